@@ -1,0 +1,52 @@
+/* Every limit of Sluice, its reason, and what happens when it is hit.
+ *
+ * A limit that an operator may change is a default here and an option there; the rest
+ * are facts of the design. Sizes are bytes, times milliseconds unless the name says
+ * otherwise. */
+#ifndef SLUICE_BASE_BOUNDS_H
+#define SLUICE_BASE_BOUNDS_H
+
+/* ---- Names ------------------------------------------------------------------------ */
+#define CHANNEL_NAME_MAX 128   /* a longer name is refused: ECHANNEL */
+#define CHANNEL_SEGMENT_MAX 64 /* one segment of it */
+#define CHANNEL_SEGMENTS_MAX 8 /* depth of it */
+#define EVENT_NAME_MAX 64      /* EBADFIELD */
+#define EVENT_KEY_MAX 256      /* a longer key is refused: ETOOBIG */
+#define PATTERN_MAX 256        /* a route or channel pattern */
+#define PATTERN_CAPTURES_MAX 16
+
+/* ---- Events ----------------------------------------------------------------------- */
+/* Go clients built on bufio.Scanner stop at 64 KiB: ETOOBIG to the publisher. */
+#define EVENT_BYTES_MAX 65000
+#define HISTORY_EVENTS_DEFAULT 100 /* an undeclared channel keeps this many */
+#define HISTORY_EVENTS_MAX 1000000 /* more is refused when the app loads */
+#define TTL_DEFAULT_MS 600000      /* and this long */
+#define KEYS_MAX_DEFAULT 10000     /* keys of one channel: the oldest key is trimmed */
+
+/* What a channel keeps beyond its history for readers that are behind: past it the
+ * slow-reader policy of the channel acts. */
+#define BACKLOG_EVENTS_MAX 1024
+#define BACKLOG_BYTES_MAX (1024 * 1024)
+
+/* ---- Streams ---------------------------------------------------------------------- */
+#define STREAM_CHANNELS_MAX 64 /* a plan with more is refused: 422 */
+#define FILTER_ITEMS_MAX 100   /* names or keys in one filter: 422 */
+/* One TLS record, one fair turn: what is gathered for one send(). A larger event goes
+ * alone. */
+#define GATHER_BYTES_MAX 16384
+#define GATHER_CHANNELS_MAX 4        /* streams with more busy channels share no block */
+#define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
+#define LAST_EVENT_ID_MAX 128        /* longer ids are unknown ids: reset */
+#define SYNC_FILTERED_MS 15000       /* age of the last id, stream with a filter */
+#define SYNC_QUIET_MS 60000          /* ... other streams */
+
+/* ---- Sequencer and mailboxes ------------------------------------------------------ */
+#define GROUP_GAP (1u << 20)      /* numbers a durable group leaves below itself */
+#define MAILBOX_EVENTS_MAX 4096   /* events waiting for one thread: EBUSY */
+#define MAILBOX_TURN_MAX 1024     /* messages taken in one turn of a loop */
+#define META_FLOORS_MAX 64        /* policies with a floor of their own */
+#define CHANNELS_MAX 1000000      /* EFULL */
+#define MEMORY_DEFAULT (256u * 1024 * 1024)
+#define IO_THREADS_MAX 16
+
+#endif

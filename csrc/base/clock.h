@@ -1,0 +1,12 @@
+/* Time. Timers and ages follow the monotonic clock; wall time is for people. */
+#ifndef SLUICE_BASE_CLOCK_H
+#define SLUICE_BASE_CLOCK_H
+
+#include <stdint.h>
+
+int64_t clock_ms(void);      /* monotonic milliseconds */
+int64_t clock_us(void);      /* monotonic microseconds */
+double clock_seconds(void);  /* monotonic seconds */
+double clock_wall(void);     /* seconds since 1970 */
+
+#endif

@@ -1,0 +1,125 @@
+/* Chained hash map; see map.h. SipHash: Aumasson and Bernstein, 2012. */
+#include "base/map.h"
+
+#include "base/mem.h"
+#include "base/rand.h"
+
+#include <assert.h>
+#include <pthread.h>
+
+static uint64_t hash_key[2];
+static pthread_once_t hash_once = PTHREAD_ONCE_INIT;
+
+static void draw_key(void) {
+    rand_bytes(hash_key, sizeof hash_key);
+}
+
+static inline uint64_t rotate(uint64_t x, int by) {
+    return x << by | x >> (64 - by);
+}
+
+static inline void sip_round(uint64_t v[4]) {
+    v[0] += v[1];
+    v[1] = rotate(v[1], 13) ^ v[0];
+    v[0] = rotate(v[0], 32);
+    v[2] += v[3];
+    v[3] = rotate(v[3], 16) ^ v[2];
+    v[0] += v[3];
+    v[3] = rotate(v[3], 21) ^ v[0];
+    v[2] += v[1];
+    v[1] = rotate(v[1], 17) ^ v[2];
+    v[2] = rotate(v[2], 32);
+}
+
+uint64_t map_hash(struct slice key) {
+    pthread_once(&hash_once, draw_key);
+    uint64_t v[4] = {hash_key[0] ^ 0x736f6d6570736575u, hash_key[1] ^ 0x646f72616e646f6du,
+                     hash_key[0] ^ 0x6c7967656e657261u, hash_key[1] ^ 0x7465646279746573u};
+    const char *p = key.p;
+    size_t left = key.n;
+    for (; left >= 8; p += 8, left -= 8) {
+        uint64_t word;
+        memcpy(&word, p, 8);
+        v[3] ^= word;
+        sip_round(v);
+        v[0] ^= word;
+    }
+    uint64_t last = (uint64_t)key.n << 56;
+    for (size_t i = 0; i < left; i++) last |= (uint64_t)(unsigned char)p[i] << (8 * i);
+    v[3] ^= last;
+    sip_round(v);
+    v[0] ^= last;
+    v[2] ^= 0xff;
+    for (int i = 0; i < 3; i++) sip_round(v);
+    return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+void map_init(struct map *m) {
+    *m = (struct map){0};
+}
+
+void map_deinit(struct map *m) {
+    mem_free(m->buckets);
+    *m = (struct map){0};
+}
+
+struct map_node *map_get_hashed(const struct map *m, struct slice key, uint64_t hash) {
+    if (m->size == 0) return NULL;
+    struct map_node *node = m->buckets[hash & (m->size - 1)];
+    while (node && !(node->hash == hash && slice_eq(node->key, key))) node = node->next;
+    return node;
+}
+
+struct map_node *map_get(const struct map *m, struct slice key) {
+    return m->n == 0 ? NULL : map_get_hashed(m, key, map_hash(key));
+}
+
+static void grow(struct map *m) {
+    size_t size = m->size ? m->size * 2 : 8;
+    struct map_node **buckets = mem_try(size * sizeof *buckets);
+    if (!buckets) return; /* longer chains, still right */
+    memset(buckets, 0, size * sizeof *buckets);
+    for (size_t i = 0; i < m->size; i++) {
+        for (struct map_node *node = m->buckets[i], *next; node; node = next) {
+            next = node->next;
+            struct map_node **at = &buckets[node->hash & (size - 1)];
+            node->next = *at;
+            *at = node;
+        }
+    }
+    mem_free(m->buckets);
+    m->buckets = buckets;
+    m->size = size;
+}
+
+void map_add(struct map *m, struct map_node *node) {
+    if (m->n >= m->size) grow(m);
+    if (m->size == 0) { /* the very first buckets must exist */
+        m->buckets = mem_new(8 * sizeof *m->buckets);
+        m->size = 8;
+    }
+    node->hash = map_hash(node->key);
+    struct map_node **at = &m->buckets[node->hash & (m->size - 1)];
+    node->next = *at;
+    *at = node;
+    m->n++;
+}
+
+void map_remove(struct map *m, struct map_node *node) {
+    struct map_node **at = &m->buckets[node->hash & (m->size - 1)];
+    while (*at != node) {
+        assert(*at);
+        at = &(*at)->next;
+    }
+    *at = node->next;
+    node->next = NULL;
+    m->n--;
+}
+
+struct map_node *map_next(const struct map *m, struct map_node *node) {
+    if (node && node->next) return node->next;
+    size_t i = node ? (node->hash & (m->size - 1)) + 1 : 0;
+    for (; i < m->size; i++)
+        if (m->buckets[i]) return m->buckets[i];
+    return NULL;
+}

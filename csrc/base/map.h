@@ -1,0 +1,43 @@
+/* A hash map from bytes to structs that embed a map_node.
+ *
+ * Names of channels, keys and clients come from outside, so the hash is SipHash-1-3
+ * with a key drawn once per process: nobody can choose colliding names. The map
+ * allocates buckets only; when they cannot grow it goes on with longer chains. Nodes
+ * are owned by their structs. [one thread at a time] */
+#ifndef SLUICE_BASE_MAP_H
+#define SLUICE_BASE_MAP_H
+
+#include "base/list.h"
+#include "base/slice.h"
+
+#include <stdint.h>
+
+struct map_node {
+    struct map_node *next;
+    uint64_t hash;
+    struct slice key; /* borrowed from the struct that embeds the node */
+};
+
+struct map {
+    struct map_node **buckets;
+    size_t size; /* of buckets: a power of two, or 0 */
+    size_t n;
+};
+
+void map_init(struct map *m);
+void map_deinit(struct map *m); /* frees the buckets, not the nodes */
+
+uint64_t map_hash(struct slice key);
+
+/* NULL when absent. */
+struct map_node *map_get(const struct map *m, struct slice key);
+struct map_node *map_get_hashed(const struct map *m, struct slice key, uint64_t hash);
+
+/* Add a node whose key is not in the map yet; node->key is set by the caller. */
+void map_add(struct map *m, struct map_node *node);
+void map_remove(struct map *m, struct map_node *node);
+
+/* Walk in no order: pass NULL first. Ask for the next node before removing one. */
+struct map_node *map_next(const struct map *m, struct map_node *node);
+
+#endif

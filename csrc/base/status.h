@@ -1,0 +1,28 @@
+/* Status codes: every function that can fail returns 0 or one of these (or a negative
+ * errno, for what the kernel refused). The names are stable: Lua programs and HTTP
+ * clients compare them. */
+#ifndef SLUICE_BASE_STATUS_H
+#define SLUICE_BASE_STATUS_H
+
+enum status {
+    E_NOMEM = -2001,    /* a size that a peer controls could not be allocated */
+    E_BADFIELD = -2002, /* an event name, id or header holds what it must not */
+    E_TOOBIG = -2003,   /* over a limit of bounds.h or of the configuration */
+    E_BUSY = -2004,     /* a mailbox is full: nothing was stored, try again */
+    E_FULL = -2005,     /* a table or memory limit is reached: refused */
+    E_KEY = -2006,      /* the channel is keyed and the event brings no key */
+    E_CHANNEL = -2007,  /* not a channel name */
+    E_CLOSED = -2008,   /* the stream, request or server is gone */
+    E_NOTFOUND = -2009, /* no such client, channel or file */
+    E_DENIED = -2010,   /* a rule says no */
+    E_INVAL = -2011,    /* an argument makes no sense */
+    E_ADDRESS = -2012   /* the address cannot be parsed */
+};
+
+/* The stable name of a code ("EFULL"), or the errno's ("EADDRINUSE"). Never NULL. */
+const char *status_name(int code);
+
+/* One sentence for people. Never NULL; static storage (errno: thread-local). */
+const char *status_text(int code);
+
+#endif

@@ -1,0 +1,204 @@
+/* Encoding an event.
+ *
+ * A frame is one allocation: the struct, its mailbox places, the names, room for the
+ * head of the text, and the data lines:
+ *
+ *     struct frame | posts[] | channel | name \0 key | ....event: x\nid: E-S\n | data: …\n\n
+ *                                                      ^ text starts here, right-aligned
+ *
+ * The number is known only inside the sequencer's section, so the head is written last,
+ * backwards from the data lines; everything else is done before the lock. */
+#include "fan/frame.h"
+
+#include "base/bounds.h"
+#include "base/map.h"
+#include "base/mem.h"
+#include "base/status.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+#define REPLACEMENT "\xef\xbf\xbd"
+/* "event: " name "\n" "id: " epoch "-" 20 digits "\n" */
+#define HEAD_MAX(name_n) (7 + (name_n) + 1 + 4 + EPOCH_LENGTH + 1 + 20 + 1)
+
+static atomic_long live;
+
+/* ---- UTF-8 and lines ---------------------------------------------------------------- */
+
+/* Length of the valid UTF-8 sequence at p, or 0 (RFC 3629: no overlong forms, no
+ * surrogates, nothing above U+10FFFF). */
+static size_t utf8_length(const unsigned char *p, size_t left) {
+    if (p[0] < 0x80) return 1;
+    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || left < n) return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    if (p[0] == 0xe0 && p[1] < 0xa0) return 0;
+    if (p[0] == 0xed && p[1] > 0x9f) return 0;
+    if (p[0] == 0xf0 && p[1] < 0x90) return 0;
+    if (p[0] == 0xf4 && p[1] > 0x8f) return 0;
+    return n;
+}
+
+/* How many of the first bytes are printable ASCII or tab: they are copied as they are. */
+static size_t plain_run(const char *p, size_t n) {
+    size_t i = 0;
+    for (; i + 8 <= n; i += 8) {
+        uint64_t word;
+        memcpy(&word, p + i, 8);
+        uint64_t low = (word - 0x2020202020202020u) & ~word;
+        if ((word | low) & 0x8080808080808080u) break;
+    }
+    while (i < n && ((unsigned char)p[i] >= 0x20 || p[i] == '\t') && (p[i] & 0x80) == 0) i++;
+    return i;
+}
+
+/* One walk over the payload serves for counting (out == NULL) and for writing: returns
+ * the bytes that the data lines need. */
+static size_t write_lines(char *out, struct slice data) {
+    size_t n = 0, i = 0;
+#define PUT(bytes, length)                            \
+    do {                                              \
+        if (out) memcpy(out + n, (bytes), (length));  \
+        n += (length);                                \
+    } while (0)
+    PUT("data: ", 6);
+    while (i < data.n) {
+        size_t run = plain_run(data.p + i, data.n - i);
+        PUT(data.p + i, run);
+        i += run;
+        if (i == data.n) break;
+        unsigned char c = (unsigned char)data.p[i];
+        if (c == '\n' || c == '\r') {
+            i += (c == '\r' && i + 1 < data.n && data.p[i + 1] == '\n') ? 2 : 1;
+            PUT("\ndata: ", 7);
+            continue;
+        }
+        size_t length = c == 0 ? 0 : utf8_length((const unsigned char *)data.p + i, data.n - i);
+        if (length > 0) PUT(data.p + i, length);
+        else PUT(REPLACEMENT, 3);
+        i += length ? length : 1;
+    }
+    PUT("\n\n", 2);
+#undef PUT
+    return n;
+}
+
+int frame_repair(struct slice text, struct buf *out) {
+    for (size_t i = 0; i < text.n;) {
+        unsigned char c = (unsigned char)text.p[i];
+        size_t n = c == 0 ? 0 : utf8_length((const unsigned char *)text.p + i, text.n - i);
+        int err = n ? buf_add(out, text.p + i, n) : buf_add(out, REPLACEMENT, 3);
+        if (err < 0) return err;
+        i += n ? n : 1;
+    }
+    return 0;
+}
+
+/* ---- Names -------------------------------------------------------------------------- */
+
+static bool is_name_byte(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
+           c == '.' || c == '_' || c == ':' || c == '-';
+}
+
+const char *frame_check_name(struct slice name) {
+    static const char *const reserved[] = {"hello", "reset", "sync", "bye", "error", "open"};
+    if (name.n == 0 || name.n > EVENT_NAME_MAX) return "an event name has 1 to 64 characters";
+    for (size_t i = 0; i < name.n; i++)
+        if (!is_name_byte(name.p[i]))
+            return "an event name may hold letters, digits and . _ : - only";
+    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
+        if (slice_eq(name, slice_str(reserved[i])))
+            return "the event names hello, reset, sync, bye, error and open are reserved";
+    return NULL;
+}
+
+/* ---- Frames ------------------------------------------------------------------------- */
+
+/* Copy 'from' to *at, move *at behind it and return where it is now. */
+static struct slice place(char **at, struct slice from) {
+    struct slice to = slice_of(*at, from.n);
+    if (from.n > 0) memcpy(*at, from.p, from.n);
+    *at += from.n;
+    return to;
+}
+
+int frame_new(struct frame **out, const struct event *event, bool has_id, unsigned posts) {
+    struct slice name = event->name.n ? event->name : slice_str("message");
+    if (frame_check_name(name)) return E_BADFIELD;
+    if (event->key.n > EVENT_KEY_MAX || event->data.n > EVENT_BYTES_MAX) return E_TOOBIG;
+    size_t body = write_lines(NULL, event->data);
+    if (body > EVENT_BYTES_MAX) return E_TOOBIG;
+
+    size_t names = event->channel.n + name.n + event->key.n;
+    size_t size = sizeof(struct frame) + posts * sizeof(struct frame_post) + names +
+                  HEAD_MAX(name.n) + body;
+    struct frame *f = mem_try(size);
+    if (!f) return E_NOMEM;
+    memset(f, 0, sizeof *f);
+    atomic_init(&f->refs, 1);
+    f->has_id = has_id;
+    f->remove = event->remove;
+    f->posts = (struct frame_post *)(f + 1);
+    for (unsigned i = 0; i < posts; i++) f->posts[i].frame = f;
+    char *at = (char *)(f->posts + posts);
+    f->channel = place(&at, event->channel);
+    f->name = place(&at, name);
+    f->key = place(&at, event->key);
+    f->name_hash = map_hash(f->name);
+    f->key_hash = map_hash(f->key);
+    at += HEAD_MAX(name.n);
+    f->body = slice_of(at, write_lines(at, event->data));
+    atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    *out = f;
+    return 0;
+}
+
+void frame_number(struct frame *f, const char *epoch, uint64_t seq) {
+    assert(f->seq == 0 && seq > 0);
+    f->seq = seq;
+    char head[HEAD_MAX(EVENT_NAME_MAX) + 1];
+    size_t n = 0;
+    if (!slice_eq_lit(f->name, "message"))
+        n += (size_t)snprintf(head, sizeof head, "event: %.*s\n", (int)f->name.n, f->name.p);
+    if (f->has_id)
+        n += (size_t)snprintf(head + n, sizeof head - n, "id: %s-%llu\n", epoch,
+                              (unsigned long long)seq);
+    assert(n <= HEAD_MAX(f->name.n));
+    char *start = (char *)f->body.p - n;
+    memcpy(start, head, n);
+    f->text = slice_of(start, n + f->body.n);
+}
+
+struct frame *frame_ref(struct frame *f) {
+    frame_refs_add(f, 1);
+    return f;
+}
+
+void frame_refs_add(struct frame *f, unsigned n) {
+    atomic_fetch_add_explicit(&f->refs, n, memory_order_relaxed);
+}
+
+void frame_unref(struct frame *f) {
+    if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
+    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    mem_free(f);
+}
+
+int frame_payload(const struct frame *f, struct buf *out) {
+    struct slice left = slice_of(f->body.p, f->body.n - 1); /* without the blank line */
+    for (bool first = true; left.n > 0; first = false) {
+        const char *end = memchr(left.p, '\n', left.n);
+        size_t line = (size_t)(end - left.p);
+        if (!first && buf_add(out, "\n", 1) < 0) return E_NOMEM;
+        if (buf_add(out, left.p + 6, line - 6) < 0) return E_NOMEM;
+        left = slice_of(end + 1, left.n - line - 1);
+    }
+    return 0;
+}
+
+long frame_live(void) {
+    return atomic_load(&live);
+}

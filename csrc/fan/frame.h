@@ -1,0 +1,76 @@
+/* A frame: one event, encoded once as Server-Sent-Events text, shared by every thread
+ * and subscriber.
+ *
+ * Immutable after frame_number. The text of a log event is
+ *
+ *     event: goal\nid: k3f9…-18441\ndata: {"minute":23}\n\n
+ *
+ * with no event line for "message" and no id line for state events. The payload is
+ * split at CR, LF and CRLF; NUL and invalid UTF-8 become U+FFFD (WHATWG HTML 9.2.5). */
+#ifndef SLUICE_FAN_FRAME_H
+#define SLUICE_FAN_FRAME_H
+
+#include "base/buf.h"
+#include "base/slice.h"
+#include "run/mailbox.h"
+
+#include <stdatomic.h>
+#include <stdint.h>
+
+#define EPOCH_LENGTH 13 /* base32 characters: 65 random bits */
+
+/* What a publisher hands over; all slices are borrowed. */
+struct event {
+    struct slice channel;
+    struct slice name; /* empty: "message" */
+    struct slice key;  /* empty: none */
+    struct slice data;
+    bool remove; /* takes its key out of the snapshot */
+};
+
+struct frame;
+
+/* The place of a frame in one thread's mailbox. */
+struct frame_post {
+    struct message message;
+    struct frame *frame;
+};
+
+struct frame {
+    atomic_uint refs;
+    bool has_id; /* a log event */
+    bool remove;
+    uint64_t seq;      /* 0 until numbered */
+    int64_t at_ms;     /* when it was accepted */
+    uint64_t name_hash, key_hash;
+    struct slice channel, name, key;
+    struct slice text;     /* what goes on the wire, whole events only */
+    struct slice body;     /* the data lines of it and the blank line */
+    struct frame_post *posts;
+};
+
+/* Check and encode (copies). 'posts' is the number of mailboxes it may be posted to.
+ * 0, E_BADFIELD (event name), E_TOOBIG or E_NOMEM. Returns owned, one reference. */
+int frame_new(struct frame **out, const struct event *event, bool has_id, unsigned posts);
+
+/* Give it its number: writes the head of the text in place. Once only. */
+void frame_number(struct frame *f, const char *epoch, uint64_t seq);
+
+struct frame *frame_ref(struct frame *f);
+void frame_refs_add(struct frame *f, unsigned n);
+void frame_unref(struct frame *f);
+
+/* Append the payload as the publisher gave it (lines joined by LF). 0 or E_NOMEM. */
+int frame_payload(const struct frame *f, struct buf *out);
+
+/* NULL when 'name' may be an event's name, else what is wrong with it. "error" and
+ * "open" would reach the handlers of a browser's EventSource; the rest are ours. */
+const char *frame_check_name(struct slice name);
+
+/* Append 'text' with NUL and invalid UTF-8 replaced. 0 or E_NOMEM. */
+int frame_repair(struct slice text, struct buf *out);
+
+/* Frames that are alive now. */
+long frame_live(void);
+
+#endif

@@ -1,0 +1,56 @@
+/* Mailboxes: how threads talk.
+ *
+ * A mailbox is a FIFO of messages that belongs to one loop; any thread may post. A
+ * message is embedded in the object it is about, so that posting never allocates and
+ * never fails; what is bounded is the number of *events* under way
+ * (MAILBOX_EVENTS_MAX), which the sequencer asks for before it numbers one. The lock is
+ * held for a few instructions. Every push wakes the loop through ev_async; libev keeps
+ * the flag that saves the system call. */
+#ifndef SLUICE_RUN_MAILBOX_H
+#define SLUICE_RUN_MAILBOX_H
+
+#include <pthread.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct mailbox;
+struct message;
+
+/* Runs on the thread that owns the mailbox. 'owner' is what mailbox_init was given; the
+ * message belongs to the callee from here on. */
+typedef void message_fn(void *owner, struct message *m);
+
+struct message {
+    struct message *next;
+    message_fn *deliver;
+};
+
+struct mailbox {
+    pthread_mutex_t lock;
+    struct message *first, **last;
+    uint32_t events; /* posted and not yet delivered */
+    void *owner;
+    void (*wake)(void *loop); /* NULL: the owner polls */
+    void *loop;
+};
+
+void mailbox_init(struct mailbox *mb, void *owner);
+void mailbox_deinit(struct mailbox *mb); /* must be empty */
+
+/* From now on each push calls wake(loop). */
+void mailbox_attach(struct mailbox *mb, void (*wake)(void *loop), void *loop);
+
+/* Post (takes m). Never fails. [any thread] */
+void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver);
+
+/* Whether one more event has room. Only the sequencer posts events, inside its own
+ * section, so room that was seen stays. [any thread] */
+bool mailbox_has_room(struct mailbox *mb);
+void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver);
+void mailbox_event_done(struct mailbox *mb); /* [owner] */
+
+/* Deliver up to 'max' messages. Returns how many; when it is 'max' there may be more.
+ * [owner] */
+int mailbox_drain(struct mailbox *mb, int max);
+
+#endif
