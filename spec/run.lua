@@ -1,0 +1,110 @@
+--- Runs the specs with busted under the Lua that runs this file:
+---   lua5.4 spec/run.lua [busted options] [files or folders]
+---
+--- Every file runs once. Those that start a server (they require spec.support.server) run a
+--- second time with two I/O threads, browser and repository specs excepted. With
+--- $SLUICE_IO_THREADS set there is one run, with that many threads. $SLUICE_BUILD names the
+--- flavour (build/plain). Each run is a process of its own; the last line sums them up, and
+--- no passed test at all is a failure. Options of busted can narrow the files or the tests.
+
+local root = arg[0]:match("^(.*)/spec/run%.lua$") or (arg[0] == "run.lua" and "..") or "."
+local lfs = require("lfs")
+assert(lfs.chdir(root))
+
+package.path = "./?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
+package.cpath = "./" .. (os.getenv("SLUICE_BUILD") or "build/plain") .. "/?.so;" .. package.cpath
+package.cpath = package.cpath:gsub("^%./(/)", "%1")
+
+local function busted_pass()
+  local busted_args = { "-f", ".busted", table.unpack(arg) }
+  busted_args[0] = "spec/run.lua"
+  arg = busted_args -- luacheck: ignore (busted.runner reads the global)
+  require("busted.runner")({ standalone = false })
+end
+
+local function shell_quote(text)
+  return "'" .. text:gsub("'", "'\\''") .. "'"
+end
+
+local function collect(path, found)
+  local mode = lfs.attributes(path, "mode")
+  if mode == "file" then
+    found[#found + 1] = path
+  elseif mode == "directory" then
+    local names = {}
+    for name in lfs.dir(path) do
+      local wanted = lfs.attributes(path .. "/" .. name, "mode") == "directory" or name:find("_spec%.lua$")
+      if wanted and name:sub(1, 1) ~= "." then names[#names + 1] = name end
+    end
+    table.sort(names)
+    for _, name in ipairs(names) do collect(path .. "/" .. name, found) end
+  end
+  return found
+end
+
+local function starts_server(path)
+  if path:find("spec/browser/") or path:find("spec/repo/") then return false end
+  local file <close> = assert(io.open(path))
+  local text = file:read("a")
+  return text:find("spec%.support%.server") ~= nil and not text:find("spec%.support%.browser")
+end
+
+--- The files and the options that were asked for; options take no separate value here, say
+--- --filter=x.
+local function split_arguments()
+  local files, options = {}, {}
+  for _, a in ipairs(arg) do
+    if a:sub(1, 1) == "-" then options[#options + 1] = a else collect((a:gsub("/$", "")), files) end
+  end
+  if #files == 0 then collect("spec", files) end
+  return files, options
+end
+
+local function run_pass(io_threads, files, options, totals)
+  if #files == 0 then return end
+  local counts = os.tmpname()
+  os.remove(counts)
+  local words = { "SLUICE_SPEC_PASS=1", "SLUICE_IO_THREADS=" .. io_threads,
+    "SLUICE_SPEC_COUNTS=" .. counts, shell_quote(arg[-1]), "spec/run.lua" }
+  for _, list in ipairs { options, files } do
+    for _, word in ipairs(list) do words[#words + 1] = shell_quote(word) end
+  end
+  io.write(("== %d files, I/O threads: %s\n"):format(#files, io_threads))
+  io.flush()
+  local ok, how, code = os.execute(table.concat(words, " "))
+  local file = io.open(counts)
+  local passed, failed, skipped
+  if file then
+    passed, failed, skipped = file:read("n", "n", "n")
+    file:close()
+    os.remove(counts)
+  end
+  if not skipped then
+    io.write(("  ERROR the run ended early (%s %d)\n"):format(how, code))
+    passed, failed, skipped = 0, 1, 0
+  elseif not ok and failed == 0 then
+    io.write(("  ERROR the run passed but its process failed (%s %d)\n"):format(how, code))
+    failed = 1
+  end
+  totals.passed, totals.failed = totals.passed + passed, totals.failed + failed
+  totals.skipped = totals.skipped + skipped
+end
+
+if os.getenv("SLUICE_SPEC_PASS") then
+  busted_pass()
+else
+  local files, options = split_arguments()
+  local totals = { passed = 0, failed = 0, skipped = 0 }
+  local asked = os.getenv("SLUICE_IO_THREADS")
+  run_pass(asked or "1", files, options, totals)
+  if not asked then
+    local servers = {}
+    for _, path in ipairs(files) do
+      if starts_server(path) then servers[#servers + 1] = path end
+    end
+    run_pass("2", servers, options, totals)
+  end
+  local tail = totals.skipped > 0 and (", %d skipped"):format(totals.skipped) or ""
+  io.write(("%d passed, %d failed%s\n"):format(totals.passed, totals.failed, tail))
+  os.exit(totals.failed == 0 and totals.passed > 0, true)
+end

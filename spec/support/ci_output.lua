@@ -1,0 +1,74 @@
+--- busted output: one line per file, each failure in full, then `N passed, N failed[, N skipped]`.
+--- Under spec/run.lua the counts go to the file in $SLUICE_SPEC_COUNTS instead, to be summed.
+
+local function indent(text)
+  return (text:gsub("\n", "\n    "))
+end
+
+local function message_of(result)
+  local m = result.message
+  if m == nil then return "" end
+  return type(m) == "string" and m or require("pl.pretty").write(m)
+end
+
+local function show(kind, result)
+  local trace = result.element and result.element.trace or result.trace or {}
+  local place = (trace.short_src or "?") .. ":" .. (trace.currentline or 0)
+  local message = message_of(result)
+  io.write("  ", kind, " ", place, " ", result.name or "", "\n")
+  if message ~= "" then io.write("    ", indent(message), "\n") end
+  local where = result.trace and result.trace.traceback
+  if result.isError and where then io.write("    ", indent(where), "\n") end
+end
+
+return function()
+  local busted = require("busted")
+  local handler = require("busted.outputHandlers.base")()
+  local shown = { failures = 0, errors = 0, successes = 0 }
+  local started
+
+  local function show_new(kind, list)
+    for i = shown[list] + 1, #handler[list] do show(kind, handler[list][i]) end
+    shown[list] = #handler[list]
+  end
+
+  function handler.fileStart()
+    started = require("socket").gettime()
+    return nil, true
+  end
+
+  function handler.fileEnd(file)
+    local passed = handler.successesCount - shown.successes
+    local seconds = require("socket").gettime() - started
+    shown.successes = handler.successesCount
+    io.write(string.format("%-52s %4d ok %7.2f s\n", file.name or "?", passed, seconds))
+    show_new("FAIL", "failures")
+    show_new("ERROR", "errors")
+    io.flush()
+    return nil, true
+  end
+
+  function handler.suiteEnd()
+    show_new("FAIL", "failures")
+    show_new("ERROR", "errors")
+    for _, pending in ipairs(handler.pendings) do show("SKIP", pending) end
+    local passed, skipped = handler.successesCount, handler.pendingsCount
+    local failed = handler.failuresCount + handler.errorsCount
+    local counts = os.getenv("SLUICE_SPEC_COUNTS")
+    if counts then
+      local file = assert(io.open(counts, "w"))
+      file:write(string.format("%d %d %d\n", passed, failed, skipped))
+      file:close()
+    else
+      local tail = skipped > 0 and string.format(", %d skipped", skipped) or ""
+      io.write(string.format("%d passed, %d failed%s\n", passed, failed, tail))
+    end
+    io.flush()
+    return nil, true
+  end
+
+  busted.subscribe({ "file", "start" }, handler.fileStart)
+  busted.subscribe({ "file", "end" }, handler.fileEnd)
+  busted.subscribe({ "suite", "end" }, handler.suiteEnd)
+  return handler
+end
