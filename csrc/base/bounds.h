@@ -49,4 +49,19 @@
 #define MEMORY_DEFAULT (256u * 1024 * 1024)
 #define IO_THREADS_MAX 16
 
+/* ---- HTTP ------------------------------------------------------------------------- */
+#define HTTP_METHOD_MAX 32         /* a longer method cannot be ours: 501 */
+#define HTTP_LINE_MAX 8192         /* the request line without its CRLF: 414 */
+#define HTTP_HEAD_MAX 16384        /* request line, fields and empty line together: 431.
+                                    * Real cookies reach 12 KiB. */
+#define HTTP_FIELDS_MAX 100        /* 431; a request held by the parser is 3.4 KiB */
+#define HTTP_HOST_MAX 255          /* the longest DNS name: 400 */
+#define HTTP_BLANK_LINES_MAX 2     /* empty lines before a request, from old POSTs: 400 */
+#define CHUNK_DIGITS_MAX 16        /* hex digits of a size fill a uint64_t: 400 */
+#define CHUNK_EXTENSION_MAX 256    /* bytes of extensions of one chunk: 400 */
+#define CHUNK_EXTENSIONS_MAX 16384 /* ... of one body: they carry nothing for us: 400 */
+#define CHUNK_TRAILERS_MAX 4096    /* trailers are read and dropped: 431 */
+#define URL_PARAMS_MAX 100         /* parameters of one query: 400 */
+#define ORIGIN_FIELDS_MAX 8        /* fields that CORS adds to one response */
+
 #endif

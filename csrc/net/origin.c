@@ -1,0 +1,147 @@
+/* Host allow-list, CORS and cross-site requests. Fetch standard sections 3.2 (CORS) and
+ * 2.2.2 (null origins never match), Fetch Metadata. Lists are short and searched in
+ * order; nothing is kept. [any thread] */
+#include "net/origin.h"
+
+#include "net/http_bytes.h"
+
+#include <string.h>
+
+/* What a page may send beyond the safelisted fields. */
+static const char allowed_fields[] =
+    "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, "
+    "X-API-Key, X-Requested-With";
+static const char allowed_methods[] = "GET, HEAD, POST, PUT, PATCH, DELETE";
+
+static bool same_text(struct slice a, struct slice b) {
+    if (a.n != b.n) return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (http_lower(a.p[i]) != http_lower(b.p[i])) return false;
+    return true;
+}
+
+/* ---- Host ------------------------------------------------------------------------- */
+
+/* "name:port" and "name." -> "name"; "[::1]:80" -> "[::1]". */
+static struct slice host_name(struct slice host) {
+    const char *colon = host.n && host.p[0] != '[' ? memchr(host.p, ':', host.n) : NULL;
+    if (colon) host.n = (size_t)(colon - host.p);
+    if (host.n > 1 && host.p[host.n - 1] == '.') host.n--;
+    return host;
+}
+
+/* Four decimal numbers to 255 without leading zeros. */
+static bool is_ipv4(struct slice s) {
+    unsigned parts = 0;
+    for (size_t i = 0; i < s.n; i++, parts++) {
+        const size_t start = i;
+        unsigned value = 0;
+        while (i < s.n && i - start < 4 && http_byte_is(s.p[i], HTTP_DIGIT))
+            value = value * 10 + (unsigned)(s.p[i++] - '0');
+        if (i == start || value > 255) return false;
+        if (i - start > 1 && s.p[start] == '0') return false;
+        if (i < s.n && (s.p[i] != '.' || i + 1 == s.n)) return false;
+    }
+    return parts == 4;
+}
+
+static bool host_matches(struct slice name, struct slice allowed) {
+    if (slice_eq_lit(allowed, "*")) return true;
+    if (allowed.n < 2 || memcmp(allowed.p, "*.", 2) != 0)
+        return same_text(name, host_name(allowed));
+    const size_t tail = allowed.n - 1; /* with its dot */
+    if (name.n <= tail) return false;
+    return same_text(slice_of(name.p + name.n - tail, tail), slice_of(allowed.p + 1, tail));
+}
+
+bool origin_host_allowed(struct slice host, const struct slice *allowed, size_t n) {
+    if (host.n > 0 && host.p[0] == '[') return true;
+    const struct slice name = host_name(host);
+    if (is_ipv4(name) || http_is(name, "localhost")) return true;
+    if (host_matches(name, slice_str("*.localhost"))) return true;
+    for (size_t i = 0; i < n; i++)
+        if (host_matches(name, allowed[i])) return true;
+    return false;
+}
+
+/* ---- CORS ------------------------------------------------------------------------- */
+
+static bool names_origin(const struct origin_policy *policy, struct slice origin) {
+    for (size_t i = 0; origin.n && i < policy->n; i++)
+        if (same_text(policy->origins[i], origin)) return !http_is(origin, "null");
+    return false;
+}
+
+static bool allows_any(const struct origin_policy *policy) {
+    for (size_t i = 0; !policy->credentials && i < policy->n; i++)
+        if (slice_eq_lit(policy->origins[i], "*")) return true;
+    return false;
+}
+
+static struct http_field field(const char *name, const char *value) {
+    return (struct http_field){slice_str(name), slice_str(value)};
+}
+
+/* As origin_fields, with that Vary; whether the origin is allowed leaves by 'allowed'. */
+static size_t write_fields(const struct origin_policy *policy, struct slice origin,
+                           const char *vary, struct http_field *out, bool *allowed) {
+    size_t n = 0;
+    *allowed = true;
+    if (allows_any(policy)) {
+        out[n++] = field("Access-Control-Allow-Origin", "*");
+        return n;
+    }
+    out[n++] = field("Vary", vary); /* also when refused: caches keep that answer too */
+    *allowed = names_origin(policy, origin);
+    if (!*allowed) return n;
+    out[n] = field("Access-Control-Allow-Origin", "");
+    out[n++].value = origin;
+    if (policy->credentials) out[n++] = field("Access-Control-Allow-Credentials", "true");
+    return n;
+}
+
+size_t origin_fields(const struct origin_policy *policy, const struct http_head *head,
+                     struct http_field out[ORIGIN_FIELDS_MAX]) {
+    bool allowed;
+    if (!policy) return 0;
+    return write_fields(policy, http_field(head, "origin"), "Origin", out, &allowed);
+}
+
+bool origin_is_preflight(const struct http_head *head) {
+    return head->verb == HTTP_OPTIONS && http_field(head, "origin").p &&
+           http_field(head, "access-control-request-method").p;
+}
+
+size_t origin_preflight_fields(const struct origin_policy *policy,
+                               const struct http_head *head,
+                               struct http_field out[ORIGIN_FIELDS_MAX]) {
+    static const char vary[] =
+        "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
+    bool allowed;
+    if (!policy) return 0;
+    size_t n = write_fields(policy, http_field(head, "origin"), vary, out, &allowed);
+    if (!allowed) return n;
+    out[n++] = field("Access-Control-Allow-Methods", allowed_methods);
+    out[n++] = field("Access-Control-Allow-Headers", allowed_fields);
+    if (policy->max_age.n) {
+        out[n] = field("Access-Control-Max-Age", "");
+        out[n++].value = policy->max_age;
+    }
+    return n;
+}
+
+/* ---- Requests in somebody else's name --------------------------------------------- */
+
+bool origin_is_foreign(const struct origin_policy *policy, const struct http_head *head) {
+    const struct slice site = http_field(head, "sec-fetch-site");
+    const struct slice origin = http_field(head, "origin");
+    if (policy && (names_origin(policy, origin) || (origin.p && allows_any(policy))))
+        return false;
+    if (http_is(site, "same-origin") || http_is(site, "none")) return false;
+    if (site.p) return true; /* cross-site, and same-site: a neighbour is not the house */
+    if (!origin.p) return false;
+    const char *slashes = memmem(origin.p, origin.n, "://", 3);
+    if (!slashes) return true; /* null */
+    const size_t skip = (size_t)(slashes - origin.p) + 3;
+    return !same_text(slice_of(origin.p + skip, origin.n - skip), head->host);
+}

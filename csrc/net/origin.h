@@ -1,0 +1,44 @@
+/* Who may ask: the Host allow-list (against DNS rebinding), CORS, and requests that a
+ * page of another site makes in a visitor's name. Pure; all slices borrow. [any thread] */
+#ifndef SLUICE_NET_ORIGIN_H
+#define SLUICE_NET_ORIGIN_H
+
+#include "base/bounds.h"
+#include "base/slice.h"
+#include "net/http_parse.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+/* Which other origins may read a route. */
+struct origin_policy {
+    const struct slice *origins; /* "https://app.example", or "*" for any */
+    size_t n;
+    bool credentials;     /* cookies too: then "*" allows nobody */
+    struct slice max_age; /* seconds a preflight may be kept, as text; may be empty */
+};
+
+/* May this Host be answered (else 421)? IP addresses and localhost always: no foreign
+ * name stands for them in a Host. Names when the list has them: "a.example",
+ * "*.a.example" (its subdomains) or "*". A port is ignored, and so is case. */
+bool origin_host_allowed(struct slice host, const struct slice *allowed, size_t n);
+
+/* The fields that let the page that sent 'head' read the answer, Vary first. Returns how
+ * many were written to 'out'; 'policy' may be NULL (0 fields: no CORS unless asked). */
+size_t origin_fields(const struct origin_policy *policy, const struct http_head *head,
+                     struct http_field out[ORIGIN_FIELDS_MAX]);
+
+/* Is it a preflight: OPTIONS with Origin and Access-Control-Request-Method? */
+bool origin_is_preflight(const struct http_head *head);
+
+/* The fields of the 204 that answers a preflight; otherwise as origin_fields. */
+size_t origin_preflight_fields(const struct origin_policy *policy,
+                               const struct http_head *head,
+                               struct http_field out[ORIGIN_FIELDS_MAX]);
+
+/* Was it made by a page of another origin that 'policy' (may be NULL) does not name?
+ * Such a request must not change anything (403). Programs send neither Origin nor
+ * Sec-Fetch-Site and are not foreign. */
+bool origin_is_foreign(const struct origin_policy *policy, const struct http_head *head);
+
+#endif
