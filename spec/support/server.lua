@@ -1,0 +1,130 @@
+--- A real `sluice run` in a process of its own, for specs on the wire.
+---
+---   local s = server.start { app = [[ local app = require("sluice").app() ... return app ]] }
+---   after_each(server.stop_all)
+---
+--- Fields: host, port, pid, url. Methods (plain functions): log() -> text, stop() -> exit code,
+--- kill(), signal(name), wait_log(pattern, seconds), rss() -> bytes, fds() -> count.
+local deadline = require("spec.support.deadline")
+local process = require("spec.support.process")
+local lfs = require("lfs")
+
+local server = {}
+
+local REPORTS = { "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: " }
+
+local function check_reports(text)
+  for _, sign in ipairs(REPORTS) do
+    if text:find(sign, 1, true) then error("the server's sanitizer reports:\n" .. text, 3) end
+  end
+end
+
+local function app_path(options, folder)
+  if options.path then
+    return options.path:sub(1, 1) == "/" and options.path or lfs.currentdir() .. "/" .. options.path
+  end
+  for name, text in pairs(options.files or {}) do process.write_file(folder .. "/" .. name, text) end
+  process.write_file(folder .. "/app.lua", assert(options.app, "server.start wants app or path"))
+  return folder .. "/app.lua"
+end
+
+local function command_line(options, folder)
+  local words = { lfs.currentdir() .. "/build/bin/sluice", "run", app_path(options, folder), "--port",
+    tostring(options.port or 0), "--io-threads",
+    tostring(options.io_threads or os.getenv("SLUICE_IO_THREADS") or 1), "--no-watch" }
+  for _, word in ipairs(options.args or {}) do words[#words + 1] = tostring(word) end
+  return words
+end
+
+local function find_address(text)
+  local host, port = text:gsub("\\/", "/"):match("https?://([^%s\"/]-):(%d+)")
+  return host, port and math.floor(tonumber(port))
+end
+
+--- What /proc tells about a process.
+local function proc_status(pid, field)
+  local text = process.read_file(("/proc/%d/status"):format(pid)) or ""
+  return tonumber(text:match(field .. ":%s*(%d+)"))
+end
+
+local function count_fds(pid)
+  local n = 0
+  for name in lfs.dir(("/proc/%d/fd"):format(pid)) do
+    if name:find("^%d") then n = n + 1 end
+  end
+  return n
+end
+
+local function handle(p, folder)
+  local self = { pid = p.pid, folder = folder, process = p }
+
+  function self.log() return p:log() end
+  function self.signal(name) return p:signal(name) end
+  function self.code() return p:code() end
+  function self.rss() return (proc_status(p.pid, "VmRSS") or 0) * 1024 end
+  function self.fds() return count_fds(p.pid) end
+
+  local function clean()
+    if folder then process.remove_dir(folder) end
+    folder = nil
+  end
+
+  function self.stop(seconds)
+    local code = p:stop(seconds or 15)
+    clean()
+    check_reports(p:log())
+    return code
+  end
+
+  function self.kill()
+    local code = p:kill()
+    clean()
+    return code
+  end
+
+  --- Wait until the log holds a match; returns its captures.
+  function self.wait_log(pattern, seconds)
+    return deadline.eventually(function()
+      if p:code() and not p:log():find(pattern) then
+        error("the server has ended with " .. p:code() .. "; its log:\n" .. p:log())
+      end
+      return p:log():match(pattern)
+    end, seconds or 5, "the log says " .. pattern)
+  end
+  return self
+end
+
+--- Start one. Options: app (Lua text) or path, files = { name = text } beside the app, args,
+--- env, io_threads, port, seconds (to wait for it).
+function server.start(options)
+  local folder = process.temp_dir()
+  local words = command_line(options, folder)
+  local p = process.spawn(words, { env = options.env, dir = folder })
+  local self = handle(p, folder)
+  local up = pcall(deadline.eventually, function()
+    return find_address(p:log()) or p:code()
+  end, options.seconds or 10)
+  self.host, self.port = find_address(p:log())
+  if not self.port or p:code() then
+    local how = p:code() and "ended with " .. p:code() or (up and "said no address" or "was not up in time")
+    if not p:code() then p:kill() end
+    process.remove_dir(folder)
+    error(("the server %s; its log:\n%s"):format(how, p:log()), 2)
+  end
+  self.url = ("http://%s:%d"):format(self.host, self.port)
+  return self
+end
+
+--- Start one that must not come up: exit code, log.
+function server.run_to_end(options)
+  local folder = process.temp_dir()
+  local p = process.spawn(command_line(options, folder), { env = options.env, dir = folder })
+  local code = p:wait(options.seconds or 10)
+  if not code then p:kill() end
+  process.remove_dir(folder)
+  return assert(code, "the server went on running; its log:\n" .. p:log()), p:log()
+end
+
+server.stop_all = process.stop_all
+
+return server
