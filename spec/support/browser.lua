@@ -1,0 +1,85 @@
+--- Headless Chromium, driven from a spec through spec/support/browser.mjs (playwright-core).
+---
+---   local b = browser.start()
+---   local page = b.open(server.url .. "/", { width = 390, height = 844, scheme = "dark" })
+---   page.eval("document.title"); page.wait("(n) => window.events.length > n", 10, 3)
+---   page.text("#cpu"); page.click("#go"); page.fill("#q", "x"); page.screenshot("build/x.png")
+---   page.reload(); page.size(390, 844); page.media("dark"); page.close()
+---   b.noise() -> what pages logged as errors or warnings: { page, kind, text } each
+---   b.run("spec/browser/x.mjs", { url = .. }) -> what the scenario returned; b.stop()
+--- JavaScript is an expression, or a function that gets one argument. All values are JSON.
+local deadline = require("spec.support.deadline")
+local process = require("spec.support.process")
+local cjson = require("cjson")
+local lfs = require("lfs")
+local socket = require("socket")
+
+local browser = {}
+
+local function page_of(ask, n)
+  local page = {}
+  local function op(name, fields, seconds)
+    fields.op, fields.page = name, n
+    if seconds then fields.ms = seconds * 1000 * deadline.scale end
+    return ask(fields, seconds)
+  end
+  function page.eval(js, arg) return op("eval", { js = js, arg = arg }) end
+  function page.wait(js, seconds, arg) return op("wait", { js = js, arg = arg }, seconds or 10) end
+  function page.text(selector, seconds) return op("text", { selector = selector }, seconds or 5) end
+  function page.click(selector, seconds) return op("click", { selector = selector }, seconds or 5) end
+  function page.fill(selector, value, seconds) return op("fill", { selector = selector, value = value }, seconds or 5) end
+  function page.screenshot(path, full) return op("screenshot", { path = path, full = full }) end
+  function page.reload() return op("reload", {}) end
+  function page.size(width, height) return op("size", { width = width, height = height }) end
+  function page.media(scheme) return op("media", { scheme = scheme }) end
+  function page.close() return op("close", {}) end
+  return page
+end
+
+local function connect(p)
+  local port = deadline.eventually(function()
+    assert(not p:code(), "the browser did not start:\n" .. p:log())
+    return p:log():match("^(%d+)\n")
+  end, 30, "Chromium is up")
+  return assert(socket.connect("127.0.0.1", tonumber(port)))
+end
+
+function browser.start()
+  local profile = process.temp_dir()
+  local root = lfs.currentdir()
+  local p = process.spawn({ "node", root .. "/spec/support/browser.mjs", root .. "/build/node", profile }, {})
+  local sock = connect(p)
+
+  local function ask(request, seconds)
+    sock:settimeout((30 + (seconds or 0)) * deadline.scale)
+    assert(sock:send(cjson.encode(request) .. "\n"))
+    local line, err = sock:receive("*l")
+    if not line then error("the browser does not answer (" .. err .. "):\n" .. p:log(), 3) end
+    local answer = cjson.decode(line)
+    if answer.error then error(answer.error, 3) end
+    if answer.ok == cjson.null then return nil end
+    return answer.ok
+  end
+
+  local self = { pid = p.pid }
+  function self.open(url, options)
+    local o = options or {}
+    local opened = ask { op = "open", url = url, width = o.width, height = o.height, scheme = o.scheme }
+    local page = page_of(ask, opened.page)
+    page.status = opened.status
+    return page
+  end
+  function self.run(file, args, seconds)
+    return ask({ op = "run", file = root .. "/" .. file, args = args or {} }, seconds or 60)
+  end
+  function self.offline(on) return ask { op = "offline", on = on } end
+  function self.noise() return ask { op = "noise" } end
+  function self.stop()
+    sock:close()
+    if not p:wait(10) then p:kill() end
+    process.remove_dir(profile)
+  end
+  return self
+end
+
+return browser

@@ -1,0 +1,85 @@
+// Headless Chromium for spec/support/browser.lua: one JSON request per line on a local
+// socket, one JSON answer per line. The port is the first line of the output.
+import { createRequire } from "node:module";
+import { createServer } from "node:net";
+import { createInterface } from "node:readline";
+import { pathToFileURL } from "node:url";
+
+const [driver, profile] = process.argv.slice(2);
+const { chromium } = createRequire(`${driver}/`)("playwright-core");
+const context = await chromium.launchPersistentContext(profile, {
+  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+  headless: true,
+  viewport: { width: 1280, height: 800 },
+  args: ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync"],
+});
+const pages = [];
+const noise = []; // what pages complained about: [page, kind, text]
+
+function watch(page) {
+  const n = pages.push(page);
+  page.on("pageerror", (error) => noise.push([n, "error", String(error)]));
+  page.on("console", (m) => ["error", "warning"].includes(m.type()) && noise.push([n, m.type(), m.text()]));
+  return n;
+}
+
+// In an expression "() => x" or "x": a function is called, with `arg`, in the page.
+const call = ({ js, arg }) => {
+  const code = /^\s*(async\s*)?(\(|\w+\s*=>|function)/.test(js) ? `(${js})` : `(() => (${js}))`;
+  return [`((arg) => ${code}(arg))(${JSON.stringify(arg ?? null)})`];
+};
+
+const ops = {
+  async open({ url, width, height, scheme }) {
+    const page = await context.newPage();
+    const n = watch(page);
+    if (width) await page.setViewportSize({ width, height });
+    if (scheme) await page.emulateMedia({ colorScheme: scheme });
+    const response = await page.goto(url, { waitUntil: "load" });
+    return { page: n, status: response?.status() };
+  },
+  eval: (o) => pages[o.page - 1].evaluate(call(o)[0]),
+  async wait(o) {
+    const until = Date.now() + o.ms;
+    for (let last; ; ) {
+      try {
+        last = await pages[o.page - 1].evaluate(call(o)[0]);
+        if (last) return last;
+      } catch (error) { last = error.message; }
+      if (Date.now() > until) throw new Error(`not within ${o.ms} ms: ${o.js} (last: ${JSON.stringify(last)})`);
+      await new Promise((done) => setTimeout(done, 20));
+    }
+  },
+  text: (o) => pages[o.page - 1].textContent(o.selector, { timeout: o.ms }),
+  click: (o) => pages[o.page - 1].click(o.selector, { timeout: o.ms }),
+  fill: (o) => pages[o.page - 1].fill(o.selector, o.value, { timeout: o.ms }),
+  reload: (o) => pages[o.page - 1].reload({ waitUntil: "load" }).then(() => true),
+  media: (o) => pages[o.page - 1].emulateMedia({ colorScheme: o.scheme }).then(() => true),
+  size: (o) => pages[o.page - 1].setViewportSize({ width: o.width, height: o.height }).then(() => true),
+  offline: (o) => context.setOffline(o.on).then(() => true),
+  screenshot: (o) => pages[o.page - 1].screenshot({ path: o.path, fullPage: o.full ?? true }).then(() => true),
+  close: (o) => pages[o.page - 1].close().then(() => true),
+  noise: () => noise.splice(0),
+  // A scenario file: export default async ({ context, args, open, noise }) => result
+  async run({ file, args }) {
+    const scenario = (await import(pathToFileURL(file))).default;
+    const open = async (url) => { const page = await context.newPage(); watch(page); await page.goto(url); return page; };
+    return (await scenario({ context, args, open, noise })) ?? null;
+  },
+};
+
+const server = createServer((socket) => {
+  createInterface({ input: socket }).on("line", async (line) => {
+    let answer;
+    try {
+      const request = JSON.parse(line);
+      answer = { ok: (await ops[request.op](request)) ?? null };
+    } catch (error) {
+      answer = { error: String(error.stack ?? error) };
+    }
+    socket.write(JSON.stringify(answer) + "\n");
+  });
+  socket.on("close", async () => { await context.close(); process.exit(0); });
+});
+server.listen(0, "127.0.0.1", () => console.log(server.address().port));
