@@ -105,38 +105,27 @@ static int on_trailer(struct http_chunks *c, char byte) {
         c->name_n = 0;
         c->state = TRAILER_NAME;
         return on_trailer_name(c, byte);
-    case TRAILER_NAME:
-        return on_trailer_name(c, byte);
+    case TRAILER_NAME: return on_trailer_name(c, byte);
     case TRAILER_VALUE:
         if (byte == '\r') return go(c, TRAILER_LF);
         return http_byte_is(byte, HTTP_VALUE) ? 0 : -400;
-    case TRAILER_LF:
-        return expect(c, byte, '\n', TRAILER_START);
-    default:
-        c->done = byte == '\n';
-        return c->done ? 0 : -400;
+    case TRAILER_LF: return expect(c, byte, '\n', TRAILER_START);
+    default: c->done = byte == '\n'; return c->done ? 0 : -400;
     }
 }
 
 static int on_byte(struct http_chunks *c, char byte) {
     switch ((enum state)c->state) {
-    case SIZE:
-        return on_size(c, byte);
-    case EXTENSION:
-        return on_extension(c, byte);
-    case SIZE_LF:
-        return on_size_lf(c, byte);
-    case DATA_CR:
-        return expect(c, byte, '\r', DATA_LF);
-    case DATA_LF:
-        return expect(c, byte, '\n', SIZE);
-    default:
-        return on_trailer(c, byte);
+    case SIZE: return on_size(c, byte);
+    case EXTENSION: return on_extension(c, byte);
+    case SIZE_LF: return on_size_lf(c, byte);
+    case DATA_CR: return expect(c, byte, '\r', DATA_LF);
+    case DATA_LF: return expect(c, byte, '\n', SIZE);
+    default: return on_trailer(c, byte);
     }
 }
 
-int http_chunks_next(struct http_chunks *c, const char *p, size_t n,
-                     struct slice *data) {
+int http_chunks_next(struct http_chunks *c, const char *p, size_t n, struct slice *data) {
     *data = slice_of(p, 0);
     if (n > INT32_MAX) n = INT32_MAX;
     if (c->error) return c->error;

@@ -19,8 +19,8 @@ struct http_chunks {
     uint32_t extensions; /* bytes of extensions of all chunks */
     int error;           /* minus the status, once something was wrong */
     uint8_t state;
-    uint8_t name_n;   /* of the trailer's name */
-    char name[18];    /* its start */
+    uint8_t name_n; /* of the trailer's name */
+    char name[18];  /* its start */
 };
 
 /* Begin a body of at most 'body_max' bytes. */

@@ -27,7 +27,7 @@ struct scan {
     const char *at;   /* the next byte */
     const char *end;  /* of the bytes there are, or of the limit when that is nearer */
     const char *seen; /* bytes before it were checked by an earlier call */
-    int over;         /* the answer when 'end' is reached: 0, or minus the limit's status */
+    int over; /* the answer when 'end' is reached: 0, or minus the limit's status */
 };
 
 /* Let the scan reach at most 'limit' bytes behind 'start'. */
@@ -70,8 +70,8 @@ static int scan_blank_lines(struct scan *s) {
 
 static int scan_method(struct scan *s, struct slice *method) {
     const char *start = s->at;
-    const char *most = s->end - start > HTTP_METHOD_MAX ? start + HTTP_METHOD_MAX + 1
-                                                        : s->end;
+    const char *most =
+        s->end - start > HTTP_METHOD_MAX ? start + HTTP_METHOD_MAX + 1 : s->end;
     s->at = http_span(start, most, HTTP_TOKEN);
     *method = slice_of(start, (size_t)(s->at - start));
     if (method->n > HTTP_METHOD_MAX) return -501;
@@ -96,8 +96,8 @@ static int scan_version(struct scan *s, const char **version) {
     *version = s->at;
     for (size_t i = 0; i < sizeof shape - 1; i++, s->at++) {
         if (s->at == s->end) return s->over;
-        const bool fits = shape[i] == '0' ? http_byte_is(*s->at, HTTP_DIGIT)
-                                          : *s->at == shape[i];
+        const bool fits =
+            shape[i] == '0' ? http_byte_is(*s->at, HTTP_DIGIT) : *s->at == shape[i];
         if (!fits) return -400;
     }
     return scan_crlf(s);
@@ -302,8 +302,7 @@ static int judge_field(struct http_head *h, struct sums *sums,
         sums->codings++;
         sums->coding = f->value;
         break;
-    default:
-        break;
+    default: break;
     }
     return 1;
 }

@@ -43,7 +43,7 @@ struct http_head {
     bool expect_continue;    /* the client waits for 100 before it sends the body */
     enum http_body body;     /* NONE also when Content-Length is 0 */
     uint64_t content_length; /* for HTTP_BODY_LENGTH, at most 2^63-1 */
-    int status;              /* not 0: answer this; framing is sound, so it may stay open */
+    int status; /* not 0: answer this; framing is sound, so it may stay open */
     unsigned n_fields;
     struct http_field fields[HTTP_FIELDS_MAX]; /* in order, repeated ones apart */
 };

@@ -180,7 +180,8 @@ int http_write_continue(struct buf *b) {
     return buf_adds(b, "HTTP/1.1 100 Continue\r\n\r\n");
 }
 
-int http_write_stream(struct buf *b, const struct http_to *to, struct http_fields fields) {
+int http_write_stream(struct buf *b, const struct http_to *to,
+                      struct http_fields fields) {
     static const char head[] = "HTTP/1.1 200 OK\r\n"
                                "Content-Type: text/event-stream\r\n"
                                "Cache-Control: no-store, no-transform\r\n"
@@ -206,7 +207,8 @@ static size_t utf8_length(const unsigned char *p, size_t n) {
     if (length == 0 || length > n || c > 0xf4) return 0;
     for (size_t i = 1; i < length; i++)
         if ((p[i] & 0xc0) != 0x80) return 0;
-    if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f)) return 0; /* surrogates */
+    if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f))
+        return 0; /* surrogates */
     if ((c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f)) return 0;
     return length;
 }
@@ -259,7 +261,8 @@ int http_write_error(struct buf *b, const struct http_to *to, int status,
     if (status < 400 || status > 599) return E_INVAL;
     if (!code) code = http_error_code(status);
     if (!message) message = reason_of(status)->message;
-    if (!message) message = status < 500 ? "the request was refused" : "the server failed";
+    if (!message)
+        message = status < 500 ? "the request was refused" : "the server failed";
 
     struct buf body = {0};
     const size_t start = b->n;

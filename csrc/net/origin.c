@@ -51,7 +51,8 @@ static bool host_matches(struct slice name, struct slice allowed) {
         return same_text(name, host_name(allowed));
     const size_t tail = allowed.n - 1; /* with its dot */
     if (name.n <= tail) return false;
-    return same_text(slice_of(name.p + name.n - tail, tail), slice_of(allowed.p + 1, tail));
+    return same_text(slice_of(name.p + name.n - tail, tail),
+                     slice_of(allowed.p + 1, tail));
 }
 
 bool origin_host_allowed(struct slice host, const struct slice *allowed, size_t n) {
