@@ -1,0 +1,6 @@
+std = "lua54"
+max_line_length = 100
+exclude_files = { "build" }
+files["spec"] = { std = "lua54+busted", max_line_length = 120 }
+files["spec/support/luarocks-debian.lua"] = { globals = { "rocks_provided" } }
+files["*.rockspec"] = { std = "rockspec" }
