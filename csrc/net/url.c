@@ -14,10 +14,11 @@
 #include <assert.h>
 #include <string.h>
 
-/* Decode one byte of [*p, end): the byte, or -400. */
+/* Decode one byte of [*p, end): the byte, or -400. NUL is refused in every spelling: it
+ * stands for a slash in what we write. */
 static int decode_byte(const char **p, const char *end) {
     const char c = *(*p)++;
-    if (c != '%') return (unsigned char)c;
+    if (c != '%') return c ? (unsigned char)c : -400;
     if (end - *p < 2 || !http_byte_is((*p)[0], HTTP_HEX) ||
         !http_byte_is((*p)[1], HTTP_HEX))
         return -400;

@@ -63,6 +63,12 @@ describe("url_path", function()
     end
   end)
 
+  it("refuses NUL in every spelling", function()
+    is_refused("/a\0b")
+    assert.equal(400, select(2, http.query_get("a\0b=1", "a")))
+    assert.equal(400, select(2, http.decode("\0")))
+  end)
+
   it("takes every pair of hexadecimal digits and no other", function()
     for high = 0, 255 do
       for low = 0, 255 do

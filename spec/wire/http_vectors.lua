@@ -200,7 +200,8 @@ add("N63", 200, "keep", post("Transfer-Encoding: ChUnKeD", "3\r\nabc\r\n0\r\n\r\
 -- Chunks
 add("N64", 200, "keep", chunked("3;a=b\r\nabc\r\n0\r\n\r\n"), body_row { n = 3, node = true })
 add("N64.2", 200, "keep", chunked("3;a=\"x;y\"\r\nabc\r\n0;z\r\n\r\n"), body_row { n = 3, node = true })
-add("N64.3", 200, "keep", chunked("00000003\r\nabc\r\nA\r\n0123456789\r\n000\r\n\r\n"), body_row { n = 13, node = true })
+add("N64.3", 200, "keep", chunked("00000003\r\nabc\r\nA\r\n0123456789\r\n000\r\n\r\n"),
+  body_row { n = 13, node = true })
 local bad_chunks = {
   { "N65", "3;a=b\nabc\r\n0\r\n\r\n", true }, { "N65.2", "3;a=\rb\r\nabc\r\n0\r\n\r\n", true },
   { "N65.3", "3;a=\0\r\nabc\r\n0\r\n\r\n" }, { "N65.4", "3;a\r\r\nabc\r\n0\r\n\r\n", true },
