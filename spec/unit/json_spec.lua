@@ -1,0 +1,386 @@
+-- sluice.json on the cjson that is installed, and again on a stand-in with the number model of
+-- the OpenResty fork (integers stay integers both ways).
+local function check_codec(json)
+  local function refused(value)
+    local text, message, code = json.encode(value)
+    assert.is_nil(text)
+    assert.equal("EJSON", code)
+    return message
+  end
+
+  -- The keys of cjson's objects come in any order: compare what is read back.
+  local function round(value)
+    local text = assert(json.encode(value))
+    local back, message = json.decode(text)
+    assert.is_nil(message)
+    return back
+  end
+
+  describe("encode", function()
+    it("writes scalars", function()
+      assert.equal("null", json.encode(nil))
+      assert.equal("null", json.encode(json.null))
+      assert.equal("true", json.encode(true))
+      assert.equal("1", json.encode(1))
+      assert.equal("1", json.encode(1.0))
+      assert.equal("-0.5", json.encode(-0.5))
+      assert.equal('"a"', json.encode("a"))
+    end)
+
+    it("writes tables and arrays", function()
+      assert.equal("[1,2,[3]]", json.encode({ 1, 2, { 3 } }))
+      assert.equal('{"a":{"b":"c"}}', json.encode({ a = { b = "c" } }))
+      assert.equal("{}", json.encode({}))
+      assert.same({ ["1"] = 1, ["2"] = 2, a = 3 }, round({ 1, 2, a = 3 }))
+    end)
+
+    it("writes every integer exactly, as a value and as a key", function()
+      for _, n in ipairs({ 99999999999999, 100000000000000, 123456789012345, 1700000000123456,
+        2^53 // 1 | 0, 9007199254740993, math.maxinteger, math.mininteger, -123456789012345 }) do
+        assert.equal(("%d"):format(n), json.encode(n))
+        assert.equal(('{"n":[1,%d]}'):format(n), json.encode({ n = { 1, n } }))
+        assert.equal(('{"%d":"a","x":1}'):format(n):len(), #json.encode({ [n] = "a", x = 1 }))
+      end
+    end)
+
+    it("writes large floats exactly, and small ones with 14 digits", function()
+      assert.equal("1700000000123456", json.encode(1700000000123456.0))
+      assert.equal("123456789012345.67", json.encode(123456789012345.67))
+      for _, x in ipairs({ 1e14, 1e15, 1.7e18, 2^63, 1e300, -1.5e200, 2^70 + 2^20 }) do
+        assert.equal(x, tonumber(json.encode(x)))
+      end
+      assert.equal("0.33333333333333", json.encode(1 / 3))
+      assert.equal("1e-10", json.encode(1e-10))
+      assert.equal("0.3", json.encode(0.1 + 0.2))
+    end)
+
+    it("is not misled by text that looks like a large number", function()
+      assert.same({ "1e+15", "+", "e+", "a+b", "{}" }, round({ "1e+15", "+", "e+", "a+b", "{}" }))
+    end)
+
+    it("writes marked empty arrays as [] wherever they are, others as {}", function()
+      assert.equal("[]", json.encode(json.array()))
+      assert.equal('{"items":[]}', json.encode({ items = json.array() }))
+      assert.equal('[[],{},"{}"]', json.encode({ json.array({}), {}, "{}" }))
+    end)
+
+    it("fills the gaps of marked arrays with null", function()
+      assert.equal("[null,2]", json.encode(json.array({ [2] = 2 })))
+      assert.equal("[1,null,3]", json.encode({ list = json.array({ 1, nil, 3 }) }):match("%[.*%]"))
+    end)
+
+    it("refuses a marked array with a name in it", function()
+      assert.equal("data.a is an array with the key x",
+        refused({ a = json.array({ x = 1 }), b = json.array() }))
+    end)
+
+    it("refuses gaps in other tables, and says what to do", function()
+      local advice = "use string keys, or sluice.json.array"
+      assert.equal("data.lines has gaps (1 items, the last has number 50): " .. advice,
+        refused({ lines = { [50] = "x" } }))
+      assert.equal("data has gaps (1 items, the last has number 2): " .. advice,
+        refused({ [2] = "a" }))
+      assert.equal("data has gaps (2 items, the last has number 3): " .. advice,
+        refused({ 1, nil, 3 }))
+    end)
+
+    it("takes integer keys from 2^31 on for names", function()
+      assert.equal('{"1700000000123":"a"}', json.encode({ [1700000000123] = "a" }))
+      assert.equal('{"1700000000123":1700000000123456}',
+        json.encode({ [1700000000123] = 1700000000123456 }))
+    end)
+
+    it("names the path of what JSON cannot carry", function()
+      assert.equal("data is a function: JSON cannot carry it", refused(print))
+      assert.equal("data.items[3].f is a function: JSON cannot carry it",
+        refused({ items = { 1, 2, { f = print } } }))
+      assert.equal("data.a is a thread: JSON cannot carry it",
+        refused({ a = coroutine.create(print) }))
+      assert.equal("data.file is a userdata: JSON cannot carry it", refused({ file = io.stdout }))
+      assert.equal('data["two words"] is a function: JSON cannot carry it',
+        refused({ ["two words"] = print }))
+      assert.equal("data.n is NaN: JSON has no such number", refused({ n = 0 / 0 }))
+      assert.equal("data[1] is infinite: JSON has no such number", refused({ -1 / 0 }))
+      assert.equal("data.a has a key of type boolean: JSON has string keys only",
+        refused({ a = { [true] = 1 } }))
+    end)
+
+    it("refuses cycles and data nested too deep", function()
+      local t = { name = "t" }
+      t.child = { parent = t }
+      assert.equal("data.child.parent is a table that holds itself", refused(t))
+      local deep = {}
+      for _ = 1, 80 do deep = { d = deep } end
+      assert.matches("^data%.d%.d.* is nested deeper than 64 levels$", refused(deep))
+    end)
+
+    it("writes data nested 64 deep, which decode reads", function()
+      local deep = "x"
+      for _ = 1, 64 do deep = { deep } end
+      local text = assert(json.encode(deep))
+      assert.is_table(json.decode(text))
+    end)
+
+    it("writes the same table twice where it stands twice", function()
+      local shared = json.array()
+      assert.equal("[[],[]]", json.encode({ shared, shared }))
+    end)
+
+    it("bounds the path in its message", function()
+      local deep = print
+      for _ = 1, 60 do deep = { [("k"):rep(1000)] = deep } end
+      assert.is_true(#refused(deep) < 400)
+    end)
+
+    it("escapes what breaks lines, and control characters", function()
+      assert.equal('"a\\u2028b\\u2029c\\u0085d"', json.encode("a\u{2028}b\u{2029}c\u{85}d"))
+      assert.equal('"\\u007f\\u0000\\u001f\\n\\r"', json.encode("\x7f\0\x1f\n\r"))
+      assert.equal('"\u{2027}\u{202A}\u{86}é"', json.encode("\u{2027}\u{202A}\u{86}é"))
+    end)
+
+    it("escapes them also where the writer in Lua writes", function()
+      assert.equal('[1700000000123456,"\\u2028\\u007f\u{FFFD}"]',
+        json.encode({ 1700000000123456, "\u{2028}\x7f\xff" }))
+    end)
+
+    it("replaces invalid UTF-8 by U+FFFD, as a browser does", function()
+      local r = "\u{FFFD}"
+      for bad, good in pairs({
+        ["\xff\xc3("] = r .. r .. "(",
+        ["a\xE2\x80"] = "a" .. r,
+        ["\xE2\x80a"] = r .. "a",
+        ["\xC0\x80"] = r .. r,
+        ["\xED\xA0\x80"] = r .. r .. r,
+        ["\xF4\x90\x80\x80"] = r .. r .. r .. r,
+        ["\xF0\x9F\x98"] = r,
+        ["\xF0\x9F\x98\x80\x80"] = "😀" .. r,
+        ["\x80"] = r,
+      }) do
+        assert.equal('"' .. good .. '"', json.encode(bad))
+        assert.equal('{"' .. good .. '":1}', json.encode({ [bad] = 1 }))
+      end
+    end)
+
+    it("does not ask metatables", function()
+      local proxy = setmetatable({ a = 1 }, { __index = { b = 2 }, __pairs = error, __len = error })
+      assert.equal('{"a":1}', json.encode(proxy))
+    end)
+
+    it("refuses text larger than 16 MiB before cjson could run out of memory", function()
+      local big = ("x"):rep(8 * 1024 * 1024)
+      local list = {}
+      for i = 1, 2000 do list[i] = big end
+      local ballast = ("y"):rep(64 * 1024 * 1024)
+      local text, message, code = json.encode(list)
+      assert.is_nil(text)
+      assert.equal("data makes more than 16777216 bytes of JSON", message)
+      assert.equal("ETOOBIG", code)
+      assert.equal("ETOOBIG", select(3, json.encode({ a = ballast })))
+      assert.equal("ETOOBIG", select(3, json.encode(json.array({ [1 << 30] = 1 }))))
+      assert.equal(#big + 2, #json.encode(big))
+    end)
+  end)
+
+  describe("decode", function()
+    local function refuses(text, pattern)
+      local value, message, code = json.decode(text)
+      assert.is_nil(value)
+      assert.equal("EJSON", code)
+      assert.matches(pattern or "^not JSON: ", message)
+    end
+
+    it("makes integers of integral numbers", function()
+      local value = json.decode('{"a":1,"b":[2.0,-3],"c":1e3,"d":1.5,"e":-0}')
+      assert.equal("integer", math.type(value.a))
+      assert.equal("1 2 -3 1000 1.5 0", table.concat({ value.a, value.b[1], value.b[2], value.c,
+        value.d, value.e }, " "))
+      assert.equal("integer", math.type(json.decode("1")))
+    end)
+
+    it("keeps all digits of 64-bit integers", function()
+      local text = '{"id":1234567890123456789,"s":"9007199254740993","n":[-9007199254740993]}'
+      local value = json.decode(text)
+      assert.equal(1234567890123456789, value.id)
+      assert.equal("9007199254740993", value.s)
+      assert.equal(-9007199254740993, value.n[1])
+      assert.equal("float", math.type(json.decode("123456789012345678901234567890")))
+      assert.equal(9007199254740993, json.decode("9007199254740993"))
+    end)
+
+    it("gives null as a value that is encoded as null", function()
+      local value = json.decode('{"a":null}')
+      assert.equal(json.null, value.a)
+      assert.equal('{"a":null}', json.encode(value))
+      assert.equal(json.null, json.decode("null"))
+      assert.is_false(json.decode("false"))
+    end)
+
+    it("keeps empty arrays apart from empty objects", function()
+      assert.equal('[[],{},"[]"]', json.encode((json.decode('[[ \t\n], {}, "[]"]'))))
+      assert.equal("[]", json.encode((json.decode("[]"))))
+      assert.same({}, json.decode('{"a\\"[]":[]}')['a"[]'])
+      local list = json.decode("[1]")
+      table.remove(list)
+      assert.equal("[]", json.encode(list))
+    end)
+
+    it("refuses what is not JSON, and says where", function()
+      refuses("", "^not JSON: ")
+      refuses("{", "^not JSON: Expected .* at character 2$")
+      for _, bad in ipairs({ "  ", "[1,]", '{"a":1,}', "{a:1}", "'a'", "[1 2]", "truex", "{} x",
+        "1 2", "\xEF\xBB\xBF1", "[", '"abc', '{"a"}', "/**/1", '"\\x41"', '"\\u12"', "1\0" }) do
+        refuses(bad)
+      end
+    end)
+
+    it("says where also in text with empty arrays", function()
+      refuses('{"a":[],"b":}', "at character 13$")
+    end)
+
+    it("is strict about numbers", function()
+      for _, bad in ipairs({ "NaN", "Infinity", "-Infinity", "nan", "0x10", "01", "-01", "+1",
+        "1.", "[1.]", "[1.,2]", "1.e3", ".5", "-.5", "[-.5]", "1e", "1e+", "-", "- 1", "1e999",
+        "[-1e999]", '{"a":"1. b","c":1.}' }) do
+        refuses(bad)
+      end
+      assert.same({ "1. b", ".5", 1.5 }, json.decode('["1. b", ".5", 1.5]'))
+      assert.equal("a. \\\". ", json.decode('{"a":"a. \\\\\\". "}').a)
+    end)
+
+    it("reads 64 levels and no more, unless told", function()
+      local function nested(n) return ("["):rep(n) .. ("]"):rep(n) end
+      assert.is_table(json.decode(nested(64)))
+      refuses(nested(65))
+      refuses(nested(100000))
+      assert.is_table(json.decode(nested(100), 100))
+      assert.is_nil((json.decode(nested(6), 5)))
+      refuses(nested(65))
+    end)
+
+    it("replaces invalid UTF-8 and lone surrogates by U+FFFD", function()
+      local r = "\u{FFFD}"
+      assert.equal(r .. r .. "(", json.decode('"\xff\xc3("'))
+      assert.equal("a" .. r .. "b", json.decode('"a\\ud800b"'))
+      assert.equal(r .. "😀" .. r, json.decode('"\\udc00\\ud83d\\ude00\\ud83d"'))
+      assert.equal("\\ud800" .. r, json.decode('"\\\\ud800\\uDFFF"'))
+    end)
+
+    it("takes the last of equal keys", function()
+      assert.same({ a = 2 }, json.decode('{"a":1,"a":2}'))
+    end)
+
+    it("answers for a body that is not there, and raises for other misuse", function()
+      refuses(nil, "there is no text")
+      assert.has_error(function() json.decode({}) end, "json.decode: expected a string, got table")
+    end)
+
+    it("refuses text larger than 16 MiB", function()
+      local _, message, code = json.decode((" "):rep(16 * 1024 * 1024 + 1))
+      assert.equal("16777217 bytes of JSON are more than 16777216", message)
+      assert.equal("ETOOBIG", code)
+    end)
+  end)
+
+  describe("array", function()
+    it("marks the table it is given, or a new one", function()
+      local t = { 1 }
+      assert.equal(t, json.array(t))
+      assert.same({}, json.array())
+    end)
+
+    it("refuses what is not a table", function()
+      assert.has_error(function() json.array("a") end, "json.array: expected a table, got string")
+    end)
+  end)
+
+  it("reads what it wrote, for random data", function()
+    math.randomseed(77)
+    local words = { "a", "é", "\u{2028}", '"', "\\", "1e+20", "{}", "[]", "\0", "1.",
+      "\xF0\x9F\x98\x80" }
+    local function value(depth)
+      local kind = math.random(depth > 4 and 4 or 6)
+      if kind == 1 then return math.random(0) >> math.random(0, 63) end
+      if kind == 2 then return math.random(-10^6, 10^6) / 8 end
+      if kind == 3 then return math.random() < 0.3 and json.null or math.random() < 0.5 end
+      if kind == 4 then return words[math.random(#words)] .. words[math.random(#words)] end
+      local t = kind == 5 and json.array() or {}
+      for i = 1, math.random(0, 4) do
+        t[kind == 5 and i or "k" .. words[math.random(#words)]] = value(depth + 1)
+      end
+      return t
+    end
+    for _ = 1, 2000 do
+      local data = value(1)
+      assert.same(data, round(data))
+    end
+  end)
+end
+
+-- cjson as the fork has it, as far as numbers go: written from its documentation.
+local function fork()
+  local cjson = require("cjson")
+  local stand_in = { null = cjson.null }
+  function stand_in.new()
+    local codec = cjson.new()
+    local precise, ints, encode, decode = nil, {}, codec.encode, codec.decode
+    precise = function(value)
+      if math.type(value) == "integer" and math.abs(value) >= 10^14 then
+        ints[#ints + 1] = ("%d"):format(value)
+        return "\1int" .. #ints
+      elseif type(value) == "table" then
+        local copy = {}
+        for k, v in next, value do
+          if math.type(k) == "integer" and math.abs(k) >= 10^14 then k = ("%d"):format(k) end
+          copy[k] = precise(v)
+        end
+        return copy
+      end
+      return value
+    end
+    function codec.encode(value)
+      ints = {}
+      local ok, copy = pcall(precise, value)
+      local text = encode(ok and copy or value)
+      return (text:gsub('"\\u0001int(%d+)"', function(n) return ints[tonumber(n)] end))
+    end
+    function codec.decode(text)
+      local long = {}
+      local marked = text:gsub("([%[:,])(%-?%d+)", function(before, digits)
+        if #digits < 16 or math.type(tonumber(digits)) ~= "integer" then return nil end
+        long["\1int" .. digits] = tonumber(digits)
+        return before .. '"\\u0001int' .. digits .. '"'
+      end)
+      local function integers(value)
+        if type(value) == "table" then
+          for k, v in next, value do value[k] = integers(v) end
+        elseif math.type(value) == "float" and math.abs(value) < 2^53 then
+          return math.tointeger(value) or value
+        end
+        return long[value] or value
+      end
+      if text:find("^%-?[1-9]%d*$") and math.type(tonumber(text)) == "integer" then
+        return tonumber(text)
+      end
+      local ok, value = pcall(decode, marked)
+      if not ok then error(value, 0) end
+      return integers(value)
+    end
+    return codec
+  end
+  return stand_in
+end
+
+describe("json on the installed cjson", function()
+  check_codec(require("sluice.json"))
+end)
+
+describe("json on a cjson with integers", function()
+  local names = { "cjson", "sluice.json", "sluice.json_text", "sluice.json_writer" }
+  local kept = {}
+  for _, name in ipairs(names) do kept[name], package.loaded[name] = package.loaded[name], nil end
+  package.loaded.cjson = fork()
+  kept.cjson = kept.cjson or false
+  local json = require("sluice.json")
+  for _, name in ipairs(names) do package.loaded[name] = kept[name] or nil end
+  check_codec(json)
+end)
