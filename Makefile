@@ -58,12 +58,12 @@ fuzz: ; @.ci/setup fuzz && $(MAKE) --no-print-directory fuzzers SAN=fuzz CC=clan
 fuzzers: $(FUZZERS)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] spec/*/*.[ch])
 clean: ; rm -rf build
-install: install-lua ; install -D -m 755 lua/sluice/main.lua $(DESTDIR)$(PREFIX)/bin/sluice
+install: install-lua ; install -D -m 755 lua/sluice/main.lua "$(DESTDIR)$(PREFIX)/bin/sluice"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
 install-lua: core
-	install -D -m 755 $(B)/sluice/core.so $(DESTDIR)$(INST_LIBDIR)/sluice/core.so
-	cd lua && find sluice -type f -exec install -D -m 644 {} $(abspath $(DESTDIR)$(INST_LUADIR))/{} \;
+	install -D -m 755 $(B)/sluice/core.so "$(DESTDIR)$(INST_LIBDIR)/sluice/core.so"
+	find lua -type f | while read -r f; do install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/$${f#lua/}" || exit 1; done
 
 $(B)/sluice/core.so: $(OBJ) ; @mkdir -p $(@D); $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; @mkdir -p $(@D); $(LINK)

@@ -1,0 +1,172 @@
+--- Which file may use which. C: a folder includes only folders below it, spelled from csrc/,
+--- and only bind/ knows Lua. Lua: rows of modules, each on the rows above it.
+local process = require("spec.support.process")
+local tree = require("spec.support.tree")
+
+--- What a file in a folder of csrc/ may include beside its own folder.
+local C_LAYERS = {
+  base = {},
+  run = { "base" },
+  net = { "run", "base" },
+  fan = { "run", "base" },
+  edge = { "fan", "run", "base" },
+  serve = { "net", "fan", "run", "base" },
+  bind = { "serve", "edge", "net", "fan", "run", "base" },
+}
+
+--- From the ground up. "*" is every module that no row names.
+local LUA_LAYERS = {
+  { "core" },
+  { "caller", "codes", "eventstream", "failure", "heap", "json", "json_text", "json_writer", "log", "options",
+    "patterns", "process", "query" },
+  { "*" },
+  { "app" },
+  { "generation", "reload", "runtime" },
+  { "serve" },
+  { "init" },
+  { "cli" },
+  { "main" },
+}
+
+--- The kit stands on the public API alone, so that a user can copy a file and change it.
+local KIT = { "rooms", "jobs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth" }
+local KIT_MAY_USE = { init = true, json = true, options = true }
+
+local function set(list)
+  local s = {}
+  for _, name in ipairs(list) do s[name] = true end
+  return s
+end
+
+describe("csrc", function()
+  local function each_include(visit)
+    for _, path in ipairs(tree.files("^csrc/.*%.[ch]$")) do
+      for n, line in tree.lines(path) do
+        local form, name = line:match('^%s*#%s*include%s*([<"])([^>"]+)')
+        if form then visit(path, n, form, name) end
+      end
+    end
+  end
+
+  it("has every file in a known folder, and a folder includes only folders below it", function()
+    local wrong, seen = {}, 0
+    each_include(function(path, n, form, name)
+      local folder = path:match("^csrc/(%w+)/[%w_]+%.[ch]$")
+      local allowed = folder and C_LAYERS[folder]
+      assert.truthy(allowed, path .. " is in no known folder")
+      if form == '"' then
+        seen = seen + 1
+        local target = name:match("^(%w+)/[%w_]+%.h$")
+        if not (target and (target == folder or set(allowed)[target])) then
+          wrong[#wrong + 1] = ("%s:%d includes %s"):format(path, n, name)
+        end
+      end
+    end)
+    assert.same({}, wrong)
+    assert.is_true(seen > 0)
+  end)
+
+  it("knows Lua only in bind/", function()
+    local wrong = {}
+    each_include(function(path, n, _, name)
+      if name:find("^lua") or name:find("lauxlib") then
+        if not path:find("^csrc/bind/") then wrong[#wrong + 1] = ("%s:%d includes %s"):format(path, n, name) end
+      end
+    end)
+    assert.same({}, wrong)
+  end)
+
+  it("includes a file's own header first", function()
+    local first, wrong = {}, {}
+    each_include(function(path, _, _, name) first[path] = first[path] or name end)
+    for path, name in pairs(first) do
+      local own = path:gsub("^csrc/", ""):gsub("%.c$", ".h")
+      local has_own = path:find("%.c$") and io.open("csrc/" .. own)
+      if has_own then
+        has_own:close()
+        if name ~= own then wrong[#wrong + 1] = path .. " includes " .. name .. " first" end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("has headers that compile alone", function()
+    local _, flags = process.run("pkg-config --cflags lua5.4")
+    local command = { "for h in" }
+    for _, path in ipairs(tree.files("^csrc/.*%.h$")) do command[#command + 1] = path end
+    command[#command + 1] = ("; do gcc -std=gnu11 -D_GNU_SOURCE -Icsrc %s -fsyntax-only -Werror -Wall -x c $h "
+      .. "-Wno-unused-function || echo FAILED $h; done"):format(flags:gsub("\n", ""))
+    local _, output = process.run(table.concat(command, " "), { seconds = 60 })
+    assert.equal("", output)
+  end)
+end)
+
+describe("lua/sluice", function()
+  local requires = {}
+  for _, path in ipairs(tree.files("^lua/sluice/.*%.lua$")) do
+    local name = path:match("^lua/sluice/(.*)%.lua$"):gsub("/", ".")
+    requires[name] = {}
+    for _, line in tree.lines(path) do
+      local code = line:gsub("%-%-.*", "")
+      for target in code:gmatch('require%("sluice%.?([%w_.]*)"%)') do
+        requires[name][target == "" and "init" or target] = true
+      end
+    end
+  end
+
+  local row_of, star = {}, nil
+  for row, names in ipairs(LUA_LAYERS) do
+    for _, name in ipairs(names) do
+      if name == "*" then star = row else row_of[name] = row end
+    end
+  end
+  local function row(name) return row_of[name] or star end
+  local kit = set(KIT)
+
+  it("requires only modules of its own row or below", function()
+    local wrong = {}
+    for name, targets in pairs(requires) do
+      for target in pairs(targets) do
+        if not kit[name] and (kit[target] or row(target) > row(name)) then
+          wrong[#wrong + 1] = name .. " requires " .. target
+        end
+      end
+    end
+    table.sort(wrong)
+    assert.same({}, wrong)
+  end)
+
+  it("keeps the kit on the public API", function()
+    local wrong = {}
+    for name, targets in pairs(requires) do
+      for target in pairs(targets) do
+        if kit[name] and not KIT_MAY_USE[target] then wrong[#wrong + 1] = name .. " requires " .. target end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+
+  it("has no circles", function()
+    local state = {}
+    local function visit(name, trail)
+      assert.not_equal("open", state[name], trail .. " > " .. name)
+      if state[name] then return end
+      state[name] = "open"
+      for target in pairs(requires[name] or {}) do visit(target, trail .. " > " .. name) end
+      state[name] = "done"
+    end
+    for name in pairs(requires) do visit(name, "") end
+  end)
+
+  it("spells require in one way, which these specs can read", function()
+    local wrong = {}
+    for _, path in ipairs(tree.files("^lua/.*%.lua$")) do
+      for n, line in tree.lines(path) do
+        if line:find("^[^-]*require%s*[\"'{%[]") or line:find("^[^-]*require%('") then
+          wrong[#wrong + 1] = path .. ":" .. n
+        end
+      end
+    end
+    assert.same({}, wrong)
+  end)
+end)

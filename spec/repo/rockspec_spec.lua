@@ -1,0 +1,93 @@
+--- The rock: built, packed, installed from the pack into an empty tree, and run from there.
+--- No rocks server is asked: what Debian packages provide is named in luarocks-debian.lua.
+local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
+local process = require("spec.support.process")
+local tree = require("spec.support.tree")
+local lfs = require("lfs")
+
+local APP = [[
+local app = require("sluice").app()
+app:get("/where", function() return 200, package.searchpath("sluice", package.path) end)
+return app
+]]
+
+describe("the rock", function()
+  local root = lfs.currentdir()
+  local folder, made, installed
+
+  local function luarocks(words, dir)
+    local line = "luarocks --lua-version 5.4 " .. words
+    local config = process.quote(root .. "/spec/support/luarocks-debian.lua")
+    local code, output = process.run("LUAROCKS_CONFIG=" .. config .. " " .. line, { dir = dir or root, seconds = 180 })
+    assert.equal(0, code, line .. "\n" .. output)
+    return output
+  end
+
+  local function below(path)
+    local code, output = process.run { "find", path, "-type", "f", "-printf", "%P\n" }
+    assert.equal(0, code)
+    local names = {}
+    for name in output:gmatch("[^\n]+") do names[#names + 1] = name end
+    table.sort(names)
+    return names
+  end
+
+  setup(function()
+    folder = process.temp_dir()
+    made, installed = folder .. "/made here", folder .. "/installed" -- a blank must not hurt
+    luarocks("make --tree " .. process.quote(made))
+    luarocks("pack --tree " .. process.quote(made) .. " sluice", folder)
+    luarocks("install --tree " .. process.quote(installed) .. " ./sluice-*.rock", folder)
+  end)
+  teardown(function()
+    process.stop_all()
+    process.remove_dir(folder)
+  end)
+
+  it("installs every Lua file, the core and nothing else", function()
+    local expected = {}
+    for _, path in ipairs(tree.files("^lua/.*")) do expected[#expected + 1] = path:sub(#"lua/" + 1) end
+    assert.same(expected, below(installed .. "/share/lua/5.4"))
+    assert.same({ "sluice/core.so" }, below(installed .. "/lib/lua/5.4"))
+    assert.same({ "sluice" }, below(installed .. "/bin"))
+  end)
+
+  it("has one version: rockspec, header, core and command", function()
+    local name = tree.files("^sluice%-.*%.rockspec$")
+    assert.equal(1, #name)
+    local version = name[1]:match("^sluice%-(.+)%-%d+%.rockspec$")
+    local rockspec = {}
+    assert(loadfile(name[1], "t", rockspec))()
+    assert.equal(version, rockspec.version:match("^(.+)%-%d+$"))
+    assert.equal("v" .. version, rockspec.source.tag)
+    assert.equal(version, tree.read("csrc/base/version.h"):match('#define SLUICE_VERSION "([^"]+)"'))
+    assert.equal(version, require("sluice.core").version)
+    for _, place in ipairs { made, installed } do
+      local code, output = process.run({ place .. "/bin/sluice", "--version" }, { dir = "/" })
+      assert.equal(0, code, output)
+      assert.truthy(output:find(version, 1, true), output)
+    end
+  end)
+
+  it("links neither liblua nor anything of this checkout", function()
+    local _, output = process.run { "readelf", "-d", installed .. "/lib/lua/5.4/sluice/core.so" }
+    assert.truthy(output:find("libev.so.4", 1, true), output)
+    assert.falsy(output:find("liblua", 1, true))
+    assert.falsy(output:find("RUNPATH.*" .. root:gsub("%p", "%%%0")))
+    assert.truthy(output:find("NODELETE", 1, true) and output:find("BIND_NOW", 1, true), output)
+  end)
+
+  it("serves an app from the installed tree", function()
+    process.write_file(folder .. "/app.lua", APP)
+    local p = process.spawn({ installed .. "/bin/sluice", "run", folder .. "/app.lua", "--port", "0" }, { dir = "/" })
+    local port = deadline.eventually(function()
+      assert(not p:code(), p:log())
+      return p:log():gsub("\\/", "/"):match("http://127%.0%.0%.1:(%d+)")
+    end, 10, "an address in the log")
+    local answer = http.get(tonumber(port), "/where")
+    assert.equal(200, answer.status)
+    assert.equal(installed .. "/share/lua/5.4/sluice/init.lua", answer.body)
+    assert.equal(0, p:stop())
+  end)
+end)
