@@ -34,25 +34,33 @@
 /* One TLS record, one fair turn: what is gathered for one send(). A larger event goes
  * alone. */
 #define GATHER_BYTES_MAX 16384
-#define GATHER_CHANNELS_MAX 4        /* streams with more busy channels share no block */
+#define GATHER_CHANNELS_MAX 4 /* streams with more busy channels share no block */
 #define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
-#define LAST_EVENT_ID_MAX 128        /* longer ids are unknown ids: reset */
-#define SYNC_FILTERED_MS 15000       /* age of the last id, stream with a filter */
-#define SYNC_QUIET_MS 60000          /* ... other streams */
+#define LAST_EVENT_ID_MAX 128          /* longer ids are unknown ids: reset */
+#define SYNC_FILTERED_MS 15000         /* age of the last id, stream with a filter */
+#define SYNC_QUIET_MS 60000            /* ... other streams */
+
+/* retry: what a client waits before it comes back; drawn at random, since no browser
+ * adds jitter of its own. */
+#define RETRY_MIN_MS 2000
+#define RETRY_MAX_MS 4000
+#define RETRY_OVERLOAD_MAX_MS 10000
+#define RETRY_NEVER_MS 3600000
 
 /* ---- Sequencer and mailboxes ------------------------------------------------------ */
-#define GROUP_GAP (1u << 20)      /* numbers a durable group leaves below itself */
-#define MAILBOX_EVENTS_MAX 4096   /* events waiting for one thread: EBUSY */
-#define MAILBOX_TURN_MAX 1024     /* messages taken in one turn of a loop */
-#define META_FLOORS_MAX 64        /* policies with a floor of their own */
-#define CHANNELS_MAX 1000000      /* EFULL */
+#define GROUP_GAP (1u << 20)    /* numbers a durable group leaves below itself */
+#define MAILBOX_EVENTS_MAX 4096 /* events waiting for one thread: EBUSY */
+#define MAILBOX_TURN_MAX 1024   /* messages taken in one turn of a loop */
+#define META_FLOORS_MAX 64      /* policies with a floor of their own */
+#define CHANNELS_MAX 1000000    /* EFULL */
 #define MEMORY_DEFAULT (256u * 1024 * 1024)
 #define IO_THREADS_MAX 16
 
 /* ---- HTTP ------------------------------------------------------------------------- */
-#define HTTP_METHOD_MAX 32         /* a longer method cannot be ours: 501 */
-#define HTTP_LINE_MAX 8192         /* the request line without its CRLF: 414 */
-#define HTTP_HEAD_MAX 16384        /* request line, fields and empty line together: 431.
+#define HTTP_METHOD_MAX 32 /* a longer method cannot be ours: 501 */
+#define HTTP_LINE_MAX 8192 /* the request line without its CRLF: 414 */
+#define HTTP_HEAD_MAX \
+    16384                          /* request line, fields and empty line together: 431.
                                     * Real cookies reach 12 KiB. */
 #define HTTP_FIELDS_MAX 100        /* 431; a request held by the parser is 3.4 KiB */
 #define HTTP_HOST_MAX 255          /* the longest DNS name: 400 */

@@ -21,7 +21,8 @@ int buf_reserve(struct buf *b, size_t n);
 /* Append (copies). 0 or E_NOMEM; on failure nothing changed. */
 int buf_add(struct buf *b, const void *p, size_t n);
 int buf_adds(struct buf *b, const char *s);
-int buf_addf(struct buf *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
+int buf_addf(struct buf *b, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 
 /* Drop the first n bytes. */
 void buf_shift(struct buf *b, size_t n);

@@ -4,9 +4,9 @@
 
 #include <stdint.h>
 
-int64_t clock_ms(void);      /* monotonic milliseconds */
-int64_t clock_us(void);      /* monotonic microseconds */
-double clock_seconds(void);  /* monotonic seconds */
-double clock_wall(void);     /* seconds since 1970 */
+int64_t clock_ms(void);     /* monotonic milliseconds */
+int64_t clock_us(void);     /* monotonic microseconds */
+double clock_seconds(void); /* monotonic seconds */
+double clock_wall(void);    /* seconds since 1970 */
 
 #endif

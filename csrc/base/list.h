@@ -13,7 +13,7 @@ struct list {
 
 /* The struct that holds 'ptr' as its field 'member'. */
 #define container_of(ptr, type, member) \
-    ((type *)(void *)((char *)(ptr) - offsetof(type, member)))
+    ((type *)(void *)((char *)(ptr)-offsetof(type, member)))
 
 static inline void list_init(struct list *l) {
     l->next = l->prev = l;

@@ -34,7 +34,8 @@ static inline void sip_round(uint64_t v[4]) {
 uint64_t map_hash(struct slice key) {
     pthread_once(&hash_once, draw_key);
     uint64_t v[4] = {hash_key[0] ^ 0x736f6d6570736575u, hash_key[1] ^ 0x646f72616e646f6du,
-                     hash_key[0] ^ 0x6c7967656e657261u, hash_key[1] ^ 0x7465646279746573u};
+                     hash_key[0] ^ 0x6c7967656e657261u,
+                     hash_key[1] ^ 0x7465646279746573u};
     const char *p = key.p;
     size_t left = key.n;
     for (; left >= 8; p += 8, left -= 8) {

@@ -38,7 +38,8 @@ const char *pattern_check(struct slice pattern) {
     while (next_segment(&rest, &segment)) {
         if (segment.n == 0) continue;
         if (segment.p[0] == ':') {
-            if (!is_word(tail(segment))) return "':' needs a name of letters, digits and _";
+            if (!is_word(tail(segment)))
+                return "':' needs a name of letters, digits and _";
             captures++;
         } else if (segment.p[0] == '*' && segment.n > 1) {
             if (!slice_eq_lit(segment, "**") && !is_word(tail(segment)))
@@ -107,7 +108,8 @@ const char *pattern_check_channel(struct slice name) {
     struct slice segment;
     int segments = 0;
     while (next_segment(&name, &segment)) {
-        if (++segments > CHANNEL_SEGMENTS_MAX) return "a channel name has at most 8 segments";
+        if (++segments > CHANNEL_SEGMENTS_MAX)
+            return "a channel name has at most 8 segments";
         if (segment.n == 0 || segment.n > CHANNEL_SEGMENT_MAX)
             return "a segment of a channel name has 1 to 64 bytes";
         if (segment.p[0] == ':')

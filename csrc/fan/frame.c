@@ -50,7 +50,8 @@ static size_t plain_run(const char *p, size_t n) {
         uint64_t low = (word - 0x2020202020202020u) & ~word;
         if ((word | low) & 0x8080808080808080u) break;
     }
-    while (i < n && ((unsigned char)p[i] >= 0x20 || p[i] == '\t') && (p[i] & 0x80) == 0) i++;
+    while (i < n && ((unsigned char)p[i] >= 0x20 || p[i] == '\t') && (p[i] & 0x80) == 0)
+        i++;
     return i;
 }
 
@@ -58,10 +59,10 @@ static size_t plain_run(const char *p, size_t n) {
  * the bytes that the data lines need. */
 static size_t write_lines(char *out, struct slice data) {
     size_t n = 0, i = 0;
-#define PUT(bytes, length)                            \
-    do {                                              \
-        if (out) memcpy(out + n, (bytes), (length));  \
-        n += (length);                                \
+#define PUT(bytes, length)                           \
+    do {                                             \
+        if (out) memcpy(out + n, (bytes), (length)); \
+        n += (length);                               \
     } while (0)
     PUT("data: ", 6);
     while (i < data.n) {
@@ -75,7 +76,8 @@ static size_t write_lines(char *out, struct slice data) {
             PUT("\ndata: ", 7);
             continue;
         }
-        size_t length = c == 0 ? 0 : utf8_length((const unsigned char *)data.p + i, data.n - i);
+        size_t length =
+            c == 0 ? 0 : utf8_length((const unsigned char *)data.p + i, data.n - i);
         if (length > 0) PUT(data.p + i, length);
         else PUT(REPLACEMENT, 3);
         i += length ? length : 1;
@@ -88,7 +90,8 @@ static size_t write_lines(char *out, struct slice data) {
 int frame_repair(struct slice text, struct buf *out) {
     for (size_t i = 0; i < text.n;) {
         unsigned char c = (unsigned char)text.p[i];
-        size_t n = c == 0 ? 0 : utf8_length((const unsigned char *)text.p + i, text.n - i);
+        size_t n =
+            c == 0 ? 0 : utf8_length((const unsigned char *)text.p + i, text.n - i);
         int err = n ? buf_add(out, text.p + i, n) : buf_add(out, REPLACEMENT, 3);
         if (err < 0) return err;
         i += n ? n : 1;
@@ -104,8 +107,10 @@ static bool is_name_byte(char c) {
 }
 
 const char *frame_check_name(struct slice name) {
-    static const char *const reserved[] = {"hello", "reset", "sync", "bye", "error", "open"};
-    if (name.n == 0 || name.n > EVENT_NAME_MAX) return "an event name has 1 to 64 characters";
+    static const char *const reserved[] = {"hello", "reset", "sync",
+                                           "bye",   "error", "open"};
+    if (name.n == 0 || name.n > EVENT_NAME_MAX)
+        return "an event name has 1 to 64 characters";
     for (size_t i = 0; i < name.n; i++)
         if (!is_name_byte(name.p[i]))
             return "an event name may hold letters, digits and . _ : - only";
@@ -125,7 +130,8 @@ static struct slice place(char **at, struct slice from) {
     return to;
 }
 
-int frame_new(struct frame **out, const struct event *event, bool has_id, unsigned posts) {
+int frame_new(struct frame **out, const struct event *event, bool has_id,
+              unsigned posts) {
     struct slice name = event->name.n ? event->name : slice_str("message");
     if (frame_check_name(name)) return E_BADFIELD;
     if (event->key.n > EVENT_KEY_MAX || event->data.n > EVENT_BYTES_MAX) return E_TOOBIG;
@@ -162,7 +168,8 @@ void frame_number(struct frame *f, const char *epoch, uint64_t seq) {
     char head[HEAD_MAX(EVENT_NAME_MAX) + 1];
     size_t n = 0;
     if (!slice_eq_lit(f->name, "message"))
-        n += (size_t)snprintf(head, sizeof head, "event: %.*s\n", (int)f->name.n, f->name.p);
+        n += (size_t)snprintf(head, sizeof head, "event: %.*s\n", (int)f->name.n,
+                              f->name.p);
     if (f->has_id)
         n += (size_t)snprintf(head + n, sizeof head - n, "id: %s-%llu\n", epoch,
                               (unsigned long long)seq);

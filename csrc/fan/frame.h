@@ -40,12 +40,12 @@ struct frame {
     atomic_uint refs;
     bool has_id; /* a log event */
     bool remove;
-    uint64_t seq;      /* 0 until numbered */
-    int64_t at_ms;     /* when it was accepted */
+    uint64_t seq;  /* 0 until numbered */
+    int64_t at_ms; /* when it was accepted */
     uint64_t name_hash, key_hash;
     struct slice channel, name, key;
-    struct slice text;     /* what goes on the wire, whole events only */
-    struct slice body;     /* the data lines of it and the blank line */
+    struct slice text; /* what goes on the wire, whole events only */
+    struct slice body; /* the data lines of it and the blank line */
     struct frame_post *posts;
 };
 

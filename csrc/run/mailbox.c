@@ -26,7 +26,8 @@ void mailbox_attach(struct mailbox *mb, void (*wake)(void *loop), void *loop) {
 }
 
 /* Wakes inside the lock: the loop cannot go away in between. */
-static void post(struct mailbox *mb, struct message *m, message_fn *deliver, uint32_t events) {
+static void post(struct mailbox *mb, struct message *m, message_fn *deliver,
+                 uint32_t events) {
     m->next = NULL;
     m->deliver = deliver;
     pthread_mutex_lock(&mb->lock);

@@ -1,0 +1,242 @@
+/* Shared checkers of the bindings; see l_aux.h. */
+#include "bind/l_aux.h"
+
+#include "base/bounds.h"
+#include "base/status.h"
+
+#include <string.h>
+
+int lx_fail_text(lua_State *L, int err, const char *message) {
+    lua_pushnil(L);
+    lua_pushstring(L, message);
+    lua_pushstring(L, status_name(err));
+    return 3;
+}
+
+int lx_fail(lua_State *L, int err) {
+    return lx_fail_text(L, err, status_text(err));
+}
+
+void lx_pushslice(lua_State *L, struct slice s) {
+    lua_pushlstring(L, s.p ? s.p : "", s.n);
+}
+
+struct slice lx_checkslice(lua_State *L, int index) {
+    size_t n;
+    const char *p = luaL_checklstring(L, index, &n);
+    return slice_of(p, n);
+}
+
+struct slice lx_optslice(lua_State *L, int index) {
+    return lua_isnoneornil(L, index) ? slice_of("", 0) : lx_checkslice(L, index);
+}
+
+void *lx_scratch(lua_State *L, size_t size) {
+    luaL_checkstack(L, 8, "too many values");
+    void *p = lua_newuserdatauv(L, size, 0);
+    memset(p, 0, size);
+    return p;
+}
+
+/* ---- Fields ------------------------------------------------------------------------- */
+
+static int wrong_field(lua_State *L, const char *name, const char *wanted) {
+    return luaL_error(L, "field '%s': a %s is expected, got a %s", name, wanted,
+                      luaL_typename(L, -1));
+}
+
+struct slice lx_field_slice(lua_State *L, int index, const char *name) {
+    struct slice s = slice_of("", 0);
+    if (lua_getfield(L, index, name) == LUA_TSTRING) s.p = lua_tolstring(L, -1, &s.n);
+    else if (!lua_isnil(L, -1)) wrong_field(L, name, "string");
+    lua_pop(L, 1);
+    return s;
+}
+
+double lx_field_number(lua_State *L, int index, const char *name, double absent) {
+    double n = absent;
+    if (lua_getfield(L, index, name) == LUA_TNUMBER) n = lua_tonumber(L, -1);
+    else if (!lua_isnil(L, -1)) wrong_field(L, name, "number");
+    lua_pop(L, 1);
+    return n;
+}
+
+bool lx_field_bool(lua_State *L, int index, const char *name, bool absent) {
+    bool given = lua_getfield(L, index, name) != LUA_TNIL;
+    bool value = given ? lua_toboolean(L, -1) : absent;
+    lua_pop(L, 1);
+    return value;
+}
+
+/* ---- Plans -------------------------------------------------------------------------- */
+
+/* The list on top of the stack is replaced by the scratch that holds its items. */
+static struct filter_list read_list(lua_State *L, const char *name) {
+    struct filter_list list = {0};
+    if (lua_isnil(L, -1)) {
+        lx_scratch(L, 1);
+        lua_replace(L, -2);
+        return list;
+    }
+    if (!lua_istable(L, -1)) wrong_field(L, name, "list");
+    int table = lua_gettop(L);
+    lua_Unsigned n = lua_rawlen(L, table);
+    if (n > FILTER_ITEMS_MAX)
+        luaL_error(L, "'%s' has %d items, the limit is %d", name, (int)n,
+                   FILTER_ITEMS_MAX);
+    struct slice *items = lx_scratch(L, (size_t)(n + 1) * sizeof *items);
+    for (lua_Unsigned i = 0; i < n; i++) {
+        lua_rawgeti(L, table, (lua_Integer)i + 1);
+        if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
+            wrong_field(L, name, "list of strings");
+        if (lua_type(L, -1) == LUA_TNUMBER) { /* keep the text alive in the table */
+            lua_tostring(L, -1);
+            lua_pushvalue(L, -1);
+            lua_rawseti(L, table, (lua_Integer)i + 1);
+        }
+        items[i].p = lua_tolstring(L, -1, &items[i].n);
+        lua_pop(L, 1);
+    }
+    lua_remove(L, table); /* the caller's table still holds the strings */
+    return (struct filter_list){items, (uint32_t)n, true};
+}
+
+struct filter_list lx_checklist(lua_State *L, int index, const char *name) {
+    lua_pushvalue(L, index);
+    return read_list(L, name);
+}
+
+static struct filter_list field_list(lua_State *L, int table, const char *name) {
+    lua_getfield(L, table, name);
+    return read_list(L, name);
+}
+
+static int32_t field_rewind(lua_State *L, int table) {
+    int32_t rewind = REWIND_DEFAULT;
+    int type = lua_getfield(L, table, "rewind");
+    if (type == LUA_TNUMBER) {
+        double n = lua_tonumber(L, -1);
+        if (!(n >= 0 && n <= HISTORY_EVENTS_MAX))
+            luaL_error(L, "'rewind' is out of range");
+        rewind = (int32_t)n;
+    } else if (type == LUA_TSTRING && strcmp(lua_tostring(L, -1), "all") == 0) {
+        rewind = REWIND_ALL;
+    } else if (type == LUA_TSTRING && strcmp(lua_tostring(L, -1), "latest") == 0) {
+        rewind = REWIND_LATEST;
+    } else if (type != LUA_TNIL) {
+        luaL_error(L, "'rewind' is a number, \"all\" or \"latest\"");
+    }
+    lua_pop(L, 1);
+    return rewind;
+}
+
+struct sub_spec lx_checkspec(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    struct sub_spec spec = {.rewind = REWIND_DEFAULT};
+    if (lua_type(L, index) == LUA_TSTRING) {
+        spec.channel = lx_checkslice(L, index);
+        lx_scratch(L, 1);
+        lx_scratch(L, 1);
+        return spec;
+    }
+    luaL_checktype(L, index, LUA_TTABLE);
+    spec.channel = lx_field_slice(L, index, "name");
+    if (spec.channel.n == 0) {
+        lua_rawgeti(L, index, 1);
+        spec.channel = lx_checkslice(L, -1);
+        lua_pop(L, 1);
+    }
+    spec.rewind = field_rewind(L, index);
+    spec.types = field_list(L, index, "types");
+    spec.keys = field_list(L, index, "keys");
+    return spec;
+}
+
+struct lx_plan lx_checkplan(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    luaL_checktype(L, index, LUA_TTABLE);
+    struct lx_plan plan = {.heartbeat = lx_field_number(L, index, "heartbeat", -1)};
+    struct filter_list types = field_list(L, index, "types");
+    struct filter_list keys = field_list(L, index, "keys");
+    int32_t rewind = field_rewind(L, index);
+    lua_getfield(L, index, "channels");
+    luaL_checktype(L, -1, LUA_TTABLE);
+    int list = lua_gettop(L);
+    plan.n = (uint32_t)lua_rawlen(L, list);
+    if (plan.n > STREAM_CHANNELS_MAX)
+        luaL_error(L, "a stream may follow %d channels, this plan names %d",
+                   STREAM_CHANNELS_MAX, (int)plan.n);
+    plan.specs = lx_scratch(L, (plan.n + 1) * sizeof *plan.specs);
+    luaL_checkstack(L, 3 * STREAM_CHANNELS_MAX + 8, "plan");
+    for (uint32_t i = 0; i < plan.n; i++) {
+        lua_rawgeti(L, list, (lua_Integer)i + 1);
+        struct sub_spec spec = lx_checkspec(L, -1);
+        if (!spec.types.given) spec.types = types;
+        if (!spec.keys.given) spec.keys = keys;
+        if (spec.rewind == REWIND_DEFAULT) spec.rewind = rewind;
+        plan.specs[i] = spec;
+    }
+    return plan;
+}
+
+/* ---- Policies ----------------------------------------------------------------------- */
+
+static void read_history(lua_State *L, int table, struct policy_rule *rule) {
+    int type = lua_getfield(L, table, "history");
+    struct policy *v = &rule->values;
+    if (type == LUA_TSTRING) {
+        if (strcmp(lua_tostring(L, -1), "latest") != 0)
+            luaL_error(L, "'history' is a number, a table or \"latest\"");
+        v->latest = true;
+        rule->set |= POLICY_HISTORY;
+    } else if (type == LUA_TNUMBER) {
+        v->history = (uint32_t)lua_tonumber(L, -1);
+        rule->set |= POLICY_HISTORY;
+    } else if (type == LUA_TTABLE) {
+        int history = lua_gettop(L);
+        v->history = (uint32_t)lx_field_number(L, history, "count", HISTORY_EVENTS_MAX);
+        v->history_bytes = (uint64_t)lx_field_number(L, history, "bytes", 0);
+        rule->set |= POLICY_HISTORY | POLICY_BYTES;
+    }
+    lua_pop(L, 1);
+}
+
+static void read_rule(lua_State *L, int table, struct policy_rule *rule) {
+    struct policy *v = &rule->values;
+    rule->pattern = (char *)lx_field_slice(L, table, "pattern").p;
+    rule->key = (char *)lx_field_slice(L, table, "key").p;
+    if (rule->key[0]) rule->set |= POLICY_KEY;
+    read_history(L, table, rule);
+    double ttl = lx_field_number(L, table, "ttl", -1);
+    if (ttl >= 0) {
+        v->ttl_ms = (int64_t)(ttl * 1000);
+        rule->set |= POLICY_TTL;
+    }
+    double max_keys = lx_field_number(L, table, "max_keys", -1);
+    if (max_keys >= 1) {
+        v->max_keys = (uint32_t)max_keys;
+        rule->set |= POLICY_MAX_KEYS;
+    }
+    v->rewind = field_rewind(L, table);
+    if (v->rewind != REWIND_DEFAULT) rule->set |= POLICY_REWIND;
+    struct slice slow = lx_field_slice(L, table, "slow");
+    v->slow = slice_eq_lit(slow, "close") ? SLOW_CLOSE : SLOW_RESET;
+    if (slow.n > 0) rule->set |= POLICY_SLOW;
+    v->reads = lx_field_bool(L, table, "denies", false);
+}
+
+struct policy_set *lx_checkpolicies(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    luaL_checktype(L, index, LUA_TTABLE);
+    lua_Unsigned n = lua_rawlen(L, index);
+    struct policy_rule *rules = lx_scratch(L, (size_t)(n + 1) * sizeof *rules);
+    for (lua_Unsigned i = 0; i < n; i++) {
+        lua_rawgeti(L, index, (lua_Integer)i + 1);
+        luaL_checktype(L, -1, LUA_TTABLE);
+        read_rule(L, lua_gettop(L), &rules[i]);
+        lua_pop(L, 1);
+    }
+    struct policy_set *set = policy_set_new(rules, (uint32_t)n);
+    lua_pop(L, 1);
+    return set;
+}

@@ -1,0 +1,54 @@
+/* Helpers that all bindings share: arguments in, failures out.
+ *
+ * Order inside a binding: check every argument (may raise), then act, then push. Nothing
+ * raises while memory, a reference or a lock is held; scratch memory is a userdata. */
+#ifndef SLUICE_BIND_L_AUX_H
+#define SLUICE_BIND_L_AUX_H
+
+#include "base/slice.h"
+#include "fan/policy.h"
+#include "fan/stream.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+#define LX_EXPORT __attribute__((visibility("default")))
+
+/* Push nil, message, code for a status; the message may be given. Returns 3. */
+int lx_fail(lua_State *L, int err);
+int lx_fail_text(lua_State *L, int err, const char *message);
+
+/* A string argument, borrowed while it stays on the stack. */
+struct slice lx_checkslice(lua_State *L, int index);
+struct slice lx_optslice(lua_State *L, int index); /* nil: an empty slice */
+
+/* Fields of the table at 'index' (absolute). Absent: the default. A wrong type raises
+ * and names the field. Slices are borrowed while the table holds the string. */
+struct slice lx_field_slice(lua_State *L, int index, const char *name);
+double lx_field_number(lua_State *L, int index, const char *name, double absent);
+bool lx_field_bool(lua_State *L, int index, const char *name, bool absent);
+
+/* Zeroed scratch memory on the stack: freed by the collector, so raising is safe. */
+void *lx_scratch(lua_State *L, size_t size);
+
+/* The channels of a plan: { channels = { "a" | { "b", keys =, types =, rewind = } },
+ * keys =, types =, rewind = }. Pushes one scratch value that 'specs' lives in. */
+struct lx_plan {
+    struct sub_spec *specs;
+    uint32_t n;
+    double heartbeat; /* seconds; < 0: not given */
+};
+struct lx_plan lx_checkplan(lua_State *L, int index);
+
+/* One channel with its options, as in a plan. Pushes scratch. */
+struct sub_spec lx_checkspec(lua_State *L, int index);
+
+/* A list of names or nil. Pushes scratch. */
+struct filter_list lx_checklist(lua_State *L, int index, const char *name);
+
+/* A list of policies; see lua/sluice/channels.lua for the options. Returns owned. */
+struct policy_set *lx_checkpolicies(lua_State *L, int index);
+
+void lx_pushslice(lua_State *L, struct slice s);
+
+#endif

@@ -1,0 +1,210 @@
+/* Ring, floor and the parted array of subscribers; see chan.h. */
+#include "fan/chan.h"
+
+#include "base/bounds.h"
+#include "base/mem.h"
+#include "base/status.h"
+
+#include <assert.h>
+
+struct chan *chan_new(struct slice name) {
+    struct chan *c = mem_new(sizeof *c + name.n + 1);
+    memcpy(c->name, name.p, name.n);
+    c->node.key = slice_of(c->name, name.n);
+    list_init(&c->dirty);
+    return c;
+}
+
+/* ---- Ring --------------------------------------------------------------------------- */
+
+/* The oldest frame leaves the history; it stays in the ring for readers behind. */
+static void leave_history(struct chan *c) {
+    struct frame *f = chan_at(c, c->history++);
+    c->history_bytes -= f->text.n;
+    c->floor = f->seq;
+}
+
+static void leave_ring(struct chan *c) {
+    if (c->tail == c->history) leave_history(c);
+    struct frame *f = chan_at(c, c->tail++);
+    c->ring_bytes -= f->text.n;
+    c->gone = f->seq;
+    frame_unref(f);
+}
+
+static bool over_history(const struct chan *c) {
+    const struct policy *p = &c->policy;
+    return c->head - c->history > p->history ||
+           (p->history_bytes > 0 && c->history_bytes > p->history_bytes);
+}
+
+static bool over_backlog(const struct chan *c) {
+    return c->tail < c->history &&
+           (c->head - c->tail > BACKLOG_EVENTS_MAX || c->ring_bytes > BACKLOG_BYTES_MAX);
+}
+
+static void enforce(struct chan *c) {
+    while (c->history < c->head && over_history(c)) leave_history(c);
+    while (over_backlog(c)) leave_ring(c);
+    if (c->policy.history == 0) c->floor = 0; /* lossy by name: a resume is never told */
+}
+
+void chan_free(struct chan *c) {
+    assert(c->n_subs == 0 && list_empty(&c->dirty));
+    while (c->tail < c->head) leave_ring(c);
+    mem_free(c->ring);
+    mem_free(c->subs);
+    if (c->latest) latest_deinit(c->latest);
+    mem_free(c->latest);
+    mem_free(c);
+}
+
+void chan_configure(struct chan *c, const struct policy *policy) {
+    enum channel_kind kind = policy_kind(policy);
+    c->policy = *policy;
+    if (kind == CHANNEL_STATE)
+        while (c->tail < c->head) leave_ring(c);
+    bool keeps_latest = kind != CHANNEL_LOG;
+    if (keeps_latest && !c->latest) {
+        c->latest = mem_new(sizeof *c->latest);
+        latest_init(c->latest);
+    } else if (c->latest && (!keeps_latest || kind != c->kind)) {
+        latest_deinit(c->latest);
+        if (!keeps_latest) {
+            mem_free(c->latest);
+            c->latest = NULL;
+        }
+    }
+    c->kind = kind;
+    enforce(c);
+}
+
+/* False when memory is out: the caller makes room by dropping the oldest. */
+static bool grow_ring(struct chan *c) {
+    uint32_t cap = c->cap ? c->cap * 2 : 4;
+    struct frame **ring = mem_try(cap * sizeof *ring);
+    if (!ring) return false;
+    for (uint64_t i = c->tail; i < c->head; i++) ring[i & (cap - 1)] = chan_at(c, i);
+    mem_free(c->ring);
+    c->ring = ring;
+    c->cap = cap;
+    return true;
+}
+
+static void push(struct chan *c, struct frame *f) {
+    if (c->head - c->tail == c->cap && !grow_ring(c)) {
+        if (c->cap == 0) { /* nowhere to keep it: as if trimmed at once, and so told */
+            c->floor = c->gone = f->seq;
+            return;
+        }
+        leave_ring(c);
+    }
+    c->ring[c->head++ & (c->cap - 1)] = frame_ref(f);
+    c->history_bytes += f->text.n;
+    c->ring_bytes += f->text.n;
+}
+
+void chan_append(struct chan *c, struct frame *f) {
+    assert(f->seq > c->last);
+    c->last = f->seq;
+    c->events++;
+    c->bytes += f->text.n;
+    if (c->kind != CHANNEL_STATE) push(c, f);
+    if (c->latest && f->remove)
+        latest_remove(c->latest, f, c->kind == CHANNEL_STATE, c->policy.max_keys);
+    else if (c->latest) latest_put(c->latest, f, c->policy.max_keys);
+    enforce(c);
+}
+
+void chan_trim(struct chan *c, uint64_t seq) {
+    while (c->history < c->head && chan_at(c, c->history)->seq <= seq) leave_history(c);
+    if (c->latest) latest_trim(c->latest, seq);
+    enforce(c);
+}
+
+void chan_release_backlog(struct chan *c) {
+    while (c->tail < c->history) leave_ring(c);
+    if (c->latest && c->latest->removals > 0) latest_forget_removals(c->latest);
+}
+
+uint64_t chan_after(const struct chan *c, uint64_t seq) {
+    if (c->last <= seq || c->head == c->tail) return c->head;
+    uint64_t low = c->tail, high = c->head;
+    while (low < high) {
+        uint64_t middle = low + (high - low) / 2;
+        if (chan_at(c, middle)->seq > seq) high = middle;
+        else low = middle + 1;
+    }
+    return low;
+}
+
+struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name) {
+    if (c->latest && key.n > 0) return latest_find(c->latest, key, name);
+    if (c->kind == CHANNEL_STATE) {
+        for (uint32_t i = c->latest->n; i-- > 0;) {
+            if (!c->latest->slots[i].entry) continue;
+            struct frame *f = latest_at(c->latest, i);
+            if (!f->remove && (name.n == 0 || slice_eq(f->name, name))) return f;
+        }
+        return NULL;
+    }
+    for (uint64_t i = c->head; i-- > c->history;) {
+        struct frame *f = chan_at(c, i);
+        if ((name.n == 0 || slice_eq(f->name, name)) &&
+            (key.n == 0 || slice_eq(f->key, key)))
+            return f;
+    }
+    return NULL;
+}
+
+uint32_t chan_events(const struct chan *c) {
+    if (c->kind == CHANNEL_STATE) return c->latest->live - c->latest->removals;
+    return (uint32_t)(c->head - c->history);
+}
+
+/* ---- Subscribers -------------------------------------------------------------------- */
+
+int chan_reserve_sub(struct chan *c) {
+    if (c->n_subs < c->cap_subs) return 0;
+    uint32_t cap = c->cap_subs ? c->cap_subs * 2 : 2;
+    struct sub **subs = mem_resize(c->subs, cap * sizeof *subs);
+    if (!subs) return E_NOMEM;
+    c->subs = subs;
+    c->cap_subs = cap;
+    return 0;
+}
+
+static void put(struct chan *c, uint32_t index, struct sub *s) {
+    c->subs[index] = s;
+    s->index = index;
+}
+
+static void swap(struct chan *c, uint32_t a, uint32_t b) {
+    struct sub *s = c->subs[a];
+    put(c, a, c->subs[b]);
+    put(c, b, s);
+}
+
+void chan_add_sub(struct chan *c, struct sub *s) {
+    assert(c->n_subs < c->cap_subs);
+    put(c, c->n_subs++, s);
+}
+
+/* Two moves: a visited one leaves through the border of the visited, so that the last
+ * live one, which may not have been visited yet, never lands among the visited. */
+void chan_demote(struct chan *c, struct sub *s) {
+    if (s->index >= c->n_live) return;
+    if (s->index < c->walk) swap(c, s->index, --c->walk);
+    swap(c, s->index, --c->n_live);
+}
+
+void chan_promote(struct chan *c, struct sub *s) {
+    if (s->index < c->n_live) return;
+    swap(c, s->index, c->n_live++);
+}
+
+void chan_remove_sub(struct chan *c, struct sub *s) {
+    chan_demote(c, s);
+    swap(c, s->index, --c->n_subs);
+    c->subs[c->n_subs] = NULL;
+}

@@ -1,0 +1,36 @@
+/* Strict parsing of a Last-Event-ID; see eventid.h. */
+#include "fan/eventid.h"
+
+static bool is_base32(char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '2' && c <= '7');
+}
+
+static bool parse_seq(struct slice digits, uint64_t *out) {
+    if (digits.n == 0 || digits.n > 19 || (digits.p[0] == '0' && digits.n > 1))
+        return false;
+    uint64_t n = 0;
+    for (size_t i = 0; i < digits.n; i++) {
+        if (digits.p[i] < '0' || digits.p[i] > '9') return false;
+        n = n * 10 + (uint64_t)(digits.p[i] - '0');
+    }
+    *out = n;
+    return true;
+}
+
+struct eventid eventid_parse(struct slice text) {
+    struct eventid id = {.kind = EVENTID_NONE};
+    if (text.n == 0) return id;
+    if (slice_eq_lit(text, "stop")) {
+        id.kind = EVENTID_STOP;
+        return id;
+    }
+    id.kind = EVENTID_BAD;
+    if (text.n < EPOCH_LENGTH + 2 || text.p[EPOCH_LENGTH] != '-') return id;
+    for (int i = 0; i < EPOCH_LENGTH; i++)
+        if (!is_base32(text.p[i])) return id;
+    struct slice digits = slice_of(text.p + EPOCH_LENGTH + 1, text.n - EPOCH_LENGTH - 1);
+    if (!parse_seq(digits, &id.seq)) return id;
+    memcpy(id.epoch, text.p, EPOCH_LENGTH);
+    id.kind = EVENTID_GOOD;
+    return id;
+}

@@ -1,0 +1,258 @@
+/* Commands, the flush and the look-ups of one thread's fan; see fan.h. */
+#include "fan/fan.h"
+
+#include "base/mem.h"
+#include "base/status.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_head,
+              const struct fan_ops *ops, uint64_t seed) {
+    *fan = (struct fan){.log_head = log_head, .ops = ops, .random = seed};
+    snprintf(fan->epoch, sizeof fan->epoch, "%s", epoch);
+    map_init(&fan->channels);
+    map_init(&fan->filters);
+    list_init(&fan->dirty);
+    list_init(&fan->ready);
+    fan->scratch.cap = GATHER_BYTES_MAX + EVENT_BYTES_MAX + STREAM_PRIVATE_BYTES_MAX;
+    fan->scratch.p = mem_new(fan->scratch.cap);
+}
+
+/* The head moved or a channel went: no cached place is right any more. */
+static void clear_cache(struct fan *fan) {
+    for (uint32_t i = 0; i < GATHER_CACHE; i++) {
+        if (fan->cache[i].block) block_unref(fan->cache[i].block);
+        fan->cache[i].block = NULL;
+    }
+}
+
+void fan_deinit(struct fan *fan) {
+    clear_cache(fan);
+    for (struct map_node *node; (node = map_next(&fan->channels, NULL));) {
+        struct chan *c = container_of(node, struct chan, node);
+        map_remove(&fan->channels, node);
+        list_remove(&c->dirty);
+        chan_free(c);
+    }
+    assert(fan->filters.n == 0);
+    map_deinit(&fan->channels);
+    map_deinit(&fan->filters);
+    for (uint32_t i = 0; i < fan->n_floors; i++) mem_free(fan->floors[i].pattern);
+    mem_free(fan->floors);
+    policy_set_unref(fan->policies);
+    buf_free(&fan->scratch);
+}
+
+/* ---- Looking up --------------------------------------------------------------------- */
+
+struct chan *fan_find(const struct fan *fan, struct slice channel) {
+    struct map_node *node = map_get(&fan->channels, channel);
+    return node ? container_of(node, struct chan, node) : NULL;
+}
+
+static struct chan *make(struct fan *fan, struct slice channel) {
+    struct chan *c = chan_new(channel);
+    struct policy policy = policy_of(fan->policies, channel);
+    chan_configure(c, &policy);
+    map_add(&fan->channels, &c->node);
+    return c;
+}
+
+int fan_get(struct fan *fan, struct slice channel, struct chan **out) {
+    *out = fan_find(fan, channel);
+    if (*out) return 0;
+    if (pattern_check_channel(channel)) return E_CHANNEL;
+    if (fan->channels.n >= CHANNELS_MAX) return E_FULL;
+    *out = make(fan, channel);
+    return 0;
+}
+
+static uint64_t meta_floor(const struct fan *fan, struct slice pattern) {
+    for (uint32_t i = 0; i < fan->n_floors; i++)
+        if (slice_eq(slice_str(fan->floors[i].pattern), pattern))
+            return fan->floors[i].floor;
+    return fan->any_floor;
+}
+
+uint64_t fan_floor(const struct fan *fan, const struct chan *c) {
+    return c->known ? c->floor : meta_floor(fan, c->policy.pattern);
+}
+
+void fan_release(struct fan *fan, struct chan *c) {
+    if (c->known || c->n_subs > 0) return;
+    list_remove(&c->dirty);
+    map_remove(&fan->channels, &c->node);
+    clear_cache(fan);
+    chan_free(c);
+}
+
+/* ---- Commands ----------------------------------------------------------------------- */
+
+void fan_frame(struct fan *fan, struct frame *f) {
+    assert(f->seq > fan->head);
+    clear_cache(fan);
+    struct chan *c = fan_find(fan, f->channel);
+    if (!c) c = make(fan, f->channel);
+    if (!c->known) {
+        c->floor = meta_floor(fan, c->policy.pattern);
+        c->known = true;
+    }
+    chan_append(c, f);
+    fan->head = f->seq;
+    if (c->n_subs == 0) chan_release_backlog(c);
+    else if (list_empty(&c->dirty)) {
+        c->walk = 0;
+        c->walk_last = c->last;
+        list_add(&fan->dirty, &c->dirty);
+    }
+}
+
+void fan_policies(struct fan *fan, struct policy_set *set) {
+    struct policy_set *old = fan->policies;
+    fan->policies = policy_set_ref(set);
+    clear_cache(fan);
+    for (struct map_node *node = map_next(&fan->channels, NULL); node;
+         node = map_next(&fan->channels, node)) {
+        struct chan *c = container_of(node, struct chan, node);
+        struct policy policy = policy_of(set, node->key);
+        chan_configure(c, &policy);
+    }
+    policy_set_unref(old);
+}
+
+void fan_trim(struct fan *fan, struct slice channel, uint64_t seq) {
+    struct chan *c = fan_find(fan, channel);
+    if (!c) return;
+    chan_trim(c, seq);
+    if (c->n_subs == 0) chan_release_backlog(c);
+}
+
+static void fold_floor(struct fan *fan, struct slice pattern, uint64_t floor) {
+    uint32_t i = 0;
+    while (i < fan->n_floors && !slice_eq(slice_str(fan->floors[i].pattern), pattern))
+        i++;
+    if (i == fan->n_floors) {
+        struct meta_floor *floors = NULL;
+        if (i < META_FLOORS_MAX)
+            floors = mem_resize(fan->floors, (i + 1) * sizeof *floors);
+        if (!floors) { /* too many policies: they share one floor, told rather than lost */
+            if (floor > fan->any_floor) fan->any_floor = floor;
+            return;
+        }
+        fan->floors = floors;
+        fan->floors[i].pattern = mem_strndup(pattern.p, pattern.n);
+        fan->floors[i].floor = fan->any_floor;
+        fan->n_floors++;
+    }
+    if (floor > fan->floors[i].floor) fan->floors[i].floor = floor;
+}
+
+void fan_drop(struct fan *fan, struct slice channel) {
+    struct chan *c = fan_find(fan, channel);
+    if (!c || !c->known) return;
+    chan_trim(c, c->last);
+    if (c->kind != CHANNEL_STATE) fold_floor(fan, c->policy.pattern, c->floor);
+    c->known = false;
+    if (c->n_subs == 0) chan_release_backlog(c);
+    fan_release(fan, c);
+}
+
+/* ---- Delivery ----------------------------------------------------------------------- */
+
+static void demote(struct stream *s) {
+    if (s->behind) return;
+    s->behind = true;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) chan_demote(sub->chan, sub);
+}
+
+/* Caught up: walked with its channels from now on. Where it was the last one behind,
+ * what was kept for it goes. */
+static void promote(struct stream *s) {
+    list_remove(&s->ready);
+    if (!s->behind) return;
+    s->behind = false;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) {
+        struct chan *c = sub->chan;
+        chan_promote(c, sub);
+        if (c->n_live == c->n_subs && list_empty(&c->dirty)) chan_release_backlog(c);
+    }
+}
+
+static void make_ready(struct fan *fan, struct stream *s) {
+    demote(s);
+    if (list_empty(&s->ready)) list_add(&fan->ready, &s->ready);
+}
+
+void fan_wake(struct fan *fan, struct stream *s) {
+    if (!s->blocked) make_ready(fan, s);
+}
+
+void fan_writable(struct fan *fan, struct stream *s) {
+    s->blocked = false;
+    make_ready(fan, s);
+}
+
+/* One visit to one stream. */
+static void serve(struct fan *fan, struct stream *s) {
+    if (s->blocked) return;
+    struct block *b;
+    bool more;
+    if (stream_gather(s, &b, &more) < 0) {
+        make_ready(fan, s); /* nothing moved: try again when memory is back */
+        return;
+    }
+    if (!b) {
+        promote(s);
+        return;
+    }
+    fan->delivered += b->events;
+    fan->delivered_bytes += b->n;
+    bool over = b->end != STREAM_GOES_ON;
+    enum fan_sent sent = fan->ops->send(s, b);
+    if (sent == FAN_SENT && !over) {
+        if (more) make_ready(fan, s);
+        else promote(s);
+        return;
+    }
+    list_remove(&s->ready);
+    demote(s);
+    s->blocked = true; /* until its socket takes bytes; for ever when it is over */
+}
+
+/* Walk on over the live subscribers of a channel. Returns what is left of the budget. */
+static int walk(struct chan *c, struct fan *fan, int budget) {
+    while (budget > 0 && c->walk < c->n_live) {
+        serve(fan, c->subs[c->walk++]->stream);
+        budget--;
+    }
+    if (c->walk < c->n_live) return budget;
+    c->walk = 0;
+    if (c->last > c->walk_last) { /* events came while it walked: once more */
+        c->walk_last = c->last;
+        return budget;
+    }
+    list_remove(&c->dirty);
+    if (c->n_live == c->n_subs) chan_release_backlog(c);
+    return budget;
+}
+
+bool fan_flush(struct fan *fan, int budget) {
+    int ready = budget / 2 + 1;
+    while (budget > 0 && !list_empty(&fan->dirty)) {
+        struct chan *c = container_of(fan->dirty.next, struct chan, dirty);
+        budget = walk(c, fan, budget);
+    }
+    struct list turn; /* each of the ready once */
+    list_init(&turn);
+    list_take_all(&turn, &fan->ready);
+    for (; ready > 0 && !list_empty(&turn); ready--) {
+        struct stream *s = container_of(turn.next, struct stream, ready);
+        list_remove(&s->ready);
+        serve(fan, s);
+    }
+    list_take_all(&fan->ready, &turn);
+    bool left = !list_empty(&fan->dirty) || !list_empty(&fan->ready);
+    if (!left) clear_cache(fan);
+    return left;
+}

@@ -1,0 +1,110 @@
+/* The fan: all channels and streams of one thread.
+ *
+ * It is a pure function of the commands it is given, in their order: frames, policies,
+ * trims, drops, subscriptions. Every I/O thread holds one and all get the same commands,
+ * so a client may come back on any of them; the app thread holds one more, without
+ * streams, to answer app:latest and to decide about trims.
+ *
+ * Delivery: a frame makes its channel dirty. fan_flush walks the live subscribers of the
+ * dirty channels, gathers for each what is pending (once for all who stand at the same
+ * place) and hands the block to ops->send. Streams that are behind are served from the
+ * ready list, one block a turn each. A flush stops when its budget is used up and goes on
+ * where it stopped. [one thread] */
+#ifndef SLUICE_FAN_FAN_H
+#define SLUICE_FAN_FAN_H
+
+#include "base/bounds.h"
+#include "base/buf.h"
+#include "base/pattern.h"
+#include "fan/stream.h"
+
+enum fan_sent {
+    FAN_SENT,    /* all of it is with the kernel */
+    FAN_BLOCKED, /* the rest is pinned: call fan_writable when it is out */
+    FAN_GONE     /* the stream is being closed */
+};
+
+struct fan_ops {
+    /* Send a block (takes it). Must not call back into the fan. */
+    enum fan_sent (*send)(struct stream *s, struct block *b);
+};
+
+/* Places of a block: which channels, from where, for whom. */
+struct gather_place {
+    struct chan *chan;
+    struct filter *filter;
+    uint64_t first; /* number of the first pending event */
+};
+
+struct gather_cached {
+    struct block *block; /* NULL: unused */
+    uint32_t n;
+    bool more;
+    uint64_t cursor, written;
+    struct gather_place places[GATHER_CHANNELS_MAX];
+    uint64_t to[GATHER_CHANNELS_MAX]; /* where each state stands afterwards */
+};
+
+#define GATHER_CACHE 16
+
+/* The floor that channels of one policy left behind when they were dropped. */
+struct meta_floor {
+    char *pattern;
+    uint64_t floor;
+};
+
+struct fan {
+    char epoch[EPOCH_LENGTH + 1];
+    uint64_t head;                    /* the newest number seen here */
+    const _Atomic uint64_t *log_head; /* the newest number given: what is 'future' */
+    struct map channels;
+    struct map filters;
+    struct policy_set *policies;
+    struct list dirty;
+    struct list ready;
+    const struct fan_ops *ops;
+    int64_t now_ms; /* set by the owner before each turn */
+    uint64_t random;
+    struct meta_floor *floors;
+    uint32_t n_floors;
+    uint64_t any_floor; /* of policies beyond META_FLOORS_MAX */
+    struct gather_cached cache[GATHER_CACHE];
+    uint32_t cache_next, cache_hot;
+    struct buf scratch; /* one block in the making */
+    uint64_t delivered, delivered_bytes, resets, byes, slow;
+};
+
+void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_head,
+              const struct fan_ops *ops, uint64_t seed);
+void fan_deinit(struct fan *fan); /* must have no streams */
+
+/* ---- Commands, in their order ------------------------------------------------------- */
+
+void fan_frame(struct fan *fan, struct frame *f);           /* shares */
+void fan_policies(struct fan *fan, struct policy_set *set); /* shares */
+void fan_trim(struct fan *fan, struct slice channel, uint64_t seq);
+void fan_drop(struct fan *fan, struct slice channel);
+
+/* ---- Delivery ----------------------------------------------------------------------- */
+
+/* Serve up to 'budget' streams. True when there is more to do. */
+bool fan_flush(struct fan *fan, int budget);
+
+/* A stream has something of its own to send, or its socket takes bytes again. */
+void fan_wake(struct fan *fan, struct stream *s);
+void fan_writable(struct fan *fan, struct stream *s);
+
+/* ---- Looking up --------------------------------------------------------------------- */
+
+struct chan *fan_find(const struct fan *fan, struct slice channel); /* NULL */
+
+/* Find or make (E_FULL, E_CHANNEL). */
+int fan_get(struct fan *fan, struct slice channel, struct chan **out);
+
+/* The floor a resume is judged by. */
+uint64_t fan_floor(const struct fan *fan, const struct chan *c);
+
+/* A channel that nobody needs any more goes. */
+void fan_release(struct fan *fan, struct chan *c);
+
+#endif

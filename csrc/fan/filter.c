@@ -1,0 +1,134 @@
+/* Interned sets of names and keys. A filter owns one text, its canonical form (sorted
+ * items, each led by its length); both sets are small open-addressed tables that point
+ * into it, so asking costs one look-up whatever the size. */
+#include "fan/filter.h"
+
+#include "base/mem.h"
+#include "base/status.h"
+
+#include <assert.h>
+#include <stdlib.h>
+
+struct set {
+    bool given;
+    uint32_t n;
+    uint32_t size; /* places: a power of two above 2n */
+    struct slice *places;
+};
+
+struct filter {
+    struct map_node node; /* key: the canonical text */
+    struct map *home;
+    uint32_t refs;
+    struct buf canonical;
+    struct set types, keys;
+};
+
+static int compare(const void *a, const void *b) {
+    const struct slice *x = a, *y = b;
+    size_t n = x->n < y->n ? x->n : y->n;
+    int order = n ? memcmp(x->p, y->p, n) : 0;
+    return order ? order : (x->n > y->n) - (x->n < y->n);
+}
+
+/* The same wishes give the same text. */
+static int add_canonical(struct buf *b, struct filter_list list) {
+    uint32_t head[2] = {list.given, list.n};
+    int err = buf_add(b, head, sizeof head);
+    if (err < 0 || list.n == 0) return err;
+    struct slice *sorted = mem_try(list.n * sizeof *sorted);
+    if (!sorted) return E_NOMEM;
+    memcpy(sorted, list.items, list.n * sizeof *sorted);
+    qsort(sorted, list.n, sizeof *sorted, compare);
+    for (uint32_t i = 0; i < list.n && err == 0; i++) {
+        uint32_t n = (uint32_t)sorted[i].n;
+        err = buf_add(b, &n, sizeof n);
+        if (err == 0) err = buf_add(b, sorted[i].p, n);
+    }
+    mem_free(sorted);
+    return err;
+}
+
+static bool set_has(const struct set *s, struct slice text, uint64_t hash) {
+    if (!s->given) return true;
+    if (s->n == 0) return false;
+    uint32_t at = (uint32_t)hash & (s->size - 1);
+    for (; s->places[at].p; at = (at + 1) & (s->size - 1))
+        if (slice_eq(s->places[at], text)) return true;
+    return false;
+}
+
+/* Read one list at *p of the canonical text and move *p behind it. */
+static int set_read(struct set *s, const char **p) {
+    uint32_t head[2], length;
+    memcpy(head, *p, sizeof head);
+    *p += sizeof head;
+    *s = (struct set){.given = head[0] != 0, .n = head[1], .size = 2};
+    while (s->size < 2 * s->n + 1) s->size *= 2;
+    s->places = mem_try(s->size * sizeof *s->places);
+    if (!s->places) return E_NOMEM;
+    memset(s->places, 0, s->size * sizeof *s->places);
+    for (uint32_t i = 0; i < s->n; i++) {
+        memcpy(&length, *p, sizeof length);
+        struct slice text = slice_of(*p + sizeof length, length);
+        *p = text.p + text.n;
+        uint32_t at = (uint32_t)map_hash(text) & (s->size - 1);
+        while (s->places[at].p) at = (at + 1) & (s->size - 1);
+        s->places[at] = text;
+    }
+    return 0;
+}
+
+static void filter_free(struct filter *f) {
+    buf_free(&f->canonical);
+    mem_free(f->types.places);
+    mem_free(f->keys.places);
+    mem_free(f);
+}
+
+int filter_intern(struct map *filters, struct filter_list types, struct filter_list keys,
+                  struct filter **out) {
+    *out = NULL;
+    if (!types.given && !keys.given) return 0;
+    struct filter *f = mem_new(sizeof *f);
+    int err = add_canonical(&f->canonical, types);
+    if (err == 0) err = add_canonical(&f->canonical, keys);
+    if (err < 0) goto fail;
+    struct map_node *known = map_get(filters, buf_slice(&f->canonical));
+    if (known) {
+        filter_free(f);
+        *out = filter_ref(container_of(known, struct filter, node));
+        return 0;
+    }
+    const char *p = f->canonical.p;
+    err = set_read(&f->types, &p);
+    if (err == 0) err = set_read(&f->keys, &p);
+    if (err < 0) goto fail;
+    f->refs = 1;
+    f->home = filters;
+    f->node.key = buf_slice(&f->canonical);
+    map_add(filters, &f->node);
+    *out = f;
+    return 0;
+fail:
+    filter_free(f);
+    return err;
+}
+
+struct filter *filter_ref(struct filter *f) {
+    if (f) f->refs++;
+    return f;
+}
+
+void filter_unref(struct filter *f) {
+    if (!f) return;
+    assert(f->refs > 0);
+    if (--f->refs > 0) return;
+    map_remove(f->home, &f->node);
+    filter_free(f);
+}
+
+bool filter_wants(const struct filter *f, const struct frame *frame) {
+    return !f || (set_has(&f->types, frame->name, frame->name_hash) &&
+                  set_has(&f->keys, frame->key, frame->key_hash));
+}

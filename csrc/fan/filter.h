@@ -1,0 +1,30 @@
+/* Filters: which events of a channel a subscriber wants, by event name and by key.
+ *
+ * Equal filters of one thread are one object (interned), so that streams with the same
+ * wishes share their gathered blocks, and comparing two filters is comparing pointers.
+ * A NULL filter wants everything; an empty list wants nothing. [one thread] */
+#ifndef SLUICE_FAN_FILTER_H
+#define SLUICE_FAN_FILTER_H
+
+#include "base/map.h"
+#include "fan/frame.h"
+
+struct filter;
+
+/* One list of names or keys; 'given' tells an empty list from none. */
+struct filter_list {
+    const struct slice *items;
+    uint32_t n;
+    bool given;
+};
+
+/* The filter for these lists: a new one or the one that is there (shares; unref it).
+ * *out is NULL when neither list is given. 0 or E_NOMEM. */
+int filter_intern(struct map *filters, struct filter_list types, struct filter_list keys,
+                  struct filter **out);
+struct filter *filter_ref(struct filter *f); /* NULL is fine, as for all of these */
+void filter_unref(struct filter *f);
+
+bool filter_wants(const struct filter *f, const struct frame *frame);
+
+#endif

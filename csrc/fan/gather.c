@@ -1,0 +1,360 @@
+/* stream_gather: the one visit that is replay, live delivery and catching up.
+ *
+ * Logs are merged by number, then states follow, up to the place of the next note; then
+ * the note, and so on, until the block is full. Nothing of the stream moves before the
+ * block exists, so running out of memory costs nothing but time.
+ *
+ * Nearly all streams of a busy channel stand at the same place. What a stream without
+ * notes gets is decided by a short list (channel, filter, first pending number), which is
+ * the key of a small cache: the first of them gathers, the others share its block. */
+#include "fan/fan.h"
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/status.h"
+
+#include <assert.h>
+
+/* A subscription being walked: the next event it wants. */
+struct walker {
+    struct sub *sub;
+    struct frame *frame; /* NULL: nothing left */
+    uint64_t at;         /* place in the ring, or slot */
+    uint64_t upto;       /* look no further than this number */
+    bool in_latest;
+};
+
+/* What the block will hold and where the stream will stand. */
+struct gather {
+    struct stream *s;
+    struct buf *out;
+    uint64_t cursor, written;
+    uint32_t events, notes;
+    uint64_t to[STREAM_CHANNELS_MAX]; /* of each subscription, in list order */
+    enum stream_end end;
+    bool full;
+};
+
+static uint64_t max64(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+/* ---- Walking one subscription ------------------------------------------------------- */
+
+static void walk_ring(struct walker *w) {
+    const struct chan *c = w->sub->chan;
+    w->in_latest = false;
+    for (w->frame = NULL; w->at < c->head; w->at++) {
+        struct frame *f = chan_at(c, w->at);
+        if (f->seq > w->upto) return;
+        if (!filter_wants(w->sub->filter, f)) continue;
+        w->frame = f;
+        return;
+    }
+}
+
+/* A removal is news only to those who were here before it. */
+static bool slot_is_wanted(const struct sub *sub, const struct frame *f) {
+    if (f->remove && f->seq <= sub->joined) return false;
+    return filter_wants(sub->filter, f);
+}
+
+static void walk_latest(struct walker *w) {
+    const struct latest *l = w->sub->chan->latest;
+    uint64_t end =
+        w->sub->snapshot && w->sub->joined < w->upto ? w->sub->joined : w->upto;
+    w->in_latest = true;
+    for (w->frame = NULL; w->at < l->n; w->at = latest_next(l, (uint32_t)w->at)) {
+        struct frame *f = latest_at(l, (uint32_t)w->at);
+        if (f->seq > end) break;
+        if (!slot_is_wanted(w->sub, f)) continue;
+        w->frame = f;
+        return;
+    }
+    if (!w->sub->snapshot) return;
+    w->at = chan_after(w->sub->chan, w->sub->joined); /* the compacted replay is over */
+    walk_ring(w);
+}
+
+/* The first event above 'seq' that it wants. */
+static struct walker walk_from(struct sub *sub, uint64_t seq, uint64_t upto) {
+    struct walker w = {.sub = sub, .upto = upto};
+    struct chan *c = sub->chan;
+    if (c->last <= seq) return w;
+    if (c->kind == CHANNEL_STATE || (sub->snapshot && seq < sub->joined)) {
+        w.at = latest_after(c->latest, seq);
+        walk_latest(&w);
+    } else {
+        w.at = chan_after(c, seq);
+        walk_ring(&w);
+    }
+    return w;
+}
+
+static void walk_on(struct walker *w) {
+    if (w->in_latest) {
+        w->at = latest_next(w->sub->chan->latest, (uint32_t)w->at);
+        walk_latest(w);
+    } else {
+        w->at++;
+        walk_ring(w);
+    }
+}
+
+/* ---- Filling a block ---------------------------------------------------------------- */
+
+/* False when the block has no room for it. One event alone may be larger. */
+static bool add_text(struct gather *g, const char *p, size_t n) {
+    if (g->out->n > 0 && g->out->n + n > GATHER_BYTES_MAX) {
+        g->full = true;
+        return false;
+    }
+    int err = buf_add(g->out, p, n);
+    assert(err == 0); /* the scratch buffer holds a block and the largest event */
+    (void)err;
+    return true;
+}
+
+static bool add_frame(struct gather *g, const struct frame *f) {
+    if (!add_text(g, f->text.p, f->text.n)) return false;
+    g->events++;
+    if (f->has_id) g->written = f->seq;
+    return true;
+}
+
+/* All logs, merged by number, up to and including 'upto'. */
+static void add_logs(struct gather *g, uint64_t upto) {
+    struct walker walkers[STREAM_CHANNELS_MAX];
+    uint32_t n = 0;
+    for (struct sub *sub = g->s->subs; sub; sub = sub->next) {
+        if (sub->chan->kind == CHANNEL_STATE) continue;
+        struct walker w = walk_from(sub, max64(g->cursor, sub->from), upto);
+        if (w.frame) walkers[n++] = w;
+    }
+    while (n > 0) {
+        uint32_t next = 0;
+        for (uint32_t i = 1; i < n; i++)
+            if (walkers[i].frame->seq < walkers[next].frame->seq) next = i;
+        if (!add_frame(g, walkers[next].frame)) return;
+        g->cursor = walkers[next].frame->seq;
+        walk_on(&walkers[next]);
+        if (!walkers[next].frame) walkers[next] = walkers[--n];
+    }
+    g->cursor = max64(g->cursor, upto);
+}
+
+/* Each state from where it stands, in the order of updates. */
+static void add_states(struct gather *g, uint64_t upto) {
+    uint32_t i = 0;
+    for (struct sub *sub = g->s->subs; sub && !g->full; sub = sub->next, i++) {
+        if (sub->chan->kind != CHANNEL_STATE) continue;
+        struct walker w = walk_from(sub, g->to[i], upto);
+        for (; w.frame; walk_on(&w)) {
+            if (!add_frame(g, w.frame)) return;
+            g->to[i] = w.frame->seq;
+        }
+        g->to[i] = max64(g->to[i], upto);
+    }
+}
+
+static void fill(struct gather *g) {
+    const struct note *note = g->s->notes;
+    uint64_t head = max64(g->s->fan->head, g->cursor);
+    for (;;) {
+        uint64_t upto = note ? note->after : head;
+        add_logs(g, upto);
+        if (!g->full) add_states(g, upto);
+        if (g->full || !note || !add_text(g, note->text, note->n)) return;
+        g->notes++;
+        if (note->id) g->written = note->id;
+        g->end = note->end;
+        if (g->end != STREAM_GOES_ON) return;
+        note = note->next;
+    }
+}
+
+static void start_gather(struct gather *g, struct stream *s) {
+    *g = (struct gather){.s = s, .out = &s->fan->scratch, .cursor = s->cursor};
+    g->out->n = 0;
+    uint32_t i = 0;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) g->to[i++] = sub->from;
+}
+
+/* Give the stream its new place. */
+static void commit(struct gather *g) {
+    struct stream *s = g->s;
+    for (; g->notes > 0; g->notes--) {
+        struct note *note = s->notes;
+        s->notes = note->next;
+        s->note_bytes -= note->n;
+        mem_free(note);
+    }
+    if (!s->notes) s->notes_end = &s->notes;
+    s->cursor = g->cursor;
+    uint32_t i = 0;
+    for (struct sub *sub = s->subs; sub; sub = sub->next, i++) {
+        if (sub->chan->kind == CHANNEL_STATE) sub->from = g->to[i];
+        if (sub->snapshot && s->cursor >= sub->joined) sub->snapshot = false;
+    }
+    if (g->written) {
+        s->written = g->written;
+        s->written_ms = s->fan->now_ms;
+    }
+}
+
+static int make_block(struct gather *g, struct block **out) {
+    *out = NULL;
+    if (g->out->n == 0 && g->end == STREAM_GOES_ON) return 0;
+    struct block *b = block_new(g->out->p ? g->out->p : "", (uint32_t)g->out->n);
+    if (!b) return E_NOMEM;
+    b->events = g->events;
+    b->end = g->end;
+    *out = b;
+    return 0;
+}
+
+/* ---- Readers that lost the ring ----------------------------------------------------- */
+
+/* A log that moved past this stream: its policy says what happens, and the client is
+ * told before any later event of the channel. */
+static void tell_slow(struct stream *s, struct sub *sub, uint64_t from) {
+    struct chan *c = sub->chan;
+    bool closes = c->policy.slow == SLOW_CLOSE || c->kind == CHANNEL_KEYED;
+    uint64_t place = chan_after(c, c->gone);
+    s->fan->slow++;
+    if (closes && !s->ending)
+        stream_bye(s, "slow", rand_between(&s->fan->random, RETRY_MIN_MS, RETRY_MAX_MS));
+    else
+        stream_reset(s, c->node.key, "slow", from,
+                     place < c->head ? chan_at(c, place)->seq : 0);
+    sub->from = c->gone;
+}
+
+/* A removal went before this stream saw it: it gets the whole snapshot again. */
+static void tell_lost_removal(struct stream *s, struct sub *sub) {
+    stream_reset(s, sub->chan->node.key, "slow", 0, 0);
+    s->fan->slow++;
+    sub->from = 0;
+    sub->joined = s->fan->head;
+}
+
+static void check_slow(struct stream *s) {
+    for (struct sub *sub = s->subs; sub; sub = sub->next) {
+        const struct chan *c = sub->chan;
+        if (c->kind == CHANNEL_STATE) {
+            if (c->latest->removal_lost > max64(sub->from, sub->joined))
+                tell_lost_removal(s, sub);
+            continue;
+        }
+        uint64_t at = max64(s->cursor, sub->from);
+        if (sub->snapshot) at = max64(at, sub->joined);
+        if (c->gone > at) tell_slow(s, sub, max64(s->cursor, sub->from));
+    }
+}
+
+/* ---- Sharing ------------------------------------------------------------------------ */
+
+/* The places of a stream without notes. Returns their number, or -1 when what it gets
+ * is its own affair. */
+static int find_places(struct stream *s, struct gather_place *places, struct sub **subs) {
+    int n = 0;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) {
+        struct chan *c = sub->chan;
+        bool state = c->kind == CHANNEL_STATE;
+        uint64_t at = state ? sub->from : max64(s->cursor, sub->from);
+        if (c->last <= at) continue;
+        if (sub->snapshot ||
+            (state && c->latest->removals > 0 && sub->from < sub->joined))
+            return -1;
+        struct walker w = walk_from(sub, at, s->fan->head);
+        if (!w.frame) continue;
+        if (n == GATHER_CHANNELS_MAX) return -1;
+        places[n] = (struct gather_place){c, sub->filter, w.frame->seq};
+        subs[n++] = sub;
+    }
+    return n;
+}
+
+static bool same_places(const struct gather_cached *entry,
+                        const struct gather_place *places, uint32_t n) {
+    if (!entry->block || entry->n != n) return false;
+    for (uint32_t i = 0; i < n; i++)
+        if (entry->places[i].chan != places[i].chan ||
+            entry->places[i].filter != places[i].filter ||
+            entry->places[i].first != places[i].first)
+            return false;
+    return true;
+}
+
+static struct gather_cached *find_cached(struct fan *fan,
+                                         const struct gather_place *places, uint32_t n) {
+    if (same_places(&fan->cache[fan->cache_hot], places, n))
+        return &fan->cache[fan->cache_hot];
+    for (uint32_t i = 0; i < GATHER_CACHE; i++) {
+        if (!same_places(&fan->cache[i], places, n)) continue;
+        fan->cache_hot = i;
+        return &fan->cache[i];
+    }
+    return NULL;
+}
+
+static void put_cached(struct fan *fan, const struct gather *g,
+                       const struct gather_place *places, struct sub *const *subs,
+                       uint32_t n, struct block *b) {
+    uint32_t at = fan->cache_next++ % GATHER_CACHE;
+    struct gather_cached *entry = &fan->cache[at];
+    if (entry->block) block_unref(entry->block);
+    *entry = (struct gather_cached){.block = block_ref(b),
+                                    .n = n,
+                                    .more = g->full,
+                                    .cursor = g->cursor,
+                                    .written = g->written};
+    for (uint32_t i = 0; i < n; i++) {
+        entry->places[i] = places[i];
+        entry->to[i] = subs[i]->from;
+    }
+    fan->cache_hot = at;
+}
+
+static void apply_cached(struct stream *s, const struct gather_cached *entry,
+                         struct sub *const *subs) {
+    s->cursor = entry->cursor;
+    for (uint32_t i = 0; i < entry->n; i++)
+        if (subs[i]->chan->kind == CHANNEL_STATE) subs[i]->from = entry->to[i];
+    if (entry->written) {
+        s->written = entry->written;
+        s->written_ms = s->fan->now_ms;
+    }
+}
+
+/* ---- The visit ---------------------------------------------------------------------- */
+
+int stream_gather(struct stream *s, struct block **out, bool *more) {
+    struct gather_place places[GATHER_CHANNELS_MAX];
+    struct sub *subs[GATHER_CHANNELS_MAX];
+    check_slow(s);
+    int n = s->notes ? -1 : find_places(s, places, subs);
+    *out = NULL;
+    *more = false;
+    if (n == 0) {
+        s->cursor = max64(s->cursor, s->fan->head);
+        return 0;
+    }
+    struct gather_cached *entry = n > 0 ? find_cached(s->fan, places, (uint32_t)n) : NULL;
+    if (entry) {
+        apply_cached(s, entry, subs);
+        *out = block_ref(entry->block);
+        *more = entry->more;
+        return 0;
+    }
+    struct gather g;
+    start_gather(&g, s);
+    fill(&g);
+    int err = make_block(&g, out);
+    if (err < 0) return err;
+    bool full = g.full;
+    commit(&g);
+    *more = full;
+    if (n > 0 && *out) put_cached(s->fan, &g, places, subs, (uint32_t)n, *out);
+    return 0;
+}

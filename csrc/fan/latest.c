@@ -1,0 +1,206 @@
+/* Slots in order of sequence, and an index by key; see latest.h. */
+#include "fan/latest.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+
+/* All entries of one key: few, one per event name. */
+struct key {
+    struct map_node node;
+    struct latest_entry *first;
+    char text[];
+};
+
+struct latest_entry {
+    struct latest_entry *next; /* of the same key */
+    struct key *key;           /* NULL: a removal that is kept for readers behind */
+    struct frame *frame;
+    uint32_t slot;
+};
+
+void latest_init(struct latest *l) {
+    *l = (struct latest){0};
+}
+
+/* ---- Entries ------------------------------------------------------------------------ */
+
+static struct key *key_get(struct latest *l, struct slice text) {
+    struct map_node *node = map_get(&l->keys, text);
+    if (node) return container_of(node, struct key, node);
+    struct key *k = mem_new(sizeof *k + text.n + 1);
+    if (text.n > 0) memcpy(k->text, text.p, text.n);
+    k->node.key = slice_of(k->text, text.n);
+    map_add(&l->keys, &k->node);
+    return k;
+}
+
+static void key_drop_if_empty(struct latest *l, struct key *k) {
+    if (k->first) return;
+    map_remove(&l->keys, &k->node);
+    mem_free(k);
+}
+
+static void make_hole(struct latest *l, uint32_t slot) {
+    l->slots[slot].entry = NULL;
+    l->live--;
+}
+
+/* Frees the entry and its slot; its key goes with its last entry. */
+static void entry_free(struct latest *l, struct latest_entry *e) {
+    make_hole(l, e->slot);
+    if (e->key) {
+        struct latest_entry **at = &e->key->first;
+        while (*at != e) at = &(*at)->next;
+        *at = e->next;
+        key_drop_if_empty(l, e->key);
+    } else {
+        l->removals--;
+    }
+    frame_unref(e->frame);
+    mem_free(e);
+}
+
+void latest_deinit(struct latest *l) {
+    for (uint32_t i = 0; i < l->n; i++)
+        if (l->slots[i].entry) entry_free(l, l->slots[i].entry);
+    assert(l->keys.n == 0);
+    map_deinit(&l->keys);
+    mem_free(l->slots);
+    *l = (struct latest){0};
+}
+
+/* ---- Slots -------------------------------------------------------------------------- */
+
+static void pack(struct latest *l) {
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < l->n; i++) {
+        if (!l->slots[i].entry) continue;
+        l->slots[n] = l->slots[i];
+        l->slots[n].entry->slot = n;
+        n++;
+    }
+    l->n = n;
+}
+
+/* Returns 1 when there was one. */
+static uint32_t drop_oldest(struct latest *l) {
+    uint32_t i = latest_after(l, 0);
+    if (i == l->n) return 0;
+    if (!l->slots[i].entry->key) l->removal_lost = l->slots[i].seq;
+    entry_free(l, l->slots[i].entry);
+    return 1;
+}
+
+/* Make room for one slot at the end. Over max_keys, and when memory is out, the oldest
+ * entry gives its place, since the newest state matters most. Returns how many did. */
+static uint32_t make_room(struct latest *l, uint32_t max_keys) {
+    uint32_t dropped = 0;
+    while (l->live > 0 && l->live >= max_keys) dropped += drop_oldest(l);
+    if (l->n < l->cap) return dropped;
+    if (l->n > 2 * l->live) pack(l);
+    if (l->n < l->cap) return dropped;
+    if (l->cap == 0) {
+        l->cap = 4;
+        l->slots = mem_new(l->cap * sizeof *l->slots);
+        return dropped;
+    }
+    struct latest_slot *slots = mem_resize(l->slots, 2 * l->cap * sizeof *slots);
+    if (slots) {
+        l->slots = slots;
+        l->cap *= 2;
+        return dropped;
+    }
+    dropped += drop_oldest(l);
+    pack(l);
+    return dropped;
+}
+
+static void append(struct latest *l, struct latest_entry *e) {
+    assert(l->n == 0 || l->slots[l->n - 1].seq < e->frame->seq);
+    e->slot = l->n;
+    l->slots[l->n++] = (struct latest_slot){e->frame->seq, e};
+    l->live++;
+}
+
+uint32_t latest_put(struct latest *l, struct frame *f, uint32_t max_keys) {
+    struct key *k = key_get(l, f->key);
+    struct latest_entry *e = k->first;
+    while (e && !slice_eq(e->frame->name, f->name)) e = e->next;
+    if (e) { /* the old value goes first: its slot becomes the room */
+        make_hole(l, e->slot);
+        frame_unref(e->frame);
+    } else {
+        e = mem_new(sizeof *e);
+        e->key = k;
+        e->next = k->first;
+        k->first = e;
+    }
+    e->frame = frame_ref(f);
+    uint32_t dropped = make_room(l, max_keys);
+    append(l, e);
+    return dropped;
+}
+
+void latest_remove(struct latest *l, struct frame *f, bool keep, uint32_t max_keys) {
+    struct map_node *node = map_get(&l->keys, f->key);
+    if (node) {
+        struct key *k = container_of(node, struct key, node);
+        struct latest_entry *next;
+        for (struct latest_entry *e = k->first; e; e = next) {
+            next = e->next;
+            entry_free(l, e);
+        }
+    }
+    if (!keep) return;
+    make_room(l, max_keys);
+    struct latest_entry *e = mem_new(sizeof *e);
+    e->frame = frame_ref(f);
+    l->removals++;
+    append(l, e);
+}
+
+void latest_forget_removals(struct latest *l) {
+    for (uint32_t i = 0; i < l->n && l->removals > 0; i++)
+        if (l->slots[i].entry && !l->slots[i].entry->key)
+            entry_free(l, l->slots[i].entry);
+}
+
+void latest_trim(struct latest *l, uint64_t seq) {
+    for (uint32_t i = 0; i < l->n && l->slots[i].seq <= seq; i++)
+        if (l->slots[i].entry) entry_free(l, l->slots[i].entry);
+}
+
+/* ---- Looking ------------------------------------------------------------------------ */
+
+uint32_t latest_next(const struct latest *l, uint32_t i) {
+    i++;
+    while (i < l->n && !l->slots[i].entry) i++;
+    return i;
+}
+
+uint32_t latest_after(const struct latest *l, uint64_t seq) {
+    uint32_t low = 0, high = l->n;
+    while (low < high) {
+        uint32_t middle = low + (high - low) / 2;
+        if (l->slots[middle].seq > seq) high = middle;
+        else low = middle + 1;
+    }
+    while (low < l->n && !l->slots[low].entry) low++;
+    return low;
+}
+
+struct frame *latest_at(const struct latest *l, uint32_t i) {
+    return l->slots[i].entry->frame;
+}
+
+struct frame *latest_find(const struct latest *l, struct slice key, struct slice name) {
+    struct map_node *node = map_get(&l->keys, key);
+    struct frame *best = NULL;
+    struct latest_entry *e = node ? container_of(node, struct key, node)->first : NULL;
+    for (; e; e = e->next) {
+        bool wanted = name.n == 0 || slice_eq(e->frame->name, name);
+        if (wanted && (!best || e->frame->seq > best->seq)) best = e->frame;
+    }
+    return best;
+}

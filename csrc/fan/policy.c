@@ -1,0 +1,96 @@
+/* Merging rules; see policy.h. A set has tens of rules and is asked once per channel
+ * and thread, so a walk over all of them is enough. */
+#include "fan/policy.h"
+
+#include "base/bounds.h"
+#include "base/mem.h"
+#include "base/pattern.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct policy_set {
+    atomic_uint refs;
+    uint32_t n;
+    struct policy_rule rules[]; /* least specific first */
+};
+
+struct ordered {
+    const struct policy_rule *rule;
+    unsigned weight;
+    uint32_t place;
+};
+
+static int compare(const void *a, const void *b) {
+    const struct ordered *x = a, *y = b;
+    if (x->weight != y->weight) return x->weight < y->weight ? -1 : 1;
+    return x->place < y->place ? -1 : 1;
+}
+
+struct policy_set *policy_set_new(const struct policy_rule *rules, uint32_t n) {
+    struct policy_set *set = mem_new(sizeof *set + n * sizeof *rules);
+    struct ordered *order = mem_new((n + 1) * sizeof *order);
+    atomic_init(&set->refs, 1);
+    set->n = n;
+    for (uint32_t i = 0; i < n; i++)
+        order[i] =
+            (struct ordered){&rules[i], pattern_weight(slice_str(rules[i].pattern)), i};
+    if (n > 0) qsort(order, n, sizeof *order, compare);
+    for (uint32_t i = 0; i < n; i++) {
+        const struct policy_rule *from = order[i].rule;
+        set->rules[i] = *from;
+        set->rules[i].pattern = mem_strndup(from->pattern, strlen(from->pattern));
+        set->rules[i].key = from->key ? mem_strndup(from->key, strlen(from->key)) : NULL;
+    }
+    mem_free(order);
+    return set;
+}
+
+struct policy_set *policy_set_ref(struct policy_set *set) {
+    atomic_fetch_add_explicit(&set->refs, 1, memory_order_relaxed);
+    return set;
+}
+
+void policy_set_unref(struct policy_set *set) {
+    if (!set || atomic_fetch_sub_explicit(&set->refs, 1, memory_order_acq_rel) > 1)
+        return;
+    for (uint32_t i = 0; i < set->n; i++) {
+        mem_free(set->rules[i].pattern);
+        mem_free(set->rules[i].key);
+    }
+    mem_free(set);
+}
+
+static void apply(struct policy *p, const struct policy_rule *rule) {
+    const struct policy *v = &rule->values;
+    if (rule->set & POLICY_HISTORY) {
+        p->latest = v->latest;
+        p->history = v->history;
+        p->history_bytes = 0;
+    }
+    if (rule->set & POLICY_BYTES) p->history_bytes = v->history_bytes;
+    if (rule->set & POLICY_TTL) p->ttl_ms = v->ttl_ms;
+    if (rule->set & POLICY_KEY) p->key = slice_str(rule->key);
+    if (rule->set & POLICY_MAX_KEYS) p->max_keys = v->max_keys;
+    if (rule->set & POLICY_REWIND) p->rewind = v->rewind;
+    if (rule->set & POLICY_SLOW) p->slow = v->slow;
+    p->reads = p->reads || v->reads;
+    p->pattern = slice_str(rule->pattern);
+}
+
+struct policy policy_of(const struct policy_set *set, struct slice channel) {
+    struct policy p = {.history = HISTORY_EVENTS_DEFAULT,
+                       .ttl_ms = TTL_DEFAULT_MS,
+                       .max_keys = KEYS_MAX_DEFAULT,
+                       .pattern = slice_of("", 0)};
+    struct capture captures[PATTERN_CAPTURES_MAX];
+    for (uint32_t i = 0; set && i < set->n; i++)
+        if (pattern_match(slice_str(set->rules[i].pattern), channel, captures) >= 0)
+            apply(&p, &set->rules[i]);
+    return p;
+}
+
+enum channel_kind policy_kind(const struct policy *p) {
+    if (p->latest) return CHANNEL_STATE;
+    return p->rewind == REWIND_LATEST ? CHANNEL_KEYED : CHANNEL_LOG;
+}

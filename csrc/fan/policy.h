@@ -1,0 +1,68 @@
+/* Policies: what a channel keeps and how it treats readers.
+ *
+ * A set is immutable and shared by all threads. For one channel the options of all
+ * matching patterns are merged one by one: for each option the most specific pattern
+ * that sets it wins (more literal start, then fewer wildcards, then declared later). */
+#ifndef SLUICE_FAN_POLICY_H
+#define SLUICE_FAN_POLICY_H
+
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum channel_kind {
+    CHANNEL_LOG,   /* every event in order, with ids */
+    CHANNEL_STATE, /* the newest event per event name and key, without ids */
+    CHANNEL_KEYED  /* a log whose newcomers get the newest per name and key */
+};
+
+enum slow_policy { SLOW_RESET, SLOW_CLOSE };
+
+#define REWIND_ALL (-1)
+#define REWIND_LATEST (-2)
+
+/* Bits of 'set' in a rule: which options the app gave. */
+enum policy_option {
+    POLICY_HISTORY = 1,
+    POLICY_BYTES = 2,
+    POLICY_TTL = 4,
+    POLICY_KEY = 8,
+    POLICY_MAX_KEYS = 16,
+    POLICY_REWIND = 32,
+    POLICY_SLOW = 64
+};
+
+struct policy {
+    bool latest;            /* history = "latest": a state */
+    uint32_t history;       /* events */
+    uint64_t history_bytes; /* 0: no limit of its own */
+    int64_t ttl_ms;         /* 0: events do not age */
+    struct slice key;       /* field of the data; borrowed from the set */
+    uint32_t max_keys;
+    int32_t rewind; /* events for a newcomer, or REWIND_* */
+    enum slow_policy slow;
+    bool reads;           /* some matching pattern has a read rule */
+    struct slice pattern; /* the most specific pattern; empty: undeclared */
+};
+
+struct policy_rule {
+    char *pattern; /* owned, as is key */
+    char *key;
+    unsigned set;
+    struct policy values;
+};
+
+struct policy_set;
+
+/* Build a set from 'n' rules (copies). Returns owned, one reference. */
+struct policy_set *policy_set_new(const struct policy_rule *rules, uint32_t n);
+struct policy_set *policy_set_ref(struct policy_set *set);
+void policy_set_unref(struct policy_set *set); /* NULL is fine */
+
+/* The merged policy of one channel; slices are borrowed from the set. */
+struct policy policy_of(const struct policy_set *set, struct slice channel);
+
+enum channel_kind policy_kind(const struct policy *p);
+
+#endif

@@ -1,0 +1,451 @@
+/* Opening streams, and what they are told; how they are served is gather.c. */
+#include "fan/stream.h"
+
+#include "base/bounds.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "fan/fan.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+void stream_init(struct stream *s, struct fan *fan) {
+    *s = (struct stream){.fan = fan, .behind = true};
+    s->notes_end = &s->notes;
+    list_init(&s->ready);
+}
+
+/* ---- Subscriptions ------------------------------------------------------------------ */
+
+static int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
+    struct chan *c;
+    int err = fan_get(s->fan, spec->channel, &c);
+    if (err < 0) return err;
+    struct sub *sub = mem_new(sizeof *sub);
+    err = chan_reserve_sub(c);
+    if (err == 0)
+        err = filter_intern(&s->fan->filters, spec->types, spec->keys, &sub->filter);
+    if (err < 0) {
+        mem_free(sub);
+        fan_release(s->fan, c);
+        return err;
+    }
+    sub->chan = c;
+    sub->stream = s;
+    sub->joined = s->fan->head;
+    sub->next = s->subs;
+    s->subs = sub;
+    s->n_subs++;
+    s->filtered = s->filtered || sub->filter;
+    chan_add_sub(c, sub);
+    if (!s->behind) chan_promote(c, sub);
+    *out = sub;
+    return 0;
+}
+
+/* Unlink and free the subscription at *at. */
+static void sub_free(struct stream *s, struct sub **at) {
+    struct sub *sub = *at;
+    *at = sub->next;
+    s->n_subs--;
+    chan_remove_sub(sub->chan, sub);
+    filter_unref(sub->filter);
+    fan_release(s->fan, sub->chan);
+    mem_free(sub);
+}
+
+void stream_deinit(struct stream *s) {
+    list_remove(&s->ready);
+    while (s->subs) sub_free(s, &s->subs);
+    while (s->notes) {
+        struct note *note = s->notes;
+        s->notes = note->next;
+        mem_free(note);
+    }
+}
+
+struct sub *stream_find(const struct stream *s, struct slice channel) {
+    struct sub *sub = s->subs;
+    while (sub && !slice_eq(sub->chan->node.key, channel)) sub = sub->next;
+    return sub;
+}
+
+/* ---- Notes -------------------------------------------------------------------------- */
+
+/* Put a note behind those that go out at the same place or before. */
+static void add_note(struct stream *s, struct note *note) {
+    struct note **at = s->notes_end;
+    if (s->notes && note->after < container_of(at, struct note, next)->after)
+        for (at = &s->notes; (*at)->after <= note->after;) at = &(*at)->next;
+    note->next = *at;
+    *at = note;
+    if (!note->next) s->notes_end = &note->next;
+    s->note_bytes += note->n;
+}
+
+static int queue_note(struct stream *s, struct slice text, uint64_t after, uint64_t id,
+                      enum stream_end end) {
+    struct note *note = mem_try(sizeof *note + text.n);
+    if (!note) return E_NOMEM;
+    *note = (struct note){.after = after, .id = id, .end = end, .n = (uint32_t)text.n};
+    memcpy(note->text, text.p, text.n);
+    add_note(s, note);
+    return 0;
+}
+
+int stream_note(struct stream *s, struct slice text, uint64_t id, enum stream_end end) {
+    return queue_note(s, text, s->fan->head, id, end);
+}
+
+/* "<epoch>-<seq>" in quotes, or null for 0. */
+static int add_id(struct buf *b, const char *epoch, uint64_t seq) {
+    if (seq == 0) return buf_adds(b, "null");
+    return buf_addf(b, "\"%s-%llu\"", epoch, (unsigned long long)seq);
+}
+
+static int write_reset(struct buf *b, struct stream *s, struct slice channel,
+                       const char *reason, struct slice from, uint64_t oldest) {
+    int err =
+        buf_addf(b, "event: reset\nid: %s-%llu\ndata: {\"channel\":\"%.*s\",",
+                 s->fan->epoch, (unsigned long long)s->cursor, (int)channel.n, channel.p);
+    if (err == 0) err = buf_addf(b, "\"reason\":\"%s\",\"from\":", reason);
+    if (err == 0) err = buf_add(b, from.p, from.n);
+    if (err == 0) err = buf_adds(b, ",\"oldest\":");
+    if (err == 0) err = add_id(b, s->fan->epoch, oldest);
+    if (err == 0) err = buf_adds(b, "}\n\n");
+    return err;
+}
+
+/* The oldest event that is left of a channel; 0: none. */
+static uint64_t oldest_left(const struct chan *c, uint64_t above) {
+    uint64_t place = chan_after(c, above);
+    return place < c->head ? chan_at(c, place)->seq : 0;
+}
+
+void stream_reset(struct stream *s, struct slice channel, const char *reason,
+                  uint64_t from, uint64_t oldest) {
+    struct buf text = {0}, id = {0};
+    int err = add_id(&id, s->fan->epoch, from);
+    if (err == 0) err = write_reset(&text, s, channel, reason, buf_slice(&id), oldest);
+    if (err == 0)
+        err = queue_note(s, buf_slice(&text), s->cursor, s->cursor, STREAM_GOES_ON);
+    buf_free(&text);
+    buf_free(&id);
+    s->fan->resets++;
+    if (err < 0) stream_bye(s, "overload", 5000); /* it comes back, and is told then */
+}
+
+/* A stream that lost something it was not told about ends at its cursor, before any
+ * later event: when it comes back it is told. Else bye follows what was released. */
+static uint64_t end_of(const struct stream *s, const char *reason) {
+    bool at_once = strcmp(reason, "slow") == 0 || strcmp(reason, "overload") == 0;
+    return at_once || s->cursor > s->fan->head ? s->cursor : s->fan->head;
+}
+
+void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms) {
+    if (s->ending) return;
+    bool stop = strcmp(reason, "stop") == 0;
+    bool clean = stop || strcmp(reason, "denied") == 0;
+    enum stream_end end = clean ? STREAM_STOPS : STREAM_DROPS;
+    uint64_t at = end_of(s, reason);
+    struct buf b = {0};
+    int err = stop ? buf_adds(&b, "event: bye\nid: stop\n")
+                   : buf_addf(&b, "event: bye\nid: %s-%llu\n", s->fan->epoch,
+                              (unsigned long long)at);
+    if (err == 0)
+        err = buf_addf(&b, "retry: %u\ndata: {\"reason\":\"%s\",\"retry\":%u}\n\n",
+                       retry_ms, reason, retry_ms);
+    if (err == 0) err = queue_note(s, buf_slice(&b), at, 0, end);
+    buf_free(&b);
+    if (err < 0) { /* the shortest good-bye: the socket just ends */
+        struct note *note = mem_new(sizeof *note);
+        *note = (struct note){.after = at, .end = end};
+        add_note(s, note);
+    }
+    s->ending = true;
+    s->fan->byes++;
+    fan_wake(s->fan, s);
+}
+
+int stream_send(struct stream *s, struct slice event, struct slice data) {
+    if (s->ending) return E_CLOSED;
+    if (s->note_bytes > STREAM_PRIVATE_BYTES_MAX) return E_FULL;
+    struct frame *f;
+    struct event ev = {.name = event, .data = data};
+    int err = frame_new(&f, &ev, false, 0);
+    if (err < 0) return err;
+    frame_number(f, s->fan->epoch, 1);
+    err = stream_note(s, f->text, 0, STREAM_GOES_ON);
+    frame_unref(f);
+    if (err == 0) fan_wake(s->fan, s);
+    return err;
+}
+
+bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
+    if (s->behind || s->ending || s->written >= s->fan->head) return false;
+    bool logs = false;
+    for (const struct sub *sub = s->subs; sub && !logs; sub = sub->next)
+        logs = sub->chan->kind != CHANNEL_STATE;
+    return logs &&
+           now_ms - s->written_ms >= (s->filtered ? SYNC_FILTERED_MS : SYNC_QUIET_MS);
+}
+
+static int queue_sync(struct stream *s) {
+    char text[96];
+    int n = snprintf(text, sizeof text, "event: sync\nid: %s-%llu\ndata: {}\n\n",
+                     s->fan->epoch, (unsigned long long)s->fan->head);
+    return stream_note(s, slice_of(text, (size_t)n), s->fan->head, STREAM_GOES_ON);
+}
+
+void stream_sync(struct stream *s) {
+    if (queue_sync(s) == 0) fan_wake(s->fan, s);
+}
+
+/* ---- Where a subscription starts ---------------------------------------------------- */
+
+/* Just before the oldest event of the history; the head when there is none. */
+static uint64_t before_history(const struct fan *fan, const struct chan *c,
+                               uint64_t skip) {
+    uint64_t place = c->history + skip;
+    return place < c->head ? chan_at(c, place)->seq - 1 : fan->head;
+}
+
+/* The newest per key first, then live. */
+static void start_snapshot(struct sub *sub) {
+    sub->from = 0;
+    sub->snapshot = true;
+}
+
+static void start_newcomer(struct sub *sub, int32_t rewind) {
+    const struct chan *c = sub->chan;
+    const struct fan *fan = sub->stream->fan;
+    uint64_t kept = c->head - c->history;
+    sub->from = fan->head;
+    if (c->kind == CHANNEL_STATE) sub->from = 0;
+    else if (rewind == REWIND_LATEST && c->latest) start_snapshot(sub);
+    else if (rewind == REWIND_ALL) sub->from = before_history(fan, c, 0);
+    else if (rewind > 0 && (uint64_t)rewind >= kept)
+        sub->from = before_history(fan, c, 0);
+    else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
+}
+
+/* NULL: what came after the id is still here; else the reason to tell. */
+static const char *judge(const struct fan *fan, const struct chan *c,
+                         const struct eventid *id) {
+    if (id->kind != EVENTID_GOOD) return "unknown_id";
+    if (strcmp(id->epoch, fan->epoch) != 0) return "epoch";
+    if (id->seq > atomic_load_explicit(fan->log_head, memory_order_acquire))
+        return "future";
+    return id->seq < fan_floor(fan, c) ? "trimmed" : NULL;
+}
+
+/* Decide where it starts. Returns the reason of a reset, or NULL. */
+static const char *start(struct sub *sub, int32_t rewind, const struct eventid *id) {
+    const struct chan *c = sub->chan;
+    if (rewind == REWIND_DEFAULT) rewind = c->policy.rewind;
+    if (c->kind == CHANNEL_STATE || c->policy.history == 0 || id->kind == EVENTID_NONE) {
+        start_newcomer(sub, rewind);
+        return NULL;
+    }
+    const char *reason = judge(sub->stream->fan, c, id);
+    if (!reason) {
+        sub->from = id->seq;
+    } else if (c->kind == CHANNEL_KEYED && rewind == REWIND_LATEST) {
+        start_snapshot(sub);
+    } else {
+        sub->from = before_history(sub->stream->fan, c, 0);
+    }
+    return reason;
+}
+
+/* How many events the subscription will replay, after its filter. */
+static uint64_t count_pending(const struct sub *sub) {
+    const struct chan *c = sub->chan;
+    uint64_t n = 0;
+    if (c->kind == CHANNEL_STATE || sub->snapshot) {
+        uint32_t i = latest_after(c->latest, sub->from);
+        for (; i < c->latest->n; i = latest_next(c->latest, i)) {
+            const struct frame *f = latest_at(c->latest, i);
+            n += !f->remove && filter_wants(sub->filter, f);
+        }
+        return n;
+    }
+    uint64_t place = chan_after(c, sub->from);
+    if (!sub->filter) return c->head - place;
+    for (; place < c->head; place++) n += filter_wants(sub->filter, chan_at(c, place));
+    return n;
+}
+
+/* ---- Opening ------------------------------------------------------------------------ */
+
+static int write_hello(struct buf *b, struct stream *s, const struct stream_opening *o,
+                       bool resumed) {
+    int err = o->preamble_out ? 0 : buf_addf(b, ":ok\nretry: %u\n", o->retry_ms);
+    uint64_t replay = 0;
+    struct buf states = {0};
+    for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
+        uint64_t n = count_pending(sub);
+        if (sub->chan->kind != CHANNEL_STATE) replay += n;
+        else
+            err = buf_addf(&states, "%s\"%s\":%llu", states.n ? "," : "", sub->chan->name,
+                           (unsigned long long)n);
+    }
+    if (err == 0)
+        err = buf_addf(b, "event: hello\nid: %s-%llu\ndata: {\"client\":\"%.*s\",",
+                       s->fan->epoch, (unsigned long long)s->cursor, (int)o->client.n,
+                       o->client.p);
+    if (err == 0)
+        err = buf_addf(
+            b, "\"epoch\":\"%s\",\"resumed\":%s,\"replay\":%llu,\"state\":{%.*s},",
+            s->fan->epoch, resumed ? "true" : "false", (unsigned long long)replay,
+            (int)states.n, states.n ? states.p : "");
+    if (err == 0)
+        err =
+            buf_addf(b, "\"channels\":%u,\"heartbeat\":%g}\n\n", s->n_subs, o->heartbeat);
+    buf_free(&states);
+    return err;
+}
+
+/* The id the client came with, as JSON; one that is not ours is not repeated. */
+static int came_from(struct buf *b, const struct eventid *id) {
+    if (id->kind != EVENTID_GOOD) return buf_adds(b, "null");
+    return buf_addf(b, "\"%s-%llu\"", id->epoch, (unsigned long long)id->seq);
+}
+
+/* The lowest number that may still be sent, less one. */
+static uint64_t lowest(const struct stream *s) {
+    uint64_t low = UINT64_MAX;
+    for (const struct sub *sub = s->subs; sub; sub = sub->next)
+        if (sub->chan->kind != CHANNEL_STATE && sub->from < low) low = sub->from;
+    return low == UINT64_MAX ? s->fan->head : low;
+}
+
+int stream_open(struct stream *s, const struct stream_opening *o) {
+    const char *reasons[STREAM_CHANNELS_MAX] = {0};
+    struct sub *subs[STREAM_CHANNELS_MAX];
+    struct buf text = {0}, from = {0};
+    uint32_t n = 0, resets = 0;
+    int err = o->n > STREAM_CHANNELS_MAX ? E_FULL : 0;
+    for (uint32_t i = 0; i < o->n && err == 0; i++) {
+        if (stream_find(s, o->specs[i].channel))
+            continue; /* named twice: once is enough */
+        err = sub_new(s, &o->specs[i], &subs[n]);
+        if (err < 0) break;
+        reasons[n] = start(subs[n], o->specs[i].rewind, &o->last_id);
+        resets += reasons[n] != NULL;
+        n++;
+    }
+    s->cursor = lowest(s);
+    s->written_ms = s->fan->now_ms;
+    bool resumed = o->last_id.kind != EVENTID_NONE && resets == 0;
+    if (err == 0) err = write_hello(&text, s, o, resumed);
+    if (err == 0) err = came_from(&from, &o->last_id);
+    for (uint32_t i = 0; i < n && err == 0; i++)
+        if (reasons[i])
+            err =
+                write_reset(&text, s, subs[i]->chan->node.key, reasons[i],
+                            buf_slice(&from), oldest_left(subs[i]->chan, subs[i]->from));
+    if (err == 0) err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
+    buf_free(&text);
+    buf_free(&from);
+    if (err < 0) {
+        while (s->subs) sub_free(s, &s->subs);
+        return err;
+    }
+    s->fan->resets += resets;
+    fan_wake(s->fan, s);
+    return 0;
+}
+
+/* ---- Changing an open stream -------------------------------------------------------- */
+
+/* Append the payload of a frame as an event without an id. */
+static int add_without_id(struct buf *b, const struct frame *f) {
+    int err = slice_eq_lit(f->name, "message")
+                  ? 0
+                  : buf_addf(b, "event: %.*s\n", (int)f->name.n, f->name.p);
+    return err < 0 ? err : buf_add(b, f->body.p, f->body.n);
+}
+
+/* Queue what the buffer holds, as notes of a fair size. */
+static int queue_part(struct stream *s, struct buf *b, bool last) {
+    if (b->n == 0 || (!last && b->n < GATHER_BYTES_MAX / 2)) return 0;
+    int err = stream_note(s, buf_slice(b), 0, STREAM_GOES_ON);
+    b->n = 0;
+    return err;
+}
+
+/* History that was asked for on an open stream: its numbers lie behind the cursor, so
+ * it comes without ids. */
+static int queue_history(struct stream *s, const struct sub *sub) {
+    const struct chan *c = sub->chan;
+    struct buf b = {0};
+    int err = 0;
+    if (sub->snapshot) {
+        uint32_t i = latest_after(c->latest, 0);
+        for (; i < c->latest->n && err == 0; i = latest_next(c->latest, i)) {
+            if (!filter_wants(sub->filter, latest_at(c->latest, i))) continue;
+            err = add_without_id(&b, latest_at(c->latest, i));
+            if (err == 0) err = queue_part(s, &b, false);
+        }
+    } else {
+        for (uint64_t i = chan_after(c, sub->from); i < c->head && err == 0; i++) {
+            if (!filter_wants(sub->filter, chan_at(c, i))) continue;
+            err = add_without_id(&b, chan_at(c, i));
+            if (err == 0) err = queue_part(s, &b, false);
+        }
+    }
+    if (err == 0) err = queue_part(s, &b, true);
+    buf_free(&b);
+    return err;
+}
+
+int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
+    if (s->ending) return E_CLOSED;
+    if (stream_find(s, spec->channel)) return 0;
+    if (s->n_subs == STREAM_CHANNELS_MAX) return E_FULL;
+    struct sub *sub;
+    int err = sub_new(s, spec, &sub);
+    if (err < 0) return err;
+    int32_t rewind =
+        spec->rewind == REWIND_DEFAULT ? sub->chan->policy.rewind : spec->rewind;
+    start_newcomer(sub, rewind);
+    if (sub->chan->kind != CHANNEL_STATE) {
+        err = queue_history(s, sub);
+        sub->snapshot = false;
+        sub->from = s->fan->head;
+        if (err == 0) err = queue_sync(s);
+    }
+    if (err < 0) {
+        sub_free(s, &s->subs); /* the newest is the first */
+        return err;
+    }
+    fan_wake(s->fan, s);
+    return 0;
+}
+
+bool stream_unsubscribe(struct stream *s, struct slice channel) {
+    for (struct sub **at = &s->subs; *at; at = &(*at)->next) {
+        if (!slice_eq((*at)->chan->node.key, channel)) continue;
+        sub_free(s, at);
+        return true;
+    }
+    return false;
+}
+
+int stream_set_filter(struct stream *s, struct filter_list types,
+                      struct filter_list keys) {
+    struct filter *filter;
+    int err = filter_intern(&s->fan->filters, types, keys, &filter);
+    if (err < 0) return err;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) {
+        filter_unref(sub->filter);
+        sub->filter = filter_ref(filter);
+        if (sub->chan->kind == CHANNEL_STATE)
+            sub->from = 0; /* the newly wanted, at once */
+    }
+    s->filtered = filter != NULL;
+    filter_unref(filter);
+    fan_wake(s->fan, s);
+    return 0;
+}

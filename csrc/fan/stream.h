@@ -1,0 +1,109 @@
+/* A stream: one client's cursor over the channels it follows.
+ *
+ * It holds no queue of events. 'cursor' says: every log event up to this number was
+ * sent, filtered out by its own wish, or told lost; what comes next is found in the
+ * rings by that number. All logs are served by one merge in order of sequence, then the
+ * states; that one walk is replay, live delivery and catching up alike.
+ *
+ * Only what is meant for this stream alone (hello, reset, sync, bye, client:send) waits
+ * in a private queue of notes. A note goes out after every event with a number up to
+ * 'after', which is where it stood in the order of commands. [one thread] */
+#ifndef SLUICE_FAN_STREAM_H
+#define SLUICE_FAN_STREAM_H
+
+#include "fan/block.h"
+#include "fan/chan.h"
+#include "fan/eventid.h"
+
+struct fan;
+
+#define REWIND_DEFAULT INT32_MIN /* what the channel's policy says */
+
+/* What a plan says about one channel; borrowed. */
+struct sub_spec {
+    struct slice channel;
+    struct filter_list types, keys;
+    int32_t rewind;
+};
+
+struct note {
+    struct note *next;
+    uint64_t after; /* events up to here go first */
+    uint64_t id;    /* the cursor it carries; 0: none */
+    enum stream_end end;
+    uint32_t n;
+    char text[];
+};
+
+struct stream {
+    struct fan *fan;
+    struct list ready; /* in fan->ready: behind, and its socket takes bytes */
+    struct sub *subs;
+    uint32_t n_subs;
+    uint32_t note_bytes;
+    uint64_t cursor;
+    uint64_t written; /* the newest id on the wire */
+    int64_t written_ms;
+    struct note *notes, **notes_end;
+    bool behind;   /* not walked with its channels; has a place of its own */
+    bool blocked;  /* waits until its socket takes bytes again */
+    bool ending;   /* a last note is queued: nothing may follow */
+    bool filtered; /* has a filter: its id is refreshed more often */
+};
+
+/* How a stream begins; borrowed. */
+struct stream_opening {
+    struct slice client; /* id of the client, for hello */
+    const struct sub_spec *specs;
+    uint32_t n;
+    struct eventid last_id;
+    uint32_t retry_ms;
+    double heartbeat;  /* seconds, told in hello */
+    bool preamble_out; /* the head went out before: ":ok" and retry are written */
+};
+
+void stream_init(struct stream *s, struct fan *fan);
+void stream_deinit(struct stream *s); /* unsubscribes */
+
+/* Subscribe to all channels and queue the preamble, hello and the resets. All or
+ * nothing: 0, E_NOMEM, E_FULL or E_CHANNEL. */
+int stream_open(struct stream *s, const struct stream_opening *o);
+
+/* On an open stream, at this place of the order of commands. A sync note confirms the
+ * subscription; history that 'rewind' asks for is written without ids. 0, E_NOMEM,
+ * E_FULL, E_CHANNEL. */
+int stream_subscribe(struct stream *s, const struct sub_spec *spec);
+bool stream_unsubscribe(struct stream *s, struct slice channel);
+
+/* Replace the filters of all its channels. 0 or E_NOMEM. */
+int stream_set_filter(struct stream *s, struct filter_list types,
+                      struct filter_list keys);
+
+/* Queue an event for this stream alone. 0, E_BADFIELD, E_TOOBIG, E_NOMEM, E_FULL,
+ * E_CLOSED. */
+int stream_send(struct stream *s, struct slice event, struct slice data);
+
+/* Queue bye, after all that was released so far; then the stream ends. 'reason' is one
+ * word. Once only: later calls do nothing. */
+void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms);
+
+/* Queue bare bytes before everything else that is queued later (an early preamble). */
+int stream_note(struct stream *s, struct slice text, uint64_t id, enum stream_end end);
+
+/* Tell that a channel's events are lost or no longer allowed. */
+void stream_reset(struct stream *s, struct slice channel, const char *reason,
+                  uint64_t from, uint64_t oldest);
+
+/* Whether the last written id is so old that the heartbeat's slot should carry a sync;
+ * stream_sync queues it. */
+bool stream_wants_sync(const struct stream *s, int64_t now_ms);
+void stream_sync(struct stream *s);
+
+/* Gather what it may be sent now and move its place behind that. *out is owned, or NULL
+ * when there is nothing. *more says that something is left. 0 or E_NOMEM (nothing
+ * moved). */
+int stream_gather(struct stream *s, struct block **out, bool *more);
+
+struct sub *stream_find(const struct stream *s, struct slice channel);
+
+#endif
