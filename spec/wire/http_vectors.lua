@@ -91,7 +91,7 @@ add("N21", 400, "close", line("GET x HTTP/1.1"), node)
 add("N21.2", 400, "close", line("GET ! HTTP/1.1"), node)
 
 -- Versions
-add("N22", 400, "close", "GET /\r\n", node)
+add("N22", 400, "close", "GET /\r\n")
 add("N22.2", 400, "close", "GET / \r\n\r\n")
 add("N22.3", 400, "close", "GET\r\n\r\n", node)
 add("N23", 505, "close", line("GET / HTTP/2.0"))
