@@ -4,7 +4,7 @@
 --- status of the first answer, and whether the connection stays ("keep") or must be closed
 --- without looking at what follows ("close"). Where proxies disagree ours is the stricter.
 ---   by     who decides: "head" (http_parse), "body" (http_chunks), "url" or "app"
----   n      length of the body that the handler sees
+---   n      length of the body that the handler sees; text: the body of the first answer
 ---   more   statuses of further answers to the same input, in order
 ---   interim  statuses of 1xx answers before the first one
 ---   is_head  the first answer has no body whatever its Content-Length says
@@ -86,7 +86,7 @@ add("N18", 400, "keep", line("GET /%00 HTTP/1.1"), { by = "url" })
 for i, path in ipairs({ "/../../etc/passwd", "/%2e%2e/x", "/..", "/a/../..", "/.%2E/", "/a/./%2e./.." }) do
   add("N19." .. i, 400, "keep", line("GET " .. path .. " HTTP/1.1"), { by = "url" })
 end
-add("N20", 200, "keep", line("GET /segment/a%2fb HTTP/1.1"), { by = "url" })
+add("N20", 200, "keep", line("GET /segment/a%2fb HTTP/1.1"), { by = "url", text = "name=a/b;" })
 add("N21", 400, "close", line("GET x HTTP/1.1"), node)
 add("N21.2", 400, "close", line("GET ! HTTP/1.1"), node)
 
