@@ -7,7 +7,7 @@
 # format   clang-format all C files        install  below PREFIX=/usr/local, after `all`
 #
 # Variables: HOST=127.0.0.1 PORT=5121 (run), SPEC=spec/unit (test), SAN=address|thread,
-# CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR, LIBEV_INCDIR, LIBEV_LIBDIR.
+# V=1 (show commands), CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR, LIBEV_INCDIR, LIBEV_LIBDIR.
 SAN     ?=
 B       ?= build/$(or $(SAN),plain)
 LUA     ?= lua5.4
@@ -16,6 +16,9 @@ PORT    ?= 5121
 PREFIX  ?= /usr/local
 FUZZ_SECONDS ?= 20
 CFLAGS  ?= -O2 -g
+Q       := $(if $(V),,@)
+MK       = $(MAKE) --no-print-directory
+MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 
 TESTING := $(wildcard csrc/bind/testing*.c)
 SRC     := $(filter-out $(TESTING),$(wildcard csrc/*/*.c))
@@ -29,11 +32,12 @@ PRELOAD_address := libasan.so
 PRELOAD_thread  := libtsan.so
 SAN_address := -O1 -U_FORTIFY_SOURCE -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SAN_thread  := -O1 -U_FORTIFY_SOURCE -fno-omit-frame-pointer -fsanitize=thread
-SAN_fuzz    := -O1 -U_FORTIFY_SOURCE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined -Wno-unknown-warning-option
-WARN    := -Wall -Wextra -Wformat=2 -Wconversion -Wimplicit-fallthrough -Wtrampolines -Wbidi-chars=any \
+SAN_fuzz    := -O1 -U_FORTIFY_SOURCE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
+try      = $(shell $(CC) -Werror $1 -xc -c /dev/null -o /dev/null 2>/dev/null && echo "$1")
+WARN    := -Wall -Wextra -Wformat=2 -Wconversion -Wimplicit-fallthrough $(call try,-Wtrampolines -Wbidi-chars=any) \
   -Werror=format-security -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion $(if $(CI),-Werror)
 HARDEN  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
-  $(if $(filter x86_64,$(shell uname -m)),-fcf-protection=full) -ftrivial-auto-var-init=zero \
+  $(call try,-fcf-protection=full) $(call try,-ftrivial-auto-var-init=zero) \
   -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions
 INCLUDE  = -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)) $(addprefix -I,$(LIBEV_INCDIR))
 COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(HARDEN) $(SAN_$(SAN)) $(INCLUDE) -MMD -MP
@@ -47,17 +51,17 @@ RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC)
 all: core $(MODULES) build/bin/sluice
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
-run: ; @.ci/setup run && $(MAKE) --no-print-directory all && \
+run: ; @.ci/setup run && $(MK) all && \
 	exec build/bin/sluice run examples/dashboard/app.lua --host $(HOST) --port $(PORT)
-test: ; @.ci/setup test && $(MAKE) --no-print-directory all && $(RUN) spec/run.lua $(SPEC)
-asan: ; @$(MAKE) --no-print-directory test SAN=address
-tsan: ; @$(MAKE) --no-print-directory test SAN=thread
-check: ; @.ci/setup check && $(MAKE) --no-print-directory all && LUA=$(LUA) CC=$(CC) .ci/check
-bench: ; @.ci/setup bench && $(MAKE) --no-print-directory all && $(LUA) spec/bench/run.lua $(BENCH)
-fuzz: ; @.ci/setup fuzz && $(MAKE) --no-print-directory fuzzers SAN=fuzz CC=clang && .ci/fuzz $(FUZZ_SECONDS)
+test: ; @.ci/setup test && $(MK) all && $(RUN) spec/run.lua $(SPEC)
+asan: ; @$(MK) test SAN=address
+tsan: ; @$(MK) test SAN=thread
+check: ; @.ci/setup check && $(MK) all && LUA=$(LUA) CC=$(CC) .ci/check
+bench: ; @.ci/setup bench && $(MK) all && $(LUA) spec/bench/run.lua $(BENCH)
+fuzz: ; @.ci/setup fuzz && $(MK) fuzzers SAN=fuzz CC=clang && .ci/fuzz $(FUZZ_SECONDS)
 fuzzers: $(FUZZERS)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] spec/*/*.[ch])
-clean: ; rm -rf build
+clean: ; rm -rf $(filter-out build/node build/nginx,$(wildcard build/*))
 install: install-lua ; install -D -m 755 lua/sluice/main.lua "$(DESTDIR)$(PREFIX)/bin/sluice"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
@@ -65,10 +69,10 @@ install-lua: core
 	install -D -m 755 $(B)/sluice/core.so "$(DESTDIR)$(INST_LIBDIR)/sluice/core.so"
 	find lua -type f | while read -r f; do install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/$${f#lua/}" || exit 1; done
 
-$(B)/sluice/core.so: $(OBJ) ; @mkdir -p $(@D); $(LINK)
-$(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; @mkdir -p $(@D); $(LINK)
-$(B)/obj/%.o: csrc/%.c Makefile ; @mkdir -p $(@D); $(COMPILE) -c -o $@ $<
-$(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(COMPILE) -fsanitize=fuzzer -o $@ $^ -lev -lpthread
-build/bin/sluice: .ci/sluice ; install -D -m 755 $< $@
+$(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
+$(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
+$(B)/obj/%.o: csrc/%.c Makefile ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
+$(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ -lev -lpthread
+build/bin/sluice: .ci/sluice ; @install -D -m 755 $< $@
 .SECONDARY:
 -include $(wildcard $(B)/obj/*/*.d)

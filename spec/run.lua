@@ -5,7 +5,8 @@
 --- second time with two I/O threads, browser and repository specs excepted. With
 --- $SLUICE_IO_THREADS set there is one run, with that many threads. $SLUICE_BUILD names the
 --- flavour (build/plain). Each run is a process of its own; the last line sums them up, and
---- no passed test at all is a failure. Options of busted can narrow the files or the tests.
+--- no passed test at all is a failure. Under a sanitizer ($SLUICE_PRELOAD, set by `make asan`
+--- and `make tsan`) the specs about the repository are left out: they run plain programs.
 
 local root = arg[0]:match("^(.*)/spec/run%.lua$") or (arg[0] == "run.lua" and "..") or "."
 local lfs = require("lfs")
@@ -30,7 +31,7 @@ local function collect(path, found)
   local mode = lfs.attributes(path, "mode")
   if mode == "file" then
     found[#found + 1] = path
-  elseif mode == "directory" then
+  elseif mode == "directory" and not (path == "spec/repo" and os.getenv("SLUICE_PRELOAD")) then
     local names = {}
     for name in lfs.dir(path) do
       local wanted = lfs.attributes(path .. "/" .. name, "mode") == "directory" or name:find("_spec%.lua$")

@@ -27,7 +27,9 @@ local function page_of(ask, n)
   function page.wait(js, seconds, arg) return op("wait", { js = js, arg = arg }, seconds or 10) end
   function page.text(selector, seconds) return op("text", { selector = selector }, seconds or 5) end
   function page.click(selector, seconds) return op("click", { selector = selector }, seconds or 5) end
-  function page.fill(selector, value, seconds) return op("fill", { selector = selector, value = value }, seconds or 5) end
+  function page.fill(selector, value, seconds)
+    return op("fill", { selector = selector, value = value }, seconds or 5)
+  end
   function page.screenshot(path, full) return op("screenshot", { path = path, full = full }) end
   function page.reload() return op("reload", {}) end
   function page.size(width, height) return op("size", { width = width, height = height }) end
@@ -38,7 +40,7 @@ end
 
 local function connect(p)
   local port = deadline.eventually(function()
-    assert(not p:code(), "the browser did not start:\n" .. p:log())
+    if p:code() then deadline.give_up("the browser did not start:\n" .. p:log()) end
     return p:log():match("^(%d+)\n")
   end, 30, "Chromium is up")
   return assert(socket.connect("127.0.0.1", tonumber(port)))

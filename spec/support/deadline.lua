@@ -12,6 +12,11 @@ function deadline.after(seconds)
   return function() return math.max(0, at - socket.gettime()) end
 end
 
+--- Raise this inside `fn` when waiting on is of no use.
+function deadline.give_up(message)
+  error(setmetatable({ message = message }, { __tostring = function(e) return e.message end }), 2)
+end
+
 --- Call `fn` until it returns something true, and return that. An error in `fn` counts as
 --- "not yet"; when the time is up the last one is raised, with `what` was waited for.
 function deadline.eventually(fn, seconds, what)
@@ -20,6 +25,8 @@ function deadline.eventually(fn, seconds, what)
   while true do
     local results = table.pack(pcall(fn))
     if results[1] and results[2] then return table.unpack(results, 2, results.n) end
+    local gave_up = not results[1] and type(results[2]) == "table" and results[2].message
+    if gave_up then error(gave_up, 2) end
     if left() == 0 then
       local last = tostring(results[2])
       error(("not within %g s: %s (last: %s)"):format(seconds or 5, what or "the condition", last), 2)

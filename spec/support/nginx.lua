@@ -41,7 +41,7 @@ function nginx.start(upstream, extra)
   process.write_file(folder .. "/conf", (CONFIG:gsub("%$(%u+)", values)))
   local p = process.spawn({ program(), "-p", folder, "-e", folder .. "/error.log", "-c", folder .. "/conf" }, {})
   deadline.eventually(function()
-    assert(not p:code(), "nginx: " .. p:log() .. (process.read_file(folder .. "/error.log") or ""))
+    if p:code() then deadline.give_up("nginx: " .. p:log() .. process.read_file(folder .. "/error.log")) end
     local s = socket.connect("127.0.0.1", values.PORT)
     return s and s:close()
   end, 5, "nginx listens")

@@ -86,7 +86,7 @@ local function handle(p, folder)
   function self.wait_log(pattern, seconds)
     return deadline.eventually(function()
       if p:code() and not p:log():find(pattern) then
-        error("the server has ended with " .. p:code() .. "; its log:\n" .. p:log())
+        deadline.give_up("the server has ended with " .. p:code() .. "; its log:\n" .. p:log())
       end
       return p:log():match(pattern)
     end, seconds or 5, "the log says " .. pattern)
