@@ -1,0 +1,130 @@
+--- Figures of the machine, read from /proc, /sys and /run. Every function takes the folder
+--- that holds these three ("" is the real one), opens small files of the kernel only and never
+--- waits. What cannot be read is nil. Keeps nothing in memory.
+local procfs = {}
+
+-- Read at most this much of a file that lists connections: those that listen come first.
+local LISTEN_LINES_MAX = 4096
+-- Interfaces that repeat what another one carries.
+local VIRTUAL = { "^lo$", "^veth", "^docker", "^br%-", "^virbr", "^ifb", "^cni", "^cali",
+  "^flannel", "^tap" }
+
+-- name: eight numbers for what came in, bytes first, then those for what went out.
+local NET_LINE = "([^%s:]+):%s*(%d+)" .. ("%s+%d+"):rep(7) .. "%s+(%d+)"
+
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+--- Processor time since the machine started.
+-- @treturn {busy=number,total=number}|nil in ticks, all processors together
+function procfs.cpu(root)
+  local line = (read(root .. "/proc/stat") or ""):match("^cpu%s+([%d ]+)")
+  if not line then return nil end
+  local busy, total, column = 0, 0, 0
+  for ticks in line:gmatch("%d+") do
+    column = column + 1
+    if column > 8 then break end -- guest time is part of user time
+    total = total + tonumber(ticks)
+    if column ~= 4 and column ~= 5 then busy = busy + tonumber(ticks) end
+  end
+  return { busy = busy, total = total }
+end
+
+--- Memory in MB: what is used and what there is.
+-- @treturn {used=integer,total=integer}|nil
+function procfs.memory(root)
+  local text = read(root .. "/proc/meminfo") or ""
+  local total = tonumber(text:match("MemTotal:%s+(%d+) kB"))
+  local available = tonumber(text:match("MemAvailable:%s+(%d+) kB"))
+    or tonumber(text:match("MemFree:%s+(%d+) kB"))
+  if not total or not available then return nil end
+  return { used = (total - available) // 1024, total = total // 1024 }
+end
+
+local function is_virtual(interface)
+  for _, pattern in ipairs(VIRTUAL) do
+    if interface:find(pattern) then return true end
+  end
+  return false
+end
+
+--- Bytes received and sent since the machine started, over its real interfaces.
+-- @treturn {received=integer,sent=integer}|nil
+function procfs.network(root)
+  local text = read(root .. "/proc/net/dev")
+  if not text then return nil end
+  local sum = { received = 0, sent = 0 }
+  for interface, received, sent in text:gmatch(NET_LINE) do
+    if not is_virtual(interface) then
+      sum.received = sum.received + tonumber(received)
+      sum.sent = sum.sent + tonumber(sent)
+    end
+  end
+  return sum
+end
+
+--- The load average of the last minute.
+function procfs.load(root)
+  return tonumber((read(root .. "/proc/loadavg") or ""):match("^[%d.]+"))
+end
+
+--- Seconds since the machine started.
+function procfs.uptime(root)
+  return tonumber((read(root .. "/proc/uptime") or ""):match("^[%d.]+"))
+end
+
+-- The kernel keeps 15 bytes of a process's name.
+local function is_process(root, pid, name)
+  local comm = read(("%s/proc/%s/comm"):format(root, pid))
+  return comm ~= nil and comm:gsub("\n$", "") == name:sub(1, 15)
+end
+
+--- Is a unit of systemd, or a program with a pid file, running?
+-- @tparam string root
+-- @tparam string name "nginx.service" or "nginx"
+-- @treturn boolean|nil nil when there is no way to tell without searching all processes
+function procfs.is_running(root, name)
+  local unit = name:find("%.%a+$") and name or name .. ".service"
+  local program = name:gsub("%.%a+$", "")
+  for _, tree in ipairs({ "", "/systemd", "/unified" }) do
+    local slice = ("%s/sys/fs/cgroup%s/system.slice"):format(root, tree)
+    local events = read(("%s/%s/cgroup.events"):format(slice, unit))
+    if events then return events:find("populated 1", 1, true) ~= nil end
+    local processes = read(("%s/%s/cgroup.procs"):format(slice, unit))
+    if processes then return processes:find("%d") ~= nil end
+    if read(slice .. "/cgroup.procs") then return false end
+  end
+  for _, pattern in ipairs({ "%s/run/%s.pid", "%s/run/%s/%s.pid" }) do
+    local pid = (read(pattern:format(root, program, program)) or ""):match("^%s*(%d+)")
+    if pid then return is_process(root, pid, program) end
+  end
+  return nil
+end
+
+--- Does a process of this machine listen on a TCP port?
+-- @treturn boolean|nil
+function procfs.is_listening(root, port)
+  local wanted, known = (":%04X"):format(port), false
+  for _, name in ipairs({ "tcp", "tcp6" }) do
+    local file = io.open(("%s/proc/net/%s"):format(root, name), "rb")
+    if file then
+      known = true
+      file:read("l")
+      for _ = 1, LISTEN_LINES_MAX do
+        local address, state = (file:read("l") or ""):match("^%s*%d+: (%S+) %S+ (%x%x)")
+        if state ~= "0A" then break end
+        if address:sub(-5) == wanted then file:close() return true end
+      end
+      file:close()
+    end
+  end
+  if not known then return nil end
+  return false
+end
+
+return procfs
