@@ -234,14 +234,12 @@ static int l_answer(lua_State *L) {
 static int l_failure(lua_State *L) {
     static struct http_date date;
     struct http_field list[LIST_MAX];
-    const int status = (int)luaL_checkinteger(L, 1);
     const struct http_to to = check_to(L, 2, &date);
     const struct http_fields fields = check_fields(L, 2, list);
-    const char *code = luaL_optstring(L, 3, NULL);
-    const char *message = luaL_optstring(L, 4, NULL);
-    const char *field = luaL_optstring(L, 5, NULL);
+    const struct http_error e = {(int)luaL_checkinteger(L, 1), luaL_optstring(L, 3, NULL),
+                                 luaL_optstring(L, 4, NULL), luaL_optstring(L, 5, NULL)};
     struct buf b = {0};
-    int err = http_write_error(&b, &to, status, fields, code, message, field);
+    int err = http_write_error(&b, &to, &e, fields);
     return push_written(L, &b, 0, err);
 }
 

@@ -229,14 +229,20 @@ static int add_json(struct buf *b, const char *text) {
     return err ? err : buf_add(b, "\"", 1);
 }
 
-static int add_error(struct buf *b, const char *code, const char *message,
-                     const char *field) {
+static const char *message_of(const struct http_error *e) {
+    if (e->message) return e->message;
+    const char *message = reason_of(e->status)->message;
+    if (message) return message;
+    return e->status < 500 ? "the request was refused" : "the server failed";
+}
+
+static int add_error(struct buf *b, const struct http_error *e) {
     int err = buf_adds(b, "{\"error\":{\"code\":");
-    if (!err) err = add_json(b, code);
+    if (!err) err = add_json(b, e->code ? e->code : http_error_code(e->status));
     if (!err) err = buf_adds(b, ",\"message\":");
-    if (!err) err = add_json(b, message);
-    if (!err && field) err = buf_adds(b, ",\"field\":");
-    if (!err && field) err = add_json(b, field);
+    if (!err) err = add_json(b, message_of(e));
+    if (!err && e->field) err = buf_adds(b, ",\"field\":");
+    if (!err && e->field) err = add_json(b, e->field);
     return err ? err : buf_adds(b, "}}");
 }
 
@@ -255,19 +261,13 @@ static int add_error_head(struct buf *b, const struct http_to *to, int status,
     return err ? err : buf_add(b, "\r\n", 2);
 }
 
-int http_write_error(struct buf *b, const struct http_to *to, int status,
-                     struct http_fields fields, const char *code, const char *message,
-                     const char *field) {
-    if (status < 400 || status > 599) return E_INVAL;
-    if (!code) code = http_error_code(status);
-    if (!message) message = reason_of(status)->message;
-    if (!message)
-        message = status < 500 ? "the request was refused" : "the server failed";
-
+int http_write_error(struct buf *b, const struct http_to *to, const struct http_error *e,
+                     struct http_fields fields) {
+    if (e->status < 400 || e->status > 599) return E_INVAL;
     struct buf body = {0};
     const size_t start = b->n;
-    int err = add_error(&body, code, message, field);
-    if (!err) err = add_error_head(b, to, status, fields, body.n);
+    int err = add_error(&body, e);
+    if (!err) err = add_error_head(b, to, e->status, fields, body.n);
     if (!err && !to->is_head) err = buf_add(b, body.p, body.n);
     buf_free(&body);
     return finish(b, start, err);

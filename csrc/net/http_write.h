@@ -53,12 +53,17 @@ int http_field_check(struct slice name, struct slice value);
 int http_write_answer(struct buf *b, const struct http_to *to, int status,
                       struct http_fields fields, struct slice body);
 
-/* The answer {"error":{"code":...,"message":...,"field":...}}. 'code' and 'message' may
- * be NULL: then those of the status are written; 'field' may be NULL: then there is
- * none. Never cached. */
-int http_write_error(struct buf *b, const struct http_to *to, int status,
-                     struct http_fields fields, const char *code, const char *message,
-                     const char *field);
+/* What an error answer says. */
+struct http_error {
+    int status;          /* 400 to 599 */
+    const char *code;    /* NULL: that of the status */
+    const char *message; /* NULL: that of the status; any bytes */
+    const char *field;   /* NULL: none */
+};
+
+/* The answer {"error":{"code":...,"message":...,"field":...}}. Never cached. */
+int http_write_error(struct buf *b, const struct http_to *to, const struct http_error *e,
+                     struct http_fields fields);
 
 /* The stable code of a status that the HTTP layer answers itself ("EMETHOD" for 405). */
 const char *http_error_code(int status);

@@ -19,12 +19,12 @@
 #define BODY_MAX 5000
 
 /* Holds with assertions off as well. */
-#define MUST(fact)                                                                       \
-    do {                                                                                 \
-        if (!(fact)) {                                                                   \
-            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #fact);           \
-            abort();                                                                     \
-        }                                                                                \
+#define MUST(fact)                                                             \
+    do {                                                                       \
+        if (!(fact)) {                                                         \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #fact); \
+            abort();                                                           \
+        }                                                                      \
     } while (0)
 
 static uint32_t cut_state;
@@ -51,7 +51,8 @@ static void check_slice(const struct slice *s, const char *p, size_t used) {
 }
 
 static void check_head(const struct http_head *h, const char *p, size_t used) {
-    const struct slice *slices[] = {&h->method, &h->target, &h->path, &h->query, &h->host};
+    const struct slice *slices[] = {&h->method, &h->target, &h->path, &h->query,
+                                    &h->host};
     for (size_t i = 0; i < 5; i++) check_slice(slices[i], p, used);
     MUST(used >= 4 && memcmp(p + used - 4, "\r\n\r\n", 4) == 0);
     MUST(used <= HTTP_HEAD_MAX + 2 * HTTP_BLANK_LINES_MAX);
@@ -220,7 +221,8 @@ static void check_error(const char *p, size_t n) {
     char *text = copy(p, n + 1);
     text[n] = '\0';
     struct buf b = {0};
-    MUST(http_write_error(&b, &to, 400, (struct http_fields){0}, NULL, text, text) == 0);
+    const struct http_error e = {400, NULL, text, text};
+    MUST(http_write_error(&b, &to, &e, (struct http_fields){0}) == 0);
     const char *body = memmem(b.p, b.n, "\r\n\r\n", 4);
     MUST(body);
     for (const char *c = body + 4; c < b.p + b.n; c++) MUST((unsigned char)*c >= 0x20);
