@@ -17,8 +17,7 @@ PREFIX  ?= /usr/local
 FUZZ_SECONDS ?= 20
 CFLAGS  ?= -O2 -g
 Q       := $(if $(V),,@)
-MK       = $(MAKE) --no-print-directory
-MAKEFLAGS += $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
+MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 
 TESTING := $(wildcard csrc/bind/testing*.c)
 SRC     := $(filter-out $(TESTING),$(wildcard csrc/*/*.c))
@@ -51,14 +50,14 @@ RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC)
 all: core $(MODULES) build/bin/sluice
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
-run: ; @.ci/setup run && $(MK) all && \
+run: ; @.ci/setup run && $(MAKE) all && \
 	exec build/bin/sluice run examples/dashboard/app.lua --host $(HOST) --port $(PORT)
-test: ; @.ci/setup test && $(MK) all && $(RUN) spec/run.lua $(SPEC)
-asan: ; @$(MK) test SAN=address
-tsan: ; @$(MK) test SAN=thread
-check: ; @.ci/setup check && $(MK) all && LUA=$(LUA) CC=$(CC) .ci/check
-bench: ; @.ci/setup bench && $(MK) all && $(LUA) spec/bench/run.lua $(BENCH)
-fuzz: ; @.ci/setup fuzz && $(MK) fuzzers SAN=fuzz CC=clang && .ci/fuzz $(FUZZ_SECONDS)
+test: ; @.ci/setup test && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
+asan: ; @$(MAKE) test SAN=address
+tsan: ; @$(MAKE) test SAN=thread
+check: ; @.ci/setup check && $(MAKE) all && LUA=$(LUA) CC=$(CC) .ci/check
+bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
+fuzz: ; @.ci/setup fuzz && $(MAKE) fuzzers SAN=fuzz CC=clang && .ci/fuzz $(FUZZ_SECONDS)
 fuzzers: $(FUZZERS)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] spec/*/*.[ch])
 clean: ; rm -rf $(filter-out build/node build/nginx,$(wildcard build/*))
