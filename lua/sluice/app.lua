@@ -1,0 +1,194 @@
+--- The object that an app registers its rules with and acts through.
+-- Registration works while the app loads, effects work while it is live; the other way
+-- round raises and says where the call belongs. In memory: a reference to the generation.
+local core = require("sluice.core")
+local caller = require("sluice.caller")
+local channels = require("sluice.channels")
+local cors = require("sluice.cors")
+local event_types = require("sluice.event_types")
+local files = require("sluice.files")
+local hooks = require("sluice.hooks")
+local phase = require("sluice.phase")
+local publish = require("sluice.publish")
+local reading = require("sluice.reading")
+local routes = require("sluice.routes")
+local services = require("sluice.services")
+local state = require("sluice.state")
+local tasks = require("sluice.tasks")
+local timers = require("sluice.timers")
+
+local app = {}
+
+---@class sluice.App
+local App = { __name = "sluice.App" }
+App.__index = App
+App.__tostring = function(self) return ("sluice.App: generation %d"):format(self._generation.id) end
+
+local SPAWNED_MAX = 100000 -- live coroutines; app:spawn is refused above: EFULL
+
+--- Make the App of a generation.
+-- @tparam sluice.Generation generation
+-- @treturn sluice.App
+function app.new(generation)
+  return setmetatable({ _generation = generation }, App)
+end
+
+for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
+  App[method] = function(self, path, ...)
+    routes.handler(phase.loading(self, method, path), method, path, ...)
+  end
+end
+
+--- Register a stream.
+-- @tparam string path a pattern
+-- @param ... guards, options, and the plan: a channel, a table, or fn(req, client)
+function App:stream(path, ...)
+  routes.stream(phase.loading(self, "stream", path), path, ...)
+end
+
+--- Register guards for every route under a pattern, wherever it is registered.
+-- @tparam string pattern
+-- @param ... functions fn(req) -> true[, fn(status, body)] | status[, body[, headers]]
+function App:guard(pattern, ...)
+  routes.guard(phase.loading(self, "guard", pattern), pattern, ...)
+end
+
+--- Serve a folder.
+-- @tparam string prefix a URL path
+-- @tparam string folder relative to the app's file
+function App:static(prefix, folder)
+  files.register(phase.loading(self, "static", prefix), prefix, folder)
+end
+
+--- Let other origins read what is under a pattern.
+-- @tparam string pattern
+-- @tparam table rule { origins, credentials, max_age }
+function App:cors(pattern, rule)
+  cors.register(phase.loading(self, "cors", pattern), pattern, rule)
+end
+
+--- Declare channels.
+-- @tparam string pattern
+-- @tparam[opt] table policy { history, ttl, key, max_keys, rewind, slow, read }
+function App:channel(pattern, policy)
+  channels.declare(phase.loading(self, "channel", pattern), pattern, policy)
+end
+
+--- Describe an event.
+-- @tparam string name
+-- @tparam[opt] table info { automatic, description, example, fields, channel }
+function App:event_type(name, info)
+  event_types.register(phase.loading(self, "event_type", name), name, info)
+end
+
+--- The event types that were described.
+-- @treturn table name -> info
+function App:event_types()
+  return event_types.list(phase.running(self, "event_types"))
+end
+
+--- Run a function periodically.
+-- @tparam number seconds
+-- @tparam[opt] table opts { name, jitter, overlap = "skip"|"queue", while_subscribed, now }
+-- @tparam function fn
+function App:every(seconds, opts, fn)
+  timers.register(phase.loading(self, "every"), seconds, opts, fn)
+end
+
+--- Define what app:after and app:at run.
+-- @tparam string name
+-- @tparam[opt] table opts { restart = false }
+-- @tparam function fn fn(data)
+function App:task(name, opts, fn)
+  tasks.register(phase.loading(self, "task", name), name, opts, fn)
+end
+
+--- Define a coroutine that always runs.
+-- @tparam string name
+-- @tparam function fn
+function App:service(name, fn)
+  services.register(phase.loading(self, "service", name), name, fn)
+end
+
+--- Register a hook.
+-- @tparam string kind start, stop, reload, connect, disconnect, error; with a pattern:
+--   subscribe, unsubscribe, published
+-- @tparam[opt] string pattern
+-- @tparam function fn
+function App:on(kind, pattern, fn)
+  hooks.register(phase.loading(self, "on", kind), kind, pattern, fn)
+end
+
+--- Rewrite or refuse events before they are numbered.
+-- @tparam string pattern
+-- @tparam function fn fn(event, params) -> data | nil, message[, code]; must not wait
+function App:transform(pattern, fn)
+  local generation = phase.loading(self, "transform", pattern)
+  channels.check_pattern("app:transform()", pattern)
+  if type(fn) ~= "function" then caller.raise("app:transform(pattern, fn): fn is missing") end
+  table.insert(generation.transforms, { pattern = pattern, fn = fn, where = caller.where() })
+end
+
+--- Declare a table that survives a reload.
+-- @tparam string name
+-- @tparam table init
+-- @tparam[opt] table opts { version, migrate }
+-- @treturn table a handle; call it in handlers
+function App:state(name, init, opts)
+  return state.declare(phase.loading(self, "state", name), name, init, opts)
+end
+
+--- Have a function agree before the app goes live.
+-- @tparam function fn raises when something is wrong
+function App:check(fn)
+  local generation = phase.loading(self, "check")
+  if type(fn) ~= "function" then caller.raise("app:check(fn): fn is missing") end
+  table.insert(generation.checks, fn)
+end
+
+App.publish = publish.publish
+App.remove = publish.remove
+for name, fn in pairs(reading) do App[name] = fn end
+
+--- Run a task some seconds from now.
+-- @tparam number seconds
+-- @tparam string task
+-- @param[opt] data plain data
+-- @tparam[opt] table opts { id }: the same id again replaces
+-- @treturn string|nil id, or nil, message, code
+function App:after(seconds, task, data, opts)
+  return phase.running(self, "after").runtime.tasks:add("after", seconds, task, data, opts)
+end
+
+--- Run a task at a time (seconds since 1970).
+-- @treturn string|nil id, or nil, message, code
+function App:at(time, task, data, opts)
+  local generation = phase.running(self, "at")
+  local seconds = type(time) == "number" and time - core.time() or time
+  return generation.runtime.tasks:add("at", seconds, task, data, opts)
+end
+
+--- Forget a pending task.
+-- @tparam string id
+-- @treturn boolean whether there was one
+function App:cancel(id)
+  return phase.running(self, "cancel").runtime.tasks:cancel(id)
+end
+
+--- Run a function as a coroutine of its own.
+-- @tparam function fn
+-- @treturn boolean|nil true, or nil, message, code
+function App:spawn(fn)
+  local generation = phase.running(self, "spawn")
+  if type(fn) ~= "function" then caller.raise("app:spawn(fn): fn is a %s", type(fn)) end
+  local scheduler = generation.runtime.scheduler
+  if scheduler.count >= SPAWNED_MAX then return nil, "too many coroutines", "EFULL" end
+  scheduler:queue(generation, "spawn", "spawned at " .. caller.where(), nil, fn)
+  return true
+end
+
+for _, name in ipairs({ "store", "replan", "slowest" }) do
+  App[name] = function() channels.later("app:" .. name .. "()", "it") end
+end
+
+return app

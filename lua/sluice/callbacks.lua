@@ -1,0 +1,97 @@
+--- What the core's loop tells, one function for each kind of call; self is the runtime.
+-- Keeps nothing in memory.
+local core = require("sluice.core")
+local hooks = require("sluice.hooks")
+local router = require("sluice.router")
+local stream_client = require("sluice.stream_client")
+local streams = require("sluice.streams")
+
+local callbacks = {}
+
+local STOP_SECONDS = 1 -- how long stop hooks may run
+
+local function wake_writers(self, id, answer)
+  local list = self.writable[id]
+  self.writable[id] = nil
+  for _, fiber in ipairs(list or {}) do self.scheduler:resume(fiber, answer) end
+end
+
+function callbacks.request(self, id, route_id, raw)
+  local route = self.generation.route_named[self.names[route_id]]
+  -- a reload may have taken it away meanwhile
+  if not route then return self.server:respond(id, 404, {}, nil) end
+  router.request(self, id, route, raw)
+end
+
+function callbacks.stream(self, id, route_id, raw)
+  local route = self.generation.route_named[self.names[route_id]]
+  if not route then return self.server:respond(id, 404, {}, nil) end
+  streams.request(self, id, route, raw)
+end
+
+function callbacks.cancel(self, id)
+  local fiber = self.opening[id]
+  if fiber then self.scheduler:cancel(fiber) end
+end
+
+function callbacks.open(self, id, path, channels)
+  local h = self.generation.hooks
+  if self.rejected[id] or not (h.connect or h.subscribe) then return end
+  local client = stream_client.new(self, id, { path = path })
+  hooks.fire(self, "connect", client)
+  for _, channel in ipairs(channels) do hooks.fire_channel(self, "subscribe", client, channel) end
+end
+
+function callbacks.close(self, id, reason, channels)
+  if self.rejected[id] then self.rejected[id] = nil return end
+  wake_writers(self, id, false)
+  local writer = self.writers[id]
+  if writer then
+    self.writers[id] = nil
+    self.scheduler:cancel(writer)
+  end
+  local h = self.generation.hooks
+  if h.disconnect or h.unsubscribe then
+    local entry, info = self.clients[id] or {}, self.server:client(id) or {}
+    local client = stream_client.new(self, id, { user = entry.user, meta = entry.meta,
+      params = entry.params,
+      path = info.path, ip = info.ip })
+    for _, channel in ipairs(channels or {}) do
+      hooks.fire_channel(self, "unsubscribe", client, channel)
+    end
+    hooks.fire(self, "disconnect", client, reason)
+  end
+  self.clients[id] = nil
+end
+
+function callbacks.writable(self, id)
+  wake_writers(self, id, true)
+end
+
+function callbacks.timer(self)
+  self.armed = nil
+  self.scheduler:tick()
+end
+
+function callbacks.signal(self, name)
+  if name == "HUP" then
+    core.log("info", "SIGHUP: reloading comes in a later version of Sluice")
+  else
+    self.server:stop()
+  end
+end
+
+function callbacks.stopping(self)
+  if self.stopping then return end
+  self.stopping = true
+  self.timers:stop()
+  self.services:stop()
+  hooks.fire(self, "stop", "exit")
+  self.scheduler:at(core.now() + STOP_SECONDS, function()
+    self.scheduler:cancel_all(function(fiber)
+      return fiber.kind ~= "request" and fiber.kind ~= "stream"
+    end)
+  end)
+end
+
+return callbacks

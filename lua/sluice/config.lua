@@ -1,0 +1,139 @@
+--- Settings of a server and where they come from: flag > SLUICE_* > options > default.
+-- Keeps nothing in memory.
+local options = require("sluice.options")
+
+local config = {}
+
+local function whole(min, max)
+  return function(v)
+    local n = math.tointeger(tonumber(v))
+    if n and n >= min and n <= max then return n end
+    return nil, ("a whole number from %d to %d"):format(min, max)
+  end
+end
+
+local function seconds(min, max)
+  return function(v)
+    local n = tonumber(v)
+    if n and n >= min and n <= max then return n end
+    return nil, ("a number of seconds from %g to %g"):format(min, max)
+  end
+end
+
+local UNIT = { k = 1024, m = 1024 ^ 2, g = 1024 ^ 3 }
+
+local function bytes(min)
+  return function(v)
+    local number, unit = tostring(v):lower():match("^(%d+)%s*([kmg]?)i?b?$")
+    local n = number and math.tointeger(tonumber(number) * (UNIT[unit] or 1))
+    if n and n >= min then return n end
+    return nil, ("a size from %d bytes, such as 65536, 64k or 1m"):format(min)
+  end
+end
+
+local function one_of(...)
+  local words = { ... }
+  return function(v)
+    for _, word in ipairs(words) do
+      if v == word then return v end
+    end
+    return nil, "one of " .. table.concat(words, ", ")
+  end
+end
+
+local function text(v)
+  if type(v) == "string" and v ~= "" and not v:find("[%z\1-\31]") then return v end
+  return nil, "a text"
+end
+
+local function list(v)
+  if type(v) == "table" then return v end
+  local out = {}
+  for item in tostring(v):gmatch("[^,%s]+") do out[#out + 1] = item end
+  if #out == 0 then return nil, "a list separated by commas" end
+  return out
+end
+
+local function trust(v)
+  if type(v) == "boolean" then return v end
+  if v == "true" or v == "yes" or v == "1" then return true end
+  if v == "false" or v == "no" or v == "0" then return false end
+  return list(v)
+end
+
+--- name, check, default, argument and help of the flag; in the order of `sluice run --help`.
+config.SETTINGS = {
+  { "host", text, "127.0.0.1", "<address>", "address to listen on" },
+  { "port", whole(0, 65535), 5121, "<n>", "port to listen on; 0 takes a free one" },
+  { "io_threads", whole(1, 16), nil, "<n>", "I/O threads; default: one less than processors" },
+  { "heartbeat", seconds(1, 3600), 15, "<s>", "seconds between heartbeats of a quiet stream" },
+  { "drain", seconds(0, 3600), 5, "<s>", "seconds over which streams are told to go at a stop" },
+  { "max_body", bytes(1), 65536, "<size>", "largest request body" },
+  { "max_connections", whole(1, 1000000), nil, "<n>", "connections in all" },
+  { "memory", bytes(1024 * 1024), 256 * 1024 * 1024, "<size>",
+    "memory for events of all channels" },
+  { "trust_proxy", trust, nil, "<list>",
+    "addresses of proxies whose X-Forwarded-For is believed, or true" },
+  { "allow_host", list, nil, "<list>", "host names to answer to, besides addresses and localhost" },
+  { "log_level", one_of("debug", "info", "warn", "error", "off"), "info", "<level>",
+    "debug, info, warn, error or off" },
+  { "log_format", one_of("text", "json"), nil, "<format>",
+    "text or json; default: text on a terminal" },
+}
+
+local function known()
+  local out = {}
+  for _, row in ipairs(config.SETTINGS) do out[row[1]] = options.NONE end
+  out.allow_hosts, out.signals = options.NONE, options.NONE
+  return out
+end
+
+-- Where a setting comes from: value and name of the place.
+local function find(row, flags, getenv, given)
+  local name = row[1]
+  if flags[name] ~= nil then return flags[name], "--" .. name:gsub("_", "-") end
+  local variable = "SLUICE_" .. name:upper()
+  local value = getenv(variable)
+  if value ~= nil and value ~= "" then return value, variable end
+  if given[name] ~= nil then return given[name], name end
+  return row[3], name
+end
+
+--- Put the settings together.
+-- @tparam table flags by name, from the command line
+-- @tparam[opt] table given options of sluice.serve
+-- @tparam[opt=os.getenv] function getenv
+-- @treturn table|nil settings, or nil, message that names the place
+function config.resolve(flags, given, getenv)
+  given = options("sluice.serve()", given, known(), 4)
+  if given.allow_hosts ~= nil and given.allow_host == nil then
+    given.allow_host = given.allow_hosts
+  end
+  local out = {}
+  for _, row in ipairs(config.SETTINGS) do
+    local value, place = find(row, flags, getenv or os.getenv, given)
+    if value ~= nil then
+      local checked, wanted = row[2](value)
+      if checked == nil then
+        return nil, ("%s: %s is expected, not '%s'"):format(place, wanted, tostring(value))
+      end
+      out[row[1]] = checked
+    end
+  end
+  out.signals = given.signals
+  return out
+end
+
+--- The part of the settings that the core takes.
+function config.for_core(settings)
+  local out = {}
+  for _, name in ipairs({ "host", "port", "io_threads", "heartbeat", "drain", "max_body",
+    "max_connections", "memory",
+    "trust_proxy", "signals" }) do
+    out[name] = settings[name]
+  end
+  out.allow_hosts = settings.allow_host
+  return out
+end
+
+return config

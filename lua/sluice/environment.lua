@@ -1,0 +1,120 @@
+--- The world that the files of one generation see: their own globals, their own module
+-- cache, a `require` that loads files of the app's folder afresh and everything else from
+-- the host. In memory: one table per generation, gone with it.
+local caller = require("sluice.caller")
+
+local environment = {}
+
+local function read_file(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a") -- nil for a folder
+  file:close()
+  return text
+end
+
+--- The text of a file, without a first line that starts with '#'.
+-- @tparam string path
+-- @treturn string|nil
+function environment.read(path)
+  local text = read_file(path)
+  return text and (text:gsub("^#[^\n]*", "", 1))
+end
+
+-- The file of the app's folder that a module name means, or nil for the host's modules.
+local function find_module(generation, name)
+  if type(name) ~= "string" or name == "sluice" or name:find("^sluice%.") then return nil end
+  local stem = generation.root .. "/" .. name:gsub("%.", "/")
+  for _, path in ipairs({ stem .. ".lua", stem .. "/init.lua" }) do
+    local text = environment.read(path)
+    if text then return path, text end
+  end
+end
+
+local function cycle(generation, name)
+  local list = {}
+  for i = #generation.requiring, 1, -1 do
+    table.insert(list, 1, generation.requiring[i])
+    if generation.requiring[i] == name then break end
+  end
+  caller.raise("require cycle: %s -> %s", table.concat(list, " -> "), name)
+end
+
+local LOADING = {}
+
+local function load_module(generation, env, name, path, text)
+  generation.modules[name] = LOADING
+  table.insert(generation.requiring, name)
+  local _ <close> = setmetatable({}, { __close = function(_, problem)
+    table.remove(generation.requiring)
+    if problem ~= nil then generation.modules[name] = nil end
+  end })
+  local shown = path:gsub("^%./", "")
+  local chunk, message = load(text, "@" .. shown, "t", env)
+  if not chunk then error(message, 0) end
+  generation.files[#generation.files + 1] = path
+  local value = chunk(name, shown)
+  if value == nil then value = true end
+  generation.modules[name] = value
+  return value
+end
+
+local function make_require(generation, env)
+  return function(name)
+    local value = generation.modules[name]
+    if value == LOADING then cycle(generation, name) end
+    if value ~= nil then return value end
+    local path, text = find_module(generation, name)
+    if not path then return require(name) end
+    return load_module(generation, env, name, path, text)
+  end
+end
+
+-- Chunks that the app loads itself see the same world, and are text.
+local function make_loaders(env)
+  function env.load(chunk, name, _, ...)
+    if select("#", ...) > 0 then return load(chunk, name, "t", (...)) end
+    return load(chunk, name, "t", env)
+  end
+  function env.loadfile(path, _, ...)
+    if select("#", ...) > 0 then return loadfile(path, "t", (...)) end
+    return loadfile(path, "t", env)
+  end
+  function env.dofile(path)
+    local chunk, message = loadfile(path, "t", env)
+    if not chunk then error(message, 2) end
+    return chunk()
+  end
+end
+
+local function undeclared(name)
+  caller.raise("'%s' is not declared: use local, or app:state for what must survive",
+    tostring(name))
+end
+
+--- Make the environment of a generation.
+-- Undeclared globals are allowed while loading (with a warning) and raise in handlers.
+-- @tparam sluice.Generation generation
+-- @treturn table
+function environment.new(generation)
+  local env = {}
+  for k, v in pairs(_G) do env[k] = v end
+  env._G = env
+  env.require = make_require(generation, env)
+  make_loaders(env)
+  return setmetatable(env, {
+    __index = function(_, name)
+      local value = rawget(_G, name)
+      if value == nil and generation.phase ~= "load" then undeclared(name) end
+      return value
+    end,
+    __newindex = function(_, name, value)
+      if generation.phase ~= "load" then undeclared(name) end
+      generation.warnings[#generation.warnings + 1] =
+        ("%s: global '%s' set while loading: use local"):format(caller.where(), tostring(name))
+      rawset(env, name, value)
+    end,
+  })
+end
+
+return environment

@@ -1,0 +1,46 @@
+--- app:event_type: what an app says about its events, for pages, demo mode and checks.
+-- In memory: the declarations of one generation.
+local core = require("sluice.core")
+local caller = require("sluice.caller")
+local channels = require("sluice.channels")
+local options = require("sluice.options")
+local plain = require("sluice.plain")
+local shape = require("sluice.shape")
+
+local event_types = {}
+
+local INFO = { automatic = false, description = "", example = options.NONE, fields = options.NONE,
+  channel = options.NONE }
+
+--- Register: app:event_type.
+-- @tparam sluice.Generation generation
+-- @tparam string name
+-- @tparam[opt] table info { automatic, description, example, fields, channel }
+function event_types.register(generation, name, info)
+  local good, message = core.check_event(name)
+  if not good then caller.raise("app:event_type(): %s", message) end
+  local what = ("event type '%s'"):format(name)
+  if generation.event_types[name] then caller.raise("%s is declared already", what) end
+  local o = options(what, info, INFO, 3)
+  if o.channel ~= nil then
+    local known, why = channels.check(o.channel)
+    if not known then caller.raise("%s: %s", what, why) end
+  end
+  if o.fields ~= nil then
+    if type(o.fields) ~= "table" then
+      caller.raise('%s: fields is a table like { id = "string" }', what)
+    end
+    shape.check(o.fields)
+    generation.typed[name] = o.fields
+  end
+  local fault = plain.fault(o, name)
+  if fault then caller.raise("%s: %s", what, fault) end
+  generation.event_types[name] = o
+end
+
+--- All declared types: a copy.
+function event_types.list(generation)
+  return plain.copy(generation.event_types)
+end
+
+return event_types

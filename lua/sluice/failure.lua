@@ -1,0 +1,34 @@
+--- What is kept of an error: message and traceback, or an answer that a handler chose to
+-- end with (req:abort). Made by the message handler of every coroutine.
+local caller = require("sluice.caller")
+
+local failure = {}
+
+local Failure = { __name = "sluice.Failure" }
+Failure.__index = Failure
+Failure.__tostring = function(self) return self.message end
+
+--- The message handler for xpcall.
+-- @param problem what was raised
+-- @treturn table with `message` and `traceback`, or `status`, `body` and `headers`
+function failure.catch(problem)
+  if getmetatable(problem) == Failure then return problem end
+  local message = type(problem) == "table" and rawget(problem, "message") or problem
+  message = tostring(message)
+  return setmetatable({ message = message, traceback = caller.traceback(message) }, Failure)
+end
+
+--- The failure that ends a request with an answer.
+function failure.abort(status, body, headers)
+  return setmetatable({ message = "the request was ended with " .. status, status = status,
+    body = body, headers = headers }, Failure)
+end
+
+--- Fields for a log line.
+function failure.fields(problem, fields)
+  fields = fields or {}
+  fields.traceback = problem.traceback
+  return fields
+end
+
+return failure

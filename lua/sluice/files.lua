@@ -1,0 +1,94 @@
+--- app:static: a folder, read into memory when the app loads, so that no disk can hold up
+-- a stream. Symbolic links, devices and names that begin with a dot are left out. In
+-- memory: the files, 1 MiB each and 32 MiB in all at most, handed to the core.
+local core = require("sluice.core")
+local caller = require("sluice.caller")
+
+local files = {}
+
+local FILE_MAX, TOTAL_MAX = 1024 * 1024, 32 * 1024 * 1024
+
+local TYPES = {
+  html = "text/html; charset=utf-8", css = "text/css; charset=utf-8",
+    js = "text/javascript; charset=utf-8",
+  mjs = "text/javascript; charset=utf-8", json = "application/json", map = "application/json",
+  txt = "text/plain; charset=utf-8", md = "text/markdown; charset=utf-8", svg = "image/svg+xml",
+    png = "image/png",
+  jpg = "image/jpeg", jpeg = "image/jpeg", gif = "image/gif", webp = "image/webp",
+    ico = "image/x-icon",
+  woff2 = "font/woff2", woff = "font/woff", wasm = "application/wasm", xml = "application/xml",
+  webmanifest = "application/manifest+json", pdf = "application/pdf",
+}
+
+--- The Content-Type of a file name.
+function files.type_of(name)
+  return TYPES[(name:match("%.(%w+)$") or ""):lower()] or "application/octet-stream"
+end
+
+-- Names of the regular files under a folder, relative to it.
+local function list(folder)
+  local out = {}
+  for _, name in ipairs(core.list_files(folder) or {}) do
+    if not ("/" .. name):find("/%.") then out[#out + 1] = name end
+  end
+  table.sort(out)
+  return out
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read(FILE_MAX + 1)
+  file:close()
+  return text or ""
+end
+
+--- Register: app:static.
+-- @tparam sluice.Generation generation
+-- @tparam string prefix a URL path
+-- @tparam string folder relative to the app's file
+function files.register(generation, prefix, folder)
+  if type(prefix) ~= "string" or prefix:sub(1, 1) ~= "/" or prefix:find("[:*]") then
+    caller.raise("app:static(prefix, folder): the prefix is a path such as \"/\" or \"/assets\"")
+  end
+  if type(folder) ~= "string" or folder == "" then
+    caller.raise("app:static(prefix, folder): the folder is a string")
+  end
+  prefix = prefix:gsub("/+$", "")
+  if generation.static_named[prefix] then
+    caller.raise("app:static(\"%s/\") is registered already (%s)", prefix,
+      generation.static_named[prefix])
+  end
+  generation.static_named[prefix] = caller.where()
+  local path = folder:sub(1, 1) == "/" and folder or generation.root .. "/" .. folder
+  if not core.list_files(path) then caller.raise("app:static(): there is no folder '%s'", path) end
+  table.insert(generation.statics, { prefix = prefix, folder = path })
+end
+
+--- Read one registered folder.
+-- @tparam table static
+-- @tparam integer total bytes read for others before
+-- @treturn table url -> { type, body }
+-- @treturn integer bytes in all
+function files.load(static, total)
+  local out = {}
+  for _, name in ipairs(list(static.folder)) do
+    local body = read(static.folder .. "/" .. name)
+    if body and #body > FILE_MAX then
+      error(("app:static(): %s/%s is larger than %d bytes"):format(static.folder, name, FILE_MAX),
+        0)
+    elseif body then
+      total = total + #body
+      if total > TOTAL_MAX then
+        error(("app:static(): more than %d bytes in all"):format(TOTAL_MAX), 0)
+      end
+      local file = { type = files.type_of(name), body = body }
+      local url = static.prefix .. "/" .. name
+      out[url] = file
+      if name == "index.html" or name:find("/index%.html$") then out[url:sub(1, -11)] = file end
+    end
+  end
+  return out, total
+end
+
+return files

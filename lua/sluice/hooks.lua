@@ -1,0 +1,140 @@
+--- Hooks: functions by name and pattern, run as coroutines after the fact.
+-- "published" hooks run one after the other for each channel, four levels deep. In memory:
+-- the events that wait for a hook, per channel, bounded.
+local core = require("sluice.core")
+local caller = require("sluice.caller")
+local channels = require("sluice.channels")
+local failure = require("sluice.failure")
+local json = require("sluice.json")
+
+local hooks = {}
+
+-- true: takes a pattern of channels
+local KNOWN = { start = false, stop = false, reload = false, connect = false, disconnect = false,
+  error = false,
+  subscribe = true, unsubscribe = true, published = true }
+local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
+hooks.DEPTH_MAX = 4
+
+--- Register: app:on.
+-- @tparam sluice.Generation generation
+-- @tparam string kind
+-- @tparam string|function pattern
+-- @tparam[opt] function fn
+function hooks.register(generation, kind, pattern, fn)
+  if KNOWN[kind] == nil then
+    caller.raise("no hook '%s' (known: start stop reload connect disconnect error "
+      .. "subscribe unsubscribe published)",
+      tostring(kind))
+  end
+  if not KNOWN[kind] then pattern, fn = nil, pattern end
+  if type(fn) ~= "function" then
+    caller.raise('app:on("%s"%s, fn): fn is missing', kind, KNOWN[kind] and ", pattern" or "")
+  end
+  if pattern ~= nil then channels.check_pattern(('app:on("%s")'):format(kind), pattern) end
+  local list = generation.hooks[kind] or {}
+  generation.hooks[kind] = list
+  list[#list + 1] = { pattern = pattern, fn = fn, where = caller.where() }
+end
+
+--- The entries of a list that match a channel, with their parameters; nil when none does.
+-- @tparam table|nil list
+-- @tparam string channel
+-- @treturn table|nil
+function hooks.matching(list, channel)
+  local out
+  for _, hook in ipairs(list or {}) do
+    local params = core.match(hook.pattern, channel)
+    if params then
+      out = out or {}
+      out[#out + 1] = { fn = hook.fn, params = params, where = hook.where }
+    end
+  end
+  return out
+end
+
+--- Run the hooks of a kind, each as a coroutine of its own, in order.
+function hooks.fire(runtime, kind, ...)
+  local generation = runtime.generation
+  for _, hook in ipairs(generation.hooks[kind] or {}) do
+    runtime.scheduler:queue(generation, "hook", kind .. " hook (" .. hook.where .. ")", nil,
+      hook.fn, ...)
+  end
+end
+
+--- Run the hooks of a kind that match a channel: fn(client, channel, params).
+function hooks.fire_channel(runtime, kind, client, channel)
+  local generation = runtime.generation
+  for _, hook in ipairs(hooks.matching(generation.hooks[kind], channel) or {}) do
+    runtime.scheduler:queue(generation, "hook", kind .. " hook (" .. hook.where .. ")", nil,
+      hook.fn, client, channel, hook.params)
+  end
+end
+
+local function run_one(runtime, hook, event)
+  local ok, problem = xpcall(hook.fn, failure.catch, event, hook.params)
+  if not ok then
+    runtime:report(runtime.scheduler.current, problem, "published hook (" .. hook.where .. ")")
+  end
+end
+
+-- The events of one channel, one after the other, by the hooks of the generation that is
+-- current when the worker starts.
+local function work(runtime, channel, queue)
+  local matched = hooks.matching(runtime.generation.hooks.published, channel) or {}
+  while queue.first <= queue.last do
+    local item = queue[queue.first]
+    queue[queue.first] = nil
+    queue.first = queue.first + 1
+    runtime.scheduler.current.depth = item.depth
+    for _, hook in ipairs(matched) do run_one(runtime, hook, item.event) end
+  end
+end
+
+local function start_worker(runtime, channel, queue)
+  local function on_end()
+    if queue.first > queue.last then
+      runtime.published[channel] = nil
+    elseif not runtime.ended then
+      start_worker(runtime, channel, queue) -- it was cancelled: the rest is not lost
+    end
+  end
+  runtime.scheduler:queue(runtime.generation, "hook", "published hooks of " .. channel, on_end,
+    work, runtime, channel, queue)
+end
+
+--- Why an event cannot be handed to the hooks of its channel, or nil.
+-- @treturn string|nil message
+-- @treturn string|nil code
+function hooks.refusal(runtime, channel)
+  local fiber = runtime.scheduler.current
+  if fiber and fiber.depth >= hooks.DEPTH_MAX then
+    return ("a publish hook publishes to its own channel (%d levels)"):format(hooks.DEPTH_MAX),
+      "ELOOP"
+  end
+  local queue = runtime.published[channel]
+  if queue and queue.last - queue.first + 1 >= WAITING_MAX then
+    return ("the hooks of channel '%s' are %d events behind"):format(channel, WAITING_MAX), "EBUSY"
+  end
+end
+
+--- Hand a published event to the hooks of its channel.
+-- @tparam sluice.Runtime runtime
+-- @tparam table event `channel event data id key time`; data is read again from `text`
+-- @tparam string text
+function hooks.published(runtime, event, text)
+  local data = json.decode(text)
+  if data == nil then data = text end
+  event.data = data
+  local queue = runtime.published[event.channel]
+  local fiber = runtime.scheduler.current
+  local is_new = queue == nil
+  queue = queue or { first = 1, last = 0 }
+  queue.last = queue.last + 1
+  queue[queue.last] = { event = event, depth = (fiber and fiber.depth or 0) + 1 }
+  if not is_new then return end
+  runtime.published[event.channel] = queue
+  start_worker(runtime, event.channel, queue)
+end
+
+return hooks

@@ -1,0 +1,144 @@
+--- Sluice: an SSE server for Lua. `require("sluice")` is what apps and programs see.
+-- Keeps nothing in memory; see sluice.process for what a running server keeps.
+local core = require("sluice.core")
+local caller = require("sluice.caller")
+local config = require("sluice.config")
+local generation = require("sluice.generation")
+local json = require("sluice.json")
+local process = require("sluice.process")
+local serve = require("sluice.serve")
+
+local sluice = { json = json, _VERSION = "sluice " .. core.version }
+
+local SLEEP_MAX = 366 * 86400
+
+--- Make the app of the file that is being loaded, or of this program.
+-- @treturn sluice.App
+function sluice.app()
+  local loading = process.loading
+  if not loading then
+    local _, file = caller.where()
+    return generation.new(1, file or "program").app
+  end
+  if loading.made then
+    caller.raise("this generation has an app already: sluice.app() is called once")
+  end
+  loading.made = true
+  return loading.app
+end
+
+--- Serve an app until the process is told to stop.
+-- @tparam string|sluice.App target the app's file (or an app object, which has no source to reload)
+-- @tparam[opt] table options host, port, io_threads, heartbeat, drain, max_body, max_connections,
+--   memory,
+--   trust_proxy, allow_hosts, log_level, log_format, signals
+-- @treturn boolean|nil true, or nil, message, code
+function sluice.serve(target, options)
+  if process.loading then
+    caller.raise("sluice.serve() has no place in an app that is loaded: end with 'return app'")
+  end
+  local settings, message = config.resolve({}, options)
+  if not settings then error(message, 2) end
+  local ok, why, code = serve.run(target, settings)
+  if not ok then return nil, why, code end
+  return true
+end
+
+local function effect(what)
+  if process.loading then
+    caller.raise("%s has an effect and the app is still loading: move it into a handler", what)
+  end
+  if not process.runtime then
+    caller.raise("%s works in handlers, tasks, hooks, timers and services only", what)
+  end
+  return process.runtime
+end
+
+--- Let time pass; other coroutines run meanwhile.
+-- @tparam number seconds
+function sluice.sleep(seconds)
+  local runtime = effect("sluice.sleep()")
+  if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= SLEEP_MAX) then
+    caller.raise("sluice.sleep(seconds): a number of seconds from 0 is expected, not %s",
+      tostring(seconds))
+  end
+  runtime.scheduler:sleep(seconds, "sluice.sleep()")
+end
+
+--- A place where a reload may end this coroutine (a service, or a task with restart) and
+-- start it again in the new code. Otherwise it does nothing.
+function sluice.checkpoint()
+  local runtime = effect("sluice.checkpoint()")
+  local fiber = runtime.scheduler.current
+  local again = fiber and (fiber.restart or fiber.kind == "service")
+  if again and fiber.generation.phase == "retiring" then
+    runtime.scheduler:cancel(fiber)
+    runtime.scheduler:sleep(0, "sluice.checkpoint()")
+  end
+end
+
+--- Monotonic seconds, for measuring.
+-- @treturn number
+function sluice.now()
+  return core.now()
+end
+
+--- Seconds since 1970.
+-- @treturn number
+function sluice.time()
+  return core.time()
+end
+
+--- A time as "2026-11-22T09:00:00.123Z".
+-- @tparam[opt] number time seconds since 1970; default: now
+-- @treturn string
+function sluice.timestamp(time)
+  time = time or core.time()
+  if type(time) ~= "number" or not (time >= 0 and time < 253402300800) then
+    caller.raise("sluice.timestamp(time): seconds since 1970 are expected, not %s", tostring(time))
+  end
+  local whole = math.floor(time)
+  return os.date("!%Y-%m-%dT%H:%M:%S", whole)
+    .. (".%03dZ"):format(math.floor((time - whole) * 1000))
+end
+
+--- A random id of 22 characters.
+-- @treturn string
+function sluice.id()
+  return core.id()
+end
+
+--- An environment variable. Raises when it is not set and there is no default.
+-- @tparam string name
+-- @tparam[opt] string default
+-- @treturn string
+function sluice.env(name, default)
+  local value = os.getenv(name)
+  if value == nil then value = default end
+  if value == nil then
+    caller.raise("the environment variable %s is not set and has no default", tostring(name))
+  end
+  return value
+end
+
+--- Answer a request with what app:publish returned.
+-- @treturn integer 202 and a table; or nil, message, code
+function sluice.receipt(id, subscribers, duplicate)
+  if not id then return nil, subscribers, duplicate end
+  return 202, { id = id ~= true and id or nil, subscribers = subscribers,
+    duplicate = duplicate or false }
+end
+
+sluice.log = {}
+
+for _, level in ipairs({ "debug", "info", "warn", "error" }) do
+  sluice.log[level] = function(message, fields)
+    if fields ~= nil and type(fields) ~= "table" then
+      caller.raise("sluice.log.%s(message, fields): fields are a table, not a %s", level,
+        type(fields))
+    end
+    core.log(level, tostring(message), fields)
+  end
+end
+
+return sluice

@@ -1,0 +1,174 @@
+--- Plans: which channels a stream follows, and what of them.
+-- A plan is written as a channel, a table, or a function that returns one of these. Here
+-- tables are checked, ":id" is filled from the path, and what the client asked for
+-- (?keys=, ?types=) narrows what the app allows. Keeps nothing in memory.
+local caller = require("sluice.caller")
+local channels = require("sluice.channels")
+local options = require("sluice.options")
+local patterns = require("sluice.patterns")
+local plain = require("sluice.plain")
+
+local plan = {}
+
+local NONE = options.NONE
+local PLAN = { channels = NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE,
+  compress = NONE,
+  heartbeat = NONE, meta = NONE, query = NONE }
+local ENTRY = { NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE }
+local QUERY = { keys = NONE, types = NONE }
+local CHANNELS_MAX, ITEMS_MAX = 64, 100
+
+local function check_list(what, name, list)
+  if list == nil then return nil end
+  if type(list) ~= "table" then
+    caller.raise("%s: %s is a list of strings, not a %s", what, name, type(list))
+  end
+  if #list > ITEMS_MAX then caller.raise("%s: %s may hold %d items", what, name, ITEMS_MAX) end
+  local out = {}
+  for i, item in ipairs(list) do
+    if type(item) ~= "string" and type(item) ~= "number" then
+      caller.raise("%s: %s[%d] is a %s, not a string", what, name, i, type(item))
+    end
+    out[i] = tostring(item)
+  end
+  return out
+end
+
+local function check_name(what, name)
+  if type(name) ~= "string" then
+    caller.raise("%s: a channel is named by a string, not by a %s", what, type(name))
+  end
+  if name:find("*", 1, true) then
+    caller.raise("%s: '%s' is a pattern; a plan names channels", what, name)
+  end
+  return name
+end
+
+local function check_entry(what, entry)
+  if type(entry) ~= "table" then return { check_name(what, entry) } end
+  local o = options(what .. ": channel", entry, ENTRY, 4)
+  if o.max_rate then channels.later(what, "max_rate") end
+  if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
+  return { check_name(what, o[1]), keys = check_list(what, "keys", o.keys),
+    types = check_list(what, "types", o.types),
+    rewind = o.rewind }
+end
+
+local function check_scalars(what, o)
+  if o.max_rate then channels.later(what, "max_rate") end
+  if o.compress then channels.later(what, "compress") end
+  if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
+  if o.heartbeat ~= nil and (type(o.heartbeat) ~= "number"
+    or not (o.heartbeat >= 1 and o.heartbeat <= 3600)) then
+    caller.raise("%s: heartbeat is a number of seconds from 1 to 3600", what)
+  end
+  if o.meta ~= nil then
+    if type(o.meta) ~= "table" then caller.raise("%s: meta is a table of plain data", what) end
+    local fault = plain.fault(o.meta, "meta")
+    if fault then caller.raise("%s: %s: only plain data survives a reload", what, fault) end
+  end
+  if o.query ~= nil then
+    local renamed = options(what .. ": query", o.query, QUERY, 4)
+    for name, value in pairs(renamed) do
+      if type(value) ~= "string" then
+        caller.raise("%s: query.%s is the name of a query parameter", what, name)
+      end
+    end
+  end
+end
+
+--- Check a plan that is a string or a table; raises.
+-- @tparam string what for messages: "plan of /api/x"
+-- @tparam string|table given
+-- @treturn table { channels = { { name, keys, types, rewind }, … }, keys, types, rewind,
+--   heartbeat, meta, query }
+function plan.check(what, given)
+  if type(given) == "string" then given = { channels = { given } } end
+  if type(given) ~= "table" then
+    caller.raise("%s is a %s: a channel, a table or a function is expected", what, type(given))
+  end
+  if given[1] ~= nil then
+    caller.raise('%s: write { channels = { "%s", … } }', what, tostring(given[1]))
+  end
+  local o = options(what, given, PLAN, 4)
+  if type(o.channels) == "string" then o.channels = { o.channels } end
+  if type(o.channels) ~= "table" or #o.channels == 0 then
+    caller.raise("%s needs channels = { … }", what)
+  end
+  if #o.channels > CHANNELS_MAX then
+    caller.raise("%s: a stream follows at most %d channels", what, CHANNELS_MAX)
+  end
+  check_scalars(what, o)
+  local out = { channels = {}, keys = check_list(what, "keys", o.keys),
+    types = check_list(what, "types", o.types),
+    rewind = o.rewind, heartbeat = o.heartbeat, meta = o.meta and plain.copy(o.meta),
+      query = o.query }
+  for i, entry in ipairs(o.channels) do out.channels[i] = check_entry(what, entry) end
+  return out
+end
+
+--- Check the channel templates of a constant plan, when the app loads.
+-- @tparam string what
+-- @tparam table checked
+-- @tparam string path the route's pattern, whose parameters a template may use
+function plan.check_templates(what, checked, path)
+  local known = {}
+  for _, segment in ipairs(patterns.split(path)) do
+    local name = segment:match("^[:*](%w[%w_]*)$") or segment == "**" and "rest"
+    if name then known[name] = true end
+  end
+  for _, entry in ipairs(checked.channels) do
+    channels.check_pattern(what .. ": channel", entry[1])
+    for _, name in ipairs(patterns.parameters(entry[1])) do
+      if not known[name] then
+        caller.raise("%s: there is no path parameter :%s in %s for channel '%s'", what, name, path,
+          entry[1])
+      end
+    end
+  end
+end
+
+local function narrow(bound, wanted)
+  if not wanted then return bound end
+  local allowed, seen, out = nil, {}, {}
+  if bound then
+    allowed = {}
+    for _, item in ipairs(bound) do allowed[item] = true end
+  end
+  for _, item in ipairs(wanted) do
+    if (not allowed or allowed[item]) and not seen[item] and #out < ITEMS_MAX then
+      seen[item], out[#out + 1] = true, item
+    end
+  end
+  return out
+end
+
+--- The channels of a plan for one request: names filled, filters narrowed. Never widens.
+-- @tparam table checked
+-- @tparam sluice.Request req
+-- @treturn table|nil the plan for the core; or nil, message when a name is no channel
+function plan.concrete(checked, req)
+  local renamed = checked.query or {}
+  local keys, types = req:list(renamed.keys or "keys"), req:list(renamed.types or "types")
+  local out = { channels = {}, heartbeat = checked.heartbeat, rewind = checked.rewind }
+  for i, entry in ipairs(checked.channels) do
+    local name, missing = patterns.fill(entry[1], req.params)
+    if not name then
+      return nil, ("there is no path parameter :%s for channel '%s'"):format(missing, entry[1])
+    end
+    local good, message = channels.check(name)
+    if not good then return nil, message end
+    out.channels[i] = { name, keys = narrow(entry.keys or checked.keys, keys),
+      types = narrow(entry.types or checked.types, types), rewind = entry.rewind }
+  end
+  return out
+end
+
+--- The plan as the core answers it without Lua: templates and filters as they are.
+function plan.constant(checked)
+  return { channels = checked.channels, keys = checked.keys, types = checked.types,
+    rewind = checked.rewind,
+    heartbeat = checked.heartbeat, query = checked.query }
+end
+
+return plan

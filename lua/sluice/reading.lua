@@ -1,0 +1,140 @@
+--- The methods of an app that look: latest, history, stats, channels, clients.
+-- All are effects, for handlers and the like. Keeps nothing in memory.
+local caller = require("sluice.caller")
+local channels = require("sluice.channels")
+local json = require("sluice.json")
+local options = require("sluice.options")
+local phase = require("sluice.phase")
+local stream_client = require("sluice.stream_client")
+
+local reading = {}
+
+local HISTORY = { limit = 100, after = options.NONE, event = options.NONE }
+local CLIENTS = { channel = options.NONE, user = options.NONE }
+local LIMIT_MAX = 10000
+
+local function read_data(text)
+  local data = json.decode(text)
+  if data == nil then return text end
+  return data
+end
+
+local function check(what, channel)
+  local good, message = channels.check(channel)
+  if not good then caller.raise("app:%s(): %s", what, message) end
+end
+
+--- The newest event of a channel.
+-- @tparam sluice.App self
+-- @tparam string channel
+-- @tparam[opt] string key
+-- @tparam[opt] string event
+-- @return data and id (no id for a state channel), or nil
+function reading.latest(self, channel, key, event)
+  local generation = phase.running(self, "latest")
+  check("latest", channel)
+  local text, id = generation.server:latest(channel, key ~= nil and tostring(key) or nil, event)
+  if not text then return nil end
+  return read_data(text), id
+end
+
+--- The events that a channel still has, oldest first.
+-- @tparam sluice.App self
+-- @tparam string channel
+-- @tparam[opt] table opts { limit = 100, after = id, event = name }
+-- @treturn {table,...} { id, event, data, key }
+function reading.history(self, channel, opts)
+  local generation = phase.running(self, "history")
+  check("history", channel)
+  local o = options("app:history()", opts, HISTORY)
+  if math.type(o.limit) ~= "integer" or o.limit < 0 or o.limit > LIMIT_MAX then
+    caller.raise("app:history(): limit is an integer from 0 to %d", LIMIT_MAX)
+  end
+  local list, message, code = generation.server:history(channel, o.limit, o.after, o.event)
+  if not list then
+    if message then return nil, message, code end
+    return {}
+  end
+  for _, event in ipairs(list) do event.data = read_data(event.data) end
+  return list
+end
+
+--- Figures of one channel, or of the server.
+-- @tparam sluice.App self
+-- @tparam[opt] string channel
+-- @treturn table
+function reading.stats(self, channel)
+  local generation = phase.running(self, "stats")
+  if channel ~= nil then check("stats", channel) end
+  return generation.server:stats(channel)
+end
+
+--- The names of the channels that exist now.
+-- @tparam sluice.App self
+-- @tparam[opt] string pattern
+-- @treturn {string,...}
+function reading.channels(self, pattern)
+  local generation = phase.running(self, "channels")
+  if pattern ~= nil then channels.check_pattern("app:channels()", pattern) end
+  return generation.server:channels(pattern)
+end
+
+--- One client by the id that the server gave it.
+-- @tparam sluice.App self
+-- @tparam string id
+-- @treturn sluice.Client|nil
+function reading.client(self, id)
+  local generation = phase.running(self, "client")
+  if type(id) ~= "string" then
+    caller.raise("app:client(id): the id is a string, not a %s", type(id))
+  end
+  if generation.runtime.rejected[id] or not generation.server:client(id) then return nil end
+  return stream_client.new(generation.runtime, id)
+end
+
+--- Walk the clients as they are now.
+-- @tparam sluice.App self
+-- @tparam[opt] table filter { channel = name, user = id }
+-- @treturn function iterator over sluice.Client
+function reading.clients(self, filter)
+  local generation = phase.running(self, "clients")
+  local o = options("app:clients()", filter, CLIENTS)
+  if o.channel ~= nil then check("clients", o.channel) end
+  local runtime = generation.runtime
+  local list, i = runtime.server:clients(o.channel), 0
+  return function()
+    while list[i + 1] do
+      i = i + 1
+      local id = list[i]
+      local entry = runtime.clients[id]
+      local user = entry and entry.user
+      local wanted = o.user == nil or user ~= nil and user.id == o.user
+      if wanted and not runtime.rejected[id] then return stream_client.new(runtime, id) end
+    end
+  end
+end
+
+--- Ask the read rules again for open streams; who lost a channel is told.
+-- @tparam sluice.App self
+-- @tparam[opt] string user_id only this user's streams
+-- @treturn integer how many channels were taken away
+function reading.recheck(self, user_id)
+  local generation = phase.running(self, "recheck")
+  local taken = 0
+  for client in reading.clients(self, { user = user_id }) do
+    local info = generation.server:client(client.id)
+    local left = info and #info.channels or 0
+    for _, channel in ipairs(info and info.channels or {}) do
+      if not channels.may_read(generation, channel, client.user, client) then
+        generation.server:unsubscribe(client.id, channel, "denied")
+        taken, left = taken + 1, left - 1
+      end
+    end
+    if info and #info.channels > 0 and left == 0 then
+      generation.server:close(client.id, "revoked")
+    end
+  end
+  return taken
+end
+
+return reading

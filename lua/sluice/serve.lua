@@ -1,0 +1,64 @@
+--- sluice.serve: load an app, listen, serve until the server stops.
+-- Keeps nothing in memory of its own.
+local core = require("sluice.core")
+local config = require("sluice.config")
+local generation = require("sluice.generation")
+local runtime = require("sluice.runtime")
+
+local serve = {}
+
+local function url_of(host, port)
+  if host == "0.0.0.0" or host == "::" then host = host == "::" and "::1" or "127.0.0.1" end
+  if host:find(":", 1, true) then host = "[" .. host .. "]" end
+  return ("http://%s:%d"):format(host, port)
+end
+
+-- The generation of a path or of an app object.
+local function load_app(target)
+  if type(target) == "string" then return generation.load(1, target) end
+  local made = type(target) == "table" and rawget(target, "_generation")
+  if not made then
+    error("sluice.serve(app): an app or a path is expected, not a " .. type(target), 0)
+  end
+  if made.phase ~= "load" then error("sluice.serve(app): this app is served already", 0) end
+  return made
+end
+
+local function start(target, settings)
+  local loaded, problem = load_app(target)
+  if not loaded then return nil, problem.message, "ELOAD", problem end
+  core.log_setup(settings.log_level, settings.log_format)
+  local server, message, code = core.server(config.for_core(settings))
+  if not server then return nil, message, code end
+  local self = runtime.new(server)
+  local prepared
+  prepared, problem = self:prepare(loaded)
+  if not prepared then return nil, problem.message, "ELOAD", problem end
+  local ok
+  ok, message, code = self:swap(prepared)
+  if not ok then return nil, message, code end
+  local port
+  port, message, code = server:start()
+  if not port then
+    return nil, ("cannot listen on %s port %d: %s"):format(settings.host, settings.port, message),
+      code
+  end
+  core.log("info", ("serving %s on %s"):format(loaded.path, url_of(settings.host, port)))
+  return self
+end
+
+--- Serve until the server is stopped.
+-- @tparam string|sluice.App target the app's file, or an app made in this program
+-- @tparam table settings from config.resolve
+-- @treturn boolean|nil true, or nil, message, code ("ELOAD": the script), failure
+function serve.run(target, settings)
+  local self, message, code, problem = start(target, settings)
+  if not self then return nil, message, code, problem end
+  self:go()
+  local ok, why, how = self.server:run()
+  self:close()
+  if ok == nil and why then return nil, why, how end
+  return true
+end
+
+return serve

@@ -1,0 +1,91 @@
+--- app:state: tables that belong to the server and survive a reload.
+-- A handle is called for the live table, in handlers only. Versions migrate off to the
+-- side and are installed at the swap. In memory: one table per state name, in the runtime.
+local caller = require("sluice.caller")
+local options = require("sluice.options")
+local plain = require("sluice.plain")
+
+local state = {}
+
+local function wrong(name)
+  return function() caller.raise("a state is a handle: write %s().field", name) end
+end
+
+local function make_handle(generation, name)
+  local raise = wrong(name)
+  return setmetatable({}, {
+    __name = "sluice.State", __index = raise, __newindex = raise, __len = raise, __pairs = raise,
+    __tostring = function() return "sluice.State: " .. name end,
+    __call = function()
+      if generation.phase == "load" then
+        caller.raise("state '%s' is not there while the app is loading: use it in a handler", name)
+      elseif generation.phase == "retired" then
+        caller.raise("generation %d is retired", generation.id)
+      end
+      return generation.runtime.states[name].data
+    end,
+  })
+end
+
+--- Declare: app:state.
+-- @tparam sluice.Generation generation
+-- @tparam string name
+-- @tparam table init the first value; copied
+-- @tparam[opt] table given { version = 1, migrate = fn(copy, old_version) }
+-- @treturn table the handle
+function state.declare(generation, name, init, given)
+  if type(name) ~= "string" or name == "" then
+    caller.raise("app:state(name, init): the name is a string")
+  end
+  local what = ("state '%s'"):format(name)
+  if generation.states[name] then
+    caller.raise("%s is declared twice (%s)", what, generation.states[name].where)
+  end
+  if type(init) ~= "table" then
+    caller.raise("%s: the first value is a table, not a %s", what, type(init))
+  end
+  local fault = plain.fault(init, name)
+  if fault then caller.raise("%s: %s: only plain data survives a reload", what, fault) end
+  local o = options(what, given, { version = 1, migrate = options.NONE }, 3)
+  if o.migrate ~= nil and type(o.migrate) ~= "function" then
+    caller.raise("%s: migrate is a function", what)
+  end
+  generation.states[name] = { init = init, version = o.version, migrate = o.migrate,
+    where = caller.where() }
+  return make_handle(generation, name)
+end
+
+local function migrated(name, old, wanted)
+  if not wanted.migrate then
+    error(("state '%s' is at version %s, the app says %s and has no migrate function"):format(name,
+      tostring(old.version), tostring(wanted.version)), 0)
+  end
+  local data = wanted.migrate(plain.copy(old.data), old.version)
+  if type(data) ~= "table" then
+    error(("state '%s': migrate returned a %s"):format(name, type(data)), 0)
+  end
+  local fault = plain.fault(data, name)
+  if fault then error(("state '%s': migrate: %s"):format(name, fault), 0) end
+  return data
+end
+
+--- The tables that a generation will see; raises when a migration fails. Installs nothing.
+-- @tparam table existing the runtime's states
+-- @tparam sluice.Generation generation
+-- @treturn table name -> { version, data }
+function state.prepare(existing, generation)
+  local out = {}
+  for name, wanted in pairs(generation.states) do
+    local old = existing[name]
+    if not old then
+      out[name] = { version = wanted.version, data = plain.copy(wanted.init) }
+    elseif old.version == wanted.version then
+      out[name] = old
+    else
+      out[name] = { version = wanted.version, data = migrated(name, old, wanted) }
+    end
+  end
+  return out
+end
+
+return state

@@ -1,0 +1,197 @@
+--- The client of a stream, as hooks, plans and app:client() see it: a lazy handle on an id.
+-- In memory per stream: nothing, unless there is a user, meta or parameters to remember
+-- (sluice.Runtime keeps those in one small table).
+local core = require("sluice.core")
+local caller = require("sluice.caller")
+local channels = require("sluice.channels")
+local hooks = require("sluice.hooks")
+local json = require("sluice.json")
+local options = require("sluice.options")
+
+local stream_client = {}
+
+---@class sluice.Client
+local Client = {}
+
+local SUBSCRIBE = { keys = options.NONE, types = options.NONE, rewind = options.NONE,
+  max_rate = options.NONE }
+local SET = { keys = options.NONE, types = options.NONE, max_rate = options.NONE }
+local REASONS = { drain = true, overload = true, slow = true, error = true, denied = true,
+  expired = true,
+  revoked = true, age = true, stop = true, moved = true }
+
+-- The runtime and the id; opens a stream whose plan function is still running.
+local function opened(self, what)
+  if getmetatable(self) ~= stream_client.META then
+    caller.raise("client.%s was called without the client: write client:%s(…) with a colon", what,
+      what)
+  end
+  local id = rawget(self, "id")
+  if not id then
+    local open = rawget(self, "_open")
+    if not open then return rawget(self, "_runtime"), nil end
+    id = open(self)
+  end
+  return rawget(self, "_runtime"), id
+end
+
+local function check_lists(what, o)
+  if o.max_rate ~= nil then channels.later(what, "max_rate") end
+  for _, name in ipairs({ "keys", "types" }) do
+    if o[name] ~= nil and type(o[name]) ~= "table" then
+      caller.raise("%s: %s is a list of strings", what, name)
+    end
+  end
+end
+
+--- Follow one more channel.
+-- @tparam string channel a name, not a pattern
+-- @tparam[opt] table opts { keys, types, rewind }
+-- @treturn boolean|nil true, or nil, message, code
+function Client:subscribe(channel, opts)
+  local runtime, id = opened(self, "subscribe")
+  if type(channel) == "string" and channel:find("*", 1, true) then
+    caller.raise("client:subscribe(): '%s' is a pattern; a subscription names one channel", channel)
+  end
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
+  local o = options("client:subscribe()", opts, SUBSCRIBE)
+  check_lists("client:subscribe()", o)
+  if not id then return nil, "closed", "ECLOSED" end
+  if not channels.may_read(runtime.generation, channel, self.user, self) then
+    return nil, "not allowed: " .. channel, "EDENIED"
+  end
+  runtime.timers:warm(channel)
+  local ok
+  ok, message, code = runtime.server:subscribe(id, { channel, keys = o.keys, types = o.types,
+    rewind = o.rewind })
+  if not ok then return nil, message, code end
+  hooks.fire_channel(runtime, "subscribe", self, channel)
+  return true
+end
+
+--- Stop following a channel.
+-- @tparam string channel
+-- @treturn boolean false when it was not followed
+function Client:unsubscribe(channel)
+  local runtime, id = opened(self, "unsubscribe")
+  if not id or not runtime.server:unsubscribe(id, channel) then return false end
+  hooks.fire_channel(runtime, "unsubscribe", self, channel)
+  return true
+end
+
+--- Change the filters of the stream.
+-- @tparam table opts { keys, types }
+-- @treturn boolean|nil true, or nil, message, code
+function Client:set(opts)
+  local runtime, id = opened(self, "set")
+  local o = options("client:set()", opts, SET)
+  check_lists("client:set()", o)
+  if not id then return nil, "closed", "ECLOSED" end
+  local ok, message, code = runtime.server:set(id, o)
+  if ok == nil and message then return nil, message, code end
+  return true
+end
+
+--- Send an event to this client only. Waits while 64 KiB are unsent.
+-- @tparam string event
+-- @param data a string, or what becomes JSON
+-- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
+function Client:send(event, data)
+  local runtime, id = opened(self, "send")
+  if event == nil then event = "message" end
+  local good, message, code = core.check_event(event)
+  if not good then return nil, message, code end
+  local text = data
+  if type(data) ~= "string" then
+    if data == nil then data = {} end
+    text, message, code = json.encode(data)
+    if not text then return nil, message, code end
+  end
+  if not id then return nil, "closed", "ECLOSED" end
+  local ok
+  repeat
+    ok, message, code = runtime.server:send(id, event, text)
+  until code ~= "EFULL" or not runtime:wait_writable(id)
+  if not ok then return nil, message, code end
+  return true
+end
+
+--- Say bye and close.
+-- @tparam[opt="stop"] string reason
+function Client:close(reason)
+  local runtime, id = opened(self, "close")
+  reason = reason or "stop"
+  if not REASONS[reason] then
+    caller.raise("client:close(): no reason '%s' (known: age denied drain error expired moved "
+      .. "overload revoked slow stop)",
+      tostring(reason))
+  end
+  if id then runtime.server:close(id, reason) end
+end
+
+--- Say bye so that the browser does not come back.
+function Client:stop()
+  self:close("stop")
+end
+
+local LAZY = {
+  id = function(self) return (select(2, opened(self, "id"))) end,
+  user = function(self)
+    local entry = self._runtime.clients[rawget(self, "id")]
+    return entry and entry.user
+  end,
+  meta = function(self)
+    local entry = self._runtime.clients[rawget(self, "id")]
+    return entry and entry.meta or self._runtime:constant_meta(self) or {}
+  end,
+  params = function(self)
+    local entry = self._runtime.clients[rawget(self, "id")]
+    return entry and entry.params or self._runtime:path_params(self) or {}
+  end,
+}
+
+local function from_core(name)
+  return function(self)
+    local info = rawget(self, "id") and self._runtime.server:client(self.id)
+    return info and info[name]
+  end
+end
+LAZY.ip, LAZY.path = from_core("ip"), from_core("path")
+
+stream_client.META = {
+  __name = "sluice.Client",
+  __index = function(self, name)
+    if Client[name] then return Client[name] end
+    local read = LAZY[name]
+    if not read then return nil end
+    local value = read(self)
+    rawset(self, name, value)
+    return value
+  end,
+  __eq = function(a, b) return rawget(a, "id") ~= nil and rawget(a, "id") == rawget(b, "id") end,
+  __tostring = function(self) return "sluice.Client: " .. (rawget(self, "id") or "(opening)") end,
+}
+
+--- A handle on an open stream.
+-- @tparam sluice.Runtime runtime
+-- @tparam string id
+-- @tparam[opt] table known fields that are at hand already
+-- @treturn sluice.Client
+function stream_client.new(runtime, id, known)
+  local self = known or {}
+  self._runtime, self.id = runtime, id
+  return setmetatable(self, stream_client.META)
+end
+
+--- A handle for a plan function: the stream opens when it is first used.
+-- @tparam sluice.Runtime runtime
+-- @tparam function open called once with the handle; returns the id, or nil
+-- @tparam sluice.Request req
+function stream_client.pending(runtime, open, req)
+  return setmetatable({ _runtime = runtime, _open = open, user = req.user, ip = req.ip,
+    path = req.path,
+    params = req.params, meta = {} }, stream_client.META)
+end
+
+return stream_client

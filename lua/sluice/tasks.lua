@@ -1,0 +1,138 @@
+--- app:task, app:after, app:at, app:cancel: later work as a name and plain data.
+-- What is pending belongs to the runtime; the function that runs is the one that the
+-- current generation defines under that name. In memory: one row per pending task.
+local core = require("sluice.core")
+local caller = require("sluice.caller")
+local channels = require("sluice.channels")
+local options = require("sluice.options")
+local plain = require("sluice.plain")
+
+local tasks = {}
+
+---@class sluice.Tasks
+local Tasks = {}
+Tasks.__index = Tasks
+
+local AFTER = { id = options.NONE, durable = false }
+local PENDING_MAX = 100000 -- more are refused: EFULL
+local SECONDS_MAX = 366 * 86400 * 10
+local PARKED_SECONDS = 24 * 3600 -- how long a task waits for a generation that defines it
+
+--- Register: app:task.
+-- @tparam sluice.Generation generation
+-- @tparam string name
+-- @tparam table|function opts { restart = false }
+-- @tparam[opt] function fn
+function tasks.register(generation, name, opts, fn)
+  if fn == nil then opts, fn = nil, opts end
+  if type(name) ~= "string" or name == "" then
+    caller.raise("app:task(name, fn): the name is a string")
+  end
+  if type(fn) ~= "function" then caller.raise("app:task(%q, fn): fn is missing", name) end
+  if generation.tasks[name] then
+    caller.raise("task '%s' is defined twice (%s)", name, generation.tasks[name].where)
+  end
+  local o = options(("task '%s'"):format(name), opts, { restart = false }, 3)
+  generation.tasks[name] = { name = name, fn = fn, restart = o.restart == true,
+    where = caller.where() }
+end
+
+--- The tasks of a runtime.
+function tasks.new(runtime)
+  return setmetatable({ runtime = runtime, pending = {}, count = 0, parked = {} }, Tasks)
+end
+
+local function forget(self, row)
+  if self.pending[row.id] ~= row then return false end
+  self.pending[row.id] = nil
+  self.count = self.count - 1
+  self.parked[row] = nil
+  self.runtime.scheduler:drop(row.entry)
+  return true
+end
+
+local function park(self, row)
+  self.parked[row] = true
+  core.log("warn",
+    ("task '%s' is due and this generation does not define it: kept for 24 h"):format(row.task))
+  row.entry = self.runtime.scheduler:at(self.runtime.scheduler.now() + PARKED_SECONDS, function()
+    core.log("warn", ("task '%s' was dropped: no generation defined it for 24 h"):format(row.task))
+    forget(self, row)
+  end)
+end
+
+local function run(self, row)
+  local runtime = self.runtime
+  local generation = runtime.generation
+  local task = generation.tasks[row.task]
+  if not task then return park(self, row) end
+  forget(self, row)
+  local fiber = runtime.scheduler:queue(generation, "task",
+    ("task %s (%s)"):format(task.name, task.where), nil,
+    task.fn, plain.copy(row.data))
+  fiber.restart = task.restart and row or nil
+end
+
+local function check(self, name, seconds, task, data)
+  if type(task) ~= "string" then
+    caller.raise("app:%s: the second argument is the name of an app:task(); a function would "
+      .. "not survive a reload",
+      name == "after" and 'after(seconds, "task", data)' or 'at(time, "task", data)')
+  end
+  if type(seconds) ~= "number" or seconds ~= seconds or seconds > SECONDS_MAX then
+    caller.raise("app:%s: the first argument is a number of seconds", name)
+  end
+  if not self.runtime.generation.tasks[task] then
+    caller.raise('there is no app:task("%s")', task)
+  end
+  local fault = plain.fault(data, "data")
+  if fault then
+    caller.raise("app:%s(…, %q): %s: only plain data survives a reload", name, task, fault)
+  end
+end
+
+--- Run a task later.
+-- @tparam string name "after" or "at", for messages
+-- @tparam number seconds from now
+-- @tparam string task
+-- @param data
+-- @tparam table|nil opts { id = string }
+-- @treturn string|nil the id, or nil, message, code
+function Tasks:add(name, seconds, task, data, opts)
+  check(self, name, seconds, task, data)
+  local o = options("app:" .. name .. "()", opts, AFTER, 3)
+  if o.durable then channels.later("app:" .. name .. "()", "durable") end
+  if o.id ~= nil and type(o.id) ~= "string" then caller.raise("app:%s(): id is a string", name) end
+  if o.id and self.pending[o.id] then forget(self, self.pending[o.id]) end
+  if self.count >= PENDING_MAX then
+    return nil, ("%d tasks are pending already"):format(PENDING_MAX), "EFULL"
+  end
+  local row = { id = o.id or core.id(), task = task, data = plain.copy(data) }
+  row.entry = self.runtime.scheduler:at(self.runtime.scheduler.now() + math.max(0, seconds),
+    function() run(self, row) end)
+  self.pending[row.id] = row
+  self.count = self.count + 1
+  return row.id
+end
+
+--- Forget a pending task.
+-- @tparam string id
+-- @treturn boolean whether there was one
+function Tasks:cancel(id)
+  local row = self.pending[id]
+  return row ~= nil and forget(self, row)
+end
+
+--- A generation has come: what was parked and is defined now runs.
+function Tasks:adopt(generation)
+  for row in pairs(self.parked) do
+    if generation.tasks[row.task] then
+      self.parked[row] = nil
+      self.runtime.scheduler:drop(row.entry)
+      row.entry = self.runtime.scheduler:at(self.runtime.scheduler.now(),
+        function() run(self, row) end)
+    end
+  end
+end
+
+return tasks
