@@ -1,0 +1,137 @@
+--- The command line and the settings: exit codes, precedence, what is said.
+local fake = require("spec.support.fake_core").install()
+local cli = require("sluice.cli")
+local config = require("sluice.config")
+local process = require("spec.support.process")
+
+local function sink()
+  local parts = {}
+  return { write = function(self, ...)
+    for _, part in ipairs({ ... }) do parts[#parts + 1] = part end
+    return self
+  end, text = function() return table.concat(parts) end }
+end
+
+describe("sluice", function()
+  local folder, ran
+
+  before_each(function()
+    folder, ran = process.temp_dir(), nil
+    fake.on_run = function(server) ran = server end
+  end)
+  after_each(function()
+    process.remove_dir(folder)
+    fake.on_run = nil
+  end)
+
+  local function run(...)
+    local out, err = sink(), sink()
+    local code = cli.main({ ... }, out, err)
+    return code, out.text(), err.text()
+  end
+
+  local function app(text)
+    process.write_file(folder .. "/app.lua", text)
+    return folder .. "/app.lua"
+  end
+
+  local GOOD = 'return require("sluice").app()'
+
+  it("prints its version", function()
+    for _, word in ipairs({ "version", "--version", "-v" }) do
+      local code, out = run(word)
+      assert.equal(0, code)
+      assert.equal("sluice 0.0.0\n", out)
+    end
+  end)
+
+  it("ends with 2 for a wrong use, and names the nearest flag or command", function()
+    local path = app(GOOD)
+    local cases = {
+      { "a command is missing" }, { "Did you mean 'run'", "rnu" }, { "missing argument 'app'", "run" },
+      { "Did you mean '%-%-port'", "run", path, "--prot", "1" },
+      { "%-%-port: a whole number from 0 to 65535 is expected, not 'x'", "run", path, "--port", "x" },
+      { "%-%-drain: a number of seconds from 0 to 3600", "run", path, "--drain=-1" },
+      { "%-%-max%-body: a size from 1 bytes", "run", path, "--max-body", "big" },
+      { "%-%-log%-level: one of debug, info, warn, error, off", "run", path, "--log-level", "loud" },
+      { "%-%-watch: reloading comes in a later version", "run", path, "--watch" },
+      { "too many arguments", "run", path, path },
+    }
+    for _, case in ipairs(cases) do
+      local code, _, err = run(table.unpack(case, 2))
+      assert.equal(2, code, case[1])
+      assert.matches(case[1], err)
+      assert.matches("^Usage: sluice", err)
+    end
+    assert.is_nil(ran)
+  end)
+
+  it("ends with 1 when the script is broken, with file and line", function()
+    local code, _, err = run("run", app("local app = require('sluice').app()\nerror('broken')"))
+    assert.equal(1, code)
+    local wanted = ("sluice: %s/app.lua:2: broken\n  %s/app.lua:2: in the main chunk\n"):format(folder, folder)
+    assert.equal(wanted, err:sub(1, #wanted))
+    code, _, err = run("run", folder .. "/none.lua")
+    assert.equal(1, code)
+    assert.equal(("sluice: %s/none.lua: there is no such file\n"):format(folder), err)
+  end)
+
+  it("serves, and logs the address in one line", function()
+    local code = run("run", app(GOOD), "--port", "0", "--no-watch", "--io-threads", "2", "--handler-budget", "1",
+      "--trust-proxy", "10.0.0.1,10.0.0.2", "--allow-host", "example.org", "--memory", "64m", "--drain", "0.5")
+    assert.equal(0, code)
+    local options = ran.options
+    assert.same({ 0, 2, "127.0.0.1", 64 * 1024 * 1024, 0.5, true },
+      { options.port, options.io_threads, options.host, options.memory, options.drain, options.signals })
+    assert.same({ "10.0.0.1", "10.0.0.2" }, options.trust_proxy)
+    assert.same({ "example.org" }, options.allow_hosts)
+    assert.matches("^serving .*app.lua on http://127.0.0.1:40000$", fake.core.log_lines[#fake.core.log_lines].message)
+  end)
+
+  it("ends with 1 when it cannot listen", function()
+    local server = fake.core.server
+    fake.core.server = function(options)
+      local made = server(options)
+      made.start = function() return nil, "address already in use", "EADDRINUSE" end
+      return made
+    end
+    local code, _, err = run("run", app(GOOD), "--port", "5121")
+    fake.core.server = server
+    assert.equal(1, code)
+    assert.equal("sluice: cannot listen on 127.0.0.1 port 5121: address already in use (EADDRINUSE)\n", err)
+  end)
+end)
+
+describe("settings", function()
+  local function resolve(flags, env, given)
+    return config.resolve(flags, given, function(name) return env[name] end)
+  end
+
+  it("come from flag, then environment, then options, then the default", function()
+    local env = { SLUICE_PORT = "2" }
+    assert.equal(1, resolve({ port = "1" }, env, { port = 3 }).port)
+    assert.equal(2, resolve({}, env, { port = 3 }).port)
+    assert.equal(3, resolve({}, {}, { port = 3 }).port)
+    assert.equal(5121, resolve({}, {}, {}).port)
+    assert.equal("127.0.0.1", resolve({}, { SLUICE_HOST = "" }, {}).host)
+  end)
+
+  it("name the place of what is wrong", function()
+    assert.same({ nil, "SLUICE_PORT: a whole number from 0 to 65535 is expected, not '70000'" },
+      { resolve({}, { SLUICE_PORT = "70000" }, {}) })
+    assert.same({ nil, "heartbeat: a number of seconds from 1 to 3600 is expected, not '0'" },
+      { resolve({}, {}, { heartbeat = 0 }) })
+  end)
+
+  it("read sizes with units", function()
+    assert.equal(65536, resolve({ max_body = "64k" }, {}, {}).max_body)
+    assert.equal(2 * 1024 ^ 3, resolve({ memory = "2GiB" }, {}, {}).memory)
+    assert.equal(5, resolve({ max_body = 5 }, {}, {}).max_body)
+  end)
+
+  it("trust a proxy by yes, no or addresses", function()
+    assert.is_true(resolve({ trust_proxy = "true" }, {}, {}).trust_proxy)
+    assert.is_false(resolve({}, { SLUICE_TRUST_PROXY = "no" }, {}).trust_proxy)
+    assert.same({ "10.0.0.0/8" }, resolve({ trust_proxy = "10.0.0.0/8" }, {}, {}).trust_proxy)
+  end)
+end)

@@ -1,0 +1,56 @@
+--- app:static: what is read, what is left out, what is too large.
+local fake = require("spec.support.fake_core").install()
+local process = require("spec.support.process")
+
+describe("app:static", function()
+  local folder
+
+  before_each(function()
+    folder = process.temp_dir()
+    for name, text in pairs({ ["index.html"] = "<p>", ["app.js"] = "1", ["sub_index.html"] = "s", ["x.bin"] = "\0" }) do
+      process.write_file(folder .. "/" .. name, text)
+    end
+  end)
+  after_each(function() process.remove_dir(folder) end)
+
+  local function load(prefix, names)
+    return fake.load(('local app = require("sluice").app()\napp:static("%s", "%s")\nreturn app'):format(prefix, folder),
+      { folders = { [folder] = names } })
+  end
+
+  it("hands the files to the core by whole path, with type, and folders by their index", function()
+    local t = load("/", { "index.html", "app.js", "x.bin", ".env", ".git/config" })
+    local route = t.server.snapshot.routes[1]
+    assert.same({ "/**", "static" }, { route.pattern, route.kind })
+    local names = {}
+    for name in pairs(route.files) do names[#names + 1] = name end
+    table.sort(names)
+    assert.same({ "/", "/app.js", "/index.html", "/x.bin" }, names)
+    assert.same({ type = "text/html; charset=utf-8", body = "<p>" }, route.files["/"])
+    assert.equal("text/javascript; charset=utf-8", route.files["/app.js"].type)
+    assert.equal("application/octet-stream", route.files["/x.bin"].type)
+  end)
+
+  it("mounts below a prefix, after the app's routes", function()
+    local t = fake.load(([[
+      local app = require("sluice").app()
+      app:static("/assets/", "%s")
+      app:get("/assets/live.js", function() end)
+      return app]]):format(folder), { folders = { [folder] = { "index.html" } } })
+    local routes = t.server.snapshot.routes
+    assert.equal("/assets/live.js", routes[1].pattern)
+    assert.equal("/assets/**", routes[2].pattern)
+    assert.truthy(routes[2].files["/assets/"])
+    assert.truthy(routes[2].files["/assets/index.html"])
+  end)
+
+  it("refuses a file above 1 MiB and the same prefix twice", function()
+    process.write_file(folder .. "/big.bin", ("x"):rep(1024 * 1024 + 1))
+    local ok, message = pcall(load, "/", { "big.bin" })
+    assert.is_false(ok)
+    assert.matches("big.bin is larger than 1048576 bytes", tostring(message))
+    assert.matches('app:static%("/"%) is registered already %(app.lua:2%)', fake.load_error(([[
+      local app = require("sluice").app() app:static("/", "%s")
+      app:static("/", "%s")]]):format(folder, folder):gsub("^%s+", "\n", 1), { folders = { [folder] = {} } }))
+  end)
+end)

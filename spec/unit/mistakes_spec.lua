@@ -1,0 +1,150 @@
+--- The first hour: what goes wrong, and the sentence that meets it (with file and line).
+local fake = require("spec.support.fake_core").install()
+
+local APP = 'local sluice = require("sluice")\nlocal app = sluice.app()\n'
+
+local at_load = {
+  { "a dot for a colon", 'app.publish("a", "x", {})',
+    "app.lua:3: app.publish was called without the app: write app:publish(…) with a colon" },
+  { "a dot for a colon at a registration", 'app.get("/", print)',
+    "app.lua:3: app.get was called without the app: write app:get(…) with a colon" },
+  { "a publish at load", 'app:publish("a", "x", {})',
+    "app.lua:3: app:publish() has an effect and the app is still loading: move it into a handler" },
+  { "a sleep at load", "sluice.sleep(1)",
+    "app.lua:3: sluice.sleep() has an effect and the app is still loading: move it into a handler" },
+  { "clients at load", "app:clients()",
+    "app.lua:3: app:clients() has an effect and the app is still loading: move it into a handler" },
+  { "a route twice", 'app:get("/x/:id", print)\napp:get("/x/:name", print)',
+    "app.lua:4: GET /x/:name is registered already (app.lua:3)" },
+  { "a route without a handler", 'app:get("/")',
+    "app.lua:3: app:get(\"/\", …): the last argument is the handler: a function, not nothing" },
+  { "a guard that is nil", 'app:get("/x", nil, print)', "app.lua:3: guard #1 of /x is a nil: a guard is a function" },
+  { "a path without a slash", 'app:get("x", print)',
+    "app.lua:3: app:get(path, …): the path is a string that starts with a slash" },
+  { "a stream without a plan", 'app:stream("/x")', "app.lua:3: app:stream(\"/x\", …): the plan is missing" },
+  { "an option with a typo", 'app:channel("a", { histroy = 5 })',
+    "app.lua:3: channel 'a': unknown option 'histroy', did you mean 'history'? (known: batch, durable, history, key, "
+      .. "max_keys, max_rate, read, rewind, slow, ttl)" },
+  { "max_rate on a log", 'app:channel("a", { max_rate = 2 })',
+    "app.lua:3: channel 'a': max_rate needs history = \"latest\": in a log no event is ever replaced" },
+  { "max_rate on a state", 'app:channel("a", { history = "latest", max_rate = 2 })',
+    "app.lua:3: channel 'a': max_rate comes in a later version of Sluice" },
+  { "durable", 'app:channel("a", { durable = true })',
+    "app.lua:3: channel 'a': durable comes in a later version of Sluice" },
+  { "batch", 'app:channel("a", { batch = 0.1 })',
+    "app.lua:3: channel 'a': batch comes in a later version of Sluice" },
+  { "a store", 'app:store("x")', "app.lua:3: app:store(): it comes in a later version of Sluice" },
+  { "compress in a plan", 'app:stream("/x", { channels = { "a" }, compress = "auto" })',
+    "app.lua:3: the plan of /x: compress comes in a later version of Sluice" },
+  { "rewind latest without a key", 'app:channel("a", { rewind = "latest" })',
+    "app.lua:3: channel 'a': rewind = \"latest\" needs key = \"field\"" },
+  { "a bad channel character", 'app:channel("a b")',
+    "app.lua:3: channel 'a b': segment 'a b' may hold letters, digits and _ . @ + = ~ : - only" },
+  { "a channel declared twice", 'app:channel("a/:x", {})\napp:channel("a/*", {})',
+    "app.lua:4: channel 'a/*' is declared already (app.lua:3)" },
+  { "a history of the wrong kind", 'app:channel("a", { history = "all" })',
+    "app.lua:3: channel 'a': history is a number of events (at most 1000000), \"latest\", or { count =, bytes = }" },
+  { "a pattern in a plan", 'app:stream("/x", "a/*")',
+    "app.lua:3: the plan of /x: 'a/*' is a pattern; a plan names channels" },
+  { "a parameter that the path has not", 'app:stream("/x/:id", "a/:name")',
+    "app.lua:3: the plan of /x/:id: there is no path parameter :name in /x/:id for channel 'a/:name'" },
+  { "a plan as a list", 'app:stream("/x", { "a" })', "app.lua:3: the plan of /x: write { channels = { \"a\", … } }" },
+  { "a plan without channels", 'app:stream("/x", {})', "app.lua:3: the plan of /x needs channels = { … }" },
+  { "a task twice", 'app:task("t", print)\napp:task("t", print)',
+    "app.lua:4: task 't' is defined twice (app.lua:3)" },
+  { "a service twice", 'app:service("t", print)\napp:service("t", print)',
+    "app.lua:4: service 't' is defined twice (app.lua:3)" },
+  { "an event type with an unknown kind", 'app:event_type("x", { fields = { a = "list" } })',
+    "app.lua:3: shape: 'list' of field 'a' is no kind (known: any, array, boolean, integer, number, object, string, "
+      .. "each with an optional ?, or a list of values)" },
+  { "an environment variable that is not set", 'sluice.env("SLUICE_SPEC_NOT_SET")',
+    "app.lua:3: the environment variable SLUICE_SPEC_NOT_SET is not set and has no default" },
+  { "a wildcard origin with credentials", 'app:cors("/**", { origins = { "*" }, credentials = true })',
+    "app.lua:3: app:cors('/**'): credentials need exact origins, not \"*\"" },
+  { "a folder that is not there", 'app:static("/", "public")',
+    "app.lua:3: app:static(): there is no folder './public'" },
+  { "sluice.serve in an app", "sluice.serve(app)",
+    "app.lua:3: sluice.serve() has no place in an app that is loaded: end with 'return app'" },
+}
+
+describe("a mistake at load", function()
+  for _, case in ipairs(at_load) do
+    it("is told: " .. case[1], function()
+      assert.equal(case[3], fake.load_error(APP .. case[2] .. "\nreturn app"))
+    end)
+  end
+end)
+
+local in_handler = {
+  { "a route in a handler", 'app:get("/y", print)',
+    'app:get("/y") belongs at the top level of the app: made in a handler it would vanish at the next reload' },
+  { "a timer in a handler", "app:every(1, print)",
+    "app:every() belongs at the top level of the app: made in a handler it would vanish at the next reload" },
+  { "a function for app:after", "app:after(5, print)",
+    "app:after(seconds, \"task\", data): the second argument is the name of an app:task(); a function would not "
+      .. "survive a reload" },
+  { "a publish to a pattern", 'app:publish("a/*", "x", {})', "'a/*' is a pattern; a publish names one channel" },
+  { "a publish with a dot", 'app.publish("a", "x", {})',
+    "app.publish was called without the app: write app:publish(…) with a colon" },
+  { "a global", "count = 1", "'count' is not declared: use local, or app:state for what must survive" },
+  { "a sleep in gsub", '("a"):gsub("a", function() sluice.sleep(1) end)',
+    "sluice.sleep() inside string.gsub cannot wait: collect first, then wait" },
+  { "a sleep in sort", "table.sort({ 2, 1 }, function() sluice.sleep(1) end)",
+    "sluice.sleep() inside table.sort cannot wait: collect first, then wait" },
+  { "a sleep in a coroutine of one's own", "coroutine.wrap(function() sluice.sleep(1) end)()",
+    "sluice.sleep() inside a coroutine of your own would return to its resume: call it outside, or use app:spawn()" },
+  { "a sleep of nothing", "sluice.sleep()",
+    "sluice.sleep(seconds): a number of seconds from 0 is expected, not nil" },
+  { "NaN seconds", "sluice.sleep(0/0)", "a number of seconds from 0 is expected, not" },
+}
+
+describe("a mistake in a handler", function()
+  for _, case in ipairs(in_handler) do
+    it("is told and answered with 500: " .. case[1], function()
+      local t = fake.load(APP .. 'app:get("/", function()\n' .. case[2] .. "\nend)\nreturn app")
+      assert.equal(500, t:get("/").status)
+      local line = fake.logged("error")[1]
+      assert.truthy(line:find("GET / (app.lua:3): app.lua:4: ", 1, true), line)
+      assert.truthy(line:find(case[3], 1, true), line)
+      assert.equal(1, #fake.logged("error"))
+    end)
+  end
+end)
+
+describe("sluice", function()
+  local sluice = require("sluice")
+
+  it("has times, ids and environment variables with defaults", function()
+    assert.equal("2026-11-22T09:00:00.123Z", sluice.timestamp(1795338000.1235))
+    assert.equal("1970-01-01T00:00:00.000Z", sluice.timestamp(0))
+    assert.has_error(function() sluice.timestamp("x") end)
+    assert.equal(22, #sluice.id())
+    assert.equal(fake.core.now(), sluice.now())
+    assert.equal("d", sluice.env("SLUICE_SPEC_NOT_SET", "d"))
+    assert.matches("^sluice %d", sluice._VERSION)
+  end)
+
+  it("logs with fields", function()
+    fake.load(APP .. "return app")
+    sluice.log.warn("careful", { n = 1 })
+    assert.same({ level = "warn", message = "careful", fields = { n = 1 } }, fake.core.log_lines[1])
+    assert.has_error(function() sluice.log.info("x", "y") end)
+  end)
+
+  it("serves an app that a program made", function()
+    local app = sluice.app()
+    app:get("/", function() return "hi" end)
+    local answer
+    fake.on_run = function(server)
+      server.fn("request", 1, 1, { method = "GET", path = "/", headers = {}, params = {} })
+      answer = server.answers[1]
+    end
+    assert.is_true(sluice.serve(app, { port = 0, host = "127.0.0.1" }))
+    fake.on_run = nil
+    assert.equal("hi", answer.body)
+    assert.has_error(function() sluice.serve(app, {}) end)
+    assert.has_error(function() sluice.serve({}, {}) end)
+    assert.has_error(function() sluice.serve("x.lua", { prot = 1 }) end)
+    assert.same({ nil, "none.lua: there is no such file", "ELOAD" }, { sluice.serve("none.lua", { port = 0 }) })
+  end)
+end)

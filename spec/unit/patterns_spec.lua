@@ -1,0 +1,32 @@
+--- What can be said about patterns without a name.
+local patterns = require("sluice.patterns")
+
+describe("patterns", function()
+  it("calls patterns that match the same names by one shape", function()
+    assert.equal(patterns.shape("/a/:id/*rest"), patterns.shape("/a/*/**"))
+    assert.are_not.equal(patterns.shape("/a/:id"), patterns.shape("/a/id"))
+  end)
+
+  it("orders literal before one segment before the rest", function()
+    local list = { "/**", "/a/:id", "/a/b", "/a/*rest", "/:x/b", "/" }
+    table.sort(list, function(a, b) return patterns.before(a, b) == true end)
+    assert.same({ "/", "/a/b", "/a/:id", "/a/*rest", "/:x/b", "/**" }, list)
+    assert.is_nil(patterns.before("/a/:id", "/a/:name"))
+  end)
+
+  it("says whether some name could match both, never false when one could", function()
+    local yes = { { "/api/**", "/api/x/:id" }, { "/api/**", "/api" }, { "/:a/x", "/b/:c" }, { "**", "a/b" },
+      { "/api/admin/**", "/api/:section/x" }, { "a/:x", "a/b" } }
+    local no = { { "/api/**", "/other" }, { "a/b", "a/c" }, { "a/:x", "a/b/c" }, { "a", "b" }, { "a/:x", "a" } }
+    for _, pair in ipairs(yes) do assert.is_true(patterns.may_meet(pair[1], pair[2]), pair[1] .. " " .. pair[2]) end
+    for _, pair in ipairs(no) do assert.is_false(patterns.may_meet(pair[1], pair[2]), pair[1] .. " " .. pair[2]) end
+  end)
+
+  it("fills a template and names the parameter that is missing", function()
+    assert.equal("match/7/events", patterns.fill("match/:id/events", { id = "7" }))
+    assert.equal("a/b/c", patterns.fill("a/*rest", { rest = "b/c" }))
+    local name, missing = patterns.fill("match/:id", {})
+    assert.is_nil(name)
+    assert.equal("id", missing)
+  end)
+end)

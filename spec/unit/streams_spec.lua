@@ -1,0 +1,290 @@
+--- Stream requests: plans, narrowing, read rules, refusals, streams that a plan writes.
+local fake = require("spec.support.fake_core").install()
+local json = require("sluice.json")
+
+local function load(text)
+  return fake.load('local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app")
+end
+
+local PASS = "local function pass() return true end\n"
+
+local function opened(t, target, options)
+  local id, answer = t:connect(target, options)
+  assert(id, answer and answer.body)
+  return t.server.streams[id], id
+end
+
+describe("a plan", function()
+  it("may be a channel, a table, or a function that returns one", function()
+    local t = load(PASS .. [[
+      app:stream("/a/:id", pass, "match/:id")
+      app:stream("/b/:id", pass, { channels = { "x", { "y/:id", keys = { "k" }, rewind = 5 } }, heartbeat = 20,
+        rewind = "all" })
+      app:stream("/c/:id", function(req) return "c/" .. req.params.id end)
+      app:stream("/d", function() return { channels = { "d" }, meta = { level = 3 } } end)]])
+    assert.same({ "match/7" }, opened(t, "/a/7").channels)
+    local b = opened(t, "/b/7").plan
+    assert.same({ { "x" }, { "y/7", keys = { "k" }, rewind = 5 } }, b.channels)
+    assert.equal(20, b.heartbeat)
+    assert.equal("all", b.rewind)
+    assert.same({ "c/7" }, opened(t, "/c/7").channels)
+    local _, id = opened(t, "/d")
+    assert.equal(3, t:inside(function() return t.app:client(id).meta.level end))
+  end)
+
+  it("is narrowed by what the client asks for, never widened", function()
+    local t = load(PASS .. [[
+      app:stream("/free", pass, "p")
+      app:stream("/bound", pass, { channels = { { "p", keys = { "a", "b" } }, "q" }, types = { "t" } })
+      app:stream("/renamed", pass, { channels = { "p" }, query = { keys = "symbols" } })]])
+    local function entry(target, n) return opened(t, target).plan.channels[n or 1] end
+    assert.is_nil(entry("/free").keys)
+    assert.same({ "x", "y" }, entry("/free?keys=x,y,x").keys)
+    assert.same({}, entry("/free?keys=").keys)
+    assert.same({ "b" }, entry("/bound?keys=b,c").keys)
+    assert.same({}, entry("/bound?keys=c").keys)
+    assert.same({ "a", "b" }, entry("/bound").keys)
+    assert.same({ "z" }, entry("/bound?keys=z", 2).keys)
+    assert.same({ "t" }, entry("/bound?types=t,u").types)
+    assert.same({}, entry("/bound?types=u").types)
+    assert.same({ "m" }, entry("/renamed?symbols=m&keys=n").keys)
+  end)
+
+  it("may refuse with a status, and a code", function()
+    local t = load([[
+      app:stream("/a", function() return 401, "sign in" end)
+      app:stream("/b", function() return nil, "gone", "ENOTFOUND" end)
+      app:stream("/c", function(req) req:abort(403, "not you") end)]])
+    local _, a = t:connect("/a")
+    assert.equal(401, a.status)
+    assert.equal("sign in", json.decode(a.body).error.message)
+    assert.equal(404, select(2, t:connect("/b")).status)
+    assert.equal(403, select(2, t:connect("/c")).status)
+  end)
+
+  it("answers 404 when a parameter makes no channel", function()
+    local t = load(PASS .. [[
+      app:stream("/a/:id", pass, "match/:id")
+      app:stream("/q", function(req) return req.query.c end)]])
+    for _, id in ipairs({ "a b", "a/b", "a*", "" .. ("x"):rep(200) }) do
+      local _, answer = t:connect("/a/x", { params = { id = id } })
+      assert.equal(404, answer.status, id)
+    end
+    assert.equal(404, select(2, t:connect("/q?c=a%20b")).status)
+  end)
+
+  it("that breaks says bye and never 5xx", function()
+    local t = load([[
+      app:stream("/nothing", function() end)
+      app:stream("/raise", function() local x; return x.y end)
+      app:stream("/bool", function() return true end)
+      app:stream("/typo", function() return { channels = { "a" }, kees = {} } end)
+      app:stream("/pattern", function() return "a/*" end)
+      app:stream("/busy", function() return 503 end)
+      app:stream("/rate", function() return 429 end)
+      app:stream("/guard", function() end, "a")]])
+    local reasons = { ["/busy"] = "overload", ["/rate"] = "overload" }
+    for _, path in ipairs({ "/nothing", "/raise", "/bool", "/typo", "/pattern", "/busy", "/rate", "/guard" }) do
+      local id, answer = t:connect(path)
+      assert.equal(200, answer.status)
+      assert.same({ "close", id, reasons[path] or "error" }, t.server.calls[#t.server.calls])
+      assert.is_nil(next(t.runtime.rejected), path)
+    end
+    local lines = table.concat(fake.logged("error"), "\n")
+    assert.matches("app.lua:3: the plan function returned nothing: return a channel, a plan table, or a status",
+      lines)
+    assert.matches("app.lua:6: the plan of /typo: unknown option 'kees'", lines)
+    assert.matches("app.lua:7: the plan of /pattern: 'a/%*' is a pattern; a plan names channels", lines)
+    assert.matches("guard #1 of app.lua:10 returned nil", lines)
+    assert.equal(6, #fake.logged("error"))
+  end)
+
+  it("says overload when the core takes no more streams", function()
+    local t = load(PASS .. [[app:stream("/a", pass, "a")]])
+    fake.refuse_accept = "EFULL"
+    assert.equal(503, select(2, t:connect("/a")).status) -- not even a bye can be said
+    fake.refuse_accept = "ECLOSED"
+    assert.is_nil(t:connect("/a"))
+    fake.refuse_accept = nil
+    assert.truthy(t:connect("/a"))
+  end)
+
+  it("may wait, and is given up when the client goes meanwhile", function()
+    local t = load([[
+      local closed = app:state("closed", {})
+      app:stream("/slow", function()
+        local _ <close> = setmetatable({}, { __close = function() closed().yes = true end })
+        sluice.sleep(1)
+        return "a"
+      end)]])
+    local first, second = t:request("GET", "/slow"), t:request("GET", "/slow")
+    t:call("cancel", second)
+    assert.is_true(t.runtime.states.closed.data.yes)
+    t:advance(2)
+    assert.truthy(t.server.answers[first].client)
+    assert.equal(1, t.server:subscribers("a"))
+    assert.is_nil(next(t.runtime.opening))
+  end)
+
+  it("answers HEAD without a stream", function()
+    local t = load(PASS .. [[app:stream("/a", pass, "a")]])
+    local a = t:head("/a")
+    assert.equal(200, a.status)
+    assert.equal("text/event-stream", a.headers["content-type"])
+    assert.equal(0, t.server:subscribers("a"))
+  end)
+end)
+
+describe("a read rule", function()
+  it("is asked for every channel; all that match must agree; an error denies", function()
+    local t = load([[
+      app:guard("/**", function(req) if req.query.u then req.user = { id = req.query.u } end return true end)
+      app:channel("doc/:id", { read = function(user, p) return user ~= nil and user.id == p.id end })
+      app:channel("**", { read = function(user) return user == nil or user.id ~= "banned" end })
+      app:channel("broken", { read = function() error("oops") end })
+      app:channel("truthy", { read = function() return 1 end })
+      app:stream("/doc/:id", "doc/:id")
+      app:stream("/both", { channels = { "open", "doc/alice" } })
+      app:stream("/broken", "broken")
+      app:stream("/truthy", "truthy")]])
+    assert.truthy(t:connect("/doc/alice?u=alice"))
+    assert.truthy(t:connect("/both?u=alice"))
+    for _, target in ipairs({ "/doc/alice", "/doc/alice?u=bob", "/doc/banned?u=banned", "/both?u=bob", "/broken",
+      "/truthy" }) do
+      local _, answer = t:connect(target)
+      assert.equal(403, answer.status, target)
+      assert.equal("EDENIED", json.decode(answer.body).error.code)
+    end
+    assert.matches("read rule of 'broken' %(app.lua:6%): app.lua:6: oops", fake.logged("error")[1])
+    assert.equal(0, t.server:subscribers("broken"))
+  end)
+
+  it("is asked again by app:recheck", function()
+    local t = load([[
+      local members = app:state("members", { alice = true })
+      app:guard("/**", function(req) req.user = { id = "alice" } return true end)
+      app:channel("doc", { read = function(user) return members()[user.id] end })
+      app:stream("/doc", "doc")
+      app:stream("/both", { channels = { "doc", "open" } })]])
+    local doc, both = t:connect("/doc"), t:connect("/both")
+    t:inside(function() t.runtime.states.members.data.alice = nil end)
+    assert.equal(2, t:inside(function() return t.app:recheck("alice") end))
+    assert.is_nil(t.server.streams[doc])
+    assert.same({ "open" }, t.server.streams[both].channels)
+    local text = json.encode(t.server.calls)
+    assert.matches('"unsubscribe","' .. both .. '","doc","denied"', text)
+    assert.matches('"close","' .. doc .. '","revoked"', text)
+  end)
+end)
+
+describe("a client", function()
+  it("knows user, ip, path, params and meta; nothing is kept when there is nothing", function()
+    local t = load(PASS .. [[
+      app:guard("/u/**", function(req) req.user = { id = "alice" } return true end)
+      app:stream("/u/:id", { channels = { "a" }, meta = { x = 1 } })
+      app:stream("/plain", pass, "a")]])
+    local id, plain = t:connect("/u/7"), t:connect("/plain")
+    assert.is_nil(t.runtime.clients[plain])
+    t:inside(function()
+      local c = t.app:client(id)
+      assert.same({ "alice", "127.0.0.1", "/u/7", "7", 1 }, { c.user.id, c.ip, c.path, c.params.id, c.meta.x })
+      assert.equal(c, t.app:client(id))
+      assert.equal("sluice.Client: " .. id, tostring(c))
+      local p = t.app:client(plain)
+      assert.same({ nil, {}, {} }, { p.user, p.params, p.meta })
+      assert.is_nil(t.app:client("nobody"))
+      local ids = {}
+      for each in t.app:clients() do ids[#ids + 1] = each.id end
+      assert.same({ id, plain }, ids)
+      for each in t.app:clients({ user = "alice" }) do assert.equal(id, each.id) end
+      for each in t.app:clients({ channel = "none" }) do error(each.id) end
+    end)
+    t:drop(id)
+    assert.is_nil(next(t.runtime.clients))
+  end)
+
+  it("subscribes and unsubscribes with hooks and rules", function()
+    local t = load(PASS .. [[
+      app:channel("secret", { read = function() return false end })
+      app:stream("/a", pass, "a")
+      app:on("subscribe", "**", function(c, name) sluice.log.info("+" .. name) end)
+      app:on("unsubscribe", "**", function(c, name) sluice.log.info("-" .. name) end)]])
+    local id = t:connect("/a")
+    t:inside(function()
+      local c = t.app:client(id)
+      assert.is_true(c:subscribe("b", { keys = { "k" } }))
+      assert.same({ nil, "not allowed: secret", "EDENIED" }, { c:subscribe("secret") })
+      assert.equal("ECHANNEL", select(3, c:subscribe("a b")))
+      assert.matches("names one channel", select(2, pcall(c.subscribe, c, "a/*")))
+      assert.is_true(c:unsubscribe("b"))
+      assert.is_false(c:unsubscribe("b"))
+      assert.is_true(c:set({ keys = { "x" } }))
+      assert.matches("max_rate comes in a later version", select(2, pcall(c.set, c, { max_rate = 1 })))
+      c:stop()
+    end)
+    assert.same({ "+a", "+b", "-b", "-a" }, fake.logged("info"))
+    assert.same({ "subscribe", id, { "b", keys = { "k" } } }, t.server.calls[1])
+    assert.same({ "close", id, "stop" }, t.server.calls[#t.server.calls])
+  end)
+
+  it("is sent events; a full one is waited for; one that went says so", function()
+    local t = load(PASS .. [[app:stream("/a", pass, "a")]])
+    local id = t:connect("/a")
+    local results = {}
+    local function sender()
+      local c = t.app:client(id)
+      results[#results + 1] = { c:send("x", { n = 1 }) }
+      results[#results + 1] = { c:send("x", "text") }
+      results[#results + 1] = { c:send("hello", {}) }
+      results[#results + 1] = { c:send("x", { f = print }) }
+    end
+    t.server.full[id] = true
+    t.runtime.scheduler:start(t.generation, "spawn", "sender", nil, sender)
+    assert.equal(0, #results)
+    t.server.full[id] = nil
+    t:call("writable", id)
+    assert.equal(4, #results)
+    assert.is_true(results[1][1])
+    assert.equal("EBADFIELD", results[3][3])
+    assert.equal("EJSON", results[4][3])
+    assert.equal('{"n":1}', t.server.streams[id].sent[1].text)
+    t.server.full[id] = true
+    t.runtime.scheduler:start(t.generation, "spawn", "sender", nil, sender)
+    t:drop(id)
+    assert.same({ nil, "full", "EFULL" }, results[5]) -- given up, since it went
+  end)
+
+  it("may be written by its plan function, which ends with it", function()
+    local t = load([[
+      local seen = app:state("seen", {})
+      app:on("disconnect", function(c, reason) seen().reason = reason end)
+      app:stream("/clock", function(req, client)
+        local _ <close> = setmetatable({}, { __close = function() seen().closed = (seen().closed or 0) + 1 end })
+        while true do
+          client:send("tick", { n = client.id })
+          sluice.sleep(1)
+        end
+      end)]])
+    local id = t:connect("/clock")
+    t:advance(3.5)
+    assert.equal(4, #t.server.streams[id].sent)
+    t:drop(id)
+    t:advance(3)
+    assert.same({ closed = 1, reason = "gone" }, t.runtime.states.seen.data)
+    assert.is_nil(next(t.runtime.writers))
+    assert.equal(0, t.runtime.scheduler.count)
+  end)
+
+  it("that was written and then given a plan follows it; given nothing, it ends without bye", function()
+    local t = load([[
+      app:stream("/then", function(req, client) client:send("first", {}) return "a" end)
+      app:stream("/end", function(req, client) client:send("all", {}) end)
+      app:stream("/raise", function(req, client) client:send("one", {}) error("x") end)]])
+    local id = t:connect("/then")
+    assert.same({ "a" }, t.server.streams[id].channels)
+    id = t:connect("/end")
+    assert.same({ "close", id }, t.server.calls[#t.server.calls])
+    id = t:connect("/raise")
+    assert.same({ "close", id, "error" }, t.server.calls[#t.server.calls])
+  end)
+end)
