@@ -1,0 +1,82 @@
+--- The dashboard in a real browser, from a real server: figures that change, cuts that lose and
+--- double nothing, a restart after which the page goes on by itself and says so.
+local browser = require("spec.support.browser")
+local lfs = require("lfs")
+local server = require("spec.support.server")
+
+local APP = "examples/dashboard/app.lua"
+
+describe("the dashboard", function()
+  local b
+
+  setup(function() b = browser.start() end)
+  teardown(function() b.stop() end)
+  after_each(server.stop_all)
+
+  -- What pages complained about, apart from connections that this spec broke.
+  local function complaints()
+    local list = {}
+    for _, line in ipairs(b.noise()) do
+      if not line[3]:find("Failed to load resource: net::ERR_", 1, true) then list[#list + 1] = line[3] end
+    end
+    return list
+  end
+
+  it("shows figures and follows them across cuts, with nothing lost or doubled", function()
+    local s = server.start { path = APP }
+    local seen = b.run("spec/browser/dashboard.mjs", { port = s.port, cuts = 2, blocked_ms = 2200 }, 90)
+    assert.is_true(seen.witnessed)
+    assert.same(seen.expected, seen.ids)
+    assert.is_true(#seen.ids > 5)
+    assert.same({}, seen.resets)
+    assert.equal(3, #seen.hellos)
+    assert.is_false(seen.hellos[1].resumed)
+    assert.is_true(seen.hellos[2].resumed and seen.hellos[3].resumed)
+    assert.same({ "Waiting for the server", "Waiting for the server" }, seen.waiting)
+    assert.equal("live", seen.state)
+    assert.equal("Live, resumed", seen.status)
+    assert.matches("^Resumed: ", seen.log[1])
+    assert.equal("The connection broke", seen.log[2])
+    assert.equal(0, seen.blank)
+    assert.same({}, complaints())
+  end)
+
+  it("goes on by itself when the server is killed and started again, and tells the reset", function()
+    local s = server.start { path = APP }
+    local page = b.open(s.url .. "/")
+    page.wait("dashboard.state === 'live' && dashboard.events > 1", 10)
+    local port, events = s.port, page.eval("dashboard.events")
+    s.kill()
+    page.wait("dashboard.state === 'waiting'", 10)
+    assert.equal("Waiting for the server", page.text("#status-text"))
+    server.start { path = APP, port = port }
+    page.wait("dashboard.hellos.length === 2 && dashboard.resets.length > 0", 20)
+    assert.equal("epoch", page.eval("dashboard.resets[0].reason"))
+    assert.not_equal(page.eval("dashboard.hellos[0].epoch"), page.eval("dashboard.hellos[1].epoch"))
+    assert.equal("Reset: the server was restarted and counts anew", page.text("#log li:first-child span"))
+    page.wait("(n) => dashboard.events > n + 1", 10, events)
+    assert.equal("live", page.eval("dashboard.state"))
+    assert.equal(page.eval("dashboard.hellos[1].epoch"), page.text("#epoch"))
+    assert.equal("1", page.text("#resets"))
+    assert.same({}, complaints())
+    page.close()
+  end)
+
+  it("fits a phone and a desk, light and dark, and needs nothing from elsewhere", function()
+    local s = server.start { path = APP }
+    for name, size in pairs { desk = { 1280, 800 }, phone = { 390, 844 }, narrow = { 320, 640 } } do
+      for _, scheme in ipairs { "light", "dark" } do
+        local page = b.open(s.url .. "/", { width = size[1], height = size[2], scheme = scheme })
+        page.wait("dashboard.events > 1", 10)
+        page.wait("document.querySelector('[data-metric=cpu] .chart path')", 5)
+        assert.equal(0, page.eval("document.documentElement.scrollWidth - window.innerWidth"), name)
+        assert.equal(0, page.eval("document.querySelectorAll('script:not([src]), style, [style*=url]').length"))
+        assert.is_true(page.eval(("performance.getEntriesByType('resource').every((e) => e.name.startsWith('%s/'))")
+          :format(s.url)))
+        page.screenshot(("%s/build/dashboard-%s-%s.png"):format(lfs.currentdir(), name, scheme))
+        page.close()
+      end
+    end
+    assert.same({}, complaints())
+  end)
+end)
