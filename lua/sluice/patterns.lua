@@ -76,12 +76,24 @@ function patterns.parameters(pattern)
   return list
 end
 
+--- Whether a pattern that takes the rest matches whatever another one matches: its start is
+-- literal and the other starts the same way.
+function patterns.covers(wide, narrow)
+  local ws, ns = patterns.split(wide), patterns.split(narrow)
+  for i, segment in ipairs(ws) do
+    if kind(segment) == 2 then return true end
+    if kind(segment) == 1 or segment ~= ns[i] then return false end
+  end
+  return false
+end
+
 --- Put parameters into a template such as "match/:id".
 -- @tparam string template
 -- @tparam table params
+-- @tparam[opt] table segments what stands for a bare "*", by position
 -- @treturn string|nil the name
 -- @treturn string|nil the parameter that is missing
-function patterns.fill(template, params)
+function patterns.fill(template, params, segments)
   if not template:find("[:*]") then return template end
   local list = patterns.split(template)
   for i, segment in ipairs(list) do
@@ -89,6 +101,8 @@ function patterns.fill(template, params)
     if name then
       if params[name] == nil then return nil, name end
       list[i] = tostring(params[name])
+    elseif segment == "*" and segments then
+      list[i] = segments[i] or segment
     end
   end
   return table.concat(list, "/")

@@ -4,6 +4,7 @@
 -- (?keys=, ?types=) narrows what the app allows. Keeps nothing in memory.
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
+local codes = require("sluice.codes")
 local options = require("sluice.options")
 local patterns = require("sluice.patterns")
 local plain = require("sluice.plain")
@@ -54,14 +55,19 @@ local function check_entry(what, entry)
     rewind = o.rewind }
 end
 
+--- Check the seconds between heartbeats; raises.
+function plan.check_heartbeat(what, v)
+  if v == nil then return end
+  if type(v) ~= "number" or not (v >= 1 and v <= 3600) then
+    caller.raise("%s: heartbeat is a number of seconds from 1 to 3600", what)
+  end
+end
+
 local function check_scalars(what, o)
   if o.max_rate then channels.later(what, "max_rate") end
   if o.compress then channels.later(what, "compress") end
   if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
-  if o.heartbeat ~= nil and (type(o.heartbeat) ~= "number"
-    or not (o.heartbeat >= 1 and o.heartbeat <= 3600)) then
-    caller.raise("%s: heartbeat is a number of seconds from 1 to 3600", what)
-  end
+  plan.check_heartbeat(what, o.heartbeat)
   if o.meta ~= nil then
     if type(o.meta) ~= "table" then caller.raise("%s: meta is a table of plain data", what) end
     local fault = plain.fault(o.meta, "meta")
@@ -128,6 +134,16 @@ function plan.check_templates(what, checked, path)
   end
 end
 
+-- What the client asks for by a query parameter.
+local function wanted_by(req, name)
+  local list = req:list(name)
+  if list and #list > ITEMS_MAX then
+    local message = ("%s: at most %d items"):format(name, ITEMS_MAX)
+    req:abort(422, codes.body(422, message, nil, name))
+  end
+  return list
+end
+
 local function narrow(bound, wanted)
   if not wanted then return bound end
   local allowed, seen, out = nil, {}, {}
@@ -136,7 +152,7 @@ local function narrow(bound, wanted)
     for _, item in ipairs(bound) do allowed[item] = true end
   end
   for _, item in ipairs(wanted) do
-    if (not allowed or allowed[item]) and not seen[item] and #out < ITEMS_MAX then
+    if (not allowed or allowed[item]) and not seen[item] then
       seen[item], out[#out + 1] = true, item
     end
   end
@@ -149,7 +165,8 @@ end
 -- @treturn table|nil the plan for the core; or nil, message when a name is no channel
 function plan.concrete(checked, req)
   local renamed = checked.query or {}
-  local keys, types = req:list(renamed.keys or "keys"), req:list(renamed.types or "types")
+  local keys = wanted_by(req, renamed.keys or "keys")
+  local types = wanted_by(req, renamed.types or "types")
   local out = { channels = {}, heartbeat = checked.heartbeat, rewind = checked.rewind }
   for i, entry in ipairs(checked.channels) do
     local name, missing = patterns.fill(entry[1], req.params)

@@ -4,9 +4,13 @@ local query = {}
 
 local PAIRS_MAX = 100
 
-local function decode(text)
-  text = text:gsub("+", " ")
+--- Replace %XX; what is no such escape stays.
+function query.unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+local function decode(text)
+  return query.unescape((text:gsub("+", " ")))
 end
 
 --- Parse a raw query string.

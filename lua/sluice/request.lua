@@ -11,6 +11,7 @@ local request = {}
 
 ---@class sluice.Request
 local Request = {}
+request.methods = Request
 
 -- 1 MiB of digits is no number; nor is "nan" or "0x10"
 local NUMBER = "^[+-]?%d*%.?%d*[eE]?[+-]?%d*$"

@@ -5,36 +5,44 @@ local core = require("sluice.core")
 local answers = require("sluice.answers")
 local failure = require("sluice.failure")
 local patterns = require("sluice.patterns")
+local query = require("sluice.query")
 local request = require("sluice.request")
 
 local router = {}
 
-local function guard_mistake(route, n, got)
+local function guard_mistake(route, guard, got)
   if type(got) == "function" then
     local text = "guard #%d of %s returned a function: write auth:user(), with the parentheses"
-    error(text:format(n, route.name), 0)
+    error(text:format(guard.n, route.name), 0)
   end
   local text = "guard #%d of %s returned %s: return true to go on, or a status"
-  error(text:format(n, route.where, tostring(got)), 0)
+  error(text:format(guard.n, guard.where, tostring(got)), 0)
 end
 
--- The guards of a route: the app's that cover this path, then its own. 'path' is made from
--- the pattern and the decoded parameters, so that no spelling of a URL slips past.
-local function guards_of(generation, route, req)
-  if not route.covering then
-    route.covering = {}
-    for _, guard in ipairs(generation.guards) do
-      if patterns.may_meet(guard.pattern, route.pattern) then
-        table.insert(route.covering, guard)
+-- The guards that may have a word about a route: the app's, then its own. Worked out once.
+local function find_guards(generation, route)
+  local list = {}
+  for _, guards in ipairs(generation.guards) do
+    if patterns.may_meet(guards.pattern, route.pattern) then
+      local pattern = not patterns.covers(guards.pattern, route.pattern) and guards.pattern or nil
+      for n, fn in ipairs(guards) do
+        list[#list + 1] = { fn = fn, n = n, where = guards.where, pattern = pattern }
       end
     end
   end
-  if #route.covering == 0 then return route.guards end
-  local list, path = {}, patterns.fill(route.pattern, req.params) or req.path
-  for _, guard in ipairs(route.covering) do
-    if core.match(guard.pattern, path) then table.move(guard, 1, #guard, #list + 1, list) end
+  for n, fn in ipairs(route.guards) do list[#list + 1] = { fn = fn, n = n, where = route.where } end
+  return list
+end
+
+-- The path as the route sees it, made from its pattern and what was decoded, so that no
+-- spelling of a URL slips past a guard.
+local function path_of(route, req)
+  local segments
+  if route.pattern:find("*", 1, true) then
+    segments = patterns.split(req.path)
+    for i, segment in ipairs(segments) do segments[i] = query.unescape(segment) end
   end
-  return table.move(route.guards, 1, #route.guards, #list + 1, list)
+  return patterns.fill(route.pattern, req.params, segments) or req.path
 end
 
 --- Ask the guards of a route.
@@ -44,14 +52,15 @@ end
 -- @tparam table after filled with the functions that want to see the answer
 -- @return nil when all agreed, else the refusal: status, body, headers
 function router.guard(generation, route, req, after)
-  for n, guard in ipairs(guards_of(generation, route, req)) do
-    local answer, second, third = guard(req)
-    if answer == true then
+  local path
+  route.all_guards = route.all_guards or find_guards(generation, route)
+  for _, guard in ipairs(route.all_guards) do
+    if guard.pattern then path = path or path_of(route, req) end
+    if not guard.pattern or core.match(guard.pattern, path) then
+      local answer, second, third = guard.fn(req)
+      if type(answer) == "number" then return answer, second, third end
+      if answer ~= true then guard_mistake(route, guard, answer) end
       if second ~= nil then after[#after + 1] = second end
-    elseif type(answer) == "number" then
-      return answer, second, third
-    else
-      guard_mistake(route, n, answer)
     end
   end
   return nil

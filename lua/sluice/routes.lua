@@ -70,6 +70,7 @@ function routes.stream(generation, path, ...)
   if list.n > 0 and type(list[list.n]) == "table" then
     opts = options(("app:stream(%q)"):format(tostring(path)), list[list.n], STREAM, 3)
     list.n = list.n - 1
+    plan.check_heartbeat("app:stream()", opts.heartbeat)
     if opts.compress then channels.later("app:stream()", "compress") end
   end
   local what = ("the plan of %s"):format(tostring(path))
@@ -87,7 +88,7 @@ function routes.guard(generation, pattern, ...)
   local guards = table.pack(...)
   if guards.n == 0 then caller.raise("app:guard(%q, …): a guard is missing", pattern) end
   check_guards(pattern, guards)
-  guards.pattern = pattern
+  guards.pattern, guards.where = pattern, caller.where()
   table.insert(generation.guards, guards)
 end
 

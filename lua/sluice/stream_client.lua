@@ -12,6 +12,7 @@ local stream_client = {}
 
 ---@class sluice.Client
 local Client = {}
+stream_client.methods = Client
 
 local SUBSCRIBE = { keys = options.NONE, types = options.NONE, rewind = options.NONE,
   max_rate = options.NONE }

@@ -65,16 +65,18 @@ function timers.new(runtime)
 end
 
 local function run(self, row)
-  local runtime = self.runtime
-  row.busy, row.last = true, runtime.scheduler.now()
+  local runtime, mark = self.runtime, {}
+  row.running, row.last = mark, runtime.scheduler.now()
+  -- a reload may have put another row in this one's place meanwhile
   local function on_end()
-    row.busy = false
-    if row.queued > 0 and not row.stopped then
-      row.queued = row.queued - 1
-      runtime.scheduler:at(runtime.scheduler.now(), function()
-        if not row.busy then run(self, row) end
-      end)
-    end
+    local now = self.rows[row.timer.name]
+    if not now or now.running ~= mark then return end
+    now.running = nil
+    if now.queued == 0 then return end
+    now.queued = now.queued - 1
+    runtime.scheduler:at(runtime.scheduler.now(), function()
+      if not now.running and not now.stopped then run(self, now) end
+    end)
   end
   row.fiber = runtime.scheduler:start(runtime.generation, "timer",
     ("timer %s (%s)"):format(row.timer.name, row.timer.where), on_end, row.timer.fn)
@@ -84,7 +86,7 @@ end
 local function tick(self, row)
   local timer = row.timer
   if timer.channel and self.runtime.server:subscribers(timer.channel) == 0 then return end
-  if not row.busy then
+  if not row.running then
     run(self, row)
   elseif timer.overlap == "queue" and row.queued < QUEUE_MAX then
     row.queued = row.queued + 1
@@ -123,7 +125,8 @@ function Timers:adopt(generation)
   for _, timer in ipairs(generation.timers) do
     local old = before[timer.name]
     local same = old and old.timer.seconds == timer.seconds
-    local row = { timer = timer, queued = 0, busy = false, last = same and old.last or nil,
+    local row = { timer = timer, queued = old and old.queued or 0, running = old and old.running,
+      fiber = old and old.fiber, last = same and old.last or nil,
       next = same and old.next or not old and timer.now and now or now + timer.seconds }
     self.rows[timer.name] = row
     if timer.channel then
@@ -150,8 +153,8 @@ function Timers:warm(channel)
   local scheduler = self.runtime.scheduler
   for _, row in ipairs(list) do
     local fresh = row.last and scheduler.now() - row.last < row.timer.seconds
-    if row.busy or not fresh then
-      scheduler:join(row.busy and row.fiber or run(self, row), WARM_SECONDS)
+    if row.running or not fresh then
+      scheduler:join(row.running and row.fiber or run(self, row), WARM_SECONDS)
     end
   end
 end

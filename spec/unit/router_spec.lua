@@ -79,7 +79,9 @@ describe("a guard", function()
       app:get("/no", pass, function() return 401, "sign in", { ["WWW-Authenticate"] = "x" } end,
         function() return "in" end)
       app:get("/forgot", function() end, function() return "in" end)
-      app:get("/one", function() return 1 end, function() return "in" end)
+      app:guard("/one/**",
+        function() end)
+      app:get("/one", function() return "in" end)
       app:get("/method", function() return function() end end, function() return "in" end)]])
     assert.equal("in", t:get("/ok").body)
     local no = t:get("/no")
@@ -89,6 +91,7 @@ describe("a guard", function()
     for _, path in ipairs({ "/forgot", "/one", "/method" }) do assert.equal(500, t:get(path).status) end
     local lines = fake.logged("error")
     assert.matches("guard #1 of app.lua:7 returned nil: return true to go on, or a status", lines[1])
+    assert.matches("guard #1 of app.lua:8 returned nil", lines[2])
     assert.matches("guard #1 of GET /method returned a function: write auth:user%(%), with the parentheses", lines[3])
   end)
 
@@ -132,6 +135,11 @@ describe("a guard", function()
       app:guard("/:any/secret", function(req) return 401 end)
       app:get("/:a/:b", function() return "in" end)]])
     assert.equal(401, t:get("/x/%73ecret", { params = { b = "secret" } }).status)
+    local star = load([[
+      app:guard("/:any/secret", function(req) return 401 end)
+      app:get("/star/*", function() return "in" end)]])
+    assert.equal(401, star:get("/star/%73ecret").status)
+    assert.equal(200, star:get("/star/open").status)
     assert.equal(404, t:get("/x/a%2Fb", { params = { b = "a/b" } }).status)
   end)
 

@@ -1,0 +1,299 @@
+---@meta sluice
+--- Definitions for editors (LuaCATS): what `require("sluice")` gives. Never loaded by Sluice;
+--- point your language server's library setting at this file's folder.
+--- spec/unit/meta_spec.lua compares the names here with the names there.
+-- luacheck: ignore
+
+---@alias sluice.Shape table<string, string|table> kinds: any array boolean integer number object string, "?" = optional
+---@alias sluice.Guard fun(req: sluice.Request): (true|integer), any, table?
+---@alias sluice.Handler fun(req: sluice.Request): any, any, any
+---@alias sluice.Plan string|sluice.PlanTable|fun(req: sluice.Request, client: sluice.Client): any, any, any
+
+---@class sluice.User
+---@field id string one segment of a channel name
+---@field name? string
+---@field roles? table<string, boolean>
+
+---@class sluice.PlanTable
+---@field channels (string|table)[] names, or { name, keys=, types=, rewind= }; ":id" comes from the path
+---@field keys? string[]
+---@field types? string[]
+---@field rewind? integer|"all"|"latest"
+---@field heartbeat? number seconds
+---@field meta? table plain data, kept with the client
+---@field query? { keys?: string, types?: string } names of the query parameters
+
+---@class sluice.Policy
+---@field history? integer|"latest"|{ count?: integer, bytes?: integer }
+---@field ttl? number seconds
+---@field key? string field of the data
+---@field max_keys? integer
+---@field rewind? integer|"all"|"latest"
+---@field slow? "reset"|"close"
+---@field read? fun(user: sluice.User?, params: table, client: sluice.Client): boolean
+
+---@class sluice.Event
+---@field channel string
+---@field event string
+---@field data any
+---@field id? string
+---@field key? string
+---@field time? number
+
+---@class sluice.EveryOptions
+---@field name? string
+---@field jitter? number
+---@field overlap? "skip"|"queue"
+---@field while_subscribed? string
+---@field now? boolean
+
+---@class sluice.ServeOptions
+---@field host? string
+---@field port? integer
+---@field io_threads? integer
+---@field heartbeat? number
+---@field drain? number
+---@field max_body? integer|string
+---@field max_connections? integer
+---@field memory? integer|string
+---@field trust_proxy? boolean|string[]
+---@field allow_hosts? string[]
+---@field log_level? "debug"|"info"|"warn"|"error"|"off"
+---@field log_format? "text"|"json"
+---@field signals? boolean
+
+---@class sluice
+---@field _VERSION string
+local sluice = {}
+
+---@return sluice.App
+function sluice.app() end
+---@param target string|sluice.App
+---@param options? sluice.ServeOptions
+---@return true?, string? message, string? code
+function sluice.serve(target, options) end
+---@param seconds number
+function sluice.sleep(seconds) end
+function sluice.checkpoint() end
+---@return number
+function sluice.now() end
+---@return number
+function sluice.time() end
+---@param time? number
+---@return string
+function sluice.timestamp(time) end
+---@return string
+function sluice.id() end
+---@param name string
+---@param default? string
+---@return string
+function sluice.env(name, default) end
+---@return integer?, any, any
+function sluice.receipt(id, subscribers, duplicate) end
+
+---@class sluice.Log
+sluice.log = {}
+---@param message string
+---@param fields? table<string, string|number|boolean>
+function sluice.log.debug(message, fields) end
+---@param message string
+---@param fields? table<string, string|number|boolean>
+function sluice.log.info(message, fields) end
+---@param message string
+---@param fields? table<string, string|number|boolean>
+function sluice.log.warn(message, fields) end
+---@param message string
+---@param fields? table<string, string|number|boolean>
+function sluice.log.error(message, fields) end
+
+---@class sluice.Json
+---@field null userdata
+sluice.json = {}
+---@return string? text, string? message, string? code
+function sluice.json.encode(value) end
+---@param text string
+---@param max_depth? integer
+---@return any value, string? message, string? code
+function sluice.json.decode(text, max_depth) end
+---@param t? table
+---@return table
+function sluice.json.array(t) end
+
+---@class sluice.App
+local App = {}
+
+---@param path string
+---@param ... sluice.Guard|sluice.Handler
+function App:get(path, ...) end
+---@param path string
+---@param ... sluice.Guard|sluice.Handler
+function App:post(path, ...) end
+---@param path string
+---@param ... sluice.Guard|sluice.Handler
+function App:put(path, ...) end
+---@param path string
+---@param ... sluice.Guard|sluice.Handler
+function App:patch(path, ...) end
+---@param path string
+---@param ... sluice.Guard|sluice.Handler
+function App:delete(path, ...) end
+---@param path string
+---@param ... sluice.Guard|sluice.Plan|{ heartbeat?: number }
+function App:stream(path, ...) end
+---@param pattern string
+---@param ... sluice.Guard
+function App:guard(pattern, ...) end
+---@param prefix string
+---@param folder string
+function App:static(prefix, folder) end
+---@param pattern string
+---@param rule { origins: string[], credentials?: boolean, max_age?: number }
+function App:cors(pattern, rule) end
+---@param pattern string
+---@param policy? sluice.Policy
+function App:channel(pattern, policy) end
+---@param name string
+---@param info? { automatic?: boolean, description?: string, example?: any, fields?: sluice.Shape, channel?: string }
+function App:event_type(name, info) end
+---@return table<string, table>
+function App:event_types() end
+---@param seconds number
+---@param opts sluice.EveryOptions
+---@param fn fun()
+---@overload fun(self: sluice.App, seconds: number, fn: fun())
+function App:every(seconds, opts, fn) end
+---@param name string
+---@param opts { restart?: boolean }
+---@param fn fun(data: any)
+---@overload fun(self: sluice.App, name: string, fn: fun(data: any))
+function App:task(name, opts, fn) end
+---@param name string
+---@param fn fun()
+function App:service(name, fn) end
+---@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"
+---@param pattern string
+---@param fn function
+---@overload fun(self: sluice.App, kind: string, fn: function)
+function App:on(kind, pattern, fn) end
+---@param pattern string
+---@param fn fun(event: sluice.Event, params: table): any, string?, string?
+function App:transform(pattern, fn) end
+---@generic T: table
+---@param name string
+---@param init T
+---@param opts? { version?: any, migrate?: fun(old: table, version: any): table }
+---@return fun(): T
+function App:state(name, init, opts) end
+---@param fn fun()
+function App:check(fn) end
+---@param channel string
+---@param event? string
+---@param data? any
+---@param opts? { key?: string, ttl?: number, idempotency?: string, remove?: boolean }
+---@return string|true|nil id, integer|string subscribers, boolean|string? duplicate
+function App:publish(channel, event, data, opts) end
+---@param channel string
+---@param key string
+---@return string|true|nil id, integer|string subscribers, boolean|string? duplicate
+function App:remove(channel, key) end
+---@param channel string
+---@param key? string
+---@param event? string
+---@return any data, string? id
+function App:latest(channel, key, event) end
+---@param channel string
+---@param opts? { limit?: integer, after?: string, event?: string }
+---@return sluice.Event[]
+function App:history(channel, opts) end
+---@param channel? string
+---@return table
+function App:stats(channel) end
+---@param pattern? string
+---@return string[]
+function App:channels(pattern) end
+---@param id string
+---@return sluice.Client?
+function App:client(id) end
+---@param filter? { channel?: string, user?: string }
+---@return fun(): sluice.Client?
+function App:clients(filter) end
+---@param user_id? string
+---@return integer
+function App:recheck(user_id) end
+---@param seconds number
+---@param task string
+---@param data? any
+---@param opts? { id?: string }
+---@return string? id, string? message, string? code
+function App:after(seconds, task, data, opts) end
+---@param time number
+---@param task string
+---@param data? any
+---@param opts? { id?: string }
+---@return string? id, string? message, string? code
+function App:at(time, task, data, opts) end
+---@param id string
+---@return boolean
+function App:cancel(id) end
+---@param fn fun()
+---@return true?, string? message, string? code
+function App:spawn(fn) end
+
+---@class sluice.Request
+---@field method string
+---@field path string
+---@field params table<string, string>
+---@field query table<string, string>
+---@field headers table<string, string> in any case
+---@field cookies table<string, string>
+---@field body string
+---@field ip string
+---@field host string
+---@field id string
+---@field user? sluice.User put there by a guard
+local Request = {}
+
+---@param wanted? sluice.Shape
+---@return table
+function Request:json(wanted) end
+---@param name string
+---@return string[]?
+function Request:list(name) end
+---@param name string
+---@param min? number
+---@param max? number
+---@return number?
+function Request:number(name, min, max) end
+---@param status integer
+---@param body? any
+---@param headers? table
+function Request:abort(status, body, headers) end
+
+---@class sluice.Client
+---@field id string
+---@field user? sluice.User
+---@field ip? string
+---@field path? string
+---@field params table<string, string>
+---@field meta table
+local Client = {}
+
+---@param channel string
+---@param opts? { keys?: string[], types?: string[], rewind?: integer|"all"|"latest" }
+---@return true?, string? message, string? code
+function Client:subscribe(channel, opts) end
+---@param channel string
+---@return boolean
+function Client:unsubscribe(channel) end
+---@param opts { keys?: string[], types?: string[] }
+---@return true?, string? message, string? code
+function Client:set(opts) end
+---@param event string
+---@param data? any
+---@return true?, string? message, string? code
+function Client:send(event, data) end
+---@param reason? string
+function Client:close(reason) end
+function Client:stop() end
+
+return sluice
