@@ -66,6 +66,32 @@ local function write(value)
   return text_repair.escape(text)
 end
 
+local function collect_empty_arrays(t, list)
+  for _, item in next, t do
+    if type(item) == "table" then
+      if next(item) ~= nil then
+        collect_empty_arrays(item, list)
+      elseif getmetatable(item) == ARRAY then
+        list[#list + 1] = item
+      end
+    end
+  end
+  return list
+end
+
+local MARKED_EMPTY = '%["' .. text_repair.EMPTY .. '"%]'
+
+-- Encode again with something in the empty arrays. The value is finite: it was encoded before.
+local function encode_with_arrays(value, text)
+  local empty = collect_empty_arrays({ value }, {})
+  if #empty == 0 then return text end
+  for _, array in ipairs(empty) do array[1] = text_repair.EMPTY end
+  local ok, marked = pcall(cjson_encode, value)
+  for _, array in ipairs(empty) do array[1] = nil end
+  if not ok then return writer.write(value, codec, DEPTH_MAX, BYTES_MAX) end
+  return (marked:gsub(MARKED_EMPTY, "[]"))
+end
+
 --- Write a value as JSON text on one line: valid UTF-8 (bytes that are not become U+FFFD),
 --- with the separators U+2028, U+2029 and U+0085 escaped. Floats keep 14 digits, integers all.
 -- @param value nil, json.null, boolean, number, string, or a table of these
@@ -77,9 +103,8 @@ function json.encode(value)
     return write(value)
   end
   local ok, text = pcall(cjson_encode, value)
-  if not ok or has_large_number(text) or arrays_exist and find(text, "{}", 1, true) then
-    return write(value)
-  end
+  if not ok or has_large_number(text) then return write(value) end
+  if arrays_exist and find(text, "{}", 1, true) then text = encode_with_arrays(value, text) end
   if #text > BUFFER_KEEP_BYTES then
     codec.encode_keep_buffer(false)
     codec.encode_keep_buffer(true)

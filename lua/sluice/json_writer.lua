@@ -77,10 +77,7 @@ function Writer:array_length(t)
   local last, items, key = 0, 0, next(t)
   while key ~= nil do
     local integer = type(key) == "number" and math.tointeger(key)
-    if not integer or integer < 1 then
-      if not marked then return nil end
-      self:refuse(("is an array with the key %s"):format(tostring(key):sub(1, 40)))
-    end
+    if not integer or integer < 1 then return nil end
     last, items = math.max(last, integer), items + 1
     key = next(t, key)
   end

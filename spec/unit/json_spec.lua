@@ -69,9 +69,17 @@ local function check_codec(json)
       assert.equal("[1,null,3]", json.encode({ list = json.array({ 1, nil, 3 }) }):match("%[.*%]"))
     end)
 
-    it("refuses a marked array with a name in it", function()
-      assert.equal("data.a is an array with the key x",
-        refused({ a = json.array({ x = 1 }), b = json.array() }))
+    it("takes a marked table with names in it for what it is", function()
+      assert.same({ { x = 1 }, {}, 1e20 }, round({ json.array({ x = 1 }), json.array(), 1e20 }))
+      assert.same({ { x = 1 }, {} }, round({ json.array({ x = 1 }), json.array() }))
+    end)
+
+    it("leaves empty arrays empty", function()
+      local list = json.array()
+      assert.equal("[[]]", json.encode({ list }))
+      assert.is_nil(next(list))
+      assert.matches("has gaps", refused({ list, nil, 3 }), 1, true)
+      assert.is_nil(next(list))
     end)
 
     it("refuses gaps in other tables, and says what to do", function()
