@@ -89,7 +89,7 @@ local function answer(generation, route, req, after)
   if not is_segment(route, req.params) then return answers.read(route.name, 404, "not found") end
   local status, body, headers = router.guard(generation, route, req, after)
   if status then return answers.read("a guard of " .. route.name, status, body, headers) end
-  return answers.read(("%s (%s)"):format(route.name, route.where), route.handler(req))
+  return answers.read(route.title, route.handler(req))
 end
 
 local function serve(runtime, generation, route, id, req)
@@ -119,8 +119,7 @@ function router.request(runtime, id, route, raw)
       runtime.server:respond(id, answers.failed(route.name, failure.catch("ended")))
     end
   end
-  runtime.scheduler:start(generation, "request", ("%s (%s)"):format(route.name, route.where),
-    on_end,
+  runtime.scheduler:start(generation, "request", route.title, on_end,
     serve, runtime, generation, route, id, request.new(raw))
 end
 

@@ -76,7 +76,7 @@ local function decide(session)
   local planned, first, second, third = run_plan(session)
   if not planned then
     if first == nil and second == nil then return "ended" end
-    return "answer", answers.read(("%s (%s)"):format(route.name, route.where), first, second, third)
+    return "answer", answers.read(route.title, first, second, third)
   end
   local concrete, message = plan.concrete(planned, req)
   if not concrete then return "answer", answers.read(route.name, 404, message) end
@@ -166,7 +166,7 @@ function streams.request(runtime, id, route, raw)
     if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
   end
   local fiber = runtime.scheduler:start(session.generation, "stream",
-    ("%s (%s)"):format(route.name, route.where),
+    route.title,
     on_end, serve, session)
   if not fiber.ended then runtime.opening[id] = fiber end
 end
