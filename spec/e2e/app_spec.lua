@@ -1,0 +1,425 @@
+--- Whole programs on a real server: routes, guards, streams, hooks, timers, tasks, services.
+local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
+local json = require("sluice.json")
+local lfs = require("lfs")
+local process = require("spec.support.process")
+local server = require("spec.support.server")
+local sse = require("spec.support.sse")
+
+local JSON = { ["Content-Type"] = "application/json" }
+
+local function start(text, options)
+  options = options or {}
+  options.app = 'local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app\n"
+  return server.start(options)
+end
+
+local function get(s, path, headers) return http.get(s.port, path, headers) end
+local function post(s, path, body, headers) return http.post(s.port, path, body, headers or JSON) end
+local function data_of(event) return json.decode(event.data) end
+
+-- A stream on which hello has come.
+local function connect(s, path, options)
+  local c = sse.connect(s.port, path, options)
+  assert(c.is_stream, ("%s: status %d %s"):format(path, c.status, tostring(c.body)))
+  c.hello = data_of(assert(c:wait_for("hello")))
+  return c
+end
+
+describe("an app's routes", function()
+  local s
+
+  setup(function()
+    s = start([[
+      local count = app:state("count", { n = 0 })
+      app:guard("/api/**", function(req)
+        local user = req.headers["X-User"]
+        if not user then return 401, "sign in" end
+        req.user = { id = user }
+        return true
+      end)
+      app:get("/hello", function() return "hi" end)
+      app:get("/json/:id", function(req) return { id = req.params.id, q = req.query.q, list = req:list("l") } end)
+      app:get("/nothing", function() end)
+      app:get("/api/me", function(req) return req.user end)
+      app:post("/api/count", function(req)
+        local body = req:json { by = "integer" }
+        count().n = count().n + body.by
+        return 201, count(), { ["X-Count"] = count().n }
+      end)
+      app:put("/thing/:a/*rest", function(req) return { a = req.params.a, rest = req.params.rest, body = req.body } end)
+      app:delete("/thing", function() return 204 end)
+      app:get("/slow", function() sluice.sleep(0.3) return "slow" end)
+      app:get("/error", function() error("on purpose") end)
+      app:get("/busy", function() return nil, "later", "EBUSY" end)]])
+  end)
+  teardown(server.stop_all)
+
+  it("answer texts, tables and nothing", function()
+    local r = get(s, "/hello")
+    assert.same({ 200, "hi", "text/plain; charset=utf-8" }, { r.status, r.body, r.headers["content-type"] })
+    r = get(s, "/json/a%20b?q=x%26y&l=1,2&l=3")
+    assert.same({ id = "a b", q = "x&y", list = { "1", "2", "3" } }, json.decode(r.body))
+    assert.equal("application/json", r.headers["content-type"])
+    r = get(s, "/nothing")
+    assert.same({ 204, "" }, { r.status, r.body })
+  end)
+
+  it("read bodies, set headers and have guards", function()
+    local headers = { ["Content-Type"] = "application/json", ["x-user"] = "alice" }
+    local r = post(s, "/api/count", '{"by":2}', headers)
+    assert.same({ 201, '{"n":2}', "2" }, { r.status, r.body, r.headers["x-count"] })
+    assert.equal(422, post(s, "/api/count", '{"by":"2"}', headers).status)
+    assert.equal(400, post(s, "/api/count", "{", headers).status)
+    assert.equal(415, post(s, "/api/count", "{}", { ["X-User"] = "alice" }).status)
+    assert.equal(401, post(s, "/api/count", '{"by":2}').status)
+    assert.equal("alice", json.decode(get(s, "/api/me", { ["X-User"] = "alice" }).body).id)
+    assert.equal("EAUTH", json.decode(get(s, "/api/me").body).error.code)
+  end)
+
+  it("know other methods, patterns and what is not there", function()
+    local r = http.request(s.port, "PUT", "/thing/1/b/c", {}, "text")
+    assert.same({ a = "1", rest = "b/c", body = "text" }, json.decode(r.body))
+    assert.equal(204, http.request(s.port, "DELETE", "/thing").status)
+    assert.equal(404, get(s, "/nowhere").status)
+    assert.equal(405, post(s, "/hello", "{}").status)
+    assert.equal(404, get(s, "/json/a%2Fb").status)
+    r = http.request(s.port, "HEAD", "/hello")
+    assert.same({ 200, "" }, { r.status, r.body })
+  end)
+
+  it("hold nobody up while they wait", function()
+    local slow = http.connect(s.port)
+    slow:send(http.request_text("GET", "/slow", {}, nil, "127.0.0.1"))
+    assert.equal("hi", get(s, "/hello").body)
+    assert.equal("slow", slow:response().body)
+    slow:close()
+  end)
+
+  it("turn errors into answers and one log line with file, line and traceback", function()
+    local r = get(s, "/error")
+    assert.same({ 500, { error = { code = "EINTERNAL", message = "internal error" } } },
+      { r.status, json.decode(r.body) })
+    assert.truthy(s.wait_log("app%.lua:%d+: on purpose"))
+    assert.equal(503, get(s, "/busy").status)
+  end)
+
+  it("keep a connection for many requests", function()
+    local c = http.connect(s.port)
+    for _ = 1, 50 do assert.equal("hi", c:request("GET", "/hello").body) end
+    c:close()
+  end)
+end)
+
+describe("an app's streams", function()
+  local s
+
+  setup(function()
+    s = start([[
+      app:guard("/mine/**", function(req)
+        if not req.query.user then return 401, "sign in" end
+        req.user = { id = req.query.user }
+        return true
+      end)
+      app:channel("user/:id", { history = 10, read = function(user, p) return user ~= nil and user.id == p.id end })
+      app:channel("prices", { history = "latest", key = "symbol" })
+      app:channel("log", { history = 5 })
+      app:stream("/static", { channels = { "log", "prices" } })
+      app:stream("/match/:id", "match/:id")
+      app:stream("/plan", function(req) return { channels = { "log" }, rewind = "all", heartbeat = 1 } end)
+      app:stream("/mine/:id", "user/:id")
+      app:stream("/teapot", function() return 403, "no" end)
+      app:stream("/broken", function() error("a bug") end)
+      app:stream("/prices", { channels = { "prices" }, query = { keys = "symbols" } })
+      app:stream("/clock", function(req, client)
+        for n = 1, 3 do
+          client:send("tick", { n = n })
+          sluice.sleep(0.01)
+        end
+        client:stop()
+      end)
+      app:post("/publish/*channel", function(req)
+        local body = req:json()
+        return sluice.receipt(app:publish(req.params.channel, body.event, body.data, body.options))
+      end)
+      app:get("/latest/*channel", function(req) return { (app:latest(req.params.channel)) } end)
+      app:get("/history/*channel", function(req) return app:history(req.params.channel) end)
+      app:post("/client/:id/:what", function(req)
+        local client = app:client(req.params.id)
+        if not client then return 404, "no such client" end
+        if req.params.what == "send" then return { client:send("private", { to = client.id }) } end
+        if req.params.what == "subscribe" then return { client:subscribe("extra") } end
+        if req.params.what == "unsubscribe" then return { client:unsubscribe("extra") } end
+        client[req.params.what](client)
+      end)]])
+  end)
+  teardown(server.stop_all)
+
+  local function publish(channel, event, data, options)
+    local r = post(s, "/publish/" .. channel, json.encode({ event = event, data = data, options = options }))
+    return json.decode(r.body), r.status
+  end
+
+  it("deliver what is published, with ids, to all who follow", function()
+    local a, b = connect(s, "/match/7"), connect(s, "/match/7")
+    local other = connect(s, "/match/8")
+    local receipt, status = publish("match/7", "goal", { team = "home" })
+    assert.equal(202, status)
+    assert.equal(2, receipt.subscribers)
+    for _, c in ipairs({ a, b }) do
+      local e = assert(c:wait_for("goal"))
+      assert.same({ receipt.id, { team = "home" } }, { e.id, data_of(e) })
+      c:close()
+    end
+    publish("match/8", "goal", { team = "away" })
+    assert.same({ team = "away" }, data_of(assert(other:next_event())))
+    other:close()
+  end)
+
+  it("resume with what was missed, once", function()
+    local c = connect(s, "/match/9")
+    publish("match/9", "e", { n = 1 })
+    assert(c:wait_for("e"))
+    local id = c.last_id
+    c:close()
+    publish("match/9", "e", { n = 2 })
+    c = connect(s, "/match/9", { last_event_id = id })
+    assert.is_true(c.hello.resumed)
+    assert.equal(2, data_of(assert(c:wait_for("e"))).n)
+    publish("match/9", "e", { n = 3 })
+    assert.equal(3, data_of(assert(c:wait_for("e"))).n)
+    c:close()
+  end)
+
+  it("give a newcomer what rewind says, and the newest of each key of a state", function()
+    publish("log", "line", { n = 1 })
+    publish("prices", "price", { symbol = "A", v = 1 })
+    publish("prices", "price", { symbol = "A", v = 2 })
+    publish("prices", "price", { symbol = "B", v = 3 })
+    local c = connect(s, "/plan")
+    assert.equal(1, data_of(assert(c:wait_for("line"))).n)
+    c:close()
+    c = connect(s, "/static")
+    local e = assert(c:wait_for("price"))
+    assert.is_nil(e.id)
+    assert.equal(2, data_of(e).v)
+    assert.equal(3, data_of(assert(c:wait_for("price"))).v)
+    c:close()
+    c = connect(s, "/prices?symbols=B")
+    assert.equal(3, data_of(assert(c:wait_for("price"))).v)
+    c:close()
+    assert.same({ symbol = "B", v = 3 }, json.decode(get(s, "/latest/prices").body)[1])
+    local rows = json.decode(get(s, "/history/log").body)
+    assert.same({ n = 1 }, rows[#rows].data)
+  end)
+
+  it("ask guards and read rules", function()
+    assert.equal(401, sse.connect(s.port, "/mine/alice").status)
+    assert.equal(403, sse.connect(s.port, "/mine/alice?user=bob").status)
+    assert.equal(403, sse.connect(s.port, "/teapot").status)
+    local c = connect(s, "/mine/alice?user=alice")
+    publish("user/alice", "note", { n = 1 })
+    assert.equal(1, data_of(assert(c:wait_for("note"))).n)
+    c:close()
+  end)
+
+  it("never answer 5xx: a broken plan says bye and the browser comes back", function()
+    local c = sse.connect(s.port, "/broken")
+    assert.equal(200, c.status)
+    local bye = assert(c:wait_for("bye"))
+    assert.equal("error", data_of(bye).reason)
+    assert.is_true(bye.retry >= 500)
+    assert.truthy(s.wait_log("app%.lua:%d+: a bug"))
+    c:close()
+  end)
+
+  it("can be written by their plan function, which stops them for good", function()
+    local c = connect(s, "/clock")
+    for n = 1, 3 do assert.equal(n, data_of(assert(c:wait_for("tick"))).n) end
+    local bye = assert(c:wait_for("bye"))
+    assert.same({ "stop", "stop" }, { bye.id, data_of(bye).reason })
+    c:close()
+    assert.equal(204, sse.connect(s.port, "/clock", { last_event_id = "stop" }).status)
+  end)
+
+  it("are reached by client id: send, subscribe, unsubscribe, stop", function()
+    local c = connect(s, "/match/1")
+    local id = c.hello.client
+    assert.same({ true }, json.decode(post(s, "/client/" .. id .. "/send", "{}").body))
+    assert.equal(id, data_of(assert(c:wait_for("private"))).to)
+    assert.same({ true }, json.decode(post(s, "/client/" .. id .. "/subscribe", "{}").body))
+    publish("extra", "e", { n = 1 })
+    assert.equal(1, data_of(assert(c:wait_for("e"))).n)
+    assert.same({ true }, json.decode(post(s, "/client/" .. id .. "/unsubscribe", "{}").body))
+    publish("extra", "e", { n = 2 })
+    publish("match/1", "f", { n = 3 })
+    assert.equal("f", assert(c:next_event()).event)
+    assert.equal(204, post(s, "/client/" .. id .. "/stop", "{}").status)
+    assert.equal("stop", assert(c:wait_for("bye")).id)
+    deadline.eventually(function() return post(s, "/client/" .. id .. "/send", "{}").status == 404 end)
+    c:close()
+  end)
+
+  it("refuse what is no event", function()
+    assert.equal(400, select(2, publish("a%20b", "x", {})))
+    assert.equal(422, select(2, publish("a", "hello", {})))
+    assert.equal(422, select(2, publish("prices", "price", { v = 1 })))
+    assert.equal(413, select(2, publish("a", "x", { text = ("x"):rep(65100) })))
+  end)
+end)
+
+describe("what an app does by itself", function()
+  after_each(server.stop_all)
+
+  it("hooks: connect, subscribe, unsubscribe, disconnect, published, start, stop", function()
+    local s = start([[
+      local function say(text) sluice.log.info("HOOK " .. text) end
+      app:stream("/m/:id", function(req) return "m/" .. req.params.id end)
+      app:on("start", function() say("start") end)
+      app:on("stop", function(reason) say("stop " .. reason) end)
+      app:on("connect", function(c) say("connect " .. c.path .. " " .. c.ip) end)
+      app:on("disconnect", function(c, reason) say("disconnect " .. c.path) end)
+      app:on("subscribe", "m/:id", function(c, name, p) say("subscribe " .. name .. " " .. p.id) end)
+      app:on("unsubscribe", "m/:id", function(c, name, p)
+        say("unsubscribe " .. name)
+        app:publish("m/all", "left", { id = p.id })
+      end)
+      app:on("published", "m/*", function(e) say("published " .. e.event .. " " .. tostring(e.data.id)) end)]])
+    local c = connect(s, "/m/7")
+    s.wait_log("HOOK subscribe m/7 7")
+    c:close()
+    s.wait_log("HOOK disconnect /m/7")
+    s.wait_log("HOOK published left 7")
+    assert.equal(0, s.stop())
+    local seen = {}
+    for text in s.log():gmatch("HOOK ([%w/ .]+)") do seen[#seen + 1] = text:match("^%S+") end
+    assert.same({ "start", "connect", "subscribe", "unsubscribe", "disconnect", "published", "stop" }, seen)
+  end)
+
+  it("timers, tasks and services", function()
+    local s = start([[
+      app:stream("/t", { channels = { "t" } })
+      app:channel("t", { history = 100, rewind = "all" })
+      app:every(0.05, function() app:publish("t", "every", { at = sluice.now() }) end)
+      app:task("later", function(data) app:publish("t", "task", data) end)
+      app:service("feed", function()
+        app:publish("t", "service", {})
+        app:after(0.1, "later", { n = 7 })
+        sluice.sleep(60)
+      end)]])
+    local c = connect(s, "/t")
+    assert(c:wait_for("service"))
+    assert.equal(7, data_of(assert(c:wait_for("task"))).n)
+    local last
+    for _ = 1, 5 do
+      local at = data_of(assert(c:wait_for("every"))).at
+      if last then assert.is_true(at - last > 0.04, at - last) end
+      last = at
+    end
+    c:close()
+  end)
+
+  it("measures once for all, at once for the first, never for nobody", function()
+    local s = start([[
+      local n = app:state("n", { runs = 0 })
+      app:channel("m", { history = "latest" })
+      app:stream("/m", "m")
+      app:get("/runs", function() return n() end)
+      app:every(30, { while_subscribed = "m" }, function()
+        n().runs = n().runs + 1
+        app:publish("m", "figures", { runs = n().runs })
+      end)]])
+    assert.equal('{"runs":0}', get(s, "/runs").body)
+    local a = connect(s, "/m")
+    assert.equal(1, data_of(assert(a:wait_for("figures", 1))).runs)
+    local b = connect(s, "/m")
+    assert.equal(1, data_of(assert(b:wait_for("figures", 1))).runs)
+    assert.equal('{"runs":1}', get(s, "/runs").body)
+    a:close()
+    b:close()
+  end)
+
+  it("runs <close> variables of a stream's coroutine when its client goes", function()
+    local s = start([[
+      app:stream("/w", function(req, client)
+        local _ <close> = setmetatable({}, { __close = function() sluice.log.info("CLOSED") end })
+        while true do client:send("tick", {}) sluice.sleep(0.02) end
+      end)]])
+    local c = connect(s, "/w")
+    assert(c:wait_for("tick"))
+    c:close()
+    s.wait_log("CLOSED")
+  end)
+end)
+
+describe("files and other origins", function()
+  local folder
+
+  before_each(function() folder = process.temp_dir() end)
+  after_each(function()
+    server.stop_all()
+    process.remove_dir(folder)
+  end)
+
+  it("are served from memory, routes first, and CORS is answered", function()
+    lfs.mkdir(folder .. "/public")
+    process.write_file(folder .. "/public/index.html", "<p>index</p>")
+    process.write_file(folder .. "/public/app.js", "1")
+    process.write_file(folder .. "/public/.secret", "x")
+    process.write_file(folder .. "/rules.lua", 'return { text = "from a module" }')
+    process.write_file(folder .. "/app.lua", [[
+      local app = require("sluice").app()
+      local rules = require("rules")
+      app:static("/", "public")
+      app:get("/rule", function() return rules.text end)
+      app:stream("/s", "s")
+      app:cors("/s", { origins = { "https://a.example" } })
+      return app]])
+    local s = server.start({ path = folder .. "/app.lua" })
+    local r = get(s, "/")
+    assert.same({ 200, "<p>index</p>", "text/html; charset=utf-8" }, { r.status, r.body, r.headers["content-type"] })
+    assert.equal("text/javascript; charset=utf-8", get(s, "/app.js").headers["content-type"])
+    assert.equal(404, get(s, "/.secret").status)
+    assert.equal(404, get(s, "/../rules.lua").status)
+    assert.equal("from a module", get(s, "/rule").body)
+    local c = sse.connect(s.port, "/s", { headers = { Origin = "https://a.example" } })
+    assert.equal("https://a.example", c.headers["access-control-allow-origin"])
+    c:close()
+    c = sse.connect(s.port, "/s", { headers = { Origin = "https://b.example" } })
+    assert.is_nil(c.headers["access-control-allow-origin"])
+    c:close()
+  end)
+end)
+
+describe("the command", function()
+  after_each(server.stop_all)
+
+  it("ends with 1 for a broken script, with file and line", function()
+    local code, log = server.run_to_end({ app = "local x = \nerror('broken')" })
+    assert.equal(1, code)
+    assert.matches("app.lua:2", log)
+  end)
+
+  it("ends with 2 for a wrong flag", function()
+    local code, log = server.run_to_end({ app = "", args = { "--prot", "1" } })
+    assert.equal(2, code)
+    assert.matches("Did you mean '%-%-port'", log)
+  end)
+
+  it("ends with 1 when the port is taken", function()
+    local s = start("")
+    local code, log = server.run_to_end({ app = 'return require("sluice").app()', port = s.port })
+    assert.equal(1, code)
+    assert.matches("cannot listen on 127.0.0.1 port " .. s.port, log)
+  end)
+
+  it("drains at SIGTERM: streams get bye, the process ends with 0", function()
+    local s = start('app:stream("/s", "s")', { args = { "--drain", "0.2" } })
+    local c = connect(s, "/s")
+    s.signal("TERM")
+    assert.equal("drain", data_of(assert(c:wait_for("bye", 5))).reason)
+    assert.equal(0, s.stop())
+    c:close()
+  end)
+end)
