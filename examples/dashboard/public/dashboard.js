@@ -264,6 +264,8 @@ function onMetrics(event) {
   dashboard.events += 1;
   dashboard.ids.push(event.lastEventId);
   if (dashboard.ids.length > IDS_KEPT) dashboard.ids.shift();
+  // After a reset the stream may begin earlier than this page had come.
+  while (points.length > 0 && points[points.length - 1].t >= t) points.pop();
   points.push({ ...figures, t });
   while (t - points[0].t > WINDOW_MS) points.shift();
   drawSoon();
