@@ -36,6 +36,7 @@ let resumes = 0;
 let attempts = 0;
 let drawing = false;
 let calm = 0;
+let goodbye = false;               // the server said that it would end the stream
 
 // ---- Figures and their words ----------------------------------------------------------------
 
@@ -276,6 +277,7 @@ function onHello(event) {
   const first = dashboard.hellos.length === 0;
   dashboard.hellos.push(hello);
   attempts = 0;
+  goodbye = false;
   if (hello.resumed) {
     resumes += 1;
     note(hello.replay > 0 ? `Resumed: ${count(hello.replay, "missed event follows", "missed events follow")}` : "Resumed: nothing was missed");
@@ -297,11 +299,12 @@ function onReset(event) {
 
 function onBye(event) {
   const bye = received(event);
+  goodbye = true;
   note(`Goodbye: ${REASONS[bye.reason] ?? bye.reason}`, true);
 }
 
 function onError() {
-  if (dashboard.state === "live") note("The connection broke", true);
+  if (dashboard.state === "live" && !goodbye) note("The connection broke", true);
   if (source.readyState !== EventSource.CLOSED) return setState("waiting");
   // An answer that was no stream ends an EventSource for good: make another one, later.
   source.close();
