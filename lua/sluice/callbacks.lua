@@ -53,9 +53,9 @@ function callbacks.close(self, id, reason, channels)
   local h = self.generation.hooks
   if h.disconnect or h.unsubscribe then
     local entry, info = self.clients[id] or {}, self.server:client(id) or {}
-    local client = stream_client.new(self, id, { user = entry.user, meta = entry.meta,
-      params = entry.params,
-      path = info.path, ip = info.ip })
+    local known = { user = entry.user, meta = entry.meta, params = entry.params }
+    known.path, known.ip = info.path, info.ip
+    local client = stream_client.new(self, id, known)
     for _, channel in ipairs(channels or {}) do
       hooks.fire_channel(self, "unsubscribe", client, channel)
     end

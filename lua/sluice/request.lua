@@ -39,7 +39,7 @@ function Request:json(wanted)
   local value, message = json.decode(self.body or "")
   if value == nil then refuse(400, message) end
   if wanted then
-    local fault, field = shape.fault(value, wanted)
+    local fault, field = shape.fault(value, wanted, true)
     if fault then refuse(422, fault, field) end
   end
   return value

@@ -76,8 +76,8 @@ function router.tell(runtime, route, after, status, body)
   end
 end
 
--- A ":name" is one segment, whatever a URL's escapes say.
-local function is_segment(route, params)
+--- A ":name" is one segment, whatever a URL's escapes say.
+function router.is_segment(route, params)
   for _, name in ipairs(route.parameters) do
     local value = params[name]
     if value and value:find("[/%c]") then return false end
@@ -86,7 +86,9 @@ local function is_segment(route, params)
 end
 
 local function answer(generation, route, req, after)
-  if not is_segment(route, req.params) then return answers.read(route.name, 404, "not found") end
+  if not router.is_segment(route, req.params) then
+    return answers.read(route.name, 404, "not found")
+  end
   local status, body, headers = router.guard(generation, route, req, after)
   if status then return answers.read("a guard of " .. route.name, status, body, headers) end
   return answers.read(route.title, route.handler(req))
@@ -103,8 +105,6 @@ local function serve(runtime, generation, route, id, req)
   if #after > 0 then router.tell(runtime, route, after, status, text) end
   runtime.server:respond(id, status, headers, text)
 end
-
-router.is_segment = is_segment
 
 --- The core's "request".
 -- @tparam sluice.Runtime runtime

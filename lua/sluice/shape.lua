@@ -47,9 +47,11 @@ end
 --- Test a value; a JSON null counts as missing.
 -- @tparam table value
 -- @tparam table wanted
+-- @tparam[opt] boolean decoded the value came from sluice.json, which marks arrays, so that
+--   {} is known to be none
 -- @treturn string|nil what is wrong, or nil when nothing is
 -- @treturn string|nil the field
-function shape.fault(value, wanted)
+function shape.fault(value, wanted, decoded)
   if type(value) ~= "table" then return "a JSON object is expected" end
   local fields = {}
   for field in pairs(wanted) do fields[#fields + 1] = field end
@@ -59,7 +61,9 @@ function shape.fault(value, wanted)
     if value[field] == json.null then value[field] = nil end
     local v = value[field]
     if v == nil and not optional then return field .. " is missing", field end
-    if v ~= nil and not test(v) then return ("%s: %s is expected"):format(field, words), field end
+    local good = v == nil or test(v)
+    if good and v ~= nil and decoded and test == is_list then good = getmetatable(v) == ARRAY end
+    if not good then return ("%s: %s is expected"):format(field, words), field end
   end
   return nil
 end

@@ -85,6 +85,7 @@ local function decide(session)
   if req.method == "HEAD" then
     return "answer", answers.read(route.name, 200, nil, { ["content-type"] = "text/event-stream" })
   end
+  concrete.heartbeat = concrete.heartbeat or route.heartbeat
   for _, entry in ipairs(concrete.channels) do session.runtime.timers:warm(entry[1]) end
   return "plan", concrete, planned.meta
 end
@@ -165,9 +166,8 @@ function streams.request(runtime, id, route, raw)
     if session.client_id then runtime.writers[session.client_id] = nil end
     if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
   end
-  local fiber = runtime.scheduler:start(session.generation, "stream",
-    route.title,
-    on_end, serve, session)
+  local fiber = runtime.scheduler:start(session.generation, "stream", route.title, on_end,
+    serve, session)
   if not fiber.ended then runtime.opening[id] = fiber end
 end
 
