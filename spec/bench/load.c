@@ -34,9 +34,10 @@
 struct load {
     struct swarm_options o;
     uint32_t processes, streams, seconds;
-    struct tally *tallies; /* one a process, shared */
+    bool has_receive_buffer; /* --rcvbuf was given, 0 perhaps */
+    struct tally *tallies;   /* one a process, shared */
     struct tally now, before;
-    uint64_t before_ns;
+    uint64_t before_ns, met_ns; /* of the last report; when a wait ended */
     pid_t children[PROCESSES_MAX];
 };
 
@@ -114,19 +115,21 @@ static uint64_t take_gap(struct load *l) {
     return most;
 }
 
-/* One line: everything since the line before. Latencies in microseconds. */
+/* One line: everything since the line before. Latencies in microseconds; 'met' is when
+ * what was waited for had come, 'seconds' when this line was made. */
 #define TALLY_PRINT(name) \
     printf(",\"" #name "\":%lld", (long long)(l->now.name - l->before.name));
 static void report(struct load *l, bool whole) {
     static struct hist latency, connect;
     const uint64_t now_ns = clock_ns();
     read_all(l, &l->now);
-    printf(
-        "{\"complete\":%s,\"seconds\":%.6f,\"streams\":%u,\"open\":%llu,\"parsed\":%llu,"
-        "\"newest\":%llu,\"gap_max\":%.1f",
-        whole ? "true" : "false", (double)(now_ns - l->before_ns) / 1e9, l->streams,
-        (unsigned long long)l->now.open, (unsigned long long)l->now.parsed,
-        (unsigned long long)l->now.newest_n, (double)take_gap(l) / 1e3);
+    const uint64_t met_ns = l->met_ns ? l->met_ns : now_ns;
+    printf("{\"complete\":%s,\"seconds\":%.6f,\"met\":%.6f,\"streams\":%u,\"open\":%llu,"
+           "\"parsed\":%llu,\"newest\":%llu,\"gap_max\":%.1f",
+           whole ? "true" : "false", (double)(now_ns - l->before_ns) / 1e9,
+           (double)(met_ns - l->before_ns) / 1e9, l->streams,
+           (unsigned long long)l->now.open, (unsigned long long)l->now.parsed,
+           (unsigned long long)l->now.newest_n, (double)take_gap(l) / 1e3);
     TALLY_COUNTERS(TALLY_PRINT)
     latency = l->now.latency;
     hist_less(&latency, &l->before.latency);
@@ -139,6 +142,7 @@ static void report(struct load *l, bool whole) {
     fflush(stdout);
     memcpy(&l->before, &l->now, offsetof(struct tally, rounds));
     l->before_ns = now_ns;
+    l->met_ns = 0;
 }
 
 /* ---- Waiting ------------------------------------------------------------------------ */
@@ -186,6 +190,7 @@ static bool wait_for(struct load *l, condition_fn *condition, uint64_t events,
         if (now >= end) return false;
         clock_wait(now + POLL_NS);
     }
+    l->met_ns = clock_ns();
     return true;
 }
 
@@ -199,27 +204,47 @@ static void verify(struct load *l) {
     const uint64_t number = atomic_load(&l->tallies[0].verify) + 1;
     for (uint32_t i = 0; i < l->processes; i++)
         atomic_store(&l->tallies[i].verify, number);
+    const uint64_t met_ns = l->met_ns;
     wait_for(l, all_verified, number, 5);
+    l->met_ns = met_ns;
 }
 
 /* ---- Commands ----------------------------------------------------------------------- */
 
+/* "wait 100 2.5" is the word wait and two numbers. */
+struct command {
+    char word[8];
+    double numbers[2];
+};
+
+static void read_command(const char *line, struct command *c) {
+    *c = (struct command){.numbers = {0}};
+    const size_t n = strcspn(line, " \r\n");
+    memcpy(c->word, line, n < sizeof c->word ? n : sizeof c->word - 1);
+    char *at = (char *)line + n;
+    for (int i = 0; i < 2; i++) c->numbers[i] = strtod(at, &at);
+}
+
+static void start_storm(struct load *l) {
+    for (uint32_t i = 0; i < l->processes; i++) atomic_fetch_add(&l->tallies[i].storm, 1);
+}
+
+/* Returns false for "quit". */
 static bool obey(struct load *l, const char *line) {
-    unsigned long events = 0;
-    double seconds = 0;
-    if (sscanf(line, "ready %lf", &seconds) == 1) {
-        report(l, wait_for(l, all_ready, 0, seconds));
-    } else if (sscanf(line, "until %lf", &seconds) == 1) {
-        report(l, wait_for(l, all_done, 0, seconds));
-    } else if (sscanf(line, "wait %lu %lf", &events, &seconds) == 2) {
-        const bool whole = wait_for(l, all_have, events, seconds);
+    struct command c;
+    read_command(line, &c);
+    if (strcmp(c.word, "ready") == 0) {
+        report(l, wait_for(l, all_ready, 0, c.numbers[0]));
+    } else if (strcmp(c.word, "until") == 0) {
+        report(l, wait_for(l, all_done, 0, c.numbers[0]));
+    } else if (strcmp(c.word, "wait") == 0) {
+        const bool whole = wait_for(l, all_have, (uint64_t)c.numbers[0], c.numbers[1]);
         verify(l);
         report(l, whole);
-    } else if (strncmp(line, "report", 6) == 0) {
+    } else if (strcmp(c.word, "report") == 0) {
         report(l, true);
-    } else if (strncmp(line, "storm", 5) == 0) {
-        for (uint32_t i = 0; i < l->processes; i++)
-            atomic_fetch_add(&l->tallies[i].storm, 1);
+    } else if (strcmp(c.word, "storm") == 0) {
+        start_storm(l);
         report(l, true);
     } else {
         return false;
@@ -275,7 +300,7 @@ static const struct option OPTIONS[] = {{"port", 1, 0, 'p'},
 
 static void read_option(struct load *l, int which, const char *text) {
     struct swarm_options *o = &l->o;
-    const uint32_t number = text ? (uint32_t)strtoul(text, NULL, 10) : 0;
+    const uint32_t number = (uint32_t)strtoul(text, NULL, 10);
     switch (which) {
     case 'p': o->port = (uint16_t)number; break;
     case 'H': o->host = text; break;
@@ -284,7 +309,10 @@ static void read_option(struct load *l, int which, const char *text) {
     case 'P': l->processes = number; break;
     case 'm': o->mode = read_mode(text); break;
     case 'b': o->slow_bytes = number; break;
-    case 'r': o->receive_buffer = number; break;
+    case 'r':
+        o->receive_buffer = number;
+        l->has_receive_buffer = true;
+        break;
     case 'f': o->parse_percent = number; break;
     case 'R': o->rate = number; break;
     case 'h': o->head_bytes = number; break;
@@ -306,10 +334,10 @@ static void read_options(struct load *l, int argc, char **argv) {
     l->o.parse_percent = 1;
     l->o.slow_bytes = 65536;
     while ((which = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1)
-        read_option(l, which, optarg);
+        read_option(l, which, optarg ? optarg : "");
     if (!l->o.port || !l->streams || !l->processes || l->processes > PROCESSES_MAX)
         usage();
-    if (l->o.mode != SWARM_HONEST && !l->o.receive_buffer) l->o.receive_buffer = 8192;
+    if (l->o.mode != SWARM_HONEST && !l->has_receive_buffer) l->o.receive_buffer = 8192;
     if (l->o.until > 0) l->o.parse_percent = 100;
 }
 

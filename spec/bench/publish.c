@@ -113,7 +113,7 @@ static const struct option OPTIONS[] = {{"port", 1, 0, 'p'},   {"path", 1, 0, 'u
                                         {"pad", 1, 0, 'b'},    {0, 0, 0, 0}};
 
 static void read_option(struct publisher *p, int which, const char *text) {
-    const unsigned long number = text ? strtoul(text, NULL, 10) : 0;
+    const unsigned long number = strtoul(text, NULL, 10);
     switch (which) {
     case 'p': p->port = number; break;
     case 'u': p->path = text; break;
@@ -131,7 +131,7 @@ int main(int argc, char **argv) {
         .path = "/", .events = 1, .batch = 1, .first = 1, .pad = 126};
     int which;
     while ((which = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1)
-        read_option(&p, which, optarg);
+        read_option(&p, which, optarg ? optarg : "");
     if (!p.port || p.batch < 1 || p.batch > BATCH_MAX || p.pad > PAD_MAX) {
         fputs("publish: --port, --batch 1..64 and --pad 0..512\n", stderr);
         return 2;

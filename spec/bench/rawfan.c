@@ -138,7 +138,8 @@ static void read_burst(const char *request, struct burst *b) {
     if (b->batch < 1 || b->batch > BATCH_MAX) b->batch = 1;
     b->every_us = read_param(request, "every=", 0);
     const char *kind = strstr(request, "kind=");
-    snprintf(b->kind, sizeof b->kind, "%.*s", kind ? 6 : 0, kind ? kind + 5 : "");
+    const int size = kind ? (int)strcspn(kind + 5, "& ") : 0;
+    snprintf(b->kind, sizeof b->kind, "%.*s", size, kind ? kind + 5 : "");
 }
 
 static void answer(int fd, int status, const char *body) {

@@ -309,5 +309,6 @@ void swarm_run(const struct swarm_options *o, struct tally *t) {
         for (int i = 0; i < n; i++) on_event(&s, events[i].data.ptr, events[i].events);
         if (o->mode == SWARM_SLOW) read_slowly(&s);
     }
-    /* The process ends now and closes what is open. */
+    free(s.queue);
+    free(s.buffer); /* the process ends now and closes what is open */
 }

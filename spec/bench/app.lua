@@ -1,0 +1,105 @@
+--- The app under test of the benchmark (spec/bench/run.lua): streams of all shapes on
+--- channels fan/*, and bursts of numbered, stamped events into them.
+local sluice = require("sluice")
+local cjson = require("cjson")
+local app = sluice.app()
+
+local PAD = ("x"):rep(126) -- frames of 200 bytes, as rawfan's
+local QUIET = 3600 -- no heartbeat while something else is measured
+
+-- By the channels of a burst: the number of the last event, and how the burst goes.
+local bursts = app:state("bursts", {})
+
+app:channel("fan/*", { history = 20000, ttl = 3600 })
+app:channel("user/*", { history = 10 })
+
+app:stream("/s/to/:name", { channels = { "fan/:name" }, heartbeat = QUIET })
+app:stream("/s/three", { channels = { "fan/a", "fan/b", "fan/c" }, heartbeat = QUIET })
+app:stream("/s/beat/1", { channels = { "fan/beat" }, heartbeat = 1 })
+app:stream("/s/beat/15", { channels = { "fan/beat" }, heartbeat = 15 })
+app:stream("/s/replay", { channels = { { "fan/replay", rewind = 1000 } }, heartbeat = QUIET })
+app:stream("/s/function", function(req)
+  return { channels = { "fan/function", "user/" .. req.query.id }, heartbeat = QUIET }
+end)
+
+-- The next event goes to the next of the burst's channels; a full mailbox is waited for.
+local function publish_next(burst)
+  local n = burst.n + 1
+  local channel = burst.channels[n % #burst.channels + 1]
+  while true do
+    local text = ('{"n":%d,"t":%d,"pad":"%s"}'):format(n, sluice.now() * 1e6 // 1, PAD)
+    local id, message, code = app:publish(channel, "tick", text)
+    if id then break end
+    if code ~= "EBUSY" then error(message) end
+    burst.refused = burst.refused + 1
+    sluice.sleep(0.001)
+  end
+  burst.n = n
+end
+
+-- Turns of 'batch' events, 'every' seconds apart.
+local function run(burst, events, batch, every)
+  local due, turns = sluice.now(), 0
+  for first = 1, events, batch do
+    local early = due - sluice.now()
+    turns = turns + 1
+    if early > 0 then sluice.sleep(early) elseif turns % 64 == 0 then sluice.sleep(0) end
+    for _ = first, math.min(first + batch - 1, events) do publish_next(burst) end
+    due = due + every
+  end
+  burst.busy = false
+end
+
+app:post("/burst", function(req)
+  local to = req.query.to or "one"
+  local burst = bursts()[to]
+  if not burst then
+    burst = { n = 0, refused = 0, channels = {} }
+    for name in to:gmatch("[^,]+") do table.insert(burst.channels, "fan/" .. name) end
+    bursts()[to] = burst
+  end
+  burst.busy = true
+  local events, batch, every = req:number("events", 1, 1e7), req:number("batch", 1, 64), req:number("every", 0, 1e7)
+  app:spawn(function() run(burst, events, batch or 1, (every or 0) / 1e6) end)
+  return 202, { from = burst.n + 1 }
+end)
+
+app:get("/status", function(req)
+  local burst = bursts()[req.query.to or "one"] or { n = 0, refused = 0 }
+  return 200, { busy = burst.busy or false, events = burst.n, refused = burst.refused,
+    subscribers = app:stats("fan/" .. (req.query.channel or "one")).subscribers }
+end)
+
+-- A handler that computes and does not let go.
+app:post("/spin", function(req)
+  local stop = sluice.now() + req:number("seconds", 0, 10)
+  while sluice.now() < stop do end
+  return 200, {}
+end)
+
+app:post("/collect", function()
+  collectgarbage()
+  collectgarbage()
+  return 200, { bytes = collectgarbage("count") * 1024 // 1 }
+end)
+
+local QUOTE = { symbol = "AAPL", price = 187.44, bid = 187.43, ask = 187.45, high = 189.1, low = 185.2, volume = 51204,
+  exchange = "XNAS", time = 1764086400.25 }
+local TEXT = ('{"pad":"%s"}'):format(("x"):rep(180))
+local WORK = {
+  nothing = function() end,
+  encode = function() return cjson.encode(QUOTE) end,
+  publish = function() return app:publish("micro", "quote", TEXT) end,
+}
+
+-- What the app thread pays for one step; the caller reads the thread's clock.
+app:post("/micro", function(req)
+  local step = WORK[req.query.what]
+  for i = 1, req:number("count", 1, 1e7) do
+    while not step() and req.query.what == "publish" do sluice.sleep(0.001) end
+    if i % 1024 == 0 then sluice.sleep(0.0005) end
+  end
+  return 200, {}
+end)
+
+return app

@@ -1,0 +1,163 @@
+--- Programs that the benchmark starts: their pid, their output, their memory and the CPU
+--- time of all their threads. Each ends with this process, whatever happens to it.
+local cjson = require("cjson")
+local socket = require("socket")
+local lfs = require("lfs")
+
+local program = {}
+
+local Program = {}
+Program.__index = Program
+
+local running = {}
+
+local function quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
+
+local function read_file(path)
+  local file <close> = io.open(path, "r")
+  return file and file:read("a")
+end
+
+local function exists(command) return (os.execute("command -v " .. command .. " >/dev/null 2>&1")) end
+
+local PROCESSORS = select(2, (read_file("/proc/cpuinfo") or ""):gsub("\nprocessor", "")) + 1
+local PIN = PROCESSORS > 1 and exists("taskset")
+local FOLLOW = exists("setpriv") and "setpriv --pdeathsig TERM " or ""
+
+--- Whether servers and clients have a processor each.
+program.pinned = PIN and true or false
+
+--- Wait until fn() answers something; nil after so many seconds.
+function program.wait_for(seconds, fn)
+  local stop = socket.gettime() + seconds
+  while true do
+    local found = fn()
+    if found then return found end
+    if socket.gettime() > stop then return nil end
+    socket.sleep(0.002)
+  end
+end
+
+--- A port that is free now.
+function program.free_port()
+  local s = assert(socket.bind("127.0.0.1", 0))
+  local _, port = s:getsockname()
+  s:close()
+  return math.tointeger(tonumber(port))
+end
+
+--- Start a program.
+-- @tparam table spec name, words, cpu (0: server, 1: client)
+-- @tparam string dir for its files
+-- @treturn Program
+function program.start(spec, dir)
+  local words = {}
+  for i, word in ipairs(spec.words) do words[i] = quote(word) end
+  local base = ("%s/%s-%d"):format(dir, spec.name, #running + 1)
+  local pin = PIN and spec.cpu and ("taskset -c %d "):format(spec.cpu) or ""
+  local line = ("ulimit -c 0; ulimit -n $(ulimit -Hn); echo $$ >%s.pid; exec %s%s%s >%s.out 2>%s.err"):format(base,
+    FOLLOW, pin, table.concat(words, " "), base, base)
+  local self = setmetatable({ base = base, name = spec.name, held = "" }, Program)
+  self.pipe = assert(io.popen("exec sh -c " .. quote(line), "w"))
+  self.pipe:setvbuf("no")
+  self.pid = program.wait_for(5, function() return tonumber(read_file(base .. ".pid")) end)
+  self.out = program.wait_for(5, function() return io.open(base .. ".out", "r") end)
+  running[#running + 1] = self
+  assert(self.pid and self.out, spec.name .. " did not start")
+  self.pid = math.tointeger(self.pid)
+  return self
+end
+
+--- The next line that the program prints; nil after so many seconds or when it ended.
+function Program:line(seconds)
+  return program.wait_for(seconds, function()
+    self.out:seek("cur", 0)
+    self.held = self.held .. (self.out:read("a") or "")
+    local line, rest = self.held:match("^([^\n]*)\n(.*)$")
+    if line then self.held = rest end
+    return line or (not self:alive() and false) or nil
+  end)
+end
+
+--- Tell it something and take its answer, a line of JSON.
+function Program:ask(text, seconds)
+  self.pipe:write(text, "\n")
+  local line = self:line(seconds)
+  if not line then error(("%s does not answer '%s': %s"):format(self.name, text, self:errors()), 0) end
+  return cjson.decode(line)
+end
+
+function Program:errors() return read_file(self.base .. ".err") or "" end
+
+function Program:alive()
+  local stat = read_file(("/proc/%d/stat"):format(self.pid))
+  return stat ~= nil and not stat:find("%) Z ")
+end
+
+local function children(pid)
+  local text = read_file(("/proc/%d/task/%d/children"):format(pid, pid)) or ""
+  local list = {}
+  for child in text:gmatch("%d+") do list[#list + 1] = math.tointeger(tonumber(child)) end
+  return list
+end
+
+local function cpu_of(pid)
+  local sum, path = 0, ("/proc/%d/task"):format(pid)
+  if not lfs.attributes(path, "mode") then return 0 end
+  for task in lfs.dir(path) do
+    local text = task:find("^%d") and read_file(("%s/%s/schedstat"):format(path, task))
+    sum = sum + (text and tonumber(text:match("^%d+")) or 0)
+  end
+  return sum
+end
+
+--- CPU time so far, in ns: all threads of the program and of its children.
+function Program:cpu()
+  local sum = cpu_of(self.pid)
+  for _, child in ipairs(children(self.pid)) do sum = sum + cpu_of(child) end
+  return sum
+end
+
+--- CPU time of the main thread alone, in ns.
+function Program:main_cpu()
+  return tonumber(read_file(("/proc/%d/task/%d/schedstat"):format(self.pid, self.pid)):match("^%d+"))
+end
+
+--- Private dirty memory in bytes, with children.
+function Program:private_dirty()
+  local sum = 0
+  local all = children(self.pid)
+  all[#all + 1] = self.pid
+  for _, pid in ipairs(all) do
+    local text = read_file(("/proc/%d/smaps_rollup"):format(pid)) or ""
+    sum = sum + (tonumber(text:match("Private_Dirty:%s*(%d+)")) or 0) * 1024
+  end
+  return sum
+end
+
+--- End it: TERM (or the end of its stdin), KILL after some seconds.
+function Program:stop(seconds)
+  if self.stopped then return end
+  self.stopped = true
+  os.execute(("kill -TERM %d 2>/dev/null"):format(self.pid))
+  if not program.wait_for(seconds or 8, function() return not self:alive() end) then
+    os.execute(("kill -KILL %d 2>/dev/null"):format(self.pid))
+  end
+  self.pipe:close()
+  self.out:close()
+end
+
+--- End everything that still runs.
+function program.stop_all()
+  for i = #running, 1, -1 do running[i]:stop(3) end
+end
+
+--- Run a program of ours to its end; its JSON.
+function program.run(words)
+  local pipe = assert(io.popen(table.concat(words, " ")))
+  local text = pipe:read("a")
+  pipe:close()
+  return cjson.decode(text)
+end
+
+return program

@@ -1,0 +1,110 @@
+--- Rows T19, T21 and RESUME: connects, idle streams, and a storm of readers that come back.
+local socket = require("socket")
+local rounds = require("spec.bench.rounds")
+local stats = require("spec.bench.stats")
+local subscribers = require("spec.bench.subscribers")
+local target = require("spec.bench.target")
+
+local connect = {}
+
+local function stop(thing) thing:stop() end
+
+-- Connect, read the hello, close: CPU in us each, all threads.
+local function storm(bench, count, rate)
+  local source = 1
+  return function(v)
+    source = source % 200 + 1
+    local before = v.target:cpu()
+    local readers <close> = bench:own(subscribers.start(bench, v.target, { path = v.path, streams = count, rate = rate,
+      ["until"] = 0, source = source + 1, idle = true }), stop)
+    local report = readers.value:wait_until(30)
+    socket.sleep(0.1)
+    return { cpu = (v.target:cpu() - before) / 1e3 / count, p99 = report.connect_us.p99 }
+  end
+end
+
+--- T19: from connect to the hello, against accept, read, send, close of a bare server.
+function connect.T19(bench)
+  local count, rate = bench:pick(2000, 200), 2000
+  local variants <close> = bench:own({}, rounds.stop)
+  for _, v in ipairs { { "raw", "raw", "/s" }, { "control", "raw", "/s" }, { "static", "sluice", "/s/to/one" },
+    { "plan", "sluice", "/s/function?id=u{i}" }, { "nchan", "nchan", "/s/one" } } do
+    if v[2] ~= "nchan" or bench.nchan then
+      table.insert(variants.value,
+        { name = v[1], path = v[3], target = target[v[2]](bench.dir, bench.io_threads) })
+    end
+  end
+  local samples = rounds.run(bench, variants.value, bench:pick(15, 2), storm(bench, count, rate))
+  local control, nchan = rounds.ratio(samples, "control", "raw", "cpu"), rounds.ratio(samples, "nchan", "raw", "cpu")
+  local function us(name) return stats.median(rounds.pick(samples, name, "cpu")) end
+  bench:add(rounds.judge({ row = "T19", what = ("CPU a connect, static plan, %d/s"):format(rate), bar = 1.6, aim = 1.3,
+    note = ("%.1f us against %.1f us"):format(us("static"), us("raw")) },
+    rounds.ratio(samples, "static", "raw", "cpu"), control, nchan))
+  bench:add(rounds.judge({ row = "T19", what = ("... plan function in Lua, %d/s"):format(rate), bar = 2.0,
+    note = ("%.1f us"):format(us("plan")) }, rounds.ratio(samples, "plan", "raw", "cpu"), control))
+end
+
+--- T21: idle readers and their heartbeats, against a loop that sends them one by one.
+function connect.T21(bench)
+  local streams, period = bench:pick(10000, 300), bench:pick(15, 1)
+  local path = bench:pick("/s/beat/15", "/s/beat/1")
+  local list = { { name = "raw", kind = "raw" }, { name = "control", kind = "raw" },
+    { name = "sluice", kind = "sluice", path = path } }
+  for _, v in ipairs(list) do v.streams = streams end
+  local variants <close> = bench:own(rounds.start(bench, list), rounds.stop)
+  socket.sleep(period)
+  local function window(v)
+    v.readers:report()
+    local before = v.target:cpu()
+    if v.name ~= "sluice" then
+      v.target:burst({ events = streams, every = period * 1e6 // streams, kind = "beat" })
+    end
+    socket.sleep(period + (v.name ~= "sluice" and 0.05 or 0))
+    local spent, report = v.target:cpu() - before, v.readers:report()
+    return { cpu = spent / 1e3 / math.max(report.beats, 1), core = spent / 1e7 / period, beats = report.beats,
+      sends = report.reads }
+  end
+  local samples = rounds.run(bench, variants.value, bench:pick(4, 2), window)
+  local core = stats.median(rounds.pick(samples, "sluice", "core"))
+  local beats = stats.median(rounds.pick(samples, "sluice", "beats"))
+  bench:add(rounds.judge({ row = "T21", bar = 1.3,
+    what = ("CPU a heartbeat, %d idle readers, every %d s"):format(streams, period),
+    note = ("%.2f %% of a core; %d heartbeats in a period"):format(core, beats) },
+    rounds.ratio(samples, "sluice", "raw", "cpu"), rounds.ratio(samples, "control", "raw", "cpu")))
+end
+
+--- RESUME: readers break off together, again and again, while events go on; all come back
+--- with Last-Event-ID. Nothing may be lost, come twice or out of order.
+function connect.RESUME(bench)
+  local streams, storms = bench:pick(1000, 100), bench:pick(10, 3)
+  local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads), stop)
+  local readers <close> = bench:own(subscribers.start(bench, server.value,
+    { path = "/s/to/one", streams = streams, parse = 100 }), stop)
+  local events, slowest = storms * 100, 0
+  server.value:burst({ events = events, every = 5000 })
+  local seen = readers.value:report()
+  local sum = seen.events
+  local faults = seen.lost + seen.repeated + seen.disordered + seen.resets
+  for _ = 1, storms do
+    socket.sleep(0.3)
+    local broken = readers.value:storm()
+    local began = socket.gettime()
+    local back = readers.value:ready(20)
+    slowest = math.max(slowest, socket.gettime() - began)
+    for _, report in ipairs { broken, back } do
+      sum = sum + report.events
+      faults = faults + report.lost + report.repeated + report.disordered + report.resets
+    end
+  end
+  local left = events - sum // streams
+  local last = readers.value:wait(left, 20)
+  sum = sum + last.events
+  faults = faults + last.lost + last.repeated + last.disordered + last.resets
+  faults = faults + math.abs(sum - events * streams)
+  bench:add(rounds.judge({ row = "RESUME", bar = 0, unit = "faults",
+    what = ("%d storms of %d readers during %d events"):format(storms, streams, events),
+    note = ("%d deliveries; all back within %.2f s"):format(sum, slowest) },
+    { median = faults, low = faults, high = faults, count = 1 }))
+end
+
+return connect

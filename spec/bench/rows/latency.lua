@@ -1,0 +1,77 @@
+--- Rows T4, T5, T6: how long an event takes to the last reader.
+local rounds = require("spec.bench.rounds")
+local stats = require("spec.bench.stats")
+local subscribers = require("spec.bench.subscribers")
+local target = require("spec.bench.target")
+
+local latency = {}
+
+-- Every stream is parsed: each event's last arrival counts.
+local function parsed(list, streams, burst)
+  for _, v in ipairs(list) do v.streams, v.burst, v.parse, v.rounds = streams, burst, 100, true end
+  return list
+end
+
+local function variants_of(bench, streams, burst)
+  return rounds.start(bench, parsed({ { name = "raw", kind = "raw" }, { name = "control", kind = "raw" },
+    { name = "sluice", kind = "sluice" }, { name = "nchan", kind = "nchan", path = "/s/one" } }, streams, burst))
+end
+
+local function compare(bench, row, samples, field)
+  local function ms(name) return stats.median(rounds.pick(samples, name, field)) / 1e3 end
+  row.note = ("%.3f ms against %.3f ms"):format(ms("sluice"), ms("raw"))
+  bench:add(rounds.judge(row, rounds.ratio(samples, "sluice", "raw", field),
+    rounds.ratio(samples, "control", "raw", field), rounds.ratio(samples, "nchan", "raw", field)))
+end
+
+--- T5: one reader, an idle server: a publish in Lua against a send by the publishing thread.
+function latency.T5(bench)
+  local variants <close> = bench:own(variants_of(bench, 1, { events = bench:pick(100, 40), every = 5000 }), rounds.stop)
+  local samples = rounds.run(bench, variants.value, bench:pick(31, 2))
+  compare(bench, { row = "T5", what = "p50 latency, N = 1, idle", bar = 2.0, aim = 1.6 }, samples,
+    function(s) return s.report.latency.p50 end)
+end
+
+--- T6: a thousand readers at less than half the load: publish to the last of them.
+function latency.T6(bench)
+  local streams = bench:pick(1000, 100)
+  local variants <close> = bench:own(
+    variants_of(bench, streams, { events = bench:pick(150, 20), every = 20000 }), rounds.stop)
+  local samples = rounds.run(bench, variants.value, bench:pick(15, 2))
+  compare(bench, { row = "T6", what = ("p99 publish to last reader, 50 events/s, N = %d"):format(streams), bar = 2.0,
+    aim = 1.3 }, samples, function(s) return s.report.rounds.p99 end)
+end
+
+-- Seconds that a saturated raw loop takes for one send.
+local function raw_send(bench, streams)
+  local variants <close> = bench:own(rounds.start(bench, { { name = "raw", kind = "raw", streams = streams,
+    burst = { kind = "single", events = bench:pick(100, 50) } } }), rounds.stop)
+  local samples = rounds.run(bench, variants.value, bench:pick(7, 2))
+  return stats.median(rounds.pick(samples, "raw", "cpu")) / 1e6
+end
+
+--- T4: five times what one send an event could carry, for half a minute: the backlog must
+--- not grow, and the last reader has each event within some rounds (N raw sends).
+function latency.T4(bench)
+  local streams, seconds = bench:pick(1000, 100), bench:pick(30, 2)
+  local send = raw_send(bench, streams)
+  local every = math.max(100, math.floor(streams * send / 5 * 1e6))
+  local events = math.floor(seconds * 1e6 / every)
+  local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads), function(t) t:stop() end)
+  local readers <close> = bench:own(subscribers.start(bench, server.value,
+    { path = "/s/to/one", streams = streams, parse = 100, rounds = true }), function(s) s:stop() end)
+  server.value:burst({ events = events, every = every })
+  local report = readers.value:wait(events, seconds + 30)
+  local turn = streams * send * 1e6
+  local growth = report.rounds_second.p99 / report.rounds_first.p99
+  local status = server.value:request("GET", "/status")
+  local row = { row = "T4", what = ("p99 publish to last reader in raw rounds, %d events/s for %d s, N = %d"):format(
+    1e6 / every, seconds, streams), bar = 4, aim = 3, note = ("p99 %.1f ms, round %.1f ms; second half / first half " ..
+    "%.2f; %d publishes had to wait"):format(report.rounds.p99 / 1e3, turn / 1e3, growth, status.refused) }
+  local p99 = report.rounds.p99 / turn
+  rounds.judge(row, { median = p99, low = report.rounds.p50 / turn, high = report.rounds.max / turn, count = 1 })
+  if growth > 2 and report.rounds_second.p99 > 3 * turn then row.verdict = "MISS, backlog grows" end
+  bench:add(row)
+end
+
+return latency

@@ -1,0 +1,140 @@
+--- What is measured: the raw baseline, Sluice, nginx with nchan. All are told by HTTP to
+--- send a burst of numbered events, all have a pid whose CPU time counts.
+local cjson = require("cjson")
+local socket = require("socket")
+local program = require("spec.bench.program")
+
+local target = {}
+
+local Target = {}
+Target.__index = Target
+
+local BUILT = "build/bench/"
+local MODULES = { "/usr/lib/nginx/modules/ngx_nchan_module.so", "/usr/lib64/nginx/modules/ngx_nchan_module.so" }
+local NGINX = { "/usr/sbin/nginx", "/usr/bin/nginx", "build/nginx/usr/sbin/nginx" }
+
+local function first_file(list)
+  for _, path in ipairs(list) do
+    local file = io.open(path, "rb")
+    if file then
+      file:close()
+      return path
+    end
+  end
+end
+
+local function new(kind, dir, port, spec)
+  local self = setmetatable({ kind = kind, port = port, dir = dir, last = 0 }, Target)
+  self.program = program.start(spec, dir)
+  return self
+end
+
+local function wait_until_it_listens(self)
+  local up = program.wait_for(15, function()
+    local s = socket.connect("127.0.0.1", self.port)
+    if s then s:close() end
+    return s ~= nil or (not self.program:alive() and "dead") or nil
+  end)
+  if up == true then return self end
+  local message = self.program:errors()
+  self.program:stop()
+  error(("%s does not listen: %s"):format(self.kind, message), 0)
+end
+
+--- The raw baseline.
+function target.raw(dir)
+  local port = program.free_port()
+  return wait_until_it_listens(new("raw", dir, port,
+    { name = "rawfan", words = { BUILT .. "rawfan", "--port", port }, cpu = 0 }))
+end
+
+--- A Sluice: this checkout's, or the one that $SLUICE_COMMAND names.
+function target.sluice(dir, io_threads)
+  local port = program.free_port()
+  local command = os.getenv("SLUICE_COMMAND") or "build/bin/sluice"
+  return wait_until_it_listens(new("sluice", dir, port, { name = "sluice", cpu = 0,
+    words = { command, "run", "spec/bench/app.lua", "--port", port, "--io-threads", io_threads or 1,
+      "--log-level", "warn", "--drain", 0, "--no-watch" } }))
+end
+
+--- Whether nginx with nchan is here.
+function target.has_nchan()
+  return first_file(NGINX) and first_file(MODULES) and true or false
+end
+
+--- An nginx with nchan, its files in a folder of its own.
+function target.nchan(dir)
+  local port = program.free_port()
+  local home = ("%s/nginx-%d"):format(dir, port)
+  assert(os.execute("mkdir -p " .. home))
+  local from <close> = assert(io.open("spec/bench/nchan.conf"))
+  local values = { DIR = home, PORT = tostring(port), MODULE = first_file(MODULES) }
+  local text = from:read("a"):gsub("@(%u+)@", values)
+  local to = assert(io.open(home .. "/nginx.conf", "w"))
+  to:write(text)
+  to:close()
+  return wait_until_it_listens(new("nchan", dir, port,
+    { name = "nginx", words = { first_file(NGINX), "-p", home .. "/", "-c", home .. "/nginx.conf" }, cpu = 0 }))
+end
+
+local function send_request(self, method, path)
+  local s = assert(socket.connect("127.0.0.1", self.port))
+  s:setoption("tcp-nodelay", true)
+  assert(s:send(("%s %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 0\r\n\r\n"):format(method, path, self.port)))
+  return s
+end
+
+local function read_answer(s, seconds, path)
+  s:settimeout(seconds)
+  local status = assert(s:receive("*l"), path .. ": no answer"):match("^HTTP/1.1 (%d+)")
+  local length = 0
+  for line in function() return s:receive("*l") end do
+    if line == "" then break end
+    length = tonumber(line:match("^[Cc]ontent%-[Ll]ength:%s*(%d+)")) or length
+  end
+  local body = length > 0 and assert(s:receive(length)) or ""
+  s:close()
+  if status:sub(1, 1) ~= "2" then error(("%s: %s %s"):format(path, status, body), 0) end
+  return body ~= "" and cjson.decode(body) or nil
+end
+
+--- Ask and wait for the answer.
+function Target:request(method, path, seconds)
+  return read_answer(send_request(self, method, path), seconds or 10, path)
+end
+
+--- Ask; the function that is returned waits for the answer, or with 0 looks whether it is there.
+function Target:request_later(method, path)
+  local s = send_request(self, method, path)
+  return function(seconds)
+    if seconds == 0 then return #socket.select({ s }, nil, 0) > 0 end
+    return read_answer(s, seconds, path)
+  end
+end
+
+--- Have it send: b.events, b.batch, b.every (us), b.kind (raw only), b.to (Sluice only).
+function Target:burst(b)
+  if self.kind == "nchan" then
+    self.publisher = program.start({ name = "publish", cpu = 1, words = { BUILT .. "publish", "--port", self.port,
+      "--path", "/publish", "--events", b.events, "--batch", b.batch or 1, "--every", b.every or 0, "--first",
+      self.last + 1 } }, self.dir)
+    self.last = self.last + b.events
+    return
+  end
+  self:request("POST", ("/burst?events=%d&batch=%d&every=%d&kind=%s&to=%s"):format(b.events, b.batch or 1,
+    b.every or 0, b.kind or "joined", b.to or "one"))
+end
+
+--- After the events of a burst have come: the publisher is done, too.
+function Target:settle()
+  if not self.publisher then return end
+  local line = assert(self.publisher:line(10), "publish has not ended: " .. self.publisher:errors())
+  self.publisher:stop()
+  self.publisher = nil
+  if cjson.decode(line).refused > 0 then error("nchan refused a publish: " .. line, 0) end
+end
+
+function Target:cpu() return self.program:cpu() end
+function Target:stop() self.program:stop() end
+
+return target
