@@ -120,7 +120,7 @@ function config.resolve(flags, given, getenv)
       out[row[1]] = checked
     end
   end
-  out.signals = given.signals
+  out.signals = given.signals == true
   return out
 end
 
