@@ -11,8 +11,7 @@ local channels = {}
 
 local NONE = options.NONE
 local POLICY = { history = NONE, ttl = NONE, key = NONE, max_keys = NONE, rewind = NONE,
-  slow = NONE,
-  read = NONE, durable = NONE, max_rate = NONE, batch = NONE }
+  slow = NONE, read = NONE, durable = NONE, max_rate = NONE, batch = NONE }
 local LATER = { "durable", "max_rate", "batch" }
 local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow" }
 local HISTORY_MAX = 1000000

@@ -20,8 +20,8 @@ local function add_run(parser)
     run:option("--" .. name:gsub("_", "-"), help):target(name):argname(argname)
   end
   run:option("--handler-budget", "accepted, used by a later version"):argname("<s>")
-  run:flag("--no-watch",
-    "do not watch the app's files (nothing is watched in this version)"):target("no_watch")
+  run:flag("--no-watch", "do not watch the app's files (this version never does)")
+    :target("no_watch")
   run:flag("--watch", "comes in a later version")
 end
 

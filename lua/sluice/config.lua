@@ -128,8 +128,7 @@ end
 function config.for_core(settings)
   local out = {}
   for _, name in ipairs({ "host", "port", "io_threads", "heartbeat", "drain", "max_body",
-    "max_connections", "memory",
-    "trust_proxy", "signals" }) do
+    "max_connections", "memory", "trust_proxy", "signals" }) do
     out[name] = settings[name]
   end
   out.allow_hosts = settings.allow_host

@@ -37,8 +37,7 @@ function cors.register(generation, pattern, given)
     caller.raise("%s: max_age is a number of seconds", what)
   end
   table.insert(generation.cors, { pattern = pattern, origins = o.origins,
-    credentials = o.credentials,
-    max_age = o.max_age })
+    credentials = o.credentials, max_age = o.max_age })
 end
 
 return cors

@@ -8,17 +8,13 @@ local files = {}
 
 local FILE_MAX, TOTAL_MAX = 1024 * 1024, 32 * 1024 * 1024
 
-local TYPES = {
-  html = "text/html; charset=utf-8", css = "text/css; charset=utf-8",
-    js = "text/javascript; charset=utf-8",
-  mjs = "text/javascript; charset=utf-8", json = "application/json", map = "application/json",
-  txt = "text/plain; charset=utf-8", md = "text/markdown; charset=utf-8", svg = "image/svg+xml",
-    png = "image/png",
-  jpg = "image/jpeg", jpeg = "image/jpeg", gif = "image/gif", webp = "image/webp",
-    ico = "image/x-icon",
+local TYPES = { html = "text/html; charset=utf-8", css = "text/css; charset=utf-8",
+  js = "text/javascript; charset=utf-8", mjs = "text/javascript; charset=utf-8",
+  json = "application/json", map = "application/json", txt = "text/plain; charset=utf-8",
+  md = "text/markdown; charset=utf-8", svg = "image/svg+xml", png = "image/png", jpg = "image/jpeg",
+  jpeg = "image/jpeg", gif = "image/gif", webp = "image/webp", ico = "image/x-icon",
   woff2 = "font/woff2", woff = "font/woff", wasm = "application/wasm", xml = "application/xml",
-  webmanifest = "application/manifest+json", pdf = "application/pdf",
-}
+  webmanifest = "application/manifest+json", pdf = "application/pdf" }
 
 --- The Content-Type of a file name.
 function files.type_of(name)

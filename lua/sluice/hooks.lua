@@ -11,8 +11,7 @@ local hooks = {}
 
 -- true: takes a pattern of channels
 local KNOWN = { start = false, stop = false, reload = false, connect = false, disconnect = false,
-  error = false,
-  subscribe = true, unsubscribe = true, published = true }
+  error = false, subscribe = true, unsubscribe = true, published = true }
 local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
 hooks.DEPTH_MAX = 4
 

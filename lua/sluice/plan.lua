@@ -13,8 +13,7 @@ local plan = {}
 
 local NONE = options.NONE
 local PLAN = { channels = NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE,
-  compress = NONE,
-  heartbeat = NONE, meta = NONE, query = NONE }
+  compress = NONE, heartbeat = NONE, meta = NONE, query = NONE }
 local ENTRY = { NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE }
 local QUERY = { keys = NONE, types = NONE }
 local CHANNELS_MAX, ITEMS_MAX = 64, 100
@@ -105,10 +104,9 @@ function plan.check(what, given)
     caller.raise("%s: a stream follows at most %d channels", what, CHANNELS_MAX)
   end
   check_scalars(what, o)
-  local out = { channels = {}, keys = check_list(what, "keys", o.keys),
-    types = check_list(what, "types", o.types),
-    rewind = o.rewind, heartbeat = o.heartbeat, meta = o.meta and plain.copy(o.meta),
-      query = o.query }
+  local out = { channels = {}, rewind = o.rewind, heartbeat = o.heartbeat, query = o.query,
+    keys = check_list(what, "keys", o.keys), types = check_list(what, "types", o.types),
+    meta = o.meta and plain.copy(o.meta) }
   for i, entry in ipairs(o.channels) do out.channels[i] = check_entry(what, entry) end
   return out
 end
@@ -184,8 +182,7 @@ end
 --- The plan as the core answers it without Lua: templates and filters as they are.
 function plan.constant(checked)
   return { channels = checked.channels, keys = checked.keys, types = checked.types,
-    rewind = checked.rewind,
-    heartbeat = checked.heartbeat, query = checked.query }
+    rewind = checked.rewind, heartbeat = checked.heartbeat, query = checked.query }
 end
 
 return plan

@@ -18,8 +18,7 @@ local SUBSCRIBE = { keys = options.NONE, types = options.NONE, rewind = options.
   max_rate = options.NONE }
 local SET = { keys = options.NONE, types = options.NONE, max_rate = options.NONE }
 local REASONS = { drain = true, overload = true, slow = true, error = true, denied = true,
-  expired = true,
-  revoked = true, age = true, stop = true, moved = true }
+  expired = true, revoked = true, age = true, stop = true, moved = true }
 
 -- The runtime and the id; opens a stream whose plan function is still running.
 local function opened(self, what)
@@ -191,8 +190,7 @@ end
 -- @tparam sluice.Request req
 function stream_client.pending(runtime, open, req)
   return setmetatable({ _runtime = runtime, _open = open, user = req.user, ip = req.ip,
-    path = req.path,
-    params = req.params, meta = {} }, stream_client.META)
+    path = req.path, params = req.params, meta = {} }, stream_client.META)
 end
 
 return stream_client
