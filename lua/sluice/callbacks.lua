@@ -42,7 +42,7 @@ function callbacks.open(self, id, path, channels)
   for _, channel in ipairs(channels) do hooks.fire_channel(self, "subscribe", client, channel) end
 end
 
-function callbacks.close(self, id, reason, channels)
+function callbacks.close(self, id, reason, channels, path, ip)
   if self.rejected[id] then self.rejected[id] = nil return end
   wake_writers(self, id, false)
   local writer = self.writers[id]
@@ -52,10 +52,9 @@ function callbacks.close(self, id, reason, channels)
   end
   local h = self.generation.hooks
   if h.disconnect or h.unsubscribe then
-    local entry, info = self.clients[id] or {}, self.server:client(id) or {}
-    local known = { user = entry.user, meta = entry.meta, params = entry.params }
-    known.path, known.ip = info.path, info.ip
-    local client = stream_client.new(self, id, known)
+    local entry = self.clients[id] or {}
+    local client = stream_client.new(self, id, { user = entry.user, meta = entry.meta,
+      params = entry.params, path = path, ip = ip })
     for _, channel in ipairs(channels or {}) do
       hooks.fire_channel(self, "unsubscribe", client, channel)
     end

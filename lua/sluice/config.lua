@@ -58,7 +58,8 @@ local function trust(v)
   if type(v) == "boolean" then return v end
   if v == "true" or v == "yes" or v == "1" then return true end
   if v == "false" or v == "no" or v == "0" then return false end
-  return list(v)
+  -- a list of addresses must not be taken for "trust everybody"
+  return nil, "yes or no (addresses come in a later version)"
 end
 
 --- name, check, default, argument and help of the flag; in the order of `sluice run --help`.
@@ -72,8 +73,7 @@ config.SETTINGS = {
   { "max_connections", whole(1, 1000000), nil, "<n>", "connections in all" },
   { "memory", bytes(1024 * 1024), 256 * 1024 * 1024, "<size>",
     "memory for events of all channels" },
-  { "trust_proxy", trust, nil, "<list>",
-    "addresses of proxies whose X-Forwarded-For is believed, or true" },
+  { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of whoever connects" },
   { "allow_host", list, nil, "<list>", "host names to answer to, besides addresses and localhost" },
   { "log_level", one_of("debug", "info", "warn", "error", "off"), "info", "<level>",
     "debug, info, warn, error or off" },

@@ -56,7 +56,7 @@
 ---@field max_body? integer|string
 ---@field max_connections? integer
 ---@field memory? integer|string
----@field trust_proxy? boolean|string[]
+---@field trust_proxy? boolean
 ---@field allow_hosts? string[]
 ---@field log_level? "debug"|"info"|"warn"|"error"|"off"
 ---@field log_format? "text"|"json"

@@ -85,6 +85,15 @@ function router.is_segment(route, params)
   return true
 end
 
+--- Send an answer. What the core refuses to write is the app's mistake: a 500.
+function router.respond(runtime, id, route, status, headers, text)
+  local ok, message, code = runtime.server:respond(id, status, headers, text)
+  if ok or code == "ECLOSED" then return end
+  local fiber = runtime.scheduler.current
+  runtime:report(fiber, failure.catch(message), route.title)
+  runtime.server:respond(id, answers.failed(route.title, failure.catch(message)))
+end
+
 local function answer(generation, route, req, after)
   if not router.is_segment(route, req.params) then
     return answers.read(route.name, 404, "not found")
@@ -103,7 +112,7 @@ local function serve(runtime, generation, route, id, req)
     if problem then runtime:report(runtime.scheduler.current, problem) end
   end
   if #after > 0 then router.tell(runtime, route, after, status, text) end
-  runtime.server:respond(id, status, headers, text)
+  router.respond(runtime, id, route, status, headers, text)
 end
 
 --- The core's "request".

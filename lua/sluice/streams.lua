@@ -104,7 +104,7 @@ local function refuse(session, status, headers, text)
   if session.client_id then
     server:close(session.client_id, status >= 500 and "error" or "denied")
   elseif status < 500 and status ~= 429 or not bye(session, status) then
-    server:respond(session.id, status, headers, text)
+    router.respond(session.runtime, session.id, session.route, status, headers, text)
   end
   return status
 end

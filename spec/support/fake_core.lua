@@ -96,6 +96,11 @@ function Server:wake(at) self.wake_at = at end
 function Server:respond(id, status, headers, body)
   if self.answers[id] then return nil, "closed", "ECLOSED" end
   local map = {}
+  for _, pair in ipairs(headers) do
+    if pair[1]:lower() == "content-length" then
+      return nil, "a header holds a control character, or one that the server writes itself", "EBADFIELD"
+    end
+  end
   for _, pair in ipairs(headers) do map[pair[1]:lower()] = pair[2] end
   self.answers[id] = { status = status, headers = map, list = headers, body = body }
   return true
@@ -229,7 +234,7 @@ local function settle(self)
       local stream = server.streams[id]
       local names = stream.channels
       stream.channels = {}
-      server.fn("close", id, stream.reason or "gone", names)
+      server.fn("close", id, stream.reason or "gone", names, stream.path, stream.ip)
       server.streams[id] = nil
     end
   end
