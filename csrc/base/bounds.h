@@ -56,6 +56,33 @@
 #define MEMORY_DEFAULT (256u * 1024 * 1024)
 #define IO_THREADS_MAX 16
 
+/* ---- Connections ------------------------------------------------------------------ */
+#define CONNECTIONS_MAX_DEFAULT 100000 /* over it new ones are closed at once */
+#define ACCEPT_TURN_MAX 64             /* accepted in one turn of a loop */
+#define BACKLOG_DRAIN_MAX 4096         /* accepted at most when a drain begins */
+#define ACCEPT_PAUSE_MS 100            /* pause when the process is out of descriptors */
+#define REQUESTS_QUEUED_MAX 1024 /* waiting for the app, per I/O thread: 503 or bye */
+#define INPUT_BYTES_MAX 65536    /* pipelined behind a request: reading pauses */
+#define OUTPUT_BYTES_MAX 65536   /* unsent answers: parsing pauses */
+#define STREAM_INPUT_MAX 4096    /* bytes behind a stream's request: closed */
+#define LINGER_BYTES_MAX 65536   /* read after the last answer, so that no RST kills it */
+#define FLUSH_STREAMS_MAX 512    /* streams served before the loop looks up again */
+#define STATIC_FILE_MAX (1024 * 1024)
+#define STATIC_BYTES_MAX (32 * 1024 * 1024)
+
+#define HEAD_TIMEOUT_MS 10000 /* from the first byte of a head: 408 */
+#define IDLE_TIMEOUT_MS 60000 /* between requests: closed in silence */
+#define BODY_TIMEOUT_MS 10000 /* plus a second per BODY_RATE_MIN bytes: 408 */
+#define BODY_RATE_MIN 1024
+#define LINGER_TIMEOUT_MS 2000
+#define QUEUE_TIMEOUT_MS 5000 /* a request the app has not taken: 503, surely not run */
+#define REQUEST_TIMEOUT_MS 60000 /* taken and not answered: 504 */
+#define LATE_HEAD_MS 2000      /* a stream whose plan is late gets its head without it */
+#define STALL_TIMEOUT_MS 20000 /* a socket that takes nothing for so long is closed */
+#define HEARTBEAT_MS 15000
+#define DRAIN_MS 5000
+#define MAX_BODY_DEFAULT 65536
+
 /* ---- HTTP ------------------------------------------------------------------------- */
 #define HTTP_METHOD_MAX 32 /* a longer method cannot be ours: 501 */
 #define HTTP_LINE_MAX 8192 /* the request line without its CRLF: 414 */

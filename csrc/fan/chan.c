@@ -46,7 +46,6 @@ static bool over_backlog(const struct chan *c) {
 static void enforce(struct chan *c) {
     while (c->history < c->head && over_history(c)) leave_history(c);
     while (over_backlog(c)) leave_ring(c);
-    if (c->policy.history == 0) c->floor = 0; /* lossy by name: a resume is never told */
 }
 
 void chan_free(struct chan *c) {
@@ -107,6 +106,7 @@ static void push(struct chan *c, struct frame *f) {
 void chan_append(struct chan *c, struct frame *f) {
     assert(f->seq > c->last);
     c->last = f->seq;
+    c->last_ms = f->at_ms;
     c->events++;
     c->bytes += f->text.n;
     if (c->kind != CHANNEL_STATE) push(c, f);

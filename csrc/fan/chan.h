@@ -52,6 +52,7 @@ struct chan {
     uint64_t floor;        /* the highest number that ever left the history */
     uint64_t gone;         /* the highest number that ever left the ring */
     uint64_t last;         /* the newest number */
+    int64_t last_ms;       /* when it was accepted */
     struct latest *latest; /* states and keyed logs */
 
     struct sub **subs;

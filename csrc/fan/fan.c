@@ -21,10 +21,7 @@ void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_he
 
 /* The head moved or a channel went: no cached place is right any more. */
 static void clear_cache(struct fan *fan) {
-    for (uint32_t i = 0; i < GATHER_CACHE; i++) {
-        if (fan->cache[i].block) block_unref(fan->cache[i].block);
-        fan->cache[i].block = NULL;
-    }
+    for (uint32_t i = 0; i < GATHER_CACHE; i++) gather_forget(&fan->cache[i]);
 }
 
 void fan_deinit(struct fan *fan) {
@@ -76,6 +73,7 @@ static uint64_t meta_floor(const struct fan *fan, struct slice pattern) {
 }
 
 uint64_t fan_floor(const struct fan *fan, const struct chan *c) {
+    if (c->policy.history == 0) return 0; /* lossy by name: a resume is never told */
     return c->known ? c->floor : meta_floor(fan, c->policy.pattern);
 }
 
@@ -108,8 +106,19 @@ void fan_frame(struct fan *fan, struct frame *f) {
     }
 }
 
+/* With other patterns nobody can say which pattern a dropped channel belongs to now: what
+ * they left behind holds for all. */
+static void share_floors(struct fan *fan) {
+    for (uint32_t i = 0; i < fan->n_floors; i++) {
+        if (fan->floors[i].floor > fan->any_floor) fan->any_floor = fan->floors[i].floor;
+        mem_free(fan->floors[i].pattern);
+    }
+    fan->n_floors = 0;
+}
+
 void fan_policies(struct fan *fan, struct policy_set *set) {
     struct policy_set *old = fan->policies;
+    if (!policy_same_patterns(old, set)) share_floors(fan);
     fan->policies = policy_set_ref(set);
     clear_cache(fan);
     for (struct map_node *node = map_next(&fan->channels, NULL); node;

@@ -47,6 +47,8 @@ struct gather_cached {
 
 #define GATHER_CACHE 16
 
+void gather_forget(struct gather_cached *entry); /* empties it */
+
 /* The floor that channels of one policy left behind when they were dropped. */
 struct meta_floor {
     char *pattern;

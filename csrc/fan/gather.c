@@ -157,13 +157,23 @@ static void add_states(struct gather *g, uint64_t upto) {
     }
 }
 
+/* States go no further than this thread has seen, also where a cursor from another thread
+ * is ahead of it. Before an end they go all the way: a newer value may have taken the place
+ * of one that was owed. */
+static uint64_t states_upto(const struct gather *g, const struct note *note,
+                            uint64_t upto) {
+    uint64_t head = g->s->fan->head;
+    bool ends = note && note->end != STREAM_GOES_ON;
+    return ends || upto > head ? head : upto;
+}
+
 static void fill(struct gather *g) {
     const struct note *note = g->s->notes;
     uint64_t head = max64(g->s->fan->head, g->cursor);
     for (;;) {
         uint64_t upto = note ? note->after : head;
         add_logs(g, upto);
-        if (!g->full) add_states(g, upto);
+        if (!g->full) add_states(g, states_upto(g, note, upto));
         if (g->full || !note || !add_text(g, note->text, note->n)) return;
         g->notes++;
         if (note->id) g->written = note->id;
@@ -298,12 +308,20 @@ static struct gather_cached *find_cached(struct fan *fan,
     return NULL;
 }
 
+/* An entry holds its filters: a place is known by their addresses. */
+void gather_forget(struct gather_cached *entry) {
+    if (!entry->block) return;
+    block_unref(entry->block);
+    entry->block = NULL;
+    for (uint32_t i = 0; i < entry->n; i++) filter_unref(entry->places[i].filter);
+}
+
 static void put_cached(struct fan *fan, const struct gather *g,
                        const struct gather_place *places, struct sub *const *subs,
                        uint32_t n, struct block *b) {
     uint32_t at = fan->cache_next++ % GATHER_CACHE;
     struct gather_cached *entry = &fan->cache[at];
-    if (entry->block) block_unref(entry->block);
+    gather_forget(entry);
     *entry = (struct gather_cached){.block = block_ref(b),
                                     .n = n,
                                     .more = g->full,
@@ -311,6 +329,7 @@ static void put_cached(struct fan *fan, const struct gather *g,
                                     .written = g->written};
     for (uint32_t i = 0; i < n; i++) {
         entry->places[i] = places[i];
+        filter_ref(places[i].filter);
         entry->to[i] = subs[i]->from;
     }
     fan->cache_hot = at;
@@ -318,7 +337,7 @@ static void put_cached(struct fan *fan, const struct gather *g,
 
 static void apply_cached(struct stream *s, const struct gather_cached *entry,
                          struct sub *const *subs) {
-    s->cursor = entry->cursor;
+    s->cursor = max64(s->cursor, entry->cursor);
     for (uint32_t i = 0; i < entry->n; i++)
         if (subs[i]->chan->kind == CHANNEL_STATE) subs[i]->from = entry->to[i];
     if (entry->written) {

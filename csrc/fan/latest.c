@@ -83,35 +83,47 @@ static void pack(struct latest *l) {
     l->n = n;
 }
 
+enum which { ANY, VALUE, REMOVAL };
+
 /* Returns 1 when there was one. */
-static uint32_t drop_oldest(struct latest *l) {
+static uint32_t drop_oldest(struct latest *l, enum which which) {
     uint32_t i = latest_after(l, 0);
+    while (i < l->n && which != ANY && !l->slots[i].entry->key != (which == REMOVAL))
+        i = latest_next(l, i);
     if (i == l->n) return 0;
     if (!l->slots[i].entry->key) l->removal_lost = l->slots[i].seq;
     entry_free(l, l->slots[i].entry);
     return 1;
 }
 
-/* Make room for one slot at the end. Over max_keys, and when memory is out, the oldest
- * entry gives its place, since the newest state matters most. Returns how many did. */
-static uint32_t make_room(struct latest *l, uint32_t max_keys) {
+/* Removals do not count as keys: whether they are kept depends on who listens here, and
+ * what the channel holds must not. They may be as many again. Returns how many values
+ * went. */
+static uint32_t drop_surplus(struct latest *l, uint32_t max_keys) {
     uint32_t dropped = 0;
-    while (l->live > 0 && l->live >= max_keys) dropped += drop_oldest(l);
-    if (l->n < l->cap) return dropped;
+    while (l->live - l->removals > max_keys) dropped += drop_oldest(l, VALUE);
+    while (l->removals > max_keys) drop_oldest(l, REMOVAL);
+    return dropped;
+}
+
+/* Make room for one slot at the end. When memory is out the oldest gives its place, since
+ * the newest state matters most. Returns how many did. */
+static uint32_t make_room(struct latest *l) {
+    if (l->n < l->cap) return 0;
     if (l->n > 2 * l->live) pack(l);
-    if (l->n < l->cap) return dropped;
+    if (l->n < l->cap) return 0;
     if (l->cap == 0) {
         l->cap = 4;
         l->slots = mem_new(l->cap * sizeof *l->slots);
-        return dropped;
+        return 0;
     }
     struct latest_slot *slots = mem_resize(l->slots, 2 * l->cap * sizeof *slots);
     if (slots) {
         l->slots = slots;
         l->cap *= 2;
-        return dropped;
+        return 0;
     }
-    dropped += drop_oldest(l);
+    uint32_t dropped = drop_oldest(l, ANY);
     pack(l);
     return dropped;
 }
@@ -137,9 +149,9 @@ uint32_t latest_put(struct latest *l, struct frame *f, uint32_t max_keys) {
         k->first = e;
     }
     e->frame = frame_ref(f);
-    uint32_t dropped = make_room(l, max_keys);
+    uint32_t dropped = make_room(l);
     append(l, e);
-    return dropped;
+    return dropped + drop_surplus(l, max_keys);
 }
 
 void latest_remove(struct latest *l, struct frame *f, bool keep, uint32_t max_keys) {
@@ -153,11 +165,12 @@ void latest_remove(struct latest *l, struct frame *f, bool keep, uint32_t max_ke
         }
     }
     if (!keep) return;
-    make_room(l, max_keys);
+    make_room(l);
     struct latest_entry *e = mem_new(sizeof *e);
     e->frame = frame_ref(f);
     l->removals++;
     append(l, e);
+    drop_surplus(l, max_keys);
 }
 
 void latest_forget_removals(struct latest *l) {
@@ -167,8 +180,11 @@ void latest_forget_removals(struct latest *l) {
 }
 
 void latest_trim(struct latest *l, uint64_t seq) {
-    for (uint32_t i = 0; i < l->n && l->slots[i].seq <= seq; i++)
-        if (l->slots[i].entry) entry_free(l, l->slots[i].entry);
+    for (uint32_t i = 0; i < l->n && l->slots[i].seq <= seq; i++) {
+        if (!l->slots[i].entry) continue;
+        if (!l->slots[i].entry->key) l->removal_lost = l->slots[i].seq;
+        entry_free(l, l->slots[i].entry);
+    }
 }
 
 /* ---- Looking ------------------------------------------------------------------------ */

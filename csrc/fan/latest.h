@@ -10,7 +10,8 @@
  *
  * A removal takes all events of its key out. In a state the removal itself is kept at
  * its slot until latest_forget_removals, so that readers who are behind still see it.
- * Bounded by max_keys: above it the oldest slot goes. [one thread] */
+ * Bounded by max_keys: above it the oldest value goes, and the oldest removal above as many
+ * of those. [one thread] */
 #ifndef SLUICE_FAN_LATEST_H
 #define SLUICE_FAN_LATEST_H
 

@@ -61,6 +61,20 @@ void policy_set_unref(struct policy_set *set) {
     mem_free(set);
 }
 
+static bool has_all(const struct policy_set *set, const struct policy_set *patterns) {
+    for (uint32_t i = 0; patterns && i < patterns->n; i++) {
+        uint32_t k = 0, n = set ? set->n : 0;
+        while (k < n && strcmp(set->rules[k].pattern, patterns->rules[i].pattern) != 0)
+            k++;
+        if (k == n) return false;
+    }
+    return true;
+}
+
+bool policy_same_patterns(const struct policy_set *a, const struct policy_set *b) {
+    return has_all(a, b) && has_all(b, a);
+}
+
 static void apply(struct policy *p, const struct policy_rule *rule) {
     const struct policy *v = &rule->values;
     if (rule->set & POLICY_HISTORY) {

@@ -60,6 +60,9 @@ struct policy_set *policy_set_new(const struct policy_rule *rules, uint32_t n);
 struct policy_set *policy_set_ref(struct policy_set *set);
 void policy_set_unref(struct policy_set *set); /* NULL is fine */
 
+/* Whether two sets (NULL: an empty one) hold the same patterns, in any order. */
+bool policy_same_patterns(const struct policy_set *a, const struct policy_set *b);
+
 /* The merged policy of one channel; slices are borrowed from the set. */
 struct policy policy_of(const struct policy_set *set, struct slice channel);
 

@@ -40,10 +40,16 @@ static bool all_have_room(struct sequencer *q) {
     return true;
 }
 
+/* The newest number that was ever given. */
+static uint64_t newest(const struct sequencer *q) {
+    uint64_t head = atomic_load_explicit(&q->head, memory_order_relaxed);
+    return head > q->spent ? head : q->spent;
+}
+
 int seq_publish(struct sequencer *q, struct frame *f) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
-    uint64_t next = atomic_load_explicit(&q->head, memory_order_relaxed) + 1;
+    uint64_t next = newest(q) + 1;
     if (all_have_room(q) && (q->group_first == 0 || next < q->group_first)) {
         frame_number(f, q->epoch, next);
         release(q, f);
@@ -64,7 +70,7 @@ int seq_group_open(struct sequencer *q, uint32_t n, uint64_t *first) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
     if (q->group_first == 0) {
-        q->group_first = atomic_load(&q->head) + GROUP_GAP + 1;
+        q->group_first = newest(q) + GROUP_GAP + 1;
         q->group_n = n;
         *first = q->group_first;
         err = 0;
@@ -86,6 +92,7 @@ void seq_group_release(struct sequencer *q, struct frame **frames, uint32_t n) {
 
 void seq_group_abort(struct sequencer *q) {
     pthread_mutex_lock(&q->lock);
+    q->spent = q->group_first + q->group_n - 1;
     q->group_first = 0;
     pthread_mutex_unlock(&q->lock);
 }

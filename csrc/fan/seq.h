@@ -23,6 +23,7 @@ struct sequencer {
     _Atomic uint64_t head; /* the newest number given and released */
     uint64_t group_first;  /* 0: no group in flight */
     uint32_t group_n;
+    uint64_t spent; /* the last number of the last group whose commit failed */
     struct mailbox *targets[IO_THREADS_MAX];
     unsigned n;
     message_fn *on_frame; /* gets the frame_post's message */
@@ -48,7 +49,7 @@ int seq_group_open(struct sequencer *q, uint32_t n, uint64_t *first);
 /* Release the group: post its frames, which are numbered, in order (shares). */
 void seq_group_release(struct sequencer *q, struct frame **frames, uint32_t n);
 
-/* The commit failed: its numbers stay unused. */
+/* The commit failed: its numbers stay unused, and nothing is numbered below them again. */
 void seq_group_abort(struct sequencer *q);
 
 #endif

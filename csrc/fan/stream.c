@@ -83,14 +83,20 @@ static void add_note(struct stream *s, struct note *note) {
     s->note_bytes += note->n;
 }
 
+static struct note *note_new(struct slice text, uint64_t after, uint64_t id,
+                             enum stream_end end) {
+    struct note *note = mem_try(sizeof *note + text.n);
+    if (!note) return NULL;
+    *note = (struct note){.after = after, .id = id, .end = end, .n = (uint32_t)text.n};
+    if (text.n > 0) memcpy(note->text, text.p, text.n);
+    return note;
+}
+
 static int queue_note(struct stream *s, struct slice text, uint64_t after, uint64_t id,
                       enum stream_end end) {
-    struct note *note = mem_try(sizeof *note + text.n);
-    if (!note) return E_NOMEM;
-    *note = (struct note){.after = after, .id = id, .end = end, .n = (uint32_t)text.n};
-    memcpy(note->text, text.p, text.n);
-    add_note(s, note);
-    return 0;
+    struct note *note = note_new(text, after, id, end);
+    if (note) add_note(s, note);
+    return note ? 0 : E_NOMEM;
 }
 
 int stream_note(struct stream *s, struct slice text, uint64_t id, enum stream_end end) {
@@ -117,9 +123,8 @@ static int write_reset(struct buf *b, struct stream *s, struct slice channel,
 }
 
 /* The oldest event that is left of a channel; 0: none. */
-static uint64_t oldest_left(const struct chan *c, uint64_t above) {
-    uint64_t place = chan_after(c, above);
-    return place < c->head ? chan_at(c, place)->seq : 0;
+static uint64_t oldest_left(const struct chan *c) {
+    return c->history < c->head ? chan_at(c, c->history)->seq : 0;
 }
 
 void stream_reset(struct stream *s, struct slice channel, const char *reason,
@@ -135,26 +140,42 @@ void stream_reset(struct stream *s, struct slice channel, const char *reason,
     if (err < 0) stream_bye(s, "overload", 5000); /* it comes back, and is told then */
 }
 
-/* A stream that lost something it was not told about ends at its cursor, before any
- * later event: when it comes back it is told. Else bye follows what was released. */
-static uint64_t end_of(const struct stream *s, const char *reason) {
-    bool at_once = strcmp(reason, "slow") == 0 || strcmp(reason, "overload") == 0;
-    return at_once || s->cursor > s->fan->head ? s->cursor : s->fan->head;
+static const char *bye_word(const char *reason) {
+    static const char *const words[] = {"drain",   "overload", "slow", "error", "denied",
+                                        "expired", "revoked",  "age",  "stop",  "moved"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i], reason) == 0) return words[i];
+    return "error";
+}
+
+static bool is_one_of(const char *word, const char *a, const char *b) {
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+}
+
+/* A client that shall stay away remembers "stop"; one that never got a cursor from us
+ * keeps the one it came with. */
+static int write_bye(struct buf *b, const struct stream *s, const char *word, uint64_t at,
+                     uint32_t retry_ms) {
+    int err = buf_adds(b, "event: bye\n");
+    if (err == 0 && is_one_of(word, "stop", "denied")) err = buf_adds(b, "id: stop\n");
+    else if (err == 0 && s->opened)
+        err = buf_addf(b, "id: %s-%llu\n", s->fan->epoch, (unsigned long long)at);
+    if (err == 0)
+        err = buf_addf(b, "retry: %u\ndata: {\"reason\":\"%s\",\"retry\":%u}\n\n",
+                       retry_ms, word, retry_ms);
+    return err;
 }
 
 void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms) {
     if (s->ending) return;
-    bool stop = strcmp(reason, "stop") == 0;
-    bool clean = stop || strcmp(reason, "denied") == 0;
-    enum stream_end end = clean ? STREAM_STOPS : STREAM_DROPS;
-    uint64_t at = end_of(s, reason);
+    const char *word = reason ? bye_word(reason) : "end";
+    /* A stream that lost something it was not told about ends at its cursor, before any
+     * later event: when it comes back it is told. */
+    bool at_once = s->cursor > s->fan->head || is_one_of(word, "slow", "overload");
+    uint64_t at = at_once ? s->cursor : s->fan->head;
+    enum stream_end end = is_one_of(word, "stop", "denied") ? STREAM_STOPS : STREAM_DROPS;
     struct buf b = {0};
-    int err = stop ? buf_adds(&b, "event: bye\nid: stop\n")
-                   : buf_addf(&b, "event: bye\nid: %s-%llu\n", s->fan->epoch,
-                              (unsigned long long)at);
-    if (err == 0)
-        err = buf_addf(&b, "retry: %u\ndata: {\"reason\":\"%s\",\"retry\":%u}\n\n",
-                       retry_ms, reason, retry_ms);
+    int err = reason ? write_bye(&b, s, word, at, retry_ms) : 0;
     if (err == 0) err = queue_note(s, buf_slice(&b), at, 0, end);
     buf_free(&b);
     if (err < 0) { /* the shortest good-bye: the socket just ends */
@@ -163,6 +184,7 @@ void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms) {
         add_note(s, note);
     }
     s->ending = true;
+    s->reason = word;
     s->fan->byes++;
     fan_wake(s->fan, s);
 }
@@ -190,15 +212,19 @@ bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
            now_ms - s->written_ms >= (s->filtered ? SYNC_FILTERED_MS : SYNC_QUIET_MS);
 }
 
-static int queue_sync(struct stream *s) {
+static struct note *sync_new(const struct stream *s) {
     char text[96];
+    uint64_t head = s->fan->head;
     int n = snprintf(text, sizeof text, "event: sync\nid: %s-%llu\ndata: {}\n\n",
-                     s->fan->epoch, (unsigned long long)s->fan->head);
-    return stream_note(s, slice_of(text, (size_t)n), s->fan->head, STREAM_GOES_ON);
+                     s->fan->epoch, (unsigned long long)head);
+    return note_new(slice_of(text, (size_t)n), head, head, STREAM_GOES_ON);
 }
 
 void stream_sync(struct stream *s) {
-    if (queue_sync(s) == 0) fan_wake(s->fan, s);
+    struct note *note = sync_new(s);
+    if (!note) return; /* the next heartbeat tries again */
+    add_note(s, note);
+    fan_wake(s->fan, s);
 }
 
 /* ---- Where a subscription starts ---------------------------------------------------- */
@@ -212,8 +238,10 @@ static uint64_t before_history(const struct fan *fan, const struct chan *c,
 
 /* The newest per key first, then live. */
 static void start_snapshot(struct sub *sub) {
-    sub->from = 0;
-    sub->snapshot = true;
+    const struct latest *l = sub->chan->latest;
+    uint32_t i = latest_after(l, 0);
+    sub->snapshot = i < l->n;
+    sub->from = sub->snapshot ? l->slots[i].seq - 1 : sub->stream->fan->head;
 }
 
 static void start_newcomer(struct sub *sub, int32_t rewind) {
@@ -239,12 +267,20 @@ static const char *judge(const struct fan *fan, const struct chan *c,
     return id->seq < fan_floor(fan, c) ? "trimmed" : NULL;
 }
 
+/* A log without history is never told. Its client may have seen more than this thread. */
+static void start_lossy(struct sub *sub, const struct eventid *id) {
+    if (sub->chan->kind != CHANNEL_LOG || id->kind == EVENTID_NONE) return;
+    if (!judge(sub->stream->fan, sub->chan, id) && id->seq > sub->from)
+        sub->from = id->seq;
+}
+
 /* Decide where it starts. Returns the reason of a reset, or NULL. */
 static const char *start(struct sub *sub, int32_t rewind, const struct eventid *id) {
     const struct chan *c = sub->chan;
     if (rewind == REWIND_DEFAULT) rewind = c->policy.rewind;
     if (c->kind == CHANNEL_STATE || c->policy.history == 0 || id->kind == EVENTID_NONE) {
         start_newcomer(sub, rewind);
+        if (c->policy.history == 0) start_lossy(sub, id);
         return NULL;
     }
     const char *reason = judge(sub->stream->fan, c, id);
@@ -342,9 +378,8 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     if (err == 0) err = came_from(&from, &o->last_id);
     for (uint32_t i = 0; i < n && err == 0; i++)
         if (reasons[i])
-            err =
-                write_reset(&text, s, subs[i]->chan->node.key, reasons[i],
-                            buf_slice(&from), oldest_left(subs[i]->chan, subs[i]->from));
+            err = write_reset(&text, s, subs[i]->chan->node.key, reasons[i],
+                              buf_slice(&from), oldest_left(subs[i]->chan));
     if (err == 0) err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
     buf_free(&text);
     buf_free(&from);
@@ -352,6 +387,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
         while (s->subs) sub_free(s, &s->subs);
         return err;
     }
+    s->opened = true;
     s->fan->resets += resets;
     fan_wake(s->fan, s);
     return 0;
@@ -367,36 +403,63 @@ static int add_without_id(struct buf *b, const struct frame *f) {
     return err < 0 ? err : buf_add(b, f->body.p, f->body.n);
 }
 
-/* Queue what the buffer holds, as notes of a fair size. */
-static int queue_part(struct stream *s, struct buf *b, bool last) {
-    if (b->n == 0 || (!last && b->n < GATHER_BYTES_MAX / 2)) return 0;
-    int err = stream_note(s, buf_slice(b), 0, STREAM_GOES_ON);
-    b->n = 0;
+/* Notes that are queued together or not at all. */
+struct batch {
+    struct buf text;
+    struct note *first, **end;
+};
+
+static int batch_add(struct batch *b, struct note *note) {
+    if (!note) return E_NOMEM;
+    *b->end = note;
+    b->end = &note->next;
+    return 0;
+}
+
+/* What the text holds becomes a note, when it is of a fair size or the last. */
+static int batch_cut(struct batch *b, const struct stream *s, bool last) {
+    if (b->text.n == 0 || (!last && b->text.n < GATHER_BYTES_MAX / 2)) return 0;
+    int err =
+        batch_add(b, note_new(buf_slice(&b->text), s->fan->head, 0, STREAM_GOES_ON));
+    b->text.n = 0;
     return err;
+}
+
+static int batch_event(struct batch *b, const struct sub *sub, const struct frame *f) {
+    if (!filter_wants(sub->filter, f)) return 0;
+    int err = add_without_id(&b->text, f);
+    return err < 0 ? err : batch_cut(b, sub->stream, false);
 }
 
 /* History that was asked for on an open stream: its numbers lie behind the cursor, so
  * it comes without ids. */
-static int queue_history(struct stream *s, const struct sub *sub) {
+static int batch_history(struct batch *b, const struct sub *sub) {
     const struct chan *c = sub->chan;
-    struct buf b = {0};
     int err = 0;
     if (sub->snapshot) {
         uint32_t i = latest_after(c->latest, 0);
-        for (; i < c->latest->n && err == 0; i = latest_next(c->latest, i)) {
-            if (!filter_wants(sub->filter, latest_at(c->latest, i))) continue;
-            err = add_without_id(&b, latest_at(c->latest, i));
-            if (err == 0) err = queue_part(s, &b, false);
-        }
+        for (; i < c->latest->n && err == 0; i = latest_next(c->latest, i))
+            err = batch_event(b, sub, latest_at(c->latest, i));
     } else {
-        for (uint64_t i = chan_after(c, sub->from); i < c->head && err == 0; i++) {
-            if (!filter_wants(sub->filter, chan_at(c, i))) continue;
-            err = add_without_id(&b, chan_at(c, i));
-            if (err == 0) err = queue_part(s, &b, false);
-        }
+        for (uint64_t i = chan_after(c, sub->from); i < c->head && err == 0; i++)
+            err = batch_event(b, sub, chan_at(c, i));
     }
-    if (err == 0) err = queue_part(s, &b, true);
-    buf_free(&b);
+    return err < 0 ? err : batch_cut(b, sub->stream, true);
+}
+
+/* The history that was asked for, and a sync that confirms the subscription. */
+static int queue_start(struct stream *s, const struct sub *sub) {
+    struct batch b = {0};
+    b.end = &b.first;
+    int err = batch_history(&b, sub);
+    if (err == 0) err = batch_add(&b, sync_new(s));
+    buf_free(&b.text);
+    while (b.first) {
+        struct note *note = b.first;
+        b.first = note->next;
+        if (err == 0) add_note(s, note);
+        else mem_free(note);
+    }
     return err;
 }
 
@@ -411,10 +474,9 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
         spec->rewind == REWIND_DEFAULT ? sub->chan->policy.rewind : spec->rewind;
     start_newcomer(sub, rewind);
     if (sub->chan->kind != CHANNEL_STATE) {
-        err = queue_history(s, sub);
+        err = queue_start(s, sub);
         sub->snapshot = false;
         sub->from = s->fan->head;
-        if (err == 0) err = queue_sync(s);
     }
     if (err < 0) {
         sub_free(s, &s->subs); /* the newest is the first */
@@ -441,8 +503,9 @@ int stream_set_filter(struct stream *s, struct filter_list types,
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         filter_unref(sub->filter);
         sub->filter = filter_ref(filter);
-        if (sub->chan->kind == CHANNEL_STATE)
-            sub->from = 0; /* the newly wanted, at once */
+        if (sub->chan->kind != CHANNEL_STATE) continue;
+        if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was told */
+        sub->from = 0; /* the newly wanted, at once */
     }
     s->filtered = filter != NULL;
     filter_unref(filter);

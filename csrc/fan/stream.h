@@ -45,10 +45,12 @@ struct stream {
     uint64_t written; /* the newest id on the wire */
     int64_t written_ms;
     struct note *notes, **notes_end;
-    bool behind;   /* not walked with its channels; has a place of its own */
-    bool blocked;  /* waits until its socket takes bytes again */
-    bool ending;   /* a last note is queued: nothing may follow */
-    bool filtered; /* has a filter: its id is refreshed more often */
+    bool behind;        /* not walked with its channels; has a place of its own */
+    bool blocked;       /* waits until its socket takes bytes again */
+    bool opened;        /* hello is queued or out: it has a cursor of ours */
+    bool ending;        /* a last note is queued: nothing may follow */
+    bool filtered;      /* has a filter: its id is refreshed more often */
+    const char *reason; /* of its bye; static, NULL before */
 };
 
 /* How a stream begins; borrowed. */
@@ -83,8 +85,9 @@ int stream_set_filter(struct stream *s, struct filter_list types,
  * E_CLOSED. */
 int stream_send(struct stream *s, struct slice event, struct slice data);
 
-/* Queue bye, after all that was released so far; then the stream ends. 'reason' is one
- * word. Once only: later calls do nothing. */
+/* Queue bye, after all that was released so far; then the stream ends. 'reason' is drain,
+ * overload, slow, error, denied, expired, revoked, age, stop or moved; another word is
+ * told as "error", and NULL ends the stream without a bye. Once only. */
 void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms);
 
 /* Queue bare bytes before everything else that is queued later (an early preamble). */

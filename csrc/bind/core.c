@@ -1,0 +1,235 @@
+/* sluice.core: the functions that belong to no server. See lua/sluice/meta.lua for the
+ * whole list as an editor sees it. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/pattern.h"
+#include "base/rand.h"
+#include "base/status.h"
+#include "base/version.h"
+#include "bind/l_aux.h"
+#include "bind/server.h"
+#include "fan/frame.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <unistd.h>
+
+/* ---- Time and chance ---------------------------------------------------------------- */
+
+/* core.now() -> monotonic seconds; core.time() -> seconds since 1970 */
+static int l_now(lua_State *L) {
+    lua_pushnumber(L, clock_seconds());
+    return 1;
+}
+
+static int l_time(lua_State *L) {
+    lua_pushnumber(L, clock_wall());
+    return 1;
+}
+
+/* core.id() -> 22 characters nobody can guess */
+static int l_id(lua_State *L) {
+    char id[23];
+    rand_base64url(id, 22);
+    lua_pushstring(L, id);
+    return 1;
+}
+
+/* core.random() -> a number in [0, 1) */
+static int l_random(lua_State *L) {
+    uint64_t bits;
+    rand_bytes(&bits, sizeof bits);
+    lua_pushnumber(L, (double)(bits >> 11) / 9007199254740992.0);
+    return 1;
+}
+
+/* ---- Names -------------------------------------------------------------------------- */
+
+/* core.match(pattern, name) -> captures | nil */
+static int l_match(lua_State *L) {
+    struct capture captures[PATTERN_CAPTURES_MAX];
+    int n = pattern_match(lx_checkslice(L, 1), lx_checkslice(L, 2), captures);
+    if (n < 0) return 0;
+    lua_createtable(L, 0, n);
+    for (int i = 0; i < n; i++) {
+        lx_pushslice(L, captures[i].name);
+        lx_pushslice(L, captures[i].value);
+        lua_rawset(L, -3);
+    }
+    return 1;
+}
+
+/* The first argument, or nil, message, code. */
+static int checked(lua_State *L, const char *trouble, int code) {
+    if (trouble) return lx_fail_text(L, code, trouble);
+    lua_settop(L, 1);
+    return 1;
+}
+
+/* core.check_pattern(pattern) -> pattern | nil, message, code; and so on */
+static int l_check_pattern(lua_State *L) {
+    return checked(L, pattern_check(lx_checkslice(L, 1)), E_INVAL);
+}
+
+static int l_check_channel(lua_State *L) {
+    return checked(L, pattern_check_channel(lx_checkslice(L, 1)), E_CHANNEL);
+}
+
+static int l_check_event(lua_State *L) {
+    return checked(L, frame_check_name(lx_checkslice(L, 1)), E_BADFIELD);
+}
+
+/* core.encode_utf8(text) -> text with NUL and invalid UTF-8 replaced by U+FFFD */
+static int l_encode_utf8(lua_State *L) {
+    struct buf b = {0};
+    if (frame_repair(lx_checkslice(L, 1), &b) < 0) {
+        buf_free(&b);
+        return luaL_error(L, "out of memory");
+    }
+    lx_pushslice(L, buf_slice(&b));
+    buf_free(&b);
+    return 1;
+}
+
+/* ---- Log ---------------------------------------------------------------------------- */
+
+#define FIELDS_MAX 16
+
+/* The fields of the table at index 3. Texts are borrowed from it. */
+static size_t read_fields(lua_State *L, struct log_field *fields) {
+    size_t n = 0;
+    if (!lua_istable(L, 3)) return 0;
+    lua_pushnil(L);
+    while (n < FIELDS_MAX && lua_next(L, 3)) {
+        if (lua_type(L, -2) != LUA_TSTRING) {
+            lua_pop(L, 1);
+            continue;
+        }
+        struct log_field *f = &fields[n++];
+        *f = (struct log_field){.name = lua_tostring(L, -2)};
+        if (lua_type(L, -1) == LUA_TNUMBER) f->number = lua_tonumber(L, -1);
+        else if (lua_type(L, -1) == LUA_TSTRING)
+            f->text = lua_tolstring(L, -1, &f->text_n);
+        else f->text = lua_toboolean(L, -1) ? "true" : lua_isnil(L, -1) ? "nil" : "false";
+        lua_pop(L, 1);
+    }
+    return n;
+}
+
+/* core.log(level, message[, fields]) */
+static int l_log(lua_State *L) {
+    int level = log_level_of(luaL_checkstring(L, 1));
+    luaL_argcheck(L, level >= 0, 1, "debug, info, warn or error");
+    const char *message = luaL_checkstring(L, 2);
+    struct log_field fields[FIELDS_MAX];
+    size_t n = read_fields(L, fields);
+    log_write((enum log_level)level, message, fields, n);
+    return 0;
+}
+
+/* core.log_setup([level[, format]]): info, and text on a terminal, else json */
+static int l_log_setup(lua_State *L) {
+    int level = log_level_of(luaL_optstring(L, 1, "info"));
+    luaL_argcheck(L, level >= 0, 1, "debug, info, warn, error or off");
+    const char *format = luaL_optstring(L, 2, isatty(STDERR_FILENO) ? "text" : "json");
+    bool json = strcmp(format, "json") == 0;
+    luaL_argcheck(L, json || strcmp(format, "text") == 0, 2, "text or json");
+    log_configure((enum log_level)level, json);
+    return 0;
+}
+
+/* ---- Files -------------------------------------------------------------------------- */
+
+#define FILES_MAX 10000
+#define FOLDER_DEPTH_MAX 16
+
+/* Append the regular files below 'path' to the list on top of the stack. Links are not
+ * followed. False when a limit is hit. Nothing raises here: the names are pushed as
+ * strings only after their folder is closed. */
+static bool list_folder(lua_State *L, const char *path, const char *prefix, int depth) {
+    DIR *dir = depth < FOLDER_DEPTH_MAX ? opendir(path) : NULL;
+    if (!dir) return false;
+    bool good = true;
+    for (struct dirent *entry; good && (entry = readdir(dir));) {
+        char full[4096], name[4096];
+        struct stat st;
+        if (entry->d_name[0] == '.') continue;
+        int n = snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
+        int m = snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "/" : "",
+                         entry->d_name);
+        if (n >= (int)sizeof full || m >= (int)sizeof name || lstat(full, &st) < 0)
+            continue;
+        if (S_ISDIR(st.st_mode)) {
+            good = list_folder(L, full, name, depth + 1);
+        } else if (S_ISREG(st.st_mode)) {
+            lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
+            good = count < FILES_MAX;
+            lua_pushstring(L, name);
+            lua_rawseti(L, -2, count + 1);
+        }
+    }
+    closedir(dir);
+    return good;
+}
+
+/* core.list_files(folder) -> names of the regular files below it | nil, message, code */
+static int l_list_files(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    struct stat st;
+    if (stat(path, &st) < 0) return lx_fail(L, -errno);
+    if (!S_ISDIR(st.st_mode)) return lx_fail(L, -ENOTDIR);
+    luaL_checkstack(L, 8, "folders");
+    lua_newtable(L);
+    if (!list_folder(L, path, "", 0))
+        return lx_fail_text(L, E_FULL, "a folder may hold 10,000 files, 16 levels deep");
+    return 1;
+}
+
+/* core.statfs(path) -> total bytes, free bytes | nil, message, code */
+static int l_statfs(lua_State *L) {
+    struct statvfs st;
+    if (statvfs(luaL_checkstring(L, 1), &st) < 0) return lx_fail(L, -errno);
+    lua_pushnumber(L, (double)st.f_blocks * (double)st.f_frsize);
+    lua_pushnumber(L, (double)st.f_bavail * (double)st.f_frsize);
+    return 2;
+}
+
+/* core.alive() -> what is allocated now, for specs: all of it ends at what it was */
+static int l_alive(lua_State *L) {
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, mem_live());
+    lua_setfield(L, -2, "memory");
+    lua_pushinteger(L, frame_live());
+    lua_setfield(L, -2, "frames");
+    lua_pushinteger(L, block_live());
+    lua_setfield(L, -2, "blocks");
+    return 1;
+}
+
+LX_EXPORT int luaopen_sluice_core(lua_State *L) {
+    static const luaL_Reg functions[] = {{"now", l_now},
+                                         {"time", l_time},
+                                         {"id", l_id},
+                                         {"random", l_random},
+                                         {"match", l_match},
+                                         {"check_pattern", l_check_pattern},
+                                         {"check_channel", l_check_channel},
+                                         {"check_event", l_check_event},
+                                         {"encode_utf8", l_encode_utf8},
+                                         {"log", l_log},
+                                         {"log_setup", l_log_setup},
+                                         {"list_files", l_list_files},
+                                         {"statfs", l_statfs},
+                                         {"alive", l_alive},
+                                         {"server", lx_server_new},
+                                         {NULL, NULL}};
+    lx_server_type(L);
+    luaL_newlib(L, functions);
+    lua_pushstring(L, SLUICE_VERSION);
+    lua_setfield(L, -2, "version");
+    return 1;
+}

@@ -1,0 +1,398 @@
+/* The server object: made, configured, run; its channels. */
+#include "bind/server.h"
+
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/status.h"
+
+#define TYPE "sluice.server"
+
+struct lx_server *lx_checkserver(lua_State *L) {
+    struct lx_server *s = luaL_checkudata(L, 1, TYPE);
+    luaL_argcheck(L, s->server, 1, "the server is closed");
+    return s;
+}
+
+/* ---- Life --------------------------------------------------------------------------- */
+
+static int64_t field_ms(lua_State *L, int index, const char *name, double absent) {
+    double seconds = lx_field_number(L, index, name, absent);
+    if (!(seconds >= -1 && seconds <= 1e9)) luaL_error(L, "'%s' is out of range", name);
+    return (int64_t)(seconds * 1000);
+}
+
+/* Everything that may raise comes first; the copies are made when nothing can. */
+static void read_options(lua_State *L, struct serve_options *o) {
+    o->port = (uint16_t)lx_field_number(L, 1, "port", 0);
+    o->io_threads = (unsigned)lx_field_number(L, 1, "io_threads", 0);
+    o->heartbeat_ms = field_ms(L, 1, "heartbeat", 0);
+    o->drain_ms = field_ms(L, 1, "drain", -1);
+    o->head_timeout_ms = field_ms(L, 1, "head_timeout", 0);
+    o->idle_timeout_ms = field_ms(L, 1, "idle_timeout", 0);
+    o->body_timeout_ms = field_ms(L, 1, "body_timeout", 0);
+    o->request_timeout_ms = field_ms(L, 1, "request_timeout", 0);
+    o->stall_timeout_ms = field_ms(L, 1, "stall_timeout", 0);
+    o->max_body = (uint64_t)lx_field_number(L, 1, "max_body", 0);
+    o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
+    o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
+    o->signals = lx_field_bool(L, 1, "signals", false);
+}
+
+static struct slice copy_slice(struct slice s) {
+    return slice_of(mem_strndup(s.p, s.n), s.n);
+}
+
+static void copy_hosts(struct serve_options *o, struct filter_list hosts) {
+    o->hosts = mem_new((hosts.n + 1) * sizeof *o->hosts);
+    o->n_hosts = hosts.n;
+    for (uint32_t i = 0; i < hosts.n; i++) o->hosts[i] = copy_slice(hosts.items[i]);
+}
+
+/* core.server(options) -> server | nil, message, code */
+int lx_server_new(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct lx_server *s = lua_newuserdatauv(L, sizeof *s, 0);
+    *s = (struct lx_server){.on_event = LUA_NOREF};
+    luaL_setmetatable(L, TYPE);
+    struct serve_options options = {0};
+    read_options(L, &options);
+    struct slice host = lx_field_slice(L, 1, "host");
+    lua_getfield(L, 1, "allow_hosts");
+    struct filter_list hosts = lx_checklist(L, -1, "allow_hosts");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    s->L = lua_tothread(L, -1); /* never L itself: it may be a coroutine that dies */
+    if (host.n > 0) options.host = mem_strndup(host.p, host.n);
+    copy_hosts(&options, hosts);
+    int err = server_new(&s->server, &options, &lx_server_events, s);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushvalue(L, 2);
+    return 1;
+}
+
+/* server:close(): also __gc and __close. Streams are cut, threads joined. */
+static int l_close(lua_State *L) {
+    struct lx_server *s = luaL_checkudata(L, 1, TYPE);
+    struct server *server = s->server;
+    s->server = NULL;
+    luaL_unref(L, LUA_REGISTRYINDEX, s->on_event);
+    s->on_event = LUA_NOREF;
+    server_free(server);
+    return 0;
+}
+
+/* server:on(fn): the one function that is called with what happens */
+static int l_on(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    luaL_unref(L, LUA_REGISTRYINDEX, s->on_event);
+    lua_settop(L, 2);
+    s->on_event = luaL_ref(L, LUA_REGISTRYINDEX);
+    return 0;
+}
+
+/* server:configure{ routes =, policies =, cors = } -> true */
+static int l_configure(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct routes *routes = lx_checkroutes(L, 2); /* in a box that frees it */
+    if (lua_getfield(L, 2, "policies") == LUA_TNIL) lua_newtable(L);
+    struct policy_set *policies = lx_checkpolicies(L, -1);
+    server_configure(s->server, routes, policies); /* nothing raises from here on */
+    policy_set_unref(policies);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* server:start() -> port | nil, message, code */
+static int l_start(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    luaL_argcheck(L, !s->server->started, 1, "the server runs already");
+    int err = server_start(s->server);
+    if (err == E_ADDRESS)
+        return lx_fail_text(L, err, "the host is an IP address or localhost");
+    if (err < 0) return lx_fail(L, err);
+    lua_pushinteger(L, s->server->port);
+    return 1;
+}
+
+/* server:run() -> true, when all streams have ended after server:stop() */
+static int l_run(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    luaL_argcheck(L, s->server->started, 1, "start the server first");
+    luaL_argcheck(L, !s->server->running, 1, "the server runs already");
+    lua_State *before = s->L;
+    s->L = L;
+    server_run(s->server);
+    s->L = before;
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int l_stop(lua_State *L) {
+    server_stop(lx_checkserver(L)->server);
+    return 0;
+}
+
+/* server:wake([at]): the "timer" callback comes at that time of core.now(), once */
+static int l_wake(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    server_wake_at(s->server, luaL_optnumber(L, 2, -1));
+    return 0;
+}
+
+/* ---- Channels ----------------------------------------------------------------------- */
+
+static void push_id(lua_State *L, const struct lx_server *s, uint64_t seq) {
+    lua_pushfstring(L, "%s-%I", s->server->seq.epoch, (lua_Integer)seq);
+}
+
+static int publish_failed(lua_State *L, int err, const struct event *event) {
+    if (err == E_BADFIELD) return lx_fail_text(L, err, frame_check_name(event->name));
+    if (err == E_CHANNEL)
+        return lx_fail_text(L, err, pattern_check_channel(event->channel));
+    if (err == E_TOOBIG)
+        return lx_fail_text(L, err, "an event may have 65,000 bytes, its key 256");
+    return lx_fail(L, err);
+}
+
+/* server:publish(channel, event, text[, key[, remove[, ttl]]])
+ *   -> id | true (a state), subscribers | nil, message, code */
+static int l_publish(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct event event = {.channel = lx_checkslice(L, 2),
+                          .name = lx_optslice(L, 3),
+                          .data = lx_checkslice(L, 4),
+                          .key = lx_optslice(L, 5),
+                          .remove = lua_toboolean(L, 6)};
+    if (!lua_isnoneornil(L, 7))
+        return lx_fail_text(L, E_INVAL,
+                            "a ttl for one event comes in a later version: give its "
+                            "channel a ttl");
+    struct published done;
+    int err = server_publish(s->server, &event, &done);
+    if (err < 0) return publish_failed(L, err, &event);
+    if (done.has_id) push_id(L, s, done.seq);
+    else lua_pushboolean(L, true);
+    lua_pushinteger(L, done.subscribers);
+    return 2;
+}
+
+static const char *kind_name(enum channel_kind kind) {
+    static const char *const names[] = {"log", "state", "keyed"};
+    return names[kind];
+}
+
+static void set_number(lua_State *L, const char *name, double value) {
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, name);
+}
+
+static void set_integer(lua_State *L, const char *name, uint64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies } */
+static int l_policy(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct policy p = policy_of(s->server->fan.policies, lx_checkslice(L, 2));
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, kind_name(policy_kind(&p)));
+    lua_setfield(L, -2, "kind");
+    set_integer(L, "history", p.history);
+    set_integer(L, "max_keys", p.max_keys);
+    set_number(L, "ttl", (double)p.ttl_ms / 1000);
+    if (p.key.n > 0) lx_pushslice(L, p.key);
+    else lua_pushnil(L);
+    lua_setfield(L, -2, "key");
+    lua_pushboolean(L, p.reads);
+    lua_setfield(L, -2, "denies");
+    return 1;
+}
+
+static bool push_payload(lua_State *L, const struct frame *f) {
+    struct buf b = {0};
+    bool good = frame_payload(f, &b) == 0;
+    if (good) lx_pushslice(L, buf_slice(&b));
+    buf_free(&b);
+    return good;
+}
+
+/* server:latest(channel[, key[, event]]) -> text, id | nothing */
+static int l_latest(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct chan *c = fan_find(&s->server->fan, lx_checkslice(L, 2));
+    struct slice key = lx_optslice(L, 3), name = lx_optslice(L, 4);
+    struct frame *f = c ? chan_latest(c, key, name) : NULL;
+    if (!f || !push_payload(L, f)) return 0;
+    if (!f->has_id) return 1;
+    push_id(L, s, f->seq);
+    return 2;
+}
+
+/* Append { id, event, data, key } to the list on top of the stack. */
+static void add_row(lua_State *L, const struct lx_server *s, const struct frame *f) {
+    lua_createtable(L, 0, 4);
+    if (f->has_id) {
+        push_id(L, s, f->seq);
+        lua_setfield(L, -2, "id");
+    }
+    lx_pushslice(L, f->name);
+    lua_setfield(L, -2, "event");
+    if (push_payload(L, f)) lua_setfield(L, -2, "data");
+    if (f->key.n > 0) {
+        lx_pushslice(L, f->key);
+        lua_setfield(L, -2, "key");
+    }
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* Where the last 'limit' events above 'after' with that name begin. Two walks, so that no
+ * list of all is made. */
+struct selection {
+    const struct chan *c;
+    struct slice name;
+    uint64_t after, skip;
+};
+
+static bool is_selected(const struct selection *sel, const struct frame *f) {
+    bool named = sel->name.n == 0 || slice_eq(f->name, sel->name);
+    return named && f->seq > sel->after && !(f->remove && sel->c->kind == CHANNEL_STATE);
+}
+
+/* Visit the selection; with 's' NULL only count it. */
+static uint64_t each_selected(const struct selection *sel, lua_State *L,
+                              const struct lx_server *s) {
+    const struct chan *c = sel->c;
+    uint64_t n = 0;
+    if (c->kind == CHANNEL_STATE) {
+        for (uint32_t i = latest_after(c->latest, 0); i < c->latest->n;
+             i = latest_next(c->latest, i))
+            if (is_selected(sel, latest_at(c->latest, i)) && n++ >= sel->skip && s)
+                add_row(L, s, latest_at(c->latest, i));
+        return n;
+    }
+    for (uint64_t i = c->history; i < c->head; i++)
+        if (is_selected(sel, chan_at(c, i)) && n++ >= sel->skip && s)
+            add_row(L, s, chan_at(c, i));
+    return n;
+}
+
+/* server:history(channel, limit[, after[, event]]) -> { {id, event, data, key}, … } */
+static int l_history(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct selection sel = {.c = fan_find(&s->server->fan, lx_checkslice(L, 2)),
+                            .name = lx_optslice(L, 5)};
+    lua_Integer limit = luaL_optinteger(L, 3, 100);
+    luaL_argcheck(L, limit >= 0, 3, "0 or more");
+    struct eventid after = eventid_parse(lx_optslice(L, 4));
+    luaL_argcheck(L, after.kind == EVENTID_NONE || after.kind == EVENTID_GOOD, 4,
+                  "an event id");
+    if (strcmp(after.epoch, s->server->seq.epoch) == 0) sel.after = after.seq;
+    lua_newtable(L);
+    if (!sel.c) return 1;
+    uint64_t n = each_selected(&sel, L, NULL);
+    if (n > (uint64_t)limit) sel.skip = n - (uint64_t)limit;
+    each_selected(&sel, L, s);
+    return 1;
+}
+
+/* server:channels([pattern]) -> names of the channels that hold or held events */
+static int l_channels(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct slice pattern = lx_optslice(L, 2);
+    struct capture captures[PATTERN_CAPTURES_MAX];
+    lua_Integer n = 0;
+    lua_newtable(L);
+    for (struct map_node *node = map_next(&s->server->fan.channels, NULL); node;
+         node = map_next(&s->server->fan.channels, node)) {
+        if (pattern.n > 0 && pattern_match(pattern, node->key, captures) < 0) continue;
+        lx_pushslice(L, node->key);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+static int l_subscribers(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    lua_pushinteger(L, server_subscribers(s->server, lx_checkslice(L, 2)));
+    return 1;
+}
+
+static int channel_stats(lua_State *L, struct lx_server *s, struct slice name) {
+    struct chan *c = fan_find(&s->server->fan, name);
+    lua_createtable(L, 0, 6);
+    set_integer(L, "subscribers", server_subscribers(s->server, name));
+    set_integer(L, "events", c ? chan_events(c) : 0);
+    set_integer(L, "published", c ? c->events : 0);
+    set_integer(L, "bytes", c ? c->ring_bytes : 0);
+    if (c && c->known && c->kind != CHANNEL_STATE) {
+        push_id(L, s, c->last);
+        lua_setfield(L, -2, "last");
+    }
+    lua_pushstring(L, kind_name(c ? c->kind : CHANNEL_LOG));
+    lua_setfield(L, -2, "kind");
+    return 1;
+}
+
+/* Sums one counter of all workers. */
+#define SUM(s, field)                                                    \
+    do {                                                                 \
+        uint64_t sum = 0;                                                \
+        for (unsigned i = 0; i < (s)->n_workers; i++)                    \
+            sum += atomic_load_explicit(&(s)->workers[i].counters.field, \
+                                        memory_order_relaxed);           \
+        set_integer(L, #field, sum);                                     \
+    } while (0)
+
+/* server:stats([channel]) -> counters of the server or of one channel */
+static int l_stats(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));
+    lua_createtable(L, 0, 16);
+    SUM(s->server, requests);
+    SUM(s->server, accepted);
+    SUM(s->server, connections);
+    SUM(s->server, streams);
+    SUM(s->server, delivered);
+    SUM(s->server, delivered_bytes);
+    SUM(s->server, resets);
+    SUM(s->server, slow);
+    set_integer(L, "events", s->server->published);
+    set_integer(L, "clients", s->server->clients.n);
+    set_integer(L, "active_users", server_active_users(s->server));
+    set_integer(L, "channels", s->server->fan.channels.n);
+    set_number(L, "loop_lag_ms", s->server->loop_lag_ms);
+    lua_pushstring(L, s->server->seq.epoch);
+    lua_setfield(L, -2, "epoch");
+    return 1;
+}
+
+void lx_server_type(lua_State *L) {
+    static const luaL_Reg methods[] = {{"on", l_on},
+                                       {"configure", l_configure},
+                                       {"start", l_start},
+                                       {"run", l_run},
+                                       {"stop", l_stop},
+                                       {"wake", l_wake},
+                                       {"publish", l_publish},
+                                       {"policy", l_policy},
+                                       {"latest", l_latest},
+                                       {"history", l_history},
+                                       {"channels", l_channels},
+                                       {"subscribers", l_subscribers},
+                                       {"stats", l_stats},
+                                       {"shut", l_close},
+                                       {"__gc", l_close},
+                                       {"__close", l_close},
+                                       {NULL, NULL}};
+    if (!luaL_newmetatable(L, TYPE)) { /* required again in the same state */
+        lua_pop(L, 1);
+        return;
+    }
+    luaL_setfuncs(L, methods, 0);
+    lx_server_add_clients(L);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    lua_pop(L, 1);
+}

@@ -1,0 +1,28 @@
+/* The Lua object "sluice.server", in three files: server.c (its life and its channels),
+ * server_clients.c (requests and clients), server_events.c (what it calls). */
+#ifndef SLUICE_BIND_SERVER_H
+#define SLUICE_BIND_SERVER_H
+
+#include "bind/l_aux.h"
+#include "serve/server.h"
+
+struct lx_server {
+    struct server *server; /* NULL: closed */
+    lua_State *L;          /* the thread that runs it, or the main one */
+    int on_event;          /* registry reference of the one callback */
+};
+
+struct lx_server *lx_checkserver(lua_State *L); /* argument 1, open */
+
+void lx_server_type(lua_State *L);
+int lx_server_new(lua_State *L);
+
+/* Methods of the other files, added to the type's table on top of the stack. */
+void lx_server_add_clients(lua_State *L);
+
+extern const struct server_events lx_server_events;
+
+/* A route snapshot from the table at 'index'. Pushes a box that owns it. */
+struct routes *lx_checkroutes(lua_State *L, int index);
+
+#endif

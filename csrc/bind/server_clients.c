@@ -1,0 +1,230 @@
+/* Requests and clients of the server object. */
+#include "base/clock.h"
+#include "base/status.h"
+#include "bind/server.h"
+#include "serve/registry.h"
+
+/* ---- Requests ----------------------------------------------------------------------- */
+
+static struct request *find_request(lua_State *L, const struct lx_server *s) {
+    return server_find_request(s->server, (uint64_t)luaL_checkinteger(L, 2));
+}
+
+/* The headers at 'index': { {name, value}, … } or { name = value }. Pushes scratch. */
+static struct http_fields check_headers(lua_State *L, int index) {
+    struct http_field *fields = lx_scratch(L, (HTTP_FIELDS_MAX + 1) * sizeof *fields);
+    size_t n = 0;
+    if (lua_isnoneornil(L, index)) return (struct http_fields){fields, 0};
+    luaL_checktype(L, index, LUA_TTABLE);
+    lua_pushnil(L);
+    while (lua_next(L, index)) {
+        luaL_checkstack(L, 6, "headers");
+        if (n == HTTP_FIELDS_MAX) luaL_error(L, "more than %d headers", HTTP_FIELDS_MAX);
+        int pair = lua_gettop(L);
+        if (lua_istable(L, pair)) {
+            lua_rawgeti(L, pair, 1);
+            lua_rawgeti(L, pair, 2);
+        } else {
+            lua_pushvalue(L, pair - 1);
+            lua_pushvalue(L, pair);
+        }
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+            luaL_error(L, "headers: names and values are strings");
+        fields[n].name = lx_checkslice(L, -2); /* the table keeps both alive */
+        fields[n++].value = lx_checkslice(L, -1);
+        lua_settop(L, pair - 1);
+    }
+    return (struct http_fields){fields, n};
+}
+
+/* CORS first, then what the app wrote. Returns 0 or a negative code. */
+static int write_answer(struct lx_server *s, struct request *r, int status,
+                        struct http_fields own, struct slice body) {
+    struct http_field all[HTTP_FIELDS_MAX + ORIGIN_FIELDS_MAX];
+    struct http_head head = {.n_fields = 0};
+    const struct origin_policy *policy =
+        routes_cors(r->routes, slice_of(r->path, r->path_n));
+    size_t n = 0;
+    if (policy) {
+        head.n_fields = r->n_fields;
+        memcpy(head.fields, r->fields, r->n_fields * sizeof *r->fields);
+        n = origin_fields(policy, &head, all);
+    }
+    for (size_t i = 0; i < own.n; i++) all[n++] = own.p[i];
+    struct http_to to = {.date = &s->server->date,
+                         .now = (int64_t)clock_wall(),
+                         .minor = r->minor,
+                         .keep_alive = r->keep_alive,
+                         .is_head = r->is_head};
+    return http_write_answer(&r->answer, &to, status, (struct http_fields){all, n}, body);
+}
+
+/* server:respond(req, status, headers, body) -> true | nil, message, code */
+static int l_respond(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    int status = (int)luaL_checkinteger(L, 3);
+    struct slice body = lx_optslice(L, 5);
+    struct request *r = find_request(L, s);
+    if (!r) return lx_fail(L, E_CLOSED);
+    struct http_fields fields = check_headers(L, 4);
+    int err = write_answer(s, r, status, fields, body);
+    if (err == E_BADFIELD)
+        return lx_fail_text(L, err,
+                            "a header holds a control character, or one that the server "
+                            "writes itself");
+    if (err < 0) return lx_fail(L, err);
+    r->status = status;
+    server_answer(s->server, r);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* server:accept(req, plan, { user = }) -> client id | nil, message, code */
+static int l_accept(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct request *r = find_request(L, s);
+    const char *user = NULL;
+    lua_settop(L, 4);
+    if (lua_istable(L, 4)) {
+        lua_getfield(L, 4, "user");
+        if (lua_isstring(L, -1)) user = lua_tostring(L, -1); /* the table keeps it */
+    }
+    struct lx_plan parsed = lx_checkplan(L, 3);
+    for (uint32_t i = 0; i < parsed.n; i++) {
+        const char *trouble = pattern_check_channel(parsed.specs[i].channel);
+        if (trouble) return lx_fail_text(L, E_CHANNEL, trouble);
+    }
+    if (!r) return lx_fail(L, E_CLOSED);
+    struct plan *plan = plan_new(parsed.specs, parsed.n, parsed.heartbeat);
+    if (!plan) return lx_fail(L, E_NOMEM);
+    struct client *c;
+    int err = server_accept(s->server, r, plan, user, &c);
+    plan_unref(plan);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushstring(L, c->id);
+    return 1;
+}
+
+/* ---- Clients ------------------------------------------------------------------------ */
+
+static struct client *find_client(lua_State *L, const struct lx_server *s) {
+    return server_find_client(s->server, lx_checkslice(L, 2));
+}
+
+static int done(lua_State *L, int err) {
+    if (err < 0) return lx_fail(L, err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static void push_topics(lua_State *L, const struct client *c) {
+    lua_createtable(L, (int)c->n_topics, 0);
+    for (uint32_t i = 0; i < c->n_topics; i++) {
+        lua_pushstring(L, c->topics[i]->name);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+/* server:client(id) -> { id, user, ip, path, route, channels } | nil */
+static int l_client(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct client *c = find_client(L, s);
+    if (!c) return 0;
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, c->id);
+    lua_setfield(L, -2, "id");
+    lua_pushstring(L, c->user);
+    lua_setfield(L, -2, "user");
+    lua_pushstring(L, c->ip);
+    lua_setfield(L, -2, "ip");
+    lua_pushstring(L, c->path);
+    lua_setfield(L, -2, "path");
+    lua_pushinteger(L, c->route_id);
+    lua_setfield(L, -2, "route");
+    push_topics(L, c);
+    lua_setfield(L, -2, "channels");
+    return 1;
+}
+
+/* server:clients([channel]) -> ids */
+static int l_clients(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct slice channel = lx_optslice(L, 2);
+    lua_Integer n = 0;
+    lua_newtable(L);
+    for (struct map_node *node = map_next(&s->server->clients, NULL); node;
+         node = map_next(&s->server->clients, node)) {
+        struct client *c = container_of(node, struct client, node);
+        if (channel.n > 0 && !registry_follows(c, channel)) continue;
+        lua_pushstring(L, c->id);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+/* server:subscribe(id, "name" | { name, keys =, types =, rewind = }) -> true | nil, … */
+static int l_subscribe(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct client *c = find_client(L, s);
+    lua_settop(L, 3);
+    struct sub_spec spec = lx_checkspec(L, 3);
+    return c ? done(L, server_subscribe(s->server, c, &spec)) : lx_fail(L, E_CLOSED);
+}
+
+/* server:unsubscribe(id, name[, "denied"]) -> whether it followed it */
+static int l_unsubscribe(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct client *c = find_client(L, s);
+    struct slice channel = lx_checkslice(L, 3);
+    lua_pushboolean(L,
+                    c && server_unsubscribe(s->server, c, channel, lua_toboolean(L, 4)));
+    return 1;
+}
+
+/* server:set(id, { keys =, types = }) -> true | nil, message, code */
+static int l_set(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct client *c = find_client(L, s);
+    lua_settop(L, 3);
+    luaL_checktype(L, 3, LUA_TTABLE);
+    lua_getfield(L, 3, "types");
+    struct filter_list types = lx_checklist(L, 4, "types");
+    lua_getfield(L, 3, "keys");
+    struct filter_list keys = lx_checklist(L, 6, "keys");
+    return c ? done(L, server_set_filter(c, types, keys)) : lx_fail(L, E_CLOSED);
+}
+
+/* server:send(id, event, text) -> true | nil, message, code (EFULL: wait for "writable") */
+static int l_send(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct client *c = find_client(L, s);
+    struct slice event = lx_checkslice(L, 3), data = lx_checkslice(L, 4);
+    if (!c) return lx_fail(L, E_CLOSED);
+    int err = server_send(c, event, data);
+    if (err == E_BADFIELD) return lx_fail_text(L, err, frame_check_name(event));
+    return done(L, err);
+}
+
+/* server:close(id[, reason]) -> whether there was one. Without a reason: no bye. */
+static int l_close_client(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct client *c = find_client(L, s);
+    const char *reason = luaL_optstring(L, 3, NULL);
+    if (c) server_close(c, reason);
+    lua_pushboolean(L, c != NULL);
+    return 1;
+}
+
+void lx_server_add_clients(lua_State *L) {
+    static const luaL_Reg methods[] = {{"respond", l_respond},
+                                       {"accept", l_accept},
+                                       {"client", l_client},
+                                       {"clients", l_clients},
+                                       {"subscribe", l_subscribe},
+                                       {"unsubscribe", l_unsubscribe},
+                                       {"set", l_set},
+                                       {"send", l_send},
+                                       {"close", l_close_client},
+                                       {NULL, NULL}};
+    luaL_setfuncs(L, methods, 0);
+}

@@ -1,0 +1,174 @@
+/* What happens, told to Lua: one call of one function, always under a message handler.
+ * An error in it is logged with its traceback and costs nothing else. */
+#include "base/log.h"
+#include "bind/server.h"
+
+#include <signal.h>
+
+static int with_traceback(lua_State *L) {
+    const char *message = luaL_tolstring(L, 1, NULL);
+    luaL_traceback(L, L, message, 1);
+    return 1;
+}
+
+/* Push the handler and the function; false when nobody listens. */
+static bool begin(struct lx_server *s, const char *kind) {
+    lua_State *L = s->L;
+    if (s->on_event == LUA_NOREF || !lua_checkstack(L, 16)) return false;
+    lua_pushcfunction(L, with_traceback);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->on_event);
+    lua_pushstring(L, kind);
+    return true;
+}
+
+/* Call with the kind and 'n' values above it. */
+static void call(struct lx_server *s, int n) {
+    lua_State *L = s->L;
+    int handler = lua_gettop(L) - n - 2;
+    if (lua_pcall(L, n + 1, 0, handler) != LUA_OK)
+        log_printf(LOG_ERROR, "error in the runtime: %s", lua_tostring(L, -1));
+    lua_settop(L, handler - 1);
+}
+
+/* ---- Requests ----------------------------------------------------------------------- */
+
+static void set_slice(lua_State *L, const char *name, struct slice value) {
+    lx_pushslice(L, value);
+    lua_setfield(L, -2, name);
+}
+
+/* { name = value }: names in lower case, repeated fields joined by ", ". */
+static void push_headers(lua_State *L, const struct request *r) {
+    lua_createtable(L, 0, (int)r->n_fields);
+    for (unsigned i = 0; i < r->n_fields; i++) {
+        luaL_Buffer b;
+        struct slice name = r->fields[i].name;
+        char *p = luaL_buffinitsize(L, &b, name.n);
+        for (size_t k = 0; k < name.n; k++) {
+            char c = name.p[k];
+            p[k] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+        }
+        luaL_pushresultsize(&b, name.n);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TSTRING) {
+            lua_pushliteral(L, ", ");
+            lx_pushslice(L, r->fields[i].value);
+            lua_concat(L, 3);
+        } else {
+            lua_pop(L, 1);
+            lx_pushslice(L, r->fields[i].value);
+        }
+        lua_rawset(L, -3);
+    }
+}
+
+static int push_request(lua_State *L) {
+    const struct request *r = lua_touserdata(L, 1);
+    lua_createtable(L, 0, 10);
+    set_slice(L, "method", r->method);
+    set_slice(L, "path", slice_of(r->path, r->path_n));
+    set_slice(L, "query", r->query);
+    set_slice(L, "body", buf_slice(&r->body));
+    set_slice(L, "host", r->host);
+    set_slice(L, "ip", slice_str(r->ip));
+    push_headers(L, r);
+    lua_setfield(L, -2, "headers");
+    lua_createtable(L, 0, r->n_params);
+    for (int i = 0; i < r->n_params; i++) {
+        lx_pushslice(L, r->params[i].name);
+        lx_pushslice(L, r->params[i].value);
+        lua_rawset(L, -3);
+    }
+    lua_setfield(L, -2, "params");
+    return 1;
+}
+
+static void on_request(void *context, struct request *r) {
+    struct lx_server *s = context;
+    lua_State *L = s->L;
+    bool stream = r->route->kind == ROUTE_STREAM;
+    if (!begin(s, stream ? "stream" : "request")) return;
+    int top = lua_gettop(L);
+    lua_pushinteger(L, (lua_Integer)r->id);
+    lua_pushinteger(L, r->route->id);
+    lua_pushcfunction(L, push_request); /* protected: it allocates */
+    lua_pushlightuserdata(L, r);
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        log_printf(LOG_ERROR, "a request could not be handed to Lua: %s",
+                   lua_tostring(L, -1));
+        lua_settop(L, top - 3);
+        return;
+    }
+    call(s, 3);
+}
+
+static void on_cancel(void *context, uint64_t id) {
+    struct lx_server *s = context;
+    if (!begin(s, "cancel")) return;
+    lua_pushinteger(s->L, (lua_Integer)id);
+    call(s, 1);
+}
+
+/* ---- Clients ------------------------------------------------------------------------ */
+
+static void push_channels(lua_State *L, const struct client *c) {
+    lua_createtable(L, (int)c->n_topics, 0);
+    for (uint32_t i = 0; i < c->n_topics; i++) {
+        lua_pushstring(L, c->topics[i]->name);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+}
+
+static void on_open(void *context, struct client *c) {
+    struct lx_server *s = context;
+    if (!begin(s, "open")) return;
+    lua_pushstring(s->L, c->id);
+    lua_pushstring(s->L, c->path);
+    push_channels(s->L, c);
+    lua_pushinteger(s->L, c->route_id);
+    call(s, 4);
+}
+
+static void on_close(void *context, struct client *c, const char *reason) {
+    struct lx_server *s = context;
+    if (!begin(s, "close")) return;
+    lua_pushstring(s->L, c->id);
+    lua_pushstring(s->L, reason);
+    push_channels(s->L, c);
+    lua_pushstring(s->L, c->path);
+    lua_pushstring(s->L, c->ip);
+    call(s, 5);
+}
+
+static void on_writable(void *context, struct client *c) {
+    struct lx_server *s = context;
+    if (!begin(s, "writable")) return;
+    lua_pushstring(s->L, c->id);
+    call(s, 1);
+}
+
+/* ---- The rest ----------------------------------------------------------------------- */
+
+static void on_timer(void *context) {
+    if (begin(context, "timer")) call(context, 0);
+}
+
+static void on_signal(void *context, int number) {
+    struct lx_server *s = context;
+    if (!begin(s, "signal")) return;
+    lua_pushstring(s->L, number == SIGHUP ? "HUP" : number == SIGINT ? "INT" : "TERM");
+    call(s, 1);
+}
+
+static void on_stopping(void *context) {
+    if (begin(context, "stopping")) call(context, 0);
+}
+
+const struct server_events lx_server_events = {.on_request = on_request,
+                                               .on_cancel = on_cancel,
+                                               .on_open = on_open,
+                                               .on_close = on_close,
+                                               .on_writable = on_writable,
+                                               .on_timer = on_timer,
+                                               .on_signal = on_signal,
+                                               .on_stopping = on_stopping};

@@ -1,0 +1,60 @@
+/* libev behind a mailbox; see loop.h. */
+#include "run/loop.h"
+
+#include "base/bounds.h"
+#include "base/clock.h"
+#include "base/status.h"
+
+static void wake(void *loop) {
+    struct loop *l = loop;
+    ev_async_send(l->ev, &l->wake);
+}
+
+/* A turn takes a bounded number of messages; what is left feeds the next turn. */
+static void on_wake(struct ev_loop *ev, struct ev_async *w, int events) {
+    (void)events;
+    struct loop *l = w->data;
+    if (mailbox_drain(&l->mailbox, MAILBOX_TURN_MAX) == MAILBOX_TURN_MAX)
+        ev_feed_event(ev, w, EV_ASYNC);
+}
+
+int loop_init(struct loop *loop, void *owner) {
+    *loop = (struct loop){0};
+    loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
+    if (!loop->ev) return E_NOMEM;
+    mailbox_init(&loop->mailbox, owner);
+    ev_async_init(&loop->wake, on_wake);
+    loop->wake.data = loop;
+    ev_async_start(loop->ev, &loop->wake);
+    mailbox_attach(&loop->mailbox, wake, loop);
+    loop_own(loop);
+    return 0;
+}
+
+void loop_deinit(struct loop *loop) {
+    if (!loop->ev) return;
+    mailbox_attach(&loop->mailbox, NULL, NULL);
+    mailbox_deinit(&loop->mailbox);
+    ev_async_stop(loop->ev, &loop->wake);
+    ev_loop_destroy(loop->ev);
+    loop->ev = NULL;
+}
+
+void loop_own(struct loop *loop) {
+    loop->thread = pthread_self();
+}
+
+void loop_run(struct loop *loop) {
+    ASSERT_OWNER(loop);
+    ev_run(loop->ev, 0);
+}
+
+void loop_break(struct loop *loop) {
+    ASSERT_OWNER(loop);
+    ev_break(loop->ev, EVBREAK_ALL);
+}
+
+int64_t loop_now_ms(struct loop *loop) {
+    (void)loop;
+    return clock_ms();
+}

@@ -1,0 +1,38 @@
+/* An event loop, its thread and its mailbox.
+ *
+ * A loop belongs to the thread that runs it. What needs that says ASSERT_OWNER. libev's
+ * default loop is never used (it would reap an application's children), and libev never
+ * touches the signal mask. */
+#ifndef SLUICE_RUN_LOOP_H
+#define SLUICE_RUN_LOOP_H
+
+#include "run/mailbox.h"
+
+#include <assert.h>
+#include <ev.h>
+#include <pthread.h>
+
+struct loop {
+    struct ev_loop *ev;
+    struct ev_async wake;
+    struct mailbox mailbox;
+    pthread_t thread; /* the owner: whoever called loop_own */
+};
+
+#define ASSERT_OWNER(loop) assert(pthread_equal((loop)->thread, pthread_self()))
+
+/* 0 or E_NOMEM. 'owner' is handed to the messages of the mailbox. */
+int loop_init(struct loop *loop, void *owner);
+void loop_deinit(struct loop *loop); /* drops messages: the mailbox must be empty */
+
+/* The calling thread is the owner from now on. */
+void loop_own(struct loop *loop);
+
+/* Run until loop_break. [owner] */
+void loop_run(struct loop *loop);
+void loop_break(struct loop *loop);
+
+/* Milliseconds of the monotonic clock, as of this turn's start. [owner] */
+int64_t loop_now_ms(struct loop *loop);
+
+#endif

@@ -1,0 +1,168 @@
+/* Commands as messages; see command.h. */
+#include "serve/command.h"
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "serve/outlet.h"
+
+/* ---- To every worker ---------------------------------------------------------------- */
+
+enum kind { TRIM, DROP, CONFIGURE };
+
+struct command {
+    struct message message;
+    enum kind kind;
+    uint64_t seq;
+    struct routes *routes;
+    struct policy_set *policies;
+    struct slice channel;
+    char name[];
+};
+
+static void configure(struct worker *w, struct command *command) {
+    routes_unref(w->routes);
+    w->routes = routes_ref(command->routes);
+    fan_policies(&w->fan, command->policies);
+}
+
+static void io_on_command(void *owner, struct message *m) {
+    struct worker *w = owner;
+    struct command *command = container_of(m, struct command, message);
+    if (command->kind == TRIM) fan_trim(&w->fan, command->channel, command->seq);
+    else if (command->kind == DROP) fan_drop(&w->fan, command->channel);
+    else configure(w, command);
+    routes_unref(command->routes);
+    policy_set_unref(command->policies);
+    mem_free(command);
+}
+
+static void post_all(struct server *s, enum kind kind, struct slice channel, uint64_t seq,
+                     struct routes *routes, struct policy_set *policies) {
+    struct message *messages[IO_THREADS_MAX];
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        struct command *command = mem_new(sizeof *command + channel.n);
+        command->kind = kind;
+        command->seq = seq;
+        command->routes = routes ? routes_ref(routes) : NULL;
+        command->policies = policies ? policy_set_ref(policies) : NULL;
+        if (channel.n > 0) memcpy(command->name, channel.p, channel.n);
+        command->channel = slice_of(command->name, channel.n);
+        messages[i] = &command->message;
+    }
+    seq_post(&s->seq, messages, io_on_command);
+}
+
+void command_trim(struct server *s, struct slice channel, uint64_t seq) {
+    post_all(s, TRIM, channel, seq, NULL, NULL);
+    fan_trim(&s->fan, channel, seq);
+}
+
+void command_drop(struct server *s, struct slice channel) {
+    post_all(s, DROP, channel, 0, NULL, NULL);
+    fan_drop(&s->fan, channel);
+}
+
+void command_configure(struct server *s, struct routes *routes,
+                       struct policy_set *policies) {
+    post_all(s, CONFIGURE, slice_of("", 0), 0, routes, policies);
+    fan_policies(&s->fan, policies);
+}
+
+/* ---- To one client's worker --------------------------------------------------------- */
+
+enum op { OP_CLIENT, OP_SEND, OP_CLOSE };
+
+struct client_message {
+    struct message message;
+    enum op op;
+    enum client_command kind;
+    struct client *client;
+    struct plan *plan;
+    struct slice event, data; /* or the reason, in 'event' */
+    bool silent;
+    char text[];
+};
+
+static void deny(struct stream *stream, struct slice channel) {
+    if (!stream_unsubscribe(stream, channel)) return;
+    stream_reset(stream, channel, "denied", stream->cursor, 0);
+    if (stream->n_subs == 0) stream_bye(stream, "revoked", RETRY_NEVER_MS);
+    fan_wake(stream->fan, stream);
+}
+
+static void apply(struct worker *w, struct stream *stream,
+                  const struct client_message *m) {
+    const struct sub_spec *spec = &m->plan->specs[0];
+    int err = 0;
+    if (m->kind == CLIENT_SUBSCRIBE) err = stream_subscribe(stream, spec);
+    else if (m->kind == CLIENT_UNSUBSCRIBE) stream_unsubscribe(stream, spec->channel);
+    else if (m->kind == CLIENT_DENY) deny(stream, spec->channel);
+    else err = stream_set_filter(stream, spec->types, spec->keys);
+    if (err < 0 && err != E_CLOSED) stream_bye(stream, "overload", worker_retry(w));
+}
+
+static uint32_t retry_after(struct worker *w, const char *reason) {
+    bool stays_away = strcmp(reason, "denied") == 0 || strcmp(reason, "revoked") == 0;
+    return stays_away ? RETRY_NEVER_MS : worker_retry(w);
+}
+
+static void io_on_client(void *owner, struct message *message) {
+    struct worker *w = owner;
+    struct client_message *m = container_of(message, struct client_message, message);
+    struct outlet *o = m->client->outlet;
+    if (m->op == OP_SEND) {
+        if (o) o->unacked += (uint32_t)m->data.n;
+        if (o && stream_send(&o->stream, m->event, m->data) == E_NOMEM)
+            stream_bye(&o->stream, "overload", worker_retry(w));
+    } else if (o && m->op == OP_CLIENT) {
+        apply(w, &o->stream, m);
+    } else if (o) {
+        stream_bye(&o->stream, m->silent ? NULL : m->text, retry_after(w, m->text));
+    }
+    plan_unref(m->plan);
+    client_unref(m->client);
+    mem_free(m);
+}
+
+static struct client_message *new_message(struct client *c, enum op op, size_t text) {
+    struct client_message *m = mem_try(sizeof *m + text + 1);
+    if (!m) return NULL;
+    memset(m, 0, sizeof *m);
+    m->op = op;
+    m->client = client_ref(c);
+    return m;
+}
+
+static void post(struct client_message *m) {
+    mailbox_post(&m->client->worker->loop.mailbox, &m->message, io_on_client);
+}
+
+void command_client(struct client *c, enum client_command kind, struct plan *plan) {
+    struct client_message *m = mem_new(sizeof *m + 1);
+    m->op = OP_CLIENT;
+    m->client = client_ref(c);
+    m->kind = kind;
+    m->plan = plan_ref(plan);
+    post(m);
+}
+
+int command_send(struct client *c, struct slice event, struct slice data) {
+    struct client_message *m = new_message(c, OP_SEND, event.n + data.n);
+    if (!m) return E_NOMEM;
+    memcpy(m->text, event.p, event.n);
+    if (data.n > 0) memcpy(m->text + event.n, data.p, data.n);
+    m->event = slice_of(m->text, event.n);
+    m->data = slice_of(m->text + event.n, data.n);
+    post(m);
+    return 0;
+}
+
+void command_close(struct client *c, const char *reason) {
+    size_t n = reason ? strlen(reason) : 0;
+    struct client_message *m = mem_new(sizeof *m + n + 1);
+    m->op = OP_CLOSE;
+    m->client = client_ref(c);
+    m->silent = reason == NULL;
+    if (n > 0) memcpy(m->text, reason, n);
+    post(m);
+}

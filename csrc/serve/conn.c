@@ -1,0 +1,475 @@
+/* The HTTP conversation of one connection; see conn.h. */
+#include "serve/conn.h"
+
+#include "base/bounds.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "net/url.h"
+#include "serve/dispatch.h"
+#include "serve/outlet.h"
+#include "serve/server.h"
+#include "serve/worker.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+static void process(struct conn *c);
+
+/* ---- Life --------------------------------------------------------------------------- */
+
+static void on_io(struct ev_loop *ev, struct ev_io *io, int events);
+
+void conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
+    struct conn *c = mem_new(sizeof *c);
+    c->worker = w;
+    c->ip = *ip;
+    c->since_ms = w->now_ms;
+    ev_io_init(&c->io, on_io, fd, EV_READ);
+    c->io.data = c;
+    list_add(&w->conns, &c->node);
+    w->n_conns++;
+    atomic_fetch_add_explicit(&w->counters.connections, 1, memory_order_relaxed);
+    wheel_timer_init(&c->timer);
+    wheel_set(&w->wheel, &c->timer, w->now_ms + w->server->options.idle_timeout_ms);
+    ev_io_start(w->loop.ev, &c->io);
+}
+
+void conn_doom(struct conn *c, const char *reason) {
+    if (c->doomed) return;
+    c->doomed = true;
+    if (c->outlet && !c->outlet->stream.reason) c->outlet->stream.reason = reason;
+    ev_io_stop(c->worker->loop.ev, &c->io);
+    wheel_cancel(&c->timer);
+    list_remove(&c->node);
+    list_add(&c->worker->doomed, &c->node);
+}
+
+/* The app need not answer any more; what it did not take it never will. */
+static void drop_request(struct conn *c) {
+    struct request *r = c->request;
+    if (!r) return;
+    c->request = NULL;
+    r->conn = NULL;
+    int queued = REQUEST_QUEUED;
+    bool posted = c->phase == CONN_WAIT || c->phase == CONN_STREAM;
+    if (posted && !atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
+        server_cancel(r);
+    request_unref(r);
+}
+
+void conn_free(struct conn *c) {
+    struct worker *w = c->worker;
+    if (c->outlet) outlet_free(c->outlet, c->outlet->stream.reason);
+    drop_request(c);
+    list_remove(&c->node);
+    w->n_conns--;
+    atomic_fetch_sub_explicit(&w->counters.connections, 1, memory_order_relaxed);
+    close(c->io.fd);
+    buf_free(&c->in);
+    buf_free(&c->out);
+    mem_free(c->chunks);
+    mem_free(c);
+}
+
+void conn_watch(struct conn *c, int events) {
+    if (c->doomed || c->io.events == (events | (c->io.events & EV__IOFDSET))) return;
+    ev_io_stop(c->worker->loop.ev, &c->io);
+    ev_io_set(&c->io, c->io.fd, events);
+    if (events) ev_io_start(c->worker->loop.ev, &c->io);
+}
+
+static void set_timer(struct conn *c, int64_t after_ms) {
+    wheel_set(&c->worker->wheel, &c->timer, c->worker->now_ms + after_ms);
+}
+
+/* ---- Writing ------------------------------------------------------------------------ */
+
+static void start_linger(struct conn *c) {
+    c->phase = CONN_LINGER;
+    shutdown(c->io.fd, SHUT_WR);
+    set_timer(c, LINGER_TIMEOUT_MS);
+    conn_watch(c, EV_READ);
+}
+
+void conn_send_out(struct conn *c) {
+    if (c->doomed || (c->phase == CONN_STREAM && !c->outlet->over)) return;
+    while (c->out_sent < c->out.n) {
+        ssize_t n = send(c->io.fd, c->out.p + c->out_sent, c->out.n - c->out_sent,
+                         MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
+            conn_watch(c, c->phase == CONN_FLUSH ? EV_WRITE : EV_READ | EV_WRITE);
+            return;
+        }
+        if (n < 0) {
+            conn_doom(c, "gone");
+            return;
+        }
+        c->out_sent += (size_t)n;
+    }
+    buf_free(&c->out);
+    c->out_sent = 0;
+    if (c->phase == CONN_FLUSH) start_linger(c);
+    else conn_watch(c, c->half_closed ? 0 : EV_READ);
+}
+
+void conn_finish(struct conn *c) {
+    if (c->doomed) return;
+    c->phase = CONN_FLUSH;
+    c->keep_alive = false;
+    set_timer(c, c->worker->server->options.stall_timeout_ms);
+    conn_send_out(c);
+}
+
+/* An answer is queued: on to the next request, or to the end. */
+static void next_request(struct conn *c) {
+    request_unref(c->request);
+    c->request = NULL;
+    mem_free(c->chunks);
+    c->chunks = NULL;
+    if (!c->keep_alive || c->worker->draining || c->half_closed) {
+        conn_finish(c);
+        return;
+    }
+    c->phase = CONN_HEAD;
+    c->seen = 0;
+    c->since_ms = c->worker->now_ms;
+    set_timer(c, c->worker->server->options.idle_timeout_ms);
+}
+
+int conn_answer(struct conn *c, int status, const char *code, const char *message) {
+    struct worker *w = c->worker;
+    struct request *r = c->request;
+    struct http_to to = {.date = &w->date,
+                         .now = w->wall_s,
+                         .minor = r ? r->minor : 1,
+                         .keep_alive = c->keep_alive,
+                         .is_head = r && r->is_head};
+    struct http_error e = {.status = status, .code = code, .message = message};
+    int err = http_write_error(&c->out, &to, &e, (struct http_fields){0});
+    if (err < 0) conn_doom(c, "memory");
+    return err;
+}
+
+/* A request that cannot be understood: one answer, then the end. */
+static void refuse(struct conn *c, int status) {
+    c->keep_alive = false;
+    if (conn_answer(c, status, NULL, NULL) == 0) next_request(c);
+}
+
+/* ---- Bodies ------------------------------------------------------------------------- */
+
+static void run_request(struct conn *c) {
+    c->phase = CONN_WAIT;
+    c->since_ms = c->worker->now_ms;
+    wheel_cancel(&c->timer);
+    if (dispatch(c, c->request)) next_request(c);
+    else if (c->phase == CONN_WAIT && c->request->route->kind == ROUTE_STREAM)
+        set_timer(c, c->worker->server->options.late_head_ms);
+    else if (c->phase == CONN_WAIT) set_timer(c, QUEUE_TIMEOUT_MS);
+}
+
+/* Use what is there of a chunked body; false when more must come. */
+static bool read_chunks(struct conn *c) {
+    size_t used = 0;
+    while (!c->chunks->done) {
+        struct slice data;
+        int n = http_chunks_next(c->chunks, c->in.p + used, c->in.n - used, &data);
+        if (n > 0 && buf_add(&c->request->body, data.p, data.n) < 0) n = -503;
+        if (n < 0) {
+            refuse(c, -n);
+            return false;
+        }
+        if (n == 0) break;
+        used += (size_t)n;
+    }
+    buf_shift(&c->in, used);
+    return c->chunks->done;
+}
+
+static bool read_length(struct conn *c) {
+    size_t n = c->in.n < c->body_left ? c->in.n : (size_t)c->body_left;
+    if (buf_add(&c->request->body, c->in.p, n) < 0) {
+        refuse(c, 503);
+        return false;
+    }
+    buf_shift(&c->in, n);
+    c->body_left -= n;
+    return c->body_left == 0;
+}
+
+static void on_body(struct conn *c) {
+    bool complete = c->chunks ? read_chunks(c) : read_length(c);
+    if (complete) run_request(c);
+}
+
+/* The head is read: fetch the body, if there is one, then run. */
+static void start_body(struct conn *c, const struct http_head *head) {
+    const struct serve_options *o = &c->worker->server->options;
+    if (head->body == HTTP_BODY_NONE) {
+        run_request(c);
+        return;
+    }
+    if (head->body == HTTP_BODY_LENGTH && head->content_length > o->max_body) {
+        refuse(c, 413);
+        return;
+    }
+    c->body_left = head->content_length;
+    if (head->body == HTTP_BODY_CHUNKED) {
+        c->chunks = mem_new(sizeof *c->chunks);
+        http_chunks_init(c->chunks, o->max_body);
+    }
+    if (head->expect_continue && c->in.n == 0 && http_write_continue(&c->out) < 0) {
+        conn_doom(c, "memory");
+        return;
+    }
+    c->phase = CONN_BODY;
+    c->since_ms = c->worker->now_ms;
+    set_timer(c, o->body_timeout_ms);
+}
+
+/* ---- Heads -------------------------------------------------------------------------- */
+
+static void format_ip(const struct in6_addr *ip, char out[IP_TEXT_MAX]) {
+    bool mapped = IN6_IS_ADDR_V4MAPPED(ip);
+    inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? (const void *)&ip->s6_addr[12] : ip,
+              out, IP_TEXT_MAX);
+}
+
+/* The slices of the head point into c->in: rebase them on the request's own copy. */
+static struct slice rebase(struct slice s, const struct conn *c,
+                           const struct request *r) {
+    return s.p ? slice_of(r->bytes.p + (s.p - c->in.p), s.n) : s;
+}
+
+static struct request *make_request(struct conn *c, const struct http_head *head,
+                                    size_t n) {
+    struct request *r = request_new();
+    r->worker = c->worker;
+    r->conn = c;
+    r->fields = mem_try((head->n_fields + 1) * sizeof *r->fields);
+    r->path = mem_try(head->path.n + 1);
+    if (!r->fields || !r->path || buf_add(&r->bytes, c->in.p, n) < 0) {
+        request_unref(r);
+        return NULL;
+    }
+    for (unsigned i = 0; i < head->n_fields; i++) {
+        r->fields[i].name = rebase(head->fields[i].name, c, r);
+        r->fields[i].value = rebase(head->fields[i].value, c, r);
+    }
+    r->n_fields = head->n_fields;
+    r->method = rebase(head->method, c, r);
+    r->query = rebase(head->query, c, r);
+    r->host = rebase(head->host, c, r);
+    r->minor = head->minor;
+    r->is_head = head->verb == HTTP_HEAD;
+    r->keep_alive = c->keep_alive;
+    r->routes = c->worker->routes ? routes_ref(c->worker->routes) : NULL;
+    format_ip(&c->ip, r->ip);
+    return r;
+}
+
+static void on_head(struct conn *c, const struct http_head *head, size_t n) {
+    c->keep_alive = head->keep_alive && !c->worker->draining;
+    struct request *r = make_request(c, head, n);
+    struct slice path = head->path; /* borrows from c->in: decoded before the shift */
+    bool star = slice_eq_lit(path, "*"); /* OPTIONS * */
+    if (r && star) r->path[0] = '*';
+    int length = !r ? 0 : star ? 1 : url_path(path, r->path);
+    buf_shift(&c->in, n);
+    if (c->in.n == 0) buf_free(&c->in);
+    atomic_fetch_add_explicit(&c->worker->counters.requests, 1, memory_order_relaxed);
+    if (!r) {
+        refuse(c, 503);
+        return;
+    }
+    c->request = r;
+    if (head->body != HTTP_BODY_NONE && (head->status || length < 0))
+        c->keep_alive = false;
+    int status = head->status ? head->status : length < 0 ? -length : 0;
+    if (status == 0) {
+        r->path_n = (size_t)length;
+        r->path[length] = '\0';
+        status = dispatch_check(c, r);
+        if (status && head->body != HTTP_BODY_NONE) c->keep_alive = false;
+    }
+    r->keep_alive = c->keep_alive;
+    if (status > 0) {
+        dispatch_refuse(c, r, status);
+        next_request(c);
+    } else {
+        start_body(c, head);
+    }
+}
+
+static void parse_head(struct conn *c) {
+    struct http_head head; /* 3 KiB, of which only what is used gets written */
+    int n = http_parse_head(c->in.p, c->in.n, c->seen, &head);
+    if (n > 0) {
+        on_head(c, &head, (size_t)n);
+    } else if (n < 0) {
+        refuse(c, -n);
+    } else {
+        if (c->seen == 0) {
+            c->since_ms = c->worker->now_ms;
+            set_timer(c, c->worker->server->options.head_timeout_ms);
+        }
+        c->seen = c->in.n;
+    }
+}
+
+/* Go on as far as what was received reaches. Answers wait for each other: while too much
+ * is unsent nothing more is parsed. */
+static void process(struct conn *c) {
+    for (;;) {
+        size_t before = c->in.n;
+        enum conn_phase phase = c->phase;
+        if (c->doomed || before == 0 || c->out.n - c->out_sent > OUTPUT_BYTES_MAX) break;
+        if (phase == CONN_HEAD) parse_head(c);
+        else if (phase == CONN_BODY) on_body(c);
+        if (c->phase == phase && c->in.n == before) break;
+    }
+    if (!c->doomed && c->phase != CONN_STREAM && c->out.n > c->out_sent) conn_send_out(c);
+}
+
+/* ---- Reading ------------------------------------------------------------------------ */
+
+static void on_eof(struct conn *c) {
+    c->half_closed = true;
+    bool answering = c->phase == CONN_WAIT && c->request->route->kind != ROUTE_STREAM;
+    if (answering || c->phase == CONN_FLUSH) conn_watch(c, EV_WRITE * (c->out.n > 0));
+    else conn_doom(c, "gone");
+}
+
+static void on_input(struct conn *c, size_t n) {
+    if (c->phase == CONN_LINGER) {
+        c->lingered += n;
+        if (c->lingered > LINGER_BYTES_MAX) conn_doom(c, "linger");
+        return;
+    }
+    if (c->phase == CONN_STREAM) { /* nothing is asked behind a stream */
+        c->lingered += n;
+        if (c->lingered > STREAM_INPUT_MAX) conn_doom(c, "input");
+        return;
+    }
+    if (buf_add(&c->in, c->worker->input, n) < 0) {
+        conn_doom(c, "memory");
+        return;
+    }
+    if (c->phase == CONN_WAIT && c->in.n > INPUT_BYTES_MAX) conn_watch(c, 0);
+    else process(c);
+}
+
+static void on_readable(struct conn *c) {
+    ssize_t n = recv(c->io.fd, c->worker->input, WORKER_INPUT_BYTES, MSG_DONTWAIT);
+    if (n > 0) on_input(c, (size_t)n);
+    else if (n == 0) on_eof(c);
+    else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
+        conn_doom(c, "gone");
+}
+
+static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
+    (void)ev;
+    struct conn *c = io->data;
+    if (events & EV_WRITE) {
+        if (c->outlet && !c->outlet->over) {
+            outlet_writable(c->outlet);
+        } else {
+            conn_send_out(c);
+            process(c);
+        }
+    }
+    if ((events & EV_READ) && !c->doomed) on_readable(c);
+}
+
+/* ---- Time and answers --------------------------------------------------------------- */
+
+/* The app has not taken the request in time: give up, surely before any handler ran. */
+static bool give_up(struct conn *c) {
+    int queued = REQUEST_QUEUED;
+    struct request *r = c->request;
+    if (!r || c->worker->now_ms - c->since_ms < QUEUE_TIMEOUT_MS) return false;
+    if (!atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
+        return false;
+    dispatch_overload(c, r);
+    return true;
+}
+
+static void on_wait_timer(struct conn *c) {
+    struct request *r = c->request;
+    int64_t waited = c->worker->now_ms - c->since_ms;
+    if (give_up(c)) return;
+    if (r->route->kind == ROUTE_STREAM) {
+        if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, "memory");
+        return;
+    }
+    if (waited < c->worker->server->options.request_timeout_ms) {
+        int64_t left = c->worker->server->options.request_timeout_ms - waited;
+        set_timer(c, waited < QUEUE_TIMEOUT_MS && left > QUEUE_TIMEOUT_MS
+                         ? QUEUE_TIMEOUT_MS - waited
+                         : left);
+        return;
+    }
+    r->conn = NULL;
+    server_cancel(r);
+    if (conn_answer(c, 504, NULL, NULL) == 0) next_request(c);
+    conn_send_out(c);
+}
+
+void conn_on_timer(struct conn *c) {
+    struct serve_options *o = &c->worker->server->options;
+    int64_t waited = c->worker->now_ms - c->since_ms;
+    switch (c->phase) {
+    case CONN_HEAD:
+        if (c->in.n == 0) conn_doom(c, "idle");
+        else refuse(c, 408);
+        break;
+    case CONN_BODY: {
+        int64_t allowed =
+            o->body_timeout_ms + (int64_t)(c->request->body.n / BODY_RATE_MIN) * 1000;
+        if (waited < allowed) set_timer(c, allowed - waited);
+        else refuse(c, 408);
+        break;
+    }
+    case CONN_WAIT: on_wait_timer(c); break;
+    case CONN_STREAM:
+        if (!give_up(c)) outlet_on_timer(c->outlet);
+        break;
+    case CONN_FLUSH:
+    case CONN_LINGER: conn_doom(c, "linger"); break;
+    }
+}
+
+void conn_on_reply(struct conn *c, struct request *r) {
+    if (r->reply == REPLY_STREAM) {
+        dispatch_stream(c, r, r->plan, r->client);
+    } else if (c->outlet) { /* too late for a status: the head is out */
+        bool refused = r->status >= 400 && r->status < 500;
+        outlet_refuse(c, r,
+                      r->status == 204 ? "stop"
+                      : refused        ? "denied"
+                                       : "error",
+                      refused || r->status == 204 ? RETRY_NEVER_MS
+                                                  : worker_retry(c->worker));
+        c->request = NULL;
+        request_unref(r);
+    } else {
+        bool queued = buf_add(&c->out, r->answer.p, r->answer.n) == 0;
+        dispatch_log(c, r, r->status);
+        if (queued) next_request(c);
+        else conn_doom(c, "memory");
+    }
+    if (c->doomed || c->phase == CONN_STREAM) return;
+    process(c);
+    if (!c->doomed && c->phase == CONN_HEAD && c->out.n == 0) conn_watch(c, EV_READ);
+}
+
+void conn_drain(struct conn *c, int64_t window_ms) {
+    if (c->doomed) return;
+    if (c->phase == CONN_HEAD && c->in.n == 0 && c->out.n == 0) conn_doom(c, "drain");
+    else if (c->outlet && c->outlet->client) outlet_drain(c->outlet, window_ms);
+    c->keep_alive = false;
+}

@@ -1,0 +1,275 @@
+/* Routing on the I/O thread; see dispatch.h. */
+#include "serve/dispatch.h"
+
+#include "base/bounds.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "net/url.h"
+#include "serve/client.h"
+#include "serve/narrow.h"
+#include "serve/outlet.h"
+#include "serve/server.h"
+#include "serve/worker.h"
+
+#include <stdio.h>
+
+static struct slice path_of(const struct request *r) {
+    return slice_of(r->path, r->path_n);
+}
+
+/* The origin rules look at a head: lend them one with our fields. */
+static void as_head(const struct request *r, struct http_head *head) {
+    head->n_fields = r->n_fields;
+    head->method = r->method;
+    head->host = r->host;
+    head->verb = slice_eq_lit(r->method, "OPTIONS") ? HTTP_OPTIONS : HTTP_OTHER;
+    memcpy(head->fields, r->fields, r->n_fields * sizeof *r->fields);
+}
+
+static struct http_to to_of(struct conn *c, const struct request *r) {
+    return (struct http_to){.date = &c->worker->date,
+                            .now = c->worker->wall_s,
+                            .minor = r->minor,
+                            .keep_alive = c->keep_alive,
+                            .is_head = r->is_head};
+}
+
+void dispatch_log(struct conn *c, const struct request *r, int status) {
+    if (!log_wants(LOG_INFO)) return;
+    struct log_field fields[] = {
+        {.name = "method", .text = r->method.p, .text_n = r->method.n},
+        {.name = "path",
+         .text = r->path_n ? r->path : "?",
+         .text_n = r->path_n ? r->path_n : 1},
+        {.name = "status", .number = status},
+        {.name = "ip", .text = r->ip},
+        {.name = "ms", .number = (double)(c->worker->now_ms - c->since_ms)}};
+    log_write(LOG_INFO, "request", fields, sizeof fields / sizeof *fields);
+}
+
+/* ---- Checks before the body --------------------------------------------------------- */
+
+static bool is_safe(struct slice method) {
+    return slice_eq_lit(method, "GET") || slice_eq_lit(method, "HEAD") ||
+           slice_eq_lit(method, "OPTIONS");
+}
+
+/* The app sees what the trusted proxy saw: the last address it added. */
+static void take_forwarded(struct request *r) {
+    struct slice list = request_field(r, "x-forwarded-for");
+    size_t start = list.n;
+    while (start > 0 && list.p[start - 1] != ',' && list.p[start - 1] != ' ') start--;
+    size_t n = list.n - start;
+    if (n == 0 || n >= IP_TEXT_MAX) return;
+    for (size_t i = start; i < list.n; i++)
+        if (!strchr("0123456789abcdefABCDEF.:", list.p[i])) return;
+    memcpy(r->ip, list.p + start, n);
+    r->ip[n] = '\0';
+}
+
+/* Header first: a URL that the page wrote stays old while the header moves on. */
+static struct eventid find_last_id(const struct request *r) {
+    static const char *const names[] = {"lastEventId", "last_event_id", "Last-Event-ID"};
+    struct slice id = request_field(r, "last-event-id");
+    char text[LAST_EVENT_ID_MAX];
+    for (size_t i = 0; !id.p && i < sizeof names / sizeof *names; i++) {
+        int n = url_query_get(r->query, names[i], text, sizeof text);
+        if (n >= 0) id = slice_of(text, (size_t)n);
+        else if (n != -404) id = slice_str("?");
+    }
+    return eventid_parse(id);
+}
+
+/* Does the client take event streams? Absent, a wildcard or the type itself. */
+static bool accepts_stream(const struct request *r) {
+    struct slice accept = request_field(r, "accept");
+    if (accept.n == 0) return true;
+    return memmem(accept.p, accept.n, "text/event-stream", 17) ||
+           memmem(accept.p, accept.n, "*/*", 3) ||
+           memmem(accept.p, accept.n, "text/*", 6);
+}
+
+static int check_stream(struct request *r) {
+    if (!accepts_stream(r)) return 406;
+    r->last_id = find_last_id(r);
+    return r->last_id.kind == EVENTID_STOP ? 204 : 0;
+}
+
+static int check_route(struct request *r) {
+    struct route_match match;
+    routes_find(r->routes, r->method, path_of(r), &match);
+    if (!match.route) return match.allow[0] ? 405 : 404;
+    r->route = match.route;
+    r->file = match.file;
+    r->n_params = match.n;
+    memcpy(r->params, match.captures, sizeof r->params);
+    for (int i = 0; i < r->n_params; i++)
+        url_restore((char *)r->params[i].value.p, r->params[i].value.n);
+    return r->route->kind == ROUTE_STREAM ? check_stream(r) : 0;
+}
+
+static bool is_foreign(const struct request *r) {
+    struct http_head head;
+    if (is_safe(r->method) ||
+        !(request_field(r, "origin").p || request_field(r, "sec-fetch-site").p))
+        return false;
+    as_head(r, &head);
+    return origin_is_foreign(routes_cors(r->routes, path_of(r)), &head);
+}
+
+int dispatch_check(struct conn *c, struct request *r) {
+    const struct serve_options *o = &c->worker->server->options;
+    if (r->host.p && !origin_host_allowed(r->host, o->hosts, o->n_hosts)) return 421;
+    if (o->trust_proxy) take_forwarded(r);
+    if (slice_eq_lit(r->method, "OPTIONS")) return 204;
+    if (url_query_check(r->query) < 0) return 400;
+    if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
+    if (slice_eq_lit(path_of(r), "/-/readyz")) return c->worker->draining ? 503 : 200;
+    if (is_foreign(r)) return 403;
+    struct slice coding = request_field(r, "content-encoding");
+    if (coding.n > 0 && !slice_eq_lit(coding, "identity")) return 415;
+    return check_route(r);
+}
+
+/* ---- Refusals and small answers ----------------------------------------------------- */
+
+static int answer_options(struct conn *c, struct request *r, const struct http_to *to) {
+    struct http_head head;
+    struct http_field fields[ORIGIN_FIELDS_MAX + 1];
+    size_t n = 0;
+    as_head(r, &head);
+    struct route_match match;
+    routes_find(r->routes, r->method, path_of(r), &match);
+    if (origin_is_preflight(&head))
+        n = origin_preflight_fields(routes_cors(r->routes, path_of(r)), &head, fields);
+    if (match.allow[0])
+        fields[n++] = (struct http_field){slice_str("Allow"), slice_str(match.allow)};
+    return http_write_answer(&c->out, to, 204, (struct http_fields){fields, n},
+                             slice_of("", 0));
+}
+
+static int answer_method(struct conn *c, struct request *r, const struct http_to *to) {
+    struct route_match match;
+    routes_find(r->routes, r->method, path_of(r), &match);
+    struct http_field allow = {slice_str("Allow"), slice_str(match.allow)};
+    return http_write_error(&c->out, to, &(struct http_error){.status = 405},
+                            (struct http_fields){&allow, match.allow[0] != 0});
+}
+
+static const char *explain(int status) {
+    switch (status) {
+    case 403: return "a page of another site may not ask this: see app:cors()";
+    case 406: return "this is an event stream: accept text/event-stream";
+    case 421: return "this Host is not answered: start with --allow-host";
+    case 503: return "the application is busy: nothing was done, try again";
+    default: return NULL;
+    }
+}
+
+void dispatch_refuse(struct conn *c, struct request *r, int status) {
+    struct http_to to = to_of(c, r);
+    struct http_fields none = {0};
+    int err;
+    if (status == 204 && slice_eq_lit(r->method, "OPTIONS"))
+        err = answer_options(c, r, &to);
+    else if (status == 204)
+        err = http_write_answer(&c->out, &to, 204, none, slice_of("", 0));
+    else if (status == 200)
+        err = http_write_answer(&c->out, &to, 200, none, slice_str("ok\n"));
+    else if (status == 405) err = answer_method(c, r, &to);
+    else {
+        struct http_error e = {.status = status, .message = explain(status)};
+        err = http_write_error(&c->out, &to, &e, none);
+    }
+    if (err < 0) conn_doom(c, "memory");
+    if (status != 200) dispatch_log(c, r, status);
+}
+
+void dispatch_overload(struct conn *c, struct request *r) {
+    if (r->route->kind != ROUTE_STREAM) {
+        dispatch_refuse(c, r, 503);
+        c->keep_alive = false;
+        conn_finish(c);
+        return;
+    }
+    uint32_t retry =
+        rand_between(&c->worker->random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
+    outlet_refuse(c, r, "overload", retry);
+    c->request = NULL;
+    request_unref(r);
+}
+
+/* ---- Answers ------------------------------------------------------------------------ */
+
+static int answer_file(struct conn *c, struct request *r) {
+    struct http_to to = to_of(c, r);
+    struct slice tag = slice_str(r->file->etag);
+    struct http_field fields[] = {
+        {slice_str("Content-Type"), r->file->type},
+        {slice_str("ETag"), tag},
+        {slice_str("Cache-Control"), slice_str("no-cache")},
+        {slice_str("X-Content-Type-Options"), slice_str("nosniff")}};
+    bool same = slice_eq(request_field(r, "if-none-match"), tag);
+    int status = same ? 304 : 200;
+    int err = http_write_answer(&c->out, &to, status, (struct http_fields){fields, 4},
+                                same ? slice_of("", 0) : r->file->body);
+    dispatch_log(c, r, status);
+    return err;
+}
+
+/* HEAD of a stream: the head, and nothing is registered. */
+static void answer_stream_head(struct conn *c, struct request *r) {
+    struct http_to to = to_of(c, r);
+    if (http_write_stream(&c->out, &to, (struct http_fields){0}) < 0)
+        conn_doom(c, "memory");
+    c->keep_alive = false;
+}
+
+void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
+                     struct client *client) {
+    int err = c->outlet ? outlet_plan(c->outlet, r, plan, client)
+                        : outlet_open(c, r, plan, client);
+    if (err < 0) {
+        server_on_closed(client, "overload");
+        dispatch_overload(c, r);
+        return;
+    }
+    dispatch_log(c, r, 200);
+    c->request = NULL;
+    request_unref(r);
+}
+
+/* A constant plan: no Lua is asked. True when it was refused with an answer. */
+static bool open_static(struct conn *c, struct request *r) {
+    if (r->is_head) {
+        answer_stream_head(c, r);
+        return true;
+    }
+    struct plan *plan = NULL;
+    int status = narrow_plan(r, &plan);
+    if (status > 0) {
+        dispatch_refuse(c, r, status);
+        return true;
+    }
+    struct client *client = client_new(c->worker, r->ip, r->path, r->route->id);
+    dispatch_stream(c, r, plan, client);
+    client_unref(client);
+    plan_unref(plan);
+    return false;
+}
+
+bool dispatch(struct conn *c, struct request *r) {
+    if (r->route->kind == ROUTE_STATIC) {
+        if (answer_file(c, r) < 0) conn_doom(c, "memory");
+        return true;
+    }
+    if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
+    if (atomic_load_explicit(&c->worker->queued, memory_order_relaxed) >=
+        REQUESTS_QUEUED_MAX) {
+        dispatch_overload(c, r);
+        return false;
+    }
+    server_post_request(c->worker->server, r);
+    return false;
+}

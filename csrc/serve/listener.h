@@ -1,0 +1,18 @@
+/* Listening sockets: one per I/O thread on the same port (SO_REUSEPORT), so that the
+ * kernel spreads connections and no socket is handed over.
+ *
+ * Options are set once here; accepted sockets inherit them. */
+#ifndef SLUICE_SERVE_LISTENER_H
+#define SLUICE_SERVE_LISTENER_H
+
+#include <netinet/in.h>
+#include <stdint.h>
+
+/* Bind and listen on host (an address, or "localhost") and *port; 0 takes a free one and
+ * tells it. The descriptor, E_ADDRESS or a negative errno. */
+int listener_open(const char *host, uint16_t *port);
+
+/* The next connection: its descriptor, or a negative errno (-EAGAIN: none). */
+int listener_accept(int fd, struct in6_addr *peer);
+
+#endif

@@ -1,0 +1,29 @@
+/* What a server is told when it is made. Times in milliseconds; zero means the default
+ * of bounds.h where there is one. */
+#ifndef SLUICE_SERVE_OPTIONS_H
+#define SLUICE_SERVE_OPTIONS_H
+
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct serve_options {
+    char *host; /* owned, as are the names of hosts */
+    uint16_t port;
+    unsigned io_threads; /* 0: the cores less one, at least one */
+    int64_t heartbeat_ms, drain_ms;
+    int64_t head_timeout_ms, idle_timeout_ms, body_timeout_ms;
+    int64_t request_timeout_ms, stall_timeout_ms, late_head_ms;
+    uint64_t max_body;
+    uint32_t max_connections;
+    bool trust_proxy;    /* take the client's address from X-Forwarded-For */
+    bool signals;        /* TERM, INT and HUP are ours */
+    struct slice *hosts; /* names in Host that are answered besides localhost */
+    size_t n_hosts;
+};
+
+void serve_options_defaults(struct serve_options *o);
+void serve_options_free(struct serve_options *o);
+
+#endif

@@ -1,0 +1,48 @@
+/* An outlet: where a stream of the fan meets its socket.
+ *
+ * It sends blocks with one send() each, pins the block that a full socket took in part,
+ * beats the heart when nothing else was sent, and ends the stream. The head of the
+ * response leaves in the same call as the first block. [the worker's thread] */
+#ifndef SLUICE_SERVE_OUTLET_H
+#define SLUICE_SERVE_OUTLET_H
+
+#include "fan/fan.h"
+#include "serve/client.h"
+
+struct conn;
+struct request;
+
+struct outlet {
+    struct stream stream;
+    struct conn *conn;
+    struct client *client; /* NULL: a late head without a plan yet */
+    struct block *pinned;  /* partly sent */
+    uint32_t pinned_sent;
+    uint32_t
+        unacked; /* bytes of client:send that came here and are not with the kernel */
+    bool chunked, over;
+    int64_t heartbeat_ms, last_tx_ms, opened_ms, bye_at_ms;
+    uint64_t events, bytes;
+};
+
+extern const struct fan_ops outlet_ops;
+
+/* Answer a request with a stream. 'plan' may be NULL: a late head, to be followed by
+ * outlet_plan. Shares client and plan. 0 or a negative code: then nothing was sent. */
+int outlet_open(struct conn *c, struct request *r, struct plan *plan,
+                struct client *client);
+int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
+                struct client *client);
+
+/* A stream that must end before it began: head, bye, end. */
+void outlet_refuse(struct conn *c, struct request *r, const char *reason,
+                   uint32_t retry_ms);
+
+void outlet_writable(struct outlet *o);
+void outlet_on_timer(struct outlet *o);
+void outlet_drain(struct outlet *o, int64_t window_ms);
+
+/* Tell the app and free it. */
+void outlet_free(struct outlet *o, const char *reason);
+
+#endif

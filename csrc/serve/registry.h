@@ -1,0 +1,16 @@
+/* The registry: which clients there are and how many follow each channel.
+ * [the app's thread] */
+#ifndef SLUICE_SERVE_REGISTRY_H
+#define SLUICE_SERVE_REGISTRY_H
+
+#include "serve/server.h"
+
+void registry_add(struct server *s, struct client *c,
+                  const struct plan *plan); /* shares */
+void registry_remove(struct server *s, struct client *c);
+
+void registry_follow(struct server *s, struct client *c, struct slice channel);
+bool registry_unfollow(struct server *s, struct client *c, struct slice channel);
+bool registry_follows(const struct client *c, struct slice channel);
+
+#endif

@@ -1,0 +1,39 @@
+/* The life of a request object; see request.h. */
+#include "serve/request.h"
+
+#include "base/mem.h"
+#include "serve/client.h"
+
+#include <strings.h>
+
+struct request *request_new(void) {
+    struct request *r = mem_new(sizeof *r);
+    atomic_init(&r->refs, 1);
+    return r;
+}
+
+struct request *request_ref(struct request *r) {
+    atomic_fetch_add_explicit(&r->refs, 1, memory_order_relaxed);
+    return r;
+}
+
+void request_unref(struct request *r) {
+    if (!r || atomic_fetch_sub_explicit(&r->refs, 1, memory_order_acq_rel) > 1) return;
+    routes_unref(r->routes);
+    buf_free(&r->bytes);
+    buf_free(&r->body);
+    buf_free(&r->answer);
+    plan_unref(r->plan);
+    client_unref(r->client);
+    mem_free(r->fields);
+    mem_free(r->path);
+    mem_free(r);
+}
+
+struct slice request_field(const struct request *r, const char *lower) {
+    size_t n = strlen(lower);
+    for (unsigned i = 0; i < r->n_fields; i++)
+        if (r->fields[i].name.n == n && strncasecmp(r->fields[i].name.p, lower, n) == 0)
+            return r->fields[i].value;
+    return slice_of(NULL, 0);
+}

@@ -1,0 +1,70 @@
+/* A request that needs the app: it crosses to the app thread and its answer comes back.
+ *
+ * Who may act is decided by one word. The I/O thread queues it; either the app takes it
+ * (queued -> taken) or the I/O thread gives up first (queued -> cancelled), and then it
+ * is certain that no handler ran. Every message and every holder has a reference. What
+ * the client sent is immutable once it is posted. */
+#ifndef SLUICE_SERVE_REQUEST_H
+#define SLUICE_SERVE_REQUEST_H
+
+#include "base/buf.h"
+#include "base/map.h"
+#include "fan/eventid.h"
+#include "net/http_parse.h"
+#include "run/mailbox.h"
+#include "serve/routes.h"
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+
+struct conn;
+struct worker;
+struct client;
+
+enum request_state { REQUEST_QUEUED, REQUEST_TAKEN, REQUEST_CANCELLED };
+enum reply_kind { REPLY_NONE, REPLY_ANSWER, REPLY_STREAM };
+
+#define IP_TEXT_MAX 46
+
+struct request {
+    atomic_uint refs;
+    atomic_int state;
+    struct message to_app, cancel, to_io;
+    struct worker *worker;
+    struct conn *conn;    /* [io] NULL: the client is gone */
+    bool cancel_posted;   /* [io] */
+    struct map_node node; /* [app] in server->requests, by id */
+    uint64_t id;          /* [app] */
+
+    struct routes *routes; /* that it was found in */
+    const struct route *route;
+    const struct static_file *file;
+    struct buf bytes; /* the head as sent; the slices below borrow from it */
+    struct slice method, query, host;
+    struct http_field *fields;
+    unsigned n_fields;
+    char *path; /* decoded; the captures borrow from it */
+    size_t path_n;
+    struct capture params[PATTERN_CAPTURES_MAX];
+    int n_params;
+    struct buf body;
+    struct eventid last_id;
+    char ip[IP_TEXT_MAX];
+    int minor;
+    bool keep_alive, is_head;
+
+    enum reply_kind reply; /* [app] until it is posted back, then [io] */
+    int status;
+    struct buf answer; /* the whole answer, ready to send */
+    struct plan *plan;
+    struct client *client;
+};
+
+struct request *request_new(void); /* owned, one reference */
+struct request *request_ref(struct request *r);
+void request_unref(struct request *r); /* NULL is fine */
+
+/* The first field of this lower-case name; p is NULL when absent. */
+struct slice request_field(const struct request *r, const char *lower);
+
+#endif

@@ -1,0 +1,73 @@
+/* Routes: one immutable snapshot per generation of the app, shared by all threads.
+ *
+ * The I/O threads look requests up here, so that files and streams with a constant plan
+ * are answered without Lua, and so that they know which URLs are streams. The first
+ * route that matches method and path wins; the app sorts them. */
+#ifndef SLUICE_SERVE_ROUTES_H
+#define SLUICE_SERVE_ROUTES_H
+
+#include "base/map.h"
+#include "base/pattern.h"
+#include "fan/plan.h"
+#include "net/origin.h"
+
+enum route_kind { ROUTE_HANDLER, ROUTE_STREAM, ROUTE_STATIC };
+
+struct static_file {
+    struct map_node node; /* key: the URL path */
+    struct slice type, body;
+    char etag[20];
+};
+
+struct route {
+    enum route_kind kind;
+    char *method;
+    char *pattern;
+    int id;                   /* the app's number for it */
+    struct plan *plan;        /* streams: constant; its channels may be templates */
+    double heartbeat;         /* seconds; < 0: the server's */
+    char *keys_as, *types_as; /* query parameters that narrow; NULL: "keys", "types" */
+    struct map files;         /* static */
+};
+
+struct cors_rule {
+    char *pattern;
+    struct origin_policy policy;
+};
+
+struct routes {
+    atomic_uint refs;
+    struct route *all;
+    size_t n;
+    struct cors_rule *cors;
+    size_t n_cors;
+};
+
+struct routes *routes_new(void); /* owned, one reference */
+struct routes *routes_ref(struct routes *r);
+void routes_unref(struct routes *r); /* NULL is fine */
+
+/* While a snapshot is being made. All text is copied; the plan is shared. */
+struct route *routes_add(struct routes *r, enum route_kind kind, const char *method,
+                         const char *pattern, int id);
+void route_add_file(struct route *route, struct slice path, struct slice type,
+                    struct slice body);
+void routes_add_cors(struct routes *r, const char *pattern, const struct slice *origins,
+                     size_t n, bool credentials, struct slice max_age);
+
+/* What a path leads to. */
+struct route_match {
+    const struct route *route; /* NULL: nothing, or another method only */
+    const struct static_file *file;
+    struct capture captures[PATTERN_CAPTURES_MAX];
+    int n;
+    char allow[96]; /* methods that the path knows; empty: the path is unknown */
+};
+
+void routes_find(const struct routes *r, struct slice method, struct slice path,
+                 struct route_match *out);
+
+/* NULL: no other origin may read it. */
+const struct origin_policy *routes_cors(const struct routes *r, struct slice path);
+
+#endif

@@ -1,0 +1,419 @@
+/* The app's side of the server; see server.h. */
+#include "serve/server.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "serve/command.h"
+#include "serve/conn.h"
+#include "serve/outlet.h"
+#include "serve/registry.h"
+#include "serve/sweep.h"
+
+#include <signal.h>
+#include <unistd.h>
+
+/* ---- Life --------------------------------------------------------------------------- */
+
+static void on_wake(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    struct server *s = timer->data;
+    if (s->events->on_timer) s->events->on_timer(s->context);
+}
+
+static void on_sweep(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    struct server *s = timer->data;
+    int64_t now = clock_ms();
+    int64_t late = s->swept_ms ? now - s->swept_ms - 1000 : 0;
+    s->loop_lag_ms = late > 0 ? (double)late : 0;
+    s->swept_ms = now;
+    sweep_run(s, now);
+}
+
+/* The app's fan gets its frames directly; this is the workers'. */
+static void io_on_frame(void *owner, struct message *m) {
+    struct worker *w = owner;
+    struct frame_post *post = container_of(m, struct frame_post, message);
+    mailbox_event_done(&w->loop.mailbox);
+    fan_frame(&w->fan, post->frame);
+    frame_unref(post->frame);
+}
+
+int server_new(struct server **out, struct serve_options *options,
+               const struct server_events *events, void *context) {
+    struct server *s = mem_new(sizeof *s);
+    s->options = *options;
+    *options = (struct serve_options){0};
+    serve_options_defaults(&s->options);
+    s->events = events;
+    s->context = context;
+    int err = loop_init(&s->loop, s);
+    if (err < 0) {
+        serve_options_free(&s->options);
+        mem_free(s);
+        return err;
+    }
+    seq_init(&s->seq, NULL, 0, io_on_frame);
+    fan_init(&s->fan, s->seq.epoch, &s->seq.head, NULL, 1);
+    ev_timer_init(&s->wake, on_wake, 0, 0);
+    s->wake.data = s;
+    ev_timer_init(&s->sweep, on_sweep, 1, 1);
+    s->sweep.data = s;
+    s->port = s->options.port;
+    *out = s;
+    return 0;
+}
+
+int server_start(struct server *s) {
+    unsigned n = s->options.io_threads;
+    int err = 0;
+    log_start();
+    s->workers = mem_new(n * sizeof *s->workers);
+    for (s->n_workers = 0; s->n_workers < n; s->n_workers++) {
+        struct worker *w = &s->workers[s->n_workers];
+        err = worker_init(w, s, s->n_workers, &s->port);
+        if (err < 0) goto fail;
+        seq_add_target(&s->seq, &w->loop.mailbox);
+    }
+    if (s->routes) command_configure(s, s->routes, s->fan.policies);
+    s->started = true;
+    for (unsigned i = 0; i < n && err == 0; i++) err = worker_start(&s->workers[i]);
+    if (err < 0) goto fail;
+    loop_own(&s->loop);
+    ev_timer_start(s->loop.ev, &s->sweep);
+    return 0;
+fail:
+    for (unsigned i = 0; i < s->n_workers; i++) worker_deinit(&s->workers[i]);
+    mem_free(s->workers);
+    s->workers = NULL;
+    s->n_workers = s->seq.n = 0;
+    s->started = false;
+    log_stop();
+    return err;
+}
+
+void server_run(struct server *s) {
+    s->running = true;
+    loop_own(&s->loop);
+    if (s->finished < s->n_workers) loop_run(&s->loop);
+    s->running = false;
+}
+
+void server_stop(struct server *s) {
+    if (atomic_exchange(&s->stopping, true)) return;
+    if (s->events->on_stopping) s->events->on_stopping(s->context);
+    for (unsigned i = 0; i < s->n_workers; i++)
+        worker_post_drain(&s->workers[i], s->options.drain_ms);
+}
+
+static void app_on_finished(void *owner, struct message *m) {
+    (void)m;
+    struct server *s = owner;
+    if (++s->finished == s->n_workers && s->running) loop_break(&s->loop);
+}
+
+void server_on_finished(struct worker *w) {
+    mailbox_post(&w->server->loop.mailbox, &w->finished, app_on_finished);
+}
+
+/* Requests nobody will answer and clients nobody will hear of. */
+static void drop_tables(struct server *s) {
+    for (struct map_node *node; (node = map_next(&s->requests, NULL));) {
+        map_remove(&s->requests, node);
+        request_unref(container_of(node, struct request, node));
+    }
+    for (struct map_node *node; (node = map_next(&s->clients, NULL));)
+        registry_remove(s, container_of(node, struct client, node));
+    map_deinit(&s->requests);
+    map_deinit(&s->clients);
+    map_deinit(&s->topics);
+}
+
+static const struct server_events silence;
+
+void server_free(struct server *s) {
+    if (!s) return;
+    s->events = &silence; /* from here on nobody listens */
+    if (s->started) {
+        for (unsigned i = 0; i < s->n_workers; i++) worker_post_drain(&s->workers[i], -1);
+        for (unsigned i = 0; i < s->n_workers; i++) worker_join(&s->workers[i]);
+    }
+    mailbox_drain(&s->loop.mailbox, INT32_MAX);
+    for (unsigned i = 0; i < s->n_workers; i++) worker_deinit(&s->workers[i]);
+    mailbox_drain(&s->loop.mailbox, INT32_MAX);
+    drop_tables(s);
+    fan_deinit(&s->fan);
+    seq_deinit(&s->seq);
+    routes_unref(s->routes);
+    ev_timer_stop(s->loop.ev, &s->wake);
+    ev_timer_stop(s->loop.ev, &s->sweep);
+    loop_deinit(&s->loop);
+    if (s->started) log_stop();
+    mem_free(s->workers);
+    serve_options_free(&s->options);
+    mem_free(s);
+}
+
+void server_wake_at(struct server *s, double at) {
+    ev_timer_stop(s->loop.ev, &s->wake);
+    if (at < 0) return;
+    double after = at - clock_seconds();
+    ev_now_update(s->loop.ev);
+    ev_timer_set(&s->wake, after > 0 ? after : 0, 0);
+    ev_timer_start(s->loop.ev, &s->wake);
+}
+
+void server_configure(struct server *s, struct routes *routes,
+                      struct policy_set *policies) {
+    routes_unref(s->routes);
+    s->routes = routes_ref(routes);
+    command_configure(s, routes, policies);
+}
+
+/* ---- Requests ----------------------------------------------------------------------- */
+
+static void app_on_request(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct request *r = container_of(m, struct request, to_app);
+    atomic_fetch_sub_explicit(&r->worker->queued, 1, memory_order_relaxed);
+    int queued = REQUEST_QUEUED;
+    bool taken = atomic_compare_exchange_strong(&r->state, &queued, REQUEST_TAKEN);
+    if (!taken || !s->events->on_request) {
+        request_unref(r);
+        return;
+    }
+    r->id = ++s->next_request;
+    r->node.key = slice_of((const char *)&r->id, sizeof r->id);
+    map_add(&s->requests, &r->node); /* takes the message's reference */
+    s->events->on_request(s->context, r);
+}
+
+void server_post_request(struct server *s, struct request *r) {
+    atomic_store(&r->state, REQUEST_QUEUED);
+    atomic_fetch_add_explicit(&r->worker->queued, 1, memory_order_relaxed);
+    mailbox_post(&s->loop.mailbox, &request_ref(r)->to_app, app_on_request);
+}
+
+static void app_on_cancel(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct request *r = container_of(m, struct request, cancel);
+    if (map_get(&s->requests, r->node.key) == &r->node) { /* not answered meanwhile */
+        map_remove(&s->requests, &r->node);
+        request_unref(r);
+        if (s->events->on_cancel) s->events->on_cancel(s->context, r->id);
+    }
+    request_unref(r);
+}
+
+void server_cancel(struct request *r) {
+    if (r->cancel_posted) return;
+    r->cancel_posted = true;
+    mailbox_post(&r->worker->server->loop.mailbox, &request_ref(r)->cancel,
+                 app_on_cancel);
+}
+
+struct request *server_find_request(struct server *s, uint64_t id) {
+    struct map_node *node = map_get(&s->requests, slice_of((const char *)&id, sizeof id));
+    return node ? container_of(node, struct request, node) : NULL;
+}
+
+/* The table's reference travels with the message. */
+static void io_on_reply(void *owner, struct message *m) {
+    (void)owner;
+    struct request *r = container_of(m, struct request, to_io);
+    if (r->conn && !r->conn->doomed) conn_on_reply(r->conn, r);
+    else server_on_closed(r->client, "gone");
+    request_unref(r);
+}
+
+static void reply(struct server *s, struct request *r, enum reply_kind kind) {
+    map_remove(&s->requests, &r->node);
+    r->reply = kind;
+    mailbox_post(&r->worker->loop.mailbox, &r->to_io, io_on_reply);
+}
+
+void server_answer(struct server *s, struct request *r) {
+    reply(s, r, REPLY_ANSWER);
+}
+
+int server_accept(struct server *s, struct request *r, struct plan *plan,
+                  const char *user, struct client **out) {
+    struct client *c = client_new(r->worker, r->ip, r->path, r->route->id);
+    if (user) c->user = mem_strndup(user, strlen(user));
+    registry_add(s, c, plan);
+    r->plan = plan_ref(plan);
+    r->client = c; /* takes */
+    *out = c;
+    reply(s, r, REPLY_STREAM);
+    return 0;
+}
+
+/* ---- Events ------------------------------------------------------------------------- */
+
+int server_publish(struct server *s, const struct event *event, struct published *out) {
+    struct chan *c;
+    int err = fan_get(&s->fan, event->channel, &c);
+    if (err < 0) return err;
+    bool keyless = event->key.n == 0;
+    struct frame *f = NULL;
+    out->has_id = c->kind != CHANNEL_STATE;
+    if (c->policy.key.n > 0 && keyless) err = E_KEY;
+    else err = frame_new(&f, event, out->has_id, s->n_workers);
+    if (err == 0) {
+        f->at_ms = clock_ms();
+        err = seq_publish(&s->seq, f);
+    }
+    if (err == 0) {
+        fan_frame(&s->fan, f);
+        s->published++;
+        out->seq = f->seq;
+        out->subscribers = server_subscribers(s, event->channel);
+    } else {
+        fan_release(&s->fan, c);
+    }
+    if (f) frame_unref(f);
+    return err;
+}
+
+/* ---- Clients ------------------------------------------------------------------------ */
+
+static struct plan *plan_of_one(const struct sub_spec *spec) {
+    return plan_new(spec, 1, -1);
+}
+
+int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec) {
+    if (pattern_check_channel(spec->channel)) return E_CHANNEL;
+    if (registry_follows(c, spec->channel)) return 0;
+    if (c->n_topics >= STREAM_CHANNELS_MAX) return E_FULL;
+    struct plan *plan = plan_of_one(spec);
+    if (!plan) return E_NOMEM;
+    registry_follow(s, c, spec->channel);
+    command_client(c, CLIENT_SUBSCRIBE, plan);
+    plan_unref(plan);
+    return 0;
+}
+
+bool server_unsubscribe(struct server *s, struct client *c, struct slice channel,
+                        bool denied) {
+    if (!registry_unfollow(s, c, channel)) return false;
+    struct sub_spec spec = {.channel = channel};
+    struct plan *plan = plan_of_one(&spec);
+    if (!plan) { /* the stream may not go on with it: end it */
+        command_close(c, "overload");
+        return true;
+    }
+    command_client(c, denied ? CLIENT_DENY : CLIENT_UNSUBSCRIBE, plan);
+    plan_unref(plan);
+    return true;
+}
+
+int server_set_filter(struct client *c, struct filter_list types,
+                      struct filter_list keys) {
+    struct sub_spec spec = {.channel = slice_of("", 0), .types = types, .keys = keys};
+    struct plan *plan = plan_of_one(&spec);
+    if (!plan) return E_NOMEM;
+    command_client(c, CLIENT_FILTER, plan);
+    plan_unref(plan);
+    return 0;
+}
+
+int server_send(struct client *c, struct slice event, struct slice data) {
+    if (frame_check_name(event)) return E_BADFIELD;
+    if (data.n > EVENT_BYTES_MAX) return E_TOOBIG;
+    if (atomic_load(&c->queued) > STREAM_PRIVATE_BYTES_MAX / 2) {
+        atomic_store(&c->wants_writable, true);
+        /* what waited may be gone by now: then nobody would tell */
+        if (atomic_load(&c->queued) > STREAM_PRIVATE_BYTES_MAX / 2) return E_FULL;
+    }
+    atomic_fetch_add(&c->queued, (unsigned)data.n);
+    int err = command_send(c, event, data);
+    if (err < 0) atomic_fetch_sub(&c->queued, (unsigned)data.n);
+    return err;
+}
+
+void server_close(struct client *c, const char *reason) {
+    command_close(c, reason);
+}
+
+/* ---- News of the workers ------------------------------------------------------------ */
+
+static void tell_open(struct server *s, struct client *c) {
+    if (c->told) return;
+    c->told = true;
+    if (s->events->on_open) s->events->on_open(s->context, c);
+}
+
+static void app_on_opened(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct client *c = container_of(m, struct client, opened);
+    if (c->plan) registry_add(s, c, c->plan);
+    plan_unref(c->plan);
+    c->plan = NULL;
+    tell_open(s, c);
+    client_unref(c);
+}
+
+void server_on_opened(struct client *c) {
+    c->open_posted = true;
+    mailbox_post(&c->worker->server->loop.mailbox, &client_ref(c)->opened, app_on_opened);
+}
+
+/* One that was accepted and left before it began has come and gone all the same. */
+static void app_on_closed(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct client *c = container_of(m, struct client, closed);
+    if (c->registered) {
+        tell_open(s, c);
+        if (s->events->on_close) s->events->on_close(s->context, c, c->reason);
+        registry_remove(s, c);
+    }
+    client_unref(c);
+}
+
+void server_on_closed(struct client *c, const char *reason) {
+    if (!c) return;
+    c->reason = reason ? reason : "gone";
+    mailbox_post(&c->worker->server->loop.mailbox, &client_ref(c)->closed, app_on_closed);
+}
+
+static void app_on_writable(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct client *c = container_of(m, struct client, writable);
+    if (s->events->on_writable) s->events->on_writable(s->context, c);
+    client_unref(c);
+}
+
+void server_on_sent(struct client *c) {
+    struct outlet *o = c->outlet;
+    atomic_fetch_sub(&c->queued, o->unacked);
+    o->unacked = 0;
+    if (atomic_load_explicit(&c->wants_writable, memory_order_relaxed) &&
+        atomic_exchange(&c->wants_writable, false))
+        mailbox_post(&c->worker->server->loop.mailbox, &client_ref(c)->writable,
+                     app_on_writable);
+}
+
+/* ---- Signals ------------------------------------------------------------------------ */
+
+struct signal_message {
+    struct message message;
+    int number;
+};
+
+static void app_on_signal(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct signal_message *signal = container_of(m, struct signal_message, message);
+    if (s->events->on_signal) s->events->on_signal(s->context, signal->number);
+    mem_free(signal);
+}
+
+void server_on_signal(struct server *s, int number) {
+    bool ends = number == SIGTERM || number == SIGINT;
+    if (ends && atomic_load(&s->term_ms) > 0) _exit(1); /* asked twice: at once */
+    if (ends) atomic_store(&s->term_ms, clock_ms());
+    struct signal_message *m = mem_new(sizeof *m);
+    m->number = number;
+    mailbox_post(&s->loop.mailbox, &m->message, app_on_signal);
+}

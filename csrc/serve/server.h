@@ -1,0 +1,131 @@
+/* The server as the app thread sees it: requests come, clients come and go, events are
+ * published.
+ *
+ * One thread, the one that made the server, runs the app's loop; the workers run theirs.
+ * Everything that crosses is a message in a mailbox. The app holds a fan of its own,
+ * without streams, that gets every command at the moment it is given: it answers
+ * app:latest and app:history and decides when events are too old. */
+#ifndef SLUICE_SERVE_SERVER_H
+#define SLUICE_SERVE_SERVER_H
+
+#include "fan/fan.h"
+#include "fan/seq.h"
+#include "net/http_write.h"
+#include "run/loop.h"
+#include "serve/client.h"
+#include "serve/options.h"
+#include "serve/request.h"
+#include "serve/worker.h"
+
+/* What happens to the app; called on its thread, from server_run. */
+struct server_events {
+    void (*on_request)(void *context,
+                       struct request *r); /* take r->id, not the pointer */
+    void (*on_cancel)(void *context, uint64_t id);
+    void (*on_open)(void *context, struct client *c);
+    void (*on_close)(void *context, struct client *c, const char *reason);
+    void (*on_writable)(void *context, struct client *c);
+    void (*on_timer)(void *context);
+    void (*on_signal)(void *context, int number);
+    void (*on_stopping)(void *context); /* drain begins: the stop hooks */
+};
+
+/* How many subscribers a channel has over all threads. */
+struct topic {
+    struct map_node node;
+    uint32_t subscribers;
+    char name[];
+};
+
+struct server {
+    struct loop loop;
+    struct serve_options options;
+    struct sequencer seq;
+    struct worker *workers;
+    unsigned n_workers, finished;
+    struct fan fan;
+    struct routes *routes;
+    struct map requests, clients, topics;
+    uint64_t next_request;
+    struct ev_timer wake, sweep;
+    size_t swept; /* bucket where the sweep goes on */
+    struct http_date date;
+    const struct server_events *events;
+    void *context;
+    uint16_t port;
+    uint64_t published;
+    double loop_lag_ms; /* how late the last sweep came */
+    int64_t swept_ms;
+    bool started, running;
+    atomic_bool stopping;
+    _Atomic int64_t term_ms; /* when the first TERM came */
+};
+
+/* ---- Life [app] --------------------------------------------------------------------- */
+
+/* Takes the options, also on failure. */
+int server_new(struct server **out, struct serve_options *options,
+               const struct server_events *events, void *context);
+int server_start(struct server *s); /* bind and start the threads: 0, E_ADDRESS, -errno */
+void server_run(struct server *s);  /* until drained */
+void server_stop(struct server *s); /* begin to drain; idempotent */
+void server_free(struct server *s); /* takes; a running one is stopped hard */
+
+/* The time of the next on_timer, in monotonic seconds; < 0: none. */
+void server_wake_at(struct server *s, double at);
+
+/* Install routes and policies at one place of the order of events (shares both). */
+void server_configure(struct server *s, struct routes *routes,
+                      struct policy_set *policies);
+
+/* ---- Requests [app] ----------------------------------------------------------------- */
+
+struct request *server_find_request(struct server *s, uint64_t id); /* borrows; NULL */
+
+/* Answer it: the bytes in r->answer and r->status, or a stream. The request leaves the
+ * table. server_accept returns the client (borrowed) in *out. */
+void server_answer(struct server *s, struct request *r);
+int server_accept(struct server *s, struct request *r, struct plan *plan,
+                  const char *user, struct client **out);
+
+/* ---- Events [app] ------------------------------------------------------------------- */
+
+struct published {
+    uint64_t seq;
+    bool has_id;
+    uint32_t subscribers;
+};
+
+/* 0, E_CHANNEL, E_BADFIELD, E_TOOBIG, E_KEY, E_FULL, E_BUSY, E_NOMEM. */
+int server_publish(struct server *s, const struct event *event, struct published *out);
+
+/* Clients told apart by user, and those without one by address. */
+uint32_t server_active_users(const struct server *s);
+
+uint32_t server_subscribers(const struct server *s, struct slice channel);
+
+/* ---- Clients [app] ------------------------------------------------------------------ */
+
+struct client *server_find_client(const struct server *s, struct slice id); /* NULL */
+
+int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec);
+bool server_unsubscribe(struct server *s, struct client *c, struct slice channel,
+                        bool denied);
+int server_set_filter(struct client *c, struct filter_list types,
+                      struct filter_list keys);
+int server_send(struct client *c, struct slice event, struct slice data);
+
+/* 'reason' NULL: the stream ends without a bye. */
+void server_close(struct client *c, const char *reason);
+
+/* ---- From the workers [io] ---------------------------------------------------------- */
+
+void server_post_request(struct server *s, struct request *r); /* shares */
+void server_cancel(struct request *r);
+void server_on_opened(struct client *c);
+void server_on_closed(struct client *c, const char *reason); /* NULL client is fine */
+void server_on_sent(struct client *c);
+void server_on_signal(struct server *s, int number);
+void server_on_finished(struct worker *w);
+
+#endif

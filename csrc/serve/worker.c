@@ -1,0 +1,291 @@
+/* The I/O thread; see worker.h. */
+#include "serve/worker.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/status.h"
+#include "serve/conn.h"
+#include "serve/listener.h"
+#include "serve/outlet.h"
+#include "serve/server.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+uint32_t worker_retry(struct worker *w) {
+    return rand_between(&w->random, RETRY_MIN_MS, RETRY_MAX_MS);
+}
+
+/* ---- Accepting ---------------------------------------------------------------------- */
+
+static void on_accept_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)events;
+    struct worker *w = timer->data;
+    ev_timer_stop(ev, timer);
+    if (!w->draining) ev_io_start(ev, &w->accept);
+}
+
+/* No descriptor is left: give the reserve for a moment to the connection that waits, so
+ * that the loop does not spin on it, and pause. */
+static void shed(struct worker *w) {
+    close(w->reserve_fd);
+    struct in6_addr ip;
+    int fd = listener_accept(w->accept.fd, &ip);
+    if (fd >= 0) close(fd);
+    w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    ev_io_stop(w->loop.ev, &w->accept);
+    ev_timer_set(&w->accept_again, ACCEPT_PAUSE_MS / 1000.0, 0);
+    ev_timer_start(w->loop.ev, &w->accept_again);
+    log_write(LOG_WARN, "out of file descriptors: a connection was refused", NULL, 0);
+}
+
+static int accept_one(struct worker *w) {
+    struct in6_addr ip;
+    int fd = listener_accept(w->accept.fd, &ip);
+    if (fd < 0) return fd;
+    atomic_fetch_add_explicit(&w->counters.accepted, 1, memory_order_relaxed);
+    uint32_t max = w->server->options.max_connections / w->server->options.io_threads;
+    if (w->n_conns > max) close(fd);
+    else conn_new(w, fd, &ip);
+    return 0;
+}
+
+static void on_accept(struct ev_loop *ev, struct ev_io *io, int events) {
+    (void)ev, (void)events;
+    struct worker *w = io->data;
+    for (int i = 0; i < ACCEPT_TURN_MAX; i++) {
+        int err = accept_one(w);
+        if (err == -EMFILE || err == -ENFILE) shed(w);
+        if (err < 0 && err != -ECONNABORTED) return;
+    }
+}
+
+/* ---- The turn ----------------------------------------------------------------------- */
+
+static void reap(struct worker *w) {
+    while (!list_empty(&w->doomed))
+        conn_free(container_of(w->doomed.next, struct conn, node));
+}
+
+static void count(struct worker *w) {
+    struct worker_counters *c = &w->counters;
+    atomic_store_explicit(&c->delivered, w->fan.delivered, memory_order_relaxed);
+    atomic_store_explicit(&c->delivered_bytes, w->fan.delivered_bytes,
+                          memory_order_relaxed);
+    atomic_store_explicit(&c->resets, w->fan.resets, memory_order_relaxed);
+    atomic_store_explicit(&c->slow, w->fan.slow, memory_order_relaxed);
+}
+
+/* Drained: nothing is open, or the time is up. */
+static void check_drained(struct worker *w) {
+    if (!w->draining) return;
+    if (w->n_conns > 0 && w->now_ms < w->drain_end_ms) return;
+    while (!list_empty(&w->conns))
+        conn_doom(container_of(w->conns.next, struct conn, node), "drain");
+    reap(w);
+    loop_break(&w->loop);
+}
+
+static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
+    (void)events;
+    struct worker *w = p->data;
+    bool more = fan_flush(&w->fan, FLUSH_STREAMS_MAX);
+    reap(w);
+    count(w);
+    if (more && !ev_is_active(&w->more)) ev_idle_start(ev, &w->more);
+    else if (!more && ev_is_active(&w->more)) ev_idle_stop(ev, &w->more);
+    check_drained(w);
+}
+
+static void read_clock(struct worker *w) {
+    w->now_ms = clock_ms();
+    w->fan.now_ms = w->now_ms;
+    w->wall_s = (int64_t)clock_wall();
+}
+
+static void on_after_sleep(struct ev_loop *ev, struct ev_check *c, int events) {
+    (void)ev, (void)events;
+    read_clock(c->data);
+}
+
+/* Its being active keeps the loop from sleeping; the work is in on_before_sleep. */
+static void on_more(struct ev_loop *ev, struct ev_idle *i, int events) {
+    (void)ev, (void)i, (void)events;
+}
+
+static void on_due(void *owner, struct wheel_timer *t) {
+    (void)owner;
+    struct conn *c = container_of(t, struct conn, timer);
+    if (!c->doomed) conn_on_timer(c);
+}
+
+/* A stuck script cannot stop TERM: if the app does not begin to drain, this does. */
+static void watch_term(struct worker *w) {
+    struct server *s = w->server;
+    int64_t term = atomic_load_explicit(&s->term_ms, memory_order_relaxed);
+    if (term == 0) return;
+    int64_t waited = w->now_ms - term;
+    if (waited > 2000 && !atomic_exchange(&s->stopping, true)) {
+        log_write(LOG_WARN, "the app does not answer: draining without it", NULL, 0);
+        for (unsigned i = 0; i < s->n_workers; i++)
+            worker_post_drain(&s->workers[i], s->options.drain_ms);
+    }
+    if (waited > s->options.drain_ms + 6000) {
+        fputs("sluice: the app is stuck: the process ends without it\n", stderr);
+        _exit(1);
+    }
+}
+
+static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    struct worker *w = timer->data;
+    wheel_advance(&w->wheel, w->now_ms, on_due, w);
+    if (w->index == 0) watch_term(w);
+}
+
+static void on_signal(struct ev_loop *ev, struct ev_io *io, int events) {
+    (void)ev, (void)events;
+    struct worker *w = io->data;
+    struct signalfd_siginfo info;
+    while (read(io->fd, &info, sizeof info) == (ssize_t)sizeof info)
+        server_on_signal(w->server, (int)info.ssi_signo);
+}
+
+/* ---- Life --------------------------------------------------------------------------- */
+
+static void init_watchers(struct worker *w, int fd) {
+    ev_io_init(&w->accept, on_accept, fd, EV_READ);
+    ev_prepare_init(&w->before_sleep, on_before_sleep);
+    ev_check_init(&w->after_sleep, on_after_sleep);
+    ev_set_priority(&w->after_sleep, EV_MAXPRI); /* the clock first */
+    ev_idle_init(&w->more, on_more);
+    ev_timer_init(&w->tick, on_tick, WHEEL_TICK_MS / 1000.0, WHEEL_TICK_MS / 1000.0);
+    ev_timer_init(&w->accept_again, on_accept_again, 0, 0);
+    w->accept.data = w->before_sleep.data = w->after_sleep.data = w;
+    w->tick.data = w->accept_again.data = w->signals.data = w;
+    ev_io_start(w->loop.ev, &w->accept);
+    ev_prepare_start(w->loop.ev, &w->before_sleep);
+    ev_check_start(w->loop.ev, &w->after_sleep);
+    ev_timer_start(w->loop.ev, &w->tick);
+}
+
+/* The first worker takes the signals of the process; every thread has them blocked. */
+static int init_signals(struct worker *w) {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGHUP);
+    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    if (fd < 0) return -errno;
+    pthread_sigmask(SIG_BLOCK, &set, NULL);
+    signal(SIGPIPE, SIG_IGN);
+    ev_io_init(&w->signals, on_signal, fd, EV_READ);
+    w->signals.data = w;
+    ev_io_start(w->loop.ev, &w->signals);
+    return 0;
+}
+
+int worker_init(struct worker *w, struct server *server, unsigned index, uint16_t *port) {
+    *w = (struct worker){.server = server, .index = index, .reserve_fd = -1};
+    int fd = listener_open(server->options.host, port);
+    if (fd < 0) return fd;
+    int err = loop_init(&w->loop, w);
+    if (err < 0) {
+        close(fd);
+        return err;
+    }
+    rand_bytes(&w->random, sizeof w->random);
+    fan_init(&w->fan, server->seq.epoch, &server->seq.head, &outlet_ops, w->random);
+    list_init(&w->conns);
+    list_init(&w->doomed);
+    read_clock(w);
+    wheel_init(&w->wheel, w->now_ms);
+    w->input = mem_new(WORKER_INPUT_BYTES);
+    w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    w->signals.fd = -1;
+    init_watchers(w, fd);
+    if (index > 0 || !server->options.signals) return 0;
+    err = init_signals(w);
+    if (err < 0) worker_deinit(w);
+    return err;
+}
+
+static void *run(void *arg) {
+    struct worker *w = arg;
+    char name[16];
+    snprintf(name, sizeof name, "sluice-io%u", w->index);
+    pthread_setname_np(pthread_self(), name);
+    loop_own(&w->loop);
+    loop_run(&w->loop);
+    server_on_finished(w);
+    return NULL;
+}
+
+int worker_start(struct worker *w) {
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&w->thread, NULL, run, w);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -err;
+}
+
+void worker_join(struct worker *w) {
+    pthread_join(w->thread, NULL);
+    loop_own(&w->loop);
+}
+
+void worker_deinit(struct worker *w) {
+    if (!w->loop.ev) return;
+    if (!w->draining) ev_io_stop(w->loop.ev, &w->accept);
+    if (!w->draining) close(w->accept.fd);
+    mailbox_drain(&w->loop.mailbox, INT32_MAX);
+    while (!list_empty(&w->conns))
+        conn_doom(container_of(w->conns.next, struct conn, node), "drain");
+    reap(w);
+    fan_deinit(&w->fan);
+    routes_unref(w->routes);
+    if (w->signals.fd >= 0) close(w->signals.fd);
+    if (w->reserve_fd >= 0) close(w->reserve_fd);
+    mem_free(w->input);
+    loop_deinit(&w->loop);
+}
+
+/* ---- Draining ----------------------------------------------------------------------- */
+
+struct drain_message {
+    struct message message;
+    int64_t window_ms; /* < 0: at once */
+};
+
+static void io_on_drain(void *owner, struct message *m) {
+    struct worker *w = owner;
+    struct drain_message *drain = container_of(m, struct drain_message, message);
+    int64_t window = drain->window_ms;
+    mem_free(drain);
+    w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + window + 1000;
+    if (w->draining) return;
+    for (int i = 0; i < BACKLOG_DRAIN_MAX && accept_one(w) == 0; i++) {
+    }
+    w->draining = true;
+    ev_io_stop(w->loop.ev, &w->accept);
+    ev_timer_stop(w->loop.ev, &w->accept_again);
+    close(w->accept.fd);
+    for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {
+        next = node->next;
+        conn_drain(container_of(node, struct conn, node), window);
+    }
+}
+
+void worker_post_drain(struct worker *w, int64_t window_ms) {
+    struct drain_message *m = mem_new(sizeof *m);
+    m->window_ms = window_ms;
+    mailbox_post(&w->loop.mailbox, &m->message, io_on_drain);
+}

@@ -1,0 +1,68 @@
+/* A worker: one I/O thread with its listener, its connections and its fan.
+ *
+ * Each turn of its loop: messages of the mailbox (frames, commands, replies), sockets,
+ * timers; then, before it sleeps, one flush of the fan, so that everything that arrived
+ * in the turn leaves in one send() per stream. No Lua here. */
+#ifndef SLUICE_SERVE_WORKER_H
+#define SLUICE_SERVE_WORKER_H
+
+#include "fan/fan.h"
+#include "net/http_write.h"
+#include "run/loop.h"
+#include "run/wheel.h"
+#include "serve/routes.h"
+
+struct server;
+
+/* Read by the app thread for statistics; written by the worker only. */
+struct worker_counters {
+    _Atomic uint64_t requests, accepted, connections, streams;
+    _Atomic uint64_t delivered, delivered_bytes, resets, slow;
+};
+
+struct worker {
+    struct loop loop;
+    struct server *server;
+    unsigned index;
+    pthread_t thread;
+    struct fan fan;
+    struct wheel wheel;
+    struct ev_io accept, signals;
+    struct ev_prepare before_sleep;
+    struct ev_check after_sleep;
+    struct ev_idle more;  /* active while a flush is unfinished */
+    struct ev_timer tick; /* turns the wheel */
+    struct ev_timer accept_again;
+    int reserve_fd; /* given up for a moment when descriptors run out */
+    struct list conns, doomed;
+    uint32_t n_conns;
+    struct routes *routes;
+    atomic_uint queued; /* requests that the app has not taken */
+    struct http_date date;
+    int64_t now_ms, wall_s;
+    uint64_t random;
+    bool draining;
+    int64_t drain_end_ms;
+    struct message finished; /* to the app: no connection is left */
+    struct worker_counters counters;
+    char *input; /* what one recv() may bring */
+};
+
+#define WORKER_INPUT_BYTES 65536
+
+/* Bind and listen; *port is the port asked for (0: any) and becomes the one bound.
+ * Returns 0, E_ADDRESS or a negative errno; nothing is left open on failure. */
+int worker_init(struct worker *w, struct server *server, unsigned index, uint16_t *port);
+int worker_start(struct worker *w); /* the thread; 0 or a negative errno */
+
+/* After the thread ended: free everything. [app] */
+void worker_join(struct worker *w);
+void worker_deinit(struct worker *w);
+
+/* End all streams over a window (< 0: at once) and stop. [any thread] */
+void worker_post_drain(struct worker *w, int64_t window_ms);
+
+/* A retry time for clients that shall come back. */
+uint32_t worker_retry(struct worker *w);
+
+#endif
