@@ -64,7 +64,7 @@ local function build(where, status, body, headers)
   status = check_status(where, status)
   local list, typed = read_headers(where, headers)
   local text, kind = read_body(where, status, body)
-  if kind and not typed then table.insert(list, 1, { "content-type", kind }) end
+  if kind and not typed then table.insert(list, 1, { "Content-Type", kind }) end
   return status, list, text
 end
 

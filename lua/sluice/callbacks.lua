@@ -54,7 +54,7 @@ function callbacks.close(self, id, reason, channels, path, ip)
   if h.disconnect or h.unsubscribe then
     local entry = self.clients[id] or {}
     local client = stream_client.new(self, id, { user = entry.user, meta = entry.meta,
-      params = entry.params, path = path, ip = ip })
+      path = path, ip = ip })
     for _, channel in ipairs(channels or {}) do
       hooks.fire_channel(self, "unsubscribe", client, channel)
     end

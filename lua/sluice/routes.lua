@@ -122,6 +122,7 @@ function routes.for_core(generation, id_of)
     if first ~= nil then return first end
     return order[a] < order[b]
   end)
+  generation.sorted_routes = sorted
   for i, route in ipairs(sorted) do
     local constant = route.kind == "stream" and is_constant(generation, route)
     list[i] = { method = route.method, pattern = route.pattern, kind = route.kind or "handler",

@@ -1,6 +1,6 @@
 --- The glue: owns the core's server, receives what its loop calls, and maps it to the
 -- generation that is current. Names and plain data live here and outlive generations.
--- In memory: per stream one small table, only when there is a user, meta or parameters;
+-- In memory: per stream one small table, only when there is a user or meta;
 -- states, pending tasks and idempotency keys.
 local callbacks = require("sluice.callbacks")
 local core = require("sluice.core")
@@ -121,25 +121,24 @@ function Runtime:go()
   self:turn()
 end
 
---- Remember what hooks will ask of a client.
-function Runtime:remember(id, user, meta, params)
-  if params ~= nil and next(params) == nil then params = nil end
+--- Remember what hooks will ask of a client. (Its parameters follow from its path.)
+function Runtime:remember(id, user, meta)
   if meta ~= nil and next(meta) == nil then meta = nil end
-  if user == nil and meta == nil and params == nil then return end
-  self.clients[id] = { user = user, meta = meta, params = params }
+  if user == nil and meta == nil then return end
+  self.clients[id] = { user = user, meta = meta }
 end
 
 -- The stream route whose pattern matches a client's path.
 local function route_of(self, client)
   local path = client.path
   if not path then return nil end
-  for _, route in ipairs(self.generation.routes) do
+  for _, route in ipairs(self.generation.sorted_routes) do
     local params = route.kind == "stream" and core.match(route.pattern, path)
     if params then return route, params end
   end
 end
 
---- The path parameters of a stream that the core opened without Lua.
+--- The path parameters of a stream.
 function Runtime:path_params(client)
   local _, params = route_of(self, client)
   return params

@@ -1,5 +1,5 @@
 --- The client of a stream, as hooks, plans and app:client() see it: a lazy handle on an id.
--- In memory per stream: nothing, unless there is a user, meta or parameters to remember
+-- In memory per stream: nothing, unless there is a user or meta to remember
 -- (sluice.Runtime keeps those in one small table).
 local core = require("sluice.core")
 local caller = require("sluice.caller")
@@ -145,10 +145,7 @@ local LAZY = {
     local entry = self._runtime.clients[rawget(self, "id")]
     return entry and entry.meta or self._runtime:constant_meta(self) or {}
   end,
-  params = function(self)
-    local entry = self._runtime.clients[rawget(self, "id")]
-    return entry and entry.params or self._runtime:path_params(self) or {}
-  end,
+  params = function(self) return self._runtime:path_params(self) or {} end,
 }
 
 local function from_core(name)

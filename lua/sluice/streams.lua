@@ -21,7 +21,7 @@ local function accept(session, concrete, meta)
   local id, message, code = runtime.server:accept(session.id, concrete, { user = user and user.id })
   if not id then return nil, message, code end
   session.client_id = id
-  runtime:remember(id, user, meta, req.params)
+  runtime:remember(id, user, meta)
   return id
 end
 
@@ -83,7 +83,7 @@ local function decide(session)
   local denied = not_allowed(session, concrete)
   if denied then return "answer", answers.read(route.name, 403, denied) end
   if req.method == "HEAD" then
-    return "answer", answers.read(route.name, 200, nil, { ["content-type"] = "text/event-stream" })
+    return "answer", answers.read(route.name, 200, nil, { ["Content-Type"] = "text/event-stream" })
   end
   concrete.heartbeat = concrete.heartbeat or route.heartbeat
   for _, entry in ipairs(concrete.channels) do session.runtime.timers:warm(entry[1]) end
