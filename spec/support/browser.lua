@@ -49,7 +49,8 @@ end
 function browser.start()
   local profile = process.temp_dir()
   local root = lfs.currentdir()
-  local p = process.spawn({ "node", root .. "/spec/support/browser.mjs", root .. "/build/node", profile }, {})
+  local p = process.spawn({ "node", root .. "/spec/support/browser.mjs", root .. "/build/node", profile },
+    { folders = { profile } })
   local sock = connect(p)
 
   local function ask(request, seconds)
@@ -79,7 +80,6 @@ function browser.start()
   function self.stop()
     sock:close()
     if not p:wait(10) then p:kill() end
-    process.remove_dir(profile)
   end
   return self
 end

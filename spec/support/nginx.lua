@@ -39,7 +39,8 @@ function nginx.start(upstream, extra)
   local folder = process.temp_dir()
   local values = { D = folder, PORT = free_port(), UPSTREAM = upstream, EXTRA = extra or "" }
   process.write_file(folder .. "/conf", (CONFIG:gsub("%$(%u+)", values)))
-  local p = process.spawn({ program(), "-p", folder, "-e", folder .. "/error.log", "-c", folder .. "/conf" }, {})
+  local p = process.spawn({ program(), "-p", folder, "-e", folder .. "/error.log", "-c", folder .. "/conf" },
+    { folders = { folder } })
   deadline.eventually(function()
     if p:code() then deadline.give_up("nginx: " .. p:log() .. process.read_file(folder .. "/error.log")) end
     local s = socket.connect("127.0.0.1", values.PORT)
@@ -47,11 +48,7 @@ function nginx.start(upstream, extra)
   end, 5, "nginx listens")
   local self = { port = values.PORT, pid = p.pid }
   function self.log() return process.read_file(folder .. "/error.log") end
-  function self.stop()
-    local code = p:stop()
-    process.remove_dir(folder)
-    return code
-  end
+  function self.stop() return p:stop() end
   return self
 end
 

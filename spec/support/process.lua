@@ -15,7 +15,10 @@ local function running()
   local list = registry["sluice.spec.running"]
   if not list then
     list = setmetatable({}, { __gc = function(all)
-      for p in pairs(all) do os.execute("kill -KILL " .. p.pid .. " 2>/dev/null") end
+      for p in pairs(all) do
+        os.execute("kill -KILL " .. p.pid .. " 2>/dev/null")
+        p:remove_folders()
+      end
     end })
     registry["sluice.spec.running"] = list
   end
@@ -70,7 +73,8 @@ function process.run(command, options)
   return how == "signal" and 128 + code or code, output
 end
 
---- Start a program: words, options { dir, env }. Its output goes to a file.
+--- Start a program: words, options { dir, env, kind, folders }. Its output goes to a file. The
+--- folders are removed when its end is noticed; kind is a word for process.stop_all.
 function process.spawn(words, options)
   local folder = process.temp_dir()
   local env = {}
@@ -83,9 +87,14 @@ function process.spawn(words, options)
   local pipe = assert(io.popen(line))
   local pid = assert(tonumber(pipe:read("l")), "cannot start " .. words[1])
   pipe:close()
-  local self = setmetatable({ pid = pid, folder = folder }, Process)
+  local self = setmetatable({ pid = pid, folder = folder, kind = options.kind,
+    folders = { folder, table.unpack(options.folders or {}) } }, Process)
   running()[self] = true
   return self
+end
+
+function Process:remove_folders()
+  for _, path in ipairs(self.folders) do process.remove_dir(path) end
 end
 
 --- Everything the program has written so far.
@@ -101,7 +110,7 @@ function Process:code()
   self.exit_code = assert(tonumber(text))
   self.last_log = process.read_file(self.folder .. "/log")
   running()[self] = nil
-  process.remove_dir(self.folder)
+  self:remove_folders()
   return self.exit_code
 end
 
@@ -134,9 +143,13 @@ function Process:stop(seconds)
   error("no end after SIGTERM; its log:\n" .. self:log(), 2)
 end
 
-function process.stop_all()
-  local list = running()
-  for p in pairs(list) do p:kill() end
+--- Kill what is still running, of one kind or all of it.
+function process.stop_all(kind)
+  local doomed = {}
+  for p in pairs(running()) do
+    if not kind or p.kind == kind then doomed[#doomed + 1] = p end
+  end
+  for _, p in ipairs(doomed) do p:kill() end
 end
 
 return process

@@ -64,23 +64,13 @@ local function handle(p, folder)
   function self.rss() return (proc_status(p.pid, "VmRSS") or 0) * 1024 end
   function self.fds() return count_fds(p.pid) end
 
-  local function clean()
-    if folder then process.remove_dir(folder) end
-    folder = nil
-  end
-
   function self.stop(seconds)
     local code = p:stop(seconds or 15)
-    clean()
     check_reports(p:log())
     return code
   end
 
-  function self.kill()
-    local code = p:kill()
-    clean()
-    return code
-  end
+  function self.kill() return p:kill() end
 
   --- Wait until the log holds a match; returns its captures.
   function self.wait_log(pattern, seconds)
@@ -94,12 +84,16 @@ local function handle(p, folder)
   return self
 end
 
+local function spawn(words, options, folder)
+  return process.spawn(words, { env = options.env, dir = folder, kind = "server", folders = { folder } })
+end
+
 --- Start one. Options: app (Lua text) or path, files = { name = text } beside the app, args,
 --- env, io_threads, port, seconds (to wait for it).
 function server.start(options)
   local folder = process.temp_dir()
   local words = command_line(options, folder)
-  local p = process.spawn(words, { env = options.env, dir = folder })
+  local p = spawn(words, options, folder)
   local self = handle(p, folder)
   local up = pcall(deadline.eventually, function()
     return find_address(p:log()) or p:code()
@@ -108,7 +102,6 @@ function server.start(options)
   if not self.port or p:code() then
     local how = p:code() and "ended with " .. p:code() or (up and "said no address" or "was not up in time")
     if not p:code() then p:kill() end
-    process.remove_dir(folder)
     error(("the server %s; its log:\n%s"):format(how, p:log()), 2)
   end
   self.url = ("http://%s:%d"):format(self.host, self.port)
@@ -118,13 +111,13 @@ end
 --- Start one that must not come up: exit code, log.
 function server.run_to_end(options)
   local folder = process.temp_dir()
-  local p = process.spawn(command_line(options, folder), { env = options.env, dir = folder })
+  local p = spawn(command_line(options, folder), options, folder)
   local code = p:wait(options.seconds or 10)
   if not code then p:kill() end
-  process.remove_dir(folder)
   return assert(code, "the server went on running; its log:\n" .. p:log()), p:log()
 end
 
-server.stop_all = process.stop_all
+--- Kill the servers that still run; for after_each.
+function server.stop_all() process.stop_all("server") end
 
 return server
