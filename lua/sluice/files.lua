@@ -61,6 +61,26 @@ function files.register(generation, prefix, folder)
   table.insert(generation.statics, { prefix = prefix, folder = path })
 end
 
+-- Whether one of the app's guards has a word about a path.
+local function is_guarded(generation, url)
+  for _, guards in ipairs(generation.guards) do
+    if core.match(guards.pattern, url) then return true end
+  end
+  return false
+end
+
+-- A route that answers guarded files: the I/O threads know no guards.
+local function guarded_route(prefix, guarded)
+  local name = ("FILES %s/**"):format(prefix)
+  local function handler(req)
+    local file = guarded[req.path]
+    if not file then return 404, "not found" end
+    return 200, file.body, { ["Content-Type"] = file.type }
+  end
+  return { name = name, title = name, where = name, method = "GET", pattern = prefix .. "/**",
+    guards = {}, parameters = {}, handler = handler }
+end
+
 --- Read one registered folder.
 -- @tparam table static
 -- @tparam integer total bytes read for others before
@@ -85,6 +105,33 @@ function files.load(static, total)
     end
   end
   return out, total
+end
+
+--- Read all registered folders, as routes for the core: the deepest prefix first. Files under
+-- a guard of the app become a route of their own, so that the guard is asked.
+-- @tparam sluice.Generation generation
+-- @tparam function id_of as in routes.for_core
+-- @tparam table out where to add
+function files.for_core(generation, id_of, out)
+  local statics = table.move(generation.statics, 1, #generation.statics, 1, {})
+  table.sort(statics, function(a, b) return #a.prefix > #b.prefix end)
+  local total = 0
+  for _, static in ipairs(statics) do
+    local loaded, sum = files.load(static, total)
+    local guarded = {}
+    total = sum
+    for url, file in pairs(loaded) do
+      if is_guarded(generation, url) then guarded[url] = file end
+    end
+    for url in pairs(guarded) do loaded[url] = nil end
+    out[#out + 1] = { pattern = static.prefix .. "/**", kind = "static", files = loaded }
+    if next(guarded) then
+      local route = guarded_route(static.prefix, guarded)
+      generation.route_named[route.name] = route
+      out[#out + 1] = { method = "GET", pattern = route.pattern, kind = "handler",
+        id = id_of(route.name) }
+    end
+  end
 end
 
 return files

@@ -68,12 +68,9 @@ local function id_of(self, name)
 end
 
 local function snapshot(self, generation)
-  local list, total = routes.for_core(generation, function(name) return id_of(self, name) end), 0
-  for _, static in ipairs(generation.statics) do
-    local loaded
-    loaded, total = files.load(static, total)
-    list[#list + 1] = { pattern = static.prefix .. "/**", kind = "static", files = loaded }
-  end
+  local function number(name) return id_of(self, name) end
+  local list = routes.for_core(generation, number)
+  files.for_core(generation, number, list)
   return { routes = list, policies = generation.policies, cors = generation.cors }
 end
 

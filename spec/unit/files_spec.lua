@@ -44,6 +44,21 @@ describe("app:static", function()
     assert.truthy(routes[2].files["/assets/index.html"])
   end)
 
+  it("asks the app's guards for files that they cover", function()
+    local t = fake.load(([[
+      local app = require("sluice").app()
+      app:static("/", "%s")
+      app:guard("/*", function(req) return req.headers.key and true or 401 end)
+      return app]]):format(folder), { folders = { [folder] = { "app.js", "sub_index.html", "x.bin" } } })
+    local static, route = t.server.snapshot.routes[1], t.server.snapshot.routes[2]
+    assert.is_nil(static.files["/app.js"])
+    assert.same({ "handler", "/**" }, { route.kind, route.pattern })
+    assert.equal(401, t:get("/app.js").status)
+    local a = t:get("/app.js", { headers = { key = "x" } })
+    assert.same({ 200, "1", "text/javascript; charset=utf-8" }, { a.status, a.body, a.headers["content-type"] })
+    assert.equal(404, t:get("/none.js", { headers = { key = "x" } }).status)
+  end)
+
   it("refuses a file above 1 MiB and the same prefix twice", function()
     process.write_file(folder .. "/big.bin", ("x"):rep(1024 * 1024 + 1))
     local ok, message = pcall(load, "/", { "big.bin" })
