@@ -7,6 +7,7 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -158,7 +159,11 @@ void log_start(void) {
     pthread_mutex_lock(&logger.lock);
     if (logger.users++ == 0) {
         logger.stopping = false;
+        sigset_t all, before; /* signals are for other threads */
+        sigfillset(&all);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
         if (pthread_create(&logger.thread, NULL, run, NULL) != 0) logger.users--;
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
     }
     pthread_mutex_unlock(&logger.lock);
 }

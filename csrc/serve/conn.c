@@ -130,7 +130,7 @@ static void next_request(struct conn *c) {
     c->request = NULL;
     mem_free(c->chunks);
     c->chunks = NULL;
-    if (!c->keep_alive || c->worker->draining || c->half_closed) {
+    if (!c->keep_alive || c->worker->draining) {
         conn_finish(c);
         return;
     }
@@ -158,6 +158,14 @@ int conn_answer(struct conn *c, int status, const char *code, const char *messag
 static void refuse(struct conn *c, int status) {
     c->keep_alive = false;
     if (conn_answer(c, status, NULL, NULL) == 0) next_request(c);
+}
+
+/* The status that dispatch_check found, now that nothing of the request is left. */
+static void answer_refused(struct conn *c) {
+    int status = c->refused;
+    c->refused = 0;
+    dispatch_refuse(c, c->request, status);
+    next_request(c);
 }
 
 /* ---- Bodies ------------------------------------------------------------------------- */
@@ -203,14 +211,21 @@ static bool read_length(struct conn *c) {
 
 static void on_body(struct conn *c) {
     bool complete = c->chunks ? read_chunks(c) : read_length(c);
-    if (complete) run_request(c);
+    if (complete && c->refused) answer_refused(c);
+    else if (complete) run_request(c);
 }
 
 /* The head is read: fetch the body, if there is one, then run. */
 static void start_body(struct conn *c, const struct http_head *head) {
     const struct serve_options *o = &c->worker->server->options;
     if (head->body == HTTP_BODY_NONE) {
-        run_request(c);
+        if (c->refused) answer_refused(c);
+        else run_request(c);
+        return;
+    }
+    if (c->refused && head->expect_continue) { /* it waits for our word: no body, then */
+        c->keep_alive = false;
+        answer_refused(c);
         return;
     }
     if (head->body == HTTP_BODY_LENGTH && head->content_length > o->max_body) {
@@ -287,22 +302,15 @@ static void on_head(struct conn *c, const struct http_head *head, size_t n) {
         return;
     }
     c->request = r;
-    if (head->body != HTTP_BODY_NONE && (head->status || length < 0))
-        c->keep_alive = false;
     int status = head->status ? head->status : length < 0 ? -length : 0;
     if (status == 0) {
         r->path_n = (size_t)length;
         r->path[length] = '\0';
         status = dispatch_check(c, r);
-        if (status && head->body != HTTP_BODY_NONE) c->keep_alive = false;
     }
     r->keep_alive = c->keep_alive;
-    if (status > 0) {
-        dispatch_refuse(c, r, status);
-        next_request(c);
-    } else {
-        start_body(c, head);
-    }
+    c->refused = status;
+    start_body(c, head);
 }
 
 static void parse_head(struct conn *c) {
@@ -332,7 +340,10 @@ static void process(struct conn *c) {
         else if (phase == CONN_BODY) on_body(c);
         if (c->phase == phase && c->in.n == before) break;
     }
-    if (!c->doomed && c->phase != CONN_STREAM && c->out.n > c->out_sent) conn_send_out(c);
+    if (c->doomed || c->phase == CONN_STREAM) return;
+    if (c->half_closed && c->phase == CONN_HEAD && c->out.n - c->out_sent <= OUTPUT_BYTES_MAX)
+        conn_finish(c); /* all that it asked before it closed its half is answered */
+    else if (c->out.n > c->out_sent) conn_send_out(c);
 }
 
 /* ---- Reading ------------------------------------------------------------------------ */

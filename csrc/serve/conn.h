@@ -40,6 +40,7 @@ struct conn {
     struct http_chunks *chunks;
     uint64_t body_left;
     size_t lingered;
+    int refused; /* status to answer when the request is read; 0: none */
     struct outlet *outlet;
 };
 

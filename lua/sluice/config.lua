@@ -73,6 +73,11 @@ config.SETTINGS = {
   { "max_connections", whole(1, 1000000), nil, "<n>", "connections in all" },
   { "memory", bytes(1024 * 1024), 256 * 1024 * 1024, "<size>",
     "memory for events of all channels" },
+  { "head_timeout", seconds(0.1, 3600), 10, "<s>", "for a request's head, from its first byte" },
+  { "body_timeout", seconds(0.1, 3600), 10, "<s>", "for a request's body, and 1 s more per KiB" },
+  { "idle_timeout", seconds(0.1, 3600), 60, "<s>", "between two requests of a connection" },
+  { "request_timeout", seconds(0.1, 86400), 60, "<s>", "for a handler's answer: then 504" },
+  { "stall_timeout", seconds(0.1, 3600), 20, "<s>", "until a socket that takes nothing is closed" },
   { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of whoever connects" },
   { "allow_host", list, nil, "<list>", "host names to answer to, besides addresses and localhost" },
   { "log_level", one_of("debug", "info", "warn", "error", "off"), "info", "<level>",
@@ -128,7 +133,8 @@ end
 function config.for_core(settings)
   local out = {}
   for _, name in ipairs({ "host", "port", "io_threads", "heartbeat", "drain", "max_body",
-    "max_connections", "memory", "trust_proxy", "signals" }) do
+    "max_connections", "memory", "trust_proxy", "signals", "head_timeout", "body_timeout",
+    "idle_timeout", "request_timeout", "stall_timeout" }) do
     out[name] = settings[name]
   end
   out.allow_hosts = settings.allow_host

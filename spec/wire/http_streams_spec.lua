@@ -14,7 +14,11 @@ app:stream("/news", "news")
 app:stream("/shared/news", "news")
 app:get("/hit", function() hits().n = hits().n + 1; return 200, "hit" end)
 app:get("/hits", function() return 200, tostring(hits().n) end)
-app:get("/clients", function() return 200, tostring(#app:clients()) end)
+app:get("/clients", function()
+  local n = 0
+  for _ in app:clients() do n = n + 1 end
+  return 200, tostring(n)
+end)
 app:post("/publish", function() return 200, tostring((app:publish("news", "story", { n = 1 }))) end)
 return app
 ]]
