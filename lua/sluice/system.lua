@@ -24,6 +24,8 @@ local KNOWN = { name = "system", services = {}, disks = { "/" }, interval = 10, 
 local SERVICE = { name = options.NONE, tcp = options.NONE }
 -- A mean over less is noise: /proc counts in hundredths of a second.
 local SPAN_MIN = 0.5
+-- ... but better than nothing: the first sample soon after the start has no other.
+local SPAN_LEAST = 0.05
 
 local LOCAL = { localhost = true, ["127.0.0.1"] = true, ["[::1]"] = true, ["0.0.0.0"] = true }
 
@@ -98,8 +100,10 @@ end
 -- What to compare with: the newest mark of some age, else the start of the machine.
 function System:base(counters)
   local state = self.state()
-  for _, mark in ipairs({ state.newer or false, state.older or false }) do
-    if mark and counters.at - mark.at >= SPAN_MIN then return mark end
+  for _, span in ipairs({ SPAN_MIN, SPAN_LEAST }) do
+    for _, mark in ipairs({ state.newer or false, state.older or false }) do
+      if mark and counters.at - mark.at >= span then return mark end
+    end
   end
   local uptime = math.max(procfs.uptime(self.root) or 0, SPAN_MIN)
   return { at = counters.at - uptime, busy = 0, total = 0, received = 0, sent = 0,

@@ -150,7 +150,7 @@ describe("system", function()
 
   -- Counters that grow by one second's worth.
   local function machine(second, busy, bytes)
-    write(root, "proc/stat", ("cpu  %d 0 0 %d 0 0 0 0 0 0\n"):format(busy, second * 200 - busy))
+    write(root, "proc/stat", ("cpu  %d 0 0 %d 0 0 0 0 0 0\n"):format(busy, second * 200 // 1 - busy))
     write(root, "proc/net/dev", DEV .. ("  eth0: %d 1 0 0 0 0 0 0 %d 1 0 0 0 0 0 0\n"):format(bytes, bytes // 2))
   end
 
@@ -220,6 +220,13 @@ describe("system", function()
     assert.equal(10.0, s.cpu)
     assert.equal(500.0, s.network.received)
     assert.equal(0.0, s.requestsPerSecond)
+  end)
+
+  it("tells the mean since the server's start a moment after it", function()
+    local system = start()
+    t:advance(0.1)
+    machine(100.1, 2010, 50500)
+    assert.equal(50.0, sample(system).cpu)
   end)
 
   it("gives two readers at the same moment the same figures", function()

@@ -4,7 +4,8 @@
 "use strict";
 
 const URL_PATH = "/api/dashboard-metrics";
-const WINDOW_MS = 5 * 60 * 1000;   // what the curves show
+const WINDOW_MS = 5 * 60 * 1000;   // what the curves show, once there is so much
+const WINDOW_LEAST_MS = 60 * 1000; // ... and before
 const GAP_MS = 5000;               // a longer pause breaks a curve
 const SILENT_MS = 45000;           // no event for so long: the connection is dead, open another
 const LOG_ROWS = 6;
@@ -86,27 +87,28 @@ function write(figure, pair) {
 const RIGHT = 985;
 
 // The pieces of a curve between gaps, as [x, y].
-function pieces(read, top, end) {
+function pieces(read, top) {
   const list = [];
+  const end = points[points.length - 1].t;
+  const span = Math.max(WINDOW_LEAST_MS, end - points[0].t);
   let before = -Infinity;
   for (const p of points) {
     const value = read(p);
     if (!known(value)) continue;
     if (p.t - before > GAP_MS) list.push([]);
     before = p.t;
-    const x = RIGHT * (1 - (end - p.t) / WINDOW_MS);
+    const x = RIGHT * (1 - (end - p.t) / span);
     list[list.length - 1].push([x.toFixed(1), (98 - 94 * Math.min(1, Math.max(0, value / top))).toFixed(2)]);
   }
   return list;
 }
 
 function draw(svg, reads, top) {
-  const end = points[points.length - 1].t;
   let shapes = '<path class="base" d="M0 99.5H1000"/>';
   reads.forEach((read, i) => {
     const kind = i === 0 ? "" : " two";
     let newest = null;
-    for (const piece of pieces(read, top, end)) {
+    for (const piece of pieces(read, top)) {
       newest = piece[piece.length - 1];
       const line = piece.map(([x, y]) => `${x} ${y}`).join("L");
       if (piece.length > 1) {
