@@ -9,7 +9,7 @@ local program = {}
 local Program = {}
 Program.__index = Program
 
-local running = {}
+local running, started = {}, 0
 
 local function quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
 
@@ -53,7 +53,8 @@ end
 function program.start(spec, dir)
   local words = {}
   for i, word in ipairs(spec.words) do words[i] = quote(word) end
-  local base = ("%s/%s-%d"):format(dir, spec.name, #running + 1)
+  started = started + 1
+  local base = ("%s/%s-%d"):format(dir, spec.name, started)
   local pin = PIN and spec.cpu and ("taskset -c %d "):format(spec.cpu) or ""
   local line = ("ulimit -c 0; ulimit -n $(ulimit -Hn); echo $$ >%s.pid; exec %s%s%s >%s.out 2>%s.err"):format(base,
     FOLLOW, pin, table.concat(words, " "), base, base)
@@ -62,9 +63,9 @@ function program.start(spec, dir)
   self.pipe:setvbuf("no")
   self.pid = program.wait_for(5, function() return tonumber(read_file(base .. ".pid")) end)
   self.out = program.wait_for(5, function() return io.open(base .. ".out", "r") end)
-  running[#running + 1] = self
   assert(self.pid and self.out, spec.name .. " did not start")
   self.pid = math.tointeger(self.pid)
+  running[#running + 1] = self
   return self
 end
 
@@ -101,26 +102,51 @@ local function children(pid)
   return list
 end
 
-local function cpu_of(pid)
-  local sum, path = 0, ("/proc/%d/task"):format(pid)
-  if not lfs.attributes(path, "mode") then return 0 end
+-- Adds the CPU time of each thread to a table by the thread's name.
+local function add_threads(pid, into)
+  local path = ("/proc/%d/task"):format(pid)
+  if not lfs.attributes(path, "mode") then return end
   for task in lfs.dir(path) do
     local text = task:find("^%d") and read_file(("%s/%s/schedstat"):format(path, task))
-    sum = sum + (text and tonumber(text:match("^%d+")) or 0)
+    local name = text and (read_file(("%s/%s/comm"):format(path, task)) or "?"):gsub("%s+$", "")
+    if name then into[name] = (into[name] or 0) + (tonumber(text:match("^%d+")) or 0) end
   end
-  return sum
+end
+
+--- CPU time so far by thread name, in ns: the program and its children.
+function Program:threads()
+  local by_name = {}
+  add_threads(self.pid, by_name)
+  for _, child in ipairs(children(self.pid)) do add_threads(child, by_name) end
+  return by_name
 end
 
 --- CPU time so far, in ns: all threads of the program and of its children.
 function Program:cpu()
-  local sum = cpu_of(self.pid)
-  for _, child in ipairs(children(self.pid)) do sum = sum + cpu_of(child) end
+  local sum = 0
+  for _, spent in pairs(self:threads()) do sum = sum + spent end
   return sum
 end
 
 --- CPU time of the main thread alone, in ns.
 function Program:main_cpu()
   return tonumber(read_file(("/proc/%d/task/%d/schedstat"):format(self.pid, self.pid)):match("^%d+"))
+end
+
+--- What each thread did of the work between two readings: "io1 92 %, app 8 %".
+function program.shares(before, after)
+  local list, sum = {}, 0
+  for name, spent in pairs(after) do
+    local own = spent - (before[name] or 0)
+    sum = sum + own
+    list[#list + 1] = { name = name, own = own }
+  end
+  table.sort(list, function(a, b) return a.own > b.own end)
+  local words = {}
+  for _, t in ipairs(list) do
+    if t.own / sum >= 0.005 then words[#words + 1] = ("%s %.0f %%"):format(t.name, 100 * t.own / sum) end
+  end
+  return table.concat(words, ", ")
 end
 
 --- Private dirty memory in bytes, with children.
@@ -149,7 +175,10 @@ end
 
 --- End everything that still runs.
 function program.stop_all()
-  for i = #running, 1, -1 do running[i]:stop(3) end
+  for i = #running, 1, -1 do
+    running[i]:stop(3)
+    running[i] = nil
+  end
 end
 
 --- Run a program of ours to its end; its JSON.

@@ -3,6 +3,7 @@
 --- baseline runs twice in each, and how far its copy (the control) strays from it is the
 --- error bar.
 local socket = require("socket")
+local program = require("spec.bench.program")
 local stats = require("spec.bench.stats")
 local subscribers = require("spec.bench.subscribers")
 local target = require("spec.bench.target")
@@ -51,6 +52,7 @@ end
 function rounds.run(bench, variants, count, measure)
   local samples = {}
   count = bench.rounds or count
+  for _, v in ipairs(variants) do v.threads = v.target.program:threads() end
   for _, v in ipairs(variants) do samples[v.name] = {} end
   for n = 0, count do
     for _, v in ipairs(stats.shuffled(variants)) do
@@ -61,6 +63,13 @@ function rounds.run(bench, variants, count, measure)
     bench:progress(n, count)
   end
   return samples
+end
+
+--- Which thread of a variant's server did how much since the rounds began.
+function rounds.shares(variants, name)
+  for _, v in ipairs(variants) do
+    if v.name == name then return program.shares(v.threads, v.target.program:threads()) end
+  end
 end
 
 --- One figure of all samples.

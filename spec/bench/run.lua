@@ -121,8 +121,7 @@ local function main()
   if bench.nchan == nil then bench.nchan = not bench.quick and target.has_nchan() end
   math.randomseed(os.time())
   build()
-  bench.dir = os.tmpname()
-  os.remove(bench.dir)
+  bench.dir = ("build/bench/run-%d-%d"):format(os.time(), math.random(99999))
   assert(lfs.mkdir(bench.dir))
   print(conditions(bench) .. "\n")
   local all = load_rows()
@@ -135,7 +134,7 @@ local function main()
     local file <close> = assert(io.open(bench.json, "w"))
     file:write(cjson.encode({ rows = bench.rows, faults = bench.faults, quick = bench.quick or false }), "\n")
   end
-  os.execute("rm -rf '" .. bench.dir .. "'")
+  os.execute("rm -rf " .. bench.dir)
   return verdict(bench)
 end
 

@@ -1,6 +1,7 @@
 --- What is measured: the raw baseline, Sluice, nginx with nchan. All are told by HTTP to
 --- send a burst of numbered events, all have a pid whose CPU time counts.
 local cjson = require("cjson")
+local lfs = require("lfs")
 local socket = require("socket")
 local program = require("spec.bench.program")
 
@@ -65,8 +66,8 @@ end
 --- An nginx with nchan, its files in a folder of its own.
 function target.nchan(dir)
   local port = program.free_port()
-  local home = ("%s/nginx-%d"):format(dir, port)
-  assert(os.execute("mkdir -p " .. home))
+  local home = ("%s/%s/nginx-%d"):format(lfs.currentdir(), dir, port)
+  assert(lfs.mkdir(home))
   local from <close> = assert(io.open("spec/bench/nchan.conf"))
   local values = { DIR = home, PORT = tostring(port), MODULE = first_file(MODULES) }
   local text = from:read("a"):gsub("@(%u+)@", values)

@@ -7,11 +7,12 @@ local target = require("spec.bench.target")
 
 local fanout = {}
 
-local function cost_note(samples, name)
+local function cost_note(samples, name, variants)
   local cpu = stats.median(rounds.pick(samples, name, "cpu"))
   local raw = stats.median(rounds.pick(samples, "raw", "cpu"))
   local joined = stats.median(rounds.pick(samples, name, "per_send"))
-  return ("%.2f us against %.2f us raw; %.1f events a send"):format(cpu, raw, joined)
+  return ("%.2f us against %.2f us raw; %.1f events a send; %s"):format(cpu, raw, joined,
+    rounds.shares(variants, name))
 end
 
 local function four(streams, burst, with_nchan)
@@ -32,10 +33,10 @@ local function single(bench, streams, burst)
   local samples = rounds.run(bench, variants.value, bench:pick(31, 3))
   local control = rounds.ratio(samples, "control", "raw", "cpu")
   bench:add(rounds.judge({ row = "T1", what = ("CPU a delivery, 1 event a turn, N = %d"):format(streams), bar = 1.10,
-    aim = 1.08, note = cost_note(samples, "sluice") }, rounds.ratio(samples, "sluice", "raw", "cpu"), control,
-    rounds.ratio(samples, "nchan", "raw", "cpu")))
+    aim = 1.08, note = cost_note(samples, "sluice", variants.value) }, rounds.ratio(samples, "sluice", "raw", "cpu"),
+    control, rounds.ratio(samples, "nchan", "raw", "cpu")))
   bench:add(rounds.judge({ row = "T1", what = ("... streams with three channels, N = %d"):format(streams), bar = 1.12,
-    note = cost_note(samples, "three") }, rounds.ratio(samples, "three", "raw", "cpu"), control))
+    note = cost_note(samples, "three", variants.value) }, rounds.ratio(samples, "three", "raw", "cpu"), control))
 end
 
 function fanout.T1(bench)
@@ -50,7 +51,7 @@ function fanout.T2(bench)
   local variants <close> = bench:own(rounds.start(bench, four(streams, burst, true)), rounds.stop)
   local samples = rounds.run(bench, variants.value, bench:pick(31, 3))
   bench:add(rounds.judge({ row = "T2", what = ("CPU a delivery, 8 events a turn, N = %d"):format(streams), bar = 1.25,
-    aim = 1.10, note = cost_note(samples, "sluice") }, rounds.ratio(samples, "sluice", "raw", "cpu"),
+    aim = 1.10, note = cost_note(samples, "sluice", variants.value) }, rounds.ratio(samples, "sluice", "raw", "cpu"),
     rounds.ratio(samples, "control", "raw", "cpu"), rounds.ratio(samples, "nchan", "raw", "cpu")))
 end
 
@@ -67,7 +68,7 @@ function fanout.T3(bench)
   local busy = stats.median(rounds.pick(samples, "sluice", "busy"))
   local row = { row = "T3", what = ("deliveries a CPU second, saturated, N = %d"):format(streams), more = true,
     bar = 10, aim = 20, note = ("%s; %.2f M deliveries/s; reader busy %.0f %%"):format(
-      cost_note(samples, "sluice"), rate / 1e6, busy * 100) }
+      cost_note(samples, "sluice", variants.value), rate / 1e6, busy * 100) }
   bench:add(rounds.judge(row, rounds.ratio(samples, "raw", "sluice", "cpu"),
     rounds.ratio(samples, "control", "raw", "cpu"), rounds.ratio(samples, "raw", "nchan", "cpu")))
 end

@@ -1,0 +1,45 @@
+--- The benchmark itself works: a smoke run finishes, every row has a figure, and not one
+--- event was lost, repeated or out of order on the way. No figure is asserted: this machine
+--- is busy with other specs.
+local cjson = require("cjson")
+local process = require("spec.support.process")
+
+local ROWS = { "T1", "T2", "T3", "T4", "T5", "T7", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN", "RESUME" }
+
+describe("make bench", function()
+  local folder = process.temp_dir()
+  local code, output, result
+
+  lazy_setup(function()
+    local json = folder .. "/bench.json"
+    code, output = process.run({ os.getenv("LUA") or "lua5.4", "spec/bench/run.lua", "--quick", "--json", json },
+      { seconds = 240 })
+    local text = process.read_file(json)
+    result = text and cjson.decode(text)
+  end)
+  lazy_teardown(function() process.remove_dir(folder) end)
+
+  it("runs to its end", function()
+    assert(result, output)
+    assert.equal(0, code, output)
+  end)
+
+  it("has a figure for every row", function()
+    local seen = {}
+    for _, row in ipairs(result.rows) do
+      assert.is_nil(row.failed, row.row .. ": " .. tostring(row.failed))
+      assert.is_number(row.measured.median)
+      seen[row.row] = true
+    end
+    for _, name in ipairs(ROWS) do assert.is_true(seen[name], name .. " is missing") end
+  end)
+
+  it("loses, repeats and disorders nothing", function()
+    local sluice = result.faults.sluice
+    assert.is_true(sluice.deliveries > 10000)
+    assert.same({ 0, 0, 0 }, { sluice.lost, sluice.repeated, sluice.disordered })
+    for _, row in ipairs(result.rows) do
+      if row.row == "RESUME" then assert.equal(0, row.measured.median) end
+    end
+  end)
+end)
