@@ -292,6 +292,15 @@ static struct conn *make_conns(const struct swarm_options *o, struct tally *t) {
     return conns;
 }
 
+static void free_conns(struct conn *conns, uint32_t count) {
+    for (uint32_t i = 0; i < count; i++) {
+        free(conns[i].head);
+        if (conns[i].track) track_deinit(conns[i].track);
+    }
+    free(conns[0].track); /* the first stream is a parsed one: all tracks begin there */
+    free(conns);
+}
+
 void swarm_run(const struct swarm_options *o, struct tally *t) {
     struct swarm s = {.o = o, .t = t, .began_ns = clock_ns()};
     s.conns = make_conns(o, t);
@@ -309,6 +318,7 @@ void swarm_run(const struct swarm_options *o, struct tally *t) {
         for (int i = 0; i < n; i++) on_event(&s, events[i].data.ptr, events[i].events);
         if (o->mode == SWARM_SLOW) read_slowly(&s);
     }
+    free_conns(s.conns, o->streams);
     free(s.queue);
     free(s.buffer); /* the process ends now and closes what is open */
 }

@@ -50,10 +50,13 @@ function target.raw(dir)
 end
 
 --- A Sluice: this checkout's, or the one that $SLUICE_COMMAND names.
-function target.sluice(dir, io_threads)
+-- @tparam string dir for its files
+-- @tparam integer io_threads
+-- @tparam[opt] boolean free all processors, not the servers' one
+function target.sluice(dir, io_threads, free)
   local port = program.free_port()
   local command = os.getenv("SLUICE_COMMAND") or "build/bin/sluice"
-  return wait_until_it_listens(new("sluice", dir, port, { name = "sluice", cpu = 0,
+  return wait_until_it_listens(new("sluice", dir, port, { name = "sluice", cpu = not free and 0 or nil,
     words = { command, "run", "spec/bench/app.lua", "--port", port, "--io-threads", io_threads or 1,
       "--log-level", "warn", "--drain", 0, "--no-watch" } }))
 end

@@ -36,7 +36,7 @@ end
 
 local function connects(bench, list, count, rate, row)
   local variants <close> = bench:own(servers(bench, list), rounds.stop)
-  local samples = rounds.run(bench, variants.value, bench:pick(15, 2), storm(bench, count, rate))
+  local samples = rounds.run(bench, variants.value, bench:pick(15, 1), storm(bench, count, rate))
   local function us(name) return stats.median(rounds.pick(samples, name, "cpu")) end
   row.note = ("%.1f us against %.1f us; %s"):format(us("sluice"), us("raw"), rounds.shares(variants.value, "sluice"))
   bench:add(rounds.judge(row, rounds.ratio(samples, "sluice", "raw", "cpu"),
@@ -74,7 +74,7 @@ function connect.T21(bench)
     return { cpu = spent / 1e3 / math.max(report.beats, 1), core = spent / 1e7 / period, beats = report.beats,
       sends = report.reads }
   end
-  local samples = rounds.run(bench, variants.value, bench:pick(4, 2), window)
+  local samples = rounds.run(bench, variants.value, bench:pick(4, 1), window)
   local core = stats.median(rounds.pick(samples, "sluice", "core"))
   local beats = stats.median(rounds.pick(samples, "sluice", "beats"))
   bench:add(rounds.judge({ row = "T21", bar = 1.3,

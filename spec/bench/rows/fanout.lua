@@ -30,7 +30,7 @@ local function single(bench, streams, burst)
   local three = setmetatable({ to = "a,b,c" }, { __index = burst })
   table.insert(list, { name = "three", kind = "sluice", path = "/s/three", streams = streams, burst = three })
   local variants <close> = bench:own(rounds.start(bench, list), rounds.stop)
-  local samples = rounds.run(bench, variants.value, bench:pick(31, 3))
+  local samples = rounds.run(bench, variants.value, bench:pick(31, 1))
   local control = rounds.ratio(samples, "control", "raw", "cpu")
   bench:add(rounds.judge({ row = "T1", what = ("CPU a delivery, 1 event a turn, N = %d"):format(streams), bar = 1.10,
     aim = 1.08, note = cost_note(samples, "sluice", variants.value) }, rounds.ratio(samples, "sluice", "raw", "cpu"),
@@ -49,7 +49,7 @@ function fanout.T2(bench)
   local streams = bench:pick(1000, 100)
   local burst = { events = bench:pick(400, 80), batch = 8, every = 20000 }
   local variants <close> = bench:own(rounds.start(bench, four(streams, burst, true)), rounds.stop)
-  local samples = rounds.run(bench, variants.value, bench:pick(31, 3))
+  local samples = rounds.run(bench, variants.value, bench:pick(31, 1))
   bench:add(rounds.judge({ row = "T2", what = ("CPU a delivery, 8 events a turn, N = %d"):format(streams), bar = 1.25,
     aim = 1.10, note = cost_note(samples, "sluice", variants.value) }, rounds.ratio(samples, "sluice", "raw", "cpu"),
     rounds.ratio(samples, "control", "raw", "cpu"), rounds.ratio(samples, "nchan", "raw", "cpu")))
@@ -63,7 +63,7 @@ function fanout.T3(bench)
   list[3].burst = { events = bench:pick(4000, 1000), every = 250 }
   if list[4] then list[4].burst = { events = bench:pick(100, 50), batch = 8 } end
   local variants <close> = bench:own(rounds.start(bench, list), rounds.stop)
-  local samples = rounds.run(bench, variants.value, bench:pick(31, 3))
+  local samples = rounds.run(bench, variants.value, bench:pick(31, 1))
   local rate = stats.median(rounds.pick(samples, "sluice", function(s) return s.deliveries / s.seconds end))
   local busy = stats.median(rounds.pick(samples, "sluice", "busy"))
   local row = { row = "T3", what = ("deliveries a CPU second, saturated, N = %d"):format(streams), more = true,
@@ -91,7 +91,7 @@ function fanout.T15(bench)
     function(s) s:stop() end)
   variants.value[1].readers, variants.value[2].readers, variants.value[3].readers = clean, mixed, clean
   socket.sleep(0.3)
-  local samples = rounds.run(bench, variants.value, bench:pick(15, 2))
+  local samples = rounds.run(bench, variants.value, bench:pick(15, 1))
   local function rate(s) return s.deliveries / s.seconds end
   local cpu = rounds.ratio(samples, "mixed", "clean", "cpu")
   local what = ("deliveries/s of %d readers with %d stalled beside them"):format(healthy, stalled)

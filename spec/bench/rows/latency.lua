@@ -27,7 +27,7 @@ end
 --- T5: one reader, an idle server: a publish in Lua against a send by the publishing thread.
 function latency.T5(bench)
   local variants <close> = bench:own(variants_of(bench, 1, { events = bench:pick(100, 40), every = 5000 }), rounds.stop)
-  local samples = rounds.run(bench, variants.value, bench:pick(31, 2))
+  local samples = rounds.run(bench, variants.value, bench:pick(31, 1))
   compare(bench, { row = "T5", what = "p50 latency, N = 1, idle", bar = 2.0, aim = 1.6 }, samples,
     function(s) return s.report.latency.p50 end)
 end
@@ -37,7 +37,7 @@ function latency.T6(bench)
   local streams = bench:pick(1000, 100)
   local variants <close> = bench:own(
     variants_of(bench, streams, { events = bench:pick(150, 20), every = 20000 }), rounds.stop)
-  local samples = rounds.run(bench, variants.value, bench:pick(15, 2))
+  local samples = rounds.run(bench, variants.value, bench:pick(15, 1))
   compare(bench, { row = "T6", what = ("p99 publish to last reader, 50 events/s, N = %d"):format(streams), bar = 2.0,
     aim = 1.3 }, samples, function(s) return s.report.rounds.p99 end)
 end
@@ -46,7 +46,7 @@ end
 local function raw_send(bench, streams)
   local variants <close> = bench:own(rounds.start(bench, { { name = "raw", kind = "raw", streams = streams,
     burst = { kind = "single", events = bench:pick(100, 50) } } }), rounds.stop)
-  local samples = rounds.run(bench, variants.value, bench:pick(7, 2))
+  local samples = rounds.run(bench, variants.value, bench:pick(7, 1))
   return stats.median(rounds.pick(samples, "raw", "cpu")) / 1e6
 end
 
