@@ -25,8 +25,9 @@
 
 /* What a channel keeps beyond its history for readers that are behind: past it the
  * slow-reader policy of the channel acts. */
-#define BACKLOG_EVENTS_MAX 1024
-#define BACKLOG_BYTES_MAX (1024 * 1024)
+#define BACKLOG_EVENTS_MAX 4096
+#define BACKLOG_BYTES_MAX \
+    (4 * 1024 * 1024) /* above TURN_BYTES_MAX and a part of large ones */
 
 /* ---- Streams ---------------------------------------------------------------------- */
 #define STREAM_CHANNELS_MAX 64 /* a plan with more is refused: 422 */
@@ -48,11 +49,13 @@
 #define RETRY_NEVER_MS 3600000
 
 /* ---- Sequencer and mailboxes ------------------------------------------------------ */
-#define GROUP_GAP (1u << 20)    /* numbers a durable group leaves below itself */
-#define MAILBOX_EVENTS_MAX 4096 /* events waiting for one thread: EBUSY */
-#define MAILBOX_TURN_MAX 1024   /* messages taken in one turn of a loop */
-#define META_FLOORS_MAX 64      /* policies with a floor of their own */
-#define CHANNELS_MAX 1000000    /* EFULL */
+#define GROUP_GAP (1u << 20)        /* numbers a durable group leaves below itself */
+#define MAILBOX_EVENTS_MAX 4096     /* events waiting for one thread: EBUSY */
+#define MAILBOX_TURN_MAX 1024       /* messages taken in one turn of a loop */
+#define MAILBOX_PART_MAX 32         /* ... between two looks at what they brought */
+#define TURN_BYTES_MAX (256 * 1024) /* of events: then the streams are served */
+#define META_FLOORS_MAX 64          /* policies with a floor of their own */
+#define CHANNELS_MAX 1000000        /* EFULL */
 #define MEMORY_DEFAULT (256u * 1024 * 1024)
 #define IO_THREADS_MAX 16
 
@@ -81,6 +84,8 @@
 #define STALL_TIMEOUT_MS 20000 /* a socket that takes nothing for so long is closed */
 #define HEARTBEAT_MS 15000
 #define DRAIN_MS 5000
+#define STOP_HOOKS_MS 1000     /* for the app's stop hooks, before the drain */
+#define HANDLERS_DRAIN_MS 2000 /* for handlers that still run then */
 #define MAX_BODY_DEFAULT 65536
 
 /* ---- HTTP ------------------------------------------------------------------------- */

@@ -128,8 +128,14 @@ static int l_run(lua_State *L) {
     return 1;
 }
 
+/* server:stop(): tell "stopping"; server:drain(): the stop hooks are done */
 static int l_stop(lua_State *L) {
     server_stop(lx_checkserver(L)->server);
+    return 0;
+}
+
+static int l_drain(lua_State *L) {
+    server_drain(lx_checkserver(L)->server);
     return 0;
 }
 
@@ -374,6 +380,7 @@ void lx_server_type(lua_State *L) {
                                        {"start", l_start},
                                        {"run", l_run},
                                        {"stop", l_stop},
+                                       {"drain", l_drain},
                                        {"wake", l_wake},
                                        {"publish", l_publish},
                                        {"policy", l_policy},

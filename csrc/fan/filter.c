@@ -21,6 +21,7 @@ struct filter {
     struct map *home;
     uint32_t refs;
     struct buf canonical;
+    size_t keys_at; /* where the keys begin in it */
     struct set types, keys;
 };
 
@@ -86,33 +87,63 @@ static void filter_free(struct filter *f) {
     mem_free(f);
 }
 
-int filter_intern(struct map *filters, struct filter_list types, struct filter_list keys,
+/* The filter of this text (takes it): the one that is there, or a new one. */
+static int intern(struct map *filters, struct buf *canonical, size_t keys_at,
                   struct filter **out) {
-    *out = NULL;
-    if (!types.given && !keys.given) return 0;
-    struct filter *f = mem_new(sizeof *f);
-    int err = add_canonical(&f->canonical, types);
-    if (err == 0) err = add_canonical(&f->canonical, keys);
-    if (err < 0) goto fail;
-    struct map_node *known = map_get(filters, buf_slice(&f->canonical));
+    struct map_node *known = map_get(filters, buf_slice(canonical));
     if (known) {
-        filter_free(f);
+        buf_free(canonical);
         *out = filter_ref(container_of(known, struct filter, node));
         return 0;
     }
+    struct filter *f = mem_new(sizeof *f);
+    f->canonical = *canonical;
+    f->keys_at = keys_at;
     const char *p = f->canonical.p;
-    err = set_read(&f->types, &p);
+    int err = set_read(&f->types, &p);
     if (err == 0) err = set_read(&f->keys, &p);
-    if (err < 0) goto fail;
+    if (err < 0) {
+        filter_free(f);
+        return err;
+    }
     f->refs = 1;
     f->home = filters;
     f->node.key = buf_slice(&f->canonical);
     map_add(filters, &f->node);
     *out = f;
     return 0;
-fail:
-    filter_free(f);
+}
+
+/* One list: the one that is given, else the base's. */
+static int add_list(struct buf *b, struct filter_list list, struct slice base) {
+    if (list.given || base.n == 0) return add_canonical(b, list);
+    return buf_add(b, base.p, base.n);
+}
+
+int filter_change(struct map *filters, const struct filter *base,
+                  struct filter_list types, struct filter_list keys,
+                  struct filter **out) {
+    struct slice types_text = {0}, keys_text = {0};
+    *out = NULL;
+    if (base) {
+        types_text = slice_of(base->canonical.p, base->keys_at);
+        keys_text = slice_of(base->canonical.p + base->keys_at,
+                             base->canonical.n - base->keys_at);
+    } else if (!types.given && !keys.given) {
+        return 0;
+    }
+    struct buf canonical = {0};
+    int err = add_list(&canonical, types, types_text);
+    size_t keys_at = canonical.n;
+    if (err == 0) err = add_list(&canonical, keys, keys_text);
+    if (err == 0) return intern(filters, &canonical, keys_at, out);
+    buf_free(&canonical);
     return err;
+}
+
+int filter_intern(struct map *filters, struct filter_list types, struct filter_list keys,
+                  struct filter **out) {
+    return filter_change(filters, NULL, types, keys, out);
 }
 
 struct filter *filter_ref(struct filter *f) {

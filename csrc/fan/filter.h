@@ -22,6 +22,10 @@ struct filter_list {
  * *out is NULL when neither list is given. 0 or E_NOMEM. */
 int filter_intern(struct map *filters, struct filter_list types, struct filter_list keys,
                   struct filter **out);
+
+/* The same with what is not given taken from 'base' (which may be NULL). */
+int filter_change(struct map *filters, const struct filter *base,
+                  struct filter_list types, struct filter_list keys, struct filter **out);
 struct filter *filter_ref(struct filter *f); /* NULL is fine, as for all of these */
 void filter_unref(struct filter *f);
 

@@ -109,15 +109,28 @@ static int add_id(struct buf *b, const char *epoch, uint64_t seq) {
     return buf_addf(b, "\"%s-%llu\"", epoch, (unsigned long long)seq);
 }
 
-static int write_reset(struct buf *b, struct stream *s, struct slice channel,
-                       const char *reason, struct slice from, uint64_t oldest) {
-    int err =
-        buf_addf(b, "event: reset\nid: %s-%llu\ndata: {\"channel\":\"%.*s\",",
-                 s->fan->epoch, (unsigned long long)s->cursor, (int)channel.n, channel.p);
-    if (err == 0) err = buf_addf(b, "\"reason\":\"%s\",\"from\":", reason);
-    if (err == 0) err = buf_add(b, from.p, from.n);
+/* The cursor as the id line of a control event. */
+static int add_cursor(struct buf *b, const struct stream *s) {
+    return buf_addf(b, "id: %s-%llu\n", s->fan->epoch, (unsigned long long)s->cursor);
+}
+
+struct reset {
+    struct slice channel;
+    const char *reason;
+    struct slice from; /* as JSON */
+    uint64_t oldest;
+    bool has_id;
+};
+
+static int write_reset(struct buf *b, const struct stream *s, const struct reset *r) {
+    int err = buf_adds(b, "event: reset\n");
+    if (err == 0 && r->has_id) err = add_cursor(b, s);
+    if (err == 0)
+        err = buf_addf(b, "data: {\"channel\":\"%.*s\",\"reason\":\"%s\",\"from\":",
+                       (int)r->channel.n, r->channel.p, r->reason);
+    if (err == 0) err = buf_add(b, r->from.p, r->from.n);
     if (err == 0) err = buf_adds(b, ",\"oldest\":");
-    if (err == 0) err = add_id(b, s->fan->epoch, oldest);
+    if (err == 0) err = add_id(b, s->fan->epoch, r->oldest);
     if (err == 0) err = buf_adds(b, "}\n\n");
     return err;
 }
@@ -131,9 +144,10 @@ void stream_reset(struct stream *s, struct slice channel, const char *reason,
                   uint64_t from, uint64_t oldest) {
     struct buf text = {0}, id = {0};
     int err = add_id(&id, s->fan->epoch, from);
-    if (err == 0) err = write_reset(&text, s, channel, reason, buf_slice(&id), oldest);
-    if (err == 0)
-        err = queue_note(s, buf_slice(&text), s->cursor, s->cursor, STREAM_GOES_ON);
+    struct reset reset = {channel, reason, buf_slice(&id), oldest, true};
+    if (err == 0) err = write_reset(&text, s, &reset);
+    if (err == 0) /* first of all: what follows may be of that channel */
+        err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
     buf_free(&text);
     buf_free(&id);
     s->fan->resets++;
@@ -314,8 +328,25 @@ static uint64_t count_pending(const struct sub *sub) {
 
 /* ---- Opening ------------------------------------------------------------------------ */
 
+/* What was decided about each subscription, in the order of the plan. 'passes': the cursor
+ * lies beyond what the client is still to be told. Then only the last reset carries it, so
+ * that a cut between hello and a reset brings the client back with the id it came with. */
+struct verdict {
+    struct sub *subs[STREAM_CHANNELS_MAX];
+    const char *reasons[STREAM_CHANNELS_MAX];
+    uint32_t resets;
+    bool resumed, passes;
+};
+
+/* Whether the client's own id is of this log and not below the cursor. */
+static bool is_reached(const struct stream *s, const struct eventid *id) {
+    return id->kind == EVENTID_GOOD && strcmp(id->epoch, s->fan->epoch) == 0 &&
+           id->seq <= atomic_load_explicit(s->fan->log_head, memory_order_acquire) &&
+           s->cursor <= id->seq;
+}
+
 static int write_hello(struct buf *b, struct stream *s, const struct stream_opening *o,
-                       bool resumed) {
+                       const struct verdict *v) {
     int err = o->preamble_out ? 0 : buf_addf(b, ":ok\nretry: %u\n", o->retry_ms);
     uint64_t replay = 0;
     struct buf states = {0};
@@ -326,15 +357,15 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
             err = buf_addf(&states, "%s\"%s\":%llu", states.n ? "," : "", sub->chan->name,
                            (unsigned long long)n);
     }
+    if (err == 0) err = buf_adds(b, "event: hello\n");
+    if (err == 0 && !v->passes) err = add_cursor(b, s);
     if (err == 0)
-        err = buf_addf(b, "event: hello\nid: %s-%llu\ndata: {\"client\":\"%.*s\",",
-                       s->fan->epoch, (unsigned long long)s->cursor, (int)o->client.n,
-                       o->client.p);
+        err = buf_addf(b, "data: {\"client\":\"%.*s\",\"epoch\":\"%s\",\"resumed\":%s,",
+                       (int)o->client.n, o->client.p, s->fan->epoch,
+                       v->resumed ? "true" : "false");
     if (err == 0)
-        err = buf_addf(
-            b, "\"epoch\":\"%s\",\"resumed\":%s,\"replay\":%llu,\"state\":{%.*s},",
-            s->fan->epoch, resumed ? "true" : "false", (unsigned long long)replay,
-            (int)states.n, states.n ? states.p : "");
+        err = buf_addf(b, "\"replay\":%llu,\"state\":{%.*s},", (unsigned long long)replay,
+                       (int)states.n, states.n ? states.p : "");
     if (err == 0)
         err =
             buf_addf(b, "\"channels\":%u,\"heartbeat\":%g}\n\n", s->n_subs, o->heartbeat);
@@ -356,39 +387,50 @@ static uint64_t lowest(const struct stream *s) {
     return low == UINT64_MAX ? s->fan->head : low;
 }
 
+static int write_resets(struct buf *b, struct stream *s, const struct eventid *last_id,
+                        const struct verdict *v) {
+    struct buf from = {0};
+    int err = came_from(&from, last_id);
+    uint32_t left = v->resets;
+    for (uint32_t i = 0; left > 0 && err == 0; i++) {
+        if (!v->reasons[i]) continue;
+        const struct chan *c = v->subs[i]->chan;
+        struct reset reset = {c->node.key, v->reasons[i], buf_slice(&from),
+                              oldest_left(c), --left == 0 || !v->passes};
+        err = write_reset(b, s, &reset);
+    }
+    buf_free(&from);
+    return err;
+}
+
 int stream_open(struct stream *s, const struct stream_opening *o) {
-    const char *reasons[STREAM_CHANNELS_MAX] = {0};
-    struct sub *subs[STREAM_CHANNELS_MAX];
-    struct buf text = {0}, from = {0};
-    uint32_t n = 0, resets = 0;
+    struct verdict v = {0};
+    struct buf text = {0};
+    uint32_t n = 0;
     int err = o->n > STREAM_CHANNELS_MAX ? E_FULL : 0;
     for (uint32_t i = 0; i < o->n && err == 0; i++) {
         if (stream_find(s, o->specs[i].channel))
             continue; /* named twice: once is enough */
-        err = sub_new(s, &o->specs[i], &subs[n]);
+        err = sub_new(s, &o->specs[i], &v.subs[n]);
         if (err < 0) break;
-        reasons[n] = start(subs[n], o->specs[i].rewind, &o->last_id);
-        resets += reasons[n] != NULL;
+        v.reasons[n] = start(v.subs[n], o->specs[i].rewind, &o->last_id);
+        v.resets += v.reasons[n] != NULL;
         n++;
     }
     s->cursor = lowest(s);
     s->written_ms = s->fan->now_ms;
-    bool resumed = o->last_id.kind != EVENTID_NONE && resets == 0;
-    if (err == 0) err = write_hello(&text, s, o, resumed);
-    if (err == 0) err = came_from(&from, &o->last_id);
-    for (uint32_t i = 0; i < n && err == 0; i++)
-        if (reasons[i])
-            err = write_reset(&text, s, subs[i]->chan->node.key, reasons[i],
-                              buf_slice(&from), oldest_left(subs[i]->chan));
+    v.resumed = o->last_id.kind != EVENTID_NONE && v.resets == 0;
+    v.passes = v.resets > 0 && !is_reached(s, &o->last_id);
+    if (err == 0) err = write_hello(&text, s, o, &v);
+    if (err == 0) err = write_resets(&text, s, &o->last_id, &v);
     if (err == 0) err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
     buf_free(&text);
-    buf_free(&from);
     if (err < 0) {
         while (s->subs) sub_free(s, &s->subs);
         return err;
     }
     s->opened = true;
-    s->fan->resets += resets;
+    s->fan->resets += v.resets;
     fan_wake(s->fan, s);
     return 0;
 }
@@ -497,18 +539,26 @@ bool stream_unsubscribe(struct stream *s, struct slice channel) {
 
 int stream_set_filter(struct stream *s, struct filter_list types,
                       struct filter_list keys) {
-    struct filter *filter;
-    int err = filter_intern(&s->fan->filters, types, keys, &filter);
-    if (err < 0) return err;
+    struct filter *filters[STREAM_CHANNELS_MAX];
+    uint32_t n = 0;
+    int err = 0;
+    for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
+        err = filter_change(&s->fan->filters, sub->filter, types, keys, &filters[n]);
+        n += err == 0;
+    }
+    if (err < 0) {
+        while (n > 0) filter_unref(filters[--n]);
+        return err;
+    }
+    n = 0;
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         filter_unref(sub->filter);
-        sub->filter = filter_ref(filter);
+        sub->filter = filters[n++];
+        s->filtered = s->filtered || sub->filter;
         if (sub->chan->kind != CHANNEL_STATE) continue;
         if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was told */
         sub->from = 0; /* the newly wanted, at once */
     }
-    s->filtered = filter != NULL;
-    filter_unref(filter);
     fan_wake(s->fan, s);
     return 0;
 }

@@ -77,7 +77,8 @@ int stream_open(struct stream *s, const struct stream_opening *o);
 int stream_subscribe(struct stream *s, const struct sub_spec *spec);
 bool stream_unsubscribe(struct stream *s, struct slice channel);
 
-/* Replace the filters of all its channels. 0 or E_NOMEM. */
+/* Replace the filters of all its channels; a list that is not given stays as it is. All
+ * or nothing: 0 or E_NOMEM. */
 int stream_set_filter(struct stream *s, struct filter_list types,
                       struct filter_list keys);
 

@@ -10,12 +10,15 @@ static void wake(void *loop) {
     ev_async_send(l->ev, &l->wake);
 }
 
-/* A turn takes a bounded number of messages; what is left feeds the next turn. */
+/* A turn takes a bounded number of messages, or fewer when the owner has enough; what is
+ * left feeds the next turn. */
 static void on_wake(struct ev_loop *ev, struct ev_async *w, int events) {
     (void)events;
     struct loop *l = w->data;
-    if (mailbox_drain(&l->mailbox, MAILBOX_TURN_MAX) == MAILBOX_TURN_MAX)
-        ev_feed_event(ev, w, EV_ASYNC);
+    l->enough = false;
+    for (int taken = 0; taken < MAILBOX_TURN_MAX && !l->enough; taken += MAILBOX_PART_MAX)
+        if (mailbox_drain(&l->mailbox, MAILBOX_PART_MAX) < MAILBOX_PART_MAX) return;
+    ev_feed_event(ev, w, EV_ASYNC);
 }
 
 int loop_init(struct loop *loop, void *owner) {

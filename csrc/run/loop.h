@@ -17,6 +17,7 @@ struct loop {
     struct ev_async wake;
     struct mailbox mailbox;
     pthread_t thread; /* the owner: whoever called loop_own */
+    bool enough;      /* set by the owner: no more messages in this turn */
 };
 
 #define ASSERT_OWNER(loop) assert(pthread_equal((loop)->thread, pthread_self()))

@@ -341,7 +341,8 @@ static void process(struct conn *c) {
         if (c->phase == phase && c->in.n == before) break;
     }
     if (c->doomed || c->phase == CONN_STREAM) return;
-    if (c->half_closed && c->phase == CONN_HEAD && c->out.n - c->out_sent <= OUTPUT_BYTES_MAX)
+    if (c->half_closed && c->phase == CONN_HEAD &&
+        c->out.n - c->out_sent <= OUTPUT_BYTES_MAX)
         conn_finish(c); /* all that it asked before it closed its half is answered */
     else if (c->out.n > c->out_sent) conn_send_out(c);
 }

@@ -223,7 +223,8 @@ static void answer_stream_head(struct conn *c, struct request *r) {
     struct http_to to = to_of(c, r);
     if (http_write_stream(&c->out, &to, (struct http_fields){0}) < 0)
         conn_doom(c, "memory");
-    c->keep_alive = false;
+    c->keep_alive = c->keep_alive && r->minor > 0;
+    dispatch_log(c, r, 200);
 }
 
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,

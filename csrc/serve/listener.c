@@ -60,6 +60,19 @@ static void set_options(int fd) {
     set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
 }
 
+int listener_check(const char *host, uint16_t port) {
+    union address address;
+    socklen_t n;
+    int err = parse(host, port, &address, &n);
+    if (err < 0 || port == 0) return err;
+    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
+    if (bind(fd, &address.any, n) < 0) err = -errno;
+    close(fd);
+    return err;
+}
+
 int listener_open(const char *host, uint16_t *port) {
     union address address;
     socklen_t n;

@@ -8,6 +8,11 @@
 #include <netinet/in.h>
 #include <stdint.h>
 
+/* Whether the port can be ours alone. SO_REUSEPORT would let a second server of the same
+ * user share it in silence, and half of the clients with it. 0, E_ADDRESS or a negative
+ * errno. */
+int listener_check(const char *host, uint16_t port);
+
 /* Bind and listen on host (an address, or "localhost") and *port; 0 takes a free one and
  * tells it. The descriptor, E_ADDRESS or a negative errno. */
 int listener_open(const char *host, uint16_t *port);

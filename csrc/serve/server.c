@@ -37,6 +37,8 @@ static void io_on_frame(void *owner, struct message *m) {
     struct worker *w = owner;
     struct frame_post *post = container_of(m, struct frame_post, message);
     mailbox_event_done(&w->loop.mailbox);
+    w->turn_bytes += post->frame->text.n;
+    if (w->turn_bytes > TURN_BYTES_MAX) w->loop.enough = true;
     fan_frame(&w->fan, post->frame);
     frame_unref(post->frame);
 }
@@ -101,9 +103,23 @@ void server_run(struct server *s) {
     s->running = false;
 }
 
+static void on_hooks_late(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    server_drain(timer->data);
+}
+
 void server_stop(struct server *s) {
-    if (atomic_exchange(&s->stopping, true)) return;
+    if (s->stopping_told) return;
+    s->stopping_told = true;
+    ev_timer_init(&s->hooks, on_hooks_late, STOP_HOOKS_MS / 1000.0, 0);
+    s->hooks.data = s;
+    ev_timer_start(s->loop.ev, &s->hooks);
     if (s->events->on_stopping) s->events->on_stopping(s->context);
+}
+
+void server_drain(struct server *s) {
+    ev_timer_stop(s->loop.ev, &s->hooks);
+    if (atomic_exchange(&s->stopping, true)) return;
     for (unsigned i = 0; i < s->n_workers; i++)
         worker_post_drain(&s->workers[i], s->options.drain_ms);
 }
@@ -149,6 +165,7 @@ void server_free(struct server *s) {
     routes_unref(s->routes);
     ev_timer_stop(s->loop.ev, &s->wake);
     ev_timer_stop(s->loop.ev, &s->sweep);
+    ev_timer_stop(s->loop.ev, &s->hooks);
     loop_deinit(&s->loop);
     if (s->started) log_stop();
     mem_free(s->workers);

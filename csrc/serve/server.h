@@ -47,7 +47,7 @@ struct server {
     struct routes *routes;
     struct map requests, clients, topics;
     uint64_t next_request;
-    struct ev_timer wake, sweep;
+    struct ev_timer wake, sweep, hooks;
     size_t swept; /* bucket where the sweep goes on */
     struct http_date date;
     const struct server_events *events;
@@ -56,7 +56,7 @@ struct server {
     uint64_t published;
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;
-    bool started, running;
+    bool started, running, stopping_told;
     atomic_bool stopping;
     _Atomic int64_t term_ms; /* when the first TERM came */
 };
@@ -68,7 +68,10 @@ int server_new(struct server **out, struct serve_options *options,
                const struct server_events *events, void *context);
 int server_start(struct server *s); /* bind and start the threads: 0, E_ADDRESS, -errno */
 void server_run(struct server *s);  /* until drained */
-void server_stop(struct server *s); /* begin to drain; idempotent */
+/* The stop hooks get their chance (on_stopping), then the streams are drained: when
+ * server_drain is called, or after STOP_HOOKS_MS. Both are idempotent. */
+void server_stop(struct server *s);
+void server_drain(struct server *s);
 void server_free(struct server *s); /* takes; a running one is stopped hard */
 
 /* The time of the next on_timer, in monotonic seconds; < 0: none. */

@@ -96,6 +96,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     (void)events;
     struct worker *w = p->data;
     bool more = fan_flush(&w->fan, FLUSH_STREAMS_MAX);
+    w->turn_bytes = 0;
     reap(w);
     count(w);
     if (more && !ev_is_active(&w->more)) ev_idle_start(ev, &w->more);
@@ -194,9 +195,10 @@ static int init_signals(struct worker *w) {
 
 int worker_init(struct worker *w, struct server *server, unsigned index, uint16_t *port) {
     *w = (struct worker){.server = server, .index = index, .reserve_fd = -1};
-    int fd = listener_open(server->options.host, port);
+    int err = index == 0 ? listener_check(server->options.host, *port) : 0;
+    int fd = err < 0 ? err : listener_open(server->options.host, port);
     if (fd < 0) return fd;
-    int err = loop_init(&w->loop, w);
+    err = loop_init(&w->loop, w);
     if (err < 0) {
         close(fd);
         return err;
@@ -270,7 +272,8 @@ static void io_on_drain(void *owner, struct message *m) {
     struct drain_message *drain = container_of(m, struct drain_message, message);
     int64_t window = drain->window_ms;
     mem_free(drain);
-    w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + window + 1000;
+    int64_t last = window > HANDLERS_DRAIN_MS ? window : HANDLERS_DRAIN_MS;
+    w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + 1000;
     if (w->draining) return;
     for (int i = 0; i < BACKLOG_DRAIN_MAX && accept_one(w) == 0; i++) {
     }

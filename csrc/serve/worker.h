@@ -40,6 +40,7 @@ struct worker {
     atomic_uint queued; /* requests that the app has not taken */
     struct http_date date;
     int64_t now_ms, wall_s;
+    size_t turn_bytes; /* of events taken in this turn */
     uint64_t random;
     bool draining;
     int64_t drain_end_ms;

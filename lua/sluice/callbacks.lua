@@ -85,7 +85,8 @@ function callbacks.stopping(self)
   self.stopping = true
   self.timers:stop()
   self.services:stop()
-  hooks.fire(self, "stop", "exit")
+  -- the streams are told to go when the hooks have published what they wanted to
+  hooks.fire_then(self, "stop", function() self.server:drain() end, "exit")
   self.scheduler:at(core.now() + STOP_SECONDS, function()
     self.scheduler:cancel_all(function(fiber)
       return fiber.kind ~= "request" and fiber.kind ~= "stream"

@@ -54,11 +54,24 @@ end
 
 --- Run the hooks of a kind, each as a coroutine of its own, in order.
 function hooks.fire(runtime, kind, ...)
+  hooks.fire_then(runtime, kind, nil, ...)
+end
+
+--- The same, and call a function when the last of them has ended.
+-- @tparam function|nil done called once; at once when there are no hooks
+function hooks.fire_then(runtime, kind, done, ...)
   local generation = runtime.generation
-  for _, hook in ipairs(generation.hooks[kind] or {}) do
-    runtime.scheduler:queue(generation, "hook", kind .. " hook (" .. hook.where .. ")", nil,
-      hook.fn, ...)
+  local list = generation.hooks[kind] or {}
+  local left = #list
+  local function ended()
+    left = left - 1
+    if left == 0 then done() end
   end
+  for _, hook in ipairs(list) do
+    runtime.scheduler:queue(generation, "hook", kind .. " hook (" .. hook.where .. ")",
+      done and ended, hook.fn, ...)
+  end
+  if done and left == 0 then done() end
 end
 
 --- Run the hooks of a kind that match a channel: fn(client, channel, params).

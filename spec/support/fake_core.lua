@@ -91,6 +91,8 @@ function Server:configure(snapshot) self.snapshot = snapshot return true end
 function Server:start() return self.options.port == 0 and 40000 or self.options.port end
 function Server:run() if fake.on_run then fake.on_run(self) end return true end
 function Server:stop() table.insert(self.calls, { "stop" }) end
+
+function Server:drain() table.insert(self.calls, { "drain" }) end
 function Server:wake(at) self.wake_at = at end
 
 function Server:respond(id, status, headers, body)
