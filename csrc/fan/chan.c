@@ -75,6 +75,7 @@ void chan_configure(struct chan *c, const struct policy *policy) {
         }
     }
     c->kind = kind;
+    if (c->latest) latest_limit(c->latest, policy->max_keys);
     enforce(c);
 }
 

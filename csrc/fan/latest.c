@@ -97,9 +97,8 @@ static uint32_t drop_oldest(struct latest *l, enum which which) {
 }
 
 /* Removals do not count as keys: whether they are kept depends on who listens here, and
- * what the channel holds must not. They may be as many again. Returns how many values
- * went. */
-static uint32_t drop_surplus(struct latest *l, uint32_t max_keys) {
+ * what the channel holds must not. They may be as many again. */
+uint32_t latest_limit(struct latest *l, uint32_t max_keys) {
     uint32_t dropped = 0;
     while (l->live - l->removals > max_keys) dropped += drop_oldest(l, VALUE);
     while (l->removals > max_keys) drop_oldest(l, REMOVAL);
@@ -151,7 +150,7 @@ uint32_t latest_put(struct latest *l, struct frame *f, uint32_t max_keys) {
     e->frame = frame_ref(f);
     uint32_t dropped = make_room(l);
     append(l, e);
-    return dropped + drop_surplus(l, max_keys);
+    return dropped + latest_limit(l, max_keys);
 }
 
 void latest_remove(struct latest *l, struct frame *f, bool keep, uint32_t max_keys) {
@@ -170,7 +169,7 @@ void latest_remove(struct latest *l, struct frame *f, bool keep, uint32_t max_ke
     e->frame = frame_ref(f);
     l->removals++;
     append(l, e);
-    drop_surplus(l, max_keys);
+    latest_limit(l, max_keys);
 }
 
 void latest_forget_removals(struct latest *l) {

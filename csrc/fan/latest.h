@@ -37,6 +37,10 @@ struct latest {
 void latest_init(struct latest *l);
 void latest_deinit(struct latest *l);
 
+/* Drop the oldest values above max_keys, and the oldest removals above as many. Returns how
+ * many values went. */
+uint32_t latest_limit(struct latest *l, uint32_t max_keys);
+
 /* Put a frame (shares). Returns how many older entries had to go because of max_keys or
  * of memory: 0 nearly always. */
 uint32_t latest_put(struct latest *l, struct frame *f, uint32_t max_keys);

@@ -539,26 +539,18 @@ bool stream_unsubscribe(struct stream *s, struct slice channel) {
 
 int stream_set_filter(struct stream *s, struct filter_list types,
                       struct filter_list keys) {
-    struct filter *filters[STREAM_CHANNELS_MAX];
-    uint32_t n = 0;
-    int err = 0;
-    for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
-        err = filter_change(&s->fan->filters, sub->filter, types, keys, &filters[n]);
-        n += err == 0;
-    }
-    if (err < 0) {
-        while (n > 0) filter_unref(filters[--n]);
-        return err;
-    }
-    n = 0;
+    struct filter *filter;
+    int err = filter_intern(&s->fan->filters, types, keys, &filter);
+    if (err < 0) return err;
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         filter_unref(sub->filter);
-        sub->filter = filters[n++];
-        s->filtered = s->filtered || sub->filter;
+        sub->filter = filter_ref(filter);
         if (sub->chan->kind != CHANNEL_STATE) continue;
         if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was told */
         sub->from = 0; /* the newly wanted, at once */
     }
+    s->filtered = filter != NULL;
+    filter_unref(filter);
     fan_wake(s->fan, s);
     return 0;
 }
