@@ -43,11 +43,11 @@ COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -p
 # -z nodelete: a thread's code must outlive lua_close, and leak reports keep their symbols.
 # No liblua: the interpreter brings its own.
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed \
-  -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@ $^ $(addprefix -L,$(LIBEV_LIBDIR)) -lev -lpthread
+  -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR)) -lev -lpthread && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD_$(SAN)))) .ci/lua
 
 .PHONY: help all core run test check asan tsan fuzz fuzzers bench format install install-lua clean
-all: core $(MODULES) build/bin/sluice
+all: core $(MODULES) build/bin/sluice ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
 run: ; @.ci/setup run && $(MAKE) all && \
