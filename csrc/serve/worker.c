@@ -82,14 +82,22 @@ static void count(struct worker *w) {
     atomic_store_explicit(&c->slow, w->fan.slow, memory_order_relaxed);
 }
 
-/* Drained: nothing is open, or the time is up. */
+static void tell_finished(struct worker *w) {
+    if (w->told) return;
+    w->told = true;
+    server_on_finished(w);
+}
+
+/* Drained: nothing is open, or the time is up. The first worker stays until the app lets
+ * it go: it has the signals, and nobody else would end a process whose script hangs. */
 static void check_drained(struct worker *w) {
     if (!w->draining) return;
     if (w->n_conns > 0 && w->now_ms < w->drain_end_ms) return;
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), "drain");
     reap(w);
-    loop_break(&w->loop);
+    tell_finished(w);
+    if (w->index > 0 || w->released) loop_break(&w->loop);
 }
 
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
@@ -150,6 +158,15 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     if (w->index == 0) watch_term(w);
 }
 
+/* The command line asks over the Unix socket: who may open it is trusted. */
+static void on_control(struct ev_loop *ev, struct ev_io *io, int events) {
+    (void)ev, (void)events;
+    struct worker *w = io->data;
+    struct in6_addr ip;
+    int fd = listener_accept(io->fd, &ip);
+    if (fd >= 0) conn_new(w, fd, &ip)->trusted = true;
+}
+
 static void on_signal(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev, (void)events;
     struct worker *w = io->data;
@@ -174,6 +191,36 @@ static void init_watchers(struct worker *w, int fd) {
     ev_prepare_start(w->loop.ev, &w->before_sleep);
     ev_check_start(w->loop.ev, &w->after_sleep);
     ev_timer_start(w->loop.ev, &w->tick);
+}
+
+/* Replace "{port}" in the path of the Unix socket, and listen there. */
+static int init_control(struct worker *w) {
+    struct serve_options *o = &w->server->options;
+    const char *mark = strstr(o->control, "{port}");
+    if (mark) {
+        struct buf b = {0};
+        int err = buf_addf(&b, "%.*s%u%s", (int)(mark - o->control), o->control,
+                           (unsigned)w->server->port, mark + 6);
+        char *path = err < 0 ? NULL : mem_strndup(b.p, b.n);
+        buf_free(&b);
+        if (!path) return err;
+        mem_free(o->control);
+        o->control = path;
+    }
+    int fd = listener_open_unix(o->control);
+    if (fd < 0) return fd;
+    ev_io_init(&w->control, on_control, fd, EV_READ);
+    w->control.data = w;
+    ev_io_start(w->loop.ev, &w->control);
+    return 0;
+}
+
+static void close_control(struct worker *w) {
+    if (w->control.fd < 0) return;
+    ev_io_stop(w->loop.ev, &w->control);
+    close(w->control.fd);
+    w->control.fd = -1;
+    unlink(w->server->options.control);
 }
 
 /* The first worker takes the signals of the process; every thread has them blocked. */
@@ -211,10 +258,11 @@ int worker_init(struct worker *w, struct server *server, unsigned index, uint16_
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
     w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    w->signals.fd = -1;
+    w->signals.fd = w->control.fd = -1;
     init_watchers(w, fd);
-    if (index > 0 || !server->options.signals) return 0;
-    err = init_signals(w);
+    if (index > 0) return 0;
+    if (server->options.control) err = init_control(w);
+    if (err == 0 && server->options.signals) err = init_signals(w);
     if (err < 0) worker_deinit(w);
     return err;
 }
@@ -226,7 +274,7 @@ static void *run(void *arg) {
     pthread_setname_np(pthread_self(), name);
     loop_own(&w->loop);
     loop_run(&w->loop);
-    server_on_finished(w);
+    tell_finished(w);
     return NULL;
 }
 
@@ -248,6 +296,7 @@ void worker_deinit(struct worker *w) {
     if (!w->loop.ev) return;
     if (!w->draining) ev_io_stop(w->loop.ev, &w->accept);
     if (!w->draining) close(w->accept.fd);
+    close_control(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), "drain");
@@ -272,6 +321,7 @@ static void io_on_drain(void *owner, struct message *m) {
     struct drain_message *drain = container_of(m, struct drain_message, message);
     int64_t window = drain->window_ms;
     mem_free(drain);
+    w->released = window < 0;
     int64_t last = window > HANDLERS_DRAIN_MS ? window : HANDLERS_DRAIN_MS;
     w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + 1000;
     if (w->draining) return;
@@ -281,6 +331,7 @@ static void io_on_drain(void *owner, struct message *m) {
     ev_io_stop(w->loop.ev, &w->accept);
     ev_timer_stop(w->loop.ev, &w->accept_again);
     close(w->accept.fd);
+    close_control(w);
     for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {
         next = node->next;
         conn_drain(container_of(node, struct conn, node), window);

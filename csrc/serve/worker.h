@@ -27,7 +27,7 @@ struct worker {
     pthread_t thread;
     struct fan fan;
     struct wheel wheel;
-    struct ev_io accept, signals;
+    struct ev_io accept, control, signals; /* control: the Unix socket */
     struct ev_prepare before_sleep;
     struct ev_check after_sleep;
     struct ev_idle more;  /* active while a flush is unfinished */
@@ -45,6 +45,7 @@ struct worker {
     bool draining;
     int64_t drain_end_ms;
     struct message finished; /* to the app: no connection is left */
+    bool told, released;     /* it is posted; the app needs this thread no more */
     struct worker_counters counters;
     char *input; /* what one recv() may bring */
 };
