@@ -118,14 +118,41 @@ static bool is_foreign(const struct request *r) {
     return origin_is_foreign(routes_cors(r->routes, path_of(r)), &head);
 }
 
+/* In constant time: how long it takes tells nothing about the key. */
+static bool same_key(struct slice given, const char *key) {
+    size_t n = strlen(key);
+    unsigned char differs = given.n != n;
+    for (size_t i = 0; i < given.n; i++)
+        differs |= (unsigned char)(given.p[i] ^ key[i < n ? i : 0]);
+    return !differs;
+}
+
+/* "/-/" is for the operator: over the Unix socket, or with the admin key. That a request
+ * comes from this machine proves nothing: so does everything behind a local proxy. */
+static int check_admin(const struct conn *c, const struct request *r) {
+    const char *key = c->worker->server->options.admin_key;
+    struct slice given = request_field(r, "x-admin-key");
+    struct slice bearer = request_field(r, "authorization");
+    if (c->trusted) return 0;
+    if (!given.p && bearer.n > 7 && memcmp(bearer.p, "Bearer ", 7) == 0)
+        given = slice_of(bearer.p + 7, bearer.n - 7);
+    if (!given.p) return 401;
+    return key && same_key(given, key) ? 0 : 403;
+}
+
 int dispatch_check(struct conn *c, struct request *r) {
     const struct serve_options *o = &c->worker->server->options;
-    if (r->host.p && !origin_host_allowed(r->host, o->hosts, o->n_hosts)) return 421;
+    if (r->host.p && !c->trusted && !origin_host_allowed(r->host, o->hosts, o->n_hosts))
+        return 421;
     if (o->trust_proxy) take_forwarded(r);
     if (slice_eq_lit(r->method, "OPTIONS")) return 204;
     if (url_query_check(r->query) < 0) return 400;
     if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
     if (slice_eq_lit(path_of(r), "/-/readyz")) return c->worker->draining ? 503 : 200;
+    if (r->path_n >= 3 && memcmp(r->path, "/-/", 3) == 0) {
+        int status = check_admin(c, r);
+        if (status > 0) return status;
+    }
     if (is_foreign(r)) return 403;
     struct slice coding = request_field(r, "content-encoding");
     if (coding.n > 0 && !slice_eq_lit(coding, "identity")) return 415;
@@ -188,8 +215,8 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
 
 void dispatch_overload(struct conn *c, struct request *r) {
     if (r->route->kind != ROUTE_STREAM) {
-        dispatch_refuse(c, r, 503);
         c->keep_alive = false;
+        dispatch_refuse(c, r, 503);
         conn_finish(c);
         return;
     }
