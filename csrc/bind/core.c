@@ -7,6 +7,7 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "base/version.h"
+#include "bind/guard.h"
 #include "bind/l_aux.h"
 #include "bind/server.h"
 #include "fan/frame.h"
@@ -229,6 +230,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {NULL, NULL}};
     lx_server_type(L);
     luaL_newlib(L, functions);
+    guard_add_functions(L);
     lua_pushstring(L, SLUICE_VERSION);
     lua_setfield(L, -2, "version");
     return 1;

@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "serve/watch.h"
 
 #define TYPE "sluice.server"
 
@@ -57,11 +58,15 @@ int lx_server_new(lua_State *L) {
     struct serve_options options = {0};
     read_options(L, &options);
     struct slice host = lx_field_slice(L, 1, "host");
+    struct slice control = lx_field_slice(L, 1, "control");
+    struct slice key = lx_field_slice(L, 1, "admin_key");
     lua_getfield(L, 1, "allow_hosts");
     struct filter_list hosts = lx_checklist(L, -1, "allow_hosts");
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     s->L = lua_tothread(L, -1); /* never L itself: it may be a coroutine that dies */
     if (host.n > 0) options.host = mem_strndup(host.p, host.n);
+    if (control.n > 0) options.control = mem_strndup(control.p, control.n);
+    if (key.n > 0) options.admin_key = mem_strndup(key.p, key.n);
     copy_hosts(&options, hosts);
     int err = server_new(&s->server, &options, &lx_server_events, s);
     if (err < 0) return lx_fail(L, err);
@@ -144,6 +149,24 @@ static int l_wake(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     server_wake_at(s->server, luaL_optnumber(L, 2, -1));
     return 0;
+}
+
+/* server:watch(paths) -> true | nil, message, code: "changed" is told for each of them */
+static int l_watch(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    lua_settop(L, 2);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_Unsigned n = lua_rawlen(L, 2);
+    struct slice *paths = lx_scratch(L, (size_t)(n + 1) * sizeof *paths);
+    for (lua_Unsigned i = 0; i < n; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i + 1);
+        paths[i] = lx_checkslice(L, -1); /* the table keeps it */
+        lua_pop(L, 1);
+    }
+    int err = watch_set(s->server, paths, (size_t)n);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushboolean(L, true);
+    return 1;
 }
 
 /* ---- Channels ----------------------------------------------------------------------- */
@@ -382,6 +405,7 @@ void lx_server_type(lua_State *L) {
                                        {"stop", l_stop},
                                        {"drain", l_drain},
                                        {"wake", l_wake},
+                                       {"watch", l_watch},
                                        {"publish", l_publish},
                                        {"policy", l_policy},
                                        {"latest", l_latest},

@@ -160,6 +160,13 @@ static void on_signal(void *context, int number) {
     call(s, 1);
 }
 
+static void on_changed(void *context, const char *path) {
+    struct lx_server *s = context;
+    if (!begin(s, "changed")) return;
+    lua_pushstring(s->L, path);
+    call(s, 1);
+}
+
 static void on_stopping(void *context) {
     if (begin(context, "stopping")) call(context, 0);
 }
@@ -171,4 +178,5 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_writable = on_writable,
                                                .on_timer = on_timer,
                                                .on_signal = on_signal,
+                                               .on_changed = on_changed,
                                                .on_stopping = on_stopping};

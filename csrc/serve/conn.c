@@ -23,7 +23,7 @@ static void process(struct conn *c);
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events);
 
-void conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
+struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
     struct conn *c = mem_new(sizeof *c);
     c->worker = w;
     c->ip = *ip;
@@ -36,6 +36,7 @@ void conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
     wheel_timer_init(&c->timer);
     wheel_set(&w->wheel, &c->timer, w->now_ms + w->server->options.idle_timeout_ms);
     ev_io_start(w->loop.ev, &c->io);
+    return c;
 }
 
 void conn_doom(struct conn *c, const char *reason) {

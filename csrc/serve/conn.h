@@ -30,6 +30,7 @@ struct conn {
     struct wheel_timer timer;
     struct in6_addr ip; /* IPv4 mapped */
     enum conn_phase phase;
+    bool trusted; /* came over the Unix socket */
     bool doomed, keep_alive, half_closed;
     int64_t since_ms; /* when the phase began, or its first byte came */
     struct buf in;    /* received and not yet used */
@@ -45,7 +46,7 @@ struct conn {
 };
 
 /* Takes the socket. */
-void conn_new(struct worker *w, int fd, const struct in6_addr *ip);
+struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* borrows */
 
 /* To be closed at the end of this turn; 'reason' is for the stream's log line. */
 void conn_doom(struct conn *c, const char *reason);

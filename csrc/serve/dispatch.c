@@ -118,6 +118,10 @@ static bool is_foreign(const struct request *r) {
     return origin_is_foreign(routes_cors(r->routes, path_of(r)), &head);
 }
 
+static bool is_admin(const struct request *r) {
+    return r->path_n >= 3 && memcmp(r->path, "/-/", 3) == 0;
+}
+
 /* In constant time: how long it takes tells nothing about the key. */
 static bool same_key(struct slice given, const char *key) {
     size_t n = strlen(key);
@@ -142,6 +146,7 @@ static int check_admin(const struct conn *c, const struct request *r) {
 
 int dispatch_check(struct conn *c, struct request *r) {
     const struct serve_options *o = &c->worker->server->options;
+    int status;
     if (r->host.p && !c->trusted && !origin_host_allowed(r->host, o->hosts, o->n_hosts))
         return 421;
     if (o->trust_proxy) take_forwarded(r);
@@ -149,10 +154,7 @@ int dispatch_check(struct conn *c, struct request *r) {
     if (url_query_check(r->query) < 0) return 400;
     if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
     if (slice_eq_lit(path_of(r), "/-/readyz")) return c->worker->draining ? 503 : 200;
-    if (r->path_n >= 3 && memcmp(r->path, "/-/", 3) == 0) {
-        int status = check_admin(c, r);
-        if (status > 0) return status;
-    }
+    if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
     if (is_foreign(r)) return 403;
     struct slice coding = request_field(r, "content-encoding");
     if (coding.n > 0 && !slice_eq_lit(coding, "identity")) return 415;
@@ -184,7 +186,9 @@ static int answer_method(struct conn *c, struct request *r, const struct http_to
                             (struct http_fields){&allow, match.allow[0] != 0});
 }
 
-static const char *explain(int status) {
+static const char *explain(const struct request *r, int status) {
+    if ((status == 401 || status == 403) && is_admin(r))
+        return "the admin key is needed: Authorization: Bearer KEY, or the Unix socket";
     switch (status) {
     case 403: return "a page of another site may not ask this: see app:cors()";
     case 406: return "this is an event stream: accept text/event-stream";
@@ -206,7 +210,7 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
         err = http_write_answer(&c->out, &to, 200, none, slice_str("ok\n"));
     else if (status == 405) err = answer_method(c, r, &to);
     else {
-        struct http_error e = {.status = status, .message = explain(status)};
+        struct http_error e = {.status = status, .message = explain(r, status)};
         err = http_write_error(&c->out, &to, &e, none);
     }
     if (err < 0) conn_doom(c, "memory");

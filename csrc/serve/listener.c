@@ -11,6 +11,8 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #define BACKLOG 4096
@@ -23,6 +25,7 @@ union address {
     struct sockaddr any;
     struct sockaddr_in v4;
     struct sockaddr_in6 v6;
+    struct sockaddr_un local;
 };
 
 static int parse(const char *host, uint16_t port, union address *out, socklen_t *n) {
@@ -92,12 +95,43 @@ int listener_open(const char *host, uint16_t *port) {
     return fd;
 }
 
+/* Whether somebody listens behind the file. */
+static bool answers(const struct sockaddr_un *address) {
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0) return false;
+    bool good = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
+    close(fd);
+    return good;
+}
+
+int listener_open_unix(const char *path) {
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
+    memcpy(address.sun_path, path, strlen(path));
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    if (answers(&address)) {
+        close(fd);
+        return -EADDRINUSE;
+    }
+    unlink(path);
+    mode_t before = umask(0177); /* 0600 from its first moment */
+    int err = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
+    umask(before);
+    if (err == 0 && listen(fd, 16) < 0) err = -errno;
+    if (err == 0) return fd;
+    close(fd);
+    return err;
+}
+
 int listener_accept(int fd, struct in6_addr *peer) {
     union address address;
     socklen_t n = sizeof address;
     int got = accept4(fd, &address.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (got < 0) return -errno;
-    if (address.any.sa_family == AF_INET6) {
+    if (address.any.sa_family == AF_UNIX) {
+        *peer = in6addr_loopback;
+    } else if (address.any.sa_family == AF_INET6) {
         *peer = address.v6.sin6_addr;
     } else {
         memset(peer, 0, 10);

@@ -35,5 +35,7 @@ void serve_options_free(struct serve_options *o) {
     for (size_t i = 0; i < o->n_hosts; i++) mem_free((char *)o->hosts[i].p);
     mem_free(o->hosts);
     mem_free(o->host);
+    mem_free(o->control);
+    mem_free(o->admin_key);
     *o = (struct serve_options){0};
 }

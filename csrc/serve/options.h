@@ -17,6 +17,8 @@ struct serve_options {
     int64_t request_timeout_ms, stall_timeout_ms, late_head_ms;
     uint64_t max_body;
     uint32_t max_connections;
+    char *control;   /* path of the Unix socket; "{port}" in it is replaced; NULL: none */
+    char *admin_key; /* opens "/-/" on the TCP port; NULL: nothing does */
     bool trust_proxy;    /* take the client's address from X-Forwarded-For */
     bool signals;        /* TERM, INT and HUP are ours */
     struct slice *hosts; /* names in Host that are answered besides localhost */

@@ -10,6 +10,7 @@
 #include "serve/outlet.h"
 #include "serve/registry.h"
 #include "serve/sweep.h"
+#include "serve/watch.h"
 
 #include <signal.h>
 #include <unistd.h>
@@ -160,6 +161,7 @@ void server_free(struct server *s) {
     for (unsigned i = 0; i < s->n_workers; i++) worker_deinit(&s->workers[i]);
     mailbox_drain(&s->loop.mailbox, INT32_MAX);
     drop_tables(s);
+    watch_set(s, NULL, 0);
     fan_deinit(&s->fan);
     seq_deinit(&s->seq);
     routes_unref(s->routes);

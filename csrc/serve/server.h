@@ -27,6 +27,7 @@ struct server_events {
     void (*on_writable)(void *context, struct client *c);
     void (*on_timer)(void *context);
     void (*on_signal)(void *context, int number);
+    void (*on_changed)(void *context, const char *path); /* a watched file */
     void (*on_stopping)(void *context); /* drain begins: the stop hooks */
 };
 
@@ -53,6 +54,8 @@ struct server {
     const struct server_events *events;
     void *context;
     uint16_t port;
+    struct watched **watched; /* see watch.h */
+    size_t n_watched;
     uint64_t published;
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;
