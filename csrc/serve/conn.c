@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "base/status.h"
 #include "net/url.h"
 #include "serve/dispatch.h"
@@ -456,19 +457,36 @@ void conn_on_timer(struct conn *c) {
     }
 }
 
+/* What a stream is told in place of the status: browsers never come back after a 5xx or
+ * 429, and a late head has said 200. NULL: the status itself. */
+static const char *refusal(const struct conn *c, const struct request *r) {
+    if (r->route->kind != ROUTE_STREAM || r->is_head) return NULL;
+    if (r->status == 429 || r->status == 503) return "overload";
+    if (r->status >= 500) return "error";
+    if (!c->outlet) return NULL;
+    if (r->status == 204) return "stop";
+    return r->status >= 400 ? "denied" : "error";
+}
+
+static void refuse_stream(struct conn *c, struct request *r, const char *reason) {
+    struct worker *w = c->worker;
+    uint32_t retry = worker_retry(w);
+    if (strcmp(reason, "stop") == 0 || strcmp(reason, "denied") == 0)
+        retry = RETRY_NEVER_MS;
+    if (strcmp(reason, "overload") == 0)
+        retry = rand_between(&w->random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
+    outlet_refuse(c, r, reason, retry);
+    dispatch_log(c, r, r->status);
+    c->request = NULL;
+    request_unref(r);
+}
+
 void conn_on_reply(struct conn *c, struct request *r) {
+    const char *reason = r->reply == REPLY_STREAM ? NULL : refusal(c, r);
     if (r->reply == REPLY_STREAM) {
         dispatch_stream(c, r, r->plan, r->client);
-    } else if (c->outlet) { /* too late for a status: the head is out */
-        bool refused = r->status >= 400 && r->status < 500;
-        outlet_refuse(c, r,
-                      r->status == 204 ? "stop"
-                      : refused        ? "denied"
-                                       : "error",
-                      refused || r->status == 204 ? RETRY_NEVER_MS
-                                                  : worker_retry(c->worker));
-        c->request = NULL;
-        request_unref(r);
+    } else if (reason) {
+        refuse_stream(c, r, reason);
     } else {
         bool queued = buf_add(&c->out, r->answer.p, r->answer.n) == 0;
         dispatch_log(c, r, r->status);

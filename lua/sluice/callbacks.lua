@@ -36,14 +36,13 @@ end
 
 function callbacks.open(self, id, path, channels)
   local h = self.generation.hooks
-  if self.rejected[id] or not (h.connect or h.subscribe) then return end
+  if not (h.connect or h.subscribe) then return end
   local client = stream_client.new(self, id, { path = path })
   hooks.fire(self, "connect", client)
   for _, channel in ipairs(channels) do hooks.fire_channel(self, "subscribe", client, channel) end
 end
 
 function callbacks.close(self, id, reason, channels, path, ip)
-  if self.rejected[id] then self.rejected[id] = nil return end
   wake_writers(self, id, false)
   local writer = self.writers[id]
   if writer then

@@ -88,7 +88,7 @@ function reading.client(self, id)
   if type(id) ~= "string" then
     caller.raise("app:client(id): the id is a string, not a %s", type(id))
   end
-  if generation.runtime.rejected[id] or not generation.server:client(id) then return nil end
+  if not generation.server:client(id) then return nil end
   return stream_client.new(generation.runtime, id)
 end
 
@@ -109,7 +109,7 @@ function reading.clients(self, filter)
       local entry = runtime.clients[id]
       local user = entry and entry.user
       local wanted = o.user == nil or user ~= nil and user.id == o.user
-      if wanted and not runtime.rejected[id] then return stream_client.new(runtime, id) end
+      if wanted then return stream_client.new(runtime, id) end
     end
   end
 end

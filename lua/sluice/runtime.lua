@@ -28,7 +28,7 @@ Runtime.__name = "sluice.Runtime"
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
-    writers = {}, writable = {}, rejected = {}, opening = {}, published = {}, states = {},
+    writers = {}, writable = {}, opening = {}, published = {}, states = {},
     ended = false }, Runtime)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)

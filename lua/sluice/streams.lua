@@ -1,6 +1,6 @@
 --- From a stream request to an open stream: guards, plan, read rules, acceptance.
--- A stream URL never answers 5xx or 429, which would stop browsers for good: the stream
--- opens, says bye and ends. A plan function that uses its client before it returns opens
+-- A stream URL never answers 5xx or 429, which would stop browsers for good: the core says
+-- 200 and bye in their place, without an id. A plan function that uses its client before it returns opens
 -- the stream and writes it from its coroutine. In memory: nothing but what runs.
 local answers = require("sluice.answers")
 local channels = require("sluice.channels")
@@ -90,20 +90,10 @@ local function decide(session)
   return "plan", concrete, planned.meta
 end
 
-local function bye(session, status)
-  local server, runtime = session.runtime.server, session.runtime
-  local id = server:accept(session.id, { channels = {} }, {})
-  if not id then return false end
-  runtime.rejected[id] = true
-  server:close(id, status == 500 and "error" or "overload")
-  return true
-end
-
 local function refuse(session, status, headers, text)
-  local server = session.runtime.server
   if session.client_id then
-    server:close(session.client_id, status >= 500 and "error" or "denied")
-  elseif status < 500 and status ~= 429 or not bye(session, status) then
+    session.runtime.server:close(session.client_id, status >= 500 and "error" or "denied")
+  else
     router.respond(session.runtime, session.id, session.route, status, headers, text)
   end
   return status

@@ -107,7 +107,7 @@ describe("runtime", function()
     for _ = 1, 3 do round() end
     assert.is_true(round() - before < 16)
     assert.same({ 0, 0, 0 }, { t.runtime.scheduler.count, t.runtime.scheduler.times.n, t.runtime.tasks.count })
-    for _, name in ipairs({ "clients", "writers", "writable", "rejected", "opening", "published" }) do
+    for _, name in ipairs({ "clients", "writers", "writable", "opening", "published" }) do
       assert.is_nil(next(t.runtime[name]), name)
     end
   end)
