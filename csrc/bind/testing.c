@@ -4,6 +4,7 @@
  * when a thread takes its messages and when it flushes, so every interleaving can be
  * played and replayed. Streams collect the bytes that a socket would have been given. */
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
 #include "fan/fan.h"
@@ -450,6 +451,16 @@ static int l_fail_alloc(lua_State *L) {
     return 0;
 }
 
+#ifdef SLUICE_PLANTED
+int planted_bug;
+
+/* testing.plant(n): the planted bug that is active; 0: none */
+static int l_plant(lua_State *L) {
+    planted_bug = (int)luaL_checkinteger(L, 1);
+    return 0;
+}
+#endif
+
 /* testing.alive() -> { memory, frames, blocks } */
 static int l_alive(lua_State *L) {
     lua_createtable(L, 0, 3);
@@ -504,6 +515,9 @@ LX_EXPORT int luaopen_sluice_core_testing(lua_State *L) {
                                               {"sync", client_sync},
                                               {NULL, NULL}};
     static const luaL_Reg functions[] = {
+#ifdef SLUICE_PLANTED
+        {"plant", l_plant},
+#endif
         {"sim", l_sim},     {"encode", l_encode},         {"eventid", l_eventid},
         {"alive", l_alive}, {"fail_alloc", l_fail_alloc}, {NULL, NULL}};
     new_type(L, SIM, sim_methods, sim_close);

@@ -13,6 +13,7 @@
 #include "base/bounds.h"
 #include "base/map.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 
 #include <assert.h>
@@ -170,7 +171,7 @@ void frame_number(struct frame *f, const char *epoch, uint64_t seq) {
     if (!slice_eq_lit(f->name, "message"))
         n += (size_t)snprintf(head, sizeof head, "event: %.*s\n", (int)f->name.n,
                               f->name.p);
-    if (f->has_id)
+    if (f->has_id || PLANTED(2))
         n += (size_t)snprintf(head + n, sizeof head - n, "id: %s-%llu\n", epoch,
                               (unsigned long long)seq);
     assert(n <= HEAD_MAX(f->name.n));

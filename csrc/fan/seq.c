@@ -1,6 +1,7 @@
 /* The critical section of an event; see seq.h. */
 #include "fan/seq.h"
 
+#include "base/planted.h"
 #include "base/rand.h"
 #include "base/status.h"
 
@@ -50,7 +51,9 @@ int seq_publish(struct sequencer *q, struct frame *f) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
     uint64_t next = newest(q) + 1;
-    if (all_have_room(q) && (q->group_first == 0 || next < q->group_first)) {
+    if (PLANTED(10) && q->group_first) next = q->group_first + q->group_n;
+    if (all_have_room(q) &&
+        (q->group_first == 0 || next < q->group_first || PLANTED(10))) {
         frame_number(f, q->epoch, next);
         release(q, f);
         err = 0;
@@ -92,7 +95,7 @@ void seq_group_release(struct sequencer *q, struct frame **frames, uint32_t n) {
 
 void seq_group_abort(struct sequencer *q) {
     pthread_mutex_lock(&q->lock);
-    q->spent = q->group_first + q->group_n - 1;
+    if (!PLANTED(17)) q->spent = q->group_first + q->group_n - 1;
     q->group_first = 0;
     pthread_mutex_unlock(&q->lock);
 }

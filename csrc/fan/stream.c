@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 #include "fan/fan.h"
 
@@ -87,6 +88,7 @@ static struct note *note_new(struct slice text, uint64_t after, uint64_t id,
                              enum stream_end end) {
     struct note *note = mem_try(sizeof *note + text.n);
     if (!note) return NULL;
+    if (PLANTED(9)) after = 0;
     *note = (struct note){.after = after, .id = id, .end = end, .n = (uint32_t)text.n};
     if (text.n > 0) memcpy(note->text, text.p, text.n);
     return note;
@@ -109,9 +111,9 @@ static int add_id(struct buf *b, const char *epoch, uint64_t seq) {
     return buf_addf(b, "\"%s-%llu\"", epoch, (unsigned long long)seq);
 }
 
-/* The cursor as the id line of a control event. */
-static int add_cursor(struct buf *b, const struct stream *s) {
-    return buf_addf(b, "id: %s-%llu\n", s->fan->epoch, (unsigned long long)s->cursor);
+/* The id line of a control event. */
+static int add_cursor(struct buf *b, const struct stream *s, uint64_t cursor) {
+    return buf_addf(b, "id: %s-%llu\n", s->fan->epoch, (unsigned long long)cursor);
 }
 
 struct reset {
@@ -124,7 +126,8 @@ struct reset {
 
 static int write_reset(struct buf *b, const struct stream *s, const struct reset *r) {
     int err = buf_adds(b, "event: reset\n");
-    if (err == 0 && r->has_id) err = add_cursor(b, s);
+    if (err == 0 && r->has_id)
+        err = add_cursor(b, s, PLANTED(4) ? s->fan->head : s->cursor);
     if (err == 0)
         err = buf_addf(b, "data: {\"channel\":\"%.*s\",\"reason\":\"%s\",\"from\":",
                        (int)r->channel.n, r->channel.p, r->reason);
@@ -276,9 +279,9 @@ static const char *judge(const struct fan *fan, const struct chan *c,
                          const struct eventid *id) {
     if (id->kind != EVENTID_GOOD) return "unknown_id";
     if (strcmp(id->epoch, fan->epoch) != 0) return "epoch";
-    if (id->seq > atomic_load_explicit(fan->log_head, memory_order_acquire))
-        return "future";
-    return id->seq < fan_floor(fan, c) ? "trimmed" : NULL;
+    uint64_t log_head = atomic_load_explicit(fan->log_head, memory_order_acquire);
+    if (id->seq > (PLANTED(16) ? fan->head : log_head)) return "future";
+    return id->seq + PLANTED(6) < fan_floor(fan, c) ? "trimmed" : NULL;
 }
 
 /* A log without history is never told. Its client may have seen more than this thread. */
@@ -358,7 +361,8 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
                            (unsigned long long)n);
     }
     if (err == 0) err = buf_adds(b, "event: hello\n");
-    if (err == 0 && !v->passes) err = add_cursor(b, s);
+    if (err == 0 && !v->passes)
+        err = add_cursor(b, s, PLANTED(3) ? s->fan->head : s->cursor);
     if (err == 0)
         err = buf_addf(b, "data: {\"client\":\"%.*s\",\"epoch\":\"%s\",\"resumed\":%s,",
                        (int)o->client.n, o->client.p, s->fan->epoch,
@@ -420,7 +424,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     s->cursor = lowest(s);
     s->written_ms = s->fan->now_ms;
     v.resumed = o->last_id.kind != EVENTID_NONE && v.resets == 0;
-    v.passes = v.resets > 0 && !is_reached(s, &o->last_id);
+    v.passes = v.resets > 0 && !PLANTED(12) && !is_reached(s, &o->last_id);
     if (err == 0) err = write_hello(&text, s, o, &v);
     if (err == 0) err = write_resets(&text, s, &o->last_id, &v);
     if (err == 0) err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
@@ -539,18 +543,26 @@ bool stream_unsubscribe(struct stream *s, struct slice channel) {
 
 int stream_set_filter(struct stream *s, struct filter_list types,
                       struct filter_list keys) {
-    struct filter *filter;
-    int err = filter_intern(&s->fan->filters, types, keys, &filter);
-    if (err < 0) return err;
+    struct filter *filters[STREAM_CHANNELS_MAX];
+    uint32_t n = 0;
+    int err = 0;
+    for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
+        err = filter_change(&s->fan->filters, sub->filter, types, keys, &filters[n]);
+        n += err == 0;
+    }
+    if (err < 0) {
+        while (n > 0) filter_unref(filters[--n]);
+        return err;
+    }
+    n = 0;
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         filter_unref(sub->filter);
-        sub->filter = filter_ref(filter);
+        sub->filter = filters[n++];
+        s->filtered = s->filtered || sub->filter;
         if (sub->chan->kind != CHANNEL_STATE) continue;
         if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was told */
         sub->from = 0; /* the newly wanted, at once */
     }
-    s->filtered = filter != NULL;
-    filter_unref(filter);
     fan_wake(s->fan, s);
     return 0;
 }

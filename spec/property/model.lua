@@ -1,0 +1,307 @@
+--- What one thread must hold after a prefix of the commands, written to be plainly right:
+--- lists are walked, nothing is cached. It knows the words of the design (log, state, keyed
+--- log, floor, meta floor, newest per name and key) and nothing of the C code.
+---
+---   replica = model.replica()
+---   replica:apply { op = "event" | "trim" | "drop" | "policies", … }
+local model = {}
+
+-- ---- Policies ---------------------------------------------------------------------------
+
+local function segments(text)
+  local list = {}
+  for part in (text .. "/"):gmatch("([^/]*)/") do list[#list + 1] = part end
+  return list
+end
+
+local function is_wild(part)
+  local first = part:sub(1, 1)
+  return first == ":" or first == "*"
+end
+
+local function is_rest(part) return #part > 1 and part:sub(1, 1) == "*" end
+
+function model.matches(pattern, name)
+  local want, have = segments(pattern), segments(name)
+  for i, part in ipairs(want) do
+    if is_rest(part) then return true end
+    if not have[i] or not (is_wild(part) or part == have[i]) then return false end
+  end
+  return #want == #have
+end
+
+--- The longest literal start wins, then the fewest wildcards, then what was declared later.
+local function more_specific(a, b)
+  local function literal(pattern) return (pattern:find("[:*]") or #pattern + 1) - 1 end
+  local function wilds(pattern)
+    local n = 0
+    for _, part in ipairs(segments(pattern)) do if is_wild(part) then n = n + 1 end end
+    return n
+  end
+  local x, y = literal(a.pattern), literal(b.pattern)
+  if x ~= y then return x > y end
+  x, y = wilds(a.pattern), wilds(b.pattern)
+  if x ~= y then return x < y end
+  return a.place > b.place
+end
+
+--- The merged policy of a channel: { history, bytes, state, keyed, rewind, max_keys, slow, pattern }
+function model.policy(rules, name)
+  local found = {}
+  for place, rule in ipairs(rules) do
+    if model.matches(rule.pattern, name) then
+      found[#found + 1] = { pattern = rule.pattern, place = place, rule = rule }
+    end
+  end
+  table.sort(found, more_specific)
+  local function option(key, default)
+    for _, one in ipairs(found) do
+      if one.rule[key] ~= nil then return one.rule[key] end
+    end
+    return default
+  end
+  local history, rewind = option("history", 100), option("rewind", 0)
+  local bounds = type(history) == "table" and history or { count = history }
+  return {
+    state = history == "latest",
+    keyed = history ~= "latest" and rewind == "latest",
+    history = history == "latest" and 0 or bounds.count or math.huge,
+    bytes = history ~= "latest" and bounds.bytes or math.huge,
+    rewind = rewind,
+    max_keys = option("max_keys", 10000),
+    slow = option("slow", "reset"),
+    pattern = found[1] and found[1].pattern or "",
+  }
+end
+
+--- Bytes of an event on the wire (its data is one line).
+function model.size(event)
+  local n = #("data: " .. event.data .. "\n\n")
+  if event.name ~= "message" then n = n + #("event: " .. event.name .. "\n") end
+  if not event.state then n = n + #("id: " .. ("e"):rep(13) .. "-" .. event.seq .. "\n") end
+  return n
+end
+
+-- ---- Replicas ---------------------------------------------------------------------------
+
+local Replica = {}
+Replica.__index = Replica
+
+function model.replica()
+  return setmetatable({ head = 0, applied = 0, rules = {}, channels = {}, meta = {}, any = 0,
+    left = {} }, Replica)
+end
+
+function Replica:channel(name)
+  local c = self.channels[name]
+  if not c then
+    c = { name = name, known = false, floor = 0, history = {}, latest = {}, fate = {}, emptied = {}, all = {}, removals = {},
+      removal_gone = 0, policy = model.policy(self.rules, name) }
+    self.channels[name] = c
+  end
+  return c
+end
+
+--- What a resume is judged by; a log without history is lossy by name and has none.
+function Replica:floor(name)
+  local c = self:channel(name)
+  if c.policy.history == 0 then return 0 end
+  return c.known and c.floor or self:meta_floor(c.policy.pattern)
+end
+
+function Replica:meta_floor(pattern) return math.max(self.meta[pattern] or 0, self.any) end
+
+local function slot(event) return event.name .. "\0" .. event.key end
+
+--- An event is no longer the newest of its name and key: why, and since which command.
+function Replica:leave(c, event, why)
+  c.latest[slot(event)] = nil
+  c.fate[slot(event)] = why
+  if why ~= "newer" then c.emptied[slot(event)] = self.applied end
+  self.left[event] = { why = why, at = self.applied }
+end
+
+--- The newest per name and key, oldest first.
+function Replica:snapshot(name)
+  local list = {}
+  for _, event in pairs(self:channel(name).latest) do list[#list + 1] = event end
+  table.sort(list, function(a, b) return a.seq < b.seq end)
+  return list
+end
+
+--- Removals of a state are kept for readers behind, as many as there may be keys.
+local function count_removals(c)
+  local over = #c.removals - c.policy.max_keys
+  if over > 0 then c.removal_gone = math.max(c.removal_gone, c.removals[over].seq) end
+end
+
+--- Whether the name and key of an event had no newest at some time since a command.
+function Replica:was_emptied(event, applied)
+  return (self:channel(event.channel).emptied[slot(event)] or 0) >= applied
+end
+
+function Replica:put_latest(c, event)
+  if event.remove then
+    for _, old in ipairs(self:snapshot(c.name)) do
+      if old.key == event.key then self:leave(c, old, "removed") end
+    end
+    return
+  end
+  local old = c.latest[slot(event)]
+  if old then self:leave(c, old, "newer") end
+  c.latest[slot(event)] = event
+end
+
+function Replica:enforce_keys(c)
+  local all = next(c.latest) and self:snapshot(c.name) or {}
+  for i = 1, #all - c.policy.max_keys do self:leave(c, all[i], "aged") end
+  count_removals(c)
+end
+
+local function bytes_of(history)
+  local n = 0
+  for _, event in ipairs(history) do n = n + event.size end
+  return n
+end
+
+local function drop_first(c)
+  c.floor = table.remove(c.history, 1).seq
+end
+
+function Replica:enforce(c)
+  self:enforce_keys(c)
+  while #c.history > c.policy.history do drop_first(c) end
+  while #c.history > 0 and bytes_of(c.history) > c.policy.bytes do drop_first(c) end
+end
+
+function Replica:on_event(command)
+  local event = command.event
+  local c = self:channel(event.channel)
+  if not c.known then
+    c.known = true
+    c.floor = self:meta_floor(c.policy.pattern)
+  end
+  self.head = event.seq
+  c.all[#c.all + 1] = event
+  if event.remove then c.removals[#c.removals + 1] = event end
+  if not c.policy.state then c.history[#c.history + 1] = event end
+  if c.policy.state or c.policy.keyed then self:put_latest(c, event) end
+  self:enforce(c)
+end
+
+function Replica:trim(c, seq)
+  while c.history[1] and c.history[1].seq <= seq do drop_first(c) end
+  for _, event in ipairs(self:snapshot(c.name)) do
+    if event.seq <= seq then self:leave(c, event, "aged") end
+  end
+  for _, event in ipairs(c.removals) do
+    if event.seq <= seq then c.removal_gone = math.max(c.removal_gone, event.seq) end
+  end
+end
+
+function Replica:on_trim(command) self:trim(self:channel(command.channel), command.seq) end
+
+function Replica:on_drop(command)
+  local c = self:channel(command.channel)
+  if not c.known then return end
+  self:trim(c, math.maxinteger)
+  c.known = false
+  local pattern = c.policy.pattern
+  if not c.policy.state then self.meta[pattern] = math.max(self.meta[pattern] or 0, c.floor) end
+end
+
+--- Floors of dropped channels are kept by pattern; when the patterns change, nobody knows any
+--- more which channel they were of: they hold for all.
+function Replica:on_policies(command)
+  local old, new = {}, {}
+  for _, rule in ipairs(self.rules) do old[rule.pattern] = true end
+  for _, rule in ipairs(command.rules) do new[rule.pattern] = true end
+  local same = true
+  for pattern in pairs(old) do same = same and new[pattern] end
+  for pattern in pairs(new) do same = same and old[pattern] end
+  if not same then
+    for _, floor in pairs(self.meta) do self.any = math.max(self.any, floor) end
+    self.meta = {}
+  end
+  self.rules = command.rules
+  for _, c in pairs(self.channels) do
+    local was_keyed = c.policy.keyed
+    c.policy = model.policy(self.rules, c.name)
+    if was_keyed ~= c.policy.keyed then self:change_kind(c) end
+    self:enforce(c)
+  end
+end
+
+--- The newest per key of a log that becomes keyed are those of its history.
+function Replica:change_kind(c)
+  for _, event in ipairs(self:snapshot(c.name)) do self:leave(c, event, "aged") end
+  if not c.policy.keyed then return end
+  for _, event in ipairs(c.history) do
+    self.left[event] = nil
+    self:put_latest(c, event)
+  end
+end
+
+function Replica:apply(command)
+  self.applied = self.applied + 1
+  self["on_" .. command.op](self, command)
+end
+
+-- ---- Filters and starts -----------------------------------------------------------------
+
+local function has(list, item)
+  if not list then return true end
+  for _, one in ipairs(list) do if one == item then return true end end
+  return false
+end
+
+--- Whether a filter { types, keys } wants an event; nil wants all, an empty list nothing.
+function model.wants(filter, event)
+  return has(filter.types, event.name) and has(filter.keys, event.key)
+end
+
+--- Why a client that comes with this id must be told a reset of a log; nil: nothing is missing.
+-- @param id nil | "bad" | { epoch =, seq = }
+-- @param log_head the newest number given, on any thread
+function Replica:reason(name, id, epoch, log_head)
+  local c = self:channel(name)
+  if not id or c.policy.state or c.policy.history == 0 then return nil end
+  if id == "bad" then return "unknown_id" end
+  if id.epoch ~= epoch then return "epoch" end
+  if id.seq > log_head then return "future" end
+  return id.seq < self:floor(name) and "trimmed" or nil
+end
+
+local function last_n(list, n)
+  return table.move(list, math.max(1, #list - n + 1), #list, 1, {})
+end
+
+--- What a log replays to a newcomer or after a reset: a list of events, and whether it is the
+--- compacted replay of a keyed log.
+function Replica:replay(name, rewind, reset)
+  local c = self:channel(name)
+  if rewind == "latest" and c.policy.keyed then return self:snapshot(name), true end
+  if reset or rewind == "all" then return last_n(c.history, #c.history), false end
+  return rewind == "latest" and {} or last_n(c.history, rewind), false
+end
+
+--- Where a log starts: { from =, list =, compact =, reason = }. 'from' is the cursor it stands
+--- for; the list holds what is there to replay, before any filter.
+function Replica:start(name, rewind, id, epoch, log_head)
+  local c = self:channel(name)
+  local reason = self:reason(name, id, epoch, log_head)
+  if rewind == nil then rewind = c.policy.rewind end
+  local good = type(id) == "table" and id.epoch == epoch and id.seq <= log_head
+  if good and not reason and c.policy.history > 0 then
+    local list = {}
+    for _, event in ipairs(c.history) do
+      if event.seq > id.seq then list[#list + 1] = event end
+    end
+    return { from = id.seq, list = list }
+  end
+  local list, compact = self:replay(name, rewind, reason ~= nil)
+  local from = list[1] and list[1].seq - 1 or math.max(self.head, good and id.seq or 0)
+  return { from = from, list = list, compact = compact, reason = reason }
+end
+
+return model

@@ -1,0 +1,35 @@
+--- The property test must find each planted bug. The module with the bugs is built into
+--- build/planted and run in a process of its own, since it has the name of the real one.
+local bugs = require("spec.property.planted")
+local process = require("spec.support.process")
+
+local SEEDS = 1500
+local MODULE = "build/planted/sluice/core/testing.so"
+
+local function build()
+  local code, output = process.run { "make", "-s", "SAN=", "B=build/planted",
+    "CFLAGS=-O1 -DSLUICE_PLANTED", MODULE }
+  assert.equal(0, code, output)
+end
+
+local function hunt(bug, seeds)
+  return process.run { "env", "LUA_PATH=./?.lua;./lua/?.lua;;", "LUA_CPATH=build/planted/?.so;;",
+    "lua5.4", "spec/property/hunt.lua", tostring(bug), tostring(seeds) }
+end
+
+describe("the property test", function()
+  lazy_setup(build)
+
+  it("finds nothing when no bug is active", function()
+    local code, output = hunt(0, 60)
+    assert.equal(0, code, output)
+  end)
+
+  for bug, what in ipairs(bugs) do
+    it("finds this one: " .. what, function()
+      local code, output = hunt(bug, SEEDS)
+      assert.equal(1, code, output)
+      assert.truthy(output:find("seed %d+, step"), output)
+    end)
+  end
+end)

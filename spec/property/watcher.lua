@@ -1,0 +1,464 @@
+--- The judge of one connection: it is told what the model knows (events as its thread gets
+--- them, subscriptions, filters) and fed the bytes the client received; it raises when they
+--- break a promise. It looks at one stream as a browser does: whole events only.
+---
+--- What must come is one list in order of sequence. Each entry is "must", "may" (the wish
+--- changed while it was under way) or "not" (filtered out: it moves the cursor only).
+local cjson = require("cjson")
+local eventstream = require("sluice.eventstream")
+local model = require("spec.property.model")
+
+local BACKLOG_EVENTS, BACKLOG_BYTES = 1024, 1024 * 1024
+
+local Watcher = {}
+Watcher.__index = Watcher
+
+local watcher = {}
+
+local function fail(text, ...) error(text:format(...), 0) end
+
+-- ---- Opening ----------------------------------------------------------------------------
+
+local function add_sub(self, spec)
+  local c = self.replica:channel(spec[1])
+  local sub = { name = spec[1], filter = { types = spec.types, keys = spec.keys },
+    state = c.policy.state, view = {}, last = 0, rewinds = 0, by_type = spec.types }
+  sub.old_filters = { sub.filter }
+  self.subs[spec[1]] = sub
+  self.n_subs = self.n_subs + 1
+  return sub
+end
+
+local function add_start(self, spec, id, hello)
+  local sub = add_sub(self, spec)
+  if sub.state then
+    hello.states[spec[1]] = 0
+    for _, event in ipairs(self.replica:snapshot(spec[1])) do
+      if model.wants(sub.filter, event) then hello.states[spec[1]] = hello.states[spec[1]] + 1 end
+    end
+    return
+  end
+  local start = self.replica:start(spec[1], spec.rewind, id, self.epoch, self.log_head)
+  sub.from, sub.compact = start.from, start.compact
+  self.compact = self.compact or start.compact
+  hello.lowest = math.min(hello.lowest or math.huge, start.from)
+  for _, event in ipairs(start.list) do
+    local want = model.wants(sub.filter, event)
+    if want then hello.replay = hello.replay + 1 end
+    self.expect[#self.expect + 1] =
+      { event = event, want = want and "must" or "not", compact = start.compact }
+  end
+  if start.reason then
+    local oldest = self.replica:channel(spec[1]).history[1]
+    hello.resets = hello.resets + 1
+    self.resets[spec[1]] = { reason = start.reason, oldest = oldest and oldest.seq }
+  end
+end
+
+--- @param given { replica =, events =, epoch =, log_head =, plan = list of specs, id = nil |
+---   "bad" | { epoch, seq }, id_text = } ; `events` maps the number in an event's data to it
+function watcher.new(given)
+  local self = setmetatable({ replica = given.replica, events = given.events, epoch = given.epoch,
+    log_head = given.log_head, plan = given.plan, parser = eventstream.new(), id_text = given.id_text,
+    subs = {}, n_subs = 0, expect = {}, next = 1, resets = {}, notes = {}, gone = {},
+    joined = given.replica.head, since = given.replica.applied, delivered = 0, slow = 0 }, Watcher)
+  local hello = { states = {}, replay = 0, resets = 0 }
+  for _, spec in ipairs(given.plan) do
+    if not self.subs[spec[1]] then add_start(self, spec, given.id, hello) end
+  end
+  table.sort(self.expect, function(a, b) return a.event.seq < b.event.seq end)
+  hello.id = hello.lowest or self.replica.head
+  hello.resumed = given.id ~= nil and hello.resets == 0
+  self.hello, self.hello_channels = hello, self.n_subs
+  local good = type(given.id) == "table" and given.id.epoch == given.epoch
+  good = good and given.id.seq <= given.log_head
+  self.ahead = good and given.id.seq or 0
+  -- what is lost is told before an id passes it: then the last reset brings the first id
+  hello.silent = hello.resets > 0 and not (good and hello.id <= self.ahead)
+  return self
+end
+
+-- ---- What the world tells ---------------------------------------------------------------
+
+--- The thread took an event.
+function Watcher:on_event(event)
+  local sub = self.subs[event.channel]
+  if self.bye_queued or not sub or sub.state or event.seq <= (sub.from or 0) then return end
+  local want = model.wants(sub.filter, event) and "must" or "not"
+  self.expect[#self.expect + 1] = { event = event, want = want }
+end
+
+--- The newest of a key changed: what a compacted replay has not sent yet is no longer owed.
+function Watcher:on_latest()
+  if not self.compact then return end
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.event.seq > self.joined then break end
+    if entry.compact and entry.want == "must" and self.replica.left[entry.event] then entry.want = "may" end
+  end
+end
+
+--- A flush begins, or bytes were taken: what comes from now on is gathered at this place.
+function Watcher:on_gather()
+  self.since, self.gone = self.replica.applied, {}
+  for _, sub in pairs(self.subs) do sub.old_filters = { sub.filter } end
+end
+
+--- A list that is not given stays as it is.
+function Watcher:filter(types, keys)
+  for _, sub in pairs(self.subs) do
+    sub.filter = { types = types or sub.filter.types, keys = keys or sub.filter.keys }
+    sub.by_type = sub.by_type or types
+    sub.old_filters[#sub.old_filters + 1] = sub.filter
+    sub.rewinds = sub.rewinds + 1
+    for slot, event in pairs(sub.view) do
+      if not model.wants(sub.filter, event) then sub.view[slot] = nil end
+    end
+  end
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    local sub = self.subs[entry.event.channel]
+    if sub and (entry.want == "must") ~= model.wants(sub.filter, entry.event) then entry.want = "may" end
+  end
+end
+
+function Watcher:unsubscribe(name)
+  self.subs[name] = nil
+  self.gone[name] = true
+  self.n_subs = self.n_subs - 1
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.event.channel == name and entry.want == "must" then entry.want = "may" end
+  end
+end
+
+function Watcher:add_note(note)
+  note.after = math.max(self.replica.head, self.ahead)
+  note.states, note.applied = {}, self.replica.applied
+  for name, sub in pairs(self.subs) do
+    if sub.state then
+      for _, event in ipairs(self.replica:snapshot(name)) do
+        if model.wants(sub.filter, event) then note.states[#note.states + 1] = { sub, event, sub.filter } end
+      end
+    end
+  end
+  self.notes[#self.notes + 1] = note
+end
+
+function Watcher:subscribe(spec)
+  if self.subs[spec[1]] then return end
+  local c = self.replica:channel(spec[1])
+  local sub = add_sub(self, spec)
+  if sub.state then return end
+  local rewind = spec.rewind
+  if rewind == nil then rewind = c.policy.rewind end
+  for _, event in ipairs((self.replica:replay(spec[1], rewind, false))) do
+    if model.wants(sub.filter, event) then self:add_note { what = "history", event = event } end
+  end
+  sub.from = self.replica.head
+  self:add_note { what = "sync" }
+end
+
+function Watcher:send(text) self:add_note { what = "send", text = text } end
+
+function Watcher:sync() self:add_note { what = "sync" } end
+
+function Watcher:bye(reason)
+  if self.bye_queued then return end
+  self:add_note { what = "bye", reason = reason }
+  self.bye_queued = true
+end
+
+-- ---- What the client received -----------------------------------------------------------
+
+--- A number is on the wire as an id: everything up to it is settled.
+function Watcher:settle(seq, what)
+  if self.last_id and seq < self.last_id then fail("%s has id %d after %d", what, seq, self.last_id) end
+  if seq > math.max(self.replica.head, self.ahead) then fail("%s has id %d, which no event has yet", what, seq) end
+  self.last_id = seq
+  self:pass(seq, what)
+end
+
+--- Nothing up to seq may be owed any more.
+function Watcher:pass(seq, what)
+  while self.expect[self.next] and self.expect[self.next].event.seq <= seq do
+    local entry = self.expect[self.next]
+    local event = entry.event
+    if entry.want == "must" then fail("%s passes %d of %s, which is owed", what, event.seq, event.channel) end
+    self.next = self.next + 1
+  end
+end
+
+function Watcher:parse_id(text, what)
+  local epoch, digits = text:match("^([%l2-7]+)%-(%d+)$")
+  if epoch ~= self.epoch then fail("%s has the id %q", what, text) end
+  return math.tointeger(tonumber(digits))
+end
+
+function Watcher:on_hello(event, id)
+  local data, want = cjson.decode(event.data), self.hello
+  if self.greeted then fail("hello comes twice") end
+  self.greeted = true
+  if id ~= (not want.silent and want.id or nil) then fail("hello has id %s, not %d", id, want.id) end
+  if data.replay ~= want.replay then fail("hello.replay is %d, not %d", data.replay, want.replay) end
+  if data.resumed ~= want.resumed then fail("hello.resumed is %s", data.resumed) end
+  if data.channels ~= self.hello_channels then fail("hello.channels is %d", data.channels) end
+  if data.epoch ~= self.epoch then fail("hello.epoch is %s", data.epoch) end
+  for name, n in pairs(want.states) do
+    if data.state[name] ~= n then fail("hello.state.%s is %s, not %d", name, data.state[name], n) end
+    data.state[name] = nil
+  end
+  if next(data.state) then fail("hello.state has %s too many", next(data.state)) end
+  if id then self:settle(id, "hello") end
+end
+
+local function null(value) return value ~= cjson.null and value or nil end
+
+function Watcher:number(text)
+  return text and self:parse_id(text, "reset")
+end
+
+function Watcher:on_reset(event, id)
+  local data = cjson.decode(event.data)
+  local want = self.resets[data.channel]
+  if id then self:settle(id, "reset") end
+  self.told[#self.told + 1] = { channel = data.channel, oldest = self:number(null(data.oldest)), reason = data.reason }
+  if not want then return self:on_slow_reset(data) end
+  self.resets[data.channel] = nil
+  local silent = self.hello.silent and next(self.resets) ~= nil
+  if id ~= (not silent and self.hello.id or nil) then fail("the reset of %s has id %s", data.channel, id) end
+  if data.reason ~= want.reason then fail("reset of %s for %s, not %s", data.channel, data.reason, want.reason) end
+  local from = self.id_text
+  if want.reason == "unknown_id" then from = nil end
+  if null(data.from) ~= from then fail("reset.from is %s, not %s", data.from, from) end
+  if self:number(null(data.oldest)) ~= want.oldest then
+    fail("reset.oldest of %s is %s, not %s", data.channel, data.oldest, want.oldest)
+  end
+end
+
+--- How much of a channel came after an event on this thread.
+local function since(list, event)
+  local n, bytes = 0, 0
+  for _, one in ipairs(list) do
+    if one.seq > event.seq then n, bytes = n + 1, bytes + one.size end
+  end
+  return n, bytes
+end
+
+--- Whether the bound of the backlog was really reached behind an event.
+local function overflowed(self, event)
+  local n, bytes = since(self.replica:channel(event.channel).all, event)
+  return n >= BACKLOG_EVENTS or bytes + event.size > BACKLOG_BYTES
+end
+
+--- The newest event below 'oldest' that this stream was still owed must have overflowed.
+function Watcher:check_overflow(name, oldest)
+  local lost
+  for i = self.next, #self.expect do
+    local event = self.expect[i].event
+    if event.channel == name and event.seq < oldest then lost = event end
+  end
+  if not lost then fail("needless reset (slow) of %s", name) end
+  if not overflowed(self, lost) then fail("%s was reset as slow with little behind", name) end
+end
+
+function Watcher:check_slow_bye()
+  self.slow = self.slow + 1
+  for i = self.next, #self.expect do
+    if overflowed(self, self.expect[i].event) then return end
+  end
+  fail("needless bye (slow)")
+end
+
+function Watcher:on_slow_reset(data)
+  if data.reason ~= "slow" then fail("needless reset (%s) of %s", data.reason, data.channel) end
+  local sub = self.subs[data.channel]
+  if not sub and self.gone[data.channel] then return end
+  if not sub then fail("reset of %s, which is not followed", data.channel) end
+  self.slow = self.slow + 1
+  if sub.state then
+    local gone = self.replica:channel(sub.name).removal_gone
+    if gone <= math.max(sub.last, self.joined) then fail("needless reset of the state %s", sub.name) end
+    sub.view, sub.last = {}, 0
+    return
+  end
+  local oldest = self:number(null(data.oldest)) or math.huge
+  -- what a stream that waits for its bye lost may lie behind its end: it is told all the same
+  if not self.bye_queued then self:check_overflow(data.channel, oldest) end
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.event.channel == data.channel and entry.event.seq < oldest then entry.want = "not" end
+  end
+end
+
+--- The next note must be this one, and what stood before it must have come.
+function Watcher:take_note(what)
+  local note = table.remove(self.notes, 1)
+  if not note then fail("%s comes and none is due", what) end
+  if note.what ~= what then fail("%s comes before %s", what, note.what) end
+  self:pass(note.after, what)
+  for _, pair in ipairs(note.states) do
+    local sub, event = pair[1], pair[2]
+    local same = self.subs[sub.name] == sub and sub.filter == pair[3]
+    local left = self.replica.left[event]
+    local superseded = left and (what ~= "bye" or self.replica:was_emptied(event, note.applied))
+    if same and sub.last < event.seq and not superseded and sub.rewinds == 0 then
+      fail("%s comes before the state %d of %s", what, event.seq, event.channel)
+    end
+  end
+  return note
+end
+
+function Watcher:on_bye(event, id_text)
+  local data = cjson.decode(event.data)
+  self.ended = data.reason
+  if data.reason == "slow" then
+    self:check_slow_bye()
+    return self:settle(self:parse_id(id_text, "bye"), "bye")
+  end
+  local note = self:take_note("bye")
+  if note.reason ~= data.reason then fail("bye for %s", data.reason) end
+  if note.reason == "stop" or note.reason == "denied" then
+    if id_text ~= "stop" then fail("bye (%s) has id %s", note.reason, id_text) end
+  else
+    self:settle(self:parse_id(id_text, "bye"), "bye")
+  end
+end
+
+-- ---- Events with data -------------------------------------------------------------------
+
+local function find_entry(self, event)
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.event == event then return entry end
+    if entry.event.seq > event.seq then return nil end
+  end
+end
+
+function Watcher:on_log(event)
+  local what = ("event %d of %s"):format(event.seq, event.channel)
+  if self.resets[event.channel] then fail("%s comes before its reset", what) end
+  if self.last_id and event.seq <= self.last_id then fail("%s comes after id %d", what, self.last_id) end
+  if self.notes[1] and event.seq > self.notes[1].after then fail("%s comes before the note that waits", what) end
+  local entry = find_entry(self, event)
+  if not entry then fail("%s comes, nobody asked for it", what) end
+  if entry.want == "not" then fail("%s comes against the filter", what) end
+  self:pass(event.seq - 1, what)
+  self.next = self.next + 1
+  self.last_id = event.seq
+  self.seen[#self.seen + 1] = event
+end
+
+--- It was the newest at some moment since the last gathering.
+local function check_fresh(self, sub, event)
+  local left = self.replica.left[event]
+  local stale = left and left.why ~= "aged" and left.at <= self.since
+  if stale then fail("state %d of %s is no longer the newest", event.seq, sub.name) end
+  if event.seq > self.replica.head then fail("state %d comes before its time", event.seq) end
+end
+
+function Watcher:on_state(event)
+  local sub = self.subs[event.channel]
+  if not sub then
+    if not self.gone[event.channel] then fail("state of %s, which is not followed", event.channel) end
+    return
+  end
+  local wanted = false
+  for _, filter in ipairs(sub.old_filters) do wanted = wanted or model.wants(filter, event) end
+  if not wanted then fail("state %d of %s comes against the filter", event.seq, sub.name) end
+  if event.seq <= sub.last then
+    if sub.rewinds == 0 then fail("state %d of %s comes after %d", event.seq, sub.name, sub.last) end
+    sub.rewinds = sub.rewinds - 1
+  end
+  check_fresh(self, sub, event)
+  sub.last = event.seq
+  for slot, old in pairs(sub.view) do
+    if event.remove and old.key == event.key then sub.view[slot] = nil end
+  end
+  if not event.remove and model.wants(sub.filter, event) then
+    sub.view[event.name .. "\0" .. event.key] = event
+  end
+end
+
+function Watcher:on_data(event, id_text, fresh_id)
+  if event.data:find("^note:") then
+    if fresh_id then fail("a note has an id") end
+    local note = self:take_note("send")
+    if note.text ~= event.data then fail("%s comes before %s", event.data, note.text) end
+    return
+  end
+  local one = self.events[tonumber(event.data:match("^%d+"))]
+  if not one or one.data ~= event.data or one.name ~= event.event then fail("a phantom: %q", event.data:sub(1, 40)) end
+  self.delivered = self.delivered + 1
+  if fresh_id then
+    if one.state then fail("a state event has the id %s", id_text) end
+    if self:parse_id(id_text, "event") ~= one.seq then fail("event %d has the id %s", one.seq, id_text) end
+    return self:on_log(one)
+  end
+  if one.state then return self:on_state(one) end
+  local note = self:take_note("history")
+  if note.event ~= one then fail("history %d comes before %d", one.seq, note.event.seq) end
+end
+
+local HANDLERS = { hello = true, reset = true, sync = true, bye = true }
+
+function Watcher:on_block(event)
+  local fresh = event.id ~= (self.id_seen or "")
+  self.id_seen = event.id
+  if self.ended then fail("%s after bye", event.event) end
+  if not self.greeted and event.event ~= "hello" then fail("%s before hello", event.event) end
+  if not HANDLERS[event.event] then return self:on_data(event, event.id, fresh) end
+  if event.event == "bye" then return self:on_bye(event, event.id) end
+  local id = event.id ~= "" and self:parse_id(event.id, event.event) or nil
+  if event.event == "hello" then return self:on_hello(event, id) end
+  if event.event == "reset" then return self:on_reset(event, id) end
+  local note = self:take_note("sync")
+  self:settle(id, "sync")
+  if id ~= note.after then fail("sync has id %d, not %d", id, note.after) end
+end
+
+--- Take bytes. Returns the log events and the resets they held.
+function Watcher:feed(bytes)
+  self.seen, self.told = {}, {}
+  local events, problem = self.parser:feed(bytes)
+  if problem then fail("%s", problem) end
+  for _, event in ipairs(events) do self:on_block(event) end
+  return self.seen, self.told
+end
+
+--- The last id a browser would send back; nil before the first.
+function Watcher:last_id_text()
+  return self.parser.last_id ~= "" and self.parser.last_id or nil
+end
+
+-- ---- The end ----------------------------------------------------------------------------
+
+local function check_view(self, sub)
+  for _, event in ipairs(self.replica:snapshot(sub.name)) do
+    if model.wants(sub.filter, event) and sub.view[event.name .. "\0" .. event.key] ~= event then
+      fail("the newest of %s %s/%s, %d, never came", sub.name, event.name, event.key, event.seq)
+    end
+  end
+  local c = self.replica:channel(sub.name)
+  for slot, event in pairs(sub.view) do
+    local stale = not c.latest[slot] and c.fate[slot] ~= "aged"
+    if stale and not sub.by_type then -- by type: its wish may have kept the removal from it
+      fail("%d of %s is gone and nobody said so", event.seq, sub.name)
+    end
+  end
+end
+
+--- All was drained, flushed and read: nothing may be owed.
+function Watcher:finish()
+  if self.ended then return end
+  if not self.greeted then fail("no hello came") end
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.want == "must" then fail("event %d of %s never came", entry.event.seq, entry.event.channel) end
+  end
+  if self.notes[1] then fail("%s never came", self.notes[1].what) end
+  if next(self.resets) then fail("the reset of %s never came", next(self.resets)) end
+  for _, sub in pairs(self.subs) do if sub.state then check_view(self, sub) end end
+end
+
+return watcher
