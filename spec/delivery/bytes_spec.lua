@@ -1,0 +1,208 @@
+--- What a stream looks like on the wire: its head, its first events and its chunks, to the byte.
+local deadline = require("spec.support.deadline")
+local json = require("sluice.json")
+local live = require("spec.support.live")
+local server = require("spec.support.server")
+local sse = require("spec.support.sse")
+local wire = require("spec.support.wire")
+
+local DATE = "%u%l%l, %d%d %u%l%l %d%d%d%d %d%d:%d%d:%d%d GMT"
+local HEAD = "HTTP/1.1 200 OK\r\n"
+  .. "Content-Type: text/event-stream\r\n"
+  .. "Cache-Control: no-store, no-transform\r\n"
+  .. "X-Accel-Buffering: no\r\n"
+  .. "X-Content-Type-Options: nosniff\r\n"
+  .. "Date: DATE\r\n"
+local HELLO = '{"client":"CLIENT","epoch":"EPOCH","resumed":false,"replay":0,"state":{},"channels":1,"heartbeat":15}'
+
+local s
+
+--- The bytes of the first segment that answers this request.
+local function first_segment(request)
+  local w = assert(wire.connect(s.port))
+  w:send(request)
+  assert(w:fill(5 * deadline.scale))
+  return w:take(#w.buffer), w
+end
+
+--- Put words in place of what differs from stream to stream; returns them too.
+local function normal(text)
+  local retry = tonumber(text:match("\nretry: (%d+)\n"))
+  local epoch = text:match('"epoch":"([%l%d]+)"')
+  text = text:gsub(DATE, "DATE"):gsub('"client":"%w+"', '"client":"CLIENT"'):gsub("retry: %d+", "retry: N")
+  return text:gsub(epoch, "EPOCH"), retry, epoch
+end
+
+describe("a stream's first segment", function()
+  setup(function()
+    s = live.start([[
+      app:channel("empty", { history = 10 })
+      app:stream("/static", "empty")
+      app:stream("/lua", function() return "empty" end)
+      app:cors("/shared", { origins = { "https://a.example" } })
+      app:stream("/shared", "empty")]])
+  end)
+  teardown(server.stop_all)
+
+  it("holds the head and the preamble in one chunk", function()
+    for _, path in ipairs { "/static", "/lua" } do
+      local text, w = first_segment("GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      local got, retry = normal(text)
+      local body = ":ok\nretry: N\nevent: hello\nid: EPOCH-0\ndata: " .. HELLO .. "\n\n"
+      local size = text:match("\r\n\r\n(%x+)\r\n")
+      assert.equal(HEAD .. "Transfer-Encoding: chunked\r\n\r\n" .. size .. "\r\n" .. body .. "\r\n", got)
+      local from, to = text:find(":ok.-\n\n")
+      assert.equal(tonumber(size, 16), to - from + 1)
+      assert.is_nil(size:find("^0"))
+      assert.is_true(retry >= 2000 and retry <= 4000)
+      w:close()
+    end
+  end)
+
+  it("says Vary where the answer depends on the origin", function()
+    for origin, allowed in pairs { ["https://a.example"] = "Access-Control-Allow-Origin: https://a.example\r\n",
+      ["https://b.example"] = "" } do
+      local text, w = first_segment("GET /shared HTTP/1.1\r\nHost: localhost\r\nOrigin: " .. origin .. "\r\n\r\n")
+      local head = text:gsub(DATE, "DATE"):match("^(.-\r\n)\r\n")
+      assert.equal((HEAD:gsub("Date", "Vary: Origin\r\n" .. allowed .. "Date")) .. "Transfer-Encoding: chunked\r\n", head)
+      w:close()
+    end
+  end)
+
+  it("has no chunks for HTTP/1.0 and says that the connection closes", function()
+    local text, w = first_segment("GET /static HTTP/1.0\r\nHost: localhost\r\n\r\n")
+    local body = ":ok\nretry: N\nevent: hello\nid: EPOCH-0\ndata: " .. HELLO .. "\n\n"
+    assert.equal(HEAD .. "Connection: close\r\n\r\n" .. body, (normal(text)))
+    s.publish("empty", { n = 1 })
+    assert.is_true(w:fill(5 * deadline.scale))
+    assert.matches("^event: e\nid: [%l%d]+%-1\ndata: {.-}\n\n$", w:take(#w.buffer))
+    w:close()
+  end)
+
+  it("draws retry at random from 2,000 to 4,000 ms", function()
+    local seen, least, most, n = {}, math.huge, 0, 0
+    for _ = 1, 60 do
+      local text, w = first_segment("GET /static HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      local retry = tonumber(text:match("\nretry: (%d+)\n"))
+      if not seen[retry] then seen[retry], n = true, n + 1 end
+      least, most = math.min(least, retry), math.max(most, retry)
+      w:close()
+    end
+    assert.is_true(least >= 2000 and most <= 4000)
+    assert.is_true(n > 40, n .. " different values of 60")
+    assert.is_true(least < 2600 and most > 3400, least .. " to " .. most)
+  end)
+
+  it("by HEAD is the head alone", function()
+    local text, w = first_segment("HEAD /static HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    assert.equal(HEAD .. "Transfer-Encoding: chunked\r\n\r\n", (text:gsub(DATE, "DATE")))
+    w:close()
+  end)
+end)
+
+describe("a stream's events", function()
+  before_each(function()
+    s = live.start([[
+      app:channel("log", { history = 100, rewind = "all" })
+      app:channel("prices", { history = "latest", key = "k" })
+      app:stream("/log", "log")
+      app:stream("/both", { channels = { "log", "prices" } })
+      app:post("/message", function() return 200, tostring((app:publish("log", "message", "a\nb"))) end)]])
+  end)
+  after_each(server.stop_all)
+
+  it("are event, id, data and an empty line, in a chunk of their own", function()
+    local c = live.connect(s, "/log")
+    local id = s.publish("log", { event = "goal", n = 1 })[1]
+    assert(c.wire:fill(5))
+    local body = ("event: goal\nid: %s\ndata: {\"n\":1}\n\n"):format(id)
+    assert.equal(("%x\r\n%s\r\n"):format(#body, body), c.wire:take(#c.wire.buffer))
+    c:close()
+  end)
+
+  it("have no event line when they are messages, and a data line per line", function()
+    local c = live.connect(s, "/log")
+    local id = s.post("/message").body
+    assert.equal(("id: %s\ndata: a\ndata: b\n\n"):format(id), (c:more(deadline.after(5)) and c.text))
+    c:close()
+  end)
+
+  it("have no id when they are of a state", function()
+    s.publish("prices", { event = "p", key = "A" })
+    local c = sse.connect(s.port, "/both")
+    assert.is_true(c:more(deadline.after(5)))
+    assert.matches("\n\nevent: p\ndata: {.-}\n\n$", c.text)
+    c:parse()
+    assert.same({ prices = 1 }, json.decode(c:next_event().data).state)
+    c:close()
+  end)
+
+  it("come whole, at most 16 KiB of them in a chunk, and larger ones alone", function()
+    local sizes = {}
+    for i = 1, 60 do
+      sizes[i] = ({ 10, 900, 5000, 16000, 17000, 60000 })[i % 6 + 1]
+      s.publish("log", { first = i, pad = sizes[i] })
+    end
+    local c = sse.connect(s.port, "/log")
+    local n, chunks = 0, 0
+    while n < 60 do
+      assert.is_true(c:more(deadline.after(5)))
+      local text = c.text
+      chunks = chunks + 1
+      assert.equal("\n\n", text:sub(-2))
+      local blocks = select(2, text:gsub("\n\n", ""))
+      assert.is_true(#text <= 16384 or blocks == 1, ("%d bytes, %d events"):format(#text, blocks))
+      c:parse()
+      for _, event in ipairs(c.events) do
+        if event.event == "e" then
+          n = n + 1
+          assert.equal(n, live.n(event))
+        end
+      end
+      c.events = {}
+    end
+    assert.is_true(chunks < 60, chunks .. " chunks")
+    c:close()
+  end)
+end)
+
+describe("the end of a stream", function()
+  before_each(function()
+    s = live.start([[
+      app:channel("log", { history = 100 })
+      app:stream("/log", "log")
+      app:post("/stop", function() for c in app:clients() do c:stop() end end)
+      app:stream("/drop", function(req, client) client:send("x", {}) end)
+      app:stream("/broken", function() error("on purpose") end)]], { args = { "--drain", "0" } })
+  end)
+  after_each(server.stop_all)
+
+  it("is bye with id: stop and the last chunk when it is for good", function()
+    local c = live.connect(s, "/log")
+    s.post("/stop")
+    local left = deadline.after(5)
+    while c:more(left) do end
+    assert.equal('event: bye\nid: stop\nretry: N\ndata: {"reason":"stop","retry":N}\n\n', (c.text:gsub("%d+", "N")))
+    assert.equal("end", c.ended)
+    local _, how = c.wire:drain(2)
+    assert.equal("closed", how)
+    c:close()
+  end)
+
+  it("is a FIN without the last chunk when the client shall come back", function()
+    local c = sse.connect(s.port, "/drop")
+    assert.equal("closed", c:wait_end(5))
+    c = sse.connect(s.port, "/broken")
+    assert.equal("closed", c:wait_end(5))
+    local bye = assert(c:wait_for("bye"))
+    assert.equal("error", live.data(bye).reason)
+    assert.equal(bye.retry, live.data(bye).retry)
+    c = live.connect(s, "/log")
+    local id = s.publish("log")[1]
+    s.signal("TERM")
+    assert.equal("closed", c:wait_end(5))
+    bye = assert(c:wait_for("bye"))
+    assert.same({ id, "drain", bye.retry }, { bye.id, live.data(bye).reason, live.data(bye).retry })
+    c:close()
+  end)
+end)
