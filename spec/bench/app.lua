@@ -18,8 +18,11 @@ app:stream("/s/three", { channels = { "fan/a", "fan/b", "fan/c" }, heartbeat = Q
 app:stream("/s/beat/1", { channels = { "fan/beat" }, heartbeat = 1 })
 app:stream("/s/beat/15", { channels = { "fan/beat" }, heartbeat = 15 })
 app:stream("/s/replay", { channels = { { "fan/replay", rewind = 1000 } }, heartbeat = QUIET })
-app:stream("/s/function", function(req)
-  return { channels = { "fan/function", "user/" .. req.query.id }, heartbeat = QUIET }
+app:stream("/s/function/:name", function(req)
+  return { channels = { "fan/function", "fan/" .. req.params.name }, heartbeat = QUIET }
+end)
+app:stream("/s/own/:id", function(req)
+  return { channels = { "fan/function", "user/" .. req.params.id }, heartbeat = QUIET }
 end)
 
 -- The next event goes to the next of the burst's channels; a full mailbox is waited for.

@@ -10,6 +10,7 @@ local Program = {}
 Program.__index = Program
 
 local running, started = {}, 0
+local finished = 0 -- CPU time of programs that were stopped, ns
 
 local function quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
 
@@ -161,10 +162,18 @@ function Program:private_dirty()
   return sum
 end
 
+--- CPU seconds of all processors so far, and of the programs that have been stopped.
+function program.machine()
+  local words = {}
+  for word in read_file("/proc/stat"):match("^cpu%s+([^\n]+)"):gmatch("%d+") do words[#words + 1] = tonumber(word) end
+  return (words[1] + words[2] + words[3] + words[6] + words[7]) / 100, finished / 1e9 -- user nice system irq softirq
+end
+
 --- End it: TERM (or the end of its stdin), KILL after some seconds.
 function Program:stop(seconds)
   if self.stopped then return end
   self.stopped = true
+  finished = finished + self:cpu()
   os.execute(("kill -TERM %d 2>/dev/null"):format(self.pid))
   if not program.wait_for(seconds or 8, function() return not self:alive() end) then
     os.execute(("kill -KILL %d 2>/dev/null"):format(self.pid))

@@ -23,19 +23,20 @@ local function pad(text, width)
 end
 
 local function lines_of(rows)
-  local lines = { { "row", "what", "target", "measured", "control", "nchan", "verdict" } }
+  local lines = { { "row", "what", "target", "measured", "control", "nchan", "others", "verdict" } }
   for _, row in ipairs(rows) do
     if row.failed then
-      lines[#lines + 1] = { row.row, row.failed, "", "", "", "", "FAILED" }
+      lines[#lines + 1] = { row.row, row.failed, "", "", "", "", "", "FAILED" }
     else
       lines[#lines + 1] = { row.row, row.what, bars(row), figure(row, row.measured), figure(row, row.control),
-        figure(row, row.nchan), row.verdict .. (row.grade == "aim" and " (aim)" or "") }
+        figure(row, row.nchan), ("%.2f"):format(row.foreign), row.verdict .. (row.grade == "aim" and " (aim)" or "") }
     end
   end
   return lines
 end
 
---- Print the rows, what limits them, and the count of faults.
+--- Print the rows, what limits them, and the count of faults. "others" is how many
+--- processors other processes kept busy meanwhile: above 0.1, no latency can be trusted.
 -- @tparam table rows
 -- @tparam table faults by kind of server
 -- @tparam function write
@@ -43,7 +44,7 @@ function report.write(rows, faults, write)
   local lines, widths = lines_of(rows), {}
   for _, line in ipairs(lines) do
     for i, cell in ipairs(line) do
-      if not (rows[1] and line[7] == "FAILED" and i == 2) then widths[i] = math.max(widths[i] or 0, #cell) end
+      if not (line[8] == "FAILED" and i == 2) then widths[i] = math.max(widths[i] or 0, #cell) end
     end
   end
   for _, line in ipairs(lines) do

@@ -15,6 +15,7 @@ assert(lfs.chdir(root))
 package.path = "./?.lua;" .. package.path
 
 local cjson = require("cjson")
+local socket = require("socket")
 local program = require("spec.bench.program")
 local report = require("spec.bench.report")
 local target = require("spec.bench.target")
@@ -92,10 +93,16 @@ end
 local function run_row(bench, name, fn)
   bench.current = name
   if bench.verbose then io.stderr:write(name, " ...\n") end
+  local first = #bench.rows + 1
+  local began, busy, ours = socket.gettime(), program.machine()
+  local own = os.clock()
   local ok, problem = xpcall(fn, debug.traceback, bench)
   if not ok then bench:add({ row = name, failed = (tostring(problem):gsub("\nstack traceback.*", "")) }) end
   if not ok then io.stderr:write(name, ": ", tostring(problem), "\n") end
   program.stop_all()
+  local busy_now, ours_now = program.machine()
+  local foreign = (busy_now - busy - (ours_now - ours) - (os.clock() - own)) / (socket.gettime() - began)
+  for i = first, #bench.rows do bench.rows[i].foreign = math.max(0, foreign) end
 end
 
 local function zero() return { lost = 0, repeated = 0, disordered = 0, closed = 0, resets = 0, deliveries = 0 } end

@@ -50,7 +50,7 @@ function connect.T19(bench)
     { "nchan", "nchan", "/s/one" } }, bench:pick(5000, 500), nil,
     { row = "T19", what = "CPU a connect, static plan, as fast as they come", bar = 1.6, aim = 1.3 })
   connects(bench, { { "raw", "raw", "/s" }, { "control", "raw", "/s" },
-    { "sluice", "sluice", "/s/function?id=u{i}" } }, bench:pick(2000, 200), 2000,
+    { "sluice", "sluice", "/s/function/one" } }, bench:pick(2000, 200), 2000,
     { row = "T19", what = "... plan function in Lua, 2,000/s", bar = 2.0 })
 end
 

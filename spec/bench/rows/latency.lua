@@ -66,7 +66,7 @@ function latency.T4(bench)
   local growth = report.rounds_second.p99 / report.rounds_first.p99
   local status = server.value:request("GET", "/status")
   local row = { row = "T4", what = ("p99 publish to last reader in raw rounds, %d events/s for %d s, N = %d"):format(
-    1e6 // every, seconds, streams), bar = 4, aim = 3, note = ("p99 %.1f ms, round %.1f ms; second half / first half " ..
+    1e6 // every, seconds, streams), bar = 4, aim = 3, note = ("p99 %.1f ms, round %.1f ms; second / first half " ..
     "%.2f; %d publishes had to wait"):format(report.rounds.p99 / 1e3, turn / 1e3, growth, status.refused) }
   local p99 = report.rounds.p99 / turn
   rounds.judge(row, { median = p99, low = report.rounds.p50 / turn, high = report.rounds.max / turn, count = 1 })

@@ -32,14 +32,21 @@ local function slope(bench, server, path)
   return (dirty2 - dirty1) / (many - few), (heap2 - heap1) / (many - few)
 end
 
+-- The same, on a server of its own.
+local function slope_of(bench, path)
+  local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads), stop)
+  return slope(bench, server.value, path)
+end
+
 --- T9: memory of an idle reader. The Lua heap is part of the private memory and is added
 --- once more, so that what it holds in pages touched before is not missed.
 function memory.T9(bench)
-  local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads), stop)
-  local dirty, heap = slope(bench, server.value, "/s/function?id=u{i}")
+  local dirty, heap = slope_of(bench, "/s/function/one")
+  local own_dirty, own_heap = slope_of(bench, "/s/own/u{i}")
+  local note = ("private %.0f B, of which Lua heap %.0f B; a channel of each reader's own costs %.0f B more"):format(
+    dirty, heap, own_dirty + own_heap - dirty - heap)
   local row = rounds.judge({ row = "T9", unit = "B", bar = 1024, aim = 614,
-    what = "bytes an idle reader: plan function, 2 channels, head of 800 B",
-    note = ("private %.0f B, of which Lua heap %.0f B"):format(dirty, heap) }, one(dirty + heap))
+    what = "bytes an idle reader: plan function, 2 channels, head of 800 B", note = note }, one(dirty + heap))
   if bench.nchan then
     local nginx <close> = bench:own(target.nchan(bench.dir), stop)
     row.nchan = one((slope(bench, nginx.value, "/s/one")))
