@@ -94,7 +94,7 @@ end
 -- @treturn sluice.Failure|nil what to log
 function answers.failed(where, problem)
   if problem.status then
-    local ok, status, headers, text = xpcall(build, failure.catch, where, problem.status,
+    local ok, status, headers, text = failure.try(build, where, problem.status,
       problem.body, problem.headers)
     if ok then return status, headers, text, nil end
     problem = status

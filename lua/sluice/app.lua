@@ -148,7 +148,10 @@ end
 
 App.publish = publish.publish
 App.remove = publish.remove
-for name, fn in pairs(reading) do App[name] = fn end
+for _, name in ipairs({ "latest", "history", "stats", "channels", "client", "clients", "recheck",
+  "replan" }) do
+  App[name] = reading[name]
+end
 
 --- Run a task some seconds from now.
 -- @tparam number seconds
@@ -157,7 +160,8 @@ for name, fn in pairs(reading) do App[name] = fn end
 -- @tparam[opt] table opts { id }: the same id again replaces
 -- @treturn string|nil id, or nil, message, code
 function App:after(seconds, task, data, opts)
-  return phase.running(self, "after").runtime.tasks:add("after", seconds, task, data, opts)
+  local generation = phase.running(self, "after")
+  return generation.runtime.tasks:add("after", seconds, task, data, opts, generation)
 end
 
 --- Run a task at a time (seconds since 1970).
@@ -165,7 +169,7 @@ end
 function App:at(time, task, data, opts)
   local generation = phase.running(self, "at")
   local seconds = type(time) == "number" and time - core.time() or time
-  return generation.runtime.tasks:add("at", seconds, task, data, opts)
+  return generation.runtime.tasks:add("at", seconds, task, data, opts, generation)
 end
 
 --- Forget a pending task.
@@ -187,7 +191,7 @@ function App:spawn(fn)
   return true
 end
 
-for _, name in ipairs({ "store", "replan", "slowest" }) do
+for _, name in ipairs({ "store", "slowest" }) do
   App[name] = function() channels.later("app:" .. name .. "()", "it") end
 end
 

@@ -1,5 +1,6 @@
 --- What the core's loop tells, one function for each kind of call; self is the runtime.
 -- Keeps nothing in memory.
+local control = require("sluice.control")
 local core = require("sluice.core")
 local hooks = require("sluice.hooks")
 local router = require("sluice.router")
@@ -17,6 +18,7 @@ local function wake_writers(self, id, answer)
 end
 
 function callbacks.request(self, id, route_id, raw)
+  if control.request(self, id, self.names[route_id], raw) then return end
   local route = self.generation.route_named[self.names[route_id]]
   -- a reload may have taken it away meanwhile
   if not route then return self.server:respond(id, 404, {}, nil) end
@@ -72,11 +74,12 @@ function callbacks.timer(self)
 end
 
 function callbacks.signal(self, name)
-  if name == "HUP" then
-    core.log("info", "SIGHUP: reloading comes in a later version of Sluice")
-  else
-    self.server:stop()
-  end
+  if name ~= "HUP" then return self.server:stop() end
+  if self.reloader then self.reloader:request("reload") end
+end
+
+function callbacks.changed(self, path)
+  if self.watcher then self.watcher:changed(path) end
 end
 
 function callbacks.stopping(self)

@@ -5,7 +5,9 @@ local caller = {}
 
 local OWN = debug.getinfo(1, "S").source:match("^@(.*)caller%.lua$")
 
-local function is_own(source)
+--- Whether a chunk is a file of Sluice itself.
+-- @tparam string source as debug.getinfo tells it
+function caller.is_own(source)
   return OWN ~= nil and source:sub(2, #OWN + 1) == OWN
 end
 
@@ -20,7 +22,7 @@ function caller.where()
   for level = 2, 200 do
     local info = debug.getinfo(level, "Sl")
     if not info then break end
-    if info.what ~= "C" and not is_own(info.source) then
+    if info.what ~= "C" and not caller.is_own(info.source) then
       return ("%s:%d"):format(file_of(info), info.currentline), file_of(info)
     end
   end
@@ -36,7 +38,7 @@ function caller.traceback(message)
   for level = 3, 200 do
     local info = debug.getinfo(level, "Sln")
     if not info then break end
-    if info.what ~= "C" and not is_own(info.source) then
+    if info.what ~= "C" and not caller.is_own(info.source) then
       local what = info.what == "main" and "the main chunk" or info.name or "a function"
       lines[#lines + 1] = ("  %s:%d: in %s"):format(file_of(info), info.currentline, what)
     end

@@ -162,7 +162,7 @@ function channels.may_read(generation, channel, user, client)
   for _, rule in ipairs(generation.readers) do
     local params = core.match(rule.pattern, channel)
     if params then
-      local ok, answer = xpcall(rule.fn, failure.catch, user, params, client)
+      local ok, answer = failure.try(rule.fn, user, params, client)
       if not ok then
         local name = ("read rule of '%s' (%s): "):format(rule.pattern, rule.where)
         core.log("error", name .. answer.message,

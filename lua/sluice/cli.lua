@@ -1,8 +1,10 @@
---- The command line: sluice run | version | help, on argparse.
+--- The command line: sluice run | reload | check | version | help, on argparse.
 -- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage. Keeps nothing in memory.
 local argparse = require("argparse")
+local check = require("sluice.check")
 local config = require("sluice.config")
 local core = require("sluice.core")
+local remote = require("sluice.remote")
 local serve = require("sluice.serve")
 
 local cli = {}
@@ -19,10 +21,22 @@ local function add_run(parser)
     if default ~= nil then help = ("%s (default: %s)"):format(help, tostring(default)) end
     run:option("--" .. name:gsub("_", "-"), help):target(name):argname(argname)
   end
-  run:option("--handler-budget", "accepted, used by a later version"):argname("<s>")
-  run:flag("--no-watch", "do not watch the app's files (this version never does)")
-    :target("no_watch")
-  run:flag("--watch", "comes in a later version")
+  run:flag("--no-watch", "do not reload when one of the app's files changes"):target("no_watch")
+end
+
+local function add_place(command)
+  command:option("--port", "port of the running server (default: 5121)"):argname("<n>")
+  command:option("--socket", "its Unix socket, when --socket was given to it"):argname("<path>")
+end
+
+local function add_reload(parser)
+  local command = parser:command("reload", "Have a running server load its app again.")
+  command:flag("--dry-run", "only say what would change"):target("dry_run")
+  command:flag("--rollback", "go back to the revision before"):target("rollback")
+  add_place(command)
+  command = parser:command("check", "Load an app without serving it, and say what it holds.")
+  command:argument("app", "the app's file"):argname("<app.lua>")
+  add_place(command)
 end
 
 local function make_parser()
@@ -31,6 +45,7 @@ local function make_parser()
   parser:require_command(false)
   parser:flag("--version -v", "Print the version.")
   add_run(parser)
+  add_reload(parser)
   parser:command("version", "Print the version.")
   parser:add_help_command()
   return parser
@@ -42,23 +57,48 @@ local function usage(parser, message, err)
 end
 
 local function run(parser, given, err)
-  if given.watch then
-    return usage(parser, "--watch: reloading comes in a later version of Sluice", err)
-  end
-  local budget = given.handler_budget
-  if budget and not (tonumber(budget) and tonumber(budget) >= 0) then
-    return usage(parser,
-      ("--handler-budget: a number of seconds is expected, not '%s'"):format(budget), err)
-  end
   local flags = {}
   for _, row in ipairs(config.SETTINGS) do flags[row[1]] = given[row[1]] end
-  local settings, message = config.resolve(flags, { signals = true })
+  local settings, message = config.resolve(flags, { signals = true, watch = not given.no_watch })
   if not settings then return usage(parser, message, err) end
   local ok, why, code, problem = serve.run(given.app, settings)
   if ok then return 0 end
   err:write("sluice: ", tostring(why), code and code ~= "ELOAD" and " (" .. code .. ")" or "", "\n")
   if problem and problem.traceback then err:write(problem.traceback, "\n") end
   return 1
+end
+
+local function print_failure(outcome, err)
+  local answer = outcome.error
+  if answer then
+    err:write("sluice: ", tostring(answer.message), "\n")
+    return 1
+  end
+  err:write(("sluice: %s failed in %s: %s; generation %s keeps serving\n"):format(
+    tostring(outcome.kind), tostring(outcome.phase), tostring(outcome.message),
+    tostring(outcome.generation)))
+  if outcome.traceback then err:write(outcome.traceback, "\n") end
+  return 1
+end
+
+local function ask_reload(parser, given, out, err)
+  if given.dry_run and given.rollback then
+    return usage(parser, "--dry-run and --rollback exclude each other", err)
+  end
+  local query = given.dry_run and "?dry_run=1" or given.rollback and "?rollback=1" or ""
+  local outcome, message = remote.ask(given, "POST", "/-/reload" .. query)
+  if not outcome then
+    err:write("sluice: ", message, "\n")
+    return 1
+  end
+  if not outcome.ok then return print_failure(outcome, err) end
+  local text = outcome.difference ~= "" and outcome.difference
+    or "no difference in what is registered"
+  local head = given.dry_run and ("generation %d would become"):format(outcome.generation)
+    or ("%s #%d in %.1f ms:"):format(outcome.kind, outcome.generation, outcome.seconds * 1000)
+  out:write(head, " ", text, "  ", table.concat(outcome.files, " "), "\n")
+  for _, note in ipairs(outcome.notes) do out:write("  ", note, "\n") end
+  return 0
 end
 
 --- Run the command.
@@ -76,6 +116,8 @@ function cli.main(args, out, err)
     return 0
   end
   if given.command == "run" then return run(parser, given, err) end
+  if given.command == "reload" then return ask_reload(parser, given, out, err) end
+  if given.command == "check" then return check.run(given, out, err) end
   return usage(parser, "a command is missing: sluice run app.lua", err)
 end
 

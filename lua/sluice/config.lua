@@ -1,5 +1,6 @@
 --- Settings of a server and where they come from: flag > SLUICE_* > options > default.
 -- Keeps nothing in memory.
+local access = require("sluice.access")
 local options = require("sluice.options")
 
 local config = {}
@@ -80,6 +81,13 @@ config.SETTINGS = {
   { "stall_timeout", seconds(0.1, 3600), 20, "<s>", "until a socket that takes nothing is closed" },
   { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of whoever connects" },
   { "allow_host", list, nil, "<list>", "host names to answer to, besides addresses and localhost" },
+  { "handler_budget", seconds(0, 3600), 1, "<s>",
+    "seconds that a handler may compute without a pause; 0 for no limit" },
+  { "lua_memory", bytes(1024 * 1024), nil, "<size>", "largest Lua heap while a handler runs" },
+  { "socket", text, nil, "<path>",
+    "Unix socket of the server's own routes; default: PORT.sock in the runtime folder" },
+  { "admin_key", text, nil, "<key>",
+    "key to the server's own routes over TCP; default: one kept in the runtime folder" },
   { "log_level", one_of("debug", "info", "warn", "error", "off"), "info", "<level>",
     "debug, info, warn, error or off" },
   { "log_format", one_of("text", "json"), nil, "<format>",
@@ -89,7 +97,7 @@ config.SETTINGS = {
 local function known()
   local out = {}
   for _, row in ipairs(config.SETTINGS) do out[row[1]] = options.NONE end
-  out.allow_hosts, out.signals = options.NONE, options.NONE
+  out.allow_hosts, out.signals, out.watch = options.NONE, options.NONE, options.NONE
   return out
 end
 
@@ -125,7 +133,7 @@ function config.resolve(flags, given, getenv)
       out[row[1]] = checked
     end
   end
-  out.signals = given.signals == true
+  out.signals, out.watch = given.signals == true, given.watch == true
   return out
 end
 
@@ -138,6 +146,7 @@ function config.for_core(settings)
     out[name] = settings[name]
   end
   out.allow_hosts = settings.allow_host
+  out.control, out.admin_key = access.socket_for(settings), access.key_for(settings)
   return out
 end
 

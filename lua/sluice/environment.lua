@@ -2,6 +2,7 @@
 -- cache, a `require` that loads files of the app's folder afresh and everything else from
 -- the host. In memory: one table per generation, gone with it.
 local caller = require("sluice.caller")
+local guard = require("sluice.guard")
 
 local environment = {}
 
@@ -13,12 +14,17 @@ local function read_file(path)
   return text
 end
 
---- The text of a file, without a first line that starts with '#'.
+--- The text of a file of the app: from the disk, or of a revision that was kept. It is read
+-- once, and remembered with the generation.
+-- @tparam sluice.Generation generation
 -- @tparam string path
--- @treturn string|nil
-function environment.read(path)
-  local text = read_file(path)
-  return text and (text:gsub("^#[^\n]*", "", 1))
+-- @treturn string|nil without a first line that starts with '#'
+function environment.read(generation, path)
+  local text
+  if generation.given then text = generation.given[path] else text = read_file(path) end
+  if not text then return nil end
+  generation.sources[path] = text
+  return (text:gsub("^#[^\n]*", "", 1))
 end
 
 -- The file of the app's folder that a module name means, or nil for the host's modules.
@@ -26,7 +32,7 @@ local function find_module(generation, name)
   if type(name) ~= "string" or name == "sluice" or name:find("^sluice%.") then return nil end
   local stem = generation.root .. "/" .. name:gsub("%.", "/")
   for _, path in ipairs({ stem .. ".lua", stem .. "/init.lua" }) do
-    local text = environment.read(path)
+    local text = environment.read(generation, path)
     if text then return path, text end
   end
 end
@@ -50,23 +56,37 @@ local function load_module(generation, env, name, path, text)
     if problem ~= nil then generation.modules[name] = nil end
   end })
   local shown = path:gsub("^%./", "")
+  generation.files[#generation.files + 1] = path
   local chunk, message = load(text, "@" .. shown, "t", env)
   if not chunk then error(message, 0) end
-  generation.files[#generation.files + 1] = path
   local value = chunk(name, shown)
   if value == nil then value = true end
   generation.modules[name] = value
   return value
 end
 
+-- The host's module; where it is missing, its file is watched for.
+local function from_host(generation, name)
+  local ok, value, origin = pcall(require, name)
+  if ok then return value, origin end
+  if type(name) == "string" then
+    local path = generation.root .. "/" .. name:gsub("%.", "/") .. ".lua"
+    generation.missing[#generation.missing + 1] = path
+  end
+  error(value, 0)
+end
+
 local function make_require(generation, env)
   return function(name)
+    if name == "coroutine" then return env.coroutine end
     local value = generation.modules[name]
     if value == LOADING then cycle(generation, name) end
     if value ~= nil then return value end
     local path, text = find_module(generation, name)
-    if not path then return require(name) end
-    return load_module(generation, env, name, path, text)
+    if not path then return from_host(generation, name) end
+    value = load_module(generation, env, name, path, text)
+    if generation.phase ~= "load" and generation.runtime then generation.runtime:files_changed() end
+    return value
   end
 end
 
@@ -100,6 +120,7 @@ function environment.new(generation)
   local env = {}
   for k, v in pairs(_G) do env[k] = v end
   env._G = env
+  env.coroutine = guard.library()
   env.require = make_require(generation, env)
   make_loaders(env)
   return setmetatable(env, {

@@ -18,6 +18,19 @@ function failure.catch(problem)
   return setmetatable({ message = message, traceback = caller.traceback(message) }, Failure)
 end
 
+local function settle(ok, problem, ...)
+  -- without memory the message handler was not asked
+  if not ok then return false, failure.catch(problem) end
+  return true, problem, ...
+end
+
+--- Call a function of the app.
+-- @treturn boolean whether it returned
+-- @return its results, or a sluice.Failure
+function failure.try(fn, ...)
+  return settle(xpcall(fn, failure.catch, ...))
+end
+
 --- The failure that ends a request with an answer.
 function failure.abort(status, body, headers)
   return setmetatable({ message = "the request was ended with " .. status, status = status,

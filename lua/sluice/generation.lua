@@ -5,6 +5,7 @@
 local app = require("sluice.app")
 local environment = require("sluice.environment")
 local failure = require("sluice.failure")
+local guard = require("sluice.guard")
 local process = require("sluice.process")
 
 local generation = {}
@@ -17,7 +18,7 @@ Generation.__name = "sluice.Generation"
 local TABLES = { "routes", "route_named", "route_shapes", "guards", "policies", "policy_shapes",
   "readers", "cors", "statics", "static_named", "hooks", "transforms", "event_types", "typed",
   "timers", "timer_named", "timer_counts", "tasks", "services", "states", "checks", "warnings",
-  "files", "modules", "requiring", "how" }
+  "files", "modules", "requiring", "missing", "sources", "how" }
 
 --- An empty generation in the phase "load".
 -- @tparam integer id
@@ -25,7 +26,7 @@ local TABLES = { "routes", "route_named", "route_shapes", "guards", "policies", 
 -- @treturn sluice.Generation
 function generation.new(id, path)
   local self = { id = id, path = path, root = path:match("^(.*)/[^/]*$") or ".", phase = "load",
-    how_count = 0 }
+    how_count = 0, running = 0 }
   for _, name in ipairs(TABLES) do self[name] = {} end
   setmetatable(self, Generation)
   self.app = app.new(self)
@@ -33,9 +34,9 @@ function generation.new(id, path)
 end
 
 local function run_chunk(self, text)
-  local chunk, message = load(text, "@" .. self.path, "t", environment.new(self))
+  self.environment = environment.new(self)
+  local chunk, message = load(text, "@" .. self.path, "t", self.environment)
   if not chunk then error(message, 0) end
-  self.files[#self.files + 1] = self.path
   local result = chunk(self.path)
   if result ~= self.app then
     local got = type(result) == "table" and "another table" or tostring(result)
@@ -43,46 +44,78 @@ local function run_chunk(self, text)
   end
 end
 
+-- Run code of the app while nothing may have an effect; a failure names its phase.
+local function off_side(self, phase, fn, ...)
+  local before = process.loading
+  process.loading = self
+  local alive, ok, problem = guard.call(phase .. " of " .. self.path, failure.try, fn, ...)
+  process.loading = before
+  if not alive then ok, problem = false, failure.catch(ok) end
+  if ok then return true, problem end
+  problem.phase = phase
+  return nil, problem
+end
+
 --- Load an app's file off to the side.
 -- @tparam integer id
 -- @tparam string path
 -- @tparam[opt] string text the file's text, when it is known already
+-- @tparam[opt] table given the texts of all files by path: a revision that was kept
 -- @treturn sluice.Generation|nil
 -- @treturn sluice.Failure why not: `phase`, `message`, `traceback`
-function generation.load(id, path, text)
-  text = text or environment.read(path)
+-- @treturn sluice.Generation what was loaded of it, for its list of files
+function generation.load(id, path, text, given)
+  local self = generation.new(id, path)
+  self.given = given
+  self.files[1] = path
+  text = text or environment.read(self, path)
   if not text then
     local problem = failure.catch(("%s: there is no such file"):format(path))
     problem.phase, problem.traceback = "load", nil
-    return nil, problem
+    return nil, problem, self
   end
-  local self = generation.new(id, path)
-  local before = process.loading
-  process.loading = self
-  local ok, problem = xpcall(run_chunk, failure.catch, self, text)
-  process.loading = before
-  if not ok then
-    problem.phase = "load"
-    return nil, problem
+  local ok, problem = off_side(self, "load", run_chunk, self, text)
+  self.given = nil -- what is required later comes from the disk
+  if not ok then return nil, problem, self end
+  return self, nil, self
+end
+
+--- The functions that the app registered.
+-- @treturn {function,...}
+function Generation:functions()
+  local list = {}
+  local function add(fn) if type(fn) == "function" then list[#list + 1] = fn end end
+  for _, route in ipairs(self.routes) do
+    add(route.handler)
+    add(route.plan)
+    for _, guard_fn in ipairs(route.guards) do add(guard_fn) end
   end
-  return self
+  for _, guards in ipairs(self.guards) do
+    for _, guard_fn in ipairs(guards) do add(guard_fn) end
+  end
+  for _, hooks in pairs(self.hooks) do
+    for _, hook in ipairs(hooks) do add(hook.fn) end
+  end
+  for _, name in ipairs({ "timers", "tasks", "services", "transforms", "readers" }) do
+    for _, row in pairs(self[name]) do add(row.fn) end
+  end
+  return list
 end
 
 --- Run the app's own checks; effects are still refused.
 -- @treturn boolean|nil true, or nil and the failure
 function Generation:check()
-  local before = process.loading
-  process.loading = self
-  for _, fn in ipairs(self.checks) do
-    local ok, problem = xpcall(fn, failure.catch)
-    if not ok then
-      process.loading = before
-      problem.phase = "check"
-      return nil, problem
-    end
-  end
-  process.loading = before
-  return true
+  return off_side(self, "check", function()
+    for _, fn in ipairs(self.checks) do fn() end
+  end)
+end
+
+--- Run a function of Sluice that may call the app's (a migration); effects are refused.
+-- @tparam string phase for the failure
+-- @tparam function fn
+-- @treturn boolean|nil true and its result, or nil and the failure
+function Generation:aside(phase, fn)
+  return off_side(self, phase, fn)
 end
 
 return generation

@@ -84,17 +84,18 @@ function hooks.fire_channel(runtime, kind, client, channel)
 end
 
 local function run_one(runtime, hook, event)
-  local ok, problem = xpcall(hook.fn, failure.catch, event, hook.params)
+  local ok, problem = failure.try(hook.fn, event, hook.params)
   if not ok then
     runtime:report(runtime.scheduler.current, problem, "published hook (" .. hook.where .. ")")
   end
 end
 
 -- The events of one channel, one after the other, by the hooks of the generation that is
--- current when the worker starts.
+-- current when the worker starts. After a reload the next event is for another worker.
 local function work(runtime, channel, queue)
-  local matched = hooks.matching(runtime.generation.hooks.published, channel) or {}
-  while queue.first <= queue.last do
+  local generation = runtime.generation
+  local matched = hooks.matching(generation.hooks.published, channel) or {}
+  while queue.first <= queue.last and generation == runtime.generation do
     local item = queue[queue.first]
     queue[queue.first] = nil
     queue.first = queue.first + 1

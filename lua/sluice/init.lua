@@ -30,8 +30,8 @@ end
 --- Serve an app until the process is told to stop.
 -- @tparam string|sluice.App target the app's file (or an app object, which has no source to reload)
 -- @tparam[opt] table options host, port, io_threads, heartbeat, drain, max_body, max_connections,
---   memory,
---   trust_proxy, allow_hosts, log_level, log_format, signals
+--   memory, trust_proxy, allow_hosts, handler_budget, lua_memory, socket, admin_key, watch,
+--   log_level, log_format, signals
 -- @treturn boolean|nil true, or nil, message, code
 function sluice.serve(target, options)
   if process.loading then

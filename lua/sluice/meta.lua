@@ -58,6 +58,11 @@
 ---@field memory? integer|string
 ---@field trust_proxy? boolean
 ---@field allow_hosts? string[]
+---@field handler_budget? number seconds
+---@field lua_memory? integer|string
+---@field socket? string
+---@field admin_key? string
+---@field watch? boolean
 ---@field log_level? "debug"|"info"|"warn"|"error"|"off"
 ---@field log_format? "text"|"json"
 ---@field signals? boolean
@@ -220,6 +225,9 @@ function App:clients(filter) end
 ---@param user_id? string
 ---@return integer
 function App:recheck(user_id) end
+---@param pattern string of paths
+---@return integer streams
+function App:replan(pattern) end
 ---@param seconds number
 ---@param task string
 ---@param data? any
@@ -276,6 +284,7 @@ function Request:abort(status, body, headers) end
 ---@field path? string
 ---@field params table<string, string>
 ---@field meta table
+---@field resumed? "reload"|"replan" the plan function runs again for an open stream
 local Client = {}
 
 ---@param channel string

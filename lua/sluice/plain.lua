@@ -6,24 +6,33 @@ local plain = {}
 
 local DEPTH_MAX = 64
 
+-- What is wrong with one value itself, or nil; tables with a metatable are objects.
+local function oddity(value)
+  local t = type(value)
+  if t == "function" or t == "thread" or t == "userdata" and value ~= json.null then return t end
+  local meta = t == "table" and getmetatable(value)
+  if not meta or meta == ARRAY then return nil end
+  return type(meta) == "table" and rawget(meta, "__name") or "table with a metatable"
+end
+
+local function key_fault(path, k)
+  if type(k) == "string" or type(k) == "number" or type(k) == "boolean" then return nil end
+  return ("%s has a %s as a key"):format(path, type(k))
+end
+
 --- Find the first value that is not plain data.
 -- @param value anything
 -- @tparam string path its name, for the message
 -- @treturn string|nil "docs.f is a function", or nil when all is plain
 function plain.fault(value, path, depth)
-  local t = type(value)
-  if t == "table" then
-    depth = (depth or 0) + 1
-    if depth > DEPTH_MAX then return path .. " is nested deeper than " .. DEPTH_MAX end
-    for k, v in next, value do
-      if type(k) == "table" or type(k) == "function" then
-        return ("%s has a %s as a key"):format(path, type(k))
-      end
-      local fault = plain.fault(v, path .. "." .. tostring(k), depth)
-      if fault then return fault end
-    end
-  elseif t == "function" or t == "thread" or t == "userdata" and value ~= json.null then
-    return ("%s is a %s"):format(path, t)
+  local odd = oddity(value)
+  if odd then return ("%s is a %s"):format(path, odd) end
+  if type(value) ~= "table" then return nil end
+  depth = (depth or 0) + 1
+  if depth > DEPTH_MAX then return path .. " is nested deeper than " .. DEPTH_MAX end
+  for k, v in next, value do
+    local fault = key_fault(path, k) or plain.fault(v, path .. "." .. tostring(k), depth)
+    if fault then return fault end
   end
   return nil
 end
@@ -36,20 +45,64 @@ function plain.copy(value)
   return out
 end
 
---- Remove what is not plain data, in place.
--- @tparam table value
--- @tparam string path
--- @tparam function told called with a sentence for each value that was dropped
-function plain.strip(value, path, told)
+local function walk(value, path, out, seen)
+  seen[value] = true
   for k, v in next, value do
-    local here = path .. "." .. tostring(k)
-    if type(v) == "table" then
-      plain.strip(v, here, told)
-    elseif plain.fault(v, here) then
-      value[k] = nil
-      told(plain.fault(v, here))
+    local odd = oddity(v)
+    local fault = key_fault(path, k)
+      or odd and ("%s.%s is a %s"):format(path, tostring(k), odd)
+    if fault then
+      out[#out + 1] = { holder = value, key = k, text = fault }
+    elseif type(v) == "table" and not seen[v] then
+      walk(v, path .. "." .. tostring(k), out, seen)
     end
   end
+end
+
+--- All that is not plain data in a table, which may hold cycles.
+-- @tparam table value
+-- @tparam string path
+-- @treturn {table,...} { holder, key, text }: `holder[key]` is to go, `text` says why
+function plain.faults(value, path)
+  local out = {}
+  walk(value, path, out, {})
+  return out
+end
+
+--- Remove what plain.faults found.
+-- @treturn {string,...} the sentences
+function plain.drop(faults)
+  local told = {}
+  for i, fault in ipairs(faults) do
+    fault.holder[fault.key] = nil
+    told[i] = fault.text
+  end
+  return told
+end
+
+--- A deep copy of a table that leaves out what is not plain data; cycles stay cycles.
+-- @tparam table value
+-- @tparam string path
+-- @treturn table
+-- @treturn {string,...} a sentence for each value that was left out
+function plain.clean_copy(value, path)
+  local left_out = {}
+  for _, fault in ipairs(plain.faults(value, path)) do
+    left_out[fault.holder] = left_out[fault.holder] or {}
+    left_out[fault.holder][fault.key] = fault.text
+  end
+  local done, told = {}, {}
+  local function copy(from)
+    if type(from) ~= "table" then return from end
+    if done[from] then return done[from] end
+    local out, without = getmetatable(from) == ARRAY and json.array() or {}, left_out[from]
+    done[from] = out
+    for k, v in next, from do
+      if without and without[k] then told[#told + 1] = without[k] else out[k] = copy(v) end
+    end
+    return out
+  end
+  return copy(value), told
 end
 
 return plain

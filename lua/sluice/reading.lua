@@ -1,7 +1,9 @@
 --- The methods of an app that look: latest, history, stats, channels, clients.
 -- All are effects, for handlers and the like. Keeps nothing in memory.
+local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
+local hooks = require("sluice.hooks")
 local json = require("sluice.json")
 local options = require("sluice.options")
 local phase = require("sluice.phase")
@@ -66,7 +68,11 @@ end
 function reading.stats(self, channel)
   local generation = phase.running(self, "stats")
   if channel ~= nil then check("stats", channel) end
-  return generation.server:stats(channel)
+  local figures = generation.server:stats(channel)
+  if channel == nil then
+    for name, value in pairs(generation.runtime:figures()) do figures[name] = value end
+  end
+  return figures
 end
 
 --- The names of the channels that exist now.
@@ -114,6 +120,26 @@ function reading.clients(self, filter)
   end
 end
 
+--- Ask the read rules again for one stream; what it lost is told: reset, or bye when nothing
+-- is left.
+-- @tparam sluice.Generation generation
+-- @tparam sluice.Client client
+-- @treturn integer how many channels were taken away
+function reading.recheck_one(generation, client)
+  local server = generation.server
+  local info = server:client(client.id)
+  local taken = 0
+  for _, channel in ipairs(info and info.channels or {}) do
+    if not channels.may_read(generation, channel, client.user, client) then
+      server:unsubscribe(client.id, channel, "denied")
+      hooks.fire_channel(generation.runtime, "unsubscribe", client, channel)
+      taken = taken + 1
+    end
+  end
+  if taken > 0 and taken == #info.channels then server:close(client.id, "revoked") end
+  return taken
+end
+
 --- Ask the read rules again for open streams; who lost a channel is told.
 -- @tparam sluice.App self
 -- @tparam[opt] string user_id only this user's streams
@@ -122,19 +148,30 @@ function reading.recheck(self, user_id)
   local generation = phase.running(self, "recheck")
   local taken = 0
   for client in reading.clients(self, { user = user_id }) do
-    local info = generation.server:client(client.id)
-    local left = info and #info.channels or 0
-    for _, channel in ipairs(info and info.channels or {}) do
-      if not channels.may_read(generation, channel, client.user, client) then
-        generation.server:unsubscribe(client.id, channel, "denied")
-        taken, left = taken + 1, left - 1
-      end
-    end
-    if info and #info.channels > 0 and left == 0 then
-      generation.server:close(client.id, "revoked")
-    end
+    taken = taken + reading.recheck_one(generation, client)
   end
   return taken
+end
+
+--- Run the plans of open streams again: channels that a plan names are followed, others left.
+-- A plan function is given the path, the user and client.meta; query and headers only where
+-- a coroutine writes the stream.
+-- @tparam sluice.App self
+-- @tparam string pattern of paths
+-- @treturn integer how many streams, done in slices
+function reading.replan(self, pattern)
+  local generation = phase.running(self, "replan")
+  local ok, message
+  if type(pattern) == "string" then ok, message = core.check_pattern(pattern) end
+  if not ok then
+    caller.raise("app:replan(pattern): %s", message or "a pattern of paths is expected")
+  end
+  local list = {}
+  for client in reading.clients(self) do
+    if core.match(pattern, client.path or "") then list[#list + 1] = client.id end
+  end
+  generation.runtime.handover:replan(list)
+  return #list
 end
 
 return reading

@@ -69,7 +69,7 @@ end
 --- Tell the guards that asked for it what was answered.
 function router.tell(runtime, route, after, status, body)
   for i = #after, 1, -1 do
-    local ok, problem = xpcall(after[i], failure.catch, status, body)
+    local ok, problem = failure.try(after[i], status, body)
     if not ok then
       runtime:report(runtime.scheduler.current, problem, route.name .. ": after the answer")
     end
@@ -105,7 +105,7 @@ end
 
 local function serve(runtime, generation, route, id, req)
   local after = {}
-  local ok, status, headers, text = xpcall(answer, failure.catch, generation, route, req, after)
+  local ok, status, headers, text = failure.try(answer, generation, route, req, after)
   if not ok then
     local problem
     status, headers, text, problem = answers.failed(route.name, status)

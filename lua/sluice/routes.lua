@@ -18,6 +18,9 @@ local function check_path(what, path)
   end
   local ok, message = core.check_pattern(path)
   if not ok then caller.raise("app:%s(%q): %s", what, path, message) end
+  if path:find("^/%-/") then
+    caller.raise("app:%s(%q): paths under /-/ belong to the server", what, path)
+  end
 end
 
 local function check_guards(path, guards)

@@ -3,12 +3,18 @@
 -- In memory: per stream one small table, only when there is a user or meta;
 -- states, pending tasks and idempotency keys.
 local callbacks = require("sluice.callbacks")
+local control = require("sluice.control")
 local core = require("sluice.core")
+local difference = require("sluice.difference")
 local failure = require("sluice.failure")
 local files = require("sluice.files")
+local handover = require("sluice.handover")
 local hooks = require("sluice.hooks")
 local idempotency = require("sluice.idempotency")
+local locals = require("sluice.locals")
+local plain = require("sluice.plain")
 local process = require("sluice.process")
+local retirement = require("sluice.retirement")
 local routes = require("sluice.routes")
 local scheduler = require("sluice.scheduler")
 local services = require("sluice.services")
@@ -23,19 +29,32 @@ local Runtime = {}
 Runtime.__index = Runtime
 Runtime.__name = "sluice.Runtime"
 
+local ERRORS_KEPT = 16 -- generations whose errors are counted
+
 --- Make a runtime around a server of the core.
 -- @param server
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
     writers = {}, writable = {}, opening = {}, published = {}, states = {},
-    ended = false }, Runtime)
+    errors = {}, ended = false }, Runtime)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
+  self.retirement, self.handover = retirement.new(self), handover.new(self)
   self.idempotency = idempotency.new(core.now)
   server:on(function(kind, ...) self:dispatch(kind, ...) end)
   process.runtime = self
   return self
+end
+
+-- Errors by generation, of the newest ones.
+local function count_error(self, generation)
+  if not generation then return end
+  local id = generation.id
+  self.errors[tostring(id)] = (self.errors[tostring(id)] or 0) + 1
+  for key in pairs(self.errors) do
+    if tonumber(key) <= id - ERRORS_KEPT then self.errors[key] = nil end
+  end
 end
 
 --- Log an error of a fiber, once, and tell the "error" hooks.
@@ -45,6 +64,7 @@ end
 function Runtime:report(fiber, problem, name)
   name = name or fiber and fiber.name or "callback"
   local generation = fiber and fiber.generation or self.generation
+  count_error(self, generation)
   core.log("error", name .. ": " .. problem.message,
     failure.fields(problem, { generation = generation and generation.id }))
   if self.generation and not (fiber and fiber.in_error_hook) then
@@ -71,6 +91,7 @@ local function snapshot(self, generation)
   local function number(name) return id_of(self, name) end
   local list = routes.for_core(generation, number)
   files.for_core(generation, number, list)
+  control.for_core(list, number)
   return { routes = list, policies = generation.policies, cors = generation.cors }
 end
 
@@ -81,41 +102,73 @@ end
 function Runtime:prepare(generation)
   local ok, problem = generation:check()
   if not ok then return nil, problem end
-  local prepared = { generation = generation }
-  ok, problem = xpcall(function()
-    prepared.states = state.prepare(self.states, generation)
+  local prepared = { generation = generation, notes = {} }
+  ok, problem = generation:aside("migrate", function()
+    prepared.states, prepared.faults = state.prepare(self.states, generation, prepared.notes)
+  end)
+  if not ok then return nil, problem end
+  ok, problem = generation:aside("check", function()
     prepared.snapshot = snapshot(self, generation)
-  end, failure.catch)
-  if not ok then
-    problem.phase = "migrate"
-    return nil, problem
-  end
+    generation.description = difference.describe(generation)
+    generation.noted = locals.note(generation)
+  end)
+  if not ok then return nil, problem end
+  for _, warning in ipairs(generation.warnings) do table.insert(prepared.notes, warning) end
   return prepared
 end
 
---- Make a prepared generation the current one.
+--- Make a prepared generation the current one: one step, between two turns of the loop.
 -- @treturn boolean|nil true, or nil, message (the core refused the routes)
 function Runtime:swap(prepared)
-  local generation = prepared.generation
+  local generation, old = prepared.generation, self.generation
   local ok, message, code = self.server:configure(prepared.snapshot)
   if not ok then return nil, message, code end
-  for name, row in pairs(prepared.states) do self.states[name] = row end
+  local notes = prepared.notes
+  for _, text in ipairs(state.install(self.states, prepared.states, prepared.faults, old)) do
+    table.insert(notes, text)
+  end
   generation.runtime, generation.server = self, self.server
-  if self.generation then self.generation.phase = "retiring" end
   self.generation = generation
   generation.phase = "live"
-  for _, warning in ipairs(generation.warnings) do core.log("warn", warning) end
+  self.retirement:add(generation)
+  if old then
+    for _, text in ipairs(locals.changed(old.noted)) do table.insert(notes, text) end
+    self.retirement:begin(old)
+  end
   return true
 end
 
---- Start what the current generation runs by itself.
-function Runtime:go()
-  process.runtime = self
+--- Let the current generation take over what runs by itself, and the open streams.
+function Runtime:adopt()
   self.timers:adopt(self.generation)
   self.tasks:adopt(self.generation)
   self.services:adopt(self.generation)
+  self.handover:begin()
+  self.handover:recheck()
+end
+
+--- Start what the first generation runs by itself.
+function Runtime:go()
+  process.runtime = self
+  for _, warning in ipairs(self.generation.warnings) do core.log("warn", warning) end
+  self:adopt()
   hooks.fire(self, "start")
   self:turn()
+end
+
+--- The list of files that the app is made of may be another one.
+function Runtime:files_changed()
+  if self.watcher then self.watcher:update() end
+end
+
+--- Figures about reloads, for app:stats() and the status page.
+function Runtime:figures()
+  local out = { generation = self.generation.id, generations_alive = self.retirement:alive(),
+    handler_errors = plain.copy(self.errors) }
+  if self.reloader then
+    out.reloads_total, out.reload_seconds = plain.copy(self.reloader.totals), self.reloader.seconds
+  end
+  return out
 end
 
 --- Remember what hooks will ask of a client. (Its parameters follow from its path.)
@@ -125,9 +178,8 @@ function Runtime:remember(id, user, meta)
   self.clients[id] = { user = user, meta = meta }
 end
 
--- The stream route whose pattern matches a client's path.
-local function route_of(self, client)
-  local path = client.path
+--- The stream route whose pattern matches a path, and the parameters.
+function Runtime:route_of(path)
   if not path then return nil end
   for _, route in ipairs(self.generation.sorted_routes) do
     local params = route.kind == "stream" and core.match(route.pattern, path)
@@ -137,13 +189,13 @@ end
 
 --- The path parameters of a stream.
 function Runtime:path_params(client)
-  local _, params = route_of(self, client)
+  local _, params = self:route_of(client.path)
   return params
 end
 
 --- The constant meta of a stream that the core opened without Lua.
 function Runtime:constant_meta(client)
-  local route = route_of(self, client)
+  local route = self:route_of(client.path)
   return route and route.checked and route.checked.meta
 end
 

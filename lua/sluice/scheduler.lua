@@ -5,9 +5,10 @@
 -- at a time, from a callback of the core until they wait; nothing starts inside another
 -- fiber but through the queue, so that depth never grows. In memory: the live fibers, and
 -- one heap of everything that waits for a time.
-local failure = require("sluice.failure")
-local heap = require("sluice.heap")
 local caller = require("sluice.caller")
+local failure = require("sluice.failure")
+local guard = require("sluice.guard")
+local heap = require("sluice.heap")
 
 local scheduler = {}
 
@@ -22,26 +23,44 @@ local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the n
 --- Make one.
 -- @tparam function now monotonic seconds
 -- @tparam function report called with (fiber, failure) when a fiber died of an error
+-- Its field `idle` may be set: called with a generation when its last fiber has ended.
 -- @treturn sluice.Scheduler
 function scheduler.new(now, report)
   return setmetatable({ now = now, report = report, times = heap.new(), fibers = {}, count = 0,
-    ready = {}, first = 1, last = 0, current = nil, closing = nil }, Scheduler)
+    ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil }, Scheduler)
 end
 
 local function body(fn, ...)
-  return xpcall(fn, failure.catch, ...)
+  return failure.try(fn, ...)
 end
 
-local function finish(self, fiber, ok, ...)
+local function forget(self, fiber)
   fiber.ended = true
   self.fibers[fiber] = nil
   self.count = self.count - 1
   if fiber.wake then self.times:remove(fiber.wake) end
-  if not ok then self.report(fiber, ...) end
-  if fiber.on_end then fiber.on_end(ok, ...) end
+end
+
+-- The last word on a fiber: its owner, then whoever waits for its generation.
+local function tell(self, fiber, ...)
+  local on_end, generation = fiber.on_end, fiber.generation
+  fiber.on_end = nil
+  if on_end then on_end(...) end
+  generation.running = generation.running - 1
+  if generation.running == 0 and self.idle then self.idle(generation) end
+end
+
+local function finish(self, fiber, ok, ...)
+  forget(self, fiber)
+  if not ok then
+    guard.close_children(fiber)
+    self.report(fiber, ...)
+  end
+  tell(self, fiber, ok, ...)
 end
 
 local function settle(self, fiber, outer, alive, first, ...)
+  guard.leave(fiber.name, outer ~= nil)
   if coroutine.status(fiber.co) == "suspended" then
     self.current = outer
     if first == WAIT then
@@ -52,14 +71,18 @@ local function settle(self, fiber, outer, alive, first, ...)
       failure.catch("coroutine.yield() has nobody to resume it here: use sluice.sleep()"))
   end
   self.current = outer
-  if not alive then return finish(self, fiber, false, failure.catch(first)) end
+  if not alive then
+    guard.close(fiber.co, fiber.name)
+    return finish(self, fiber, false, failure.catch(first))
+  end
   finish(self, fiber, first, ...)
 end
 
 local function run(self, fiber, ...)
   local outer = self.current
   self.current = fiber
-  return settle(self, fiber, outer, coroutine.resume(fiber.co, ...))
+  guard.enter()
+  return settle(self, fiber, outer, guard.resume(fiber.co, ...))
 end
 
 local function make(self, generation, kind, name, on_end)
@@ -67,6 +90,7 @@ local function make(self, generation, kind, name, on_end)
     on_end = on_end, depth = 0 }
   self.fibers[fiber] = true
   self.count = self.count + 1
+  generation.running = (generation.running or 0) + 1
   return fiber
 end
 
@@ -105,17 +129,15 @@ end
 function Scheduler:cancel(fiber, problem)
   if fiber.ended then return end
   if fiber == self.current then fiber.cancelled = true return end
-  fiber.ended = true
-  self.fibers[fiber] = nil
-  self.count = self.count - 1
-  if fiber.wake then self.times:remove(fiber.wake) end
+  forget(self, fiber)
   local outer = self.closing
   self.closing = fiber
-  local ok, trouble = coroutine.close(fiber.co)
+  guard.close_children(fiber)
+  local ok, trouble = guard.close(fiber.co, fiber.name)
   self.closing = outer
   if problem then self.report(fiber, problem) end
   if not ok then self.report(fiber, failure.catch(trouble)) end
-  if fiber.on_end then fiber.on_end(not problem and nil, problem) end
+  tell(self, fiber, not problem and nil, problem)
 end
 
 -- Why the caller cannot wait, or nil.

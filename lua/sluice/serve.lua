@@ -3,7 +3,9 @@
 local core = require("sluice.core")
 local config = require("sluice.config")
 local generation = require("sluice.generation")
+local reload = require("sluice.reload")
 local runtime = require("sluice.runtime")
+local watcher = require("sluice.watcher")
 
 local serve = {}
 
@@ -24,7 +26,16 @@ local function load_app(target)
   return made
 end
 
-local function start(target, settings)
+--- Limits of the app's code, on the thread that runs it: before anything loads.
+-- @tparam table settings
+function serve.limit(settings)
+  if core.guard_budget then core.guard_budget(settings.handler_budget) end
+  if core.memory_limit then core.memory_limit(settings.lua_memory) end
+end
+
+-- A runtime whose first generation is live, on a server that does not listen yet.
+local function make_live(target, settings)
+  serve.limit(settings)
   local loaded, problem = load_app(target)
   if not loaded then return nil, problem.message, "ELOAD", problem end
   core.log_setup(settings.log_level, settings.log_format)
@@ -37,13 +48,23 @@ local function start(target, settings)
   local ok
   ok, message, code = self:swap(prepared)
   if not ok then return nil, message, code end
+  return self
+end
+
+local function start(target, settings)
+  local self, message, code, problem = make_live(target, settings)
+  if not self then return nil, message, code, problem end
   local port
-  port, message, code = server:start()
+  port, message, code = self.server:start()
   if not port then
     return nil, ("cannot listen on %s port %d: %s"):format(settings.host, settings.port, message),
       code
   end
-  core.log("info", ("serving %s on %s"):format(loaded.path, url_of(settings.host, port)))
+  self.reloader = reload.new(self, type(target) == "string" and target or nil)
+  if settings.watch and type(target) == "string" and self.server.watch then
+    self.watcher = watcher.new(self)
+  end
+  core.log("info", ("serving %s on %s"):format(self.generation.path, url_of(settings.host, port)))
   return self
 end
 

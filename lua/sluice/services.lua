@@ -34,8 +34,18 @@ end
 
 local start
 
+-- The next generation's service of a name begins when this one has ended.
+local function hand_on(self, row)
+  if row.successor then
+    self.rows[row.service.name] = row.successor
+    start(self, row.successor)
+  end
+end
+
 local function again(self, row, ok)
   local scheduler = self.runtime.scheduler
+  row.fiber = nil
+  if row.retiring then return hand_on(self, row) end
   if row.stopped then return end
   if scheduler.now() - row.started >= STEADY_SECONDS then row.wait = WAIT_MIN end
   local wait = row.wait
@@ -55,24 +65,38 @@ function start(self, row)
       function(ok) again(self, row, ok) end, row.service.fn)
 end
 
---- End all services (their `<close>` variables run).
-function Services:stop()
-  for _, row in pairs(self.rows) do
-    row.stopped = true
-    if row.entry then self.runtime.scheduler:drop(row.entry) end
-    self.runtime.scheduler:cancel(row.fiber)
-  end
-  self.rows = {}
+local function stop(self, row)
+  row.stopped, row.successor = true, nil
+  if row.entry then self.runtime.scheduler:drop(row.entry) end
+  if row.fiber then self.runtime.scheduler:cancel(row.fiber) end
 end
 
---- Start the services of a generation, after those of the one before have ended.
+--- End all services (their `<close>` variables run).
+function Services:stop()
+  local rows = self.rows
+  self.rows = {}
+  for _, row in pairs(rows) do stop(self, row) end
+end
+
+--- Start the services of a generation. One that still runs in the generation before ends at
+-- its next sluice.checkpoint(), or when that generation is closed; only then does its
+-- successor start.
 function Services:adopt(generation)
-  self:stop()
-  self.generation = generation
+  local before = self.rows
+  self.rows, self.generation = {}, generation
   for name, service in pairs(generation.services) do
-    local row = { service = service, wait = WAIT_MIN }
-    self.rows[name] = row
-    start(self, row)
+    local row, old = { service = service, wait = WAIT_MIN }, before[name]
+    if old and old.fiber then
+      old.retiring, old.successor = true, row
+      self.rows[name] = old
+    else
+      self.rows[name] = row
+      start(self, row)
+    end
+  end
+  for name, old in pairs(before) do
+    if old.entry then self.runtime.scheduler:drop(old.entry) end
+    if not generation.services[name] then old.retiring = true end
   end
 end
 

@@ -22,7 +22,9 @@ local function make_handle(generation, name)
       elseif generation.phase == "retired" then
         caller.raise("generation %d is retired", generation.id)
       end
-      return generation.runtime.states[name].data
+      -- while it retires a generation keeps the version that its code knows
+      local row = generation.kept and generation.kept[name] or generation.runtime.states[name]
+      return row.data
     end,
   })
 end
@@ -55,12 +57,18 @@ function state.declare(generation, name, init, given)
   return make_handle(generation, name)
 end
 
-local function migrated(name, old, wanted)
+local function told(text)
+  return ("%s: dropped from the state, only plain data survives a reload"):format(text)
+end
+
+local function migrated(name, old, wanted, notes)
   if not wanted.migrate then
     error(("state '%s' is at version %s, the app says %s and has no migrate function"):format(name,
       tostring(old.version), tostring(wanted.version)), 0)
   end
-  local data = wanted.migrate(plain.copy(old.data), old.version)
+  local copy, dropped = plain.clean_copy(old.data, name)
+  for _, text in ipairs(dropped) do notes[#notes + 1] = told(text) end
+  local data = wanted.migrate(copy, old.version)
   if type(data) ~= "table" then
     error(("state '%s': migrate returned a %s"):format(name, type(data)), 0)
   end
@@ -72,20 +80,42 @@ end
 --- The tables that a generation will see; raises when a migration fails. Installs nothing.
 -- @tparam table existing the runtime's states
 -- @tparam sluice.Generation generation
+-- @tparam {string,...} notes gets a sentence for each value that cannot survive
 -- @treturn table name -> { version, data }
-function state.prepare(existing, generation)
-  local out = {}
+-- @treturn {table,...} what is to be dropped from tables that stay, for state.install
+function state.prepare(existing, generation, notes)
+  local out, faults = {}, {}
   for name, wanted in pairs(generation.states) do
     local old = existing[name]
     if not old then
       out[name] = { version = wanted.version, data = plain.copy(wanted.init) }
     elseif old.version == wanted.version then
       out[name] = old
+      for _, fault in ipairs(plain.faults(old.data, name)) do faults[#faults + 1] = fault end
     else
-      out[name] = { version = wanted.version, data = migrated(name, old, wanted) }
+      out[name] = { version = wanted.version, data = migrated(name, old, wanted, notes) }
     end
   end
-  return out
+  return out, faults
+end
+
+--- Put prepared tables in place. Cannot fail.
+-- @tparam table existing
+-- @tparam table rows from state.prepare
+-- @tparam {table,...} faults from state.prepare
+-- @tparam sluice.Generation|nil old the generation that goes on with versions it knows
+-- @treturn {string,...} a sentence for each value that was dropped
+function state.install(existing, rows, faults, old)
+  local notes = plain.drop(faults)
+  for i, text in ipairs(notes) do notes[i] = told(text) end
+  for name, row in pairs(rows) do
+    if old and existing[name] and existing[name] ~= row then
+      old.kept = old.kept or {}
+      old.kept[name] = existing[name]
+    end
+    existing[name] = row
+  end
+  return notes
 end
 
 return state

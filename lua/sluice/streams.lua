@@ -1,18 +1,27 @@
 --- From a stream request to an open stream: guards, plan, read rules, acceptance.
 -- A stream URL never answers 5xx or 429, which would stop browsers for good: the core says
--- 200 and bye in their place, without an id. A plan function that uses its client before it returns opens
--- the stream and writes it from its coroutine. In memory: nothing but what runs.
+-- 200 and bye in their place, without an id. A plan function that uses its client before it
+-- returns opens the stream and writes it from its coroutine. streams.again runs the plan of
+-- an open stream anew (a reload, app:replan). In memory: what runs, with its request.
 local answers = require("sluice.answers")
 local channels = require("sluice.channels")
 local codes = require("sluice.codes")
 local failure = require("sluice.failure")
 local hooks = require("sluice.hooks")
+local plain = require("sluice.plain")
 local plan = require("sluice.plan")
 local request = require("sluice.request")
 local router = require("sluice.router")
 local stream_client = require("sluice.stream_client")
 
 local streams = {}
+
+--- The channels that an open stream follows, as a set.
+function streams.followed(runtime, id)
+  local info, set = runtime.server:client(id), {}
+  for _, name in ipairs(info and info.channels or {}) do set[name] = true end
+  return set
+end
 
 -- Tell core and runtime about a stream; returns its id, or nil, message, code.
 local function accept(session, concrete, meta)
@@ -31,14 +40,17 @@ local function open_early(session, client)
   local id = accept(session, { channels = {} }, client.meta)
   if not id then session.refused = true return nil end
   rawset(client, "id", id)
-  session.runtime.writers[id] = session.runtime.scheduler.current
+  local fiber = session.runtime.scheduler.current
+  fiber.session = session
+  session.runtime.writers[id] = fiber
+  if session.generation.phase ~= "live" then session.runtime.handover:begin() end
   return id
 end
 
 local function run_plan(session)
   local route, req = session.route, session.req
   if type(route.plan) ~= "function" then return route.checked end
-  local client = stream_client.pending(session.runtime,
+  local client = session.client or stream_client.pending(session.runtime,
     function(self) return open_early(session, self) end, req)
   session.client = client
   local first, second, third = route.plan(req, client)
@@ -63,16 +75,23 @@ local function not_allowed(session, concrete)
   end
 end
 
--- "answer", status, headers, text | "plan", concrete, meta | "ended"
-local function decide(session)
+-- What stands before the plan: "answer", status, headers, text, or nil.
+local function admit(session)
   local route, req = session.route, session.req
+  if session.why then return nil end -- an open stream was let in already
   if not router.is_segment(route, req.params) then
     return "answer", answers.read(route.name, 404, "not found")
   end
   local status, body, headers = router.guard(session.generation, route, req, session.after)
-  if status then
-    return "answer", answers.read("a guard of " .. route.name, status, body, headers)
-  end
+  if not status then return nil end
+  return "answer", answers.read("a guard of " .. route.name, status, body, headers)
+end
+
+-- "answer", status, headers, text | "plan", concrete, meta | "ended"
+local function decide(session)
+  local route, req = session.route, session.req
+  local verdict, code, list, text = admit(session)
+  if verdict then return verdict, code, list, text end
   local planned, first, second, third = run_plan(session)
   if not planned then
     if first == nil and second == nil then return "ended" end
@@ -99,16 +118,25 @@ local function refuse(session, status, headers, text)
   return status
 end
 
--- The plan of a stream that a plan function has opened already.
+-- The plan of a stream that is open already; app:replan also takes away what it lacks.
 local function extend(session, concrete)
   local runtime, id = session.runtime, session.client_id
+  local followed = streams.followed(runtime, id)
   for _, entry in ipairs(concrete.channels) do
-    local ok, message, code = runtime.server:subscribe(id, entry)
-    if ok then
-      hooks.fire_channel(runtime, "subscribe", session.client, entry[1])
-    elseif code ~= "ECLOSED" then
-      error(("%s: %s"):format(session.route.where, message), 0)
+    if not followed[entry[1]] then
+      local ok, message, code = runtime.server:subscribe(id, entry)
+      if ok then
+        hooks.fire_channel(runtime, "subscribe", session.client, entry[1])
+      elseif code ~= "ECLOSED" then
+        error(("%s: %s"):format(session.route.where, message), 0)
+      end
     end
+    followed[entry[1]] = nil
+  end
+  if session.why ~= "replan" then return 200 end
+  for name in pairs(followed) do
+    runtime.server:unsubscribe(id, name)
+    hooks.fire_channel(runtime, "unsubscribe", session.client, name)
   end
   return 200
 end
@@ -132,7 +160,11 @@ end
 
 local function serve(session)
   local runtime = session.runtime
-  local ok, status = xpcall(act, failure.catch, session)
+  if session.why then
+    runtime.writers[session.client_id] = runtime.scheduler.current
+    runtime.scheduler.current.session = session
+  end
+  local ok, status = failure.try(act, session)
   if not ok then
     local headers, text, problem
     local where = session.route.name
@@ -143,22 +175,58 @@ local function serve(session)
   if #session.after > 0 then router.tell(runtime, session.route, session.after, status, nil) end
 end
 
+local function start(session)
+  local runtime, id = session.runtime, session.id
+  local function on_end(ok)
+    if id then runtime.opening[id] = nil end
+    if session.handed then return end
+    if session.client_id then runtime.writers[session.client_id] = nil end
+    if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
+  end
+  local fiber = runtime.scheduler:start(session.generation, "stream", session.route.title, on_end,
+    serve, session)
+  if id and not fiber.ended then runtime.opening[id] = fiber end
+end
+
 --- The core's "stream".
 -- @tparam sluice.Runtime runtime
 -- @tparam integer id the request
 -- @tparam table route
 -- @tparam table raw
 function streams.request(runtime, id, route, raw)
-  local session = { runtime = runtime, generation = runtime.generation, route = route, id = id,
-    req = request.new(raw), after = {} }
-  local function on_end(ok)
-    runtime.opening[id] = nil
-    if session.client_id then runtime.writers[session.client_id] = nil end
-    if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
-  end
-  local fiber = runtime.scheduler:start(session.generation, "stream", route.title, on_end,
-    serve, session)
-  if not fiber.ended then runtime.opening[id] = fiber end
+  start({ runtime = runtime, generation = runtime.generation, route = route, id = id,
+    req = request.new(raw), after = {} })
+end
+
+local KEPT = { "method", "path", "headers", "body", "ip", "host", "params", "user" }
+
+-- The request of a stream for another run of its plan, free of what the old code put there.
+local function same_request(req, info, params)
+  local raw = { method = "GET", path = info.path, ip = info.ip, headers = {}, body = "" }
+  for _, name in ipairs(KEPT) do raw[name] = req and rawget(req, name) or raw[name] end
+  raw.query, raw.params = req and rawget(req, "query_text") or nil, raw.params or params
+  return request.new(raw)
+end
+
+--- Run the plan of an open stream again, with the code of the current generation.
+-- @tparam sluice.Runtime runtime
+-- @tparam string id the client
+-- @tparam table|nil before the session of the coroutine that wrote the stream
+-- @tparam string why "reload" or "replan": becomes client.resumed
+function streams.again(runtime, id, before, why)
+  local info = runtime.server:client(id)
+  if not info then return end
+  local route, params = runtime:route_of(info.path)
+  if not route then return runtime.server:close(id) end -- it comes back and is told 404
+  local req = same_request(before and before.req, info, params)
+  if before and before.route.name ~= route.name then req.params = params end
+  local entry = runtime.clients[id]
+  req.user = entry and entry.user
+  local meta = before and before.client and rawget(before.client, "meta") or entry and entry.meta
+  local client = stream_client.new(runtime, id, { resumed = why, user = req.user, ip = info.ip,
+    path = info.path, params = req.params, meta = meta and plain.clean_copy(meta, "meta") or {} })
+  start({ runtime = runtime, generation = runtime.generation, route = route, req = req, after = {},
+    client_id = id, client = client, why = why })
 end
 
 return streams

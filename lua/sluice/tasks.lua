@@ -61,19 +61,39 @@ local function park(self, row)
   end)
 end
 
-local function run(self, row)
+local run
+
+local function add(self, row, seconds)
+  row.entry = self.runtime.scheduler:at(self.runtime.scheduler.now() + seconds,
+    function() run(self, row) end)
+  self.pending[row.id] = row
+  self.count = self.count + 1
+end
+
+-- A task with restart that a reload closed begins anew in the new code, with the same data.
+local function again(self, row, generation)
+  local runtime = self.runtime
+  if runtime.ended or generation.phase ~= "retiring" then return end
+  if self.pending[row.id] then row.id = core.id() end
+  add(self, row, 0)
+end
+
+function run(self, row)
   local runtime = self.runtime
   local generation = runtime.generation
   local task = generation.tasks[row.task]
   if not task then return park(self, row) end
   forget(self, row)
+  local function on_end(ok)
+    if ok == nil and task.restart then again(self, row, generation) end
+  end
   local fiber = runtime.scheduler:queue(generation, "task",
-    ("task %s (%s)"):format(task.name, task.where), nil,
+    ("task %s (%s)"):format(task.name, task.where), on_end,
     task.fn, plain.copy(row.data))
   fiber.restart = task.restart and row or nil
 end
 
-local function check(self, name, seconds, task, data)
+local function check(generation, name, seconds, task, data)
   if type(task) ~= "string" then
     caller.raise("app:%s: the second argument is the name of an app:task(); a function would "
       .. "not survive a reload",
@@ -82,7 +102,7 @@ local function check(self, name, seconds, task, data)
   if type(seconds) ~= "number" or seconds ~= seconds or seconds > SECONDS_MAX then
     caller.raise("app:%s: the first argument is a number of seconds", name)
   end
-  if not self.runtime.generation.tasks[task] then
+  if not generation.tasks[task] then
     caller.raise('there is no app:task("%s")', task)
   end
   local fault = plain.fault(data, "data")
@@ -97,9 +117,10 @@ end
 -- @tparam string task
 -- @param data
 -- @tparam table|nil opts { id = string }
+-- @tparam sluice.Generation generation whose code asks
 -- @treturn string|nil the id, or nil, message, code
-function Tasks:add(name, seconds, task, data, opts)
-  check(self, name, seconds, task, data)
+function Tasks:add(name, seconds, task, data, opts, generation)
+  check(generation, name, seconds, task, data)
   local o = options("app:" .. name .. "()", opts, AFTER, 3)
   if o.durable then channels.later("app:" .. name .. "()", "durable") end
   if o.id ~= nil and type(o.id) ~= "string" then caller.raise("app:%s(): id is a string", name) end
@@ -108,10 +129,7 @@ function Tasks:add(name, seconds, task, data, opts)
     return nil, ("%d tasks are pending already"):format(PENDING_MAX), "EFULL"
   end
   local row = { id = o.id or core.id(), task = task, data = plain.copy(data) }
-  row.entry = self.runtime.scheduler:at(self.runtime.scheduler.now() + math.max(0, seconds),
-    function() run(self, row) end)
-  self.pending[row.id] = row
-  self.count = self.count + 1
+  add(self, row, math.max(0, seconds))
   return row.id
 end
 
@@ -121,6 +139,22 @@ end
 function Tasks:cancel(id)
   local row = self.pending[id]
   return row ~= nil and forget(self, row)
+end
+
+--- What is pending and a generation does not define: sentences for the log.
+-- @tparam sluice.Generation generation
+-- @treturn {string,...}
+function Tasks:orphans(generation)
+  local counts, list = {}, {}
+  for _, row in pairs(self.pending) do
+    if not generation.tasks[row.task] then counts[row.task] = (counts[row.task] or 0) + 1 end
+  end
+  for name, n in pairs(counts) do
+    list[#list + 1] = ("task '%s' is pending (%d) and no longer defined: kept for 24 h after it "
+      .. "is due, or until it is defined again"):format(name, n)
+  end
+  table.sort(list)
+  return list
 end
 
 --- A generation has come: what was parked and is defined now runs.

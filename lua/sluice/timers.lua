@@ -71,16 +71,17 @@ local function run(self, row)
   local function on_end()
     local now = self.rows[row.timer.name]
     if not now or now.running ~= mark then return end
-    now.running = nil
+    now.running, now.fiber = nil, nil
     if now.queued == 0 then return end
     now.queued = now.queued - 1
     runtime.scheduler:at(runtime.scheduler.now(), function()
       if not now.running and not now.stopped then run(self, now) end
     end)
   end
-  row.fiber = runtime.scheduler:start(runtime.generation, "timer",
+  local fiber = runtime.scheduler:start(runtime.generation, "timer",
     ("timer %s (%s)"):format(row.timer.name, row.timer.where), on_end, row.timer.fn)
-  return row.fiber
+  if not fiber.ended then row.fiber = fiber end
+  return fiber
 end
 
 local function tick(self, row)
@@ -153,9 +154,9 @@ function Timers:warm(channel)
   local scheduler = self.runtime.scheduler
   for _, row in ipairs(list) do
     local fresh = row.last and scheduler.now() - row.last < row.timer.seconds
-    if row.running or not fresh then
-      scheduler:join(row.running and row.fiber or run(self, row), WARM_SECONDS)
-    end
+    local fiber = row.fiber
+    if not row.running and not fresh then fiber = run(self, row) end
+    if fiber then scheduler:join(fiber, WARM_SECONDS) end
   end
 end
 

@@ -5,6 +5,8 @@
 ---   local t = fake.load([[ local app = require("sluice").app() ... return app ]])
 ---   t:get("/x") -> { status, headers, body }      t:connect("/s") -> client id | nil, answer
 ---   t:advance(5)      t.server.published          t.server.calls
+local process = require("spec.support.process")
+
 local fake = {}
 
 local function split(text)
@@ -87,10 +89,23 @@ function core.server(options)
 end
 
 function Server:on(fn) self.fn = fn end
-function Server:configure(snapshot) self.snapshot = snapshot return true end
+
+-- The server's own routes are kept apart, so that specs see those of the app.
+function Server:configure(snapshot)
+  if fake.refuse_configure then return nil, fake.refuse_configure, "EINVAL" end
+  self.snapshot, self.admin = {}, {}
+  for k, v in pairs(snapshot) do self.snapshot[k] = v end
+  self.snapshot.routes = {}
+  for _, route in ipairs(snapshot.routes) do
+    table.insert(route.pattern:find("^/%-/") and self.admin or self.snapshot.routes, route)
+  end
+  return true
+end
 function Server:start() return self.options.port == 0 and 40000 or self.options.port end
 function Server:run() if fake.on_run then fake.on_run(self) end return true end
 function Server:stop() table.insert(self.calls, { "stop" }) end
+
+function Server:watch(paths) self.watched = paths return true end
 
 function Server:drain() table.insert(self.calls, { "drain" }) end
 function Server:wake(at) self.wake_at = at end
@@ -243,7 +258,7 @@ local function settle(self)
 end
 
 local function find_route(self, method, path)
-  for _, route in ipairs(self.server.snapshot.routes) do
+  for _, route in ipairs(path:find("^/%-/") and self.server.admin or self.server.snapshot.routes) do
     local params = route.kind ~= "static" and route.method == method and core.match(route.pattern, path)
     if params then return route, params end
   end
@@ -342,6 +357,7 @@ end
 --- Load the text of an app and make it live. Raises what the load says.
 function fake.load(text, options)
   core.log_lines = {}
+  ids = 0
   fake.folders = options and options.folders or {}
   fake.refuse_accept = nil
   local generation = assert(require("sluice.generation").load(1, options and options.path or "app.lua", text))
@@ -350,12 +366,52 @@ function fake.load(text, options)
   local prepared, problem = runtime:prepare(generation)
   if not prepared then error(tostring(problem), 0) end
   assert(runtime:swap(prepared))
+  runtime.reloader = require("sluice.reload").new(runtime, generation.path)
   runtime:go()
   local self = setmetatable({ server = server, runtime = runtime, generation = generation, app = generation.app,
     fake = fake }, Driver)
   settle(self)
   return self
 end
+
+--- Ask for a reload and let it happen: the outcome, or nil when it waits.
+function Driver:reload(kind)
+  local outcome
+  assert(self.runtime.reloader:request(kind or "reload", function(given) outcome = given end))
+  self.runtime:turn()
+  self:advance(0)
+  self.generation, self.app = self.runtime.generation, self.runtime.generation.app
+  return outcome
+end
+
+--- The same with another text of the app's file, or other files: { ["rules.lua"] = text }.
+function Driver:write(files)
+  if type(files) == "string" then files = { ["app.lua"] = files } end
+  for name, text in pairs(files) do process.write_file(self.folder .. "/" .. name, text) end
+end
+
+function Driver:change(files)
+  self:write(files)
+  return self:reload()
+end
+
+--- Serve an app from files in a folder of its own, which ends with t:remove().
+function fake.serve(files)
+  local folder = process.temp_dir()
+  if type(files) == "string" then files = { ["app.lua"] = files } end
+  for name, text in pairs(files) do process.write_file(folder .. "/" .. name, text) end
+  local ok, self = pcall(fake.load, files["app.lua"], { path = folder .. "/app.lua" })
+  if not ok then
+    process.remove_dir(folder)
+    error(self, 0)
+  end
+  -- what fake.load was given as text counts as read from the disk
+  self.generation.sources[folder .. "/app.lua"] = files["app.lua"]
+  self.folder = folder
+  return self
+end
+
+function Driver:remove() process.remove_dir(self.folder) end
 
 --- The message with which loading fails.
 function fake.load_error(text, options)

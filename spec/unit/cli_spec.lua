@@ -54,7 +54,8 @@ describe("sluice", function()
       { "%-%-drain: a number of seconds from 0 to 3600", "run", path, "--drain=-1" },
       { "%-%-max%-body: a size from 1 bytes", "run", path, "--max-body", "big" },
       { "%-%-log%-level: one of debug, info, warn, error, off", "run", path, "--log-level", "loud" },
-      { "%-%-watch: reloading comes in a later version", "run", path, "--watch" },
+      { "Did you mean", "run", path, "--no-watc" },
+      { "exclude each other", "reload", "--dry-run", "--rollback" },
       { "too many arguments", "run", path, path },
     }
     for _, case in ipairs(cases) do

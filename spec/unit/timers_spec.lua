@@ -227,6 +227,8 @@ describe("app:service", function()
     assert(t.runtime:swap(assert(t.runtime:prepare(new))))
     t.runtime.services:adopt(new)
     t.runtime:turn()
+    assert.same({ "opened {}" }, t:events("a"))
+    t:advance(6) -- it has no checkpoint, so it is closed when its generation ends
     assert.same({ "opened {}", "closed {}", "opened {}" }, t:events("a"))
   end)
 end)

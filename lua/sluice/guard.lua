@@ -1,0 +1,116 @@
+--- Runs app code under the core's guard against runaway code: a budget of CPU between two
+-- suspension points, a cap on the Lua heap, and coroutines that the guard can see into.
+-- A core without the guard (a stand-in in specs) leaves plain coroutines.
+-- Keeps nothing in memory but, per fiber, a weak list of the coroutines that it made.
+local core = require("sluice.core")
+local process = require("sluice.process")
+
+local guard = {}
+
+local STALL_SECONDS = 0.1
+local CHILDREN_LEAST = 64
+
+--- Begin one run between two suspension points.
+function guard.enter()
+  if core.guard_enter then core.guard_enter() end
+end
+
+--- End it. A run that held up the app for long is told in one line.
+-- @tparam string name
+-- @tparam boolean quiet the run was part of another one, which tells
+function guard.leave(name, quiet)
+  if not core.guard_leave then return end
+  local cpu, wall = core.guard_leave()
+  if quiet or wall < STALL_SECONDS then return end
+  local title, where = name:match("^(.-)( %([^()]*:%d+%))$")
+  local advice = cpu * 2 < wall and "It waited outside of Sluice: io.popen and sockets block"
+    or "It computed: a long loop needs sluice.sleep()"
+  core.log("warn", ("%s blocked the app for %.2g s%s; streams went on. %s"):format(title or name,
+    wall, where or "", advice), { seconds = wall, cpu = cpu })
+end
+
+--- Like coroutine.resume, but seen by the guard.
+function guard.resume(co, ...)
+  return (core.resume or coroutine.resume)(co, ...)
+end
+
+--- Close a coroutine: its `<close>` variables run under the guard.
+function guard.close(co, name)
+  guard.enter()
+  local ok, problem = (core.close or coroutine.close)(co)
+  guard.leave(name or "close", true)
+  return ok, problem
+end
+
+--- Run a function of the app outside of a handler: a load, a check, a migration.
+-- @tparam string name
+-- @tparam function fn may not yield
+-- @return as pcall: true and results, or false and what was raised
+function guard.call(name, fn, ...)
+  local co = coroutine.create(fn)
+  guard.enter()
+  local results = table.pack(guard.resume(co, ...))
+  guard.leave(name, false)
+  if coroutine.status(co) == "suspended" then
+    guard.close(co, name)
+    return false, "coroutine.yield() has nobody to resume it here"
+  end
+  return table.unpack(results, 1, results.n)
+end
+
+-- ---- The app's own coroutines ----------------------------------------------------------
+
+local function compact(list)
+  local n = 0
+  for i = 1, list.n do
+    local co = list[i]
+    list[i] = nil
+    if co and coroutine.status(co) ~= "dead" then
+      n = n + 1
+      list[n] = co
+    end
+  end
+  list.n, list.limit = n, math.max(CHILDREN_LEAST, 2 * n)
+end
+
+local function remember(co)
+  local runtime = process.runtime
+  local fiber = runtime and runtime.scheduler.current
+  if not fiber then return co end
+  local list = fiber.children
+  if not list then
+    list = setmetatable({ n = 0, limit = CHILDREN_LEAST }, { __mode = "v" })
+    fiber.children = list
+  end
+  if list.n >= list.limit then compact(list) end
+  list.n = list.n + 1
+  list[list.n] = co
+  return co
+end
+
+--- Close what a fiber's own coroutines hold, the newest first: nobody will resume them.
+function guard.close_children(fiber)
+  local list = fiber.children
+  fiber.children = nil
+  for i = list and list.n or 0, 1, -1 do
+    local co = list[i]
+    if co and coroutine.status(co) == "suspended" then guard.close(co, fiber.name) end
+  end
+end
+
+--- The `coroutine` library as an app sees it.
+-- @treturn table
+function guard.library()
+  local library = {}
+  for name, value in pairs(coroutine) do library[name] = value end
+  function library.create(fn) return remember(coroutine.create(fn)) end
+  function library.wrap(fn)
+    if not core.wrap then return coroutine.wrap(fn) end
+    return core.wrap(remember(coroutine.create(fn)))
+  end
+  library.resume = core.resume or coroutine.resume
+  library.close = core.close or coroutine.close
+  return library
+end
+
+return guard

@@ -1,0 +1,40 @@
+--- Asks a running server through its Unix socket, for the command line.
+-- Keeps nothing in memory.
+local core = require("sluice.core")
+local access = require("sluice.access")
+local json = require("sluice.json")
+
+local remote = {}
+
+local SECONDS = 60 -- a reload may wait for the generation that retires, and for its handlers
+
+local function socket_path(given)
+  if given.socket then return given.socket end
+  return access.socket_of(math.tointeger(tonumber(given.port)) or 5121)
+end
+
+local function read_answer(text)
+  local status, rest = text:match("^HTTP/1%.%d (%d%d%d)[^\r\n]*(.*)$")
+  local body = rest and rest:match("\r\n\r\n(.*)$")
+  local value = body and json.decode(body)
+  if type(value) ~= "table" then return nil, "the server's answer cannot be read" end
+  return value, math.tointeger(tonumber(status))
+end
+
+--- One request.
+-- @tparam table given { port, socket } from the command line
+-- @tparam string method
+-- @tparam string target
+-- @treturn table|nil the JSON answer, or nil, message
+-- @treturn integer status
+function remote.ask(given, method, target)
+  local path, message = socket_path(given)
+  if not path then return nil, message end
+  if not core.call then return nil, "this build of the core cannot reach a Unix socket" end
+  local text, why = core.call(path, ("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
+    .. "Content-Length: 0\r\n\r\n"):format(method, target), SECONDS)
+  if not text then return nil, ("no server answers at %s: %s"):format(path, why) end
+  return read_answer(text)
+end
+
+return remote

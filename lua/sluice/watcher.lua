@@ -1,0 +1,98 @@
+--- Asks for a reload when a file of the app has changed: its entry, what it required from its
+-- folder, and its static folders. Editors save in many ways (in place, by a new file under
+-- the old name, twice), so what happens within 150 ms is one change, and text that is the
+-- same as before is none. In memory: the list of paths.
+local core = require("sluice.core")
+
+local watcher = {}
+
+---@class sluice.Watcher
+local Watcher = {}
+Watcher.__index = Watcher
+
+local DEBOUNCE_SECONDS = 0.15
+local PATHS_MAX = 4096 -- watched; the log says when there are more
+
+--- Watch the files of a runtime's app.
+-- @tparam sluice.Runtime runtime with a reloader
+-- @treturn sluice.Watcher
+function watcher.new(runtime)
+  local self = setmetatable({ runtime = runtime, touched = {}, known = "", entry = nil }, Watcher)
+  self:update()
+  return self
+end
+
+local function add(list, path)
+  if list.seen[path] then return end
+  list.seen[path] = true
+  list[#list + 1] = path
+end
+
+local function add_generation(list, generation)
+  for _, path in ipairs(generation.files) do add(list, path) end
+  for _, path in ipairs(generation.missing) do add(list, path) end
+  for _, static in ipairs(generation.statics) do
+    add(list, static.folder)
+    for _, name in ipairs(core.list_files(static.folder) or {}) do
+      -- folders tell when a file comes or goes
+      local folder = name:match("^(.*)/[^/]*$")
+      if folder then add(list, static.folder .. "/" .. folder) end
+      add(list, static.folder .. "/" .. name)
+    end
+  end
+end
+
+--- Watch what the app is made of now, and what the last attempt to load it was made of.
+function Watcher:update()
+  local list = { seen = {} }
+  add_generation(list, self.runtime.generation)
+  local tried = self.runtime.reloader and self.runtime.reloader.attempt
+  if tried then add_generation(list, tried) end
+  list.seen = nil
+  if #list > PATHS_MAX then
+    core.log("warn", ("%d files are too many to watch: the first %d are"):format(#list, PATHS_MAX))
+    for i = #list, PATHS_MAX + 1, -1 do list[i] = nil end
+  end
+  local text = table.concat(list, "\0")
+  if text == self.known then return end
+  self.known = text
+  local ok, message = self.runtime.server:watch(list)
+  if not ok then core.log("warn", "the app's files cannot be watched: " .. tostring(message)) end
+end
+
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+-- Whether a path differs from what was loaded, or tried, last.
+local function differs(self, path)
+  local before = self.runtime.reloader.tried[path]
+  if before == nil then return true end -- a static file, a folder, a module that was missing
+  return read(path) ~= before
+end
+
+local function act(self)
+  local touched = self.touched
+  self.touched, self.entry = {}, nil
+  local reloader, any = self.runtime.reloader, false
+  for path in pairs(touched) do
+    if differs(self, path) then
+      reloader.touched[path], any = true, true
+    end
+  end
+  if any then reloader:request("reload") end
+end
+
+--- The core's "changed".
+function Watcher:changed(path)
+  self.touched[path] = true
+  local scheduler = self.runtime.scheduler
+  if self.entry then scheduler:drop(self.entry) end
+  self.entry = scheduler:at(scheduler.now() + DEBOUNCE_SECONDS, function() act(self) end)
+end
+
+return watcher
