@@ -57,6 +57,10 @@ long mem_live(void) {
     return atomic_load(&live);
 }
 
+long mem_fail_left(void) {
+    return atomic_load(&fail_in);
+}
+
 void mem_fail_after(long n, int ever) {
     atomic_store(&fail_ever, ever);
     atomic_store(&fail_in, n);

@@ -22,4 +22,7 @@ long mem_live(void);
  * 'ever', all later ones fail as well. For specs only. */
 void mem_fail_after(long n, int ever);
 
+/* How many from now the one that fails is; 0: none will, or it has. */
+long mem_fail_left(void);
+
 #endif

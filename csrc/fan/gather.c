@@ -241,8 +241,8 @@ static void tell_slow(struct stream *s, struct sub *sub, uint64_t from) {
     sub->from = c->gone;
 }
 
-/* A removal went before this stream saw it: it gets the whole snapshot again. */
-static void tell_lost_removal(struct stream *s, struct sub *sub) {
+/* Something of a state went before this stream saw it: it gets the whole snapshot again. */
+static void tell_lost_state(struct stream *s, struct sub *sub) {
     stream_reset(s, sub->chan->node.key, "slow", 0, 0);
     s->fan->slow++;
     sub->from = 0;
@@ -253,8 +253,8 @@ static void check_slow(struct stream *s) {
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         const struct chan *c = sub->chan;
         if (c->kind == CHANNEL_STATE) {
-            if (c->latest->removal_lost > max64(sub->from, sub->joined))
-                tell_lost_removal(s, sub);
+            if (c->latest->lost > max64(sub->from, sub->joined))
+                tell_lost_state(s, sub);
             continue;
         }
         uint64_t at = max64(s->cursor, sub->from);

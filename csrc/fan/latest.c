@@ -92,7 +92,8 @@ static uint32_t drop_oldest(struct latest *l, enum which which) {
     while (i < l->n && which != ANY && !l->slots[i].entry->key != (which == REMOVAL))
         i = latest_next(l, i);
     if (i == l->n) return 0;
-    if (!l->slots[i].entry->key) l->removal_lost = l->slots[i].seq;
+    bool is_told = which == ANY || !l->slots[i].entry->key;
+    if (is_told && l->slots[i].seq > l->lost) l->lost = l->slots[i].seq;
     entry_free(l, l->slots[i].entry);
     return 1;
 }
@@ -182,7 +183,8 @@ void latest_forget_removals(struct latest *l) {
 void latest_trim(struct latest *l, uint64_t seq) {
     for (uint32_t i = 0; i < l->n && l->slots[i].seq <= seq; i++) {
         if (!l->slots[i].entry) continue;
-        if (!l->slots[i].entry->key) l->removal_lost = l->slots[i].seq;
+        if (!l->slots[i].entry->key && l->slots[i].seq > l->lost)
+            l->lost = l->slots[i].seq;
         entry_free(l, l->slots[i].entry);
     }
 }

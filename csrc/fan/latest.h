@@ -31,7 +31,8 @@ struct latest {
     uint32_t n, cap; /* slots used, slots owned */
     uint32_t live;   /* slots that are no holes */
     uint32_t removals;
-    uint64_t removal_lost; /* the newest removal that had to go before all had seen it */
+    uint64_t lost; /* the newest slot that readers behind are told of: a removal that
+                    * went before all had seen it, a value for which there was no memory */
 };
 
 void latest_init(struct latest *l);

@@ -95,8 +95,8 @@ end
 function Replica:channel(name)
   local c = self.channels[name]
   if not c then
-    c = { name = name, known = false, floor = 0, history = {}, latest = {}, fate = {}, emptied = {}, all = {}, removals = {},
-      removal_gone = 0, policy = model.policy(self.rules, name) }
+    c = { name = name, known = false, floor = 0, history = {}, latest = {}, fate = {}, emptied = {}, all = {},
+      removals = {}, removal_gone = 0, policy = model.policy(self.rules, name) }
     self.channels[name] = c
   end
   return c

@@ -8,7 +8,7 @@ local cjson = require("cjson")
 local eventstream = require("sluice.eventstream")
 local model = require("spec.property.model")
 
-local BACKLOG_EVENTS, BACKLOG_BYTES = 1024, 1024 * 1024
+local limits = require("sluice.core.testing").limits
 
 local Watcher = {}
 Watcher.__index = Watcher
@@ -161,6 +161,13 @@ end
 
 function Watcher:send(text) self:add_note { what = "send", text = text } end
 
+--- About what waits in the private queue of the stream.
+function Watcher:note_bytes()
+  local n = 0
+  for _, note in ipairs(self.notes) do n = n + (note.event and note.event.size or 100) end
+  return n
+end
+
 function Watcher:sync() self:add_note { what = "sync" } end
 
 function Watcher:bye(reason)
@@ -248,7 +255,7 @@ end
 --- Whether the bound of the backlog was really reached behind an event.
 local function overflowed(self, event)
   local n, bytes = since(self.replica:channel(event.channel).all, event)
-  return n >= BACKLOG_EVENTS or bytes + event.size > BACKLOG_BYTES
+  return n >= limits.backlog_events or bytes + event.size > limits.backlog_bytes
 end
 
 --- The newest event below 'oldest' that this stream was still owed must have overflowed.

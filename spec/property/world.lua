@@ -70,6 +70,7 @@ function World:new_event(channel)
   self.n_events = self.n_events + 1
   local event = { channel = channel, name = pick(NAMES), key = chance(0.8) and pick(KEYS) or "" }
   local size = chance(0.9) and random(0, 40) or random(0, self.fat)
+  if self.flooding then size = random(40000, 64000) end
   event.data = self.n_events .. ":" .. ("x"):rep(size)
   event.state = model.policy(self.rules, channel).state
   event.remove = chance(channel:find("^log") and 0.02 or 0.15)
@@ -123,7 +124,9 @@ function World:act_publish() self:publish(pick(self.channels)) end
 
 function World:act_burst()
   local channel = pick(self.channels)
+  self.flooding = self.flood
   for _ = 1, random(2, self.burst) do self:publish(chance(0.8) and channel or pick(self.channels)) end
+  self.flooding = false
 end
 
 function World:act_group()
@@ -400,7 +403,9 @@ function World:act_send()
     self.n_sent = self.n_sent + 1
     local text = "note:" .. self.n_sent
     local ok, _, code = client.stream:send("a", text)
-    if ok then client.watcher:send(text) elseif code ~= "ECLOSED" then error("send: " .. code, 0) end
+    if ok then return client.watcher:send(text) end
+    local full = code == "EFULL" and client.watcher:note_bytes() > self.testing.limits.private_bytes - 1000
+    if not full and code ~= "ECLOSED" then error("send: " .. code, 0) end
   end)
 end
 
@@ -481,8 +486,9 @@ function world.new(testing, seed)
     steps = random(60, 300) }, World)
   self.epoch = self.sim:epoch()
   self.fat = pick { 100, 3000, 3000, chance(0.1) and 60000 or 9000 }
+  self.flood = chance(0.04) -- past the backlog of a reader that is behind
   self.max_streams = chance(0.1) and 16 or 6 -- a crowd has one plan
-  self.burst = chance(0.02) and 1500 or 12
+  self.burst = chance(0.01) and 1500 or self.flood and 160 or 12
   self.channels = table.move(CHANNELS, 1, random(3, #CHANNELS), 1, {})
   for i = 1, threads do self.replicas[i] = model.replica() end
   self:act_policies()
@@ -534,8 +540,8 @@ function World:finish()
   for _, client in ipairs(self.clients) do
     if client.stream and client.watcher.ended then self:leave(client) end
     if not client.stream and client.id ~= "stop" then
+      if client.odd or (client.ledger and not client.ledger.open) then client.ledger = nil end
       client.odd = false
-      if client.ledger and not client.ledger.open then client.ledger = nil end
       self:connect(client)
     end
   end

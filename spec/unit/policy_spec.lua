@@ -1,0 +1,70 @@
+--- csrc/fan/policy.c: for each option the most specific pattern that sets it wins.
+local sim = require("spec.support.sim")
+
+local function with(policies, act)
+  local s = sim.new(policies)
+  act(s)
+  s:close()
+end
+
+--- How many of 20 events a channel keeps.
+local function kept(policies, channel)
+  local n
+  with(policies, function(s)
+    for i = 1, 20 do s:publish(channel, "e", "d" .. i) end
+    s:drain(1)
+    n = s:events(1, channel)
+  end)
+  return n
+end
+
+describe("policies", function()
+  it("apply to the channels their pattern matches", function()
+    local list = { { pattern = "a/:id", history = 3 }, { pattern = "b/**", history = 4 },
+      { pattern = "c", history = 5 } }
+    assert.same({ 3, 20, 20 }, { kept(list, "a/1"), kept(list, "a"), kept(list, "a/1/2") })
+    assert.same({ 4, 4, 4 }, { kept(list, "b"), kept(list, "b/1"), kept(list, "b/1/2") })
+    assert.same({ 5, 20 }, { kept(list, "c"), kept(list, "c/d") })
+  end)
+
+  it("give way to a longer literal start, wherever it stands", function()
+    local list = { { pattern = "a/b/:x", history = 2 }, { pattern = "a/**", history = 3 },
+      { pattern = "**", history = 4 } }
+    for _ = 1, 3 do
+      table.insert(list, table.remove(list, 1))
+      assert.same({ 2, 3, 4 }, { kept(list, "a/b/c"), kept(list, "a/c"), kept(list, "x") })
+    end
+  end)
+
+  it("give way to fewer wildcards, then to what was declared later", function()
+    assert.equal(2, kept({ { pattern = ":x/:y", history = 3 }, { pattern = ":x/b", history = 2 } }, "a/b"))
+    assert.equal(2, kept({ { pattern = ":x/b", history = 2 }, { pattern = ":x/:y", history = 3 } }, "a/b"))
+    assert.equal(2, kept({ { pattern = "a/*", history = 3 }, { pattern = "a/:x", history = 2 } }, "a/b"))
+  end)
+
+  it("are merged option by option", function()
+    local list = { { pattern = "**", history = 7, rewind = "all" }, { pattern = "a/:x", rewind = 2 },
+      { pattern = "a/b", history = 3 } }
+    with(list, function(s)
+      for i = 1, 9 do s:publish("a/b", "e", "d" .. i) end
+      for i = 1, 9 do s:publish("z", "e", "z" .. i) end
+      s:drain(1)
+      local stream = s:connect(1, { channels = { "a/b" } })
+      sim.run(s)
+      assert.equal("hello@7 e@8=d8 e@9=d9", sim.line(stream))
+      assert.same({ 3, 7 }, { s:events(1, "a/b"), s:events(1, "z") })
+      stream:close()
+    end)
+  end)
+
+  it("take a limit of bytes away when a more specific history is given", function()
+    local list = { { pattern = "**", history = { count = 50, bytes = 100 } }, { pattern = "a", history = 15 } }
+    assert.equal(15, kept(list, "a"))
+    assert.is_true(kept(list, "b") < 4)
+  end)
+
+  it("that name no option change nothing", function()
+    assert.equal(20, kept({ { pattern = "a" } }, "a"))
+    assert.equal(20, kept({}, "a"))
+  end)
+end)
