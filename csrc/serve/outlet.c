@@ -14,6 +14,24 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+/* ---- Time --------------------------------------------------------------------------- */
+
+/* When to look at it next: its heartbeat or, while its socket is full, its stall. */
+static void schedule(struct outlet *o) {
+    struct conn *c = o->conn;
+    if (c->request && c->phase == CONN_STREAM && !o->client) { /* the plan is awaited */
+        wheel_set(&c->worker->wheel, &c->timer, c->worker->now_ms + 1000);
+        return;
+    }
+    int64_t at = o->last_tx_ms + c->worker->server->options.stall_timeout_ms;
+    int64_t beat = o->last_tx_ms + o->heartbeat_ms;
+    if (!o->pinned && o->heartbeat_ms > 0) at = beat;
+    else if (!o->pinned) at = INT64_MAX;
+    if (o->bye_at_ms && o->bye_at_ms < at) at = o->bye_at_ms;
+    if (at == INT64_MAX) wheel_cancel(&c->timer);
+    else wheel_set(&c->worker->wheel, &c->timer, at);
+}
+
 /* ---- Sending ------------------------------------------------------------------------ */
 
 /* What of a block goes on the wire: with its chunk head (less leading zeros) and tail,
@@ -78,7 +96,9 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     }
     o->pinned = b;
     o->pinned_sent = (uint32_t)n;
+    o->last_tx_ms = c->worker->now_ms; /* the stall begins */
     conn_watch(c, EV_READ | EV_WRITE);
+    schedule(o);
     return FAN_BLOCKED;
 }
 
@@ -104,6 +124,7 @@ void outlet_writable(struct outlet *o) {
     block_unref(b);
     if (o->stream.note_bytes == 0 && o->client) server_on_sent(o->client);
     conn_watch(c, EV_READ);
+    schedule(o);
     if (end != STREAM_GOES_ON) end_stream(o, end);
     else fan_writable(o->stream.fan, &o->stream);
 }
@@ -112,16 +133,8 @@ void outlet_writable(struct outlet *o) {
 
 static int write_head(struct conn *c, struct request *r) {
     struct worker *w = c->worker;
-    struct http_field fields[ORIGIN_FIELDS_MAX];
-    struct http_head head = {.n_fields = 0};
-    const struct origin_policy *policy =
-        routes_cors(r->routes, slice_of(r->path, r->path_n));
-    size_t n = 0;
-    if (policy) {
-        head.n_fields = r->n_fields;
-        memcpy(head.fields, r->fields, r->n_fields * sizeof *r->fields);
-        n = origin_fields(policy, &head, fields);
-    }
+    struct http_field fields[ORIGIN_FIELDS_MAX] = {0};
+    size_t n = request_cors(r, fields);
     struct http_to to = {.date = &w->date,
                          .now = w->wall_s,
                          .minor = r->minor,
@@ -157,21 +170,6 @@ static double set_heartbeat(struct outlet *o, double seconds) {
     if (o->heartbeat_ms > 0)
         o->heartbeat_ms -= rand_between(&o->conn->worker->random, 0, part);
     return told;
-}
-
-static void schedule(struct outlet *o) {
-    struct conn *c = o->conn;
-    if (c->request && c->phase == CONN_STREAM && !o->client) { /* the plan is awaited */
-        wheel_set(&c->worker->wheel, &c->timer, c->worker->now_ms + 1000);
-        return;
-    }
-    int64_t at = o->last_tx_ms + c->worker->server->options.stall_timeout_ms;
-    int64_t beat = o->last_tx_ms + o->heartbeat_ms;
-    if (!o->stream.blocked && o->heartbeat_ms > 0) at = beat;
-    else if (!o->stream.blocked) at = INT64_MAX;
-    if (o->bye_at_ms && o->bye_at_ms < at) at = o->bye_at_ms;
-    if (at == INT64_MAX) wheel_cancel(&c->timer);
-    else wheel_set(&c->worker->wheel, &c->timer, at);
 }
 
 static int begin(struct outlet *o, struct request *r, struct plan *plan,
@@ -240,7 +238,7 @@ void outlet_refuse(struct conn *c, struct request *r, const char *reason,
     stream_bye(&c->outlet->stream, reason, retry_ms);
 }
 
-/* ---- Time --------------------------------------------------------------------------- */
+/* ---- Heartbeats and drains ---------------------------------------------------------- */
 
 void outlet_on_timer(struct outlet *o) {
     struct conn *c = o->conn;
@@ -252,7 +250,7 @@ void outlet_on_timer(struct outlet *o) {
             w->server->options.drain_ms > 2000 ? w->server->options.drain_ms : 2000;
         stream_bye(&o->stream, "drain", rand_between(&w->random, 500, (uint32_t)high));
     }
-    if (o->stream.blocked) {
+    if (o->pinned) {
         if (w->now_ms - o->last_tx_ms >= w->server->options.stall_timeout_ms) {
             conn_doom(c, "slow");
             return;
