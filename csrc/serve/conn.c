@@ -500,6 +500,8 @@ void conn_on_reply(struct conn *c, struct request *r) {
 
 void conn_drain(struct conn *c, int64_t window_ms) {
     if (c->doomed) return;
+    if (c->phase == CONN_HEAD && c->in.n == 0) on_readable(c); /* it was asked in time */
+    if (c->doomed) return;
     if (c->phase == CONN_HEAD && c->in.n == 0 && c->out.n == 0) conn_doom(c, "drain");
     else if (c->outlet && c->outlet->client) outlet_drain(c->outlet, window_ms);
     c->keep_alive = false;

@@ -144,6 +144,11 @@ static int check_admin(const struct conn *c, const struct request *r) {
     return key && same_key(given, key) ? 0 : 403;
 }
 
+/* Not from the moment on when the stop hooks begin. */
+static bool is_ready(const struct worker *w) {
+    return !w->draining && !atomic_load(&w->server->stopping_told);
+}
+
 int dispatch_check(struct conn *c, struct request *r) {
     const struct serve_options *o = &c->worker->server->options;
     int status;
@@ -153,7 +158,7 @@ int dispatch_check(struct conn *c, struct request *r) {
     if (slice_eq_lit(r->method, "OPTIONS")) return 204;
     if (url_query_check(r->query) < 0) return 400;
     if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
-    if (slice_eq_lit(path_of(r), "/-/readyz")) return c->worker->draining ? 503 : 200;
+    if (slice_eq_lit(path_of(r), "/-/readyz")) return is_ready(c->worker) ? 200 : 503;
     if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
     if (is_foreign(r)) return 403;
     struct slice coding = request_field(r, "content-encoding");
@@ -260,6 +265,7 @@ static void answer_stream_head(struct conn *c, struct request *r) {
 
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                      struct client *client) {
+    const struct worker *w = c->worker;
     int err = c->outlet ? outlet_plan(c->outlet, r, plan, client)
                         : outlet_open(c, r, plan, client);
     if (err < 0) {
@@ -268,6 +274,7 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
         return;
     }
     dispatch_log(c, r, 200);
+    if (w->draining) outlet_drain(c->outlet, w->drain_end_ms - w->now_ms - 1000);
     c->request = NULL;
     request_unref(r);
 }

@@ -110,8 +110,7 @@ static void on_hooks_late(struct ev_loop *ev, struct ev_timer *timer, int events
 }
 
 void server_stop(struct server *s) {
-    if (s->stopping_told) return;
-    s->stopping_told = true;
+    if (atomic_exchange(&s->stopping_told, true)) return;
     ev_timer_init(&s->hooks, on_hooks_late, STOP_HOOKS_MS / 1000.0, 0);
     s->hooks.data = s;
     ev_timer_start(s->loop.ev, &s->hooks);

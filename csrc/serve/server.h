@@ -59,8 +59,8 @@ struct server {
     uint64_t published;
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;
-    bool started, running, stopping_told;
-    atomic_bool stopping;
+    bool started, running;
+    atomic_bool stopping_told, stopping;
     _Atomic int64_t term_ms; /* when the first TERM came */
 };
 
