@@ -155,6 +155,7 @@ static bool list_folder(lua_State *L, const char *path, const char *prefix, int 
     DIR *dir = depth < FOLDER_DEPTH_MAX ? opendir(path) : NULL;
     if (!dir) return false;
     bool good = true;
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): the folder stream is ours alone */
     for (struct dirent *entry; good && (entry = readdir(dir));) {
         char full[4096], name[4096];
         struct stat st;
@@ -201,13 +202,7 @@ static int l_statfs(lua_State *L) {
 
 /* core.alive() -> what is allocated now, for specs: all of it ends at what it was */
 static int l_alive(lua_State *L) {
-    lua_createtable(L, 0, 3);
-    lua_pushinteger(L, mem_live());
-    lua_setfield(L, -2, "memory");
-    lua_pushinteger(L, frame_live());
-    lua_setfield(L, -2, "frames");
-    lua_pushinteger(L, block_live());
-    lua_setfield(L, -2, "blocks");
+    lx_pushalive(L);
     return 1;
 }
 

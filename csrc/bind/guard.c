@@ -19,6 +19,7 @@
 
 /* glibc's own name: ThreadSanitizer intercepts sigaction and would hold the signal back
  * until the next call into libc, which a loop never makes. */
+/* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
 
 static struct {

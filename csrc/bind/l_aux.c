@@ -2,6 +2,7 @@
 #include "bind/l_aux.h"
 
 #include "base/bounds.h"
+#include "base/mem.h"
 #include "base/status.h"
 
 #include <string.h>
@@ -19,6 +20,16 @@ int lx_fail(lua_State *L, int err) {
 
 void lx_pushslice(lua_State *L, struct slice s) {
     lua_pushlstring(L, s.p ? s.p : "", s.n);
+}
+
+void lx_pushalive(lua_State *L) {
+    lua_createtable(L, 0, 3);
+    lua_pushinteger(L, mem_live());
+    lua_setfield(L, -2, "memory");
+    lua_pushinteger(L, frame_live());
+    lua_setfield(L, -2, "frames");
+    lua_pushinteger(L, block_live());
+    lua_setfield(L, -2, "blocks");
 }
 
 struct slice lx_checkslice(lua_State *L, int index) {

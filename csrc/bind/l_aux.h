@@ -51,4 +51,7 @@ struct policy_set *lx_checkpolicies(lua_State *L, int index);
 
 void lx_pushslice(lua_State *L, struct slice s);
 
+/* { memory, frames, blocks }: what is allocated now. */
+void lx_pushalive(lua_State *L);
+
 #endif

@@ -6,11 +6,14 @@
 #include "base/status.h"
 #include "serve/watch.h"
 
+#include <assert.h>
+
 #define TYPE "sluice.server"
 
 struct lx_server *lx_checkserver(lua_State *L) {
     struct lx_server *s = luaL_checkudata(L, 1, TYPE);
     luaL_argcheck(L, s->server, 1, "the server is closed");
+    assert(s->server);
     return s;
 }
 

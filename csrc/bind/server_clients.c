@@ -41,15 +41,7 @@ static struct http_fields check_headers(lua_State *L, int index) {
 static int write_answer(struct lx_server *s, struct request *r, int status,
                         struct http_fields own, struct slice body) {
     struct http_field all[HTTP_FIELDS_MAX + ORIGIN_FIELDS_MAX];
-    struct http_head head = {.n_fields = 0};
-    const struct origin_policy *policy =
-        routes_cors(r->routes, slice_of(r->path, r->path_n));
-    size_t n = 0;
-    if (policy) {
-        head.n_fields = r->n_fields;
-        memcpy(head.fields, r->fields, r->n_fields * sizeof *r->fields);
-        n = origin_fields(policy, &head, all);
-    }
+    size_t n = request_cors(r, all);
     for (size_t i = 0; i < own.n; i++) all[n++] = own.p[i];
     struct http_to to = {.date = &s->server->date,
                          .now = (int64_t)clock_wall(),

@@ -87,8 +87,9 @@ static void read_cors(lua_State *L, int table, struct routes *routes) {
     struct filter_list origins = lx_checklist(L, -1, "origins");
     if (max_age >= 0) lua_pushfstring(L, "%I", (lua_Integer)max_age);
     else lua_pushliteral(L, "");
-    routes_add_cors(routes, pattern.p, origins.items, origins.n, credentials,
-                    lx_checkslice(L, -1));
+    struct origin_policy policy = {origins.items, origins.n, credentials,
+                                   lx_checkslice(L, -1)};
+    routes_add_cors(routes, pattern.p, policy);
 }
 
 /* Call 'read' with each table of the list in field 'name'. */

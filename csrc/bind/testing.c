@@ -471,13 +471,7 @@ static int l_plant(lua_State *L) {
 
 /* testing.alive() -> { memory, frames, blocks } */
 static int l_alive(lua_State *L) {
-    lua_createtable(L, 0, 3);
-    lua_pushinteger(L, mem_live());
-    lua_setfield(L, -2, "memory");
-    lua_pushinteger(L, frame_live());
-    lua_setfield(L, -2, "frames");
-    lua_pushinteger(L, block_live());
-    lua_setfield(L, -2, "blocks");
+    lx_pushalive(L);
     return 1;
 }
 

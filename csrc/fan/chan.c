@@ -157,14 +157,7 @@ uint64_t chan_after(const struct chan *c, uint64_t seq) {
 
 struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name) {
     if (c->latest && key.n > 0) return latest_find(c->latest, key, name);
-    if (c->kind == CHANNEL_STATE) {
-        for (uint32_t i = c->latest->n; i-- > 0;) {
-            if (!c->latest->slots[i].entry) continue;
-            struct frame *f = latest_at(c->latest, i);
-            if (!f->remove && (name.n == 0 || slice_eq(f->name, name))) return f;
-        }
-        return NULL;
-    }
+    if (c->latest && c->kind == CHANNEL_STATE) return latest_newest(c->latest, name);
     for (uint64_t i = c->head; i-- > c->history;) {
         struct frame *f = chan_at(c, i);
         if ((name.n == 0 || slice_eq(f->name, name)) &&

@@ -265,44 +265,52 @@ static void check_slow(struct stream *s) {
 
 /* ---- Sharing ------------------------------------------------------------------------ */
 
-/* The places of a stream without notes. Returns their number, or -1 when what it gets
- * is its own affair. */
-static int find_places(struct stream *s, struct gather_place *places, struct sub **subs) {
-    int n = 0;
-    for (struct sub *sub = s->subs; sub; sub = sub->next) {
-        struct chan *c = sub->chan;
-        bool state = c->kind == CHANNEL_STATE;
-        uint64_t at = state ? sub->from : max64(s->cursor, sub->from);
-        if (c->last <= at) continue;
-        if (sub->snapshot ||
-            (state && c->latest->removals > 0 && sub->from < sub->joined))
-            return -1;
-        struct walker w = walk_from(sub, at, s->fan->head);
-        if (!w.frame) continue;
-        if (n == GATHER_CHANNELS_MAX) return -1;
-        places[n] = (struct gather_place){c, sub->filter, w.frame->seq};
-        subs[n++] = sub;
-    }
-    return n;
+/* Where a stream without notes stands: for each subscription with something pending, the
+ * place it goes on from. Streams at the same places get the same block. */
+struct standing {
+    int n; /* -1: what this stream gets is its own affair */
+    struct gather_place places[GATHER_CHANNELS_MAX];
+    struct sub *subs[GATHER_CHANNELS_MAX];
+};
+
+static bool is_own_affair(const struct sub *sub) {
+    const struct chan *c = sub->chan;
+    bool state = c->kind == CHANNEL_STATE;
+    return sub->snapshot || (state && c->latest->removals > 0 && sub->from < sub->joined);
 }
 
-static bool same_places(const struct gather_cached *entry,
-                        const struct gather_place *places, uint32_t n) {
-    if (!entry->block || entry->n != n) return false;
-    for (uint32_t i = 0; i < n; i++)
-        if (entry->places[i].chan != places[i].chan ||
-            (entry->places[i].filter != places[i].filter && !PLANTED(8)) ||
-            entry->places[i].first != places[i].first)
+static void find_standing(struct stream *s, struct standing *at) {
+    at->n = s->notes ? -1 : 0;
+    for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
+        struct chan *c = sub->chan;
+        bool state = c->kind == CHANNEL_STATE;
+        uint64_t from = state ? sub->from : max64(s->cursor, sub->from);
+        if (c->last <= from) continue;
+        struct walker w = walk_from(sub, from, s->fan->head);
+        if (is_own_affair(sub) || (w.frame && at->n == GATHER_CHANNELS_MAX)) {
+            at->n = -1;
+        } else if (w.frame) {
+            at->places[at->n] = (struct gather_place){c, sub->filter, w.frame->seq};
+            at->subs[at->n++] = sub;
+        }
+    }
+}
+
+static bool same_places(const struct gather_cached *entry, const struct standing *at) {
+    if (!entry->block || entry->n != (uint32_t)at->n) return false;
+    for (uint32_t i = 0; i < entry->n; i++)
+        if (entry->places[i].chan != at->places[i].chan ||
+            (entry->places[i].filter != at->places[i].filter && !PLANTED(8)) ||
+            entry->places[i].first != at->places[i].first)
             return false;
     return true;
 }
 
-static struct gather_cached *find_cached(struct fan *fan,
-                                         const struct gather_place *places, uint32_t n) {
-    if (same_places(&fan->cache[fan->cache_hot], places, n))
-        return &fan->cache[fan->cache_hot];
+static struct gather_cached *find_cached(struct fan *fan, const struct standing *at) {
+    if (at->n < 0) return NULL;
+    if (same_places(&fan->cache[fan->cache_hot], at)) return &fan->cache[fan->cache_hot];
     for (uint32_t i = 0; i < GATHER_CACHE; i++) {
-        if (!same_places(&fan->cache[i], places, n)) continue;
+        if (!same_places(&fan->cache[i], at)) continue;
         fan->cache_hot = i;
         return &fan->cache[i];
     }
@@ -317,30 +325,29 @@ void gather_forget(struct gather_cached *entry) {
     for (uint32_t i = 0; i < entry->n; i++) filter_unref(entry->places[i].filter);
 }
 
-static void put_cached(struct fan *fan, const struct gather *g,
-                       const struct gather_place *places, struct sub *const *subs,
-                       uint32_t n, struct block *b) {
-    uint32_t at = fan->cache_next++ % GATHER_CACHE;
-    struct gather_cached *entry = &fan->cache[at];
+static void put_cached(struct fan *fan, const struct gather *g, const struct standing *at,
+                       struct block *b) {
+    uint32_t place = fan->cache_next++ % GATHER_CACHE;
+    struct gather_cached *entry = &fan->cache[place];
     gather_forget(entry);
     *entry = (struct gather_cached){.block = block_ref(b),
-                                    .n = n,
+                                    .n = (uint32_t)at->n,
                                     .more = g->full,
                                     .cursor = g->cursor,
                                     .written = g->written};
-    for (uint32_t i = 0; i < n; i++) {
-        entry->places[i] = places[i];
-        filter_ref(places[i].filter);
-        entry->to[i] = subs[i]->from;
+    for (uint32_t i = 0; i < entry->n; i++) {
+        entry->places[i] = at->places[i];
+        filter_ref(at->places[i].filter);
+        entry->to[i] = at->subs[i]->from;
     }
-    fan->cache_hot = at;
+    fan->cache_hot = place;
 }
 
 static void apply_cached(struct stream *s, const struct gather_cached *entry,
-                         struct sub *const *subs) {
+                         const struct standing *at) {
     s->cursor = max64(s->cursor, entry->cursor);
     for (uint32_t i = 0; i < entry->n; i++)
-        if (subs[i]->chan->kind == CHANNEL_STATE) subs[i]->from = entry->to[i];
+        if (at->subs[i]->chan->kind == CHANNEL_STATE) at->subs[i]->from = entry->to[i];
     if (entry->written) {
         s->written = entry->written;
         s->written_ms = s->fan->now_ms;
@@ -350,19 +357,18 @@ static void apply_cached(struct stream *s, const struct gather_cached *entry,
 /* ---- The visit ---------------------------------------------------------------------- */
 
 int stream_gather(struct stream *s, struct block **out, bool *more) {
-    struct gather_place places[GATHER_CHANNELS_MAX];
-    struct sub *subs[GATHER_CHANNELS_MAX];
+    struct standing at;
     check_slow(s);
-    int n = s->notes ? -1 : find_places(s, places, subs);
+    find_standing(s, &at);
     *out = NULL;
     *more = false;
-    if (n == 0) {
+    if (at.n == 0) {
         s->cursor = max64(s->cursor, s->fan->head);
         return 0;
     }
-    struct gather_cached *entry = n > 0 ? find_cached(s->fan, places, (uint32_t)n) : NULL;
+    struct gather_cached *entry = find_cached(s->fan, &at);
     if (entry) {
-        apply_cached(s, entry, subs);
+        apply_cached(s, entry, &at);
         *out = block_ref(entry->block);
         *more = entry->more;
         return 0;
@@ -372,9 +378,8 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     fill(&g);
     int err = make_block(&g, out);
     if (err < 0) return err;
-    bool full = g.full;
     commit(&g);
-    *more = full;
-    if (n > 0 && *out) put_cached(s->fan, &g, places, subs, (uint32_t)n, *out);
+    *more = g.full;
+    if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);
     return 0;
 }

@@ -76,10 +76,10 @@ void latest_deinit(struct latest *l) {
 static void pack(struct latest *l) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < l->n; i++) {
-        if (!l->slots[i].entry) continue;
-        l->slots[n] = l->slots[i];
-        l->slots[n].entry->slot = n;
-        n++;
+        struct latest_entry *e = l->slots[i].entry;
+        if (!e) continue;
+        e->slot = n;
+        l->slots[n++] = (struct latest_slot){l->slots[i].seq, e};
     }
     l->n = n;
 }
@@ -221,4 +221,13 @@ struct frame *latest_find(const struct latest *l, struct slice key, struct slice
         if (wanted && (!best || e->frame->seq > best->seq)) best = e->frame;
     }
     return best;
+}
+
+struct frame *latest_newest(const struct latest *l, struct slice name) {
+    for (uint32_t i = l->n; i-- > 0;) {
+        const struct latest_entry *e = l->slots[i].entry;
+        if (e && e->key && (name.n == 0 || slice_eq(e->frame->name, name)))
+            return e->frame;
+    }
+    return NULL;
 }

@@ -62,4 +62,7 @@ struct frame *latest_at(const struct latest *l, uint32_t i); /* borrows */
 /* The newest event of a key, or of a key and a name (empty: any). Borrows; NULL. */
 struct frame *latest_find(const struct latest *l, struct slice key, struct slice name);
 
+/* The newest value of all keys, or of those with a name. Borrows; NULL. */
+struct frame *latest_newest(const struct latest *l, struct slice name);
+
 #endif

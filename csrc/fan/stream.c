@@ -543,7 +543,7 @@ bool stream_unsubscribe(struct stream *s, struct slice channel) {
 
 int stream_set_filter(struct stream *s, struct filter_list types,
                       struct filter_list keys) {
-    struct filter *filters[STREAM_CHANNELS_MAX];
+    struct filter *filters[STREAM_CHANNELS_MAX] = {0};
     uint32_t n = 0;
     int err = 0;
     for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {

@@ -36,15 +36,15 @@ static void io_on_command(void *owner, struct message *m) {
     mem_free(command);
 }
 
-static void post_all(struct server *s, enum kind kind, struct slice channel, uint64_t seq,
-                     struct routes *routes, struct policy_set *policies) {
+/* A copy of the command for each of them. */
+static void post_all(struct server *s, const struct command *what) {
+    struct slice channel = what->channel;
     struct message *messages[IO_THREADS_MAX];
     for (unsigned i = 0; i < s->n_workers; i++) {
         struct command *command = mem_new(sizeof *command + channel.n);
-        command->kind = kind;
-        command->seq = seq;
-        command->routes = routes ? routes_ref(routes) : NULL;
-        command->policies = policies ? policy_set_ref(policies) : NULL;
+        *command = *what;
+        if (what->routes) routes_ref(what->routes);
+        if (what->policies) policy_set_ref(what->policies);
         if (channel.n > 0) memcpy(command->name, channel.p, channel.n);
         command->channel = slice_of(command->name, channel.n);
         messages[i] = &command->message;
@@ -53,18 +53,19 @@ static void post_all(struct server *s, enum kind kind, struct slice channel, uin
 }
 
 void command_trim(struct server *s, struct slice channel, uint64_t seq) {
-    post_all(s, TRIM, channel, seq, NULL, NULL);
+    post_all(s, &(struct command){.kind = TRIM, .channel = channel, .seq = seq});
     fan_trim(&s->fan, channel, seq);
 }
 
 void command_drop(struct server *s, struct slice channel) {
-    post_all(s, DROP, channel, 0, NULL, NULL);
+    post_all(s, &(struct command){.kind = DROP, .channel = channel});
     fan_drop(&s->fan, channel);
 }
 
 void command_configure(struct server *s, struct routes *routes,
                        struct policy_set *policies) {
-    post_all(s, CONFIGURE, slice_of("", 0), 0, routes, policies);
+    post_all(
+        s, &(struct command){.kind = CONFIGURE, .routes = routes, .policies = policies});
     fan_policies(&s->fan, policies);
 }
 

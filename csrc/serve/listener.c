@@ -127,6 +127,7 @@ int listener_open_unix(const char *path) {
 int listener_accept(int fd, struct in6_addr *peer) {
     union address address;
     socklen_t n = sizeof address;
+    memset(&address, 0, sizeof address);
     int got = accept4(fd, &address.any, &n, SOCK_NONBLOCK | SOCK_CLOEXEC);
     if (got < 0) return -errno;
     if (address.any.sa_family == AF_UNIX) {

@@ -37,3 +37,12 @@ struct slice request_field(const struct request *r, const char *lower) {
             return r->fields[i].value;
     return slice_of(NULL, 0);
 }
+
+size_t request_cors(const struct request *r, struct http_field out[ORIGIN_FIELDS_MAX]) {
+    struct http_head head = {.n_fields = r->n_fields};
+    const struct origin_policy *policy =
+        routes_cors(r->routes, slice_of(r->path, r->path_n));
+    if (!policy) return 0;
+    memcpy(head.fields, r->fields, r->n_fields * sizeof *r->fields);
+    return origin_fields(policy, &head, out);
+}

@@ -64,6 +64,9 @@ struct request *request_new(void); /* owned, one reference */
 struct request *request_ref(struct request *r);
 void request_unref(struct request *r); /* NULL is fine */
 
+/* The CORS fields of its answer; returns how many. */
+size_t request_cors(const struct request *r, struct http_field out[ORIGIN_FIELDS_MAX]);
+
 /* The first field of this lower-case name; p is NULL when absent. */
 struct slice request_field(const struct request *r, const char *lower);
 

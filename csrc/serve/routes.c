@@ -105,14 +105,15 @@ static struct slice copy(struct slice s) {
     return slice_of(mem_strndup(s.p, s.n), s.n);
 }
 
-void routes_add_cors(struct routes *r, const char *pattern, const struct slice *origins,
-                     size_t n, bool credentials, struct slice max_age) {
+void routes_add_cors(struct routes *r, const char *pattern, struct origin_policy policy) {
     r->cors = grow(r->cors, r->n_cors, sizeof *r->cors);
     struct cors_rule *rule = &r->cors[r->n_cors++];
-    struct slice *copies = mem_new((n + 1) * sizeof *copies);
-    for (size_t i = 0; i < n; i++) copies[i] = copy(origins[i]);
+    struct slice *copies = mem_new((policy.n + 1) * sizeof *copies);
+    for (size_t i = 0; i < policy.n; i++) copies[i] = copy(policy.origins[i]);
     rule->pattern = mem_strndup(pattern, strlen(pattern));
-    rule->policy = (struct origin_policy){copies, n, credentials, copy(max_age)};
+    rule->policy = policy;
+    rule->policy.origins = copies;
+    rule->policy.max_age = copy(policy.max_age);
 }
 
 /* ---- Finding ------------------------------------------------------------------------ */

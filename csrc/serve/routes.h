@@ -52,8 +52,7 @@ struct route *routes_add(struct routes *r, enum route_kind kind, const char *met
                          const char *pattern, int id);
 void route_add_file(struct route *route, struct slice path, struct slice type,
                     struct slice body);
-void routes_add_cors(struct routes *r, const char *pattern, const struct slice *origins,
-                     size_t n, bool credentials, struct slice max_age);
+void routes_add_cors(struct routes *r, const char *pattern, struct origin_policy policy);
 
 /* What a path leads to. */
 struct route_match {
