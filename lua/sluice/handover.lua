@@ -96,7 +96,7 @@ function Handover:recheck()
     local list = runtime.server:clients()
     local size = math.max(CHECKS_A_TURN, #list // CHECK_TURNS_MAX)
     slice(self, list, size, function(id)
-      if runtime.rejected[id] or generation ~= runtime.generation then return end
+      if generation ~= runtime.generation then return end
       reading.recheck_one(generation, stream_client.new(runtime, id))
     end)
   end)

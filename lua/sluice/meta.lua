@@ -5,6 +5,7 @@
 -- luacheck: ignore
 
 ---@alias sluice.Shape table<string, string|table> kinds: any array boolean integer number object string, "?" = optional
+---@alias sluice.Fields table<string, string|number|boolean>
 ---@alias sluice.Guard fun(req: sluice.Request): (true|integer), any, table?
 ---@alias sluice.Handler fun(req: sluice.Request): any, any, any
 ---@alias sluice.Plan string|sluice.PlanTable|fun(req: sluice.Request, client: sluice.Client): any, any, any
@@ -58,11 +59,11 @@
 ---@field memory? integer|string
 ---@field trust_proxy? boolean
 ---@field allow_hosts? string[]
----@field handler_budget? number seconds
+---@field handler_budget? number seconds of computing
 ---@field lua_memory? integer|string
 ---@field socket? string
 ---@field admin_key? string
----@field watch? boolean
+---@field watch? boolean reload when a file of the app changes
 ---@field log_level? "debug"|"info"|"warn"|"error"|"off"
 ---@field log_format? "text"|"json"
 ---@field signals? boolean
@@ -98,17 +99,13 @@ function sluice.receipt(id, subscribers, duplicate) end
 
 ---@class sluice.Log
 sluice.log = {}
----@param message string
----@param fields? table<string, string|number|boolean>
+---@param fields? sluice.Fields
 function sluice.log.debug(message, fields) end
----@param message string
----@param fields? table<string, string|number|boolean>
+---@param fields? sluice.Fields
 function sluice.log.info(message, fields) end
----@param message string
----@param fields? table<string, string|number|boolean>
+---@param fields? sluice.Fields
 function sluice.log.warn(message, fields) end
----@param message string
----@param fields? table<string, string|number|boolean>
+---@param fields? sluice.Fields
 function sluice.log.error(message, fields) end
 
 ---@class sluice.Json
@@ -127,19 +124,14 @@ function sluice.json.array(t) end
 ---@class sluice.App
 local App = {}
 
----@param path string
 ---@param ... sluice.Guard|sluice.Handler
 function App:get(path, ...) end
----@param path string
 ---@param ... sluice.Guard|sluice.Handler
 function App:post(path, ...) end
----@param path string
 ---@param ... sluice.Guard|sluice.Handler
 function App:put(path, ...) end
----@param path string
 ---@param ... sluice.Guard|sluice.Handler
 function App:patch(path, ...) end
----@param path string
 ---@param ... sluice.Guard|sluice.Handler
 function App:delete(path, ...) end
 ---@param path string

@@ -54,16 +54,19 @@ function Reloader:kick()
   end)
 end
 
-function Reloader:step()
-  local job = self.queue[1]
-  if not job then return end
-  local waits = job.kind ~= "dry_run" and self.runtime.retirement:waits_for()
-  if waits then
+-- The job that can be done now: while a generation retires only a dry run, which makes none.
+local function next_job(self)
+  local waits = self.runtime.retirement:waits_for()
+  for i, job in ipairs(self.queue) do
+    if not waits or job.kind == "dry_run" then return table.remove(self.queue, i) end
     if not job.told then core.log("info", "reload waits for " .. waits) end
     job.told = true
-    return -- the retirement kicks
   end
-  table.remove(self.queue, 1)
+end
+
+function Reloader:step()
+  local job = next_job(self)
+  if not job then return end -- the retirement kicks
   local outcome = self:perform(job.kind)
   for _, done in ipairs(job) do done(outcome) end
   self:kick()

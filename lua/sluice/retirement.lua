@@ -32,12 +32,18 @@ function retirement.new(runtime)
   return self
 end
 
---- Watch what a generation is made of.
+--- Watch what a generation is made of: its functions too, since one that uses no global
+-- holds no environment.
 function Retirement:add(generation)
-  local held = setmetatable({}, { __mode = "k" })
+  local held, own = setmetatable({}, { __mode = "k" }), {}
   held[generation] = true
   if generation.environment then held[generation.environment] = true end
-  for _, fn in ipairs(generation:functions()) do held[fn] = true end
+  for _, path in ipairs(generation.files) do
+    own[path], own[(path:gsub("^%./", ""))] = true, true
+  end
+  for _, fn in ipairs(generation:functions()) do
+    if own[debug.getinfo(fn, "S").source:sub(2)] then held[fn] = true end
+  end
   self.watched[generation.id] = { held = held, retired = nil, told = false }
 end
 

@@ -44,6 +44,14 @@ local function check_lists(what, o)
   end
 end
 
+local function is_followed(runtime, id, channel)
+  local info = runtime.server:client(id)
+  for _, name in ipairs(info and info.channels or {}) do
+    if name == channel then return true end
+  end
+  return false
+end
+
 --- Follow one more channel.
 -- @tparam string channel a name, not a pattern
 -- @tparam[opt] table opts { keys, types, rewind }
@@ -61,6 +69,8 @@ function Client:subscribe(channel, opts)
   if not channels.may_read(runtime.generation, channel, self.user, self) then
     return nil, "not allowed: " .. channel, "EDENIED"
   end
+  -- a coroutine that goes on after a reload asks for what it has
+  if rawget(self, "resumed") and is_followed(runtime, id, channel) then return true end
   runtime.timers:warm(channel)
   local ok
   ok, message, code = runtime.server:subscribe(id, { channel, keys = o.keys, types = o.types,

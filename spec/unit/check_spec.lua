@@ -1,0 +1,181 @@
+--- `sluice check` and `sluice reload`: what they print, and their exit codes.
+local fake = require("spec.support.fake_core").install()
+local cli = require("sluice.cli")
+local json = require("sluice.json")
+local process = require("spec.support.process")
+
+local function sink()
+  local parts = {}
+  return { write = function(self, ...)
+    for _, part in ipairs({ ... }) do parts[#parts + 1] = part end
+    return self
+  end, text = function() return table.concat(parts) end }
+end
+
+local function run(...)
+  local out, err = sink(), sink()
+  local code = cli.main({ ... }, out, err)
+  return code, out.text(), err.text()
+end
+
+local function failing(...)
+  local code, _, err = run(...)
+  return code, err
+end
+
+local folder
+
+before_each(function() folder = process.temp_dir() end)
+after_each(function()
+  process.remove_dir(folder)
+  fake.core.call, fake.core.runtime_dir = nil, nil
+end)
+
+local function app(text, files)
+  process.write_file(folder .. "/app.lua", 'local sluice = require("sluice")\nlocal app = sluice.app()\n'
+    .. text .. "\nreturn app\n")
+  for name, more in pairs(files or {}) do process.write_file(folder .. "/" .. name, more) end
+  return folder .. "/app.lua"
+end
+
+-- The server's answer to what the command asks; `asked` keeps the request.
+local function serve(status, body)
+  local asked = {}
+  fake.core.runtime_dir = function() return "/run/sluice" end
+  fake.core.call = function(path, text)
+    asked.path, asked.text = path, text
+    return ("HTTP/1.1 %d X\r\nContent-Type: application/json\r\n\r\n%s"):format(status, json.encode(body))
+  end
+  return asked
+end
+
+describe("sluice check", function()
+  local function warnings(text)
+    local code, out = run("check", app(text))
+    assert.equal(0, code)
+    local list = {}
+    for line in (out:match("warnings\n(.*)$") or ""):gmatch("  ([^\n]+)") do
+      list[#list + 1] = line:gsub("^.-/app.lua", "app.lua")
+    end
+    return list
+  end
+
+  it("prints what the app registers", function()
+    local code, out = run("check", app([[
+      app:guard("/api/**", print)
+      app:get("/api/x", print)
+      app:post("/y/:id", print, print)
+      app:channel("prices", { history = "latest", key = "symbol" })
+      app:channel("doc/:id", { read = print })
+      app:stream("/prices", { channels = { "prices", { "alerts", keys = { "a" } } } })
+      app:stream("/doc/:id", print)
+      app:every(5, { name = "metrics", while_subscribed = "prices" }, print)
+      app:task("say", { restart = true }, print)
+      app:service("feed", print)
+      app:on("published", "telemetry/*", print)
+      app:state("counters", {}, { version = 2 })
+      app:get("/pub", function() app:publish("prices", "x", {}) app:publish("alerts", "x", {}) end)]]))
+    assert.equal(0, code)
+    assert.equal([[
+routes
+  GET     /api/x
+  GET     /pub
+  GUARD   /api/**  1
+  POST    /y/:id  guards=1
+streams
+  /doc/:id
+  /prices  plan=prices,{alerts keys={a}}
+channels
+  doc/:id  read=yes
+  prices  history=latest key=symbol
+timers
+  metrics  5s channel=prices
+tasks
+  say  restart=true
+services
+  feed
+hooks
+  published telemetry/*  1
+states
+  counters  v2
+]], out)
+  end)
+
+  it("ends with 1 for a broken app, with file, line and traceback", function()
+    local code, out, err = run("check", app('error("broken")'))
+    assert.same({ 1, "" }, { code, out })
+    assert.matches("^sluice: .*/app.lua:3: broken\n  .*app.lua:3: in the main chunk", err)
+    code, err = failing("check", app('app:check(function() error("no goals", 0) end)'))
+    assert.equal(1, code)
+    assert.matches("no goals", err)
+    assert.equal(2, (run("check")))
+  end)
+
+  it("notes a coroutine per client, and a loop that never pauses", function()
+    assert.same({ "app.lua:3: GET /x: a coroutine per client; app:every with a channel measures once for all" },
+      warnings('app:stream("/x", function(req, client)\nwhile true do client:send("a", 1) sluice.sleep(1) end end)'))
+    assert.same({ "app.lua:3: GET /x: a coroutine per client; app:every with a channel measures once for all",
+      "app.lua:3: GET /x: a loop that sends needs sluice.sleep()" },
+      warnings('app:stream("/x", function(req, client)\nwhile true do client:send("a", 1) end end)'))
+    assert.same({}, warnings('app:stream("/x", function(req, client)\nreturn "a" -- for all\nend)'))
+  end)
+
+  it("notes a channel that nobody publishes to", function()
+    local text = 'app:stream("/m", "metrcis")\napp:every(1, function() app:publish(%s, "x", {}) end)'
+    assert.same({ 'app.lua:3: "metrcis" is subscribed here and published nowhere in these files' },
+      warnings(text:format('"metrics"')))
+    assert.same({}, warnings(text:format('"metrcis"')))
+    assert.same({}, warnings(text:format("name")))
+    text = 'app:stream("/m/:id", "match/:id")\napp:get("/g/:id", function(r) app:publish(%s, "x", {}) end)'
+    assert.same({}, warnings(text:format('"match/" .. r.params.id')))
+    assert.equal(1, #warnings(text:format('"mtch/" .. r.params.id')))
+  end)
+
+  it("notes globals, functions for app:after, and what blocks", function()
+    assert.same({ "app.lua:3: global 'count' set while loading: use local" }, warnings("count = 1"))
+    assert.matches("app.lua:3: app:after%(…, function%): name an app:task%(%) instead",
+      warnings('app:get("/x", function() app:after(5, function() end) end)')[1])
+    assert.matches("app.lua:4: io.popen blocks the app", warnings('-- io.popen\nlocal x = io.popen\nassert(x)')[1])
+  end)
+
+  it("says the difference to a running server", function()
+    local asked = serve(200, { generation = 7, registered = { ["get:/old"] = {}, ["every:m"] = { [""] = "5s" } } })
+    local code, out = run("check", app('app:get("/new", print) app:every(2, { name = "m" }, print)'), "--port", "80")
+    assert.equal(0, code)
+    assert.matches("difference to generation 7\n  %+get:/new  ~every:m 5s→2s  %-get:/old\n$", out)
+    assert.equal("/run/sluice/80.sock", asked.path)
+    assert.matches("^GET /%-/reload HTTP/1.1\r\n", asked.text)
+  end)
+end)
+
+describe("sluice reload", function()
+  it("asks the server and prints its answer", function()
+    local asked = serve(200, { ok = true, kind = "reload", generation = 7, seconds = 0.0031, notes = { "note" },
+      difference = "+on:published telemetry/*", files = { "app.lua", "rules.lua" } })
+    local code, out = run("reload", "--socket", "/x.sock")
+    assert.same({ 0, "reload #7 in 3.1 ms: +on:published telemetry/*  app.lua rules.lua\n  note\n" }, { code, out })
+    assert.equal("/x.sock", asked.path)
+    assert.matches("^POST /%-/reload HTTP/1.1\r\nHost: ", asked.text)
+    run("reload", "--dry-run")
+    assert.matches("^POST /%-/reload%?dry_run=1 ", asked.text)
+    assert.equal("/run/sluice/5121.sock", asked.path)
+    run("reload", "--rollback", "--port", "9")
+    assert.matches("^POST /%-/reload%?rollback=1 ", asked.text)
+    assert.equal("/run/sluice/9.sock", asked.path)
+  end)
+
+  it("ends with 1 and the message when it fails", function()
+    serve(422, { ok = false, kind = "reload", phase = "load", message = "app.lua:3: x", generation = 6,
+      traceback = "  app.lua:3: in the main chunk" })
+    local code, out, err = run("reload")
+    assert.same({ 1, "" }, { code, out })
+    assert.equal("sluice: reload failed in load: app.lua:3: x; generation 6 keeps serving\n"
+      .. "  app.lua:3: in the main chunk\n", err)
+    serve(503, { error = { code = "EBUSY", message = "too many reloads wait" } })
+    code, err = failing("reload")
+    assert.same({ 1, "sluice: too many reloads wait\n" }, { code, err })
+    fake.core.call = function() return nil, "connection refused", "ECONNREFUSED" end
+    code, err = failing("reload")
+    assert.same({ 1, "sluice: no server answers at /run/sluice/5121.sock: connection refused\n" }, { code, err })
+  end)
+end)

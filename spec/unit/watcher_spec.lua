@@ -1,0 +1,93 @@
+--- Files that change: which are watched, and when that is a reload.
+local fake = require("spec.support.fake_core").install()
+local watcher = require("sluice.watcher")
+
+local function app(text) return 'local app = require("sluice").app()\n' .. (text or "") .. "\nreturn app\n" end
+
+describe("the watcher", function()
+  local t
+
+  local function serve(files)
+    t = fake.serve(files)
+    t.runtime.watcher = watcher.new(t.runtime)
+  end
+
+  after_each(function() t:remove() end)
+
+  local function watched()
+    local list = {}
+    for i, path in ipairs(t.server.watched) do list[i] = path:sub(#t.folder + 2) end
+    table.sort(list)
+    return list
+  end
+
+  local function touch(name, text)
+    if text then t:write { [name] = text } end
+    t:call("changed", t.folder .. "/" .. name)
+  end
+
+  it("watches the entry, its modules, static folders and modules that were missing", function()
+    serve { ["app.lua"] = app('require("rules") pcall(require, "later")\n'
+      .. 'app:get("/", function() require("lazy") end)'), ["rules.lua"] = "", ["lazy.lua"] = "" }
+    assert.same({ "app.lua", "later.lua", "rules.lua" }, watched())
+    t:get("/")
+    assert.same({ "app.lua", "later.lua", "lazy.lua", "rules.lua" }, watched())
+    fake.folders[t.folder .. "/public"] = { "index.html", "js/page.js" }
+    t:change(app('app:static("/", "public")'))
+    assert.same({ "app.lua", "public", "public/index.html", "public/js", "public/js/page.js" }, watched())
+  end)
+
+  it("takes what happens within 150 ms as one change", function()
+    serve { ["app.lua"] = app("") }
+    for i = 1, 5 do
+      touch("app.lua", app("-- " .. i))
+      t:advance(0.1)
+    end
+    assert.equal(1, t.runtime.generation.id)
+    t:advance(0.1)
+    assert.equal(2, t.runtime.generation.id)
+    assert.equal("reload #2 in 0.0 ms: app.lua", fake.logged("info")[1])
+    t:advance(10)
+    assert.equal(2, t.runtime.generation.id)
+  end)
+
+  it("lets a file alone that was saved without a change", function()
+    serve { ["app.lua"] = app("") }
+    touch("app.lua", app(""))
+    t:advance(1)
+    assert.equal(1, t.runtime.generation.id)
+    touch("app.lua", "broken")
+    t:advance(1)
+    touch("app.lua")
+    t:advance(1)
+    assert.equal(1, #fake.logged("error"))
+  end)
+
+  it("reloads a broken file when it is mended, also a module that only the failed load needed", function()
+    serve { ["app.lua"] = app("") }
+    t:write { ["rules.lua"] = "return {" }
+    touch("app.lua", app('require("rules")'))
+    t:advance(1)
+    assert.same({ "app.lua", "rules.lua" }, watched())
+    touch("rules.lua", "return {}")
+    t:advance(1)
+    assert.equal(2, t.runtime.generation.id)
+    touch("app.lua", app('require("new")'))
+    t:advance(1)
+    assert.same({ "app.lua", "new.lua", "rules.lua" }, watched())
+    touch("new.lua", "return 1")
+    t:advance(1)
+    assert.equal(3, t.runtime.generation.id)
+    assert.same({ "app.lua", "new.lua" }, watched())
+  end)
+
+  it("names static files that changed", function()
+    serve { ["app.lua"] = app("") }
+    fake.folders[t.folder .. "/public"] = { "index.html" }
+    t:change(app('app:static("/", "public")'))
+    touch("public/index.html", nil)
+    t:advance(1)
+    local lines = fake.logged("info")
+    assert.equal("reload #3 in 0.0 ms: public/index.html", lines[#lines])
+  end)
+end)
