@@ -37,9 +37,12 @@
 #define GATHER_BYTES_MAX 16384
 #define GATHER_CHANNELS_MAX 4 /* streams with more busy channels share no block */
 #define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
-#define LAST_EVENT_ID_MAX 128          /* longer ids are unknown ids: reset */
-#define SYNC_FILTERED_MS 15000         /* age of the last id, stream with a filter */
-#define SYNC_QUIET_MS 60000            /* ... other streams */
+/* History that client:subscribe brings to an open stream: what is older is told lost
+ * (reset, too_far). */
+#define SUBSCRIBE_HISTORY_BYTES_MAX (256 * 1024)
+#define LAST_EVENT_ID_MAX 128  /* longer ids are unknown ids: reset */
+#define SYNC_FILTERED_MS 15000 /* age of the last id, stream with a filter */
+#define SYNC_QUIET_MS 60000    /* ... other streams */
 
 /* retry: what a client waits before it comes back; drawn at random, since no browser
  * adds jitter of its own. */

@@ -477,6 +477,25 @@ static int batch_event(struct batch *b, const struct sub *sub, const struct fram
     return err < 0 ? err : batch_cut(b, sub->stream, false);
 }
 
+/* These notes are copies, so they have a bound: what is older is told, not sent. */
+static uint64_t newest_that_fit(const struct chan *c, uint64_t asked) {
+    uint64_t i = c->head;
+    for (size_t bytes = 0; i > asked; i--) {
+        bytes += chan_at(c, i - 1)->body.n;
+        if (bytes > SUBSCRIBE_HISTORY_BYTES_MAX) break;
+    }
+    return i;
+}
+
+static int batch_too_far(struct batch *b, const struct sub *sub, uint64_t oldest) {
+    struct reset r = {.channel = sub->chan->node.key,
+                      .reason = "too_far",
+                      .from = slice_str("null"),
+                      .oldest = oldest};
+    int err = write_reset(&b->text, sub->stream, &r);
+    return err < 0 ? err : batch_cut(b, sub->stream, true);
+}
+
 /* History that was asked for on an open stream: its numbers lie behind the cursor, so
  * it comes without ids. */
 static int batch_history(struct batch *b, const struct sub *sub) {
@@ -487,8 +506,9 @@ static int batch_history(struct batch *b, const struct sub *sub) {
         for (; i < c->latest->n && err == 0; i = latest_next(c->latest, i))
             err = batch_event(b, sub, latest_at(c->latest, i));
     } else {
-        for (uint64_t i = chan_after(c, sub->from); i < c->head && err == 0; i++)
-            err = batch_event(b, sub, chan_at(c, i));
+        uint64_t asked = chan_after(c, sub->from), i = newest_that_fit(c, asked);
+        if (i > asked) err = batch_too_far(b, sub, chan_at(c, i)->seq);
+        for (; i < c->head && err == 0; i++) err = batch_event(b, sub, chan_at(c, i));
     }
     return err < 0 ? err : batch_cut(b, sub->stream, true);
 }
