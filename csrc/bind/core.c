@@ -8,15 +8,11 @@
 #include "base/status.h"
 #include "base/version.h"
 #include "bind/guard.h"
+#include "bind/host.h"
 #include "bind/l_aux.h"
 #include "bind/server.h"
 #include "fan/frame.h"
 
-#include <dirent.h>
-#include <errno.h>
-#include <stdio.h>
-#include <sys/stat.h>
-#include <sys/statvfs.h>
 #include <unistd.h>
 
 /* ---- Time and chance ---------------------------------------------------------------- */
@@ -143,63 +139,6 @@ static int l_log_setup(lua_State *L) {
     return 0;
 }
 
-/* ---- Files -------------------------------------------------------------------------- */
-
-#define FILES_MAX 10000
-#define FOLDER_DEPTH_MAX 16
-
-/* Append the regular files below 'path' to the list on top of the stack. Links are not
- * followed. False when a limit is hit. Nothing raises here: the names are pushed as
- * strings only after their folder is closed. */
-static bool list_folder(lua_State *L, const char *path, const char *prefix, int depth) {
-    DIR *dir = depth < FOLDER_DEPTH_MAX ? opendir(path) : NULL;
-    if (!dir) return false;
-    bool good = true;
-    /* NOLINTNEXTLINE(concurrency-mt-unsafe): the folder stream is ours alone */
-    for (struct dirent *entry; good && (entry = readdir(dir));) {
-        char full[4096], name[4096];
-        struct stat st;
-        if (entry->d_name[0] == '.') continue;
-        int n = snprintf(full, sizeof full, "%s/%s", path, entry->d_name);
-        int m = snprintf(name, sizeof name, "%s%s%s", prefix, prefix[0] ? "/" : "",
-                         entry->d_name);
-        if (n >= (int)sizeof full || m >= (int)sizeof name || lstat(full, &st) < 0)
-            continue;
-        if (S_ISDIR(st.st_mode)) {
-            good = list_folder(L, full, name, depth + 1);
-        } else if (S_ISREG(st.st_mode)) {
-            lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
-            good = count < FILES_MAX;
-            lua_pushstring(L, name);
-            lua_rawseti(L, -2, count + 1);
-        }
-    }
-    closedir(dir);
-    return good;
-}
-
-/* core.list_files(folder) -> names of the regular files below it | nil, message, code */
-static int l_list_files(lua_State *L) {
-    const char *path = luaL_checkstring(L, 1);
-    struct stat st;
-    if (stat(path, &st) < 0) return lx_fail(L, -errno);
-    if (!S_ISDIR(st.st_mode)) return lx_fail(L, -ENOTDIR);
-    luaL_checkstack(L, 8, "folders");
-    lua_newtable(L);
-    if (!list_folder(L, path, "", 0))
-        return lx_fail_text(L, E_FULL, "a folder may hold 10,000 files, 16 levels deep");
-    return 1;
-}
-
-/* core.statfs(path) -> total bytes, free bytes | nil, message, code */
-static int l_statfs(lua_State *L) {
-    struct statvfs st;
-    if (statvfs(luaL_checkstring(L, 1), &st) < 0) return lx_fail(L, -errno);
-    lua_pushnumber(L, (double)st.f_blocks * (double)st.f_frsize);
-    lua_pushnumber(L, (double)st.f_bavail * (double)st.f_frsize);
-    return 2;
-}
-
 /* core.alive() -> what is allocated now, for specs: all of it ends at what it was */
 static int l_alive(lua_State *L) {
     lx_pushalive(L);
@@ -218,14 +157,13 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"encode_utf8", l_encode_utf8},
                                          {"log", l_log},
                                          {"log_setup", l_log_setup},
-                                         {"list_files", l_list_files},
-                                         {"statfs", l_statfs},
                                          {"alive", l_alive},
                                          {"server", lx_server_new},
                                          {NULL, NULL}};
     lx_server_type(L);
     luaL_newlib(L, functions);
     guard_add_functions(L);
+    host_add_functions(L);
     lua_pushstring(L, SLUICE_VERSION);
     lua_setfield(L, -2, "version");
     return 1;
