@@ -9,6 +9,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -36,15 +37,19 @@ static struct {
 
 /* ---- Tripping ----------------------------------------------------------------------- */
 
-/* "app.lua:12: " of the innermost Lua function; pushes it. */
+/* "app.lua:12: " of the innermost Lua function of the app, or of anybody when all are
+ * ours; pushes it. */
 static const char *where(lua_State *L) {
+    const char *found = NULL;
     lua_Debug ar;
     for (int level = 0; lua_getstack(L, level, &ar); level++) {
         lua_getinfo(L, "Sl", &ar);
-        if (ar.currentline > 0)
-            return lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+        bool ours = strstr(ar.short_src, "/sluice/") != NULL;
+        if (ar.currentline <= 0 || (found && ours)) continue;
+        found = lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+        if (!ours) break;
     }
-    return "";
+    return found ? found : "";
 }
 
 static void trip(lua_State *L, lua_Debug *ar);

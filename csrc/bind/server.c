@@ -37,6 +37,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->request_timeout_ms = field_ms(L, 1, "request_timeout", 0);
     o->stall_timeout_ms = field_ms(L, 1, "stall_timeout", 0);
     o->max_body = (uint64_t)lx_field_number(L, 1, "max_body", 0);
+    o->memory = (uint64_t)lx_field_number(L, 1, "memory", 0);
     o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
     o->signals = lx_field_bool(L, 1, "signals", false);
@@ -394,6 +395,7 @@ static int l_stats(lua_State *L) {
     set_integer(L, "clients", s->server->clients.n);
     set_integer(L, "active_users", server_active_users(s->server));
     set_integer(L, "channels", s->server->fan.channels.n);
+    set_integer(L, "held_bytes", s->server->held);
     set_number(L, "loop_lag_ms", s->server->loop_lag_ms);
     lua_pushstring(L, s->server->seq.epoch);
     lua_setfield(L, -2, "epoch");

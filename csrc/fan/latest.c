@@ -43,6 +43,7 @@ static void key_drop_if_empty(struct latest *l, struct key *k) {
 }
 
 static void make_hole(struct latest *l, uint32_t slot) {
+    l->bytes -= l->slots[slot].entry->frame->text.n;
     l->slots[slot].entry = NULL;
     l->live--;
 }
@@ -134,6 +135,7 @@ static void append(struct latest *l, struct latest_entry *e) {
     e->slot = l->n;
     l->slots[l->n++] = (struct latest_slot){e->frame->seq, e};
     l->live++;
+    l->bytes += e->frame->text.n;
 }
 
 uint32_t latest_put(struct latest *l, struct frame *f, uint32_t max_keys) {

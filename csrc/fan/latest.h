@@ -31,6 +31,7 @@ struct latest {
     uint32_t n, cap; /* slots used, slots owned */
     uint32_t live;   /* slots that are no holes */
     uint32_t removals;
+    size_t bytes;  /* of the events in them */
     uint64_t lost; /* the newest slot that readers behind are told of: a removal that
                     * went before all had seen it, a value for which there was no memory */
 };

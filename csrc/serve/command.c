@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "serve/memory.h"
 #include "serve/outlet.h"
 
 /* ---- To every worker ---------------------------------------------------------------- */
@@ -54,11 +55,16 @@ static void post_all(struct server *s, const struct command *what) {
 
 void command_trim(struct server *s, struct slice channel, uint64_t seq) {
     post_all(s, &(struct command){.kind = TRIM, .channel = channel, .seq = seq});
+    struct chan *c = fan_find(&s->fan, channel);
+    size_t before = c ? memory_of(c) : 0;
     fan_trim(&s->fan, channel, seq);
+    if (c) memory_changed(s, c, before);
 }
 
 void command_drop(struct server *s, struct slice channel) {
     post_all(s, &(struct command){.kind = DROP, .channel = channel});
+    struct chan *c = fan_find(&s->fan, channel);
+    if (c) s->held -= memory_of(c); /* nothing is left of it */
     fan_drop(&s->fan, channel);
 }
 
@@ -67,6 +73,7 @@ void command_configure(struct server *s, struct routes *routes,
     post_all(
         s, &(struct command){.kind = CONFIGURE, .routes = routes, .policies = policies});
     fan_policies(&s->fan, policies);
+    memory_recount(s);
 }
 
 /* ---- To one client's worker --------------------------------------------------------- */

@@ -20,6 +20,7 @@ void serve_options_defaults(struct serve_options *o) {
     if (o->io_threads == 0) o->io_threads = default_threads();
     if (o->io_threads > IO_THREADS_MAX) o->io_threads = IO_THREADS_MAX;
     if (o->max_body == 0) o->max_body = MAX_BODY_DEFAULT;
+    if (o->memory == 0) o->memory = MEMORY_DEFAULT;
     if (o->max_connections == 0) o->max_connections = CONNECTIONS_MAX_DEFAULT;
     set_default(&o->heartbeat_ms, HEARTBEAT_MS);
     set_default(&o->head_timeout_ms, HEAD_TIMEOUT_MS);

@@ -16,6 +16,7 @@ struct serve_options {
     int64_t head_timeout_ms, idle_timeout_ms, body_timeout_ms;
     int64_t request_timeout_ms, stall_timeout_ms, late_head_ms;
     uint64_t max_body;
+    uint64_t memory; /* of events in all channels */
     uint32_t max_connections;
     char *control;   /* path of the Unix socket; "{port}" in it is replaced; NULL: none */
     char *admin_key; /* opens "/-/" on the TCP port; NULL: nothing does */

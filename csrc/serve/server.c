@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "serve/command.h"
 #include "serve/conn.h"
+#include "serve/memory.h"
 #include "serve/outlet.h"
 #include "serve/registry.h"
 #include "serve/sweep.h"
@@ -65,6 +66,7 @@ int server_new(struct server **out, struct serve_options *options,
     ev_timer_init(&s->sweep, on_sweep, 1, 1);
     s->sweep.data = s;
     s->port = s->options.port;
+    s->memory_told_ms = -1;
     *out = s;
     return 0;
 }
@@ -279,12 +281,15 @@ int server_publish(struct server *s, const struct event *event, struct published
     out->has_id = c->kind != CHANNEL_STATE;
     if (c->policy.key.n > 0 && keyless) err = E_KEY;
     else err = frame_new(&f, event, out->has_id, s->n_workers);
+    if (err == 0) err = memory_check(s);
+    size_t before = memory_of(c);
     if (err == 0) {
         f->at_ms = clock_ms();
         err = seq_publish(&s->seq, f);
     }
     if (err == 0) {
         fan_frame(&s->fan, f);
+        memory_changed(s, c, before);
         s->published++;
         out->seq = f->seq;
         out->subscribers = server_subscribers(s, event->channel);

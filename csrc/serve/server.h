@@ -57,6 +57,8 @@ struct server {
     struct watched **watched; /* see watch.h */
     size_t n_watched;
     uint64_t published;
+    size_t held; /* bytes of events in all channels; see memory.h */
+    int64_t memory_told_ms;
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;
     bool started, running;
