@@ -253,8 +253,7 @@ static void check_slow(struct stream *s) {
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         const struct chan *c = sub->chan;
         if (c->kind == CHANNEL_STATE) {
-            if (c->latest->lost > max64(sub->from, sub->joined))
-                tell_lost_state(s, sub);
+            if (c->latest->lost > max64(sub->from, sub->joined)) tell_lost_state(s, sub);
             continue;
         }
         uint64_t at = max64(s->cursor, sub->from);
