@@ -50,7 +50,10 @@ local function off_side(self, phase, fn, ...)
   process.loading = self
   local alive, ok, problem = guard.call(phase .. " of " .. self.path, failure.try, fn, ...)
   process.loading = before
-  if not alive then ok, problem = false, failure.catch(ok) end
+  if not alive then
+    ok, problem = false, failure.catch(ok)
+    problem.traceback = nil -- it would show Sluice's own functions
+  end
   if ok then return true, problem end
   problem.phase = phase
   return nil, problem

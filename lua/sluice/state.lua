@@ -63,17 +63,17 @@ end
 
 local function migrated(name, old, wanted, notes)
   if not wanted.migrate then
-    error(("state '%s' is at version %s, the app says %s and has no migrate function"):format(name,
-      tostring(old.version), tostring(wanted.version)), 0)
+    local text = "%s: state '%s' is at version %s, the app says %s and has no migrate function"
+    error(text:format(wanted.where, name, tostring(old.version), tostring(wanted.version)), 0)
   end
   local copy, dropped = plain.clean_copy(old.data, name)
   for _, text in ipairs(dropped) do notes[#notes + 1] = told(text) end
   local data = wanted.migrate(copy, old.version)
   if type(data) ~= "table" then
-    error(("state '%s': migrate returned a %s"):format(name, type(data)), 0)
+    error(("%s: state '%s': migrate returned a %s"):format(wanted.where, name, type(data)), 0)
   end
   local fault = plain.fault(data, name)
-  if fault then error(("state '%s': migrate: %s"):format(name, fault), 0) end
+  if fault then error(("%s: state '%s': migrate: %s"):format(wanted.where, name, fault), 0) end
   return data
 end
 

@@ -1,7 +1,8 @@
 --- Asks for a reload when a file of the app has changed: its entry, what it required from its
 -- folder, and its static folders. Editors save in many ways (in place, by a new file under
 -- the old name, twice), so what happens within 150 ms is one change, and text that is the
--- same as before is none. In memory: the list of paths.
+-- same as before is none. The core sees times in whole seconds, so a second save of the same
+-- length within one is looked for a little later. In memory: the list of paths.
 local core = require("sluice.core")
 
 local watcher = {}
@@ -11,6 +12,7 @@ local Watcher = {}
 Watcher.__index = Watcher
 
 local DEBOUNCE_SECONDS = 0.15
+local AGAIN_SECONDS = 1.1
 local PATHS_MAX = 4096 -- watched; the log says when there are more
 
 --- Watch the files of a runtime's app.
@@ -75,6 +77,16 @@ local function differs(self, path)
   return read(path) ~= before
 end
 
+-- Look at all sources again.
+local function look_again(self)
+  self.again = nil
+  local any = false
+  for path in pairs(self.runtime.reloader.tried) do
+    if differs(self, path) then any = true end
+  end
+  if any then self.runtime.reloader:request("reload") end
+end
+
 local function act(self)
   local touched = self.touched
   self.touched, self.entry = {}, nil
@@ -92,6 +104,8 @@ function Watcher:changed(path)
   self.touched[path] = true
   local scheduler = self.runtime.scheduler
   if self.entry then scheduler:drop(self.entry) end
+  if self.again then scheduler:drop(self.again) end
+  self.again = scheduler:at(scheduler.now() + AGAIN_SECONDS, function() look_again(self) end)
   self.entry = scheduler:at(scheduler.now() + DEBOUNCE_SECONDS, function() act(self) end)
 end
 

@@ -50,10 +50,10 @@ describe("state", function()
     local t = load([[app:state("s", { 1 })]])
     local before = t.runtime.states.s.data
     local cases = {
-      ["state 's' is at version 1, the app says 2 and has no migrate function"] = "{ version = 2 }",
+      ["app.lua:2: state 's' is at version 1, the app says 2 and has no migrate function"] = "{ version = 2 }",
       ["app.lua:2: no"] = "{ version = 2, migrate = function() error('no') end }",
-      ["state 's': migrate returned a nil"] = "{ version = 2, migrate = function() end }",
-      ["state 's': migrate: s.f is a function"] = "{ version = 2, migrate = function() return { f = print } end }",
+      ["app.lua:2: state 's': migrate returned a nil"] = "{ version = 2, migrate = function() end }",
+      ["app.lua:2: state 's': migrate: s.f is a function"] = "{ version = 2, migrate = function() return { f = print } end }",
     }
     for message, options in pairs(cases) do
       local ok, problem = next_generation(t, ('app:state("s", {}, %s)'):format(options))
