@@ -79,12 +79,12 @@ describe("a plan function that is late", function()
   end)
 
   it("refuses in-band, for good: bye denied, id: stop, retry of an hour, last chunk, then 204", function()
-    local refused, gone, broken = {}, nil, nil
+    local refused = {}
     for _, status in ipairs { 401, 403, 404 } do
       refused[status] = sse.connect(s.port, "/denied/" .. status, { wait = false })
     end
-    gone = sse.connect(s.port, "/denied/204", { wait = false })
-    broken = sse.connect(s.port, "/broken", { wait = false })
+    local gone = sse.connect(s.port, "/denied/204", { wait = false })
+    local broken = sse.connect(s.port, "/broken", { wait = false })
     for status, c in pairs(refused) do
       assert(c:read_head(5))
       assert.equal(200, c.status)

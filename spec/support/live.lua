@@ -99,6 +99,7 @@ end
 function live.start(text, options)
   options = options or {}
   options.app = BEFORE .. text .. "\nreturn app\n"
+  options.env = options.env or { SLUICE_HANDLER_BUDGET = "0" } -- scripts that compute may do so
   return add_methods(server.start(options))
 end
 

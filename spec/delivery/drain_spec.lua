@@ -1,0 +1,141 @@
+--- SIGTERM: what was published arrives, what runs is answered, streams are told to go, exit 0.
+local crowd = require("spec.support.crowd")
+local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
+local live = require("spec.support.live")
+local server = require("spec.support.server")
+local socket = require("socket")
+local sse = require("spec.support.sse")
+
+local APP = [[
+app:channel("log", { history = 100 })
+app:stream("/log", "log")
+app:stream("/late/:seconds", function(req)
+  sluice.log.info("PLANNING")
+  sluice.sleep(tonumber(req.params.seconds))
+  return "log"
+end)
+app:get("/slow/:seconds", function(req)
+  sluice.log.info("IN")
+  sluice.sleep(tonumber(req.params.seconds))
+  return "done"
+end)
+app:on("stop", function()
+  sluice.log.info("STOPPING")
+  if app:latest("log") == "wait" then sluice.sleep(0.8) end
+  app:publish("log", "closing", { n = 6 })
+end)
+app:post("/wait", function() app:publish("log", "e", "wait") end)]]
+
+describe("a graceful stop", function()
+  local s
+
+  before_each(function() s = live.start(APP, { args = { "--drain", "2" } }) end)
+  after_each(server.stop_all)
+
+  local function assert_ends(code, seconds)
+    assert.equal(code, s.process:wait(seconds))
+  end
+
+  it("tells 200 streams, spread over the drain, behind every event that was published", function()
+    local all = crowd.connect(s.port, "/log", 200)
+    s.publish("log", { n = 5 })
+    s.signal("TERM")
+    local from = socket.gettime()
+    assert.is_true(all:read(8 * deadline.scale))
+    local retries, different, slots = {}, 0, {}
+    for _, m in ipairs(all) do
+      assert.same({ 1, 2, 3, 4, 5, 6 }, crowd.numbers(m))
+      local chunks, rest = crowd.chunks(m)
+      local retry, told = chunks[#chunks]:match('event: bye\nid: [%w]+%-6\nretry: (%d+)\n'
+        .. 'data: {"reason":"drain","retry":(%d+)}\n\n$')
+      assert.equal(retry, told)
+      assert.equal("", rest) -- a FIN, and no last chunk
+      retry = tonumber(retry)
+      assert.is_true(retry >= 500 and retry <= 2000, retry)
+      if not retries[retry] then retries[retry], different = true, different + 1 end
+      local slot = math.floor((m.ended - from) / deadline.scale * 2)
+      slots[slot] = (slots[slot] or 0) + 1
+    end
+    assert.is_true(different > 100, different .. " different retries")
+    local used = 0
+    for slot, n in pairs(slots) do
+      assert.is_true(slot <= 5 and n < 120, ("%d ended in half second %d"):format(n, slot))
+      used = used + 1
+    end
+    assert.is_true(used >= 3, used .. " half seconds")
+    assert_ends(0, 5)
+    all:close()
+  end)
+
+  it("answers what runs, up to 2 s, and refuses new connections", function()
+    local c, slow = live.connect(s, "/log"), {}
+    for i, seconds in ipairs { 0.2, 1.5, 30 } do
+      slow[i] = http.connect(s.port)
+      slow[i]:send(http.request_text("GET", "/slow/" .. seconds, {}, nil, "localhost"))
+    end
+    deadline.eventually(function() return select(2, s.log():gsub('IN[\n"]', "")) == 3 end)
+    s.signal("TERM")
+    assert(c:wait_for("closing"))
+    deadline.eventually(function() return not http.connect(s.port) end, 2, "connections are refused")
+    for i = 1, 2 do assert.equal("done", slow[i]:response(5).body) end
+    assert.is_nil((slow[3]:response(5)))
+    assert_ends(0, 5)
+    for i = 1, 3 do slow[i]:close() end
+    c:close()
+  end)
+
+  it("is not ready from the moment on when its hooks run", function()
+    assert.equal(200, s.get("/-/readyz").status)
+    s.post("/wait")
+    s.signal("TERM")
+    s.wait_log("STOPPING")
+    assert.equal(503, s.get("/-/readyz").status)
+    assert.equal(200, s.get("/-/healthz").status)
+    assert_ends(0, 6)
+  end)
+
+  it("says bye to a stream whose plan comes meanwhile", function()
+    local c = sse.connect(s.port, "/late/1", { wait = false })
+    s.wait_log("PLANNING")
+    s.signal("TERM")
+    assert(c:read_head(4))
+    assert(c:wait_for("hello", 3))
+    assert.equal("drain", live.data(assert(c:wait_for("bye", 4))).reason)
+    assert.equal("closed", c:wait_end(2))
+    assert_ends(0, 5)
+    c:close()
+  end)
+
+  it("answers what the kernel had already when it came", function()
+    local list = {}
+    local idle = {}
+    for i = 1, 10 do
+      idle[i] = http.connect(s.port)
+      assert.equal(200, idle[i]:request("GET", "/-/healthz").status)
+    end
+    s.signal("STOP")
+    for i = 1, 20 do
+      list[i] = i > 10 and idle[i - 10] or http.connect(s.port)
+      list[i]:send(http.request_text("GET", i % 2 == 0 and "/-/healthz" or "/log", {}, nil, "localhost"))
+    end
+    s.signal("TERM")
+    s.signal("CONT")
+    for i, c in ipairs(list) do
+      if i % 2 == 0 then
+        assert.equal(200, assert(c:response(3)).status)
+      else
+        local text = c:drain(6)
+        assert.matches("^HTTP/1.1 200 OK\r\n.*event: hello\n.*event: bye\n", text)
+      end
+      c:close()
+    end
+    assert_ends(0, 6)
+  end)
+
+  it("ends at once when nobody is there", function()
+    local from = socket.gettime()
+    assert.equal(0, s.stop())
+    assert.is_true(socket.gettime() - from < 1.5 * deadline.scale)
+  end)
+end)

@@ -1,0 +1,181 @@
+--- Readers that do not read: what they are told, what they cost, and that nobody else notices.
+local crowd = require("spec.support.crowd")
+local deadline = require("spec.support.deadline")
+local json = require("sluice.json")
+local live = require("spec.support.live")
+local server = require("spec.support.server")
+local socket = require("socket")
+
+local APP = [[
+app:channel("log", { history = 20 })
+app:channel("strict", { history = 20, slow = "close" })
+app:channel("small", { history = 1000 })
+app:stream("/log", { channels = { "log", "small" } })
+app:stream("/strict", "strict")
+app:stream("/no-heart", { channels = { "log" }, heartbeat = 3600 })]]
+
+local MIB = 1024 * 1024
+
+local s
+
+--- Publish while all readers of a crowd read on.
+local function publish_to(all, channel, o)
+  local c = live.post_later(s, "/-t/publish/" .. channel, json.encode(o))
+  assert.is_true(all:read(20 * deadline.scale, function() return c.wire:fill(0) or false end))
+  assert.equal(200, c:response(5).status)
+  c:close()
+end
+
+--- A stream that reads nothing after its hello. (The kernel still takes some 100 KB for it.)
+local function stalled(path)
+  return live.connect(s, path, { rcvbuf = 65536 })
+end
+
+local function seq(id) return tonumber(id:match("%-(%d+)$")) end
+
+describe("a reader that stalls while its channel moves past the ring", function()
+  before_each(function() s = live.start(APP) end)
+  after_each(server.stop_all)
+
+  --- All events that a stream has for us, until one says `last`.
+  local function events_until(c, last)
+    local list = {}
+    repeat
+      list[#list + 1] = assert(c:next_event(10))
+    until last(list[#list])
+    return list
+  end
+
+  it("is told so before any later event, and loses nothing else", function()
+    local c, healthy = stalled("/log"), crowd.connect(s.port, "/log", 3, { shrink = true })
+    for round = 0, 9 do
+      publish_to(healthy, "log", { first = round * 12 + 1, n = 12, pad = 60000 })
+      publish_to(healthy, "small", { event = "small", first = round * 5 + 1, n = 5 })
+    end
+    publish_to(healthy, "small", { event = "end" })
+    local list = events_until(c, function(e) return e.event == "end" end)
+    local logs, small, last, cursor, reset_at = {}, 0, 0, 0, nil
+    for i, e in ipairs(list) do
+      if e.event == "reset" then
+        assert.is_nil(reset_at, "one reset")
+        reset_at = #logs
+        local data = live.data(e)
+        assert.same({ "log", "slow", e.id }, { data.channel, data.reason, data.from })
+        assert.equal(cursor, seq(e.id))
+        local after = i + 1
+        while list[after].event ~= "e" do after = after + 1 end
+        assert.equal(data.oldest, list[after].id)
+      else
+        assert.is_true(seq(e.id) > last)
+        last, cursor = seq(e.id), seq(e.id)
+        if e.event == "e" then logs[#logs + 1] = live.n(e) end
+        if e.event == "small" then
+          small = small + 1
+          assert.equal(small, live.n(e))
+        end
+      end
+    end
+    assert.truthy(reset_at)
+    assert.equal(50, small)
+    for i = 1, reset_at do assert.equal(i, logs[i]) end
+    for i = reset_at + 1, #logs do assert.equal(120 - #logs + i, logs[i]) end
+    assert.is_true(#logs - reset_at >= 20 and #logs < 120, ("%d + %d"):format(reset_at, #logs - reset_at))
+    healthy:wait_for("event: end\n", 5)
+    for _, m in ipairs(healthy) do
+      assert.equal(120 + 50 + 1, #crowd.numbers(m))
+      assert.is_nil(crowd.text(m):find("event: reset", 1, true))
+    end
+    c:close()
+    healthy:close()
+  end)
+
+  it('is sent away when the channel says slow = "close", and told when it comes back', function()
+    local c, healthy = stalled("/strict"), crowd.connect(s.port, "/strict", 3, { shrink = true })
+    for round = 0, 9 do publish_to(healthy, "strict", { first = round * 12 + 1, n = 12, pad = 60000 }) end
+    local list = events_until(c, function(e) return e.event == "bye" end)
+    for i = 1, #list - 1 do assert.equal(i, live.n(list[i])) end
+    local bye = list[#list]
+    assert.equal("slow", live.data(bye).reason)
+    assert.equal(list[#list - 1].id, bye.id)
+    assert.is_true(bye.retry >= 2000 and bye.retry <= 4000)
+    assert.equal("closed", c:wait_end(3))
+    c:close()
+    c = live.connect(s, "/strict", { last_event_id = bye.id })
+    local reset = live.data(assert(c:next_event()))
+    assert.same({ "trimmed", bye.id }, { reset.reason, reset.from })
+    assert.equal(reset.oldest, c:next_event().id)
+    healthy:wait_for('"n":120', 5)
+    for _, m in ipairs(healthy) do assert.equal(120, #crowd.numbers(m)) end
+    c:close()
+    healthy:close()
+  end)
+end)
+
+describe("a socket that takes nothing", function()
+  after_each(server.stop_all)
+
+  it("for --stall-timeout is closed, whatever its heartbeat; others are not", function()
+    s = live.start(APP, { args = { "--stall-timeout", "1", "--heartbeat", "1" } })
+    local healthy = crowd.connect(s.port, "/log", 3, { shrink = true })
+    local a, b = stalled("/log"), stalled("/no-heart")
+    s.wait_clients(5)
+    local from = socket.gettime()
+    publish_to(healthy, "log", { n = 50, pad = 60000 })
+    deadline.eventually(function() return s.alive().clients == 3 end, 4, "both are closed")
+    assert.is_true(socket.gettime() - from > 0.9)
+    local _, closed = s.log():gsub('"reason":"slow"', "")
+    assert.equal(2, closed)
+    for _, c in ipairs { a, b } do
+      c:wait_end(5)
+      assert.equal("closed", c.ended)
+      c:close()
+    end
+    healthy:wait_for('"n":50', 5)
+    healthy:close()
+  end)
+
+  it("for less than that goes on, with heartbeats in time", function()
+    s = live.start(APP, { args = { "--stall-timeout", "60", "--heartbeat", "1" } })
+    local healthy = crowd.connect(s.port, "/log", 1)
+    local c = stalled("/log")
+    publish_to(healthy, "log", { n = 30, pad = 60000 })
+    healthy:read(1.5)
+    for n = 1, 30 do assert.equal(n, live.n(c:next_event())) end
+    for _ = 1, 2 do
+      c.comments = {}
+      local from = socket.gettime()
+      assert.equal("", c:next_comment(5))
+      assert.is_true(socket.gettime() - from < 1.3 * deadline.scale)
+    end
+    c:close()
+    healthy:close()
+  end)
+end)
+
+describe("a hundred stalled readers", function()
+  after_each(server.stop_all)
+
+  it("cost bounded memory while 50 MB are published, and others get everything", function()
+    s = live.start(APP, { args = { "--stall-timeout", "60" } })
+    local readers = crowd.connect(s.port, "/log", 100, { rcvbuf = 8192 })
+    local healthy = crowd.connect(s.port, "/log", 2, { shrink = true })
+    publish_to(healthy, "log", { n = 80, pad = 60000 })
+    local before = s.rss()
+    for round = 1, 25 do publish_to(healthy, "log", { first = round * 35 + 46, n = 35, pad = 60000 }) end
+    local grown = s.rss() - before
+    if not os.getenv("SLUICE_PRELOAD") then
+      assert.is_true(grown < 24 * MIB, ("%.1f MiB more"):format(grown / MIB))
+    end
+    healthy:wait_for('"n":955', 10)
+    for _, m in ipairs(healthy) do
+      local numbers = crowd.numbers(m)
+      assert.equal(955, #numbers)
+      for n = 1, 955 do assert.equal(n, numbers[n]) end
+    end
+    readers:close()
+    s.wait_clients(2)
+    healthy:close()
+    s.wait_clients(0)
+    assert.is_true(s.alive().blocks <= 4)
+  end)
+end)
