@@ -58,7 +58,7 @@ function target.sluice(dir, io_threads, free)
   local command = os.getenv("SLUICE_COMMAND") or "build/bin/sluice"
   return wait_until_it_listens(new("sluice", dir, port, { name = "sluice", cpu = not free and 0 or nil,
     words = { command, "run", "spec/bench/app.lua", "--port", port, "--io-threads", io_threads or 1,
-      "--log-level", "warn", "--drain", 0, "--no-watch" } }))
+      "--log-level", "warn", "--drain", 0, "--no-watch", "--handler-budget", 5 } }))
 end
 
 --- Whether nginx with nchan is here.

@@ -79,7 +79,7 @@ function connect.T21(bench)
   local beats = stats.median(rounds.pick(samples, "sluice", "beats"))
   bench:add(rounds.judge({ row = "T21", bar = 1.3,
     what = ("CPU a heartbeat, %d idle readers, every %d s"):format(streams, period),
-    note = ("%.2f %% of a core; %d heartbeats in a period"):format(core, beats) },
+    note = ("%.2f %% of a core; %.0f heartbeats in a period"):format(core, beats) },
     rounds.ratio(samples, "sluice", "raw", "cpu"), rounds.ratio(samples, "control", "raw", "cpu")))
 end
 
