@@ -73,7 +73,8 @@
 #define STREAM_INPUT_MAX 4096    /* bytes behind a stream's request: closed */
 #define LINGER_BYTES_MAX 65536   /* read after the last answer, so that no RST kills it */
 #define FLUSH_STREAMS_MAX 512    /* streams served before the loop looks up again */
-#define WATCHED_FILES_MAX 2000   /* files whose change reloads the app: EFULL */
+#define REHEARSAL_ROUNDS_MAX 100000 /* of one step: then the app does not come to rest */
+#define WATCHED_FILES_MAX 2000      /* files whose change reloads the app: EFULL */
 #define STATIC_FILE_MAX (1024 * 1024)
 #define STATIC_BYTES_MAX (32 * 1024 * 1024)
 

@@ -9,4 +9,9 @@ int64_t clock_us(void);     /* monotonic microseconds */
 double clock_seconds(void); /* monotonic seconds */
 double clock_wall(void);    /* seconds since 1970 */
 
+/* Let both clocks stand at these times until they are set again (for tests that decide
+ * what time it is), or go on. For the whole process. */
+void clock_hold(int64_t monotonic_us, double wall);
+void clock_release(void);
+
 #endif

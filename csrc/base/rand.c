@@ -1,12 +1,33 @@
 /* Random names from getrandom(2). */
 #include "base/rand.h"
 
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/random.h>
 
+static _Atomic uint64_t seeded; /* 0: the kernel's generator */
+
+void rand_seed(uint64_t seed) {
+    atomic_store(&seeded, seed);
+}
+
+bool rand_is_seeded(void) {
+    return atomic_load_explicit(&seeded, memory_order_relaxed) != 0;
+}
+
+static void repeat_bytes(unsigned char *at, size_t n) {
+    uint64_t state = atomic_load(&seeded);
+    for (size_t i = 0; i < n; i++) at[i] = (unsigned char)(rand_next(&state) >> 32);
+    atomic_store(&seeded, state ? state : 1);
+}
+
 void rand_bytes(void *p, size_t n) {
     unsigned char *at = p;
+    if (rand_is_seeded()) {
+        repeat_bytes(at, n);
+        return;
+    }
     while (n > 0) {
         ssize_t got = getrandom(at, n, 0);
         if (got < 0) {

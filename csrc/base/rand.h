@@ -3,11 +3,17 @@
 #ifndef SLUICE_BASE_RAND_H
 #define SLUICE_BASE_RAND_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 /* Fill with bytes of the kernel's generator. Aborts when there is none. */
 void rand_bytes(void *p, size_t n);
+
+/* From now on rand_bytes repeats itself for equal seeds: for tests, never for a server
+ * that others can reach. 0: the kernel's generator again. For the whole process. */
+void rand_seed(uint64_t seed);
+bool rand_is_seeded(void);
 
 /* Write n characters of a-z2-7 (5 random bits each) and a NUL. */
 void rand_base32(char *out, size_t n);

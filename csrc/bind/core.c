@@ -10,6 +10,7 @@
 #include "bind/guard.h"
 #include "bind/host.h"
 #include "bind/l_aux.h"
+#include "bind/rehearsal.h"
 #include "bind/server.h"
 #include "fan/frame.h"
 
@@ -164,6 +165,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     luaL_newlib(L, functions);
     guard_add_functions(L);
     host_add_functions(L);
+    rehearsal_add_functions(L);
     lua_pushstring(L, SLUICE_VERSION);
     lua_setfield(L, -2, "version");
     return 1;

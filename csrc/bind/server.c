@@ -4,6 +4,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "bind/rehearsal.h"
 #include "serve/watch.h"
 
 #include <assert.h>
@@ -40,6 +41,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->memory = (uint64_t)lx_field_number(L, 1, "memory", 0);
     o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
+    o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);
     o->signals = lx_field_bool(L, 1, "signals", false);
 }
 
@@ -428,6 +430,7 @@ void lx_server_type(lua_State *L) {
     }
     luaL_setfuncs(L, methods, 0);
     lx_server_add_clients(L);
+    rehearsal_add_methods(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
     lua_pop(L, 1);

@@ -29,6 +29,12 @@ void wheel_cancel(struct wheel_timer *t) {
     list_remove(&t->node);
 }
 
+int64_t wheel_next(const struct wheel *w) {
+    for (int64_t tick = w->tick; tick < w->tick + WHEEL_SLOTS; tick++)
+        if (!list_empty(&w->slots[tick & (WHEEL_SLOTS - 1)])) return tick * WHEEL_TICK_MS;
+    return INT64_MAX;
+}
+
 void wheel_advance(struct wheel *w, int64_t now_ms,
                    void (*due)(void *owner, struct wheel_timer *t), void *owner) {
     int64_t now = now_ms / WHEEL_TICK_MS;

@@ -31,6 +31,9 @@ void wheel_timer_init(struct wheel_timer *t);
 void wheel_set(struct wheel *w, struct wheel_timer *t, int64_t at_ms);
 void wheel_cancel(struct wheel_timer *t); /* idempotent */
 
+/* The earliest time something may be due; INT64_MAX: never. */
+int64_t wheel_next(const struct wheel *w);
+
 /* Call 'due' for every timer whose time has come; it may set and cancel any. */
 void wheel_advance(struct wheel *w, int64_t now_ms,
                    void (*due)(void *owner, struct wheel_timer *t), void *owner);

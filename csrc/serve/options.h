@@ -21,6 +21,7 @@ struct serve_options {
     char *control;   /* path of the Unix socket; "{port}" in it is replaced; NULL: none */
     char *admin_key; /* opens "/-/" on the TCP port; NULL: nothing does */
     bool trust_proxy;    /* take the client's address from X-Forwarded-For */
+    bool rehearsal;      /* no threads, no listeners: see rehearsal.h */
     bool signals;        /* TERM, INT and HUP are ours */
     struct slice *hosts; /* names in Host that are answered besides localhost */
     size_t n_hosts;

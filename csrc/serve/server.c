@@ -67,6 +67,7 @@ int server_new(struct server **out, struct serve_options *options,
     s->sweep.data = s;
     s->port = s->options.port;
     s->memory_told_ms = -1;
+    s->wake_at = -1;
     *out = s;
     return 0;
 }
@@ -84,10 +85,11 @@ int server_start(struct server *s) {
     }
     if (s->routes) command_configure(s, s->routes, s->fan.policies);
     s->started = true;
-    for (unsigned i = 0; i < n && err == 0; i++) err = worker_start(&s->workers[i]);
+    for (unsigned i = 0; i < n && err == 0 && !s->options.rehearsal; i++)
+        err = worker_start(&s->workers[i]);
     if (err < 0) goto fail;
     loop_own(&s->loop);
-    ev_timer_start(s->loop.ev, &s->sweep);
+    if (!s->options.rehearsal) ev_timer_start(s->loop.ev, &s->sweep);
     return 0;
 fail:
     for (unsigned i = 0; i < s->n_workers; i++) worker_deinit(&s->workers[i]);
@@ -154,7 +156,7 @@ static const struct server_events silence;
 void server_free(struct server *s) {
     if (!s) return;
     s->events = &silence; /* from here on nobody listens */
-    if (s->started) {
+    if (s->started && !s->options.rehearsal) {
         for (unsigned i = 0; i < s->n_workers; i++) worker_post_drain(&s->workers[i], -1);
         for (unsigned i = 0; i < s->n_workers; i++) worker_join(&s->workers[i]);
     }
@@ -177,6 +179,8 @@ void server_free(struct server *s) {
 }
 
 void server_wake_at(struct server *s, double at) {
+    s->wake_at = at;
+    if (s->options.rehearsal) return;
     ev_timer_stop(s->loop.ev, &s->wake);
     if (at < 0) return;
     double after = at - clock_seconds();

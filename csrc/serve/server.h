@@ -49,7 +49,8 @@ struct server {
     struct map requests, clients, topics;
     uint64_t next_request;
     struct ev_timer wake, sweep, hooks;
-    size_t swept; /* bucket where the sweep goes on */
+    double wake_at; /* in a rehearsal, instead of the timer; < 0: none */
+    size_t swept;   /* bucket where the sweep goes on */
     struct http_date date;
     const struct server_events *events;
     void *context;

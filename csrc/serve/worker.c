@@ -187,9 +187,10 @@ static void init_watchers(struct worker *w, int fd) {
     ev_timer_init(&w->accept_again, on_accept_again, 0, 0);
     w->accept.data = w->before_sleep.data = w->after_sleep.data = w;
     w->tick.data = w->accept_again.data = w->signals.data = w;
-    ev_io_start(w->loop.ev, &w->accept);
     ev_prepare_start(w->loop.ev, &w->before_sleep);
     ev_check_start(w->loop.ev, &w->after_sleep);
+    if (fd < 0) return; /* a rehearsal: nobody comes by himself, and time is told */
+    ev_io_start(w->loop.ev, &w->accept);
     ev_timer_start(w->loop.ev, &w->tick);
 }
 
@@ -240,14 +241,32 @@ static int init_signals(struct worker *w) {
     return 0;
 }
 
+/* *fd is -1 in a rehearsal. */
+static int listen_on(const struct serve_options *o, unsigned index, uint16_t *port,
+                     int *fd) {
+    *fd = -1;
+    if (o->rehearsal) return 0;
+    int err = index == 0 ? listener_check(o->host, *port) : 0;
+    if (err == 0) err = *fd = listener_open(o->host, port);
+    return err < 0 ? err : 0;
+}
+
+static void stop_listening(struct worker *w) {
+    if (w->accept.fd < 0) return;
+    ev_io_stop(w->loop.ev, &w->accept);
+    ev_timer_stop(w->loop.ev, &w->accept_again);
+    close(w->accept.fd);
+    w->accept.fd = -1;
+}
+
 int worker_init(struct worker *w, struct server *server, unsigned index, uint16_t *port) {
     *w = (struct worker){.server = server, .index = index, .reserve_fd = -1};
-    int err = index == 0 ? listener_check(server->options.host, *port) : 0;
-    int fd = err < 0 ? err : listener_open(server->options.host, port);
-    if (fd < 0) return fd;
+    int fd;
+    int err = listen_on(&server->options, index, port, &fd);
+    if (err < 0) return err;
     err = loop_init(&w->loop, w);
     if (err < 0) {
-        close(fd);
+        if (fd >= 0) close(fd);
         return err;
     }
     rand_bytes(&w->random, sizeof w->random);
@@ -287,6 +306,12 @@ int worker_start(struct worker *w) {
     return -err;
 }
 
+void worker_step(struct worker *w) {
+    read_clock(w);
+    wheel_advance(&w->wheel, w->now_ms, on_due, w);
+    ev_run(w->loop.ev, EVRUN_NOWAIT);
+}
+
 void worker_join(struct worker *w) {
     pthread_join(w->thread, NULL);
     loop_own(&w->loop);
@@ -294,8 +319,7 @@ void worker_join(struct worker *w) {
 
 void worker_deinit(struct worker *w) {
     if (!w->loop.ev) return;
-    if (!w->draining) ev_io_stop(w->loop.ev, &w->accept);
-    if (!w->draining) close(w->accept.fd);
+    stop_listening(w);
     close_control(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     while (!list_empty(&w->conns))
@@ -328,9 +352,7 @@ static void io_on_drain(void *owner, struct message *m) {
     for (int i = 0; i < BACKLOG_DRAIN_MAX && accept_one(w) == 0; i++) {
     }
     w->draining = true;
-    ev_io_stop(w->loop.ev, &w->accept);
-    ev_timer_stop(w->loop.ev, &w->accept_again);
-    close(w->accept.fd);
+    stop_listening(w);
     close_control(w);
     for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {
         next = node->next;

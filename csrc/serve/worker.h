@@ -57,6 +57,9 @@ struct worker {
 int worker_init(struct worker *w, struct server *server, unsigned index, uint16_t *port);
 int worker_start(struct worker *w); /* the thread; 0 or a negative errno */
 
+/* One turn without a thread, in a rehearsal. [app] */
+void worker_step(struct worker *w);
+
 /* After the thread ended: free everything. [app] */
 void worker_join(struct worker *w);
 void worker_deinit(struct worker *w);
