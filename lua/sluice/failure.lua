@@ -1,6 +1,8 @@
 --- What is kept of an error: message and traceback, or an answer that a handler chose to
 -- end with (req:abort). Made by the message handler of every coroutine.
 local caller = require("sluice.caller")
+local guard = require("sluice.guard")
+local process = require("sluice.process")
 
 local failure = {}
 
@@ -13,6 +15,7 @@ Failure.__tostring = function(self) return self.message end
 -- @treturn table with `message` and `traceback`, or `status`, `body` and `headers`
 function failure.catch(problem)
   if getmetatable(problem) == Failure then return problem end
+  if process.runtime then guard.hold_children(process.runtime.scheduler.current) end
   local message = type(problem) == "table" and rawget(problem, "message") or problem
   message = tostring(message)
   return setmetatable({ message = message, traceback = caller.traceback(message) }, Failure)

@@ -88,10 +88,20 @@ local function remember(co)
   return co
 end
 
+--- An error unwinds the stack of a fiber: keep what only that stack held, until it is closed.
+-- @tparam table|nil fiber
+function guard.hold_children(fiber)
+  local list = fiber and fiber.children
+  if not list then return end
+  local held = { n = list.n }
+  for i = 1, list.n do held[i] = list[i] end
+  fiber.held = held
+end
+
 --- Close what a fiber's own coroutines hold, the newest first: nobody will resume them.
 function guard.close_children(fiber)
-  local list = fiber.children
-  fiber.children = nil
+  local list = fiber.held or fiber.children
+  fiber.children, fiber.held = nil, nil
   for i = list and list.n or 0, 1, -1 do
     local co = list[i]
     if co and coroutine.status(co) == "suspended" then guard.close(co, fiber.name) end

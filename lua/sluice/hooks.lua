@@ -5,6 +5,7 @@ local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local failure = require("sluice.failure")
+local guard = require("sluice.guard")
 local json = require("sluice.json")
 
 local hooks = {}
@@ -87,6 +88,7 @@ local function run_one(runtime, hook, event)
   local ok, problem = failure.try(hook.fn, event, hook.params)
   if not ok then
     runtime:report(runtime.scheduler.current, problem, "published hook (" .. hook.where .. ")")
+    guard.close_children(runtime.scheduler.current)
   end
 end
 

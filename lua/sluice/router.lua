@@ -4,6 +4,7 @@
 local core = require("sluice.core")
 local answers = require("sluice.answers")
 local failure = require("sluice.failure")
+local guard = require("sluice.guard")
 local patterns = require("sluice.patterns")
 local query = require("sluice.query")
 local request = require("sluice.request")
@@ -110,6 +111,7 @@ local function serve(runtime, generation, route, id, req)
     local problem
     status, headers, text, problem = answers.failed(route.name, status)
     if problem then runtime:report(runtime.scheduler.current, problem) end
+    guard.close_children(runtime.scheduler.current)
   end
   if #after > 0 then router.tell(runtime, route, after, status, text) end
   router.respond(runtime, id, route, status, headers, text)

@@ -7,6 +7,7 @@ local answers = require("sluice.answers")
 local channels = require("sluice.channels")
 local codes = require("sluice.codes")
 local failure = require("sluice.failure")
+local guard = require("sluice.guard")
 local hooks = require("sluice.hooks")
 local plain = require("sluice.plain")
 local plan = require("sluice.plan")
@@ -170,6 +171,7 @@ local function serve(session)
     local where = session.route.name
     status, headers, text, problem = answers.failed(where, status)
     if problem then runtime:report(runtime.scheduler.current, problem) end
+    guard.close_children(runtime.scheduler.current)
     refuse(session, status, headers, text)
   end
   if #session.after > 0 then router.tell(runtime, session.route, session.after, status, nil) end

@@ -85,8 +85,11 @@ local function handle(p, folder)
   return self
 end
 
+-- The runtime folder is a new one each time, so that a killed server leaves nothing behind.
 local function spawn(words, options, folder)
-  return process.spawn(words, { env = options.env, dir = folder, kind = "server", folders = { folder } })
+  local env = { XDG_RUNTIME_DIR = folder }
+  for name, value in pairs(options.env or {}) do env[name] = value end
+  return process.spawn(words, { env = env, dir = folder, kind = "server", folders = { folder } })
 end
 
 --- Start one. Options: app (Lua text) or path, files = { name = text } beside the app, args,

@@ -7,7 +7,8 @@ local function load(text)
 end
 
 local function next_generation(t, text)
-  local new = assert(generation.load(2, "app.lua", 'local app = require("sluice").app()\n' .. text .. "\nreturn app"))
+  text = 'local app = require("sluice").app()\n' .. text .. "\nreturn app"
+  local new = assert(generation.load(2, "app.lua", text))
   local prepared, problem = t.runtime:prepare(new)
   if not prepared then return nil, problem end
   local old = t.runtime.generation
@@ -53,7 +54,8 @@ describe("state", function()
       ["app.lua:2: state 's' is at version 1, the app says 2 and has no migrate function"] = "{ version = 2 }",
       ["app.lua:2: no"] = "{ version = 2, migrate = function() error('no') end }",
       ["app.lua:2: state 's': migrate returned a nil"] = "{ version = 2, migrate = function() end }",
-      ["app.lua:2: state 's': migrate: s.f is a function"] = "{ version = 2, migrate = function() return { f = print } end }",
+      ["app.lua:2: state 's': migrate: s.f is a function"] =
+        "{ version = 2, migrate = function() return { f = print } end }",
     }
     for message, options in pairs(cases) do
       local ok, problem = next_generation(t, ('app:state("s", {}, %s)'):format(options))
