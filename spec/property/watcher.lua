@@ -145,6 +145,17 @@ function Watcher:add_note(note)
   self.notes[#self.notes + 1] = note
 end
 
+--- The newest of a history that a subscription may bring: what is older is told.
+local function newest_that_fit(list)
+  local bytes, first = 0, #list + 1
+  while first > 1 do
+    bytes = bytes + #("data: " .. list[first - 1].data .. "\n\n")
+    if bytes > limits.subscribe_bytes then break end
+    first = first - 1
+  end
+  return table.move(list, first, #list, 1, {}), first > 1
+end
+
 function Watcher:subscribe(spec)
   if self.subs[spec[1]] then return end
   local c = self.replica:channel(spec[1])
@@ -152,7 +163,13 @@ function Watcher:subscribe(spec)
   if sub.state then return end
   local rewind = spec.rewind
   if rewind == nil then rewind = c.policy.rewind end
-  for _, event in ipairs((self.replica:replay(spec[1], rewind, false))) do
+  local list, compact = self.replica:replay(spec[1], rewind, false)
+  if not compact then
+    local too_far
+    list, too_far = newest_that_fit(list)
+    if too_far then self:add_note { what = "reset", channel = spec[1], oldest = list[1].seq } end
+  end
+  for _, event in ipairs(list) do
     if model.wants(sub.filter, event) then self:add_note { what = "history", event = event } end
   end
   sub.from = self.replica.head
@@ -230,6 +247,7 @@ function Watcher:on_reset(event, id)
   local want = self.resets[data.channel]
   if id then self:settle(id, "reset") end
   self.told[#self.told + 1] = { channel = data.channel, oldest = self:number(null(data.oldest)), reason = data.reason }
+  if not want and data.reason == "too_far" then return self:on_too_far(data) end
   if not want then return self:on_slow_reset(data) end
   self.resets[data.channel] = nil
   local silent = self.hello.silent and next(self.resets) ~= nil
@@ -275,6 +293,13 @@ function Watcher:check_slow_bye()
     if overflowed(self, self.expect[i].event) then return end
   end
   fail("needless bye (slow)")
+end
+
+function Watcher:on_too_far(data)
+  local note = self:take_note("reset")
+  if note.channel ~= data.channel or note.oldest ~= self:number(null(data.oldest)) then
+    fail("reset (too_far) of %s before %s", data.channel, data.oldest)
+  end
 end
 
 function Watcher:on_slow_reset(data)

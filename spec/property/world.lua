@@ -299,7 +299,8 @@ function World:note_loss(client, reset)
   self.count["reset " .. reset.reason] = (self.count["reset " .. reset.reason] or 0) + 1
   local lost = client.ledger.lost
   local sub = client.watcher.subs[reset.channel]
-  local upto = sub and sub.compact and client.watcher.joined + 1 or reset.oldest or self.head + 1
+  local anew = sub and sub.compact and reset.reason ~= "slow" -- by the newest per key
+  local upto = anew and client.watcher.joined + 1 or reset.oldest or self.head + 1
   lost[reset.channel] = math.max(lost[reset.channel] or 0, upto)
 end
 
