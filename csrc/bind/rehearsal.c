@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #define TYPE "sluice.dialled"
-#define READ_MAX 65536
+#define READ_MAX 16384
 
 struct dialled {
     int fd; /* -1: closed */
@@ -71,15 +71,13 @@ static int dialled_write(lua_State *L) {
     return 1;
 }
 
-/* conn:read() -> what is there (maybe ""), or nil when the server has closed */
+/* conn:read() -> a piece of what is there (maybe ""), or nil when the server has closed */
 static int dialled_read(lua_State *L) {
     struct dialled *d = check_dialled(L);
-    luaL_Buffer b;
-    char *p = luaL_buffinitsize(L, &b, READ_MAX);
-    ssize_t n = recv(d->fd, p, READ_MAX, 0);
-    bool gone = n == 0 || (n < 0 && errno != EAGAIN);
-    luaL_pushresultsize(&b, n > 0 ? (size_t)n : 0);
-    if (gone) lua_pushnil(L);
+    char bytes[READ_MAX];
+    ssize_t n = recv(d->fd, bytes, READ_MAX, 0);
+    if (n == 0 || (n < 0 && errno != EAGAIN)) lua_pushnil(L);
+    else lua_pushlstring(L, bytes, n > 0 ? (size_t)n : 0);
     return 1;
 }
 

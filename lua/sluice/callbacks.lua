@@ -20,14 +20,18 @@ end
 function callbacks.request(self, id, route_id, raw)
   if control.request(self, id, self.names[route_id], raw) then return end
   local route = self.generation.route_named[self.names[route_id]]
-  -- a reload may have taken it away meanwhile
+  -- a reload may have taken it away meanwhile, or made it a stream
   if not route then return self.server:respond(id, 404, {}, nil) end
+  if route.kind == "stream" then return self.server:respond(id, 503, {}, nil) end
+  if self.identify then self.identify(raw) end
   router.request(self, id, route, raw)
 end
 
 function callbacks.stream(self, id, route_id, raw)
   local route = self.generation.route_named[self.names[route_id]]
   if not route then return self.server:respond(id, 404, {}, nil) end
+  if route.kind ~= "stream" then return self.server:respond(id, 503, {}, nil) end
+  if self.identify then self.identify(raw) end
   streams.request(self, id, route, raw)
 end
 

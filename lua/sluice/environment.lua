@@ -3,6 +3,7 @@
 -- the host. In memory: one table per generation, gone with it.
 local caller = require("sluice.caller")
 local guard = require("sluice.guard")
+local process = require("sluice.process")
 
 local environment = {}
 
@@ -78,7 +79,7 @@ end
 
 local function make_require(generation, env)
   return function(name)
-    if name == "coroutine" then return env.coroutine end
+    if name == "coroutine" or name == "os" then return env[name] end
     local value = generation.modules[name]
     if value == LOADING then cycle(generation, name) end
     if value ~= nil then return value end
@@ -120,7 +121,7 @@ function environment.new(generation)
   local env = {}
   for k, v in pairs(_G) do env[k] = v end
   env._G = env
-  env.coroutine = guard.library()
+  env.coroutine, env.os = guard.library(), process.os
   env.require = make_require(generation, env)
   make_loaders(env)
   return setmetatable(env, {

@@ -113,7 +113,7 @@ end
 -- @tparam[opt] string default
 -- @treturn string
 function sluice.env(name, default)
-  local value = os.getenv(name)
+  local value = process.os.getenv(name)
   if value == nil then value = default end
   if value == nil then
     caller.raise("the environment variable %s is not set and has no default", tostring(name))

@@ -54,24 +54,6 @@ function Reloader:kick()
   end)
 end
 
--- The job that can be done now: while a generation retires only a dry run, which makes none.
-local function next_job(self)
-  local waits = self.runtime.retirement:waits_for()
-  for i, job in ipairs(self.queue) do
-    if not waits or job.kind == "dry_run" then return table.remove(self.queue, i) end
-    if not job.told then core.log("info", "reload waits for " .. waits) end
-    job.told = true
-  end
-end
-
-function Reloader:step()
-  local job = next_job(self)
-  if not job then return end -- the retirement kicks
-  local outcome = self:perform(job.kind)
-  for _, done in ipairs(job) do done(outcome) end
-  self:kick()
-end
-
 -- ---- One attempt -------------------------------------------------------------------------
 
 local function relative(self, path)
@@ -130,7 +112,7 @@ local function sources_for(self, kind)
     return nil, trouble("load", "this app was made in a program and has no file to reload")
   end
   if self.runtime.stopping then return nil, trouble("load", "the server is stopping") end
-  if kind ~= "rollback" then return nil end
+  if kind ~= "rollback" then return self.given end -- nil but in a test
   local given = self.revisions[#self.revisions - 1]
   if given then return given end
   return nil, trouble("load", "there is no earlier revision to go back to")
@@ -200,6 +182,28 @@ function Reloader:perform(kind)
     self.runtime:files_changed()
   end
   return outcome
+end
+
+-- The job that can be done now: while a generation retires only a dry run, which makes none.
+local function next_job(self)
+  local waits = self.runtime.retirement:waits_for()
+  for i, job in ipairs(self.queue) do
+    if not waits or job.kind == "dry_run" then return table.remove(self.queue, i) end
+    if not job.told then core.log("info", "reload waits for " .. waits) end
+    job.told = true
+  end
+end
+
+function Reloader:step()
+  local job = next_job(self)
+  if not job then return end -- the retirement kicks
+  local ok, outcome = failure.try(self.perform, self, job.kind)
+  if not ok then -- a mistake of ours: whoever asked is answered all the same
+    outcome.phase = "swap"
+    outcome = fail(self, job.kind, outcome, 0)
+  end
+  for _, done in ipairs(job) do done(outcome) end
+  self:kick()
 end
 
 --- What the server says about itself.

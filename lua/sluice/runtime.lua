@@ -33,6 +33,7 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 
 --- Make a runtime around a server of the core.
 -- @param server
+-- Its field `identify` is for the test kit, which sets req.user; a server that listens has none.
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},

@@ -15,8 +15,9 @@ local function url_of(host, port)
   return ("http://%s:%d"):format(host, port)
 end
 
--- The generation of a path or of an app object.
-local function load_app(target)
+--- The generation of a path or of an app object.
+-- @treturn sluice.Generation|nil or nil, failure
+function serve.load(target)
   if type(target) == "string" then return generation.load(1, target) end
   local made = type(target) == "table" and rawget(target, "_generation")
   if not made then
@@ -33,17 +34,17 @@ function serve.limit(settings)
   if core.memory_limit then core.memory_limit(settings.lua_memory) end
 end
 
--- A runtime whose first generation is live, on a server that does not listen yet.
-local function make_live(target, settings)
-  serve.limit(settings)
-  local loaded, problem = load_app(target)
-  if not loaded then return nil, problem.message, "ELOAD", problem end
+--- A runtime whose first generation is live, on a server that does not listen yet.
+-- @tparam sluice.Generation loaded
+-- @tparam table settings from config.resolve
+-- @tparam table options of core.server
+-- @treturn sluice.Runtime|nil or nil, message, code, failure
+function serve.make_live(loaded, settings, options)
   core.log_setup(settings.log_level, settings.log_format)
-  local server, message, code = core.server(config.for_core(settings))
+  local server, message, code = core.server(options)
   if not server then return nil, message, code end
   local self = runtime.new(server)
-  local prepared
-  prepared, problem = self:prepare(loaded)
+  local prepared, problem = self:prepare(loaded)
   if not prepared then return nil, problem.message, "ELOAD", problem end
   local ok
   ok, message, code = self:swap(prepared)
@@ -51,8 +52,15 @@ local function make_live(target, settings)
   return self
 end
 
+local function load_and_make(target, settings)
+  serve.limit(settings)
+  local loaded, problem = serve.load(target)
+  if not loaded then return nil, problem.message, "ELOAD", problem end
+  return serve.make_live(loaded, settings, config.for_core(settings))
+end
+
 local function start(target, settings)
-  local self, message, code, problem = make_live(target, settings)
+  local self, message, code, problem = load_and_make(target, settings)
   if not self then return nil, message, code, problem end
   local port
   port, message, code = self.server:start()
