@@ -94,7 +94,7 @@ local function ask_reload(parser, given, out, err)
   if not outcome.ok then return print_failure(outcome, err) end
   local text = outcome.difference ~= "" and outcome.difference
     or "no difference in what is registered"
-  local head = given.dry_run and ("generation %d would become"):format(outcome.generation)
+  local head = given.dry_run and "dry run:"
     or ("%s #%d in %.1f ms:"):format(outcome.kind, outcome.generation, outcome.seconds * 1000)
   out:write(head, " ", text, "  ", table.concat(outcome.files, " "), "\n")
   for _, note in ipairs(outcome.notes) do out:write("  ", note, "\n") end

@@ -14,14 +14,16 @@ local function is_scalar(value)
   return t == "number" or t == "boolean" or t == "string" or t == "nil"
 end
 
+-- How many entries; the first ones that are values, and that are functions.
 local function measure(t)
-  local n, fields = 0, {}
+  local n, fields, functions = 0, {}, {}
   for k, v in next, t do
     n = n + 1
     if n <= FIELDS_MAX and is_scalar(v) then fields[k] = v end
+    if n <= FIELDS_MAX and type(v) == "function" then functions[#functions + 1] = v end
     if n >= COUNT_MAX then break end
   end
-  return n, fields
+  return n, fields, functions
 end
 
 local note_function
@@ -29,11 +31,9 @@ local note_function
 local function note_table(list, name, where, t)
   if list.seen[t] or getmetatable(t) or list.hosted[t] then return end
   list.seen[t] = true
-  local n, fields = measure(t)
+  local n, fields, functions = measure(t)
   list[#list + 1] = { name = name, where = where, table = t, n = n, fields = fields }
-  for _, v in next, t do
-    if type(v) == "function" then note_function(list, v) end
-  end
+  for _, fn in ipairs(functions) do note_function(list, fn) end
 end
 
 function note_function(list, fn)

@@ -11,13 +11,13 @@ local request = require("sluice.request")
 
 local router = {}
 
-local function guard_mistake(route, guard, got)
+local function guard_mistake(route, asked, got)
   if type(got) == "function" then
     local text = "guard #%d of %s returned a function: write auth:user(), with the parentheses"
-    error(text:format(guard.n, route.name), 0)
+    error(text:format(asked.n, route.name), 0)
   end
   local text = "guard #%d of %s returned %s: return true to go on, or a status"
-  error(text:format(guard.n, guard.where, tostring(got)), 0)
+  error(text:format(asked.n, asked.where, tostring(got)), 0)
 end
 
 -- The guards that may have a word about a route: the app's, then its own. Worked out once.
@@ -55,12 +55,12 @@ end
 function router.guard(generation, route, req, after)
   local path
   route.all_guards = route.all_guards or find_guards(generation, route)
-  for _, guard in ipairs(route.all_guards) do
-    if guard.pattern then path = path or path_of(route, req) end
-    if not guard.pattern or core.match(guard.pattern, path) then
-      local answer, second, third = guard.fn(req)
+  for _, asked in ipairs(route.all_guards) do
+    if asked.pattern then path = path or path_of(route, req) end
+    if not asked.pattern or core.match(asked.pattern, path) then
+      local answer, second, third = asked.fn(req)
       if type(answer) == "number" then return answer, second, third end
-      if answer ~= true then guard_mistake(route, guard, answer) end
+      if answer ~= true then guard_mistake(route, asked, answer) end
       if second ~= nil then after[#after + 1] = second end
     end
   end

@@ -13,7 +13,7 @@ Watcher.__index = Watcher
 
 local DEBOUNCE_SECONDS = 0.15
 local AGAIN_SECONDS = 1.1
-local PATHS_MAX = 4096 -- watched; the log says when there are more
+local PATHS_MAX = 2000 -- as in the core; watched; the log says when there are more
 
 --- Watch the files of a runtime's app.
 -- @tparam sluice.Runtime runtime with a reloader

@@ -11,6 +11,8 @@ local socket = require("socket")
 
 local STREAMS, CHANNELS, PUBLISHES, HANDLERS, RELOADS = 10000, 50, 200, 100, 100
 
+local OPEN_MAX = 700 -- handlers at once: select takes 1,024 descriptors
+
 local function number(name, default) return math.tointeger(tonumber(os.getenv(name) or default)) end
 
 local APP = [[
@@ -56,7 +58,7 @@ end
 
 -- Requests that begin so often, read as they are answered; wrong answers are counted.
 local function handlers(s)
-  local self = { open = {}, due = socket.gettime(), good = 0, bad = {} }
+  local self = { open = {}, n = 0, due = socket.gettime(), good = 0, bad = {} }
   local function finish(row)
     row.sock:close()
     local ok, body = pcall(cjson.decode, row.text:match("\r\n\r\n(.*)$") or "")
@@ -68,10 +70,10 @@ local function handlers(s)
     self.due = socket.gettime()
   end
   function self.step(go_on)
-    while go_on and self.due <= socket.gettime() do
+    while go_on and self.due <= socket.gettime() and self.n < OPEN_MAX do
       self.due = self.due + 1 / HANDLERS
       local row = open_request(s, math.random(0, 2000))
-      self.open[row.sock] = row
+      self.open[row.sock], self.n = row, self.n + 1
     end
     local list = {}
     for sock in pairs(self.open) do list[#list + 1] = sock end
@@ -80,7 +82,7 @@ local function handlers(s)
       local row = self.open[sock]
       row.text = row.text .. (data or partial or "")
       if err == "closed" then
-        self.open[sock] = nil
+        self.open[sock], self.n = nil, self.n - 1
         finish(row)
       end
     end
