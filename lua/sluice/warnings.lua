@@ -1,5 +1,6 @@
 --- What can be told about an app by reading it: mistakes of the first hour that are no errors.
 -- Heuristics on the sources of one generation; each names its line. Keeps nothing in memory.
+local globals = require("sluice.globals")
 local patterns = require("sluice.patterns")
 
 local warnings = {}
@@ -102,6 +103,7 @@ function warnings.of(generation)
   local out = {}
   local function say(text, ...) out[#out + 1] = text:format(...) end
   for _, text in ipairs(generation.warnings) do out[#out + 1] = text end
+  for _, text in ipairs(globals.undeclared(generation)) do out[#out + 1] = text end
   writers(generation, say)
   unheard(generation, say)
   calls(generation, say)

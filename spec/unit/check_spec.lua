@@ -125,7 +125,7 @@ states
     assert.same({ 'app.lua:3: "metrcis" is subscribed here and published nowhere in these files' },
       warnings(text:format('"metrics"')))
     assert.same({}, warnings(text:format('"metrcis"')))
-    assert.same({}, warnings(text:format("name")))
+    assert.same({}, warnings("local name = 'a'\n" .. text:format("name")))
     text = 'app:stream("/m/:id", "match/:id")\napp:get("/g/:id", function(r) app:publish(%s, "x", {}) end)'
     assert.same({}, warnings(text:format('"match/" .. r.params.id')))
     assert.equal(1, #warnings(text:format('"mtch/" .. r.params.id')))
@@ -136,6 +136,26 @@ states
     assert.matches("app.lua:3: app:after%(…, function%): name an app:task%(%) instead",
       warnings('app:get("/x", function() app:after(5, function() end) end)')[1])
     assert.matches("app.lua:4: io.popen blocks the app", warnings('-- io.popen\nlocal x = io.popen\nassert(x)')[1])
+  end)
+
+  it("notes globals that a handler would stumble over, by line", function()
+    local rest = " is not declared: use local, or app:state for what must survive"
+    assert.same({ "app.lua:5: 'count'" .. rest, "app.lua:8: 'prnt'" .. rest }, warnings([[
+
+      app:get("/a", function()
+        count = (count or 0) + 1
+        print(_G, string.format("%s", 1.5), 7, nil, true)
+      end)
+      app:get("/b", function(req) local x = 2 ^ 53 return (function() return prnt, x, req end)() end)
+      app:get("/c", function() require("never_there_but_no_matter") end)
+    ]]))
+    local blocks = {}
+    for i = 1, 60 do
+      blocks[i] = "do\n" .. ("  local v = app.x and app.y\n"):rep(20) .. ("\n"):rep(i * 5) .. "end"
+    end
+    local text = "app:get('/x', function()\n" .. table.concat(blocks, "\n") .. "\nnope = 1 end)"
+    local line = 3 + select(2, text:gsub("\n", ""))
+    assert.same({ ("app.lua:%d: 'nope'"):format(line) .. rest }, warnings(text))
   end)
 
   it("says the difference to a running server", function()
