@@ -346,7 +346,8 @@ static void apply_cached(struct stream *s, const struct gather_cached *entry,
                          const struct standing *at) {
     s->cursor = max64(s->cursor, entry->cursor);
     for (uint32_t i = 0; i < entry->n; i++)
-        if (at->subs[i]->chan->kind == CHANNEL_STATE) /* never back: a full block held none */
+        if (at->subs[i]->chan->kind ==
+            CHANNEL_STATE) /* never back: a full block held none */
             at->subs[i]->from = max64(at->subs[i]->from, entry->to[i]);
     if (entry->written) {
         s->written = entry->written;
