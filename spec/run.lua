@@ -1,7 +1,7 @@
 --- Runs the specs with busted under the Lua that runs this file:
 ---   lua5.4 spec/run.lua [busted options] [files or folders]
 ---
---- Every file runs once. Those that start a server (they require spec.support.server) run a
+--- Every file runs once. Those that start a server (they require spec.support.server or live) run a
 --- second time with two I/O threads, browser and repository specs excepted. With
 --- $SLUICE_IO_THREADS set there is one run, with that many threads. $SLUICE_BUILD names the
 --- flavour (build/plain). Each run is a process of its own; the last line sums them up, and
@@ -47,7 +47,8 @@ local function starts_server(path)
   if path:find("spec/browser/") or path:find("spec/repo/") then return false end
   local file <close> = assert(io.open(path))
   local text = file:read("a")
-  return text:find("spec%.support%.server") ~= nil and not text:find("spec%.support%.browser")
+  local starts = text:find("spec%.support%.server") or text:find("spec%.support%.live")
+  return starts ~= nil and not text:find("spec%.support%.browser")
 end
 
 --- The files and the options that were asked for; options take no separate value here, say

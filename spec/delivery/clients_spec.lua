@@ -5,7 +5,6 @@ local json = require("sluice.json")
 local lfs = require("lfs")
 local live = require("spec.support.live")
 local process = require("spec.support.process")
-local server = require("spec.support.server")
 
 local LIBRARIES = { "undici", "eventsource", "@microsoft/fetch-event-source" }
 
@@ -70,7 +69,7 @@ describe("clients from npm", function()
 
   after_each(function()
     process.stop_all("client")
-    server.stop_all()
+    live.stop_all()
   end)
 
   it("receive, come back with their id, learn of a restart, and stay away when told", function()

@@ -3,7 +3,6 @@ local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local live = require("spec.support.live")
 local process = require("spec.support.process")
-local server = require("spec.support.server")
 local socket = require("socket")
 local wire = require("spec.support.wire")
 
@@ -26,7 +25,7 @@ describe("a server that may have " .. LIMIT .. " descriptors", function()
       app:every(0.1, function() app:publish("log", "tick", {}) end)]])
     assert.equal(0, (process.run({ "prlimit", "--pid", s.pid, "--nofile=" .. LIMIT .. ":" .. LIMIT })))
   end)
-  after_each(server.stop_all)
+  after_each(live.stop_all)
 
   it("refuses what is too much, does not spin, and serves again when some come back", function()
     local stream, list = live.connect(s, "/log"), {}

@@ -2,7 +2,6 @@
 local deadline = require("spec.support.deadline")
 local json = require("sluice.json")
 local live = require("spec.support.live")
-local server = require("spec.support.server")
 local sse = require("spec.support.sse")
 
 local APP = [[
@@ -62,7 +61,7 @@ end
 
 describe("a client", function()
   setup(function() s = live.start(APP) end)
-  teardown(server.stop_all)
+  teardown(live.stop_all)
   before_each(function() s.post("/forget") end)
 
   for how, leave in pairs(LEAVE) do
@@ -118,7 +117,7 @@ end)
 
 describe("of clients that left", function()
   before_each(function() s = live.start(APP) end)
-  after_each(server.stop_all)
+  after_each(live.stop_all)
 
   --- 40 clients of a kind come and leave, by FIN and by RST, while events are published.
   local function visit(path, options)

@@ -4,7 +4,6 @@ local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local live = require("spec.support.live")
 local nginx = require("spec.support.nginx")
-local server = require("spec.support.server")
 local socket = require("socket")
 local sse = require("spec.support.sse")
 
@@ -24,7 +23,7 @@ describe("behind nginx", function()
   end)
   teardown(function()
     front.stop()
-    server.stop_all()
+    live.stop_all()
   end)
 
   local function connect(path, options) return live.connect({ port = front.port }, path, options) end

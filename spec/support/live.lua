@@ -95,12 +95,39 @@ local function add_methods(s)
   return s
 end
 
+local started = {}
+
+--- Stop all servers as an operator would; for after_each. One that says anything of a sanitizer's,
+--- or does not end well, fails the test. A test that ends its server itself is not asked.
+function live.stop_all()
+  local list, problem = started, nil
+  started = {}
+  for _, s in ipairs(list) do
+    local ended = s.code()
+    local ok, result = pcall(s.stop)
+    if not ok then problem = problem or result end
+    if ok and not ended and result ~= 0 then problem = problem or ("exit code %d\n%s"):format(result, s.log()) end
+  end
+  server.stop_all()
+  if problem then error(problem, 0) end
+end
+
 --- Start an app: `text` is what stands between its first and its last line.
 function live.start(text, options)
   options = options or {}
   options.app = BEFORE .. text .. "\nreturn app\n"
   options.env = options.env or { SLUICE_HANDLER_BUDGET = "0" } -- scripts that compute may do so
-  return add_methods(server.start(options))
+  local s = add_methods(server.start(options))
+  started[#started + 1] = s
+  return s
+end
+
+--- For times and numbers that a busy machine spoils: `fn` must succeed in one of n tries.
+function live.one_of(n, fn)
+  for _ = 2, n do
+    if pcall(fn) then return end
+  end
+  fn()
 end
 
 function live.data(event) return json.decode(event.data) end
