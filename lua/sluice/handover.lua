@@ -14,21 +14,23 @@ Handover.__index = Handover
 
 local WRITERS_A_TURN = 128
 local CHECKS_A_TURN, CHECK_TURNS_MAX = 128, 400
-local TURN_SECONDS = 0.001 -- between two slices, so that the loop serves others
+local TURN_SECONDS = 0.001 -- a slice, and the pause after it, in which others are served
 
 --- Make one.
 function handover.new(runtime)
   return setmetatable({ runtime = runtime, running = false }, Handover)
 end
 
--- Call fn(id) for each of a list, some in each turn.
+-- Call fn(id) for each of a list: in each turn at most 'size', or what a millisecond allows.
 local function slice(self, list, size, fn, done)
   local scheduler, at = self.runtime.scheduler, 0
   local function go_on()
+    local stop = core.now() + TURN_SECONDS
     for _ = 1, size do
       at = at + 1
       if at > #list then return done and done() end
       fn(list[at])
+      if core.now() > stop then break end
     end
     scheduler:at(core.now() + TURN_SECONDS, go_on)
   end

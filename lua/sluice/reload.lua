@@ -142,9 +142,11 @@ end
 
 local function succeed(self, outcome, prepared, began)
   local runtime, live = self.runtime, self.runtime.generation
+  local before = core.now()
   local ok, message = runtime:swap(prepared)
   if not ok then return nil, trouble("check", message) end
   runtime:adopt()
+  outcome.swap_seconds = core.now() - before
   remember(self, outcome.kind, prepared.generation.sources)
   outcome.generation, outcome.previous = prepared.generation.id, live.id
   outcome.seconds = core.now() - began
@@ -160,7 +162,8 @@ end
 
 --- Try once. What the app's code does wrong is in the outcome, never raised.
 -- @tparam string kind
--- @treturn table outcome { ok, kind, generation, previous, seconds, difference, files, notes }
+-- @treturn table outcome { ok, kind, generation, previous, seconds, swap_seconds, difference,
+--   files, notes }
 --   or { ok = false, kind, phase, message, file, line, traceback, generation, seconds }
 function Reloader:perform(kind)
   local began, live = core.now(), self.runtime.generation

@@ -34,7 +34,10 @@ function serve.limit(settings)
   if core.memory_limit then core.memory_limit(settings.lua_memory) end
 end
 
---- A runtime whose first generation is live, on a server that does not listen yet.
+--- Short steps of the collector: a turn of the loop must not wait for it.
+local PAUSE, STEP_MULTIPLIER, STEP_SIZE = 150, 200, 10
+
+-- A runtime whose first generation is live, on a server that does not listen yet.
 -- @tparam sluice.Generation loaded
 -- @tparam table settings from config.resolve
 -- @tparam table options of core.server
@@ -54,6 +57,7 @@ end
 
 local function load_and_make(target, settings)
   serve.limit(settings)
+  collectgarbage("incremental", PAUSE, STEP_MULTIPLIER, STEP_SIZE)
   local loaded, problem = serve.load(target)
   if not loaded then return nil, problem.message, "ELOAD", problem end
   return serve.make_live(loaded, settings, config.for_core(settings))
