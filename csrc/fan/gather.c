@@ -329,10 +329,12 @@ static void put_cached(struct fan *fan, const struct gather *g, const struct sta
     uint32_t place = fan->cache_next++ % GATHER_CACHE;
     struct gather_cached *entry = &fan->cache[place];
     gather_forget(entry);
+    /* The first may be ahead of this thread; the others are not. */
+    uint64_t cursor = g->cursor < fan->head ? g->cursor : fan->head;
     *entry = (struct gather_cached){.block = block_ref(b),
                                     .n = (uint32_t)at->n,
                                     .more = g->full,
-                                    .cursor = g->cursor,
+                                    .cursor = cursor,
                                     .written = g->written};
     for (uint32_t i = 0; i < entry->n; i++) {
         entry->places[i] = at->places[i];

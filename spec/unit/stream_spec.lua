@@ -321,4 +321,25 @@ describe("a client that was ahead of its new thread", function()
     sim.run(s, 2)
     assert.equal("hello@5 e@6=d6 p=late", sim.line(stream))
   end)
+
+  it("shares a block with those who are not, and takes nothing from them", function()
+    s:close()
+    s = sim.new({ { pattern = "log/:id", history = 9 }, { pattern = "st", history = "latest" } }, 2)
+    for i = 1, 2 do s:publish("log/a", "e", "d" .. i) end
+    s:drain(1)
+    s:drain(2)
+    local plan = { channels = { "log/a", "st" } }
+    streams[1] = s:connect(2, plan) -- not ahead
+    s:publish("st", "p", "state", "A", false, true)
+    for i = 4, 5 do s:publish("log/a", "e", "d" .. i) end
+    streams[2] = s:connect(2, plan, id(5)) -- ahead
+    s:flush(2)
+    s:drain(2, 1)
+    sim.run(s, 1)
+    s:flush(2)
+    s:drain(2)
+    s:flush(2)
+    assert.equal("hello@2 p=state e@4=d4 e@5=d5", sim.line(streams[1]))
+    assert.equal("hello@5 p=state", sim.line(streams[2]))
+  end)
 end)
