@@ -127,9 +127,9 @@ static int l_client(lua_State *L) {
     lua_setfield(L, -2, "id");
     lua_pushstring(L, c->user);
     lua_setfield(L, -2, "user");
-    lua_pushstring(L, c->ip);
+    lua_pushstring(L, client_ip(c));
     lua_setfield(L, -2, "ip");
-    lua_pushstring(L, c->path);
+    lua_pushstring(L, client_path(c));
     lua_setfield(L, -2, "path");
     lua_pushinteger(L, c->route_id);
     lua_setfield(L, -2, "route");

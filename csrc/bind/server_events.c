@@ -123,7 +123,7 @@ static void on_open(void *context, struct client *c) {
     struct lx_server *s = context;
     if (!begin(s, "open")) return;
     lua_pushstring(s->L, c->id);
-    lua_pushstring(s->L, c->path);
+    lua_pushstring(s->L, client_path(c));
     push_channels(s->L, c);
     lua_pushinteger(s->L, c->route_id);
     call(s, 4);
@@ -135,8 +135,8 @@ static void on_close(void *context, struct client *c, const char *reason) {
     lua_pushstring(s->L, c->id);
     lua_pushstring(s->L, reason);
     push_channels(s->L, c);
-    lua_pushstring(s->L, c->path);
-    lua_pushstring(s->L, c->ip);
+    lua_pushstring(s->L, client_path(c));
+    lua_pushstring(s->L, client_ip(c));
     call(s, 5);
 }
 

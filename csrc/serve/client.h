@@ -24,7 +24,6 @@ struct client {
     char id[CLIENT_ID_LENGTH + 1];
     int route_id;
     struct worker *worker;
-    char *ip, *path;
 
     /* io */
     struct outlet *outlet; /* NULL: closed */
@@ -41,9 +40,21 @@ struct client {
     struct map_node node;
     bool registered, told; /* in the registry; 'open' was dispatched */
     char *user;
-    struct topic **topics;
-    uint32_t n_topics, cap_topics;
+    struct topic **topics; /* 'few' while they fit there */
+    struct topic *few[2];
+    uint16_t n_topics, cap_topics;
+
+    uint16_t path_at; /* immutable: the address and the path, each with its NUL */
+    char text[];
 };
+
+static inline const char *client_ip(const struct client *c) {
+    return c->text;
+}
+
+static inline const char *client_path(const struct client *c) {
+    return c->text + c->path_at;
+}
 
 /* Copies the texts. Owned, one reference. */
 struct client *client_new(struct worker *worker, const char *ip, const char *path,

@@ -73,7 +73,6 @@ void conn_free(struct conn *c) {
     close(c->io.fd);
     buf_free(&c->in);
     buf_free(&c->out);
-    mem_free(c->chunks);
     mem_free(c);
 }
 
@@ -130,8 +129,6 @@ void conn_finish(struct conn *c) {
 static void next_request(struct conn *c) {
     request_unref(c->request);
     c->request = NULL;
-    mem_free(c->chunks);
-    c->chunks = NULL;
     if (!c->keep_alive || c->worker->draining) {
         conn_finish(c);
         return;
@@ -164,8 +161,8 @@ static void refuse(struct conn *c, int status) {
 
 /* The status that dispatch_check found, now that nothing of the request is left. */
 static void answer_refused(struct conn *c) {
-    int status = c->refused;
-    c->refused = 0;
+    int status = c->request->refused;
+    c->request->refused = 0;
     dispatch_refuse(c, c->request, status);
     next_request(c);
 }
@@ -185,9 +182,10 @@ static void run_request(struct conn *c) {
 /* Use what is there of a chunked body; false when more must come. */
 static bool read_chunks(struct conn *c) {
     size_t used = 0;
-    while (!c->chunks->done) {
+    while (!c->request->chunks->done) {
         struct slice data;
-        int n = http_chunks_next(c->chunks, c->in.p + used, c->in.n - used, &data);
+        int n =
+            http_chunks_next(c->request->chunks, c->in.p + used, c->in.n - used, &data);
         if (n > 0 && buf_add(&c->request->body, data.p, data.n) < 0) n = -503;
         if (n < 0) {
             refuse(c, -n);
@@ -197,23 +195,23 @@ static bool read_chunks(struct conn *c) {
         used += (size_t)n;
     }
     buf_shift(&c->in, used);
-    return c->chunks->done;
+    return c->request->chunks->done;
 }
 
 static bool read_length(struct conn *c) {
-    size_t n = c->in.n < c->body_left ? c->in.n : (size_t)c->body_left;
+    size_t n = c->in.n < c->request->body_left ? c->in.n : (size_t)c->request->body_left;
     if (buf_add(&c->request->body, c->in.p, n) < 0) {
         refuse(c, 503);
         return false;
     }
     buf_shift(&c->in, n);
-    c->body_left -= n;
-    return c->body_left == 0;
+    c->request->body_left -= n;
+    return c->request->body_left == 0;
 }
 
 static void on_body(struct conn *c) {
-    bool complete = c->chunks ? read_chunks(c) : read_length(c);
-    if (complete && c->refused) answer_refused(c);
+    bool complete = c->request->chunks ? read_chunks(c) : read_length(c);
+    if (complete && c->request->refused) answer_refused(c);
     else if (complete) run_request(c);
 }
 
@@ -221,11 +219,12 @@ static void on_body(struct conn *c) {
 static void start_body(struct conn *c, const struct http_head *head) {
     const struct serve_options *o = &c->worker->server->options;
     if (head->body == HTTP_BODY_NONE) {
-        if (c->refused) answer_refused(c);
+        if (c->request->refused) answer_refused(c);
         else run_request(c);
         return;
     }
-    if (c->refused && head->expect_continue) { /* it waits for our word: no body, then */
+    if (c->request->refused &&
+        head->expect_continue) { /* it waits for our word: no body, then */
         c->keep_alive = false;
         answer_refused(c);
         return;
@@ -234,10 +233,10 @@ static void start_body(struct conn *c, const struct http_head *head) {
         refuse(c, 413);
         return;
     }
-    c->body_left = head->content_length;
+    c->request->body_left = head->content_length;
     if (head->body == HTTP_BODY_CHUNKED) {
-        c->chunks = mem_new(sizeof *c->chunks);
-        http_chunks_init(c->chunks, o->max_body);
+        c->request->chunks = mem_new(sizeof *c->request->chunks);
+        http_chunks_init(c->request->chunks, o->max_body);
     }
     if (head->expect_continue && c->in.n == 0 && http_write_continue(&c->out) < 0) {
         conn_doom(c, "memory");
@@ -311,7 +310,7 @@ static void on_head(struct conn *c, const struct http_head *head, size_t n) {
         status = dispatch_check(c, r);
     }
     r->keep_alive = c->keep_alive;
-    c->refused = status;
+    c->request->refused = status;
     start_body(c, head);
 }
 
@@ -327,7 +326,7 @@ static void parse_head(struct conn *c) {
             c->since_ms = c->worker->now_ms;
             set_timer(c, c->worker->server->options.head_timeout_ms);
         }
-        c->seen = c->in.n;
+        c->seen = (uint32_t)c->in.n;
     }
 }
 
@@ -360,13 +359,13 @@ static void on_eof(struct conn *c) {
 
 static void on_input(struct conn *c, size_t n) {
     if (c->phase == CONN_LINGER) {
-        c->lingered += n;
-        if (c->lingered > LINGER_BYTES_MAX) conn_doom(c, "linger");
+        c->passed += (uint32_t)n;
+        if (c->passed > LINGER_BYTES_MAX) conn_doom(c, "linger");
         return;
     }
     if (c->phase == CONN_STREAM) { /* nothing is asked behind a stream */
-        c->lingered += n;
-        if (c->lingered > STREAM_INPUT_MAX) conn_doom(c, "input");
+        c->passed += (uint32_t)n;
+        if (c->passed > STREAM_INPUT_MAX) conn_doom(c, "input");
         return;
     }
     if (buf_add(&c->in, c->worker->input, n) < 0) {

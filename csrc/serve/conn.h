@@ -34,14 +34,11 @@ struct conn {
     bool doomed, keep_alive, half_closed;
     int64_t since_ms; /* when the phase began, or its first byte came */
     struct buf in;    /* received and not yet used */
-    size_t seen;      /* of in: looked at by the parser */
+    uint32_t seen;    /* of in: looked at by the parser */
+    uint32_t passed;  /* bytes read behind a stream's request or the last answer */
     struct buf out;   /* answers that wait */
     size_t out_sent;
     struct request *request; /* being read or answered */
-    struct http_chunks *chunks;
-    uint64_t body_left;
-    size_t lingered;
-    int refused; /* status to answer when the request is read; 0: none */
     struct outlet *outlet;
 };
 

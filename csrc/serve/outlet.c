@@ -279,9 +279,9 @@ static void log_end(const struct outlet *o, const char *reason) {
     snprintf(id, sizeof id, "%s-%llu", o->stream.fan->epoch,
              (unsigned long long)o->stream.written);
     double seconds = (double)(o->conn->worker->now_ms - o->opened_ms) / 1000;
-    struct log_field fields[] = {{.name = "path", .text = o->client->path},
+    struct log_field fields[] = {{.name = "path", .text = client_path(o->client)},
                                  {.name = "client", .text = o->client->id},
-                                 {.name = "ip", .text = o->client->ip},
+                                 {.name = "ip", .text = client_ip(o->client)},
                                  {.name = "reason", .text = reason},
                                  {.name = "seconds", .number = seconds},
                                  {.name = "events", .number = (double)o->events},

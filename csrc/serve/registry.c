@@ -33,10 +33,10 @@ bool registry_follows(const struct client *c, struct slice channel) {
 void registry_follow(struct server *s, struct client *c, struct slice channel) {
     if (registry_follows(c, channel)) return;
     if (c->n_topics == c->cap_topics) { /* at most STREAM_CHANNELS_MAX */
-        c->cap_topics = c->cap_topics ? c->cap_topics * 2 : 2;
+        c->cap_topics = (uint16_t)(c->cap_topics * 2);
         struct topic **topics = mem_new(c->cap_topics * sizeof *topics);
-        if (c->n_topics > 0) memcpy(topics, c->topics, c->n_topics * sizeof *topics);
-        mem_free(c->topics);
+        memcpy(topics, c->topics, c->n_topics * sizeof *topics);
+        if (c->topics != c->few) mem_free(c->topics);
         c->topics = topics;
     }
     struct topic *t = topic_get(s, channel);
@@ -92,7 +92,7 @@ uint32_t server_active_users(const struct server *s) {
     for (struct map_node *node = map_next(&s->clients, NULL); node;
          node = map_next(&s->clients, node)) {
         const struct client *c = container_of(node, struct client, node);
-        struct slice name = slice_str(c->user ? c->user : c->ip);
+        struct slice name = slice_str(c->user ? c->user : client_ip(c));
         if (map_get(&users, name)) continue;
         all[n].node.key = name;
         map_add(&users, &all[n++].node);

@@ -25,6 +25,7 @@ void request_unref(struct request *r) {
     buf_free(&r->answer);
     plan_unref(r->plan);
     client_unref(r->client);
+    mem_free(r->chunks);
     mem_free(r->fields);
     mem_free(r->path);
     mem_free(r);

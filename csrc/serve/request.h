@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "fan/eventid.h"
+#include "net/http_chunks.h"
 #include "net/http_parse.h"
 #include "run/mailbox.h"
 #include "serve/routes.h"
@@ -48,6 +49,9 @@ struct request {
     struct capture params[PATTERN_CAPTURES_MAX];
     int n_params;
     struct buf body;
+    struct http_chunks *chunks; /* [io] while a chunked body is read */
+    uint64_t body_left;         /* [io] of a body with a length */
+    int refused;                /* [io] status to answer when it is read; 0: none */
     struct eventid last_id;
     char ip[IP_TEXT_MAX];
     int minor;
