@@ -54,12 +54,14 @@ describe("code that runs away", function()
   local s, all, published
 
   setup(function()
-    s = server.start { app = APP, args = { "--handler-budget", "0.3", "--lua-memory", "24m", "--heartbeat", "1" } }
+    s = server.start { app = APP, args = { "--handler-budget", "0.3", "--lua-memory", "24m", "--heartbeat", "1",
+      "--drain", "0.2" } }
     all = crowd.connect(s.port, "/s", 900)
     published = 0
   end)
   teardown(function()
     all:close()
+    assert.equal(0, s.stop())
     server.stop_all()
   end)
 
