@@ -35,6 +35,13 @@ local function lines_of(rows)
   return lines
 end
 
+--- One row in a line of its own, as soon as it is known.
+function report.line(row)
+  if row.failed then return ("%s FAILED: %s\n"):format(row.row, row.failed) end
+  return ("%s %s: %s (%s), control %s, nchan %s, others %.2f: %s\n"):format(row.row, row.what,
+    figure(row, row.measured), bars(row), figure(row, row.control), figure(row, row.nchan), row.foreign, row.verdict)
+end
+
 --- Print the rows, what limits them, and the count of faults. "others" is how many
 --- processors other processes kept busy meanwhile: above 0.1, no latency can be trusted.
 -- @tparam table rows

@@ -102,7 +102,11 @@ local function run_row(bench, name, fn)
   program.stop_all()
   local busy_now, ours_now = program.machine()
   local foreign = (busy_now - busy - (ours_now - ours) - (os.clock() - own)) / (socket.gettime() - began)
-  for i = first, #bench.rows do bench.rows[i].foreign = math.max(0, foreign) end
+  for i = first, #bench.rows do
+    bench.rows[i].foreign = math.max(0, foreign)
+    io.stdout:write(report.line(bench.rows[i]))
+  end
+  io.stdout:flush()
 end
 
 local function zero() return { lost = 0, repeated = 0, disordered = 0, closed = 0, resets = 0, deliveries = 0 } end
@@ -136,6 +140,7 @@ local function main()
     if not all[name] then usage("no such row: " .. name) end
     run_row(bench, name, all[name])
   end
+  print()
   report.write(bench.rows, bench.faults, function(...) io.stdout:write(...) end)
   if bench.json then
     local file <close> = assert(io.open(bench.json, "w"))
