@@ -23,8 +23,8 @@ local LUA_LAYERS = {
   { "app" },
   { "generation", "reload", "runtime" },
   { "serve" },
-  { "init" },
-  { "cli" },
+  { "init", "testing.inside" },
+  { "cli", "testing" },
   { "main" },
 }
 

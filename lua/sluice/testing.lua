@@ -1,0 +1,77 @@
+--- The test kit: an app under test, without a socket, a sleep or a browser.
+--
+--   local t <close> = require("sluice.testing").start("app.lua")
+--   local c = t:connect("/news")
+--   t:post("/news", { json = { text = "hi" } })
+--   assert(c:wait_for("story").data.text == "hi")
+--   t:advance(86400)                                         -- a day, in less than a second
+--
+-- The app runs on the server's real core; only the clock, the dice and the connections are the
+-- test's. Keeps nothing in memory.
+local inside = require("sluice.testing.inside")
+local outside = require("sluice.testing.outside")
+local test = require("sluice.testing.test")
+
+local testing = {}
+
+local KNOWN = { env = "table", flags = "table", seed = "number", now = "number",
+  sockets = "boolean", files = "table", http = "table" }
+
+local function check_options(options)
+  for name, value in pairs(options) do
+    if not KNOWN[name] then error(("testing.start: unknown option '%s'"):format(name), 3) end
+    if type(value) ~= KNOWN[name] then
+      error(("testing.start: %s is a %s"):format(name, KNOWN[name]), 3)
+    end
+  end
+end
+
+local function check_target(target, options)
+  if type(target) == "string" then return target end
+  if type(target) ~= "table" then
+    error("testing.start(app): a path, { source = text } or an app is expected", 3)
+  end
+  if rawget(target, "_generation") then return target end
+  if type(target.source) ~= "string" then
+    error("testing.start{ source = text }: the source is a string", 3)
+  end
+  return { source = target.source, files = target.files or options.files, path = target.path }
+end
+
+local function extend_luassert()
+  if package.loaded.luassert then require("sluice.testing.luassert") end
+end
+
+--- Start an app.
+-- @tparam string|table|sluice.App target a path, { source = text, files = { [path] = text } }, or
+--   an app that the test made (which cannot be reloaded or restarted)
+-- @tparam[opt] table options env (its environment variables), flags (settings, as of sluice run),
+--   seed (1), now (seconds since 1970), files, http (answers for other servers by URL, as t:http),
+--   sockets (true: a server in a process of its own)
+-- @treturn sluice.testing.Test
+function testing.start(target, options)
+  options = options or {}
+  check_options(options)
+  target = check_target(target, options)
+  extend_luassert()
+  local place = (options.sockets and outside or inside).new(target, options)
+  local ok, problem = pcall(place.boot, place)
+  if not ok then
+    pcall(place.shut, place, false)
+    place:leave()
+    error(problem, 2)
+  end
+  local t = test.new(place)
+  t:settle()
+  return t
+end
+
+--- Test a server that runs already, somewhere.
+-- @tparam string url "http://127.0.0.1:5121"
+-- @treturn sluice.testing.Test
+function testing.remote(url)
+  extend_luassert()
+  return test.new(outside.remote(url))
+end
+
+return testing

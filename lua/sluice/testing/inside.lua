@@ -1,0 +1,207 @@
+--- The app under test in this process: the core's whole server in steps, on a clock that
+-- stands still until the test lets time pass. In memory: the server, and the app's sources
+-- when the test gave them as texts.
+local config = require("sluice.config")
+local generation = require("sluice.generation")
+local identity = require("sluice.testing.identity")
+local outgoing = require("sluice.testing.outgoing")
+local reload = require("sluice.reload")
+local serve = require("sluice.serve")
+local process = require("sluice.process")
+local world = require("sluice.testing.world")
+
+local inside = {}
+
+---@class sluice.testing.Inside
+local Inside = {}
+Inside.__index = Inside
+Inside.virtual = true
+
+local STOP_SECONDS = 1 -- as long as stop hooks may run
+local HANDLERS_SECONDS = 3 -- and handlers, after the streams
+
+local function read_file(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+-- Sources that the test gave, in front of what is on the disk.
+local function overlay(texts)
+  return setmetatable(texts, { __index = function(_, path) return read_file(path) end })
+end
+
+local function settings_of(options)
+  local known = {}
+  for _, row in ipairs(config.SETTINGS) do known[row[1]] = true end
+  for name in pairs(options.flags or {}) do
+    if not known[name] then error(("testing.start: there is no flag '%s'"):format(name), 0) end
+  end
+  local env = options.env or {}
+  local settings, message = config.resolve(options.flags or {}, { log_level = "off" },
+    function(name) return env[name] end)
+  if not settings then error("testing.start: " .. message, 0) end
+  settings.socket, settings.admin_key, settings.log_level = "none", "none", "off"
+  return settings
+end
+
+--- Make the place; nothing runs yet.
+-- @param target a path, { source =, files = } or an app
+-- @tparam table options of testing.start
+function inside.new(target, options)
+  local self = setmetatable({ world = world.new(options), settings = settings_of(options),
+    texts = nil, app = nil, path = nil }, Inside)
+  if type(target) == "string" then
+    self.path = target
+  elseif rawget(target, "_generation") then
+    self.app, self.path = target, nil
+  else
+    self.path = target.path or "app.lua"
+    self.texts = overlay({ [self.path] = target.source })
+    for name, text in pairs(target.files or {}) do self.texts[name] = text end
+  end
+  self.users, self.outgoing = identity.new(), outgoing.new(self)
+  for url, response in pairs(options.http or {}) do self.outgoing:answer(url, response) end
+  return self
+end
+
+local function load_first(self)
+  if not self.path then return serve.load(self.app) end
+  return generation.load(1, self.path, nil, self.texts)
+end
+
+-- The dice are put to the seed at the first start; a server that comes back has others.
+function Inside:roll_once()
+  if self.rolled then return end
+  self.rolled = true
+  self.world:roll(self.world.seed)
+end
+
+--- Start the app; raises when it cannot be loaded.
+function Inside:boot()
+  self.world:enter()
+  self:roll_once()
+  serve.limit(self.settings)
+  local loaded, problem = load_first(self)
+  if not loaded then
+    error(problem.message .. (problem.traceback and "\n" .. problem.traceback or ""), 0)
+  end
+  local options = config.for_core(self.settings)
+  options.control, options.rehearsal, options.io_threads = nil, true, 1
+  local runtime, message = serve.make_live(loaded, self.settings, options)
+  if not runtime then error(message, 0) end
+  self.runtime, self.server = runtime, runtime.server
+  runtime.identify = function(raw) self.users:claim(raw) end
+  assert(self.server:start())
+  runtime.reloader = reload.new(runtime, self.path)
+  runtime.reloader.given = self.texts
+  runtime:go()
+end
+
+--- Do all that is due now.
+function Inside:step()
+  self.world:enter()
+  process.runtime = self.runtime
+  if not self.server:step() then
+    error("the app does not come to rest: something publishes or starts without end", 0)
+  end
+end
+
+--- Let time pass up to the next thing that is due, at the latest to `till`, and do it.
+-- @tparam number till of Inside:now()
+-- @treturn boolean false when it is as late as that already
+function Inside:move(till)
+  local due = self.server:next_due()
+  local now = self.world:now()
+  if not due or due > till then
+    if now >= till then return false end
+    due = till
+  end
+  self.world:set(due)
+  self:step()
+  return true
+end
+
+function Inside:now() return self.world:now() end
+function Inside:time() return self.world:time() end
+
+--- A connection to the server.
+-- @tparam[opt] integer buffer bytes that the socket takes unread
+function Inside:dial(buffer)
+  self.world:enter()
+  return assert(self.server:dial(buffer or 0))
+end
+
+--- Run a function as the app's own code would run, and return its results.
+function Inside:run(name, fn, ...)
+  self.world:enter()
+  process.runtime = self.runtime
+  local results
+  self.runtime.scheduler:start(self.runtime.generation, "spawn", name,
+    function(...) results = table.pack(...) end, fn, ...)
+  self.runtime:turn()
+  return function() return results end
+end
+
+--- Ask for a reload, with another source or what there is now.
+-- @treturn function gives the outcome when there is one
+function Inside:reload(source)
+  self.world:enter()
+  local before, outcome = self.texts, nil
+  if source then
+    self.texts = overlay({})
+    for name, text in pairs(before or {}) do self.texts[name] = text end
+    self.texts[self.path or ""] = source
+  end
+  self.runtime.reloader.given = self.texts
+  assert(self.runtime.reloader:request("reload", function(o)
+    outcome = o
+    if not o.ok then self.texts = before end -- a later start takes what was good
+  end))
+  self.runtime:turn()
+  return function() return outcome end
+end
+
+--- Begin to stop, as at SIGTERM.
+-- @treturn number seconds that it may take
+function Inside:terminate()
+  self.world:enter()
+  process.runtime = self.runtime
+  self.server:stop()
+  return STOP_SECONDS + self.settings.drain + HANDLERS_SECONDS
+end
+
+--- Whether anything of the app still runs.
+function Inside:busy()
+  for fiber in pairs(self.runtime.scheduler.fibers) do
+    if fiber.kind ~= "service" then return true end
+  end
+  return false
+end
+
+--- End it. Cleanly: what is left of coroutines is closed; else as kill -9 would.
+function Inside:shut(cleanly)
+  if not self.server then return end
+  self.world:enter()
+  if cleanly then self.runtime:close() end
+  self.runtime.ended = true
+  self.server:shut()
+  self.server = nil
+  if process.runtime == self.runtime then process.runtime = nil end
+end
+
+--- The live table of an app:state.
+function Inside:state(name)
+  local row = self.runtime.states[name]
+  if not row then error(("the app has no state '%s'"):format(name), 0) end
+  return row.data
+end
+
+function Inside:leave() self.world:leave() end
+
+--- What was logged.
+function Inside:log(level) return self.world:messages(level) end
+
+return inside

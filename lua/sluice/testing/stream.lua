@@ -1,0 +1,182 @@
+--- A test's view of one event stream: everything that came, with times, and waiting for more.
+-- In memory: all events that it received.
+local canonical = require("sluice.testing.canonical")
+local eventstream = require("sluice.eventstream")
+local json = require("sluice.json")
+
+local stream = {}
+
+---@class sluice.testing.Stream
+local Stream = {}
+Stream.__index = Stream
+Stream.__name = "sluice.testing.Stream"
+
+local WAIT_SECONDS = 5
+local SHOWN_BYTES = 300
+
+-- Whether `got` holds all that `wanted` holds.
+local function fits(wanted, got)
+  if type(wanted) ~= "table" or type(got) ~= "table" then return wanted == got end
+  for name, value in pairs(wanted) do
+    if not fits(value, got[name]) then return false end
+  end
+  return true
+end
+
+local function agrees(match, e)
+  if match == nil then return true end
+  if type(match) == "function" then return match(e.data, e) end
+  return fits(match, e.data)
+end
+
+-- An event as it came: its data are read when they are first looked at.
+local Event = { __name = "sluice.testing.Event" }
+
+function Event.__index(e, name)
+  if name ~= "data" then return nil end
+  local data = json.decode(e.text)
+  if data == nil then data = e.text end
+  rawset(e, "data", data)
+  return data
+end
+
+local function receive(self, bytes)
+  local list, problem = self.parser:feed(bytes)
+  local received, at = self.received, self.test.place:time()
+  for _, e in ipairs(list) do
+    e.text, e.data, e.retry, e.at = e.data, nil, nil, at
+    received[#received + 1] = setmetatable(e, Event)
+    if e.event == "hello" and not self.hello then
+      self.hello, self.id = e.data, type(e.data) == "table" and e.data.client or nil
+    end
+  end
+  if problem then error(problem, 0) end
+end
+
+--- Make the view of an exchange; for t:connect.
+function stream.new(test, path, options, exchange)
+  local self = setmetatable({ test = test, path = path, options = options, exchange = exchange,
+    parser = eventstream.new(), received = {}, seen = {}, mark = 0 }, Stream)
+  exchange.on_body = function(bytes)
+    if exchange.answer:is_stream() then return receive(self, bytes) end
+    exchange.pieces[#exchange.pieces + 1] = bytes
+  end
+  return self
+end
+
+--- The last id, which a browser would come back with.
+function Stream:last_id()
+  local id = self.parser.last_id
+  return id ~= "" and id or self.options.last_event_id
+end
+
+--- The events that came so far.
+-- @tparam[opt] string event only those of this name
+-- @treturn {table,...} { event, data, id, at }
+function Stream:events(event)
+  self.test:settle()
+  local out = {}
+  for _, e in ipairs(self.received) do
+    if event == nil or e.event == event then out[#out + 1] = e end
+  end
+  return out
+end
+
+--- How many came.
+function Stream:count(event) return #self:events(event) end
+
+--- Everything that came, a line for each, with the seconds since the test began.
+-- @treturn string the same to the byte for equal seeds, also from another process
+function Stream:transcript()
+  local lines = {}
+  for _, e in ipairs(self.received) do
+    local text = canonical(e.text)
+    if #text > SHOWN_BYTES then text = text:sub(1, SHOWN_BYTES) .. "…" end
+    lines[#lines + 1] = ("  %10.3f  %-16s %-18s %s"):format(e.at - self.test.began, e.event,
+      e.id or "", text)
+  end
+  if #lines == 0 then lines[1] = "  nothing" end
+  if self.exchange.ended then lines[#lines + 1] = "  and the connection has ended" end
+  return table.concat(lines, "\n")
+end
+
+local function fail(self, message)
+  local text = ("%s on %s (status %s); received:\n%s"):format(message, self.path,
+    tostring(self.status), self:transcript())
+  local trouble = self.test:last_error(0)
+  if trouble then text = text .. "\nthe log's last error:\n" .. trouble end
+  error(text, 3)
+end
+
+-- The next event of that name which fits, from the name's cursor on.
+local function find(self, event, match)
+  for i = (self.seen[event] or 0) + 1, #self.received do
+    local e = self.received[i]
+    if e.event == event and agrees(match, e) then
+      self.seen[event], self.mark = i, math.max(self.mark, i)
+      return e
+    end
+  end
+end
+
+--- Wait for an event; those of other names stay to be waited for. Each event is returned once.
+-- @tparam string event
+-- @tparam[opt=5] number timeout seconds, on the test's clock
+-- @tparam[opt] table|function match fields that its data must have, or fn(data, e) -> boolean
+-- @treturn table { event, data, id, at }; raises with everything that came when there is none
+function Stream:wait_for(event, timeout, match)
+  if type(timeout) ~= "number" and match == nil then timeout, match = nil, timeout end
+  timeout = timeout or WAIT_SECONDS
+  local e = self.test:wait(timeout, function()
+    local found = find(self, event, match)
+    if found then return found end
+    return self.exchange.ended -- nothing more can come
+  end)
+  if type(e) == "table" then return e end
+  local what = match ~= nil and " that fits" or ""
+  fail(self, e and ("no '%s'%s"):format(event, what)
+    or ("no '%s'%s within %g seconds"):format(event, what, timeout))
+end
+
+--- See that no event of that name comes: neither since the last event that was waited for on
+-- this stream (or the connect), nor while some seconds pass.
+-- @tparam string event
+-- @tparam[opt=1] number seconds
+function Stream:expect_none(event, seconds)
+  self.test:wait(seconds or 1, function() return false end)
+  local from = self.mark + 1
+  self.mark = #self.received
+  for i = from, #self.received do
+    if self.received[i].event == event then fail(self, ("unexpected '%s'"):format(event)) end
+  end
+end
+
+--- Cut the connection, as a network does: the server is not told why.
+function Stream:drop()
+  self.exchange:close()
+  self.test:settle()
+end
+
+--- Close it, as a page does.
+Stream.close = Stream.drop
+
+--- Read nothing for some seconds; without a number: never again.
+function Stream:stall(seconds)
+  self.exchange.stalled_till = self.test.place:now() + (seconds or math.huge)
+end
+
+--- Come back as a browser does: the same request, with the id that came last.
+-- @tparam[opt] table options instead of those of the first connect
+-- @treturn sluice.testing.Stream a new one
+function Stream:reconnect(options)
+  self.test:settle() -- what had been sent was received
+  self:drop()
+  local again = {}
+  for name, value in pairs(self.options) do again[name] = value end
+  again.last_event_id = self:last_id()
+  for name, value in pairs(options or {}) do again[name] = value end
+  return self.test:connect(self.path, again)
+end
+
+stream.fits = agrees
+return stream

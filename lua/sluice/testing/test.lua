@@ -1,0 +1,262 @@
+--- One test: an app somewhere (in this process, or behind sockets), what was asked of it, and
+-- how time passes. In memory: the connections that are open.
+local exchange = require("sluice.testing.exchange")
+local stream = require("sluice.testing.stream")
+
+local test = {}
+
+---@class sluice.testing.Test
+local Test = {}
+Test.__index = Test
+Test.__name = "sluice.testing.Test"
+
+local ANSWER_SECONDS = 90 -- more than a server lets a handler take
+local RELOAD_SECONDS = 20 -- a reload waits until the generation before has ended
+local STREAM_BUFFER = 8192 -- small, so that a reader who stalls is felt soon
+
+--- Make one of a place whose app is up; for testing.start and testing.remote.
+function test.new(place)
+  local self = setmetatable({ place = place, began = place:time(), open = {}, stopped = false,
+    outgoing = place.outgoing }, Test)
+  return self
+end
+
+local function need_inside(self, what)
+  if self.stopped then error("this test was stopped", 3) end
+  if self.place.virtual then return end
+  error(what .. " needs the app in this process: this test goes over real connections", 3)
+end
+
+-- ---- Time --------------------------------------------------------------------------------
+
+-- Move bytes; whether some came.
+local function pump(self)
+  local got, n = false, 0
+  for i = 1, #self.open do
+    local x = self.open[i]
+    got = x:pump() or got
+    if not x.ended then
+      n = n + 1
+      self.open[n] = x
+    end
+  end
+  for i = n + 1, #self.open do self.open[i] = nil end
+  return got
+end
+
+-- Move bytes until both ends have nothing left to do.
+local function exhaust(self)
+  while pump(self) do self.place:step() end
+  if self.outgoing then self.outgoing:check() end
+end
+
+--- Do all that is due now, and read what came of it. No time passes.
+function Test:settle()
+  if self.stopped then return end
+  self.place:step()
+  exhaust(self)
+end
+
+--- Let time pass until a function returns something, at most some seconds.
+-- @tparam number seconds
+-- @tparam function done
+-- @return what it returned last: nil or false when the time is up
+function Test:wait(seconds, done)
+  self:settle()
+  local till = self.place:now() + seconds
+  while true do
+    local result = done()
+    if result then return result end
+    if not self.place:move(till) then return result end
+    exhaust(self)
+  end
+end
+
+--- Let time pass; everything runs that is due meanwhile, in order.
+-- @tparam number seconds
+function Test:advance(seconds)
+  need_inside(self, "t:advance()")
+  self:wait(seconds, function() return false end)
+end
+
+--- The seconds since the test began, on its clock.
+function Test:elapsed() return self.place:time() - self.began end
+
+-- ---- Requests ----------------------------------------------------------------------------
+
+local function send(self, method, path, options)
+  if self.stopped then error("this test was stopped", 3) end
+  local x = exchange.new(self.place, method, path, options or {})
+  self.open[#self.open + 1] = x
+  return x
+end
+
+--- The last error that the app logged after a number of lines, with its traceback.
+function Test:last_error(after)
+  local w = self.place.world
+  return w and w:error_after(after)
+end
+
+local function log_length(self)
+  return self.place.world and #self.place.world.log or 0
+end
+
+local function request(self, method, path, options)
+  local before = log_length(self)
+  local x = send(self, method, path, options)
+  self:wait(ANSWER_SECONDS, function() return x.ended or x.answer:is_stream() end)
+  local response = x:response()
+  x:close()
+  if not response.status then
+    error(("%s %s has not answered within %g seconds"):format(method, path, ANSWER_SECONDS), 3)
+  end
+  self:settle()
+  if response.status == 500 then response.error = self:last_error(before) end
+  return response
+end
+
+for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
+  --- Ask the app: { status, headers, body, json }, and `error` (from the log) for a 500.
+  -- options: user = "alice" | { id =, roles = {} }, headers =, json =, body =
+  Test[method] = function(self, path, options)
+    return request(self, method:upper(), path, options)
+  end
+end
+
+-- What a plan or a guard raised is the spec's business, though a browser is told only "bye".
+local function raise_failure(self, c, before)
+  local first = c.received[1]
+  local ended = first and first.event == "bye" and type(first.data) == "table" and first.data
+  if c.status ~= 500 and not (ended and ended.reason == "error") then return end
+  local text = self:last_error(before) or "the log of the server tells why"
+  error(("GET %s failed: %s"):format(c.path, text), 3)
+end
+
+--- Open a stream; returns when `hello` has come, or the refusal.
+-- @tparam string path
+-- @tparam[opt] table options user, headers, last_event_id, and buffer (bytes that it takes unread)
+-- @treturn sluice.testing.Stream with status, headers, json, hello and id
+function Test:connect(path, options)
+  local given, before = {}, log_length(self)
+  for name, value in pairs(options or {}) do given[name] = value end
+  given.buffer = given.buffer or STREAM_BUFFER
+  local x = send(self, "GET", path, given)
+  local c = stream.new(self, path, options or {}, x)
+  self:wait(ANSWER_SECONDS, function() return x.ended or c.received[1] end)
+  local response = x:response()
+  c.status, c.headers, c.json, c.body = response.status, response.headers, response.json,
+    response.body
+  if not c.status then error(path .. " has not answered", 2) end
+  c.mark = c.hello and 1 or 0
+  raise_failure(self, c, before)
+  if x.user and x.place.users:unclaimed(x.user) and c.hello then
+    error(("%s has no guard, no read rule and a constant plan: the server answers it without "
+      .. "asking who it is for, so `user` means nothing here"):format(path), 2)
+  end
+  return c
+end
+
+-- ---- The app -----------------------------------------------------------------------------
+
+--- app:publish, as a handler would.
+function Test:publish(...)
+  need_inside(self, "t:publish()")
+  local app = self.place.runtime.generation.app
+  local results = self:wait(ANSWER_SECONDS, self.place:run("t:publish()", app.publish, app, ...))
+  if not results[1] then error(results[2] and results[2].message or "t:publish() was ended", 2) end
+  return table.unpack(results, 2, results.n)
+end
+
+--- Reload the app: another source, or what its file holds now.
+-- @treturn boolean|nil true, or nil, message, outcome
+function Test:reload(source)
+  if self.stopped then error("this test was stopped", 2) end
+  local outcome = self:wait(RELOAD_SECONDS, self.place:reload(source))
+  if not outcome then return nil, "the generation before does not end" end
+  self:settle()
+  if outcome.ok then return true end
+  return nil, outcome.message, outcome
+end
+
+local function forget_connections(self)
+  pump(self)
+  for _, x in ipairs(self.open) do x:close() end
+  self.open = {}
+end
+
+local function terminate(self)
+  self:wait(self.place:terminate(), function()
+    return #self.open == 0 and not self.place:busy()
+  end)
+  self.place:shut(true)
+  forget_connections(self)
+end
+
+--- Stop the server as SIGTERM does, with stop hooks and drain, and start it again.
+function Test:restart()
+  terminate(self)
+  self.place:boot()
+  self:settle()
+end
+
+--- End the server as kill -9 does, and start it again.
+function Test:kill()
+  self.place:shut(false)
+  forget_connections(self)
+  self.place:boot()
+  self:settle()
+end
+
+--- End the test: the app stops cleanly, and the process has its clock back.
+function Test:stop()
+  if self.stopped then return end
+  local ok, problem = pcall(terminate, self)
+  if not ok then pcall(self.place.shut, self.place, false) end
+  self.stopped = true
+  self.place:leave()
+  if not ok then error(problem, 0) end
+end
+
+Test.__close = function(self, problem)
+  if problem == nil then return self:stop() end
+  pcall(self.stop, self) -- the first error is the one to show
+end
+
+--- Equal numbers give equal ids, jitter and math.random from here on.
+function Test:seed(n)
+  need_inside(self, "t:seed()")
+  self.place.world:enter()
+  self.place.world:roll(n)
+end
+
+--- The table of an app:state, to look at or to prepare.
+function Test:state(name)
+  need_inside(self, "t:state()")
+  return self.place:state(name)
+end
+
+--- Stores come in a later version.
+function Test:store(name) -- luacheck: no unused args
+  error("t:store() comes in a later version of Sluice", 2)
+end
+
+--- Answer for another server: t:http(url, { status =, json = | body =, headers = } | fn(request)).
+function Test:http(url, response)
+  need_inside(self, "t:http()")
+  self.outgoing:answer(url, response)
+end
+
+--- The requests that the app sent to other servers: { method, url, headers, body, json, at }.
+function Test:requests()
+  need_inside(self, "t:requests()")
+  return self.outgoing.sent
+end
+
+--- The messages that the app and Sluice have logged, oldest first.
+-- @tparam[opt] string level "debug", "info", "warn" or "error"
+-- @treturn {string,...}
+function Test:log(level)
+  return self.place:log(level)
+end
+
+return test
