@@ -329,13 +329,14 @@ describe("a client that was ahead of its new thread", function()
     s:drain(1)
     s:drain(2)
     local plan = { channels = { "log/a", "st" } }
-    streams[1] = s:connect(2, plan) -- not ahead
     s:publish("st", "p", "state", "A", false, true)
     for i = 4, 5 do s:publish("log/a", "e", "d" .. i) end
-    streams[2] = s:connect(2, plan, id(5)) -- ahead
+    s:drain(1)
+    streams[2] = s:connect(2, plan, id(5)) -- ahead: thread 2 is at 2
+    s:flush(2)
+    streams[1] = s:connect(2, plan)
     s:flush(2)
     s:drain(2, 1)
-    sim.run(s, 1)
     s:flush(2)
     s:drain(2)
     s:flush(2)
