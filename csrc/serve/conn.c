@@ -255,10 +255,35 @@ static void format_ip(const struct in6_addr *ip, char out[IP_TEXT_MAX]) {
               out, IP_TEXT_MAX);
 }
 
-/* The slices of the head point into c->in: rebase them on the request's own copy. */
-static struct slice rebase(struct slice s, const struct conn *c,
-                           const struct request *r) {
-    return s.p ? slice_of(r->bytes.p + (s.p - c->in.p), s.n) : s;
+/* The slices of the head point into 'base', where the connection received it: rebase them
+ * on the request's own bytes. The "/" of a target without a path is a constant. */
+static struct slice rebase(struct slice s, const char *base, const struct request *r) {
+    uintptr_t offset = (uintptr_t)s.p - (uintptr_t)base;
+    return s.p && offset < r->bytes.n ? slice_of(r->bytes.p + offset, s.n) : s;
+}
+
+/* The head's bytes go to the request: as they are when nothing came behind them, as nearly
+ * always; else as a copy. */
+static int take_head(struct conn *c, struct request *r, size_t n) {
+    if (n == c->in.n) {
+        r->bytes = c->in;
+        buf_init(&c->in);
+        return 0;
+    }
+    int err = buf_add(&r->bytes, c->in.p, n);
+    buf_shift(&c->in, n);
+    return err;
+}
+
+/* Decode the path; "*" of an OPTIONS stays. 0 or the status to refuse with. */
+static int read_path(struct request *r, struct slice raw) {
+    bool star = slice_eq_lit(raw, "*");
+    if (star) r->path[0] = '*';
+    int n = star ? 1 : url_path(raw, r->path);
+    if (n < 0) return -n;
+    r->path_n = (size_t)n;
+    r->path[n] = '\0';
+    return 0;
 }
 
 static struct request *make_request(struct conn *c, const struct http_head *head,
@@ -268,20 +293,22 @@ static struct request *make_request(struct conn *c, const struct http_head *head
     r->conn = c;
     r->fields = mem_try((head->n_fields + 1) * sizeof *r->fields);
     r->path = mem_try(head->path.n + 1);
-    if (!r->fields || !r->path || buf_add(&r->bytes, c->in.p, n) < 0) {
+    const char *base = c->in.p;
+    if (!r->fields || !r->path || take_head(c, r, n) < 0) {
         request_unref(r);
         return NULL;
     }
     for (unsigned i = 0; i < head->n_fields; i++) {
-        r->fields[i].name = rebase(head->fields[i].name, c, r);
-        r->fields[i].value = rebase(head->fields[i].value, c, r);
+        r->fields[i].name = rebase(head->fields[i].name, base, r);
+        r->fields[i].value = rebase(head->fields[i].value, base, r);
     }
     r->n_fields = head->n_fields;
-    r->method = rebase(head->method, c, r);
-    r->query = rebase(head->query, c, r);
-    r->host = rebase(head->host, c, r);
+    r->method = rebase(head->method, base, r);
+    r->query = rebase(head->query, base, r);
+    r->host = rebase(head->host, base, r);
     r->minor = head->minor;
     r->is_head = head->verb == HTTP_HEAD;
+    r->refused = read_path(r, rebase(head->path, base, r));
     r->keep_alive = c->keep_alive;
     r->routes = c->worker->routes ? routes_ref(c->worker->routes) : NULL;
     format_ip(&c->ip, r->ip);
@@ -291,26 +318,15 @@ static struct request *make_request(struct conn *c, const struct http_head *head
 static void on_head(struct conn *c, const struct http_head *head, size_t n) {
     c->keep_alive = head->keep_alive && !c->worker->draining;
     struct request *r = make_request(c, head, n);
-    struct slice path = head->path; /* borrows from c->in: decoded before the shift */
-    bool star = slice_eq_lit(path, "*"); /* OPTIONS * */
-    if (r && star) r->path[0] = '*';
-    int length = !r ? 0 : star ? 1 : url_path(path, r->path);
-    buf_shift(&c->in, n);
-    if (c->in.n == 0) buf_free(&c->in);
     atomic_fetch_add_explicit(&c->worker->counters.requests, 1, memory_order_relaxed);
     if (!r) {
         refuse(c, 503);
         return;
     }
     c->request = r;
-    int status = head->status ? head->status : length < 0 ? -length : 0;
-    if (status == 0) {
-        r->path_n = (size_t)length;
-        r->path[length] = '\0';
-        status = dispatch_check(c, r);
-    }
+    if (head->status) r->refused = head->status;
+    if (r->refused == 0) r->refused = dispatch_check(c, r);
     r->keep_alive = c->keep_alive;
-    c->request->refused = status;
     start_body(c, head);
 }
 
