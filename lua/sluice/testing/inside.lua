@@ -60,7 +60,8 @@ function inside.new(target, options)
   else
     self.path = target.path or "app.lua"
     self.texts = overlay({ [self.path] = target.source })
-    for name, text in pairs(target.files or {}) do self.texts[name] = text end
+    local root = self.path:match("^(.*)/[^/]*$") or "."
+    for name, text in pairs(target.files or {}) do self.texts[root .. "/" .. name] = text end
   end
   self.users, self.outgoing = identity.new(), outgoing.new(self)
   for url, response in pairs(options.http or {}) do self.outgoing:answer(url, response) end

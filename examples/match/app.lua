@@ -1,0 +1,53 @@
+--- A live match: whoever comes late gets everything that happened, in order, and then goes on
+--- live; a goal that the desk's network sends twice counts once.
+---
+---   DESK_KEY=secret sluice run examples/match/app.lua
+---   curl -N http://127.0.0.1:5121/api/live-match/7
+---   curl -X PUT -H 'X-API-Key: secret' http://127.0.0.1:5121/api/matches/7
+---   curl -H 'X-API-Key: secret' --json '{"team":"home"}' http://127.0.0.1:5121/api/matches/7/goals
+local sluice = require("sluice")
+local app = sluice.app()
+local key = sluice.env("DESK_KEY")
+local matches = app:state("matches", {}) -- id -> { home, away, kickoff, told = { [key] = body } }
+
+app:channel("match/:id/events", { history = 500, rewind = "all", ttl = 6 * 3600 })
+app:channel("match/:id/lines", { history = 100, rewind = "all", ttl = 6 * 3600 })
+
+local function known(req)
+  req.match = matches()[req.params.id]
+  if not req.match then return 404, "no such match" end
+  return true
+end
+
+app:stream("/api/live-match/:id", known, { channels = { "match/:id/events", "match/:id/lines" } })
+
+app:guard("/api/matches/**", function(req)
+  if req.headers["x-api-key"] == key then return true end
+  return 401, "the desk's key is missing"
+end)
+
+app:put("/api/matches/:id", function(req)
+  local all, id = matches(), req.params.id
+  all[id] = all[id] or { home = 0, away = 0, kickoff = sluice.time(), told = {} }
+  return { home = all[id].home, away = all[id].away }
+end)
+
+app:post("/api/matches/:id/goals", known, function(req)
+  local match, once = req.match, req.headers["idempotency-key"]
+  local body = req:json { team = { "home", "away" }, player = "string?" }
+  if once and match.told[once] then return 200, match.told[once] end
+  match[body.team] = match[body.team] + 1
+  local id = app:publish("match/" .. req.params.id .. "/events", "goal", {
+    team = body.team, player = body.player, score = { home = match.home, away = match.away },
+    minute = math.floor((sluice.time() - match.kickoff) / 60) })
+  local answer = { id = id, score = { home = match.home, away = match.away } }
+  if once then match.told[once] = answer end
+  return 202, answer
+end)
+
+app:post("/api/matches/:id/lines", known, function(req)
+  return sluice.receipt(app:publish("match/" .. req.params.id .. "/lines", "line", {
+    text = req:json({ text = "string" }).text, at = sluice.timestamp() }))
+end)
+
+return app

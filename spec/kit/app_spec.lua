@@ -1,0 +1,238 @@
+--- The app in the kit: requests with users, publishing, state, reload, restart, crash, log.
+local core = require("sluice.core")
+local kit = require("spec.support.kit")
+local process = require("spec.support.process")
+local testing = require("sluice.testing")
+
+describe("a request of the kit", function()
+  local t
+
+  before_each(function()
+    t = kit.start [[
+      app:guard("/api/**", function(req)
+        if not req.user then return 401, "sign in" end
+        return true
+      end)
+      app:get("/api/me", function(req) return { user = req.user, header = req.headers["x-sluice-test-user"] } end)
+      app:get("/echo/:p", function(req) return { p = req.params.p, q = req.query.q, h = req.headers["X-Own"] } end)
+      app:post("/json", function(req) return 201, req:json { n = "integer" }, { ["X-Was"] = "here" } end)
+      app:put("/text", function(req) return req.body end)
+      app:patch("/text", function(req) return #req.body .. " bytes" end)
+      app:delete("/text", function() end)
+      app:get("/error", function() error("on purpose") end)
+      app:get("/slow", function() sluice.sleep(20) return "late" end)
+      app:get("/large", function() return ("x"):rep(300000) end)
+      app:post("/large", function(req) return #req.body .. "" end)]]
+  end)
+  after_each(kit.stop_all)
+
+  it("has answers with status, headers, body and JSON", function()
+    local r = t:get("/echo/a%20b?q=1", { headers = { ["X-Own"] = "mine" } })
+    assert.same({ 200, { p = "a b", q = "1", h = "mine" } }, { r.status, r.json })
+    r = t:post("/json", { json = { n = 1 } })
+    assert.same({ 201, { n = 1 }, '{"n":1}', "here" }, { r.status, r.json, r.body, r.headers["x-was"] })
+    assert.equal("n", t:post("/json", { json = { n = "1" } }).json.error.field)
+    assert.equal(415, t:post("/json", { body = "{}" }).status)
+    assert.equal("text", t:put("/text", { body = "text" }).body)
+    assert.equal("4 bytes", t:patch("/text", { body = "text" }).body)
+    assert.same({ 204, "" }, { t:delete("/text").status, t:delete("/text").body })
+    assert.same({ 404, 404 }, { t:get("/nowhere").status, t:post("/nowhere").status })
+    assert.equal(300000, #t:get("/large").body)
+    assert.equal("60000", t:post("/large", { body = ("x"):rep(60000) }).body)
+    assert.equal(413, t:post("/large", { body = ("x"):rep(70000) }).status)
+  end)
+
+  it("comes from a user, as a guard would have left it", function()
+    assert.same({ id = "alice", name = "alice", roles = {} }, t:get("/api/me", { user = "alice" }).json.user)
+    local r = t:get("/api/me", { user = { id = "b", roles = { "Admin" }, team = 5 } }).json
+    assert.same({ id = "b", name = "b", roles = { Admin = true }, team = 5 }, r.user)
+    assert.is_nil(r.header)
+    assert.equal(401, t:get("/api/me").status)
+    assert.equal(401, t:get("/api/me", { headers = { ["X-Sluice-Test-User"] = "1" } }).status)
+    assert.error_matches(function() t:get("/api/me", { user = {} }) end, "user is a name")
+  end)
+
+  it("shows what a handler raised", function()
+    local r = t:get("/error")
+    assert.same({ 500, "EINTERNAL" }, { r.status, r.json.error.code })
+    assert.truthy(r.error:find("on purpose\n  app.lua:13: in", 1, true), r.error)
+    assert.truthy(t:log("error")[1]:find("GET /error.*on purpose"))
+    assert.same({}, t:log("warn"))
+  end)
+
+  it("takes as long as its handler sleeps", function()
+    assert.equal("late", t:get("/slow").body)
+    assert.near(20, t:elapsed(), 0.001)
+  end)
+
+  it("cannot smuggle", function()
+    assert.error_matches(function() t:get("/a b") end, "no blanks")
+    assert.error_matches(function() t:get("/a", { headers = { x = "a\r\nb: c" } }) end, "cannot be sent")
+  end)
+end)
+
+describe("t:publish", function()
+  after_each(kit.stop_all)
+
+  it("returns what app:publish returns, and runs its hooks", function()
+    local t = kit.start [[
+      app:channel("s", { history = "latest" })
+      app:transform("t", function(event) event.data.seen = true return event.data end)
+      app:on("published", "t", function(event) app:publish("s", "copy", event.data) end)
+      app:stream("/all", { channels = { "t", "s" } })]]
+    local c = t:connect("/all")
+    local id, subscribers = t:publish("t", "e", { n = 1 })
+    assert.same({ 1, id }, { subscribers, c:wait_for("e", 0).id })
+    assert.is_true(c:wait_for("copy", 0).data.seen)
+    assert.is_true((t:publish("s", "e", {})))
+    assert.equal("ECHANNEL", select(3, t:publish("bad name", "e", {})))
+    assert.error_matches(function() t:publish("t/*", "e", {}) end, "is a pattern")
+  end)
+end)
+
+describe("an app in the kit", function()
+  local COUNT = [[
+    local state = app:state("count", { n = 0 })
+    app:channel("counts", { history = 100 })
+    app:stream("/counts", "counts")
+    app:every(1, function()
+      state().n = state().n + 1
+      app:publish("counts", "count", { n = state().n })
+    end)
+    app:on("stop", function() sluice.sleep(0.5) app:publish("counts", "stopping", {}) end)
+    app:get("/version", function() return { 1 } end)]]
+
+  after_each(kit.stop_all)
+
+  it("is reloaded from another source, and keeps its state and its streams", function()
+    local t = kit.start(COUNT)
+    local c = t:connect("/counts")
+    t:advance(3)
+    assert.is_true(t:reload((kit.source(COUNT):gsub("return { 1 }", "return { 2 }"))))
+    assert.same({ 2 }, t:get("/version").json)
+    t:advance(3)
+    assert.equal(6, t:state("count").n)
+    assert.equal(6, c:count("count"))
+    assert.is_true(t:reload())
+    assert.same({ 2 }, t:get("/version").json)
+  end)
+
+  it("is left as it was by a reload that fails, also when it starts again", function()
+    local t = kit.start(COUNT)
+    local ok, message, outcome = t:reload("local x = = 1")
+    assert.same({ nil, "app.lua:1: unexpected symbol near '='", "load" }, { ok, message, outcome.phase })
+    assert.same({ 1 }, t:get("/version").json)
+    t:restart()
+    assert.same({ 1 }, t:get("/version").json)
+  end)
+
+  it("is stopped as by SIGTERM: hooks, bye, end", function()
+    local t = kit.start(COUNT)
+    local c = t:connect("/counts")
+    t:advance(2)
+    t:restart()
+    c:wait_for("stopping", 0)
+    assert.equal("drain", c:wait_for("bye", 0).data.reason)
+    assert.is_true(t:elapsed() >= 2.5 and t:elapsed() < 9)
+    assert.equal(0, t:state("count").n)
+    local again = c:reconnect()
+    assert.same({ false, "epoch" }, { again.hello.resumed, again:events("reset")[1].data.reason })
+    t:advance(1)
+    assert.equal(1, again:count("count"))
+  end)
+
+  it("is killed without a word", function()
+    local t = kit.start(COUNT)
+    local c = t:connect("/counts")
+    t:advance(2)
+    t:kill()
+    assert.same({ 0, 0 }, { c:count("stopping"), c:count("bye") })
+    assert.equal(2, t:elapsed())
+    assert.error_matches(function() c:wait_for("bye") end, "the connection has ended")
+    assert.equal(200, c:reconnect().status)
+  end)
+
+  it("has files beside it, and a folder on the disk", function()
+    local source = 'local rules = require("lib.rules")\napp:get("/v", function() return { rules.v } end)'
+    local t = kit.start(source, { files = { ["lib/rules.lua"] = "return { v = 7 }" } })
+    assert.same({ 7 }, t:get("/v").json)
+    t:stop()
+    local folder = process.temp_dir()
+    local function write(v)
+      local text = 'require("v")\napp:get("/v", function() return { require("v") } end)'
+      process.write_file(folder .. "/app.lua", kit.source(text))
+      process.write_file(folder .. "/v.lua", "return " .. v)
+    end
+    write(1)
+    t = kit.open(folder .. "/app.lua")
+    assert.same({ 1 }, t:get("/v").json)
+    write(2)
+    assert.same({ 1 }, t:get("/v").json)
+    assert.is_true(t:reload())
+    assert.same({ 2 }, t:get("/v").json)
+    process.remove_dir(folder)
+  end)
+
+  it("may be an object that the spec made", function()
+    local sluice = require("sluice")
+    local app = sluice.app()
+    app:get("/hello", function() return { at = sluice.time() } end)
+    local t <close> = testing.start(app)
+    assert.same({ at = 1780000000 }, t:get("/hello").json)
+    assert.truthy(select(2, t:reload()):find("no file to reload", 1, true))
+  end)
+
+  it("is told its environment and its settings, and no others", function()
+    local source = 'local secret = sluice.env("SECRET")\n'
+      .. 'app:get("/env", function() return { secret, os.getenv("PATH") or "none", sluice.env("B", "b") } end)'
+    local t = kit.start(source, { env = { SECRET = "s", SLUICE_MAX_BODY = "10" }, flags = { heartbeat = 3 } })
+    assert.same({ "s", "none", "b" }, t:get("/env").json)
+    assert.equal(3, kit.start('app:stream("/s", "s")', { flags = { heartbeat = 3 } }):connect("/s").hello.heartbeat)
+    assert.equal(413, t:post("/env", { body = ("x"):rep(11) }).status)
+    assert.error_matches(function() kit.start(source) end, "the environment variable SECRET is not set")
+    assert.error_matches(function() kit.start("", { flags = { nothing = 1 } }) end, "no flag 'nothing'")
+    assert.error_matches(function() kit.start("", { sed = 1 }) end, "unknown option 'sed'")
+    assert.error_matches(function() testing.start("nowhere.lua") end, "there is no such file")
+    assert.near(os.time(), core.time(), 5) -- a start that failed holds nothing
+  end)
+
+  it("shows its log and its state", function()
+    local t = kit.start [[
+      app:state("s", { list = {} })
+      app:on("start", function() sluice.log.warn("careful", { n = 1 }) sluice.log.info("fine") end)]]
+    assert.same({ "careful" }, t:log("warn"))
+    assert.same({ "careful", "fine" }, t:log())
+    assert.same({ list = {} }, t:state("s"))
+    assert.error_matches(function() t:state("other") end, "no state 'other'")
+    assert.error_matches(function() t:store("s") end, "comes in a later version")
+  end)
+
+  it("closes its coroutines when it stops, and leaves nothing behind", function()
+    collectgarbage()
+    local before = core.alive()
+    local closed = {}
+    package.loaded["spec.closed"] = closed
+    do
+      local t = kit.start [[
+        local closed = require("spec.closed")
+        app:stream("/s", function(req, client)
+          local _ <close> = setmetatable({}, { __close = function() closed.writer = true end })
+          client:send("a", {})
+          while true do sluice.sleep(1) end
+        end)
+        app:service("loop", function()
+          local _ <close> = setmetatable({}, { __close = function() closed.service = true end })
+          while true do sluice.sleep(1) end
+        end)]]
+      local c = t:connect("/s")
+      t:advance(5)
+      c:count()
+      t:stop()
+    end
+    package.loaded["spec.closed"] = nil
+    assert.same({ writer = true, service = true }, closed)
+    collectgarbage()
+    collectgarbage()
+    assert.same(before, core.alive())
+  end)
+end)

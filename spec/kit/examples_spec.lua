@@ -1,0 +1,260 @@
+--- The examples in virtual time: what each of them promises in its first lines.
+local kit = require("spec.support.kit")
+
+describe("examples/dashboard", function()
+  after_each(kit.stop_all)
+
+  it("measures once for all, at once for the first, never for nobody", function()
+    local t = kit.open("examples/dashboard/app.lua")
+    t:advance(3600)
+    local first = t:connect("/api/dashboard-metrics")
+    assert.equal(1, first:count("metrics-update"))
+    assert.is_number(first:wait_for("metrics-update", 0).data.cpu)
+    for _ = 1, 20 do t:connect("/api/dashboard-metrics") end
+    t:advance(5)
+    assert.equal(6, first:count("metrics-update"))
+    assert.equal(6, t:connect("/api/dashboard-metrics"):count("metrics-update"))
+    assert.truthy(t:get("/").body:find("<html", 1, true))
+  end)
+end)
+
+describe("examples/progress", function()
+  local t
+
+  before_each(function() t = kit.open("examples/progress/app.lua") end)
+  after_each(kit.stop_all)
+
+  local function begin(n, user)
+    local items = {}
+    for i = 1, n do items[i] = "item " .. i end
+    local response = t:post("/api/jobs", { user = user, json = { items = items } })
+    assert.equal(202, response.status)
+    return response.json.jobId
+  end
+
+  it("tells its owner every step, and the end", function()
+    local alice = t:connect("/api/job-progress", { user = "alice" })
+    local id = begin(20, "alice")
+    local done = alice:wait_for("job-complete", 2, { jobId = id })
+    assert.near(1, t:elapsed(), 0.01)
+    assert.same({ "success", 20, 20 }, { done.data.status, done.data.processed, done.data.total })
+    local last = 0
+    for _, e in ipairs(alice:events("progress")) do
+      assert.is_true(e.data.percentage > last)
+      last = e.data.percentage
+    end
+    assert.equal(100, last)
+  end)
+
+  it("shows who comes late where it stands, and how it ended", function()
+    local id = begin(40, "alice")
+    t:advance(1.01)
+    local late = t:connect("/api/job-progress", { user = "alice" })
+    assert.equal(20, late:wait_for("progress", 0, { jobId = id }).data.processed)
+    late:wait_for("job-complete", 2)
+    assert.received(t:connect("/api/job-progress", { user = "alice" }), "job-complete", { jobId = id })
+  end)
+
+  it("is nobody else's business", function()
+    local bob = t:connect("/api/job-progress", { user = "bob" })
+    local id = begin(3, "alice")
+    bob:expect_none("progress", 2)
+    assert.equal(404, t:delete("/api/jobs/" .. id, { user = "bob" }).status)
+    assert.equal(401, t:connect("/api/job-progress").status)
+    assert.equal(200, t:connect("/api/job-progress", { headers = { ["X-User"] = "carol" } }).status)
+    assert.equal(422, t:post("/api/jobs", { user = "bob", json = { items = {} } }).status)
+  end)
+
+  it("goes on over reloads and does no item twice", function()
+    local alice = t:connect("/api/job-progress", { user = "alice" })
+    local id = begin(100, "alice")
+    for _ = 1, 5 do
+      t:advance(0.52)
+      assert(t:reload())
+    end
+    alice:wait_for("job-complete", 5, { jobId = id })
+    assert.is_true(t:elapsed() < 5.5, "it took " .. t:elapsed() .. " s")
+    t:advance(1)
+    assert.equal(1, alice:count("job-complete"))
+  end)
+
+  it("can be cancelled by its owner", function()
+    local alice = t:connect("/api/job-progress", { user = "alice" })
+    local id = begin(100, "alice")
+    t:advance(1)
+    assert.equal(202, t:delete("/api/jobs/" .. id, { user = "alice" }).status)
+    alice:wait_for("job-cancelled", 1)
+    alice:expect_none("progress", 2)
+  end)
+end)
+
+describe("examples/match", function()
+  local DESK = { ["X-API-Key"] = "k" }
+  local t
+
+  before_each(function()
+    t = kit.open("examples/match/app.lua", { env = { DESK_KEY = "k" } })
+    assert.same({ home = 0, away = 0 }, t:put("/api/matches/7", { headers = DESK }).json)
+  end)
+  after_each(kit.stop_all)
+
+  local function line(text)
+    assert.equal(202, t:post("/api/matches/7/lines", { headers = DESK, json = { text = text } }).status)
+  end
+
+  it("gives a late visitor everything in order, then goes on live", function()
+    t:advance(23 * 60)
+    for i = 1, 150 do line("line " .. i) end
+    assert.equal(202, t:post("/api/matches/7/goals", { headers = DESK, json = { team = "home" } }).status)
+    local late = t:connect("/api/live-match/7")
+    local goal = late:wait_for("goal", 0).data
+    assert.same({ 23, { home = 1, away = 0 } }, { goal.minute, goal.score })
+    local lines = late:events("line")
+    assert.same({ 100, "line 51", "line 150" }, { #lines, lines[1].data.text, lines[100].data.text })
+    line("more")
+    assert.equal("more", late:wait_for("line", 0, { text = "more" }).data.text)
+  end)
+
+  it("counts a goal that is sent twice once", function()
+    local c = t:connect("/api/live-match/7")
+    local goal = { headers = { ["X-API-Key"] = "k", ["Idempotency-Key"] = "g1" }, json = { team = "away" } }
+    local first, again = t:post("/api/matches/7/goals", goal), t:post("/api/matches/7/goals", goal)
+    assert.same({ 202, 200, first.json }, { first.status, again.status, again.json })
+    assert.equal(1, c:count("goal"))
+  end)
+
+  it("loses and doubles nothing when a connection is cut", function()
+    local c = t:connect("/api/live-match/7")
+    for i = 1, 3 do line("line " .. i) end
+    c:drop()
+    for i = 4, 6 do line("line " .. i) end
+    local again = c:reconnect()
+    assert.is_true(again.hello.resumed)
+    local got = {}
+    for _, e in ipairs(again:events("line")) do got[#got + 1] = e.data.text end
+    assert.same({ "line 4", "line 5", "line 6" }, got)
+  end)
+
+  it("lets only the desk write, and nobody watch what is not played", function()
+    assert.equal(401, t:post("/api/matches/7/goals", { json = { team = "home" } }).status)
+    assert.equal("team", t:post("/api/matches/7/goals", { headers = DESK, json = { team = "x" } }).json.error.field)
+    assert.equal(404, t:connect("/api/live-match/8").status)
+    assert.equal(404, t:connect("/api/live-match/7%2Fx").status)
+  end)
+
+  it("is forgotten six hours later", function()
+    line("the end")
+    t:advance(6 * 3600 + 120)
+    assert.equal(0, t:connect("/api/live-match/7"):count("line"))
+  end)
+end)
+
+describe("examples/room", function()
+  local t
+
+  before_each(function() t = kit.open("examples/room/app.lua") end)
+  after_each(kit.stop_all)
+
+  local function enter(user) return t:connect("/api/rooms/tea", { user = user }) end
+
+  it("tells joins and leaves, once for each person", function()
+    local alice, bob = enter("alice"), enter("bob")
+    local tab = enter("bob")
+    assert.equal(2, alice:count("user-joined"))
+    assert.equal(2, bob:count("user-joined")) -- who was there, then himself
+    assert.equal(2, alice:wait_for("user-joined", 0, { userId = "bob" }).data.activeUsers)
+    bob:drop()
+    alice:expect_none("user-left", 60)
+    tab:drop()
+    local gone = alice:wait_for("user-left", 6)
+    assert.same({ "bob", 1 }, { gone.data.userId, gone.data.activeUsers })
+    assert.near(65, t:elapsed(), 0.01)
+    assert.equal(1, enter("alice"):count("user-joined"))
+  end)
+
+  it("takes a page that is loaded again for the same visit, also over a reload", function()
+    local alice, bob = enter("alice"), enter("bob")
+    bob:drop()
+    t:advance(3)
+    bob = enter("bob")
+    t:advance(10)
+    assert.same({ 2, 0 }, { alice:count("user-joined"), alice:count("user-left") })
+    bob:drop()
+    t:advance(2)
+    assert(t:reload())
+    t:advance(2)
+    assert.equal(0, alice:count("user-left"))
+    t:advance(2)
+    assert.equal(1, alice:count("user-left"))
+  end)
+
+  it("tells a member who was away that another has left meanwhile", function()
+    local alice, bob = enter("alice"), enter("bob")
+    bob:drop()
+    t:advance(1)
+    alice:drop()
+    t:advance(4.5)
+    local again = alice:reconnect()
+    assert.equal(1, again:count("user-left"))
+    assert.equal(0, again:count("user-joined"))
+  end)
+
+  it("shows where each cursor stands, the newest only", function()
+    local alice = enter("alice")
+    enter("bob")
+    for i = 1, 50 do
+      assert.equal(202, t:post("/api/rooms/tea/cursor", { user = "bob", json = { line = i } }).status)
+    end
+    assert.equal(50, alice:events("cursor")[alice:count("cursor")].data.line)
+    assert.equal(1, enter("carol"):count("cursor"))
+    t:advance(60)
+    assert.equal(401, t:connect("/api/rooms/tea").status)
+  end)
+end)
+
+describe("examples/triggers", function()
+  local t, c
+
+  before_each(function()
+    t = kit.open("examples/triggers/app.lua", { env = { OPERATOR_KEY = "k" } })
+    c = t:connect("/api/events")
+  end)
+  after_each(kit.stop_all)
+
+  it("fires the 30 s timer twice in a minute, whatever is reloaded", function()
+    for _ = 1, 100 do
+      t:advance(0.6)
+      assert(t:reload())
+    end
+    t:advance(0.5)
+    assert.equal(2, c:count("heartbeat"))
+    assert.equal("2026-05-28T20:27:10.000Z", c:wait_for("heartbeat", 0).data.timestamp)
+  end)
+
+  it("makes one event of a burst of changes", function()
+    for i = 1, 100 do t:patch("/api/orders/7", { json = { status = "s" .. i } }) end
+    assert.same({ id = "7", status = "s100", changes = 100 }, c:wait_for("order-changed", 1).data)
+    c:expect_none("order-changed", 5)
+    t:patch("/api/orders/7", { json = { status = "paid" } })
+    assert.equal(1, c:wait_for("order-changed").data.changes)
+  end)
+
+  it("passes on what a user says", function()
+    local response = t:post("/api/announcements", { json = { message = "hi" } })
+    assert.same({ 202, 1 }, { response.status, response.json.subscribers })
+    assert.received(c, "announcement", { message = "hi" })
+    assert.equal(422, t:post("/api/announcements", { json = {} }).status)
+  end)
+
+  it("lets an operator announce, and take it back", function()
+    local KEY = { ["X-API-Key"] = "k" }
+    assert.equal(401, t:post("/api/maintenance", { json = { startTime = "3" } }).status)
+    t:post("/api/maintenance", { headers = KEY, json = { startTime = "3", after = 60 } })
+    t:advance(59)
+    assert.equal(204, t:delete("/api/maintenance", { headers = KEY }).status)
+    c:expect_none("maintenance", 10)
+    assert.equal(404, t:delete("/api/maintenance", { headers = KEY }).status)
+    t:post("/api/maintenance", { headers = KEY, json = { startTime = "4" } })
+    assert.equal("4", c:wait_for("maintenance", 1).data.startTime)
+  end)
+end)
