@@ -67,20 +67,21 @@ end
 -- @tparam function sleep
 -- @treturn integer its port, which it keeps when it is started again
 function Child:start(sleep)
-  write(self.folder .. "/log", "")
-  local line = ("(sh -c %s >%s 2>&1 </dev/null) & wait"):format(
+  local before = #self:text()
+  local line = ("(sh -c %s >>%s 2>&1 </dev/null) & wait"):format(
     quote("echo $$ >" .. quote(self.folder .. "/pid") .. "; " .. command(self)),
     quote(self.folder .. "/log"))
   assert(os.execute(("sh -c %s >/dev/null 2>&1 &"):format(quote(line))))
   for _ = 1, UP_SECONDS / POLL_SECONDS do
     sleep(POLL_SECONDS)
-    local port = self:text():match("serving [^\n]* on http://[^\n]-:(%d+)")
+    local news = self:text():sub(before + 1)
+    local port = news:match("serving [^\n]* on http://[^\n]-:(%d+)")
     if port then
       self.port = math.tointeger(tonumber(port))
       self.pid = self:read("pid"):match("%d+")
       return self.port
     end
-    if self:text():find("\n?sluice: ") then break end
+    if news:find("sluice: ", 1, true) then break end
   end
   self.pid = self:read("pid"):match("%d+")
   self:finish()
