@@ -20,6 +20,7 @@ local RESERVED = { "hello", "reset", "sync", "bye", "open", "error" }
 local doc = markdown.read("README.md")
 
 local function is_program(block) return block.lang == "lua" and block.text:find("\nreturn app\n$") end
+local function is_test(block) return block.lang == "lua" and block.text:find('require("sluice.testing")', 1, true) end
 
 local function words_of(text)
   local list = {}
@@ -167,11 +168,51 @@ describe("the README", function()
         local port = deadline.eventually(function() return p:log():match("127%.0%.0%.1:(%d+)") end)
         assert.equal("from a program", http.get(tonumber(port), "/").body)
         assert.equal(0, p:stop())
-      elseif block.lang == "lua" then
+      elseif block.lang == "lua" and not is_test(block) then
         assert.truthy(is_program(block), "README.md:" .. block.line .. " is neither whole nor served")
       end
     end
     assert.equal(1, count)
+  end)
+
+  -- Run a spec of a user, with the app beside it.
+  local function run_busted(spec, app)
+    local folder, root = process.temp_dir(), lfs.currentdir()
+    process.write_file(folder .. "/app_spec.lua", spec)
+    process.write_file(folder .. "/app.lua", app)
+    local command = "LUA_PATH='ROOT/lua/?.lua;ROOT/lua/?/init.lua;;' LUA_CPATH='ROOT/build/plain/?.so;;' "
+      .. "lua5.4 -e 'require([[busted.runner]]) { standalone = false }' /dev/null app_spec.lua"
+    local code, output = process.run(command:gsub("ROOT", root), { dir = folder })
+    process.remove_dir(folder)
+    return code, output
+  end
+
+  it("has a program with a spec that passes, and fails when the rule is another", function()
+    local program, test
+    for _, block in ipairs(doc.blocks) do
+      if is_program(block) and not test then program = block.text end
+      if is_test(block) then test = block.text end
+    end
+    local code, output = run_busted(test, program)
+    assert.equal(0, code, output)
+    assert.truthy(output:find("1 success", 1, true), output)
+    local _, lines = test:match("it%([^\n]+\n(.-)  end%)"):gsub("\n", "")
+    assert.is_true(lines <= 10, lines .. " lines")
+    code, output = run_busted(test, (program:gsub("after%(20", "after(19")))
+    assert.not_equal(0, code, output)
+  end)
+
+  it("names what a test and its streams can do", function()
+    for head, module in pairs { ["of a test"] = "test", ["of a stream"] = "stream" } do
+      local listed, names = {}, {}
+      for _, row in ipairs(doc.table(head)) do
+        for _, code in ipairs(markdown.code(row[1])) do listed[#listed + 1] = code:match("^%l:([%l_]+)") end
+      end
+      for name, value in pairs(require("sluice.testing." .. module).methods) do
+        if type(value) == "function" and not name:find("^__") and name ~= "last_id" then names[#names + 1] = name end
+      end
+      assert.same(sorted(names), sorted(listed))
+    end
   end)
 
   it("configures nginx so that events come at once", function()

@@ -1,4 +1,4 @@
---- lua/sluice/meta.lua, for editors, lists the names that there are: no more, no fewer.
+--- The meta.lua files, for editors, list the names that there are: no more, no fewer.
 require("spec.support.fake_core").install()
 local process = require("spec.support.process")
 local sluice = require("sluice")
@@ -6,9 +6,9 @@ local sluice = require("sluice")
 -- Refused with a sentence until a later version; not to be completed by an editor.
 local LATER = { store = true, slowest = true }
 
-local function listed(prefix)
+local function listed(prefix, path)
   local names = {}
-  local text = process.read_file("lua/sluice/meta.lua")
+  local text = process.read_file(path or "lua/sluice/meta.lua")
   for name in text:gmatch("\nfunction " .. prefix .. "([%w_]+)%(") do names[#names + 1] = name end
   table.sort(names)
   return names
@@ -36,7 +36,19 @@ describe("meta", function()
     assert.same(functions_of(require("sluice.stream_client").methods), listed("Client:"))
   end)
 
+  it("lists the functions of the test kit, of a test and of its streams", function()
+    local path, kit = "lua/sluice/testing/meta.lua", require("sluice.testing")
+    -- t:store is there, and says that it is not yet
+    local methods, store = require("sluice.testing.test").methods, LATER.store
+    LATER.store = nil
+    assert.same(functions_of(kit), listed("testing%.", path))
+    assert.same(functions_of(methods), listed("Test:", path))
+    assert.same(functions_of(require("sluice.testing.stream").methods), listed("Stream:", path))
+    LATER.store = store
+  end)
+
   it("is Lua, and keeps to itself", function()
     assert.is_table(require("sluice.meta"))
+    assert.is_table(require("sluice.testing.meta"))
   end)
 end)

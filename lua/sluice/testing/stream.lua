@@ -10,6 +10,7 @@ local stream = {}
 local Stream = {}
 Stream.__index = Stream
 Stream.__name = "sluice.testing.Stream"
+stream.methods = Stream
 
 local WAIT_SECONDS = 5
 local SHOWN_BYTES = 300

@@ -9,6 +9,7 @@ local test = {}
 local Test = {}
 Test.__index = Test
 Test.__name = "sluice.testing.Test"
+test.methods = Test
 
 local ANSWER_SECONDS = 90 -- more than a server lets a handler take
 local RELOAD_SECONDS = 20 -- a reload waits until the generation before has ended
