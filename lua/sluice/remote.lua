@@ -8,9 +8,13 @@ local remote = {}
 
 local SECONDS = 60 -- a reload may wait for the generation that retires, and for its handlers
 
+-- As for the server itself: a flag wins over the environment, that over the default.
 local function socket_path(given)
-  if given.socket then return given.socket end
-  return access.socket_of(math.tointeger(tonumber(given.port)) or 5121)
+  local socket = given.socket or not given.port and os.getenv("SLUICE_SOCKET")
+  if socket and socket ~= "" then return socket end
+  local port = math.tointeger(tonumber(given.port or os.getenv("SLUICE_PORT") or 5121))
+  if not port then return nil, ("--port: a number is expected, not '%s'"):format(given.port) end
+  return access.socket_of(port)
 end
 
 local function read_answer(text)

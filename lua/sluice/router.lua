@@ -3,6 +3,7 @@
 -- was begun is done, only the answer goes nowhere. In memory: nothing but what runs.
 local core = require("sluice.core")
 local answers = require("sluice.answers")
+local codes = require("sluice.codes")
 local failure = require("sluice.failure")
 local guard = require("sluice.guard")
 local patterns = require("sluice.patterns")
@@ -125,10 +126,13 @@ end
 function router.request(runtime, id, route, raw)
   local generation = runtime.generation
   local function on_end(ok)
+    if ok == true then return end
     -- a cancelled or broken coroutine answers too, or the client waits for its time-out
-    if ok ~= true then
-      runtime.server:respond(id, answers.failed(route.name, failure.catch("ended")))
+    if ok == nil and generation.phase == "retiring" then
+      local body = codes.body(503, "a reload ended the handler after its time to finish")
+      return runtime.server:respond(id, answers.read(route.name, 503, body))
     end
+    runtime.server:respond(id, answers.failed(route.name, failure.catch("ended")))
   end
   runtime.scheduler:start(generation, "request", route.title, on_end,
     serve, runtime, generation, route, id, request.new(raw))
