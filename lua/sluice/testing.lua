@@ -55,15 +55,16 @@ function testing.start(target, options)
   target = check_target(target, options)
   extend_luassert()
   local place = (options.sockets and outside or inside).new(target, options)
-  local ok, problem = pcall(place.boot, place)
-  if not ok then
-    pcall(place.shut, place, false)
-    place:leave()
-    error(problem, 2)
-  end
-  local t = test.new(place)
-  t:settle()
-  return t
+  local t
+  local ok, problem = pcall(function()
+    place:boot()
+    t = test.new(place)
+    t:settle()
+  end)
+  if ok then return t end
+  pcall(place.shut, place, false)
+  place:leave()
+  error(problem, 2)
 end
 
 --- Test a server that runs already, somewhere.

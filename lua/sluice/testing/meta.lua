@@ -33,7 +33,7 @@
 ---@field id string
 ---@field at number seconds since 1970
 
----@alias sluice.testing.HttpAnswer { status?: integer, headers?: table, json?: any, body?: string }|fun(request: table): table?, string?, string?
+---@alias sluice.testing.HttpAnswer { status?: integer, headers?: table, json?: any, body?: string, events?: table[] }|fun(request: table): table?, string?, string?
 
 local testing = {}
 

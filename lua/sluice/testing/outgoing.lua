@@ -1,16 +1,36 @@
 --- Other servers, as an app under test sees them: answers that the test gave, by URL. A URL
--- that it gave none for fails the test at its next step. In memory: the requests.
+-- that it gave none for fails the test at its next step. In memory: the last requests.
 local json = require("sluice.json")
 
 local outgoing = {}
+
+local RETRY_MS = 500 -- how soon a client of an event stream comes back
+local SENT_MAX = 10000
 
 ---@class sluice.testing.Outgoing
 local Outgoing = {}
 Outgoing.__index = Outgoing
 
+-- An event stream that ends: its events after the id that the asker has. They are numbered, so
+-- that a client that comes back gets what was added meanwhile.
+local function event_stream(list, last_id)
+  local parts = { ("retry: %d\n\n"):format(RETRY_MS) }
+  for i = (math.tointeger(tonumber(last_id)) or 0) + 1, #list do
+    local data = list[i].data
+    if type(data) ~= "string" then data = assert(json.encode(data)) end
+    parts[#parts + 1] = ("id: %d\nevent: %s\ndata: %s\n\n"):format(i,
+      list[i].event or "message", (data:gsub("\n", "\ndata: ")))
+  end
+  return table.concat(parts)
+end
+
 -- An answer as sluice.http hands it to the app.
-local function complete(response)
+local function complete(response, request)
   local headers, body = {}, response.body
+  if response.events then
+    body = event_stream(response.events, request.headers["last-event-id"])
+    headers["content-type"] = "text/event-stream"
+  end
   for name, value in pairs(response.headers or {}) do headers[name:lower()] = tostring(value) end
   if response.json ~= nil then
     body = assert(json.encode(response.json))
@@ -24,6 +44,7 @@ local function serve(self, request)
   local row = { method = request.method or "GET", url = request.url,
     headers = request.headers or {}, body = body, json = body and json.decode(body) or nil,
     at = self.place:time() }
+  if #self.sent >= SENT_MAX then table.remove(self.sent, 1) end
   self.sent[#self.sent + 1] = row
   local answer = self.answers[request.url]
   if answer == nil then
@@ -34,7 +55,7 @@ local function serve(self, request)
   local message, code
   if type(answer) == "function" then answer, message, code = answer(row) end
   if not answer then return nil, message or "no answer", code or "ECLOSED" end
-  return complete(answer)
+  return complete(answer, row)
 end
 
 function outgoing.new(place)
@@ -48,7 +69,7 @@ end
 -- @tparam table|function response
 function Outgoing:answer(url, response)
   if type(response) ~= "table" and type(response) ~= "function" then
-    error("t:http(url, response): a table { status, json | body, headers } or a function", 3)
+    error("t:http(url, answer): { status, headers, json | body | events } or a function", 3)
   end
   self.answers[url] = response
 end

@@ -241,7 +241,9 @@ function Test:store(name) -- luacheck: no unused args
   error("t:store() comes in a later version of Sluice", 2)
 end
 
---- Answer for another server: t:http(url, { status =, json = | body =, headers = } | fn(request)).
+--- Answer for another server, from here on: { status =, headers =, json = | body = | events = },
+-- or fn(request) that returns such a table or nil, message, code. `events` is a list of
+-- { event =, data = } that the test may add to.
 function Test:http(url, response)
   need_inside(self, "t:http()")
   self.outgoing:answer(url, response)
