@@ -86,7 +86,7 @@ local function handlers(s)
         finish(row)
       end
     end
-    if #list == 0 then socket.sleep(0.005) end
+    if #list == 0 then reloads.idle() end
   end
   return self
 end
@@ -122,7 +122,7 @@ local function count(load, events)
       sum[name] = (sum[name] or 0) + report[name]
     end
     sum.open = report.open
-    socket.sleep(0.05)
+    reloads.idle()
   until sum.events >= events or left() == 0
   return sum
 end

@@ -39,12 +39,7 @@ describe("a reload", function()
     becomes(s, 2)
     process.write_file(s.folder .. "/rules.lua", "return { v = 3 }")
     becomes(s, 3)
-    for _ = 1, 3 do
-      process.write_file(s.folder .. "/rules.lua", "return { v =")
-      socket.sleep(0.03)
-      process.write_file(s.folder .. "/rules.lua", "return { v = 4 }")
-      socket.sleep(0.03)
-    end
+    for _ = 1, 3 do reloads.save(s.folder .. "/rules.lua", 0.03, { "return { v =", "return { v = 4 }" }) end
     becomes(s, 4)
     local _, times = s.log():gsub("reload #", "")
     assert.is_true(times <= 4, s.log())

@@ -17,11 +17,11 @@ local C_LAYERS = {
 --- From the ground up. "*" is every module that no row names.
 local LUA_LAYERS = {
   { "core" },
-  { "caller", "codes", "eventstream", "failure", "heap", "json", "json_text", "json_writer", "log", "options",
-    "patterns", "process", "procfs", "query" },
+  { "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "json_text", "json_writer", "log",
+    "options", "patterns", "process", "procfs", "query" },
   { "*" },
   { "app" },
-  { "generation", "reload", "runtime" },
+  { "check", "generation", "reload", "runtime" },
   { "serve" },
   { "init", "testing.inside" },
   { "cli", "testing" },

@@ -3,6 +3,7 @@
 local http = require("spec.support.http")
 local json = require("sluice.json")
 local process = require("spec.support.process")
+local socket = require("socket")
 
 local reloads = {}
 
@@ -83,6 +84,17 @@ function reloads.write(folder, files)
     assert(os.rename(folder .. "/" .. name .. ".new", folder .. "/" .. name))
   end
 end
+
+--- Write texts into a file one after the other, so many seconds apart: an editor at work.
+function reloads.save(path, seconds, texts)
+  for _, text in ipairs(texts) do
+    process.write_file(path, text)
+    socket.sleep(seconds)
+  end
+end
+
+--- Do nothing while nothing is there to be read.
+function reloads.idle() socket.sleep(0.005) end
 
 local HEADERS = { Authorization = "Bearer " .. reloads.KEY }
 
