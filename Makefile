@@ -7,7 +7,8 @@
 # format   clang-format all C files        install  below PREFIX=/usr/local, after `all`
 #
 # Variables: HOST=127.0.0.1 PORT=5121 (run), SPEC=spec/unit (test), SAN=address|thread,
-# V=1 (show commands), CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR, LIBEV_INCDIR, LIBEV_LIBDIR.
+# V=1 (show commands), CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR,
+# LIBEV_INCDIR, LIBEV_LIBDIR, LIBCURL_INCDIR, LIBCURL_LIBDIR.
 SAN     ?=
 B       ?= build/$(or $(SAN),plain)
 LUA     ?= lua5.4
@@ -20,6 +21,7 @@ Q       := $(if $(V),,@)
 MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 
 TESTING := $(wildcard csrc/bind/testing*.c)
+LIBS    := -lev -lcurl -lpthread
 SRC     := $(filter-out $(TESTING),$(wildcard csrc/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
 PLAIN   := $(filter-out $(B)/obj/bind/%,$(OBJ))
@@ -38,12 +40,12 @@ WARN    := -Wall -Wextra -Wformat=2 -Wconversion -Wimplicit-fallthrough $(call t
 HARDEN  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
   $(call try,-fcf-protection=full) $(call try,-ftrivial-auto-var-init=zero) \
   -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions
-INCLUDE  = -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)) $(addprefix -I,$(LIBEV_INCDIR))
+INCLUDE  = -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)) $(addprefix -I,$(LIBEV_INCDIR) $(LIBCURL_INCDIR))
 COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(HARDEN) $(SAN_$(SAN)) $(INCLUDE) -MMD -MP
 # -z nodelete: a thread's code must outlive lua_close, and leak reports keep their symbols.
 # No liblua: the interpreter brings its own.
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed \
-  -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR)) -lev -lpthread && mv $@.new $@
+  -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD_$(SAN)))) .ci/lua
 
 .PHONY: help all core run test check asan tsan fuzz fuzzers bench format install install-lua clean
@@ -71,7 +73,7 @@ install-lua: core
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/obj/%.o: csrc/%.c Makefile ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
-$(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ -lev -lpthread
+$(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/bin/sluice: .ci/sluice ; @install -D -m 755 $< $@
 .SECONDARY:
 -include $(wildcard $(B)/obj/*/*.d)

@@ -21,6 +21,8 @@ dependencies = {
 }
 external_dependencies = {
   LIBEV = { header = "ev.h", library = "ev" },
+  -- Debian keeps its header where LuaRocks does not look
+  LIBCURL = { library = "curl" },
 }
 build = {
   type = "make",
@@ -32,6 +34,7 @@ build = {
     LUA_INCDIR = "$(LUA_INCDIR)",
     LIBEV_INCDIR = "$(LIBEV_INCDIR)",
     LIBEV_LIBDIR = "$(LIBEV_LIBDIR)",
+    LIBCURL_LIBDIR = "$(LIBCURL_LIBDIR)",
   },
   build_variables = { CFLAGS = "$(CFLAGS)" },
   install_variables = {

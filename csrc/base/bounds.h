@@ -93,6 +93,13 @@
 #define HANDLERS_DRAIN_MS 2000 /* for handlers that still run then */
 #define MAX_BODY_DEFAULT 65536
 
+/* ---- Outgoing HTTP ---------------------------------------------------------------- */
+#define HTTP_OUT_MAX 256            /* requests under way: EFULL */
+#define HTTP_OUT_KEPT_MAX 16        /* idle connections kept for the next request */
+#define HTTP_OUT_URL_MAX 8192       /* ETOOBIG */
+#define HTTP_OUT_HEAD_MAX 65536     /* of an answer, and HTTP_FIELDS_MAX: ETOOBIG */
+#define HTTP_OUT_PENDING_MAX 262144 /* untold, of one answer: more stays in the kernel */
+
 /* ---- HTTP ------------------------------------------------------------------------- */
 #define HTTP_METHOD_MAX 32 /* a longer method cannot be ours: 501 */
 #define HTTP_LINE_MAX 8192 /* the request line without its CRLF: 414 */

@@ -22,6 +22,9 @@ static const struct row rows[] = {
     {E_DENIED, "EDENIED", "not allowed"},
     {E_INVAL, "EINVAL", "an argument makes no sense"},
     {E_ADDRESS, "EADDRESS", "not an address"},
+    {E_TIMEOUT, "ETIMEOUT", "no answer in time"},
+    {E_CONNECT, "ECONNECT", "the other server cannot be reached"},
+    {E_UPSTREAM, "EUPSTREAM", "the other server broke off"},
 };
 
 static const struct row *find(int code) {

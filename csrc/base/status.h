@@ -16,7 +16,10 @@ enum status {
     E_NOTFOUND = -2009, /* no such client, channel or file */
     E_DENIED = -2010,   /* a rule says no */
     E_INVAL = -2011,    /* an argument makes no sense */
-    E_ADDRESS = -2012   /* the address cannot be parsed */
+    E_ADDRESS = -2012,  /* the address cannot be parsed */
+    E_TIMEOUT = -2013,  /* another server did not answer in time */
+    E_CONNECT = -2014,  /* ... cannot be reached */
+    E_UPSTREAM = -2015  /* ... broke off, or said what makes no sense */
 };
 
 /* The stable name of a code ("EFULL"), or the errno's ("EADDRINUSE"). Never NULL. */

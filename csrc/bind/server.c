@@ -87,6 +87,8 @@ static int l_close(lua_State *L) {
     s->server = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, s->on_event);
     s->on_event = LUA_NOREF;
+    http_out_free(s->http); /* it uses the server's loop */
+    s->http = NULL;
     server_free(server);
     return 0;
 }
@@ -430,6 +432,7 @@ void lx_server_type(lua_State *L) {
     }
     luaL_setfuncs(L, methods, 0);
     lx_server_add_clients(L);
+    lx_server_add_http_out(L);
     rehearsal_add_methods(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");

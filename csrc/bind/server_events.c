@@ -30,6 +30,19 @@ static void call(struct lx_server *s, int n) {
     lua_settop(L, handler - 1);
 }
 
+bool lx_server_tell(struct lx_server *s, lua_CFunction tell, void *what) {
+    lua_State *L = s->L;
+    if (s->on_event == LUA_NOREF || !lua_checkstack(L, 8)) return false;
+    int top = lua_gettop(L);
+    lua_pushcfunction(L, with_traceback);
+    lua_pushcfunction(L, tell);
+    lua_pushlightuserdata(L, what);
+    bool good = lua_pcall(L, 1, 0, top + 1) == LUA_OK;
+    if (!good) log_printf(LOG_ERROR, "error in the runtime: %s", lua_tostring(L, -1));
+    lua_settop(L, top);
+    return good;
+}
+
 /* ---- Requests ----------------------------------------------------------------------- */
 
 static void set_slice(lua_State *L, const char *name, struct slice value) {

@@ -1,0 +1,190 @@
+/* Requests to other servers as Lua sees them: server:request and what it tells.
+ *
+ * The kinds are "http_head" (id, status, headers, location), "http_data" (id, bytes) and
+ * "http_end" (id[, message, code]). What cannot be told for want of memory ends the
+ * request: no byte is left out in silence. */
+#include "base/bounds.h"
+#include "base/status.h"
+#include "bind/server.h"
+
+/* ---- Telling ------------------------------------------------------------------------ */
+
+struct told {
+    struct lx_server *server;
+    uint64_t id;
+    const struct http_out_head *head;
+    struct slice bytes;
+    int err;
+    const char *message;
+};
+
+static struct told *begin(lua_State *L, const char *kind) {
+    struct told *t = lua_touserdata(L, 1);
+    luaL_checkstack(L, 16, "telling");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, t->server->on_event);
+    lua_pushstring(L, kind);
+    lua_pushinteger(L, (lua_Integer)t->id);
+    return t;
+}
+
+/* { name = value }: names in lower case, repeated fields joined by ", ". */
+static void push_fields(lua_State *L, const struct http_out_head *head) {
+    lua_createtable(L, 0, (int)head->n_fields);
+    for (size_t i = 0; i < head->n_fields; i++) {
+        luaL_Buffer b;
+        struct slice name = head->fields[i].name;
+        char *p = luaL_buffinitsize(L, &b, name.n);
+        for (size_t k = 0; k < name.n; k++) {
+            char c = name.p[k];
+            p[k] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+        }
+        luaL_pushresultsize(&b, name.n);
+        lua_pushvalue(L, -1);
+        if (lua_rawget(L, -3) == LUA_TSTRING) {
+            lua_pushliteral(L, ", ");
+            lx_pushslice(L, head->fields[i].value);
+            lua_concat(L, 3);
+        } else {
+            lua_pop(L, 1);
+            lx_pushslice(L, head->fields[i].value);
+        }
+        lua_rawset(L, -3);
+    }
+}
+
+static int tell_head(lua_State *L) {
+    const struct told *t = begin(L, "http_head");
+    lua_pushinteger(L, t->head->status);
+    push_fields(L, t->head);
+    lua_pushstring(L, t->head->location); /* NULL: nil */
+    lua_call(L, 5, 0);
+    return 0;
+}
+
+static int tell_data(lua_State *L) {
+    const struct told *t = begin(L, "http_data");
+    lx_pushslice(L, t->bytes);
+    lua_call(L, 3, 0);
+    return 0;
+}
+
+static int tell_end(lua_State *L) {
+    const struct told *t = begin(L, "http_end");
+    if (t->err < 0) {
+        lua_pushstring(L, t->message);
+        lua_pushstring(L, status_name(t->err));
+    }
+    lua_call(L, t->err < 0 ? 4 : 2, 0);
+    return 0;
+}
+
+static void on_head(void *context, uint64_t id, const struct http_out_head *head) {
+    struct lx_server *s = context;
+    struct told t = {.server = s, .id = id, .head = head};
+    if (!lx_server_tell(s, tell_head, &t)) http_out_end(s->http, id, E_NOMEM);
+}
+
+static void on_data(void *context, uint64_t id, struct slice bytes) {
+    struct lx_server *s = context;
+    struct told t = {.server = s, .id = id, .bytes = bytes};
+    if (!lx_server_tell(s, tell_data, &t)) http_out_end(s->http, id, E_NOMEM);
+}
+
+static void on_end(void *context, uint64_t id, int err, const char *message) {
+    struct told t = {.server = context, .id = id, .err = err, .message = message};
+    lx_server_tell(context, tell_end, &t);
+}
+
+/* ---- Asking ------------------------------------------------------------------------- */
+
+/* The list { name, value, name, value, … }. Pushes the scratch that the fields live in. */
+static void read_fields(lua_State *L, int table, struct http_ask *ask) {
+    if (lua_getfield(L, table, "headers") != LUA_TTABLE) {
+        if (!lua_isnil(L, -1)) luaL_error(L, "field 'headers': a list is expected");
+        return;
+    }
+    int list = lua_gettop(L);
+    lua_Unsigned n = lua_rawlen(L, list) / 2;
+    if (n > HTTP_FIELDS_MAX) luaL_error(L, "a request has %d header fields", (int)n);
+    struct http_ask_field *fields = lx_scratch(L, (size_t)(n + 1) * sizeof *fields);
+    for (lua_Unsigned i = 0; i < n; i++) {
+        lua_rawgeti(L, list, (lua_Integer)(2 * i) + 1);
+        lua_rawgeti(L, list, (lua_Integer)(2 * i) + 2);
+        if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+            luaL_error(L, "field 'headers': strings are expected");
+        fields[i].name = lx_checkslice(L, -2); /* the table keeps both */
+        fields[i].value = lx_checkslice(L, -1);
+        lua_pop(L, 2);
+    }
+    ask->fields = fields;
+    ask->n_fields = (size_t)n;
+}
+
+static int64_t field_ms(lua_State *L, const char *name) {
+    double seconds = lx_field_number(L, 2, name, 0);
+    if (!(seconds >= 0 && seconds <= 1e6)) luaL_error(L, "'%s' is out of range", name);
+    return (int64_t)(seconds * 1000 + 0.999); /* rounded up: 0 would be "no limit" */
+}
+
+static int failed(lua_State *L, int err) {
+    if (err == E_INVAL)
+        return lx_fail_text(L, err,
+                            "the url is not one of http or https, or the method "
+                            "is no method");
+    if (err == E_BADFIELD)
+        return lx_fail_text(L, err, "a header field holds what would break the head");
+    if (err == E_TOOBIG) return lx_fail_text(L, err, "the url has more than 8 KiB");
+    if (err == E_FULL)
+        return lx_fail_text(L, err, "256 requests to other servers are under way");
+    return lx_fail(L, err);
+}
+
+/* server:request{ url =, method =, headers = { name, value, … }, body =, timeout =, idle =,
+ * max_bytes =, verify = } -> id | nil, message, code */
+static int l_request(lua_State *L) {
+    static const struct http_out_events events = {on_head, on_data, on_end};
+    struct lx_server *s = lx_checkserver(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_settop(L, 2);
+    struct http_ask ask = {.url = lx_field_slice(L, 2, "url"),
+                           .method = lx_field_slice(L, 2, "method"),
+                           .body = lx_field_slice(L, 2, "body"),
+                           .timeout_ms = field_ms(L, "timeout"),
+                           .idle_ms = field_ms(L, "idle"),
+                           .unverified = !lx_field_bool(L, 2, "verify", true)};
+    double bytes = lx_field_number(L, 2, "max_bytes", 0);
+    luaL_argcheck(L, bytes >= 0 && bytes <= 1e15, 2, "'max_bytes' is out of range");
+    ask.bytes_max = (uint64_t)bytes;
+    ask.has_body = lua_getfield(L, 2, "body") == LUA_TSTRING;
+    read_fields(L, 2, &ask);
+    uint64_t id = 0; /* nothing raises from here on */
+    int err = s->http ? 0 : http_out_new(&s->http, &s->server->loop, &events, s);
+    if (err == 0) err = http_out_request(s->http, &ask, &id);
+    if (err < 0) return failed(L, err);
+    lua_pushinteger(L, (lua_Integer)id);
+    return 1;
+}
+
+/* server:cancel_request(id): nothing more is told of it */
+static int l_cancel(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    uint64_t id = (uint64_t)luaL_checkinteger(L, 2);
+    if (s->http) http_out_cancel(s->http, id);
+    return 0;
+}
+
+/* server:hold_request(id, held): its bytes stay in the kernel while it is held */
+static int l_hold(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    uint64_t id = (uint64_t)luaL_checkinteger(L, 2);
+    if (s->http) http_out_hold(s->http, id, lua_toboolean(L, 3));
+    return 0;
+}
+
+void lx_server_add_http_out(lua_State *L) {
+    static const luaL_Reg methods[] = {{"request", l_request},
+                                       {"cancel_request", l_cancel},
+                                       {"hold_request", l_hold},
+                                       {NULL, NULL}};
+    luaL_setfuncs(L, methods, 0);
+}
