@@ -72,6 +72,21 @@ function callbacks.writable(self, id)
   wake_writers(self, id, true)
 end
 
+function callbacks.http_head(self, id, status, headers, location)
+  local t = self.transfers[id]
+  if t then t:on_head(status, headers, location) end
+end
+
+function callbacks.http_data(self, id, bytes)
+  local t = self.transfers[id]
+  if t then t:on_data(bytes) end
+end
+
+function callbacks.http_end(self, id, message, code)
+  local t = self.transfers[id]
+  if t then t:on_end(message, code) end
+end
+
 function callbacks.timer(self)
   self.armed = nil
   self.scheduler:tick()

@@ -14,6 +14,7 @@ codes.STATUS = {
   EBADFIELD = 422, EKEY = 422, ECONFLICT = 422,
   ERATE = 429,
   EINTERNAL = 500, ELOOP = 500,
+  ECONNECT = 502, EUPSTREAM = 502,
   EBUSY = 503, EFULL = 503, ESTORE = 503, ENOMEM = 503,
   ETIMEOUT = 504,
 }
@@ -22,7 +23,7 @@ codes.STATUS = {
 local CODE = {
   [400] = "EINVAL", [401] = "EAUTH", [403] = "EDENIED", [404] = "ENOTFOUND", [405] = "EMETHOD",
   [409] = "ECONFLICT", [413] = "ETOOBIG", [415] = "EMEDIA", [422] = "EBADFIELD", [429] = "ERATE",
-  [500] = "EINTERNAL", [503] = "EBUSY", [504] = "ETIMEOUT",
+  [500] = "EINTERNAL", [502] = "EUPSTREAM", [503] = "EBUSY", [504] = "ETIMEOUT",
 }
 
 --- The status for a code; 500 for one that is not known.

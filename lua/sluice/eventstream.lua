@@ -15,7 +15,7 @@ local eventstream = {}
 local BOM = "\xEF\xBB\xBF"
 -- More milliseconds than this are this many: a million years, and still an integer.
 local RETRY_MAX = 1 << 55
-local KNOWN = { line_max = 4 * 1024 * 1024, event_max = 4 * 1024 * 1024 }
+local KNOWN = { line_max = 4 * 1024 * 1024, event_max = 4 * 1024 * 1024, last_id = "" }
 
 ---@class sluice.EventStream
 local EventStream = {}
@@ -24,13 +24,14 @@ EventStream.__name = "sluice.EventStream"
 
 --- Make a parser for one response body.
 -- @tparam[opt] table given `line_max` and `event_max`, bytes of one line and of the data of
---   one event (4 MiB each)
+--   one event (4 MiB each); `last_id`, where the stream before this one ended
 -- @treturn sluice.EventStream with `last_id`, the id of the last block that ended (string,
 --   "" before the first), and `retry`, the last reconnection time in milliseconds or nil
 function eventstream.new(given)
   local known = options("eventstream.new", given, KNOWN)
-  return setmetatable({ line_max = known.line_max, event_max = known.event_max, last_id = "",
-    id = "", rest = "", started = false, lines = {}, bytes = 0 }, EventStream)
+  return setmetatable({ line_max = known.line_max, event_max = known.event_max,
+    last_id = known.last_id, id = known.last_id, rest = "", started = false, lines = {},
+    bytes = 0 }, EventStream)
 end
 
 -- The blank line: commit the id, then hand the event out unless it has no data.

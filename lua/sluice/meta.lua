@@ -297,4 +297,67 @@ function Client:send(event, data) end
 function Client:close(reason) end
 function Client:stop() end
 
+---@class sluice.HttpOptions
+---@field url? string
+---@field method? string
+---@field headers? table<string, string|number>
+---@field body? string
+---@field json? any
+---@field timeout? number seconds for one attempt
+---@field retries? integer
+---@field max_bytes? integer
+---@field redirects? integer
+---@field verify? boolean
+
+---@class sluice.HttpResponse
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+---@field json fun(): any, string?, string?
+
+---@class sluice.Http require("sluice.http")
+local http = {}
+---@param o sluice.HttpOptions
+---@return sluice.HttpResponse?, string? message, string? code
+function http.request(o) end
+---@param url string
+---@param o? sluice.HttpOptions
+---@return sluice.HttpResponse?, string? message, string? code
+function http.get(url, o) end
+---@param url string
+---@param o? sluice.HttpOptions
+---@return sluice.HttpResponse?, string? message, string? code
+function http.post(url, o) end
+
+---@class sluice.ClientOptions
+---@field events? string[]
+---@field keys? string[]
+---@field headers? table<string, string|number>
+---@field last_event_id? string
+---@field timeout? number seconds without a byte
+
+---@class sluice.ClientEvent
+---@field event string
+---@field data any a table when the text is a JSON object or list
+---@field text string
+---@field id? string
+
+---@class sluice.EventsClient require("sluice.client")
+local client = {}
+---@param url string
+---@param o? sluice.ClientOptions
+---@return fun(): sluice.ClientEvent?
+function client.events(url, o) end
+---@param url string
+---@param o? sluice.ClientOptions
+---@return sluice.Connection?, string? message, string? code
+function client.connect(url, o) end
+
+---@class sluice.Connection
+---@field status integer 200 or 204
+local Connection = {}
+---@return fun(): sluice.ClientEvent?
+function Connection:events() end
+function Connection:close() end
+
 return sluice

@@ -44,6 +44,7 @@ function runtime.new(server)
   self.retirement, self.handover = retirement.new(self), handover.new(self)
   self.idempotency = idempotency.new(core.now)
   server:on(function(kind, ...) self:dispatch(kind, ...) end)
+  self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   process.runtime = self
   return self
 end

@@ -11,6 +11,7 @@ local markdown = require("spec.support.markdown")
 local nginx = require("spec.support.nginx")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
+local source = require("spec.support.source")
 local sse = require("spec.support.sse")
 local tree = require("spec.support.tree")
 
@@ -90,8 +91,15 @@ describe("the README", function()
     local folder = process.temp_dir()
     lfs.mkdir(folder .. "/public")
     process.write_file(folder .. "/public/index.html", "<p>a page</p>\n")
-    process.write_file(folder .. "/app.lua", program.text)
-    return server.start { path = folder .. "/app.lua" }, folder
+    local port, text = 0, program.text
+    if text:find(ADDRESS, 1, true) then -- it asks itself
+      local unused = source.listen()
+      port = unused.port
+      unused:close()
+      text = text:gsub(ADDRESS:gsub("%p", "%%%0"), "http://127.0.0.1:" .. port)
+    end
+    process.write_file(folder .. "/app.lua", text)
+    return server.start { path = folder .. "/app.lua", port = port }, folder
   end
 
   -- Run one command: a function that tells what it has shown so far. A stream stays open.
@@ -370,6 +378,25 @@ describe("the tables of the README", function()
     assert.same(sorted(wanted), names_of(doc.table("option", 1)))
   end)
 
+  it("list the options of requests to other servers", function()
+    for name, module in pairs { http = "http", client = "client" } do
+      local known = tree.read("lua/sluice/" .. module .. ".lua"):match("\nlocal KNOWN = {(.-)}")
+      local wanted, defaults = {}, {}
+      for option, default in known:gmatch("([%l_]+) = ([%w.<> ]+)") do
+        if option ~= "sign" then
+          wanted[#wanted + 1] = option
+          defaults[option] = load("local options = { NONE = false } return " .. default)()
+        end
+      end
+      local rows = doc.table(name .. " option")
+      assert.same(sorted(wanted), names_of(rows))
+      for _, row in ipairs(rows) do
+        local default = defaults[markdown.code(row[1])[1]]
+        if default then assert.equal(tostring(default), row[2]:match("^`(.-)`")) end
+      end
+    end
+  end)
+
   it("list the codes with their statuses", function()
     local listed = {}
     for _, row in ipairs(doc.table("code")) do listed[markdown.code(row[1])[1]] = tonumber(row[2]) end
@@ -389,9 +416,9 @@ describe("the tables of the README", function()
     local stream = tree.read("csrc/fan/stream.c")
     local words = words_of(stream:match("words%[%] = {(.-)};"))
     assert.same(sorted(words), names_of(doc.table("bye")))
-    local source = stream .. tree.read("csrc/fan/gather.c") .. tree.read("csrc/serve/command.c")
+    local text = stream .. tree.read("csrc/fan/gather.c") .. tree.read("csrc/serve/command.c")
     for _, reason in ipairs(names_of(doc.table("reset"))) do
-      assert.truthy(source:find('"' .. reason .. '"', 1, true), reason)
+      assert.truthy(text:find('"' .. reason .. '"', 1, true), reason)
     end
   end)
 
@@ -428,6 +455,7 @@ describe("public functions", function()
     local text = table.concat(sources, "\n")
     -- where the methods of App live that are made elsewhere
     local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
+      http = { "http." }, client = { "client." }, Connection = { "Connection:" },
       sluice = { "sluice." }, ["sluice.json"] = { "json." } }
     for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
       local found = false

@@ -38,6 +38,14 @@ describe("eventstream", function()
       (parse("event: alert\nid: k3f9-1\ndata: hot\n\n")))
   end)
 
+  it("goes on from the id of the stream before", function()
+    local parser = eventstream.new({ last_id = "a-7" })
+    assert.equal("a-7", parser.last_id)
+    assert.same({ { event = "message", data = "x", id = "a-7" } }, feed_all(parser, { "data: x\n\n" }))
+    parser:feed("id\ndata: y\n\n")
+    assert.equal("", parser.last_id)
+  end)
+
   it("names an event without a name message", function()
     assert.equal("message", parse("data: a\n\n")[1].event)
     assert.equal("message", parse("event:\ndata: a\n\n")[1].event)
@@ -170,7 +178,7 @@ describe("eventstream", function()
     it("refuses an option it does not know", function()
       assert.has_error(function() eventstream.new({ line_mx = 1 }) end,
         "eventstream.new: unknown option 'line_mx', did you mean 'line_max'? "
-        .. "(known: event_max, line_max)")
+        .. "(known: event_max, last_id, line_max)")
     end)
   end)
 

@@ -47,6 +47,12 @@ describe("meta", function()
     LATER.store = store
   end)
 
+  it("lists what the modules without an app have", function()
+    assert.same(functions_of(require("sluice.http")), listed("http%."))
+    assert.same(functions_of(require("sluice.client")), listed("client%."))
+    assert.same({ "close", "events" }, listed("Connection:"))
+  end)
+
   it("is Lua, and keeps to itself", function()
     assert.is_table(require("sluice.meta"))
     assert.is_table(require("sluice.testing.meta"))

@@ -1,0 +1,296 @@
+--- Follow a stream of another server: an SSE client that comes back, resumes and tells what was
+--- lost.
+---
+---   for event in client.events("https://example.org/feed") do
+---     app:publish("news", event.event, event.data)
+---   end
+---
+--- It speaks with any source; the control events of a Sluice (hello, sync, bye) it keeps to
+--- itself, `reset` it hands on. Takes no app: it registers nothing. In memory: one unfinished
+--- event, and what has come and was not taken (see sluice.transfer).
+local caller = require("sluice.caller")
+local core = require("sluice.core")
+local eventstream = require("sluice.eventstream")
+local json = require("sluice.json")
+local options = require("sluice.options")
+local outgoing = require("sluice.outgoing")
+local transfer = require("sluice.transfer")
+
+local client = {}
+
+---@class sluice.Connection
+local Connection = {}
+Connection.__index = Connection
+Connection.__name = "sluice.Connection"
+
+local KNOWN = { events = options.NONE, keys = options.NONE, headers = options.NONE,
+  last_event_id = options.NONE, timeout = 60 }
+local LIMITS = { line_max = 1 << 20, event_max = 1 << 20 }
+local RETRY, RETRY_LEAST, RETRY_MOST = 3, 0.1, 3600 -- seconds; the server's word is kept within
+local BACKOFF_MOST = 30
+local STEADY_SECONDS = 30 -- a connection that held so long was a good one, also without events
+local BURST = 100 -- events without a pause: then others have their turn
+local REDIRECTS = 5
+local CONTROL = { hello = true, sync = true, bye = true }
+local REFUSED = { denied = true, expired = true, revoked = true } -- a bye that somebody must know
+-- Answers that asking again will not change.
+local FINAL_CODE = { EINVAL = true, EBADFIELD = true, ETOOBIG = true }
+
+-- ---- Making one --------------------------------------------------------------------------
+
+local function check_list(what, name, list)
+  if list == nil then return end
+  local good = type(list) == "table"
+  for _, item in ipairs(good and list or {}) do good = good and type(item) == "string" end
+  if not good then caller.raise("%s: %s is a list of strings", what, name) end
+end
+
+local function check(what, url, given)
+  local o = options(what, given, KNOWN, 4)
+  outgoing.check_url(what, url)
+  check_list(what, "events", o.events)
+  check_list(what, "keys", o.keys)
+  if o.last_event_id ~= nil and type(o.last_event_id) ~= "string" then
+    caller.raise("%s: last_event_id is a string", what)
+  end
+  if type(o.timeout) ~= "number" or not (o.timeout >= 0.1 and o.timeout <= 86400) then
+    caller.raise("%s: timeout is a number of seconds from 0.1 to 86400", what)
+  end
+  o.headers = outgoing.headers(what, o.headers,
+    { accept = "text/event-stream", ["cache-control"] = "no-store" })
+  return o
+end
+
+local function escape(text)
+  return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+-- The wishes of a client as Sluice reads them; other sources ignore them.
+local function with_query(url, o)
+  local parts = {}
+  for _, pair in ipairs({ { "types", o.events }, { "keys", o.keys } }) do
+    local list = {}
+    for _, item in ipairs(pair[2] or {}) do list[#list + 1] = escape(item) end
+    if pair[2] then parts[#parts + 1] = pair[1] .. "=" .. table.concat(list, ",") end
+  end
+  url = url:gsub("#.*", "")
+  if #parts == 0 then return url end
+  return url .. (url:find("?", 1, true) and "&" or "?") .. table.concat(parts, "&")
+end
+
+local function new(what, url, given)
+  local runtime = transfer.runtime(what)
+  local o = check(what, url, given)
+  local wanted
+  if o.events then
+    wanted = { reset = true }
+    for _, name in ipairs(o.events) do wanted[name] = true end
+  end
+  return setmetatable({ runtime = runtime, what = what, url = with_query(url, o),
+    shown = outgoing.shown(url), headers = o.headers, wanted = wanted, timeout = o.timeout,
+    last_id = o.last_event_id or "", failures = 0, run = 0, queue = {}, first = 1 }, Connection)
+end
+
+-- ---- Connecting --------------------------------------------------------------------------
+
+-- An id that could not stand in a header is not sent.
+local function fields(self)
+  local headers = {}
+  for name, value in pairs(self.headers) do headers[name] = value end
+  if self.last_id ~= "" and not self.last_id:find("%c") then
+    headers["last-event-id"] = self.last_id
+  end
+  return headers
+end
+
+-- The end of a connection: what was unfinished is forgotten, what is whole stays.
+local function drop(self)
+  if self.transfer then self.transfer:close() end
+  self.transfer, self.parser = nil, nil
+end
+
+-- One attempt: true; or nil, message, code, and whether another attempt makes sense.
+local function open(self)
+  local t, status, headers = outgoing.ask(self.runtime, self.what, { url = self.url,
+    method = "GET", headers = fields(self), redirects = REDIRECTS, idle = self.timeout,
+    verify = true })
+  if not t then return nil, status, headers, not FINAL_CODE[headers] end
+  self.status = status
+  local kind = (headers["content-type"] or ""):match("^[^;%s]*"):lower()
+  if status == 200 and kind == "text/event-stream" then
+    self.transfer, self.opened, self.sluice = t, self.runtime.scheduler.now(), nil
+    self.parser = eventstream.new({ line_max = LIMITS.line_max, event_max = LIMITS.event_max,
+      last_id = self.last_id })
+    return true
+  end
+  t:close()
+  if status == 204 then
+    self.stopped = true
+    return true
+  elseif status == 200 then
+    return nil, ("%s is no event stream, but '%s'"):format(self.shown, kind), "EUPSTREAM", true
+  end
+  local again = status >= 500 or status == 408 or status == 429
+  return nil, ("%s answered %d"):format(self.shown, status), "EUPSTREAM", again
+end
+
+-- Seconds until the next attempt: what the server asked for, more after each failure, and
+-- never the same for all.
+local function pause(self)
+  local base = math.max(RETRY_LEAST, math.min(self.retry or RETRY, RETRY_MOST))
+  local wait = base * 2 ^ math.min(math.max(self.failures - 1, 0), 16)
+  return math.max(base, math.min(wait, BACKOFF_MOST)) * (0.75 + 0.5 * core.random())
+end
+
+-- Told when an outage begins, and when it is over; not at each attempt.
+local function complain(self, message)
+  self.wait = pause(self)
+  core.log(self.troubled and "debug" or "warn", ("%s: %s: %s; again in %.3g s"):format(self.what,
+    self.shown, message, self.wait))
+  self.troubled = true
+end
+
+local function reconnect(self)
+  while not (self.closed or self.stopped) do
+    if self.pause_first then self.runtime.scheduler:sleep(self.wait or pause(self), self.what) end
+    if self.closed then return end
+    self.pause_first, self.wait = true, nil
+    local ok, message, _, again = open(self)
+    if ok then return end
+    self.failures = self.failures + 1
+    if not again then
+      core.log("warn", ("%s: %s: %s; given up"):format(self.what, self.shown, message))
+      self.stopped = true
+      return
+    end
+    complain(self, message)
+  end
+end
+
+-- ---- Events ------------------------------------------------------------------------------
+
+-- What a Sluice tells its clients and not their users; true when the event is that.
+local function control(self, event)
+  if not CONTROL[event.event] then return false end
+  local data = json.decode(event.data)
+  if type(data) ~= "table" then data = {} end
+  if self.sluice == nil then -- one that is overloaded says bye at once
+    self.sluice = event.event == "hello" and data.client ~= nil and data.epoch ~= nil
+      or event.event == "bye" and data.reason ~= nil
+  end
+  if self.sluice and event.event == "bye" then
+    self.bye, self.stopped = data.reason or "unknown", data.reason == "stop"
+  end
+  return self.sluice
+end
+
+-- The data of an event: a table when they are a JSON object or list, else the text.
+local function value_of(text)
+  if not text:find("^%s*[{%[]") then return text end
+  local value = json.decode(text)
+  if value == nil then return text end
+  return value
+end
+
+local function take(self, event)
+  if control(self, event) then return end
+  self.sluice = self.sluice or false -- a hello comes first or never
+  if self.wanted and not self.wanted[event.event] then return end
+  self.queue[#self.queue + 1] = { event = event.event, data = value_of(event.data),
+    text = event.data, id = event.id ~= "" and event.id or nil }
+end
+
+-- The connection is over; say so unless that was announced, or is the way of the source.
+local function lost(self, message)
+  local announced = not message
+  if self.bye then message, announced = "bye: " .. self.bye, not REFUSED[self.bye] end
+  self.bye = nil
+  if self.runtime.scheduler.now() - self.opened >= STEADY_SECONDS then self.failures = 0 end
+  drop(self)
+  self.failures = self.failures + 1
+  if not (announced or self.stopped) then complain(self, message) end
+end
+
+local function feed(self, bytes)
+  local events, problem = self.parser:feed(bytes)
+  if #events > 0 then
+    self.failures = 0
+    if self.troubled then core.log("info", ("%s: %s is back"):format(self.what, self.shown)) end
+    self.troubled = nil
+  end
+  for _, event in ipairs(events) do take(self, event) end
+  self.last_id = self.parser.last_id
+  if self.parser.retry then self.retry = self.parser.retry / 1000 end
+  if problem then lost(self, problem) end
+end
+
+-- The queue is empty: read on, or connect again, or end.
+local function more(self)
+  self.queue, self.first = {}, 1
+  if self.stopped then
+    self:close()
+  elseif not self.transfer then
+    reconnect(self)
+  else
+    local bytes, message = self.transfer:read()
+    if bytes then feed(self, bytes) elseif not self.closed then lost(self, message) end
+  end
+end
+
+-- The next event, or nil when there will be none.
+local function next_event(self)
+  while not self.closed do
+    local event = self.queue[self.first]
+    if not event then
+      more(self)
+    elseif self.run >= BURST then
+      self.run = 0
+      self.runtime.scheduler:sleep(0, self.what)
+    else
+      self.queue[self.first] = false
+      self.first, self.run = self.first + 1, self.run + 1
+      return event
+    end
+  end
+end
+
+--- Iterate over the events: { event, data, id, text }. `data` is a table when the text is a JSON
+-- object or list; `text` is always the text. Ends when the source says stop (204, or bye).
+-- @treturn function an iterator for `for`
+function Connection:events()
+  return function() return next_event(self) end
+end
+
+--- Close the connection; a loop over its events ends. Closing twice does no harm.
+function Connection:close()
+  self.closed = true
+  drop(self)
+end
+
+Connection.__close = Connection.close
+
+--- Connect to an event stream, and wait for its head.
+-- @tparam string url
+-- @tparam[opt] table o `events` (only these names; `reset` comes always), `keys` (for a Sluice),
+--   `headers` (a map), `last_event_id`, `timeout` (seconds without a byte after which the
+--   connection is given up, 60)
+-- @treturn sluice.Connection|nil with `status`, 200 or 204; or nil, message, code: one attempt
+function client.connect(url, o)
+  local self = new("client.connect()", url, o)
+  local ok, message, code = open(self)
+  if not ok then return nil, message, code end
+  self.pause_first = true
+  return self
+end
+
+--- Follow an event stream for ever: connect, come back after cuts, resume from the last id.
+-- The connection is closed when the loop is left, also by an error or a reload.
+-- @tparam string url
+-- @tparam[opt] table o as client.connect
+-- @return what `for event in …` wants
+function client.events(url, o)
+  local self = new("client.events()", url, o)
+  return self:events(), nil, nil, self
+end
+
+return client

@@ -1,0 +1,153 @@
+--- Ask other servers: one request, and its whole answer. The coroutine waits; nothing else
+--- does.
+---
+---   local answer, message, code = http.post("https://example.org/hook", { json = { id = 7 } })
+---
+--- Takes no app: it registers nothing. In memory: the answer, at most `max_bytes`.
+local caller = require("sluice.caller")
+local channels = require("sluice.channels")
+local core = require("sluice.core")
+local json = require("sluice.json")
+local options = require("sluice.options")
+local outgoing = require("sluice.outgoing")
+local transfer = require("sluice.transfer")
+
+local http = {}
+
+local KNOWN = { url = options.NONE, method = options.NONE, headers = options.NONE,
+  body = options.NONE, json = options.NONE, timeout = 10, retries = 0, max_bytes = 1 << 20,
+  redirects = 5, verify = true, sign = options.NONE }
+-- What may pass: the same request later may well be answered.
+local PASSING_CODE = { ECONNECT = true, EUPSTREAM = true, ETIMEOUT = true }
+local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true }
+local PAUSE_MIN, PAUSE_MAX = 0.5, 30
+local WITH_BODY = { POST = true, PUT = true, PATCH = true }
+
+-- json() is the body as a value, or nil, message, code.
+local function response(status, headers, body)
+  return { status = status, headers = headers, body = body,
+    json = function() return json.decode(body) end }
+end
+
+local function check_number(what, o, name, least, most, whole)
+  local n = o[name]
+  local good = type(n) == "number" and n >= least and n <= most
+    and (not whole or math.tointeger(n) ~= nil)
+  if not good then
+    caller.raise("%s: %s is a %s from %g to %g, not %s", what, name,
+      whole and "whole number" or "number", least, most, tostring(n))
+  end
+end
+
+local function check(what, given)
+  local o = options(what, given, KNOWN, 3)
+  if o.sign ~= nil then channels.later(what, "sign") end
+  outgoing.check_url(what, o.url)
+  check_number(what, o, "timeout", 0.001, 86400)
+  check_number(what, o, "retries", 0, 100, true)
+  check_number(what, o, "max_bytes", 1, 1 << 30, true)
+  check_number(what, o, "redirects", 0, 20, true)
+  if type(o.verify) ~= "boolean" then caller.raise("%s: verify is true or false", what) end
+  if o.body ~= nil and o.json ~= nil then caller.raise("%s: body or json, not both", what) end
+  if o.body ~= nil and type(o.body) ~= "string" then
+    caller.raise("%s: body is a string, not a %s; for a table there is json", what, type(o.body))
+  end
+  if o.method ~= nil and type(o.method) ~= "string" then
+    caller.raise("%s: method is a string", what)
+  end
+  return o
+end
+
+-- Fill in what follows from the rest; nil, message, code when the value is no JSON.
+local function prepare(what, o)
+  local missing = { accept = "*/*" }
+  if o.json ~= nil then
+    local text, message, code = json.encode(o.json)
+    if not text then return nil, message, code end
+    o.body, o.json, missing["content-type"] = text, nil, "application/json"
+  end
+  o.method = o.method and o.method:upper() or o.body and "POST" or "GET"
+  if WITH_BODY[o.method] and not o.body then o.body = "" end
+  o.headers = outgoing.headers(what, o.headers, missing)
+  return o
+end
+
+local function attempt(runtime, what, o)
+  o.deadline = runtime.scheduler.now() + o.timeout
+  local t, status, headers = outgoing.ask(runtime, what, o)
+  if not t then return nil, status, headers end
+  local _ <close> = t
+  local parts = {}
+  while true do
+    local part, message, code = t:read()
+    if not part then
+      if message then return nil, message, code end
+      return response(status, headers, table.concat(parts))
+    end
+    parts[#parts + 1] = part
+  end
+end
+
+-- How long to wait before the next attempt; nil when there is no sense in one.
+local function pause(n, answer, code)
+  if not answer and not PASSING_CODE[code] then return nil end
+  if answer and not PASSING_STATUS[answer.status] then return nil end
+  local asked = answer and tonumber(answer.headers["retry-after"])
+  if asked and asked >= 0 then return math.min(asked, PAUSE_MAX) end
+  return math.min(PAUSE_MIN * 2 ^ (n - 1), PAUSE_MAX) * (0.5 + core.random())
+end
+
+local function perform(what, given)
+  local runtime = transfer.runtime(what)
+  local o, message, code = prepare(what, check(what, given))
+  if not o then return nil, message, code end
+  local answer
+  for n = 1, o.retries + 1 do
+    answer, message, code = attempt(runtime, what, o)
+    local wait = n <= o.retries and pause(n, answer, code)
+    if not wait then break end
+    runtime.scheduler:sleep(wait, what)
+  end
+  if answer then return answer end
+  return nil, message, code
+end
+
+--- Send a request and wait for the whole answer, of whatever status.
+-- @tparam table o `url`, `method` (GET, or POST with a body), `headers` (a map), `body` (string)
+--   or `json` (a value), `timeout` (seconds for one attempt, 10), `retries` (0: further attempts
+--   when the server cannot be reached, breaks off, is late, or answers 429, 502, 503 or 504; the
+--   request may then arrive more than once), `max_bytes` (of the answer, 1 MiB), `redirects` (5),
+--   `verify` (the certificate, true)
+-- @treturn table|nil { status, headers, body, json() }, or nil, message, code: "ECONNECT",
+--   "EUPSTREAM", "ETIMEOUT", "ETOOBIG", "EINVAL", "EBADFIELD", "EFULL"
+function http.request(o)
+  return perform("http.request()", o)
+end
+
+local function with(what, method, url, given)
+  if given ~= nil and type(given) ~= "table" then
+    caller.raise("%s: options are a table, not a %s", what, type(given))
+  end
+  local o = { url = url, method = method }
+  for name, value in pairs(given or {}) do
+    if o[name] ~= nil then caller.raise("%s: %s is given already", what, name) end
+    o[name] = value
+  end
+  return perform(what, o)
+end
+
+--- GET a URL; as http.request.
+-- @tparam string url
+-- @tparam[opt] table o
+function http.get(url, o)
+  return with("http.get()", "GET", url, o)
+end
+
+--- POST to a URL; as http.request.
+-- @tparam string url
+-- @tparam[opt] table o with `body` or `json`
+function http.post(url, o)
+  return with("http.post()", "POST", url, o)
+end
+
+return http

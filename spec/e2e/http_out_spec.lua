@@ -1,0 +1,315 @@
+--- sluice.http on a real server, against a source whose every byte is the spec's.
+local deadline = require("spec.support.deadline")
+local json = require("sluice.json")
+local live = require("spec.support.live")
+local process = require("spec.support.process")
+local server = require("spec.support.server")
+local source = require("spec.support.source")
+
+local KEPT = 16 -- idle connections that are kept for the next request
+
+local ASK = [[
+local http = require("sluice.http")
+local function show(answer, message, code)
+  if not answer then return { message = message, code = code } end
+  return { status = answer.status, headers = answer.headers, body = answer.body,
+    type = answer.headers["Content-Type"], value = answer.json() }
+end
+app:post("/ask", function(req) return show(http.request(req:json())) end)
+app:post("/get", function(req) local o = req:json() return show(http.get(o.url, o.options)) end)
+app:post("/post", function(req) local o = req:json() return show(http.post(o.url, o.options)) end)
+app:post("/raise", function(req)
+  local _, problem = pcall(http.request, req:json())
+  return { problem = tostring(problem) }
+end)
+app:get("/quick", function() return "quick" end)
+]]
+
+describe("sluice.http", function()
+  local s, from
+
+  setup(function() s = live.start(ASK) end)
+  teardown(server.stop_all)
+  before_each(function() from = source.listen() end)
+  after_each(source.close_all)
+
+  -- Ask and do not wait: a function that waits for what the app was told.
+  local function ask(o, path)
+    if type(o.url) == "string" and o.url:sub(1, 1) == "/" then o.url = from.url .. o.url end
+    local c = live.post_later(s, path or "/ask", json.encode(o))
+    return function(seconds)
+      local answer = assert(c:response(seconds or 10))
+      c:close()
+      assert(answer.status == 200, answer.body)
+      return json.decode(answer.body)
+    end
+  end
+
+  it("sends a request to the byte", function()
+    local told = ask { url = "/a?b=c", method = "PUT", body = "text", headers = { ["X-Key"] = "k", Empty = "" } }
+    local c = from:accept()
+    local lines = {}
+    for line in c.head:gmatch("([^\r\n]+)\r\n") do lines[#lines + 1] = line end
+    table.sort(lines)
+    assert.same({ "Content-Length: 4", "Empty:", ("Host: 127.0.0.1:%d"):format(from.port), "PUT /a?b=c HTTP/1.1",
+      "User-Agent: sluice/" .. require("sluice.core").version, "X-Key: k", "accept: */*" }, lines)
+    assert.equal("text", c.body)
+    c:answer(200)
+    assert.equal(200, told().status)
+    c:close()
+  end)
+
+  it("gives back status, headers and body", function()
+    local told = ask { url = "/" }
+    local c = from:accept()
+    assert.equal("GET", c.method)
+    c:send("HTTP/1.1 103 Early\r\nX: 1\r\n\r\nHTTP/1.1 418 Teapot\r\nContent-Type: application/json\r\n"
+      .. "Vary: a\r\nvary:\tb \r\nTransfer-Encoding: chunked\r\n\r\n"
+      .. "3\r\n{\"a\r\n5\r\n\": 1}\r\n0\r\nTrailer: x\r\n\r\n")
+    local answer = told()
+    assert.same({ 418, '{"a": 1}', { a = 1 }, "application/json", "a, b" },
+      { answer.status, answer.body, answer.value, answer.type, answer.headers.vary })
+    assert.is_nil(answer.headers.x)
+    assert.is_nil(answer.headers.trailer)
+    c:close()
+  end)
+
+  it("posts JSON, and uses a connection again", function()
+    local told = ask({ url = from.url .. "/hook", options = { json = { n = 7 } } }, "/post")
+    local c = from:accept()
+    assert.same({ "POST", '{"n":7}', "application/json" }, { c.method, c.body, c.headers["content-type"] })
+    c:answer(202, "yes")
+    assert.same({ 202, "yes" }, { told().status, "yes" })
+    told = ask({ url = from.url .. "/next" }, "/get")
+    c:again()
+    assert.equal("/next", c.path)
+    c:answer(204)
+    assert.same({ 204, "" }, (function(a) return { a.status, a.body } end)(told()))
+    c:close()
+  end)
+
+  it("reads no body where there is none", function()
+    local told = ask { url = "/", method = "head" }
+    local c = from:accept()
+    assert.equal("HEAD", c.method)
+    c:send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+    assert.same({ 200, "" }, (function(a) return { a.status, a.body } end)(told()))
+    c:close()
+  end)
+
+  it("waits alone: others are served meanwhile", function()
+    local told = ask { url = "/" }
+    local c = from:accept()
+    assert.equal("quick", s.get("/quick").body)
+    c:answer(200)
+    assert.equal(200, told().status)
+    c:close()
+  end)
+
+  it("is told what went wrong, by code", function()
+    local function outcome(o, act)
+      local told = ask(o)
+      if act then act(from:accept()) end
+      local answer = told()
+      return answer.code, answer.message
+    end
+    local unused = source.listen()
+    unused:close()
+    assert.equal("ECONNECT", (outcome { url = unused.url }))
+    assert.equal("EINVAL", (outcome { url = "file:///etc/passwd" }))
+    assert.equal("EINVAL", (outcome { url = "not a url" }))
+    assert.equal("EINVAL", (outcome { url = "/", method = "G T" }))
+    assert.equal("EBADFIELD", (outcome { url = "/", headers = { A = "b\r\nC: d" } }))
+    assert.equal("ETOOBIG", (outcome { url = "/" .. ("x"):rep(9000) }))
+    assert.equal("EUPSTREAM", (outcome({ url = "/" }, function(c) c:close() end)))
+    assert.equal("EUPSTREAM", (outcome({ url = "/" }, function(c)
+      c:send("SSH-2.0-OpenSSH\r\n\r\n")
+      c:close()
+    end)))
+    assert.equal("EUPSTREAM", (outcome({ url = "/" }, function(c)
+      c:send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+      c:close()
+    end)))
+    local code, message = outcome({ url = "/", timeout = 0.2 }, function(c)
+      c:send("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nhalf")
+      assert.is_true(c:gone())
+    end)
+    assert.same({ "ETIMEOUT", "no answer within 0.2 s" }, { code, message })
+  end)
+
+  it("takes no more than it wants", function()
+    local function outcome(max, bytes)
+      local told = ask { url = "/", max_bytes = max }
+      local c = from:accept()
+      c:answer(200, ("x"):rep(bytes))
+      local answer = told()
+      c:close()
+      return answer.code or #answer.body, answer.message
+    end
+    assert.equal(1000, (outcome(1000, 1000)))
+    assert.same({ "ETOOBIG", "the answer has more than 1000 bytes" }, { outcome(1000, 1001) })
+    assert.equal(1 << 20, (outcome(nil, 1 << 20)))
+    assert.equal("ETOOBIG", (outcome(nil, (1 << 20) + 1)))
+    local told = ask { url = "/" }
+    local c = from:accept()
+    c:send("HTTP/1.1 200 OK\r\n")
+    for _ = 1, 100 do
+      if not c:send("X: " .. ("y"):rep(1000) .. "\r\n") then break end
+    end
+    assert.equal("ETOOBIG", told().code)
+    c:close()
+  end)
+
+  it("follows redirects, and tells strangers nothing", function()
+    local other = source.listen()
+    local told = ask { url = "/a/b", method = "POST", body = "x",
+      headers = { Authorization = "secret", ["X-Key"] = "k" } }
+    local c = from:accept()
+    c:answer(302, "", { Location = "../c?d" })
+    c:again()
+    assert.same({ "GET", "/c?d", "secret", "" }, { c.method, c.path, c.headers.authorization, c.body })
+    c:answer(307, "", { Location = other.url .. "/e" })
+    local d = other:accept()
+    assert.same({ "GET", "/e" }, { d.method, d.path })
+    assert.is_nil(d.headers.authorization)
+    assert.is_nil(d.headers["x-key"])
+    d:answer(200, "there")
+    assert.equal("there", told().body)
+    c:close()
+    d:close()
+    told = ask { url = "/", redirects = 0 }
+    c = from:accept()
+    c:answer(301, "", { Location = "/elsewhere" })
+    assert.equal(301, told().status)
+    c:close()
+  end)
+
+  it("follows not for ever, and nowhere but to http", function()
+    local told = ask { url = "/", redirects = 2 }
+    local c = from:accept()
+    for n = 1, 3 do
+      c:answer(302, "", { Location = "/" .. n })
+      if n < 3 then c:again() end
+    end
+    assert.same({ "EUPSTREAM", "more than 2 redirects" }, (function(a) return { a.code, a.message } end)(told()))
+    c:close()
+    told = ask { url = "/" }
+    c = from:accept()
+    c:answer(302, "", { Location = "file:///etc/passwd" })
+    assert.equal("EINVAL", told().code)
+    c:close()
+  end)
+
+  it("tries again what may pass, as often as it was told", function()
+    local told = ask { url = "/", retries = 2 }
+    local c = from:accept()
+    c:answer(503, "", { ["Retry-After"] = "0" })
+    c:again():close()
+    c = from:accept()
+    c:answer(200, "at last")
+    assert.equal("at last", told().body)
+    c:close()
+    told = ask { url = "/", retries = 3 }
+    c = from:accept()
+    c:answer(404)
+    assert.equal(404, told().status)
+    c:close()
+    told = ask { url = "/", retries = 1 }
+    c = from:accept()
+    c:answer(503, "", { ["Retry-After"] = "0" })
+    c:again():answer(503, "still")
+    assert.equal("still", told().body)
+    c:close()
+  end)
+
+  it("raises on mistakes", function()
+    local function raised(o) return ask(o, "/raise")().problem end
+    assert.truthy(raised({ ulr = "x" }):find("unknown option 'ulr', did you mean 'url'?", 1, true))
+    assert.truthy(raised({ url = "/", sign = { secret = "s" } }):find("sign comes in a later version", 1, true))
+    assert.truthy(raised({ url = "/", timeout = -1 }):find("timeout is a number from", 1, true))
+    assert.truthy(raised({ url = "/", body = "a", json = 1 }):find("body or json, not both", 1, true))
+    assert.truthy(raised({ url = 7 }):find("the url is a string", 1, true))
+    assert.truthy(raised({ url = "/", headers = { "a" } }):find("not of a list", 1, true))
+  end)
+
+  it("is refused while an app loads", function()
+    local app = 'require("sluice.http").get("http://127.0.0.1/")\nreturn require("sluice").app()'
+    local code, log = server.run_to_end { app = app }
+    assert.equal(1, code)
+    assert.truthy(log:find("app.lua:1: http.get() has an effect and the app is still loading", 1, true), log)
+  end)
+
+  it("leaves nothing behind", function()
+    local function round()
+      local told = ask { url = "/", timeout = 0.1 }
+      local c = from:accept()
+      assert.equal("ETIMEOUT", told().code)
+      c:close()
+      told = ask { url = "/" }
+      c = from:accept()
+      c:answer(200, ("x"):rep(100000), { Connection = "close" })
+      assert.equal(100000, #told().body)
+      c:close()
+    end
+    round()
+    local before, fds = s.alive(), s.fds()
+    for _ = 1, 20 do round() end
+    deadline.eventually(function()
+      local now, open = s.alive(), s.fds()
+      assert(now.memory <= before.memory and open <= fds + KEPT,
+        ("%d of memory, not %d; %d descriptors, not %d"):format(now.memory, before.memory, open, fds))
+      return true
+    end, 5, "as much as before")
+  end)
+end)
+
+describe("sluice.http over TLS", function()
+  after_each(function() process.stop_all() end)
+
+  it("believes no certificate that nobody vouches for, unless told to", function()
+    local folder = process.temp_dir()
+    assert.equal(0, (process.run(("openssl req -x509 -newkey rsa:2048 -nodes -keyout %s/key -out %s/cert "
+      .. "-days 2 -subj /CN=localhost 2>&1"):format(folder, folder))))
+    local unused = source.listen()
+    unused:close()
+    local p = process.spawn({ "openssl", "s_server", "-accept", "127.0.0.1:" .. unused.port, "-www", "-cert",
+      folder .. "/cert", "-key", folder .. "/key" }, { kind = "tls", folders = { folder } })
+    deadline.eventually(function() return p:log():find("ACCEPT") end, 5, "s_server accepts")
+    local s = live.start(ASK)
+    local function ask(verify)
+      local url = ("https://127.0.0.1:%d/"):format(unused.port)
+      return json.decode(s.post("/ask", json.encode { url = url, verify = verify }).body)
+    end
+    local refused = ask(true)
+    assert.equal("ECONNECT", refused.code)
+    assert.truthy(refused.message:find("certificate", 1, true), refused.message)
+    assert.equal(200, ask(false).status)
+    assert.equal(0, s.stop())
+  end)
+end)
+
+describe("a server that ends", function()
+  after_each(function() process.stop_all() source.close_all() end)
+
+  it("cuts what it asked, and waits for none of it", function()
+    local from = source.listen()
+    local s = live.start(([[
+      local http = require("sluice.http")
+      app:service("asker", function() http.get(%q, { timeout = 1000 }) end)
+      app:get("/many", function()
+        local out = { ok = 0 }
+        for _ = 1, 260 do
+          app:spawn(function()
+            local _, _, code = http.get(%q, { timeout = 2 })
+            out[code or "ok"] = (out[code or "ok"] or 0) + 1
+          end)
+        end
+        sluice.sleep(0.5)
+        return out
+      end)]]):format(from.url, from.url))
+    local c = from:accept()
+    assert.equal(5, json.decode(s.get("/many").body).EFULL) -- 256 in all
+    assert.equal(0, s.stop())
+    assert.is_true(c:gone())
+  end)
+end)
