@@ -27,7 +27,7 @@ local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the n
 -- @treturn sluice.Scheduler
 function scheduler.new(now, report)
   return setmetatable({ now = now, report = report, times = heap.new(), fibers = {}, count = 0,
-    ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil }, Scheduler)
+    made = 0, ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil }, Scheduler)
 end
 
 local function body(fn, ...)
@@ -87,7 +87,8 @@ end
 
 local function make(self, generation, kind, name, on_end)
   local fiber = { co = coroutine.create(body), generation = generation, kind = kind, name = name,
-    on_end = on_end, depth = 0 }
+    on_end = on_end, depth = 0, number = self.made }
+  self.made = self.made + 1
   self.fibers[fiber] = true
   self.count = self.count + 1
   generation.running = (generation.running or 0) + 1
@@ -249,6 +250,7 @@ function Scheduler:cancel_all(wanted)
   for fiber in pairs(self.fibers) do
     if not wanted or wanted(fiber) then list[#list + 1] = fiber end
   end
+  table.sort(list, function(a, b) return a.number < b.number end) -- a test is repeatable
   for _, fiber in ipairs(list) do self:cancel(fiber) end
 end
 
