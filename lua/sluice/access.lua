@@ -27,6 +27,15 @@ function access.socket_of(port)
   return ("%s/%d.sock"):format(dir, port)
 end
 
+-- Lua cannot say with which mode a file is made; the shell can.
+local function write_private(path, text)
+  local quoted = "'" .. path:gsub("'", "'\\''") .. "'"
+  local pipe = io.popen("umask 077 && cat >" .. quoted, "w")
+  if not pipe then return false end
+  pipe:write(text)
+  return pipe:close() == true
+end
+
 --- The admin key: the one given, else the one in the runtime folder, made when it is missing.
 -- @tparam table settings
 -- @treturn string|nil
@@ -40,12 +49,7 @@ function access.key_for(settings)
   if file then file:close() end
   if key and #key >= 32 then return key end
   key = core.id() .. core.id()
-  if core.write_private then return core.write_private(path, key .. "\n") and key end
-  file = io.open(path, "w") -- the folder is closed to others
-  if not file then return nil end
-  file:write(key, "\n")
-  file:close()
-  return key
+  return write_private(path, key .. "\n") and key or nil
 end
 
 return access
