@@ -27,7 +27,8 @@ local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the n
 -- @treturn sluice.Scheduler
 function scheduler.new(now, report)
   return setmetatable({ now = now, report = report, times = heap.new(), fibers = {}, count = 0,
-    made = 0, ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil }, Scheduler)
+    made = 0, ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil },
+    Scheduler)
 end
 
 local function body(fn, ...)
