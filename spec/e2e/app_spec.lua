@@ -1,4 +1,5 @@
---- Whole programs on a real server: routes, guards, streams, hooks, timers, tasks, services.
+--- Whole programs on a real server: routes, guards, streams, files, the command. What their
+--- rules do by the clock is in spec/kit/rules_spec.lua.
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
@@ -117,21 +118,8 @@ describe("an app's streams", function()
 
   setup(function()
     s = start([[
-      app:guard("/mine/**", function(req)
-        if not req.query.user then return 401, "sign in" end
-        req.user = { id = req.query.user }
-        return true
-      end)
-      app:channel("user/:id", { history = 10, read = function(user, p) return user ~= nil and user.id == p.id end })
-      app:channel("prices", { history = "latest", key = "symbol" })
-      app:channel("log", { history = 5 })
-      app:stream("/static", { channels = { "log", "prices" } })
       app:stream("/match/:id", "match/:id")
-      app:stream("/plan", function(req) return { channels = { "log" }, rewind = "all", heartbeat = 1 } end)
-      app:stream("/mine/:id", "user/:id")
-      app:stream("/teapot", function() return 403, "no" end)
       app:stream("/broken", function() error("a bug") end)
-      app:stream("/prices", { channels = { "prices" }, query = { keys = "symbols" } })
       app:stream("/clock", function(req, client)
         for n = 1, 3 do
           client:send("tick", { n = n })
@@ -143,8 +131,6 @@ describe("an app's streams", function()
         local body = req:json()
         return sluice.receipt(app:publish(req.params.channel, body.event, body.data, body.options))
       end)
-      app:get("/latest/*channel", function(req) return { (app:latest(req.params.channel)) } end)
-      app:get("/history/*channel", function(req) return app:history(req.params.channel) end)
       app:post("/client/:id/:what", function(req)
         local client = app:client(req.params.id)
         if not client then return 404, "no such client" end
@@ -192,38 +178,6 @@ describe("an app's streams", function()
     c:close()
   end)
 
-  it("give a newcomer what rewind says, and the newest of each key of a state", function()
-    publish("log", "line", { n = 1 })
-    publish("prices", "price", { symbol = "A", v = 1 })
-    publish("prices", "price", { symbol = "A", v = 2 })
-    publish("prices", "price", { symbol = "B", v = 3 })
-    local c = connect(s, "/plan")
-    assert.equal(1, data_of(assert(c:wait_for("line"))).n)
-    c:close()
-    c = connect(s, "/static")
-    local e = assert(c:wait_for("price"))
-    assert.is_nil(e.id)
-    assert.equal(2, data_of(e).v)
-    assert.equal(3, data_of(assert(c:wait_for("price"))).v)
-    c:close()
-    c = connect(s, "/prices?symbols=B")
-    assert.equal(3, data_of(assert(c:wait_for("price"))).v)
-    c:close()
-    assert.same({ symbol = "B", v = 3 }, json.decode(get(s, "/latest/prices").body)[1])
-    local rows = json.decode(get(s, "/history/log").body)
-    assert.same({ n = 1 }, rows[#rows].data)
-  end)
-
-  it("ask guards and read rules", function()
-    assert.equal(401, sse.connect(s.port, "/mine/alice").status)
-    assert.equal(403, sse.connect(s.port, "/mine/alice?user=bob").status)
-    assert.equal(403, sse.connect(s.port, "/teapot").status)
-    local c = connect(s, "/mine/alice?user=alice")
-    publish("user/alice", "note", { n = 1 })
-    assert.equal(1, data_of(assert(c:wait_for("note"))).n)
-    c:close()
-  end)
-
   it("never answer 5xx: a broken plan says bye and the browser comes back", function()
     local c = sse.connect(s.port, "/broken")
     assert.equal(200, c.status)
@@ -259,96 +213,6 @@ describe("an app's streams", function()
     assert.equal("stop", assert(c:wait_for("bye")).id)
     deadline.eventually(function() return post(s, "/client/" .. id .. "/send", "{}").status == 404 end)
     c:close()
-  end)
-
-  it("refuse what is no event", function()
-    assert.equal(400, select(2, publish("a%20b", "x", {})))
-    assert.equal(422, select(2, publish("a", "hello", {})))
-    assert.equal(422, select(2, publish("prices", "price", { v = 1 })))
-    assert.equal(413, select(2, publish("a", "x", { text = ("x"):rep(65100) })))
-  end)
-end)
-
-describe("what an app does by itself", function()
-  after_each(server.stop_all)
-
-  it("hooks: connect, subscribe, unsubscribe, disconnect, published, start, stop", function()
-    local s = start([[
-      local function say(text) sluice.log.info("HOOK " .. text) end
-      app:stream("/m/:id", function(req) return "m/" .. req.params.id end)
-      app:on("start", function() say("start") end)
-      app:on("stop", function(reason) say("stop " .. reason) end)
-      app:on("connect", function(c) say("connect " .. c.path .. " " .. c.ip) end)
-      app:on("disconnect", function(c, reason) say("disconnect " .. c.path) end)
-      app:on("subscribe", "m/:id", function(c, name, p) say("subscribe " .. name .. " " .. p.id) end)
-      app:on("unsubscribe", "m/:id", function(c, name, p)
-        say("unsubscribe " .. name)
-        app:publish("m/all", "left", { id = p.id })
-      end)
-      app:on("published", "m/*", function(e) say("published " .. e.event .. " " .. tostring(e.data.id)) end)]])
-    local c = connect(s, "/m/7")
-    s.wait_log("HOOK subscribe m/7 7")
-    c:close()
-    s.wait_log("HOOK disconnect /m/7")
-    s.wait_log("HOOK published left 7")
-    assert.equal(0, s.stop())
-    local seen = {}
-    for text in s.log():gmatch("HOOK ([%w/ .]+)") do seen[#seen + 1] = text:match("^%S+") end
-    assert.same({ "start", "connect", "subscribe", "unsubscribe", "disconnect", "published", "stop" }, seen)
-  end)
-
-  it("timers, tasks and services", function()
-    local s = start([[
-      app:stream("/t", { channels = { "t" } })
-      app:channel("t", { history = 100, rewind = "all" })
-      app:every(0.05, function() app:publish("t", "every", { at = sluice.now() }) end)
-      app:task("later", function(data) app:publish("t", "task", data) end)
-      app:service("feed", function()
-        app:publish("t", "service", {})
-        app:after(0.1, "later", { n = 7 })
-        sluice.sleep(60)
-      end)]])
-    local c = connect(s, "/t")
-    assert(c:wait_for("service"))
-    assert.equal(7, data_of(assert(c:wait_for("task"))).n)
-    -- the phase is kept: one late tick brings its successors nearer, never more of them
-    local first = data_of(assert(c:wait_for("every"))).at
-    local last
-    for _ = 1, 10 do last = data_of(assert(c:wait_for("every"))).at end
-    assert.is_true(last - first > 0.4, last - first)
-    c:close()
-  end)
-
-  it("measures once for all, at once for the first, never for nobody", function()
-    local s = start([[
-      local n = app:state("n", { runs = 0 })
-      app:channel("m", { history = "latest" })
-      app:stream("/m", "m")
-      app:get("/runs", function() return n() end)
-      app:every(30, { while_subscribed = "m" }, function()
-        n().runs = n().runs + 1
-        app:publish("m", "figures", { runs = n().runs })
-      end)]])
-    assert.equal('{"runs":0}', get(s, "/runs").body)
-    local a = connect(s, "/m")
-    assert.equal(1, data_of(assert(a:wait_for("figures", 1))).runs)
-    local b = connect(s, "/m")
-    assert.equal(1, data_of(assert(b:wait_for("figures", 1))).runs)
-    assert.equal('{"runs":1}', get(s, "/runs").body)
-    a:close()
-    b:close()
-  end)
-
-  it("runs <close> variables of a stream's coroutine when its client goes", function()
-    local s = start([[
-      app:stream("/w", function(req, client)
-        local _ <close> = setmetatable({}, { __close = function() sluice.log.info("CLOSED") end })
-        while true do client:send("tick", {}) sluice.sleep(0.02) end
-      end)]])
-    local c = connect(s, "/w")
-    assert(c:wait_for("tick"))
-    c:close()
-    s.wait_log("CLOSED")
   end)
 end)
 
