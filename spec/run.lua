@@ -68,7 +68,8 @@ local function run_pass(io_threads, files, options, totals)
   os.remove(counts)
   local interpreter = os.getenv("SLUICE_PRELOAD") and ".ci/lua" or arg[-1] -- it loads the sanitizer
   local words = { "SLUICE_SPEC_PASS=1", "SLUICE_IO_THREADS=" .. io_threads,
-    "SLUICE_SPEC_COUNTS=" .. counts, shell_quote(interpreter), "spec/run.lua" }
+    "SLUICE_SPEC_COUNTS=" .. counts, "SLUICE_LUA=" .. shell_quote(interpreter), shell_quote(interpreter),
+    "spec/run.lua" }
   for _, list in ipairs { options, files } do
     for _, word in ipairs(list) do words[#words + 1] = shell_quote(word) end
   end

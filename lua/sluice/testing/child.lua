@@ -15,11 +15,11 @@ local function write(path, text)
   assert(file:write(text))
 end
 
--- The interpreter that runs this test.
+-- The interpreter that runs this test, or the one that $SLUICE_LUA names.
 local function interpreter()
   local first = 0
   while arg and arg[first - 1] do first = first - 1 end
-  return first < 0 and arg[first] or os.getenv("LUA") or "lua5.4"
+  return os.getenv("SLUICE_LUA") or first < 0 and arg[first] or "lua5.4"
 end
 
 --- Prepare one.
@@ -68,6 +68,7 @@ end
 -- @treturn integer its port, which it keeps when it is started again
 function Child:start(sleep)
   local before = #self:text()
+  os.remove(self.folder .. "/pid")
   local line = ("(sh -c %s >>%s 2>&1 </dev/null) & wait"):format(
     quote("echo $$ >" .. quote(self.folder .. "/pid") .. "; " .. command(self)),
     quote(self.folder .. "/log"))
@@ -78,12 +79,12 @@ function Child:start(sleep)
     local port = news:match("serving [^\n]* on http://[^\n]-:(%d+)")
     if port then
       self.port = math.tointeger(tonumber(port))
-      self.pid = self:read("pid"):match("%d+")
+      self.pid = self:read("pid"):match("^(%d+)\n")
       return self.port
     end
-    if news:find("sluice: ", 1, true) then break end
+    self.pid = self.pid or self:read("pid"):match("^(%d+)\n")
+    if self.pid and not self:is_running() then break end
   end
-  self.pid = self:read("pid"):match("%d+")
   self:finish()
   error("the server is not up; its log:\n" .. self:text(), 0)
 end
