@@ -361,7 +361,7 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
                            (unsigned long long)n);
     }
     if (err == 0) err = buf_adds(b, "event: hello\n");
-    if (err == 0 && !v->passes)
+    if (err == 0 && !v->passes && s->n_subs > 0)
         err = add_cursor(b, s, PLANTED(3) ? s->fan->head : s->cursor);
     if (err == 0)
         err = buf_addf(b, "data: {\"client\":\"%.*s\",\"epoch\":\"%s\",\"resumed\":%s,",
@@ -423,7 +423,8 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     }
     s->cursor = lowest(s);
     s->written_ms = s->fan->now_ms;
-    v.resumed = o->last_id.kind != EVENTID_NONE && v.resets == 0;
+    v.resumed = o->last_id.kind != EVENTID_NONE && v.resets == 0 && s->n_subs > 0;
+    s->came_back = o->last_id.kind != EVENTID_NONE && s->n_subs == 0;
     v.passes = v.resets > 0 && !PLANTED(12) && !is_reached(s, &o->last_id);
     if (err == 0) err = write_hello(&text, s, o, &v);
     if (err == 0) err = write_resets(&text, s, &o->last_id, &v);
@@ -433,7 +434,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
         while (s->subs) sub_free(s, &s->subs);
         return err;
     }
-    s->opened = true;
+    s->opened = s->n_subs > 0;
     s->fan->resets += v.resets;
     fan_wake(s->fan, s);
     return 0;
@@ -487,9 +488,10 @@ static uint64_t newest_that_fit(const struct chan *c, uint64_t asked) {
     return i;
 }
 
-static int batch_too_far(struct batch *b, const struct sub *sub, uint64_t oldest) {
+static int batch_reset(struct batch *b, const struct sub *sub, const char *reason,
+                       uint64_t oldest) {
     struct reset r = {.channel = sub->chan->node.key,
-                      .reason = "too_far",
+                      .reason = reason,
                       .from = slice_str("null"),
                       .oldest = oldest};
     int err = write_reset(&b->text, sub->stream, &r);
@@ -507,7 +509,7 @@ static int batch_history(struct batch *b, const struct sub *sub) {
             err = batch_event(b, sub, latest_at(c->latest, i));
     } else {
         uint64_t asked = chan_after(c, sub->from), i = newest_that_fit(c, asked);
-        if (i > asked) err = batch_too_far(b, sub, chan_at(c, i)->seq);
+        if (i > asked) err = batch_reset(b, sub, "too_far", chan_at(c, i)->seq);
         for (; i < c->head && err == 0; i++) err = batch_event(b, sub, chan_at(c, i));
     }
     return err < 0 ? err : batch_cut(b, sub->stream, true);
@@ -517,7 +519,9 @@ static int batch_history(struct batch *b, const struct sub *sub) {
 static int queue_start(struct stream *s, const struct sub *sub) {
     struct batch b = {0};
     b.end = &b.first;
-    int err = batch_history(&b, sub);
+    int err = 0;
+    if (s->came_back) err = batch_reset(&b, sub, "unknown_id", oldest_left(sub->chan));
+    if (err == 0) err = batch_history(&b, sub);
     if (err == 0) err = batch_add(&b, sync_new(s));
     buf_free(&b.text);
     while (b.first) {
@@ -538,9 +542,13 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     if (err < 0) return err;
     int32_t rewind =
         spec->rewind == REWIND_DEFAULT ? sub->chan->policy.rewind : spec->rewind;
+    /* Whoever came back to a stream that had no channels then cannot be resumed by its
+     * id: it is told, and gets what is left. */
+    if (s->came_back && rewind != REWIND_LATEST) rewind = REWIND_ALL;
     start_newcomer(sub, rewind);
     if (sub->chan->kind != CHANNEL_STATE) {
         err = queue_start(s, sub);
+        s->opened = s->opened || err == 0;
         sub->snapshot = false;
         sub->from = s->fan->head;
     }

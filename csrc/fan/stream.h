@@ -48,6 +48,7 @@ struct stream {
     bool behind;        /* not walked with its channels; has a place of its own */
     bool blocked;       /* waits until its socket takes bytes again */
     bool opened;        /* hello is queued or out: it has a cursor of ours */
+    bool came_back;     /* with an id, to a stream that had no channels yet */
     bool ending;        /* a last note is queued: nothing may follow */
     bool filtered;      /* has a filter: its id is refreshed more often */
     const char *reason; /* of its bye; static, NULL before */

@@ -57,8 +57,7 @@ static void drop_request(struct conn *c) {
     c->request = NULL;
     r->conn = NULL;
     int queued = REQUEST_QUEUED;
-    bool posted = c->phase == CONN_WAIT || c->phase == CONN_STREAM;
-    if (posted && !atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
+    if (!atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
         server_cancel(r);
     request_unref(r);
 }
@@ -427,6 +426,19 @@ static bool give_up(struct conn *c) {
     return true;
 }
 
+/* The head is out and the plan does not come: the stream ends, the plan is cancelled. */
+static bool give_up_plan(struct conn *c) {
+    struct request *r = c->request;
+    int64_t waited = c->worker->now_ms - c->since_ms;
+    if (!r || waited < c->worker->server->options.request_timeout_ms) return false;
+    r->conn = NULL;
+    server_cancel(r);
+    outlet_refuse(c, r, "error", worker_retry(c->worker));
+    c->request = NULL;
+    request_unref(r);
+    return true;
+}
+
 static void on_wait_timer(struct conn *c) {
     struct request *r = c->request;
     int64_t waited = c->worker->now_ms - c->since_ms;
@@ -465,7 +477,7 @@ void conn_on_timer(struct conn *c) {
     }
     case CONN_WAIT: on_wait_timer(c); break;
     case CONN_STREAM:
-        if (!give_up(c)) outlet_on_timer(c->outlet);
+        if (!give_up(c) && !give_up_plan(c)) outlet_on_timer(c->outlet);
         break;
     case CONN_FLUSH:
     case CONN_LINGER: conn_doom(c, "linger"); break;
@@ -497,6 +509,13 @@ static void refuse_stream(struct conn *c, struct request *r, const char *reason)
 }
 
 void conn_on_reply(struct conn *c, struct request *r) {
+    if (c->outlet &&
+        c->outlet->stream.ending) { /* bye was said while the plan was late */
+        server_on_closed(r->client, "gone");
+        c->request = NULL;
+        request_unref(r);
+        return;
+    }
     const char *reason = r->reply == REPLY_STREAM ? NULL : refusal(c, r);
     if (r->reply == REPLY_STREAM) {
         dispatch_stream(c, r, r->plan, r->client);
@@ -518,6 +537,6 @@ void conn_drain(struct conn *c, int64_t window_ms) {
     if (c->phase == CONN_HEAD && c->in.n == 0) on_readable(c); /* it was asked in time */
     if (c->doomed) return;
     if (c->phase == CONN_HEAD && c->in.n == 0 && c->out.n == 0) conn_doom(c, "drain");
-    else if (c->outlet && c->outlet->client) outlet_drain(c->outlet, window_ms);
+    else if (c->outlet) outlet_drain(c->outlet, window_ms);
     c->keep_alive = false;
 }

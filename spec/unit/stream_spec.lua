@@ -111,8 +111,16 @@ describe("an opening stream", function()
     assert.is_nil(s:floor(1, "log/a"))
   end)
 
-  it("may follow nothing", function()
-    assert.equal("hello@0", line(connect { channels = {} }))
+  it("may follow nothing, and then moves no cursor", function()
+    assert.equal("hello", line(connect { channels = {} }))
+  end)
+
+  it("tells who comes back to nothing what it cannot resume, as soon as there is a channel", function()
+    for i = 1, 3 do s:publish("log/a", "e", "d" .. i) end
+    local stream = connect({ channels = {} }, s:epoch() .. "-1")
+    assert.equal("hello", line(stream))
+    stream:subscribe("log/a")
+    assert.equal("reset e=d1 e=d2 e=d3 sync@3", line(stream))
   end)
 
   it("serves all its logs in one order", function()
