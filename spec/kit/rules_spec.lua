@@ -66,6 +66,34 @@ describe("an app's streams", function()
     assert.equal(1, c:count("note"))
   end)
 
+  it("lose what their reader may no longer read, and say so", function()
+    t:stop()
+    t = kit.start [[
+      local members = app:state("members", { alice = true, bob = true })
+      app:guard("/**", function(req) return req.user and true or 401 end)
+      app:channel("doc", { read = function(user) return members()[user.id] == true end })
+      app:stream("/doc", "doc")
+      app:stream("/both", { channels = { "doc", "open" } })
+      app:delete("/members/:id", function(req)
+        members()[req.params.id] = nil
+        return { app:recheck(req.params.id) }
+      end)]]
+    local doc, both, bob = t:connect("/doc", { user = "alice" }), t:connect("/both", { user = "alice" }),
+      t:connect("/doc", { user = "bob" })
+    assert.same({ 2 }, t:delete("/members/alice", { user = "bob" }).json)
+    assert.equal("revoked", doc:wait_for("bye", 0).data.reason)
+    assert.same({ "doc", "denied" }, { both:wait_for("reset", 0).data.channel, both:events("reset")[1].data.reason })
+    t:publish("doc", "line", {})
+    t:publish("open", "line", { open = true })
+    assert.same({ 1, 1 }, { both:count("line"), bob:count("line") })
+    assert.is_true(both:wait_for("line", 0).data.open)
+    assert.same({ 403, 200 }, { doc:reconnect().status, t:connect("/doc", { user = "bob" }).status })
+    t:state("members").bob = nil
+    assert(t:reload()) -- asks again, too
+    t:advance(2)
+    assert.equal("revoked", bob:wait_for("bye", 0).data.reason)
+  end)
+
   it("refuse what is no event", function()
     local function publish(channel, event, data)
       return t:post("/publish/" .. channel, { json = { event = event, data = data } }).status
