@@ -59,24 +59,32 @@ local function pass_on(self, id, why)
   streams.again(runtime, id, session, why)
 end
 
---- Take over the streams that coroutines of an older generation write.
-function Handover:begin()
-  if self.running then return end
-  local runtime, list = self.runtime, {}
+local function older_writers(runtime)
+  local list = {}
   for id, fiber in pairs(runtime.writers) do
     if fiber.generation ~= runtime.generation then list[#list + 1] = id end
   end
-  if #list == 0 then return end
   table.sort(list)
+  return list
+end
+
+--- Take over the streams that coroutines of an older generation write.
+function Handover:begin()
+  local runtime = self.runtime
+  if self.running or not next(runtime.writers) then return end
   self.running = true
-  -- a writer that begins meanwhile is seen by another pass
   runtime.scheduler:at(core.now() + TURN_SECONDS, function()
+    local list = older_writers(runtime)
+    if #list == 0 then
+      self.running = false
+      return
+    end
     slice(self, list, WRITERS_A_TURN, function(id)
       local fiber = runtime.writers[id]
       if fiber and fiber.generation ~= runtime.generation then pass_on(self, id, "reload") end
     end, function()
       self.running = false
-      self:begin()
+      self:begin() -- for those that began to write meanwhile
     end)
   end)
 end
