@@ -173,6 +173,30 @@ describe("a seed", function()
     assert.not_equal(first, run(8))
   end)
 
+  it("makes what is on the wire equal to the byte, in one process", function()
+    local function wire(seed)
+      local t = kit.start([[
+        app:channel("a", { history = 100 })
+        app:stream("/a", "a")
+        app:every(0.1, { jitter = 0.05 }, function()
+          app:publish("a", "e", { id = sluice.id(), n = math.random(9), at = sluice.time(), z = { a = 1, b = 2 } })
+        end)]], { seed = seed })
+      local c, bytes = t:connect("/a"), {}
+      local on_body = c.exchange.on_body
+      c.exchange.on_body = function(text)
+        bytes[#bytes + 1] = text
+        return on_body(text)
+      end
+      t:advance(100)
+      t:stop()
+      return c.id .. table.concat(bytes)
+    end
+    local first = wire(3)
+    assert.is_true(#first > 100000)
+    assert.is_true(first == wire(3))
+    assert.is_false(first == wire(4))
+  end)
+
   it("can be set again", function()
     local t = kit.start [[ app:get("/id", function() return { sluice.id(), math.random(1000000) } end) ]]
     t:seed(5)
