@@ -8,6 +8,7 @@
 #include "base/status.h"
 
 #include <curl/curl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -423,15 +424,22 @@ void http_out_hold(struct http_out *h, uint64_t id, bool held) {
 
 void http_out_end(struct http_out *h, uint64_t id, int err) {
     struct call *c = find(h, id);
-    if (!c || c->ended) return;
+    if (!c) return;
     c->err = err;
+    c->message[0] = '\0';
+    if (c->ended) explain(c, CURLE_OK); /* and not told yet */
     end(c, CURLE_OK);
 }
 
 /* ---- Life --------------------------------------------------------------------------- */
 
+/* A peer that has gone must not end the process: OpenSSL's writes raise SIGPIPE. A handler
+ * of the host's own stays. */
 static void init_curl(void) {
+    struct sigaction pipe;
     curl_global_init(CURL_GLOBAL_DEFAULT);
+    if (sigaction(SIGPIPE, NULL, &pipe) == 0 && pipe.sa_handler == SIG_DFL)
+        signal(SIGPIPE, SIG_IGN);
 }
 
 int http_out_new(struct http_out **out, struct loop *loop,

@@ -27,7 +27,7 @@ local KNOWN = { events = options.NONE, keys = options.NONE, headers = options.NO
   last_event_id = options.NONE, timeout = 60 }
 local LIMITS = { line_max = 1 << 20, event_max = 1 << 20 }
 local RETRY, RETRY_LEAST, RETRY_MOST = 3, 0.1, 3600 -- seconds; the server's word is kept within
-local BACKOFF_MOST = 30
+local BACKOFF_MOST, JITTER = 30, 0.25 -- seconds; a part of the pause, more or less
 local STEADY_SECONDS = 30 -- a connection that held so long was a good one, also without events
 local BURST = 100 -- events without a pause: then others have their turn
 local REDIRECTS = 5
@@ -61,23 +61,6 @@ local function check(what, url, given)
   return o
 end
 
-local function escape(text)
-  return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
-end
-
--- The wishes of a client as Sluice reads them; other sources ignore them.
-local function with_query(url, o)
-  local parts = {}
-  for _, pair in ipairs({ { "types", o.events }, { "keys", o.keys } }) do
-    local list = {}
-    for _, item in ipairs(pair[2] or {}) do list[#list + 1] = escape(item) end
-    if pair[2] then parts[#parts + 1] = pair[1] .. "=" .. table.concat(list, ",") end
-  end
-  url = url:gsub("#.*", "")
-  if #parts == 0 then return url end
-  return url .. (url:find("?", 1, true) and "&" or "?") .. table.concat(parts, "&")
-end
-
 local function new(what, url, given)
   local runtime = transfer.runtime(what)
   local o = check(what, url, given)
@@ -86,7 +69,9 @@ local function new(what, url, given)
     wanted = { reset = true }
     for _, name in ipairs(o.events) do wanted[name] = true end
   end
-  return setmetatable({ runtime = runtime, what = what, url = with_query(url, o),
+  -- the wishes as Sluice reads them; other sources ignore them
+  local full = outgoing.with_query(url, { types = o.events, keys = o.keys })
+  return setmetatable({ runtime = runtime, what = what, url = full,
     shown = outgoing.shown(url), headers = o.headers, wanted = wanted, timeout = o.timeout,
     last_id = o.last_event_id or "", failures = 0, run = 0, queue = {}, first = 1 }, Connection)
 end
@@ -139,7 +124,8 @@ end
 local function pause(self)
   local base = math.max(RETRY_LEAST, math.min(self.retry or RETRY, RETRY_MOST))
   local wait = base * 2 ^ math.min(math.max(self.failures - 1, 0), 16)
-  return math.max(base, math.min(wait, BACKOFF_MOST)) * (0.75 + 0.5 * core.random())
+  wait = math.max(base, math.min(wait, BACKOFF_MOST / (1 + JITTER)))
+  return wait * (1 - JITTER + 2 * JITTER * core.random())
 end
 
 -- Told when an outage begins, and when it is over; not at each attempt.
@@ -205,7 +191,11 @@ local function lost(self, message)
   local announced = not message
   if self.bye then message, announced = "bye: " .. self.bye, not REFUSED[self.bye] end
   self.bye = nil
-  if self.runtime.scheduler.now() - self.opened >= STEADY_SECONDS then self.failures = 0 end
+  -- a source that ended in order and named a time is in command
+  local in_order = not message and self.parser.retry
+  if in_order or self.runtime.scheduler.now() - self.opened >= STEADY_SECONDS then
+    self.failures = 0
+  end
   drop(self)
   self.failures = self.failures + 1
   if not (announced or self.stopped) then complain(self, message) end

@@ -64,6 +64,27 @@ function outgoing.check_url(what, url)
   end
 end
 
+local function escape(text)
+  return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+--- A URL with lists added to its query, without its fragment.
+-- @tparam string url
+-- @tparam table lists name -> list of strings
+-- @treturn string
+function outgoing.with_query(url, lists)
+  local parts = {}
+  for name, list in pairs(lists) do
+    local items = {}
+    for i, item in ipairs(list) do items[i] = escape(item) end
+    parts[#parts + 1] = name .. "=" .. table.concat(items, ",")
+  end
+  table.sort(parts)
+  url = url:gsub("#.*", "")
+  if #parts == 0 then return url end
+  return url .. (url:find("?", 1, true) and "&" or "?") .. table.concat(parts, "&")
+end
+
 -- The request that a redirect asks for; nil and why not.
 local function redirected(o, status, location)
   if o.url:find("^https:") and not location:find("^https:") then
