@@ -130,8 +130,12 @@ function Child:finish()
 end
 
 function Child:remove()
+  if self.removed then return end
+  self.removed = true
   self:finish()
   os.execute("rm -rf " .. quote(self.folder))
 end
+
+Child.__gc = Child.remove -- a test that was never stopped leaves no server behind
 
 return child
