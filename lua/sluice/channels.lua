@@ -128,6 +128,9 @@ function channels.declare(generation, pattern, given)
     if p[name] ~= nil then check(what, p[name]) end
   end
   check_later(what, p)
+  if p.rewind == "latest" and p.history == 0 then
+    caller.raise('%s: rewind = "latest" needs a history: whoever comes back gets the log', what)
+  end
   if p.rewind == "latest" and not p.key then
     caller.raise('%s: rewind = "latest" needs key = "field"', what)
   end
