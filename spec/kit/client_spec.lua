@@ -73,6 +73,29 @@ describe("sluice.client", function()
     assert.same({ texts = { '{"channel":"a"}', "x" }, over = true }, t:state("got"))
   end)
 
+  it("goes on exactly after reloads, with its last id in a state", function()
+    local events = {}
+    local t = kit.start(([[
+      local client = require("sluice.client")
+      local got, at = app:state("got", { texts = {} }), app:state("at", {})
+      app:service("feed", function()
+        for event in client.events(%q, { last_event_id = at().id }) do
+          table.insert(got().texts, event.text)
+          at().id = event.id
+          sluice.sleep(0.3)
+        end
+      end)]]):format(URL), { http = { [URL] = { events = events } } })
+    for n = 1, 60 do
+      events[n] = { data = tostring(n) }
+      t:advance(0.5)
+      if n % 7 == 0 then assert(t:reload()) end
+    end
+    t:advance(60)
+    local texts = t:state("got").texts
+    for n = 1, 60 do assert.equal(tostring(n), texts[n]) end
+    assert.equal(60, #texts)
+  end)
+
   it("hands on what is called hello elsewhere", function()
     local _, t = pauses(stream("event: hello\ndata: world\n\nevent: bye\ndata: moon\n\n"), 1)
     assert.same({ "world", "moon" }, t:state("got").texts)
