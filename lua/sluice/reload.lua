@@ -25,6 +25,7 @@ function reload.new(runtime, path)
   local live = runtime.generation
   return setmetatable({ runtime = runtime, path = path, queue = {}, entry = nil,
     revisions = { live.sources }, tried = live.sources, attempt = nil, touched = {},
+    rolled_back = false,
     totals = { ok = { swap = 0 }, failed = {} }, seconds = 0, last = nil }, Reloader)
 end
 
@@ -148,6 +149,7 @@ local function succeed(self, outcome, prepared, began)
   runtime:adopt()
   outcome.swap_seconds = core.now() - before
   remember(self, outcome.kind, prepared.generation.sources)
+  self.rolled_back = outcome.kind == "rollback" -- what is on the disk is not to be loaded
   outcome.generation, outcome.previous = prepared.generation.id, live.id
   outcome.seconds = core.now() - began
   count(self, "ok", "swap", outcome.seconds)

@@ -44,6 +44,37 @@ local function add_generation(list, generation)
   end
 end
 
+local function read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+-- Whether a path differs from what was loaded, or tried, last.
+local function differs(self, path)
+  local before = self.runtime.reloader.tried[path]
+  if before == nil then return true end -- a static file, a folder, a module that was missing
+  return read(path) ~= before
+end
+
+-- Look at all sources again in a while.
+local function look_later(self)
+  local scheduler = self.runtime.scheduler
+  if self.again then scheduler:drop(self.again) end
+  self.again = scheduler:at(scheduler.now() + AGAIN_SECONDS, function()
+    self.again = nil
+    local reloader, any = self.runtime.reloader, false
+    for path in pairs(reloader.tried) do
+      if differs(self, path) then any = true end
+    end
+    if not any or reloader.rolled_back then return end
+    reloader:request("reload")
+    look_later(self)
+  end)
+end
+
 --- Watch what the app is made of now, and what the last attempt to load it was made of.
 function Watcher:update()
   local list = { seen = {} }
@@ -60,31 +91,7 @@ function Watcher:update()
   self.known = text
   local ok, message = self.runtime.server:watch(list)
   if not ok then core.log("warn", "the app's files cannot be watched: " .. tostring(message)) end
-end
-
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
--- Whether a path differs from what was loaded, or tried, last.
-local function differs(self, path)
-  local before = self.runtime.reloader.tried[path]
-  if before == nil then return true end -- a static file, a folder, a module that was missing
-  return read(path) ~= before
-end
-
--- Look at all sources again.
-local function look_again(self)
-  self.again = nil
-  local any = false
-  for path in pairs(self.runtime.reloader.tried) do
-    if differs(self, path) then any = true end
-  end
-  if any then self.runtime.reloader:request("reload") end
+  look_later(self)
 end
 
 local function act(self)
@@ -104,8 +111,7 @@ function Watcher:changed(path)
   self.touched[path] = true
   local scheduler = self.runtime.scheduler
   if self.entry then scheduler:drop(self.entry) end
-  if self.again then scheduler:drop(self.again) end
-  self.again = scheduler:at(scheduler.now() + AGAIN_SECONDS, function() look_again(self) end)
+  look_later(self)
   self.entry = scheduler:at(scheduler.now() + DEBOUNCE_SECONDS, function() act(self) end)
 end
 

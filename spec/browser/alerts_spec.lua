@@ -43,7 +43,7 @@ describe("the alerts page", function()
     assert.matches("high%-water: above is a number", page.text("#fault"))
 
     process.write_file(file, rules)
-    page.wait("Object.keys(alerts.active).length === 0 && alerts.reloads === 2", 10)
+    page.wait("Object.keys(alerts.active).length === 0 && alerts.last.generation === 3", 10)
     assert.is_true(page.eval("document.getElementById('fault').hidden"))
     assert.equal("1", page.text("#connections"))
     assert.equal("live", page.eval("alerts.state"))

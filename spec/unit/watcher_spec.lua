@@ -10,6 +10,7 @@ describe("the watcher", function()
   local function serve(files)
     t = fake.serve(files)
     t.runtime.watcher = watcher.new(t.runtime)
+    t.runtime:turn()
   end
 
   after_each(function() t:remove() end)
@@ -79,6 +80,32 @@ describe("the watcher", function()
     t:advance(1)
     assert.equal(3, t.runtime.generation.id)
     assert.same({ "app.lua", "new.lua" }, watched())
+  end)
+
+  it("looks again a second later, since the core may miss a save within the same second", function()
+    serve { ["app.lua"] = app("") }
+    t:write(app("-- early")) -- and no word of it
+    t:advance(1.2)
+    assert.equal(2, t.runtime.generation.id)
+    touch("app.lua", app("-- one"))
+    t:advance(0.2)
+    assert.equal(3, t.runtime.generation.id)
+    t:write(app("-- two"))
+    t:advance(1)
+    assert.equal(4, t.runtime.generation.id)
+  end)
+
+  it("lets a revision be that somebody went back to, until a file changes", function()
+    serve { ["app.lua"] = app("-- one") }
+    touch("app.lua", app("-- two"))
+    t:advance(0.2)
+    assert.is_true(t:reload("rollback").ok)
+    t:advance(10)
+    assert.equal(3, t.runtime.generation.id)
+    assert.matches("one", t.generation.sources[t.folder .. "/app.lua"])
+    touch("app.lua", app("-- three"))
+    t:advance(1)
+    assert.equal(4, t.runtime.generation.id)
   end)
 
   it("names static files that changed", function()
