@@ -59,6 +59,7 @@ function program.start(spec, dir)
   local pin = PIN and spec.cpu and ("taskset -c %d "):format(spec.cpu) or ""
   local line = ("ulimit -c 0; ulimit -n $(ulimit -Hn); echo $$ >%s.pid; exec %s%s%s >%s.out 2>%s.err"):format(base,
     FOLLOW, pin, table.concat(words, " "), base, base)
+  os.remove(base .. ".pid")
   local self = setmetatable({ base = base, name = spec.name, held = "" }, Program)
   self.pipe = assert(io.popen("exec sh -c " .. quote(line), "w"))
   self.pipe:setvbuf("no")

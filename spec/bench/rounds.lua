@@ -38,6 +38,7 @@ end
 
 --- One burst of one variant: CPU in us per delivery (all threads), and the readers' report.
 function rounds.burst(v)
+  v.readers:report() -- the clock starts now, not when these readers had their last burst
   local before = v.target:cpu()
   v.target:burst(v.burst)
   local report = v.readers:wait(v.burst.events, 60)

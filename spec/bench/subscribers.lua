@@ -44,11 +44,16 @@ local function keep_faults(self, report)
   sum.deliveries = sum.deliveries + report.events
 end
 
+local function ask(self, text, seconds)
+  local report = self.program:ask(text, seconds)
+  keep_faults(self, report)
+  return report
+end
+
 --- Wait until every stream has had so many more events: the report. Raises when they do not come.
 function Subscribers:wait(events, seconds)
-  local report = self.program:ask(("wait %d %g"):format(events, seconds), seconds + 15)
+  local report = ask(self, ("wait %d %g"):format(events, seconds), seconds + 15)
   self.target:settle()
-  keep_faults(self, report)
   if not report.complete then
     error(("%s: %d of %d events came in %g s (closed %d, resets %d, lost %d)"):format(self.target.kind,
       report.ref_events, events, seconds, report.closed, report.resets, report.lost), 0)
@@ -58,7 +63,7 @@ end
 
 --- Wait until every stream has had what it wanted (until).
 function Subscribers:wait_until(seconds)
-  local report = self.program:ask(("until %g"):format(seconds), seconds + 10)
+  local report = ask(self, ("until %g"):format(seconds), seconds + 10)
   if not report.complete then
     error(("%s: %d of %d streams got what they wanted in %g s, %d failed, %d closed"):format(self.target.kind,
       report.done, self.streams, seconds, report.failed, report.closed), 0)
@@ -66,13 +71,13 @@ function Subscribers:wait_until(seconds)
   return report
 end
 
---- What was counted since the last report.
-function Subscribers:report() return self.program:ask("report", 15) end
+--- What was counted since the last report; its clocks start anew.
+function Subscribers:report() return ask(self, "report", 15) end
 
 --- All streams break off and come back with the id they had.
-function Subscribers:storm() return self.program:ask("storm", 15) end
+function Subscribers:storm() return ask(self, "storm", 15) end
 
-function Subscribers:ready(seconds) return self.program:ask(("ready %g"):format(seconds), seconds + 10) end
+function Subscribers:ready(seconds) return ask(self, ("ready %g"):format(seconds), seconds + 10) end
 
 function Subscribers:stop()
   if self.program.stopped then return end
