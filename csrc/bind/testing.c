@@ -388,7 +388,7 @@ static int client_filter(lua_State *L) {
     lua_settop(L, 3);
     struct filter_list types = lx_checklist(L, 2, "types");
     struct filter_list keys = lx_checklist(L, 3, "keys");
-    int err = stream_set_filter(&c->stream, types, keys);
+    int err = stream_set(&c->stream, &(struct sub_spec){.types = types, .keys = keys});
     if (err < 0) return lx_fail(L, err);
     lua_pushboolean(L, true);
     return 1;

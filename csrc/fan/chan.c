@@ -1,10 +1,9 @@
-/* Ring, floor and the parted array of subscribers; see chan.h. */
+/* Ring, floor and the newest per key; see chan.h. */
 #include "fan/chan.h"
 
 #include "base/bounds.h"
 #include "base/mem.h"
-#include "base/planted.h"
-#include "base/status.h"
+#include "fan/sub.h"
 
 #include <assert.h>
 
@@ -12,7 +11,8 @@ struct chan *chan_new(struct slice name) {
     struct chan *c = mem_new(sizeof *c + name.n + 1);
     memcpy(c->name, name.p, name.n);
     c->node.key = slice_of(c->name, name.n);
-    list_init(&c->dirty);
+    list_init(&c->broad);
+    list_init(&c->narrow);
     return c;
 }
 
@@ -50,22 +50,26 @@ static void enforce(struct chan *c) {
 }
 
 void chan_free(struct chan *c) {
-    assert(c->n_subs == 0 && list_empty(&c->dirty));
+    assert(list_empty(&c->broad) && list_empty(&c->narrow));
     while (c->tail < c->head) leave_ring(c);
+    map_deinit(&c->by_key);
     mem_free(c->ring);
-    mem_free(c->subs);
     if (c->latest) latest_deinit(c->latest);
     mem_free(c->latest);
     mem_free(c);
 }
 
+static void end_snapshots(struct list *audiences) {
+    for (struct list *at = audiences->next; at != audiences; at = at->next) {
+        struct audience *a = container_of(at, struct audience, in_chan);
+        for (uint32_t i = 0; i < a->n_subs; i++) sub_end_snapshot(a->subs[i]);
+    }
+}
+
 /* Nobody walks the newest per key any more; compacted replays end where they are. */
 static void drop_latest(struct chan *c) {
-    for (uint32_t i = 0; i < c->n_subs; i++) {
-        struct sub *sub = c->subs[i];
-        if (sub->snapshot && sub->from < sub->joined) sub->from = sub->joined;
-        sub->snapshot = false;
-    }
+    end_snapshots(&c->broad);
+    end_snapshots(&c->narrow);
     if (!c->latest) return;
     latest_deinit(c->latest);
     mem_free(c->latest);
@@ -140,6 +144,7 @@ void chan_trim(struct chan *c, uint64_t seq) {
 }
 
 void chan_release_backlog(struct chan *c) {
+    if (c->n_behind > 0 || c->n_owing > 0) return;
     while (c->tail < c->history) leave_ring(c);
     if (c->latest && c->latest->removals > 0) latest_forget_removals(c->latest);
 }
@@ -170,51 +175,4 @@ struct frame *chan_latest(const struct chan *c, struct slice key, struct slice n
 uint32_t chan_events(const struct chan *c) {
     if (c->kind == CHANNEL_STATE) return c->latest->live - c->latest->removals;
     return (uint32_t)(c->head - c->history);
-}
-
-/* ---- Subscribers -------------------------------------------------------------------- */
-
-int chan_reserve_sub(struct chan *c) {
-    if (c->n_subs < c->cap_subs) return 0;
-    uint32_t cap = c->cap_subs ? c->cap_subs * 2 : 2;
-    struct sub **subs = mem_resize(c->subs, cap * sizeof *subs);
-    if (!subs) return E_NOMEM;
-    c->subs = subs;
-    c->cap_subs = cap;
-    return 0;
-}
-
-static void put(struct chan *c, uint32_t index, struct sub *s) {
-    c->subs[index] = s;
-    s->index = index;
-}
-
-static void swap(struct chan *c, uint32_t a, uint32_t b) {
-    struct sub *s = c->subs[a];
-    put(c, a, c->subs[b]);
-    put(c, b, s);
-}
-
-void chan_add_sub(struct chan *c, struct sub *s) {
-    assert(c->n_subs < c->cap_subs);
-    put(c, c->n_subs++, s);
-}
-
-/* Two moves: a visited one leaves through the border of the visited, so that the last
- * live one, which may not have been visited yet, never lands among the visited. */
-void chan_demote(struct chan *c, struct sub *s) {
-    if (s->index >= c->n_live) return;
-    if (s->index < c->walk && !PLANTED(1)) swap(c, s->index, --c->walk);
-    swap(c, s->index, --c->n_live);
-}
-
-void chan_promote(struct chan *c, struct sub *s) {
-    if (s->index < c->n_live) return;
-    swap(c, s->index, c->n_live++);
-}
-
-void chan_remove_sub(struct chan *c, struct sub *s) {
-    chan_demote(c, s);
-    swap(c, s->index, --c->n_subs);
-    c->subs[c->n_subs] = NULL;
 }

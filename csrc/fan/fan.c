@@ -14,27 +14,31 @@ void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_he
     snprintf(fan->epoch, sizeof fan->epoch, "%s", epoch);
     map_init(&fan->channels);
     map_init(&fan->filters);
+    map_init(&fan->audiences);
+    ticks_init(&fan->ticks);
     list_init(&fan->dirty);
     list_init(&fan->ready);
     fan->scratch.cap = GATHER_BYTES_MAX + EVENT_BYTES_MAX + STREAM_PRIVATE_BYTES_MAX;
     fan->scratch.p = mem_new(fan->scratch.cap);
 }
 
-/* The head moved or a channel went: no cached place is right any more. */
-static void clear_cache(struct fan *fan) {
-    for (uint32_t i = 0; i < GATHER_CACHE; i++) gather_forget(&fan->cache[i]);
+void fan_forget_blocks(struct fan *fan) {
+    for (uint32_t i = 0; i < GATHER_CACHE; i++) {
+        if (fan->cache[i].block) block_unref(fan->cache[i].block);
+        fan->cache[i].block = NULL;
+    }
 }
 
 void fan_deinit(struct fan *fan) {
-    clear_cache(fan);
+    fan_forget_blocks(fan);
     for (struct map_node *node; (node = map_next(&fan->channels, NULL));) {
         struct chan *c = container_of(node, struct chan, node);
         map_remove(&fan->channels, node);
-        list_remove(&c->dirty);
         chan_free(c);
     }
-    assert(fan->filters.n == 0);
+    assert(fan->filters.n == 0 && fan->audiences.n == 0);
     map_deinit(&fan->channels);
+    map_deinit(&fan->audiences);
     map_deinit(&fan->filters);
     for (uint32_t i = 0; i < fan->n_floors; i++) mem_free(fan->floors[i].pattern);
     mem_free(fan->floors);
@@ -80,9 +84,7 @@ uint64_t fan_floor(const struct fan *fan, const struct chan *c) {
 
 void fan_release(struct fan *fan, struct chan *c) {
     if (c->known || c->n_subs > 0) return;
-    list_remove(&c->dirty);
     map_remove(&fan->channels, &c->node);
-    clear_cache(fan);
     chan_free(c);
 }
 
@@ -90,7 +92,7 @@ void fan_release(struct fan *fan, struct chan *c) {
 
 void fan_frame(struct fan *fan, struct frame *f) {
     assert(f->seq > fan->head);
-    clear_cache(fan);
+    fan_forget_blocks(fan);
     struct chan *c = fan_find(fan, f->channel);
     if (!c) c = make(fan, f->channel);
     if (!c->known) {
@@ -99,12 +101,8 @@ void fan_frame(struct fan *fan, struct frame *f) {
     }
     chan_append(c, f);
     fan->head = f->seq;
-    if (c->n_subs == 0) chan_release_backlog(c);
-    else if (list_empty(&c->dirty)) {
-        c->walk = 0;
-        c->walk_last = c->last;
-        list_add(&fan->dirty, &c->dirty);
-    }
+    audiences_owe(fan, c, f);
+    chan_release_backlog(c);
 }
 
 /* With other patterns nobody can say which pattern a dropped channel belongs to now: what
@@ -121,12 +119,13 @@ void fan_policies(struct fan *fan, struct policy_set *set) {
     struct policy_set *old = fan->policies;
     if (!policy_same_patterns(old, set)) share_floors(fan);
     fan->policies = policy_set_ref(set);
-    clear_cache(fan);
+    fan_forget_blocks(fan);
     for (struct map_node *node = map_next(&fan->channels, NULL); node;
          node = map_next(&fan->channels, node)) {
         struct chan *c = container_of(node, struct chan, node);
         struct policy policy = policy_of(set, node->key);
         chan_configure(c, &policy);
+        audiences_retune(fan, c);
     }
     policy_set_unref(old);
 }
@@ -135,7 +134,7 @@ void fan_trim(struct fan *fan, struct slice channel, uint64_t seq) {
     struct chan *c = fan_find(fan, channel);
     if (!c) return;
     chan_trim(c, seq);
-    if (c->n_subs == 0) chan_release_backlog(c);
+    chan_release_backlog(c);
 }
 
 static void fold_floor(struct fan *fan, struct slice pattern, uint64_t floor) {
@@ -164,7 +163,7 @@ void fan_drop(struct fan *fan, struct slice channel) {
     chan_trim(c, c->last);
     if (c->kind != CHANNEL_STATE) fold_floor(fan, c->policy.pattern, c->floor);
     c->known = false;
-    if (c->n_subs == 0) chan_release_backlog(c);
+    chan_release_backlog(c);
     fan_release(fan, c);
 }
 
@@ -172,20 +171,22 @@ void fan_drop(struct fan *fan, struct slice channel) {
 
 static void demote(struct stream *s) {
     if (s->behind) return;
+    stream_settle(s);
     s->behind = true;
-    for (struct sub *sub = s->subs; sub; sub = sub->next) chan_demote(sub->chan, sub);
+    for (struct sub *sub = s->subs; sub; sub = sub->next)
+        audience_demote(sub->audience, sub);
 }
 
-/* Caught up: walked with its channels from now on. Where it was the last one behind,
+/* Caught up: walked with its audiences from now on. Where it was the last one behind,
  * what was kept for it goes. */
 static void promote(struct stream *s) {
     list_remove(&s->ready);
     if (!s->behind) return;
     s->behind = false;
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
-        struct chan *c = sub->chan;
-        chan_promote(c, sub);
-        if (c->n_live == c->n_subs && list_empty(&c->dirty)) chan_release_backlog(c);
+        audience_promote(sub->audience, sub);
+        sub_rest(sub);
+        chan_release_backlog(sub_chan(sub));
     }
 }
 
@@ -230,28 +231,24 @@ static void serve(struct fan *fan, struct stream *s) {
     s->blocked = true; /* until its socket takes bytes; for ever when it is over */
 }
 
-/* Walk on over the live subscribers of a channel. Returns what is left of the budget. */
-static int walk(struct chan *c, struct fan *fan, int budget) {
-    while (budget > 0 && c->walk < c->n_live) {
-        serve(fan, c->subs[c->walk++]->stream);
+/* Walk on over the live members of an audience. Returns what is left of the budget. */
+static int walk(struct audience *a, struct fan *fan, int budget) {
+    while (budget > 0 && a->walk < a->n_live) {
+        serve(fan, a->subs[a->walk++]->stream);
         budget--;
     }
-    if (c->walk < c->n_live) return budget;
-    c->walk = 0;
-    if (c->last > c->walk_last) { /* events came while it walked: once more */
-        c->walk_last = c->last;
-        return budget;
-    }
-    list_remove(&c->dirty);
-    if (c->n_live == c->n_subs) chan_release_backlog(c);
+    if (a->walk < a->n_live) return budget;
+    audience_turn_over(fan, a);
+    chan_release_backlog(a->place.chan);
     return budget;
 }
 
 bool fan_flush(struct fan *fan, int budget) {
     int ready = budget / 2 + 1;
+    audiences_tick(fan);
     while (budget > 0 && !list_empty(&fan->dirty)) {
-        struct chan *c = container_of(fan->dirty.next, struct chan, dirty);
-        budget = walk(c, fan, budget);
+        struct audience *a = container_of(fan->dirty.next, struct audience, turn);
+        budget = walk(a, fan, budget);
     }
     struct list turn; /* each of the ready once */
     list_init(&turn);
@@ -263,6 +260,6 @@ bool fan_flush(struct fan *fan, int budget) {
     }
     list_take_all(&fan->ready, &turn);
     bool left = !list_empty(&fan->dirty) || !list_empty(&fan->ready);
-    if (!left) clear_cache(fan);
+    if (!left) fan_forget_blocks(fan);
     return left;
 }

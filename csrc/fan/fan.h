@@ -5,9 +5,9 @@
  * so a client may come back on any of them; the app thread holds one more, without
  * streams, to answer app:latest and to decide about trims.
  *
- * Delivery: a frame makes its channel dirty. fan_flush walks the live subscribers of the
- * dirty channels, gathers for each what is pending (once for all who stand at the same
- * place) and hands the block to ops->send. Streams that are behind are served from the
+ * Delivery: a frame is owed to the audiences that want it. fan_flush walks the live
+ * members of those that owe, gathers for each what is pending (once for all who stand at
+ * the same place) and hands the block to ops->send. Streams that are behind are served from the
  * ready list, one block a turn each. A flush stops when its budget is used up and goes on
  * where it stopped. [one thread] */
 #ifndef SLUICE_FAN_FAN_H
@@ -29,11 +29,11 @@ struct fan_ops {
     enum fan_sent (*send)(struct stream *s, struct block *b);
 };
 
-/* Places of a block: which channels, from where, for whom. */
+/* A place of a block: which channel, for whom, from where and how far. */
 struct gather_place {
-    struct chan *chan;
-    struct filter *filter;
+    const struct audience *audience;
     uint64_t first; /* number of the first pending event */
+    uint64_t upto;  /* and how far it looks */
 };
 
 struct gather_cached {
@@ -43,11 +43,10 @@ struct gather_cached {
     uint64_t cursor, written;
     struct gather_place places[GATHER_CHANNELS_MAX];
     uint64_t to[GATHER_CHANNELS_MAX]; /* where each state stands afterwards */
+    uint32_t sent[GATHER_CHANNELS_MAX];
 };
 
 #define GATHER_CACHE 16
-
-void gather_forget(struct gather_cached *entry); /* empties it */
 
 /* The floor that channels of one policy left behind when they were dropped. */
 struct meta_floor {
@@ -61,8 +60,10 @@ struct fan {
     const _Atomic uint64_t *log_head; /* the newest number given: what is 'future' */
     struct map channels;
     struct map filters;
+    struct map audiences;
+    struct ticks ticks;
     struct policy_set *policies;
-    struct list dirty;
+    struct list dirty; /* audiences whose turn it is */
     struct list ready;
     const struct fan_ops *ops;
     int64_t now_ms; /* set by the owner before each turn */
@@ -89,7 +90,8 @@ void fan_drop(struct fan *fan, struct slice channel);
 
 /* ---- Delivery ----------------------------------------------------------------------- */
 
-/* Serve up to 'budget' streams. True when there is more to do. */
+/* Serve up to 'budget' streams, and those whose tick has come. True when there is more to
+ * do at once; the next tick is at ticks_next(&fan->ticks). */
 bool fan_flush(struct fan *fan, int budget);
 
 /* A stream has something of its own to send, or its socket takes bytes again. */
@@ -108,5 +110,8 @@ uint64_t fan_floor(const struct fan *fan, const struct chan *c);
 
 /* A channel that nobody needs any more goes. */
 void fan_release(struct fan *fan, struct chan *c);
+
+/* The places of the gathered blocks are not right any more. */
+void fan_forget_blocks(struct fan *fan);
 
 #endif

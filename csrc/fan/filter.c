@@ -14,6 +14,7 @@ struct set {
     uint32_t n;
     uint32_t size; /* places: a power of two above 2n */
     struct slice *places;
+    struct slice *items; /* all of them, behind the places */
 };
 
 struct filter {
@@ -32,16 +33,23 @@ static int compare(const void *a, const void *b) {
     return order ? order : (x->n > y->n) - (x->n < y->n);
 }
 
+/* Sorts the items and drops what is there twice. Returns how many are left. */
+static uint32_t sort(struct slice *items, uint32_t n) {
+    uint32_t kept = 0;
+    qsort(items, n, sizeof *items, compare);
+    for (uint32_t i = 0; i < n; i++)
+        if (kept == 0 || !slice_eq(items[i], items[kept - 1])) items[kept++] = items[i];
+    return kept;
+}
+
 /* The same wishes give the same text. */
 static int add_canonical(struct buf *b, struct filter_list list) {
-    uint32_t head[2] = {list.given, list.n};
-    int err = buf_add(b, head, sizeof head);
-    if (err < 0 || list.n == 0) return err;
-    struct slice *sorted = mem_try(list.n * sizeof *sorted);
+    struct slice *sorted = mem_try((list.n + 1) * sizeof *sorted);
     if (!sorted) return E_NOMEM;
-    memcpy(sorted, list.items, list.n * sizeof *sorted);
-    qsort(sorted, list.n, sizeof *sorted, compare);
-    for (uint32_t i = 0; i < list.n && err == 0; i++) {
+    if (list.n > 0) memcpy(sorted, list.items, list.n * sizeof *sorted);
+    uint32_t head[2] = {list.given, list.n ? sort(sorted, list.n) : 0};
+    int err = buf_add(b, head, sizeof head);
+    for (uint32_t i = 0; i < head[1] && err == 0; i++) {
         uint32_t n = (uint32_t)sorted[i].n;
         err = buf_add(b, &n, sizeof n);
         if (err == 0) err = buf_add(b, sorted[i].p, n);
@@ -66,16 +74,17 @@ static int set_read(struct set *s, const char **p) {
     *p += sizeof head;
     *s = (struct set){.given = head[0] != 0, .n = head[1], .size = 2};
     while (s->size < 2 * s->n + 1) s->size *= 2;
-    s->places = mem_try(s->size * sizeof *s->places);
+    s->places = mem_try((s->size + s->n) * sizeof *s->places);
     if (!s->places) return E_NOMEM;
     memset(s->places, 0, s->size * sizeof *s->places);
+    s->items = s->places + s->size;
     for (uint32_t i = 0; i < s->n; i++) {
         memcpy(&length, *p, sizeof length);
         struct slice text = slice_of(*p + sizeof length, length);
         *p = text.p + text.n;
         uint32_t at = (uint32_t)map_hash(text) & (s->size - 1);
         while (s->places[at].p) at = (at + 1) & (s->size - 1);
-        s->places[at] = text;
+        s->places[at] = s->items[i] = text;
     }
     return 0;
 }
@@ -162,4 +171,16 @@ void filter_unref(struct filter *f) {
 bool filter_wants(const struct filter *f, const struct frame *frame) {
     return !f || (set_has(&f->types, frame->name, frame->name_hash) &&
                   set_has(&f->keys, frame->key, frame->key_hash));
+}
+
+bool filter_has_keys(const struct filter *f) {
+    return f && f->keys.given;
+}
+
+uint32_t filter_n_keys(const struct filter *f) {
+    return f->keys.n;
+}
+
+struct slice filter_key(const struct filter *f, uint32_t i) {
+    return f->keys.items[i];
 }

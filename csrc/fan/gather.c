@@ -5,8 +5,9 @@
  * block exists, so running out of memory costs nothing but time.
  *
  * Nearly all streams of a busy channel stand at the same place. What a stream without
- * notes gets is decided by a short list (channel, filter, first pending number), which is
- * the key of a small cache: the first of them gathers, the others share its block. */
+ * notes gets is decided by a short list (audience, first pending number, how far it may
+ * look), which is the key of a small cache: the first of them gathers, the others share
+ * its block. */
 #include "fan/fan.h"
 
 #include "base/mem.h"
@@ -22,6 +23,7 @@ struct walker {
     struct frame *frame; /* NULL: nothing left */
     uint64_t at;         /* place in the ring, or slot */
     uint64_t upto;       /* look no further than this number */
+    uint32_t *sent;      /* counts them */
     bool in_latest;
 };
 
@@ -31,7 +33,9 @@ struct gather {
     struct buf *out;
     uint64_t cursor, written;
     uint32_t events, notes;
-    uint64_t to[STREAM_CHANNELS_MAX]; /* of each subscription, in list order */
+    /* Of each subscription, in list order: where it stands, what it was sent. */
+    uint64_t to[STREAM_CHANNELS_MAX];
+    uint32_t sent[STREAM_CHANNELS_MAX];
     enum stream_end end;
     bool full;
 };
@@ -40,15 +44,45 @@ static uint64_t max64(uint64_t a, uint64_t b) {
     return a > b ? a : b;
 }
 
+/* ---- Where a subscription stands ---------------------------------------------------- */
+
+/* All up to here is done: written down, or because its audience owes nothing else. */
+static uint64_t stands_at(const struct stream *s, const struct sub *sub) {
+    uint64_t at = sub_is_state(sub) ? sub->from : max64(s->cursor, sub->from);
+    return s->behind ? at : max64(at, audience_clear(sub->audience, s->fan->head));
+}
+
+void stream_settle(struct stream *s) {
+    uint64_t low = s->fan->head;
+    if (s->behind) return;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) {
+        const struct audience *a = sub->audience;
+        sub->from = stands_at(s, sub);
+        if (sub_is_state(sub)) continue;
+        sub->seen = a->owed ? a->wanted_clear : a->wanted;
+        if (sub->from < low) low = sub->from;
+    }
+    s->cursor = max64(s->cursor, low);
+}
+
+/* A state with a rate shows no more than was there at its last tick, or when it began. */
+static uint64_t looks_upto(const struct sub *sub, uint64_t upto) {
+    const struct audience *a = sub->audience;
+    if (!a->place.tick || !sub_is_state(sub)) return upto;
+    uint64_t end = sub_rests(sub) ? sub->joined : max64(a->due, sub->joined);
+    return end < upto ? end : upto;
+}
+
 /* ---- Walking one subscription ------------------------------------------------------- */
 
 static void walk_ring(struct walker *w) {
-    const struct chan *c = w->sub->chan;
+    const struct chan *c = sub_chan(w->sub);
+    const struct filter *filter = sub_filter(w->sub);
     w->in_latest = false;
     for (w->frame = NULL; w->at < c->head; w->at++) {
         struct frame *f = chan_at(c, w->at);
         if (f->seq > w->upto) return;
-        if (!filter_wants(w->sub->filter, f)) continue;
+        if (!filter_wants(filter, f)) continue;
         w->frame = f;
         return;
     }
@@ -57,11 +91,11 @@ static void walk_ring(struct walker *w) {
 /* A removal is news only to those who were here before it. */
 static bool slot_is_wanted(const struct sub *sub, const struct frame *f) {
     if (f->remove && (f->seq <= sub->joined || PLANTED(14))) return false;
-    return filter_wants(sub->filter, f);
+    return filter_wants(sub_filter(sub), f);
 }
 
 static void walk_latest(struct walker *w) {
-    const struct latest *l = w->sub->chan->latest;
+    const struct latest *l = sub_chan(w->sub)->latest;
     uint64_t end =
         w->sub->snapshot && w->sub->joined < w->upto ? w->sub->joined : w->upto;
     w->in_latest = true;
@@ -73,15 +107,16 @@ static void walk_latest(struct walker *w) {
         return;
     }
     if (!w->sub->snapshot) return;
-    w->at = chan_after(w->sub->chan, w->sub->joined); /* the compacted replay is over */
+    w->at =
+        chan_after(sub_chan(w->sub), w->sub->joined); /* the compacted replay is over */
     walk_ring(w);
 }
 
 /* The first event above 'seq' that it wants. */
 static struct walker walk_from(struct sub *sub, uint64_t seq, uint64_t upto) {
     struct walker w = {.sub = sub, .upto = upto};
-    struct chan *c = sub->chan;
-    if (c->last <= seq) return w;
+    struct chan *c = sub_chan(sub);
+    if (sub->audience->last <= seq) return w;
     if (c->kind == CHANNEL_STATE || (sub->snapshot && seq < sub->joined)) {
         w.at = latest_after(c->latest, seq);
         walk_latest(&w);
@@ -94,7 +129,7 @@ static struct walker walk_from(struct sub *sub, uint64_t seq, uint64_t upto) {
 
 static void walk_on(struct walker *w) {
     if (w->in_latest) {
-        w->at = latest_next(w->sub->chan->latest, (uint32_t)w->at);
+        w->at = latest_next(sub_chan(w->sub)->latest, (uint32_t)w->at);
         walk_latest(w);
     } else {
         w->at++;
@@ -126,45 +161,48 @@ static bool add_frame(struct gather *g, const struct frame *f) {
 /* All logs, merged by number, up to and including 'upto'. */
 static void add_logs(struct gather *g, uint64_t upto) {
     struct walker walkers[STREAM_CHANNELS_MAX];
-    uint32_t n = 0;
-    for (struct sub *sub = g->s->subs; sub; sub = sub->next) {
-        if (sub->chan->kind == CHANNEL_STATE) continue;
-        struct walker w = walk_from(sub, max64(g->cursor, sub->from), upto);
-        if (w.frame) walkers[n++] = w;
+    uint32_t n = 0, i = 0;
+    for (struct sub *sub = g->s->subs; sub; sub = sub->next, i++) {
+        if (sub_is_state(sub)) continue;
+        walkers[n] = walk_from(sub, max64(g->cursor, g->to[i]), upto);
+        walkers[n].sent = &g->sent[i];
+        n += walkers[n].frame != NULL;
     }
     while (n > 0) {
         uint32_t next = 0;
-        for (uint32_t i = 1; i < n && !PLANTED(5); i++)
+        for (i = 1; i < n && !PLANTED(5); i++)
             if (walkers[i].frame->seq < walkers[next].frame->seq) next = i;
         if (!add_frame(g, walkers[next].frame)) return;
         g->cursor = walkers[next].frame->seq;
+        ++*walkers[next].sent;
         walk_on(&walkers[next]);
         if (!walkers[next].frame) walkers[next] = walkers[--n];
     }
     g->cursor = max64(g->cursor, upto);
 }
 
-/* Each state from where it stands, in the order of updates. */
-static void add_states(struct gather *g, uint64_t upto) {
+/* Each state from where it stands, in the order of updates. Before an end, rates do not
+ * count. */
+static void add_states(struct gather *g, uint64_t upto, bool ends) {
     uint32_t i = 0;
     for (struct sub *sub = g->s->subs; sub && !g->full; sub = sub->next, i++) {
-        if (sub->chan->kind != CHANNEL_STATE) continue;
-        struct walker w = walk_from(sub, g->to[i], upto);
+        if (!sub_is_state(sub)) continue;
+        uint64_t end = ends ? upto : looks_upto(sub, upto);
+        struct walker w = walk_from(sub, g->to[i], end);
         for (; w.frame; walk_on(&w)) {
             if (!add_frame(g, w.frame)) return;
             g->to[i] = w.frame->seq;
+            g->sent[i] += w.frame->seq > sub->joined;
         }
-        g->to[i] = max64(g->to[i], upto);
+        g->to[i] = max64(g->to[i], end);
     }
 }
 
 /* States go no further than this thread has seen, also where a cursor from another thread
  * is ahead of it. Before an end they go all the way: a newer value may have taken the place
  * of one that was owed. */
-static uint64_t states_upto(const struct gather *g, const struct note *note,
-                            uint64_t upto) {
+static uint64_t states_upto(const struct gather *g, bool ends, uint64_t upto) {
     uint64_t head = g->s->fan->head;
-    bool ends = note && note->end != STREAM_GOES_ON;
     return ends || (upto > head && !PLANTED(13)) ? head : upto;
 }
 
@@ -173,13 +211,14 @@ static void fill(struct gather *g) {
     uint64_t head = max64(g->s->fan->head, g->cursor);
     for (;;) {
         uint64_t upto = note ? note->after : head;
+        bool ends = note && note->end != STREAM_GOES_ON;
         add_logs(g, upto);
-        if (!g->full) add_states(g, states_upto(g, note, upto));
+        if (!g->full) add_states(g, states_upto(g, ends, upto), ends);
         if (g->full || !note || !add_text(g, note->text, note->n)) return;
         g->notes++;
         if (note->id) g->written = note->id;
         g->end = note->end;
-        if (g->end != STREAM_GOES_ON) return;
+        if (ends) return;
         note = note->next;
     }
 }
@@ -188,7 +227,22 @@ static void start_gather(struct gather *g, struct stream *s) {
     *g = (struct gather){.s = s, .out = &s->fan->scratch, .cursor = s->cursor};
     g->out->n = 0;
     uint32_t i = 0;
-    for (struct sub *sub = s->subs; sub; sub = sub->next) g->to[i++] = sub->from;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) g->to[i++] = stands_at(s, sub);
+}
+
+/* Count what a subscription was sent and, when it is a state and has all that was wanted
+ * until now ('whole'), what newer values replaced. Of a log that is live nobody keeps
+ * count: it gets what is wanted. */
+static void account(struct sub *sub, uint32_t sent, bool whole) {
+    const struct audience *a = sub->audience;
+    if (!sub_is_state(sub) && !sub->stream->behind) return;
+    sub->seen += sent;
+    if (!sub_is_state(sub) || !whole) return;
+    uint32_t wanted = a->place.tick ? a->wanted_due : a->wanted;
+    int32_t replaced = (int32_t)(wanted - sub->seen);
+    if (replaced <= 0) return;
+    sub_chan(sub)->conflated += (uint32_t)replaced;
+    sub->seen = wanted;
 }
 
 /* Give the stream its new place. */
@@ -204,8 +258,9 @@ static void commit(struct gather *g) {
     s->cursor = g->cursor;
     uint32_t i = 0;
     for (struct sub *sub = s->subs; sub; sub = sub->next, i++) {
-        if (sub->chan->kind == CHANNEL_STATE) sub->from = g->to[i];
+        if (sub_is_state(sub)) sub->from = g->to[i];
         if (sub->snapshot && s->cursor >= sub->joined) sub->snapshot = false;
+        account(sub, g->sent[i], !g->full);
     }
     if (g->written) {
         s->written = g->written;
@@ -226,39 +281,58 @@ static int make_block(struct gather *g, struct block **out) {
 
 /* ---- Readers that lost the ring ----------------------------------------------------- */
 
+/* Events of a log that were wanted and are gone. */
+static void count_dropped(struct sub *sub, uint64_t place) {
+    struct chan *c = sub_chan(sub);
+    uint32_t left = 0;
+    if (!sub_filter(sub)) left = (uint32_t)(c->head - place);
+    else
+        for (; place < c->head; place++)
+            left += filter_wants(sub_filter(sub), chan_at(c, place));
+    int32_t dropped = (int32_t)(sub->audience->wanted - left - sub->seen);
+    if (dropped > 0) c->dropped += (uint32_t)dropped;
+    sub->seen = sub->audience->wanted - left;
+}
+
 /* A log that moved past this stream: its policy says what happens, and the client is
  * told before any later event of the channel. */
-static void tell_slow(struct stream *s, struct sub *sub, uint64_t from) {
-    struct chan *c = sub->chan;
+static void tell_slow(struct stream *s, struct sub *sub) {
+    struct chan *c = sub_chan(sub);
     bool closes = c->policy.slow == SLOW_CLOSE || c->kind == CHANNEL_KEYED;
     uint64_t place = chan_after(c, c->gone);
     s->fan->slow++;
-    if (closes && !s->ending)
+    if (closes && !s->ending) {
         stream_bye(s, "slow", rand_between(&s->fan->random, RETRY_MIN_MS, RETRY_MAX_MS));
-    else
-        stream_reset(s, c->node.key, "slow", from,
+    } else {
+        count_dropped(sub, place);
+        stream_reset(s, c->node.key, "slow", stands_at(s, sub),
                      place < c->head ? chan_at(c, place)->seq : 0);
+    }
     sub->from = c->gone;
 }
 
 /* Something of a state went before this stream saw it: it gets the whole snapshot again. */
 static void tell_lost_state(struct stream *s, struct sub *sub) {
-    stream_reset(s, sub->chan->node.key, "slow", 0, 0);
+    stream_reset(s, sub_chan(sub)->node.key, "slow", 0, 0);
     s->fan->slow++;
     sub->from = 0;
     sub->joined = s->fan->head;
+    sub->seen = sub->audience->wanted;
+}
+
+static bool lost_something(const struct stream *s, const struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    uint64_t at = stands_at(s, sub);
+    if (c->kind == CHANNEL_STATE) return c->latest->lost > max64(at, sub->joined);
+    return c->gone > (sub->snapshot ? max64(at, sub->joined) : at);
 }
 
 static void check_slow(struct stream *s) {
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
-        const struct chan *c = sub->chan;
-        if (c->kind == CHANNEL_STATE) {
-            if (c->latest->lost > max64(sub->from, sub->joined)) tell_lost_state(s, sub);
-            continue;
-        }
-        uint64_t at = max64(s->cursor, sub->from);
-        if (sub->snapshot) at = max64(at, sub->joined);
-        if (c->gone > at) tell_slow(s, sub, max64(s->cursor, sub->from));
+        if (!lost_something(s, sub)) continue;
+        fan_wake(s->fan, s); /* behind, and so with a place of its own */
+        if (sub_is_state(sub)) tell_lost_state(s, sub);
+        else tell_slow(s, sub);
     }
 }
 
@@ -273,7 +347,7 @@ struct standing {
 };
 
 static bool is_own_affair(const struct sub *sub) {
-    const struct chan *c = sub->chan;
+    const struct chan *c = sub_chan(sub);
     bool state = c->kind == CHANNEL_STATE;
     return sub->snapshot || (state && c->latest->removals > 0 && sub->from < sub->joined);
 }
@@ -281,15 +355,16 @@ static bool is_own_affair(const struct sub *sub) {
 static void find_standing(struct stream *s, struct standing *at) {
     at->n = s->notes ? -1 : 0;
     for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
-        struct chan *c = sub->chan;
-        bool state = c->kind == CHANNEL_STATE;
-        uint64_t from = state ? sub->from : max64(s->cursor, sub->from);
-        if (c->last <= from) continue;
-        struct walker w = walk_from(sub, from, s->fan->head);
+        uint64_t from = stands_at(s, sub);
+        if (sub->audience->last <= from) continue;
+        uint64_t upto = looks_upto(sub, s->fan->head);
+        sub_rest(sub);
+        if (upto <= from) continue;
+        struct walker w = walk_from(sub, from, upto);
         if (is_own_affair(sub) || (w.frame && at->n == GATHER_CHANNELS_MAX)) {
             at->n = -1;
         } else if (w.frame) {
-            at->places[at->n] = (struct gather_place){c, sub->filter, w.frame->seq};
+            at->places[at->n] = (struct gather_place){sub->audience, w.frame->seq, upto};
             at->subs[at->n++] = sub;
         }
     }
@@ -298,9 +373,9 @@ static void find_standing(struct stream *s, struct standing *at) {
 static bool same_places(const struct gather_cached *entry, const struct standing *at) {
     if (!entry->block || entry->n != (uint32_t)at->n) return false;
     for (uint32_t i = 0; i < entry->n; i++)
-        if (entry->places[i].chan != at->places[i].chan ||
-            (entry->places[i].filter != at->places[i].filter && !PLANTED(8)) ||
-            entry->places[i].first != at->places[i].first)
+        if ((entry->places[i].audience != at->places[i].audience && !PLANTED(8)) ||
+            entry->places[i].first != at->places[i].first ||
+            entry->places[i].upto != at->places[i].upto)
             return false;
     return true;
 }
@@ -316,19 +391,18 @@ static struct gather_cached *find_cached(struct fan *fan, const struct standing 
     return NULL;
 }
 
-/* An entry holds its filters: a place is known by their addresses. */
-void gather_forget(struct gather_cached *entry) {
-    if (!entry->block) return;
-    block_unref(entry->block);
-    entry->block = NULL;
-    for (uint32_t i = 0; i < entry->n; i++) filter_unref(entry->places[i].filter);
+/* The place of a subscription in its stream's list. */
+static uint32_t place_of(const struct stream *s, const struct sub *wanted) {
+    uint32_t i = 0;
+    for (const struct sub *sub = s->subs; sub != wanted; sub = sub->next) i++;
+    return i;
 }
 
 static void put_cached(struct fan *fan, const struct gather *g, const struct standing *at,
                        struct block *b) {
     uint32_t place = fan->cache_next++ % GATHER_CACHE;
     struct gather_cached *entry = &fan->cache[place];
-    gather_forget(entry);
+    if (entry->block) block_unref(entry->block);
     /* The first may be ahead of this thread; the others are not. */
     uint64_t cursor = g->cursor < fan->head ? g->cursor : fan->head;
     *entry = (struct gather_cached){.block = block_ref(b),
@@ -338,8 +412,8 @@ static void put_cached(struct fan *fan, const struct gather *g, const struct sta
                                     .written = g->written};
     for (uint32_t i = 0; i < entry->n; i++) {
         entry->places[i] = at->places[i];
-        filter_ref(at->places[i].filter);
         entry->to[i] = at->subs[i]->from;
+        entry->sent[i] = g->sent[place_of(g->s, at->subs[i])];
     }
     fan->cache_hot = place;
 }
@@ -347,10 +421,12 @@ static void put_cached(struct fan *fan, const struct gather *g, const struct sta
 static void apply_cached(struct stream *s, const struct gather_cached *entry,
                          const struct standing *at) {
     s->cursor = max64(s->cursor, entry->cursor);
-    for (uint32_t i = 0; i < entry->n; i++)
-        if (at->subs[i]->chan->kind ==
-            CHANNEL_STATE) /* never back: a full block held none */
-            at->subs[i]->from = max64(at->subs[i]->from, entry->to[i]);
+    for (uint32_t i = 0; i < entry->n; i++) {
+        struct sub *sub = at->subs[i];
+        if (sub_is_state(sub)) /* never back: a full block held none */
+            sub->from = max64(sub->from, entry->to[i]);
+        account(sub, entry->sent[i], !entry->more);
+    }
     if (entry->written) {
         s->written = entry->written;
         s->written_ms = s->fan->now_ms;
@@ -371,6 +447,7 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     }
     struct gather_cached *entry = find_cached(s->fan, &at);
     if (entry) {
+        if (entry->more) fan_wake(s->fan, s); /* with a place of its own */
         apply_cached(s, entry, &at);
         *out = block_ref(entry->block);
         *more = entry->more;
@@ -381,6 +458,7 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     fill(&g);
     int err = make_block(&g, out);
     if (err < 0) return err;
+    if (g.full) fan_wake(s->fan, s); /* with a place of its own */
     commit(&g);
     *more = g.full;
     if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);

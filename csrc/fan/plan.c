@@ -48,6 +48,7 @@ struct plan *plan_new(const struct sub_spec *specs, uint32_t n, double heartbeat
         p->specs[i].types = copy_list(&room, specs[i].types);
         p->specs[i].keys = copy_list(&room, specs[i].keys);
         p->specs[i].rewind = specs[i].rewind;
+        p->specs[i].period_ms = specs[i].period_ms;
     }
     return p;
 }

@@ -38,6 +38,8 @@ struct policy {
     uint32_t history;       /* events */
     uint64_t history_bytes; /* 0: no limit of its own */
     int64_t ttl_ms;         /* 0: events do not age */
+    uint32_t period_ms;     /* states: the least time between two of a key; 0: none */
+    uint32_t batch_ms;      /* events are collected for so long; 0: they go at once */
     struct slice key;       /* field of the data; borrowed from the set */
     uint32_t max_keys;
     int32_t rewind; /* events for a newcomer, or REWIND_* */

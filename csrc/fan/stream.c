@@ -16,45 +16,6 @@ void stream_init(struct stream *s, struct fan *fan) {
     list_init(&s->ready);
 }
 
-/* ---- Subscriptions ------------------------------------------------------------------ */
-
-static int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
-    struct chan *c;
-    int err = fan_get(s->fan, spec->channel, &c);
-    if (err < 0) return err;
-    struct sub *sub = mem_new(sizeof *sub);
-    err = chan_reserve_sub(c);
-    if (err == 0)
-        err = filter_intern(&s->fan->filters, spec->types, spec->keys, &sub->filter);
-    if (err < 0) {
-        mem_free(sub);
-        fan_release(s->fan, c);
-        return err;
-    }
-    sub->chan = c;
-    sub->stream = s;
-    sub->joined = s->fan->head;
-    sub->next = s->subs;
-    s->subs = sub;
-    s->n_subs++;
-    s->filtered = s->filtered || sub->filter;
-    chan_add_sub(c, sub);
-    if (!s->behind) chan_promote(c, sub);
-    *out = sub;
-    return 0;
-}
-
-/* Unlink and free the subscription at *at. */
-static void sub_free(struct stream *s, struct sub **at) {
-    struct sub *sub = *at;
-    *at = sub->next;
-    s->n_subs--;
-    chan_remove_sub(sub->chan, sub);
-    filter_unref(sub->filter);
-    fan_release(s->fan, sub->chan);
-    mem_free(sub);
-}
-
 void stream_deinit(struct stream *s) {
     list_remove(&s->ready);
     while (s->subs) sub_free(s, &s->subs);
@@ -67,7 +28,7 @@ void stream_deinit(struct stream *s) {
 
 struct sub *stream_find(const struct stream *s, struct slice channel) {
     struct sub *sub = s->subs;
-    while (sub && !slice_eq(sub->chan->node.key, channel)) sub = sub->next;
+    while (sub && !slice_eq(sub_chan(sub)->node.key, channel)) sub = sub->next;
     return sub;
 }
 
@@ -145,6 +106,7 @@ static uint64_t oldest_left(const struct chan *c) {
 
 void stream_reset(struct stream *s, struct slice channel, const char *reason,
                   uint64_t from, uint64_t oldest) {
+    fan_wake(s->fan, s);
     struct buf text = {0}, id = {0};
     int err = add_id(&id, s->fan->epoch, from);
     struct reset reset = {channel, reason, buf_slice(&id), oldest, true};
@@ -185,6 +147,7 @@ static int write_bye(struct buf *b, const struct stream *s, const char *word, ui
 
 void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms) {
     if (s->ending) return;
+    fan_wake(s->fan, s);
     const char *word = reason ? bye_word(reason) : "end";
     /* A stream that lost something it was not told about ends at its cursor, before any
      * later event: when it comes back it is told. */
@@ -203,7 +166,6 @@ void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms) {
     s->ending = true;
     s->reason = word;
     s->fan->byes++;
-    fan_wake(s->fan, s);
 }
 
 int stream_send(struct stream *s, struct slice event, struct slice data) {
@@ -224,7 +186,7 @@ bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
     if (s->behind || s->ending || s->written >= s->fan->head) return false;
     bool logs = false;
     for (const struct sub *sub = s->subs; sub && !logs; sub = sub->next)
-        logs = sub->chan->kind != CHANNEL_STATE;
+        logs = !sub_is_state(sub);
     return logs &&
            now_ms - s->written_ms >= (s->filtered ? SYNC_FILTERED_MS : SYNC_QUIET_MS);
 }
@@ -242,91 +204,6 @@ void stream_sync(struct stream *s) {
     if (!note) return; /* the next heartbeat tries again */
     add_note(s, note);
     fan_wake(s->fan, s);
-}
-
-/* ---- Where a subscription starts ---------------------------------------------------- */
-
-/* Just before the oldest event of the history; the head when there is none. */
-static uint64_t before_history(const struct fan *fan, const struct chan *c,
-                               uint64_t skip) {
-    uint64_t place = c->history + skip;
-    return place < c->head ? chan_at(c, place)->seq - 1 : fan->head;
-}
-
-/* The newest per key first, then live. */
-static void start_snapshot(struct sub *sub) {
-    const struct latest *l = sub->chan->latest;
-    uint32_t i = latest_after(l, 0);
-    sub->snapshot = i < l->n;
-    sub->from = sub->snapshot ? l->slots[i].seq - 1 : sub->stream->fan->head;
-}
-
-static void start_newcomer(struct sub *sub, int32_t rewind) {
-    const struct chan *c = sub->chan;
-    const struct fan *fan = sub->stream->fan;
-    uint64_t kept = c->head - c->history;
-    sub->from = fan->head;
-    if (c->kind == CHANNEL_STATE) sub->from = 0;
-    else if (rewind == REWIND_LATEST && c->latest) start_snapshot(sub);
-    else if (rewind == REWIND_ALL) sub->from = before_history(fan, c, 0);
-    else if (rewind > 0 && (uint64_t)rewind >= kept)
-        sub->from = before_history(fan, c, 0);
-    else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
-}
-
-/* NULL: what came after the id is still here; else the reason to tell. */
-static const char *judge(const struct fan *fan, const struct chan *c,
-                         const struct eventid *id) {
-    if (id->kind != EVENTID_GOOD) return "unknown_id";
-    if (strcmp(id->epoch, fan->epoch) != 0) return "epoch";
-    uint64_t log_head = atomic_load_explicit(fan->log_head, memory_order_acquire);
-    if (id->seq > (PLANTED(16) ? fan->head : log_head)) return "future";
-    return id->seq + PLANTED(6) < fan_floor(fan, c) ? "trimmed" : NULL;
-}
-
-/* A log without history is never told. Its client may have seen more than this thread. */
-static void start_lossy(struct sub *sub, const struct eventid *id) {
-    if (sub->chan->kind != CHANNEL_LOG || id->kind == EVENTID_NONE) return;
-    if (!judge(sub->stream->fan, sub->chan, id) && id->seq > sub->from)
-        sub->from = id->seq;
-}
-
-/* Decide where it starts. Returns the reason of a reset, or NULL. */
-static const char *start(struct sub *sub, int32_t rewind, const struct eventid *id) {
-    const struct chan *c = sub->chan;
-    if (rewind == REWIND_DEFAULT) rewind = c->policy.rewind;
-    if (c->kind == CHANNEL_STATE || c->policy.history == 0 || id->kind == EVENTID_NONE) {
-        start_newcomer(sub, rewind);
-        if (c->policy.history == 0) start_lossy(sub, id);
-        return NULL;
-    }
-    const char *reason = judge(sub->stream->fan, c, id);
-    if (!reason) {
-        sub->from = id->seq;
-    } else if (c->kind == CHANNEL_KEYED && rewind == REWIND_LATEST) {
-        start_snapshot(sub);
-    } else {
-        sub->from = before_history(sub->stream->fan, c, 0);
-    }
-    return reason;
-}
-
-/* How many events the subscription will replay, after its filter. */
-static uint64_t count_pending(const struct sub *sub) {
-    const struct chan *c = sub->chan;
-    uint64_t n = 0;
-    if (c->kind == CHANNEL_STATE || sub->snapshot) {
-        uint32_t i = latest_after(c->latest, sub->from);
-        for (; i < c->latest->n; i = latest_next(c->latest, i)) {
-            const struct frame *f = latest_at(c->latest, i);
-            n += !f->remove && filter_wants(sub->filter, f);
-        }
-        return n;
-    }
-    uint64_t place = chan_after(c, sub->from);
-    if (!sub->filter) return c->head - place;
-    for (; place < c->head; place++) n += filter_wants(sub->filter, chan_at(c, place));
-    return n;
 }
 
 /* ---- Opening ------------------------------------------------------------------------ */
@@ -348,17 +225,32 @@ static bool is_reached(const struct stream *s, const struct eventid *id) {
            s->cursor <= id->seq;
 }
 
+/* The lowest rate that its states have, as a member of hello. */
+static int write_rate(struct buf *b, const struct stream *s) {
+    uint64_t period = 0;
+    for (const struct sub *sub = s->subs; sub; sub = sub->next) {
+        if (!sub_is_state(sub)) continue;
+        uint64_t own = sub_chan(sub)->policy.period_ms;
+        uint64_t wish = sub->audience->place.wish_ms;
+        if (own > period) period = own;
+        if (wish > period) period = wish;
+    }
+    return period ? buf_addf(b, ",\"max_rate\":%g", 1000.0 / (double)period) : 0;
+}
+
 static int write_hello(struct buf *b, struct stream *s, const struct stream_opening *o,
                        const struct verdict *v) {
     int err = o->preamble_out ? 0 : buf_addf(b, ":ok\nretry: %u\n", o->retry_ms);
     uint64_t replay = 0;
     struct buf states = {0};
     for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
-        uint64_t n = count_pending(sub);
-        if (sub->chan->kind != CHANNEL_STATE) replay += n;
-        else
-            err = buf_addf(&states, "%s\"%s\":%llu", states.n ? "," : "", sub->chan->name,
-                           (unsigned long long)n);
+        uint64_t n = sub_pending(sub);
+        if (!sub_is_state(sub)) {
+            replay += n;
+            sub->seen -= (uint32_t)n; /* wanted before it came, and still to be sent */
+        } else
+            err = buf_addf(&states, "%s\"%s\":%llu", states.n ? "," : "",
+                           sub_chan(sub)->name, (unsigned long long)n);
     }
     if (err == 0) err = buf_adds(b, "event: hello\n");
     if (err == 0 && !v->passes && s->n_subs > 0)
@@ -371,8 +263,9 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
         err = buf_addf(b, "\"replay\":%llu,\"state\":{%.*s},", (unsigned long long)replay,
                        (int)states.n, states.n ? states.p : "");
     if (err == 0)
-        err =
-            buf_addf(b, "\"channels\":%u,\"heartbeat\":%g}\n\n", s->n_subs, o->heartbeat);
+        err = buf_addf(b, "\"channels\":%u,\"heartbeat\":%g", s->n_subs, o->heartbeat);
+    if (err == 0) err = write_rate(b, s);
+    if (err == 0) err = buf_adds(b, "}\n\n");
     buf_free(&states);
     return err;
 }
@@ -387,7 +280,7 @@ static int came_from(struct buf *b, const struct eventid *id) {
 static uint64_t lowest(const struct stream *s) {
     uint64_t low = UINT64_MAX;
     for (const struct sub *sub = s->subs; sub; sub = sub->next)
-        if (sub->chan->kind != CHANNEL_STATE && sub->from < low) low = sub->from;
+        if (!sub_is_state(sub) && sub->from < low) low = sub->from;
     return low == UINT64_MAX ? s->fan->head : low;
 }
 
@@ -398,7 +291,7 @@ static int write_resets(struct buf *b, struct stream *s, const struct eventid *l
     uint32_t left = v->resets;
     for (uint32_t i = 0; left > 0 && err == 0; i++) {
         if (!v->reasons[i]) continue;
-        const struct chan *c = v->subs[i]->chan;
+        const struct chan *c = sub_chan(v->subs[i]);
         struct reset reset = {c->node.key, v->reasons[i], buf_slice(&from),
                               oldest_left(c), --left == 0 || !v->passes};
         err = write_reset(b, s, &reset);
@@ -412,12 +305,13 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     struct buf text = {0};
     uint32_t n = 0;
     int err = o->n > STREAM_CHANNELS_MAX ? E_FULL : 0;
+    fan_wake(s->fan, s);
     for (uint32_t i = 0; i < o->n && err == 0; i++) {
         if (stream_find(s, o->specs[i].channel))
             continue; /* named twice: once is enough */
         err = sub_new(s, &o->specs[i], &v.subs[n]);
         if (err < 0) break;
-        v.reasons[n] = start(v.subs[n], o->specs[i].rewind, &o->last_id);
+        v.reasons[n] = sub_start(v.subs[n], o->specs[i].rewind, &o->last_id);
         v.resets += v.reasons[n] != NULL;
         n++;
     }
@@ -436,7 +330,6 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     }
     s->opened = s->n_subs > 0;
     s->fan->resets += v.resets;
-    fan_wake(s->fan, s);
     return 0;
 }
 
@@ -473,7 +366,7 @@ static int batch_cut(struct batch *b, const struct stream *s, bool last) {
 }
 
 static int batch_event(struct batch *b, const struct sub *sub, const struct frame *f) {
-    if (!filter_wants(sub->filter, f)) return 0;
+    if (!filter_wants(sub_filter(sub), f)) return 0;
     int err = add_without_id(&b->text, f);
     return err < 0 ? err : batch_cut(b, sub->stream, false);
 }
@@ -490,7 +383,7 @@ static uint64_t newest_that_fit(const struct chan *c, uint64_t asked) {
 
 static int batch_reset(struct batch *b, const struct sub *sub, const char *reason,
                        uint64_t oldest) {
-    struct reset r = {.channel = sub->chan->node.key,
+    struct reset r = {.channel = sub_chan(sub)->node.key,
                       .reason = reason,
                       .from = slice_str("null"),
                       .oldest = oldest};
@@ -501,7 +394,7 @@ static int batch_reset(struct batch *b, const struct sub *sub, const char *reaso
 /* History that was asked for on an open stream: its numbers lie behind the cursor, so
  * it comes without ids. */
 static int batch_history(struct batch *b, const struct sub *sub) {
-    const struct chan *c = sub->chan;
+    const struct chan *c = sub_chan(sub);
     int err = 0;
     if (sub->snapshot) {
         uint32_t i = latest_after(c->latest, 0);
@@ -520,7 +413,8 @@ static int queue_start(struct stream *s, const struct sub *sub) {
     struct batch b = {0};
     b.end = &b.first;
     int err = 0;
-    if (s->came_back) err = batch_reset(&b, sub, "unknown_id", oldest_left(sub->chan));
+    if (s->came_back)
+        err = batch_reset(&b, sub, "unknown_id", oldest_left(sub_chan(sub)));
     if (err == 0) err = batch_history(&b, sub);
     if (err == 0) err = batch_add(&b, sync_new(s));
     buf_free(&b.text);
@@ -537,16 +431,17 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     if (s->ending) return E_CLOSED;
     if (stream_find(s, spec->channel)) return 0;
     if (s->n_subs == STREAM_CHANNELS_MAX) return E_FULL;
+    fan_wake(s->fan, s); /* it is behind from now on: its place is written down */
     struct sub *sub;
     int err = sub_new(s, spec, &sub);
     if (err < 0) return err;
     int32_t rewind =
-        spec->rewind == REWIND_DEFAULT ? sub->chan->policy.rewind : spec->rewind;
+        spec->rewind == REWIND_DEFAULT ? sub_chan(sub)->policy.rewind : spec->rewind;
     /* Whoever came back to a stream that had no channels then cannot be resumed by its
      * id: it is told, and gets what is left. */
     if (s->came_back && rewind != REWIND_LATEST) rewind = REWIND_ALL;
-    start_newcomer(sub, rewind);
-    if (sub->chan->kind != CHANNEL_STATE) {
+    sub_start_newcomer(sub, rewind);
+    if (!sub_is_state(sub)) {
         err = queue_start(s, sub);
         s->opened = s->opened || err == 0;
         sub->snapshot = false;
@@ -556,41 +451,40 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
         sub_free(s, &s->subs); /* the newest is the first */
         return err;
     }
-    fan_wake(s->fan, s);
     return 0;
 }
 
 bool stream_unsubscribe(struct stream *s, struct slice channel) {
     for (struct sub **at = &s->subs; *at; at = &(*at)->next) {
-        if (!slice_eq((*at)->chan->node.key, channel)) continue;
+        if (!slice_eq(sub_chan(*at)->node.key, channel)) continue;
         sub_free(s, at);
         return true;
     }
     return false;
 }
 
-int stream_set_filter(struct stream *s, struct filter_list types,
-                      struct filter_list keys) {
-    struct filter *filters[STREAM_CHANNELS_MAX] = {0};
+/* Where all subscriptions would go; with an error nobody goes. */
+static int reserve_all(struct stream *s, const struct sub_spec *wish,
+                       struct audience **to) {
     uint32_t n = 0;
     int err = 0;
     for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
-        err = filter_change(&s->fan->filters, sub->filter, types, keys, &filters[n]);
+        err = sub_reserve(sub, wish, &to[n]);
         n += err == 0;
     }
-    if (err < 0) {
-        while (n > 0) filter_unref(filters[--n]);
-        return err;
-    }
-    n = 0;
-    for (struct sub *sub = s->subs; sub; sub = sub->next) {
-        filter_unref(sub->filter);
-        sub->filter = filters[n++];
-        s->filtered = s->filtered || sub->filter;
-        if (sub->chan->kind != CHANNEL_STATE) continue;
-        if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was told */
-        sub->from = 0; /* the newly wanted, at once */
-    }
+    while (err < 0 && n > 0) audience_release(s->fan, to[--n]);
+    return err;
+}
+
+int stream_set(struct stream *s, const struct sub_spec *wish) {
+    struct audience *to[STREAM_CHANNELS_MAX];
+    int err = reserve_all(s, wish, to);
+    if (err < 0) return err;
     fan_wake(s->fan, s);
+    uint32_t n = 0;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) {
+        sub_move(sub, to[n++]);
+        s->filtered = s->filtered || sub_filter(sub);
+    }
     return 0;
 }

@@ -12,19 +12,9 @@
 #define SLUICE_FAN_STREAM_H
 
 #include "fan/block.h"
-#include "fan/chan.h"
-#include "fan/eventid.h"
+#include "fan/sub.h"
 
 struct fan;
-
-#define REWIND_DEFAULT INT32_MIN /* what the channel's policy says */
-
-/* What a plan says about one channel; borrowed. */
-struct sub_spec {
-    struct slice channel;
-    struct filter_list types, keys;
-    int32_t rewind;
-};
 
 struct note {
     struct note *next;
@@ -78,10 +68,9 @@ int stream_open(struct stream *s, const struct stream_opening *o);
 int stream_subscribe(struct stream *s, const struct sub_spec *spec);
 bool stream_unsubscribe(struct stream *s, struct slice channel);
 
-/* Replace the filters of all its channels; a list that is not given stays as it is. All
- * or nothing: 0 or E_NOMEM. */
-int stream_set_filter(struct stream *s, struct filter_list types,
-                      struct filter_list keys);
+/* Replace the filters and the rate of all its channels; a list that is not given and a
+ * period of 0 stay as they are. All or nothing: 0 or E_NOMEM. */
+int stream_set(struct stream *s, const struct sub_spec *wish);
 
 /* Queue an event for this stream alone. 0, E_BADFIELD, E_TOOBIG, E_NOMEM, E_FULL,
  * E_CLOSED. */
@@ -108,6 +97,9 @@ void stream_sync(struct stream *s);
  * when there is nothing. *more says that something is left. 0 or E_NOMEM (nothing
  * moved). */
 int stream_gather(struct stream *s, struct block **out, bool *more);
+
+/* Write down where a live stream stands: its audiences owe it nothing else. */
+void stream_settle(struct stream *s);
 
 struct sub *stream_find(const struct stream *s, struct slice channel);
 

@@ -105,7 +105,7 @@ static void apply(struct worker *w, struct stream *stream,
     if (m->kind == CLIENT_SUBSCRIBE) err = stream_subscribe(stream, spec);
     else if (m->kind == CLIENT_UNSUBSCRIBE) stream_unsubscribe(stream, spec->channel);
     else if (m->kind == CLIENT_DENY) deny(stream, spec->channel);
-    else err = stream_set_filter(stream, spec->types, spec->keys);
+    else err = stream_set(stream, spec);
     if (err < 0 && err != E_CLOSED) stream_bye(stream, "overload", worker_retry(w));
 }
 

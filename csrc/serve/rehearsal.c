@@ -46,7 +46,9 @@ double rehearsal_next(const struct server *s) {
     int64_t next = INT64_MAX;
     for (unsigned i = 0; i < s->n_workers; i++) {
         int64_t at = wheel_next(&s->workers[i].wheel);
+        int64_t tick = ticks_next(&s->workers[i].fan.ticks);
         if (at < next) next = at;
+        if (tick < next) next = tick;
     }
     if (s->fan.channels.n > 0 && s->swept_ms + 1000 < next) next = s->swept_ms + 1000;
     double seconds = next == INT64_MAX ? -1 : (double)next / 1000;

@@ -100,10 +100,29 @@ static void check_drained(struct worker *w) {
     if (w->index > 0 || w->released) loop_break(&w->loop);
 }
 
+/* Wake up for the next tick of the fan. In a rehearsal time is told. */
+static void await_tick(struct worker *w) {
+    int64_t next = ticks_next(&w->fan.ticks);
+    if (next == w->rates_at_ms || w->server->options.rehearsal) return;
+    w->rates_at_ms = next;
+    ev_timer_stop(w->loop.ev, &w->rates);
+    if (next == INT64_MAX) return;
+    int64_t wait = next > w->now_ms ? next - w->now_ms : 0;
+    ev_timer_set(&w->rates, (double)wait / 1000, 0);
+    ev_timer_start(w->loop.ev, &w->rates);
+}
+
+static void on_rates(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    struct worker *w = timer->data;
+    w->rates_at_ms = INT64_MAX; /* the flush of this turn looks, and arms it again */
+}
+
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
     (void)events;
     struct worker *w = p->data;
     bool more = fan_flush(&w->fan, FLUSH_STREAMS_MAX);
+    await_tick(w);
     w->turn_bytes = 0;
     reap(w);
     count(w);
@@ -185,8 +204,10 @@ static void init_watchers(struct worker *w, int fd) {
     ev_idle_init(&w->more, on_more);
     ev_timer_init(&w->tick, on_tick, WHEEL_TICK_MS / 1000.0, WHEEL_TICK_MS / 1000.0);
     ev_timer_init(&w->accept_again, on_accept_again, 0, 0);
+    ev_timer_init(&w->rates, on_rates, 0, 0);
+    w->rates_at_ms = INT64_MAX;
     w->accept.data = w->before_sleep.data = w->after_sleep.data = w;
-    w->tick.data = w->accept_again.data = w->signals.data = w;
+    w->tick.data = w->rates.data = w->accept_again.data = w->signals.data = w;
     ev_prepare_start(w->loop.ev, &w->before_sleep);
     ev_check_start(w->loop.ev, &w->after_sleep);
     if (fd < 0) return; /* a rehearsal: nobody comes by himself, and time is told */

@@ -30,8 +30,10 @@ struct worker {
     struct ev_io accept, control, signals; /* control: the Unix socket */
     struct ev_prepare before_sleep;
     struct ev_check after_sleep;
-    struct ev_idle more;  /* active while a flush is unfinished */
-    struct ev_timer tick; /* turns the wheel */
+    struct ev_idle more;   /* active while a flush is unfinished */
+    struct ev_timer tick;  /* turns the wheel */
+    struct ev_timer rates; /* the next tick of the fan */
+    int64_t rates_at_ms;   /* when that is; INT64_MAX: not armed */
     struct ev_timer accept_again;
     int reserve_fd; /* given up for a moment when descriptors run out */
     struct list conns, doomed;

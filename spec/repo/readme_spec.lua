@@ -416,7 +416,7 @@ describe("the tables of the README", function()
     local stream = tree.read("csrc/fan/stream.c")
     local words = words_of(stream:match("words%[%] = {(.-)};"))
     assert.same(sorted(words), names_of(doc.table("bye")))
-    local text = stream .. tree.read("csrc/fan/gather.c") .. tree.read("csrc/serve/command.c")
+    local text = stream .. tree.read("csrc/fan/gather.c") .. tree.read("csrc/fan/sub.c") .. tree.read("csrc/serve/command.c")
     for _, reason in ipairs(names_of(doc.table("reset"))) do
       assert.truthy(text:find('"' .. reason .. '"', 1, true), reason)
     end

@@ -1,0 +1,290 @@
+/* Members, turns and the index by key; see audience.h. */
+#include "fan/audience.h"
+
+#include "base/mem.h"
+#include "base/planted.h"
+#include "base/status.h"
+#include "fan/fan.h"
+
+#include <assert.h>
+
+/* All audiences that named one key. */
+struct interested {
+    struct map_node node;
+    struct list audiences; /* of struct interest */
+    char key[];
+};
+
+struct interest {
+    struct list node;
+    struct audience *audience;
+    struct interested *home;
+};
+
+/* ---- The index by key --------------------------------------------------------------- */
+
+static struct interested *interested_get(struct chan *c, struct slice key) {
+    struct map_node *node = map_get(&c->by_key, key);
+    if (node) return container_of(node, struct interested, node);
+    struct interested *home = mem_try(sizeof *home + key.n + 1);
+    if (!home) return NULL;
+    if (key.n > 0) memcpy(home->key, key.p, key.n);
+    home->node.key = slice_of(home->key, key.n);
+    list_init(&home->audiences);
+    map_add(&c->by_key, &home->node);
+    return home;
+}
+
+static void forget_keys(struct audience *a, uint32_t n) {
+    struct chan *c = a->place.chan;
+    for (uint32_t i = 0; i < n; i++) {
+        struct interested *home = a->interest[i].home;
+        list_remove(&a->interest[i].node);
+        if (!list_empty(&home->audiences)) continue;
+        map_remove(&c->by_key, &home->node);
+        mem_free(home);
+    }
+    mem_free(a->interest);
+    a->interest = NULL;
+}
+
+static int index_keys(struct audience *a) {
+    uint32_t n = filter_n_keys(a->place.filter);
+    a->interest = mem_try((n + 1) * sizeof *a->interest);
+    if (!a->interest) return E_NOMEM;
+    for (uint32_t i = 0; i < n; i++) {
+        struct interested *home =
+            interested_get(a->place.chan, filter_key(a->place.filter, i));
+        if (!home) {
+            forget_keys(a, i);
+            return E_NOMEM;
+        }
+        a->interest[i] = (struct interest){.audience = a, .home = home};
+        list_add(&home->audiences, &a->interest[i].node);
+    }
+    return 0;
+}
+
+/* ---- Being there -------------------------------------------------------------------- */
+
+/* What the policy and the wish come to. Only a state may leave events out; in a log a
+ * batch brings all of them together. */
+static uint32_t period_of(const struct chan *c, uint64_t wish_ms) {
+    uint32_t period = c->policy.batch_ms;
+    if (c->kind != CHANNEL_STATE) return period;
+    if (c->policy.period_ms > period) period = c->policy.period_ms;
+    return wish_ms > period ? (uint32_t)wish_ms : period;
+}
+
+static struct slice place_key(const struct audience_place *place) {
+    return slice_of((const char *)place, sizeof *place);
+}
+
+static int audience_new(struct fan *fan, const struct audience_place *place,
+                        struct audience **out) {
+    struct audience *a = mem_try(sizeof *a);
+    if (!a) return E_NOMEM;
+    struct chan *c = place->chan;
+    *a = (struct audience){.place = *place, .last = c->last, .due = c->last};
+    list_init(&a->turn);
+    bool narrow = filter_has_keys(place->filter);
+    if (narrow && index_keys(a) < 0) {
+        mem_free(a);
+        return E_NOMEM;
+    }
+    list_add(narrow ? &c->narrow : &c->broad, &a->in_chan);
+    filter_ref(place->filter);
+    if (place->tick) place->tick->users++;
+    a->node.key = place_key(&a->place);
+    map_add(&fan->audiences, &a->node);
+    *out = a;
+    return 0;
+}
+
+int audience_reserve(struct fan *fan, struct audience_place wish, struct audience **out) {
+    uint32_t period = period_of(wish.chan, wish.wish_ms);
+    wish.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
+    struct map_node *node = map_get(&fan->audiences, place_key(&wish));
+    struct audience *a = node ? container_of(node, struct audience, node) : NULL;
+    if (!a && audience_new(fan, &wish, &a) < 0) return E_NOMEM;
+    *out = a;
+    if (a->n_subs < a->cap_subs) return 0;
+    uint32_t cap = a->cap_subs ? a->cap_subs * 2 : 1;
+    struct sub **subs = mem_resize(a->subs, cap * sizeof *subs);
+    if (!subs) {
+        audience_release(fan, a);
+        return E_NOMEM;
+    }
+    a->subs = subs;
+    a->cap_subs = cap;
+    return 0;
+}
+
+static void stop_waiting(struct fan *fan, struct audience *a) {
+    if (a->owed) a->place.chan->n_owing--;
+    a->owed = 0;
+    list_remove(&a->turn);
+    if (a->place.tick) ticks_left(&fan->ticks, a->place.tick);
+}
+
+void audience_release(struct fan *fan, struct audience *a) {
+    if (a->n_subs > 0) return;
+    stop_waiting(fan, a);
+    fan_forget_blocks(fan); /* they are known by its address */
+    map_remove(&fan->audiences, &a->node);
+    list_remove(&a->in_chan);
+    if (a->interest) forget_keys(a, filter_n_keys(a->place.filter));
+    if (a->place.tick) a->place.tick->users--;
+    filter_unref(a->place.filter);
+    mem_free(a->subs);
+    mem_free(a);
+}
+
+/* ---- Members ------------------------------------------------------------------------ */
+
+static void put(struct audience *a, uint32_t index, struct sub *sub) {
+    a->subs[index] = sub;
+    sub->index = index & INT32_MAX;
+}
+
+static void swap(struct audience *a, uint32_t x, uint32_t y) {
+    struct sub *sub = a->subs[x];
+    put(a, x, a->subs[y]);
+    put(a, y, sub);
+}
+
+void audience_add(struct audience *a, struct sub *sub) {
+    assert(a->n_subs < a->cap_subs);
+    put(a, a->n_subs++, sub);
+    sub->audience = a;
+    a->place.chan->n_subs++;
+    a->place.chan->n_behind++;
+}
+
+/* Two moves: a visited one leaves through the border of the visited, so that the last
+ * live one, which may not have been visited yet, never lands among the visited. */
+void audience_demote(struct audience *a, struct sub *sub) {
+    if (sub->index >= a->n_live) return;
+    if (sub->index < a->walk && !PLANTED(1)) swap(a, sub->index, --a->walk);
+    swap(a, sub->index, --a->n_live);
+    a->place.chan->n_behind++;
+}
+
+void audience_promote(struct audience *a, struct sub *sub) {
+    if (sub->index < a->n_live) return;
+    swap(a, sub->index, a->n_live++);
+    a->place.chan->n_behind--;
+}
+
+void audience_remove(struct audience *a, struct sub *sub) {
+    audience_demote(a, sub);
+    swap(a, sub->index, --a->n_subs);
+    a->subs[a->n_subs] = NULL;
+    a->place.chan->n_subs--;
+    a->place.chan->n_behind--;
+}
+
+/* ---- Turns -------------------------------------------------------------------------- */
+
+static void begin_turn(struct fan *fan, struct audience *a) {
+    a->walk = 0;
+    a->again = false;
+    a->due = a->last;
+    a->wanted_due = a->wanted;
+    list_add(&fan->dirty, &a->turn);
+}
+
+static void get_turn(struct fan *fan, struct audience *a) {
+    if (a->place.tick) ticks_wait(&fan->ticks, a->place.tick, &a->turn, fan->now_ms);
+    else begin_turn(fan, a);
+}
+
+static void owe_from(struct fan *fan, struct audience *a, uint64_t seq) {
+    a->owed = seq;
+    a->wanted_clear = a->wanted - 1;
+    a->place.chan->n_owing++;
+    get_turn(fan, a);
+}
+
+static void owe(struct fan *fan, struct audience *a, const struct frame *f) {
+    a->last = f->seq;
+    a->wanted++;
+    if (!a->owed) owe_from(fan, a, f->seq); /* else it has its turn, or waits for it */
+}
+
+static void owe_interested(struct fan *fan, struct chan *c, const struct frame *f) {
+    struct map_node *node = map_get_hashed(&c->by_key, f->key, f->key_hash);
+    if (!node) return;
+    struct list *all = &container_of(node, struct interested, node)->audiences;
+    for (struct list *at = all->next; at != all; at = at->next) {
+        struct audience *a = container_of(at, struct interest, node)->audience;
+        if (filter_wants(a->place.filter, f)) owe(fan, a, f);
+    }
+}
+
+void audiences_owe(struct fan *fan, struct chan *c, const struct frame *f) {
+    for (struct list *at = c->broad.next; at != &c->broad; at = at->next) {
+        struct audience *a = container_of(at, struct audience, in_chan);
+        if (filter_wants(a->place.filter, f)) owe(fan, a, f);
+    }
+    if (c->by_key.n > 0) owe_interested(fan, c, f);
+}
+
+void audience_turn_over(struct fan *fan, struct audience *a) {
+    a->walk = 0;
+    list_remove(&a->turn);
+    if (a->last == a->due && !a->again) {
+        a->owed = 0;
+        a->place.chan->n_owing--;
+        return;
+    }
+    if (!a->again) { /* events came while it walked */
+        a->owed = a->due + 1;
+        a->wanted_clear = a->wanted_due;
+    }
+    get_turn(fan, a);
+}
+
+void audience_owe_again(struct fan *fan, struct audience *a, uint64_t from) {
+    a->again = true;
+    if (!a->owed) owe_from(fan, a, from + 1);
+    else if (from + 1 < a->owed) a->owed = from + 1;
+}
+
+void audiences_tick(struct fan *fan) {
+    struct list due;
+    list_init(&due);
+    if (!ticks_take(&fan->ticks, fan->now_ms, &due)) return;
+    fan_forget_blocks(fan);
+    while (!list_empty(&due)) {
+        struct audience *a = container_of(due.next, struct audience, turn);
+        list_remove(&a->turn);
+        begin_turn(fan, a);
+    }
+}
+
+static void retune(struct fan *fan, struct audience *a) {
+    uint32_t period = period_of(a->place.chan, a->place.wish_ms);
+    struct tick *old = a->place.tick;
+    if (period == (old ? old->period_ms : 0)) return;
+    map_remove(&fan->audiences, &a->node);
+    list_remove(&a->turn);
+    if (old) {
+        ticks_left(&fan->ticks, old);
+        old->users--;
+    }
+    a->place.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
+    if (a->place.tick) a->place.tick->users++;
+    map_add(&fan->audiences, &a->node);
+    if (a->owed) begin_turn(fan, a);
+}
+
+static void retune_all(struct fan *fan, struct list *all) {
+    for (struct list *at = all->next; at != all; at = at->next)
+        retune(fan, container_of(at, struct audience, in_chan));
+}
+
+void audiences_retune(struct fan *fan, struct chan *c) {
+    retune_all(fan, &c->broad);
+    retune_all(fan, &c->narrow);
+}

@@ -1,0 +1,180 @@
+/* Joining, moving and where a subscription starts; see sub.h. */
+#include "fan/sub.h"
+
+#include "base/mem.h"
+#include "base/planted.h"
+#include "base/status.h"
+#include "fan/fan.h"
+
+#include <assert.h>
+
+/* ---- Joining ------------------------------------------------------------------------ */
+
+static void join(struct sub *sub, struct audience *a) {
+    const struct tick *tick = a->place.tick;
+    audience_add(a, sub);
+    sub->seen = a->wanted;
+    sub->rests_ms = 0;
+    if (tick) sub->rests_ms = tick_from(tick, sub->stream->fan->now_ms + tick->period_ms);
+}
+
+int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
+    assert(s->behind);
+    struct fan *fan = s->fan;
+    struct audience *a = NULL;
+    struct audience_place wish = {.wish_ms = spec->period_ms};
+    int err = fan_get(fan, spec->channel, &wish.chan);
+    if (err < 0) return err;
+    err = filter_intern(&fan->filters, spec->types, spec->keys, &wish.filter);
+    if (err == 0) err = audience_reserve(fan, wish, &a);
+    filter_unref(wish.filter);
+    if (err < 0) {
+        fan_release(fan, wish.chan);
+        return err;
+    }
+    struct sub *sub = mem_new(sizeof *sub);
+    sub->stream = s;
+    sub->joined = fan->head;
+    sub->next = s->subs;
+    s->subs = sub;
+    s->n_subs++;
+    s->filtered = s->filtered || wish.filter;
+    join(sub, a);
+    *out = sub;
+    return 0;
+}
+
+void sub_free(struct stream *s, struct sub **at) {
+    struct sub *sub = *at;
+    struct audience *a = sub->audience;
+    struct chan *c = sub_chan(sub);
+    *at = sub->next;
+    s->n_subs--;
+    audience_remove(a, sub);
+    audience_release(s->fan, a);
+    fan_release(s->fan, c);
+    mem_free(sub);
+}
+
+int sub_reserve(struct sub *sub, const struct sub_spec *wish, struct audience **out) {
+    struct fan *fan = sub->stream->fan;
+    struct audience_place place = {.chan = sub_chan(sub),
+                                   .wish_ms = sub->audience->place.wish_ms};
+    if (wish->period_ms) place.wish_ms = wish->period_ms;
+    int err = filter_change(&fan->filters, sub_filter(sub), wish->types, wish->keys,
+                            &place.filter);
+    if (err == 0) err = audience_reserve(fan, place, out);
+    filter_unref(place.filter);
+    return err;
+}
+
+void sub_move(struct sub *sub, struct audience *to) {
+    assert(sub->stream->behind);
+    struct audience *from = sub->audience;
+    audience_remove(from, sub);
+    join(sub, to);
+    audience_release(sub->stream->fan, from);
+    if (!sub_is_state(sub)) return;
+    if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was told */
+    sub->from = 0;                                        /* the newly wanted, at once */
+}
+
+/* ---- Where it starts ---------------------------------------------------------------- */
+
+/* Just before the oldest event of the history; the head when there is none. */
+static uint64_t before_history(const struct fan *fan, const struct chan *c,
+                               uint64_t skip) {
+    uint64_t place = c->history + skip;
+    return place < c->head ? chan_at(c, place)->seq - 1 : fan->head;
+}
+
+/* The newest per key first, then live. */
+static void start_snapshot(struct sub *sub) {
+    const struct latest *l = sub_chan(sub)->latest;
+    uint32_t i = latest_after(l, 0);
+    sub->snapshot = i < l->n;
+    sub->from = sub->snapshot ? l->slots[i].seq - 1 : sub->stream->fan->head;
+}
+
+void sub_start_newcomer(struct sub *sub, int32_t rewind) {
+    const struct chan *c = sub_chan(sub);
+    const struct fan *fan = sub->stream->fan;
+    uint64_t kept = c->head - c->history;
+    sub->from = fan->head;
+    if (c->kind == CHANNEL_STATE) sub->from = 0;
+    else if (rewind == REWIND_LATEST && c->latest) start_snapshot(sub);
+    else if (rewind == REWIND_ALL) sub->from = before_history(fan, c, 0);
+    else if (rewind > 0 && (uint64_t)rewind >= kept)
+        sub->from = before_history(fan, c, 0);
+    else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
+}
+
+void sub_end_snapshot(struct sub *sub) {
+    if (sub->snapshot && sub->from < sub->joined) sub->from = sub->joined;
+    sub->snapshot = false;
+}
+
+/* NULL: what came after the id is still here; else the reason to tell. */
+static const char *judge(const struct fan *fan, const struct chan *c,
+                         const struct eventid *id) {
+    if (id->kind != EVENTID_GOOD) return "unknown_id";
+    if (strcmp(id->epoch, fan->epoch) != 0) return "epoch";
+    uint64_t log_head = atomic_load_explicit(fan->log_head, memory_order_acquire);
+    if (id->seq > (PLANTED(16) ? fan->head : log_head)) return "future";
+    return id->seq + PLANTED(6) < fan_floor(fan, c) ? "trimmed" : NULL;
+}
+
+/* A log without history is never told. Its client may have seen more than this thread. */
+static void start_lossy(struct sub *sub, const struct eventid *id) {
+    if (sub_chan(sub)->kind != CHANNEL_LOG || id->kind == EVENTID_NONE) return;
+    if (!judge(sub->stream->fan, sub_chan(sub), id) && id->seq > sub->from)
+        sub->from = id->seq;
+}
+
+const char *sub_start(struct sub *sub, int32_t rewind, const struct eventid *id) {
+    const struct chan *c = sub_chan(sub);
+    if (rewind == REWIND_DEFAULT) rewind = c->policy.rewind;
+    if (c->kind == CHANNEL_STATE || c->policy.history == 0 || id->kind == EVENTID_NONE) {
+        sub_start_newcomer(sub, rewind);
+        if (c->policy.history == 0) start_lossy(sub, id);
+        return NULL;
+    }
+    const char *reason = judge(sub->stream->fan, c, id);
+    if (!reason) {
+        sub->from = id->seq;
+    } else if (c->kind == CHANNEL_KEYED && rewind == REWIND_LATEST) {
+        start_snapshot(sub);
+    } else {
+        sub->from = before_history(sub->stream->fan, c, 0);
+    }
+    return reason;
+}
+
+uint64_t sub_pending(const struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    const struct filter *filter = sub_filter(sub);
+    uint64_t n = 0;
+    if (c->kind == CHANNEL_STATE || sub->snapshot) {
+        uint32_t i = latest_after(c->latest, sub->from);
+        for (; i < c->latest->n; i = latest_next(c->latest, i)) {
+            const struct frame *f = latest_at(c->latest, i);
+            n += !f->remove && filter_wants(filter, f);
+        }
+        return n;
+    }
+    uint64_t place = chan_after(c, sub->from);
+    if (!filter) return c->head - place;
+    for (; place < c->head; place++) n += filter_wants(filter, chan_at(c, place));
+    return n;
+}
+
+bool sub_rests(const struct sub *sub) {
+    return sub->stream->fan->now_ms < sub->rests_ms;
+}
+
+void sub_rest(const struct sub *sub) {
+    if (!sub_rests(sub) || !sub_is_state(sub)) return;
+    uint64_t from = sub->from > sub->joined ? sub->from : sub->joined;
+    if (sub->audience->last > from)
+        audience_owe_again(sub->stream->fan, sub->audience, from);
+}

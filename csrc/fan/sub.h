@@ -1,0 +1,72 @@
+/* A subscription: one stream on one channel, as a member of an audience.
+ *
+ * 'from' says: events of the channel up to this number are done or none of its business.
+ * For a log the stream's cursor says the same, and the greater counts; a state is
+ * followed by 'from' alone. While the stream is live, what its audience does not owe is
+ * done too, although nobody wrote it down (sub_place). [one thread] */
+#ifndef SLUICE_FAN_SUB_H
+#define SLUICE_FAN_SUB_H
+
+#include "fan/audience.h"
+#include "fan/chan.h"
+#include "fan/eventid.h"
+
+struct stream;
+
+#define REWIND_DEFAULT INT32_MIN /* what the channel's policy says */
+
+/* What a plan says about one channel; borrowed. */
+struct sub_spec {
+    struct slice channel;
+    struct filter_list types, keys;
+    int32_t rewind;
+    uint32_t period_ms; /* of a state; the longer of this and the policy's counts */
+};
+
+struct sub {
+    struct sub *next; /* of the same stream */
+    struct audience *audience;
+    struct stream *stream;
+    uint64_t from;
+    uint64_t joined;     /* the head when it joined: snapshots end here */
+    int64_t rests_ms;    /* the first tick that it takes part in */
+    uint32_t seen;       /* audience->wanted when it had all of that */
+    uint32_t index : 31; /* in audience->subs */
+    bool snapshot : 1;   /* keyed log: still in the newcomer's compacted replay */
+};
+
+/* Subscribe (behind, at no place yet). 0, E_NOMEM, E_FULL or E_CHANNEL. Shares. */
+int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out);
+void sub_free(struct stream *s, struct sub **at); /* unlinks the one at *at */
+
+/* Wish something else: a list that is not given and a period of 0 stay as they are.
+ * First all of a stream's subscriptions reserve, then all of them move. */
+int sub_reserve(struct sub *sub, const struct sub_spec *wish, struct audience **out);
+void sub_move(struct sub *sub, struct audience *to);
+
+/* Decide where it starts, for a client that came with this id. Returns the reason of a
+ * reset, or NULL. */
+const char *sub_start(struct sub *sub, int32_t rewind, const struct eventid *id);
+void sub_start_newcomer(struct sub *sub, int32_t rewind);
+void sub_end_snapshot(struct sub *sub);
+
+/* Whether it waits for a tick that is not the next of its audience. */
+bool sub_rests(const struct sub *sub);
+
+/* While it rests, its audience's turns pass it by: they are owed once more. */
+void sub_rest(const struct sub *sub);
+
+/* How many events are there for it, after its filter. */
+uint64_t sub_pending(const struct sub *sub);
+
+static inline struct chan *sub_chan(const struct sub *sub) {
+    return sub->audience->place.chan;
+}
+static inline struct filter *sub_filter(const struct sub *sub) {
+    return sub->audience->place.filter;
+}
+static inline bool sub_is_state(const struct sub *sub) {
+    return sub_chan(sub)->kind == CHANNEL_STATE;
+}
+
+#endif
