@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "fan/tick.h"
 
 #include <string.h>
 
@@ -141,6 +142,11 @@ static int32_t field_rewind(lua_State *L, int table) {
     return rewind;
 }
 
+/* "max_rate", events per second; 0 when it is absent. */
+static uint32_t field_period(lua_State *L, int table) {
+    return tick_period_of_rate(lx_field_number(L, table, "max_rate", 0));
+}
+
 struct sub_spec lx_checkspec(lua_State *L, int index) {
     index = lua_absindex(L, index);
     struct sub_spec spec = {.rewind = REWIND_DEFAULT};
@@ -158,6 +164,7 @@ struct sub_spec lx_checkspec(lua_State *L, int index) {
         lua_pop(L, 1);
     }
     spec.rewind = field_rewind(L, index);
+    spec.period_ms = field_period(L, index);
     spec.types = field_list(L, index, "types");
     spec.keys = field_list(L, index, "keys");
     return spec;
@@ -170,6 +177,7 @@ struct lx_plan lx_checkplan(lua_State *L, int index) {
     struct filter_list types = field_list(L, index, "types");
     struct filter_list keys = field_list(L, index, "keys");
     int32_t rewind = field_rewind(L, index);
+    uint32_t period_ms = field_period(L, index);
     lua_getfield(L, index, "channels");
     luaL_checktype(L, -1, LUA_TTABLE);
     int list = lua_gettop(L);
@@ -185,6 +193,7 @@ struct lx_plan lx_checkplan(lua_State *L, int index) {
         if (!spec.types.given) spec.types = types;
         if (!spec.keys.given) spec.keys = keys;
         if (spec.rewind == REWIND_DEFAULT) spec.rewind = rewind;
+        if (spec.period_ms < period_ms) spec.period_ms = period_ms;
         plan.specs[i] = spec;
     }
     return plan;
@@ -212,6 +221,16 @@ static void read_history(lua_State *L, int table, struct policy_rule *rule) {
     lua_pop(L, 1);
 }
 
+/* A rate of 0 is given too: it takes away what a wider pattern says. */
+static void read_ticks(lua_State *L, int table, struct policy_rule *rule) {
+    double rate = lx_field_number(L, table, "max_rate", -1);
+    double batch = lx_field_number(L, table, "batch", -1);
+    rule->values.period_ms = tick_period_of_rate(rate);
+    rule->values.batch_ms = tick_period(batch * 1000);
+    if (rate >= 0) rule->set |= POLICY_MAX_RATE;
+    if (batch >= 0) rule->set |= POLICY_BATCH;
+}
+
 static void read_rule(lua_State *L, int table, struct policy_rule *rule) {
     struct policy *v = &rule->values;
     rule->pattern = (char *)lx_field_slice(L, table, "pattern").p;
@@ -234,6 +253,7 @@ static void read_rule(lua_State *L, int table, struct policy_rule *rule) {
     v->slow = slice_eq_lit(slow, "close") ? SLOW_CLOSE : SLOW_RESET;
     if (slow.n > 0) rule->set |= POLICY_SLOW;
     v->reads = lx_field_bool(L, table, "denies", false);
+    read_ticks(L, table, rule);
 }
 
 struct policy_set *lx_checkpolicies(lua_State *L, int index) {

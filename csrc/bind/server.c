@@ -229,16 +229,18 @@ static void set_integer(lua_State *L, const char *name, uint64_t value) {
     lua_setfield(L, -2, name);
 }
 
-/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies } */
+/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, period, batch } */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct policy p = policy_of(s->server->fan.policies, lx_checkslice(L, 2));
-    lua_createtable(L, 0, 6);
+    lua_createtable(L, 0, 8);
     lua_pushstring(L, kind_name(policy_kind(&p)));
     lua_setfield(L, -2, "kind");
     set_integer(L, "history", p.history);
     set_integer(L, "max_keys", p.max_keys);
     set_number(L, "ttl", (double)p.ttl_ms / 1000);
+    set_number(L, "period", (double)p.period_ms / 1000);
+    set_number(L, "batch", (double)p.batch_ms / 1000);
     if (p.key.n > 0) lx_pushslice(L, p.key);
     else lua_pushnil(L);
     lua_setfield(L, -2, "key");

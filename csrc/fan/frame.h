@@ -25,7 +25,8 @@ struct event {
     struct slice name; /* empty: "message" */
     struct slice key;  /* empty: none */
     struct slice data;
-    bool remove; /* takes its key out of the snapshot */
+    bool remove;    /* takes its key out of the snapshot */
+    int64_t ttl_ms; /* 0: as long as its channel keeps it */
 };
 
 struct frame;
@@ -40,8 +41,9 @@ struct frame {
     atomic_uint refs;
     bool has_id; /* a log event */
     bool remove;
-    uint64_t seq;  /* 0 until numbered */
-    int64_t at_ms; /* when it was accepted */
+    uint64_t seq;       /* 0 until numbered */
+    int64_t at_ms;      /* when it was accepted */
+    int64_t expires_ms; /* from then on it is withdrawn; 0: never */
     uint64_t name_hash, key_hash;
     struct slice channel, name, key;
     struct slice text; /* what goes on the wire, whole events only */
@@ -59,6 +61,11 @@ void frame_number(struct frame *f, const char *epoch, uint64_t seq);
 struct frame *frame_ref(struct frame *f);
 void frame_refs_add(struct frame *f, unsigned n);
 void frame_unref(struct frame *f);
+
+/* Whether its publisher's ttl is over: nobody gets it any more. */
+static inline bool frame_is_over(const struct frame *f, int64_t now_ms) {
+    return f->expires_ms != 0 && f->expires_ms <= now_ms;
+}
 
 /* Append the payload as the publisher gave it (lines joined by LF). 0 or E_NOMEM. */
 int frame_payload(const struct frame *f, struct buf *out);

@@ -88,6 +88,8 @@ static void apply(struct policy *p, const struct policy_rule *rule) {
     if (rule->set & POLICY_MAX_KEYS) p->max_keys = v->max_keys;
     if (rule->set & POLICY_REWIND) p->rewind = v->rewind;
     if (rule->set & POLICY_SLOW) p->slow = v->slow;
+    if (rule->set & POLICY_MAX_RATE) p->period_ms = v->period_ms;
+    if (rule->set & POLICY_BATCH) p->batch_ms = v->batch_ms;
     p->reads = p->reads || v->reads;
     p->pattern = slice_str(rule->pattern);
 }
@@ -101,6 +103,7 @@ struct policy policy_of(const struct policy_set *set, struct slice channel) {
     for (uint32_t i = 0; set && i < set->n; i++)
         if (pattern_match(slice_str(set->rules[i].pattern), channel, captures) >= 0)
             apply(&p, &set->rules[i]);
+    if (!p.latest) p.period_ms = 0; /* in a log no event is ever replaced */
     return p;
 }
 

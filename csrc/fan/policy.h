@@ -30,7 +30,9 @@ enum policy_option {
     POLICY_KEY = 8,
     POLICY_MAX_KEYS = 16,
     POLICY_REWIND = 32,
-    POLICY_SLOW = 64
+    POLICY_SLOW = 64,
+    POLICY_MAX_RATE = 128,
+    POLICY_BATCH = 256
 };
 
 struct policy {

@@ -4,14 +4,19 @@
 static const uint32_t classes[TICK_CLASSES] = {20,   50,   100,   200,   500,  1000,
                                                2000, 5000, 10000, 30000, 60000};
 
-static uint32_t class_of(uint32_t ms) {
+/* With a microsecond of grace: 1000 / (1.0 / 60) need not be a whole minute. */
+static uint32_t class_of(double ms) {
     uint32_t i = 0;
-    while (i < TICK_CLASSES - 1 && classes[i] < ms) i++;
+    while (i < TICK_CLASSES - 1 && classes[i] + 0.001 < ms) i++;
     return i;
 }
 
-uint32_t tick_period(uint32_t ms) {
-    return ms ? classes[class_of(ms)] : 0;
+uint32_t tick_period(double ms) {
+    return ms > 0 ? classes[class_of(ms)] : 0;
+}
+
+uint32_t tick_period_of_rate(double per_second) {
+    return per_second > 0 ? tick_period(1000 / per_second) : 0;
 }
 
 void ticks_init(struct ticks *t) {

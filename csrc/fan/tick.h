@@ -33,9 +33,12 @@ struct ticks {
     int64_t next_ms; /* the earliest at_ms of those with somebody waiting */
 };
 
-/* The shortest class that is not shorter than a time; 0 for 0. Times above the longest
- * class (60 s) get that one. */
-uint32_t tick_period(uint32_t ms);
+/* The shortest class that is not shorter than a time; 0 for 0 and below. Times above the
+ * longest class (60 s) get that one. */
+uint32_t tick_period(double ms);
+
+/* The same for a rate: never more events per second than that; 0 for 0 and below. */
+uint32_t tick_period_of_rate(double per_second);
 
 void ticks_init(struct ticks *t);
 

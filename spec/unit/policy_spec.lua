@@ -1,4 +1,5 @@
 --- csrc/fan/policy.c: for each option the most specific pattern that sets it wins.
+local core = require("sluice.core")
 local sim = require("spec.support.sim")
 
 local function with(policies, act)
@@ -61,6 +62,31 @@ describe("policies", function()
     local list = { { pattern = "**", history = { count = 50, bytes = 100 } }, { pattern = "a", history = 15 } }
     assert.equal(15, kept(list, "a"))
     assert.is_true(kept(list, "b") < 4)
+  end)
+
+  it("round rates and batches up to the next class, and merge them option by option", function()
+    local server <close> = core.server { port = 0 }
+    assert(server:configure { policies = { { pattern = "**", history = "latest", max_rate = 3, batch = 0.06 },
+      { pattern = "a/:x", max_rate = 50 }, { pattern = "a/slow", max_rate = 1 / 60 }, { pattern = "b", batch = 60 },
+      { pattern = "none", max_rate = 0, batch = 0 }, { pattern = "fast", max_rate = 1000 } } })
+    local function of(channel)
+      local p = server:policy(channel)
+      return ("%g %g"):format(p.period, p.batch)
+    end
+    assert.same({ "0.5 0.1", "0.02 0.1", "60 0.1", "0.5 60", "0 0", "0.02 0.1" },
+      { of("x"), of("a/1"), of("a/slow"), of("b"), of("none"), of("fast") })
+    local classes = { 50, 20, 10, 5, 2, 1, 1 / 2, 1 / 5, 1 / 10, 1 / 30, 1 / 60 }
+    for _, rate in ipairs(classes) do
+      assert(server:configure { policies = { { pattern = "**", history = "latest", max_rate = rate, batch = 1 / rate } } })
+      assert.equal(("%g %g"):format(1 / rate, 1 / rate), of("x"))
+    end
+  end)
+
+  it("give a log no rate", function()
+    local server <close> = core.server { port = 0 }
+    assert(server:configure { policies = { { pattern = "**", history = "latest", max_rate = 3, batch = 1 },
+      { pattern = "a", history = 5 } } })
+    assert.same({ 0, 1 }, { server:policy("a").period, server:policy("a").batch })
   end)
 
   it("that name no option change nothing", function()
