@@ -32,6 +32,7 @@
 /* ---- Streams ---------------------------------------------------------------------- */
 #define STREAM_CHANNELS_MAX 64 /* a plan with more is refused: 422 */
 #define FILTER_ITEMS_MAX 100   /* names or keys in one filter: 422 */
+#define RATE_LEAST (1.0 / 60)  /* events per second: the longest class of ticks; 422 */
 /* One TLS record, one fair turn: what is gathered for one send(). A larger event goes
  * alone. */
 #define GATHER_BYTES_MAX 16384

@@ -93,6 +93,17 @@ static int l_encode_utf8(lua_State *L) {
     return 1;
 }
 
+/* core.merge(policies, channel) -> kind, max_rate (0: none): what they come to for it */
+static int l_merge(lua_State *L) {
+    struct slice channel = lx_checkslice(L, 2);
+    struct policy_set *set = lx_checkpolicies(L, 1);
+    struct policy p = policy_of(set, channel);
+    policy_set_unref(set); /* its slices are not looked at from here on */
+    lua_pushstring(L, lx_kind_name(policy_kind(&p)));
+    lua_pushnumber(L, p.period_ms ? 1000.0 / p.period_ms : 0);
+    return 2;
+}
+
 /* ---- Log ---------------------------------------------------------------------------- */
 
 #define FIELDS_MAX 16
@@ -156,6 +167,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"check_channel", l_check_channel},
                                          {"check_event", l_check_event},
                                          {"encode_utf8", l_encode_utf8},
+                                         {"merge", l_merge},
                                          {"log", l_log},
                                          {"log_setup", l_log_setup},
                                          {"alive", l_alive},

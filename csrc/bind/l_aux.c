@@ -33,6 +33,11 @@ void lx_pushalive(lua_State *L) {
     lua_setfield(L, -2, "blocks");
 }
 
+const char *lx_kind_name(enum channel_kind kind) {
+    static const char *const names[] = {"log", "state", "keyed"};
+    return names[kind];
+}
+
 struct slice lx_checkslice(lua_State *L, int index) {
     size_t n;
     const char *p = luaL_checklstring(L, index, &n);
@@ -147,6 +152,15 @@ static uint32_t field_period(lua_State *L, int table) {
     return tick_period_of_rate(lx_field_number(L, table, "max_rate", 0));
 }
 
+struct sub_spec lx_checkwish(lua_State *L, int index) {
+    index = lua_absindex(L, index);
+    luaL_checktype(L, index, LUA_TTABLE);
+    uint32_t period_ms = field_period(L, index);
+    struct filter_list types = field_list(L, index, "types");
+    struct filter_list keys = field_list(L, index, "keys");
+    return (struct sub_spec){.types = types, .keys = keys, .period_ms = period_ms};
+}
+
 struct sub_spec lx_checkspec(lua_State *L, int index) {
     index = lua_absindex(L, index);
     struct sub_spec spec = {.rewind = REWIND_DEFAULT};
@@ -164,9 +178,10 @@ struct sub_spec lx_checkspec(lua_State *L, int index) {
         lua_pop(L, 1);
     }
     spec.rewind = field_rewind(L, index);
-    spec.period_ms = field_period(L, index);
-    spec.types = field_list(L, index, "types");
-    spec.keys = field_list(L, index, "keys");
+    struct sub_spec wish = lx_checkwish(L, index);
+    spec.period_ms = wish.period_ms;
+    spec.types = wish.types;
+    spec.keys = wish.keys;
     return spec;
 }
 

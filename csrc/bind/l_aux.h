@@ -31,8 +31,8 @@ bool lx_field_bool(lua_State *L, int index, const char *name, bool absent);
 /* Zeroed scratch memory on the stack: freed by the collector, so raising is safe. */
 void *lx_scratch(lua_State *L, size_t size);
 
-/* The channels of a plan: { channels = { "a" | { "b", keys =, types =, rewind = } },
- * keys =, types =, rewind = }. Pushes one scratch value that 'specs' lives in. */
+/* The channels of a plan: { channels = { "a" | { "b", keys =, types =, max_rate =, rewind = } },
+ * keys =, types =, max_rate =, rewind = }. Pushes one scratch value that 'specs' lives in. */
 struct lx_plan {
     struct sub_spec *specs;
     uint32_t n;
@@ -43,11 +43,18 @@ struct lx_plan lx_checkplan(lua_State *L, int index);
 /* One channel with its options, as in a plan. Pushes scratch. */
 struct sub_spec lx_checkspec(lua_State *L, int index);
 
+/* What a stream wishes of all its channels: { keys =, types =, max_rate = }. Pushes
+ * scratch. */
+struct sub_spec lx_checkwish(lua_State *L, int index);
+
 /* A list of names or nil. Pushes scratch. */
 struct filter_list lx_checklist(lua_State *L, int index, const char *name);
 
 /* A list of policies; see lua/sluice/channels.lua for the options. Returns owned. */
 struct policy_set *lx_checkpolicies(lua_State *L, int index);
+
+/* "log", "state" or "keyed". */
+const char *lx_kind_name(enum channel_kind kind);
 
 void lx_pushslice(lua_State *L, struct slice s);
 

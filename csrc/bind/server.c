@@ -214,11 +214,6 @@ static int l_publish(lua_State *L) {
     return 2;
 }
 
-static const char *kind_name(enum channel_kind kind) {
-    static const char *const names[] = {"log", "state", "keyed"};
-    return names[kind];
-}
-
 static void set_number(lua_State *L, const char *name, double value) {
     lua_pushnumber(L, value);
     lua_setfield(L, -2, name);
@@ -229,17 +224,17 @@ static void set_integer(lua_State *L, const char *name, uint64_t value) {
     lua_setfield(L, -2, name);
 }
 
-/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, period, batch } */
+/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, max_rate, batch } */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct policy p = policy_of(s->server->fan.policies, lx_checkslice(L, 2));
     lua_createtable(L, 0, 8);
-    lua_pushstring(L, kind_name(policy_kind(&p)));
+    lua_pushstring(L, lx_kind_name(policy_kind(&p)));
     lua_setfield(L, -2, "kind");
     set_integer(L, "history", p.history);
     set_integer(L, "max_keys", p.max_keys);
     set_number(L, "ttl", (double)p.ttl_ms / 1000);
-    set_number(L, "period", (double)p.period_ms / 1000);
+    set_number(L, "max_rate", p.period_ms ? 1000.0 / p.period_ms : 0);
     set_number(L, "batch", (double)p.batch_ms / 1000);
     if (p.key.n > 0) lx_pushslice(L, p.key);
     else lua_pushnil(L);
@@ -369,7 +364,7 @@ static int channel_stats(lua_State *L, struct lx_server *s, struct slice name) {
         push_id(L, s, c->last);
         lua_setfield(L, -2, "last");
     }
-    lua_pushstring(L, kind_name(c ? c->kind : CHANNEL_LOG));
+    lua_pushstring(L, lx_kind_name(c ? c->kind : CHANNEL_LOG));
     lua_setfield(L, -2, "kind");
     return 1;
 }

@@ -154,7 +154,7 @@ static int l_clients(lua_State *L) {
     return 1;
 }
 
-/* server:subscribe(id, "name" | { name, keys =, types =, rewind = }) -> true | nil, … */
+/* server:subscribe(id, "name" | { name, keys =, types =, max_rate =, rewind = }) -> true | nil, … */
 static int l_subscribe(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
@@ -173,17 +173,13 @@ static int l_unsubscribe(lua_State *L) {
     return 1;
 }
 
-/* server:set(id, { keys =, types = }) -> true | nil, message, code */
+/* server:set(id, { keys =, types =, max_rate = }) -> true | nil, message, code */
 static int l_set(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
     lua_settop(L, 3);
-    luaL_checktype(L, 3, LUA_TTABLE);
-    lua_getfield(L, 3, "types");
-    struct filter_list types = lx_checklist(L, 4, "types");
-    lua_getfield(L, 3, "keys");
-    struct filter_list keys = lx_checklist(L, 6, "keys");
-    return c ? done(L, server_set_filter(c, types, keys)) : lx_fail(L, E_CLOSED);
+    struct sub_spec wish = lx_checkwish(L, 3);
+    return c ? done(L, server_set(c, &wish)) : lx_fail(L, E_CLOSED);
 }
 
 /* server:send(id, event, text) -> true | nil, message, code (EFULL: wait for "writable") */

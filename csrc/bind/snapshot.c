@@ -53,6 +53,7 @@ static void read_plan(lua_State *L, int table, struct route *route) {
             int query = lua_gettop(L);
             route->keys_as = copy_field(L, query, "keys");
             route->types_as = copy_field(L, query, "types");
+            route->rate_as = copy_field(L, query, "max_rate");
         }
         lua_settop(L, at);
         struct lx_plan plan = lx_checkplan(L, at);

@@ -103,7 +103,6 @@ struct policy policy_of(const struct policy_set *set, struct slice channel) {
     for (uint32_t i = 0; set && i < set->n; i++)
         if (pattern_match(slice_str(set->rules[i].pattern), channel, captures) >= 0)
             apply(&p, &set->rules[i]);
-    if (!p.latest) p.period_ms = 0; /* in a log no event is ever replaced */
     return p;
 }
 

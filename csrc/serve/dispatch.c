@@ -222,6 +222,18 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
     if (status != 200) dispatch_log(c, r, status);
 }
 
+/* The same words as lua/sluice/plan.lua has for plans that are functions. */
+static void refuse_query(struct conn *c, struct request *r,
+                         const struct narrow_fault *fault) {
+    struct http_to to = to_of(c, r);
+    char message[160];
+    snprintf(message, sizeof message, "%s: %s", fault->field, fault->message);
+    struct http_error e = {.status = 422, .message = message, .field = fault->field};
+    if (http_write_error(&c->out, &to, &e, (struct http_fields){0}) < 0)
+        conn_doom(c, "memory");
+    dispatch_log(c, r, 422);
+}
+
 void dispatch_overload(struct conn *c, struct request *r) {
     if (r->route->kind != ROUTE_STREAM) {
         c->keep_alive = false;
@@ -286,9 +298,11 @@ static bool open_static(struct conn *c, struct request *r) {
         return true;
     }
     struct plan *plan = NULL;
-    int status = narrow_plan(r, &plan);
+    struct narrow_fault fault;
+    int status = narrow_plan(r, &plan, &fault);
     if (status > 0) {
-        dispatch_refuse(c, r, status);
+        if (status == 422) refuse_query(c, r, &fault);
+        else dispatch_refuse(c, r, status);
         return true;
     }
     struct client *client = client_new(c->worker, r->ip, r->path, r->route->id);

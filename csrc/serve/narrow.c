@@ -5,7 +5,9 @@
 #include "base/mem.h"
 #include "net/url.h"
 
+#include <float.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Everything that lives until the plan is made. */
 struct work {
@@ -62,9 +64,9 @@ static bool split(struct slice value, struct slice *items, uint32_t *n) {
     return true;
 }
 
-/* All values of one query parameter. False: too many or badly encoded. */
-static bool wishes(const struct request *r, struct work *w, const char *name,
-                   struct slice *items, struct filter_list *out) {
+/* All values of one query parameter. 0, 400 (badly encoded) or 422 (too many). */
+static int wishes(const struct request *r, struct work *w, const char *name,
+                  struct slice *items, struct filter_list *out) {
     struct slice rest = r->query;
     unsigned count = 0;
     struct url_param p;
@@ -72,12 +74,12 @@ static bool wishes(const struct request *r, struct work *w, const char *name,
     while (url_query_next(&rest, &count, &p) > 0) {
         if (!slice_eq(p.name, slice_str(name))) continue;
         int n = url_decode(p.value, true, w->text_end);
-        if (n < 0) return false;
+        if (n < 0) return 400;
         out->given = true;
-        if (!split(slice_of(w->text_end, (size_t)n), items, &out->n)) return false;
+        if (!split(slice_of(w->text_end, (size_t)n), items, &out->n)) return 422;
         w->text_end += n;
     }
-    return true;
+    return 0;
 }
 
 /* What both want; without a wish the plan's own list. */
@@ -96,28 +98,85 @@ static struct filter_list meet(struct work *w, struct filter_list bound,
     return out;
 }
 
-int narrow_plan(const struct request *r, struct plan **out) {
+/* ---- Rates -------------------------------------------------------------------------- */
+
+#define NUMBER_MAX 32 /* characters of a number */
+
+/* Decimal digits, a point, an exponent: what strtod takes beyond that ("nan", "0x1p4") is
+ * no number here. */
+static bool is_rate(char *text, size_t n, double *out) {
+    char *end;
+    text[n] = '\0';
+    if (n == 0 || strspn(text, "0123456789+-.eE") != n) return false;
+    *out = strtod(text, &end);
+    return *end == '\0' && *out >= RATE_LEAST && *out <= DBL_MAX;
+}
+
+/* The period that the client asks for; 0: none. 0, 400 or 422. */
+static int wished_period(const struct request *r, const char *name, uint32_t *out) {
+    char text[NUMBER_MAX + 1];
+    double rate;
+    *out = 0;
+    int n = url_query_get(r->query, name, text, NUMBER_MAX);
+    if (n == -404) return 0;
+    if (n == -400) return 400;
+    if (n < 0 || !is_rate(text, (size_t)n, &rate)) return 422;
+    *out = tick_period_of_rate(rate);
+    return 0;
+}
+
+/* ---- The plan ----------------------------------------------------------------------- */
+
+/* What the client asks for beside its path. */
+struct wish {
+    struct filter_list keys, types;
+    uint32_t period_ms;
+};
+
+static const char *or_else(const char *name, const char *usual) {
+    return name ? name : usual;
+}
+
+static int read_wish(const struct request *r, struct work *w, struct wish *wish,
+                     struct narrow_fault *fault) {
+    const struct route *route = r->route;
+    *fault = (struct narrow_fault){or_else(route->keys_as, "keys"), "at most 100 items"};
+    int status = wishes(r, w, fault->field, w->keys, &wish->keys);
+    if (status) return status;
+    fault->field = or_else(route->types_as, "types");
+    status = wishes(r, w, fault->field, w->types, &wish->types);
+    if (status) return status;
+    *fault =
+        (struct narrow_fault){or_else(route->rate_as, "max_rate"),
+                              "a number of events per second, from 1/60, is expected"};
+    return wished_period(r, fault->field, &wish->period_ms);
+}
+
+static int narrow_all(const struct request *r, struct work *w, const struct wish *wish) {
+    const struct plan *plan = r->route->plan;
+    for (uint32_t i = 0; i < plan->n; i++) {
+        struct sub_spec *spec = &w->specs[i];
+        *spec = plan->specs[i];
+        spec->keys = meet(w, spec->keys, wish->keys);
+        spec->types = meet(w, spec->types, wish->types);
+        if (wish->period_ms > spec->period_ms) spec->period_ms = wish->period_ms;
+        if (!fill(r, plan->specs[i].channel, w->names[i], &spec->channel)) return 404;
+    }
+    return 0;
+}
+
+int narrow_plan(const struct request *r, struct plan **out, struct narrow_fault *fault) {
     const struct plan *plan = r->route->plan;
     struct work *w = mem_try(sizeof *w);
     char *text = mem_try(r->query.n + 1);
+    struct wish wish;
     int status = w && text ? 0 : 503;
     if (status == 0) {
-        struct filter_list keys, types;
         w->n_narrowed = 0;
         w->text = w->text_end = text;
-        const char *keys_as = r->route->keys_as ? r->route->keys_as : "keys";
-        const char *types_as = r->route->types_as ? r->route->types_as : "types";
-        if (!wishes(r, w, keys_as, w->keys, &keys) ||
-            !wishes(r, w, types_as, w->types, &types))
-            status = 400;
-        for (uint32_t i = 0; i < plan->n && status == 0; i++) {
-            w->specs[i] = plan->specs[i];
-            w->specs[i].keys = meet(w, plan->specs[i].keys, keys);
-            w->specs[i].types = meet(w, plan->specs[i].types, types);
-            if (!fill(r, plan->specs[i].channel, w->names[i], &w->specs[i].channel))
-                status = 404;
-        }
+        status = read_wish(r, w, &wish, fault);
     }
+    if (status == 0) status = narrow_all(r, w, &wish);
     if (status == 0 && !(*out = plan_new(w->specs, plan->n, plan->heartbeat)))
         status = 503;
     mem_free(text);

@@ -30,6 +30,7 @@ static void free_route(struct route *route) {
     mem_free(route->pattern);
     mem_free(route->keys_as);
     mem_free(route->types_as);
+    mem_free(route->rate_as);
     plan_unref(route->plan);
     free_files(&route->files);
 }

@@ -23,11 +23,12 @@ struct route {
     enum route_kind kind;
     char *method;
     char *pattern;
-    int id;                   /* the app's number for it */
-    struct plan *plan;        /* streams: constant; its channels may be templates */
-    double heartbeat;         /* seconds; < 0: the server's */
-    char *keys_as, *types_as; /* query parameters that narrow; NULL: "keys", "types" */
-    struct map files;         /* static */
+    int id;            /* the app's number for it */
+    struct plan *plan; /* streams: constant; its channels may be templates */
+    double heartbeat;  /* seconds; < 0: the server's */
+    /* Query parameters that narrow; NULL: "keys", "types", "max_rate". */
+    char *keys_as, *types_as, *rate_as;
+    struct map files; /* static */
 };
 
 struct cors_rule {

@@ -336,10 +336,8 @@ bool server_unsubscribe(struct server *s, struct client *c, struct slice channel
     return true;
 }
 
-int server_set_filter(struct client *c, struct filter_list types,
-                      struct filter_list keys) {
-    struct sub_spec spec = {.channel = slice_of("", 0), .types = types, .keys = keys};
-    struct plan *plan = plan_of_one(&spec);
+int server_set(struct client *c, const struct sub_spec *wish) {
+    struct plan *plan = plan_of_one(wish);
     if (!plan) return E_NOMEM;
     command_client(c, CLIENT_FILTER, plan);
     plan_unref(plan);

@@ -120,8 +120,7 @@ struct client *server_find_client(const struct server *s, struct slice id); /* N
 int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec);
 bool server_unsubscribe(struct server *s, struct client *c, struct slice channel,
                         bool denied);
-int server_set_filter(struct client *c, struct filter_list types,
-                      struct filter_list keys);
+int server_set(struct client *c, const struct sub_spec *wish);
 int server_send(struct client *c, struct slice event, struct slice data);
 
 /* 'reason' NULL: the stream ends without a bye. */

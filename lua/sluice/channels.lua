@@ -12,9 +12,12 @@ local channels = {}
 local NONE = options.NONE
 local POLICY = { history = NONE, ttl = NONE, key = NONE, max_keys = NONE, rewind = NONE,
   slow = NONE, read = NONE, durable = NONE, max_rate = NONE, batch = NONE }
-local LATER = { "durable", "max_rate", "batch" }
+local LATER = { "durable" }
 local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow" }
 local HISTORY_MAX = 1000000
+local RATE_LEAST = 1 / 60 -- as in bounds.h
+local BATCH_LEAST, BATCH_MOST = 0.02, 60
+local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
 
 --- Refuse an option that a later version brings.
 function channels.later(what, option)
@@ -76,6 +79,11 @@ local function check_history(what, v)
   end
 end
 
+--- Whether a value is a rate that a plan or a client may ask for.
+function channels.is_rate(v)
+  return type(v) == "number" and v >= RATE_LEAST and v < math.huge
+end
+
 local CHECK = {
   history = check_history,
   ttl = function(what, v)
@@ -99,6 +107,19 @@ local CHECK = {
   slow = function(what, v)
     if v ~= "reset" and v ~= "close" then caller.raise('%s: slow is "reset" or "close"', what) end
   end,
+  max_rate = function(what, v)
+    if v ~= false and not channels.is_rate(v) then
+      caller.raise("%s: max_rate is a number of events per second and key, from 1/60, or false",
+        what)
+    end
+  end,
+  batch = function(what, v)
+    local good = type(v) == "number" and v >= BATCH_LEAST and v <= BATCH_MOST
+    if v ~= false and not good then
+      caller.raise("%s: batch is a number of seconds from %g to %g, or false", what, BATCH_LEAST,
+        BATCH_MOST)
+    end
+  end,
   read = function(what, v)
     if type(v) ~= "function" then
       caller.raise("%s: read is a function(user, params, client), not a %s", what, type(v))
@@ -108,9 +129,6 @@ local CHECK = {
 channels.CHECK = CHECK
 
 local function check_later(what, p)
-  if p.max_rate ~= nil and p.history ~= "latest" then
-    caller.raise('%s: max_rate needs history = "latest": in a log no event is ever replaced', what)
-  end
   for _, name in ipairs(LATER) do
     if p[name] ~= nil and p[name] ~= false then channels.later(what, name) end
   end
@@ -128,6 +146,7 @@ function channels.declare(generation, pattern, given)
     if p[name] ~= nil then check(what, p[name]) end
   end
   check_later(what, p)
+  if p.max_rate and p.history ~= nil and p.history ~= "latest" then caller.raise(NO_RATE, what) end
   if p.rewind == "latest" and p.history == 0 then
     caller.raise('%s: rewind = "latest" needs a history: whoever comes back gets the log', what)
   end
@@ -139,11 +158,39 @@ function channels.declare(generation, pattern, given)
     caller.raise("%s is declared already (%s)", what, generation.policy_shapes[shape])
   end
   generation.policy_shapes[shape] = where
-  local row = { pattern = pattern, denies = p.read ~= nil }
+  local row = { pattern = pattern, denies = p.read ~= nil, where = where }
   for _, name in ipairs(TO_CORE) do row[name] = p[name] end
+  for _, name in ipairs({ "max_rate", "batch" }) do
+    if p[name] == false then row[name] = 0 else row[name] = p[name] end -- 0 undoes a wider pattern
+  end
   table.insert(generation.policies, row)
   if p.read then
     table.insert(generation.readers, { pattern = pattern, fn = p.read, where = where })
+  end
+end
+
+-- 'name' has the rate of one policy and is a log, because of the other or of none.
+local function refuse_rate(rated, other, name)
+  local message = NO_RATE:format(("%s: channel '%s'"):format(rated.where, rated.pattern))
+  if other ~= rated then
+    message = ("%s; '%s' (%s) makes a log of '%s': give it max_rate = false"):format(message,
+      other.pattern, other.where, name)
+  end
+  error(message, 0)
+end
+
+--- Check what the policies come to together, when all are declared; raises. A rate of one
+-- pattern may meet the history of another one: it is tried on a name that both match.
+-- @tparam sluice.Generation generation
+function channels.check_merged(generation)
+  for _, rated in ipairs(generation.policies) do
+    for _, other in ipairs(rated.max_rate and rated.max_rate > 0 and generation.policies or {}) do
+      local asks = other == rated or other.history
+      local name = asks and patterns.example(rated.pattern, other.pattern)
+      local kind, rate
+      if name then kind, rate = core.merge(generation.policies, name) end
+      if name and kind ~= "state" and rate > 0 then refuse_rate(rated, other, name) end
+    end
   end
 end
 

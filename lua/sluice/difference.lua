@@ -30,7 +30,7 @@ end
 local function plan_text(checked)
   local names = {}
   for i, entry in ipairs(checked.channels) do
-    local bare = not (entry.keys or entry.types or entry.rewind)
+    local bare = not (entry.keys or entry.types or entry.max_rate or entry.rewind)
     names[i] = text_of(bare and entry[1] or entry)
   end
   return table.concat(names, ",")
@@ -72,7 +72,8 @@ function difference.describe(generation)
   describe_routes(generation, out)
   describe_hooks(generation, out)
   for _, p in ipairs(generation.policies) do
-    local row = texts(p, "history", "ttl", "key", "max_keys", "rewind", "slow")
+    local row = texts(p, "history", "ttl", "key", "max_keys", "rewind", "slow", "max_rate",
+      "batch")
     row.read = p.denies and "yes" or nil
     out["channel:" .. p.pattern] = row
   end

@@ -3,6 +3,7 @@
 -- that the runtime dispatches to. In memory: at most two (the live one, and one that
 -- retires while its last coroutines end).
 local app = require("sluice.app")
+local channels = require("sluice.channels")
 local environment = require("sluice.environment")
 local failure = require("sluice.failure")
 local guard = require("sluice.guard")
@@ -42,6 +43,7 @@ local function run_chunk(self, text)
     local got = type(result) == "table" and "another table" or tostring(result)
     error(("%s: the script must end with 'return app' (it returned %s)"):format(self.path, got), 0)
   end
+  channels.check_merged(self)
 end
 
 -- Run code of the app while nothing may have an effect; a failure names its phase.

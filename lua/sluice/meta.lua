@@ -16,13 +16,14 @@
 ---@field roles? table<string, boolean>
 
 ---@class sluice.PlanTable
----@field channels (string|table)[] names, or { name, keys=, types=, rewind= }; ":id" comes from the path
+---@field channels (string|table)[] names, or { name, keys=, types=, max_rate=, rewind= }; ":id" comes from the path
 ---@field keys? string[]
 ---@field types? string[]
+---@field max_rate? number events per second and key of its states
 ---@field rewind? integer|"all"|"latest"
 ---@field heartbeat? number seconds
 ---@field meta? table plain data, kept with the client
----@field query? { keys?: string, types?: string } names of the query parameters
+---@field query? { keys?: string, types?: string, max_rate?: string } names of the query parameters
 
 ---@class sluice.Policy
 ---@field history? integer|"latest"|{ count?: integer, bytes?: integer }
@@ -30,6 +31,8 @@
 ---@field key? string field of the data
 ---@field max_keys? integer
 ---@field rewind? integer|"all"|"latest"
+---@field max_rate? number|false events per second and key of a state
+---@field batch? number|false seconds for which events are collected
 ---@field slow? "reset"|"close"
 ---@field read? fun(user: sluice.User?, params: table, client: sluice.Client): boolean
 
@@ -280,13 +283,13 @@ function Request:abort(status, body, headers) end
 local Client = {}
 
 ---@param channel string
----@param opts? { keys?: string[], types?: string[], rewind?: integer|"all"|"latest" }
+---@param opts? { keys?: string[], types?: string[], max_rate?: number, rewind?: integer|"all"|"latest" }
 ---@return true?, string? message, string? code
 function Client:subscribe(channel, opts) end
 ---@param channel string
 ---@return boolean
 function Client:unsubscribe(channel) end
----@param opts { keys?: string[], types?: string[] }
+---@param opts { keys?: string[], types?: string[], max_rate?: number }
 ---@return true?, string? message, string? code
 function Client:set(opts) end
 ---@param event string

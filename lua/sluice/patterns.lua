@@ -65,6 +65,21 @@ function patterns.may_meet(a, b)
   end
 end
 
+--- A name that both patterns match, with "~" where neither says what stands there.
+-- @treturn string|nil nil when they cannot meet
+function patterns.example(a, b)
+  local as, bs, list = patterns.split(a), patterns.split(b), {}
+  for i = 1, math.max(#as, #bs) do
+    local x, y = as[i] and kind(as[i]) or -1, bs[i] and kind(bs[i]) or -1
+    local low, high = math.min(x, y), math.max(x, y)
+    if high == 2 and low ~= 0 and low ~= 1 then break end -- a rest may be empty
+    if x == 2 then as[i + 1] = as[i] elseif y == 2 then bs[i + 1] = bs[i] end
+    if low == -1 or high == 0 and as[i] ~= bs[i] then return nil end
+    list[i] = x == 0 and as[i] or y == 0 and bs[i] or "~"
+  end
+  return #list > 0 and table.concat(list, "/") or "~"
+end
+
 --- The names of the parameters that are one segment.
 -- @treturn {string,...}
 function patterns.parameters(pattern)

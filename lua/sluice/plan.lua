@@ -1,7 +1,7 @@
 --- Plans: which channels a stream follows, and what of them.
 -- A plan is written as a channel, a table, or a function that returns one of these. Here
 -- tables are checked, ":id" is filled from the path, and what the client asked for
--- (?keys=, ?types=) narrows what the app allows. Keeps nothing in memory.
+-- (?keys=, ?types=, ?max_rate=) narrows what the app allows. Keeps nothing in memory.
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local codes = require("sluice.codes")
@@ -15,7 +15,7 @@ local NONE = options.NONE
 local PLAN = { channels = NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE,
   compress = NONE, heartbeat = NONE, meta = NONE, query = NONE }
 local ENTRY = { NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE }
-local QUERY = { keys = NONE, types = NONE }
+local QUERY = { keys = NONE, types = NONE, max_rate = NONE }
 local CHANNELS_MAX, ITEMS_MAX = 64, 100
 
 local function check_list(what, name, list)
@@ -44,14 +44,21 @@ local function check_name(what, name)
   return name
 end
 
+--- Check a rate that a plan or a client wishes; raises.
+function plan.check_rate(what, v)
+  if v ~= nil and not channels.is_rate(v) then
+    caller.raise("%s: max_rate is a number of events per second and key, from 1/60", what)
+  end
+end
+
 local function check_entry(what, entry)
   if type(entry) ~= "table" then return { check_name(what, entry) } end
   local o = options(what .. ": channel", entry, ENTRY, 4)
-  if o.max_rate then channels.later(what, "max_rate") end
+  plan.check_rate(what, o.max_rate)
   if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
   return { check_name(what, o[1]), keys = check_list(what, "keys", o.keys),
     types = check_list(what, "types", o.types),
-    rewind = o.rewind }
+    rewind = o.rewind, max_rate = o.max_rate }
 end
 
 --- Check the seconds between heartbeats; raises.
@@ -63,7 +70,7 @@ function plan.check_heartbeat(what, v)
 end
 
 local function check_scalars(what, o)
-  if o.max_rate then channels.later(what, "max_rate") end
+  plan.check_rate(what, o.max_rate)
   if o.compress then channels.later(what, "compress") end
   if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
   plan.check_heartbeat(what, o.heartbeat)
@@ -85,8 +92,8 @@ end
 --- Check a plan that is a string or a table; raises.
 -- @tparam string what for messages: "plan of /api/x"
 -- @tparam string|table given
--- @treturn table { channels = { { name, keys, types, rewind }, … }, keys, types, rewind,
---   heartbeat, meta, query }
+-- @treturn table { channels = { { name, keys, types, max_rate, rewind }, … }, keys, types,
+--   max_rate, rewind, heartbeat, meta, query }
 function plan.check(what, given)
   if type(given) == "string" then given = { channels = { given } } end
   if type(given) ~= "table" then
@@ -106,7 +113,7 @@ function plan.check(what, given)
   check_scalars(what, o)
   local out = { channels = {}, rewind = o.rewind, heartbeat = o.heartbeat, query = o.query,
     keys = check_list(what, "keys", o.keys), types = check_list(what, "types", o.types),
-    meta = o.meta and plain.copy(o.meta) }
+    max_rate = o.max_rate, meta = o.meta and plain.copy(o.meta) }
   for i, entry in ipairs(o.channels) do out.channels[i] = check_entry(what, entry) end
   return out
 end
@@ -142,6 +149,24 @@ local function wanted_by(req, name)
   return list
 end
 
+-- The rate that the client asks for. Nothing that tonumber likes beyond decimal numbers.
+local function rate_by(req, name)
+  local text = req.query[name]
+  if text == nil then return nil end
+  local rate = #text <= 32 and text:find("^[%d+.eE-]+$") and tonumber(text)
+  if not channels.is_rate(rate) then
+    local message = ("%s: a number of events per second, from 1/60, is expected"):format(name)
+    req:abort(422, codes.body(422, message, nil, name))
+  end
+  return rate
+end
+
+-- The lowest of three rates, each of which may be absent.
+local function lowest(a, b, c)
+  local rate = math.min(a or math.huge, b or math.huge, c or math.huge)
+  return rate < math.huge and rate or nil
+end
+
 local function narrow(bound, wanted)
   if not wanted then return bound end
   local allowed, seen, out = nil, {}, {}
@@ -165,6 +190,7 @@ function plan.concrete(checked, req)
   local renamed = checked.query or {}
   local keys = wanted_by(req, renamed.keys or "keys")
   local types = wanted_by(req, renamed.types or "types")
+  local rate = rate_by(req, renamed.max_rate or "max_rate")
   local out = { channels = {}, heartbeat = checked.heartbeat, rewind = checked.rewind }
   for i, entry in ipairs(checked.channels) do
     local name, missing = patterns.fill(entry[1], req.params)
@@ -174,7 +200,8 @@ function plan.concrete(checked, req)
     local good, message = channels.check(name)
     if not good then return nil, message end
     out.channels[i] = { name, keys = narrow(entry.keys or checked.keys, keys),
-      types = narrow(entry.types or checked.types, types), rewind = entry.rewind }
+      types = narrow(entry.types or checked.types, types),
+      max_rate = lowest(entry.max_rate, checked.max_rate, rate), rewind = entry.rewind }
   end
   return out
 end
@@ -182,7 +209,8 @@ end
 --- The plan as the core answers it without Lua: templates and filters as they are.
 function plan.constant(checked)
   return { channels = checked.channels, keys = checked.keys, types = checked.types,
-    rewind = checked.rewind, heartbeat = checked.heartbeat, query = checked.query }
+    max_rate = checked.max_rate, rewind = checked.rewind, heartbeat = checked.heartbeat,
+    query = checked.query }
 end
 
 return plan

@@ -7,6 +7,7 @@ local channels = require("sluice.channels")
 local hooks = require("sluice.hooks")
 local json = require("sluice.json")
 local options = require("sluice.options")
+local plan = require("sluice.plan")
 
 local stream_client = {}
 
@@ -35,8 +36,8 @@ local function opened(self, what)
   return rawget(self, "_runtime"), id
 end
 
-local function check_lists(what, o)
-  if o.max_rate ~= nil then channels.later(what, "max_rate") end
+local function check_wishes(what, o)
+  plan.check_rate(what, o.max_rate)
   for _, name in ipairs({ "keys", "types" }) do
     if o[name] ~= nil and type(o[name]) ~= "table" then
       caller.raise("%s: %s is a list of strings", what, name)
@@ -54,7 +55,7 @@ end
 
 --- Follow one more channel.
 -- @tparam string channel a name, not a pattern
--- @tparam[opt] table opts { keys, types, rewind }
+-- @tparam[opt] table opts { keys, types, max_rate, rewind }
 -- @treturn boolean|nil true, or nil, message, code
 function Client:subscribe(channel, opts)
   local runtime, id = opened(self, "subscribe")
@@ -64,7 +65,7 @@ function Client:subscribe(channel, opts)
   local good, message, code = channels.check(channel)
   if not good then return nil, message, code end
   local o = options("client:subscribe()", opts, SUBSCRIBE)
-  check_lists("client:subscribe()", o)
+  check_wishes("client:subscribe()", o)
   if not id then return nil, "closed", "ECLOSED" end
   if not channels.may_read(runtime.generation, channel, self.user, self) then
     return nil, "not allowed: " .. channel, "EDENIED"
@@ -74,7 +75,7 @@ function Client:subscribe(channel, opts)
   runtime.timers:warm(channel)
   local ok
   ok, message, code = runtime.server:subscribe(id, { channel, keys = o.keys, types = o.types,
-    rewind = o.rewind })
+    max_rate = o.max_rate, rewind = o.rewind })
   if not ok then return nil, message, code end
   hooks.fire_channel(runtime, "subscribe", self, channel)
   return true
@@ -90,13 +91,13 @@ function Client:unsubscribe(channel)
   return true
 end
 
---- Change the filters of the stream.
--- @tparam table opts { keys, types }
+--- Change the filters and the rate of the stream.
+-- @tparam table opts { keys, types, max_rate }
 -- @treturn boolean|nil true, or nil, message, code
 function Client:set(opts)
   local runtime, id = opened(self, "set")
   local o = options("client:set()", opts, SET)
-  check_lists("client:set()", o)
+  check_wishes("client:set()", o)
   if not id then return nil, "closed", "ECLOSED" end
   local ok, message, code = runtime.server:set(id, o)
   if ok == nil and message then return nil, message, code end

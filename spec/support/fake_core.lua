@@ -151,15 +151,23 @@ function Server:subscribers(channel)
   return n
 end
 
-function Server:policy(channel)
+local function merged(policies, channel)
   local out = {}
-  for _, p in ipairs(self.snapshot.policies) do
+  for _, p in ipairs(policies) do
     if core.match(p.pattern, channel) then
       for k, v in pairs(p) do out[k] = v end
     end
   end
   return out
 end
+
+--- The last pattern wins, not the most specific one.
+function core.merge(policies, channel)
+  local p = merged(policies, channel)
+  return p.history == "latest" and "state" or "log", p.max_rate or 0
+end
+
+function Server:policy(channel) return merged(self.snapshot.policies, channel) end
 
 function Server:publish(channel, event, text, key, remove, ttl)
   local good, message, code = core.check_event(event)

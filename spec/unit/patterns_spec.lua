@@ -22,6 +22,21 @@ describe("patterns", function()
     for _, pair in ipairs(no) do assert.is_false(patterns.may_meet(pair[1], pair[2]), pair[1] .. " " .. pair[2]) end
   end)
 
+  it("finds a name that two patterns match", function()
+    local core = require("sluice.core")
+    for _, row in ipairs({ { "a", "a", "a" }, { "a/:x", "a/*", "a/~" }, { "a/*", ":x/b", "a/b" }, { "**", "**", "~" },
+      { "**", "a/b", "a/b" }, { "a/**", "a", "a" }, { "a", "a/*rest", "a" }, { "a/**", ":x/b/:y", "a/b/~" },
+      { ":x/**", "a/*/c", "a/~/c" }, { "a/**", "a/**", "a" } }) do
+      assert.equal(row[3], patterns.example(row[1], row[2]))
+      assert.equal(row[3], patterns.example(row[2], row[1]))
+      for i = 1, 2 do assert.is_table(core.match(row[i], row[3])) end
+    end
+    for _, row in ipairs({ { "a", "b" }, { "a", "a/b" }, { "a/*", "a" }, { "a/:x/c", "a/*/d" }, { "a/**", "b/**" } }) do
+      assert.is_nil(patterns.example(row[1], row[2]))
+      assert.is_nil(patterns.example(row[2], row[1]))
+    end
+  end)
+
   it("fills a template and names the parameter that is missing", function()
     assert.equal("match/7/events", patterns.fill("match/:id/events", { id = "7" }))
     assert.equal("a/b/c", patterns.fill("a/*rest", { rest = "b/c" }))

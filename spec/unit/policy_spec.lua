@@ -71,22 +71,25 @@ describe("policies", function()
       { pattern = "none", max_rate = 0, batch = 0 }, { pattern = "fast", max_rate = 1000 } } })
     local function of(channel)
       local p = server:policy(channel)
-      return ("%g %g"):format(p.period, p.batch)
+      return ("%g %g"):format(p.max_rate, p.batch)
     end
-    assert.same({ "0.5 0.1", "0.02 0.1", "60 0.1", "0.5 60", "0 0", "0.02 0.1" },
+    assert.same({ "2 0.1", "50 0.1", "0.0166667 0.1", "2 60", "0 0", "50 0.1" },
       { of("x"), of("a/1"), of("a/slow"), of("b"), of("none"), of("fast") })
     local classes = { 50, 20, 10, 5, 2, 1, 1 / 2, 1 / 5, 1 / 10, 1 / 30, 1 / 60 }
     for _, rate in ipairs(classes) do
-      assert(server:configure { policies = { { pattern = "**", history = "latest", max_rate = rate, batch = 1 / rate } } })
-      assert.equal(("%g %g"):format(1 / rate, 1 / rate), of("x"))
+      local one = { pattern = "**", history = "latest", max_rate = rate, batch = 1 / rate }
+      assert(server:configure { policies = { one } })
+      assert.equal(("%g %g"):format(rate, 1 / rate), of("x"))
     end
   end)
 
-  it("give a log no rate", function()
-    local server <close> = core.server { port = 0 }
-    assert(server:configure { policies = { { pattern = "**", history = "latest", max_rate = 3, batch = 1 },
-      { pattern = "a", history = 5 } } })
-    assert.same({ 0, 1 }, { server:policy("a").period, server:policy("a").batch })
+  it("tell the kind and the rate that they come to, before they hold", function()
+    local list = { { pattern = "**", history = "latest", max_rate = 3 }, { pattern = "a", history = 5 },
+      { pattern = "b", history = 5, rewind = "latest", key = "k", max_rate = 0 } }
+    assert.same({ "state", 2 }, { core.merge(list, "x") })
+    assert.same({ "log", 2 }, { core.merge(list, "a") })
+    assert.same({ "keyed", 0 }, { core.merge(list, "b") })
+    assert.same({ "log", 0 }, { core.merge({}, "x") })
   end)
 
   it("that name no option change nothing", function()

@@ -53,6 +53,25 @@ describe("a plan", function()
     assert.equal("keys", json.decode(answer.body).error.field)
   end)
 
+  it("has the lowest of the rates that plan, entry and client name", function()
+    local t = load(PASS .. [[
+      app:stream("/free", pass, "p")
+      app:stream("/bound", pass, { channels = { { "p", max_rate = 5 }, "q" }, max_rate = 10 })
+      app:stream("/renamed", pass, { channels = { "p" }, query = { max_rate = "rate" } })]])
+    local function rate(target, n) return opened(t, target).plan.channels[n or 1].max_rate end
+    assert.same({ nil, 2, 1000 }, { rate("/free"), rate("/free?max_rate=2"), rate("/free?max_rate=1e3") })
+    assert.same({ 5, 10, 5, 7.5 }, { rate("/bound"), rate("/bound", 2), rate("/bound?max_rate=7.5"),
+      rate("/bound?max_rate=7.5", 2) })
+    assert.same({ nil, 1 / 32 }, { rate("/renamed?max_rate=x"), rate("/renamed?rate=.03125&rate=9") })
+    for _, text in ipairs({ "", "nan", "-1", "0", "0.016", "1e400", "fast", "0x10", "1_0", "2,5", "+",
+      "1e", "%200" }) do
+      local _, answer = t:connect("/renamed?rate=" .. text)
+      assert.equal(422, answer.status, text)
+      assert.same({ error = { code = "EBADFIELD", field = "rate",
+        message = "rate: a number of events per second, from 1/60, is expected" } }, json.decode(answer.body))
+    end
+  end)
+
   it("may refuse with a status, and a code", function()
     local t = load([[
       app:stream("/a", function() return 401, "sign in" end)
@@ -221,10 +240,18 @@ describe("a client", function()
       assert.is_true(c:unsubscribe("b"))
       assert.is_false(c:unsubscribe("b"))
       assert.is_true(c:set({ keys = { "x" } }))
-      assert.matches("max_rate comes in a later version", select(2, pcall(c.set, c, { max_rate = 1 })))
+      assert.is_true(c:set({ max_rate = 1 }))
+      for _, rate in ipairs({ 0, -1, 0 / 0, 1 / 0, 1 / 61, "2", false }) do
+        assert.matches("client:set%(%): max_rate is a number of events per second and key, from 1/60",
+          select(2, pcall(c.set, c, { max_rate = rate })))
+      end
+      assert.matches("client:subscribe%(%): max_rate is", select(2, pcall(c.subscribe, c, "d", { max_rate = 0 })))
+      assert.is_true(c:subscribe("d", { max_rate = 2 }))
       c:stop()
     end)
-    assert.same({ "+a", "+b", "-b", "-a" }, fake.logged("info"))
+    assert.same({ "+a", "+b", "-b", "+d", "-a", "-d" }, fake.logged("info"))
+    assert.same({ "subscribe", id, { "d", max_rate = 2 } }, t.server.calls[#t.server.calls - 1])
+    assert.same({ "set", id, { max_rate = 1 } }, t.server.calls[#t.server.calls - 2])
     assert.same({ "subscribe", id, { "b", keys = { "k" } } }, t.server.calls[1])
     assert.same({ "close", id, "stop" }, t.server.calls[#t.server.calls])
   end)

@@ -3,6 +3,7 @@
 --- (N101 to N110, N113, N115, N117 to N119, N129 to N131 of the table of nasty inputs.)
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
+local json = require("sluice.json")
 local server = require("spec.support.server")
 
 local APP = [[
@@ -12,6 +13,10 @@ app:channel("news", { history = 10 })
 app:cors("/shared/**", { origins = { "https://app.example" }, credentials = true })
 app:stream("/news", "news")
 app:stream("/shared/news", "news")
+app:channel("prices", { history = "latest", key = "symbol" })
+local market = { channels = { "prices" }, query = { keys = "symbols", max_rate = "rate" } }
+app:stream("/market", market)
+app:stream("/asked", function() return market end)
 app:get("/hit", function() hits().n = hits().n + 1; return 200, "hit" end)
 app:get("/hits", function() return 200, tostring(hits().n) end)
 app:get("/clients", function()
@@ -129,6 +134,29 @@ describe("a stream request", function()
     c, response = ask("/news?" .. ("a=b&"):rep(100))
     assert.equal(200, response.status)
     c:close()
+  end)
+
+  it("with a rate that is none gets 422, whether Lua answers or not", function()
+    local message = "rate: a number of events per second, from 1/60, is expected"
+    for _, path in ipairs({ "/market", "/asked" }) do
+      for _, rate in ipairs({ "", "nan", "inf", "-1", "0", "-0", "1e400", "0x10", "two", "2,5", "1e", "+", "%201",
+        "0.0166", ("1"):rep(33), ("1"):rep(5000) }) do
+        local response = http.get(s.port, path .. "?rate=" .. rate)
+        assert.equal(422, response.status, path .. " " .. rate)
+        assert.same({ error = { code = "EBADFIELD", message = message, field = "rate" } }, json.decode(response.body))
+      end
+      for _, keys in ipairs({ "symbols", "types" }) do
+        local response = http.get(s.port, path .. "?" .. keys .. "=" .. ("k,"):rep(101))
+        assert.equal(422, response.status)
+        assert.same({ error = { code = "EBADFIELD", message = keys .. ": at most 100 items", field = keys } },
+          json.decode(response.body))
+      end
+      for rate, told in pairs({ ["1"] = "1", ["2.5"] = "2", ["1e3"] = "50", [".05"] = "0.0333333", ["%31"] = "1",
+        ["1&rate=x"] = "1", ["0.016667"] = "0.0166667" }) do
+        assert.truthy(opening(path .. "?rate=" .. rate):find('"max_rate":' .. told .. "[,}]"), path .. " " .. rate)
+      end
+      assert.is_nil(opening(path .. "?max_rate=x"):find("max_rate", 1, true))
+    end
   end)
 
   it("by HEAD gets the head alone, and no stream (N115)", function()
