@@ -48,6 +48,14 @@ struct slice lx_optslice(lua_State *L, int index) {
     return lua_isnoneornil(L, index) ? slice_of("", 0) : lx_checkslice(L, index);
 }
 
+int64_t lx_ms(double seconds) {
+    const double longest = 1e14; /* 3,000 years: no sum with a clock overflows */
+    double ms = seconds * 1000;
+    if (!(ms > 0)) return 0;
+    int64_t whole = (int64_t)(ms < longest ? ms : longest);
+    return (double)whole < ms && ms < longest ? whole + 1 : whole;
+}
+
 void *lx_scratch(lua_State *L, size_t size) {
     luaL_checkstack(L, 8, "too many values");
     void *p = lua_newuserdatauv(L, size, 0);
@@ -254,7 +262,7 @@ static void read_rule(lua_State *L, int table, struct policy_rule *rule) {
     read_history(L, table, rule);
     double ttl = lx_field_number(L, table, "ttl", -1);
     if (ttl >= 0) {
-        v->ttl_ms = (int64_t)(ttl * 1000);
+        v->ttl_ms = lx_ms(ttl);
         rule->set |= POLICY_TTL;
     }
     double max_keys = lx_field_number(L, table, "max_keys", -1);

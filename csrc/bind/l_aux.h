@@ -28,6 +28,9 @@ struct slice lx_field_slice(lua_State *L, int index, const char *name);
 double lx_field_number(lua_State *L, int index, const char *name, double absent);
 bool lx_field_bool(lua_State *L, int index, const char *name, bool absent);
 
+/* Seconds above 0 as milliseconds, at least 1; 0 for others. */
+int64_t lx_ms(double seconds);
+
 /* Zeroed scratch memory on the stack: freed by the collector, so raising is safe. */
 void *lx_scratch(lua_State *L, size_t size);
 

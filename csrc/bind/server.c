@@ -1,6 +1,7 @@
 /* The server object: made, configured, run; its channels. */
 #include "bind/server.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -200,11 +201,8 @@ static int l_publish(lua_State *L) {
                           .name = lx_optslice(L, 3),
                           .data = lx_checkslice(L, 4),
                           .key = lx_optslice(L, 5),
-                          .remove = lua_toboolean(L, 6)};
-    if (!lua_isnoneornil(L, 7))
-        return lx_fail_text(L, E_INVAL,
-                            "a ttl for one event comes in a later version: give its "
-                            "channel a ttl");
+                          .remove = lua_toboolean(L, 6),
+                          .ttl_ms = lx_ms(luaL_optnumber(L, 7, 0))};
     struct published done;
     int err = server_publish(s->server, &event, &done);
     if (err < 0) return publish_failed(L, err, &event);
@@ -257,7 +255,7 @@ static int l_latest(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct chan *c = fan_find(&s->server->fan, lx_checkslice(L, 2));
     struct slice key = lx_optslice(L, 3), name = lx_optslice(L, 4);
-    struct frame *f = c ? chan_latest(c, key, name) : NULL;
+    struct frame *f = c ? chan_latest(c, key, name, clock_ms()) : NULL;
     if (!f || !push_payload(L, f)) return 0;
     if (!f->has_id) return 1;
     push_id(L, s, f->seq);
@@ -287,11 +285,13 @@ struct selection {
     const struct chan *c;
     struct slice name;
     uint64_t after, skip;
+    int64_t now_ms;
 };
 
 static bool is_selected(const struct selection *sel, const struct frame *f) {
     bool named = sel->name.n == 0 || slice_eq(f->name, sel->name);
-    return named && f->seq > sel->after && !(f->remove && sel->c->kind == CHANNEL_STATE);
+    return named && f->seq > sel->after && !frame_is_over(f, sel->now_ms) &&
+           !(f->remove && sel->c->kind == CHANNEL_STATE);
 }
 
 /* Visit the selection; with 's' NULL only count it. */
@@ -316,7 +316,8 @@ static uint64_t each_selected(const struct selection *sel, lua_State *L,
 static int l_history(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct selection sel = {.c = fan_find(&s->server->fan, lx_checkslice(L, 2)),
-                            .name = lx_optslice(L, 5)};
+                            .name = lx_optslice(L, 5),
+                            .now_ms = clock_ms()};
     lua_Integer limit = luaL_optinteger(L, 3, 100);
     luaL_argcheck(L, limit >= 0, 3, "0 or more");
     struct eventid after = eventid_parse(lx_optslice(L, 4));

@@ -18,18 +18,24 @@ struct chan *chan_new(struct slice name) {
 
 /* ---- Ring --------------------------------------------------------------------------- */
 
+/* Whether somebody misses it when it goes. What its publisher has withdrawn is told to
+ * nobody; the time of the newest event decides, which is the same on all threads. */
+static bool is_missed(const struct chan *c, const struct frame *f) {
+    return !frame_is_over(f, c->last_ms);
+}
+
 /* The oldest frame leaves the history; it stays in the ring for readers behind. */
 static void leave_history(struct chan *c) {
     struct frame *f = chan_at(c, c->history++);
     c->history_bytes -= f->text.n;
-    c->floor = f->seq;
+    if (is_missed(c, f)) c->floor = f->seq;
 }
 
 static void leave_ring(struct chan *c) {
     if (c->tail == c->history) leave_history(c);
     struct frame *f = chan_at(c, c->tail++);
     c->ring_bytes -= f->text.n;
-    c->gone = f->seq;
+    if (is_missed(c, f)) c->gone = f->seq;
     frame_unref(f);
 }
 
@@ -128,6 +134,7 @@ void chan_append(struct chan *c, struct frame *f) {
     assert(f->seq > c->last);
     c->last = f->seq;
     c->last_ms = f->at_ms;
+    if (f->expires_ms) c->expiring = f->seq;
     c->events++;
     c->bytes += f->text.n;
     if (c->kind != CHANNEL_STATE) push(c, f);
@@ -160,13 +167,15 @@ uint64_t chan_after(const struct chan *c, uint64_t seq) {
     return low;
 }
 
-struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name) {
-    if (c->latest && key.n > 0) return latest_find(c->latest, key, name);
-    if (c->latest && c->kind == CHANNEL_STATE) return latest_newest(c->latest, name);
+struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name,
+                          int64_t now_ms) {
+    if (c->latest && key.n > 0) return latest_find(c->latest, key, name, now_ms);
+    if (c->latest && c->kind == CHANNEL_STATE)
+        return latest_newest(c->latest, name, now_ms);
     for (uint64_t i = c->head; i-- > c->history;) {
         struct frame *f = chan_at(c, i);
         if ((name.n == 0 || slice_eq(f->name, name)) &&
-            (key.n == 0 || slice_eq(f->key, key)))
+            (key.n == 0 || slice_eq(f->key, key)) && !frame_is_over(f, now_ms))
             return f;
     }
     return NULL;

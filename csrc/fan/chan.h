@@ -32,6 +32,7 @@ struct chan {
     uint64_t floor;        /* the highest number that ever left the history */
     uint64_t gone;         /* the highest number that ever left the ring */
     uint64_t last;         /* the newest number */
+    uint64_t expiring;     /* the newest with a ttl of its own; 0: none */
     int64_t last_ms;       /* when it was accepted */
     struct latest *latest; /* states and keyed logs */
 
@@ -69,8 +70,10 @@ static inline struct frame *chan_at(const struct chan *c, uint64_t place) {
     return c->ring[place & (c->cap - 1)];
 }
 
-/* The newest event: of a key, of a name, or of all (both empty). Borrows; NULL. */
-struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name);
+/* The newest event that is not withdrawn: of a key, of a name, or of all (both empty).
+ * Borrows; NULL. */
+struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name,
+                          int64_t now_ms);
 
 /* Number of events in the history or in the snapshot. */
 uint32_t chan_events(const struct chan *c);

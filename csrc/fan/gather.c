@@ -77,12 +77,11 @@ static uint64_t looks_upto(const struct sub *sub, uint64_t upto) {
 
 static void walk_ring(struct walker *w) {
     const struct chan *c = sub_chan(w->sub);
-    const struct filter *filter = sub_filter(w->sub);
     w->in_latest = false;
     for (w->frame = NULL; w->at < c->head; w->at++) {
         struct frame *f = chan_at(c, w->at);
         if (f->seq > w->upto) return;
-        if (!filter_wants(filter, f)) continue;
+        if (!sub_wants(w->sub, f)) continue;
         w->frame = f;
         return;
     }
@@ -91,7 +90,7 @@ static void walk_ring(struct walker *w) {
 /* A removal is news only to those who were here before it. */
 static bool slot_is_wanted(const struct sub *sub, const struct frame *f) {
     if (f->remove && (f->seq <= sub->joined || PLANTED(14))) return false;
-    return filter_wants(sub_filter(sub), f);
+    return sub_wants(sub, f);
 }
 
 static void walk_latest(struct walker *w) {

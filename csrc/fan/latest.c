@@ -214,22 +214,27 @@ struct frame *latest_at(const struct latest *l, uint32_t i) {
     return l->slots[i].entry->frame;
 }
 
-struct frame *latest_find(const struct latest *l, struct slice key, struct slice name) {
+static bool is_there(const struct latest_entry *e, struct slice name, int64_t now_ms) {
+    return (name.n == 0 || slice_eq(e->frame->name, name)) &&
+           !frame_is_over(e->frame, now_ms);
+}
+
+struct frame *latest_find(const struct latest *l, struct slice key, struct slice name,
+                          int64_t now_ms) {
     struct map_node *node = map_get(&l->keys, key);
     struct frame *best = NULL;
     struct latest_entry *e = node ? container_of(node, struct key, node)->first : NULL;
     for (; e; e = e->next) {
-        bool wanted = name.n == 0 || slice_eq(e->frame->name, name);
+        bool wanted = is_there(e, name, now_ms);
         if (wanted && (!best || e->frame->seq > best->seq)) best = e->frame;
     }
     return best;
 }
 
-struct frame *latest_newest(const struct latest *l, struct slice name) {
+struct frame *latest_newest(const struct latest *l, struct slice name, int64_t now_ms) {
     for (uint32_t i = l->n; i-- > 0;) {
         const struct latest_entry *e = l->slots[i].entry;
-        if (e && e->key && (name.n == 0 || slice_eq(e->frame->name, name)))
-            return e->frame;
+        if (e && e->key && is_there(e, name, now_ms)) return e->frame;
     }
     return NULL;
 }

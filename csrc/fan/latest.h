@@ -60,10 +60,12 @@ uint32_t latest_after(const struct latest *l, uint64_t seq);
 uint32_t latest_next(const struct latest *l, uint32_t i);
 struct frame *latest_at(const struct latest *l, uint32_t i); /* borrows */
 
-/* The newest event of a key, or of a key and a name (empty: any). Borrows; NULL. */
-struct frame *latest_find(const struct latest *l, struct slice key, struct slice name);
+/* The newest event of a key, or of a key and a name (empty: any), that is not withdrawn.
+ * Borrows; NULL. */
+struct frame *latest_find(const struct latest *l, struct slice key, struct slice name,
+                          int64_t now_ms);
 
-/* The newest value of all keys, or of those with a name. Borrows; NULL. */
-struct frame *latest_newest(const struct latest *l, struct slice name);
+/* The newest value of all keys, or of those with a name, in the same way. */
+struct frame *latest_newest(const struct latest *l, struct slice name, int64_t now_ms);
 
 #endif

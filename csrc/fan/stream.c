@@ -366,7 +366,7 @@ static int batch_cut(struct batch *b, const struct stream *s, bool last) {
 }
 
 static int batch_event(struct batch *b, const struct sub *sub, const struct frame *f) {
-    if (!filter_wants(sub_filter(sub), f)) return 0;
+    if (!sub_wants(sub, f)) return 0;
     int err = add_without_id(&b->text, f);
     return err < 0 ? err : batch_cut(b, sub->stream, false);
 }

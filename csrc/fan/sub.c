@@ -150,21 +150,25 @@ const char *sub_start(struct sub *sub, int32_t rewind, const struct eventid *id)
     return reason;
 }
 
+bool sub_wants(const struct sub *sub, const struct frame *f) {
+    return filter_wants(sub_filter(sub), f) &&
+           !frame_is_over(f, sub->stream->fan->now_ms);
+}
+
 uint64_t sub_pending(const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
-    const struct filter *filter = sub_filter(sub);
     uint64_t n = 0;
     if (c->kind == CHANNEL_STATE || sub->snapshot) {
         uint32_t i = latest_after(c->latest, sub->from);
         for (; i < c->latest->n; i = latest_next(c->latest, i)) {
             const struct frame *f = latest_at(c->latest, i);
-            n += !f->remove && filter_wants(filter, f);
+            n += !f->remove && sub_wants(sub, f);
         }
         return n;
     }
     uint64_t place = chan_after(c, sub->from);
-    if (!filter) return c->head - place;
-    for (; place < c->head; place++) n += filter_wants(filter, chan_at(c, place));
+    if (!sub_filter(sub) && c->expiring <= sub->from) return c->head - place;
+    for (; place < c->head; place++) n += sub_wants(sub, chan_at(c, place));
     return n;
 }
 

@@ -56,6 +56,9 @@ bool sub_rests(const struct sub *sub);
 /* While it rests, its audience's turns pass it by: they are owed once more. */
 void sub_rest(const struct sub *sub);
 
+/* Whether an event is for it: its filter takes it, and it was not withdrawn. */
+bool sub_wants(const struct sub *sub, const struct frame *f);
+
 /* How many events are there for it, after its filter. */
 uint64_t sub_pending(const struct sub *sub);
 

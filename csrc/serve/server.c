@@ -289,6 +289,7 @@ int server_publish(struct server *s, const struct event *event, struct published
     size_t before = memory_of(c);
     if (err == 0) {
         f->at_ms = clock_ms();
+        if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
         err = seq_publish(&s->seq, f);
     }
     if (err == 0) {

@@ -69,7 +69,8 @@ end
 
 --- Declare channels.
 -- @tparam string pattern
--- @tparam[opt] table policy { history, ttl, key, max_keys, rewind, slow, read }
+-- @tparam[opt] table policy { history, ttl, key, max_keys, max_rate, batch, rewind,
+--   slow, read }
 function App:channel(pattern, policy)
   channels.declare(phase.loading(self, "channel", pattern), pattern, policy)
 end

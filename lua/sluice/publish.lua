@@ -97,6 +97,9 @@ local function read_options(opts)
   if o.ttl ~= nil and (type(o.ttl) ~= "number" or not (o.ttl > 0 and o.ttl < math.huge)) then
     caller.raise("app:publish(): ttl is a number of seconds above 0")
   end
+  if o.ttl and o.remove then
+    caller.raise("app:publish(): a removal has no ttl: give the value that it removes one")
+  end
   return o
 end
 
@@ -150,7 +153,8 @@ local NO_OPTIONS = {}
 -- @tparam string channel
 -- @tparam[opt="message"] string event
 -- @param data a string, or what becomes JSON
--- @tparam[opt] table opts { key, ttl, idempotency, remove }
+-- @tparam[opt] table opts { key, ttl, idempotency, remove }; ttl: seconds after which this event
+--   is withdrawn, and nobody gets it late
 -- @return id (true for a state channel), number of subscribers, whether it is a duplicate;
 --   or nil, message, code
 function publish.publish(self, channel, event, data, opts)

@@ -51,12 +51,27 @@ describe("publish", function()
   it("removes a key with an event, and by itself", function()
     local t = load([[app:channel("p", { history = 10, key = "id", rewind = "latest" })]])
     t:inside(function()
-      t.app:publish("p", "left", { id = "a" }, { remove = true, ttl = 5 })
+      t.app:publish("p", "left", { id = "a" }, { remove = true })
       t.app:remove("p", "b")
     end)
     local a, b = t.server.published[1], t.server.published[2]
-    assert.same({ "a", true, 5 }, { a.key, a.remove, a.ttl })
+    assert.same({ "a", true }, { a.key, a.remove })
     assert.same({ "removed", '{"key":"b"}', "b", true }, { b.event, b.text, b.key, b.remove })
+  end)
+
+  it("gives an event a time after which it is withdrawn, but no removal", function()
+    local t = load("")
+    t:inside(function()
+      t.app:publish("p", "x", {}, { ttl = 1.5 })
+      assert.matches("app:publish%(%): a removal has no ttl: give the value that it removes one",
+        select(2, pcall(t.app.publish, t.app, "p", "x", {}, { ttl = 1, remove = true })))
+      for _, ttl in ipairs({ 0, -1, 0 / 0, math.huge, "5", false }) do
+        assert.matches("ttl is a number of seconds above 0", select(2, pcall(t.app.publish, t.app, "p", "x", {},
+          { ttl = ttl })))
+      end
+    end)
+    assert.equal(1.5, t.server.published[1].ttl)
+    assert.equal(1, #t.server.published)
   end)
 
   it("answers the same id for the same idempotency key, per channel, for a day", function()
