@@ -72,7 +72,7 @@
 #define INPUT_BYTES_MAX 65536    /* pipelined behind a request: reading pauses */
 #define OUTPUT_BYTES_MAX 65536   /* unsent answers: parsing pauses */
 #define STREAM_INPUT_MAX 4096    /* bytes behind a stream's request: closed */
-#define LINGER_BYTES_MAX 65536   /* read after the last answer, so that no RST kills it */
+#define LINGER_BYTES_MAX 65535   /* read after the last answer, so that no RST kills it */
 #define FLUSH_STREAMS_MAX 512    /* streams served before the loop looks up again */
 #define REHEARSAL_ROUNDS_MAX 100000 /* of one step: then the app does not come to rest */
 #define WATCHED_FILES_MAX 2000      /* files whose change reloads the app: EFULL */

@@ -109,10 +109,10 @@ static int done(lua_State *L, int err) {
     return 1;
 }
 
-static void push_topics(lua_State *L, const struct client *c) {
+static void push_topics(lua_State *L, struct client *c) {
     lua_createtable(L, (int)c->n_topics, 0);
     for (uint32_t i = 0; i < c->n_topics; i++) {
-        lua_pushstring(L, c->topics[i]->name);
+        lua_pushstring(L, client_topics(c)[i]->name);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }

@@ -124,10 +124,10 @@ static void on_cancel(void *context, uint64_t id) {
 
 /* ---- Clients ------------------------------------------------------------------------ */
 
-static void push_channels(lua_State *L, const struct client *c) {
+static void push_channels(lua_State *L, struct client *c) {
     lua_createtable(L, (int)c->n_topics, 0);
     for (uint32_t i = 0; i < c->n_topics; i++) {
-        lua_pushstring(L, c->topics[i]->name);
+        lua_pushstring(L, client_topics(c)[i]->name);
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }

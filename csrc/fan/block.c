@@ -10,7 +10,7 @@
 static atomic_long live;
 
 struct block *block_new(const char *bytes, uint32_t n) {
-    struct block *b = mem_try(sizeof *b + BLOCK_HEAD + n + BLOCK_TAIL);
+    struct block *b = mem_try(sizeof *b + BLOCK_HEAD + n + BLOCK_TAIL + BLOCK_LAST);
     if (!b) return NULL;
     *b = (struct block){.refs = 1, .n = n};
     memcpy(block_bytes(b), bytes, n);
@@ -18,7 +18,7 @@ struct block *block_new(const char *bytes, uint32_t n) {
     char head[BLOCK_HEAD + 1];
     snprintf(head, sizeof head, "%06x\r\n", n);
     memcpy(b->room, head, BLOCK_HEAD);
-    memcpy(block_bytes(b) + n, "\r\n", BLOCK_TAIL);
+    memcpy(block_bytes(b) + n, "\r\n0\r\n\r\n", BLOCK_TAIL + BLOCK_LAST);
     atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
     return b;
 }

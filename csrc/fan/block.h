@@ -12,6 +12,7 @@
 
 #define BLOCK_HEAD 8 /* up to six hex digits and CRLF */
 #define BLOCK_TAIL 2 /* CRLF */
+#define BLOCK_LAST 5 /* the last chunk, behind a block that ends a stream well */
 
 enum stream_end {
     STREAM_GOES_ON,
@@ -24,7 +25,7 @@ struct block {
     uint32_t n; /* bytes of events */
     uint32_t events;
     enum stream_end end; /* after this block the stream ends */
-    char room[];         /* BLOCK_HEAD + n + BLOCK_TAIL */
+    char room[];         /* BLOCK_HEAD + n + BLOCK_TAIL + BLOCK_LAST */
 };
 
 /* Copies n bytes. NULL when memory is out. */

@@ -1,8 +1,8 @@
 /* A client: one open stream as both sides know it.
  *
  * The I/O thread that owns the connection and the app thread each hold a reference. The
- * fields are parted by owner; what is immutable both may read. Its three messages live
- * inside it, so that telling the app never allocates. */
+ * fields are parted by owner; what is immutable both may read. The message that tells the
+ * app its news lives inside it, so that telling never allocates. */
 #ifndef SLUICE_SERVE_CLIENT_H
 #define SLUICE_SERVE_CLIENT_H
 
@@ -14,37 +14,45 @@
 #include <stdint.h>
 
 #define CLIENT_ID_LENGTH 16
+#define CLIENT_FEW_TOPICS 2
 
 struct outlet;
 struct worker;
 struct topic;
 
+enum client_news { CLIENT_OPENED = 1, CLIENT_WRITABLE = 2, CLIENT_CLOSED = 4 };
+
+/* One of these stands for every open stream: sized and ordered to waste nothing. */
 struct client {
     atomic_uint refs;
-    char id[CLIENT_ID_LENGTH + 1];
     int route_id;
     struct worker *worker;
 
     /* io */
     struct outlet *outlet; /* NULL: closed */
-    struct message opened, closed, writable;
-    struct plan *plan;  /* what it was opened with; handed to the app by 'opened' */
-    const char *reason; /* why it closed; written before 'closed' is posted */
-    bool open_posted;
+    struct plan *plan;     /* what it was opened with; the app takes it */
+    const char *reason;    /* why it closed; written before the app is told */
 
-    /* both: bytes of client:send that wait for the socket */
-    atomic_uint queued;
-    atomic_bool wants_writable; /* [app] sets, [io] clears and posts */
+    /* both */
+    struct message message; /* on its way while there is news */
+    atomic_uint news;       /* [io] adds to it, [app] takes all */
+    atomic_uint queued;     /* bytes of client:send that wait for the socket */
 
     /* app */
     struct map_node node;
-    bool registered, told; /* in the registry; 'open' was dispatched */
     char *user;
-    struct topic **topics; /* 'few' while they fit there */
-    struct topic *few[2];
-    uint16_t n_topics, cap_topics;
+    union {
+        struct topic *few[CLIENT_FEW_TOPICS]; /* while they fit there */
+        struct topic **many;                  /* as long as the next power of two */
+    } topics;
+    uint8_t n_topics;      /* at most STREAM_CHANNELS_MAX */
+    bool registered, told; /* in the registry; 'open' was dispatched */
 
-    uint16_t path_at; /* immutable: the address and the path, each with its NUL */
+    atomic_bool wants_writable; /* [app] sets, [io] clears and tells */
+
+    /* immutable */
+    char id[CLIENT_ID_LENGTH + 1];
+    uint8_t path_at; /* the address and the path, each with its NUL */
     char text[];
 };
 
@@ -54,6 +62,10 @@ static inline const char *client_ip(const struct client *c) {
 
 static inline const char *client_path(const struct client *c) {
     return c->text + c->path_at;
+}
+
+static inline struct topic **client_topics(struct client *c) {
+    return c->n_topics > CLIENT_FEW_TOPICS ? c->topics.many : c->topics.few;
 }
 
 /* Copies the texts. Owned, one reference. */

@@ -25,12 +25,12 @@ static void process(struct conn *c);
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events);
 
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
-    struct conn *c = mem_new(sizeof *c);
-    c->worker = w;
-    c->ip = *ip;
-    c->since_ms = w->now_ms;
+    struct conn *c = pool_new(&w->conn_pool);
+    c->talk = mem_new(sizeof *c->talk);
+    c->talk->ip = *ip;
+    c->talk->since_ms = w->now_ms;
     ev_io_init(&c->io, on_io, fd, EV_READ);
-    c->io.data = c;
+    c->io.data = w;
     list_add(&w->conns, &c->node);
     w->n_conns++;
     atomic_fetch_add_explicit(&w->counters.connections, 1, memory_order_relaxed);
@@ -43,18 +43,17 @@ struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
 void conn_doom(struct conn *c, const char *reason) {
     if (c->doomed) return;
     c->doomed = true;
-    if (c->outlet && !c->outlet->stream.reason) c->outlet->stream.reason = reason;
-    ev_io_stop(c->worker->loop.ev, &c->io);
+    if (c->streams && !c->outlet.stream.reason) c->outlet.stream.reason = reason;
+    ev_io_stop(conn_worker(c)->loop.ev, &c->io);
     wheel_cancel(&c->timer);
     list_remove(&c->node);
-    list_add(&c->worker->doomed, &c->node);
+    list_add(&conn_worker(c)->doomed, &c->node);
 }
 
 /* The app need not answer any more; what it did not take it never will. */
 static void drop_request(struct conn *c) {
-    struct request *r = c->request;
+    struct request *r = c->talk->request;
     if (!r) return;
-    c->request = NULL;
     r->conn = NULL;
     int queued = REQUEST_QUEUED;
     if (!atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
@@ -62,28 +61,45 @@ static void drop_request(struct conn *c) {
     request_unref(r);
 }
 
+static void free_talk(struct conn *c) {
+    buf_free(&c->talk->in);
+    buf_free(&c->talk->out);
+    mem_free(c->talk);
+    c->talk = NULL;
+}
+
+void conn_end_talk(struct conn *c) {
+    if (c->phase != CONN_STREAM || !c->talk) return;
+    if (!c->talk->request && conn_unsent(c) == 0) free_talk(c);
+}
+
+void conn_end_request(struct conn *c) {
+    request_unref(c->talk->request);
+    c->talk->request = NULL;
+    conn_end_talk(c);
+}
+
 void conn_free(struct conn *c) {
-    struct worker *w = c->worker;
-    if (c->outlet) outlet_free(c->outlet, c->outlet->stream.reason);
-    drop_request(c);
+    struct worker *w = conn_worker(c);
+    if (c->streams) outlet_close(&c->outlet);
+    if (c->talk) drop_request(c);
+    if (c->talk) free_talk(c);
     list_remove(&c->node);
     w->n_conns--;
     atomic_fetch_sub_explicit(&w->counters.connections, 1, memory_order_relaxed);
     close(c->io.fd);
-    buf_free(&c->in);
-    buf_free(&c->out);
-    mem_free(c);
+    pool_free(&w->conn_pool, c);
 }
 
 void conn_watch(struct conn *c, int events) {
     if (c->doomed || c->io.events == (events | (c->io.events & EV__IOFDSET))) return;
-    ev_io_stop(c->worker->loop.ev, &c->io);
+    ev_io_stop(conn_worker(c)->loop.ev, &c->io);
     ev_io_set(&c->io, c->io.fd, events);
-    if (events) ev_io_start(c->worker->loop.ev, &c->io);
+    if (events) ev_io_start(conn_worker(c)->loop.ev, &c->io);
 }
 
 static void set_timer(struct conn *c, int64_t after_ms) {
-    wheel_set(&c->worker->wheel, &c->timer, c->worker->now_ms + after_ms);
+    wheel_set(&conn_worker(c)->wheel, &c->timer, conn_worker(c)->now_ms + after_ms);
 }
 
 /* ---- Writing ------------------------------------------------------------------------ */
@@ -96,9 +112,9 @@ static void start_linger(struct conn *c) {
 }
 
 void conn_send_out(struct conn *c) {
-    if (c->doomed || (c->phase == CONN_STREAM && !c->outlet->over)) return;
-    while (c->out_sent < c->out.n) {
-        ssize_t n = send(c->io.fd, c->out.p + c->out_sent, c->out.n - c->out_sent,
+    if (c->doomed || c->phase == CONN_STREAM) return;
+    while (conn_unsent(c) > 0) {
+        ssize_t n = send(c->io.fd, c->talk->out.p + c->talk->out_sent, conn_unsent(c),
                          MSG_NOSIGNAL | MSG_DONTWAIT);
         if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
             conn_watch(c, c->phase == CONN_FLUSH ? EV_WRITE : EV_READ | EV_WRITE);
@@ -108,10 +124,10 @@ void conn_send_out(struct conn *c) {
             conn_doom(c, "gone");
             return;
         }
-        c->out_sent += (size_t)n;
+        c->talk->out_sent += (size_t)n;
     }
-    buf_free(&c->out);
-    c->out_sent = 0;
+    if (c->talk) buf_free(&c->talk->out);
+    if (c->talk) c->talk->out_sent = 0;
     if (c->phase == CONN_FLUSH) start_linger(c);
     else conn_watch(c, c->half_closed ? 0 : EV_READ);
 }
@@ -120,34 +136,33 @@ void conn_finish(struct conn *c) {
     if (c->doomed) return;
     c->phase = CONN_FLUSH;
     c->keep_alive = false;
-    set_timer(c, c->worker->server->options.stall_timeout_ms);
+    set_timer(c, conn_worker(c)->server->options.stall_timeout_ms);
     conn_send_out(c);
 }
 
 /* An answer is queued: on to the next request, or to the end. */
 static void next_request(struct conn *c) {
-    request_unref(c->request);
-    c->request = NULL;
-    if (!c->keep_alive || c->worker->draining) {
+    conn_end_request(c);
+    if (!c->keep_alive || conn_worker(c)->draining) {
         conn_finish(c);
         return;
     }
     c->phase = CONN_HEAD;
-    c->seen = 0;
-    c->since_ms = c->worker->now_ms;
-    set_timer(c, c->worker->server->options.idle_timeout_ms);
+    c->talk->seen = 0;
+    c->talk->since_ms = conn_worker(c)->now_ms;
+    set_timer(c, conn_worker(c)->server->options.idle_timeout_ms);
 }
 
 int conn_answer(struct conn *c, int status, const char *code, const char *message) {
-    struct worker *w = c->worker;
-    struct request *r = c->request;
+    struct worker *w = conn_worker(c);
+    struct request *r = c->talk->request;
     struct http_to to = {.date = &w->date,
                          .now = w->wall_s,
                          .minor = r ? r->minor : 1,
                          .keep_alive = c->keep_alive,
                          .is_head = r && r->is_head};
     struct http_error e = {.status = status, .code = code, .message = message};
-    int err = http_write_error(&c->out, &to, &e, (struct http_fields){0});
+    int err = http_write_error(&c->talk->out, &to, &e, (struct http_fields){0});
     if (err < 0) conn_doom(c, "memory");
     return err;
 }
@@ -160,9 +175,9 @@ static void refuse(struct conn *c, int status) {
 
 /* The status that dispatch_check found, now that nothing of the request is left. */
 static void answer_refused(struct conn *c) {
-    int status = c->request->refused;
-    c->request->refused = 0;
-    dispatch_refuse(c, c->request, status);
+    int status = c->talk->request->refused;
+    c->talk->request->refused = 0;
+    dispatch_refuse(c, c->talk->request, status);
     next_request(c);
 }
 
@@ -170,22 +185,22 @@ static void answer_refused(struct conn *c) {
 
 static void run_request(struct conn *c) {
     c->phase = CONN_WAIT;
-    c->since_ms = c->worker->now_ms;
+    c->talk->since_ms = conn_worker(c)->now_ms;
     wheel_cancel(&c->timer);
-    if (dispatch(c, c->request)) next_request(c);
-    else if (c->phase == CONN_WAIT && c->request->route->kind == ROUTE_STREAM)
-        set_timer(c, c->worker->server->options.late_head_ms);
+    if (dispatch(c, c->talk->request)) next_request(c);
+    else if (c->phase == CONN_WAIT && c->talk->request->route->kind == ROUTE_STREAM)
+        set_timer(c, conn_worker(c)->server->options.late_head_ms);
     else if (c->phase == CONN_WAIT) set_timer(c, QUEUE_TIMEOUT_MS);
 }
 
 /* Use what is there of a chunked body; false when more must come. */
 static bool read_chunks(struct conn *c) {
     size_t used = 0;
-    while (!c->request->chunks->done) {
+    while (!c->talk->request->chunks->done) {
         struct slice data;
-        int n =
-            http_chunks_next(c->request->chunks, c->in.p + used, c->in.n - used, &data);
-        if (n > 0 && buf_add(&c->request->body, data.p, data.n) < 0) n = -503;
+        int n = http_chunks_next(c->talk->request->chunks, c->talk->in.p + used,
+                                 c->talk->in.n - used, &data);
+        if (n > 0 && buf_add(&c->talk->request->body, data.p, data.n) < 0) n = -503;
         if (n < 0) {
             refuse(c, -n);
             return false;
@@ -193,36 +208,38 @@ static bool read_chunks(struct conn *c) {
         if (n == 0) break;
         used += (size_t)n;
     }
-    buf_shift(&c->in, used);
-    return c->request->chunks->done;
+    buf_shift(&c->talk->in, used);
+    return c->talk->request->chunks->done;
 }
 
 static bool read_length(struct conn *c) {
-    size_t n = c->in.n < c->request->body_left ? c->in.n : (size_t)c->request->body_left;
-    if (buf_add(&c->request->body, c->in.p, n) < 0) {
+    size_t n = c->talk->in.n < c->talk->request->body_left
+                   ? c->talk->in.n
+                   : (size_t)c->talk->request->body_left;
+    if (buf_add(&c->talk->request->body, c->talk->in.p, n) < 0) {
         refuse(c, 503);
         return false;
     }
-    buf_shift(&c->in, n);
-    c->request->body_left -= n;
-    return c->request->body_left == 0;
+    buf_shift(&c->talk->in, n);
+    c->talk->request->body_left -= n;
+    return c->talk->request->body_left == 0;
 }
 
 static void on_body(struct conn *c) {
-    bool complete = c->request->chunks ? read_chunks(c) : read_length(c);
-    if (complete && c->request->refused) answer_refused(c);
+    bool complete = c->talk->request->chunks ? read_chunks(c) : read_length(c);
+    if (complete && c->talk->request->refused) answer_refused(c);
     else if (complete) run_request(c);
 }
 
 /* The head is read: fetch the body, if there is one, then run. */
 static void start_body(struct conn *c, const struct http_head *head) {
-    const struct serve_options *o = &c->worker->server->options;
+    const struct serve_options *o = &conn_worker(c)->server->options;
     if (head->body == HTTP_BODY_NONE) {
-        if (c->request->refused) answer_refused(c);
+        if (c->talk->request->refused) answer_refused(c);
         else run_request(c);
         return;
     }
-    if (c->request->refused &&
+    if (c->talk->request->refused &&
         head->expect_continue) { /* it waits for our word: no body, then */
         c->keep_alive = false;
         answer_refused(c);
@@ -232,17 +249,18 @@ static void start_body(struct conn *c, const struct http_head *head) {
         refuse(c, 413);
         return;
     }
-    c->request->body_left = head->content_length;
+    c->talk->request->body_left = head->content_length;
     if (head->body == HTTP_BODY_CHUNKED) {
-        c->request->chunks = mem_new(sizeof *c->request->chunks);
-        http_chunks_init(c->request->chunks, o->max_body);
+        c->talk->request->chunks = mem_new(sizeof *c->talk->request->chunks);
+        http_chunks_init(c->talk->request->chunks, o->max_body);
     }
-    if (head->expect_continue && c->in.n == 0 && http_write_continue(&c->out) < 0) {
+    if (head->expect_continue && c->talk->in.n == 0 &&
+        http_write_continue(&c->talk->out) < 0) {
         conn_doom(c, "memory");
         return;
     }
     c->phase = CONN_BODY;
-    c->since_ms = c->worker->now_ms;
+    c->talk->since_ms = conn_worker(c)->now_ms;
     set_timer(c, o->body_timeout_ms);
 }
 
@@ -264,13 +282,13 @@ static struct slice rebase(struct slice s, const char *base, const struct reques
 /* The head's bytes go to the request: as they are when nothing came behind them, as nearly
  * always; else as a copy. */
 static int take_head(struct conn *c, struct request *r, size_t n) {
-    if (n == c->in.n) {
-        r->bytes = c->in;
-        buf_init(&c->in);
+    if (n == c->talk->in.n) {
+        r->bytes = c->talk->in;
+        buf_init(&c->talk->in);
         return 0;
     }
-    int err = buf_add(&r->bytes, c->in.p, n);
-    buf_shift(&c->in, n);
+    int err = buf_add(&r->bytes, c->talk->in.p, n);
+    buf_shift(&c->talk->in, n);
     return err;
 }
 
@@ -288,11 +306,11 @@ static int read_path(struct request *r, struct slice raw) {
 static struct request *make_request(struct conn *c, const struct http_head *head,
                                     size_t n) {
     struct request *r = request_new();
-    r->worker = c->worker;
+    r->worker = conn_worker(c);
     r->conn = c;
     r->fields = mem_try((head->n_fields + 1) * sizeof *r->fields);
     r->path = mem_try(head->path.n + 1);
-    const char *base = c->in.p;
+    const char *base = c->talk->in.p;
     if (!r->fields || !r->path || take_head(c, r, n) < 0) {
         request_unref(r);
         return NULL;
@@ -309,20 +327,21 @@ static struct request *make_request(struct conn *c, const struct http_head *head
     r->is_head = head->verb == HTTP_HEAD;
     r->refused = read_path(r, rebase(head->path, base, r));
     r->keep_alive = c->keep_alive;
-    r->routes = c->worker->routes ? routes_ref(c->worker->routes) : NULL;
-    format_ip(&c->ip, r->ip);
+    r->routes = conn_worker(c)->routes ? routes_ref(conn_worker(c)->routes) : NULL;
+    format_ip(&c->talk->ip, r->ip);
     return r;
 }
 
 static void on_head(struct conn *c, const struct http_head *head, size_t n) {
-    c->keep_alive = head->keep_alive && !c->worker->draining;
+    c->keep_alive = head->keep_alive && !conn_worker(c)->draining;
     struct request *r = make_request(c, head, n);
-    atomic_fetch_add_explicit(&c->worker->counters.requests, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&conn_worker(c)->counters.requests, 1,
+                              memory_order_relaxed);
     if (!r) {
         refuse(c, 503);
         return;
     }
-    c->request = r;
+    c->talk->request = r;
     if (head->status) r->refused = head->status;
     if (r->refused == 0) r->refused = dispatch_check(c, r);
     r->keep_alive = c->keep_alive;
@@ -331,17 +350,17 @@ static void on_head(struct conn *c, const struct http_head *head, size_t n) {
 
 static void parse_head(struct conn *c) {
     struct http_head head; /* 3 KiB, of which only what is used gets written */
-    int n = http_parse_head(c->in.p, c->in.n, c->seen, &head);
+    int n = http_parse_head(c->talk->in.p, c->talk->in.n, c->talk->seen, &head);
     if (n > 0) {
         on_head(c, &head, (size_t)n);
     } else if (n < 0) {
         refuse(c, -n);
     } else {
-        if (c->seen == 0) {
-            c->since_ms = c->worker->now_ms;
-            set_timer(c, c->worker->server->options.head_timeout_ms);
+        if (c->talk->seen == 0) {
+            c->talk->since_ms = conn_worker(c)->now_ms;
+            set_timer(c, conn_worker(c)->server->options.head_timeout_ms);
         }
-        c->seen = (uint32_t)c->in.n;
+        c->talk->seen = (uint32_t)c->talk->in.n;
     }
 }
 
@@ -349,50 +368,56 @@ static void parse_head(struct conn *c) {
  * is unsent nothing more is parsed. */
 static void process(struct conn *c) {
     for (;;) {
-        size_t before = c->in.n;
+        size_t before = c->talk ? c->talk->in.n : 0;
         enum conn_phase phase = c->phase;
-        if (c->doomed || before == 0 || c->out.n - c->out_sent > OUTPUT_BYTES_MAX) break;
+        if (c->doomed || before == 0 || conn_unsent(c) > OUTPUT_BYTES_MAX) break;
         if (phase == CONN_HEAD) parse_head(c);
         else if (phase == CONN_BODY) on_body(c);
-        if (c->phase == phase && c->in.n == before) break;
+        if (c->phase == phase && c->talk->in.n == before) break;
     }
     if (c->doomed || c->phase == CONN_STREAM) return;
-    if (c->half_closed && c->phase == CONN_HEAD &&
-        c->out.n - c->out_sent <= OUTPUT_BYTES_MAX)
+    if (c->half_closed && c->phase == CONN_HEAD && conn_unsent(c) <= OUTPUT_BYTES_MAX)
         conn_finish(c); /* all that it asked before it closed its half is answered */
-    else if (c->out.n > c->out_sent) conn_send_out(c);
+    else if (conn_unsent(c) > 0) conn_send_out(c);
 }
 
 /* ---- Reading ------------------------------------------------------------------------ */
 
 static void on_eof(struct conn *c) {
     c->half_closed = true;
-    bool answering = c->phase == CONN_WAIT && c->request->route->kind != ROUTE_STREAM;
-    if (answering || c->phase == CONN_FLUSH) conn_watch(c, EV_WRITE * (c->out.n > 0));
+    bool answering =
+        c->phase == CONN_WAIT && c->talk->request->route->kind != ROUTE_STREAM;
+    if (answering || c->phase == CONN_FLUSH)
+        conn_watch(c, EV_WRITE * (conn_unsent(c) > 0));
     else conn_doom(c, "gone");
 }
 
+/* Bytes that nobody asked for are counted and dropped. */
+static void pass(struct conn *c, size_t n, unsigned max, const char *reason) {
+    n += c->passed;
+    if (n > max) conn_doom(c, reason);
+    else c->passed = (uint16_t)n;
+}
+
 static void on_input(struct conn *c, size_t n) {
-    if (c->phase == CONN_LINGER) {
-        c->passed += (uint32_t)n;
-        if (c->passed > LINGER_BYTES_MAX) conn_doom(c, "linger");
-        return;
-    }
     if (c->phase == CONN_STREAM) { /* nothing is asked behind a stream */
-        c->passed += (uint32_t)n;
-        if (c->passed > STREAM_INPUT_MAX) conn_doom(c, "input");
+        pass(c, n, STREAM_INPUT_MAX, "input");
         return;
     }
-    if (buf_add(&c->in, c->worker->input, n) < 0) {
+    if (c->phase == CONN_LINGER || !c->talk) {
+        pass(c, n, LINGER_BYTES_MAX, "linger");
+        return;
+    }
+    if (buf_add(&c->talk->in, conn_worker(c)->input, n) < 0) {
         conn_doom(c, "memory");
         return;
     }
-    if (c->phase == CONN_WAIT && c->in.n > INPUT_BYTES_MAX) conn_watch(c, 0);
+    if (c->phase == CONN_WAIT && c->talk->in.n > INPUT_BYTES_MAX) conn_watch(c, 0);
     else process(c);
 }
 
 static void on_readable(struct conn *c) {
-    ssize_t n = recv(c->io.fd, c->worker->input, WORKER_INPUT_BYTES, MSG_DONTWAIT);
+    ssize_t n = recv(c->io.fd, conn_worker(c)->input, WORKER_INPUT_BYTES, MSG_DONTWAIT);
     if (n > 0) on_input(c, (size_t)n);
     else if (n == 0) on_eof(c);
     else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
@@ -401,10 +426,10 @@ static void on_readable(struct conn *c) {
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev;
-    struct conn *c = io->data;
+    struct conn *c = container_of(io, struct conn, io);
     if (events & EV_WRITE) {
-        if (c->outlet && !c->outlet->over) {
-            outlet_writable(c->outlet);
+        if (c->phase == CONN_STREAM) {
+            outlet_writable(&c->outlet);
         } else {
             conn_send_out(c);
             process(c);
@@ -418,8 +443,8 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
 /* The app has not taken the request in time: give up, surely before any handler ran. */
 static bool give_up(struct conn *c) {
     int queued = REQUEST_QUEUED;
-    struct request *r = c->request;
-    if (!r || c->worker->now_ms - c->since_ms < QUEUE_TIMEOUT_MS) return false;
+    struct request *r = c->talk ? c->talk->request : NULL;
+    if (!r || conn_worker(c)->now_ms - c->talk->since_ms < QUEUE_TIMEOUT_MS) return false;
     if (!atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
         return false;
     dispatch_overload(c, r);
@@ -428,27 +453,27 @@ static bool give_up(struct conn *c) {
 
 /* The head is out and the plan does not come: the stream ends, the plan is cancelled. */
 static bool give_up_plan(struct conn *c) {
-    struct request *r = c->request;
-    int64_t waited = c->worker->now_ms - c->since_ms;
-    if (!r || waited < c->worker->server->options.request_timeout_ms) return false;
+    struct request *r = c->talk ? c->talk->request : NULL;
+    if (!r) return false;
+    int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
+    if (waited < conn_worker(c)->server->options.request_timeout_ms) return false;
     r->conn = NULL;
     server_cancel(r);
-    outlet_refuse(c, r, "error", worker_retry(c->worker));
-    c->request = NULL;
-    request_unref(r);
+    outlet_refuse(c, r, "error", worker_retry(conn_worker(c)));
+    conn_end_request(c);
     return true;
 }
 
 static void on_wait_timer(struct conn *c) {
-    struct request *r = c->request;
-    int64_t waited = c->worker->now_ms - c->since_ms;
+    struct request *r = c->talk->request;
+    int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
     if (give_up(c)) return;
     if (r->route->kind == ROUTE_STREAM) {
         if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, "memory");
         return;
     }
-    if (waited < c->worker->server->options.request_timeout_ms) {
-        int64_t left = c->worker->server->options.request_timeout_ms - waited;
+    if (waited < conn_worker(c)->server->options.request_timeout_ms) {
+        int64_t left = conn_worker(c)->server->options.request_timeout_ms - waited;
         set_timer(c, waited < QUEUE_TIMEOUT_MS && left > QUEUE_TIMEOUT_MS
                          ? QUEUE_TIMEOUT_MS - waited
                          : left);
@@ -461,23 +486,23 @@ static void on_wait_timer(struct conn *c) {
 }
 
 void conn_on_timer(struct conn *c) {
-    struct serve_options *o = &c->worker->server->options;
-    int64_t waited = c->worker->now_ms - c->since_ms;
+    struct serve_options *o = &conn_worker(c)->server->options;
     switch (c->phase) {
     case CONN_HEAD:
-        if (c->in.n == 0) conn_doom(c, "idle");
+        if (c->talk->in.n == 0) conn_doom(c, "idle");
         else refuse(c, 408);
         break;
     case CONN_BODY: {
-        int64_t allowed =
-            o->body_timeout_ms + (int64_t)(c->request->body.n / BODY_RATE_MIN) * 1000;
+        int64_t allowed = o->body_timeout_ms +
+                          (int64_t)(c->talk->request->body.n / BODY_RATE_MIN) * 1000;
+        int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
         if (waited < allowed) set_timer(c, allowed - waited);
         else refuse(c, 408);
         break;
     }
     case CONN_WAIT: on_wait_timer(c); break;
     case CONN_STREAM:
-        if (!give_up(c) && !give_up_plan(c)) outlet_on_timer(c->outlet);
+        if (!give_up(c) && !give_up_plan(c)) outlet_on_timer(&c->outlet);
         break;
     case CONN_FLUSH:
     case CONN_LINGER: conn_doom(c, "linger"); break;
@@ -490,13 +515,13 @@ static const char *refusal(const struct conn *c, const struct request *r) {
     if (r->route->kind != ROUTE_STREAM || r->is_head) return NULL;
     if (r->status == 429 || r->status == 503) return "overload";
     if (r->status >= 500) return "error";
-    if (!c->outlet) return NULL;
+    if (!c->streams) return NULL;
     if (r->status == 204) return "stop";
     return r->status >= 400 ? "denied" : "error";
 }
 
 static void refuse_stream(struct conn *c, struct request *r, const char *reason) {
-    struct worker *w = c->worker;
+    struct worker *w = conn_worker(c);
     uint32_t retry = worker_retry(w);
     if (strcmp(reason, "stop") == 0 || strcmp(reason, "denied") == 0)
         retry = RETRY_NEVER_MS;
@@ -504,16 +529,13 @@ static void refuse_stream(struct conn *c, struct request *r, const char *reason)
         retry = rand_between(&w->random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
     outlet_refuse(c, r, reason, retry);
     dispatch_log(c, r, r->status);
-    c->request = NULL;
-    request_unref(r);
+    conn_end_request(c);
 }
 
 void conn_on_reply(struct conn *c, struct request *r) {
-    if (c->outlet &&
-        c->outlet->stream.ending) { /* bye was said while the plan was late */
+    if (c->streams && c->outlet.stream.ending) { /* bye was said while it was late */
         server_on_closed(r->client, "gone");
-        c->request = NULL;
-        request_unref(r);
+        conn_end_request(c);
         return;
     }
     const char *reason = r->reply == REPLY_STREAM ? NULL : refusal(c, r);
@@ -522,21 +544,23 @@ void conn_on_reply(struct conn *c, struct request *r) {
     } else if (reason) {
         refuse_stream(c, r, reason);
     } else {
-        bool queued = buf_add(&c->out, r->answer.p, r->answer.n) == 0;
+        bool queued = buf_add(&c->talk->out, r->answer.p, r->answer.n) == 0;
         dispatch_log(c, r, r->status);
         if (queued) next_request(c);
         else conn_doom(c, "memory");
     }
     if (c->doomed || c->phase == CONN_STREAM) return;
     process(c);
-    if (!c->doomed && c->phase == CONN_HEAD && c->out.n == 0) conn_watch(c, EV_READ);
+    if (!c->doomed && c->phase == CONN_HEAD && c->talk->out.n == 0)
+        conn_watch(c, EV_READ);
 }
 
 void conn_drain(struct conn *c, int64_t window_ms) {
     if (c->doomed) return;
-    if (c->phase == CONN_HEAD && c->in.n == 0) on_readable(c); /* it was asked in time */
+    if (c->phase == CONN_HEAD && c->talk->in.n == 0) on_readable(c); /* asked in time */
     if (c->doomed) return;
-    if (c->phase == CONN_HEAD && c->in.n == 0 && c->out.n == 0) conn_doom(c, "drain");
-    else if (c->outlet) outlet_drain(c->outlet, window_ms);
+    if (c->phase == CONN_HEAD && c->talk->in.n == 0 && c->talk->out.n == 0)
+        conn_doom(c, "drain");
+    else if (c->phase == CONN_STREAM) outlet_drain(&c->outlet, window_ms);
     c->keep_alive = false;
 }

@@ -4,9 +4,10 @@
  *                  \-> STREAM          an event stream: see outlet.h
  *     any  -> FLUSH -> LINGER          the last answer, then read on until the peer has it
  *
- * Only what is needed now is held: an idle connection has no buffers. Closing is put off
- * to the end of the turn (doomed), so nobody holds a pointer to a freed one.
- * [the worker's thread] */
+ * Only what is needed now is held. What HTTP needs (the talk) ends when a stream has sent
+ * its head; what a stream needs (the outlet) lies inside, so that one idle stream is one
+ * small piece of memory. Closing is put off to the end of the turn (doomed), so nobody
+ * holds a pointer to a freed one. [the worker's thread] */
 #ifndef SLUICE_SERVE_CONN_H
 #define SLUICE_SERVE_CONN_H
 
@@ -14,33 +15,50 @@
 #include "base/list.h"
 #include "net/http_chunks.h"
 #include "run/wheel.h"
+#include "serve/outlet.h"
 #include "serve/request.h"
 
 #include <ev.h>
 
-struct outlet;
 struct worker;
 
 enum conn_phase { CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_STREAM, CONN_FLUSH, CONN_LINGER };
 
-struct conn {
-    struct ev_io io;
-    struct worker *worker;
-    struct list node; /* in worker->conns or worker->doomed */
-    struct wheel_timer timer;
+struct talk {
     struct in6_addr ip; /* IPv4 mapped */
-    enum conn_phase phase;
-    bool trusted; /* came over the Unix socket */
-    bool doomed, keep_alive, half_closed;
-    int64_t since_ms; /* when the phase began, or its first byte came */
-    struct buf in;    /* received and not yet used */
-    uint32_t seen;    /* of in: looked at by the parser */
-    uint32_t passed;  /* bytes read behind a stream's request or the last answer */
-    struct buf out;   /* answers that wait */
+    int64_t since_ms;   /* when the phase began, or its first byte came */
+    struct buf in;      /* received and not yet used */
+    struct buf out;     /* answers that wait, or the head of a stream */
     size_t out_sent;
     struct request *request; /* being read or answered */
-    struct outlet *outlet;
+    uint32_t seen;           /* of in: looked at by the parser */
 };
+
+/* In the order of use: a delivery touches what stands from the socket on. */
+struct conn {
+    struct list node; /* in worker->conns or worker->doomed */
+    struct wheel_timer timer;
+    struct ev_io io;   /* its data: the worker */
+    struct talk *talk; /* NULL: a stream, and its head is out */
+    /* When the socket took something of a stream: the clock's low 32 bits, for
+     * differences. */
+    uint32_t tx_ms;
+    uint16_t passed; /* bytes read behind a stream's request or the last answer */
+    enum conn_phase phase : 4;
+    bool trusted : 1; /* came over the Unix socket */
+    bool doomed : 1, keep_alive : 1, half_closed : 1;
+    bool streams : 1; /* its outlet is in use */
+    bool chunked : 1; /* ... and sends chunks: HTTP/1.1 */
+    struct outlet outlet;
+};
+
+static inline struct worker *conn_worker(const struct conn *c) {
+    return c->io.data;
+}
+
+static inline size_t conn_unsent(const struct conn *c) {
+    return c->talk ? c->talk->out.n - c->talk->out_sent : 0;
+}
 
 /* Takes the socket. */
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* borrows */
@@ -52,6 +70,12 @@ void conn_free(struct conn *c); /* by the worker, when doomed */
 void conn_on_timer(struct conn *c);
 void conn_on_reply(struct conn *c, struct request *r); /* the app has answered */
 void conn_drain(struct conn *c, int64_t window_ms);
+
+/* The request is answered, or a stream's plan has come. */
+void conn_end_request(struct conn *c);
+
+/* A stream with nothing to write but events: the talk is over. */
+void conn_end_talk(struct conn *c);
 
 /* Queue bytes and send what the socket takes. */
 void conn_send_out(struct conn *c);

@@ -28,8 +28,8 @@ static void as_head(const struct request *r, struct http_head *head) {
 }
 
 static struct http_to to_of(struct conn *c, const struct request *r) {
-    return (struct http_to){.date = &c->worker->date,
-                            .now = c->worker->wall_s,
+    return (struct http_to){.date = &conn_worker(c)->date,
+                            .now = conn_worker(c)->wall_s,
                             .minor = r->minor,
                             .keep_alive = c->keep_alive,
                             .is_head = r->is_head};
@@ -44,7 +44,7 @@ void dispatch_log(struct conn *c, const struct request *r, int status) {
          .text_n = r->path_n ? r->path_n : 1},
         {.name = "status", .number = status},
         {.name = "ip", .text = r->ip},
-        {.name = "ms", .number = (double)(c->worker->now_ms - c->since_ms)}};
+        {.name = "ms", .number = (double)(conn_worker(c)->now_ms - c->talk->since_ms)}};
     log_write(LOG_INFO, "request", fields, sizeof fields / sizeof *fields);
 }
 
@@ -134,7 +134,7 @@ static bool same_key(struct slice given, const char *key) {
 /* "/-/" is for the operator: over the Unix socket, or with the admin key. That a request
  * comes from this machine proves nothing: so does everything behind a local proxy. */
 static int check_admin(const struct conn *c, const struct request *r) {
-    const char *key = c->worker->server->options.admin_key;
+    const char *key = conn_worker(c)->server->options.admin_key;
     struct slice given = request_field(r, "x-admin-key");
     struct slice bearer = request_field(r, "authorization");
     if (c->trusted) return 0;
@@ -150,7 +150,7 @@ static bool is_ready(const struct worker *w) {
 }
 
 int dispatch_check(struct conn *c, struct request *r) {
-    const struct serve_options *o = &c->worker->server->options;
+    const struct serve_options *o = &conn_worker(c)->server->options;
     int status;
     if (r->host.p && !c->trusted && !origin_host_allowed(r->host, o->hosts, o->n_hosts))
         return 421;
@@ -158,7 +158,8 @@ int dispatch_check(struct conn *c, struct request *r) {
     if (slice_eq_lit(r->method, "OPTIONS")) return 204;
     if (url_query_check(r->query) < 0) return 400;
     if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
-    if (slice_eq_lit(path_of(r), "/-/readyz")) return is_ready(c->worker) ? 200 : 503;
+    if (slice_eq_lit(path_of(r), "/-/readyz"))
+        return is_ready(conn_worker(c)) ? 200 : 503;
     if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
     if (is_foreign(r)) return 403;
     struct slice coding = request_field(r, "content-encoding");
@@ -179,7 +180,7 @@ static int answer_options(struct conn *c, struct request *r, const struct http_t
         n = origin_preflight_fields(routes_cors(r->routes, path_of(r)), &head, fields);
     if (match.allow[0])
         fields[n++] = (struct http_field){slice_str("Allow"), slice_str(match.allow)};
-    return http_write_answer(&c->out, to, 204, (struct http_fields){fields, n},
+    return http_write_answer(&c->talk->out, to, 204, (struct http_fields){fields, n},
                              slice_of("", 0));
 }
 
@@ -187,7 +188,7 @@ static int answer_method(struct conn *c, struct request *r, const struct http_to
     struct route_match match;
     routes_find(r->routes, r->method, path_of(r), &match);
     struct http_field allow = {slice_str("Allow"), slice_str(match.allow)};
-    return http_write_error(&c->out, to, &(struct http_error){.status = 405},
+    return http_write_error(&c->talk->out, to, &(struct http_error){.status = 405},
                             (struct http_fields){&allow, match.allow[0] != 0});
 }
 
@@ -210,13 +211,13 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
     if (status == 204 && slice_eq_lit(r->method, "OPTIONS"))
         err = answer_options(c, r, &to);
     else if (status == 204)
-        err = http_write_answer(&c->out, &to, 204, none, slice_of("", 0));
+        err = http_write_answer(&c->talk->out, &to, 204, none, slice_of("", 0));
     else if (status == 200)
-        err = http_write_answer(&c->out, &to, 200, none, slice_str("ok\n"));
+        err = http_write_answer(&c->talk->out, &to, 200, none, slice_str("ok\n"));
     else if (status == 405) err = answer_method(c, r, &to);
     else {
         struct http_error e = {.status = status, .message = explain(r, status)};
-        err = http_write_error(&c->out, &to, &e, none);
+        err = http_write_error(&c->talk->out, &to, &e, none);
     }
     if (err < 0) conn_doom(c, "memory");
     if (status != 200) dispatch_log(c, r, status);
@@ -229,7 +230,7 @@ static void refuse_query(struct conn *c, struct request *r,
     char message[160];
     snprintf(message, sizeof message, "%s: %s", fault->field, fault->message);
     struct http_error e = {.status = 422, .message = message, .field = fault->field};
-    if (http_write_error(&c->out, &to, &e, (struct http_fields){0}) < 0)
+    if (http_write_error(&c->talk->out, &to, &e, (struct http_fields){0}) < 0)
         conn_doom(c, "memory");
     dispatch_log(c, r, 422);
 }
@@ -242,10 +243,9 @@ void dispatch_overload(struct conn *c, struct request *r) {
         return;
     }
     uint32_t retry =
-        rand_between(&c->worker->random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
+        rand_between(&conn_worker(c)->random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
     outlet_refuse(c, r, "overload", retry);
-    c->request = NULL;
-    request_unref(r);
+    conn_end_request(c);
 }
 
 /* ---- Answers ------------------------------------------------------------------------ */
@@ -260,8 +260,9 @@ static int answer_file(struct conn *c, struct request *r) {
         {slice_str("X-Content-Type-Options"), slice_str("nosniff")}};
     bool same = slice_eq(request_field(r, "if-none-match"), tag);
     int status = same ? 304 : 200;
-    int err = http_write_answer(&c->out, &to, status, (struct http_fields){fields, 4},
-                                same ? slice_of("", 0) : r->file->body);
+    int err =
+        http_write_answer(&c->talk->out, &to, status, (struct http_fields){fields, 4},
+                          same ? slice_of("", 0) : r->file->body);
     dispatch_log(c, r, status);
     return err;
 }
@@ -269,7 +270,7 @@ static int answer_file(struct conn *c, struct request *r) {
 /* HEAD of a stream: the head, and nothing is registered. */
 static void answer_stream_head(struct conn *c, struct request *r) {
     struct http_to to = to_of(c, r);
-    if (http_write_stream(&c->out, &to, (struct http_fields){0}) < 0)
+    if (http_write_stream(&c->talk->out, &to, (struct http_fields){0}) < 0)
         conn_doom(c, "memory");
     c->keep_alive = c->keep_alive && r->minor > 0;
     dispatch_log(c, r, 200);
@@ -277,18 +278,17 @@ static void answer_stream_head(struct conn *c, struct request *r) {
 
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                      struct client *client) {
-    const struct worker *w = c->worker;
-    int err = c->outlet ? outlet_plan(c->outlet, r, plan, client)
-                        : outlet_open(c, r, plan, client);
+    const struct worker *w = conn_worker(c);
+    int err = c->streams ? outlet_plan(&c->outlet, r, plan, client)
+                         : outlet_open(c, r, plan, client);
     if (err < 0) {
         server_on_closed(client, "overload");
         dispatch_overload(c, r);
         return;
     }
     dispatch_log(c, r, 200);
-    if (w->draining) outlet_drain(c->outlet, w->drain_end_ms - w->now_ms - 1000);
-    c->request = NULL;
-    request_unref(r);
+    if (w->draining) outlet_drain(&c->outlet, w->drain_end_ms - w->now_ms - 1000);
+    conn_end_request(c);
 }
 
 /* A constant plan: no Lua is asked. True when it was refused with an answer. */
@@ -305,7 +305,7 @@ static bool open_static(struct conn *c, struct request *r) {
         else dispatch_refuse(c, r, status);
         return true;
     }
-    struct client *client = client_new(c->worker, r->ip, r->path, r->route->id);
+    struct client *client = client_new(conn_worker(c), r->ip, r->path, r->route->id);
     dispatch_stream(c, r, plan, client);
     client_unref(client);
     plan_unref(plan);
@@ -318,11 +318,11 @@ bool dispatch(struct conn *c, struct request *r) {
         return true;
     }
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
-    if (atomic_load_explicit(&c->worker->queued, memory_order_relaxed) >=
+    if (atomic_load_explicit(&conn_worker(c)->queued, memory_order_relaxed) >=
         REQUESTS_QUEUED_MAX) {
         dispatch_overload(c, r);
         return false;
     }
-    server_post_request(c->worker->server, r);
+    server_post_request(conn_worker(c)->server, r);
     return false;
 }

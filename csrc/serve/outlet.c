@@ -2,7 +2,6 @@
 #include "serve/outlet.h"
 
 #include "base/log.h"
-#include "base/mem.h"
 #include "base/rand.h"
 #include "base/status.h"
 #include "serve/conn.h"
@@ -14,70 +13,78 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+static struct conn *conn_of(struct outlet *o) {
+    return container_of(o, struct conn, outlet);
+}
+
 /* ---- Time --------------------------------------------------------------------------- */
 
+static uint32_t now_ms(const struct conn *c) {
+    return (uint32_t)conn_worker(c)->now_ms;
+}
+
+/* How long ago something was sent, or the stall began. */
+static uint32_t quiet_ms(const struct conn *c) {
+    return now_ms(c) - c->tx_ms;
+}
+
+/* Until the bye of a drain. */
+static int64_t leaves_in(const struct conn *c) {
+    if (c->outlet.bye_at_ms == 0) return INT64_MAX;
+    int32_t left = (int32_t)(c->outlet.bye_at_ms - now_ms(c));
+    return left > 0 ? left : 0;
+}
+
 /* When to look at it next: its heartbeat or, while its socket is full, its stall. */
-static void schedule(struct outlet *o) {
-    struct conn *c = o->conn;
-    if (c->request && c->phase == CONN_STREAM && !o->client) { /* the plan is awaited */
-        wheel_set(&c->worker->wheel, &c->timer, c->worker->now_ms + 1000);
-        return;
-    }
-    int64_t at = o->last_tx_ms + c->worker->server->options.stall_timeout_ms;
-    int64_t beat = o->last_tx_ms + o->heartbeat_ms;
-    if (!o->pinned && o->heartbeat_ms > 0) at = beat;
-    else if (!o->pinned) at = INT64_MAX;
-    if (o->bye_at_ms && o->bye_at_ms < at) at = o->bye_at_ms;
-    if (at == INT64_MAX) wheel_cancel(&c->timer);
-    else wheel_set(&c->worker->wheel, &c->timer, at);
+static void schedule(struct conn *c) {
+    const struct outlet *o = &c->outlet;
+    int64_t in = leaves_in(c), wait = INT64_MAX;
+    if (c->talk && c->talk->request && !o->client) wait = 1000; /* for the plan */
+    else if (o->pinned)
+        wait = conn_worker(c)->server->options.stall_timeout_ms - quiet_ms(c);
+    else if (o->heartbeat_ms > 0) wait = (int64_t)o->heartbeat_ms - quiet_ms(c);
+    if (wait < in) in = wait;
+    if (in == INT64_MAX) wheel_cancel(&c->timer);
+    else wheel_set(&conn_worker(c)->wheel, &c->timer, conn_worker(c)->now_ms + in);
 }
 
 /* ---- Sending ------------------------------------------------------------------------ */
 
 /* What of a block goes on the wire: with its chunk head (less leading zeros) and tail,
  * or the events alone for HTTP/1.0. */
-static struct slice wire(const struct outlet *o, struct block *b) {
-    if (!o->chunked || b->n == 0) return slice_of(block_bytes(b), b->n);
-    char *start = b->room;
-    while (*start == '0') start++;
-    return slice_of(start, (size_t)(block_bytes(b) + b->n + BLOCK_TAIL - start));
+static struct slice wire(const struct conn *c, struct block *b) {
+    if (!c->chunked) return slice_of(block_bytes(b), b->n);
+    char *start = b->room, *end = block_bytes(b) + b->n + BLOCK_TAIL;
+    if (b->n == 0) start = end; /* an empty chunk would be the last */
+    while (start < end && *start == '0') start++;
+    if (b->end == STREAM_STOPS) end += BLOCK_LAST;
+    return slice_of(start, (size_t)(end - start));
 }
 
 /* One call: what is left of the head, then the block. Returns the bytes of the block
  * that were taken, or -1 when the socket is broken. */
 static ssize_t send_with_head(struct conn *c, struct slice block) {
-    size_t head = c->out.n - c->out_sent;
+    size_t head = conn_unsent(c);
     if (head == 0 && block.n == 0) return 0;
-    struct iovec parts[2] = {{c->out.p + c->out_sent, head}, {(char *)block.p, block.n}};
-    struct msghdr message = {.msg_iov = head ? parts : parts + 1,
-                             .msg_iovlen = head ? 2 : 1};
+    struct iovec parts[2] = {{NULL, head}, {(char *)block.p, block.n}};
+    if (head) parts[0].iov_base = c->talk->out.p + c->talk->out_sent;
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
     ssize_t n = head ? sendmsg(c->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
                      : send(c->io.fd, block.p, block.n, MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
     if (n < 0) return -1;
-    if ((size_t)n < head) {
-        c->out_sent += (size_t)n;
-        return 0;
-    }
-    if (head) buf_free(&c->out);
-    c->out_sent = 0;
-    return n - (ssize_t)head;
-}
-
-/* The last block is out: a clean end says so to the client, a drop does not. */
-static void end_stream(struct outlet *o, enum stream_end end) {
-    struct conn *c = o->conn;
-    o->over = true;
-    if (end == STREAM_STOPS && o->chunked && buf_adds(&c->out, "0\r\n\r\n") < 0)
-        conn_doom(c, "memory");
-    conn_finish(c);
+    if (head == 0) return n;
+    bool whole = (size_t)n >= head;
+    c->talk->out_sent += whole ? head : (size_t)n;
+    if (whole) conn_end_talk(c);
+    return whole ? n - (ssize_t)head : 0;
 }
 
 static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     struct outlet *o = container_of(s, struct outlet, stream);
-    struct conn *c = o->conn;
+    struct conn *c = conn_of(o);
     enum stream_end end = b->end;
-    struct slice bytes = wire(o, b);
+    struct slice bytes = wire(c, b);
     ssize_t n = c->doomed ? -1 : send_with_head(c, bytes);
     if (n < 0) {
         block_unref(b);
@@ -86,53 +93,51 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     }
     o->events += b->events;
     o->bytes += b->n;
-    if (n > 0 || bytes.n == 0) o->last_tx_ms = c->worker->now_ms;
-    if ((size_t)n == bytes.n && c->out.n == c->out_sent) {
-        if (s->note_bytes == 0 && o->client) /* what the app sent is with the kernel */
-            server_on_sent(o->client);
+    c->tx_ms = now_ms(c); /* or the stall begins */
+    if ((size_t)n == bytes.n && conn_unsent(c) == 0) {
+        if (o->unacked > 0 && s->note_bytes == 0) server_on_sent(o->client);
         block_unref(b);
-        if (end != STREAM_GOES_ON) end_stream(o, end);
+        if (end != STREAM_GOES_ON) conn_finish(c);
         return FAN_SENT;
     }
     o->pinned = b;
     o->pinned_sent = (uint32_t)n;
-    o->last_tx_ms = c->worker->now_ms; /* the stall begins */
     conn_watch(c, EV_READ | EV_WRITE);
-    schedule(o);
+    schedule(c);
     return FAN_BLOCKED;
 }
 
 const struct fan_ops outlet_ops = {.send = outlet_send};
 
 void outlet_writable(struct outlet *o) {
-    struct conn *c = o->conn;
+    struct conn *c = conn_of(o);
     struct block *b = o->pinned;
     if (!b) return;
-    struct slice bytes = wire(o, b);
+    struct slice bytes = wire(c, b);
     bytes = slice_of(bytes.p + o->pinned_sent, bytes.n - o->pinned_sent);
-    size_t head_before = c->out.n - c->out_sent;
+    size_t head_before = conn_unsent(c);
     ssize_t n = send_with_head(c, bytes);
     if (n < 0) {
         conn_doom(c, "gone");
         return;
     }
-    if (n > 0 || c->out.n - c->out_sent < head_before) o->last_tx_ms = c->worker->now_ms;
+    if (n > 0 || conn_unsent(c) < head_before) c->tx_ms = now_ms(c);
     o->pinned_sent += (uint32_t)n;
-    if ((size_t)n < bytes.n || c->out.n > c->out_sent) return;
+    if ((size_t)n < bytes.n || conn_unsent(c) > 0) return;
     enum stream_end end = b->end;
     o->pinned = NULL;
     block_unref(b);
-    if (o->stream.note_bytes == 0 && o->client) server_on_sent(o->client);
+    if (o->unacked > 0 && o->stream.note_bytes == 0) server_on_sent(o->client);
     conn_watch(c, EV_READ);
-    schedule(o);
-    if (end != STREAM_GOES_ON) end_stream(o, end);
+    schedule(c);
+    if (end != STREAM_GOES_ON) conn_finish(c);
     else fan_writable(o->stream.fan, &o->stream);
 }
 
 /* ---- Opening ------------------------------------------------------------------------ */
 
 static int write_head(struct conn *c, struct request *r) {
-    struct worker *w = c->worker;
+    struct worker *w = conn_worker(c);
     struct http_field fields[ORIGIN_FIELDS_MAX] = {0};
     size_t n = request_cors(r, fields);
     struct http_to to = {.date = &w->date,
@@ -140,35 +145,36 @@ static int write_head(struct conn *c, struct request *r) {
                          .minor = r->minor,
                          .keep_alive = true,
                          .is_head = r->is_head};
-    return http_write_stream(&c->out, &to, (struct http_fields){fields, n});
+    return http_write_stream(&c->talk->out, &to, (struct http_fields){fields, n});
 }
 
-static struct outlet *outlet_new(struct conn *c, struct request *r) {
-    struct worker *w = c->worker;
-    struct outlet *o = mem_new(sizeof *o);
+/* Queue the head. 0 or a negative code. */
+static int outlet_init(struct conn *c, struct request *r) {
+    struct worker *w = conn_worker(c);
+    struct outlet *o = &c->outlet;
     stream_init(&o->stream, &w->fan);
-    o->conn = c;
-    o->chunked = r->minor > 0;
-    o->last_tx_ms = o->opened_ms = w->now_ms;
-    o->heartbeat_ms = w->server->options.heartbeat_ms;
-    return o;
+    c->chunked = r->minor > 0;
+    c->tx_ms = now_ms(c);
+    o->opened_ms = w->now_ms;
+    o->heartbeat_ms = (uint32_t)w->server->options.heartbeat_ms;
+    return write_head(c, r);
 }
 
 /* The socket belongs to the stream from now on. */
-static void attach(struct conn *c, struct outlet *o) {
-    c->outlet = o;
+static void attach(struct conn *c) {
+    c->streams = true;
     c->phase = CONN_STREAM;
-    atomic_fetch_add_explicit(&c->worker->counters.streams, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&conn_worker(c)->counters.streams, 1, memory_order_relaxed);
     conn_watch(c, EV_READ);
 }
 
 /* Returns the seconds to tell. Nobody beats together: each a little earlier. */
 static double set_heartbeat(struct outlet *o, double seconds) {
-    if (seconds >= 0) o->heartbeat_ms = (int64_t)(seconds * 1000);
-    double told = (double)o->heartbeat_ms / 1000;
-    uint32_t part = (uint32_t)o->heartbeat_ms / 10 + 1;
-    if (o->heartbeat_ms > 0)
-        o->heartbeat_ms -= rand_between(&o->conn->worker->random, 0, part);
+    uint32_t ms = o->heartbeat_ms;
+    if (seconds >= 0) ms = (uint32_t)(seconds * 1000);
+    double told = (double)ms / 1000;
+    if (ms > 0) ms -= rand_between(&conn_worker(conn_of(o))->random, 0, ms / 10 + 1);
+    o->heartbeat_ms = ms;
     return told;
 }
 
@@ -180,7 +186,7 @@ static int begin(struct outlet *o, struct request *r, struct plan *plan,
                                      .specs = plan->specs,
                                      .n = plan->n,
                                      .last_id = r->last_id,
-                                     .retry_ms = worker_retry(o->conn->worker),
+                                     .retry_ms = worker_retry(conn_worker(conn_of(o))),
                                      .heartbeat = heartbeat,
                                      .preamble_out = preamble_out};
     int err = stream_open(&o->stream, &opening);
@@ -194,91 +200,94 @@ static int begin(struct outlet *o, struct request *r, struct plan *plan,
 
 int outlet_open(struct conn *c, struct request *r, struct plan *plan,
                 struct client *client) {
-    struct outlet *o = outlet_new(c, r);
-    size_t before = c->out.n;
-    int err = write_head(c, r);
+    struct outlet *o = &c->outlet;
+    size_t before = c->talk->out.n;
+    int err = outlet_init(c, r);
     if (err == 0 && plan) err = begin(o, r, plan, client, false);
     if (err == 0 && !plan) {
         char text[48];
-        int n = snprintf(text, sizeof text, ":ok\nretry: %u\n", worker_retry(c->worker));
+        int n =
+            snprintf(text, sizeof text, ":ok\nretry: %u\n", worker_retry(conn_worker(c)));
         err = stream_note(&o->stream, slice_of(text, (size_t)n), 0, STREAM_GOES_ON);
-        if (err == 0) fan_wake(&c->worker->fan, &o->stream);
+        if (err == 0) fan_wake(&conn_worker(c)->fan, &o->stream);
     }
     if (err < 0) {
-        c->out.n = before;
+        c->talk->out.n = before;
         stream_deinit(&o->stream);
-        mem_free(o);
         return err;
     }
-    attach(c, o);
-    schedule(o);
+    attach(c);
+    schedule(c);
     return 0;
 }
 
 int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
                 struct client *client) {
     int err = begin(o, r, plan, client, true);
-    if (err == 0) schedule(o);
+    if (err == 0) schedule(conn_of(o));
     return err;
 }
 
 void outlet_refuse(struct conn *c, struct request *r, const char *reason,
                    uint32_t retry_ms) {
-    if (!c->outlet) {
-        struct outlet *o = outlet_new(c, r);
-        if (write_head(c, r) < 0 ||
-            stream_note(&o->stream, slice_str(":ok\n"), 0, 0) < 0) {
-            stream_deinit(&o->stream);
-            mem_free(o);
+    struct stream *s = &c->outlet.stream;
+    if (!c->streams) {
+        if (outlet_init(c, r) < 0 || stream_note(s, slice_str(":ok\n"), 0, 0) < 0) {
+            stream_deinit(s);
             conn_doom(c, "memory");
             return;
         }
-        attach(c, o);
+        attach(c);
     }
-    stream_bye(&c->outlet->stream, reason, retry_ms);
+    stream_bye(s, reason, retry_ms);
 }
 
 /* ---- Heartbeats and drains ---------------------------------------------------------- */
 
+static void beat(struct conn *c) {
+    struct stream *s = &c->outlet.stream;
+    if (stream_wants_sync(s, conn_worker(c)->now_ms)) stream_sync(s);
+    else if (stream_note(s, slice_str(":\n"), 0, STREAM_GOES_ON) == 0)
+        fan_wake(s->fan, s);
+    c->tx_ms = now_ms(c);
+}
+
+static void say_drain(struct conn *c) {
+    struct worker *w = conn_worker(c);
+    int64_t high = w->server->options.drain_ms;
+    if (high < 2000) high = 2000;
+    c->outlet.bye_at_ms = 0;
+    stream_bye(&c->outlet.stream, "drain", rand_between(&w->random, 500, (uint32_t)high));
+}
+
 void outlet_on_timer(struct outlet *o) {
-    struct conn *c = o->conn;
-    struct worker *w = c->worker;
-    if (o->over) return;
-    if (o->bye_at_ms && w->now_ms >= o->bye_at_ms) {
-        o->bye_at_ms = 0;
-        int64_t high =
-            w->server->options.drain_ms > 2000 ? w->server->options.drain_ms : 2000;
-        stream_bye(&o->stream, "drain", rand_between(&w->random, 500, (uint32_t)high));
+    struct conn *c = conn_of(o);
+    if (leaves_in(c) == 0) say_drain(c);
+    if (o->pinned && quiet_ms(c) >= conn_worker(c)->server->options.stall_timeout_ms) {
+        conn_doom(c, "slow");
+        return;
     }
-    if (o->pinned) {
-        if (w->now_ms - o->last_tx_ms >= w->server->options.stall_timeout_ms) {
-            conn_doom(c, "slow");
-            return;
-        }
-    } else if (o->heartbeat_ms > 0 && w->now_ms - o->last_tx_ms >= o->heartbeat_ms) {
-        if (stream_wants_sync(&o->stream, w->now_ms)) stream_sync(&o->stream);
-        else if (stream_note(&o->stream, slice_str(":\n"), 0, STREAM_GOES_ON) == 0)
-            fan_wake(o->stream.fan, &o->stream);
-        o->last_tx_ms = w->now_ms;
-    }
-    schedule(o);
+    if (!o->pinned && o->heartbeat_ms > 0 && quiet_ms(c) >= o->heartbeat_ms) beat(c);
+    schedule(c);
 }
 
 void outlet_drain(struct outlet *o, int64_t window_ms) {
-    struct worker *w = o->conn->worker;
-    uint32_t wait = window_ms > 0 ? rand_between(&w->random, 0, (uint32_t)window_ms) : 0;
-    o->bye_at_ms = w->now_ms + wait;
-    schedule(o);
+    struct conn *c = conn_of(o);
+    uint32_t wait = 0;
+    if (window_ms > 0)
+        wait = rand_between(&conn_worker(c)->random, 0, (uint32_t)window_ms);
+    o->bye_at_ms = (now_ms(c) + wait) | 1; /* never 0 */
+    schedule(c);
 }
 
 /* ---- Ending ------------------------------------------------------------------------- */
 
-static void log_end(const struct outlet *o, const char *reason) {
+static void log_end(struct outlet *o, const char *reason) {
     if (!log_wants(LOG_INFO) || !o->client) return;
     char id[40];
     snprintf(id, sizeof id, "%s-%llu", o->stream.fan->epoch,
              (unsigned long long)o->stream.written);
-    double seconds = (double)(o->conn->worker->now_ms - o->opened_ms) / 1000;
+    double seconds = (double)(conn_worker(conn_of(o))->now_ms - o->opened_ms) / 1000;
     struct log_field fields[] = {{.name = "path", .text = client_path(o->client)},
                                  {.name = "client", .text = o->client->id},
                                  {.name = "ip", .text = client_ip(o->client)},
@@ -290,17 +299,15 @@ static void log_end(const struct outlet *o, const char *reason) {
     log_write(LOG_INFO, "stream ended", fields, sizeof fields / sizeof *fields);
 }
 
-void outlet_free(struct outlet *o, const char *reason) {
+void outlet_close(struct outlet *o) {
+    struct worker *w = conn_worker(conn_of(o));
+    const char *reason = o->stream.reason;
     log_end(o, reason);
-    struct worker *w = o->conn->worker;
     atomic_fetch_sub_explicit(&w->counters.streams, 1, memory_order_relaxed);
     if (o->pinned) block_unref(o->pinned);
     stream_deinit(&o->stream);
-    o->conn->outlet = NULL;
-    if (o->client) {
-        o->client->outlet = NULL;
-        server_on_closed(o->client, reason);
-        client_unref(o->client);
-    }
-    mem_free(o);
+    if (!o->client) return;
+    o->client->outlet = NULL;
+    server_on_closed(o->client, reason);
+    client_unref(o->client);
 }

@@ -12,17 +12,17 @@
 struct conn;
 struct request;
 
+/* Part of a conn. */
 struct outlet {
-    struct stream stream;
-    struct conn *conn;
     struct client *client; /* NULL: a late head without a plan yet */
     struct block *pinned;  /* partly sent */
     uint32_t pinned_sent;
-    uint32_t
-        unacked; /* bytes of client:send that came here and are not with the kernel */
-    bool chunked, over;
-    int64_t heartbeat_ms, last_tx_ms, opened_ms, bye_at_ms;
+    uint32_t unacked;      /* bytes of client:send that are not with the kernel yet */
+    uint32_t heartbeat_ms; /* 0: none */
+    uint32_t bye_at_ms;    /* of a drain, as conn->tx_ms; 0: none */
     uint64_t events, bytes;
+    struct stream stream;
+    int64_t opened_ms;
 };
 
 extern const struct fan_ops outlet_ops;
@@ -42,7 +42,7 @@ void outlet_writable(struct outlet *o);
 void outlet_on_timer(struct outlet *o);
 void outlet_drain(struct outlet *o, int64_t window_ms);
 
-/* Tell the app and free it. */
-void outlet_free(struct outlet *o, const char *reason);
+/* The connection is gone: tell the app. */
+void outlet_close(struct outlet *o);
 
 #endif

@@ -24,34 +24,47 @@ static void topic_leave(struct server *s, struct topic *t) {
     mem_free(t);
 }
 
-bool registry_follows(const struct client *c, struct slice channel) {
-    for (uint32_t i = 0; i < c->n_topics; i++)
-        if (slice_eq(c->topics[i]->node.key, channel)) return true;
+static bool find(struct client *c, struct slice channel, uint32_t *at) {
+    struct topic **topics = client_topics(c);
+    for (*at = 0; *at < c->n_topics; ++*at)
+        if (slice_eq(topics[*at]->node.key, channel)) return true;
     return false;
+}
+
+bool registry_follows(struct client *c, struct slice channel) {
+    uint32_t at;
+    return find(c, channel, &at);
 }
 
 void registry_follow(struct server *s, struct client *c, struct slice channel) {
     if (registry_follows(c, channel)) return;
-    if (c->n_topics == c->cap_topics) { /* at most STREAM_CHANNELS_MAX */
-        c->cap_topics = (uint16_t)(c->cap_topics * 2);
-        struct topic **topics = mem_new(c->cap_topics * sizeof *topics);
-        memcpy(topics, c->topics, c->n_topics * sizeof *topics);
-        if (c->topics != c->few) mem_free(c->topics);
-        c->topics = topics;
+    struct topic **topics = client_topics(c), *t = topic_get(s, channel);
+    uint32_t n = c->n_topics;
+    if (n >= CLIENT_FEW_TOPICS && (n & (n - 1)) == 0) { /* full */
+        struct topic **more = mem_new(2 * n * sizeof *more);
+        memcpy(more, topics, n * sizeof *more);
+        if (n > CLIENT_FEW_TOPICS) mem_free(topics);
+        c->topics.many = topics = more;
     }
-    struct topic *t = topic_get(s, channel);
     t->subscribers++;
-    c->topics[c->n_topics++] = t;
+    topics[n] = t;
+    c->n_topics++;
+}
+
+static void unfollow(struct server *s, struct client *c, uint32_t at) {
+    struct topic **topics = client_topics(c);
+    topic_leave(s, topics[at]);
+    topics[at] = topics[--c->n_topics];
+    if (c->n_topics != CLIENT_FEW_TOPICS) return;
+    memcpy(c->topics.few, topics, sizeof c->topics.few);
+    mem_free(topics);
 }
 
 bool registry_unfollow(struct server *s, struct client *c, struct slice channel) {
-    for (uint32_t i = 0; i < c->n_topics; i++) {
-        if (!slice_eq(c->topics[i]->node.key, channel)) continue;
-        topic_leave(s, c->topics[i]);
-        c->topics[i] = c->topics[--c->n_topics];
-        return true;
-    }
-    return false;
+    uint32_t at;
+    if (!find(c, channel, &at)) return false;
+    unfollow(s, c, at);
+    return true;
 }
 
 void registry_add(struct server *s, struct client *c, const struct plan *plan) {
@@ -64,7 +77,7 @@ void registry_add(struct server *s, struct client *c, const struct plan *plan) {
 
 void registry_remove(struct server *s, struct client *c) {
     if (!c->registered) return;
-    while (c->n_topics > 0) topic_leave(s, c->topics[--c->n_topics]);
+    while (c->n_topics > 0) unfollow(s, c, c->n_topics - 1u);
     c->registered = false;
     map_remove(&s->clients, &c->node);
     client_unref(c);

@@ -11,6 +11,6 @@ void registry_remove(struct server *s, struct client *c);
 
 void registry_follow(struct server *s, struct client *c, struct slice channel);
 bool registry_unfollow(struct server *s, struct client *c, struct slice channel);
-bool registry_follows(const struct client *c, struct slice channel);
+bool registry_follows(struct client *c, struct slice channel);
 
 #endif

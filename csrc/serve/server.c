@@ -371,44 +371,47 @@ static void tell_open(struct server *s, struct client *c) {
     if (s->events->on_open) s->events->on_open(s->context, c);
 }
 
-static void app_on_opened(void *owner, struct message *m) {
-    struct server *s = owner;
-    struct client *c = container_of(m, struct client, opened);
+static void on_opened(struct server *s, struct client *c) {
     if (c->plan) registry_add(s, c, c->plan);
     plan_unref(c->plan);
     c->plan = NULL;
     tell_open(s, c);
-    client_unref(c);
-}
-
-void server_on_opened(struct client *c) {
-    c->open_posted = true;
-    mailbox_post(&c->worker->server->loop.mailbox, &client_ref(c)->opened, app_on_opened);
 }
 
 /* One that was accepted and left before it began has come and gone all the same. */
-static void app_on_closed(void *owner, struct message *m) {
+static void on_closed(struct server *s, struct client *c) {
+    if (!c->registered) return;
+    tell_open(s, c);
+    if (s->events->on_close) s->events->on_close(s->context, c, c->reason);
+    registry_remove(s, c);
+}
+
+static void app_on_news(void *owner, struct message *m) {
     struct server *s = owner;
-    struct client *c = container_of(m, struct client, closed);
-    if (c->registered) {
-        tell_open(s, c);
-        if (s->events->on_close) s->events->on_close(s->context, c, c->reason);
-        registry_remove(s, c);
-    }
+    struct client *c = container_of(m, struct client, message);
+    unsigned news = atomic_exchange(&c->news, 0);
+    if (news & CLIENT_OPENED) on_opened(s, c);
+    if ((news & CLIENT_WRITABLE) && s->events->on_writable)
+        s->events->on_writable(s->context, c);
+    if (news & CLIENT_CLOSED) on_closed(s, c);
     client_unref(c);
+}
+
+/* News that the app has not taken yet travel together. */
+static void tell(struct client *c, enum client_news news) {
+    if (atomic_fetch_or(&c->news, news) == 0)
+        mailbox_post(&c->worker->server->loop.mailbox, &client_ref(c)->message,
+                     app_on_news);
+}
+
+void server_on_opened(struct client *c) {
+    tell(c, CLIENT_OPENED);
 }
 
 void server_on_closed(struct client *c, const char *reason) {
     if (!c) return;
     c->reason = reason ? reason : "gone";
-    mailbox_post(&c->worker->server->loop.mailbox, &client_ref(c)->closed, app_on_closed);
-}
-
-static void app_on_writable(void *owner, struct message *m) {
-    struct server *s = owner;
-    struct client *c = container_of(m, struct client, writable);
-    if (s->events->on_writable) s->events->on_writable(s->context, c);
-    client_unref(c);
+    tell(c, CLIENT_CLOSED);
 }
 
 void server_on_sent(struct client *c) {
@@ -417,8 +420,7 @@ void server_on_sent(struct client *c) {
     o->unacked = 0;
     if (atomic_load_explicit(&c->wants_writable, memory_order_relaxed) &&
         atomic_exchange(&c->wants_writable, false))
-        mailbox_post(&c->worker->server->loop.mailbox, &client_ref(c)->writable,
-                     app_on_writable);
+        tell(c, CLIENT_WRITABLE);
 }
 
 /* ---- Signals ------------------------------------------------------------------------ */

@@ -294,6 +294,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, uint16_
     fan_init(&w->fan, server->seq.epoch, &server->seq.head, &outlet_ops, w->random);
     list_init(&w->conns);
     list_init(&w->doomed);
+    pool_init(&w->conn_pool, sizeof(struct conn));
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
@@ -347,6 +348,7 @@ void worker_deinit(struct worker *w) {
         conn_doom(container_of(w->conns.next, struct conn, node), "drain");
     reap(w);
     fan_deinit(&w->fan);
+    pool_deinit(&w->conn_pool);
     routes_unref(w->routes);
     if (w->signals.fd >= 0) close(w->signals.fd);
     if (w->reserve_fd >= 0) close(w->reserve_fd);

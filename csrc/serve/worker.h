@@ -6,6 +6,7 @@
 #ifndef SLUICE_SERVE_WORKER_H
 #define SLUICE_SERVE_WORKER_H
 
+#include "base/pool.h"
 #include "fan/fan.h"
 #include "net/http_write.h"
 #include "run/loop.h"
@@ -37,6 +38,7 @@ struct worker {
     struct ev_timer accept_again;
     int reserve_fd; /* given up for a moment when descriptors run out */
     struct list conns, doomed;
+    struct pool conn_pool;
     uint32_t n_conns;
     struct routes *routes;
     atomic_uint queued; /* requests that the app has not taken */
