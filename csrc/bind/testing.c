@@ -367,7 +367,7 @@ static int client_stall(lua_State *L) {
     return 0;
 }
 
-/* stream:subscribe(spec), stream:unsubscribe(name), stream:filter(types, keys) */
+/* stream:subscribe(spec), stream:unsubscribe(name), stream:filter(types, keys, max_rate) */
 static int client_subscribe(lua_State *L) {
     struct client *c = check_client(L);
     struct sub_spec spec = lx_checkspec(L, 2);
@@ -385,10 +385,11 @@ static int client_unsubscribe(lua_State *L) {
 
 static int client_filter(lua_State *L) {
     struct client *c = check_client(L);
+    struct sub_spec wish = {.period_ms = tick_period_of_rate(luaL_optnumber(L, 4, 0))};
     lua_settop(L, 3);
-    struct filter_list types = lx_checklist(L, 2, "types");
-    struct filter_list keys = lx_checklist(L, 3, "keys");
-    int err = stream_set(&c->stream, &(struct sub_spec){.types = types, .keys = keys});
+    wish.types = lx_checklist(L, 2, "types");
+    wish.keys = lx_checklist(L, 3, "keys");
+    int err = stream_set(&c->stream, &wish);
     if (err < 0) return lx_fail(L, err);
     lua_pushboolean(L, true);
     return 1;

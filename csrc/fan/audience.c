@@ -219,6 +219,7 @@ static void owe_interested(struct fan *fan, struct chan *c, const struct frame *
     for (struct list *at = all->next; at != all; at = at->next) {
         struct audience *a = container_of(at, struct interest, node)->audience;
         if (filter_wants(a->place.filter, f)) owe(fan, a, f);
+        if (PLANTED(21)) return;
     }
 }
 
@@ -233,7 +234,7 @@ void audiences_owe(struct fan *fan, struct chan *c, const struct frame *f) {
 void audience_turn_over(struct fan *fan, struct audience *a) {
     a->walk = 0;
     list_remove(&a->turn);
-    if (a->last == a->due && !a->again) {
+    if ((a->last == a->due || PLANTED(18)) && !a->again) {
         a->owed = 0;
         a->place.chan->n_owing--;
         return;
@@ -276,6 +277,8 @@ static void retune(struct fan *fan, struct audience *a) {
     a->place.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
     if (a->place.tick) a->place.tick->users++;
     map_add(&fan->audiences, &a->node);
+    for (uint32_t i = 0; i < a->n_subs; i++)
+        a->subs[i]->rests_ms = 0; /* of the old tick */
     if (a->owed) begin_turn(fan, a);
 }
 

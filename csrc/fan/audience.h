@@ -14,6 +14,7 @@
 #define SLUICE_FAN_AUDIENCE_H
 
 #include "base/map.h"
+#include "base/planted.h"
 #include "fan/filter.h"
 #include "fan/tick.h"
 
@@ -76,7 +77,7 @@ void audience_owe_again(struct fan *fan, struct audience *a, uint64_t from);
 
 /* Live members have everything up to here. */
 static inline uint64_t audience_clear(const struct audience *a, uint64_t head) {
-    return a->owed ? a->owed - 1 : head;
+    return a->owed && !PLANTED(20) ? a->owed - 1 : head;
 }
 
 #endif

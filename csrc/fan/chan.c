@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "fan/sub.h"
 
 #include <assert.h>
@@ -151,7 +152,7 @@ void chan_trim(struct chan *c, uint64_t seq) {
 }
 
 void chan_release_backlog(struct chan *c) {
-    if (c->n_behind > 0 || c->n_owing > 0) return;
+    if (c->n_behind > 0 || (c->n_owing > 0 && !PLANTED(22))) return;
     while (c->tail < c->history) leave_ring(c);
     if (c->latest && c->latest->removals > 0) latest_forget_removals(c->latest);
 }

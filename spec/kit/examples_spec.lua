@@ -258,3 +258,37 @@ describe("examples/triggers", function()
     assert.equal("4", c:wait_for("maintenance", 1).data.startTime)
   end)
 end)
+
+describe("examples/stocks", function()
+  after_each(kit.stop_all)
+
+  it("gives who asks for two symbols twice a second just that", function()
+    local t = kit.open("examples/stocks/app.lua")
+    local c = t:connect("/api/stock-prices?symbols=ACME,NOVA&max_rate=2")
+    t:advance(10)
+    local last = {}
+    for _, event in ipairs(c:events("price-update")) do
+      local symbol, n = event.data.symbol, event.data.n
+      assert.is_true(symbol == "ACME" or symbol == "NOVA", symbol)
+      assert.is_true(n > (last[symbol] or 0))
+      last[symbol] = n
+    end
+    local count = c:count("price-update")
+    assert.is_true(count >= 38 and count <= 42, count)
+    assert.is_true(last.ACME > 500, last.ACME) -- of which 20 were sent
+  end)
+
+  it("trades for nobody when nobody looks, and keeps its prices over a reload", function()
+    local t = kit.open("examples/stocks/app.lua")
+    t:advance(60)
+    local c = t:connect("/api/stock-prices?symbols=ACME&max_rate=1")
+    t:advance(5)
+    local before = c:events("price-update")
+    assert.is_true(before[#before].data.n < 1000)
+    assert(t:reload())
+    t:advance(2)
+    local after = c:events("price-update")
+    assert.is_true(#after > #before)
+    assert.is_true(after[#after].data.n > before[#before].data.n)
+  end)
+end)

@@ -18,4 +18,9 @@ return {
   "a removal takes only one event name of its key",
   "an id the thread has not reached yet is taken for one of the future",
   "the numbers of a failed group are used again",
+  "what comes while an audience has its turn is forgotten",
+  "who rests at a tick is not owed what came before it",
+  "a live stream that falls behind forgets what it is still owed",
+  "of those that follow a key only the first is owed its events",
+  "the backlog goes although a batch is still to be sent",
 }

@@ -27,7 +27,9 @@ local function draw_log_history()
   return chance(0.15) and 0 or random(1, 20)
 end
 
-local function draw_rules()
+local RATES = { 50, 20, 5, 2, 0.5, 0.1, 1 / 60 }
+
+local function draw_rules(rates)
   local rules = {
     { pattern = chance(0.8) and "log/:id" or "log/*", history = draw_log_history(),
       rewind = pick { 0, 0, 3, "all" }, slow = chance(0.3) and "close" or nil },
@@ -41,11 +43,15 @@ local function draw_rules()
     rules[#rules + 1] = { pattern = "free/**", history = keyed and 5 or random(0, 10), rewind = keyed and "latest" }
   end
   if chance(0.2) then rules[#rules + 1] = { pattern = "keyed/k", history = random(1, 5) } end
+  for _, rule in ipairs(rates and rules or {}) do
+    if rule.history == "latest" and chance(0.4) then rule.max_rate = pick(RATES) end
+    if chance(0.3) then rule.batch = pick { 0.02, 0.1, 1, 60 } end
+  end
   return rules
 end
 
-local function draw_spec(name)
-  local spec = { name }
+local function draw_spec(name, rates)
+  local spec = { name, max_rate = rates and chance(0.3) and pick(RATES) or nil }
   if chance(0.2) then spec.types = some(NAMES) end
   if chance(0.2) then spec.keys = some(KEYS) end
   if chance(0.4) then spec.rewind = pick { 0, 2, 5, "all", "latest" } end
@@ -56,7 +62,7 @@ function World:draw_plan()
   local plan, seen = {}, {}
   for _ = 1, random(1, 5) do
     local name = pick(self.channels)
-    if not seen[name] then plan[#plan + 1] = draw_spec(name) end
+    if not seen[name] then plan[#plan + 1] = draw_spec(name, self.rates) end
     seen[name] = true
   end
   return plan
@@ -173,7 +179,7 @@ function World:act_drop()
 end
 
 function World:act_policies()
-  self.rules = draw_rules()
+  self.rules = draw_rules(self.rates)
   self.sim:policies(self.rules)
   self:post { op = "policies", rules = self.rules }
 end
@@ -198,9 +204,10 @@ end
 function World:act_drain() self:drain(random(self.threads), chance(0.5) and random(1, 5) or nil) end
 
 function World:act_flush()
+  if self.rates and chance(0.4) then self:act_clock() end
   local thread = random(self.threads)
   local more = self.sim:flush(thread, chance(0.6) and random(1, 4) or nil)
-  local check = not more and chance(0.3)
+  local check = not more and not self.rates and chance(0.3) -- a rate may hold things back
   for _, client in ipairs(self.clients) do
     if client.stream and client.thread == thread then
       if client.stalled then client.pinned = true end
@@ -252,7 +259,8 @@ function World:connect(client)
   client.stalled, client.pinned = chance(0.1), false
   local id = parse_id(client.id)
   client.watcher = watcher.new { replica = self.replicas[client.thread], events = self.events,
-    epoch = self.epoch, log_head = self.head, plan = client.plan, id = id, id_text = client.id }
+    epoch = self.epoch, log_head = self.head, plan = client.plan, id = id, id_text = client.id,
+    rates = self.rates }
   local stream, message = self.sim:connect(client.thread, to_plan(client.plan), client.id, "me")
   if not stream then error("connect: " .. message, 0) end
   client.stream = stream
@@ -275,7 +283,7 @@ function World:connect_new()
     client.id = pick { "garbage", "-5", "aaaaaaaaaaaaa-3", self.epoch .. "-" .. (self.head + 5),
       self.epoch .. "-01", self.epoch, ("x"):rep(200), self.epoch .. "-0" }
   end
-  client.odd = client.id ~= nil
+  client.odd, client.made_up = client.id ~= nil, client.id
   self.clients[#self.clients + 1] = client
   self:connect(client)
 end
@@ -340,7 +348,7 @@ function World:act_resume()
   if not client or client.stream then return end
   if client.id == "stop" then client.id, client.ledger = nil, nil end
   if client.odd or (client.ledger and not client.ledger.open) then client.ledger = nil end
-  client.odd = false
+  client.odd = client.id ~= nil and client.id == client.made_up -- nothing of ours came yet
   if chance(0.15) then client.plan, client.ledger = self:draw_plan(), nil end
   self:connect(client)
 end
@@ -371,7 +379,7 @@ end
 
 function World:act_subscribe()
   self:with_caught_up(function(client)
-    local spec = draw_spec(pick(self.channels))
+    local spec = draw_spec(pick(self.channels), self.rates)
     if client.watcher.gone[spec[1]] then return end
     local ok, _, code = client.stream:subscribe(spec)
     if not ok then return code == "ECLOSED" or error("subscribe: " .. code, 0) end
@@ -393,7 +401,7 @@ end
 function World:act_filter()
   self:with_caught_up(function(client)
     local types, keys = chance(0.4) and some(NAMES) or nil, chance(0.5) and some(KEYS) or nil
-    assert(client.stream:filter(types, keys))
+    assert(client.stream:filter(types, keys, self.rates and chance(0.5) and pick(RATES) or nil))
     client.watcher:filter(types, keys)
     client.ledger.spoilt = true
   end)
@@ -420,7 +428,7 @@ end
 function World:act_sync() self:with_caught_up(function(client) self:sync(client) end) end
 
 function World:act_clock()
-  self.now = self.now + random(1, 20000)
+  self.now = self.now + random(1, self.rates and pick { 30, 300, 20000 } or 20000)
   self.sim:now(self.now)
 end
 
@@ -490,6 +498,7 @@ function world.new(testing, seed)
   self.flood = chance(0.04) -- past the backlog of a reader that is behind
   self.max_streams = chance(0.1) and 16 or 6 -- a crowd has one plan
   self.burst = chance(0.01) and 1500 or self.flood and 160 or 12
+  self.rates = chance(0.4)
   self.channels = table.move(CHANNELS, 1, random(3, #CHANNELS), 1, {})
   for i = 1, threads do self.replicas[i] = model.replica() end
   self:act_policies()
@@ -497,17 +506,31 @@ function world.new(testing, seed)
   return self
 end
 
+function World:flush_all(thread)
+  for _ = 1, 100000 do
+    if not self.sim:flush(thread) then return end
+  end
+  error("flush never ends", 0)
+end
+
+--- What waits for a tick has had one, also who rested at the first.
+function World:pass_ticks()
+  for _ = 1, self.rates and 3 or 0 do
+    self.now = self.now + 60001
+    self.sim:now(self.now)
+    for thread = 1, self.threads do self:flush_all(thread) end
+  end
+end
+
 --- Everything is drained, flushed and read.
 function World:settle()
   for thread = 1, self.threads do self:drain(thread) end
   for _, client in ipairs(self.clients) do if client.stream then self:unstall(client) end end
   for thread = 1, self.threads do
-    for round = 1, 100000 do
-      if not self.sim:flush(thread) then break end
-      if round == 100000 then error("flush never ends", 0) end
-    end
+    self:flush_all(thread)
     self:check_replica(thread)
   end
+  self:pass_ticks()
   for _, client in ipairs(self.clients) do
     if client.stream then
       self:take(client)
@@ -542,7 +565,7 @@ function World:finish()
     if client.stream and client.watcher.ended then self:leave(client) end
     if not client.stream and client.id ~= "stop" then
       if client.odd or (client.ledger and not client.ledger.open) then client.ledger = nil end
-      client.odd = false
+      client.odd = client.id ~= nil and client.id == client.made_up -- nothing of ours came yet
       self:connect(client)
     end
   end

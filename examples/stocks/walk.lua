@@ -1,0 +1,39 @@
+--- A stock exchange of chance: 50 symbols, each a random walk with its own speed and its own
+--- share of the trading. Equal seeds give equal prices. Plain data in, plain data out.
+local walk = {}
+
+local NAMES = ([[ACME APEX ARGO ATLS AURA BETA BOLT BRIO CASA CRUX DELT DUNE ECHO EDEN FABL FLUX GAIA GLOW HALO
+  HIVE IRIS JADE JOLT KITE KOBO LARK LUMA MESA MINT NOVA NYXS OAKS ONYX OPAL ORCA PEAK PINE PULS QUAY RAVN RIFT
+  SAGE SOLR TIDE TORQ UMBR VEGA VOLT WAVE ZEST]])
+
+--- A market at its opening.
+-- @tparam integer seed
+-- @treturn table { random, symbols = { { symbol, open, price, volume, n, speed }, … } }
+function walk.open(seed)
+  local market = { random = seed, symbols = {} }
+  for name in NAMES:gmatch("%u+") do
+    local price = math.floor(1000 * 10 ^ (1.6 * walk.draw(market))) / 100
+    market.symbols[#market.symbols + 1] = { symbol = name, open = price, price = price, volume = 0, n = 0,
+      speed = 0.0004 + 0.0016 * walk.draw(market) }
+  end
+  return market
+end
+
+--- The next number from 0 to 1 (a linear congruence, so that the state is one integer).
+function walk.draw(market)
+  market.random = (market.random * 6364136223846793005 + 1442695040888963407) & 0x7fffffffffffffff
+  return (market.random >> 11) / 2 ^ 52
+end
+
+--- One trade: the first symbols trade most. Returns what is told of it; `n` counts the trades of
+--- the symbol, so that a reader knows how many it was spared.
+function walk.trade(market)
+  local s = market.symbols[1 + math.floor(#market.symbols * walk.draw(market) ^ 1.4)]
+  local step = walk.draw(market) + walk.draw(market) + walk.draw(market) - 1.5
+  s.price = math.max(0.5, math.floor(s.price * (1 + s.speed * step) * 100 + 0.5) / 100)
+  s.volume = s.volume + 10 * (1 + math.floor(20 * walk.draw(market) ^ 3))
+  s.n = s.n + 1
+  return { symbol = s.symbol, price = s.price, open = s.open, volume = s.volume, n = s.n }
+end
+
+return walk
