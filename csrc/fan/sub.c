@@ -28,7 +28,7 @@ int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
     err = filter_intern(&fan->filters, spec->types, spec->keys, &wish.filter);
     if (err == 0) err = audience_reserve(fan, wish, &a);
     filter_unref(wish.filter);
-    if (err < 0) {
+    if (err != 0) {
         fan_release(fan, wish.chan);
         return err;
     }
