@@ -25,6 +25,18 @@ app:stream("/s/own/:id", function(req)
   return { channels = { "fan/function", "user/" .. req.params.id }, heartbeat = QUIET }
 end)
 
+app:channel("rated", { history = "latest", key = "k", ttl = 3600 })
+app:channel("state", { history = "latest", key = "k", ttl = 3600 })
+app:channel("nobody", { history = "latest", key = "k", ttl = 3600 })
+app:channel("filtered", { history = 100, ttl = 3600 })
+app:stream("/s/rated", { channels = { "rated" }, max_rate = 2, heartbeat = QUIET })
+app:stream("/s/state", { channels = { "state" }, heartbeat = QUIET })
+app:stream("/s/keys/:n/:i", function(req)
+  local keys = {}
+  for j = 1, tonumber(req.params.n) do keys[j] = "k" .. (tonumber(req.params.i) * 7 + j * 331) % 1000 end
+  return { channels = { { "filtered", keys = keys } }, heartbeat = QUIET }
+end)
+
 -- The next event goes to the next of the burst's channels; a full mailbox is waited for.
 local function publish_next(burst)
   local n = burst.n + 1
@@ -94,6 +106,22 @@ local WORK = {
   encode = function() return cjson.encode(QUOTE) end,
   publish = function() return app:publish("micro", "quote", TEXT) end,
 }
+
+-- So many events with keys in turn, 'every' microseconds a turn of ten.
+app:post("/trade", function(req)
+  local events, every, keys = req:number("events", 1, 1e7), req:number("every", 0, 1e7), req:number("keys", 1, 1e5)
+  local due, n = sluice.now(), 0
+  while n < events do
+    for _ = 1, 10 do
+      n = n + 1
+      app:publish(req.query.to, "quote", TEXT, { key = "k" .. n * 7 % keys // 1 })
+    end
+    due = due + every / 1e6
+    local early = due - sluice.now()
+    if early > 0 then sluice.sleep(early) end
+  end
+  return 200, { events = n }
+end)
 
 -- What the app thread pays for one step; the caller reads the thread's clock.
 app:post("/micro", function(req)

@@ -20,12 +20,12 @@ local program = require("spec.bench.program")
 local report = require("spec.bench.report")
 local target = require("spec.bench.target")
 
-local GROUPS = { "fanout", "latency", "script", "memory", "connect", "reload" }
+local GROUPS = { "fanout", "latency", "script", "memory", "connect", "reload", "policies" }
 local ORDER = { "T1", "T2", "T3", "T4", "T5", "T6", "T7", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN", "RESUME",
-  "RELOAD" }
+  "RELOAD", "RATE", "FILTER", "T22" }
 -- A smoke run leaves out what only takes time.
 local QUICK = { "T1", "T2", "T3", "T4", "T5", "T7", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN", "RESUME",
-  "RELOAD" }
+  "RELOAD", "RATE", "FILTER", "T22" }
 
 local Bench = {}
 Bench.__index = Bench

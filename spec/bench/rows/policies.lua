@@ -1,0 +1,103 @@
+--- Rows RATE, FILTER and T22: what policies cost. A rate must cost the ticks and not the updates,
+--- a filter the subscribers that match and not those that do not, slow readers nothing.
+local socket = require("socket")
+local rounds = require("spec.bench.rounds")
+local stats = require("spec.bench.stats")
+local subscribers = require("spec.bench.subscribers")
+local target = require("spec.bench.target")
+
+local policies = {}
+
+local function stop(thing) thing:stop() end
+
+-- Publish for some seconds: CPU in ns of the app thread and of all others, seconds, events, and
+-- the readers' report.
+local function trade(server, readers, o)
+  readers:report()
+  local app, all, began = server.program:main_cpu(), server:cpu(), socket.gettime()
+  local answer = server:request("POST", ("/trade?to=%s&events=%d&every=%d&keys=%d"):format(o.to, o.events, o.every,
+    o.keys), 60)
+  server:settle()
+  local spent = { app = server.program:main_cpu() - app, all = server:cpu() - all,
+    seconds = socket.gettime() - began, events = answer.events }
+  spent.io = spent.all - spent.app
+  return spent, readers:report()
+end
+
+local function absolute(row, values, bar)
+  local median = stats.median(values)
+  row.bar, row.measured = 1, stats.summary(stats.map(values, function(v) return v / bar end))
+  return rounds.judge(row, row.measured), median
+end
+
+--- RATE: 10,000 updates a second of 50 keys to 1,000 streams at two a second of each key.
+function policies.RATE(bench)
+  local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads), stop)
+  local streams = bench:pick(1000, 100)
+  local readers <close> = bench:own(subscribers.start(bench, server.value, { path = "/s/rated", streams = streams }), stop)
+  local sends, io = {}, {}
+  for n = 0, bench:pick(7, 1) do
+    local spent, report = trade(server.value, readers.value, { to = "rated", events = bench:pick(50000, 5000),
+      every = 1000, keys = 50 })
+    if n > 0 then
+      table.insert(sends, report.chunks / spent.seconds / streams * 1000)
+      table.insert(io, spent.io / 1e9 / spent.seconds)
+    end
+  end
+  local row, per_second = absolute({ row = "RATE", what = "sends a second to 1,000 streams at two a second" }, sends, 2200)
+  row.note = ("%.0f sends/s; the bar is 2,200"):format(per_second)
+  bench:add(row)
+  local load, core = absolute({ row = "RATE", what = "... the I/O threads' part of a core" }, io, 0.05)
+  load.note = ("%.1f %% of a core; the bar is 5 %%"):format(100 * core)
+  bench:add(load)
+end
+
+--- FILTER: an event for 30 subscribers of 1,000 keys, among 1,000 streams and among 10,000.
+function policies.FILTER(bench)
+  local variants, samples = {}, {}
+  for _, v in ipairs { { name = "few", streams = bench:pick(1000, 100), keys = 30 },
+    { name = "many", streams = bench:pick(10000, 300), keys = bench:pick(3, 10) } } do
+    v.target = target.sluice(bench.dir, bench.io_threads)
+    v.readers = subscribers.start(bench, v.target, { path = ("/s/keys/%d/{i}"):format(v.keys), streams = v.streams })
+    variants[#variants + 1], samples[v.name] = v, {}
+  end
+  for n = 0, bench:pick(9, 1) do
+    for _, v in ipairs(stats.shuffled(variants)) do
+      local spent = trade(v.target, v.readers, { to = "filtered", events = bench:pick(4000, 400), every = 1000,
+        keys = 1000 })
+      if n > 0 then table.insert(samples[v.name], { cpu = spent.all / 1e3 / spent.events }) end
+    end
+  end
+  rounds.stop(variants)
+  local function us(name) return stats.median(rounds.pick(samples, name, "cpu")) end
+  bench:add(rounds.judge({ row = "FILTER", what = "CPU an event, 10,000 streams that want 3 of 1,000 keys", bar = 1.5,
+    note = ("%.0f us against %.0f us of 1,000 streams with as many matches"):format(us("many"), us("few")) },
+    rounds.ratio(samples, "many", "few", "cpu")))
+end
+
+--- T22: a publish to a state, without subscribers and with 10,000 that read nothing.
+function policies.T22(bench)
+  local variants, samples = {}, {}
+  for _, v in ipairs { { name = "none", streams = 1, mode = "honest", to = "nobody" },
+    { name = "slow", streams = bench:pick(10000, 200), mode = "stalled", to = "state" } } do
+    v.target = target.sluice(bench.dir, bench.io_threads)
+    v.readers = subscribers.start(bench, v.target, { path = "/s/state", streams = v.streams, mode = v.mode,
+      idle = v.mode == "stalled" })
+    variants[#variants + 1], samples[v.name] = v, {}
+  end
+  socket.sleep(1)
+  trade(variants[2].target, variants[2].readers, { to = "state", events = bench:pick(4000, 400), every = 1000, keys = 50 })
+  for n = 0, bench:pick(9, 1) do
+    for _, v in ipairs(stats.shuffled(variants)) do
+      local spent = trade(v.target, v.readers, { to = v.to, events = bench:pick(8000, 400), every = 500, keys = 50 })
+      if n > 0 then table.insert(samples[v.name], { cpu = spent.all / 1e3 / spent.events }) end
+    end
+  end
+  rounds.stop(variants)
+  local function us(name) return stats.median(rounds.pick(samples, name, "cpu")) end
+  bench:add(rounds.judge({ row = "T22", what = "publish to a state with 10,000 readers that read nothing, against none",
+    bar = 1.2, note = ("%.1f us against %.1f us"):format(us("slow"), us("none")) },
+    rounds.ratio(samples, "slow", "none", "cpu")))
+end
+
+return policies
