@@ -58,6 +58,8 @@
 #define MAILBOX_TURN_MAX 1024       /* messages taken in one turn of a loop */
 #define MAILBOX_PART_MAX 32         /* ... between two looks at what they brought */
 #define TURN_BYTES_MAX (256 * 1024) /* of events: then the streams are served */
+#define STORM_REQUESTS 512          /* after so many, memory is given back in a calm */
+#define CALM_REQUESTS 16            /* at most so many in a second */
 #define META_FLOORS_MAX 64          /* policies with a floor of their own */
 #define CHANNELS_MAX 1000000        /* EFULL */
 #define MEMORY_DEFAULT (256u * 1024 * 1024)

@@ -6,6 +6,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 static atomic_long live;
 static atomic_long fail_in;
@@ -51,6 +54,12 @@ char *mem_strndup(const char *p, size_t n) {
 void mem_free(void *p) {
     if (p) atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
     free(p);
+}
+
+void mem_give_back(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
 }
 
 long mem_live(void) {

@@ -142,7 +142,8 @@ void conn_finish(struct conn *c) {
 
 /* An answer is queued: on to the next request, or to the end. */
 static void next_request(struct conn *c) {
-    conn_end_request(c);
+    request_unref(c->talk->request);
+    c->talk->request = NULL;
     if (!c->keep_alive || conn_worker(c)->draining) {
         conn_finish(c);
         return;
@@ -468,7 +469,7 @@ static void on_wait_timer(struct conn *c) {
     struct request *r = c->talk->request;
     int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
     if (give_up(c)) return;
-    if (r->route->kind == ROUTE_STREAM) {
+    if (r->route->kind == ROUTE_STREAM && !r->is_head) {
         if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, "memory");
         return;
     }

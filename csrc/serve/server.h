@@ -51,6 +51,7 @@ struct server {
     struct ev_timer wake, sweep, hooks;
     double wake_at; /* in a rehearsal, instead of the timer; < 0: none */
     size_t swept;   /* bucket where the sweep goes on */
+    uint64_t requests_seen, requests_freed; /* of all workers: at the last sweep, trim */
     struct http_date date;
     const struct server_events *events;
     void *context;

@@ -1,6 +1,7 @@
 /* Ages of events; see sweep.h. */
 #include "serve/sweep.h"
 
+#include "base/mem.h"
 #include "serve/command.h"
 
 /* The newest event of the channel that is older than the cutoff; 0: none. */
@@ -30,7 +31,20 @@ static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
         command_drop(s, c->node.key);
 }
 
+static void give_back(struct server *s) {
+    uint64_t requests = 0;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        requests +=
+            atomic_load_explicit(&s->workers[i].counters.requests, memory_order_relaxed);
+    bool calm = requests - s->requests_seen <= CALM_REQUESTS;
+    s->requests_seen = requests;
+    if (!calm || requests - s->requests_freed < STORM_REQUESTS) return;
+    s->requests_freed = requests;
+    mem_give_back();
+}
+
 void sweep_run(struct server *s, int64_t now_ms) {
+    give_back(s);
     const struct map *m = &s->fan.channels;
     size_t buckets = m->size / 60 > 1024 ? m->size / 60 : 1024;
     if (s->swept >= m->size) s->swept = 0;

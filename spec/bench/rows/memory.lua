@@ -11,9 +11,9 @@ local function stop(thing) thing:stop() end
 
 local function one(value) return { median = value, low = value, high = value, count = 1 } end
 
--- Private dirty memory, and the Lua heap after two full collections.
+-- Private dirty memory, and the Lua heap after two full collections; when the server rests.
 local function footprint(server)
-  socket.sleep(0.5)
+  socket.sleep(3)
   local heap = server.kind == "sluice" and server:request("POST", "/collect", 30).bytes or 0
   return server.program:private_dirty(), heap
 end
