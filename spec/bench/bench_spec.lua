@@ -5,7 +5,7 @@ local cjson = require("cjson")
 local process = require("spec.support.process")
 
 local ROWS = { "T1", "T2", "T3", "T4", "T5", "T7", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN", "RESUME",
-  "RELOAD", "RATE", "FILTER", "T22" }
+  "RELOAD", "RATE", "FILTER", "SLOW", "T22" }
 
 describe("make bench", function()
   local folder = process.temp_dir()

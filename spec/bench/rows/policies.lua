@@ -1,4 +1,4 @@
---- Rows RATE, FILTER and T22: what policies cost. A rate must cost the ticks and not the updates,
+--- Rows RATE, FILTER, SLOW and T22: what policies cost. A rate must cost the ticks and not the updates,
 --- a filter the subscribers that match and not those that do not, slow readers nothing.
 local socket = require("socket")
 local rounds = require("spec.bench.rounds")
@@ -73,6 +73,32 @@ function policies.FILTER(bench)
   bench:add(rounds.judge({ row = "FILTER", what = "CPU an event, 10,000 streams that want 3 of 1,000 keys", bar = 1.5,
     note = ("%.0f us against %.0f us of 1,000 streams with as many matches"):format(us("many"), us("few")) },
     rounds.ratio(samples, "many", "few", "cpu")))
+end
+
+--- SLOW: 900 readers, without and with 50 that read nothing and 50 that read 1 kB a second.
+function policies.SLOW(bench)
+  local server = target.sluice(bench.dir, bench.io_threads)
+  local streams, few = bench:pick(900, 90), bench:pick(50, 5)
+  local variants <close> = bench:own({}, rounds.stop)
+  local function readers(o)
+    o.streams = o.streams or streams
+    return subscribers.start(bench, server, o)
+  end
+  local clean = readers { path = "/s/to/clean", parse = 100, rounds = true }
+  local mixed = readers { path = "/s/to/mixed", parse = 100, rounds = true }
+  local stalled <close> = bench:own(readers { path = "/s/to/mixed", streams = few, mode = "stalled" }, stop) -- luacheck: ignore
+  local slow <close> = bench:own(readers { path = "/s/to/mixed", streams = few, mode = "slow", slow = 1000 }, stop) -- luacheck: ignore
+  for name, r in pairs { clean = clean, mixed = mixed, control = clean } do
+    table.insert(variants.value, { name = name, target = server, streams = streams, readers = r,
+      burst = { events = bench:pick(150, 20), every = 20000, to = name == "mixed" and "mixed" or "clean" } })
+  end
+  socket.sleep(0.3)
+  local samples = rounds.run(bench, variants.value, bench:pick(9, 1))
+  local function p99(s) return s.report.rounds.p99 end
+  bench:add(rounds.judge({ row = "SLOW", what = "p99 of 900 readers with 100 slow or stalled beside them", bar = 1.2,
+    note = ("%.2f ms against %.2f ms"):format(stats.median(rounds.pick(samples, "mixed", p99)) / 1e3,
+      stats.median(rounds.pick(samples, "clean", p99)) / 1e3) },
+    rounds.ratio(samples, "mixed", "clean", p99), rounds.ratio(samples, "control", "clean", p99)))
 end
 
 --- T22: a publish to a state, without subscribers and with 10,000 that read nothing.
