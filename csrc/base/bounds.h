@@ -56,6 +56,8 @@
 #define GROUP_GAP (1u << 20)        /* numbers a durable group leaves below itself */
 #define MAILBOX_EVENTS_MAX 4096     /* events waiting for one thread: EBUSY */
 #define MAILBOX_TURN_MAX 1024       /* messages taken in one turn of a loop */
+#define LOOK_AGAIN_MS 1             /* ... without being woken, in a burst */
+#define BURST_SECONDS 0.0001        /* events closer than this are one */
 #define MAILBOX_PART_MAX 32         /* ... between two looks at what they brought */
 #define TURN_BYTES_MAX (256 * 1024) /* of events: then the streams are served */
 #define STORM_REQUESTS 512          /* after so many, memory is given back in a calm */

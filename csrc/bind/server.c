@@ -2,6 +2,7 @@
 #include "bind/server.h"
 
 #include "base/clock.h"
+#include "base/decimal.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -9,11 +10,16 @@
 #include "serve/watch.h"
 
 #include <assert.h>
+#include <string.h>
 
-#define TYPE "sluice.server"
+static const char TYPE[] = "sluice.server";
 
 struct lx_server *lx_checkserver(lua_State *L) {
-    struct lx_server *s = luaL_checkudata(L, 1, TYPE);
+    struct lx_server *s = lua_touserdata(L, 1);
+    bool same = s && lua_getmetatable(L, 1) && /* by address: a publish asks each time */
+                lua_rawgetp(L, LUA_REGISTRYINDEX, TYPE) && lua_rawequal(L, -1, -2);
+    if (!same) luaL_checkudata(L, 1, TYPE); /* says what it is instead */
+    lua_pop(L, 2);
     luaL_argcheck(L, s->server, 1, "the server is closed");
     assert(s->server);
     return s;
@@ -181,7 +187,12 @@ static int l_watch(lua_State *L) {
 /* ---- Channels ----------------------------------------------------------------------- */
 
 static void push_id(lua_State *L, const struct lx_server *s, uint64_t seq) {
-    lua_pushfstring(L, "%s-%I", s->server->seq.epoch, (lua_Integer)seq);
+    char text[EPOCH_LENGTH + 1 + 20], *end = text + sizeof text;
+    char *start = decimal_before(end, seq);
+    *--start = '-';
+    start -= EPOCH_LENGTH;
+    memcpy(start, s->server->seq.epoch, EPOCH_LENGTH);
+    lua_pushlstring(L, start, (size_t)(end - start));
 }
 
 static int publish_failed(lua_State *L, int err, const struct event *event) {
@@ -434,5 +445,5 @@ void lx_server_type(lua_State *L) {
     rehearsal_add_methods(L);
     lua_pushvalue(L, -1);
     lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    lua_rawsetp(L, LUA_REGISTRYINDEX, TYPE);
 }

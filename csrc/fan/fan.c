@@ -23,10 +23,11 @@ void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_he
 }
 
 void fan_forget_blocks(struct fan *fan) {
-    for (uint32_t i = 0; i < GATHER_CACHE; i++) {
+    for (uint32_t i = 0; i < GATHER_CACHE && i < fan->cache_next; i++) {
         if (fan->cache[i].block) block_unref(fan->cache[i].block);
         fan->cache[i].block = NULL;
     }
+    fan->cache_next = 0; /* the entries are filled from the first on */
 }
 
 void fan_deinit(struct fan *fan) {
@@ -48,9 +49,14 @@ void fan_deinit(struct fan *fan) {
 
 /* ---- Looking up --------------------------------------------------------------------- */
 
-struct chan *fan_find(const struct fan *fan, struct slice channel) {
-    struct map_node *node = map_get(&fan->channels, channel);
+static struct chan *find_hashed(const struct fan *fan, struct slice channel,
+                                uint64_t hash) {
+    struct map_node *node = map_get_hashed(&fan->channels, channel, hash);
     return node ? container_of(node, struct chan, node) : NULL;
+}
+
+struct chan *fan_find(const struct fan *fan, struct slice channel) {
+    return find_hashed(fan, channel, map_hash(channel));
 }
 
 static struct chan *make(struct fan *fan, struct slice channel) {
@@ -93,7 +99,7 @@ void fan_release(struct fan *fan, struct chan *c) {
 void fan_frame(struct fan *fan, struct frame *f) {
     assert(f->seq > fan->head);
     fan_forget_blocks(fan);
-    struct chan *c = fan_find(fan, f->channel);
+    struct chan *c = find_hashed(fan, f->channel, f->channel_hash);
     if (!c) c = make(fan, f->channel);
     if (!c->known) {
         c->floor = meta_floor(fan, c->policy.pattern);

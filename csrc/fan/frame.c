@@ -11,13 +11,13 @@
 #include "fan/frame.h"
 
 #include "base/bounds.h"
+#include "base/decimal.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
 
 #include <assert.h>
-#include <stdio.h>
 
 #define REPLACEMENT "\xef\xbf\xbd"
 /* "event: " name "\n" "id: " epoch "-" 20 digits "\n" */
@@ -88,6 +88,15 @@ static size_t write_lines(char *out, struct slice data) {
     return n;
 }
 
+#define LINE_MORE (6 + 2) /* around the data of one line */
+
+/* The same for data that are one line of printable ASCII, as JSON mostly is. */
+static void write_plain(char *out, struct slice data) {
+    memcpy(out, "data: ", 6);
+    if (data.n > 0) memcpy(out + 6, data.p, data.n);
+    memcpy(out + 6 + data.n, "\n\n", 2);
+}
+
 int frame_repair(struct slice text, struct buf *out) {
     for (size_t i = 0; i < text.n;) {
         unsigned char c = (unsigned char)text.p[i];
@@ -108,16 +117,15 @@ static bool is_name_byte(char c) {
 }
 
 const char *frame_check_name(struct slice name) {
-    static const char *const reserved[] = {"hello", "reset", "sync",
-                                           "bye",   "error", "open"};
     if (name.n == 0 || name.n > EVENT_NAME_MAX)
         return "an event name has 1 to 64 characters";
     for (size_t i = 0; i < name.n; i++)
         if (!is_name_byte(name.p[i]))
             return "an event name may hold letters, digits and . _ : - only";
-    for (size_t i = 0; i < sizeof reserved / sizeof *reserved; i++)
-        if (slice_eq(name, slice_str(reserved[i])))
-            return "the event names hello, reset, sync, bye, error and open are reserved";
+    if (slice_eq_lit(name, "hello") || slice_eq_lit(name, "reset") ||
+        slice_eq_lit(name, "sync") || slice_eq_lit(name, "bye") ||
+        slice_eq_lit(name, "error") || slice_eq_lit(name, "open"))
+        return "the event names hello, reset, sync, bye, error and open are reserved";
     return NULL;
 }
 
@@ -136,7 +144,8 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
     struct slice name = event->name.n ? event->name : slice_str("message");
     if (frame_check_name(name)) return E_BADFIELD;
     if (event->key.n > EVENT_KEY_MAX || event->data.n > EVENT_BYTES_MAX) return E_TOOBIG;
-    size_t body = write_lines(NULL, event->data);
+    bool plain = plain_run(event->data.p, event->data.n) == event->data.n;
+    size_t body = plain ? event->data.n + LINE_MORE : write_lines(NULL, event->data);
     if (body > EVENT_BYTES_MAX) return E_TOOBIG;
 
     size_t names = event->channel.n + name.n + event->key.n;
@@ -154,30 +163,40 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
     f->channel = place(&at, event->channel);
     f->name = place(&at, name);
     f->key = place(&at, event->key);
+    f->channel_hash = event->channel_hash ? event->channel_hash : map_hash(f->channel);
     f->name_hash = map_hash(f->name);
     f->key_hash = map_hash(f->key);
     at += HEAD_MAX(name.n);
-    f->body = slice_of(at, write_lines(at, event->data));
+    if (plain) write_plain(at, event->data);
+    else write_lines(at, event->data);
+    f->body = slice_of(at, body);
     atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
     *out = f;
     return 0;
 }
 
+static char *before(char *end, struct slice text) {
+    return memcpy(end - text.n, text.p, text.n);
+}
+
 void frame_number(struct frame *f, const char *epoch, uint64_t seq) {
     assert(f->seq == 0 && seq > 0);
     f->seq = seq;
-    char head[HEAD_MAX(EVENT_NAME_MAX) + 1];
-    size_t n = 0;
-    if (!slice_eq_lit(f->name, "message"))
-        n += (size_t)snprintf(head, sizeof head, "event: %.*s\n", (int)f->name.n,
-                              f->name.p);
-    if (f->has_id || PLANTED(2))
-        n += (size_t)snprintf(head + n, sizeof head - n, "id: %s-%llu\n", epoch,
-                              (unsigned long long)seq);
-    assert(n <= HEAD_MAX(f->name.n));
-    char *start = (char *)f->body.p - n;
-    memcpy(start, head, n);
-    f->text = slice_of(start, n + f->body.n);
+    char *end = (char *)f->body.p, *start = end;
+    if (f->has_id || PLANTED(2)) {
+        start = before(start, slice_str("\n"));
+        start = decimal_before(start, seq);
+        start = before(start, slice_str("-"));
+        start = before(start, slice_str(epoch));
+        start = before(start, slice_str("id: "));
+    }
+    if (!slice_eq_lit(f->name, "message")) {
+        start = before(start, slice_str("\n"));
+        start = before(start, f->name);
+        start = before(start, slice_str("event: "));
+    }
+    assert((size_t)(end - start) <= HEAD_MAX(f->name.n));
+    f->text = slice_of(start, (size_t)(end - start) + f->body.n);
 }
 
 struct frame *frame_ref(struct frame *f) {

@@ -22,7 +22,8 @@
 /* What a publisher hands over; all slices are borrowed. */
 struct event {
     struct slice channel;
-    struct slice name; /* empty: "message" */
+    uint64_t channel_hash; /* map_hash of it; 0: not known yet */
+    struct slice name;     /* empty: "message" */
     struct slice key;  /* empty: none */
     struct slice data;
     bool remove;    /* takes its key out of the snapshot */
@@ -44,7 +45,7 @@ struct frame {
     uint64_t seq;       /* 0 until numbered */
     int64_t at_ms;      /* when it was accepted */
     int64_t expires_ms; /* from then on it is withdrawn; 0: never */
-    uint64_t name_hash, key_hash;
+    uint64_t channel_hash, name_hash, key_hash;
     struct slice channel, name, key;
     struct slice text; /* what goes on the wire, whole events only */
     struct slice body; /* the data lines of it and the blank line */

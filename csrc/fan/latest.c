@@ -26,8 +26,8 @@ void latest_init(struct latest *l) {
 
 /* ---- Entries ------------------------------------------------------------------------ */
 
-static struct key *key_get(struct latest *l, struct slice text) {
-    struct map_node *node = map_get(&l->keys, text);
+static struct key *key_get(struct latest *l, struct slice text, uint64_t hash) {
+    struct map_node *node = map_get_hashed(&l->keys, text, hash);
     if (node) return container_of(node, struct key, node);
     struct key *k = mem_new(sizeof *k + text.n + 1);
     if (text.n > 0) memcpy(k->text, text.p, text.n);
@@ -139,7 +139,7 @@ static void append(struct latest *l, struct latest_entry *e) {
 }
 
 uint32_t latest_put(struct latest *l, struct frame *f, uint32_t max_keys) {
-    struct key *k = key_get(l, f->key);
+    struct key *k = key_get(l, f->key, f->key_hash);
     struct latest_entry *e = k->first;
     while (e && !slice_eq(e->frame->name, f->name)) e = e->next;
     if (e) { /* the old value goes first: its slot becomes the room */

@@ -62,6 +62,10 @@ int seq_publish(struct sequencer *q, struct frame *f) {
     return err;
 }
 
+void seq_wake(struct sequencer *q) {
+    for (unsigned i = 0; i < q->n; i++) mailbox_wake_owed(q->targets[i]);
+}
+
 void seq_post(struct sequencer *q, struct message **messages, message_fn *deliver) {
     pthread_mutex_lock(&q->lock);
     for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
@@ -91,6 +95,7 @@ void seq_group_release(struct sequencer *q, struct frame **frames, uint32_t n) {
     }
     q->group_first = 0;
     pthread_mutex_unlock(&q->lock);
+    seq_wake(q);
 }
 
 void seq_group_abort(struct sequencer *q) {

@@ -39,6 +39,10 @@ void seq_add_target(struct sequencer *q, struct mailbox *target); /* before any 
  * each). 0 or E_BUSY: then nothing happened. */
 int seq_publish(struct sequencer *q, struct frame *f);
 
+/* Wake the threads that were spared because they watch (see mailbox.h). Whoever published
+ * calls it at the end of its turn. */
+void seq_wake(struct sequencer *q);
+
 /* Post one message to each target, at one place of the order of events (takes them). */
 void seq_post(struct sequencer *q, struct message **messages, message_fn *deliver);
 

@@ -12,13 +12,31 @@ static void wake(void *loop) {
 
 /* A turn takes a bounded number of messages, or fewer when the owner has enough; what is
  * left feeds the next turn. */
-static void on_wake(struct ev_loop *ev, struct ev_async *w, int events) {
-    (void)events;
-    struct loop *l = w->data;
+static void take(struct loop *l) {
     l->enough = false;
     for (int taken = 0; taken < MAILBOX_TURN_MAX && !l->enough; taken += MAILBOX_PART_MAX)
         if (mailbox_drain(&l->mailbox, MAILBOX_PART_MAX) < MAILBOX_PART_MAX) return;
-    ev_feed_event(ev, w, EV_ASYNC);
+    ev_feed_event(l->ev, &l->wake, EV_ASYNC);
+}
+
+static void on_wake(struct ev_loop *ev, struct ev_async *w, int events) {
+    (void)ev, (void)events;
+    take(w->data);
+}
+
+static void on_look(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    struct loop *l = timer->data;
+    mailbox_watch(&l->mailbox, false);
+    take(l);
+}
+
+void loop_look_again(struct loop *loop) {
+    ASSERT_OWNER(loop);
+    if (ev_is_active(&loop->look)) return;
+    ev_timer_set(&loop->look, LOOK_AGAIN_MS / 1000.0, 0);
+    ev_timer_start(loop->ev, &loop->look);
+    mailbox_watch(&loop->mailbox, true);
 }
 
 int loop_init(struct loop *loop, void *owner) {
@@ -29,6 +47,8 @@ int loop_init(struct loop *loop, void *owner) {
     ev_async_init(&loop->wake, on_wake);
     loop->wake.data = loop;
     ev_async_start(loop->ev, &loop->wake);
+    ev_timer_init(&loop->look, on_look, 0, 0);
+    loop->look.data = loop;
     mailbox_attach(&loop->mailbox, wake, loop);
     loop_own(loop);
     return 0;
@@ -39,6 +59,7 @@ void loop_deinit(struct loop *loop) {
     mailbox_attach(&loop->mailbox, NULL, NULL);
     mailbox_deinit(&loop->mailbox);
     ev_async_stop(loop->ev, &loop->wake);
+    ev_timer_stop(loop->ev, &loop->look);
     ev_loop_destroy(loop->ev);
     loop->ev = NULL;
 }

@@ -15,6 +15,7 @@
 struct loop {
     struct ev_loop *ev;
     struct ev_async wake;
+    struct ev_timer look;
     struct mailbox mailbox;
     pthread_t thread; /* the owner: whoever called loop_own */
     bool enough;      /* set by the owner: no more messages in this turn */
@@ -32,6 +33,9 @@ void loop_own(struct loop *loop);
 /* Run until loop_break. [owner] */
 void loop_run(struct loop *loop);
 void loop_break(struct loop *loop);
+
+/* Promise the publishers to look at the mailbox again soon (see mailbox.h). [owner] */
+void loop_look_again(struct loop *loop);
 
 /* Milliseconds of the monotonic clock, as of this turn's start. [owner] */
 int64_t loop_now_ms(struct loop *loop);

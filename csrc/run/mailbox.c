@@ -19,45 +19,55 @@ void mailbox_deinit(struct mailbox *mb) {
 }
 
 void mailbox_attach(struct mailbox *mb, void (*wake)(void *loop), void *loop) {
-    pthread_mutex_lock(&mb->lock);
     mb->wake = wake;
     mb->loop = loop;
-    pthread_mutex_unlock(&mb->lock);
 }
 
-/* Wakes inside the lock: the loop cannot go away in between. */
-static void post(struct mailbox *mb, struct message *m, message_fn *deliver,
-                 uint32_t events) {
+static void push(struct mailbox *mb, struct message *m, message_fn *deliver) {
     m->next = NULL;
     m->deliver = deliver;
     pthread_mutex_lock(&mb->lock);
     *mb->last = m;
     mb->last = &m->next;
-    mb->events += events;
-    if (mb->wake) mb->wake(mb->loop);
     pthread_mutex_unlock(&mb->lock);
+}
+
+static void wake(struct mailbox *mb) {
+    if (mb->wake) mb->wake(mb->loop);
 }
 
 void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver) {
-    post(mb, m, deliver, 0);
+    push(mb, m, deliver);
+    wake(mb);
 }
 
+/* The lock orders this: an owner that took the promise back before it drained for the last
+ * time either found the message or is seen to watch no more. */
 void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver) {
-    post(mb, m, deliver, 1);
+    atomic_fetch_add_explicit(&mb->events, 1, memory_order_relaxed);
+    push(mb, m, deliver);
+    if (atomic_load_explicit(&mb->watched, memory_order_relaxed))
+        atomic_store_explicit(&mb->owed, true, memory_order_relaxed);
+    else wake(mb);
+}
+
+void mailbox_watch(struct mailbox *mb, bool on) {
+    atomic_store_explicit(&mb->watched, on, memory_order_relaxed);
+}
+
+void mailbox_wake_owed(struct mailbox *mb) {
+    if (!atomic_load_explicit(&mb->owed, memory_order_relaxed)) return;
+    atomic_store_explicit(&mb->owed, false, memory_order_relaxed);
+    wake(mb);
 }
 
 bool mailbox_has_room(struct mailbox *mb) {
-    pthread_mutex_lock(&mb->lock);
-    bool room = mb->events < MAILBOX_EVENTS_MAX;
-    pthread_mutex_unlock(&mb->lock);
-    return room;
+    return atomic_load_explicit(&mb->events, memory_order_relaxed) < MAILBOX_EVENTS_MAX;
 }
 
 void mailbox_event_done(struct mailbox *mb) {
-    pthread_mutex_lock(&mb->lock);
-    assert(mb->events > 0);
-    mb->events--;
-    pthread_mutex_unlock(&mb->lock);
+    unsigned before = atomic_fetch_sub_explicit(&mb->events, 1, memory_order_relaxed);
+    assert(before > 0);
 }
 
 /* Take up to 'max' messages off the queue as a chain. */

@@ -4,12 +4,20 @@
  * message is embedded in the object it is about, so that posting never allocates and
  * never fails; what is bounded is the number of *events* under way
  * (MAILBOX_EVENTS_MAX), which the sequencer asks for before it numbers one. The lock is
- * held for a few instructions. Every push wakes the loop through ev_async; libev keeps
- * the flag that saves the system call. */
+ * held for a few instructions. Every push wakes the loop through ev_async, after it let
+ * go of the lock, which the loop would else wake up to wait for; libev keeps the flag
+ * that saves the system call.
+ *
+ * A burst of events would wake a loop again and again that is quicker than the publisher,
+ * and each wake costs more than the publish. So an owner to whom events come in numbers
+ * promises to look again within LOOK_AGAIN_MS, and until then events do not wake it: the
+ * publisher owes the wake to the end of its turn. The promise makes it safe: a publisher
+ * that gets stuck in its turn delays nothing for longer than that. */
 #ifndef SLUICE_RUN_MAILBOX_H
 #define SLUICE_RUN_MAILBOX_H
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -28,8 +36,10 @@ struct message {
 struct mailbox {
     pthread_mutex_t lock;
     struct message *first, **last;
-    uint32_t events; /* posted and not yet delivered */
+    atomic_uint events; /* posted and not yet delivered */
     void *owner;
+    atomic_bool watched; /* the owner promised to look again */
+    atomic_bool owed;    /* an event came meanwhile */
     void (*wake)(void *loop); /* NULL: the owner polls */
     void *loop;
 };
@@ -37,7 +47,8 @@ struct mailbox {
 void mailbox_init(struct mailbox *mb, void *owner);
 void mailbox_deinit(struct mailbox *mb); /* must be empty */
 
-/* From now on each push calls wake(loop). */
+/* From now on each push calls wake(loop). Other threads that post begin after it, and end
+ * before the loop goes away. */
 void mailbox_attach(struct mailbox *mb, void (*wake)(void *loop), void *loop);
 
 /* Post (takes m). Never fails. [any thread] */
@@ -48,6 +59,12 @@ void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver);
 bool mailbox_has_room(struct mailbox *mb);
 void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver);
 void mailbox_event_done(struct mailbox *mb); /* [owner] */
+
+/* Give the promise, or take it back: then drain once more. [owner] */
+void mailbox_watch(struct mailbox *mb, bool on);
+
+/* Wake an owner that was spared. [who posts events] */
+void mailbox_wake_owed(struct mailbox *mb);
 
 /* Deliver up to 'max' messages. Returns how many; when it is 'max' there may be more.
  * [owner] */

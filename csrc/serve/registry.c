@@ -83,9 +83,13 @@ void registry_remove(struct server *s, struct client *c) {
     client_unref(c);
 }
 
+uint32_t registry_count(const struct server *s, struct slice channel, uint64_t hash) {
+    struct map_node *node = map_get_hashed(&s->topics, channel, hash);
+    return node ? container_of(node, struct topic, node)->subscribers : 0;
+}
+
 uint32_t server_subscribers(const struct server *s, struct slice channel) {
-    struct topic *t = topic_find(s, channel);
-    return t ? t->subscribers : 0;
+    return registry_count(s, channel, map_hash(channel));
 }
 
 struct client *server_find_client(const struct server *s, struct slice id) {

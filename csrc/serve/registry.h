@@ -13,4 +13,7 @@ void registry_follow(struct server *s, struct client *c, struct slice channel);
 bool registry_unfollow(struct server *s, struct client *c, struct slice channel);
 bool registry_follows(struct client *c, struct slice channel);
 
+/* How many follow a channel; 'hash' is map_hash of its name. */
+uint32_t registry_count(const struct server *s, struct slice channel, uint64_t hash);
+
 #endif

@@ -34,11 +34,18 @@ static void on_sweep(struct ev_loop *ev, struct ev_timer *timer, int events) {
     sweep_run(s, now);
 }
 
+static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
+    (void)ev, (void)events;
+    struct server *s = p->data;
+    seq_wake(&s->seq);
+}
+
 /* The app's fan gets its frames directly; this is the workers'. */
 static void io_on_frame(void *owner, struct message *m) {
     struct worker *w = owner;
     struct frame_post *post = container_of(m, struct frame_post, message);
     mailbox_event_done(&w->loop.mailbox);
+    w->turn_events++;
     w->turn_bytes += post->frame->text.n;
     if (w->turn_bytes > TURN_BYTES_MAX) w->loop.enough = true;
     fan_frame(&w->fan, post->frame);
@@ -65,6 +72,9 @@ int server_new(struct server **out, struct serve_options *options,
     s->wake.data = s;
     ev_timer_init(&s->sweep, on_sweep, 1, 1);
     s->sweep.data = s;
+    ev_prepare_init(&s->before_sleep, on_before_sleep);
+    s->before_sleep.data = s;
+    ev_prepare_start(s->loop.ev, &s->before_sleep);
     s->port = s->options.port;
     s->memory_told_ms = -1;
     s->wake_at = -1;
@@ -168,6 +178,7 @@ void server_free(struct server *s) {
     fan_deinit(&s->fan);
     seq_deinit(&s->seq);
     routes_unref(s->routes);
+    ev_prepare_stop(s->loop.ev, &s->before_sleep);
     ev_timer_stop(s->loop.ev, &s->wake);
     ev_timer_stop(s->loop.ev, &s->sweep);
     ev_timer_stop(s->loop.ev, &s->hooks);
@@ -280,11 +291,13 @@ int server_publish(struct server *s, const struct event *event, struct published
     struct chan *c;
     int err = fan_get(&s->fan, event->channel, &c);
     if (err < 0) return err;
+    struct event hashed = *event;
+    hashed.channel_hash = c->node.hash; /* for all who look the channel up */
     bool keyless = event->key.n == 0;
     struct frame *f = NULL;
     out->has_id = c->kind != CHANNEL_STATE;
     if (c->policy.key.n > 0 && keyless) err = E_KEY;
-    else err = frame_new(&f, event, out->has_id, s->n_workers);
+    else err = frame_new(&f, &hashed, out->has_id, s->n_workers);
     if (err == 0) err = memory_check(s);
     size_t before = memory_of(c);
     if (err == 0) {
@@ -297,7 +310,7 @@ int server_publish(struct server *s, const struct event *event, struct published
         memory_changed(s, c, before);
         s->published++;
         out->seq = f->seq;
-        out->subscribers = server_subscribers(s, event->channel);
+        out->subscribers = registry_count(s, event->channel, hashed.channel_hash);
     } else {
         fan_release(&s->fan, c);
     }

@@ -49,6 +49,7 @@ struct server {
     struct map requests, clients, topics;
     uint64_t next_request;
     struct ev_timer wake, sweep, hooks;
+    struct ev_prepare before_sleep; /* of the app: what was published is surely on its way */
     double wake_at; /* in a rehearsal, instead of the timer; < 0: none */
     size_t swept;   /* bucket where the sweep goes on */
     uint64_t requests_seen, requests_freed; /* of all workers: at the last sweep, trim */

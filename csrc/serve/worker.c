@@ -118,12 +118,23 @@ static void on_rates(struct ev_loop *ev, struct ev_timer *timer, int events) {
     w->rates_at_ms = INT64_MAX; /* the flush of this turn looks, and arms it again */
 }
 
+/* Events that come in numbers or close behind each other are a burst, which then goes on
+ * without waking this thread for each of them. */
+static void watch_burst(struct worker *w) {
+    if (w->turn_events == 0 || w->server->options.rehearsal) return;
+    double now = ev_now(w->loop.ev);
+    bool burst = w->turn_events > 1 || now - w->events_at < BURST_SECONDS;
+    w->events_at = now;
+    if (burst) loop_look_again(&w->loop);
+}
+
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
     (void)events;
     struct worker *w = p->data;
     bool more = fan_flush(&w->fan, FLUSH_STREAMS_MAX);
     await_tick(w);
-    w->turn_bytes = 0;
+    watch_burst(w);
+    w->turn_bytes = w->turn_events = 0;
     reap(w);
     count(w);
     if (more && !ev_is_active(&w->more)) ev_idle_start(ev, &w->more);

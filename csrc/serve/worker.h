@@ -45,6 +45,8 @@ struct worker {
     struct http_date date;
     int64_t now_ms, wall_s;
     size_t turn_bytes; /* of events taken in this turn */
+    uint32_t turn_events;
+    double events_at; /* ev_now of the last turn that had some */
     uint64_t random;
     bool draining;
     int64_t drain_end_ms;

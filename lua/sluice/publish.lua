@@ -18,7 +18,7 @@ local KNOWN_MAX = 10000
 local OPTIONS = { key = options.NONE, ttl = options.NONE, idempotency = options.NONE,
   remove = options.NONE }
 local encode = json.encode
-local type, rawget, tostring, to_integer = type, rawget, tostring, math.tointeger
+local type, tostring, to_integer = type, tostring, math.tointeger
 
 -- What a publish to this channel needs; nil, message, code for a bad name.
 local function resolve(generation, channel)
@@ -158,7 +158,7 @@ local NO_OPTIONS = {}
 -- @return id (true for a state channel), number of subscribers, whether it is a duplicate;
 --   or nil, message, code
 function publish.publish(self, channel, event, data, opts)
-  local generation = type(self) == "table" and rawget(self, "_generation")
+  local generation = self and self._generation -- the text of app.publish(…) has none
   if not generation or generation.phase ~= "live" then
     generation = phase.running(self, "publish")
   end

@@ -1,0 +1,17 @@
+/* Decimal digits without printf, which costs more than the rest of a publish. */
+#ifndef SLUICE_BASE_DECIMAL_H
+#define SLUICE_BASE_DECIMAL_H
+
+#include <stdint.h>
+
+/* Write the digits of 'n' so that they end before 'end'; returns where they begin. At
+ * most 20 bytes. */
+static inline char *decimal_before(char *end, uint64_t n) {
+    do {
+        *--end = (char)('0' + n % 10);
+        n /= 10;
+    } while (n > 0);
+    return end;
+}
+
+#endif
