@@ -10,6 +10,8 @@
  *   joined  K events a turn in one chunk, one send() a socket and turn; K = 1 is R, K = 8
  *           is RJ(8) of the targets
  *   single  one send() an event and socket: what a server without batching does
+ *   natural an event every US; each turn sends all that are due, joined: the least that a
+ *           server with natural batching can do, with the readers' own delays in it
  *   beat    one heartbeat to the next socket a turn (paced sends)
  * The cost of a connect (accept, options, epoll, read, head, close) needs no burst. */
 #include <arpa/inet.h>
@@ -73,15 +75,17 @@ static void send_to_all(struct fan *f, const char *p, size_t n) {
     for (int i = 0; i < f->count; i++) send_to(f, f->sockets[i], p, n);
 }
 
-/* One chunk of k events. Returns its size. */
-static size_t write_chunk(struct fan *f, char *into, unsigned long k) {
+/* One chunk of k events, stamped with the time they became due, 'every' ns apart; 0: now.
+ * Returns its size. */
+static size_t write_chunk(struct fan *f, char *into, unsigned long k, uint64_t due,
+                          uint64_t every) {
     char body[BATCH_MAX * FRAME_MAX], pad[EVENT_PAD + 1];
     size_t n = 0;
     memset(pad, 'x', EVENT_PAD);
     pad[EVENT_PAD] = 0;
     for (unsigned long i = 0; i < k; i++) {
         const unsigned long long number = ++f->n;
-        const unsigned long long us = clock_ns() / 1000;
+        const unsigned long long us = (due ? due + i * every : clock_ns()) / 1000;
         n += (size_t)snprintf(body + n, FRAME_MAX,
                               "event: tick\nid: aaaaaaaaaaaaa-%llu\n"
                               "data: {\"n\":%llu,\"t\":%llu,\"pad\":\"%s\"}\n\n",
@@ -99,19 +103,41 @@ static void burst_turn(struct fan *f, const struct burst *b, unsigned long left)
     }
     const unsigned long batch = left < b->batch ? left : b->batch;
     if (strcmp(b->kind, "single") != 0) {
-        const size_t n = write_chunk(f, chunk, batch);
+        const size_t n = write_chunk(f, chunk, batch, 0, 0);
         send_to_all(f, chunk, n);
         f->events += batch;
         return;
     }
     for (unsigned long i = 0; i < batch; i++) {
-        const size_t n = write_chunk(f, chunk, 1);
+        const size_t n = write_chunk(f, chunk, 1, 0, 0);
         send_to_all(f, chunk, n);
         f->events++;
     }
 }
 
+/* As a server does that takes what came while it sent. */
+static void burst_natural(struct fan *f, const struct burst *b) {
+    static char chunk[BATCH_MAX * FRAME_MAX + 16];
+    const uint64_t every = b->every_us * 1000;
+    uint64_t due = clock_ns();
+    for (unsigned long left = b->events; left;) {
+        clock_wait(due);
+        unsigned long k = (unsigned long)((clock_ns() - due) / every) + 1;
+        if (k > left) k = left;
+        if (k > BATCH_MAX) k = BATCH_MAX;
+        const size_t n = write_chunk(f, chunk, k, due, every);
+        send_to_all(f, chunk, n);
+        f->events += k;
+        left -= k;
+        due += k * every;
+    }
+}
+
 static void burst_run(struct fan *f, const struct burst *b) {
+    if (strcmp(b->kind, "natural") == 0 && b->every_us) {
+        burst_natural(f, b);
+        return;
+    }
     const uint64_t cpu = clock_cpu_ns();
     const bool beat = strcmp(b->kind, "beat") == 0;
     uint64_t due = clock_ns();
