@@ -59,7 +59,7 @@ void stream_settle(struct stream *s) {
         const struct audience *a = sub->audience;
         sub->from = stands_at(s, sub);
         if (sub_is_state(sub)) continue;
-        sub->seen = a->owed ? a->wanted_clear : a->wanted;
+        sub->seen = a->owed && sub->from < a->last ? a->wanted_clear : a->wanted;
         if (sub->from < low) low = sub->from;
     }
     s->cursor = max64(s->cursor, low);
