@@ -67,6 +67,16 @@
 #define MEMORY_DEFAULT (256u * 1024 * 1024)
 #define IO_THREADS_MAX 16
 
+/* ---- Figures ---------------------------------------------------------------------- */
+#define REPORT_MS 250 /* between two reports of a thread: figures are that old */
+#define REPORT_TALLIES_MAX 4096 /* channels in one report; the others in the next */
+/* Streams whose lag is measured for a report: those that have waited longest. More are
+ * not among the slowest until one of these has caught up. */
+#define REPORT_STREAMS_MAX 1024
+#define LAG_WALK_MAX 1024   /* events looked at for one lag: the rest is estimated */
+#define LAG_LOOKS_MAX 16384 /* ... for a report: then filters are not looked at */
+#define SLOWEST_MAX 1000    /* of app:slowest: refused */
+
 /* ---- Connections ------------------------------------------------------------------ */
 #define CONNECTIONS_MAX_DEFAULT 100000 /* over it new ones are closed at once */
 #define ACCEPT_TURN_MAX 64             /* accepted in one turn of a loop */

@@ -23,6 +23,16 @@ void lx_pushslice(lua_State *L, struct slice s) {
     lua_pushlstring(L, s.p ? s.p : "", s.n);
 }
 
+void lx_set_integer(lua_State *L, const char *name, uint64_t value) {
+    lua_pushinteger(L, (lua_Integer)value);
+    lua_setfield(L, -2, name);
+}
+
+void lx_set_number(lua_State *L, const char *name, double value) {
+    lua_pushnumber(L, value);
+    lua_setfield(L, -2, name);
+}
+
 void lx_pushalive(lua_State *L) {
     lua_createtable(L, 0, 3);
     lua_pushinteger(L, mem_live());

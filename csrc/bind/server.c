@@ -186,12 +186,12 @@ static int l_watch(lua_State *L) {
 
 /* ---- Channels ----------------------------------------------------------------------- */
 
-static void push_id(lua_State *L, const struct lx_server *s, uint64_t seq) {
+void lx_pushid(lua_State *L, const struct server *s, uint64_t seq) {
     char text[EPOCH_LENGTH + 1 + 20], *end = text + sizeof text;
     char *start = decimal_before(end, seq);
     *--start = '-';
     start -= EPOCH_LENGTH;
-    memcpy(start, s->server->seq.epoch, EPOCH_LENGTH);
+    memcpy(start, s->seq.epoch, EPOCH_LENGTH);
     lua_pushlstring(L, start, (size_t)(end - start));
 }
 
@@ -217,20 +217,10 @@ static int l_publish(lua_State *L) {
     struct published done;
     int err = server_publish(s->server, &event, &done);
     if (err < 0) return publish_failed(L, err, &event);
-    if (done.has_id) push_id(L, s, done.seq);
+    if (done.has_id) lx_pushid(L, s->server, done.seq);
     else lua_pushboolean(L, true);
     lua_pushinteger(L, done.subscribers);
     return 2;
-}
-
-static void set_number(lua_State *L, const char *name, double value) {
-    lua_pushnumber(L, value);
-    lua_setfield(L, -2, name);
-}
-
-static void set_integer(lua_State *L, const char *name, uint64_t value) {
-    lua_pushinteger(L, (lua_Integer)value);
-    lua_setfield(L, -2, name);
 }
 
 /* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, max_rate, batch } */
@@ -240,11 +230,11 @@ static int l_policy(lua_State *L) {
     lua_createtable(L, 0, 8);
     lua_pushstring(L, lx_kind_name(policy_kind(&p)));
     lua_setfield(L, -2, "kind");
-    set_integer(L, "history", p.history);
-    set_integer(L, "max_keys", p.max_keys);
-    set_number(L, "ttl", (double)p.ttl_ms / 1000);
-    set_number(L, "max_rate", p.period_ms ? 1000.0 / p.period_ms : 0);
-    set_number(L, "batch", (double)p.batch_ms / 1000);
+    lx_set_integer(L, "history", p.history);
+    lx_set_integer(L, "max_keys", p.max_keys);
+    lx_set_number(L, "ttl", (double)p.ttl_ms / 1000);
+    lx_set_number(L, "max_rate", p.period_ms ? 1000.0 / p.period_ms : 0);
+    lx_set_number(L, "batch", (double)p.batch_ms / 1000);
     if (p.key.n > 0) lx_pushslice(L, p.key);
     else lua_pushnil(L);
     lua_setfield(L, -2, "key");
@@ -269,7 +259,7 @@ static int l_latest(lua_State *L) {
     struct frame *f = c ? chan_latest(c, key, name, clock_ms()) : NULL;
     if (!f || !push_payload(L, f)) return 0;
     if (!f->has_id) return 1;
-    push_id(L, s, f->seq);
+    lx_pushid(L, s->server, f->seq);
     return 2;
 }
 
@@ -277,7 +267,7 @@ static int l_latest(lua_State *L) {
 static void add_row(lua_State *L, const struct lx_server *s, const struct frame *f) {
     lua_createtable(L, 0, 4);
     if (f->has_id) {
-        push_id(L, s, f->seq);
+        lx_pushid(L, s->server, f->seq);
         lua_setfield(L, -2, "id");
     }
     lx_pushslice(L, f->name);
@@ -365,56 +355,6 @@ static int l_subscribers(lua_State *L) {
     return 1;
 }
 
-static int channel_stats(lua_State *L, struct lx_server *s, struct slice name) {
-    struct chan *c = fan_find(&s->server->fan, name);
-    lua_createtable(L, 0, 6);
-    set_integer(L, "subscribers", server_subscribers(s->server, name));
-    set_integer(L, "events", c ? chan_events(c) : 0);
-    set_integer(L, "published", c ? c->events : 0);
-    set_integer(L, "bytes", c ? c->ring_bytes : 0);
-    if (c && c->known && c->kind != CHANNEL_STATE) {
-        push_id(L, s, c->last);
-        lua_setfield(L, -2, "last");
-    }
-    lua_pushstring(L, lx_kind_name(c ? c->kind : CHANNEL_LOG));
-    lua_setfield(L, -2, "kind");
-    return 1;
-}
-
-/* Sums one counter of all workers. */
-#define SUM(s, field)                                                    \
-    do {                                                                 \
-        uint64_t sum = 0;                                                \
-        for (unsigned i = 0; i < (s)->n_workers; i++)                    \
-            sum += atomic_load_explicit(&(s)->workers[i].counters.field, \
-                                        memory_order_relaxed);           \
-        set_integer(L, #field, sum);                                     \
-    } while (0)
-
-/* server:stats([channel]) -> counters of the server or of one channel */
-static int l_stats(lua_State *L) {
-    struct lx_server *s = lx_checkserver(L);
-    if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));
-    lua_createtable(L, 0, 16);
-    SUM(s->server, requests);
-    SUM(s->server, accepted);
-    SUM(s->server, connections);
-    SUM(s->server, streams);
-    SUM(s->server, delivered);
-    SUM(s->server, delivered_bytes);
-    SUM(s->server, resets);
-    SUM(s->server, slow);
-    set_integer(L, "events", s->server->published);
-    set_integer(L, "clients", s->server->clients.n);
-    set_integer(L, "active_users", server_active_users(s->server));
-    set_integer(L, "channels", s->server->fan.channels.n);
-    set_integer(L, "held_bytes", s->server->held);
-    set_number(L, "loop_lag_ms", s->server->loop_lag_ms);
-    lua_pushstring(L, s->server->seq.epoch);
-    lua_setfield(L, -2, "epoch");
-    return 1;
-}
-
 void lx_server_type(lua_State *L) {
     static const luaL_Reg methods[] = {{"on", l_on},
                                        {"configure", l_configure},
@@ -430,7 +370,6 @@ void lx_server_type(lua_State *L) {
                                        {"history", l_history},
                                        {"channels", l_channels},
                                        {"subscribers", l_subscribers},
-                                       {"stats", l_stats},
                                        {"shut", l_close},
                                        {"__gc", l_close},
                                        {"__close", l_close},
@@ -441,6 +380,7 @@ void lx_server_type(lua_State *L) {
     }
     luaL_setfuncs(L, methods, 0);
     lx_server_add_clients(L);
+    lx_server_add_stats(L);
     lx_server_add_http_out(L);
     rehearsal_add_methods(L);
     lua_pushvalue(L, -1);

@@ -1,6 +1,6 @@
-/* The Lua object "sluice.server", in three files: server.c (its life and its channels),
- * server_clients.c (requests and clients), server_events.c (what it calls); http_out.c has
- * its requests to other servers. */
+/* The Lua object "sluice.server", in four files: server.c (its life and its channels),
+ * server_clients.c (requests and clients), server_stats.c (figures), server_events.c (what
+ * it calls); http_out.c has its requests to other servers. */
 #ifndef SLUICE_BIND_SERVER_H
 #define SLUICE_BIND_SERVER_H
 
@@ -17,11 +17,15 @@ struct lx_server {
 
 struct lx_server *lx_checkserver(lua_State *L); /* argument 1, open */
 
+/* An event's id. */
+void lx_pushid(lua_State *L, const struct server *s, uint64_t seq);
+
 void lx_server_type(lua_State *L);
 int lx_server_new(lua_State *L);
 
 /* Methods of the other files, added to the type's table on top of the stack. */
 void lx_server_add_clients(lua_State *L);
+void lx_server_add_stats(lua_State *L);
 void lx_server_add_http_out(lua_State *L);
 
 extern const struct server_events lx_server_events;

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "fan/sub.h"
+#include "fan/tally.h"
 
 #include <assert.h>
 
@@ -60,6 +61,7 @@ void chan_free(struct chan *c) {
     assert(list_empty(&c->broad) && list_empty(&c->narrow));
     while (c->tail < c->head) leave_ring(c);
     map_deinit(&c->by_key);
+    tally_part(c->tally);
     mem_free(c->ring);
     if (c->latest) latest_deinit(c->latest);
     mem_free(c->latest);

@@ -19,6 +19,8 @@
 #include "fan/latest.h"
 #include "fan/policy.h"
 
+struct tally;
+
 struct chan {
     struct map_node node; /* key: the name */
     struct policy policy;
@@ -43,8 +45,7 @@ struct chan {
     uint32_t n_owing;          /* audiences that owe something */
 
     uint64_t events, bytes; /* published here, for statistics */
-    uint64_t conflated; /* values that newer ones replaced before a subscriber's turn */
-    uint64_t dropped;   /* events that slow subscribers lost, and were told so */
+    struct tally *tally;    /* what the app is still to be told; NULL: nothing */
     char name[];
 };
 

@@ -4,6 +4,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
+#include "fan/tally.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -18,6 +19,8 @@ void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_he
     ticks_init(&fan->ticks);
     list_init(&fan->dirty);
     list_init(&fan->ready);
+    list_init(&fan->waiting);
+    list_init(&fan->tallies);
     fan->scratch.cap = GATHER_BYTES_MAX + EVENT_BYTES_MAX + STREAM_PRIVATE_BYTES_MAX;
     fan->scratch.p = mem_new(fan->scratch.cap);
 }
@@ -43,6 +46,8 @@ void fan_deinit(struct fan *fan) {
     map_deinit(&fan->filters);
     for (uint32_t i = 0; i < fan->n_floors; i++) mem_free(fan->floors[i].pattern);
     mem_free(fan->floors);
+    while (!list_empty(&fan->tallies))
+        tally_free(container_of(fan->tallies.next, struct tally, node));
     policy_set_unref(fan->policies);
     buf_free(&fan->scratch);
 }
@@ -179,6 +184,7 @@ static void demote(struct stream *s) {
     if (s->behind) return;
     stream_settle(s);
     s->behind = true;
+    s->behind_ms = s->fan->now_ms;
     for (struct sub *sub = s->subs; sub; sub = sub->next)
         audience_demote(sub->audience, sub);
 }
@@ -207,6 +213,7 @@ void fan_wake(struct fan *fan, struct stream *s) {
 
 void fan_writable(struct fan *fan, struct stream *s) {
     s->blocked = false;
+    list_remove(&s->ready);
     make_ready(fan, s);
 }
 
@@ -235,6 +242,7 @@ static void serve(struct fan *fan, struct stream *s) {
     list_remove(&s->ready);
     demote(s);
     s->blocked = true; /* until its socket takes bytes; for ever when it is over */
+    list_add(&fan->waiting, &s->ready);
 }
 
 /* Walk on over the live members of an audience. Returns what is left of the budget. */

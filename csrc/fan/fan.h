@@ -36,6 +36,13 @@ struct gather_place {
     uint64_t upto;  /* and how far it looks */
 };
 
+/* What one subscription gets from a block. */
+struct gather_sent {
+    uint32_t events, bytes;
+    uint32_t
+        wanted; /* of these events, those that its audience counted since it joined */
+};
+
 struct gather_cached {
     struct block *block; /* NULL: unused */
     uint32_t n;
@@ -43,7 +50,7 @@ struct gather_cached {
     uint64_t cursor, written;
     struct gather_place places[GATHER_CHANNELS_MAX];
     uint64_t to[GATHER_CHANNELS_MAX]; /* where each state stands afterwards */
-    uint32_t sent[GATHER_CHANNELS_MAX];
+    struct gather_sent sent[GATHER_CHANNELS_MAX];
 };
 
 #define GATHER_CACHE 16
@@ -63,8 +70,10 @@ struct fan {
     struct map audiences;
     struct ticks ticks;
     struct policy_set *policies;
-    struct list dirty; /* audiences whose turn it is */
-    struct list ready;
+    struct list dirty;   /* audiences whose turn it is */
+    struct list ready;   /* streams that are behind, and may be served */
+    struct list waiting; /* streams whose sockets are full, for the longest time first */
+    struct list tallies; /* what the app is still to be told; see tally.h */
     const struct fan_ops *ops;
     int64_t now_ms; /* set by the owner before each turn */
     uint64_t random;
@@ -74,7 +83,7 @@ struct fan {
     struct gather_cached cache[GATHER_CACHE];
     uint32_t cache_next, cache_hot;
     struct buf scratch; /* one block in the making */
-    uint64_t delivered, delivered_bytes, resets, byes, slow;
+    uint64_t delivered, delivered_bytes, byes, slow;
 };
 
 void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_head,

@@ -14,6 +14,7 @@
 #include "base/planted.h"
 #include "base/rand.h"
 #include "base/status.h"
+#include "fan/tally.h"
 
 #include <assert.h>
 
@@ -23,7 +24,7 @@ struct walker {
     struct frame *frame; /* NULL: nothing left */
     uint64_t at;         /* place in the ring, or slot */
     uint64_t upto;       /* look no further than this number */
-    uint32_t *sent;      /* counts them */
+    struct gather_sent *sent;
     bool in_latest;
 };
 
@@ -35,7 +36,7 @@ struct gather {
     uint32_t events, notes;
     /* Of each subscription, in list order: where it stands, what it was sent. */
     uint64_t to[STREAM_CHANNELS_MAX];
-    uint32_t sent[STREAM_CHANNELS_MAX];
+    struct gather_sent sent[STREAM_CHANNELS_MAX];
     enum stream_end end;
     bool full;
 };
@@ -157,6 +158,12 @@ static bool add_frame(struct gather *g, const struct frame *f) {
     return true;
 }
 
+static void count_sent(struct gather_sent *sent, const struct frame *f, bool wanted) {
+    sent->events++;
+    sent->bytes += (uint32_t)f->text.n;
+    sent->wanted += wanted;
+}
+
 /* All logs, merged by number, up to and including 'upto'. */
 static void add_logs(struct gather *g, uint64_t upto) {
     struct walker walkers[STREAM_CHANNELS_MAX];
@@ -173,7 +180,7 @@ static void add_logs(struct gather *g, uint64_t upto) {
             if (walkers[i].frame->seq < walkers[next].frame->seq) next = i;
         if (!add_frame(g, walkers[next].frame)) return;
         g->cursor = walkers[next].frame->seq;
-        ++*walkers[next].sent;
+        count_sent(walkers[next].sent, walkers[next].frame, true);
         walk_on(&walkers[next]);
         if (!walkers[next].frame) walkers[next] = walkers[--n];
     }
@@ -191,7 +198,7 @@ static void add_states(struct gather *g, uint64_t upto, bool ends) {
         for (; w.frame; walk_on(&w)) {
             if (!add_frame(g, w.frame)) return;
             g->to[i] = w.frame->seq;
-            g->sent[i] += w.frame->seq > sub->joined;
+            count_sent(&g->sent[i], w.frame, w.frame->seq > sub->joined);
         }
         g->to[i] = max64(g->to[i], end);
     }
@@ -232,15 +239,20 @@ static void start_gather(struct gather *g, struct stream *s) {
 /* Count what a subscription was sent and, when it is a state and has all that was wanted
  * until now ('whole'), what newer values replaced. Of a log that is live nobody keeps
  * count: it gets what is wanted. */
-static void account(struct sub *sub, uint32_t sent, bool whole) {
+static void account(struct sub *sub, const struct gather_sent *sent, bool whole) {
     const struct audience *a = sub->audience;
+    if (sent->events > 0) {
+        struct tally *t = tally_of(sub->stream->fan, a->place.chan);
+        t->counts.delivered += sent->events;
+        t->counts.delivered_bytes += sent->bytes;
+    }
     if (!sub_is_state(sub) && !sub->stream->behind) return;
-    sub->seen += sent;
+    sub->seen += sent->wanted;
     if (!sub_is_state(sub) || !whole) return;
     uint32_t wanted = a->place.tick ? a->wanted_due : a->wanted;
     int32_t replaced = (int32_t)(wanted - sub->seen);
     if (replaced <= 0) return;
-    sub_chan(sub)->conflated += (uint32_t)replaced;
+    tally_of(sub->stream->fan, sub_chan(sub))->counts.conflated += (uint32_t)replaced;
     sub->seen = wanted;
 }
 
@@ -259,7 +271,7 @@ static void commit(struct gather *g) {
     for (struct sub *sub = s->subs; sub; sub = sub->next, i++) {
         if (sub_is_state(sub)) sub->from = g->to[i];
         if (sub->snapshot && s->cursor >= sub->joined) sub->snapshot = false;
-        account(sub, g->sent[i], !g->full);
+        account(sub, &g->sent[i], !g->full);
     }
     if (g->written) {
         s->written = g->written;
@@ -289,7 +301,7 @@ static void count_dropped(struct sub *sub, uint64_t place) {
         for (; place < c->head; place++)
             left += filter_wants(sub_filter(sub), chan_at(c, place));
     int32_t dropped = (int32_t)(sub->audience->wanted - left - sub->seen);
-    if (dropped > 0) c->dropped += (uint32_t)dropped;
+    if (dropped > 0) tally_of(sub->stream->fan, c)->counts.dropped += (uint32_t)dropped;
     sub->seen = sub->audience->wanted - left;
 }
 
@@ -424,7 +436,7 @@ static void apply_cached(struct stream *s, const struct gather_cached *entry,
         struct sub *sub = at->subs[i];
         if (sub_is_state(sub)) /* never back: a full block held none */
             sub->from = max64(sub->from, entry->to[i]);
-        account(sub, entry->sent[i], !entry->more);
+        account(sub, &entry->sent[i], !entry->more);
     }
     if (entry->written) {
         s->written = entry->written;

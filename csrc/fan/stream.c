@@ -6,12 +6,13 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/fan.h"
+#include "fan/tally.h"
 
 #include <assert.h>
 #include <stdio.h>
 
 void stream_init(struct stream *s, struct fan *fan) {
-    *s = (struct stream){.fan = fan, .behind = true};
+    *s = (struct stream){.fan = fan, .behind = true, .behind_ms = fan->now_ms};
     s->notes_end = &s->notes;
     list_init(&s->ready);
 }
@@ -104,6 +105,11 @@ static uint64_t oldest_left(const struct chan *c) {
     return c->history < c->head ? chan_at(c, c->history)->seq : 0;
 }
 
+static void count_reset(struct stream *s, struct slice channel, const char *reason) {
+    if (s->resets < UINT16_MAX) s->resets++;
+    tally_reset(s->fan, channel, reason);
+}
+
 void stream_reset(struct stream *s, struct slice channel, const char *reason,
                   uint64_t from, uint64_t oldest) {
     fan_wake(s->fan, s);
@@ -115,7 +121,7 @@ void stream_reset(struct stream *s, struct slice channel, const char *reason,
         err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
     buf_free(&text);
     buf_free(&id);
-    s->fan->resets++;
+    count_reset(s, channel, reason);
     if (err < 0) stream_bye(s, "overload", 5000); /* it comes back, and is told then */
 }
 
@@ -329,7 +335,8 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
         return err;
     }
     s->opened = s->n_subs > 0;
-    s->fan->resets += v.resets;
+    for (uint32_t i = 0; i < n; i++)
+        if (v.reasons[i]) count_reset(s, sub_chan(v.subs[i])->node.key, v.reasons[i]);
     return 0;
 }
 
@@ -388,6 +395,7 @@ static int batch_reset(struct batch *b, const struct sub *sub, const char *reaso
                       .from = slice_str("null"),
                       .oldest = oldest};
     int err = write_reset(&b->text, sub->stream, &r);
+    count_reset(sub->stream, r.channel, reason);
     return err < 0 ? err : batch_cut(b, sub->stream, true);
 }
 

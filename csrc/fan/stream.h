@@ -27,13 +27,15 @@ struct note {
 
 struct stream {
     struct fan *fan;
-    struct list ready; /* in fan->ready: behind, and its socket takes bytes */
+    struct list ready; /* in fan->ready: behind, and its socket takes bytes; or in
+                        * fan->waiting while 'blocked' */
     struct sub *subs;
     uint32_t n_subs;
     uint32_t note_bytes;
     uint64_t cursor;
     uint64_t written; /* the newest id on the wire */
     int64_t written_ms;
+    int64_t behind_ms; /* since when it is behind */
     struct note *notes, **notes_end;
     bool behind;        /* not walked with its channels; has a place of its own */
     bool blocked;       /* waits until its socket takes bytes again */
@@ -41,6 +43,7 @@ struct stream {
     bool came_back;     /* with an id, to a stream that had no channels yet */
     bool ending;        /* a last note is queued: nothing may follow */
     bool filtered;      /* has a filter: its id is refreshed more often */
+    uint16_t resets;    /* that it was told; no more than fit */
     const char *reason; /* of its bye; static, NULL before */
 };
 

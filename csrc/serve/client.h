@@ -34,9 +34,10 @@ struct client {
     const char *reason;    /* why it closed; written before the app is told */
 
     /* both */
-    struct message message; /* on its way while there is news */
-    atomic_uint news;       /* [io] adds to it, [app] takes all */
-    atomic_uint queued;     /* bytes of client:send that wait for the socket */
+    struct message message;         /* on its way while there is news */
+    atomic_uint news;               /* [io] adds to it, [app] takes all */
+    atomic_uint queued;             /* bytes of client:send that wait for the socket */
+    _Atomic uint64_t events, bytes; /* given to its socket; [io] counts, [app] reads */
 
     /* app */
     struct map_node node;
@@ -48,7 +49,9 @@ struct client {
     uint8_t n_topics;      /* at most STREAM_CHANNELS_MAX */
     bool registered, told; /* in the registry; 'open' was dispatched */
 
+    /* both */
     atomic_bool wants_writable; /* [app] sets, [io] clears and tells */
+    _Atomic uint16_t resets;    /* as events */
 
     /* immutable */
     char id[CLIENT_ID_LENGTH + 1];
@@ -66,6 +69,16 @@ static inline const char *client_path(const struct client *c) {
 
 static inline struct topic **client_topics(struct client *c) {
     return c->n_topics > CLIENT_FEW_TOPICS ? c->topics.many : c->topics.few;
+}
+
+/* Count what was given to the socket: one writer, so no locked instruction. [io] */
+static inline void client_count(struct client *c, uint32_t events, uint32_t bytes,
+                                uint16_t resets) {
+    uint64_t n = atomic_load_explicit(&c->events, memory_order_relaxed);
+    atomic_store_explicit(&c->events, n + events, memory_order_relaxed);
+    n = atomic_load_explicit(&c->bytes, memory_order_relaxed);
+    atomic_store_explicit(&c->bytes, n + bytes, memory_order_relaxed);
+    atomic_store_explicit(&c->resets, resets, memory_order_relaxed);
 }
 
 /* Copies the texts. Owned, one reference. */

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/status.h"
+#include "serve/accounts.h"
 #include "serve/memory.h"
 #include "serve/outlet.h"
 
@@ -62,10 +63,13 @@ void command_trim(struct server *s, struct slice channel, uint64_t seq) {
 }
 
 void command_drop(struct server *s, struct slice channel) {
+    char name[CHANNEL_NAME_MAX]; /* the slice may be the channel's own */
+    memcpy(name, channel.p, channel.n);
     post_all(s, &(struct command){.kind = DROP, .channel = channel});
     struct chan *c = fan_find(&s->fan, channel);
     if (c) s->held -= memory_of(c); /* nothing is left of it */
     fan_drop(&s->fan, channel);
+    accounts_release(s, slice_of(name, channel.n));
 }
 
 void command_configure(struct server *s, struct routes *routes,

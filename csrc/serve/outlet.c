@@ -85,14 +85,14 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     struct conn *c = conn_of(o);
     enum stream_end end = b->end;
     struct slice bytes = wire(c, b);
+    if (o->client) __builtin_prefetch(&o->client->events, 1); /* ready after the call */
     ssize_t n = c->doomed ? -1 : send_with_head(c, bytes);
     if (n < 0) {
         block_unref(b);
         conn_doom(c, "gone");
         return FAN_GONE;
     }
-    o->events += b->events;
-    o->bytes += b->n;
+    if (o->client) client_count(o->client, b->events, b->n, s->resets);
     c->tx_ms = now_ms(c); /* or the stall begins */
     if ((size_t)n == bytes.n && conn_unsent(c) == 0) {
         if (o->unacked > 0 && s->note_bytes == 0) server_on_sent(o->client);
@@ -108,6 +108,12 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
 }
 
 const struct fan_ops outlet_ops = {.send = outlet_send};
+
+size_t outlet_unsent(const struct outlet *o) {
+    const struct conn *c = container_of(o, struct conn, outlet);
+    size_t pinned = o->pinned ? wire(c, o->pinned).n - o->pinned_sent : 0;
+    return pinned + o->stream.note_bytes;
+}
 
 void outlet_writable(struct outlet *o) {
     struct conn *c = conn_of(o);
@@ -293,8 +299,8 @@ static void log_end(struct outlet *o, const char *reason) {
                                  {.name = "ip", .text = client_ip(o->client)},
                                  {.name = "reason", .text = reason},
                                  {.name = "seconds", .number = seconds},
-                                 {.name = "events", .number = (double)o->events},
-                                 {.name = "bytes", .number = (double)o->bytes},
+                                 {.name = "events", .number = (double)o->client->events},
+                                 {.name = "bytes", .number = (double)o->client->bytes},
                                  {.name = "last", .text = id}};
     log_write(LOG_INFO, "stream ended", fields, sizeof fields / sizeof *fields);
 }

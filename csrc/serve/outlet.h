@@ -20,7 +20,6 @@ struct outlet {
     uint32_t unacked;      /* bytes of client:send that are not with the kernel yet */
     uint32_t heartbeat_ms; /* 0: none */
     uint32_t bye_at_ms;    /* of a drain, as conn->tx_ms; 0: none */
-    uint64_t events, bytes;
     struct stream stream;
     int64_t opened_ms;
 };
@@ -37,6 +36,9 @@ int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
 /* A stream that must end before it began: head, bye, end. */
 void outlet_refuse(struct conn *c, struct request *r, const char *reason,
                    uint32_t retry_ms);
+
+/* Bytes that are meant for it alone or that its socket took only in part. */
+size_t outlet_unsent(const struct outlet *o);
 
 void outlet_writable(struct outlet *o);
 void outlet_on_timer(struct outlet *o);

@@ -2,6 +2,7 @@
 #include "serve/registry.h"
 
 #include "base/mem.h"
+#include "serve/accounts.h"
 
 static struct topic *topic_find(const struct server *s, struct slice name) {
     struct map_node *node = map_get(&s->topics, name);
@@ -21,6 +22,7 @@ static struct topic *topic_get(struct server *s, struct slice name) {
 static void topic_leave(struct server *s, struct topic *t) {
     if (--t->subscribers > 0) return;
     map_remove(&s->topics, &t->node);
+    accounts_release(s, t->node.key);
     mem_free(t);
 }
 

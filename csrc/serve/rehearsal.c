@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "serve/conn.h"
+#include "serve/report.h"
 #include "serve/sweep.h"
 
 #include <errno.h>
@@ -47,8 +48,10 @@ double rehearsal_next(const struct server *s) {
     for (unsigned i = 0; i < s->n_workers; i++) {
         int64_t at = wheel_next(&s->workers[i].wheel);
         int64_t tick = ticks_next(&s->workers[i].fan.ticks);
+        int64_t report = report_next(&s->workers[i]);
         if (at < next) next = at;
         if (tick < next) next = tick;
+        if (report < next) next = report;
     }
     if (s->fan.channels.n > 0 && s->swept_ms + 1000 < next) next = s->swept_ms + 1000;
     double seconds = next == INT64_MAX ? -1 : (double)next / 1000;

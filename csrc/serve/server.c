@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "serve/accounts.h"
 #include "serve/command.h"
 #include "serve/conn.h"
 #include "serve/memory.h"
@@ -159,6 +160,7 @@ static void drop_tables(struct server *s) {
     map_deinit(&s->requests);
     map_deinit(&s->clients);
     map_deinit(&s->topics);
+    accounts_free(s);
 }
 
 static const struct server_events silence;
@@ -303,12 +305,14 @@ int server_publish(struct server *s, const struct event *event, struct published
     if (err == 0) {
         f->at_ms = clock_ms();
         if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
+        f->before = c->bytes;
         err = seq_publish(&s->seq, f);
     }
     if (err == 0) {
         fan_frame(&s->fan, f);
         memory_changed(s, c, before);
         s->published++;
+        s->published_bytes += f->text.n;
         out->seq = f->seq;
         out->subscribers = registry_count(s, event->channel, hashed.channel_hash);
     } else {

@@ -10,6 +10,7 @@
 
 #include "fan/fan.h"
 #include "fan/seq.h"
+#include "fan/tally.h"
 #include "net/http_write.h"
 #include "run/loop.h"
 #include "serve/client.h"
@@ -46,7 +47,7 @@ struct server {
     unsigned n_workers, finished;
     struct fan fan;
     struct routes *routes;
-    struct map requests, clients, topics;
+    struct map requests, clients, topics, accounts;
     uint64_t next_request;
     struct ev_timer wake, sweep, hooks;
     struct ev_prepare before_sleep; /* of the app: what was published is surely on its way */
@@ -59,8 +60,9 @@ struct server {
     uint16_t port;
     struct watched **watched; /* see watch.h */
     size_t n_watched;
-    uint64_t published;
-    size_t held; /* bytes of events in all channels; see memory.h */
+    uint64_t published, published_bytes;
+    struct tally_counts counted; /* by all workers; see accounts.h */
+    size_t held;                 /* bytes of events in all channels; see memory.h */
     int64_t memory_told_ms;
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;

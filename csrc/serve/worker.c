@@ -9,6 +9,7 @@
 #include "serve/conn.h"
 #include "serve/listener.h"
 #include "serve/outlet.h"
+#include "serve/report.h"
 #include "serve/server.h"
 
 #include <errno.h>
@@ -78,7 +79,6 @@ static void count(struct worker *w) {
     atomic_store_explicit(&c->delivered, w->fan.delivered, memory_order_relaxed);
     atomic_store_explicit(&c->delivered_bytes, w->fan.delivered_bytes,
                           memory_order_relaxed);
-    atomic_store_explicit(&c->resets, w->fan.resets, memory_order_relaxed);
     atomic_store_explicit(&c->slow, w->fan.slow, memory_order_relaxed);
 }
 
@@ -137,6 +137,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     w->turn_bytes = w->turn_events = 0;
     reap(w);
     count(w);
+    report_tell(w);
     if (more && !ev_is_active(&w->more)) ev_idle_start(ev, &w->more);
     else if (!more && ev_is_active(&w->more)) ev_idle_stop(ev, &w->more);
     check_drained(w);

@@ -13,12 +13,13 @@
 #include "run/wheel.h"
 #include "serve/routes.h"
 
+struct report;
 struct server;
 
 /* Read by the app thread for statistics; written by the worker only. */
 struct worker_counters {
     _Atomic uint64_t requests, accepted, connections, streams;
-    _Atomic uint64_t delivered, delivered_bytes, resets, slow;
+    _Atomic uint64_t delivered, delivered_bytes, slow;
 };
 
 struct worker {
@@ -53,7 +54,11 @@ struct worker {
     struct message finished; /* to the app: no connection is left */
     bool told, released;     /* it is posted; the app needs this thread no more */
     struct worker_counters counters;
-    char *input; /* what one recv() may bring */
+    int64_t reported_ms;
+    bool told_lags;        /* by the last report */
+    atomic_bool reporting; /* the app has not taken it yet */
+    struct report *report; /* the last one; the app's */
+    char *input;           /* what one recv() may bring */
 };
 
 #define WORKER_INPUT_BYTES 65536

@@ -149,8 +149,8 @@ end
 
 App.publish = publish.publish
 App.remove = publish.remove
-for _, name in ipairs({ "latest", "history", "stats", "channels", "client", "clients", "recheck",
-  "replan" }) do
+for _, name in ipairs({ "latest", "history", "stats", "slowest", "channels", "client", "clients",
+  "recheck", "replan" }) do
   App[name] = reading[name]
 end
 
@@ -192,8 +192,6 @@ function App:spawn(fn)
   return true
 end
 
-for _, name in ipairs({ "store", "slowest" }) do
-  App[name] = function() channels.later("app:" .. name .. "()", "it") end
-end
+function App.store() channels.later("app:store()", "it") end
 
 return app

@@ -205,9 +205,13 @@ function App:latest(channel, key, event) end
 ---@param opts? { limit?: integer, after?: string, event?: string }
 ---@return sluice.Event[]
 function App:history(channel, opts) end
----@param channel? string
----@return table
+---@param channel string
+---@return sluice.ChannelStats? figures, string? message, string? code
+---@overload fun(self: sluice.App): sluice.Stats
 function App:stats(channel) end
+---@param n? integer
+---@return sluice.Slow[]
+function App:slowest(n) end
 ---@param pattern? string
 ---@return string[]
 function App:channels(pattern) end
@@ -272,6 +276,51 @@ function Request:number(name, min, max) end
 ---@param headers? table
 function Request:abort(status, body, headers) end
 
+---@class sluice.Lag
+---@field lag_events integer that still have to be sent
+---@field lag_bytes integer
+
+---@class sluice.Counts: sluice.Lag
+---@field published integer events
+---@field published_bytes integer
+---@field delivered integer events, each once per stream that was sent it
+---@field delivered_bytes integer
+---@field conflated integer values that newer ones replaced before a reader's turn
+---@field dropped integer events that slow readers lost, and were told so
+---@field resets integer
+---@field reset_reasons table<"trimmed"|"slow"|"restart"|"epoch"|"future"|"unknown_id"|"too_far"|"denied"|"failover", integer>
+---@field behind integer streams that are behind
+---@field held_bytes integer
+
+---@class sluice.ChannelStats: sluice.Counts
+---@field kind "log"|"state"|"keyed"
+---@field subscribers integer
+---@field held integer events in the history, or values of a state
+---@field last? string id of the newest event
+
+---@class sluice.Stats: sluice.Counts
+---@field requests integer
+---@field accepted integer connections so far
+---@field connections integer
+---@field streams integer
+---@field clients integer
+---@field active_users integer
+---@field channels integer
+---@field slow integer how often a reader lost events by being slow
+---@field loop_lag_ms number
+---@field epoch string
+---@field generation integer
+
+---@class sluice.ClientStats: sluice.Lag
+---@field events integer sent so far
+---@field bytes integer
+---@field resets integer
+---@field behind_for number seconds
+---@field channel? string where most of its lag is
+
+---@class sluice.Slow: sluice.ClientStats
+---@field client sluice.Client
+
 ---@class sluice.Client
 ---@field id string
 ---@field user? sluice.User
@@ -298,6 +347,8 @@ function Client:set(opts) end
 function Client:send(event, data) end
 ---@param reason? string
 function Client:close(reason) end
+---@return sluice.ClientStats? figures, string? message, string? code
+function Client:stats() end
 function Client:stop() end
 
 ---@class sluice.HttpOptions

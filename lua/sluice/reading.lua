@@ -1,4 +1,4 @@
---- The methods of an app that look: latest, history, stats, channels, clients.
+--- The methods of an app that look: latest, history, stats, slowest, channels, clients.
 -- All are effects, for handlers and the like. Keeps nothing in memory.
 local core = require("sluice.core")
 local caller = require("sluice.caller")
@@ -14,6 +14,7 @@ local reading = {}
 local HISTORY = { limit = 100, after = options.NONE, event = options.NONE }
 local CLIENTS = { channel = options.NONE, user = options.NONE }
 local LIMIT_MAX = 10000
+local SLOWEST, SLOWEST_MAX = 10, 1000
 
 local function read_data(text)
   local data = json.decode(text)
@@ -61,18 +62,38 @@ function reading.history(self, channel, opts)
   return list
 end
 
---- Figures of one channel, or of the server.
+--- Figures of one channel, or of the server; the README lists them. What the I/O threads count
+-- per channel, and lags, are up to 250 ms old.
 -- @tparam sluice.App self
 -- @tparam[opt] string channel
--- @treturn table
+-- @treturn table|nil or nil, message, code: a channel without events and subscribers, whose name
+--   is not declared either, is ENOTFOUND
 function reading.stats(self, channel)
   local generation = phase.running(self, "stats")
   if channel ~= nil then check("stats", channel) end
-  local figures = generation.server:stats(channel)
+  local figures, message, code = generation.server:stats(channel)
+  if not figures then return nil, message, code end
   if channel == nil then
     for name, value in pairs(generation.runtime:figures()) do figures[name] = value end
   end
   return figures
+end
+
+--- The clients that are behind, those with the most bytes to be sent first.
+-- @tparam sluice.App self
+-- @tparam[opt=10] integer n at most so many
+-- @treturn {table,...} { client = sluice.Client } and the fields of client:stats()
+function reading.slowest(self, n)
+  local generation = phase.running(self, "slowest")
+  if n == nil then n = SLOWEST end
+  if math.type(n) ~= "integer" or n < 1 or n > SLOWEST_MAX then
+    caller.raise("app:slowest(n): n is an integer from 1 to %d", SLOWEST_MAX)
+  end
+  local list = generation.server:slowest(n)
+  for _, row in ipairs(list) do
+    row.client, row.id = stream_client.new(generation.runtime, row.id), nil
+  end
+  return list
 end
 
 --- The names of the channels that exist now.

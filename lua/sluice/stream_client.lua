@@ -128,6 +128,16 @@ function Client:send(event, data)
   return true
 end
 
+--- What this stream was sent, and how far it is behind: `events`, `bytes` and `resets` so far;
+-- `lag_events` and `lag_bytes` that still have to be sent, `behind_for` seconds, and the `channel`
+-- with the most of them. A stream that is not behind has a lag of 0. Lags are up to 250 ms old.
+-- @treturn table|nil or nil, message, code ("ECLOSED" when the client has gone)
+function Client:stats()
+  local runtime, id = opened(self, "stats")
+  if not id then return nil, "closed", "ECLOSED" end
+  return runtime.server:client_stats(id)
+end
+
 --- Say bye and close.
 -- @tparam[opt="stop"] string reason
 function Client:close(reason)

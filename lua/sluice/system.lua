@@ -85,7 +85,7 @@ function System:counters()
   local network = procfs.network(self.root) or { received = 0, sent = 0 }
   local stats = self.app:stats()
   return { at = sluice.now(), busy = cpu.busy, total = cpu.total, received = network.received,
-    sent = network.sent, requests = stats.requests or 0, events = stats.events or 0,
+    sent = network.sent, requests = stats.requests or 0, events = stats.published or 0,
     connections = stats.connections or 0, users = stats.active_users or 0,
     lag = stats.loop_lag_ms or 0 }
 end

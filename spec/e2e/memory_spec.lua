@@ -14,7 +14,7 @@ app:post("/fill", function()
   for i = 1, 3000 do assert(app:publish("big", "e", ("x"):rep(1000))) end
 end)
 app:get("/stats", function()
-  return { held = app:stats().held_bytes, big = app:stats("big").events, small = app:stats("small").events }
+  return { held = app:stats().held_bytes, big = app:stats("big").held, small = app:stats("small").held }
 end)
 return app
 ]]

@@ -171,7 +171,7 @@ describe("system", function()
     write(root, "proc/loadavg", "0.52 0.1 0.1 1/1 1\n")
     write(root, "proc/uptime", "100.0 100.0\n")
     machine(100, 2000, 50000)
-    stats = { connections = 3, active_users = 2, requests = 10, events = 100, loop_lag_ms = 0.216 }
+    stats = { connections = 3, active_users = 2, requests = 10, published = 100, loop_lag_ms = 0.216 }
     core.statfs = nil
   end)
   after_each(function() remove(root) end)
@@ -184,7 +184,7 @@ describe("system", function()
     local system = start()
     t:advance(2)
     machine(102, 2100, 60000)
-    stats.requests, stats.events = 25, 600
+    stats.requests, stats.published = 25, 600
     local s = sample(system)
     assert.equal(25.0, s.cpu)
     assert.same({ received = 5000, sent = 2500 }, s.network)
@@ -254,7 +254,7 @@ describe("system", function()
     local system = start()
     t:advance(2)
     machine(1, 10, 0)
-    stats.requests, stats.events = 0, 0
+    stats.requests, stats.published = 0, 0
     local s = sample(system)
     assert.equal(0, s.cpu)
     assert.same({ received = 0, sent = 0 }, s.network)

@@ -1,0 +1,156 @@
+/* Figures of the server object: of the whole, of a channel, of clients. */
+#include "base/clock.h"
+#include "base/status.h"
+#include "bind/server.h"
+#include "serve/accounts.h"
+
+static void set_counts(lua_State *L, const struct tally_counts *counts) {
+    lx_set_integer(L, "conflated", counts->conflated);
+    lx_set_integer(L, "dropped", counts->dropped);
+    lx_set_integer(L, "resets", tally_resets(counts));
+    lua_createtable(L, 0, RESET_REASONS);
+    for (int i = 0; i < RESET_REASONS; i++)
+        lx_set_integer(L, tally_reasons[i], counts->resets[i]);
+    lua_setfield(L, -2, "reset_reasons");
+}
+
+/* Of one channel, or with an empty name of all streams. */
+static void set_lag(lua_State *L, const struct server *s, struct slice channel) {
+    uint32_t behind;
+    struct lag lag = accounts_lag(s, channel, &behind);
+    lx_set_integer(L, "behind", behind);
+    lx_set_integer(L, "lag_events", lag.events);
+    lx_set_integer(L, "lag_bytes", lag.bytes);
+}
+
+/* ---- One channel -------------------------------------------------------------------- */
+
+static void set_held(lua_State *L, const struct server *s, const struct chan *c) {
+    size_t bytes = c && c->latest ? c->latest->bytes : 0;
+    if (c && c->kind != CHANNEL_STATE) bytes = c->ring_bytes;
+    lx_set_integer(L, "published", c ? c->events : 0);
+    lx_set_integer(L, "published_bytes", c ? c->bytes : 0);
+    lx_set_integer(L, "held", c ? chan_events(c) : 0);
+    lx_set_integer(L, "held_bytes", bytes);
+    if (!c || !c->known || c->kind == CHANNEL_STATE) return;
+    lx_pushid(L, s, c->last);
+    lua_setfield(L, -2, "last");
+}
+
+/* Somebody uses it, or it is declared by this very name. */
+static bool is_known(const struct server *s, const struct chan *c, struct slice name,
+                     const struct policy *policy) {
+    return c || server_subscribers(s, name) > 0 || slice_eq(policy->pattern, name);
+}
+
+static int channel_stats(lua_State *L, const struct server *s, struct slice name) {
+    const struct chan *c = fan_find(&s->fan, name);
+    struct policy policy = policy_of(s->fan.policies, name);
+    if (!is_known(s, c, name, &policy)) {
+        lua_pushnil(L);
+        lua_pushfstring(L, "channel '%s' has no events and no subscribers",
+                        lua_tostring(L, 2));
+        lua_pushstring(L, status_name(E_NOTFOUND));
+        return 3;
+    }
+    struct tally_counts counts = accounts_of(s, name);
+    lua_createtable(L, 0, 17);
+    lua_pushstring(L, lx_kind_name(policy_kind(&policy)));
+    lua_setfield(L, -2, "kind");
+    lx_set_integer(L, "subscribers", server_subscribers(s, name));
+    set_held(L, s, c);
+    lx_set_integer(L, "delivered", counts.delivered);
+    lx_set_integer(L, "delivered_bytes", counts.delivered_bytes);
+    set_counts(L, &counts);
+    set_lag(L, s, name);
+    return 1;
+}
+
+/* ---- The server --------------------------------------------------------------------- */
+
+/* Sums one counter of all workers. */
+#define SUM(s, field)                                                    \
+    do {                                                                 \
+        uint64_t sum = 0;                                                \
+        for (unsigned i = 0; i < (s)->n_workers; i++)                    \
+            sum += atomic_load_explicit(&(s)->workers[i].counters.field, \
+                                        memory_order_relaxed);           \
+        lx_set_integer(L, #field, sum);                                  \
+    } while (0)
+
+/* server:stats([channel]) -> figures of the server, or of one channel | nil, message,
+ * code */
+static int l_stats(lua_State *L) {
+    const struct server *s = lx_checkserver(L)->server;
+    if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));
+    lua_createtable(L, 0, 24);
+    SUM(s, requests);
+    SUM(s, accepted);
+    SUM(s, connections);
+    SUM(s, streams);
+    SUM(s, delivered);
+    SUM(s, delivered_bytes);
+    SUM(s, slow);
+    lx_set_integer(L, "published", s->published);
+    lx_set_integer(L, "published_bytes", s->published_bytes);
+    lx_set_integer(L, "clients", s->clients.n);
+    lx_set_integer(L, "active_users", server_active_users(s));
+    lx_set_integer(L, "channels", s->fan.channels.n);
+    lx_set_integer(L, "held_bytes", s->held);
+    lx_set_number(L, "loop_lag_ms", s->loop_lag_ms);
+    set_counts(L, &s->counted);
+    set_lag(L, s, slice_of("", 0));
+    lua_pushstring(L, s->seq.epoch);
+    lua_setfield(L, -2, "epoch");
+    return 1;
+}
+
+/* ---- Clients ------------------------------------------------------------------------ */
+
+/* 'b' NULL: it is not behind. */
+static void push_client(lua_State *L, const struct client *c, const struct behind *b) {
+    lua_createtable(L, 0, 8);
+    lx_set_integer(L, "events", atomic_load_explicit(&c->events, memory_order_relaxed));
+    lx_set_integer(L, "bytes", atomic_load_explicit(&c->bytes, memory_order_relaxed));
+    lx_set_integer(L, "resets", atomic_load_explicit(&c->resets, memory_order_relaxed));
+    lx_set_integer(L, "lag_events", b ? b->lag.events : 0);
+    lx_set_integer(L, "lag_bytes", b ? b->lag.bytes : 0);
+    lx_set_number(L, "behind_for", b ? (double)(clock_ms() - b->since_ms) / 1000 : 0);
+    if (!b || !b->most) return;
+    lx_pushslice(L, slice_of(b->most->channel, b->most->channel_n));
+    lua_setfield(L, -2, "channel");
+}
+
+/* server:client_stats(id) -> figures | nil, message, code */
+static int l_client_stats(lua_State *L) {
+    const struct server *s = lx_checkserver(L)->server;
+    const struct client *c = server_find_client(s, lx_checkslice(L, 2));
+    if (!c) return lx_fail(L, E_CLOSED);
+    push_client(L, c, accounts_behind(c));
+    return 1;
+}
+
+/* server:slowest(n) -> { { id =, … }, … } */
+static int l_slowest(lua_State *L) {
+    const struct server *s = lx_checkserver(L)->server;
+    lua_Integer n = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, n >= 1 && n <= SLOWEST_MAX, 2, "a number from 1 to 1000");
+    const struct behind **list = lx_scratch(L, (size_t)n * sizeof *list);
+    uint32_t found = accounts_slowest(s, list, (uint32_t)n);
+    lua_createtable(L, (int)found, 0);
+    for (uint32_t i = 0; i < found; i++) {
+        push_client(L, server_find_client(s, slice_str(list[i]->client)), list[i]);
+        lua_pushstring(L, list[i]->client);
+        lua_setfield(L, -2, "id");
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    return 1;
+}
+
+void lx_server_add_stats(lua_State *L) {
+    static const luaL_Reg methods[] = {{"stats", l_stats},
+                                       {"client_stats", l_client_stats},
+                                       {"slowest", l_slowest},
+                                       {NULL, NULL}};
+    luaL_setfuncs(L, methods, 0);
+}

@@ -1,0 +1,70 @@
+/* Measuring; see lag.h. */
+#include "fan/lag.h"
+
+static uint64_t max64(uint64_t a, uint64_t b) {
+    return a > b ? a : b;
+}
+
+static int most_looks(const int *looks) {
+    return *looks < LAG_WALK_MAX ? *looks : LAG_WALK_MAX;
+}
+
+/* 'part' of 'all' places were looked at: the others are like them. */
+static struct lag scale(struct lag lag, uint64_t part, uint64_t all) {
+    if (part == 0 || part >= all) return lag;
+    double times = (double)all / (double)part;
+    return (struct lag){(uint64_t)((double)lag.events * times),
+                        (uint64_t)((double)lag.bytes * times)};
+}
+
+static void look(const struct sub *sub, const struct frame *f, struct lag *lag) {
+    if (f->remove && sub_is_state(sub) && f->seq <= sub->joined) return;
+    if (!filter_wants(sub_filter(sub), f) || frame_is_over(f, sub->stream->fan->now_ms))
+        return;
+    lag->events++;
+    lag->bytes += f->text.n;
+}
+
+/* All that the ring has from a place on. A channel that was forgotten and came back began
+ * its bytes anew: then it is at most what the ring holds. */
+static struct lag whole(const struct chan *c, uint64_t place) {
+    if (place == c->head) return (struct lag){0};
+    const struct frame *first = chan_at(c, place), *last = chan_at(c, c->head - 1);
+    uint64_t bytes = last->before + last->text.n - first->before;
+    if (bytes > c->ring_bytes) bytes = c->ring_bytes;
+    return (struct lag){c->head - place, bytes};
+}
+
+static struct lag in_ring(const struct sub *sub, uint64_t after, int *looks) {
+    const struct chan *c = sub_chan(sub);
+    uint64_t first = chan_after(c, after), place = first;
+    int most = most_looks(looks);
+    if (!sub_filter(sub) || most == 0) return whole(c, first);
+    struct lag lag = {0};
+    for (; place < c->head && most > 0; place++, most--, --*looks)
+        look(sub, chan_at(c, place), &lag);
+    return scale(lag, place - first, c->head - first);
+}
+
+static struct lag in_latest(const struct sub *sub, uint64_t after, int *looks) {
+    const struct latest *l = sub_chan(sub)->latest;
+    uint64_t end = sub->snapshot ? sub->joined : UINT64_MAX;
+    uint32_t first = latest_after(l, after), i = first;
+    int most = most_looks(looks);
+    struct lag lag = {0};
+    for (; i < l->n && most > 0; i = latest_next(l, i), most--, --*looks) {
+        const struct frame *f = latest_at(l, i);
+        if (f->seq > end) return lag;
+        look(sub, f, &lag);
+    }
+    return scale(lag, i - first, l->n - first);
+}
+
+struct lag lag_of(const struct sub *sub, int *looks) {
+    if (sub_is_state(sub)) return in_latest(sub, sub->from, looks);
+    uint64_t after = max64(sub->stream->cursor, sub->from);
+    if (!sub->snapshot || after >= sub->joined) return in_ring(sub, after, looks);
+    struct lag first = in_latest(sub, after, looks);
+    struct lag then = in_ring(sub, sub->joined, looks);
+    return (struct lag){first.events + then.events, first.bytes + then.bytes};
+}
