@@ -52,6 +52,7 @@ void sub_free(struct stream *s, struct sub **at) {
     s->n_subs--;
     audience_remove(a, sub);
     audience_release(s->fan, a);
+    chan_release_backlog(c); /* it may have been kept for this one alone */
     fan_release(s->fan, c);
     mem_free(sub);
 }

@@ -169,6 +169,15 @@ describe("a reader that is behind", function()
     stream:close()
   end)
 
+  it("costs nothing any more when it has gone", function()
+    local stream = stalled { pattern = "a", history = 1 }
+    publish("a", 100)
+    s:flush(1)
+    local kept = testing.alive().frames
+    stream:close()
+    assert.equal(100, kept - testing.alive().frames) -- the history's one stays
+  end)
+
   it("costs a bounded number of bytes", function()
     local stream = stalled { pattern = "a", history = 1 }
     local most = limits.backlog_bytes // 60000 + 2
