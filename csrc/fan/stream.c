@@ -485,7 +485,7 @@ static int reserve_all(struct stream *s, const struct sub_spec *wish,
 }
 
 int stream_set(struct stream *s, const struct sub_spec *wish) {
-    struct audience *to[STREAM_CHANNELS_MAX];
+    struct audience *to[STREAM_CHANNELS_MAX] = {0};
     int err = reserve_all(s, wish, to);
     if (err < 0) return err;
     fan_wake(s->fan, s);

@@ -25,7 +25,6 @@ struct worker_counters {
 struct worker {
     struct loop loop;
     struct server *server;
-    unsigned index;
     pthread_t thread;
     struct fan fan;
     struct wheel wheel;
@@ -35,30 +34,30 @@ struct worker {
     struct ev_idle more;   /* active while a flush is unfinished */
     struct ev_timer tick;  /* turns the wheel */
     struct ev_timer rates; /* the next tick of the fan */
-    int64_t rates_at_ms;   /* when that is; INT64_MAX: not armed */
     struct ev_timer accept_again;
-    int reserve_fd; /* given up for a moment when descriptors run out */
     struct list conns, doomed;
     struct pool conn_pool;
-    uint32_t n_conns;
     struct routes *routes;
-    atomic_uint queued; /* requests that the app has not taken */
     struct http_date date;
+    int64_t rates_at_ms; /* when the next tick is; INT64_MAX: not armed */
     int64_t now_ms, wall_s;
     size_t turn_bytes; /* of events taken in this turn */
-    uint32_t turn_events;
-    double events_at; /* ev_now of the last turn that had some */
+    double events_at;  /* ev_now of the last turn that had some */
     uint64_t random;
-    bool draining;
     int64_t drain_end_ms;
     struct message finished; /* to the app: no connection is left */
-    bool told, released;     /* it is posted; the app needs this thread no more */
     struct worker_counters counters;
     int64_t reported_ms;
-    bool told_lags;        /* by the last report */
-    atomic_bool reporting; /* the app has not taken it yet */
     struct report *report; /* the last one; the app's */
     char *input;           /* what one recv() may bring */
+    unsigned index;
+    uint32_t n_conns, turn_events;
+    atomic_uint queued;    /* requests that the app has not taken */
+    int reserve_fd;        /* given up for a moment when descriptors run out */
+    atomic_bool reporting; /* the app has not taken the last report yet */
+    bool told_lags;        /* by that */
+    bool draining;
+    bool told, released; /* 'finished' is posted; the app needs this thread no more */
 };
 
 #define WORKER_INPUT_BYTES 65536

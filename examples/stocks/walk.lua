@@ -2,9 +2,9 @@
 --- share of the trading. Equal seeds give equal prices. Plain data in, plain data out.
 local walk = {}
 
-local NAMES = ([[ACME APEX ARGO ATLS AURA BETA BOLT BRIO CASA CRUX DELT DUNE ECHO EDEN FABL FLUX GAIA GLOW HALO
-  HIVE IRIS JADE JOLT KITE KOBO LARK LUMA MESA MINT NOVA NYXS OAKS ONYX OPAL ORCA PEAK PINE PULS QUAY RAVN RIFT
-  SAGE SOLR TIDE TORQ UMBR VEGA VOLT WAVE ZEST]])
+local NAMES = ([[ACME APEX ARGO ATLS AURA BETA BOLT BRIO CASA CRUX DELT DUNE ECHO EDEN FABL FLUX
+  GAIA GLOW HALO HIVE IRIS JADE JOLT KITE KOBO LARK LUMA MESA MINT NOVA NYXS OAKS ONYX OPAL ORCA
+  PEAK PINE PULS QUAY RAVN RIFT SAGE SOLR TIDE TORQ UMBR VEGA VOLT WAVE ZEST]])
 
 --- A market at its opening.
 -- @tparam integer seed
@@ -13,8 +13,8 @@ function walk.open(seed)
   local market = { random = seed, symbols = {} }
   for name in NAMES:gmatch("%u+") do
     local price = math.floor(1000 * 10 ^ (1.6 * walk.draw(market))) / 100
-    market.symbols[#market.symbols + 1] = { symbol = name, open = price, price = price, volume = 0, n = 0,
-      speed = 0.0004 + 0.0016 * walk.draw(market) }
+    table.insert(market.symbols, { symbol = name, open = price, price = price, volume = 0, n = 0,
+      speed = 0.0004 + 0.0016 * walk.draw(market) })
   end
   return market
 end

@@ -92,7 +92,8 @@ static void dispatch(struct track *t, uint64_t now_ns) {
     if (t->has_id) memcpy(t->last_id, t->id, sizeof t->id);
     if (!t->has_data) return;
     if (is_control(t)) return;
-    if (strcmp(t->event, "quote") == 0) return; /* values: some are replaced, none is owed */
+    if (strcmp(t->event, "quote") == 0)
+        return; /* values: some are replaced, none is owed */
     if (!read_number(t->data, "\"n\":", &n) ||
         !read_number(t->data, "\"t\":", &sent_us)) {
         tally->malformed++;

@@ -12,7 +12,8 @@ describe("the stocks page", function()
     server.stop_all()
   end)
 
-  local RATE = "([i]) => { const r = document.getElementById('rate'); r.value = i; r.dispatchEvent(new Event('change')) }"
+  local RATE = "([i]) => { const r = document.getElementById('rate'); r.value = i;"
+    .. " r.dispatchEvent(new Event('change')) }"
 
   local function set_rate(page, place, rate)
     page.eval(RATE, { place })

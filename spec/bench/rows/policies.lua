@@ -34,7 +34,8 @@ end
 function policies.RATE(bench)
   local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads), stop)
   local streams = bench:pick(1000, 100)
-  local readers <close> = bench:own(subscribers.start(bench, server.value, { path = "/s/rated", streams = streams }), stop)
+  local readers <close> = bench:own(
+    subscribers.start(bench, server.value, { path = "/s/rated", streams = streams }), stop)
   local sends, io = {}, {}
   for n = 0, bench:pick(7, 1) do
     local spent, report = trade(server.value, readers.value, { to = "rated", events = bench:pick(50000, 5000),
@@ -44,7 +45,8 @@ function policies.RATE(bench)
       table.insert(io, spent.io / 1e9 / spent.seconds)
     end
   end
-  local row, per_second = absolute({ row = "RATE", what = "sends a second to 1,000 streams at two a second" }, sends, 2200)
+  local row, per_second = absolute({ row = "RATE", what = "sends a second to 1,000 streams at two a second" },
+    sends, 2200)
   row.note = ("%.0f sends/s; the bar is 2,200"):format(per_second)
   bench:add(row)
   local load, core = absolute({ row = "RATE", what = "... the I/O threads' part of a core" }, io, 0.05)
@@ -112,7 +114,8 @@ function policies.T22(bench)
     variants[#variants + 1], samples[v.name] = v, {}
   end
   socket.sleep(1)
-  trade(variants[2].target, variants[2].readers, { to = "state", events = bench:pick(4000, 400), every = 1000, keys = 50 })
+  trade(variants[2].target, variants[2].readers,
+    { to = "state", events = bench:pick(4000, 400), every = 1000, keys = 50 })
   for n = 0, bench:pick(9, 1) do
     for _, v in ipairs(stats.shuffled(variants)) do
       local spent = trade(v.target, v.readers, { to = v.to, events = bench:pick(8000, 400), every = 500, keys = 50 })
