@@ -37,22 +37,9 @@ static void set_held(lua_State *L, const struct server *s, const struct chan *c)
     lua_setfield(L, -2, "last");
 }
 
-/* Somebody uses it, or it is declared by this very name. */
-static bool is_known(const struct server *s, const struct chan *c, struct slice name,
-                     const struct policy *policy) {
-    return c || server_subscribers(s, name) > 0 || slice_eq(policy->pattern, name);
-}
-
 static int channel_stats(lua_State *L, const struct server *s, struct slice name) {
     const struct chan *c = fan_find(&s->fan, name);
     struct policy policy = policy_of(s->fan.policies, name);
-    if (!is_known(s, c, name, &policy)) {
-        lua_pushnil(L);
-        lua_pushfstring(L, "channel '%s' has no events and no subscribers",
-                        lua_tostring(L, 2));
-        lua_pushstring(L, status_name(E_NOTFOUND));
-        return 3;
-    }
     struct tally_counts counts = accounts_of(s, name);
     lua_createtable(L, 0, 17);
     lua_pushstring(L, lx_kind_name(policy_kind(&policy)));
@@ -78,8 +65,7 @@ static int channel_stats(lua_State *L, const struct server *s, struct slice name
         lx_set_integer(L, #field, sum);                                  \
     } while (0)
 
-/* server:stats([channel]) -> figures of the server, or of one channel | nil, message,
- * code */
+/* server:stats([channel]) -> figures of the server, or of one channel */
 static int l_stats(lua_State *L) {
     const struct server *s = lx_checkserver(L)->server;
     if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));

@@ -66,13 +66,11 @@ end
 -- per channel, and lags, are up to 250 ms old.
 -- @tparam sluice.App self
 -- @tparam[opt] string channel
--- @treturn table|nil or nil, message, code: a channel without events and subscribers, whose name
---   is not declared either, is ENOTFOUND
+-- @treturn table of a channel that nobody uses: zeros
 function reading.stats(self, channel)
   local generation = phase.running(self, "stats")
   if channel ~= nil then check("stats", channel) end
-  local figures, message, code = generation.server:stats(channel)
-  if not figures then return nil, message, code end
+  local figures = generation.server:stats(channel)
   if channel == nil then
     for name, value in pairs(generation.runtime:figures()) do figures[name] = value end
   end
