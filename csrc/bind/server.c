@@ -110,15 +110,18 @@ static int l_on(lua_State *L) {
     return 0;
 }
 
-/* server:configure{ routes =, policies =, cors = } -> true */
+/* server:configure{ routes =, policies =, cors =, tells = } -> true
+ * Without 'tells' (true when absent) "open" is not told, "close" only of minded clients. */
 static int l_configure(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     struct routes *routes = lx_checkroutes(L, 2); /* in a box that frees it */
     if (lua_getfield(L, 2, "policies") == LUA_TNIL) lua_newtable(L);
     struct policy_set *policies = lx_checkpolicies(L, -1);
+    bool tells = lua_getfield(L, 2, "tells") == LUA_TNIL || lua_toboolean(L, -1);
     server_configure(s->server, routes, policies); /* nothing raises from here on */
     policy_set_unref(policies);
+    server_tell_clients(s->server, tells);
     lua_pushboolean(L, true);
     return 1;
 }
@@ -351,6 +354,7 @@ static int l_channels(lua_State *L) {
 
 static int l_subscribers(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
+    server_catch_up(s->server);
     lua_pushinteger(L, server_subscribers(s->server, lx_checkslice(L, 2)));
     return 1;
 }

@@ -71,16 +71,13 @@ static int l_respond(lua_State *L) {
     return 1;
 }
 
-/* server:accept(req, plan, { user = }) -> client id | nil, message, code */
+/* server:accept(req, plan[, user[, minded]]) -> client id | nil, message, code
+ * 'minded': "close" is told even when the configuration has tells = false. */
 static int l_accept(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
-    const char *user = NULL;
-    lua_settop(L, 4);
-    if (lua_istable(L, 4)) {
-        lua_getfield(L, 4, "user");
-        if (lua_isstring(L, -1)) user = lua_tostring(L, -1); /* the table keeps it */
-    }
+    const char *user = luaL_optstring(L, 4, NULL);
+    bool minded = lua_toboolean(L, 5);
     struct lx_plan parsed = lx_checkplan(L, 3);
     for (uint32_t i = 0; i < parsed.n; i++) {
         const char *trouble = pattern_check_channel(parsed.specs[i].channel);
@@ -90,7 +87,7 @@ static int l_accept(lua_State *L) {
     struct plan *plan = plan_new(parsed.specs, parsed.n, parsed.heartbeat);
     if (!plan) return lx_fail(L, E_NOMEM);
     struct client *c;
-    int err = server_accept(s->server, r, plan, user, &c);
+    int err = server_accept(s->server, r, plan, user, minded, &c);
     plan_unref(plan);
     if (err < 0) return lx_fail(L, err);
     lua_pushstring(L, c->id);
@@ -100,6 +97,7 @@ static int l_accept(lua_State *L) {
 /* ---- Clients ------------------------------------------------------------------------ */
 
 static struct client *find_client(lua_State *L, const struct lx_server *s) {
+    server_catch_up(s->server);
     return server_find_client(s->server, lx_checkslice(L, 2));
 }
 
@@ -138,12 +136,22 @@ static int l_client(lua_State *L) {
     return 1;
 }
 
+/* server:mind(id) -> whether it is open: then its "close" will be told */
+static int l_mind(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct client *c = find_client(L, s);
+    if (c) atomic_store(&c->minded, true);
+    lua_pushboolean(L, c != NULL);
+    return 1;
+}
+
 /* server:clients([channel]) -> ids */
 static int l_clients(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct slice channel = lx_optslice(L, 2);
     lua_Integer n = 0;
     lua_newtable(L);
+    server_catch_up(s->server);
     for (struct map_node *node = map_next(&s->server->clients, NULL); node;
          node = map_next(&s->server->clients, node)) {
         struct client *c = container_of(node, struct client, node);
@@ -208,6 +216,7 @@ void lx_server_add_clients(lua_State *L) {
                                        {"accept", l_accept},
                                        {"client", l_client},
                                        {"clients", l_clients},
+                                       {"mind", l_mind},
                                        {"subscribe", l_subscribe},
                                        {"unsubscribe", l_unsubscribe},
                                        {"set", l_set},

@@ -14,6 +14,13 @@ static void set_counts(lua_State *L, const struct tally_counts *counts) {
     lua_setfield(L, -2, "reset_reasons");
 }
 
+/* Argument 1, with the clients as the workers know them. */
+static const struct server *check_fresh(lua_State *L) {
+    struct server *s = lx_checkserver(L)->server;
+    server_catch_up(s);
+    return s;
+}
+
 /* Of one channel, or with an empty name of all streams. */
 static void set_lag(lua_State *L, const struct server *s, struct slice channel) {
     uint32_t behind;
@@ -67,7 +74,7 @@ static int channel_stats(lua_State *L, const struct server *s, struct slice name
 
 /* server:stats([channel]) -> figures of the server, or of one channel */
 static int l_stats(lua_State *L) {
-    const struct server *s = lx_checkserver(L)->server;
+    const struct server *s = check_fresh(L);
     if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));
     lua_createtable(L, 0, 24);
     SUM(s, requests);
@@ -109,7 +116,7 @@ static void push_client(lua_State *L, const struct client *c, const struct behin
 
 /* server:client_stats(id) -> figures | nil, message, code */
 static int l_client_stats(lua_State *L) {
-    const struct server *s = lx_checkserver(L)->server;
+    const struct server *s = check_fresh(L);
     const struct client *c = server_find_client(s, lx_checkslice(L, 2));
     if (!c) return lx_fail(L, E_CLOSED);
     push_client(L, c, accounts_behind(c));
@@ -118,7 +125,7 @@ static int l_client_stats(lua_State *L) {
 
 /* server:slowest(n) -> { { id =, … }, … } */
 static int l_slowest(lua_State *L) {
-    const struct server *s = lx_checkserver(L)->server;
+    const struct server *s = check_fresh(L);
     lua_Integer n = luaL_checkinteger(L, 2);
     luaL_argcheck(L, n >= 1 && n <= SLOWEST_MAX, 2, "a number from 1 to 1000");
     const struct behind **list = lx_scratch(L, (size_t)n * sizeof *list);

@@ -32,13 +32,13 @@ static void push(struct mailbox *mb, struct message *m, message_fn *deliver) {
     pthread_mutex_unlock(&mb->lock);
 }
 
-static void wake(struct mailbox *mb) {
+void mailbox_wake(struct mailbox *mb) {
     if (mb->wake) mb->wake(mb->loop);
 }
 
 void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver) {
     push(mb, m, deliver);
-    wake(mb);
+    mailbox_wake(mb);
 }
 
 /* The lock orders this: an owner that took the promise back before it drained for the last
@@ -48,7 +48,7 @@ void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliv
     push(mb, m, deliver);
     if (atomic_load_explicit(&mb->watched, memory_order_relaxed))
         atomic_store_explicit(&mb->owed, true, memory_order_relaxed);
-    else wake(mb);
+    else mailbox_wake(mb);
 }
 
 void mailbox_watch(struct mailbox *mb, bool on) {
@@ -58,7 +58,7 @@ void mailbox_watch(struct mailbox *mb, bool on) {
 void mailbox_wake_owed(struct mailbox *mb) {
     if (!atomic_load_explicit(&mb->owed, memory_order_relaxed)) return;
     atomic_store_explicit(&mb->owed, false, memory_order_relaxed);
-    wake(mb);
+    mailbox_wake(mb);
 }
 
 bool mailbox_has_room(struct mailbox *mb) {

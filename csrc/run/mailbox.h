@@ -63,6 +63,9 @@ void mailbox_event_done(struct mailbox *mb); /* [owner] */
 /* Give the promise, or take it back: then drain once more. [owner] */
 void mailbox_watch(struct mailbox *mb, bool on);
 
+/* Wake the owner, who has something to look at elsewhere. [any thread] */
+void mailbox_wake(struct mailbox *mb);
+
 /* Wake an owner that was spared. [who posts events] */
 void mailbox_wake_owed(struct mailbox *mb);
 

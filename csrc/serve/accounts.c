@@ -37,6 +37,7 @@ void accounts_on_report(void *owner, struct message *m) {
     struct server *s = owner;
     struct report *r = container_of(m, struct report, message);
     struct worker *w = r->worker;
+    server_catch_up(s); /* what is counted was counted for subscribers */
     for (struct list *l = r->tallies.next, *next; l != &r->tallies; l = next) {
         struct tally *t = container_of(l, struct tally, node);
         next = l->next;

@@ -30,7 +30,7 @@ struct client {
 
     /* io */
     struct outlet *outlet; /* NULL: closed */
-    struct plan *plan;     /* what it was opened with; the app takes it */
+    struct plan *plan;     /* what it was opened with, unless the app knows; it takes it */
     const char *reason;    /* why it closed; written before the app is told */
 
     /* both */
@@ -47,10 +47,11 @@ struct client {
         struct topic **many;                  /* as long as the next power of two */
     } topics;
     uint8_t n_topics;      /* at most STREAM_CHANNELS_MAX */
-    bool registered, told; /* in the registry; 'open' was dispatched */
+    bool registered, told; /* in the registry; 'open' was dispatched, or never will be */
 
     /* both */
     atomic_bool wants_writable; /* [app] sets, [io] clears and tells */
+    atomic_bool minded;         /* [app] sets: its end is told, whoever else listens */
     _Atomic uint16_t resets;    /* as events */
 
     /* immutable */

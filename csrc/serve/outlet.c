@@ -199,8 +199,7 @@ static int begin(struct outlet *o, struct request *r, struct plan *plan,
     if (err < 0) return err;
     o->client = client_ref(client);
     client->outlet = o;
-    client->plan = plan_ref(plan);
-    server_on_opened(client);
+    server_on_opened(client, plan);
     return 0;
 }
 

@@ -33,6 +33,7 @@ static bool one_round(struct server *s) {
         worker_step(w);
         busy = ev_is_active(&w->more) || w->loop.mailbox.first || busy;
     }
+    server_catch_up(s);
     return mailbox_drain(&s->loop.mailbox, INT32_MAX) > 0 || busy;
 }
 

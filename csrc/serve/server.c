@@ -38,7 +38,8 @@ static void on_sweep(struct ev_loop *ev, struct ev_timer *timer, int events) {
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
     (void)ev, (void)events;
     struct server *s = p->data;
-    seq_wake(&s->seq);
+    seq_wake(&s->seq); /* what was published in this turn is surely on its way */
+    server_catch_up(s);
 }
 
 /* The app's fan gets its frames directly; this is the workers'. */
@@ -67,6 +68,8 @@ int server_new(struct server **out, struct serve_options *options,
         mem_free(s);
         return err;
     }
+    mailbox_init(&s->quiet, s);
+    atomic_init(&s->tells, true);
     seq_init(&s->seq, NULL, 0, io_on_frame);
     fan_init(&s->fan, s->seq.epoch, &s->seq.head, NULL, 1);
     ev_timer_init(&s->wake, on_wake, 0, 0);
@@ -174,7 +177,9 @@ void server_free(struct server *s) {
     }
     mailbox_drain(&s->loop.mailbox, INT32_MAX);
     for (unsigned i = 0; i < s->n_workers; i++) worker_deinit(&s->workers[i]);
+    mailbox_drain(&s->quiet, INT32_MAX);
     mailbox_drain(&s->loop.mailbox, INT32_MAX);
+    mailbox_deinit(&s->quiet);
     drop_tables(s);
     watch_set(s, NULL, 0);
     fan_deinit(&s->fan);
@@ -276,10 +281,12 @@ void server_answer(struct server *s, struct request *r) {
 }
 
 int server_accept(struct server *s, struct request *r, struct plan *plan,
-                  const char *user, struct client **out) {
+                  const char *user, bool minded, struct client **out) {
     struct client *c = client_new(r->worker, r->ip, r->path, r->route->id);
     if (user) c->user = mem_strndup(user, strlen(user));
     registry_add(s, c, plan);
+    c->told = !atomic_load(&s->tells);
+    atomic_store(&c->minded, minded);
     r->plan = plan_ref(plan);
     r->client = c; /* takes */
     *out = c;
@@ -314,6 +321,7 @@ int server_publish(struct server *s, const struct event *event, struct published
         s->published++;
         s->published_bytes += f->text.n;
         out->seq = f->seq;
+        server_catch_up(s);
         out->subscribers = registry_count(s, event->channel, hashed.channel_hash);
     } else {
         fan_release(&s->fan, c);
@@ -385,7 +393,7 @@ void server_close(struct client *c, const char *reason) {
 static void tell_open(struct server *s, struct client *c) {
     if (c->told) return;
     c->told = true;
-    if (s->events->on_open) s->events->on_open(s->context, c);
+    if (atomic_load(&s->tells) && s->events->on_open) s->events->on_open(s->context, c);
 }
 
 static void on_opened(struct server *s, struct client *c) {
@@ -395,18 +403,21 @@ static void on_opened(struct server *s, struct client *c) {
     tell_open(s, c);
 }
 
+/* Whether the end of a client is told to whoever listens. */
+static bool is_minded(struct server *s, struct client *c) {
+    return atomic_load(&s->tells) || atomic_load(&c->minded);
+}
+
 /* One that was accepted and left before it began has come and gone all the same. */
 static void on_closed(struct server *s, struct client *c) {
     if (!c->registered) return;
     tell_open(s, c);
-    if (s->events->on_close) s->events->on_close(s->context, c, c->reason);
+    if (is_minded(s, c) && s->events->on_close)
+        s->events->on_close(s->context, c, c->reason);
     registry_remove(s, c);
 }
 
-static void app_on_news(void *owner, struct message *m) {
-    struct server *s = owner;
-    struct client *c = container_of(m, struct client, message);
-    unsigned news = atomic_exchange(&c->news, 0);
+static void act_on(struct server *s, struct client *c, unsigned news) {
     if (news & CLIENT_OPENED) on_opened(s, c);
     if ((news & CLIENT_WRITABLE) && s->events->on_writable)
         s->events->on_writable(s->context, c);
@@ -414,21 +425,60 @@ static void app_on_news(void *owner, struct message *m) {
     client_unref(c);
 }
 
-/* News that the app has not taken yet travel together. */
-static void tell(struct client *c, enum client_news news) {
-    if (atomic_fetch_or(&c->news, news) == 0)
-        mailbox_post(&c->worker->server->loop.mailbox, &client_ref(c)->message,
-                     app_on_news);
+static void app_on_news(void *owner, struct message *m) {
+    struct client *c = container_of(m, struct client, message);
+    act_on(owner, c, atomic_exchange(&c->news, 0));
 }
 
-void server_on_opened(struct client *c) {
-    tell(c, CLIENT_OPENED);
+/* Out of the quiet box. What somebody is to be told after all goes to the end of the other:
+ * the app may be in the middle of anything now. */
+static void app_on_quiet(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct client *c = container_of(m, struct client, message);
+    unsigned news = atomic_exchange(&c->news, 0);
+    if (!is_minded(s, c) && !(news & CLIENT_WRITABLE)) act_on(s, c, news);
+    else if (atomic_fetch_or(&c->news, news) == 0)
+        mailbox_post(&s->loop.mailbox, m, app_on_news);
+    else client_unref(c); /* there are more news: they take these along */
+}
+
+void server_catch_up(struct server *s) {
+    if (!atomic_load(&s->any_quiet)) return;
+    atomic_store(&s->any_quiet, false); /* first: what comes meanwhile sets it again */
+    mailbox_drain(&s->quiet, INT32_MAX);
+}
+
+void server_tell_clients(struct server *s, bool wanted) {
+    server_catch_up(s);
+    atomic_store(&s->tells, wanted);
+}
+
+/* News that the app has not taken yet travel together. When some that are urgent join some
+ * that were not, the app takes both before it sleeps again. */
+static void tell(struct client *c, enum client_news news, bool urgent) {
+    struct server *s = c->worker->server;
+    bool first = atomic_fetch_or(&c->news, news) == 0;
+    if (first && urgent) {
+        mailbox_post(&s->loop.mailbox, &client_ref(c)->message, app_on_news);
+    } else if (first) {
+        mailbox_post(&s->quiet, &client_ref(c)->message, app_on_quiet);
+        atomic_store(&s->any_quiet, true);
+    } else if (urgent) {
+        mailbox_wake(&s->loop.mailbox);
+    }
+}
+
+/* The app knows already what it accepted itself. */
+void server_on_opened(struct client *c, struct plan *plan) {
+    if (c->told) return;
+    if (!c->registered) c->plan = plan_ref(plan);
+    tell(c, CLIENT_OPENED, atomic_load(&c->worker->server->tells));
 }
 
 void server_on_closed(struct client *c, const char *reason) {
     if (!c) return;
     c->reason = reason ? reason : "gone";
-    tell(c, CLIENT_CLOSED);
+    tell(c, CLIENT_CLOSED, is_minded(c->worker->server, c));
 }
 
 void server_on_sent(struct client *c) {
@@ -437,7 +487,7 @@ void server_on_sent(struct client *c) {
     o->unacked = 0;
     if (atomic_load_explicit(&c->wants_writable, memory_order_relaxed) &&
         atomic_exchange(&c->wants_writable, false))
-        tell(c, CLIENT_WRITABLE);
+        tell(c, CLIENT_WRITABLE, true);
 }
 
 /* ---- Signals ------------------------------------------------------------------------ */

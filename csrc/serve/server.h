@@ -48,9 +48,12 @@ struct server {
     struct fan fan;
     struct routes *routes;
     struct map requests, clients, topics, accounts;
+    struct mailbox quiet; /* news of clients that nobody is told: wakes nobody, and is taken
+                             at the end of any turn and before the clients are looked at */
+    atomic_bool any_quiet, tells;
     uint64_t next_request;
     struct ev_timer wake, sweep, hooks;
-    struct ev_prepare before_sleep; /* of the app: what was published is surely on its way */
+    struct ev_prepare before_sleep;
     double wake_at; /* in a rehearsal, instead of the timer; < 0: none */
     size_t swept;   /* bucket where the sweep goes on */
     uint64_t requests_seen, requests_freed; /* of all workers: at the last sweep, trim */
@@ -96,10 +99,11 @@ void server_configure(struct server *s, struct routes *routes,
 struct request *server_find_request(struct server *s, uint64_t id); /* borrows; NULL */
 
 /* Answer it: the bytes in r->answer and r->status, or a stream. The request leaves the
- * table. server_accept returns the client (borrowed) in *out. */
+ * table. server_accept returns the client (borrowed) in *out; the end of a
+ * minded one is told whether or not clients are told of (see server_tell_clients). */
 void server_answer(struct server *s, struct request *r);
 int server_accept(struct server *s, struct request *r, struct plan *plan,
-                  const char *user, struct client **out);
+                  const char *user, bool minded, struct client **out);
 
 /* ---- Events [app] ------------------------------------------------------------------- */
 
@@ -119,6 +123,15 @@ uint32_t server_subscribers(const struct server *s, struct slice channel);
 
 /* ---- Clients [app] ------------------------------------------------------------------ */
 
+/* Whether on_open and on_close are wanted; at first they are. Without, a stream that comes
+ * or goes does not even wake the app's thread: see 'quiet'. From the call on, all that come
+ * and go are told (or not); those that are open stay as they are. */
+void server_tell_clients(struct server *s, bool wanted);
+
+/* Take what the quiet box holds: whoever is about to look at the clients calls it, and
+ * sees what the workers know. Never calls on_open or on_close. */
+void server_catch_up(struct server *s);
+
 struct client *server_find_client(const struct server *s, struct slice id); /* NULL */
 
 int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec);
@@ -134,7 +147,7 @@ void server_close(struct client *c, const char *reason);
 
 void server_post_request(struct server *s, struct request *r); /* shares */
 void server_cancel(struct request *r);
-void server_on_opened(struct client *c);
+void server_on_opened(struct client *c, struct plan *plan); /* shares */
 void server_on_closed(struct client *c, const char *reason); /* NULL client is fine */
 void server_on_sent(struct client *c);
 void server_on_signal(struct server *s, int number);

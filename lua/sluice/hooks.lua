@@ -16,6 +16,12 @@ local KNOWN = { start = false, stop = false, reload = false, connect = false, di
 local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
 hooks.DEPTH_MAX = 4
 
+--- Whether some hook of a generation is about clients that come and go.
+function hooks.ask_for_clients(generation)
+  local h = generation.hooks
+  return (h.connect or h.disconnect or h.subscribe or h.unsubscribe) ~= nil
+end
+
 --- Register: app:on.
 -- @tparam sluice.Generation generation
 -- @tparam string kind

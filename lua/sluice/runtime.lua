@@ -94,7 +94,10 @@ local function snapshot(self, generation)
   local list = routes.for_core(generation, number)
   files.for_core(generation, number, list)
   control.for_core(list, number)
-  return { routes = list, policies = generation.policies, cors = generation.cors }
+  -- While no hook asks who comes and goes, a stream of a constant plan costs this thread
+  -- nothing. A reload that adds a hook is told what happens from then on.
+  return { routes = list, policies = generation.policies, cors = generation.cors,
+    tells = hooks.ask_for_clients(generation) }
 end
 
 --- Everything that can fail before a generation goes live; changes nothing.
@@ -173,7 +176,8 @@ function Runtime:figures()
   return out
 end
 
---- Remember what hooks will ask of a client. (Its parameters follow from its path.)
+--- Remember what hooks will ask of a client, until it is closed: whoever gives a user or meta
+-- minds it. (Its parameters follow from its path.)
 function Runtime:remember(id, user, meta)
   if meta ~= nil and next(meta) == nil then meta = nil end
   if user == nil and meta == nil then return end
@@ -204,6 +208,7 @@ end
 --- Wait until a client's private buffer has room.
 -- @treturn boolean false when the client has gone, or nobody can wait here
 function Runtime:wait_writable(id)
+  if not self.server:mind(id) then return false end
   local list = self.writable[id] or {}
   self.writable[id] = list
   list[#list + 1] = self.scheduler.current

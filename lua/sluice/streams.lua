@@ -25,10 +25,11 @@ function streams.followed(runtime, id)
 end
 
 -- Tell core and runtime about a stream; returns its id, or nil, message, code.
-local function accept(session, concrete, meta)
+local function accept(session, concrete, meta, minded)
   local runtime, req = session.runtime, session.req
   local user = req.user
-  local id, message, code = runtime.server:accept(session.id, concrete, { user = user and user.id })
+  minded = minded or user ~= nil or meta ~= nil and next(meta) ~= nil -- see remember
+  local id, message, code = runtime.server:accept(session.id, concrete, user and user.id, minded)
   if not id then return nil, message, code end
   session.client_id = id
   runtime:remember(id, user, meta)
@@ -38,7 +39,7 @@ end
 -- Open now, because a plan function wants to write.
 local function open_early(session, client)
   if session.refused then return nil end
-  local id = accept(session, { channels = {} }, client.meta)
+  local id = accept(session, { channels = {} }, client.meta, true)
   if not id then session.refused = true return nil end
   rawset(client, "id", id)
   local fiber = session.runtime.scheduler.current
@@ -217,7 +218,7 @@ end
 -- @tparam string why "reload" or "replan": becomes client.resumed
 function streams.again(runtime, id, before, why)
   local info = runtime.server:client(id)
-  if not info then return end
+  if not info or not runtime.server:mind(id) then return end
   local route, params = runtime:route_of(info.path)
   if not route then return runtime.server:close(id) end -- it comes back and is told 404
   local req = same_request(before and before.req, info, params)

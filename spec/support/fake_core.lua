@@ -123,19 +123,21 @@ function Server:respond(id, status, headers, body)
   return true
 end
 
-function Server:accept(id, plan, who)
+function Server:accept(id, plan, user)
   if fake.refuse_accept then return nil, "too many streams", fake.refuse_accept end
   self.serial = self.serial + 1
   local client_id = "c" .. self.serial
   local names = {}
   for i, entry in ipairs(plan.channels) do names[i] = entry[1] end
-  self.streams[client_id] = { request = id, plan = plan, user = who.user, channels = names, sent = {},
+  self.streams[client_id] = { request = id, plan = plan, user = user, channels = names, sent = {},
     path = self.paths and self.paths[id], ip = "127.0.0.1" }
   self.answers[id] = { status = 200, client = client_id }
   self.opened = self.opened or {}
   table.insert(self.opened, client_id)
   return client_id
 end
+
+function Server:mind(id) return self.streams[id] ~= nil and not self.streams[id].closed end
 
 local function position(list, item)
   for i, v in ipairs(list) do
