@@ -212,16 +212,10 @@ static int l_close_client(lua_State *L) {
 }
 
 void lx_server_add_clients(lua_State *L) {
-    static const luaL_Reg methods[] = {{"respond", l_respond},
-                                       {"accept", l_accept},
-                                       {"client", l_client},
-                                       {"clients", l_clients},
-                                       {"mind", l_mind},
-                                       {"subscribe", l_subscribe},
-                                       {"unsubscribe", l_unsubscribe},
-                                       {"set", l_set},
-                                       {"send", l_send},
-                                       {"close", l_close_client},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"respond", l_respond},         {"accept", l_accept}, {"client", l_client},
+        {"clients", l_clients},         {"mind", l_mind},     {"subscribe", l_subscribe},
+        {"unsubscribe", l_unsubscribe}, {"set", l_set},       {"send", l_send},
+        {"close", l_close_client},      {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }
