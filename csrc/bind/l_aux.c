@@ -105,14 +105,11 @@ bool lx_field_bool(lua_State *L, int index, const char *name, bool absent) {
 
 /* ---- Plans -------------------------------------------------------------------------- */
 
-/* The list on top of the stack is replaced by the scratch that holds its items. */
+/* The list on top of the stack is replaced by the scratch that holds its items; a nil
+ * stays. */
 static struct filter_list read_list(lua_State *L, const char *name) {
     struct filter_list list = {0};
-    if (lua_isnil(L, -1)) {
-        lx_scratch(L, 1);
-        lua_replace(L, -2);
-        return list;
-    }
+    if (lua_isnil(L, -1)) return list;
     if (!lua_istable(L, -1)) wrong_field(L, name, "list");
     int table = lua_gettop(L);
     lua_Unsigned n = lua_rawlen(L, table);
@@ -184,8 +181,8 @@ struct sub_spec lx_checkspec(lua_State *L, int index) {
     struct sub_spec spec = {.rewind = REWIND_DEFAULT};
     if (lua_type(L, index) == LUA_TSTRING) {
         spec.channel = lx_checkslice(L, index);
-        lx_scratch(L, 1);
-        lx_scratch(L, 1);
+        lua_pushnil(L); /* where the lists would be */
+        lua_pushnil(L);
         return spec;
     }
     luaL_checktype(L, index, LUA_TTABLE);

@@ -17,6 +17,7 @@ local PLAN = { channels = NONE, keys = NONE, types = NONE, max_rate = NONE, rewi
 local ENTRY = { NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE }
 local QUERY = { keys = NONE, types = NONE, max_rate = NONE }
 local CHANNELS_MAX, ITEMS_MAX = 64, 100
+local NO_NAMES = {}
 
 local function check_list(what, name, list)
   if list == nil then return nil end
@@ -163,8 +164,8 @@ end
 
 -- The lowest of three rates, each of which may be absent.
 local function lowest(a, b, c)
-  local rate = math.min(a or math.huge, b or math.huge, c or math.huge)
-  return rate < math.huge and rate or nil
+  if not (a or b or c) then return nil end
+  return math.min(a or math.huge, b or math.huge, c or math.huge)
 end
 
 local function narrow(bound, wanted)
@@ -182,15 +183,19 @@ local function narrow(bound, wanted)
   return out
 end
 
+-- The keys, types and rate that the client asks for; without a query nothing is parsed.
+local function wishes(renamed, req)
+  if req.query_text == "" and rawget(req, "query") == nil then return nil, nil, nil end
+  return wanted_by(req, renamed.keys or "keys"), wanted_by(req, renamed.types or "types"),
+    rate_by(req, renamed.max_rate or "max_rate")
+end
+
 --- The channels of a plan for one request: names filled, filters narrowed. Never widens.
 -- @tparam table checked
 -- @tparam sluice.Request req
 -- @treturn table|nil the plan for the core; or nil, message when a name is no channel
 function plan.concrete(checked, req)
-  local renamed = checked.query or {}
-  local keys = wanted_by(req, renamed.keys or "keys")
-  local types = wanted_by(req, renamed.types or "types")
-  local rate = rate_by(req, renamed.max_rate or "max_rate")
+  local keys, types, rate = wishes(checked.query or NO_NAMES, req)
   local out = { channels = {}, heartbeat = checked.heartbeat, rewind = checked.rewind }
   for i, entry in ipairs(checked.channels) do
     local name, missing = patterns.fill(entry[1], req.params)

@@ -19,7 +19,8 @@ end
 -- @treturn table all values by name, in order
 function query.parse(text)
   local first, all, n = {}, {}, 0
-  for pair in (text or ""):gmatch("[^&]+") do
+  if text == nil or text == "" then return first, all end
+  for pair in text:gmatch("[^&]+") do
     n = n + 1
     if n > PAIRS_MAX then return nil, all end
     local name, value = pair:match("^([^=]*)=(.*)$")

@@ -64,7 +64,8 @@ local function run_plan(session)
     error(route.where .. ": the plan function returned nothing: return a channel, a plan table, "
       .. "or a status", 0)
   end
-  return plan.check(("%s: the plan of %s"):format(route.where, route.pattern), first)
+  route.plan_name = route.plan_name or ("%s: the plan of %s"):format(route.where, route.pattern)
+  return plan.check(route.plan_name, first)
 end
 
 local function not_allowed(session, concrete)
