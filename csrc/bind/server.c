@@ -18,7 +18,7 @@ struct lx_server *lx_checkserver(lua_State *L) {
     struct lx_server *s = lua_touserdata(L, 1);
     bool same = s && lua_getmetatable(L, 1) && /* by address: a publish asks each time */
                 lua_rawgetp(L, LUA_REGISTRYINDEX, TYPE) && lua_rawequal(L, -1, -2);
-    if (!same) luaL_checkudata(L, 1, TYPE); /* says what it is instead */
+    if (!same) s = luaL_checkudata(L, 1, TYPE); /* says what it is instead */
     lua_pop(L, 2);
     luaL_argcheck(L, s->server, 1, "the server is closed");
     assert(s->server);

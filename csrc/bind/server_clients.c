@@ -76,8 +76,7 @@ static int l_respond(lua_State *L) {
 static int l_accept(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
-    const char *user = luaL_optstring(L, 4, NULL);
-    bool minded = lua_toboolean(L, 5);
+    struct accept_as as = {luaL_optstring(L, 4, NULL), lua_toboolean(L, 5)};
     struct lx_plan parsed = lx_checkplan(L, 3);
     for (uint32_t i = 0; i < parsed.n; i++) {
         const char *trouble = pattern_check_channel(parsed.specs[i].channel);
@@ -87,7 +86,7 @@ static int l_accept(lua_State *L) {
     struct plan *plan = plan_new(parsed.specs, parsed.n, parsed.heartbeat);
     if (!plan) return lx_fail(L, E_NOMEM);
     struct client *c;
-    int err = server_accept(s->server, r, plan, user, minded, &c);
+    int err = server_accept(s->server, r, plan, as, &c);
     plan_unref(plan);
     if (err < 0) return lx_fail(L, err);
     lua_pushstring(L, c->id);

@@ -88,15 +88,6 @@ static size_t write_lines(char *out, struct slice data) {
     return n;
 }
 
-#define LINE_MORE (6 + 2) /* around the data of one line */
-
-/* The same for data that are one line of printable ASCII, as JSON mostly is. */
-static void write_plain(char *out, struct slice data) {
-    memcpy(out, "data: ", 6);
-    if (data.n > 0) memcpy(out + 6, data.p, data.n);
-    memcpy(out + 6 + data.n, "\n\n", 2);
-}
-
 int frame_repair(struct slice text, struct buf *out) {
     for (size_t i = 0; i < text.n;) {
         unsigned char c = (unsigned char)text.p[i];
@@ -137,6 +128,15 @@ static struct slice place(char **at, struct slice from) {
     if (from.n > 0) memcpy(*at, from.p, from.n);
     *at += from.n;
     return to;
+}
+
+#define LINE_MORE (6 + 2) /* bytes around the data of one line */
+
+/* What write_lines writes for one line of printable ASCII, as JSON mostly is. */
+static void write_plain(char *out, struct slice data) {
+    place(&out, slice_str("data: "));
+    place(&out, data);
+    place(&out, slice_str("\n\n"));
 }
 
 int frame_new(struct frame **out, const struct event *event, bool has_id,

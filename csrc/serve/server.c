@@ -281,12 +281,12 @@ void server_answer(struct server *s, struct request *r) {
 }
 
 int server_accept(struct server *s, struct request *r, struct plan *plan,
-                  const char *user, bool minded, struct client **out) {
+                  struct accept_as as, struct client **out) {
     struct client *c = client_new(r->worker, r->ip, r->path, r->route->id);
-    if (user) c->user = mem_strndup(user, strlen(user));
+    if (as.user) c->user = mem_strndup(as.user, strlen(as.user));
     registry_add(s, c, plan);
     c->told = !atomic_load(&s->tells);
-    atomic_store(&c->minded, minded);
+    atomic_store(&c->minded, as.minded);
     r->plan = plan_ref(plan);
     r->client = c; /* takes */
     *out = c;

@@ -48,7 +48,8 @@ struct server {
     struct fan fan;
     struct routes *routes;
     struct map requests, clients, topics, accounts;
-    struct mailbox quiet; /* news of clients that nobody is told: wakes nobody, and is taken
+    struct mailbox
+        quiet; /* news of clients that nobody is told: wakes nobody, and is taken
                              at the end of any turn and before the clients are looked at */
     atomic_bool any_quiet, tells;
     uint64_t next_request;
@@ -98,12 +99,16 @@ void server_configure(struct server *s, struct routes *routes,
 
 struct request *server_find_request(struct server *s, uint64_t id); /* borrows; NULL */
 
+struct accept_as {
+    const char *user; /* copied; NULL: nobody */
+    bool minded;      /* its end is told whatever server_tell_clients said */
+};
+
 /* Answer it: the bytes in r->answer and r->status, or a stream. The request leaves the
- * table. server_accept returns the client (borrowed) in *out; the end of a
- * minded one is told whether or not clients are told of (see server_tell_clients). */
+ * table. server_accept returns the client (borrowed) in *out. */
 void server_answer(struct server *s, struct request *r);
 int server_accept(struct server *s, struct request *r, struct plan *plan,
-                  const char *user, bool minded, struct client **out);
+                  struct accept_as as, struct client **out);
 
 /* ---- Events [app] ------------------------------------------------------------------- */
 
@@ -147,7 +152,7 @@ void server_close(struct client *c, const char *reason);
 
 void server_post_request(struct server *s, struct request *r); /* shares */
 void server_cancel(struct request *r);
-void server_on_opened(struct client *c, struct plan *plan); /* shares */
+void server_on_opened(struct client *c, struct plan *plan);  /* shares */
 void server_on_closed(struct client *c, const char *reason); /* NULL client is fine */
 void server_on_sent(struct client *c);
 void server_on_signal(struct server *s, int number);
