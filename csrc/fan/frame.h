@@ -24,7 +24,7 @@ struct event {
     struct slice channel;
     uint64_t channel_hash; /* map_hash of it; 0: not known yet */
     struct slice name;     /* empty: "message" */
-    struct slice key;  /* empty: none */
+    struct slice key;      /* empty: none */
     struct slice data;
     bool remove;    /* takes its key out of the snapshot */
     int64_t ttl_ms; /* 0: as long as its channel keeps it */

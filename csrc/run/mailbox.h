@@ -38,8 +38,8 @@ struct mailbox {
     struct message *first, **last;
     atomic_uint events; /* posted and not yet delivered */
     void *owner;
-    atomic_bool watched; /* the owner promised to look again */
-    atomic_bool owed;    /* an event came meanwhile */
+    atomic_bool watched;      /* the owner promised to look again */
+    atomic_bool owed;         /* an event came meanwhile */
     void (*wake)(void *loop); /* NULL: the owner polls */
     void *loop;
 };
