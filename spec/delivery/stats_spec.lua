@@ -149,6 +149,27 @@ describe("figures of sockets", function()
     lose(live.connect(s, "/log", { rcvbuf = 8192, last_event_id = ids[2] }), 18)
   end)
 
+  it("lose no count while the script computes and takes no report", function()
+    local ids = s.publish("log", { n = 5 })
+    local busy = s.publish_and_spin("log", { first = 6, n = 5, spin = 1.5 })
+    -- streams come, are told, and get what is kept, all without the script
+    for round = 1, 6 do
+      local id = round % 2 == 0 and ids[2] or "aaaaaaaaaaaaa-7"
+      local c = live.connect(s, "/log", { last_event_id = id })
+      local n = 0
+      repeat
+        local e = assert(c:next_event(5))
+        if e.event == "e" then n = n + 1 end
+      until e.event == "e" and live.n(e) == 10
+      assert.equal(round % 2 == 0 and 8 or 10, n)
+      c:close()
+    end
+    assert.equal(200, busy:response(10).status)
+    busy:close()
+    wait_for("log", "delivered", 3 * 8 + 3 * 10)
+    assert.same({ 3, 3 }, { stats("log").resets, stats("log").reset_reasons.epoch })
+  end)
+
   it("count resets by reason when browsers come back", function()
     local ids = s.publish("short", { n = 10 })
     local epoch = ids[1]:match("^(.-)%-")
