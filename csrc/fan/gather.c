@@ -47,8 +47,7 @@ static uint64_t max64(uint64_t a, uint64_t b) {
 
 /* ---- Where a subscription stands ---------------------------------------------------- */
 
-/* All up to here is done: written down, or because its audience owes nothing else. */
-static uint64_t stands_at(const struct stream *s, const struct sub *sub) {
+uint64_t stream_place(const struct stream *s, const struct sub *sub) {
     uint64_t at = sub_is_state(sub) ? sub->from : max64(s->cursor, sub->from);
     return s->behind ? at : max64(at, audience_clear(sub->audience, s->fan->head));
 }
@@ -58,7 +57,7 @@ void stream_settle(struct stream *s) {
     if (s->behind) return;
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         const struct audience *a = sub->audience;
-        sub->from = stands_at(s, sub);
+        sub->from = stream_place(s, sub);
         if (sub_is_state(sub)) continue;
         sub->seen = a->owed && sub->from < a->last ? a->wanted_clear : a->wanted;
         if (sub->from < low) low = sub->from;
@@ -233,7 +232,8 @@ static void start_gather(struct gather *g, struct stream *s) {
     *g = (struct gather){.s = s, .out = &s->fan->scratch, .cursor = s->cursor};
     g->out->n = 0;
     uint32_t i = 0;
-    for (struct sub *sub = s->subs; sub; sub = sub->next) g->to[i++] = stands_at(s, sub);
+    for (struct sub *sub = s->subs; sub; sub = sub->next)
+        g->to[i++] = stream_place(s, sub);
 }
 
 /* Count what a subscription was sent and, when it is a state and has all that was wanted
@@ -316,7 +316,7 @@ static void tell_slow(struct stream *s, struct sub *sub) {
         stream_bye(s, "slow", rand_between(&s->fan->random, RETRY_MIN_MS, RETRY_MAX_MS));
     } else {
         count_dropped(sub, place);
-        stream_reset(s, c->node.key, "slow", stands_at(s, sub),
+        stream_reset(s, c->node.key, "slow", stream_place(s, sub),
                      place < c->head ? chan_at(c, place)->seq : 0);
     }
     sub->from = c->gone;
@@ -333,7 +333,7 @@ static void tell_lost_state(struct stream *s, struct sub *sub) {
 
 static bool lost_something(const struct stream *s, const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
-    uint64_t at = stands_at(s, sub);
+    uint64_t at = stream_place(s, sub);
     if (c->kind == CHANNEL_STATE) return c->latest->lost > max64(at, sub->joined);
     return c->gone > (sub->snapshot ? max64(at, sub->joined) : at);
 }
@@ -366,10 +366,10 @@ static bool is_own_affair(const struct sub *sub) {
 static void find_standing(struct stream *s, struct standing *at) {
     at->n = s->notes ? -1 : 0;
     for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
-        uint64_t from = stands_at(s, sub);
+        uint64_t from = stream_place(s, sub);
         if (sub->audience->last <= from) continue;
         uint64_t upto = looks_upto(sub, s->fan->head);
-        sub_rest(sub);
+        if (upto < sub->audience->last) sub_rest(sub);
         if (upto <= from) continue;
         struct walker w = walk_from(sub, from, upto);
         if (is_own_affair(sub) || (w.frame && at->n == GATHER_CHANNELS_MAX)) {

@@ -1,10 +1,6 @@
 /* Measuring; see lag.h. */
 #include "fan/lag.h"
 
-static uint64_t max64(uint64_t a, uint64_t b) {
-    return a > b ? a : b;
-}
-
 static int most_looks(const int *looks) {
     return *looks < LAG_WALK_MAX ? *looks : LAG_WALK_MAX;
 }
@@ -19,8 +15,7 @@ static struct lag scale(struct lag lag, uint64_t part, uint64_t all) {
 
 static void look(const struct sub *sub, const struct frame *f, struct lag *lag) {
     if (f->remove && sub_is_state(sub) && f->seq <= sub->joined) return;
-    if (!filter_wants(sub_filter(sub), f) || frame_is_over(f, sub->stream->fan->now_ms))
-        return;
+    if (!sub_wants(sub, f)) return;
     lag->events++;
     lag->bytes += f->text.n;
 }
@@ -61,8 +56,8 @@ static struct lag in_latest(const struct sub *sub, uint64_t after, int *looks) {
 }
 
 struct lag lag_of(const struct sub *sub, int *looks) {
-    if (sub_is_state(sub)) return in_latest(sub, sub->from, looks);
-    uint64_t after = max64(sub->stream->cursor, sub->from);
+    uint64_t after = stream_place(sub->stream, sub);
+    if (sub_is_state(sub)) return in_latest(sub, after, looks);
     if (!sub->snapshot || after >= sub->joined) return in_ring(sub, after, looks);
     struct lag first = in_latest(sub, after, looks);
     struct lag then = in_ring(sub, sub->joined, looks);

@@ -101,7 +101,9 @@ void stream_sync(struct stream *s);
  * moved). */
 int stream_gather(struct stream *s, struct block **out, bool *more);
 
-/* Write down where a live stream stands: its audiences owe it nothing else. */
+/* Where a subscription stands: all up to here is done, since it is written down, or since
+ * its audience owes a live stream nothing else. stream_settle writes it down. */
+uint64_t stream_place(const struct stream *s, const struct sub *sub);
 void stream_settle(struct stream *s);
 
 struct sub *stream_find(const struct stream *s, struct slice channel);

@@ -3,7 +3,7 @@
  * 'from' says: events of the channel up to this number are done or none of its business.
  * For a log the stream's cursor says the same, and the greater counts; a state is
  * followed by 'from' alone. While the stream is live, what its audience does not owe is
- * done too, although nobody wrote it down (sub_place). [one thread] */
+ * done too, although nobody wrote it down (stream_place). [one thread] */
 #ifndef SLUICE_FAN_SUB_H
 #define SLUICE_FAN_SUB_H
 
