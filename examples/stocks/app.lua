@@ -16,6 +16,7 @@ app:stream("/api/stock-prices", { channels = { "prices" }, query = { keys = "sym
 app:static("/", "public")
 
 local market = app:state("market", walk.open(2026))
+app:get("/api/symbols", function() return walk.names() end)
 
 app:every(EVERY, { while_subscribed = "prices" }, function()
   for _ = 1, TRADES * EVERY do

@@ -6,12 +6,19 @@ local NAMES = ([[ACME APEX ARGO ATLS AURA BETA BOLT BRIO CASA CRUX DELT DUNE ECH
   GAIA GLOW HALO HIVE IRIS JADE JOLT KITE KOBO LARK LUMA MESA MINT NOVA NYXS OAKS ONYX OPAL ORCA
   PEAK PINE PULS QUAY RAVN RIFT SAGE SOLR TIDE TORQ UMBR VEGA VOLT WAVE ZEST]])
 
+--- The symbols, in the order of the page.
+function walk.names()
+  local names = {}
+  for name in NAMES:gmatch("%u+") do names[#names + 1] = name end
+  return names
+end
+
 --- A market at its opening.
 -- @tparam integer seed
 -- @treturn table { random, symbols = { { symbol, open, price, volume, n, speed }, … } }
 function walk.open(seed)
   local market = { random = seed, symbols = {} }
-  for name in NAMES:gmatch("%u+") do
+  for _, name in ipairs(walk.names()) do
     local price = math.floor(1000 * 10 ^ (1.6 * walk.draw(market))) / 100
     table.insert(market.symbols, { symbol = name, open = price, price = price, volume = 0, n = 0,
       speed = 0.0004 + 0.0016 * walk.draw(market) })

@@ -4,9 +4,7 @@
 
 const RATES = [0.5, 1, 2, 5, 10, 20];
 const POINTS = 60;
-const NAMES = ("ACME APEX ARGO ATLS AURA BETA BOLT BRIO CASA CRUX DELT DUNE ECHO EDEN FABL FLUX GAIA GLOW HALO HIVE " +
-  "IRIS JADE JOLT KITE KOBO LARK LUMA MESA MINT NOVA NYXS OAKS ONYX OPAL ORCA PEAK PINE PULS QUAY RAVN RIFT SAGE " +
-  "SOLR TIDE TORQ UMBR VEGA VOLT WAVE ZEST").split(" ");
+let names = []; // all symbols that are traded
 
 const byId = (id) => document.getElementById(id);
 const stocks = new Map(); // symbol -> { card, price, change, line, points, n }
@@ -63,7 +61,7 @@ function connect() {
   const picked = [...document.querySelectorAll("#picker input:checked")].map((box) => box.value);
   const rate = RATES[byId("rate").value];
   byId("rate-text").textContent = rate;
-  for (const name of NAMES) {
+  for (const name of names) {
     const stock = stocks.get(name);
     if (picked.includes(name)) {
       if (!stock) stocks.set(name, makeCard(name));
@@ -73,8 +71,8 @@ function connect() {
       stocks.delete(name);
     }
   }
-  for (const name of NAMES) if (stocks.has(name)) byId("grid").append(stocks.get(name).card);
-  const symbols = picked.length < NAMES.length ? `symbols=${picked.join(",")}&` : "";
+  for (const name of names) if (stocks.has(name)) byId("grid").append(stocks.get(name).card);
+  const symbols = picked.length < names.length ? `symbols=${picked.join(",")}&` : "";
   source = new EventSource(`/api/stock-prices?${symbols}max_rate=${rate}`);
   source.addEventListener("price-update", onPrice);
   source.addEventListener("hello", (message) => {
@@ -106,16 +104,23 @@ function pick(wanted) {
   connect();
 }
 
-for (const name of NAMES) {
+function addToPicker(name) {
   const label = document.createElement("label");
   const box = Object.assign(document.createElement("input"), { type: "checkbox", value: name, checked: true });
   label.append(box, name);
   byId("picker").append(label);
 }
+
+async function start() {
+  names = await (await fetch("/api/symbols")).json();
+  names.forEach(addToPicker);
+  connect();
+}
+
 byId("picker").addEventListener("change", connect);
 byId("all").addEventListener("click", () => pick(() => true));
 byId("few").addEventListener("click", () => pick((name) => ["ACME", "NOVA", "VOLT"].includes(name)));
 byId("rate").addEventListener("change", connect);
-connect();
+start();
 frame();
 setInterval(tellSecond, 1000);
