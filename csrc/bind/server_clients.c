@@ -161,7 +161,8 @@ static int l_clients(lua_State *L) {
     return 1;
 }
 
-/* server:subscribe(id, "name" | { name, keys =, types =, max_rate =, rewind = }) -> true | nil, … */
+/* server:subscribe(id, "name" | { name, keys =, types =, max_rate =, rewind = })
+ * -> true | nil, message, code */
 static int l_subscribe(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);

@@ -13,7 +13,7 @@ void command_configure(struct server *s, struct routes *routes,
 
 /* To the worker of one client. 'plan' holds one spec: the channel with its options, or
  * for a filter its lists. Copies texts, shares the plan. */
-enum client_command { CLIENT_SUBSCRIBE, CLIENT_UNSUBSCRIBE, CLIENT_DENY, CLIENT_FILTER };
+enum client_command { CLIENT_SUBSCRIBE, CLIENT_UNSUBSCRIBE, CLIENT_DENY, CLIENT_SET };
 void command_client(struct client *c, enum client_command kind, struct plan *plan);
 int command_send(struct client *c, struct slice event, struct slice data);
 void command_close(struct client *c, const char *reason);

@@ -18,8 +18,7 @@ struct behind {
     char client[CLIENT_ID_LENGTH + 1]; /* its id: it may be gone when somebody asks */
     struct lag lag;
     int64_t since_ms;
-    const struct tally
-        *most; /* of the channel that waits most, in the same report; NULL */
+    const struct tally *most; /* its channel that waits most, in this report; NULL */
 };
 
 struct report {

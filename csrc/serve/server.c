@@ -365,7 +365,7 @@ bool server_unsubscribe(struct server *s, struct client *c, struct slice channel
 int server_set(struct client *c, const struct sub_spec *wish) {
     struct plan *plan = plan_of_one(wish);
     if (!plan) return E_NOMEM;
-    command_client(c, CLIENT_FILTER, plan);
+    command_client(c, CLIENT_SET, plan);
     plan_unref(plan);
     return 0;
 }

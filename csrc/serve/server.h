@@ -48,9 +48,9 @@ struct server {
     struct fan fan;
     struct routes *routes;
     struct map requests, clients, topics, accounts;
-    struct mailbox
-        quiet; /* news of clients that nobody is told: wakes nobody, and is taken
-                             at the end of any turn and before the clients are looked at */
+    /* News of clients that nobody is told: wakes nobody, and is taken at the end of any turn
+     * and before the clients are looked at. */
+    struct mailbox quiet;
     atomic_bool any_quiet, tells;
     uint64_t next_request;
     struct ev_timer wake, sweep, hooks;
