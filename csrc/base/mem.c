@@ -1,6 +1,7 @@
-/* Counted allocation; see mem.h. The counters are relaxed atomics: they are read when
- * the threads are quiet. */
+/* Counted allocation; see mem.h. The count is read when the threads are quiet. */
 #include "base/mem.h"
+
+#include "base/count.h"
 
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,7 +11,7 @@
 #include <malloc.h>
 #endif
 
-static atomic_long live;
+static struct count live;
 static atomic_long fail_in;
 static atomic_int fail_ever;
 
@@ -23,7 +24,7 @@ static int must_fail(void) {
 }
 
 static void *counted(void *p) {
-    if (p) atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    if (p) count_add(&live, 1);
     return p;
 }
 
@@ -52,7 +53,7 @@ char *mem_strndup(const char *p, size_t n) {
 }
 
 void mem_free(void *p) {
-    if (p) atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    if (p) count_add(&live, -1);
     free(p);
 }
 
@@ -63,7 +64,7 @@ void mem_give_back(void) {
 }
 
 long mem_live(void) {
-    return atomic_load(&live);
+    return count_sum(&live);
 }
 
 long mem_fail_left(void) {

@@ -62,7 +62,11 @@ static enum fan_sent on_send(struct stream *s, struct block *b) {
     return FAN_SENT;
 }
 
-static const struct fan_ops ops = {.send = on_send};
+static void on_expect(const struct stream *s) {
+    (void)s;
+}
+
+static const struct fan_ops ops = {.send = on_send, .expect = on_expect};
 
 static void io_on_frame(void *owner, struct message *m) {
     struct replica *r = owner;

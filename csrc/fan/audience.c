@@ -8,17 +8,23 @@
 
 #include <assert.h>
 
-/* All audiences that named one key. */
+/* An audience that named a key, and which of its interests this is. */
+struct entry {
+    struct audience *audience;
+    uint32_t which;
+};
+
+/* All audiences that named one key, side by side. */
 struct interested {
     struct map_node node;
-    struct list audiences; /* of struct interest */
+    struct entry *entries;
+    uint32_t n, cap;
     char key[];
 };
 
 struct interest {
-    struct list node;
-    struct audience *audience;
     struct interested *home;
+    uint32_t index; /* in home->entries */
 };
 
 /* ---- The index by key --------------------------------------------------------------- */
@@ -30,22 +36,51 @@ static struct interested *interested_get(struct chan *c, struct slice key) {
     if (!home) return NULL;
     if (key.n > 0) memcpy(home->key, key.p, key.n);
     home->node.key = slice_of(home->key, key.n);
-    list_init(&home->audiences);
+    home->entries = NULL;
+    home->n = home->cap = 0;
     map_add(&c->by_key, &home->node);
     return home;
 }
 
+static void interested_release(struct chan *c, struct interested *home) {
+    if (home->n > 0) return;
+    map_remove(&c->by_key, &home->node);
+    mem_free(home->entries);
+    mem_free(home);
+}
+
+/* The last entry takes the place of the one that goes. */
+static void forget_key(struct chan *c, struct interest interest) {
+    struct interested *home = interest.home;
+    struct entry moved = home->entries[--home->n];
+    home->entries[interest.index] = moved;
+    moved.audience->interest[moved.which].index = interest.index;
+    interested_release(c, home);
+}
+
 static void forget_keys(struct audience *a, uint32_t n) {
-    struct chan *c = a->place.chan;
-    for (uint32_t i = 0; i < n; i++) {
-        struct interested *home = a->interest[i].home;
-        list_remove(&a->interest[i].node);
-        if (!list_empty(&home->audiences)) continue;
-        map_remove(&c->by_key, &home->node);
-        mem_free(home);
-    }
+    for (uint32_t i = 0; i < n; i++) forget_key(a->place.chan, a->interest[i]);
     mem_free(a->interest);
     a->interest = NULL;
+}
+
+static int index_key(struct audience *a, uint32_t which) {
+    struct chan *c = a->place.chan;
+    struct interested *home = interested_get(c, filter_key(a->place.filter, which));
+    if (!home) return E_NOMEM;
+    if (home->n == home->cap) {
+        uint32_t cap = home->cap ? home->cap * 2 : 2;
+        struct entry *entries = mem_resize(home->entries, cap * sizeof *entries);
+        if (!entries) {
+            interested_release(c, home);
+            return E_NOMEM;
+        }
+        home->entries = entries;
+        home->cap = cap;
+    }
+    a->interest[which] = (struct interest){home, home->n};
+    home->entries[home->n++] = (struct entry){a, which};
+    return 0;
 }
 
 static int index_keys(struct audience *a) {
@@ -53,14 +88,9 @@ static int index_keys(struct audience *a) {
     a->interest = mem_try((n + 1) * sizeof *a->interest);
     if (!a->interest) return E_NOMEM;
     for (uint32_t i = 0; i < n; i++) {
-        struct interested *home =
-            interested_get(a->place.chan, filter_key(a->place.filter, i));
-        if (!home) {
-            forget_keys(a, i);
-            return E_NOMEM;
-        }
-        a->interest[i] = (struct interest){.audience = a, .home = home};
-        list_add(&home->audiences, &a->interest[i].node);
+        if (index_key(a, i) == 0) continue;
+        forget_keys(a, i);
+        return E_NOMEM;
     }
     return 0;
 }
@@ -85,7 +115,12 @@ static int audience_new(struct fan *fan, const struct audience_place *place,
     struct audience *a = mem_try(sizeof *a);
     if (!a) return E_NOMEM;
     struct chan *c = place->chan;
-    *a = (struct audience){.place = *place, .last = c->last, .due = c->last};
+    *a = (struct audience){.place = *place,
+                           .last = c->last,
+                           .due = c->last,
+                           .typed = filter_has_types(place->filter),
+                           .cap_subs = 1};
+    a->subs = &a->first;
     list_init(&a->turn);
     bool narrow = filter_has_keys(place->filter);
     if (narrow && index_keys(a) < 0) {
@@ -101,6 +136,19 @@ static int audience_new(struct fan *fan, const struct audience_place *place,
     return 0;
 }
 
+/* Room for one more member. */
+static int make_room(struct audience *a) {
+    if (a->n_subs < a->cap_subs) return 0;
+    uint32_t cap = a->cap_subs * 2;
+    struct sub **old = a->subs == &a->first ? NULL : a->subs;
+    struct sub **subs = mem_resize(old, cap * sizeof *subs);
+    if (!subs) return E_NOMEM;
+    if (!old) subs[0] = a->first;
+    a->subs = subs;
+    a->cap_subs = cap;
+    return 0;
+}
+
 int audience_reserve(struct fan *fan, struct audience_place wish, struct audience **out) {
     uint32_t period = period_of(wish.chan, wish.wish_ms);
     wish.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
@@ -108,16 +156,9 @@ int audience_reserve(struct fan *fan, struct audience_place wish, struct audienc
     struct audience *a = node ? container_of(node, struct audience, node) : NULL;
     if (!a && audience_new(fan, &wish, &a) < 0) return E_NOMEM;
     *out = a;
-    if (a->n_subs < a->cap_subs) return 0;
-    uint32_t cap = a->cap_subs ? a->cap_subs * 2 : 1;
-    struct sub **subs = mem_resize(a->subs, cap * sizeof *subs);
-    if (!subs) {
-        audience_release(fan, a);
-        return E_NOMEM;
-    }
-    a->subs = subs;
-    a->cap_subs = cap;
-    return 0;
+    int err = make_room(a);
+    if (err < 0) audience_release(fan, a);
+    return err;
 }
 
 static void stop_waiting(struct fan *fan, struct audience *a) {
@@ -136,7 +177,7 @@ void audience_release(struct fan *fan, struct audience *a) {
     if (a->interest) forget_keys(a, filter_n_keys(a->place.filter));
     if (a->place.tick) a->place.tick->users--;
     filter_unref(a->place.filter);
-    mem_free(a->subs);
+    if (a->subs != &a->first) mem_free(a->subs);
     mem_free(a);
 }
 
@@ -207,18 +248,28 @@ static void owe_from(struct fan *fan, struct audience *a, uint64_t seq) {
 }
 
 static void owe(struct fan *fan, struct audience *a, const struct frame *f) {
-    a->last = f->seq;
+    a->last = a->newest = f->seq;
     a->wanted++;
     if (!a->owed) owe_from(fan, a, f->seq); /* else it has its turn, or waits for it */
+}
+
+/* Some thousands of audiences are never all in the processor's cache: those to come are
+ * fetched while others are owed. */
+#define AHEAD 4
+
+static void look_ahead(const struct audience *a) {
+    __builtin_prefetch(a, 1);
+    __builtin_prefetch((const char *)a + 64, 1);
 }
 
 static void owe_interested(struct fan *fan, struct chan *c, const struct frame *f) {
     struct map_node *node = map_get_hashed(&c->by_key, f->key, f->key_hash);
     if (!node) return;
-    struct list *all = &container_of(node, struct interested, node)->audiences;
-    for (struct list *at = all->next; at != all; at = at->next) {
-        struct audience *a = container_of(at, struct interest, node)->audience;
-        if (filter_wants(a->place.filter, f)) owe(fan, a, f);
+    const struct interested *home = container_of(node, struct interested, node);
+    for (uint32_t i = 0; i < home->n; i++) {
+        struct audience *a = home->entries[i].audience;
+        if (i + AHEAD < home->n) look_ahead(home->entries[i + AHEAD].audience);
+        if (!a->typed || filter_wants(a->place.filter, f)) owe(fan, a, f);
         if (PLANTED(21)) return;
     }
 }

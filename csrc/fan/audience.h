@@ -31,22 +31,26 @@ struct audience_place {
     uint64_t wish_ms;      /* the period its members asked for; 0: none */
 };
 
+/* In the order of use: what a turn touches comes first. */
 struct audience {
-    struct map_node node; /* in fan->audiences; key: the place */
     struct audience_place place;
-    struct list in_chan;       /* chan->broad, or chan->narrow when it has keys */
-    struct list turn;          /* in fan->dirty or in its tick, while it owes */
-    struct interest *interest; /* in chan->by_key; one for each key */
-    uint64_t last;             /* the newest event it may want */
-    uint64_t owed;             /* live members have all below this one; 0: all */
-    uint64_t due;              /* how far the running or the last turn goes */
+    struct list turn; /* in fan->dirty or in its tick, while it owes */
+    uint64_t last;    /* the newest event it may want */
+    uint64_t newest;  /* the newest that came and that it wants; 0: none came yet */
+    uint64_t owed;    /* live members have all below this one; 0: all */
+    uint64_t due;     /* how far the running or the last turn goes */
     /* How many events it wanted so far; up to 'due', and below 'owed'. */
     uint32_t wanted, wanted_due, wanted_clear;
-    bool again; /* a member rested in this turn: there is one more */
+    bool again : 1; /* a member rested in this turn: there is one more */
+    bool typed : 1; /* its filter asks for the event's name, too */
 
     uint32_t walk; /* subs[0, walk) were visited in this turn */
     uint32_t n_live, n_subs, cap_subs;
-    struct sub **subs;
+    struct sub **subs, *first; /* &first while there is one member */
+
+    struct map_node node;      /* in fan->audiences; key: the place */
+    struct list in_chan;       /* chan->broad, or chan->narrow when it has keys */
+    struct interest *interest; /* in chan->by_key; one for each key */
 };
 
 /* Find or make the audience for a wish and make room for one more member. Shares the

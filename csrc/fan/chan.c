@@ -68,17 +68,28 @@ void chan_free(struct chan *c) {
     mem_free(c);
 }
 
-static void end_snapshots(struct list *audiences) {
+/* From the last one down: who is demoted meanwhile changes places with one of those that
+ * were visited. */
+static void for_each_sub(struct list *audiences, void (*act)(struct sub *sub)) {
     for (struct list *at = audiences->next; at != audiences; at = at->next) {
         struct audience *a = container_of(at, struct audience, in_chan);
-        for (uint32_t i = 0; i < a->n_subs; i++) sub_end_snapshot(a->subs[i]);
+        for (uint32_t i = a->n_subs; i-- > 0;) act(a->subs[i]);
     }
 }
 
-/* Nobody walks the newest per key any more; compacted replays end where they are. */
+/* What one kind held means nothing to the other: who has not got all of it is told. */
+static void begin_anew(struct chan *c) {
+    for_each_sub(&c->broad, sub_begin_anew);
+    for_each_sub(&c->narrow, sub_begin_anew);
+    while (c->tail < c->head) leave_ring(c);
+    c->floor = c->gone = c->last;
+}
+
+/* Nobody walks the newest per key any more; a compacted replay goes on with what is left
+ * of the log. */
 static void drop_latest(struct chan *c) {
-    end_snapshots(&c->broad);
-    end_snapshots(&c->narrow);
+    for_each_sub(&c->broad, sub_end_snapshot);
+    for_each_sub(&c->narrow, sub_end_snapshot);
     if (!c->latest) return;
     latest_deinit(c->latest);
     mem_free(c->latest);
@@ -99,8 +110,7 @@ static void make_latest(struct chan *c) {
 void chan_configure(struct chan *c, const struct policy *policy) {
     enum channel_kind kind = policy_kind(policy);
     c->policy = *policy;
-    if (kind == CHANNEL_STATE)
-        while (c->tail < c->head) leave_ring(c);
+    if ((kind == CHANNEL_STATE) != (c->kind == CHANNEL_STATE)) begin_anew(c);
     if (kind != c->kind) drop_latest(c);
     if (kind != CHANNEL_LOG && !c->latest) make_latest(c);
     c->kind = kind;

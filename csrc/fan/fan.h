@@ -27,6 +27,9 @@ enum fan_sent {
 struct fan_ops {
     /* Send a block (takes it). Must not call back into the fan. */
     enum fan_sent (*send)(struct stream *s, struct block *b);
+
+    /* It will be sent something soon: fetch what that takes into the cache. */
+    void (*expect)(const struct stream *s);
 };
 
 /* A place of a block: which channel, for whom, from where and how far. */

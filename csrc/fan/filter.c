@@ -173,6 +173,10 @@ bool filter_wants(const struct filter *f, const struct frame *frame) {
                   set_has(&f->keys, frame->key, frame->key_hash));
 }
 
+bool filter_has_types(const struct filter *f) {
+    return f && f->types.given;
+}
+
 bool filter_has_keys(const struct filter *f) {
     return f && f->keys.given;
 }

@@ -31,6 +31,9 @@ void filter_unref(struct filter *f);
 
 bool filter_wants(const struct filter *f, const struct frame *frame);
 
+/* Whether it has a list of names. */
+bool filter_has_types(const struct filter *f);
+
 /* Whether it has a list of keys, how many are in it, and the i-th of them. */
 bool filter_has_keys(const struct filter *f);
 uint32_t filter_n_keys(const struct filter *f);

@@ -11,6 +11,7 @@
 #include "fan/frame.h"
 
 #include "base/bounds.h"
+#include "base/count.h"
 #include "base/decimal.h"
 #include "base/map.h"
 #include "base/mem.h"
@@ -23,7 +24,7 @@
 /* "event: " name "\n" "id: " epoch "-" 20 digits "\n" */
 #define HEAD_MAX(name_n) (7 + (name_n) + 1 + 4 + EPOCH_LENGTH + 1 + 20 + 1)
 
-static atomic_long live;
+static struct count live;
 
 /* ---- UTF-8 and lines ---------------------------------------------------------------- */
 
@@ -170,7 +171,7 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
     if (plain) write_plain(at, event->data);
     else write_lines(at, event->data);
     f->body = slice_of(at, body);
-    atomic_fetch_add_explicit(&live, 1, memory_order_relaxed);
+    count_add(&live, 1);
     *out = f;
     return 0;
 }
@@ -210,7 +211,7 @@ void frame_refs_add(struct frame *f, unsigned n) {
 
 void frame_unref(struct frame *f) {
     if (atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) > 1) return;
-    atomic_fetch_sub_explicit(&live, 1, memory_order_relaxed);
+    count_add(&live, -1);
     mem_free(f);
 }
 
@@ -227,5 +228,5 @@ int frame_payload(const struct frame *f, struct buf *out) {
 }
 
 long frame_live(void) {
-    return atomic_load(&live);
+    return count_sum(&live);
 }

@@ -5,6 +5,7 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/fan.h"
+#include "fan/tally.h"
 
 #include <assert.h>
 
@@ -111,8 +112,21 @@ void sub_start_newcomer(struct sub *sub, int32_t rewind) {
 }
 
 void sub_end_snapshot(struct sub *sub) {
-    if (sub->snapshot && sub->from < sub->joined) sub->from = sub->joined;
     sub->snapshot = false;
+}
+
+void sub_begin_anew(struct sub *sub) {
+    struct stream *s = sub->stream;
+    const struct audience *a = sub->audience;
+    uint64_t at = stream_place(s, sub);
+    if (at < a->last) {
+        stream_reset(s, sub_chan(sub)->node.key, "trimmed", at, 0);
+        int32_t dropped = (int32_t)(a->wanted - sub->seen);
+        if (dropped > 0)
+            tally_of(s->fan, sub_chan(sub))->counts.dropped += (uint32_t)dropped;
+    }
+    sub->seen = a->wanted;
+    sub->from = at > a->last ? at : a->last;
 }
 
 /* NULL: what came after the id is still here; else the reason to tell. */
@@ -152,8 +166,8 @@ const char *sub_start(struct sub *sub, int32_t rewind, const struct eventid *id)
 }
 
 bool sub_wants(const struct sub *sub, const struct frame *f) {
-    return filter_wants(sub_filter(sub), f) &&
-           !frame_is_over(f, sub->stream->fan->now_ms);
+    bool wants = f->seq == sub->audience->newest || filter_wants(sub_filter(sub), f);
+    return wants && !frame_is_over(f, sub->stream->fan->now_ms);
 }
 
 uint64_t sub_pending(const struct sub *sub) {

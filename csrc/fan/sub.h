@@ -50,6 +50,10 @@ const char *sub_start(struct sub *sub, int32_t rewind, const struct eventid *id)
 void sub_start_newcomer(struct sub *sub, int32_t rewind);
 void sub_end_snapshot(struct sub *sub);
 
+/* Its channel becomes a state, or a log, and holds nothing any more: tell what it has not
+ * got. Called while the channel is what it was. */
+void sub_begin_anew(struct sub *sub);
+
 /* Whether it waits for a tick that is not the next of its audience. */
 bool sub_rests(const struct sub *sub);
 

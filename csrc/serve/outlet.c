@@ -2,6 +2,7 @@
 #include "serve/outlet.h"
 
 #include "base/log.h"
+#include "base/pool.h"
 #include "base/rand.h"
 #include "base/status.h"
 #include "serve/conn.h"
@@ -117,7 +118,16 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     return FAN_BLOCKED;
 }
 
-const struct fan_ops outlet_ops = {.send = outlet_send};
+/* From the socket on; the client follows while the call runs. */
+static void outlet_expect(const struct stream *s) {
+    const struct outlet *o = container_of(s, struct outlet, stream);
+    const struct conn *c = container_of(o, struct conn, outlet);
+    const char *end = (const char *)(c + 1);
+    for (const char *line = (const char *)&c->io; line < end; line += POOL_LINE)
+        __builtin_prefetch(line, 1);
+}
+
+const struct fan_ops outlet_ops = {.send = outlet_send, .expect = outlet_expect};
 
 size_t outlet_unsent(const struct outlet *o) {
     const struct conn *c = container_of(o, struct conn, outlet);

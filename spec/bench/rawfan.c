@@ -2,7 +2,7 @@
  *
  *   rawfan [--port P]            prints its port, then serves until it is killed
  *   GET  /anything               a stream: head and preamble, then what bursts send
- *   POST /burst?events=E&batch=K&every=US&kind=KIND
+ *   POST /burst?events=E&batch=K&every=US&kind=KIND[&to=N]
  *   GET  /status                 {"subscribers","events","sends","again","cpu_ns"}
  *
  * One thread, no queue, no log, no Lua. A burst is a plain loop that leaves the event loop
@@ -13,6 +13,7 @@
  *   natural an event every US; each turn sends all that are due, joined: the least that a
  *           server with natural batching can do, with the readers' own delays in it
  *   beat    one heartbeat to the next socket a turn (paced sends)
+ * With N an event goes to N sockets that are drawn for it, without to all.
  * The cost of a connect (accept, options, epoll, read, head, close) needs no burst. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -52,10 +53,11 @@ struct fan {
     uint64_t n; /* number of the last event */
     uint64_t events, sends, again, burst_cpu_ns;
     int next_beat;
+    uint32_t random;
 };
 
 struct burst {
-    unsigned long events, batch, every_us;
+    unsigned long events, batch, every_us, to;
     char kind[8];
 };
 
@@ -73,6 +75,19 @@ static void send_to(struct fan *f, int fd, const char *p, size_t n) {
 
 static void send_to_all(struct fan *f, const char *p, size_t n) {
     for (int i = 0; i < f->count; i++) send_to(f, f->sockets[i], p, n);
+}
+
+/* xorshift32 */
+static uint32_t draw(struct fan *f) {
+    f->random ^= f->random << 13;
+    f->random ^= f->random >> 17;
+    f->random ^= f->random << 5;
+    return f->random;
+}
+
+static void send_to_some(struct fan *f, unsigned long to, const char *p, size_t n) {
+    for (unsigned long i = 0; i < to && f->count; i++)
+        send_to(f, f->sockets[draw(f) % (uint32_t)f->count], p, n);
 }
 
 /* One chunk of k events, stamped with the time they became due, 'every' ns apart; 0: now.
@@ -110,7 +125,8 @@ static void burst_turn(struct fan *f, const struct burst *b, unsigned long left)
     }
     for (unsigned long i = 0; i < batch; i++) {
         const size_t n = write_chunk(f, chunk, 1, 0, 0);
-        send_to_all(f, chunk, n);
+        if (b->to) send_to_some(f, b->to, chunk, n);
+        else send_to_all(f, chunk, n);
         f->events++;
     }
 }
@@ -163,6 +179,7 @@ static void read_burst(const char *request, struct burst *b) {
     b->batch = read_param(request, "batch=", 1);
     if (b->batch < 1 || b->batch > BATCH_MAX) b->batch = 1;
     b->every_us = read_param(request, "every=", 0);
+    b->to = read_param(request, "to=", 0);
     const char *kind = strstr(request, "kind=");
     const int size = kind ? (int)strcspn(kind + 5, "& ") : 0;
     snprintf(b->kind, sizeof b->kind, "%.*s", size, kind ? kind + 5 : "");
@@ -275,7 +292,7 @@ static void fan_start(struct fan *f, uint16_t port) {
 }
 
 int main(int argc, char **argv) {
-    static struct fan f;
+    static struct fan f = {.random = 1};
     const bool has_port = argc == 3 && strcmp(argv[1], "--port") == 0;
     fan_start(&f, has_port ? (uint16_t)strtoul(argv[2], NULL, 10) : 0);
     for (;;) {

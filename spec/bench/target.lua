@@ -116,7 +116,8 @@ function Target:request_later(method, path)
   end
 end
 
---- Have it send: b.events, b.batch, b.every (us), b.kind (raw only), b.to (Sluice only).
+--- Have it send: b.events, b.batch, b.every (us), b.kind (raw only), b.to (Sluice: the channel; raw: to
+--- how many streams).
 function Target:burst(b)
   if self.kind == "nchan" then
     self.publisher = program.start({ name = "publish", cpu = 1, words = { BUILT .. "publish", "--port", self.port,

@@ -204,7 +204,85 @@ describe("a keyed log", function()
     s:drain(1)
     stream:stall(false)
     sim.run(s)
-    assert.truthy(sim.line(stream):find("joined@4=last", 1, true))
+    local ids = {}
+    for _, event in ipairs(sim.events(stream)) do ids[#ids + 1] = event.id:match("%d+$") end
+    assert.same({ "0", "1", "2", "3", "4" }, ids)
+    stream:close()
+  end)
+end)
+
+describe("a channel of another kind", function()
+  local LOG = { pattern = "st", history = 5 }
+
+  --- A reader that has the first two events, and is owed the third.
+  local function owed_one(put_one)
+    local stream = connect { channels = { "st" } }
+    put_one("1")
+    put_one("2")
+    sim.run(s)
+    stream:take()
+    put_one("3")
+    s:drain(1)
+    return stream
+  end
+
+  local function told(stream)
+    local event = sim.events(stream)[1]
+    assert.equal("reset", event.event)
+    return event.data:match('"reason":"(%w+)"'), event.data:match('"from":"[^"]-%-(%d+)"')
+  end
+
+  it("tells who has not got all of the log, and is an empty state", function()
+    s:policies { LOG }
+    local stream = owed_one(function(data) s:publish("st", "p", data, "A") end)
+    s:policies { STATE }
+    put("p", "A", "4")
+    sim.run(s)
+    assert.same({ "trimmed", "2" }, { told(stream) })
+    assert.equal("hello@4 p=4", snapshot { channels = { "st" } })
+    stream:close()
+  end)
+
+  it("tells who has not got all of the state, and is an empty log", function()
+    local stream = owed_one(function(data) put("p", "A", data) end)
+    s:policies { LOG }
+    s:publish("st", "p", "4", "A")
+    sim.run(s)
+    assert.same({ "trimmed", "2" }, { told(stream) })
+    stream:close()
+    stream = connect({ channels = { "st" } }, s:epoch() .. "-1")
+    assert.equal("hello reset@3 p@4=4", sim.line(stream))
+    stream:close()
+  end)
+
+  it("tells nothing to who has all", function()
+    s:policies { LOG }
+    local stream = connect { channels = { "st" } }
+    s:publish("st", "p", "1", "A")
+    sim.run(s)
+    s:policies { STATE }
+    put("p", "A", "2")
+    sim.run(s)
+    s:policies { LOG }
+    s:publish("st", "p", "3", "A")
+    sim.run(s)
+    assert.equal("hello@0 p@1=1 p=2 p@3=3", sim.line(stream))
+    stream:close()
+  end)
+
+  it("tells a reader that cannot be written to", function()
+    s:policies { LOG }
+    local stream = owed_one(function(data) s:publish("st", "p", data, "A") end)
+    stream:stall(true)
+    s:flush(1)
+    s:publish("st", "p", "4", "A")
+    s:drain(1)
+    s:policies { STATE }
+    put("p", "A", "5")
+    sim.run(s)
+    stream:stall(false)
+    sim.run(s)
+    assert.equal("p@3=3 reset p=5", sim.line(stream))
     stream:close()
   end)
 end)
