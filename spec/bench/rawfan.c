@@ -73,10 +73,6 @@ static void send_to(struct fan *f, int fd, const char *p, size_t n) {
     if (send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n) f->again++;
 }
 
-static void send_to_all(struct fan *f, const char *p, size_t n) {
-    for (int i = 0; i < f->count; i++) send_to(f, f->sockets[i], p, n);
-}
-
 /* xorshift32 */
 static uint32_t draw(struct fan *f) {
     f->random ^= f->random << 13;
@@ -85,9 +81,11 @@ static uint32_t draw(struct fan *f) {
     return f->random;
 }
 
+/* To so many that are drawn, or with 0 to all. */
 static void send_to_some(struct fan *f, unsigned long to, const char *p, size_t n) {
     for (unsigned long i = 0; i < to && f->count; i++)
         send_to(f, f->sockets[draw(f) % (uint32_t)f->count], p, n);
+    for (int i = 0; i < f->count && to == 0; i++) send_to(f, f->sockets[i], p, n);
 }
 
 /* One chunk of k events, stamped with the time they became due, 'every' ns apart; 0: now.
@@ -119,14 +117,13 @@ static void burst_turn(struct fan *f, const struct burst *b, unsigned long left)
     const unsigned long batch = left < b->batch ? left : b->batch;
     if (strcmp(b->kind, "single") != 0) {
         const size_t n = write_chunk(f, chunk, batch, 0, 0);
-        send_to_all(f, chunk, n);
+        send_to_some(f, b->to, chunk, n);
         f->events += batch;
         return;
     }
     for (unsigned long i = 0; i < batch; i++) {
         const size_t n = write_chunk(f, chunk, 1, 0, 0);
-        if (b->to) send_to_some(f, b->to, chunk, n);
-        else send_to_all(f, chunk, n);
+        send_to_some(f, b->to, chunk, n);
         f->events++;
     }
 }
@@ -142,7 +139,7 @@ static void burst_natural(struct fan *f, const struct burst *b) {
         if (k > left) k = left;
         if (k > BATCH_MAX) k = BATCH_MAX;
         const size_t n = write_chunk(f, chunk, k, due, every);
-        send_to_all(f, chunk, n);
+        send_to_some(f, 0, chunk, n);
         f->events += k;
         left -= k;
         due += k * every;
