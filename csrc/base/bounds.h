@@ -57,6 +57,9 @@
 #define MAILBOX_EVENTS_MAX 4096     /* events waiting for one thread: EBUSY */
 #define MAILBOX_TURN_MAX 1024       /* messages taken in one turn of a loop */
 #define LOOK_AGAIN_MS 1             /* ... without being woken, in a burst */
+#define LOOK_LATER_MS 10            /* ... for events that wait for a tick anyway */
+#define PATIENT_LEAST_MS 100        /* the shortest period of such ticks */
+#define MAILBOX_PATIENT_MAX 1024    /* ... and how many of them may wait */
 #define BURST_SECONDS 0.0001        /* events closer than this are one */
 #define MAILBOX_PART_MAX 32         /* ... between two looks at what they brought */
 #define TURN_BYTES_MAX (256 * 1024) /* of events: then the streams are served */

@@ -97,13 +97,10 @@ static int index_keys(struct audience *a) {
 
 /* ---- Being there -------------------------------------------------------------------- */
 
-/* What the policy and the wish come to. Only a state may leave events out; in a log a
- * batch brings all of them together. */
+/* What the policy and the wish come to. Only a state may leave events out. */
 static uint32_t period_of(const struct chan *c, uint64_t wish_ms) {
-    uint32_t period = c->policy.batch_ms;
-    if (c->kind != CHANNEL_STATE) return period;
-    if (c->policy.period_ms > period) period = c->policy.period_ms;
-    return wish_ms > period ? (uint32_t)wish_ms : period;
+    uint32_t period = policy_period(&c->policy);
+    return c->kind == CHANNEL_STATE && wish_ms > period ? (uint32_t)wish_ms : period;
 }
 
 static struct slice place_key(const struct audience_place *place) {

@@ -42,6 +42,7 @@ struct frame {
     atomic_uint refs;
     bool has_id; /* a log event */
     bool remove;
+    bool patient;       /* nobody is sent it before a tick */
     uint64_t seq;       /* 0 until numbered */
     int64_t at_ms;      /* when it was accepted */
     uint64_t before;    /* bytes published to its channel before it; for lags */

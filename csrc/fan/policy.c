@@ -110,3 +110,8 @@ enum channel_kind policy_kind(const struct policy *p) {
     if (p->latest) return CHANNEL_STATE;
     return p->rewind == REWIND_LATEST ? CHANNEL_KEYED : CHANNEL_LOG;
 }
+
+uint32_t policy_period(const struct policy *p) {
+    bool rated = policy_kind(p) == CHANNEL_STATE && p->period_ms > p->batch_ms;
+    return rated ? p->period_ms : p->batch_ms;
+}

@@ -32,7 +32,7 @@ static void release(struct sequencer *q, struct frame *f) {
     atomic_store_explicit(&q->head, f->seq, memory_order_release);
     frame_refs_add(f, q->n);
     for (unsigned i = 0; i < q->n; i++)
-        mailbox_post_event(q->targets[i], &f->posts[i].message, q->on_frame);
+        mailbox_post_event(q->targets[i], &f->posts[i].message, q->on_frame, f->patient);
 }
 
 static bool all_have_room(struct sequencer *q) {

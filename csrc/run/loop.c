@@ -27,16 +27,23 @@ static void on_wake(struct ev_loop *ev, struct ev_async *w, int events) {
 static void on_look(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct loop *l = timer->data;
-    mailbox_watch(&l->mailbox, false);
+    mailbox_promise(&l->mailbox, PROMISE_NONE);
     take(l);
 }
 
-void loop_look_again(struct loop *loop) {
+void loop_look_again(struct loop *loop, enum mailbox_promise promise) {
     ASSERT_OWNER(loop);
-    if (ev_is_active(&loop->look)) return;
-    ev_timer_set(&loop->look, LOOK_AGAIN_MS / 1000.0, 0);
+    if ((int)promise <= atomic_load(&loop->mailbox.promised)) return;
+    int ms = promise == PROMISE_SOON ? LOOK_AGAIN_MS : LOOK_LATER_MS;
+    ev_timer_stop(loop->ev, &loop->look);
+    ev_timer_set(&loop->look, ms / 1000.0, 0);
     ev_timer_start(loop->ev, &loop->look);
-    mailbox_watch(&loop->mailbox, true);
+    mailbox_promise(&loop->mailbox, promise);
+}
+
+void loop_look(struct loop *loop) {
+    ASSERT_OWNER(loop);
+    take(loop);
 }
 
 int loop_init(struct loop *loop, void *owner) {

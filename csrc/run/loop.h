@@ -34,8 +34,11 @@ void loop_own(struct loop *loop);
 void loop_run(struct loop *loop);
 void loop_break(struct loop *loop);
 
-/* Promise the publishers to look at the mailbox again soon (see mailbox.h). [owner] */
-void loop_look_again(struct loop *loop);
+/* Promise the publishers to look at the mailbox again (see mailbox.h). [owner] */
+void loop_look_again(struct loop *loop, enum mailbox_promise promise);
+
+/* Look now, for what must not miss this turn. [owner] */
+void loop_look(struct loop *loop);
 
 /* Milliseconds of the monotonic clock, as of this turn's start. [owner] */
 int64_t loop_now_ms(struct loop *loop);

@@ -43,16 +43,19 @@ void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver) {
 
 /* The lock orders this: an owner that took the promise back before it drained for the last
  * time either found the message or is seen to watch no more. */
-void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver) {
-    atomic_fetch_add_explicit(&mb->events, 1, memory_order_relaxed);
+void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver,
+                        bool patient) {
+    unsigned before = atomic_fetch_add_explicit(&mb->events, 1, memory_order_relaxed);
     push(mb, m, deliver);
-    if (atomic_load_explicit(&mb->watched, memory_order_relaxed))
+    int promised = atomic_load_explicit(&mb->promised, memory_order_relaxed);
+    if (promised == PROMISE_NONE || (promised == PROMISE_LATER && !patient))
+        mailbox_wake(mb);
+    else if (!patient || before >= MAILBOX_PATIENT_MAX)
         atomic_store_explicit(&mb->owed, true, memory_order_relaxed);
-    else mailbox_wake(mb);
 }
 
-void mailbox_watch(struct mailbox *mb, bool on) {
-    atomic_store_explicit(&mb->watched, on, memory_order_relaxed);
+void mailbox_promise(struct mailbox *mb, enum mailbox_promise promise) {
+    atomic_store_explicit(&mb->promised, promise, memory_order_relaxed);
 }
 
 void mailbox_wake_owed(struct mailbox *mb) {

@@ -12,7 +12,10 @@
  * and each wake costs more than the publish. So an owner to whom events come in numbers
  * promises to look again within LOOK_AGAIN_MS, and until then events do not wake it: the
  * publisher owes the wake to the end of its turn. The promise makes it safe: a publisher
- * that gets stuck in its turn delays nothing for longer than that. */
+ * that gets stuck in its turn delays nothing for longer than that.
+ *
+ * Patient events, which nobody is sent before a tick, need no wake at all: after some of
+ * them the owner promises to look within LOOK_LATER_MS, and others still wake it. */
 #ifndef SLUICE_RUN_MAILBOX_H
 #define SLUICE_RUN_MAILBOX_H
 
@@ -33,12 +36,18 @@ struct message {
     message_fn *deliver;
 };
 
+enum mailbox_promise {
+    PROMISE_NONE,
+    PROMISE_LATER, /* to look within LOOK_LATER_MS: patient events wait */
+    PROMISE_SOON   /* within LOOK_AGAIN_MS: all events wait */
+};
+
 struct mailbox {
     pthread_mutex_t lock;
     struct message *first, **last;
     atomic_uint events; /* posted and not yet delivered */
     void *owner;
-    atomic_bool watched;      /* the owner promised to look again */
+    atomic_int promised;      /* by the owner: enum mailbox_promise */
     atomic_bool owed;         /* an event came meanwhile */
     void (*wake)(void *loop); /* NULL: the owner polls */
     void *loop;
@@ -57,11 +66,12 @@ void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver);
 /* Whether one more event has room. Only the sequencer posts events, inside its own
  * section, so room that was seen stays. [any thread] */
 bool mailbox_has_room(struct mailbox *mb);
-void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver);
+void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver,
+                        bool patient);
 void mailbox_event_done(struct mailbox *mb); /* [owner] */
 
-/* Give the promise, or take it back: then drain once more. [owner] */
-void mailbox_watch(struct mailbox *mb, bool on);
+/* Give a promise, or take it back: then drain once more. [owner] */
+void mailbox_promise(struct mailbox *mb, enum mailbox_promise promise);
 
 /* Wake the owner, who has something to look at elsewhere. [any thread] */
 void mailbox_wake(struct mailbox *mb);

@@ -48,6 +48,7 @@ static void io_on_frame(void *owner, struct message *m) {
     struct frame_post *post = container_of(m, struct frame_post, message);
     mailbox_event_done(&w->loop.mailbox);
     w->turn_events++;
+    w->turn_patient += post->frame->patient;
     w->turn_bytes += post->frame->text.n;
     if (w->turn_bytes > TURN_BYTES_MAX) w->loop.enough = true;
     fan_frame(&w->fan, post->frame);
@@ -313,6 +314,7 @@ int server_publish(struct server *s, const struct event *event, struct published
         f->at_ms = clock_ms();
         if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
         f->before = c->bytes;
+        f->patient = policy_period(&c->policy) >= PATIENT_LEAST_MS;
         err = seq_publish(&s->seq, f);
     }
     if (err == 0) {

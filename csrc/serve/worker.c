@@ -116,16 +116,18 @@ static void on_rates(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct worker *w = timer->data;
     w->rates_at_ms = INT64_MAX; /* the flush of this turn looks, and arms it again */
+    loop_look(&w->loop);        /* patient events may wait for it */
 }
 
 /* Events that come in numbers or close behind each other are a burst, which then goes on
- * without waking this thread for each of them. */
+ * without waking this thread for each of them. Patient ones never need to. */
 static void watch_burst(struct worker *w) {
     if (w->turn_events == 0 || w->server->options.rehearsal) return;
     double now = ev_now(w->loop.ev);
     bool burst = w->turn_events > 1 || now - w->events_at < BURST_SECONDS;
     w->events_at = now;
-    if (burst) loop_look_again(&w->loop);
+    if (w->turn_events == w->turn_patient) loop_look_again(&w->loop, PROMISE_LATER);
+    else if (burst) loop_look_again(&w->loop, PROMISE_SOON);
 }
 
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
@@ -134,7 +136,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     bool more = fan_flush(&w->fan, FLUSH_STREAMS_MAX);
     await_tick(w);
     watch_burst(w);
-    w->turn_bytes = w->turn_events = 0;
+    w->turn_bytes = w->turn_events = w->turn_patient = 0;
     reap(w);
     count(w);
     report_tell(w);

@@ -51,7 +51,7 @@ struct worker {
     struct report *report; /* the last one; the app's */
     char *input;           /* what one recv() may bring */
     unsigned index;
-    uint32_t n_conns, turn_events;
+    uint32_t n_conns, turn_events, turn_patient;
     atomic_uint queued;    /* requests that the app has not taken */
     int reserve_fd;        /* given up for a moment when descriptors run out */
     atomic_bool reporting; /* the app has not taken the last report yet */

@@ -68,6 +68,32 @@ describe("while a script computes", function()
     all:close()
   end)
 
+  it("an event goes out at once, though others before it were let wait for their tick", function()
+    live.stop_all()
+    s = live.start(APP .. ([[
+
+app:channel("rated", { history = "latest", key = "k", max_rate = 2 })
+app:stream("/rated", "rated")
+app:post("/trade", function()
+  for n = 1, 100 do
+    app:publish("rated", "price", { k = "A", n = n })
+    sluice.sleep(0.001)
+  end
+  app:publish("log", "e", { n = 1 })
+  local stop = sluice.now() + %g
+  while sluice.now() < stop do end
+  return 204
+end)]]):format(SPIN * deadline.scale))
+    local log, rated = live.connect(s, "/log"), live.connect(s, "/rated")
+    local c = live.post_later(s, "/trade")
+    local took = seconds_of(function() assert.equal(1, live.n(log:next_event(SPIN * deadline.scale))) end)
+    assert.is_true(took < SPIN * deadline.scale, took .. " s")
+    repeat local event = assert(rated:next_event(5)) until live.n(event) == 100
+    assert.is_false(#c.wire.buffer > 0 or (c.wire:fill(0) or false))
+    assert.equal(204, c:response(SPIN * deadline.scale + 5).status)
+    for _, one in ipairs { c, log, rated } do one:close() end
+  end)
+
   it("readers that lag behind catch up", function()
     s.publish("log", { n = 300, pad = 10000 })
     local lagging = {}
