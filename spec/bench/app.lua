@@ -25,11 +25,11 @@ app:stream("/s/own/:id", function(req)
   return { channels = { "fan/function", "user/" .. req.params.id }, heartbeat = QUIET }
 end)
 
-app:channel("rated", { history = "latest", key = "k", ttl = 3600 })
+app:channel("rated", { history = "latest", key = "k", ttl = 3600, max_rate = 2 })
 app:channel("state", { history = "latest", key = "k", ttl = 3600 })
 app:channel("nobody", { history = "latest", key = "k", ttl = 3600 })
 app:channel("filtered", { history = 100, ttl = 3600 })
-app:stream("/s/rated", { channels = { "rated" }, max_rate = 2, heartbeat = QUIET })
+app:stream("/s/rated", { channels = { "rated" }, heartbeat = QUIET })
 app:stream("/s/state", { channels = { "state" }, heartbeat = QUIET })
 app:stream("/s/keys/:n/:i", function(req)
   local keys = {}
