@@ -112,6 +112,7 @@ void sub_start_newcomer(struct sub *sub, int32_t rewind) {
 }
 
 void sub_end_snapshot(struct sub *sub) {
+    if (sub->snapshot && sub->from < sub->joined) sub->from = sub->joined;
     sub->snapshot = false;
 }
 
