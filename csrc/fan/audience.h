@@ -46,7 +46,7 @@ struct audience {
 
     uint32_t walk; /* subs[0, walk) were visited in this turn */
     uint32_t n_live, n_subs, cap_subs;
-    struct sub **subs, *first; /* &first while there is one member */
+    struct sub **subs, *first; /* &first until there are two */
 
     struct map_node node;      /* in fan->audiences; key: the place */
     struct list in_chan;       /* chan->broad, or chan->narrow when it has keys */

@@ -245,14 +245,14 @@ static void serve(struct fan *fan, struct stream *s) {
     list_add(&fan->waiting, &s->ready);
 }
 
-/* The member whose turn is the next but 'skip', here or in the audiences that follow;
- * NULL: nobody's. */
+/* The member whose turn is the next but 'skip', here or in the audiences that follow at
+ * once; NULL: nobody's. However many of those have no live member, it costs the same. */
 static struct sub *coming(const struct fan *fan, const struct audience *a,
                           uint32_t skip) {
     uint32_t at = a->walk + skip;
-    while (at >= a->n_live) {
+    for (uint32_t hops = 0; at >= a->n_live; hops++) {
         at -= a->n_live;
-        if (a->turn.next == &fan->dirty) return NULL;
+        if (hops > skip || a->turn.next == &fan->dirty) return NULL;
         a = container_of(a->turn.next, struct audience, turn);
     }
     return a->subs[at];

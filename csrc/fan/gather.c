@@ -300,9 +300,7 @@ static void count_dropped(struct sub *sub, uint64_t place) {
     else
         for (; place < c->head; place++)
             left += filter_wants(sub_filter(sub), chan_at(c, place));
-    int32_t dropped = (int32_t)(sub->audience->wanted - left - sub->seen);
-    if (dropped > 0) tally_of(sub->stream->fan, c)->counts.dropped += (uint32_t)dropped;
-    sub->seen = sub->audience->wanted - left;
+    sub_count_dropped(sub, left);
 }
 
 /* A log that moved past this stream: its policy says what happens, and the client is

@@ -116,15 +116,21 @@ void sub_end_snapshot(struct sub *sub) {
     sub->snapshot = false;
 }
 
+void sub_count_dropped(struct sub *sub, uint32_t left) {
+    uint32_t gone = sub->audience->wanted - left;
+    int32_t dropped = (int32_t)(gone - sub->seen);
+    if (dropped > 0)
+        tally_of(sub->stream->fan, sub_chan(sub))->counts.dropped += (uint32_t)dropped;
+    sub->seen = gone;
+}
+
 void sub_begin_anew(struct sub *sub) {
     struct stream *s = sub->stream;
     const struct audience *a = sub->audience;
     uint64_t at = stream_place(s, sub);
     if (at < a->last) {
         stream_reset(s, sub_chan(sub)->node.key, "trimmed", at, 0);
-        int32_t dropped = (int32_t)(a->wanted - sub->seen);
-        if (dropped > 0)
-            tally_of(s->fan, sub_chan(sub))->counts.dropped += (uint32_t)dropped;
+        sub_count_dropped(sub, 0);
     }
     sub->seen = a->wanted;
     sub->from = at > a->last ? at : a->last;

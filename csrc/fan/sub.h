@@ -54,6 +54,9 @@ void sub_end_snapshot(struct sub *sub);
  * got. Called while the channel is what it was. */
 void sub_begin_anew(struct sub *sub);
 
+/* It will not get what was wanted so far but for the last 'left' of it. */
+void sub_count_dropped(struct sub *sub, uint32_t left);
+
 /* Whether it waits for a tick that is not the next of its audience. */
 bool sub_rests(const struct sub *sub);
 

@@ -42,7 +42,7 @@ void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver) {
 }
 
 /* The lock orders this: an owner that took the promise back before it drained for the last
- * time either found the message or is seen to watch no more. */
+ * time either found the message or is seen to promise nothing. */
 void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver,
                         bool patient) {
     unsigned before = atomic_fetch_add_explicit(&mb->events, 1, memory_order_relaxed);
