@@ -85,7 +85,7 @@ static void begin_anew(struct chan *c) {
     c->floor = c->gone = c->last;
 }
 
-/* Nobody walks the newest per key any more; compacted replays end where they are. */
+/* Nobody walks the newest per key any more; compacted replays end where they are, told. */
 static void drop_latest(struct chan *c) {
     for_each_sub(&c->broad, sub_end_snapshot);
     for_each_sub(&c->narrow, sub_end_snapshot);

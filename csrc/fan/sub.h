@@ -48,6 +48,9 @@ void sub_move(struct sub *sub, struct audience *to);
  * reset, or NULL. */
 const char *sub_start(struct sub *sub, int32_t rewind, const struct eventid *id);
 void sub_start_newcomer(struct sub *sub, int32_t rewind);
+
+/* Its channel becomes a plain log: nobody walks the newest per key any more. Tell what a
+ * compacted replay has not brought yet, and go on with the log. */
 void sub_end_snapshot(struct sub *sub);
 
 /* Its channel becomes a state, or a log, and holds nothing any more: tell what it has not

@@ -3,7 +3,8 @@
 --- break a promise. It looks at one stream as a browser does: whole events only.
 ---
 --- What must come is one list in order of sequence. Each entry is "must", "may" (the wish
---- changed while it was under way) or "not" (filtered out: it moves the cursor only).
+--- changed while it was under way), "cut" (its compacted replay was: it comes or is told) or
+--- "not" (filtered out: it moves the cursor only).
 local cjson = require("cjson")
 local eventstream = require("sluice.eventstream")
 local model = require("spec.property.model")
@@ -94,7 +95,10 @@ function Watcher:on_latest()
   for i = self.next, #self.expect do
     local entry = self.expect[i]
     if entry.event.seq > self.joined then break end
-    if entry.compact and entry.want == "must" and self.replica.left[entry.event] then entry.want = "may" end
+    if entry.compact and entry.want == "must" and self.replica.left[entry.event] then
+      local keyed = self.replica:channel(entry.event.channel).policy.keyed
+      entry.want = keyed and "may" or "cut"
+    end
   end
 end
 
@@ -118,7 +122,8 @@ function Watcher:filter(types, keys)
   for i = self.next, #self.expect do
     local entry = self.expect[i]
     local sub = self.subs[entry.event.channel]
-    if sub and (entry.want == "must") ~= model.wants(sub.filter, entry.event) then entry.want = "may" end
+    local same = sub and (entry.want == "must") == model.wants(sub.filter, entry.event)
+    if sub and not same and entry.want ~= "cut" then entry.want = "may" end
   end
 end
 
@@ -208,7 +213,9 @@ function Watcher:pass(seq, what)
   while self.expect[self.next] and self.expect[self.next].event.seq <= seq do
     local entry = self.expect[self.next]
     local event = entry.event
-    if entry.want == "must" then fail("%s passes %d of %s, which is owed", what, event.seq, event.channel) end
+    if entry.want == "must" or entry.want == "cut" then
+      fail("%s passes %d of %s, which is owed", what, event.seq, event.channel)
+    end
     self.next = self.next + 1
   end
 end
@@ -248,6 +255,7 @@ function Watcher:on_reset(event, id)
   if id then self:settle(id, "reset") end
   self.told[#self.told + 1] = { channel = data.channel, oldest = self:number(null(data.oldest)), reason = data.reason }
   if not want and data.reason == "too_far" then return self:on_too_far(data) end
+  if not want and data.reason == "trimmed" then return self:on_cut_replay(data) end
   if not want then return self:on_slow_reset(data) end
   self.resets[data.channel] = nil
   local silent = self.hello.silent and next(self.resets) ~= nil
@@ -300,6 +308,18 @@ function Watcher:on_too_far(data)
   if note.channel ~= data.channel or note.oldest ~= self:number(null(data.oldest)) then
     fail("reset (too_far) of %s before %s", data.channel, data.oldest)
   end
+end
+
+--- The rest of a compacted replay, whose channel became a plain log.
+function Watcher:on_cut_replay(data)
+  local owed = 0
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.want == "cut" and entry.event.channel == data.channel then
+      entry.want, owed = "not", owed + 1
+    end
+  end
+  if owed == 0 then fail("needless reset (trimmed) of %s", data.channel) end
 end
 
 function Watcher:on_slow_reset(data)
@@ -487,7 +507,9 @@ function Watcher:finish()
   if not self.greeted then fail("no hello came") end
   for i = self.next, #self.expect do
     local entry = self.expect[i]
-    if entry.want == "must" then fail("event %d of %s never came", entry.event.seq, entry.event.channel) end
+    if entry.want == "must" or entry.want == "cut" then
+      fail("event %d of %s never came", entry.event.seq, entry.event.channel)
+    end
   end
   if self.notes[1] then fail("%s never came", self.notes[1].what) end
   if next(self.resets) then fail("the reset of %s never came", next(self.resets)) end

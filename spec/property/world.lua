@@ -42,7 +42,9 @@ local function draw_rules(rates)
     local keyed = chance(0.3) or nil
     rules[#rules + 1] = { pattern = "free/**", history = keyed and 5 or random(0, 10), rewind = keyed and "latest" }
   end
-  if chance(0.2) then rules[#rules + 1] = { pattern = "keyed/k", history = random(1, 5) } end
+  if chance(0.2) then
+    rules[#rules + 1] = { pattern = "keyed/k", history = random(1, 5), rewind = chance(0.5) and 0 or nil }
+  end
   for _, rule in ipairs(rates and rules or {}) do
     if rule.history == "latest" and chance(0.4) then rule.max_rate = pick(RATES) end
     if chance(0.3) then rule.batch = pick { 0.02, 0.1, 1, 60 } end
@@ -205,6 +207,7 @@ function World:act_drain() self:drain(random(self.threads), chance(0.5) and rand
 
 function World:act_flush()
   if self.rates and chance(0.4) then self:act_clock() end
+  if self.restless and chance(0.2) then self:act_policies() end
   local thread = random(self.threads)
   local more = self.sim:flush(thread, chance(0.6) and random(1, 4) or nil)
   local check = not more and not self.rates and chance(0.3) -- a rate may hold things back
@@ -256,7 +259,7 @@ end
 
 function World:connect(client)
   client.thread = self:pick_thread()
-  client.stalled, client.pinned = chance(0.1), false
+  client.stalled, client.pinned = chance(self.restless and 0.4 or 0.1), false
   local id = parse_id(client.id)
   client.watcher = watcher.new { replica = self.replicas[client.thread], events = self.events,
     epoch = self.epoch, log_head = self.head, plan = client.plan, id = id, id_text = client.id,
@@ -499,6 +502,7 @@ function world.new(testing, seed)
   self.max_streams = chance(0.1) and 16 or 6 -- a crowd has one plan
   self.burst = chance(0.01) and 1500 or self.flood and 160 or 12
   self.rates = chance(0.4)
+  self.restless = chance(0.05) -- the rules change again and again
   self.channels = table.move(CHANNELS, 1, random(3, #CHANNELS), 1, {})
   for i = 1, threads do self.replicas[i] = model.replica() end
   self:act_policies()
