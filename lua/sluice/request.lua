@@ -24,8 +24,8 @@ function Request:abort(status, body, headers) -- luacheck: no unused args
   error(failure.abort(status, body, headers), 0)
 end
 
-local function refuse(status, message, field)
-  error(failure.abort(status, codes.body(status, message, nil, field)), 0)
+local function refuse(status, message, field, code)
+  error(failure.abort(status, codes.body(status, message, code, field)), 0)
 end
 
 --- The JSON body. Ends the request with 415, 400 or 422 when there is none that fits.
@@ -36,8 +36,8 @@ function Request:json(wanted)
   if kind ~= "application/json" and not kind:find("^application/[%w.-]+%+json$") then
     refuse(415, "a JSON body is expected: send content-type: application/json")
   end
-  local value, message = json.decode(self.body or "")
-  if value == nil then refuse(400, message) end
+  local value, message, code = json.decode(self.body or "")
+  if value == nil then refuse(codes.status(code), message, nil, code) end
   if wanted then
     local fault, field = shape.fault(value, wanted, true)
     if fault then refuse(422, fault, field) end

@@ -63,8 +63,11 @@ describe("a plan", function()
     assert.same({ 5, 10, 5, 7.5 }, { rate("/bound"), rate("/bound", 2), rate("/bound?max_rate=7.5"),
       rate("/bound?max_rate=7.5", 2) })
     assert.same({ nil, 1 / 32 }, { rate("/renamed?max_rate=x"), rate("/renamed?rate=.03125&rate=9") })
-    for _, text in ipairs({ "", "nan", "-1", "0", "0.016", "1e400", "fast", "0x10", "1_0", "2,5", "+",
-      "1e", "%200" }) do
+    for text, per_second in pairs({ ["%2B2.5e%2B1"] = 25, ["3."] = 3, ["5e-1"] = 0.5, ["1E2"] = 100 }) do
+      assert.equal(per_second, rate("/renamed?rate=" .. text), text)
+    end
+    for _, text in ipairs({ "", "nan", "-1", "0", "0.016", "1e400", "0e999", "fast", "0x10", "1_0", "2,5", "+", ".",
+      "1e", "1e+", ".e1", "1.2.3", "2e1e1", "%200" }) do
       local _, answer = t:connect("/renamed?rate=" .. text)
       assert.equal(422, answer.status, text)
       assert.same({ error = { code = "EBADFIELD", field = "rate",
