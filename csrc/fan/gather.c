@@ -430,7 +430,7 @@ static void put_cached(struct fan *fan, const struct gather *g, const struct sta
 static void apply_cached(struct stream *s, const struct gather_cached *entry,
                          const struct standing *at) {
     s->cursor = max64(s->cursor, entry->cursor);
-    for (uint32_t i = 0; i < entry->n; i++) {
+    for (int i = 0; i < at->n; i++) {
         struct sub *sub = at->subs[i];
         if (sub_is_state(sub)) /* never back: a full block held none */
             sub->from = max64(sub->from, entry->to[i]);
