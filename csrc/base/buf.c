@@ -41,16 +41,20 @@ int buf_adds(struct buf *b, const char *s) {
     return buf_add(b, s, strlen(s));
 }
 
+/* Once into what room there is, and once more when that is too little. */
 int buf_addf(struct buf *b, const char *format, ...) {
     va_list args;
+    size_t room = b->cap - b->n;
     va_start(args, format);
-    int n = vsnprintf(NULL, 0, format, args);
+    int n = vsnprintf(room ? b->p + b->n : NULL, room, format, args);
     va_end(args);
     assert(n >= 0);
-    if (buf_reserve(b, (size_t)n + 1) < 0) return E_NOMEM;
-    va_start(args, format);
-    vsnprintf(b->p + b->n, (size_t)n + 1, format, args);
-    va_end(args);
+    if ((size_t)n >= room) {
+        if (buf_reserve(b, (size_t)n + 1) < 0) return E_NOMEM;
+        va_start(args, format);
+        vsnprintf(b->p + b->n, (size_t)n + 1, format, args);
+        va_end(args);
+    }
     b->n += (size_t)n;
     return 0;
 }

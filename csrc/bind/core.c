@@ -73,6 +73,29 @@ static int l_check_pattern(lua_State *L) {
     return checked(L, pattern_check(lx_checkslice(L, 1)), E_INVAL);
 }
 
+/* core.headers(text) -> { name = value }: what a request brings as header_text; repeated
+ * fields are joined by ", " (RFC 9110, 5.3). */
+static int l_headers(lua_State *L) {
+    size_t n;
+    const char *p = luaL_checklstring(L, 1, &n), *end = p + n;
+    lua_settop(L, 1);
+    lua_newtable(L);
+    while (p < end) {
+        const char *value = p + strlen(p) + 1;
+        luaL_argcheck(L, value < end, 1, "names and values with a NUL behind each");
+        if (lua_getfield(L, 2, p) == LUA_TSTRING) {
+            lua_pushfstring(L, "%s, %s", lua_tostring(L, -1), value);
+            lua_remove(L, -2);
+        } else {
+            lua_pop(L, 1);
+            lua_pushstring(L, value);
+        }
+        lua_setfield(L, 2, p);
+        p = value + strlen(value) + 1;
+    }
+    return 1;
+}
+
 static int l_check_channel(lua_State *L) {
     return checked(L, pattern_check_channel(lx_checkslice(L, 1)), E_CHANNEL);
 }
@@ -165,6 +188,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"match", l_match},
                                          {"check_pattern", l_check_pattern},
                                          {"check_channel", l_check_channel},
+                                         {"headers", l_headers},
                                          {"check_event", l_check_event},
                                          {"encode_utf8", l_encode_utf8},
                                          {"merge", l_merge},

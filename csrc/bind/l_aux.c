@@ -216,7 +216,7 @@ struct lx_plan lx_checkplan(lua_State *L, int index) {
         luaL_error(L, "a stream may follow %d channels, this plan names %d",
                    STREAM_CHANNELS_MAX, (int)plan.n);
     plan.specs = lx_scratch(L, (plan.n + 1) * sizeof *plan.specs);
-    luaL_checkstack(L, 3 * STREAM_CHANNELS_MAX + 8, "plan");
+    luaL_checkstack(L, 3 * (int)plan.n + 8, "plan");
     for (uint32_t i = 0; i < plan.n; i++) {
         lua_rawgeti(L, list, (lua_Integer)i + 1);
         struct sub_spec spec = lx_checkspec(L, -1);

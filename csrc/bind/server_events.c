@@ -50,29 +50,26 @@ static void set_slice(lua_State *L, const char *name, struct slice value) {
     lua_setfield(L, -2, name);
 }
 
-/* { name = value }: names in lower case, repeated fields joined by ", ". */
-static void push_headers(lua_State *L, const struct request *r) {
-    lua_createtable(L, 0, (int)r->n_fields);
+/* Names in lower case and values, each with a NUL behind it: core.headers makes a table of
+ * it when somebody asks. */
+static void push_header_text(lua_State *L, const struct request *r) {
+    size_t n = 0;
+    for (unsigned i = 0; i < r->n_fields; i++)
+        n += r->fields[i].name.n + r->fields[i].value.n + 2;
+    luaL_Buffer b;
+    char *p = luaL_buffinitsize(L, &b, n);
     for (unsigned i = 0; i < r->n_fields; i++) {
-        luaL_Buffer b;
-        struct slice name = r->fields[i].name;
-        char *p = luaL_buffinitsize(L, &b, name.n);
+        struct slice name = r->fields[i].name, value = r->fields[i].value;
         for (size_t k = 0; k < name.n; k++) {
             char c = name.p[k];
-            p[k] = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+            *p++ = c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
         }
-        luaL_pushresultsize(&b, name.n);
-        lua_pushvalue(L, -1);
-        if (lua_rawget(L, -3) == LUA_TSTRING) {
-            lua_pushliteral(L, ", ");
-            lx_pushslice(L, r->fields[i].value);
-            lua_concat(L, 3);
-        } else {
-            lua_pop(L, 1);
-            lx_pushslice(L, r->fields[i].value);
-        }
-        lua_rawset(L, -3);
+        *p++ = '\0';
+        memcpy(p, value.p, value.n);
+        p += value.n;
+        *p++ = '\0';
     }
+    luaL_pushresultsize(&b, n);
 }
 
 static int push_request(lua_State *L) {
@@ -84,8 +81,8 @@ static int push_request(lua_State *L) {
     set_slice(L, "body", buf_slice(&r->body));
     set_slice(L, "host", r->host);
     set_slice(L, "ip", slice_str(r->ip));
-    push_headers(L, r);
-    lua_setfield(L, -2, "headers");
+    push_header_text(L, r);
+    lua_setfield(L, -2, "header_text");
     lua_createtable(L, 0, r->n_params);
     for (int i = 0; i < r->n_params; i++) {
         lx_pushslice(L, r->params[i].name);

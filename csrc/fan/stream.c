@@ -244,9 +244,12 @@ static int write_rate(struct buf *b, const struct stream *s) {
     return period ? buf_addf(b, ",\"max_rate\":%g", 1000.0 / (double)period) : 0;
 }
 
+#define HELLO_USUAL 256 /* bytes */
+
 static int write_hello(struct buf *b, struct stream *s, const struct stream_opening *o,
                        const struct verdict *v) {
-    int err = o->preamble_out ? 0 : buf_addf(b, ":ok\nretry: %u\n", o->retry_ms);
+    int err = buf_reserve(b, HELLO_USUAL);
+    if (err == 0 && !o->preamble_out) err = buf_addf(b, ":ok\nretry: %u\n", o->retry_ms);
     uint64_t replay = 0;
     struct buf states = {0};
     for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {

@@ -47,6 +47,17 @@ local function unknown_message(what, key, known)
     meant and (", did you mean '%s'?"):format(meant) or "", list)
 end
 
+--- Check that a table has known names only, for one that is read at once and not kept.
+-- @tparam string what
+-- @tparam table given
+-- @tparam table known
+-- @tparam[opt=2] number level
+local function check_names(what, given, known, level)
+  for key in pairs(given) do
+    if known[key] == nil then error(unknown_message(what, key, known), (level or 2) + 1) end
+  end
+end
+
 --- Check an options table and fill in the defaults: options(what, given, known[, level]).
 -- @tparam string what named in the error: the function or the thing the options belong to
 -- @tparam[opt] table given what the caller wrote; nil is an empty table
@@ -71,4 +82,4 @@ local function check(_, what, given, known, level)
   return checked
 end
 
-return setmetatable({ NONE = NONE }, { __call = check })
+return setmetatable({ NONE = NONE, check_names = check_names }, { __call = check })

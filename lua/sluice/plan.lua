@@ -54,12 +54,12 @@ end
 
 local function check_entry(what, entry)
   if type(entry) ~= "table" then return { check_name(what, entry) } end
-  local o = options(what .. ": channel", entry, ENTRY, 4)
-  plan.check_rate(what, o.max_rate)
-  if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
-  return { check_name(what, o[1]), keys = check_list(what, "keys", o.keys),
-    types = check_list(what, "types", o.types),
-    rewind = o.rewind, max_rate = o.max_rate }
+  options.check_names(what .. ": channel", entry, ENTRY, 4)
+  plan.check_rate(what, entry.max_rate)
+  if entry.rewind ~= nil then channels.CHECK.rewind(what, entry.rewind) end
+  return { check_name(what, entry[1]), keys = check_list(what, "keys", entry.keys),
+    types = check_list(what, "types", entry.types),
+    rewind = entry.rewind, max_rate = entry.max_rate }
 end
 
 --- Check the seconds between heartbeats; raises.
@@ -103,19 +103,21 @@ function plan.check(what, given)
   if given[1] ~= nil then
     caller.raise('%s: write { channels = { "%s", … } }', what, tostring(given[1]))
   end
-  local o = options(what, given, PLAN, 4)
-  if type(o.channels) == "string" then o.channels = { o.channels } end
-  if type(o.channels) ~= "table" or #o.channels == 0 then
+  options.check_names(what, given, PLAN, 4)
+  local list = given.channels
+  if type(list) == "string" then list = { list } end
+  if type(list) ~= "table" or #list == 0 then
     caller.raise("%s needs channels = { … }", what)
   end
-  if #o.channels > CHANNELS_MAX then
+  if #list > CHANNELS_MAX then
     caller.raise("%s: a stream follows at most %d channels", what, CHANNELS_MAX)
   end
-  check_scalars(what, o)
-  local out = { channels = {}, rewind = o.rewind, heartbeat = o.heartbeat, query = o.query,
-    keys = check_list(what, "keys", o.keys), types = check_list(what, "types", o.types),
-    max_rate = o.max_rate, meta = o.meta and plain.copy(o.meta) }
-  for i, entry in ipairs(o.channels) do out.channels[i] = check_entry(what, entry) end
+  check_scalars(what, given)
+  local out = { channels = {}, rewind = given.rewind, heartbeat = given.heartbeat,
+    query = given.query, keys = check_list(what, "keys", given.keys),
+    types = check_list(what, "types", given.types), max_rate = given.max_rate,
+    meta = given.meta and plain.copy(given.meta) }
+  for i, entry in ipairs(list) do out.channels[i] = check_entry(what, entry) end
   return out
 end
 
@@ -193,9 +195,11 @@ end
 --- The channels of a plan for one request: names filled, filters narrowed. Never widens.
 -- @tparam table checked
 -- @tparam sluice.Request req
--- @treturn table|nil the plan for the core; or nil, message when a name is no channel
+-- @treturn table|nil the plan for the core (its entries may be those of `checked`);
+--   or nil, message when a name is no channel
 function plan.concrete(checked, req)
   local keys, types, rate = wishes(checked.query or NO_NAMES, req)
+  local narrows = keys or types or rate or checked.keys or checked.types or checked.max_rate
   local out = { channels = {}, heartbeat = checked.heartbeat, rewind = checked.rewind }
   for i, entry in ipairs(checked.channels) do
     local name, missing = patterns.fill(entry[1], req.params)
@@ -204,7 +208,8 @@ function plan.concrete(checked, req)
     end
     local good, message = channels.check(name)
     if not good then return nil, message end
-    out.channels[i] = { name, keys = narrow(entry.keys or checked.keys, keys),
+    local same = name == entry[1] and not narrows
+    out.channels[i] = same and entry or { name, keys = narrow(entry.keys or checked.keys, keys),
       types = narrow(entry.types or checked.types, types),
       max_rate = lowest(entry.max_rate, checked.max_rate, rate), rewind = entry.rewind }
   end

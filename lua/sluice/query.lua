@@ -68,7 +68,7 @@ local Headers = {
 
 --- Make names of a header table (lower case) match in any case.
 function query.headers(headers)
-  return setmetatable(headers or {}, Headers)
+  return setmetatable(headers, Headers)
 end
 
 return query

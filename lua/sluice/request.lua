@@ -1,5 +1,5 @@
 --- The request that guards, handlers and plans are given: the table that the core made,
--- with methods, and with query, cookies and id read when they are first used.
+-- with methods, and with query, headers, cookies and id read when they are first used.
 local core = require("sluice.core")
 local codes = require("sluice.codes")
 local failure = require("sluice.failure")
@@ -79,6 +79,9 @@ end
 local LAZY = {
   query = read_query,
   query_values = read_query,
+  headers = function(self)
+    rawset(self, "headers", query.headers(core.headers(rawget(self, "header_text") or "")))
+  end,
   cookies = function(self) rawset(self, "cookies", query.cookies(self.headers.cookie)) end,
   id = function(self) rawset(self, "id", core.id()) end,
 }
@@ -101,7 +104,7 @@ local META = {
 -- @treturn sluice.Request
 function request.new(raw)
   raw.query_text, raw.query = raw.query, nil
-  query.headers(raw.headers)
+  if raw.headers then query.headers(raw.headers) end
   raw.params = raw.params or {}
   return setmetatable(raw, META)
 end

@@ -31,7 +31,7 @@ local function opened(self, what)
   if not id then
     local open = rawget(self, "_open")
     if not open then return rawget(self, "_runtime"), nil end
-    id = open(self)
+    id = open(rawget(self, "_session"), self)
   end
   return rawget(self, "_runtime"), id
 end
@@ -204,11 +204,12 @@ end
 
 --- A handle for a plan function: the stream opens when it is first used.
 -- @tparam sluice.Runtime runtime
--- @tparam function open called once with the handle; returns the id, or nil
+-- @tparam function open called once with the session and the handle; returns the id, or nil
+-- @tparam table session
 -- @tparam sluice.Request req
-function stream_client.pending(runtime, open, req)
-  return setmetatable({ _runtime = runtime, _open = open, user = req.user, ip = req.ip,
-    path = req.path, params = req.params, meta = {} }, stream_client.META)
+function stream_client.pending(runtime, open, session, req)
+  return setmetatable({ _runtime = runtime, _open = open, _session = session, user = req.user,
+    ip = req.ip, path = req.path, params = req.params, meta = {} }, stream_client.META)
 end
 
 return stream_client

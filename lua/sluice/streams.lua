@@ -52,8 +52,7 @@ end
 local function run_plan(session)
   local route, req = session.route, session.req
   if type(route.plan) ~= "function" then return route.checked end
-  local client = session.client or stream_client.pending(session.runtime,
-    function(self) return open_early(session, self) end, req)
+  local client = session.client or stream_client.pending(session.runtime, open_early, session, req)
   session.client = client
   local first, second, third = route.plan(req, client)
   if type(first) == "number" or first == nil and second ~= nil then
@@ -68,9 +67,11 @@ local function run_plan(session)
   return plan.check(route.plan_name, first)
 end
 
+local function never_opens() return nil end
+
 local function not_allowed(session, concrete)
-  local client = session.client or stream_client.pending(session.runtime, function() return nil end,
-    session.req)
+  local client = session.client
+    or stream_client.pending(session.runtime, never_opens, session, session.req)
   for _, entry in ipairs(concrete.channels) do
     if not channels.may_read(session.generation, entry[1], session.req.user, client) then
       return codes.body(403, "not allowed: " .. entry[1], "EDENIED")
@@ -202,11 +203,11 @@ function streams.request(runtime, id, route, raw)
     req = request.new(raw), after = {} })
 end
 
-local KEPT = { "method", "path", "headers", "body", "ip", "host", "params", "user" }
+local KEPT = { "method", "path", "headers", "header_text", "body", "ip", "host", "params", "user" }
 
 -- The request of a stream for another run of its plan, free of what the old code put there.
 local function same_request(req, info, params)
-  local raw = { method = "GET", path = info.path, ip = info.ip, headers = {}, body = "" }
+  local raw = { method = "GET", path = info.path, ip = info.ip, body = "" }
   for _, name in ipairs(KEPT) do raw[name] = req and rawget(req, name) or raw[name] end
   raw.query, raw.params = req and rawget(req, "query_text") or nil, raw.params or params
   return request.new(raw)

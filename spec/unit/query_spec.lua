@@ -27,4 +27,13 @@ describe("query", function()
     assert.is_nil(headers["x-other"])
     assert.is_nil(headers[1])
   end)
+
+  it("makes a table of what the core keeps of the headers, repeated ones joined", function()
+    local core = require("sluice.core")
+    assert.same({}, core.headers(""))
+    assert.same({ a = "1, 2, ", b = "x=y", ["last-event-id"] = "" },
+      core.headers("a\0001\0b\0x=y\0a\0002\0last-event-id\0\0a\0\0"))
+    assert.has_error(function() core.headers("a\0") end)
+    assert.has_error(function() core.headers(nil) end)
+  end)
 end)

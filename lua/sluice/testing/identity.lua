@@ -2,6 +2,8 @@
 -- The request carries a number that only this list knows; the runtime of a server that
 -- listens has no such list, so that no header of the world can be taken for one. In memory:
 -- the users of requests that were not claimed yet.
+local core = require("sluice.core")
+
 local identity = {}
 
 ---@class sluice.testing.Identity
@@ -39,6 +41,7 @@ end
 
 --- Give the request its user; for the runtime.
 function Identity:claim(raw)
+  raw.headers = raw.headers or core.headers(raw.header_text)
   local number = raw.headers[identity.HEADER]
   if not number then return end
   raw.headers[identity.HEADER] = nil
