@@ -45,8 +45,9 @@ int buf_adds(struct buf *b, const char *s) {
 int buf_addf(struct buf *b, const char *format, ...) {
     va_list args;
     size_t room = b->cap - b->n;
+    char *at = room ? b->p + b->n : NULL;
     va_start(args, format);
-    int n = vsnprintf(room ? b->p + b->n : NULL, room, format, args);
+    int n = vsnprintf(at, room, format, args);
     va_end(args);
     assert(n >= 0);
     if ((size_t)n >= room) {

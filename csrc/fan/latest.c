@@ -46,6 +46,7 @@ static void make_hole(struct latest *l, uint32_t slot) {
     l->bytes -= l->slots[slot].entry->frame->text.n;
     l->slots[slot].entry = NULL;
     l->live--;
+    while (l->first < l->n && !l->slots[l->first].entry) l->first++;
 }
 
 /* Frees the entry and its slot; its key goes with its last entry. */
@@ -76,20 +77,21 @@ void latest_deinit(struct latest *l) {
 
 static void pack(struct latest *l) {
     uint32_t n = 0;
-    for (uint32_t i = 0; i < l->n; i++) {
+    for (uint32_t i = l->first; i < l->n; i++) {
         struct latest_entry *e = l->slots[i].entry;
         if (!e) continue;
         e->slot = n;
         l->slots[n++] = (struct latest_slot){l->slots[i].seq, e};
     }
     l->n = n;
+    l->first = 0;
 }
 
 enum which { ANY, VALUE, REMOVAL };
 
 /* Returns 1 when there was one. */
 static uint32_t drop_oldest(struct latest *l, enum which which) {
-    uint32_t i = latest_after(l, 0);
+    uint32_t i = l->first;
     while (i < l->n && which != ANY && !l->slots[i].entry->key != (which == REMOVAL))
         i = latest_next(l, i);
     if (i == l->n) return 0;
@@ -177,13 +179,13 @@ void latest_remove(struct latest *l, struct frame *f, bool keep, uint32_t max_ke
 }
 
 void latest_forget_removals(struct latest *l) {
-    for (uint32_t i = 0; i < l->n && l->removals > 0; i++)
+    for (uint32_t i = l->first; i < l->n && l->removals > 0; i++)
         if (l->slots[i].entry && !l->slots[i].entry->key)
             entry_free(l, l->slots[i].entry);
 }
 
 void latest_trim(struct latest *l, uint64_t seq) {
-    for (uint32_t i = 0; i < l->n && l->slots[i].seq <= seq; i++) {
+    for (uint32_t i = l->first; i < l->n && l->slots[i].seq <= seq; i++) {
         if (!l->slots[i].entry) continue;
         if (!l->slots[i].entry->key && l->slots[i].seq > l->lost)
             l->lost = l->slots[i].seq;
@@ -200,7 +202,7 @@ uint32_t latest_next(const struct latest *l, uint32_t i) {
 }
 
 uint32_t latest_after(const struct latest *l, uint64_t seq) {
-    uint32_t low = 0, high = l->n;
+    uint32_t low = l->first, high = l->n;
     while (low < high) {
         uint32_t middle = low + (high - low) / 2;
         if (l->slots[middle].seq > seq) high = middle;

@@ -29,6 +29,7 @@ struct latest {
     struct map keys;
     struct latest_slot *slots;
     uint32_t n, cap; /* slots used, slots owned */
+    uint32_t first;  /* below it are holes only */
     uint32_t live;   /* slots that are no holes */
     uint32_t removals;
     size_t bytes;  /* of the events in them */
