@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -24,12 +23,12 @@
 int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
 
 static struct {
-    lua_State *volatile running; /* the innermost coroutine of the app */
-    lua_State *base;             /* the runtime's own, which is never stopped */
-    atomic_int depth;            /* > 0: a script runs */
-    atomic_int ticks;            /* of CPU time since it began */
-    atomic_int budget;           /* in ticks; 0: none */
-    atomic_int trips;
+    lua_State *volatile running;  /* the innermost coroutine of the app */
+    lua_State *base;              /* the runtime's own, which is never stopped */
+    volatile sig_atomic_t depth;  /* > 0: a script runs */
+    volatile sig_atomic_t ticks;  /* of CPU time since it began */
+    volatile sig_atomic_t budget; /* in ticks; 0: none */
+    int trips;
     int64_t entered_us;
     timer_t timer;
     bool has_timer;
@@ -55,29 +54,28 @@ static const char *where(lua_State *L) {
 static void trip(lua_State *L, lua_Debug *ar);
 
 static void rearm(lua_State *L) {
-    bool first = atomic_load(&guard.trips) <= 1;
+    bool first = guard.trips <= 1;
     lua_sethook(L, trip, LUA_MASKCOUNT, first ? GRACE_INSTRUCTIONS : 1);
 }
 
 static void trip(lua_State *L, lua_Debug *ar) {
-    int budget = atomic_load(&guard.budget);
-    bool over = atomic_load(&guard.depth) > 0 && budget > 0 &&
-                atomic_load(&guard.ticks) >= budget;
+    int budget = guard.budget;
+    bool over = guard.depth > 0 && budget > 0 && guard.ticks >= budget;
     lua_sethook(L, NULL, 0, 0);
     if (!over) return;
-    atomic_fetch_add(&guard.trips, 1);
+    guard.trips++;
     rearm(L);
     (void)ar;
     luaL_error(L, "%scomputed for %f s without a pause: a loop needs sluice.sleep()",
                where(L), (double)budget * TICK_MS / 1000);
 }
 
-/* Async-signal-safe: atomics and lua_sethook, which only stores. */
+/* Async-signal-safe: lua_sethook only stores, and the signal comes to the app thread, to
+ * which all of this belongs. */
 static void on_signal(int number) {
     (void)number;
-    if (atomic_load(&guard.depth) == 0) return;
-    int ticks = atomic_fetch_add(&guard.ticks, 1) + 1;
-    int budget = atomic_load(&guard.budget);
+    if (guard.depth == 0) return;
+    int ticks = ++guard.ticks, budget = guard.budget;
     lua_State *L = guard.running;
     if (budget > 0 && ticks >= budget && L && L != guard.base)
         lua_sethook(L, trip, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT,
@@ -108,7 +106,7 @@ static int start_timer(void) {
 int guard_setup(lua_State *L, double budget_seconds) {
     guard.running = L;
     int ticks = budget_seconds > 0 ? (int)(budget_seconds * 1000 / TICK_MS + 0.5) : 0;
-    atomic_store(&guard.budget, budget_seconds > 0 && ticks == 0 ? 1 : ticks);
+    guard.budget = budget_seconds > 0 && ticks == 0 ? 1 : ticks;
     return ticks > 0 && !guard.has_timer ? start_timer() : 0;
 }
 
@@ -124,7 +122,7 @@ static struct {
 static void *limited(void *ud, void *p, size_t old, size_t size) {
     (void)ud;
     size_t before = p ? old : 0;
-    bool too_much = heap.limit > 0 && size > before && atomic_load(&guard.depth) > 0 &&
+    bool too_much = heap.limit > 0 && size > before && guard.depth > 0 &&
                     heap.used - before + size > heap.limit;
     if (too_much) return NULL;
     void *q = heap.allocate(heap.ud, p, old, size);
@@ -164,7 +162,7 @@ static int resume(lua_State *L, lua_State *co, int n) {
     int status = lua_resume(co, L, n, &results);
     guard.running = outer;
     /* who resumes it must not go on either, or it could start one loop after the other */
-    bool tripped = atomic_load_explicit(&guard.trips, memory_order_relaxed) > 0;
+    bool tripped = guard.trips > 0;
     if (tripped && L != guard.base) rearm(L);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
@@ -249,28 +247,28 @@ static int l_close(lua_State *L) {
 
 /* core.guard_enter(): the script begins to run; calls nest */
 static int l_enter(lua_State *L) {
-    if (atomic_fetch_add(&guard.depth, 1) > 0) return 0;
+    if (guard.depth++ > 0) return 0;
     guard.running = guard.base = L;
     guard.entered_us = clock_us();
-    atomic_store(&guard.ticks, 0);
-    atomic_store(&guard.trips, 0);
+    guard.ticks = 0;
+    guard.trips = 0;
     return 0;
 }
 
 /* core.guard_leave() -> CPU seconds (in steps of 50 ms), wall seconds, times it tripped */
 static int l_leave(lua_State *L) {
-    int ticks = atomic_load(&guard.ticks);
-    if (atomic_load(&guard.depth) > 0) atomic_fetch_sub(&guard.depth, 1);
+    int ticks = guard.ticks;
+    if (guard.depth > 0) guard.depth--;
     lua_sethook(L, NULL, 0, 0);
     lua_pushnumber(L, (double)ticks * TICK_MS / 1000);
     lua_pushnumber(L, (double)(clock_us() - guard.entered_us) / 1e6);
-    lua_pushinteger(L, atomic_load(&guard.trips));
+    lua_pushinteger(L, guard.trips);
     return 3;
 }
 
 /* core.tripped() -> whether the run that goes on has used up its budget */
 static int l_tripped(lua_State *L) {
-    lua_pushboolean(L, atomic_load(&guard.depth) > 0 && atomic_load(&guard.trips) > 0);
+    lua_pushboolean(L, guard.depth > 0 && guard.trips > 0);
     return 1;
 }
 
