@@ -10,15 +10,14 @@ static struct request *find_request(lua_State *L, const struct lx_server *s) {
     return server_find_request(s->server, (uint64_t)luaL_checkinteger(L, 2));
 }
 
-/* The headers at 'index': { {name, value}, … } or { name = value }. Pushes scratch. */
-static struct http_fields check_headers(lua_State *L, int index) {
-    struct http_field *fields = lx_scratch(L, (HTTP_FIELDS_MAX + 1) * sizeof *fields);
+/* The headers at 'index': { {name, value}, … } or { name = value }. Returns how many. */
+static size_t check_headers(lua_State *L, int index, struct http_field *out) {
     size_t n = 0;
-    if (lua_isnoneornil(L, index)) return (struct http_fields){fields, 0};
+    if (lua_isnoneornil(L, index)) return 0;
     luaL_checktype(L, index, LUA_TTABLE);
+    luaL_checkstack(L, 6, "headers");
     lua_pushnil(L);
     while (lua_next(L, index)) {
-        luaL_checkstack(L, 6, "headers");
         if (n == HTTP_FIELDS_MAX) luaL_error(L, "more than %d headers", HTTP_FIELDS_MAX);
         int pair = lua_gettop(L);
         if (lua_istable(L, pair)) {
@@ -30,25 +29,22 @@ static struct http_fields check_headers(lua_State *L, int index) {
         }
         if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
             luaL_error(L, "headers: names and values are strings");
-        fields[n].name = lx_checkslice(L, -2); /* the table keeps both alive */
-        fields[n++].value = lx_checkslice(L, -1);
+        out[n].name = lx_checkslice(L, -2); /* the table keeps both alive */
+        out[n++].value = lx_checkslice(L, -1);
         lua_settop(L, pair - 1);
     }
-    return (struct http_fields){fields, n};
+    return n;
 }
 
-/* CORS first, then what the app wrote. Returns 0 or a negative code. */
+/* Returns 0 or a negative code. */
 static int write_answer(struct lx_server *s, struct request *r, int status,
-                        struct http_fields own, struct slice body) {
-    struct http_field all[HTTP_FIELDS_MAX + ORIGIN_FIELDS_MAX];
-    size_t n = request_cors(r, all);
-    for (size_t i = 0; i < own.n; i++) all[n++] = own.p[i];
+                        struct http_fields fields, struct slice body) {
     struct http_to to = {.date = &s->server->date,
                          .now = (int64_t)clock_wall(),
                          .minor = r->minor,
                          .keep_alive = r->keep_alive,
                          .is_head = r->is_head};
-    return http_write_answer(&r->answer, &to, status, (struct http_fields){all, n}, body);
+    return http_write_answer(&r->answer, &to, status, fields, body);
 }
 
 /* server:respond(req, status, headers, body) -> true | nil, message, code */
@@ -58,8 +54,10 @@ static int l_respond(lua_State *L) {
     struct slice body = lx_optslice(L, 5);
     struct request *r = find_request(L, s);
     if (!r) return lx_fail(L, E_CLOSED);
-    struct http_fields fields = check_headers(L, 4);
-    int err = write_answer(s, r, status, fields, body);
+    struct http_field all[ORIGIN_FIELDS_MAX + HTTP_FIELDS_MAX];
+    size_t n = request_cors(r, all); /* first, then what the app wrote */
+    n += check_headers(L, 4, all + n);
+    int err = write_answer(s, r, status, (struct http_fields){all, n}, body);
     if (err == E_BADFIELD)
         return lx_fail_text(L, err,
                             "a header holds a control character, or one that the server "
