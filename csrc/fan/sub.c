@@ -111,11 +111,11 @@ void sub_start_newcomer(struct sub *sub, int32_t rewind) {
     else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
 }
 
-/* Whether a compacted replay has something left to bring; what came after it joined, the
- * log brings. */
-static bool owes_snapshot(const struct sub *sub) {
+/* Whether a compacted replay that is at this place has something left to bring; what came
+ * after it joined, the log brings. */
+static bool owes_snapshot(const struct sub *sub, uint64_t at) {
     const struct latest *l = sub_chan(sub)->latest;
-    for (uint32_t i = latest_after(l, sub->from); i < l->n; i = latest_next(l, i)) {
+    for (uint32_t i = latest_after(l, at); i < l->n; i = latest_next(l, i)) {
         const struct frame *f = latest_at(l, i);
         if (f->seq > sub->joined) return false;
         if (!f->remove && sub_wants(sub, f)) return true;
@@ -126,8 +126,9 @@ static bool owes_snapshot(const struct sub *sub) {
 void sub_end_snapshot(struct sub *sub) {
     if (!sub->snapshot) return;
     struct stream *s = sub->stream;
-    if (owes_snapshot(sub))
-        stream_reset(s, sub_chan(sub)->node.key, "trimmed", stream_place(s, sub), 0);
+    uint64_t at = stream_place(s, sub);
+    if (owes_snapshot(sub, at))
+        stream_reset(s, sub_chan(sub)->node.key, "trimmed", at, 0);
     if (sub->from < sub->joined) sub->from = sub->joined;
     sub->snapshot = false;
 }
