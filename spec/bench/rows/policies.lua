@@ -71,8 +71,9 @@ end
 
 local KEYS, TURN_US = 1000, 10000
 
--- Ten events every ten milliseconds, each for 30 streams: CPU in us an event, until all have theirs.
-local function trade_keys(v, events)
+-- Ten events every ten milliseconds, each for 30 streams: CPU in us an event, until all have
+-- theirs, and how many of a hundred came in chunks of their own.
+local function trade_once(v, events)
   v.readers:report()
   local before, came, more = v.target:cpu(), 0
   local matches = v.streams * v.keys // KEYS
@@ -87,10 +88,17 @@ local function trade_keys(v, events)
     more = v.readers:report().chunks
     came = came + more
   until more == 0
-  if came < 0.98 * events * matches then -- a hiccup may join some
-    error(("%s: %d events came in %d chunks"):format(v.name, events * matches, came), 0)
+  return (v.target:cpu() - before) / 1e3 / events, 100 * came / (events * matches)
+end
+
+-- A hiccup of the machine joins events, which then cost less: that round does not count.
+local function trade_keys(v, events)
+  local cost, apart
+  for _ = 1, 5 do
+    cost, apart = trade_once(v, events)
+    if apart >= 98 then return cost end
   end
-  return (v.target:cpu() - before) / 1e3 / events
+  error(("%s: %.1f %% of the events came in chunks of their own, five times"):format(v.name, apart), 0)
 end
 
 --- FILTER: an event for 30 subscribers of 1,000 keys, among 1,000 streams and among 10,000. The bare
