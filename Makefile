@@ -21,7 +21,7 @@ Q       := $(if $(V),,@)
 MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 
 TESTING := $(wildcard csrc/bind/testing*.c)
-LIBS    := -lev -lcurl -lpthread -lm
+LIBS    := -lev -lcurl -lpthread
 SRC     := $(filter-out $(TESTING),$(wildcard csrc/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
 PLAIN   := $(filter-out $(B)/obj/bind/%,$(OBJ))

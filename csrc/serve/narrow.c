@@ -6,8 +6,8 @@
 #include "net/url.h"
 
 #include <float.h>
-#include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* Everything that lives until the plan is made. */
 struct work {
@@ -102,34 +102,14 @@ static struct filter_list meet(struct work *w, struct filter_list bound,
 
 #define NUMBER_MAX 32 /* characters of a number */
 
-/* Digits at *at, as part of '*value'; returns how many. */
-static int digits(const char **at, double *value) {
-    const char *from = *at;
-    for (; **at >= '0' && **at <= '9'; ++*at) *value = *value * 10 + (**at - '0');
-    return (int)(*at - from);
-}
-
-/* Decimal digits, a point, an exponent; strtod takes more ("nan", "0x1p4"), and what the
- * locale of the process calls a point. */
-static bool is_rate(const char *text, double *out) {
-    double value = 0, exponent = 0;
-    int after_point = 0;
-    if (*text == '+') text++;
-    int n = digits(&text, &value);
-    if (*text == '.') {
-        text++;
-        after_point = digits(&text, &value);
-    }
-    if (n + after_point == 0) return false;
-    if (*text == 'e' || *text == 'E') {
-        bool down = *++text == '-';
-        if (*text == '-' || *text == '+') text++;
-        if (digits(&text, &exponent) == 0) return false;
-        if (down) exponent = -exponent;
-    }
-    exponent -= after_point; /* dividing by a power of ten rounds once */
-    *out = exponent < 0 ? value / pow(10, -exponent) : value * pow(10, exponent);
-    return *text == '\0' && *out >= RATE_LEAST && *out <= DBL_MAX;
+/* Decimal digits, a point, an exponent: what strtod takes beyond that ("nan", "0x1p4") is
+ * no number here. */
+static bool is_rate(char *text, size_t n, double *out) {
+    char *end;
+    text[n] = '\0';
+    if (n == 0 || strspn(text, "0123456789+-.eE") != n) return false;
+    *out = strtod(text, &end);
+    return *end == '\0' && *out >= RATE_LEAST && *out <= DBL_MAX;
 }
 
 /* The period that the client asks for; 0: none. 0, 400 or 422. */
@@ -140,9 +120,7 @@ static int wished_period(const struct request *r, const char *name, uint32_t *ou
     int n = url_query_get(r->query, name, text, NUMBER_MAX);
     if (n == -404) return 0;
     if (n == -400) return 400;
-    if (n < 0) return 422;
-    text[n] = '\0';
-    if (!is_rate(text, &rate)) return 422;
+    if (n < 0 || !is_rate(text, (size_t)n, &rate)) return 422;
     *out = tick_period_of_rate(rate);
     return 0;
 }

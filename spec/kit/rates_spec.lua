@@ -147,6 +147,15 @@ describe("max_rate", function()
     end
     assert.same({ 10, 10, 1, 5, 5, 2, 2, 1, 5, 5, 2 }, rates)
     assert.equal(t:connect("/plan?max_rate=3").hello.max_rate, 2) -- no class between 2 and 5: never more than asked
+    for _, path in ipairs({ "/plain", "/written" }) do -- the core reads the first itself
+      for text, rate in pairs({ ["%2B2e%2B0"] = 2, ["2."] = 2, ["5e-1"] = 0.5, [".1"] = 0.1, ["1E0"] = 1 }) do
+        assert.equal(rate, t:connect(path .. "?max_rate=" .. text).hello.max_rate, path .. text)
+      end
+      for _, text in ipairs({ "", "nan", "-1", "0", "0.016", "1e400", "0e999", "0x10", "1_0", "2,5", "+", ".", "1e",
+        "1e+", ".e1", "1.2.3", "2e1e1", "%202" }) do
+        assert.equal(422, t:get(path .. "?max_rate=" .. text).status, path .. text)
+      end
+    end
   end)
 
   it("changes by client:set", function()

@@ -14,13 +14,15 @@ local NOW = 1780000000 -- 2026-05-28T20:26:40Z
 local BEGIN_US = 1000 * 1000000 -- what the monotonic clock says at first
 local LOG_MAX = 10000
 
+local app_os = process.os
+
 -- The world in force, and the log function of the core.
 local current, real_log
 
 -- `os` as the app sees it: time is the test's, settings are those that the test gave.
 local function make_os(self, env)
   local out = {}
-  for name, value in pairs(os) do out[name] = value end
+  for name, value in pairs(app_os) do out[name] = value end
   function out.time(t)
     if t == nil then return math.floor(core.time()) end
     return os.time(t)
@@ -83,7 +85,7 @@ function World:leave()
   core.hold_clock()
   core.seed(0)
   math.randomseed()
-  process.os, process.outgoing = os, nil
+  process.os, process.outgoing = app_os, nil
   core.log = real_log
 end
 
