@@ -71,11 +71,9 @@ local function check(_, what, given, known, level)
   if type(given) ~= "table" then
     error(("%s: options must be a table, got %s"):format(what, type(given)), level)
   end
+  check_names(what, given, known, level)
   local checked = {}
-  for key, value in pairs(given) do
-    if known[key] == nil then error(unknown_message(what, key, known), level) end
-    checked[key] = value
-  end
+  for key, value in pairs(given) do checked[key] = value end
   for name, default in pairs(known) do
     if checked[name] == nil and default ~= NONE then checked[name] = default end
   end

@@ -203,13 +203,14 @@ function stream_client.new(runtime, id, known)
 end
 
 --- A handle for a plan function: the stream opens when it is first used.
--- @tparam sluice.Runtime runtime
--- @tparam function open called once with the session and the handle; returns the id, or nil
--- @tparam table session
--- @tparam sluice.Request req
-function stream_client.pending(runtime, open, session, req)
-  return setmetatable({ _runtime = runtime, _open = open, _session = session, user = req.user,
-    ip = req.ip, path = req.path, params = req.params, meta = {} }, stream_client.META)
+-- @tparam table session its runtime and request
+-- @tparam[opt] function open called once with the session and the handle; returns the id, or
+--   nil; without it the handle never has one
+function stream_client.pending(session, open)
+  local req = session.req
+  return setmetatable({ _runtime = session.runtime, _open = open, _session = session,
+    user = req.user, ip = req.ip, path = req.path, params = req.params, meta = {} },
+    stream_client.META)
 end
 
 return stream_client

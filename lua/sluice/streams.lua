@@ -52,7 +52,7 @@ end
 local function run_plan(session)
   local route, req = session.route, session.req
   if type(route.plan) ~= "function" then return route.checked end
-  local client = session.client or stream_client.pending(session.runtime, open_early, session, req)
+  local client = session.client or stream_client.pending(session, open_early)
   session.client = client
   local first, second, third = route.plan(req, client)
   if type(first) == "number" or first == nil and second ~= nil then
@@ -67,11 +67,8 @@ local function run_plan(session)
   return plan.check(route.plan_name, first)
 end
 
-local function never_opens() return nil end
-
 local function not_allowed(session, concrete)
-  local client = session.client
-    or stream_client.pending(session.runtime, never_opens, session, session.req)
+  local client = session.client or stream_client.pending(session)
   for _, entry in ipairs(concrete.channels) do
     if not channels.may_read(session.generation, entry[1], session.req.user, client) then
       return codes.body(403, "not allowed: " .. entry[1], "EDENIED")
