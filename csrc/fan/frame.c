@@ -1,13 +1,13 @@
 /* Encoding an event.
  *
- * A frame is one allocation: the struct, its mailbox places, the names, room for the
- * head of the text, and the data lines:
+ * A frame is one allocation: the struct, its mailbox places, the names and the text:
  *
- *     struct frame | posts[] | channel | name \0 key | ....event: x\nid: E-S\n | data: …\n\n
- *                                                      ^ text starts here, right-aligned
+ *     struct frame | posts[] | channel | name | key | event: x\n data: …\n | id: E-S\n\n
+ *                                                     ^ text
  *
- * The number is known only inside the sequencer's section, so the head is written last,
- * backwards from the data lines; everything else is done before the lock. */
+ * The number is known only inside the sequencer's section, so the id is written last;
+ * everything before it is done before the lock. It is also the last line for clients that
+ * remember an id as they read its line: cut anywhere before it, they ask again. */
 #include "fan/frame.h"
 
 #include "base/bounds.h"
@@ -21,8 +21,9 @@
 #include <assert.h>
 
 #define REPLACEMENT "\xef\xbf\xbd"
-/* "event: " name "\n" "id: " epoch "-" 20 digits "\n" */
-#define HEAD_MAX(name_n) (7 + (name_n) + 1 + 4 + EPOCH_LENGTH + 1 + 20 + 1)
+#define DIGITS_MAX 20
+/* "id: " epoch "-" digits "\n\n" */
+#define TAIL_MAX (4 + EPOCH_LENGTH + 1 + DIGITS_MAX + 2)
 
 static struct count live;
 
@@ -84,7 +85,7 @@ static size_t write_lines(char *out, struct slice data) {
         else PUT(REPLACEMENT, 3);
         i += length ? length : 1;
     }
-    PUT("\n\n", 2);
+    PUT("\n", 1);
 #undef PUT
     return n;
 }
@@ -131,13 +132,27 @@ static struct slice place(char **at, struct slice from) {
     return to;
 }
 
-#define LINE_MORE (6 + 2) /* bytes around the data of one line */
+#define LINE_MORE (6 + 1) /* bytes around the data of one line */
 
 /* What write_lines writes for one line of printable ASCII, as JSON mostly is. */
 static void write_plain(char *out, struct slice data) {
     place(&out, slice_str("data: "));
     place(&out, data);
-    place(&out, slice_str("\n\n"));
+    place(&out, slice_str("\n"));
+}
+
+#define NAME_MORE (7 + 1) /* bytes around the name of an event */
+
+/* "message" is what an event without a name is called. */
+static size_t name_line(struct slice name) {
+    return slice_eq_lit(name, "message") ? 0 : name.n + NAME_MORE;
+}
+
+static void write_name(char **at, struct slice name) {
+    if (name_line(name) == 0) return;
+    place(at, slice_str("event: "));
+    place(at, name);
+    place(at, slice_str("\n"));
 }
 
 int frame_new(struct frame **out, const struct event *event, bool has_id,
@@ -151,7 +166,7 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
 
     size_t names = event->channel.n + name.n + event->key.n;
     size_t size = sizeof(struct frame) + posts * sizeof(struct frame_post) + names +
-                  HEAD_MAX(name.n) + body;
+                  name_line(name) + body + TAIL_MAX;
     struct frame *f = mem_try(size);
     if (!f) return E_NOMEM;
     memset(f, 0, sizeof *f);
@@ -167,7 +182,8 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
     f->channel_hash = event->channel_hash ? event->channel_hash : map_hash(f->channel);
     f->name_hash = map_hash(f->name);
     f->key_hash = map_hash(f->key);
-    at += HEAD_MAX(name.n);
+    f->text.p = at;
+    write_name(&at, name);
     if (plain) write_plain(at, event->data);
     else write_lines(at, event->data);
     f->body = slice_of(at, body);
@@ -176,28 +192,27 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
     return 0;
 }
 
-static char *before(char *end, struct slice text) {
-    return memcpy(end - text.n, text.p, text.n);
-}
-
 void frame_number(struct frame *f, const char *epoch, uint64_t seq) {
     assert(f->seq == 0 && seq > 0);
     f->seq = seq;
-    char *end = (char *)f->body.p, *start = end;
+    char *at = (char *)f->body.p + f->body.n;
     if (f->has_id || PLANTED(2)) {
-        start = before(start, slice_str("\n"));
-        start = decimal_before(start, seq);
-        start = before(start, slice_str("-"));
-        start = before(start, slice_str(epoch));
-        start = before(start, slice_str("id: "));
+        char digits[DIGITS_MAX], *end = digits + DIGITS_MAX;
+        char *first = decimal_before(end, seq);
+        place(&at, slice_str("id: "));
+        place(&at, slice_of(epoch, EPOCH_LENGTH));
+        place(&at, slice_str("-"));
+        place(&at, slice_of(first, (size_t)(end - first)));
+        place(&at, slice_str("\n"));
     }
-    if (!slice_eq_lit(f->name, "message")) {
-        start = before(start, slice_str("\n"));
-        start = before(start, f->name);
-        start = before(start, slice_str("event: "));
-    }
-    assert((size_t)(end - start) <= HEAD_MAX(f->name.n));
-    f->text = slice_of(start, (size_t)(end - start) + f->body.n);
+    place(&at, slice_str("\n"));
+    f->text.n = (size_t)(at - f->text.p);
+}
+
+int frame_add_without_id(const struct frame *f, struct buf *out) {
+    const char *end = f->body.p + f->body.n;
+    int err = buf_add(out, f->text.p, (size_t)(end - f->text.p));
+    return err < 0 ? err : buf_add(out, "\n", 1);
 }
 
 struct frame *frame_ref(struct frame *f) {
@@ -216,7 +231,7 @@ void frame_unref(struct frame *f) {
 }
 
 int frame_payload(const struct frame *f, struct buf *out) {
-    struct slice left = slice_of(f->body.p, f->body.n - 1); /* without the blank line */
+    struct slice left = f->body;
     for (bool first = true; left.n > 0; first = false) {
         const char *end = memchr(left.p, '\n', left.n);
         size_t line = (size_t)(end - left.p);

@@ -3,7 +3,7 @@
  *
  * Immutable after frame_number. The text of a log event is
  *
- *     event: goal\nid: k3f9…-18441\ndata: {"minute":23}\n\n
+ *     event: goal\ndata: {"minute":23}\nid: k3f9…-18441\n\n
  *
  * with no event line for "message" and no id line for state events. The payload is
  * split at CR, LF and CRLF; NUL and invalid UTF-8 become U+FFFD (WHATWG HTML 9.2.5). */
@@ -50,7 +50,7 @@ struct frame {
     uint64_t channel_hash, name_hash, key_hash;
     struct slice channel, name, key;
     struct slice text; /* what goes on the wire, whole events only */
-    struct slice body; /* the data lines of it and the blank line */
+    struct slice body; /* the data lines of it */
     struct frame_post *posts;
 };
 
@@ -58,8 +58,11 @@ struct frame {
  * 0, E_BADFIELD (event name), E_TOOBIG or E_NOMEM. Returns owned, one reference. */
 int frame_new(struct frame **out, const struct event *event, bool has_id, unsigned posts);
 
-/* Give it its number: writes the head of the text in place. Once only. */
+/* Give it its number: writes the end of the text in place. Once only. */
 void frame_number(struct frame *f, const char *epoch, uint64_t seq);
+
+/* Append the whole event but for its id. 0 or E_NOMEM. */
+int frame_add_without_id(const struct frame *f, struct buf *out);
 
 struct frame *frame_ref(struct frame *f);
 void frame_refs_add(struct frame *f, unsigned n);

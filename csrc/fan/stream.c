@@ -88,15 +88,16 @@ struct reset {
 
 static int write_reset(struct buf *b, const struct stream *s, const struct reset *r) {
     int err = buf_adds(b, "event: reset\n");
-    if (err == 0 && r->has_id)
-        err = add_cursor(b, s, PLANTED(4) ? s->fan->head : s->cursor);
     if (err == 0)
         err = buf_addf(b, "data: {\"channel\":\"%.*s\",\"reason\":\"%s\",\"from\":",
                        (int)r->channel.n, r->channel.p, r->reason);
     if (err == 0) err = buf_add(b, r->from.p, r->from.n);
     if (err == 0) err = buf_adds(b, ",\"oldest\":");
     if (err == 0) err = add_id(b, s->fan->epoch, r->oldest);
-    if (err == 0) err = buf_adds(b, "}\n\n");
+    if (err == 0) err = buf_adds(b, "}\n");
+    if (err == 0 && r->has_id)
+        err = add_cursor(b, s, PLANTED(4) ? s->fan->head : s->cursor);
+    if (err == 0) err = buf_adds(b, "\n");
     return err;
 }
 
@@ -141,14 +142,13 @@ static bool is_one_of(const char *word, const char *a, const char *b) {
  * keeps the one it came with. */
 static int write_bye(struct buf *b, const struct stream *s, const char *word, uint64_t at,
                      uint32_t retry_ms) {
-    int err = buf_adds(b, "event: bye\n");
-    if (err == 0 && is_one_of(word, "stop", "denied")) err = buf_adds(b, "id: stop\n");
-    else if (err == 0 && s->opened)
-        err = buf_addf(b, "id: %s-%llu\n", s->fan->epoch, (unsigned long long)at);
-    if (err == 0)
-        err = buf_addf(b, "retry: %u\ndata: {\"reason\":\"%s\",\"retry\":%u}\n\n",
+    int err = buf_addf(b,
+                       "event: bye\nretry: %u\n"
+                       "data: {\"reason\":\"%s\",\"retry\":%u}\n",
                        retry_ms, word, retry_ms);
-    return err;
+    if (err == 0 && is_one_of(word, "stop", "denied")) err = buf_adds(b, "id: stop\n");
+    else if (err == 0 && s->opened) err = add_cursor(b, s, at);
+    return err < 0 ? err : buf_adds(b, "\n");
 }
 
 void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms) {
@@ -200,7 +200,7 @@ bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
 static struct note *sync_new(const struct stream *s) {
     char text[96];
     uint64_t head = s->fan->head;
-    int n = snprintf(text, sizeof text, "event: sync\nid: %s-%llu\ndata: {}\n\n",
+    int n = snprintf(text, sizeof text, "event: sync\ndata: {}\nid: %s-%llu\n\n",
                      s->fan->epoch, (unsigned long long)head);
     return note_new(slice_of(text, (size_t)n), head, head, STREAM_GOES_ON);
 }
@@ -262,8 +262,6 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
                            sub_chan(sub)->name, (unsigned long long)n);
     }
     if (err == 0) err = buf_adds(b, "event: hello\n");
-    if (err == 0 && !v->passes && s->n_subs > 0)
-        err = add_cursor(b, s, PLANTED(3) ? s->fan->head : s->cursor);
     if (err == 0)
         err = buf_addf(b, "data: {\"client\":\"%.*s\",\"epoch\":\"%s\",\"resumed\":%s,",
                        (int)o->client.n, o->client.p, s->fan->epoch,
@@ -274,7 +272,10 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
     if (err == 0)
         err = buf_addf(b, "\"channels\":%u,\"heartbeat\":%g", s->n_subs, o->heartbeat);
     if (err == 0) err = write_rate(b, s);
-    if (err == 0) err = buf_adds(b, "}\n\n");
+    if (err == 0) err = buf_adds(b, "}\n");
+    if (err == 0 && !v->passes && s->n_subs > 0)
+        err = add_cursor(b, s, PLANTED(3) ? s->fan->head : s->cursor);
+    if (err == 0) err = buf_adds(b, "\n");
     buf_free(&states);
     return err;
 }
@@ -345,14 +346,6 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
 
 /* ---- Changing an open stream -------------------------------------------------------- */
 
-/* Append the payload of a frame as an event without an id. */
-static int add_without_id(struct buf *b, const struct frame *f) {
-    int err = slice_eq_lit(f->name, "message")
-                  ? 0
-                  : buf_addf(b, "event: %.*s\n", (int)f->name.n, f->name.p);
-    return err < 0 ? err : buf_add(b, f->body.p, f->body.n);
-}
-
 /* Notes that are queued together or not at all. */
 struct batch {
     struct buf text;
@@ -377,7 +370,7 @@ static int batch_cut(struct batch *b, const struct stream *s, bool last) {
 
 static int batch_event(struct batch *b, const struct sub *sub, const struct frame *f) {
     if (!sub_wants(sub, f)) return 0;
-    int err = add_without_id(&b->text, f);
+    int err = frame_add_without_id(f, &b->text);
     return err < 0 ? err : batch_cut(b, sub->stream, false);
 }
 

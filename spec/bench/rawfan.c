@@ -41,8 +41,8 @@ static const char HEAD[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r
                            "X-Accel-Buffering: no\r\nX-Content-Type-Options: nosniff\r\n"
                            "Vary: Origin\r\nDate: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
                            "Transfer-Encoding: chunked\r\n\r\n"
-                           "3b\r\n:ok\nretry: 3000\nevent: hello\nid: aaaaaaaaaaaaa-0\n"
-                           "data: {}\n\n\r\n";
+                           "3b\r\n:ok\nretry: 3000\nevent: hello\ndata: {}\n"
+                           "id: aaaaaaaaaaaaa-0\n\n\r\n";
 static const char BEAT[] = "2\r\n:\n\r\n";
 
 struct fan {
@@ -100,9 +100,9 @@ static size_t write_chunk(struct fan *f, char *into, unsigned long k, uint64_t d
         const unsigned long long number = ++f->n;
         const unsigned long long us = (due ? due + i * every : clock_ns()) / 1000;
         n += (size_t)snprintf(body + n, FRAME_MAX,
-                              "event: tick\nid: aaaaaaaaaaaaa-%llu\n"
-                              "data: {\"n\":%llu,\"t\":%llu,\"pad\":\"%s\"}\n\n",
-                              number, number, us, pad);
+                              "event: tick\ndata: {\"n\":%llu,\"t\":%llu,\"pad\":\"%s\"}\n"
+                              "id: aaaaaaaaaaaaa-%llu\n\n",
+                              number, us, pad, number);
     }
     return (size_t)sprintf(into, "%zx\r\n%.*s\r\n", n, (int)n, body);
 }

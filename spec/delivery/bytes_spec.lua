@@ -47,7 +47,7 @@ describe("a stream's first segment", function()
     for _, path in ipairs { "/static", "/lua" } do
       local text, w = first_segment("GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\n\r\n")
       local got, retry = normal(text)
-      local body = ":ok\nretry: N\nevent: hello\nid: EPOCH-0\ndata: " .. HELLO .. "\n\n"
+      local body = ":ok\nretry: N\nevent: hello\ndata: " .. HELLO .. "\nid: EPOCH-0\n\n"
       local size = text:match("\r\n\r\n(%x+)\r\n")
       assert.equal(HEAD .. "Transfer-Encoding: chunked\r\n\r\n" .. size .. "\r\n" .. body .. "\r\n", got)
       local from, to = text:find(":ok.-\n\n")
@@ -71,11 +71,11 @@ describe("a stream's first segment", function()
 
   it("has no chunks for HTTP/1.0 and says that the connection closes", function()
     local text, w = first_segment("GET /static HTTP/1.0\r\nHost: localhost\r\n\r\n")
-    local body = ":ok\nretry: N\nevent: hello\nid: EPOCH-0\ndata: " .. HELLO .. "\n\n"
+    local body = ":ok\nretry: N\nevent: hello\ndata: " .. HELLO .. "\nid: EPOCH-0\n\n"
     assert.equal(HEAD .. "Connection: close\r\n\r\n" .. body, (normal(text)))
     s.publish("empty", { n = 1 })
     assert.is_true(w:fill(5 * deadline.scale))
-    assert.matches("^event: e\nid: [%l%d]+%-1\ndata: {.-}\n\n$", w:take(#w.buffer))
+    assert.matches("^event: e\ndata: {.-}\nid: [%l%d]+%-1\n\n$", w:take(#w.buffer))
     w:close()
   end)
 
@@ -111,11 +111,11 @@ describe("a stream's events", function()
   end)
   after_each(live.stop_all)
 
-  it("are event, id, data and an empty line, in a chunk of their own", function()
+  it("are event, data, id and an empty line, in a chunk of their own", function()
     local c = live.connect(s, "/log")
     local id = s.publish("log", { event = "goal", n = 1 })[1]
     assert(c.wire:fill(5))
-    local body = ("event: goal\nid: %s\ndata: {\"n\":1}\n\n"):format(id)
+    local body = ("event: goal\ndata: {\"n\":1}\nid: %s\n\n"):format(id)
     assert.equal(("%x\r\n%s\r\n"):format(#body, body), c.wire:take(#c.wire.buffer))
     c:close()
   end)
@@ -123,7 +123,7 @@ describe("a stream's events", function()
   it("have no event line when they are messages, and a data line per line", function()
     local c = live.connect(s, "/log")
     local id = s.post("/message").body
-    assert.equal(("id: %s\ndata: a\ndata: b\n\n"):format(id), (c:more(deadline.after(5)) and c.text))
+    assert.equal(("data: a\ndata: b\nid: %s\n\n"):format(id), (c:more(deadline.after(5)) and c.text))
     c:close()
   end)
 
@@ -182,7 +182,7 @@ describe("the end of a stream", function()
     s.post("/stop")
     local left = deadline.after(5)
     while c:more(left) do end
-    assert.equal('event: bye\nid: stop\nretry: N\ndata: {"reason":"stop","retry":N}\n\n', (c.text:gsub("%d+", "N")))
+    assert.equal('event: bye\nretry: N\ndata: {"reason":"stop","retry":N}\nid: stop\n\n', (c.text:gsub("%d+", "N")))
     assert.equal("end", c.ended)
     local _, how = c.wire:drain(2)
     assert.equal("closed", how)

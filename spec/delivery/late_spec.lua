@@ -66,7 +66,7 @@ describe("a plan function that is late", function()
       assert.is_true(c:more(deadline.after(2)))
       heartbeats = heartbeats .. c.text
     until c.text:find("hello", 1, true)
-    assert.matches("^:\n:?\n?event: hello\nid: [%l%d]+%-0\ndata: ", heartbeats)
+    assert.matches("^:\n:?\n?event: hello\ndata: [^\n]+\nid: [%l%d]+%-0\n\n", heartbeats)
     c:parse()
     local hello = c:next_event()
     assert.same({ 3, 1 }, { live.data(hello).replay, live.data(hello).heartbeat })

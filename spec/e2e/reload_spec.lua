@@ -322,7 +322,7 @@ local function judge(all, p)
       if i ~= n then error(("event %d in place of %d"):format(n, i)) end
     end
     local last = 0
-    for id in text:gmatch("\nid: %w+%-(%d+)\nevent: e\n") do
+    for id in text:gmatch("event: e\ndata: [^\n]*\nid: %w+%-(%d+)\n") do
       assert.is_true(tonumber(id) > last)
       last = tonumber(id)
     end

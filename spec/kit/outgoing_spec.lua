@@ -66,9 +66,9 @@ describe("another server", function()
     local t = kit.start(ASK)
     local events = { { event = "price", data = { n = 1 } } }
     t:http("http://feed", { events = events })
-    assert.equal('retry: 500\n\nid: 1\nevent: price\ndata: {"n":1}\n\n', t:get("/feed").body)
+    assert.equal('retry: 500\n\nevent: price\ndata: {"n":1}\nid: 1\n\n', t:get("/feed").body)
     events[2] = { data = "two\nlines" }
-    assert.equal("retry: 500\n\nid: 2\nevent: message\ndata: two\ndata: lines\n\n", t:get("/feed?after=1").body)
+    assert.equal("retry: 500\n\nevent: message\ndata: two\ndata: lines\nid: 2\n\n", t:get("/feed?after=1").body)
     assert.equal("retry: 500\n\n", t:get("/feed?after=2").body)
   end)
 

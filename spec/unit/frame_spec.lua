@@ -28,19 +28,19 @@ before_each(function() before = sim.alive() end)
 after_each(function() sim.alive(before) end)
 
 describe("a frame", function()
-  it("is name, id and data, in this order", function()
-    assert.equal("event: goal\nid: aaaaaaaaaaaaa-7\ndata: {\"minute\":23}\n\n",
+  it("is name, data and id, in this order: who is cut within it asks for it again", function()
+    assert.equal("event: goal\ndata: {\"minute\":23}\nid: aaaaaaaaaaaaa-7\n\n",
       (encode { event = "goal", seq = 7, data = '{"minute":23}' }))
   end)
 
   it("has no event line for message and no id line for a state", function()
-    assert.equal("id: aaaaaaaaaaaaa-1\ndata: x\n\n", (encode { event = "message", seq = 1, data = "x" }))
-    assert.equal("id: aaaaaaaaaaaaa-1\ndata: x\n\n", (encode { seq = 1, data = "x" }))
+    assert.equal("data: x\nid: aaaaaaaaaaaaa-1\n\n", (encode { event = "message", seq = 1, data = "x" }))
+    assert.equal("data: x\nid: aaaaaaaaaaaaa-1\n\n", (encode { seq = 1, data = "x" }))
     assert.equal("event: price\ndata: x\n\n", (encode { event = "price", data = "x" }))
   end)
 
   it("writes the largest numbers in full", function()
-    assert.equal("id: aaaaaaaaaaaaa-9007199254740992\ndata: \n\n", (encode { seq = 1 << 53, data = "" }))
+    assert.equal("data: \nid: aaaaaaaaaaaaa-9007199254740992\n\n", (encode { seq = 1 << 53, data = "" }))
   end)
 
   it("has one data line for each line of the payload", function()
@@ -128,8 +128,8 @@ describe("an event's size", function()
   local function code(event) return select(3, encode(event)) end
 
   it("is bounded where clients stop reading", function()
-    assert.is_nil(code { data = ("x"):rep(65000 - 8) })
-    assert.equal("ETOOBIG", code { data = ("x"):rep(65000 - 7) })
+    assert.is_nil(code { data = ("x"):rep(65000 - 7) })
+    assert.equal("ETOOBIG", code { data = ("x"):rep(65000 - 6) })
     assert.equal("ETOOBIG", code { data = ("x"):rep(1000000) })
   end)
 

@@ -18,8 +18,8 @@ local function event_stream(list, last_id)
   for i = (math.tointeger(tonumber(last_id)) or 0) + 1, #list do
     local data = list[i].data
     if type(data) ~= "string" then data = assert(json.encode(data)) end
-    parts[#parts + 1] = ("id: %d\nevent: %s\ndata: %s\n\n"):format(i,
-      list[i].event or "message", (data:gsub("\n", "\ndata: ")))
+    parts[#parts + 1] = ("event: %s\ndata: %s\nid: %d\n\n"):format(
+      list[i].event or "message", (data:gsub("\n", "\ndata: ")), i)
   end
   return table.concat(parts)
 end
