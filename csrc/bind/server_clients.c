@@ -133,6 +133,13 @@ static int l_client(lua_State *L) {
     return 1;
 }
 
+/* server:is_open(id) -> whether it is there */
+static int l_is_open(lua_State *L) {
+    const struct lx_server *s = lx_checkserver(L);
+    lua_pushboolean(L, find_client(L, s) != NULL);
+    return 1;
+}
+
 /* server:mind(id) -> whether it is open: then its "close" will be told */
 static int l_mind(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
@@ -160,23 +167,31 @@ static int l_clients(lua_State *L) {
 }
 
 /* server:subscribe(id, "name" | { name, keys =, types =, max_rate =, rewind = })
- * -> true | nil, message, code */
+ * -> true, tells | nil, message, code. 'tells': it is new, and "open" does not tell of it. */
 static int l_subscribe(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
     lua_settop(L, 3);
     struct sub_spec spec = lx_checkspec(L, 3);
-    return c ? done(L, server_subscribe(s->server, c, &spec)) : lx_fail(L, E_CLOSED);
+    bool is_new = false;
+    int err = c ? server_subscribe(s->server, c, &spec, &is_new) : E_CLOSED;
+    if (err < 0) return lx_fail(L, err);
+    lua_pushboolean(L, true);
+    lua_pushboolean(L, is_new && c->told);
+    return 2;
 }
 
-/* server:unsubscribe(id, name[, "denied"]) -> whether it followed it */
+/* server:unsubscribe(id, name[, "denied"]) -> whether it followed it, tells
+ * 'tells': it did, and "open" has told of it. */
 static int l_unsubscribe(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
     struct slice channel = lx_checkslice(L, 3);
-    lua_pushboolean(L,
-                    c && server_unsubscribe(s->server, c, channel, lua_toboolean(L, 4)));
-    return 1;
+    bool denied = lua_toboolean(L, 4);
+    bool followed = c && server_unsubscribe(s->server, c, channel, denied);
+    lua_pushboolean(L, followed);
+    lua_pushboolean(L, followed && c->told);
+    return 2;
 }
 
 /* server:set(id, { keys =, types =, max_rate = }) -> true | nil, message, code */
@@ -211,9 +226,9 @@ static int l_close_client(lua_State *L) {
 
 void lx_server_add_clients(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"respond", l_respond},         {"accept", l_accept}, {"client", l_client},
-        {"clients", l_clients},         {"mind", l_mind},     {"subscribe", l_subscribe},
-        {"unsubscribe", l_unsubscribe}, {"set", l_set},       {"send", l_send},
-        {"close", l_close_client},      {NULL, NULL}};
+        {"respond", l_respond},     {"accept", l_accept},           {"client", l_client},
+        {"clients", l_clients},     {"is_open", l_is_open},         {"mind", l_mind},
+        {"subscribe", l_subscribe}, {"unsubscribe", l_unsubscribe}, {"set", l_set},
+        {"send", l_send},           {"close", l_close_client},      {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

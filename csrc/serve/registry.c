@@ -4,6 +4,8 @@
 #include "base/mem.h"
 #include "serve/accounts.h"
 
+#include <assert.h>
+
 static struct topic *topic_find(const struct server *s, struct slice name) {
     struct map_node *node = map_get(&s->topics, name);
     return node ? container_of(node, struct topic, node) : NULL;
@@ -19,8 +21,8 @@ static struct topic *topic_get(struct server *s, struct slice name) {
     return t;
 }
 
-static void topic_leave(struct server *s, struct topic *t) {
-    if (--t->subscribers > 0) return;
+static void topic_unref(struct server *s, struct topic *t) {
+    if (--t->refs > 0) return;
     map_remove(&s->topics, &t->node);
     accounts_release(s, t->node.key);
     mem_free(t);
@@ -49,13 +51,14 @@ void registry_follow(struct server *s, struct client *c, struct slice channel) {
         c->topics.many = topics = more;
     }
     t->subscribers++;
+    t->refs++;
     topics[n] = t;
     c->n_topics++;
 }
 
-static void unfollow(struct server *s, struct client *c, uint32_t at) {
+static void drop_topic(struct server *s, struct client *c, uint32_t at) {
     struct topic **topics = client_topics(c);
-    topic_leave(s, topics[at]);
+    topic_unref(s, topics[at]);
     topics[at] = topics[--c->n_topics];
     if (c->n_topics != CLIENT_FEW_TOPICS) return;
     memcpy(c->topics.few, topics, sizeof c->topics.few);
@@ -65,7 +68,8 @@ static void unfollow(struct server *s, struct client *c, uint32_t at) {
 bool registry_unfollow(struct server *s, struct client *c, struct slice channel) {
     uint32_t at;
     if (!find(c, channel, &at)) return false;
-    unfollow(s, c, at);
+    client_topics(c)[at]->subscribers--;
+    drop_topic(s, c, at);
     return true;
 }
 
@@ -77,11 +81,16 @@ void registry_add(struct server *s, struct client *c, const struct plan *plan) {
     for (uint32_t i = 0; i < plan->n; i++) registry_follow(s, c, plan->specs[i].channel);
 }
 
-void registry_remove(struct server *s, struct client *c) {
-    if (!c->registered) return;
-    while (c->n_topics > 0) unfollow(s, c, c->n_topics - 1u);
+void registry_leave(struct server *s, struct client *c) {
+    assert(c->registered);
+    for (uint32_t i = 0; i < c->n_topics; i++) client_topics(c)[i]->subscribers--;
     c->registered = false;
     map_remove(&s->clients, &c->node);
+}
+
+void registry_forget(struct server *s, struct client *c) {
+    assert(!c->registered);
+    while (c->n_topics > 0) drop_topic(s, c, c->n_topics - 1u);
     client_unref(c);
 }
 

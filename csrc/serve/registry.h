@@ -7,7 +7,9 @@
 
 void registry_add(struct server *s, struct client *c,
                   const struct plan *plan); /* shares */
-void registry_remove(struct server *s, struct client *c);
+/* Out of the clients and of all counts; its topics keep their names until it is forgotten. */
+void registry_leave(struct server *s, struct client *c);
+void registry_forget(struct server *s, struct client *c); /* one that has left */
 
 void registry_follow(struct server *s, struct client *c, struct slice channel);
 bool registry_unfollow(struct server *s, struct client *c, struct slice channel);

@@ -159,8 +159,11 @@ static void drop_tables(struct server *s) {
         map_remove(&s->requests, node);
         request_unref(container_of(node, struct request, node));
     }
-    for (struct map_node *node; (node = map_next(&s->clients, NULL));)
-        registry_remove(s, container_of(node, struct client, node));
+    for (struct map_node *node; (node = map_next(&s->clients, NULL));) {
+        struct client *c = container_of(node, struct client, node);
+        registry_leave(s, c);
+        registry_forget(s, c);
+    }
     map_deinit(&s->requests);
     map_deinit(&s->clients);
     map_deinit(&s->topics);
@@ -338,13 +341,16 @@ static struct plan *plan_of_one(const struct sub_spec *spec) {
     return plan_new(spec, 1, -1);
 }
 
-int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec) {
+int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec,
+                     bool *is_new) {
+    *is_new = false;
     if (pattern_check_channel(spec->channel)) return E_CHANNEL;
     if (registry_follows(c, spec->channel)) return 0;
     if (c->n_topics >= STREAM_CHANNELS_MAX) return E_FULL;
     struct plan *plan = plan_of_one(spec);
     if (!plan) return E_NOMEM;
     registry_follow(s, c, spec->channel);
+    *is_new = true;
     command_client(c, CLIENT_SUBSCRIBE, plan);
     plan_unref(plan);
     return 0;
@@ -414,9 +420,10 @@ static bool is_minded(struct server *s, struct client *c) {
 static void on_closed(struct server *s, struct client *c) {
     if (!c->registered) return;
     tell_open(s, c);
+    registry_leave(s, c);
     if (is_minded(s, c) && s->events->on_close)
         s->events->on_close(s->context, c, c->reason);
-    registry_remove(s, c);
+    registry_forget(s, c);
 }
 
 static void act_on(struct server *s, struct client *c, unsigned news) {

@@ -24,6 +24,7 @@ struct server_events {
                        struct request *r); /* take r->id, not the pointer */
     void (*on_cancel)(void *context, uint64_t id);
     void (*on_open)(void *context, struct client *c);
+    /* It is in no count any more; its topics are those that it followed. */
     void (*on_close)(void *context, struct client *c, const char *reason);
     void (*on_writable)(void *context, struct client *c);
     void (*on_timer)(void *context);
@@ -36,6 +37,7 @@ struct server_events {
 struct topic {
     struct map_node node;
     uint32_t subscribers;
+    uint32_t refs; /* subscribers, and those whose leaving is being told */
     char name[];
 };
 
@@ -139,7 +141,9 @@ void server_catch_up(struct server *s);
 
 struct client *server_find_client(const struct server *s, struct slice id); /* NULL */
 
-int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec);
+/* 0, E_CHANNEL, E_FULL, E_NOMEM; *is_new is false when it is followed already. */
+int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec,
+                     bool *is_new);
 bool server_unsubscribe(struct server *s, struct client *c, struct slice channel,
                         bool denied);
 int server_set(struct client *c, const struct sub_spec *wish);

@@ -1,5 +1,6 @@
 --- What the core's loop tells, one function for each kind of call; self is the runtime.
 -- Keeps nothing in memory.
+local client_hooks = require("sluice.client_hooks")
 local control = require("sluice.control")
 local core = require("sluice.core")
 local hooks = require("sluice.hooks")
@@ -44,8 +45,16 @@ function callbacks.open(self, id, path, channels)
   local h = self.generation.hooks
   if not (h.connect or h.subscribe) then return end
   local client = stream_client.new(self, id, { path = path })
-  hooks.fire(self, "connect", client)
-  for _, channel in ipairs(channels) do hooks.fire_channel(self, "subscribe", client, channel) end
+  client_hooks.arrive(self, client)
+  for _, channel in ipairs(channels) do client_hooks.arrive(self, client, channel) end
+end
+
+-- A hook may still run when its client has left: its handle knows who that was.
+local function tell_leaving(self, id, reason, channels, known)
+  local client = client_hooks.client(self, id) or stream_client.new(self, id)
+  stream_client.keep(client, known)
+  for _, channel in ipairs(channels) do client_hooks.leave(self, client, channel) end
+  client_hooks.leave(self, client, nil, reason)
 end
 
 function callbacks.close(self, id, reason, channels, path, ip)
@@ -55,15 +64,10 @@ function callbacks.close(self, id, reason, channels, path, ip)
     self.writers[id] = nil
     self.scheduler:cancel(writer)
   end
-  local h = self.generation.hooks
-  if h.disconnect or h.unsubscribe then
-    local entry = self.clients[id] or {}
-    local client = stream_client.new(self, id, { user = entry.user, meta = entry.meta,
+  local entry = self.clients[id] or {}
+  if hooks.ask_for_clients(self.generation) or client_hooks.client(self, id) then
+    tell_leaving(self, id, reason, channels or {}, { user = entry.user, meta = entry.meta,
       path = path, ip = ip })
-    for _, channel in ipairs(channels or {}) do
-      hooks.fire_channel(self, "unsubscribe", client, channel)
-    end
-    hooks.fire(self, "disconnect", client, reason)
   end
   self.clients[id] = nil
 end

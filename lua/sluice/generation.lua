@@ -17,9 +17,9 @@ Generation.__index = Generation
 Generation.__name = "sluice.Generation"
 
 local TABLES = { "routes", "route_named", "route_shapes", "guards", "policies", "policy_shapes",
-  "readers", "cors", "statics", "static_named", "hooks", "transforms", "event_types", "typed",
-  "timers", "timer_named", "timer_counts", "tasks", "services", "states", "checks", "warnings",
-  "files", "modules", "requiring", "missing", "sources", "how" }
+  "readers", "cors", "statics", "static_named", "hooks", "slow_hooks", "transforms",
+  "event_types", "typed", "timers", "timer_named", "timer_counts", "tasks", "services", "states",
+  "checks", "warnings", "files", "modules", "requiring", "missing", "sources", "how" }
 
 --- An empty generation in the phase "load".
 -- @tparam integer id

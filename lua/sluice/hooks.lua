@@ -1,6 +1,7 @@
 --- Hooks: functions by name and pattern, run as coroutines after the fact.
--- "published" hooks run one after the other for each channel, four levels deep. In memory:
--- the events that wait for a hook, per channel, bounded.
+-- "published" hooks run one after the other for each channel, four levels deep; those about a
+-- client are in sluice.client_hooks. In memory: the events that wait for a hook, per channel,
+-- bounded.
 local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
@@ -79,15 +80,6 @@ function hooks.fire_then(runtime, kind, done, ...)
       done and ended, hook.fn, ...)
   end
   if done and left == 0 then done() end
-end
-
---- Run the hooks of a kind that match a channel: fn(client, channel, params).
-function hooks.fire_channel(runtime, kind, client, channel)
-  local generation = runtime.generation
-  for _, hook in ipairs(hooks.matching(generation.hooks[kind], channel) or {}) do
-    runtime.scheduler:queue(generation, "hook", kind .. " hook (" .. hook.where .. ")", nil,
-      hook.fn, client, channel, hook.params)
-  end
 end
 
 local function run_one(runtime, hook, event)

@@ -3,7 +3,7 @@
 local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
-local hooks = require("sluice.hooks")
+local client_hooks = require("sluice.client_hooks")
 local json = require("sluice.json")
 local options = require("sluice.options")
 local phase = require("sluice.phase")
@@ -117,7 +117,7 @@ function reading.client(self, id)
   return stream_client.new(generation.runtime, id)
 end
 
---- Walk the clients as they are now.
+--- Walk the clients as they are now; who leaves while the loop waits is left out.
 -- @tparam sluice.App self
 -- @tparam[opt] table filter { channel = name, user = id }
 -- @treturn function iterator over sluice.Client
@@ -134,7 +134,7 @@ function reading.clients(self, filter)
       local entry = runtime.clients[id]
       local user = entry and entry.user
       local wanted = o.user == nil or user ~= nil and user.id == o.user
-      if wanted then return stream_client.new(runtime, id) end
+      if wanted and runtime.server:is_open(id) then return stream_client.new(runtime, id) end
     end
   end
 end
@@ -150,9 +150,9 @@ function reading.recheck_one(generation, client)
   local taken = 0
   for _, channel in ipairs(info and info.channels or {}) do
     if not channels.may_read(generation, channel, client.user, client) then
-      server:unsubscribe(client.id, channel, "denied")
-      hooks.fire_channel(generation.runtime, "unsubscribe", client, channel)
-      taken = taken + 1
+      local followed, tells = server:unsubscribe(client.id, channel, "denied")
+      if tells then client_hooks.leave(generation.runtime, client, channel) end
+      if followed then taken = taken + 1 end
     end
   end
   if taken > 0 and taken == #info.channels then server:close(client.id, "revoked") end

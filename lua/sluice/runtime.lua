@@ -37,7 +37,7 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
-    writers = {}, writable = {}, opening = {}, published = {}, states = {},
+    writers = {}, writable = {}, opening = {}, published = {}, client_hooks = {}, states = {},
     errors = {}, ended = false }, Runtime)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
@@ -177,9 +177,10 @@ function Runtime:figures()
 end
 
 --- Remember what hooks will ask of a client, until it is closed: whoever gives a user or meta
--- minds it. (Its parameters follow from its path.)
-function Runtime:remember(id, user, meta)
-  if meta ~= nil and next(meta) == nil then meta = nil end
+-- minds it. (Its parameters follow from its path.) A coroutine that writes the stream may
+-- fill its meta later.
+function Runtime:remember(id, user, meta, is_written)
+  if meta ~= nil and next(meta) == nil and not is_written then meta = nil end
   if user == nil and meta == nil then return end
   self.clients[id] = { user = user, meta = meta }
 end

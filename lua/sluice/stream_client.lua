@@ -4,7 +4,7 @@
 local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
-local hooks = require("sluice.hooks")
+local client_hooks = require("sluice.client_hooks")
 local json = require("sluice.json")
 local options = require("sluice.options")
 local plan = require("sluice.plan")
@@ -45,14 +45,6 @@ local function check_wishes(what, o)
   end
 end
 
-local function is_followed(runtime, id, channel)
-  local info = runtime.server:client(id)
-  for _, name in ipairs(info and info.channels or {}) do
-    if name == channel then return true end
-  end
-  return false
-end
-
 --- Follow one more channel.
 -- @tparam string channel a name, not a pattern
 -- @tparam[opt] table opts { keys, types, max_rate, rewind }
@@ -70,15 +62,9 @@ function Client:subscribe(channel, opts)
   if not channels.may_read(runtime.generation, channel, self.user, self) then
     return nil, "not allowed: " .. channel, "EDENIED"
   end
-  -- a coroutine that goes on after a reload asks for what it has
-  if rawget(self, "resumed") and is_followed(runtime, id, channel) then return true end
   runtime.timers:warm(channel)
-  local ok
-  ok, message, code = runtime.server:subscribe(id, { channel, keys = o.keys, types = o.types,
+  return stream_client.follow(self, { channel, keys = o.keys, types = o.types,
     max_rate = o.max_rate, rewind = o.rewind })
-  if not ok then return nil, message, code end
-  hooks.fire_channel(runtime, "subscribe", self, channel)
-  return true
 end
 
 --- Stop following a channel.
@@ -86,9 +72,10 @@ end
 -- @treturn boolean false when it was not followed
 function Client:unsubscribe(channel)
   local runtime, id = opened(self, "unsubscribe")
-  if not id or not runtime.server:unsubscribe(id, channel) then return false end
-  hooks.fire_channel(runtime, "unsubscribe", self, channel)
-  return true
+  if not id then return false end
+  local followed, tells = runtime.server:unsubscribe(id, channel)
+  if tells then client_hooks.leave(runtime, self, channel) end
+  return followed
 end
 
 --- Change the filters and the rate of the stream.
@@ -200,6 +187,30 @@ function stream_client.new(runtime, id, known)
   local self = known or {}
   self._runtime, self.id = runtime, id
   return setmetatable(self, stream_client.META)
+end
+
+--- Write into a handle what can no longer be asked when its client has left.
+-- @tparam sluice.Client client
+-- @tparam table known fields; those that the handle has stay
+function stream_client.keep(client, known)
+  for name, value in pairs(known) do
+    if rawget(client, name) == nil then rawset(client, name, value) end
+  end
+end
+
+--- Follow one more channel of an open stream, and tell the hooks; nothing happens when it is
+-- followed already.
+-- @tparam sluice.Client client
+-- @tparam table entry { channel, keys, types, max_rate, rewind }
+-- @treturn boolean|nil true, or nil, message, code
+function stream_client.follow(client, entry)
+  local runtime, id = rawget(client, "_runtime"), rawget(client, "id")
+  local message, code = client_hooks.refusal(runtime, id)
+  if message then return nil, message, code end
+  local ok, second, third = runtime.server:subscribe(id, entry)
+  if not ok then return nil, second, third end
+  if second then client_hooks.arrive(runtime, client, entry[1]) end
+  return true
 end
 
 --- A handle for a plan function: the stream opens when it is first used.

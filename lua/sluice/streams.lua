@@ -5,10 +5,10 @@
 -- an open stream anew (a reload, app:replan). In memory: what runs, with its request.
 local answers = require("sluice.answers")
 local channels = require("sluice.channels")
+local client_hooks = require("sluice.client_hooks")
 local codes = require("sluice.codes")
 local failure = require("sluice.failure")
 local guard = require("sluice.guard")
-local hooks = require("sluice.hooks")
 local plain = require("sluice.plain")
 local plan = require("sluice.plan")
 local request = require("sluice.request")
@@ -25,14 +25,14 @@ function streams.followed(runtime, id)
 end
 
 -- Tell core and runtime about a stream; returns its id, or nil, message, code.
-local function accept(session, concrete, meta, minded)
+local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
   local user = req.user
-  minded = minded or user ~= nil or meta ~= nil and next(meta) ~= nil -- see remember
+  local minded = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil -- see remember
   local id, message, code = runtime.server:accept(session.id, concrete, user and user.id, minded)
   if not id then return nil, message, code end
   session.client_id = id
-  runtime:remember(id, user, meta)
+  runtime:remember(id, user, meta, is_written)
   return id
 end
 
@@ -125,10 +125,8 @@ local function extend(session, concrete)
   local followed = streams.followed(runtime, id)
   for _, entry in ipairs(concrete.channels) do
     if not followed[entry[1]] then
-      local ok, message, code = runtime.server:subscribe(id, entry)
-      if ok then
-        hooks.fire_channel(runtime, "subscribe", session.client, entry[1])
-      elseif code ~= "ECLOSED" then
+      local ok, message, code = stream_client.follow(session.client, entry)
+      if not ok and code ~= "ECLOSED" then
         error(("%s: %s"):format(session.route.where, message), 0)
       end
     end
@@ -136,8 +134,8 @@ local function extend(session, concrete)
   end
   if session.why ~= "replan" then return 200 end
   for name in pairs(followed) do
-    runtime.server:unsubscribe(id, name)
-    hooks.fire_channel(runtime, "unsubscribe", session.client, name)
+    local _, tells = runtime.server:unsubscribe(id, name)
+    if tells then client_hooks.leave(runtime, session.client, name) end
   end
   return 200
 end
@@ -227,6 +225,7 @@ function streams.again(runtime, id, before, why)
   local meta = before and before.client and rawget(before.client, "meta") or entry and entry.meta
   local client = stream_client.new(runtime, id, { resumed = why, user = req.user, ip = info.ip,
     path = info.path, params = req.params, meta = meta and plain.clean_copy(meta, "meta") or {} })
+  if before then runtime:remember(id, req.user, client.meta, true) end
   start({ runtime = runtime, generation = runtime.generation, route = route, req = req, after = {},
     client_id = id, client = client, why = why })
 end

@@ -125,8 +125,8 @@ describe("what an app does by itself", function()
       app:on("published", "m/*", function(e) say("published " .. e.event .. " " .. tostring(e.data.id)) end)]]
     t:connect("/m/7"):close()
     t:stop()
-    assert.same({ "start", "connect /m/7 127.0.0.1", "subscribe m/7 7", "unsubscribe m/7", "disconnect /m/7 gone",
-      "published left 7", "stop exit" }, t:log())
+    assert.same({ "start", "connect /m/7 127.0.0.1", "subscribe m/7 7", "unsubscribe m/7", "published left 7",
+      "disconnect /m/7 gone", "stop exit" }, t:log())
   end)
 
   it("timers, tasks and services", function()

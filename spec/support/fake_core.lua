@@ -137,7 +137,8 @@ function Server:accept(id, plan, user)
   return client_id
 end
 
-function Server:mind(id) return self.streams[id] ~= nil and not self.streams[id].closed end
+function Server:is_open(id) return self.streams[id] ~= nil and not self.streams[id].closed end
+Server.mind = Server.is_open
 
 local function position(list, item)
   for i, v in ipairs(list) do
@@ -213,15 +214,17 @@ end
 
 function Server:subscribe(id, entry)
   table.insert(self.calls, { "subscribe", id, entry })
-  table.insert(self.streams[id].channels, type(entry) == "table" and entry[1] or entry)
-  return true
+  local name = type(entry) == "table" and entry[1] or entry
+  local new = not position(self.streams[id].channels, name)
+  if new then table.insert(self.streams[id].channels, name) end
+  return true, new
 end
 
 function Server:unsubscribe(id, name, why)
   local at = position(self.streams[id].channels, name)
   if at then table.remove(self.streams[id].channels, at) end
   table.insert(self.calls, { "unsubscribe", id, name, why })
-  return at ~= nil
+  return at ~= nil, at ~= nil
 end
 
 function Server:set(id, filters) table.insert(self.calls, { "set", id, filters }) return true end

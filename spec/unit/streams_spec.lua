@@ -252,7 +252,7 @@ describe("a client", function()
       assert.is_true(c:subscribe("d", { max_rate = 2 }))
       c:stop()
     end)
-    assert.same({ "+a", "+b", "-b", "+d", "-a", "-d" }, fake.logged("info"))
+    assert.same({ "+a", "+d", "-a", "-d" }, fake.logged("info")) -- b was left before its hook began
     assert.same({ "subscribe", id, { "d", max_rate = 2 } }, t.server.calls[#t.server.calls - 1])
     assert.same({ "set", id, { max_rate = 1 } }, t.server.calls[#t.server.calls - 2])
     assert.same({ "subscribe", id, { "b", keys = { "k" } } }, t.server.calls[1])
