@@ -112,16 +112,54 @@ static int l_parse_head(lua_State *L) {
     return 1;
 }
 
-/* field(text, name) -> value | nil, of a whole head */
-static int l_field(lua_State *L) {
-    static struct http_head h;
-    size_t n;
-    const char *text = luaL_checklstring(L, 1, &n);
+/* ---- Fields ----------------------------------------------------------------------- */
+
+/* fields = { { name, value }, ... } at index 1; each value in a block of its size. */
+static struct http_fields check_lines(lua_State *L, struct http_field *out) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    const lua_Integer n = luaL_len(L, 1);
+    luaL_argcheck(L, n <= LIST_MAX, 1, "too many fields");
+    luaL_checkstack(L, 5 * LIST_MAX, "fields");
+    for (lua_Integer i = 0; i < n; i++) {
+        lua_rawgeti(L, 1, i + 1);
+        lua_rawgeti(L, -1, 1);
+        lua_rawgeti(L, -2, 2);
+        out[i].name = slice_str(luaL_checkstring(L, -2));
+        size_t bytes;
+        const char *value = luaL_checklstring(L, -1, &bytes);
+        out[i].value = slice_of(copy(L, value, bytes), bytes);
+    }
+    return (struct http_fields){out, (size_t)n};
+}
+
+/* field_value(fields, name) -> value | nil */
+static int l_field_value(lua_State *L) {
+    struct http_field lines[LIST_MAX];
     const char *name = luaL_checkstring(L, 2);
-    if (http_parse_head(text, n, 0, &h) <= 0) return luaL_error(L, "not a head");
-    const struct slice value = http_field(&h, name);
+    const struct slice value = http_field_value(check_lines(L, lines), name);
     if (!value.p) return 0;
     lua_pushlstring(L, value.p, value.n);
+    return 1;
+}
+
+/* field_list(fields, name) -> { element, ... } */
+static int l_field_list(lua_State *L) {
+    struct http_field lines[LIST_MAX];
+    const char *name = luaL_checkstring(L, 2);
+    struct http_list list = http_list_of(check_lines(L, lines), name);
+    lua_newtable(L);
+    for (struct slice element; http_list_next(&list, &element);) {
+        lua_pushlstring(L, element.p, element.n);
+        lua_rawseti(L, -2, luaL_len(L, -2) + 1);
+    }
+    return 1;
+}
+
+/* field_has_token(fields, name, token) -> boolean */
+static int l_field_has_token(lua_State *L) {
+    struct http_field lines[LIST_MAX];
+    const char *name = luaL_checkstring(L, 2), *token = luaL_checkstring(L, 3);
+    lua_pushboolean(L, http_field_has_token(check_lines(L, lines), name, token));
     return 1;
 }
 
@@ -425,7 +463,9 @@ static int l_live(lua_State *L) {
 __attribute__((visibility("default"))) int
 luaopen_sluice_core_testing_http(lua_State *L) {
     static const luaL_Reg functions[] = {{"parse_head", l_parse_head},
-                                         {"field", l_field},
+                                         {"field_value", l_field_value},
+                                         {"field_list", l_field_list},
+                                         {"field_has_token", l_field_has_token},
                                          {"chunks", l_chunks},
                                          {"answer", l_answer},
                                          {"failure", l_failure},

@@ -68,12 +68,3 @@ struct slice http_trim(struct slice s) {
     while (s.n > 0 && is_blank(s.p[0])) s.p++, s.n--;
     return s;
 }
-
-bool http_list_next(struct slice *rest, struct slice *element) {
-    if (!rest->p) return false;
-    const char *comma = rest->n ? memchr(rest->p, ',', rest->n) : NULL;
-    size_t n = comma ? (size_t)(comma - rest->p) : rest->n;
-    *element = http_trim(slice_of(rest->p, n));
-    *rest = comma ? slice_of(comma + 1, rest->n - n - 1) : slice_of(NULL, 0);
-    return true;
-}

@@ -53,8 +53,4 @@ bool http_is(struct slice s, const char *lower);
 /* Without SP and HTAB on both sides (nothing else is blank in HTTP). */
 struct slice http_trim(struct slice s);
 
-/* Cut the next comma-separated element off a list field: false at its end. Elements
- * are trimmed and may be empty. */
-bool http_list_next(struct slice *rest, struct slice *element);
-
 #endif

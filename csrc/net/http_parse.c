@@ -211,10 +211,9 @@ static int scan_line(struct scan *s, struct http_head *h) {
 
 /* What the fields of one head add up to. */
 struct sums {
-    unsigned hosts, lengths, codings;
-    struct slice coding;
+    unsigned hosts, lengths;
     uint64_t length;
-    bool close, keep;
+    bool close, keep, coded;
 };
 
 static int judge_host(struct http_head *h, struct sums *sums, struct slice value) {
@@ -235,24 +234,30 @@ static int judge_length(struct sums *sums, struct slice value) {
 }
 
 static void judge_connection(struct sums *sums, struct slice value) {
-    for (struct slice option; http_list_next(&value, &option);) {
+    struct http_list list = http_list_in(value);
+    for (struct slice option; http_list_next(&list, &option);) {
         if (http_is(option, "close")) sums->close = true;
         if (http_is(option, "keep-alive")) sums->keep = true;
     }
 }
 
 static void judge_expect(struct http_head *h, struct slice value) {
+    struct http_list list = http_list_in(value);
     if (h->minor == 0) return;
-    if (http_is(value, "100-continue")) h->expect_continue = true;
-    else if (h->status == 0) h->status = 417;
+    for (struct slice wish; http_list_next(&list, &wish);) {
+        if (http_is(wish, "100-continue")) h->expect_continue = true;
+        else if (h->status == 0) h->status = 417;
+    }
 }
 
-/* Is it exactly "chunked"? A coding we do not have is 501; a list that is no list, or in
- * which chunked is not the last and only once, has no length that two parsers would
- * agree on: 400. */
-static int judge_coding(struct slice value) {
+/* Is it, over all lines, exactly "chunked"? A coding we do not have is 501; a list that is
+ * no list, or in which chunked is not the last and only once, has no length that two
+ * parsers would agree on: 400. So are empty elements, which others read in two ways. */
+static int judge_coding(const struct http_head *h) {
     bool chunked = false, others = false;
-    for (struct slice coding; http_list_next(&value, &coding);) {
+    struct http_list list = http_list_of(http_head_fields(h), "transfer-encoding");
+    list.empties = true;
+    for (struct slice coding; http_list_next(&list, &coding);) {
         const char *end = coding.p + coding.n;
         const char *stop = http_span(coding.p, end, HTTP_TOKEN);
         const bool bare = stop == end;
@@ -269,9 +274,9 @@ static int judge_coding(struct slice value) {
 }
 
 static int judge_body(struct http_head *h, const struct sums *sums) {
-    if (sums->codings) {
-        if (sums->codings > 1 || sums->lengths || h->minor == 0) return -400;
-        const int got = judge_coding(sums->coding);
+    if (sums->coded) {
+        if (sums->lengths || h->minor == 0) return -400;
+        const int got = judge_coding(h);
         if (got < 0) return got;
         h->body = HTTP_BODY_CHUNKED;
     } else if (sums->length > 0) {
@@ -298,9 +303,7 @@ static int judge_field(struct http_head *h, struct sums *sums,
         if (http_is(f->name, "content-length")) return judge_length(sums, f->value);
         break;
     case 17:
-        if (!http_is(f->name, "transfer-encoding")) break;
-        sums->codings++;
-        sums->coding = f->value;
+        if (http_is(f->name, "transfer-encoding")) sums->coded = true;
         break;
     default: break;
     }
@@ -338,10 +341,4 @@ int http_parse_head(const char *p, size_t n, size_t seen, struct http_head *out)
     got = scan_fields(&s, out);
     if (got > 0) got = judge_fields(out);
     return got > 0 ? (int)(s.at - p) : got;
-}
-
-struct slice http_field(const struct http_head *head, const char *lower) {
-    for (unsigned i = 0; i < head->n_fields; i++)
-        if (http_is(head->fields[i].name, lower)) return head->fields[i].value;
-    return slice_of(NULL, 0);
 }

@@ -7,6 +7,7 @@
 
 #include "base/bounds.h"
 #include "base/slice.h"
+#include "net/http_field.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -24,11 +25,6 @@ enum http_method {
 };
 
 enum http_body { HTTP_BODY_NONE, HTTP_BODY_LENGTH, HTTP_BODY_CHUNKED };
-
-struct http_field {
-    struct slice name;  /* as sent */
-    struct slice value; /* without blanks around it; may be empty */
-};
 
 /* A request head. All slices borrow from the buffer that was parsed. */
 struct http_head {
@@ -60,9 +56,9 @@ struct http_head {
  * first byte that decides it. */
 int http_parse_head(const char *p, size_t n, size_t seen, struct http_head *out);
 
-/* The value of the first field with this lower-case name; p is NULL when there is none.
- * A second one is never joined to it. */
-struct slice http_field(const struct http_head *head, const char *lower);
+static inline struct http_fields http_head_fields(const struct http_head *head) {
+    return (struct http_fields){head->fields, head->n_fields};
+}
 
 /* Is this "host" or "host:port"? Names are letters, digits and - . _ ~ only: what else
  * RFC 3986 permits names nothing in DNS, but is what two joined Hosts look like. */

@@ -8,7 +8,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
-#include "net/http_parse.h"
+#include "net/http_field.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -27,12 +27,6 @@ struct http_to {
     int minor;              /* of the request */
     bool keep_alive;        /* shall the connection stay open behind this answer? */
     bool is_head;           /* the request was HEAD: no body follows the head */
-};
-
-/* Fields beyond those a writer adds itself. */
-struct http_fields {
-    const struct http_field *p; /* borrows */
-    size_t n;
 };
 
 /* The reason phrase of a status, or "". */

@@ -105,12 +105,14 @@ size_t origin_fields(const struct origin_policy *policy, const struct http_head 
                      struct http_field out[ORIGIN_FIELDS_MAX]) {
     bool allowed;
     if (!policy) return 0;
-    return write_fields(policy, http_field(head, "origin"), "Origin", out, &allowed);
+    return write_fields(policy, http_field_value(http_head_fields(head), "origin"),
+                        "Origin", out, &allowed);
 }
 
 bool origin_is_preflight(const struct http_head *head) {
-    return head->verb == HTTP_OPTIONS && http_field(head, "origin").p &&
-           http_field(head, "access-control-request-method").p;
+    return head->verb == HTTP_OPTIONS &&
+           http_field_value(http_head_fields(head), "origin").p &&
+           http_field_value(http_head_fields(head), "access-control-request-method").p;
 }
 
 size_t origin_preflight_fields(const struct origin_policy *policy,
@@ -120,7 +122,8 @@ size_t origin_preflight_fields(const struct origin_policy *policy,
         "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
     bool allowed;
     if (!policy) return 0;
-    size_t n = write_fields(policy, http_field(head, "origin"), vary, out, &allowed);
+    size_t n = write_fields(policy, http_field_value(http_head_fields(head), "origin"),
+                            vary, out, &allowed);
     if (!allowed) return n;
     out[n++] = field("Access-Control-Allow-Methods", allowed_methods);
     out[n++] = field("Access-Control-Allow-Headers", allowed_fields);
@@ -134,8 +137,8 @@ size_t origin_preflight_fields(const struct origin_policy *policy,
 /* ---- Requests in somebody else's name --------------------------------------------- */
 
 bool origin_is_foreign(const struct origin_policy *policy, const struct http_head *head) {
-    const struct slice site = http_field(head, "sec-fetch-site");
-    const struct slice origin = http_field(head, "origin");
+    const struct slice site = http_field_value(http_head_fields(head), "sec-fetch-site");
+    const struct slice origin = http_field_value(http_head_fields(head), "origin");
     if (policy && (names_origin(policy, origin) || (origin.p && allows_any(policy))))
         return false;
     if (http_is(site, "same-origin") || http_is(site, "none")) return false;

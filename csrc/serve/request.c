@@ -4,8 +4,6 @@
 #include "base/mem.h"
 #include "serve/client.h"
 
-#include <strings.h>
-
 struct request *request_new(void) {
     struct request *r = mem_new(sizeof *r);
     atomic_init(&r->refs, 1);
@@ -31,12 +29,12 @@ void request_unref(struct request *r) {
     mem_free(r);
 }
 
+struct http_fields request_fields(const struct request *r) {
+    return (struct http_fields){r->fields, r->n_fields};
+}
+
 struct slice request_field(const struct request *r, const char *lower) {
-    size_t n = strlen(lower);
-    for (unsigned i = 0; i < r->n_fields; i++)
-        if (r->fields[i].name.n == n && strncasecmp(r->fields[i].name.p, lower, n) == 0)
-            return r->fields[i].value;
-    return slice_of(NULL, 0);
+    return http_field_value(request_fields(r), lower);
 }
 
 size_t request_cors(const struct request *r, struct http_field out[ORIGIN_FIELDS_MAX]) {

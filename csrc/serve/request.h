@@ -71,6 +71,9 @@ void request_unref(struct request *r); /* NULL is fine */
 /* The CORS fields of its answer; returns how many. */
 size_t request_cors(const struct request *r, struct http_field out[ORIGIN_FIELDS_MAX]);
 
+/* What the client sent, for the readers of net/http_field.h. */
+struct http_fields request_fields(const struct request *r);
+
 /* The first field of this lower-case name; p is NULL when absent. */
 struct slice request_field(const struct request *r, const char *lower);
 

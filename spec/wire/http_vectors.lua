@@ -185,6 +185,8 @@ add("N58.2", 400, "close", post("Content-Length: 3\r\nTransfer-Encoding: chunked
 add("N58.3", 400, "close", post("Content-Length: 0\r\nTransfer-Encoding: chunked", "0\r\n\r\n"), node)
 add("N59", 400, "close",
   post("Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked", "0\r\n\r\n"), node)
+add("N59.3", 501, "close", post("Transfer-Encoding: gzip\r\nTransfer-Encoding: chunked", "0\r\n\r\n"))
+add("N59.4", 400, "close", post("Transfer-Encoding: chunked\r\nTransfer-Encoding:", "0\r\n\r\n"))
 local codings = {
   { "N59.2", 400, "chunked, chunked", true }, { "N60", 501, "identity" }, { "N60.2", 501, "xchunked" },
   { "N60.3", 501, "gzip, chunked" }, { "N60.4", 501, "gzip" }, { "N60.5", 501, "gzip;q=1, chunked" },
@@ -244,6 +246,10 @@ add("N75.2", 200, "keep", post("Expect: 100-Continue\r\nTransfer-Encoding: chunk
 add("N76", 413, "close", post("Expect: 100-continue\r\nContent-Length: 99999999"), { by = "app" })
 add("N77", 417, "keep", get("Expect: foo"), { want = { status = 417 } })
 add("N77.2", 417, "keep", get("Expect: 100-continue, foo"), { want = { status = 417 } })
+add("N77.3", 417, "keep", get("Expect: 100-continue\r\nExpect: foo"), { want = { status = 417 } })
+add("N77.4", 417, "keep", get("Expect: \"100-continue\""), { want = { status = 417 } })
+add("N75.3", 200, "keep", post("Expect: , 100-continue\r\nExpect: 100-CONTINUE,\r\nContent-Length: 3", "abc"),
+  { n = 3, interim = { 100 }, want = { expect_continue = true, status = 0 } })
 add("N78", 200, "keep", get("Expect: 100-continue"), { want = { expect_continue = false, status = 0 } })
 add("N78.2", 200, "keep", post("Expect: 100-continue\r\nContent-Length: 0"),
   { n = 0, want = { expect_continue = false } })

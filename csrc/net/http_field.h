@@ -1,0 +1,58 @@
+/* Reading header fields as RFC 9110 defines them: by name in any case, over all their
+ * lines (5.2, 5.3), as what their grammar says they are: a list of elements (5.6.1),
+ * one value, entity tags (8.8.3), ranges of media types (12.5.1). Nobody looks at the
+ * text of a field, or at its first line, in any other way.
+ *
+ * Pure; all slices borrow from the fields. [any thread] */
+#ifndef SLUICE_NET_HTTP_FIELD_H
+#define SLUICE_NET_HTTP_FIELD_H
+
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+
+struct http_field {
+    struct slice name;  /* as sent */
+    struct slice value; /* without blanks around it; may be empty */
+};
+
+/* The field lines of one message, in order, repeated ones apart. */
+struct http_fields {
+    const struct http_field *p; /* borrows */
+    size_t n;
+};
+
+/* Does it have a line of this lower-case name? */
+bool http_field_has(struct http_fields all, const char *lower);
+
+/* The value of a field that is one value and no list; p is NULL when there is none. Of
+ * several lines the first: a request that repeats what the server reads as one value is
+ * refused before (http_field_repeated). */
+struct slice http_field_value(struct http_fields all, const char *lower);
+
+/* ---- Lists -------------------------------------------------------------------------- */
+
+/* A walk through the elements of a list field. */
+struct http_list {
+    struct http_fields all;
+    const char *lower;
+    size_t next;       /* line to look at when 'rest' is used up */
+    struct slice rest; /* of the line; p is NULL behind its end */
+    bool empties;      /* tell empty elements too: false but for the strictest readers */
+};
+
+struct http_list http_list_of(struct http_fields all, const char *lower);
+
+/* The same walk through one value. */
+struct http_list http_list_in(struct slice value);
+
+/* The next element, without blanks around it; false at the end. Empty elements are passed
+ * over; a comma in a quoted string separates nothing. */
+bool http_list_next(struct http_list *list, struct slice *element);
+
+/* Is one of the elements this lower-case token, in any case, with or without an argument
+ * ("no-cache", "max-age=0", "chunked;q=1")? */
+bool http_field_has_token(struct http_fields all, const char *lower, const char *token);
+
+#endif
