@@ -80,6 +80,13 @@
 #define LAG_LOOKS_MAX 16384 /* ... for a report: then filters are not looked at */
 #define SLOWEST_MAX 1000    /* of app:slowest: refused */
 
+/* ---- Log -------------------------------------------------------------------------- */
+#define LOG_LINES_MAX 8192          /* waiting for stderr: more are dropped and counted */
+#define LOG_BYTES_MAX (1024 * 1024) /* ... and their bytes, of one line at least */
+#define LOG_TEXT_MAX 16384          /* of a message or value; the rest is cut */
+#define LOG_FIELDS_MAX 32           /* of one line; it says how many more there were */
+#define LOG_STOP_MS 1000            /* for what still waits when the process ends */
+
 /* ---- Connections ------------------------------------------------------------------ */
 #define CONNECTIONS_MAX_DEFAULT 100000 /* over it new ones are closed at once */
 #define ACCEPT_TURN_MAX 64             /* accepted in one turn of a loop */

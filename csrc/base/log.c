@@ -1,34 +1,41 @@
-/* Ring of finished lines, one writer thread; see log.h. */
+/* Ring of finished lines, one writer thread; see log.h.
+ *
+ * The ring is bounded in lines and in bytes. What finds no room is dropped and counted, and
+ * the count is told where the lines are missing: in front of the next one that was taken,
+ * or when the ring has run empty. */
 #include "base/log.h"
 
-#include "base/buf.h"
-#include "base/clock.h"
+#include "base/bounds.h"
+#include "base/log_line.h"
 #include "base/mem.h"
 
-#include <math.h>
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <string.h>
 #include <strings.h>
-#include <time.h>
 #include <unistd.h>
 
-/* Lines that may wait for the writer: a second of the worst case, 1 MiB or so. */
-#define RING_LINES 8192
-
 static const char *const level_names[] = {"debug", "info", "warn", "error"};
+
+struct line {
+    struct buf text;
+    unsigned long missing; /* lines that were dropped before this one */
+};
 
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t filled;
-    struct buf ring[RING_LINES];
+    struct line ring[LOG_LINES_MAX];
     size_t head, tail; /* head - tail lines are waiting */
+    size_t bytes;      /* of these */
     unsigned long dropped;
     int users;
-    bool stopping;
+    bool writing, stopping;
     pthread_t thread;
 } logger = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER};
 
@@ -50,122 +57,127 @@ int log_level_of(const char *name) {
     return strcasecmp(name, "off") == 0 ? LOG_OFF : -1;
 }
 
-/* ---- Formatting --------------------------------------------------------------------- */
-
-static void add_escaped(struct buf *b, const char *p, size_t n, bool quote) {
-    for (size_t i = 0; i < n; i++) {
-        unsigned char c = (unsigned char)p[i];
-        if (c == '\n' && !quote) buf_adds(b, "\n    ");
-        else if (c == '\n') buf_adds(b, "\\n");
-        else if (quote && (c == '"' || c == '\\')) buf_addf(b, "\\%c", c);
-        else if (c < 0x20 || c == 0x7f) buf_addf(b, "\\u%04x", c);
-        else buf_add(b, &p[i], 1);
-    }
-}
-
-static void add_string(struct buf *b, const char *p, size_t n) {
-    buf_adds(b, "\"");
-    add_escaped(b, p, n, true);
-    buf_adds(b, "\"");
-}
-
-static void add_value(struct buf *b, const struct log_field *f, bool json) {
-    if (!f->text) {
-        if (f->number == floor(f->number) && fabs(f->number) < 1e15)
-            buf_addf(b, "%.0f", f->number);
-        else if (isfinite(f->number)) buf_addf(b, "%.6g", f->number);
-        else buf_adds(b, "null");
-        return;
-    }
-    size_t n = f->text_n ? f->text_n : strlen(f->text);
-    bool plain = !json && n > 0 && !memchr(f->text, ' ', n) && !memchr(f->text, '"', n);
-    if (plain) add_escaped(b, f->text, n, true);
-    else add_string(b, f->text, n);
-}
-
-static void add_time(struct buf *b) {
-    double now = clock_wall();
-    time_t seconds = (time_t)now;
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    char text[32];
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    buf_addf(b, "%s.%03dZ", text, (int)((now - (double)seconds) * 1000));
-}
-
-static void format_line(struct buf *b, enum log_level level, const char *message,
-                        const struct log_field *fields, size_t n) {
-    bool json = atomic_load(&as_json);
-    if (json) buf_adds(b, "{\"time\":\"");
-    add_time(b);
-    if (json) {
-        buf_addf(b, "\",\"level\":\"%s\",\"message\":", level_names[level]);
-        add_string(b, message, strlen(message));
-    } else {
-        buf_addf(b, " %-5s ", level_names[level]);
-        add_escaped(b, message, strlen(message), false);
-    }
-    for (size_t i = 0; i < n; i++) {
-        buf_adds(b, json ? "," : "  ");
-        if (json) add_string(b, fields[i].name, strlen(fields[i].name));
-        else buf_adds(b, fields[i].name);
-        buf_adds(b, json ? ":" : "=");
-        add_value(b, &fields[i], json);
-    }
-    buf_adds(b, json ? "}\n" : "\n");
+const char *log_level_name(enum log_level level) {
+    return level_names[level];
 }
 
 /* ---- Writing ------------------------------------------------------------------------ */
 
-static void write_all(const char *p, size_t n) {
-    while (n > 0) {
-        ssize_t got = write(STDERR_FILENO, p, n);
-        if (got <= 0) return; /* nobody listens: nothing to tell it to */
-        p += got;
-        n -= (size_t)got;
-    }
+/* Of whoever writes: the thread, or without one anybody. */
+static struct {
+    pthread_mutex_t lock;
+    int looks; /* at a stderr that takes nothing, while the process ends */
+    bool torn; /* the last line was written in part */
+} writer = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+#define LOOK_MS 100
+
+/* Whoever reads stderr may have stopped. The thread waits for it, since it has nothing else
+ * to do; the end of the process, and whoever writes without a thread, not for long. */
+static bool may_wait(void) {
+    pthread_mutex_lock(&logger.lock);
+    bool bounded = logger.stopping || logger.users == 0;
+    pthread_mutex_unlock(&logger.lock);
+    return !bounded || ++writer.looks < LOG_STOP_MS / LOOK_MS;
 }
 
-static void report_dropped(unsigned long dropped) {
+/* A pipe that has room takes PIPE_BUF bytes without blocking. False: given up. */
+static bool write_all(struct slice s) {
+    while (s.n > 0) {
+        struct pollfd wanted = {.fd = STDERR_FILENO, .events = POLLOUT};
+        bool given_up = writer.looks >= LOG_STOP_MS / LOOK_MS;
+        int ready = poll(&wanted, 1, given_up ? 0 : LOOK_MS);
+        if (ready == 0 && !may_wait()) return false;
+        if (ready <= 0) continue;
+        ssize_t n = write(STDERR_FILENO, s.p, s.n < PIPE_BUF ? s.n : PIPE_BUF);
+        if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
+        if (n <= 0) return false; /* nobody listens: nothing to tell it to */
+        writer.looks = 0;
+        s = slice_of(s.p + n, s.n - (size_t)n);
+    }
+    return true;
+}
+
+/* A line of which only a part could be written does not spoil the next one. */
+static void write_line(struct slice s) {
+    pthread_mutex_lock(&writer.lock);
+    if (writer.torn) writer.torn = !write_all(slice_of("\n", 1));
+    if (!writer.torn) writer.torn = !write_all(s);
+    pthread_mutex_unlock(&writer.lock);
+}
+
+static void report_missing(unsigned long lines) {
     struct buf b = {0};
-    struct log_field field = {.name = "lines", .number = (double)dropped};
-    format_line(&b, LOG_WARN, "the log was too slow: lines were dropped", &field, 1);
-    write_all(b.p, b.n);
+    struct log_field field = {.name = "lines", .number = (double)lines};
+    struct slice message = slice_str("the log was too slow: lines were dropped");
+    if (log_line_add(&b, atomic_load(&as_json), LOG_WARN, message, &field, 1) == 0)
+        write_line(buf_slice(&b));
     buf_free(&b);
+}
+
+/* The next line, or only the number of those that are missing. [locked] */
+static struct line take(void) {
+    struct line line = {.missing = logger.dropped};
+    if (logger.head == logger.tail) {
+        logger.dropped = 0;
+        return line;
+    }
+    line = logger.ring[logger.tail++ % LOG_LINES_MAX];
+    logger.bytes -= line.text.n;
+    return line;
+}
+
+static bool is_empty(void) {
+    return logger.head == logger.tail && logger.dropped == 0;
+}
+
+/* [locked; not while it writes] */
+static void write_next(void) {
+    struct line line = take();
+    logger.writing = true;
+    pthread_mutex_unlock(&logger.lock);
+    if (line.missing) report_missing(line.missing);
+    if (line.text.n > 0) write_line(buf_slice(&line.text));
+    buf_free(&line.text);
+    pthread_mutex_lock(&logger.lock);
+    logger.writing = false;
 }
 
 static void *run(void *unused) {
     (void)unused;
     pthread_setname_np(pthread_self(), "sluice-log");
     pthread_mutex_lock(&logger.lock);
-    for (;;) {
-        while (logger.head == logger.tail && !logger.stopping)
-            pthread_cond_wait(&logger.filled, &logger.lock);
-        if (logger.head == logger.tail) break;
-        struct buf line = logger.ring[logger.tail++ % RING_LINES];
-        unsigned long dropped = logger.dropped;
-        logger.dropped = 0;
-        pthread_mutex_unlock(&logger.lock);
-        write_all(line.p, line.n);
-        buf_free(&line);
-        if (dropped) report_dropped(dropped);
-        pthread_mutex_lock(&logger.lock);
+    while (!is_empty() || !logger.stopping) {
+        if (is_empty()) pthread_cond_wait(&logger.filled, &logger.lock);
+        else write_next();
     }
     pthread_mutex_unlock(&logger.lock);
     return NULL;
 }
 
+/* ---- Life --------------------------------------------------------------------------- */
+
+static int start_thread(void) {
+    sigset_t all, before; /* signals are for other threads */
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&logger.thread, NULL, run, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return -err;
+}
+
 void log_start(void) {
     pthread_mutex_lock(&logger.lock);
-    if (logger.users++ == 0) {
+    int err = 0;
+    if (logger.users == 0) {
         logger.stopping = false;
-        sigset_t all, before; /* signals are for other threads */
-        sigfillset(&all);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        if (pthread_create(&logger.thread, NULL, run, NULL) != 0) logger.users--;
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        err = start_thread();
     }
+    if (err == 0) logger.users++;
     pthread_mutex_unlock(&logger.lock);
+    if (err < 0)
+        log_printf(LOG_WARN, "the log has no thread (%s): a slow stderr delays streams",
+                   strerrordesc_np(-err));
 }
 
 void log_stop(void) {
@@ -182,25 +194,56 @@ void log_stop(void) {
     pthread_join(logger.thread, NULL);
     pthread_mutex_lock(&logger.lock);
     logger.users = 0;
+    while (!is_empty()) write_next(); /* what came after its last look */
     pthread_mutex_unlock(&logger.lock);
+}
+
+void log_flush(void) {
+    for (int looks = 0; looks < LOG_STOP_MS / 10; looks++) {
+        pthread_mutex_lock(&logger.lock);
+        bool done = logger.users == 0 || (is_empty() && !logger.writing);
+        pthread_mutex_unlock(&logger.lock);
+        if (done) return;
+        poll(NULL, 0, 10);
+    }
+}
+
+/* ---- Lines -------------------------------------------------------------------------- */
+
+/* Takes the text of 'line', or counts it. [locked] */
+static void put(struct buf *line) {
+    bool full = logger.head - logger.tail == LOG_LINES_MAX;
+    bool fits = logger.bytes == 0 || logger.bytes + line->n <= LOG_BYTES_MAX;
+    if (full || !fits || line->n == 0) {
+        logger.dropped++;
+        return;
+    }
+    logger.ring[logger.head++ % LOG_LINES_MAX] = (struct line){*line, logger.dropped};
+    logger.bytes += line->n;
+    logger.dropped = 0;
+    *line = (struct buf){0};
+}
+
+void log_write_slice(enum log_level level, struct slice message,
+                     const struct log_field *fields, size_t n) {
+    if (!log_wants(level) || level >= LOG_OFF) return;
+    struct buf line = {0};
+    if (log_line_add(&line, atomic_load(&as_json), level, message, fields, n) < 0)
+        line.n = 0; /* out of memory: it counts as dropped */
+    pthread_mutex_lock(&logger.lock);
+    bool now = logger.users == 0;
+    if (!now) {
+        put(&line);
+        pthread_cond_signal(&logger.filled);
+    }
+    pthread_mutex_unlock(&logger.lock);
+    if (now) write_line(buf_slice(&line));
+    buf_free(&line);
 }
 
 void log_write(enum log_level level, const char *message, const struct log_field *fields,
                size_t n) {
-    if (!log_wants(level) || level >= LOG_OFF) return;
-    struct buf line = {0};
-    format_line(&line, level, message, fields, n);
-    pthread_mutex_lock(&logger.lock);
-    bool now = logger.users == 0;
-    bool full = logger.head - logger.tail == RING_LINES;
-    if (full) logger.dropped++;
-    if (!now && !full) {
-        logger.ring[logger.head++ % RING_LINES] = line;
-        pthread_cond_signal(&logger.filled);
-    }
-    pthread_mutex_unlock(&logger.lock);
-    if (now) write_all(line.p, line.n);
-    if (now || full) buf_free(&line);
+    log_write_slice(level, slice_str(message), fields, n);
 }
 
 void log_printf(enum log_level level, const char *format, ...) {

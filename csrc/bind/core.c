@@ -129,37 +129,38 @@ static int l_merge(lua_State *L) {
 
 /* ---- Log ---------------------------------------------------------------------------- */
 
-#define FIELDS_MAX 16
+/* The value on top of the stack. Texts are borrowed. */
+static void read_value(lua_State *L, struct log_field *f) {
+    if (lua_type(L, -1) == LUA_TNUMBER) f->number = lua_tonumber(L, -1);
+    else if (lua_type(L, -1) == LUA_TSTRING) f->text = lua_tolstring(L, -1, &f->text_n);
+    else if (lua_isboolean(L, -1)) f->text = lua_toboolean(L, -1) ? "true" : "false";
+    else f->text = luaL_typename(L, -1);
+}
 
-/* The fields of the table at index 3. Texts are borrowed from it. */
+/* The fields of the table at index 3. */
 static size_t read_fields(lua_State *L, struct log_field *fields) {
-    size_t n = 0;
+    size_t n = 0, all = 0;
     if (!lua_istable(L, 3)) return 0;
-    lua_pushnil(L);
-    while (n < FIELDS_MAX && lua_next(L, 3)) {
-        if (lua_type(L, -2) != LUA_TSTRING) {
-            lua_pop(L, 1);
-            continue;
-        }
+    for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING || ++all > LOG_FIELDS_MAX) continue;
         struct log_field *f = &fields[n++];
-        *f = (struct log_field){.name = lua_tostring(L, -2)};
-        if (lua_type(L, -1) == LUA_TNUMBER) f->number = lua_tonumber(L, -1);
-        else if (lua_type(L, -1) == LUA_TSTRING)
-            f->text = lua_tolstring(L, -1, &f->text_n);
-        else f->text = lua_toboolean(L, -1) ? "true" : lua_isnil(L, -1) ? "nil" : "false";
-        lua_pop(L, 1);
+        *f = (struct log_field){0};
+        f->name = lua_tolstring(L, -2, &f->name_n);
+        read_value(L, f);
     }
-    return n;
+    if (all == n) return n;
+    fields[n] = (struct log_field){.name = "more", .number = (double)(all - n)};
+    return n + 1;
 }
 
 /* core.log(level, message[, fields]) */
 static int l_log(lua_State *L) {
     int level = log_level_of(luaL_checkstring(L, 1));
     luaL_argcheck(L, level >= 0, 1, "debug, info, warn or error");
-    const char *message = luaL_checkstring(L, 2);
-    struct log_field fields[FIELDS_MAX];
+    struct slice message = lx_checkslice(L, 2);
+    struct log_field fields[LOG_FIELDS_MAX + 1];
     size_t n = read_fields(L, fields);
-    log_write((enum log_level)level, message, fields, n);
+    log_write_slice((enum log_level)level, message, fields, n);
     return 0;
 }
 

@@ -12,6 +12,7 @@
 #include "net/http_write.h"
 
 #include "base/status.h"
+#include "base/utf8.h"
 #include "net/http_bytes.h"
 
 #include <stdio.h>
@@ -199,19 +200,6 @@ int http_write_stream(struct buf *b, const struct http_to *to,
 }
 
 /* ---- Errors ----------------------------------------------------------------------- */
-
-/* Length of the UTF-8 character at p, or 0 when there is none. */
-static size_t utf8_length(const unsigned char *p, size_t n) {
-    const unsigned char c = p[0];
-    const size_t length = c < 0x80 ? 1 : c < 0xc2 ? 0 : c < 0xe0 ? 2 : c < 0xf0 ? 3 : 4;
-    if (length == 0 || length > n || c > 0xf4) return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    if ((c == 0xe0 && p[1] < 0xa0) || (c == 0xed && p[1] > 0x9f))
-        return 0; /* surrogates */
-    if ((c == 0xf0 && p[1] < 0x90) || (c == 0xf4 && p[1] > 0x8f)) return 0;
-    return length;
-}
 
 /* A JSON string of any bytes: what is no UTF-8 becomes U+FFFD. */
 static int add_json(struct buf *b, const char *text) {

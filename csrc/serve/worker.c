@@ -179,7 +179,8 @@ static void watch_term(struct worker *w) {
             worker_post_drain(&s->workers[i], s->options.drain_ms);
     }
     if (waited > s->options.drain_ms + 6000) {
-        fputs("sluice: the app is stuck: the process ends without it\n", stderr);
+        log_write(LOG_ERROR, "the app is stuck: the process ends without it", NULL, 0);
+        log_flush();
         _exit(1);
     }
 }

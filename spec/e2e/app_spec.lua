@@ -117,6 +117,23 @@ describe("an app's routes", function()
     assert.equal(503, get(s, "/busy").status)
   end)
 
+  it("are logged as JSON and UTF-8, whatever a client puts into a path", function()
+    local paths = { "/json/%ff", "/json/\255\254", "/json/%c2%9b31m", "/json/%e2%80%ae", "/\"x\\" }
+    for _, path in ipairs(paths) do
+      local c = http.connect(s.port)
+      c:send("GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+      c:response(5)
+      c:close()
+    end
+    http.get(s.port, "/json/last-one")
+    s.wait_log("last%-one")
+    for line in s.log():gmatch("([^\n]*)\n") do
+      assert.equal("table", type(json.decode(line)), line)
+      assert.truthy(utf8.len(line))
+      assert.is_nil(line:find("\u{9b}", 1, true) or line:find("\u{202e}", 1, true))
+    end
+  end)
+
   it("keep a connection for many requests", function()
     local c = http.connect(s.port)
     for _ = 1, 50 do assert.equal("hi", c:request("GET", "/hello").body) end

@@ -1,0 +1,163 @@
+/* Lines of the log; see log_line.h. */
+#include "base/log_line.h"
+
+#include "base/bounds.h"
+#include "base/clock.h"
+#include "base/utf8.h"
+
+#include <math.h>
+#include <time.h>
+
+/* The buffer, and the first failure. */
+struct out {
+    struct buf *b;
+    bool json;
+    int err;
+};
+
+static void add(struct out *o, const char *p, size_t n) {
+    if (!o->err) o->err = buf_add(o->b, p, n);
+}
+
+static void adds(struct out *o, const char *text) {
+    add(o, text, strlen(text));
+}
+
+static struct slice slice_or_text(const char *p, size_t n) {
+    return n ? slice_of(p, n) : slice_str(p);
+}
+
+/* ---- Escapes ------------------------------------------------------------------------ */
+
+static void add_hidden(struct out *o, uint32_t code) {
+    if (o->err) return;
+    if (code < 0x10000) o->err = buf_addf(o->b, "\\u%04x", (unsigned)code);
+    else if (!o->json) o->err = buf_addf(o->b, "\\u{%x}", (unsigned)code);
+    else
+        o->err =
+            buf_addf(o->b, "\\u%04x\\u%04x", 0xd800 + (unsigned)((code - 0x10000) >> 10),
+                     0xdc00 + (unsigned)(code & 0x3ff));
+}
+
+/* The first character of 's', of which there is one; returns its length. */
+static size_t add_character(struct out *o, struct slice s, bool quote) {
+    const unsigned char *p = (const unsigned char *)s.p;
+    size_t n = utf8_length(p, s.n);
+    if (n == 0) {
+        if (!o->err) o->err = buf_addf(o->b, o->json ? "\\\\x%02x" : "\\x%02x", p[0]);
+        return 1;
+    }
+    if (p[0] == '\n') adds(o, quote ? "\\n" : "\n    ");
+    else if (quote && (p[0] == '"' || p[0] == '\\'))
+        adds(o, p[0] == '"' ? "\\\"" : "\\\\");
+    else if (utf8_is_hidden(utf8_code(p, n))) add_hidden(o, utf8_code(p, n));
+    else add(o, s.p, n);
+    return n;
+}
+
+static bool is_plain(char c) {
+    return c > ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
+static size_t plain_run(struct slice s) {
+    size_t i = 0;
+    while (i < s.n && is_plain(s.p[i])) i++;
+    return i;
+}
+
+/* A text that is too long is cut between two characters. */
+static size_t cut(struct slice s) {
+    if (s.n <= LOG_TEXT_MAX) return s.n;
+    size_t n = LOG_TEXT_MAX;
+    while (n > LOG_TEXT_MAX - 4 && (s.p[n] & 0xc0) == 0x80) n--;
+    return n;
+}
+
+static void add_escaped(struct out *o, struct slice s, bool quote) {
+    size_t all = s.n;
+    s.n = cut(s);
+    bool whole = s.n == all;
+    while (s.n > 0) {
+        size_t n = plain_run(s);
+        if (n > 0) add(o, s.p, n);
+        else n = add_character(o, s, quote);
+        s = slice_of(s.p + n, s.n - n);
+    }
+    if (!whole && !o->err) o->err = buf_addf(o->b, "... (%zu bytes)", all);
+}
+
+static void add_string(struct out *o, struct slice s) {
+    adds(o, "\"");
+    add_escaped(o, s, true);
+    adds(o, "\"");
+}
+
+/* In the text form a word stands as it is. */
+static void add_word(struct out *o, struct slice s, bool is_name) {
+    bool bare = !o->json && s.n > 0 && s.n <= LOG_TEXT_MAX && plain_run(s) == s.n &&
+                !(is_name && memchr(s.p, '=', s.n));
+    if (bare) add(o, s.p, s.n);
+    else add_string(o, s);
+}
+
+/* ---- The line ----------------------------------------------------------------------- */
+
+static void add_time(struct out *o) {
+    double now = clock_wall();
+    time_t seconds = (time_t)now;
+    struct tm tm;
+    gmtime_r(&seconds, &tm);
+    char text[32];
+    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
+    if (!o->err)
+        o->err = buf_addf(o->b, "%s.%03dZ", text, (int)((now - (double)seconds) * 1000));
+}
+
+static void add_number(struct out *o, double number) {
+    if (o->err) return;
+    if (number == floor(number) && fabs(number) < 1e15)
+        o->err = buf_addf(o->b, "%.0f", number);
+    else if (isfinite(number)) o->err = buf_addf(o->b, "%.6g", number);
+    else o->err = buf_adds(o->b, "null");
+}
+
+/* No field takes the place of what every line has. */
+static bool is_taken(struct slice name) {
+    return slice_eq_lit(name, "time") || slice_eq_lit(name, "level") ||
+           slice_eq_lit(name, "message");
+}
+
+static void add_field(struct out *o, const struct log_field *f) {
+    struct slice name = slice_or_text(f->name, f->name_n);
+    if (o->json && is_taken(name)) {
+        adds(o, ",\"_");
+        add(o, name.p, name.n);
+        adds(o, "\":");
+    } else {
+        adds(o, o->json ? "," : "  ");
+        add_word(o, name, true);
+        adds(o, o->json ? ":" : "=");
+    }
+    if (f->text) add_word(o, slice_or_text(f->text, f->text_n), false);
+    else add_number(o, f->number);
+}
+
+int log_line_add(struct buf *b, bool json, enum log_level level, struct slice message,
+                 const struct log_field *fields, size_t n) {
+    struct out o = {b, json, 0};
+    const char *name = log_level_name(level);
+    if (json) adds(&o, "{\"time\":\"");
+    add_time(&o);
+    if (json) {
+        adds(&o, "\",\"level\":\"");
+        adds(&o, name);
+        adds(&o, "\",\"message\":");
+        add_string(&o, message);
+    } else {
+        if (!o.err) o.err = buf_addf(b, " %-5s ", name);
+        add_escaped(&o, message, false);
+    }
+    for (size_t i = 0; i < n; i++) add_field(&o, &fields[i]);
+    adds(&o, json ? "}\n" : "\n");
+    return o.err;
+}

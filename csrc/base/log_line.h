@@ -1,0 +1,20 @@
+/* One line of the log, as text for people or as a JSON object for programs.
+ *
+ *   2026-11-22T09:00:00.123Z info  request  method=GET path=/a status=200
+ *   {"time":"2026-11-22T09:00:00.123Z","level":"info","message":"request","method":"GET"}
+ *
+ * Whatever a peer or an app puts into a name, a message or a value, the line is one line
+ * (a line feed in a message of the text form goes on indented), shows what is there, and
+ * as JSON it parses: bytes that are no UTF-8 are written \xff, characters that would not be
+ * seen \u009b or \u{e0001} (in JSON a pair of surrogates), in both forms. */
+#ifndef SLUICE_BASE_LOG_LINE_H
+#define SLUICE_BASE_LOG_LINE_H
+
+#include "base/buf.h"
+#include "base/log.h"
+
+/* Append a line with its line feed. 0 or E_NOMEM. [any thread] */
+int log_line_add(struct buf *b, bool json, enum log_level level, struct slice message,
+                 const struct log_field *fields, size_t n);
+
+#endif

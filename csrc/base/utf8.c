@@ -1,0 +1,39 @@
+/* UTF-8, byte by byte; see utf8.h. */
+#include "base/utf8.h"
+
+size_t utf8_length(const unsigned char *p, size_t left) {
+    if (p[0] < 0x80) return 1;
+    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || left < n) return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((p[i] & 0xc0) != 0x80) return 0;
+    if (p[0] == 0xe0 && p[1] < 0xa0) return 0;
+    if (p[0] == 0xed && p[1] > 0x9f) return 0;
+    if (p[0] == 0xf0 && p[1] < 0x90) return 0;
+    if (p[0] == 0xf4 && p[1] > 0x8f) return 0;
+    return n;
+}
+
+uint32_t utf8_code(const unsigned char *p, size_t length) {
+    static const unsigned char first[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
+    uint32_t code = p[0] & first[length];
+    for (size_t i = 1; i < length; i++) code = code << 6 | (p[i] & 0x3f);
+    return code;
+}
+
+/* Unicode's categories Cc, Cf, Zl and Zp, in order; neighbours are joined. */
+static const struct {
+    uint32_t first, last;
+} hidden[] = {{0, 0x1f},          {0x7f, 0x9f},       {0xad, 0xad},
+              {0x600, 0x605},     {0x61c, 0x61c},     {0x6dd, 0x6dd},
+              {0x70f, 0x70f},     {0x890, 0x891},     {0x8e2, 0x8e2},
+              {0x180e, 0x180e},   {0x200b, 0x200f},   {0x2028, 0x202e},
+              {0x2060, 0x206f},   {0xfeff, 0xfeff},   {0xfff9, 0xfffb},
+              {0x110bd, 0x110bd}, {0x110cd, 0x110cd}, {0x13430, 0x1343f},
+              {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe007f}};
+
+bool utf8_is_hidden(uint32_t code) {
+    for (size_t i = 0; i < sizeof hidden / sizeof *hidden; i++)
+        if (code <= hidden[i].last) return code >= hidden[i].first;
+    return false;
+}
