@@ -55,11 +55,13 @@ end
 -- @return nil when all agreed, else the refusal: status, body, headers
 function router.guard(generation, route, req, after)
   local path
+  local look = generation.runtime.after_guard
   route.all_guards = route.all_guards or find_guards(generation, route)
   for _, asked in ipairs(route.all_guards) do
     if asked.pattern then path = path or path_of(route, req) end
     if not asked.pattern or core.match(asked.pattern, path) then
       local answer, second, third = asked.fn(req)
+      if look then look(req, asked) end
       if type(answer) == "number" then return answer, second, third end
       if answer ~= true then guard_mistake(route, asked, answer) end
       if second ~= nil then after[#after + 1] = second end

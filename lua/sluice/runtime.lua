@@ -33,7 +33,8 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 
 --- Make a runtime around a server of the core.
 -- @param server
--- Its field `identify` is for the test kit, which sets req.user; a server that listens has none.
+-- Its fields `identify` and `after_guard` are for the test kit, which sets req.user and sees what
+-- becomes of it; a server that listens has none.
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},

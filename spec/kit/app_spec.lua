@@ -52,6 +52,48 @@ describe("a request of the kit", function()
     assert.error_matches(function() t:get("/api/me", { user = {} }) end, "user is a name")
   end)
 
+  it("says which guard put another user in the place of its own", function()
+    t:stop()
+    t = kit.start [[
+      app:guard("/api/**", function() return true end, function(req)
+        req.user = req.headers["X-Key"] and { id = "key" } or nil
+        if not req.user then return 401, "sign in" end
+        return true
+      end)
+      app:get("/api/me", function(req) return req.user end)
+      app:get("/api/closed", function() return 403 end)
+      app:stream("/api/mine", function(req) return "news/" .. req.user.id end)
+      app:guard("/more/**", function(req)
+        if req.user then req.user = { id = req.user.id, team = 5 } end
+        return req.user and true or 401
+      end)
+      app:get("/more/me", function(req) return req.user end)
+      app:guard("/none/**", function(req) req.user = nil return true end)
+      app:stream("/none/mine", function(req) return "news/" .. req.user.id end)]]
+    local text = "guard #%d of app.lua:%d put %s in place of the test's user 'alice': "
+      .. "write req.user = req.user or …"
+    local function raises(wanted, call)
+      local ok, message = pcall(call)
+      assert.is_false(ok)
+      assert.truthy(message:find(wanted, 1, true), message)
+    end
+    raises("/api/me answered 401: " .. text:format(2, 3, "nobody"), function() t:get("/api/me", { user = "alice" }) end)
+    raises("/api/mine answered 401: " .. text:format(2, 3, "nobody"),
+      function() t:connect("/api/mine", { user = "alice" }) end)
+    raises("index a nil value (field 'user')\n  app.lua:17: in plan\n" .. text:format(1, 16, "nobody"),
+      function() t:connect("/none/mine", { user = "alice" }) end)
+    local key = { user = "alice", headers = { ["X-Key"] = "1" } }
+    assert.same({ 403, text:format(2, 3, "another user") },
+      { t:get("/api/closed", key).status, t:get("/api/closed", key).error })
+    local c = t:connect("/api/mine", key)
+    raises(text:format(2, 3, "another user"), function() c:wait_for("story", 0) end)
+    -- whoever was given nobody, or is the same one, is told nothing
+    assert.same({ 401, nil }, { t:get("/api/me").status, t:get("/api/me").error })
+    assert.equal(401, t:connect("/api/mine").status)
+    local me = t:get("/more/me", { user = "alice" })
+    assert.same({ { id = "alice", team = 5 }, nil }, { me.json, me.error })
+  end)
+
   it("shows what a handler raised", function()
     local r = t:get("/error")
     assert.same({ 500, "EINTERNAL" }, { r.status, r.json.error.code })

@@ -1,7 +1,7 @@
 --- Who asks, in a test: t:get(path, { user = "alice" }) puts req.user in, without a password.
 -- The request carries a number that only this list knows; the runtime of a server that
 -- listens has no such list, so that no header of the world can be taken for one. In memory:
--- the users of requests that were not claimed yet.
+-- the users of requests that were not claimed yet, or not answered.
 local core = require("sluice.core")
 
 local identity = {}
@@ -13,7 +13,8 @@ Identity.__index = Identity
 identity.HEADER = "x-sluice-test-user"
 
 function identity.new()
-  return setmetatable({ given = {}, n = 0 }, Identity)
+  return setmetatable({ given = {}, claims = {}, requests = setmetatable({}, { __mode = "k" }),
+    n = 0 }, Identity)
 end
 
 -- "alice" or { id =, roles = {"Admin"} } as guards leave it: roles are a set.
@@ -46,6 +47,28 @@ function Identity:claim(raw)
   if not number then return end
   raw.headers[identity.HEADER] = nil
   raw.user, self.given[number] = self.given[number], nil
+  self.claims[number] = { user = raw.user }
+  self.requests[raw] = self.claims[number]
+end
+
+--- Look at what a guard left of the user; for the runtime, after each guard.
+-- @tparam sluice.Request req
+-- @tparam table guard its place: `n`, `where`
+function Identity:look(req, guard)
+  local claim, user = self.requests[req], rawget(req, "user")
+  if not claim or claim.replaced or user == claim.user then return end
+  if type(user) == "table" and user.id == claim.user.id then return end -- it knows more of it
+  claim.replaced = ("guard #%d of %s put %s in place of the test's user '%s': write req.user = "
+    .. "req.user or …"):format(guard.n, guard.where, user and "another user" or "nobody",
+    claim.user.id)
+end
+
+--- Which guard put another user in the place of one that was given: a sentence, or nil.
+-- @tparam string number from give; forgotten now
+function Identity:replaced(number)
+  local claim = self.claims[number]
+  self.claims[number] = nil
+  return claim and claim.replaced
 end
 
 --- Whether nobody asked for a user that was given.

@@ -95,6 +95,7 @@ function Inside:boot()
   if not runtime then error(message, 0) end
   self.runtime, self.server = runtime, runtime.server
   runtime.identify = function(raw) self.users:claim(raw) end
+  runtime.after_guard = function(req, guard) self.users:look(req, guard) end
   assert(self.server:start())
   runtime.reloader = reload.new(runtime, self.path)
   runtime.reloader.given = self.texts

@@ -89,6 +89,7 @@ local NOBODY = {
     error("user = needs the app in this process: over real connections sign in with headers", 0)
   end,
   unclaimed = function() return false end,
+  replaced = function() end,
 }
 
 local function new(fields)

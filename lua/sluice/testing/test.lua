@@ -102,6 +102,18 @@ local function log_length(self)
   return self.place.world and #self.place.world.log or 0
 end
 
+-- What became of a user that the test gave, when a guard put another in its place. Then a 401
+-- says nothing about the app: it is raised; with any other answer it is told.
+local function told_of_user(self, x, status, path)
+  local text = x.user and self.place.users:replaced(x.user)
+  if not text or status ~= 401 then return text end
+  error(("%s answered 401: %s"):format(path, text), 3)
+end
+
+local function join(raised, text)
+  return raised and text and raised .. "\n" .. text or raised or text
+end
+
 local function request(self, method, path, options)
   local before = log_length(self)
   local x = send(self, method, path, options)
@@ -109,15 +121,17 @@ local function request(self, method, path, options)
   local response = x:response()
   x:close()
   if not response.status then
-    error(("%s %s has not answered within %g seconds"):format(method, path, ANSWER_SECONDS), 3)
+    error(("%s %s has not answered within %g seconds"):format(method, path, ANSWER_SECONDS), 2)
   end
   self:settle()
-  if response.status == 500 then response.error = self:last_error(before) end
+  local raised = response.status == 500 and self:last_error(before) or nil
+  response.error = join(raised, told_of_user(self, x, response.status, path))
   return response
 end
 
 for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
-  --- Ask the app: { status, headers, body, json }, and `error` (from the log) for a 500.
+  --- Ask the app: { status, headers, body, json }, and `error`: what the log says of a 500, and
+  -- which guard put another user in place of the one given here (a 401 after that raises).
   -- options: user = "alice" | { id =, roles = {} }, headers =, json =, body =
   Test[method] = function(self, path, options)
     return request(self, method:upper(), path, options)
@@ -130,7 +144,7 @@ local function raise_failure(self, c, before)
   local ended = first and first.event == "bye" and type(first.data) == "table" and first.data
   if c.status ~= 500 and not (ended and ended.reason == "error") then return end
   local text = self:last_error(before) or "the log of the server tells why"
-  error(("GET %s failed: %s"):format(c.path, text), 3)
+  error(("GET %s failed: %s"):format(c.path, join(text, c.error)), 3)
 end
 
 --- Open a stream; returns when `hello` has come, or the refusal.
@@ -149,6 +163,7 @@ function Test:connect(path, options)
     response.body
   if not c.status then error(path .. " has not answered", 2) end
   c.mark = c.hello and 1 or 0
+  c.error = told_of_user(self, x, c.status, path)
   raise_failure(self, c, before)
   if x.user and x.place.users:unclaimed(x.user) and c.hello then
     error(("%s has no guard, no read rule and a constant plan: the server answers it without "
