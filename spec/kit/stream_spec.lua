@@ -110,7 +110,78 @@ describe("a stream of the kit", function()
     assert.is_nil(c.hello)
     assert.equal(404, t:connect("/nowhere").status)
     assert.same({ 401, 200 }, { t:connect("/who").status, t:connect("/who", { user = "alice" }).status })
-    assert.error_matches(function() c:wait_for("a") end, "no 'a' on /closed %(status 403%)")
+    assert.error_matches(function() c:wait_for("a") end, "no 'a' on /closed: the answer was 403: members only")
+  end)
+
+  it("proves nothing by what did not come when it was refused", function()
+    t:stop()
+    t = kit.start(NEWS .. 'app:get("/page", function() return "a page" end)')
+    for path, answer in pairs { ["/closed"] = "403: members only", ["/who"] = "401",
+      ["/nowhere"] = "404: there is nothing here", ["/page"] = "200: a page" } do
+      local c = t:connect(path)
+      for name, call in pairs {
+        wait_for = function() c:wait_for("alert", 0) end,
+        expect_none = function() c:expect_none("alert", 0) end,
+        events = function() c:events() end,
+        count = function() assert.equal(0, c:count("alert")) end,
+        stall = function() c:stall() end,
+        reconnect = function() c:reconnect() end,
+        not_received = function() assert.not_received(c, "alert") end,
+      } do
+        local ok, message = pcall(call)
+        assert.is_false(ok, name .. " passes on " .. path)
+        message = type(message) == "table" and tostring(message.message) or message
+        assert.truthy(message:find(("%s: the answer was %s"):format(path, answer), 1, true), message)
+      end
+      assert.truthy(c:transcript():find(answer, 1, true))
+      c:close()
+    end
+  end)
+
+  it("proves nothing by what did not come when it had ended, or was not read", function()
+    local c, stalled = t:connect("/news"), t:connect("/news")
+    c:drop()
+    assert.error_matches(function() c:expect_none("a", 10) end, "no 'a' can come where the stream has ended")
+    stalled:stall(5)
+    assert.error_matches(function() stalled:expect_none("a", 3) end, "no 'a' is read by a stall")
+    stalled:expect_none("a", 3)
+    t:stop()
+    t = kit.start [[ app:stream("/brief", function(req, client) client:send("a") sluice.sleep(2) end) ]]
+    c = t:connect("/brief")
+    c:expect_none("b", 1)
+    assert.error_matches(function() c:expect_none("b", 10) end, "no 'b' can come where the stream has ended")
+    assert.equal(2, t:elapsed())
+  end)
+
+  it("waits for whatever comes next, but for what the server says itself", function()
+    local c = t:connect("/news", { last_event_id = "nonsense" })
+    assert.equal(1, c:count("reset"))
+    for n, event in ipairs { "note", "alert", "note" } do publish(event, { n = n }) end
+    t:publish("news", nil, "without a name")
+    assert.equal(1, c:wait_for("note").data.n)
+    assert.equal(2, c:wait_for().data.n)
+    assert.equal("message", c:wait_for(nil, 0, function(data) return type(data) == "string" end).event)
+    assert.equal(3, c:wait_for("note", 0).data.n) -- passed over, not taken
+    assert.error_matches(function() c:wait_for() end, "no event within 5 seconds on /news")
+    assert.error_matches(function() c:wait_for(5) end, "an event's name is a string, not a number")
+    c:expect_none()
+    publish("note", {})
+    assert.error_matches(function() c:expect_none() end, "unexpected 'note'")
+  end)
+
+  it("tests a message to everybody in six lines", function()
+    t:stop()
+    t = kit.start [[
+      app:stream("/api/sse/connect", "everybody")
+      app:post("/api/sse/notification", function(req)
+        return sluice.receipt(app:publish("everybody", "notification", req:json()))
+      end)]]
+    local client = t:connect("/api/sse/connect")
+    local sent = t:post("/api/sse/notification", { json = { message = "lunch is ready" } })
+    local received = client:wait_for()
+    assert.equal(202, sent.status)
+    assert.equal("notification", received.event)
+    assert.equal("lunch is ready", received.data.message)
   end)
 
   it("raises what a plan or a guard raised, with its traceback", function()

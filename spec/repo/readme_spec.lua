@@ -210,6 +210,21 @@ describe("the README", function()
     assert.not_equal(0, code, output)
   end)
 
+  it("has guards that leave a test its user", function()
+    local count = 0
+    for _, act in ipairs(acts()) do
+      local path = act.program.text:match('app:guard%("(/[%w/]+)/%*%*"')
+      if path then
+        count = count + 1
+        local t <close> = require("sluice.testing").start({ source = act.program.text })
+        local url = act.program.text:match('app:stream%("(' .. path .. '/[^"]+)"'):gsub(":user", "alice")
+        assert.same({ 401, 403, 200 }, { t:connect(url).status, t:connect(url, { user = "bob" }).status,
+          t:connect(url, { user = "alice" }).status })
+      end
+    end
+    assert.is_true(count > 0)
+  end)
+
   it("names what a test and its streams can do", function()
     for head, module in pairs { ["of a test"] = "test", ["of a stream"] = "stream" } do
       local listed, names = {}, {}

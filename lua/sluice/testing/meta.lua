@@ -25,7 +25,7 @@
 ---@field headers table<string, string> names in lower case
 ---@field body string
 ---@field json? any
----@field error? string what the log says about a 500
+---@field error? string what the log says about a 500; which guard put another user in
 
 ---@class sluice.testing.Event
 ---@field event string
@@ -110,14 +110,15 @@ function Test:last_error(after) end
 ---@field json? any of a refusal
 ---@field hello? table
 ---@field id? string the client's
+---@field error? string which guard put another user in
 local Stream = {}
 
----@param event string
+---@param event? string nil: the next of any name, but for control events
 ---@param timeout? number 5 seconds
 ---@param match? table|fun(data: any, e: sluice.testing.Event): boolean
 ---@return sluice.testing.Event
 function Stream:wait_for(event, timeout, match) end
----@param event string
+---@param event? string nil: of any name, but for control events
 ---@param seconds? number 1
 function Stream:expect_none(event, seconds) end
 ---@param event? string

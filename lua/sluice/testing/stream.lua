@@ -14,6 +14,7 @@ stream.methods = Stream
 
 local WAIT_SECONDS = 5
 local SHOWN_BYTES = 300
+local CONTROL = { hello = true, reset = true, sync = true, bye = true } -- what the server says
 
 -- Whether `got` holds all that `wanted` holds.
 local function fits(wanted, got)
@@ -57,7 +58,7 @@ end
 --- Make the view of an exchange; for t:connect.
 function stream.new(test, path, options, exchange)
   local self = setmetatable({ test = test, path = path, options = options, exchange = exchange,
-    parser = eventstream.new(), received = {}, seen = {}, mark = 0 }, Stream)
+    parser = eventstream.new(), received = {}, seen = {}, passed = 0, mark = 0 }, Stream)
   exchange.on_body = function(bytes)
     if exchange.answer:is_stream() then return receive(self, bytes) end
     exchange.pieces[#exchange.pieces + 1] = bytes
@@ -71,10 +72,41 @@ function Stream:last_id()
   return id ~= "" and id or self.options.last_event_id
 end
 
---- The events that came so far.
+-- Why it is no stream, or nil when it is one (or was).
+local function refusal(self)
+  if self.exchange.answer:is_stream() then return nil end
+  local said = type(self.json) == "table" and self.json.error
+  local why = type(said) == "table" and said.message or (self.body or ""):sub(1, SHOWN_BYTES)
+  return ("the answer was %s%s%s, no stream"):format(self.status, why ~= "" and ": " or "", why)
+end
+
+-- A refusal can neither bring nor spare an event: a spec that goes on with one has not seen
+-- that it was refused.
+local function need_stream(self, what)
+  local why = refusal(self)
+  if not why then return end
+  local cause = self.error and "\n" .. self.error or ""
+  error(("%s on %s: %s%s"):format(what, self.path, why, cause), 3)
+end
+
+-- What is waited for, in a message; raises when it cannot be a name.
+local function shown(event)
+  if event == nil then return "event" end
+  if type(event) == "string" then return ("'%s'"):format(event) end
+  error(("an event's name is a string, not a %s; nil is any but control events"):format(
+    type(event)), 3)
+end
+
+local function is_meant(event, e)
+  if event == nil then return not CONTROL[e.event] end
+  return e.event == event
+end
+
+--- The events that came so far; raises when the stream was refused.
 -- @tparam[opt] string event only those of this name
 -- @treturn {table,...} { event, data, id, at }
 function Stream:events(event)
+  need_stream(self, "no events")
   self.test:settle()
   local out = {}
   for _, e in ipairs(self.received) do
@@ -84,7 +116,10 @@ function Stream:events(event)
 end
 
 --- How many came.
-function Stream:count(event) return #self:events(event) end
+function Stream:count(event)
+  need_stream(self, "no events")
+  return #self:events(event)
+end
 
 --- Everything that came, a line for each, with the seconds since the test began.
 -- @treturn string the same to the byte for equal seeds, also from another process
@@ -97,7 +132,10 @@ function Stream:transcript()
       e.id or "", text)
   end
   if #lines == 0 then lines[1] = "  nothing" end
-  if self.exchange.ended then lines[#lines + 1] = "  and the connection has ended" end
+  local why = self.status and refusal(self)
+  if why then
+    lines[#lines + 1] = "  since " .. why
+  elseif self.exchange.ended then lines[#lines + 1] = "  and the connection has ended" end
   return table.concat(lines, "\n")
 end
 
@@ -106,50 +144,60 @@ local function fail(self, message)
     tostring(self.status), self:transcript())
   local trouble = self.test:last_error(0)
   if trouble then text = text .. "\nthe log's last error:\n" .. trouble end
+  if self.error then text = text .. "\n" .. self.error end
   error(text, 3)
 end
 
--- The next event of that name which fits, from the name's cursor on.
+-- The next event that is meant and fits, behind its name's place.
 local function find(self, event, match)
-  for i = (self.seen[event] or 0) + 1, #self.received do
+  local seen = self.seen
+  for i = (event and seen[event] or not event and self.passed or 0) + 1, #self.received do
     local e = self.received[i]
-    if e.event == event and agrees(match, e) then
-      self.seen[event], self.mark = i, math.max(self.mark, i)
+    if i > (seen[e.event] or 0) and is_meant(event, e) and agrees(match, e) then
+      seen[e.event], self.mark = i, math.max(self.mark, i)
+      if event == nil then self.passed = i end
       return e
     end
   end
 end
 
 --- Wait for an event; those of other names stay to be waited for. Each event is returned once.
--- @tparam string event
+-- @tparam[opt] string event without one: the next of any name, but for control events
 -- @tparam[opt=5] number timeout seconds, on the test's clock
 -- @tparam[opt] table|function match fields that its data must have, or fn(data, e) -> boolean
 -- @treturn table { event, data, id, at }; raises with everything that came when there is none
 function Stream:wait_for(event, timeout, match)
   if type(timeout) ~= "number" and match == nil then timeout, match = nil, timeout end
   timeout = timeout or WAIT_SECONDS
+  local what = ("no %s%s"):format(shown(event), match ~= nil and " that fits" or "")
+  need_stream(self, what)
   local e = self.test:wait(timeout, function()
     local found = find(self, event, match)
     if found then return found end
     return self.exchange.ended -- nothing more can come
   end)
   if type(e) == "table" then return e end
-  local what = match ~= nil and " that fits" or ""
-  fail(self, e and ("no '%s'%s"):format(event, what)
-    or ("no '%s'%s within %g seconds"):format(event, what, timeout))
+  fail(self, e and what or ("%s within %g seconds"):format(what, timeout))
 end
 
 --- See that no event of that name comes: neither since the last event that was waited for on
--- this stream (or the connect), nor while some seconds pass.
--- @tparam string event
+-- this stream (or the connect), nor while some seconds pass. A stream that was refused, that
+-- ends before they have passed or that still stalls then proves nothing: that raises too.
+-- @tparam[opt] string event without one: of any name, but for control events
 -- @tparam[opt=1] number seconds
 function Stream:expect_none(event, seconds)
-  self.test:wait(seconds or 1, function() return false end)
+  local name = shown(event)
+  need_stream(self, "no " .. name)
+  seconds = seconds or 1
+  local ended = self.test:wait(seconds, function() return self.exchange.ended end)
   local from = self.mark + 1
   self.mark = #self.received
   for i = from, #self.received do
-    if self.received[i].event == event then fail(self, ("unexpected '%s'"):format(event)) end
+    local e = self.received[i]
+    if is_meant(event, e) then fail(self, ("unexpected '%s'"):format(e.event)) end
   end
+  if ended then fail(self, ("no %s can come where the stream has ended"):format(name)) end
+  if self.exchange.stalled_till then fail(self, ("no %s is read by a stall"):format(name)) end
 end
 
 --- Cut the connection, as a network does: the server is not told why.
@@ -163,13 +211,15 @@ Stream.close = Stream.drop
 
 --- Read nothing for some seconds; without a number: never again.
 function Stream:stall(seconds)
+  need_stream(self, "nothing to stall")
   self.exchange.stalled_till = self.test.place:now() + (seconds or math.huge)
 end
 
 --- Come back as a browser does: the same request, with the id that came last.
 -- @tparam[opt] table options instead of those of the first connect
--- @treturn sluice.testing.Stream a new one
+-- @treturn sluice.testing.Stream a new one; raises after a refusal: there a browser stays away
 function Stream:reconnect(options)
+  need_stream(self, "a browser does not come back")
   self.test:settle() -- what had been sent was received
   self:drop()
   local again = {}
