@@ -54,7 +54,7 @@ core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
 run: ; @.ci/setup run && $(MAKE) all && \
 	exec build/bin/sluice run examples/dashboard/app.lua --host $(HOST) --port $(PORT)
-test: ; @.ci/setup test && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
+test: ; @.ci/setup test $(SPEC) && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
 asan: ; @$(MAKE) test SAN=address
 tsan: ; @$(MAKE) test SAN=thread
 check: ; @.ci/setup check && $(MAKE) all && LUA=$(LUA) CC=$(CC) .ci/check

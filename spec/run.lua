@@ -51,12 +51,26 @@ local function starts_server(path)
   return starts ~= nil and not text:find("spec%.support%.browser")
 end
 
+--- What is named and is no spec must not stand for all of them.
+local function refuse(path)
+  local why = not lfs.attributes(path, "mode") and "there is no such file or folder"
+    or os.getenv("SLUICE_PRELOAD") and "it is left out under a sanitizer" or "it holds no specs"
+  io.stderr:write(("spec/run.lua: '%s': %s (values of options are written --filter=x)\n"):format(path, why))
+  os.exit(2, true)
+end
+
 --- The files and the options that were asked for; options take no separate value here, say
 --- --filter=x.
 local function split_arguments()
   local files, options = {}, {}
   for _, a in ipairs(arg) do
-    if a:sub(1, 1) == "-" then options[#options + 1] = a else collect((a:gsub("/$", "")), files) end
+    if a:sub(1, 1) == "-" then
+      options[#options + 1] = a
+    else
+      local before = #files
+      collect(a:gsub("(.)/+$", "%1"), files)
+      if #files == before then refuse(a) end
+    end
   end
   if #files == 0 then collect("spec", files) end
   return files, options

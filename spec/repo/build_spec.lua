@@ -44,6 +44,78 @@ describe("make", function()
     assert.truthy(output:find(require("sluice.core").version, 1, true))
   end)
 
+  -- A machine that has nothing: what its tools are asked for is written down, and done in no time.
+  local function bare_machine(folder)
+    local bin = folder .. "/bin"
+    os.execute(("mkdir -p %s && cp -r .ci spec %s"):format(bin, folder))
+    for tool in ("sh dirname grep sed paste mkdir env cmp id tail cat cp rm"):gmatch("%S+") do
+      os.execute(("ln -s $(command -v %s) %s/%s"):format(tool, bin, tool))
+    end
+    local fakes = { sudo = 'exec "$@"', ["dpkg-query"] = "exit 1", dpkg = "mkdir -p usr/sbin",
+      npm = "mkdir -p node_modules",
+      ["apt-get"] = [[case "$*" in *--assume-no*)
+        echo "Need to get 12.3 MB of archives."
+        echo "After this operation, 45.6 MB of additional disk space will be used." ;;
+      *download*) : >nginx_1.deb ;;
+      esac]] }
+    for name, text in pairs(fakes) do
+      process.write_file(bin .. "/" .. name, "#!/bin/sh\n" .. text .. "\n")
+      os.execute("chmod +x " .. bin .. "/" .. name)
+    end
+    return function(words)
+      local code, output = process.run(("PATH=%s .ci/setup %s"):format(bin, words), { dir = folder })
+      local names = {}
+      for name in (output:match("installing with apt%-get:([^\n]*)") or ""):gmatch("%S+") do names[name] = true end
+      return code, output, names
+    end
+  end
+
+  it("installs what the specs that are named need, and says how large that is", function()
+    local folder = process.temp_dir()
+    finally(function() process.remove_dir(folder) end)
+    local setup = bare_machine(folder)
+    local code, output, names = setup("test spec/kit spec/unit/json_spec.lua --filter=x")
+    assert.equal(0, code, output)
+    assert.is_true(names["gcc"] and names["lua-busted"] and names["lua-socket"])
+    for _, name in ipairs { "chromium", "nodejs", "npm", "luarocks", "openssl", "curl", "fonts-dejavu-core" } do
+      assert.is_nil(names[name], name)
+    end
+    assert.truthy(output:find("\nsetup: 12.3 MB to download, 45.6 MB on the disk;", 1, true), output)
+    assert.falsy(output:find("nginx", 1, true) or output:find("build/node", 1, true))
+    names = select(3, setup("test spec/wire"))
+    assert.same({ true, nil, nil }, { names.nodejs, names.npm, names.chromium })
+    names = select(3, setup("test spec/e2e/http_out_spec.lua"))
+    assert.same({ true, nil }, { names.openssl, names.nodejs })
+    code, output, names = setup("test")
+    assert.equal(0, code, output)
+    for _, name in ipairs { "chromium", "nodejs", "luarocks", "openssl", "curl", "fonts-dejavu-core" } do
+      assert.is_true(names[name], name)
+    end
+    assert.truthy(output:find("build/nginx, %d+ MB") and output:find("build/node, %d+ MB"), output)
+    assert.is_nil(select(3, setup("run"))["lua-busted"])
+  end)
+
+  it("refuses specs that are not there, by name and before it installs anything", function()
+    local folder = process.temp_dir()
+    finally(function() process.remove_dir(folder) end)
+    local code, output = bare_machine(folder)("test spec/kit spec/nothere")
+    assert.same({ 2, "setup: there is no 'spec/nothere'\n" }, { code, output })
+    local run = "env -u SLUICE_SPEC_PASS -u SLUICE_SPEC_COUNTS %s lua5.4 spec/run.lua %s"
+    for words, why in pairs {
+      ["spec/nothere"] = "'spec/nothere': there is no such file or folder",
+      ["spec/unit/cors_spec.lua spec/unit/none_spec.lua"] = "'spec/unit/none_spec.lua': there is no such file",
+      ["spec/support/"] = "'spec/support/': it holds no specs",
+      ["spec/unit/cors_spec.lua --filter x"] = "'x': there is no such file or folder (values of options",
+    } do
+      code, output = process.run(run:format("", words))
+      assert.equal(2, code, output)
+      assert.truthy(output:find(why, 1, true), output)
+    end
+    code, output = process.run(run:format("SLUICE_PRELOAD=none", "spec/repo"))
+    assert.equal(2, code, output)
+    assert.truthy(output:find("'spec/repo': it is left out under a sanitizer", 1, true), output)
+  end)
+
   it("exports one symbol and hardens the module", function()
     local module = assert(package.searchpath("sluice.core", package.cpath))
     local _, symbols = process.run { "nm", "-D", "--defined-only", module }
