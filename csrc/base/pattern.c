@@ -112,8 +112,9 @@ const char *pattern_check_channel(struct slice name) {
             return "a channel name has at most 8 segments";
         if (segment.n == 0 || segment.n > CHANNEL_SEGMENT_MAX)
             return "a segment of a channel name has 1 to 64 bytes";
-        if (segment.p[0] == ':')
-            return "':' starts a parameter of a pattern, not a segment of a name";
+        if (segment.p[0] == ':' || segment.p[0] == '*')
+            return "no segment of a channel name starts with ':' or '*', only those of a "
+                   "pattern do";
         for (size_t i = 0; i < segment.n; i++)
             if (!is_channel_byte(segment.p[i]))
                 return "a channel name may hold letters, digits and _ . @ + = ~ : - only";

@@ -316,7 +316,8 @@ static uint64_t each_selected(const struct selection *sel, lua_State *L,
     return n;
 }
 
-/* server:history(channel, limit[, after[, event]]) -> { {id, event, data, key}, … } */
+/* server:history(channel, limit[, after[, event]])
+ *   -> { {id, event, data, key}, … } | nil, message, code */
 static int l_history(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct selection sel = {.c = fan_find(&s->server->fan, lx_checkslice(L, 2)),
@@ -325,8 +326,8 @@ static int l_history(lua_State *L) {
     lua_Integer limit = luaL_optinteger(L, 3, 100);
     luaL_argcheck(L, limit >= 0, 3, "0 or more");
     struct eventid after = eventid_parse(lx_optslice(L, 4));
-    luaL_argcheck(L, after.kind == EVENTID_NONE || after.kind == EVENTID_GOOD, 4,
-                  "an event id");
+    if (after.kind != EVENTID_NONE && after.kind != EVENTID_GOOD)
+        return lx_fail_text(L, E_INVAL, "'after' is not the id of an event");
     if (strcmp(after.epoch, s->server->seq.epoch) == 0) sel.after = after.seq;
     lua_newtable(L);
     if (!sel.c) return 1;

@@ -224,15 +224,16 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
 }
 
 /* The same words as lua/sluice/plan.lua has for plans that are functions. */
-static void refuse_query(struct conn *c, struct request *r,
-                         const struct narrow_fault *fault) {
+static void refuse_wish(struct conn *c, struct request *r, int status,
+                        const struct narrow_fault *fault) {
     struct http_to to = to_of(c, r);
     char message[160];
-    snprintf(message, sizeof message, "%s: %s", fault->field, fault->message);
-    struct http_error e = {.status = 422, .message = message, .field = fault->field};
+    snprintf(message, sizeof message, "%s%s%s", fault->field ? fault->field : "",
+             fault->field ? ": " : "", fault->message);
+    struct http_error e = {.status = status, .message = message, .field = fault->field};
     if (http_write_error(&c->talk->out, &to, &e, (struct http_fields){0}) < 0)
         conn_doom(c, "memory");
-    dispatch_log(c, r, 422);
+    dispatch_log(c, r, status);
 }
 
 void dispatch_overload(struct conn *c, struct request *r) {
@@ -301,7 +302,7 @@ static bool open_static(struct conn *c, struct request *r) {
     struct narrow_fault fault;
     int status = narrow_plan(r, &plan, &fault);
     if (status > 0) {
-        if (status == 422) refuse_query(c, r, &fault);
+        if (status == 422 || status == 404) refuse_wish(c, r, status, &fault);
         else dispatch_refuse(c, r, status);
         return true;
     }

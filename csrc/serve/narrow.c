@@ -27,9 +27,9 @@ static struct slice param(const struct request *r, struct slice name) {
     return slice_of("", 0);
 }
 
-/* Replace ":name" segments by the path's values. False when the result is no channel. */
-static bool fill(const struct request *r, struct slice template, char *out,
-                 struct slice *name) {
+/* Replace ":name" segments by the path's values. NULL, or why the result is no channel. */
+static const char *fill(const struct request *r, struct slice template, char *out,
+                        struct slice *name) {
     size_t n = 0;
     for (size_t i = 0; i <= template.n;) {
         size_t end = i;
@@ -37,15 +37,17 @@ static bool fill(const struct request *r, struct slice template, char *out,
         struct slice segment = slice_of(template.p + i, end - i);
         if (segment.n > 1 && segment.p[0] == ':')
             segment = param(r, slice_of(segment.p + 1, segment.n - 1));
-        if (n + segment.n + 1 > CHANNEL_NAME_MAX) return false;
+        if (n + segment.n + 1 > CHANNEL_NAME_MAX)
+            return "a channel name has 1 to 128 bytes";
         if (i > 0) out[n++] = '/';
-        if (memchr(segment.p, '/', segment.n)) return false; /* one segment, never two */
+        if (memchr(segment.p, '/', segment.n))
+            return "a parameter is one segment of the path";
         memcpy(out + n, segment.p, segment.n);
         n += segment.n;
         i = end + 1;
     }
     *name = slice_of(out, n);
-    return pattern_check_channel(*name) == NULL;
+    return pattern_check_channel(*name);
 }
 
 /* ---- Filters ------------------------------------------------------------------------ */
@@ -152,7 +154,9 @@ static int read_wish(const struct request *r, struct work *w, struct wish *wish,
     return wished_period(r, fault->field, &wish->period_ms);
 }
 
-static int narrow_all(const struct request *r, struct work *w, const struct wish *wish) {
+static int narrow_all(const struct request *r, struct work *w, const struct wish *wish,
+                      struct narrow_fault *fault) {
+    *fault = (struct narrow_fault){0};
     const struct plan *plan = r->route->plan;
     for (uint32_t i = 0; i < plan->n; i++) {
         struct sub_spec *spec = &w->specs[i];
@@ -160,7 +164,8 @@ static int narrow_all(const struct request *r, struct work *w, const struct wish
         spec->keys = meet(w, spec->keys, wish->keys);
         spec->types = meet(w, spec->types, wish->types);
         if (wish->period_ms > spec->period_ms) spec->period_ms = wish->period_ms;
-        if (!fill(r, plan->specs[i].channel, w->names[i], &spec->channel)) return 404;
+        fault->message = fill(r, plan->specs[i].channel, w->names[i], &spec->channel);
+        if (fault->message) return 404;
     }
     return 0;
 }
@@ -176,7 +181,7 @@ int narrow_plan(const struct request *r, struct plan **out, struct narrow_fault 
         w->text = w->text_end = text;
         status = read_wish(r, w, &wish, fault);
     }
-    if (status == 0) status = narrow_all(r, w, &wish);
+    if (status == 0) status = narrow_all(r, w, &wish, fault);
     if (status == 0 && !(*out = plan_new(w->specs, plan->n, plan->heartbeat)))
         status = 503;
     mem_free(text);

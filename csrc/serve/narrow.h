@@ -5,14 +5,14 @@
 
 #include "serve/request.h"
 
-/* What is wrong with the query of a 422. */
+/* What is wrong with the query of a 422, or the path of a 404. */
 struct narrow_fault {
-    const char *field; /* the parameter, as the route names it */
+    const char *field; /* the parameter, as the route names it; NULL: the path */
     const char *message;
 };
 
 /* The plan for this request. 0 and *out owned; or 400, 404 (a parameter that is no
- * channel segment), 422 and *fault, or 503. */
+ * channel segment) or 422, both with *fault, or 503. */
 int narrow_plan(const struct request *r, struct plan **out, struct narrow_fault *fault);
 
 #endif

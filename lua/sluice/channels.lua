@@ -24,8 +24,10 @@ function channels.later(what, option)
   caller.raise("%s: %s comes in a later version of Sluice", what, option)
 end
 
+-- The first segment that the core refuses for its characters.
 local function bad_segment(name)
   for _, segment in ipairs(patterns.split(name)) do
+    if segment:find("^[:*]") then return nil end -- it says why
     if not segment:match("^[%w_.@+=~-][%w_.@+=~:-]*$") then return segment end
   end
 end

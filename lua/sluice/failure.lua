@@ -1,6 +1,7 @@
 --- What is kept of an error: message and traceback, or an answer that a handler chose to
 -- end with (req:abort). Made by the message handler of every coroutine.
 local caller = require("sluice.caller")
+local codes = require("sluice.codes")
 local guard = require("sluice.guard")
 local process = require("sluice.process")
 
@@ -38,6 +39,17 @@ end
 function failure.abort(status, body, headers)
   return setmetatable({ message = "the request was ended with " .. status, status = status,
     body = body, headers = headers }, Failure)
+end
+
+--- Raise what answers a request with a code's status, and is an error like others elsewhere:
+-- for functions whose result is used at once, as in `for … in`, so that nil would say nothing.
+-- @tparam string message
+-- @tparam string code
+function failure.refuse(message, code)
+  local status = codes.status(code)
+  local where = caller.where()
+  error(setmetatable({ message = ("%s: %s"):format(where, message), status = status,
+    body = codes.body(status, message, code), traceback = caller.traceback(message) }, Failure), 0)
 end
 
 --- Fields for a log line.

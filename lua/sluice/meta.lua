@@ -16,7 +16,7 @@
 ---@field roles? table<string, boolean>
 
 ---@class sluice.PlanTable
----@field channels (string|table)[] names, or { name, keys=, types=, max_rate=, rewind= }; ":id" comes from the path
+---@field channels (string|table)[] names, or { name, keys=, types=, max_rate=, rewind= }; in a constant plan ":id" comes from the path
 ---@field keys? string[]
 ---@field types? string[]
 ---@field max_rate? number events per second and key of its states
@@ -199,11 +199,11 @@ function App:remove(channel, key) end
 ---@param channel string
 ---@param key? string
 ---@param event? string
----@return any data, string? id
+---@return any data, string? id, string? code
 function App:latest(channel, key, event) end
 ---@param channel string
 ---@param opts? { limit?: integer, after?: string, event?: string }
----@return sluice.Event[]
+---@return sluice.Event[]?, string? message, string? code
 function App:history(channel, opts) end
 ---@param channel string
 ---@return sluice.ChannelStats? figures, string? message, string? code
@@ -213,7 +213,7 @@ function App:stats(channel) end
 ---@return sluice.Slow[]
 function App:slowest(n) end
 ---@param pattern? string
----@return string[]
+---@return string[]?, string? message, string? code
 function App:channels(pattern) end
 ---@param id string
 ---@return sluice.Client?
@@ -225,7 +225,7 @@ function App:clients(filter) end
 ---@return integer
 function App:recheck(user_id) end
 ---@param pattern string of paths
----@return integer streams
+---@return integer? streams, string? message, string? code
 function App:replan(pattern) end
 ---@param seconds number
 ---@param task string

@@ -1,7 +1,8 @@
 --- Plans: which channels a stream follows, and what of them.
 -- A plan is written as a channel, a table, or a function that returns one of these. Here
--- tables are checked, ":id" is filled from the path, and what the client asked for
--- (?keys=, ?types=, ?max_rate=) narrows what the app allows. Keeps nothing in memory.
+-- tables are checked, ":id" of a constant plan is filled from the path (what a function
+-- returns is taken as it is, since a client's text may be in it), and what the client asked
+-- for (?keys=, ?types=, ?max_rate=) narrows what the app allows. Keeps nothing in memory.
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local codes = require("sluice.codes")
@@ -38,9 +39,6 @@ end
 local function check_name(what, name)
   if type(name) ~= "string" then
     caller.raise("%s: a channel is named by a string, not by a %s", what, type(name))
-  end
-  if name:find("*", 1, true) then
-    caller.raise("%s: '%s' is a pattern; a plan names channels", what, name)
   end
   return name
 end
@@ -132,6 +130,9 @@ function plan.check_templates(what, checked, path)
     if name then known[name] = true end
   end
   for _, entry in ipairs(checked.channels) do
+    if entry[1]:find("*", 1, true) then
+      caller.raise("%s: '%s' is a pattern; a plan names channels", what, entry[1])
+    end
     channels.check_pattern(what .. ": channel", entry[1])
     for _, name in ipairs(patterns.parameters(entry[1])) do
       if not known[name] then
@@ -195,17 +196,15 @@ end
 --- The channels of a plan for one request: names filled, filters narrowed. Never widens.
 -- @tparam table checked
 -- @tparam sluice.Request req
+-- @tparam table|nil params what ":id" in a name stands for; nil: names are literal
 -- @treturn table|nil the plan for the core (its entries may be those of `checked`);
 --   or nil, message when a name is no channel
-function plan.concrete(checked, req)
+function plan.concrete(checked, req, params)
   local keys, types, rate = wishes(checked.query or NO_NAMES, req)
   local narrows = keys or types or rate or checked.keys or checked.types or checked.max_rate
   local out = { channels = {}, heartbeat = checked.heartbeat, rewind = checked.rewind }
   for i, entry in ipairs(checked.channels) do
-    local name, missing = patterns.fill(entry[1], req.params)
-    if not name then
-      return nil, ("there is no path parameter :%s for channel '%s'"):format(missing, entry[1])
-    end
+    local name = params and patterns.fill(entry[1], params) or entry[1]
     local good, message = channels.check(name)
     if not good then return nil, message end
     local same = name == entry[1] and not narrows

@@ -22,9 +22,6 @@ local type, tostring, to_integer = type, tostring, math.tointeger
 
 -- What a publish to this channel needs; nil, message, code for a bad name.
 local function resolve(generation, channel)
-  if type(channel) == "string" and channel:find("*", 1, true) then
-    caller.raise("'%s' is a pattern; a publish names one channel", channel)
-  end
   local good, message, code = channels.check(channel)
   if not good then return nil, message, code end
   local policy = generation.runtime.server:policy(channel)

@@ -4,6 +4,7 @@ local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local client_hooks = require("sluice.client_hooks")
+local failure = require("sluice.failure")
 local json = require("sluice.json")
 local options = require("sluice.options")
 local phase = require("sluice.phase")
@@ -22,9 +23,13 @@ local function read_data(text)
   return data
 end
 
-local function check(what, channel)
-  local good, message = channels.check(channel)
-  if not good then caller.raise("app:%s(): %s", what, message) end
+-- What is wrong with the text of a pattern, or nil.
+local function pattern_fault(what, pattern)
+  if type(pattern) ~= "string" then
+    caller.raise("%s: the pattern is a string, not a %s", what, type(pattern))
+  end
+  local good, message = core.check_pattern(pattern)
+  if not good then return ("pattern '%s': %s"):format(core.encode_utf8(pattern), message) end
 end
 
 --- The newest event of a channel.
@@ -32,10 +37,11 @@ end
 -- @tparam string channel
 -- @tparam[opt] string key
 -- @tparam[opt] string event
--- @return data and id (no id for a state channel), or nil
+-- @return data and id (no id for a state channel), or nil; or nil, message, code
 function reading.latest(self, channel, key, event)
   local generation = phase.running(self, "latest")
-  check("latest", channel)
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
   local text, id = generation.server:latest(channel, key ~= nil and tostring(key) or nil, event)
   if not text then return nil end
   return read_data(text), id
@@ -45,19 +51,18 @@ end
 -- @tparam sluice.App self
 -- @tparam string channel
 -- @tparam[opt] table opts { limit = 100, after = id, event = name }
--- @treturn {table,...} { id, event, data, key }
+-- @treturn {table,...}|nil { id, event, data, key }; or nil, message, code
 function reading.history(self, channel, opts)
   local generation = phase.running(self, "history")
-  check("history", channel)
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
   local o = options("app:history()", opts, HISTORY)
   if math.type(o.limit) ~= "integer" or o.limit < 0 or o.limit > LIMIT_MAX then
     caller.raise("app:history(): limit is an integer from 0 to %d", LIMIT_MAX)
   end
-  local list, message, code = generation.server:history(channel, o.limit, o.after, o.event)
-  if not list then
-    if message then return nil, message, code end
-    return {}
-  end
+  local list
+  list, message, code = generation.server:history(channel, o.limit, o.after, o.event)
+  if not list then return nil, message, code end
   for _, event in ipairs(list) do event.data = read_data(event.data) end
   return list
 end
@@ -66,10 +71,13 @@ end
 -- per channel, and lags, are up to 250 ms old.
 -- @tparam sluice.App self
 -- @tparam[opt] string channel
--- @treturn table of a channel that nobody uses: zeros
+-- @treturn table|nil of a channel that nobody uses: zeros; or nil, message, code
 function reading.stats(self, channel)
   local generation = phase.running(self, "stats")
-  if channel ~= nil then check("stats", channel) end
+  if channel ~= nil then
+    local good, message, code = channels.check(channel)
+    if not good then return nil, message, code end
+  end
   local figures = generation.server:stats(channel)
   if channel == nil then
     for name, value in pairs(generation.runtime:figures()) do figures[name] = value end
@@ -97,10 +105,13 @@ end
 --- The names of the channels that exist now.
 -- @tparam sluice.App self
 -- @tparam[opt] string pattern
--- @treturn {string,...}
+-- @treturn {string,...}|nil or nil, message, code
 function reading.channels(self, pattern)
   local generation = phase.running(self, "channels")
-  if pattern ~= nil then channels.check_pattern("app:channels()", pattern) end
+  if pattern ~= nil then
+    local fault = pattern_fault("app:channels(pattern)", pattern)
+    if fault then return nil, fault, "EPATTERN" end
+  end
   return generation.server:channels(pattern)
 end
 
@@ -124,7 +135,10 @@ end
 function reading.clients(self, filter)
   local generation = phase.running(self, "clients")
   local o = options("app:clients()", filter, CLIENTS)
-  if o.channel ~= nil then check("clients", o.channel) end
+  if o.channel ~= nil then
+    local good, message, code = channels.check(o.channel)
+    if not good then failure.refuse("app:clients(): " .. message, code) end
+  end
   local runtime = generation.runtime
   local list, i = runtime.server:clients(o.channel), 0
   return function()
@@ -177,14 +191,11 @@ end
 -- a coroutine writes the stream.
 -- @tparam sluice.App self
 -- @tparam string pattern of paths
--- @treturn integer how many streams, done in slices
+-- @treturn integer|nil how many streams, done in slices; or nil, message, code
 function reading.replan(self, pattern)
   local generation = phase.running(self, "replan")
-  local ok, message
-  if type(pattern) == "string" then ok, message = core.check_pattern(pattern) end
-  if not ok then
-    caller.raise("app:replan(pattern): %s", message or "a pattern of paths is expected")
-  end
+  local fault = pattern_fault("app:replan(pattern)", pattern)
+  if fault then return nil, fault, "EPATTERN" end
   local list = {}
   for client in reading.clients(self) do
     if core.match(pattern, client.path or "") then list[#list + 1] = client.id end

@@ -46,14 +46,11 @@ local function check_wishes(what, o)
 end
 
 --- Follow one more channel.
--- @tparam string channel a name, not a pattern
+-- @tparam string channel a name as it is: nothing is filled in
 -- @tparam[opt] table opts { keys, types, max_rate, rewind }
 -- @treturn boolean|nil true, or nil, message, code
 function Client:subscribe(channel, opts)
   local runtime, id = opened(self, "subscribe")
-  if type(channel) == "string" and channel:find("*", 1, true) then
-    caller.raise("client:subscribe(): '%s' is a pattern; a subscription names one channel", channel)
-  end
   local good, message, code = channels.check(channel)
   if not good then return nil, message, code end
   local o = options("client:subscribe()", opts, SUBSCRIBE)

@@ -98,7 +98,7 @@ local function decide(session)
     if first == nil and second == nil then return "ended" end
     return "answer", answers.read(route.title, first, second, third)
   end
-  local concrete, message = plan.concrete(planned, req)
+  local concrete, message = plan.concrete(planned, req, planned == route.checked and req.params)
   if not concrete then return "answer", answers.read(route.name, 404, message) end
   local denied = not_allowed(session, concrete)
   if denied then return "answer", answers.read(route.name, 403, denied) end

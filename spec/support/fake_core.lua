@@ -54,6 +54,9 @@ end
 function core.check_channel(name)
   if #name == 0 or #name > 128 then return nil, "a channel name has 1 to 128 bytes", "ECHANNEL" end
   for _, segment in ipairs(split(name)) do
+    if segment:find("^[:*]") then
+      return nil, "no segment of a channel name starts with ':' or '*', only those of a pattern do", "ECHANNEL"
+    end
     if not segment:find("^[%w_.@+=~-][%w_.@+=~:-]*$") then return nil, "bad segment", "ECHANNEL" end
   end
   return name

@@ -99,7 +99,6 @@ local in_handler = {
   { "a function for app:after", "app:after(5, print)",
     "app:after(seconds, \"task\", data): the second argument is the name of an app:task(); a function would not "
       .. "survive a reload" },
-  { "a publish to a pattern", 'app:publish("a/*", "x", {})', "'a/*' is a pattern; a publish names one channel" },
   { "a publish with a dot", 'app.publish("a", "x", {})',
     "app.publish was called without the app: write app:publish(…) with a colon" },
   { "a global", "count = 1", "'count' is not declared: use local, or app:state for what must survive" },

@@ -125,15 +125,10 @@ describe("publish", function()
     assert.matches('"items":%[%]', t:events("a")[1])
   end)
 
-  it("raises for a pattern and for unknown options", function()
-    local t = load([[
-      app:get("/pattern", function() app:publish("a/*", "x", {}) end)
-      app:get("/option", function() app:publish("a", "x", {}, { id = 1 }) end)]])
-    t:get("/pattern")
+  it("raises for unknown options", function()
+    local t = load([[app:get("/option", function() app:publish("a", "x", {}, { id = 1 }) end)]])
     t:get("/option")
-    local lines = fake.logged("error")
-    assert.matches("app.lua:3: 'a/%*' is a pattern; a publish names one channel", lines[1])
-    assert.matches("app:publish%(%): unknown option 'id'", lines[2])
+    assert.matches("app:publish%(%): unknown option 'id'", fake.logged("error")[1])
   end)
 
   it("looks a channel up once", function()
