@@ -1,7 +1,7 @@
 /* Decoding of paths and queries.
  *
  *     /a/./b%2fc/%2e%2e/d   ->   /a/d        dot segments count however they are spelled
- *     /a%2fb                ->   /a\0b       one segment: \0 stands for its slash
+ *     /a%2fb, /a%0ab        ->   -404        no segment holds a slash or a control byte
  *     /%2e%2e/x             ->   -400        nothing is above the root
  *
  * A query is decoded after it was split, never before. Bounded by the caller's buffer
@@ -15,7 +15,7 @@
 #include <string.h>
 
 /* Decode one byte of [*p, end): the byte, or -400. NUL is refused in every spelling: it
- * stands for a slash in what we write. */
+ * would end the text for whoever opens a file by it. */
 static int decode_byte(const char **p, const char *end) {
     const char c = *(*p)++;
     if (c != '%') return c ? (unsigned char)c : -400;
@@ -39,9 +39,14 @@ int url_decode(struct slice raw, bool form, char *out) {
     return (int)n;
 }
 
-void url_restore(char *p, size_t n) {
-    for (char *end = p + n; p < end; p++)
-        if (*p == URL_SLASH) *p = '/';
+/* May a path hold it as a segment? What climbs out of one (a slash), or is a line end or
+ * another control byte to whoever uses it, names nothing. */
+static bool is_segment(struct slice s) {
+    for (size_t i = 0; i < s.n; i++) {
+        const unsigned char c = (unsigned char)s.p[i];
+        if (c < 0x20 || c == 0x7f || c == '/') return false;
+    }
+    return true;
 }
 
 /* Where the segment before the slash at out[n - 1] starts, or 0 at the root. */
@@ -69,8 +74,7 @@ int url_path(struct slice raw, char *out) {
             n = parent(out, n);
             if (n == 0) return -400;
         } else if (!slice_eq_lit(segment, ".")) {
-            for (size_t i = 0; i < segment.n; i++)
-                if (out[n + i] == '/') out[n + i] = URL_SLASH;
+            if (!is_segment(segment)) return -404;
             n += segment.n;
             if (slash) out[n++] = '/';
         }
@@ -113,8 +117,7 @@ int url_query_check(struct slice query) {
     return got;
 }
 
-/* Does the encoded name spell 'name'? 1, 0 or -400. */
-static int name_matches(struct slice raw, const char *name) {
+int url_name_is(struct slice raw, const char *name) {
     bool same = true;
     for (const char *p = raw.p, *end = p + raw.n; p < end;) {
         const bool plus = *p == '+';
@@ -131,7 +134,7 @@ int url_query_get(struct slice query, const char *name, char *out, size_t cap) {
     unsigned count = 0;
     int got;
     while ((got = url_query_next(&query, &count, &param)) > 0) {
-        const int match = name_matches(param.name, name);
+        const int match = url_name_is(param.name, name);
         if (match < 0) return match;
         if (!match) continue;
         if (check_escapes(param.value) < 0) return -400;

@@ -9,18 +9,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* What url_path writes for an encoded slash: a byte that no path can hold, so that
- * "/a%2fb" stays one segment while routes are matched. url_restore makes it '/'. */
-#define URL_SLASH '\0'
-
 /* Decode a raw path that starts with '/' and resolve its dot segments into 'out', which
  * needs room for raw.n bytes. The length written (at least 1), or -400: a broken escape,
- * %00, or a path that climbs above the root. A path stays as it is otherwise: "//" and a
- * slash at the end mean something to routes. */
+ * %00, or a path that climbs above the root; or -404: an encoded slash or control byte in
+ * a segment, which no route takes. A path stays as it is otherwise: "//" and a slash at
+ * the end mean something to routes. */
 int url_path(struct slice raw, char *out);
-
-/* Turn every URL_SLASH of a decoded segment into '/', in place. */
-void url_restore(char *p, size_t n);
 
 /* Decode %XX and, for 'form', '+' into 'out', which needs room for raw.n bytes.
  * The length written, or -400 for a broken escape or %00. */
@@ -35,6 +29,9 @@ struct url_param {
  * 1: 'out' holds the next parameter (borrows); 0: there are no more; -400: more than
  * URL_PARAMS_MAX. Empty ones ("&&") are skipped; repeated names are told in order. */
 int url_query_next(struct slice *rest, unsigned *count, struct url_param *out);
+
+/* Does the encoded name of a parameter spell 'name'? 1, 0, or -400 when it is broken. */
+int url_name_is(struct slice raw, const char *name);
 
 /* 0 when every escape of the query is well formed and the parameters are not too many,
  * else -400. */

@@ -74,7 +74,7 @@ static int wishes(const struct request *r, struct work *w, const char *name,
     struct url_param p;
     *out = (struct filter_list){.items = items};
     while (url_query_next(&rest, &count, &p) > 0) {
-        if (!slice_eq(p.name, slice_str(name))) continue;
+        if (url_name_is(p.name, name) <= 0) continue; /* the query was checked */
         int n = url_decode(p.value, true, w->text_end);
         if (n < 0) return 400;
         out->given = true;

@@ -78,7 +78,7 @@ local function guarded_route(prefix, guarded)
     return 200, file.body, { ["Content-Type"] = file.type }
   end
   return { name = name, title = name, where = name, method = "GET", pattern = prefix .. "/**",
-    guards = {}, parameters = {}, handler = handler }
+    guards = {}, handler = handler }
 end
 
 --- Read one registered folder.

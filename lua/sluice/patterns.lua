@@ -102,23 +102,19 @@ function patterns.covers(wide, narrow)
   return false
 end
 
---- Put parameters into a template such as "match/:id".
+--- Put parameters into a template such as "match/:id". Each fills one segment, never two.
 -- @tparam string template
 -- @tparam table params
--- @tparam[opt] table segments what stands for a bare "*", by position
 -- @treturn string|nil the name
--- @treturn string|nil the parameter that is missing
-function patterns.fill(template, params, segments)
-  if not template:find("[:*]") then return template end
+-- @treturn string|nil the parameter that is missing, or no segment
+function patterns.fill(template, params)
+  if not template:find(":", 1, true) then return template end
   local list = patterns.split(template)
   for i, segment in ipairs(list) do
-    local name = segment:match("^:(.+)") or segment:match("^%*(%w.*)") or segment == "**" and "rest"
-    if name then
-      if params[name] == nil then return nil, name end
-      list[i] = tostring(params[name])
-    elseif segment == "*" and segments then
-      list[i] = segments[i] or segment
-    end
+    local name = segment:match("^:(.+)")
+    local value = name and tostring(params[name] or "/")
+    if value and value:find("/", 1, true) then return nil, name end
+    list[i] = value or segment
   end
   return table.concat(list, "/")
 end

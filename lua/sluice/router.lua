@@ -7,7 +7,6 @@ local codes = require("sluice.codes")
 local failure = require("sluice.failure")
 local guard = require("sluice.guard")
 local patterns = require("sluice.patterns")
-local query = require("sluice.query")
 local request = require("sluice.request")
 
 local router = {}
@@ -36,15 +35,10 @@ local function find_guards(generation, route)
   return list
 end
 
--- The path as the route sees it, made from its pattern and what was decoded, so that no
--- spelling of a URL slips past a guard.
-local function path_of(route, req)
-  local segments
-  if route.pattern:find("*", 1, true) then
-    segments = patterns.split(req.path)
-    for i, segment in ipairs(segments) do segments[i] = query.unescape(segment) end
-  end
-  return patterns.fill(route.pattern, req.params, segments) or req.path
+-- The path as guards judge it. "/files//secret" is "/files/secret" to whoever opens files, so
+-- that it must not slip past.
+local function path_of(req)
+  return (req.path:gsub("//+", "/"))
 end
 
 --- Ask the guards of a route.
@@ -58,7 +52,7 @@ function router.guard(generation, route, req, after)
   local look = generation.runtime.after_guard
   route.all_guards = route.all_guards or find_guards(generation, route)
   for _, asked in ipairs(route.all_guards) do
-    if asked.pattern then path = path or path_of(route, req) end
+    if asked.pattern then path = path or path_of(req) end
     if not asked.pattern or core.match(asked.pattern, path) then
       local answer, second, third = asked.fn(req)
       if look then look(req, asked) end
@@ -80,15 +74,6 @@ function router.tell(runtime, route, after, status, body)
   end
 end
 
---- A ":name" is one segment, whatever a URL's escapes say.
-function router.is_segment(route, params)
-  for _, name in ipairs(route.parameters) do
-    local value = params[name]
-    if value and value:find("[/%c]") then return false end
-  end
-  return true
-end
-
 --- Send an answer. What the core refuses to write is the app's mistake: a 500.
 function router.respond(runtime, id, route, status, headers, text)
   local ok, message, code = runtime.server:respond(id, status, headers, text)
@@ -99,9 +84,6 @@ function router.respond(runtime, id, route, status, headers, text)
 end
 
 local function answer(generation, route, req, after)
-  if not router.is_segment(route, req.params) then
-    return answers.read(route.name, 404, "not found")
-  end
   local status, body, headers = router.guard(generation, route, req, after)
   if status then return answers.read("a guard of " .. route.name, status, body, headers) end
   return answers.read(route.title, route.handler(req))

@@ -39,7 +39,7 @@ local function add(generation, what, method, path, guards)
   if old then caller.raise("%s %s is registered already (%s)", method, path, old.where) end
   if #generation.routes >= ROUTES_MAX then caller.raise("more than %d routes", ROUTES_MAX) end
   local route = { name = method .. " " .. path, method = method, pattern = path, where = where,
-    guards = table.move(guards, 1, guards.n, 1, {}), parameters = patterns.parameters(path) }
+    guards = table.move(guards, 1, guards.n, 1, {}) }
   route.title = ("%s (%s)"):format(route.name, where)
   generation.route_shapes[key] = route
   generation.route_named[route.name] = route

@@ -80,9 +80,6 @@ end
 local function admit(session)
   local route, req = session.route, session.req
   if session.why then return nil end -- an open stream was let in already
-  if not router.is_segment(route, req.params) then
-    return "answer", answers.read(route.name, 404, "not found")
-  end
   local status, body, headers = router.guard(session.generation, route, req, session.after)
   if not status then return nil end
   return "answer", answers.read("a guard of " .. route.name, status, body, headers)
