@@ -13,6 +13,8 @@
 #include "bind/rehearsal.h"
 #include "bind/server.h"
 #include "fan/frame.h"
+#include "net/http_bytes.h"
+#include "net/http_field.h"
 
 #include <unistd.h>
 
@@ -74,7 +76,7 @@ static int l_check_pattern(lua_State *L) {
 }
 
 /* core.headers(text) -> { name = value }: what a request brings as header_text; repeated
- * fields are joined by ", " (RFC 9110, 5.3). */
+ * fields are joined by ", " (RFC 9110, 5.3), cookies by "; " (RFC 6265, 5.4). */
 static int l_headers(lua_State *L) {
     size_t n;
     const char *p = luaL_checklstring(L, 1, &n), *end = p + n;
@@ -84,7 +86,8 @@ static int l_headers(lua_State *L) {
         const char *value = p + strlen(p) + 1;
         luaL_argcheck(L, value < end, 1, "names and values with a NUL behind each");
         if (lua_getfield(L, 2, p) == LUA_TSTRING) {
-            lua_pushfstring(L, "%s, %s", lua_tostring(L, -1), value);
+            const char *comma = strcmp(p, "cookie") == 0 ? "; " : ", ";
+            lua_pushfstring(L, "%s%s%s", lua_tostring(L, -1), comma, value);
             lua_remove(L, -2);
         } else {
             lua_pop(L, 1);
@@ -93,6 +96,18 @@ static int l_headers(lua_State *L) {
         lua_setfield(L, 2, p);
         p = value + strlen(value) + 1;
     }
+    return 1;
+}
+
+/* core.media_type(text) -> "application/json", without parameters, in lower case; or nil: it
+ * is no media type */
+static int l_media_type(lua_State *L) {
+    struct slice type = http_media_type(lx_checkslice(L, 1));
+    if (!type.p) return 0;
+    luaL_Buffer b;
+    char *p = luaL_buffinitsize(L, &b, type.n);
+    for (size_t i = 0; i < type.n; i++) p[i] = http_lower(type.p[i]);
+    luaL_pushresultsize(&b, type.n);
     return 1;
 }
 
@@ -190,6 +205,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"check_pattern", l_check_pattern},
                                          {"check_channel", l_check_channel},
                                          {"headers", l_headers},
+                                         {"media_type", l_media_type},
                                          {"check_event", l_check_event},
                                          {"encode_utf8", l_encode_utf8},
                                          {"merge", l_merge},

@@ -7,6 +7,7 @@
 #include "base/buf.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "net/address.h"
 #include "net/http_chunks.h"
 #include "net/http_parse.h"
 #include "net/http_write.h"
@@ -24,6 +25,12 @@ static char *copy(lua_State *L, const char *text, size_t n) {
     char *p = lua_newuserdatauv(L, n ? n : 1, 0);
     memcpy(p, text, n);
     return p;
+}
+
+static struct slice check_copy(lua_State *L, int index) {
+    size_t n;
+    const char *text = luaL_checklstring(L, index, &n);
+    return slice_of(copy(L, text, n), n);
 }
 
 static int refuse(lua_State *L, int status) {
@@ -198,6 +205,63 @@ static int l_chunks(lua_State *L) {
     return 3;
 }
 
+/* field_only_token(fields, name, token) -> boolean */
+static int l_field_only_token(lua_State *L) {
+    struct http_field lines[LIST_MAX];
+    const char *name = luaL_checkstring(L, 2), *token = luaL_checkstring(L, 3);
+    lua_pushboolean(L, http_field_only_token(check_lines(L, lines), name, token));
+    return 1;
+}
+
+/* accepts(fields, type) -> boolean */
+static int l_accepts(lua_State *L) {
+    struct http_field lines[LIST_MAX];
+    const char *type = luaL_checkstring(L, 2);
+    lua_pushboolean(L, http_accepts(check_lines(L, lines), type));
+    return 1;
+}
+
+/* none_match(fields, tag) -> boolean */
+static int l_none_match(lua_State *L) {
+    struct http_field lines[LIST_MAX];
+    struct slice tag = slice_str(luaL_checkstring(L, 2));
+    lua_pushboolean(L, http_none_match(check_lines(L, lines), tag));
+    return 1;
+}
+
+/* repeated(fields) -> boolean */
+static int l_repeated(lua_State *L) {
+    struct http_field lines[LIST_MAX];
+    lua_pushboolean(L, http_field_repeated(check_lines(L, lines)));
+    return 1;
+}
+
+static int push_optional(lua_State *L, struct slice s) {
+    if (!s.p) return 0;
+    lua_pushlstring(L, s.p, s.n);
+    return 1;
+}
+
+/* media_type(value) -> type | nil */
+static int l_media_type(lua_State *L) {
+    return push_optional(L, http_media_type(check_copy(L, 1)));
+}
+
+/* credentials(value, scheme) -> what stands behind it | nil */
+static int l_credentials(lua_State *L) {
+    return push_optional(L, http_credentials(check_copy(L, 1), luaL_checkstring(L, 2)));
+}
+
+/* address(text) -> usual text | nil */
+static int l_address(lua_State *L) {
+    struct in6_addr address;
+    char text[ADDRESS_TEXT_MAX];
+    if (!address_read(check_copy(L, 1), &address)) return 0;
+    address_format(&address, text);
+    lua_pushstring(L, text);
+    return 1;
+}
+
 /* ---- Writers ---------------------------------------------------------------------- */
 
 /* options: { minor, keep_alive, head, now, fields = {{name, value}, ...} }; the strings
@@ -328,13 +392,7 @@ static int l_field_check(lua_State *L) {
 
 /* ---- Targets ---------------------------------------------------------------------- */
 
-static struct slice check_copy(lua_State *L, int index) {
-    size_t n;
-    const char *text = luaL_checklstring(L, index, &n);
-    return slice_of(copy(L, text, n), n);
-}
-
-/* path(raw) -> decoded, with \0 for an encoded slash | nil, status */
+/* path(raw) -> decoded | nil, status */
 static int l_path(lua_State *L) {
     const struct slice raw = check_copy(L, 1);
     luaL_argcheck(L, raw.n > 0 && raw.p[0] == '/', 1, "a path starts with a slash");
@@ -342,15 +400,6 @@ static int l_path(lua_State *L) {
     const int got = url_path(raw, out);
     if (got < 0) return refuse(L, got);
     lua_pushlstring(L, out, (size_t)got);
-    return 1;
-}
-
-/* restore(text) -> text with \0 as slashes */
-static int l_restore(lua_State *L) {
-    const struct slice text = check_copy(L, 1);
-    char *p = copy(L, text.p, text.n);
-    url_restore(p, text.n);
-    lua_pushlstring(L, p, text.n);
     return 1;
 }
 
@@ -466,6 +515,13 @@ luaopen_sluice_core_testing_http(lua_State *L) {
                                          {"field_value", l_field_value},
                                          {"field_list", l_field_list},
                                          {"field_has_token", l_field_has_token},
+                                         {"field_only_token", l_field_only_token},
+                                         {"accepts", l_accepts},
+                                         {"none_match", l_none_match},
+                                         {"repeated", l_repeated},
+                                         {"media_type", l_media_type},
+                                         {"credentials", l_credentials},
+                                         {"address", l_address},
                                          {"chunks", l_chunks},
                                          {"answer", l_answer},
                                          {"failure", l_failure},
@@ -475,7 +531,6 @@ luaopen_sluice_core_testing_http(lua_State *L) {
                                          {"reason", l_reason},
                                          {"field_check", l_field_check},
                                          {"path", l_path},
-                                         {"restore", l_restore},
                                          {"decode", l_decode},
                                          {"query", l_query},
                                          {"query_get", l_query_get},

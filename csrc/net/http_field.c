@@ -57,19 +57,238 @@ static bool next_line(struct http_list *list) {
 
 bool http_list_next(struct http_list *list, struct slice *element) {
     while (list->rest.p || next_line(list)) {
-        *element = cut_element(&list->rest);
-        if (element->n > 0 || list->empties) return true;
+        const struct slice next = cut_element(&list->rest);
+        if (next.n == 0 && !list->empties) continue;
+        *element = next;
+        return true;
     }
     return false;
 }
 
+/* Is an element this token, whatever argument stands behind it? */
+static bool is_token(struct slice element, const char *token) {
+    const char *end = element.p + element.n;
+    const char *stop = http_span(element.p, end, HTTP_TOKEN);
+    if (stop < end && !strchr("=; \t", *stop)) return false;
+    return http_is(slice_of(element.p, (size_t)(stop - element.p)), token);
+}
+
 bool http_field_has_token(struct http_fields all, const char *lower, const char *token) {
     struct http_list list = http_list_of(all, lower);
-    for (struct slice element; http_list_next(&list, &element);) {
-        const char *end = element.p + element.n;
-        const char *stop = http_span(element.p, end, HTTP_TOKEN);
-        if (stop < end && !strchr("=; \t", *stop)) continue;
-        if (http_is(slice_of(element.p, (size_t)(stop - element.p)), token)) return true;
+    for (struct slice element; http_list_next(&list, &element);)
+        if (is_token(element, token)) return true;
+    return false;
+}
+
+bool http_field_only_token(struct http_fields all, const char *lower, const char *token) {
+    struct http_list list = http_list_of(all, lower);
+    for (struct slice element; http_list_next(&list, &element);)
+        if (!is_token(element, token)) return false;
+    return true;
+}
+
+/* ---- Parameters --------------------------------------------------------------------- */
+
+struct param {
+    struct slice name;
+    struct slice value; /* of a quoted string: what is between the quotes */
+    bool quoted;
+};
+
+static struct slice skip(struct slice s, size_t n) {
+    return slice_of(s.p + n, s.n - n);
+}
+
+static struct slice take_token(struct slice *rest) {
+    const char *stop = http_span(rest->p, rest->p + rest->n, HTTP_TOKEN);
+    const struct slice token = slice_of(rest->p, (size_t)(stop - rest->p));
+    *rest = skip(*rest, token.n);
+    return token;
+}
+
+/* A token or a quoted string; false when there is neither. */
+static bool take_value(struct slice *rest, struct param *out) {
+    out->quoted = rest->n > 0 && rest->p[0] == '"';
+    if (!out->quoted) {
+        out->value = take_token(rest);
+        return out->value.n > 0;
     }
+    const char *end = rest->p + rest->n, *stop = skip_quoted(rest->p, end);
+    const size_t n = (size_t)(stop - rest->p);
+    if (n < 2 || stop[-1] != '"') return false;
+    out->value = slice_of(rest->p + 1, n - 2);
+    *rest = skip(*rest, n);
+    return true;
+}
+
+/* Cut "; name=value" off 'rest'. 1; 0: nothing is left; -1: it is no parameter. */
+static int take_param(struct slice *rest, struct param *out) {
+    do { /* empty ones are passed over */
+        *rest = http_trim(*rest);
+        if (rest->n == 0) return 0;
+        if (rest->p[0] != ';') return -1;
+        *rest = http_trim(skip(*rest, 1));
+    } while (rest->n == 0 || rest->p[0] == ';');
+    out->name = take_token(rest);
+    if (out->name.n == 0 || rest->n == 0 || rest->p[0] != '=') return -1;
+    *rest = skip(*rest, 1);
+    return take_value(rest, out) ? 1 : -1;
+}
+
+/* ---- Media types -------------------------------------------------------------------- */
+
+/* Cut "type/subtype" off 'rest'; p is NULL when there is none. */
+static struct slice take_type(struct slice *rest) {
+    const char *start = rest->p;
+    const struct slice type = take_token(rest);
+    if (type.n == 0 || rest->n == 0 || rest->p[0] != '/') return slice_of(NULL, 0);
+    *rest = skip(*rest, 1);
+    const struct slice subtype = take_token(rest);
+    if (subtype.n == 0) return slice_of(NULL, 0);
+    return slice_of(start, type.n + 1 + subtype.n);
+}
+
+struct slice http_media_type(struct slice value) {
+    struct slice rest = http_trim(value);
+    const struct slice type = take_type(&rest);
+    struct param param;
+    int got = type.p ? 1 : -1;
+    while (got > 0) got = take_param(&rest, &param);
+    return got < 0 ? slice_of(NULL, 0) : type;
+}
+
+/* A weight: 1 for more than 0, 0, or -1 when it is none. ".5" is taken: Java's own client
+ * sends it. */
+static int read_weight(const struct param *param) {
+    const struct slice s = param->quoted ? slice_str("") : param->value;
+    size_t at = s.n > 0 && (s.p[0] == '0' || s.p[0] == '1') ? 1 : 0;
+    const bool one = at == 1 && s.p[0] == '1';
+    bool more = one;
+    if (at == s.n) return s.n ? more : -1;
+    if (s.p[at++] != '.' || s.n == 1) return -1;
+    for (; at < s.n; at++) {
+        if (!http_byte_is(s.p[at], HTTP_DIGIT) || (one && s.p[at] != '0')) return -1;
+        more = more || s.p[at] != '0';
+    }
+    return more;
+}
+
+/* How closely a range names a type: 0 not at all, 1 as any, 2 as any of its kind, 3 by its
+ * name. */
+static int closeness(struct slice range, const char *type) {
+    const size_t kind = (size_t)(strchr(type, '/') + 1 - type);
+    if (http_is(range, type)) return 3;
+    if (slice_eq_lit(range, "*/*")) return 1;
+    if (range.n != kind + 1 || range.p[kind] != '*') return 0;
+    for (size_t i = 0; i < kind; i++)
+        if (http_lower(range.p[i]) != type[i]) return 0;
+    return 2;
+}
+
+/* One range of Accept: its closeness to a type, and its weight by '*weight'; 0 also for
+ * what is no range. Parameters name another representation than ours, which has none; but
+ * all that we write is UTF-8. */
+static int read_range(struct slice rest, const char *type, int *weight) {
+    const bool bare = rest.p[0] == '*' && (rest.n == 1 || strchr("; \t", rest.p[1]));
+    struct slice range = slice_str("*/*"); /* "*" in old clients, Java's among them */
+    if (bare) rest = skip(rest, 1);
+    else range = take_type(&rest);
+    if (!range.p) return 0;
+    int close = closeness(range, type), got;
+    struct param param;
+    *weight = 1;
+    bool weighed = false;
+    while ((got = take_param(&rest, &param)) > 0) {
+        const bool is_weight = !weighed && http_is(param.name, "q");
+        if (is_weight && (*weight = read_weight(&param)) < 0) return 0;
+        if (is_weight) weighed = true;
+        else if (weighed) continue; /* extensions of the weight: none are known */
+        else if (http_is(param.name, "charset") && http_is(param.value, "utf-8"))
+            close += close == 3;
+        else close = 0;
+    }
+    return got < 0 ? 0 : close;
+}
+
+bool http_accepts(struct http_fields all, const char *type) {
+    struct http_list list = http_list_of(all, "accept");
+    int best = 0;
+    bool accepted = false, asked = false;
+    for (struct slice element; http_list_next(&list, &element); asked = true) {
+        int weight = 0;
+        const int close = read_range(element, type, &weight);
+        if (close == 0 || close < best) continue;
+        accepted = weight > 0 || (close == best && accepted);
+        best = close;
+    }
+    return accepted || !asked;
+}
+
+/* ---- Entity tags -------------------------------------------------------------------- */
+
+/* Cut an entity tag off 'rest', without its W/; p is NULL when there is none. Quotes and
+ * commas are of RFC 9110 8.8.3: nothing escapes anything. */
+static struct slice take_tag(struct slice *rest) {
+    if (rest->n >= 2 && memcmp(rest->p, "W/", 2) == 0) *rest = skip(*rest, 2);
+    if (rest->n < 2 || rest->p[0] != '"') return slice_of(NULL, 0);
+    const char *stop = memchr(rest->p + 1, '"', rest->n - 1);
+    if (!stop) return slice_of(NULL, 0);
+    const struct slice tag = slice_of(rest->p, (size_t)(stop + 1 - rest->p));
+    *rest = http_trim(skip(*rest, tag.n));
+    return memchr(tag.p, ' ', tag.n) || memchr(tag.p, '\t', tag.n) ? slice_of(NULL, 0)
+                                                                   : tag;
+}
+
+/* Does a line list this tag? */
+static bool lists_tag(struct slice rest, struct slice tag) {
+    for (;;) {
+        while (rest.n > 0 && strchr(", \t", rest.p[0])) rest = skip(rest, 1);
+        if (rest.n == 0) return false;
+        const struct slice one = take_tag(&rest);
+        if (!one.p || (rest.n > 0 && rest.p[0] != ',')) return false;
+        if (slice_eq(one, tag)) return true;
+    }
+}
+
+bool http_none_match(struct http_fields all, struct slice tag) {
+    unsigned lines = 0;
+    bool any = false;
+    tag = take_tag(&tag);
+    for (size_t i = 0; i < all.n; i++) {
+        if (!http_is(all.p[i].name, "if-none-match")) continue;
+        if (lists_tag(all.p[i].value, tag)) return true;
+        any = slice_eq_lit(all.p[i].value, "*");
+        lines++;
+    }
+    return any && lines == 1;
+}
+
+/* ---- One value ---------------------------------------------------------------------- */
+
+struct slice http_credentials(struct slice value, const char *scheme) {
+    const struct slice given = take_token(&value);
+    const bool fits = http_is(given, scheme) && value.n > 0 && value.p[0] == ' ';
+    value = http_trim(value);
+    return fits && value.n > 0 ? value : slice_of(NULL, 0);
+}
+
+bool http_field_repeated(struct http_fields all) {
+    static const struct slice single[] = {{"authorization", 13},
+                                          {"content-type", 12},
+                                          {"idempotency-key", 15},
+                                          {"last-event-id", 13},
+                                          {"origin", 6},
+                                          {"sec-fetch-site", 14},
+                                          {"x-admin-key", 11},
+                                          {"x-api-key", 9},
+                                          {"access-control-request-method", 29}};
+    unsigned seen = 0;
+    for (size_t i = 0; i < all.n; i++)
+        for (unsigned k = 0; k < sizeof single / sizeof *single; k++) {
+            if (all.p[i].name.n != single[k].n || !http_is(all.p[i].name, single[k].p))
+                continue;
+            if (seen & 1u << k) return true;
+            seen |= 1u << k;
+        }
     return false;
 }

@@ -47,12 +47,36 @@ struct http_list http_list_of(struct http_fields all, const char *lower);
 /* The same walk through one value. */
 struct http_list http_list_in(struct slice value);
 
-/* The next element, without blanks around it; false at the end. Empty elements are passed
+/* The next element, without blanks around it; false at the end, with *element as it was. Empty elements are passed
  * over; a comma in a quoted string separates nothing. */
 bool http_list_next(struct http_list *list, struct slice *element);
 
 /* Is one of the elements this lower-case token, in any case, with or without an argument
  * ("no-cache", "max-age=0", "chunked;q=1")? */
 bool http_field_has_token(struct http_fields all, const char *lower, const char *token);
+
+/* Are all elements this token? True when there are none. */
+bool http_field_only_token(struct http_fields all, const char *lower, const char *token);
+
+/* ---- What stands in a value ----------------------------------------------------------- */
+
+/* Is a type ("text/event-stream", lower case) acceptable by Accept? Of the ranges that fit,
+ * the most specific decide; q=0 refuses; without a range everything is. What is no range,
+ * or has a weight that is none, counts as if it were not there. */
+bool http_accepts(struct http_fields all, const char *type);
+
+/* Does If-None-Match name this tag: by "*", or by one that is equal in the weak
+ * comparison? What is no tag names nothing. */
+bool http_none_match(struct http_fields all, struct slice tag);
+
+/* The type of a Content-Type without its parameters; p is NULL when it is no media type. */
+struct slice http_media_type(struct slice value);
+
+/* What follows a scheme ("bearer") in Authorization; p is NULL when another stands there. */
+struct slice http_credentials(struct slice value, const char *scheme);
+
+/* Does a field come twice that is read as one value, here or by nearly every app? No two
+ * readers agree on which line counts: 400. */
+bool http_field_repeated(struct http_fields all);
 
 #endif

@@ -142,6 +142,12 @@ static int add_fields(struct buf *b, struct http_fields fields) {
     return err;
 }
 
+/* A 401 says how to sign in (RFC 9110 15.5.2). Bearer opens no window in a browser. */
+static int add_challenge(struct buf *b, int status, struct http_fields fields) {
+    if (status != 401 || http_field_has(fields, "www-authenticate")) return 0;
+    return buf_adds(b, "WWW-Authenticate: Bearer\r\n");
+}
+
 static int add_date(struct buf *b, const struct http_to *to) {
     const char *text = http_date_text(to->date, to->now);
     return add_line(b, "Date: ", text, strlen(text));
@@ -169,6 +175,7 @@ int http_write_answer(struct buf *b, const struct http_to *to, int status,
     int err = buf_reserve(b, 512 + body.n);
     if (!err) err = add_status(b, status);
     if (!err) err = add_fields(b, fields);
+    if (!err) err = add_challenge(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);
     if (!err && !bodiless) err = add_length(b, body.n);
@@ -243,6 +250,7 @@ static int add_error_head(struct buf *b, const struct http_to *to, int status,
     int err = add_status(b, status);
     if (!err) err = buf_add(b, common, sizeof common - 1);
     if (!err) err = add_fields(b, fields);
+    if (!err) err = add_challenge(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);
     if (!err) err = add_length(b, body);

@@ -43,7 +43,7 @@ int http_field_check(struct slice name, struct slice value);
 
 /* A whole answer: head and body. Status 200 to 599 (else E_INVAL). 204 and 304 have
  * neither body nor Content-Length. Without a Content-Type among the fields none is
- * written. */
+ * written; a 401 without WWW-Authenticate is given one. */
 int http_write_answer(struct buf *b, const struct http_to *to, int status,
                       struct http_fields fields, struct slice body);
 

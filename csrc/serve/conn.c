@@ -12,7 +12,6 @@
 #include "serve/server.h"
 #include "serve/worker.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdio.h>
 #include <sys/socket.h>
@@ -267,12 +266,6 @@ static void start_body(struct conn *c, const struct http_head *head) {
 
 /* ---- Heads -------------------------------------------------------------------------- */
 
-static void format_ip(const struct in6_addr *ip, char out[IP_TEXT_MAX]) {
-    bool mapped = IN6_IS_ADDR_V4MAPPED(ip);
-    inet_ntop(mapped ? AF_INET : AF_INET6, mapped ? (const void *)&ip->s6_addr[12] : ip,
-              out, IP_TEXT_MAX);
-}
-
 /* The slices of the head point into 'base', where the connection received it: rebase them
  * on the request's own bytes. The "/" of a target without a path is a constant. */
 static struct slice rebase(struct slice s, const char *base, const struct request *r) {
@@ -293,15 +286,15 @@ static int take_head(struct conn *c, struct request *r, size_t n) {
     return err;
 }
 
-/* Decode the path; "*" of an OPTIONS stays. 0 or the status to refuse with. */
+/* Decode the path; "*" of an OPTIONS stays, and so does what is no path. 0 or the status
+ * to refuse with. */
 static int read_path(struct request *r, struct slice raw) {
     bool star = slice_eq_lit(raw, "*");
-    if (star) r->path[0] = '*';
     int n = star ? 1 : url_path(raw, r->path);
-    if (n < 0) return -n;
-    r->path_n = (size_t)n;
-    r->path[n] = '\0';
-    return 0;
+    if (star || n < 0) memcpy(r->path, raw.p, raw.n);
+    r->path_n = n < 0 ? raw.n : (size_t)n;
+    r->path[r->path_n] = '\0';
+    return n < 0 ? -n : 0;
 }
 
 static struct request *make_request(struct conn *c, const struct http_head *head,
@@ -329,7 +322,7 @@ static struct request *make_request(struct conn *c, const struct http_head *head
     r->refused = read_path(r, rebase(head->path, base, r));
     r->keep_alive = c->keep_alive;
     r->routes = conn_worker(c)->routes ? routes_ref(conn_worker(c)->routes) : NULL;
-    format_ip(&c->talk->ip, r->ip);
+    address_format(&c->talk->ip, r->ip);
     return r;
 }
 

@@ -55,23 +55,14 @@ static bool is_safe(struct slice method) {
            slice_eq_lit(method, "OPTIONS");
 }
 
-/* The app sees what the trusted proxy saw: the last address it added. */
-static void take_forwarded(struct request *r) {
-    struct slice list = request_field(r, "x-forwarded-for");
-    size_t start = list.n;
-    while (start > 0 && list.p[start - 1] != ',' && list.p[start - 1] != ' ') start--;
-    size_t n = list.n - start;
-    if (n == 0 || n >= IP_TEXT_MAX) return;
-    for (size_t i = start; i < list.n; i++)
-        if (!strchr("0123456789abcdefABCDEF.:", list.p[i])) return;
-    memcpy(r->ip, list.p + start, n);
-    r->ip[n] = '\0';
+static struct slice field(const struct request *r, const char *lower) {
+    return http_field_value(request_fields(r), lower);
 }
 
 /* Header first: a URL that the page wrote stays old while the header moves on. */
 static struct eventid find_last_id(const struct request *r) {
     static const char *const names[] = {"lastEventId", "last_event_id", "Last-Event-ID"};
-    struct slice id = request_field(r, "last-event-id");
+    struct slice id = field(r, "last-event-id");
     char text[LAST_EVENT_ID_MAX];
     for (size_t i = 0; !id.p && i < sizeof names / sizeof *names; i++) {
         int n = url_query_get(r->query, names[i], text, sizeof text);
@@ -81,17 +72,8 @@ static struct eventid find_last_id(const struct request *r) {
     return eventid_parse(id);
 }
 
-/* Does the client take event streams? Absent, a wildcard or the type itself. */
-static bool accepts_stream(const struct request *r) {
-    struct slice accept = request_field(r, "accept");
-    if (accept.n == 0) return true;
-    return memmem(accept.p, accept.n, "text/event-stream", 17) ||
-           memmem(accept.p, accept.n, "*/*", 3) ||
-           memmem(accept.p, accept.n, "text/*", 6);
-}
-
 static int check_stream(struct request *r) {
-    if (!accepts_stream(r)) return 406;
+    if (!http_accepts(request_fields(r), "text/event-stream")) return 406;
     r->last_id = find_last_id(r);
     return r->last_id.kind == EVENTID_STOP ? 204 : 0;
 }
@@ -104,15 +86,12 @@ static int check_route(struct request *r) {
     r->file = match.file;
     r->n_params = match.n;
     memcpy(r->params, match.captures, sizeof r->params);
-    for (int i = 0; i < r->n_params; i++)
-        url_restore((char *)r->params[i].value.p, r->params[i].value.n);
     return r->route->kind == ROUTE_STREAM ? check_stream(r) : 0;
 }
 
 static bool is_foreign(const struct request *r) {
     struct http_head head;
-    if (is_safe(r->method) ||
-        !(request_field(r, "origin").p || request_field(r, "sec-fetch-site").p))
+    if (is_safe(r->method) || !(field(r, "origin").p || field(r, "sec-fetch-site").p))
         return false;
     as_head(r, &head);
     return origin_is_foreign(routes_cors(r->routes, path_of(r)), &head);
@@ -135,13 +114,11 @@ static bool same_key(struct slice given, const char *key) {
  * comes from this machine proves nothing: so does everything behind a local proxy. */
 static int check_admin(const struct conn *c, const struct request *r) {
     const char *key = conn_worker(c)->server->options.admin_key;
-    struct slice given = request_field(r, "x-admin-key");
-    struct slice bearer = request_field(r, "authorization");
+    struct slice given = field(r, "x-admin-key");
     if (c->trusted) return 0;
-    if (!given.p && bearer.n > 7 && memcmp(bearer.p, "Bearer ", 7) == 0)
-        given = slice_of(bearer.p + 7, bearer.n - 7);
-    if (!given.p) return 401;
-    return key && same_key(given, key) ? 0 : 403;
+    if (!key) return 403;
+    if (!given.p) given = http_credentials(field(r, "authorization"), "bearer");
+    return given.p && same_key(given, key) ? 0 : 401;
 }
 
 /* Not from the moment on when the stop hooks begin. */
@@ -154,7 +131,8 @@ int dispatch_check(struct conn *c, struct request *r) {
     int status;
     if (r->host.p && !c->trusted && !origin_host_allowed(r->host, o->hosts, o->n_hosts))
         return 421;
-    if (o->trust_proxy) take_forwarded(r);
+    if (o->trust_proxy) request_take_forwarded(r);
+    if (http_field_repeated(request_fields(r))) return 400;
     if (slice_eq_lit(r->method, "OPTIONS")) return 204;
     if (url_query_check(r->query) < 0) return 400;
     if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
@@ -162,8 +140,8 @@ int dispatch_check(struct conn *c, struct request *r) {
         return is_ready(conn_worker(c)) ? 200 : 503;
     if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
     if (is_foreign(r)) return 403;
-    struct slice coding = request_field(r, "content-encoding");
-    if (coding.n > 0 && !slice_eq_lit(coding, "identity")) return 415;
+    if (!http_field_only_token(request_fields(r), "content-encoding", "identity"))
+        return 415;
     return check_route(r);
 }
 
@@ -189,15 +167,20 @@ static int answer_method(struct conn *c, struct request *r, const struct http_to
     routes_find(r->routes, r->method, path_of(r), &match);
     struct http_field allow = {slice_str("Allow"), slice_str(match.allow)};
     return http_write_error(&c->talk->out, to, &(struct http_error){.status = 405},
-                            (struct http_fields){&allow, match.allow[0] != 0});
+                            (struct http_fields){&allow, 1});
 }
 
-static const char *explain(const struct request *r, int status) {
-    if ((status == 401 || status == 403) && is_admin(r))
+static const char *explain(const struct conn *c, const struct request *r, int status) {
+    if (status == 401)
         return "the admin key is needed: Authorization: Bearer KEY, or the Unix socket";
+    if (status == 403 && is_admin(r) && !conn_worker(c)->server->options.admin_key)
+        return "this server has no admin key: ask over its Unix socket";
+    if (status == 400 && http_field_repeated(request_fields(r)))
+        return "a header field that has one value comes twice";
     switch (status) {
     case 403: return "a page of another site may not ask this: see app:cors()";
     case 406: return "this is an event stream: accept text/event-stream";
+    case 415: return "a body may have no content-encoding but identity";
     case 421: return "this Host is not answered: start with --allow-host";
     case 503: return "the application is busy: nothing was done, try again";
     default: return NULL;
@@ -206,6 +189,7 @@ static const char *explain(const struct request *r, int status) {
 
 void dispatch_refuse(struct conn *c, struct request *r, int status) {
     struct http_to to = to_of(c, r);
+    struct http_field identity = {slice_str("Accept-Encoding"), slice_str("identity")};
     struct http_fields none = {0};
     int err;
     if (status == 204 && slice_eq_lit(r->method, "OPTIONS"))
@@ -216,8 +200,9 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
         err = http_write_answer(&c->talk->out, &to, 200, none, slice_str("ok\n"));
     else if (status == 405) err = answer_method(c, r, &to);
     else {
-        struct http_error e = {.status = status, .message = explain(r, status)};
-        err = http_write_error(&c->talk->out, &to, &e, none);
+        struct http_error e = {.status = status, .message = explain(c, r, status)};
+        err = http_write_error(&c->talk->out, &to, &e,
+                               (struct http_fields){&identity, status == 415});
     }
     if (err < 0) conn_doom(c, "memory");
     if (status != 200) dispatch_log(c, r, status);
@@ -259,7 +244,7 @@ static int answer_file(struct conn *c, struct request *r) {
         {slice_str("ETag"), tag},
         {slice_str("Cache-Control"), slice_str("no-cache")},
         {slice_str("X-Content-Type-Options"), slice_str("nosniff")}};
-    bool same = slice_eq(request_field(r, "if-none-match"), tag);
+    bool same = http_none_match(request_fields(r), tag);
     int status = same ? 304 : 200;
     int err =
         http_write_answer(&c->talk->out, &to, status, (struct http_fields){fields, 4},

@@ -2,6 +2,7 @@
 #include "serve/request.h"
 
 #include "base/mem.h"
+#include "net/address.h"
 #include "serve/client.h"
 
 struct request *request_new(void) {
@@ -33,8 +34,12 @@ struct http_fields request_fields(const struct request *r) {
     return (struct http_fields){r->fields, r->n_fields};
 }
 
-struct slice request_field(const struct request *r, const char *lower) {
-    return http_field_value(request_fields(r), lower);
+void request_take_forwarded(struct request *r) {
+    struct http_list list = http_list_of(request_fields(r), "x-forwarded-for");
+    struct slice last = slice_of(NULL, 0);
+    struct in6_addr address;
+    while (http_list_next(&list, &last)) continue;
+    if (last.p && address_read(last, &address)) address_format(&address, r->ip);
 }
 
 size_t request_cors(const struct request *r, struct http_field out[ORIGIN_FIELDS_MAX]) {

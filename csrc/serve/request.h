@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/map.h"
 #include "fan/eventid.h"
+#include "net/address.h"
 #include "net/http_chunks.h"
 #include "net/http_parse.h"
 #include "run/mailbox.h"
@@ -25,7 +26,7 @@ struct client;
 enum request_state { REQUEST_QUEUED, REQUEST_TAKEN, REQUEST_CANCELLED };
 enum reply_kind { REPLY_NONE, REPLY_ANSWER, REPLY_STREAM };
 
-#define IP_TEXT_MAX 46
+#define IP_TEXT_MAX ADDRESS_TEXT_MAX
 
 struct request {
     atomic_uint refs;
@@ -74,7 +75,8 @@ size_t request_cors(const struct request *r, struct http_field out[ORIGIN_FIELDS
 /* What the client sent, for the readers of net/http_field.h. */
 struct http_fields request_fields(const struct request *r);
 
-/* The first field of this lower-case name; p is NULL when absent. */
-struct slice request_field(const struct request *r, const char *lower);
+/* Who asks, as a proxy that is trusted tells it: the last address of X-Forwarded-For, which
+ * the proxy itself has added. What is no address leaves the peer's. */
+void request_take_forwarded(struct request *r);
 
 #endif

@@ -101,7 +101,7 @@ local function open(self)
     verify = true })
   if not t then return nil, status, headers, not FINAL_CODE[headers] end
   self.status = status
-  local kind = (headers["content-type"] or ""):match("^[^;%s]*"):lower()
+  local kind = core.media_type(headers["content-type"] or "") or ""
   if status == 200 and kind == "text/event-stream" then
     self.transfer, self.opened, self.sluice = t, self.runtime.scheduler.now(), nil
     self.parser = eventstream.new({ line_max = LIMITS.line_max, event_max = LIMITS.event_max,

@@ -92,8 +92,8 @@ end
 local function pause(n, answer, code)
   if not answer and not PASSING_CODE[code] then return nil end
   if answer and not PASSING_STATUS[answer.status] then return nil end
-  local asked = answer and tonumber(answer.headers["retry-after"])
-  if asked and asked >= 0 then return math.min(asked, PAUSE_MAX) end
+  local asked = answer and (answer.headers["retry-after"] or ""):match("^%d+$")
+  if asked then return math.min(tonumber(asked), PAUSE_MAX) end
   return math.min(PAUSE_MIN * 2 ^ (n - 1), PAUSE_MAX) * (0.5 + core.random())
 end
 

@@ -50,9 +50,10 @@ end
 -- @treturn table
 function query.cookies(header)
   local out = {}
-  for name, value in (header or ""):gmatch("([^=;%s]+)=([^;]*)") do
-    value = value:match("^%s*(.-)%s*$"):match('^"(.*)"$') or value:match("^%s*(.-)%s*$")
-    if out[name] == nil then out[name] = value end
+  for pair in (header or ""):gmatch("[^;]+") do
+    -- the whole of what stands before "=" is the name: "x session=1" is no session
+    local name, value = pair:match("^%s*([^=%s]+)%s*=%s*(.-)%s*$")
+    if name and out[name] == nil then out[name] = value:match('^"(.*)"$') or value end
   end
   return out
 end

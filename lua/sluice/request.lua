@@ -32,8 +32,8 @@ end
 -- @tparam[opt] table wanted { field = "string" | "integer?" | {"a", "b", optional = true} }
 -- @treturn table
 function Request:json(wanted)
-  local kind = (self.headers["content-type"] or ""):lower():match("^%s*([^;%s]*)")
-  if kind ~= "application/json" and not kind:find("^application/[%w.-]+%+json$") then
+  local kind = core.media_type(self.headers["content-type"] or "") or ""
+  if kind ~= "application/json" and not kind:find("%+json$") then
     refuse(415, "a JSON body is expected: send content-type: application/json")
   end
   local value, message, code = json.decode(self.body or "")

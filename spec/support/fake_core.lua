@@ -76,6 +76,11 @@ function core.log(level, message, fields)
   table.insert(core.log_lines, { level = level, message = message, fields = fields })
 end
 
+function core.media_type(text)
+  local kind = text:lower():match("^[^;%s]*")
+  return kind ~= "" and kind or nil
+end
+
 function core.list_files(folder)
   return fake.folders[folder]
 end

@@ -74,3 +74,154 @@ describe("http_field_value", function()
     assert.is_nil(http.field_value(fields, "a~b"))
   end)
 end)
+
+describe("http_field_only_token", function()
+  local function only(...) return http.field_only_token(lines(...), "content-encoding", "identity") end
+
+  it("wants every element of every line to be it", function()
+    assert.is_true(only("Accept: x"))
+    assert.is_true(only("Content-Encoding:"))
+    assert.is_true(only("Content-Encoding: Identity, identity", "Content-Encoding: IDENTITY"))
+    assert.is_false(only("Content-Encoding: identity", "Content-Encoding: gzip"))
+    assert.is_false(only("Content-Encoding: identity, gzip"))
+    assert.is_false(only('Content-Encoding: "identity"'))
+  end)
+end)
+
+describe("http_accepts", function()
+  local TYPE = "text/event-stream"
+  local function check(expected, list)
+    for _, accept in ipairs(list) do
+      accept = type(accept) == "table" and accept or { accept }
+      for i, value in ipairs(accept) do accept[i] = "Accept: " .. value end
+      assert.equal(expected, http.accepts(lines(table.unpack(accept)), TYPE), table.concat(accept, " | "))
+    end
+  end
+
+  it("takes everything where nothing is asked for", function()
+    check(true, { {}, "", ", ,", { "", "" } })
+  end)
+
+  it("finds the type or a range in any line, place and case", function()
+    check(true, { TYPE, "Text/Event-STREAM", "text/html, text/event-stream", { "text/html", "text/event-stream" },
+      "*/*", "text/*", "TEXT/*", "application/json , text/event-stream", "text/event-stream; q=0.001",
+      "text/event-stream;charset=utf-8", 'text/event-stream; Charset="UTF-8"', "text/event-stream;" })
+  end)
+
+  it("takes no other type, part or quoted text for it", function()
+    check(false, { "text/html", "text/event-streams", "xtext/event-stream", "text/event", "image/*", "text", "tex/*",
+      'a/b;c="text/event-stream"', 'a/b;c=", text/event-stream,"', "text/*x", "*/event-stream", "text/event-stream/x",
+      "text/event-stream;version=2", "text/event-stream;charset=latin1", "event-stream", "text /event-stream" })
+  end)
+
+  it("is refused by a weight of 0, and takes the most specific range's word", function()
+    check(false, { "text/event-stream;q=0", "text/event-stream;Q=0.000", "*/*, text/event-stream ; q=0.0",
+      { "text/event-stream;q=0", "*/*" }, "text/*;q=0, */*;q=1", "*/*;q=0" })
+    check(true, { "*/*;q=0, text/event-stream", "text/*;q=0, text/event-stream;q=0.1", "text/html;q=0, */*;q=0.1",
+      "text/event-stream;version=2;q=0, text/event-stream", "text/event-stream;q=0, text/event-stream;charset=utf-8" })
+  end)
+
+  it("passes over what is no range and what is no weight", function()
+    check(false, { "garbage", "text/event-stream;q=", "text/event-stream;q=a", "text/event-stream;q=1.5",
+      "text/event-stream;q=2", "text/event-stream;q=-1", "text/event-stream;q=.", "text/event-stream;q=01",
+      'text/event-stream;q="1"', "text/event-stream;q", "text/event-stream q=1", 'text/event-stream;a="x' })
+    check(true, { "garbage, */*", "text/event-stream;q=x, text/*" })
+  end)
+
+  it("takes what Java's own client sends", function()
+    check(true, { "text/html, image/gif, image/jpeg, *; q=.2, */*; q=.2" })
+  end)
+end)
+
+describe("http_none_match", function()
+  local TAG = '"00ff"'
+  local function matches(...)
+    local list = {}
+    for i, value in ipairs({ ... }) do list[i] = "If-None-Match: " .. value end
+    return http.none_match(lines(table.unpack(list)), TAG)
+  end
+
+  it("finds a tag in any line and place, weak or strong", function()
+    assert.is_true(matches(TAG))
+    assert.is_true(matches("W/" .. TAG))
+    assert.is_true(matches('"a", W/"b",,"00ff"'))
+    assert.is_true(matches('"a"', 'W/"00ff" , "b"'))
+    assert.is_true(matches('"a,\\", "00ff"'), "a backslash escapes nothing in a tag, and a comma separates nothing")
+    assert.is_true(http.none_match(lines('if-none-match: "x"'), 'W/"x"'))
+  end)
+
+  it("takes a star alone for any tag", function()
+    assert.is_true(matches("*"))
+    assert.is_false(matches("*", '"a"'))
+    assert.is_false(matches('"a", *'))
+    assert.is_false(matches('"*"'))
+  end)
+
+  it("takes nothing else for a tag", function()
+    assert.is_false(matches())
+    for _, value in ipairs({ "", "00ff", '"00FF"', 'w/"00ff"', '"00ff', '00ff"', 'W/ "00ff"', '"a" "00ff"',
+      '"x"00ff"', '"00ff"x', "W/", "W/00ff", '"a,00ff"' }) do
+      assert.is_false(matches(value), value)
+    end
+  end)
+end)
+
+describe("http_media_type", function()
+  it("takes the parameters off, whatever their form", function()
+    for _, value in ipairs({ "application/json", "application/json;charset=utf-8",
+      "application/json ; a=b;c=\"d;e\\\"\"", " application/json", "application/json;", "application/json; ;a=b" }) do
+      assert.equal("application/json", http.media_type(value), value)
+    end
+    assert.equal("A/B+c", http.media_type("A/B+c"))
+  end)
+
+  it("is nothing where the text is no media type", function()
+    for _, value in ipairs({ "", "json", "application/", "/json", "application/json text",
+      "application/json, text/plain",
+      "application/json;a", "application/json;a=", "application/json;=b", 'application/json;a="b', "a b/c", "a/b/c",
+      "application/json;a = b", 'application/json;a="b"c' }) do
+      assert.is_nil(http.media_type(value), value)
+    end
+  end)
+end)
+
+describe("http_credentials", function()
+  it("reads a scheme in any case", function()
+    for _, value in ipairs({ "Bearer k=y", "bearer k=y", "BEARER   k=y " }) do
+      assert.equal("k=y", http.credentials(value, "bearer"), value)
+    end
+  end)
+
+  it("is nothing for another scheme, or without credentials", function()
+    for _, value in ipairs({ "", "Bearer", "Bearer ", "Basic k=y", "Bearers k", "k=y", "Bearer\tk", "Bearer=k" }) do
+      assert.is_nil(http.credentials(value, "bearer"), value)
+    end
+  end)
+end)
+
+describe("http_field_repeated", function()
+  it("is a field of one value that comes twice, whatever the case", function()
+    assert.is_true(http.repeated(lines("Origin: a", "X: y", "ORIGIN: a")))
+    assert.is_true(http.repeated(lines("Content-Type: a/b", "content-type: a/b")))
+    assert.is_false(http.repeated(lines("Accept: a", "Accept: b", "Cookie: c", "Cookie: d", "Origin: e", "Origins: f")))
+    assert.is_false(http.repeated(lines()))
+  end)
+end)
+
+describe("address_read", function()
+  it("takes addresses, also with a port, and writes them the usual way", function()
+    for text, expected in pairs({ ["192.0.2.1"] = "192.0.2.1", ["192.0.2.1:8080"] = "192.0.2.1",
+      ["2001:DB8:0::1"] = "2001:db8::1", ["[2001:db8::1]"] = "2001:db8::1", ["[2001:db8::1]:443"] = "2001:db8::1",
+      ["::ffff:192.0.2.1"] = "192.0.2.1", ["[::ffff:192.0.2.1]:1"] = "192.0.2.1" }) do
+      assert.equal(expected, http.address(text), text)
+    end
+  end)
+
+  it("takes nothing else", function()
+    for _, text in ipairs({ "", "unknown", "_hidden", "unix:", "192.0.2.1.", "192.0.2.256", "192.0.2", "1.2.3.4:",
+      "1.2.3.4:x", "1.2.3.4:123456", "[2001:db8::1", "[2001:db8::1]x", "[2001:db8::1]:", "[]", "fe80::1%eth0",
+      "a.b.c.d", "1.2.3.4 ", "dead.beef", ("1"):rep(60), "::1:1.2.3.4:80", '"192.0.2.1"' }) do
+      assert.is_nil(http.address(text), text)
+    end
+  end)
+end)

@@ -36,6 +36,15 @@ describe("http_write_answer", function()
     assert.equal("HTTP/1.1 304 Not Modified\r\n" .. DATE .. "\r\n", http.answer(304, options(), "lost"))
   end)
 
+  it("gives a 401 that does not say how to sign in a WWW-Authenticate", function()
+    assert.matches("\r\nWWW%-Authenticate: Bearer\r\n", http.answer(401, {}))
+    assert.matches("\r\nWWW%-Authenticate: Bearer\r\n", http.failure(401, {}))
+    local own = http.answer(401, { fields = { { "www-Authenticate", "Basic" } } })
+    assert.matches("\r\nwww%-Authenticate: Basic\r\n", own)
+    assert.is_nil(own:find("Bearer", 1, true))
+    assert.is_nil(http.failure(403, {}):find("WWW-Authenticate", 1, true))
+  end)
+
   it("writes lengths of any size", function()
     for _, n in ipairs({ 0, 9, 10, 99, 100, 123456 }) do
       local text = http.answer(200, options(), ("x"):rep(n))

@@ -1,0 +1,19 @@
+/* Addresses of clients as text. [any thread] */
+#ifndef SLUICE_NET_ADDRESS_H
+#define SLUICE_NET_ADDRESS_H
+
+#include "base/slice.h"
+
+#include <netinet/in.h>
+#include <stdbool.h>
+
+#define ADDRESS_TEXT_MAX 46 /* the longest IPv6 address and its NUL */
+
+/* The usual text of an address; an IPv4 address that is mapped into IPv6 as IPv4. */
+void address_format(const struct in6_addr *address, char out[ADDRESS_TEXT_MAX]);
+
+/* Read what a proxy writes: "192.0.2.1", "2001:db8::1", each also with a port
+ * ("192.0.2.1:80", "[2001:db8::1]:80"). False when it is no address ("unknown"). */
+bool address_read(struct slice text, struct in6_addr *out);
+
+#endif
