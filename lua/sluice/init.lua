@@ -1,6 +1,7 @@
 --- Sluice: an SSE server for Lua. `require("sluice")` is what apps and programs see.
 -- Keeps nothing in memory; see sluice.process for what a running server keeps.
-local core = require("sluice.core")
+local need = require("sluice.need")
+local core = need("sluice.core")
 local caller = require("sluice.caller")
 local config = require("sluice.config")
 local generation = require("sluice.generation")

@@ -4,7 +4,8 @@
 --- written again by json_writer, which also words the errors. decode() makes integers of
 --- integral floats, keeps arrays arrays and is strict about numbers.
 --- Keeps in memory: one cjson instance of its own and cjson's output buffer (up to 1 MiB).
-local cjson = require("cjson")
+local need = require("sluice.need")
+local cjson = need("cjson")
 local text_repair = require("sluice.json_text")
 local writer = require("sluice.json_writer")
 

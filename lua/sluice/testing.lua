@@ -8,6 +8,8 @@
 --
 -- The app runs on the server's real core; only the clock, the dice and the connections are the
 -- test's. Keeps nothing in memory.
+local need = require("sluice.need")
+need("sluice.core")
 local inside = require("sluice.testing.inside")
 local outside = require("sluice.testing.outside")
 local test = require("sluice.testing.test")

@@ -18,7 +18,7 @@ local C_LAYERS = {
 local LUA_LAYERS = {
   { "core" },
   { "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "json_text", "json_writer", "log",
-    "options", "patterns", "process", "procfs", "query" },
+    "need", "options", "patterns", "process", "procfs", "query" },
   { "*" },
   { "app" },
   { "check", "generation", "reload", "runtime" },

@@ -3,7 +3,8 @@
 -- which connections are open.
 local access_key = require("sluice.core").id
 local child = require("sluice.testing.child")
-local socket_found, socket = pcall(require, "socket")
+local need = require("sluice.need")
+local socket_found, socket = pcall(need, "socket")
 
 local outside = {}
 
@@ -19,7 +20,7 @@ local PIECE = 16384
 
 local function need_socket()
   if not socket_found then
-    error("real connections need LuaSocket: luarocks install luasocket", 0)
+    error("real connections need LuaSocket: " .. tostring(socket), 0)
   end
 end
 
