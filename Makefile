@@ -63,7 +63,7 @@ fuzz: ; @.ci/setup fuzz && $(MAKE) fuzzers SAN=fuzz CC=clang && .ci/fuzz $(FUZZ_
 fuzzers: $(FUZZERS)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] spec/*/*.[ch])
 clean: ; rm -rf $(filter-out build/node build/nginx,$(wildcard build/*))
-install: install-lua ; install -D -m 755 lua/sluice/main.lua "$(DESTDIR)$(PREFIX)/bin/sluice"
+install: install-lua ; .ci/command "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(DESTDIR)$(PREFIX)/bin/sluice"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
 install-lua: core

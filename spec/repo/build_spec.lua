@@ -1,6 +1,7 @@
 --- What `make` builds and installs, and what `make` itself promises.
 local process = require("spec.support.process")
 local tree = require("spec.support.tree")
+local lfs = require("lfs")
 
 describe("make", function()
   local function make(words, options)
@@ -114,6 +115,21 @@ describe("make", function()
     code, output = process.run(run:format("SLUICE_PRELOAD=none", "spec/repo"))
     assert.equal(2, code, output)
     assert.truthy(output:find("'spec/repo': it is left out under a sanitizer", 1, true), output)
+  end)
+
+  it("installs a command that finds its modules wherever that is", function()
+    local folder = process.temp_dir()
+    finally(function() process.remove_dir(folder) end)
+    local version = "sluice " .. require("sluice.core").version .. "\n"
+    make(("install PREFIX='%s/else where'"):format(folder))
+    os.execute(("ln -s '%s/else where/bin/sluice' %s/link"):format(folder, folder))
+    for _, command in ipairs { "'else where/bin/sluice'", "./link", "PATH='./else where/bin':$PATH sluice" } do
+      assert.same({ 0, version }, { process.run(command .. " --version", { dir = folder }) })
+    end
+    make("install PREFIX=build/relative")
+    assert.same({ 0, version }, { process.run({ lfs.currentdir() .. "/build/relative/bin/sluice", "--version" },
+      { dir = folder }) })
+    os.execute("rm -r build/relative")
   end)
 
   it("exports one symbol and hardens the module", function()

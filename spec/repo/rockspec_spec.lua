@@ -70,6 +70,18 @@ describe("the rock", function()
     end
   end)
 
+  it("is made without rights, and its command runs from the folder that README names", function()
+    process.run { "mkdir", folder .. "/user" }
+    local here = ("HOME=%s/user "):format(folder)
+    local config = process.quote(root .. "/spec/support/luarocks-debian.lua")
+    local code, output = process.run(here .. "LUAROCKS_CONFIG=" .. config .. " luarocks --lua-version 5.4 make --local",
+      { seconds = 180 })
+    assert.equal(0, code, output)
+    local path = tree.read("README.md"):match("export PATH=\"([^\"]+):%$PATH\"")
+    assert.same({ 0, "sluice " .. require("sluice.core").version .. "\n" },
+      { process.run(("%s sh -c 'PATH=\"%s:$PATH\"; sluice --version'"):format(here, path), { dir = "/" }) })
+  end)
+
   it("links neither liblua nor anything of this checkout", function()
     local _, output = process.run { "readelf", "-d", installed .. "/lib/lua/5.4/sluice/core.so" }
     assert.truthy(output:find("libev.so.4", 1, true), output)
