@@ -1,11 +1,13 @@
---- The command line: sluice run | reload | check | version | help, on argparse.
+--- The command line: sluice run | test | reload | check | version | help, on argparse.
 -- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage. Keeps nothing in memory.
-local argparse = require("argparse")
+local need = require("sluice.need")
+local argparse = need("argparse")
 local check = require("sluice.check")
 local config = require("sluice.config")
 local core = require("sluice.core")
 local remote = require("sluice.remote")
 local serve = require("sluice.serve")
+local test = require("sluice.test")
 
 local cli = {}
 
@@ -22,6 +24,13 @@ local function add_run(parser)
     run:option("--" .. name:gsub("_", "-"), help):target(name):argname(argname)
   end
   run:flag("--no-watch", "do not reload when one of the app's files changes"):target("no_watch")
+end
+
+-- Only for the help: what follows the word is for busted.
+local function add_test(parser)
+  local command = parser:command("test", "Run specs with busted: those named, or *_spec.lua here "
+    .. "and in spec/. Options are busted's.")
+  command:argument("file", "spec files and folders"):argname("<file>"):args("*")
 end
 
 local function add_place(command)
@@ -45,6 +54,7 @@ local function make_parser()
   parser:require_command(false)
   parser:flag("--version -v", "Print the version.")
   add_run(parser)
+  add_test(parser)
   add_reload(parser)
   parser:command("version", "Print the version.")
   parser:add_help_command()
@@ -109,6 +119,9 @@ end
 function cli.main(args, out, err)
   out, err = out or io.stdout, err or io.stderr
   local parser = make_parser()
+  if args[1] == "test" and args[2] ~= "-h" and args[2] ~= "--help" then
+    return test.run(table.move(args, 2, #args, 1, {}), err)
+  end
   local ok, given = parser:pparse(table.move(args, 1, #args, 1, {}))
   if not ok then return usage(parser, given, err) end
   if given.version or given.command == "version" then

@@ -188,9 +188,7 @@ describe("the README", function()
     local folder, root = process.temp_dir(), lfs.currentdir()
     process.write_file(folder .. "/app_spec.lua", spec)
     process.write_file(folder .. "/app.lua", app)
-    local command = "LUA_PATH='ROOT/lua/?.lua;ROOT/lua/?/init.lua;;' LUA_CPATH='ROOT/build/plain/?.so;;' "
-      .. "lua5.4 -e 'require([[busted.runner]]) { standalone = false }' /dev/null app_spec.lua"
-    local code, output = process.run(command:gsub("ROOT", root), { dir = folder })
+    local code, output = process.run(root .. "/build/bin/sluice test app_spec.lua", { dir = folder })
     process.remove_dir(folder)
     return code, output
   end
