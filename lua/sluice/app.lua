@@ -56,8 +56,8 @@ end
 --- Serve a folder.
 -- @tparam string prefix a URL path
 -- @tparam string folder relative to the app's file
-function App:static(prefix, folder)
-  files.register(phase.loading(self, "static", prefix), prefix, folder)
+function App:static(prefix, folder, ...)
+  files.register(phase.loading(self, "static", prefix), prefix, folder, ...)
 end
 
 --- Let other origins read what is under a pattern.

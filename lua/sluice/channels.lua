@@ -74,7 +74,7 @@ local function check_history(what, v)
     caller.raise('%s: history is a number of events (at most %d), "latest", or '
       .. "{ count =, bytes = }", what, HISTORY_MAX)
   end
-  local o = options(what .. ": history", v, { count = NONE, bytes = NONE }, 4)
+  local o = options(what .. ": history", v, { count = NONE, bytes = NONE })
   local good_bytes = o.bytes == nil or math.type(o.bytes) == "integer" and o.bytes >= 0
   if o.count ~= nil and not is_count(o.count) or not good_bytes then
     caller.raise("%s: history.count and history.bytes are integers from 0", what)
@@ -143,7 +143,7 @@ end
 function channels.declare(generation, pattern, given)
   channels.check_pattern("channel", pattern)
   local what = ("channel '%s'"):format(pattern)
-  local p = options(what, given, POLICY, 3)
+  local p = options(what, given, POLICY)
   for name, check in pairs(CHECK) do
     if p[name] ~= nil then check(what, p[name]) end
   end

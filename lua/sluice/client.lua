@@ -24,7 +24,7 @@ Connection.__index = Connection
 Connection.__name = "sluice.Connection"
 
 local KNOWN = { events = options.NONE, keys = options.NONE, headers = options.NONE,
-  last_event_id = options.NONE, timeout = 60 }
+  last_event_id = options.STRING, timeout = 60 }
 local LIMITS = { line_max = 1 << 20, event_max = 1 << 20 }
 local RETRY, RETRY_LEAST, RETRY_MOST = 3, 0.1, 3600 -- seconds; the server's word is kept within
 local BACKOFF_MOST, JITTER = 30, 0.25 -- seconds; a part of the pause, more or less
@@ -39,21 +39,16 @@ local FINAL_CODE = { EINVAL = true, EBADFIELD = true, ETOOBIG = true }
 -- ---- Making one --------------------------------------------------------------------------
 
 local function check_list(what, name, list)
-  if list == nil then return end
-  local good = type(list) == "table"
-  for _, item in ipairs(good and list or {}) do good = good and type(item) == "string" end
-  if not good then caller.raise("%s: %s is a list of strings", what, name) end
+  local fault = list ~= nil and options.list_fault(list, "strings", "string")
+  if fault then caller.raise("%s: %s %s", what, name, fault) end
 end
 
 local function check(what, url, given)
-  local o = options(what, given, KNOWN, 4)
+  local o = options(what, given, KNOWN)
   outgoing.check_url(what, url)
   check_list(what, "events", o.events)
   check_list(what, "keys", o.keys)
-  if o.last_event_id ~= nil and type(o.last_event_id) ~= "string" then
-    caller.raise("%s: last_event_id is a string", what)
-  end
-  if type(o.timeout) ~= "number" or not (o.timeout >= 0.1 and o.timeout <= 86400) then
+  if not (o.timeout >= 0.1 and o.timeout <= 86400) then
     caller.raise("%s: timeout is a number of seconds from 0.1 to 86400", what)
   end
   o.headers = outgoing.headers(what, o.headers,

@@ -25,8 +25,11 @@ local UNIT = { k = 1024, m = 1024 ^ 2, g = 1024 ^ 3 }
 
 local function bytes(min)
   return function(v)
-    local number, unit = tostring(v):lower():match("^(%d+)%s*([kmg]?)i?b?$")
-    local n = number and math.tointeger(tonumber(number) * (UNIT[unit] or 1))
+    local n = math.tointeger(v)
+    if type(v) == "string" then
+      local number, unit = v:lower():match("^(%d+)%s*([kmg]?)i?b?$")
+      n = number and math.tointeger(tonumber(number) * (UNIT[unit] or 1))
+    end
     if n and n >= min then return n end
     return nil, ("a size from %d bytes, such as 65536, 64k or 1m"):format(min)
   end
@@ -47,12 +50,16 @@ local function text(v)
   return nil, "a text"
 end
 
-local function list(v)
-  if type(v) == "table" then return v end
-  local out = {}
-  for item in tostring(v):gmatch("[^,%s]+") do out[#out + 1] = item end
-  if #out == 0 then return nil, "a list separated by commas" end
-  return out
+-- Names of hosts. An empty list would mean "all", which nobody writes it for.
+local function hosts(v)
+  local out = type(v) == "table" and table.move(v, 1, #v, 1, {}) or {}
+  if type(v) == "string" then
+    for item in v:gmatch("[^,%s]+") do out[#out + 1] = item end
+  end
+  local good = #out > 0 and not (type(v) == "table" and options.list_fault(v, "names", "string"))
+  for _, item in ipairs(good and out or {}) do good = good and item:find("^[%w*._:%[%]-]+$") end
+  if good then return out end
+  return nil, "a list of host names (or a text, separated by commas)"
 end
 
 local function trust(v)
@@ -80,7 +87,8 @@ config.SETTINGS = {
   { "request_timeout", seconds(0.1, 86400), 60, "<s>", "for a handler's answer: then 504" },
   { "stall_timeout", seconds(0.1, 3600), 20, "<s>", "until a socket that takes nothing is closed" },
   { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of whoever connects" },
-  { "allow_host", list, nil, "<list>", "host names to answer to, besides addresses and localhost" },
+  { "allow_host", hosts, nil, "<list>",
+    "host names to answer to, besides addresses and localhost" },
   { "handler_budget", seconds(0, 3600), 1, "<s>",
     "seconds that a handler may compute without a pause; 0 for no limit" },
   { "lua_memory", bytes(1024 * 1024), nil, "<size>", "largest Lua heap while a handler runs" },
@@ -97,7 +105,7 @@ config.SETTINGS = {
 local function known()
   local out = {}
   for _, row in ipairs(config.SETTINGS) do out[row[1]] = options.NONE end
-  out.allow_hosts, out.signals, out.watch = options.NONE, options.NONE, options.NONE
+  out.allow_hosts, out.signals, out.watch = options.NONE, options.BOOLEAN, options.BOOLEAN
   return out
 end
 
@@ -108,8 +116,17 @@ local function find(row, flags, getenv, given)
   local variable = "SLUICE_" .. name:upper()
   local value = getenv(variable)
   if value ~= nil and value ~= "" then return value, variable end
-  if given[name] ~= nil then return given[name], name end
+  if given[name] ~= nil then return given[name], "sluice.serve(): " .. name end
+  if name == "allow_host" and given.allow_hosts ~= nil then
+    return given.allow_hosts, "sluice.serve(): allow_hosts"
+  end
   return row[3], name
+end
+
+local function shown(value)
+  if type(value) == "string" then return ("'%s'"):format(value) end
+  if type(value) == "number" then return "the number " .. tostring(value) end
+  return "a " .. type(value)
 end
 
 --- Put the settings together.
@@ -118,17 +135,14 @@ end
 -- @tparam[opt=os.getenv] function getenv
 -- @treturn table|nil settings, or nil, message that names the place
 function config.resolve(flags, given, getenv)
-  given = options("sluice.serve()", given, known(), 4)
-  if given.allow_hosts ~= nil and given.allow_host == nil then
-    given.allow_host = given.allow_hosts
-  end
+  given = options("sluice.serve()", given, known())
   local out = {}
   for _, row in ipairs(config.SETTINGS) do
     local value, place = find(row, flags, getenv or os.getenv, given)
     if value ~= nil then
       local checked, wanted = row[2](value)
       if checked == nil then
-        return nil, ("%s: %s is expected, not '%s'"):format(place, wanted, tostring(value))
+        return nil, ("%s: %s is expected, not %s"):format(place, wanted, shown(value))
       end
       out[row[1]] = checked
     end

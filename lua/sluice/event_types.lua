@@ -9,7 +9,7 @@ local shape = require("sluice.shape")
 
 local event_types = {}
 
-local INFO = { automatic = false, description = "", example = options.NONE, fields = options.NONE,
+local INFO = { automatic = false, description = "", example = options.NONE, fields = options.TABLE,
   channel = options.NONE }
 
 --- Register: app:event_type.
@@ -21,15 +21,12 @@ function event_types.register(generation, name, info)
   if not good then caller.raise("app:event_type(): %s", message) end
   local what = ("event type '%s'"):format(name)
   if generation.event_types[name] then caller.raise("%s is declared already", what) end
-  local o = options(what, info, INFO, 3)
+  local o = options(what, info, INFO)
   if o.channel ~= nil then
     local known, why = channels.check(o.channel)
     if not known then caller.raise("%s: %s", what, why) end
   end
   if o.fields ~= nil then
-    if type(o.fields) ~= "table" then
-      caller.raise('%s: fields is a table like { id = "string" }', what)
-    end
     shape.check(o.fields)
     generation.typed[name] = o.fields
   end

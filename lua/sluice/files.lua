@@ -43,7 +43,8 @@ end
 -- @tparam sluice.Generation generation
 -- @tparam string prefix a URL path
 -- @tparam string folder relative to the app's file
-function files.register(generation, prefix, folder)
+function files.register(generation, prefix, folder, ...)
+  if select("#", ...) > 0 then caller.raise("app:static(prefix, folder) takes no options") end
   if type(prefix) ~= "string" or prefix:sub(1, 1) ~= "/" or prefix:find("[:*]") then
     caller.raise("app:static(prefix, folder): the prefix is a path such as \"/\" or \"/assets\"")
   end

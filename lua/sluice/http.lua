@@ -14,7 +14,7 @@ local transfer = require("sluice.transfer")
 
 local http = {}
 
-local KNOWN = { url = options.NONE, method = options.NONE, headers = options.NONE,
+local KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
   body = options.NONE, json = options.NONE, timeout = 10, retries = 0, max_bytes = 1 << 20,
   redirects = 5, verify = true, sign = options.NONE }
 -- What may pass: the same request later may well be answered.
@@ -40,20 +40,16 @@ local function check_number(what, o, name, least, most, whole)
 end
 
 local function check(what, given)
-  local o = options(what, given, KNOWN, 3)
+  local o = options(what, given, KNOWN)
   if o.sign ~= nil then channels.later(what, "sign") end
   outgoing.check_url(what, o.url)
   check_number(what, o, "timeout", 0.001, 86400)
   check_number(what, o, "retries", 0, 100, true)
   check_number(what, o, "max_bytes", 1, 1 << 30, true)
   check_number(what, o, "redirects", 0, 20, true)
-  if type(o.verify) ~= "boolean" then caller.raise("%s: verify is true or false", what) end
   if o.body ~= nil and o.json ~= nil then caller.raise("%s: body or json, not both", what) end
   if o.body ~= nil and type(o.body) ~= "string" then
     caller.raise("%s: body is a string, not a %s; for a table there is json", what, type(o.body))
-  end
-  if o.method ~= nil and type(o.method) ~= "string" then
-    caller.raise("%s: method is a string", what)
   end
   return o
 end

@@ -1,7 +1,17 @@
---- One helper for every options table: unknown keys raise by name, defaults are filled in.
---- `known` maps each name to its default; `options.NONE` stands for "known, without a
---- default". Keeps nothing in memory.
+--- One helper for every options table: unknown keys and values of another type than the default
+--- raise by name, defaults are filled in. `known` maps each name to its default; in place of
+--- one, `options.BOOLEAN`, `STRING`, `NUMBER`, `TABLE` and `FUNCTION` stand for "of this type,
+--- without a default", and `options.NONE` for one that the caller judges itself. Keeps nothing in
+--- memory.
+local caller = require("sluice.caller")
+
 local NONE = "__nil"
+local KINDS = { BOOLEAN = "__boolean", STRING = "__string", NUMBER = "__number", TABLE = "__table",
+  FUNCTION = "__function" }
+
+-- What stands for a default where there is none -> the type that is wanted, or false.
+local ABSENT = { [NONE] = false }
+for _, kind in pairs(KINDS) do ABSENT[kind] = kind:sub(3) end
 
 -- Typing slips between two names (insertions, deletions, replacements, and two letters
 -- that changed places), or `limit` when there are more.
@@ -51,33 +61,65 @@ end
 -- @tparam string what
 -- @tparam table given
 -- @tparam table known
--- @tparam[opt=2] number level
-local function check_names(what, given, known, level)
+local function check_names(what, given, known)
   for key in pairs(given) do
-    if known[key] == nil then error(unknown_message(what, key, known), (level or 2) + 1) end
+    if known[key] == nil then caller.raise("%s", unknown_message(what, key, known)) end
   end
 end
 
---- Check an options table and fill in the defaults: options(what, given, known[, level]).
+local function check_types(what, given, known)
+  for name, value in pairs(given) do
+    local wanted = ABSENT[known[name]]
+    if wanted == nil then wanted = type(known[name]) end
+    if wanted and type(value) ~= wanted then
+      caller.raise("%s: %s is a %s, not a %s", what, name, wanted, type(value))
+    end
+  end
+end
+
+--- Check an options table and fill in the defaults: options(what, given, known).
 -- @tparam string what named in the error: the function or the thing the options belong to
 -- @tparam[opt] table given what the caller wrote; nil is an empty table
--- @tparam table known name -> default, or options.NONE for a known name without one
--- @tparam[opt=2] number level as in error(), seen from the function that checks: 2 blames
---   its caller
+-- @tparam table known name -> default, or what stands for one
 -- @treturn table a new table: the given values and the missing defaults
-local function check(_, what, given, known, level)
-  level = (level or 2) + 1
+local function check(_, what, given, known)
   if given == nil then given = {} end
   if type(given) ~= "table" then
-    error(("%s: options must be a table, got %s"):format(what, type(given)), level)
+    caller.raise("%s: options must be a table, got %s", what, type(given))
   end
-  check_names(what, given, known, level)
+  check_names(what, given, known)
+  check_types(what, given, known)
   local checked = {}
   for key, value in pairs(given) do checked[key] = value end
   for name, default in pairs(known) do
-    if checked[name] == nil and default ~= NONE then checked[name] = default end
+    if checked[name] == nil and ABSENT[default] == nil then checked[name] = default end
   end
   return checked
 end
 
-return setmetatable({ NONE = NONE, check_names = check_names }, { __call = check })
+--- What is wrong with a list that an option holds, or nil: it has items 1 to n and nothing else,
+-- all of one type.
+-- @param list
+-- @tparam string items what they are, for the message: "strings"
+-- @tparam[opt] string kind their type, or "text" for strings and numbers; nil: any
+-- @treturn string|nil "is a list of strings, not a number"
+local function list_fault(list, items, kind)
+  if type(list) ~= "table" then return ("is a list of %s, not a %s"):format(items, type(list)) end
+  local n = 0
+  for i, item in pairs(list) do
+    n = n + 1
+    if math.type(i) ~= "integer" or i < 1 or i > #list then
+      return ("is a list of %s, and '%s' is no place in it"):format(items, tostring(i):sub(1, 64))
+    end
+    local got = type(item)
+    if kind and got ~= kind and not (kind == "text" and (got == "string" or got == "number")) then
+      return ("is a list of %s, and [%d] is a %s"):format(items, i, got)
+    end
+  end
+  if n ~= #list then return ("is a list of %s, and this one has holes"):format(items) end
+end
+
+local options = { NONE = NONE, check_names = check_names, list_fault = list_fault }
+for name, kind in pairs(KINDS) do options[name] = kind end
+
+return setmetatable(options, { __call = check })

@@ -16,25 +16,22 @@ local NONE = options.NONE
 local PLAN = { channels = NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE,
   compress = NONE, heartbeat = NONE, meta = NONE, query = NONE }
 local ENTRY = { NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE }
-local QUERY = { keys = NONE, types = NONE, max_rate = NONE }
+local QUERY = { keys = options.STRING, types = options.STRING, max_rate = options.STRING }
 local CHANNELS_MAX, ITEMS_MAX = 64, 100
 local NO_NAMES = {}
 
-local function check_list(what, name, list)
+--- Check the keys or types that a plan or a client wishes; raises.
+-- @treturn {string,...}|nil a copy
+function plan.check_list(what, name, list)
   if list == nil then return nil end
-  if type(list) ~= "table" then
-    caller.raise("%s: %s is a list of strings, not a %s", what, name, type(list))
-  end
+  local fault = options.list_fault(list, "strings", "text")
+  if fault then caller.raise("%s: %s %s", what, name, fault) end
   if #list > ITEMS_MAX then caller.raise("%s: %s may hold %d items", what, name, ITEMS_MAX) end
   local out = {}
-  for i, item in ipairs(list) do
-    if type(item) ~= "string" and type(item) ~= "number" then
-      caller.raise("%s: %s[%d] is a %s, not a string", what, name, i, type(item))
-    end
-    out[i] = tostring(item)
-  end
+  for i, item in ipairs(list) do out[i] = tostring(item) end
   return out
 end
+local check_list = plan.check_list
 
 local function check_name(what, name)
   if type(name) ~= "string" then
@@ -52,7 +49,7 @@ end
 
 local function check_entry(what, entry)
   if type(entry) ~= "table" then return { check_name(what, entry) } end
-  options.check_names(what .. ": channel", entry, ENTRY, 4)
+  options.check_names(what .. ": channel", entry, ENTRY)
   plan.check_rate(what, entry.max_rate)
   if entry.rewind ~= nil then channels.CHECK.rewind(what, entry.rewind) end
   return { check_name(what, entry[1]), keys = check_list(what, "keys", entry.keys),
@@ -79,12 +76,7 @@ local function check_scalars(what, o)
     if fault then caller.raise("%s: %s: only plain data survives a reload", what, fault) end
   end
   if o.query ~= nil then
-    local renamed = options(what .. ": query", o.query, QUERY, 4)
-    for name, value in pairs(renamed) do
-      if type(value) ~= "string" then
-        caller.raise("%s: query.%s is the name of a query parameter", what, name)
-      end
-    end
+    options(what .. ": query", o.query, QUERY)
   end
 end
 
@@ -101,12 +93,14 @@ function plan.check(what, given)
   if given[1] ~= nil then
     caller.raise('%s: write { channels = { "%s", … } }', what, tostring(given[1]))
   end
-  options.check_names(what, given, PLAN, 4)
+  options.check_names(what, given, PLAN)
   local list = given.channels
   if type(list) == "string" then list = { list } end
   if type(list) ~= "table" or #list == 0 then
     caller.raise("%s needs channels = { … }", what)
   end
+  local fault = options.list_fault(list, "channels")
+  if fault then caller.raise("%s: channels %s", what, fault) end
   if #list > CHANNELS_MAX then
     caller.raise("%s: a stream follows at most %d channels", what, CHANNELS_MAX)
   end

@@ -15,8 +15,8 @@ local shape = require("sluice.shape")
 local publish = {}
 
 local KNOWN_MAX = 10000
-local OPTIONS = { key = options.NONE, ttl = options.NONE, idempotency = options.NONE,
-  remove = options.NONE }
+local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
+  remove = options.BOOLEAN }
 local encode = json.encode
 local type, tostring, to_integer = type, tostring, math.tointeger
 
@@ -81,17 +81,15 @@ local function transform(runtime, list, event)
 end
 
 local function read_options(opts)
-  local o = options("app:publish()", opts, OPTIONS, 4)
+  local o = options("app:publish()", opts, OPTIONS)
   if o.key ~= nil and type(o.key) ~= "string" then
     if type(o.key) ~= "number" then
       caller.raise("app:publish(): key is a string, not a %s", type(o.key))
     end
     o.key = tostring(to_integer(o.key) or o.key)
   end
-  if o.idempotency ~= nil and (type(o.idempotency) ~= "string" or o.idempotency == "") then
-    caller.raise("app:publish(): idempotency is a string")
-  end
-  if o.ttl ~= nil and (type(o.ttl) ~= "number" or not (o.ttl > 0 and o.ttl < math.huge)) then
+  if o.idempotency == "" then caller.raise("app:publish(): idempotency is empty") end
+  if o.ttl ~= nil and not (o.ttl > 0 and o.ttl < math.huge) then
     caller.raise("app:publish(): ttl is a number of seconds above 0")
   end
   if o.ttl and o.remove then

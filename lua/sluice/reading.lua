@@ -12,7 +12,7 @@ local stream_client = require("sluice.stream_client")
 
 local reading = {}
 
-local HISTORY = { limit = 100, after = options.NONE, event = options.NONE }
+local HISTORY = { limit = 100, after = options.STRING, event = options.STRING }
 local CLIENTS = { channel = options.NONE, user = options.NONE }
 local LIMIT_MAX = 10000
 local SLOWEST, SLOWEST_MAX = 10, 1000
@@ -32,6 +32,13 @@ local function pattern_fault(what, pattern)
   if not good then return ("pattern '%s': %s"):format(core.encode_utf8(pattern), message) end
 end
 
+-- A whole user in place of its id would be found nowhere.
+local function check_user(what, id)
+  if id ~= nil and type(id) ~= "string" and type(id) ~= "number" then
+    caller.raise("%s: user is an id, a string, not a %s", what, type(id))
+  end
+end
+
 --- The newest event of a channel.
 -- @tparam sluice.App self
 -- @tparam string channel
@@ -42,6 +49,9 @@ function reading.latest(self, channel, key, event)
   local generation = phase.running(self, "latest")
   local good, message, code = channels.check(channel)
   if not good then return nil, message, code end
+  if event ~= nil and type(event) ~= "string" then
+    caller.raise("app:latest(): the event's name is a string, not a %s", type(event))
+  end
   local text, id = generation.server:latest(channel, key ~= nil and tostring(key) or nil, event)
   if not text then return nil end
   return read_data(text), id
@@ -135,6 +145,7 @@ end
 function reading.clients(self, filter)
   local generation = phase.running(self, "clients")
   local o = options("app:clients()", filter, CLIENTS)
+  check_user("app:clients()", o.user)
   if o.channel ~= nil then
     local good, message, code = channels.check(o.channel)
     if not good then failure.refuse("app:clients(): " .. message, code) end
@@ -179,6 +190,7 @@ end
 -- @treturn integer how many channels were taken away
 function reading.recheck(self, user_id)
   local generation = phase.running(self, "recheck")
+  check_user("app:recheck()", user_id)
   local taken = 0
   for client in reading.clients(self, { user = user_id }) do
     taken = taken + reading.recheck_one(generation, client)

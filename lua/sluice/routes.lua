@@ -10,9 +10,12 @@ local plan = require("sluice.plan")
 local routes = {}
 
 local ROUTES_MAX = 10000
-local STREAM = { heartbeat = options.NONE, compress = options.NONE }
+local STREAM = { heartbeat = options.NUMBER, compress = options.NONE }
 
-local function check_path(what, path)
+--- Check the pattern of a route, guard or rule; raises.
+-- @tparam string what the method
+-- @tparam string path
+function routes.check_path(what, path)
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
     caller.raise("app:%s(path, …): the path is a string that starts with a slash", what)
   end
@@ -22,6 +25,8 @@ local function check_path(what, path)
     caller.raise("app:%s(%q): paths under /-/ belong to the server", what, path)
   end
 end
+
+local check_path = routes.check_path
 
 local function check_guards(path, guards)
   for i = 1, guards.n do
@@ -72,7 +77,7 @@ function routes.stream(generation, path, ...)
   list.n = list.n - 1
   local opts
   if list.n > 0 and type(list[list.n]) == "table" then
-    opts = options(("app:stream(%q)"):format(tostring(path)), list[list.n], STREAM, 3)
+    opts = options(("app:stream(%q)"):format(tostring(path)), list[list.n], STREAM)
     list.n = list.n - 1
     plan.check_heartbeat("app:stream()", opts.heartbeat)
     if opts.compress then channels.later("app:stream()", "compress") end

@@ -7,6 +7,8 @@ local plain = require("sluice.plain")
 
 local state = {}
 
+local OPTIONS = { version = options.NONE, migrate = options.FUNCTION }
+
 local function wrong(name)
   return function() caller.raise("a state is a handle: write %s().field", name) end
 end
@@ -48,9 +50,10 @@ function state.declare(generation, name, init, given)
   end
   local fault = plain.fault(init, name)
   if fault then caller.raise("%s: %s: only plain data survives a reload", what, fault) end
-  local o = options(what, given, { version = 1, migrate = options.NONE }, 3)
-  if o.migrate ~= nil and type(o.migrate) ~= "function" then
-    caller.raise("%s: migrate is a function", what)
+  local o = options(what, given, OPTIONS)
+  if o.version == nil then o.version = 1 end
+  if type(o.version) ~= "number" and type(o.version) ~= "string" then
+    caller.raise("%s: version is a number or a string, not a %s", what, type(o.version))
   end
   generation.states[name] = { init = init, version = o.version, migrate = o.migrate,
     where = caller.where() }

@@ -38,11 +38,8 @@ end
 
 local function check_wishes(what, o)
   plan.check_rate(what, o.max_rate)
-  for _, name in ipairs({ "keys", "types" }) do
-    if o[name] ~= nil and type(o[name]) ~= "table" then
-      caller.raise("%s: %s is a list of strings", what, name)
-    end
-  end
+  if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
+  for _, name in ipairs({ "keys", "types" }) do o[name] = plan.check_list(what, name, o[name]) end
 end
 
 --- Follow one more channel.

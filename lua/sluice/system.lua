@@ -21,7 +21,7 @@ System.__index = System
 System.__name = "sluice.System"
 
 local KNOWN = { name = "system", services = {}, disks = { "/" }, interval = 10, root = "" }
-local SERVICE = { name = options.NONE, tcp = options.NONE }
+local SERVICE = { name = options.STRING, tcp = options.STRING }
 -- A mean over less is noise: /proc counts in hundredths of a second.
 local SPAN_MIN = 0.5
 -- ... but better than nothing: the first sample soon after the start has no other.
@@ -32,12 +32,12 @@ local LOCAL = { localhost = true, ["127.0.0.1"] = true, ["[::1]"] = true, ["0.0.
 local function read_service(service, i)
   local what = ("system.new: services[%d]"):format(i)
   if type(service) == "string" then return { name = service } end
-  local o = options(what, service, SERVICE, 4)
+  local o = options(what, service, SERVICE)
   if o.tcp == nil then error(what .. " wants tcp = \"host:port\", or is a name", 4) end
-  local host, port = tostring(o.tcp):match("^(.+):(%d+)$")
+  local host, port = o.tcp:match("^(.+):(%d+)$")
   port = math.tointeger(tonumber(port))
   if not port or port < 1 or port > 65535 then
-    error(("%s: tcp is \"host:port\", got '%s'"):format(what, tostring(o.tcp)), 4)
+    error(("%s: tcp is \"host:port\", got '%s'"):format(what, o.tcp), 4)
   end
   if not LOCAL[host] then
     error(("%s: '%s' is another machine: asking it would hold up the sample; "):format(what, host)
@@ -47,13 +47,14 @@ local function read_service(service, i)
 end
 
 local function check(given)
-  local o = options("system.new", given, KNOWN, 3)
-  if type(o.interval) ~= "number" or not (o.interval >= 1 and o.interval <= 86400) then
+  local o = options("system.new", given, KNOWN)
+  if not (o.interval >= 1 and o.interval <= 86400) then
     error("system.new: interval is a number of seconds from 1 to 86400", 3)
   end
-  for _, name in ipairs({ "services", "disks" }) do
-    if type(o[name]) ~= "table" then error(("system.new: %s is a list"):format(name), 3) end
-  end
+  local fault = options.list_fault(o.disks, "paths", "string")
+  if fault then error("system.new: disks " .. fault, 3) end
+  fault = options.list_fault(o.services, "services")
+  if fault then error("system.new: services " .. fault, 3) end
   return o
 end
 

@@ -13,7 +13,7 @@ local tasks = {}
 local Tasks = {}
 Tasks.__index = Tasks
 
-local AFTER = { id = options.NONE, durable = false }
+local AFTER = { id = options.STRING, durable = false }
 local PENDING_MAX = 100000 -- more are refused: EFULL
 local SECONDS_MAX = 366 * 86400 * 10
 local PARKED_SECONDS = 24 * 3600 -- how long a task waits for a generation that defines it
@@ -32,8 +32,8 @@ function tasks.register(generation, name, opts, fn)
   if generation.tasks[name] then
     caller.raise("task '%s' is defined twice (%s)", name, generation.tasks[name].where)
   end
-  local o = options(("task '%s'"):format(name), opts, { restart = false }, 3)
-  generation.tasks[name] = { name = name, fn = fn, restart = o.restart == true,
+  local o = options(("task '%s'"):format(name), opts, { restart = false })
+  generation.tasks[name] = { name = name, fn = fn, restart = o.restart,
     where = caller.where() }
 end
 
@@ -121,9 +121,8 @@ end
 -- @treturn string|nil the id, or nil, message, code
 function Tasks:add(name, seconds, task, data, opts, generation)
   check(generation, name, seconds, task, data)
-  local o = options("app:" .. name .. "()", opts, AFTER, 3)
+  local o = options("app:" .. name .. "()", opts, AFTER)
   if o.durable then channels.later("app:" .. name .. "()", "durable") end
-  if o.id ~= nil and type(o.id) ~= "string" then caller.raise("app:%s(): id is a string", name) end
   if o.id and self.pending[o.id] then forget(self, self.pending[o.id]) end
   if self.count >= PENDING_MAX then
     return nil, ("%d tasks are pending already"):format(PENDING_MAX), "EFULL"

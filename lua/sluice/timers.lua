@@ -12,16 +12,15 @@ local Timers = {}
 Timers.__index = Timers
 
 local NONE = options.NONE
-local EVERY = { name = NONE, jitter = 0, overlap = "skip", while_subscribed = NONE, now = false }
+local EVERY = { name = options.STRING, jitter = 0, overlap = "skip", while_subscribed = NONE,
+  now = false }
 local PERIOD_MIN, PERIOD_MAX = 0.01, 366 * 86400
 local QUEUE_MAX = 1000 -- runs that wait with overlap = "queue"; more are skipped
 local WARM_SECONDS = 1 -- how long a first subscriber waits for a timer that measures
 
 local function check_options(what, o, seconds)
-  if o.name ~= nil and (type(o.name) ~= "string" or o.name == "") then
-    caller.raise("%s: name is a string", what)
-  end
-  if type(o.jitter) ~= "number" or not (o.jitter >= 0 and o.jitter <= seconds) then
+  if o.name == "" then caller.raise("%s: the name is empty", what) end
+  if not (o.jitter >= 0 and o.jitter <= seconds) then
     caller.raise("%s: jitter is a number of seconds, at most the period", what)
   end
   if o.overlap ~= "skip" and o.overlap ~= "queue" then
@@ -45,7 +44,7 @@ function timers.register(generation, seconds, opts, fn)
   end
   local what = ("app:every(%g)"):format(seconds)
   if type(fn) ~= "function" then caller.raise("%s: the last argument is the function", what) end
-  local o = options(what, opts, EVERY, 3)
+  local o = options(what, opts, EVERY)
   check_options(what, o, seconds)
   local nth = (generation.timer_counts[seconds] or 0) + 1
   generation.timer_counts[seconds] = nth

@@ -120,7 +120,7 @@ describe("settings", function()
   it("name the place of what is wrong", function()
     assert.same({ nil, "SLUICE_PORT: a whole number from 0 to 65535 is expected, not '70000'" },
       { resolve({}, { SLUICE_PORT = "70000" }, {}) })
-    assert.same({ nil, "heartbeat: a number of seconds from 1 to 3600 is expected, not '0'" },
+    assert.same({ nil, "sluice.serve(): heartbeat: a number of seconds from 1 to 3600 is expected, not the number 0" },
       { resolve({}, {}, { heartbeat = 0 }) })
   end)
 
@@ -128,6 +128,55 @@ describe("settings", function()
     assert.equal(65536, resolve({ max_body = "64k" }, {}, {}).max_body)
     assert.equal(2 * 1024 ^ 3, resolve({ memory = "2GiB" }, {}, {}).memory)
     assert.equal(5, resolve({ max_body = 5 }, {}, {}).max_body)
+    assert.equal(268435456, resolve({}, {}, { memory = 256 * 1024 ^ 2 }).memory)
+  end)
+
+  it("refuse what is of the wrong type, each by its name", function()
+    local values = { 5, -5, 1.5, true, false, {}, { 5 }, { a = "b" }, "", "a b/c", print }
+    local good = { port = { [5] = true }, io_threads = { [5] = true }, max_body = { [5] = true },
+      max_connections = { [5] = true }, heartbeat = { [5] = true, [1.5] = true }, drain = { [5] = true, [1.5] = true },
+      handler_budget = { [5] = true, [1.5] = true }, trust_proxy = { [true] = true, [false] = true },
+      host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, admin_key = { ["a b/c"] = true } }
+    for _, name in ipairs({ "head_timeout", "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do
+      good[name] = { [5] = true, [1.5] = true }
+    end
+    for _, row in ipairs(config.SETTINGS) do
+      for _, value in ipairs(values) do
+        local settings, message = resolve({}, {}, { [row[1]] = value })
+        local shown = row[1] .. " = " .. tostring(value)
+        if good[row[1]] and good[row[1]][value] then
+          assert.equal(value, settings[row[1]], shown)
+        else
+          assert.is_nil(settings, shown)
+          assert.matches("^sluice.serve%(%): " .. row[1] .. ": .* is expected, not ", message)
+        end
+      end
+    end
+  end)
+
+  it("answer to no host by mistake, and to all of them by none", function()
+    local function hosts(value) return resolve({}, {}, { allow_host = value }) end
+    assert.same({ "a.example", "*.b.example" }, hosts("a.example, *.b.example").allow_host)
+    assert.same({ "a.example" }, hosts({ "a.example" }).allow_host)
+    assert.same({ "a.example" }, resolve({}, {}, { allow_hosts = { "a.example" } }).allow_host)
+    assert.is_nil(resolve({}, {}, {}).allow_host)
+    for _, wrong in ipairs({ "https://a.example", " , ", { "" }, { "a.example", 5 }, { "a.example", x = 1 }, { "a b" },
+      { "a.example,b.example" } }) do
+      assert.is_nil(hosts(wrong))
+    end
+    assert.same({ nil, "sluice.serve(): allow_hosts: a list of host names (or a text, separated by commas) is "
+      .. "expected, not the number 5" }, { resolve({}, {}, { allow_hosts = 5 }) })
+  end)
+
+  it("know yes and no by their type", function()
+    for _, name in ipairs({ "signals", "watch" }) do
+      assert.is_true(resolve({}, {}, { [name] = true })[name])
+      for _, wrong in ipairs({ "yes", 1, {} }) do
+        local ok, message = pcall(resolve, {}, {}, { [name] = wrong })
+        assert.is_false(ok)
+        assert.truthy(message:find(("sluice.serve(): %s is a boolean, not a %s"):format(name, type(wrong)), 1, true))
+      end
+    end
   end)
 
   it("trust a proxy by yes or no, and take no list for yes", function()

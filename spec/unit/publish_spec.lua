@@ -66,7 +66,7 @@ describe("publish", function()
       assert.matches("app:publish%(%): a removal has no ttl: give the value that it removes one",
         select(2, pcall(t.app.publish, t.app, "p", "x", {}, { ttl = 1, remove = true })))
       for _, ttl in ipairs({ 0, -1, 0 / 0, math.huge, "5", false }) do
-        assert.matches("ttl is a number of seconds above 0", select(2, pcall(t.app.publish, t.app, "p", "x", {},
+        assert.matches("ttl is a number", select(2, pcall(t.app.publish, t.app, "p", "x", {},
           { ttl = ttl })))
       end
     end)

@@ -300,7 +300,7 @@ describe("system", function()
     end
     refused({ service = {} }, "system.new: unknown option 'service', did you mean 'services'?")
     refused({ interval = 0 }, "system.new: interval is a number of seconds from 1 to 86400")
-    refused({ disks = "/" }, "system.new: disks is a list")
+    refused({ disks = "/" }, "system.new: disks is a table, not a string")
     refused({ services = { { name = "a" } } }, "services[1] wants tcp = \"host:port\"")
     refused({ services = { { tcp = "a" } } }, "services[1]: tcp is \"host:port\", got 'a'")
     refused({ services = { { tcp = "127.0.0.1:99999" } } }, "got '127.0.0.1:99999'")

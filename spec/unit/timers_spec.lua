@@ -124,7 +124,7 @@ describe("app:every", function()
     assert.matches("unknown option 'nam'", fake.load_error(app .. "app:every(1, { nam = 'x' }, print)"))
     assert.matches("timer 'x' is registered already %(app.lua:1%)",
       fake.load_error(app .. "app:every(1, { name = 'x' }, print) app:every(2, { name = 'x' }, print)"))
-    assert.matches("while_subscribed: channel 'a/%*': segment '%*' may hold",
+    assert.matches("while_subscribed: channel 'a/%*': no segment of a channel name starts",
       fake.load_error(app .. "app:every(1, { while_subscribed = 'a/*' }, print)"))
   end)
 
