@@ -50,6 +50,8 @@
 #define RETRY_MIN_MS 2000
 #define RETRY_MAX_MS 4000
 #define RETRY_OVERLOAD_MAX_MS 10000
+#define RETRY_DRAIN_MIN_MS 500 /* after the end of a drain: the next process starts */
+#define RETRY_DRAIN_MAX_MS 2500
 #define RETRY_NEVER_MS 3600000
 
 /* ---- Sequencer and mailboxes ------------------------------------------------------ */

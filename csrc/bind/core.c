@@ -196,6 +196,31 @@ static int l_alive(lua_State *L) {
     return 1;
 }
 
+/* core.reasons: the rows of fan/reason as { bye = { word = {…} }, reset = { word = true } };
+ * the ends without a bye are among those of bye. */
+static void push_reasons(lua_State *L) {
+    static const char *const places[] = {"after all", "at the cursor", "at once"};
+    static const char *const retries[] = {"usual", "overload", "drain", "never"};
+    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, END_REASONS);
+    for (int i = END_NONE + 1; i < END_REASONS; i++) {
+        const struct end_row *row = reason_end((enum end_reason)i);
+        lua_createtable(L, 0, 4);
+        lua_pushstring(L, places[row->place]);
+        lua_setfield(L, -2, "place");
+        lua_pushstring(L, retries[row->retry]);
+        lua_setfield(L, -2, "retry");
+        lx_set_boolean(L, "told", row->told);
+        lx_set_boolean(L, "stays_away", row->stays_away);
+        lua_setfield(L, -2, row->word);
+    }
+    lua_setfield(L, -2, "bye");
+    lua_createtable(L, 0, RESET_REASONS);
+    for (int i = RESET_NONE + 1; i < RESET_REASONS; i++)
+        lx_set_boolean(L, reason_reset((enum reset_reason)i), true);
+    lua_setfield(L, -2, "reset");
+}
+
 LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     static const luaL_Reg functions[] = {{"now", l_now},
                                          {"time", l_time},
@@ -219,6 +244,8 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     guard_add_functions(L);
     host_add_functions(L);
     rehearsal_add_functions(L);
+    push_reasons(L);
+    lua_setfield(L, -2, "reasons");
     lua_pushstring(L, SLUICE_VERSION);
     lua_setfield(L, -2, "version");
     return 1;

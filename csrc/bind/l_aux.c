@@ -28,6 +28,11 @@ void lx_set_integer(lua_State *L, const char *name, uint64_t value) {
     lua_setfield(L, -2, name);
 }
 
+void lx_set_boolean(lua_State *L, const char *name, bool value) {
+    lua_pushboolean(L, value);
+    lua_setfield(L, -2, name);
+}
+
 void lx_set_number(lua_State *L, const char *name, double value) {
     lua_pushnumber(L, value);
     lua_setfield(L, -2, name);

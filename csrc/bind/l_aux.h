@@ -64,6 +64,7 @@ void lx_pushslice(lua_State *L, struct slice s);
 /* Fields of the table on top. */
 void lx_set_integer(lua_State *L, const char *name, uint64_t value);
 void lx_set_number(lua_State *L, const char *name, double value);
+void lx_set_boolean(lua_State *L, const char *name, bool value);
 
 /* { memory, frames, blocks }: what is allocated now. */
 void lx_pushalive(lua_State *L);

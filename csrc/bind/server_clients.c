@@ -214,14 +214,19 @@ static int l_send(lua_State *L) {
     return done(L, err);
 }
 
-/* server:close(id[, reason]) -> whether there was one. Without a reason: no bye. */
+/* server:close(id, reason[, status[, event, text]]) -> true | nil, message, code. An event
+ * goes before the bye; a late refusal tells its status. */
 static int l_close_client(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
-    const char *reason = luaL_optstring(L, 3, NULL);
-    if (c) server_close(c, reason);
-    lua_pushboolean(L, c != NULL);
-    return 1;
+    enum end_reason reason = reason_of_word(luaL_checkstring(L, 3));
+    int status = (int)luaL_optinteger(L, 4, 0);
+    struct event word = {.name = lx_optslice(L, 5), .data = lx_optslice(L, 6)};
+    luaL_argcheck(L, reason != END_NONE, 3, "a word of sluice.core.reasons is expected");
+    if (!c) return lx_fail(L, E_CLOSED);
+    int err = server_close(c, reason, status, lua_isnoneornil(L, 5) ? NULL : &word);
+    if (err == E_BADFIELD) return lx_fail_text(L, err, frame_check_name(word.name));
+    return done(L, err);
 }
 
 void lx_server_add_clients(lua_State *L) {

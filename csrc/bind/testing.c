@@ -48,7 +48,7 @@ static void receive(struct client *c, struct block *b) {
     assert(err == 0);
     (void)err;
     if (b->end != STREAM_GOES_ON) c->ended = true;
-    c->clean = b->end == STREAM_STOPS;
+    c->clean = b->end == STREAM_ENDS;
     block_unref(b);
 }
 
@@ -66,7 +66,17 @@ static void on_expect(const struct stream *s) {
     (void)s;
 }
 
-static const struct fan_ops ops = {.send = on_send, .expect = on_expect};
+/* A stalled one has taken nothing of what it was given. */
+static bool on_take_back(struct stream *s) {
+    struct client *c = container_of(s, struct client, stream);
+    if (!c->pinned) return false;
+    block_unref(c->pinned);
+    c->pinned = NULL;
+    return true;
+}
+
+static const struct fan_ops ops = {
+    .send = on_send, .take_back = on_take_back, .expect = on_expect};
 
 static void io_on_frame(void *owner, struct message *m) {
     struct replica *r = owner;
@@ -410,7 +420,9 @@ static int client_send(lua_State *L) {
 
 static int client_bye(lua_State *L) {
     struct client *c = check_client(L);
-    stream_bye(&c->stream, luaL_checkstring(L, 2), 3000);
+    enum end_reason reason = reason_of_word(luaL_checkstring(L, 2));
+    luaL_argcheck(L, reason != END_NONE, 2, "no such reason");
+    stream_bye(&c->stream, reason);
     return 0;
 }
 

@@ -16,8 +16,8 @@
 
 enum stream_end {
     STREAM_GOES_ON,
-    STREAM_DROPS, /* FIN without a last chunk: every client comes back */
-    STREAM_STOPS  /* a clean end */
+    STREAM_BREAKS, /* FIN without a last chunk: an error to the client, which comes back */
+    STREAM_ENDS    /* the last chunk, then FIN */
 };
 
 struct block {

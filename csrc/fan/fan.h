@@ -28,6 +28,10 @@ struct fan_ops {
     /* Send a block (takes it). Must not call back into the fan. */
     enum fan_sent (*send)(struct stream *s, struct block *b);
 
+    /* Throw away the block that was given last, if its socket has taken nothing of it.
+     * Returns whether it did; then the stream is not blocked any more. */
+    bool (*take_back)(struct stream *s);
+
     /* It will be sent something soon: fetch what that takes into the cache. */
     void (*expect)(const struct stream *s);
 };
@@ -78,7 +82,8 @@ struct fan {
     struct list waiting; /* streams whose sockets are full, for the longest time first */
     struct list tallies; /* what the app is still to be told; see tally.h */
     const struct fan_ops *ops;
-    int64_t now_ms; /* set by the owner before each turn */
+    int64_t now_ms;     /* set by the owner before each turn */
+    int64_t drained_ms; /* while it drains: from then on somebody may listen again */
     uint64_t random;
     struct meta_floor *floors;
     uint32_t n_floors;

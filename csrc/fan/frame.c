@@ -195,9 +195,13 @@ void frame_number(struct frame *f, const char *epoch, uint64_t seq) {
     f->text.n = (size_t)(at - f->text.p);
 }
 
+struct slice frame_lines(const struct frame *f) {
+    return slice_of(f->text.p, (size_t)(f->body.p + f->body.n - f->text.p));
+}
+
 int frame_add_without_id(const struct frame *f, struct buf *out) {
-    const char *end = f->body.p + f->body.n;
-    int err = buf_add(out, f->text.p, (size_t)(end - f->text.p));
+    struct slice lines = frame_lines(f);
+    int err = buf_add(out, lines.p, lines.n);
     return err < 0 ? err : buf_add(out, "\n", 1);
 }
 

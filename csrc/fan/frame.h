@@ -61,6 +61,9 @@ int frame_new(struct frame **out, const struct event *event, bool has_id, unsign
 /* Give it its number: writes the end of the text in place. Once only. */
 void frame_number(struct frame *f, const char *epoch, uint64_t seq);
 
+/* Its event and data lines, without the id and the blank line. */
+struct slice frame_lines(const struct frame *f);
+
 /* Append the whole event but for its id. 0 or E_NOMEM. */
 int frame_add_without_id(const struct frame *f, struct buf *out);
 

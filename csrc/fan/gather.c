@@ -12,7 +12,6 @@
 
 #include "base/mem.h"
 #include "base/planted.h"
-#include "base/rand.h"
 #include "base/status.h"
 #include "fan/tally.h"
 
@@ -211,14 +210,18 @@ static uint64_t states_upto(const struct gather *g, bool ends, uint64_t upto) {
     return ends || (upto > head && !PLANTED(13)) ? head : upto;
 }
 
+static void add_events(struct gather *g, uint64_t upto, bool ends) {
+    add_logs(g, upto);
+    if (!g->full) add_states(g, states_upto(g, ends, upto), ends);
+}
+
 static void fill(struct gather *g) {
     const struct note *note = g->s->notes;
     uint64_t head = max64(g->s->fan->head, g->cursor);
     for (;;) {
         uint64_t upto = note ? note->after : head;
         bool ends = note && note->end != STREAM_GOES_ON;
-        add_logs(g, upto);
-        if (!g->full) add_states(g, states_upto(g, ends, upto), ends);
+        if (!note || !note->alone) add_events(g, upto, ends);
         if (g->full || !note || !add_text(g, note->text, note->n)) return;
         g->notes++;
         if (note->id) g->written = note->id;
@@ -311,10 +314,10 @@ static void tell_slow(struct stream *s, struct sub *sub) {
     uint64_t place = chan_after(c, c->gone);
     s->fan->slow++;
     if (closes && !s->ending) {
-        stream_bye(s, "slow", rand_between(&s->fan->random, RETRY_MIN_MS, RETRY_MAX_MS));
+        stream_bye(s, END_SLOW);
     } else {
         count_dropped(sub, place);
-        stream_reset(s, c->node.key, "slow", stream_place(s, sub),
+        stream_reset(s, c->node.key, RESET_SLOW, stream_place(s, sub),
                      place < c->head ? chan_at(c, place)->seq : 0);
     }
     sub->from = c->gone;
@@ -322,7 +325,7 @@ static void tell_slow(struct stream *s, struct sub *sub) {
 
 /* Something of a state went before this stream saw it: it gets the whole snapshot again. */
 static void tell_lost_state(struct stream *s, struct sub *sub) {
-    stream_reset(s, sub_chan(sub)->node.key, "slow", 0, 0);
+    stream_reset(s, sub_chan(sub)->node.key, RESET_SLOW, 0, 0);
     s->fan->slow++;
     sub->from = 0;
     sub->joined = s->fan->head;
@@ -337,6 +340,7 @@ static bool lost_something(const struct stream *s, const struct sub *sub) {
 }
 
 static void check_slow(struct stream *s) {
+    if (s->notes && s->notes->alone) return; /* it is told nothing more */
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         if (!lost_something(s, sub)) continue;
         fan_wake(s->fan, s); /* behind, and so with a place of its own */

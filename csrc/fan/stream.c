@@ -5,11 +5,20 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
+#include "fan/control.h"
 #include "fan/fan.h"
 #include "fan/tally.h"
 
 #include <assert.h>
-#include <stdio.h>
+static void drop_notes(struct stream *s) {
+    while (s->notes) {
+        struct note *note = s->notes;
+        s->notes = note->next;
+        mem_free(note);
+    }
+    s->notes_end = &s->notes;
+    s->note_bytes = 0;
+}
 
 void stream_init(struct stream *s, struct fan *fan) {
     *s = (struct stream){.fan = fan, .behind = true, .behind_ms = fan->now_ms};
@@ -20,11 +29,7 @@ void stream_init(struct stream *s, struct fan *fan) {
 void stream_deinit(struct stream *s) {
     list_remove(&s->ready);
     while (s->subs) sub_free(s, &s->subs);
-    while (s->notes) {
-        struct note *note = s->notes;
-        s->notes = note->next;
-        mem_free(note);
-    }
+    drop_notes(s);
 }
 
 struct sub *stream_find(const struct stream *s, struct slice channel) {
@@ -67,111 +72,107 @@ int stream_note(struct stream *s, struct slice text, uint64_t id, enum stream_en
     return queue_note(s, text, s->fan->head, id, end);
 }
 
-/* "<epoch>-<seq>" in quotes, or null for 0. */
-static int add_id(struct buf *b, const char *epoch, uint64_t seq) {
-    if (seq == 0) return buf_adds(b, "null");
-    return buf_addf(b, "\"%s-%llu\"", epoch, (unsigned long long)seq);
-}
-
-/* The id line of a control event. */
-static int add_cursor(struct buf *b, const struct stream *s, uint64_t cursor) {
-    return buf_addf(b, "id: %s-%llu\n", s->fan->epoch, (unsigned long long)cursor);
-}
-
-struct reset {
-    struct slice channel;
-    const char *reason;
-    struct slice from; /* as JSON */
-    uint64_t oldest;
-    bool has_id;
-};
-
-static int write_reset(struct buf *b, const struct stream *s, const struct reset *r) {
-    int err = buf_adds(b, "event: reset\n");
-    if (err == 0)
-        err = buf_addf(b, "data: {\"channel\":\"%.*s\",\"reason\":\"%s\",\"from\":",
-                       (int)r->channel.n, r->channel.p, r->reason);
-    if (err == 0) err = buf_add(b, r->from.p, r->from.n);
-    if (err == 0) err = buf_adds(b, ",\"oldest\":");
-    if (err == 0) err = add_id(b, s->fan->epoch, r->oldest);
-    if (err == 0) err = buf_adds(b, "}\n");
-    if (err == 0 && r->has_id)
-        err = add_cursor(b, s, PLANTED(4) ? s->fan->head : s->cursor);
-    if (err == 0) err = buf_adds(b, "\n");
-    return err;
-}
-
 /* The oldest event that is left of a channel; 0: none. */
 static uint64_t oldest_left(const struct chan *c) {
     return c->history < c->head ? chan_at(c, c->history)->seq : 0;
 }
 
-static void count_reset(struct stream *s, struct slice channel, const char *reason) {
+static void count_reset(struct stream *s, struct slice channel,
+                        enum reset_reason reason) {
     if (s->resets < UINT16_MAX) s->resets++;
     tally_reset(s->fan, channel, reason);
 }
 
-void stream_reset(struct stream *s, struct slice channel, const char *reason,
+void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
                   uint64_t from, uint64_t oldest) {
     fan_wake(s->fan, s);
     struct buf text = {0}, id = {0};
-    int err = add_id(&id, s->fan->epoch, from);
-    struct reset reset = {channel, reason, buf_slice(&id), oldest, true};
-    if (err == 0) err = write_reset(&text, s, &reset);
+    int err = control_id_json(&id, s->fan->epoch, from);
+    struct control_reset reset = {.channel = channel,
+                                  .reason = reason,
+                                  .from = buf_slice(&id),
+                                  .oldest = oldest,
+                                  .has_id = true,
+                                  .id = PLANTED(4) ? s->fan->head : s->cursor};
+    if (err == 0) err = control_reset(&text, s->fan->epoch, &reset);
     if (err == 0) /* first of all: what follows may be of that channel */
         err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
     buf_free(&text);
     buf_free(&id);
     count_reset(s, channel, reason);
-    if (err < 0) stream_bye(s, "overload", 5000); /* it comes back, and is told then */
+    if (err < 0) stream_bye(s, END_OVERLOAD); /* it comes back, and is told then */
 }
 
-static const char *bye_word(const char *reason) {
-    static const char *const words[] = {"drain",   "overload", "slow", "error", "denied",
-                                        "expired", "revoked",  "age",  "stop",  "moved"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strcmp(words[i], reason) == 0) return words[i];
-    return "error";
+/* ---- Ends --------------------------------------------------------------------------- */
+
+/* An end by right: nothing that waits goes out. What its socket has not begun to take comes
+ * back, and with it goes its cursor: the client keeps the id that it has. False when the
+ * stream has ended already, as far as its socket is concerned. */
+static bool take_all_back(struct stream *s) {
+    bool hello = s->notes && s->written == 0;
+    if (s->blocked && s->fan->ops->take_back(s)) {
+        s->ending = false;
+        s->opened = PLANTED(23);
+        fan_writable(s->fan, s);
+    }
+    if (s->ending && !s->notes) return false;
+    if (hello) s->opened = false;
+    drop_notes(s);
+    return true;
 }
 
-static bool is_one_of(const char *word, const char *a, const char *b) {
-    return strcmp(word, a) == 0 || strcmp(word, b) == 0;
+/* The words: what the app says last, then bye. */
+static int write_end(struct buf *b, const struct stream *s, const struct good_bye *bye,
+                     uint64_t at) {
+    int err = bye->word.n ? buf_add(b, bye->word.p, bye->word.n) : 0;
+    if (err == 0 && bye->word.n) err = buf_adds(b, "\n");
+    if (err < 0 || !reason_end(bye->reason)->told) return err;
+    int64_t left_ms = s->fan->drained_ms - s->fan->now_ms;
+    struct control_bye text = {.reason = bye->reason,
+                               .retry_ms =
+                                   reason_retry_ms(bye->reason, &s->fan->random, left_ms),
+                               .status = bye->status,
+                               .has_id = s->opened,
+                               .id = at};
+    return control_bye(b, s->fan->epoch, &text);
 }
 
-/* A client that shall stay away remembers "stop"; one that never got a cursor from us
- * keeps the one it came with. */
-static int write_bye(struct buf *b, const struct stream *s, const char *word, uint64_t at,
-                     uint32_t retry_ms) {
-    int err = buf_addf(b,
-                       "event: bye\nretry: %u\n"
-                       "data: {\"reason\":\"%s\",\"retry\":%u}\n",
-                       retry_ms, word, retry_ms);
-    if (err == 0 && is_one_of(word, "stop", "denied")) err = buf_adds(b, "id: stop\n");
-    else if (err == 0 && s->opened) err = add_cursor(b, s, at);
-    return err < 0 ? err : buf_adds(b, "\n");
+/* The last note. Without memory for its words the socket just ends. */
+static void queue_end(struct stream *s, const struct buf *words, uint64_t after,
+                      enum end_place place) {
+    struct note *note = words ? mem_try(sizeof *note + words->n) : NULL;
+    if (!note) words = NULL;
+    if (!note) note = mem_new(sizeof *note);
+    const struct end_row *row = reason_end(s->reason);
+    bool clean = words && (row->stays_away || s->ends_clean);
+    *note = (struct note){.after = place == END_AT_ONCE ? 0 : after, /* first of all */
+                          .end = clean ? STREAM_ENDS : STREAM_BREAKS,
+                          .alone = place == END_AT_ONCE && !PLANTED(24),
+                          .n = words ? (uint32_t)words->n : 0};
+    if (note->n > 0) memcpy(note->text, words->p, note->n);
+    add_note(s, note);
 }
 
-void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms) {
-    if (s->ending) return;
+void stream_end(struct stream *s, const struct good_bye *bye) {
+    enum end_place place = reason_end(bye->reason)->place;
+    if (s->ending && place != END_AT_ONCE) return;
     fan_wake(s->fan, s);
-    const char *word = reason ? bye_word(reason) : "end";
+    if (place == END_AT_ONCE && !take_all_back(s)) return;
     /* A stream that lost something it was not told about ends at its cursor, before any
      * later event: when it comes back it is told. */
-    bool at_once = s->cursor > s->fan->head || is_one_of(word, "slow", "overload");
-    uint64_t at = at_once ? s->cursor : s->fan->head;
-    enum stream_end end = is_one_of(word, "stop", "denied") ? STREAM_STOPS : STREAM_DROPS;
-    struct buf b = {0};
-    int err = reason ? write_bye(&b, s, word, at, retry_ms) : 0;
-    if (err == 0) err = queue_note(s, buf_slice(&b), at, 0, end);
-    buf_free(&b);
-    if (err < 0) { /* the shortest good-bye: the socket just ends */
-        struct note *note = mem_new(sizeof *note);
-        *note = (struct note){.after = at, .end = end};
-        add_note(s, note);
-    }
+    bool here = s->cursor > s->fan->head || place != END_AFTER_ALL;
+    uint64_t at = here ? s->cursor : s->fan->head;
     s->ending = true;
-    s->reason = word;
+    s->reason = bye->reason;
+    struct buf words = {0};
+    int err = write_end(&words, s, bye, at);
+    queue_end(s, err == 0 ? &words : NULL, at, place);
+    buf_free(&words);
     s->fan->byes++;
+}
+
+void stream_bye(struct stream *s, enum end_reason reason) {
+    stream_end(s, &(struct good_bye){.reason = reason});
 }
 
 int stream_send(struct stream *s, struct slice event, struct slice data) {
@@ -198,11 +199,13 @@ bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
 }
 
 static struct note *sync_new(const struct stream *s) {
-    char text[96];
+    struct buf text = {0};
     uint64_t head = s->fan->head;
-    int n = snprintf(text, sizeof text, "event: sync\ndata: {}\nid: %s-%llu\n\n",
-                     s->fan->epoch, (unsigned long long)head);
-    return note_new(slice_of(text, (size_t)n), head, head, STREAM_GOES_ON);
+    struct note *note = NULL;
+    if (control_sync(&text, s->fan->epoch, head) == 0)
+        note = note_new(buf_slice(&text), head, head, STREAM_GOES_ON);
+    buf_free(&text);
+    return note;
 }
 
 void stream_sync(struct stream *s) {
@@ -219,7 +222,7 @@ void stream_sync(struct stream *s) {
  * that a cut between hello and a reset brings the client back with the id it came with. */
 struct verdict {
     struct sub *subs[STREAM_CHANNELS_MAX];
-    const char *reasons[STREAM_CHANNELS_MAX];
+    enum reset_reason reasons[STREAM_CHANNELS_MAX];
     uint32_t resets;
     bool resumed, passes;
 };
@@ -274,16 +277,10 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
     if (err == 0) err = write_rate(b, s);
     if (err == 0) err = buf_adds(b, "}\n");
     if (err == 0 && !v->passes && s->n_subs > 0)
-        err = add_cursor(b, s, PLANTED(3) ? s->fan->head : s->cursor);
+        err = control_id_line(b, s->fan->epoch, PLANTED(3) ? s->fan->head : s->cursor);
     if (err == 0) err = buf_adds(b, "\n");
     buf_free(&states);
     return err;
-}
-
-/* The id the client came with, as JSON; one that is not ours is not repeated. */
-static int came_from(struct buf *b, const struct eventid *id) {
-    if (id->kind != EVENTID_GOOD) return buf_adds(b, "null");
-    return buf_addf(b, "\"%s-%llu\"", id->epoch, (unsigned long long)id->seq);
 }
 
 /* The lowest number that may still be sent, less one. */
@@ -297,14 +294,18 @@ static uint64_t lowest(const struct stream *s) {
 static int write_resets(struct buf *b, struct stream *s, const struct eventid *last_id,
                         const struct verdict *v) {
     struct buf from = {0};
-    int err = came_from(&from, last_id);
+    int err = control_came_from(&from, last_id);
     uint32_t left = v->resets;
     for (uint32_t i = 0; left > 0 && err == 0; i++) {
         if (!v->reasons[i]) continue;
         const struct chan *c = sub_chan(v->subs[i]);
-        struct reset reset = {c->node.key, v->reasons[i], buf_slice(&from),
-                              oldest_left(c), --left == 0 || !v->passes};
-        err = write_reset(b, s, &reset);
+        struct control_reset reset = {.channel = c->node.key,
+                                      .reason = v->reasons[i],
+                                      .from = buf_slice(&from),
+                                      .oldest = oldest_left(c),
+                                      .has_id = --left == 0 || !v->passes,
+                                      .id = PLANTED(4) ? s->fan->head : s->cursor};
+        err = control_reset(b, s->fan->epoch, &reset);
     }
     buf_free(&from);
     return err;
@@ -322,7 +323,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
         err = sub_new(s, &o->specs[i], &v.subs[n]);
         if (err < 0) break;
         v.reasons[n] = sub_start(v.subs[n], o->specs[i].rewind, &o->last_id);
-        v.resets += v.reasons[n] != NULL;
+        v.resets += v.reasons[n] != RESET_NONE;
         n++;
     }
     s->cursor = lowest(s);
@@ -384,13 +385,13 @@ static uint64_t newest_that_fit(const struct chan *c, uint64_t asked) {
     return i;
 }
 
-static int batch_reset(struct batch *b, const struct sub *sub, const char *reason,
+static int batch_reset(struct batch *b, const struct sub *sub, enum reset_reason reason,
                        uint64_t oldest) {
-    struct reset r = {.channel = sub_chan(sub)->node.key,
-                      .reason = reason,
-                      .from = slice_str("null"),
-                      .oldest = oldest};
-    int err = write_reset(&b->text, sub->stream, &r);
+    struct control_reset r = {.channel = sub_chan(sub)->node.key,
+                              .reason = reason,
+                              .from = slice_str("null"),
+                              .oldest = oldest};
+    int err = control_reset(&b->text, sub->stream->fan->epoch, &r);
     count_reset(sub->stream, r.channel, reason);
     return err < 0 ? err : batch_cut(b, sub->stream, true);
 }
@@ -406,7 +407,7 @@ static int batch_history(struct batch *b, const struct sub *sub) {
             err = batch_event(b, sub, latest_at(c->latest, i));
     } else {
         uint64_t asked = chan_after(c, sub->from), i = newest_that_fit(c, asked);
-        if (i > asked) err = batch_reset(b, sub, "too_far", chan_at(c, i)->seq);
+        if (i > asked) err = batch_reset(b, sub, RESET_TOO_FAR, chan_at(c, i)->seq);
         for (; i < c->head && err == 0; i++) err = batch_event(b, sub, chan_at(c, i));
     }
     return err < 0 ? err : batch_cut(b, sub->stream, true);
@@ -418,7 +419,7 @@ static int queue_start(struct stream *s, const struct sub *sub) {
     b.end = &b.first;
     int err = 0;
     if (s->came_back)
-        err = batch_reset(&b, sub, "unknown_id", oldest_left(sub_chan(sub)));
+        err = batch_reset(&b, sub, RESET_UNKNOWN_ID, oldest_left(sub_chan(sub)));
     if (err == 0) err = batch_history(&b, sub);
     if (err == 0) err = batch_add(&b, sync_new(s));
     buf_free(&b.text);

@@ -12,6 +12,7 @@
 #define SLUICE_FAN_STREAM_H
 
 #include "fan/block.h"
+#include "fan/reason.h"
 #include "fan/sub.h"
 
 struct fan;
@@ -21,6 +22,7 @@ struct note {
     uint64_t after; /* events up to here go first */
     uint64_t id;    /* the cursor it carries; 0: none */
     enum stream_end end;
+    bool alone; /* an end by right: no event goes before it */
     uint32_t n;
     char text[];
 };
@@ -37,14 +39,15 @@ struct stream {
     int64_t written_ms;
     int64_t behind_ms; /* since when it is behind */
     struct note *notes, **notes_end;
-    bool behind;        /* not walked with its channels; has a place of its own */
-    bool blocked;       /* waits until its socket takes bytes again */
-    bool opened;        /* hello is queued or out: it has a cursor of ours */
-    bool came_back;     /* with an id, to a stream that had no channels yet */
-    bool ending;        /* a last note is queued: nothing may follow */
-    bool filtered;      /* has a filter: its id is refreshed more often */
-    uint16_t resets;    /* that it was told; no more than fit */
-    const char *reason; /* of its bye; static, NULL before */
+    bool behind;     /* not walked with its channels; has a place of its own */
+    bool blocked;    /* waits until its socket takes bytes again */
+    bool opened;     /* hello is queued or out: it has a cursor of ours */
+    bool came_back;  /* with an id, to a stream that had no channels yet */
+    bool ending;     /* a last note is queued: nothing may follow */
+    bool filtered;   /* has a filter: its id is refreshed more often */
+    bool ends_clean; /* its client comes back after a clean end, and may hang else */
+    uint16_t resets; /* that it was told; no more than fit */
+    enum end_reason reason; /* of its bye; END_NONE before */
 };
 
 /* How a stream begins; borrowed. */
@@ -79,16 +82,23 @@ int stream_set(struct stream *s, const struct sub_spec *wish);
  * E_CLOSED. */
 int stream_send(struct stream *s, struct slice event, struct slice data);
 
-/* Queue bye, after all that was released so far; then the stream ends. 'reason' is drain,
- * overload, slow, error, denied, expired, revoked, age, stop or moved; another word is
- * told as "error", and NULL ends the stream without a bye. Once only. */
-void stream_bye(struct stream *s, const char *reason, uint32_t retry_ms);
+/* How a stream ends; borrowed. */
+struct good_bye {
+    enum end_reason reason;
+    int status;        /* of a late refusal; 0: none */
+    struct slice word; /* the lines of an event that goes before the bye; empty: none */
+};
+
+/* Queue the end where the reason's row says, and bye if it says one. Only an end by right
+ * takes the place of one that was queued before and is not out yet. */
+void stream_end(struct stream *s, const struct good_bye *bye);
+void stream_bye(struct stream *s, enum end_reason reason); /* without more to say */
 
 /* Queue bare bytes before everything else that is queued later (an early preamble). */
 int stream_note(struct stream *s, struct slice text, uint64_t id, enum stream_end end);
 
 /* Tell that a channel's events are lost or no longer allowed. */
-void stream_reset(struct stream *s, struct slice channel, const char *reason,
+void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
                   uint64_t from, uint64_t oldest);
 
 /* Whether the last written id is so old that the heartbeat's slot should carry a sync;

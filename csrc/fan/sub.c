@@ -128,7 +128,7 @@ void sub_end_snapshot(struct sub *sub) {
     struct stream *s = sub->stream;
     uint64_t at = stream_place(s, sub);
     if (owes_snapshot(sub, at))
-        stream_reset(s, sub_chan(sub)->node.key, "trimmed", at, 0);
+        stream_reset(s, sub_chan(sub)->node.key, RESET_TRIMMED, at, 0);
     if (sub->from < sub->joined) sub->from = sub->joined;
     sub->snapshot = false;
 }
@@ -146,21 +146,21 @@ void sub_begin_anew(struct sub *sub) {
     const struct audience *a = sub->audience;
     uint64_t at = stream_place(s, sub);
     if (at < a->last) {
-        stream_reset(s, sub_chan(sub)->node.key, "trimmed", at, 0);
+        stream_reset(s, sub_chan(sub)->node.key, RESET_TRIMMED, at, 0);
         sub_count_dropped(sub, 0);
     }
     sub->seen = a->wanted;
     sub->from = at > a->last ? at : a->last;
 }
 
-/* NULL: what came after the id is still here; else the reason to tell. */
-static const char *judge(const struct fan *fan, const struct chan *c,
-                         const struct eventid *id) {
-    if (id->kind != EVENTID_GOOD) return "unknown_id";
-    if (strcmp(id->epoch, fan->epoch) != 0) return "epoch";
+/* RESET_NONE: what came after the id is still here; else the reason to tell. */
+static enum reset_reason judge(const struct fan *fan, const struct chan *c,
+                               const struct eventid *id) {
+    if (id->kind != EVENTID_GOOD) return RESET_UNKNOWN_ID;
+    if (strcmp(id->epoch, fan->epoch) != 0) return RESET_EPOCH;
     uint64_t log_head = atomic_load_explicit(fan->log_head, memory_order_acquire);
-    if (id->seq > (PLANTED(16) ? fan->head : log_head)) return "future";
-    return id->seq + PLANTED(6) < fan_floor(fan, c) ? "trimmed" : NULL;
+    if (id->seq > (PLANTED(16) ? fan->head : log_head)) return RESET_FUTURE;
+    return id->seq + PLANTED(6) < fan_floor(fan, c) ? RESET_TRIMMED : RESET_NONE;
 }
 
 /* A log without history is never told. Its client may have seen more than this thread. */
@@ -170,15 +170,15 @@ static void start_lossy(struct sub *sub, const struct eventid *id) {
         sub->from = id->seq;
 }
 
-const char *sub_start(struct sub *sub, int32_t rewind, const struct eventid *id) {
+enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventid *id) {
     const struct chan *c = sub_chan(sub);
     if (rewind == REWIND_DEFAULT) rewind = c->policy.rewind;
     if (c->kind == CHANNEL_STATE || c->policy.history == 0 || id->kind == EVENTID_NONE) {
         sub_start_newcomer(sub, rewind);
         if (c->policy.history == 0) start_lossy(sub, id);
-        return NULL;
+        return RESET_NONE;
     }
-    const char *reason = judge(sub->stream->fan, c, id);
+    enum reset_reason reason = judge(sub->stream->fan, c, id);
     if (!reason) {
         sub->from = id->seq;
     } else if (c->kind == CHANNEL_KEYED && rewind == REWIND_LATEST) {

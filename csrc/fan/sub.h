@@ -10,6 +10,7 @@
 #include "fan/audience.h"
 #include "fan/chan.h"
 #include "fan/eventid.h"
+#include "fan/reason.h"
 
 struct stream;
 
@@ -45,8 +46,8 @@ int sub_reserve(struct sub *sub, const struct sub_spec *wish, struct audience **
 void sub_move(struct sub *sub, struct audience *to);
 
 /* Decide where it starts, for a client that came with this id. Returns the reason of a
- * reset, or NULL. */
-const char *sub_start(struct sub *sub, int32_t rewind, const struct eventid *id);
+ * reset, or RESET_NONE. */
+enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventid *id);
 void sub_start_newcomer(struct sub *sub, int32_t rewind);
 
 /* Its channel becomes a plain log: nobody walks the newest per key any more. Tell what a

@@ -3,10 +3,6 @@
 
 #include "base/mem.h"
 
-const char *const tally_reasons[RESET_REASONS] = {"trimmed", "slow",   "restart",
-                                                  "epoch",   "future", "unknown_id",
-                                                  "too_far", "denied", "failover"};
-
 struct tally *tally_new(struct fan *fan, struct slice channel, struct chan *c) {
     struct tally *t = mem_new(sizeof *t + channel.n);
     memcpy(t->channel, channel.p, channel.n);
@@ -29,13 +25,10 @@ void tally_free(struct tally *t) {
     mem_free(t);
 }
 
-void tally_reset(struct fan *fan, struct slice channel, const char *reason) {
-    int i = 0;
-    while (i < RESET_REASONS && strcmp(tally_reasons[i], reason) != 0) i++;
-    if (i == RESET_REASONS) return;
+void tally_reset(struct fan *fan, struct slice channel, enum reset_reason reason) {
     struct chan *c = fan_find(fan, channel);
     struct tally *t = c ? tally_of(fan, c) : tally_new(fan, channel, NULL);
-    t->counts.resets[i]++;
+    t->counts.resets[reason]++;
 }
 
 struct tally *tally_behind(struct fan *fan, struct chan *c, struct lag lag) {

@@ -9,16 +9,11 @@
 
 #include "fan/fan.h"
 
-#define RESET_REASONS 9
-
-/* The words of the reset reasons, in the order of tally_counts.resets. */
-extern const char *const tally_reasons[RESET_REASONS];
-
 struct tally_counts {
     uint64_t delivered, delivered_bytes; /* events handed to the sockets of subscribers */
     uint64_t conflated; /* values that newer ones replaced before a subscriber's turn */
     uint64_t dropped;   /* events that slow subscribers lost, and were told so */
-    uint64_t resets[RESET_REASONS];
+    uint64_t resets[RESET_REASONS]; /* by reason */
 };
 
 /* What somebody still has to be sent. */
@@ -48,8 +43,8 @@ static inline struct tally *tally_of(struct fan *fan, struct chan *c) {
     return c->tally ? c->tally : tally_new(fan, c->node.key, c);
 }
 
-/* A subscriber was told that it lost something. An unknown reason is not counted. */
-void tally_reset(struct fan *fan, struct slice channel, const char *reason);
+/* A subscriber was told that it lost something. */
+void tally_reset(struct fan *fan, struct slice channel, enum reset_reason reason);
 
 /* A subscriber of the channel is behind: first in the list, so that it is surely told. */
 struct tally *tally_behind(struct fan *fan, struct chan *c, struct lag lag);

@@ -30,8 +30,8 @@ struct client {
 
     /* io */
     struct outlet *outlet; /* NULL: closed */
-    struct plan *plan;  /* what it was opened with, unless the app knows; it takes it */
-    const char *reason; /* why it closed; written before the app is told */
+    struct plan *plan; /* what it was opened with, unless the app knows; it takes it */
+    enum end_reason reason; /* why it closed; written before the app is told */
 
     /* both */
     struct message message;         /* on its way while there is news */

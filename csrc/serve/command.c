@@ -90,54 +90,52 @@ struct client_message {
     enum client_command kind;
     struct client *client;
     struct plan *plan;
-    struct slice event, data; /* or the reason, in 'event' */
-    bool silent;
+    struct slice event, data; /* or what is said before a bye, as text */
+    enum end_reason reason;
+    int status;
     char text[];
 };
 
 static void deny(struct stream *stream, struct slice channel) {
     if (!stream_unsubscribe(stream, channel)) return;
-    stream_reset(stream, channel, "denied", stream->cursor, 0);
-    if (stream->n_subs == 0) stream_bye(stream, "revoked", RETRY_NEVER_MS);
+    stream_reset(stream, channel, RESET_DENIED, stream->cursor, 0);
+    if (stream->n_subs == 0) stream_bye(stream, END_REVOKED);
     fan_wake(stream->fan, stream);
 }
 
-static void apply(struct worker *w, struct stream *stream,
-                  const struct client_message *m) {
+static void apply(struct stream *stream, const struct client_message *m) {
     const struct sub_spec *spec = &m->plan->specs[0];
     int err = 0;
     if (m->kind == CLIENT_SUBSCRIBE) err = stream_subscribe(stream, spec);
     else if (m->kind == CLIENT_UNSUBSCRIBE) stream_unsubscribe(stream, spec->channel);
     else if (m->kind == CLIENT_DENY) deny(stream, spec->channel);
     else err = stream_set(stream, spec);
-    if (err < 0 && err != E_CLOSED) stream_bye(stream, "overload", worker_retry(w));
-}
-
-static uint32_t retry_after(struct worker *w, const char *reason) {
-    bool stays_away = strcmp(reason, "denied") == 0 || strcmp(reason, "revoked") == 0;
-    return stays_away ? RETRY_NEVER_MS : worker_retry(w);
+    if (err < 0 && err != E_CLOSED) stream_bye(stream, END_OVERLOAD);
 }
 
 static void io_on_client(void *owner, struct message *message) {
-    struct worker *w = owner;
+    (void)owner;
     struct client_message *m = container_of(message, struct client_message, message);
     struct outlet *o = m->client->outlet;
     if (m->op == OP_SEND) {
         if (o) o->unacked += (uint32_t)m->data.n;
         if (o && stream_send(&o->stream, m->event, m->data) == E_NOMEM)
-            stream_bye(&o->stream, "overload", worker_retry(w));
+            stream_bye(&o->stream, END_OVERLOAD);
     } else if (o && m->op == OP_CLIENT) {
-        apply(w, &o->stream, m);
+        apply(&o->stream, m);
     } else if (o) {
-        stream_bye(&o->stream, m->silent ? NULL : m->text, retry_after(w, m->text));
+        struct good_bye bye = {.reason = m->reason, .status = m->status, .word = m->data};
+        stream_end(&o->stream, &bye);
     }
     plan_unref(m->plan);
     client_unref(m->client);
     mem_free(m);
 }
 
+/* NULL when there is no memory for a text. */
 static struct client_message *new_message(struct client *c, enum op op, size_t text) {
-    struct client_message *m = mem_try(sizeof *m + text + 1);
+    size_t size = sizeof(struct client_message) + text + 1;
+    struct client_message *m = text > 0 ? mem_try(size) : mem_new(size);
     if (!m) return NULL;
     memset(m, 0, sizeof *m);
     m->op = op;
@@ -150,9 +148,7 @@ static void post(struct client_message *m) {
 }
 
 void command_client(struct client *c, enum client_command kind, struct plan *plan) {
-    struct client_message *m = mem_new(sizeof *m + 1);
-    m->op = OP_CLIENT;
-    m->client = client_ref(c);
+    struct client_message *m = new_message(c, OP_CLIENT, 0);
     m->kind = kind;
     m->plan = plan_ref(plan);
     post(m);
@@ -169,12 +165,13 @@ int command_send(struct client *c, struct slice event, struct slice data) {
     return 0;
 }
 
-void command_close(struct client *c, const char *reason) {
-    size_t n = reason ? strlen(reason) : 0;
-    struct client_message *m = mem_new(sizeof *m + n + 1);
-    m->op = OP_CLOSE;
-    m->client = client_ref(c);
-    m->silent = reason == NULL;
-    if (n > 0) memcpy(m->text, reason, n);
+int command_close(struct client *c, const struct good_bye *bye) {
+    struct client_message *m = new_message(c, OP_CLOSE, bye->word.n);
+    if (!m) return E_NOMEM;
+    m->reason = bye->reason;
+    m->status = bye->status;
+    if (bye->word.n > 0) memcpy(m->text, bye->word.p, bye->word.n);
+    m->data = slice_of(m->text, bye->word.n);
     post(m);
+    return 0;
 }

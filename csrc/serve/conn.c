@@ -39,7 +39,7 @@ struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
     return c;
 }
 
-void conn_doom(struct conn *c, const char *reason) {
+void conn_doom(struct conn *c, enum end_reason reason) {
     if (c->doomed) return;
     c->doomed = true;
     if (c->streams && !c->outlet.stream.reason) c->outlet.stream.reason = reason;
@@ -120,7 +120,7 @@ void conn_send_out(struct conn *c) {
             return;
         }
         if (n < 0) {
-            conn_doom(c, "gone");
+            conn_doom(c, END_GONE);
             return;
         }
         c->talk->out_sent += (size_t)n;
@@ -163,7 +163,7 @@ int conn_answer(struct conn *c, int status, const char *code, const char *messag
                          .is_head = r && r->is_head};
     struct http_error e = {.status = status, .code = code, .message = message};
     int err = http_write_error(&c->talk->out, &to, &e, (struct http_fields){0});
-    if (err < 0) conn_doom(c, "memory");
+    if (err < 0) conn_doom(c, END_OVERLOAD);
     return err;
 }
 
@@ -256,7 +256,7 @@ static void start_body(struct conn *c, const struct http_head *head) {
     }
     if (head->expect_continue && c->talk->in.n == 0 &&
         http_write_continue(&c->talk->out) < 0) {
-        conn_doom(c, "memory");
+        conn_doom(c, END_OVERLOAD);
         return;
     }
     c->phase = CONN_BODY;
@@ -383,27 +383,27 @@ static void on_eof(struct conn *c) {
         c->phase == CONN_WAIT && c->talk->request->route->kind != ROUTE_STREAM;
     if (answering || c->phase == CONN_FLUSH)
         conn_watch(c, EV_WRITE * (conn_unsent(c) > 0));
-    else conn_doom(c, "gone");
+    else conn_doom(c, END_GONE);
 }
 
 /* Bytes that nobody asked for are counted and dropped. */
-static void pass(struct conn *c, size_t n, unsigned max, const char *reason) {
+static void pass(struct conn *c, size_t n, unsigned max) {
     n += c->passed;
-    if (n > max) conn_doom(c, reason);
+    if (n > max) conn_doom(c, END_GONE);
     else c->passed = (uint16_t)n;
 }
 
 static void on_input(struct conn *c, size_t n) {
     if (c->phase == CONN_STREAM) { /* nothing is asked behind a stream */
-        pass(c, n, STREAM_INPUT_MAX, "input");
+        pass(c, n, STREAM_INPUT_MAX);
         return;
     }
     if (c->phase == CONN_LINGER || !c->talk) {
-        pass(c, n, LINGER_BYTES_MAX, "linger");
+        pass(c, n, LINGER_BYTES_MAX);
         return;
     }
     if (buf_add(&c->talk->in, conn_worker(c)->input, n) < 0) {
-        conn_doom(c, "memory");
+        conn_doom(c, END_OVERLOAD);
         return;
     }
     if (c->phase == CONN_WAIT && c->talk->in.n > INPUT_BYTES_MAX) conn_watch(c, 0);
@@ -415,7 +415,7 @@ static void on_readable(struct conn *c) {
     if (n > 0) on_input(c, (size_t)n);
     else if (n == 0) on_eof(c);
     else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-        conn_doom(c, "gone");
+        conn_doom(c, END_GONE);
 }
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
@@ -453,7 +453,7 @@ static bool give_up_plan(struct conn *c) {
     if (waited < conn_worker(c)->server->options.request_timeout_ms) return false;
     r->conn = NULL;
     server_cancel(r);
-    outlet_refuse(c, r, "error", worker_retry(conn_worker(c)));
+    outlet_refuse(c, r, END_ERROR, 0);
     conn_end_request(c);
     return true;
 }
@@ -463,7 +463,7 @@ static void on_wait_timer(struct conn *c) {
     int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
     if (give_up(c)) return;
     if (r->route->kind == ROUTE_STREAM && !r->is_head) {
-        if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, "memory");
+        if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, END_OVERLOAD);
         return;
     }
     if (waited < conn_worker(c)->server->options.request_timeout_ms) {
@@ -483,7 +483,7 @@ void conn_on_timer(struct conn *c) {
     struct serve_options *o = &conn_worker(c)->server->options;
     switch (c->phase) {
     case CONN_HEAD:
-        if (c->talk->in.n == 0) conn_doom(c, "idle");
+        if (c->talk->in.n == 0) conn_doom(c, END_GONE);
         else refuse(c, 408);
         break;
     case CONN_BODY: {
@@ -499,40 +499,34 @@ void conn_on_timer(struct conn *c) {
         if (!give_up(c) && !give_up_plan(c)) outlet_on_timer(&c->outlet);
         break;
     case CONN_FLUSH:
-    case CONN_LINGER: conn_doom(c, "linger"); break;
+    case CONN_LINGER: conn_doom(c, END_GONE); break;
     }
 }
 
-/* What a stream is told in place of the status: browsers never come back after a 5xx or
- * 429, and a late head has said 200. NULL: the status itself. */
-static const char *refusal(const struct conn *c, const struct request *r) {
-    if (r->route->kind != ROUTE_STREAM || r->is_head) return NULL;
-    if (r->status == 429 || r->status == 503) return "overload";
-    if (r->status >= 500) return "error";
-    if (!c->streams) return NULL;
-    if (r->status == 204) return "stop";
-    return r->status >= 400 ? "denied" : "error";
+/* How a stream ends in place of the status: browsers never come back after a 5xx or 429,
+ * and a late head has said 200. END_NONE: the status itself. */
+static enum end_reason refusal(const struct conn *c, const struct request *r) {
+    if (r->route->kind != ROUTE_STREAM || r->is_head) return END_NONE;
+    if (r->status == 429 || r->status == 503) return END_OVERLOAD;
+    if (r->status >= 500) return END_ERROR;
+    if (!c->streams) return END_NONE;
+    if (r->status == 204) return END_STOP;
+    return r->status >= 400 ? END_DENIED : END_ERROR;
 }
 
-static void refuse_stream(struct conn *c, struct request *r, const char *reason) {
-    struct worker *w = conn_worker(c);
-    uint32_t retry = worker_retry(w);
-    if (strcmp(reason, "stop") == 0 || strcmp(reason, "denied") == 0)
-        retry = RETRY_NEVER_MS;
-    if (strcmp(reason, "overload") == 0)
-        retry = rand_between(&w->random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
-    outlet_refuse(c, r, reason, retry);
+static void refuse_stream(struct conn *c, struct request *r, enum end_reason reason) {
+    outlet_refuse(c, r, reason, c->streams ? r->status : 0);
     dispatch_log(c, r, r->status);
     conn_end_request(c);
 }
 
 void conn_on_reply(struct conn *c, struct request *r) {
     if (c->streams && c->outlet.stream.ending) { /* bye was said while it was late */
-        server_on_closed(r->client, "gone");
+        server_on_closed(r->client, END_GONE);
         conn_end_request(c);
         return;
     }
-    const char *reason = r->reply == REPLY_STREAM ? NULL : refusal(c, r);
+    enum end_reason reason = r->reply == REPLY_STREAM ? END_NONE : refusal(c, r);
     if (r->reply == REPLY_STREAM) {
         dispatch_stream(c, r, r->plan, r->client);
     } else if (reason) {
@@ -541,7 +535,7 @@ void conn_on_reply(struct conn *c, struct request *r) {
         bool queued = buf_add(&c->talk->out, r->answer.p, r->answer.n) == 0;
         dispatch_log(c, r, r->status);
         if (queued) next_request(c);
-        else conn_doom(c, "memory");
+        else conn_doom(c, END_OVERLOAD);
     }
     if (c->doomed || c->phase == CONN_STREAM) return;
     process(c);
@@ -554,7 +548,7 @@ void conn_drain(struct conn *c, int64_t window_ms) {
     if (c->phase == CONN_HEAD && c->talk->in.n == 0) on_readable(c); /* asked in time */
     if (c->doomed) return;
     if (c->phase == CONN_HEAD && c->talk->in.n == 0 && c->talk->out.n == 0)
-        conn_doom(c, "drain");
+        conn_doom(c, END_DRAIN);
     else if (c->phase == CONN_STREAM) outlet_drain(&c->outlet, window_ms);
     c->keep_alive = false;
 }

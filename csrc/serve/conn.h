@@ -63,8 +63,9 @@ static inline size_t conn_unsent(const struct conn *c) {
 /* Takes the socket. */
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* borrows */
 
-/* To be closed at the end of this turn; 'reason' is for the stream's log line. */
-void conn_doom(struct conn *c, const char *reason);
+/* To be closed at the end of this turn; 'reason' is what a stream that has not ended yet
+ * ends with. */
+void conn_doom(struct conn *c, enum end_reason reason);
 void conn_free(struct conn *c); /* by the worker, when doomed */
 
 void conn_on_timer(struct conn *c);

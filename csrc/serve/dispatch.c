@@ -204,7 +204,7 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
         err = http_write_error(&c->talk->out, &to, &e,
                                (struct http_fields){&identity, status == 415});
     }
-    if (err < 0) conn_doom(c, "memory");
+    if (err < 0) conn_doom(c, END_OVERLOAD);
     if (status != 200) dispatch_log(c, r, status);
 }
 
@@ -217,7 +217,7 @@ static void refuse_wish(struct conn *c, struct request *r, int status,
              fault->field ? ": " : "", fault->message);
     struct http_error e = {.status = status, .message = message, .field = fault->field};
     if (http_write_error(&c->talk->out, &to, &e, (struct http_fields){0}) < 0)
-        conn_doom(c, "memory");
+        conn_doom(c, END_OVERLOAD);
     dispatch_log(c, r, status);
 }
 
@@ -228,9 +228,7 @@ void dispatch_overload(struct conn *c, struct request *r) {
         conn_finish(c);
         return;
     }
-    uint32_t retry =
-        rand_between(&conn_worker(c)->random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
-    outlet_refuse(c, r, "overload", retry);
+    outlet_refuse(c, r, END_OVERLOAD, 0);
     conn_end_request(c);
 }
 
@@ -257,7 +255,7 @@ static int answer_file(struct conn *c, struct request *r) {
 static void answer_stream_head(struct conn *c, struct request *r) {
     struct http_to to = to_of(c, r);
     if (http_write_stream(&c->talk->out, &to, (struct http_fields){0}) < 0)
-        conn_doom(c, "memory");
+        conn_doom(c, END_OVERLOAD);
     c->keep_alive = c->keep_alive && r->minor > 0;
     dispatch_log(c, r, 200);
 }
@@ -268,7 +266,7 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
     int err = c->streams ? outlet_plan(&c->outlet, r, plan, client)
                          : outlet_open(c, r, plan, client);
     if (err < 0) {
-        server_on_closed(client, "overload");
+        server_on_closed(client, END_OVERLOAD);
         dispatch_overload(c, r);
         return;
     }
@@ -300,7 +298,7 @@ static bool open_static(struct conn *c, struct request *r) {
 
 bool dispatch(struct conn *c, struct request *r) {
     if (r->route->kind == ROUTE_STATIC) {
-        if (answer_file(c, r) < 0) conn_doom(c, "memory");
+        if (answer_file(c, r) < 0) conn_doom(c, END_OVERLOAD);
         return true;
     }
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);

@@ -61,7 +61,7 @@ static struct slice wire(const struct conn *c, struct block *b) {
     char *start = b->room, *end = block_bytes(b) + b->n + BLOCK_TAIL;
     if (b->n == 0) start = end; /* an empty chunk would be the last */
     while (start < end && *start == '0') start++;
-    if (b->end == STREAM_STOPS) end += BLOCK_LAST;
+    if (b->end == STREAM_ENDS) end += BLOCK_LAST;
     return slice_of(start, (size_t)(end - start));
 }
 
@@ -100,7 +100,7 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     ssize_t n = c->doomed ? -1 : send_with_head(c, bytes);
     if (n < 0) {
         block_unref(b);
-        conn_doom(c, "gone");
+        conn_doom(c, END_GONE);
         return FAN_GONE;
     }
     if (o->client) client_count(o->client, b->events, b->n, s->resets);
@@ -127,7 +127,17 @@ static void outlet_expect(const struct stream *s) {
         __builtin_prefetch(line, 1);
 }
 
-const struct fan_ops outlet_ops = {.send = outlet_send, .expect = outlet_expect};
+/* Its head may be out, or go with what comes instead. */
+static bool outlet_take_back(struct stream *s) {
+    struct outlet *o = container_of(s, struct outlet, stream);
+    if (!o->pinned || o->pinned_sent > 0) return false;
+    block_unref(o->pinned);
+    o->pinned = NULL;
+    return true;
+}
+
+const struct fan_ops outlet_ops = {
+    .send = outlet_send, .take_back = outlet_take_back, .expect = outlet_expect};
 
 size_t outlet_unsent(const struct outlet *o) {
     const struct conn *c = container_of(o, struct conn, outlet);
@@ -144,7 +154,7 @@ void outlet_writable(struct outlet *o) {
     size_t head_before = conn_unsent(c);
     ssize_t n = send_with_head(c, bytes);
     if (n < 0) {
-        conn_doom(c, "gone");
+        conn_doom(c, END_GONE);
         return;
     }
     if (n > 0 || conn_unsent(c) < head_before) c->tx_ms = now_ms(c);
@@ -180,6 +190,11 @@ static int outlet_init(struct conn *c, struct request *r) {
     struct outlet *o = &c->outlet;
     stream_init(&o->stream, &w->fan);
     c->chunked = r->minor > 0;
+    /* So asks every EventSource, in browsers and outside: it comes back after any end, while
+     * an abrupt one loses the last words in some and leaves others deaf. What reads a
+     * stream without asking so takes a clean end for the end of all. */
+    o->stream.ends_clean =
+        http_field_has_token(request_fields(r), "cache-control", "no-cache");
     c->tx_ms = now_ms(c);
     o->opened_ms = w->now_ms;
     o->heartbeat_ms = (uint32_t)w->server->options.heartbeat_ms;
@@ -253,18 +268,18 @@ int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
     return err;
 }
 
-void outlet_refuse(struct conn *c, struct request *r, const char *reason,
-                   uint32_t retry_ms) {
+void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
+                   int status) {
     struct stream *s = &c->outlet.stream;
     if (!c->streams) {
         if (outlet_init(c, r) < 0 || stream_note(s, slice_str(":ok\n"), 0, 0) < 0) {
             stream_deinit(s);
-            conn_doom(c, "memory");
+            conn_doom(c, END_OVERLOAD);
             return;
         }
         attach(c);
     }
-    stream_bye(s, reason, retry_ms);
+    stream_end(s, &(struct good_bye){.reason = reason, .status = status});
 }
 
 /* ---- Heartbeats and drains ---------------------------------------------------------- */
@@ -278,18 +293,15 @@ static void beat(struct conn *c) {
 }
 
 static void say_drain(struct conn *c) {
-    struct worker *w = conn_worker(c);
-    int64_t high = w->server->options.drain_ms;
-    if (high < 2000) high = 2000;
     c->outlet.bye_at_ms = 0;
-    stream_bye(&c->outlet.stream, "drain", rand_between(&w->random, 500, (uint32_t)high));
+    stream_bye(&c->outlet.stream, END_DRAIN);
 }
 
 void outlet_on_timer(struct outlet *o) {
     struct conn *c = conn_of(o);
     if (leaves_in(c) == 0) say_drain(c);
     if (o->pinned && quiet_ms(c) >= conn_worker(c)->server->options.stall_timeout_ms) {
-        conn_doom(c, "slow");
+        conn_doom(c, END_SLOW);
         return;
     }
     if (!o->pinned && o->heartbeat_ms > 0 && quiet_ms(c) >= o->heartbeat_ms) beat(c);
@@ -307,7 +319,7 @@ void outlet_drain(struct outlet *o, int64_t window_ms) {
 
 /* ---- Ending ------------------------------------------------------------------------- */
 
-static void log_end(struct outlet *o, const char *reason) {
+static void log_end(struct outlet *o, enum end_reason reason) {
     if (!log_wants(LOG_INFO) || !o->client) return;
     char id[40];
     snprintf(id, sizeof id, "%s-%llu", o->stream.fan->epoch,
@@ -316,7 +328,7 @@ static void log_end(struct outlet *o, const char *reason) {
     struct log_field fields[] = {{.name = "path", .text = client_path(o->client)},
                                  {.name = "client", .text = o->client->id},
                                  {.name = "ip", .text = client_ip(o->client)},
-                                 {.name = "reason", .text = reason},
+                                 {.name = "reason", .text = reason_end(reason)->word},
                                  {.name = "seconds", .number = seconds},
                                  {.name = "events", .number = (double)o->client->events},
                                  {.name = "bytes", .number = (double)o->client->bytes},
@@ -326,7 +338,7 @@ static void log_end(struct outlet *o, const char *reason) {
 
 void outlet_close(struct outlet *o) {
     struct worker *w = conn_worker(conn_of(o));
-    const char *reason = o->stream.reason;
+    enum end_reason reason = o->stream.reason ? o->stream.reason : END_GONE;
     log_end(o, reason);
     atomic_fetch_sub_explicit(&w->counters.streams, 1, memory_order_relaxed);
     if (o->pinned) block_unref(o->pinned);

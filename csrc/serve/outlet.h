@@ -33,9 +33,9 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
 int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
                 struct client *client);
 
-/* A stream that must end before it began: head, bye, end. */
-void outlet_refuse(struct conn *c, struct request *r, const char *reason,
-                   uint32_t retry_ms);
+/* A stream that must end before it began: head, bye, end. 'status': what a late head
+ * cannot say any more; 0: none. */
+void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason, int status);
 
 /* Bytes that are meant for it alone or that its socket took only in part. */
 size_t outlet_unsent(const struct outlet *o);

@@ -270,7 +270,7 @@ static void io_on_reply(void *owner, struct message *m) {
     (void)owner;
     struct request *r = container_of(m, struct request, to_io);
     if (r->conn && !r->conn->doomed) conn_on_reply(r->conn, r);
-    else server_on_closed(r->client, "gone");
+    else server_on_closed(r->client, END_GONE);
     request_unref(r);
 }
 
@@ -362,7 +362,7 @@ bool server_unsubscribe(struct server *s, struct client *c, struct slice channel
     struct sub_spec spec = {.channel = channel};
     struct plan *plan = plan_of_one(&spec);
     if (!plan) { /* the stream may not go on with it: end it */
-        command_close(c, "overload");
+        command_close(c, &(struct good_bye){.reason = END_OVERLOAD});
         return true;
     }
     command_client(c, denied ? CLIENT_DENY : CLIENT_UNSUBSCRIBE, plan);
@@ -392,8 +392,16 @@ int server_send(struct client *c, struct slice event, struct slice data) {
     return err;
 }
 
-void server_close(struct client *c, const char *reason) {
-    command_close(c, reason);
+int server_close(struct client *c, enum end_reason reason, int status,
+                 const struct event *word) {
+    struct good_bye bye = {.reason = reason, .status = status};
+    struct frame *f = NULL;
+    int err = word ? frame_new(&f, word, false, 0) : 0;
+    if (err < 0) return err;
+    if (f) bye.word = frame_lines(f);
+    err = command_close(c, &bye);
+    if (f) frame_unref(f);
+    return err;
 }
 
 /* ---- News of the workers ------------------------------------------------------------ */
@@ -422,7 +430,7 @@ static void on_closed(struct server *s, struct client *c) {
     tell_open(s, c);
     registry_leave(s, c);
     if (is_minded(s, c) && s->events->on_close)
-        s->events->on_close(s->context, c, c->reason);
+        s->events->on_close(s->context, c, reason_end(c->reason)->word);
     registry_forget(s, c);
 }
 
@@ -484,9 +492,9 @@ void server_on_opened(struct client *c, struct plan *plan) {
     tell(c, CLIENT_OPENED, atomic_load(&c->worker->server->tells));
 }
 
-void server_on_closed(struct client *c, const char *reason) {
+void server_on_closed(struct client *c, enum end_reason reason) {
     if (!c) return;
-    c->reason = reason ? reason : "gone";
+    c->reason = reason;
     tell(c, CLIENT_CLOSED, is_minded(c->worker->server, c));
 }
 

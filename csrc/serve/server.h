@@ -149,15 +149,17 @@ bool server_unsubscribe(struct server *s, struct client *c, struct slice channel
 int server_set(struct client *c, const struct sub_spec *wish);
 int server_send(struct client *c, struct slice event, struct slice data);
 
-/* 'reason' NULL: the stream ends without a bye. */
-void server_close(struct client *c, const char *reason);
+/* End a stream. 'word' (NULL: none) is an event that goes before the bye. 0, E_BADFIELD,
+ * E_TOOBIG, E_NOMEM: then the stream goes on. */
+int server_close(struct client *c, enum end_reason reason, int status,
+                 const struct event *word);
 
 /* ---- From the workers [io] ---------------------------------------------------------- */
 
 void server_post_request(struct server *s, struct request *r); /* shares */
 void server_cancel(struct request *r);
-void server_on_opened(struct client *c, struct plan *plan);  /* shares */
-void server_on_closed(struct client *c, const char *reason); /* NULL client is fine */
+void server_on_opened(struct client *c, struct plan *plan);      /* shares */
+void server_on_closed(struct client *c, enum end_reason reason); /* NULL client: fine */
 void server_on_sent(struct client *c);
 void server_on_signal(struct server *s, int number);
 void server_on_finished(struct worker *w);

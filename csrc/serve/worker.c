@@ -94,7 +94,7 @@ static void check_drained(struct worker *w) {
     if (!w->draining) return;
     if (w->n_conns > 0 && w->now_ms < w->drain_end_ms) return;
     while (!list_empty(&w->conns))
-        conn_doom(container_of(w->conns.next, struct conn, node), "drain");
+        conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
     tell_finished(w);
     if (w->index > 0 || w->released) loop_break(&w->loop);
@@ -360,7 +360,7 @@ void worker_deinit(struct worker *w) {
     close_control(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     while (!list_empty(&w->conns))
-        conn_doom(container_of(w->conns.next, struct conn, node), "drain");
+        conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
     fan_deinit(&w->fan);
     pool_deinit(&w->conn_pool);
@@ -386,6 +386,7 @@ static void io_on_drain(void *owner, struct message *m) {
     w->released = window < 0;
     int64_t last = window > HANDLERS_DRAIN_MS ? window : HANDLERS_DRAIN_MS;
     w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + 1000;
+    w->fan.drained_ms = w->drain_end_ms;
     if (w->draining) return;
     for (int i = 0; i < BACKLOG_DRAIN_MAX && accept_one(w) == 0; i++) {
     }

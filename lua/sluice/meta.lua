@@ -345,11 +345,15 @@ function Client:set(opts) end
 ---@param data? any
 ---@return true?, string? message, string? code
 function Client:send(event, data) end
----@param reason? string
+---@param reason? "age"|"denied"|"drain"|"error"|"expired"|"moved"|"overload"|"revoked"|"slow"|"stop"
+---@return true?, string? message, string? code
 function Client:close(reason) end
 ---@return sluice.ClientStats? figures, string? message, string? code
 function Client:stats() end
-function Client:stop() end
+---@param event? string
+---@param data? any
+---@return true?, string? message, string? code
+function Client:stop(event, data) end
 
 ---@class sluice.HttpOptions
 ---@field url? string

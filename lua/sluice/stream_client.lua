@@ -18,8 +18,11 @@ stream_client.methods = Client
 local SUBSCRIBE = { keys = options.NONE, types = options.NONE, rewind = options.NONE,
   max_rate = options.NONE }
 local SET = { keys = options.NONE, types = options.NONE, max_rate = options.NONE }
-local REASONS = { drain = true, overload = true, slow = true, error = true, denied = true,
-  expired = true, revoked = true, age = true, stop = true, moved = true }
+local REASONS = {} -- the words of bye
+for word, row in pairs(core.reasons.bye) do
+  if row.told then REASONS[#REASONS + 1], REASONS[word] = word, true end
+end
+table.sort(REASONS)
 
 -- The runtime and the id; opens a stream whose plan function is still running.
 local function opened(self, what)
@@ -85,6 +88,14 @@ function Client:set(opts)
   return true
 end
 
+-- What an event of one client carries: the text, or nil, message, code.
+local function event_text(event, data)
+  local good, message, code = core.check_event(event)
+  if not good then return nil, message, code end
+  if type(data) == "string" then return data end
+  return json.encode(data == nil and {} or data)
+end
+
 --- Send an event to this client only. Waits while 64 KiB are unsent.
 -- @tparam string event
 -- @param data a string, or what becomes JSON
@@ -92,14 +103,8 @@ end
 function Client:send(event, data)
   local runtime, id = opened(self, "send")
   if event == nil then event = "message" end
-  local good, message, code = core.check_event(event)
-  if not good then return nil, message, code end
-  local text = data
-  if type(data) ~= "string" then
-    if data == nil then data = {} end
-    text, message, code = json.encode(data)
-    if not text then return nil, message, code end
-  end
+  local text, message, code = event_text(event, data)
+  if not text then return nil, message, code end
   if not id then return nil, "closed", "ECLOSED" end
   local ok
   repeat
@@ -119,22 +124,39 @@ function Client:stats()
   return runtime.server:client_stats(id)
 end
 
---- Say bye and close.
--- @tparam[opt="stop"] string reason
-function Client:close(reason)
-  local runtime, id = opened(self, "close")
-  reason = reason or "stop"
-  if not REASONS[reason] then
-    caller.raise("client:close(): no reason '%s' (known: age denied drain error expired moved "
-      .. "overload revoked slow stop)",
-      tostring(reason))
+-- End the stream; an event may go before the bye.
+local function close(self, what, reason, event, data)
+  local runtime, id = opened(self, what)
+  local text, message, code
+  if event ~= nil then
+    text, message, code = event_text(event, data)
+    if not text then return nil, message, code end
   end
-  if id then runtime.server:close(id, reason) end
+  if not id then return nil, "closed", "ECLOSED" end
+  return runtime.server:close(id, reason, nil, event, text)
 end
 
---- Say bye so that the browser does not come back.
-function Client:stop()
-  self:close("stop")
+--- Say bye and close. `denied`, `expired` and `revoked` end the stream where it stands: what was
+-- not sent yet never is. Before the other words all that was published so far is sent.
+-- @tparam[opt="stop"] string reason a word of bye, see the README
+-- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
+function Client:close(reason)
+  if reason == nil then reason = "stop" end
+  if not REASONS[reason] then
+    caller.raise("client:close(): no reason '%s' (known: %s)", tostring(reason),
+      table.concat(REASONS, " "))
+  end
+  return close(self, "close", reason)
+end
+
+--- Say bye so that the browser does not come back. An event that is given is the last word: it
+-- goes before the bye, and after all that was published so far. Clients that do not know `bye`,
+-- and come back after a 204, close when they hear it.
+-- @tparam[opt] string event
+-- @param[opt] data a string, or what becomes JSON
+-- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
+function Client:stop(event, data)
+  return close(self, "stop", "stop", event, data)
 end
 
 local LAZY = {

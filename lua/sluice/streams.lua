@@ -109,7 +109,7 @@ end
 
 local function refuse(session, status, headers, text)
   if session.client_id then
-    session.runtime.server:close(session.client_id, status >= 500 and "error" or "denied")
+    session.runtime.server:close(session.client_id, status >= 500 and "error" or "denied", status)
   else
     router.respond(session.runtime, session.id, session.route, status, headers, text)
   end
@@ -150,7 +150,7 @@ local function act(session)
   local what, a, b, c = decide(session)
   if what == "plan" then return open(session, a, b) end
   if what == "answer" then return refuse(session, a, b, c) end
-  if session.client_id then session.runtime.server:close(session.client_id) end
+  if session.client_id then session.runtime.server:close(session.client_id, "end") end
   return 200
 end
 
@@ -214,7 +214,7 @@ function streams.again(runtime, id, before, why)
   local info = runtime.server:client(id)
   if not info or not runtime.server:mind(id) then return end
   local route, params = runtime:route_of(info.path)
-  if not route then return runtime.server:close(id) end -- it comes back and is told 404
+  if not route then return runtime.server:close(id, "end") end -- it comes back and is told 404
   local req = same_request(before and before.req, info, params)
   if before and before.route.name ~= route.name then req.params = params end
   local entry = runtime.clients[id]

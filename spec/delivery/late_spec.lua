@@ -88,8 +88,8 @@ describe("a plan function that is late", function()
       assert(c:read_head(5))
       assert.equal(200, c.status)
       local bye = assert(c:wait_for("bye", 3))
-      assert.same({ "stop", 3600000, "denied", 3600000 },
-        { bye.id, bye.retry, live.data(bye).reason, live.data(bye).retry }, status)
+      assert.same({ "stop", 3600000, "denied", 3600000, status },
+        { bye.id, bye.retry, live.data(bye).reason, live.data(bye).retry, live.data(bye).status })
       assert.equal("end", c:wait_end(3))
       c:close()
     end

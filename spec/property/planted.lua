@@ -23,4 +23,6 @@ return {
   "a live stream that falls behind forgets what it is still owed",
   "of those that follow a key only the first is owed its events",
   "the backlog goes although a batch is still to be sent",
+  "what an end by right takes back from the socket counts as sent",
+  "an end by right lets out what was pending",
 }

@@ -192,9 +192,16 @@ end
 
 function Watcher:sync() self:add_note { what = "sync" } end
 
+local AT_ONCE = { denied = true, expired = true, revoked = true }
+
+--- An end by right takes the place of all that was to be sent, another bye included.
 function Watcher:bye(reason)
-  if self.bye_queued then return end
-  self:add_note { what = "bye", reason = reason }
+  if AT_ONCE[reason] then
+    self.at_once = true
+    self.notes = { { what = "bye", reason = reason, after = 0, states = {} } }
+  elseif not self.bye_queued then
+    self:add_note { what = "bye", reason = reason }
+  end
   self.bye_queued = true
 end
 
@@ -373,7 +380,7 @@ function Watcher:on_bye(event, id_text)
   if note.reason ~= data.reason then fail("bye for %s", data.reason) end
   if note.reason == "stop" or note.reason == "denied" then
     if id_text ~= "stop" then fail("bye (%s) has id %s", note.reason, id_text) end
-  else
+  elseif not self.at_once or id_text ~= "" then -- one that was told no id keeps its own
     self:settle(self:parse_id(id_text, "bye"), "bye")
   end
 end
@@ -459,7 +466,11 @@ function Watcher:on_block(event)
   local fresh = event.id ~= (self.id_seen or "")
   self.id_seen = event.id
   if self.ended then fail("%s after bye", event.event) end
-  if not self.greeted and event.event ~= "hello" then fail("%s before hello", event.event) end
+  if self.at_once then
+    if event.event ~= "bye" then fail("%s after the end by right", event.event) end
+  elseif not self.greeted and event.event ~= "hello" then
+    fail("%s before hello", event.event)
+  end
   if not HANDLERS[event.event] then return self:on_data(event, event.id, fresh) end
   if event.event == "bye" then return self:on_bye(event, event.id) end
   local id = event.id ~= "" and self:parse_id(event.id, event.event) or nil

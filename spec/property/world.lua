@@ -437,7 +437,19 @@ end
 
 function World:act_bye()
   self:with_caught_up(function(client)
-    local reason = pick { "stop", "drain", "denied", "age" }
+    local reason = pick { "stop", "drain", "age" }
+    client.stream:bye(reason)
+    client.watcher:bye(reason)
+  end)
+end
+
+--- What the client has not been given by now it never is.
+function World:act_forbid()
+  self:with_stream(function(client)
+    if client.watcher.at_once then return end
+    self:take(client)
+    if client.watcher.ended then return end
+    local reason = pick { "denied", "expired", "revoked" }
     client.stream:bye(reason)
     client.watcher:bye(reason)
   end)
@@ -479,7 +491,7 @@ end
 
 local WEIGHTS = { publish = 30, burst = 4, group = 4, trim = 2, drop = 1, policies = 1, drain = 16, flush = 20,
   connect = 7, cut = 6, resume = 8, stall = 3, unstall = 5, subscribe = 2, unsubscribe = 1, filter = 2, send = 3,
-  sync = 3, clock = 2, bye = 1, close = 2 }
+  sync = 3, clock = 2, bye = 1, forbid = 1, close = 2 }
 
 local WHEEL = {}
 for name, weight in pairs(WEIGHTS) do

@@ -369,6 +369,36 @@ describe("the tables of the README", function()
     end
   end)
 
+  it("list the words of reset and bye, each with what its row says", function()
+    local reasons = require("sluice.core").reasons
+    local listed = {}
+    for _, row in ipairs(doc.table("reset")) do
+      for _, word in ipairs(markdown.code(row[1])) do listed[word] = true end
+    end
+    assert.same(reasons.reset, listed)
+    listed = {}
+    local before = { ["after all"] = "all that was published", ["at the cursor"] = "what was sent",
+      ["at once"] = "what was sent" }
+    local retries = { usual = { "RETRY_MIN_MS", "RETRY_MAX_MS" },
+      overload = { "RETRY_MIN_MS", "RETRY_OVERLOAD_MAX_MS" },
+      drain = { "RETRY_DRAIN_MIN_MS", "RETRY_DRAIN_MAX_MS" } }
+    for _, row in ipairs(doc.table("bye")) do
+      for _, word in ipairs(markdown.code(row[1])) do
+        local reason = assert(reasons.bye[word], word)
+        listed[word] = true
+        assert.equal(before[reason.place], row[3], word)
+        assert.equal(reason.stays_away, row[2]:find("the browser stays away", 1, true) ~= nil, word)
+        local times, retry = retries[reason.retry], "an hour"
+        if times then retry = ("%g to %g s"):format(bounds[times[1]] / 1000, bounds[times[2]] / 1000) end
+        assert.equal(retry, row[4]:match("[%d.]+ to [%d.]+ s$") or row[4], word)
+      end
+    end
+    for word, reason in pairs(reasons.bye) do
+      local named = reason.told and listed[word] or doc.text:find(("`%s`, "):format(word), 1, true)
+      assert.truthy(named, word)
+    end
+  end)
+
   it("list the options of channels and plans", function()
     local rows = doc.table("option", 2)
     local message = load_error('app:channel("a", { nothing_like_it = 1 })')
@@ -424,16 +454,6 @@ describe("the tables of the README", function()
     assert.same(sorted(known), sorted(hooks))
     for _, name in ipairs(RESERVED) do assert.is_nil((core.check_event(name)), name) end
     assert.same({ "bye", "hello", "reset", "sync" }, names_of(doc.table("event")))
-    local stream = tree.read("csrc/fan/stream.c")
-    local words = words_of(stream:match("words%[%] = {(.-)};"))
-    assert.same(sorted(words), names_of(doc.table("bye")))
-    local text = stream
-    for _, path in ipairs({ "csrc/fan/gather.c", "csrc/fan/sub.c", "csrc/serve/command.c" }) do
-      text = text .. tree.read(path)
-    end
-    for _, reason in ipairs(names_of(doc.table("reset"))) do
-      assert.truthy(text:find('"' .. reason .. '"', 1, true), reason)
-    end
   end)
 
   it("tell the mistakes of the first hour as they are told", function()

@@ -15,7 +15,7 @@ local function split(text)
   return list
 end
 
-local core = { version = "0.0.0", log_lines = {} }
+local core = { version = "0.0.0", log_lines = {}, reasons = require("sluice.core").reasons }
 local clock, ids = 1000, 0
 
 function core.now() return clock end
@@ -247,11 +247,12 @@ end
 
 function Server:close(id, reason)
   local stream = self.streams[id]
-  if stream.closed then return end
+  if stream.closed then return nil, "closed", "ECLOSED" end
   stream.closed, stream.reason = true, reason
   table.insert(self.calls, { "close", id, reason })
   self.closing = self.closing or {}
   table.insert(self.closing, id)
+  return true
 end
 
 -- ── driving an app ────────────────────────────────────────────────────────────────────────

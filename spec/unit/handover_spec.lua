@@ -144,7 +144,7 @@ describe("a stream that a coroutine writes", function()
     local id, other = t:connect("/w/a"), t:connect("/w/b")
     t:change(app('app:stream("/w/b", function() return 403, "no" end)'))
     t:advance(0.1)
-    assert.same({ id, other .. " denied" }, calls(t, "close"))
+    assert.same({ id .. " end", other .. " denied" }, calls(t, "close"))
     assert.equal(0, t.runtime.scheduler.count)
   end)
 

@@ -287,8 +287,8 @@ describe("an open stream", function()
     sim.run(s)
     local _, ended, bytes = sim.events(stream)
     assert.equal("drop", ended)
-    assert.equal(("event: e\ndata: 1\nid: %s\n\nevent: p\ndata: 2\n\nevent: bye\nretry: 3000\n"
-      .. 'data: {"reason":"drain","retry":3000}\nid: %s\n\n'):format(id(1), id(2)), bytes)
+    assert.equal(("event: e\ndata: 1\nid: %s\n\nevent: p\ndata: 2\n\nevent: bye\nretry: N\n"
+      .. 'data: {"reason":"drain","retry":N}\nid: %s\n\n'):format(id(1), id(2)), (bytes:gsub("(retry%A-)%d+", "%1N")))
     assert.equal("ECLOSED", select(3, stream:send("a", "x")))
     assert.equal("ECLOSED", select(3, stream:subscribe("log/b")))
   end)
@@ -300,6 +300,43 @@ describe("an open stream", function()
     sim.run(s)
     local events, ended = sim.events(stream)
     assert.same({ "bye", "stop", "stop" }, { events[1].event, events[1].id, ended })
+  end)
+
+  it("ends at its cursor when it may not go on: nothing of what was pending goes out", function()
+    for word, id_of in pairs { expired = id(1), revoked = id(1), denied = "stop" } do
+      local stream = connect({ channels = { "log/a", "st" } }, nil)
+      s:publish("log/a", "e", word)
+      sim.run(s)
+      local first = s:head()
+      stream:take()
+      s:publish("log/a", "e", "secret")
+      s:publish("st", "p", "secret", "A", false, true)
+      stream:send("own", "secret")
+      stream:bye("age") -- one that is not out yet gives way
+      s:drain(1)
+      stream:bye(word)
+      sim.run(s)
+      local events, ended = sim.events(stream)
+      if word ~= "denied" then id_of = id(first) end
+      assert.same({ 1, "bye", id_of, word == "denied" and "stop" or "drop" },
+        { #events, events[1].event, events[1].id, ended }, word)
+      assert.truthy(events[1].data:find('"reason":"' .. word .. '"', 1, true))
+    end
+  end)
+
+  it("takes back what its socket has not begun to take when it may not go on, and its id with it", function()
+    local stream = connect { channels = { "log/a" } }
+    stream:take()
+    stream:stall(true)
+    s:publish("log/a", "e", "secret")
+    sim.run(s)
+    stream:bye("expired")
+    sim.run(s)
+    stream:stall(false)
+    sim.run(s)
+    local events, _, bytes = sim.events(stream)
+    assert.same({ 1, "bye" }, { #events, events[1].event })
+    assert.is_nil(bytes:find("id:", 1, true)) -- the client keeps the id that it has
   end)
 
   it("gets the newest state before its end, also when it changed after the goodbye", function()

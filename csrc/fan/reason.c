@@ -1,0 +1,61 @@
+/* The rows; see reason.h. */
+#include "fan/reason.h"
+
+#include "base/bounds.h"
+#include "base/rand.h"
+
+#include <assert.h>
+#include <string.h>
+
+/* An end by right (denied, expired, revoked) lets nothing more out. Who fell behind, or
+ * could not be told of a loss for want of memory, ends where it stands. After "stop" the
+ * client soon asks once more, is answered 204, and closes for good. */
+static const struct end_row ends[END_REASONS] = {
+    [END_DRAIN] = {"drain", END_AFTER_ALL, RETRY_DRAIN, true, false},
+    [END_OVERLOAD] = {"overload", END_AT_CURSOR, RETRY_OVERLOAD, true, false},
+    [END_SLOW] = {"slow", END_AT_CURSOR, RETRY_USUAL, true, false},
+    [END_ERROR] = {"error", END_AFTER_ALL, RETRY_USUAL, true, false},
+    [END_DENIED] = {"denied", END_AT_ONCE, RETRY_NEVER, true, true},
+    [END_EXPIRED] = {"expired", END_AT_ONCE, RETRY_USUAL, true, false},
+    [END_REVOKED] = {"revoked", END_AT_ONCE, RETRY_NEVER, true, false},
+    [END_AGE] = {"age", END_AFTER_ALL, RETRY_USUAL, true, false},
+    [END_STOP] = {"stop", END_AFTER_ALL, RETRY_USUAL, true, true},
+    [END_MOVED] = {"moved", END_AFTER_ALL, RETRY_USUAL, true, false},
+    [END_END] = {"end", END_AFTER_ALL, RETRY_USUAL, false, false},
+    [END_GONE] = {"gone", END_AFTER_ALL, RETRY_USUAL, false, false}};
+
+static const char *const resets[RESET_REASONS] = {
+    [RESET_TRIMMED] = "trimmed",  [RESET_SLOW] = "slow",
+    [RESET_RESTART] = "restart",  [RESET_EPOCH] = "epoch",
+    [RESET_FUTURE] = "future",    [RESET_UNKNOWN_ID] = "unknown_id",
+    [RESET_TOO_FAR] = "too_far",  [RESET_DENIED] = "denied",
+    [RESET_FAILOVER] = "failover"};
+
+const struct end_row *reason_end(enum end_reason reason) {
+    assert(reason > END_NONE && reason < END_REASONS);
+    return &ends[reason];
+}
+
+enum end_reason reason_of_word(const char *word) {
+    for (int i = END_NONE + 1; i < END_REASONS; i++)
+        if (strcmp(ends[i].word, word) == 0) return (enum end_reason)i;
+    return END_NONE;
+}
+
+uint32_t reason_retry_ms(enum end_reason reason, uint64_t *random, int64_t left_ms) {
+    uint32_t left = left_ms > 0 ? (uint32_t)left_ms : 0;
+    switch (reason_end(reason)->retry) {
+    case RETRY_NEVER: return RETRY_NEVER_MS;
+    case RETRY_DRAIN:
+        return left + rand_between(random, RETRY_DRAIN_MIN_MS, RETRY_DRAIN_MAX_MS);
+    case RETRY_OVERLOAD:
+        return left + rand_between(random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
+    case RETRY_USUAL: break;
+    }
+    return left + rand_between(random, RETRY_MIN_MS, RETRY_MAX_MS);
+}
+
+const char *reason_reset(enum reset_reason reason) {
+    assert(reason > RESET_NONE && reason < RESET_REASONS);
+    return resets[reason];
+}

@@ -1,0 +1,80 @@
+/* Why a stream ends, and why a client is told that it lost something: the words of bye and
+ * of reset, one row each.
+ *
+ * Whatever depends on such a word is a column here. Lua reads the same rows
+ * (sluice.core.reasons), and a spec holds the tables of the README against them. */
+#ifndef SLUICE_FAN_REASON_H
+#define SLUICE_FAN_REASON_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+enum end_reason {
+    END_NONE, /* it goes on */
+    END_DRAIN,
+    END_OVERLOAD,
+    END_SLOW,
+    END_ERROR,
+    END_DENIED,
+    END_EXPIRED,
+    END_REVOKED,
+    END_AGE,
+    END_STOP,
+    END_MOVED,
+    END_END,  /* without a bye: what wrote the stream is done */
+    END_GONE, /* without a bye: the client left, or its connection broke */
+    END_REASONS
+};
+
+/* What is sent before the bye. */
+enum end_place {
+    END_AFTER_ALL, /* all that was released so far */
+    END_AT_CURSOR, /* no later event: whoever comes back is told what it lost */
+    END_AT_ONCE    /* nothing, by right: not even what waits for its socket */
+};
+
+/* When the client may come back. */
+enum end_retry {
+    RETRY_USUAL,
+    RETRY_OVERLOAD, /* over a longer time */
+    RETRY_DRAIN,    /* when this process has gone */
+    RETRY_NEVER     /* in an hour, unless its page opens a new stream */
+};
+
+struct end_row {
+    const char *word;
+    enum end_place place;
+    enum end_retry retry;
+    bool told; /* there is a bye */
+    bool
+        stays_away; /* its id becomes "stop", and its connection ends clean for everybody */
+};
+
+/* The row of END_DRAIN to END_GONE. */
+const struct end_row *reason_end(enum end_reason reason);
+
+/* The reason with this word; END_NONE: there is none. */
+enum end_reason reason_of_word(const char *word);
+
+/* What bye says about coming back, drawn at random: no browser adds jitter of its own.
+ * 'left_ms': how long nobody will listen here; 0 unless the server drains. */
+uint32_t reason_retry_ms(enum end_reason reason, uint64_t *random, int64_t left_ms);
+
+enum reset_reason {
+    RESET_NONE,
+    RESET_TRIMMED,
+    RESET_SLOW,
+    RESET_RESTART,
+    RESET_EPOCH,
+    RESET_FUTURE,
+    RESET_UNKNOWN_ID,
+    RESET_TOO_FAR,
+    RESET_DENIED,
+    RESET_FAILOVER,
+    RESET_REASONS
+};
+
+/* The word of RESET_TRIMMED to RESET_FAILOVER. */
+const char *reason_reset(enum reset_reason reason);
+
+#endif
