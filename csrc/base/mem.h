@@ -1,9 +1,8 @@
 /* Memory: the one place that calls the allocator.
  *
  * mem_new is for our own small structs: it never returns NULL (the process ends with a
- * line on stderr). mem_try is for every size that a peer controls: it returns NULL.
- * Both count what is alive and both can be told to fail, so that a spec can fail each
- * allocation of an operation once. [any thread] */
+ * line on stderr). mem_try is for every size that a peer controls: it returns NULL, also
+ * where a spec wants it to (fault.h). Both count what is alive. [any thread] */
 #ifndef SLUICE_BASE_MEM_H
 #define SLUICE_BASE_MEM_H
 
@@ -21,12 +20,5 @@ void mem_give_back(void);
 
 /* Blocks that are alive now. */
 long mem_live(void);
-
-/* Let the n-th mem_try or mem_resize from now fail (1 = the next; 0 = none). With
- * 'ever', all later ones fail as well. For specs only. */
-void mem_fail_after(long n, int ever);
-
-/* How many from now the one that fails is; 0: none will, or it has. */
-long mem_fail_left(void);
 
 #endif

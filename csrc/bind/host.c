@@ -7,6 +7,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -75,37 +76,83 @@ static int l_statfs(lua_State *L) {
 
 /* ---- The runtime folder ------------------------------------------------------------- */
 
-/* Ours alone: a folder of this user that nobody else may write. 0 or a negative code. */
-static int check_private(const char *path) {
+/* Ours alone: a folder of this user that nobody else may write. NULL, or why not. */
+static const char *check_private(const char *path) {
     struct stat st;
-    if (lstat(path, &st) < 0) return -errno;
-    if (!S_ISDIR(st.st_mode)) return -ENOTDIR;
-    return st.st_uid == geteuid() && (st.st_mode & 022) == 0 ? 0 : E_DENIED;
+    if (lstat(path, &st) < 0) return status_text(-errno);
+    if (S_ISLNK(st.st_mode)) return "is a symbolic link";
+    if (!S_ISDIR(st.st_mode)) return "is no folder";
+    if (st.st_uid != geteuid()) return "belongs to another user";
+    return st.st_mode & 022 ? "others may write into it" : NULL;
 }
 
-static int try_folder(char *out, size_t size, const char *above, const char *name) {
-    int n = snprintf(out, size, "%s/%s", above, name);
-    if (n < 0 || n >= (int)size) return -ENAMETOOLONG;
-    if (mkdir(out, 0700) < 0 && errno != EEXIST) return -errno;
-    return check_private(out);
+struct tries {
+    char path[512];
+    char trouble[2048]; /* "/a/sluice: is no folder, /b/sluice: …" */
+};
+
+static bool refuse(struct tries *t, const char *why) {
+    size_t n = strlen(t->trouble);
+    snprintf(t->trouble + n, sizeof t->trouble - n, "%s%s: %s", n > 0 ? ", " : "",
+             t->path, why);
+    return false;
 }
 
-/* core.runtime_dir() -> path | nil, message, code: for the socket and the admin key; made
- * with mode 0700. $XDG_RUNTIME_DIR/sluice, else /run/sluice, else /tmp/sluice-UID. */
-static int l_runtime_dir(lua_State *L) {
-    char path[512], own_name[32];
-    snprintf(own_name, sizeof own_name, "sluice-%u", (unsigned)geteuid());
+/* Whether the folder is there, or could be made, and is ours alone. */
+static bool try_folder(struct tries *t, const char *above, const char *name) {
+    int n = snprintf(t->path, sizeof t->path, "%s/%s", above, name);
+    if (n < 0 || n >= (int)sizeof t->path) return refuse(t, status_text(-ENAMETOOLONG));
+    if (mkdir(t->path, 0700) < 0 && errno != EEXIST)
+        return refuse(t, status_text(-errno));
+    const char *why = check_private(t->path);
+    return why ? refuse(t, why) : true;
+}
+
+static bool try_own(struct tries *t) {
     const char *own = getenv("XDG_RUNTIME_DIR"); /* NOLINT(concurrency-mt-unsafe) */
-    int err =
-        own && own[0] == '/' ? try_folder(path, sizeof path, own, "sluice") : E_NOTFOUND;
-    if (err < 0) err = try_folder(path, sizeof path, "/run", "sluice");
-    if (err < 0) err = try_folder(path, sizeof path, "/tmp", own_name);
-    if (err == E_DENIED)
-        return lx_fail_text(L, err,
-                            "the runtime folder belongs to somebody else, or others "
-                            "may write into it");
+    if (!own || !own[0]) return false;
+    if (own[0] == '/') return try_folder(t, own, "sluice");
+    snprintf(t->path, sizeof t->path, "%s", own);
+    return refuse(t, "is no absolute path");
+}
+
+/* Only root can make one there, but may have made one for us. */
+static bool try_system(struct tries *t) {
+    struct stat st;
+    if (geteuid() != 0 && lstat("/run/sluice", &st) < 0) return false;
+    return try_folder(t, "/run", "sluice");
+}
+
+/* core.runtime_dir() -> path[, why it is not the first choice] | nil, message, code: for the
+ * socket and the admin key; made with mode 0700. $XDG_RUNTIME_DIR/sluice, else /run/sluice,
+ * else /tmp/sluice-UID. */
+static int l_runtime_dir(lua_State *L) {
+    struct tries t = {0};
+    char own_name[32];
+    snprintf(own_name, sizeof own_name, "sluice-%u", (unsigned)geteuid());
+    if (!try_own(&t) && !try_system(&t) && !try_folder(&t, "/tmp", own_name))
+        return lx_fail_text(L, E_DENIED, t.trouble);
+    lua_pushstring(L, t.path);
+    if (t.trouble[0] == '\0') return 1;
+    lua_pushstring(L, t.trouble);
+    return 2;
+}
+
+static int write_private(const char *path, struct slice text) {
+    int flags = O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+    int fd = open(path, flags, 0600);
+    if (fd < 0) return -errno;
+    int err = fchmod(fd, 0600) < 0 ? -errno : 0;
+    if (err == 0 && write(fd, text.p, text.n) != (ssize_t)text.n) err = -EIO;
+    close(fd);
+    return err;
+}
+
+/* core.write_private(path, text) -> true | nil, message, code: a file with mode 0600 */
+static int l_write_private(lua_State *L) {
+    int err = write_private(luaL_checkstring(L, 1), lx_checkslice(L, 2));
     if (err < 0) return lx_fail(L, err);
-    lua_pushstring(L, path);
+    lua_pushboolean(L, true);
     return 1;
 }
 
@@ -159,10 +206,19 @@ static int l_call(lua_State *L) {
     return err == 0 ? 1 : lx_fail(L, err);
 }
 
+/* A program that is started without stdin, stdout or stderr would find its next file or
+ * socket there, and write its log into it. */
+static void hold_standard(void) {
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0) (void)open("/dev/null", O_RDWR);
+}
+
 void host_add_functions(lua_State *L) {
+    hold_standard();
     static const luaL_Reg functions[] = {{"list_files", l_list_files},
                                          {"statfs", l_statfs},
                                          {"runtime_dir", l_runtime_dir},
+                                         {"write_private", l_write_private},
                                          {"call", l_call},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);

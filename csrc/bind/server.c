@@ -50,6 +50,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
     o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);
     o->signals = lx_field_bool(L, 1, "signals", false);
+    o->control_needed = lx_field_bool(L, 1, "control_needed", false);
 }
 
 static struct slice copy_slice(struct slice s) {
@@ -126,14 +127,27 @@ static int l_configure(lua_State *L) {
     return 1;
 }
 
+static int start_failed(lua_State *L, const struct server *s, int err) {
+    const struct serve_options *o = &s->options;
+    const char *why =
+        err == E_ADDRESS ? "the host is an IP address or localhost" : status_text(err);
+    lua_pushnil(L);
+    if (s->failed == START_LISTEN)
+        lua_pushfstring(L, "cannot listen on %s port %d: %s", o->host, o->port, why);
+    else if (s->failed == START_CONTROL)
+        lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control,
+                        control_problem(err));
+    else lua_pushfstring(L, "cannot start %d I/O threads: %s", (int)o->io_threads, why);
+    lua_pushstring(L, status_name(err));
+    return 3;
+}
+
 /* server:start() -> port | nil, message, code */
 static int l_start(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_argcheck(L, !s->server->started, 1, "the server runs already");
     int err = server_start(s->server);
-    if (err == E_ADDRESS)
-        return lx_fail_text(L, err, "the host is an IP address or localhost");
-    if (err < 0) return lx_fail(L, err);
+    if (err < 0) return start_failed(L, s->server, err);
     lua_pushinteger(L, s->server->port);
     return 1;
 }

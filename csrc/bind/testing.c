@@ -3,6 +3,7 @@
  * A 'sim' is one sequencer and a few fans, each behind its mailbox; the spec decides
  * when a thread takes its messages and when it flushes, so every interleaving can be
  * played and replayed. Streams collect the bytes that a socket would have been given. */
+#include "base/fault.h"
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
@@ -470,8 +471,8 @@ static int l_eventid(lua_State *L) {
 /* testing.fail_alloc(n[, ever]) -> left: the n-th allocation of a peer's size fails; 0:
  * none. 'left' is 0 when the one that was to fail before has failed. */
 static int l_fail_alloc(lua_State *L) {
-    long left = mem_fail_left();
-    mem_fail_after((long)luaL_checkinteger(L, 1), lua_toboolean(L, 2));
+    long left = fault_left();
+    fault_after((long)luaL_checkinteger(L, 1), lua_toboolean(L, 2));
     lua_pushinteger(L, left);
     return 1;
 }

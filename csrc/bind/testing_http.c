@@ -5,6 +5,7 @@
  * AddressSanitizer notices one byte read too far. Refusals are returned as nil and the
  * status as a positive number (0: more bytes are needed). */
 #include "base/buf.h"
+#include "base/fault.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "net/address.h"
@@ -499,7 +500,7 @@ static int l_cors(lua_State *L) {
 
 /* fail_after(n): the n-th allocation from now fails (0: none) */
 static int l_fail_after(lua_State *L) {
-    mem_fail_after((long)luaL_checkinteger(L, 1), 0);
+    fault_after((long)luaL_checkinteger(L, 1), false);
     return 0;
 }
 

@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/status.h"
 
 static void wake(void *loop) {
@@ -48,6 +49,7 @@ void loop_look(struct loop *loop) {
 
 int loop_init(struct loop *loop, void *owner) {
     *loop = (struct loop){0};
+    if (fault_here()) return E_NOMEM;
     loop->ev = ev_loop_new(EVFLAG_AUTO | EVFLAG_NOENV | EVFLAG_NOSIGMASK);
     if (!loop->ev) return E_NOMEM;
     mailbox_init(&loop->mailbox, owner);

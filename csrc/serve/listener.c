@@ -2,6 +2,7 @@
  * README, "Operating". */
 #include "serve/listener.h"
 
+#include "base/fault.h"
 #include "base/status.h"
 
 #include <arpa/inet.h>
@@ -11,7 +12,6 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -81,7 +81,8 @@ int listener_open(const char *host, uint16_t *port) {
     socklen_t n;
     int err = parse(host, *port, &address, &n);
     if (err < 0) return err;
-    int fd = socket(address.any.sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
+    int fd = fault_here() ? -1 : socket(address.any.sa_family, type, 0);
     if (fd < 0) return -errno;
     set_options(fd);
     if (bind(fd, &address.any, n) < 0 || listen(fd, BACKLOG) < 0 ||
@@ -93,35 +94,6 @@ int listener_open(const char *host, uint16_t *port) {
     bool v6 = address.any.sa_family == AF_INET6;
     *port = ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
     return fd;
-}
-
-/* Whether somebody listens behind the file. */
-static bool answers(const struct sockaddr_un *address) {
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd < 0) return false;
-    bool good = connect(fd, (const struct sockaddr *)address, sizeof *address) == 0;
-    close(fd);
-    return good;
-}
-
-int listener_open_unix(const char *path) {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
-    if (strlen(path) >= sizeof address.sun_path) return -ENAMETOOLONG;
-    memcpy(address.sun_path, path, strlen(path));
-    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-    if (fd < 0) return -errno;
-    if (answers(&address)) {
-        close(fd);
-        return -EADDRINUSE;
-    }
-    unlink(path);
-    mode_t before = umask(0177); /* 0600 from its first moment */
-    int err = bind(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
-    umask(before);
-    if (err == 0 && listen(fd, 16) < 0) err = -errno;
-    if (err == 0) return fd;
-    close(fd);
-    return err;
 }
 
 int listener_accept(int fd, struct in6_addr *peer) {

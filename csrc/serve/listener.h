@@ -17,10 +17,6 @@ int listener_check(const char *host, uint16_t port);
  * tells it. The descriptor, E_ADDRESS or a negative errno. */
 int listener_open(const char *host, uint16_t *port);
 
-/* Listen on a Unix socket, mode 0600. A file that a dead server left is replaced; one that
- * answers is not: -EADDRINUSE. */
-int listener_open_unix(const char *path);
-
 /* The next connection: its descriptor, or a negative errno (-EAGAIN: none). */
 int listener_accept(int fd, struct in6_addr *peer);
 

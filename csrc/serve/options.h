@@ -18,8 +18,9 @@ struct serve_options {
     uint64_t max_body;
     uint64_t memory; /* of events in all channels */
     uint32_t max_connections;
-    char *control;   /* path of the Unix socket; "{port}" in it is replaced; NULL: none */
-    char *admin_key; /* opens "/-/" on the TCP port; NULL: nothing does */
+    char *control; /* path of the Unix socket; "{port}" in it is replaced; NULL: none */
+    bool control_needed; /* a server without it does not start */
+    char *admin_key;     /* opens "/-/" on the TCP port; NULL: nothing does */
     bool trust_proxy;    /* take the client's address from X-Forwarded-For */
     bool rehearsal;      /* no threads, no listeners: see rehearsal.h */
     bool signals;        /* TERM, INT and HUP are ours */

@@ -69,6 +69,7 @@ int server_new(struct server **out, struct serve_options *options,
         mem_free(s);
         return err;
     }
+    pthread_mutex_init(&s->gate, NULL);
     mailbox_init(&s->quiet, s);
     atomic_init(&s->tells, true);
     seq_init(&s->seq, NULL, 0, io_on_frame);
@@ -87,31 +88,48 @@ int server_new(struct server **out, struct serve_options *options,
     return 0;
 }
 
-int server_start(struct server *s) {
-    unsigned n = s->options.io_threads;
+/* None begins to run before all are there, so that a failure finds nothing that moves. */
+static int start_threads(struct server *s) {
+    unsigned n = 0;
     int err = 0;
-    log_start();
+    pthread_mutex_lock(&s->gate);
+    while (n < s->n_workers && (err = worker_start(&s->workers[n])) == 0) n++;
+    s->started = err == 0;
+    pthread_mutex_unlock(&s->gate);
+    for (unsigned i = 0; err < 0 && i < n; i++) worker_join(&s->workers[i]);
+    return err;
+}
+
+static int start(struct server *s) {
+    unsigned n = s->options.io_threads;
     s->workers = mem_new(n * sizeof *s->workers);
     for (s->n_workers = 0; s->n_workers < n; s->n_workers++) {
         struct worker *w = &s->workers[s->n_workers];
-        err = worker_init(w, s, s->n_workers, &s->port);
-        if (err < 0) goto fail;
+        int err = worker_init(w, s, s->n_workers, &s->port);
+        if (err < 0) return err;
         seq_add_target(&s->seq, &w->loop.mailbox);
     }
     if (s->routes) command_configure(s, s->routes, s->fan.policies);
-    s->started = true;
-    for (unsigned i = 0; i < n && err == 0 && !s->options.rehearsal; i++)
-        err = worker_start(&s->workers[i]);
-    if (err < 0) goto fail;
-    loop_own(&s->loop);
-    if (!s->options.rehearsal) ev_timer_start(s->loop.ev, &s->sweep);
-    return 0;
-fail:
+    s->started = s->options.rehearsal;
+    return s->options.rehearsal ? 0 : start_threads(s);
+}
+
+int server_start(struct server *s) {
+    sigset_t before;
+    pthread_sigmask(SIG_SETMASK, NULL, &before);
+    log_start();
+    int err = start(s);
+    if (err == 0) {
+        loop_own(&s->loop);
+        if (!s->options.rehearsal) ev_timer_start(s->loop.ev, &s->sweep);
+        return 0;
+    }
     for (unsigned i = 0; i < s->n_workers; i++) worker_deinit(&s->workers[i]);
     mem_free(s->workers);
     s->workers = NULL;
     s->n_workers = s->seq.n = 0;
-    s->started = false;
+    s->port = s->options.port;
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
     log_stop();
     return err;
 }
@@ -195,6 +213,7 @@ void server_free(struct server *s) {
     ev_timer_stop(s->loop.ev, &s->hooks);
     loop_deinit(&s->loop);
     if (s->started) log_stop();
+    pthread_mutex_destroy(&s->gate);
     mem_free(s->workers);
     serve_options_free(&s->options);
     mem_free(s);

@@ -41,6 +41,9 @@ struct topic {
     char name[];
 };
 
+/* What did not succeed when server_start failed. */
+enum start_step { START_LISTEN, START_CONTROL, START_THREADS };
+
 struct server {
     struct loop loop;
     struct serve_options options;
@@ -72,6 +75,8 @@ struct server {
     int64_t memory_told_ms;
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;
+    enum start_step failed;
+    pthread_mutex_t gate; /* held while the threads are made */
     bool started, running;
     atomic_bool stopping_told, stopping;
     _Atomic int64_t term_ms; /* when the first TERM came */
@@ -82,8 +87,10 @@ struct server {
 /* Takes the options, also on failure. */
 int server_new(struct server **out, struct serve_options *options,
                const struct server_events *events, void *context);
-int server_start(struct server *s); /* bind and start the threads: 0, E_ADDRESS, -errno */
-void server_run(struct server *s);  /* until drained */
+/* Bind and start the threads: 0, E_ADDRESS or a negative errno, and 'failed' says at what;
+ * then it is as before, and may be tried again. */
+int server_start(struct server *s);
+void server_run(struct server *s); /* until drained */
 /* The stop hooks get their chance (on_stopping), then the streams are drained: when
  * server_drain is called, or after STOP_HOOKS_MS. Both are idempotent. */
 void server_stop(struct server *s);

@@ -2,8 +2,14 @@
 #include "serve/watch.h"
 
 #include "base/bounds.h"
+#include "base/fault.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
+
+#include <errno.h>
+#include <sys/inotify.h>
+#include <unistd.h>
 
 struct watched {
     struct ev_stat stat;
@@ -28,6 +34,20 @@ static void clear(struct server *s) {
     s->n_watched = 0;
 }
 
+/* Without inotify, which a user has few of, libev looks at the files from time to time. */
+static void check_inotify(const char *path) {
+    static bool told; /* once in a process; the app's thread alone calls this */
+    int fd = fault_here() ? -1 : inotify_init1(IN_CLOEXEC);
+    int err = fd < 0 ? errno : 0;
+    bool full = fd >= 0 && inotify_add_watch(fd, path, IN_ATTRIB) < 0 && errno == ENOSPC;
+    if (full) err = errno;
+    if (fd >= 0) close(fd);
+    if (err == 0 || told) return;
+    told = true;
+    log_printf(LOG_WARN, "a saved file is noticed after up to 5 s: inotify says: %s%s",
+               status_text(-err), full ? " (fs.inotify.max_user_watches)" : "");
+}
+
 int watch_set(struct server *s, const struct slice *paths, size_t n) {
     if (n > WATCHED_FILES_MAX) return E_FULL;
     clear(s);
@@ -43,5 +63,6 @@ int watch_set(struct server *s, const struct slice *paths, size_t n) {
         ev_stat_start(s->loop.ev, &w->stat);
         s->watched[s->n_watched] = w;
     }
+    check_inotify(s->watched[0]->path);
     return 0;
 }

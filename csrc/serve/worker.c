@@ -2,6 +2,7 @@
 #include "serve/worker.h"
 
 #include "base/clock.h"
+#include "base/fault.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/rand.h"
@@ -230,36 +231,6 @@ static void init_watchers(struct worker *w, int fd) {
     ev_timer_start(w->loop.ev, &w->tick);
 }
 
-/* Replace "{port}" in the path of the Unix socket, and listen there. */
-static int init_control(struct worker *w) {
-    struct serve_options *o = &w->server->options;
-    const char *mark = strstr(o->control, "{port}");
-    if (mark) {
-        struct buf b = {0};
-        int err = buf_addf(&b, "%.*s%u%s", (int)(mark - o->control), o->control,
-                           (unsigned)w->server->port, mark + 6);
-        char *path = err < 0 ? NULL : mem_strndup(b.p, b.n);
-        buf_free(&b);
-        if (!path) return err;
-        mem_free(o->control);
-        o->control = path;
-    }
-    int fd = listener_open_unix(o->control);
-    if (fd < 0) return fd;
-    ev_io_init(&w->control, on_control, fd, EV_READ);
-    w->control.data = w;
-    ev_io_start(w->loop.ev, &w->control);
-    return 0;
-}
-
-static void close_control(struct worker *w) {
-    if (w->control.fd < 0) return;
-    ev_io_stop(w->loop.ev, &w->control);
-    close(w->control.fd);
-    w->control.fd = -1;
-    unlink(w->server->options.control);
-}
-
 /* The first worker takes the signals of the process; every thread has them blocked. */
 static int init_signals(struct worker *w) {
     sigset_t set;
@@ -267,7 +238,7 @@ static int init_signals(struct worker *w) {
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGHUP);
-    int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
+    int fd = fault_here() ? -1 : signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     if (fd < 0) return -errno;
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
@@ -295,11 +266,35 @@ static void stop_listening(struct worker *w) {
     w->accept.fd = -1;
 }
 
+/* A socket that was asked for must be there; without the usual one the server runs, and
+ * says what that means. */
+static int init_control(struct worker *w) {
+    const struct serve_options *o = &w->server->options;
+    int err = o->control ? control_open(w, on_control) : 0;
+    if (err == 0) return 0;
+    w->server->failed = START_CONTROL;
+    if (o->control_needed) return err;
+    log_printf(LOG_WARN,
+               "no Unix socket at %s: %s; sluice reload does not reach this server",
+               o->control, control_problem(err));
+    return 0;
+}
+
+/* What the first worker has besides. */
+static int init_first(struct worker *w) {
+    int err = init_control(w);
+    if (err < 0) return err;
+    w->server->failed = START_THREADS;
+    return w->server->options.signals ? init_signals(w) : 0;
+}
+
 int worker_init(struct worker *w, struct server *server, unsigned index, uint16_t *port) {
     *w = (struct worker){.server = server, .index = index, .reserve_fd = -1};
     int fd;
+    server->failed = START_LISTEN;
     int err = listen_on(&server->options, index, port, &fd);
     if (err < 0) return err;
+    server->failed = START_THREADS;
     err = loop_init(&w->loop, w);
     if (err < 0) {
         if (fd >= 0) close(fd);
@@ -313,18 +308,21 @@ int worker_init(struct worker *w, struct server *server, unsigned index, uint16_
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
-    w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    w->signals.fd = w->control.fd = -1;
+    w->signals.fd = w->control.io.fd = -1;
     init_watchers(w, fd);
-    if (index > 0) return 0;
-    if (server->options.control) err = init_control(w);
-    if (err == 0 && server->options.signals) err = init_signals(w);
+    w->reserve_fd = fault_here() ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (w->reserve_fd < 0) err = -errno;
+    if (err == 0 && index == 0) err = init_first(w);
     if (err < 0) worker_deinit(w);
     return err;
 }
 
 static void *run(void *arg) {
     struct worker *w = arg;
+    pthread_mutex_lock(&w->server->gate); /* until all threads are there */
+    bool go = w->server->started;
+    pthread_mutex_unlock(&w->server->gate);
+    if (!go) return NULL;
     char name[16];
     snprintf(name, sizeof name, "sluice-io%u", w->index);
     pthread_setname_np(pthread_self(), name);
@@ -338,7 +336,7 @@ int worker_start(struct worker *w) {
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    int err = pthread_create(&w->thread, NULL, run, w);
+    int err = fault_here() ? EAGAIN : pthread_create(&w->thread, NULL, run, w);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     return -err;
 }
@@ -357,7 +355,7 @@ void worker_join(struct worker *w) {
 void worker_deinit(struct worker *w) {
     if (!w->loop.ev) return;
     stop_listening(w);
-    close_control(w);
+    control_close(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
@@ -392,7 +390,7 @@ static void io_on_drain(void *owner, struct message *m) {
     }
     w->draining = true;
     stop_listening(w);
-    close_control(w);
+    control_close(w);
     for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {
         next = node->next;
         conn_drain(container_of(node, struct conn, node), window);

@@ -11,6 +11,7 @@
 #include "net/http_write.h"
 #include "run/loop.h"
 #include "run/wheel.h"
+#include "serve/control.h"
 #include "serve/routes.h"
 
 struct report;
@@ -28,7 +29,8 @@ struct worker {
     pthread_t thread;
     struct fan fan;
     struct wheel wheel;
-    struct ev_io accept, control, signals; /* control: the Unix socket */
+    struct ev_io accept, signals;
+    struct control control;
     struct ev_prepare before_sleep;
     struct ev_check after_sleep;
     struct ev_idle more;   /* active while a flush is unfinished */
@@ -65,7 +67,7 @@ struct worker {
 /* Bind and listen; *port is the port asked for (0: any) and becomes the one bound.
  * Returns 0, E_ADDRESS or a negative errno; nothing is left open on failure. */
 int worker_init(struct worker *w, struct server *server, unsigned index, uint16_t *port);
-int worker_start(struct worker *w); /* the thread; 0 or a negative errno */
+int worker_start(struct worker *w); /* the thread, held by the gate; 0 or -errno */
 
 /* One turn without a thread, in a rehearsal. [app] */
 void worker_step(struct worker *w);

@@ -4,52 +4,56 @@ local core = require("sluice.core")
 
 local access = {}
 
--- The runtime folder, or nil where the core cannot make one.
-local function folder()
-  return core.runtime_dir and core.runtime_dir() or nil
-end
+local KEY_LEAST = 32 -- characters; a shorter key could be guessed
 
---- The socket that a server with these settings listens on, or nil.
--- @tparam table settings
--- @treturn string|nil "{port}" stands for the port, which may not be known yet
-function access.socket_for(settings)
-  if settings.socket then return settings.socket end
-  local dir = folder()
-  return dir and dir .. "/{port}.sock"
+-- The runtime folder, or nil; and what is to be said about it.
+local function folder()
+  if not core.runtime_dir then return nil, "the core makes none" end
+  return core.runtime_dir()
 end
 
 --- The socket of a running server.
 -- @tparam integer port
 -- @treturn string|nil path, or nil, message
 function access.socket_of(port)
-  local dir = folder()
-  if not dir then return nil, "there is no runtime folder: say --socket" end
+  local dir, why = folder()
+  if not dir then return nil, ("there is no runtime folder (%s): say --socket"):format(why) end
   return ("%s/%d.sock"):format(dir, port)
 end
 
--- Lua cannot say with which mode a file is made; the shell can.
-local function write_private(path, text)
-  local quoted = "'" .. path:gsub("'", "'\\''") .. "'"
-  local pipe = io.popen("umask 077 && cat >" .. quoted, "w")
-  if not pipe then return false end
-  pipe:write(text)
-  return pipe:close() == true
-end
-
---- The admin key: the one given, else the one in the runtime folder, made when it is missing.
--- @tparam table settings
--- @treturn string|nil
-function access.key_for(settings)
-  if settings.admin_key then return settings.admin_key end
-  local dir = folder()
-  if not dir then return nil end
+-- The key that is kept in the folder, made when it is missing.
+local function kept_key(dir, say)
   local path = dir .. "/admin.key"
   local file = io.open(path, "r")
   local key = file and file:read("l")
   if file then file:close() end
-  if key and #key >= 32 then return key end
+  if key and #key >= KEY_LEAST then return key end
+  if key then say("%s has less than %d characters: a new key takes its place", path, KEY_LEAST) end
   key = core.id() .. core.id()
-  return write_private(path, key .. "\n") and key or nil
+  local ok, message = core.write_private(path, key .. "\n")
+  if ok then return key end
+  say("no admin key: %s: %s; nobody reaches /-/ over TCP without --admin-key", path, message)
+end
+
+--- How a server with these settings can be reached.
+-- @tparam table settings
+-- @treturn table `control`: path of the socket, where "{port}" stands for the port, which may not
+--   be known yet; `control_needed`: it was asked for; `admin_key`. What cannot be had is absent.
+-- @treturn {string,...} warnings about that
+function access.of(settings)
+  local out, notes = { control = settings.socket, control_needed = settings.socket ~= nil,
+    admin_key = settings.admin_key }, {}
+  if out.control and out.admin_key then return out, notes end
+  local function say(text, ...) notes[#notes + 1] = text:format(...) end
+  local dir, why = folder()
+  if not dir then
+    say("no runtime folder (%s): sluice reload needs --socket, /-/ over TCP an --admin-key", why)
+    return out, notes
+  end
+  if why then say("the runtime folder is %s (%s)", dir, why) end
+  out.control = out.control or dir .. "/{port}.sock"
+  out.admin_key = out.admin_key or kept_key(dir, say)
+  return out, notes
 end
 
 return access

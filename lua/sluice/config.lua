@@ -1,6 +1,5 @@
 --- Settings of a server and where they come from: flag > SLUICE_* > options > default.
 -- Keeps nothing in memory.
-local access = require("sluice.access")
 local options = require("sluice.options")
 
 local config = {}
@@ -160,7 +159,6 @@ function config.for_core(settings)
     out[name] = settings[name]
   end
   out.allow_hosts = settings.allow_host
-  out.control, out.admin_key = access.socket_for(settings), access.key_for(settings)
   return out
 end
 

@@ -1,5 +1,6 @@
 --- sluice.serve: load an app, listen, serve until the server stops.
 -- Keeps nothing in memory of its own.
+local access = require("sluice.access")
 local core = require("sluice.core")
 local config = require("sluice.config")
 local generation = require("sluice.generation")
@@ -27,10 +28,14 @@ function serve.load(target)
   return made
 end
 
---- Limits of the app's code, on the thread that runs it: before anything loads.
+--- The log, and limits of the app's code on the thread that runs it: before anything loads.
 -- @tparam table settings
-function serve.limit(settings)
-  if core.guard_budget then core.guard_budget(settings.handler_budget) end
+function serve.set_up(settings)
+  core.log_setup(settings.log_level, settings.log_format)
+  if core.guard_budget then
+    local ok, message = core.guard_budget(settings.handler_budget)
+    if not ok then core.log("warn", "no handler is stopped when it loops: " .. message) end
+  end
   if core.memory_limit then core.memory_limit(settings.lua_memory) end
 end
 
@@ -41,11 +46,9 @@ local PAUSE, STEP_MULTIPLIER, STEP_SIZE = 150, 20, 10
 
 -- A runtime whose first generation is live, on a server that does not listen yet.
 -- @tparam sluice.Generation loaded
--- @tparam table settings from config.resolve
 -- @tparam table options of core.server
 -- @treturn sluice.Runtime|nil or nil, message, code, failure
-function serve.make_live(loaded, settings, options)
-  core.log_setup(settings.log_level, settings.log_format)
+function serve.make_live(loaded, options)
   local server, message, code = core.server(options)
   if not server then return nil, message, code end
   local self = runtime.new(server)
@@ -58,11 +61,14 @@ function serve.make_live(loaded, settings, options)
 end
 
 local function load_and_make(target, settings)
-  serve.limit(settings)
+  serve.set_up(settings)
   collectgarbage("incremental", PAUSE, STEP_MULTIPLIER, STEP_SIZE)
   local loaded, problem = serve.load(target)
   if not loaded then return nil, problem.message, "ELOAD", problem end
-  return serve.make_live(loaded, settings, config.for_core(settings))
+  local options, places, notes = config.for_core(settings), access.of(settings)
+  for name, value in pairs(places) do options[name] = value end
+  for _, note in ipairs(notes) do core.log("warn", note) end
+  return serve.make_live(loaded, options)
 end
 
 local function start(target, settings)
@@ -70,10 +76,7 @@ local function start(target, settings)
   if not self then return nil, message, code, problem end
   local port
   port, message, code = self.server:start()
-  if not port then
-    return nil, ("cannot listen on %s port %d: %s"):format(settings.host, settings.port, message),
-      code
-  end
+  if not port then return nil, message, code end
   self.reloader = reload.new(self, type(target) == "string" and target or nil)
   if settings.watch and type(target) == "string" and self.server.watch then
     self.watcher = watcher.new(self)

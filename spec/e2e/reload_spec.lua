@@ -136,30 +136,6 @@ describe("a reload", function()
   end)
 end)
 
-describe("the runtime folder", function()
-  after_each(server.stop_all)
-
-  it("holds the socket and the admin key, for this user only", function()
-    if not require("sluice.core").runtime_dir then return pending("the core has no runtime folder") end
-    local s = server.start { app = 'local app = require("sluice").app() app:get("/v", function() end) return app' }
-    local folder = s.folder .. "/sluice"
-    local key = process.read_file(folder .. "/admin.key"):match("^(%S+)\n$")
-    assert.is_true(#key >= 32)
-    local code, out = process.run(("cd %s && stat -c %%A . admin.key %d.sock"):format(folder, s.port))
-    assert.same({ 0, "drwx------\n-rw-------\nsrw-------\n" }, { code, out })
-    assert.equal(200, http.get(s.port, "/-/reload", { Authorization = "Bearer " .. key }).status)
-    local function command(...)
-      return process.run({ "env", "XDG_RUNTIME_DIR=" .. s.folder, "build/bin/sluice", "reload", ... })
-    end
-    code, out = command("--port", s.port)
-    assert.equal(0, code, out)
-    assert.matches("^reload #2 in ", out)
-    assert.same({ 1, "sluice: --port: a number is expected, not 'x'\n" }, { command("--port", "x") })
-    s.stop()
-    assert.is_nil(process.read_file(folder .. "/" .. s.port .. ".sock"))
-  end)
-end)
-
 describe("open streams over a reload", function()
   local s
   after_each(server.stop_all)

@@ -93,13 +93,45 @@ describe("sluice", function()
     local server = fake.core.server
     fake.core.server = function(options)
       local made = server(options)
-      made.start = function() return nil, "address already in use", "EADDRINUSE" end
+      made.start = function() return nil, "cannot listen on x: address already in use", "EADDRINUSE" end
       return made
     end
     local code, _, err = run("run", app(GOOD), "--port", "5121")
     fake.core.server = server
     assert.equal(1, code)
-    assert.equal("sluice: cannot listen on 127.0.0.1 port 5121: address already in use (EADDRINUSE)\n", err)
+    assert.equal("sluice: cannot listen on x: address already in use (EADDRINUSE)\n", err)
+  end)
+
+  describe("when something is missing", function()
+    after_each(function() fake.core.runtime_dir, fake.core.write_private = nil, nil end)
+
+    local function warned(...)
+      fake.core.log_lines = {}
+      assert.equal(0, (run("run", app(GOOD), "--port", "0", "--no-watch", ...)))
+      return fake.logged("warn")
+    end
+
+    it("says by what it cannot be reached, and why, unless that was given", function()
+      fake.core.runtime_dir = function() return nil, "/tmp/sluice-7: belongs to another user" end
+      assert.same({ "no runtime folder (/tmp/sluice-7: belongs to another user): sluice reload needs --socket, "
+        .. "/-/ over TCP an --admin-key" }, warned())
+      assert.same({ nil, false, nil }, { ran.options.control, ran.options.control_needed, ran.options.admin_key })
+      assert.same({}, warned("--socket", "/s", "--admin-key", "k"))
+      assert.same({ "/s", true, "k" }, { ran.options.control, ran.options.control_needed, ran.options.admin_key })
+      fake.core.runtime_dir = function() return folder, "/run/sluice: is no folder" end
+      fake.core.write_private = function() return nil, "no space left", "ENOSPC" end
+      assert.same({ ("the runtime folder is %s (/run/sluice: is no folder)"):format(folder),
+        ("no admin key: %s/admin.key: no space left; nobody reaches /-/ over TCP without --admin-key"):format(folder),
+      }, warned())
+      assert.equal(folder .. "/{port}.sock", ran.options.control)
+    end)
+
+    it("says that handlers are not stopped when the system has no timer to give", function()
+      fake.core.guard_budget = function() return nil, "Resource temporarily unavailable", "EAGAIN" end
+      finally(function() fake.core.guard_budget = nil end)
+      assert.matches("^no handler is stopped when it loops: Resource temporarily", warned("--socket", "/s",
+        "--admin-key", "k")[1])
+    end)
   end)
 end)
 

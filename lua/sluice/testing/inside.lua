@@ -84,14 +84,14 @@ end
 function Inside:boot()
   self.world:enter()
   self:roll_once()
-  serve.limit(self.settings)
+  serve.set_up(self.settings)
   local loaded, problem = load_first(self)
   if not loaded then
     error(problem.message .. (problem.traceback and "\n" .. problem.traceback or ""), 0)
   end
   local options = config.for_core(self.settings)
-  options.control, options.rehearsal, options.io_threads = nil, true, 1
-  local runtime, message = serve.make_live(loaded, self.settings, options)
+  options.rehearsal, options.io_threads = true, 1
+  local runtime, message = serve.make_live(loaded, options)
   if not runtime then error(message, 0) end
   self.runtime, self.server = runtime, runtime.server
   runtime.identify = function(raw) self.users:claim(raw) end
