@@ -16,6 +16,7 @@ local options = require("sluice.options")
 local outgoing = require("sluice.outgoing")
 local transfer = require("sluice.transfer")
 
+---@class sluice.EventsClient
 local client = {}
 
 ---@class sluice.Connection

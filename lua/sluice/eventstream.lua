@@ -10,6 +10,7 @@ local options = require("sluice.options")
 
 local find, sub = string.find, string.sub
 
+---@class sluice.EventStreamModule
 local eventstream = {}
 
 local BOM = "\xEF\xBB\xBF"

@@ -12,6 +12,7 @@ local options = require("sluice.options")
 local outgoing = require("sluice.outgoing")
 local transfer = require("sluice.transfer")
 
+---@class sluice.Http
 local http = {}
 
 local KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,

@@ -9,6 +9,7 @@ local json = require("sluice.json")
 local process = require("sluice.process")
 local serve = require("sluice.serve")
 
+---@class sluice
 local sluice = { json = json, _VERSION = "sluice " .. core.version }
 
 local SLEEP_MAX = 366 * 86400

@@ -1,7 +1,8 @@
 ---@meta sluice
---- Definitions for editors (LuaCATS): what `require("sluice")` gives. Never loaded by Sluice;
---- point your language server's library setting at this file's folder.
---- spec/unit/meta_spec.lua compares the names here with the names there.
+--- Definitions for editors (LuaCATS): what `require` gives for sluice, and for sluice.http, client,
+--- system, eventstream and testing. Never loaded by Sluice; point your language server's library
+--- setting at the folder that holds `sluice/`. spec/unit/meta_spec.lua and spec/kit/meta_spec.lua
+--- compare the names here with the names there.
 -- luacheck: ignore
 
 ---@alias sluice.Shape table<string, string|table> kinds: any array boolean integer number object string, "?" = optional
@@ -60,8 +61,14 @@
 ---@field max_body? integer|string
 ---@field max_connections? integer
 ---@field memory? integer|string
+---@field head_timeout? number
+---@field body_timeout? number
+---@field idle_timeout? number
+---@field request_timeout? number
+---@field stall_timeout? number
 ---@field trust_proxy? boolean
----@field allow_hosts? string[]
+---@field allow_host? string[]|string
+---@field allow_hosts? string[] the same
 ---@field handler_budget? number seconds of computing
 ---@field lua_memory? integer|string
 ---@field socket? string
@@ -310,6 +317,10 @@ function Request:abort(status, body, headers) end
 ---@field loop_lag_ms number
 ---@field epoch string
 ---@field generation integer
+---@field generations_alive integer
+---@field handler_errors table<string, integer> by generation
+---@field reloads_total? table<string, integer> by outcome
+---@field reload_seconds? number of the last one
 
 ---@class sluice.ClientStats: sluice.Lag
 ---@field events integer sent so far
@@ -417,5 +428,202 @@ local Connection = {}
 ---@return fun(): sluice.ClientEvent?
 function Connection:events() end
 function Connection:close() end
+
+---@class sluice.SystemOptions
+---@field name? string "system"
+---@field services? (string|{ name?: string, tcp: string })[] of systemd, with a pid file, or a port of this machine
+---@field disks? string[] paths; the fullest counts
+---@field interval? number seconds
+---@field root? string a folder in place of /, for specs
+
+---@class sluice.SystemSample
+---@field timestamp string
+---@field cpu number percent
+---@field memory? integer MB
+---@field memoryTotal? integer MB
+---@field disk? number percent
+---@field network { received: integer, sent: integer } bytes per second
+---@field load? number
+---@field services { name: string, status: "running"|"stopped"|"unknown" }[]
+---@field connections integer
+---@field activeUsers integer
+---@field requestsPerSecond number
+---@field eventsPerSecond number
+---@field loopLagMs number
+
+---@class sluice.SystemModule require("sluice.system")
+local system = {}
+---@param app sluice.App
+---@param o? sluice.SystemOptions
+---@return sluice.System
+function system.new(app, o) end
+
+---@class sluice.System
+local System = {}
+---@return sluice.SystemSample
+function System:sample() end
+
+---@class sluice.EventStreamOptions
+---@field line_max? integer bytes
+---@field event_max? integer bytes of data
+---@field last_id? string where the stream before this one ended
+
+---@class sluice.EventStreamEvent
+---@field event string
+---@field data string
+---@field id string
+---@field retry? integer milliseconds
+
+---@class sluice.EventStreamModule require("sluice.eventstream")
+local eventstream = {}
+---@param o? sluice.EventStreamOptions
+---@return sluice.EventStream
+function eventstream.new(o) end
+
+---@class sluice.EventStream
+---@field last_id string
+---@field retry? integer milliseconds
+local EventStream = {}
+---@param bytes string
+---@return sluice.EventStreamEvent[] events, string? problem, string? code
+function EventStream:feed(bytes) end
+
+---@class sluice.testing.Options
+---@field env? table<string, string> the app's environment variables; it sees no others
+---@field flags? table settings, named as the flags of `sluice run`
+---@field seed? integer 1: equal seeds give equal ids, jitter and math.random
+---@field now? number seconds since 1970 at the start
+---@field files? table<string, string> texts of files beside the app
+---@field http? table<string, sluice.testing.HttpAnswer> answers of other servers by URL
+---@field sockets? boolean true: a server in a process of its own, and real time
+
+---@class sluice.testing.RequestOptions
+---@field user? string|sluice.User becomes req.user; roles may be a list
+---@field headers? table<string, string>
+---@field json? any the body, with its content type
+---@field body? string
+---@field last_event_id? string
+---@field buffer? integer bytes that a stream's socket takes unread
+
+---@class sluice.testing.Response
+---@field status integer
+---@field headers table<string, string> names in lower case
+---@field body string
+---@field json? any
+---@field error? string what the log says about a 500; which guard put another user in
+
+---@class sluice.testing.Event
+---@field event string
+---@field data any JSON, read; or the text when it is none
+---@field id? string
+---@field text string as it came
+---@field at number seconds since 1970
+
+---@alias sluice.testing.HttpAnswer { status?: integer, headers?: table, json?: any, body?: string, events?: table[] }|fun(request: table): table?, string?, string?
+
+---@class sluice.testing require("sluice.testing")
+local testing = {}
+
+---@param target string|{ source: string, files?: table<string, string> }|sluice.App
+---@param options? sluice.testing.Options
+---@return sluice.testing.Test
+function testing.start(target, options) end
+---@param url string "http://host:port" of a server that runs
+---@return sluice.testing.Test
+function testing.remote(url) end
+
+---@class sluice.testing.Test
+local Test = {}
+
+---@param path string
+---@param options? sluice.testing.RequestOptions
+---@return sluice.testing.Stream
+function Test:connect(path, options) end
+---@param path string
+---@param options? sluice.testing.RequestOptions
+---@return sluice.testing.Response
+function Test:get(path, options) end
+---@return sluice.testing.Response
+function Test:post(path, options) end
+---@return sluice.testing.Response
+function Test:put(path, options) end
+---@return sluice.testing.Response
+function Test:patch(path, options) end
+---@return sluice.testing.Response
+function Test:delete(path, options) end
+---@param channel string
+---@param event? string
+---@param data? any
+---@param opts? table
+---@return string|true|nil id, integer|string subscribers, boolean|string duplicate
+function Test:publish(channel, event, data, opts) end
+---@param seconds number
+function Test:advance(seconds) end
+---@return number seconds since the test began
+function Test:elapsed() end
+function Test:settle() end
+---@param seconds number
+---@param done fun(): any
+---@return any what it returned
+function Test:wait(seconds, done) end
+---@param source? string
+---@return true?, string? message, table? outcome
+function Test:reload(source) end
+function Test:restart() end
+function Test:kill() end
+function Test:stop() end
+---@param n integer
+function Test:seed(n) end
+---@param name string
+---@return table
+function Test:state(name) end
+function Test:store(name) end
+---@param url string
+---@param answer sluice.testing.HttpAnswer
+function Test:http(url, answer) end
+---@return { method: string, url: string, headers: table, body?: string, json?: any, at: number }[]
+function Test:requests() end
+---@param level? "debug"|"info"|"warn"|"error"
+---@return string[]
+function Test:log(level) end
+---@param after integer how many lines of the log to leave out
+---@return string?
+function Test:last_error(after) end
+
+---@class sluice.testing.Stream
+---@field status integer
+---@field headers table<string, string>
+---@field body string of a refusal
+---@field json? any of a refusal
+---@field hello? table
+---@field id? string the client's
+---@field error? string which guard put another user in
+local Stream = {}
+
+---@param event? string nil: the next of any name, but for control events
+---@param timeout? number 5 seconds
+---@param match? table|fun(data: any, e: sluice.testing.Event): boolean
+---@return sluice.testing.Event
+function Stream:wait_for(event, timeout, match) end
+---@param event? string nil: of any name, but for control events
+---@param seconds? number 1
+function Stream:expect_none(event, seconds) end
+---@param event? string
+---@return sluice.testing.Event[]
+function Stream:events(event) end
+---@param event? string
+---@return integer
+function Stream:count(event) end
+---@return string
+function Stream:transcript() end
+---@return string? id
+function Stream:last_id() end
+function Stream:drop() end
+function Stream:close() end
+---@param seconds? number for ever without
+function Stream:stall(seconds) end
+---@param options? sluice.testing.RequestOptions
+---@return sluice.testing.Stream
+function Stream:reconnect(options) end
 
 return sluice

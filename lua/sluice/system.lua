@@ -13,6 +13,7 @@ local json = require("sluice.json")
 local options = require("sluice.options")
 local procfs = require("sluice.procfs")
 
+---@class sluice.SystemModule
 local system = {}
 
 ---@class sluice.System

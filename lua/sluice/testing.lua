@@ -11,24 +11,26 @@
 local need = require("sluice.need")
 need("sluice.core")
 local inside = require("sluice.testing.inside")
+local options = require("sluice.options")
 local outside = require("sluice.testing.outside")
 local test = require("sluice.testing.test")
 
+---@class sluice.testing
 local testing = {}
 
 local KNOWN = { env = "table", flags = "table", seed = "number", now = "number",
   sockets = "boolean", files = "table", http = "table" }
 
-local function check_options(options)
-  for name, value in pairs(options) do
-    if not KNOWN[name] then error(("testing.start: unknown option '%s'"):format(name), 3) end
+local function check_options(given)
+  options.check_names("testing.start", given, KNOWN, 3)
+  for name, value in pairs(given) do
     if type(value) ~= KNOWN[name] then
       error(("testing.start: %s is a %s"):format(name, KNOWN[name]), 3)
     end
   end
 end
 
-local function check_target(target, options)
+local function check_target(target, given)
   if type(target) == "string" then return target end
   if type(target) ~= "table" then
     error("testing.start(app): a path, { source = text } or an app is expected", 3)
@@ -37,7 +39,7 @@ local function check_target(target, options)
   if type(target.source) ~= "string" then
     error("testing.start{ source = text }: the source is a string", 3)
   end
-  return { source = target.source, files = target.files or options.files, path = target.path }
+  return { source = target.source, files = target.files or given.files, path = target.path }
 end
 
 local function extend_luassert()
@@ -47,16 +49,16 @@ end
 --- Start an app.
 -- @tparam string|table|sluice.App target a path, { source = text, files = { [path] = text } }, or
 --   an app that the test made (which cannot be reloaded or restarted)
--- @tparam[opt] table options env (its environment variables), flags (settings, as of sluice run),
+-- @tparam[opt] table given env (its environment variables), flags (settings, as of sluice run),
 --   seed (1), now (seconds since 1970), files, http (answers for other servers by URL, as t:http),
 --   sockets (true: a server in a process of its own)
 -- @treturn sluice.testing.Test
-function testing.start(target, options)
-  options = options or {}
-  check_options(options)
-  target = check_target(target, options)
+function testing.start(target, given)
+  given = given or {}
+  check_options(given)
+  target = check_target(target, given)
   extend_luassert()
-  local place = (options.sockets and outside or inside).new(target, options)
+  local place = (given.sockets and outside or inside).new(target, given)
   local t
   local ok, problem = pcall(function()
     place:boot()

@@ -107,6 +107,14 @@ describe("a request of the kit", function()
     assert.near(20, t:elapsed(), 0.001)
   end)
 
+  it("has no options but those that are known", function()
+    for _, call in ipairs { t.get, t.post, t.connect } do
+      assert.error_matches(function() call(t, "/error", { usr = "alice" }) end,
+        "/error: unknown option 'usr', did you mean 'user'%?")
+      assert.error_matches(function() call(t, "/error", "alice") end, "/error: options must be a table, got string")
+    end
+  end)
+
   it("cannot smuggle", function()
     assert.error_matches(function() t:get("/a b") end, "no blanks")
     assert.error_matches(function() t:get("/a", { headers = { x = "a\r\nb: c" } }) end, "cannot be sent")

@@ -490,7 +490,9 @@ describe("public functions", function()
     -- where the methods of App live that are made elsewhere
     local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
       http = { "http." }, client = { "client." }, Connection = { "Connection:" },
-      sluice = { "sluice." }, ["sluice.json"] = { "json." } }
+      sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
+      eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
+      Test = { "Test:" }, Stream = { "Stream:" } }
     for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
       local found = false
       for _, prefix in ipairs(places[owner] or {}) do
@@ -499,6 +501,8 @@ describe("public functions", function()
       -- get, post … and the levels of the log are made in loops
       found = found or owner == "sluice.log"
         or owner == "App" and text:find('"' .. name .. '"[^\n]*}%) do\n  App%[method%]')
+        or owner == "Test" and text:find('"' .. name .. '"[^\n]*}%) do\n  %-%-%- ')
+        or owner == "Stream" and text:find("\n%-%-%- [^\n]+\nStream%." .. name .. " = ")
       assert.truthy(found, owner .. " " .. name .. " has no comment")
     end
   end)

@@ -1,6 +1,7 @@
 --- One test: an app somewhere (in this process, or behind sockets), what was asked of it, and
 -- how time passes. In memory: the connections that are open.
 local exchange = require("sluice.testing.exchange")
+local options = require("sluice.options")
 local stream = require("sluice.testing.stream")
 
 local test = {}
@@ -14,6 +15,9 @@ test.methods = Test
 local ANSWER_SECONDS = 90 -- more than a server lets a handler take
 local RELOAD_SECONDS = 20 -- a reload waits until the generation before has ended
 local STREAM_BUFFER = 8192 -- small, so that a reader who stalls is felt soon
+local NONE = options.NONE
+local REQUEST = { user = NONE, headers = NONE, json = NONE, body = NONE, last_event_id = NONE,
+  buffer = NONE }
 
 --- Make one of a place whose app is up; for testing.start and testing.remote.
 function test.new(place)
@@ -85,9 +89,11 @@ function Test:elapsed() return self.place:time() - self.began end
 
 -- ---- Requests ----------------------------------------------------------------------------
 
-local function send(self, method, path, options)
+local function send(self, method, path, given, buffer)
   if self.stopped then error("this test was stopped", 3) end
-  local x = exchange.new(self.place, method, path, options or {})
+  given = options(("%s %s"):format(method, path), given, REQUEST, 3)
+  given.buffer = given.buffer or buffer
+  local x = exchange.new(self.place, method, path, given)
   self.open[#self.open + 1] = x
   return x
 end
@@ -114,9 +120,9 @@ local function join(raised, text)
   return raised and text and raised .. "\n" .. text or raised or text
 end
 
-local function request(self, method, path, options)
+local function request(self, method, path, given)
   local before = log_length(self)
-  local x = send(self, method, path, options)
+  local x = send(self, method, path, given)
   self:wait(ANSWER_SECONDS, function() return x.ended or x.answer:is_stream() end)
   local response = x:response()
   x:close()
@@ -132,9 +138,9 @@ end
 for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
   --- Ask the app: { status, headers, body, json }, and `error`: what the log says of a 500, and
   -- which guard put another user in place of the one given here (a 401 after that raises).
-  -- options: user = "alice" | { id =, roles = {} }, headers =, json =, body =
-  Test[method] = function(self, path, options)
-    return request(self, method:upper(), path, options)
+  -- given: user = "alice" | { id =, roles = {} }, headers =, json =, body =
+  Test[method] = function(self, path, given)
+    return request(self, method:upper(), path, given)
   end
 end
 
@@ -149,14 +155,12 @@ end
 
 --- Open a stream; returns when `hello` has come, or the refusal.
 -- @tparam string path
--- @tparam[opt] table options user, headers, last_event_id, and buffer (bytes that it takes unread)
+-- @tparam[opt] table given user, headers, last_event_id, and buffer (bytes that it takes unread)
 -- @treturn sluice.testing.Stream with status, headers, json, hello and id
-function Test:connect(path, options)
-  local given, before = {}, log_length(self)
-  for name, value in pairs(options or {}) do given[name] = value end
-  given.buffer = given.buffer or STREAM_BUFFER
-  local x = send(self, "GET", path, given)
-  local c = stream.new(self, path, options or {}, x)
+function Test:connect(path, given)
+  local before = log_length(self)
+  local x = send(self, "GET", path, given, STREAM_BUFFER)
+  local c = stream.new(self, path, given or {}, x)
   self:wait(ANSWER_SECONDS, function() return x.ended or c.received[1] end)
   local response = x:response()
   c.status, c.headers, c.json, c.body = response.status, response.headers, response.json,
