@@ -141,6 +141,6 @@
 #define CHUNK_EXTENSIONS_MAX 16384 /* ... of one body: they carry nothing for us: 400 */
 #define CHUNK_TRAILERS_MAX 4096    /* trailers are read and dropped: 431 */
 #define URL_PARAMS_MAX 100         /* parameters of one query: 400 */
-#define ORIGIN_FIELDS_MAX 8        /* fields that CORS adds to one response */
+#define ORIGIN_FIELDS_MAX 6        /* fields that CORS adds to one response */
 
 #endif

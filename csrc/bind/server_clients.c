@@ -39,11 +39,7 @@ static size_t check_headers(lua_State *L, int index, struct http_field *out) {
 /* Returns 0 or a negative code. */
 static int write_answer(struct lx_server *s, struct request *r, int status,
                         struct http_fields fields, struct slice body) {
-    struct http_to to = {.date = &s->server->date,
-                         .now = (int64_t)clock_wall(),
-                         .minor = r->minor,
-                         .keep_alive = r->keep_alive,
-                         .is_head = r->is_head};
+    struct http_to to = request_to(r, &s->server->date, (int64_t)clock_wall());
     return http_write_answer(&r->answer, &to, status, fields, body);
 }
 
@@ -54,9 +50,8 @@ static int l_respond(lua_State *L) {
     struct slice body = lx_optslice(L, 5);
     struct request *r = find_request(L, s);
     if (!r) return lx_fail(L, E_CLOSED);
-    struct http_field all[ORIGIN_FIELDS_MAX + HTTP_FIELDS_MAX];
-    size_t n = request_cors(r, all); /* first, then what the app wrote */
-    n += check_headers(L, 4, all + n);
+    struct http_field all[HTTP_FIELDS_MAX];
+    size_t n = check_headers(L, 4, all);
     int err = write_answer(s, r, status, (struct http_fields){all, n}, body);
     if (err == E_BADFIELD)
         return lx_fail_text(L, err,

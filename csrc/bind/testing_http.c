@@ -472,8 +472,7 @@ static int l_host_allowed(lua_State *L) {
     return 1;
 }
 
-/* cors(head, origins | nil[, credentials]) -> { fields =, preflight =, is_preflight =,
- * is_foreign = } */
+/* cors(head, origins | nil[, credentials]) -> { fields =, is_foreign = } */
 static int l_cors(lua_State *L) {
     static struct http_head h;
     struct slice origins[LIST_MAX];
@@ -487,12 +486,9 @@ static int l_cors(lua_State *L) {
     policy.credentials = lua_toboolean(L, 3);
 
     lua_newtable(L);
-    set_fields(L, fields, origin_preflight_fields(given, &h, fields));
-    lua_getfield(L, -1, "fields");
-    lua_setfield(L, -2, "preflight");
-    set_fields(L, fields, origin_fields(given, &h, fields));
-    set_boolean(L, "is_preflight", origin_is_preflight(&h));
-    set_boolean(L, "is_foreign", origin_is_foreign(given, &h));
+    const struct http_fields sent = http_head_fields(&h);
+    set_fields(L, fields, origin_fields(given, h.method, sent, fields));
+    set_boolean(L, "is_foreign", origin_is_foreign(given, h.host, sent));
     return 1;
 }
 

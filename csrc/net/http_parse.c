@@ -9,7 +9,7 @@
  *
  * Judging looks at the fields once the empty line is there: Host, body length,
  * Connection, Expect. Because judging never happens on a part of the fields, an error has
- * the same status however the head was cut.
+ * the same status however the head was cut. A line that is too long is refused only then.
  *
  * A call that continues an earlier one walks the lines it has checked with memchr and
  * checks only what is new: a head that comes byte by byte costs a memchr per byte, not
@@ -321,6 +321,15 @@ static int judge_fields(struct http_head *h) {
     return judge_body(h, &sums);
 }
 
+/* A request line that is too long is refused when the fields behind it were read: the page
+ * that wrote it may read the answer only when its Origin is known. */
+static int refuse_line(struct http_head *h, int got) {
+    if (got == 0) return 0;
+    h->verb = method_of(h->method);
+    if (!h->path.p) judge_target(h); /* as far as it came */
+    return -414;
+}
+
 /* ---- The head --------------------------------------------------------------------- */
 
 int http_parse_head(const char *p, size_t n, size_t seen, struct http_head *out) {
@@ -331,14 +340,12 @@ int http_parse_head(const char *p, size_t n, size_t seen, struct http_head *out)
     if (got <= 0) return got;
 
     const char *start = s.at;
-    scan_limit(&s, start, p + n, HTTP_LINE_MAX + 2, 414);
-    s.seen = seen < (size_t)(s.end - p) ? p + seen : s.end;
-    got = scan_line(&s, out);
-    if (got <= 0) return got;
-
     scan_limit(&s, start, p + n, HTTP_HEAD_MAX, 431);
     s.seen = seen < (size_t)(s.end - p) ? p + seen : s.end;
-    got = scan_fields(&s, out);
+    got = scan_line(&s, out);
+    const bool too_long = s.at - start > HTTP_LINE_MAX + (got > 0 ? 2 : 0);
+    if (got > 0) got = scan_fields(&s, out);
     if (got > 0) got = judge_fields(out);
+    if (too_long) got = refuse_line(out, got);
     return got > 0 ? (int)(s.at - p) : got;
 }

@@ -50,7 +50,8 @@ struct http_head {
  * > 0: the head is complete and takes this many bytes; 'out' is filled (borrows).
  *   0: more bytes are needed; nothing in 'out' means anything.
  * < 0: minus the status to answer before the connection closes: 400, 405 (CONNECT),
- *      414, 431, 501, 505.
+ *      414, 431, 501, 505. When path.p is not NULL, the request line and the fields in
+ *      'out' were read before that.
  *
  * The answer depends on the bytes only, not on how they were cut, and comes with the
  * first byte that decides it. */

@@ -131,7 +131,7 @@ static int add_status(struct buf *b, int status) {
     return buf_addf(b, "HTTP/1.1 %d %s\r\n", status, http_reason(status));
 }
 
-static int add_fields(struct buf *b, struct http_fields fields) {
+static int add_list(struct buf *b, struct http_fields fields) {
     int err = 0;
     for (size_t i = 0; i < fields.n && !err; i++) {
         const struct http_field *f = &fields.p[i];
@@ -140,6 +140,13 @@ static int add_fields(struct buf *b, struct http_fields fields) {
         if (!err) err = add_line(b, ": ", f->value.p, f->value.n);
     }
     return err;
+}
+
+/* Those of every answer first. */
+static int add_fields(struct buf *b, const struct http_to *to,
+                      struct http_fields fields) {
+    int err = add_list(b, to->always);
+    return err ? err : add_list(b, fields);
 }
 
 /* A 401 says how to sign in (RFC 9110 15.5.2). Bearer opens no window in a browser. */
@@ -174,7 +181,7 @@ int http_write_answer(struct buf *b, const struct http_to *to, int status,
     const size_t start = b->n;
     int err = buf_reserve(b, 512 + body.n);
     if (!err) err = add_status(b, status);
-    if (!err) err = add_fields(b, fields);
+    if (!err) err = add_fields(b, to, fields);
     if (!err) err = add_challenge(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);
@@ -198,7 +205,7 @@ int http_write_stream(struct buf *b, const struct http_to *to,
     const bool close = to->minor == 0 || !to->keep_alive;
     const size_t start = b->n;
     int err = buf_add(b, head, sizeof head - 1);
-    if (!err) err = add_fields(b, fields);
+    if (!err) err = add_fields(b, to, fields);
     if (!err) err = add_date(b, to);
     if (!err && to->minor > 0) err = buf_adds(b, "Transfer-Encoding: chunked\r\n");
     if (!err && close) err = buf_adds(b, "Connection: close\r\n");
@@ -249,7 +256,7 @@ static int add_error_head(struct buf *b, const struct http_to *to, int status,
                                  "X-Content-Type-Options: nosniff\r\n";
     int err = add_status(b, status);
     if (!err) err = buf_add(b, common, sizeof common - 1);
-    if (!err) err = add_fields(b, fields);
+    if (!err) err = add_fields(b, to, fields);
     if (!err) err = add_challenge(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);

@@ -22,11 +22,12 @@ struct http_date {
 
 /* What the writers need to know of the request and the moment. */
 struct http_to {
-    struct http_date *date; /* borrows */
-    int64_t now;            /* seconds since 1970 */
-    int minor;              /* of the request */
-    bool keep_alive;        /* shall the connection stay open behind this answer? */
-    bool is_head;           /* the request was HEAD: no body follows the head */
+    struct http_date *date;    /* borrows */
+    int64_t now;               /* seconds since 1970 */
+    int minor;                 /* of the request */
+    bool keep_alive;           /* shall the connection stay open behind this answer? */
+    bool is_head;              /* the request was HEAD: no body follows the head */
+    struct http_fields always; /* stand in every answer to it: CORS (borrows) */
 };
 
 /* The reason phrase of a status, or "". */
@@ -62,8 +63,7 @@ int http_write_error(struct buf *b, const struct http_to *to, const struct http_
 /* The stable code of a status that the HTTP layer answers itself ("EMETHOD" for 405). */
 const char *http_error_code(int status);
 
-/* The head of an event stream. The fields of the caller (Vary first, then CORS, cookies)
- * stand before Date. HTTP/1.1: chunked; HTTP/1.0: Connection: close. */
+/* The head of an event stream. The fields of the caller stand before Date. HTTP/1.1: chunked; HTTP/1.0: Connection: close. */
 int http_write_stream(struct buf *b, const struct http_to *to, struct http_fields fields);
 
 /* "HTTP/1.1 100 Continue". */

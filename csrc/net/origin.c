@@ -83,69 +83,70 @@ static struct http_field field(const char *name, const char *value) {
     return (struct http_field){slice_str(name), slice_str(value)};
 }
 
-/* As origin_fields, with that Vary; whether the origin is allowed leaves by 'allowed'. */
-static size_t write_fields(const struct origin_policy *policy, struct slice origin,
-                           const char *vary, struct http_field *out, bool *allowed) {
-    size_t n = 0;
-    *allowed = true;
+static bool is_preflight(struct slice method, struct http_fields sent) {
+    return slice_eq_lit(method, "OPTIONS") && http_field_has(sent, "origin") &&
+           http_field_has(sent, "access-control-request-method");
+}
+
+/* Whether the page may read. Writes at most three fields. */
+static bool write_reader(const struct origin_policy *policy, struct slice origin,
+                         struct http_field *out, size_t *n) {
     if (allows_any(policy)) {
-        out[n++] = field("Access-Control-Allow-Origin", "*");
-        return n;
+        out[(*n)++] = field("Access-Control-Allow-Origin", "*");
+        return true;
     }
-    out[n++] = field("Vary", vary); /* also when refused: caches keep that answer too */
-    *allowed = names_origin(policy, origin);
-    if (!*allowed) return n;
-    out[n] = field("Access-Control-Allow-Origin", "");
-    out[n++].value = origin;
-    if (policy->credentials) out[n++] = field("Access-Control-Allow-Credentials", "true");
-    return n;
+    if (!names_origin(policy, origin)) return false;
+    out[*n] = field("Access-Control-Allow-Origin", "");
+    out[(*n)++].value = origin;
+    if (policy->credentials)
+        out[(*n)++] = field("Access-Control-Allow-Credentials", "true");
+    return true;
 }
 
-size_t origin_fields(const struct origin_policy *policy, const struct http_head *head,
-                     struct http_field out[ORIGIN_FIELDS_MAX]) {
-    bool allowed;
+size_t origin_fields(const struct origin_policy *policy, struct slice method,
+                     struct http_fields sent, struct http_field out[ORIGIN_FIELDS_MAX]) {
+    const bool asks = is_preflight(method, sent);
+    size_t n = 0;
     if (!policy) return 0;
-    return write_fields(policy, http_field_value(http_head_fields(head), "origin"),
-                        "Origin", out, &allowed);
-}
-
-bool origin_is_preflight(const struct http_head *head) {
-    return head->verb == HTTP_OPTIONS &&
-           http_field_value(http_head_fields(head), "origin").p &&
-           http_field_value(http_head_fields(head), "access-control-request-method").p;
-}
-
-size_t origin_preflight_fields(const struct origin_policy *policy,
-                               const struct http_head *head,
-                               struct http_field out[ORIGIN_FIELDS_MAX]) {
-    static const char vary[] =
-        "Origin, Access-Control-Request-Method, Access-Control-Request-Headers";
-    bool allowed;
-    if (!policy) return 0;
-    size_t n = write_fields(policy, http_field_value(http_head_fields(head), "origin"),
-                            vary, out, &allowed);
-    if (!allowed) return n;
+    if (!allows_any(policy)) /* also when refused: caches keep that answer too */
+        out[n++] = field("Vary", asks ? "Origin, Access-Control-Request-Method, "
+                                        "Access-Control-Request-Headers"
+                                      : "Origin");
+    if (!write_reader(policy, http_field_value(sent, "origin"), out, &n) || !asks)
+        return n;
     out[n++] = field("Access-Control-Allow-Methods", allowed_methods);
     out[n++] = field("Access-Control-Allow-Headers", allowed_fields);
-    if (policy->max_age.n) {
-        out[n] = field("Access-Control-Max-Age", "");
-        out[n++].value = policy->max_age;
-    }
+    if (policy->max_age.n == 0) return n;
+    out[n] = field("Access-Control-Max-Age", "");
+    out[n++].value = policy->max_age;
     return n;
 }
 
 /* ---- Requests in somebody else's name --------------------------------------------- */
 
-bool origin_is_foreign(const struct origin_policy *policy, const struct http_head *head) {
-    const struct slice site = http_field_value(http_head_fields(head), "sec-fetch-site");
-    const struct slice origin = http_field_value(http_head_fields(head), "origin");
+static struct slice without(struct slice host, const char *port) {
+    const size_t n = strlen(port);
+    const bool ends = host.n > n && memcmp(host.p + host.n - n, port, n) == 0;
+    return ends ? slice_of(host.p, host.n - n) : host;
+}
+
+/* Does an origin name this Host? A port that is the scheme's own may be left out. */
+static bool is_own(struct slice origin, struct slice host) {
+    const char *slashes = origin.n ? memmem(origin.p, origin.n, "://", 3) : NULL;
+    if (!slashes) return false; /* null */
+    const size_t scheme = (size_t)(slashes - origin.p);
+    const char *usual = http_is(slice_of(origin.p, scheme), "https") ? ":443" : ":80";
+    const struct slice named = slice_of(slashes + 3, origin.n - scheme - 3);
+    return same_text(without(named, usual), without(host, usual));
+}
+
+bool origin_is_foreign(const struct origin_policy *policy, struct slice host,
+                       struct http_fields sent) {
+    const struct slice site = http_field_value(sent, "sec-fetch-site");
+    const struct slice origin = http_field_value(sent, "origin");
     if (policy && (names_origin(policy, origin) || (origin.p && allows_any(policy))))
         return false;
-    if (http_is(site, "same-origin") || http_is(site, "none")) return false;
+    if (slice_eq_lit(site, "same-origin") || slice_eq_lit(site, "none")) return false;
     if (site.p) return true; /* cross-site, and same-site: a neighbour is not the house */
-    if (!origin.p) return false;
-    const char *slashes = memmem(origin.p, origin.n, "://", 3);
-    if (!slashes) return true; /* null */
-    const size_t skip = (size_t)(slashes - origin.p) + 3;
-    return !same_text(slice_of(origin.p + skip, origin.n - skip), head->host);
+    return origin.p && !is_own(origin, host);
 }

@@ -5,7 +5,7 @@
 
 #include "base/bounds.h"
 #include "base/slice.h"
-#include "net/http_parse.h"
+#include "net/http_field.h"
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -23,22 +23,17 @@ struct origin_policy {
  * "*.a.example" (its subdomains) or "*". A port is ignored, and so is case. */
 bool origin_host_allowed(struct slice host, const struct slice *allowed, size_t n);
 
-/* The fields that let the page that sent 'head' read the answer, Vary first. Returns how
- * many were written to 'out'; 'policy' may be NULL (0 fields: no CORS unless asked). */
-size_t origin_fields(const struct origin_policy *policy, const struct http_head *head,
-                     struct http_field out[ORIGIN_FIELDS_MAX]);
-
-/* Is it a preflight: OPTIONS with Origin and Access-Control-Request-Method? */
-bool origin_is_preflight(const struct http_head *head);
-
-/* The fields of the 204 that answers a preflight; otherwise as origin_fields. */
-size_t origin_preflight_fields(const struct origin_policy *policy,
-                               const struct http_head *head,
-                               struct http_field out[ORIGIN_FIELDS_MAX]);
+/* The fields that let the page that asks read the answer, whatever it is, Vary first; for
+ * a preflight (OPTIONS with Origin and Access-Control-Request-Method) also what it asks.
+ * 'sent' are the request's. Returns how many were written to 'out'; 'policy' may be NULL
+ * (0 fields: no CORS unless asked). */
+size_t origin_fields(const struct origin_policy *policy, struct slice method,
+                     struct http_fields sent, struct http_field out[ORIGIN_FIELDS_MAX]);
 
 /* Was it made by a page of another origin that 'policy' (may be NULL) does not name?
  * Such a request must not change anything (403). Programs send neither Origin nor
  * Sec-Fetch-Site and are not foreign. */
-bool origin_is_foreign(const struct origin_policy *policy, const struct http_head *head);
+bool origin_is_foreign(const struct origin_policy *policy, struct slice host,
+                       struct http_fields sent);
 
 #endif

@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/status.h"
+#include "net/http_parse.h"
 #include "net/url.h"
 #include "serve/dispatch.h"
 #include "serve/outlet.h"
@@ -156,11 +157,9 @@ static void next_request(struct conn *c) {
 int conn_answer(struct conn *c, int status, const char *code, const char *message) {
     struct worker *w = conn_worker(c);
     struct request *r = c->talk->request;
-    struct http_to to = {.date = &w->date,
-                         .now = w->wall_s,
-                         .minor = r ? r->minor : 1,
-                         .keep_alive = c->keep_alive,
-                         .is_head = r && r->is_head};
+    struct http_to to = {.date = &w->date, .now = w->wall_s, .minor = 1};
+    if (r) to = request_to(r, &w->date, w->wall_s);
+    to.keep_alive = c->keep_alive;
     struct http_error e = {.status = status, .code = code, .message = message};
     int err = http_write_error(&c->talk->out, &to, &e, (struct http_fields){0});
     if (err < 0) conn_doom(c, END_OVERLOAD);
@@ -298,8 +297,9 @@ static int read_path(struct request *r, struct slice raw) {
 }
 
 static struct request *make_request(struct conn *c, const struct http_head *head,
-                                    size_t n) {
+                                    size_t n, bool is_cut) {
     struct request *r = request_new();
+    r->is_cut = is_cut;
     r->worker = conn_worker(c);
     r->conn = c;
     r->fields = mem_try((head->n_fields + 1) * sizeof *r->fields);
@@ -323,12 +323,13 @@ static struct request *make_request(struct conn *c, const struct http_head *head
     r->keep_alive = c->keep_alive;
     r->routes = conn_worker(c)->routes ? routes_ref(conn_worker(c)->routes) : NULL;
     address_format(&c->talk->ip, r->ip);
+    request_find_cors(r);
     return r;
 }
 
 static void on_head(struct conn *c, const struct http_head *head, size_t n) {
     c->keep_alive = head->keep_alive && !conn_worker(c)->draining;
-    struct request *r = make_request(c, head, n);
+    struct request *r = make_request(c, head, n, false);
     atomic_fetch_add_explicit(&conn_worker(c)->counters.requests, 1,
                               memory_order_relaxed);
     if (!r) {
@@ -342,13 +343,25 @@ static void on_head(struct conn *c, const struct http_head *head, size_t n) {
     start_body(c, head);
 }
 
+/* The answer to what is no head, with what could be understood of it. */
+static void refuse_head(struct conn *c, const struct http_head *head, int status) {
+    c->keep_alive = false;
+    c->talk->request = head->path.p ? make_request(c, head, c->talk->in.n, true) : NULL;
+    if (!c->talk->request) {
+        refuse(c, status);
+        return;
+    }
+    dispatch_refuse(c, c->talk->request, status);
+    next_request(c);
+}
+
 static void parse_head(struct conn *c) {
     struct http_head head; /* 3 KiB, of which only what is used gets written */
     int n = http_parse_head(c->talk->in.p, c->talk->in.n, c->talk->seen, &head);
     if (n > 0) {
         on_head(c, &head, (size_t)n);
     } else if (n < 0) {
-        refuse(c, -n);
+        refuse_head(c, &head, -n);
     } else {
         if (c->talk->seen == 0) {
             c->talk->since_ms = conn_worker(c)->now_ms;
@@ -462,7 +475,15 @@ static void on_wait_timer(struct conn *c) {
     struct request *r = c->talk->request;
     int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
     if (give_up(c)) return;
-    if (r->route->kind == ROUTE_STREAM && !r->is_head) {
+    if (r->route->kind == ROUTE_STREAM && r->is_head) { /* as late as a stream's head */
+        r->conn = NULL;
+        server_cancel(r);
+        dispatch_head(c, r);
+        next_request(c);
+        conn_send_out(c);
+        return;
+    }
+    if (r->route->kind == ROUTE_STREAM) {
         if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, END_OVERLOAD);
         return;
     }
@@ -506,7 +527,7 @@ void conn_on_timer(struct conn *c) {
 /* How a stream ends in place of the status: browsers never come back after a 5xx or 429,
  * and a late head has said 200. END_NONE: the status itself. */
 static enum end_reason refusal(const struct conn *c, const struct request *r) {
-    if (r->route->kind != ROUTE_STREAM || r->is_head) return END_NONE;
+    if (r->route->kind != ROUTE_STREAM) return END_NONE;
     if (r->status == 429 || r->status == 503) return END_OVERLOAD;
     if (r->status >= 500) return END_ERROR;
     if (!c->streams) return END_NONE;
@@ -527,7 +548,10 @@ void conn_on_reply(struct conn *c, struct request *r) {
         return;
     }
     enum end_reason reason = r->reply == REPLY_STREAM ? END_NONE : refusal(c, r);
-    if (r->reply == REPLY_STREAM) {
+    if (r->is_head && (r->reply == REPLY_STREAM || reason)) {
+        dispatch_head(c, r);
+        next_request(c);
+    } else if (r->reply == REPLY_STREAM) {
         dispatch_stream(c, r, r->plan, r->client);
     } else if (reason) {
         refuse_stream(c, r, reason);

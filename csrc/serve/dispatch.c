@@ -18,21 +18,10 @@ static struct slice path_of(const struct request *r) {
     return slice_of(r->path, r->path_n);
 }
 
-/* The origin rules look at a head: lend them one with our fields. */
-static void as_head(const struct request *r, struct http_head *head) {
-    head->n_fields = r->n_fields;
-    head->method = r->method;
-    head->host = r->host;
-    head->verb = slice_eq_lit(r->method, "OPTIONS") ? HTTP_OPTIONS : HTTP_OTHER;
-    memcpy(head->fields, r->fields, r->n_fields * sizeof *r->fields);
-}
-
 static struct http_to to_of(struct conn *c, const struct request *r) {
-    return (struct http_to){.date = &conn_worker(c)->date,
-                            .now = conn_worker(c)->wall_s,
-                            .minor = r->minor,
-                            .keep_alive = c->keep_alive,
-                            .is_head = r->is_head};
+    struct http_to to = request_to(r, &conn_worker(c)->date, conn_worker(c)->wall_s);
+    to.keep_alive = c->keep_alive;
+    return to;
 }
 
 void dispatch_log(struct conn *c, const struct request *r, int status) {
@@ -90,11 +79,8 @@ static int check_route(struct request *r) {
 }
 
 static bool is_foreign(const struct request *r) {
-    struct http_head head;
-    if (is_safe(r->method) || !(field(r, "origin").p || field(r, "sec-fetch-site").p))
-        return false;
-    as_head(r, &head);
-    return origin_is_foreign(routes_cors(r->routes, path_of(r)), &head);
+    return !is_safe(r->method) && origin_is_foreign(routes_cors(r->routes, path_of(r)),
+                                                    r->host, request_fields(r));
 }
 
 static bool is_admin(const struct request *r) {
@@ -148,17 +134,11 @@ int dispatch_check(struct conn *c, struct request *r) {
 /* ---- Refusals and small answers ----------------------------------------------------- */
 
 static int answer_options(struct conn *c, struct request *r, const struct http_to *to) {
-    struct http_head head;
-    struct http_field fields[ORIGIN_FIELDS_MAX + 1];
-    size_t n = 0;
-    as_head(r, &head);
     struct route_match match;
     routes_find(r->routes, r->method, path_of(r), &match);
-    if (origin_is_preflight(&head))
-        n = origin_preflight_fields(routes_cors(r->routes, path_of(r)), &head, fields);
-    if (match.allow[0])
-        fields[n++] = (struct http_field){slice_str("Allow"), slice_str(match.allow)};
-    return http_write_answer(&c->talk->out, to, 204, (struct http_fields){fields, n},
+    struct http_field allow = {slice_str("Allow"), slice_str(match.allow)};
+    return http_write_answer(&c->talk->out, to, 204,
+                             (struct http_fields){&allow, match.allow[0] != 0},
                              slice_of("", 0));
 }
 
@@ -221,10 +201,19 @@ static void refuse_wish(struct conn *c, struct request *r, int status,
     dispatch_log(c, r, status);
 }
 
+void dispatch_head(struct conn *c, struct request *r) {
+    c->keep_alive = c->keep_alive && r->minor > 0;
+    struct http_to to = to_of(c, r);
+    if (http_write_stream(&c->talk->out, &to, (struct http_fields){0}) < 0)
+        conn_doom(c, END_OVERLOAD);
+    dispatch_log(c, r, 200);
+}
+
 void dispatch_overload(struct conn *c, struct request *r) {
-    if (r->route->kind != ROUTE_STREAM) {
+    if (r->route->kind != ROUTE_STREAM || r->is_head) {
         c->keep_alive = false;
-        dispatch_refuse(c, r, 503);
+        if (r->is_head && r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
+        else dispatch_refuse(c, r, 503);
         conn_finish(c);
         return;
     }
@@ -251,15 +240,6 @@ static int answer_file(struct conn *c, struct request *r) {
     return err;
 }
 
-/* HEAD of a stream: the head, and nothing is registered. */
-static void answer_stream_head(struct conn *c, struct request *r) {
-    struct http_to to = to_of(c, r);
-    if (http_write_stream(&c->talk->out, &to, (struct http_fields){0}) < 0)
-        conn_doom(c, END_OVERLOAD);
-    c->keep_alive = c->keep_alive && r->minor > 0;
-    dispatch_log(c, r, 200);
-}
-
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                      struct client *client) {
     const struct worker *w = conn_worker(c);
@@ -277,16 +257,17 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
 
 /* A constant plan: no Lua is asked. True when it was refused with an answer. */
 static bool open_static(struct conn *c, struct request *r) {
-    if (r->is_head) {
-        answer_stream_head(c, r);
-        return true;
-    }
     struct plan *plan = NULL;
     struct narrow_fault fault;
     int status = narrow_plan(r, &plan, &fault);
     if (status > 0) {
         if (status == 422 || status == 404) refuse_wish(c, r, status, &fault);
         else dispatch_refuse(c, r, status);
+        return true;
+    }
+    if (r->is_head) {
+        plan_unref(plan);
+        dispatch_head(c, r);
         return true;
     }
     struct client *client = client_new(conn_worker(c), r->ip, r->path, r->route->id);

@@ -18,6 +18,10 @@ bool dispatch(struct conn *c, struct request *r);
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                      struct client *client);
 
+/* HEAD of a stream that would open, or be refused by its bye: the head of that stream, and
+ * nothing is registered. */
+void dispatch_head(struct conn *c, struct request *r);
+
 /* The app did not take the request in time, or must not be asked: 503, or for a stream
  * 200, bye and a random retry (a browser would never come back after a 503). */
 void dispatch_overload(struct conn *c, struct request *r);

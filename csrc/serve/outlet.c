@@ -174,14 +174,9 @@ void outlet_writable(struct outlet *o) {
 
 static int write_head(struct conn *c, struct request *r) {
     struct worker *w = conn_worker(c);
-    struct http_field fields[ORIGIN_FIELDS_MAX] = {0};
-    size_t n = request_cors(r, fields);
-    struct http_to to = {.date = &w->date,
-                         .now = w->wall_s,
-                         .minor = r->minor,
-                         .keep_alive = true,
-                         .is_head = r->is_head};
-    return http_write_stream(&c->talk->out, &to, (struct http_fields){fields, n});
+    struct http_to to = request_to(r, &w->date, w->wall_s);
+    to.keep_alive = true;
+    return http_write_stream(&c->talk->out, &to, (struct http_fields){0});
 }
 
 /* Queue the head. 0 or a negative code. */

@@ -42,11 +42,23 @@ void request_take_forwarded(struct request *r) {
     if (last.p && address_read(last, &address)) address_format(&address, r->ip);
 }
 
-size_t request_cors(const struct request *r, struct http_field out[ORIGIN_FIELDS_MAX]) {
-    struct http_head head = {.n_fields = r->n_fields};
+void request_find_cors(struct request *r) {
     const struct origin_policy *policy =
         routes_cors(r->routes, slice_of(r->path, r->path_n));
-    if (!policy) return 0;
-    memcpy(head.fields, r->fields, r->n_fields * sizeof *r->fields);
-    return origin_fields(policy, &head, out);
+    struct http_fields sent = request_fields(r);
+    struct http_field one = {slice_str("Origin"), slice_of(NULL, 0)};
+    if (r->is_cut && policy && policy->n == 1 && !http_field_has(sent, "origin")) {
+        one.value = policy->origins[0];
+        sent = (struct http_fields){&one, 1};
+    }
+    r->n_cors = origin_fields(policy, r->method, sent, r->cors);
+}
+
+struct http_to request_to(const struct request *r, struct http_date *date, int64_t now) {
+    return (struct http_to){.date = date,
+                            .now = now,
+                            .minor = r->minor,
+                            .keep_alive = r->keep_alive,
+                            .is_head = r->is_head,
+                            .always = {r->cors, r->n_cors}};
 }

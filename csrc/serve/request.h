@@ -12,7 +12,7 @@
 #include "fan/eventid.h"
 #include "net/address.h"
 #include "net/http_chunks.h"
-#include "net/http_parse.h"
+#include "net/http_write.h"
 #include "run/mailbox.h"
 #include "serve/routes.h"
 
@@ -53,10 +53,13 @@ struct request {
     struct http_chunks *chunks; /* [io] while a chunked body is read */
     uint64_t body_left;         /* [io] of a body with a length */
     int refused;                /* [io] status to answer when it is read; 0: none */
+    struct http_field cors[ORIGIN_FIELDS_MAX]; /* on its answer, whatever that is */
+    size_t n_cors;
     struct eventid last_id;
     char ip[IP_TEXT_MAX];
     int minor;
     bool keep_alive, is_head;
+    bool is_cut; /* refused before all of its fields were read */
 
     enum reply_kind reply; /* [app] until it is posted back, then [io] */
     int status;
@@ -69,8 +72,13 @@ struct request *request_new(void); /* owned, one reference */
 struct request *request_ref(struct request *r);
 void request_unref(struct request *r); /* NULL is fine */
 
-/* The CORS fields of its answer; returns how many. */
-size_t request_cors(const struct request *r, struct http_field out[ORIGIN_FIELDS_MAX]);
+/* Once path, fields and routes are there: what lets the page that asks read any answer. Of
+ * a head that is cut the Origin may be unknown: the only one that may read is named, which
+ * no page of another takes for its own. */
+void request_find_cors(struct request *r);
+
+/* How to write an answer to it now; the connection may still want to close. */
+struct http_to request_to(const struct request *r, struct http_date *date, int64_t now);
 
 /* What the client sent, for the readers of net/http_field.h. */
 struct http_fields request_fields(const struct request *r);

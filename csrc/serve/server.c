@@ -305,6 +305,10 @@ void server_answer(struct server *s, struct request *r) {
 
 int server_accept(struct server *s, struct request *r, struct plan *plan,
                   struct accept_as as, struct client **out) {
+    if (r->is_head) { /* the head of the stream, and nobody to write to */
+        reply(s, r, REPLY_STREAM);
+        return E_CLOSED;
+    }
     struct client *c = client_new(r->worker, r->ip, r->path, r->route->id);
     if (as.user) c->user = mem_strndup(as.user, strlen(as.user));
     registry_add(s, c, plan);

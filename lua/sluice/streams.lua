@@ -40,7 +40,14 @@ end
 local function open_early(session, client)
   if session.refused then return nil end
   local id = accept(session, { channels = {} }, client.meta, true)
-  if not id then session.refused = true return nil end
+  if not id then
+    session.refused = true
+    -- the core has answered HEAD: nobody listens, so the plan ends where it waits
+    if session.req.method == "HEAD" then
+      session.runtime.scheduler:cancel(session.runtime.scheduler.current)
+    end
+    return nil
+  end
   rawset(client, "id", id)
   local fiber = session.runtime.scheduler.current
   fiber.session = session
@@ -99,10 +106,8 @@ local function decide(session)
   if not concrete then return "answer", answers.read(route.name, 404, message) end
   local denied = not_allowed(session, concrete)
   if denied then return "answer", answers.read(route.name, 403, denied) end
-  if req.method == "HEAD" then
-    return "answer", answers.read(route.name, 200, nil, { ["Content-Type"] = "text/event-stream" })
-  end
   concrete.heartbeat = concrete.heartbeat or route.heartbeat
+  if req.method == "HEAD" then return "plan", concrete end -- which the core never opens
   for _, entry in ipairs(concrete.channels) do session.runtime.timers:warm(entry[1]) end
   return "plan", concrete, planned.meta
 end

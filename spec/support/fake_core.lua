@@ -90,7 +90,7 @@ local Server = {}
 Server.__index = Server
 
 function core.server(options)
-  local self = setmetatable({ options = options, answers = {}, published = {}, calls = {}, streams = {},
+  local self = setmetatable({ options = options, answers = {}, heads = {}, published = {}, calls = {}, streams = {},
     newest = {}, logs = {}, seq = 0, serial = 0, full = {} }, Server)
   fake.server = self
   return self
@@ -133,6 +133,10 @@ end
 
 function Server:accept(id, plan, user)
   if fake.refuse_accept then return nil, "too many streams", fake.refuse_accept end
+  if self.heads[id] then
+    self.answers[id] = self.answers[id] or { status = 200, headers = { ["content-type"] = "text/event-stream" } }
+    return nil, "closed", "ECLOSED"
+  end
   self.serial = self.serial + 1
   local client_id = "c" .. self.serial
   local names = {}
@@ -296,6 +300,7 @@ function Driver:request(method, target, options)
   assert(route, "no route for " .. method .. " " .. path)
   self.server.paths = self.server.paths or {}
   self.server.paths[id] = path
+  self.server.heads[id] = method == "HEAD" or nil
   local headers = { host = "127.0.0.1" }
   for k, v in pairs(options.headers or {}) do headers[k:lower()] = v end
   if options.json then headers["content-type"] = "application/json" end

@@ -89,7 +89,8 @@ describe("http_parse_head", function()
       ["GET x HTTP/1.1\r\n"] = 400, ["GET / HTTP/1.1\r\n "] = 400, ["GET / HTTP/1.1\r\n:"] = 400,
       ["GET / HTTP/1.1\r\nA\r"] = 400, ["GET / HTTP/1.1\r\nA: \0"] = 400, ["GET / HTTP/1.1\r\nA: b\n"] = 400,
       ["GET / HTTP/1.1\r\nA: b\r\n "] = 400, ["\r\n\r\n\r"] = 400, [("G"):rep(33)] = 501,
-      ["GET " .. ("a"):rep(8190)] = 414, ["GET / HTTP/1.1\r\nA:" .. ("a"):rep(16366)] = 431,
+      ["GET " .. ("a"):rep(16380)] = 414, ["GET /" .. ("a"):rep(9000) .. " HTTP/1.1\r\n\r\n"] = 414,
+      ["GET / HTTP/1.1\r\nA:" .. ("a"):rep(16366)] = 431,
       ["GET / HTTP/1.1\r\n" .. ("A:\r\n"):rep(100) .. "A"] = 431,
     }
     for text, status in pairs(early) do
