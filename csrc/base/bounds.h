@@ -29,6 +29,11 @@
 #define BACKLOG_BYTES_MAX \
     (4 * 1024 * 1024) /* above TURN_BYTES_MAX and a part of large ones */
 
+/* ---- JSON ------------------------------------------------------------------------- */
+#define JSON_BYTES_MAX (16 * 1024 * 1024) /* of one text: ETOOBIG */
+#define JSON_DEPTH_MAX 64                 /* arrays and objects in each other: EJSON */
+#define JSON_DEPTH_MOST 1000              /* that json.decode may be asked to read */
+
 /* ---- Streams ---------------------------------------------------------------------- */
 #define STREAM_CHANNELS_MAX 64 /* a plan with more is refused: 422 */
 #define FILTER_ITEMS_MAX 100   /* names or keys in one filter: 422 */

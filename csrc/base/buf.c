@@ -2,6 +2,7 @@
 #include "base/buf.h"
 
 #include "base/mem.h"
+#include "base/number.h"
 #include "base/status.h"
 
 #include <assert.h>
@@ -58,6 +59,11 @@ int buf_addf(struct buf *b, const char *format, ...) {
     }
     b->n += (size_t)n;
     return 0;
+}
+
+int buf_add_number(struct buf *b, double number) {
+    char text[NUMBER_TEXT_MAX];
+    return buf_add(b, text, number_text(text, number));
 }
 
 void buf_shift(struct buf *b, size_t n) {

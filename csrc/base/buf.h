@@ -24,6 +24,8 @@ int buf_adds(struct buf *b, const char *s);
 int buf_addf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+int buf_add_number(struct buf *b, double number); /* as in JSON */
+
 /* Drop the first n bytes. */
 void buf_shift(struct buf *b, size_t n);
 

@@ -14,13 +14,16 @@
 
 enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
 
-/* One named value of a line: text when 'text' is set, else a number. */
+/* One named value of a line: text when 'text' is set, else a number, which is 'integer'
+ * when 'is_integer' is. */
 struct log_field {
     const char *name;
     size_t name_n; /* 0: the name is NUL-terminated */
     const char *text;
     size_t text_n; /* likewise */
     double number;
+    int64_t integer;
+    bool is_integer;
 };
 
 /* Lines below 'level' are dropped; 'json' chooses one JSON object a line. */

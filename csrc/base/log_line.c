@@ -113,11 +113,10 @@ static void add_time(struct out *o) {
         o->err = buf_addf(o->b, "%s.%03dZ", text, (int)((now - (double)seconds) * 1000));
 }
 
-static void add_number(struct out *o, double number) {
+static void add_number(struct out *o, const struct log_field *f) {
     if (o->err) return;
-    if (number == floor(number) && fabs(number) < 1e15)
-        o->err = buf_addf(o->b, "%.0f", number);
-    else if (isfinite(number)) o->err = buf_addf(o->b, "%.6g", number);
+    if (f->is_integer) o->err = buf_addf(o->b, "%lld", (long long)f->integer);
+    else if (isfinite(f->number)) o->err = buf_add_number(o->b, f->number);
     else o->err = buf_adds(o->b, "null");
 }
 
@@ -139,7 +138,7 @@ static void add_field(struct out *o, const struct log_field *f) {
         adds(o, o->json ? ":" : "=");
     }
     if (f->text) add_word(o, slice_or_text(f->text, f->text_n), false);
-    else add_number(o, f->number);
+    else add_number(o, f);
 }
 
 int log_line_add(struct buf *b, bool json, enum log_level level, struct slice message,

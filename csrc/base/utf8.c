@@ -1,16 +1,21 @@
 /* UTF-8, byte by byte; see utf8.h. */
 #include "base/utf8.h"
 
-size_t utf8_length(const unsigned char *p, size_t left) {
-    if (p[0] < 0x80) return 1;
-    size_t n = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2;
-    if (p[0] < 0xc2 || p[0] > 0xf4 || left < n) return 0;
-    for (size_t i = 1; i < n; i++)
-        if ((p[i] & 0xc0) != 0x80) return 0;
-    if (p[0] == 0xe0 && p[1] < 0xa0) return 0;
-    if (p[0] == 0xed && p[1] > 0x9f) return 0;
-    if (p[0] == 0xf0 && p[1] < 0x90) return 0;
-    if (p[0] == 0xf4 && p[1] > 0x8f) return 0;
+/* The least and the most that the second byte of a character may be, by its first (Unicode,
+ * table 3-7); the later ones are 80 to bf. */
+static unsigned char least_second(unsigned char lead) {
+    return lead == 0xe0 ? 0xa0 : lead == 0xf0 ? 0x90 : 0x80;
+}
+
+static unsigned char most_second(unsigned char lead) {
+    return lead == 0xed ? 0x9f : lead == 0xf4 ? 0x8f : 0xbf;
+}
+
+size_t utf8_broken(const unsigned char *p, size_t left) {
+    size_t whole = p[0] >= 0xf0 ? 4 : p[0] >= 0xe0 ? 3 : 2, n = 2;
+    if (p[0] < 0xc2 || p[0] > 0xf4 || left < 2) return 1;
+    if (p[1] < least_second(p[0]) || p[1] > most_second(p[0])) return 1;
+    while (n < whole && n < left && (p[n] & 0xc0) == 0x80) n++;
     return n;
 }
 
@@ -19,6 +24,14 @@ uint32_t utf8_code(const unsigned char *p, size_t length) {
     uint32_t code = p[0] & first[length];
     for (size_t i = 1; i < length; i++) code = code << 6 | (p[i] & 0x3f);
     return code;
+}
+
+size_t utf8_write(char out[UTF8_MAX], uint32_t code) {
+    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    static const unsigned char leads[] = {0, 0, 0xc0, 0xe0, 0xf0};
+    for (size_t i = n - 1; i > 0; i--, code >>= 6) out[i] = (char)(0x80 | (code & 0x3f));
+    out[0] = (char)(leads[n] | code);
+    return n;
 }
 
 /* Unicode's categories Cc, Cf, Zl and Zp, in order; neighbours are joined. */

@@ -9,6 +9,7 @@
 #include "base/version.h"
 #include "bind/guard.h"
 #include "bind/host.h"
+#include "bind/json.h"
 #include "bind/l_aux.h"
 #include "bind/rehearsal.h"
 #include "bind/server.h"
@@ -131,6 +132,15 @@ static int l_encode_utf8(lua_State *L) {
     return 1;
 }
 
+/* core.text_of(value) -> text: a number as in JSON (or nan, inf, -inf), others as by
+ * tostring() */
+static int l_text_of(lua_State *L) {
+    luaL_checkany(L, 1);
+    if (lua_type(L, 1) == LUA_TNUMBER) lx_pushnumber(L, 1);
+    else luaL_tolstring(L, 1, NULL);
+    return 1;
+}
+
 /* core.merge(policies, channel) -> kind, max_rate (0: none): what they come to for it */
 static int l_merge(lua_State *L) {
     struct slice channel = lx_checkslice(L, 2);
@@ -146,7 +156,9 @@ static int l_merge(lua_State *L) {
 
 /* The value on top of the stack. Texts are borrowed. */
 static void read_value(lua_State *L, struct log_field *f) {
-    if (lua_type(L, -1) == LUA_TNUMBER) f->number = lua_tonumber(L, -1);
+    f->is_integer = lua_isinteger(L, -1);
+    if (f->is_integer) f->integer = lua_tointeger(L, -1);
+    else if (lua_type(L, -1) == LUA_TNUMBER) f->number = lua_tonumber(L, -1);
     else if (lua_type(L, -1) == LUA_TSTRING) f->text = lua_tolstring(L, -1, &f->text_n);
     else if (lua_isboolean(L, -1)) f->text = lua_toboolean(L, -1) ? "true" : "false";
     else f->text = luaL_typename(L, -1);
@@ -233,6 +245,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"media_type", l_media_type},
                                          {"check_event", l_check_event},
                                          {"encode_utf8", l_encode_utf8},
+                                         {"text_of", l_text_of},
                                          {"merge", l_merge},
                                          {"log", l_log},
                                          {"log_setup", l_log_setup},
@@ -243,6 +256,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     luaL_newlib(L, functions);
     guard_add_functions(L);
     host_add_functions(L);
+    json_add_functions(L);
     rehearsal_add_functions(L);
     push_reasons(L);
     lua_setfield(L, -2, "reasons");

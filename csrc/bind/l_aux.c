@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/number.h"
 #include "base/status.h"
 #include "fan/tick.h"
 
@@ -21,6 +22,14 @@ int lx_fail(lua_State *L, int err) {
 
 void lx_pushslice(lua_State *L, struct slice s) {
     lua_pushlstring(L, s.p ? s.p : "", s.n);
+}
+
+void lx_pushnumber(lua_State *L, int index) {
+    char text[NUMBER_TEXT_MAX];
+    size_t n = lua_isinteger(L, index)
+                   ? number_text_integer(text, lua_tointeger(L, index))
+                   : number_text(text, lua_tonumber(L, index));
+    lua_pushlstring(L, text, n);
 }
 
 void lx_set_integer(lua_State *L, const char *name, uint64_t value) {
@@ -127,7 +136,8 @@ static struct filter_list read_list(lua_State *L, const char *name) {
         if (lua_type(L, -1) != LUA_TSTRING && lua_type(L, -1) != LUA_TNUMBER)
             wrong_field(L, name, "list of strings");
         if (lua_type(L, -1) == LUA_TNUMBER) { /* keep the text alive in the table */
-            lua_tostring(L, -1);
+            lx_pushnumber(L, -1);
+            lua_replace(L, -2);
             lua_pushvalue(L, -1);
             lua_rawseti(L, table, (lua_Integer)i + 1);
         }

@@ -59,6 +59,9 @@ struct policy_set *lx_checkpolicies(lua_State *L, int index);
 /* "log", "state" or "keyed". */
 const char *lx_kind_name(enum channel_kind kind);
 
+/* Push the text of the number at 'index', as in JSON. */
+void lx_pushnumber(lua_State *L, int index);
+
 void lx_pushslice(lua_State *L, struct slice s);
 
 /* Fields of the table on top. */

@@ -1,6 +1,8 @@
 --- Plain data: what may outlive a generation. Copies are deep; nothing is kept.
+local core = require("sluice.core")
 local json = require("sluice.json")
-local ARRAY = require("sluice.json_writer").ARRAY
+
+local ARRAY = core.json.ARRAY
 
 local plain = {}
 

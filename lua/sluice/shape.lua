@@ -1,9 +1,10 @@
 --- Shapes of JSON objects: { message = "string", n = "integer?", severity = { "info", "high" } }.
 -- Used for the bodies of requests and the fields of event types. Keeps nothing in memory.
 local caller = require("sluice.caller")
+local core = require("sluice.core")
 local json = require("sluice.json")
-local ARRAY = require("sluice.json_writer").ARRAY
 
+local ARRAY = core.json.ARRAY
 local shape = {}
 
 local function is_finite(v) return v == v and v ~= math.huge and v ~= -math.huge end
@@ -21,7 +22,7 @@ local KINDS = {
   string = function(v) return type(v) == "string" end,
   boolean = function(v) return type(v) == "boolean" end,
   number = function(v) return type(v) == "number" and is_finite(v) end,
-  integer = function(v) return math.type(v) == "integer" end,
+  integer = function(v) return math.type(v) == "integer" or v == 0 end, -- -0 is a float
   array = is_list,
   object = is_object,
 }
@@ -30,7 +31,7 @@ local KINDS = {
 local function read_kind(field, kind)
   if type(kind) == "table" then
     local set, words = {}, {}
-    for i, word in ipairs(kind) do set[word], words[i] = true, tostring(word) end
+    for i, word in ipairs(kind) do set[word], words[i] = true, core.text_of(word) end
     local test = function(v) return set[v] == true end
     return kind.optional == true, test, "one of " .. table.concat(words, ", ")
   end

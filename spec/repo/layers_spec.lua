@@ -17,7 +17,7 @@ local C_LAYERS = {
 --- From the ground up. "*" is every module that no row names.
 local LUA_LAYERS = {
   { "core" },
-  { "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "json_text", "json_writer", "log",
+  { "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "log",
     "need", "options", "patterns", "process", "procfs", "query" },
   { "*" },
   { "app" },

@@ -6,6 +6,7 @@
 ---   t:get("/x") -> { status, headers, body }      t:connect("/s") -> client id | nil, answer
 ---   t:advance(5)      t.server.published          t.server.calls
 local process = require("spec.support.process")
+local real = require("sluice.core")
 
 local fake = {}
 
@@ -28,6 +29,8 @@ function core.id()
   ids = ids + 1
   return ("id%020d"):format(ids)
 end
+
+core.json, core.text_of = real.json, real.text_of
 
 function core.match(pattern, name)
   local ps, ns, out = split(pattern), split(name), {}
