@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/number.h"
 #include "base/status.h"
 
 #include <curl/curl.h>
@@ -104,14 +105,16 @@ static int status_of(CURLcode code) {
 }
 
 static void explain(struct call *c, CURLcode code) {
+    char seconds[NUMBER_TEXT_MAX];
+    number_text(seconds,
+                code == CURLE_OK ? c->idle.repeat : (double)c->timeout_ms / 1000);
     if (c->err == E_TOOBIG)
         snprintf(c->message, sizeof c->message, "the answer has more than %llu bytes",
                  (unsigned long long)(c->head_whole ? c->bytes_max : HTTP_OUT_HEAD_MAX));
     else if (c->err == E_TIMEOUT && code == CURLE_OK)
-        snprintf(c->message, sizeof c->message, "nothing came for %g s", c->idle.repeat);
+        snprintf(c->message, sizeof c->message, "nothing came for %s s", seconds);
     else if (c->err == E_TIMEOUT)
-        snprintf(c->message, sizeof c->message, "no answer within %g s",
-                 (double)c->timeout_ms / 1000);
+        snprintf(c->message, sizeof c->message, "no answer within %s s", seconds);
     else if (c->message[0] == '\0' || c->err == E_NOMEM)
         snprintf(c->message, sizeof c->message, "%s",
                  code == CURLE_OK || c->err == E_NOMEM ? status_text(c->err)

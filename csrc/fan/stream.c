@@ -244,7 +244,9 @@ static int write_rate(struct buf *b, const struct stream *s) {
         if (own > period) period = own;
         if (wish > period) period = wish;
     }
-    return period ? buf_addf(b, ",\"max_rate\":%g", 1000.0 / (double)period) : 0;
+    if (period == 0) return 0;
+    int err = buf_adds(b, ",\"max_rate\":");
+    return err == 0 ? buf_add_number(b, 1000.0 / (double)period) : err;
 }
 
 #define HELLO_USUAL 256 /* bytes */
@@ -272,8 +274,8 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
     if (err == 0)
         err = buf_addf(b, "\"replay\":%llu,\"state\":{%.*s},", (unsigned long long)replay,
                        (int)states.n, states.n ? states.p : "");
-    if (err == 0)
-        err = buf_addf(b, "\"channels\":%u,\"heartbeat\":%g", s->n_subs, o->heartbeat);
+    if (err == 0) err = buf_addf(b, "\"channels\":%u,\"heartbeat\":", s->n_subs);
+    if (err == 0) err = buf_add_number(b, o->heartbeat);
     if (err == 0) err = write_rate(b, s);
     if (err == 0) err = buf_adds(b, "}\n");
     if (err == 0 && !v->passes && s->n_subs > 0)

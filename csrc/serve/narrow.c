@@ -3,11 +3,10 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/number.h"
 #include "net/url.h"
 
 #include <float.h>
-#include <stdio.h>
-#include <stdlib.h>
 
 /* Everything that lives until the plan is made. */
 struct work {
@@ -104,14 +103,9 @@ static struct filter_list meet(struct work *w, struct filter_list bound,
 
 #define NUMBER_MAX 32 /* characters of a number */
 
-/* Decimal digits, a point, an exponent: what strtod takes beyond that ("nan", "0x1p4") is
- * no number here. */
 static bool is_rate(char *text, size_t n, double *out) {
-    char *end;
     text[n] = '\0';
-    if (n == 0 || strspn(text, "0123456789+-.eE") != n) return false;
-    *out = strtod(text, &end);
-    return *end == '\0' && *out >= RATE_LEAST && *out <= DBL_MAX;
+    return number_read(text, out) == text + n && *out >= RATE_LEAST && *out <= DBL_MAX;
 }
 
 /* The period that the client asks for; 0: none. 0, 400 or 422. */

@@ -1,6 +1,7 @@
 --- What guards, handlers and plans return, made into status, headers and body.
 --   nothing (204) | status[, body[, headers]] | body (200) | nil, message, code
 -- Keeps nothing in memory.
+local core = require("sluice.core")
 local codes = require("sluice.codes")
 local failure = require("sluice.failure")
 local json = require("sluice.json")
@@ -18,7 +19,7 @@ local function check_status(where, status)
 end
 
 local function add_header(where, list, name, value)
-  local text = tostring(value)
+  local text = core.text_of(value)
   if type(name) ~= "string" or not name:find("^[%w!#$%%&'*+.^_`|~-]+$") then
     error(("%s: '%s' is no header name"):format(where, tostring(name)), 0)
   end

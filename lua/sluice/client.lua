@@ -2,7 +2,7 @@
 --- lost.
 ---
 ---   for event in client.events("https://example.org/feed") do
----     app:publish("news", event.event, event.data)
+---     app:publish("news", event.event, event.text)
 ---   end
 ---
 --- It speaks with any source; the control events of a Sluice (hello, sync, bye) it keeps to

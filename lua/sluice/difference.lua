@@ -1,10 +1,12 @@
 --- What two generations register, compared, in one line:
 --   +on:published telemetry/*  ~every:metrics 5s→2s  -get:/x  state counters v1→v2
 -- Keeps nothing in memory.
+local core = require("sluice.core")
+
 local difference = {}
 
 local function text_of(value)
-  if type(value) ~= "table" then return tostring(value) end
+  if type(value) ~= "table" then return core.text_of(value) end
   local keys, out = {}, {}
   for k in pairs(value) do keys[#keys + 1] = k end
   table.sort(keys, function(a, b) return tostring(a) < tostring(b) end)
@@ -79,7 +81,7 @@ function difference.describe(generation)
   end
   for _, timer in ipairs(generation.timers) do
     local row = texts(timer, "channel", "now")
-    row[""] = ("%gs"):format(timer.seconds)
+    row[""] = core.text_of(timer.seconds) .. "s"
     out["every:" .. timer.name] = row
   end
   for name, task in pairs(generation.tasks) do out["task:" .. name] = texts(task, "restart") end

@@ -35,8 +35,9 @@ local function check_number(what, o, name, least, most, whole)
   local good = type(n) == "number" and n >= least and n <= most
     and (not whole or math.tointeger(n) ~= nil)
   if not good then
-    caller.raise("%s: %s is a %s from %g to %g, not %s", what, name,
-      whole and "whole number" or "number", least, most, tostring(n))
+    caller.raise("%s: %s is a %s from %s to %s, not %s", what, name,
+      whole and "whole number" or "number", core.text_of(least), core.text_of(most),
+      core.text_of(n))
   end
 end
 

@@ -99,9 +99,9 @@ function sluice.timestamp(time)
   if type(time) ~= "number" or not (time >= 0 and time < 253402300800) then
     caller.raise("sluice.timestamp(time): seconds since 1970 are expected, not %s", tostring(time))
   end
-  local whole = math.floor(time)
-  return os.date("!%Y-%m-%dT%H:%M:%S", whole)
-    .. (".%03dZ"):format(math.floor((time - whole) * 1000))
+  -- the digits that the number is written with: 0.123 is a little less than that
+  local digits = core.text_of(time):match("^%d+%.(%d+)$") or ""
+  return os.date("!%Y-%m-%dT%H:%M:%S.", math.floor(time)) .. (digits .. "000"):sub(1, 3) .. "Z"
 end
 
 --- A random id of 22 characters.

@@ -1,5 +1,6 @@
 --- What sluice.http and sluice.client have in common: header fields, redirects, URLs.
 -- Keeps nothing in memory.
+local core = require("sluice.core")
 local caller = require("sluice.caller")
 local transfer = require("sluice.transfer")
 
@@ -49,7 +50,7 @@ function outgoing.headers(what, given, missing)
   local all, has = {}, {}
   if given ~= nil then check_fields(what, given) end
   for name, value in pairs(given or {}) do
-    all[name], has[name:lower()] = tostring(value), true
+    all[name], has[name:lower()] = core.text_of(value), true
   end
   for name, value in pairs(missing) do
     if not has[name] then all[name] = value end

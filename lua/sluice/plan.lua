@@ -3,6 +3,7 @@
 -- tables are checked, ":id" of a constant plan is filled from the path (what a function
 -- returns is taken as it is, since a client's text may be in it), and what the client asked
 -- for (?keys=, ?types=, ?max_rate=) narrows what the app allows. Keeps nothing in memory.
+local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local codes = require("sluice.codes")
@@ -28,7 +29,7 @@ function plan.check_list(what, name, list)
   if fault then caller.raise("%s: %s %s", what, name, fault) end
   if #list > ITEMS_MAX then caller.raise("%s: %s may hold %d items", what, name, ITEMS_MAX) end
   local out = {}
-  for i, item in ipairs(list) do out[i] = tostring(item) end
+  for i, item in ipairs(list) do out[i] = core.text_of(item) end
   return out
 end
 local check_list = plan.check_list

@@ -2,8 +2,8 @@
 -- the runtime that serves. The one place with state in a module, because a function like
 -- sluice.sleep() is called without an object.
 
--- `os` for apps. A number has a point in JSON, in logs and in hello, so that part of the
--- locale stays as it is.
+-- `os` for apps. The core writes and reads numbers in no locale; but an app that puts one into
+-- a text by itself means a point too, so that part of the locale stays as it is.
 local app_os = {}
 for name, value in pairs(os) do app_os[name] = value end
 

@@ -18,7 +18,7 @@ local KNOWN_MAX = 10000
 local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
   remove = options.BOOLEAN }
 local encode = json.encode
-local type, tostring, to_integer = type, tostring, math.tointeger
+local type, text_of = type, core.text_of
 
 -- What a publish to this channel needs; nil, message, code for a bad name.
 local function resolve(generation, channel)
@@ -38,7 +38,7 @@ end
 local function read_key(channel, field, data)
   local key = type(data) == "table" and data[field]
   if type(key) == "string" then return key end
-  if type(key) == "number" then return tostring(to_integer(key) or key) end
+  if type(key) == "number" then return text_of(key) end
   if key == true then return "true" end
   local text = "the data has no field '%s', which is the key of channel '%s'"
   return nil, text:format(field, channel), "EKEY"
@@ -86,7 +86,7 @@ local function read_options(opts)
     if type(o.key) ~= "number" then
       caller.raise("app:publish(): key is a string, not a %s", type(o.key))
     end
-    o.key = tostring(to_integer(o.key) or o.key)
+    o.key = text_of(o.key)
   end
   if o.idempotency == "" then caller.raise("app:publish(): idempotency is empty") end
   if o.ttl ~= nil and not (o.ttl > 0 and o.ttl < math.huge) then

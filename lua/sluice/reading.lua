@@ -52,7 +52,8 @@ function reading.latest(self, channel, key, event)
   if event ~= nil and type(event) ~= "string" then
     caller.raise("app:latest(): the event's name is a string, not a %s", type(event))
   end
-  local text, id = generation.server:latest(channel, key ~= nil and tostring(key) or nil, event)
+  if key ~= nil then key = core.text_of(key) end
+  local text, id = generation.server:latest(channel, key, event)
   if not text then return nil end
   return read_data(text), id
 end

@@ -62,8 +62,8 @@ function Request:number(name, min, max)
   if text == nil then return nil end
   local value = #text <= 32 and text:find(NUMBER) and tonumber(text) or nil
   if not value or value < (min or -2 ^ 53) or value > (max or 2 ^ 53) then
-    local from = min and (" from %g"):format(min) or ""
-    local to = max and (" to %g"):format(max) or ""
+    local from = min and " from " .. core.text_of(min) or ""
+    local to = max and " to " .. core.text_of(max) or ""
     refuse(422, ("%s is not a number%s%s"):format(name, from, to), name)
   end
   return value

@@ -1,6 +1,7 @@
 --- app:every: timers with a name, whose phase belongs to the runtime and not to a
 -- generation, so that a reload neither skips nor doubles a tick.
 -- In memory: one row per timer.
+local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local options = require("sluice.options")
@@ -42,13 +43,14 @@ function timers.register(generation, seconds, opts, fn)
   if type(seconds) ~= "number" or not (seconds >= PERIOD_MIN and seconds <= PERIOD_MAX) then
     caller.raise("app:every(seconds, …): the period is a number of seconds from %g", PERIOD_MIN)
   end
-  local what = ("app:every(%g)"):format(seconds)
+  local period = core.text_of(seconds)
+  local what = ("app:every(%s)"):format(period)
   if type(fn) ~= "function" then caller.raise("%s: the last argument is the function", what) end
   local o = options(what, opts, EVERY)
   check_options(what, o, seconds)
   local nth = (generation.timer_counts[seconds] or 0) + 1
   generation.timer_counts[seconds] = nth
-  local name = o.name or ("%gs#%d"):format(seconds, nth)
+  local name = o.name or ("%ss#%d"):format(period, nth)
   if generation.timer_named[name] then
     caller.raise("timer '%s' is registered already (%s)", name, generation.timer_named[name].where)
   end

@@ -152,6 +152,15 @@ describe("a line of the log", function()
     assert.matches(('"message":"%s","%s":"%s"}'):format(shown, shown, shown), run(script, "json", text), 1, true)
   end)
 
+  it("has every digit of a number", function()
+    local output = run([[core.log_setup("info", "json") core.log("info", "x", { t = 1764344973.335123,
+      n = 9007199254740993, third = 1 / 3, big = 2.0 ^ 64, whole = 5.0 })]])
+    for _, member in ipairs { '"t":1764344973.335123', '"n":9007199254740993', '"third":0.3333333333333333',
+      '"big":1.8446744073709552e+19', '"whole":5' } do
+      assert.truthy((output:gsub("}", ",")):find(member .. ",", 1, true), member .. " in " .. output)
+    end
+  end)
+
   it("goes on indented after a line feed of a message, so that no text begins a line", function()
     local list = lines_of(run("core.log_setup('info', 'text') core.log('info', 'a\\nb\\r\\nc', { t = 'x\\ny' })"))
     assert.same({ "    b\\u000d", "    c  t=\"x\\ny\"" }, { list[2], list[3] })

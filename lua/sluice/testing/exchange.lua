@@ -1,6 +1,7 @@
 --- One request of a test and what comes back, over whatever connection the place has.
 -- It never waits: pump() writes and reads what goes. In memory: bytes not yet sent, and the
 -- answer so far.
+local core = require("sluice.core")
 local answer = require("sluice.testing.answer")
 local identity = require("sluice.testing.identity")
 local json = require("sluice.json")
@@ -24,7 +25,7 @@ end
 -- The bytes of a request; options: headers, body, json, last_event_id.
 local function request_text(method, path, host, options, user)
   local headers, body = {}, options.body
-  for name, value in pairs(options.headers or {}) do headers[name:lower()] = tostring(value) end
+  for name, value in pairs(options.headers or {}) do headers[name:lower()] = core.text_of(value) end
   if options.json ~= nil then
     body = assert(json.encode(options.json))
     headers["content-type"] = headers["content-type"] or "application/json"

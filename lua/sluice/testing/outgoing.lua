@@ -1,5 +1,6 @@
 --- Other servers, as an app under test sees them: answers that the test gave, by URL. A URL
 -- that it gave none for fails the test at its next step. In memory: the last requests.
+local core = require("sluice.core")
 local json = require("sluice.json")
 
 local outgoing = {}
@@ -31,7 +32,9 @@ local function complete(response, request)
     body = event_stream(response.events, request.headers["last-event-id"])
     headers["content-type"] = "text/event-stream"
   end
-  for name, value in pairs(response.headers or {}) do headers[name:lower()] = tostring(value) end
+  for name, value in pairs(response.headers or {}) do
+    headers[name:lower()] = core.text_of(value)
+  end
   if response.json ~= nil then
     body = assert(json.encode(response.json))
     headers["content-type"] = headers["content-type"] or "application/json"
