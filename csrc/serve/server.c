@@ -544,9 +544,28 @@ static void app_on_signal(void *owner, struct message *m) {
     mem_free(signal);
 }
 
+/* Whoever asks for the end must not wonder what happens: it is said at once, here, since the
+ * script may hang. */
+static void tell_end(const struct server *s, bool again) {
+    unsigned long long n = 0;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        n += atomic_load_explicit(&s->workers[i].counters.streams, memory_order_relaxed);
+    const char *plural = n == 1 ? "" : "s";
+    if (again) log_printf(LOG_WARN, "stopping now: %llu stream%s cut off", n, plural);
+    else if (n == 0) log_printf(LOG_INFO, "stopping; again to stop now");
+    else
+        log_printf(LOG_INFO, "draining %llu stream%s, up to %g s; again to stop now", n,
+                   plural, (double)s->options.drain_ms / 1000);
+}
+
 void server_on_signal(struct server *s, int number) {
     bool ends = number == SIGTERM || number == SIGINT;
-    if (ends && atomic_load(&s->term_ms) > 0) _exit(1); /* asked twice: at once */
+    bool again = ends && atomic_load(&s->term_ms) > 0;
+    if (ends) tell_end(s, again);
+    if (again) {
+        log_flush();
+        _exit(1);
+    }
     if (ends) atomic_store(&s->term_ms, clock_ms());
     struct signal_message *m = mem_new(sizeof *m);
     m->number = number;
