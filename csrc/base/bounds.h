@@ -106,6 +106,7 @@
 #define LINGER_BYTES_MAX 65535   /* read after the last answer, so that no RST kills it */
 #define FLUSH_STREAMS_MAX 512    /* streams served before the loop looks up again */
 #define REHEARSAL_ROUNDS_MAX 100000 /* of one step: then the app does not come to rest */
+#define ADDRESSES_MAX 8             /* of this machine that the first log line names */
 #define WATCHED_FILES_MAX 2000      /* files whose change reloads the app: EFULL */
 #define STATIC_FILE_MAX (1024 * 1024)
 #define STATIC_BYTES_MAX (32 * 1024 * 1024)

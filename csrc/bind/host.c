@@ -1,13 +1,18 @@
 /* Files and sockets of the host; see host.h. */
 #include "bind/host.h"
 
+#include "base/bounds.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <ifaddrs.h>
+#include <net/if.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -72,6 +77,50 @@ static int l_statfs(lua_State *L) {
     lua_pushnumber(L, (double)st.f_blocks * (double)st.f_frsize);
     lua_pushnumber(L, (double)st.f_bavail * (double)st.f_frsize);
     return 2;
+}
+
+/* ---- Addresses ---------------------------------------------------------------------- */
+
+struct addresses {
+    unsigned n;
+    char text[ADDRESSES_MAX][INET6_ADDRSTRLEN];
+};
+
+/* Addresses of a link only mean something together with an interface. */
+static const void *usable(const struct ifaddrs *i) {
+    if (!i->ifa_addr || !(i->ifa_flags & IFF_UP)) return NULL;
+    if (i->ifa_addr->sa_family == AF_INET)
+        return &((const struct sockaddr_in *)(const void *)i->ifa_addr)->sin_addr;
+    if (i->ifa_addr->sa_family != AF_INET6) return NULL;
+    const struct in6_addr *ip =
+        &((const struct sockaddr_in6 *)(const void *)i->ifa_addr)->sin6_addr;
+    return IN6_IS_ADDR_LINKLOCAL(ip) ? NULL : ip;
+}
+
+static int list_addresses(struct addresses *out) {
+    struct ifaddrs *all;
+    if (getifaddrs(&all) < 0) return -errno;
+    for (const struct ifaddrs *i = all; i && out->n < ADDRESSES_MAX; i = i->ifa_next) {
+        const void *ip = usable(i);
+        if (ip &&
+            inet_ntop(i->ifa_addr->sa_family, ip, out->text[out->n], INET6_ADDRSTRLEN))
+            out->n++;
+    }
+    freeifaddrs(all);
+    return 0;
+}
+
+/* core.addresses() -> the addresses of this machine, as texts | nil, message, code */
+static int l_addresses(lua_State *L) {
+    struct addresses *list = lx_scratch(L, sizeof *list);
+    int err = list_addresses(list);
+    if (err < 0) return lx_fail(L, err);
+    lua_createtable(L, (int)list->n, 0);
+    for (unsigned i = 0; i < list->n; i++) {
+        lua_pushstring(L, list->text[i]);
+        lua_rawseti(L, -2, i + 1);
+    }
+    return 1;
 }
 
 /* ---- The runtime folder ------------------------------------------------------------- */
@@ -217,6 +266,7 @@ void host_add_functions(lua_State *L) {
     hold_standard();
     static const luaL_Reg functions[] = {{"list_files", l_list_files},
                                          {"statfs", l_statfs},
+                                         {"addresses", l_addresses},
                                          {"runtime_dir", l_runtime_dir},
                                          {"write_private", l_write_private},
                                          {"call", l_call},

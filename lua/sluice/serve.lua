@@ -10,10 +10,19 @@ local watcher = require("sluice.watcher")
 
 local serve = {}
 
-local function url_of(host, port)
-  if host == "0.0.0.0" or host == "::" then host = host == "::" and "::1" or "127.0.0.1" end
-  if host:find(":", 1, true) then host = "[" .. host .. "]" end
-  return ("http://%s:%d"):format(host, port)
+local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
+
+-- What a browser can be pointed at: every address of this machine when it listens on all.
+local function urls_of(host, port)
+  local list, urls = { host }, {}
+  if LOOPBACK[host] then list = core.addresses() or { LOOPBACK[host] } end
+  for _, address in ipairs(list) do
+    local is_v6 = address:find(":", 1, true) ~= nil
+    if host ~= "0.0.0.0" or not is_v6 then
+      urls[#urls + 1] = (is_v6 and "http://[%s]:%d" or "http://%s:%d"):format(address, port)
+    end
+  end
+  return table.concat(urls, ", ")
 end
 
 --- The generation of a path or of an app object.
@@ -81,7 +90,7 @@ local function start(target, settings)
   if settings.watch and type(target) == "string" and self.server.watch then
     self.watcher = watcher.new(self)
   end
-  core.log("info", ("serving %s on %s"):format(self.generation.path, url_of(settings.host, port)))
+  core.log("info", ("serving %s on %s"):format(self.generation.path, urls_of(settings.host, port)))
   return self
 end
 

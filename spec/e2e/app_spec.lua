@@ -305,6 +305,24 @@ describe("the command", function()
     assert.matches("Did you mean '%-%-port'", log)
   end)
 
+  it("names every address that it can be reached at", function()
+    local all = assert(require("sluice.core").addresses())
+    assert.truthy(table.concat(all, " "):find("127.0.0.1", 1, true))
+    for _, host in ipairs { "0.0.0.0", "::" } do
+      local s = start('app:get("/", function() return "here" end)', { args = { "--host", host } })
+      local named = 0
+      for url in s.log():match("serving (.-)\n"):gmatch("http://[^%s,\"]+") do
+        named = named + 1
+        assert.same({ 0, "here" }, { process.run { "curl", "-sg", url .. "/" } }, url)
+      end
+      local wanted = 0
+      for _, address in ipairs(all) do
+        if host == "::" or not address:find(":", 1, true) then wanted = wanted + 1 end
+      end
+      assert.equal(wanted, named)
+    end
+  end)
+
   it("ends with 1 when the port is taken", function()
     local s = start("")
     local code, log = server.run_to_end({ app = 'return require("sluice").app()', port = s.port })
