@@ -99,17 +99,19 @@ describe("the README", function()
       text = text:gsub(ADDRESS:gsub("%p", "%%%0"), "http://127.0.0.1:" .. port)
     end
     process.write_file(folder .. "/app.lua", text)
-    return server.start { path = folder .. "/app.lua", port = port }, folder
+    local s = server.start { path = folder .. "/app.lua", port = port }
+    s.app_folder = folder
+    return s, folder
   end
 
   -- Run one command: a function that tells what it has shown so far. A stream stays open.
   local function run(s, line)
     line = line:gsub("^curl ", "curl -sS "):gsub(ADDRESS:gsub("%p", "%%%0"), s.url)
     if not line:find("%-N") then
-      local _, output = process.run(line)
-      return function() return output .. "\n" end
+      local _, output = process.run(line, { dir = s.app_folder })
+      return function() return (output:gsub("\r\n", "\n")) .. "\n" end
     end
-    local p = process.spawn({ "sh", "-c", "exec " .. line }, { kind = "curl" })
+    local p = process.spawn({ "sh", "-c", "exec " .. line }, { kind = "curl", dir = s.app_folder })
     deadline.eventually(function() return p:log():find("event: hello.-\n\n") end, 5, line .. " opens")
     return function() return p:log() .. "\n" end
   end
