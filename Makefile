@@ -1,7 +1,7 @@
-# Targets: help all run test check asan tsan fuzz bench format install clean
+# Targets: help all run test test-full check asan tsan fuzz bench format install clean
 #
-# help     these lines                     run    install what is missing, serve the dashboard
-# all      the module, into build/         test   install what is missing, run every spec
+# all      the module, into build/         run    install what is missing, serve the dashboard
+# test     the same, run every spec        test-full  with the large counts too (half an hour)
 # check    linters, zero warnings          asan tsan  the specs with gcc's sanitizers
 # fuzz     FUZZ_SECONDS=20 a target        bench  against raw sockets (spec/bench/)
 # format   clang-format all C files        install  below PREFIX=/usr/local, after `all`
@@ -48,19 +48,19 @@ LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete
   -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD_$(SAN)))) .ci/lua
 
-.PHONY: help all core run test check asan tsan fuzz fuzzers bench format install install-lua clean
+.PHONY: help all core run test test-full check asan tsan fuzz bench format install install-lua clean
 all: core $(MODULES) build/bin/sluice ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
 run: ; @.ci/setup run && $(MAKE) all && \
 	exec build/bin/sluice run examples/dashboard/app.lua --host $(HOST) --port $(PORT)
 test: ; @.ci/setup test $(SPEC) && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
+test-full: ; @SLUICE_SPEC_FULL=1 $(MAKE) test
 asan: ; @$(MAKE) test SAN=address
 tsan: ; @$(MAKE) test SAN=thread
 check: ; @.ci/setup check && $(MAKE) all && LUA=$(LUA) CC=$(CC) .ci/check
 bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
-fuzz: ; @.ci/setup fuzz && $(MAKE) fuzzers SAN=fuzz CC=clang && .ci/fuzz $(FUZZ_SECONDS)
-fuzzers: $(FUZZERS)
+fuzz: ; @.ci/setup fuzz && $(MAKE) SAN=fuzz CC=clang $(FUZZERS:$(B)/%=build/fuzz/%) && .ci/fuzz $(FUZZ_SECONDS)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] spec/*/*.[ch])
 clean: ; rm -rf $(filter-out build/node build/nginx,$(wildcard build/*))
 install: install-lua ; .ci/command "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(DESTDIR)$(PREFIX)/bin/sluice"

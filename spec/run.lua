@@ -2,9 +2,10 @@
 ---   lua5.4 spec/run.lua [busted options] [files or folders]
 ---
 --- Every file runs once. Those that start a server (they require spec.support.server or live) run a
---- second time with two I/O threads, browser and repository specs excepted. With
---- $SLUICE_IO_THREADS set there is one run, with that many threads. $SLUICE_BUILD names the
---- flavour (build/plain). Each run is a process of its own; the last line sums them up, and
+--- second time with two I/O threads, browser and repository specs excepted, and those of ONCE
+--- but for the full size. With $SLUICE_IO_THREADS set there is one run, with that many threads.
+--- $SLUICE_SPEC_FULL (set by `make test-full`) is the full size of everything. $SLUICE_BUILD
+--- names the flavour (build/plain). Each run is a process of its own; the last line sums them up, and
 --- no passed test at all is a failure. Under a sanitizer ($SLUICE_PRELOAD, set by `make asan`
 --- and `make tsan`) the specs about the repository are left out: they run plain programs.
 
@@ -15,6 +16,22 @@ assert(lfs.chdir(root))
 package.path = "./?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = "./" .. (os.getenv("SLUICE_BUILD") or "build/plain") .. "/?.so;" .. package.cpath
 package.cpath = package.cpath:gsub("^%./(/)", "%1")
+
+-- What they are about has nothing to do with the number of I/O threads: it is the script's thread,
+-- a parser, a proxy, or one connection and the clock.
+local ONCE = {
+  ["spec/delivery/clients_spec.lua"] = true,
+  ["spec/delivery/heartbeat_spec.lua"] = true,
+  ["spec/delivery/late_spec.lua"] = true,
+  ["spec/delivery/nginx_spec.lua"] = true,
+  ["spec/delivery/stuck_spec.lua"] = true,
+  ["spec/e2e/client_spec.lua"] = true,
+  ["spec/e2e/http_out_spec.lua"] = true,
+  ["spec/e2e/memory_spec.lua"] = true,
+  ["spec/e2e/runaway_spec.lua"] = true,
+  ["spec/kit/sockets_spec.lua"] = true,
+  ["spec/wire/http_vectors_spec.lua"] = true,
+}
 
 local function busted_pass()
   local busted_args = { "-f", ".busted", table.unpack(arg) }
@@ -43,8 +60,9 @@ local function collect(path, found)
   return found
 end
 
-local function starts_server(path)
+local function runs_twice(path)
   if path:find("spec/browser/") or path:find("spec/repo/") then return false end
+  if ONCE[path] and not os.getenv("SLUICE_SPEC_FULL") then return false end
   local file <close> = assert(io.open(path))
   local text = file:read("a")
   local starts = text:find("spec%.support%.server") or text:find("spec%.support%.live")
@@ -118,7 +136,7 @@ else
   if not asked then
     local servers = {}
     for _, path in ipairs(files) do
-      if starts_server(path) then servers[#servers + 1] = path end
+      if runs_twice(path) then servers[#servers + 1] = path end
     end
     run_pass("2", servers, options, totals)
   end

@@ -149,3 +149,29 @@ describe("make", function()
     for name in imports:gmatch(" U (lua[%w_]*)") do assert.truthy(name:find("^luaL?_"), name) end
   end)
 end)
+
+describe("what CI runs", function()
+  -- Its exit code and last line, where `make` says what is given here.
+  local function ends(tests, checks)
+    local folder = process.temp_dir()
+    finally(function() process.remove_dir(folder) end)
+    os.execute(("mkdir -p %s/.ci %s/bin && cp .ci/run %s/.ci"):format(folder, folder, folder))
+    process.write_file(folder .. "/bin/make", ("#!/bin/sh\ncase $1 in\ntest) %s ;;\ncheck) %s ;;\nesac\n")
+      :format(tests, checks))
+    os.execute("chmod +x " .. folder .. "/bin/make")
+    local code, output = process.run(("PATH=%s/bin:$PATH bash %s/.ci/run"):format(folder, folder))
+    assert.equal(1, select(2, ("\n" .. output):gsub("\n%d+ passed", "")), output)
+    return { code, output:match("([^\n]*)\n$") }
+  end
+
+  it("is make test and make check, and ends with one line that counts both", function()
+    local good = "echo '== files'; echo '12 passed, 0 failed, 3 skipped'"
+    local bad = "echo '  FAIL x'; echo '11 passed, 1 failed'; exit 2"
+    assert.same({ 0, "13 passed, 0 failed, 3 skipped" }, ends(good, "echo 'check: clean'"))
+    assert.same({ 1, "12 passed, 1 failed, 3 skipped" }, ends(good, "exit 1"))
+    assert.same({ 1, "12 passed, 1 failed" }, ends(bad, "exit 0"))
+    assert.same({ 1, "11 passed, 2 failed" }, ends(bad, "exit 1"))
+    assert.same({ 1, "1 passed, 1 failed" }, ends("echo 'no compiler' >&2; exit 2", "exit 0"))
+    assert.same({ 1, "0 passed, 2 failed" }, ends("kill -9 $$", "kill -9 $$"))
+  end)
+end)

@@ -36,7 +36,7 @@ describe("the rock", function()
   setup(function()
     folder = process.temp_dir()
     made, installed = folder .. "/made here", folder .. "/installed" -- a blank must not hurt
-    luarocks("make --tree " .. process.quote(made))
+    luarocks("make --tree " .. process.quote(made) .. " CFLAGS=-O1") -- compiles in two thirds of the time
     luarocks("pack --tree " .. process.quote(made) .. " sluice", folder)
     luarocks("install --tree " .. process.quote(installed) .. " ./sluice-*.rock", folder)
   end)
