@@ -8,6 +8,8 @@
 ---   b.noise() -> what pages logged as errors or warnings: { page, kind, text } each
 ---   b.run("spec/browser/x.mjs", { url = .. }) -> what the scenario returned; b.stop()
 --- JavaScript is an expression, or a function that gets one argument. All values are JSON.
+--- Chromium takes seconds to start: all files of a run share one, whose pages, cookies and
+--- complaints stop() takes away. It ends with the run.
 local deadline = require("spec.support.deadline")
 local process = require("spec.support.process")
 local cjson = require("cjson")
@@ -46,12 +48,31 @@ local function connect(p)
   return assert(socket.connect("127.0.0.1", tonumber(port)))
 end
 
-function browser.start()
+local function launch()
   local profile = process.temp_dir()
   local root = lfs.currentdir()
   local p = process.spawn({ "node", root .. "/spec/support/browser.mjs", root .. "/build/node", profile },
     { folders = { profile } })
-  local sock = connect(p)
+  return setmetatable({ p = p, sock = connect(p) }, { __gc = function(shared)
+    shared.sock:close()
+    if not shared.p:wait(10) then shared.p:kill() end
+  end })
+end
+
+--- The Chromium of this run. busted reloads modules between files: the registry keeps it.
+local function shared_one()
+  local registry = debug.getregistry()
+  local shared = registry["sluice.spec.browser"]
+  if not shared or shared.p:code() then
+    shared = launch()
+    registry["sluice.spec.browser"] = shared
+  end
+  return shared
+end
+
+function browser.start()
+  local shared = shared_one()
+  local p, sock, root = shared.p, shared.sock, lfs.currentdir()
 
   local function ask(request, seconds)
     sock:settimeout((30 + (seconds or 0)) * deadline.scale)
@@ -77,10 +98,7 @@ function browser.start()
   end
   function self.offline(on) return ask { op = "offline", on = on } end
   function self.noise() return ask { op = "noise" } end
-  function self.stop()
-    sock:close()
-    if not p:wait(10) then p:kill() end
-  end
+  function self.stop() return ask { op = "clear" } end
   return self
 end
 

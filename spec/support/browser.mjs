@@ -61,6 +61,14 @@ const ops = {
   screenshot: (o) => pages[o.page - 1].screenshot({ path: o.path, fullPage: o.full ?? true }).then(() => true),
   close: (o) => pages[o.page - 1].close().then(() => true),
   noise: () => noise.splice(0),
+  async clear() { // as new: nothing is left of who used it before
+    for (const page of context.pages().slice(1)) await page.close();
+    await context.setOffline(false);
+    await context.clearCookies();
+    pages.length = 0;
+    noise.length = 0;
+    return true;
+  },
   // A scenario file: export default async ({ context, args, open, noise }) => result
   async run({ file, args }) {
     const scenario = (await import(pathToFileURL(file))).default;
