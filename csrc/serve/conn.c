@@ -51,14 +51,17 @@ void conn_doom(struct conn *c, enum end_reason reason) {
 }
 
 /* The app need not answer any more; what it did not take it never will. */
-static void drop_request(struct conn *c) {
-    struct request *r = c->talk->request;
-    if (!r) return;
+static void abandon(struct request *r) {
     r->conn = NULL;
     int queued = REQUEST_QUEUED;
     if (!atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
         server_cancel(r);
-    request_unref(r);
+}
+
+static void drop_request(struct conn *c) {
+    if (!c->talk->request) return;
+    abandon(c->talk->request);
+    request_unref(c->talk->request);
 }
 
 static void free_talk(struct conn *c) {
@@ -476,8 +479,7 @@ static void on_wait_timer(struct conn *c) {
     int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
     if (give_up(c)) return;
     if (r->route->kind == ROUTE_STREAM && r->is_head) { /* as late as a stream's head */
-        r->conn = NULL;
-        server_cancel(r);
+        abandon(r);
         dispatch_head(c, r);
         next_request(c);
         conn_send_out(c);

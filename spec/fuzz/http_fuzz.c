@@ -229,7 +229,8 @@ static void check_fields(const struct http_head *h) {
 /* Echo the request's fields: what is written must be a head with exactly those lines. */
 static void check_answer(const struct http_head *h) {
     struct http_date date = {0};
-    const struct http_to to = {&date, 1700000000, h->minor, h->keep_alive, false};
+    const struct http_to to = {
+        .date = &date, .now = 1700000000, .minor = h->minor, .keep_alive = h->keep_alive};
     const struct http_fields fields = {h->fields, h->n_fields};
     struct buf b = {0};
     const int err = http_write_answer(&b, &to, 200, fields, slice_of(NULL, 0));
@@ -252,7 +253,8 @@ static void check_answer(const struct http_head *h) {
 /* Any text may stand in an error. */
 static void check_error(const char *p, size_t n) {
     struct http_date date = {0};
-    const struct http_to to = {&date, 1700000000, 1, true, false};
+    const struct http_to to = {
+        .date = &date, .now = 1700000000, .minor = 1, .keep_alive = true};
     char *text = copy(p, n + 1);
     text[n] = '\0';
     struct buf b = {0};
