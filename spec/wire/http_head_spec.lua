@@ -49,6 +49,7 @@ describe("HEAD of a stream", function()
   local function is_the_head(target, ...)
     local want, open = ask("GET", target, 1, ...)
     open:close()
+    deadline.eventually(function() return http.get(s.port, "/clients").body == "0" end, 5, "the reader has left")
     local got, c = ask("HEAD", target, 1, ...)
     assert.equal(want, got, target)
     -- nothing of the stream is behind the head: the next answer is whole
@@ -60,7 +61,6 @@ describe("HEAD of a stream", function()
     for _, target in ipairs({ "/constant", "/asked", "/written", "/subscribed", "/watched", "/slow", "/status?s=503",
       "/status?s=500", "/status?s=429", "/status?s=404", "/status?s=401", "/status?s=204", "/guarded", "/guarded?in_=1",
       "/raises", "/constant?max_rate=x", "/asked?max_rate=x" }) do
-      deadline.eventually(function() return http.get(s.port, "/clients").body == "0" end, 5, "nobody is there")
       is_the_head(target)
     end
     is_the_head("/constant", "Last-Event-ID: stop")
