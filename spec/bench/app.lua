@@ -100,10 +100,15 @@ end)
 
 local QUOTE = { symbol = "AAPL", price = 187.44, bid = 187.43, ask = 187.45, high = 189.1, low = 185.2, volume = 51204,
   exchange = "XNAS", time = 1764086400.25 }
+local GOAL = { id = "match-7", team = "home", minute = 23, score = { 2, 1 }, player = "J. Doe", penalty = false,
+  note = "from the left, after a corner" }
 local TEXT = ('{"pad":"%s"}'):format(("x"):rep(180))
 local WORK = {
   nothing = function() end,
-  encode = function() return cjson.encode(QUOTE) end,
+  cjson_floats = function() return cjson.encode(QUOTE) end,
+  sluice_floats = function() return sluice.json.encode(QUOTE) end,
+  cjson_plain = function() return cjson.encode(GOAL) end,
+  sluice_plain = function() return sluice.json.encode(GOAL) end,
   publish = function() return app:publish("micro", "quote", TEXT) end,
 }
 

@@ -1,5 +1,5 @@
---- Rows T7 and SPIN: what the script pays for a publish, and what a script that computes for
---- a second does to the streams (nothing).
+--- Rows T7, JSON and SPIN: what the script pays for a publish and for its text, and what a script
+--- that computes for a second does to the streams (nothing).
 local socket = require("socket")
 local rounds = require("spec.bench.rounds")
 local stats = require("spec.bench.stats")
@@ -10,28 +10,47 @@ local script = {}
 
 local function stop(thing) thing:stop() end
 
+-- The CPU that two kinds of step cost the app thread, in us a step, in turn; the cost of no step
+-- is taken off.
+local function step_costs(bench, server, steps)
+  local count = bench:pick(100000, 20000)
+  local function step_cost(what)
+    local before = server.program:main_cpu()
+    server:request("POST", ("/micro?what=%s&count=%d"):format(what, count), 60)
+    return (server.program:main_cpu() - before) / 1e3 / count
+  end
+  local samples = { {}, {} }
+  for n = 0, bench:pick(15, 3) do
+    local nothing = step_cost("nothing")
+    for _, i in ipairs(stats.shuffled { 1, 2 }) do
+      local cost = step_cost(steps[i]) - nothing
+      if n > 0 then table.insert(samples[i], cost) end
+    end
+  end
+  return samples[1], samples[2]
+end
+
+local function judge_steps(bench, row, ours, theirs)
+  row.note = ("%.2f us against %.2f us"):format(stats.median(ours), stats.median(theirs))
+  bench:add(rounds.judge(row, stats.summary(stats.ratios(ours, theirs))))
+end
+
 --- T7: publish() of a ready string against cjson.encode() of the event, on the app thread.
 --- The I/O thread may have the other processor, as it has in use: on one, each publish would
 --- pay for the switch to it.
 function script.T7(bench)
   local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads, true), stop)
-  local count = bench:pick(100000, 20000)
-  local function step_cost(what)
-    local before = server.value.program:main_cpu()
-    server.value:request("POST", ("/micro?what=%s&count=%d"):format(what, count), 60)
-    return (server.value.program:main_cpu() - before) / 1e3 / count
-  end
-  local samples = { publish = {}, encode = {} }
-  for n = 0, bench:pick(15, 3) do
-    local nothing = step_cost("nothing")
-    for _, what in ipairs(stats.shuffled { "publish", "encode" }) do
-      local cost = step_cost(what) - nothing
-      if n > 0 then table.insert(samples[what], cost) end
-    end
-  end
-  bench:add(rounds.judge({ row = "T7", what = "app:publish(string) against cjson.encode(event)", bar = 0.25, aim = 0.10,
-    note = ("%.2f us against %.2f us"):format(stats.median(samples.publish), stats.median(samples.encode)) },
-    stats.summary(stats.ratios(samples.publish, samples.encode))))
+  judge_steps(bench, { row = "T7", what = "app:publish(string) against cjson.encode(event)", bar = 0.25, aim = 0.10 },
+    step_costs(bench, server.value, { "publish", "cjson_floats" }))
+end
+
+--- JSON: sluice.json.encode against cjson.encode of the same value, which drops digits.
+function script.JSON(bench)
+  local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads), stop)
+  judge_steps(bench, { row = "JSON", what = "json.encode of a small event without floats", bar = 2.5, aim = 1 },
+    step_costs(bench, server.value, { "sluice_plain", "cjson_plain" }))
+  judge_steps(bench, { row = "JSON", what = "json.encode of an event with seven floats", bar = 4, aim = 1 },
+    step_costs(bench, server.value, { "sluice_floats", "cjson_floats" }))
 end
 
 -- Lagging readers: their bytes a second before and while a handler spins.
