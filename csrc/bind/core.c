@@ -122,13 +122,11 @@ static int l_check_event(lua_State *L) {
 
 /* core.encode_utf8(text) -> text with NUL and invalid UTF-8 replaced by U+FFFD */
 static int l_encode_utf8(lua_State *L) {
-    struct buf b = {0};
-    if (frame_repair(lx_checkslice(L, 1), &b) < 0) {
-        buf_free(&b);
-        return luaL_error(L, "out of memory");
-    }
-    lx_pushslice(L, buf_slice(&b));
-    buf_free(&b);
+    struct slice text = lx_checkslice(L, 1);
+    struct buf *b = lx_newbuf(L);
+    if (frame_repair(text, b) < 0) return luaL_error(L, "out of memory");
+    lx_pushslice(L, buf_slice(b));
+    buf_free(b);
     return 1;
 }
 

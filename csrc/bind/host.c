@@ -27,15 +27,20 @@
 #define FILES_MAX 10000
 #define FOLDER_DEPTH_MAX 16
 
-/* Append the regular files below 'path' to the list on top of the stack. Links are not
- * followed. False when a limit is hit. Nothing raises here: the names are pushed as
- * strings only after their folder is closed. */
-static bool list_folder(lua_State *L, const char *path, const char *prefix, int depth) {
+/* The names of the regular files below a folder. */
+struct names {
+    struct buf *text; /* each with its NUL */
+    int n;
+};
+
+/* Links are not followed. 0, E_FULL (a limit is hit) or E_NOMEM. */
+static int list_folder(struct names *out, const char *path, const char *prefix,
+                       int depth) {
     DIR *dir = depth < FOLDER_DEPTH_MAX ? opendir(path) : NULL;
-    if (!dir) return false;
-    bool good = true;
+    if (!dir) return E_FULL;
+    int err = 0;
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): the folder stream is ours alone */
-    for (struct dirent *entry; good && (entry = readdir(dir));) {
+    for (struct dirent *entry; err == 0 && (entry = readdir(dir));) {
         char full[4096], name[4096];
         struct stat st;
         if (entry->d_name[0] == '.') continue;
@@ -45,16 +50,13 @@ static bool list_folder(lua_State *L, const char *path, const char *prefix, int 
         if (n >= (int)sizeof full || m >= (int)sizeof name || lstat(full, &st) < 0)
             continue;
         if (S_ISDIR(st.st_mode)) {
-            good = list_folder(L, full, name, depth + 1);
+            err = list_folder(out, full, name, depth + 1);
         } else if (S_ISREG(st.st_mode)) {
-            lua_Integer count = (lua_Integer)lua_rawlen(L, -1);
-            good = count < FILES_MAX;
-            lua_pushstring(L, name);
-            lua_rawseti(L, -2, count + 1);
+            err = out->n++ < FILES_MAX ? buf_add(out->text, name, (size_t)m + 1) : E_FULL;
         }
     }
     closedir(dir);
-    return good;
+    return err;
 }
 
 /* core.list_files(folder) -> names of the regular files below it | nil, message, code */
@@ -63,10 +65,13 @@ static int l_list_files(lua_State *L) {
     struct stat st;
     if (stat(path, &st) < 0) return lx_fail(L, -errno);
     if (!S_ISDIR(st.st_mode)) return lx_fail(L, -ENOTDIR);
-    luaL_checkstack(L, 8, "folders");
-    lua_newtable(L);
-    if (!list_folder(L, path, "", 0))
-        return lx_fail_text(L, E_FULL, "a folder may hold 10,000 files, 16 levels deep");
+    struct names names = {.text =
+                              lx_newbuf(L)}; /* no folder is open while Lua allocates */
+    int err = list_folder(&names, path, "", 0);
+    if (err == E_FULL)
+        return lx_fail_text(L, err, "a folder may hold 10,000 files, 16 levels deep");
+    if (err < 0) return lx_fail(L, err);
+    lx_pushnames(L, names.text);
     return 1;
 }
 
@@ -248,11 +253,12 @@ static int l_call(lua_State *L) {
     struct slice request = lx_checkslice(L, 2);
     double seconds = luaL_optnumber(L, 3, 30);
     luaL_argcheck(L, seconds >= 1 && seconds <= 3600, 3, "1 to 3600 seconds");
-    struct buf answer = {0};
-    int err = exchange(path, request, seconds, &answer);
-    if (err == 0) lx_pushslice(L, buf_slice(&answer));
-    buf_free(&answer);
-    return err == 0 ? 1 : lx_fail(L, err);
+    struct buf *answer = lx_newbuf(L);
+    int err = exchange(path, request, seconds, answer);
+    if (err < 0) return lx_fail(L, err);
+    lx_pushslice(L, buf_slice(answer));
+    buf_free(answer);
+    return 1;
 }
 
 /* A program that is started without stdin, stdout or stderr would find its next file or

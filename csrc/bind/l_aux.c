@@ -87,6 +87,48 @@ void *lx_scratch(lua_State *L, size_t size) {
     return p;
 }
 
+void *lx_box(lua_State *L, size_t size, lua_CFunction gc) {
+    void *p = lx_scratch(L, size);
+    lua_pushcfunction(L, gc); /* its own key in the registry */
+    if (lua_rawget(L, LUA_REGISTRYINDEX) != LUA_TTABLE) {
+        lua_pop(L, 1);
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, gc);
+        lua_setfield(L, -2, "__gc");
+        lua_pushcfunction(L, gc);
+        lua_pushvalue(L, -2);
+        lua_rawset(L, LUA_REGISTRYINDEX);
+    }
+    lua_setmetatable(L, -2);
+    return p;
+}
+
+static int buf_gc(lua_State *L) {
+    buf_free(lua_touserdata(L, 1));
+    return 0;
+}
+
+struct buf *lx_newbuf(lua_State *L) {
+    return lx_box(L, sizeof(struct buf), buf_gc);
+}
+
+void lx_addname(lua_State *L, struct buf *names, struct slice name) {
+    if (buf_reserve(names, name.n + 1) < 0) luaL_error(L, "out of memory");
+    (void)buf_add(names, name.p, name.n);
+    (void)buf_add(names, "", 1);
+}
+
+void lx_pushnames(lua_State *L, struct buf *names) {
+    lua_Integer n = 0;
+    lua_newtable(L);
+    for (size_t i = 0, length; i < names->n; i += length + 1) {
+        length = strlen(names->p + i);
+        lua_pushlstring(L, names->p + i, length);
+        lua_rawseti(L, -2, ++n);
+    }
+    buf_free(names);
+}
+
 /* ---- Fields ------------------------------------------------------------------------- */
 
 static int wrong_field(lua_State *L, const char *name, const char *wanted) {

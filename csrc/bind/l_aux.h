@@ -1,10 +1,13 @@
 /* Helpers that all bindings share: arguments in, failures out.
  *
  * Order inside a binding: check every argument (may raise), then act, then push. Nothing
- * raises while memory, a reference or a lock is held; scratch memory is a userdata. */
+ * raises while memory, a reference or a lock is held: nearly every push may, since it may
+ * allocate, and run finalizers of the app besides. Scratch memory is a userdata; what must be
+ * freed hangs on a box. */
 #ifndef SLUICE_BIND_L_AUX_H
 #define SLUICE_BIND_L_AUX_H
 
+#include "base/buf.h"
 #include "base/slice.h"
 #include "fan/policy.h"
 #include "fan/stream.h"
@@ -33,6 +36,17 @@ int64_t lx_ms(double seconds);
 
 /* Zeroed scratch memory on the stack: freed by the collector, so raising is safe. */
 void *lx_scratch(lua_State *L, size_t size);
+
+/* Zeroed memory on the stack that 'gc' is called with, as a __gc, when it is collected. */
+void *lx_box(lua_State *L, size_t size, lua_CFunction gc);
+
+/* An empty buffer in a box on the stack. Freed by hand it is gone at once. */
+struct buf *lx_newbuf(lua_State *L);
+
+/* Names, each with a NUL behind it, are gathered in such a buffer while something is walked
+ * that a finalizer could change; then they are pushed as a list, and the buffer is freed. */
+void lx_addname(lua_State *L, struct buf *names, struct slice name);
+void lx_pushnames(lua_State *L, struct buf *names);
 
 /* The channels of a plan: { channels = { "a" | { "b", keys =, types =, max_rate =, rewind = } },
  * keys =, types =, max_rate =, rewind = }. Pushes one scratch value that 'specs' lives in. */

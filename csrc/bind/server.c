@@ -105,9 +105,10 @@ static int l_close(lua_State *L) {
 static int l_on(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    luaL_unref(L, LUA_REGISTRYINDEX, s->on_event);
     lua_settop(L, 2);
+    int before = s->on_event;
     s->on_event = luaL_ref(L, LUA_REGISTRYINDEX);
+    luaL_unref(L, LUA_REGISTRYINDEX, before);
     return 0;
 }
 
@@ -117,9 +118,9 @@ static int l_configure(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     struct routes *routes = lx_checkroutes(L, 2); /* in a box that frees it */
+    bool tells = lua_getfield(L, 2, "tells") == LUA_TNIL || lua_toboolean(L, -1);
     if (lua_getfield(L, 2, "policies") == LUA_TNIL) lua_newtable(L);
     struct policy_set *policies = lx_checkpolicies(L, -1);
-    bool tells = lua_getfield(L, 2, "tells") == LUA_TNIL || lua_toboolean(L, -1);
     server_configure(s->server, routes, policies); /* nothing raises from here on */
     policy_set_unref(policies);
     server_tell_clients(s->server, tells);
@@ -260,28 +261,46 @@ static int l_policy(lua_State *L) {
     return 1;
 }
 
-static bool push_payload(lua_State *L, const struct frame *f) {
-    struct buf b = {0};
-    bool good = frame_payload(f, &b) == 0;
-    if (good) lx_pushslice(L, buf_slice(&b));
-    buf_free(&b);
-    return good;
-}
-
-/* server:latest(channel[, key[, event]]) -> text, id | nothing */
+/* server:latest(channel[, key[, event]]) -> text, id | nothing. All of the event is copied
+ * before something is pushed, since a finalizer may publish meanwhile. */
 static int l_latest(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
-    struct chan *c = fan_find(&s->server->fan, lx_checkslice(L, 2));
+    struct slice channel = lx_checkslice(L, 2);
     struct slice key = lx_optslice(L, 3), name = lx_optslice(L, 4);
+    struct buf *b = lx_newbuf(L);
+    struct chan *c = fan_find(&s->server->fan, channel);
     struct frame *f = c ? chan_latest(c, key, name, clock_ms()) : NULL;
-    if (!f || !push_payload(L, f)) return 0;
-    if (!f->has_id) return 1;
-    lx_pushid(L, s->server, f->seq);
+    if (!f) return 0;
+    if (frame_payload(f, b) < 0) return luaL_error(L, "out of memory");
+    bool has_id = f->has_id;
+    uint64_t seq = f->seq;
+    lx_pushslice(L, buf_slice(b));
+    buf_free(b);
+    if (!has_id) return 1;
+    lx_pushid(L, s->server, seq);
     return 2;
 }
 
-/* Append { id, event, data, key } to the list on top of the stack. */
-static void add_row(lua_State *L, const struct lx_server *s, const struct frame *f) {
+/* Frames that are held while their rows are made. */
+struct held {
+    size_t n, max;
+    struct frame *frames[];
+};
+
+static void let_go(struct held *h) {
+    while (h->n > 0) frame_unref(h->frames[--h->n]);
+}
+
+static int held_gc(lua_State *L) {
+    let_go(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* Append { id, event, data, key } to the list on top of the stack; 'b' is scratch. */
+static void add_row(lua_State *L, const struct lx_server *s, const struct frame *f,
+                    struct buf *b) {
+    b->n = 0;
+    if (frame_payload(f, b) < 0) luaL_error(L, "out of memory");
     lua_createtable(L, 0, 4);
     if (f->has_id) {
         lx_pushid(L, s->server, f->seq);
@@ -289,7 +308,8 @@ static void add_row(lua_State *L, const struct lx_server *s, const struct frame 
     }
     lx_pushslice(L, f->name);
     lua_setfield(L, -2, "event");
-    if (push_payload(L, f)) lua_setfield(L, -2, "data");
+    lx_pushslice(L, buf_slice(b));
+    lua_setfield(L, -2, "data");
     if (f->key.n > 0) {
         lx_pushslice(L, f->key);
         lua_setfield(L, -2, "key");
@@ -312,42 +332,61 @@ static bool is_selected(const struct selection *sel, const struct frame *f) {
            !(f->remove && sel->c->kind == CHANNEL_STATE);
 }
 
-/* Visit the selection; with 's' NULL only count it. */
-static uint64_t each_selected(const struct selection *sel, lua_State *L,
-                              const struct lx_server *s) {
+static void hold(const struct selection *sel, struct frame *f, uint64_t *n,
+                 struct held *out) {
+    if (!is_selected(sel, f) || (*n)++ < sel->skip) return;
+    if (out && out->n < out->max) out->frames[out->n++] = frame_ref(f);
+}
+
+/* Hold the selection; with 'out' NULL only count it. */
+static uint64_t each_selected(const struct selection *sel, struct held *out) {
     const struct chan *c = sel->c;
     uint64_t n = 0;
     if (c->kind == CHANNEL_STATE) {
         for (uint32_t i = latest_after(c->latest, 0); i < c->latest->n;
              i = latest_next(c->latest, i))
-            if (is_selected(sel, latest_at(c->latest, i)) && n++ >= sel->skip && s)
-                add_row(L, s, latest_at(c->latest, i));
+            hold(sel, latest_at(c->latest, i), &n, out);
         return n;
     }
-    for (uint64_t i = c->history; i < c->head; i++)
-        if (is_selected(sel, chan_at(c, i)) && n++ >= sel->skip && s)
-            add_row(L, s, chan_at(c, i));
+    for (uint64_t i = c->history; i < c->head; i++) hold(sel, chan_at(c, i), &n, out);
     return n;
+}
+
+/* The last 'limit' of the selection, in a box on the stack: the box comes first. */
+static struct held *hold_last(lua_State *L, struct fan *fan, struct slice channel,
+                              struct selection *sel, lua_Integer limit) {
+    struct chan *c = fan_find(fan, channel);
+    size_t max = c ? chan_events(c) : 0;
+    if (max > (size_t)limit) max = (size_t)limit;
+    struct held *h = lx_box(L, sizeof *h + max * sizeof *h->frames, held_gc);
+    h->max = max;
+    sel->c = fan_find(fan, channel);
+    if (!sel->c) return h;
+    uint64_t n = each_selected(sel, NULL);
+    if (n > max) sel->skip = n - max;
+    each_selected(sel, h);
+    return h;
 }
 
 /* server:history(channel, limit[, after[, event]])
  *   -> { {id, event, data, key}, … } | nil, message, code */
 static int l_history(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
-    struct selection sel = {.c = fan_find(&s->server->fan, lx_checkslice(L, 2)),
-                            .name = lx_optslice(L, 5),
-                            .now_ms = clock_ms()};
+    struct slice channel = lx_checkslice(L, 2);
+    struct selection sel = {.name = lx_optslice(L, 5), .now_ms = clock_ms()};
     lua_Integer limit = luaL_optinteger(L, 3, 100);
     luaL_argcheck(L, limit >= 0, 3, "0 or more");
     struct eventid after = eventid_parse(lx_optslice(L, 4));
     if (after.kind != EVENTID_NONE && after.kind != EVENTID_GOOD)
         return lx_fail_text(L, E_INVAL, "'after' is not the id of an event");
     if (strcmp(after.epoch, s->server->seq.epoch) == 0) sel.after = after.seq;
-    lua_newtable(L);
-    if (!sel.c) return 1;
-    uint64_t n = each_selected(&sel, L, NULL);
-    if (n > (uint64_t)limit) sel.skip = n - (uint64_t)limit;
-    each_selected(&sel, L, s);
+    lua_settop(L, 5);
+    struct buf *b = lx_newbuf(L);
+    struct held *h = hold_last(L, &s->server->fan, channel, &sel, limit);
+    lua_createtable(L, (int)h->n, 0);
+    for (size_t i = 0; i < h->n; i++) add_row(L, s, h->frames[i], b);
+    buf_free(b);
+    let_go(h);
     return 1;
 }
 
@@ -356,14 +395,13 @@ static int l_channels(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct slice pattern = lx_optslice(L, 2);
     struct capture captures[PATTERN_CAPTURES_MAX];
-    lua_Integer n = 0;
-    lua_newtable(L);
+    struct buf *names = lx_newbuf(L);
     for (struct map_node *node = map_next(&s->server->fan.channels, NULL); node;
          node = map_next(&s->server->fan.channels, node)) {
         if (pattern.n > 0 && pattern_match(pattern, node->key, captures) < 0) continue;
-        lx_pushslice(L, node->key);
-        lua_rawseti(L, -2, ++n);
+        lx_addname(L, names, node->key);
     }
+    lx_pushnames(L, names);
     return 1;
 }
 

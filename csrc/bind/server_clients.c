@@ -148,16 +148,15 @@ static int l_mind(lua_State *L) {
 static int l_clients(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct slice channel = lx_optslice(L, 2);
-    lua_Integer n = 0;
-    lua_newtable(L);
+    struct buf *ids = lx_newbuf(L);
     server_catch_up(s->server);
     for (struct map_node *node = map_next(&s->server->clients, NULL); node;
          node = map_next(&s->server->clients, node)) {
         struct client *c = container_of(node, struct client, node);
         if (channel.n > 0 && !registry_follows(c, channel)) continue;
-        lua_pushstring(L, c->id);
-        lua_rawseti(L, -2, ++n);
+        lx_addname(L, ids, slice_str(c->id));
     }
+    lx_pushnames(L, ids);
     return 1;
 }
 

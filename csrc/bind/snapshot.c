@@ -1,25 +1,17 @@
-/* A route snapshot from the tables of lua/sluice/routes.lua. It is made inside a box, a
- * userdata whose __gc lets it go, so that an error in the tables leaks nothing. */
+/* A route snapshot from the tables of lua/sluice/routes.lua. It is made inside a box, so that
+ * an error in the tables leaks nothing. */
 #include "base/mem.h"
 #include "bind/server.h"
 
-#define BOX "sluice.routes"
-
-static int box_gc(lua_State *L) {
-    struct routes **box = luaL_checkudata(L, 1, BOX);
+static int routes_gc(lua_State *L) {
+    struct routes **box = lua_touserdata(L, 1);
     routes_unref(*box);
     *box = NULL;
     return 0;
 }
 
 static struct routes *new_box(lua_State *L) {
-    struct routes **box = lua_newuserdatauv(L, sizeof *box, 0);
-    *box = NULL;
-    if (luaL_newmetatable(L, BOX)) {
-        lua_pushcfunction(L, box_gc);
-        lua_setfield(L, -2, "__gc");
-    }
-    lua_setmetatable(L, -2);
+    struct routes **box = lx_box(L, sizeof *box, routes_gc);
     *box = routes_new();
     return *box;
 }

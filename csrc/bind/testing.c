@@ -444,17 +444,18 @@ static int l_encode(lua_State *L) {
                        .data = lx_field_slice(L, 1, "data"),
                        .key = lx_field_slice(L, 1, "key")};
     uint64_t seq = (uint64_t)lx_field_number(L, 1, "seq", 0);
+    struct buf *text = lx_newbuf(L), *payload = lx_newbuf(L);
     struct frame *f;
     int err = frame_new(&f, &ev, seq > 0, 0);
     if (err < 0) return lx_fail(L, err);
     frame_number(f, "aaaaaaaaaaaaa", seq ? seq : 1);
-    struct buf payload = {0};
-    err = frame_payload(f, &payload);
-    lx_pushslice(L, f->text);
-    lx_pushslice(L, buf_slice(&payload));
-    buf_free(&payload);
+    err = frame_payload(f, payload);
+    if (err == 0) err = buf_add(text, f->text.p, f->text.n);
     frame_unref(f);
-    return err < 0 ? lx_fail(L, err) : 2;
+    if (err < 0) return lx_fail(L, err);
+    lx_pushslice(L, buf_slice(text));
+    lx_pushslice(L, buf_slice(payload));
+    return 2;
 }
 
 /* testing.eventid(text) -> kind, epoch, seq */

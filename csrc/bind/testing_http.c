@@ -8,6 +8,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "bind/l_aux.h"
 #include "net/address.h"
 #include "net/http_chunks.h"
 #include "net/http_parse.h"
@@ -179,19 +180,20 @@ static int l_chunks(lua_State *L) {
     http_chunks_init(&c, (uint64_t)luaL_optinteger(L, 2, LUA_MAXINTEGER));
     const size_t cut = (size_t)luaL_optinteger(L, 3, LUA_MAXINTEGER);
     const size_t step = (size_t)luaL_optinteger(L, 4, LUA_MAXINTEGER);
+    struct buf *piece = lx_newbuf(L);
     luaL_Buffer body;
     luaL_buffinit(L, &body);
     size_t used = 0, have = cut < n ? cut : n;
     int got;
     for (;;) {
         struct slice data;
-        char *p = mem_new(have - used + 1);
+        char *p = piece->p = mem_new(have - used + 1);
         memcpy(p, text + used, have - used);
         got = http_chunks_next(&c, p, have - used, &data);
-        char *to = luaL_prepbuffsize(&body, data.n); /* raises when memory is gone only */
+        char *to = luaL_prepbuffsize(&body, data.n);
         memcpy(to, data.p, data.n);
         luaL_addsize(&body, data.n);
-        mem_free(p);
+        buf_free(piece);
         if (got < 0) break;
         used += (size_t)got;
         if (c.done || (used == have && have == n)) break;
@@ -328,9 +330,9 @@ static int l_answer(lua_State *L) {
     const struct http_to to = check_to(L, 2, &date);
     const struct http_fields fields = check_fields(L, 2, list);
     const char *body = luaL_optlstring(L, 3, "", &n);
-    struct buf b = {0};
-    int err = http_write_answer(&b, &to, status, fields, slice_of(body, n));
-    return push_written(L, &b, 0, err);
+    struct buf *b = lx_newbuf(L);
+    int err = http_write_answer(b, &to, status, fields, slice_of(body, n));
+    return push_written(L, b, 0, err);
 }
 
 /* failure(status, options[, code, message, field]) -> bytes | nil, code */
@@ -341,9 +343,9 @@ static int l_failure(lua_State *L) {
     const struct http_fields fields = check_fields(L, 2, list);
     const struct http_error e = {(int)luaL_checkinteger(L, 1), luaL_optstring(L, 3, NULL),
                                  luaL_optstring(L, 4, NULL), luaL_optstring(L, 5, NULL)};
-    struct buf b = {0};
-    int err = http_write_error(&b, &to, &e, fields);
-    return push_written(L, &b, 0, err);
+    struct buf *b = lx_newbuf(L);
+    int err = http_write_error(b, &to, &e, fields);
+    return push_written(L, b, 0, err);
 }
 
 /* stream(options) -> bytes | nil, code; behind four bytes that are there already */
@@ -352,17 +354,17 @@ static int l_stream(lua_State *L) {
     struct http_field list[LIST_MAX];
     const struct http_to to = check_to(L, 1, &date);
     const struct http_fields fields = check_fields(L, 1, list);
-    struct buf b = {0};
-    if (buf_adds(&b, "abcd") < 0) return fail(L, E_NOMEM);
-    int err = http_write_stream(&b, &to, fields);
-    return push_written(L, &b, 4, err);
+    struct buf *b = lx_newbuf(L);
+    if (buf_adds(b, "abcd") < 0) return fail(L, E_NOMEM);
+    int err = http_write_stream(b, &to, fields);
+    return push_written(L, b, 4, err);
 }
 
 /* continue() -> bytes */
 static int l_continue(lua_State *L) {
-    struct buf b = {0};
-    int err = http_write_continue(&b);
-    return push_written(L, &b, 0, err);
+    struct buf *b = lx_newbuf(L);
+    int err = http_write_continue(b);
+    return push_written(L, b, 0, err);
 }
 
 /* date(seconds) -> text */

@@ -45,6 +45,11 @@ app:get("/gsub", function() return (("x"):gsub("x", function() forever() end)) e
 app:get("/bomb", function() local t = {} while true do t[#t + 1] = { #t } end end)
 app:get("/rep", function() return #("x"):rep(1e9) end)
 app:get("/double", function() local s = "x" while true do s = s .. s end end)
+app:channel("big", { history = 20, rewind = "all" })
+app:on("start", function() for _ = 1, 20 do app:publish("big", "e", ("x"):rep(60000)) end end)
+app:get("/hoard/latest", function() local t = {} while true do t[#t + 1] = app:latest("big") end end)
+app:get("/hoard/history", function() local t = {} while true do t[#t + 1] = app:history("big") end end)
+app:get("/alive", function() collectgarbage() collectgarbage() return require("sluice.core").alive() end)
 app:get("/spawn", function() app:spawn(forever) return 202 end)
 app:get("/slow", function() local stop = sluice.now() + 0.2 while sluice.now() < stop do end return "slow" end)
 return app
@@ -113,6 +118,19 @@ describe("code that runs away", function()
       if CLOSED[name] then assert.equal(CLOSED[name], tonumber(after.body:match("%d+")) - before) end
     end)
   end
+
+  it("leaves nothing behind of what it was given until its memory was full", function()
+    local function alive() return tonumber(http.get(s.port, "/alive").body:match('"memory":(%d+)')) end
+    local function hoard()
+      for _, what in ipairs({ "latest", "history" }) do
+        assert.equal(500, http.get(s.port, "/hoard/" .. what).status)
+      end
+    end
+    hoard()
+    local before = alive()
+    for _ = 1, 10 do hoard() end
+    deadline.eventually(function() return alive() <= before + 10 end, 5, "as many blocks as before")
+  end)
 
   it("ends in a spawned coroutine too", function()
     assert.equal(202, ask("/spawn").status)

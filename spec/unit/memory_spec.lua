@@ -267,3 +267,146 @@ describe("out of memory", function()
     end)
   end)
 end)
+
+-- ---- A full Lua heap ---------------------------------------------------------------------
+
+local core = require("sluice.core")
+local kit = require("spec.support.kit")
+
+--- Call `fn` with a Lua heap that is full after so many bytes, from none to enough: each
+--- allocation fails once. Nothing of ours may be left over.
+local function fill_heap(fn)
+  local function limited(bytes)
+    core.memory_limit(core.heap() + bytes)
+    fn()
+  end
+  local function call(bytes)
+    collectgarbage() -- or what it lets go would be room
+    collectgarbage() -- what had a finalizer goes at the second
+    core.guard_enter()
+    local ok, message = pcall(limited, bytes)
+    core.memory_limit(0)
+    core.guard_leave()
+    return ok, message
+  end
+  fn() -- what is made once is there
+  collectgarbage()
+  local before, failed = core.alive(), 0
+  for bytes = -1024, 65536, 24 do -- below 0: what was dead is let go first
+    local ok, message = call(bytes)
+    if ok then break end
+    assert.matches("not enough memory", message)
+    failed = failed + 1
+  end
+  assert.is_true(call(1 << 20), "the function works with enough memory")
+  collectgarbage()
+  assert.same(before, core.alive())
+  return failed
+end
+
+describe("a full Lua heap", function()
+  after_each(kit.stop_all)
+
+  local function server(text)
+    local t = kit.start(text)
+    return t.place.server, t
+  end
+
+  it("costs nothing that is kept, whatever was under way", function()
+    local s, t = server([[
+      app:channel("log", { history = 50 })
+      app:channel("st", { history = "latest", key = "k" })
+      app:stream("/s", { channels = { "log", "st" } })
+      app:on("connect", function() end)]])
+    for i = 1, 20 do
+      t:publish("log", "e", ("x"):rep(50) .. "\n" .. i)
+      t:publish("st", "e", { k = "key" .. i, v = ("y"):rep(50) })
+    end
+    local c = t:connect("/s")
+    local folder = require("lfs").currentdir() .. "/spec/property"
+    local policies = { { pattern = "log", history = 5 }, { pattern = "st", history = "latest" } }
+    local few = {
+      latest = function() return s:latest("log") end,
+      latest_of_key = function() return s:latest("st", "key3") end,
+      history = function() return s:history("log", 7) end,
+      history_of_state = function() return s:history("st", 100) end,
+      history_of_nothing = function() return s:history("none", 100) end,
+      channels = function() return s:channels("*") end,
+      clients = function() return s:clients() end,
+      client = function() return s:client(c.id) end,
+      stats = function() return s:stats(), s:stats("log"), s:client_stats(c.id), s:slowest(5) end,
+      policy = function() return s:policy("log") end,
+      merge = function() return core.merge(policies, "log") end,
+      match = function() return core.match(":a/*b", "x/y/z") end,
+      encode_utf8 = function() return core.encode_utf8(("\xff"):rep(100)) end,
+      list_files = function() return core.list_files(folder) end,
+      headers = function() return core.headers("a\0b\0a\0c\0") end,
+      subscribe = function()
+        s:subscribe(c.id, { "more", keys = { "a", "b" } })
+        s:unsubscribe(c.id, "more")
+        t:settle()
+      end,
+      encode = function() return testing.encode({ event = "e", data = "a\nb", seq = 7 }) end,
+    }
+    for name, fn in pairs(few) do
+      assert.is_true(fill_heap(fn) > 0, name .. " allocates")
+    end
+  end)
+
+  it("leaves no folder open", function()
+    local function open_files()
+      local n = 0
+      for _ in require("lfs").dir("/proc/self/fd") do n = n + 1 end
+      return n
+    end
+    local before, folder = open_files(), require("lfs").currentdir() .. "/spec/kit"
+    fill_heap(function() return core.list_files(folder) end)
+    assert.equal(before, open_files())
+  end)
+
+  it("takes the callback and the routes as a whole", function()
+    local s = core.server({ port = 0, rehearsal = true })
+    local routes = { { method = "GET", pattern = "/a/:b", kind = "stream", id = 1,
+      plan = { channels = { "a/:b", "c" }, keys = { "k" }, query = { keys = "symbols" } } },
+      { pattern = "/f/**", kind = "static", files = { ["/f/x"] = { type = "text/plain", body = ("z"):rep(100) } } } }
+    local snapshot = { routes = routes, policies = { { pattern = "a", history = 5 } },
+      cors = { { pattern = "/**", origins = { "https://a.example" }, max_age = 5 } } }
+    fill_heap(function() s:on(function() end) end)
+    assert(s:configure(snapshot))
+    collectgarbage()
+    fill_heap(function() s:configure(snapshot) collectgarbage() end)
+    s:shut()
+  end)
+
+  it("is not read while a finalizer changes what is read", function()
+    local t = kit.start([[
+      app:channel("log", { history = 3 })
+      local rounds = app:state("rounds", { n = 0 })
+      -- each collection publishes: events leave the history, channels come and the map grows
+      local function trouble()
+        setmetatable({}, { __gc = function()
+          rounds().n = rounds().n + 1
+          for i = 1, 5 do app:publish("log", "e", ("x"):rep(2000) .. i) end
+          app:publish("c/" .. rounds().n, "e", "x")
+        end })
+      end
+      app:get("/", function()
+        local n = 0
+        app:publish("log", "e", "first")
+        collectgarbage("incremental", 1, 1000, 5) -- every few allocations, from now on
+        collectgarbage()
+        for _ = 1, 300 do
+          trouble()
+          local list = app:history("log")
+          assert(#list <= 3, #list .. " events of a history of 3")
+          for _, event in ipairs(list) do n = n + #event.data end
+          n = n + #app:latest("log") + #app:channels("c/*")
+        end
+        collectgarbage("incremental", 200, 100, 13)
+        return { n = n, rounds = rounds().n }
+      end)]], { flags = { handler_budget = 60 } })
+    local answer = t:get("/")
+    assert.equal(200, answer.status, answer.error)
+    assert.is_true(answer.json.rounds > 10, answer.body)
+  end)
+end)
