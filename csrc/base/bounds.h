@@ -100,8 +100,8 @@
 #define BACKLOG_DRAIN_MAX 4096         /* accepted at most when a drain begins */
 #define ACCEPT_PAUSE_MS 100            /* pause when the process is out of descriptors */
 #define REQUESTS_QUEUED_MAX 1024 /* waiting for the app, per I/O thread: 503 or bye */
-#define INPUT_BYTES_MAX 65536    /* pipelined behind a request: reading pauses */
-#define OUTPUT_BYTES_MAX 65536   /* unsent answers: parsing pauses */
+#define INPUT_BYTES_MAX 16384    /* received and not used: reading pauses. A largest head */
+#define OUTPUT_BYTES_MAX 32768   /* unsent answers: parsing pauses */
 #define STREAM_INPUT_MAX 4096    /* bytes behind a stream's request: closed */
 #define LINGER_BYTES_MAX 65535   /* read after the last answer, so that no RST kills it */
 #define FLUSH_STREAMS_MAX 512    /* streams served before the loop looks up again */

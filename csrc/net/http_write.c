@@ -174,20 +174,32 @@ static int finish(struct buf *b, size_t start, int err) {
 
 /* ---- Answers ---------------------------------------------------------------------- */
 
-int http_write_answer(struct buf *b, const struct http_to *to, int status,
-                      struct http_fields fields, struct slice body) {
+static bool is_bodiless(int status) {
+    return status == 204 || status == 304;
+}
+
+int http_write_head(struct buf *b, const struct http_to *to, int status,
+                    struct http_fields fields, size_t length) {
     if (status < 200 || status > 599) return E_INVAL;
-    const bool bodiless = status == 204 || status == 304;
     const size_t start = b->n;
-    int err = buf_reserve(b, 512 + body.n);
+    int err = buf_reserve(b, 512);
     if (!err) err = add_status(b, status);
     if (!err) err = add_fields(b, to, fields);
     if (!err) err = add_challenge(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);
-    if (!err && !bodiless) err = add_length(b, body.n);
+    if (!err && !is_bodiless(status)) err = add_length(b, length);
     if (!err) err = buf_add(b, "\r\n", 2);
-    if (!err && !bodiless && !to->is_head) err = buf_add(b, body.p, body.n);
+    return finish(b, start, err);
+}
+
+int http_write_answer(struct buf *b, const struct http_to *to, int status,
+                      struct http_fields fields, struct slice body) {
+    const bool bare = is_bodiless(status) || to->is_head;
+    const size_t start = b->n;
+    int err = buf_reserve(b, 512 + (bare ? 0 : body.n));
+    if (!err) err = http_write_head(b, to, status, fields, body.n);
+    if (!err && !bare) err = buf_add(b, body.p, body.n);
     return finish(b, start, err);
 }
 

@@ -1,4 +1,4 @@
-/* The HTTP conversation of one connection; see conn.h. */
+/* The conversation of one connection; see conn.h. */
 #include "serve/conn.h"
 
 #include "base/bounds.h"
@@ -6,19 +6,19 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/status.h"
-#include "net/http_parse.h"
-#include "net/url.h"
 #include "serve/dispatch.h"
+#include "serve/input.h"
 #include "serve/outlet.h"
 #include "serve/server.h"
 #include "serve/worker.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/socket.h>
+#include <sys/uio.h>
 #include <unistd.h>
-
-static void process(struct conn *c);
 
 /* ---- Life --------------------------------------------------------------------------- */
 
@@ -29,14 +29,13 @@ struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
     c->talk = mem_new(sizeof *c->talk);
     c->talk->ip = *ip;
     c->talk->since_ms = w->now_ms;
-    ev_io_init(&c->io, on_io, fd, EV_READ);
+    ev_io_init(&c->io, on_io, fd, 0);
     c->io.data = w;
     list_add(&w->conns, &c->node);
     w->n_conns++;
     atomic_fetch_add_explicit(&w->counters.connections, 1, memory_order_relaxed);
     wheel_timer_init(&c->timer);
-    wheel_set(&w->wheel, &c->timer, w->now_ms + w->server->options.idle_timeout_ms);
-    ev_io_start(w->loop.ev, &c->io);
+    conn_go_on(c);
     return c;
 }
 
@@ -51,22 +50,21 @@ void conn_doom(struct conn *c, enum end_reason reason) {
 }
 
 /* The app need not answer any more; what it did not take it never will. */
-static void abandon(struct request *r) {
+static void drop_request(struct conn *c) {
+    struct request *r = c->talk->request;
+    if (!r) return;
     r->conn = NULL;
     int queued = REQUEST_QUEUED;
     if (!atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
         server_cancel(r);
-}
-
-static void drop_request(struct conn *c) {
-    if (!c->talk->request) return;
-    abandon(c->talk->request);
-    request_unref(c->talk->request);
+    request_unref(r);
+    c->talk->request = NULL;
 }
 
 static void free_talk(struct conn *c) {
     buf_free(&c->talk->in);
     buf_free(&c->talk->out);
+    static_file_unref(c->talk->file);
     mem_free(c->talk);
     c->talk = NULL;
 }
@@ -94,67 +92,200 @@ void conn_free(struct conn *c) {
     pool_free(&w->conn_pool, c);
 }
 
-void conn_watch(struct conn *c, int events) {
-    if (c->doomed || c->io.events == (events | (c->io.events & EV__IOFDSET))) return;
+/* ---- What it waits for -------------------------------------------------------------- */
+
+/* Bytes that its peer has not acknowledged. */
+static uint32_t held_by_kernel(const struct conn *c) {
+    int n = 0;
+    return ioctl(c->io.fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0;
+}
+
+/* Time since the socket took something, or began to be full. */
+static int64_t quiet_ms(const struct conn *c) {
+    return (uint32_t)conn_worker(c)->now_ms - c->tx_ms;
+}
+
+static void note_taken(struct conn *c) {
+    c->tx_ms = (uint32_t)conn_worker(c)->now_ms;
+}
+
+/* The peer may have taken some of what the kernel holds long before that wants more. */
+static bool has_taken(struct conn *c) {
+    uint32_t before = c->held;
+    c->held = held_by_kernel(c);
+    return c->held < before;
+}
+
+bool conn_is_stalled(struct conn *c) {
+    if (quiet_ms(c) < conn_worker(c)->server->options.stall_timeout_ms) return false;
+    if (!has_taken(c)) return true;
+    note_taken(c);
+    return false;
+}
+
+static int wanted(const struct conn *c) {
+    switch (c->phase) {
+    case CONN_STREAM: return c->outlet.pinned ? EV_READ | EV_WRITE : EV_READ;
+    case CONN_FLUSH: return EV_WRITE;
+    case CONN_LINGER: return c->passed < LINGER_BYTES_MAX ? EV_READ : 0;
+    default: break;
+    }
+    int reads = !c->half_closed && input_room(c) > 0 ? EV_READ : 0;
+    return conn_unsent(c) > 0 ? reads | EV_WRITE : reads;
+}
+
+void conn_watch(struct conn *c) {
+    int events = wanted(c), before = c->io.events & (EV_READ | EV_WRITE);
+    if (c->doomed || events == before) return;
+    if (events & ~before & EV_WRITE) { /* it is full from now on */
+        note_taken(c);
+        c->held = held_by_kernel(c);
+    }
     ev_io_stop(conn_worker(c)->loop.ev, &c->io);
     ev_io_set(&c->io, c->io.fd, events);
     if (events) ev_io_start(conn_worker(c)->loop.ev, &c->io);
 }
 
-static void set_timer(struct conn *c, int64_t after_ms) {
-    wheel_set(&conn_worker(c)->wheel, &c->timer, conn_worker(c)->now_ms + after_ms);
+static int64_t earlier(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Between requests it may be idle; what it has not taken yet is another matter. */
+static int64_t head_due(const struct conn *c) {
+    const struct serve_options *o = &conn_worker(c)->server->options;
+    if (c->talk->seen > 0) return c->talk->since_ms + o->head_timeout_ms;
+    return conn_unsent(c) > 0 ? INT64_MAX : c->talk->since_ms + o->idle_timeout_ms;
+}
+
+static int64_t body_due(const struct conn *c) {
+    return c->talk->since_ms + conn_worker(c)->server->options.body_timeout_ms +
+           (int64_t)(c->talk->request->body.n / BODY_RATE_MIN) * 1000;
+}
+
+int64_t conn_reply_due(const struct conn *c) {
+    const struct worker *w = conn_worker(c);
+    struct request *r = c->talk->request;
+    int64_t allowed = w->server->options.request_timeout_ms;
+    if (atomic_load(&r->state) == REQUEST_TAKEN) return r->taken_ms + allowed;
+    /* taken in the next moment it would be due then */
+    return earlier(c->talk->since_ms + QUEUE_TIMEOUT_MS, w->now_ms + allowed);
+}
+
+/* When a stream's head goes out although its plan has not come. */
+static int64_t late_due(const struct conn *c) {
+    if (c->talk->request->route->kind != ROUTE_STREAM) return INT64_MAX;
+    return c->talk->since_ms + conn_worker(c)->server->options.late_head_ms;
+}
+
+/* When to look at it, whatever comes; INT64_MAX: no need. A stream's outlet knows its own
+ * time. */
+static int64_t due_ms(const struct conn *c) {
+    int64_t taken = conn_worker(c)->now_ms - quiet_ms(c), due = INT64_MAX;
+    if (c->phase == CONN_LINGER) return taken + LINGER_TIMEOUT_MS;
+    if (c->phase == CONN_HEAD) due = head_due(c);
+    else if (c->phase == CONN_BODY) due = body_due(c);
+    else if (c->phase == CONN_WAIT) due = earlier(conn_reply_due(c), late_due(c));
+    if (conn_unsent(c) == 0) return due;
+    return earlier(due, taken + conn_worker(c)->server->options.stall_timeout_ms);
+}
+
+/* A time that moves later is only noted: the wheel looks again when the old one comes. */
+static void set_timer(struct conn *c) {
+    int64_t due = due_ms(c);
+    if (due == INT64_MAX) wheel_cancel(&c->timer);
+    else if (!list_empty(&c->timer.node) && due >= c->timer.at_ms) c->timer.at_ms = due;
+    else wheel_set(&conn_worker(c)->wheel, &c->timer, due);
 }
 
 /* ---- Writing ------------------------------------------------------------------------ */
 
 static void start_linger(struct conn *c) {
+    if (c->half_closed) { /* it has said all: nothing can come that would kill the answer */
+        conn_doom(c, END_GONE);
+        return;
+    }
     c->phase = CONN_LINGER;
     shutdown(c->io.fd, SHUT_WR);
-    set_timer(c, LINGER_TIMEOUT_MS);
-    conn_watch(c, EV_READ);
+    note_taken(c);
+    c->held = held_by_kernel(c);
 }
 
-void conn_send_out(struct conn *c) {
-    if (c->doomed || c->phase == CONN_STREAM) return;
-    while (conn_unsent(c) > 0) {
-        ssize_t n = send(c->io.fd, c->talk->out.p + c->talk->out_sent, conn_unsent(c),
-                         MSG_NOSIGNAL | MSG_DONTWAIT);
-        if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) {
-            conn_watch(c, c->phase == CONN_FLUSH ? EV_WRITE : EV_READ | EV_WRITE);
-            return;
-        }
-        if (n < 0) {
-            conn_doom(c, END_GONE);
-            return;
-        }
-        c->talk->out_sent += (size_t)n;
+/* What is there, in one call: what the socket took, or a negative errno. */
+static ssize_t send_some(const struct conn *c) {
+    const struct talk *t = c->talk;
+    struct iovec parts[2];
+    struct msghdr message = {.msg_iov = parts};
+    if (t->out.n > t->out_sent)
+        parts[message.msg_iovlen++] =
+            (struct iovec){t->out.p + t->out_sent, t->out.n - t->out_sent};
+    if (t->file)
+        parts[message.msg_iovlen++] = (struct iovec){
+            (char *)t->file->body.p + t->file_sent, t->file->body.n - t->file_sent};
+    ssize_t n = sendmsg(c->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    return n < 0 ? -errno : n;
+}
+
+/* Move behind n bytes, and let go of what is out. */
+static void move_on(struct conn *c, size_t n) {
+    struct talk *t = c->talk;
+    size_t head = t->out.n - t->out_sent;
+    t->out_sent += n < head ? n : head;
+    t->file_sent += n < head ? 0 : n - head;
+    if (n > 0) note_taken(c);
+    if (conn_unsent(c) > 0) return;
+    buf_free(&t->out);
+    static_file_unref(t->file);
+    t->file = NULL;
+    t->out_sent = t->file_sent = 0;
+    if (c->phase == CONN_HEAD && t->seen == 0) t->since_ms = conn_worker(c)->now_ms;
+}
+
+/* True when nothing is left to send. */
+static bool flush(struct conn *c) {
+    while (!c->doomed && conn_unsent(c) > 0) {
+        ssize_t n = send_some(c);
+        if (n == -EAGAIN || n == -EINTR) return false;
+        if (n < 0) conn_doom(c, END_GONE);
+        else move_on(c, (size_t)n);
     }
-    if (c->talk) buf_free(&c->talk->out);
-    if (c->talk) c->talk->out_sent = 0;
-    if (c->phase == CONN_FLUSH) start_linger(c);
-    else conn_watch(c, c->half_closed ? 0 : EV_READ);
+    return !c->doomed;
+}
+
+void conn_go_on(struct conn *c) {
+    while (!c->doomed && c->phase != CONN_STREAM) {
+        bool parsed = input_parse(c);
+        if (c->phase == CONN_STREAM || !flush(c) || parsed) break;
+    }
+    if (c->phase == CONN_FLUSH && conn_unsent(c) == 0 && !c->doomed) start_linger(c);
+    if (c->doomed) return;
+    conn_watch(c);
+    if (c->phase != CONN_STREAM) set_timer(c);
 }
 
 void conn_finish(struct conn *c) {
     if (c->doomed) return;
     c->phase = CONN_FLUSH;
     c->keep_alive = false;
-    set_timer(c, conn_worker(c)->server->options.stall_timeout_ms);
-    conn_send_out(c);
+    if (c->talk) buf_free(&c->talk->in);
 }
 
-/* An answer is queued: on to the next request, or to the end. */
-static void next_request(struct conn *c) {
+void conn_next(struct conn *c) {
     request_unref(c->talk->request);
     c->talk->request = NULL;
     if (!c->keep_alive || conn_worker(c)->draining) {
         conn_finish(c);
         return;
     }
+    if (c->talk->in.n == 0) buf_free(&c->talk->in);
     c->phase = CONN_HEAD;
     c->talk->seen = 0;
     c->talk->since_ms = conn_worker(c)->now_ms;
-    set_timer(c, conn_worker(c)->server->options.idle_timeout_ms);
+}
+
+void conn_share(struct conn *c, struct static_file *file) {
+    if (file->body.n == 0) return;
+    c->talk->file = static_file_ref(file);
+    c->talk->file_sent = 0;
 }
 
 int conn_answer(struct conn *c, int status, const char *code, const char *message) {
@@ -169,360 +300,123 @@ int conn_answer(struct conn *c, int status, const char *code, const char *messag
     return err;
 }
 
-/* A request that cannot be understood: one answer, then the end. */
-static void refuse(struct conn *c, int status) {
+void conn_refuse(struct conn *c, int status) {
     c->keep_alive = false;
-    if (conn_answer(c, status, NULL, NULL) == 0) next_request(c);
-}
-
-/* The status that dispatch_check found, now that nothing of the request is left. */
-static void answer_refused(struct conn *c) {
-    int status = c->talk->request->refused;
-    c->talk->request->refused = 0;
-    dispatch_refuse(c, c->talk->request, status);
-    next_request(c);
-}
-
-/* ---- Bodies ------------------------------------------------------------------------- */
-
-static void run_request(struct conn *c) {
-    c->phase = CONN_WAIT;
-    c->talk->since_ms = conn_worker(c)->now_ms;
-    wheel_cancel(&c->timer);
-    if (dispatch(c, c->talk->request)) next_request(c);
-    else if (c->phase == CONN_WAIT && c->talk->request->route->kind == ROUTE_STREAM)
-        set_timer(c, conn_worker(c)->server->options.late_head_ms);
-    else if (c->phase == CONN_WAIT) set_timer(c, QUEUE_TIMEOUT_MS);
-}
-
-/* Use what is there of a chunked body; false when more must come. */
-static bool read_chunks(struct conn *c) {
-    size_t used = 0;
-    while (!c->talk->request->chunks->done) {
-        struct slice data;
-        int n = http_chunks_next(c->talk->request->chunks, c->talk->in.p + used,
-                                 c->talk->in.n - used, &data);
-        if (n > 0 && buf_add(&c->talk->request->body, data.p, data.n) < 0) n = -503;
-        if (n < 0) {
-            refuse(c, -n);
-            return false;
-        }
-        if (n == 0) break;
-        used += (size_t)n;
-    }
-    buf_shift(&c->talk->in, used);
-    return c->talk->request->chunks->done;
-}
-
-static bool read_length(struct conn *c) {
-    size_t n = c->talk->in.n < c->talk->request->body_left
-                   ? c->talk->in.n
-                   : (size_t)c->talk->request->body_left;
-    if (buf_add(&c->talk->request->body, c->talk->in.p, n) < 0) {
-        refuse(c, 503);
-        return false;
-    }
-    buf_shift(&c->talk->in, n);
-    c->talk->request->body_left -= n;
-    return c->talk->request->body_left == 0;
-}
-
-static void on_body(struct conn *c) {
-    bool complete = c->talk->request->chunks ? read_chunks(c) : read_length(c);
-    if (complete && c->talk->request->refused) answer_refused(c);
-    else if (complete) run_request(c);
-}
-
-/* The head is read: fetch the body, if there is one, then run. */
-static void start_body(struct conn *c, const struct http_head *head) {
-    const struct serve_options *o = &conn_worker(c)->server->options;
-    if (head->body == HTTP_BODY_NONE) {
-        if (c->talk->request->refused) answer_refused(c);
-        else run_request(c);
-        return;
-    }
-    if (c->talk->request->refused &&
-        head->expect_continue) { /* it waits for our word: no body, then */
-        c->keep_alive = false;
-        answer_refused(c);
-        return;
-    }
-    if (head->body == HTTP_BODY_LENGTH && head->content_length > o->max_body) {
-        refuse(c, 413);
-        return;
-    }
-    c->talk->request->body_left = head->content_length;
-    if (head->body == HTTP_BODY_CHUNKED) {
-        c->talk->request->chunks = mem_new(sizeof *c->talk->request->chunks);
-        http_chunks_init(c->talk->request->chunks, o->max_body);
-    }
-    if (head->expect_continue && c->talk->in.n == 0 &&
-        http_write_continue(&c->talk->out) < 0) {
-        conn_doom(c, END_OVERLOAD);
-        return;
-    }
-    c->phase = CONN_BODY;
-    c->talk->since_ms = conn_worker(c)->now_ms;
-    set_timer(c, o->body_timeout_ms);
-}
-
-/* ---- Heads -------------------------------------------------------------------------- */
-
-/* The slices of the head point into 'base', where the connection received it: rebase them
- * on the request's own bytes. The "/" of a target without a path is a constant. */
-static struct slice rebase(struct slice s, const char *base, const struct request *r) {
-    uintptr_t offset = (uintptr_t)s.p - (uintptr_t)base;
-    return s.p && offset < r->bytes.n ? slice_of(r->bytes.p + offset, s.n) : s;
-}
-
-/* The head's bytes go to the request: as they are when nothing came behind them, as nearly
- * always; else as a copy. */
-static int take_head(struct conn *c, struct request *r, size_t n) {
-    if (n == c->talk->in.n) {
-        r->bytes = c->talk->in;
-        buf_init(&c->talk->in);
-        return 0;
-    }
-    int err = buf_add(&r->bytes, c->talk->in.p, n);
-    buf_shift(&c->talk->in, n);
-    return err;
-}
-
-/* Decode the path; "*" of an OPTIONS stays, and so does what is no path. 0 or the status
- * to refuse with. */
-static int read_path(struct request *r, struct slice raw) {
-    bool star = slice_eq_lit(raw, "*");
-    int n = star ? 1 : url_path(raw, r->path);
-    if (star || n < 0) memcpy(r->path, raw.p, raw.n);
-    r->path_n = n < 0 ? raw.n : (size_t)n;
-    r->path[r->path_n] = '\0';
-    return n < 0 ? -n : 0;
-}
-
-static struct request *make_request(struct conn *c, const struct http_head *head,
-                                    size_t n, bool is_cut) {
-    struct request *r = request_new();
-    r->is_cut = is_cut;
-    r->worker = conn_worker(c);
-    r->conn = c;
-    r->fields = mem_try((head->n_fields + 1) * sizeof *r->fields);
-    r->path = mem_try(head->path.n + 1);
-    const char *base = c->talk->in.p;
-    if (!r->fields || !r->path || take_head(c, r, n) < 0) {
-        request_unref(r);
-        return NULL;
-    }
-    for (unsigned i = 0; i < head->n_fields; i++) {
-        r->fields[i].name = rebase(head->fields[i].name, base, r);
-        r->fields[i].value = rebase(head->fields[i].value, base, r);
-    }
-    r->n_fields = head->n_fields;
-    r->method = rebase(head->method, base, r);
-    r->query = rebase(head->query, base, r);
-    r->host = rebase(head->host, base, r);
-    r->minor = head->minor;
-    r->is_head = head->verb == HTTP_HEAD;
-    r->refused = read_path(r, rebase(head->path, base, r));
-    r->keep_alive = c->keep_alive;
-    r->routes = conn_worker(c)->routes ? routes_ref(conn_worker(c)->routes) : NULL;
-    address_format(&c->talk->ip, r->ip);
-    request_find_cors(r);
-    return r;
-}
-
-static void on_head(struct conn *c, const struct http_head *head, size_t n) {
-    c->keep_alive = head->keep_alive && !conn_worker(c)->draining;
-    struct request *r = make_request(c, head, n, false);
-    atomic_fetch_add_explicit(&conn_worker(c)->counters.requests, 1,
-                              memory_order_relaxed);
-    if (!r) {
-        refuse(c, 503);
-        return;
-    }
-    c->talk->request = r;
-    if (head->status) r->refused = head->status;
-    if (r->refused == 0) r->refused = dispatch_check(c, r);
-    r->keep_alive = c->keep_alive;
-    start_body(c, head);
-}
-
-/* The answer to what is no head, with what could be understood of it. */
-static void refuse_head(struct conn *c, const struct http_head *head, int status) {
-    c->keep_alive = false;
-    c->talk->request = head->path.p ? make_request(c, head, c->talk->in.n, true) : NULL;
-    if (!c->talk->request) {
-        refuse(c, status);
-        return;
-    }
-    dispatch_refuse(c, c->talk->request, status);
-    next_request(c);
-}
-
-static void parse_head(struct conn *c) {
-    struct http_head head; /* 3 KiB, of which only what is used gets written */
-    int n = http_parse_head(c->talk->in.p, c->talk->in.n, c->talk->seen, &head);
-    if (n > 0) {
-        on_head(c, &head, (size_t)n);
-    } else if (n < 0) {
-        refuse_head(c, &head, -n);
-    } else {
-        if (c->talk->seen == 0) {
-            c->talk->since_ms = conn_worker(c)->now_ms;
-            set_timer(c, conn_worker(c)->server->options.head_timeout_ms);
-        }
-        c->talk->seen = (uint32_t)c->talk->in.n;
-    }
-}
-
-/* Go on as far as what was received reaches. Answers wait for each other: while too much
- * is unsent nothing more is parsed. */
-static void process(struct conn *c) {
-    for (;;) {
-        size_t before = c->talk ? c->talk->in.n : 0;
-        enum conn_phase phase = c->phase;
-        if (c->doomed || before == 0 || conn_unsent(c) > OUTPUT_BYTES_MAX) break;
-        if (phase == CONN_HEAD) parse_head(c);
-        else if (phase == CONN_BODY) on_body(c);
-        if (c->phase == phase && c->talk->in.n == before) break;
-    }
-    if (c->doomed || c->phase == CONN_STREAM) return;
-    if (c->half_closed && c->phase == CONN_HEAD && conn_unsent(c) <= OUTPUT_BYTES_MAX)
-        conn_finish(c); /* all that it asked before it closed its half is answered */
-    else if (conn_unsent(c) > 0) conn_send_out(c);
+    if (conn_answer(c, status, NULL, NULL) == 0) conn_next(c);
 }
 
 /* ---- Reading ------------------------------------------------------------------------ */
 
+/* It will say nothing more. A stream has nobody to talk to then; what was asked before is
+ * answered. */
 static void on_eof(struct conn *c) {
     c->half_closed = true;
-    bool answering =
-        c->phase == CONN_WAIT && c->talk->request->route->kind != ROUTE_STREAM;
-    if (answering || c->phase == CONN_FLUSH)
-        conn_watch(c, EV_WRITE * (conn_unsent(c) > 0));
-    else conn_doom(c, END_GONE);
+    if (c->phase == CONN_STREAM || c->phase == CONN_LINGER) {
+        conn_doom(c, END_GONE);
+    } else if (c->phase == CONN_WAIT && request_streams(c->talk->request)) {
+        drop_request(c);
+        conn_finish(c);
+    }
 }
 
-/* Bytes that nobody asked for are counted and dropped. */
-static void pass(struct conn *c, size_t n, unsigned max) {
+/* Bytes that nobody asked for are counted and dropped. Behind the last answer the peer has
+ * some time to take it, read or not. */
+static void pass(struct conn *c, size_t n) {
     n += c->passed;
-    if (n > max) conn_doom(c, END_GONE);
-    else c->passed = (uint16_t)n;
-}
-
-static void on_input(struct conn *c, size_t n) {
-    if (c->phase == CONN_STREAM) { /* nothing is asked behind a stream */
-        pass(c, n, STREAM_INPUT_MAX);
-        return;
-    }
-    if (c->phase == CONN_LINGER || !c->talk) {
-        pass(c, n, LINGER_BYTES_MAX);
-        return;
-    }
-    if (buf_add(&c->talk->in, conn_worker(c)->input, n) < 0) {
-        conn_doom(c, END_OVERLOAD);
-        return;
-    }
-    if (c->phase == CONN_WAIT && c->talk->in.n > INPUT_BYTES_MAX) conn_watch(c, 0);
-    else process(c);
+    if (c->phase == CONN_STREAM && n > STREAM_INPUT_MAX) conn_doom(c, END_GONE);
+    c->passed = (uint16_t)(n < LINGER_BYTES_MAX ? n : LINGER_BYTES_MAX);
 }
 
 static void on_readable(struct conn *c) {
-    ssize_t n = recv(c->io.fd, conn_worker(c)->input, WORKER_INPUT_BYTES, MSG_DONTWAIT);
-    if (n > 0) on_input(c, (size_t)n);
-    else if (n == 0) on_eof(c);
-    else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
-        conn_doom(c, END_GONE);
+    bool passes = c->phase == CONN_STREAM || c->phase == CONN_LINGER;
+    size_t room = passes ? WORKER_INPUT_BYTES : input_room(c);
+    char *input = conn_worker(c)->input;
+    ssize_t n = recv(c->io.fd, input, room, MSG_DONTWAIT);
+    if (n == 0) on_eof(c);
+    else if (n > 0 && passes) pass(c, (size_t)n);
+    else if (n > 0 && buf_add(&c->talk->in, input, (size_t)n) < 0)
+        conn_doom(c, END_OVERLOAD);
+    else if (n < 0 && errno != EAGAIN && errno != EINTR) conn_doom(c, END_GONE);
 }
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev;
     struct conn *c = container_of(io, struct conn, io);
-    if (events & EV_WRITE) {
-        if (c->phase == CONN_STREAM) {
-            outlet_writable(&c->outlet);
-        } else {
-            conn_send_out(c);
-            process(c);
-        }
-    }
-    if ((events & EV_READ) && !c->doomed) on_readable(c);
+    if ((events & EV_WRITE) && c->phase == CONN_STREAM) outlet_writable(&c->outlet);
+    if ((events & wanted(c) & EV_READ) && !c->doomed) on_readable(c);
+    conn_go_on(c);
 }
 
 /* ---- Time and answers --------------------------------------------------------------- */
 
-/* The app has not taken the request in time: give up, surely before any handler ran. */
-static bool give_up(struct conn *c) {
-    int queued = REQUEST_QUEUED;
-    struct request *r = c->talk ? c->talk->request : NULL;
-    if (!r || conn_worker(c)->now_ms - c->talk->since_ms < QUEUE_TIMEOUT_MS) return false;
-    if (!atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
-        return false;
-    dispatch_overload(c, r);
-    return true;
+/* Answer what the app shall not answer any more. */
+static void end_wait(struct conn *c, int status) {
+    struct request *r = c->talk->request;
+    if (r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
+    else conn_answer(c, status, NULL, NULL);
+    drop_request(c);
+    conn_next(c);
 }
 
-/* The head is out and the plan does not come: the stream ends, the plan is cancelled. */
-static bool give_up_plan(struct conn *c) {
+/* The app has not begun the request, or not answered it in time: give it up. */
+static bool give_up(struct conn *c) {
     struct request *r = c->talk ? c->talk->request : NULL;
-    if (!r) return false;
-    int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
-    if (waited < conn_worker(c)->server->options.request_timeout_ms) return false;
-    r->conn = NULL;
-    server_cancel(r);
-    outlet_refuse(c, r, END_ERROR, 0);
-    conn_end_request(c);
+    if (!r || conn_worker(c)->now_ms < conn_reply_due(c)) return false;
+    int queued = REQUEST_QUEUED;
+    if (atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED)) {
+        dispatch_overload(c, r); /* surely no handler ran */
+    } else if (request_streams(r)) {
+        outlet_refuse(c, r, END_ERROR, 0);
+        drop_request(c);
+        conn_end_talk(c);
+    } else {
+        end_wait(c, 504);
+    }
     return true;
 }
 
 static void on_wait_timer(struct conn *c) {
     struct request *r = c->talk->request;
-    int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
-    if (give_up(c)) return;
-    if (r->route->kind == ROUTE_STREAM && r->is_head) { /* as late as a stream's head */
-        abandon(r);
-        dispatch_head(c, r);
-        next_request(c);
-        conn_send_out(c);
+    if (give_up(c) || conn_worker(c)->now_ms < late_due(c)) return;
+    if (r->is_head) end_wait(c, 200);
+    else if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, END_OVERLOAD);
+}
+
+/* As long as the peer takes what the kernel holds it may go on: closing now would throw
+ * that away if it has sent anything meanwhile. */
+static void on_linger_timer(struct conn *c) {
+    if (has_taken(c) && c->held > 0) note_taken(c);
+    else conn_doom(c, END_GONE);
+}
+
+static void on_due(struct conn *c) {
+    int64_t now = conn_worker(c)->now_ms;
+    if (conn_unsent(c) > 0 && conn_is_stalled(c)) {
+        conn_doom(c, END_SLOW);
         return;
     }
-    if (r->route->kind == ROUTE_STREAM) {
-        if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, END_OVERLOAD);
-        return;
+    switch (c->phase) {
+    case CONN_HEAD:
+        if (now < head_due(c)) break;
+        if (c->talk->seen > 0) conn_refuse(c, 408);
+        else conn_doom(c, END_GONE);
+        break;
+    case CONN_BODY:
+        if (now >= body_due(c)) conn_refuse(c, 408);
+        break;
+    case CONN_WAIT: on_wait_timer(c); break;
+    case CONN_LINGER: on_linger_timer(c); break;
+    case CONN_STREAM:
+    case CONN_FLUSH: break;
     }
-    if (waited < conn_worker(c)->server->options.request_timeout_ms) {
-        int64_t left = conn_worker(c)->server->options.request_timeout_ms - waited;
-        set_timer(c, waited < QUEUE_TIMEOUT_MS && left > QUEUE_TIMEOUT_MS
-                         ? QUEUE_TIMEOUT_MS - waited
-                         : left);
-        return;
-    }
-    r->conn = NULL;
-    server_cancel(r);
-    if (conn_answer(c, 504, NULL, NULL) == 0) next_request(c);
-    conn_send_out(c);
 }
 
 void conn_on_timer(struct conn *c) {
-    struct serve_options *o = &conn_worker(c)->server->options;
-    switch (c->phase) {
-    case CONN_HEAD:
-        if (c->talk->in.n == 0) conn_doom(c, END_GONE);
-        else refuse(c, 408);
-        break;
-    case CONN_BODY: {
-        int64_t allowed = o->body_timeout_ms +
-                          (int64_t)(c->talk->request->body.n / BODY_RATE_MIN) * 1000;
-        int64_t waited = conn_worker(c)->now_ms - c->talk->since_ms;
-        if (waited < allowed) set_timer(c, allowed - waited);
-        else refuse(c, 408);
-        break;
-    }
-    case CONN_WAIT: on_wait_timer(c); break;
-    case CONN_STREAM:
-        if (!give_up(c) && !give_up_plan(c)) outlet_on_timer(&c->outlet);
-        break;
-    case CONN_FLUSH:
-    case CONN_LINGER: conn_doom(c, END_GONE); break;
+    if (c->phase != CONN_STREAM) {
+        on_due(c);
+        conn_go_on(c);
+    } else if (!give_up(c)) {
+        outlet_on_timer(&c->outlet);
     }
 }
 
@@ -543,6 +437,16 @@ static void refuse_stream(struct conn *c, struct request *r, enum end_reason rea
     conn_end_request(c);
 }
 
+/* The answer's bytes are the connection's from here on. */
+static int queue_answer(struct conn *c, struct request *r) {
+    struct buf *out = &c->talk->out;
+    if (out->n > 0) return buf_add(out, r->answer.p, r->answer.n);
+    buf_free(out);
+    *out = r->answer;
+    buf_init(&r->answer);
+    return 0;
+}
+
 void conn_on_reply(struct conn *c, struct request *r) {
     if (c->streams && c->outlet.stream.ending) { /* bye was said while it was late */
         server_on_closed(r->client, END_GONE);
@@ -552,29 +456,29 @@ void conn_on_reply(struct conn *c, struct request *r) {
     enum end_reason reason = r->reply == REPLY_STREAM ? END_NONE : refusal(c, r);
     if (r->is_head && (r->reply == REPLY_STREAM || reason)) {
         dispatch_head(c, r);
-        next_request(c);
+        conn_next(c);
     } else if (r->reply == REPLY_STREAM) {
         dispatch_stream(c, r, r->plan, r->client);
     } else if (reason) {
         refuse_stream(c, r, reason);
     } else {
-        bool queued = buf_add(&c->talk->out, r->answer.p, r->answer.n) == 0;
+        int err = queue_answer(c, r);
         dispatch_log(c, r, r->status);
-        if (queued) next_request(c);
-        else conn_doom(c, END_OVERLOAD);
+        if (err < 0) conn_doom(c, END_OVERLOAD);
+        else conn_next(c);
     }
-    if (c->doomed || c->phase == CONN_STREAM) return;
-    process(c);
-    if (!c->doomed && c->phase == CONN_HEAD && c->talk->out.n == 0)
-        conn_watch(c, EV_READ);
+    conn_go_on(c);
 }
 
 void conn_drain(struct conn *c, int64_t window_ms) {
     if (c->doomed) return;
     if (c->phase == CONN_HEAD && c->talk->in.n == 0) on_readable(c); /* asked in time */
+    conn_go_on(c);
     if (c->doomed) return;
-    if (c->phase == CONN_HEAD && c->talk->in.n == 0 && c->talk->out.n == 0)
-        conn_doom(c, END_DRAIN);
-    else if (c->phase == CONN_STREAM) outlet_drain(&c->outlet, window_ms);
     c->keep_alive = false;
+    if (c->phase == CONN_STREAM) outlet_drain(&c->outlet, window_ms);
+    if (c->phase != CONN_HEAD || c->talk->in.n > 0) return;
+    if (conn_unsent(c) == 0) conn_doom(c, END_DRAIN);
+    else conn_finish(c);
+    conn_go_on(c);
 }

@@ -210,11 +210,11 @@ void dispatch_head(struct conn *c, struct request *r) {
 }
 
 void dispatch_overload(struct conn *c, struct request *r) {
-    if (r->route->kind != ROUTE_STREAM || r->is_head) {
+    if (!request_streams(r)) {
         c->keep_alive = false;
-        if (r->is_head && r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
+        if (r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
         else dispatch_refuse(c, r, 503);
-        conn_finish(c);
+        conn_next(c);
         return;
     }
     outlet_refuse(c, r, END_OVERLOAD, 0);
@@ -233,9 +233,9 @@ static int answer_file(struct conn *c, struct request *r) {
         {slice_str("X-Content-Type-Options"), slice_str("nosniff")}};
     bool same = http_none_match(request_fields(r), tag);
     int status = same ? 304 : 200;
-    int err =
-        http_write_answer(&c->talk->out, &to, status, (struct http_fields){fields, 4},
-                          same ? slice_of("", 0) : r->file->body);
+    int err = http_write_head(&c->talk->out, &to, status, (struct http_fields){fields, 4},
+                              r->file->body.n);
+    if (err == 0 && !same && !r->is_head) conn_share(c, r->file);
     dispatch_log(c, r, status);
     return err;
 }

@@ -39,17 +39,19 @@ static int64_t leaves_in(const struct conn *c) {
     return left > 0 ? left : 0;
 }
 
-/* When to look at it next: its heartbeat or, while its socket is full, its stall. */
+/* When to look at it next: its heartbeat or, while its socket is full, its stall; and its
+ * plan, while that is late. */
 static void schedule(struct conn *c) {
     const struct outlet *o = &c->outlet;
+    const struct worker *w = conn_worker(c);
     int64_t in = leaves_in(c), wait = INT64_MAX;
-    if (c->talk && c->talk->request && !o->client) wait = 1000; /* for the plan */
-    else if (o->pinned)
-        wait = conn_worker(c)->server->options.stall_timeout_ms - quiet_ms(c);
+    if (o->pinned) wait = w->server->options.stall_timeout_ms - quiet_ms(c);
     else if (o->heartbeat_ms > 0) wait = (int64_t)o->heartbeat_ms - quiet_ms(c);
     if (wait < in) in = wait;
+    if (c->talk && c->talk->request) wait = conn_reply_due(c) - w->now_ms; /* the plan */
+    if (wait < in) in = wait;
     if (in == INT64_MAX) wheel_cancel(&c->timer);
-    else wheel_set(&conn_worker(c)->wheel, &c->timer, conn_worker(c)->now_ms + in);
+    else wheel_set(&conn_worker(c)->wheel, &c->timer, w->now_ms + in);
 }
 
 /* ---- Sending ------------------------------------------------------------------------ */
@@ -108,12 +110,15 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     if ((size_t)n == bytes.n && conn_unsent(c) == 0) {
         if (o->unacked > 0 && s->note_bytes == 0) server_on_sent(o->client);
         block_unref(b);
-        if (end != STREAM_GOES_ON) conn_finish(c);
+        if (end != STREAM_GOES_ON) {
+            conn_finish(c);
+            conn_go_on(c);
+        }
         return FAN_SENT;
     }
     o->pinned = b;
     o->pinned_sent = (uint32_t)n;
-    conn_watch(c, EV_READ | EV_WRITE);
+    conn_watch(c);
     schedule(c);
     return FAN_BLOCKED;
 }
@@ -164,7 +169,7 @@ void outlet_writable(struct outlet *o) {
     o->pinned = NULL;
     block_unref(b);
     if (o->unacked > 0 && o->stream.note_bytes == 0) server_on_sent(o->client);
-    conn_watch(c, EV_READ);
+    conn_watch(c);
     schedule(c);
     if (end != STREAM_GOES_ON) conn_finish(c);
     else fan_writable(o->stream.fan, &o->stream);
@@ -201,7 +206,7 @@ static void attach(struct conn *c) {
     c->streams = true;
     c->phase = CONN_STREAM;
     atomic_fetch_add_explicit(&conn_worker(c)->counters.streams, 1, memory_order_relaxed);
-    conn_watch(c, EV_READ);
+    conn_watch(c);
 }
 
 /* Returns the seconds to tell. Nobody beats together: each a little earlier. */
@@ -295,7 +300,7 @@ static void say_drain(struct conn *c) {
 void outlet_on_timer(struct outlet *o) {
     struct conn *c = conn_of(o);
     if (leaves_in(c) == 0) say_drain(c);
-    if (o->pinned && quiet_ms(c) >= conn_worker(c)->server->options.stall_timeout_ms) {
+    if (o->pinned && conn_is_stalled(c)) {
         conn_doom(c, END_SLOW);
         return;
     }

@@ -30,6 +30,10 @@ void request_unref(struct request *r) {
     mem_free(r);
 }
 
+bool request_streams(const struct request *r) {
+    return r->route && r->route->kind == ROUTE_STREAM && !r->is_head;
+}
+
 struct http_fields request_fields(const struct request *r) {
     return (struct http_fields){r->fields, r->n_fields};
 }

@@ -37,10 +37,11 @@ struct request {
     bool cancel_posted;   /* [io] */
     struct map_node node; /* [app] in server->requests, by id */
     uint64_t id;          /* [app] */
+    int64_t taken_ms; /* when the app took it; [app] writes it before the state says so */
 
     struct routes *routes; /* that it was found in */
     const struct route *route;
-    const struct static_file *file;
+    struct static_file *file;
     struct buf bytes; /* the head as sent; the slices below borrow from it */
     struct slice method, query, host;
     struct http_field *fields;
@@ -76,6 +77,9 @@ void request_unref(struct request *r); /* NULL is fine */
  * a head that is cut the Origin may be unknown: the only one that may read is named, which
  * no page of another takes for its own. */
 void request_find_cors(struct request *r);
+
+/* Whether it is answered with a stream, and refusals are told on that. */
+bool request_streams(const struct request *r);
 
 /* How to write an answer to it now; the connection may still want to close. */
 struct http_to request_to(const struct request *r, struct http_date *date, int64_t now);

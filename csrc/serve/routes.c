@@ -16,11 +16,20 @@ struct routes *routes_ref(struct routes *r) {
     return r;
 }
 
+struct static_file *static_file_ref(struct static_file *f) {
+    atomic_fetch_add_explicit(&f->refs, 1, memory_order_relaxed);
+    return f;
+}
+
+void static_file_unref(struct static_file *f) {
+    if (f && atomic_fetch_sub_explicit(&f->refs, 1, memory_order_acq_rel) == 1)
+        mem_free(f);
+}
+
 static void free_files(struct map *files) {
     for (struct map_node *node; (node = map_next(files, NULL));) {
-        struct static_file *f = container_of(node, struct static_file, node);
         map_remove(files, node);
-        mem_free(f);
+        static_file_unref(container_of(node, struct static_file, node));
     }
     map_deinit(files);
 }
@@ -93,6 +102,7 @@ void route_add_file(struct route *route, struct slice path, struct slice type,
                     struct slice body) {
     if (map_get(&route->files, path)) return;
     struct static_file *f = mem_new(sizeof *f + path.n + type.n + body.n);
+    atomic_init(&f->refs, 1);
     char *at = (char *)(f + 1);
     f->node.key = place(&at, path);
     f->type = place(&at, type);

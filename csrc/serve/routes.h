@@ -13,7 +13,9 @@
 
 enum route_kind { ROUTE_HANDLER, ROUTE_STREAM, ROUTE_STATIC };
 
+/* Outlives its routes while somebody is still sending it. */
 struct static_file {
+    atomic_uint refs;
     struct map_node node; /* key: the URL path */
     struct slice type, body;
     char etag[20];
@@ -48,6 +50,9 @@ struct routes *routes_new(void); /* owned, one reference */
 struct routes *routes_ref(struct routes *r);
 void routes_unref(struct routes *r); /* NULL is fine */
 
+struct static_file *static_file_ref(struct static_file *f);
+void static_file_unref(struct static_file *f); /* NULL is fine */
+
 /* While a snapshot is being made. All text is copied; the plan is shared. */
 struct route *routes_add(struct routes *r, enum route_kind kind, const char *method,
                          const char *pattern, int id);
@@ -58,7 +63,7 @@ void routes_add_cors(struct routes *r, const char *pattern, struct origin_policy
 /* What a path leads to. */
 struct route_match {
     const struct route *route; /* NULL: nothing, or another method only */
-    const struct static_file *file;
+    struct static_file *file;
     struct capture captures[PATTERN_CAPTURES_MAX];
     int n;
     char allow[96]; /* methods that the path knows; empty: the path is unknown */

@@ -244,6 +244,7 @@ static void app_on_request(void *owner, struct message *m) {
     struct request *r = container_of(m, struct request, to_app);
     atomic_fetch_sub_explicit(&r->worker->queued, 1, memory_order_relaxed);
     int queued = REQUEST_QUEUED;
+    r->taken_ms = clock_ms();
     bool taken = atomic_compare_exchange_strong(&r->state, &queued, REQUEST_TAKEN);
     if (!taken || !s->events->on_request) {
         request_unref(r);

@@ -4,7 +4,7 @@
 ---   after_each(server.stop_all)
 ---
 --- Fields: host, port, pid, url. Methods (plain functions): log() -> text, stop() -> exit code,
---- kill(), signal(name), wait_log(pattern, seconds), rss() -> bytes, fds() -> count.
+--- kill(), signal(name), wait_log(pattern, seconds), rss() and dirty() -> bytes, fds() -> count.
 local deadline = require("spec.support.deadline")
 local process = require("spec.support.process")
 local lfs = require("lfs")
@@ -63,6 +63,11 @@ local function handle(p, folder)
   function self.signal(name) return p:signal(name) end
   function self.code() return p:code() end
   function self.rss() return (proc_status(p.pid, "VmRSS") or 0) * 1024 end
+  --- Bytes of memory that are the process's own.
+  function self.dirty()
+    local text = process.read_file(("/proc/%d/smaps_rollup"):format(p.pid)) or ""
+    return (tonumber(text:match("Private_Dirty:%s*(%d+)")) or 0) * 1024
+  end
   function self.fds() return count_fds(p.pid) end
 
   function self.stop(seconds)
