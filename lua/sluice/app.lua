@@ -8,6 +8,7 @@ local cors = require("sluice.cors")
 local event_types = require("sluice.event_types")
 local files = require("sluice.files")
 local hooks = require("sluice.hooks")
+local names = require("sluice.names")
 local phase = require("sluice.phase")
 local publish = require("sluice.publish")
 local reading = require("sluice.reading")
@@ -193,5 +194,7 @@ function App:spawn(fn)
 end
 
 function App.store() channels.later("app:store()", "it") end
+
+names.strict(App, "app", ":")
 
 return app

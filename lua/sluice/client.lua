@@ -12,6 +12,7 @@ local caller = require("sluice.caller")
 local core = require("sluice.core")
 local eventstream = require("sluice.eventstream")
 local json = require("sluice.json")
+local names = require("sluice.names")
 local options = require("sluice.options")
 local outgoing = require("sluice.outgoing")
 local transfer = require("sluice.transfer")
@@ -279,4 +280,6 @@ function client.events(url, o)
   return self:events(), nil, nil, self
 end
 
-return client
+names.lenient(Connection, "connection", { events = Connection.events, close = Connection.close },
+  { "status" })
+return names.strict(client, "client", ".")

@@ -3,6 +3,7 @@
 local caller = require("sluice.caller")
 local codes = require("sluice.codes")
 local guard = require("sluice.guard")
+local names = require("sluice.names")
 local process = require("sluice.process")
 
 local failure = {}
@@ -18,7 +19,7 @@ function failure.catch(problem)
   if getmetatable(problem) == Failure then return problem end
   if process.runtime then guard.hold_children(process.runtime.scheduler.current) end
   local message = type(problem) == "table" and rawget(problem, "message") or problem
-  message = tostring(message)
+  message = names.explain(tostring(message), 2)
   return setmetatable({ message = message, traceback = caller.traceback(message) }, Failure)
 end
 

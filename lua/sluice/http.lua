@@ -8,6 +8,7 @@ local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local core = require("sluice.core")
 local json = require("sluice.json")
+local names = require("sluice.names")
 local options = require("sluice.options")
 local outgoing = require("sluice.outgoing")
 local transfer = require("sluice.transfer")
@@ -148,4 +149,4 @@ function http.post(url, o)
   return with("http.post()", "POST", url, o)
 end
 
-return http
+return names.strict(http, "http", ".")

@@ -6,6 +6,7 @@ local caller = require("sluice.caller")
 local config = require("sluice.config")
 local generation = require("sluice.generation")
 local json = require("sluice.json")
+local names = require("sluice.names")
 local process = require("sluice.process")
 local serve = require("sluice.serve")
 
@@ -143,4 +144,6 @@ for _, level in ipairs({ "debug", "info", "warn", "error" }) do
   end
 end
 
-return sluice
+names.strict(json, "sluice.json", ".")
+names.strict(sluice.log, "sluice.log", ".")
+return names.strict(sluice, "sluice", ".")

@@ -13,6 +13,8 @@ local KINDS = { BOOLEAN = "__boolean", STRING = "__string", NUMBER = "__number",
 local ABSENT = { [NONE] = false }
 for _, kind in pairs(KINDS) do ABSENT[kind] = kind:sub(3) end
 
+local BEGINNING_LEAST = 4 -- letters of one name that begin another: warn, warning
+
 -- Typing slips between two names (insertions, deletions, replacements, and two letters
 -- that changed places), or `limit` when there are more.
 local function distance(a, b, limit)
@@ -33,15 +35,17 @@ local function distance(a, b, limit)
 end
 
 -- The known name that was probably meant, or nil. One slip per three letters is a slip;
--- more is another word.
+-- more is another word, unless one is the beginning of the other.
 local function nearest(key, names)
-  local best, best_distance
+  local best, best_distance, longer
   for _, name in ipairs(names) do
     local limit = math.max(2, #name // 3 + 1)
     local d = distance(key:lower(), name:lower(), limit)
     if d < limit and (not best or d < best_distance) then best, best_distance = name, d end
+    local n = math.min(#name, #key)
+    if n >= BEGINNING_LEAST and name:sub(1, n) == key:sub(1, n) then longer = name end
   end
-  return best
+  return best or longer
 end
 
 local function unknown_message(what, key, known)
@@ -119,7 +123,8 @@ local function list_fault(list, items, kind)
   if n ~= #list then return ("is a list of %s, and this one has holes"):format(items) end
 end
 
-local options = { NONE = NONE, check_names = check_names, list_fault = list_fault }
+local options = { NONE = NONE, check_names = check_names, list_fault = list_fault,
+  nearest = nearest }
 for name, kind in pairs(KINDS) do options[name] = kind end
 
 return setmetatable(options, { __call = check })

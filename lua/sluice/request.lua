@@ -4,6 +4,7 @@ local core = require("sluice.core")
 local codes = require("sluice.codes")
 local failure = require("sluice.failure")
 local json = require("sluice.json")
+local names = require("sluice.names")
 local query = require("sluice.query")
 local shape = require("sluice.shape")
 
@@ -98,6 +99,10 @@ local META = {
   end,
   __tostring = function(self) return ("sluice.Request: %s %s"):format(self.method, self.path) end,
 }
+
+-- Guards put fields of their own there, so that an unknown one is no mistake by itself.
+names.lenient(META, "req", Request, { "method", "path", "params", "query", "headers", "cookies",
+  "body", "ip", "host", "id", "user" })
 
 --- Turn the core's table into a request (in place).
 -- @tparam table raw

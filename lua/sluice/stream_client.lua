@@ -6,6 +6,7 @@ local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local client_hooks = require("sluice.client_hooks")
 local json = require("sluice.json")
+local names = require("sluice.names")
 local options = require("sluice.options")
 local plan = require("sluice.plan")
 
@@ -180,12 +181,15 @@ local function from_core(name)
 end
 LAZY.ip, LAZY.path = from_core("ip"), from_core("path")
 
+local unknown = names.refuser(Client, "client", ":", { "id", "user", "ip", "path", "params", "meta",
+  "resumed" })
+
 stream_client.META = {
   __name = "sluice.Client",
   __index = function(self, name)
     if Client[name] then return Client[name] end
     local read = LAZY[name]
-    if not read then return nil end
+    if not read then return unknown(self, name) end
     local value = read(self)
     rawset(self, name, value)
     return value

@@ -10,6 +10,7 @@
 local core = require("sluice.core")
 local sluice = require("sluice")
 local json = require("sluice.json")
+local names = require("sluice.names")
 local options = require("sluice.options")
 local procfs = require("sluice.procfs")
 
@@ -189,4 +190,5 @@ function System:sample()
   }
 end
 
-return system
+names.lenient(System, "system", { sample = System.sample }, {})
+return names.strict(system, "sluice.system", ".")

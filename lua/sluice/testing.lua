@@ -11,6 +11,7 @@
 local need = require("sluice.need")
 need("sluice.core")
 local inside = require("sluice.testing.inside")
+local names = require("sluice.names")
 local options = require("sluice.options")
 local outside = require("sluice.testing.outside")
 local test = require("sluice.testing.test")
@@ -79,4 +80,4 @@ function testing.remote(url)
   return test.new(outside.remote(url))
 end
 
-return testing
+return names.strict(testing, "testing", ".")

@@ -240,7 +240,7 @@ describe("an app in the kit", function()
     assert.equal(3, kit.start('app:stream("/s", "s")', { flags = { heartbeat = 3 } }):connect("/s").hello.heartbeat)
     assert.equal(413, t:post("/env", { body = ("x"):rep(11) }).status)
     assert.error_matches(function() kit.start(source) end, "the environment variable SECRET is not set")
-    assert.error_matches(function() kit.start("", { flags = { nothing = 1 } }) end, "no flag 'nothing'")
+    assert.error_matches(function() kit.start("", { flags = { nothing = 1 } }) end, "flags: unknown option 'nothing'")
     assert.error_matches(function() kit.start("", { sed = 1 }) end, "unknown option 'sed'")
     assert.error_matches(function() testing.start("nowhere.lua") end, "there is no such file")
     assert.near(os.time(), core.time(), 5) -- a start that failed holds nothing

@@ -184,6 +184,24 @@ describe("a stream of the kit", function()
     assert.equal("lunch is ready", received.data.message)
   end)
 
+  it("has no names but its own, and so has a client", function()
+    t:stop()
+    t = kit.start [[
+      app:stream("/plan", function(req, client) client:sent("a") end)
+      app:stream("/news", "news")
+      app:on("connect", function(client) return client.user or client.resumed or client.nickname end)
+      app:get("/own", function(req) return { own = req.own or "unset", user = req.user or "nobody" } end)]]
+    assert.error_matches(function() t:connect("/plan") end, "client has no 'sent': did you mean client:send%?")
+    local c = t:connect("/news")
+    local told = t:log("error")[2]
+    assert.truthy(told:find("app.lua:5: client has no 'nickname' (it has: close, id, ip, meta, ", 1, true), told)
+    assert.same({ own = "unset", user = "nobody" }, t:get("/own").json)
+    assert.error_matches(function() c:wait_fro("a") end, "c has no 'wait_fro': did you mean c:wait_for%?")
+    assert.error_matches(function() return t.conect end, "t has no 'conect': did you mean t:connect%?")
+    assert.error_matches(function() require("sluice.testing").strat() end, "testing has no 'strat': did you mean")
+    assert.same({}, { c.error, c.json, t:connect("/nowhere").hello })
+  end)
+
   it("raises what a plan or a guard raised, with its traceback", function()
     assert.error_matches(function() t:connect("/bad") end, "the plan is broken\n  app.lua:7: in")
     assert.error_matches(function() t:connect("/guarded") end, "guard #1 of app.lua:8 returned nil")

@@ -18,7 +18,7 @@ local C_LAYERS = {
 local LUA_LAYERS = {
   { "core" },
   { "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "log",
-    "need", "options", "patterns", "process", "procfs", "query" },
+    "names", "need", "options", "patterns", "process", "procfs", "query" },
   { "*" },
   { "app" },
   { "check", "generation", "reload", "runtime" },
@@ -31,7 +31,7 @@ local LUA_LAYERS = {
 --- The kit stands on the public API alone, so that a user can copy a file and change it;
 --- system asks the core for what /proc does not tell.
 local KIT = { "rooms", "jobs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth" }
-local KIT_MAY_USE = { init = true, json = true, options = true }
+local KIT_MAY_USE = { init = true, json = true, names = true, options = true }
 local KIT_EXTRA = { system = { core = true, procfs = true } }
 
 local function set(list)

@@ -8,6 +8,18 @@ local at_load = {
     "app.lua:3: app.publish was called without the app: write app:publish(…) with a colon" },
   { "a dot for a colon at a registration", 'app.get("/", print)',
     "app.lua:3: app.get was called without the app: write app:get(…) with a colon" },
+  { "a method with a typo", 'app:chanel("a")', "app.lua:3: app has no 'chanel': did you mean app:channel?" },
+  { "a function with a typo", "sluice.slep(1)", "app.lua:3: sluice has no 'slep': did you mean sluice.sleep?" },
+  { "a method of another library", 'app:use(print)', "app.lua:3: app has no 'use' (it has: after, at, cancel, "
+    .. "channel, channels, check, client, clients, cors, delete, event_type, event_types, every, get, guard, history, latest, on, "
+    .. "patch, post, publish, put, recheck, remove, replan, service, slowest, spawn, state, static, stats, store, "
+    .. "stream, task, transform)" },
+  { "a level with a typo", 'sluice.log.warning("x")',
+    "app.lua:3: sluice.log has no 'warning': did you mean sluice.log.warn?" },
+  { "a codec with a typo", "sluice.json.encod(1)",
+    "app.lua:3: sluice.json has no 'encod': did you mean sluice.json.encode?" },
+  { "a module's function with a typo", 'require("sluice.http").pst("x")',
+    "app.lua:3: http has no 'pst': did you mean http.post?" },
   { "a publish at load", 'app:publish("a", "x", {})',
     "app.lua:3: app:publish() has an effect and the app is still loading: move it into a handler" },
   { "a sleep at load", "sluice.sleep(1)",
@@ -99,6 +111,11 @@ local in_handler = {
   { "a function for app:after", "app:after(5, print)",
     "app:after(seconds, \"task\", data): the second argument is the name of an app:task(); a function would not "
       .. "survive a reload" },
+  { "a method of the request with a typo", "req:jsn()",
+    "attempt to call a nil value (method 'jsn'): did you mean req:json?" },
+  { "a field of the request with a typo", "return req.qery.x",
+    "attempt to index a nil value (field 'qery'): did you mean req.query?" },
+  { "a method of the app with a typo", 'app:publsh("a")', "app has no 'publsh': did you mean app:publish?" },
   { "a publish with a dot", 'app.publish("a", "x", {})',
     "app.publish was called without the app: write app:publish(…) with a colon" },
   { "a global", "count = 1", "'count' is not declared: use local, or app:state for what must survive" },
@@ -116,7 +133,7 @@ local in_handler = {
 describe("a mistake in a handler", function()
   for _, case in ipairs(in_handler) do
     it("is told and answered with 500: " .. case[1], function()
-      local t = fake.load(APP .. 'app:get("/", function()\n' .. case[2] .. "\nend)\nreturn app")
+      local t = fake.load(APP .. 'app:get("/", function(req)\n' .. case[2] .. "\nend)\nreturn app")
       assert.equal(500, t:get("/").status)
       local line = fake.logged("error")[1]
       assert.truthy(line:find("GET / (app.lua:3): app.lua:4: ", 1, true), line)

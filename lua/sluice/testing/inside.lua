@@ -4,6 +4,7 @@
 local config = require("sluice.config")
 local generation = require("sluice.generation")
 local identity = require("sluice.testing.identity")
+local check_names = require("sluice.options").check_names
 local outgoing = require("sluice.testing.outgoing")
 local reload = require("sluice.reload")
 local serve = require("sluice.serve")
@@ -36,9 +37,7 @@ end
 local function settings_of(options)
   local known = {}
   for _, row in ipairs(config.SETTINGS) do known[row[1]] = true end
-  for name in pairs(options.flags or {}) do
-    if not known[name] then error(("testing.start: there is no flag '%s'"):format(name), 0) end
-  end
+  check_names("testing.start: flags", options.flags or {}, known)
   local env = options.env or {}
   local settings, message = config.resolve(options.flags or {}, { log_level = "off" },
     function(name) return env[name] end)

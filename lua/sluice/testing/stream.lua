@@ -3,6 +3,7 @@
 local canonical = require("sluice.testing.canonical")
 local eventstream = require("sluice.eventstream")
 local json = require("sluice.json")
+local names = require("sluice.names")
 
 local stream = {}
 
@@ -229,5 +230,6 @@ function Stream:reconnect(options)
   return self.test:connect(self.path, again)
 end
 
+names.strict(Stream, "c", ":", { "status", "headers", "body", "json", "hello", "id", "error" })
 stream.fits = agrees
 return stream

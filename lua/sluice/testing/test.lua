@@ -1,6 +1,7 @@
 --- One test: an app somewhere (in this process, or behind sockets), what was asked of it, and
 -- how time passes. In memory: the connections that are open.
 local exchange = require("sluice.testing.exchange")
+local names = require("sluice.names")
 local options = require("sluice.options")
 local stream = require("sluice.testing.stream")
 
@@ -22,7 +23,7 @@ local REQUEST = { user = NONE, headers = NONE, json = NONE, body = NONE, last_ev
 --- Make one of a place whose app is up; for testing.start and testing.remote.
 function test.new(place)
   local self = setmetatable({ place = place, began = place:time(), open = {}, stopped = false,
-    outgoing = place.outgoing }, Test)
+    outgoing = place.outgoing or false }, Test)
   return self
 end
 
@@ -282,4 +283,5 @@ function Test:log(level)
   return self.place:log(level)
 end
 
+names.strict(Test, "t", ":")
 return test
