@@ -149,10 +149,14 @@ static int add_fields(struct buf *b, const struct http_to *to,
     return err ? err : add_list(b, fields);
 }
 
-/* A 401 says how to sign in (RFC 9110 15.5.2). Bearer opens no window in a browser. */
-static int add_challenge(struct buf *b, int status, struct http_fields fields) {
-    if (status != 401 || http_field_has(fields, "www-authenticate")) return 0;
-    return buf_adds(b, "WWW-Authenticate: Bearer\r\n");
+/* What a status must come with (RFC 9110 15.5.2, 15.5.6). Bearer opens no window in a
+ * browser; what has no path, as CONNECT, takes no method. */
+static int add_due(struct buf *b, int status, struct http_fields fields) {
+    if (status == 401 && !http_field_has(fields, "www-authenticate"))
+        return buf_adds(b, "WWW-Authenticate: Bearer\r\n");
+    if (status == 405 && !http_field_has(fields, "allow"))
+        return buf_adds(b, "Allow: \r\n");
+    return 0;
 }
 
 static int add_date(struct buf *b, const struct http_to *to) {
@@ -185,7 +189,7 @@ int http_write_head(struct buf *b, const struct http_to *to, int status,
     int err = buf_reserve(b, 512);
     if (!err) err = add_status(b, status);
     if (!err) err = add_fields(b, to, fields);
-    if (!err) err = add_challenge(b, status, fields);
+    if (!err) err = add_due(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);
     if (!err && !is_bodiless(status)) err = add_length(b, length);
@@ -269,7 +273,7 @@ static int add_error_head(struct buf *b, const struct http_to *to, int status,
     int err = add_status(b, status);
     if (!err) err = buf_add(b, common, sizeof common - 1);
     if (!err) err = add_fields(b, to, fields);
-    if (!err) err = add_challenge(b, status, fields);
+    if (!err) err = add_due(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);
     if (!err) err = add_length(b, body);

@@ -137,6 +137,12 @@ describe("http_write_error", function()
     assert.truthy(text:find("\r\nConnection: close\r\n", 1, true))
   end)
 
+  it("says with a 405 what is taken, be it nothing", function()
+    assert.truthy(http.failure(405, options()):find("\r\nAllow: \r\n", 1, true))
+    local text = http.failure(405, options({ fields = { { "allow", "GET" } } }))
+    assert.equal(1, select(2, text:lower():gsub("\r\nallow:", "")))
+  end)
+
   it("has no body for HEAD", function()
     local text = http.failure(404, options({ head = true }))
     assert.equal("", text:match("\r\n\r\n(.*)$"))
