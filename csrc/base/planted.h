@@ -1,8 +1,10 @@
-/* Planted bugs: one wrong line each, behind a switch, to prove that the property test finds
- * what it is there to find (spec/property/planted.lua lists them).
+/* Planted bugs: one wrong line each, behind a switch, to prove that the random tests find what
+ * they are there to find: 1 to 99 in fan, for the property test (spec/property/planted.lua),
+ * from 101 on in net and serve, for the drawn requests (spec/wire/front/planted.lua).
  *
  * A normal build has none: PLANTED(n) is 0 and the compiler drops the branch. A build with
- * -DSLUICE_PLANTED has all of them, and testing.plant(n) chooses the one that is active. */
+ * -DSLUICE_PLANTED has all of them, and testing.plant(n) or $SLUICE_PLANT chooses the one that
+ * is active. */
 #ifndef SLUICE_BASE_PLANTED_H
 #define SLUICE_BASE_PLANTED_H
 

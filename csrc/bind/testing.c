@@ -479,8 +479,6 @@ static int l_fail_alloc(lua_State *L) {
 }
 
 #ifdef SLUICE_PLANTED
-int planted_bug;
-
 /* testing.plant(n): the planted bug that is active; 0: none */
 static int l_plant(lua_State *L) {
     planted_bug = (int)luaL_checkinteger(L, 1);

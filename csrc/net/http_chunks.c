@@ -13,6 +13,7 @@
 #include "net/http_chunks.h"
 
 #include "base/bounds.h"
+#include "base/planted.h"
 #include "net/http_bytes.h"
 
 #include <string.h>
@@ -50,11 +51,13 @@ static int expect(struct http_chunks *c, char byte, char wanted, enum state next
 /* The size is whole: does it fit into what the body may still grow by? */
 static int size_end(struct http_chunks *c) {
     if (c->line == 0) return -400; /* not one digit */
+    if (PLANTED(112) && c->left && c->left == c->max - c->total) return -413;
     return c->left > c->max - c->total ? -413 : 0;
 }
 
 static int on_size(struct http_chunks *c, char byte) {
     if (http_byte_is(byte, HTTP_HEX)) {
+        if (PLANTED(105) && byte >= 'A' && byte <= 'F') return -400;
         if (c->line++ == CHUNK_DIGITS_MAX) return -400;
         c->left = c->left << 4 | http_hex(byte);
         return 0;
@@ -129,6 +132,7 @@ int http_chunks_next(struct http_chunks *c, const char *p, size_t n, struct slic
     *data = slice_of(p, 0);
     if (n > INT32_MAX) n = INT32_MAX;
     if (c->error) return c->error;
+    if (PLANTED(113) && c->state == SIZE) c->line = 0;
     for (size_t i = 0; i < n && !c->done;) {
         if (c->state == DATA) {
             const size_t run = c->left < n - i ? (size_t)c->left : n - i;

@@ -7,6 +7,7 @@
  * the head that was parsed (HTTP_HEAD_MAX, HTTP_FIELDS_MAX). */
 #include "net/http_field.h"
 
+#include "base/planted.h"
 #include "net/http_bytes.h"
 
 bool http_field_has(struct http_fields all, const char *lower) {
@@ -46,6 +47,7 @@ static struct slice cut_element(struct slice *rest) {
 
 /* Go to the next line of that name. */
 static bool next_line(struct http_list *list) {
+    if (PLANTED(102) && list->next > 0) return false;
     while (list->next < list->all.n) {
         const struct http_field *f = &list->all.p[list->next++];
         if (!http_is(f->name, list->lower)) continue;
@@ -218,7 +220,7 @@ bool http_accepts(struct http_fields all, const char *type) {
         int weight = 0;
         const int close = read_range(element, type, &weight);
         if (close == 0 || close < best) continue;
-        accepted = weight > 0 || (close == best && accepted);
+        accepted = weight > 0 || PLANTED(104) || (close == best && accepted);
         best = close;
     }
     return accepted || !asked;
@@ -229,7 +231,8 @@ bool http_accepts(struct http_fields all, const char *type) {
 /* Cut an entity tag off 'rest', without its W/; p is NULL when there is none. Quotes and
  * commas are of RFC 9110 8.8.3: nothing escapes anything. */
 static struct slice take_tag(struct slice *rest) {
-    if (rest->n >= 2 && memcmp(rest->p, "W/", 2) == 0) *rest = skip(*rest, 2);
+    if (rest->n >= 2 && memcmp(rest->p, "W/", 2) == 0 && !PLANTED(103))
+        *rest = skip(*rest, 2);
     if (rest->n < 2 || rest->p[0] != '"') return slice_of(NULL, 0);
     const char *stop = memchr(rest->p + 1, '"', rest->n - 1);
     if (!stop) return slice_of(NULL, 0);
@@ -247,6 +250,7 @@ static bool lists_tag(struct slice rest, struct slice tag) {
         const struct slice one = take_tag(&rest);
         if (!one.p || (rest.n > 0 && rest.p[0] != ',')) return false;
         if (slice_eq(one, tag)) return true;
+        if (PLANTED(101)) return false;
     }
 }
 

@@ -17,6 +17,7 @@
  * RFC 9112 sections 2, 3, 5, 6, 9.3; RFC 9110 sections 7.2, 10.1.1. [any thread] */
 #include "net/http_parse.h"
 
+#include "base/planted.h"
 #include "net/http_bytes.h"
 
 #include <string.h>
@@ -113,6 +114,7 @@ static int scan_field(struct scan *s, struct http_field *f) {
     start = ++s->at;
     scan_span(s, HTTP_VALUE, '\r');
     f->value = http_trim(slice_of(start, (size_t)(s->at - start)));
+    if (PLANTED(111)) f->value.n = (size_t)(s->at - f->value.p);
     return scan_crlf(s);
 }
 
@@ -218,7 +220,8 @@ struct sums {
 
 static int judge_host(struct http_head *h, struct sums *sums, struct slice value) {
     if (sums->hosts++ || !http_host_valid(value)) return -400;
-    if (!h->host.p) h->host = value; /* else the target named another: that one counts */
+    if (!h->host.p || PLANTED(107))
+        h->host = value; /* else the target named another: that one counts */
     return 1;
 }
 
@@ -238,6 +241,7 @@ static void judge_connection(struct sums *sums, struct slice value) {
     for (struct slice option; http_list_next(&list, &option);) {
         if (http_is(option, "close")) sums->close = true;
         if (http_is(option, "keep-alive")) sums->keep = true;
+        if (PLANTED(106)) break;
     }
 }
 

@@ -11,6 +11,7 @@
  * [any thread] */
 #include "net/http_write.h"
 
+#include "base/planted.h"
 #include "base/status.h"
 #include "base/utf8.h"
 #include "net/http_bytes.h"
@@ -167,7 +168,8 @@ static int add_date(struct buf *b, const struct http_to *to) {
 /* Connection, where the version does not say it already. */
 static int add_connection(struct buf *b, const struct http_to *to) {
     if (!to->keep_alive) return buf_adds(b, "Connection: close\r\n");
-    return to->minor == 0 ? buf_adds(b, "Connection: keep-alive\r\n") : 0;
+    return to->minor == 0 && !PLANTED(109) ? buf_adds(b, "Connection: keep-alive\r\n")
+                                           : 0;
 }
 
 /* The buffer as it was at length 'start' when something failed. */
@@ -199,7 +201,7 @@ int http_write_head(struct buf *b, const struct http_to *to, int status,
 
 int http_write_answer(struct buf *b, const struct http_to *to, int status,
                       struct http_fields fields, struct slice body) {
-    const bool bare = is_bodiless(status) || to->is_head;
+    const bool bare = is_bodiless(status) || (to->is_head && !PLANTED(110));
     const size_t start = b->n;
     int err = buf_reserve(b, 512 + (bare ? 0 : body.n));
     if (!err) err = http_write_head(b, to, status, fields, body.n);
@@ -272,7 +274,7 @@ static int add_error_head(struct buf *b, const struct http_to *to, int status,
                                  "X-Content-Type-Options: nosniff\r\n";
     int err = add_status(b, status);
     if (!err) err = buf_add(b, common, sizeof common - 1);
-    if (!err) err = add_fields(b, to, fields);
+    if (!err) err = PLANTED(114) ? add_list(b, fields) : add_fields(b, to, fields);
     if (!err) err = add_due(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);

@@ -9,6 +9,7 @@
 #include "net/url.h"
 
 #include "base/bounds.h"
+#include "base/planted.h"
 #include "net/http_bytes.h"
 
 #include <assert.h>
@@ -44,7 +45,7 @@ int url_decode(struct slice raw, bool form, char *out) {
 static bool is_segment(struct slice s) {
     for (size_t i = 0; i < s.n; i++) {
         const unsigned char c = (unsigned char)s.p[i];
-        if (c < 0x20 || c == 0x7f || c == '/') return false;
+        if (c < 0x20 || c == 0x7f || (c == '/' && !PLANTED(108))) return false;
     }
     return true;
 }

@@ -1,0 +1,18 @@
+--- The bugs that are planted in csrc/net and csrc/serve behind PLANTED(100 + n)
+--- (csrc/base/planted.h): what each breaks. The drawn requests must find every one of them.
+return {
+  "of a line of entity tags only the first is read",
+  "of a list only the first line is read",
+  "a weak entity tag never matches",
+  "a weight of 0 counts as consent",
+  "chunk sizes in capital letters are refused",
+  "of the options of Connection only the first of a line counts",
+  "the Host field counts, not the host of an absolute target",
+  "a segment may hold an encoded slash",
+  "HTTP/1.0 is not told that its connection stays",
+  "the answer to HEAD has a body",
+  "blanks behind a field's value stay in it",
+  "a chunked body that fills the limit is refused",
+  "a chunk size that is cut between its digits and its line end is none",
+  "errors lack the fields of CORS",
+}
