@@ -74,7 +74,8 @@ describe("sluice check", function()
       app:service("feed", print)
       app:on("published", "telemetry/*", print)
       app:state("counters", {}, { version = 2 })
-      app:get("/pub", function() app:publish("prices", "x", {}) app:publish("alerts", "x", {}) end)]]))
+      app:get("/pub", function() app:publish("prices", "x", {}) app:publish("alerts", "x", {})
+        app:publish("telemetry/1", "x", {}) end)]]))
     assert.equal(0, code)
     assert.equal([[
 routes
@@ -120,15 +121,66 @@ states
     assert.same({}, warnings('app:stream("/x", function(req, client)\nreturn "a" -- for all\nend)'))
   end)
 
-  it("notes a channel that nobody publishes to", function()
+  it("notes a channel that nobody publishes to, and one that nobody follows", function()
     local text = 'app:stream("/m", "metrcis")\napp:every(1, function() app:publish(%s, "x", {}) end)'
-    assert.same({ 'app.lua:3: "metrcis" is subscribed here and published nowhere in these files' },
-      warnings(text:format('"metrics"')))
+    assert.same({ 'app.lua:3: "metrcis" is subscribed here and published nowhere in these files, '
+      .. "did you mean 'metrics'?", 'app.lua:4: "metrics" is published here and no stream follows it, '
+      .. "did you mean 'metrcis'?" }, warnings(text:format('"metrics"')))
     assert.same({}, warnings(text:format('"metrcis"')))
+    assert.same({ 'app.lua:3: channel "alerts" is declared here and no stream follows it' },
+      warnings('app:channel("alerts", { history = 5 })\n' .. text:format('"metrcis"')))
+    for _, taker in ipairs { 'app:on("published", "alerts", print)',
+      'app:get("/a", function() return app:latest("alerts") end)',
+      'app:get("/a", function(req) return app:history(req.query.c) end)', 'app:stream("/a", print)',
+      'app:stream("/a", function(req) return "ale" .. req.query.rts end)',
+      'app:stream("/a", function(req) return req.query.c end)',
+      'app:stream("/a", function(req)\nif not req.user then return 401 end\n'
+        .. 'return { channels = { "x", { "alerts", keys = { "a", "b" } } }, meta = {} } end)',
+      'app:get("/a", function() for c in app:clients() do c:subscribe("alerts") end end)' } do
+      assert.same({}, warnings('app:channel("alerts")\n' .. taker .. '\napp:post("/p", function()\n'
+        .. 'app:publish("alerts", -- to all\n"e") end)'), taker)
+    end
     assert.same({}, warnings("local name = 'a'\n" .. text:format("name")))
     text = 'app:stream("/m/:id", "match/:id")\napp:get("/g/:id", function(r) app:publish(%s, "x", {}) end)'
     assert.same({}, warnings(text:format('"match/" .. r.params.id')))
-    assert.equal(1, #warnings(text:format('"mtch/" .. r.params.id')))
+    assert.equal(2, #warnings(text:format('"mtch/" .. r.params.id')))
+    assert.same({}, warnings(text:format('("match/%s"):format(r.params.id)')))
+  end)
+
+  it("notes a timer that waits for subscribers who cannot come", function()
+    local text = '%s\napp:stream("/t", "tops")\napp:every(5, { while_subscribed = "tpos" }, function()\n'
+      .. 'app:publish("tops", "x") end)'
+    local line = 'app.lua:5: while_subscribed = "tpos": no stream follows that channel: it never runs%s'
+    assert.same({ line:format(", did you mean 'tops'?") }, warnings(text:format("")))
+    assert.same({}, warnings((text:format(""):gsub("tpos", "tops"))))
+    -- a plan that cannot be read may follow what is named elsewhere, and nothing else
+    local plan = 'app:stream("/f", function(req) return req.query.c end)'
+    assert.same({ line:format(", did you mean 'tops'?") }, warnings(text:format(plan)))
+    assert.same({}, warnings(text:format('app:channel("tpos") ' .. plan)))
+    assert.same({ 'app.lua:3: channel "tpos" is declared here and no stream follows it, did you mean \'tops\'?',
+      line:format(", did you mean 'tops'?") }, warnings(text:format('app:channel("tpos")')))
+  end)
+
+  it("notes hooks, guards, origins and tasks whose names meet nothing", function()
+    local text = 'app:stream("/rooms/:id", "room/:id")\napp:task("remind", print)\napp:post("/p/:id", function(req)\n'
+      .. 'app:publish("room/" .. req.params.id, "x") app:after(5, "%s") end)\n%s'
+    for code, wanted in pairs {
+      ['app:on("subscribe", "rooms/:id", print)'] = 'the subscribe hook "rooms/:id" meets no channel of this app, '
+        .. "did you mean 'room/:id'?",
+      ['app:on("unsubscribe", "club", print)'] = 'the unsubscribe hook "club" meets no channel of this app',
+      ['app:on("published", "news", print)'] = 'the published hook "news" meets no channel of this app',
+      ['app:transform("news", print)'] = 'the transform "news" meets no channel of this app',
+      ['app:guard("/room/**", print)'] = 'app:guard("/room/**") meets no route',
+    } do
+      assert.same({ "app.lua:7: " .. wanted }, warnings(text:format("remind", code)), code)
+      local right = code:gsub('"rooms[^"]*"', '"room/:id"'):gsub('"%l%l%l%l"', '"room/*"')
+      right = right:gsub("/room/%*%*", "/rooms/**")
+      assert.same({}, warnings(text:format("remind", right)), right)
+    end
+    assert.same({ "app.lua:6: there is no app:task('remnid'), did you mean 'remind'?" },
+      warnings(text:format("remnid", "")))
+    assert.matches('app.lua: app:cors%("/a/%*%*"%) meets no route$',
+      warnings(text:format("remind", 'app:cors("/a/**", { origins = { "https://a.example" } })'))[1])
   end)
 
   it("notes globals, functions for app:after, and what blocks", function()
