@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <limits.h>
 #include <fcntl.h>
 #include <ifaddrs.h>
 #include <net/if.h>
@@ -72,6 +73,14 @@ static int l_list_files(lua_State *L) {
         return lx_fail_text(L, err, "a folder may hold 10,000 files, 16 levels deep");
     if (err < 0) return lx_fail(L, err);
     lx_pushnames(L, names.text);
+    return 1;
+}
+
+/* core.real_path(path) -> the path without links | nil, message, code */
+static int l_real_path(lua_State *L) {
+    char path[PATH_MAX];
+    if (!realpath(luaL_checkstring(L, 1), path)) return lx_fail(L, -errno);
+    lua_pushstring(L, path);
     return 1;
 }
 
@@ -272,6 +281,7 @@ void host_add_functions(lua_State *L) {
     hold_standard();
     static const luaL_Reg functions[] = {{"list_files", l_list_files},
                                          {"statfs", l_statfs},
+                                         {"real_path", l_real_path},
                                          {"addresses", l_addresses},
                                          {"runtime_dir", l_runtime_dir},
                                          {"write_private", l_write_private},

@@ -39,6 +39,16 @@ local function read(path)
   return text or ""
 end
 
+-- Beside the app's file, or where that is a link to.
+local function find_folder(generation, folder)
+  if folder:sub(1, 1) == "/" and core.list_files(folder) then return folder end
+  for _, root in ipairs(folder:sub(1, 1) ~= "/" and generation.roots or {}) do
+    if core.list_files(root .. "/" .. folder) then return root .. "/" .. folder end
+  end
+  local path = folder:sub(1, 1) == "/" and folder or generation.root .. "/" .. folder
+  caller.raise("app:static(): there is no folder '%s'", path)
+end
+
 --- Register: app:static.
 -- @tparam sluice.Generation generation
 -- @tparam string prefix a URL path
@@ -57,8 +67,7 @@ function files.register(generation, prefix, folder, ...)
       generation.static_named[prefix])
   end
   generation.static_named[prefix] = caller.where()
-  local path = folder:sub(1, 1) == "/" and folder or generation.root .. "/" .. folder
-  if not core.list_files(path) then caller.raise("app:static(): there is no folder '%s'", path) end
+  local path = find_folder(generation, folder)
   table.insert(generation.statics, { prefix = prefix, folder = path })
 end
 

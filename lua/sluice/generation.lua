@@ -4,6 +4,7 @@
 -- retires while its last coroutines end).
 local app = require("sluice.app")
 local channels = require("sluice.channels")
+local core = require("sluice.core")
 local environment = require("sluice.environment")
 local failure = require("sluice.failure")
 local guard = require("sluice.guard")
@@ -21,13 +22,24 @@ local TABLES = { "routes", "route_named", "route_shapes", "guards", "policies", 
   "event_types", "typed", "timers", "timer_named", "timer_counts", "tasks", "services", "states",
   "checks", "warnings", "files", "modules", "requiring", "missing", "sources", "how" }
 
+local function folder_of(path) return path:match("^(.*)/[^/]*$") or "." end
+
+-- Where the app's file is when its path is a link to it: its modules may be there.
+local function link_folder(self)
+  local folder = self.entry and core.real_path(self.root)
+  local target = self.entry and folder_of(self.entry)
+  return folder ~= target and target or nil
+end
+
 --- An empty generation in the phase "load".
 -- @tparam integer id
 -- @tparam string path the app's file
 -- @treturn sluice.Generation
 function generation.new(id, path)
-  local self = { id = id, path = path, root = path:match("^(.*)/[^/]*$") or ".", phase = "load",
-    how_count = 0, running = 0 }
+  local self = { id = id, path = path, root = folder_of(path), phase = "load", how_count = 0,
+    running = 0 }
+  self.entry = core.real_path(path)
+  self.roots = { self.root, link_folder(self) }
   for _, name in ipairs(TABLES) do self[name] = {} end
   setmetatable(self, Generation)
   self.app = app.new(self)
@@ -36,9 +48,7 @@ end
 
 local function run_chunk(self, text)
   self.environment = environment.new(self)
-  local chunk, message = load(text, "@" .. self.path, "t", self.environment)
-  if not chunk then error(message, 0) end
-  local result = chunk(self.path)
+  local result = environment.compile(text, self.path, self.environment)(self.path)
   if result ~= self.app then
     local got = type(result) == "table" and "another table" or tostring(result)
     error(("%s: the script must end with 'return app' (it returned %s)"):format(self.path, got), 0)
@@ -73,9 +83,10 @@ function generation.load(id, path, text, given)
   local self = generation.new(id, path)
   self.given = given
   self.files[1] = path
-  text = text or environment.read(self, path)
+  local why
+  if not text then text, why = environment.read(self, path) end
   if not text then
-    local problem = failure.catch(("%s: there is no such file"):format(path))
+    local problem = failure.catch(("%s: %s"):format(path, why or "there is no such file"))
     problem.phase, problem.traceback = "load", nil
     return nil, problem, self
   end
@@ -83,6 +94,11 @@ function generation.load(id, path, text, given)
   self.given = nil -- what is required later comes from the disk
   if not ok then return nil, problem, self end
   return self, nil, self
+end
+
+--- Whether a path is that of the app's file.
+function Generation:is_entry(path)
+  return path == self.path or self.entry ~= nil and core.real_path(path) == self.entry
 end
 
 --- The functions that the app registered.

@@ -1,5 +1,6 @@
 --- need(name): require, for what may be missing on this machine. A library that is not there
---- is told in one line, with the packages that bring it. Keeps nothing in memory.
+--- is told in one line, with the packages that bring it. The working directory is not looked
+--- into: an app there may have any name, also that of a library. Keeps nothing in memory.
 
 -- What brings a module or a shared object: Debian's package, and the rock.
 local BROUGHT_BY = {
@@ -38,11 +39,34 @@ local function explain(problem)
   return ("%s cannot be loaded: %s"):format(file, why)
 end
 
---- Require a module.
+-- Lua's paths without the templates of the working directory: "./?.lua", "?/init.lua".
+local function elsewhere(path)
+  local list = {}
+  for template in path:gmatch("[^;]+") do
+    if not template:find("^%.?/?%?") then list[#list + 1] = template end
+  end
+  return table.concat(list, ";")
+end
+
+local need = {}
+
+--- Require a module without a look at the working directory.
 -- @tparam string name
--- @return the module; raises one line when something that it needs is missing
-return function(name)
-  local ok, value = pcall(require, name)
+-- @return the module, and where it was found; raises what require raises
+function need.elsewhere(name)
+  local path, cpath = package.path, package.cpath
+  package.path, package.cpath = elsewhere(path), elsewhere(cpath)
+  local ok, value, origin = pcall(require, name)
+  package.path, package.cpath = path, cpath
+  if ok then return value, origin end
+  error(value, 0)
+end
+
+--- The same; raises one line when something that the module needs is missing.
+local function call(_, name)
+  local ok, value = pcall(need.elsewhere, name)
   if ok then return value end
   error(explain(value), 0)
 end
+
+return setmetatable(need, { __call = call })

@@ -2,7 +2,8 @@
 -- folder, and its static folders. Editors save in many ways (in place, by a new file under
 -- the old name, twice), so what happens within 150 ms is one change, and text that is the
 -- same as before is none. The core sees times in whole seconds, so a second save of the same
--- length within one is looked for a little later. In memory: the list of paths.
+-- length within one is looked for a little later. A link and what it leads to are both watched.
+-- In memory: the list of paths.
 local core = require("sluice.core")
 
 local watcher = {}
@@ -19,7 +20,8 @@ local PATHS_MAX = 2000 -- as in the core; watched; the log says when there are m
 -- @tparam sluice.Runtime runtime with a reloader
 -- @treturn sluice.Watcher
 function watcher.new(runtime)
-  local self = setmetatable({ runtime = runtime, touched = {}, known = "", entry = nil }, Watcher)
+  local self = setmetatable({ runtime = runtime, touched = {}, links = {}, known = "",
+    entry = nil }, Watcher)
   self:update()
   return self
 end
@@ -30,8 +32,21 @@ local function add(list, path)
   list[#list + 1] = path
 end
 
+-- What a path is a link to; nil when it is none.
+local function link_target(path)
+  local real, folder = core.real_path(path), core.real_path(path:match("^(.*)/[^/]*$") or ".")
+  if real and folder and real ~= folder .. "/" .. path:match("[^/]*$") then return real end
+end
+
 local function add_generation(list, generation)
-  for _, path in ipairs(generation.files) do add(list, path) end
+  for _, path in ipairs(generation.files) do
+    local target = link_target(path)
+    add(list, path)
+    if target then
+      add(list, target)
+      list.links[target] = path
+    end
+  end
   for _, path in ipairs(generation.missing) do add(list, path) end
   for _, static in ipairs(generation.statics) do
     add(list, static.folder)
@@ -77,11 +92,11 @@ end
 
 --- Watch what the app is made of now, and what the last attempt to load it was made of.
 function Watcher:update()
-  local list = { seen = {} }
+  local list = { seen = {}, links = {} }
   add_generation(list, self.runtime.generation)
   local tried = self.runtime.reloader and self.runtime.reloader.attempt
   if tried then add_generation(list, tried) end
-  list.seen = nil
+  self.links, list.links, list.seen = list.links, nil, nil
   if #list > PATHS_MAX then
     core.log("warn", ("%d files are too many to watch: the first %d are"):format(#list, PATHS_MAX))
     for i = #list, PATHS_MAX + 1, -1 do list[i] = nil end
@@ -108,7 +123,7 @@ end
 
 --- The core's "changed".
 function Watcher:changed(path)
-  self.touched[path] = true
+  self.touched[self.links[path] or path] = true
   local scheduler = self.runtime.scheduler
   if self.entry then scheduler:drop(self.entry) end
   look_later(self)

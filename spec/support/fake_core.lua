@@ -24,6 +24,7 @@ function core.time() return 1.7e9 + clock end
 function core.random() return 0.5 end
 function core.encode_utf8(text) return text end
 function core.log_setup() end
+function core.real_path() return nil end
 
 function core.id()
   ids = ids + 1

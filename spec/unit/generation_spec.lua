@@ -68,8 +68,11 @@ describe("generation", function()
 
   it("loads text only, also through load", function()
     file("binary.lua", string.dump(function() end))
-    assert.matches("attempt to load a binary chunk", failing('require("binary")'))
+    assert.equal("binary.lua: is compiled Lua (bytecode); only source text is loaded", failing('require("binary")'))
     assert.matches("attempt to load a binary chunk", failing('assert(load(string.dump(function() end)))'))
+    assert.matches("binary.lua: attempt to load a binary chunk",
+      failing(('assert(loadfile("%s/binary.lua"))'):format(folder)))
+    assert.matches("binary.lua: attempt to load a binary chunk", failing(('dofile("%s/binary.lua")'):format(folder)))
     assert(load([[
       y = 5
       assert(load("return y")() == 5)
