@@ -89,7 +89,6 @@ static uint64_t meta_floor(const struct fan *fan, struct slice pattern) {
 }
 
 uint64_t fan_floor(const struct fan *fan, const struct chan *c) {
-    if (c->policy.history == 0) return 0; /* lossy by name: a resume is never told */
     return c->known || PLANTED(7) ? c->floor : meta_floor(fan, c->policy.pattern);
 }
 
@@ -172,7 +171,7 @@ void fan_drop(struct fan *fan, struct slice channel) {
     struct chan *c = fan_find(fan, channel);
     if (!c || !c->known) return;
     chan_trim(c, c->last);
-    if (c->kind != CHANNEL_STATE) fold_floor(fan, c->policy.pattern, c->floor);
+    fold_floor(fan, c->policy.pattern, c->floor);
     c->known = false;
     chan_release_backlog(c);
     fan_release(fan, c);

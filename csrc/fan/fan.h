@@ -122,7 +122,7 @@ struct chan *fan_find(const struct fan *fan, struct slice channel); /* NULL */
 /* Find or make (E_FULL, E_CHANNEL). */
 int fan_get(struct fan *fan, struct slice channel, struct chan **out);
 
-/* The floor a resume is judged by. */
+/* The floor a resume is judged by: of a state, from the time when it was a log. */
 uint64_t fan_floor(const struct fan *fan, const struct chan *c);
 
 /* A channel that nobody needs any more goes. */

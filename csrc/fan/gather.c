@@ -24,6 +24,7 @@ struct walker {
     uint64_t at;         /* place in the ring, or slot */
     uint64_t upto;       /* look no further than this number */
     struct gather_sent *sent;
+    uint64_t *to; /* of the subscription */
     bool in_latest;
 };
 
@@ -47,7 +48,8 @@ static uint64_t max64(uint64_t a, uint64_t b) {
 /* ---- Where a subscription stands ---------------------------------------------------- */
 
 uint64_t stream_place(const struct stream *s, const struct sub *sub) {
-    uint64_t at = sub_is_state(sub) ? sub->from : max64(s->cursor, sub->from);
+    bool own = sub_is_state(sub) || (sub->snapshot && !PLANTED(27));
+    uint64_t at = own ? sub->from : max64(s->cursor, sub->from);
     return s->behind ? at : max64(at, audience_clear(sub->audience, s->fan->head));
 }
 
@@ -137,14 +139,17 @@ static void walk_on(struct walker *w) {
 
 /* ---- Filling a block ---------------------------------------------------------------- */
 
-/* False when the block has no room for it. One event alone may be larger. */
+/* False when the block has no room for so much more. One event alone may be larger: the
+ * scratch buffer holds a block and the largest event. */
+static bool has_room(struct gather *g, size_t n) {
+    if (g->out->n > 0 && g->out->n + n > GATHER_BYTES_MAX) g->full = true;
+    return !g->full;
+}
+
 static bool add_text(struct gather *g, const char *p, size_t n) {
-    if (g->out->n > 0 && g->out->n + n > GATHER_BYTES_MAX) {
-        g->full = true;
-        return false;
-    }
+    if (!has_room(g, n)) return false;
     int err = buf_add(g->out, p, n);
-    assert(err == 0); /* the scratch buffer holds a block and the largest event */
+    assert(err == 0);
     (void)err;
     return true;
 }
@@ -154,6 +159,32 @@ static bool add_frame(struct gather *g, const struct frame *f) {
     g->events++;
     if (f->has_id) g->written = f->seq;
     return true;
+}
+
+/* An entry of a compacted replay that lies behind the cursor: its id would lead the client
+ * back to what it has. */
+static bool add_without_id(struct gather *g, const struct frame *f) {
+    if (!has_room(g, f->text.n)) return false;
+    int err = frame_add_without_id(f, g->out);
+    assert(err == 0);
+    (void)err;
+    g->events++;
+    return true;
+}
+
+static bool add_log_frame(struct gather *g, const struct frame *f) {
+    if (f->seq <= g->cursor && !PLANTED(28)) return add_without_id(g, f);
+    if (!add_frame(g, f)) return false;
+    g->cursor = max64(g->cursor, f->seq);
+    return true;
+}
+
+/* The next of those that have something: the one with the lowest number. */
+static struct walker *lowest_of(struct walker *walkers, uint32_t n) {
+    struct walker *next = walkers;
+    for (uint32_t i = 1; i < n && !PLANTED(5); i++)
+        if (walkers[i].frame->seq < next->frame->seq) next = &walkers[i];
+    return next;
 }
 
 static void count_sent(struct gather_sent *sent, const struct frame *f, bool wanted) {
@@ -168,19 +199,19 @@ static void add_logs(struct gather *g, uint64_t upto) {
     uint32_t n = 0, i = 0;
     for (struct sub *sub = g->s->subs; sub; sub = sub->next, i++) {
         if (sub_is_state(sub)) continue;
-        walkers[n] = walk_from(sub, max64(g->cursor, g->to[i]), upto);
+        uint64_t from = sub->snapshot ? g->to[i] : max64(g->cursor, g->to[i]);
+        walkers[n] = walk_from(sub, from, upto);
         walkers[n].sent = &g->sent[i];
+        walkers[n].to = &g->to[i];
         n += walkers[n].frame != NULL;
     }
     while (n > 0) {
-        uint32_t next = 0;
-        for (i = 1; i < n && !PLANTED(5); i++)
-            if (walkers[i].frame->seq < walkers[next].frame->seq) next = i;
-        if (!add_frame(g, walkers[next].frame)) return;
-        g->cursor = walkers[next].frame->seq;
-        count_sent(walkers[next].sent, walkers[next].frame, true);
-        walk_on(&walkers[next]);
-        if (!walkers[next].frame) walkers[next] = walkers[--n];
+        struct walker *next = lowest_of(walkers, n);
+        if (!add_log_frame(g, next->frame)) return;
+        *next->to = next->frame->seq;
+        count_sent(next->sent, next->frame, true);
+        walk_on(next);
+        if (!next->frame) *next = walkers[--n];
     }
     g->cursor = max64(g->cursor, upto);
 }
@@ -271,11 +302,14 @@ static void commit(struct gather *g) {
     if (!s->notes) s->notes_end = &s->notes;
     s->cursor = g->cursor;
     uint32_t i = 0;
+    bool confirm = false;
     for (struct sub *sub = s->subs; sub; sub = sub->next, i++) {
-        if (sub_is_state(sub)) sub->from = g->to[i];
-        if (sub->snapshot && s->cursor >= sub->joined) sub->snapshot = false;
+        if (sub_is_state(sub) || sub->snapshot) sub->from = g->to[i];
+        if (sub->snapshot && s->cursor >= sub->joined)
+            confirm = sub_snapshot_over(sub) || confirm;
         account(sub, &g->sent[i], !g->full);
     }
+    if (confirm && !s->ending) stream_sync(s);
     if (g->written) {
         s->written = g->written;
         s->written_ms = s->fan->now_ms;
@@ -310,7 +344,7 @@ static void count_dropped(struct sub *sub, uint64_t place) {
  * told before any later event of the channel. */
 static void tell_slow(struct stream *s, struct sub *sub) {
     struct chan *c = sub_chan(sub);
-    bool closes = c->policy.slow == SLOW_CLOSE || c->kind == CHANNEL_KEYED;
+    bool closes = c->policy.slow == SLOW_CLOSE;
     uint64_t place = chan_after(c, c->gone);
     s->fan->slow++;
     if (closes && !s->ending) {
@@ -321,6 +355,7 @@ static void tell_slow(struct stream *s, struct sub *sub) {
                      place < c->head ? chan_at(c, place)->seq : 0);
     }
     sub->from = c->gone;
+    if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
 
 /* Something of a state went before this stream saw it: it gets the whole snapshot again. */
@@ -473,7 +508,7 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     if (err < 0) return err;
     if (g.full) fan_wake(s->fan, s); /* with a place of its own */
     commit(&g);
-    *more = g.full;
+    *more = g.full || s->notes;
     if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);
     return 0;
 }

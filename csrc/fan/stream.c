@@ -285,12 +285,16 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
     return err;
 }
 
-/* The lowest number that may still be sent, less one. */
-static uint64_t lowest(const struct stream *s) {
+/* The lowest number that may still be sent, less one; never below the id that the client
+ * came with, if it is of this log. */
+static uint64_t lowest(const struct stream *s, const struct eventid *id) {
     uint64_t low = UINT64_MAX;
+    bool good = id->kind == EVENTID_GOOD && strcmp(id->epoch, s->fan->epoch) == 0 &&
+                id->seq <= s->fan->head;
     for (const struct sub *sub = s->subs; sub; sub = sub->next)
         if (!sub_is_state(sub) && sub->from < low) low = sub->from;
-    return low == UINT64_MAX ? s->fan->head : low;
+    if (low == UINT64_MAX) return s->fan->head;
+    return good && low < id->seq && !PLANTED(29) ? id->seq : low;
 }
 
 static int write_resets(struct buf *b, struct stream *s, const struct eventid *last_id,
@@ -314,7 +318,7 @@ static int write_resets(struct buf *b, struct stream *s, const struct eventid *l
 }
 
 int stream_open(struct stream *s, const struct stream_opening *o) {
-    struct verdict v = {0};
+    struct verdict v = {.resumed = o->last_id.kind != EVENTID_NONE};
     struct buf text = {0};
     uint32_t n = 0;
     int err = o->n > STREAM_CHANNELS_MAX ? E_FULL : 0;
@@ -324,13 +328,13 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
             continue; /* named twice: once is enough */
         err = sub_new(s, &o->specs[i], &v.subs[n]);
         if (err < 0) break;
-        v.reasons[n] = sub_start(v.subs[n], o->specs[i].rewind, &o->last_id);
+        v.reasons[n] = sub_start(v.subs[n], o->specs[i].rewind, &o->last_id, &v.resumed);
         v.resets += v.reasons[n] != RESET_NONE;
         n++;
     }
-    s->cursor = lowest(s);
+    s->cursor = lowest(s, &o->last_id);
     s->written_ms = s->fan->now_ms;
-    v.resumed = o->last_id.kind != EVENTID_NONE && v.resets == 0 && s->n_subs > 0;
+    v.resumed = v.resumed && s->n_subs > 0;
     s->came_back = o->last_id.kind != EVENTID_NONE && s->n_subs == 0;
     v.passes = v.resets > 0 && !PLANTED(12) && !is_reached(s, &o->last_id);
     if (err == 0) err = write_hello(&text, s, o, &v);

@@ -111,6 +111,12 @@ void sub_start_newcomer(struct sub *sub, int32_t rewind) {
     else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
 }
 
+void sub_replay(struct sub *sub) {
+    sub->from = 0;
+    sub->joined = sub->stream->fan->head;
+    sub->snapshot = sub->confirm = true;
+}
+
 /* Whether a compacted replay that is at this place has something left to bring; what came
  * after it joined, the log brings. */
 static bool owes_snapshot(const struct sub *sub, uint64_t at) {
@@ -123,6 +129,12 @@ static bool owes_snapshot(const struct sub *sub, uint64_t at) {
     return false;
 }
 
+bool sub_snapshot_over(struct sub *sub) {
+    bool confirm = sub->confirm;
+    sub->snapshot = sub->confirm = false;
+    return confirm;
+}
+
 void sub_end_snapshot(struct sub *sub) {
     if (!sub->snapshot) return;
     struct stream *s = sub->stream;
@@ -130,7 +142,7 @@ void sub_end_snapshot(struct sub *sub) {
     if (owes_snapshot(sub, at))
         stream_reset(s, sub_chan(sub)->node.key, RESET_TRIMMED, at, 0);
     if (sub->from < sub->joined) sub->from = sub->joined;
-    sub->snapshot = false;
+    if (sub_snapshot_over(sub)) stream_sync(s);
 }
 
 void sub_count_dropped(struct sub *sub, uint32_t left) {
@@ -163,30 +175,37 @@ static enum reset_reason judge(const struct fan *fan, const struct chan *c,
     return id->seq + PLANTED(6) < fan_floor(fan, c) ? RESET_TRIMMED : RESET_NONE;
 }
 
-/* A log without history is never told. Its client may have seen more than this thread. */
-static void start_lossy(struct sub *sub, const struct eventid *id) {
-    if (sub_chan(sub)->kind != CHANNEL_LOG || id->kind == EVENTID_NONE) return;
-    if (!judge(sub->stream->fan, sub_chan(sub), id) && id->seq > sub->from)
-        sub->from = id->seq;
+/* Whether nothing is told to who comes back: a log without history is lossy by name, and a
+ * state gives what it has. But what was lost while a state was a log is told. */
+static bool is_told(const struct chan *c, enum reset_reason reason) {
+    if (c->kind == CHANNEL_STATE) return reason == RESET_TRIMMED && !PLANTED(26);
+    return c->policy.history > 0 || c->kind == CHANNEL_KEYED;
 }
 
-enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventid *id) {
+enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventid *id,
+                            bool *whole) {
     const struct chan *c = sub_chan(sub);
     if (rewind == REWIND_DEFAULT) rewind = c->policy.rewind;
-    if (c->kind == CHANNEL_STATE || c->policy.history == 0 || id->kind == EVENTID_NONE) {
+    if (id->kind == EVENTID_NONE) {
         sub_start_newcomer(sub, rewind);
-        if (c->policy.history == 0) start_lossy(sub, id);
         return RESET_NONE;
     }
     enum reset_reason reason = judge(sub->stream->fan, c, id);
-    if (!reason) {
+    bool told = is_told(c, reason);
+    if (reason && (told || c->kind != CHANNEL_STATE)) *whole = false;
+    if (told && !reason) {
         sub->from = id->seq;
+    } else if (!told || c->kind == CHANNEL_STATE) {
+        sub_start_newcomer(sub, rewind);
+        /* its client may have seen more than this thread */
+        if (!reason && c->kind == CHANNEL_LOG && id->seq > sub->from) sub->from = id->seq;
     } else if (c->kind == CHANNEL_KEYED && rewind == REWIND_LATEST) {
         start_snapshot(sub);
+        sub->confirm = sub->snapshot;
     } else {
         sub->from = before_history(sub->stream->fan, c, 0);
     }
-    return reason;
+    return told ? reason : RESET_NONE;
 }
 
 bool sub_wants(const struct sub *sub, const struct frame *f) {

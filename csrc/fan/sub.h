@@ -32,8 +32,9 @@ struct sub {
     uint64_t joined;     /* the head when it joined: snapshots end here */
     int64_t rests_ms;    /* the first tick that it takes part in */
     uint32_t seen;       /* audience->wanted when it had all of that */
-    uint32_t index : 31; /* in audience->subs */
-    bool snapshot : 1;   /* keyed log: still in the newcomer's compacted replay */
+    uint32_t index : 30; /* in audience->subs */
+    bool snapshot : 1;   /* keyed log: still in a compacted replay, 'from' says how far */
+    bool confirm : 1;    /* ... which followed a reset: a sync ends it */
 };
 
 /* Subscribe (behind, at no place yet). 0, E_NOMEM, E_FULL or E_CHANNEL. Shares. */
@@ -46,9 +47,18 @@ int sub_reserve(struct sub *sub, const struct sub_spec *wish, struct audience **
 void sub_move(struct sub *sub, struct audience *to);
 
 /* Decide where it starts, for a client that came with this id. Returns the reason of a
- * reset, or RESET_NONE. */
-enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventid *id);
+ * reset, or RESET_NONE. *whole becomes false when something was missed, told or, of a log
+ * without history, not. */
+enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventid *id,
+                            bool *whole);
 void sub_start_newcomer(struct sub *sub, int32_t rewind);
+
+/* The compacted replay is over. True when a sync shall say so, after a reset: the entries
+ * below the cursor had no ids. */
+bool sub_snapshot_over(struct sub *sub);
+
+/* The compacted replay that a reset on an open stream is followed by. */
+void sub_replay(struct sub *sub);
 
 /* Its channel becomes a plain log: nobody walks the newest per key any more. Tell what a
  * compacted replay has not brought yet, and go on with the log. */

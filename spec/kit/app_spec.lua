@@ -167,6 +167,22 @@ describe("an app in the kit", function()
     assert.same({ 2 }, t:get("/version").json)
   end)
 
+  it("tells who was away while a reload took away what it missed", function()
+    local app = 'app:channel("m", { history = %s, key = "k" }) app:stream("/m", "m")'
+    local t = kit.start(app:format(100))
+    local c = t:connect("/m")
+    for n = 1, 6 do t:publish("m", "e", { k = "a", n = n }) end
+    local first = c:wait_for("e", 0).id
+    c:close()
+    for _, history in ipairs { '"latest"', "100", "2" } do
+      assert.is_true(t:reload(kit.source(app:format(history))))
+      c = t:connect("/m", { last_event_id = first })
+      assert.is_false(c:wait_for("hello", 0).data.resumed)
+      assert.equal("trimmed", c:wait_for("reset", 0).data.reason, history)
+      c:close()
+    end
+  end)
+
   it("is left as it was by a reload that fails, also when it starts again", function()
     local t = kit.start(COUNT)
     local ok, message, outcome = t:reload("local x = = 1")

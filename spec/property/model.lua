@@ -102,10 +102,9 @@ function Replica:channel(name)
   return c
 end
 
---- What a resume is judged by; a log without history is lossy by name and has none.
+--- What a resume is judged by.
 function Replica:floor(name)
   local c = self:channel(name)
-  if c.policy.history == 0 then return 0 end
   return c.known and c.floor or self:meta_floor(c.policy.pattern)
 end
 
@@ -207,7 +206,7 @@ function Replica:on_drop(command)
   self:trim(c, math.maxinteger)
   c.known = false
   local pattern = c.policy.pattern
-  if not c.policy.state then self.meta[pattern] = math.max(self.meta[pattern] or 0, c.floor) end
+  self.meta[pattern] = math.max(self.meta[pattern] or 0, c.floor)
 end
 
 --- Floors of dropped channels are kept by pattern; when the patterns change, nobody knows any
@@ -225,11 +224,21 @@ function Replica:on_policies(command)
   end
   self.rules = command.rules
   for _, c in pairs(self.channels) do
-    local was_keyed = c.policy.keyed
+    local was_keyed, was_state = c.policy.keyed, c.policy.state
     c.policy = model.policy(self.rules, c.name)
+    if was_state ~= c.policy.state then self:begin_anew(c, was_state) end
     if was_keyed ~= c.policy.keyed then self:change_kind(c) end
     self:enforce(c)
   end
+end
+
+--- A log that becomes a state, or the other way: nothing of the one is of use to the other.
+--- What left a log so is gone for everybody; values of a state were never owed by number.
+function Replica:begin_anew(c, was_state)
+  for _, event in ipairs(self:snapshot(c.name)) do self:leave(c, event, "aged") end
+  local last = c.all[#c.all]
+  if not was_state and last then c.floor = math.max(c.floor, last.seq) end
+  c.history, c.removals, c.removal_gone = {}, {}, 0
 end
 
 --- The newest per key of a log that becomes keyed are those of its history.
@@ -260,16 +269,20 @@ function model.wants(filter, event)
   return has(filter.types, event.name) and has(filter.keys, event.key)
 end
 
---- Why a client that comes with this id must be told a reset of a log; nil: nothing is missing.
+--- Why a client that comes with this id must be told a reset; nil: nothing is missing. And
+--- whether something of a log without history, which is lossy by name, is missing untold.
 -- @param id nil | "bad" | { epoch =, seq = }
 -- @param log_head the newest number given, on any thread
 function Replica:reason(name, id, epoch, log_head)
   local c = self:channel(name)
-  if not id or c.policy.state or c.policy.history == 0 then return nil end
-  if id == "bad" then return "unknown_id" end
-  if id.epoch ~= epoch then return "epoch" end
-  if id.seq > log_head then return "future" end
-  return id.seq < self:floor(name) and "trimmed" or nil
+  local why
+  if id == "bad" then why = "unknown_id"
+  elseif id and id.epoch ~= epoch then why = "epoch"
+  elseif id and id.seq > log_head then why = "future"
+  elseif id and id.seq < self:floor(name) then why = "trimmed" end
+  if c.policy.state then return why == "trimmed" and why or nil end
+  if c.policy.history == 0 and not c.policy.keyed then return nil, why ~= nil end
+  return why
 end
 
 local function last_n(list, n)
@@ -289,10 +302,10 @@ end
 --- for; the list holds what is there to replay, before any filter.
 function Replica:start(name, rewind, id, epoch, log_head)
   local c = self:channel(name)
-  local reason = self:reason(name, id, epoch, log_head)
+  local reason, untold = self:reason(name, id, epoch, log_head)
   if rewind == nil then rewind = c.policy.rewind end
   local good = type(id) == "table" and id.epoch == epoch and id.seq <= log_head
-  if good and not reason and c.policy.history > 0 then
+  if good and not reason and (c.policy.history > 0 or c.policy.keyed) then
     local list = {}
     for _, event in ipairs(c.history) do
       if event.seq > id.seq then list[#list + 1] = event end
@@ -301,7 +314,8 @@ function Replica:start(name, rewind, id, epoch, log_head)
   end
   local list, compact = self:replay(name, rewind, reason ~= nil)
   local from = list[1] and list[1].seq - 1 or math.max(self.head, good and id.seq or 0)
-  return { from = from, list = list, compact = compact, reason = reason }
+  if good then from = math.max(from, id.seq) end -- what lies below comes without ids
+  return { from = from, list = list, compact = compact, reason = reason, untold = untold }
 end
 
 return model

@@ -25,4 +25,9 @@ return {
   "the backlog goes although a batch is still to be sent",
   "what an end by right takes back from the socket counts as sent",
   "an end by right lets out what was pending",
+  "the floor of a log that becomes a state stays where it was",
+  "who was away while a log became a state is not told",
+  "a compacted replay on an open stream begins at the cursor",
+  "entries of a compacted replay behind the cursor carry their ids",
+  "hello of a compacted replay after a reset carries an id below the client's own",
 }

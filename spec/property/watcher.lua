@@ -30,9 +30,17 @@ local function add_sub(self, spec)
   return sub
 end
 
+--- A compacted replay follows a reset: a sync ends it, one for all that end together.
+function Watcher:await_sync() self.syncs, self.sync_due = self.syncs + 1, true end
+
 local function add_start(self, spec, id, hello)
   local sub = add_sub(self, spec)
   if sub.state then
+    local reason = self.replica:reason(spec[1], id, self.epoch, self.log_head)
+    if reason then
+      hello.resets = hello.resets + 1
+      self.resets[spec[1]] = { reason = reason }
+    end
     hello.states[spec[1]] = 0
     for _, event in ipairs(self.replica:snapshot(spec[1])) do
       if model.wants(sub.filter, event) then hello.states[spec[1]] = hello.states[spec[1]] + 1 end
@@ -41,6 +49,7 @@ local function add_start(self, spec, id, hello)
   end
   local start = self.replica:start(spec[1], spec.rewind, id, self.epoch, self.log_head)
   sub.from, sub.compact = start.from, start.compact
+  hello.untold = hello.untold or start.untold
   self.compact = self.compact or start.compact
   hello.lowest = math.min(hello.lowest or math.huge, start.from)
   for _, event in ipairs(start.list) do
@@ -53,6 +62,7 @@ local function add_start(self, spec, id, hello)
     local oldest = self.replica:channel(spec[1]).history[1]
     hello.resets = hello.resets + 1
     self.resets[spec[1]] = { reason = start.reason, oldest = oldest and oldest.seq }
+    if start.compact and start.list[1] then self:await_sync() end
   end
 end
 
@@ -62,18 +72,21 @@ function watcher.new(given)
   local self = setmetatable({ replica = given.replica, events = given.events, epoch = given.epoch,
     log_head = given.log_head, plan = given.plan, parser = eventstream.new(), id_text = given.id_text,
     rates = given.rates, subs = {}, n_subs = 0, expect = {}, next = 1, resets = {}, notes = {}, gone = {},
-    joined = given.replica.head, since = given.replica.applied, delivered = 0, slow = 0 }, Watcher)
+    joined = given.replica.head, since = given.replica.applied,
+    gathered = given.replica.head, delivered = 0, slow = 0, syncs = 0 }, Watcher)
   local hello = { states = {}, replay = 0, resets = 0 }
   for _, spec in ipairs(given.plan) do
     if not self.subs[spec[1]] then add_start(self, spec, given.id, hello) end
   end
   table.sort(self.expect, function(a, b) return a.event.seq < b.event.seq end)
   hello.id = hello.lowest or self.replica.head
-  hello.resumed = given.id ~= nil and hello.resets == 0
+  hello.resumed = given.id ~= nil and hello.resets == 0 and not hello.untold
   self.hello, self.hello_channels = hello, self.n_subs
   local good = type(given.id) == "table" and given.id.epoch == given.epoch
   good = good and given.id.seq <= given.log_head
   self.ahead = good and given.id.seq or 0
+  self.came_with = self.ahead
+  for _, entry in ipairs(self.expect) do entry.behind = entry.compact and entry.event.seq <= self.ahead end
   -- what is lost is told before an id passes it: then the last reset brings the first id
   hello.silent = hello.resets > 0 and not (good and hello.id <= self.ahead)
   return self
@@ -94,7 +107,7 @@ function Watcher:on_latest()
   if not self.compact then return end
   for i = self.next, #self.expect do
     local entry = self.expect[i]
-    if entry.event.seq > self.joined then break end
+    if entry.event.seq > math.max(self.joined, self.replayed or 0) then break end
     if entry.compact and entry.want == "must" and self.replica.left[entry.event] then
       local keyed = self.replica:channel(entry.event.channel).policy.keyed
       entry.want = keyed and "may" or "cut"
@@ -105,6 +118,7 @@ end
 --- A flush begins, or bytes were taken: what comes from now on is gathered at this place.
 function Watcher:on_gather()
   self.since, self.gone = self.replica.applied, {}
+  self.gathered = self.replica.head
   for _, sub in pairs(self.subs) do sub.old_filters = { sub.filter } end
 end
 
@@ -131,6 +145,7 @@ function Watcher:unsubscribe(name)
   self.subs[name] = nil
   self.gone[name] = true
   self.n_subs = self.n_subs - 1
+  self.left_one = true -- its replay may have been under way
   for i = self.next, #self.expect do
     local entry = self.expect[i]
     if entry.event.channel == name and entry.want == "must" then entry.want = "may" end
@@ -215,11 +230,15 @@ function Watcher:settle(seq, what)
   self:pass(seq, what)
 end
 
+-- What may come before the entries that have no ids.
+local BEFORE = { hello = true, reset = true, bye = true }
+
 --- Nothing up to seq may be owed any more.
 function Watcher:pass(seq, what)
   while self.expect[self.next] and self.expect[self.next].event.seq <= seq do
     local entry = self.expect[self.next]
     local event = entry.event
+    if entry.behind and BEFORE[what] then return end
     if entry.want == "must" or entry.want == "cut" then
       fail("%s passes %d of %s, which is owed", what, event.seq, event.channel)
     end
@@ -329,6 +348,36 @@ function Watcher:on_cut_replay(data)
   if owed == 0 then fail("needless reset (trimmed) of %s", data.channel) end
 end
 
+--- A reset of a keyed log on an open stream: the newest of each key comes anew, whatever its
+--- number; what was the newest only for a while may.
+-- Where a bye waits it was told before or after that was queued: then there may be no replay.
+function Watcher:replay_again(sub)
+  local c, rest = self.replica:channel(sub.name), {}
+  self:await_sync()
+  self.compact, self.left_one = true, self.left_one or self.bye_queued
+  local bye = self.notes[#self.notes]
+  self.replayed = self.replica.head
+  for i = self.next, #self.expect do
+    if self.expect[i].event.channel ~= sub.name then rest[#rest + 1] = self.expect[i] end
+  end
+  for _, event in ipairs(c.all) do
+    local left = self.replica.left[event]
+    local newest = c.latest[event.name .. "\0" .. event.key] == event and not event.remove
+    local want = model.wants(sub.filter, event)
+    local may = event.seq > self.gathered or left and left.at > self.since
+    if self.bye_queued then
+      newest = newest and event.seq > (self.last_id or 0) and event.seq <= bye.after
+      may = true
+    end
+    if want and (newest or may) then
+      rest[#rest + 1] = { event = event, want = newest and "must" or "may", compact = true,
+        behind = event.seq <= (self.last_id or self.came_with) }
+    end
+  end
+  table.sort(rest, function(a, b) return a.event.seq < b.event.seq end)
+  self.expect, self.next = rest, 1
+end
+
 function Watcher:on_slow_reset(data)
   if data.reason ~= "slow" then fail("needless reset (%s) of %s", data.reason, data.channel) end
   local sub = self.subs[data.channel]
@@ -341,6 +390,7 @@ function Watcher:on_slow_reset(data)
     sub.view, sub.last = {}, 0
     return
   end
+  if self.replica:channel(sub.name).policy.keyed then return self:replay_again(sub) end
   local oldest = self:number(null(data.oldest)) or math.huge
   -- what a stream that waits for its bye lost may lie behind its end: it is told all the same
   if not self.bye_queued then self:check_overflow(data.channel, oldest) end
@@ -397,16 +447,31 @@ end
 
 function Watcher:on_log(event)
   local what = ("event %d of %s"):format(event.seq, event.channel)
+  local entry = find_entry(self, event)
+  if entry and entry.behind then fail("%s lies behind the cursor and has an id", what) end
   if self.resets[event.channel] then fail("%s comes before its reset", what) end
   if self.last_id and event.seq <= self.last_id then fail("%s comes after id %d", what, self.last_id) end
   if self.notes[1] and event.seq > self.notes[1].after then fail("%s comes before the note that waits", what) end
-  local entry = find_entry(self, event)
   if not entry then fail("%s comes, nobody asked for it", what) end
   if entry.want == "not" then fail("%s comes against the filter", what) end
   self:pass(event.seq - 1, what)
   self.next = self.next + 1
   self.last_id = event.seq
   self.seen[#self.seen + 1] = event
+end
+
+--- An entry of a compacted replay that follows a reset: behind the cursor it has no id.
+function Watcher:is_behind(event)
+  local entry = find_entry(self, event)
+  if not entry or not entry.behind then return false end
+  local note = self.notes[1]
+  if entry.want == "may" and note and note.event == event then return false end -- history that was asked for
+  if entry.want == "not" then fail("entry %d of %s comes against the filter", event.seq, event.channel) end
+  if self.resets[event.channel] then fail("entry %d of %s comes before its reset", event.seq, event.channel) end
+  self:pass(event.seq - 1, "an entry without id")
+  self.next = self.next + 1
+  self.seen[#self.seen + 1] = event
+  return true
 end
 
 --- It was the newest at some moment since the last gathering.
@@ -423,6 +488,7 @@ function Watcher:on_state(event)
     if not self.gone[event.channel] then fail("state of %s, which is not followed", event.channel) end
     return
   end
+  if self.resets[event.channel] then fail("state %d comes before the reset of %s", event.seq, sub.name) end
   local wanted = false
   for _, filter in ipairs(sub.old_filters) do wanted = wanted or model.wants(filter, event) end
   if not wanted then fail("state %d of %s comes against the filter", event.seq, sub.name) end
@@ -456,6 +522,7 @@ function Watcher:on_data(event, id_text, fresh_id)
     return self:on_log(one)
   end
   if one.state then return self:on_state(one) end
+  if self:is_behind(one) then return end
   local note = self:take_note("history")
   if note.event ~= one then fail("history %d comes before %d", one.seq, note.event.seq) end
 end
@@ -476,6 +543,11 @@ function Watcher:on_block(event)
   local id = event.id ~= "" and self:parse_id(event.id, event.event) or nil
   if event.event == "hello" then return self:on_hello(event, id) end
   if event.event == "reset" then return self:on_reset(event, id) end
+  local asked = self.notes[1] and self.notes[1].what == "sync" and self.notes[1].after == id
+  if self.syncs > 0 and not asked then
+    self.syncs, self.sync_due = self.syncs - 1, false
+    return self:settle(id, "sync")
+  end
   local note = self:take_note("sync")
   self:settle(id, "sync")
   if id ~= note.after then fail("sync has id %d, not %d", id, note.after) end
@@ -523,6 +595,7 @@ function Watcher:finish()
     end
   end
   if self.notes[1] then fail("%s never came", self.notes[1].what) end
+  if self.sync_due and not self.left_one then fail("no sync ended a replay that followed a reset") end
   if next(self.resets) then fail("the reset of %s never came", next(self.resets)) end
   for _, sub in pairs(self.subs) do if sub.state then check_view(self, sub) end end
 end

@@ -29,7 +29,7 @@ end
 
 local RATES = { 50, 20, 5, 2, 0.5, 0.1, 1 / 60 }
 
-local function draw_rules(rates)
+local function draw_rules(rates, changing)
   local rules = {
     { pattern = chance(0.8) and "log/:id" or "log/*", history = draw_log_history(),
       rewind = pick { 0, 0, 3, "all" }, slow = chance(0.3) and "close" or nil },
@@ -44,6 +44,11 @@ local function draw_rules(rates)
   end
   if chance(0.2) then
     rules[#rules + 1] = { pattern = "keyed/k", history = random(1, 5), rewind = chance(0.5) and 0 or nil }
+  end
+  for _, name in ipairs(changing and { "log/a", "keyed/k", "free/z" } or {}) do
+    local state = chance(0.4)
+    rules[#rules + 1] = { pattern = name, history = state and "latest" or random(0, 10),
+      rewind = not state and name == "keyed/k" and "latest" or nil, key = name == "keyed/k" and "k" or nil }
   end
   for _, rule in ipairs(rates and rules or {}) do
     if rule.history == "latest" and chance(0.4) then rule.max_rate = pick(RATES) end
@@ -142,7 +147,7 @@ function World:act_group()
   local group, rows = {}, {}
   for i = 1, random(1, 4) do
     local channel = pick(self.channels)
-    if channel:find("^state") then channel = "log/a" end
+    if model.policy(self.rules, channel).state then channel = "log/b" end
     local event = self:new_event(channel)
     group[i] = event
     rows[i] = { channel, event.name, event.data, event.key, event.remove }
@@ -180,10 +185,32 @@ function World:act_drop()
   self:post { op = "drop", channel = channel }
 end
 
+--- Whoever reads a channel that becomes a state, or a log, is away meanwhile.
+function World:send_away(rules)
+  local changed = {}
+  for _, name in ipairs(self.channels) do
+    if model.policy(rules, name).state ~= model.policy(self.rules, name).state then changed[name] = true end
+  end
+  if not next(changed) then return false end
+  if self.group then self:end_group(true) end
+  for _, client in ipairs(self.clients) do
+    for name in pairs(client.stream and changed or {}) do
+      if client.stream and (client.watcher.subs[name] or client.watcher.gone[name]) then
+        self:take(client, chance(0.5))
+        self:leave(client)
+      end
+    end
+  end
+  return true
+end
+
 function World:act_policies()
-  self.rules = draw_rules(self.rates)
-  self.sim:policies(self.rules)
-  self:post { op = "policies", rules = self.rules }
+  local rules = draw_rules(self.rates, self.changing)
+  local changed = self.rules and self:send_away(rules)
+  self.rules = rules
+  self.sim:policies(rules)
+  self:post { op = "policies", rules = rules }
+  for thread = 1, changed and self.threads or 0 do self:drain(thread) end
 end
 
 -- ---- Threads ----------------------------------------------------------------------------
@@ -226,7 +253,7 @@ function World:check_replica(thread)
   for _, name in ipairs(self.channels) do
     local c = replica:channel(name)
     local floor = self.sim:floor(thread, name)
-    if floor and not c.policy.state and floor ~= replica:floor(name) then
+    if floor and floor ~= replica:floor(name) then
       error(("floor of %s is %d, not %d (thread %d)"):format(name, floor, replica:floor(name), thread), 0)
     end
     local n = self.sim:events(thread, name)
@@ -311,6 +338,8 @@ function World:note_loss(client, reset)
   local lost = client.ledger.lost
   local sub = client.watcher.subs[reset.channel]
   local anew = sub and sub.compact and reset.reason ~= "slow" -- by the newest per key
+  if sub and not sub.state and self.replicas[client.thread]:channel(reset.channel).policy.keyed
+    and reset.reason == "slow" then reset.oldest = nil end
   local upto = anew and client.watcher.joined + 1 or reset.oldest or self.head + 1
   lost[reset.channel] = math.max(lost[reset.channel] or 0, upto)
 end
@@ -515,6 +544,7 @@ function world.new(testing, seed)
   self.burst = chance(0.01) and 1500 or self.flood and 160 or 12
   self.rates = chance(0.4)
   self.restless = chance(0.05) -- the rules change again and again
+  self.changing = chance(0.3) -- and with them what is a log and what a state
   self.channels = table.move(CHANNELS, 1, random(3, #CHANNELS), 1, {})
   for i = 1, threads do self.replicas[i] = model.replica() end
   self:act_policies()

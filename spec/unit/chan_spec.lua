@@ -94,14 +94,18 @@ describe("a channel", function()
     assert.same({ 3, 3 }, { s:floor(1, "job/2"), s:floor(1, "other") })
   end)
 
-  it("is lossy by name without a history, and no floor is told", function()
+  it("is lossy by name without a history: nothing is told but that it is not resumed whole", function()
     open { { pattern = "a", history = 0 } }
     publish("a", 3)
-    assert.same({ 0, 0 }, { s:events(1, "a"), s:floor(1, "a") })
-    local stream = s:connect(1, { channels = { "a" } }, s:epoch() .. "-1")
-    sim.run(s)
-    assert.equal("hello@3", sim.line(stream))
-    stream:close()
+    assert.equal(0, s:events(1, "a"))
+    for last, resumed in pairs { [1] = false, [3] = true } do
+      local stream = s:connect(1, { channels = { "a" } }, s:epoch() .. "-" .. last)
+      sim.run(s)
+      local events = sim.events(stream)
+      assert.same({ 1, "hello", s:epoch() .. "-3" }, { #events, events[1].event, events[1].id })
+      assert.truthy(events[1].data:find('"resumed":' .. tostring(resumed), 1, true))
+      stream:close()
+    end
   end)
 
   it("does not forget what it trimmed while it was lossy", function()

@@ -1,4 +1,5 @@
 --- csrc/fan/latest.c: the newest per event name and key, in states and keyed logs.
+local testing = require("sluice.core.testing")
 local sim = require("spec.support.sim")
 
 local STATE = { pattern = "st", history = "latest", key = "k" }
@@ -172,7 +173,36 @@ describe("a keyed log", function()
     for i = 1, 9 do log("joined", "k" .. i % 2, "" .. i) end
     s:drain(1)
     local stream = connect(ALL, s:epoch() .. "-1")
-    assert.equal("hello reset@7 joined@8=8 joined@9=9", sim.line(stream))
+    assert.equal("hello reset@7 joined@8=8 joined@9=9 sync", sim.line(stream))
+    stream:close()
+  end)
+
+  it("gives what lies behind the client's id without ids after a reset, and confirms it", function()
+    log("joined", "old", "1")
+    for i = 2, 9 do log("joined", "k" .. i % 2, "" .. i) end
+    s:drain(1)
+    local stream = connect(ALL, s:epoch() .. "-3")
+    assert.equal("hello@3 reset joined=1 joined@8=8 joined@9=9 sync", sim.line(stream))
+    stream:close()
+  end)
+
+  it("gives the compact replay again to an open stream that lost the ring", function()
+    local stream = connect(ALL)
+    log("joined", "old", "1")
+    sim.run(s)
+    stream:take()
+    stream:stall(true)
+    log("joined", "k", "2")
+    sim.run(s)
+    for i = 3, testing.limits.backlog_events + 10 do
+      log("joined", "k" .. i % 2, "" .. i)
+      s:drain(1)
+    end
+    stream:stall(false)
+    sim.run(s)
+    local line = sim.line(stream)
+    assert.matches("^joined@2=2 reset joined=1 joined=2 joined@", line)
+    assert.matches(" joined@%d+=%d+ joined@%d+=%d+ sync$", line)
     stream:close()
   end)
 
@@ -260,6 +290,36 @@ describe("a channel of another kind", function()
     assert.same({ "trimmed", "2" }, { told(stream) })
     stream:close()
     stream = connect({ channels = { "st" } }, s:epoch() .. "-1")
+    assert.equal("hello@1 p@4=4", sim.line(stream)) -- values of a state are owed to nobody by number
+    stream:close()
+  end)
+
+  it("tells who was away while a log became a state, also when it was dropped meanwhile", function()
+    s:policies { LOG }
+    for n = 1, 3 do s:publish("st", "p", "" .. n, "A") end
+    s:policies { STATE }
+    put("p", "A", "4")
+    s:drain(1)
+    for _ = 1, 2 do
+      local stream = connect({ channels = { "st" } }, s:epoch() .. "-1")
+      assert.matches("^hello reset@4", sim.line(stream))
+      stream:close()
+      stream = connect({ channels = { "st" } }, s:epoch() .. "-3")
+      assert.matches("^hello@4", sim.line(stream))
+      stream:close()
+      s:drop("st")
+      s:drain(1)
+    end
+  end)
+
+  it("tells who was away while a log became a state and a log again", function()
+    s:policies { LOG }
+    for n = 1, 3 do s:publish("st", "p", "" .. n, "A") end
+    s:policies { STATE }
+    s:policies { LOG }
+    s:publish("st", "p", "4", "A")
+    s:drain(1)
+    local stream = connect({ channels = { "st" } }, s:epoch() .. "-1")
     assert.equal("hello reset@3 p@4=4", sim.line(stream))
     stream:close()
   end)
