@@ -226,7 +226,7 @@ static void serve(struct fan *fan, struct stream *s) {
         return;
     }
     if (!b) {
-        promote(s);
+        if (!more) promote(s);
         return;
     }
     fan->delivered += b->events;

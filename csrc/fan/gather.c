@@ -397,14 +397,15 @@ struct standing {
 static bool is_own_affair(const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
     bool state = c->kind == CHANNEL_STATE;
-    return sub->snapshot || (state && c->latest->removals > 0 && sub->from < sub->joined);
+    return state && c->latest->removals > 0 && sub->from < sub->joined;
 }
 
 static void find_standing(struct stream *s, struct standing *at) {
     at->n = s->notes ? -1 : 0;
     for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
         uint64_t from = stream_place(s, sub);
-        if (sub->audience->last <= from) continue;
+        if (sub->snapshot) at->n = -1; /* it also has an end of its own */
+        if (sub->audience->last <= from || at->n < 0) continue;
         uint64_t upto = looks_upto(sub, s->fan->head);
         if (upto < sub->audience->last) sub_rest(sub);
         if (upto <= from) continue;
