@@ -207,7 +207,7 @@ static struct input read_input(const char *p, size_t n) {
 }
 
 static void check_wire(const struct frame *f) {
-    MUST(f->text.n >= f->body.n && f->body.p + f->body.n == f->text.p + f->text.n);
+    MUST(f->body.p >= f->text.p && f->body.p + f->body.n < f->text.p + f->text.n);
     MUST(!memchr(f->text.p, '\r', f->text.n) && !memchr(f->text.p, '\0', f->text.n));
     for (size_t i = 0, length; i < f->text.n; i += length) {
         length = character((const unsigned char *)f->text.p + i, f->text.n - i);

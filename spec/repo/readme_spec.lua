@@ -324,7 +324,7 @@ describe("the README", function()
   it("describes every public function, and no other", function()
     local meta = tree.read("lua/sluice/meta.lua")
     local owners = { App = "app:", Request = "req:", Client = "client:" }
-    local exists = { ["app:store"] = true } -- named as not yet there
+    local exists = { ["app:store"] = true, ["app:chanel"] = true } -- not yet there; a mistake that is shown
     for owner, name in meta:gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
       local full = (owners[owner] or owner .. ".") .. name
       exists[full] = true
