@@ -16,8 +16,12 @@
 #define PATTERN_CAPTURES_MAX 16
 
 /* ---- Events ----------------------------------------------------------------------- */
-/* Go clients built on bufio.Scanner stop at 64 KiB: ETOOBIG to the publisher. */
+/* Data of an event, as it is given and as it arrives (a byte that is no UTF-8 becomes
+ * three): ETOOBIG to the publisher. Go clients built on bufio.Scanner stop at a line of
+ * 64 KiB, which such data makes at most, with "data: " before it. What frames the data is
+ * ours to reserve: if it is nothing but line ends, each has seven bytes on the wire. */
 #define EVENT_BYTES_MAX 65000
+#define FRAME_BYTES_MAX (7 * (EVENT_BYTES_MAX + 1) + EVENT_NAME_MAX + 64)
 #define HISTORY_EVENTS_DEFAULT 100 /* an undeclared channel keeps this many */
 #define HISTORY_EVENTS_MAX 1000000 /* more is refused when the app loads */
 #define TTL_DEFAULT_MS 600000      /* and this long */
@@ -27,7 +31,7 @@
  * slow-reader policy of the channel acts. */
 #define BACKLOG_EVENTS_MAX 4096
 #define BACKLOG_BYTES_MAX \
-    (4 * 1024 * 1024) /* above TURN_BYTES_MAX and a part of large ones */
+    (4 * 1024 * 1024) /* above TURN_BYTES_MAX and some of the largest events */
 
 /* ---- JSON ------------------------------------------------------------------------- */
 #define JSON_BYTES_MAX (16 * 1024 * 1024) /* of one text: ETOOBIG */
@@ -44,8 +48,8 @@
 #define GATHER_CHANNELS_MAX 4 /* streams with more busy channels share no block */
 #define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
 /* History that client:subscribe brings to an open stream: what is older is told lost
- * (reset, too_far). */
-#define SUBSCRIBE_HISTORY_BYTES_MAX (256 * 1024)
+ * (reset, too_far). Above FRAME_BYTES_MAX, so that the newest event always comes. */
+#define SUBSCRIBE_HISTORY_BYTES_MAX (512 * 1024)
 #define LAST_EVENT_ID_MAX 128  /* longer ids are unknown ids: reset */
 #define SYNC_FILTERED_MS 15000 /* age of the last id, stream with a filter */
 #define SYNC_QUIET_MS 60000    /* ... other streams */

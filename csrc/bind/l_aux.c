@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/mem.h"
 #include "base/number.h"
+#include "base/pattern.h"
 #include "base/status.h"
 #include "fan/tick.h"
 
@@ -18,6 +19,26 @@ int lx_fail_text(lua_State *L, int err, const char *message) {
 
 int lx_fail(lua_State *L, int err) {
     return lx_fail_text(L, err, status_text(err));
+}
+
+static const char *push_excess(lua_State *L, const struct event *e) {
+    if (e->key.n > EVENT_KEY_MAX)
+        return lua_pushfstring(L, "the key has %I bytes, the limit is %d",
+                               (lua_Integer)e->key.n, EVENT_KEY_MAX);
+    if (e->data.n > EVENT_BYTES_MAX)
+        return lua_pushfstring(L, "the data has %I bytes, the limit is %d",
+                               (lua_Integer)e->data.n, EVENT_BYTES_MAX);
+    return lua_pushfstring(L,
+                           "the data has %I bytes, with U+FFFD for each that is no "
+                           "UTF-8; the limit is %d",
+                           (lua_Integer)frame_data_bytes(e->data), EVENT_BYTES_MAX);
+}
+
+int lx_fail_event(lua_State *L, int err, const struct event *e) {
+    if (err == E_BADFIELD) return lx_fail_text(L, err, frame_check_name(e->name));
+    if (err == E_CHANNEL) return lx_fail_text(L, err, pattern_check_channel(e->channel));
+    if (err == E_TOOBIG) return lx_fail_text(L, err, push_excess(L, e));
+    return lx_fail(L, err);
 }
 
 void lx_pushslice(lua_State *L, struct slice s) {

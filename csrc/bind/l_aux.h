@@ -21,6 +21,9 @@
 int lx_fail(lua_State *L, int err);
 int lx_fail_text(lua_State *L, int err, const char *message);
 
+/* The same for an event that was refused: what of it, and what was counted. */
+int lx_fail_event(lua_State *L, int err, const struct event *event);
+
 /* A string argument, borrowed while it stays on the stack. */
 struct slice lx_checkslice(lua_State *L, int index);
 struct slice lx_optslice(lua_State *L, int index); /* nil: an empty slice */

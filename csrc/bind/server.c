@@ -213,15 +213,6 @@ void lx_pushid(lua_State *L, const struct server *s, uint64_t seq) {
     lua_pushlstring(L, start, (size_t)(end - start));
 }
 
-static int publish_failed(lua_State *L, int err, const struct event *event) {
-    if (err == E_BADFIELD) return lx_fail_text(L, err, frame_check_name(event->name));
-    if (err == E_CHANNEL)
-        return lx_fail_text(L, err, pattern_check_channel(event->channel));
-    if (err == E_TOOBIG)
-        return lx_fail_text(L, err, "an event may have 65,000 bytes, its key 256");
-    return lx_fail(L, err);
-}
-
 /* server:publish(channel, event, text[, key[, remove[, ttl]]])
  *   -> id | true (a state), subscribers | nil, message, code */
 static int l_publish(lua_State *L) {
@@ -234,7 +225,7 @@ static int l_publish(lua_State *L) {
                           .ttl_ms = lx_ms(luaL_optnumber(L, 7, 0))};
     struct published done;
     int err = server_publish(s->server, &event, &done);
-    if (err < 0) return publish_failed(L, err, &event);
+    if (err < 0) return lx_fail_event(L, err, &event);
     if (done.has_id) lx_pushid(L, s->server, done.seq);
     else lua_pushboolean(L, true);
     lua_pushinteger(L, done.subscribers);

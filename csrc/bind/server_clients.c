@@ -201,11 +201,10 @@ static int l_set(lua_State *L) {
 static int l_send(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
-    struct slice event = lx_checkslice(L, 3), data = lx_checkslice(L, 4);
+    struct event event = {.name = lx_checkslice(L, 3), .data = lx_checkslice(L, 4)};
     if (!c) return lx_fail(L, E_CLOSED);
-    int err = server_send(c, event, data);
-    if (err == E_BADFIELD) return lx_fail_text(L, err, frame_check_name(event));
-    return done(L, err);
+    int err = server_send(c, &event);
+    return err < 0 ? lx_fail_event(L, err, &event) : done(L, err);
 }
 
 /* server:close(id, reason[, status[, event, text]]) -> true | nil, message, code. An event
@@ -219,8 +218,7 @@ static int l_close_client(lua_State *L) {
     luaL_argcheck(L, reason != END_NONE, 3, "a word of sluice.core.reasons is expected");
     if (!c) return lx_fail(L, E_CLOSED);
     int err = server_close(c, reason, status, lua_isnoneornil(L, 5) ? NULL : &word);
-    if (err == E_BADFIELD) return lx_fail_text(L, err, frame_check_name(word.name));
-    return done(L, err);
+    return err < 0 ? lx_fail_event(L, err, &word) : done(L, err);
 }
 
 void lx_server_add_clients(lua_State *L) {

@@ -413,7 +413,14 @@ static int client_filter(lua_State *L) {
 /* stream:send(event, data), stream:bye(reason), stream:sync() -> whether one was due */
 static int client_send(lua_State *L) {
     struct client *c = check_client(L);
-    int err = stream_send(&c->stream, lx_checkslice(L, 2), lx_checkslice(L, 3));
+    struct event event = {.name = lx_checkslice(L, 2), .data = lx_checkslice(L, 3)};
+    if (c->stream.note_bytes > STREAM_PRIVATE_BYTES_MAX) return lx_fail(L, E_FULL);
+    struct frame *f;
+    int err = frame_new(&f, &event, false, 0);
+    if (err < 0) return lx_fail_event(L, err, &event);
+    frame_number(f, c->stream.fan->epoch, 1);
+    err = stream_send(&c->stream, f->text);
+    frame_unref(f);
     if (err < 0) return lx_fail(L, err);
     lua_pushboolean(L, true);
     return 1;

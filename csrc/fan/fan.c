@@ -21,7 +21,7 @@ void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_he
     list_init(&fan->ready);
     list_init(&fan->waiting);
     list_init(&fan->tallies);
-    fan->scratch.cap = GATHER_BYTES_MAX + EVENT_BYTES_MAX + STREAM_PRIVATE_BYTES_MAX;
+    fan->scratch.cap = GATHER_BYTES_MAX + FRAME_BYTES_MAX + STREAM_PRIVATE_BYTES_MAX;
     fan->scratch.p = mem_new(fan->scratch.cap);
 }
 

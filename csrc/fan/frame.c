@@ -44,10 +44,17 @@ static size_t plain_run(const char *p, size_t n) {
     return i;
 }
 
-/* One walk over the payload serves for counting (out == NULL) and for writing: returns
- * the bytes that the data lines need. */
-static size_t write_lines(char *out, struct slice data) {
-    size_t n = 0, i = 0;
+#define LINE_MORE (6 + 1) /* bytes around the data of one line */
+
+/* What an event's data comes to. */
+struct extent {
+    size_t wire; /* bytes of the data lines */
+    size_t data; /* bytes that a client gets of them */
+};
+
+/* One walk over the payload serves for counting (out == NULL) and for writing. */
+static struct extent write_lines(char *out, struct slice data) {
+    size_t n = 0, i = 0, line_ends = 0;
 #define PUT(bytes, length)                           \
     do {                                             \
         if (out) memcpy(out + n, (bytes), (length)); \
@@ -62,7 +69,8 @@ static size_t write_lines(char *out, struct slice data) {
         unsigned char c = (unsigned char)data.p[i];
         if (c == '\n' || c == '\r') {
             i += (c == '\r' && i + 1 < data.n && data.p[i + 1] == '\n') ? 2 : 1;
-            PUT("\ndata: ", 7);
+            PUT("\ndata: ", LINE_MORE);
+            line_ends++;
             continue;
         }
         size_t length =
@@ -73,7 +81,17 @@ static size_t write_lines(char *out, struct slice data) {
     }
     PUT("\n", 1);
 #undef PUT
-    return n;
+    return (struct extent){.wire = n, .data = n - LINE_MORE - 6 * line_ends};
+}
+
+/* The same for text that write_lines would copy as it is, as JSON mostly is. */
+static struct extent measure(struct slice data, bool plain) {
+    if (!plain) return write_lines(NULL, data);
+    return (struct extent){.wire = data.n + LINE_MORE, .data = data.n};
+}
+
+size_t frame_data_bytes(struct slice data) {
+    return write_lines(NULL, data).data;
 }
 
 int frame_repair(struct slice text, struct buf *out) {
@@ -118,9 +136,7 @@ static struct slice place(char **at, struct slice from) {
     return to;
 }
 
-#define LINE_MORE (6 + 1) /* bytes around the data of one line */
-
-/* What write_lines writes for one line of printable ASCII, as JSON mostly is. */
+/* What write_lines writes for one line of printable ASCII. */
 static void write_plain(char *out, struct slice data) {
     place(&out, slice_str("data: "));
     place(&out, data);
@@ -147,12 +163,12 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
     if (frame_check_name(name)) return E_BADFIELD;
     if (event->key.n > EVENT_KEY_MAX || event->data.n > EVENT_BYTES_MAX) return E_TOOBIG;
     bool plain = plain_run(event->data.p, event->data.n) == event->data.n;
-    size_t body = plain ? event->data.n + LINE_MORE : write_lines(NULL, event->data);
-    if (body > EVENT_BYTES_MAX) return E_TOOBIG;
+    struct extent extent = measure(event->data, plain);
+    if (extent.data > EVENT_BYTES_MAX) return E_TOOBIG;
 
     size_t names = event->channel.n + name.n + event->key.n;
     size_t size = sizeof(struct frame) + posts * sizeof(struct frame_post) + names +
-                  name_line(name) + body + TAIL_MAX;
+                  name_line(name) + extent.wire + TAIL_MAX;
     struct frame *f = mem_try(size);
     if (!f) return E_NOMEM;
     memset(f, 0, sizeof *f);
@@ -172,7 +188,7 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
     write_name(&at, name);
     if (plain) write_plain(at, event->data);
     else write_lines(at, event->data);
-    f->body = slice_of(at, body);
+    f->body = slice_of(at, extent.wire);
     count_add(&live, 1);
     *out = f;
     return 0;

@@ -83,6 +83,10 @@ int frame_payload(const struct frame *f, struct buf *out);
  * "open" would reach the handlers of a browser's EventSource; the rest are ours. */
 const char *frame_check_name(struct slice name);
 
+/* Bytes of 'data' as a client gets it: NUL and what is no UTF-8 replaced, line ends one byte
+ * each. */
+size_t frame_data_bytes(struct slice data);
+
 /* Append 'text' with NUL and invalid UTF-8 replaced. 0 or E_NOMEM. */
 int frame_repair(struct slice text, struct buf *out);
 

@@ -175,16 +175,9 @@ void stream_bye(struct stream *s, enum end_reason reason) {
     stream_end(s, &(struct good_bye){.reason = reason});
 }
 
-int stream_send(struct stream *s, struct slice event, struct slice data) {
+int stream_send(struct stream *s, struct slice text) {
     if (s->ending) return E_CLOSED;
-    if (s->note_bytes > STREAM_PRIVATE_BYTES_MAX) return E_FULL;
-    struct frame *f;
-    struct event ev = {.name = event, .data = data};
-    int err = frame_new(&f, &ev, false, 0);
-    if (err < 0) return err;
-    frame_number(f, s->fan->epoch, 1);
-    err = stream_note(s, f->text, 0, STREAM_GOES_ON);
-    frame_unref(f);
+    int err = stream_note(s, text, 0, STREAM_GOES_ON);
     if (err == 0) fan_wake(s->fan, s);
     return err;
 }
@@ -383,6 +376,7 @@ static int batch_event(struct batch *b, const struct sub *sub, const struct fram
 
 /* These notes are copies, so they have a bound: what is older is told, not sent. */
 static uint64_t newest_that_fit(const struct chan *c, uint64_t asked) {
+    _Static_assert(SUBSCRIBE_HISTORY_BYTES_MAX > FRAME_BYTES_MAX, "the newest one fits");
     uint64_t i = c->head;
     for (size_t bytes = 0; i > asked; i--) {
         bytes += chan_at(c, i - 1)->body.n;

@@ -78,9 +78,9 @@ bool stream_unsubscribe(struct stream *s, struct slice channel);
  * period of 0 stay as they are. All or nothing: 0 or E_NOMEM. */
 int stream_set(struct stream *s, const struct sub_spec *wish);
 
-/* Queue an event for this stream alone. 0, E_BADFIELD, E_TOOBIG, E_NOMEM, E_FULL,
- * E_CLOSED. */
-int stream_send(struct stream *s, struct slice event, struct slice data);
+/* Queue an event, as a frame's text, for this stream alone (copies). The caller bounds what
+ * waits. 0, E_NOMEM or E_CLOSED. */
+int stream_send(struct stream *s, struct slice text);
 
 /* How a stream ends; borrowed. */
 struct good_bye {

@@ -90,7 +90,7 @@ struct client_message {
     enum client_command kind;
     struct client *client;
     struct plan *plan;
-    struct slice event, data; /* or what is said before a bye, as text */
+    struct slice words; /* the text of an event; or what is said before a bye */
     enum end_reason reason;
     int status;
     char text[];
@@ -118,13 +118,14 @@ static void io_on_client(void *owner, struct message *message) {
     struct client_message *m = container_of(message, struct client_message, message);
     struct outlet *o = m->client->outlet;
     if (m->op == OP_SEND) {
-        if (o) o->unacked += (uint32_t)m->data.n;
-        if (o && stream_send(&o->stream, m->event, m->data) == E_NOMEM)
+        if (o) o->unacked += (uint32_t)m->words.n;
+        if (o && stream_send(&o->stream, m->words) == E_NOMEM)
             stream_bye(&o->stream, END_OVERLOAD);
     } else if (o && m->op == OP_CLIENT) {
         apply(&o->stream, m);
     } else if (o) {
-        struct good_bye bye = {.reason = m->reason, .status = m->status, .word = m->data};
+        struct good_bye bye = {
+            .reason = m->reason, .status = m->status, .word = m->words};
         stream_end(&o->stream, &bye);
     }
     plan_unref(m->plan);
@@ -133,13 +134,16 @@ static void io_on_client(void *owner, struct message *message) {
 }
 
 /* NULL when there is no memory for a text. */
-static struct client_message *new_message(struct client *c, enum op op, size_t text) {
-    size_t size = sizeof(struct client_message) + text + 1;
-    struct client_message *m = text > 0 ? mem_try(size) : mem_new(size);
+static struct client_message *new_message(struct client *c, enum op op,
+                                          struct slice words) {
+    size_t size = sizeof(struct client_message) + words.n;
+    struct client_message *m = words.n > 0 ? mem_try(size) : mem_new(size);
     if (!m) return NULL;
     memset(m, 0, sizeof *m);
     m->op = op;
     m->client = client_ref(c);
+    if (words.n > 0) memcpy(m->text, words.p, words.n);
+    m->words = slice_of(m->text, words.n);
     return m;
 }
 
@@ -148,30 +152,24 @@ static void post(struct client_message *m) {
 }
 
 void command_client(struct client *c, enum client_command kind, struct plan *plan) {
-    struct client_message *m = new_message(c, OP_CLIENT, 0);
+    struct client_message *m = new_message(c, OP_CLIENT, slice_of(NULL, 0));
     m->kind = kind;
     m->plan = plan_ref(plan);
     post(m);
 }
 
-int command_send(struct client *c, struct slice event, struct slice data) {
-    struct client_message *m = new_message(c, OP_SEND, event.n + data.n);
+int command_send(struct client *c, struct slice text) {
+    struct client_message *m = new_message(c, OP_SEND, text);
     if (!m) return E_NOMEM;
-    memcpy(m->text, event.p, event.n);
-    if (data.n > 0) memcpy(m->text + event.n, data.p, data.n);
-    m->event = slice_of(m->text, event.n);
-    m->data = slice_of(m->text + event.n, data.n);
     post(m);
     return 0;
 }
 
 int command_close(struct client *c, const struct good_bye *bye) {
-    struct client_message *m = new_message(c, OP_CLOSE, bye->word.n);
+    struct client_message *m = new_message(c, OP_CLOSE, bye->word);
     if (!m) return E_NOMEM;
     m->reason = bye->reason;
     m->status = bye->status;
-    if (bye->word.n > 0) memcpy(m->text, bye->word.p, bye->word.n);
-    m->data = slice_of(m->text, bye->word.n);
     post(m);
     return 0;
 }

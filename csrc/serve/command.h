@@ -15,7 +15,7 @@ void command_configure(struct server *s, struct routes *routes,
  * for a filter its lists. Copies texts, shares the plan. */
 enum client_command { CLIENT_SUBSCRIBE, CLIENT_UNSUBSCRIBE, CLIENT_DENY, CLIENT_SET };
 void command_client(struct client *c, enum client_command kind, struct plan *plan);
-int command_send(struct client *c, struct slice event, struct slice data);
+int command_send(struct client *c, struct slice text);
 int command_close(struct client *c, const struct good_bye *bye);
 
 #endif

@@ -402,17 +402,28 @@ int server_set(struct client *c, const struct sub_spec *wish) {
     return 0;
 }
 
-int server_send(struct client *c, struct slice event, struct slice data) {
-    if (frame_check_name(event)) return E_BADFIELD;
-    if (data.n > EVENT_BYTES_MAX) return E_TOOBIG;
-    if (atomic_load(&c->queued) > STREAM_PRIVATE_BYTES_MAX / 2) {
-        atomic_store(&c->wants_writable, true);
-        /* what waited may be gone by now: then nobody would tell */
-        if (atomic_load(&c->queued) > STREAM_PRIVATE_BYTES_MAX / 2) return E_FULL;
-    }
-    atomic_fetch_add(&c->queued, (unsigned)data.n);
-    int err = command_send(c, event, data);
-    if (err < 0) atomic_fetch_sub(&c->queued, (unsigned)data.n);
+static bool is_full(struct client *c) {
+    if (atomic_load(&c->queued) <= STREAM_PRIVATE_BYTES_MAX / 2) return false;
+    atomic_store(&c->wants_writable, true);
+    /* what waited may be gone by now: then nobody would tell */
+    return atomic_load(&c->queued) > STREAM_PRIVATE_BYTES_MAX / 2;
+}
+
+static int send_text(struct client *c, struct slice text) {
+    if (is_full(c)) return E_FULL;
+    atomic_fetch_add(&c->queued, (unsigned)text.n);
+    int err = command_send(c, text);
+    if (err < 0) atomic_fetch_sub(&c->queued, (unsigned)text.n);
+    return err;
+}
+
+int server_send(struct client *c, const struct event *event) {
+    struct frame *f;
+    int err = frame_new(&f, event, false, 0);
+    if (err < 0) return err;
+    frame_number(f, c->worker->server->seq.epoch, 1); /* it has no id: ends the text */
+    err = send_text(c, f->text);
+    frame_unref(f);
     return err;
 }
 

@@ -155,7 +155,10 @@ int server_subscribe(struct server *s, struct client *c, const struct sub_spec *
 bool server_unsubscribe(struct server *s, struct client *c, struct slice channel,
                         bool denied);
 int server_set(struct client *c, const struct sub_spec *wish);
-int server_send(struct client *c, struct slice event, struct slice data);
+
+/* To this client alone (copies). 0, E_BADFIELD, E_TOOBIG, E_NOMEM; E_FULL: later, it is told
+ * (on_writable). */
+int server_send(struct client *c, const struct event *event);
 
 /* End a stream. 'word' (NULL: none) is an event that goes before the bye. 0, E_BADFIELD,
  * E_TOOBIG, E_NOMEM: then the stream goes on. */

@@ -83,13 +83,6 @@ static struct text repaired(const char *p, size_t n, bool lines) {
     return out;
 }
 
-/* Bytes on the wire: "data: " and a line end for each line, and the blank line. */
-static size_t wire_size(const struct text *data) {
-    size_t lines = 1;
-    for (size_t i = 0; i < data->n; i++) lines += data->p[i] == '\n';
-    return data->n + 6 * lines + 2;
-}
-
 static bool is_name(const char *p, size_t n) {
     static const char allowed[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
                                   "0123456789._:-";
@@ -257,11 +250,12 @@ int LLVMFuzzerTestOneInput(const unsigned char *bytes, size_t n) {
     struct frame *f = NULL;
     int err = frame_new(&f, &in.event, in.has_id, 2);
     bool good_name = is_name(in.event.name.p, in.event.name.n);
-    bool fits = in.event.data.n <= EVENT_BYTES_MAX && wire_size(&data) <= EVENT_BYTES_MAX;
+    bool fits = in.event.data.n <= EVENT_BYTES_MAX && data.n <= EVENT_BYTES_MAX;
     MUST(err == (!good_name ? E_BADFIELD : fits ? 0 : E_TOOBIG));
     check_repair(in.event.data);
     if (err == 0) {
         frame_number(f, EPOCH, in.seq);
+        MUST(f->text.n <= FRAME_BYTES_MAX && frame_data_bytes(in.event.data) == data.n);
         check_wire(f);
         check_read(f, &in, &data);
         check_payload(f, &data);

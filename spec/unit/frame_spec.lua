@@ -127,16 +127,30 @@ end)
 describe("an event's size", function()
   local function code(event) return select(3, encode(event)) end
 
-  it("is bounded where clients stop reading", function()
-    assert.is_nil(code { data = ("x"):rep(65000 - 7) })
-    assert.equal("ETOOBIG", code { data = ("x"):rep(65000 - 6) })
+  it("is that of its data, not of what frames it", function()
+    for _, one in ipairs { "x", "\n", "\r", "\r\n", "é", "x\n", "\r\r\n" } do
+      local n = 65000 // #one
+      assert.is_nil(code { data = one:rep(n), event = ("n"):rep(64) })
+      assert.equal("ETOOBIG", code { data = one:rep(n) .. ("y"):rep(65001 - n * #one) })
+    end
     assert.equal("ETOOBIG", code { data = ("x"):rep(1000000) })
   end)
 
-  it("counts what the wire carries: lines and replacements", function()
-    assert.is_nil(code { data = ("\n"):rep(9284) })
-    assert.equal("ETOOBIG", code { data = ("\n"):rep(9285) })
-    assert.equal("ETOOBIG", code { data = ("\0"):rep(30000) })
+  it("is counted as it arrives too: NUL and what is no UTF-8 as U+FFFD", function()
+    for _, one in ipairs { "\0", "\xff", "\xc3" } do
+      assert.is_nil(code { data = one:rep(21666) .. "xx" })
+      assert.equal("ETOOBIG", code { data = one:rep(21666) .. "xxx" })
+      assert.equal("ETOOBIG", code { data = ("\n"):rep(21) .. one:rep(21660) })
+    end
+  end)
+
+  it("makes no line of more than 64 KiB, where Go's bufio.Scanner stops reading", function()
+    local longest = 0
+    for _, data in ipairs { ("x"):rep(65000), ("\0"):rep(21666), "\n" .. ("é"):rep(32499) } do
+      for line in text(data):gmatch("[^\n]*\n") do longest = math.max(longest, #line) end
+    end
+    assert.equal(65000 + #"data: \n", longest)
+    assert.is_true(longest <= 65536)
   end)
 
   it("bounds the key", function()
