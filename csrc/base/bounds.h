@@ -102,13 +102,14 @@
 #define CONNECTIONS_MAX_DEFAULT 100000 /* over it new ones are closed at once */
 #define ACCEPT_TURN_MAX 64             /* accepted in one turn of a loop */
 #define BACKLOG_DRAIN_MAX 4096         /* accepted at most when a drain begins */
-#define ACCEPT_PAUSE_MS 100            /* pause when the process is out of descriptors */
+#define ACCEPT_PAUSE_MS 100            /* pause when descriptors or memory are lacking */
+#define ACCEPT_TELL_MS 10000           /* ... which the log is told so often */
 #define REQUESTS_QUEUED_MAX 1024 /* waiting for the app, per I/O thread: 503 or bye */
-#define INPUT_BYTES_MAX 16384    /* received and not used: reading pauses. A largest head */
-#define OUTPUT_BYTES_MAX 32768   /* unsent answers: parsing pauses */
-#define STREAM_INPUT_MAX 4096    /* bytes behind a stream's request: closed */
-#define LINGER_BYTES_MAX 65535   /* read after the last answer, so that no RST kills it */
-#define FLUSH_STREAMS_MAX 512    /* streams served before the loop looks up again */
+#define INPUT_BYTES_MAX 16384  /* received and not used: reading pauses. A largest head */
+#define OUTPUT_BYTES_MAX 32768 /* unsent answers: parsing pauses */
+#define STREAM_INPUT_MAX 4096  /* bytes behind a stream's request: closed */
+#define LINGER_BYTES_MAX 65535 /* read after the last answer, so that no RST kills it */
+#define FLUSH_STREAMS_MAX 512  /* streams served before the loop looks up again */
 #define REHEARSAL_ROUNDS_MAX 100000 /* of one step: then the app does not come to rest */
 #define ADDRESSES_MAX 8             /* of this machine that the first log line names */
 #define WATCHED_FILES_MAX 2000      /* files whose change reloads the app: EFULL */

@@ -34,11 +34,12 @@ struct names {
     int n;
 };
 
-/* Links are not followed. 0, E_FULL (a limit is hit) or E_NOMEM. */
+/* Links are not followed. 0, E_FULL (a limit is hit), E_NOMEM or a negative errno. */
 static int list_folder(struct names *out, const char *path, const char *prefix,
                        int depth) {
-    DIR *dir = depth < FOLDER_DEPTH_MAX ? opendir(path) : NULL;
-    if (!dir) return E_FULL;
+    if (depth >= FOLDER_DEPTH_MAX) return E_FULL;
+    DIR *dir = opendir(path);
+    if (!dir) return -errno;
     int err = 0;
     /* NOLINTNEXTLINE(concurrency-mt-unsafe): the folder stream is ours alone */
     for (struct dirent *entry; err == 0 && (entry = readdir(dir));) {
@@ -233,6 +234,7 @@ static int send_all(int fd, struct slice bytes) {
 static int receive_all(int fd, struct buf *out) {
     char part[4096];
     for (ssize_t n; (n = recv(fd, part, sizeof part, 0)) != 0;) {
+        if (n < 0 && errno == ECONNRESET && out->n > 0) return 0; /* it did not listen */
         if (n < 0) return errno == EAGAIN ? -ETIMEDOUT : -errno;
         if (buf_add(out, part, (size_t)n) < 0) return E_NOMEM;
     }
@@ -250,7 +252,8 @@ static int exchange(const char *path, struct slice request, double seconds,
     (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait);
     int err = connect(fd, (struct sockaddr *)&address, sizeof address) < 0 ? -errno : 0;
     if (err == 0) err = send_all(fd, request);
-    if (err == 0) err = receive_all(fd, out);
+    /* one that has sent us away may have said why */
+    if (err == 0 || err == -EPIPE) err = receive_all(fd, out);
     close(fd);
     return err;
 }

@@ -88,25 +88,20 @@ static int complete_path(struct serve_options *o, unsigned port) {
     return 0;
 }
 
-int control_open(struct worker *w,
-                 void (*on_ready)(struct ev_loop *, struct ev_io *, int)) {
+int control_open(struct worker *w) {
     struct serve_options *o = &w->server->options;
     int err = complete_path(o, w->server->port);
     if (err < 0) return err;
     int fd = listen_at(o->control, &w->control.file);
     if (fd < 0) return fd;
-    ev_io_init(&w->control.io, on_ready, fd, EV_READ);
-    w->control.io.data = w;
-    ev_io_start(w->loop.ev, &w->control.io);
+    accept_init(&w->control.accept, w, fd, true);
+    accept_start(&w->control.accept);
     return 0;
 }
 
 void control_close(struct worker *w) {
     struct control *c = &w->control;
-    if (c->io.fd < 0) return;
-    ev_io_stop(w->loop.ev, &c->io);
-    close(c->io.fd);
-    c->io.fd = -1;
+    if (!accept_stop(&c->accept)) return;
     struct stat st;
     const char *path = w->server->options.control;
     bool ours = lstat(path, &st) == 0 && st.st_dev == c->file.st_dev &&

@@ -3,21 +3,21 @@
 #ifndef SLUICE_SERVE_CONTROL_H
 #define SLUICE_SERVE_CONTROL_H
 
-#include <ev.h>
+#include "serve/accept.h"
+
 #include <sys/stat.h>
 
 struct worker;
 
 struct control {
-    struct ev_io io; /* its fd is -1 while there is none */
+    struct accept accept; /* its fd is -1 while there is none */
     struct stat file;
 };
 
 /* Listen at the path of the options, where "{port}" is replaced. What a dead server left
  * there goes; nothing else does: -ENOTSOCK, -EADDRINUSE when somebody answers,
  * -ENAMETOOLONG, or another negative errno. [before the thread runs] */
-int control_open(struct worker *w,
-                 void (*on_ready)(struct ev_loop *, struct ev_io *, int));
+int control_open(struct worker *w);
 
 /* Stop, and remove the file if it is still ours. Idempotent. */
 void control_close(struct worker *w);

@@ -24,50 +24,6 @@ uint32_t worker_retry(struct worker *w) {
     return rand_between(&w->random, RETRY_MIN_MS, RETRY_MAX_MS);
 }
 
-/* ---- Accepting ---------------------------------------------------------------------- */
-
-static void on_accept_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
-    (void)events;
-    struct worker *w = timer->data;
-    ev_timer_stop(ev, timer);
-    if (!w->draining) ev_io_start(ev, &w->accept);
-}
-
-/* No descriptor is left: give the reserve for a moment to the connection that waits, so
- * that the loop does not spin on it, and pause. */
-static void shed(struct worker *w) {
-    close(w->reserve_fd);
-    struct in6_addr ip;
-    int fd = listener_accept(w->accept.fd, &ip);
-    if (fd >= 0) close(fd);
-    w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    ev_io_stop(w->loop.ev, &w->accept);
-    ev_timer_set(&w->accept_again, ACCEPT_PAUSE_MS / 1000.0, 0);
-    ev_timer_start(w->loop.ev, &w->accept_again);
-    log_write(LOG_WARN, "out of file descriptors: a connection was refused", NULL, 0);
-}
-
-static int accept_one(struct worker *w) {
-    struct in6_addr ip;
-    int fd = listener_accept(w->accept.fd, &ip);
-    if (fd < 0) return fd;
-    atomic_fetch_add_explicit(&w->counters.accepted, 1, memory_order_relaxed);
-    uint32_t max = w->server->options.max_connections / w->server->options.io_threads;
-    if (w->n_conns > max) close(fd);
-    else conn_new(w, fd, &ip);
-    return 0;
-}
-
-static void on_accept(struct ev_loop *ev, struct ev_io *io, int events) {
-    (void)ev, (void)events;
-    struct worker *w = io->data;
-    for (int i = 0; i < ACCEPT_TURN_MAX; i++) {
-        int err = accept_one(w);
-        if (err == -EMFILE || err == -ENFILE) shed(w);
-        if (err < 0 && err != -ECONNABORTED) return;
-    }
-}
-
 /* ---- The turn ----------------------------------------------------------------------- */
 
 static void reap(struct worker *w) {
@@ -193,15 +149,6 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     if (w->index == 0) watch_term(w);
 }
 
-/* The command line asks over the Unix socket: who may open it is trusted. */
-static void on_control(struct ev_loop *ev, struct ev_io *io, int events) {
-    (void)ev, (void)events;
-    struct worker *w = io->data;
-    struct in6_addr ip;
-    int fd = listener_accept(io->fd, &ip);
-    if (fd >= 0) conn_new(w, fd, &ip)->trusted = true;
-}
-
 static void on_signal(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev, (void)events;
     struct worker *w = io->data;
@@ -213,21 +160,20 @@ static void on_signal(struct ev_loop *ev, struct ev_io *io, int events) {
 /* ---- Life --------------------------------------------------------------------------- */
 
 static void init_watchers(struct worker *w, int fd) {
-    ev_io_init(&w->accept, on_accept, fd, EV_READ);
+    accept_init(&w->accept, w, fd, false);
     ev_prepare_init(&w->before_sleep, on_before_sleep);
     ev_check_init(&w->after_sleep, on_after_sleep);
     ev_set_priority(&w->after_sleep, EV_MAXPRI); /* the clock first */
     ev_idle_init(&w->more, on_more);
     ev_timer_init(&w->tick, on_tick, WHEEL_TICK_MS / 1000.0, WHEEL_TICK_MS / 1000.0);
-    ev_timer_init(&w->accept_again, on_accept_again, 0, 0);
     ev_timer_init(&w->rates, on_rates, 0, 0);
     w->rates_at_ms = INT64_MAX;
-    w->accept.data = w->before_sleep.data = w->after_sleep.data = w;
-    w->tick.data = w->rates.data = w->accept_again.data = w->signals.data = w;
+    w->before_sleep.data = w->after_sleep.data = w;
+    w->tick.data = w->rates.data = w->signals.data = w;
     ev_prepare_start(w->loop.ev, &w->before_sleep);
     ev_check_start(w->loop.ev, &w->after_sleep);
     if (fd < 0) return; /* a rehearsal: nobody comes by himself, and time is told */
-    ev_io_start(w->loop.ev, &w->accept);
+    accept_start(&w->accept);
     ev_timer_start(w->loop.ev, &w->tick);
 }
 
@@ -258,19 +204,11 @@ static int listen_on(const struct serve_options *o, unsigned index, uint16_t *po
     return err < 0 ? err : 0;
 }
 
-static void stop_listening(struct worker *w) {
-    if (w->accept.fd < 0) return;
-    ev_io_stop(w->loop.ev, &w->accept);
-    ev_timer_stop(w->loop.ev, &w->accept_again);
-    close(w->accept.fd);
-    w->accept.fd = -1;
-}
-
 /* A socket that was asked for must be there; without the usual one the server runs, and
  * says what that means. */
 static int init_control(struct worker *w) {
     const struct serve_options *o = &w->server->options;
-    int err = o->control ? control_open(w, on_control) : 0;
+    int err = o->control ? control_open(w) : 0;
     if (err == 0) return 0;
     w->server->failed = START_CONTROL;
     if (o->control_needed) return err;
@@ -308,7 +246,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, uint16_
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
-    w->signals.fd = w->control.io.fd = -1;
+    w->signals.fd = w->control.accept.io.fd = -1;
     init_watchers(w, fd);
     w->reserve_fd = fault_here() ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (w->reserve_fd < 0) err = -errno;
@@ -354,7 +292,7 @@ void worker_join(struct worker *w) {
 
 void worker_deinit(struct worker *w) {
     if (!w->loop.ev) return;
-    stop_listening(w);
+    accept_stop(&w->accept);
     control_close(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     while (!list_empty(&w->conns))
@@ -386,10 +324,9 @@ static void io_on_drain(void *owner, struct message *m) {
     w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + 1000;
     w->fan.drained_ms = w->drain_end_ms;
     if (w->draining) return;
-    for (int i = 0; i < BACKLOG_DRAIN_MAX && accept_one(w) == 0; i++) {
-    }
+    accept_all(&w->accept, BACKLOG_DRAIN_MAX);
     w->draining = true;
-    stop_listening(w);
+    accept_stop(&w->accept);
     control_close(w);
     for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {
         next = node->next;

@@ -29,14 +29,14 @@ struct worker {
     pthread_t thread;
     struct fan fan;
     struct wheel wheel;
-    struct ev_io accept, signals;
+    struct accept accept;
     struct control control;
+    struct ev_io signals;
     struct ev_prepare before_sleep;
     struct ev_check after_sleep;
     struct ev_idle more;   /* active while a flush is unfinished */
     struct ev_timer tick;  /* turns the wheel */
     struct ev_timer rates; /* the next tick of the fan */
-    struct ev_timer accept_again;
     struct list conns, doomed;
     struct pool conn_pool;
     struct routes *routes;

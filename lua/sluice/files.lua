@@ -6,6 +6,8 @@ local caller = require("sluice.caller")
 
 local files = {}
 
+local ABSENT = { ENOENT = true, ENOTDIR = true }
+local NO_FILE = 2 -- ENOENT
 local FILE_MAX, TOTAL_MAX = 1024 * 1024, 32 * 1024 * 1024
 
 local TYPES = { html = "text/html; charset=utf-8", css = "text/css; charset=utf-8",
@@ -23,29 +25,41 @@ end
 
 -- Names of the regular files under a folder, relative to it.
 local function list(folder)
+  local names, message = core.list_files(folder)
+  if not names then error(("app:static(): the folder %s: %s"):format(folder, message), 0) end
   local out = {}
-  for _, name in ipairs(core.list_files(folder) or {}) do
+  for _, name in ipairs(names) do
     if not ("/" .. name):find("/%.") then out[#out + 1] = name end
   end
   table.sort(out)
   return out
 end
 
+-- The text, or nil when it has gone meanwhile. One that is there must not be left out unseen.
 local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read(FILE_MAX + 1)
-  file:close()
-  return text or ""
+  local file, message, code = io.open(path, "rb")
+  local text
+  if file then
+    text, message, code = file:read(FILE_MAX + 1)
+    file:close()
+  end
+  if text or code == nil then return text or "" end
+  if code == NO_FILE then return nil end
+  error("app:static(): " .. message, 0)
 end
 
 -- Beside the app's file, or where that is a link to.
 local function find_folder(generation, folder)
-  if folder:sub(1, 1) == "/" and core.list_files(folder) then return folder end
-  for _, root in ipairs(folder:sub(1, 1) ~= "/" and generation.roots or {}) do
-    if core.list_files(root .. "/" .. folder) then return root .. "/" .. folder end
+  local roots = folder:sub(1, 1) == "/" and { "" } or generation.roots
+  for _, root in ipairs(roots) do
+    local path = root == "" and folder or root .. "/" .. folder
+    local names, message, code = core.list_files(path)
+    if names then return path end
+    if code and not ABSENT[code] then
+      caller.raise("app:static(): the folder '%s': %s", path, message)
+    end
   end
-  local path = folder:sub(1, 1) == "/" and folder or generation.root .. "/" .. folder
+  local path = roots[1] == "" and folder or generation.root .. "/" .. folder
   caller.raise("app:static(): there is no folder '%s'", path)
 end
 

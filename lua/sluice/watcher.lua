@@ -14,6 +14,7 @@ Watcher.__index = Watcher
 
 local DEBOUNCE_SECONDS = 0.15
 local AGAIN_SECONDS = 1.1
+local LACKS = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFILE, EMFILE
 local PATHS_MAX = 2000 -- as in the core; watched; the log says when there are more
 
 --- Watch the files of a runtime's app.
@@ -59,19 +60,23 @@ local function add_generation(list, generation)
   end
 end
 
+-- The text; or nil and, when it is the process that lacks something, what.
 local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
+  local file, message, code = io.open(path, "rb")
+  if not file then return nil, LACKS[code] and message or nil end
   local text = file:read("a")
   file:close()
   return text
 end
 
--- Whether a path differs from what was loaded, or tried, last.
+-- Whether a path differs from what was loaded, or tried, last; nil and why when that cannot be
+-- told now.
 local function differs(self, path)
+  local text, lack = read(path)
+  if lack then return nil, lack end
   local before = self.runtime.reloader.tried[path]
-  if before == nil then return true end -- a static file, a folder, a module that was missing
-  return read(path) ~= before
+  return before == nil -- a static file, a folder, a module that was missing
+    or text ~= before
 end
 
 -- Look at all sources again in a while.
@@ -109,25 +114,39 @@ function Watcher:update()
   look_later(self)
 end
 
-local function act(self)
+local act
+
+local function act_in(self, seconds)
+  local scheduler = self.runtime.scheduler
+  if self.entry then scheduler:drop(self.entry) end
+  self.entry = scheduler:at(scheduler.now() + seconds, function() act(self) end)
+end
+
+-- A file that cannot be read for want of descriptors is no file that has gone: it is looked
+-- at again, until it can be.
+function act(self)
   local touched = self.touched
   self.touched, self.entry = {}, nil
-  local reloader, any = self.runtime.reloader, false
+  local reloader, any, lack = self.runtime.reloader, false, nil
   for path in pairs(touched) do
-    if differs(self, path) then
+    local differ, why = differs(self, path)
+    if differ then
       reloader.touched[path], any = true, true
+    elseif why then
+      self.touched[path], lack = true, why
     end
   end
   if any then reloader:request("reload") end
+  if lack and not self.lacking then core.log("warn", "a changed file waits: " .. lack) end
+  self.lacking = lack ~= nil
+  if lack then act_in(self, AGAIN_SECONDS) end
 end
 
 --- The core's "changed".
 function Watcher:changed(path)
   self.touched[self.links[path] or path] = true
-  local scheduler = self.runtime.scheduler
-  if self.entry then scheduler:drop(self.entry) end
   look_later(self)
-  self.entry = scheduler:at(scheduler.now() + DEBOUNCE_SECONDS, function() act(self) end)
+  act_in(self, DEBOUNCE_SECONDS)
 end
 
 return watcher

@@ -59,6 +59,21 @@ describe("app:static", function()
     assert.equal(404, t:get("/none.js", { headers = { key = "x" } }).status)
   end)
 
+  it("refuses files and folders that cannot be read, with the reason", function()
+    local open = io.open
+    io.open = function(path) return nil, path .. ": Permission denied", 13 end -- luacheck: ignore
+    local ok, message = pcall(load, "/", { "app.js" })
+    io.open = open -- luacheck: ignore
+    assert.is_false(ok)
+    assert.matches("app:static%(%): .*/app.js: Permission denied", tostring(message))
+    assert.truthy(load("/", { "gone.js" })) -- since it was listed
+    local list = fake.core.list_files
+    fake.core.list_files = function() return nil, "too many open files", "EMFILE" end
+    local told = fake.load_error('local app = require("sluice").app() app:static("/", "public") return app')
+    fake.core.list_files = list
+    assert.matches("the folder '[^']*public': too many open files", told)
+  end)
+
   it("refuses a file above 1 MiB and the same prefix twice", function()
     process.write_file(folder .. "/big.bin", ("x"):rep(1024 * 1024 + 1))
     local ok, message = pcall(load, "/", { "big.bin" })

@@ -52,6 +52,19 @@ describe("the watcher", function()
     assert.equal(2, t.runtime.generation.id)
   end)
 
+  it("waits with a file that the process cannot open for want of descriptors", function()
+    serve { ["app.lua"] = app("") }
+    touch("app.lua", app("-- new"))
+    local open = io.open
+    io.open = function(path) return nil, path .. ": Too many open files", 24 end -- luacheck: ignore
+    t:advance(5)
+    io.open = open -- luacheck: ignore
+    assert.equal(1, t.runtime.generation.id)
+    assert.same({ "a changed file waits: " .. t.folder .. "/app.lua: Too many open files" }, fake.logged("warn"))
+    t:advance(2)
+    assert.equal(2, t.runtime.generation.id)
+  end)
+
   it("lets a file alone that was saved without a change", function()
     serve { ["app.lua"] = app("") }
     touch("app.lua", app(""))
