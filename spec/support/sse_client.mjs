@@ -1,41 +1,27 @@
-// One client of an event stream from npm: node sse_client.mjs <modules> <library> <url>
-// Writes a line of JSON for all that its page would see: {"what":"open" | "message" | "error" |
-// "closed", ...}. It ends when the library has given up or is done.
+// One library from npm that reads event streams: node sse_client.mjs <modules> <library> <url>...
+// Writes a line of JSON for all that a page would see, see follow.mjs; `stream` is the URL's place.
+// It ends when the library has given up or is done with all of them.
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
+import { follow } from "./follow.mjs";
 
-const [modules, library, url] = process.argv.slice(2);
+const [modules, library, ...urls] = process.argv.slice(2);
 const require = createRequire(pathToFileURL(modules + "/"));
-const NAMES = ["message", "hello", "reset", "sync", "bye", "e"];
+let left = urls.length;
 
-function say(what, fields) {
-  process.stdout.write(JSON.stringify({ what, ...fields }) + "\n");
-}
+const sayFor = (stream) => (what, fields) => {
+  process.stdout.write(JSON.stringify({ stream, what, ...fields }) + "\n");
+  if (what === "closed" && --left === 0) process.exit(0);
+};
 
-function standard(EventSource) {
-  const source = new EventSource(url);
-  source.addEventListener("open", () => say("open"));
-  for (const name of NAMES) {
-    source.addEventListener(name, (e) => say("message", { event: name, id: e.lastEventId, data: e.data }));
-  }
-  source.addEventListener("error", () => {
-    say("error", { state: source.readyState });
-    if (source.readyState !== 2) return;
-    say("closed");
-    process.exit(0);
-  });
-}
-
-async function fetched() {
-  globalThis.window = globalThis;
-  globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
+async function fetched(url, say) {
   const { fetchEventSource } = require("@microsoft/fetch-event-source");
   class Stop extends Error {}
   await fetchEventSource(url, {
     openWhenHidden: true,
     async onopen(response) {
-      say("open");
       if (response.status === 204) throw new Stop();
+      say("open");
     },
     onmessage: (m) => say("message", { event: m.event || "message", id: m.id, data: m.data }),
     onerror(e) {
@@ -46,9 +32,15 @@ async function fetched() {
     if (!(e instanceof Stop)) throw e;
   });
   say("closed");
-  process.exit(0);
 }
 
 setInterval(() => {}, 1000); // a page stays open; undici's own timer would let the process end
-if (library === "@microsoft/fetch-event-source") fetched();
-else standard(require(library).EventSource);
+if (library === "@microsoft/fetch-event-source") {
+  globalThis.window = globalThis;
+  globalThis.document = { hidden: false, addEventListener() {}, removeEventListener() {} };
+  urls.forEach((url, i) => fetched(url, sayFor(i + 1)));
+} else {
+  const found = require(library);
+  const EventSource = found.EventSource ?? found;
+  urls.forEach((url, i) => follow(new EventSource(url), sayFor(i + 1)));
+}
