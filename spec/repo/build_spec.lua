@@ -92,7 +92,9 @@ describe("make", function()
     for _, name in ipairs { "chromium", "nodejs", "luarocks", "openssl", "curl", "fonts-dejavu-core" } do
       assert.is_true(names[name], name)
     end
-    assert.truthy(output:find("build/nginx, %d+ MB") and output:find("build/node, %d+ MB"), output)
+    for _, part in ipairs { "nginx", "haproxy", "node" } do
+      assert.truthy(output:find("build/" .. part .. ", %d+ MB"), output)
+    end
     assert.is_nil(select(3, setup("run"))["lua-busted"])
   end)
 

@@ -239,12 +239,8 @@ describe("the README", function()
   end)
 
   it("configures nginx so that events come at once", function()
-    local directives
-    for _, block in ipairs(doc.blocks) do
-      if block.lang == "nginx" then directives = block.text:match("{(.-)}"):gsub("proxy_pass [^;]+;", "") end
-    end
     local s = server.start { app = acts()[2].program.text, args = { "--trust-proxy", "yes" } }
-    local n = nginx.start(s.port, directives)
+    local n = nginx.start(s.port, { server = nginx.readme(s.port) })
     local c = sse.connect(n.port, "/api/matches/7")
     assert(c:wait_for("hello", 1))
     local goal = { "POST", "/api/matches/7/goals", { ["Content-Type"] = "application/json" },

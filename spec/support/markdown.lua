@@ -2,8 +2,9 @@
 --- showed compared with what the document says it shows.
 ---
 ---   local doc = markdown.read("README.md")
----   doc.blocks[1] -> { lang, text, line }; doc.table("flag") -> rows of cells of the table
----   whose first head is `flag`; markdown.matches(expected, actual) -> boolean
+---   doc.blocks[1] -> { lang, text, line }; doc.block("nginx") -> the only one of that language
+---   doc.table("flag") -> rows of cells of the table whose first head is `flag`
+---   markdown.matches(expected, actual) -> boolean
 local json = require("sluice.json")
 
 local markdown = {}
@@ -58,6 +59,17 @@ function markdown.read(path)
   local file <close> = assert(io.open(path))
   local text = file:read("a")
   local doc = { text = text, blocks = read_blocks(text) }
+  --- The only block of a language.
+  function doc.block(lang)
+    local found
+    for _, block in ipairs(doc.blocks) do
+      if block.lang == lang then
+        assert(not found, "several blocks are of " .. lang)
+        found = block
+      end
+    end
+    return assert(found, "no block is of " .. lang)
+  end
   --- The rows of the nth table (default: the only one) with that first head.
   function doc.table(head, nth)
     local tables = find_tables(text, head)

@@ -1,6 +1,8 @@
---- Debian's nginx in front of a server, with default proxy settings, on a free port.
+--- Debian's nginx in front of a server, on a free port; with default proxy settings unless told.
 ---   local n = nginx.start(server.port); n.port; n.stop()
+---   nginx.start(server.port, { server = nginx.readme(server.port), tls = true })
 local deadline = require("spec.support.deadline")
+local markdown = require("spec.support.markdown")
 local process = require("spec.support.process")
 local lfs = require("lfs")
 local socket = require("socket")
@@ -14,8 +16,8 @@ http {
   access_log off;
   client_body_temp_path $D/b; proxy_temp_path $D/p; fastcgi_temp_path $D/f; uwsgi_temp_path $D/u; scgi_temp_path $D/s;
   server {
-    listen 127.0.0.1:$PORT;
-    location / { proxy_pass http://127.0.0.1:$UPSTREAM; $EXTRA }
+    listen 127.0.0.1:$PORT $TLS;
+    $SERVER
   }
 }
 ]]
@@ -34,10 +36,32 @@ local function free_port()
   return math.floor(tonumber(port))
 end
 
---- extra: more directives for the location, such as "proxy_http_version 1.1;".
-function nginx.start(upstream, extra)
+--- What README.md writes into a server of nginx.
+function nginx.readme(upstream)
+  local text = markdown.read("README.md").block("nginx").text
+  local changed, n = text:gsub("127%.0%.0%.1:5121", "127.0.0.1:" .. upstream)
+  assert(n > 0)
+  return changed
+end
+
+local SERVER = "location / { proxy_pass http://127.0.0.1:%d; }"
+local TLS = "ssl http2; ssl_certificate %s/cert; ssl_certificate_key %s/key"
+
+--- A certificate that no one signed.
+local function make_certificate(folder)
+  local code, output = process.run({ "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+    "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-keyout", folder .. "/key",
+    "-out", folder .. "/cert" })
+  assert(code == 0, output)
+end
+
+--- options: server (directives in place of the location /), tls (HTTPS with HTTP/2; needs openssl).
+function nginx.start(upstream, options)
+  options = options or {}
   local folder = process.temp_dir()
-  local values = { D = folder, PORT = free_port(), UPSTREAM = upstream, EXTRA = extra or "" }
+  if options.tls then make_certificate(folder) end
+  local values = { D = folder, PORT = free_port(), SERVER = options.server or SERVER:format(upstream),
+    TLS = options.tls and TLS:format(folder, folder) or "" }
   process.write_file(folder .. "/conf", (CONFIG:gsub("%$(%u+)", values)))
   local p = process.spawn({ program(), "-p", folder, "-e", folder .. "/error.log", "-c", folder .. "/conf" },
     { folders = { folder } })
