@@ -1,0 +1,124 @@
+--- How streams end, as those see it who read them: what was said last arrives, and who shall come back
+--- does. Through nginx with HTTP/2 (certificates: openssl) an end is another than direct.
+--- With SLUICE_SPEC_FULL=1 there are as many streams as a browser opens at once.
+local browser = require("spec.support.browser")
+local clients = require("spec.support.clients")
+local json = require("sluice.json")
+local live = require("spec.support.live")
+local nginx = require("spec.support.nginx")
+local process = require("spec.support.process")
+
+local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
+
+local APP = [[
+app:channel("log", { history = 100 })
+app:cors("/**", { origins = { "*" } })
+app:get("/page", function() return 200, "<title>t</title>", { ["Content-Type"] = "text/html" } end)
+app:stream("/end/:reason", "log")
+app:stream("/broken", function() error("it is broken") end)
+app:post("/end", function()
+  for c in app:clients() do
+    local reason = c.params.reason
+    c:send("word", reason)
+    if reason == "done" then c:stop("done", { rows = 3 }) else c:close(reason) end
+  end
+end)]]
+
+local BACK = { drain = true, slow = true, error = true, expired = true, age = true, moved = true,
+  overload = FULL or nil } -- up to 10 s
+
+describe("the end of a stream", function()
+  local s, b
+
+  setup(function() b = browser.start() end)
+  teardown(function() b.stop() end)
+  before_each(function() s = live.start(APP, { args = { "--drain", "1" } }) end)
+  after_each(function()
+    process.stop_all("client")
+    live.stop_all()
+  end)
+
+  local function all_said(c, event, n, seconds)
+    c.all(event, seconds, function(i) return c.count(i, "message", event) >= (n or 1) end)
+  end
+
+  --- The pages of as many streams: direct, and through nginx with HTTP/2.
+  local function open_many(n, front)
+    local direct, proxied = {}, {}
+    for i = 1, n do
+      direct[i] = "/end/moved?n=" .. i
+      proxied[i] = ("https://localhost:%d/end/moved?n=%d"):format(front.port, i)
+    end
+    return { clients.page(b.open(s.url .. "/page"), clients.urls_over_hosts(s.port, direct)),
+      clients.page(b.open(("https://localhost:%d/page"):format(front.port)), proxied) }
+  end
+
+  it("and what was said before it arrive on every stream of a browser, direct and by HTTP/2", function()
+    local front = nginx.start(s.port, { server = nginx.readme(s.port), tls = true })
+    finally(front.stop)
+    local pages = open_many(FULL and 100 or 12, front)
+    for _, c in ipairs(pages) do all_said(c, "hello", 1, 20) end
+    s.post("/end")
+    for _, c in ipairs(pages) do
+      all_said(c, "bye", 1, 20)
+      for i = 1, c.streams do
+        local seen = {}
+        for _, row in ipairs(c.rows(i)) do seen[#seen + 1] = row.event end
+        assert.same({ "hello", "word", "bye" }, seen)
+      end
+    end
+    if not FULL then return end
+    for _, c in ipairs(pages) do all_said(c, "hello", 2, 20) end
+    s.signal("TERM")
+    for _, c in ipairs(pages) do
+      all_said(c, "bye", 2, 20)
+      for i = 1, c.streams do assert.equal("drain", json.decode(c.last(i, "bye").data).reason) end
+    end
+    assert.equal(0, s.process:wait(5))
+  end)
+
+  --- Whether the page of this stream has seen all that it will see in the next minutes.
+  local function is_over(c, i, reason)
+    local fetched = c.name:find("fetch", 1, true)
+    if reason == "broken" then return c.count(i, "open") >= 2 and c.last(i, "bye") end
+    if BACK[reason] then return c.count(i, "message", "hello") == 2 end
+    if reason == "done" then return c.last(i, "done") end
+    if reason == "stop" or reason == "denied" and fetched then return c.count(i, "closed") == 1 end
+    return c.last(i, "bye")
+  end
+
+  local function check(c, i, reason, ids)
+    local what = c.name .. " " .. reason
+    local by_right = reason == "denied" or reason == "revoked" or reason == "expired"
+    assert.equal(by_right and 0 or 1, c.count(i, "message", "word"), what)
+    assert.equal(1, c.count(i, "message", reason == "done" and "done" or "bye"), what)
+    assert.same({ 1 }, c.numbers(i), what)
+    assert.equal(BACK[reason] and 2 or 1, c.count(i, "open"), what)
+    if not BACK[reason] then return end
+    local hello = c.last(i, "hello")
+    assert.same({ true, ids[1] }, { json.decode(hello.data).resumed, hello.id }, what)
+  end
+
+  it("brings back who shall come back, and no one else", function()
+    local paths, all = { "/broken", "/end/denied", "/end/revoked", "/end/stop", "/end/done" }, {}
+    for reason in pairs(BACK) do paths[#paths + 1] = "/end/" .. reason end
+    for i, name in ipairs(clients.NPM) do all[i] = clients.npm(name, clients.urls(s.port, paths)) end
+    all[#all + 1] = clients.page(b.open(s.url .. "/page"), clients.urls_over_hosts(s.port, paths))
+    local xhr = clients.page(b.open(s.url .. "/page"), clients.urls(s.port, { "/end/stop", "/end/done" }), "sse.js")
+    for _, c in ipairs(all) do
+      c.all("hello", 20, function(i) return i == 1 or c.count(i, "message", "hello") == 1 end)
+    end
+    all_said(xhr, "hello", 1, 20)
+    local ids = s.publish("log")
+    for _, c in ipairs(all) do c.all("event", 5, function(i) return i == 1 or #c.numbers(i) == 1 end) end
+    s.post("/end")
+    for _, c in ipairs(all) do
+      c.all("return", 20, function(i) return is_over(c, i, paths[i]:match("%l+$")) end)
+      for i = 2, #paths do check(c, i, paths[i]:match("%l+$"), ids) end
+    end
+    -- a client that does not understand a 204 closes at the app's own last word
+    xhr.all("end", 20, function(i) return xhr.count(i, "open") > 1 or xhr.last(i, "done") end)
+    assert.equal('{"rows":3}', xhr.last(2, "done").data)
+    assert.equal(1, xhr.count(2, "open"))
+  end)
+end)

@@ -1,0 +1,69 @@
+--- WebKitGTK behind nginx with HTTP/2 (certificate: openssl): it hears what is said last, and comes back.
+--- It needs gir1.2-webkit2-4.1, python3-gi and xvfb, 250 MB, which .ci/setup does not install.
+local clients = require("spec.support.clients")
+local deadline = require("spec.support.deadline")
+local json = require("sluice.json")
+local live = require("spec.support.live")
+local nginx = require("spec.support.nginx")
+local process = require("spec.support.process")
+
+local TIMES = os.getenv("SLUICE_SPEC_FULL") == "1" and 5 or 1 -- that it is sent away
+local PYTHON = "/usr/bin/python3"
+
+local PAGE = [[
+<script type="module">
+%s
+follow(new EventSource("/log"), (what, fields) => {
+  webkit.messageHandlers.said.postMessage(JSON.stringify({ stream: 1, what, ...fields }));
+});
+</script>]]
+
+local APP = [[
+app:channel("log", { history = 100 })
+app:get("/page", function() return 200, [==[%s]==], { ["Content-Type"] = "text/html" } end)
+app:stream("/log", "log")
+app:post("/end", function() for c in app:clients() do c:send("word", 1) c:close("moved") end end)
+app:post("/stop", function() for c in app:clients() do c:send("word", 2) c:stop() end end)]]
+
+local function has_webkit()
+  return process.run("command -v Xvfb && " .. PYTHON .. " spec/support/webkit.py") == 0
+end
+
+--- A page of it, watched like those of other clients.
+local function open(url)
+  local screen = process.spawn({ "Xvfb", "-displayfd", "1", "-nolisten", "tcp" }, { kind = "client" })
+  local display = deadline.eventually(function() return screen:log():match("^(%d+)\n") end, 10, "a display")
+  local p = process.spawn({ PYTHON, "spec/support/webkit.py", url },
+    { kind = "client", env = { DISPLAY = ":" .. display } })
+  return clients.of_process("WebKitGTK", p, { url })
+end
+
+describe("WebKitGTK", function()
+  it("hears what is said last, and comes back, behind nginx with HTTP/2", function()
+    if not has_webkit() then pending("WebKitGTK is not installed") return end
+    finally(function()
+      process.stop_all("client")
+      live.stop_all()
+    end)
+    local page = PAGE:format(process.read_file("spec/support/follow.mjs"):gsub("export ", ""))
+    local s = live.start(APP:format((page)))
+    local front = nginx.start(s.port, { server = nginx.readme(s.port), tls = true })
+    local c = open(("https://localhost:%d/page"):format(front.port))
+    c.all("hello", 30, function() return c.count(1, "message", "hello") == 1 end)
+    s.publish("log")
+    c.all("event", 10, function() return #c.numbers(1) == 1 end)
+    for n = 2, 1 + TIMES do
+      s.post("/end")
+      s.wait_clients(0)
+      s.publish("log", { first = n })
+      c.all("return", 20, function() return #c.numbers(1) == n end)
+    end
+    for n, number in ipairs(c.numbers(1)) do assert.equal(n, number) end
+    assert.same({ TIMES, TIMES }, { c.count(1, "message", "word"), c.count(1, "message", "bye") })
+    assert.is_true(json.decode(c.last(1, "hello").data).resumed)
+    s.post("/stop")
+    c.all("end", 20, function() return c.count(1, "closed") == 1 end)
+    assert.same({ "stop", 1 + TIMES }, { c.last(1, "bye").id, c.count(1, "message", "bye") })
+    front.stop()
+  end)
+end)
