@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/rand.h"
 #include "base/status.h"
 #include "serve/dispatch.h"
@@ -118,7 +119,7 @@ static bool has_taken(struct conn *c) {
 
 bool conn_is_stalled(struct conn *c) {
     if (quiet_ms(c) < conn_worker(c)->server->options.stall_timeout_ms) return false;
-    if (!has_taken(c)) return true;
+    if (!has_taken(c) || PLANTED(118)) return true;
     note_taken(c);
     return false;
 }
@@ -231,7 +232,7 @@ static void move_on(struct conn *c, size_t n) {
     size_t head = t->out.n - t->out_sent;
     t->out_sent += n < head ? n : head;
     t->file_sent += n < head ? 0 : n - head;
-    if (n > 0) note_taken(c);
+    if (n > 0 && !PLANTED(118)) note_taken(c);
     if (conn_unsent(c) > 0) return;
     buf_free(&t->out);
     static_file_unref(t->file);
@@ -254,7 +255,7 @@ static bool flush(struct conn *c) {
 void conn_go_on(struct conn *c) {
     while (!c->doomed && c->phase != CONN_STREAM) {
         bool parsed = input_parse(c);
-        if (c->phase == CONN_STREAM || !flush(c) || parsed) break;
+        if (c->phase == CONN_STREAM || !flush(c) || parsed || PLANTED(115)) break;
     }
     if (c->phase == CONN_FLUSH && conn_unsent(c) == 0 && !c->doomed) start_linger(c);
     if (c->doomed) return;
@@ -311,7 +312,8 @@ void conn_refuse(struct conn *c, int status) {
  * answered. */
 static void on_eof(struct conn *c) {
     c->half_closed = true;
-    if (c->phase == CONN_STREAM || c->phase == CONN_LINGER) {
+    if (c->phase == CONN_STREAM || c->phase == CONN_LINGER ||
+        (PLANTED(116) && conn_unsent(c) > 0)) {
         conn_doom(c, END_GONE);
     } else if (c->phase == CONN_WAIT && request_streams(c->talk->request)) {
         drop_request(c);

@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "net/http_parse.h"
 #include "net/url.h"
 #include "serve/dispatch.h"
@@ -58,7 +59,7 @@ static bool read_length(struct conn *c) {
     }
     buf_shift(&c->talk->in, n);
     c->talk->request->body_left -= n;
-    return c->talk->request->body_left == 0;
+    return c->talk->request->body_left == 0 || PLANTED(119);
 }
 
 static void on_body(struct conn *c) {
@@ -90,7 +91,7 @@ static void start_body(struct conn *c, const struct http_head *head) {
         c->talk->request->chunks = mem_new(sizeof *c->talk->request->chunks);
         http_chunks_init(c->talk->request->chunks, o->max_body);
     }
-    if (head->expect_continue && c->talk->in.n == 0 &&
+    if (head->expect_continue && c->talk->in.n == 0 && !PLANTED(117) &&
         http_write_continue(&c->talk->out) < 0) {
         conn_doom(c, END_OVERLOAD);
         return;

@@ -120,6 +120,7 @@ local ROUTES = {
     r.stream = pick { "constant", "planned", "written" }
     r.path, r.accept = { r.stream }, media_ranges()
     r.method = weighed { "HEAD", 4, "GET", 3, "POST", 1, "OPTIONS", 1 }
+    r.last_id = chance(0.2) and pick { "stop", "x-1", "" } or nil
   end,
   health = function(r) r.path = { "-", "healthz" } end,
   admin = function(r)
@@ -285,15 +286,26 @@ local function requests(at, c)
   return list
 end
 
---- How it reads: `hold` rounds nothing, then `bytes` a round; `slow`: so many bytes each 50 ms.
+--- How it reads: `hold` rounds nothing, then `bytes` a round.
 local function reading()
-  local how = weighed { "now", 55, "hold", 15, "sips", 20, "both", 8, "slow", 2 }
+  local how = weighed { "now", 55, "hold", 15, "sips", 20, "both", 8 }
   local c = { hold = 0, bytes = 1 << 20 }
   if how ~= "now" then c.rcvbuf = weighed { 2048, 2, 4096, 3, 16384, 2, 65536, 1, false, 3 } or nil end
   if how == "hold" or how == "both" then c.hold = random(1, 60) end
   if how == "sips" or how == "both" then c.bytes = random(100, 20000) end
-  if how == "slow" then c.slow, c.rcvbuf = true, 4096 end
   return c
+end
+
+--- Does this seed make a connection that takes seconds? (run.lua begins these first.)
+function draw.is_slow(seed) return seed % 50 == 7 end
+
+--- One that takes longer for a large answer than a socket may take nothing.
+function draw.slow_connection()
+  local r = { minor = 1, method = "GET", route = "file", file = "/1m.bin", path = { "files", "1m.bin" },
+    form = "origin",
+    host = "localhost", connection = { "close" } }
+  return { slow = true, rcvbuf = 4096, hold = 0, bytes = 1, requests = { r }, pieces = "whole",
+    ending = pick { "close", "half" } }
 end
 
 --- A connection: its requests, how they are cut into pieces, how it reads, how it ends.
@@ -307,12 +319,6 @@ function draw.connection(at)
   if c.ending == "close" and not last.spoiler then
     last.connection = last.connection or {}
     table.insert(last.connection, "close")
-  end
-  if c.slow then
-    c.requests = { { minor = 1, method = "GET", route = "file", file = "/1m.bin", path = { "files", "1m.bin" },
-      form = "origin",
-      host = "localhost", connection = { "close" } } }
-    c.ending = pick { "close", "half" }
   end
   return c
 end

@@ -4,7 +4,8 @@
 --- An expectation: `statuses` (a set), `keeps` (true, false, or nil: as the answer says),
 --- `interim` (how many 100 may come before it), `fields` (name to text, or to a function that
 --- judges), `body` (exact, of a 200), `size` (Content-Length, also of a HEAD), `error` (the
---- body is the JSON of an error), `stream`.
+--- body is the JSON of an error), `early` (it may come before the request is whole), `stream`,
+--- and `ends` of a stream that is over by itself.
 local site = require("spec.wire.front.site")
 
 local model = {}
@@ -196,12 +197,13 @@ local function keeps(r)
 end
 
 local function refused(r, e, set)
-  if r.method == "OPTIONS" and (set[404] or set[401] or set[400]) and not r.bad_path then
-    set[204] = true -- what could be asked may be told
-  end
+  if r.method == "OPTIONS" and not (r.bad_path or set[417]
+    or set[421]) then set[204] = true end -- it asks what may be
+  if r.last_id == "stop" then set[204] = true end
   e.statuses, e.error = set, r.method ~= "HEAD"
   if set[421] then e.fields = {} end -- nobody knows whose rules hold for another's name
-  if set[405] and not set[404] then e.allow = is_set(TAKES[r.route] or READS) end
+  local is_app = r.route ~= "health" and r.route ~= "admin"
+  if set[405] and is_app and not set[404] and not r.bad_path then e.allow = is_set(TAKES[r.route] or READS) end
   if set[413] and next(set, next(set)) == nil then e.keeps = false end
   if r.body and e.keeps then e.keeps = nil end -- it need not read a body that it does not want
   if set[400] and r.bad_path and e.keeps then e.keeps = nil end
@@ -234,11 +236,16 @@ local function answered(r, e, at)
 end
 
 local function stream(r, e)
+  if r.last_id == "stop" then -- a browser that was told to stay away
+    e.statuses = { [204] = true }
+    return e
+  end
   e.fields["content-type"] = "text/event-stream"
   e.fields["cache-control"] = function(text) return text ~= nil and text:lower():find("no%-[cs]") ~= nil,
     "may be cached" end
   e.fields["x-accel-buffering"] = "no"
   e.stream = r.method == "GET"
+  e.ends = r.stream == "written"
   if e.keeps then e.keeps = nil end
   return e
 end
@@ -253,8 +260,9 @@ function model.expect(r, at)
   end
   e.keeps = keeps(r)
   add_cors(r, e)
-  local expects = r.minor == 1 and has(r.expect, "100-continue") and r.body and #r.body > 0
-  e.interim = expects and 1 or 0
+  local has_body = r.framing == "chunks" or (r.body and #r.body > 0)
+  e.interim = r.minor == 1 and has(r.expect, "100-continue") and has_body and 1 or 0
+  e.early = not takes_body(r) -- it may be answered before its body is there
   local set = refusals(r)
   if r.method == "OPTIONS" then e.statuses = { [204] = true } end
   if set then return refused(r, e, set) end

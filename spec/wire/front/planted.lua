@@ -15,4 +15,9 @@ return {
   "a chunked body that fills the limit is refused",
   "a chunk size that is cut between its digits and its line end is none",
   "errors lack the fields of CORS",
+  "what is pipelined behind a large answer is not parsed once that is out",
+  "a client that closes its half loses what its socket has not taken yet",
+  "nobody is told to continue",
+  "what the peer takes of an answer does not move the time at which it counts as stalled",
+  "a body that comes in pieces ends with the first",
 }

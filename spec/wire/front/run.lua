@@ -53,7 +53,7 @@ end
 
 local function new_talk(seed, at)
   math.randomseed(seed)
-  local t = talk.new(draw.connection(at), at)
+  local t = talk.new(draw.is_slow(seed) and draw.slow_connection() or draw.connection(at), at)
   t.seed = seed
   return t
 end
@@ -90,13 +90,27 @@ local function collect(active, now, state)
   end
 end
 
+--- The next seed of one kind, from this one on.
+local function seed_of(slow, seed, last)
+  while seed <= last and draw.is_slow(seed) ~= slow do seed = seed + 1 end
+  return seed <= last and seed or nil
+end
+
+--- The slow ones are begun as early as they may, so that nobody waits for the last.
+local function next_seed(state)
+  local slow = state.slow < SLOW_WIDTH and seed_of(true, state.next_slow, state.last)
+  return slow or seed_of(false, state.next, state.last)
+end
+
 local function fill(active, state, at)
-  while #active < WIDTH and state.next <= state.last and state.slow < SLOW_WIDTH do
-    local t = new_talk(state.next, at)
-    state.next = state.next + 1
+  local seed = next_seed(state)
+  while seed and #active < WIDTH do
+    local t = new_talk(seed, at)
     if t.slow then state.slow = state.slow + 1 end
     t:connect(at.port)
     active[#active + 1] = t
+    state[t.slow and "next_slow" or "next"] = seed + 1
+    seed = next_seed(state)
   end
 end
 
@@ -104,7 +118,7 @@ end
 --- most (1), patience (seconds without progress).
 function run.draws(at, first, last, options)
   options = options or {}
-  local state = { next = first, last = last, slow = 0, problems = {}, totals = {},
+  local state = { next = first, next_slow = first, last = last, slow = 0, problems = {}, totals = {},
     patience = (options.patience or PROGRESS_SECONDS) * deadline.scale }
   local active, beats = {}, new_beats(at.port)
   repeat
@@ -115,7 +129,7 @@ function run.draws(at, first, last, options)
     local now = socket.gettime()
     poll(active, now, busy and 0 or 0.02)
     collect(active, socket.gettime(), state)
-  until (#active == 0 and state.next > state.last) or #state.problems >= (options.most or 1)
+  until #active == 0 or #state.problems >= (options.most or 1)
   for _, t in ipairs(active) do t:close() end
   for _, sock in ipairs(beats) do sock:close() end
   return state.problems, state.totals

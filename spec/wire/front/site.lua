@@ -11,7 +11,7 @@ local site = {}
 site.ADMIN_KEY = "kEy-0123456789abcdef0123456789abcdef"
 site.ALLOWED_HOST, site.ALLOWED_ORIGIN = "front.example", "https://shop.example"
 site.MAX_BODY = 65536
-site.STALL_SECONDS = 2 -- a socket that takes nothing for so long is closed
+site.STALL_SECONDS = 3 -- a socket that takes nothing for so long is closed
 site.TEXT_MAX = 1024 * 1024
 
 -- Each line says where it stands, so that what is missing or doubled shows.
@@ -114,7 +114,7 @@ function site.start(options)
   all.app = PRELUDE .. ("local TEXT, ORIGIN, FOLDER = make_text(%d), %q, %q\n"):format(site.TEXT_MAX,
     site.ALLOWED_ORIGIN, folder) .. APP
   all.args = { "--trust-proxy", "yes", "--allow-host", site.ALLOWED_HOST, "--admin-key", site.ADMIN_KEY,
-    "--stall-timeout", site.STALL_SECONDS }
+    "--stall-timeout", site.STALL_SECONDS, "--head-timeout", 60, "--body-timeout", 60 }
   local s = server.start(all)
   s.files = know_files(s.port)
   function s.clean() process.remove_dir(folder) end

@@ -263,6 +263,7 @@ function spell.fields(r)
     add(fields, r.twice, text)
     add(fields, r.twice, pick { text, "x" })
   end
+  if r.last_id then add(fields, "Last-Event-ID", r.last_id) end
   for _, text in ipairs(r.list or {}) do add(fields, "X-List", text) end
   for _, pair in ipairs(r.idle or {}) do add(fields, pair[1], pair[2]) end
   return shuffled(fields)

@@ -4,6 +4,7 @@
 local answers = require("spec.wire.front.answers")
 local dice = require("spec.wire.front.dice")
 local model = require("spec.wire.front.model")
+local site = require("spec.wire.front.site")
 local socket = require("socket")
 local spell = require("spec.wire.front.spell")
 local spoil = require("spec.wire.front.spoil")
@@ -15,7 +16,10 @@ Talk.__index = Talk
 
 local random = math.random
 local ROUNDS_MAX = 300 -- to read everything
-local SLOW_STEP, SLOW_STEPS = 0.05, 60
+local HOLD_SECONDS = 1 -- at most: a socket that takes nothing is closed some time
+local SIP_RATE = 256 * 1024 -- bytes a second that are read at least: rounds may take long
+local SLOW_STEP = 0.05
+local SLOW_STEPS = 1.5 * site.STALL_SECONDS / SLOW_STEP
 
 -- ---- What is sent, and in which pieces ----------------------------------------------------
 
@@ -83,7 +87,7 @@ function talk.new(drawn, at)
   cut(self, self.pieces)
   self.reader = answers.reader(bare)
   self.bytes = math.max(self.bytes, total_size(self) // ROUNDS_MAX)
-  if self.slow then self.bytes = total_size(self) // SLOW_STEPS end
+  if self.slow then self.bytes = math.ceil(total_size(self) / SLOW_STEPS) end
   self.sent, self.next_cut, self.held = 0, 1, self.hold
   return self
 end
@@ -95,7 +99,8 @@ function Talk:connect(port)
   assert(sock:connect("127.0.0.1", port))
   sock:setoption("tcp-nodelay", true)
   sock:settimeout(0)
-  self.sock, self.moved, self.next_read = sock, socket.gettime(), 0
+  self.sock, self.since, self.next_read = sock, socket.gettime(), 0
+  self.moved, self.last_read = self.since, self.since
 end
 
 -- ---- Rounds -------------------------------------------------------------------------------
@@ -158,7 +163,8 @@ end
 function Talk:step()
   if self.done then return false end
   if self.hold > 0 then
-    self.hold, self.moved = self.hold - 1, socket.gettime()
+    local now = socket.gettime()
+    self.hold, self.moved = now - self.since < HOLD_SECONDS and self.hold - 1 or 0, now
   end
   if self.sent < #self.text then
     if not self:is_at_gate() then
@@ -177,7 +183,9 @@ function Talk:wants_read(now)
 end
 
 function Talk:read(now)
-  local data, why, part = self.sock:receive(self.bytes)
+  local least = self.slow and 0 or math.ceil((now - self.last_read) * SIP_RATE)
+  local data, why, part = self.sock:receive(math.max(self.bytes, least))
+  self.last_read = now
   data = data or part
   self.sip = #data > 0 and self.bytes < 1 << 20 and not self.slow
   if #data > 0 then
