@@ -140,7 +140,7 @@ for _, level in ipairs({ "debug", "info", "warn", "error" }) do
       caller.raise("sluice.log.%s(message, fields): fields are a table, not a %s", level,
         type(fields))
     end
-    core.log(level, tostring(message), fields)
+    core.log(level, core.text_of(message), fields)
   end
 end
 

@@ -85,6 +85,12 @@ describe("a number of the app", function()
     assert.equal("n is not a number from 0.1234567 to 123456789", t:get("/bounds?n=0").json.error.message)
   end)
 
+  it("is whole as a line of the log", function()
+    local t <close> = start('app:get("/", function() sluice.log.info(1764344973.335123) end)')
+    t:get("/")
+    assert.equal("1764344973.335123", t:log("info")[#t:log("info")])
+  end)
+
   it("is a period of its own", function()
     local t <close> = start([[
       local n = app:state("n", { 0, 0 })
