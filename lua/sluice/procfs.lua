@@ -5,6 +5,8 @@ local procfs = {}
 
 -- Read at most this much of a file that lists connections: those that listen come first.
 local LISTEN_LINES_MAX = 4096
+-- slot: local address, remote address, state; then queues, timers, retransmits, user
+local LISTEN_LINE, LISTEN_USER = "^%s*%d+: (%S+) %S+ (%x%x)(.*)", "^ %S+ %S+ %S+%s+(%d+)"
 -- Interfaces that repeat what another one carries.
 local VIRTUAL = { "^lo$", "^veth", "^docker", "^br%-", "^virbr", "^ifb", "^cni", "^cali",
   "^flannel", "^tap" }
@@ -108,6 +110,7 @@ end
 
 --- Does a process of this machine listen on a TCP port?
 -- @treturn boolean|nil
+-- @treturn integer|nil the user that it belongs to
 function procfs.is_listening(root, port)
   local wanted, known = (":%04X"):format(port), false
   for _, name in ipairs({ "tcp", "tcp6" }) do
@@ -116,15 +119,24 @@ function procfs.is_listening(root, port)
       known = true
       file:read("l")
       for _ = 1, LISTEN_LINES_MAX do
-        local address, state = (file:read("l") or ""):match("^%s*%d+: (%S+) %S+ (%x%x)")
+        local address, state, rest = (file:read("l") or ""):match(LISTEN_LINE)
         if state ~= "0A" then break end
-        if address:sub(-5) == wanted then file:close() return true end
+        if address:sub(-5) == wanted then
+          file:close()
+          return true, math.tointeger(tonumber(rest:match(LISTEN_USER)))
+        end
       end
       file:close()
     end
   end
   if not known then return nil end
   return false
+end
+
+--- The name of a user, or the number when it has none.
+function procfs.user_name(root, user)
+  local text = "\n" .. (read(root .. "/etc/passwd") or "")
+  return text:match("\n([^:\n]+):[^:\n]*:" .. user .. ":") or tostring(user)
 end
 
 return procfs
