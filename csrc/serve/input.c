@@ -159,7 +159,8 @@ static struct request *make_request(struct conn *c, const struct http_head *head
     r->refused = read_path(r, rebase(head->path, base, r));
     r->keep_alive = c->keep_alive;
     r->routes = conn_worker(c)->routes ? routes_ref(conn_worker(c)->routes) : NULL;
-    address_format(&c->talk->ip, r->ip);
+    if (c->trusted) memcpy(r->ip, "unix", sizeof "unix"); /* it has no address */
+    else address_format(&c->talk->ip, r->ip);
     request_find_cors(r);
     return r;
 }

@@ -5,6 +5,7 @@ local argparse = need("argparse")
 local check = require("sluice.check")
 local config = require("sluice.config")
 local core = require("sluice.core")
+local difference = require("sluice.difference")
 local remote = require("sluice.remote")
 local serve = require("sluice.serve")
 local test = require("sluice.test")
@@ -102,11 +103,9 @@ local function ask_reload(parser, given, out, err)
     return 1
   end
   if not outcome.ok then return print_failure(outcome, err) end
-  local text = outcome.difference ~= "" and outcome.difference
-    or "no difference in what is registered"
-  local head = given.dry_run and "dry run:"
-    or ("%s #%d in %.1f ms:"):format(outcome.kind, outcome.generation, outcome.seconds * 1000)
-  out:write(head, " ", text, "  ", table.concat(outcome.files, " "), "\n")
+  local head = given.dry_run and "dry run"
+    or ("%s #%d in %.1f ms"):format(outcome.kind, outcome.generation, outcome.seconds * 1000)
+  out:write(head, ": ", difference.told(outcome.difference, outcome.files), "\n")
   for _, note in ipairs(outcome.notes) do out:write("  ", note, "\n") end
   return 0
 end

@@ -135,4 +135,14 @@ function difference.between(old, new)
   return table.concat(list, "  ")
 end
 
+--- What a reload changed, for one line.
+-- @tparam string text from difference.between
+-- @tparam {string,...} files that are others than before
+-- @treturn string
+function difference.told(text, files)
+  local list = table.concat(files, " ")
+  if text == "" and list == "" then return "nothing has changed" end
+  return text .. (text ~= "" and list ~= "" and "  " or "") .. list
+end
+
 return difference

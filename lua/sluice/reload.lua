@@ -153,10 +153,8 @@ local function succeed(self, outcome, prepared, began)
   outcome.generation, outcome.previous = prepared.generation.id, live.id
   outcome.seconds = core.now() - began
   count(self, "ok", "swap", outcome.seconds)
-  local parts = { outcome.difference, table.concat(outcome.files, " ") }
-  if parts[1] == "" then table.remove(parts, 1) end
   core.log("info", ("%s #%d in %.1f ms: %s"):format(outcome.kind, outcome.generation,
-    outcome.seconds * 1000, table.concat(parts, "  ")))
+    outcome.seconds * 1000, difference.told(outcome.difference, outcome.files)))
   for _, note in ipairs(outcome.notes) do core.log("warn", note) end
   hooks.fire(runtime, "reload", { generation = outcome.generation, previous = live.id })
   return outcome

@@ -60,6 +60,14 @@ local function count_error(self, generation)
   end
 end
 
+-- "timer x (app.lua:6)" need not say where it stands when "app.lua:6: broken" does.
+local function told(name, message)
+  if message == "" then message = "an error without a message" end
+  local what, place = name:match("^(.*) %(([^()]+:%d+)%)$")
+  local same = place and message:sub(1, #place + 1) == place .. ":"
+  return (same and what or name) .. ": " .. message
+end
+
 --- Log an error of a fiber, once, and tell the "error" hooks.
 -- @tparam table|nil fiber
 -- @tparam sluice.Failure problem
@@ -68,7 +76,7 @@ function Runtime:report(fiber, problem, name)
   name = name or fiber and fiber.name or "callback"
   local generation = fiber and fiber.generation or self.generation
   count_error(self, generation)
-  core.log("error", name .. ": " .. problem.message,
+  core.log("error", told(name, problem.message),
     failure.fields(problem, { generation = generation and generation.id }))
   if self.generation and not (fiber and fiber.in_error_hook) then
     for _, hook in ipairs(self.generation.hooks.error or {}) do

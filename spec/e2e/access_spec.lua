@@ -5,7 +5,8 @@ local lfs = require("lfs")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
 
-local APP = 'local app = require("sluice").app() app:get("/v", function() end) return app'
+local APP = 'local app = require("sluice").app() app:get("/v", function() end) '
+  .. 'app:get("/ip", function(req) return req.ip end) return app'
 
 describe("the runtime folder", function()
   after_each(server.stop_all)
@@ -25,6 +26,14 @@ describe("the runtime folder", function()
     assert.equal(0, code, out)
     assert.matches("^reload #2 in ", out)
     assert.same({ 1, "sluice: --port: a number is expected, not 'x'\n" }, { command("--port", "x") })
+    -- whoever is somebody else, or has another folder, is told who listens there
+    local me = select(2, process.run("id -un")):match("%S+")
+    local other = "XDG_RUNTIME_DIR=" .. process.temp_dir()
+    code, out = process.run({ "env", other, "build/bin/sluice", "reload", "--port", s.port })
+    assert.equal(1, code)
+    local hint = ("; port %d belongs to a program of the user %s: ask as that user, or say --socket with the one "
+      .. "that it was started with\n"):format(s.port, me)
+    assert.truthy(out:find(hint, 1, true), out)
     s.stop()
     assert.is_nil(process.read_file(folder .. "/" .. s.port .. ".sock"))
   end)
@@ -89,6 +98,14 @@ describe("the Unix socket", function()
     assert.equal(0, s.stop())
     assert.is_nil(lfs.attributes(folder .. "/s"))
     assert.equal("precious", process.read_file(folder .. "/precious.db"))
+  end)
+
+  it("is an address of its own, for the app and in the log", function()
+    local s = server.start { app = APP, args = { "--socket", folder .. "/s" } }
+    local command = { "curl", "-s", "--unix-socket", folder .. "/s", "http://localhost/ip" }
+    assert.same({ 0, "unix" }, { process.run(command) })
+    s.wait_log('"path":"/ip","status":200,"ip":"unix"')
+    assert.equal("127.0.0.1", http.get(s.port, "/ip").body)
   end)
 
   it("belongs to a server that is too busy to answer, or serves something else", function()

@@ -217,6 +217,28 @@ describe("a stream of the kit", function()
     assert.equal(403, t:connect("/mine/alice").status)
   end)
 
+  it("is sent nothing without a key when it asks for keys", function()
+    t:stop()
+    t = kit.start [[
+      app:channel("prices", { history = "latest", key = "symbol" })
+      app:channel("alerts", { history = 10 })
+      app:stream("/market", { channels = { "prices", "alerts" } })]]
+    local c = t:connect("/market?keys=A")
+    t:publish("prices", "price", { symbol = "A" })
+    t:publish("alerts", "alert", {})
+    t:publish("alerts", "alert", {}, { key = "A" })
+    assert.same({ 1, 1 }, { c:count("price"), c:count("alert") })
+  end)
+
+  it("has no id in hello when every log is reset: the last reset brings it", function()
+    t:publish("news", "a", {})
+    local c = t:connect("/news", { last_event_id = "nonsense" })
+    local hello, reset = c:events()[1], c:events()[2]
+    assert.same({ "hello", "reset" }, { hello.event, reset.event })
+    assert.equal("", hello.id) -- what a browser has before the first id
+    assert.truthy(reset.id:find("^%w+%-%d+$"))
+  end)
+
   it("is noticed by the server when it is cut", function()
     local a, b = t:connect("/news"), t:connect("/news")
     a:drop()

@@ -234,6 +234,12 @@ describe("sluice reload", function()
     run("reload", "--rollback", "--port", "9")
     assert.matches("^POST /%-/reload%?rollback=1 ", asked.text)
     assert.equal("/run/sluice/9.sock", asked.path)
+    for files, text in pairs { [{}] = "nothing has changed", [{ "rules.lua" }] = "rules.lua" } do
+      serve(200, { ok = true, kind = "reload", generation = 7, seconds = 0.0009, notes = json.array(),
+        difference = "", files = json.array(files) })
+      assert.equal("reload #7 in 0.9 ms: " .. text .. "\n", select(2, run("reload", "--socket", "/x.sock")))
+      assert.equal("dry run: " .. text .. "\n", select(2, run("reload", "--dry-run")))
+    end
   end)
 
   it("ends with 1 and the message when it fails", function()
@@ -247,7 +253,10 @@ describe("sluice reload", function()
     code, err = failing("reload")
     assert.same({ 1, "sluice: too many reloads wait\n" }, { code, err })
     fake.core.call = function() return nil, "connection refused", "ECONNREFUSED" end
-    code, err = failing("reload")
-    assert.same({ 1, "sluice: no server answers at /run/sluice/5121.sock: connection refused\n" }, { code, err })
+    code, err = failing("reload", "--socket", "/x.sock")
+    assert.same({ 1, "sluice: no server answers at /x.sock: connection refused\n" }, { code, err })
+    code, err = failing("reload", "--port", "9")
+    assert.same({ 1, "sluice: no server answers at /run/sluice/9.sock: connection refused; nothing listens on port "
+      .. "9\n" }, { code, err })
   end)
 end)

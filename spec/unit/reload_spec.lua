@@ -41,6 +41,7 @@ describe("a reload", function()
     assert.same({ "app.lua", "rules.lua" }, t:change({ ["app.lua"] = app("") }).files)
     local lines = fake.logged("info")
     assert.equal("reload #2 in 0.0 ms: rules.lua", lines[1])
+    assert.equal("reload #3 in 0.0 ms: nothing has changed", lines[2])
   end)
 
   local BROKEN = {
