@@ -166,7 +166,8 @@ static int l_run(lua_State *L) {
     return 1;
 }
 
-/* server:stop(): tell "stopping"; server:drain(): the stop hooks are done */
+/* server:stop(): tell "stopping"; server:drain(): the stop hooks are done; server:leave():
+ * so is what was waited for when all had "drained" */
 static int l_stop(lua_State *L) {
     server_stop(lx_checkserver(L)->server);
     return 0;
@@ -174,6 +175,11 @@ static int l_stop(lua_State *L) {
 
 static int l_drain(lua_State *L) {
     server_drain(lx_checkserver(L)->server);
+    return 0;
+}
+
+static int l_leave(lua_State *L) {
+    server_leave(lx_checkserver(L)->server);
     return 0;
 }
 
@@ -410,6 +416,7 @@ void lx_server_type(lua_State *L) {
                                        {"run", l_run},
                                        {"stop", l_stop},
                                        {"drain", l_drain},
+                                       {"leave", l_leave},
                                        {"wake", l_wake},
                                        {"watch", l_watch},
                                        {"publish", l_publish},

@@ -21,13 +21,15 @@ static bool begin(struct lx_server *s, const char *kind) {
     return true;
 }
 
-/* Call with the kind and 'n' values above it. */
-static void call(struct lx_server *s, int n) {
+/* Call with the kind and 'n' values above it. Whether the answer is true. */
+static bool call(struct lx_server *s, int n) {
     lua_State *L = s->L;
     int handler = lua_gettop(L) - n - 2;
-    if (lua_pcall(L, n + 1, 0, handler) != LUA_OK)
-        log_printf(LOG_ERROR, "error in the runtime: %s", lua_tostring(L, -1));
+    bool good = lua_pcall(L, n + 1, 1, handler) == LUA_OK;
+    if (!good) log_printf(LOG_ERROR, "error in the runtime: %s", lua_tostring(L, -1));
+    bool yes = good && lua_toboolean(L, -1);
     lua_settop(L, handler - 1);
+    return yes;
 }
 
 bool lx_server_tell(struct lx_server *s, lua_CFunction tell, void *what) {
@@ -181,6 +183,10 @@ static void on_stopping(void *context) {
     if (begin(context, "stopping")) call(context, 0);
 }
 
+static bool on_drained(void *context) {
+    return begin(context, "drained") && call(context, 0);
+}
+
 const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_cancel = on_cancel,
                                                .on_open = on_open,
@@ -189,4 +195,5 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_timer = on_timer,
                                                .on_signal = on_signal,
                                                .on_changed = on_changed,
-                                               .on_stopping = on_stopping};
+                                               .on_stopping = on_stopping,
+                                               .on_drained = on_drained};

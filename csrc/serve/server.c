@@ -161,10 +161,15 @@ void server_drain(struct server *s) {
         worker_post_drain(&s->workers[i], s->options.drain_ms);
 }
 
+void server_leave(struct server *s) {
+    if (s->running) loop_break(&s->loop);
+}
+
 static void app_on_finished(void *owner, struct message *m) {
     (void)m;
     struct server *s = owner;
-    if (++s->finished == s->n_workers && s->running) loop_break(&s->loop);
+    if (++s->finished < s->n_workers) return;
+    if (!s->events->on_drained || !s->events->on_drained(s->context)) server_leave(s);
 }
 
 void server_on_finished(struct worker *w) {

@@ -31,6 +31,8 @@ struct server_events {
     void (*on_signal)(void *context, int number);
     void (*on_changed)(void *context, const char *path); /* a watched file */
     void (*on_stopping)(void *context); /* drain begins: the stop hooks */
+    /* All streams have ended. True: server_leave will be called; else all ends now. */
+    bool (*on_drained)(void *context);
 };
 
 /* How many subscribers a channel has over all threads. */
@@ -90,7 +92,8 @@ int server_new(struct server **out, struct serve_options *options,
 /* Bind and start the threads: 0, E_ADDRESS or a negative errno, and 'failed' says at what;
  * then it is as before, and may be tried again. */
 int server_start(struct server *s);
-void server_run(struct server *s); /* until drained */
+void server_run(struct server *s);   /* until drained */
+void server_leave(struct server *s); /* ends server_run */
 /* The stop hooks get their chance (on_stopping), then the streams are drained: when
  * server_drain is called, or after STOP_HOOKS_MS. Both are idempotent. */
 void server_stop(struct server *s);

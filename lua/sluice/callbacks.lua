@@ -10,7 +10,7 @@ local streams = require("sluice.streams")
 
 local callbacks = {}
 
-local STOP_SECONDS = 1 -- how long stop hooks may run
+local STOP_SECONDS = 1 -- how long stop hooks may run, and after the last stream those of clients
 
 local function wake_writers(self, id, answer)
   local list = self.writable[id]
@@ -117,6 +117,14 @@ function callbacks.stopping(self)
       return fiber.kind ~= "request" and fiber.kind ~= "stream"
     end)
   end)
+end
+
+-- All streams have ended; the hooks of those who left last have a moment.
+function callbacks.drained(self)
+  if not next(self.client_hooks) then return false end
+  self.leaving = true
+  self.scheduler:at(core.now() + STOP_SECONDS, function() self.server:leave() end)
+  return true
 end
 
 return callbacks

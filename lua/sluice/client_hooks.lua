@@ -76,6 +76,7 @@ local function go_on(runtime, queue)
   until not step
   if queue.watch then runtime.scheduler:drop(queue.watch) end
   runtime.client_hooks[queue.id] = nil
+  if runtime.leaving and not next(runtime.client_hooks) then runtime.server:leave() end
 end
 
 local function queue_of(runtime, client)

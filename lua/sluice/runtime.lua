@@ -39,12 +39,12 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
     writers = {}, writable = {}, opening = {}, published = {}, client_hooks = {}, states = {},
-    errors = {}, ended = false }, Runtime)
+    errors = {}, ended = false, leaving = false }, Runtime)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
   self.retirement, self.handover = retirement.new(self), handover.new(self)
   self.idempotency = idempotency.new(core.now)
-  server:on(function(kind, ...) self:dispatch(kind, ...) end)
+  server:on(function(kind, ...) return self:dispatch(kind, ...) end)
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   process.runtime = self
   return self
@@ -236,11 +236,13 @@ end
 
 --- What the core's loop calls.
 -- @tparam string kind
+-- @return what the core wants to know
 function Runtime:dispatch(kind, ...)
   process.runtime = self
   local act = callbacks[kind]
-  if act then act(self, ...) end
+  local answer = act and act(self, ...)
   self:turn()
+  return answer
 end
 
 --- End every coroutine; their `<close>` variables run.

@@ -156,3 +156,40 @@ describe("a graceful stop", function()
     assert.is_true(socket.gettime() - from < 1.5 * deadline.scale)
   end)
 end)
+
+describe("the hooks of clients at a stop", function()
+  after_each(live.stop_all)
+
+  local APP_OF_HOOKS = [[
+    app:stream("/s", { channels = { "s" } })
+    local function slow(what, seconds)
+      return function()
+        sluice.sleep(seconds)
+        sluice.log.info("HOOK " .. what)
+      end
+    end
+    app:on("connect", slow("connect", %g))
+    app:on("subscribe", "s", slow("subscribe", %g))
+    app:on("unsubscribe", "s", slow("unsubscribe", %g))
+    app:on("disconnect", slow("disconnect", %g))]]
+
+  local function stop_with(...)
+    local s = live.start(APP_OF_HOOKS:format(...), { args = { "--drain", "0.1" } })
+    local c = live.connect(s, "/s")
+    s.signal("TERM")
+    assert(c:wait_for("bye"))
+    c:close()
+    assert.equal(0, s.process:wait(5 * 2))
+    local list = {}
+    for what in s.log():gmatch("HOOK (%l+)") do list[#list + 1] = what end
+    return list
+  end
+
+  it("end in order, though the last stream has ended before them", function()
+    assert.same({ "connect", "subscribe", "unsubscribe", "disconnect" }, stop_with(0, 0, 0.2, 0.2))
+  end)
+
+  it("are cut where they do not end", function()
+    assert.same({ "connect", "subscribe" }, stop_with(0, 0, 1000, 1000))
+  end)
+end)
