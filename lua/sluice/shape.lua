@@ -33,6 +33,10 @@ local function read_kind(field, kind)
     local set, words = {}, {}
     for i, word in ipairs(kind) do set[word], words[i] = true, core.text_of(word) end
     local test = function(v) return set[v] == true end
+    if kind.optional ~= nil and type(kind.optional) ~= "boolean" then
+      caller.raise("shape: optional of field '%s' is a boolean, not a %s", tostring(field),
+        type(kind.optional))
+    end
     return kind.optional == true, test, "one of " .. table.concat(words, ", ")
   end
   local name, mark = tostring(kind):match("^(%a+)(%??)$")

@@ -32,6 +32,13 @@ describe("shape", function()
     assert.equal("a JSON object is expected", (shape.fault(5, { f = "any" })))
   end)
 
+  it("takes true or false for optional, nothing else", function()
+    assert.is_nil(shape.fault({}, { f = { "a", optional = true } }))
+    assert.equal("f is missing", (shape.fault({}, { f = { "a", optional = false } })))
+    assert.error_matches(function() shape.check({ f = { "a", optional = "yes" } }) end,
+      "shape: optional of field 'f' is a boolean, not a string")
+  end)
+
   it("takes an empty table of Lua's as an array or an object", function()
     assert.is_nil(shape.fault({ a = {}, b = {} }, { a = "array", b = "object" }))
   end)
