@@ -5,6 +5,7 @@ local browser = require("spec.support.browser")
 local clients = require("spec.support.clients")
 local json = require("sluice.json")
 local live = require("spec.support.live")
+local markdown = require("spec.support.markdown")
 local nginx = require("spec.support.nginx")
 local process = require("spec.support.process")
 
@@ -14,6 +15,7 @@ local APP = [[
 app:channel("log", { history = 100 })
 app:cors("/**", { origins = { "*" } })
 app:get("/page", function() return 200, "<title>t</title>", { ["Content-Type"] = "text/html" } end)
+app:get("/worker.js", function() return 200, [=[%s]=], { ["Content-Type"] = "text/javascript" } end)
 app:stream("/end/:reason", "log")
 app:stream("/broken", function() error("it is broken") end)
 app:post("/end", function()
@@ -24,6 +26,26 @@ app:post("/end", function()
   end
 end)]]
 
+-- A service worker that answers for the page, all but streams: as README.md says.
+local WORKER = [[
+addEventListener("install", () => skipWaiting());
+addEventListener("activate", (event) => event.waitUntil(clients.claim()));
+addEventListener("fetch", (event) => {
+  %s
+  event.respondWith(fetch(event.request));
+});]]
+
+local ENTER = [[async () => {
+  const taken = new Promise((done) => navigator.serviceWorker.addEventListener("controllerchange", done));
+  await navigator.serviceWorker.register("/worker.js");
+  await taken;
+}]]
+
+local function app()
+  local rule = markdown.read("README.md").text:match("`(if %(event%.request[^`]+)`")
+  return APP:format(WORKER:format(rule))
+end
+
 local BACK = { drain = true, slow = true, error = true, expired = true, age = true, moved = true,
   overload = FULL or nil } -- up to 10 s
 
@@ -32,7 +54,7 @@ describe("the end of a stream", function()
 
   setup(function() b = browser.start() end)
   teardown(function() b.stop() end)
-  before_each(function() s = live.start(APP, { args = { "--drain", "1" } }) end)
+  before_each(function() s = live.start(app(), { args = { "--drain", "1" } }) end)
   after_each(function()
     process.stop_all("client")
     live.stop_all()
@@ -99,23 +121,37 @@ describe("the end of a stream", function()
     assert.same({ true, ids[1] }, { json.decode(hello.data).resumed, hello.id }, what)
   end
 
+  --- A page behind a service worker, at a host of its own.
+  local function open_behind_worker(paths)
+    local base = ("http://worker.localhost:%d"):format(s.port)
+    local page, urls = b.open(base .. "/page"), {}
+    page.eval(ENTER)
+    for i, path in ipairs(paths) do urls[i] = base .. path end
+    return clients.page(page, urls)
+  end
+
   it("brings back who shall come back, and no one else", function()
     local paths, all = { "/broken", "/end/denied", "/end/revoked", "/end/stop", "/end/done" }, {}
     for reason in pairs(BACK) do paths[#paths + 1] = "/end/" .. reason end
     for i, name in ipairs(clients.NPM) do all[i] = clients.npm(name, clients.urls(s.port, paths)) end
     all[#all + 1] = clients.page(b.open(s.url .. "/page"), clients.urls_over_hosts(s.port, paths))
     local xhr = clients.page(b.open(s.url .. "/page"), clients.urls(s.port, { "/end/stop", "/end/done" }), "sse.js")
+    local worker = open_behind_worker { "/end/moved", "/end/stop" }
     for _, c in ipairs(all) do
       c.all("hello", 20, function(i) return i == 1 or c.count(i, "message", "hello") == 1 end)
     end
     all_said(xhr, "hello", 1, 20)
+    all_said(worker, "hello", 1, 20)
     local ids = s.publish("log")
     for _, c in ipairs(all) do c.all("event", 5, function(i) return i == 1 or #c.numbers(i) == 1 end) end
+    worker.all("event", 5, function(i) return #worker.numbers(i) == 1 end)
     s.post("/end")
     for _, c in ipairs(all) do
       c.all("return", 20, function(i) return is_over(c, i, paths[i]:match("%l+$")) end)
       for i = 2, #paths do check(c, i, paths[i]:match("%l+$"), ids) end
     end
+    worker.all("end", 20, function(i) return is_over(worker, i, i == 1 and "moved" or "stop") end)
+    check(worker, 1, "moved", ids)
     -- a client that does not understand a 204 closes at the app's own last word
     xhr.all("end", 20, function(i) return xhr.count(i, "open") > 1 or xhr.last(i, "done") end)
     assert.equal('{"rows":3}', xhr.last(2, "done").data)

@@ -65,7 +65,7 @@ local function read_bounds()
   local values = {}
   local text = tree.read("csrc/base/bounds.h"):gsub("\\\n", " "):gsub("/%*.-%*/", "")
   for name, value in text:gmatch("#define ([%u%d_]+) +([^\n]+)") do
-    values[name] = load("return " .. value:gsub("(%d)u", "%1"))()
+    values[name] = load("return " .. value:gsub("(%d)u", "%1"), name, "t", values)()
   end
   return values
 end
