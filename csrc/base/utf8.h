@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define UTF8_REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
-#define UTF8_MAX 4                      /* bytes of a character */
+#define UTF8_REPLACEMENT 0xfffd /* stands for what is no character */
+#define UTF8_MAX 4              /* bytes of a character */
 
 /* Length of the valid sequence at p, of which 'left' (> 0) bytes are there; 0: none. */
 static inline size_t utf8_length(const unsigned char *p, size_t left) {

@@ -18,6 +18,7 @@
 #include <string.h>
 
 #define MESSAGE_MAX 160
+#define TWO_TO_63 9223372036854775808.0
 
 struct reader {
     lua_State *L;
@@ -84,7 +85,7 @@ static int push_double(struct reader *r, const char *end) {
     double number;
     number_read(r->at, &number);
     if (isinf(number)) return fail(r, r->at, "a number is too large");
-    bool fits = number >= -0x1p63 && number < 0x1p63;
+    bool fits = number >= -TWO_TO_63 && number < TWO_TO_63;
     if (fits && (double)(lua_Integer)number == number &&
         !(number == 0 && signbit(number)))
         lua_pushinteger(r->L, (lua_Integer)number);
@@ -130,10 +131,14 @@ static int read_hex(const char *p) {
     return n;
 }
 
+static void add_code(luaL_Buffer *b, uint32_t code) {
+    char text[UTF8_MAX];
+    luaL_addlstring(b, text, utf8_write(text, code));
+}
+
 /* What \uXXXX at 'p' stands for, with the other half behind it where it is a pair: adds it
  * and returns where it ends; NULL: it is no such escape. */
-static const char *add_code(luaL_Buffer *b, const char *p) {
-    char text[UTF8_MAX];
+static const char *add_unit(luaL_Buffer *b, const char *p) {
     int code = read_hex(p + 2);
     if (code < 0) return NULL;
     p += 6;
@@ -143,9 +148,9 @@ static const char *add_code(luaL_Buffer *b, const char *p) {
         code = 0x10000 + ((code & 0x3ff) << 10 | (low & 0x3ff));
         p += 6;
     } else if ((code & 0xf800) == 0xd800) {
-        code = 0xfffd;
+        code = UTF8_REPLACEMENT;
     }
-    luaL_addlstring(b, text, utf8_write(text, (uint32_t)code));
+    add_code(b, (uint32_t)code);
     return p;
 }
 
@@ -155,7 +160,7 @@ static const char *add_escape(struct reader *r, luaL_Buffer *b, const char *p) {
     const char *letter = p[1] ? strchr(from, p[1]) : NULL;
     const char *end = p + 2;
     if (letter) luaL_addchar(b, to[letter - from]);
-    else end = p[1] == 'u' ? add_code(b, p) : NULL;
+    else end = p[1] == 'u' ? add_unit(b, p) : NULL;
     if (!end) expected(r, p, "an escape as \\n or \\u00e9");
     return end;
 }
@@ -173,7 +178,7 @@ static const char *add_odd(struct reader *r, luaL_Buffer *b, const char *p) {
         luaL_addlstring(b, p, length);
         return p + length;
     }
-    luaL_addstring(b, UTF8_REPLACEMENT);
+    add_code(b, UTF8_REPLACEMENT);
     return p + utf8_broken((const unsigned char *)p, left);
 }
 

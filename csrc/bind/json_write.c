@@ -173,7 +173,8 @@ static int refuse(struct writer *w, const char *format, ...) {
 
 static size_t write_escape(char *out, unsigned code) {
     static const char hex[] = "0123456789abcdef";
-    memcpy(out, "\\u", 2);
+    out[0] = '\\';
+    out[1] = 'u';
     for (int i = 0; i < 4; i++) out[2 + i] = hex[code >> (12 - 4 * i) & 15];
     return 6;
 }
@@ -204,8 +205,7 @@ static size_t write_odd(struct writer *w, const char *p, size_t n) {
     } else if (length > 1) {
         w->n += write_escape(out, separator(p, length));
     } else {
-        memcpy(out, UTF8_REPLACEMENT, 3);
-        w->n += 3;
+        w->n += utf8_write(out, UTF8_REPLACEMENT);
         return utf8_broken((const unsigned char *)p, n);
     }
     return length;
