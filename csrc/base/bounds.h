@@ -91,6 +91,13 @@
 #define LAG_LOOKS_MAX 16384 /* ... for a report: then filters are not looked at */
 #define SLOWEST_MAX 1000    /* of app:slowest: refused */
 
+/* ---- Scripts ---------------------------------------------------------------------- */
+/* A run that lasts is told of: first when a loop that the usual budget of 1 s stops has been
+ * stopped, then each time it has lasted twice as long, so that the log is not flooded. */
+#define STALL_FIRST_MS 1250
+#define STALL_LEAST_MS 100 /* a shorter run is not told of when it is over */
+#define END_STUCK_MS 6000  /* a script that hangs, behind the drain: the process ends */
+
 /* ---- Log -------------------------------------------------------------------------- */
 #define LOG_LINES_MAX 8192          /* waiting for stderr: more are dropped and counted */
 #define LOG_BYTES_MAX (1024 * 1024) /* ... and their bytes, of one line at least */

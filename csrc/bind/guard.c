@@ -1,21 +1,31 @@
 /* Budgets of scripts; see guard.h. One app thread per process, so the state is static. */
 #include "bind/guard.h"
 
-#include "base/clock.h"
+#include "base/log.h"
+#include "base/status.h"
 #include "bind/l_aux.h"
+#include "run/stall.h"
 
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
 
 #define TICK_MS 50
-/* Instructions that <close> variables may take after the first trip. */
+/* Where the script is, is looked at from then on. */
+#define NOTE_TICKS 4
+/* What <close> variables may take after the first trip: the lower of both. */
 #define GRACE_INSTRUCTIONS 1000000
+#define GRACE_TICKS 2
+/* A function of ours goes on for so many steps of so many instructions. */
+#define SPARED_MAX 1000
+#define SPARED_INSTRUCTIONS 1000
 #define GUARD_SIGNAL (SIGRTMIN + 3)
+#define PLACE_MAX 160
 
 /* glibc's own name: ThreadSanitizer intercepts sigaction and would hold the signal back
  * until the next call into libc, which a loop never makes. */
@@ -28,58 +38,113 @@ static struct {
     volatile sig_atomic_t depth;  /* > 0: a script runs */
     volatile sig_atomic_t ticks;  /* of CPU time since it began */
     volatile sig_atomic_t budget; /* in ticks; 0: none */
-    int trips;
-    int64_t entered_us;
+    volatile sig_atomic_t trips;
+    int spared;
+    bool is_inner;      /* the coroutine that runs was resumed by one of the app */
+    lua_State *stopped; /* one that was suspended to be closed */
+    int stall, last;    /* depths, for stall_leave: of the run, of the process's end */
     timer_t timer;
     bool has_timer;
+    char own[256]; /* the folder of our own Lua files, as sources name it; "": unknown */
 } guard;
+
+/* ---- Where a script is -------------------------------------------------------------- */
+
+static bool is_own(const lua_Debug *ar) {
+    return guard.own[0] && strncmp(ar->source, guard.own, strlen(guard.own)) == 0;
+}
+
+/* The innermost Lua function, or with 'of_app' the innermost of the app; false: none. */
+static bool find(lua_State *L, lua_Debug *ar, bool of_app) {
+    for (int level = 0; lua_getstack(L, level, ar); level++) {
+        lua_getinfo(L, "Sl", ar);
+        if (ar->currentline > 0 && !(of_app && is_own(ar))) return true;
+    }
+    return false;
+}
+
+/* "app.lua:12", in the script or, when all is ours, in what is ours. Allocates nothing. */
+static bool find_place(lua_State *L, char *out, size_t size) {
+    lua_Debug ar;
+    if (!find(L, &ar, true) && !find(L, &ar, false)) return false;
+    bool is_file = ar.source[0] == '@';
+    snprintf(out, size, "%s:%d", is_file ? ar.source + 1 : ar.short_src, ar.currentline);
+    return true;
+}
 
 /* ---- Tripping ----------------------------------------------------------------------- */
 
-/* "app.lua:12: " of the innermost Lua function of the app, or of anybody when all are
- * ours; pushes it. */
-static const char *where(lua_State *L) {
-    const char *found = NULL;
-    lua_Debug ar;
-    for (int level = 0; lua_getstack(L, level, &ar); level++) {
-        lua_getinfo(L, "Sl", &ar);
-        bool ours = strstr(ar.short_src, "/sluice/") != NULL;
-        if (ar.currentline <= 0 || (found && ours)) continue;
-        found = lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
-        if (!ours) break;
-    }
-    return found ? found : "";
+/* Push onto L what is raised, for the script that stands in 'at'. */
+static void push_message(lua_State *L, lua_State *at) {
+    char place[PLACE_MAX];
+    bool known = find_place(at, place, sizeof place);
+    lua_pushfstring(
+        L, "%s%scomputed for %f s without a pause: a loop needs sluice.sleep()",
+        known ? place : "", known ? ": " : "", (double)guard.budget * TICK_MS / 1000);
 }
 
 static void trip(lua_State *L, lua_Debug *ar);
 
 static void rearm(lua_State *L) {
-    bool first = guard.trips <= 1;
-    lua_sethook(L, trip, LUA_MASKCOUNT, first ? GRACE_INSTRUCTIONS : 1);
+    lua_sethook(L, trip, LUA_MASKCOUNT, guard.trips <= 1 ? GRACE_INSTRUCTIONS : 1);
+}
+
+/* What is ours may be in the middle of something that must be done as a whole. */
+static bool spares(lua_State *L) {
+    lua_Debug ar;
+    if (!find(L, &ar, false) || !is_own(&ar) || guard.spared >= SPARED_MAX) return false;
+    guard.spared++;
+    lua_sethook(L, trip, LUA_MASKCOUNT, SPARED_INSTRUCTIONS);
+    return true;
+}
+
+/* Whether a coroutine of the app's own can be suspended here, and closed by its resumer. It
+ * can at an instruction, not at a call. */
+static bool suspends(lua_State *L, const lua_Debug *ar) {
+    if (!guard.is_inner || !lua_isyieldable(L)) return false;
+    if (ar->event == LUA_HOOKCOUNT) {
+        guard.trips++;
+        guard.stopped = L;
+        lua_sethook(L, NULL, 0, 0);
+        lua_yield(L, 0);
+    }
+    return true;
 }
 
 static void trip(lua_State *L, lua_Debug *ar) {
-    int budget = guard.budget;
-    bool over = guard.depth > 0 && budget > 0 && guard.ticks >= budget;
-    lua_sethook(L, NULL, 0, 0);
-    if (!over) return;
+    lua_Debug of_app;
+    bool over = guard.depth > 0 && guard.budget > 0 && guard.ticks >= guard.budget;
+    if (!over || !find(L, &of_app, true)) {
+        lua_sethook(L, NULL, 0, 0);
+        return;
+    }
+    if (spares(L) || suspends(L, ar)) return;
     guard.trips++;
     rearm(L);
+    push_message(L, L);
+    lua_error(L); /* luaL_error would say where, again */
+}
+
+static void note(lua_State *L, lua_Debug *ar) {
     (void)ar;
-    luaL_error(L, "%scomputed for %f s without a pause: a loop needs sluice.sleep()",
-               where(L), (double)budget * TICK_MS / 1000);
+    char place[PLACE_MAX];
+    lua_sethook(L, NULL, 0, 0);
+    if (find_place(L, place, sizeof place)) stall_place(place);
 }
 
 /* Async-signal-safe: lua_sethook only stores, and the signal comes to the app thread, to
- * which all of this belongs. */
+ * which all of this belongs. A hook of the app's own stays, until the budget is used up. */
 static void on_signal(int number) {
     (void)number;
     if (guard.depth == 0) return;
     int ticks = ++guard.ticks, budget = guard.budget;
     lua_State *L = guard.running;
-    if (budget > 0 && ticks >= budget && L && L != guard.base)
-        lua_sethook(L, trip, LUA_MASKCALL | LUA_MASKRET | LUA_MASKLINE | LUA_MASKCOUNT,
-                    1);
+    if (!L || L == guard.base) return;
+    int limit = guard.trips > 0 ? budget + GRACE_TICKS : budget;
+    if (budget > 0 && ticks >= limit)
+        lua_sethook(L, trip, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
+    else if (ticks >= NOTE_TICKS && !lua_gethook(L))
+        lua_sethook(L, note, LUA_MASKCOUNT, 1);
 }
 
 static int start_timer(void) {
@@ -103,11 +168,35 @@ static int start_timer(void) {
     return guard.has_timer ? 0 : -errno;
 }
 
+/* ---- Warnings ----------------------------------------------------------------------- */
+
+/* Lua's warnings, which tell of errors in finalizers, and the app's own: a line each. They
+ * come in pieces; "@on" and "@off" are for the interpreter's own output. */
+static void on_warning(void *ud, const char *piece, int more) {
+    static char text[1024];
+    static size_t n;
+    (void)ud;
+    if (n == 0 && !more && piece[0] == '@') return;
+    int added = snprintf(text + n, sizeof text - n, "%s", piece);
+    n = added < (int)(sizeof text - n) ? n + (size_t)added : sizeof text - 1;
+    if (more) return;
+    n = 0;
+    log_printf(LOG_WARN, "Lua warning: %s", text);
+}
+
 int guard_setup(lua_State *L, double budget_seconds) {
     guard.running = L;
+    lua_setwarnf(L, on_warning, NULL);
     int ticks = budget_seconds > 0 ? (int)(budget_seconds * 1000 / TICK_MS + 0.5) : 0;
     guard.budget = budget_seconds > 0 && ticks == 0 ? 1 : ticks;
-    return ticks > 0 && !guard.has_timer ? start_timer() : 0;
+    int err = stall_watch();
+    if (err < 0)
+        log_printf(LOG_WARN,
+                   "a script that hangs is told of only afterwards: no thread (%s)",
+                   status_text(err));
+    err = guard.has_timer ? 0 : start_timer();
+    stall_budget(err == 0 ? (int64_t)guard.budget * TICK_MS : 0);
+    return err;
 }
 
 /* ---- Memory ------------------------------------------------------------------------- */
@@ -118,11 +207,12 @@ static struct {
     size_t used, limit;
 } heap;
 
-/* Only growth is refused, and only while a script runs: then somebody catches it. */
+/* Only growth is refused, and only to a script: then somebody catches it. */
 static void *limited(void *ud, void *p, size_t old, size_t size) {
     (void)ud;
     size_t before = p ? old : 0;
-    bool too_much = heap.limit > 0 && size > before && guard.depth > 0 &&
+    bool is_script = guard.depth > 0 && guard.running != guard.base;
+    bool too_much = heap.limit > 0 && size > before && is_script &&
                     heap.used - before + size > heap.limit;
     if (too_much) return NULL;
     void *q = heap.allocate(heap.ud, p, old, size);
@@ -148,6 +238,24 @@ static lua_State *check_coroutine(lua_State *L) {
     return co;
 }
 
+/* Run the <close> variables of a coroutine; it is the one that runs meanwhile. */
+static int close_coroutine(lua_State *co) {
+    lua_State *outer = guard.running;
+    guard.running = co;
+    int status = lua_resetthread(co);
+    guard.running = outer;
+    return status;
+}
+
+/* It was suspended because the budget is used up: it dies of that. */
+static int stop(lua_State *L, lua_State *co) {
+    guard.stopped = NULL;
+    push_message(L, co);
+    close_coroutine(co);
+    lua_settop(co, 0);
+    return -1;
+}
+
 /* Resume with 'n' arguments from the top of L. The number of results on L, or -1 with an
  * error message on L. */
 static int resume(lua_State *L, lua_State *co, int n) {
@@ -157,13 +265,17 @@ static int resume(lua_State *L, lua_State *co, int n) {
     }
     lua_xmove(L, co, n);
     lua_State *outer = guard.running;
+    bool was_inner = guard.is_inner;
     int results;
     guard.running = co;
+    guard.is_inner = outer != guard.base;
     int status = lua_resume(co, L, n, &results);
     guard.running = outer;
+    guard.is_inner = was_inner;
     /* who resumes it must not go on either, or it could start one loop after the other */
     bool tripped = guard.trips > 0;
     if (tripped && L != guard.base) rearm(L);
+    if (status == LUA_YIELD && guard.stopped == co) return stop(L, co);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
         return -1;
@@ -186,15 +298,6 @@ static int l_resume(lua_State *L) {
     return n >= 0 ? n + 1 : 2;
 }
 
-/* Run the <close> variables of a coroutine; it is the one that runs meanwhile. */
-static int close_coroutine(lua_State *co) {
-    lua_State *outer = guard.running;
-    guard.running = co;
-    int status = lua_resetthread(co);
-    guard.running = outer;
-    return status;
-}
-
 static int wrapped(lua_State *L) {
     lua_State *co = lua_tothread(L, lua_upvalueindex(1));
     int n = resume(L, co, lua_gettop(L));
@@ -204,7 +307,8 @@ static int wrapped(lua_State *L) {
         status = close_coroutine(co);
         if (status != LUA_OK) lua_xmove(co, L, 1); /* the error, or that of a __close */
     }
-    if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+    /* a trip has its place already */
+    if (status != LUA_ERRMEM && guard.trips == 0 && lua_type(L, -1) == LUA_TSTRING) {
         luaL_where(L, 1);
         lua_insert(L, -2);
         lua_concat(L, 2);
@@ -245,25 +349,73 @@ static int l_close(lua_State *L) {
 
 /* ---- Runs --------------------------------------------------------------------------- */
 
-/* core.guard_enter(): the script begins to run; calls nest */
+struct guard_mark guard_begin(void) {
+    return (struct guard_mark){stall_enter(NULL), guard.depth};
+}
+
+void guard_end(struct guard_mark mark) {
+    stall_leave(mark.stall);
+    guard.depth = mark.depth;
+}
+
+/* core.guard_enter(name): the script begins to run; calls nest. The caller holds the name. */
 static int l_enter(lua_State *L) {
-    if (guard.depth++ > 0) return 0;
+    const char *name = luaL_checkstring(L, 1);
+    if (guard.depth > 0) {
+        guard.depth++;
+        return 0;
+    }
+    guard.stall = stall_enter(name);
     guard.running = guard.base = L;
-    guard.entered_us = clock_us();
-    guard.ticks = 0;
-    guard.trips = 0;
+    guard.ticks = guard.trips = guard.spared = 0;
+    guard.is_inner = false;
+    guard.depth = 1;
     return 0;
 }
 
-/* core.guard_leave() -> CPU seconds (in steps of 50 ms), wall seconds, times it tripped */
+/* core.guard_leave(): what held up the app for long is told in one line */
 static int l_leave(lua_State *L) {
-    int ticks = guard.ticks;
-    if (guard.depth > 0) guard.depth--;
     lua_sethook(L, NULL, 0, 0);
-    lua_pushnumber(L, (double)ticks * TICK_MS / 1000);
-    lua_pushnumber(L, (double)(clock_us() - guard.entered_us) / 1e6);
-    lua_pushinteger(L, guard.trips);
-    return 3;
+    if (guard.depth > 0 && --guard.depth == 0) stall_leave(guard.stall);
+    return 0;
+}
+
+/* core.guard_last(): only the end of the process comes now, in time or without the app */
+static int l_last(lua_State *L) {
+    (void)L;
+    if (guard.last > 0) return 0;
+    guard.last = stall_enter("the end of the process");
+    stall_is_last();
+    return 0;
+}
+
+/* The first object of a state is the last one that is finalized: what comes behind it is no
+ * code of anybody. */
+static int on_last_finalizer(lua_State *L) {
+    (void)L;
+    if (guard.last > 0) stall_leave(guard.last);
+    guard.last = 0;
+    return 0;
+}
+
+static void await_finalizers(lua_State *L) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &guard) == LUA_TNIL) {
+        lua_newuserdatauv(L, 1, 0);
+        lua_createtable(L, 0, 1);
+        lua_pushcfunction(L, on_last_finalizer);
+        lua_setfield(L, -2, "__gc");
+        lua_setmetatable(L, -2);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &guard);
+    }
+    lua_pop(L, 1);
+}
+
+/* core.guard_own(source): the prefix of what is ours, as debug.getinfo says it */
+static int l_own(lua_State *L) {
+    struct slice own = lx_checkslice(L, 1);
+    luaL_argcheck(L, own.n < sizeof guard.own, 1, "too long");
+    memcpy(guard.own, own.p, own.n + 1);
+    return 0;
 }
 
 /* core.tripped() -> whether the run that goes on has used up its budget */
@@ -301,6 +453,8 @@ void guard_add_functions(lua_State *L) {
         {"close", l_close},         {"guard_enter", l_enter},
         {"guard_leave", l_leave},   {"tripped", l_tripped},
         {"guard_budget", l_budget}, {"memory_limit", l_memory_limit},
+        {"guard_last", l_last},     {"guard_own", l_own},
         {"heap", l_heap},           {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
+    await_finalizers(L);
 }

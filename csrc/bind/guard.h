@@ -6,22 +6,36 @@
  * past the budget it hooks the coroutine that runs, exactly as lua.c does for Ctrl-C. So
  * an idle server gets no signal, and a handler within its budget pays nothing.
  *
- * The first trip raises and leaves a million instructions for <close> variables; later
- * ones raise at once, so that a loop that swallows errors ends too. Which coroutine runs
- * is known because coroutines of the app are resumed through core.resume.
+ * The first trip raises and leaves some time for <close> variables; later ones raise at
+ * once, so that a loop that swallows errors ends too. Which coroutine runs is known because
+ * coroutines of the app are resumed through core.resume. One that the app made itself is
+ * closed from outside where that is possible: Lua runs no hook while it unwinds from one, and
+ * a coroutine that died so would run its <close> variables without a guard. For the same
+ * reason the app's xpcall asks no message handler about a trip.
  *
- * C code cannot be stopped (a pattern that backtracks, a blocking read): streams go on
- * without the app, and the runtime says afterwards who held it up. */
+ * Our own functions are not stopped in the middle: the next line of the app is, unless they
+ * go on for a million instructions.
+ *
+ * Where Lua runs no hook (a C function, a finalizer) nothing can be stopped: streams go on
+ * without the app, and run/stall.h tells while it lasts who holds it up. */
 #ifndef SLUICE_BIND_GUARD_H
 #define SLUICE_BIND_GUARD_H
 
 #include <lua.h>
 
-/* Set up for the thread that calls; seconds <= 0: no budget. 0 or a negative errno. */
+/* Set up for the thread that calls; seconds <= 0: no budget. 0 or a negative errno: then
+ * nothing is stopped. */
 int guard_setup(lua_State *L, double budget_seconds);
 
 /* Cap the Lua heap while a script runs; 0: no cap. */
 void guard_limit_memory(lua_State *L, size_t bytes);
+
+/* What the loop calls into Lua stands between these two, whatever becomes of it. */
+struct guard_mark {
+    int stall, depth;
+};
+struct guard_mark guard_begin(void);
+void guard_end(struct guard_mark mark);
 
 /* Put resume, wrap, close, guard_enter, … into the table on top of the stack. */
 void guard_add_functions(lua_State *L);

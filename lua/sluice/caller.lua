@@ -5,6 +5,9 @@ local caller = {}
 
 local OWN = debug.getinfo(1, "S").source:match("^@(.*)caller%.lua$")
 
+--- The folder of Sluice's own files, as debug.getinfo names it; nil when it cannot be known.
+caller.OWN = OWN
+
 --- Whether a chunk is a file of Sluice itself.
 -- @tparam string source as debug.getinfo tells it
 function caller.is_own(source)

@@ -172,7 +172,7 @@ function environment.new(generation)
   local env = {}
   for k, v in pairs(_G) do env[k] = v end
   env._G = env
-  env.coroutine, env.os = guard.library(), process.os
+  env.coroutine, env.os, env.xpcall = guard.library(), process.os, guard.xpcall
   env.require = make_require(generation, env)
   make_loaders(env)
   return setmetatable(env, {

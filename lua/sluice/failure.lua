@@ -5,6 +5,7 @@ local codes = require("sluice.codes")
 local guard = require("sluice.guard")
 local names = require("sluice.names")
 local process = require("sluice.process")
+local show = require("sluice.show")
 
 local failure = {}
 
@@ -12,20 +13,41 @@ local Failure = { __name = "sluice.Failure" }
 Failure.__index = Failure
 Failure.__tostring = function(self) return self.message end
 
---- The message handler for xpcall.
+-- What an object that was raised says of itself, behind the place that raised it; its
+-- __tostring is the app's code, and may be what uses up the budget.
+local function text_of(problem, place)
+  if type(problem) == "string" then return problem end
+  local meta = getmetatable(problem)
+  local message = type(problem) == "table" and rawget(problem, "message")
+  if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then
+    local ok, text = guard.call("__tostring of an error", tostring, problem)
+    if ok then message = text elseif guard.tripped() then return text end
+  end
+  return place .. (type(message) == "string" and message or show(problem))
+end
+
+--- The message handler for xpcall. An object that was raised has no place in its text: it gets
+-- the line that raised it.
 -- @param problem what was raised
 -- @treturn table with `message` and `traceback`, or `status`, `body` and `headers`
 function failure.catch(problem)
   if getmetatable(problem) == Failure then return problem end
   if process.runtime then guard.hold_children(process.runtime.scheduler.current) end
-  local message = type(problem) == "table" and rawget(problem, "message") or problem
-  message = names.explain(tostring(message), 2)
+  local where = type(problem) ~= "string" and caller.where() or "?"
+  local message = text_of(problem, where == "?" and "" or where .. ": ")
+  message = names.explain(message, 2)
   return setmetatable({ message = message, traceback = caller.traceback(message) }, Failure)
+end
+
+--- The same for what was caught elsewhere: the stack that raised it is gone.
+function failure.late(problem)
+  if getmetatable(problem) == Failure then return problem end
+  return setmetatable({ message = text_of(problem, "") }, Failure)
 end
 
 local function settle(ok, problem, ...)
   -- without memory the message handler was not asked
-  if not ok then return false, failure.catch(problem) end
+  if not ok then return false, failure.late(problem) end
   return true, problem, ...
 end
 
@@ -34,6 +56,18 @@ end
 -- @return its results, or a sluice.Failure
 function failure.try(fn, ...)
   return settle(xpcall(fn, failure.catch, ...))
+end
+
+local function settle_part(ok, problem, ...)
+  if not ok and guard.tripped() then error(problem, 0) end
+  return ok, problem, ...
+end
+
+--- Call a function of the app as one of several, of which others go on when it fails. They do
+-- not when the budget of all of them is used up: that is raised.
+-- @return as failure.try
+function failure.part(fn, ...)
+  return settle_part(failure.try(fn, ...))
 end
 
 --- The failure that ends a request with an answer.

@@ -1,32 +1,38 @@
 --- Runs app code under the core's guard against runaway code: a budget of CPU between two
--- suspension points, a cap on the Lua heap, and coroutines that the guard can see into.
+-- suspension points, a cap on the Lua heap, and coroutines that the guard can see into. The
+-- core also tells who holds up the app, while it lasts.
 -- A core without the guard (a stand-in in specs) leaves plain coroutines.
 -- Keeps nothing in memory but, per fiber, a weak list of the coroutines that it made.
+local caller = require("sluice.caller")
 local core = require("sluice.core")
 local process = require("sluice.process")
 
 local guard = {}
 
-local STALL_SECONDS = 0.1
 local CHILDREN_LEAST = 64
 
+if core.guard_own and caller.OWN then core.guard_own("@" .. caller.OWN) end
+
 --- Begin one run between two suspension points.
-function guard.enter()
-  if core.guard_enter then core.guard_enter() end
+-- @tparam string name of a fiber or a phase, for messages
+function guard.enter(name)
+  if core.guard_enter then core.guard_enter(name) end
 end
 
---- End it. A run that held up the app for long is told in one line.
--- @tparam string name
--- @tparam boolean quiet the run was part of another one, which tells
-function guard.leave(name, quiet)
-  if not core.guard_leave then return end
-  local cpu, wall = core.guard_leave()
-  if quiet or wall < STALL_SECONDS then return end
-  local title, where = name:match("^(.-)( %([^()]*:%d+%))$")
-  local advice = cpu * 2 < wall and "It waited outside of Sluice: io.popen and sockets block"
-    or "It computed: a long loop needs sluice.sleep()"
-  core.log("warn", ("%s blocked the app for %.2g s%s; streams went on. %s"):format(title or name,
-    wall, where or "", advice), { seconds = wall, cpu = cpu })
+--- End it.
+function guard.leave()
+  if core.guard_leave then core.guard_leave() end
+end
+
+--- Whether the run that goes on has used up its budget: then all of it ends, and whoever
+-- catches errors of a part must not go on with the next.
+function guard.tripped()
+  return core.tripped ~= nil and core.tripped()
+end
+
+--- Only the end of the process comes now; a finalizer that hangs does not keep it for long.
+function guard.last()
+  if core.guard_last then core.guard_last() end
 end
 
 --- Like coroutine.resume, but seen by the guard.
@@ -36,9 +42,9 @@ end
 
 --- Close a coroutine: its `<close>` variables run under the guard.
 function guard.close(co, name)
-  guard.enter()
+  guard.enter(name)
   local ok, problem = (core.close or coroutine.close)(co)
-  guard.leave(name or "close", true)
+  guard.leave()
   return ok, problem
 end
 
@@ -48,9 +54,9 @@ end
 -- @return as pcall: true and results, or false and what was raised
 function guard.call(name, fn, ...)
   local co = coroutine.create(fn)
-  guard.enter()
+  guard.enter(name)
   local results = table.pack(guard.resume(co, ...))
-  guard.leave(name, false)
+  guard.leave()
   if coroutine.status(co) == "suspended" then
     guard.close(co, name)
     return false, "coroutine.yield() has nobody to resume it here"
@@ -106,6 +112,16 @@ function guard.close_children(fiber)
     local co = list[i]
     if co and coroutine.status(co) == "suspended" then guard.close(co, fiber.name) end
   end
+end
+
+--- `xpcall` as an app sees it: its message handler is not asked when the budget is used up,
+-- since it would run where the guard cannot stop it.
+function guard.xpcall(fn, handler, ...)
+  if type(handler) ~= "function" then return xpcall(fn, handler, ...) end
+  return xpcall(fn, function(...)
+    if guard.tripped() then return ... end
+    return handler(...)
+  end, ...)
 end
 
 --- The `coroutine` library as an app sees it.

@@ -2,6 +2,8 @@
 -- that a coroutine writes go over to the new code, and the read rules are asked again.
 -- In memory: the ids that are still to be done.
 local core = require("sluice.core")
+local failure = require("sluice.failure")
+local guard = require("sluice.guard")
 local reading = require("sluice.reading")
 local stream_client = require("sluice.stream_client")
 local streams = require("sluice.streams")
@@ -97,6 +99,15 @@ function Handover:replan(list)
   end)
 end
 
+-- A rule that does not come to an end says no.
+local function recheck_one(runtime, id)
+  local client = stream_client.new(runtime, id)
+  local ok, problem = guard.call("read rules", reading.recheck_one, runtime.generation, client)
+  if ok then return end
+  runtime:report(nil, failure.late(problem), "read rules")
+  runtime.server:close(id, "revoked")
+end
+
 --- Ask the read rules of the current generation for all open streams, within a second.
 function Handover:recheck()
   local runtime = self.runtime
@@ -106,8 +117,7 @@ function Handover:recheck()
     local list = runtime.server:clients()
     local size = math.max(CHECKS_A_TURN, #list // CHECK_TURNS_MAX)
     slice(self, list, size, function(id)
-      if generation ~= runtime.generation then return end
-      reading.recheck_one(generation, stream_client.new(runtime, id))
+      if generation == runtime.generation then recheck_one(runtime, id) end
     end)
   end)
 end

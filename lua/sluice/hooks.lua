@@ -83,7 +83,7 @@ function hooks.fire_then(runtime, kind, done, ...)
 end
 
 local function run_one(runtime, hook, event)
-  local ok, problem = failure.try(hook.fn, event, hook.params)
+  local ok, problem = failure.part(hook.fn, event, hook.params)
   if not ok then
     runtime:report(runtime.scheduler.current, problem, "published hook (" .. hook.where .. ")")
     guard.close_children(runtime.scheduler.current)

@@ -67,7 +67,7 @@ local function transform(runtime, list, event)
   local before = fiber and fiber.no_wait
   for _, entry in ipairs(list) do
     if fiber then fiber.no_wait = "app:transform" end
-    local ok, data, message, code = failure.try(entry.fn, event, entry.params)
+    local ok, data, message, code = failure.part(entry.fn, event, entry.params)
     if fiber then fiber.no_wait = before end
     if not ok then
       runtime:report(fiber, data, "transform (" .. entry.where .. ")")

@@ -102,8 +102,8 @@ local function fail(self, kind, problem, seconds)
 end
 
 local function trouble(phase, message)
-  local problem = failure.catch(message)
-  problem.phase, problem.traceback = phase, nil
+  local problem = failure.late(message)
+  problem.phase = phase
   return problem
 end
 

@@ -61,7 +61,7 @@ local function finish(self, fiber, ok, ...)
 end
 
 local function settle(self, fiber, outer, alive, first, ...)
-  guard.leave(fiber.name, outer ~= nil)
+  guard.leave()
   if coroutine.status(fiber.co) == "suspended" then
     self.current = outer
     if first == WAIT then
@@ -69,12 +69,12 @@ local function settle(self, fiber, outer, alive, first, ...)
       return
     end
     return self:cancel(fiber,
-      failure.catch("coroutine.yield() has nobody to resume it here: use sluice.sleep()"))
+      failure.late("coroutine.yield() has nobody to resume it here: use sluice.sleep()"))
   end
   self.current = outer
   if not alive then
     guard.close(fiber.co, fiber.name)
-    return finish(self, fiber, false, failure.catch(first))
+    return finish(self, fiber, false, failure.late(first))
   end
   finish(self, fiber, first, ...)
 end
@@ -82,7 +82,7 @@ end
 local function run(self, fiber, ...)
   local outer = self.current
   self.current = fiber
-  guard.enter()
+  guard.enter(fiber.name)
   return settle(self, fiber, outer, guard.resume(fiber.co, ...))
 end
 
@@ -138,7 +138,7 @@ function Scheduler:cancel(fiber, problem)
   local ok, trouble = guard.close(fiber.co, fiber.name)
   self.closing = outer
   if problem then self.report(fiber, problem) end
-  if not ok then self.report(fiber, failure.catch(trouble)) end
+  if not ok then self.report(fiber, failure.late(trouble)) end
   tell(self, fiber, not problem and nil, problem)
 end
 

@@ -18,7 +18,7 @@ local C_LAYERS = {
 local LUA_LAYERS = {
   { "core" },
   { "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "log",
-    "names", "need", "options", "patterns", "process", "procfs", "query" },
+    "names", "need", "options", "patterns", "process", "procfs", "query", "show" },
   { "*" },
   { "app" },
   { "check", "generation", "reload", "runtime" },

@@ -1,4 +1,4 @@
---- The guard's Lua side: what a stall is called, and that nested coroutines are closed when
+--- The guard's Lua side: what a run is called, and that nested coroutines are closed when
 --- their handler ends by an error. The guard itself is in C: see e2e/runaway_spec.lua.
 local fake = require("spec.support.fake_core").install()
 local guard = require("sluice.guard")
@@ -10,28 +10,29 @@ end
 describe("guard", function()
   local core = fake.core
 
-  after_each(function() core.guard_enter, core.guard_leave = nil, nil end)
-
-  -- Runs last so long from now on: seconds of computing, seconds in all.
-  local function runs_take(cpu, wall)
-    core.guard_enter = function() end
-    core.guard_leave = function() return cpu, wall, 0 end
-  end
-
-  it("tells a run that held up the app, by name and place, with what may help", function()
+  it("names each run to the core, which tells who holds up the app", function()
     local t = load('app:get("/x", function() return "x" end)\napp:every(1, { name = "m" }, function() end)')
-    runs_take(0, 2.1)
+    local names, depth = {}, 0
+    core.guard_enter = function(name) names[#names + 1], depth = name, depth + 1 end
+    core.guard_leave = function() depth = depth - 1 end
+    finally(function() core.guard_enter, core.guard_leave = nil, nil end)
     t:get("/x")
-    runs_take(0.5, 0.5)
     t:advance(1)
-    runs_take(0.05, 0.09)
-    t:get("/x")
-    core.guard_enter, core.guard_leave = nil, nil
-    assert.same({
-      "GET /x blocked the app for 2.1 s (app.lua:3); streams went on. It waited outside of Sluice: io.popen and "
-        .. "sockets block",
-      "timer m blocked the app for 0.5 s (app.lua:4); streams went on. It computed: a long loop needs sluice.sleep()",
-    }, fake.logged("warn"))
+    assert.same({ "GET /x (app.lua:3)", "timer m (app.lua:4)" }, names)
+    assert.equal(0, depth)
+  end)
+
+  it("asks no message handler of the app about a budget that is used up", function()
+    local tripped = false
+    core.tripped = function() return tripped end
+    finally(function() core.tripped = nil end)
+    local function catch(message) return "caught " .. message end
+    local function fail() error("x", 0) end
+    assert.same({ false, "caught x" }, { guard.xpcall(fail, catch) })
+    assert.same({ true, 1, nil }, { guard.xpcall(function(...) return ... end, catch, 1, nil) })
+    assert.is_false((pcall(guard.xpcall, fail)))
+    tripped = true
+    assert.same({ false, "x" }, { guard.xpcall(fail, catch) })
   end)
 
   it("runs a function aside, and does not let it yield", function()

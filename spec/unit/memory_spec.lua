@@ -283,8 +283,9 @@ local function fill_heap(fn)
   local function call(bytes)
     collectgarbage() -- or what it lets go would be room
     collectgarbage() -- what had a finalizer goes at the second
-    core.guard_enter()
-    local ok, message = pcall(limited, bytes)
+    local script = coroutine.create(limited) -- the limit is for scripts, which have coroutines
+    core.guard_enter("spec")
+    local ok, message = core.resume(script, bytes)
     core.memory_limit(0)
     core.guard_leave()
     return ok, message
@@ -292,7 +293,7 @@ local function fill_heap(fn)
   fn() -- what is made once is there
   collectgarbage()
   local before, failed = core.alive(), 0
-  for bytes = -1024, 65536, 24 do -- below 0: what was dead is let go first
+  for bytes = -2048, 65536, 24 do -- below 0: what was dead is let go first
     local ok, message = call(bytes)
     if ok then break end
     assert.matches("not enough memory", message)
