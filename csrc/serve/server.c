@@ -146,8 +146,15 @@ static void on_hooks_late(struct ev_loop *ev, struct ev_timer *timer, int events
     server_drain(timer->data);
 }
 
+/* From here on a script that hangs has not long to live. [any thread] */
+static void note_stop(struct server *s) {
+    int64_t none = 0;
+    atomic_compare_exchange_strong(&s->stop_ms, &none, clock_ms());
+}
+
 void server_stop(struct server *s) {
     if (atomic_exchange(&s->stopping_told, true)) return;
+    note_stop(s);
     ev_timer_init(&s->hooks, on_hooks_late, STOP_HOOKS_MS / 1000.0, 0);
     s->hooks.data = s;
     ev_timer_start(s->loop.ev, &s->hooks);
@@ -577,13 +584,13 @@ static void tell_end(const struct server *s, bool again) {
 
 void server_on_signal(struct server *s, int number) {
     bool ends = number == SIGTERM || number == SIGINT;
-    bool again = ends && atomic_load(&s->term_ms) > 0;
+    bool again = ends && atomic_exchange(&s->signalled, true);
     if (ends) tell_end(s, again);
     if (again) {
         log_flush();
         _exit(1);
     }
-    if (ends) atomic_store(&s->term_ms, clock_ms());
+    if (ends) note_stop(s);
     struct signal_message *m = mem_new(sizeof *m);
     m->number = number;
     mailbox_post(&s->loop.mailbox, &m->message, app_on_signal);

@@ -81,7 +81,8 @@ struct server {
     pthread_mutex_t gate; /* held while the threads are made */
     bool started, running;
     atomic_bool stopping_told, stopping;
-    _Atomic int64_t term_ms; /* when the first TERM came */
+    atomic_bool signalled;   /* by TERM or INT */
+    _Atomic int64_t stop_ms; /* when somebody wanted it to stop, first */
 };
 
 /* ---- Life [app] --------------------------------------------------------------------- */

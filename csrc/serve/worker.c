@@ -124,18 +124,19 @@ static void on_due(void *owner, struct wheel_timer *t) {
     if (!c->doomed) conn_on_timer(c);
 }
 
-/* A stuck script cannot stop TERM: if the app does not begin to drain, this does. */
-static void watch_term(struct worker *w) {
+/* A stuck script cannot keep the server from stopping: if the app does not begin to drain,
+ * this does. */
+static void watch_stop(struct worker *w) {
     struct server *s = w->server;
-    int64_t term = atomic_load_explicit(&s->term_ms, memory_order_relaxed);
-    if (term == 0) return;
-    int64_t waited = w->now_ms - term;
+    int64_t stop = atomic_load_explicit(&s->stop_ms, memory_order_relaxed);
+    if (stop == 0) return;
+    int64_t waited = w->now_ms - stop;
     if (waited > 2000 && !atomic_exchange(&s->stopping, true)) {
         log_write(LOG_WARN, "the app does not answer: draining without it", NULL, 0);
         for (unsigned i = 0; i < s->n_workers; i++)
             worker_post_drain(&s->workers[i], s->options.drain_ms);
     }
-    if (waited > s->options.drain_ms + 6000) {
+    if (waited > s->options.drain_ms + END_STUCK_MS) {
         log_write(LOG_ERROR, "the app is stuck: the process ends without it", NULL, 0);
         log_flush();
         _exit(1);
@@ -146,7 +147,7 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct worker *w = timer->data;
     wheel_advance(&w->wheel, w->now_ms, on_due, w);
-    if (w->index == 0) watch_term(w);
+    if (w->index == 0) watch_stop(w);
 }
 
 static void on_signal(struct ev_loop *ev, struct ev_io *io, int events) {

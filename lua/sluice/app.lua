@@ -141,11 +141,11 @@ function App:state(name, init, opts)
 end
 
 --- Have a function agree before the app goes live.
--- @tparam function fn raises when something is wrong
+-- @tparam function fn raises, or returns false or nil and a message, when something is wrong
 function App:check(fn)
   local generation = phase.loading(self, "check")
   if type(fn) ~= "function" then caller.raise("app:check(fn): fn is missing") end
-  table.insert(generation.checks, fn)
+  table.insert(generation.checks, { fn = fn, where = caller.where() })
 end
 
 App.publish = publish.publish

@@ -6,6 +6,7 @@ local caller = require("sluice.caller")
 local failure = require("sluice.failure")
 local options = require("sluice.options")
 local patterns = require("sluice.patterns")
+local show = require("sluice.show")
 
 local channels = {}
 
@@ -214,11 +215,16 @@ function channels.may_read(generation, channel, user, client)
   for _, rule in ipairs(generation.readers) do
     local params = core.match(rule.pattern, channel)
     if params then
-      local ok, answer = failure.try(rule.fn, user, params, client)
+      local ok, answer = failure.part(rule.fn, user, params, client)
       if not ok then
         local name = ("read rule of '%s' (%s): "):format(rule.pattern, rule.where)
         core.log("error", name .. answer.message,
           failure.fields(answer, { channel = channel }))
+      end
+      if ok and answer and answer ~= true and not rule.told then
+        rule.told = true
+        core.log("warn", ("read rule of '%s' (%s) returned %s, which means no: only true lets "
+          .. "somebody read"):format(rule.pattern, rule.where, show(answer)))
       end
       if not ok or answer ~= true then return false end
     end

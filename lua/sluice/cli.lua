@@ -6,6 +6,7 @@ local check = require("sluice.check")
 local config = require("sluice.config")
 local core = require("sluice.core")
 local difference = require("sluice.difference")
+local guard = require("sluice.guard")
 local remote = require("sluice.remote")
 local serve = require("sluice.serve")
 local test = require("sluice.test")
@@ -73,7 +74,8 @@ local function run(parser, given, err)
   local settings, message = config.resolve(flags, { signals = true, watch = not given.no_watch })
   if not settings then return usage(parser, message, err) end
   local ok, why, code, problem = serve.run(given.app, settings)
-  if ok then return 0 end
+  guard.last()
+  if ok then return why or 0 end
   err:write("sluice: ", tostring(why), code and code ~= "ELOAD" and " (" .. code .. ")" or "", "\n")
   if problem and problem.traceback then err:write(problem.traceback, "\n") end
   return 1

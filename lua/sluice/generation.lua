@@ -63,8 +63,8 @@ local function off_side(self, phase, fn, ...)
   local alive, ok, problem = guard.call(phase .. " of " .. self.path, failure.try, fn, ...)
   process.loading = before
   if not alive then
-    ok, problem = false, failure.catch(ok)
-    problem.traceback = nil -- it would show Sluice's own functions
+    local raised = ok
+    ok, problem = false, failure.late(raised)
   end
   if ok then return true, problem end
   problem.phase = phase
@@ -86,8 +86,8 @@ function generation.load(id, path, text, given)
   local why
   if not text then text, why = environment.read(self, path) end
   if not text then
-    local problem = failure.catch(("%s: %s"):format(path, why or "there is no such file"))
-    problem.phase, problem.traceback = "load", nil
+    local problem = failure.late(("%s: %s"):format(path, why or "there is no such file"))
+    problem.phase = "load"
     return nil, problem, self
   end
   local ok, problem = off_side(self, "load", run_chunk, self, text)
@@ -127,7 +127,13 @@ end
 -- @treturn boolean|nil true, or nil and the failure
 function Generation:check()
   return off_side(self, "check", function()
-    for _, fn in ipairs(self.checks) do fn() end
+    for _, check in ipairs(self.checks) do
+      local answer, message = check.fn()
+      if answer == false or answer == nil and message ~= nil then
+        error(("%s: the check says no%s"):format(check.where, message ~= nil and ": "
+          .. tostring(message) or ""), 0)
+      end
+    end
   end)
 end
 

@@ -9,6 +9,7 @@ local json = require("sluice.json")
 local names = require("sluice.names")
 local process = require("sluice.process")
 local serve = require("sluice.serve")
+local show = require("sluice.show")
 
 ---@class sluice
 local sluice = { json = json, _VERSION = "sluice " .. core.version }
@@ -35,7 +36,7 @@ end
 -- @tparam[opt] table options host, port, io_threads, heartbeat, drain, max_body, max_connections,
 --   memory, trust_proxy, allow_hosts, handler_budget, lua_memory, socket, admin_key, watch,
 --   log_level, log_format, signals
--- @treturn boolean|nil true, or nil, message, code
+-- @treturn boolean|nil true, and the code when the app called os.exit(code); or nil, message, code
 function sluice.serve(target, options)
   if process.loading then
     caller.raise("sluice.serve() has no place in an app that is loaded: end with 'return app'")
@@ -44,7 +45,7 @@ function sluice.serve(target, options)
   if not settings then error(message, 2) end
   local ok, why, code = serve.run(target, settings)
   if not ok then return nil, why, code end
-  return true
+  return true, why
 end
 
 local function effect(what)
@@ -134,13 +135,31 @@ end
 
 sluice.log = {}
 
+-- Tables are shown; what says itself what it is, says it.
+local function text_of(value)
+  local meta = getmetatable(value)
+  local says = type(meta) == "table" and rawget(meta, "__tostring") ~= nil
+  if type(value) == "table" and not says then return show(value) end
+  return core.text_of(value)
+end
+
+local function plain_fields(fields)
+  local out = {}
+  for name, value in next, fields do
+    local kind = type(value)
+    if kind ~= "number" and kind ~= "boolean" then value = text_of(value) end
+    out[core.text_of(name)] = value
+  end
+  return out
+end
+
 for _, level in ipairs({ "debug", "info", "warn", "error" }) do
   sluice.log[level] = function(message, fields)
     if fields ~= nil and type(fields) ~= "table" then
       caller.raise("sluice.log.%s(message, fields): fields are a table, not a %s", level,
         type(fields))
     end
-    core.log(level, core.text_of(message), fields)
+    core.log(level, text_of(message), fields and plain_fields(fields))
   end
 end
 

@@ -2,6 +2,8 @@
 -- the runtime that serves. The one place with state in a module, because a function like
 -- sluice.sleep() is called without an object.
 
+local caller = require("sluice.caller")
+
 -- `os` for apps. The core writes and reads numbers in no locale; but an app that puts one into
 -- a text by itself means a point too, so that part of the locale stays as it is.
 local app_os = {}
@@ -24,7 +26,31 @@ function app_os.setlocale(locale, category)
   return os.setlocale()
 end
 
-local process = {
+local process
+
+-- As in C: what a program that calls it means.
+local function exit_code(code)
+  if code == nil or code == true then return 0 end
+  if code == false then return 1 end
+  local whole = math.tointeger(code)
+  if not whole then
+    caller.raise("os.exit(code): a whole number or a boolean is expected, not %s", tostring(code))
+  end
+  return whole & 0xff
+end
+
+--- As os.exit, and nobody is cut off: the server stops as at SIGTERM, and ends with the code.
+function app_os.exit(code, close)
+  local status = exit_code(code)
+  if process.loading then
+    caller.raise("os.exit(%d) while the app is loading: raise an error that says what is wrong",
+      status)
+  end
+  if not process.runtime then os.exit(code, close) end
+  process.runtime:exit(status, caller.where())
+end
+
+process = {
   loading = nil, -- sluice.Generation while its files run
   runtime = nil, -- sluice.Runtime whose callback runs (in specs: the last one made)
   os = app_os, -- what apps see as `os`: in a test the clock and the settings are the test's

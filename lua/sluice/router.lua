@@ -67,7 +67,7 @@ end
 --- Tell the guards that asked for it what was answered.
 function router.tell(runtime, route, after, status, body)
   for i = #after, 1, -1 do
-    local ok, problem = failure.try(after[i], status, body)
+    local ok, problem = failure.part(after[i], status, body)
     if not ok then
       runtime:report(runtime.scheduler.current, problem, route.name .. ": after the answer")
     end
@@ -79,8 +79,8 @@ function router.respond(runtime, id, route, status, headers, text)
   local ok, message, code = runtime.server:respond(id, status, headers, text)
   if ok or code == "ECLOSED" then return end
   local fiber = runtime.scheduler.current
-  runtime:report(fiber, failure.catch(message), route.title)
-  runtime.server:respond(id, answers.failed(route.title, failure.catch(message)))
+  runtime:report(fiber, failure.late(message), route.title)
+  runtime.server:respond(id, answers.failed(route.title, failure.late(message)))
 end
 
 local function answer(generation, route, req, after)
@@ -112,11 +112,13 @@ function router.request(runtime, id, route, raw)
   local function on_end(ok)
     if ok == true then return end
     -- a cancelled or broken coroutine answers too, or the client waits for its time-out
-    if ok == nil and generation.phase == "retiring" then
-      local body = codes.body(503, "a reload ended the handler after its time to finish")
+    local why = runtime.exit_code and "the server is stopping"
+      or generation.phase == "retiring" and "a reload ended the handler after its time to finish"
+    if ok == nil and why then
+      local body = codes.body(503, why)
       return runtime.server:respond(id, answers.read(route.name, 503, body))
     end
-    runtime.server:respond(id, answers.failed(route.name, failure.catch("ended")))
+    runtime.server:respond(id, answers.failed(route.name, failure.late("ended")))
   end
   runtime.scheduler:start(generation, "request", route.title, on_end,
     serve, runtime, generation, route, id, request.new(raw))

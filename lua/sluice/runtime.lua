@@ -245,6 +245,23 @@ function Runtime:dispatch(kind, ...)
   return answer
 end
 
+--- Stop the server because the app says so, and end with an exit code. Does not return to a
+-- coroutine that can wait; any other is ended where it waits next.
+-- @tparam integer code the first one counts
+-- @tparam string where the line that asked for it
+function Runtime:exit(code, where)
+  local fiber = self.scheduler.current
+  core.log("warn", ("os.exit(%d) at %s%s: the server stops"):format(code, where,
+    fiber and " in " .. fiber.name or ""), { code = code })
+  if not self.exit_code then
+    self.exit_code = code
+    self.scheduler:at(core.now(), function() self.server:stop() end)
+  end
+  if fiber then self.scheduler:cancel(fiber) end
+  if self.scheduler:can_wait() then self.scheduler:sleep(0) end
+  failure.refuse(("os.exit(%d): the server stops"):format(code), "EBUSY")
+end
+
 --- End every coroutine; their `<close>` variables run.
 function Runtime:close()
   self.ended = true

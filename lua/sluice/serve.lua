@@ -97,7 +97,8 @@ end
 --- Serve until the server is stopped.
 -- @tparam string|sluice.App target the app's file, or an app made in this program
 -- @tparam table settings from config.resolve
--- @treturn boolean|nil true, or nil, message, code ("ELOAD": the script), failure
+-- @treturn boolean|nil true and the code of an os.exit; or nil, message, code ("ELOAD": the
+--   script), failure
 function serve.run(target, settings)
   local self, message, code, problem = start(target, settings)
   if not self then return nil, message, code, problem end
@@ -105,7 +106,7 @@ function serve.run(target, settings)
   local ok, why, how = self.server:run()
   self:close()
   if ok == nil and why then return nil, why, how end
-  return true
+  return true, self.exit_code
 end
 
 return serve

@@ -1,5 +1,6 @@
 --- A value in one short line, for messages and the log: `{ code = 7, list = { 1, 2 } }`.
 -- Looks at what is there, calls no metamethod, and copes with cycles. Keeps nothing in memory.
+local core = require("sluice.core")
 
 local DEPTH_MAX, ENTRIES_MAX, TEXT_MAX = 4, 20, 200
 
@@ -50,7 +51,7 @@ function show_value(value, depth, above)
   local kind = type(value)
   if kind == "string" then return '"' .. cut(value):gsub('[\\"]', "\\%0") .. '"' end
   if kind == "table" then return show_table(value, depth, above) end
-  if kind == "nil" or kind == "number" or kind == "boolean" then return tostring(value) end
+  if kind == "nil" or kind == "number" or kind == "boolean" then return core.text_of(value) end
   return "a " .. kind
 end
 

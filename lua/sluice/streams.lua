@@ -183,6 +183,7 @@ local function start(session)
     if id then runtime.opening[id] = nil end
     if session.handed then return end
     if session.client_id then runtime.writers[session.client_id] = nil end
+    if ok == nil and runtime.exit_code and session.client_id then return end -- bye comes, drain
     if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
   end
   local fiber = runtime.scheduler:start(session.generation, "stream", session.route.title, on_end,

@@ -273,6 +273,22 @@ describe("an app in the kit", function()
     assert.error_matches(function() t:store("s") end, "comes in a later version")
   end)
 
+  it("stops by os.exit, which ends no test: the rest of its coroutine does not run", function()
+    local t = kit.start [[
+      app:channel("told", { history = 10 })
+      app:stream("/s", "told")
+      app:get("/exit", function() pcall(os.exit, 3) app:publish("told", "after", {}) end)
+      app:get("/sorted", function() table.sort({ 2, 1 }, function() os.exit(4) end) end)
+      app:on("stop", function() app:publish("told", "stopping", {}) end)]]
+    local c = t:connect("/s")
+    assert.equal(503, t:get("/exit").status)
+    c:wait_for("stopping", 1)
+    assert.equal(0, c:count("after"))
+    assert.same({ "os.exit(3) at app.lua:5 in GET /exit (app.lua:5): the server stops" }, t:log("warn"))
+    assert.equal(503, t:get("/sorted").status)
+    assert.same({}, t:log("error"))
+  end)
+
   it("closes its coroutines when it stops, and leaves nothing behind", function()
     collectgarbage()
     local before = core.alive()

@@ -55,6 +55,17 @@ describe("an app's streams", function()
     assert.same({ 5, 7 }, { #rows, rows[5].data.n })
   end)
 
+  it("say once of a read rule that it answered what is not true", function()
+    t = kit.start [[
+      app:channel("a", { read = function() return { id = 1 } end })
+      app:channel("b", { read = function() return nil end })
+      app:stream("/a", "a")
+      app:stream("/b", "b")]]
+    for _ = 1, 3 do assert.same({ 403, 403 }, { t:connect("/a").status, t:connect("/b").status }) end
+    assert.same({ "read rule of 'a' (app.lua:3) returned { id = 1 }, which means no: only true lets somebody read" },
+      t:log("warn"))
+  end)
+
   it("ask guards and read rules", function()
     assert.equal(401, t:connect("/mine/alice").status)
     assert.equal(403, t:connect("/mine/alice?user=bob").status)

@@ -116,6 +116,17 @@ describe("generation", function()
       failing('local s = require("sluice") s.app() s.app()'))
   end)
 
+  it("takes false, and nil with a message, from app:check for a no", function()
+    for answer, message in pairs { ["false"] = "app.lua:%d+: the check says no$",
+      ['nil, "no goals"'] = "app.lua:%d+: the check says no: no goals$" } do
+      local problem = fake.load_error(([[
+        local app = require("sluice").app()
+        app:check(function() return %s end)
+        return app]]):format(answer))
+      assert.matches(message, problem)
+    end
+  end)
+
   it("runs app:check before it goes live", function()
     assert.matches("no route for goals", fake.load_error([[
       local app = require("sluice").app()
