@@ -116,7 +116,13 @@
 #define OUTPUT_BYTES_MAX 32768 /* unsent answers: parsing pauses */
 #define STREAM_INPUT_MAX 4096  /* bytes behind a stream's request: closed */
 #define LINGER_BYTES_MAX 65535 /* read after the last answer, so that no RST kills it */
-#define FLUSH_STREAMS_MAX 512  /* streams served before the loop looks up again */
+/* One slice of a fan-out: then requests, and with them the next events, are read. That is
+ * a time and not a number of streams, since what a send() costs differs tenfold. */
+#define FLUSH_US_MAX 500
+#define FLUSH_WALK_US_MAX 350  /* ... of it for streams that are not behind */
+/* Streams served between two looks at the clock, and whether an answer waits to be sent:
+ * for that the slice ends at once. */
+#define FLUSH_STREAMS_LOOK 16
 #define REHEARSAL_ROUNDS_MAX 100000 /* of one step: then the app does not come to rest */
 #define ADDRESSES_MAX 8             /* of this machine that the first log line names */
 #define WATCHED_FILES_MAX 2000      /* files whose change reloads the app: EFULL */

@@ -1,6 +1,7 @@
 /* Commands, the flush and the look-ups of one thread's fan; see fan.h. */
 #include "fan/fan.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
@@ -265,36 +266,62 @@ static void look_ahead(const struct fan *fan, const struct audience *a) {
     if (first) fan->ops->expect(first->stream);
 }
 
-/* Walk on over the live members of an audience. Returns what is left of the budget. */
-static int walk(struct audience *a, struct fan *fan, int budget) {
-    while (budget > 0 && a->walk < a->n_live) {
+/* What is left of a flush, or of a part of it. */
+struct slice_left {
+    int streams;
+    int64_t until_us; /* 0: however long it takes */
+};
+
+/* False when the slice is over. Some streams are always served. */
+static bool goes_on(const struct fan *fan, struct slice_left *left) {
+    if (left->streams <= 0) return false;
+    if (left->streams-- % FLUSH_STREAMS_LOOK > 0 || left->until_us == 0) return true;
+    bool called = fan->called && atomic_load_explicit(fan->called, memory_order_relaxed);
+    return !called && clock_us() < left->until_us;
+}
+
+/* Walk on over the live members of an audience. False when the slice is over. */
+static bool walk(struct fan *fan, struct audience *a, struct slice_left *left) {
+    while (a->walk < a->n_live) {
+        if (!goes_on(fan, left)) return false;
         struct stream *s = a->subs[a->walk++]->stream;
         look_ahead(fan, a);
         serve(fan, s);
-        budget--;
     }
-    if (a->walk < a->n_live) return budget;
     audience_turn_over(fan, a);
     chan_release_backlog(a->place.chan);
-    return budget;
+    return true;
 }
 
-bool fan_flush(struct fan *fan, int budget) {
-    int ready = budget / 2 + 1;
-    audiences_tick(fan);
-    while (budget > 0 && !list_empty(&fan->dirty)) {
-        struct audience *a = container_of(fan->dirty.next, struct audience, turn);
-        budget = walk(a, fan, budget);
-    }
-    struct list turn; /* each of the ready once */
+static void walk_dirty(struct fan *fan, struct slice_left *left) {
+    bool more = true;
+    while (more && !list_empty(&fan->dirty))
+        more = walk(fan, container_of(fan->dirty.next, struct audience, turn), left);
+}
+
+/* Each of the streams that are behind once. */
+static void serve_ready(struct fan *fan, struct slice_left *left) {
+    struct list turn;
     list_init(&turn);
     list_take_all(&turn, &fan->ready);
-    for (; ready > 0 && !list_empty(&turn); ready--) {
+    while (!list_empty(&turn) && goes_on(fan, left)) {
         struct stream *s = container_of(turn.next, struct stream, ready);
         list_remove(&s->ready);
         serve(fan, s);
     }
     list_take_all(&fan->ready, &turn);
+}
+
+bool fan_flush(struct fan *fan, int budget) {
+    struct slice_left walks = {budget, 0}, serves = {budget / 2 + 1, 0};
+    if (budget == 0) {
+        int64_t now_us = clock_us();
+        walks = (struct slice_left){INT32_MAX, now_us + FLUSH_WALK_US_MAX};
+        serves = (struct slice_left){INT32_MAX, now_us + FLUSH_US_MAX};
+    }
+    audiences_tick(fan);
+    walk_dirty(fan, &walks);
+    serve_ready(fan, &serves);
     bool left = !list_empty(&fan->dirty) || !list_empty(&fan->ready);
     if (!left) fan_forget_blocks(fan);
     return left;

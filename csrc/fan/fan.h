@@ -8,8 +8,8 @@
  * Delivery: a frame is owed to the audiences that want it. fan_flush walks the live
  * members of those that owe, gathers for each what is pending (once for all who stand at
  * the same place) and hands the block to ops->send. Streams that are behind are served from the
- * ready list, one block a turn each. A flush stops when its budget is used up and goes on
- * where it stopped. [one thread] */
+ * ready list, one block a turn each. A flush stops when its time or its budget is used up
+ * and goes on where it stopped. [one thread] */
 #ifndef SLUICE_FAN_FAN_H
 #define SLUICE_FAN_FAN_H
 
@@ -82,7 +82,8 @@ struct fan {
     struct list waiting; /* streams whose sockets are full, for the longest time first */
     struct list tallies; /* what the app is still to be told; see tally.h */
     const struct fan_ops *ops;
-    int64_t now_ms;     /* set by the owner before each turn */
+    const atomic_bool *called; /* its thread has other things to do; NULL: never */
+    int64_t now_ms;            /* set by the owner before each turn */
     int64_t drained_ms; /* while it drains: from then on somebody may listen again */
     uint64_t random;
     struct meta_floor *floors;
@@ -107,8 +108,9 @@ void fan_drop(struct fan *fan, struct slice channel);
 
 /* ---- Delivery ----------------------------------------------------------------------- */
 
-/* Serve up to 'budget' streams, and those whose tick has come. True when there is more to
- * do at once; the next tick is at ticks_next(&fan->ticks). */
+/* Serve streams for FLUSH_US_MAX, less when the thread is called meanwhile or, with a
+ * budget, so many, however long that takes. True when there is more to do at once; the
+ * next tick is at ticks_next(&fan->ticks). */
 bool fan_flush(struct fan *fan, int budget);
 
 /* A stream has something of its own to send, or its socket takes bytes again. */

@@ -38,6 +38,7 @@ void mailbox_wake(struct mailbox *mb) {
 
 void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver) {
     push(mb, m, deliver);
+    atomic_store_explicit(&mb->called, true, memory_order_relaxed);
     mailbox_wake(mb);
 }
 
@@ -87,6 +88,7 @@ static struct message *take(struct mailbox *mb, int max) {
 
 int mailbox_drain(struct mailbox *mb, int max) {
     int n = 0;
+    atomic_store_explicit(&mb->called, false, memory_order_relaxed);
     for (struct message *m = take(mb, max), *next; m; m = next, n++) {
         next = m->next;
         m->deliver(mb->owner, m);

@@ -46,6 +46,7 @@ struct mailbox {
     pthread_mutex_t lock;
     struct message *first, **last;
     atomic_uint events; /* posted and not yet delivered */
+    atomic_bool called; /* something that is no event came since the last drain began */
     void *owner;
     atomic_int promised;      /* by the owner: enum mailbox_promise */
     atomic_bool owed;         /* an event came meanwhile */

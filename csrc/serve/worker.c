@@ -90,7 +90,7 @@ static void watch_burst(struct worker *w) {
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
     (void)events;
     struct worker *w = p->data;
-    bool more = fan_flush(&w->fan, FLUSH_STREAMS_MAX);
+    bool more = fan_flush(&w->fan, 0);
     await_tick(w);
     watch_burst(w);
     w->turn_bytes = w->turn_events = w->turn_patient = 0;
@@ -241,6 +241,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, uint16_
     }
     rand_bytes(&w->random, sizeof w->random);
     fan_init(&w->fan, server->seq.epoch, &server->seq.head, &outlet_ops, w->random);
+    w->fan.called = &w->loop.mailbox.called;
     list_init(&w->conns);
     list_init(&w->doomed);
     pool_init(&w->conn_pool, sizeof(struct conn));

@@ -79,6 +79,14 @@ app:post("/burst", function(req)
   return 202, { from = burst.n + 1 }
 end)
 
+-- One event, for a publisher that waits for each answer.
+app:post("/publish", function()
+  local burst = bursts().one or { n = 0, refused = 0, channels = { "fan/one" } }
+  bursts().one = burst
+  publish_next(burst)
+  return { n = burst.n }
+end)
+
 app:get("/status", function(req)
   local burst = bursts()[req.query.to or "one"] or { n = 0, refused = 0 }
   return 200, { busy = burst.busy or false, events = burst.n, refused = burst.refused,

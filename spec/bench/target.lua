@@ -130,6 +130,38 @@ function Target:burst(b)
     b.every or 0, b.kind or "joined", b.to or "one"))
 end
 
+--- Publish over one connection, so many requests of it under way at a time; returns when all are
+--- answered, with the microseconds of each.
+function Target:publish_in_flight(events, in_flight)
+  local s = assert(socket.connect("127.0.0.1", self.port))
+  s:setoption("tcp-nodelay", true)
+  s:settimeout(10)
+  local request = ("POST /publish HTTP/1.1\r\nHost: 127.0.0.1:%d\r\nContent-Length: 0\r\n\r\n"):format(self.port)
+  local began, took, sent = {}, {}, 0
+  local function send(n)
+    for _ = 1, n do
+      sent = sent + 1
+      began[sent] = socket.gettime()
+    end
+    assert(s:send(request:rep(n)))
+  end
+  send(math.min(in_flight, events))
+  for n = 1, events do
+    local status = assert(s:receive("*l"), "no answer")
+    local length = 0
+    for line in function() return s:receive("*l") end do
+      if line == "" then break end
+      length = tonumber(line:match("^[Cc]ontent%-[Ll]ength:%s*(%d+)")) or length
+    end
+    if length > 0 then assert(s:receive(length)) end
+    if not status:find(" 200 ", 1, true) then error("a publish was answered " .. status, 0) end
+    took[n] = (socket.gettime() - began[n]) * 1e6
+    if sent < events then send(1) end
+  end
+  s:close()
+  return took
+end
+
 --- After the events of a burst have come: the publisher is done, too.
 function Target:settle()
   if not self.publisher then return end

@@ -42,6 +42,38 @@ function latency.T6(bench)
     aim = 1.3 }, samples, function(s) return s.report.rounds.p99 end)
 end
 
+-- A burst that is published over one connection, and how long its answers took.
+local function pipelined(v)
+  if not v.in_flight then return rounds.burst(v) end
+  v.readers:report()
+  local before = v.target:cpu()
+  local took = v.target:publish_in_flight(v.burst.events, v.in_flight)
+  v.readers:wait(v.burst.events, 60)
+  local spent = v.target:cpu() - before
+  table.sort(took)
+  return { cpu = spent / 1e3 / (v.burst.events * v.streams), p50 = took[#took // 2 + 1] }
+end
+
+--- INFLIGHT: one connection publishes by POST, each answer waited for or sixteen under way:
+--- events that come while others are sent join them.
+function latency.INFLIGHT(bench)
+  local streams, events = bench:pick(1000, 100), bench:pick(1000, 100)
+  local list = { { name = "raw", kind = "raw", burst = { events = 50, every = 20000 } },
+    { name = "one", kind = "sluice", in_flight = 1, burst = { events = events } },
+    { name = "sixteen", kind = "sluice", in_flight = 16, burst = { events = events } } }
+  for _, v in ipairs(list) do v.streams = streams end
+  local variants <close> = bench:own(rounds.start(bench, list), rounds.stop)
+  local samples = rounds.run(bench, variants.value, bench:pick(9, 1), pipelined)
+  bench:add(rounds.judge({ row = "INFLIGHT", what = ("CPU a delivery, 16 publishes in flight, N = %d"):format(streams),
+    bar = 0.15, note = "all threads count" },
+    rounds.ratio(samples, "sixteen", "raw", "cpu")))
+  for _, name in ipairs { "sixteen", "one" } do
+    bench:add(rounds.judge({ row = "INFLIGHT", what = ("... p50 of an answer in ms, %s in flight"):format(name), bar = 1,
+      note = ("CPU a delivery %.2f x raw"):format(rounds.ratio(samples, name, "raw", "cpu").median) },
+      stats.summary(stats.map(rounds.pick(samples, name, "p50"), function(us) return us / 1000 end))))
+  end
+end
+
 -- Seconds that a saturated raw loop takes for one send.
 local function raw_send(bench, streams)
   local variants <close> = bench:own(rounds.start(bench, { { name = "raw", kind = "raw", streams = streams,
