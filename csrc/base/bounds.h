@@ -67,6 +67,7 @@
 #define GROUP_GAP (1u << 20)        /* numbers a durable group leaves below itself */
 #define MAILBOX_EVENTS_MAX 4096     /* events waiting for one thread: EBUSY */
 #define MAILBOX_TURN_MAX 1024       /* messages taken in one turn of a loop */
+#define MAILBOX_TURN_MS 10          /* ... when they take so long, as requests may */
 #define LOOK_AGAIN_MS 1             /* ... without being woken, in a burst */
 #define LOOK_LATER_MS 10            /* ... for events that wait for a tick anyway */
 #define PATIENT_LEAST_MS 100        /* the shortest period of such ticks */
@@ -111,7 +112,7 @@
 #define BACKLOG_DRAIN_MAX 4096         /* accepted at most when a drain begins */
 #define ACCEPT_PAUSE_MS 100            /* pause when descriptors or memory are lacking */
 #define ACCEPT_TELL_MS 10000           /* ... which the log is told so often */
-#define REQUESTS_QUEUED_MAX 1024 /* waiting for the app, per I/O thread: 503 or bye */
+#define REQUESTS_QUEUED_MAX 1024 /* handed to the app, per I/O thread; others wait */
 #define INPUT_BYTES_MAX 16384  /* received and not used: reading pauses. A largest head */
 #define OUTPUT_BYTES_MAX 32768 /* unsent answers: parsing pauses */
 #define STREAM_INPUT_MAX 4096  /* bytes behind a stream's request: closed */
@@ -134,7 +135,7 @@
 #define BODY_TIMEOUT_MS 10000 /* plus a second per BODY_RATE_MIN bytes: 408 */
 #define BODY_RATE_MIN 1024
 #define LINGER_TIMEOUT_MS 2000
-#define QUEUE_TIMEOUT_MS 5000 /* a request the app has not taken: 503, surely not run */
+#define QUEUE_TIMEOUT_MS 10000 /* a request the app has not taken: 503, surely not run */
 #define REQUEST_TIMEOUT_MS 60000 /* taken and not answered: 504 */
 #define LATE_HEAD_MS 2000      /* a stream whose plan is late gets its head without it */
 #define STALL_TIMEOUT_MS 20000 /* a socket that takes nothing for so long is closed */
@@ -142,6 +143,7 @@
 #define DRAIN_MS 5000
 #define STOP_HOOKS_MS 1000     /* for the app's stop hooks, before the drain */
 #define HANDLERS_DRAIN_MS 2000 /* for handlers that still run then */
+#define DRAIN_TELL_MS 1000     /* for the last words, when the time of a drain is over */
 #define MAX_BODY_DEFAULT 65536
 
 /* ---- Outgoing HTTP ---------------------------------------------------------------- */

@@ -11,13 +11,18 @@ static void wake(void *loop) {
     ev_async_send(l->ev, &l->wake);
 }
 
-/* A turn takes a bounded number of messages, or fewer when the owner has enough; what is
- * left feeds the next turn. */
+/* A turn takes a bounded number of messages, fewer when the owner has enough or they take
+ * long; what is left is for the next turn, after sockets and timers. (An event that is fed
+ * here would still belong to this one.) */
 static void take(struct loop *l) {
+    int64_t from = clock_ms();
     l->enough = false;
-    for (int taken = 0; taken < MAILBOX_TURN_MAX && !l->enough; taken += MAILBOX_PART_MAX)
+    for (int taken = 0; taken < MAILBOX_TURN_MAX && !l->enough;
+         taken += MAILBOX_PART_MAX) {
         if (mailbox_drain(&l->mailbox, MAILBOX_PART_MAX) < MAILBOX_PART_MAX) return;
-    ev_feed_event(l->ev, &l->wake, EV_ASYNC);
+        if (clock_ms() - from >= MAILBOX_TURN_MS) break;
+    }
+    ev_async_send(l->ev, &l->wake);
 }
 
 static void on_wake(struct ev_loop *ev, struct ev_async *w, int events) {

@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/planted.h"
-#include "base/rand.h"
 #include "base/status.h"
 #include "serve/dispatch.h"
 #include "serve/input.h"
@@ -55,9 +54,7 @@ static void drop_request(struct conn *c) {
     struct request *r = c->talk->request;
     if (!r) return;
     r->conn = NULL;
-    int queued = REQUEST_QUEUED;
-    if (!atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED))
-        server_cancel(r);
+    if (!queue_withdraw(r)) server_cancel(r);
     request_unref(r);
     c->talk->request = NULL;
 }
@@ -169,7 +166,8 @@ int64_t conn_reply_due(const struct conn *c) {
     int64_t allowed = w->server->options.request_timeout_ms;
     if (atomic_load(&r->state) == REQUEST_TAKEN) return r->taken_ms + allowed;
     /* taken in the next moment it would be due then */
-    return earlier(c->talk->since_ms + QUEUE_TIMEOUT_MS, w->now_ms + allowed);
+    int64_t due = earlier(c->talk->since_ms + QUEUE_TIMEOUT_MS, w->now_ms + allowed);
+    return w->draining ? earlier(due, worker_stops_ms(w)) : due;
 }
 
 /* When a stream's head goes out although its plan has not come. */
@@ -364,9 +362,8 @@ static void end_wait(struct conn *c, int status) {
 static bool give_up(struct conn *c) {
     struct request *r = c->talk ? c->talk->request : NULL;
     if (!r || conn_worker(c)->now_ms < conn_reply_due(c)) return false;
-    int queued = REQUEST_QUEUED;
-    if (atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED)) {
-        dispatch_overload(c, r); /* surely no handler ran */
+    if (queue_withdraw(r)) {
+        dispatch_overload(c, r);
     } else if (request_streams(r)) {
         outlet_refuse(c, r, END_ERROR, 0);
         drop_request(c);

@@ -4,7 +4,6 @@
 #include "base/bounds.h"
 #include "base/log.h"
 #include "base/mem.h"
-#include "base/rand.h"
 #include "net/url.h"
 #include "serve/client.h"
 #include "serve/narrow.h"
@@ -217,7 +216,7 @@ void dispatch_overload(struct conn *c, struct request *r) {
         conn_next(c);
         return;
     }
-    outlet_refuse(c, r, END_OVERLOAD, 0);
+    outlet_refuse(c, r, conn_worker(c)->draining ? END_DRAIN : END_OVERLOAD, 0);
     conn_end_request(c);
 }
 
@@ -251,7 +250,7 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
         return;
     }
     dispatch_log(c, r, 200);
-    if (w->draining) outlet_drain(&c->outlet, w->drain_end_ms - w->now_ms - 1000);
+    if (w->draining) outlet_drain(&c->outlet, worker_stops_ms(w) - w->now_ms);
     conn_end_request(c);
 }
 
@@ -283,11 +282,6 @@ bool dispatch(struct conn *c, struct request *r) {
         return true;
     }
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
-    if (atomic_load_explicit(&conn_worker(c)->queued, memory_order_relaxed) >=
-        REQUESTS_QUEUED_MAX) {
-        dispatch_overload(c, r);
-        return false;
-    }
-    server_post_request(conn_worker(c)->server, r);
+    queue_add(conn_worker(c), r);
     return false;
 }

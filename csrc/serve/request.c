@@ -8,6 +8,8 @@
 struct request *request_new(void) {
     struct request *r = mem_new(sizeof *r);
     atomic_init(&r->refs, 1);
+    atomic_init(&r->state, REQUEST_QUEUED);
+    list_init(&r->waits);
     return r;
 }
 

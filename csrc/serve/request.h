@@ -1,6 +1,6 @@
 /* A request that needs the app: it crosses to the app thread and its answer comes back.
  *
- * Who may act is decided by one word. The I/O thread queues it; either the app takes it
+ * Who may act is decided by one word. The I/O thread queues it (see queue.h); either the app takes it
  * (queued -> taken) or the I/O thread gives up first (queued -> cancelled), and then it
  * is certain that no handler ran. Every message and every holder has a reference. What
  * the client sent is immutable once it is posted. */
@@ -8,6 +8,7 @@
 #define SLUICE_SERVE_REQUEST_H
 
 #include "base/buf.h"
+#include "base/list.h"
 #include "base/map.h"
 #include "fan/eventid.h"
 #include "net/address.h"
@@ -34,6 +35,7 @@ struct request {
     struct message to_app, cancel, to_io;
     struct worker *worker;
     struct conn *conn;    /* [io] NULL: the client is gone */
+    struct list waits;    /* [io] in the worker's queue, while there is no room */
     bool cancel_posted;   /* [io] */
     struct map_node node; /* [app] in server->requests, by id */
     uint64_t id;          /* [app] */

@@ -254,7 +254,7 @@ void server_configure(struct server *s, struct routes *routes,
 static void app_on_request(void *owner, struct message *m) {
     struct server *s = owner;
     struct request *r = container_of(m, struct request, to_app);
-    atomic_fetch_sub_explicit(&r->worker->queued, 1, memory_order_relaxed);
+    queue_took(r->worker);
     int queued = REQUEST_QUEUED;
     r->taken_ms = clock_ms();
     bool taken = atomic_compare_exchange_strong(&r->state, &queued, REQUEST_TAKEN);
@@ -269,8 +269,6 @@ static void app_on_request(void *owner, struct message *m) {
 }
 
 void server_post_request(struct server *s, struct request *r) {
-    atomic_store(&r->state, REQUEST_QUEUED);
-    atomic_fetch_add_explicit(&r->worker->queued, 1, memory_order_relaxed);
     mailbox_post(&s->loop.mailbox, &request_ref(r)->to_app, app_on_request);
 }
 

@@ -244,6 +244,7 @@ int worker_init(struct worker *w, struct server *server, unsigned index, uint16_
     w->fan.called = &w->loop.mailbox.called;
     list_init(&w->conns);
     list_init(&w->doomed);
+    queue_init(&w->queue);
     pool_init(&w->conn_pool, sizeof(struct conn));
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
@@ -300,6 +301,7 @@ void worker_deinit(struct worker *w) {
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
+    queue_close(&w->queue);
     fan_deinit(&w->fan);
     pool_deinit(&w->conn_pool);
     routes_unref(w->routes);
@@ -323,7 +325,7 @@ static void io_on_drain(void *owner, struct message *m) {
     mem_free(drain);
     w->released = window < 0;
     int64_t last = window > HANDLERS_DRAIN_MS ? window : HANDLERS_DRAIN_MS;
-    w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + 1000;
+    w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + DRAIN_TELL_MS;
     w->fan.drained_ms = w->drain_end_ms;
     if (w->draining) return;
     accept_all(&w->accept, BACKLOG_DRAIN_MAX);

@@ -6,12 +6,14 @@
 #ifndef SLUICE_SERVE_WORKER_H
 #define SLUICE_SERVE_WORKER_H
 
+#include "base/bounds.h"
 #include "base/pool.h"
 #include "fan/fan.h"
 #include "net/http_write.h"
 #include "run/loop.h"
 #include "run/wheel.h"
 #include "serve/control.h"
+#include "serve/queue.h"
 #include "serve/routes.h"
 
 struct report;
@@ -38,6 +40,7 @@ struct worker {
     struct ev_timer tick;  /* turns the wheel */
     struct ev_timer rates; /* the next tick of the fan */
     struct list conns, doomed;
+    struct queue queue; /* for the app */
     struct pool conn_pool;
     struct routes *routes;
     struct http_date date;
@@ -54,7 +57,6 @@ struct worker {
     char *input;           /* what one recv() may bring */
     unsigned index;
     uint32_t n_conns, turn_events, turn_patient;
-    atomic_uint queued;    /* requests that the app has not taken */
     int reserve_fd;        /* given up for a moment when descriptors run out */
     atomic_bool reporting; /* the app has not taken the last report yet */
     bool told_lags;        /* by that */
@@ -78,6 +80,11 @@ void worker_deinit(struct worker *w);
 
 /* End all streams over a window (< 0: at once) and stop. [any thread] */
 void worker_post_drain(struct worker *w, int64_t window_ms);
+
+/* In a drain: when what the app has not begun is given up, so that it can be told. */
+static inline int64_t worker_stops_ms(const struct worker *w) {
+    return w->drain_end_ms - DRAIN_TELL_MS;
+}
 
 /* A retry time for clients that shall come back. */
 uint32_t worker_retry(struct worker *w);

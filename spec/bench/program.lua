@@ -47,6 +47,14 @@ function program.free_port()
   return math.tointeger(tonumber(port))
 end
 
+--- How many descriptors a program of ours may have at most.
+function program.hard_limit()
+  local pipe = assert(io.popen("ulimit -Hn"))
+  local text = pipe:read("l")
+  pipe:close()
+  return math.tointeger(tonumber(text)) or 1048576 -- "unlimited"
+end
+
 --- Start a program.
 -- @tparam table spec name, words, cpu (0: server, 1: client)
 -- @tparam string dir for its files
