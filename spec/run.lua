@@ -30,6 +30,7 @@ local ONCE = {
   ["spec/e2e/memory_spec.lua"] = true,
   ["spec/e2e/runaway_spec.lua"] = true,
   ["spec/kit/sockets_spec.lua"] = true,
+  ["spec/wire/http_slow_spec.lua"] = true,
   ["spec/wire/http_vectors_spec.lua"] = true,
 }
 

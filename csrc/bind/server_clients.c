@@ -64,6 +64,17 @@ static int l_respond(lua_State *L) {
     return 1;
 }
 
+/* server:respond_file(req) -> true | nil, message, code: with the file that the request was
+ * found to ask for; ENOTFOUND when there is none */
+static int l_respond_file(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct request *r = find_request(L, s);
+    if (!r || !r->file) return lx_fail(L, r ? E_NOTFOUND : E_CLOSED);
+    server_answer(s->server, r);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 /* server:accept(req, plan[, user[, minded]]) -> client id | nil, message, code
  * 'minded': "close" is told even when the configuration has tells = false. */
 static int l_accept(lua_State *L) {
@@ -222,10 +233,18 @@ static int l_close_client(lua_State *L) {
 }
 
 void lx_server_add_clients(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"respond", l_respond},     {"accept", l_accept},           {"client", l_client},
-        {"clients", l_clients},     {"is_open", l_is_open},         {"mind", l_mind},
-        {"subscribe", l_subscribe}, {"unsubscribe", l_unsubscribe}, {"set", l_set},
-        {"send", l_send},           {"close", l_close_client},      {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"respond_file", l_respond_file},
+                                       {"respond", l_respond},
+                                       {"accept", l_accept},
+                                       {"client", l_client},
+                                       {"clients", l_clients},
+                                       {"is_open", l_is_open},
+                                       {"mind", l_mind},
+                                       {"subscribe", l_subscribe},
+                                       {"unsubscribe", l_unsubscribe},
+                                       {"set", l_set},
+                                       {"send", l_send},
+                                       {"close", l_close_client},
+                                       {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

@@ -458,6 +458,9 @@ void conn_on_reply(struct conn *c, struct request *r) {
         conn_next(c);
     } else if (r->reply == REPLY_STREAM) {
         dispatch_stream(c, r, r->plan, r->client);
+    } else if (r->reply == REPLY_FILE) {
+        dispatch_file(c, r);
+        conn_next(c);
     } else if (reason) {
         refuse_stream(c, r, reason);
     } else {

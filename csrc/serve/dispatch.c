@@ -222,7 +222,7 @@ void dispatch_overload(struct conn *c, struct request *r) {
 
 /* ---- Answers ------------------------------------------------------------------------ */
 
-static int answer_file(struct conn *c, struct request *r) {
+void dispatch_file(struct conn *c, struct request *r) {
     struct http_to to = to_of(c, r);
     struct slice tag = slice_str(r->file->etag);
     struct http_field fields[] = {
@@ -234,9 +234,9 @@ static int answer_file(struct conn *c, struct request *r) {
     int status = same ? 304 : 200;
     int err = http_write_head(&c->talk->out, &to, status, (struct http_fields){fields, 4},
                               r->file->body.n);
-    if (err == 0 && !same && !r->is_head) conn_share(c, r->file);
+    if (err < 0) conn_doom(c, END_OVERLOAD);
+    else if (!same && !r->is_head) conn_share(c, r->file);
     dispatch_log(c, r, status);
-    return err;
 }
 
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
@@ -277,8 +277,8 @@ static bool open_static(struct conn *c, struct request *r) {
 }
 
 bool dispatch(struct conn *c, struct request *r) {
-    if (r->route->kind == ROUTE_STATIC) {
-        if (answer_file(c, r) < 0) conn_doom(c, END_OVERLOAD);
+    if (r->route->kind == ROUTE_STATIC && r->route->id == 0) {
+        dispatch_file(c, r);
         return true;
     }
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);

@@ -14,6 +14,9 @@ void dispatch_refuse(struct conn *c, struct request *r, int status);
  * app or became a stream. */
 bool dispatch(struct conn *c, struct request *r);
 
+/* The file that the route was found with. */
+void dispatch_file(struct conn *c, struct request *r);
+
 /* The stream begins: with the plan of the app, or with the route's own. */
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                      struct client *client);

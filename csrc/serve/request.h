@@ -25,7 +25,7 @@ struct worker;
 struct client;
 
 enum request_state { REQUEST_QUEUED, REQUEST_TAKEN, REQUEST_CANCELLED };
-enum reply_kind { REPLY_NONE, REPLY_ANSWER, REPLY_STREAM };
+enum reply_kind { REPLY_NONE, REPLY_ANSWER, REPLY_FILE, REPLY_STREAM };
 
 #define IP_TEXT_MAX ADDRESS_TEXT_MAX
 

@@ -25,7 +25,7 @@ struct route {
     enum route_kind kind;
     char *method;
     char *pattern;
-    int id;            /* the app's number for it */
+    int id; /* the app's number for it; static: 0, or the app's guards are asked */
     struct plan *plan; /* streams: constant; its channels may be templates */
     double heartbeat;  /* seconds; < 0: the server's */
     /* Query parameters that narrow; NULL: "keys", "types", "max_rate". */

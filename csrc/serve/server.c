@@ -311,7 +311,7 @@ static void reply(struct server *s, struct request *r, enum reply_kind kind) {
 }
 
 void server_answer(struct server *s, struct request *r) {
-    reply(s, r, REPLY_ANSWER);
+    reply(s, r, r->answer.n > 0 ? REPLY_ANSWER : REPLY_FILE);
 }
 
 int server_accept(struct server *s, struct request *r, struct plan *plan,

@@ -117,8 +117,8 @@ struct accept_as {
     bool minded;      /* its end is told whatever server_tell_clients said */
 };
 
-/* Answer it: the bytes in r->answer and r->status, or a stream. The request leaves the
- * table. server_accept returns the client (borrowed) in *out; E_CLOSED for HEAD, which is
+/* Answer it: with the bytes in r->answer and r->status, without any with r->file, or with a
+ * stream. The request leaves the table. server_accept returns the client (borrowed) in *out; E_CLOSED for HEAD, which is
  * answered and has no client. */
 void server_answer(struct server *s, struct request *r);
 int server_accept(struct server *s, struct request *r, struct plan *plan,

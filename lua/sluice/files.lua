@@ -93,16 +93,14 @@ local function is_guarded(generation, url)
   return false
 end
 
--- A route that answers guarded files: the I/O threads know no guards.
+-- The route of guarded files: the I/O threads know no guards. When all agree, the core answers
+-- with the file, as it does without guards; `files` has their paths.
 local function guarded_route(prefix, guarded)
   local name = ("FILES %s/**"):format(prefix)
-  local function handler(req)
-    local file = guarded[req.path]
-    if not file then return 404, "not found" end
-    return 200, file.body, { ["Content-Type"] = file.type }
-  end
+  local paths = {}
+  for url in pairs(guarded) do paths[url] = true end
   return { name = name, title = name, where = name, method = "GET", pattern = prefix .. "/**",
-    guards = {}, handler = handler }
+    guards = {}, files = paths, handler = function() return 404, "not found" end }
 end
 
 --- Read one registered folder.
@@ -152,8 +150,9 @@ function files.for_core(generation, id_of, out)
     if next(guarded) then
       local route = guarded_route(static.prefix, guarded)
       generation.route_named[route.name] = route
-      out[#out + 1] = { method = "GET", pattern = route.pattern, kind = "handler",
-        id = id_of(route.name) }
+      local id = id_of(route.name)
+      out[#out + 1] = { pattern = route.pattern, kind = "static", id = id, files = guarded }
+      out[#out + 1] = { method = "GET", pattern = route.pattern, kind = "handler", id = id }
     end
   end
 end

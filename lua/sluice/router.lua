@@ -83,10 +83,22 @@ function router.respond(runtime, id, route, status, headers, text)
   runtime.server:respond(id, answers.failed(route.title, failure.late(message)))
 end
 
+local FILE = "file" -- in place of a status: the core has it
+
 local function answer(generation, route, req, after)
   local status, body, headers = router.guard(generation, route, req, after)
   if status then return answers.read("a guard of " .. route.name, status, body, headers) end
+  if route.files and route.files[req.path] then return FILE end
   return answers.read(route.title, route.handler(req))
+end
+
+-- A file that a reload has taken away meanwhile, or brought, is not there.
+local function respond_file(runtime, id, route, after)
+  if #after > 0 then router.tell(runtime, route, after, 200) end
+  local ok, _, code = runtime.server:respond_file(id)
+  if not ok and code ~= "ECLOSED" then
+    router.respond(runtime, id, route, answers.read(route.title, 404, "not found"))
+  end
 end
 
 local function serve(runtime, generation, route, id, req)
@@ -98,6 +110,7 @@ local function serve(runtime, generation, route, id, req)
     if problem then runtime:report(runtime.scheduler.current, problem) end
     guard.close_children(runtime.scheduler.current)
   end
+  if status == FILE then return respond_file(runtime, id, route, after) end
   if #after > 0 then router.tell(runtime, route, after, status, text) end
   router.respond(runtime, id, route, status, headers, text)
 end

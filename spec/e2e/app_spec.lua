@@ -280,6 +280,15 @@ describe("files and other origins", function()
       assert.equal(401, get(s, path).status, path)
     end
     assert.equal("<p>admin</p>", get(s, "/admin/", { ["X-Key"] = "k" }).body)
+    for _, path in ipairs({ "/app.js", "/admin/" }) do -- with or without a guard
+      r = get(s, path, { ["X-Key"] = "k" })
+      assert.same({ "no-cache", "nosniff" }, { r.headers["cache-control"], r.headers["x-content-type-options"] })
+      local tag = assert(r.headers.etag, path)
+      r = get(s, path, { ["X-Key"] = "k", ["If-None-Match"] = '"a", W/' .. tag })
+      assert.same({ 304, "", tag }, { r.status, r.body, r.headers.etag })
+    end
+    assert.equal(404, get(s, "/admin/none.js", { ["X-Key"] = "k" }).status)
+    assert.equal(401, get(s, "/admin/none.js").status)
     assert.equal("from a module", get(s, "/rule").body)
     local c = sse.connect(s.port, "/s", { headers = { Origin = "https://a.example" } })
     assert.equal("https://a.example", c.headers["access-control-allow-origin"])

@@ -135,6 +135,14 @@ function Server:respond(id, status, headers, body)
   return true
 end
 
+function Server:respond_file(id)
+  for _, route in ipairs(self.snapshot.routes) do
+    local file = route.kind == "static" and route.id and route.files[self.paths[id]]
+    if file then return self:respond(id, 200, { { "Content-Type", file.type } }, file.body) end
+  end
+  return nil, "not found", "ENOTFOUND"
+end
+
 function Server:accept(id, plan, user)
   if fake.refuse_accept then return nil, "too many streams", fake.refuse_accept end
   if self.heads[id] then
