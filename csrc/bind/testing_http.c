@@ -224,6 +224,14 @@ static int l_accepts(lua_State *L) {
     return 1;
 }
 
+/* match(fields, tag) -> boolean */
+static int l_match(lua_State *L) {
+    struct http_field lines[LIST_MAX];
+    struct slice tag = slice_str(luaL_checkstring(L, 2));
+    lua_pushboolean(L, http_match(check_lines(L, lines), tag));
+    return 1;
+}
+
 /* none_match(fields, tag) -> boolean */
 static int l_none_match(lua_State *L) {
     struct http_field lines[LIST_MAX];
@@ -516,6 +524,7 @@ luaopen_sluice_core_testing_http(lua_State *L) {
                                          {"field_has_token", l_field_has_token},
                                          {"field_only_token", l_field_only_token},
                                          {"accepts", l_accepts},
+                                         {"match", l_match},
                                          {"none_match", l_none_match},
                                          {"repeated", l_repeated},
                                          {"media_type", l_media_type},

@@ -228,43 +228,59 @@ bool http_accepts(struct http_fields all, const char *type) {
 
 /* ---- Entity tags -------------------------------------------------------------------- */
 
-/* Cut an entity tag off 'rest', without its W/; p is NULL when there is none. Quotes and
- * commas are of RFC 9110 8.8.3: nothing escapes anything. */
+/* Cut an entity tag off 'rest'; p is NULL when there is none. Quotes and commas are of
+ * RFC 9110 8.8.3: nothing escapes anything. */
 static struct slice take_tag(struct slice *rest) {
-    if (rest->n >= 2 && memcmp(rest->p, "W/", 2) == 0 && !PLANTED(103))
-        *rest = skip(*rest, 2);
-    if (rest->n < 2 || rest->p[0] != '"') return slice_of(NULL, 0);
-    const char *stop = memchr(rest->p + 1, '"', rest->n - 1);
+    const char *start = rest->p;
+    const size_t mark = rest->n >= 2 && memcmp(start, "W/", 2) == 0 ? 2 : 0;
+    if (rest->n < mark + 2 || start[mark] != '"') return slice_of(NULL, 0);
+    const char *stop = memchr(start + mark + 1, '"', rest->n - mark - 1);
     if (!stop) return slice_of(NULL, 0);
-    const struct slice tag = slice_of(rest->p, (size_t)(stop + 1 - rest->p));
+    const struct slice tag = slice_of(start, (size_t)(stop + 1 - start));
     *rest = http_trim(skip(*rest, tag.n));
     return memchr(tag.p, ' ', tag.n) || memchr(tag.p, '\t', tag.n) ? slice_of(NULL, 0)
                                                                    : tag;
 }
 
-/* Does a line list this tag? */
-static bool lists_tag(struct slice rest, struct slice tag) {
+/* The tag without its W/: all that the weak comparison looks at. */
+static struct slice opaque(struct slice tag) {
+    return tag.n > 0 && tag.p[0] == 'W' && !PLANTED(103) ? skip(tag, 2) : tag;
+}
+
+/* Does a line list this tag? In the strong comparison weak ones are equal to none. */
+static bool lists_tag(struct slice rest, struct slice tag, bool weak) {
+    if (weak) tag = opaque(tag);
     for (;;) {
         while (rest.n > 0 && strchr(", \t", rest.p[0])) rest = skip(rest, 1);
         if (rest.n == 0) return false;
         const struct slice one = take_tag(&rest);
         if (!one.p || (rest.n > 0 && rest.p[0] != ',')) return false;
-        if (slice_eq(one, tag)) return true;
+        if (slice_eq(weak ? opaque(one) : one, tag) && (weak || one.p[0] == '"'))
+            return true;
         if (PLANTED(101)) return false;
     }
 }
 
-bool http_none_match(struct http_fields all, struct slice tag) {
+/* Does a field name this tag, over all its lines? "*" names any, alone. */
+static bool names_tag(struct http_fields all, const char *lower, struct slice tag,
+                      bool weak) {
     unsigned lines = 0;
     bool any = false;
-    tag = take_tag(&tag);
     for (size_t i = 0; i < all.n; i++) {
-        if (!http_is(all.p[i].name, "if-none-match")) continue;
-        if (lists_tag(all.p[i].value, tag)) return true;
+        if (!http_is(all.p[i].name, lower)) continue;
+        if (lists_tag(all.p[i].value, tag, weak)) return true;
         any = slice_eq_lit(all.p[i].value, "*");
         lines++;
     }
     return any && lines == 1;
+}
+
+bool http_match(struct http_fields all, struct slice tag) {
+    return !http_field_has(all, "if-match") || names_tag(all, "if-match", tag, false);
+}
+
+bool http_none_match(struct http_fields all, struct slice tag) {
+    return names_tag(all, "if-none-match", tag, true);
 }
 
 /* ---- One value ---------------------------------------------------------------------- */

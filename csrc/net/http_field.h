@@ -65,6 +65,10 @@ bool http_field_only_token(struct http_fields all, const char *lower, const char
  * or has a weight that is none, counts as if it were not there. */
 bool http_accepts(struct http_fields all, const char *type);
 
+/* Does If-Match let the request pass: is it not there, "*", or does it list this tag as it
+ * is (a weak one never does)? */
+bool http_match(struct http_fields all, struct slice tag);
+
 /* Does If-None-Match name this tag: by "*", or by one that is equal in the weak
  * comparison? What is no tag names nothing. */
 bool http_none_match(struct http_fields all, struct slice tag);

@@ -47,6 +47,7 @@ static const struct reason {
     {409, "Conflict", "ECONFLICT", "the request contradicts what is stored"},
     {410, "Gone", "EGONE", "this is gone for good"},
     {411, "Length Required", "ELENGTH", "the body needs a length"},
+    {412, "Precondition Failed", "ECONFLICT", "what is here is not what was asked for"},
     {413, "Content Too Large", "ETOOBIG", "the body is too large"},
     {414, "URI Too Long", "ETOOBIG", "the request line is too long"},
     {415, "Unsupported Media Type", "ETYPE", "the body has a type that is not taken"},

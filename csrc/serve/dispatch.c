@@ -230,6 +230,10 @@ void dispatch_file(struct conn *c, struct request *r) {
         {slice_str("ETag"), tag},
         {slice_str("Cache-Control"), slice_str("no-cache")},
         {slice_str("X-Content-Type-Options"), slice_str("nosniff")}};
+    if (!http_match(request_fields(r), tag)) {
+        dispatch_refuse(c, r, 412);
+        return;
+    }
     bool same = http_none_match(request_fields(r), tag);
     int status = same ? 304 : 200;
     int err = http_write_head(&c->talk->out, &to, status, (struct http_fields){fields, 4},

@@ -286,6 +286,8 @@ describe("files and other origins", function()
       local tag = assert(r.headers.etag, path)
       r = get(s, path, { ["X-Key"] = "k", ["If-None-Match"] = '"a", W/' .. tag })
       assert.same({ 304, "", tag }, { r.status, r.body, r.headers.etag })
+      assert.equal(200, get(s, path, { ["X-Key"] = "k", ["If-Match"] = '"a", ' .. tag }).status)
+      assert.equal(412, get(s, path, { ["X-Key"] = "k", ["If-Match"] = '"a", W/' .. tag }).status)
     end
     assert.equal(404, get(s, "/admin/none.js", { ["X-Key"] = "k" }).status)
     assert.equal(401, get(s, "/admin/none.js").status)

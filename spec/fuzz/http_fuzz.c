@@ -209,9 +209,11 @@ static void check_fields(const struct http_head *h) {
         char *p = copy(value.p, value.n);
         const struct slice one = slice_of(p, value.n);
         const struct http_field as[] = {{slice_str("accept"), one},
+                                        {slice_str("if-match"), one},
                                         {slice_str("if-none-match"), one}};
-        const struct http_fields all = {as, 2};
+        const struct http_fields all = {as, 3};
         http_accepts(all, "text/event-stream");
+        http_match(all, slice_str("\"a\""));
         http_none_match(all, slice_str("\"a\""));
         http_field_has_token(all, "accept", "no-cache");
         const struct slice type = http_media_type(one),

@@ -133,6 +133,26 @@ describe("http_accepts", function()
   end)
 end)
 
+describe("http_match", function()
+  local function passes(...)
+    local list = {}
+    for i, value in ipairs({ ... }) do list[i] = "If-Match: " .. value end
+    return http.match(lines(table.unpack(list)), '"00ff"')
+  end
+
+  it("lets pass what lists the tag as it is, or any, or has no such field", function()
+    assert.is_true(passes('"a", "00ff"'))
+    assert.is_true(passes('W/"00ff"', '"b","00ff"'))
+    assert.is_true(passes("*"))
+    assert.is_true(http.match(lines("if-none-match: *"), '"00ff"'))
+  end)
+
+  it("takes no weak tag for one, of either side, and nothing else", function()
+    for _, value in ipairs({ 'W/"00ff"', '"a"', "", "00ff", '"a", *' }) do assert.is_false(passes(value), value) end
+    assert.is_false(http.match(lines('if-match: W/"x", "x"'), 'W/"x"'))
+  end)
+end)
+
 describe("http_none_match", function()
   local TAG = '"00ff"'
   local function matches(...)
