@@ -159,7 +159,7 @@ end
 
 local function check_body(a, e)
   if e.no_body or a.status == 204 or a.status == 304 then return expect(a.body == "", "a body where none may be") end
-  if a.status >= 400 and e.error then return check_error(a) end
+  if a.status >= 400 then return check_error(a) end
   if a.status == 200 and e.body and a.body ~= e.body then
     local at = 1
     while a.body:byte(at) == e.body:byte(at) do at = at + 1 end

@@ -22,9 +22,9 @@ local function entity_tag(file, weak_chance)
   return { weak = chance(weak_chance), text = own and file.tag:match('"(.*)"') or dice.text(random(0, 8), ETAG) }
 end
 
---- If-None-Match of a file: nil, { any = true }, a list of tags, or one that is no list of tags.
-local function entity_tags(file)
-  if not chance(0.7) then return nil end
+--- If-None-Match or If-Match of a file: nil, { any = true }, a list of tags, or one that is no list of tags.
+local function entity_tags(file, p)
+  if not chance(p) then return nil end
   if chance(0.1) then return { any = true } end
   local list = dice.list(1 + few(0.6, 6), function() return entity_tag(file, 0.4) end)
   if chance(0.1) then list.broken = pick { "bare", "star", "lower", "open", "tail" } end
@@ -111,7 +111,7 @@ local ROUTES = {
     if at.files[name].size > 100000 and chance(0.7) then name = "/40k.txt" end
     r.file, r.path = name, { "files" }
     for part in name:gmatch("/([^/]*)") do r.path[#r.path + 1] = part end
-    r.tags = entity_tags(at.files[name])
+    r.tags, r.match = entity_tags(at.files[name], 0.7), entity_tags(at.files[name], 0.1)
     if chance(0.1) then r.method = pick { "PUT", "POST", "DELETE" } end
   end,
   none = function(r) r.path = { "none" } end,
@@ -237,7 +237,7 @@ function draw.request(at, last)
   local r = { minor = chance(0.9) and 1 or 0, method = weighed { "GET", 8, "HEAD", 2, "OPTIONS", 0.5 },
     route = weighed(SHARES) }
   ROUTES[r.route](r, at)
-  if is_below(r.route) and chance(0.25) then r.prefix = pick { "open", "open", "closed" } end
+  if is_below(r.route) and chance(0.35) then r.prefix = pick { "open", "open", "closed", "passed" } end
   if r.stream and r.method == "GET" and not last then r.method = "HEAD" end
   if chance(0.02) then r.method = pick { "TRACE", "get", "X", "PROPFIND", "G!#$%&'*+-.^_`|~", "DELETE", "PATCH" } end
   if r.method ~= "HEAD" and r.stream and not last then r.method = pick { "OPTIONS", "POST" } end
@@ -260,7 +260,7 @@ local function small_request(at)
     host = "localhost" }
   if chance(0.3) then
     r.route, r.file, r.path = "file", "/one.txt", { "files", "one.txt" }
-    r.tags = chance(0.5) and entity_tags(at.files["/one.txt"]) or nil
+    r.tags = chance(0.5) and entity_tags(at.files["/one.txt"], 0.7) or nil
   end
   return r
 end

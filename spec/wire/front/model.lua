@@ -3,9 +3,8 @@
 ---
 --- An expectation: `statuses` (a set), `keeps` (true, false, or nil: as the answer says),
 --- `interim` (how many 100 may come before it), `fields` (name to text, or to a function that
---- judges), `body` (exact, of a 200), `size` (Content-Length, also of a HEAD), `error` (the
---- body is the JSON of an error), `early` (it may come before the request is whole), `stream`,
---- and `ends` of a stream that is over by itself.
+--- judges), `body` (exact, of a 200), `size` (Content-Length, also of a HEAD), `early` (it may
+--- come before the request is whole), `stream`, and `ends` of a stream that is over by itself.
 local site = require("spec.wire.front.site")
 
 local model = {}
@@ -31,11 +30,14 @@ end
 
 -- ---- Conditions of fields -----------------------------------------------------------------
 
---- RFC 9110 13.1.2: the weak comparison of any of the tags; "*" is any.
-local function is_same(tags, own)
+--- RFC 9110 13.1.2: the weak comparison of any of the tags; 13.1.1: the strong one, which no
+--- weak tag is equal in. "*" is any.
+local function is_same(tags, own, strong)
   if tags.any then return true end
   local opaque = own:match('"(.*)"')
-  for _, tag in ipairs(tags) do if tag.text == opaque then return true end end
+  for _, tag in ipairs(tags) do
+    if tag.text == opaque and not (strong and (tag.weak or own:find("^W/"))) then return true end
+  end
   return false
 end
 
@@ -200,7 +202,7 @@ local function refused(r, e, set)
   if r.method == "OPTIONS" and not (r.bad_path or set[417]
     or set[421]) then set[204] = true end -- it asks what may be
   if r.last_id == "stop" then set[204] = true end
-  e.statuses, e.error = set, r.method ~= "HEAD"
+  e.statuses = set
   if set[421] then e.fields = {} end -- nobody knows whose rules hold for another's name
   local is_app = r.route ~= "health" and r.route ~= "admin"
   if set[405] and is_app and not set[404] and not r.bad_path then e.allow = is_set(TAKES[r.route] or READS) end
@@ -210,13 +212,27 @@ local function refused(r, e, set)
   return e
 end
 
+--- A list that is none may be refused, ignored, or taken for what can be read of it.
+local function add_conditions(r, e, tag)
+  local set = {}
+  local function add_unless_failed(status)
+    if not r.match or r.match.broken or is_same(r.match, tag, true) then set[status] = true end
+  end
+  if r.match and (r.match.broken or not is_same(r.match, tag, true)) then set[412] = true end
+  if (r.tags and r.tags.broken) or (r.match and r.match.broken) then set[400] = true end
+  if not r.tags or r.tags.broken or not is_same(r.tags, tag) then add_unless_failed(200) end
+  if r.tags and is_same(r.tags, tag) then add_unless_failed(304) end
+  e.statuses = set
+  if set[304] then e.fields["content-type"] = nil end
+end
+
 local function answered(r, e, at)
   if r.route == "none" then e.statuses = { [204] = true } end
   if r.route == "broken" then
-    e.statuses, e.error = { [500] = true }, r.method ~= "HEAD"
+    e.statuses = { [500] = true }
   end
   if r.route == "json" and json_status(r) ~= 200 then
-    e.statuses, e.error = { [json_status(r)] = true }, true
+    e.statuses = { [json_status(r)] = true }
     return e
   end
   local body = BODIES[r.route] and BODIES[r.route](r, at)
@@ -224,13 +240,7 @@ local function answered(r, e, at)
   if r.file then
     local file = at.files[r.file]
     e.fields["content-type"], e.fields.etag = file.type, file.tag
-    if r.tags and not r.tags.broken and is_same(r.tags, file.tag) then
-      e.statuses, e.body, e.size = { [304] = true }, nil, nil
-      e.fields["content-type"] = nil
-    elseif r.tags and r.tags.broken then
-      e.statuses[400] = true -- it may be refused or ignored
-      if is_same(r.tags, file.tag) then e.statuses[304] = true end
-    end
+    add_conditions(r, e, file.tag)
   end
   return e
 end
@@ -255,7 +265,7 @@ function model.expect(r, at)
   local e = { statuses = { [200] = true }, fields = {}, keeps = false, interim = 0, minor = r.minor,
     no_body = r.method == "HEAD" }
   if r.spoiler then
-    e.statuses, e.error = { [r.status] = true }, true
+    e.statuses = { [r.status] = true }
     return e
   end
   e.keeps = keeps(r)

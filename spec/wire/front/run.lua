@@ -129,7 +129,7 @@ function run.draws(at, first, last, options)
     local now = socket.gettime()
     poll(active, now, busy and 0 or 0.02)
     collect(active, socket.gettime(), state)
-  until #active == 0 or #state.problems >= (options.most or 1)
+  until (#active == 0 and not next_seed(state)) or #state.problems >= (options.most or 1)
   for _, t in ipairs(active) do t:close() end
   for _, sock in ipairs(beats) do sock:close() end
   return state.problems, state.totals

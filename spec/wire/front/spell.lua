@@ -66,16 +66,15 @@ local BROKEN_TAGS = {
   tail = function(list) list[#list + 1] = '"x"y' end,
 }
 
-local function tags(r, fields)
-  local list = r.tags
+local function tags(fields, name, list)
   if not list then return end
-  if list.any then return add(fields, "If-None-Match", "*") end
+  if list.any then return add(fields, name, "*") end
   local out = dice.list(#list, function(i) return (list[i].weak and "W/" or "") .. '"' .. list[i].text .. '"' end)
   if list.broken then
     BROKEN_TAGS[list.broken](out)
     dice.shuffle(out)
   end
-  add_list(fields, "If-None-Match", out)
+  add_list(fields, name, out)
 end
 
 local function weight(q)
@@ -251,7 +250,8 @@ function spell.fields(r)
   if r.coding then add_list(fields, "Content-Encoding", { dice.case(r.coding) }) end
   tokens(fields, "Connection", r.connection)
   tokens(fields, "Expect", r.expect)
-  tags(r, fields)
+  tags(fields, "If-None-Match", r.tags)
+  tags(fields, "If-Match", r.match)
   accept(r, fields)
   credentials(r, fields)
   cross_site(r, fields)
