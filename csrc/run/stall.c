@@ -118,8 +118,9 @@ static const char *fate(enum kind kind, const struct span *s) {
         return "; nothing can stop it where it is (a C function, a finalizer): handlers "
                "wait until it ends by itself, or the process by SIGTERM";
     if (kind == WAITED || kind == UNKNOWN) return "; handlers wait until it is back";
-    return stall.budget_ms > 0 ? "; --handler-budget will stop it"
-                               : "; nothing stops it, since --handler-budget is 0";
+    return stall.budget_ms > 0
+               ? "; --handler-budget stops it, unless that is C code or a finalizer"
+               : "; nothing stops it, since --handler-budget is 0";
 }
 
 /* "GET /x (app.lua:3)" is a title and a place. */
