@@ -180,7 +180,7 @@ void outlet_writable(struct outlet *o) {
 static int write_head(struct conn *c, struct request *r) {
     struct worker *w = conn_worker(c);
     struct http_to to = request_to(r, &w->date, w->wall_s);
-    to.keep_alive = true;
+    to.keep_alive = false; /* nobody asks for anything behind a stream */
     return http_write_stream(&c->talk->out, &to, (struct http_fields){0});
 }
 

@@ -17,6 +17,7 @@ describe("behind nginx", function()
       app:stream("/log", "log")
       app:stream("/all", "all")
       app:stream("/late", function() sluice.sleep(2.3) return "log" end)
+      app:post("/cut", function() for c in app:clients() do c:close("moved") end end)
       app:stream("/stop", function(req, client) client:stop() end)
       app:stream("/forbidden", function() return 403 end)]], { args = { "--heartbeat", "1", "--drain", "1" } })
     front = nginx.start(s.port)
@@ -87,6 +88,27 @@ describe("behind nginx", function()
     assert.equal(204, sse.connect(front.port, "/stop", { last_event_id = "stop" }).status)
     assert.equal(403, sse.connect(front.port, "/forbidden").status)
     assert.equal(404, http.get(front.port, "/nowhere").status)
+  end)
+
+  -- A connection that nginx keeps for the next request would be closed under it: a POST was answered 502.
+  it("no request is lost behind a stream that ends, however nginx keeps connections", function()
+    local keeps = nginx.start(s.port, { server = ([[
+      location / {
+        proxy_pass http://kept; proxy_http_version 1.1;
+        proxy_set_header Connection ""; proxy_set_header Host $http_host;
+      }
+    }
+    upstream kept { server 127.0.0.1:%d; keepalive 8;]]):format(s.port) })
+    local writer = http.connect(keeps.port)
+    for _ = 1, 60 do
+      local c = live.connect({ port = keeps.port }, "/log", { headers = { ["Cache-Control"] = "no-cache" } })
+      s.post("/cut")
+      assert.equal("end", c:wait_end(5))
+      assert.equal(204, writer:request("POST", "/cut").status)
+      c:close()
+    end
+    writer:close()
+    keeps.stop()
   end)
 
   it("a client that leaves is gone for the server too", function()
