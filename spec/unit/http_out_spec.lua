@@ -35,6 +35,7 @@ describe("http_out", function()
     local co = coroutine.create(function() script(server, told, wait) end)
     server:on(function(kind, ...)
       if kind == "stopping" then return server:drain() end
+      if kind == "drained" then return false end
       if kind ~= "timer" then
         told[#told + 1] = { kind, ... }
         if act then act(server, kind, ...) end

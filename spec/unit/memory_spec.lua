@@ -292,8 +292,9 @@ local function fill_heap(fn)
   end
   fn() -- what is made once is there
   collectgarbage()
-  local before, failed = core.alive(), 0
-  for bytes = -2048, 65536, 24 do -- below 0: what was dead is let go first
+  local before, failed, first = core.alive(), 0, -256
+  while call(first) do first = 2 * first end -- below 0: what was dead is let go first
+  for bytes = first, 65536, 24 do
     local ok, message = call(bytes)
     if ok then break end
     assert.matches("not enough memory", message)
