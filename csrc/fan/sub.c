@@ -73,10 +73,12 @@ int sub_reserve(struct sub *sub, const struct sub_spec *wish, struct audience **
 void sub_move(struct sub *sub, struct audience *to) {
     assert(sub->stream->behind);
     struct audience *from = sub->audience;
+    if (to == from) return;
+    bool same_wish = to->place.filter == from->place.filter;
     audience_remove(from, sub);
     join(sub, to);
     audience_release(sub->stream->fan, from);
-    if (!sub_is_state(sub)) return;
+    if (!sub_is_state(sub) || same_wish) return;
     if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was told */
     sub->from = 0;                                        /* the newly wanted, at once */
 }

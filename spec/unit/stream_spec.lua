@@ -161,6 +161,21 @@ describe("filters", function()
     assert.equal("p=2", line(stream))
   end)
 
+  it("sends nothing again when its wishes stay what they were, or only its rate changes", function()
+    s:publish("st", "p", "1", "A", false, true)
+    local stream = connect { channels = { { "st", keys = { "A", "B" } }, "log/a" } }
+    assert.equal("hello@1 p=1", line(stream))
+    stream:filter(nil, { "B", "A" }, 2)
+    stream:filter(nil, { "A", "B" })
+    assert.equal("", line(stream))
+    s:publish("st", "p", "2", "A", false, true)
+    for ms = 1000, 3000, 1000 do
+      s:now(ms)
+      sim.run(s)
+    end
+    assert.equal("p=2", line(stream))
+  end)
+
   it("with the same wishes are one", function()
     local plans = { { { "log/a", types = { "x", "y" } } }, { { "log/a", types = { "y", "x" } } } }
     local a, b = connect { channels = plans[1] }, connect { channels = plans[2] }
