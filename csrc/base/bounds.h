@@ -120,7 +120,7 @@
 /* One slice of a fan-out: then requests, and with them the next events, are read. That is
  * a time and not a number of streams, since what a send() costs differs tenfold. */
 #define FLUSH_US_MAX 500
-#define FLUSH_WALK_US_MAX 350  /* ... of it for streams that are not behind */
+#define FLUSH_WALK_US_MAX 350 /* ... of it for streams that are not behind */
 /* Streams served between two looks at the clock, and whether an answer waits to be sent:
  * for that the slice ends at once. */
 #define FLUSH_STREAMS_LOOK 16

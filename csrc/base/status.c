@@ -25,6 +25,7 @@ static const struct row rows[] = {
     {E_TIMEOUT, "ETIMEOUT", "no answer in time"},
     {E_CONNECT, "ECONNECT", "the other server cannot be reached"},
     {E_UPSTREAM, "EUPSTREAM", "the other server broke off"},
+    {E_TRIMMED, "ETRIMMED", "what came after this Last-Event-ID is not kept any more"},
 };
 
 static const struct row *find(int code) {

@@ -19,7 +19,8 @@ enum status {
     E_ADDRESS = -2012,  /* the address cannot be parsed */
     E_TIMEOUT = -2013,  /* another server did not answer in time */
     E_CONNECT = -2014,  /* ... cannot be reached */
-    E_UPSTREAM = -2015  /* ... broke off, or said what makes no sense */
+    E_UPSTREAM = -2015, /* ... broke off, or said what makes no sense */
+    E_TRIMMED = -2016   /* what was missed is not kept any more */
 };
 
 /* The stable name of a code ("EFULL"), or the errno's ("EADDRINUSE"). Never NULL. */

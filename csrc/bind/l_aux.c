@@ -282,6 +282,9 @@ struct lx_plan lx_checkplan(lua_State *L, int index) {
     index = lua_absindex(L, index);
     luaL_checktype(L, index, LUA_TTABLE);
     struct lx_plan plan = {.heartbeat = lx_field_number(L, index, "heartbeat", -1)};
+    plan.plain =
+        lua_getfield(L, index, "control") == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
     struct filter_list types = field_list(L, index, "types");
     struct filter_list keys = field_list(L, index, "keys");
     int32_t rewind = field_rewind(L, index);

@@ -57,6 +57,7 @@ struct lx_plan {
     struct sub_spec *specs;
     uint32_t n;
     double heartbeat; /* seconds; < 0: not given */
+    bool plain;       /* control = false */
 };
 struct lx_plan lx_checkplan(lua_State *L, int index);
 

@@ -87,7 +87,7 @@ static int l_accept(lua_State *L) {
         if (trouble) return lx_fail_text(L, E_CHANNEL, trouble);
     }
     if (!r) return lx_fail(L, E_CLOSED);
-    struct plan *plan = plan_new(parsed.specs, parsed.n, parsed.heartbeat);
+    struct plan *plan = plan_new(parsed.specs, parsed.n, parsed.heartbeat, parsed.plain);
     if (!plan) return lx_fail(L, E_NOMEM);
     struct client *c;
     int err = server_accept(s->server, r, plan, as, &c);

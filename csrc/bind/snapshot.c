@@ -49,7 +49,7 @@ static void read_plan(lua_State *L, int table, struct route *route) {
         }
         lua_settop(L, at);
         struct lx_plan plan = lx_checkplan(L, at);
-        route->plan = plan_new(plan.specs, plan.n, plan.heartbeat);
+        route->plan = plan_new(plan.specs, plan.n, plan.heartbeat, plan.plain);
         if (!route->plan) luaL_error(L, "out of memory");
     }
 }

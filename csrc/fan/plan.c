@@ -29,7 +29,8 @@ static struct filter_list copy_list(struct room *room, struct filter_list from) 
     return to;
 }
 
-struct plan *plan_new(const struct sub_spec *specs, uint32_t n, double heartbeat) {
+struct plan *plan_new(const struct sub_spec *specs, uint32_t n, double heartbeat,
+                      bool plain) {
     size_t slices = 0, bytes = 0;
     for (uint32_t i = 0; i < n; i++) {
         slices += specs[i].types.n + specs[i].keys.n;
@@ -40,6 +41,7 @@ struct plan *plan_new(const struct sub_spec *specs, uint32_t n, double heartbeat
     if (!p) return NULL;
     atomic_init(&p->refs, 1);
     p->heartbeat = heartbeat;
+    p->plain = plain;
     p->n = n;
     struct room room = {(struct slice *)&p->specs[n], NULL};
     room.text = (char *)(room.slices + slices);

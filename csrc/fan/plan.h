@@ -10,12 +10,14 @@
 struct plan {
     atomic_uint refs;
     double heartbeat; /* seconds; < 0: the server's */
+    bool plain;       /* no control events */
     uint32_t n;
     struct sub_spec specs[];
 };
 
 /* Copies the specs and all they point to. Owned; NULL when memory is out. */
-struct plan *plan_new(const struct sub_spec *specs, uint32_t n, double heartbeat);
+struct plan *plan_new(const struct sub_spec *specs, uint32_t n, double heartbeat,
+                      bool plain);
 struct plan *plan_ref(struct plan *p);
 void plan_unref(struct plan *p); /* NULL is fine */
 

@@ -83,9 +83,19 @@ static void count_reset(struct stream *s, struct slice channel,
     tally_reset(s->fan, channel, reason);
 }
 
+/* A plain stream can be told nothing: it breaks off, and its client comes back. */
+static void stream_break(struct stream *s, enum end_reason reason) {
+    stream_end(s, &(struct good_bye){.reason = reason, .breaks = true});
+}
+
 void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
                   uint64_t from, uint64_t oldest) {
     fan_wake(s->fan, s);
+    count_reset(s, channel, reason);
+    if (s->plain) {
+        stream_break(s, reason == RESET_DENIED ? END_REVOKED : END_SLOW);
+        return;
+    }
     struct buf text = {0}, id = {0};
     int err = control_id_json(&id, s->fan->epoch, from);
     struct control_reset reset = {.channel = channel,
@@ -99,7 +109,6 @@ void stream_reset(struct stream *s, struct slice channel, enum reset_reason reas
         err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
     buf_free(&text);
     buf_free(&id);
-    count_reset(s, channel, reason);
     if (err < 0) stream_bye(s, END_OVERLOAD); /* it comes back, and is told then */
 }
 
@@ -125,8 +134,10 @@ static bool take_all_back(struct stream *s) {
 static int write_end(struct buf *b, const struct stream *s, const struct good_bye *bye,
                      uint64_t at) {
     int err = bye->word.n ? buf_add(b, bye->word.p, bye->word.n) : 0;
+    if (err == 0 && bye->word.n && s->plain && reason_end(bye->reason)->stays_away)
+        err = buf_adds(b, "id: stop\n");
     if (err == 0 && bye->word.n) err = buf_adds(b, "\n");
-    if (err < 0 || !reason_end(bye->reason)->told) return err;
+    if (err < 0 || s->plain || !reason_end(bye->reason)->told) return err;
     int64_t left_ms = s->fan->drained_ms - s->fan->now_ms;
     struct control_bye text = {.reason = bye->reason,
                                .retry_ms =
@@ -139,15 +150,16 @@ static int write_end(struct buf *b, const struct stream *s, const struct good_by
 
 /* The last note. Without memory for its words the socket just ends. */
 static void queue_end(struct stream *s, const struct buf *words, uint64_t after,
-                      enum end_place place) {
+                      const struct good_bye *bye) {
     struct note *note = words ? mem_try(sizeof *note + words->n) : NULL;
     if (!note) words = NULL;
     if (!note) note = mem_new(sizeof *note);
-    const struct end_row *row = reason_end(s->reason);
-    bool clean = words && (row->stays_away || s->ends_clean);
-    *note = (struct note){.after = place == END_AT_ONCE ? 0 : after, /* first of all */
+    const struct end_row *row = reason_end(bye->reason);
+    bool clean = words && !bye->breaks && (row->stays_away || s->ends_clean);
+    bool at_once = row->place == END_AT_ONCE;
+    *note = (struct note){.after = at_once ? 0 : after, /* first of all */
                           .end = clean ? STREAM_ENDS : STREAM_BREAKS,
-                          .alone = place == END_AT_ONCE && !PLANTED(24),
+                          .alone = at_once && !PLANTED(24),
                           .n = words ? (uint32_t)words->n : 0};
     if (note->n > 0) memcpy(note->text, words->p, note->n);
     add_note(s, note);
@@ -166,7 +178,7 @@ void stream_end(struct stream *s, const struct good_bye *bye) {
     s->reason = bye->reason;
     struct buf words = {0};
     int err = write_end(&words, s, bye, at);
-    queue_end(s, err == 0 ? &words : NULL, at, place);
+    queue_end(s, err == 0 ? &words : NULL, at, bye);
     buf_free(&words);
     s->fan->byes++;
 }
@@ -183,7 +195,7 @@ int stream_send(struct stream *s, struct slice text) {
 }
 
 bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
-    if (s->behind || s->ending || s->written >= s->fan->head) return false;
+    if (s->behind || s->ending || s->plain || s->written >= s->fan->head) return false;
     bool logs = false;
     for (const struct sub *sub = s->subs; sub && !logs; sub = sub->next)
         logs = !sub_is_state(sub);
@@ -246,8 +258,7 @@ static int write_rate(struct buf *b, const struct stream *s) {
 
 static int write_hello(struct buf *b, struct stream *s, const struct stream_opening *o,
                        const struct verdict *v) {
-    int err = buf_reserve(b, HELLO_USUAL);
-    if (err == 0 && !o->preamble_out) err = buf_addf(b, ":ok\nretry: %u\n", o->retry_ms);
+    int err = 0;
     uint64_t replay = 0;
     struct buf states = {0};
     for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
@@ -310,12 +321,33 @@ static int write_resets(struct buf *b, struct stream *s, const struct eventid *l
     return err;
 }
 
+static int write_preamble(struct buf *b, const struct stream_opening *o) {
+    int err = buf_reserve(b, HELLO_USUAL);
+    if (err < 0 || o->preamble_out) return err;
+    return buf_addf(b, ":ok\nretry: %u\n%s", o->retry_ms, o->plain ? "\n" : "");
+}
+
+/* What a stream begins with. A plain one is told nothing but comments. */
+static int queue_opening(struct stream *s, const struct stream_opening *o,
+                         const struct verdict *v) {
+    struct buf text = {0};
+    int err = write_preamble(&text, o);
+    size_t preamble = text.n;
+    if (err == 0) err = write_hello(&text, s, o, v);
+    if (err == 0) err = write_resets(&text, s, &o->last_id, v);
+    if (s->plain) text.n = preamble;
+    uint64_t id = s->plain ? 0 : s->cursor;
+    if (err == 0) err = queue_note(s, buf_slice(&text), 0, id, STREAM_GOES_ON);
+    buf_free(&text);
+    return err;
+}
+
 int stream_open(struct stream *s, const struct stream_opening *o) {
     struct verdict v = {.resumed = o->last_id.kind != EVENTID_NONE};
-    struct buf text = {0};
     uint32_t n = 0;
     int err = o->n > STREAM_CHANNELS_MAX ? E_FULL : 0;
     fan_wake(s->fan, s);
+    s->plain = o->plain;
     for (uint32_t i = 0; i < o->n && err == 0; i++) {
         if (stream_find(s, o->specs[i].channel))
             continue; /* named twice: once is enough */
@@ -330,10 +362,8 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     v.resumed = v.resumed && s->n_subs > 0;
     s->came_back = o->last_id.kind != EVENTID_NONE && s->n_subs == 0;
     v.passes = v.resets > 0 && !PLANTED(12) && !is_reached(s, &o->last_id);
-    if (err == 0) err = write_hello(&text, s, o, &v);
-    if (err == 0) err = write_resets(&text, s, &o->last_id, &v);
-    if (err == 0) err = queue_note(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
-    buf_free(&text);
+    if (err == 0 && s->plain && v.resets > 0) err = E_TRIMMED;
+    if (err == 0) err = queue_opening(s, o, &v);
     if (err < 0) {
         while (s->subs) sub_free(s, &s->subs);
         return err;
@@ -407,7 +437,8 @@ static int batch_history(struct batch *b, const struct sub *sub) {
             err = batch_event(b, sub, latest_at(c->latest, i));
     } else {
         uint64_t asked = chan_after(c, sub->from), i = newest_that_fit(c, asked);
-        if (i > asked) err = batch_reset(b, sub, RESET_TOO_FAR, chan_at(c, i)->seq);
+        if (i > asked && !sub->stream->plain)
+            err = batch_reset(b, sub, RESET_TOO_FAR, chan_at(c, i)->seq);
         for (; i < c->head && err == 0; i++) err = batch_event(b, sub, chan_at(c, i));
     }
     return err < 0 ? err : batch_cut(b, sub->stream, true);
@@ -418,10 +449,10 @@ static int queue_start(struct stream *s, const struct sub *sub) {
     struct batch b = {0};
     b.end = &b.first;
     int err = 0;
-    if (s->came_back)
+    if (s->came_back && !s->plain)
         err = batch_reset(&b, sub, RESET_UNKNOWN_ID, oldest_left(sub_chan(sub)));
     if (err == 0) err = batch_history(&b, sub);
-    if (err == 0) err = batch_add(&b, sync_new(s));
+    if (err == 0 && !s->plain) err = batch_add(&b, sync_new(s));
     buf_free(&b.text);
     while (b.first) {
         struct note *note = b.first;
@@ -447,6 +478,7 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     if (s->came_back && rewind != REWIND_LATEST) rewind = REWIND_ALL;
     sub_start_newcomer(sub, rewind);
     if (!sub_is_state(sub)) {
+        if (s->plain && s->came_back) stream_break(s, END_SLOW);
         err = queue_start(s, sub);
         s->opened = s->opened || err == 0;
         sub->snapshot = false;

@@ -46,6 +46,7 @@ struct stream {
     bool ending;     /* a last note is queued: nothing may follow */
     bool filtered;   /* has a filter: its id is refreshed more often */
     bool ends_clean; /* its client comes back after a clean end, and may hang else */
+    bool plain;      /* no control events: for clients that look at no names */
     uint16_t resets; /* that it was told; no more than fit */
     enum end_reason reason; /* of its bye; END_NONE before */
 };
@@ -58,6 +59,7 @@ struct stream_opening {
     struct eventid last_id;
     uint32_t retry_ms;
     double heartbeat;  /* seconds, told in hello */
+    bool plain;        /* no control events: what they would tell ends the stream */
     bool preamble_out; /* the head went out before: ":ok" and retry are written */
 };
 
@@ -65,7 +67,8 @@ void stream_init(struct stream *s, struct fan *fan);
 void stream_deinit(struct stream *s); /* unsubscribes */
 
 /* Subscribe to all channels and queue the preamble, hello and the resets. All or
- * nothing: 0, E_NOMEM, E_FULL or E_CHANNEL. */
+ * nothing: 0, E_NOMEM, E_FULL, E_CHANNEL or, of a plain stream that cannot go on where its
+ * client was, E_TRIMMED. */
 int stream_open(struct stream *s, const struct stream_opening *o);
 
 /* On an open stream, at this place of the order of commands. A sync note confirms the
@@ -85,6 +88,7 @@ int stream_send(struct stream *s, struct slice text);
 /* How a stream ends; borrowed. */
 struct good_bye {
     enum end_reason reason;
+    bool breaks;       /* no clean end, whoever asks: something is missing, untold */
     int status;        /* of a late refusal; 0: none */
     struct slice word; /* the lines of an event that goes before the bye; empty: none */
 };

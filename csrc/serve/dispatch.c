@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/status.h"
 #include "net/url.h"
 #include "serve/client.h"
 #include "serve/narrow.h"
@@ -243,14 +244,26 @@ void dispatch_file(struct conn *c, struct request *r) {
     dispatch_log(c, r, status);
 }
 
+/* A plain stream has no reset: what it missed is told by the status. */
+static void refuse_trimmed(struct conn *c, struct request *r) {
+    if (c->streams) {
+        outlet_break(c);
+        conn_end_request(c);
+        return;
+    }
+    dispatch_log(c, r, 410);
+    if (conn_answer(c, 410, "ETRIMMED", status_text(E_TRIMMED)) == 0) conn_next(c);
+}
+
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                      struct client *client) {
     const struct worker *w = conn_worker(c);
     int err = c->streams ? outlet_plan(&c->outlet, r, plan, client)
                          : outlet_open(c, r, plan, client);
     if (err < 0) {
-        server_on_closed(client, END_OVERLOAD);
-        dispatch_overload(c, r);
+        server_on_closed(client, err == E_TRIMMED ? END_SLOW : END_OVERLOAD);
+        if (err == E_TRIMMED) refuse_trimmed(c, r);
+        else dispatch_overload(c, r);
         return;
     }
     dispatch_log(c, r, 200);

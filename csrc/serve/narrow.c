@@ -176,7 +176,8 @@ int narrow_plan(const struct request *r, struct plan **out, struct narrow_fault 
         status = read_wish(r, w, &wish, fault);
     }
     if (status == 0) status = narrow_all(r, w, &wish, fault);
-    if (status == 0 && !(*out = plan_new(w->specs, plan->n, plan->heartbeat)))
+    if (status == 0 &&
+        !(*out = plan_new(w->specs, plan->n, plan->heartbeat, plan->plain)))
         status = 503;
     mem_free(text);
     mem_free(w);

@@ -229,6 +229,7 @@ static int begin(struct outlet *o, struct request *r, struct plan *plan,
                                      .last_id = r->last_id,
                                      .retry_ms = worker_retry(conn_worker(conn_of(o))),
                                      .heartbeat = heartbeat,
+                                     .plain = plan->plain,
                                      .preamble_out = preamble_out};
     int err = stream_open(&o->stream, &opening);
     if (err < 0) return err;
@@ -266,6 +267,10 @@ int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
     int err = begin(o, r, plan, client, true);
     if (err == 0) schedule(conn_of(o));
     return err;
+}
+
+void outlet_break(struct conn *c) {
+    stream_end(&c->outlet.stream, &(struct good_bye){.reason = END_SLOW, .breaks = true});
 }
 
 void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,

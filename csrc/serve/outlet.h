@@ -37,6 +37,9 @@ int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
  * cannot say any more; 0: none. */
 void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason, int status);
 
+/* After a late head: its plain stream cannot go on where the client was. */
+void outlet_break(struct conn *c);
+
 /* Bytes that are meant for it alone or that its socket took only in part. */
 size_t outlet_unsent(const struct outlet *o);
 

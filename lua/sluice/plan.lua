@@ -15,7 +15,7 @@ local plan = {}
 
 local NONE = options.NONE
 local PLAN = { channels = NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE,
-  compress = NONE, heartbeat = NONE, meta = NONE, query = NONE }
+  compress = NONE, control = NONE, heartbeat = NONE, meta = NONE, query = NONE }
 local ENTRY = { NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE }
 local QUERY = { keys = options.STRING, types = options.STRING, max_rate = options.STRING }
 local CHANNELS_MAX, ITEMS_MAX = 64, 100
@@ -71,6 +71,9 @@ local function check_scalars(what, o)
   if o.compress then channels.later(what, "compress") end
   if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
   plan.check_heartbeat(what, o.heartbeat)
+  if o.control ~= nil and type(o.control) ~= "boolean" then
+    caller.raise("%s: control is true or false", what)
+  end
   if o.meta ~= nil then
     if type(o.meta) ~= "table" then caller.raise("%s: meta is a table of plain data", what) end
     local fault = plain.fault(o.meta, "meta")
@@ -85,7 +88,7 @@ end
 -- @tparam string what for messages: "plan of /api/x"
 -- @tparam string|table given
 -- @treturn table { channels = { { name, keys, types, max_rate, rewind }, … }, keys, types,
---   max_rate, rewind, heartbeat, meta, query }
+--   max_rate, rewind, heartbeat, control, meta, query }
 function plan.check(what, given)
   if type(given) == "string" then given = { channels = { given } } end
   if type(given) ~= "table" then
@@ -109,7 +112,7 @@ function plan.check(what, given)
   local out = { channels = {}, rewind = given.rewind, heartbeat = given.heartbeat,
     query = given.query, keys = check_list(what, "keys", given.keys),
     types = check_list(what, "types", given.types), max_rate = given.max_rate,
-    meta = given.meta and plain.copy(given.meta) }
+    control = given.control, meta = given.meta and plain.copy(given.meta) }
   for i, entry in ipairs(list) do out.channels[i] = check_entry(what, entry) end
   return out
 end
@@ -197,7 +200,8 @@ end
 function plan.concrete(checked, req, params)
   local keys, types, rate = wishes(checked.query or NO_NAMES, req)
   local narrows = keys or types or rate or checked.keys or checked.types or checked.max_rate
-  local out = { channels = {}, heartbeat = checked.heartbeat, rewind = checked.rewind }
+  local out = { channels = {}, heartbeat = checked.heartbeat, rewind = checked.rewind,
+    control = checked.control }
   for i, entry in ipairs(checked.channels) do
     local name = params and patterns.fill(entry[1], params) or entry[1]
     local good, message = channels.check(name)
@@ -214,7 +218,7 @@ end
 function plan.constant(checked)
   return { channels = checked.channels, keys = checked.keys, types = checked.types,
     max_rate = checked.max_rate, rewind = checked.rewind, heartbeat = checked.heartbeat,
-    query = checked.query }
+    control = checked.control, query = checked.query }
 end
 
 return plan

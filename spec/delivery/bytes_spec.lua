@@ -167,6 +167,87 @@ describe("a stream's events", function()
   end)
 end)
 
+describe("a plain stream", function()
+  before_each(function()
+    s = live.start([[
+      app:channel("log", { history = 2 })
+      app:channel("deep", { history = 2 })
+      app:stream("/log", { channels = { "log" }, control = false, heartbeat = 1 })
+      app:stream("/lua", function() return { channels = { "log" }, control = false } end)
+      app:stream("/late", function() sluice.sleep(2.3) return { channels = { "log" }, control = false } end)
+      app:post("/stop", function() for c in app:clients() do c:stop("done", "[DONE]") end end)
+      app:post("/expire", function() for c in app:clients() do c:close("expired") end end)]],
+      { args = { "--drain", "0", "--stall-timeout", "30" } })
+  end)
+  after_each(live.stop_all)
+
+  local function plain(path, options)
+    local c = sse.connect(s.port, path, options)
+    assert.equal(200, c.status)
+    return c
+  end
+
+  it("holds events with ids and comments, and says no word of its own", function()
+    for _, path in ipairs { "/log", "/lua" } do
+      local c = plain(path)
+      s.wait_clients(1)
+      local id = s.publish("log")[1]
+      s.post("/stop")
+      local left = deadline.after(5)
+      while c:more(left) do end
+      assert.equal("end", c.ended)
+      local text = c.text
+      assert.truthy(text:find(('\n\nevent: e\ndata: {"n":1}\nid: %s\n\n'):format(id), 1, true))
+      assert.is_nil(text:find("hello") or text:find("bye") or text:find("sync"))
+      assert.matches("^:ok\nretry: %d+\n\n", text)
+      assert.matches('event: done\ndata: %[DONE%]\nid: stop\n\n$', text)
+      assert.equal(204, sse.connect(s.port, path, { last_event_id = "stop" }).status)
+      c:close()
+      s.wait_clients(0)
+    end
+  end)
+
+  it("is refused with 410 where it cannot be resumed whole, and goes on where it can", function()
+    local ids = s.publish("log", { n = 4 })
+    for _, path in ipairs { "/log", "/lua" } do
+      for _, id in ipairs { ids[1], "garbage" } do
+        local c = sse.connect(s.port, path, { last_event_id = id })
+        assert.same({ 410, "ETRIMMED" }, { c.status, require("cjson").decode(c.body).error.code })
+        c:close()
+      end
+      local c = plain(path, { last_event_id = ids[2] })
+      assert.equal(ids[3], assert(c:wait_for("e")).id)
+      c:close()
+    end
+    s.wait_clients(0)
+    local late = sse.connect(s.port, "/late", { last_event_id = ids[1], wait = false, headers = {
+      ["Cache-Control"] = "no-cache" } })
+    assert(late:read_head(5))
+    assert.equal("closed", late:wait_end(5)) -- the head has said 200: broken off, whoever asks
+    assert.same({}, late.events)
+    late:close()
+  end)
+
+  it("breaks off when something is lost on the way, and ends without bye", function()
+    local c = plain("/log", { rcvbuf = 4096, headers = { ["Cache-Control"] = "no-cache" } })
+    s.wait_clients(1)
+    for n = 1, 6 do s.publish("log", { first = n * 1000, n = 900, pad = 1000 }) end
+    assert.equal("closed", c:wait_end(10))
+    for _, event in ipairs(c.events) do assert.equal("e", event.event) end
+    local last = c.last_id
+    c:close()
+    local back = sse.connect(s.port, "/log", { last_event_id = last })
+    assert.equal(410, back.status)
+    back:close()
+    c = plain("/log")
+    s.wait_clients(1)
+    s.post("/expire")
+    assert.equal("closed", c:wait_end(5))
+    assert.same({}, c.events)
+    c:close()
+  end)
+end)
+
 describe("the end of a stream", function()
   before_each(function()
     s = live.start([[

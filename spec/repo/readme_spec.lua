@@ -112,7 +112,7 @@ describe("the README", function()
       return function() return (output:gsub("\r\n", "\n")) .. "\n" end
     end
     local p = process.spawn({ "sh", "-c", "exec " .. line }, { kind = "curl", dir = s.app_folder })
-    deadline.eventually(function() return p:log():find("event: hello.-\n\n") end, 5, line .. " opens")
+    deadline.eventually(function() return p:log():find("^:ok\n.-\n\n") end, 5, line .. " opens")
     return function() return p:log() .. "\n" end
   end
 
