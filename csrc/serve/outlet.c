@@ -180,7 +180,9 @@ void outlet_writable(struct outlet *o) {
 static int write_head(struct conn *c, struct request *r) {
     struct worker *w = conn_worker(c);
     struct http_to to = request_to(r, &w->date, w->wall_s);
-    to.keep_alive = false; /* nobody asks for anything behind a stream */
+    /* A proxy would keep what ends clean for its next request, while we close it. node takes
+     * this field for leave to break off, so who may be broken off is not told. */
+    to.keep_alive = !c->outlet.stream.ends_clean;
     return http_write_stream(&c->talk->out, &to, (struct http_fields){0});
 }
 

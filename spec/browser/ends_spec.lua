@@ -17,10 +17,13 @@ app:cors("/**", { origins = { "*" } })
 app:get("/page", function() return 200, "<title>t</title>", { ["Content-Type"] = "text/html" } end)
 app:get("/worker.js", function() return 200, [=[%s]=], { ["Content-Type"] = "text/javascript" } end)
 app:stream("/end/:reason", "log")
+local rights = app:state("rights", { until_now = true })
+app:stream("/secret", function() return rights().until_now and "log" or 401 end)
 app:stream("/broken", function() error("it is broken") end)
 app:post("/end", function()
+  rights().until_now = false
   for c in app:clients() do
-    local reason = c.params.reason
+    local reason = c.params.reason or "expired"
     c:send("word", reason)
     if reason == "done" then c:stop("done", { rows = 3 }) else c:close(reason) end
   end
@@ -105,13 +108,14 @@ describe("the end of a stream", function()
     if reason == "broken" then return c.count(i, "open") >= 2 and c.last(i, "bye") end
     if BACK[reason] then return c.count(i, "message", "hello") == 2 end
     if reason == "done" then return c.last(i, "done") end
-    if reason == "stop" or reason == "denied" and fetched then return c.count(i, "closed") == 1 end
+    if reason == "denied" and not fetched then return c.last(i, "bye") end
+    if reason == "stop" or reason == "secret" or reason == "denied" then return c.count(i, "closed") == 1 end
     return c.last(i, "bye")
   end
 
   local function check(c, i, reason, ids)
     local what = c.name .. " " .. reason
-    local by_right = reason == "denied" or reason == "revoked" or reason == "expired"
+    local by_right = reason == "denied" or reason == "revoked" or reason == "expired" or reason == "secret"
     assert.equal(by_right and 0 or 1, c.count(i, "message", "word"), what)
     assert.equal(1, c.count(i, "message", reason == "done" and "done" or "bye"), what)
     assert.same({ 1 }, c.numbers(i), what)
@@ -131,7 +135,7 @@ describe("the end of a stream", function()
   end
 
   it("brings back who shall come back, and no one else", function()
-    local paths, all = { "/broken", "/end/denied", "/end/revoked", "/end/stop", "/end/done" }, {}
+    local paths, all = { "/broken", "/secret", "/end/denied", "/end/revoked", "/end/stop", "/end/done" }, {}
     for reason in pairs(BACK) do paths[#paths + 1] = "/end/" .. reason end
     for i, name in ipairs(clients.NPM) do all[i] = clients.npm(name, clients.urls(s.port, paths)) end
     all[#all + 1] = clients.page(b.open(s.url .. "/page"), clients.urls_over_hosts(s.port, paths))

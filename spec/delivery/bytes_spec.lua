@@ -49,8 +49,7 @@ describe("a stream's first segment", function()
       local got, retry = normal(text)
       local body = ":ok\nretry: N\nevent: hello\ndata: " .. HELLO .. "\nid: EPOCH-0\n\n"
       local size = text:match("\r\n\r\n(%x+)\r\n")
-      local head = HEAD .. "Transfer-Encoding: chunked\r\nConnection: close\r\n\r\n"
-      assert.equal(("%s%s\r\n%s\r\n"):format(head, size, body), got)
+      assert.equal(HEAD .. "Transfer-Encoding: chunked\r\n\r\n" .. size .. "\r\n" .. body .. "\r\n", got)
       local from, to = text:find(":ok.-\n\n")
       assert.equal(tonumber(size, 16), to - from + 1)
       assert.is_nil(size:find("^0"))
@@ -65,7 +64,7 @@ describe("a stream's first segment", function()
       local text, w = first_segment("GET /shared HTTP/1.1\r\nHost: localhost\r\nOrigin: " .. origin .. "\r\n\r\n")
       local head = text:gsub(DATE, "DATE"):match("^(.-\r\n)\r\n")
       local want = HEAD:gsub("Date", "Vary: Origin\r\n" .. allowed .. "Date")
-      assert.equal(want .. "Transfer-Encoding: chunked\r\nConnection: close\r\n", head)
+      assert.equal(want .. "Transfer-Encoding: chunked\r\n", head)
       w:close()
     end
   end)
@@ -275,6 +274,7 @@ describe("the end of a stream", function()
   it("has the last chunk for whoever asks like an EventSource, whatever the reason", function()
     local asks = { ["Cache-Control"] = "No-Cache" }
     local c = sse.connect(s.port, "/drop", { headers = asks })
+    assert.equal("close", c.headers.connection)
     assert.equal("end", c:wait_end(5))
     c = sse.connect(s.port, "/broken", { request = "GET /broken HTTP/1.1\r\nHost: localhost\r\n"
       .. "Cache-Control: max-age=0\r\ncache-control: x=\"no-store, y\" ,no-cache\r\n\r\n" })

@@ -20,7 +20,8 @@ async function fetched(url, say) {
   await fetchEventSource(url, {
     openWhenHidden: true,
     async onopen(response) {
-      if (response.status === 204) throw new Stop();
+      if (response.status === 204 || response.status >= 400 && response.status < 500) throw new Stop();
+      if (response.status !== 200) throw new Error(`status ${response.status}`); // it asks again
       say("open");
     },
     onmessage: (m) => say("message", { event: m.event || "message", id: m.id, data: m.data }),
