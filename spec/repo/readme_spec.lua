@@ -139,7 +139,7 @@ describe("the README", function()
       elseif method == "stream" then
         local c = sse.connect(s.port, url)
         assert.is_true(c.status == 200 or c.status == 401, url .. ": " .. c.status)
-        if c.status == 200 then assert(c:wait_for("hello")) end
+        if c.status == 200 then assert.equal("ok", c:next_comment(5), url) end
         c:close()
       end
     end
