@@ -16,6 +16,7 @@ description = {
 supported_platforms = { "linux" }
 dependencies = {
   "lua >= 5.4, < 5.5",
+  "lua-cjson >= 2.1.0",
   "argparse >= 0.7",
 }
 external_dependencies = {

@@ -8,7 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Set field 'json' of the table on top of the stack to { encode, decode, ARRAY, null }. */
+/* Set field 'json' of the table on top of the stack to { codec, ARRAY }. */
 void json_add_functions(lua_State *L);
 
 /* How many of the first bytes stand in a JSON string as they are: valid UTF-8 but quotes,
@@ -19,7 +19,9 @@ size_t json_plain_run(const char *p, size_t n);
  * some readers. */
 bool json_is_separator(const char *p, size_t length);
 
-/* Push encode and decode; the metatable of arrays, ARRAY, is on top of the stack. */
+/* Push encode and decode. On the stack stand, as the arguments of a codec: the metatable of
+ * arrays; nil, or another one that marks arrays, too; nil, or the light userdata that is an
+ * empty array. */
 void json_push_encode(lua_State *L);
 void json_push_decode(lua_State *L);
 

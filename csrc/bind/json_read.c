@@ -1,4 +1,4 @@
-/* core.json.decode: a recursive descent over RFC 8259, strict but for what a text is
+/* decode of sluice.json: a recursive descent over RFC 8259, strict but for what a text is
  * forgiven in UTF-8: bytes that are no character and halves of surrogate pairs become
  * U+FFFD, as in a browser.
  *
@@ -220,7 +220,7 @@ static int read_literal(struct reader *r, const char *word) {
     size_t n = strlen(word);
     if ((size_t)(r->end - r->at) < n || memcmp(r->at, word, n) != 0)
         return expected(r, r->at, "a value");
-    if (*word == 'n') lua_pushlightuserdata(r->L, NULL);
+    if (*word == 'n') lua_pushlightuserdata(r->L, NULL); /* cjson.null */
     else lua_pushboolean(r->L, *word == 't');
     r->at += n;
     return 0;
@@ -294,7 +294,7 @@ static int refused(lua_State *L, const char *message, const char *code) {
     return 3;
 }
 
-/* core.json.decode(text[, max_depth]) -> value | nil, message, code */
+/* decode(text[, max_depth]) -> value | nil, message, code */
 static int l_decode(lua_State *L) {
     size_t n;
     const char *p = luaL_checklstring(L, 1, &n);
@@ -315,6 +315,6 @@ static int l_decode(lua_State *L) {
 }
 
 void json_push_decode(lua_State *L) {
-    lua_pushvalue(L, -1); /* ARRAY */
+    lua_pushvalue(L, 1);
     lua_pushcclosure(L, l_decode, 1);
 }

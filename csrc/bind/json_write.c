@@ -1,6 +1,6 @@
-/* core.json.encode: a walk over a value that appends to one buffer.
+/* encode of sluice.json: a walk over a value that appends to one buffer.
  *
- * Metatables are not asked (but that of arrays, for what it says of empty ones and of
+ * Metatables are not asked (but those of arrays, for what they say of empty ones and of
  * gaps), so no Lua code runs on the way and the buffer can be the same for all calls: a
  * few KiB in a userdata, more from the heap where a text is larger, until the next call at
  * the latest. A table is an array when all its keys are positive integers that fit an int;
@@ -251,7 +251,8 @@ static int write_number(struct writer *w, int index) {
 
 static bool is_marked(lua_State *L) {
     if (!lua_getmetatable(L, -1)) return false;
-    bool marked = lua_rawequal(L, -1, lua_upvalueindex(2));
+    bool marked = lua_rawequal(L, -1, lua_upvalueindex(2)) ||
+                  lua_rawequal(L, -1, lua_upvalueindex(3));
     lua_pop(L, 1);
     return marked;
 }
@@ -342,6 +343,13 @@ static int write_table(struct writer *w) {
     return 0;
 }
 
+/* A light userdata: lua-cjson has one for null, and may have one for an empty array. */
+static int write_constant(struct writer *w) {
+    if (lua_touserdata(w->L, -1) == NULL) return put(w, "null", 4);
+    if (lua_rawequal(w->L, -1, lua_upvalueindex(4))) return put(w, "[]", 2);
+    return refuse(w, "is a userdata: JSON cannot carry it");
+}
+
 /* The value on top of the stack, where it stays. 0; or -1, and the message is there. */
 static int write_value(struct writer *w) {
     lua_State *L = w->L;
@@ -353,15 +361,14 @@ static int write_value(struct writer *w) {
     case LUA_TNIL: return put(w, "null", 4);
     case LUA_TBOOLEAN:
         return lua_toboolean(L, -1) ? put(w, "true", 4) : put(w, "false", 5);
-    case LUA_TLIGHTUSERDATA:
-        if (lua_touserdata(L, -1) == NULL) return put(w, "null", 4);
+    case LUA_TLIGHTUSERDATA: return write_constant(w);
     }
     return refuse(w, "is a %s: JSON cannot carry it", lua_typename(L, type));
 }
 
 /* ---- encode ------------------------------------------------------------------------- */
 
-/* core.json.encode(value) -> text | nil, message, code */
+/* encode(value) -> text | nil, message, code */
 static int l_encode(lua_State *L) {
     struct writer *w = lua_touserdata(L, lua_upvalueindex(1));
     lua_settop(L, 1);
@@ -396,6 +403,6 @@ void json_push_encode(lua_State *L) {
         lua_setfield(L, -2, "__gc");
     }
     lua_setmetatable(L, -2);
-    lua_pushvalue(L, -2); /* ARRAY */
-    lua_pushcclosure(L, l_encode, 2);
+    for (int mark = 1; mark <= 3; mark++) lua_pushvalue(L, mark);
+    lua_pushcclosure(L, l_encode, 4);
 }

@@ -1,6 +1,7 @@
 --- What guards, handlers and plans return, made into status, headers and body.
 --   nothing (204) | status[, body[, headers]] | body (200) | nil, message, code
 -- Keeps nothing in memory.
+local arrays = require("sluice.arrays")
 local core = require("sluice.core")
 local codes = require("sluice.codes")
 local failure = require("sluice.failure")
@@ -51,10 +52,10 @@ local function read_body(where, status, body)
     if status < 400 then return body, "text/plain; charset=utf-8" end
     body = codes.body(status, body)
   end
-  if type(body) == "function" or type(body) == "userdata" and body ~= json.null
-    or type(body) == "thread" then
+  local kind, is_constant = type(body), body == json.null or arrays.is_marked(body)
+  if kind == "function" or kind == "thread" or kind == "userdata" and not is_constant then
     error(("%s returned a %s as the body: a table or a string is expected"):format(where,
-      type(body)), 0)
+      kind), 0)
   end
   local text, message = json.encode(body)
   if not text then error(("%s: the body cannot be JSON: %s"):format(where, message), 0) end

@@ -5,6 +5,7 @@
 -- What brings a module or a shared object: Debian's package, and the rock.
 local BROUGHT_BY = {
   argparse = { "lua-argparse", "argparse" },
+  cjson = { "lua-cjson", "lua-cjson" },
   socket = { "lua-socket", "luasocket" },
   busted = { "lua-busted", "busted" },
   ["libev.so"] = { "libev4" },

@@ -1,8 +1,6 @@
 --- Plain data: what may outlive a generation. Copies are deep; nothing is kept.
-local core = require("sluice.core")
+local arrays = require("sluice.arrays")
 local json = require("sluice.json")
-
-local ARRAY = core.json.ARRAY
 
 local plain = {}
 
@@ -11,9 +9,10 @@ local DEPTH_MAX = 64
 -- What is wrong with one value itself, or nil; tables with a metatable are objects.
 local function oddity(value)
   local t = type(value)
-  if t == "function" or t == "thread" or t == "userdata" and value ~= json.null then return t end
+  if value == json.null or arrays.is_marked(value) then return nil end
+  if t == "function" or t == "thread" or t == "userdata" then return t end
   local meta = t == "table" and getmetatable(value)
-  if not meta or meta == ARRAY then return nil end
+  if not meta then return nil end
   return type(meta) == "table" and rawget(meta, "__name") or "table with a metatable"
 end
 
@@ -42,7 +41,7 @@ end
 --- A deep copy without metatables; arrays stay arrays.
 function plain.copy(value)
   if type(value) ~= "table" then return value end
-  local out = getmetatable(value) == ARRAY and json.array() or {}
+  local out = arrays.is_marked(value) and json.array() or {}
   for k, v in next, value do out[k] = plain.copy(v) end
   return out
 end
@@ -97,7 +96,7 @@ function plain.clean_copy(value, path)
   local function copy(from)
     if type(from) ~= "table" then return from end
     if done[from] then return done[from] end
-    local out, without = getmetatable(from) == ARRAY and json.array() or {}, left_out[from]
+    local out, without = arrays.is_marked(from) and json.array() or {}, left_out[from]
     done[from] = out
     for k, v in next, from do
       if without and without[k] then told[#told + 1] = without[k] else out[k] = copy(v) end

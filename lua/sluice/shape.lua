@@ -1,20 +1,20 @@
 --- Shapes of JSON objects: { message = "string", n = "integer?", severity = { "info", "high" } }.
 -- Used for the bodies of requests and the fields of event types. Keeps nothing in memory.
+local arrays = require("sluice.arrays")
 local caller = require("sluice.caller")
 local core = require("sluice.core")
 local json = require("sluice.json")
 
-local ARRAY = core.json.ARRAY
 local shape = {}
 
 local function is_finite(v) return v == v and v ~= math.huge and v ~= -math.huge end
 
 local function is_list(v)
-  return type(v) == "table" and (getmetatable(v) == ARRAY or #v > 0 or next(v) == nil)
+  return arrays.is_marked(v) or type(v) == "table" and (#v > 0 or next(v) == nil)
 end
 
 local function is_object(v)
-  return type(v) == "table" and getmetatable(v) ~= ARRAY and #v == 0
+  return type(v) == "table" and not arrays.is_marked(v) and #v == 0
 end
 
 local KINDS = {
@@ -67,7 +67,7 @@ function shape.fault(value, wanted, decoded)
     local v = value[field]
     if v == nil and not optional then return field .. " is missing", field end
     local good = v == nil or test(v)
-    if good and v ~= nil and decoded and test == is_list then good = getmetatable(v) == ARRAY end
+    if good and v ~= nil and decoded and test == is_list then good = arrays.is_marked(v) end
     if not good then return ("%s: %s is expected"):format(field, words), field end
   end
   return nil

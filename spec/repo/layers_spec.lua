@@ -17,7 +17,7 @@ local C_LAYERS = {
 --- From the ground up. "*" is every module that no row names.
 local LUA_LAYERS = {
   { "core" },
-  { "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "log",
+  { "arrays", "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "log",
     "names", "need", "options", "patterns", "process", "procfs", "query", "show" },
   { "*" },
   { "app" },

@@ -70,6 +70,16 @@ describe("the rock", function()
     end
   end)
 
+  it("depends on the libraries that its files need, and on no other", function()
+    local rocks, rockspec, wanted, named = { cjson = "lua-cjson" }, {}, { lua = true }, {}
+    for _, path in ipairs(tree.files("^lua/.*%.lua$")) do
+      for name in tree.read(path):gmatch('%f[%w_]need%("([%w_]+)"%)') do wanted[rocks[name] or name] = true end
+    end
+    assert(loadfile(tree.files("^sluice%-.*%.rockspec$")[1], "t", rockspec))()
+    for _, line in ipairs(rockspec.dependencies) do named[line:match("^%S+")] = true end
+    assert.same(wanted, named)
+  end)
+
   it("is made without rights, and its command runs from the folder that README names", function()
     process.run { "mkdir", folder .. "/user" }
     local here = ("HOME=%s/user "):format(folder)

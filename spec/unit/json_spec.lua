@@ -1,4 +1,5 @@
 --- sluice.json: what is written, what is read, and what is refused with which words.
+local cjson = require("cjson")
 local json = require("sluice.json")
 
 describe("json", function()
@@ -347,6 +348,98 @@ describe("json", function()
 
     it("refuses what is not a table", function()
       assert.has_error(function() json.array("a") end, "json.array: expected a table, got string")
+    end)
+  end)
+
+  describe("beside lua-cjson", function()
+    local TEXT = '{"a":[1,[2.5,"\u{e9}\\n"],{}],"b":{"c":null,"d":[true,false,null]},"e":-3e40,"f":[[[]]]}'
+
+    -- What Sluice's modules are beside another lua-cjson.
+    local function beside(other)
+      local names = { "cjson", "sluice.arrays", "sluice.json", "sluice.plain", "sluice.shape", "sluice.answers" }
+      local before, made = {}, {}
+      for _, name in ipairs(names) do before[name], package.loaded[name] = package.loaded[name], nil end
+      package.loaded.cjson = other
+      for i = 2, #names do made[names[i]:match("%w+$")] = require(names[i]) end
+      for _, name in ipairs(names) do package.loaded[name] = before[name] end
+      return made
+    end
+
+    -- A light userdata as lua-cjson's constants are.
+    local function constant()
+      local held = {}
+      return debug.upvalueid(function() return held end, 1)
+    end
+
+    -- As LuaRocks' lua-cjson has them, and Debian's has not.
+    local function with_marks()
+      local fake = { null = cjson.null, array_mt = {}, empty_array_mt = {}, empty_array = constant() }
+      return beside(fake), fake
+    end
+
+    it("has its null", function()
+      assert.equal(cjson.null, json.null)
+      assert.equal('{"a":null}', json.encode({ a = cjson.null }))
+      assert.equal("[null]", cjson.encode({ json.null }))
+      assert.equal(cjson.null, json.decode("null"))
+      assert.equal(json.null, cjson.decode("null"))
+      local own = constant()
+      assert.equal(own, beside({ null = own }).json.null)
+    end)
+
+    it("writes what cjson.decode read, and has read what cjson.encode writes", function()
+      assert.same(cjson.decode(TEXT), json.decode(TEXT))
+      assert.same(cjson.decode(TEXT), json.decode(json.encode(cjson.decode(TEXT))))
+      assert.same(json.decode(TEXT), cjson.decode(cjson.encode(json.decode(TEXT))))
+      assert.equal("[1,[2.5],[3]]", json.encode({ json.decode("1"), cjson.decode("[2.5]"), json.array({ 3 }) }))
+      assert.equal("[1,[2.5],[3]]", cjson.encode({ cjson.decode("1"), json.decode("[2.5]"), json.array({ 3 }) }))
+    end)
+
+    it("gives arrays its mark, and takes all that it marks for arrays", function()
+      local sluice, fake = with_marks()
+      assert.equal(fake.array_mt, getmetatable(sluice.json.array()))
+      assert.equal(fake.array_mt, getmetatable(sluice.json.decode("[]")))
+      assert.equal(fake.array_mt, getmetatable(sluice.json.decode('{"a":[1]}').a))
+      local encode = sluice.json.encode
+      for _, mark in ipairs { fake.array_mt, fake.empty_array_mt } do
+        assert.equal("[[],[1],[null,2],{}]", encode({ setmetatable({}, mark), setmetatable({ 1 }, mark),
+          setmetatable({ [2] = 2 }, mark), setmetatable({}, {}) }))
+        assert.equal('{"x":1}', encode(setmetatable({ x = 1 }, mark)))
+      end
+      assert.equal('{"a":[]}', encode({ a = fake.empty_array }))
+      assert.equal("[]", encode(fake.empty_array))
+      assert.equal("data[1] is a userdata: JSON cannot carry it", select(2, encode({ constant() })))
+    end)
+
+    it("takes its marks for plain data, for lists of a shape and for answers", function()
+      local sluice, fake = with_marks()
+      local empty = { fake.empty_array, setmetatable({}, fake.empty_array_mt), setmetatable({}, fake.array_mt) }
+      for i = 1, 3 do
+        assert.equal("[]", (select(3, sluice.answers.read("here", 200, empty[i]))))
+        assert.is_nil(sluice.plain.fault({ a = empty[i] }, "data"))
+        assert.equal('{"a":[]}', sluice.json.encode(sluice.plain.copy({ a = empty[i] })))
+        assert.equal('{"a":[]}', sluice.json.encode((sluice.plain.clean_copy({ a = empty[i] }, "data"))))
+        assert.is_nil(sluice.shape.fault({ a = empty[i] }, { a = "array" }))
+        assert.is_nil(sluice.shape.fault({ a = empty[i] }, { a = "array" }, true))
+        assert.equal("a: an object is expected", (sluice.shape.fault({ a = empty[i] }, { a = "object" })))
+      end
+      assert.equal("data.a is a userdata", sluice.plain.fault({ a = constant() }, "data"))
+      assert.equal("a: an array is expected", (sluice.shape.fault({ a = constant() }, { a = "array" })))
+    end)
+
+    it("has a mark of its own where lua-cjson has none", function()
+      local sluice = beside({ null = cjson.null })
+      assert.equal("[[],{}]", sluice.json.encode({ sluice.json.array(), {} }))
+      assert.equal('[[],{},[1]]', sluice.json.encode((sluice.json.decode("[[],{},[1]]"))))
+      assert.equal("data[1] is a userdata: JSON cannot carry it", select(2, sluice.json.encode({ constant() })))
+      assert.is_nil(sluice.plain.fault({ sluice.json.array() }, "data"))
+      assert.equal("data.1 is a userdata", sluice.plain.fault({ constant() }, "data"))
+    end)
+
+    it("is written as an array by the cjson.encode of this machine", function()
+      assert.equal("[1,2]", cjson.encode(json.array({ 1, 2 })))
+      assert.equal(cjson.array_mt and "[]" or "{}", cjson.encode(json.array()))
+      assert.equal(cjson.array_mt and "[[]]" or "[{}]", cjson.encode(json.decode("[[]]")))
     end)
   end)
 

@@ -31,19 +31,23 @@ describe("a missing", function()
       local code, output = run(MAIN .. words, {})
       assert.same({ 1, wanted:format("argparse", "lua-argparse", "argparse") }, { code, output })
     end
-    assert.equal(0, (run(MAIN .. "--version", { "argparse" })))
+    assert.same({ 1, wanted:format("cjson", "lua-cjson", "lua-cjson") }, { run(MAIN .. "--version", { "argparse" }) })
+    assert.equal(0, (run(MAIN .. "--version", { "cjson" })))
     local code, output = run(MAIN .. "test app.lua", {})
     assert.same({ 1, wanted:format("busted", "lua-busted", "busted") }, { code, output })
   end)
 
   it("library is named to a program of one's own", function()
-    for _, module in ipairs { "sluice", "sluice.testing" } do -- they need none
-      assert.same({ 0, "" }, { run(("-e 'require[[%s]]'"):format(module), {}) })
+    local wanted = "^lua5%%.4: the library %s is missing for Lua 5%%.4: sudo apt%%-get install lua%%-%s, [^\n]+\n"
+    for module, library in pairs { sluice = "cjson", ["sluice.testing"] = "cjson", ["sluice.json"] = "cjson",
+      ["sluice.cli"] = "argparse" } do
+      local code, output = run(("-e 'require[[%s]]'"):format(module), {})
+      assert.equal(1, code)
+      assert.truthy(output:find(wanted:format(library, library)), output)
     end
-    local code, output = run("-e 'require[[sluice.cli]]'", {})
-    assert.equal(1, code)
-    local wanted = "^lua5%.4: the library argparse is missing for Lua 5%.4: sudo apt%-get install lua%-argparse, "
-    assert.truthy(output:find(wanted), output)
+    for _, module in ipairs { "sluice", "sluice.testing" } do
+      assert.same({ 0, "" }, { run(("-e 'require[[%s]]'"):format(module), { "cjson" }) })
+    end
   end)
 
   it("shared object is named with its package, and what cannot be loaded with the reason", function()
