@@ -124,7 +124,10 @@ function cli.main(args, out, err)
     return test.run(table.move(args, 2, #args, 1, {}), err)
   end
   local ok, given = parser:pparse(table.move(args, 1, #args, 1, {}))
-  if not ok then return usage(parser, given, err) end
+  if not ok then
+    local path = tostring(args[1]):find("%.lua$") and args[1]
+    return usage(parser, path and ("write: sluice run %s"):format(path) or given, err)
+  end
   if given.version or given.command == "version" then
     out:write("sluice ", core.version, "\n")
     return 0

@@ -63,6 +63,7 @@ end
 -- "timer x (app.lua:6)" need not say where it stands when "app.lua:6: broken" does.
 local function told(name, message)
   if message == "" then message = "an error without a message" end
+  if message:sub(1, #name) == name then return message end -- it begins with it already
   local what, place = name:match("^(.*) %(([^()]+:%d+)%)$")
   local same = place and message:sub(1, #place + 1) == place .. ":"
   return (same and what or name) .. ": " .. message

@@ -12,6 +12,7 @@ local need = require("sluice.need")
 need("sluice.core")
 local inside = require("sluice.testing.inside")
 local names = require("sluice.names")
+local arguments = require("sluice.testing.arguments")
 local options = require("sluice.options")
 local outside = require("sluice.testing.outside")
 local test = require("sluice.testing.test")
@@ -23,6 +24,7 @@ local KNOWN = { env = "table", flags = "table", seed = "number", now = "number",
   sockets = "boolean", files = "table", http = "table" }
 
 local function check_options(given)
+  arguments.check("testing.start(app, options): the options", given, "table")
   options.check_names("testing.start", given, KNOWN, 3)
   for name, value in pairs(given) do
     if type(value) ~= KNOWN[name] then

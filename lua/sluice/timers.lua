@@ -5,6 +5,7 @@ local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local options = require("sluice.options")
+local show = require("sluice.show")
 
 local timers = {}
 
@@ -41,7 +42,8 @@ end
 function timers.register(generation, seconds, opts, fn)
   if fn == nil then opts, fn = nil, opts end
   if type(seconds) ~= "number" or not (seconds >= PERIOD_MIN and seconds <= PERIOD_MAX) then
-    caller.raise("app:every(seconds, …): the period is a number of seconds from %g", PERIOD_MIN)
+    caller.raise("app:every(seconds, …): the period is a number of seconds from %g, not %s",
+      PERIOD_MIN, show(seconds))
   end
   local period = core.text_of(seconds)
   local what = ("app:every(%s)"):format(period)

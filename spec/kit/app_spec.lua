@@ -115,6 +115,51 @@ describe("a request of the kit", function()
     end
   end)
 
+  it("is judged before it makes a test pass for a wrong reason", function()
+    t:stop()
+    t = kit.start [[
+      app:stream("/s", "s")
+      app:get("/n", function() return 42 end)
+      app:get("/e", function() error("", 0) end)]]
+    local c = t:connect("/s")
+    for wanted, call in pairs {
+      ["t:advance(seconds): a number of seconds from 0 is expected, not nil"] = function() t:advance() end,
+      ["t:advance(seconds): a number of seconds from 0 is expected, not -5"] = function() t:advance(-5) end,
+      ["t:wait(seconds, fn): a function is expected, not nil"] = function() t:wait(1) end,
+      ["t:log(level): there is no \"warning\", did you mean 'warn'? (known: debug, info, warn, error)"] =
+        function() t:log("warning") end,
+      ["t:reload(source): a string is expected, not 5"] = function() t:reload(5) end,
+      ["t:state(name): a string is expected, not nil"] = function() t:state() end,
+      ["c:wait_for(event, timeout, match): timeout: a number of seconds from 0 is expected, not \"5\""] =
+        function() c:wait_for("x", "5") end,
+      ["c:expect_none(event, seconds): a number of seconds from 0 is expected, not \"5\""] =
+        function() c:expect_none("x", "5") end,
+      ["c:events(event): a string is expected, not 5"] = function() c:count(5) end,
+      ["t.get was called without t: write t:get(…) with a colon"] = function() t.get("/n") end,
+      ["c.count was called without c: write c:count(…) with a colon"] = function() c.count("x") end,
+      ["POST /n: body: a string is expected, not 5"] = function() t:post("/n", { body = 5 }) end,
+      ["POST /n: json: data is a function: JSON cannot carry it"] = function() t:post("/n", { json = print }) end,
+    } do
+      local ok, message = pcall(call)
+      assert.is_false(ok, wanted)
+      assert.truthy(message:find("app_spec.lua:%d+: " .. wanted:gsub("%p", "%%%0") .. "$"), message)
+    end
+    assert.error(function() assert.received(c) end) -- hello is none that an app sent
+    assert.not_received(c)
+    t:publish("s", "x", "text")
+    assert.received(c)
+    assert.equal("text", c:wait_for("x", 0, "text").data)
+    -- what begins with the route's name does not repeat it, and a line without words has some
+    t:get("/n")
+    t:get("/e")
+    assert.same({ "GET /n (app.lua:4): 42 is no status for an answer (200 to 599)",
+      "GET /e (app.lua:5): an error without a message" }, t:log("error"))
+    t:stop()
+    for _, call in ipairs { t.get, t.restart, t.kill, t.reload } do
+      assert.error_matches(function() call(t, "/n") end, "this test was stopped")
+    end
+  end)
+
   it("cannot smuggle", function()
     assert.error_matches(function() t:get("/a b") end, "no blanks")
     assert.error_matches(function() t:get("/a", { headers = { x = "a\r\nb: c" } }) end, "cannot be sent")

@@ -55,6 +55,7 @@ describe("sluice", function()
       { "%-%-max%-body: a size from 1 bytes", "run", path, "--max-body", "big" },
       { "%-%-log%-level: one of debug, info, warn, error, off", "run", path, "--log-level", "loud" },
       { "Did you mean", "run", path, "--no-watc" },
+      { "Error: write: sluice run app.lua\n", "app.lua" },
       { "exclude each other", "reload", "--dry-run", "--rollback" },
       { "too many arguments", "run", path, path },
     }

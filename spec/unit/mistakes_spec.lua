@@ -21,6 +21,8 @@ local at_load = {
     "app.lua:3: sluice.json has no 'encod': did you mean sluice.json.encode?" },
   { "a module's function with a typo", 'require("sluice.http").pst("x")',
     "app.lua:3: http has no 'pst': did you mean http.post?" },
+  { "a period as a text", 'app:every("5s", print)',
+    'app.lua:3: app:every(seconds, …): the period is a number of seconds from 0.01, not "5s"' },
   { "a publish at load", 'app:publish("a", "x", {})',
     "app.lua:3: app:publish() has an effect and the app is still loading: move it into a handler" },
   { "a sleep at load", "sluice.sleep(1)",

@@ -3,6 +3,8 @@
 -- answer so far.
 local core = require("sluice.core")
 local answer = require("sluice.testing.answer")
+local arguments = require("sluice.testing.arguments")
+local caller = require("sluice.caller")
 local identity = require("sluice.testing.identity")
 local json = require("sluice.json")
 
@@ -25,9 +27,13 @@ end
 -- The bytes of a request; options: headers, body, json, last_event_id.
 local function request_text(method, path, host, options, user)
   local headers, body = {}, options.body
+  local what = method .. " " .. path
+  arguments.check(what .. ": headers", options.headers, "table", true)
+  arguments.check(what .. ": body", body, "text", true)
   for name, value in pairs(options.headers or {}) do headers[name:lower()] = core.text_of(value) end
   if options.json ~= nil then
-    body = assert(json.encode(options.json))
+    local text, message = json.encode(options.json)
+    body = text or caller.raise("%s: json: %s", what, message)
     headers["content-type"] = headers["content-type"] or "application/json"
   end
   headers.host = headers.host or host
@@ -37,7 +43,7 @@ local function request_text(method, path, host, options, user)
   local lines = { ("%s %s HTTP/1.1"):format(method, path) }
   for _, name in ipairs(sorted_names(headers)) do
     if not name:find(HEADER) or headers[name]:find("[\r\n]") then
-      error(("header '%s' cannot be sent"):format(name), 0)
+      caller.raise("header '%s' cannot be sent", name)
     end
     lines[#lines + 1] = ("%s: %s"):format(name, headers[name])
   end
@@ -51,7 +57,7 @@ end
 -- @tparam table options of t:get and its like, and `buffer`
 function exchange.new(place, method, path, options)
   if type(path) ~= "string" or path:sub(1, 1) ~= "/" or path:find("[%s%c]") then
-    error("a path starts with a slash and has no blanks", 0)
+    caller.raise("a path starts with a slash and has no blanks")
   end
   local user = options.user ~= nil and place.users:give(options.user) or nil
   local text = request_text(method, path, place.host or "localhost", options, user)

@@ -2,6 +2,7 @@
 -- The request carries a number that only this list knows; the runtime of a server that
 -- listens has no such list, so that no header of the world can be taken for one. In memory:
 -- the users of requests that were not claimed yet, or not answered.
+local caller = require("sluice.caller")
 local core = require("sluice.core")
 
 local identity = {}
@@ -21,7 +22,7 @@ end
 local function complete(user)
   if type(user) == "string" then user = { id = user } end
   if type(user) ~= "table" or type(user.id) ~= "string" then
-    error("user is a name, or a table with an id", 0)
+    caller.raise("user is a name, or a table with an id")
   end
   local out, roles = {}, {}
   for name, value in pairs(user) do out[name] = value end

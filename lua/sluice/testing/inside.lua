@@ -1,6 +1,7 @@
 --- The app under test in this process: the core's whole server in steps, on a clock that
 -- stands still until the test lets time pass. In memory: the server, and the app's sources
 -- when the test gave them as texts.
+local caller = require("sluice.caller")
 local config = require("sluice.config")
 local generation = require("sluice.generation")
 local identity = require("sluice.testing.identity")
@@ -196,7 +197,7 @@ end
 --- The live table of an app:state.
 function Inside:state(name)
   local row = self.runtime.states[name]
-  if not row then error(("the app has no state '%s'"):format(name), 0) end
+  if not row then caller.raise("the app has no state '%s'", name) end
   return row.data
 end
 

@@ -8,12 +8,7 @@ local stream = require("sluice.testing.stream")
 
 local WAIT_SECONDS = 2 -- over real connections an event needs some time
 
-local function has(c, event, match)
-  for _, e in ipairs(c:events(event)) do
-    if stream.fits(match, e) then return true end
-  end
-  return false
-end
+local has = stream.has
 
 local function received(state, arguments)
   local c, event, match = arguments[1], arguments[2], arguments[3]
@@ -21,6 +16,7 @@ local function received(state, arguments)
   if not found and state.mod and not c.test.place.virtual then
     found = c.test:wait(WAIT_SECONDS, function() return has(c, event, match) end) or false
   end
+  event = event or "any event"
   arguments[1] = type(match) == "table" and ("%s %s"):format(event, json.encode(match)) or event
   arguments[2], arguments[3] = c:transcript(), nil
   arguments.n = 2

@@ -1,5 +1,6 @@
 --- Other servers, as an app under test sees them: answers that the test gave, by URL. A URL
 -- that it gave none for fails the test at its next step. In memory: the last requests.
+local caller = require("sluice.caller")
 local core = require("sluice.core")
 local json = require("sluice.json")
 
@@ -72,7 +73,7 @@ end
 -- @tparam table|function response
 function Outgoing:answer(url, response)
   if type(response) ~= "table" and type(response) ~= "function" then
-    error("t:http(url, answer): { status, headers, json | body | events } or a function", 3)
+    caller.raise("t:http(url, answer): { status, headers, json | body | events } or a function")
   end
   self.answers[url] = response
 end

@@ -1,5 +1,7 @@
 --- A test's view of one event stream: everything that came, with times, and waiting for more.
 -- In memory: all events that it received.
+local arguments = require("sluice.testing.arguments")
+local caller = require("sluice.caller")
 local canonical = require("sluice.testing.canonical")
 local eventstream = require("sluice.eventstream")
 local json = require("sluice.json")
@@ -83,19 +85,19 @@ end
 
 -- A refusal can neither bring nor spare an event: a spec that goes on with one has not seen
 -- that it was refused.
-local function need_stream(self, what)
+local function need_stream(self, method, what)
+  arguments.self(Stream, self, "c", method)
   local why = refusal(self)
   if not why then return end
   local cause = self.error and "\n" .. self.error or ""
-  error(("%s on %s: %s%s"):format(what, self.path, why, cause), 3)
+  caller.raise("%s on %s: %s%s", what, self.path, why, cause)
 end
 
 -- What is waited for, in a message; raises when it cannot be a name.
 local function shown(event)
   if event == nil then return "event" end
   if type(event) == "string" then return ("'%s'"):format(event) end
-  error(("an event's name is a string, not a %s; nil is any but control events"):format(
-    type(event)), 3)
+  caller.raise("an event's name is a string, not a %s; nil is any but control events", type(event))
 end
 
 local function is_meant(event, e)
@@ -107,7 +109,8 @@ end
 -- @tparam[opt] string event only those of this name
 -- @treturn {table,...} { event, data, id, at }
 function Stream:events(event)
-  need_stream(self, "no events")
+  need_stream(self, "events", "no events")
+  arguments.check("c:events(event)", event, "text", true)
   self.test:settle()
   local out = {}
   for _, e in ipairs(self.received) do
@@ -118,7 +121,7 @@ end
 
 --- How many came.
 function Stream:count(event)
-  need_stream(self, "no events")
+  need_stream(self, "count", "no events")
   return #self:events(event)
 end
 
@@ -168,10 +171,12 @@ end
 -- @tparam[opt] table|function match fields that its data must have, or fn(data, e) -> boolean
 -- @treturn table { event, data, id, at }; raises with everything that came when there is none
 function Stream:wait_for(event, timeout, match)
-  if type(timeout) ~= "number" and match == nil then timeout, match = nil, timeout end
+  local kind = type(timeout)
+  if match == nil and (kind == "table" or kind == "function") then timeout, match = nil, timeout end
   timeout = timeout or WAIT_SECONDS
   local what = ("no %s%s"):format(shown(event), match ~= nil and " that fits" or "")
-  need_stream(self, what)
+  need_stream(self, "wait_for", what)
+  arguments.check("c:wait_for(event, timeout, match): timeout", timeout, "seconds")
   local e = self.test:wait(timeout, function()
     local found = find(self, event, match)
     if found then return found end
@@ -188,8 +193,9 @@ end
 -- @tparam[opt=1] number seconds
 function Stream:expect_none(event, seconds)
   local name = shown(event)
-  need_stream(self, "no " .. name)
+  need_stream(self, "expect_none", "no " .. name)
   seconds = seconds or 1
+  arguments.check("c:expect_none(event, seconds)", seconds, "seconds")
   local ended = self.test:wait(seconds, function() return self.exchange.ended end)
   local from = self.mark + 1
   self.mark = #self.received
@@ -212,7 +218,8 @@ Stream.close = Stream.drop
 
 --- Read nothing for some seconds; without a number: never again.
 function Stream:stall(seconds)
-  need_stream(self, "nothing to stall")
+  need_stream(self, "stall", "nothing to stall")
+  arguments.check("c:stall(seconds)", seconds, "seconds", true)
   self.exchange.stalled_till = self.test.place:now() + (seconds or math.huge)
 end
 
@@ -220,7 +227,7 @@ end
 -- @tparam[opt] table options instead of those of the first connect
 -- @treturn sluice.testing.Stream a new one; raises after a refusal: there a browser stays away
 function Stream:reconnect(options)
-  need_stream(self, "a browser does not come back")
+  need_stream(self, "reconnect", "a browser does not come back")
   self.test:settle() -- what had been sent was received
   self:drop()
   local again = {}
@@ -231,5 +238,13 @@ function Stream:reconnect(options)
 end
 
 names.strict(Stream, "c", ":", { "status", "headers", "body", "json", "hello", "id", "error" })
-stream.fits = agrees
+--- Whether an event came that is meant and fits; for luassert.
+function stream.has(self, event, match)
+  shown(event)
+  for _, e in ipairs(self:events()) do
+    if is_meant(event, e) and agrees(match, e) then return true end
+  end
+  return false
+end
+
 return stream

@@ -1,6 +1,9 @@
 --- One test: an app somewhere (in this process, or behind sockets), what was asked of it, and
 -- how time passes. In memory: the connections that are open.
+local arguments = require("sluice.testing.arguments")
+local caller = require("sluice.caller")
 local exchange = require("sluice.testing.exchange")
+local fault = require("sluice.testing.fault")
 local names = require("sluice.names")
 local options = require("sluice.options")
 local stream = require("sluice.testing.stream")
@@ -27,10 +30,15 @@ function test.new(place)
   return self
 end
 
-local function need_inside(self, what)
-  if self.stopped then error("this test was stopped", 3) end
+local function need_running(self, method)
+  arguments.self(Test, self, "t", method)
+  if self.stopped then caller.raise("t:%s(): this test was stopped", method) end
+end
+
+local function need_inside(self, method)
+  need_running(self, method)
   if self.place.virtual then return end
-  error(what .. " needs the app in this process: this test goes over real connections", 3)
+  caller.raise("t:%s() needs the app in this process: this test goes over real connections", method)
 end
 
 -- ---- Time --------------------------------------------------------------------------------
@@ -68,6 +76,9 @@ end
 -- @tparam function done
 -- @return what it returned last: nil or false when the time is up
 function Test:wait(seconds, done)
+  arguments.self(Test, self, "t", "wait")
+  arguments.check("t:wait(seconds, fn)", seconds, "seconds")
+  arguments.check("t:wait(seconds, fn)", done, "fn")
   self:settle()
   local till = self.place:now() + seconds
   while true do
@@ -81,7 +92,8 @@ end
 --- Let time pass; everything runs that is due meanwhile, in order.
 -- @tparam number seconds
 function Test:advance(seconds)
-  need_inside(self, "t:advance()")
+  need_inside(self, "advance")
+  arguments.check("t:advance(seconds)", seconds, "seconds")
   self:wait(seconds, function() return false end)
 end
 
@@ -91,7 +103,6 @@ function Test:elapsed() return self.place:time() - self.began end
 -- ---- Requests ----------------------------------------------------------------------------
 
 local function send(self, method, path, given, buffer)
-  if self.stopped then error("this test was stopped", 3) end
   given = options(("%s %s"):format(method, path), given, REQUEST, 3)
   given.buffer = given.buffer or buffer
   local x = exchange.new(self.place, method, path, given)
@@ -109,19 +120,8 @@ local function log_length(self)
   return self.place.world and #self.place.world.log or 0
 end
 
--- What became of a user that the test gave, when a guard put another in its place. Then a 401
--- says nothing about the app: it is raised; with any other answer it is told.
-local function told_of_user(self, x, status, path)
-  local text = x.user and self.place.users:replaced(x.user)
-  if not text or status ~= 401 then return text end
-  error(("%s answered 401: %s"):format(path, text), 3)
-end
-
-local function join(raised, text)
-  return raised and text and raised .. "\n" .. text or raised or text
-end
-
 local function request(self, method, path, given)
+  need_running(self, method:lower())
   local before = log_length(self)
   local x = send(self, method, path, given)
   self:wait(ANSWER_SECONDS, function() return x.ended or x.answer:is_stream() end)
@@ -132,7 +132,7 @@ local function request(self, method, path, given)
   end
   self:settle()
   local raised = response.status == 500 and self:last_error(before) or nil
-  response.error = join(raised, told_of_user(self, x, response.status, path))
+  response.error = fault.join(raised, fault.of_user(x, response.status, path))
   return response
 end
 
@@ -145,20 +145,12 @@ for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
   end
 end
 
--- What a plan or a guard raised is the spec's business, though a browser is told only "bye".
-local function raise_failure(self, c, before)
-  local first = c.received[1]
-  local ended = first and first.event == "bye" and type(first.data) == "table" and first.data
-  if c.status ~= 500 and not (ended and ended.reason == "error") then return end
-  local text = self:last_error(before) or "the log of the server tells why"
-  error(("GET %s failed: %s"):format(c.path, join(text, c.error)), 3)
-end
-
 --- Open a stream; returns when `hello` has come, or the refusal.
 -- @tparam string path
 -- @tparam[opt] table given user, headers, last_event_id, and buffer (bytes that it takes unread)
 -- @treturn sluice.testing.Stream with status, headers, json, hello and id
 function Test:connect(path, given)
+  need_running(self, "connect")
   local before = log_length(self)
   local x = send(self, "GET", path, given, STREAM_BUFFER)
   local c = stream.new(self, path, given or {}, x)
@@ -168,12 +160,9 @@ function Test:connect(path, given)
     response.body
   if not c.status then error(path .. " has not answered", 2) end
   c.mark = c.hello and 1 or 0
-  c.error = told_of_user(self, x, c.status, path)
-  raise_failure(self, c, before)
-  if x.user and x.place.users:unclaimed(x.user) and c.hello then
-    error(("%s has no guard, no read rule and a constant plan: the server answers it without "
-      .. "asking who it is for, so `user` means nothing here"):format(path), 2)
-  end
+  c.error = fault.of_user(x, c.status, path)
+  fault.of_stream(c, self:last_error(before))
+  fault.of_unclaimed(x, c)
   return c
 end
 
@@ -181,7 +170,7 @@ end
 
 --- app:publish, as a handler would.
 function Test:publish(...)
-  need_inside(self, "t:publish()")
+  need_inside(self, "publish")
   local app = self.place.runtime.generation.app
   local results = self:wait(ANSWER_SECONDS, self.place:run("t:publish()", app.publish, app, ...))
   if not results[1] then error(results[2] and results[2].message or "t:publish() was ended", 2) end
@@ -191,7 +180,8 @@ end
 --- Reload the app: another source, or what its file holds now.
 -- @treturn boolean|nil true, or nil, message, outcome
 function Test:reload(source)
-  if self.stopped then error("this test was stopped", 2) end
+  need_running(self, "reload")
+  arguments.check("t:reload(source)", source, "text", true)
   local outcome = self:wait(RELOAD_SECONDS, self.place:reload(source))
   if not outcome then return nil, "the generation before does not end" end
   self:settle()
@@ -215,6 +205,7 @@ end
 
 --- Stop the server as SIGTERM does, with stop hooks and drain, and start it again.
 function Test:restart()
+  need_running(self, "restart")
   terminate(self)
   self.place:boot()
   self:settle()
@@ -222,6 +213,7 @@ end
 
 --- End the server as kill -9 does, and start it again.
 function Test:kill()
+  need_running(self, "kill")
   self.place:shut(false)
   forget_connections(self)
   self.place:boot()
@@ -246,14 +238,16 @@ end
 
 --- Equal numbers give equal ids, jitter and math.random from here on.
 function Test:seed(n)
-  need_inside(self, "t:seed()")
+  need_inside(self, "seed")
+  arguments.check("t:seed(n)", n, "number")
   self.place.world:enter()
   self.place.world:roll(n)
 end
 
 --- The table of an app:state, to look at or to prepare.
 function Test:state(name)
-  need_inside(self, "t:state()")
+  need_inside(self, "state")
+  arguments.check("t:state(name)", name, "text")
   return self.place:state(name)
 end
 
@@ -266,13 +260,14 @@ end
 -- or fn(request) that returns such a table or nil, message, code. `events` is a list of
 -- { event =, data = } that the test may add to.
 function Test:http(url, response)
-  need_inside(self, "t:http()")
+  need_inside(self, "http")
+  arguments.check("t:http(url, answer)", url, "text")
   self.outgoing:answer(url, response)
 end
 
 --- The requests that the app sent to other servers: { method, url, headers, body, json, at }.
 function Test:requests()
-  need_inside(self, "t:requests()")
+  need_inside(self, "requests")
   return self.outgoing.sent
 end
 
@@ -280,6 +275,7 @@ end
 -- @tparam[opt] string level "debug", "info", "warn" or "error"
 -- @treturn {string,...}
 function Test:log(level)
+  arguments.one_of("t:log(level)", level, { "debug", "info", "warn", "error" }, true)
   return self.place:log(level)
 end
 
