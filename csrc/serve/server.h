@@ -118,8 +118,8 @@ struct accept_as {
 };
 
 /* Answer it: with the bytes in r->answer and r->status, without any with r->file, or with a
- * stream. The request leaves the table. server_accept returns the client (borrowed) in *out; E_CLOSED for HEAD, which is
- * answered and has no client. */
+ * stream. The request leaves the table. server_accept returns the client (borrowed) in
+ * *out; E_CLOSED for HEAD, which is answered and has no client. */
 void server_answer(struct server *s, struct request *r);
 int server_accept(struct server *s, struct request *r, struct plan *plan,
                   struct accept_as as, struct client **out);
