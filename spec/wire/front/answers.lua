@@ -219,7 +219,7 @@ function answers.judge(c)
         judge_stream(list[i] or part.head, list[i] and list[i].body or part.body, e, c)
         return "closes"
       end
-      if not list[i] and (c.aborted or (e.stream and c.left)) then return "closes" end
+      if not list[i] and (c.aborted or (e.listens and c.left)) then return "closes" end
       expect(list[i], "no answer; %s%s", c.closed and "the server closed" or "it waits",
         part and (", %d bytes of a body are there"):format(#part.body) or "")
       return judge(list[i], e) and "closes"

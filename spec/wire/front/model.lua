@@ -4,7 +4,8 @@
 --- An expectation: `statuses` (a set), `keeps` (true, false, or nil: as the answer says),
 --- `interim` (how many 100 may come before it), `fields` (name to text, or to a function that
 --- judges), `body` (exact, of a 200), `size` (Content-Length, also of a HEAD), `early` (it may
---- come before the request is whole), `stream`, and `ends` of a stream that is over by itself.
+--- come before the request is whole), `listens` (who asks for a stream and closes its half may
+--- get nothing), `stream`, and `ends` of a stream that is over by itself.
 local site = require("spec.wire.front.site")
 
 local model = {}
@@ -202,6 +203,7 @@ local function refused(r, e, set)
   if r.method == "OPTIONS" and not (r.bad_path or set[417]
     or set[421]) then set[204] = true end -- it asks what may be
   if r.last_id == "stop" then set[204] = true end
+  if r.route == "health" then set[200] = true end -- it may not look at what is sent with it
   e.statuses = set
   if set[421] then e.fields = {} end -- nobody knows whose rules hold for another's name
   local is_app = r.route ~= "health" and r.route ~= "admin"
@@ -271,6 +273,7 @@ function model.expect(r, at)
   e.keeps = keeps(r)
   add_cors(r, e)
   local has_body = r.framing == "chunks" or (r.body and #r.body > 0)
+  e.listens = r.stream and r.method == "GET"
   e.interim = r.minor == 1 and has(r.expect, "100-continue") and has_body and 1 or 0
   e.early = not takes_body(r) -- it may be answered before its body is there
   local set = refusals(r)

@@ -2,6 +2,7 @@
 --- does not fit. A draw depends on its seed and on the server's port and tags only.
 local deadline = require("spec.support.deadline")
 local draw = require("spec.wire.front.draw")
+local site = require("spec.wire.front.site")
 local socket = require("socket")
 local talk = require("spec.wire.front.talk")
 
@@ -11,6 +12,7 @@ local WIDTH = 64            -- connections side by side
 local SLOW_WIDTH = 16       -- ... of which so many may take seconds
 local PROGRESS_SECONDS = 15 -- for which nothing may stand still
 local BEATS = 4             -- connections that ask between rounds: more than threads
+local STARVED = site.STALL_SECONDS / 3 -- a turn that took so long says that the machine was busy
 
 -- ---- Rounds -------------------------------------------------------------------------------
 
@@ -61,6 +63,7 @@ end
 local function count(totals, t)
   totals.connections = (totals.connections or 0) + 1
   totals.answers = (totals.answers or 0) + #t.reader.list
+  totals.starved = (totals.starved or 0) + (t.starved and 1 or 0)
   for _, a in ipairs(t.reader.list) do totals[a.status] = (totals[a.status] or 0) + 1 end
 end
 
@@ -121,6 +124,7 @@ function run.draws(at, first, last, options)
   local state = { next = first, next_slow = first, last = last, slow = 0, problems = {}, totals = {},
     patience = (options.patience or PROGRESS_SECONDS) * deadline.scale }
   local active, beats = {}, new_beats(at.port)
+  local turned = socket.gettime()
   repeat
     fill(active, state, at)
     local busy = false
@@ -128,7 +132,10 @@ function run.draws(at, first, last, options)
     if busy then beat(beats) end
     local now = socket.gettime()
     poll(active, now, busy and 0 or 0.02)
-    collect(active, socket.gettime(), state)
+    now = socket.gettime()
+    for _, t in ipairs(active) do t.starved = t.starved or now - turned > STARVED end
+    turned = now
+    collect(active, now, state)
   until (#active == 0 and not next_seed(state)) or #state.problems >= (options.most or 1)
   for _, t in ipairs(active) do t:close() end
   for _, sock in ipairs(beats) do sock:close() end

@@ -212,8 +212,10 @@ function Talk:close()
   self.sock:close()
 end
 
---- nil, or what is wrong: { at = request, why }.
+--- nil, or what is wrong: { at = request, why }. What a client got that was not run for a while
+--- proves nothing: it may have been closed as one that reads nothing.
 function Talk:judge()
+  if self.starved then return nil end
   if self.problem then return self.problem end
   local ok, problem = pcall(answers.judge, self)
   if ok then return nil end
