@@ -99,10 +99,11 @@ static size_t write_chunk(struct fan *f, char *into, unsigned long k, uint64_t d
     for (unsigned long i = 0; i < k; i++) {
         const unsigned long long number = ++f->n;
         const unsigned long long us = (due ? due + i * every : clock_ns()) / 1000;
-        n += (size_t)snprintf(body + n, FRAME_MAX,
-                              "event: tick\ndata: {\"n\":%llu,\"t\":%llu,\"pad\":\"%s\"}\n"
-                              "id: aaaaaaaaaaaaa-%llu\n\n",
-                              number, us, pad, number);
+        n +=
+            (size_t)snprintf(body + n, FRAME_MAX,
+                             "event: tick\ndata: {\"n\":%llu,\"t\":%llu,\"pad\":\"%s\"}\n"
+                             "id: aaaaaaaaaaaaa-%llu\n\n",
+                             number, us, pad, number);
     }
     return (size_t)sprintf(into, "%zx\r\n%.*s\r\n", n, (int)n, body);
 }
