@@ -26,7 +26,8 @@ end
 
 --- T5: one reader, an idle server: a publish in Lua against a send by the publishing thread.
 function latency.T5(bench)
-  local variants <close> = bench:own(variants_of(bench, 1, { events = bench:pick(100, 40), every = 5000 }), rounds.stop)
+  local variants <close> = bench:own(variants_of(bench, 1, { events = bench:pick(100, 40), every = 5000 }),
+    rounds.stop)
   local samples = rounds.run(bench, variants.value, bench:pick(31, 1))
   compare(bench, { row = "T5", what = "p50 latency, N = 1, idle", bar = 2.0, aim = 1.6 }, samples,
     function(s) return s.report.latency.p50 end)
@@ -64,11 +65,13 @@ function latency.INFLIGHT(bench)
   for _, v in ipairs(list) do v.streams = streams end
   local variants <close> = bench:own(rounds.start(bench, list), rounds.stop)
   local samples = rounds.run(bench, variants.value, bench:pick(9, 1), pipelined)
-  bench:add(rounds.judge({ row = "INFLIGHT", what = ("CPU a delivery, 16 publishes in flight, N = %d"):format(streams),
+  bench:add(rounds.judge({ row = "INFLIGHT",
+    what = ("CPU a delivery, 16 publishes in flight, N = %d"):format(streams),
     bar = 0.15, note = "all threads count" },
     rounds.ratio(samples, "sixteen", "raw", "cpu")))
   for _, name in ipairs { "sixteen", "one" } do
-    bench:add(rounds.judge({ row = "INFLIGHT", what = ("... p50 of an answer in ms, %s in flight"):format(name), bar = 1,
+    bench:add(rounds.judge({ row = "INFLIGHT", what = ("... p50 of an answer in ms, %s in flight"):format(name),
+      bar = 1,
       note = ("CPU a delivery %.2f x raw"):format(rounds.ratio(samples, name, "raw", "cpu").median) },
       stats.summary(stats.map(rounds.pick(samples, name, "p50"), function(us) return us / 1000 end))))
   end
