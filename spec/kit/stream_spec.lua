@@ -33,6 +33,31 @@ describe("a stream of the kit", function()
     assert.equal("a", c:wait_for("a", 0).event)
   end)
 
+  it("is open too when it is plain, and says no hello", function()
+    t:stop()
+    t = kit.start [[
+      app:channel("log", { history = 5, rewind = "all" })
+      app:stream("/plain", { channels = { "log" }, control = false })
+      app:stream("/function", function() sluice.sleep(1) return { channels = { "log" }, control = false } end)
+      app:stream("/late", function() sluice.sleep(3) return { channels = { "log" }, control = false } end)
+      app:post("/stop", function() for c in app:clients() do c:stop("done", {}) end end)]]
+    for seconds, path in pairs { [3] = "/late", [0] = "/plain", [1] = "/function" } do
+      local before = t:elapsed()
+      local c = t:connect(path)
+      assert.same({ 200, nil, seconds }, { c.status, c.hello, t:elapsed() - before })
+      t:publish("log", "word", {})
+      assert.equal("word", c:wait_for(nil, 0).event)
+      c:close()
+    end
+    local c = t:connect("/plain", { last_event_id = "nonsense" })
+    assert.same({ 410, "ETRIMMED" }, { c.status, c.json.error.code })
+    assert.error_matches(function() t:connect("/plain", { user = "alice" }) end, "has no guard")
+    c = t:connect("/plain")
+    t:post("/stop")
+    assert.equal("stop", c:wait_for("done", 0).id)
+    assert.equal(204, c:reconnect().status)
+  end)
+
   it("has a cursor for each event name", function()
     local c = t:connect("/news")
     publish("alert", { n = 1 })

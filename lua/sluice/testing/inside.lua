@@ -126,6 +126,9 @@ function Inside:move(till)
   return true
 end
 
+--- Whether a stream waits for its plan.
+function Inside:is_opening() return next(self.runtime.opening) ~= nil end
+
 function Inside:now() return self.world:now() end
 function Inside:time() return self.world:time() end
 

@@ -69,6 +69,7 @@ end
 function Outside.now() return socket.gettime() end
 function Outside.time() return socket.gettime() end
 function Outside.step() end
+function Outside.is_opening() return true end -- who knows
 
 --- Wait until something comes, for a moment, at most up to `till`.
 -- @treturn boolean false when it is as late as that

@@ -56,12 +56,23 @@ local function receive(self, bytes)
     end
   end
   if problem then error(problem, 0) end
+  if not self.begun then
+    self.first = self.first .. bytes
+    self.begun = received[1] ~= nil or self.first:find("\nretry: %d+\n\n") ~= nil
+  end
+end
+
+--- Whether it is open: hello has come. A plain stream has none: it begins with a block that holds
+-- nothing but the retry time; when its plan was late, nothing but the server knows.
+function stream.is_open(self)
+  return self.begun or self.first ~= "" and not self.test.place:is_opening()
 end
 
 --- Make the view of an exchange; for t:connect.
 function stream.new(test, path, options, exchange)
   local self = setmetatable({ test = test, path = path, options = options, exchange = exchange,
-    parser = eventstream.new(), received = {}, seen = {}, passed = 0, mark = 0 }, Stream)
+    parser = eventstream.new(), received = {}, seen = {}, passed = 0, mark = 0,
+    first = "", begun = false }, Stream)
   exchange.on_body = function(bytes)
     if exchange.answer:is_stream() then return receive(self, bytes) end
     exchange.pieces[#exchange.pieces + 1] = bytes

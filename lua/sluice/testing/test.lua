@@ -145,7 +145,7 @@ for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
   end
 end
 
---- Open a stream; returns when `hello` has come, or the refusal.
+--- Open a stream; returns when `hello` has come, a plain stream has begun, or the refusal is there.
 -- @tparam string path
 -- @tparam[opt] table given user, headers, last_event_id, and buffer (bytes that it takes unread)
 -- @treturn sluice.testing.Stream with status, headers, json, hello and id
@@ -154,7 +154,7 @@ function Test:connect(path, given)
   local before = log_length(self)
   local x = send(self, "GET", path, given, STREAM_BUFFER)
   local c = stream.new(self, path, given or {}, x)
-  self:wait(ANSWER_SECONDS, function() return x.ended or c.received[1] end)
+  self:wait(ANSWER_SECONDS, function() return x.ended or stream.is_open(c) end)
   local response = x:response()
   c.status, c.headers, c.json, c.body = response.status, response.headers, response.json,
     response.body
