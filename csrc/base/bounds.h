@@ -144,6 +144,7 @@
 #define STOP_HOOKS_MS 1000     /* for the app's stop hooks, before the drain */
 #define HANDLERS_DRAIN_MS 2000 /* for handlers that still run then */
 #define DRAIN_TELL_MS 1000     /* for the last words, when the time of a drain is over */
+#define LEFT_HOOKS_MS 1000     /* ... and for the hooks of the clients who left last */
 #define MAX_BODY_DEFAULT 65536
 
 /* ---- Outgoing HTTP ---------------------------------------------------------------- */

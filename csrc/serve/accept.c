@@ -12,6 +12,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -48,6 +49,11 @@ static const char *explain(int error) {
 
 /* ---- When something is lacking ------------------------------------------------------ */
 
+/* Descriptors are the process's: while one thread gives its reserve to a connection and
+ * takes it back, another that accepts would get that number, and the first could answer
+ * nobody any more. */
+static pthread_mutex_t taking = PTHREAD_MUTEX_INITIALIZER;
+
 static void open_reserve(struct worker *w) {
     if (w->reserve_fd < 0) w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
@@ -67,6 +73,7 @@ static void tell_why(struct worker *w, int fd, int error) {
 /* Give the reserve for a moment to a connection that waits. */
 static void shed(struct accept *a, int error) {
     struct worker *w = a->worker;
+    pthread_mutex_lock(&taking);
     if (w->reserve_fd >= 0) close(w->reserve_fd);
     w->reserve_fd = -1;
     struct in6_addr ip;
@@ -74,6 +81,14 @@ static void shed(struct accept *a, int error) {
     if (fd >= 0 && a->trusted) tell_why(w, fd, error);
     if (fd >= 0) close(fd);
     open_reserve(w);
+    pthread_mutex_unlock(&taking);
+}
+
+static int take_one(struct accept *a, struct in6_addr *ip) {
+    pthread_mutex_lock(&taking);
+    int fd = listener_accept(a->io.fd, ip);
+    pthread_mutex_unlock(&taking);
+    return fd;
 }
 
 static void tell_log(struct accept *a, int error) {
@@ -122,7 +137,7 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
 void accept_all(struct accept *a, int max) {
     for (int i = 0; i < max; i++) {
         struct in6_addr ip;
-        int fd = listener_accept(a->io.fd, &ip);
+        int fd = take_one(a, &ip);
         if (fd == -EAGAIN) return;
         if (fd >= 0) {
             admit(a, fd, &ip);

@@ -231,6 +231,7 @@ static void move_on(struct conn *c, size_t n) {
     t->out_sent += n < head ? n : head;
     t->file_sent += n < head ? 0 : n - head;
     if (n > 0 && !PLANTED(118)) note_taken(c);
+    c->held += (uint32_t)n; /* so that what the peer takes from now on is seen */
     if (conn_unsent(c) > 0) return;
     buf_free(&t->out);
     static_file_unref(t->file);

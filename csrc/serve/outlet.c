@@ -162,7 +162,9 @@ void outlet_writable(struct outlet *o) {
         conn_doom(c, END_GONE);
         return;
     }
-    if (n > 0 || conn_unsent(c) < head_before) c->tx_ms = now_ms(c);
+    size_t taken = (size_t)n + head_before - conn_unsent(c);
+    if (taken > 0) c->tx_ms = now_ms(c);
+    c->held += (uint32_t)taken;
     o->pinned_sent += (uint32_t)n;
     if ((size_t)n < bytes.n || conn_unsent(c) > 0) return;
     enum stream_end end = b->end;

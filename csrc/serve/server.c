@@ -165,7 +165,7 @@ void server_drain(struct server *s) {
     ev_timer_stop(s->loop.ev, &s->hooks);
     if (atomic_exchange(&s->stopping, true)) return;
     for (unsigned i = 0; i < s->n_workers; i++)
-        worker_post_drain(&s->workers[i], s->options.drain_ms);
+        worker_post_drain(&s->workers[i], s->options.drain_ms, false);
 }
 
 void server_leave(struct server *s) {
@@ -206,7 +206,8 @@ void server_free(struct server *s) {
     if (!s) return;
     s->events = &silence; /* from here on nobody listens */
     if (s->started && !s->options.rehearsal) {
-        for (unsigned i = 0; i < s->n_workers; i++) worker_post_drain(&s->workers[i], -1);
+        for (unsigned i = 0; i < s->n_workers; i++)
+            worker_post_drain(&s->workers[i], -1, false);
         for (unsigned i = 0; i < s->n_workers; i++) worker_join(&s->workers[i]);
     }
     mailbox_drain(&s->loop.mailbox, INT32_MAX);

@@ -134,7 +134,7 @@ static void watch_stop(struct worker *w) {
     if (waited > 2000 && !atomic_exchange(&s->stopping, true)) {
         log_write(LOG_WARN, "the app does not answer: draining without it", NULL, 0);
         for (unsigned i = 0; i < s->n_workers; i++)
-            worker_post_drain(&s->workers[i], s->options.drain_ms);
+            worker_post_drain(&s->workers[i], s->options.drain_ms, true);
     }
     if (waited > s->options.drain_ms + END_STUCK_MS) {
         log_write(LOG_ERROR, "the app is stuck: the process ends without it", NULL, 0);
@@ -316,17 +316,19 @@ void worker_deinit(struct worker *w) {
 struct drain_message {
     struct message message;
     int64_t window_ms; /* < 0: at once */
+    bool stuck;        /* the app does not answer: the process ends END_STUCK_MS later */
 };
 
 static void io_on_drain(void *owner, struct message *m) {
     struct worker *w = owner;
     struct drain_message *drain = container_of(m, struct drain_message, message);
     int64_t window = drain->window_ms;
+    int64_t behind = drain->stuck ? END_STUCK_MS : DRAIN_TELL_MS + LEFT_HOOKS_MS;
     mem_free(drain);
     w->released = window < 0;
     int64_t last = window > HANDLERS_DRAIN_MS ? window : HANDLERS_DRAIN_MS;
     w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + DRAIN_TELL_MS;
-    w->fan.drained_ms = w->drain_end_ms;
+    w->fan.drained_ms = w->now_ms + last + behind;
     if (w->draining) return;
     accept_all(&w->accept, BACKLOG_DRAIN_MAX);
     w->draining = true;
@@ -338,8 +340,9 @@ static void io_on_drain(void *owner, struct message *m) {
     }
 }
 
-void worker_post_drain(struct worker *w, int64_t window_ms) {
+void worker_post_drain(struct worker *w, int64_t window_ms, bool stuck) {
     struct drain_message *m = mem_new(sizeof *m);
     m->window_ms = window_ms;
+    m->stuck = stuck;
     mailbox_post(&w->loop.mailbox, &m->message, io_on_drain);
 }

@@ -78,8 +78,9 @@ void worker_step(struct worker *w);
 void worker_join(struct worker *w);
 void worker_deinit(struct worker *w);
 
-/* End all streams over a window (< 0: at once) and stop. [any thread] */
-void worker_post_drain(struct worker *w, int64_t window_ms);
+/* End all streams over a window (< 0: at once) and stop. 'stuck': the app does not answer,
+ * which puts off the end of the process. [any thread] */
+void worker_post_drain(struct worker *w, int64_t window_ms, bool stuck);
 
 /* In a drain: when what the app has not begun is given up, so that it can be told. */
 static inline int64_t worker_stops_ms(const struct worker *w) {

@@ -79,7 +79,9 @@ function answers.read(where, first, second, third)
   if first == nil then
     if second == nil then return 204, {}, nil end
     local status = codes.status(third)
-    return build(where, status, codes.body(status, tostring(second), third))
+    -- what raised is told by the log: a client is not told of files and lines
+    local message = third == "EINTERNAL" and "internal error" or tostring(second)
+    return build(where, status, codes.body(status, message, third))
   end
   if type(first) == "number" then return build(where, first, second, third) end
   if type(first) == "table" or type(first) == "string" then return build(where, 200, first) end

@@ -53,7 +53,7 @@ describe("a graceful stop", function()
       retry = tonumber(retry)
       -- when it may come back, this process has ended: the drain takes 2 s and 1 s more
       local back = m.ended - from + retry / 1000
-      assert.is_true(back >= 3.4 and retry <= 3000 + 2500, ("%d ms, %.2f s after TERM"):format(retry, back))
+      assert.is_true(back >= 3.4 and retry <= 4000 + 2500, ("%d ms, %.2f s after TERM"):format(retry, back))
       if not retries[retry] then retries[retry], different = true, different + 1 end
       local slot = math.floor((m.ended - from) * 2)
       slots[slot] = (slots[slot] or 0) + 1
