@@ -127,6 +127,7 @@
 #define REHEARSAL_ROUNDS_MAX 100000 /* of one step: then the app does not come to rest */
 #define ADDRESSES_MAX 8             /* of this machine that the first log line names */
 #define WATCHED_FILES_MAX 2000      /* files whose change reloads the app: EFULL */
+#define WATCH_AGAIN_S 0.5           /* a file that is away is looked for so often */
 #define STATIC_FILE_MAX (1024 * 1024)
 #define STATIC_BYTES_MAX (32 * 1024 * 1024)
 

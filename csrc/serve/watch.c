@@ -58,7 +58,8 @@ int watch_set(struct server *s, const struct slice *paths, size_t n) {
         struct watched *w = mem_new(sizeof *w + path.n + 1);
         memcpy(w->path, path.p, path.n);
         w->server = s;
-        ev_stat_init(&w->stat, on_stat, w->path, 0);
+        /* libev asks every 5 s for a file that is away, unless told otherwise */
+        ev_stat_init(&w->stat, on_stat, w->path, WATCH_AGAIN_S);
         w->stat.data = w;
         ev_stat_start(s->loop.ev, &w->stat);
         s->watched[s->n_watched] = w;
