@@ -2,6 +2,7 @@
 --- memory, no answer cut short, no request forgotten.
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
+local live = require("spec.support.live")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
 local socket = require("socket")
@@ -186,12 +187,12 @@ end)
 describe("a slow reader", function()
   local s, fds
   setup(function()
-    s = start({ "--stall-timeout", "1", "--idle-timeout", "5" })
+    s = start({ "--stall-timeout", deadline.scale, "--idle-timeout", "5" })
     fds = s.fds()
   end)
   teardown(server.stop_all)
 
-  it("gets all of it, however long that takes", function()
+  local function read_all()
     local list = {}
     for i, path in ipairs { LARGE_FILE, LARGE_ANSWER } do
       local head = http.request(s.port, "HEAD", path).head
@@ -210,6 +211,10 @@ describe("a slow reader", function()
       assert.equal("hello", list[i]:request("GET", "/").body)
     end
     for _, c in ipairs(list) do c:close() end
+  end
+
+  it("gets all of it, however long that takes", function()
+    live.one_of(3, read_all) -- on a busy machine the reader itself may pause for too long
   end)
 
   it("is closed when it has taken nothing for --stall-timeout", function()
@@ -222,7 +227,7 @@ describe("a slow reader", function()
     end
     deadline.eventually(function() return s.fds() == fds + #list end, 2, "all are accepted")
     deadline.eventually(function() return s.fds() == fds end, 5, "they are closed")
-    assert.is_true(socket.gettime() - from > 0.9)
+    assert.is_true(socket.gettime() - from > 0.9 * deadline.scale)
     for _, c in ipairs(list) do c:close() end
   end)
 end)
@@ -277,7 +282,7 @@ end)
 
 describe("a reader so slow that the kernel asks for more only every few seconds", function()
   local s
-  setup(function() s = start({ "--stall-timeout", "3", "--heartbeat", "3600" }) end)
+  setup(function() s = start({ "--stall-timeout", 3 * deadline.scale, "--heartbeat", "3600" }) end)
   teardown(server.stop_all)
 
   it("gets all of its answer or stream, also when it says something meanwhile", function()
