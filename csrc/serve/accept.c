@@ -91,16 +91,16 @@ static int take_one(struct accept *a, struct in6_addr *ip) {
     return fd;
 }
 
-static void tell_log(struct accept *a, int error) {
+static void tell_log(struct accept *a, const char *message, const char *error) {
     int64_t now = a->worker->now_ms;
     if (a->told_ms > 0 && now - a->told_ms < ACCEPT_TELL_MS) return;
     a->told_ms = now;
-    struct log_field fields[] = {{.name = "error", .text = status_text(-error)}};
-    log_write(LOG_WARN, explain(error), fields, 1);
+    struct log_field fields[] = {{.name = "error", .text = error}};
+    log_write(LOG_WARN, message, fields, error != NULL);
 }
 
 static void pause_for(struct accept *a, int error) {
-    tell_log(a, error);
+    tell_log(a, explain(error), status_text(-error));
     shed(a, error);
     ev_io_stop(a->worker->loop.ev, &a->io);
     ev_timer_set(&a->again, ACCEPT_PAUSE_MS / 1000.0, 0);
@@ -130,8 +130,12 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     struct worker *w = a->worker;
     if (!a->trusted)
         atomic_fetch_add_explicit(&w->counters.accepted, 1, memory_order_relaxed);
-    if (!a->trusted && is_full(w->server)) close(fd);
-    else conn_new(w, fd, ip)->trusted = a->trusted;
+    if (!a->trusted && is_full(w->server)) {
+        tell_log(a, "as many connections as --max-connections: more are closed", NULL);
+        close(fd);
+    } else {
+        conn_new(w, fd, ip)->trusted = a->trusted;
+    }
 }
 
 void accept_all(struct accept *a, int max) {

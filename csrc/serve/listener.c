@@ -18,7 +18,7 @@
 #define BACKLOG 4096
 /* A stalled reader holds this much in the kernel instead of 4 MB. */
 #define NOTSENT_LOWAT 16384
-/* Also ends peers that acknowledge and never read. */
+/* Also ends peers that acknowledge and never read: not before we would. */
 #define USER_TIMEOUT_MS 30000
 
 union address {
@@ -51,7 +51,7 @@ static void set(int fd, int level, int option, int value) {
     (void)setsockopt(fd, level, option, &value, sizeof value);
 }
 
-static void set_options(int fd) {
+static void set_options(int fd, int64_t stall_ms) {
     set(fd, SOL_SOCKET, SO_REUSEADDR, 1);
     set(fd, SOL_SOCKET, SO_REUSEPORT, 1);
     set(fd, SOL_SOCKET, SO_KEEPALIVE, 1);
@@ -60,7 +60,8 @@ static void set_options(int fd) {
     set(fd, IPPROTO_TCP, TCP_KEEPCNT, 4);
     set(fd, IPPROTO_TCP, TCP_NODELAY, 1);
     set(fd, IPPROTO_TCP, TCP_NOTSENT_LOWAT, NOTSENT_LOWAT);
-    set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT, USER_TIMEOUT_MS);
+    set(fd, IPPROTO_TCP, TCP_USER_TIMEOUT,
+        stall_ms > USER_TIMEOUT_MS ? (int)stall_ms : USER_TIMEOUT_MS);
 }
 
 int listener_check(const char *host, uint16_t port) {
@@ -76,7 +77,7 @@ int listener_check(const char *host, uint16_t port) {
     return err;
 }
 
-int listener_open(const char *host, uint16_t *port) {
+int listener_open(const char *host, uint16_t *port, int64_t stall_ms) {
     union address address;
     socklen_t n;
     int err = parse(host, *port, &address, &n);
@@ -84,7 +85,7 @@ int listener_open(const char *host, uint16_t *port) {
     int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     int fd = fault_here() ? -1 : socket(address.any.sa_family, type, 0);
     if (fd < 0) return -errno;
-    set_options(fd);
+    set_options(fd, stall_ms);
     if (bind(fd, &address.any, n) < 0 || listen(fd, BACKLOG) < 0 ||
         getsockname(fd, &address.any, &n) < 0) {
         err = -errno;

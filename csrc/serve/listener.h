@@ -14,8 +14,9 @@
 int listener_check(const char *host, uint16_t port);
 
 /* Bind and listen on host (an address, or "localhost") and *port; 0 takes a free one and
- * tells it. The descriptor, E_ADDRESS or a negative errno. */
-int listener_open(const char *host, uint16_t *port);
+ * tells it. A peer may take nothing for 'stall_ms' before the kernel gives it up. The
+ * descriptor, E_ADDRESS or a negative errno. */
+int listener_open(const char *host, uint16_t *port, int64_t stall_ms);
 
 /* The next connection: its descriptor, or a negative errno (-EAGAIN: none). */
 int listener_accept(int fd, struct in6_addr *peer);

@@ -201,7 +201,7 @@ static int listen_on(const struct serve_options *o, unsigned index, uint16_t *po
     *fd = -1;
     if (o->rehearsal) return 0;
     int err = index == 0 ? listener_check(o->host, *port) : 0;
-    if (err == 0) err = *fd = listener_open(o->host, port);
+    if (err == 0) err = *fd = listener_open(o->host, port, o->stall_timeout_ms);
     return err < 0 ? err : 0;
 }
 

@@ -185,7 +185,8 @@ describe("a hundred stalled readers", function()
 end)
 
 describe("a reader of a state that reads nothing for long", function()
-  local EVENTS = os.getenv("SLUICE_SPEC_FULL") and 60000 or 16000 -- for 30 s or 8 s
+  -- for 35 s, more than the 30 s after which the kernel gives a peer up that takes nothing, or 8 s
+  local EVENTS = os.getenv("SLUICE_SPEC_FULL") and 70000 or 16000
 
   after_each(live.stop_all)
 

@@ -209,3 +209,26 @@ describe("a slow client", function()
     deadline.eventually(function() return s.fds() <= before end, 3, "descriptors are back")
   end)
 end)
+
+describe("--max-connections", function()
+  after_each(server.stop_all)
+
+  it("lets in so many, however the threads share them, and closes more at once", function()
+    local s = server.start({ app = APP, args = { "--max-connections", 40 }, io_threads = 4 })
+    local list = {}
+    for i = 1, 40 do
+      list[i] = assert(http.connect(s.port))
+      assert.equal("hello", list[i]:request("GET", "/").body, "connection " .. i)
+    end
+    for _ = 1, 5 do
+      local c = assert(http.connect(s.port))
+      local text, how = c:drain(3)
+      assert.same({ "", "closed" }, { text, how })
+      c:close()
+    end
+    s.wait_log("as many connections as %-%-max%-connections")
+    list[1]:close()
+    deadline.eventually(function() return http.get(s.port, "/").status == 200 end, 5, "there is room again")
+    for i = 2, 40 do list[i]:close() end
+  end)
+end)

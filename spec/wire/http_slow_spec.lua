@@ -37,6 +37,8 @@ end
 
 local LARGE, MIDDLE = text_of(MIB), text_of(40 * KIB)
 
+local folders = {}
+
 local function start(args)
   local folder = process.temp_dir()
   assert(os.execute("mkdir -p " .. folder .. "/files"))
@@ -45,8 +47,14 @@ local function start(args)
   process.write_file(folder .. "/files/empty.txt", "")
   process.write_file(folder .. "/app.lua", APP)
   local s = server.start({ path = folder .. "/app.lua", args = args })
-  process.remove_dir(folder)
+  s.app_folder = folder
+  folders[#folders + 1] = folder
   return s
+end
+
+local function stop()
+  server.stop_all()
+  while #folders > 0 do process.remove_dir(table.remove(folders)) end
 end
 
 local function get(path, fields, version)
@@ -112,7 +120,7 @@ local function body_of(text) return text:sub(select(2, text:find("\r\n\r\n", 1, 
 describe("a peer that sends on and reads nothing", function()
   local s
   setup(function() s = start({ "--stall-timeout", "60" }) end)
-  teardown(server.stop_all)
+  teardown(stop)
 
   local PHASES = {
     ["behind a file"] = get(LARGE_FILE),
@@ -161,7 +169,7 @@ end)
 describe("300 peers that send on and read nothing", function()
   local s
   before_each(function() s = start({ "--stall-timeout", "60" }) end)
-  after_each(server.stop_all)
+  after_each(stop)
 
   for name, path in pairs { ["a file of 1 MiB"] = LARGE_FILE, ["one that a guard was asked for"] = "/guarded/large.txt",
     ["an answer of 32 KiB"] = "/bytes/32768" } do
@@ -190,7 +198,7 @@ describe("a slow reader", function()
     s = start({ "--stall-timeout", deadline.scale, "--idle-timeout", "5" })
     fds = s.fds()
   end)
-  teardown(server.stop_all)
+  teardown(stop)
 
   local function read_all()
     local list = {}
@@ -232,10 +240,36 @@ describe("a slow reader", function()
   end)
 end)
 
+describe("a file that a reload changes while it is sent", function()
+  local s
+  setup(function() s = start({ "--stall-timeout", "60" }) end)
+  teardown(stop)
+
+  it("is sent to its end as it was; who asks again gets the new one", function()
+    local list = {}
+    for i = 1, 5 do list[i] = ask(s.port, get(LARGE_FILE)) end
+    assert.equal("hello", http.get(s.port, "/").body)
+    for i = 1, 3 do
+      process.write_file(s.app_folder .. "/files/large.txt", ("%d"):format(i):rep(100000))
+      s.signal("HUP")
+      s.wait_log("reload #" .. i + 1, 10)
+      assert.equal(100000, #http.get(s.port, LARGE_FILE).body)
+    end
+    list[1]:reset()
+    for i = 2, 5 do
+      list[i].wire.sock:setoption("recv-buffer-size", 65536)
+      is_all_of(LARGE, list[i]:response(30).body)
+      list[i]:send(get(LARGE_FILE))
+      is_all_of(("3"):rep(100000), list[i]:response(30).body)
+      list[i]:close()
+    end
+  end)
+end)
+
 describe("pipelined requests", function()
   local s
   setup(function() s = start({ "--request-timeout", "1" }) end)
-  teardown(server.stop_all)
+  teardown(stop)
 
   it("for files are answered one behind the other", function()
     local c = assert(http.connect(s.port))
@@ -283,7 +317,7 @@ end)
 describe("a reader so slow that the kernel asks for more only every few seconds", function()
   local s
   setup(function() s = start({ "--stall-timeout", 3 * deadline.scale, "--heartbeat", "3600" }) end)
-  teardown(server.stop_all)
+  teardown(stop)
 
   it("gets all of its answer or stream, also when it says something meanwhile", function()
     local list = {
@@ -302,7 +336,7 @@ end)
 describe("a client that has closed its half", function()
   local s
   setup(function() s = start() end)
-  teardown(server.stop_all)
+  teardown(stop)
 
   --- All that comes after `text` and a FIN.
   local function all_of(text, options)
@@ -344,7 +378,7 @@ end)
 
 describe("--request-timeout", function()
   local s
-  after_each(server.stop_all)
+  after_each(stop)
 
   for _, seconds in ipairs { 1, 3 } do
     it(("of %d s is that long, for a handler and for a plan"):format(seconds), function()
