@@ -29,16 +29,26 @@ end
 -- @tparam string|function pattern
 -- @tparam[opt] function fn
 function hooks.register(generation, kind, pattern, fn)
-  if KNOWN[kind] == nil then
+  if type(kind) ~= "string" then
+    caller.raise("app:on(kind, …): the kind comes first: a string, not a %s", type(kind))
+  elseif KNOWN[kind] == nil then
     caller.raise("no hook '%s' (known: start stop reload connect disconnect error "
       .. "subscribe unsubscribe published)",
-      tostring(kind))
+      kind)
   end
-  if not KNOWN[kind] then pattern, fn = nil, pattern end
+  local what = ('app:on("%s"%s, fn)'):format(kind, KNOWN[kind] and ", pattern" or "")
+  if not KNOWN[kind] then
+    if type(fn) == "function" and type(pattern) ~= "function" then
+      caller.raise("%s: this hook has no pattern", what)
+    end
+    pattern, fn = nil, pattern
+  elseif type(pattern) == "function" or pattern == nil then
+    caller.raise('%s: the pattern is missing, "**" means every channel', what)
+  end
   if type(fn) ~= "function" then
-    caller.raise('app:on("%s"%s, fn): fn is missing', kind, KNOWN[kind] and ", pattern" or "")
+    caller.raise("%s: fn is %s", what, fn == nil and "missing" or "a " .. type(fn))
   end
-  if pattern ~= nil then channels.check_pattern(('app:on("%s")'):format(kind), pattern) end
+  if pattern ~= nil then channels.check_pattern(what, pattern) end
   local list = generation.hooks[kind] or {}
   generation.hooks[kind] = list
   list[#list + 1] = { pattern = pattern, fn = fn, where = caller.where() }

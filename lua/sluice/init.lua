@@ -117,10 +117,13 @@ end
 -- @tparam[opt] string default
 -- @treturn string
 function sluice.env(name, default)
+  if type(name) ~= "string" then
+    caller.raise("sluice.env(name, default): the name is a string, not a %s", type(name))
+  end
   local value = process.os.getenv(name)
   if value == nil then value = default end
   if value == nil then
-    caller.raise("the environment variable %s is not set and has no default", tostring(name))
+    caller.raise("the environment variable %s is not set and has no default", name)
   end
   return value
 end

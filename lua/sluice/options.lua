@@ -50,7 +50,9 @@ end
 
 local function unknown_message(what, key, known)
   local names = {}
-  for name in pairs(known) do names[#names + 1] = name end
+  for name in pairs(known) do
+    if type(name) == "string" then names[#names + 1] = name end -- a place in a list is no option
+  end
   table.sort(names)
   local list = #names > 0 and table.concat(names, ", ") or "none"
   if type(key) ~= "string" then

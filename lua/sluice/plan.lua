@@ -10,6 +10,7 @@ local codes = require("sluice.codes")
 local options = require("sluice.options")
 local patterns = require("sluice.patterns")
 local plain = require("sluice.plain")
+local show = require("sluice.show")
 
 local plan = {}
 
@@ -50,10 +51,14 @@ end
 
 local function check_entry(what, entry)
   if type(entry) ~= "table" then return { check_name(what, entry) } end
-  options.check_names(what .. ": channel", entry, ENTRY)
+  if entry[1] == nil then
+    caller.raise('%s: a channel\'s own table begins with its name: { "%s", rewind = 10 }', what,
+      type(entry.name) == "string" and entry.name or "news")
+  end
+  options.check_names(("%s: channel '%s'"):format(what, check_name(what, entry[1])), entry, ENTRY)
   plan.check_rate(what, entry.max_rate)
   if entry.rewind ~= nil then channels.CHECK.rewind(what, entry.rewind) end
-  return { check_name(what, entry[1]), keys = check_list(what, "keys", entry.keys),
+  return { entry[1], keys = check_list(what, "keys", entry.keys),
     types = check_list(what, "types", entry.types),
     rewind = entry.rewind, max_rate = entry.max_rate }
 end
@@ -95,7 +100,7 @@ function plan.check(what, given)
     caller.raise("%s is a %s: a channel, a table or a function is expected", what, type(given))
   end
   if given[1] ~= nil then
-    caller.raise('%s: write { channels = { "%s", … } }', what, tostring(given[1]))
+    caller.raise("%s: write { channels = { %s, … } }", what, show(given[1]))
   end
   options.check_names(what, given, PLAN)
   local list = given.channels

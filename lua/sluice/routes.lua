@@ -16,7 +16,10 @@ local STREAM = { heartbeat = options.NUMBER, compress = options.NONE }
 -- @tparam string what the method
 -- @tparam string path
 function routes.check_path(what, path)
-  if type(path) ~= "string" or path:sub(1, 1) ~= "/" then
+  if type(path) ~= "string" then
+    caller.raise("app:%s(path, …): the path comes first: a string that starts with a slash, not %s",
+      what, path == nil and "nothing" or "a " .. type(path))
+  elseif path:sub(1, 1) ~= "/" then
     caller.raise("app:%s(path, …): the path is a string that starts with a slash", what)
   end
   local ok, message = core.check_pattern(path)
@@ -36,8 +39,8 @@ local function check_guards(path, guards)
   end
 end
 
-local function add(generation, what, method, path, guards)
-  check_path(what, path)
+-- The path has been checked.
+local function add(generation, method, path, guards)
   check_guards(path, guards)
   local key, where = method .. " " .. patterns.shape(path), caller.where()
   local old = generation.route_shapes[key]
@@ -58,34 +61,35 @@ end
 -- @tparam string path
 -- @param ... guards, then the handler
 function routes.handler(generation, what, path, ...)
+  check_path(what, path)
   local list = table.pack(...)
   local handler = list[list.n]
   if type(handler) ~= "function" then
-    caller.raise("app:%s(%q, …): the last argument is the handler: a function, not %s", what,
-      tostring(path),
+    caller.raise("app:%s(%q, …): the last argument is the handler: a function, not %s", what, path,
       list.n == 0 and "nothing" or "a " .. type(handler))
   end
   list.n = list.n - 1
-  add(generation, what, what:upper(), path, list).handler = handler
+  add(generation, what:upper(), path, list).handler = handler
 end
 
 --- Register a stream: app:stream(path[, guard…][, opts], plan).
 function routes.stream(generation, path, ...)
   local list = table.pack(...)
   local given = list[list.n]
-  if given == nil then caller.raise("app:stream(%q, …): the plan is missing", tostring(path)) end
+  check_path("stream", path)
+  if given == nil then caller.raise("app:stream(%q, …): the plan is missing", path) end
   list.n = list.n - 1
   local opts
   if list.n > 0 and type(list[list.n]) == "table" then
-    opts = options(("app:stream(%q)"):format(tostring(path)), list[list.n], STREAM)
+    opts = options(("app:stream(%q)"):format(path), list[list.n], STREAM)
     list.n = list.n - 1
     plan.check_heartbeat("app:stream()", opts.heartbeat)
     if opts.compress then channels.later("app:stream()", "compress") end
   end
-  local what = ("the plan of %s"):format(tostring(path))
+  local what = ("the plan of %s"):format(path)
   local checked
   if type(given) ~= "function" then checked = plan.check(what, given) end
-  local route = add(generation, "stream", "GET", path, list)
+  local route = add(generation, "GET", path, list)
   if checked then plan.check_templates(what, checked, path) end
   route.kind, route.plan, route.checked = "stream", given, checked
   route.heartbeat = opts and opts.heartbeat

@@ -130,6 +130,6 @@ describe("hooks", function()
     assert.error_matches(function() load('\napp:on("publish", "a", function() end)') end,
       "app.lua:4: no hook 'publish' %(known: start stop")
     assert.error_matches(function() load('app:on("published", function() end)') end,
-      'app:on%("published", pattern, fn%): fn is missing')
+      'app:on%("published", pattern, fn%): the pattern is missing')
   end)
 end)
