@@ -12,11 +12,25 @@ local event_types = {}
 local INFO = { automatic = false, description = "", example = options.NONE, fields = options.TABLE,
   channel = options.NONE }
 
+--- Raise unless the name of an event is a text; what the text may hold is judged by the core.
+-- @tparam string what the call, with its arguments
+-- @param event
+-- @param data what stands behind it
+-- @tparam string call the call as it is written with a name, up to that
+function event_types.check_name(what, event, data, call)
+  if type(event) == "string" or type(event) == "number" then return end
+  local hint = data == nil and (": write %s\"message\", data)"):format(call) or ""
+  caller.raise("%s: the event is a string, not a %s%s", what, type(event), hint)
+end
+
 --- Register: app:event_type.
 -- @tparam sluice.Generation generation
 -- @tparam string name
 -- @tparam[opt] table info { automatic, description, example, fields, channel }
 function event_types.register(generation, name, info)
+  if type(name) ~= "string" then
+    caller.raise("app:event_type(name, info): the name is a string, not a %s", type(name))
+  end
   local good, message = core.check_event(name)
   if not good then caller.raise("app:event_type(): %s", message) end
   local what = ("event type '%s'"):format(name)

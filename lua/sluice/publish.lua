@@ -5,6 +5,7 @@
 local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
+local event_types = require("sluice.event_types")
 local failure = require("sluice.failure")
 local hooks = require("sluice.hooks")
 local json = require("sluice.json")
@@ -163,6 +164,10 @@ function publish.publish(self, channel, event, data, opts)
     if not how then return nil, message, code end
   end
   if event == nil then event = "message" end
+  if type(event) ~= "string" then
+    event_types.check_name("app:publish(channel, event, data)", event, data,
+      ("app:publish(%q, "):format(channel))
+  end
   if data == nil then data = {} end
   if opts or not how.simple or generation.typed[event] then
     return full(generation, how, channel, event, data, opts and read_options(opts) or NO_OPTIONS)

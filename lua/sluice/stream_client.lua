@@ -5,6 +5,7 @@ local core = require("sluice.core")
 local caller = require("sluice.caller")
 local channels = require("sluice.channels")
 local client_hooks = require("sluice.client_hooks")
+local event_types = require("sluice.event_types")
 local json = require("sluice.json")
 local names = require("sluice.names")
 local options = require("sluice.options")
@@ -70,6 +71,9 @@ end
 -- @treturn boolean false when it was not followed
 function Client:unsubscribe(channel)
   local runtime, id = opened(self, "unsubscribe")
+  if type(channel) ~= "string" then
+    caller.raise("client:unsubscribe(channel): the channel is a string, not a %s", type(channel))
+  end
   if not id then return false end
   local followed, tells = runtime.server:unsubscribe(id, channel)
   if tells then client_hooks.leave(runtime, self, channel) end
@@ -90,7 +94,9 @@ function Client:set(opts)
 end
 
 -- What an event of one client carries: the text, or nil, message, code.
-local function event_text(event, data)
+local function event_text(method, event, data)
+  local call = "client:" .. method
+  event_types.check_name(call .. "(event, data)", event, data, call .. "(")
   local good, message, code = core.check_event(event)
   if not good then return nil, message, code end
   if type(data) == "string" then return data end
@@ -104,7 +110,7 @@ end
 function Client:send(event, data)
   local runtime, id = opened(self, "send")
   if event == nil then event = "message" end
-  local text, message, code = event_text(event, data)
+  local text, message, code = event_text("send", event, data)
   if not text then return nil, message, code end
   if not id then return nil, "closed", "ECLOSED" end
   local ok
@@ -130,7 +136,7 @@ local function close(self, what, reason, event, data)
   local runtime, id = opened(self, what)
   local text, message, code
   if event ~= nil then
-    text, message, code = event_text(event, data)
+    text, message, code = event_text(what, event, data)
     if not text then return nil, message, code end
   end
   if not id then return nil, "closed", "ECLOSED" end

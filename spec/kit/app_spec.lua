@@ -169,6 +169,26 @@ end)
 describe("t:publish", function()
   after_each(kit.stop_all)
 
+  it("is told at its own line that the name of an event is missing", function()
+    local t = kit.start [[
+      app:stream("/s", "s")
+      app:post("/:method", function(req)
+        local client = app:clients()()
+        client[req.params.method](client, { n = 1 })
+      end)]]
+    local _, message = pcall(function() t:publish("s", { n = 1 }) end)
+    assert.matches("app_spec.lua:%d+: app:publish%(channel, event, data%): the event is a string, not a table: "
+      .. 'write app:publish%("s", "message", data%)$', message)
+    t:connect("/s")
+    for _, method in ipairs { "send", "stop" } do
+      assert.equal(("POST /:method (app.lua:4): app.lua:6: client:%s(event, data): the event is a string, not a "
+        .. 'table: write client:%s("message", data)'):format(method, method),
+        t:post("/" .. method).error:match("^[^\n]*"))
+    end
+    assert.matches("app.lua:6: client:unsubscribe%(channel%): the channel is a string, not a table",
+      t:post("/unsubscribe").error)
+  end)
+
   it("returns what app:publish returns, and runs its hooks", function()
     local t = kit.start [[
       app:channel("s", { history = "latest" })

@@ -85,6 +85,8 @@ local at_load = {
     "app.lua:4: task 't' is defined twice (app.lua:3)" },
   { "a service twice", 'app:service("t", print)\napp:service("t", print)',
     "app.lua:4: service 't' is defined twice (app.lua:3)" },
+  { "an event type without a name", "app:event_type({})",
+    "app.lua:3: app:event_type(name, info): the name is a string, not a table" },
   { "an event type with an unknown kind", 'app:event_type("x", { fields = { a = "list" } })',
     "app.lua:3: shape: 'list' of field 'a' is no kind (known: any, array, boolean, integer, number, object, string, "
       .. "each with an optional ?, or a list of values)" },
@@ -143,6 +145,11 @@ local in_handler = {
   { "a field of the request with a typo", "return req.qery.x",
     "attempt to index a nil value (field 'qery'): did you mean req.query?" },
   { "a method of the app with a typo", 'app:publsh("a")', "app has no 'publsh': did you mean app:publish?" },
+  { "a publish without the event's name", 'app:publish("news", { a = 1 })',
+    "app:publish(channel, event, data): the event is a string, not a table: write app:publish(\"news\", "
+      .. '"message", data)' },
+  { "a publish whose event is a function", 'app:publish("news", print, { a = 1 })',
+    "app:publish(channel, event, data): the event is a string, not a function" },
   { "a publish with a dot", 'app.publish("a", "x", {})',
     "app.publish was called without the app: write app:publish(…) with a colon" },
   { "a global", "count = 1", "'count' is not declared: use local, or app:state for what must survive" },
