@@ -587,7 +587,7 @@ function Test:requests() end
 ---@param level? "debug"|"info"|"warn"|"error"
 ---@return string[]
 function Test:log(level) end
----@param after integer how many lines of the log to leave out
+---@param after? integer how many lines of the log to leave out
 ---@return string?
 function Test:last_error(after) end
 

@@ -42,6 +42,12 @@ describe("a request of the kit", function()
     assert.equal(413, t:post("/large", { body = ("x"):rep(70000) }).status)
   end)
 
+  it("has answers whose headers are read in any case", function()
+    local r = t:post("/json", { json = { n = 1 } })
+    assert.same({ "here", "here", "here" }, { r.headers["X-Was"], r.headers["x-was"], r.headers["X-WAS"] })
+    assert.is_nil(r.headers["X-Else"])
+  end)
+
   it("comes from a user, as a guard would have left it", function()
     assert.same({ id = "alice", name = "alice", roles = {} }, t:get("/api/me", { user = "alice" }).json.user)
     local r = t:get("/api/me", { user = { id = "b", roles = { "Admin" }, team = 5 } }).json
@@ -135,6 +141,17 @@ describe("a request of the kit", function()
       ["c:expect_none(event, seconds): a number of seconds from 0 is expected, not \"5\""] =
         function() c:expect_none("x", "5") end,
       ["c:events(event): a string is expected, not 5"] = function() c:count(5) end,
+      ["t:advance(seconds): a number of seconds from 0 is expected, not \"x\""] = function() t:advance("x") end,
+      ["t:advance(seconds): a number of seconds from 0 is expected, not inf"] = function() t:advance(math.huge) end,
+      ["t:last_error(after): a number is expected, not \"x\""] = function() t:last_error("x") end,
+      ["t.connect was called without t: write t:connect(…) with a colon"] = function() t.connect("/s") end,
+      ["t.log was called without t: write t:log(…) with a colon"] = function() t.log("warn") end,
+      ["t.settle was called without t: write t:settle(…) with a colon"] = function() t.settle() end,
+      ["c.wait_for was called without c: write c:wait_for(…) with a colon"] = function() c.wait_for("x", 5) end,
+      ["c.drop was called without c: write c:drop(…) with a colon"] = function() c.drop() end,
+      ["c.close was called without c: write c:close(…) with a colon"] = function() c.close() end,
+      ["c:wait_for(event, timeout, match): timeout: a number of seconds from 0 is expected, not { n = 1 }"] =
+        function() c:wait_for("x", { n = 1 }, 5) end,
       ["t.get was called without t: write t:get(…) with a colon"] = function() t.get("/n") end,
       ["c.count was called without c: write c:count(…) with a colon"] = function() c.count("x") end,
       ["POST /n: body: a string is expected, not 5"] = function() t:post("/n", { body = 5 }) end,
@@ -154,6 +171,7 @@ describe("a request of the kit", function()
     t:get("/e")
     assert.same({ "GET /n (app.lua:4): 42 is no status for an answer (200 to 599)",
       "GET /e (app.lua:5): an error without a message" }, t:log("error"))
+    assert.matches("^GET /e %(app.lua:5%)", t:last_error())
     t:stop()
     for _, call in ipairs { t.get, t.restart, t.kill, t.reload } do
       assert.error_matches(function() call(t, "/n") end, "this test was stopped")

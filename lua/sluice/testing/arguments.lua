@@ -7,7 +7,8 @@ local show = require("sluice.show")
 local arguments = {}
 
 local KINDS = {
-  seconds = { "a number of seconds from 0", function(v) return type(v) == "number" and v >= 0 end },
+  seconds = { "a number of seconds from 0",
+    function(v) return type(v) == "number" and v >= 0 and v < math.huge end },
   number = { "a number", function(v) return math.type(v) == "integer" end },
   text = { "a string", function(v) return type(v) == "string" end },
   table = { "a table", function(v) return type(v) == "table" end },

@@ -7,6 +7,7 @@ local arguments = require("sluice.testing.arguments")
 local caller = require("sluice.caller")
 local identity = require("sluice.testing.identity")
 local json = require("sluice.json")
+local query = require("sluice.query")
 
 local exchange = {}
 
@@ -99,11 +100,11 @@ function Exchange:pump()
 end
 
 --- What t:get and its like return.
--- @treturn table { status, headers, body, json }
+-- @treturn table { status, headers, body, json }; the headers' names in any case, as the app's
 function Exchange:response()
   local a = self.answer
   local body = table.concat(self.pieces)
-  local out = { status = a.status, headers = a.headers or {}, body = body }
+  local out = { status = a.status, headers = query.headers(a.headers or {}), body = body }
   if body ~= "" and (out.headers["content-type"] or ""):find("json", 1, true) then
     out.json = json.decode(body)
   end

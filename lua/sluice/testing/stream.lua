@@ -82,6 +82,7 @@ end
 
 --- The last id, which a browser would come back with.
 function Stream:last_id()
+  arguments.self(Stream, self, "c", "last_id")
   local id = self.parser.last_id
   return id ~= "" and id or self.options.last_event_id
 end
@@ -139,6 +140,7 @@ end
 --- Everything that came, a line for each, with the seconds since the test began.
 -- @treturn string the same to the byte for equal seeds, also from another process
 function Stream:transcript()
+  arguments.self(Stream, self, "c", "transcript")
   local lines = {}
   for _, e in ipairs(self.received) do
     local text = canonical(e.text)
@@ -182,6 +184,7 @@ end
 -- @tparam[opt] table|function match fields that its data must have, or fn(data, e) -> boolean
 -- @treturn table { event, data, id, at }; raises with everything that came when there is none
 function Stream:wait_for(event, timeout, match)
+  arguments.self(Stream, self, "c", "wait_for")
   local kind = type(timeout)
   if match == nil and (kind == "table" or kind == "function") then timeout, match = nil, timeout end
   timeout = timeout or WAIT_SECONDS
@@ -203,6 +206,7 @@ end
 -- @tparam[opt] string event without one: of any name, but for control events
 -- @tparam[opt=1] number seconds
 function Stream:expect_none(event, seconds)
+  arguments.self(Stream, self, "c", "expect_none")
   local name = shown(event)
   need_stream(self, "expect_none", "no " .. name)
   seconds = seconds or 1
@@ -218,14 +222,14 @@ function Stream:expect_none(event, seconds)
   if self.exchange.stalled_till then fail(self, ("no %s is read by a stall"):format(name)) end
 end
 
---- Cut the connection, as a network does: the server is not told why.
-function Stream:drop()
-  self.exchange:close()
-  self.test:settle()
+for _, method in ipairs({ "drop", "close" }) do
+  --- Cut the connection, as a network does (drop) or a page (close): the server is not told why.
+  Stream[method] = function(self)
+    arguments.self(Stream, self, "c", method)
+    self.exchange:close()
+    self.test:settle()
+  end
 end
-
---- Close it, as a page does.
-Stream.close = Stream.drop
 
 --- Read nothing for some seconds; without a number: never again.
 function Stream:stall(seconds)

@@ -66,6 +66,7 @@ end
 
 --- Do all that is due now, and read what came of it. No time passes.
 function Test:settle()
+  arguments.self(Test, self, "t", "settle")
   if self.stopped then return end
   self.place:step()
   exhaust(self)
@@ -98,7 +99,10 @@ function Test:advance(seconds)
 end
 
 --- The seconds since the test began, on its clock.
-function Test:elapsed() return self.place:time() - self.began end
+function Test:elapsed()
+  arguments.self(Test, self, "t", "elapsed")
+  return self.place:time() - self.began
+end
 
 -- ---- Requests ----------------------------------------------------------------------------
 
@@ -110,10 +114,14 @@ local function send(self, method, path, given, buffer)
   return x
 end
 
---- The last error that the app logged after a number of lines, with its traceback.
+--- The last error that the app logged, with its traceback.
+-- @tparam[opt=0] integer after only what was logged after so many lines
+-- @treturn string|nil
 function Test:last_error(after)
+  arguments.self(Test, self, "t", "last_error")
+  arguments.check("t:last_error(after)", after, "number", true)
   local w = self.place.world
-  return w and w:error_after(after)
+  return w and w:error_after(after or 0)
 end
 
 local function log_length(self)
@@ -222,6 +230,7 @@ end
 
 --- End the test: the app stops cleanly, and the process has its clock back.
 function Test:stop()
+  arguments.self(Test, self, "t", "stop")
   if self.stopped then return end
   if not self.place.virtual then forget_connections(self) end -- a drain would take real time
   local ok, problem = pcall(terminate, self)
@@ -275,6 +284,7 @@ end
 -- @tparam[opt] string level "debug", "info", "warn" or "error"
 -- @treturn {string,...}
 function Test:log(level)
+  arguments.self(Test, self, "t", "log")
   arguments.one_of("t:log(level)", level, { "debug", "info", "warn", "error" }, true)
   return self.place:log(level)
 end
