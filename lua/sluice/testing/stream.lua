@@ -222,14 +222,17 @@ function Stream:expect_none(event, seconds)
   if self.exchange.stalled_till then fail(self, ("no %s is read by a stall"):format(name)) end
 end
 
-for _, method in ipairs({ "drop", "close" }) do
-  --- Cut the connection, as a network does (drop) or a page (close): the server is not told why.
-  Stream[method] = function(self)
-    arguments.self(Stream, self, "c", method)
-    self.exchange:close()
-    self.test:settle()
-  end
+local function cut(self, method)
+  arguments.self(Stream, self, "c", method)
+  self.exchange:close()
+  self.test:settle()
 end
+
+--- Cut the connection, as a network does: the server is not told why.
+function Stream:drop() cut(self, "drop") end
+
+--- Close it, as a page does.
+function Stream:close() cut(self, "close") end
 
 --- Read nothing for some seconds; without a number: never again.
 function Stream:stall(seconds)
