@@ -338,11 +338,15 @@ end
 
 --- The rest of a compacted replay, whose channel became a plain log.
 function Watcher:on_cut_replay(data)
-  local owed = 0
+  local owed, sub = 0, self.subs[data.channel]
+  if sub and sub.was_slow then owed, self.syncs = 1, self.syncs + 1 end
   for i = self.next, #self.expect do
     local entry = self.expect[i]
-    if entry.want == "cut" and entry.event.channel == data.channel then
+    local unsure = entry.compact and entry.want == "may" -- it may have been the newest when it was cut
+    if (entry.want == "cut" or unsure) and entry.event.channel == data.channel then
       entry.want, owed = "not", owed + 1
+    elseif sub and sub.was_slow and entry.want == "must" and entry.event.channel == data.channel then
+      entry.want, owed = "may", owed + 1
     end
   end
   if owed == 0 then fail("needless reset (trimmed) of %s", data.channel) end
@@ -391,6 +395,7 @@ function Watcher:on_slow_reset(data)
     return
   end
   if self.replica:channel(sub.name).policy.keyed then return self:replay_again(sub) end
+  sub.was_slow = true -- perhaps it was a keyed log then, and its replay was cut before this was read
   local oldest = self:number(null(data.oldest)) or math.huge
   -- what a stream that waits for its bye lost may lie behind its end: it is told all the same
   if not self.bye_queued then self:check_overflow(data.channel, oldest) end

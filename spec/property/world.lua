@@ -340,6 +340,7 @@ function World:note_loss(client, reset)
   local anew = sub and sub.compact and reset.reason ~= "slow" -- by the newest per key
   if sub and not sub.state and self.replicas[client.thread]:channel(reset.channel).policy.keyed
     and reset.reason == "slow" then reset.oldest = nil end
+  if sub and sub.was_slow and reset.reason == "trimmed" then anew, reset.oldest = false, nil end
   local upto = anew and client.watcher.joined + 1 or reset.oldest or self.head + 1
   lost[reset.channel] = math.max(lost[reset.channel] or 0, upto)
 end
