@@ -110,7 +110,8 @@ static void report_missing(unsigned long lines) {
     struct buf b = {0};
     struct log_field field = {.name = "lines", .number = (double)lines};
     struct slice message = slice_str("the log was too slow: lines were dropped");
-    if (log_line_add(&b, atomic_load(&as_json), LOG_WARN, message, &field, 1) == 0)
+    if (log_line_add(&b, atomic_load(&as_json),
+                     &(struct log_message){LOG_WARN, message, &field, 1}) == 0)
         write_line(buf_slice(&b));
     buf_free(&b);
 }
@@ -228,7 +229,8 @@ void log_write_slice(enum log_level level, struct slice message,
                      const struct log_field *fields, size_t n) {
     if (!log_wants(level) || level >= LOG_OFF) return;
     struct buf line = {0};
-    if (log_line_add(&line, atomic_load(&as_json), level, message, fields, n) < 0)
+    if (log_line_add(&line, atomic_load(&as_json),
+                     &(struct log_message){level, message, fields, n}) < 0)
         line.n = 0; /* out of memory: it counts as dropped */
     pthread_mutex_lock(&logger.lock);
     bool now = logger.users == 0;

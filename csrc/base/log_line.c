@@ -141,22 +141,21 @@ static void add_field(struct out *o, const struct log_field *f) {
     else add_number(o, f);
 }
 
-int log_line_add(struct buf *b, bool json, enum log_level level, struct slice message,
-                 const struct log_field *fields, size_t n) {
+int log_line_add(struct buf *b, bool json, const struct log_message *m) {
     struct out o = {b, json, 0};
-    const char *name = log_level_name(level);
+    const char *name = log_level_name(m->level);
     if (json) adds(&o, "{\"time\":\"");
     add_time(&o);
     if (json) {
         adds(&o, "\",\"level\":\"");
         adds(&o, name);
         adds(&o, "\",\"message\":");
-        add_string(&o, message);
+        add_string(&o, m->text);
     } else {
         if (!o.err) o.err = buf_addf(b, " %-5s ", name);
-        add_escaped(&o, message, false);
+        add_escaped(&o, m->text, false);
     }
-    for (size_t i = 0; i < n; i++) add_field(&o, &fields[i]);
+    for (size_t i = 0; i < m->n; i++) add_field(&o, &m->fields[i]);
     adds(&o, json ? "}\n" : "\n");
     return o.err;
 }

@@ -13,8 +13,14 @@
 #include "base/buf.h"
 #include "base/log.h"
 
+struct log_message {
+    enum log_level level;
+    struct slice text;
+    const struct log_field *fields;
+    size_t n;
+};
+
 /* Append a line with its line feed. 0 or E_NOMEM. [any thread] */
-int log_line_add(struct buf *b, bool json, enum log_level level, struct slice message,
-                 const struct log_field *fields, size_t n);
+int log_line_add(struct buf *b, bool json, const struct log_message *m);
 
 #endif

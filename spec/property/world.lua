@@ -215,11 +215,22 @@ end
 
 -- ---- Threads ----------------------------------------------------------------------------
 
+--- What was gathered before the rules change is judged by those it was gathered by.
+function World:read_all(thread)
+  for _, client in ipairs(self.clients) do
+    if client.stream and client.thread == thread then
+      self:unstall(client)
+      self:take(client)
+    end
+  end
+end
+
 function World:drain(thread, max)
   local n = self.sim:drain(thread, max)
   local replica = self.replicas[thread]
   for _ = 1, n do
     local command = self.commands[replica.applied + 1]
+    if command.op == "policies" then self:read_all(thread) end
     replica:apply(command)
     for _, client in ipairs(self.clients) do
       if client.stream and client.thread == thread then
