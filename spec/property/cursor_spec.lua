@@ -17,7 +17,8 @@ end
 describe("the cursor core", function()
   it("loses nothing without a word, repeats nothing and tells no loss that was none", function()
     local seed, wanted = tonumber(os.getenv("SEED")), tonumber(os.getenv("SEEDS"))
-    local first = seed or os.time() % 1000000 * 1000
+    -- the same ones in `make test`; whoever asks for more hunts where nobody was
+    local first = seed or (wanted or FULL > 1) and os.time() % 1000000 * 1000 or 1
     local problems, totals = run.seeds(testing, first, first + (seed and 1 or wanted or SEEDS) - 1)
     if seed or wanted then io.write(("seeds from %d: %s\n"):format(first, sums(totals))) end
     assert.is_nil(problems[1] and problems[1] .. "\nreplay it with SEED=" .. problems[1]:match("seed (%d+)"))

@@ -343,8 +343,10 @@ function Watcher:on_cut_replay(data)
   for i = self.next, #self.expect do
     local entry = self.expect[i]
     local unsure = entry.compact and entry.want == "may" -- it may have been the newest when it was cut
-    if (entry.want == "cut" or unsure) and entry.event.channel == data.channel then
+    if entry.want == "cut" and entry.event.channel == data.channel then
       entry.want, owed = "not", owed + 1
+    elseif unsure and entry.event.channel == data.channel then
+      owed = owed + 1
     elseif sub and sub.was_slow and entry.want == "must" and entry.event.channel == data.channel then
       entry.want, owed = "may", owed + 1
     end
