@@ -5,9 +5,10 @@
 --- second time with two I/O threads, browser and repository specs excepted, and those of ONCE
 --- but for the full size. With $SLUICE_IO_THREADS set there is one run, with that many threads.
 --- $SLUICE_SPEC_FULL (set by `make test-full`) is the full size of everything. $SLUICE_BUILD
---- names the flavour (build/plain). Each run is a process of its own; the last line sums them up, and
---- no passed test at all is a failure. Under a sanitizer ($SLUICE_PRELOAD, set by `make asan`
---- and `make tsan`) the specs about the repository are left out: they run plain programs.
+--- names the flavour (build/plain). Each folder is a process of its own, and the second run; the
+--- last line sums them up, and no passed test at all is a failure. Under a sanitizer
+--- ($SLUICE_PRELOAD, set by `make asan` and `make tsan`) the specs about the repository are left
+--- out: they run plain programs.
 
 local root = arg[0]:match("^(.*)/spec/run%.lua$") or (arg[0] == "run.lua" and "..") or "."
 local lfs = require("lfs")
@@ -18,21 +19,18 @@ package.cpath = "./" .. (os.getenv("SLUICE_BUILD") or "build/plain") .. "/?.so;"
 package.cpath = package.cpath:gsub("^%./(/)", "%1")
 
 -- What they are about has nothing to do with the number of I/O threads: it is the script's thread,
--- a parser, a proxy, or one connection and the clock.
-local ONCE = {
-  ["spec/delivery/clients_spec.lua"] = true,
-  ["spec/delivery/heartbeat_spec.lua"] = true,
-  ["spec/delivery/late_spec.lua"] = true,
-  ["spec/delivery/nginx_spec.lua"] = true,
-  ["spec/delivery/stuck_spec.lua"] = true,
-  ["spec/e2e/client_spec.lua"] = true,
-  ["spec/e2e/http_out_spec.lua"] = true,
-  ["spec/e2e/memory_spec.lua"] = true,
-  ["spec/e2e/runaway_spec.lua"] = true,
-  ["spec/kit/sockets_spec.lua"] = true,
-  ["spec/wire/http_slow_spec.lua"] = true,
-  ["spec/wire/http_vectors_spec.lua"] = true,
-}
+-- the process, a parser, a proxy, or one connection and the clock.
+local ONCE = {}
+for name in ([[ delivery/bytes delivery/descriptors delivery/heartbeat delivery/late delivery/nginx
+    delivery/slow delivery/storm delivery/stuck e2e/client e2e/http_out e2e/memory e2e/runaway e2e/stall
+    kit/sockets unit/environment wire/http_connection wire/http_cors wire/http_fields wire/http_head
+    wire/http_slow wire/http_vectors ]]):gmatch("%S+") do
+  ONCE["spec/" .. name .. "_spec.lua"] = true
+end
+
+-- They collect the whole Lua heap again and again.
+local ALONE = { ["spec/property/cursor_spec.lua"] = true, ["spec/unit/log_spec.lua"] = true,
+  ["spec/unit/memory_spec.lua"] = true }
 
 local function busted_pass()
   local busted_args = { "-f", ".busted", table.unpack(arg) }
@@ -95,6 +93,20 @@ local function split_arguments()
   return files, options
 end
 
+--- Each folder is a process of its own: what is left of one slows every collection of the next.
+local function groups_of(files)
+  local groups, by_name = {}, {}
+  for _, path in ipairs(files) do
+    local name = ALONE[path] and path or path:match("^[^/]*/[^/]*") or path
+    if not by_name[name] then
+      by_name[name] = {}
+      groups[#groups + 1] = by_name[name]
+    end
+    table.insert(by_name[name], path)
+  end
+  return groups
+end
+
 local function run_pass(io_threads, files, options, totals)
   if #files == 0 then return end
   local counts = os.tmpname()
@@ -133,14 +145,12 @@ else
   local files, options = split_arguments()
   local totals = { passed = 0, failed = 0, skipped = 0 }
   local asked = os.getenv("SLUICE_IO_THREADS")
-  run_pass(asked or "1", files, options, totals)
-  if not asked then
-    local servers = {}
-    for _, path in ipairs(files) do
-      if runs_twice(path) then servers[#servers + 1] = path end
-    end
-    run_pass("2", servers, options, totals)
+  for _, group in ipairs(groups_of(files)) do run_pass(asked or "1", group, options, totals) end
+  local servers = {}
+  for _, path in ipairs(asked and {} or files) do
+    if runs_twice(path) then servers[#servers + 1] = path end
   end
+  run_pass("2", servers, options, totals)
   local tail = totals.skipped > 0 and (", %d skipped"):format(totals.skipped) or ""
   io.write(("%d passed, %d failed%s\n"):format(totals.passed, totals.failed, tail))
   os.exit(totals.failed == 0 and totals.passed > 0, true)
