@@ -102,7 +102,7 @@ describe("a script that does not come back", function()
     assert.matches("nothing can stop it where it is", told[#told].message)
     assert.matches("^GET /gc blocked the app for [%d.]+ s %([^ ]*app.lua:12%); streams went on%. It %l+ed",
       over[1].message)
-    assert.is_true(over[1].seconds >= 1.6 and over[1].cpu >= 1.5)
+    assert(over[1].seconds >= 1.5 and over[1].cpu >= 1.5) -- os.clock counts the other threads, too
   end)
 
   it("that waits elsewhere is told so, during and after it", function()
