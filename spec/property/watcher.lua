@@ -344,7 +344,7 @@ function Watcher:on_cut_replay(data)
     local entry = self.expect[i]
     local unsure = entry.compact and entry.want == "may" -- it may have been the newest when it was cut
     if entry.want == "cut" and entry.event.channel == data.channel then
-      entry.want, owed = "not", owed + 1
+      entry.want, owed = entry.later and "may" or "not", owed + 1
     elseif unsure and entry.event.channel == data.channel then
       owed = owed + 1
     elseif sub and sub.was_slow and entry.want == "must" and entry.event.channel == data.channel then
@@ -377,6 +377,7 @@ function Watcher:replay_again(sub)
     end
     if want and (newest or may) then
       rest[#rest + 1] = { event = event, want = newest and "must" or "may", compact = true,
+        later = event.seq > self.gathered, -- than the reset, perhaps: then no part of its replay
         behind = event.seq <= (self.last_id or self.came_with) }
     end
   end
