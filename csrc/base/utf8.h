@@ -34,7 +34,8 @@ uint32_t utf8_code(const unsigned char *p, size_t length);
 size_t utf8_write(char out[UTF8_MAX], uint32_t code);
 
 /* Whether a character shows nothing by itself and changes how others are shown: controls,
- * format characters (bidirectional ones too), line and paragraph separators. */
+ * format characters (bidirectional ones too), fillers, variation selectors, line and
+ * paragraph separators. */
 bool utf8_is_hidden(uint32_t code);
 
 #endif

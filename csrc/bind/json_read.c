@@ -2,8 +2,9 @@
  * forgiven in UTF-8: bytes that are no character and halves of surrogate pairs become
  * U+FFFD, as in a browser.
  *
- * Whole numbers within 64 bits become integers, however they are written; other numbers the
- * nearest double, and what is beyond all doubles is refused. Arrays get a metatable, so that
+ * Whole numbers become integers: within 64 bits when they are written in digits alone, below
+ * 2^53 as 1.0 or 1e3. Other numbers become the nearest double; what is beyond all doubles is
+ * refused. Arrays get a metatable, so that
  * they are arrays when they are written again. */
 #include "base/bounds.h"
 #include "base/number.h"
@@ -18,7 +19,7 @@
 #include <string.h>
 
 #define MESSAGE_MAX 160
-#define TWO_TO_63 9223372036854775808.0
+#define TWO_TO_53 9007199254740992.0 /* below it, doubles hold every integer */
 
 struct reader {
     lua_State *L;
@@ -85,9 +86,8 @@ static int push_double(struct reader *r, const char *end) {
     double number;
     number_read(r->at, &number);
     if (isinf(number)) return fail(r, r->at, "a number is too large");
-    bool fits = number >= -TWO_TO_63 && number < TWO_TO_63;
-    if (fits && (double)(lua_Integer)number == number &&
-        !(number == 0 && signbit(number)))
+    bool exact = fabs(number) < TWO_TO_53 && (double)(lua_Integer)number == number;
+    if (exact && !(number == 0 && signbit(number)))
         lua_pushinteger(r->L, (lua_Integer)number);
     else lua_pushnumber(r->L, number);
     r->at = end;

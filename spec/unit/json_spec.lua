@@ -227,10 +227,18 @@ describe("json", function()
       for text, written in pairs({ ["9223372036854775807"] = "9223372036854775807",
         ["-9223372036854775808"] = "-9223372036854775808",
         ["9223372036854775808"] = "9.223372036854776e+18",
+        ["-9223372036854775809"] = "-9.223372036854776e+18",
         ["18446744073709551615"] = "1.8446744073709552e+19",
         ["-9223372036854777857"] = "-9.223372036854778e+18",
         ["10000000000000000000000"] = "1e+22", [("9"):rep(300)] = "1e+300" }) do
         assert.equal(written, json.encode(json.decode(text)))
+      end
+    end)
+
+    it("makes no integer of a number with a fraction that it cannot hold exactly", function()
+      for text, kind in pairs({ ["9007199254740991.0"] = "integer", ["9007199254740993.0"] = "float",
+        ["1e15"] = "integer", ["1e18"] = "float", ["-9007199254740993e0"] = "float", ["-25.00e1"] = "integer" }) do
+        assert.equal(kind, math.type(json.decode(text)), text)
       end
     end)
 
