@@ -21,8 +21,8 @@ package.cpath = package.cpath:gsub("^%./(/)", "%1")
 -- What they are about has nothing to do with the number of I/O threads: it is the script's thread,
 -- the process, a parser, a proxy, or one connection and the clock.
 local ONCE = {}
-for name in ([[ delivery/bytes delivery/descriptors delivery/heartbeat delivery/late delivery/nginx
-    delivery/slow delivery/storm delivery/stuck e2e/client e2e/http_out e2e/memory e2e/runaway e2e/stall
+for name in ([[ e2e/bytes e2e/descriptors e2e/heartbeat e2e/late e2e/nginx
+    e2e/slow e2e/storm e2e/stuck e2e/client e2e/http_out e2e/memory e2e/runaway e2e/stall
     kit/sockets unit/environment wire/http_connection wire/http_cors wire/http_fields wire/http_head
     wire/http_slow wire/http_vectors ]]):gmatch("%S+") do
   ONCE["spec/" .. name .. "_spec.lua"] = true
