@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc)
 
 TESTING := $(wildcard csrc/bind/testing*.c)
 LIBS    := -lev -lcurl -lpthread
-SRC     := $(filter-out $(TESTING),$(wildcard csrc/*/*.c))
+SRC     := $(filter-out $(TESTING),$(wildcard csrc/*/*.c csrc/*/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
 PLAIN   := $(filter-out $(B)/obj/bind/%,$(OBJ))
 LX      := $(filter %/bind/l_aux.o,$(OBJ))
@@ -61,7 +61,7 @@ tsan: ; @$(MAKE) test SAN=thread
 check: ; @.ci/setup check && $(MAKE) all && LUA=$(LUA) CC=$(CC) .ci/check
 bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
 fuzz: ; @.ci/setup fuzz && $(MAKE) SAN=fuzz CC=clang $(FUZZERS:$(B)/%=build/fuzz/%) && .ci/fuzz $(FUZZ_SECONDS)
-format: ; clang-format -i $(wildcard csrc/*/*.[ch] spec/*/*.[ch])
+format: ; clang-format -i $(wildcard csrc/*/*.[ch] csrc/*/*/*.[ch] spec/*/*.[ch])
 clean: ; rm -rf $(filter-out build/node build/nginx build/haproxy,$(wildcard build/*))
 install: install-lua ; .ci/command "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(DESTDIR)$(PREFIX)/bin/sluice"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
@@ -76,4 +76,4 @@ $(B)/obj/%.o: csrc/%.c Makefile ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(C
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/bin/sluice: .ci/sluice ; @install -D -m 755 $< $@
 .SECONDARY:
--include $(wildcard $(B)/obj/*/*.d)
+-include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d)

@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "bind/server.h"
-#include "serve/rehearsal.h"
+#include "serve/app/rehearsal.h"
 
 #include <errno.h>
 #include <sys/socket.h>

@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "bind/rehearsal.h"
-#include "serve/watch.h"
+#include "serve/app/watch.h"
 
 #include <assert.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 
 #include "bind/l_aux.h"
 #include "edge/http_out.h"
-#include "serve/server.h"
+#include "serve/app/server.h"
 
 struct lx_server {
     struct server *server; /* NULL: closed */

@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "bind/server.h"
-#include "serve/registry.h"
+#include "serve/app/registry.h"
 
 /* ---- Requests ----------------------------------------------------------------------- */
 

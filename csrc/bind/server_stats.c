@@ -2,7 +2,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "bind/server.h"
-#include "serve/accounts.h"
+#include "serve/app/accounts.h"
 
 static void set_counts(lua_State *L, const struct tally_counts *counts) {
     lx_set_integer(L, "conflated", counts->conflated);

@@ -4,8 +4,8 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
-#include "serve/server.h"
-#include "serve/watch.h"
+#include "serve/app/server.h"
+#include "serve/app/watch.h"
 
 static const struct server_events nobody;
 

@@ -3,8 +3,8 @@
 
 #include "base/bounds.h"
 #include "serve/request.h"
-#include "serve/server.h"
-#include "serve/worker.h"
+#include "serve/app/server.h"
+#include "serve/io/worker.h"
 
 #define HALF (REQUESTS_QUEUED_MAX / 2)
 

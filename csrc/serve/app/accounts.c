@@ -1,0 +1,142 @@
+/* Adding up and looking up; see accounts.h. */
+#include "serve/app/accounts.h"
+
+#include "base/mem.h"
+#include "serve/app/server.h"
+
+static struct account *find(const struct server *s, struct slice channel) {
+    struct map_node *node = map_get(&s->accounts, channel);
+    return node ? container_of(node, struct account, node) : NULL;
+}
+
+static bool is_held(const struct server *s, struct slice channel) {
+    return fan_find(&s->fan, channel) || server_subscribers(s, channel) > 0;
+}
+
+static struct account *open_account(struct server *s, struct slice channel) {
+    struct account *a = mem_new(sizeof *a + channel.n);
+    memcpy(a->channel, channel.p, channel.n);
+    a->node.key = slice_of(a->channel, channel.n);
+    map_add(&s->accounts, &a->node);
+    return a;
+}
+
+static struct slice name_of(const struct tally *t) {
+    return slice_of(t->channel, t->channel_n);
+}
+
+/* Of a channel that was forgotten meanwhile only the server's sum remembers. */
+static void enter(struct server *s, const struct tally *t) {
+    tally_add(&s->counted, &t->counts);
+    struct account *a = find(s, name_of(t));
+    if (!a && is_held(s, name_of(t))) a = open_account(s, name_of(t));
+    if (a) tally_add(&a->counts, &t->counts);
+}
+
+void accounts_on_report(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct report *r = container_of(m, struct report, message);
+    struct worker *w = r->worker;
+    server_catch_up(s); /* what is counted was counted for subscribers */
+    for (struct list *l = r->tallies.next, *next; l != &r->tallies; l = next) {
+        struct tally *t = container_of(l, struct tally, node);
+        next = l->next;
+        enter(s, t);
+        if (t->behind == 0) tally_free(t);
+    }
+    if (r->n == 0) { /* nothing to remember */
+        report_free(r);
+        r = NULL;
+    }
+    report_free(w->report);
+    w->report = r;
+    atomic_store_explicit(&w->reporting, false, memory_order_release);
+}
+
+struct tally_counts accounts_of(const struct server *s, struct slice channel) {
+    const struct account *a = find(s, channel);
+    return a ? a->counts : (struct tally_counts){0};
+}
+
+/* ---- Who is behind ------------------------------------------------------------------ */
+
+static void greatest(struct lag *lag, struct lag other) {
+    if (other.events > lag->events) lag->events = other.events;
+    if (other.bytes > lag->bytes) lag->bytes = other.bytes;
+}
+
+static void add_channel_lag(const struct report *r, struct slice channel, struct lag *lag,
+                            uint32_t *behind) {
+    for (const struct list *l = r->tallies.next; l != &r->tallies; l = l->next) {
+        const struct tally *t = container_of(l, struct tally, node);
+        if (!slice_eq(name_of(t), channel)) continue;
+        greatest(lag, t->lag);
+        *behind += t->behind;
+    }
+}
+
+struct lag accounts_lag(const struct server *s, struct slice channel, uint32_t *behind) {
+    struct lag lag = {0};
+    *behind = 0;
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        const struct report *r = s->workers[i].report;
+        if (!r) continue;
+        if (channel.n > 0) {
+            add_channel_lag(r, channel, &lag, behind);
+            continue;
+        }
+        for (uint32_t k = 0; k < r->n; k++) greatest(&lag, r->behind[k].lag);
+        *behind += r->n;
+    }
+    return lag;
+}
+
+const struct behind *accounts_behind(const struct client *c) {
+    const struct report *r = c->worker->report;
+    for (uint32_t i = 0; r && i < r->n; i++)
+        if (strcmp(r->behind[i].client, c->id) == 0) return &r->behind[i];
+    return NULL;
+}
+
+static bool is_slower(const struct behind *a, const struct behind *b) {
+    if (a->lag.bytes != b->lag.bytes) return a->lag.bytes > b->lag.bytes;
+    return a->since_ms < b->since_ms;
+}
+
+uint32_t accounts_slowest(const struct server *s, const struct behind **out, uint32_t n) {
+    uint32_t found = 0;
+    for (unsigned i = 0; i < s->n_workers && n > 0; i++) {
+        const struct report *r = s->workers[i].report;
+        for (uint32_t k = 0; r && k < r->n; k++) {
+            const struct behind *b = &r->behind[k];
+            if (found == n && !is_slower(b, out[n - 1])) continue;
+            if (!server_find_client(s, slice_str(b->client))) continue; /* it has gone */
+            uint32_t at = found < n ? found++ : n - 1;
+            for (; at > 0 && is_slower(b, out[at - 1]); at--) out[at] = out[at - 1];
+            out[at] = b;
+        }
+    }
+    return found;
+}
+
+/* ---- Forgetting --------------------------------------------------------------------- */
+
+static void close_account(struct server *s, struct account *a) {
+    map_remove(&s->accounts, &a->node);
+    mem_free(a);
+}
+
+void accounts_release(struct server *s, struct slice channel) {
+    struct account *a = find(s, channel);
+    if (a && !is_held(s, channel)) close_account(s, a);
+}
+
+void accounts_free(struct server *s) {
+    for (struct map_node *node; (node = map_next(&s->accounts, NULL));)
+        close_account(s, container_of(node, struct account, node));
+    map_deinit(&s->accounts);
+    for (unsigned i = 0; i < s->n_workers; i++) {
+        report_free(s->workers[i].report);
+        s->workers[i].report = NULL;
+    }
+}

@@ -1,0 +1,81 @@
+/* Counting and halving; see memory.h. */
+#include "serve/app/memory.h"
+
+#include "base/log.h"
+#include "base/status.h"
+#include "serve/app/command.h"
+
+size_t memory_of(const struct chan *c) {
+    size_t frames = (size_t)(c->head - c->tail);
+    size_t bytes = (size_t)c->ring_bytes;
+    if (c->latest) {
+        frames += c->latest->live;
+        bytes += c->latest->bytes;
+    }
+    return bytes + frames * sizeof(struct frame);
+}
+
+void memory_changed(struct server *s, const struct chan *c, size_t before) {
+    s->held += memory_of(c) - before;
+}
+
+void memory_recount(struct server *s) {
+    s->held = 0;
+    for (struct map_node *node = map_next(&s->fan.channels, NULL); node;
+         node = map_next(&s->fan.channels, node))
+        s->held += memory_of(container_of(node, struct chan, node));
+}
+
+static size_t largest(const struct server *s) {
+    size_t most = 0;
+    for (struct map_node *node = map_next(&s->fan.channels, NULL); node;
+         node = map_next(&s->fan.channels, node)) {
+        size_t bytes = memory_of(container_of(node, struct chan, node));
+        if (bytes > most) most = bytes;
+    }
+    return most;
+}
+
+/* The number that parts the older half of what the channel holds; 0: nothing to part. */
+static uint64_t middle(const struct chan *c) {
+    uint64_t kept = c->head - c->history;
+    if (c->kind != CHANNEL_STATE && kept > 0)
+        return chan_at(c, c->history + (kept - 1) / 2)->seq;
+    if (!c->latest || c->latest->live == 0) return 0;
+    uint32_t i = latest_after(c->latest, 0);
+    for (uint32_t left = (c->latest->live - 1) / 2; left > 0; left--)
+        i = latest_next(c->latest, i);
+    return latest_at(c->latest, i)->seq;
+}
+
+static void halve(struct server *s, struct chan *c) {
+    uint64_t seq = middle(c);
+    if (seq == 0) return;
+    command_trim(s, c->node.key, seq);
+    struct log_field fields[] = {{.name = "channel", .text = c->name},
+                                 {.name = "events", .number = (double)chan_events(c)},
+                                 {.name = "limit", .number = (double)s->options.memory}};
+    if (s->swept_ms != s->memory_told_ms) /* one line a second is enough */
+        log_write(LOG_WARN, "the memory limit is reached: the largest history is cut",
+                  fields, 3);
+    s->memory_told_ms = s->swept_ms;
+}
+
+/* Halve every channel that holds at least half of what the largest does: each pass frees
+ * a fair share, however many channels there are. */
+static void pass(struct server *s, size_t least) {
+    for (struct map_node *node = map_next(&s->fan.channels, NULL); node;
+         node = map_next(&s->fan.channels, node)) {
+        struct chan *c = container_of(node, struct chan, node);
+        if (memory_of(c) >= least) halve(s, c);
+        if (s->held <= s->options.memory) return;
+    }
+}
+
+int memory_check(struct server *s) {
+    for (size_t before = 0; s->held > s->options.memory && s->held != before;) {
+        before = s->held;
+        pass(s, largest(s) / 2 + 1);
+    }
+    return s->held > s->options.memory ? E_FULL : 0;
+}

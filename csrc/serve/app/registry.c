@@ -1,0 +1,131 @@
+/* Clients by id and topics by name; see registry.h. */
+#include "serve/app/registry.h"
+
+#include "base/mem.h"
+#include "serve/app/accounts.h"
+
+#include <assert.h>
+
+static struct topic *topic_find(const struct server *s, struct slice name) {
+    struct map_node *node = map_get(&s->topics, name);
+    return node ? container_of(node, struct topic, node) : NULL;
+}
+
+static struct topic *topic_get(struct server *s, struct slice name) {
+    struct topic *t = topic_find(s, name);
+    if (t) return t;
+    t = mem_new(sizeof *t + name.n + 1);
+    memcpy(t->name, name.p, name.n);
+    t->node.key = slice_of(t->name, name.n);
+    map_add(&s->topics, &t->node);
+    return t;
+}
+
+static void topic_unref(struct server *s, struct topic *t) {
+    if (--t->refs > 0) return;
+    map_remove(&s->topics, &t->node);
+    accounts_release(s, t->node.key);
+    mem_free(t);
+}
+
+static bool find(struct client *c, struct slice channel, uint32_t *at) {
+    struct topic **topics = client_topics(c);
+    for (*at = 0; *at < c->n_topics; ++*at)
+        if (slice_eq(topics[*at]->node.key, channel)) return true;
+    return false;
+}
+
+bool registry_follows(struct client *c, struct slice channel) {
+    uint32_t at;
+    return find(c, channel, &at);
+}
+
+void registry_follow(struct server *s, struct client *c, struct slice channel) {
+    if (registry_follows(c, channel)) return;
+    struct topic **topics = client_topics(c), *t = topic_get(s, channel);
+    uint32_t n = c->n_topics;
+    if (n >= CLIENT_FEW_TOPICS && (n & (n - 1)) == 0) { /* full */
+        struct topic **more = mem_new(2 * n * sizeof *more);
+        memcpy(more, topics, n * sizeof *more);
+        if (n > CLIENT_FEW_TOPICS) mem_free(topics);
+        c->topics.many = topics = more;
+    }
+    t->subscribers++;
+    t->refs++;
+    topics[n] = t;
+    c->n_topics++;
+}
+
+static void drop_topic(struct server *s, struct client *c, uint32_t at) {
+    struct topic **topics = client_topics(c);
+    topic_unref(s, topics[at]);
+    topics[at] = topics[--c->n_topics];
+    if (c->n_topics != CLIENT_FEW_TOPICS) return;
+    memcpy(c->topics.few, topics, sizeof c->topics.few);
+    mem_free(topics);
+}
+
+bool registry_unfollow(struct server *s, struct client *c, struct slice channel) {
+    uint32_t at;
+    if (!find(c, channel, &at)) return false;
+    client_topics(c)[at]->subscribers--;
+    drop_topic(s, c, at);
+    return true;
+}
+
+void registry_add(struct server *s, struct client *c, const struct plan *plan) {
+    if (c->registered) return;
+    c->registered = true;
+    client_ref(c);
+    map_add(&s->clients, &c->node);
+    for (uint32_t i = 0; i < plan->n; i++) registry_follow(s, c, plan->specs[i].channel);
+}
+
+void registry_leave(struct server *s, struct client *c) {
+    assert(c->registered);
+    for (uint32_t i = 0; i < c->n_topics; i++) client_topics(c)[i]->subscribers--;
+    c->registered = false;
+    map_remove(&s->clients, &c->node);
+}
+
+void registry_forget(struct server *s, struct client *c) {
+    assert(!c->registered);
+    while (c->n_topics > 0) drop_topic(s, c, c->n_topics - 1u);
+    client_unref(c);
+}
+
+uint32_t registry_count(const struct server *s, struct slice channel, uint64_t hash) {
+    struct map_node *node = map_get_hashed(&s->topics, channel, hash);
+    return node ? container_of(node, struct topic, node)->subscribers : 0;
+}
+
+uint32_t server_subscribers(const struct server *s, struct slice channel) {
+    return registry_count(s, channel, map_hash(channel));
+}
+
+struct client *server_find_client(const struct server *s, struct slice id) {
+    struct map_node *node = map_get(&s->clients, id);
+    return node ? container_of(node, struct client, node) : NULL;
+}
+
+struct seen {
+    struct map_node node;
+};
+
+uint32_t server_active_users(const struct server *s) {
+    struct map users;
+    map_init(&users);
+    struct seen *all = mem_new((s->clients.n + 1) * sizeof *all);
+    size_t n = 0;
+    for (struct map_node *node = map_next(&s->clients, NULL); node;
+         node = map_next(&s->clients, node)) {
+        const struct client *c = container_of(node, struct client, node);
+        struct slice name = slice_str(c->user ? c->user : client_ip(c));
+        if (map_get(&users, name)) continue;
+        all[n].node.key = name;
+        map_add(&users, &all[n++].node);
+    }
+    map_deinit(&users);
+    mem_free(all);
+    return (uint32_t)n;
+}

@@ -1,0 +1,182 @@
+/* The server as the app thread sees it: requests come, clients come and go, events are
+ * published.
+ *
+ * One thread, the one that made the server, runs the app's loop; the workers run theirs.
+ * Everything that crosses is a message in a mailbox. The app holds a fan of its own,
+ * without streams, that gets every command at the moment it is given: it answers
+ * app:latest and app:history and decides when events are too old. */
+#ifndef SLUICE_SERVE_APP_SERVER_H
+#define SLUICE_SERVE_APP_SERVER_H
+
+#include "fan/fan.h"
+#include "fan/seq.h"
+#include "fan/tally.h"
+#include "net/http_write.h"
+#include "run/loop.h"
+#include "serve/client.h"
+#include "serve/options.h"
+#include "serve/request.h"
+#include "serve/io/worker.h"
+
+/* What happens to the app; called on its thread, from server_run. */
+struct server_events {
+    void (*on_request)(void *context,
+                       struct request *r); /* take r->id, not the pointer */
+    void (*on_cancel)(void *context, uint64_t id);
+    void (*on_open)(void *context, struct client *c);
+    /* It is in no count any more; its topics are those that it followed. */
+    void (*on_close)(void *context, struct client *c, const char *reason);
+    void (*on_writable)(void *context, struct client *c);
+    void (*on_timer)(void *context);
+    void (*on_signal)(void *context, int number);
+    void (*on_changed)(void *context, const char *path); /* a watched file */
+    void (*on_stopping)(void *context); /* drain begins: the stop hooks */
+    /* All streams have ended. True: server_leave will be called; else all ends now. */
+    bool (*on_drained)(void *context);
+};
+
+/* How many subscribers a channel has over all threads. */
+struct topic {
+    struct map_node node;
+    uint32_t subscribers;
+    uint32_t refs; /* subscribers, and those whose leaving is being told */
+    char name[];
+};
+
+/* What did not succeed when server_start failed. */
+enum start_step { START_LISTEN, START_CONTROL, START_THREADS };
+
+struct server {
+    struct loop loop;
+    struct serve_options options;
+    struct sequencer seq;
+    struct worker *workers;
+    unsigned n_workers, finished;
+    struct fan fan;
+    struct routes *routes;
+    struct map requests, clients, topics, accounts;
+    /* News of clients that nobody is told: wakes nobody, and is taken at the end of any turn
+     * and before the clients are looked at. */
+    struct mailbox quiet;
+    atomic_bool any_quiet, tells;
+    uint64_t next_request;
+    struct ev_timer wake, sweep, hooks;
+    struct ev_prepare before_sleep;
+    double wake_at; /* in a rehearsal, instead of the timer; < 0: none */
+    size_t swept;   /* bucket where the sweep goes on */
+    uint64_t requests_seen, requests_freed; /* of all workers: at the last sweep, trim */
+    struct http_date date;
+    const struct server_events *events;
+    void *context;
+    uint16_t port;
+    struct watched **watched; /* see watch.h */
+    size_t n_watched;
+    uint64_t published, published_bytes;
+    struct tally_counts counted; /* by all workers; see accounts.h */
+    size_t held;                 /* bytes of events in all channels; see memory.h */
+    int64_t memory_told_ms;
+    double loop_lag_ms; /* how late the last sweep came */
+    int64_t swept_ms;
+    enum start_step failed;
+    pthread_mutex_t gate; /* held while the threads are made */
+    bool started, running;
+    atomic_bool stopping_told, stopping;
+    atomic_bool signalled;   /* by TERM or INT */
+    _Atomic int64_t stop_ms; /* when somebody wanted it to stop, first */
+};
+
+/* ---- Life [app] --------------------------------------------------------------------- */
+
+/* Takes the options, also on failure. */
+int server_new(struct server **out, struct serve_options *options,
+               const struct server_events *events, void *context);
+/* Bind and start the threads: 0, E_ADDRESS or a negative errno, and 'failed' says at what;
+ * then it is as before, and may be tried again. */
+int server_start(struct server *s);
+void server_run(struct server *s);   /* until drained */
+void server_leave(struct server *s); /* ends server_run */
+/* The stop hooks get their chance (on_stopping), then the streams are drained: when
+ * server_drain is called, or after STOP_HOOKS_MS. Both are idempotent. */
+void server_stop(struct server *s);
+void server_drain(struct server *s);
+void server_free(struct server *s); /* takes; a running one is stopped hard */
+
+/* The time of the next on_timer, in monotonic seconds; < 0: none. */
+void server_wake_at(struct server *s, double at);
+
+/* Install routes and policies at one place of the order of events (shares both). */
+void server_configure(struct server *s, struct routes *routes,
+                      struct policy_set *policies);
+
+/* ---- Requests [app] ----------------------------------------------------------------- */
+
+struct request *server_find_request(struct server *s, uint64_t id); /* borrows; NULL */
+
+struct accept_as {
+    const char *user; /* copied; NULL: nobody */
+    bool minded;      /* its end is told whatever server_tell_clients said */
+};
+
+/* Answer it: with the bytes in r->answer and r->status, without any with r->file, or with a
+ * stream. The request leaves the table. server_accept returns the client (borrowed) in
+ * *out; E_CLOSED for HEAD, which is answered and has no client. */
+void server_answer(struct server *s, struct request *r);
+int server_accept(struct server *s, struct request *r, struct plan *plan,
+                  struct accept_as as, struct client **out);
+
+/* ---- Events [app] ------------------------------------------------------------------- */
+
+struct published {
+    uint64_t seq;
+    bool has_id;
+    uint32_t subscribers;
+};
+
+/* 0, E_CHANNEL, E_BADFIELD, E_TOOBIG, E_KEY, E_FULL, E_BUSY, E_NOMEM. */
+int server_publish(struct server *s, const struct event *event, struct published *out);
+
+/* Clients told apart by user, and those without one by address. */
+uint32_t server_active_users(const struct server *s);
+
+uint32_t server_subscribers(const struct server *s, struct slice channel);
+
+/* ---- Clients [app] ------------------------------------------------------------------ */
+
+/* Whether on_open and on_close are wanted; at first they are. Without, a stream that comes
+ * or goes does not even wake the app's thread: see 'quiet'. From the call on, all that come
+ * and go are told (or not); those that are open stay as they are. */
+void server_tell_clients(struct server *s, bool wanted);
+
+/* Take what the quiet box holds: whoever is about to look at the clients calls it, and
+ * sees what the workers know. Never calls on_open or on_close. */
+void server_catch_up(struct server *s);
+
+struct client *server_find_client(const struct server *s, struct slice id); /* NULL */
+
+/* 0, E_CHANNEL, E_FULL, E_NOMEM; *is_new is false when it is followed already. */
+int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec,
+                     bool *is_new);
+bool server_unsubscribe(struct server *s, struct client *c, struct slice channel,
+                        bool denied);
+int server_set(struct client *c, const struct sub_spec *wish);
+
+/* To this client alone (copies). 0, E_BADFIELD, E_TOOBIG, E_NOMEM; E_FULL: later, it is told
+ * (on_writable). */
+int server_send(struct client *c, const struct event *event);
+
+/* End a stream. 'word' (NULL: none) is an event that goes before the bye. 0, E_BADFIELD,
+ * E_TOOBIG, E_NOMEM: then the stream goes on. */
+int server_close(struct client *c, enum end_reason reason, int status,
+                 const struct event *word);
+
+/* ---- From the workers [io] ---------------------------------------------------------- */
+
+void server_post_request(struct server *s, struct request *r); /* shares */
+void server_cancel(struct request *r);
+void server_on_opened(struct client *c, struct plan *plan);      /* shares */
+void server_on_closed(struct client *c, enum end_reason reason); /* NULL client: fine */
+void server_on_sent(struct client *c);
+void server_on_signal(struct server *s, int number);
+void server_on_finished(struct worker *w);
+
+#endif

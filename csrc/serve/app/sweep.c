@@ -1,0 +1,58 @@
+/* Ages of events; see sweep.h. */
+#include "serve/app/sweep.h"
+
+#include "base/mem.h"
+#include "serve/app/command.h"
+
+/* The newest event of the channel that is older than the cutoff; 0: none. */
+static uint64_t last_older(const struct chan *c, int64_t cutoff_ms) {
+    uint64_t seq = 0;
+    if (c->kind == CHANNEL_STATE) {
+        uint32_t i = latest_after(c->latest, 0);
+        for (; i < c->latest->n; i = latest_next(c->latest, i)) {
+            if (latest_at(c->latest, i)->at_ms > cutoff_ms) break;
+            seq = latest_at(c->latest, i)->seq;
+        }
+        return seq;
+    }
+    for (uint64_t i = c->history; i < c->head; i++) {
+        if (chan_at(c, i)->at_ms > cutoff_ms) break;
+        seq = chan_at(c, i)->seq;
+    }
+    return seq;
+}
+
+static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
+    if (!c->known || c->policy.ttl_ms == 0) return;
+    uint64_t seq = last_older(c, now_ms - c->policy.ttl_ms);
+    if (seq > 0) command_trim(s, c->node.key, seq);
+    bool silent = now_ms - c->last_ms >= c->policy.ttl_ms;
+    if (silent && chan_events(c) == 0 && server_subscribers(s, c->node.key) == 0)
+        command_drop(s, c->node.key);
+}
+
+static void give_back(struct server *s) {
+    uint64_t requests = 0;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        requests +=
+            atomic_load_explicit(&s->workers[i].counters.requests, memory_order_relaxed);
+    bool calm = requests - s->requests_seen <= CALM_REQUESTS;
+    s->requests_seen = requests;
+    if (!calm || requests - s->requests_freed < STORM_REQUESTS) return;
+    s->requests_freed = requests;
+    mem_give_back();
+}
+
+void sweep_run(struct server *s, int64_t now_ms) {
+    server_catch_up(s);
+    give_back(s);
+    const struct map *m = &s->fan.channels;
+    size_t buckets = m->size / 60 > 1024 ? m->size / 60 : 1024;
+    if (s->swept >= m->size) s->swept = 0;
+    for (; buckets > 0 && s->swept < m->size; buckets--, s->swept++) {
+        for (struct map_node *node = m->buckets[s->swept], *next; node; node = next) {
+            next = node->next;
+            sweep_channel(s, container_of(node, struct chan, node), now_ms);
+        }
+    }
+}

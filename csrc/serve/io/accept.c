@@ -1,0 +1,180 @@
+/* Accepting; see accept.h. */
+#include "serve/io/accept.h"
+
+#include "base/bounds.h"
+#include "base/log.h"
+#include "base/status.h"
+#include "net/http_write.h"
+#include "serve/io/conn.h"
+#include "serve/io/listener.h"
+#include "serve/app/server.h"
+#include "serve/io/worker.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+/* Whether an error concerns one connection only, which is gone with it: Linux tells those
+ * of the network here, and what a firewall forbids. */
+static bool concerns_one(int error) {
+    switch (error) {
+    case EINTR:
+    case ECONNABORTED:
+    case EPERM:
+    case EPROTO:
+    case ENOPROTOOPT:
+    case EOPNOTSUPP:
+    case ENETDOWN:
+    case ENETUNREACH:
+    case EHOSTDOWN:
+    case EHOSTUNREACH:
+    case ENONET: return true;
+    default: return false;
+    }
+}
+
+#define NO "no connection can be accepted: "
+
+static const char *explain(int error) {
+    switch (error) {
+    case EMFILE: return NO "the server is out of file descriptors (ulimit -n)";
+    case ENFILE: return NO "the system is out of file descriptors (fs.file-max)";
+    case ENOMEM:
+    case ENOBUFS: return NO "the kernel has no memory for it";
+    default: return NO "see the error";
+    }
+}
+
+/* ---- When something is lacking ------------------------------------------------------ */
+
+/* Descriptors are the process's: while one thread gives its reserve to a connection and
+ * takes it back, another that accepts would get that number, and the first could answer
+ * nobody any more. */
+static pthread_mutex_t taking = PTHREAD_MUTEX_INITIALIZER;
+
+static void open_reserve(struct worker *w) {
+    if (w->reserve_fd < 0) w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+}
+
+static void tell_why(struct worker *w, int fd, int error) {
+    struct buf b = {0};
+    struct http_to to = {.date = &w->date, .now = w->wall_s, .minor = 1};
+    struct http_error e = {.status = 503, .message = explain(error)};
+    /* What it has asked is read: left unread, it would be told an error before our words. */
+    shutdown(fd, SHUT_RD);
+    while (recv(fd, w->input, WORKER_INPUT_BYTES, MSG_DONTWAIT) > 0) continue;
+    if (http_write_error(&b, &to, &e, (struct http_fields){0}) == 0)
+        (void)!send(fd, b.p, b.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    buf_free(&b);
+}
+
+/* Give the reserve for a moment to a connection that waits. */
+static void shed(struct accept *a, int error) {
+    struct worker *w = a->worker;
+    pthread_mutex_lock(&taking);
+    if (w->reserve_fd >= 0) close(w->reserve_fd);
+    w->reserve_fd = -1;
+    struct in6_addr ip;
+    int fd = listener_accept(a->io.fd, &ip);
+    if (fd >= 0 && a->trusted) tell_why(w, fd, error);
+    if (fd >= 0) close(fd);
+    open_reserve(w);
+    pthread_mutex_unlock(&taking);
+}
+
+static int take_one(struct accept *a, struct in6_addr *ip) {
+    pthread_mutex_lock(&taking);
+    int fd = listener_accept(a->io.fd, ip);
+    pthread_mutex_unlock(&taking);
+    return fd;
+}
+
+static void tell_log(struct accept *a, const char *message, const char *error) {
+    int64_t now = a->worker->now_ms;
+    if (a->told_ms > 0 && now - a->told_ms < ACCEPT_TELL_MS) return;
+    a->told_ms = now;
+    struct log_field fields[] = {{.name = "error", .text = error}};
+    log_write(LOG_WARN, message, fields, error != NULL);
+}
+
+static void pause_for(struct accept *a, int error) {
+    tell_log(a, explain(error), status_text(-error));
+    shed(a, error);
+    ev_io_stop(a->worker->loop.ev, &a->io);
+    ev_timer_set(&a->again, ACCEPT_PAUSE_MS / 1000.0, 0);
+    ev_timer_start(a->worker->loop.ev, &a->again);
+}
+
+static void on_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    struct accept *a = timer->data;
+    open_reserve(a->worker);
+    accept_start(a);
+}
+
+/* ---- Taking ------------------------------------------------------------------------- */
+
+/* Of all workers: the kernel does not spread connections evenly. */
+static bool is_full(const struct server *s) {
+    uint64_t n = 0;
+    for (unsigned i = 0; i < s->n_workers; i++)
+        n += atomic_load_explicit(&s->workers[i].counters.connections,
+                                  memory_order_relaxed);
+    return n >= s->options.max_connections;
+}
+
+/* Over the limit it is closed at once; the operator always gets in. */
+static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
+    struct worker *w = a->worker;
+    if (!a->trusted)
+        atomic_fetch_add_explicit(&w->counters.accepted, 1, memory_order_relaxed);
+    if (!a->trusted && is_full(w->server)) {
+        tell_log(a, "as many connections as --max-connections: more are closed", NULL);
+        close(fd);
+    } else {
+        conn_new(w, fd, ip)->trusted = a->trusted;
+    }
+}
+
+void accept_all(struct accept *a, int max) {
+    for (int i = 0; i < max; i++) {
+        struct in6_addr ip;
+        int fd = take_one(a, &ip);
+        if (fd == -EAGAIN) return;
+        if (fd >= 0) {
+            admit(a, fd, &ip);
+        } else if (!concerns_one(-fd)) {
+            pause_for(a, -fd);
+            return;
+        }
+    }
+}
+
+static void on_ready(struct ev_loop *ev, struct ev_io *io, int events) {
+    (void)ev, (void)events;
+    accept_all(io->data, ACCEPT_TURN_MAX);
+}
+
+/* ---- Life --------------------------------------------------------------------------- */
+
+void accept_init(struct accept *a, struct worker *w, int fd, bool trusted) {
+    *a = (struct accept){.worker = w, .trusted = trusted};
+    ev_io_init(&a->io, on_ready, fd, EV_READ);
+    ev_timer_init(&a->again, on_again, 0, 0);
+    a->io.data = a->again.data = a;
+}
+
+void accept_start(struct accept *a) {
+    if (a->io.fd >= 0) ev_io_start(a->worker->loop.ev, &a->io);
+}
+
+bool accept_stop(struct accept *a) {
+    if (a->io.fd < 0) return false;
+    ev_io_stop(a->worker->loop.ev, &a->io);
+    ev_timer_stop(a->worker->loop.ev, &a->again);
+    close(a->io.fd);
+    a->io.fd = -1;
+    return true;
+}

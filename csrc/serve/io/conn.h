@@ -1,0 +1,124 @@
+/* A connection: one socket and the HTTP conversation on it.
+ *
+ *     HEAD -> BODY -> WAIT -> HEAD …   requests, one after the other
+ *                  \-> STREAM          an event stream: see outlet.h
+ *     any  -> FLUSH -> LINGER          the last answer, then read on until the peer has it
+ *
+ * Whatever happens to it changes its state and ends in conn_go_on, which does what can be
+ * done and then works out from the state alone what its socket is watched for and when it
+ * is looked at next: nobody else starts or stops reading, or sets a time.
+ *
+ * Only what is needed now is held. What HTTP needs (the talk) ends when a stream has sent
+ * its head; what a stream needs (the outlet) lies inside, so that one idle stream is one
+ * small piece of memory. Closing is put off to the end of the turn (doomed), so nobody
+ * holds a pointer to a freed one. [the worker's thread] */
+#ifndef SLUICE_SERVE_IO_CONN_H
+#define SLUICE_SERVE_IO_CONN_H
+
+#include "base/buf.h"
+#include "base/list.h"
+#include "net/http_chunks.h"
+#include "run/wheel.h"
+#include "serve/io/outlet.h"
+#include "serve/request.h"
+
+#include <ev.h>
+
+struct worker;
+
+enum conn_phase { CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_STREAM, CONN_FLUSH, CONN_LINGER };
+
+struct talk {
+    struct in6_addr ip; /* IPv4 mapped */
+    int64_t since_ms;   /* when the phase began, or its first byte came */
+    struct buf in;      /* received and not yet used */
+    struct buf out;     /* answers that wait, or the head of a stream */
+    size_t out_sent;
+    struct static_file
+        *file; /* the body behind them; while it is there nothing is added */
+    size_t file_sent;
+    struct request *request; /* being read or answered */
+    uint32_t seen;           /* of in: looked at by the parser, which wants more */
+};
+
+/* In the order of use: a delivery touches what stands from the socket on. */
+struct conn {
+    struct list node; /* in worker->conns or worker->doomed */
+    struct wheel_timer timer;
+    struct ev_io io;   /* its data: the worker */
+    struct talk *talk; /* NULL: a stream, and its head is out */
+    /* When the socket took something, or began to be full: the clock's low 32 bits, for
+     * differences; and what the kernel held when that was looked at. */
+    uint32_t tx_ms, held;
+    uint16_t passed; /* bytes read behind a stream's request or the last answer */
+    enum conn_phase phase : 4;
+    bool trusted : 1; /* came over the Unix socket */
+    bool doomed : 1, keep_alive : 1, half_closed : 1;
+    bool streams : 1; /* its outlet is in use */
+    bool chunked : 1; /* ... and sends chunks: HTTP/1.1 */
+    struct outlet outlet;
+};
+
+static inline struct worker *conn_worker(const struct conn *c) {
+    return c->io.data;
+}
+
+/* Bytes of answers, or of a stream's head, that the socket has not taken. */
+static inline size_t conn_unsent(const struct conn *c) {
+    const struct talk *t = c->talk;
+    if (!t) return 0;
+    return t->out.n - t->out_sent + (t->file ? t->file->body.n - t->file_sent : 0);
+}
+
+/* Answers wait for each other: while so much is unsent nothing more is parsed. */
+static inline bool conn_is_full(const struct conn *c) {
+    return c->talk->file || conn_unsent(c) > OUTPUT_BYTES_MAX;
+}
+
+/* Takes the socket. */
+struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* borrows */
+
+/* To be closed at the end of this turn; 'reason' is what a stream that has not ended yet
+ * ends with. */
+void conn_doom(struct conn *c, enum end_reason reason);
+void conn_free(struct conn *c); /* by the worker, when doomed */
+
+void conn_on_timer(struct conn *c);
+void conn_on_reply(struct conn *c, struct request *r); /* the app has answered */
+void conn_drain(struct conn *c, int64_t window_ms);
+
+/* Parse and send what can be parsed and sent, then wait for more. */
+void conn_go_on(struct conn *c);
+
+/* Watch its socket for what its state wants. */
+void conn_watch(struct conn *c);
+
+/* Whether its socket has taken nothing for the stall timeout. */
+bool conn_is_stalled(struct conn *c);
+
+/* When the app must have begun, or answered, the request that waits for it. */
+int64_t conn_reply_due(const struct conn *c);
+
+/* The answer is queued: on to the next request, or to the end. */
+void conn_next(struct conn *c);
+
+/* An answer of ours is queued. 0, or it is doomed. */
+int conn_answer(struct conn *c, int status, const char *code, const char *message);
+
+/* A request that cannot be understood: one answer, then the end. */
+void conn_refuse(struct conn *c, int status);
+
+/* This file is the body of the answer whose head was queued last (shares). */
+void conn_share(struct conn *c, struct static_file *file);
+
+/* The request is answered, or a stream's plan has come. */
+void conn_end_request(struct conn *c);
+
+/* A stream with nothing to write but events: the talk is over. */
+void conn_end_talk(struct conn *c);
+
+/* Nothing more will be asked or answered: flush, then close. To be followed by
+ * conn_go_on. */
+void conn_finish(struct conn *c);
+
+#endif

@@ -1,0 +1,304 @@
+/* Routing on the I/O thread; see dispatch.h. */
+#include "serve/io/dispatch.h"
+
+#include "base/bounds.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "net/url.h"
+#include "serve/client.h"
+#include "serve/io/narrow.h"
+#include "serve/io/outlet.h"
+#include "serve/app/server.h"
+#include "serve/io/worker.h"
+
+#include <stdio.h>
+
+static struct slice path_of(const struct request *r) {
+    return slice_of(r->path, r->path_n);
+}
+
+static struct http_to to_of(struct conn *c, const struct request *r) {
+    struct http_to to = request_to(r, &conn_worker(c)->date, conn_worker(c)->wall_s);
+    to.keep_alive = c->keep_alive;
+    return to;
+}
+
+void dispatch_log(struct conn *c, const struct request *r, int status) {
+    if (!log_wants(LOG_INFO)) return;
+    struct log_field fields[] = {
+        {.name = "method", .text = r->method.p, .text_n = r->method.n},
+        {.name = "path",
+         .text = r->path_n ? r->path : "?",
+         .text_n = r->path_n ? r->path_n : 1},
+        {.name = "status", .number = status},
+        {.name = "ip", .text = r->ip},
+        {.name = "ms", .number = (double)(conn_worker(c)->now_ms - c->talk->since_ms)}};
+    log_write(LOG_INFO, "request", fields, sizeof fields / sizeof *fields);
+}
+
+/* ---- Checks before the body --------------------------------------------------------- */
+
+static bool is_safe(struct slice method) {
+    return slice_eq_lit(method, "GET") || slice_eq_lit(method, "HEAD") ||
+           slice_eq_lit(method, "OPTIONS");
+}
+
+static struct slice field(const struct request *r, const char *lower) {
+    return http_field_value(request_fields(r), lower);
+}
+
+/* Header first: a URL that the page wrote stays old while the header moves on. */
+static struct eventid find_last_id(const struct request *r) {
+    static const char *const names[] = {"lastEventId", "last_event_id", "Last-Event-ID"};
+    struct slice id = field(r, "last-event-id");
+    char text[LAST_EVENT_ID_MAX];
+    for (size_t i = 0; !id.p && i < sizeof names / sizeof *names; i++) {
+        int n = url_query_get(r->query, names[i], text, sizeof text);
+        if (n >= 0) id = slice_of(text, (size_t)n);
+        else if (n != -404) id = slice_str("?");
+    }
+    return eventid_parse(id);
+}
+
+static int check_stream(struct request *r) {
+    if (!http_accepts(request_fields(r), "text/event-stream")) return 406;
+    r->last_id = find_last_id(r);
+    return r->last_id.kind == EVENTID_STOP ? 204 : 0;
+}
+
+static int check_route(struct request *r) {
+    struct route_match match;
+    routes_find(r->routes, r->method, path_of(r), &match);
+    if (!match.route) return match.allow[0] ? 405 : 404;
+    r->route = match.route;
+    r->file = match.file;
+    r->n_params = match.n;
+    memcpy(r->params, match.captures, sizeof r->params);
+    return r->route->kind == ROUTE_STREAM ? check_stream(r) : 0;
+}
+
+static bool is_foreign(const struct request *r) {
+    return !is_safe(r->method) && origin_is_foreign(routes_cors(r->routes, path_of(r)),
+                                                    r->host, request_fields(r));
+}
+
+static bool is_admin(const struct request *r) {
+    return r->path_n >= 3 && memcmp(r->path, "/-/", 3) == 0;
+}
+
+/* In constant time: how long it takes tells nothing about the key. */
+static bool same_key(struct slice given, const char *key) {
+    size_t n = strlen(key);
+    unsigned char differs = given.n != n;
+    for (size_t i = 0; i < given.n; i++)
+        differs |= (unsigned char)(given.p[i] ^ key[i < n ? i : 0]);
+    return !differs;
+}
+
+/* "/-/" is for the operator: over the Unix socket, or with the admin key. That a request
+ * comes from this machine proves nothing: so does everything behind a local proxy. */
+static int check_admin(const struct conn *c, const struct request *r) {
+    const char *key = conn_worker(c)->server->options.admin_key;
+    struct slice given = field(r, "x-admin-key");
+    if (c->trusted) return 0;
+    if (!key) return 403;
+    if (!given.p) given = http_credentials(field(r, "authorization"), "bearer");
+    return given.p && same_key(given, key) ? 0 : 401;
+}
+
+/* Not from the moment on when the stop hooks begin. */
+static bool is_ready(const struct worker *w) {
+    return !w->draining && !atomic_load(&w->server->stopping_told);
+}
+
+int dispatch_check(struct conn *c, struct request *r) {
+    const struct serve_options *o = &conn_worker(c)->server->options;
+    int status;
+    if (r->host.p && !c->trusted && !origin_host_allowed(r->host, o->hosts, o->n_hosts))
+        return 421;
+    if (o->trust_proxy) request_take_forwarded(r);
+    if (http_field_repeated(request_fields(r))) return 400;
+    if (slice_eq_lit(r->method, "OPTIONS")) return 204;
+    if (url_query_check(r->query) < 0) return 400;
+    if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
+    if (slice_eq_lit(path_of(r), "/-/readyz"))
+        return is_ready(conn_worker(c)) ? 200 : 503;
+    if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
+    if (is_foreign(r)) return 403;
+    if (!http_field_only_token(request_fields(r), "content-encoding", "identity"))
+        return 415;
+    return check_route(r);
+}
+
+/* ---- Refusals and small answers ----------------------------------------------------- */
+
+static int answer_options(struct conn *c, struct request *r, const struct http_to *to) {
+    struct route_match match;
+    routes_find(r->routes, r->method, path_of(r), &match);
+    struct http_field allow = {slice_str("Allow"), slice_str(match.allow)};
+    return http_write_answer(&c->talk->out, to, 204,
+                             (struct http_fields){&allow, match.allow[0] != 0},
+                             slice_of("", 0));
+}
+
+static int answer_method(struct conn *c, struct request *r, const struct http_to *to) {
+    struct route_match match;
+    routes_find(r->routes, r->method, path_of(r), &match);
+    struct http_field allow = {slice_str("Allow"), slice_str(match.allow)};
+    return http_write_error(&c->talk->out, to, &(struct http_error){.status = 405},
+                            (struct http_fields){&allow, 1});
+}
+
+static const char *explain(const struct conn *c, const struct request *r, int status) {
+    if (status == 401)
+        return "the admin key is needed: Authorization: Bearer KEY, or the Unix socket";
+    if (status == 403 && is_admin(r) && !conn_worker(c)->server->options.admin_key)
+        return "this server has no admin key: ask over its Unix socket";
+    if (status == 400 && http_field_repeated(request_fields(r)))
+        return "a header field that has one value comes twice";
+    switch (status) {
+    case 403: return "a page of another site may not ask this: see app:cors()";
+    case 406: return "this is an event stream: accept text/event-stream";
+    case 415: return "a body may have no content-encoding but identity";
+    case 421: return "this Host is not answered: start with --allow-host";
+    case 503: return "the application is busy: nothing was done, try again";
+    default: return NULL;
+    }
+}
+
+void dispatch_refuse(struct conn *c, struct request *r, int status) {
+    struct http_to to = to_of(c, r);
+    struct http_field identity = {slice_str("Accept-Encoding"), slice_str("identity")};
+    struct http_fields none = {0};
+    int err;
+    if (status == 204 && slice_eq_lit(r->method, "OPTIONS"))
+        err = answer_options(c, r, &to);
+    else if (status == 204)
+        err = http_write_answer(&c->talk->out, &to, 204, none, slice_of("", 0));
+    else if (status == 200)
+        err = http_write_answer(&c->talk->out, &to, 200, none, slice_str("ok\n"));
+    else if (status == 405) err = answer_method(c, r, &to);
+    else {
+        struct http_error e = {.status = status, .message = explain(c, r, status)};
+        err = http_write_error(&c->talk->out, &to, &e,
+                               (struct http_fields){&identity, status == 415});
+    }
+    if (err < 0) conn_doom(c, END_OVERLOAD);
+    if (status != 200) dispatch_log(c, r, status);
+}
+
+/* The same words as lua/sluice/plan.lua has for plans that are functions. */
+static void refuse_wish(struct conn *c, struct request *r, int status,
+                        const struct narrow_fault *fault) {
+    struct http_to to = to_of(c, r);
+    char message[160];
+    snprintf(message, sizeof message, "%s%s%s", fault->field ? fault->field : "",
+             fault->field ? ": " : "", fault->message);
+    struct http_error e = {.status = status, .message = message, .field = fault->field};
+    if (http_write_error(&c->talk->out, &to, &e, (struct http_fields){0}) < 0)
+        conn_doom(c, END_OVERLOAD);
+    dispatch_log(c, r, status);
+}
+
+void dispatch_head(struct conn *c, struct request *r) {
+    c->keep_alive = c->keep_alive && r->minor > 0;
+    struct http_to to = to_of(c, r);
+    if (http_write_stream(&c->talk->out, &to, (struct http_fields){0}) < 0)
+        conn_doom(c, END_OVERLOAD);
+    dispatch_log(c, r, 200);
+}
+
+void dispatch_overload(struct conn *c, struct request *r) {
+    if (!request_streams(r)) {
+        c->keep_alive = false;
+        if (r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
+        else dispatch_refuse(c, r, 503);
+        conn_next(c);
+        return;
+    }
+    outlet_refuse(c, r, conn_worker(c)->draining ? END_DRAIN : END_OVERLOAD, 0);
+    conn_end_request(c);
+}
+
+/* ---- Answers ------------------------------------------------------------------------ */
+
+void dispatch_file(struct conn *c, struct request *r) {
+    struct http_to to = to_of(c, r);
+    struct slice tag = slice_str(r->file->etag);
+    struct http_field fields[] = {
+        {slice_str("Content-Type"), r->file->type},
+        {slice_str("ETag"), tag},
+        {slice_str("Cache-Control"), slice_str("no-cache")},
+        {slice_str("X-Content-Type-Options"), slice_str("nosniff")}};
+    if (!http_match(request_fields(r), tag)) {
+        dispatch_refuse(c, r, 412);
+        return;
+    }
+    bool same = http_none_match(request_fields(r), tag);
+    int status = same ? 304 : 200;
+    int err = http_write_head(&c->talk->out, &to, status, (struct http_fields){fields, 4},
+                              r->file->body.n);
+    if (err < 0) conn_doom(c, END_OVERLOAD);
+    else if (!same && !r->is_head) conn_share(c, r->file);
+    dispatch_log(c, r, status);
+}
+
+/* A plain stream has no reset: what it missed is told by the status. */
+static void refuse_trimmed(struct conn *c, struct request *r) {
+    if (c->streams) {
+        outlet_break(c);
+        conn_end_request(c);
+        return;
+    }
+    dispatch_log(c, r, 410);
+    if (conn_answer(c, 410, "ETRIMMED", status_text(E_TRIMMED)) == 0) conn_next(c);
+}
+
+void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
+                     struct client *client) {
+    const struct worker *w = conn_worker(c);
+    int err = c->streams ? outlet_plan(&c->outlet, r, plan, client)
+                         : outlet_open(c, r, plan, client);
+    if (err < 0) {
+        server_on_closed(client, err == E_TRIMMED ? END_SLOW : END_OVERLOAD);
+        if (err == E_TRIMMED) refuse_trimmed(c, r);
+        else dispatch_overload(c, r);
+        return;
+    }
+    dispatch_log(c, r, 200);
+    if (w->draining) outlet_drain(&c->outlet, worker_stops_ms(w) - w->now_ms);
+    conn_end_request(c);
+}
+
+/* A constant plan: no Lua is asked. True when it was refused with an answer. */
+static bool open_static(struct conn *c, struct request *r) {
+    struct plan *plan = NULL;
+    struct narrow_fault fault;
+    int status = narrow_plan(r, &plan, &fault);
+    if (status > 0) {
+        if (status == 422 || status == 404) refuse_wish(c, r, status, &fault);
+        else dispatch_refuse(c, r, status);
+        return true;
+    }
+    if (r->is_head) {
+        plan_unref(plan);
+        dispatch_head(c, r);
+        return true;
+    }
+    struct client *client = client_new(conn_worker(c), r->ip, r->path, r->route->id);
+    dispatch_stream(c, r, plan, client);
+    client_unref(client);
+    plan_unref(plan);
+    return false;
+}
+
+bool dispatch(struct conn *c, struct request *r) {
+    if (r->route->kind == ROUTE_STATIC && r->route->id == 0) {
+        dispatch_file(c, r);
+        return true;
+    }
+    if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
+    queue_add(conn_worker(c), r);
+    return false;
+}

@@ -1,0 +1,93 @@
+/* Measuring and handing over; see report.h. */
+#include "serve/io/report.h"
+
+#include "base/mem.h"
+#include "fan/lag.h"
+#include "serve/app/accounts.h"
+#include "serve/io/outlet.h"
+#include "serve/app/server.h"
+
+int64_t report_next(const struct worker *w) {
+    bool some = !list_empty(&w->fan.tallies) || !list_empty(&w->fan.waiting) ||
+                !list_empty(&w->fan.ready) || w->told_lags;
+    if (!some || atomic_load_explicit(&w->reporting, memory_order_acquire))
+        return INT64_MAX;
+    return w->reported_ms + REPORT_MS;
+}
+
+/* How many of a list are looked at. */
+static uint32_t count(const struct list *streams, uint32_t most) {
+    uint32_t n = 0;
+    for (const struct list *l = streams->next; l != streams && n < most; l = l->next) n++;
+    return n;
+}
+
+/* What one stream still has to be sent: of its channels, of its own, and what is left of the
+ * block that its socket took in part. */
+static struct behind measure(struct outlet *o, int *looks) {
+    struct stream *s = &o->stream;
+    struct behind b = {.since_ms = s->behind_ms};
+    uint64_t most = 0;
+    b.lag.events = o->pinned ? o->pinned->events : 0;
+    b.lag.bytes = outlet_unsent(o);
+    for (const struct sub *sub = s->subs; sub; sub = sub->next) {
+        struct lag lag = lag_of(sub, looks);
+        if (lag.events == 0) continue;
+        const struct tally *t = tally_behind(s->fan, sub_chan(sub), lag);
+        if (lag.bytes >= most) b.most = t;
+        most = lag.bytes > most ? lag.bytes : most;
+        b.lag.events += lag.events;
+        b.lag.bytes += lag.bytes;
+    }
+    return b;
+}
+
+static void add_lags(struct report *r, const struct list *streams, uint32_t n,
+                     int *looks) {
+    const struct list *l = streams->next;
+    for (; n > 0; n--, l = l->next) {
+        struct stream *s = container_of(l, struct stream, ready);
+        struct outlet *o = container_of(s, struct outlet, stream);
+        if (!o->client) continue; /* its plan is awaited */
+        struct behind b = measure(o, looks);
+        memcpy(b.client, o->client->id, sizeof b.client);
+        if (b.lag.bytes > 0) r->behind[r->n++] = b;
+    }
+}
+
+/* Those of channels with somebody behind come first, and all of them. */
+static void take_tallies(struct report *r, struct list *tallies) {
+    for (int n = 0; !list_empty(tallies); n++) {
+        struct tally *t = container_of(tallies->next, struct tally, node);
+        if (n >= REPORT_TALLIES_MAX && t->behind == 0) return;
+        tally_part(t);
+        list_remove(&t->node);
+        list_add(&r->tallies, &t->node);
+    }
+}
+
+void report_tell(struct worker *w) {
+    if (w->now_ms < w->reported_ms + REPORT_MS || w->now_ms < report_next(w)) return;
+    struct fan *fan = &w->fan;
+    uint32_t waiting = count(&fan->waiting, REPORT_STREAMS_MAX);
+    uint32_t ready = count(&fan->ready, REPORT_STREAMS_MAX - waiting);
+    w->reported_ms = w->now_ms;
+    struct report *r = mem_try(sizeof *r + (waiting + ready) * sizeof(struct behind));
+    if (!r) return; /* next time */
+    *r = (struct report){.worker = w};
+    list_init(&r->tallies);
+    int looks = LAG_LOOKS_MAX;
+    add_lags(r, &fan->waiting, waiting, &looks);
+    add_lags(r, &fan->ready, ready, &looks);
+    take_tallies(r, &fan->tallies);
+    w->told_lags = r->n > 0;
+    atomic_store_explicit(&w->reporting, true, memory_order_relaxed);
+    mailbox_post(&w->server->loop.mailbox, &r->message, accounts_on_report);
+}
+
+void report_free(struct report *r) {
+    if (!r) return;
+    while (!list_empty(&r->tallies))
+        tally_free(container_of(r->tallies.next, struct tally, node));
+    mem_free(r);
+}

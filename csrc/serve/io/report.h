@@ -1,0 +1,40 @@
+/* Reports: what a worker tells the app about channels and about streams that are behind.
+ *
+ * At the end of a turn, when REPORT_MS have passed and the app has taken the last report,
+ * the worker hands over the tallies of its fan and measures the lag of the streams that are
+ * behind. Nothing is lost when there is no memory or the app is busy: the tallies stay and
+ * grow until the next time. The app adds the counts up (accounts.h) and keeps the report for
+ * its lags until the next one replaces it. */
+#ifndef SLUICE_SERVE_IO_REPORT_H
+#define SLUICE_SERVE_IO_REPORT_H
+
+#include "fan/tally.h"
+#include "serve/client.h"
+
+struct worker;
+
+/* A stream that is behind. */
+struct behind {
+    char client[CLIENT_ID_LENGTH + 1]; /* its id: it may be gone when somebody asks */
+    struct lag lag;
+    int64_t since_ms;
+    const struct tally *most; /* its channel that waits most, in this report; NULL */
+};
+
+struct report {
+    struct message message; /* to the app */
+    struct worker *worker;
+    struct list tallies;
+    uint32_t n;
+    struct behind behind[];
+};
+
+/* Report, if it is time and there is something to tell. [io] */
+void report_tell(struct worker *w);
+
+/* When there will be something to tell; INT64_MAX: not yet. [io] */
+int64_t report_next(const struct worker *w);
+
+void report_free(struct report *r); /* NULL is fine */
+
+#endif
