@@ -71,7 +71,7 @@ struct sub_spec lx_checkwish(lua_State *L, int index);
 /* A list of names or nil. Pushes scratch. */
 struct filter_list lx_checklist(lua_State *L, int index, const char *name);
 
-/* A list of policies; see lua/sluice/channels.lua for the options. Returns owned. */
+/* A list of policies; see lua/sluice/app/channels.lua for the options. Returns owned. */
 struct policy_set *lx_checkpolicies(lua_State *L, int index);
 
 /* "log", "state" or "keyed". */

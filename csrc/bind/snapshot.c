@@ -1,4 +1,4 @@
-/* A route snapshot from the tables of lua/sluice/routes.lua. It is made inside a box, so that
+/* A route snapshot from the tables of lua/sluice/app/routes.lua. It is made inside a box, so that
  * an error in the tables leaks nothing. */
 #include "base/mem.h"
 #include "bind/server.h"

@@ -8,14 +8,14 @@
 --- It speaks with any source; the control events of a Sluice (hello, sync, bye) it keeps to
 --- itself, `reset` it hands on. Takes no app: it registers nothing. In memory: one unfinished
 --- event, and what has come and was not taken (see sluice.transfer).
-local caller = require("sluice.caller")
+local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local eventstream = require("sluice.eventstream")
 local json = require("sluice.json")
-local names = require("sluice.names")
-local options = require("sluice.options")
-local outgoing = require("sluice.outgoing")
-local transfer = require("sluice.transfer")
+local names = require("sluice.base.names")
+local options = require("sluice.base.options")
+local outgoing = require("sluice.out.outgoing")
+local transfer = require("sluice.out.transfer")
 
 ---@class sluice.EventsClient
 local client = {}

@@ -6,7 +6,7 @@
 --   local parser = eventstream.new()
 --   for _, event in ipairs(parser:feed("id: 7\ndata: a\n\n")) do … end
 --   --> { event = "message", data = "a", id = "7" }
-local options = require("sluice.options")
+local options = require("sluice.base.options")
 
 local find, sub = string.find, string.sub
 

@@ -4,14 +4,14 @@
 ---   local answer, message, code = http.post("https://example.org/hook", { json = { id = 7 } })
 ---
 --- Takes no app: it registers nothing. In memory: the answer, at most `max_bytes`.
-local caller = require("sluice.caller")
-local channels = require("sluice.channels")
+local caller = require("sluice.base.caller")
+local channels = require("sluice.app.channels")
 local core = require("sluice.core")
 local json = require("sluice.json")
-local names = require("sluice.names")
-local options = require("sluice.options")
-local outgoing = require("sluice.outgoing")
-local transfer = require("sluice.transfer")
+local names = require("sluice.base.names")
+local options = require("sluice.base.options")
+local outgoing = require("sluice.out.outgoing")
+local transfer = require("sluice.out.transfer")
 
 ---@class sluice.Http
 local http = {}

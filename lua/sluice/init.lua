@@ -1,15 +1,15 @@
 --- Sluice: an SSE server for Lua. `require("sluice")` is what apps and programs see.
--- Keeps nothing in memory; see sluice.process for what a running server keeps.
-local need = require("sluice.need")
+-- Keeps nothing in memory; see sluice.base.process for what a running server keeps.
+local need = require("sluice.base.need")
 local core = need("sluice.core")
-local caller = require("sluice.caller")
-local config = require("sluice.config")
-local generation = require("sluice.generation")
+local caller = require("sluice.base.caller")
+local config = require("sluice.live.config")
+local generation = require("sluice.live.generation")
 local json = require("sluice.json")
-local names = require("sluice.names")
-local process = require("sluice.process")
-local serve = require("sluice.serve")
-local show = require("sluice.show")
+local names = require("sluice.base.names")
+local process = require("sluice.base.process")
+local serve = require("sluice.live.serve")
+local show = require("sluice.base.show")
 
 ---@class sluice
 local sluice = { json = json, _VERSION = "sluice " .. core.version }

@@ -1,9 +1,9 @@
 --- JSON that loses nothing, beside lua-cjson, whose values it takes and makes: numbers keep
 --- every bit, integers stay integers, empty arrays stay arrays, and text is valid UTF-8 on one
 --- line. The work is done by the core. Keeps nothing in memory.
-local arrays = require("sluice.arrays")
+local arrays = require("sluice.base.arrays")
 local core = require("sluice.core")
-local need = require("sluice.need")
+local need = require("sluice.base.need")
 local cjson = need("cjson")
 
 local write, read = core.json.codec(arrays.MARK, arrays.EMPTY_MARK, arrays.EMPTY)

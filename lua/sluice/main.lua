@@ -1,15 +1,15 @@
 #!/usr/bin/env lua5.4
---- The command `sluice`: everything is in sluice.cli. What is missing for it is told in a line.
+--- The command `sluice`: everything is in sluice.command.cli. What is missing is told in a line.
 local function give_up(message)
   io.stderr:write("sluice: ", tostring(message), "\n")
   os.exit(1)
 end
 
 if _VERSION ~= "Lua 5.4" then give_up("Lua 5.4 is needed, this is " .. _VERSION) end
-local found, need = pcall(require, "sluice.need")
+local found, need = pcall(require, "sluice.base.need")
 if not found then
   give_up("its files are not where Lua looks for them (LUA_PATH): " .. package.path)
 end
-local loaded, cli = pcall(need, "sluice.cli")
+local loaded, cli = pcall(need, "sluice.command.cli")
 if not loaded then give_up(cli) end
 os.exit(cli.main(arg), true)

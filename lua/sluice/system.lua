@@ -10,9 +10,9 @@
 local core = require("sluice.core")
 local sluice = require("sluice")
 local json = require("sluice.json")
-local names = require("sluice.names")
-local options = require("sluice.options")
-local procfs = require("sluice.procfs")
+local names = require("sluice.base.names")
+local options = require("sluice.base.options")
+local procfs = require("sluice.base.procfs")
 
 ---@class sluice.SystemModule
 local system = {}

@@ -1,7 +1,7 @@
 --- `sluice test`: run specs with busted, by the Lua and on the paths of this command. The
 --- `busted` of a system may be for another Lua, which knows neither Sluice nor its core.
 --- Keeps nothing in memory.
-local need = require("sluice.need")
+local need = require("sluice.base.need")
 
 local test = {}
 

@@ -8,12 +8,12 @@
 --
 -- The app runs on the server's real core; only the clock, the dice and the connections are the
 -- test's. Keeps nothing in memory.
-local need = require("sluice.need")
+local need = require("sluice.base.need")
 need("sluice.core")
 local inside = require("sluice.testing.inside")
-local names = require("sluice.names")
+local names = require("sluice.base.names")
 local arguments = require("sluice.testing.arguments")
-local options = require("sluice.options")
+local options = require("sluice.base.options")
 local outside = require("sluice.testing.outside")
 local test = require("sluice.testing.test")
 

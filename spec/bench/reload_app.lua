@@ -1,7 +1,7 @@
 --- The app that the RELOAD rows reload: streams with table plans, streams that coroutines
 --- write, and a look at how long each turn of the app's loop took.
 local sluice = require("sluice")
-local process = require("sluice.process")
+local process = require("sluice.base.process")
 local app = sluice.app()
 
 app:channel("f/:n", { history = 10 })

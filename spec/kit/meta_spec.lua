@@ -1,5 +1,5 @@
 --- The options and fields that meta.lua lists for editors are those that an app and a test meet.
-local config = require("sluice.config")
+local config = require("sluice.live.config")
 local eventstream = require("sluice.eventstream")
 local kit = require("spec.support.kit")
 local testing = require("sluice.testing")

@@ -3,7 +3,7 @@ local kit = require("spec.support.kit")
 
 -- What sluice.http and sluice.client ask, once their arguments are checked.
 local ASK = [[
-  local process = require("sluice.process")
+  local process = require("sluice.base.process")
   local function ask(o)
     o.method, o.headers = o.method or "GET", o.headers or {}
     return process.outgoing(o)
@@ -51,7 +51,7 @@ describe("another server", function()
 
   it("may have its answers before the app starts", function()
     local source = [[
-      local process = require("sluice.process")
+      local process = require("sluice.base.process")
       local got = app:state("got", {})
       app:service("ask", function()
         got().status = process.outgoing({ url = "http://early" }).status

@@ -1,8 +1,8 @@
 --- Who hears of streams that come and go: hooks, and nobody when there are none. The app
 --- sees the streams all the same.
-local callbacks = require("sluice.callbacks")
+local callbacks = require("sluice.live.callbacks")
 local kit = require("spec.support.kit")
-local process = require("sluice.process")
+local process = require("sluice.base.process")
 
 local PLAIN = [[
   app:channel("news", { history = 10 })

@@ -1,5 +1,5 @@
 --- Which file may use which. C: a folder includes only folders below it, spelled from csrc/,
---- and only bind/ knows Lua. Lua: rows of modules, each on the rows above it.
+--- and only bind/ knows Lua. Lua: a folder requires only what its row names.
 local process = require("spec.support.process")
 local tree = require("spec.support.tree")
 
@@ -16,25 +16,37 @@ local C_LAYERS = {
   bind = { "serve/app", "serve", "edge", "net", "fan", "run", "base" },
 }
 
---- From the ground up. "*" is every module that no row names.
+--- What a file in a folder of lua/sluice may require beside its own folder: folders, and modules
+--- that stand at the top because users require them.
 local LUA_LAYERS = {
-  { "core" },
-  { "arrays", "caller", "codes", "eventstream", "failure", "guard", "heap", "json", "log",
-    "names", "need", "options", "patterns", "process", "procfs", "query", "show" },
-  { "*" },
-  { "app" },
-  { "check", "generation", "reload", "runtime" },
-  { "serve" },
-  { "init", "testing.inside" },
-  { "cli", "testing" },
-  { "main" },
+  base = { "core", "json" },
+  app = { "base/", "core", "json", "eventstream" },
+  requests = { "app/", "base/", "core", "json" },
+  out = { "base/", "core", "json" },
+  live = { "app", "requests/", "app/", "base/", "core", "json" },
+  command = { "live/", "app/", "base/", "core", "json", "test" },
+  testing = { "live/", "base/", "core", "json", "eventstream" },
+}
+
+--- The same for the modules at the top.
+local LUA_TOP = {
+  main = { "command/", "base/" },
+  init = { "live/", "base/", "core", "json" },
+  app = { "app/", "base/", "core" },
+  http = { "out/", "app/", "base/", "core", "json" },
+  client = { "out/", "base/", "core", "json", "eventstream" },
+  testing = { "testing/", "base/" },
+  test = { "base/" },
+  json = { "base/", "core" },
+  eventstream = { "base/" },
+  meta = {},
 }
 
 --- The kit stands on the public API alone, so that a user can copy a file and change it;
 --- system asks the core for what /proc does not tell.
 local KIT = { "rooms", "jobs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth" }
-local KIT_MAY_USE = { init = true, json = true, names = true, options = true }
-local KIT_EXTRA = { system = { core = true, procfs = true } }
+local KIT_MAY_USE = { init = true, json = true, ["base.names"] = true, ["base.options"] = true }
+local KIT_EXTRA = { system = { core = true, ["base.procfs"] = true } }
 
 local function set(list)
   local s = {}
@@ -118,22 +130,28 @@ describe("lua/sluice", function()
     end
   end
 
-  local row_of, star = {}, nil
-  for row, names in ipairs(LUA_LAYERS) do
-    for _, name in ipairs(names) do
-      if name == "*" then star = row else row_of[name] = row end
-    end
-  end
-  local function row(name) return row_of[name] or star end
   local kit = set(KIT)
 
-  it("requires only modules of its own row or below", function()
+  it("has every module in a known folder or among those that users require", function()
+    local unknown = {}
+    for name in pairs(requires) do
+      local folder = name:match("^(.-)%.")
+      local known = folder and LUA_LAYERS[folder] or not folder and LUA_TOP[name] or kit[name]
+      if not known then unknown[#unknown + 1] = name end
+    end
+    assert.same({}, unknown)
+  end)
+
+  it("requires only what its folder may", function()
     local wrong = {}
     for name, targets in pairs(requires) do
+      local folder = name:match("^(.-)%.")
+      local allowed = set(folder and LUA_LAYERS[folder] or LUA_TOP[name] or {})
       for target in pairs(targets) do
-        if not kit[name] and (kit[target] or row(target) > row(name)) then
-          wrong[#wrong + 1] = name .. " requires " .. target
-        end
+        local place = target:match("^(.-)%.")
+        if place == "core" then place, target = nil, "core" end
+        local fine = place and (place == folder or allowed[place .. "/"]) or allowed[target]
+        if not kit[name] and not fine then wrong[#wrong + 1] = name .. " requires " .. target end
       end
     end
     table.sort(wrong)

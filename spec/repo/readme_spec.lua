@@ -1,9 +1,9 @@
 --- README.md keeps its word: its programs run, its commands show what it says they show, its
 --- tables agree with the code, its names exist.
-local codes = require("sluice.codes")
-local config = require("sluice.config")
+local codes = require("sluice.base.codes")
+local config = require("sluice.live.config")
 local core = require("sluice.core")
-local generation = require("sluice.generation")
+local generation = require("sluice.live.generation")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local lfs = require("lfs")

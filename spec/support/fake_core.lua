@@ -399,13 +399,13 @@ function fake.load(text, options)
   ids = 0
   fake.folders = options and options.folders or {}
   fake.refuse_accept = nil
-  local generation = assert(require("sluice.generation").load(1, options and options.path or "app.lua", text))
+  local generation = assert(require("sluice.live.generation").load(1, options and options.path or "app.lua", text))
   local server = core.server({ port = 0 })
-  local runtime = require("sluice.runtime").new(server)
+  local runtime = require("sluice.live.runtime").new(server)
   local prepared, problem = runtime:prepare(generation)
   if not prepared then error(tostring(problem), 0) end
   assert(runtime:swap(prepared))
-  runtime.reloader = require("sluice.reload").new(runtime, generation.path)
+  runtime.reloader = require("sluice.live.reload").new(runtime, generation.path)
   runtime:go()
   local self = setmetatable({ server = server, runtime = runtime, generation = generation, app = generation.app,
     fake = fake }, Driver)

@@ -1,6 +1,6 @@
 --- `sluice check` and `sluice reload`: what they print, and their exit codes.
 local fake = require("spec.support.fake_core").install()
-local cli = require("sluice.cli")
+local cli = require("sluice.command.cli")
 local json = require("sluice.json")
 local process = require("spec.support.process")
 

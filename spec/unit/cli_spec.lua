@@ -1,7 +1,7 @@
 --- The command line and the settings: exit codes, precedence, what is said.
 local fake = require("spec.support.fake_core").install()
-local cli = require("sluice.cli")
-local config = require("sluice.config")
+local cli = require("sluice.command.cli")
+local config = require("sluice.live.config")
 local process = require("spec.support.process")
 
 local function sink()

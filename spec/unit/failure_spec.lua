@@ -1,7 +1,7 @@
 --- What is said of an error: of any value that a program may raise, with the line that raised it.
 local fake = require("spec.support.fake_core").install()
-local failure = require("sluice.failure")
-local show = require("sluice.show")
+local failure = require("sluice.base.failure")
+local show = require("sluice.base.show")
 
 local HERE = "spec/unit/failure_spec.lua:"
 

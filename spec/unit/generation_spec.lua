@@ -1,6 +1,6 @@
 --- One load of an app: its environment, its modules, and what it may do meanwhile.
 local fake = require("spec.support.fake_core").install()
-local generation = require("sluice.generation")
+local generation = require("sluice.live.generation")
 local process = require("spec.support.process")
 
 describe("generation", function()
@@ -136,6 +136,6 @@ describe("generation", function()
 
   it("leaves nothing loading after a failure", function()
     failing("error('x')")
-    assert.is_nil(require("sluice.process").loading)
+    assert.is_nil(require("sluice.base.process").loading)
   end)
 end)

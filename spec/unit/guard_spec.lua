@@ -1,7 +1,7 @@
 --- The guard's Lua side: what a run is called, and that nested coroutines are closed when
 --- their handler ends by an error. The guard itself is in C: see e2e/runaway_spec.lua.
 local fake = require("spec.support.fake_core").install()
-local guard = require("sluice.guard")
+local guard = require("sluice.base.guard")
 
 local function load(text)
   return fake.load('local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app")

@@ -1,5 +1,5 @@
 --- The table of idempotency keys: a day, and 100,000 keys.
-local idempotency = require("sluice.idempotency")
+local idempotency = require("sluice.live.idempotency")
 
 describe("idempotency", function()
   it("forgets the oldest key when there are too many, and all after a day", function()

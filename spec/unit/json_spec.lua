@@ -364,7 +364,8 @@ describe("json", function()
 
     -- What Sluice's modules are beside another lua-cjson.
     local function beside(other)
-      local names = { "cjson", "sluice.arrays", "sluice.json", "sluice.plain", "sluice.shape", "sluice.answers" }
+      local names = { "cjson", "sluice.base.arrays", "sluice.json", "sluice.base.plain", "sluice.base.shape",
+        "sluice.requests.answers" }
       local before, made = {}, {}
       for _, name in ipairs(names) do before[name], package.loaded[name] = package.loaded[name], nil end
       package.loaded.cjson = other

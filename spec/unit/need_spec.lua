@@ -40,7 +40,7 @@ describe("a missing", function()
   it("library is named to a program of one's own", function()
     local wanted = "^lua5%%.4: the library %s is missing for Lua 5%%.4: sudo apt%%-get install lua%%-%s, [^\n]+\n"
     for module, library in pairs { sluice = "cjson", ["sluice.testing"] = "cjson", ["sluice.json"] = "cjson",
-      ["sluice.cli"] = "argparse" } do
+      ["sluice.command.cli"] = "argparse" } do
       local code, output = run(("-e 'require[[%s]]'"):format(module), {})
       assert.equal(1, code)
       assert.truthy(output:find(wanted:format(library, library)), output)
@@ -74,15 +74,15 @@ describe("a missing", function()
     local code, output = process.run("env LUA_PATH_5_4='" .. folder .. "/?.lua' lua5.4 " .. MAIN)
     assert.equal(1, code)
     assert.equal(("sluice: its files are not where Lua looks for them (LUA_PATH): %s/?.lua\n"):format(folder), output)
-    lfs.mkdir(folder .. "/sluice")
-    os.execute(("cp %s/lua/sluice/need.lua %s/sluice"):format(root, folder))
+    os.execute(("mkdir -p %s/sluice/base && cp %s/lua/sluice/base/need.lua %s/sluice/base"):format(folder, root,
+      folder))
     code, output = process.run("env LUA_PATH_5_4='" .. folder .. "/?.lua' lua5.4 " .. MAIN)
-    assert.same({ 1, "sluice: the file of sluice.cli is not where Lua looks for it: install Sluice again\n" },
+    assert.same({ 1, "sluice: the file of sluice.command.cli is not where Lua looks for it: install Sluice again\n" },
       { code, output })
   end)
 
   it("thing is no excuse for an error in a file", function()
-    local need = require("sluice.need")
+    local need = require("sluice.base.need")
     package.preload["spec.broken"] = function() error("broken here", 0) end
     assert.error_matches(function() need("spec.broken") end, "^broken here$")
     package.preload["spec.broken"] = function() error({}) end

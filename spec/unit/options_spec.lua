@@ -1,6 +1,6 @@
 --- One helper for all options, and every table of options there is: names and types.
 local fake = require("spec.support.fake_core").install()
-local options = require("sluice.options")
+local options = require("sluice.base.options")
 
 local KNOWN = { history = 100, ttl = 600, read = options.NONE, automatic = false }
 
@@ -63,7 +63,7 @@ describe("options", function()
   end)
 
   it("blames the nearest line that is not Sluice's own", function()
-    local timers = require("sluice.timers")
+    local timers = require("sluice.app.timers")
     local function call() timers.register({ timer_counts = {} }, 5, { bad = 1 }, print) end
     local line = debug.getinfo(call, "S").linedefined
     local _, message = pcall(call)

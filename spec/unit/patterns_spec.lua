@@ -1,5 +1,5 @@
 --- What can be said about patterns without a name.
-local patterns = require("sluice.patterns")
+local patterns = require("sluice.base.patterns")
 
 describe("patterns", function()
   it("calls patterns that match the same names by one shape", function()

@@ -1,5 +1,5 @@
 --- What apps see as `os`.
-local process = require("sluice.process")
+local process = require("sluice.base.process")
 
 describe("os.exit of an app", function()
   local exit = process.os.exit

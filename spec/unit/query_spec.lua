@@ -1,5 +1,5 @@
 --- Query strings, cookies, headers.
-local query = require("sluice.query")
+local query = require("sluice.base.query")
 
 describe("query", function()
   it("decodes names and values once, the first of a name first", function()

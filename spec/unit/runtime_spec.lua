@@ -1,6 +1,6 @@
 --- The glue: dispatch by name over generations, signals, and nothing left behind.
 local fake = require("spec.support.fake_core").install()
-local generation = require("sluice.generation")
+local generation = require("sluice.live.generation")
 
 local function swap(t, id, text)
   local new = assert(generation.load(id, "app.lua", text))

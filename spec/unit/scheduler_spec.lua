@@ -1,6 +1,6 @@
 --- Coroutines: waiting, cancelling, errors, and what happens to <close> variables.
 require("spec.support.fake_core").install()
-local scheduler = require("sluice.scheduler")
+local scheduler = require("sluice.live.scheduler")
 
 describe("scheduler", function()
   local s, clock, reports
@@ -160,7 +160,7 @@ describe("scheduler", function()
 end)
 
 describe("heap", function()
-  local heap = require("sluice.heap")
+  local heap = require("sluice.base.heap")
 
   it("gives entries in order of time, whatever is added and removed", function()
     math.randomseed(7)

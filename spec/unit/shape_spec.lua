@@ -1,7 +1,7 @@
 --- Shapes of JSON objects.
 require("spec.support.fake_core").install()
 local json = require("sluice.json")
-local shape = require("sluice.shape")
+local shape = require("sluice.base.shape")
 
 describe("shape", function()
   local good = {

@@ -1,6 +1,6 @@
 --- app:state: handles, copies, versions, migrations.
 local fake = require("spec.support.fake_core").install()
-local generation = require("sluice.generation")
+local generation = require("sluice.live.generation")
 
 local function load(text)
   return fake.load('local app = require("sluice").app()\n' .. text .. "\nreturn app")

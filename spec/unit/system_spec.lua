@@ -26,7 +26,7 @@ end
 local DEV = "Inter-|   Receive  |  Transmit\n face |bytes packets errs|bytes packets\n"
 
 describe("procfs", function()
-  local procfs = require("sluice.procfs")
+  local procfs = require("sluice.base.procfs")
   local root
 
   before_each(function()

@@ -1,6 +1,6 @@
 --- Files that change: which are watched, and when that is a reload.
 local fake = require("spec.support.fake_core").install()
-local watcher = require("sluice.watcher")
+local watcher = require("sluice.live.watcher")
 
 local function app(text) return 'local app = require("sluice").app()\n' .. (text or "") .. "\nreturn app\n" end
 

@@ -188,7 +188,7 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
     if (status != 200) dispatch_log(c, r, status);
 }
 
-/* The same words as lua/sluice/plan.lua has for plans that are functions. */
+/* The same words as lua/sluice/app/plan.lua has for plans that are functions. */
 static void refuse_wish(struct conn *c, struct request *r, int status,
                         const struct narrow_fault *fault) {
     struct http_to to = to_of(c, r);

@@ -1,8 +1,8 @@
 --- What a test gives to the kit: what makes no sense is told at the test's own line, before it
 -- makes the test pass for a wrong reason. Keeps nothing in memory.
-local caller = require("sluice.caller")
-local options = require("sluice.options")
-local show = require("sluice.show")
+local caller = require("sluice.base.caller")
+local options = require("sluice.base.options")
+local show = require("sluice.base.show")
 
 local arguments = {}
 

@@ -4,10 +4,10 @@
 local core = require("sluice.core")
 local answer = require("sluice.testing.answer")
 local arguments = require("sluice.testing.arguments")
-local caller = require("sluice.caller")
+local caller = require("sluice.base.caller")
 local identity = require("sluice.testing.identity")
 local json = require("sluice.json")
-local query = require("sluice.query")
+local query = require("sluice.base.query")
 
 local exchange = {}
 

@@ -1,7 +1,7 @@
 --- What a test is told about an answer that says nothing about the app, or less than its log: a
 -- user that a guard replaced or that nobody asked for, a plan or a guard that raised.
 -- Keeps nothing in memory.
-local caller = require("sluice.caller")
+local caller = require("sluice.base.caller")
 
 local fault = {}
 

@@ -2,7 +2,7 @@
 -- The request carries a number that only this list knows; the runtime of a server that
 -- listens has no such list, so that no header of the world can be taken for one. In memory:
 -- the users of requests that were not claimed yet, or not answered.
-local caller = require("sluice.caller")
+local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 
 local identity = {}

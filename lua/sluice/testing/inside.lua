@@ -1,15 +1,15 @@
 --- The app under test in this process: the core's whole server in steps, on a clock that
 -- stands still until the test lets time pass. In memory: the server, and the app's sources
 -- when the test gave them as texts.
-local caller = require("sluice.caller")
-local config = require("sluice.config")
-local generation = require("sluice.generation")
+local caller = require("sluice.base.caller")
+local config = require("sluice.live.config")
+local generation = require("sluice.live.generation")
 local identity = require("sluice.testing.identity")
-local check_names = require("sluice.options").check_names
+local check_names = require("sluice.base.options").check_names
 local outgoing = require("sluice.testing.outgoing")
-local reload = require("sluice.reload")
-local serve = require("sluice.serve")
-local process = require("sluice.process")
+local reload = require("sluice.live.reload")
+local serve = require("sluice.live.serve")
+local process = require("sluice.base.process")
 local world = require("sluice.testing.world")
 
 local inside = {}

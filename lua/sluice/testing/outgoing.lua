@@ -1,6 +1,6 @@
 --- Other servers, as an app under test sees them: answers that the test gave, by URL. A URL
 -- that it gave none for fails the test at its next step. In memory: the last requests.
-local caller = require("sluice.caller")
+local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local json = require("sluice.json")
 

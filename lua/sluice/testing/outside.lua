@@ -3,7 +3,7 @@
 -- which connections are open.
 local access_key = require("sluice.core").id
 local child = require("sluice.testing.child")
-local need = require("sluice.need")
+local need = require("sluice.base.need")
 local socket_found, socket = pcall(need, "socket")
 
 local outside = {}

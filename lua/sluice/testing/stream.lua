@@ -1,11 +1,11 @@
 --- A test's view of one event stream: everything that came, with times, and waiting for more.
 -- In memory: all events that it received.
 local arguments = require("sluice.testing.arguments")
-local caller = require("sluice.caller")
+local caller = require("sluice.base.caller")
 local canonical = require("sluice.testing.canonical")
 local eventstream = require("sluice.eventstream")
 local json = require("sluice.json")
-local names = require("sluice.names")
+local names = require("sluice.base.names")
 
 local stream = {}
 

@@ -1,11 +1,11 @@
 --- One test: an app somewhere (in this process, or behind sockets), what was asked of it, and
 -- how time passes. In memory: the connections that are open.
 local arguments = require("sluice.testing.arguments")
-local caller = require("sluice.caller")
+local caller = require("sluice.base.caller")
 local exchange = require("sluice.testing.exchange")
 local fault = require("sluice.testing.fault")
-local names = require("sluice.names")
-local options = require("sluice.options")
+local names = require("sluice.base.names")
+local options = require("sluice.base.options")
 local stream = require("sluice.testing.stream")
 
 local test = {}

@@ -2,7 +2,7 @@
 -- servers. Clock, log and dice belong to the process, so one world at a time is in force; each
 -- call of the kit puts its own in force first. In memory: the log of one test.
 local core = require("sluice.core")
-local process = require("sluice.process")
+local process = require("sluice.base.process")
 
 local world = {}
 

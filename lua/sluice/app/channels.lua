@@ -1,0 +1,235 @@
+--- Channels as an app declares them: names, policies, and who may read.
+-- A policy is checked here and merged by the core, option by option; read rules stay here
+-- and all that match must agree. In memory: the declarations of one generation.
+local core = require("sluice.core")
+local caller = require("sluice.base.caller")
+local failure = require("sluice.base.failure")
+local options = require("sluice.base.options")
+local patterns = require("sluice.base.patterns")
+local show = require("sluice.base.show")
+
+local channels = {}
+
+local NONE = options.NONE
+local POLICY = { history = NONE, ttl = NONE, key = NONE, max_keys = NONE, rewind = NONE,
+  slow = NONE, read = NONE, durable = NONE, max_rate = NONE, batch = NONE }
+local LATER = { "durable" }
+local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow" }
+local HISTORY_MAX = 1000000
+local RATE_LEAST = 1 / 60 -- as in bounds.h
+local BATCH_LEAST, BATCH_MOST = 0.02, 60
+local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
+
+--- Refuse an option that a later version brings.
+function channels.later(what, option)
+  caller.raise("%s: %s comes in a later version of Sluice", what, option)
+end
+
+-- The first segment that the core refuses for its characters.
+local function bad_segment(name)
+  for _, segment in ipairs(patterns.split(name)) do
+    if segment:find("^[:*]") then return nil end -- it says why
+    if not segment:match("^[%w_.@+=~-][%w_.@+=~:-]*$") then return segment end
+  end
+end
+
+--- Check the name of one channel.
+-- @tparam string name
+-- @treturn string|nil name, or nil, message, code
+function channels.check(name)
+  if type(name) ~= "string" then
+    return nil, "a channel is named by a string, not by a " .. type(name), "ECHANNEL"
+  end
+  if core.check_channel(name) then return name end
+  local segment = bad_segment(name)
+  if segment and segment ~= "" then
+    return nil, ("channel '%s': segment '%s' may hold letters, digits and _ . @ + = ~ : - only")
+      :format(core.encode_utf8(name), core.encode_utf8(segment)), "ECHANNEL"
+  end
+  local _, message = core.check_channel(name)
+  return nil, ("channel '%s': %s"):format(core.encode_utf8(name), message), "ECHANNEL"
+end
+
+--- Check a pattern or template of channels; raises.
+-- @tparam string what for the message
+-- @param pattern
+function channels.check_pattern(what, pattern)
+  if type(pattern) ~= "string" then
+    caller.raise("%s: a pattern is a string, not a %s", what, type(pattern))
+  end
+  local ok, message = core.check_pattern(pattern)
+  if not ok then caller.raise("%s '%s': %s", what, pattern, message) end
+  local list = patterns.split(pattern)
+  for i, segment in ipairs(list) do
+    if segment:find("^[:*]") then list[i] = "x" end
+  end
+  local good, why = channels.check(table.concat(list, "/"))
+  if not good then caller.raise("%s", why) end
+end
+
+local function is_count(v) return math.type(v) == "integer" and v >= 0 and v <= HISTORY_MAX end
+
+local function check_history(what, v)
+  if v == "latest" or is_count(v) then return end
+  if type(v) ~= "table" then
+    caller.raise('%s: history is a number of events (at most %d), "latest", or '
+      .. "{ count =, bytes = }", what, HISTORY_MAX)
+  end
+  local o = options(what .. ": history", v, { count = NONE, bytes = NONE })
+  local good_bytes = o.bytes == nil or math.type(o.bytes) == "integer" and o.bytes >= 0
+  if o.count ~= nil and not is_count(o.count) or not good_bytes then
+    caller.raise("%s: history.count and history.bytes are integers from 0", what)
+  end
+end
+
+--- Whether a value is a rate that a plan or a client may ask for.
+function channels.is_rate(v)
+  return type(v) == "number" and v >= RATE_LEAST and v < math.huge
+end
+
+local CHECK = {
+  history = check_history,
+  ttl = function(what, v)
+    if type(v) ~= "number" or not (v > 0 and v < math.huge) then
+      caller.raise("%s: ttl is a number of seconds above 0", what)
+    end
+  end,
+  key = function(what, v)
+    if type(v) ~= "string" or v == "" then
+      caller.raise("%s: key is the name of a field of the data", what)
+    end
+  end,
+  max_keys = function(what, v)
+    if not is_count(v) or v == 0 then caller.raise("%s: max_keys is an integer from 1", what) end
+  end,
+  rewind = function(what, v)
+    if v ~= "all" and v ~= "latest" and not is_count(v) then
+      caller.raise('%s: rewind is a number of events, "all" or "latest"', what)
+    end
+  end,
+  slow = function(what, v)
+    if v ~= "reset" and v ~= "close" then caller.raise('%s: slow is "reset" or "close"', what) end
+  end,
+  max_rate = function(what, v)
+    if v ~= false and not channels.is_rate(v) then
+      caller.raise("%s: max_rate is a number of events per second and key, from 1/60, or false",
+        what)
+    end
+  end,
+  batch = function(what, v)
+    local good = type(v) == "number" and v >= BATCH_LEAST and v <= BATCH_MOST
+    if v ~= false and not good then
+      caller.raise("%s: batch is a number of seconds from %g to %g, or false", what, BATCH_LEAST,
+        BATCH_MOST)
+    end
+  end,
+  read = function(what, v)
+    if type(v) ~= "function" then
+      caller.raise("%s: read is a function(user, params, client), not a %s", what, type(v))
+    end
+  end,
+}
+channels.CHECK = CHECK
+
+local function check_later(what, p)
+  for _, name in ipairs(LATER) do
+    if p[name] ~= nil and p[name] ~= false then channels.later(what, name) end
+  end
+end
+
+--- Declare a policy: app:channel.
+-- @tparam sluice.Generation generation
+-- @tparam string pattern
+-- @tparam table given
+function channels.declare(generation, pattern, given)
+  channels.check_pattern("channel", pattern)
+  local what = ("channel '%s'"):format(pattern)
+  local p = options(what, given, POLICY)
+  for name, check in pairs(CHECK) do
+    if p[name] ~= nil then check(what, p[name]) end
+  end
+  check_later(what, p)
+  if p.max_rate and p.history ~= nil and p.history ~= "latest" then caller.raise(NO_RATE, what) end
+  if p.rewind == "latest" and p.history == 0 then
+    caller.raise('%s: rewind = "latest" needs a history: whoever comes back gets the log', what)
+  end
+  if p.rewind == "latest" and not p.key then
+    caller.raise('%s: rewind = "latest" needs key = "field"', what)
+  end
+  local shape, where = patterns.shape(pattern), caller.where()
+  if generation.policy_shapes[shape] then
+    caller.raise("%s is declared already (%s)", what, generation.policy_shapes[shape])
+  end
+  generation.policy_shapes[shape] = where
+  local row = { pattern = pattern, denies = p.read ~= nil, where = where }
+  for _, name in ipairs(TO_CORE) do row[name] = p[name] end
+  for _, name in ipairs({ "max_rate", "batch" }) do
+    if p[name] == false then row[name] = 0 else row[name] = p[name] end -- 0 undoes a wider pattern
+  end
+  table.insert(generation.policies, row)
+  if p.read then
+    table.insert(generation.readers, { pattern = pattern, fn = p.read, where = where })
+  end
+end
+
+-- 'name' has the rate of one policy and is a log, because of the other or of none.
+local function refuse_rate(rated, other, name)
+  local message = NO_RATE:format(("%s: channel '%s'"):format(rated.where, rated.pattern))
+  if other ~= rated then
+    message = ("%s; '%s' (%s) makes a log of '%s': give it max_rate = false"):format(message,
+      other.pattern, other.where, name)
+  end
+  error(message, 0)
+end
+
+--- Check what the policies come to together, when all are declared; raises. A rate of one
+-- pattern may meet the history of another one: it is tried on a name that both match.
+-- @tparam sluice.Generation generation
+function channels.check_merged(generation)
+  for _, rated in ipairs(generation.policies) do
+    for _, other in ipairs(rated.max_rate and rated.max_rate > 0 and generation.policies or {}) do
+      local asks = other == rated or other.history
+      local name = asks and patterns.example(rated.pattern, other.pattern)
+      local kind, rate
+      if name then kind, rate = core.merge(generation.policies, name) end
+      if name and kind ~= "state" and rate > 0 then refuse_rate(rated, other, name) end
+    end
+  end
+end
+
+--- Whether a read rule could have a word about a channel or template.
+function channels.has_rule(generation, pattern)
+  for _, rule in ipairs(generation.readers) do
+    if patterns.may_meet(rule.pattern, pattern) then return true end
+  end
+  return false
+end
+
+--- Ask all read rules; an error is a denial and a log line.
+-- @tparam sluice.Generation generation
+-- @tparam string channel
+-- @tparam table|nil user
+-- @tparam sluice.Client client
+-- @treturn boolean
+function channels.may_read(generation, channel, user, client)
+  for _, rule in ipairs(generation.readers) do
+    local params = core.match(rule.pattern, channel)
+    if params then
+      local ok, answer = failure.part(rule.fn, user, params, client)
+      if not ok then
+        local name = ("read rule of '%s' (%s): "):format(rule.pattern, rule.where)
+        core.log("error", name .. answer.message,
+          failure.fields(answer, { channel = channel }))
+      end
+      if ok and answer and answer ~= true and not rule.told then
+        rule.told = true
+        core.log("warn", ("read rule of '%s' (%s) returned %s, which means no: only true lets "
+          .. "somebody read"):format(rule.pattern, rule.where, show(answer)))
+      end
+      if not ok or answer ~= true then return false end
+    end
+  end
+  return true
+end
+
+return channels

@@ -1,0 +1,159 @@
+--- Hooks about one client, one after the other: connect, subscribe, unsubscribe, disconnect.
+-- A hook may wait (it asks a database). Whoever leaves meanwhile is told of when that hook
+-- has ended, or "left" would stand before "joined" for ever. A step is all hooks of one kind
+-- and channel; new code goes on where old code was. In memory: what is still to be told of a
+-- client, which is one arrival and one leaving per channel.
+local core = require("sluice.core")
+local hooks = require("sluice.app.hooks")
+
+local client_hooks = {}
+
+local ARRIVING = { unsubscribe = "subscribe", disconnect = "connect" }
+-- 64 channels that are left and 64 that are followed, connect and disconnect. Only an app that
+-- has a hook for leaving and none for arriving can owe more, by following ever other channels.
+local WAITING_MAX = 130
+local TELL_SECONDS = 10 -- after which the log says that others wait for a hook
+
+local function hooks_of(generation, kind, channel)
+  local list = generation.hooks[kind]
+  if channel then return hooks.matching(list, channel) end
+  return list
+end
+
+local function next_hook(runtime, step)
+  if step.taken_back then return nil end
+  if step.generation ~= runtime.generation then
+    step.generation = runtime.generation
+    step.list = hooks_of(step.generation, step.kind, step.channel) or {}
+  end
+  step.nth = step.nth + 1
+  return step.list[step.nth]
+end
+
+-- A fiber that is queued has not begun: it may still be taken back.
+local function begin(step, fn, ...)
+  if step.taken_back then return end
+  step.begun = true
+  return fn(...)
+end
+
+-- Others have waited for a hook: a loop in it, and they wait for ever. Told once for each.
+local function complain(runtime, queue)
+  local scheduler, step = runtime.scheduler, queue.now
+  local left = queue.since + TELL_SECONDS - scheduler.now()
+  queue.watch = nil
+  if #queue == 0 then return end
+  if left > 0 then
+    queue.watch = scheduler:at(scheduler.now() + left, function() complain(runtime, queue) end)
+    return
+  end
+  local where = step.list[step.nth] and step.list[step.nth].where
+  if not where or step.generation.slow_hooks[where] then return end
+  step.generation.slow_hooks[where] = true
+  core.log("warn", ("%s hook (%s) has run for %g s, and further hooks of its client wait for its "
+    .. "end: app:spawn() what goes on"):format(step.kind, where, TELL_SECONDS))
+end
+
+local function watch(runtime, queue)
+  if queue.watch then return end
+  local scheduler = runtime.scheduler
+  local at = scheduler.now() + TELL_SECONDS
+  queue.watch = scheduler:at(at, function() complain(runtime, queue) end)
+end
+
+local function go_on(runtime, queue)
+  if runtime.ended then return end
+  repeat
+    local step = queue.now or table.remove(queue, 1)
+    local hook = step and next_hook(runtime, step)
+    queue.now = hook and step
+    if hook then
+      queue.since = runtime.scheduler.now()
+      runtime.scheduler:queue(step.generation, "hook", step.kind .. " hook (" .. hook.where .. ")",
+        queue.go_on, begin, step, hook.fn, queue.client, step.channel or step.reason, hook.params)
+      return
+    end
+  until not step
+  if queue.watch then runtime.scheduler:drop(queue.watch) end
+  runtime.client_hooks[queue.id] = nil
+  if runtime.leaving and not next(runtime.client_hooks) then runtime.server:leave() end
+end
+
+local function queue_of(runtime, client)
+  local id = client.id
+  local queue = runtime.client_hooks[id]
+  if not queue then
+    queue = { id = id, client = client, now = nil }
+    queue.go_on = function() go_on(runtime, queue) end
+    runtime.client_hooks[id] = queue
+  end
+  return queue
+end
+
+local function position(queue, kind, channel)
+  for i, step in ipairs(queue) do
+    if step.kind == kind and step.channel == channel then return i end
+  end
+end
+
+local function push(runtime, client, kind, channel, reason)
+  local generation = runtime.generation
+  local list = hooks_of(generation, kind, channel)
+  if not list then return end
+  local queue = queue_of(runtime, client)
+  if position(queue, kind, channel) then return end
+  queue[#queue + 1] = { kind = kind, channel = channel, reason = reason, generation = generation,
+    list = list, nth = 0, begun = false, taken_back = false }
+  if queue.now then watch(runtime, queue) else go_on(runtime, queue) end
+end
+
+-- Forget an arrival that was not told yet; whether there was one.
+local function take_back(queue, kind, channel)
+  local now, at = queue.now, position(queue, kind, channel)
+  if at then return table.remove(queue, at) ~= nil end
+  if not now or now.begun or now.kind ~= kind or now.channel ~= channel then return false end
+  local first = not now.taken_back
+  now.taken_back = true
+  return first
+end
+
+--- Somebody has come, or follows one more channel.
+-- @tparam sluice.Runtime runtime
+-- @tparam sluice.Client client
+-- @tparam[opt] string channel
+function client_hooks.arrive(runtime, client, channel)
+  push(runtime, client, channel and "subscribe" or "connect", channel)
+end
+
+--- Somebody has gone, or follows one channel less. Who left before a hook was told of the
+-- arrival was never there; where no hook wants to know of arrivals, a leaving is told always.
+-- @tparam sluice.Runtime runtime
+-- @tparam sluice.Client client
+-- @tparam[opt] string channel
+-- @tparam[opt] string reason of a disconnect
+function client_hooks.leave(runtime, client, channel, reason)
+  local queue = runtime.client_hooks[client.id]
+  local kind = channel and "unsubscribe" or "disconnect"
+  local arriving = ARRIVING[kind]
+  if queue and take_back(queue, arriving, channel)
+    and hooks_of(runtime.generation, arriving, channel) then return end
+  push(runtime, client, kind, channel, reason)
+end
+
+--- The handle that the hooks of a client have, while they run or wait.
+-- @treturn sluice.Client|nil
+function client_hooks.client(runtime, id)
+  local queue = runtime.client_hooks[id]
+  return queue and queue.client
+end
+
+--- Why a client may not follow one more channel now, or nil.
+-- @treturn string|nil message
+-- @treturn string|nil code
+function client_hooks.refusal(runtime, id)
+  local queue = runtime.client_hooks[id]
+  if not queue or #queue < WAITING_MAX then return nil end
+  return ("the hooks of this client are %d steps behind"):format(#queue), "EBUSY"
+end
+
+return client_hooks

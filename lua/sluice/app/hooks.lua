@@ -1,0 +1,163 @@
+--- Hooks: functions by name and pattern, run as coroutines after the fact.
+-- "published" hooks run one after the other for each channel, four levels deep; those about a
+-- client are in sluice.app.client_hooks. In memory: the events that wait for a hook, per channel,
+-- bounded.
+local core = require("sluice.core")
+local caller = require("sluice.base.caller")
+local channels = require("sluice.app.channels")
+local failure = require("sluice.base.failure")
+local guard = require("sluice.base.guard")
+local json = require("sluice.json")
+
+local hooks = {}
+
+-- true: takes a pattern of channels
+local KNOWN = { start = false, stop = false, reload = false, connect = false, disconnect = false,
+  error = false, subscribe = true, unsubscribe = true, published = true }
+local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
+hooks.DEPTH_MAX = 4
+
+--- Whether some hook of a generation is about clients that come and go.
+function hooks.ask_for_clients(generation)
+  local h = generation.hooks
+  return (h.connect or h.disconnect or h.subscribe or h.unsubscribe) ~= nil
+end
+
+--- Register: app:on.
+-- @tparam sluice.Generation generation
+-- @tparam string kind
+-- @tparam string|function pattern
+-- @tparam[opt] function fn
+function hooks.register(generation, kind, pattern, fn)
+  if type(kind) ~= "string" then
+    caller.raise("app:on(kind, …): the kind comes first: a string, not a %s", type(kind))
+  elseif KNOWN[kind] == nil then
+    caller.raise("no hook '%s' (known: start stop reload connect disconnect error "
+      .. "subscribe unsubscribe published)",
+      kind)
+  end
+  local what = ('app:on("%s"%s, fn)'):format(kind, KNOWN[kind] and ", pattern" or "")
+  if not KNOWN[kind] then
+    if type(fn) == "function" and type(pattern) ~= "function" then
+      caller.raise("%s: this hook has no pattern", what)
+    end
+    pattern, fn = nil, pattern
+  elseif type(pattern) == "function" or pattern == nil then
+    caller.raise('%s: the pattern is missing, "**" means every channel', what)
+  end
+  if type(fn) ~= "function" then
+    caller.raise("%s: fn is %s", what, fn == nil and "missing" or "a " .. type(fn))
+  end
+  if pattern ~= nil then channels.check_pattern(what, pattern) end
+  local list = generation.hooks[kind] or {}
+  generation.hooks[kind] = list
+  list[#list + 1] = { pattern = pattern, fn = fn, where = caller.where() }
+end
+
+--- The entries of a list that match a channel, with their parameters; nil when none does.
+-- @tparam table|nil list
+-- @tparam string channel
+-- @treturn table|nil
+function hooks.matching(list, channel)
+  local out
+  for _, hook in ipairs(list or {}) do
+    local params = core.match(hook.pattern, channel)
+    if params then
+      out = out or {}
+      out[#out + 1] = { fn = hook.fn, params = params, where = hook.where }
+    end
+  end
+  return out
+end
+
+--- Run the hooks of a kind, each as a coroutine of its own, in order.
+function hooks.fire(runtime, kind, ...)
+  hooks.fire_then(runtime, kind, nil, ...)
+end
+
+--- The same, and call a function when the last of them has ended.
+-- @tparam function|nil done called once; at once when there are no hooks
+function hooks.fire_then(runtime, kind, done, ...)
+  local generation = runtime.generation
+  local list = generation.hooks[kind] or {}
+  local left = #list
+  local function ended()
+    left = left - 1
+    if left == 0 then done() end
+  end
+  for _, hook in ipairs(list) do
+    runtime.scheduler:queue(generation, "hook", kind .. " hook (" .. hook.where .. ")",
+      done and ended, hook.fn, ...)
+  end
+  if done and left == 0 then done() end
+end
+
+local function run_one(runtime, hook, event)
+  local ok, problem = failure.part(hook.fn, event, hook.params)
+  if not ok then
+    runtime:report(runtime.scheduler.current, problem, "published hook (" .. hook.where .. ")")
+    guard.close_children(runtime.scheduler.current)
+  end
+end
+
+-- The events of one channel, one after the other, by the hooks of the generation that is
+-- current when the worker starts. After a reload the next event is for another worker.
+local function work(runtime, channel, queue)
+  local generation = runtime.generation
+  local matched = hooks.matching(generation.hooks.published, channel) or {}
+  while queue.first <= queue.last and generation == runtime.generation do
+    local item = queue[queue.first]
+    queue[queue.first] = nil
+    queue.first = queue.first + 1
+    runtime.scheduler.current.depth = item.depth
+    for _, hook in ipairs(matched) do run_one(runtime, hook, item.event) end
+  end
+end
+
+local function start_worker(runtime, channel, queue)
+  local function on_end()
+    if queue.first > queue.last then
+      runtime.published[channel] = nil
+    elseif not runtime.ended then
+      start_worker(runtime, channel, queue) -- it was cancelled: the rest is not lost
+    end
+  end
+  runtime.scheduler:queue(runtime.generation, "hook", "published hooks of " .. channel, on_end,
+    work, runtime, channel, queue)
+end
+
+--- Why an event cannot be handed to the hooks of its channel, or nil.
+-- @treturn string|nil message
+-- @treturn string|nil code
+function hooks.refusal(runtime, channel)
+  local fiber = runtime.scheduler.current
+  if fiber and fiber.depth >= hooks.DEPTH_MAX then
+    return ("a publish hook publishes to its own channel (%d levels)"):format(hooks.DEPTH_MAX),
+      "ELOOP"
+  end
+  local queue = runtime.published[channel]
+  if queue and queue.last - queue.first + 1 >= WAITING_MAX then
+    return ("the hooks of channel '%s' are %d events behind"):format(channel, WAITING_MAX), "EBUSY"
+  end
+end
+
+--- Hand a published event to the hooks of its channel.
+-- @tparam sluice.Runtime runtime
+-- @tparam table event `channel event data id key time`; data is read again from `text`
+-- @tparam string text
+function hooks.published(runtime, event, text)
+  local data = json.decode(text)
+  if data == nil then data = text end
+  event.data = data
+  local queue = runtime.published[event.channel]
+  local fiber = runtime.scheduler.current
+  local is_new = queue == nil
+  queue = queue or { first = 1, last = 0 }
+  queue.last = queue.last + 1
+  queue[queue.last] = { event = event, depth = (fiber and fiber.depth or 0) + 1 }
+  if not is_new then return end
+  runtime.published[event.channel] = queue
+  start_worker(runtime, event.channel, queue)
+end
+
+return hooks

@@ -1,0 +1,200 @@
+--- app:publish: from an event to the sequencer.
+-- The usual case is one table look-up, one JSON text and one call of the core; what a
+-- channel needs (key, transforms, hooks) is looked up once per channel and generation. In
+-- memory: those look-ups, at most 10,000 per generation.
+local core = require("sluice.core")
+local caller = require("sluice.base.caller")
+local channels = require("sluice.app.channels")
+local event_types = require("sluice.app.event_types")
+local failure = require("sluice.base.failure")
+local hooks = require("sluice.app.hooks")
+local json = require("sluice.json")
+local options = require("sluice.base.options")
+local phase = require("sluice.app.phase")
+local shape = require("sluice.base.shape")
+
+local publish = {}
+
+local KNOWN_MAX = 10000
+local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
+  remove = options.BOOLEAN }
+local encode = json.encode
+local type, text_of = type, core.text_of
+
+-- What a publish to this channel needs; nil, message, code for a bad name.
+local function resolve(generation, channel)
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
+  local policy = generation.runtime.server:policy(channel)
+  local transforms = hooks.matching(generation.transforms, channel)
+  local published = hooks.matching(generation.hooks.published, channel)
+  local how = { key = policy.key, transforms = transforms, published = published,
+    simple = not transforms and not published }
+  if generation.how_count >= KNOWN_MAX then generation.how, generation.how_count = {}, 0 end
+  generation.how[channel], generation.how_count = how, generation.how_count + 1
+  return how
+end
+
+-- The key as text; nil, message, code when the event brings none.
+local function read_key(channel, field, data)
+  local key = type(data) == "table" and data[field]
+  if type(key) == "string" then return key end
+  if type(key) == "number" then return text_of(key) end
+  if key == true then return "true" end
+  local text = "the data has no field '%s', which is the key of channel '%s'"
+  return nil, text:format(field, channel), "EKEY"
+end
+
+-- Fields of a declared event type: what is missing, and empty lists marked as arrays.
+local function check_fields(event, fields, data)
+  local fault, field = shape.fault(data, fields)
+  if fault then return nil, ("%s: %s"):format(event, fault), "EBADFIELD", field end
+  local marked = data
+  for name, kind in pairs(fields) do
+    if (kind == "array" or kind == "array?") and type(data[name]) == "table"
+      and next(data[name]) == nil then
+      if marked == data then
+        marked = {}
+        for k, v in pairs(data) do marked[k] = v end
+      end
+      marked[name] = json.array({})
+    end
+  end
+  return marked
+end
+
+local function transform(runtime, list, event)
+  local fiber = runtime.scheduler.current
+  local before = fiber and fiber.no_wait
+  for _, entry in ipairs(list) do
+    if fiber then fiber.no_wait = "app:transform" end
+    local ok, data, message, code = failure.part(entry.fn, event, entry.params)
+    if fiber then fiber.no_wait = before end
+    if not ok then
+      runtime:report(fiber, data, "transform (" .. entry.where .. ")")
+      return nil, ("the transform of channel '%s' failed: %s"):format(event.channel, data.message),
+        "EINTERNAL"
+    end
+    if data == nil then return nil, message or "refused", code or "EDENIED" end
+    event.data = data
+  end
+  return event.data
+end
+
+local function read_options(opts)
+  local o = options("app:publish()", opts, OPTIONS)
+  if o.key ~= nil and type(o.key) ~= "string" then
+    if type(o.key) ~= "number" then
+      caller.raise("app:publish(): key is a string, not a %s", type(o.key))
+    end
+    o.key = text_of(o.key)
+  end
+  if o.idempotency == "" then caller.raise("app:publish(): idempotency is empty") end
+  if o.ttl ~= nil and not (o.ttl > 0 and o.ttl < math.huge) then
+    caller.raise("app:publish(): ttl is a number of seconds above 0")
+  end
+  if o.ttl and o.remove then
+    caller.raise("app:publish(): a removal has no ttl: give the value that it removes one")
+  end
+  return o
+end
+
+-- All that one publish can ask for.
+local function full(generation, how, channel, event, data, o)
+  local runtime = generation.runtime
+  if o.idempotency then
+    local id = runtime.idempotency:find(channel, o.idempotency)
+    if id then return id, runtime.server:subscribers(channel), true end
+  end
+  local message, code, key
+  if how.published then
+    message, code = hooks.refusal(runtime, channel)
+    if message then return nil, message, code end
+  end
+  if how.transforms then
+    data, message, code = transform(runtime, how.transforms,
+      { channel = channel, event = event, data = data, key = o.key, time = core.time() })
+    if data == nil then return nil, message, code end
+  end
+  local fields = generation.typed[event]
+  if fields and type(data) == "table" and not o.remove then
+    data, message, code = check_fields(event, fields, data)
+    if not data then return nil, message, code end
+  end
+  local text = data
+  if type(data) ~= "string" then
+    text, message, code = encode(data)
+    if not text then return nil, message, code end
+  end
+  key = o.key
+  if how.key and not key then
+    key, message, code = read_key(channel, how.key, data)
+    if not key then return nil, message, code end
+  end
+  local id, subscribers, third = runtime.server:publish(channel, event, text, key, o.remove, o.ttl)
+  if not id then return nil, subscribers, third end
+  if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, id) end
+  if how.published then
+    local told = { channel = channel, event = event, key = key, time = core.time() }
+    told.id = id ~= true and id or nil
+    hooks.published(runtime, told, text)
+  end
+  return id, subscribers, false
+end
+
+local NO_OPTIONS = {}
+
+--- Publish an event to everybody who follows a channel.
+-- @tparam sluice.App self
+-- @tparam string channel
+-- @tparam[opt="message"] string event
+-- @param data a string, or what becomes JSON
+-- @tparam[opt] table opts { key, ttl, idempotency, remove }; ttl: seconds after which this event
+--   is withdrawn, and nobody gets it late
+-- @return id (true for a state channel), number of subscribers, whether it is a duplicate;
+--   or nil, message, code
+function publish.publish(self, channel, event, data, opts)
+  local generation = self and self._generation -- the text of app.publish(…) has none
+  if not generation or generation.phase ~= "live" then
+    generation = phase.running(self, "publish")
+  end
+  local how, message, code = generation.how[channel]
+  if not how then
+    how, message, code = resolve(generation, channel)
+    if not how then return nil, message, code end
+  end
+  if event == nil then event = "message" end
+  if type(event) ~= "string" then
+    event_types.check_name("app:publish(channel, event, data)", event, data,
+      ("app:publish(%q, "):format(channel))
+  end
+  if data == nil then data = {} end
+  if opts or not how.simple or generation.typed[event] then
+    return full(generation, how, channel, event, data, opts and read_options(opts) or NO_OPTIONS)
+  end
+  local text, key = data, nil
+  if type(data) ~= "string" then
+    text, message, code = encode(data)
+    if not text then return nil, message, code end
+  end
+  if how.key then
+    key, message, code = read_key(channel, how.key, data)
+    if not key then return nil, message, code end
+  end
+  return generation.server:publish(channel, event, text, key)
+end
+
+--- Take a key out of a channel: an event "removed" that also removes.
+-- @tparam sluice.App self
+-- @tparam string channel
+-- @tparam string key
+-- @return as publish
+function publish.remove(self, channel, key)
+  phase.running(self, "remove")
+  if type(key) ~= "string" and type(key) ~= "number" then
+    caller.raise("app:remove(channel, key): the key is a string, not a %s", type(key))
+  end
+  return publish.publish(self, channel, "removed", { key = key }, { key = key, remove = true })
+end
+
+return publish

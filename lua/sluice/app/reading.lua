@@ -1,0 +1,220 @@
+--- The methods of an app that look: latest, history, stats, slowest, channels, clients.
+-- All are effects, for handlers and the like. Keeps nothing in memory.
+local core = require("sluice.core")
+local caller = require("sluice.base.caller")
+local channels = require("sluice.app.channels")
+local client_hooks = require("sluice.app.client_hooks")
+local failure = require("sluice.base.failure")
+local json = require("sluice.json")
+local options = require("sluice.base.options")
+local phase = require("sluice.app.phase")
+local stream_client = require("sluice.app.stream_client")
+
+local reading = {}
+
+local HISTORY = { limit = 100, after = options.STRING, event = options.STRING }
+local CLIENTS = { channel = options.NONE, user = options.NONE }
+local LIMIT_MAX = 10000
+local SLOWEST, SLOWEST_MAX = 10, 1000
+
+local function read_data(text)
+  local data = json.decode(text)
+  if data == nil then return text end
+  return data
+end
+
+-- What is wrong with the text of a pattern, or nil.
+local function pattern_fault(what, pattern)
+  if type(pattern) ~= "string" then
+    caller.raise("%s: the pattern is a string, not a %s", what, type(pattern))
+  end
+  local good, message = core.check_pattern(pattern)
+  if not good then return ("pattern '%s': %s"):format(core.encode_utf8(pattern), message) end
+end
+
+-- A whole user in place of its id would be found nowhere.
+local function check_user(what, id)
+  if id ~= nil and type(id) ~= "string" and type(id) ~= "number" then
+    caller.raise("%s: user is an id, a string, not a %s", what, type(id))
+  end
+end
+
+--- The newest event of a channel.
+-- @tparam sluice.App self
+-- @tparam string channel
+-- @tparam[opt] string key
+-- @tparam[opt] string event
+-- @return data and id (no id for a state channel), or nil; or nil, message, code
+function reading.latest(self, channel, key, event)
+  local generation = phase.running(self, "latest")
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
+  if event ~= nil and type(event) ~= "string" then
+    caller.raise("app:latest(): the event's name is a string, not a %s", type(event))
+  end
+  if key ~= nil then key = core.text_of(key) end
+  local text, id = generation.server:latest(channel, key, event)
+  if not text then return nil end
+  return read_data(text), id
+end
+
+--- The events that a channel still has, oldest first.
+-- @tparam sluice.App self
+-- @tparam string channel
+-- @tparam[opt] table opts { limit = 100, after = id, event = name }
+-- @treturn {table,...}|nil { id, event, data, key }; or nil, message, code
+function reading.history(self, channel, opts)
+  local generation = phase.running(self, "history")
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
+  local o = options("app:history()", opts, HISTORY)
+  if math.type(o.limit) ~= "integer" or o.limit < 0 or o.limit > LIMIT_MAX then
+    caller.raise("app:history(): limit is an integer from 0 to %d", LIMIT_MAX)
+  end
+  local list
+  list, message, code = generation.server:history(channel, o.limit, o.after, o.event)
+  if not list then return nil, message, code end
+  for _, event in ipairs(list) do event.data = read_data(event.data) end
+  return list
+end
+
+--- Figures of one channel, or of the server; the README lists them. What the I/O threads count
+-- per channel, and lags, are up to 250 ms old.
+-- @tparam sluice.App self
+-- @tparam[opt] string channel
+-- @treturn table|nil of a channel that nobody uses: zeros; or nil, message, code
+function reading.stats(self, channel)
+  local generation = phase.running(self, "stats")
+  if channel ~= nil then
+    local good, message, code = channels.check(channel)
+    if not good then return nil, message, code end
+  end
+  local figures = generation.server:stats(channel)
+  if channel == nil then
+    for name, value in pairs(generation.runtime:figures()) do figures[name] = value end
+  end
+  return figures
+end
+
+--- The clients that are behind, those with the most bytes to be sent first.
+-- @tparam sluice.App self
+-- @tparam[opt=10] integer n at most so many
+-- @treturn {table,...} { client = sluice.Client } and the fields of client:stats()
+function reading.slowest(self, n)
+  local generation = phase.running(self, "slowest")
+  if n == nil then n = SLOWEST end
+  if math.type(n) ~= "integer" or n < 1 or n > SLOWEST_MAX then
+    caller.raise("app:slowest(n): n is an integer from 1 to %d", SLOWEST_MAX)
+  end
+  local list = generation.server:slowest(n)
+  for _, row in ipairs(list) do
+    row.client, row.id = stream_client.new(generation.runtime, row.id), nil
+  end
+  return list
+end
+
+--- The names of the channels that exist now.
+-- @tparam sluice.App self
+-- @tparam[opt] string pattern
+-- @treturn {string,...}|nil or nil, message, code
+function reading.channels(self, pattern)
+  local generation = phase.running(self, "channels")
+  if pattern ~= nil then
+    local fault = pattern_fault("app:channels(pattern)", pattern)
+    if fault then return nil, fault, "EPATTERN" end
+  end
+  return generation.server:channels(pattern)
+end
+
+--- One client by the id that the server gave it.
+-- @tparam sluice.App self
+-- @tparam string id
+-- @treturn sluice.Client|nil
+function reading.client(self, id)
+  local generation = phase.running(self, "client")
+  if type(id) ~= "string" then
+    caller.raise("app:client(id): the id is a string, not a %s", type(id))
+  end
+  if not generation.server:client(id) then return nil end
+  return stream_client.new(generation.runtime, id)
+end
+
+--- Walk the clients as they are now; who leaves while the loop waits is left out.
+-- @tparam sluice.App self
+-- @tparam[opt] table filter { channel = name, user = id }
+-- @treturn function iterator over sluice.Client
+function reading.clients(self, filter)
+  local generation = phase.running(self, "clients")
+  local o = options("app:clients()", filter, CLIENTS)
+  check_user("app:clients()", o.user)
+  if o.channel ~= nil then
+    local good, message, code = channels.check(o.channel)
+    if not good then failure.refuse("app:clients(): " .. message, code) end
+  end
+  local runtime = generation.runtime
+  local list, i = runtime.server:clients(o.channel), 0
+  return function()
+    while list[i + 1] do
+      i = i + 1
+      local id = list[i]
+      local entry = runtime.clients[id]
+      local user = entry and entry.user
+      local wanted = o.user == nil or user ~= nil and user.id == o.user
+      if wanted and runtime.server:is_open(id) then return stream_client.new(runtime, id) end
+    end
+  end
+end
+
+--- Ask the read rules again for one stream; what it lost is told: reset, or bye when nothing
+-- is left.
+-- @tparam sluice.Generation generation
+-- @tparam sluice.Client client
+-- @treturn integer how many channels were taken away
+function reading.recheck_one(generation, client)
+  local server = generation.server
+  local info = server:client(client.id)
+  local taken = 0
+  for _, channel in ipairs(info and info.channels or {}) do
+    if not channels.may_read(generation, channel, client.user, client) then
+      local followed, tells = server:unsubscribe(client.id, channel, "denied")
+      if tells then client_hooks.leave(generation.runtime, client, channel) end
+      if followed then taken = taken + 1 end
+    end
+  end
+  if taken > 0 and taken == #info.channels then server:close(client.id, "revoked") end
+  return taken
+end
+
+--- Ask the read rules again for open streams; who lost a channel is told.
+-- @tparam sluice.App self
+-- @tparam[opt] string user_id only this user's streams
+-- @treturn integer how many channels were taken away
+function reading.recheck(self, user_id)
+  local generation = phase.running(self, "recheck")
+  check_user("app:recheck()", user_id)
+  local taken = 0
+  for client in reading.clients(self, { user = user_id }) do
+    taken = taken + reading.recheck_one(generation, client)
+  end
+  return taken
+end
+
+--- Run the plans of open streams again: channels that a plan names are followed, others left.
+-- A plan function is given the path, the user and client.meta; query and headers only where
+-- a coroutine writes the stream.
+-- @tparam sluice.App self
+-- @tparam string pattern of paths
+-- @treturn integer|nil how many streams, done in slices; or nil, message, code
+function reading.replan(self, pattern)
+  local generation = phase.running(self, "replan")
+  local fault = pattern_fault("app:replan(pattern)", pattern)
+  if fault then return nil, fault, "EPATTERN" end
+  local list = {}
+  for client in reading.clients(self) do
+    if core.match(pattern, client.path or "") then list[#list + 1] = client.id end
+  end
+  generation.runtime.handover:replan(list)
+  return #list
+end
+
+return reading

@@ -1,0 +1,147 @@
+--- Routes as an app registers them, and as the core needs them.
+-- In memory: the routes of one generation.
+local core = require("sluice.core")
+local caller = require("sluice.base.caller")
+local channels = require("sluice.app.channels")
+local options = require("sluice.base.options")
+local patterns = require("sluice.base.patterns")
+local plan = require("sluice.app.plan")
+
+local routes = {}
+
+local ROUTES_MAX = 10000
+local STREAM = { heartbeat = options.NUMBER, compress = options.NONE }
+
+--- Check the pattern of a route, guard or rule; raises.
+-- @tparam string what the method
+-- @tparam string path
+function routes.check_path(what, path)
+  if type(path) ~= "string" then
+    caller.raise("app:%s(path, …): the path comes first: a string that starts with a slash, not %s",
+      what, path == nil and "nothing" or "a " .. type(path))
+  elseif path:sub(1, 1) ~= "/" then
+    caller.raise("app:%s(path, …): the path is a string that starts with a slash", what)
+  end
+  local ok, message = core.check_pattern(path)
+  if not ok then caller.raise("app:%s(%q): %s", what, path, message) end
+  if path:find("^/%-/") then
+    caller.raise("app:%s(%q): paths under /-/ belong to the server", what, path)
+  end
+end
+
+local check_path = routes.check_path
+
+local function check_guards(path, guards)
+  for i = 1, guards.n do
+    if type(guards[i]) ~= "function" then
+      caller.raise("guard #%d of %s is a %s: a guard is a function", i, path, type(guards[i]))
+    end
+  end
+end
+
+-- The path has been checked.
+local function add(generation, method, path, guards)
+  check_guards(path, guards)
+  local key, where = method .. " " .. patterns.shape(path), caller.where()
+  local old = generation.route_shapes[key]
+  if old then caller.raise("%s %s is registered already (%s)", method, path, old.where) end
+  if #generation.routes >= ROUTES_MAX then caller.raise("more than %d routes", ROUTES_MAX) end
+  local route = { name = method .. " " .. path, method = method, pattern = path, where = where,
+    guards = table.move(guards, 1, guards.n, 1, {}) }
+  route.title = ("%s (%s)"):format(route.name, where)
+  generation.route_shapes[key] = route
+  generation.route_named[route.name] = route
+  table.insert(generation.routes, route)
+  return route
+end
+
+--- Register a handler: app:get and its like.
+-- @tparam sluice.Generation generation
+-- @tparam string what "get"
+-- @tparam string path
+-- @param ... guards, then the handler
+function routes.handler(generation, what, path, ...)
+  check_path(what, path)
+  local list = table.pack(...)
+  local handler = list[list.n]
+  if type(handler) ~= "function" then
+    caller.raise("app:%s(%q, …): the last argument is the handler: a function, not %s", what, path,
+      list.n == 0 and "nothing" or "a " .. type(handler))
+  end
+  list.n = list.n - 1
+  add(generation, what:upper(), path, list).handler = handler
+end
+
+--- Register a stream: app:stream(path[, guard…][, opts], plan).
+function routes.stream(generation, path, ...)
+  local list = table.pack(...)
+  local given = list[list.n]
+  check_path("stream", path)
+  if given == nil then caller.raise("app:stream(%q, …): the plan is missing", path) end
+  list.n = list.n - 1
+  local opts
+  if list.n > 0 and type(list[list.n]) == "table" then
+    opts = options(("app:stream(%q)"):format(path), list[list.n], STREAM)
+    list.n = list.n - 1
+    plan.check_heartbeat("app:stream()", opts.heartbeat)
+    if opts.compress then channels.later("app:stream()", "compress") end
+  end
+  local what = ("the plan of %s"):format(path)
+  local checked
+  if type(given) ~= "function" then checked = plan.check(what, given) end
+  local route = add(generation, "GET", path, list)
+  if checked then plan.check_templates(what, checked, path) end
+  route.kind, route.plan, route.checked = "stream", given, checked
+  route.heartbeat = opts and opts.heartbeat
+end
+
+--- Register guards for all routes under a pattern: app:guard.
+function routes.guard(generation, pattern, ...)
+  check_path("guard", pattern)
+  local guards = table.pack(...)
+  if guards.n == 0 then caller.raise("app:guard(%q, …): a guard is missing", pattern) end
+  check_guards(pattern, guards)
+  guards.pattern, guards.where = pattern, caller.where()
+  table.insert(generation.guards, guards)
+end
+
+-- Whether the I/O threads may answer a stream without Lua: its plan is constant, nothing
+-- guards it, no read rule has a word, and no timer waits for its first subscriber.
+local function is_constant(generation, route)
+  if not route.checked or #route.guards > 0 then return false end
+  for _, guard in ipairs(generation.guards) do
+    if patterns.may_meet(guard.pattern, route.pattern) then return false end
+  end
+  for _, entry in ipairs(route.checked.channels) do
+    if channels.has_rule(generation, entry[1]) then return false end
+    for _, timer in ipairs(generation.timers) do
+      if timer.channel and patterns.may_meet(timer.channel, entry[1]) then return false end
+    end
+  end
+  return true
+end
+
+--- The routes for the core, most specific first.
+-- @tparam sluice.Generation generation
+-- @tparam function id_of gives the number that stands for a route's name, in all generations
+-- @treturn table
+function routes.for_core(generation, id_of)
+  local order, list = {}, {}
+  for i, route in ipairs(generation.routes) do order[route] = i end
+  local sorted = table.move(generation.routes, 1, #generation.routes, 1, {})
+  table.sort(sorted, function(a, b)
+    local first = patterns.before(a.pattern, b.pattern)
+    if first ~= nil then return first end
+    return order[a] < order[b]
+  end)
+  generation.sorted_routes = sorted
+  for i, route in ipairs(sorted) do
+    local constant = route.kind == "stream" and is_constant(generation, route)
+    list[i] = { method = route.method, pattern = route.pattern, kind = route.kind or "handler",
+      id = id_of(route.name), heartbeat = route.heartbeat,
+      plan = constant and plan.constant(route.checked) or nil }
+  end
+  return list
+end
+
+return routes

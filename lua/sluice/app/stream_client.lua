@@ -1,0 +1,253 @@
+--- The client of a stream, as hooks, plans and app:client() see it: a lazy handle on an id.
+-- In memory per stream: nothing, unless there is a user or meta to remember
+-- (sluice.Runtime keeps those in one small table).
+local core = require("sluice.core")
+local caller = require("sluice.base.caller")
+local channels = require("sluice.app.channels")
+local client_hooks = require("sluice.app.client_hooks")
+local event_types = require("sluice.app.event_types")
+local json = require("sluice.json")
+local names = require("sluice.base.names")
+local options = require("sluice.base.options")
+local plan = require("sluice.app.plan")
+
+local stream_client = {}
+
+---@class sluice.Client
+local Client = {}
+stream_client.methods = Client
+
+local SUBSCRIBE = { keys = options.NONE, types = options.NONE, rewind = options.NONE,
+  max_rate = options.NONE }
+local SET = { keys = options.NONE, types = options.NONE, max_rate = options.NONE }
+local REASONS = {} -- the words of bye
+for word, row in pairs(core.reasons.bye) do
+  if row.told then REASONS[#REASONS + 1], REASONS[word] = word, true end
+end
+table.sort(REASONS)
+
+-- The runtime and the id; opens a stream whose plan function is still running.
+local function opened(self, what)
+  if getmetatable(self) ~= stream_client.META then
+    caller.raise("client.%s was called without the client: write client:%s(…) with a colon", what,
+      what)
+  end
+  local id = rawget(self, "id")
+  if not id then
+    local open = rawget(self, "_open")
+    if not open then return rawget(self, "_runtime"), nil end
+    id = open(rawget(self, "_session"), self)
+  end
+  return rawget(self, "_runtime"), id
+end
+
+local function check_wishes(what, o)
+  plan.check_rate(what, o.max_rate)
+  if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
+  for _, name in ipairs({ "keys", "types" }) do o[name] = plan.check_list(what, name, o[name]) end
+end
+
+--- Follow one more channel.
+-- @tparam string channel a name as it is: nothing is filled in
+-- @tparam[opt] table opts { keys, types, max_rate, rewind }
+-- @treturn boolean|nil true, or nil, message, code
+function Client:subscribe(channel, opts)
+  local runtime, id = opened(self, "subscribe")
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
+  local o = options("client:subscribe()", opts, SUBSCRIBE)
+  check_wishes("client:subscribe()", o)
+  if not id then return nil, "closed", "ECLOSED" end
+  if not channels.may_read(runtime.generation, channel, self.user, self) then
+    return nil, "not allowed: " .. channel, "EDENIED"
+  end
+  runtime.timers:warm(channel)
+  return stream_client.follow(self, { channel, keys = o.keys, types = o.types,
+    max_rate = o.max_rate, rewind = o.rewind })
+end
+
+--- Stop following a channel.
+-- @tparam string channel
+-- @treturn boolean false when it was not followed
+function Client:unsubscribe(channel)
+  local runtime, id = opened(self, "unsubscribe")
+  if type(channel) ~= "string" then
+    caller.raise("client:unsubscribe(channel): the channel is a string, not a %s", type(channel))
+  end
+  if not id then return false end
+  local followed, tells = runtime.server:unsubscribe(id, channel)
+  if tells then client_hooks.leave(runtime, self, channel) end
+  return followed
+end
+
+--- Change the filters and the rate of the stream.
+-- @tparam table opts { keys, types, max_rate }
+-- @treturn boolean|nil true, or nil, message, code
+function Client:set(opts)
+  local runtime, id = opened(self, "set")
+  local o = options("client:set()", opts, SET)
+  check_wishes("client:set()", o)
+  if not id then return nil, "closed", "ECLOSED" end
+  local ok, message, code = runtime.server:set(id, o)
+  if ok == nil and message then return nil, message, code end
+  return true
+end
+
+-- What an event of one client carries: the text, or nil, message, code.
+local function event_text(method, event, data)
+  local call = "client:" .. method
+  event_types.check_name(call .. "(event, data)", event, data, call .. "(")
+  local good, message, code = core.check_event(event)
+  if not good then return nil, message, code end
+  if type(data) == "string" then return data end
+  return json.encode(data == nil and {} or data)
+end
+
+--- Send an event to this client only. Waits while 64 KiB are unsent.
+-- @tparam string event
+-- @param data a string, or what becomes JSON
+-- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
+function Client:send(event, data)
+  local runtime, id = opened(self, "send")
+  if event == nil then event = "message" end
+  local text, message, code = event_text("send", event, data)
+  if not text then return nil, message, code end
+  if not id then return nil, "closed", "ECLOSED" end
+  local ok
+  repeat
+    ok, message, code = runtime.server:send(id, event, text)
+  until code ~= "EFULL" or not runtime:wait_writable(id)
+  if not ok then return nil, message, code end
+  return true
+end
+
+--- What this stream was sent, and how far it is behind: `events`, `bytes` and `resets` so far;
+-- `lag_events` and `lag_bytes` that still have to be sent, `behind_for` seconds, and the `channel`
+-- with the most of them. A stream that is not behind has a lag of 0. Lags are up to 250 ms old.
+-- @treturn table|nil or nil, message, code ("ECLOSED" when the client has gone)
+function Client:stats()
+  local runtime, id = opened(self, "stats")
+  if not id then return nil, "closed", "ECLOSED" end
+  return runtime.server:client_stats(id)
+end
+
+-- End the stream; an event may go before the bye.
+local function close(self, what, reason, event, data)
+  local runtime, id = opened(self, what)
+  local text, message, code
+  if event ~= nil then
+    text, message, code = event_text(what, event, data)
+    if not text then return nil, message, code end
+  end
+  if not id then return nil, "closed", "ECLOSED" end
+  return runtime.server:close(id, reason, nil, event, text)
+end
+
+--- Say bye and close. `denied`, `expired` and `revoked` end the stream where it stands: what was
+-- not sent yet never is. Before the other words all that was published so far is sent.
+-- @tparam[opt="stop"] string reason a word of bye, see the README
+-- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
+function Client:close(reason)
+  if reason == nil then reason = "stop" end
+  if not REASONS[reason] then
+    caller.raise("client:close(): no reason '%s' (known: %s)", tostring(reason),
+      table.concat(REASONS, " "))
+  end
+  return close(self, "close", reason)
+end
+
+--- Say bye so that the browser does not come back. An event that is given is the last word: it
+-- goes before the bye, and after all that was published so far. Clients that do not know `bye`,
+-- and come back after a 204, close when they hear it.
+-- @tparam[opt] string event
+-- @param[opt] data a string, or what becomes JSON
+-- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
+function Client:stop(event, data)
+  return close(self, "stop", "stop", event, data)
+end
+
+local LAZY = {
+  id = function(self) return (select(2, opened(self, "id"))) end,
+  user = function(self)
+    local entry = self._runtime.clients[rawget(self, "id")]
+    return entry and entry.user
+  end,
+  meta = function(self)
+    local entry = self._runtime.clients[rawget(self, "id")]
+    return entry and entry.meta or self._runtime:constant_meta(self) or {}
+  end,
+  params = function(self) return self._runtime:path_params(self) or {} end,
+}
+
+local function from_core(name)
+  return function(self)
+    local info = rawget(self, "id") and self._runtime.server:client(self.id)
+    return info and info[name]
+  end
+end
+LAZY.ip, LAZY.path = from_core("ip"), from_core("path")
+
+local unknown = names.refuser(Client, "client", ":", { "id", "user", "ip", "path", "params", "meta",
+  "resumed" })
+
+stream_client.META = {
+  __name = "sluice.Client",
+  __index = function(self, name)
+    if Client[name] then return Client[name] end
+    local read = LAZY[name]
+    if not read then return unknown(self, name) end
+    local value = read(self)
+    rawset(self, name, value)
+    return value
+  end,
+  __eq = function(a, b) return rawget(a, "id") ~= nil and rawget(a, "id") == rawget(b, "id") end,
+  __tostring = function(self) return "sluice.Client: " .. (rawget(self, "id") or "(opening)") end,
+}
+
+--- A handle on an open stream.
+-- @tparam sluice.Runtime runtime
+-- @tparam string id
+-- @tparam[opt] table known fields that are at hand already
+-- @treturn sluice.Client
+function stream_client.new(runtime, id, known)
+  local self = known or {}
+  self._runtime, self.id = runtime, id
+  return setmetatable(self, stream_client.META)
+end
+
+--- Write into a handle what can no longer be asked when its client has left.
+-- @tparam sluice.Client client
+-- @tparam table known fields; those that the handle has stay
+function stream_client.keep(client, known)
+  for name, value in pairs(known) do
+    if rawget(client, name) == nil then rawset(client, name, value) end
+  end
+end
+
+--- Follow one more channel of an open stream, and tell the hooks; nothing happens when it is
+-- followed already.
+-- @tparam sluice.Client client
+-- @tparam table entry { channel, keys, types, max_rate, rewind }
+-- @treturn boolean|nil true, or nil, message, code
+function stream_client.follow(client, entry)
+  local runtime, id = rawget(client, "_runtime"), rawget(client, "id")
+  local message, code = client_hooks.refusal(runtime, id)
+  if message then return nil, message, code end
+  local ok, second, third = runtime.server:subscribe(id, entry)
+  if not ok then return nil, second, third end
+  if second then client_hooks.arrive(runtime, client, entry[1]) end
+  return true
+end
+
+--- A handle for a plan function: the stream opens when it is first used.
+-- @tparam table session its runtime and request
+-- @tparam[opt] function open called once with the session and the handle; returns the id, or
+--   nil; without it the handle never has one
+function stream_client.pending(session, open)
+  local req = session.req
+  return setmetatable({ _runtime = session.runtime, _open = open, _session = session,
+    user = req.user, ip = req.ip, path = req.path, params = req.params, meta = {} },
+    stream_client.META)
+end
+
+return stream_client

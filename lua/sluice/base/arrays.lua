@@ -1,0 +1,19 @@
+--- Which values are arrays in JSON though Lua cannot tell: those that lua-cjson marks, and
+--- Sluice's own mark where the installed lua-cjson has none (Debian's). Keeps nothing in memory.
+local core = require("sluice.core")
+local need = require("sluice.base.need")
+local cjson = need("cjson")
+
+--- MARK is the metatable that json.array and json.decode give; EMPTY_MARK and EMPTY, a light
+--- userdata, are lua-cjson's, or nil.
+local arrays = { MARK = cjson.array_mt or core.json.ARRAY, EMPTY_MARK = cjson.empty_array_mt,
+  EMPTY = cjson.empty_array }
+
+--- Whether a value is an array whatever is in it.
+function arrays.is_marked(value)
+  if type(value) ~= "table" then return value ~= nil and value == arrays.EMPTY end
+  local meta = getmetatable(value)
+  return meta ~= nil and (meta == arrays.MARK or meta == arrays.EMPTY_MARK)
+end
+
+return arrays

@@ -1,0 +1,142 @@
+--- Runs app code under the core's guard against runaway code: a budget of CPU between two
+-- suspension points, a cap on the Lua heap, and coroutines that the guard can see into. The
+-- core also tells who holds up the app, while it lasts.
+-- A core without the guard (a stand-in in specs) leaves plain coroutines.
+-- Keeps nothing in memory but, per fiber, a weak list of the coroutines that it made.
+local caller = require("sluice.base.caller")
+local core = require("sluice.core")
+local process = require("sluice.base.process")
+
+local guard = {}
+
+local CHILDREN_LEAST = 64
+
+if core.guard_own and caller.OWN then core.guard_own("@" .. caller.OWN) end
+
+--- Begin one run between two suspension points.
+-- @tparam string name of a fiber or a phase, for messages
+function guard.enter(name)
+  if core.guard_enter then core.guard_enter(name) end
+end
+
+--- End it.
+function guard.leave()
+  if core.guard_leave then core.guard_leave() end
+end
+
+--- Whether the run that goes on has used up its budget: then all of it ends, and whoever
+-- catches errors of a part must not go on with the next.
+function guard.tripped()
+  return core.tripped ~= nil and core.tripped()
+end
+
+--- Only the end of the process comes now; a finalizer that hangs does not keep it for long.
+function guard.last()
+  if core.guard_last then core.guard_last() end
+end
+
+--- Like coroutine.resume, but seen by the guard.
+function guard.resume(co, ...)
+  return (core.resume or coroutine.resume)(co, ...)
+end
+
+--- Close a coroutine: its `<close>` variables run under the guard.
+function guard.close(co, name)
+  guard.enter(name)
+  local ok, problem = (core.close or coroutine.close)(co)
+  guard.leave()
+  return ok, problem
+end
+
+--- Run a function of the app outside of a handler: a load, a check, a migration.
+-- @tparam string name
+-- @tparam function fn may not yield
+-- @return as pcall: true and results, or false and what was raised
+function guard.call(name, fn, ...)
+  local co = coroutine.create(fn)
+  guard.enter(name)
+  local results = table.pack(guard.resume(co, ...))
+  guard.leave()
+  if coroutine.status(co) == "suspended" then
+    guard.close(co, name)
+    return false, "coroutine.yield() has nobody to resume it here"
+  end
+  return table.unpack(results, 1, results.n)
+end
+
+-- ---- The app's own coroutines ----------------------------------------------------------
+
+local function compact(list)
+  local n = 0
+  for i = 1, list.n do
+    local co = list[i]
+    list[i] = nil
+    if co and coroutine.status(co) ~= "dead" then
+      n = n + 1
+      list[n] = co
+    end
+  end
+  list.n, list.limit = n, math.max(CHILDREN_LEAST, 2 * n)
+end
+
+local function remember(co)
+  local runtime = process.runtime
+  local fiber = runtime and runtime.scheduler.current
+  if not fiber then return co end
+  local list = fiber.children
+  if not list then
+    list = setmetatable({ n = 0, limit = CHILDREN_LEAST }, { __mode = "v" })
+    fiber.children = list
+  end
+  if list.n >= list.limit then compact(list) end
+  list.n = list.n + 1
+  list[list.n] = co
+  return co
+end
+
+--- An error unwinds the stack of a fiber: keep what only that stack held, until it is closed.
+-- @tparam table|nil fiber
+function guard.hold_children(fiber)
+  local list = fiber and fiber.children
+  if not list then return end
+  local held = { n = list.n }
+  for i = 1, list.n do held[i] = list[i] end
+  fiber.held = held
+end
+
+--- Close what a fiber's own coroutines hold, the newest first: nobody will resume them.
+function guard.close_children(fiber)
+  local list = fiber.held or fiber.children
+  fiber.children, fiber.held = nil, nil
+  for i = list and list.n or 0, 1, -1 do
+    local co = list[i]
+    if co and coroutine.status(co) == "suspended" then guard.close(co, fiber.name) end
+  end
+end
+
+--- `xpcall` as an app sees it: its message handler is not asked when the budget is used up,
+-- since it would run where the guard cannot stop it.
+function guard.xpcall(fn, handler, ...)
+  if type(handler) ~= "function" then return xpcall(fn, handler, ...) end
+  return xpcall(fn, function(...)
+    if guard.tripped() then return ... end
+    return handler(...)
+  end, ...)
+end
+
+--- The `coroutine` library as an app sees it.
+-- @treturn table
+function guard.library()
+  local library = {}
+  for name, value in pairs(coroutine) do library[name] = value end
+  function library.create(fn) return remember(coroutine.create(fn)) end
+  function library.wrap(fn)
+    if not core.wrap then return coroutine.wrap(fn) end
+    return core.wrap(remember(coroutine.create(fn)))
+  end
+  library.resume = core.resume or coroutine.resume
+  library.close = core.close or coroutine.close
+  return library
+end
+
+return guard

@@ -1,0 +1,211 @@
+--- Names that meet nothing: a channel that is published and followed by nobody, a timer that waits
+-- for subscribers who cannot come, a guard without a route. Read from what an app registers and,
+-- where names stand in functions, from its text: what cannot be read is not judged.
+-- Keeps nothing in memory.
+local options = require("sluice.base.options")
+local patterns = require("sluice.base.patterns")
+local sources = require("sluice.command.sources")
+
+local unmet = {}
+
+-- A name is { name, open, where }: a pattern, or the beginning of something when it is open.
+local function meet(a, b)
+  if not (a.open or b.open) then return patterns.may_meet(a.name, b.name) end
+  local x, y = a.name:match("^[^:*]*"), b.name:match("^[^:*]*")
+  local n = math.min(#x, #y)
+  return x:sub(1, n) == y:sub(1, n)
+end
+
+local function meets_some(item, list)
+  for _, other in ipairs(list) do
+    if meet(item, other) then return true end
+  end
+  return false
+end
+
+-- ", did you mean 'prices'?", of the names in some lists.
+local function meant(item, ...)
+  local names = {}
+  for _, list in ipairs({ ... }) do
+    for _, other in ipairs(list) do
+      if other.name ~= item.name then names[#names + 1] = other.name end
+    end
+  end
+  local near = options.nearest(item.name, names)
+  return near and (", did you mean '%s'?"):format(near) or ""
+end
+
+-- ---- Who follows what --------------------------------------------------------------------
+
+-- The names in { "a", { "b", keys = … }, "c/" .. id }.
+local function read_list(list, text, where)
+  text = text:sub(2, -2):gsub("%b{}", function(inner) return inner:match("^{%s*([^,}]*)") end)
+  for part in (text .. ","):gmatch("%s*(.-)%s*,") do
+    local item = sources.name_of(part)
+    if item then item.where = where end
+    list.unread = list.unread or part ~= "" and not item
+    list[#list + 1] = item
+  end
+end
+
+-- What a plan function returns: names, a table of a plan, a status; or nothing, when it writes.
+local function read_plan(list, text, where)
+  for from in text:gmatch("%f[%w_]return%f[^%w_]%s*()") do
+    local value = text:sub(from)
+    local item = sources.name_of(value)
+    local channels = (value:match("^%b{}") or ""):match("%f[%w_]channels%s*=%s*(%b{})")
+    if item then
+      item.where = where
+      list[#list + 1] = item
+    elseif channels then
+      read_list(list, channels, where)
+    elseif not (value:find("^%d") or value:find("^nil%f[^%w_]") or value:find("^end%f[^%w_]")) then
+      list.unread = true
+    end
+  end
+end
+
+local function followers(generation)
+  local list = sources.calls(generation, "subscribe")
+  for _, route in ipairs(generation.routes) do
+    for _, entry in ipairs(route.checked and route.checked.channels or {}) do
+      list[#list + 1] = { name = entry[1], where = route.where, constant = true }
+    end
+    if type(route.plan) == "function" then
+      local text = sources.body_of(generation, route.plan)
+      if text then read_plan(list, text, route.where) else list.unread = true end
+    end
+  end
+  return list
+end
+
+-- ---- What is said of them ----------------------------------------------------------------
+
+local function hooked(generation, kind)
+  local list = {}
+  for _, hook in ipairs(generation.hooks[kind] or {}) do
+    list[#list + 1] = { name = hook.pattern, where = hook.where }
+  end
+  return list
+end
+
+local function declared(generation)
+  local list = {}
+  for _, policy in ipairs(generation.policies) do
+    list[#list + 1] = { name = policy.pattern, where = policy.where }
+  end
+  return list
+end
+
+-- Who takes what is published: streams, hooks, and whoever reads what a channel holds.
+local function takers(generation, follow)
+  local list = { unread = follow.unread }
+  local reading = { sources.calls(generation, "latest"), sources.calls(generation, "history") }
+  for _, some in ipairs({ follow, hooked(generation, "published"), table.unpack(reading) }) do
+    list.unread = list.unread or some.unread
+    table.move(some, 1, #some, #list + 1, list)
+  end
+  return list
+end
+
+local function channels(generation, say)
+  local follow, publish = followers(generation), sources.calls(generation, "publish")
+  local known, take = declared(generation), takers(generation, follow)
+  for _, item in ipairs(follow) do
+    if item.constant and not publish.unread and not meets_some(item, publish) then
+      say('%s: "%s" is subscribed here and published nowhere in these files%s', item.where,
+        item.name, meant(item, publish))
+    end
+  end
+  local told = {}
+  for _, item in ipairs(publish) do
+    if not take.unread and not meets_some(item, take) then
+      say('%s: "%s" is published here and no stream follows it%s', item.where, item.name,
+        meant(item, take))
+      told[#told + 1] = item
+    end
+  end
+  for _, item in ipairs(known) do
+    if not take.unread and not meets_some(item, take) and not meets_some(item, told) then
+      say('%s: channel "%s" is declared here and no stream follows it%s', item.where, item.name,
+        meant(item, take))
+    end
+  end
+  return follow, publish, known
+end
+
+-- A timer that waits for subscribers of a channel that nothing else names, or nobody follows.
+local function timers(generation, say, follow, publish, known)
+  for _, timer in ipairs(generation.timers) do
+    local item = { name = timer.channel, where = timer.where }
+    if timer.channel and not meets_some(item, follow) then
+      local named = meets_some(item, known) or meets_some(item, publish)
+      if not (follow.unread and named) then
+        say('%s: while_subscribed = "%s": no stream follows that channel: it never runs%s',
+          item.where, item.name, meant(item, follow, known, publish))
+      end
+    end
+  end
+end
+
+local function hooks(generation, say, follow, publish)
+  local function judge(what, list, others)
+    for _, item in ipairs(list) do
+      if not others.unread and not meets_some(item, others) then
+        say('%s: %s "%s" meets no channel of this app%s', item.where, what, item.name,
+          meant(item, others))
+      end
+    end
+  end
+  judge("the subscribe hook", hooked(generation, "subscribe"), follow)
+  judge("the unsubscribe hook", hooked(generation, "unsubscribe"), follow)
+  judge("the published hook", hooked(generation, "published"), publish)
+  local list = {}
+  for _, row in ipairs(generation.transforms) do
+    list[#list + 1] = { name = row.pattern, where = row.where }
+  end
+  judge("the transform", list, publish)
+end
+
+-- A guard that guards nothing lets everybody in elsewhere.
+local function paths(generation, say)
+  local routes = {}
+  for _, route in ipairs(generation.routes) do routes[#routes + 1] = { name = route.pattern } end
+  for _, row in ipairs(generation.statics) do
+    routes[#routes + 1] = { name = row.prefix .. "/**" }
+  end
+  for _, what in ipairs({ "guard", "cors" }) do
+    for _, row in ipairs(what == "guard" and generation.guards or generation.cors) do
+      local item = { name = row.pattern }
+      if not meets_some(item, routes) then
+        say('%s: app:%s("%s") meets no route%s', row.where or generation.path, what, row.pattern,
+          meant(item, routes))
+      end
+    end
+  end
+end
+
+local function tasks(generation, say)
+  local known = {}
+  for name in pairs(generation.tasks) do known[#known + 1] = { name = name } end
+  for _, method in ipairs({ "after", "at" }) do
+    for _, item in ipairs(sources.calls(generation, method, "[^,()]*,")) do
+      if not item.open and not generation.tasks[item.name] then
+        say("%s: there is no app:task('%s')%s", item.where, item.name, meant(item, known))
+      end
+    end
+  end
+end
+
+--- The warnings about a generation.
+-- @tparam sluice.Generation generation
+-- @tparam function say told a format and its values
+function unmet.tell(generation, say)
+  local follow, publish, known = channels(generation, say)
+  timers(generation, say, follow, publish, known)
+  hooks(generation, say, follow, publish)
+  paths(generation, say)
+  tasks(generation, say)
+end
+
+return unmet

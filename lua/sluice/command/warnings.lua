@@ -1,0 +1,62 @@
+--- What can be told about an app by reading it: mistakes of the first hour that are no errors.
+-- Heuristics on the sources of one generation; each names its line. Keeps nothing in memory.
+local globals = require("sluice.command.globals")
+local sources = require("sluice.command.sources")
+local unmet = require("sluice.command.unmet")
+
+local warnings = {}
+
+local function has_loop(text)
+  return text:find("%f[%w_]while%f[^%w_]") or text:find("%f[%w_]for%f[^%w_]")
+    or text:find("%f[%w_]repeat%f[^%w_]")
+end
+
+local function writers(generation, say)
+  for _, route in ipairs(generation.routes) do
+    local text = type(route.plan) == "function" and sources.body_of(generation, route.plan)
+    if text and has_loop(text) and text:find(":%s*send%s*%(") then
+      say("%s: GET %s: a coroutine per client; app:every with a channel measures once for all",
+        route.where, route.pattern)
+      if not text:find("sleep") and not text:find("checkpoint") then
+        say("%s: GET %s: a loop that sends needs sluice.sleep()", route.where, route.pattern)
+      end
+    end
+  end
+end
+
+local CALLS = {
+  { ":%s*after%s*%([^,()]+,%s*function", "app:after(…, function): name an app:task() instead; "
+    .. "a function would not survive a reload" },
+  { "io%.popen", "io.popen blocks the app while it waits; streams go on, handlers do not" },
+  { "os%.execute", "os.execute blocks the app while it waits; streams go on, handlers do not" },
+  { "require%s*%(?%s*[\"']socket", "luasocket blocks the app while it waits" },
+}
+
+local function calls(generation, say)
+  for _, path in ipairs(generation.files) do
+    local n = 0
+    for line in ((generation.sources[path] or "") .. "\n"):gmatch("(.-)\n") do
+      n = n + 1
+      local code = line:gsub("%-%-.*$", "")
+      for _, row in ipairs(CALLS) do
+        if code:find(row[1]) then say("%s:%d: %s", path, n, row[2]) end
+      end
+    end
+  end
+end
+
+--- The warnings about a generation.
+-- @tparam sluice.Generation generation
+-- @treturn {string,...}
+function warnings.of(generation)
+  local out = {}
+  local function say(text, ...) out[#out + 1] = text:format(...) end
+  for _, text in ipairs(generation.warnings) do out[#out + 1] = text end
+  for _, text in ipairs(globals.undeclared(generation)) do out[#out + 1] = text end
+  writers(generation, say)
+  unmet.tell(generation, say)
+  calls(generation, say)
+  return out
+end
+
+return warnings

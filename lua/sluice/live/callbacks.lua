@@ -1,0 +1,130 @@
+--- What the core's loop tells, one function for each kind of call; self is the runtime.
+-- Keeps nothing in memory.
+local client_hooks = require("sluice.app.client_hooks")
+local control = require("sluice.requests.control")
+local core = require("sluice.core")
+local hooks = require("sluice.app.hooks")
+local router = require("sluice.requests.router")
+local stream_client = require("sluice.app.stream_client")
+local streams = require("sluice.requests.streams")
+
+local callbacks = {}
+
+local STOP_SECONDS = 1 -- how long stop hooks may run, and after the last stream those of clients
+
+local function wake_writers(self, id, answer)
+  local list = self.writable[id]
+  self.writable[id] = nil
+  for _, fiber in ipairs(list or {}) do self.scheduler:resume(fiber, answer) end
+end
+
+function callbacks.request(self, id, route_id, raw)
+  if control.request(self, id, self.names[route_id], raw) then return end
+  local route = self.generation.route_named[self.names[route_id]]
+  -- a reload may have taken it away meanwhile, or made it a stream
+  if not route then return self.server:respond(id, 404, {}, nil) end
+  if route.kind == "stream" then return self.server:respond(id, 503, {}, nil) end
+  if self.identify then self.identify(raw) end
+  router.request(self, id, route, raw)
+end
+
+function callbacks.stream(self, id, route_id, raw)
+  local route = self.generation.route_named[self.names[route_id]]
+  if not route then return self.server:respond(id, 404, {}, nil) end
+  if route.kind ~= "stream" then return self.server:respond(id, 503, {}, nil) end
+  if self.identify then self.identify(raw) end
+  streams.request(self, id, route, raw)
+end
+
+function callbacks.cancel(self, id)
+  local fiber = self.opening[id]
+  if fiber then self.scheduler:cancel(fiber) end
+end
+
+function callbacks.open(self, id, path, channels)
+  local h = self.generation.hooks
+  if not (h.connect or h.subscribe) then return end
+  local client = stream_client.new(self, id, { path = path })
+  client_hooks.arrive(self, client)
+  for _, channel in ipairs(channels) do client_hooks.arrive(self, client, channel) end
+end
+
+-- A hook may still run when its client has left: its handle knows who that was.
+local function tell_leaving(self, id, reason, channels, known)
+  local client = client_hooks.client(self, id) or stream_client.new(self, id)
+  stream_client.keep(client, known)
+  for _, channel in ipairs(channels) do client_hooks.leave(self, client, channel) end
+  client_hooks.leave(self, client, nil, reason)
+end
+
+function callbacks.close(self, id, reason, channels, path, ip)
+  wake_writers(self, id, false)
+  local writer = self.writers[id]
+  if writer then
+    self.writers[id] = nil
+    self.scheduler:cancel(writer)
+  end
+  local entry = self.clients[id] or {}
+  if hooks.ask_for_clients(self.generation) or client_hooks.client(self, id) then
+    tell_leaving(self, id, reason, channels or {}, { user = entry.user, meta = entry.meta,
+      path = path, ip = ip })
+  end
+  self.clients[id] = nil
+end
+
+function callbacks.writable(self, id)
+  wake_writers(self, id, true)
+end
+
+function callbacks.http_head(self, id, status, headers, location)
+  local t = self.transfers[id]
+  if t then t:on_head(status, headers, location) end
+end
+
+function callbacks.http_data(self, id, bytes)
+  local t = self.transfers[id]
+  if t then t:on_data(bytes) end
+end
+
+function callbacks.http_end(self, id, message, code)
+  local t = self.transfers[id]
+  if t then t:on_end(message, code) end
+end
+
+function callbacks.timer(self)
+  self.armed = nil
+  self.scheduler:tick()
+end
+
+function callbacks.signal(self, name)
+  if name ~= "HUP" then return self.server:stop() end
+  if self.reloader then self.reloader:request("reload") end
+end
+
+function callbacks.changed(self, path)
+  if self.watcher then self.watcher:changed(path) end
+end
+
+function callbacks.stopping(self)
+  if self.stopping then return end
+  self.stopping = true
+  self.timers:stop()
+  self.services:stop()
+  -- the streams are told to go when the hooks have published what they wanted to
+  hooks.fire_then(self, "stop", function() self.server:drain() end, "exit")
+  self.scheduler:at(core.now() + STOP_SECONDS, function()
+    self.scheduler:cancel_all(function(fiber)
+      return fiber.kind ~= "request" and fiber.kind ~= "stream"
+    end)
+  end)
+end
+
+-- All streams have ended; the hooks of those who left last have a moment.
+function callbacks.drained(self)
+  if not next(self.client_hooks) then return false end
+  self.leaving = true
+  self.scheduler:at(core.now() + STOP_SECONDS, function() self.server:leave() end)
+  return true
+end
+
+return callbacks

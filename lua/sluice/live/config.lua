@@ -1,0 +1,165 @@
+--- Settings of a server and where they come from: flag > SLUICE_* > options > default.
+-- Keeps nothing in memory.
+local options = require("sluice.base.options")
+
+local config = {}
+
+local function whole(min, max)
+  return function(v)
+    local n = math.tointeger(tonumber(v))
+    if n and n >= min and n <= max then return n end
+    return nil, ("a whole number from %d to %d"):format(min, max)
+  end
+end
+
+local function seconds(min, max)
+  return function(v)
+    local n = tonumber(v)
+    if n and n >= min and n <= max then return n end
+    return nil, ("a number of seconds from %g to %g"):format(min, max)
+  end
+end
+
+local UNIT = { k = 1024, m = 1024 ^ 2, g = 1024 ^ 3 }
+
+local function bytes(min)
+  return function(v)
+    local n = math.tointeger(v)
+    if type(v) == "string" then
+      local number, unit = v:lower():match("^(%d+)%s*([kmg]?)i?b?$")
+      n = number and math.tointeger(tonumber(number) * (UNIT[unit] or 1))
+    end
+    if n and n >= min then return n end
+    return nil, ("a size from %d bytes, such as 65536, 64k or 1m"):format(min)
+  end
+end
+
+local function one_of(...)
+  local words = { ... }
+  return function(v)
+    for _, word in ipairs(words) do
+      if v == word then return v end
+    end
+    return nil, "one of " .. table.concat(words, ", ")
+  end
+end
+
+local function text(v)
+  if type(v) == "string" and v ~= "" and not v:find("[%z\1-\31]") then return v end
+  return nil, "a text"
+end
+
+-- Names of hosts. An empty list would mean "all", which nobody writes it for.
+local function hosts(v)
+  local out = type(v) == "table" and table.move(v, 1, #v, 1, {}) or {}
+  if type(v) == "string" then
+    for item in v:gmatch("[^,%s]+") do out[#out + 1] = item end
+  end
+  local good = #out > 0 and not (type(v) == "table" and options.list_fault(v, "names", "string"))
+  for _, item in ipairs(good and out or {}) do good = good and item:find("^[%w*._:%[%]-]+$") end
+  if good then return out end
+  return nil, "a list of host names (or a text, separated by commas)"
+end
+
+local function trust(v)
+  if type(v) == "boolean" then return v end
+  if v == "true" or v == "yes" or v == "1" then return true end
+  if v == "false" or v == "no" or v == "0" then return false end
+  -- a list of addresses must not be taken for "trust everybody"
+  return nil, "yes or no (addresses come in a later version)"
+end
+
+--- name, check, default, argument and help of the flag; in the order of `sluice run --help`.
+config.SETTINGS = {
+  { "host", text, "127.0.0.1", "<address>", "address to listen on" },
+  { "port", whole(0, 65535), 5121, "<n>", "port to listen on; 0 takes a free one" },
+  { "io_threads", whole(1, 16), nil, "<n>", "I/O threads; default: one less than processors" },
+  { "heartbeat", seconds(1, 3600), 15, "<s>", "seconds between heartbeats of a quiet stream" },
+  { "drain", seconds(0, 3600), 5, "<s>", "seconds over which streams are told to go at a stop" },
+  { "max_body", bytes(1), 65536, "<size>", "largest request body" },
+  { "max_connections", whole(1, 1000000), nil, "<n>", "connections in all" },
+  { "memory", bytes(1024 * 1024), 256 * 1024 * 1024, "<size>",
+    "memory for events of all channels" },
+  { "head_timeout", seconds(0.1, 3600), 10, "<s>", "for a request's head, from its first byte" },
+  { "body_timeout", seconds(0.1, 3600), 10, "<s>", "for a request's body, and 1 s more per KiB" },
+  { "idle_timeout", seconds(0.1, 3600), 60, "<s>", "between two requests of a connection" },
+  { "request_timeout", seconds(0.1, 86400), 60, "<s>", "for a handler's answer: then 504" },
+  { "stall_timeout", seconds(0.1, 3600), 20, "<s>", "until a socket that takes nothing is closed" },
+  { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of whoever connects" },
+  { "allow_host", hosts, nil, "<list>",
+    "host names to answer to, besides addresses and localhost" },
+  { "handler_budget", seconds(0, 3600), 1, "<s>",
+    "seconds that a handler may compute without a pause; 0 for no limit" },
+  { "lua_memory", bytes(1024 * 1024), nil, "<size>", "largest Lua heap while a handler runs" },
+  { "socket", text, nil, "<path>",
+    "Unix socket of the server's own routes; default: PORT.sock in the runtime folder" },
+  { "admin_key", text, nil, "<key>",
+    "key to the server's own routes over TCP; default: one kept in the runtime folder" },
+  { "log_level", one_of("debug", "info", "warn", "error", "off"), "info", "<level>",
+    "debug, info, warn, error or off" },
+  { "log_format", one_of("text", "json"), nil, "<format>",
+    "text or json; default: text on a terminal" },
+}
+
+local function known()
+  local out = {}
+  for _, row in ipairs(config.SETTINGS) do out[row[1]] = options.NONE end
+  out.allow_hosts, out.signals, out.watch = options.NONE, options.BOOLEAN, options.BOOLEAN
+  return out
+end
+
+-- Where a setting comes from: value and name of the place.
+local function find(row, flags, getenv, given)
+  local name = row[1]
+  if flags[name] ~= nil then return flags[name], "--" .. name:gsub("_", "-") end
+  local variable = "SLUICE_" .. name:upper()
+  local value = getenv(variable)
+  if value ~= nil and value ~= "" then return value, variable end
+  if given[name] ~= nil then return given[name], "sluice.serve(): " .. name end
+  if name == "allow_host" and given.allow_hosts ~= nil then
+    return given.allow_hosts, "sluice.serve(): allow_hosts"
+  end
+  return row[3], name
+end
+
+local function shown(value)
+  if type(value) == "string" then return ("'%s'"):format(value) end
+  if type(value) == "number" then return "the number " .. tostring(value) end
+  return "a " .. type(value)
+end
+
+--- Put the settings together.
+-- @tparam table flags by name, from the command line
+-- @tparam[opt] table given options of sluice.serve
+-- @tparam[opt=os.getenv] function getenv
+-- @treturn table|nil settings, or nil, message that names the place
+function config.resolve(flags, given, getenv)
+  given = options("sluice.serve()", given, known())
+  local out = {}
+  for _, row in ipairs(config.SETTINGS) do
+    local value, place = find(row, flags, getenv or os.getenv, given)
+    if value ~= nil then
+      local checked, wanted = row[2](value)
+      if checked == nil then
+        return nil, ("%s: %s is expected, not %s"):format(place, wanted, shown(value))
+      end
+      out[row[1]] = checked
+    end
+  end
+  out.signals, out.watch = given.signals == true, given.watch == true
+  return out
+end
+
+--- The part of the settings that the core takes.
+function config.for_core(settings)
+  local out = {}
+  for _, name in ipairs({ "host", "port", "io_threads", "heartbeat", "drain", "max_body",
+    "max_connections", "memory", "trust_proxy", "signals", "head_timeout", "body_timeout",
+    "idle_timeout", "request_timeout", "stall_timeout" }) do
+    out[name] = settings[name]
+  end
+  out.allow_hosts = settings.allow_host
+  return out
+end
+
+return config

@@ -1,0 +1,125 @@
+--- What happens to open streams after a swap, in slices so that no turn is long: streams
+-- that a coroutine writes go over to the new code, and the read rules are asked again.
+-- In memory: the ids that are still to be done.
+local core = require("sluice.core")
+local failure = require("sluice.base.failure")
+local guard = require("sluice.base.guard")
+local reading = require("sluice.app.reading")
+local stream_client = require("sluice.app.stream_client")
+local streams = require("sluice.requests.streams")
+
+local handover = {}
+
+---@class sluice.Handover
+local Handover = {}
+Handover.__index = Handover
+
+local WRITERS_A_TURN = 128
+local CHECKS_A_TURN, CHECK_TURNS_MAX = 128, 400
+local TURN_SECONDS = 0.001 -- a slice, and the pause after it, in which others are served
+
+--- Make one.
+function handover.new(runtime)
+  return setmetatable({ runtime = runtime, running = false }, Handover)
+end
+
+-- Call fn(id) for each of a list: in each turn at most 'size', or what a millisecond allows.
+local function slice(self, list, size, fn, done)
+  local scheduler, at = self.runtime.scheduler, 0
+  local function go_on()
+    local stop = core.now() + TURN_SECONDS
+    for _ = 1, size do
+      at = at + 1
+      if at > #list then return done and done() end
+      fn(list[at])
+      if core.now() > stop then break end
+    end
+    scheduler:at(core.now() + TURN_SECONDS, go_on)
+  end
+  go_on()
+end
+
+-- Fibers that wait until a client can be written to, without those that have ended.
+local function prune(runtime, id)
+  local list, left = runtime.writable[id], {}
+  for _, fiber in ipairs(list or {}) do
+    if not fiber.ended then left[#left + 1] = fiber end
+  end
+  runtime.writable[id] = left[1] and left or nil
+end
+
+-- Close the coroutine that writes a stream, and let the new code write it on.
+local function pass_on(self, id, why)
+  local runtime = self.runtime
+  local fiber = runtime.writers[id]
+  local session = fiber and fiber.session
+  if fiber then
+    session.handed, runtime.writers[id] = true, nil
+    runtime.scheduler:cancel(fiber)
+    prune(runtime, id)
+  end
+  streams.again(runtime, id, session, why)
+end
+
+local function older_writers(runtime)
+  local list = {}
+  for id, fiber in pairs(runtime.writers) do
+    if fiber.generation ~= runtime.generation then list[#list + 1] = id end
+  end
+  table.sort(list)
+  return list
+end
+
+--- Take over the streams that coroutines of an older generation write.
+function Handover:begin()
+  local runtime = self.runtime
+  if self.running or not next(runtime.writers) then return end
+  self.running = true
+  runtime.scheduler:at(core.now() + TURN_SECONDS, function()
+    local list = older_writers(runtime)
+    if #list == 0 then
+      self.running = false
+      return
+    end
+    slice(self, list, WRITERS_A_TURN, function(id)
+      local fiber = runtime.writers[id]
+      if fiber and fiber.generation ~= runtime.generation then pass_on(self, id, "reload") end
+    end, function()
+      self.running = false
+      self:begin() -- for those that began to write meanwhile
+    end)
+  end)
+end
+
+--- Run the plans of some streams again: app:replan.
+-- @tparam {string,...} list ids
+function Handover:replan(list)
+  self.runtime.scheduler:at(core.now(), function()
+    slice(self, list, WRITERS_A_TURN, function(id) pass_on(self, id, "replan") end)
+  end)
+end
+
+-- A rule that does not come to an end says no.
+local function recheck_one(runtime, id)
+  local client = stream_client.new(runtime, id)
+  local ok, problem = guard.call("read rules", reading.recheck_one, runtime.generation, client)
+  if ok then return end
+  runtime:report(nil, failure.late(problem), "read rules")
+  runtime.server:close(id, "revoked")
+end
+
+--- Ask the read rules of the current generation for all open streams, within a second.
+function Handover:recheck()
+  local runtime = self.runtime
+  local generation = runtime.generation
+  if #generation.readers == 0 then return end
+  runtime.scheduler:at(core.now() + TURN_SECONDS, function()
+    local list = runtime.server:clients()
+    local size = math.max(CHECKS_A_TURN, #list // CHECK_TURNS_MAX)
+    slice(self, list, size, function(id)
+      if generation == runtime.generation then recheck_one(runtime, id) end
+    end)
+  end)
+end
+
+return handover

@@ -1,0 +1,222 @@
+--- Reloading: load off to the side, check, migrate, swap, retire; or leave everything as it
+-- was and say why. Requests are served one after the other, outside of any coroutine;
+-- those that come while one waits are answered by the same reload. In memory: the sources
+-- of the last three revisions, and counters.
+local core = require("sluice.core")
+local difference = require("sluice.live.difference")
+local failure = require("sluice.base.failure")
+local generation = require("sluice.live.generation")
+local hooks = require("sluice.app.hooks")
+
+local reload = {}
+
+---@class sluice.Reloader
+local Reloader = {}
+Reloader.__index = Reloader
+
+local REVISIONS_MAX = 3
+local QUEUE_MAX = 64
+
+--- Make the reloader of a runtime whose first generation is live.
+-- @tparam sluice.Runtime runtime
+-- @tparam string|nil path the app's file; nil for an app object, which has no source
+-- @treturn sluice.Reloader
+function reload.new(runtime, path)
+  local live = runtime.generation
+  return setmetatable({ runtime = runtime, path = path, queue = {}, entry = nil,
+    revisions = { live.sources }, tried = live.sources, attempt = nil, touched = {},
+    rolled_back = false,
+    totals = { ok = { swap = 0 }, failed = {} }, seconds = 0, last = nil }, Reloader)
+end
+
+--- Ask for a reload.
+-- @tparam string kind "reload", "dry_run" or "rollback"
+-- @tparam[opt] function done called with the outcome
+-- @treturn boolean|nil true, or nil, message, code
+function Reloader:request(kind, done)
+  for _, job in ipairs(self.queue) do
+    if job.kind == kind and kind ~= "rollback" then
+      job[#job + 1] = done
+      return true
+    end
+  end
+  if #self.queue >= QUEUE_MAX then return nil, "too many reloads wait", "EBUSY" end
+  table.insert(self.queue, { kind = kind, done })
+  self:kick()
+  return true
+end
+
+--- Go on with what waits.
+function Reloader:kick()
+  if self.entry or #self.queue == 0 then return end
+  self.entry = self.runtime.scheduler:at(core.now(), function()
+    self.entry = nil
+    self:step()
+  end)
+end
+
+-- ---- One attempt -------------------------------------------------------------------------
+
+local function relative(self, path)
+  local root = self.runtime.generation.root .. "/"
+  return path:sub(1, #root) == root and path:sub(#root + 1) or path
+end
+
+-- The files that made the difference: those whose text is another, and what was watched.
+local function changed_files(self, before, now)
+  local set, list = {}, {}
+  for path in pairs(self.touched) do set[relative(self, path)] = now[path] == nil or nil end
+  for path, text in pairs(now) do
+    if before[path] ~= text then set[relative(self, path)] = true end
+  end
+  for path in pairs(before) do
+    if now[path] == nil then set[relative(self, path)] = true end
+  end
+  for path in pairs(set) do list[#list + 1] = path end
+  table.sort(list)
+  return list
+end
+
+local function count(self, result, phase, seconds)
+  local row = self.totals[result]
+  row[phase] = (row[phase] or 0) + 1
+  self.seconds = seconds
+end
+
+-- Nothing has changed but the log: once, with all that is known.
+local function fail(self, kind, problem, seconds)
+  local live = self.runtime.generation
+  local file, line = problem.message:match("^([^\n:]+):(%d+): ")
+  local outcome = { ok = false, kind = kind, phase = problem.phase, message = problem.message,
+    file = file, line = math.tointeger(tonumber(line)), traceback = problem.traceback,
+    generation = live.id, seconds = seconds }
+  if kind == "dry_run" then return outcome end
+  count(self, "failed", problem.phase, seconds)
+  core.log("error", ("%s failed in %s: %s; generation %d keeps serving"):format(kind, problem.phase,
+    problem.message, live.id), { phase = problem.phase, file = file, line = outcome.line,
+    traceback = problem.traceback, generation = live.id })
+  hooks.fire(self.runtime, "error", { where = "reload", phase = problem.phase, file = file,
+    message = problem.message, traceback = problem.traceback, line = outcome.line,
+    generation = live.id })
+  return outcome
+end
+
+local function trouble(phase, message)
+  local problem = failure.late(message)
+  problem.phase = phase
+  return problem
+end
+
+-- The sources to load: nil for those on the disk.
+local function sources_for(self, kind)
+  if not self.path then
+    return nil, trouble("load", "this app was made in a program and has no file to reload")
+  end
+  if self.runtime.stopping then return nil, trouble("load", "the server is stopping") end
+  if kind ~= "rollback" then return self.given end -- nil but in a test
+  local given = self.revisions[#self.revisions - 1]
+  if given then return given end
+  return nil, trouble("load", "there is no earlier revision to go back to")
+end
+
+local function prepare(self, kind)
+  local live = self.runtime.generation
+  local given, problem = sources_for(self, kind)
+  if problem then return nil, problem end
+  local loaded, tried
+  loaded, problem, tried = generation.load(live.id + 1, self.path, nil, given)
+  self.tried = tried.sources
+  self.attempt = { files = tried.files, missing = tried.missing, statics = tried.statics }
+  if not loaded then return nil, problem end
+  return self.runtime:prepare(loaded)
+end
+
+-- Keep the sources: the newest last.
+local function remember(self, kind, sources)
+  if kind == "rollback" then
+    table.remove(self.revisions)
+    return
+  end
+  table.insert(self.revisions, sources)
+  if #self.revisions > REVISIONS_MAX then table.remove(self.revisions, 1) end
+end
+
+local function succeed(self, outcome, prepared, began)
+  local runtime, live = self.runtime, self.runtime.generation
+  local before = core.now()
+  local ok, message = runtime:swap(prepared)
+  if not ok then return nil, trouble("check", message) end
+  runtime:adopt()
+  outcome.swap_seconds = core.now() - before
+  remember(self, outcome.kind, prepared.generation.sources)
+  self.rolled_back = outcome.kind == "rollback" -- what is on the disk is not to be loaded
+  outcome.generation, outcome.previous = prepared.generation.id, live.id
+  outcome.seconds = core.now() - began
+  count(self, "ok", "swap", outcome.seconds)
+  core.log("info", ("%s #%d in %.1f ms: %s"):format(outcome.kind, outcome.generation,
+    outcome.seconds * 1000, difference.told(outcome.difference, outcome.files)))
+  for _, note in ipairs(outcome.notes) do core.log("warn", note) end
+  hooks.fire(runtime, "reload", { generation = outcome.generation, previous = live.id })
+  return outcome
+end
+
+--- Try once. What the app's code does wrong is in the outcome, never raised.
+-- @tparam string kind
+-- @treturn table outcome { ok, kind, generation, previous, seconds, swap_seconds, difference,
+--   files, notes }
+--   or { ok = false, kind, phase, message, file, line, traceback, generation, seconds }
+function Reloader:perform(kind)
+  local began, live = core.now(), self.runtime.generation
+  local prepared, problem = prepare(self, kind)
+  local outcome
+  if prepared then
+    outcome = { ok = true, kind = kind, generation = live.id, notes = prepared.notes,
+      files = changed_files(self, live.sources, prepared.generation.sources),
+      difference = difference.between(live.description, prepared.generation.description) }
+    for _, text in ipairs(self.runtime.tasks:orphans(prepared.generation)) do
+      table.insert(outcome.notes, text)
+    end
+    outcome.seconds = core.now() - began
+    if kind ~= "dry_run" then outcome, problem = succeed(self, outcome, prepared, began) end
+  end
+  outcome = outcome or fail(self, kind, problem, core.now() - began)
+  if kind ~= "dry_run" then
+    self.last, self.touched = outcome, {}
+    self.runtime:files_changed()
+  end
+  return outcome
+end
+
+-- The job that can be done now: while a generation retires only a dry run, which makes none.
+local function next_job(self)
+  local waits = self.runtime.retirement:waits_for()
+  for i, job in ipairs(self.queue) do
+    if not waits or job.kind == "dry_run" then return table.remove(self.queue, i) end
+    if not job.told then core.log("info", "reload waits for " .. waits) end
+    job.told = true
+  end
+end
+
+function Reloader:step()
+  local job = next_job(self)
+  if not job then return end -- the retirement kicks
+  local ok, outcome = failure.try(self.perform, self, job.kind)
+  if not ok then -- a mistake of ours: whoever asked is answered all the same
+    outcome.phase = "swap"
+    outcome = fail(self, job.kind, outcome, 0)
+  end
+  for _, done in ipairs(job) do done(outcome) end
+  self:kick()
+end
+
+--- What the server says about itself.
+-- @treturn table plain data
+function Reloader:status()
+  local live = self.runtime.generation
+  local out = self.runtime:figures()
+  out.path, out.waiting, out.last = self.path, #self.queue, self.last
+  out.registered, out.revisions = live.description, #self.revisions
+  return out
+end
+
+return reload

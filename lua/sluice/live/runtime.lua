@@ -1,0 +1,284 @@
+--- The glue: owns the core's server, receives what its loop calls, and maps it to the
+-- generation that is current. Names and plain data live here and outlive generations.
+-- In memory: per stream one small table, only when there is a user or meta;
+-- states, pending tasks and idempotency keys.
+local callbacks = require("sluice.live.callbacks")
+local control = require("sluice.requests.control")
+local core = require("sluice.core")
+local difference = require("sluice.live.difference")
+local failure = require("sluice.base.failure")
+local files = require("sluice.app.files")
+local handover = require("sluice.live.handover")
+local hooks = require("sluice.app.hooks")
+local idempotency = require("sluice.live.idempotency")
+local locals = require("sluice.live.locals")
+local plain = require("sluice.base.plain")
+local process = require("sluice.base.process")
+local retirement = require("sluice.live.retirement")
+local routes = require("sluice.app.routes")
+local scheduler = require("sluice.live.scheduler")
+local services = require("sluice.app.services")
+local state = require("sluice.app.state")
+local tasks = require("sluice.app.tasks")
+local timers = require("sluice.app.timers")
+
+local runtime = {}
+
+---@class sluice.Runtime
+local Runtime = {}
+Runtime.__index = Runtime
+Runtime.__name = "sluice.Runtime"
+
+local ERRORS_KEPT = 16 -- generations whose errors are counted
+
+--- Make a runtime around a server of the core.
+-- @param server
+-- Its fields `identify` and `after_guard` are for the test kit, which sets req.user and sees what
+-- becomes of it; a server that listens has none.
+-- @treturn sluice.Runtime
+function runtime.new(server)
+  local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
+    writers = {}, writable = {}, opening = {}, published = {}, client_hooks = {}, states = {},
+    errors = {}, ended = false, leaving = false }, Runtime)
+  self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
+  self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
+  self.retirement, self.handover = retirement.new(self), handover.new(self)
+  self.idempotency = idempotency.new(core.now)
+  server:on(function(kind, ...) return self:dispatch(kind, ...) end)
+  self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
+  process.runtime = self
+  return self
+end
+
+-- Errors by generation, of the newest ones.
+local function count_error(self, generation)
+  if not generation then return end
+  local id = generation.id
+  self.errors[tostring(id)] = (self.errors[tostring(id)] or 0) + 1
+  for key in pairs(self.errors) do
+    if tonumber(key) <= id - ERRORS_KEPT then self.errors[key] = nil end
+  end
+end
+
+-- "timer x (app.lua:6)" need not say where it stands when "app.lua:6: broken" does.
+local function told(name, message)
+  if message == "" then message = "an error without a message" end
+  if message:sub(1, #name) == name then return message end -- it begins with it already
+  local what, place = name:match("^(.*) %(([^()]+:%d+)%)$")
+  local same = place and message:sub(1, #place + 1) == place .. ":"
+  return (same and what or name) .. ": " .. message
+end
+
+--- Log an error of a fiber, once, and tell the "error" hooks.
+-- @tparam table|nil fiber
+-- @tparam sluice.Failure problem
+-- @tparam[opt] string name what failed, when that is not the fiber itself
+function Runtime:report(fiber, problem, name)
+  name = name or fiber and fiber.name or "callback"
+  local generation = fiber and fiber.generation or self.generation
+  count_error(self, generation)
+  core.log("error", told(name, problem.message),
+    failure.fields(problem, { generation = generation and generation.id }))
+  if self.generation and not (fiber and fiber.in_error_hook) then
+    for _, hook in ipairs(self.generation.hooks.error or {}) do
+      local started = self.scheduler:queue(self.generation, "hook", "error hook (" .. hook.where
+        .. ")", nil, hook.fn,
+        { message = problem.message, traceback = problem.traceback, where = name,
+          generation = generation and generation.id })
+      started.in_error_hook = true
+    end
+  end
+end
+
+-- One number per route name, the same in all generations.
+local function id_of(self, name)
+  if not self.ids[name] then
+    self.ids[name] = #self.names + 1
+    self.names[#self.names + 1] = name
+  end
+  return self.ids[name]
+end
+
+local function snapshot(self, generation)
+  local function number(name) return id_of(self, name) end
+  local list = routes.for_core(generation, number)
+  files.for_core(generation, number, list)
+  control.for_core(list, number)
+  -- While no hook asks who comes and goes, a stream of a constant plan costs this thread
+  -- nothing. A reload that adds a hook is told what happens from then on.
+  return { routes = list, policies = generation.policies, cors = generation.cors,
+    tells = hooks.ask_for_clients(generation) }
+end
+
+--- Everything that can fail before a generation goes live; changes nothing.
+-- @tparam sluice.Generation generation
+-- @treturn table|nil prepared, for Runtime:swap
+-- @treturn sluice.Failure
+function Runtime:prepare(generation)
+  local ok, problem = generation:check()
+  if not ok then return nil, problem end
+  local prepared = { generation = generation, notes = {} }
+  ok, problem = generation:aside("migrate", function()
+    prepared.states, prepared.faults = state.prepare(self.states, generation, prepared.notes)
+  end)
+  if not ok then return nil, problem end
+  ok, problem = generation:aside("check", function()
+    prepared.snapshot = snapshot(self, generation)
+    generation.description = difference.describe(generation)
+    generation.noted = locals.note(generation)
+  end)
+  if not ok then return nil, problem end
+  for _, warning in ipairs(generation.warnings) do table.insert(prepared.notes, warning) end
+  return prepared
+end
+
+--- Make a prepared generation the current one: one step, between two turns of the loop.
+-- @treturn boolean|nil true, or nil, message (the core refused the routes)
+function Runtime:swap(prepared)
+  local generation, old = prepared.generation, self.generation
+  local ok, message, code = self.server:configure(prepared.snapshot)
+  if not ok then return nil, message, code end
+  local notes = prepared.notes
+  for _, text in ipairs(state.install(self.states, prepared.states, prepared.faults, old)) do
+    table.insert(notes, text)
+  end
+  generation.runtime, generation.server = self, self.server
+  self.generation = generation
+  generation.phase = "live"
+  self.retirement:add(generation)
+  if old then
+    for _, text in ipairs(locals.changed(old.noted)) do table.insert(notes, text) end
+    self.retirement:begin(old)
+  end
+  return true
+end
+
+--- Let the current generation take over what runs by itself, and the open streams.
+function Runtime:adopt()
+  self.timers:adopt(self.generation)
+  self.tasks:adopt(self.generation)
+  self.services:adopt(self.generation)
+  self.handover:begin()
+  self.handover:recheck()
+end
+
+--- Start what the first generation runs by itself.
+function Runtime:go()
+  process.runtime = self
+  for _, warning in ipairs(self.generation.warnings) do core.log("warn", warning) end
+  self:adopt()
+  hooks.fire(self, "start")
+  self:turn()
+end
+
+--- The list of files that the app is made of may be another one.
+function Runtime:files_changed()
+  if self.watcher then self.watcher:update() end
+end
+
+--- Figures about reloads, for app:stats() and the status page.
+function Runtime:figures()
+  local out = { generation = self.generation.id, generations_alive = self.retirement:alive(),
+    handler_errors = plain.copy(self.errors) }
+  if self.reloader then
+    out.reloads_total, out.reload_seconds = plain.copy(self.reloader.totals), self.reloader.seconds
+  end
+  return out
+end
+
+--- Remember what hooks will ask of a client, until it is closed: whoever gives a user or meta
+-- minds it. (Its parameters follow from its path.) A coroutine that writes the stream may
+-- fill its meta later.
+function Runtime:remember(id, user, meta, is_written)
+  if meta ~= nil and next(meta) == nil and not is_written then meta = nil end
+  if user == nil and meta == nil then return end
+  self.clients[id] = { user = user, meta = meta }
+end
+
+--- The stream route whose pattern matches a path, and the parameters.
+function Runtime:route_of(path)
+  if not path then return nil end
+  for _, route in ipairs(self.generation.sorted_routes) do
+    local params = route.kind == "stream" and core.match(route.pattern, path)
+    if params then return route, params end
+  end
+end
+
+--- The path parameters of a stream.
+function Runtime:path_params(client)
+  local _, params = self:route_of(client.path)
+  return params
+end
+
+--- The constant meta of a stream that the core opened without Lua.
+function Runtime:constant_meta(client)
+  local route = self:route_of(client.path)
+  return route and route.checked and route.checked.meta
+end
+
+--- Wait until a client's private buffer has room.
+-- @treturn boolean false when the client has gone, or nobody can wait here
+function Runtime:wait_writable(id)
+  if not self.server:mind(id) then return false end
+  local list = self.writable[id] or {}
+  self.writable[id] = list
+  list[#list + 1] = self.scheduler.current
+  return self.scheduler:wait("client:send()") == true
+end
+
+--- Start what is queued and tell the core when to call again.
+function Runtime:turn()
+  local at = self.scheduler:turn()
+  if at ~= self.armed then
+    self.armed = at
+    self.server:wake(at)
+  end
+end
+
+--- What the core's loop calls.
+-- @tparam string kind
+-- @return what the core wants to know
+function Runtime:dispatch(kind, ...)
+  process.runtime = self
+  local act = callbacks[kind]
+  local answer = act and act(self, ...)
+  self:turn()
+  return answer
+end
+
+--- Stop the server because the app says so, and end with an exit code. Does not return to a
+-- coroutine that can wait; any other is ended where it waits next.
+-- @tparam integer code the first one counts
+-- @tparam string where the line that asked for it
+function Runtime:exit(code, where)
+  local fiber = self.scheduler.current
+  core.log("warn", ("os.exit(%d) at %s%s: the server stops"):format(code, where,
+    fiber and " in " .. fiber.name or ""), { code = code })
+  if not self.exit_code then
+    self.exit_code = code
+    self.scheduler:at(core.now(), function() self.server:stop() end)
+  end
+  if fiber then self.scheduler:cancel(fiber) end
+  if self.scheduler:can_wait() then self.scheduler:sleep(0) end
+  failure.refuse(("os.exit(%d): the server stops"):format(code), "EBUSY")
+end
+
+--- End every coroutine; their `<close>` variables run.
+function Runtime:close()
+  self.ended = true
+  self.timers:stop()
+  self.services:stop()
+  self.scheduler:cancel_all()
+  if self.generation then self.generation.phase = "retired" end
+end
+
+--- The number of routes, for the first log line.
+function Runtime:describe()
+  local streams_n = 0
+  for _, route in ipairs(self.generation.routes) do
+    if route.kind == "stream" then streams_n = streams_n + 1 end
+  end
+  return #self.generation.routes, streams_n
+end
+
+return runtime

@@ -1,0 +1,258 @@
+--- Coroutines of the app: start, sleep, wait, cancel.
+--
+-- A fiber is one coroutine together with the generation it belongs to and its kind
+-- (request, stream, timer, task, service, hook, spawn). Fibers run on the app thread, one
+-- at a time, from a callback of the core until they wait; nothing starts inside another
+-- fiber but through the queue, so that depth never grows. In memory: the live fibers, and
+-- one heap of everything that waits for a time.
+local caller = require("sluice.base.caller")
+local failure = require("sluice.base.failure")
+local guard = require("sluice.base.guard")
+local heap = require("sluice.base.heap")
+
+local scheduler = {}
+
+---@class sluice.Scheduler
+local Scheduler = {}
+Scheduler.__index = Scheduler
+Scheduler.__name = "sluice.Scheduler"
+
+local WAIT = {} -- what a fiber yields; anything else was yielded by mistake
+local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the next
+
+--- Make one.
+-- @tparam function now monotonic seconds
+-- @tparam function report called with (fiber, failure) when a fiber died of an error
+-- Its field `idle` may be set: called with a generation when its last fiber has ended.
+-- @treturn sluice.Scheduler
+function scheduler.new(now, report)
+  return setmetatable({ now = now, report = report, times = heap.new(), fibers = {}, count = 0,
+    made = 0, ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil },
+    Scheduler)
+end
+
+local function body(fn, ...)
+  return failure.try(fn, ...)
+end
+
+local function forget(self, fiber)
+  fiber.ended = true
+  self.fibers[fiber] = nil
+  self.count = self.count - 1
+  if fiber.wake then self.times:remove(fiber.wake) end
+end
+
+-- The last word on a fiber: its owner, then whoever waits for its generation.
+local function tell(self, fiber, ...)
+  local on_end, generation = fiber.on_end, fiber.generation
+  fiber.on_end = nil
+  if on_end then on_end(...) end
+  generation.running = generation.running - 1
+  if generation.running == 0 and self.idle then self.idle(generation) end
+end
+
+local function finish(self, fiber, ok, ...)
+  forget(self, fiber)
+  if not ok then
+    guard.close_children(fiber)
+    self.report(fiber, ...)
+  end
+  tell(self, fiber, ok, ...)
+end
+
+local function settle(self, fiber, outer, alive, first, ...)
+  guard.leave()
+  if coroutine.status(fiber.co) == "suspended" then
+    self.current = outer
+    if first == WAIT then
+      if fiber.cancelled then self:cancel(fiber) end
+      return
+    end
+    return self:cancel(fiber,
+      failure.late("coroutine.yield() has nobody to resume it here: use sluice.sleep()"))
+  end
+  self.current = outer
+  if not alive then
+    guard.close(fiber.co, fiber.name)
+    return finish(self, fiber, false, failure.late(first))
+  end
+  finish(self, fiber, first, ...)
+end
+
+local function run(self, fiber, ...)
+  local outer = self.current
+  self.current = fiber
+  guard.enter(fiber.name)
+  return settle(self, fiber, outer, guard.resume(fiber.co, ...))
+end
+
+local function make(self, generation, kind, name, on_end)
+  local fiber = { co = coroutine.create(body), generation = generation, kind = kind, name = name,
+    on_end = on_end, depth = 0, number = self.made }
+  self.made = self.made + 1
+  self.fibers[fiber] = true
+  self.count = self.count + 1
+  generation.running = (generation.running or 0) + 1
+  return fiber
+end
+
+--- Start a fiber now, from a callback of the core.
+-- @tparam sluice.Generation generation
+-- @tparam string kind
+-- @tparam string name for messages
+-- @tparam function|nil on_end called once: true and results, false and failure, nil when cancelled
+-- @tparam function fn
+-- @treturn table the fiber
+function Scheduler:start(generation, kind, name, on_end, fn, ...)
+  local fiber = make(self, generation, kind, name, on_end)
+  run(self, fiber, fn, ...)
+  return fiber
+end
+
+--- Start a fiber when the current one waits or ends.
+function Scheduler:queue(generation, kind, name, on_end, fn, ...)
+  local fiber = make(self, generation, kind, name, on_end)
+  self.last = self.last + 1
+  self.ready[self.last] = table.pack(fiber, fn, ...)
+  return fiber
+end
+
+--- Go on with a fiber that waits.
+function Scheduler:resume(fiber, ...)
+  if fiber.ended then return end
+  fiber.waiting = nil
+  run(self, fiber, ...)
+end
+
+--- End a fiber: its `<close>` variables run, it never goes on, its on_end gets nil.
+-- A fiber cannot cancel itself while it runs: it ends when it waits next.
+-- @tparam table fiber
+-- @tparam[opt] sluice.Failure problem why, when that is an error
+function Scheduler:cancel(fiber, problem)
+  if fiber.ended then return end
+  if fiber == self.current then fiber.cancelled = true return end
+  forget(self, fiber)
+  local outer = self.closing
+  self.closing = fiber
+  guard.close_children(fiber)
+  local ok, trouble = guard.close(fiber.co, fiber.name)
+  self.closing = outer
+  if problem then self.report(fiber, problem) end
+  if not ok then self.report(fiber, failure.late(trouble)) end
+  tell(self, fiber, not problem and nil, problem)
+end
+
+-- Why the caller cannot wait, or nil.
+local function obstacle(self, what)
+  local fiber = self.current
+  if self.closing then return ("%s cannot wait while a coroutine is closed"):format(what) end
+  if not fiber then
+    return ("%s works in handlers, tasks, hooks, timers and services only"):format(what)
+  end
+  if fiber.no_wait then return ("%s cannot wait in %s"):format(what, fiber.no_wait) end
+  if coroutine.running() ~= fiber.co then
+    return what .. " inside a coroutine of your own would return to its resume: call it outside, "
+      .. "or use app:spawn()"
+  end
+  if not coroutine.isyieldable() then
+    local name = caller.c_function() or "a C function"
+    return ("%s inside %s cannot wait: collect first, then wait"):format(what, name)
+  end
+end
+
+--- Wait until somebody calls resume; returns what resume was given.
+-- @tparam string what for the message when waiting is impossible
+function Scheduler:wait(what)
+  local problem = obstacle(self, what)
+  if problem then caller.raise("%s", problem) end
+  return coroutine.yield(WAIT)
+end
+
+--- Whether the running code may wait.
+function Scheduler:can_wait()
+  return obstacle(self, "") == nil
+end
+
+--- Let some seconds pass.
+function Scheduler:sleep(seconds, what)
+  local problem = obstacle(self, what or "sluice.sleep()")
+  if problem then caller.raise("%s", problem) end
+  local fiber = self.current
+  fiber.wake = self:at(self.now() + seconds, function()
+    fiber.wake = nil
+    self:resume(fiber)
+  end)
+  self:wait(what or "sluice.sleep()")
+end
+
+--- Wait for another fiber's end, at most some seconds.
+function Scheduler:join(other, seconds)
+  local fiber = self.current
+  if other.ended or not self:can_wait() then return other.ended == true end
+  local before, done = other.on_end, false
+  local entry
+  local function go_on()
+    if done then return end
+    done = true
+    self.times:remove(entry)
+    self:resume(fiber)
+  end
+  other.on_end = function(...)
+    if before then before(...) end
+    self:at(self.now(), go_on)
+  end
+  entry = self:at(self.now() + seconds, go_on)
+  self:wait("sluice")
+  return other.ended == true
+end
+
+--- Call a function at a time of the monotonic clock.
+-- @treturn table an entry for Scheduler:drop
+function Scheduler:at(at, fn)
+  return self.times:add(at, { fn = fn })
+end
+
+--- Forget an entry.
+function Scheduler:drop(entry)
+  return self.times:remove(entry)
+end
+
+--- Run what is due. What becomes due meanwhile waits for the next turn.
+function Scheduler:tick()
+  local now = self.now()
+  for _ = 1, self.times.n do
+    local entry = self.times:first()
+    if not entry or entry.at > now then break end
+    self.times:remove(entry)
+    entry.fn()
+  end
+end
+
+--- Start what is queued, and say when to come back.
+-- @treturn number|nil time of the next tick
+function Scheduler:turn()
+  for _ = 1, TURN_MAX do
+    if self.first > self.last then break end
+    local next_up = self.ready[self.first]
+    self.ready[self.first] = nil
+    self.first = self.first + 1
+    if not next_up[1].ended then run(self, table.unpack(next_up, 1, next_up.n)) end
+  end
+  if self.first <= self.last then return self.now() end
+  self.first, self.last = 1, 0
+  local entry = self.times:first()
+  return entry and entry.at
+end
+
+--- End all fibers that a test accepts.
+-- @tparam function|nil wanted called with the fiber; nil: all
+function Scheduler:cancel_all(wanted)
+  local list = {}
+  for fiber in pairs(self.fibers) do
+    if not wanted or wanted(fiber) then list[#list + 1] = fiber end
+  end
+  table.sort(list, function(a, b) return a.number < b.number end) -- a test is repeatable
+  for _, fiber in ipairs(list) do self:cancel(fiber) end
+end
+
+return scheduler

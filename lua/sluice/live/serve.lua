@@ -1,0 +1,112 @@
+--- sluice.serve: load an app, listen, serve until the server stops.
+-- Keeps nothing in memory of its own.
+local access = require("sluice.live.access")
+local core = require("sluice.core")
+local config = require("sluice.live.config")
+local generation = require("sluice.live.generation")
+local reload = require("sluice.live.reload")
+local runtime = require("sluice.live.runtime")
+local watcher = require("sluice.live.watcher")
+
+local serve = {}
+
+local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
+
+-- What a browser can be pointed at: every address of this machine when it listens on all.
+local function urls_of(host, port)
+  local list, urls = { host }, {}
+  if LOOPBACK[host] then list = core.addresses() or { LOOPBACK[host] } end
+  for _, address in ipairs(list) do
+    local is_v6 = address:find(":", 1, true) ~= nil
+    if host ~= "0.0.0.0" or not is_v6 then
+      urls[#urls + 1] = (is_v6 and "http://[%s]:%d" or "http://%s:%d"):format(address, port)
+    end
+  end
+  return table.concat(urls, ", ")
+end
+
+--- The generation of a path or of an app object.
+-- @treturn sluice.Generation|nil or nil, failure
+function serve.load(target)
+  if type(target) == "string" then return generation.load(1, target) end
+  local made = type(target) == "table" and rawget(target, "_generation")
+  if not made then
+    error("sluice.serve(app): an app or a path is expected, not a " .. type(target), 0)
+  end
+  if made.phase ~= "load" then error("sluice.serve(app): this app is served already", 0) end
+  return made
+end
+
+--- The log, and limits of the app's code on the thread that runs it: before anything loads.
+-- @tparam table settings
+function serve.set_up(settings)
+  core.log_setup(settings.log_level, settings.log_format)
+  if core.guard_budget then
+    local ok, message = core.guard_budget(settings.handler_budget)
+    if not ok then core.log("warn", "no handler is stopped when it loops: " .. message) end
+  end
+  if core.memory_limit then core.memory_limit(settings.lua_memory) end
+end
+
+--- Short steps of the collector: a turn of the loop must not wait for it. A step traverses so
+-- many words for each that was allocated; the hand-over of a thousand coroutines allocates
+-- much at once, and with Lua's 100 a turn of it took up to 40 ms, with 20 below 4.
+local PAUSE, STEP_MULTIPLIER, STEP_SIZE = 150, 20, 10
+
+-- A runtime whose first generation is live, on a server that does not listen yet.
+-- @tparam sluice.Generation loaded
+-- @tparam table options of core.server
+-- @treturn sluice.Runtime|nil or nil, message, code, failure
+function serve.make_live(loaded, options)
+  local server, message, code = core.server(options)
+  if not server then return nil, message, code end
+  local self = runtime.new(server)
+  local prepared, problem = self:prepare(loaded)
+  if not prepared then return nil, problem.message, "ELOAD", problem end
+  local ok
+  ok, message, code = self:swap(prepared)
+  if not ok then return nil, message, code end
+  return self
+end
+
+local function load_and_make(target, settings)
+  serve.set_up(settings)
+  collectgarbage("incremental", PAUSE, STEP_MULTIPLIER, STEP_SIZE)
+  local loaded, problem = serve.load(target)
+  if not loaded then return nil, problem.message, "ELOAD", problem end
+  local options, places, notes = config.for_core(settings), access.of(settings)
+  for name, value in pairs(places) do options[name] = value end
+  for _, note in ipairs(notes) do core.log("warn", note) end
+  return serve.make_live(loaded, options)
+end
+
+local function start(target, settings)
+  local self, message, code, problem = load_and_make(target, settings)
+  if not self then return nil, message, code, problem end
+  local port
+  port, message, code = self.server:start()
+  if not port then return nil, message, code end
+  self.reloader = reload.new(self, type(target) == "string" and target or nil)
+  if settings.watch and type(target) == "string" and self.server.watch then
+    self.watcher = watcher.new(self)
+  end
+  core.log("info", ("serving %s on %s"):format(self.generation.path, urls_of(settings.host, port)))
+  return self
+end
+
+--- Serve until the server is stopped.
+-- @tparam string|sluice.App target the app's file, or an app made in this program
+-- @tparam table settings from config.resolve
+-- @treturn boolean|nil true and the code of an os.exit; or nil, message, code ("ELOAD": the
+--   script), failure
+function serve.run(target, settings)
+  local self, message, code, problem = start(target, settings)
+  if not self then return nil, message, code, problem end
+  self:go()
+  local ok, why, how = self.server:run()
+  self:close()
+  if ok == nil and why then return nil, why, how end
+  return true, self.exit_code
+end
+
+return serve

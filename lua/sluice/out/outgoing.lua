@@ -1,0 +1,138 @@
+--- What sluice.http and sluice.client have in common: header fields, redirects, URLs.
+-- Keeps nothing in memory.
+local core = require("sluice.core")
+local caller = require("sluice.base.caller")
+local transfer = require("sluice.out.transfer")
+
+local outgoing = {}
+
+-- What may follow a redirect to another server: nothing that says who we are.
+local HARMLESS = { accept = true, ["accept-language"] = true, ["cache-control"] = true,
+  ["content-type"] = true, ["last-event-id"] = true, ["user-agent"] = true }
+local REDIRECT = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
+
+local INSENSITIVE = {
+  __index = function(t, name)
+    return type(name) == "string" and rawget(t, name:lower()) or nil
+  end,
+}
+
+--- A URL for the log: without user, password and query.
+-- @tparam string url
+-- @treturn string
+function outgoing.shown(url)
+  return (url:gsub("[?#].*", ""):gsub("^(%a+://)[^/]*@", "%1"))
+end
+
+local function origin(url)
+  return (url:match("^%a+://[^/?#]*") or url):lower():gsub("//.*@", "//")
+end
+
+local function check_fields(what, headers)
+  if type(headers) ~= "table" then
+    caller.raise("%s: headers is a table of names and values", what)
+  end
+  for name, value in pairs(headers) do
+    local good = type(value) == "string" or type(value) == "number"
+    if type(name) ~= "string" or not good then
+      caller.raise("%s: headers is a table of names and values, not of %s", what,
+        type(name) ~= "string" and "a list" or type(value) .. "s")
+    end
+  end
+end
+
+--- Copy header fields and add those that are missing.
+-- @tparam string what for messages
+-- @tparam[opt] table given
+-- @tparam table missing names in lower case
+-- @treturn table
+function outgoing.headers(what, given, missing)
+  local all, has = {}, {}
+  if given ~= nil then check_fields(what, given) end
+  for name, value in pairs(given or {}) do
+    all[name], has[name:lower()] = core.text_of(value), true
+  end
+  for name, value in pairs(missing) do
+    if not has[name] then all[name] = value end
+  end
+  return all
+end
+
+--- Whether a URL is one text; what it holds is judged by the core.
+function outgoing.check_url(what, url)
+  if type(url) ~= "string" then
+    caller.raise("%s: the url is a string, not %s", what, tostring(url))
+  end
+end
+
+local function escape(text)
+  return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
+end
+
+--- A URL with lists added to its query, without its fragment.
+-- @tparam string url
+-- @tparam table lists name -> list of strings
+-- @treturn string
+function outgoing.with_query(url, lists)
+  local parts = {}
+  for name, list in pairs(lists) do
+    local items = {}
+    for i, item in ipairs(list) do items[i] = escape(item) end
+    parts[#parts + 1] = name .. "=" .. table.concat(items, ",")
+  end
+  table.sort(parts)
+  url = url:gsub("#.*", "")
+  if #parts == 0 then return url end
+  return url .. (url:find("?", 1, true) and "&" or "?") .. table.concat(parts, "&")
+end
+
+-- The request that a redirect asks for; nil and why not.
+local function redirected(o, status, location)
+  if o.url:find("^https:") and not location:find("^https:") then
+    return nil, "a redirect leads from https to " .. outgoing.shown(location)
+  end
+  local go_on = { url = location, method = o.method, body = o.body, headers = {} }
+  local drop_body = status == 303 and o.method ~= "HEAD"
+    or (status == 301 or status == 302) and o.method == "POST"
+  if drop_body then go_on.method, go_on.body = "GET", nil end
+  local same = origin(location) == origin(o.url)
+  for name, value in pairs(o.headers) do
+    local low = name:lower()
+    if (same or HARMLESS[low]) and not (drop_body and low == "content-type") then
+      go_on.headers[name] = value
+    end
+  end
+  return go_on
+end
+
+--- Ask, follow redirects, wait for the head. Fields that say who we are go to the first
+-- server only. The caller closes the transfer.
+-- @tparam sluice.Runtime runtime
+-- @tparam string what for messages
+-- @tparam table o url, method, headers (a map), body, redirects, deadline (monotonic) or idle
+--   (seconds), max_bytes, verify
+-- @treturn sluice.Transfer|nil or nil, message, code
+-- @treturn integer status
+-- @treturn table headers, to be read in any case
+function outgoing.ask(runtime, what, o)
+  local now, step = runtime.scheduler.now, o
+  for _ = 0, o.redirects do
+    local left = o.deadline and math.max(0.001, o.deadline - now())
+    local t, message, code = transfer.open(runtime, what, { url = step.url, method = step.method,
+      headers = step.headers, body = step.body, timeout = left, idle = o.idle,
+      max_bytes = o.max_bytes, verify = o.verify })
+    if not t then return nil, message, code end
+    local cut <close> = t:guard()
+    local status, headers, location = t:head()
+    if not status then return nil, headers, location end
+    if not (REDIRECT[status] and location and o.redirects > 0) then
+      cut.transfer = nil
+      return t, status, setmetatable(headers, INSENSITIVE)
+    end
+    step, message = redirected(step, status, location)
+    if not step then return nil, message, "EUPSTREAM" end
+  end
+  return nil, ("more than %d redirects"):format(o.redirects), "EUPSTREAM"
+end
+
+return outgoing

@@ -1,0 +1,172 @@
+--- One request to another server as a coroutine sees it: open, wait for the head, read, close.
+-- sluice.http and sluice.client are made of it. In memory: what has come and was not read,
+-- at most 256 KiB and one part; more stays in the kernel, and the other server waits.
+local caller = require("sluice.base.caller")
+local process = require("sluice.base.process")
+
+local transfer = {}
+
+---@class sluice.Transfer
+local Transfer = {}
+Transfer.__index = Transfer
+Transfer.__name = "sluice.Transfer"
+
+local HELD_BYTES = 256 * 1024 -- unread: the socket is left alone until half of it is read
+
+--- The runtime, for functions that ask other servers; raises where that is impossible.
+-- @tparam string what the function's name, for the message
+-- @treturn sluice.Runtime
+function transfer.runtime(what)
+  if process.loading then
+    caller.raise("%s has an effect and the app is still loading: move it into a handler", what)
+  end
+  local runtime = process.runtime
+  if not runtime then
+    caller.raise("%s works in handlers, tasks, hooks, timers and services only", what)
+  end
+  -- raises, and says why
+  if not runtime.scheduler:can_wait() then runtime.scheduler:wait(what) end
+  return runtime
+end
+
+local function flat(headers)
+  local list = {}
+  for name, value in pairs(headers) do
+    list[#list + 1] = name
+    list[#list + 1] = value
+  end
+  return list
+end
+
+-- In a test nothing is sent: the kit's function has the answer at once.
+local function rehearse(self, o)
+  local answer, message, code = process.outgoing({ url = o.url, method = o.method,
+    headers = o.headers, body = o.body })
+  if answer then
+    self:on_head(answer.status, answer.headers, answer.headers.location)
+    self:on_data(answer.body)
+  end
+  self:on_end(message, code)
+  return self
+end
+
+--- Begin a request.
+-- @tparam sluice.Runtime runtime
+-- @tparam string what the function's name, for messages
+-- @tparam table o url, method, headers (a map of strings), body, timeout, idle (seconds),
+--   max_bytes, verify
+-- @treturn sluice.Transfer|nil or nil, message, code
+function transfer.open(runtime, what, o)
+  local self = setmetatable({ runtime = runtime, server = runtime.server, what = what, id = nil,
+    parts = {}, first = 1, last = 0, bytes = 0 }, Transfer)
+  if process.outgoing then return rehearse(self, o) end
+  local message, code
+  self.id, message, code = self.server:request({ url = o.url, method = o.method,
+    headers = flat(o.headers), body = o.body, timeout = o.timeout, idle = o.idle,
+    max_bytes = o.max_bytes, verify = o.verify })
+  if not self.id then
+    self.ended = true
+    return nil, message, code
+  end
+  runtime.transfers[self.id] = self
+  return self
+end
+
+-- ---- What the core tells -----------------------------------------------------------------
+
+local function wake(self)
+  local fiber = self.fiber
+  self.fiber = nil
+  if fiber then self.runtime.scheduler:resume(fiber) end
+end
+
+--- The head has come.
+function Transfer:on_head(status, headers, location)
+  self.status, self.headers, self.location = status, headers, location
+  wake(self)
+end
+
+--- A part of the body has come.
+function Transfer:on_data(bytes)
+  self.last = self.last + 1
+  self.parts[self.last] = bytes
+  self.bytes = self.bytes + #bytes
+  if self.id and self.bytes > HELD_BYTES and not self.held then
+    self.held = true
+    self.server:hold_request(self.id, true)
+  end
+  wake(self)
+end
+
+--- Nothing more will come.
+function Transfer:on_end(message, code)
+  self.ended, self.message, self.code = true, message, code
+  if self.id then self.runtime.transfers[self.id] = nil end
+  wake(self)
+end
+
+-- ---- What a coroutine asks ---------------------------------------------------------------
+
+local function wait(self)
+  local scheduler = self.runtime.scheduler
+  if self.fiber and not self.fiber.ended then
+    caller.raise("%s: another coroutine waits for this answer", self.what)
+  end
+  if scheduler:can_wait() then self.fiber = scheduler.current end
+  scheduler:wait(self.what)
+end
+
+--- Wait for the head.
+-- @treturn integer|nil status, or nil, message, code
+-- @treturn table headers, names in lower case
+-- @treturn string|nil where a redirect leads
+function Transfer:head()
+  while not (self.status or self.ended) do wait(self) end
+  if self.status then return self.status, self.headers, self.location end
+  return nil, self.message, self.code
+end
+
+--- Wait for the next part of the body.
+-- @treturn string|nil nil at the end; nil, message, code when it broke off
+function Transfer:read()
+  while self.first > self.last do
+    if self.ended then return nil, self.message, self.code end
+    wait(self)
+  end
+  local part = self.parts[self.first]
+  self.parts[self.first] = nil
+  self.first = self.first + 1
+  self.bytes = self.bytes - #part
+  if self.held and self.bytes < HELD_BYTES // 2 then
+    self.held = false
+    if not self.ended then self.server:hold_request(self.id, false) end
+  end
+  return part
+end
+
+--- Let go of it; what is under way is cut.
+function Transfer:close()
+  if self.closed then return end
+  self.closed = true
+  if self.ended then return end
+  self.ended, self.message, self.code = true, "closed", "ECLOSED"
+  self.runtime.transfers[self.id] = nil
+  pcall(self.server.cancel_request, self.server, self.id) -- the server may be gone at the end
+  local fiber, scheduler = self.fiber, self.runtime.scheduler
+  self.fiber = nil
+  if fiber and not fiber.ended then
+    scheduler:at(scheduler.now(), function() scheduler:resume(fiber) end)
+  end
+end
+
+--- Something to be closed that closes the transfer, unless its field `transfer` is taken away.
+function Transfer:guard()
+  return setmetatable({ transfer = self }, { __close = function(held)
+    if held.transfer then held.transfer:close() end
+  end })
+end
+
+Transfer.__close = Transfer.close
+Transfer.__gc = Transfer.close
+
+return transfer

@@ -1,0 +1,75 @@
+--- The routes that the server itself has under /-/, which the core lets nobody in to but the
+-- Unix socket and the admin key: GET /-/reload tells, POST /-/reload acts. They belong to
+-- no generation, so they answer whatever the app has become. Keeps nothing in memory.
+local json = require("sluice.json")
+local query = require("sluice.base.query")
+
+local control = {}
+
+local JSON = { { "Content-Type", "application/json" } }
+
+local function answer(runtime, id, status, body)
+  local text, message = json.encode(body)
+  if not text then
+    status, text = 500, json.encode({ error = { code = "EJSON", message = message } })
+  end
+  runtime.server:respond(id, status, JSON, text)
+end
+
+local function refuse(runtime, id, status, code, message)
+  answer(runtime, id, status, { error = { code = code, message = message } })
+end
+
+local function is_on(values, name)
+  local value = values[name]
+  return value ~= nil and value ~= "0" and value ~= "false"
+end
+
+local function get_reload(runtime, id)
+  answer(runtime, id, 200, runtime.reloader:status())
+end
+
+local function post_reload(runtime, id, raw)
+  local values = query.parse(raw.query) or {}
+  local kind = is_on(values, "dry_run") and "dry_run" or is_on(values, "rollback") and "rollback"
+    or "reload"
+  local ok, message, code = runtime.reloader:request(kind, function(outcome)
+    answer(runtime, id, outcome.ok and 200 or 422, outcome)
+  end)
+  if not ok then refuse(runtime, id, 503, code, message) end
+end
+
+control.ROUTES = {
+  ["GET /-/reload"] = { method = "GET", pattern = "/-/reload", act = get_reload },
+  ["POST /-/reload"] = { method = "POST", pattern = "/-/reload", act = post_reload },
+}
+
+--- Add the routes to a snapshot, before those of the app.
+-- @tparam table list
+-- @tparam function id_of as in routes.for_core
+function control.for_core(list, id_of)
+  for _, name in ipairs({ "POST /-/reload", "GET /-/reload" }) do
+    local route = control.ROUTES[name]
+    table.insert(list, 1, { method = route.method, pattern = route.pattern, kind = "handler",
+      id = id_of(name) })
+  end
+end
+
+--- Answer a request, if it is for one of these routes.
+-- @tparam sluice.Runtime runtime
+-- @tparam integer id
+-- @tparam string name the route's
+-- @tparam table raw
+-- @treturn boolean
+function control.request(runtime, id, name, raw)
+  local route = control.ROUTES[name]
+  if not route then return false end
+  if not runtime.reloader then
+    refuse(runtime, id, 503, "EBUSY", "the server is starting")
+  else
+    route.act(runtime, id, raw)
+  end
+  return true
+end
+
+return control

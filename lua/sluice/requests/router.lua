@@ -1,0 +1,140 @@
+--- From a request to its answer: guards, handler, answer, what guards want to see of it.
+-- A handler runs as one coroutine and finishes even when its client has gone: work that
+-- was begun is done, only the answer goes nowhere. In memory: nothing but what runs.
+local core = require("sluice.core")
+local answers = require("sluice.requests.answers")
+local codes = require("sluice.base.codes")
+local failure = require("sluice.base.failure")
+local guard = require("sluice.base.guard")
+local patterns = require("sluice.base.patterns")
+local request = require("sluice.requests.request")
+
+local router = {}
+
+local function guard_mistake(route, asked, got)
+  if type(got) == "function" then
+    local text = "guard #%d of %s returned a function: write auth:user(), with the parentheses"
+    error(text:format(asked.n, route.name), 0)
+  end
+  local text = "guard #%d of %s returned %s: return true to go on, or a status"
+  error(text:format(asked.n, asked.where, tostring(got)), 0)
+end
+
+-- The guards that may have a word about a route: the app's, then its own. Worked out once.
+local function find_guards(generation, route)
+  local list = {}
+  for _, guards in ipairs(generation.guards) do
+    if patterns.may_meet(guards.pattern, route.pattern) then
+      local pattern = not patterns.covers(guards.pattern, route.pattern) and guards.pattern or nil
+      for n, fn in ipairs(guards) do
+        list[#list + 1] = { fn = fn, n = n, where = guards.where, pattern = pattern }
+      end
+    end
+  end
+  for n, fn in ipairs(route.guards) do list[#list + 1] = { fn = fn, n = n, where = route.where } end
+  return list
+end
+
+-- The path as guards judge it. "/files//secret" is "/files/secret" to whoever opens files, so
+-- that it must not slip past.
+local function path_of(req)
+  return (req.path:gsub("//+", "/"))
+end
+
+--- Ask the guards of a route.
+-- @tparam sluice.Generation generation
+-- @tparam table route
+-- @tparam sluice.Request req
+-- @tparam table after filled with the functions that want to see the answer
+-- @return nil when all agreed, else the refusal: status, body, headers
+function router.guard(generation, route, req, after)
+  local path
+  local look = generation.runtime.after_guard
+  route.all_guards = route.all_guards or find_guards(generation, route)
+  for _, asked in ipairs(route.all_guards) do
+    if asked.pattern then path = path or path_of(req) end
+    if not asked.pattern or core.match(asked.pattern, path) then
+      local answer, second, third = asked.fn(req)
+      if look then look(req, asked) end
+      if type(answer) == "number" then return answer, second, third end
+      if answer ~= true then guard_mistake(route, asked, answer) end
+      if second ~= nil then after[#after + 1] = second end
+    end
+  end
+  return nil
+end
+
+--- Tell the guards that asked for it what was answered.
+function router.tell(runtime, route, after, status, body)
+  for i = #after, 1, -1 do
+    local ok, problem = failure.part(after[i], status, body)
+    if not ok then
+      runtime:report(runtime.scheduler.current, problem, route.name .. ": after the answer")
+    end
+  end
+end
+
+--- Send an answer. What the core refuses to write is the app's mistake: a 500.
+function router.respond(runtime, id, route, status, headers, text)
+  local ok, message, code = runtime.server:respond(id, status, headers, text)
+  if ok or code == "ECLOSED" then return end
+  local fiber = runtime.scheduler.current
+  runtime:report(fiber, failure.late(message), route.title)
+  runtime.server:respond(id, answers.failed(route.title, failure.late(message)))
+end
+
+local FILE = "file" -- in place of a status: the core has it
+
+local function answer(generation, route, req, after)
+  local status, body, headers = router.guard(generation, route, req, after)
+  if status then return answers.read("a guard of " .. route.name, status, body, headers) end
+  if route.files and route.files[req.path] then return FILE end
+  return answers.read(route.title, route.handler(req))
+end
+
+-- A file that a reload has taken away meanwhile, or brought, is not there.
+local function respond_file(runtime, id, route, after)
+  if #after > 0 then router.tell(runtime, route, after, 200) end
+  local ok, _, code = runtime.server:respond_file(id)
+  if not ok and code ~= "ECLOSED" then
+    router.respond(runtime, id, route, answers.read(route.title, 404, "not found"))
+  end
+end
+
+local function serve(runtime, generation, route, id, req)
+  local after = {}
+  local ok, status, headers, text = failure.try(answer, generation, route, req, after)
+  if not ok then
+    local problem
+    status, headers, text, problem = answers.failed(route.name, status)
+    if problem then runtime:report(runtime.scheduler.current, problem) end
+    guard.close_children(runtime.scheduler.current)
+  end
+  if status == FILE then return respond_file(runtime, id, route, after) end
+  if #after > 0 then router.tell(runtime, route, after, status, text) end
+  router.respond(runtime, id, route, status, headers, text)
+end
+
+--- The core's "request".
+-- @tparam sluice.Runtime runtime
+-- @tparam integer id the request
+-- @tparam table route
+-- @tparam table raw
+function router.request(runtime, id, route, raw)
+  local generation = runtime.generation
+  local function on_end(ok)
+    if ok == true then return end
+    -- a cancelled or broken coroutine answers too, or the client waits for its time-out
+    local why = runtime.exit_code and "the server is stopping"
+      or generation.phase == "retiring" and "a reload ended the handler after its time to finish"
+    if ok == nil and why then
+      local body = codes.body(503, why)
+      return runtime.server:respond(id, answers.read(route.name, 503, body))
+    end
+    runtime.server:respond(id, answers.failed(route.name, failure.late("ended")))
+  end
+  runtime.scheduler:start(generation, "request", route.title, on_end,
+    serve, runtime, generation, route, id, request.new(raw))
+end
+
+return router

@@ -1,0 +1,236 @@
+--- From a stream request to an open stream: guards, plan, read rules, acceptance.
+-- A stream URL never answers 5xx or 429, which would stop browsers for good: the core says
+-- 200 and bye in their place, without an id. A plan function that uses its client before it
+-- returns opens the stream and writes it from its coroutine. streams.again runs the plan of
+-- an open stream anew (a reload, app:replan). In memory: what runs, with its request.
+local answers = require("sluice.requests.answers")
+local channels = require("sluice.app.channels")
+local client_hooks = require("sluice.app.client_hooks")
+local codes = require("sluice.base.codes")
+local failure = require("sluice.base.failure")
+local guard = require("sluice.base.guard")
+local plain = require("sluice.base.plain")
+local plan = require("sluice.app.plan")
+local request = require("sluice.requests.request")
+local router = require("sluice.requests.router")
+local stream_client = require("sluice.app.stream_client")
+
+local streams = {}
+
+--- The channels that an open stream follows, as a set.
+function streams.followed(runtime, id)
+  local info, set = runtime.server:client(id), {}
+  for _, name in ipairs(info and info.channels or {}) do set[name] = true end
+  return set
+end
+
+-- Tell core and runtime about a stream; returns its id, or nil, message, code.
+local function accept(session, concrete, meta, is_written)
+  local runtime, req = session.runtime, session.req
+  local user = req.user
+  local minded = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil -- see remember
+  local id, message, code = runtime.server:accept(session.id, concrete, user and user.id, minded)
+  if not id then return nil, message, code end
+  session.client_id = id
+  runtime:remember(id, user, meta, is_written)
+  return id
+end
+
+-- Open now, because a plan function wants to write.
+local function open_early(session, client)
+  if session.refused then return nil end
+  local id = accept(session, { channels = {} }, client.meta, true)
+  if not id then
+    session.refused = true
+    -- the core has answered HEAD: nobody listens, so the plan ends where it waits
+    if session.req.method == "HEAD" then
+      session.runtime.scheduler:cancel(session.runtime.scheduler.current)
+    end
+    return nil
+  end
+  rawset(client, "id", id)
+  local fiber = session.runtime.scheduler.current
+  fiber.session = session
+  session.runtime.writers[id] = fiber
+  if session.generation.phase ~= "live" then session.runtime.handover:begin() end
+  return id
+end
+
+local function run_plan(session)
+  local route, req = session.route, session.req
+  if type(route.plan) ~= "function" then return route.checked end
+  local client = session.client or stream_client.pending(session, open_early)
+  session.client = client
+  local first, second, third = route.plan(req, client)
+  if type(first) == "number" or first == nil and second ~= nil then
+    return nil, first, second, third
+  end
+  if first == nil then
+    if session.client_id or session.refused then return nil end
+    error(route.where .. ": the plan function returned nothing: return a channel, a plan table, "
+      .. "or a status", 0)
+  end
+  route.plan_name = route.plan_name or ("%s: the plan of %s"):format(route.where, route.pattern)
+  return plan.check(route.plan_name, first)
+end
+
+local function not_allowed(session, concrete)
+  local client = session.client or stream_client.pending(session)
+  for _, entry in ipairs(concrete.channels) do
+    if not channels.may_read(session.generation, entry[1], session.req.user, client) then
+      return codes.body(403, "not allowed: " .. entry[1], "EDENIED")
+    end
+  end
+end
+
+-- What stands before the plan: "answer", status, headers, text, or nil.
+local function admit(session)
+  local route, req = session.route, session.req
+  if session.why then return nil end -- an open stream was let in already
+  local status, body, headers = router.guard(session.generation, route, req, session.after)
+  if not status then return nil end
+  return "answer", answers.read("a guard of " .. route.name, status, body, headers)
+end
+
+-- "answer", status, headers, text | "plan", concrete, meta | "ended"
+local function decide(session)
+  local route, req = session.route, session.req
+  local verdict, code, list, text = admit(session)
+  if verdict then return verdict, code, list, text end
+  local planned, first, second, third = run_plan(session)
+  if not planned then
+    if first == nil and second == nil then return "ended" end
+    return "answer", answers.read(route.title, first, second, third)
+  end
+  local concrete, message = plan.concrete(planned, req, planned == route.checked and req.params)
+  if not concrete then return "answer", answers.read(route.name, 404, message) end
+  local denied = not_allowed(session, concrete)
+  if denied then return "answer", answers.read(route.name, 403, denied) end
+  concrete.heartbeat = concrete.heartbeat or route.heartbeat
+  if req.method == "HEAD" then return "plan", concrete end -- which the core never opens
+  for _, entry in ipairs(concrete.channels) do session.runtime.timers:warm(entry[1]) end
+  return "plan", concrete, planned.meta
+end
+
+local function refuse(session, status, headers, text)
+  if session.client_id then
+    session.runtime.server:close(session.client_id, status >= 500 and "error" or "denied", status)
+  else
+    router.respond(session.runtime, session.id, session.route, status, headers, text)
+  end
+  return status
+end
+
+-- The plan of a stream that is open already; app:replan also takes away what it lacks.
+local function extend(session, concrete)
+  local runtime, id = session.runtime, session.client_id
+  local followed = streams.followed(runtime, id)
+  for _, entry in ipairs(concrete.channels) do
+    if not followed[entry[1]] then
+      local ok, message, code = stream_client.follow(session.client, entry)
+      if not ok and code ~= "ECLOSED" then
+        error(("%s: %s"):format(session.route.where, message), 0)
+      end
+    end
+    followed[entry[1]] = nil
+  end
+  if session.why ~= "replan" then return 200 end
+  for name in pairs(followed) do
+    local _, tells = runtime.server:unsubscribe(id, name)
+    if tells then client_hooks.leave(runtime, session.client, name) end
+  end
+  return 200
+end
+
+local function open(session, concrete, meta)
+  if session.client_id then return extend(session, concrete) end
+  local id, message, code = accept(session, concrete, meta)
+  if id or code == "ECLOSED" then return 200 end
+  local status = codes.status(code)
+  return refuse(session, answers.read(session.route.name, status,
+    codes.body(status, message, code)))
+end
+
+local function act(session)
+  local what, a, b, c = decide(session)
+  if what == "plan" then return open(session, a, b) end
+  if what == "answer" then return refuse(session, a, b, c) end
+  if session.client_id then session.runtime.server:close(session.client_id, "end") end
+  return 200
+end
+
+local function serve(session)
+  local runtime = session.runtime
+  if session.why then
+    runtime.writers[session.client_id] = runtime.scheduler.current
+    runtime.scheduler.current.session = session
+  end
+  local ok, status = failure.try(act, session)
+  if not ok then
+    local headers, text, problem
+    local where = session.route.name
+    status, headers, text, problem = answers.failed(where, status)
+    if problem then runtime:report(runtime.scheduler.current, problem) end
+    guard.close_children(runtime.scheduler.current)
+    refuse(session, status, headers, text)
+  end
+  if #session.after > 0 then router.tell(runtime, session.route, session.after, status, nil) end
+end
+
+local function start(session)
+  local runtime, id = session.runtime, session.id
+  local function on_end(ok)
+    if id then runtime.opening[id] = nil end
+    if session.handed then return end
+    if session.client_id then runtime.writers[session.client_id] = nil end
+    if ok == nil and runtime.exit_code and session.client_id then return end -- bye comes, drain
+    if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
+  end
+  local fiber = runtime.scheduler:start(session.generation, "stream", session.route.title, on_end,
+    serve, session)
+  if id and not fiber.ended then runtime.opening[id] = fiber end
+end
+
+--- The core's "stream".
+-- @tparam sluice.Runtime runtime
+-- @tparam integer id the request
+-- @tparam table route
+-- @tparam table raw
+function streams.request(runtime, id, route, raw)
+  start({ runtime = runtime, generation = runtime.generation, route = route, id = id,
+    req = request.new(raw), after = {} })
+end
+
+local KEPT = { "method", "path", "headers", "header_text", "body", "ip", "host", "params", "user" }
+
+-- The request of a stream for another run of its plan, free of what the old code put there.
+local function same_request(req, info, params)
+  local raw = { method = "GET", path = info.path, ip = info.ip, body = "" }
+  for _, name in ipairs(KEPT) do raw[name] = req and rawget(req, name) or raw[name] end
+  raw.query, raw.params = req and rawget(req, "query_text") or nil, raw.params or params
+  return request.new(raw)
+end
+
+--- Run the plan of an open stream again, with the code of the current generation.
+-- @tparam sluice.Runtime runtime
+-- @tparam string id the client
+-- @tparam table|nil before the session of the coroutine that wrote the stream
+-- @tparam string why "reload" or "replan": becomes client.resumed
+function streams.again(runtime, id, before, why)
+  local info = runtime.server:client(id)
+  if not info or not runtime.server:mind(id) then return end
+  local route, params = runtime:route_of(info.path)
+  if not route then return runtime.server:close(id, "end") end -- it comes back and is told 404
+  local req = same_request(before and before.req, info, params)
+  if before and before.route.name ~= route.name then req.params = params end
+  local entry = runtime.clients[id]
+  req.user = entry and entry.user
+  local meta = before and before.client and rawget(before.client, "meta") or entry and entry.meta
+  local client = stream_client.new(runtime, id, { resumed = why, user = req.user, ip = info.ip,
+    path = info.path, params = req.params, meta = meta and plain.clean_copy(meta, "meta") or {} })
+  if before then runtime:remember(id, req.user, client.meta, true) end
+  start({ runtime = runtime, generation = runtime.generation, route = route, req = req, after = {},
+    client_id = id, client = client, why = why })
+end
+
+return streams
