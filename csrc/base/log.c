@@ -6,7 +6,6 @@
 #include "base/log.h"
 
 #include "base/bounds.h"
-#include "base/log_line.h"
 #include "base/mem.h"
 
 #include <errno.h>
@@ -17,10 +16,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <strings.h>
 #include <unistd.h>
-
-static const char *const level_names[] = {"debug", "info", "warn", "error"};
 
 struct line {
     struct buf text;
@@ -49,16 +45,6 @@ void log_configure(enum log_level level, bool json) {
 
 bool log_wants(enum log_level level) {
     return (int)level >= atomic_load_explicit(&min_level, memory_order_relaxed);
-}
-
-int log_level_of(const char *name) {
-    for (int i = 0; i < 4; i++)
-        if (strcasecmp(name, level_names[i]) == 0) return i;
-    return strcasecmp(name, "off") == 0 ? LOG_OFF : -1;
-}
-
-const char *log_level_name(enum log_level level) {
-    return level_names[level];
 }
 
 /* ---- Writing ------------------------------------------------------------------------ */

@@ -6,25 +6,7 @@
 #ifndef SLUICE_BASE_LOG_H
 #define SLUICE_BASE_LOG_H
 
-#include "base/slice.h"
-
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR, LOG_OFF };
-
-/* One named value of a line: text when 'text' is set, else a number, which is 'integer'
- * when 'is_integer' is. */
-struct log_field {
-    const char *name;
-    size_t name_n; /* 0: the name is NUL-terminated */
-    const char *text;
-    size_t text_n; /* likewise */
-    double number;
-    int64_t integer;
-    bool is_integer;
-};
+#include "base/log_line.h"
 
 /* Lines below 'level' are dropped; 'json' chooses one JSON object a line. */
 void log_configure(enum log_level level, bool json);
@@ -44,9 +26,5 @@ void log_write_slice(enum log_level level, struct slice message,
                      const struct log_field *fields, size_t n);
 void log_printf(enum log_level level, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-
-/* -1 when 'name' is no level. */
-int log_level_of(const char *name);
-const char *log_level_name(enum log_level level);
 
 #endif

@@ -11,7 +11,24 @@
 #define SLUICE_BASE_LOG_LINE_H
 
 #include "base/buf.h"
-#include "base/log.h"
+#include "base/log_level.h"
+#include "base/slice.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* One named value of a line: text when 'text' is set, else a number, which is 'integer'
+ * when 'is_integer' is. */
+struct log_field {
+    const char *name;
+    size_t name_n; /* 0: the name is NUL-terminated */
+    const char *text;
+    size_t text_n; /* likewise */
+    double number;
+    int64_t integer;
+    bool is_integer;
+};
 
 struct log_message {
     enum log_level level;
