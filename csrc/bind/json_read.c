@@ -10,6 +10,7 @@
 #include "base/number.h"
 #include "base/utf8.h"
 #include "bind/json.h"
+#include "bind/json_text.h"
 
 #include <lauxlib.h>
 #include <math.h>
