@@ -12,7 +12,7 @@
 #include "bind/json.h"
 #include "bind/l_aux.h"
 #include "bind/rehearsal.h"
-#include "bind/server.h"
+#include "bind/server_type.h"
 #include "fan/frame.h"
 #include "net/http_bytes.h"
 #include "net/http_field.h"

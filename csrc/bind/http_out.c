@@ -5,7 +5,7 @@
  * request: no byte is left out in silence. */
 #include "base/bounds.h"
 #include "base/status.h"
-#include "bind/server.h"
+#include "bind/server_type.h"
 
 /* ---- Telling ------------------------------------------------------------------------ */
 

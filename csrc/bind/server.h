@@ -1,6 +1,7 @@
-/* The Lua object "sluice.server", in four files: server.c (its life and its channels),
- * server_clients.c (requests and clients), server_stats.c (figures), server_events.c (what
- * it calls); http_out.c has its requests to other servers. */
+/* The Lua object "sluice.server": its userdata, and how the functions that take one get at
+ * it. Its methods are in server_life.c, server_channels.c, server_clients.c, server_stats.c,
+ * http_out.c and rehearsal.c; server_type.c puts them together, and server_events.c calls
+ * Lua with what happens. */
 #ifndef SLUICE_BIND_SERVER_H
 #define SLUICE_BIND_SERVER_H
 
@@ -20,21 +21,15 @@ struct lx_server *lx_checkserver(lua_State *L); /* argument 1, open */
 /* An event's id. */
 void lx_pushid(lua_State *L, const struct server *s, uint64_t seq);
 
-void lx_server_type(lua_State *L);
-int lx_server_new(lua_State *L);
+/* A closed one, pushed; it is open once 'server' is set. */
+struct lx_server *lx_newserver(lua_State *L);
+struct lx_server *lx_toserver(lua_State *L); /* argument 1, open or not */
 
-/* Methods of the other files, added to the type's table on top of the stack. */
-void lx_server_add_clients(lua_State *L);
-void lx_server_add_stats(lua_State *L);
-void lx_server_add_http_out(lua_State *L);
-
-extern const struct server_events lx_server_events;
+/* Push the table of its methods, to be filled; false (nothing is pushed) when it is there. */
+bool lx_newservertype(lua_State *L);
 
 /* Call 'tell' with 'what' as its light userdata: it calls the one callback. Everything in
  * it is protected; false when it failed (logged) or nobody listens. */
 bool lx_server_tell(struct lx_server *s, lua_CFunction tell, void *what);
-
-/* A route snapshot from the table at 'index'. Pushes a box that owns it. */
-struct routes *lx_checkroutes(lua_State *L, int index);
 
 #endif

@@ -1,7 +1,7 @@
 /* Requests and clients of the server object. */
 #include "base/clock.h"
 #include "base/status.h"
-#include "bind/server.h"
+#include "bind/server_type.h"
 #include "serve/app/registry.h"
 
 /* ---- Requests ----------------------------------------------------------------------- */

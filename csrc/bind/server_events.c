@@ -2,7 +2,7 @@
  * An error in it is logged with its traceback and costs nothing else. */
 #include "base/log.h"
 #include "bind/guard.h"
-#include "bind/server.h"
+#include "bind/server_type.h"
 
 #include <signal.h>
 

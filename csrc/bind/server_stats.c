@@ -1,7 +1,7 @@
 /* Figures of the server object: of the whole, of a channel, of clients. */
 #include "base/clock.h"
 #include "base/status.h"
-#include "bind/server.h"
+#include "bind/server_type.h"
 #include "serve/app/accounts.h"
 
 static void set_counts(lua_State *L, const struct tally_counts *counts) {

@@ -1,7 +1,7 @@
 /* A route snapshot from the tables of lua/sluice/app/routes.lua. It is made inside a box, so that
  * an error in the tables leaks nothing. */
 #include "base/mem.h"
-#include "bind/server.h"
+#include "bind/server_type.h"
 
 static int routes_gc(lua_State *L) {
     struct routes **box = lua_touserdata(L, 1);

@@ -1,0 +1,205 @@
+/* Channels of the server object: what is published to them, and what they hold. */
+#include "base/clock.h"
+#include "base/status.h"
+#include "bind/server_type.h"
+
+/* server:publish(channel, event, text[, key[, remove[, ttl]]])
+ *   -> id | true (a state), subscribers | nil, message, code */
+static int l_publish(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct event event = {.channel = lx_checkslice(L, 2),
+                          .name = lx_optslice(L, 3),
+                          .data = lx_checkslice(L, 4),
+                          .key = lx_optslice(L, 5),
+                          .remove = lua_toboolean(L, 6),
+                          .ttl_ms = lx_ms(luaL_optnumber(L, 7, 0))};
+    struct published done;
+    int err = server_publish(s->server, &event, &done);
+    if (err < 0) return lx_fail_event(L, err, &event);
+    if (done.has_id) lx_pushid(L, s->server, done.seq);
+    else lua_pushboolean(L, true);
+    lua_pushinteger(L, done.subscribers);
+    return 2;
+}
+
+/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, max_rate, batch } */
+static int l_policy(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct policy p = policy_of(s->server->fan.policies, lx_checkslice(L, 2));
+    lua_createtable(L, 0, 8);
+    lua_pushstring(L, lx_kind_name(policy_kind(&p)));
+    lua_setfield(L, -2, "kind");
+    lx_set_integer(L, "history", p.history);
+    lx_set_integer(L, "max_keys", p.max_keys);
+    lx_set_number(L, "ttl", (double)p.ttl_ms / 1000);
+    lx_set_number(L, "max_rate", p.period_ms ? 1000.0 / p.period_ms : 0);
+    lx_set_number(L, "batch", (double)p.batch_ms / 1000);
+    if (p.key.n > 0) lx_pushslice(L, p.key);
+    else lua_pushnil(L);
+    lua_setfield(L, -2, "key");
+    lua_pushboolean(L, p.reads);
+    lua_setfield(L, -2, "denies");
+    return 1;
+}
+
+/* server:latest(channel[, key[, event]]) -> text, id | nothing. All of the event is copied
+ * before something is pushed, since a finalizer may publish meanwhile. */
+static int l_latest(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct slice channel = lx_checkslice(L, 2);
+    struct slice key = lx_optslice(L, 3), name = lx_optslice(L, 4);
+    struct buf *b = lx_newbuf(L);
+    struct chan *c = fan_find(&s->server->fan, channel);
+    struct frame *f = c ? chan_latest(c, key, name, clock_ms()) : NULL;
+    if (!f) return 0;
+    if (frame_payload(f, b) < 0) return luaL_error(L, "out of memory");
+    bool has_id = f->has_id;
+    uint64_t seq = f->seq;
+    lx_pushslice(L, buf_slice(b));
+    buf_free(b);
+    if (!has_id) return 1;
+    lx_pushid(L, s->server, seq);
+    return 2;
+}
+
+/* Frames that are held while their rows are made. */
+struct held {
+    size_t n, max;
+    struct frame *frames[];
+};
+
+static void let_go(struct held *h) {
+    while (h->n > 0) frame_unref(h->frames[--h->n]);
+}
+
+static int held_gc(lua_State *L) {
+    let_go(lua_touserdata(L, 1));
+    return 0;
+}
+
+/* Append { id, event, data, key } to the list on top of the stack; 'b' is scratch. */
+static void add_row(lua_State *L, const struct lx_server *s, const struct frame *f,
+                    struct buf *b) {
+    b->n = 0;
+    if (frame_payload(f, b) < 0) luaL_error(L, "out of memory");
+    lua_createtable(L, 0, 4);
+    if (f->has_id) {
+        lx_pushid(L, s->server, f->seq);
+        lua_setfield(L, -2, "id");
+    }
+    lx_pushslice(L, f->name);
+    lua_setfield(L, -2, "event");
+    lx_pushslice(L, buf_slice(b));
+    lua_setfield(L, -2, "data");
+    if (f->key.n > 0) {
+        lx_pushslice(L, f->key);
+        lua_setfield(L, -2, "key");
+    }
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+}
+
+/* Where the last 'limit' events above 'after' with that name begin. Two walks, so that no
+ * list of all is made. */
+struct selection {
+    const struct chan *c;
+    struct slice name;
+    uint64_t after, skip;
+    int64_t now_ms;
+};
+
+static bool is_selected(const struct selection *sel, const struct frame *f) {
+    bool named = sel->name.n == 0 || slice_eq(f->name, sel->name);
+    return named && f->seq > sel->after && !frame_is_over(f, sel->now_ms) &&
+           !(f->remove && sel->c->kind == CHANNEL_STATE);
+}
+
+static void hold(const struct selection *sel, struct frame *f, uint64_t *n,
+                 struct held *out) {
+    if (!is_selected(sel, f) || (*n)++ < sel->skip) return;
+    if (out && out->n < out->max) out->frames[out->n++] = frame_ref(f);
+}
+
+/* Hold the selection; with 'out' NULL only count it. */
+static uint64_t each_selected(const struct selection *sel, struct held *out) {
+    const struct chan *c = sel->c;
+    uint64_t n = 0;
+    if (c->kind == CHANNEL_STATE) {
+        for (uint32_t i = latest_after(c->latest, 0); i < c->latest->n;
+             i = latest_next(c->latest, i))
+            hold(sel, latest_at(c->latest, i), &n, out);
+        return n;
+    }
+    for (uint64_t i = c->history; i < c->head; i++) hold(sel, chan_at(c, i), &n, out);
+    return n;
+}
+
+/* The last 'limit' of the selection, in a box on the stack: the box comes first. */
+static struct held *hold_last(lua_State *L, struct fan *fan, struct slice channel,
+                              struct selection *sel, lua_Integer limit) {
+    struct chan *c = fan_find(fan, channel);
+    size_t max = c ? chan_events(c) : 0;
+    if (max > (size_t)limit) max = (size_t)limit;
+    struct held *h = lx_box(L, sizeof *h + max * sizeof *h->frames, held_gc);
+    h->max = max;
+    sel->c = fan_find(fan, channel);
+    if (!sel->c) return h;
+    uint64_t n = each_selected(sel, NULL);
+    if (n > max) sel->skip = n - max;
+    each_selected(sel, h);
+    return h;
+}
+
+/* server:history(channel, limit[, after[, event]])
+ *   -> { {id, event, data, key}, … } | nil, message, code */
+static int l_history(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct slice channel = lx_checkslice(L, 2);
+    struct selection sel = {.name = lx_optslice(L, 5), .now_ms = clock_ms()};
+    lua_Integer limit = luaL_optinteger(L, 3, 100);
+    luaL_argcheck(L, limit >= 0, 3, "0 or more");
+    struct eventid after = eventid_parse(lx_optslice(L, 4));
+    if (after.kind != EVENTID_NONE && after.kind != EVENTID_GOOD)
+        return lx_fail_text(L, E_INVAL, "'after' is not the id of an event");
+    if (strcmp(after.epoch, s->server->seq.epoch) == 0) sel.after = after.seq;
+    lua_settop(L, 5);
+    struct buf *b = lx_newbuf(L);
+    struct held *h = hold_last(L, &s->server->fan, channel, &sel, limit);
+    lua_createtable(L, (int)h->n, 0);
+    for (size_t i = 0; i < h->n; i++) add_row(L, s, h->frames[i], b);
+    buf_free(b);
+    let_go(h);
+    return 1;
+}
+
+/* server:channels([pattern]) -> names of the channels that hold or held events */
+static int l_channels(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct slice pattern = lx_optslice(L, 2);
+    struct capture captures[PATTERN_CAPTURES_MAX];
+    struct buf *names = lx_newbuf(L);
+    for (struct map_node *node = map_next(&s->server->fan.channels, NULL); node;
+         node = map_next(&s->server->fan.channels, node)) {
+        if (pattern.n > 0 && pattern_match(pattern, node->key, captures) < 0) continue;
+        lx_addname(L, names, node->key);
+    }
+    lx_pushnames(L, names);
+    return 1;
+}
+
+static int l_subscribers(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    server_catch_up(s->server);
+    lua_pushinteger(L, server_subscribers(s->server, lx_checkslice(L, 2)));
+    return 1;
+}
+
+void lx_server_add_channels(lua_State *L) {
+    static const luaL_Reg methods[] = {{"publish", l_publish},
+                                       {"policy", l_policy},
+                                       {"latest", l_latest},
+                                       {"history", l_history},
+                                       {"channels", l_channels},
+                                       {"subscribers", l_subscribers},
+                                       {NULL, NULL}};
+    luaL_setfuncs(L, methods, 0);
+}

@@ -1,0 +1,194 @@
+/* The life of the server object: made, configured, run, closed. */
+#include "base/mem.h"
+#include "base/status.h"
+#include "bind/server_type.h"
+#include "serve/app/watch.h"
+
+static int64_t field_ms(lua_State *L, int index, const char *name, double absent) {
+    double seconds = lx_field_number(L, index, name, absent);
+    if (!(seconds >= -1 && seconds <= 1e9)) luaL_error(L, "'%s' is out of range", name);
+    return (int64_t)(seconds * 1000);
+}
+
+/* Everything that may raise comes first; the copies are made when nothing can. */
+static void read_options(lua_State *L, struct serve_options *o) {
+    o->port = (uint16_t)lx_field_number(L, 1, "port", 0);
+    o->io_threads = (unsigned)lx_field_number(L, 1, "io_threads", 0);
+    o->heartbeat_ms = field_ms(L, 1, "heartbeat", 0);
+    o->drain_ms = field_ms(L, 1, "drain", -1);
+    o->head_timeout_ms = field_ms(L, 1, "head_timeout", 0);
+    o->idle_timeout_ms = field_ms(L, 1, "idle_timeout", 0);
+    o->body_timeout_ms = field_ms(L, 1, "body_timeout", 0);
+    o->request_timeout_ms = field_ms(L, 1, "request_timeout", 0);
+    o->stall_timeout_ms = field_ms(L, 1, "stall_timeout", 0);
+    o->max_body = (uint64_t)lx_field_number(L, 1, "max_body", 0);
+    o->memory = (uint64_t)lx_field_number(L, 1, "memory", 0);
+    o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
+    o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
+    o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);
+    o->signals = lx_field_bool(L, 1, "signals", false);
+    o->control_needed = lx_field_bool(L, 1, "control_needed", false);
+}
+
+static struct slice copy_slice(struct slice s) {
+    return slice_of(mem_strndup(s.p, s.n), s.n);
+}
+
+static void copy_hosts(struct serve_options *o, struct filter_list hosts) {
+    o->hosts = mem_new((hosts.n + 1) * sizeof *o->hosts);
+    o->n_hosts = hosts.n;
+    for (uint32_t i = 0; i < hosts.n; i++) o->hosts[i] = copy_slice(hosts.items[i]);
+}
+
+/* core.server(options) -> server | nil, message, code */
+int lx_server_new(lua_State *L) {
+    luaL_checktype(L, 1, LUA_TTABLE);
+    struct lx_server *s = lx_newserver(L);
+    struct serve_options options = {0};
+    read_options(L, &options);
+    struct slice host = lx_field_slice(L, 1, "host");
+    struct slice control = lx_field_slice(L, 1, "control");
+    struct slice key = lx_field_slice(L, 1, "admin_key");
+    lua_getfield(L, 1, "allow_hosts");
+    struct filter_list hosts = lx_checklist(L, -1, "allow_hosts");
+    lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
+    s->L = lua_tothread(L, -1); /* never L itself: it may be a coroutine that dies */
+    if (host.n > 0) options.host = mem_strndup(host.p, host.n);
+    if (control.n > 0) options.control = mem_strndup(control.p, control.n);
+    if (key.n > 0) options.admin_key = mem_strndup(key.p, key.n);
+    copy_hosts(&options, hosts);
+    int err = server_new(&s->server, &options, &lx_server_events, s);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushvalue(L, 2);
+    return 1;
+}
+
+/* server:close(): also __gc and __close. Streams are cut, threads joined. */
+static int l_close(lua_State *L) {
+    struct lx_server *s = lx_toserver(L);
+    struct server *server = s->server;
+    s->server = NULL;
+    luaL_unref(L, LUA_REGISTRYINDEX, s->on_event);
+    s->on_event = LUA_NOREF;
+    http_out_free(s->http); /* it uses the server's loop */
+    s->http = NULL;
+    server_free(server);
+    return 0;
+}
+
+/* server:on(fn): the one function that is called with what happens */
+static int l_on(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    luaL_checktype(L, 2, LUA_TFUNCTION);
+    lua_settop(L, 2);
+    int before = s->on_event;
+    s->on_event = luaL_ref(L, LUA_REGISTRYINDEX);
+    luaL_unref(L, LUA_REGISTRYINDEX, before);
+    return 0;
+}
+
+/* server:configure{ routes =, policies =, cors =, tells = } -> true
+ * Without 'tells' (true when absent) "open" is not told, "close" only of minded clients. */
+static int l_configure(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    struct routes *routes = lx_checkroutes(L, 2); /* in a box that frees it */
+    bool tells = lua_getfield(L, 2, "tells") == LUA_TNIL || lua_toboolean(L, -1);
+    if (lua_getfield(L, 2, "policies") == LUA_TNIL) lua_newtable(L);
+    struct policy_set *policies = lx_checkpolicies(L, -1);
+    server_configure(s->server, routes, policies); /* nothing raises from here on */
+    policy_set_unref(policies);
+    server_tell_clients(s->server, tells);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static int start_failed(lua_State *L, const struct server *s, int err) {
+    const struct serve_options *o = &s->options;
+    const char *why =
+        err == E_ADDRESS ? "the host is an IP address or localhost" : status_text(err);
+    lua_pushnil(L);
+    if (s->failed == START_LISTEN)
+        lua_pushfstring(L, "cannot listen on %s port %d: %s", o->host, o->port, why);
+    else if (s->failed == START_CONTROL)
+        lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control,
+                        control_problem(err));
+    else lua_pushfstring(L, "cannot start %d I/O threads: %s", (int)o->io_threads, why);
+    lua_pushstring(L, status_name(err));
+    return 3;
+}
+
+/* server:start() -> port | nil, message, code */
+static int l_start(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    luaL_argcheck(L, !s->server->started, 1, "the server runs already");
+    int err = server_start(s->server);
+    if (err < 0) return start_failed(L, s->server, err);
+    lua_pushinteger(L, s->server->port);
+    return 1;
+}
+
+/* server:run() -> true, when all streams have ended after server:stop() */
+static int l_run(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    luaL_argcheck(L, s->server->started, 1, "start the server first");
+    luaL_argcheck(L, !s->server->running, 1, "the server runs already");
+    lua_State *before = s->L;
+    s->L = L;
+    server_run(s->server);
+    s->L = before;
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* server:stop(): tell "stopping"; server:drain(): the stop hooks are done; server:leave():
+ * so is what was waited for when all had "drained" */
+static int l_stop(lua_State *L) {
+    server_stop(lx_checkserver(L)->server);
+    return 0;
+}
+
+static int l_drain(lua_State *L) {
+    server_drain(lx_checkserver(L)->server);
+    return 0;
+}
+
+static int l_leave(lua_State *L) {
+    server_leave(lx_checkserver(L)->server);
+    return 0;
+}
+
+/* server:wake([at]): the "timer" callback comes at that time of core.now(), once */
+static int l_wake(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    server_wake_at(s->server, luaL_optnumber(L, 2, -1));
+    return 0;
+}
+
+/* server:watch(paths) -> true | nil, message, code: "changed" is told for each of them */
+static int l_watch(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    lua_settop(L, 2);
+    luaL_checktype(L, 2, LUA_TTABLE);
+    lua_Unsigned n = lua_rawlen(L, 2);
+    struct slice *paths = lx_scratch(L, (size_t)(n + 1) * sizeof *paths);
+    for (lua_Unsigned i = 0; i < n; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i + 1);
+        paths[i] = lx_checkslice(L, -1); /* the table keeps it */
+        lua_pop(L, 1);
+    }
+    int err = watch_set(s->server, paths, (size_t)n);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+void lx_server_add_life(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"on", l_on},       {"configure", l_configure}, {"start", l_start},
+        {"run", l_run},     {"stop", l_stop},           {"drain", l_drain},
+        {"leave", l_leave}, {"wake", l_wake},           {"watch", l_watch},
+        {"shut", l_close},  {"__gc", l_close},          {"__close", l_close},
+        {NULL, NULL}};
+    luaL_setfuncs(L, methods, 0);
+}

@@ -1,0 +1,23 @@
+/* The type of the server object, put together from the files that have its methods. */
+#ifndef SLUICE_BIND_SERVER_TYPE_H
+#define SLUICE_BIND_SERVER_TYPE_H
+
+#include "bind/server.h"
+
+void lx_server_type(lua_State *L); /* makes it, once in a state */
+int lx_server_new(lua_State *L);   /* core.server */
+
+/* The methods of one file each, added to the type's table on top of the stack. */
+void lx_server_add_life(lua_State *L);
+void lx_server_add_channels(lua_State *L);
+void lx_server_add_clients(lua_State *L);
+void lx_server_add_stats(lua_State *L);
+void lx_server_add_http_out(lua_State *L);
+
+/* What happens on the server, for Lua. */
+extern const struct server_events lx_server_events;
+
+/* A route snapshot from the table at 'index'. Pushes a box that owns it. */
+struct routes *lx_checkroutes(lua_State *L, int index);
+
+#endif
