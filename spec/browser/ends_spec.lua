@@ -29,7 +29,7 @@ app:post("/end", function()
   end
 end)]]
 
--- A service worker that answers for the page, all but streams: as README.md says.
+-- A service worker that answers for the page, all but streams: as doc/protocol.md says.
 local WORKER = [[
 addEventListener("install", () => skipWaiting());
 addEventListener("activate", (event) => event.waitUntil(clients.claim()));
@@ -45,7 +45,7 @@ local ENTER = [[async () => {
 }]]
 
 local function app()
-  local rule = markdown.read("README.md").text:match("`(if %(event%.request[^`]+)`")
+  local rule = markdown.read("doc/protocol.md").text:match("`(if %(event%.request[^`]+)`")
   return APP:format(WORKER:format(rule))
 end
 

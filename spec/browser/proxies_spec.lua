@@ -1,4 +1,4 @@
---- A browser behind nginx and HAProxy, with the settings of README.md: it survives a restart of the
+--- A browser behind nginx and HAProxy, with the settings of doc/operating.md: it survives a restart of the
 --- server, its page may write, and who leaves is noticed.
 local browser = require("spec.support.browser")
 local clients = require("spec.support.clients")

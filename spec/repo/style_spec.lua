@@ -6,7 +6,8 @@ local C_FILE_LINES, C_FUNCTION_LINES = 600, 70
 local LUA_FILE_LINES, LUA_FUNCTION_LINES = 300, 60
 local EXAMPLE_LINES = 60
 
-local TOP_LEVEL = { "Makefile", "README.md", "LICENSE", "CHANGELOG.md", "csrc", "lua", "examples", "spec" }
+local TOP_LEVEL = { "Makefile", "README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "CHANGELOG.md",
+  "csrc", "doc", "examples", "lua", "spec" }
 local UNSAFE = { "strcpy", "strcat", "sprintf", "vsprintf", "strtok", "atoi", "atol", "gets", "alloca" }
 
 local function line_count(path)

@@ -1,4 +1,4 @@
---- Debian's HAProxy in front of a server, with the settings of README.md, on a free port.
+--- Debian's HAProxy in front of a server, with the settings of doc/operating.md, on a free port.
 ---   local h = haproxy.start(server.port); h.port; h.stop()
 local deadline = require("spec.support.deadline")
 local lfs = require("lfs")
@@ -28,7 +28,7 @@ local function free_port()
   return math.floor(tonumber(port))
 end
 
---- Put another value in place of what README.md says; it must be there.
+--- Put another value in place of what doc/operating.md says; it must be there.
 local function put(text, from, to)
   local changed, n = text:gsub(from:gsub("%p", "%%%0"), (to:gsub("%%", "%%%%")))
   assert(n > 0, from .. " is not in the block")
@@ -36,7 +36,7 @@ local function put(text, from, to)
 end
 
 function haproxy.start(upstream)
-  local folder, doc, port = process.temp_dir(), markdown.read("README.md"), free_port()
+  local folder, doc, port = process.temp_dir(), markdown.read("doc/operating.md"), free_port()
   local conf = put(doc.block("haproxy").text, "bind :80", "bind 127.0.0.1:" .. port)
   conf = put(put(conf, "127.0.0.1:5121", "127.0.0.1:" .. upstream), "/etc/haproxy/", folder .. "/")
   process.write_file(folder .. "/conf", conf)

@@ -1,11 +1,12 @@
 --- A document as a spec sees it: its code blocks in order, its tables, and what a terminal
 --- showed compared with what the document says it shows.
 ---
----   local doc = markdown.read("README.md")
----   doc.blocks[1] -> { lang, text, line }; doc.block("nginx") -> the only one of that language
+---   local doc = markdown.read("README.md"), or markdown.pages(): all documents as one
+---   doc.blocks[1] -> { lang, text, line, path, place }; doc.block("nginx") -> the only one of that language
 ---   doc.table("flag") -> rows of cells of the table whose first head is `flag`
 ---   markdown.matches(expected, actual) -> boolean
 local json = require("sluice.json")
+local tree = require("spec.support.tree")
 
 local markdown = {}
 
@@ -54,15 +55,12 @@ local function find_tables(text, head)
   return tables
 end
 
---- Read a file.
-function markdown.read(path)
-  local file <close> = assert(io.open(path))
-  local text = file:read("a")
-  local doc = { text = text, blocks = read_blocks(text) }
+local function document(text, blocks)
+  local doc = { text = text, blocks = blocks }
   --- The only block of a language.
   function doc.block(lang)
     local found
-    for _, block in ipairs(doc.blocks) do
+    for _, block in ipairs(blocks) do
       if block.lang == lang then
         assert(not found, "several blocks are of " .. lang)
         found = block
@@ -70,13 +68,47 @@ function markdown.read(path)
     end
     return assert(found, "no block is of " .. lang)
   end
-  --- The rows of the nth table (default: the only one) with that first head.
-  function doc.table(head, nth)
+  --- The rows of the only table with that first head.
+  function doc.table(head)
     local tables = find_tables(text, head)
-    assert(nth or #tables == 1, ("%d tables begin with '%s'"):format(#tables, head))
-    return assert(tables[nth or 1], "no such table")
+    assert(#tables == 1, ("%d tables begin with '%s'"):format(#tables, head))
+    return tables[1]
   end
   return doc
+end
+
+--- Read a file.
+function markdown.read(path)
+  local text = tree.read(path)
+  local blocks = read_blocks(text)
+  for _, block in ipairs(blocks) do block.path, block.place = path, path .. ":" .. block.line end
+  return document(text, blocks)
+end
+
+--- The documents of the repository, by path: all but the changelog.
+function markdown.paths()
+  local list = {}
+  for _, path in ipairs(tree.files("%.md$")) do
+    if path ~= "CHANGELOG.md" then list[#list + 1] = path end
+  end
+  return list
+end
+
+--- All of them as one; each block knows its path.
+function markdown.pages()
+  local texts, blocks = {}, {}
+  for i, path in ipairs(markdown.paths()) do
+    local doc = markdown.read(path)
+    texts[i] = doc.text
+    table.move(doc.blocks, 1, #doc.blocks, #blocks + 1, blocks)
+  end
+  return document(table.concat(texts, "\n"), blocks)
+end
+
+--- Whether a block is a whole app, a spec of one.
+function markdown.is_program(block) return block.lang == "lua" and block.text:find("\nreturn app\n$") ~= nil end
+function markdown.is_test(block)
+  return block.lang == "lua" and block.text:find('require("sluice.testing")', 1, true) ~= nil
 end
 
 --- The texts between backticks.

@@ -36,9 +36,9 @@ local function free_port()
   return math.floor(tonumber(port))
 end
 
---- What README.md writes into a server of nginx.
+--- What doc/operating.md writes into a server of nginx.
 function nginx.readme(upstream)
-  local text = markdown.read("README.md").block("nginx").text
+  local text = markdown.read("doc/operating.md").block("nginx").text
   local changed, n = text:gsub("127%.0%.0%.1:5121", "127.0.0.1:" .. upstream)
   assert(n > 0)
   return changed

@@ -1,5 +1,5 @@
 /* Sockets that accept; see listener.h. The reasons of each option: perf notes in
- * README, "Operating". */
+ * doc/operating.md. */
 #include "serve/io/listener.h"
 
 #include "base/fault.h"

@@ -1,5 +1,5 @@
 --- What the answer to a request must be, from what the request means (draw.lua), the RFCs, and
---- what the README promises. It never looks at the server.
+--- what doc/protocol.md promises. It never looks at the server.
 ---
 --- An expectation: `statuses` (a set), `keeps` (true, false, or nil: as the answer says),
 --- `interim` (how many 100 may come before it), `fields` (name to text, or to a function that

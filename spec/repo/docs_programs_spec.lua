@@ -1,0 +1,193 @@
+--- The programs of all pages run, and their commands show what the page says they show. (Those of
+--- doc/first-hour.md are one story: first_hour_spec.)
+local commands = require("spec.support.commands")
+local http = require("spec.support.http")
+local lfs = require("lfs")
+local markdown = require("spec.support.markdown")
+local nginx = require("spec.support.nginx")
+local process = require("spec.support.process")
+local server = require("spec.support.server")
+local source = require("spec.support.source")
+local sse = require("spec.support.sse")
+
+local STORY = "doc/first-hour.md"
+local MATCHES = "/api/matches/7"
+
+local doc = markdown.pages()
+
+-- The programs, each with the commands behind it and what they show, up to the next program.
+local function read_acts()
+  local list, act = {}, nil
+  for i, block in ipairs(doc.blocks) do
+    if act and act.program.path ~= block.path then act = nil end
+    if markdown.is_program(block) then
+      act = { program = block, shows = {} }
+      if block.path ~= STORY then list[#list + 1] = act end
+    elseif block.lang == "sh" and block.text:find("^curl") then
+      local text = doc.blocks[i + 1]
+      assert(act, block.place .. " asks no program")
+      assert(text and text.lang == "text", block.place .. " shows nothing")
+      table.insert(act.shows, { commands = block, text = text.text })
+    end
+  end
+  return list
+end
+
+local acts = read_acts()
+
+-- The one that has that route.
+local function program_with(path)
+  for _, act in ipairs(acts) do
+    if act.program.text:find(path, 1, true) then return act.program.text end
+  end
+end
+
+local function start(program)
+  local folder = process.temp_dir()
+  lfs.mkdir(folder .. "/public")
+  process.write_file(folder .. "/public/index.html", "<p>a page</p>\n")
+  local port, text = 0, program
+  if text:find(commands.ADDRESS, 1, true) then -- it asks itself
+    local unused = source.listen()
+    port = unused.port
+    unused:close()
+    text = text:gsub(commands.ADDRESS:gsub("%p", "%%%0"), "http://127.0.0.1:" .. port)
+  end
+  process.write_file(folder .. "/app.lua", text)
+  local s = server.start { path = folder .. "/app.lua", port = port }
+  s.app_folder = folder
+  return s, folder
+end
+
+-- Every route and stream that a program names can be asked.
+local function knock(s, program)
+  for method, path in program.text:gmatch('app:(%l+)%("(/[^"*]-)"') do
+    local url = path:gsub(":%w+", "7")
+    if method == "get" then
+      assert.is_true(http.get(s.port, url).status < 500, url)
+    elseif method == "stream" then
+      local c = sse.connect(s.port, url)
+      assert.is_true(c.status == 200 or c.status == 401, url .. ": " .. c.status)
+      if c.status == 200 then assert.equal("ok", c:next_comment(5), url) end
+      c:close()
+    end
+  end
+end
+
+-- Run a spec of a user, with the app beside it.
+local function run_busted(spec, app)
+  local folder, root = process.temp_dir(), lfs.currentdir()
+  process.write_file(folder .. "/app_spec.lua", spec)
+  process.write_file(folder .. "/app.lua", app)
+  local code, output = process.run(root .. "/build/bin/sluice test app_spec.lua", { dir = folder })
+  process.remove_dir(folder)
+  return code, output
+end
+
+describe("the programs of the pages", function()
+  after_each(function() process.stop_all() end)
+
+  it("run, and their commands show what the page says", function()
+    local shown = 0
+    for _, act in ipairs(acts) do
+      local s, folder = start(act.program.text)
+      for _, show in ipairs(act.shows) do
+        commands.play(s, show.commands, show.text)
+        process.stop_all("curl")
+        shown = shown + 1
+      end
+      knock(s, act.program)
+      assert.falsy(s.log():find('"level":"error"', 1, true), act.program.place .. s.log())
+      s.signal("KILL") -- a drain takes its time
+      process.remove_dir(folder)
+    end
+    assert.is_true(#acts >= 16 and shown >= 13, #acts .. " programs, " .. shown .. " sessions")
+  end)
+
+  it("are whole, but for one that serves and stops by itself", function()
+    local count = 0
+    for _, block in ipairs(doc.blocks) do
+      if block.lang == "lua" and block.text:find("sluice%.serve") then
+        count = count + 1
+        local folder, root = process.temp_dir(), lfs.currentdir()
+        process.write_file(folder .. "/own.lua", block.text)
+        local env = { SLUICE_PORT = 0, SLUICE_IO_THREADS = 1, SLUICE_DRAIN = 0,
+          LUA_PATH = ("%s/lua/?.lua;%s/lua/?/init.lua;;"):format(root, root),
+          LUA_CPATH = root .. "/build/plain/?.so;;" }
+        local p = process.spawn({ "lua5.4", folder .. "/own.lua" }, { env = env, folders = { folder } })
+        local port = require("spec.support.deadline").eventually(function()
+          return p:log():match("127%.0%.0%.1:(%d+)")
+        end)
+        assert.equal("from a program", http.get(tonumber(port), "/").body)
+        assert.equal(0, p:stop())
+      elseif block.lang == "lua" then
+        assert.is_true(markdown.is_program(block) or markdown.is_test(block), block.place .. " is neither app nor spec")
+      end
+    end
+    assert.equal(1, count)
+  end)
+
+  it("pass the spec behind them, which fails when the rule is another", function()
+    local program, count = nil, 0
+    for _, block in ipairs(markdown.read("doc/testing.md").blocks) do
+      if markdown.is_program(block) then program = block.text end
+      if markdown.is_test(block) then
+        count = count + 1
+        local code, output = run_busted(block.text, program)
+        assert.equal(0, code, output)
+        local _, lines = block.text:match("it%([^\n]+\n(.-)  end%)"):gsub("\n", "")
+        assert.is_true(lines <= 10, lines .. " lines")
+        code, output = run_busted(block.text, (program:gsub("after%(20", "after(19")))
+        assert.not_equal(0, code, output)
+      end
+    end
+    assert.equal(1, count)
+  end)
+
+  it("have guards that leave a test its user", function()
+    local program = program_with("/api/orders/:user")
+    local path = assert(program:match('app:guard%("(/[%w/]+)/%*%*"'))
+    local url = program:match('app:stream%("(' .. path .. '/[^"]+)"'):gsub(":user", "alice")
+    local t <close> = require("sluice.testing").start({ source = program })
+    assert.same({ 401, 403, 200 }, { t:connect(url).status, t:connect(url, { user = "bob" }).status,
+      t:connect(url, { user = "alice" }).status })
+  end)
+
+  it("are served by nginx, as doc/operating.md configures it, so that events come at once", function()
+    local s = server.start { app = program_with("/api/matches"), args = { "--trust-proxy", "yes" } }
+    local n = nginx.start(s.port, { server = nginx.readme(s.port) })
+    local c = sse.connect(n.port, MATCHES)
+    assert(c:wait_for("hello", 1))
+    local goal = { "POST", MATCHES .. "/goals", { ["Content-Type"] = "application/json" },
+      '{"team":"home","minute":1}' }
+    assert.equal(202, http.connect(s.port):request(table.unpack(goal)).status)
+    assert(c:wait_for("goal", 1))
+    c:close()
+    n.stop()
+  end)
+
+  it("can be changed while streams stay open", function()
+    local program = program_with("/api/matches")
+    local s, folder = start(program)
+    local function score()
+      local c = http.connect(s.port)
+      return c:request("POST", MATCHES .. "/goals", { ["Content-Type"] = "application/json" },
+        '{"team":"home","minute":1}').status
+    end
+    local c = sse.connect(s.port, MATCHES)
+    assert(c:wait_for("hello"))
+    process.write_file(folder .. "/app.lua", "a mistake")
+    s.signal("HUP")
+    s.wait_log("reload failed in load")
+    assert.equal(202, score())
+    assert(c:wait_for("goal"))
+    process.write_file(folder .. "/app.lua", (program:gsub('"goal"', '"point"')))
+    s.signal("HUP")
+    s.wait_log("reload #2")
+    assert.equal(202, score())
+    assert.equal("point", c:next_event().event)
+    c:close()
+    s.signal("KILL")
+    process.remove_dir(folder)
+  end)
+end)

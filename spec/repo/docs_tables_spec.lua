@@ -1,0 +1,247 @@
+--- The tables of the pages agree with the code: settings, limits, options, codes, reasons, hooks,
+--- figures, messages. And every public function has a comment where it stands.
+local codes = require("sluice.base.codes")
+local config = require("sluice.live.config")
+local core = require("sluice.core")
+local generation = require("sluice.live.generation")
+local http = require("spec.support.http")
+local markdown = require("spec.support.markdown")
+local server = require("spec.support.server")
+local tree = require("spec.support.tree")
+
+local RESERVED = { "hello", "reset", "sync", "bye", "open", "error" }
+
+local doc = markdown.pages()
+
+local function words_of(text)
+  local list = {}
+  for word in text:gmatch("[%w_]+") do list[#list + 1] = word end
+  return list
+end
+
+local function sorted(list)
+  table.sort(list)
+  return list
+end
+
+--- The first column's code of a table.
+local function names_of(rows)
+  local list = {}
+  for _, row in ipairs(rows) do
+    for _, code in ipairs(markdown.code(row[1])) do list[#list + 1] = code end
+  end
+  return sorted(list)
+end
+
+--- What a line of Lua at the top level of an app is told.
+local function load_error(code)
+  local text = ('local sluice = require("sluice")\nlocal app = sluice.app()\n%s\nreturn app\n'):format(code)
+  local loaded, problem = generation.load(1, "app.lua", text)
+  return not loaded and problem.message or nil
+end
+
+--- The names that a message lists as known, without those of later versions.
+local function known_names(message, later)
+  local list, skip = {}, {}
+  for _, name in ipairs(later) do skip[name] = true end
+  for _, name in ipairs(words_of(message:match("%(known: (.-)%)"))) do
+    if not skip[name] then list[#list + 1] = name end
+  end
+  return sorted(list)
+end
+
+-- { NAME = value } of bounds.h, computed by Lua.
+local function read_bounds()
+  local values = {}
+  local text = tree.read("csrc/base/bounds.h"):gsub("\\\n", " "):gsub("/%*.-%*/", "")
+  for name, value in text:gmatch("#define ([%u%d_]+) +([^\n]+)") do
+    values[name] = load("return " .. value:gsub("(%d)u", "%1"), name, "t", values)()
+  end
+  return values
+end
+
+describe("the tables of the pages", function()
+  local bounds = read_bounds()
+
+  it("list the settings with their defaults", function()
+    local elsewhere = { io_threads = "processors - 1", trust_proxy = "no", allow_host = "none",
+      lua_memory = "none", socket = "none", admin_key = "none", log_format = "by terminal",
+      max_connections = ("`%d`"):format(bounds.CONNECTIONS_MAX_DEFAULT) }
+    local rows = doc.table("flag")
+    for i, setting in ipairs(config.SETTINGS) do
+      local name, default = setting[1], setting[3]
+      assert.equal(("`--%s`"):format((name:gsub("_", "-"))), rows[i][1])
+      assert.equal(("`SLUICE_%s`"):format(name:upper()), rows[i][2])
+      assert.equal(default and ("`%s`"):format(default) or elsewhere[name], rows[i][3], name)
+    end
+    assert.equal(#config.SETTINGS, #rows)
+  end)
+
+  it("list the limits as they are", function()
+    local units = { KiB = 1024, MiB = 1024 ^ 2, s = 1000 }
+    for _, row in ipairs(doc.table("limit")) do
+      local number, unit = row[2]:match("^(%d+) ?(%a*)$")
+      local value = tonumber(number) * (units[unit] or 1)
+      assert.equal(bounds[row[1]:match("`(.-)`")], value, row[1])
+    end
+    for _, setting in ipairs(config.SETTINGS) do
+      local name = setting[1]:upper()
+      local limit = bounds[name .. "_MS"] or bounds[name .. "_DEFAULT"]
+      local scale = bounds[name .. "_MS"] and 1000 or 1
+      if limit and setting[3] then assert.equal(limit, setting[3] * scale, name) end
+    end
+  end)
+
+  it("list the words of reset and bye, each with what its row says", function()
+    local reasons = require("sluice.core").reasons
+    local listed = {}
+    for _, row in ipairs(doc.table("reset")) do
+      for _, word in ipairs(markdown.code(row[1])) do listed[word] = true end
+    end
+    assert.same(reasons.reset, listed)
+    listed = {}
+    local before = { ["after all"] = "all that was published", ["at the cursor"] = "what was sent",
+      ["at once"] = "what was sent" }
+    local retries = { usual = { "RETRY_MIN_MS", "RETRY_MAX_MS" },
+      overload = { "RETRY_MIN_MS", "RETRY_OVERLOAD_MAX_MS" },
+      drain = { "RETRY_DRAIN_MIN_MS", "RETRY_DRAIN_MAX_MS" } }
+    for _, row in ipairs(doc.table("bye")) do
+      for _, word in ipairs(markdown.code(row[1])) do
+        local reason = assert(reasons.bye[word], word)
+        listed[word] = true
+        assert.equal(before[reason.place], row[3], word)
+        assert.equal(reason.stays_away, row[2]:find("the browser stays away", 1, true) ~= nil, word)
+        local times, retry = retries[reason.retry], "an hour"
+        if times then retry = ("%g to %g s"):format(bounds[times[1]] / 1000, bounds[times[2]] / 1000) end
+        assert.equal(retry, row[4]:match("[%d.]+ to [%d.]+ s$") or row[4], word)
+      end
+    end
+    for word, reason in pairs(reasons.bye) do
+      local named = reason.told and listed[word] or doc.text:find(("`%s`, "):format(word), 1, true)
+      assert.truthy(named, word)
+    end
+  end)
+
+  it("list the options of channels and plans", function()
+    local rows = doc.table("channel option")
+    local message = load_error('app:channel("a", { nothing_like_it = 1 })')
+    assert.same(known_names(message, { "durable" }), names_of(rows))
+    local defaults = {}
+    for _, row in ipairs(rows) do defaults[markdown.code(row[1])[1]] = row[2]:match("^`(.-)`") end
+    assert.same({ tostring(bounds.HISTORY_EVENTS_DEFAULT), tostring(bounds.TTL_DEFAULT_MS // 1000),
+      tostring(bounds.KEYS_MAX_DEFAULT), "0", '"reset"' },
+      { defaults.history, defaults.ttl, defaults.max_keys, defaults.rewind, defaults.slow })
+    message = load_error('app:stream("/a", { channels = { "a" }, nothing_like_it = 1 })')
+    assert.same(known_names(message, { "compress" }), names_of(doc.table("plan option")))
+  end)
+
+  it("list the options of a publish", function()
+    local given = tree.read("lua/sluice/meta.lua"):match("%-%-%-@param opts%? ({[^\n]+})\n[^\n]+\nfunction App:publish")
+    local wanted = {}
+    for name in given:gmatch("([%l_]+)%?:") do wanted[#wanted + 1] = name end
+    assert.same(sorted(wanted), names_of(doc.table("publish option")))
+  end)
+
+  it("list the options of requests to other servers", function()
+    for name, module in pairs { http = "http", client = "client" } do
+      local known = tree.read("lua/sluice/" .. module .. ".lua"):match("\nlocal KNOWN = {(.-)}")
+      local wanted, defaults = {}, {}
+      for option, default in known:gmatch("([%l_]+) = ([%w.<> ]+)") do
+        if option ~= "sign" then
+          wanted[#wanted + 1] = option
+          defaults[option] = load("local options = { NONE = false } return " .. default)()
+        end
+      end
+      local rows = doc.table(name .. " option")
+      assert.same(sorted(wanted), names_of(rows))
+      for _, row in ipairs(rows) do
+        local default = defaults[markdown.code(row[1])[1]]
+        if default then assert.equal(tostring(default), row[2]:match("^`(.-)`")) end
+      end
+    end
+  end)
+
+  it("list what a test and its streams can do", function()
+    for head, module in pairs { ["of a test"] = "test", ["of a stream"] = "stream" } do
+      local listed, names = {}, {}
+      for _, row in ipairs(doc.table(head)) do
+        for _, code in ipairs(markdown.code(row[1])) do listed[#listed + 1] = code:match("^%l:([%l_]+)") end
+      end
+      for name, value in pairs(require("sluice.testing." .. module).methods) do
+        if type(value) == "function" and not name:find("^__") and name ~= "last_id" then names[#names + 1] = name end
+      end
+      assert.same(sorted(names), sorted(listed))
+    end
+  end)
+
+  it("list the codes with their statuses", function()
+    local listed = {}
+    for _, row in ipairs(doc.table("code")) do listed[markdown.code(row[1])[1]] = tonumber(row[2]) end
+    assert.same(codes.STATUS, listed)
+  end)
+
+  it("list the hooks, and what a stream is told", function()
+    local hooks = {}
+    for _, row in ipairs(doc.table("hook")) do
+      for kind in row[1]:gmatch('app:on%("(%l+)"') do hooks[#hooks + 1] = kind end
+      for kind in row[2]:gmatch('`"(%l+subscribe)"`') do hooks[#hooks + 1] = kind end
+    end
+    local known = words_of(load_error('app:on("nothing_like_it", print)'):match("%(known: (.-)%)"))
+    assert.same(sorted(known), sorted(hooks))
+    for _, name in ipairs(RESERVED) do assert.is_nil((core.check_event(name)), name) end
+    assert.same({ "bye", "hello", "reset", "sync" }, names_of(doc.table("event")))
+  end)
+
+  it("tell the mistakes of the first hour as they are told", function()
+    for _, row in ipairs(doc.table("written at the top level")) do
+      local code = markdown.code(row[1])[1]
+      local message = assert(load_error(code), code .. " is no mistake")
+      assert.truthy(message:find(row[2], 1, true), message)
+    end
+  end)
+
+  it("tell the mistakes of handlers as the log tells them", function()
+    finally(server.stop_all)
+    local rows, routes = doc.table("written in a handler"), {}
+    for i, row in ipairs(rows) do
+      routes[i] = ('app:get("/%d", function()\n%s\nend)'):format(i, markdown.code(row[1])[1])
+    end
+    local app = 'local sluice = require("sluice")\nlocal app = sluice.app()\n%s\nreturn app'
+    local s = server.start { args = { "--log-format", "text" }, app = app:format(table.concat(routes, "\n")) }
+    for i, row in ipairs(rows) do
+      assert.equal(500, http.get(s.port, "/" .. i).status, row[1])
+      s.wait_log("error GET /" .. i .. " ")
+      assert.truthy(s.log():find(row[2], 1, true), row[2] .. "\n" .. s.log())
+    end
+  end)
+end)
+
+describe("public functions", function()
+  it("are documented where they stand", function()
+    local sources = {}
+    for _, path in ipairs(tree.files("^lua/sluice/.*%.lua$")) do
+      if not path:find("meta.lua", 1, true) then sources[#sources + 1] = tree.read(path) end
+    end
+    local text = table.concat(sources, "\n")
+    -- where the methods of App live that are made elsewhere
+    local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
+      http = { "http." }, client = { "client." }, Connection = { "Connection:" },
+      sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
+      eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
+      Test = { "Test:" }, Stream = { "Stream:" } }
+    for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
+      local found = false
+      for _, prefix in ipairs(places[owner] or {}) do
+        local full = prefix:gsub("%p", "%%%0") .. name
+        found = found or text:find("\n%-%-[^\n]*\nfunction " .. full .. "%(")
+          or text:find("\n%-%-[^\n]*\n" .. full .. " = [%w.]+\n") -- a function of the core
+      end
+      -- get, post … and the levels of the log are made in loops
+      found = found or owner == "sluice.log"
+        or owner == "App" and text:find('"' .. name .. '"[^\n]*}%) do\n  App%[method%]')
+        or owner == "Test" and text:find('"' .. name .. '"[^\n]*}%) do\n  %-%-%- ')
+        or owner == "Stream" and text:find("\n%-%-%- [^\n]+\nStream%." .. name .. " = ")
+      assert.truthy(found, owner .. " " .. name .. " has no comment")
+    end
+  end)
+end)
