@@ -183,31 +183,11 @@ states
       warnings(text:format("remind", 'app:cors("/a/**", { origins = { "https://a.example" } })'))[1])
   end)
 
-  it("notes globals, functions for app:after, and what blocks", function()
+  it("notes globals that are set while loading, functions for app:after, and what blocks", function()
     assert.same({ "app.lua:3: global 'count' set while loading: use local" }, warnings("count = 1"))
     assert.matches("app.lua:3: app:after%(…, function%): name an app:task%(%) instead",
       warnings('app:get("/x", function() app:after(5, function() end) end)')[1])
     assert.matches("app.lua:4: io.popen blocks the app", warnings('-- io.popen\nlocal x = io.popen\nassert(x)')[1])
-  end)
-
-  it("notes globals that a handler would stumble over, by line", function()
-    local rest = " is not declared: use local, or app:state for what must survive"
-    assert.same({ "app.lua:5: 'count'" .. rest, "app.lua:8: 'prnt'" .. rest }, warnings([[
-
-      app:get("/a", function()
-        count = (count or 0) + 1
-        print(_G, string.format("%s", 1.5), 7, nil, true)
-      end)
-      app:get("/b", function(req) local x = 2 ^ 53 return (function() return prnt, x, req end)() end)
-      app:get("/c", function() require("never_there_but_no_matter") end)
-    ]]))
-    local blocks = {}
-    for i = 1, 60 do
-      blocks[i] = "do\n" .. ("  local v = app.x and app.y\n"):rep(20) .. ("\n"):rep(i * 5) .. "end"
-    end
-    local text = "app:get('/x', function()\n" .. table.concat(blocks, "\n") .. "\nnope = 1 end)"
-    local line = 3 + select(2, text:gsub("\n", ""))
-    assert.same({ ("app.lua:%d: 'nope'"):format(line) .. rest }, warnings(text))
   end)
 
   it("says the difference to a running server", function()

@@ -1,6 +1,5 @@
 --- What can be told about an app by reading it: mistakes of the first hour that are no errors.
 -- Heuristics on the sources of one generation; each names its line. Keeps nothing in memory.
-local globals = require("sluice.command.globals")
 local sources = require("sluice.command.sources")
 local unmet = require("sluice.command.unmet")
 
@@ -52,7 +51,6 @@ function warnings.of(generation)
   local out = {}
   local function say(text, ...) out[#out + 1] = text:format(...) end
   for _, text in ipairs(generation.warnings) do out[#out + 1] = text end
-  for _, text in ipairs(globals.undeclared(generation)) do out[#out + 1] = text end
   writers(generation, say)
   unmet.tell(generation, say)
   calls(generation, say)
