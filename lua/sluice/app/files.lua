@@ -3,6 +3,7 @@
 -- memory: the files, 1 MiB each and 32 MiB in all at most, handed to the core.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
+local file = require("sluice.base.file")
 
 local files = {}
 
@@ -37,14 +38,8 @@ end
 
 -- The text, or nil when it has gone meanwhile. One that is there must not be left out unseen.
 local function read(path)
-  local file, message, code = io.open(path, "rb")
-  local text
-  if file then
-    text, message, code = file:read(FILE_MAX + 1)
-    file:close()
-  end
-  if text or code == nil then return text or "" end
-  if code == NO_FILE then return nil end
+  local text, message, code = file.read(path, FILE_MAX + 1)
+  if text or code == NO_FILE then return text end
   error("app:static(): " .. message, 0)
 end
 
@@ -120,10 +115,10 @@ function files.load(static, total)
       if total > TOTAL_MAX then
         error(("app:static(): more than %d bytes in all"):format(TOTAL_MAX), 0)
       end
-      local file = { type = files.type_of(name), body = body }
+      local loaded = { type = files.type_of(name), body = body }
       local url = static.prefix .. "/" .. name
-      out[url] = file
-      if name == "index.html" or name:find("/index%.html$") then out[url:sub(1, -11)] = file end
+      out[url] = loaded
+      if name == "index.html" or name:find("/index%.html$") then out[url:sub(1, -11)] = loaded end
     end
   end
   return out, total
@@ -142,8 +137,8 @@ function files.for_core(generation, id_of, out)
     local loaded, sum = files.load(static, total)
     local guarded = {}
     total = sum
-    for url, file in pairs(loaded) do
-      if is_guarded(generation, url) then guarded[url] = file end
+    for url, content in pairs(loaded) do
+      if is_guarded(generation, url) then guarded[url] = content end
     end
     for url in pairs(guarded) do loaded[url] = nil end
     out[#out + 1] = { pattern = static.prefix .. "/**", kind = "static", files = loaded }

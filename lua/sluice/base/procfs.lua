@@ -1,6 +1,8 @@
 --- Figures of the machine, read from /proc, /sys and /run. Every function takes the folder
 --- that holds these three ("" is the real one), opens small files of the kernel only and never
 --- waits. What cannot be read is nil. Keeps nothing in memory.
+local file = require("sluice.base.file")
+
 local procfs = {}
 
 -- Read at most this much of a file that lists connections: those that listen come first.
@@ -14,18 +16,10 @@ local VIRTUAL = { "^lo$", "^veth", "^docker", "^br%-", "^virbr", "^ifb", "^cni",
 -- name: eight numbers for what came in, bytes first, then those for what went out.
 local NET_LINE = "([^%s:]+):%s*(%d+)" .. ("%s+%d+"):rep(7) .. "%s+(%d+)"
 
-local function read(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
 --- Processor time since the machine started.
 -- @treturn {busy=number,total=number}|nil in ticks, all processors together
 function procfs.cpu(root)
-  local line = (read(root .. "/proc/stat") or ""):match("^cpu%s+([%d ]+)")
+  local line = (file.read(root .. "/proc/stat") or ""):match("^cpu%s+([%d ]+)")
   if not line then return nil end
   local busy, total, column = 0, 0, 0
   for ticks in line:gmatch("%d+") do
@@ -40,7 +34,7 @@ end
 --- Memory in MB: what is used and what there is.
 -- @treturn {used=integer,total=integer}|nil
 function procfs.memory(root)
-  local text = read(root .. "/proc/meminfo") or ""
+  local text = file.read(root .. "/proc/meminfo") or ""
   local total = tonumber(text:match("MemTotal:%s+(%d+) kB"))
   local available = tonumber(text:match("MemAvailable:%s+(%d+) kB"))
     or tonumber(text:match("MemFree:%s+(%d+) kB"))
@@ -58,7 +52,7 @@ end
 --- Bytes received and sent since the machine started, over its real interfaces.
 -- @treturn {received=integer,sent=integer}|nil
 function procfs.network(root)
-  local text = read(root .. "/proc/net/dev")
+  local text = file.read(root .. "/proc/net/dev")
   if not text then return nil end
   local sum = { received = 0, sent = 0 }
   for interface, received, sent in text:gmatch(NET_LINE) do
@@ -72,17 +66,17 @@ end
 
 --- The load average of the last minute.
 function procfs.load(root)
-  return tonumber((read(root .. "/proc/loadavg") or ""):match("^[%d.]+"))
+  return tonumber((file.read(root .. "/proc/loadavg") or ""):match("^[%d.]+"))
 end
 
 --- Seconds since the machine started.
 function procfs.uptime(root)
-  return tonumber((read(root .. "/proc/uptime") or ""):match("^[%d.]+"))
+  return tonumber((file.read(root .. "/proc/uptime") or ""):match("^[%d.]+"))
 end
 
 -- The kernel keeps 15 bytes of a process's name.
 local function is_process(root, pid, name)
-  local comm = read(("%s/proc/%s/comm"):format(root, pid))
+  local comm = file.read(("%s/proc/%s/comm"):format(root, pid))
   return comm ~= nil and comm:gsub("\n$", "") == name:sub(1, 15)
 end
 
@@ -95,14 +89,14 @@ function procfs.is_running(root, name)
   local program = name:gsub("%.%a+$", "")
   for _, tree in ipairs({ "", "/systemd", "/unified" }) do
     local slice = ("%s/sys/fs/cgroup%s/system.slice"):format(root, tree)
-    local events = read(("%s/%s/cgroup.events"):format(slice, unit))
+    local events = file.read(("%s/%s/cgroup.events"):format(slice, unit))
     if events then return events:find("populated 1", 1, true) ~= nil end
-    local processes = read(("%s/%s/cgroup.procs"):format(slice, unit))
+    local processes = file.read(("%s/%s/cgroup.procs"):format(slice, unit))
     if processes then return processes:find("%d") ~= nil end
-    if read(slice .. "/cgroup.procs") then return false end
+    if file.read(slice .. "/cgroup.procs") then return false end
   end
   for _, pattern in ipairs({ "%s/run/%s.pid", "%s/run/%s/%s.pid" }) do
-    local pid = (read(pattern:format(root, program, program)) or ""):match("^%s*(%d+)")
+    local pid = (file.read(pattern:format(root, program, program)) or ""):match("^%s*(%d+)")
     if pid then return is_process(root, pid, program) end
   end
   return nil
@@ -114,19 +108,19 @@ end
 function procfs.is_listening(root, port)
   local wanted, known = (":%04X"):format(port), false
   for _, name in ipairs({ "tcp", "tcp6" }) do
-    local file = io.open(("%s/proc/net/%s"):format(root, name), "rb")
-    if file then
+    local lines = io.open(("%s/proc/net/%s"):format(root, name), "rb")
+    if lines then
       known = true
-      file:read("l")
+      lines:read("l")
       for _ = 1, LISTEN_LINES_MAX do
-        local address, state, rest = (file:read("l") or ""):match(LISTEN_LINE)
+        local address, state, rest = (lines:read("l") or ""):match(LISTEN_LINE)
         if state ~= "0A" then break end
         if address:sub(-5) == wanted then
-          file:close()
+          lines:close()
           return true, math.tointeger(tonumber(rest:match(LISTEN_USER)))
         end
       end
-      file:close()
+      lines:close()
     end
   end
   if not known then return nil end
@@ -135,7 +129,7 @@ end
 
 --- The name of a user, or the number when it has none.
 function procfs.user_name(root, user)
-  local text = "\n" .. (read(root .. "/etc/passwd") or "")
+  local text = "\n" .. (file.read(root .. "/etc/passwd") or "")
   return text:match("\n([^:\n]+):[^:\n]*:" .. user .. ":") or tostring(user)
 end
 

@@ -2,6 +2,7 @@
 -- cache, a `require` that loads files of the app's folder afresh and everything else from
 -- the host. In memory: one table per generation, gone with it.
 local caller = require("sluice.base.caller")
+local file = require("sluice.base.file")
 local guard = require("sluice.base.guard")
 local need = require("sluice.base.need")
 local process = require("sluice.base.process")
@@ -13,12 +14,7 @@ local A_FOLDER = 21 -- EISDIR
 
 -- The text; or nil and, unless there is no such file, why.
 local function read_file(path)
-  local file, message, code = io.open(path, "rb")
-  local text
-  if file then
-    text, message, code = file:read("a") -- nil for a folder
-    file:close()
-  end
+  local text, message, code = file.read(path)
   if text then return text end
   if ABSENT[code] then return nil end
   return nil, code == A_FOLDER and "is a folder" or "cannot be read: "

@@ -5,6 +5,7 @@
 -- length within one is looked for a little later. A link and what it leads to are both watched.
 -- In memory: the list of paths.
 local core = require("sluice.core")
+local file = require("sluice.base.file")
 
 local watcher = {}
 
@@ -62,11 +63,8 @@ end
 
 -- The text; or nil and, when it is the process that lacks something, what.
 local function read(path)
-  local file, message, code = io.open(path, "rb")
-  if not file then return nil, LACKS[code] and message or nil end
-  local text = file:read("a")
-  file:close()
-  return text
+  local text, message, code = file.read(path)
+  return text, LACKS[code] and message or nil
 end
 
 -- Whether a path differs from what was loaded, or tried, last; nil and why when that cannot be

@@ -1,5 +1,7 @@
 --- A server in a process of its own: `sluice run` on a free port, its log in a file. In memory:
 -- the process id. The folder with app and log is removed at the end.
+local file = require("sluice.base.file")
+
 local child = {}
 
 ---@class sluice.testing.Child
@@ -11,8 +13,8 @@ local UP_SECONDS, POLL_SECONDS = 10, 0.02
 local function quote(text) return "'" .. tostring(text):gsub("'", "'\\''") .. "'" end
 
 local function write(path, text)
-  local file <close> = assert(io.open(path, "wb"))
-  assert(file:write(text))
+  local handle <close> = assert(io.open(path, "wb"))
+  assert(handle:write(text))
 end
 
 -- The interpreter that runs this test, or the one that $SLUICE_LUA names.
@@ -90,8 +92,7 @@ function Child:start(sleep)
 end
 
 function Child:read(name)
-  local file <close> = io.open(self.folder .. "/" .. name, "rb")
-  return file and file:read("a") or ""
+  return file.read(self.folder .. "/" .. name) or ""
 end
 
 --- All that it wrote.

@@ -2,6 +2,7 @@
 -- stands still until the test lets time pass. In memory: the server, and the app's sources
 -- when the test gave them as texts.
 local caller = require("sluice.base.caller")
+local file = require("sluice.base.file")
 local config = require("sluice.live.config")
 local generation = require("sluice.live.generation")
 local identity = require("sluice.testing.identity")
@@ -22,17 +23,9 @@ Inside.virtual = true
 local STOP_SECONDS = 1 -- as long as stop hooks may run
 local HANDLERS_SECONDS = 3 -- and handlers, after the streams
 
-local function read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
 -- Sources that the test gave, in front of what is on the disk.
 local function overlay(texts)
-  return setmetatable(texts, { __index = function(_, path) return read_file(path) end })
+  return setmetatable(texts, { __index = function(_, path) return (file.read(path)) end })
 end
 
 local function settings_of(options)
