@@ -1,14 +1,21 @@
 --- sluice.serve: load an app, listen, serve until the server stops.
 -- Keeps nothing in memory of its own.
 local access = require("sluice.live.access")
-local core = require("sluice.core")
 local config = require("sluice.live.config")
+local core = require("sluice.core")
 local generation = require("sluice.live.generation")
+local need = require("sluice.base.need")
 local reload = require("sluice.live.reload")
 local runtime = require("sluice.live.runtime")
 local watcher = require("sluice.live.watcher")
 
 local serve = {}
+
+-- What an app may require. It is loaded before the app is: a module that a handler requires
+-- first, or the app after a reload, is then of the version that serves, whatever was installed
+-- meanwhile.
+local FOR_APPS = { "sluice", "sluice.client", "sluice.eventstream", "sluice.http", "sluice.json",
+  "sluice.system" }
 
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
@@ -71,6 +78,7 @@ end
 
 local function load_and_make(target, settings)
   serve.set_up(settings)
+  for _, name in ipairs(FOR_APPS) do need(name) end
   collectgarbage("incremental", PAUSE, STEP_MULTIPLIER, STEP_SIZE)
   local loaded, problem = serve.load(target)
   if not loaded then return nil, problem.message, "ELOAD", problem end
