@@ -23,7 +23,7 @@ local function read_acts()
     if markdown.is_program(block) then
       act = { program = block, shows = {} }
       if block.path ~= STORY then list[#list + 1] = act end
-    elseif block.lang == "sh" and block.text:find("^curl") then
+    elseif block.lang == "sh" and block.text:find("^curl") and block.path ~= STORY then
       local text = doc.blocks[i + 1]
       assert(act, block.place .. " asks no program")
       assert(text and text.lang == "text", block.place .. " shows nothing")
@@ -120,7 +120,7 @@ describe("the programs of the pages", function()
         end)
         assert.equal("from a program", http.get(tonumber(port), "/").body)
         assert.equal(0, p:stop())
-      elseif block.lang == "lua" then
+      elseif block.lang == "lua" and block.path ~= STORY then
         assert.is_true(markdown.is_program(block) or markdown.is_test(block), block.place .. " is neither app nor spec")
       end
     end

@@ -26,7 +26,7 @@ function commands.run(s, line)
   end
   local p = process.spawn({ "sh", "-c", "exec " .. line }, { kind = "curl", dir = s.app_folder })
   deadline.eventually(function() return p:log():find("^:ok\n.-\n\n") end, 5, line .. " opens")
-  return function() return p:log() .. "\n" end
+  return function() return p:log() end
 end
 
 --- Wait until what is shown is what the page says.
@@ -46,7 +46,7 @@ function commands.play(s, block, expected)
   commands.expect(block.place, expected, function()
     local parts = {}
     for i, output in ipairs(outputs) do parts[i] = output() end
-    return table.concat(parts)
+    return table.concat(parts, "\n")
   end)
 end
 
