@@ -227,7 +227,7 @@ static void push_reasons(lua_State *L) {
     lua_setfield(L, -2, "bye");
     lua_createtable(L, 0, RESET_REASONS);
     for (int i = RESET_NONE + 1; i < RESET_REASONS; i++)
-        lx_set_boolean(L, reason_reset((enum reset_reason)i), true);
+        lx_set_boolean(L, reason_reset((enum reset_reason)i)->word, true);
     lua_setfield(L, -2, "reset");
 }
 

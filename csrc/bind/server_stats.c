@@ -10,7 +10,7 @@ static void set_counts(lua_State *L, const struct tally_counts *counts) {
     lx_set_integer(L, "resets", tally_resets(counts));
     lua_createtable(L, 0, RESET_REASONS);
     for (int i = RESET_NONE + 1; i < RESET_REASONS; i++)
-        lx_set_integer(L, reason_reset((enum reset_reason)i), counts->resets[i]);
+        lx_set_integer(L, reason_reset((enum reset_reason)i)->word, counts->resets[i]);
     lua_setfield(L, -2, "reset_reasons");
 }
 

@@ -19,7 +19,7 @@ int control_reset(struct buf *b, const char *epoch, const struct control_reset *
     int err = buf_addf(b,
                        "event: reset\ndata: {\"channel\":\"%.*s\",\"reason\":\"%s\","
                        "\"from\":%.*s,\"oldest\":",
-                       (int)r->channel.n, r->channel.p, reason_reset(r->reason),
+                       (int)r->channel.n, r->channel.p, reason_reset(r->reason)->word,
                        (int)r->from.n, r->from.p);
     if (err == 0) err = control_id_json(b, epoch, r->oldest);
     if (err == 0) err = buf_adds(b, "}\n");

@@ -24,12 +24,17 @@ static const struct end_row ends[END_REASONS] = {
     [END_END] = {"end", END_AFTER_ALL, RETRY_USUAL, false, false},
     [END_GONE] = {"gone", END_AFTER_ALL, RETRY_USUAL, false, false}};
 
-static const char *const resets[RESET_REASONS] = {
-    [RESET_TRIMMED] = "trimmed",  [RESET_SLOW] = "slow",
-    [RESET_RESTART] = "restart",  [RESET_EPOCH] = "epoch",
-    [RESET_FUTURE] = "future",    [RESET_UNKNOWN_ID] = "unknown_id",
-    [RESET_TOO_FAR] = "too_far",  [RESET_DENIED] = "denied",
-    [RESET_FAILOVER] = "failover"};
+/* A state reports on a return what was lost while it was a log, and nothing else. */
+static const struct reset_row resets[RESET_REASONS] = {
+    [RESET_TRIMMED] = {"trimmed", END_SLOW, true},
+    [RESET_SLOW] = {"slow", END_SLOW, false},
+    [RESET_RESTART] = {"restart", END_SLOW, false},
+    [RESET_EPOCH] = {"epoch", END_SLOW, false},
+    [RESET_FUTURE] = {"future", END_SLOW, false},
+    [RESET_UNKNOWN_ID] = {"unknown_id", END_SLOW, false},
+    [RESET_TOO_FAR] = {"too_far", END_SLOW, false},
+    [RESET_DENIED] = {"denied", END_REVOKED, false},
+    [RESET_FAILOVER] = {"failover", END_SLOW, false}};
 
 const struct end_row *reason_end(enum end_reason reason) {
     assert(reason > END_NONE && reason < END_REASONS);
@@ -55,7 +60,7 @@ uint32_t reason_retry_ms(enum end_reason reason, uint64_t *random, int64_t left_
     return left + rand_between(random, RETRY_MIN_MS, RETRY_MAX_MS);
 }
 
-const char *reason_reset(enum reset_reason reason) {
+const struct reset_row *reason_reset(enum reset_reason reason) {
     assert(reason > RESET_NONE && reason < RESET_REASONS);
-    return resets[reason];
+    return &resets[reason];
 }

@@ -74,7 +74,15 @@ enum reset_reason {
     RESET_REASONS
 };
 
-/* The word of RESET_TRIMMED to RESET_FAILOVER. */
-const char *reason_reset(enum reset_reason reason);
+struct reset_row {
+    const char *word;
+    enum end_reason plain; /* how a stream without control events ends instead */
+    /* Whether a client that comes back to a state gets it: the values that a state has
+     * make up for the other losses. */
+    bool of_state;
+};
+
+/* The row of RESET_TRIMMED to RESET_FAILOVER. */
+const struct reset_row *reason_reset(enum reset_reason reason);
 
 #endif

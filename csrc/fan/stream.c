@@ -93,7 +93,7 @@ void stream_reset(struct stream *s, struct slice channel, enum reset_reason reas
     fan_wake(s->fan, s);
     count_reset(s, channel, reason);
     if (s->plain) {
-        stream_break(s, reason == RESET_DENIED ? END_REVOKED : END_SLOW);
+        stream_break(s, reason_reset(reason)->plain);
         return;
     }
     struct buf text = {0}, id = {0};

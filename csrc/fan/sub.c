@@ -180,7 +180,8 @@ static enum reset_reason judge(const struct fan *fan, const struct chan *c,
 /* Whether nothing is told to who comes back: a log without history is lossy by name, and a
  * state gives what it has. But what was lost while a state was a log is told. */
 static bool is_told(const struct chan *c, enum reset_reason reason) {
-    if (c->kind == CHANNEL_STATE) return reason == RESET_TRIMMED && !PLANTED(26);
+    if (c->kind == CHANNEL_STATE)
+        return reason && reason_reset(reason)->of_state && !PLANTED(26);
     return c->policy.history > 0 || c->kind == CHANNEL_KEYED;
 }
 
