@@ -278,13 +278,17 @@ struct sub_spec lx_checkspec(lua_State *L, int index) {
     return spec;
 }
 
-struct lx_plan lx_checkplan(lua_State *L, int index) {
+static struct plan_options check_options(lua_State *L, int index) {
+    struct plan_options o = {.heartbeat = lx_field_number(L, index, "heartbeat", -1)};
+    o.plain = lua_getfield(L, index, "control") == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    return o;
+}
+
+struct plan_spec lx_checkplan(lua_State *L, int index) {
     index = lua_absindex(L, index);
     luaL_checktype(L, index, LUA_TTABLE);
-    struct lx_plan plan = {.heartbeat = lx_field_number(L, index, "heartbeat", -1)};
-    plan.plain =
-        lua_getfield(L, index, "control") == LUA_TBOOLEAN && !lua_toboolean(L, -1);
-    lua_pop(L, 1);
+    struct plan_spec plan = {.options = check_options(L, index)};
     struct filter_list types = field_list(L, index, "types");
     struct filter_list keys = field_list(L, index, "keys");
     int32_t rewind = field_rewind(L, index);
@@ -296,7 +300,7 @@ struct lx_plan lx_checkplan(lua_State *L, int index) {
     if (plan.n > STREAM_CHANNELS_MAX)
         luaL_error(L, "a stream may follow %d channels, this plan names %d",
                    STREAM_CHANNELS_MAX, (int)plan.n);
-    plan.specs = lx_scratch(L, (plan.n + 1) * sizeof *plan.specs);
+    struct sub_spec *subs = lx_scratch(L, (plan.n + 1) * sizeof *subs);
     luaL_checkstack(L, 3 * (int)plan.n + 8, "plan");
     for (uint32_t i = 0; i < plan.n; i++) {
         lua_rawgeti(L, list, (lua_Integer)i + 1);
@@ -305,8 +309,9 @@ struct lx_plan lx_checkplan(lua_State *L, int index) {
         if (!spec.keys.given) spec.keys = keys;
         if (spec.rewind == REWIND_DEFAULT) spec.rewind = rewind;
         if (spec.period_ms < period_ms) spec.period_ms = period_ms;
-        plan.specs[i] = spec;
+        subs[i] = spec;
     }
+    plan.subs = subs;
     return plan;
 }
 

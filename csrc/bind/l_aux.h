@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/slice.h"
+#include "fan/plan.h"
 #include "fan/policy.h"
 #include "fan/stream.h"
 
@@ -52,14 +53,9 @@ void lx_addname(lua_State *L, struct buf *names, struct slice name);
 void lx_pushnames(lua_State *L, struct buf *names);
 
 /* The channels of a plan: { channels = { "a" | { "b", keys =, types =, max_rate =, rewind = } },
- * keys =, types =, max_rate =, rewind = }. Pushes one scratch value that 'specs' lives in. */
-struct lx_plan {
-    struct sub_spec *specs;
-    uint32_t n;
-    double heartbeat; /* seconds; < 0: not given */
-    bool plain;       /* control = false */
-};
-struct lx_plan lx_checkplan(lua_State *L, int index);
+ * keys =, types =, max_rate =, rewind =, heartbeat =, control = }.
+ * Pushes one scratch value that 'subs' lives in. */
+struct plan_spec lx_checkplan(lua_State *L, int index);
 
 /* One channel with its options, as in a plan. Pushes scratch. */
 struct sub_spec lx_checkspec(lua_State *L, int index);

@@ -81,13 +81,13 @@ static int l_accept(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
     struct accept_as as = {luaL_optstring(L, 4, NULL), lua_toboolean(L, 5)};
-    struct lx_plan parsed = lx_checkplan(L, 3);
-    for (uint32_t i = 0; i < parsed.n; i++) {
-        const char *trouble = pattern_check_channel(parsed.specs[i].channel);
+    struct plan_spec spec = lx_checkplan(L, 3);
+    for (uint32_t i = 0; i < spec.n; i++) {
+        const char *trouble = pattern_check_channel(spec.subs[i].channel);
         if (trouble) return lx_fail_text(L, E_CHANNEL, trouble);
     }
     if (!r) return lx_fail(L, E_CLOSED);
-    struct plan *plan = plan_new(parsed.specs, parsed.n, parsed.heartbeat, parsed.plain);
+    struct plan *plan = plan_new(&spec);
     if (!plan) return lx_fail(L, E_NOMEM);
     struct client *c;
     int err = server_accept(s->server, r, plan, as, &c);

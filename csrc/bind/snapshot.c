@@ -48,8 +48,8 @@ static void read_plan(lua_State *L, int table, struct route *route) {
             route->rate_as = copy_field(L, query, "max_rate");
         }
         lua_settop(L, at);
-        struct lx_plan plan = lx_checkplan(L, at);
-        route->plan = plan_new(plan.specs, plan.n, plan.heartbeat, plan.plain);
+        struct plan_spec spec = lx_checkplan(L, at);
+        route->plan = plan_new(&spec);
         if (!route->plan) luaL_error(L, "out of memory");
     }
 }

@@ -321,7 +321,7 @@ static int sim_connect(lua_State *L) {
     struct slice last_id = lx_optslice(L, 4);
     struct slice id = lx_optslice(L, 5);
     lua_settop(L, 5);
-    struct lx_plan plan = lx_checkplan(L, 3);
+    struct plan_spec plan = lx_checkplan(L, 3);
     struct client *c = lua_newuserdatauv(L, sizeof *c, 1);
     memset(c, 0, sizeof *c);
     luaL_setmetatable(L, STREAM);
@@ -330,8 +330,7 @@ static int sim_connect(lua_State *L) {
     c->sim = sim;
     stream_init(&c->stream, &r->fan);
     struct stream_opening o = {.client = id.n ? id : slice_str("client"),
-                               .specs = plan.specs,
-                               .n = plan.n,
+                               .plan = plan,
                                .last_id = eventid_parse(last_id),
                                .retry_ms = 2500,
                                .heartbeat = 15};

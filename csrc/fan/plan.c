@@ -1,4 +1,4 @@
-/* Deep copies of specs: counted first, then laid out behind the struct. */
+/* A deep copy: counted first, then laid out behind the struct; see plan.h. */
 #include "fan/plan.h"
 
 #include "base/mem.h"
@@ -29,28 +29,26 @@ static struct filter_list copy_list(struct room *room, struct filter_list from) 
     return to;
 }
 
-struct plan *plan_new(const struct sub_spec *specs, uint32_t n, double heartbeat,
-                      bool plain) {
+struct plan *plan_new(const struct plan_spec *spec) {
+    const struct sub_spec *subs = spec->subs;
     size_t slices = 0, bytes = 0;
-    for (uint32_t i = 0; i < n; i++) {
-        slices += specs[i].types.n + specs[i].keys.n;
-        bytes +=
-            specs[i].channel.n + list_bytes(specs[i].types) + list_bytes(specs[i].keys);
+    for (uint32_t i = 0; i < spec->n; i++) {
+        slices += subs[i].types.n + subs[i].keys.n;
+        bytes += subs[i].channel.n + list_bytes(subs[i].types) + list_bytes(subs[i].keys);
     }
-    struct plan *p = mem_try(sizeof *p + n * sizeof *specs + bytes);
+    struct plan *p = mem_try(sizeof *p + spec->n * sizeof *subs + bytes);
     if (!p) return NULL;
     atomic_init(&p->refs, 1);
-    p->heartbeat = heartbeat;
-    p->plain = plain;
-    p->n = n;
-    struct room room = {(struct slice *)&p->specs[n], NULL};
+    p->options = spec->options;
+    p->n = spec->n;
+    struct room room = {(struct slice *)&p->specs[spec->n], NULL};
     room.text = (char *)(room.slices + slices);
-    for (uint32_t i = 0; i < n; i++) {
-        p->specs[i].channel = copy_text(&room, specs[i].channel);
-        p->specs[i].types = copy_list(&room, specs[i].types);
-        p->specs[i].keys = copy_list(&room, specs[i].keys);
-        p->specs[i].rewind = specs[i].rewind;
-        p->specs[i].period_ms = specs[i].period_ms;
+    for (uint32_t i = 0; i < spec->n; i++) {
+        struct sub_spec *to = &p->specs[i];
+        *to = subs[i];
+        to->channel = copy_text(&room, subs[i].channel);
+        to->types = copy_list(&room, subs[i].types);
+        to->keys = copy_list(&room, subs[i].keys);
     }
     return p;
 }

@@ -1,23 +1,47 @@
 /* A plan: which channels a stream follows and how, as an object of its own that may
- * cross threads. Immutable and counted; all text lives in the same allocation. */
+ * cross threads. Immutable and counted; all text lives in the same allocation.
+ *
+ * An option of a plan has its field here and is read in bind/l_aux.c; nothing between there
+ * and where it acts names it. */
 #ifndef SLUICE_FAN_PLAN_H
 #define SLUICE_FAN_PLAN_H
 
-#include "fan/stream.h"
+#include "fan/filter.h"
 
 #include <stdatomic.h>
 
-struct plan {
-    atomic_uint refs;
+#define REWIND_DEFAULT INT32_MIN /* what the channel's policy says */
+
+/* What a plan says about one channel; borrowed. */
+struct sub_spec {
+    struct slice channel;
+    struct filter_list types, keys;
+    int32_t rewind;
+    uint32_t period_ms; /* of a state; the longer of this and the policy's counts */
+};
+
+/* What a plan says about the whole stream. */
+struct plan_options {
     double heartbeat; /* seconds; < 0: the server's */
     bool plain;       /* no control events */
+};
+
+/* All that a plan says; borrowed. */
+struct plan_spec {
+    const struct sub_spec *subs;
+    uint32_t n;
+    struct plan_options options;
+};
+
+struct plan {
+    atomic_uint refs;
+    struct plan_options options;
     uint32_t n;
     struct sub_spec specs[];
 };
 
-/* Copies the specs and all they point to. Owned; NULL when memory is out. */
-struct plan *plan_new(const struct sub_spec *specs, uint32_t n, double heartbeat,
-                      bool plain);
+/* Copies the spec and all it points to. Owned; NULL when memory is out. */
+struct plan *plan_new(const struct plan_spec *spec);
 struct plan *plan_ref(struct plan *p);
 void plan_unref(struct plan *p); /* NULL is fine */
 

@@ -324,7 +324,8 @@ static int write_resets(struct buf *b, struct stream *s, const struct eventid *l
 static int write_preamble(struct buf *b, const struct stream_opening *o) {
     int err = buf_reserve(b, HELLO_USUAL);
     if (err < 0 || o->preamble_out) return err;
-    return buf_addf(b, ":ok\nretry: %u\n%s", o->retry_ms, o->plain ? "\n" : "");
+    return buf_addf(b, ":ok\nretry: %u\n%s", o->retry_ms,
+                    o->plan.options.plain ? "\n" : "");
 }
 
 /* What a stream begins with. A plain one is told nothing but comments. */
@@ -345,15 +346,16 @@ static int queue_opening(struct stream *s, const struct stream_opening *o,
 int stream_open(struct stream *s, const struct stream_opening *o) {
     struct verdict v = {.resumed = o->last_id.kind != EVENTID_NONE};
     uint32_t n = 0;
-    int err = o->n > STREAM_CHANNELS_MAX ? E_FULL : 0;
+    int err = o->plan.n > STREAM_CHANNELS_MAX ? E_FULL : 0;
     fan_wake(s->fan, s);
-    s->plain = o->plain;
-    for (uint32_t i = 0; i < o->n && err == 0; i++) {
-        if (stream_find(s, o->specs[i].channel))
+    s->plain = o->plan.options.plain;
+    for (uint32_t i = 0; i < o->plan.n && err == 0; i++) {
+        if (stream_find(s, o->plan.subs[i].channel))
             continue; /* named twice: once is enough */
-        err = sub_new(s, &o->specs[i], &v.subs[n]);
+        err = sub_new(s, &o->plan.subs[i], &v.subs[n]);
         if (err < 0) break;
-        v.reasons[n] = sub_start(v.subs[n], o->specs[i].rewind, &o->last_id, &v.resumed);
+        v.reasons[n] =
+            sub_start(v.subs[n], o->plan.subs[i].rewind, &o->last_id, &v.resumed);
         v.resets += v.reasons[n] != RESET_NONE;
         n++;
     }

@@ -54,12 +54,10 @@ struct stream {
 /* How a stream begins; borrowed. */
 struct stream_opening {
     struct slice client; /* id of the client, for hello */
-    const struct sub_spec *specs;
-    uint32_t n;
+    struct plan_spec plan;
     struct eventid last_id;
     uint32_t retry_ms;
-    double heartbeat;  /* seconds, told in hello */
-    bool plain;        /* no control events: what they would tell ends the stream */
+    double heartbeat;  /* seconds, told in hello: the plan's, or the server's */
     bool preamble_out; /* the head went out before: ":ok" and retry are written */
 };
 

@@ -10,19 +10,10 @@
 #include "fan/audience.h"
 #include "fan/chan.h"
 #include "fan/eventid.h"
+#include "fan/plan.h"
 #include "fan/reason.h"
 
 struct stream;
-
-#define REWIND_DEFAULT INT32_MIN /* what the channel's policy says */
-
-/* What a plan says about one channel; borrowed. */
-struct sub_spec {
-    struct slice channel;
-    struct filter_list types, keys;
-    int32_t rewind;
-    uint32_t period_ms; /* of a state; the longer of this and the policy's counts */
-};
 
 struct sub {
     struct sub *next; /* of the same stream */

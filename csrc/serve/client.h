@@ -8,6 +8,7 @@
 
 #include "base/map.h"
 #include "fan/plan.h"
+#include "fan/reason.h"
 #include "run/mailbox.h"
 
 #include <stdatomic.h>

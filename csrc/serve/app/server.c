@@ -373,7 +373,7 @@ int server_publish(struct server *s, const struct event *event, struct published
 /* ---- Clients ------------------------------------------------------------------------ */
 
 static struct plan *plan_of_one(const struct sub_spec *spec) {
-    return plan_new(spec, 1, -1, false);
+    return plan_new(&(struct plan_spec){.subs = spec, .n = 1});
 }
 
 int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec,

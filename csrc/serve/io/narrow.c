@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/mem.h"
 #include "base/number.h"
+#include "fan/tick.h"
 #include "net/url.h"
 
 #include <float.h>
@@ -177,7 +178,7 @@ int narrow_plan(const struct request *r, struct plan **out, struct narrow_fault 
     }
     if (status == 0) status = narrow_all(r, w, &wish, fault);
     if (status == 0 &&
-        !(*out = plan_new(w->specs, plan->n, plan->heartbeat, plan->plain)))
+        !(*out = plan_new(&(struct plan_spec){w->specs, plan->n, plan->options})))
         status = 503;
     mem_free(text);
     mem_free(w);

@@ -225,15 +225,13 @@ static double set_heartbeat(struct outlet *o, double seconds) {
 
 static int begin(struct outlet *o, struct request *r, struct plan *plan,
                  struct client *client, bool preamble_out) {
-    double heartbeat =
-        set_heartbeat(o, plan->heartbeat >= 0 ? plan->heartbeat : r->route->heartbeat);
+    double heartbeat = set_heartbeat(
+        o, plan->options.heartbeat >= 0 ? plan->options.heartbeat : r->route->heartbeat);
     struct stream_opening opening = {.client = slice_str(client->id),
-                                     .specs = plan->specs,
-                                     .n = plan->n,
+                                     .plan = {plan->specs, plan->n, plan->options},
                                      .last_id = r->last_id,
                                      .retry_ms = worker_retry(conn_worker(conn_of(o))),
                                      .heartbeat = heartbeat,
-                                     .plain = plan->plain,
                                      .preamble_out = preamble_out};
     int err = stream_open(&o->stream, &opening);
     if (err < 0) return err;
