@@ -1,5 +1,6 @@
 /* sluice.core: the functions that belong to no server. See lua/sluice/meta.lua for the
  * whole list as an editor sees it. */
+#include "base/bounds.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
@@ -231,6 +232,33 @@ static void push_reasons(lua_State *L) {
     lua_setfield(L, -2, "reset");
 }
 
+#define LIMIT(name) \
+    { #name, (double)(name) }
+
+/* core.limits: what the Lua side checks before the core does, by the names of
+ * base/bounds.h; and the defaults of settings. */
+static void push_limits(lua_State *L) {
+    static const struct {
+        const char *name;
+        double value;
+    } limits[] = {
+        LIMIT(STREAM_CHANNELS_MAX), LIMIT(FILTER_ITEMS_MAX),  LIMIT(RATE_LEAST),
+        LIMIT(HISTORY_EVENTS_MAX),  LIMIT(SLOWEST_MAX),       LIMIT(STATIC_FILE_MAX),
+        LIMIT(STATIC_BYTES_MAX),    LIMIT(WATCHED_FILES_MAX), LIMIT(URL_PARAMS_MAX),
+        LIMIT(JSON_DEPTH_MAX),      LIMIT(IO_THREADS_MAX),    LIMIT(MEMORY_DEFAULT),
+        LIMIT(MAX_BODY_DEFAULT),    LIMIT(HEARTBEAT_MS),      LIMIT(DRAIN_MS),
+        LIMIT(HEAD_TIMEOUT_MS),     LIMIT(BODY_TIMEOUT_MS),   LIMIT(IDLE_TIMEOUT_MS),
+        LIMIT(REQUEST_TIMEOUT_MS),  LIMIT(STALL_TIMEOUT_MS)};
+    int n = sizeof limits / sizeof *limits;
+    lua_createtable(L, 0, n);
+    for (int i = 0; i < n; i++) {
+        lua_Integer whole = (lua_Integer)limits[i].value;
+        if ((double)whole == limits[i].value) lua_pushinteger(L, whole);
+        else lua_pushnumber(L, limits[i].value);
+        lua_setfield(L, -2, limits[i].name);
+    }
+}
+
 LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     static const luaL_Reg functions[] = {{"now", l_now},
                                          {"time", l_time},
@@ -258,6 +286,8 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     rehearsal_add_functions(L);
     push_reasons(L);
     lua_setfield(L, -2, "reasons");
+    push_limits(L);
+    lua_setfield(L, -2, "limits");
     lua_pushstring(L, SLUICE_VERSION);
     lua_setfield(L, -2, "version");
     return 1;

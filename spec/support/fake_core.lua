@@ -16,7 +16,7 @@ local function split(text)
   return list
 end
 
-local core = { version = "0.0.0", log_lines = {}, reasons = require("sluice.core").reasons }
+local core = { version = "0.0.0", log_lines = {}, reasons = real.reasons, limits = real.limits }
 local clock, ids = 1000, 0
 
 function core.now() return clock end

@@ -15,8 +15,7 @@ local POLICY = { history = NONE, ttl = NONE, key = NONE, max_keys = NONE, rewind
   slow = NONE, read = NONE, durable = NONE, max_rate = NONE, batch = NONE }
 local LATER = { "durable" }
 local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow" }
-local HISTORY_MAX = 1000000
-local RATE_LEAST = 1 / 60 -- as in bounds.h
+local HISTORY_MAX, RATE_LEAST = core.limits.HISTORY_EVENTS_MAX, core.limits.RATE_LEAST
 local BATCH_LEAST, BATCH_MOST = 0.02, 60
 local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
 

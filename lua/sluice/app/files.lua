@@ -9,7 +9,7 @@ local files = {}
 
 local ABSENT = { ENOENT = true, ENOTDIR = true }
 local NO_FILE = 2 -- ENOENT
-local FILE_MAX, TOTAL_MAX = 1024 * 1024, 32 * 1024 * 1024
+local FILE_MAX, TOTAL_MAX = core.limits.STATIC_FILE_MAX, core.limits.STATIC_BYTES_MAX
 
 local TYPES = { html = "text/html; charset=utf-8", css = "text/css; charset=utf-8",
   js = "text/javascript; charset=utf-8", mjs = "text/javascript; charset=utf-8",

@@ -19,7 +19,7 @@ local PLAN = { channels = NONE, keys = NONE, types = NONE, max_rate = NONE, rewi
   compress = NONE, control = NONE, heartbeat = NONE, meta = NONE, query = NONE }
 local ENTRY = { NONE, keys = NONE, types = NONE, max_rate = NONE, rewind = NONE }
 local QUERY = { keys = options.STRING, types = options.STRING, max_rate = options.STRING }
-local CHANNELS_MAX, ITEMS_MAX = 64, 100
+local CHANNELS_MAX, ITEMS_MAX = core.limits.STREAM_CHANNELS_MAX, core.limits.FILTER_ITEMS_MAX
 local NO_NAMES = {}
 
 --- Check the keys or types that a plan or a client wishes; raises.

@@ -15,7 +15,7 @@ local reading = {}
 local HISTORY = { limit = 100, after = options.STRING, event = options.STRING }
 local CLIENTS = { channel = options.NONE, user = options.NONE }
 local LIMIT_MAX = 10000
-local SLOWEST, SLOWEST_MAX = 10, 1000
+local SLOWEST, SLOWEST_MAX = 10, core.limits.SLOWEST_MAX
 
 local function read_data(text)
   local data = json.decode(text)

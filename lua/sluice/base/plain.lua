@@ -1,10 +1,11 @@
 --- Plain data: what may outlive a generation. Copies are deep; nothing is kept.
 local arrays = require("sluice.base.arrays")
+local core = require("sluice.core")
 local json = require("sluice.json")
 
 local plain = {}
 
-local DEPTH_MAX = 64
+local DEPTH_MAX = core.limits.JSON_DEPTH_MAX
 
 -- What is wrong with one value itself, or nil; tables with a metatable are objects.
 local function oddity(value)

@@ -1,8 +1,10 @@
 --- Query strings, cookies and header tables, read when they are asked for.
 -- Keeps nothing in memory.
+local core = require("sluice.core")
+
 local query = {}
 
-local PAIRS_MAX = 100
+local PAIRS_MAX = core.limits.URL_PARAMS_MAX
 
 --- Replace %XX; what is no such escape stays.
 function query.unescape(text)

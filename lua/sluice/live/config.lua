@@ -1,5 +1,6 @@
 --- Settings of a server and where they come from: flag > SLUICE_* > options > default.
 -- Keeps nothing in memory.
+local core = require("sluice.core")
 local options = require("sluice.base.options")
 
 local config = {}
@@ -69,22 +70,37 @@ local function trust(v)
   return nil, "yes or no (addresses come in a later version)"
 end
 
+local LIMITS = core.limits
+
+-- A default of the core, in seconds.
+local function usual(name)
+  return LIMITS[name] // 1000
+end
+
 --- name, check, default, argument and help of the flag; in the order of `sluice run --help`.
 config.SETTINGS = {
   { "host", text, "127.0.0.1", "<address>", "address to listen on" },
   { "port", whole(0, 65535), 5121, "<n>", "port to listen on; 0 takes a free one" },
-  { "io_threads", whole(1, 16), nil, "<n>", "I/O threads; default: one less than processors" },
-  { "heartbeat", seconds(1, 3600), 15, "<s>", "seconds between heartbeats of a quiet stream" },
-  { "drain", seconds(0, 3600), 5, "<s>", "seconds over which streams are told to go at a stop" },
-  { "max_body", bytes(1), 65536, "<size>", "largest request body" },
+  { "io_threads", whole(1, LIMITS.IO_THREADS_MAX), nil, "<n>",
+    "I/O threads; default: one less than processors" },
+  { "heartbeat", seconds(1, 3600), usual("HEARTBEAT_MS"), "<s>",
+    "seconds between heartbeats of a quiet stream" },
+  { "drain", seconds(0, 3600), usual("DRAIN_MS"), "<s>",
+    "seconds over which streams are told to go at a stop" },
+  { "max_body", bytes(1), LIMITS.MAX_BODY_DEFAULT, "<size>", "largest request body" },
   { "max_connections", whole(1, 1000000), nil, "<n>", "connections in all" },
-  { "memory", bytes(1024 * 1024), 256 * 1024 * 1024, "<size>",
+  { "memory", bytes(1024 * 1024), LIMITS.MEMORY_DEFAULT, "<size>",
     "memory for events of all channels" },
-  { "head_timeout", seconds(0.1, 3600), 10, "<s>", "for a request's head, from its first byte" },
-  { "body_timeout", seconds(0.1, 3600), 10, "<s>", "for a request's body, and 1 s more per KiB" },
-  { "idle_timeout", seconds(0.1, 3600), 60, "<s>", "between two requests of a connection" },
-  { "request_timeout", seconds(0.1, 86400), 60, "<s>", "for a handler's answer: then 504" },
-  { "stall_timeout", seconds(0.1, 3600), 20, "<s>", "until a socket that takes nothing is closed" },
+  { "head_timeout", seconds(0.1, 3600), usual("HEAD_TIMEOUT_MS"), "<s>",
+    "for a request's head, from its first byte" },
+  { "body_timeout", seconds(0.1, 3600), usual("BODY_TIMEOUT_MS"), "<s>",
+    "for a request's body, and 1 s more per KiB" },
+  { "idle_timeout", seconds(0.1, 3600), usual("IDLE_TIMEOUT_MS"), "<s>",
+    "between two requests of a connection" },
+  { "request_timeout", seconds(0.1, 86400), usual("REQUEST_TIMEOUT_MS"), "<s>",
+    "for a handler's answer: then 504" },
+  { "stall_timeout", seconds(0.1, 3600), usual("STALL_TIMEOUT_MS"), "<s>",
+    "until a socket that takes nothing is closed" },
   { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of whoever connects" },
   { "allow_host", hosts, nil, "<list>",
     "host names to answer to, besides addresses and localhost" },

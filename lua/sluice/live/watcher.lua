@@ -16,7 +16,7 @@ Watcher.__index = Watcher
 local DEBOUNCE_SECONDS = 0.15
 local AGAIN_SECONDS = 1.1
 local LACKS = { [12] = true, [23] = true, [24] = true } -- ENOMEM, ENFILE, EMFILE
-local PATHS_MAX = 2000 -- as in the core; watched; the log says when there are more
+local PATHS_MAX = core.limits.WATCHED_FILES_MAX -- the log says when there are more
 
 --- Watch the files of a runtime's app.
 -- @tparam sluice.Runtime runtime with a reloader
