@@ -1,4 +1,4 @@
-/* The userdata: made, checked, and the ids it gives; see server.h. */
+/* The userdata: made, checked, the ids it gives, and the channels of a client; see server.h. */
 #include "bind/server.h"
 
 #include "base/decimal.h"
@@ -37,6 +37,14 @@ void lx_pushid(lua_State *L, const struct server *s, uint64_t seq) {
     start -= EPOCH_LENGTH;
     memcpy(start, s->seq.epoch, EPOCH_LENGTH);
     lua_pushlstring(L, start, (size_t)(end - start));
+}
+
+void lx_pushchannels(lua_State *L, struct client *c) {
+    lua_createtable(L, (int)c->n_topics, 0);
+    for (uint32_t i = 0; i < c->n_topics; i++) {
+        lua_pushstring(L, client_topics(c)[i]->name);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
 }
 
 bool lx_newservertype(lua_State *L) {

@@ -21,6 +21,9 @@ struct lx_server *lx_checkserver(lua_State *L); /* argument 1, open */
 /* An event's id. */
 void lx_pushid(lua_State *L, const struct server *s, uint64_t seq);
 
+/* The names of the channels that a client follows, as a list. */
+void lx_pushchannels(lua_State *L, struct client *c);
+
 /* A closed one, pushed; it is open once 'server' is set. */
 struct lx_server *lx_newserver(lua_State *L);
 struct lx_server *lx_toserver(lua_State *L); /* argument 1, open or not */

@@ -110,14 +110,6 @@ static int done(lua_State *L, int err) {
     return 1;
 }
 
-static void push_topics(lua_State *L, struct client *c) {
-    lua_createtable(L, (int)c->n_topics, 0);
-    for (uint32_t i = 0; i < c->n_topics; i++) {
-        lua_pushstring(L, client_topics(c)[i]->name);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-}
-
 /* server:client(id) -> { id, user, ip, path, route, channels } | nil */
 static int l_client(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
@@ -134,7 +126,7 @@ static int l_client(lua_State *L) {
     lua_setfield(L, -2, "path");
     lua_pushinteger(L, c->route_id);
     lua_setfield(L, -2, "route");
-    push_topics(L, c);
+    lx_pushchannels(L, c);
     lua_setfield(L, -2, "channels");
     return 1;
 }

@@ -131,20 +131,12 @@ static void on_cancel(void *context, uint64_t id) {
 
 /* ---- Clients ------------------------------------------------------------------------ */
 
-static void push_channels(lua_State *L, struct client *c) {
-    lua_createtable(L, (int)c->n_topics, 0);
-    for (uint32_t i = 0; i < c->n_topics; i++) {
-        lua_pushstring(L, client_topics(c)[i]->name);
-        lua_rawseti(L, -2, (lua_Integer)i + 1);
-    }
-}
-
 static void on_open(void *context, struct client *c) {
     struct lx_server *s = context;
     if (!begin(s, "open")) return;
     lua_pushstring(s->L, c->id);
     lua_pushstring(s->L, client_path(c));
-    push_channels(s->L, c);
+    lx_pushchannels(s->L, c);
     lua_pushinteger(s->L, c->route_id);
     call(s, 4);
 }
@@ -154,7 +146,7 @@ static void on_close(void *context, struct client *c, const char *reason) {
     if (!begin(s, "close")) return;
     lua_pushstring(s->L, c->id);
     lua_pushstring(s->L, reason);
-    push_channels(s->L, c);
+    lx_pushchannels(s->L, c);
     lua_pushstring(s->L, client_path(c));
     lua_pushstring(s->L, client_ip(c));
     call(s, 5);
