@@ -21,7 +21,7 @@ struct dialled {
 
 static struct lx_server *check_rehearsal(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
-    luaL_argcheck(L, s->server->options.rehearsal && s->server->started, 1,
+    luaL_argcheck(L, s->server->hub.options.rehearsal && s->server->hub.started, 1,
                   "a started server with rehearsal = true is expected");
     return s;
 }

@@ -160,7 +160,7 @@ static int l_history(lua_State *L) {
     struct eventid after = eventid_parse(lx_optslice(L, 4));
     if (after.kind != EVENTID_NONE && after.kind != EVENTID_GOOD)
         return lx_fail_text(L, E_INVAL, "'after' is not the id of an event");
-    if (strcmp(after.epoch, s->server->seq.epoch) == 0) sel.after = after.seq;
+    if (strcmp(after.epoch, s->server->hub.seq.epoch) == 0) sel.after = after.seq;
     lua_settop(L, 5);
     struct buf *b = lx_newbuf(L);
     struct held *h = hold_last(L, &s->server->fan, channel, &sel, limit);

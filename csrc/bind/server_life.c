@@ -104,15 +104,13 @@ static int l_configure(lua_State *L) {
 }
 
 static int start_failed(lua_State *L, const struct server *s, int err) {
-    const struct serve_options *o = &s->options;
-    const char *why =
-        err == E_ADDRESS ? "the host is an IP address or localhost" : status_text(err);
+    const struct serve_options *o = &s->hub.options;
+    const char *why = server_problem(s, err);
     lua_pushnil(L);
     if (s->failed == START_LISTEN)
         lua_pushfstring(L, "cannot listen on %s port %d: %s", o->host, o->port, why);
     else if (s->failed == START_CONTROL)
-        lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control,
-                        control_problem(err));
+        lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control, why);
     else lua_pushfstring(L, "cannot start %d I/O threads: %s", (int)o->io_threads, why);
     lua_pushstring(L, status_name(err));
     return 3;
@@ -121,7 +119,7 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
 /* server:start() -> port | nil, message, code */
 static int l_start(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
-    luaL_argcheck(L, !s->server->started, 1, "the server runs already");
+    luaL_argcheck(L, !s->server->hub.started, 1, "the server runs already");
     int err = server_start(s->server);
     if (err < 0) return start_failed(L, s->server, err);
     lua_pushinteger(L, s->server->port);
@@ -131,7 +129,7 @@ static int l_start(lua_State *L) {
 /* server:run() -> true, when all streams have ended after server:stop() */
 static int l_run(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
-    luaL_argcheck(L, s->server->started, 1, "start the server first");
+    luaL_argcheck(L, s->server->hub.started, 1, "start the server first");
     luaL_argcheck(L, !s->server->running, 1, "the server runs already");
     lua_State *before = s->L;
     s->L = L;

@@ -62,28 +62,19 @@ static int channel_stats(lua_State *L, const struct server *s, struct slice name
 
 /* ---- The server --------------------------------------------------------------------- */
 
-/* Sums one counter of all workers. */
-#define SUM(s, field)                                                    \
-    do {                                                                 \
-        uint64_t sum = 0;                                                \
-        for (unsigned i = 0; i < (s)->n_workers; i++)                    \
-            sum += atomic_load_explicit(&(s)->workers[i].counters.field, \
-                                        memory_order_relaxed);           \
-        lx_set_integer(L, #field, sum);                                  \
-    } while (0)
-
 /* server:stats([channel]) -> figures of the server, or of one channel */
 static int l_stats(lua_State *L) {
     const struct server *s = check_fresh(L);
     if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));
     lua_createtable(L, 0, 24);
-    SUM(s, requests);
-    SUM(s, accepted);
-    SUM(s, connections);
-    SUM(s, streams);
-    SUM(s, delivered);
-    SUM(s, delivered_bytes);
-    SUM(s, slow);
+    struct hub_totals totals = hub_totals(&s->hub);
+    lx_set_integer(L, "requests", totals.requests);
+    lx_set_integer(L, "accepted", totals.accepted);
+    lx_set_integer(L, "connections", totals.connections);
+    lx_set_integer(L, "streams", totals.streams);
+    lx_set_integer(L, "delivered", totals.delivered);
+    lx_set_integer(L, "delivered_bytes", totals.delivered_bytes);
+    lx_set_integer(L, "slow", totals.slow);
     lx_set_integer(L, "published", s->published);
     lx_set_integer(L, "published_bytes", s->published_bytes);
     lx_set_integer(L, "clients", s->clients.n);
@@ -93,7 +84,7 @@ static int l_stats(lua_State *L) {
     lx_set_number(L, "loop_lag_ms", s->loop_lag_ms);
     set_counts(L, &s->counted);
     set_lag(L, s, slice_of("", 0));
-    lua_pushstring(L, s->seq.epoch);
+    lua_pushstring(L, s->hub.seq.epoch);
     lua_setfield(L, -2, "epoch");
     return 1;
 }

@@ -2,7 +2,7 @@
  *
  * Counting is a plain addition where something happens. The first count of a channel makes
  * its tally, which hangs at the channel and waits in the fan's list until the worker hands
- * it to the app (serve/io/report.h); the app adds it up and frees it. So a quiet channel costs
+ * it to the app (serve/report.h); the app adds it up and frees it. So a quiet channel costs
  * a pointer, and a tally outlives a channel that goes before it was told. [one thread] */
 #ifndef SLUICE_FAN_TALLY_H
 #define SLUICE_FAN_TALLY_H

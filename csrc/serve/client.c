@@ -6,14 +6,14 @@
 
 #include <string.h>
 
-struct client *client_new(struct worker *worker, const char *ip, const char *path,
+struct client *client_new(struct lane *lane, const char *ip, const char *path,
                           int route_id) {
     size_t ip_size = strlen(ip) + 1, path_size = strlen(path) + 1;
     struct client *c = mem_new(offsetof(struct client, text) + ip_size + path_size);
     atomic_init(&c->refs, 1);
     rand_base32(c->id, CLIENT_ID_LENGTH);
     c->node.key = slice_of(c->id, CLIENT_ID_LENGTH);
-    c->worker = worker;
+    c->lane = lane;
     c->route_id = route_id;
     memcpy(c->text, ip, ip_size);
     c->path_at = (uint8_t)ip_size;

@@ -18,7 +18,7 @@
 #define CLIENT_FEW_TOPICS 2
 
 struct outlet;
-struct worker;
+struct lane;
 struct topic;
 
 enum client_news { CLIENT_OPENED = 1, CLIENT_WRITABLE = 2, CLIENT_CLOSED = 4 };
@@ -27,7 +27,7 @@ enum client_news { CLIENT_OPENED = 1, CLIENT_WRITABLE = 2, CLIENT_CLOSED = 4 };
 struct client {
     atomic_uint refs;
     int route_id;
-    struct worker *worker;
+    struct lane *lane;
 
     /* io */
     struct outlet *outlet; /* NULL: closed */
@@ -84,7 +84,7 @@ static inline void client_count(struct client *c, uint32_t events, uint32_t byte
 }
 
 /* Copies the texts. Owned, one reference. */
-struct client *client_new(struct worker *worker, const char *ip, const char *path,
+struct client *client_new(struct lane *lane, const char *ip, const char *path,
                           int route_id);
 struct client *client_ref(struct client *c);
 void client_unref(struct client *c); /* NULL is fine */

@@ -3,8 +3,8 @@
 
 #include "base/bounds.h"
 #include "serve/request.h"
-#include "serve/app/server.h"
-#include "serve/io/worker.h"
+#include "serve/to_app.h"
+#include "serve/to_io.h"
 
 #define HALF (REQUESTS_QUEUED_MAX / 2)
 
@@ -25,7 +25,7 @@ static bool has_room(struct queue *q) {
 
 static void hand_over(struct queue *q, struct request *r) {
     atomic_fetch_add_explicit(&q->handed, 1, memory_order_relaxed);
-    server_post_request(r->worker->server, r);
+    to_app_request(r);
 }
 
 /* Have 'room' posted when half is taken. The app counts down, then looks for the wish; we
@@ -51,28 +51,30 @@ static void refill(struct queue *q) {
     }
 }
 
-static void io_on_room(void *owner, struct message *m) {
+void io_on_room(void *owner, struct message *m) {
     (void)owner;
     struct queue *q = container_of(m, struct queue, room);
     q->asked = false;
     refill(q);
 }
 
-void queue_add(struct worker *w, struct request *r) {
-    struct queue *q = &w->queue;
+void queue_add(struct lane *lane, struct request *r) {
+    ASSERT_OWNER(lane->loop);
+    struct queue *q = &lane->queue;
     list_add(&q->waiting, &r->waits);
     refill(q);
 }
 
 bool queue_withdraw(struct request *r) {
+    ASSERT_OWNER(r->lane->loop);
     int queued = REQUEST_QUEUED;
     list_remove(&r->waits);
     return atomic_compare_exchange_strong(&r->state, &queued, REQUEST_CANCELLED);
 }
 
-void queue_took(struct worker *w) {
-    struct queue *q = &w->queue;
+void queue_took(struct lane *lane) {
+    ASSERT_OWNER(lane->hub->app);
+    struct queue *q = &lane->queue;
     if (atomic_fetch_sub(&q->handed, 1) - 1 > HALF || !atomic_load(&q->wanted)) return;
-    if (atomic_exchange(&q->wanted, false))
-        mailbox_post(&w->loop.mailbox, &q->room, io_on_room);
+    if (atomic_exchange(&q->wanted, false)) to_io_room(lane);
 }

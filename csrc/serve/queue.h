@@ -18,7 +18,7 @@
 #include <stdbool.h>
 
 struct request;
-struct worker;
+struct lane;
 
 struct queue {
     struct list waiting; /* [io] requests, by 'waits' */
@@ -35,12 +35,12 @@ void queue_init(struct queue *q);
 void queue_close(struct queue *q);
 
 /* The request waits for its turn (shares). [io] */
-void queue_add(struct worker *w, struct request *r);
+void queue_add(struct lane *lane, struct request *r);
 
 /* It need not have its turn. True when it is certain that no handler ran or will. [io] */
 bool queue_withdraw(struct request *r);
 
 /* The app has taken one. [app] */
-void queue_took(struct worker *w);
+void queue_took(struct lane *lane);
 
 #endif

@@ -21,7 +21,7 @@
 #include <stdatomic.h>
 
 struct conn;
-struct worker;
+struct lane;
 struct client;
 
 enum request_state { REQUEST_QUEUED, REQUEST_TAKEN, REQUEST_CANCELLED };
@@ -33,9 +33,9 @@ struct request {
     atomic_uint refs;
     atomic_int state;
     struct message to_app, cancel, to_io;
-    struct worker *worker;
+    struct lane *lane;
     struct conn *conn;    /* [io] NULL: the client is gone */
-    struct list waits;    /* [io] in the worker's queue, while there is no room */
+    struct list waits;    /* [io] in the lane's queue, while there is no room */
     bool cancel_posted;   /* [io] */
     struct map_node node; /* [app] in server->requests, by id */
     uint64_t id;          /* [app] */

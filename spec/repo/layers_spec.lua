@@ -10,8 +10,8 @@ local C_LAYERS = {
   net = { "run", "base" },
   fan = { "run", "base" },
   edge = { "fan", "run", "base" },
-  serve = { "serve/io", "serve/app", "net", "fan", "run", "base" },
-  ["serve/io"] = { "serve/app", "serve", "net", "fan", "run", "base" },
+  serve = { "net", "fan", "run", "base" }, -- what both threads share
+  ["serve/io"] = { "serve", "net", "fan", "run", "base" },
   ["serve/app"] = { "serve/io", "serve", "net", "fan", "run", "base" },
   bind = { "serve/app", "serve", "edge", "net", "fan", "run", "base" },
 }

@@ -33,10 +33,10 @@ static void enter(struct server *s, const struct tally *t) {
     if (a) tally_add(&a->counts, &t->counts);
 }
 
-void accounts_on_report(void *owner, struct message *m) {
+void app_on_report(void *owner, struct message *m) {
     struct server *s = owner;
     struct report *r = container_of(m, struct report, message);
-    struct worker *w = r->worker;
+    struct lane *lane = r->lane;
     server_catch_up(s); /* what is counted was counted for subscribers */
     for (struct list *l = r->tallies.next, *next; l != &r->tallies; l = next) {
         struct tally *t = container_of(l, struct tally, node);
@@ -48,9 +48,9 @@ void accounts_on_report(void *owner, struct message *m) {
         report_free(r);
         r = NULL;
     }
-    report_free(w->report);
-    w->report = r;
-    atomic_store_explicit(&w->reporting, false, memory_order_release);
+    report_free(lane->report);
+    lane->report = r;
+    atomic_store_explicit(&lane->reporting, false, memory_order_release);
 }
 
 struct tally_counts accounts_of(const struct server *s, struct slice channel) {
@@ -78,8 +78,8 @@ static void add_channel_lag(const struct report *r, struct slice channel, struct
 struct lag accounts_lag(const struct server *s, struct slice channel, uint32_t *behind) {
     struct lag lag = {0};
     *behind = 0;
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        const struct report *r = s->workers[i].report;
+    for (unsigned i = 0; i < s->hub.n_lanes; i++) {
+        const struct report *r = s->hub.lanes[i]->report;
         if (!r) continue;
         if (channel.n > 0) {
             add_channel_lag(r, channel, &lag, behind);
@@ -92,7 +92,7 @@ struct lag accounts_lag(const struct server *s, struct slice channel, uint32_t *
 }
 
 const struct behind *accounts_behind(const struct client *c) {
-    const struct report *r = c->worker->report;
+    const struct report *r = c->lane->report;
     for (uint32_t i = 0; r && i < r->n; i++)
         if (strcmp(r->behind[i].client, c->id) == 0) return &r->behind[i];
     return NULL;
@@ -105,8 +105,8 @@ static bool is_slower(const struct behind *a, const struct behind *b) {
 
 uint32_t accounts_slowest(const struct server *s, const struct behind **out, uint32_t n) {
     uint32_t found = 0;
-    for (unsigned i = 0; i < s->n_workers && n > 0; i++) {
-        const struct report *r = s->workers[i].report;
+    for (unsigned i = 0; i < s->hub.n_lanes && n > 0; i++) {
+        const struct report *r = s->hub.lanes[i]->report;
         for (uint32_t k = 0; r && k < r->n; k++) {
             const struct behind *b = &r->behind[k];
             if (found == n && !is_slower(b, out[n - 1])) continue;
@@ -135,8 +135,8 @@ void accounts_free(struct server *s) {
     for (struct map_node *node; (node = map_next(&s->accounts, NULL));)
         close_account(s, container_of(node, struct account, node));
     map_deinit(&s->accounts);
-    for (unsigned i = 0; i < s->n_workers; i++) {
-        report_free(s->workers[i].report);
-        s->workers[i].report = NULL;
+    for (unsigned i = 0; i < s->hub.n_lanes; i++) {
+        report_free(s->hub.lanes[i]->report);
+        s->hub.lanes[i]->report = NULL;
     }
 }

@@ -4,7 +4,7 @@
 #ifndef SLUICE_SERVE_APP_ACCOUNTS_H
 #define SLUICE_SERVE_APP_ACCOUNTS_H
 
-#include "serve/io/report.h"
+#include "serve/report.h"
 
 struct server;
 
@@ -13,9 +13,6 @@ struct account {
     struct tally_counts counts;
     char channel[];
 };
-
-/* Takes a worker's report. */
-message_fn accounts_on_report;
 
 /* What was counted on a channel; zeros when nothing was. */
 struct tally_counts accounts_of(const struct server *s, struct slice channel);

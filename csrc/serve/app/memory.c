@@ -52,9 +52,10 @@ static void halve(struct server *s, struct chan *c) {
     uint64_t seq = middle(c);
     if (seq == 0) return;
     command_trim(s, c->node.key, seq);
-    struct log_field fields[] = {{.name = "channel", .text = c->name},
-                                 {.name = "events", .number = (double)chan_events(c)},
-                                 {.name = "limit", .number = (double)s->options.memory}};
+    struct log_field fields[] = {
+        {.name = "channel", .text = c->name},
+        {.name = "events", .number = (double)chan_events(c)},
+        {.name = "limit", .number = (double)s->hub.options.memory}};
     if (s->swept_ms != s->memory_told_ms) /* one line a second is enough */
         log_write(LOG_WARN, "the memory limit is reached: the largest history is cut",
                   fields, 3);
@@ -68,14 +69,14 @@ static void pass(struct server *s, size_t least) {
          node = map_next(&s->fan.channels, node)) {
         struct chan *c = container_of(node, struct chan, node);
         if (memory_of(c) >= least) halve(s, c);
-        if (s->held <= s->options.memory) return;
+        if (s->held <= s->hub.options.memory) return;
     }
 }
 
 int memory_check(struct server *s) {
-    for (size_t before = 0; s->held > s->options.memory && s->held != before;) {
+    for (size_t before = 0; s->held > s->hub.options.memory && s->held != before;) {
         before = s->held;
         pass(s, largest(s) / 2 + 1);
     }
-    return s->held > s->options.memory ? E_FULL : 0;
+    return s->held > s->hub.options.memory ? E_FULL : 0;
 }

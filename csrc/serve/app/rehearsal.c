@@ -4,8 +4,9 @@
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "serve/io/conn.h"
-#include "serve/io/report.h"
+#include "serve/io/measure.h"
 #include "serve/app/sweep.h"
+#include "serve/io/worker.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -27,7 +28,7 @@ static bool app_timers(struct server *s, int64_t now_ms) {
 /* One round of everybody. False when nobody had anything to do. */
 static bool one_round(struct server *s) {
     bool busy = app_timers(s, clock_ms());
-    for (unsigned i = 0; i < s->n_workers; i++) {
+    for (unsigned i = 0; i < s->hub.n_lanes; i++) {
         struct worker *w = &s->workers[i];
         busy = w->loop.mailbox.first || busy;
         worker_step(w);
@@ -46,10 +47,10 @@ bool rehearsal_step(struct server *s) {
 
 double rehearsal_next(const struct server *s) {
     int64_t next = INT64_MAX;
-    for (unsigned i = 0; i < s->n_workers; i++) {
+    for (unsigned i = 0; i < s->hub.n_lanes; i++) {
         int64_t at = wheel_next(&s->workers[i].wheel);
         int64_t tick = ticks_next(&s->workers[i].fan.ticks);
-        int64_t report = report_next(&s->workers[i]);
+        int64_t report = measure_next(&s->workers[i]);
         if (at < next) next = at;
         if (tick < next) next = tick;
         if (report < next) next = report;

@@ -9,14 +9,12 @@
 #define SLUICE_SERVE_APP_SERVER_H
 
 #include "fan/fan.h"
-#include "fan/seq.h"
 #include "fan/tally.h"
 #include "net/http_write.h"
-#include "run/loop.h"
-#include "serve/client.h"
-#include "serve/options.h"
-#include "serve/request.h"
-#include "serve/io/worker.h"
+#include "serve/hub.h"
+#include "serve/to_app.h"
+
+struct worker;
 
 /* What happens to the app; called on its thread, from server_run. */
 struct server_events {
@@ -48,17 +46,12 @@ enum start_step { START_LISTEN, START_CONTROL, START_THREADS };
 
 struct server {
     struct loop loop;
-    struct serve_options options;
-    struct sequencer seq;
-    struct worker *workers;
-    unsigned n_workers, finished;
+    struct hub hub;
+    struct worker *workers; /* as many as the hub has lanes */
+    unsigned finished;
     struct fan fan;
     struct routes *routes;
     struct map requests, clients, topics, accounts;
-    /* News of clients that nobody is told: wakes nobody, and is taken at the end of any turn
-     * and before the clients are looked at. */
-    struct mailbox quiet;
-    atomic_bool any_quiet, tells;
     uint64_t next_request;
     struct ev_timer wake, sweep, hooks;
     struct ev_prepare before_sleep;
@@ -78,11 +71,7 @@ struct server {
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;
     enum start_step failed;
-    pthread_mutex_t gate; /* held while the threads are made */
-    bool started, running;
-    atomic_bool stopping_told, stopping;
-    atomic_bool signalled;   /* by TERM or INT */
-    _Atomic int64_t stop_ms; /* when somebody wanted it to stop, first */
+    bool running;
 };
 
 /* ---- Life [app] --------------------------------------------------------------------- */
@@ -93,8 +82,9 @@ int server_new(struct server **out, struct serve_options *options,
 /* Bind and start the threads: 0, E_ADDRESS or a negative errno, and 'failed' says at what;
  * then it is as before, and may be tried again. */
 int server_start(struct server *s);
-void server_run(struct server *s);   /* until drained */
-void server_leave(struct server *s); /* ends server_run */
+const char *server_problem(const struct server *s, int err); /* why it failed */
+void server_run(struct server *s);                           /* until drained */
+void server_leave(struct server *s);                         /* ends server_run */
 /* The stop hooks get their chance (on_stopping), then the streams are drained: when
  * server_drain is called, or after STOP_HOOKS_MS. Both are idempotent. */
 void server_stop(struct server *s);
@@ -168,15 +158,5 @@ int server_send(struct client *c, const struct event *event);
  * E_TOOBIG, E_NOMEM: then the stream goes on. */
 int server_close(struct client *c, enum end_reason reason, int status,
                  const struct event *word);
-
-/* ---- From the workers [io] ---------------------------------------------------------- */
-
-void server_post_request(struct server *s, struct request *r); /* shares */
-void server_cancel(struct request *r);
-void server_on_opened(struct client *c, struct plan *plan);      /* shares */
-void server_on_closed(struct client *c, enum end_reason reason); /* NULL client: fine */
-void server_on_sent(struct client *c);
-void server_on_signal(struct server *s, int number);
-void server_on_finished(struct worker *w);
 
 #endif

@@ -32,10 +32,7 @@ static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
 }
 
 static void give_back(struct server *s) {
-    uint64_t requests = 0;
-    for (unsigned i = 0; i < s->n_workers; i++)
-        requests +=
-            atomic_load_explicit(&s->workers[i].counters.requests, memory_order_relaxed);
+    uint64_t requests = hub_totals(&s->hub).requests;
     bool calm = requests - s->requests_seen <= CALM_REQUESTS;
     s->requests_seen = requests;
     if (!calm || requests - s->requests_freed < STORM_REQUESTS) return;

@@ -7,7 +7,6 @@
 #include "net/http_write.h"
 #include "serve/io/conn.h"
 #include "serve/io/listener.h"
-#include "serve/app/server.h"
 #include "serve/io/worker.h"
 
 #include <errno.h>
@@ -117,20 +116,16 @@ static void on_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
 /* ---- Taking ------------------------------------------------------------------------- */
 
 /* Of all workers: the kernel does not spread connections evenly. */
-static bool is_full(const struct server *s) {
-    uint64_t n = 0;
-    for (unsigned i = 0; i < s->n_workers; i++)
-        n += atomic_load_explicit(&s->workers[i].counters.connections,
-                                  memory_order_relaxed);
-    return n >= s->options.max_connections;
+static bool is_full(const struct hub *hub) {
+    return hub_totals(hub).connections >= hub->options.max_connections;
 }
 
 /* Over the limit it is closed at once; the operator always gets in. */
 static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     struct worker *w = a->worker;
     if (!a->trusted)
-        atomic_fetch_add_explicit(&w->counters.accepted, 1, memory_order_relaxed);
-    if (!a->trusted && is_full(w->server)) {
+        atomic_fetch_add_explicit(&w->lane.counters.accepted, 1, memory_order_relaxed);
+    if (!a->trusted && is_full(w->hub)) {
         tell_log(a, "as many connections as --max-connections: more are closed", NULL);
         close(fd);
     } else {

@@ -9,8 +9,8 @@
 #include "serve/io/dispatch.h"
 #include "serve/io/input.h"
 #include "serve/io/outlet.h"
-#include "serve/app/server.h"
 #include "serve/io/worker.h"
+#include "serve/to_app.h"
 
 #include <errno.h>
 #include <linux/sockios.h>
@@ -33,7 +33,7 @@ struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
     c->io.data = w;
     list_add(&w->conns, &c->node);
     w->n_conns++;
-    atomic_fetch_add_explicit(&w->counters.connections, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
     wheel_timer_init(&c->timer);
     conn_go_on(c);
     return c;
@@ -54,7 +54,7 @@ static void drop_request(struct conn *c) {
     struct request *r = c->talk->request;
     if (!r) return;
     r->conn = NULL;
-    if (!queue_withdraw(r)) server_cancel(r);
+    if (!queue_withdraw(r)) to_app_cancel(r);
     request_unref(r);
     c->talk->request = NULL;
 }
@@ -85,7 +85,7 @@ void conn_free(struct conn *c) {
     if (c->talk) free_talk(c);
     list_remove(&c->node);
     w->n_conns--;
-    atomic_fetch_sub_explicit(&w->counters.connections, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
     close(c->io.fd);
     pool_free(&w->conn_pool, c);
 }
@@ -115,7 +115,7 @@ static bool has_taken(struct conn *c) {
 }
 
 bool conn_is_stalled(struct conn *c) {
-    if (quiet_ms(c) < conn_worker(c)->server->options.stall_timeout_ms) return false;
+    if (quiet_ms(c) < conn_worker(c)->hub->options.stall_timeout_ms) return false;
     if (!has_taken(c) || PLANTED(118)) return true;
     note_taken(c);
     return false;
@@ -150,20 +150,20 @@ static int64_t earlier(int64_t a, int64_t b) {
 
 /* Between requests it may be idle; what it has not taken yet is another matter. */
 static int64_t head_due(const struct conn *c) {
-    const struct serve_options *o = &conn_worker(c)->server->options;
+    const struct serve_options *o = &conn_worker(c)->hub->options;
     if (c->talk->seen > 0) return c->talk->since_ms + o->head_timeout_ms;
     return conn_unsent(c) > 0 ? INT64_MAX : c->talk->since_ms + o->idle_timeout_ms;
 }
 
 static int64_t body_due(const struct conn *c) {
-    return c->talk->since_ms + conn_worker(c)->server->options.body_timeout_ms +
+    return c->talk->since_ms + conn_worker(c)->hub->options.body_timeout_ms +
            (int64_t)(c->talk->request->body.n / BODY_RATE_MIN) * 1000;
 }
 
 int64_t conn_reply_due(const struct conn *c) {
     const struct worker *w = conn_worker(c);
     struct request *r = c->talk->request;
-    int64_t allowed = w->server->options.request_timeout_ms;
+    int64_t allowed = w->hub->options.request_timeout_ms;
     if (atomic_load(&r->state) == REQUEST_TAKEN) return r->taken_ms + allowed;
     /* taken in the next moment it would be due then */
     int64_t due = earlier(c->talk->since_ms + QUEUE_TIMEOUT_MS, w->now_ms + allowed);
@@ -173,7 +173,7 @@ int64_t conn_reply_due(const struct conn *c) {
 /* When a stream's head goes out although its plan has not come. */
 static int64_t late_due(const struct conn *c) {
     if (c->talk->request->route->kind != ROUTE_STREAM) return INT64_MAX;
-    return c->talk->since_ms + conn_worker(c)->server->options.late_head_ms;
+    return c->talk->since_ms + conn_worker(c)->hub->options.late_head_ms;
 }
 
 /* When to look at it, whatever comes; INT64_MAX: no need. A stream's outlet knows its own
@@ -185,7 +185,7 @@ static int64_t due_ms(const struct conn *c) {
     else if (c->phase == CONN_BODY) due = body_due(c);
     else if (c->phase == CONN_WAIT) due = earlier(conn_reply_due(c), late_due(c));
     if (conn_unsent(c) == 0) return due;
-    return earlier(due, taken + conn_worker(c)->server->options.stall_timeout_ms);
+    return earlier(due, taken + conn_worker(c)->hub->options.stall_timeout_ms);
 }
 
 /* A time that moves later is only noted: the wheel looks again when the old one comes. */
@@ -449,7 +449,7 @@ static int queue_answer(struct conn *c, struct request *r) {
 
 void conn_on_reply(struct conn *c, struct request *r) {
     if (c->streams && c->outlet.stream.ending) { /* bye was said while it was late */
-        server_on_closed(r->client, END_GONE);
+        to_app_closed(r->client, END_GONE);
         conn_end_request(c);
         return;
     }

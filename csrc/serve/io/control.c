@@ -5,7 +5,7 @@
 #include "base/fault.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "serve/app/server.h"
+#include "serve/io/worker.h"
 
 #include <errno.h>
 #include <string.h>
@@ -88,9 +88,9 @@ static int complete_path(struct serve_options *o, unsigned port) {
     return 0;
 }
 
-int control_open(struct worker *w) {
-    struct serve_options *o = &w->server->options;
-    int err = complete_path(o, w->server->port);
+int control_open(struct worker *w, uint16_t port) {
+    struct serve_options *o = &w->hub->options;
+    int err = complete_path(o, port);
     if (err < 0) return err;
     int fd = listen_at(o->control, &w->control.file);
     if (fd < 0) return fd;
@@ -103,7 +103,7 @@ void control_close(struct worker *w) {
     struct control *c = &w->control;
     if (!accept_stop(&c->accept)) return;
     struct stat st;
-    const char *path = w->server->options.control;
+    const char *path = w->hub->options.control;
     bool ours = lstat(path, &st) == 0 && st.st_dev == c->file.st_dev &&
                 st.st_ino == c->file.st_ino;
     if (ours) unlink(path);

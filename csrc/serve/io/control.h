@@ -14,10 +14,10 @@ struct control {
     struct stat file;
 };
 
-/* Listen at the path of the options, where "{port}" is replaced. What a dead server left
+/* Listen at the path of the options, where "{port}" is replaced by the port. What a dead server left
  * there goes; nothing else does: -ENOTSOCK, -EADDRINUSE when somebody answers,
  * -ENAMETOOLONG, or another negative errno. [before the thread runs] */
-int control_open(struct worker *w);
+int control_open(struct worker *w, uint16_t port);
 
 /* Stop, and remove the file if it is still ours. Idempotent. */
 void control_close(struct worker *w);

@@ -9,8 +9,8 @@
 #include "serve/client.h"
 #include "serve/io/narrow.h"
 #include "serve/io/outlet.h"
-#include "serve/app/server.h"
 #include "serve/io/worker.h"
+#include "serve/to_app.h"
 
 #include <stdio.h>
 
@@ -99,7 +99,7 @@ static bool same_key(struct slice given, const char *key) {
 /* "/-/" is for the operator: over the Unix socket, or with the admin key. That a request
  * comes from this machine proves nothing: so does everything behind a local proxy. */
 static int check_admin(const struct conn *c, const struct request *r) {
-    const char *key = conn_worker(c)->server->options.admin_key;
+    const char *key = conn_worker(c)->hub->options.admin_key;
     struct slice given = field(r, "x-admin-key");
     if (c->trusted) return 0;
     if (!key) return 403;
@@ -109,11 +109,11 @@ static int check_admin(const struct conn *c, const struct request *r) {
 
 /* Not from the moment on when the stop hooks begin. */
 static bool is_ready(const struct worker *w) {
-    return !w->draining && !atomic_load(&w->server->stopping_told);
+    return !w->draining && !atomic_load(&w->hub->stopping_told);
 }
 
 int dispatch_check(struct conn *c, struct request *r) {
-    const struct serve_options *o = &conn_worker(c)->server->options;
+    const struct serve_options *o = &conn_worker(c)->hub->options;
     int status;
     if (r->host.p && !c->trusted && !origin_host_allowed(r->host, o->hosts, o->n_hosts))
         return 421;
@@ -153,7 +153,7 @@ static int answer_method(struct conn *c, struct request *r, const struct http_to
 static const char *explain(const struct conn *c, const struct request *r, int status) {
     if (status == 401)
         return "the admin key is needed: Authorization: Bearer KEY, or the Unix socket";
-    if (status == 403 && is_admin(r) && !conn_worker(c)->server->options.admin_key)
+    if (status == 403 && is_admin(r) && !conn_worker(c)->hub->options.admin_key)
         return "this server has no admin key: ask over its Unix socket";
     if (status == 400 && http_field_repeated(request_fields(r)))
         return "a header field that has one value comes twice";
@@ -261,7 +261,7 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
     int err = c->streams ? outlet_plan(&c->outlet, r, plan, client)
                          : outlet_open(c, r, plan, client);
     if (err < 0) {
-        server_on_closed(client, err == E_TRIMMED ? END_SLOW : END_OVERLOAD);
+        to_app_closed(client, err == E_TRIMMED ? END_SLOW : END_OVERLOAD);
         if (err == E_TRIMMED) refuse_trimmed(c, r);
         else dispatch_overload(c, r);
         return;
@@ -286,7 +286,8 @@ static bool open_static(struct conn *c, struct request *r) {
         dispatch_head(c, r);
         return true;
     }
-    struct client *client = client_new(conn_worker(c), r->ip, r->path, r->route->id);
+    struct client *client =
+        client_new(&conn_worker(c)->lane, r->ip, r->path, r->route->id);
     dispatch_stream(c, r, plan, client);
     client_unref(client);
     plan_unref(plan);
@@ -299,6 +300,6 @@ bool dispatch(struct conn *c, struct request *r) {
         return true;
     }
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
-    queue_add(conn_worker(c), r);
+    queue_add(&conn_worker(c)->lane, r);
     return false;
 }

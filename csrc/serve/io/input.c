@@ -7,7 +7,6 @@
 #include "net/http_parse.h"
 #include "net/url.h"
 #include "serve/io/dispatch.h"
-#include "serve/app/server.h"
 #include "serve/io/worker.h"
 
 /* ---- Bodies ------------------------------------------------------------------------- */
@@ -70,7 +69,7 @@ static void on_body(struct conn *c) {
 
 /* The head is read: fetch the body, if there is one, then run. */
 static void start_body(struct conn *c, const struct http_head *head) {
-    const struct serve_options *o = &conn_worker(c)->server->options;
+    const struct serve_options *o = &conn_worker(c)->hub->options;
     if (head->body == HTTP_BODY_NONE) {
         if (c->talk->request->refused) answer_refused(c);
         else run_request(c);
@@ -137,7 +136,7 @@ static struct request *make_request(struct conn *c, const struct http_head *head
                                     size_t n, bool is_cut) {
     struct request *r = request_new();
     r->is_cut = is_cut;
-    r->worker = conn_worker(c);
+    r->lane = &conn_worker(c)->lane;
     r->conn = c;
     r->fields = mem_try((head->n_fields + 1) * sizeof *r->fields);
     r->path = mem_try(head->path.n + 1);
@@ -168,7 +167,7 @@ static struct request *make_request(struct conn *c, const struct http_head *head
 static void on_head(struct conn *c, const struct http_head *head, size_t n) {
     c->keep_alive = head->keep_alive && !conn_worker(c)->draining;
     struct request *r = make_request(c, head, n, false);
-    atomic_fetch_add_explicit(&conn_worker(c)->counters.requests, 1,
+    atomic_fetch_add_explicit(&conn_worker(c)->lane.counters.requests, 1,
                               memory_order_relaxed);
     if (!r) {
         conn_refuse(c, 503);

@@ -6,8 +6,8 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "serve/io/conn.h"
-#include "serve/app/server.h"
 #include "serve/io/worker.h"
+#include "serve/to_app.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -45,7 +45,7 @@ static void schedule(struct conn *c) {
     const struct outlet *o = &c->outlet;
     const struct worker *w = conn_worker(c);
     int64_t in = leaves_in(c), wait = INT64_MAX;
-    if (o->pinned) wait = w->server->options.stall_timeout_ms - quiet_ms(c);
+    if (o->pinned) wait = w->hub->options.stall_timeout_ms - quiet_ms(c);
     else if (o->heartbeat_ms > 0) wait = (int64_t)o->heartbeat_ms - quiet_ms(c);
     if (wait < in) in = wait;
     if (c->talk && c->talk->request) wait = conn_reply_due(c) - w->now_ms; /* the plan */
@@ -93,6 +93,13 @@ static ssize_t send_with_head(struct conn *c, struct slice block) {
     return whole ? n - (ssize_t)head : 0;
 }
 
+/* What client:send gave is with the kernel. */
+static void acknowledge(struct outlet *o) {
+    uint32_t bytes = o->unacked;
+    o->unacked = 0;
+    to_app_sent(o->client, bytes);
+}
+
 static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     struct outlet *o = container_of(s, struct outlet, stream);
     struct conn *c = conn_of(o);
@@ -108,7 +115,7 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     if (o->client) client_count(o->client, b->events, b->n, s->resets);
     c->tx_ms = now_ms(c); /* or the stall begins */
     if ((size_t)n == bytes.n && conn_unsent(c) == 0) {
-        if (o->unacked > 0 && s->note_bytes == 0) server_on_sent(o->client);
+        if (o->unacked > 0 && s->note_bytes == 0) acknowledge(o);
         block_unref(b);
         if (end != STREAM_GOES_ON) {
             conn_finish(c);
@@ -170,7 +177,7 @@ void outlet_writable(struct outlet *o) {
     enum stream_end end = b->end;
     o->pinned = NULL;
     block_unref(b);
-    if (o->unacked > 0 && o->stream.note_bytes == 0) server_on_sent(o->client);
+    if (o->unacked > 0 && o->stream.note_bytes == 0) acknowledge(o);
     conn_watch(c);
     schedule(c);
     if (end != STREAM_GOES_ON) conn_finish(c);
@@ -201,7 +208,7 @@ static int outlet_init(struct conn *c, struct request *r) {
         http_field_has_token(request_fields(r), "cache-control", "no-cache");
     c->tx_ms = now_ms(c);
     o->opened_ms = w->now_ms;
-    o->heartbeat_ms = (uint32_t)w->server->options.heartbeat_ms;
+    o->heartbeat_ms = (uint32_t)w->hub->options.heartbeat_ms;
     return write_head(c, r);
 }
 
@@ -209,7 +216,8 @@ static int outlet_init(struct conn *c, struct request *r) {
 static void attach(struct conn *c) {
     c->streams = true;
     c->phase = CONN_STREAM;
-    atomic_fetch_add_explicit(&conn_worker(c)->counters.streams, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&conn_worker(c)->lane.counters.streams, 1,
+                              memory_order_relaxed);
     conn_watch(c);
 }
 
@@ -237,7 +245,7 @@ static int begin(struct outlet *o, struct request *r, struct plan *plan,
     if (err < 0) return err;
     o->client = client_ref(client);
     client->outlet = o;
-    server_on_opened(client, plan);
+    to_app_opened(client, plan);
     return 0;
 }
 
@@ -347,11 +355,11 @@ void outlet_close(struct outlet *o) {
     struct worker *w = conn_worker(conn_of(o));
     enum end_reason reason = o->stream.reason ? o->stream.reason : END_GONE;
     log_end(o, reason);
-    atomic_fetch_sub_explicit(&w->counters.streams, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&w->lane.counters.streams, 1, memory_order_relaxed);
     if (o->pinned) block_unref(o->pinned);
     stream_deinit(&o->stream);
     if (!o->client) return;
     o->client->outlet = NULL;
-    server_on_closed(o->client, reason);
+    to_app_closed(o->client, reason);
     client_unref(o->client);
 }

@@ -8,16 +8,17 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "serve/io/conn.h"
-#include "serve/io/listener.h"
+#include "serve/io/measure.h"
 #include "serve/io/outlet.h"
-#include "serve/io/report.h"
-#include "serve/app/server.h"
+#include "serve/io/stop.h"
+#include "serve/report.h"
+#include "serve/to_app.h"
+#include "serve/to_io.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 uint32_t worker_retry(struct worker *w) {
@@ -32,7 +33,7 @@ static void reap(struct worker *w) {
 }
 
 static void count(struct worker *w) {
-    struct worker_counters *c = &w->counters;
+    struct lane_counters *c = &w->lane.counters;
     atomic_store_explicit(&c->delivered, w->fan.delivered, memory_order_relaxed);
     atomic_store_explicit(&c->delivered_bytes, w->fan.delivered_bytes,
                           memory_order_relaxed);
@@ -42,7 +43,7 @@ static void count(struct worker *w) {
 static void tell_finished(struct worker *w) {
     if (w->told) return;
     w->told = true;
-    server_on_finished(w);
+    to_app_finished(&w->lane);
 }
 
 /* Drained: nothing is open, or the time is up. The first worker stays until the app lets
@@ -54,13 +55,13 @@ static void check_drained(struct worker *w) {
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
     tell_finished(w);
-    if (w->index > 0 || w->released) loop_break(&w->loop);
+    if (w->lane.index > 0 || w->released) loop_break(&w->loop);
 }
 
 /* Wake up for the next tick of the fan. In a rehearsal time is told. */
 static void await_tick(struct worker *w) {
     int64_t next = ticks_next(&w->fan.ticks);
-    if (next == w->rates_at_ms || w->server->options.rehearsal) return;
+    if (next == w->rates_at_ms || w->hub->options.rehearsal) return;
     w->rates_at_ms = next;
     ev_timer_stop(w->loop.ev, &w->rates);
     if (next == INT64_MAX) return;
@@ -79,7 +80,7 @@ static void on_rates(struct ev_loop *ev, struct ev_timer *timer, int events) {
 /* Events that come in numbers or close behind each other are a burst, which then goes on
  * without waking this thread for each of them. Patient ones never need to. */
 static void watch_burst(struct worker *w) {
-    if (w->turn_events == 0 || w->server->options.rehearsal) return;
+    if (w->turn_events == 0 || w->hub->options.rehearsal) return;
     double now = ev_now(w->loop.ev);
     bool burst = w->turn_events > 1 || now - w->events_at < BURST_SECONDS;
     w->events_at = now;
@@ -96,7 +97,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     w->turn_bytes = w->turn_events = w->turn_patient = 0;
     reap(w);
     count(w);
-    report_tell(w);
+    measure_report(w);
     if (more && !ev_is_active(&w->more)) ev_idle_start(ev, &w->more);
     else if (!more && ev_is_active(&w->more)) ev_idle_stop(ev, &w->more);
     check_drained(w);
@@ -124,44 +125,17 @@ static void on_due(void *owner, struct wheel_timer *t) {
     if (!c->doomed) conn_on_timer(c);
 }
 
-/* A stuck script cannot keep the server from stopping: if the app does not begin to drain,
- * this does. */
-static void watch_stop(struct worker *w) {
-    struct server *s = w->server;
-    int64_t stop = atomic_load_explicit(&s->stop_ms, memory_order_relaxed);
-    if (stop == 0) return;
-    int64_t waited = w->now_ms - stop;
-    if (waited > 2000 && !atomic_exchange(&s->stopping, true)) {
-        log_write(LOG_WARN, "the app does not answer: draining without it", NULL, 0);
-        for (unsigned i = 0; i < s->n_workers; i++)
-            worker_post_drain(&s->workers[i], s->options.drain_ms, true);
-    }
-    if (waited > s->options.drain_ms + END_STUCK_MS) {
-        log_write(LOG_ERROR, "the app is stuck: the process ends without it", NULL, 0);
-        log_flush();
-        _exit(1);
-    }
-}
-
 static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct worker *w = timer->data;
     wheel_advance(&w->wheel, w->now_ms, on_due, w);
-    if (w->index == 0) watch_stop(w);
-}
-
-static void on_signal(struct ev_loop *ev, struct ev_io *io, int events) {
-    (void)ev, (void)events;
-    struct worker *w = io->data;
-    struct signalfd_siginfo info;
-    while (read(io->fd, &info, sizeof info) == (ssize_t)sizeof info)
-        server_on_signal(w->server, (int)info.ssi_signo);
+    if (w->lane.index == 0) stop_watch(w);
 }
 
 /* ---- Life --------------------------------------------------------------------------- */
 
-static void init_watchers(struct worker *w, int fd) {
-    accept_init(&w->accept, w, fd, false);
+static void init_watchers(struct worker *w) {
+    accept_init(&w->accept, w, -1, false);
     ev_prepare_init(&w->before_sleep, on_before_sleep);
     ev_check_init(&w->after_sleep, on_after_sleep);
     ev_set_priority(&w->after_sleep, EV_MAXPRI); /* the clock first */
@@ -173,99 +147,46 @@ static void init_watchers(struct worker *w, int fd) {
     w->tick.data = w->rates.data = w->signals.data = w;
     ev_prepare_start(w->loop.ev, &w->before_sleep);
     ev_check_start(w->loop.ev, &w->after_sleep);
-    if (fd < 0) return; /* a rehearsal: nobody comes by himself, and time is told */
-    accept_start(&w->accept);
-    ev_timer_start(w->loop.ev, &w->tick);
+    if (!w->hub->options.rehearsal) ev_timer_start(w->loop.ev, &w->tick);
 }
 
-/* The first worker takes the signals of the process; every thread has them blocked. */
-static int init_signals(struct worker *w) {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGHUP);
-    int fd = fault_here() ? -1 : signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
-    if (fd < 0) return -errno;
-    pthread_sigmask(SIG_BLOCK, &set, NULL);
-    signal(SIGPIPE, SIG_IGN);
-    ev_io_init(&w->signals, on_signal, fd, EV_READ);
-    w->signals.data = w;
-    ev_io_start(w->loop.ev, &w->signals);
-    return 0;
-}
-
-/* *fd is -1 in a rehearsal. */
-static int listen_on(const struct serve_options *o, unsigned index, uint16_t *port,
-                     int *fd) {
-    *fd = -1;
-    if (o->rehearsal) return 0;
-    int err = index == 0 ? listener_check(o->host, *port) : 0;
-    if (err == 0) err = *fd = listener_open(o->host, port, o->stall_timeout_ms);
-    return err < 0 ? err : 0;
-}
-
-/* A socket that was asked for must be there; without the usual one the server runs, and
- * says what that means. */
-static int init_control(struct worker *w) {
-    const struct serve_options *o = &w->server->options;
-    int err = o->control ? control_open(w) : 0;
-    if (err == 0) return 0;
-    w->server->failed = START_CONTROL;
-    if (o->control_needed) return err;
-    log_printf(LOG_WARN,
-               "no Unix socket at %s: %s; sluice reload does not reach this server",
-               o->control, control_problem(err));
-    return 0;
-}
-
-/* What the first worker has besides. */
-static int init_first(struct worker *w) {
-    int err = init_control(w);
+int worker_init(struct worker *w, struct hub *hub, unsigned index) {
+    *w = (struct worker){.hub = hub, .reserve_fd = -1};
+    w->lane = (struct lane){.hub = hub, .loop = &w->loop, .index = index};
+    int err = loop_init(&w->loop, w);
     if (err < 0) return err;
-    w->server->failed = START_THREADS;
-    return w->server->options.signals ? init_signals(w) : 0;
-}
-
-int worker_init(struct worker *w, struct server *server, unsigned index, uint16_t *port) {
-    *w = (struct worker){.server = server, .index = index, .reserve_fd = -1};
-    int fd;
-    server->failed = START_LISTEN;
-    int err = listen_on(&server->options, index, port, &fd);
-    if (err < 0) return err;
-    server->failed = START_THREADS;
-    err = loop_init(&w->loop, w);
-    if (err < 0) {
-        if (fd >= 0) close(fd);
-        return err;
-    }
     rand_bytes(&w->random, sizeof w->random);
-    fan_init(&w->fan, server->seq.epoch, &server->seq.head, &outlet_ops, w->random);
+    fan_init(&w->fan, hub->seq.epoch, &hub->seq.head, &outlet_ops, w->random);
     w->fan.called = &w->loop.mailbox.called;
     list_init(&w->conns);
     list_init(&w->doomed);
-    queue_init(&w->queue);
+    queue_init(&w->lane.queue);
     pool_init(&w->conn_pool, sizeof(struct conn));
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
     w->signals.fd = w->control.accept.io.fd = -1;
-    init_watchers(w, fd);
+    init_watchers(w);
     w->reserve_fd = fault_here() ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (w->reserve_fd < 0) err = -errno;
-    if (err == 0 && index == 0) err = init_first(w);
     if (err < 0) worker_deinit(w);
     return err;
 }
 
+void worker_listen(struct worker *w, int fd) {
+    ASSERT_OWNER(&w->loop);
+    accept_init(&w->accept, w, fd, false);
+    accept_start(&w->accept);
+}
+
 static void *run(void *arg) {
     struct worker *w = arg;
-    pthread_mutex_lock(&w->server->gate); /* until all threads are there */
-    bool go = w->server->started;
-    pthread_mutex_unlock(&w->server->gate);
+    pthread_mutex_lock(&w->hub->gate); /* until all threads are there */
+    bool go = w->hub->started;
+    pthread_mutex_unlock(&w->hub->gate);
     if (!go) return NULL;
     char name[16];
-    snprintf(name, sizeof name, "sluice-io%u", w->index);
+    snprintf(name, sizeof name, "sluice-io%u", w->lane.index);
     pthread_setname_np(pthread_self(), name);
     loop_own(&w->loop);
     loop_run(&w->loop);
@@ -283,6 +204,7 @@ int worker_start(struct worker *w) {
 }
 
 void worker_step(struct worker *w) {
+    ASSERT_OWNER(&w->loop);
     read_clock(w);
     wheel_advance(&w->wheel, w->now_ms, on_due, w);
     ev_run(w->loop.ev, EVRUN_NOWAIT);
@@ -295,13 +217,14 @@ void worker_join(struct worker *w) {
 
 void worker_deinit(struct worker *w) {
     if (!w->loop.ev) return;
+    ASSERT_OWNER(&w->loop);
     accept_stop(&w->accept);
     control_close(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
-    queue_close(&w->queue);
+    queue_close(&w->lane.queue);
     fan_deinit(&w->fan);
     pool_deinit(&w->conn_pool);
     routes_unref(w->routes);
@@ -313,13 +236,7 @@ void worker_deinit(struct worker *w) {
 
 /* ---- Draining ----------------------------------------------------------------------- */
 
-struct drain_message {
-    struct message message;
-    int64_t window_ms; /* < 0: at once */
-    bool stuck;        /* the app does not answer: the process ends END_STUCK_MS later */
-};
-
-static void io_on_drain(void *owner, struct message *m) {
+void io_on_drain(void *owner, struct message *m) {
     struct worker *w = owner;
     struct drain_message *drain = container_of(m, struct drain_message, message);
     int64_t window = drain->window_ms;
@@ -338,11 +255,4 @@ static void io_on_drain(void *owner, struct message *m) {
         next = node->next;
         conn_drain(container_of(node, struct conn, node), window);
     }
-}
-
-void worker_post_drain(struct worker *w, int64_t window_ms, bool stuck) {
-    struct drain_message *m = mem_new(sizeof *m);
-    m->window_ms = window_ms;
-    m->stuck = stuck;
-    mailbox_post(&w->loop.mailbox, &m->message, io_on_drain);
 }

@@ -5,13 +5,13 @@
  * behind. Nothing is lost when there is no memory or the app is busy: the tallies stay and
  * grow until the next time. The app adds the counts up (accounts.h) and keeps the report for
  * its lags until the next one replaces it. */
-#ifndef SLUICE_SERVE_IO_REPORT_H
-#define SLUICE_SERVE_IO_REPORT_H
+#ifndef SLUICE_SERVE_REPORT_H
+#define SLUICE_SERVE_REPORT_H
 
 #include "fan/tally.h"
 #include "serve/client.h"
 
-struct worker;
+struct lane;
 
 /* A stream that is behind. */
 struct behind {
@@ -23,17 +23,11 @@ struct behind {
 
 struct report {
     struct message message; /* to the app */
-    struct worker *worker;
+    struct lane *lane;
     struct list tallies;
     uint32_t n;
     struct behind behind[];
 };
-
-/* Report, if it is time and there is something to tell. [io] */
-void report_tell(struct worker *w);
-
-/* When there will be something to tell; INT64_MAX: not yet. [io] */
-int64_t report_next(const struct worker *w);
 
 void report_free(struct report *r); /* NULL is fine */
 

@@ -1,16 +1,17 @@
-/* Measuring and handing over; see report.h. */
-#include "serve/io/report.h"
+/* Measuring and handing over; see measure.h. */
+#include "serve/io/measure.h"
 
 #include "base/mem.h"
 #include "fan/lag.h"
-#include "serve/app/accounts.h"
 #include "serve/io/outlet.h"
-#include "serve/app/server.h"
+#include "serve/io/worker.h"
+#include "serve/report.h"
+#include "serve/to_app.h"
 
-int64_t report_next(const struct worker *w) {
+int64_t measure_next(const struct worker *w) {
     bool some = !list_empty(&w->fan.tallies) || !list_empty(&w->fan.waiting) ||
                 !list_empty(&w->fan.ready) || w->told_lags;
-    if (!some || atomic_load_explicit(&w->reporting, memory_order_acquire))
+    if (!some || atomic_load_explicit(&w->lane.reporting, memory_order_acquire))
         return INT64_MAX;
     return w->reported_ms + REPORT_MS;
 }
@@ -66,28 +67,20 @@ static void take_tallies(struct report *r, struct list *tallies) {
     }
 }
 
-void report_tell(struct worker *w) {
-    if (w->now_ms < w->reported_ms + REPORT_MS || w->now_ms < report_next(w)) return;
+void measure_report(struct worker *w) {
+    if (w->now_ms < w->reported_ms + REPORT_MS || w->now_ms < measure_next(w)) return;
     struct fan *fan = &w->fan;
     uint32_t waiting = count(&fan->waiting, REPORT_STREAMS_MAX);
     uint32_t ready = count(&fan->ready, REPORT_STREAMS_MAX - waiting);
     w->reported_ms = w->now_ms;
     struct report *r = mem_try(sizeof *r + (waiting + ready) * sizeof(struct behind));
     if (!r) return; /* next time */
-    *r = (struct report){.worker = w};
+    *r = (struct report){.lane = &w->lane};
     list_init(&r->tallies);
     int looks = LAG_LOOKS_MAX;
     add_lags(r, &fan->waiting, waiting, &looks);
     add_lags(r, &fan->ready, ready, &looks);
     take_tallies(r, &fan->tallies);
     w->told_lags = r->n > 0;
-    atomic_store_explicit(&w->reporting, true, memory_order_relaxed);
-    mailbox_post(&w->server->loop.mailbox, &r->message, accounts_on_report);
-}
-
-void report_free(struct report *r) {
-    if (!r) return;
-    while (!list_empty(&r->tallies))
-        tally_free(container_of(r->tallies.next, struct tally, node));
-    mem_free(r);
+    to_app_report(&w->lane, r);
 }

@@ -1,0 +1,67 @@
+/* Requests that the app is asked, and their answers; see server.h. */
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "serve/app/registry.h"
+#include "serve/app/server.h"
+#include "serve/to_io.h"
+
+void app_on_request(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct request *r = container_of(m, struct request, to_app);
+    queue_took(r->lane);
+    int queued = REQUEST_QUEUED;
+    r->taken_ms = clock_ms();
+    bool taken = atomic_compare_exchange_strong(&r->state, &queued, REQUEST_TAKEN);
+    if (!taken || !s->events->on_request) {
+        request_unref(r);
+        return;
+    }
+    r->id = ++s->next_request;
+    r->node.key = slice_of((const char *)&r->id, sizeof r->id);
+    map_add(&s->requests, &r->node); /* takes the message's reference */
+    s->events->on_request(s->context, r);
+}
+
+void app_on_cancel(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct request *r = container_of(m, struct request, cancel);
+    if (map_get(&s->requests, r->node.key) == &r->node) { /* not answered meanwhile */
+        map_remove(&s->requests, &r->node);
+        request_unref(r);
+        if (s->events->on_cancel) s->events->on_cancel(s->context, r->id);
+    }
+    request_unref(r);
+}
+
+struct request *server_find_request(struct server *s, uint64_t id) {
+    struct map_node *node = map_get(&s->requests, slice_of((const char *)&id, sizeof id));
+    return node ? container_of(node, struct request, node) : NULL;
+}
+
+static void reply(struct server *s, struct request *r, enum reply_kind kind) {
+    map_remove(&s->requests, &r->node);
+    to_io_reply(r, kind);
+}
+
+void server_answer(struct server *s, struct request *r) {
+    reply(s, r, r->answer.n > 0 ? REPLY_ANSWER : REPLY_FILE);
+}
+
+int server_accept(struct server *s, struct request *r, struct plan *plan,
+                  struct accept_as as, struct client **out) {
+    if (r->is_head) { /* the head of the stream, and nobody to write to */
+        reply(s, r, REPLY_STREAM);
+        return E_CLOSED;
+    }
+    struct client *c = client_new(r->lane, r->ip, r->path, r->route->id);
+    if (as.user) c->user = mem_strndup(as.user, strlen(as.user));
+    registry_add(s, c, plan);
+    c->told = !atomic_load(&s->hub.tells);
+    atomic_store(&c->minded, as.minded);
+    r->plan = plan_ref(plan);
+    r->client = c; /* takes */
+    *out = c;
+    reply(s, r, REPLY_STREAM);
+    return 0;
+}

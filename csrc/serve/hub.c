@@ -1,0 +1,56 @@
+/* The shared part of a server; see hub.h. */
+#include "serve/hub.h"
+
+#include "base/clock.h"
+#include "serve/to_io.h"
+
+void hub_init(struct hub *hub, struct serve_options *options, struct loop *app) {
+    *hub = (struct hub){.options = *options, .app = app};
+    *options = (struct serve_options){0};
+    serve_options_defaults(&hub->options);
+    pthread_mutex_init(&hub->gate, NULL);
+    mailbox_init(&hub->quiet, app->mailbox.owner);
+    atomic_init(&hub->tells, true);
+    seq_init(&hub->seq, NULL, 0, io_on_frame);
+}
+
+void hub_deinit(struct hub *hub) {
+    mailbox_deinit(&hub->quiet);
+    seq_deinit(&hub->seq);
+    pthread_mutex_destroy(&hub->gate);
+    serve_options_free(&hub->options);
+}
+
+void hub_add(struct hub *hub, struct lane *lane) {
+    assert(hub->n_lanes < IO_THREADS_MAX);
+    hub->lanes[hub->n_lanes++] = lane;
+    seq_add_target(&hub->seq, &lane->loop->mailbox);
+}
+
+void hub_clear(struct hub *hub) {
+    hub->n_lanes = hub->seq.n = 0;
+}
+
+void hub_note_stop(struct hub *hub) {
+    int64_t none = 0;
+    atomic_compare_exchange_strong(&hub->stop_ms, &none, clock_ms());
+}
+
+static uint64_t read_count(const _Atomic uint64_t *count) {
+    return atomic_load_explicit(count, memory_order_relaxed);
+}
+
+struct hub_totals hub_totals(const struct hub *hub) {
+    struct hub_totals sum = {0};
+    for (unsigned i = 0; i < hub->n_lanes; i++) {
+        const struct lane_counters *c = &hub->lanes[i]->counters;
+        sum.requests += read_count(&c->requests);
+        sum.accepted += read_count(&c->accepted);
+        sum.connections += read_count(&c->connections);
+        sum.streams += read_count(&c->streams);
+        sum.delivered += read_count(&c->delivered);
+        sum.delivered_bytes += read_count(&c->delivered_bytes);
+        sum.slow += read_count(&c->slow);
+    }
+    return sum;
+}

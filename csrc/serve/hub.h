@@ -1,0 +1,78 @@
+/* The hub: what the threads of one server share.
+ *
+ *     app thread ---- to_io.h ---> lane ---> I/O thread, one of several
+ *     app thread <--- to_app.h --- hub <---- I/O threads
+ *
+ * Neither side knows the other's structs. Each thread has a lane, through which the app
+ * reaches it; the hub is how a thread reaches the app, and where flags stand that more than
+ * one thread reads. A field says who writes it; without a word it is constant once the
+ * threads run. */
+#ifndef SLUICE_SERVE_HUB_H
+#define SLUICE_SERVE_HUB_H
+
+#include "base/bounds.h"
+#include "fan/seq.h"
+#include "run/loop.h"
+#include "serve/options.h"
+#include "serve/queue.h"
+
+struct hub;
+struct report;
+
+/* Written by the I/O thread only; any thread may read them. */
+struct lane_counters {
+    _Atomic uint64_t requests, accepted, connections, streams;
+    _Atomic uint64_t delivered, delivered_bytes, slow;
+};
+
+/* One I/O thread as the others know it; a part of its worker. */
+struct lane {
+    struct hub *hub;
+    struct loop *loop;
+    unsigned index;
+    struct queue queue; /* of requests for the app */
+    struct lane_counters counters;
+    struct message finished; /* to the app: no connection is left */
+    struct report *report;   /* [app] the last one; NULL: no stream is behind */
+    atomic_bool reporting;   /* the app has not taken the last report yet */
+};
+
+struct hub {
+    struct serve_options options;
+    struct sequencer seq;
+    struct loop *app;
+    struct lane *lanes[IO_THREADS_MAX];
+    unsigned n_lanes;
+    /* News of clients that nobody is told: wakes nobody, and is taken at the end of any turn
+     * and before the clients are looked at. */
+    struct mailbox quiet;
+    atomic_bool any_quiet;
+    atomic_bool tells;         /* [app] the app wants to know who comes and goes */
+    atomic_bool stopping_told; /* [app] the stop hooks have begun */
+    atomic_bool
+        stopping; /* the drain has begun; the app's, or a worker's when it hangs */
+    atomic_bool signalled;   /* [io] by TERM or INT */
+    _Atomic int64_t stop_ms; /* when the end was first asked for; 0: not yet */
+    pthread_mutex_t gate;    /* held while the threads are made */
+    bool started;            /* under the gate while they are */
+};
+
+/* Takes the options, also on failure of what follows. [app] */
+void hub_init(struct hub *hub, struct serve_options *options, struct loop *app);
+void hub_deinit(struct hub *hub); /* its quiet box must be empty */
+
+/* A lane joins before its thread runs; all leave when a start failed. [app] */
+void hub_add(struct hub *hub, struct lane *lane);
+void hub_clear(struct hub *hub);
+
+/* From here on a script that hangs has not long to live. [any thread] */
+void hub_note_stop(struct hub *hub);
+
+/* The counters of all lanes added up. [any thread] */
+struct hub_totals {
+    uint64_t requests, accepted, connections, streams;
+    uint64_t delivered, delivered_bytes, slow;
+};
+struct hub_totals hub_totals(const struct hub *hub);
+
+#endif

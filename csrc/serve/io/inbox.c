@@ -1,0 +1,81 @@
+/* What arrives from the app on an I/O thread: events and commands in their order, and what
+ * is for one client or request; see to_io.h. */
+#include "base/mem.h"
+#include "base/status.h"
+#include "serve/io/conn.h"
+#include "serve/io/worker.h"
+#include "serve/to_app.h"
+#include "serve/to_io.h"
+
+void io_on_frame(void *owner, struct message *m) {
+    struct worker *w = owner;
+    struct frame_post *post = container_of(m, struct frame_post, message);
+    mailbox_event_done(&w->loop.mailbox);
+    w->turn_events++;
+    w->turn_patient += post->frame->patient;
+    w->turn_bytes += post->frame->text.n;
+    if (w->turn_bytes > TURN_BYTES_MAX) w->loop.enough = true;
+    fan_frame(&w->fan, post->frame);
+    frame_unref(post->frame);
+}
+
+static void configure(struct worker *w, struct io_command *command) {
+    routes_unref(w->routes);
+    w->routes = routes_ref(command->routes);
+    fan_policies(&w->fan, command->policies);
+}
+
+void io_on_command(void *owner, struct message *m) {
+    struct worker *w = owner;
+    struct io_command *command = container_of(m, struct io_command, message);
+    if (command->kind == IO_TRIM) fan_trim(&w->fan, command->channel, command->seq);
+    else if (command->kind == IO_DROP) fan_drop(&w->fan, command->channel);
+    else configure(w, command);
+    routes_unref(command->routes);
+    policy_set_unref(command->policies);
+    mem_free(command);
+}
+
+void io_on_reply(void *owner, struct message *m) {
+    (void)owner;
+    struct request *r = container_of(m, struct request, to_io);
+    if (r->conn && !r->conn->doomed) conn_on_reply(r->conn, r);
+    else to_app_closed(r->client, END_GONE);
+    request_unref(r);
+}
+
+/* ---- To one client ------------------------------------------------------------------ */
+
+static void deny(struct stream *stream, struct slice channel) {
+    if (!stream_unsubscribe(stream, channel)) return;
+    stream_reset(stream, channel, RESET_DENIED, stream->cursor, 0);
+    if (stream->n_subs == 0) stream_bye(stream, END_REVOKED);
+    fan_wake(stream->fan, stream);
+}
+
+static void change(struct stream *stream, const struct client_message *m) {
+    const struct sub_spec *spec = &m->plan->specs[0];
+    int err = 0;
+    if (m->op == CLIENT_SUBSCRIBE) err = stream_subscribe(stream, spec);
+    else if (m->op == CLIENT_UNSUBSCRIBE) stream_unsubscribe(stream, spec->channel);
+    else if (m->op == CLIENT_DENY) deny(stream, spec->channel);
+    else err = stream_set(stream, spec);
+    if (err < 0 && err != E_CLOSED) stream_bye(stream, END_OVERLOAD);
+}
+
+static void take_text(struct outlet *o, struct slice text) {
+    o->unacked += (uint32_t)text.n;
+    if (stream_send(&o->stream, text) == E_NOMEM) stream_bye(&o->stream, END_OVERLOAD);
+}
+
+void io_on_client(void *owner, struct message *message) {
+    (void)owner;
+    struct client_message *m = container_of(message, struct client_message, message);
+    struct outlet *o = m->client->outlet;
+    if (o && m->op == CLIENT_SEND) take_text(o, m->words);
+    else if (o && m->op == CLIENT_END) stream_end(&o->stream, &m->bye);
+    else if (o) change(&o->stream, m);
+    plan_unref(m->plan);
+    client_unref(m->client);
+    mem_free(m);
+}

@@ -1,0 +1,72 @@
+/* Posting to the app; see to_app.h. */
+#include "serve/to_app.h"
+
+#include "base/mem.h"
+#include "serve/report.h"
+
+static void post(struct hub *hub, struct message *m, message_fn *deliver) {
+    mailbox_post(&hub->app->mailbox, m, deliver);
+}
+
+void to_app_request(struct request *r) {
+    post(r->lane->hub, &request_ref(r)->to_app, app_on_request);
+}
+
+void to_app_cancel(struct request *r) {
+    if (r->cancel_posted) return;
+    r->cancel_posted = true;
+    post(r->lane->hub, &request_ref(r)->cancel, app_on_cancel);
+}
+
+/* News that the app has not taken yet travel together. When some that are urgent join some
+ * that were not, the app takes both before it sleeps again. */
+static void tell(struct client *c, enum client_news news, bool urgent) {
+    struct hub *hub = c->lane->hub;
+    bool first = atomic_fetch_or(&c->news, news) == 0;
+    if (first && urgent) {
+        post(hub, &client_ref(c)->message, app_on_news);
+    } else if (first) {
+        mailbox_post(&hub->quiet, &client_ref(c)->message, app_on_quiet);
+        atomic_store(&hub->any_quiet, true);
+    } else if (urgent) {
+        mailbox_wake(&hub->app->mailbox);
+    }
+}
+
+bool to_app_minds(const struct hub *hub, const struct client *c) {
+    return atomic_load(&hub->tells) || atomic_load(&c->minded);
+}
+
+void to_app_opened(struct client *c, struct plan *plan) {
+    if (c->told) return;
+    if (!c->registered) c->plan = plan_ref(plan);
+    tell(c, CLIENT_OPENED, atomic_load(&c->lane->hub->tells));
+}
+
+void to_app_closed(struct client *c, enum end_reason reason) {
+    if (!c) return;
+    c->reason = reason;
+    tell(c, CLIENT_CLOSED, to_app_minds(c->lane->hub, c));
+}
+
+void to_app_sent(struct client *c, uint32_t bytes) {
+    atomic_fetch_sub(&c->queued, bytes);
+    if (atomic_load_explicit(&c->wants_writable, memory_order_relaxed) &&
+        atomic_exchange(&c->wants_writable, false))
+        tell(c, CLIENT_WRITABLE, true);
+}
+
+void to_app_report(struct lane *lane, struct report *r) {
+    atomic_store_explicit(&lane->reporting, true, memory_order_relaxed);
+    post(lane->hub, &r->message, app_on_report);
+}
+
+void to_app_signal(struct hub *hub, int number) {
+    struct signal_message *m = mem_new(sizeof *m);
+    m->number = number;
+    post(hub, &m->message, app_on_signal);
+}
+
+void to_app_finished(struct lane *lane) {
+    post(lane->hub, &lane->finished, app_on_finished);
+}
