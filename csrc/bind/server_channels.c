@@ -25,7 +25,7 @@ static int l_publish(lua_State *L) {
 /* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, max_rate, batch } */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
-    struct policy p = policy_of(s->server->fan.policies, lx_checkslice(L, 2));
+    struct policy p = policy_of(s->server->fan.chans.policies, lx_checkslice(L, 2));
     lua_createtable(L, 0, 8);
     lua_pushstring(L, lx_kind_name(policy_kind(&p)));
     lua_setfield(L, -2, "kind");
@@ -49,7 +49,7 @@ static int l_latest(lua_State *L) {
     struct slice channel = lx_checkslice(L, 2);
     struct slice key = lx_optslice(L, 3), name = lx_optslice(L, 4);
     struct buf *b = lx_newbuf(L);
-    struct chan *c = fan_find(&s->server->fan, channel);
+    struct chan *c = chans_find(&s->server->fan.chans, channel);
     struct frame *f = c ? chan_latest(c, key, name, clock_ms()) : NULL;
     if (!f) return 0;
     if (frame_payload(f, b) < 0) return luaL_error(L, "out of memory");
@@ -136,12 +136,12 @@ static uint64_t each_selected(const struct selection *sel, struct held *out) {
 /* The last 'limit' of the selection, in a box on the stack: the box comes first. */
 static struct held *hold_last(lua_State *L, struct fan *fan, struct slice channel,
                               struct selection *sel, lua_Integer limit) {
-    struct chan *c = fan_find(fan, channel);
+    struct chan *c = chans_find(&fan->chans, channel);
     size_t max = c ? chan_events(c) : 0;
     if (max > (size_t)limit) max = (size_t)limit;
     struct held *h = lx_box(L, sizeof *h + max * sizeof *h->frames, held_gc);
     h->max = max;
-    sel->c = fan_find(fan, channel);
+    sel->c = chans_find(&fan->chans, channel);
     if (!sel->c) return h;
     uint64_t n = each_selected(sel, NULL);
     if (n > max) sel->skip = n - max;
@@ -177,10 +177,9 @@ static int l_channels(lua_State *L) {
     struct slice pattern = lx_optslice(L, 2);
     struct capture captures[PATTERN_CAPTURES_MAX];
     struct buf *names = lx_newbuf(L);
-    for (struct map_node *node = map_next(&s->server->fan.channels, NULL); node;
-         node = map_next(&s->server->fan.channels, node)) {
-        if (pattern.n > 0 && pattern_match(pattern, node->key, captures) < 0) continue;
-        lx_addname(L, names, node->key);
+    for (struct chan *c = NULL; (c = chans_next(&s->server->fan.chans, c));) {
+        if (pattern.n > 0 && pattern_match(pattern, c->node.key, captures) < 0) continue;
+        lx_addname(L, names, c->node.key);
     }
     lx_pushnames(L, names);
     return 1;

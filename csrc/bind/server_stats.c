@@ -45,8 +45,8 @@ static void set_held(lua_State *L, const struct server *s, const struct chan *c)
 }
 
 static int channel_stats(lua_State *L, const struct server *s, struct slice name) {
-    const struct chan *c = fan_find(&s->fan, name);
-    struct policy policy = policy_of(s->fan.policies, name);
+    const struct chan *c = chans_find(&s->fan.chans, name);
+    struct policy policy = policy_of(s->fan.chans.policies, name);
     struct tally_counts counts = accounts_of(s, name);
     lua_createtable(L, 0, 17);
     lua_pushstring(L, lx_kind_name(policy_kind(&policy)));
@@ -79,7 +79,7 @@ static int l_stats(lua_State *L) {
     lx_set_integer(L, "published_bytes", s->published_bytes);
     lx_set_integer(L, "clients", s->clients.n);
     lx_set_integer(L, "active_users", server_active_users(s));
-    lx_set_integer(L, "channels", s->fan.channels.n);
+    lx_set_integer(L, "channels", s->fan.chans.map.n);
     lx_set_integer(L, "held_bytes", s->held);
     lx_set_number(L, "loop_lag_ms", s->loop_lag_ms);
     set_counts(L, &s->counted);

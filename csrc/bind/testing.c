@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "bind/l_aux.h"
 #include "fan/fan.h"
+#include "fan/stream_open.h"
 #include "fan/seq.h"
 
 #include <assert.h>
@@ -298,16 +299,16 @@ static int sim_epoch(lua_State *L) {
 static int sim_floor(lua_State *L) {
     struct sim *sim = check_sim(L);
     struct replica *r = check_replica(L, sim, 2);
-    struct chan *c = fan_find(&r->fan, lx_checkslice(L, 3));
+    struct chan *c = chans_find(&r->fan.chans, lx_checkslice(L, 3));
     if (!c) return 0;
-    lua_pushinteger(L, (lua_Integer)fan_floor(&r->fan, c));
+    lua_pushinteger(L, (lua_Integer)chans_floor(&r->fan.chans, c));
     return 1;
 }
 
 static int sim_events(lua_State *L) {
     struct sim *sim = check_sim(L);
     struct replica *r = check_replica(L, sim, 2);
-    struct chan *c = fan_find(&r->fan, lx_checkslice(L, 3));
+    struct chan *c = chans_find(&r->fan.chans, lx_checkslice(L, 3));
     lua_pushinteger(L, c ? (lua_Integer)chan_events(c) : 0);
     return 1;
 }
@@ -377,7 +378,7 @@ static int client_stall(lua_State *L) {
     bool over = c->pinned->end != STREAM_GOES_ON;
     receive(c, c->pinned);
     c->pinned = NULL;
-    if (!over) fan_writable(c->stream.fan, &c->stream);
+    if (!over) stream_writable(&c->stream);
     return 0;
 }
 

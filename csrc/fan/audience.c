@@ -4,7 +4,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
-#include "fan/fan.h"
+#include "fan/fan_state.h"
 
 #include <assert.h>
 
@@ -168,7 +168,7 @@ static void stop_waiting(struct fan *fan, struct audience *a) {
 void audience_release(struct fan *fan, struct audience *a) {
     if (a->n_subs > 0) return;
     stop_waiting(fan, a);
-    fan_forget_blocks(fan); /* they are known by its address */
+    cache_clear(&fan->cache); /* they are known by its address */
     map_remove(&fan->audiences, &a->node);
     list_remove(&a->in_chan);
     if (a->interest) forget_keys(a, filter_n_keys(a->place.filter));
@@ -304,7 +304,7 @@ void audiences_tick(struct fan *fan) {
     struct list due;
     list_init(&due);
     if (!ticks_take(&fan->ticks, fan->now_ms, &due)) return;
-    fan_forget_blocks(fan);
+    cache_clear(&fan->cache);
     while (!list_empty(&due)) {
         struct audience *a = container_of(due.next, struct audience, turn);
         list_remove(&a->turn);
@@ -338,4 +338,18 @@ static void retune_all(struct fan *fan, struct list *all) {
 void audiences_retune(struct fan *fan, struct chan *c) {
     retune_all(fan, &c->broad);
     retune_all(fan, &c->narrow);
+}
+
+/* From the last one down: who is demoted meanwhile changes places with one of those that
+ * were visited. */
+static void each_sub(const struct list *audiences, void (*act)(struct sub *sub)) {
+    for (const struct list *at = audiences->next; at != audiences; at = at->next) {
+        const struct audience *a = container_of(at, struct audience, in_chan);
+        for (uint32_t i = a->n_subs; i-- > 0;) act(a->subs[i]);
+    }
+}
+
+void audiences_each_sub(struct chan *c, void (*act)(struct sub *sub)) {
+    each_sub(&c->broad, act);
+    each_sub(&c->narrow, act);
 }

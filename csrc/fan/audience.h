@@ -16,11 +16,11 @@
 #include "base/map.h"
 #include "base/planted.h"
 #include "fan/filter.h"
+#include "fan/chan.h"
 #include "fan/tick.h"
 
-struct chan;
 struct fan;
-struct sub;
+struct stream;
 struct interest;
 
 /* What tells audiences apart; compared as bytes. */
@@ -29,6 +29,20 @@ struct audience_place {
     struct filter *filter; /* shared; NULL: everything */
     struct tick *tick;     /* NULL: at once */
     uint64_t wish_ms;      /* the period its members asked for; 0: none */
+};
+
+/* A subscription: one stream on one channel, as a member of an audience; see sub.h. */
+struct sub {
+    struct sub *next; /* of the same stream */
+    struct audience *audience;
+    struct stream *stream;
+    uint64_t from;
+    uint64_t joined;     /* the head when it joined: snapshots end here */
+    int64_t rests_ms;    /* the first tick that it takes part in */
+    uint32_t seen;       /* audience->wanted when it had all of that */
+    uint32_t index : 30; /* in audience->subs */
+    bool snapshot : 1;   /* keyed log: still in a compacted replay, 'from' says how far */
+    bool confirm : 1;    /* ... which followed a reset: a sync ends it */
 };
 
 /* In the order of use: what a turn touches comes first. */
@@ -67,6 +81,9 @@ void audience_promote(struct audience *a, struct sub *sub); /* behind to live */
 /* The channel has a new event: whoever wants it is owed it. */
 void audiences_owe(struct fan *fan, struct chan *c, const struct frame *f);
 
+/* Call 'act' for every subscriber of a channel; it may demote it. */
+void audiences_each_sub(struct chan *c, void (*act)(struct sub *sub));
+
 /* The policy of the channel changed: its rate may have. */
 void audiences_retune(struct fan *fan, struct chan *c);
 
@@ -78,6 +95,16 @@ void audience_turn_over(struct fan *fan, struct audience *a);
 
 /* A member rests, and has nothing above 'from' yet: the next tick is for it too. */
 void audience_owe_again(struct fan *fan, struct audience *a, uint64_t from);
+
+static inline struct chan *sub_chan(const struct sub *sub) {
+    return sub->audience->place.chan;
+}
+static inline struct filter *sub_filter(const struct sub *sub) {
+    return sub->audience->place.filter;
+}
+static inline bool sub_is_state(const struct sub *sub) {
+    return sub_chan(sub)->kind == CHANNEL_STATE;
+}
 
 /* Live members have everything up to here. */
 static inline uint64_t audience_clear(const struct audience *a, uint64_t head) {

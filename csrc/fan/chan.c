@@ -4,8 +4,6 @@
 #include "base/bounds.h"
 #include "base/mem.h"
 #include "base/planted.h"
-#include "fan/sub.h"
-#include "fan/tally.h"
 
 #include <assert.h>
 
@@ -68,31 +66,18 @@ void chan_free(struct chan *c) {
     mem_free(c);
 }
 
-/* From the last one down: who is demoted meanwhile changes places with one of those that
- * were visited. */
-static void for_each_sub(struct list *audiences, void (*act)(struct sub *sub)) {
-    for (struct list *at = audiences->next; at != audiences; at = at->next) {
-        struct audience *a = container_of(at, struct audience, in_chan);
-        for (uint32_t i = a->n_subs; i-- > 0;) act(a->subs[i]);
-    }
-}
-
 /* What one kind held means nothing to the other: who has not got all of it is told, now or
  * when it comes back with an id below the floor. That is the newest event of a log; the
  * values of a state have no ids, and leave it where it was. */
 static void begin_anew(struct chan *c) {
-    for_each_sub(&c->broad, sub_begin_anew);
-    for_each_sub(&c->narrow, sub_begin_anew);
     while (c->tail < c->head) leave_ring(c);
     if (c->kind != CHANNEL_STATE && c->last > c->floor && !PLANTED(25))
         c->floor = c->last;
     c->gone = 0;
 }
 
-/* Nobody walks the newest per key any more; compacted replays end where they are, told. */
+/* Nobody walks the newest per key any more. */
 static void drop_latest(struct chan *c) {
-    for_each_sub(&c->broad, sub_end_snapshot);
-    for_each_sub(&c->narrow, sub_end_snapshot);
     if (!c->latest) return;
     latest_deinit(c->latest);
     mem_free(c->latest);
@@ -110,11 +95,19 @@ static void make_latest(struct chan *c) {
     }
 }
 
+enum chan_change chan_change(const struct chan *c, const struct policy *policy) {
+    enum channel_kind kind = policy_kind(policy);
+    if (kind == c->kind) return CHAN_SAME;
+    bool turns = (kind == CHANNEL_STATE) != (c->kind == CHANNEL_STATE);
+    return turns ? CHAN_TURNS : CHAN_REKEYS;
+}
+
 void chan_configure(struct chan *c, const struct policy *policy) {
     enum channel_kind kind = policy_kind(policy);
+    enum chan_change change = chan_change(c, policy);
     c->policy = *policy;
-    if ((kind == CHANNEL_STATE) != (c->kind == CHANNEL_STATE)) begin_anew(c);
-    if (kind != c->kind) drop_latest(c);
+    if (change == CHAN_TURNS) begin_anew(c);
+    if (change != CHAN_SAME) drop_latest(c);
     if (kind != CHANNEL_LOG && !c->latest) make_latest(c);
     c->kind = kind;
     if (c->latest) latest_limit(c->latest, policy->max_keys);

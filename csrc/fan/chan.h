@@ -18,8 +18,7 @@
 #include "fan/frame.h"
 #include "fan/latest.h"
 #include "fan/policy.h"
-
-struct tally;
+#include "fan/tally.h"
 
 struct chan {
     struct map_node node; /* key: the name */
@@ -52,6 +51,14 @@ struct chan {
 struct chan *chan_new(struct slice name); /* owned */
 void chan_free(struct chan *c);           /* must have no audience */
 
+/* What another policy means for its subscribers, who must be informed before it comes. */
+enum chan_change {
+    CHAN_SAME,   /* it keeps its kind */
+    CHAN_REKEYS, /* a log becomes a keyed one, or the other way round */
+    CHAN_TURNS /* a log becomes a state, or the other way round: it holds nothing then */
+};
+enum chan_change chan_change(const struct chan *c, const struct policy *policy);
+
 /* Take the policy that the set has for it; trims at once what the policy no longer
  * keeps. */
 void chan_configure(struct chan *c, const struct policy *policy);
@@ -64,6 +71,12 @@ void chan_trim(struct chan *c, uint64_t seq);
 
 /* When no reader is behind and nothing is owed, what only they needed goes. */
 void chan_release_backlog(struct chan *c);
+
+/* Where to count what happened on it: its tally, made at the end of the list when it has
+ * none. */
+static inline struct tally *chan_tally(struct chan *c, struct list *tallies) {
+    return c->tally ? c->tally : tally_new(tallies, c->node.key, &c->tally);
+}
 
 /* The place of the first frame above 'seq' (c->head when none), and the frame there. */
 uint64_t chan_after(const struct chan *c, uint64_t seq);

@@ -4,8 +4,8 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/planted.h"
-#include "base/status.h"
-#include "fan/tally.h"
+#include "fan/gather.h"
+#include "fan/sub.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -14,7 +14,7 @@ void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_he
               const struct fan_ops *ops, uint64_t seed) {
     *fan = (struct fan){.log_head = log_head, .ops = ops, .random = seed};
     snprintf(fan->epoch, sizeof fan->epoch, "%s", epoch);
-    map_init(&fan->channels);
+    chans_init(&fan->chans);
     map_init(&fan->filters);
     map_init(&fan->audiences);
     ticks_init(&fan->ticks);
@@ -26,168 +26,59 @@ void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_he
     fan->scratch.p = mem_new(fan->scratch.cap);
 }
 
-void fan_forget_blocks(struct fan *fan) {
-    for (uint32_t i = 0; i < GATHER_CACHE && i < fan->cache_next; i++) {
-        if (fan->cache[i].block) block_unref(fan->cache[i].block);
-        fan->cache[i].block = NULL;
-    }
-    fan->cache_next = 0; /* the entries are filled from the first on */
-}
-
 void fan_deinit(struct fan *fan) {
-    fan_forget_blocks(fan);
-    for (struct map_node *node; (node = map_next(&fan->channels, NULL));) {
-        struct chan *c = container_of(node, struct chan, node);
-        map_remove(&fan->channels, node);
-        chan_free(c);
-    }
+    cache_clear(&fan->cache);
+    chans_deinit(&fan->chans);
     assert(fan->filters.n == 0 && fan->audiences.n == 0);
-    map_deinit(&fan->channels);
     map_deinit(&fan->audiences);
     map_deinit(&fan->filters);
-    for (uint32_t i = 0; i < fan->n_floors; i++) mem_free(fan->floors[i].pattern);
-    mem_free(fan->floors);
     while (!list_empty(&fan->tallies))
         tally_free(container_of(fan->tallies.next, struct tally, node));
-    policy_set_unref(fan->policies);
     buf_free(&fan->scratch);
-}
-
-/* ---- Looking up --------------------------------------------------------------------- */
-
-static struct chan *find_hashed(const struct fan *fan, struct slice channel,
-                                uint64_t hash) {
-    struct map_node *node = map_get_hashed(&fan->channels, channel, hash);
-    return node ? container_of(node, struct chan, node) : NULL;
-}
-
-struct chan *fan_find(const struct fan *fan, struct slice channel) {
-    return find_hashed(fan, channel, map_hash(channel));
-}
-
-static struct chan *make(struct fan *fan, struct slice channel) {
-    struct chan *c = chan_new(channel);
-    struct policy policy = policy_of(fan->policies, channel);
-    chan_configure(c, &policy);
-    map_add(&fan->channels, &c->node);
-    return c;
-}
-
-int fan_get(struct fan *fan, struct slice channel, struct chan **out) {
-    *out = fan_find(fan, channel);
-    if (*out) return 0;
-    if (pattern_check_channel(channel)) return E_CHANNEL;
-    if (fan->channels.n >= CHANNELS_MAX) return E_FULL;
-    *out = make(fan, channel);
-    return 0;
-}
-
-static uint64_t meta_floor(const struct fan *fan, struct slice pattern) {
-    for (uint32_t i = 0; i < fan->n_floors; i++)
-        if (slice_eq(slice_str(fan->floors[i].pattern), pattern))
-            return fan->floors[i].floor;
-    return fan->any_floor;
-}
-
-uint64_t fan_floor(const struct fan *fan, const struct chan *c) {
-    return c->known || PLANTED(7) ? c->floor : meta_floor(fan, c->policy.pattern);
-}
-
-void fan_release(struct fan *fan, struct chan *c) {
-    if (c->known || c->n_subs > 0) return;
-    map_remove(&fan->channels, &c->node);
-    chan_free(c);
 }
 
 /* ---- Commands ----------------------------------------------------------------------- */
 
 void fan_frame(struct fan *fan, struct frame *f) {
     assert(f->seq > fan->head);
-    fan_forget_blocks(fan);
-    struct chan *c = find_hashed(fan, f->channel, f->channel_hash);
-    if (!c) c = make(fan, f->channel);
-    if (!c->known) {
-        c->floor = meta_floor(fan, c->policy.pattern);
-        c->known = true;
-    }
+    cache_clear(&fan->cache);
+    struct chan *c = chans_of_frame(&fan->chans, f);
     chan_append(c, f);
     fan->head = f->seq;
     audiences_owe(fan, c, f);
     chan_release_backlog(c);
 }
 
-/* With other patterns nobody can say which pattern a dropped channel belongs to now: what
- * they left behind holds for all. */
-static void share_floors(struct fan *fan) {
-    for (uint32_t i = 0; i < fan->n_floors; i++) {
-        if (fan->floors[i].floor > fan->any_floor) fan->any_floor = fan->floors[i].floor;
-        mem_free(fan->floors[i].pattern);
-    }
-    fan->n_floors = 0;
+/* The subscribers are informed while the channel is what it was. */
+static void configure(struct fan *fan, struct chan *c) {
+    struct policy policy = policy_of(fan->chans.policies, c->node.key);
+    enum chan_change change = chan_change(c, &policy);
+    if (change == CHAN_TURNS) audiences_each_sub(c, sub_begin_anew);
+    if (change != CHAN_SAME) audiences_each_sub(c, sub_end_snapshot);
+    chan_configure(c, &policy);
+    audiences_retune(fan, c);
 }
 
 void fan_policies(struct fan *fan, struct policy_set *set) {
-    struct policy_set *old = fan->policies;
-    if (!policy_same_patterns(old, set)) share_floors(fan);
-    fan->policies = policy_set_ref(set);
-    fan_forget_blocks(fan);
-    for (struct map_node *node = map_next(&fan->channels, NULL); node;
-         node = map_next(&fan->channels, node)) {
-        struct chan *c = container_of(node, struct chan, node);
-        struct policy policy = policy_of(set, node->key);
-        chan_configure(c, &policy);
-        audiences_retune(fan, c);
-    }
+    struct policy_set *old = chans_set_policies(&fan->chans, set);
+    cache_clear(&fan->cache);
+    for (struct chan *c = NULL; (c = chans_next(&fan->chans, c));) configure(fan, c);
     policy_set_unref(old);
 }
 
 void fan_trim(struct fan *fan, struct slice channel, uint64_t seq) {
-    struct chan *c = fan_find(fan, channel);
+    struct chan *c = chans_find(&fan->chans, channel);
     if (!c) return;
     chan_trim(c, seq);
     chan_release_backlog(c);
 }
 
-static void fold_floor(struct fan *fan, struct slice pattern, uint64_t floor) {
-    uint32_t i = 0;
-    while (i < fan->n_floors && !slice_eq(slice_str(fan->floors[i].pattern), pattern))
-        i++;
-    if (i == fan->n_floors) {
-        struct meta_floor *floors = NULL;
-        if (i < META_FLOORS_MAX)
-            floors = mem_resize(fan->floors, (i + 1) * sizeof *floors);
-        if (!floors) { /* too many policies: they share one floor, told rather than lost */
-            if (floor > fan->any_floor) fan->any_floor = floor;
-            return;
-        }
-        fan->floors = floors;
-        fan->floors[i].pattern = mem_strndup(pattern.p, pattern.n);
-        fan->floors[i].floor = fan->any_floor;
-        fan->n_floors++;
-    }
-    if (floor > fan->floors[i].floor) fan->floors[i].floor = floor;
-}
-
 void fan_drop(struct fan *fan, struct slice channel) {
-    struct chan *c = fan_find(fan, channel);
-    if (!c || !c->known) return;
-    chan_trim(c, c->last);
-    fold_floor(fan, c->policy.pattern, c->floor);
-    c->known = false;
-    chan_release_backlog(c);
-    fan_release(fan, c);
+    struct chan *c = chans_find(&fan->chans, channel);
+    if (c) chans_drop(&fan->chans, c);
 }
 
 /* ---- Delivery ----------------------------------------------------------------------- */
-
-static void demote(struct stream *s) {
-    if (s->behind) return;
-    stream_settle(s);
-    s->behind = true;
-    s->behind_ms = s->fan->now_ms;
-    for (struct sub *sub = s->subs; sub; sub = sub->next)
-        audience_demote(sub->audience, sub);
-}
 
 /* Caught up: walked with its audiences from now on. Where it was the last one behind,
  * what was kept for it goes. */
@@ -202,28 +93,13 @@ static void promote(struct stream *s) {
     }
 }
 
-static void make_ready(struct fan *fan, struct stream *s) {
-    demote(s);
-    if (list_empty(&s->ready)) list_add(&fan->ready, &s->ready);
-}
-
-void fan_wake(struct fan *fan, struct stream *s) {
-    if (!s->blocked) make_ready(fan, s);
-}
-
-void fan_writable(struct fan *fan, struct stream *s) {
-    s->blocked = false;
-    list_remove(&s->ready);
-    make_ready(fan, s);
-}
-
 /* One visit to one stream. */
 static void serve(struct fan *fan, struct stream *s) {
     if (s->blocked) return;
     struct block *b;
     bool more;
     if (stream_gather(s, &b, &more) < 0) {
-        make_ready(fan, s); /* nothing moved: try again when memory is back */
+        stream_make_ready(s); /* nothing moved: try again when memory is back */
         return;
     }
     if (!b) {
@@ -235,12 +111,12 @@ static void serve(struct fan *fan, struct stream *s) {
     bool over = b->end != STREAM_GOES_ON;
     enum fan_sent sent = fan->ops->send(s, b);
     if (sent == FAN_SENT && !over) {
-        if (more && !PLANTED(11)) make_ready(fan, s);
+        if (more && !PLANTED(11)) stream_make_ready(s);
         else promote(s);
         return;
     }
     list_remove(&s->ready);
-    demote(s);
+    stream_demote(s);
     s->blocked = true; /* until its socket takes bytes; for ever when it is over */
     list_add(&fan->waiting, &s->ready);
 }
@@ -323,6 +199,6 @@ bool fan_flush(struct fan *fan, int budget) {
     walk_dirty(fan, &walks);
     serve_ready(fan, &serves);
     bool left = !list_empty(&fan->dirty) || !list_empty(&fan->ready);
-    if (!left) fan_forget_blocks(fan);
+    if (!left) cache_clear(&fan->cache);
     return left;
 }

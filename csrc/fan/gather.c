@@ -8,12 +8,13 @@
  * notes gets is decided by a short list (audience, first pending number, how far it may
  * look), which is the key of a small cache: the first of them gathers, the others share
  * its block. */
-#include "fan/fan.h"
+#include "fan/gather.h"
 
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
-#include "fan/tally.h"
+#include "fan/fan_state.h"
+#include "fan/sub.h"
 
 #include <assert.h>
 
@@ -23,7 +24,7 @@ struct walker {
     struct frame *frame; /* NULL: nothing left */
     uint64_t at;         /* place in the ring, or slot */
     uint64_t upto;       /* look no further than this number */
-    struct gather_sent *sent;
+    struct cache_sent *sent;
     uint64_t *to; /* of the subscription */
     bool in_latest;
 };
@@ -36,7 +37,7 @@ struct gather {
     uint32_t events, notes;
     /* Of each subscription, in list order: where it stands, what it was sent. */
     uint64_t to[STREAM_CHANNELS_MAX];
-    struct gather_sent sent[STREAM_CHANNELS_MAX];
+    struct cache_sent sent[STREAM_CHANNELS_MAX];
     enum stream_end end;
     bool full;
 };
@@ -46,25 +47,6 @@ static uint64_t max64(uint64_t a, uint64_t b) {
 }
 
 /* ---- Where a subscription stands ---------------------------------------------------- */
-
-uint64_t stream_place(const struct stream *s, const struct sub *sub) {
-    bool own = sub_is_state(sub) || (sub->snapshot && !PLANTED(27));
-    uint64_t at = own ? sub->from : max64(s->cursor, sub->from);
-    return s->behind ? at : max64(at, audience_clear(sub->audience, s->fan->head));
-}
-
-void stream_settle(struct stream *s) {
-    uint64_t low = s->fan->head;
-    if (s->behind) return;
-    for (struct sub *sub = s->subs; sub; sub = sub->next) {
-        const struct audience *a = sub->audience;
-        sub->from = stream_place(s, sub);
-        if (sub_is_state(sub)) continue;
-        sub->seen = a->owed && sub->from < a->last ? a->wanted_clear : a->wanted;
-        if (sub->from < low) low = sub->from;
-    }
-    s->cursor = max64(s->cursor, low);
-}
 
 /* A state with a rate shows no more than was there at its last tick, or when it began. */
 static uint64_t looks_upto(const struct sub *sub, uint64_t upto) {
@@ -187,7 +169,7 @@ static struct walker *lowest_of(struct walker *walkers, uint32_t n) {
     return next;
 }
 
-static void count_sent(struct gather_sent *sent, const struct frame *f, bool wanted) {
+static void count_sent(struct cache_sent *sent, const struct frame *f, bool wanted) {
     sent->events++;
     sent->bytes += (uint32_t)f->text.n;
     sent->wanted += wanted;
@@ -273,10 +255,10 @@ static void start_gather(struct gather *g, struct stream *s) {
 /* Count what a subscription was sent and, when it is a state and has all that was wanted
  * until now ('whole'), what newer values replaced. Of a log that is live nobody keeps
  * count: it gets what is wanted. */
-static void account(struct sub *sub, const struct gather_sent *sent, bool whole) {
+static void count_for(struct sub *sub, const struct cache_sent *sent, bool whole) {
     const struct audience *a = sub->audience;
     if (sent->events > 0) {
-        struct tally *t = tally_of(sub->stream->fan, a->place.chan);
+        struct tally *t = chan_tally(a->place.chan, &sub->stream->fan->tallies);
         t->counts.delivered += sent->events;
         t->counts.delivered_bytes += sent->bytes;
     }
@@ -286,7 +268,8 @@ static void account(struct sub *sub, const struct gather_sent *sent, bool whole)
     uint32_t wanted = a->place.tick ? a->wanted_due : a->wanted;
     int32_t replaced = (int32_t)(wanted - sub->seen);
     if (replaced <= 0) return;
-    tally_of(sub->stream->fan, sub_chan(sub))->counts.conflated += (uint32_t)replaced;
+    chan_tally(sub_chan(sub), &sub->stream->fan->tallies)->counts.conflated +=
+        (uint32_t)replaced;
     sub->seen = wanted;
 }
 
@@ -307,7 +290,7 @@ static void commit(struct gather *g) {
         if (sub_is_state(sub) || sub->snapshot) sub->from = g->to[i];
         if (sub->snapshot && s->cursor >= sub->joined)
             confirm = sub_snapshot_over(sub) || confirm;
-        account(sub, &g->sent[i], !g->full);
+        count_for(sub, &g->sent[i], !g->full);
     }
     if (confirm && !s->ending) stream_sync(s);
     if (g->written) {
@@ -378,7 +361,7 @@ static void check_slow(struct stream *s) {
     if (s->notes && s->notes->alone) return; /* it is told nothing more */
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         if (!lost_something(s, sub)) continue;
-        fan_wake(s->fan, s); /* behind, and so with a place of its own */
+        stream_wake(s); /* behind, and so with a place of its own */
         if (sub_is_state(sub)) tell_lost_state(s, sub);
         else tell_slow(s, sub);
     }
@@ -390,7 +373,7 @@ static void check_slow(struct stream *s) {
  * place it goes on from. Streams at the same places get the same block. */
 struct standing {
     int n; /* -1: what this stream gets is its own affair */
-    struct gather_place places[GATHER_CHANNELS_MAX];
+    struct cache_place places[GATHER_CHANNELS_MAX];
     struct sub *subs[GATHER_CHANNELS_MAX];
 };
 
@@ -413,31 +396,10 @@ static void find_standing(struct stream *s, struct standing *at) {
         if (is_own_affair(sub) || (w.frame && at->n == GATHER_CHANNELS_MAX)) {
             at->n = -1;
         } else if (w.frame) {
-            at->places[at->n] = (struct gather_place){sub->audience, w.frame->seq, upto};
+            at->places[at->n] = (struct cache_place){sub->audience, w.frame->seq, upto};
             at->subs[at->n++] = sub;
         }
     }
-}
-
-static bool same_places(const struct gather_cached *entry, const struct standing *at) {
-    if (!entry->block || entry->n != (uint32_t)at->n) return false;
-    for (uint32_t i = 0; i < entry->n; i++)
-        if ((entry->places[i].audience != at->places[i].audience && !PLANTED(8)) ||
-            entry->places[i].first != at->places[i].first ||
-            entry->places[i].upto != at->places[i].upto)
-            return false;
-    return true;
-}
-
-static struct gather_cached *find_cached(struct fan *fan, const struct standing *at) {
-    if (at->n < 0) return NULL;
-    if (same_places(&fan->cache[fan->cache_hot], at)) return &fan->cache[fan->cache_hot];
-    for (uint32_t i = 0; i < GATHER_CACHE; i++) {
-        if (!same_places(&fan->cache[i], at)) continue;
-        fan->cache_hot = i;
-        return &fan->cache[i];
-    }
-    return NULL;
 }
 
 /* The place of a subscription in its stream's list. */
@@ -449,32 +411,28 @@ static uint32_t place_of(const struct stream *s, const struct sub *wanted) {
 
 static void put_cached(struct fan *fan, const struct gather *g, const struct standing *at,
                        struct block *b) {
-    uint32_t place = fan->cache_next++ % GATHER_CACHE;
-    struct gather_cached *entry = &fan->cache[place];
-    if (entry->block) block_unref(entry->block);
+    struct cache_entry *entry = cache_add(&fan->cache);
+    entry->block = block_ref(b);
+    entry->n = (uint32_t)at->n;
+    entry->more = g->full;
     /* The first may be ahead of this thread; the others are not. */
-    uint64_t cursor = g->cursor < fan->head ? g->cursor : fan->head;
-    *entry = (struct gather_cached){.block = block_ref(b),
-                                    .n = (uint32_t)at->n,
-                                    .more = g->full,
-                                    .cursor = cursor,
-                                    .written = g->written};
+    entry->cursor = g->cursor < fan->head ? g->cursor : fan->head;
+    entry->written = g->written;
     for (uint32_t i = 0; i < entry->n; i++) {
         entry->places[i] = at->places[i];
         entry->to[i] = at->subs[i]->from;
         entry->sent[i] = g->sent[place_of(g->s, at->subs[i])];
     }
-    fan->cache_hot = place;
 }
 
-static void apply_cached(struct stream *s, const struct gather_cached *entry,
+static void apply_cached(struct stream *s, const struct cache_entry *entry,
                          const struct standing *at) {
     s->cursor = max64(s->cursor, entry->cursor);
     for (int i = 0; i < at->n; i++) {
         struct sub *sub = at->subs[i];
         if (sub_is_state(sub)) /* never back: a full block held none */
             sub->from = max64(sub->from, entry->to[i]);
-        account(sub, &entry->sent[i], !entry->more);
+        count_for(sub, &entry->sent[i], !entry->more);
     }
     if (entry->written) {
         s->written = entry->written;
@@ -494,9 +452,10 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
         s->cursor = max64(s->cursor, s->fan->head);
         return 0;
     }
-    struct gather_cached *entry = find_cached(s->fan, &at);
+    const struct cache_entry *entry =
+        at.n < 0 ? NULL : cache_find(&s->fan->cache, at.places, (uint32_t)at.n);
     if (entry) {
-        if (entry->more) fan_wake(s->fan, s); /* with a place of its own */
+        if (entry->more) stream_wake(s); /* with a place of its own */
         apply_cached(s, entry, &at);
         *out = block_ref(entry->block);
         *more = entry->more;
@@ -507,7 +466,7 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     fill(&g);
     int err = make_block(&g, out);
     if (err < 0) return err;
-    if (g.full) fan_wake(s->fan, s); /* with a place of its own */
+    if (g.full) stream_wake(s); /* with a place of its own */
     commit(&g);
     *more = g.full || s->notes;
     if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);

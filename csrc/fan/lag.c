@@ -1,6 +1,8 @@
 /* Measuring; see lag.h. */
 #include "fan/lag.h"
 
+#include "base/bounds.h"
+
 static int most_looks(const int *looks) {
     return *looks < LAG_WALK_MAX ? *looks : LAG_WALK_MAX;
 }

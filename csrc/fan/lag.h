@@ -7,7 +7,7 @@
 #ifndef SLUICE_FAN_LAG_H
 #define SLUICE_FAN_LAG_H
 
-#include "fan/tally.h"
+#include "fan/sub.h"
 
 /* 'sub' is behind. *looks is how many events may be looked at, and becomes what is left. */
 struct lag lag_of(const struct sub *sub, int *looks);

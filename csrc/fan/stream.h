@@ -11,11 +11,10 @@
 #ifndef SLUICE_FAN_STREAM_H
 #define SLUICE_FAN_STREAM_H
 
-#include "fan/block.h"
+#include "base/planted.h"
+#include "fan/audience.h"
+#include "fan/fan_state.h"
 #include "fan/reason.h"
-#include "fan/sub.h"
-
-struct fan;
 
 struct note {
     struct note *next;
@@ -51,33 +50,32 @@ struct stream {
     enum end_reason reason; /* of its bye; END_NONE before */
 };
 
-/* How a stream begins; borrowed. */
-struct stream_opening {
-    struct slice client; /* id of the client, for hello */
-    struct plan_spec plan;
-    struct eventid last_id;
-    uint32_t retry_ms;
-    double heartbeat;  /* seconds, told in hello: the plan's, or the server's */
-    bool preamble_out; /* the head went out before: ":ok" and retry are written */
-};
-
 void stream_init(struct stream *s, struct fan *fan);
-void stream_deinit(struct stream *s); /* unsubscribes */
 
-/* Subscribe to all channels and queue the preamble, hello and the resets. All or
- * nothing: 0, E_NOMEM, E_FULL, E_CHANNEL or, of a plain stream that cannot go on where its
- * client was, E_TRIMMED. */
-int stream_open(struct stream *s, const struct stream_opening *o);
+/* ---- Live and behind ---------------------------------------------------------------- */
 
-/* On an open stream, at this place of the order of commands. A sync note confirms the
- * subscription; history that 'rewind' asks for is written without ids. 0, E_NOMEM,
- * E_FULL, E_CHANNEL. */
-int stream_subscribe(struct stream *s, const struct sub_spec *spec);
-bool stream_unsubscribe(struct stream *s, struct slice channel);
+/* It has something of its own to send, or its socket takes bytes again. */
+void stream_wake(struct stream *s);
+void stream_writable(struct stream *s);
 
-/* Replace the filters and the rate of all its channels; a list that is not given and a
- * period of 0 stay as they are. All or nothing: 0 or E_NOMEM. */
-int stream_set(struct stream *s, const struct sub_spec *wish);
+/* No longer walked with its audiences: its place is written down. */
+void stream_demote(struct stream *s);
+void stream_make_ready(struct stream *s); /* demoted, and in the ready list */
+
+/* Where a subscription stands: all up to here is done, since it is written down, or since
+ * its audience owes a live stream nothing else. stream_settle writes it down. */
+static inline uint64_t stream_place(const struct stream *s, const struct sub *sub) {
+    bool own = sub_is_state(sub) || (sub->snapshot && !PLANTED(27));
+    uint64_t at = own || sub->from > s->cursor ? sub->from : s->cursor;
+    if (s->behind) return at;
+    uint64_t clear = audience_clear(sub->audience, s->fan->head);
+    return clear > at ? clear : at;
+}
+void stream_settle(struct stream *s);
+
+struct sub *stream_find(const struct stream *s, struct slice channel);
+
+/* ---- What is said to it alone ------------------------------------------------------- */
 
 /* Queue an event, as a frame's text, for this stream alone (copies). The caller bounds what
  * waits. 0, E_NOMEM or E_CLOSED. */
@@ -108,16 +106,22 @@ void stream_reset(struct stream *s, struct slice channel, enum reset_reason reas
 bool stream_wants_sync(const struct stream *s, int64_t now_ms);
 void stream_sync(struct stream *s);
 
-/* Gather what it may be sent now and move its place behind that. *out is owned, or NULL
- * when there is nothing. *more says that something is left. 0 or E_NOMEM (nothing
- * moved). */
-int stream_gather(struct stream *s, struct block **out, bool *more);
+/* ---- Notes, for stream_open.c ------------------------------------------------------- */
 
-/* Where a subscription stands: all up to here is done, since it is written down, or since
- * its audience owes a live stream nothing else. stream_settle writes it down. */
-uint64_t stream_place(const struct stream *s, const struct sub *sub);
-void stream_settle(struct stream *s);
+/* NULL when memory is out. */
+struct note *note_new(struct slice text, uint64_t after, uint64_t id,
+                      enum stream_end end);
+struct note *note_new_sync(const struct stream *s);
 
-struct sub *stream_find(const struct stream *s, struct slice channel);
+/* Put a note behind those that go out at the same place or before (takes). */
+void stream_add_note(struct stream *s, struct note *note);
+int stream_queue(struct stream *s, struct slice text, uint64_t after, uint64_t id,
+                 enum stream_end end); /* a new one: 0 or E_NOMEM */
+void stream_drop_notes(struct stream *s);
+
+void stream_count_reset(struct stream *s, struct slice channel, enum reset_reason reason);
+
+/* A plain stream can be told nothing: it breaks off, and its client comes back. */
+void stream_break(struct stream *s, enum end_reason reason);
 
 #endif

@@ -4,8 +4,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
-#include "fan/fan.h"
-#include "fan/tally.h"
+#include "fan/fan_state.h"
 
 #include <assert.h>
 
@@ -24,13 +23,13 @@ int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
     struct fan *fan = s->fan;
     struct audience *a = NULL;
     struct audience_place wish = {.wish_ms = spec->period_ms};
-    int err = fan_get(fan, spec->channel, &wish.chan);
+    int err = chans_get(&fan->chans, spec->channel, &wish.chan);
     if (err < 0) return err;
     err = filter_intern(&fan->filters, spec->types, spec->keys, &wish.filter);
     if (err == 0) err = audience_reserve(fan, wish, &a);
     filter_unref(wish.filter);
     if (err != 0) {
-        fan_release(fan, wish.chan);
+        chans_release(&fan->chans, wish.chan);
         return err;
     }
     struct sub *sub = mem_new(sizeof *sub);
@@ -54,7 +53,7 @@ void sub_free(struct stream *s, struct sub **at) {
     audience_remove(a, sub);
     audience_release(s->fan, a);
     chan_release_backlog(c); /* it may have been kept for this one alone */
-    fan_release(s->fan, c);
+    chans_release(&s->fan->chans, c);
     mem_free(sub);
 }
 
@@ -151,7 +150,8 @@ void sub_count_dropped(struct sub *sub, uint32_t left) {
     uint32_t gone = sub->audience->wanted - left;
     int32_t dropped = (int32_t)(gone - sub->seen);
     if (dropped > 0)
-        tally_of(sub->stream->fan, sub_chan(sub))->counts.dropped += (uint32_t)dropped;
+        chan_tally(sub_chan(sub), &sub->stream->fan->tallies)->counts.dropped +=
+            (uint32_t)dropped;
     sub->seen = gone;
 }
 
@@ -174,7 +174,8 @@ static enum reset_reason judge(const struct fan *fan, const struct chan *c,
     if (strcmp(id->epoch, fan->epoch) != 0) return RESET_EPOCH;
     uint64_t log_head = atomic_load_explicit(fan->log_head, memory_order_acquire);
     if (id->seq > (PLANTED(16) ? fan->head : log_head)) return RESET_FUTURE;
-    return id->seq + PLANTED(6) < fan_floor(fan, c) ? RESET_TRIMMED : RESET_NONE;
+    return id->seq + PLANTED(6) < chans_floor(&fan->chans, c) ? RESET_TRIMMED
+                                                              : RESET_NONE;
 }
 
 /* Whether nothing is told to who comes back: a log without history is lossy by name, and a

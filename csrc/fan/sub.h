@@ -7,26 +7,9 @@
 #ifndef SLUICE_FAN_SUB_H
 #define SLUICE_FAN_SUB_H
 
-#include "fan/audience.h"
-#include "fan/chan.h"
 #include "fan/eventid.h"
 #include "fan/plan.h"
-#include "fan/reason.h"
-
-struct stream;
-
-struct sub {
-    struct sub *next; /* of the same stream */
-    struct audience *audience;
-    struct stream *stream;
-    uint64_t from;
-    uint64_t joined;     /* the head when it joined: snapshots end here */
-    int64_t rests_ms;    /* the first tick that it takes part in */
-    uint32_t seen;       /* audience->wanted when it had all of that */
-    uint32_t index : 30; /* in audience->subs */
-    bool snapshot : 1;   /* keyed log: still in a compacted replay, 'from' says how far */
-    bool confirm : 1;    /* ... which followed a reset: a sync ends it */
-};
+#include "fan/stream.h"
 
 /* Subscribe (behind, at no place yet). 0, E_NOMEM, E_FULL or E_CHANNEL. Shares. */
 int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out);
@@ -73,15 +56,5 @@ bool sub_wants(const struct sub *sub, const struct frame *f);
 
 /* How many events are there for it, after its filter. */
 uint64_t sub_pending(const struct sub *sub);
-
-static inline struct chan *sub_chan(const struct sub *sub) {
-    return sub->audience->place.chan;
-}
-static inline struct filter *sub_filter(const struct sub *sub) {
-    return sub->audience->place.filter;
-}
-static inline bool sub_is_state(const struct sub *sub) {
-    return sub_chan(sub)->kind == CHANNEL_STATE;
-}
 
 #endif

@@ -3,20 +3,20 @@
 
 #include "base/mem.h"
 
-struct tally *tally_new(struct fan *fan, struct slice channel, struct chan *c) {
+struct tally *tally_new(struct list *tallies, struct slice channel, struct tally **home) {
     struct tally *t = mem_new(sizeof *t + channel.n);
     memcpy(t->channel, channel.p, channel.n);
     t->channel_n = (uint32_t)channel.n;
-    t->chan = c;
-    if (c) c->tally = t;
-    list_add(&fan->tallies, &t->node);
+    t->home = home;
+    if (home) *home = t;
+    list_add(tallies, &t->node);
     return t;
 }
 
 void tally_part(struct tally *t) {
-    if (!t || !t->chan) return;
-    t->chan->tally = NULL;
-    t->chan = NULL;
+    if (!t || !t->home) return;
+    *t->home = NULL;
+    t->home = NULL;
 }
 
 void tally_free(struct tally *t) {
@@ -25,20 +25,12 @@ void tally_free(struct tally *t) {
     mem_free(t);
 }
 
-void tally_reset(struct fan *fan, struct slice channel, enum reset_reason reason) {
-    struct chan *c = fan_find(fan, channel);
-    struct tally *t = c ? tally_of(fan, c) : tally_new(fan, channel, NULL);
-    t->counts.resets[reason]++;
-}
-
-struct tally *tally_behind(struct fan *fan, struct chan *c, struct lag lag) {
-    struct tally *t = tally_of(fan, c);
+void tally_behind(struct tally *t, struct list *tallies, struct lag lag) {
     t->behind++;
     if (lag.events > t->lag.events) t->lag.events = lag.events;
     if (lag.bytes > t->lag.bytes) t->lag.bytes = lag.bytes;
     list_remove(&t->node);
-    list_add(fan->tallies.next, &t->node);
-    return t;
+    list_add(tallies->next, &t->node);
 }
 
 void tally_add(struct tally_counts *to, const struct tally_counts *counts) {

@@ -10,7 +10,7 @@ static struct account *find(const struct server *s, struct slice channel) {
 }
 
 static bool is_held(const struct server *s, struct slice channel) {
-    return fan_find(&s->fan, channel) || server_subscribers(s, channel) > 0;
+    return chans_find(&s->fan.chans, channel) || server_subscribers(s, channel) > 0;
 }
 
 static struct account *open_account(struct server *s, struct slice channel) {

@@ -8,7 +8,7 @@
 void command_trim(struct server *s, struct slice channel, uint64_t seq) {
     to_io_all(&s->hub,
               &(struct io_command){.kind = IO_TRIM, .channel = channel, .seq = seq});
-    struct chan *c = fan_find(&s->fan, channel);
+    struct chan *c = chans_find(&s->fan.chans, channel);
     size_t before = c ? memory_of(c) : 0;
     fan_trim(&s->fan, channel, seq);
     if (c) memory_changed(s, c, before);
@@ -18,7 +18,7 @@ void command_drop(struct server *s, struct slice channel) {
     char name[CHANNEL_NAME_MAX]; /* the slice may be the channel's own */
     memcpy(name, channel.p, channel.n);
     to_io_all(&s->hub, &(struct io_command){.kind = IO_DROP, .channel = channel});
-    struct chan *c = fan_find(&s->fan, channel);
+    struct chan *c = chans_find(&s->fan.chans, channel);
     if (c) s->held -= memory_of(c); /* nothing is left of it */
     fan_drop(&s->fan, channel);
     accounts_release(s, slice_of(name, channel.n));

@@ -21,16 +21,14 @@ void memory_changed(struct server *s, const struct chan *c, size_t before) {
 
 void memory_recount(struct server *s) {
     s->held = 0;
-    for (struct map_node *node = map_next(&s->fan.channels, NULL); node;
-         node = map_next(&s->fan.channels, node))
-        s->held += memory_of(container_of(node, struct chan, node));
+    for (struct chan *c = NULL; (c = chans_next(&s->fan.chans, c));)
+        s->held += memory_of(c);
 }
 
 static size_t largest(const struct server *s) {
     size_t most = 0;
-    for (struct map_node *node = map_next(&s->fan.channels, NULL); node;
-         node = map_next(&s->fan.channels, node)) {
-        size_t bytes = memory_of(container_of(node, struct chan, node));
+    for (struct chan *c = NULL; (c = chans_next(&s->fan.chans, c));) {
+        size_t bytes = memory_of(c);
         if (bytes > most) most = bytes;
     }
     return most;
@@ -65,9 +63,7 @@ static void halve(struct server *s, struct chan *c) {
 /* Halve every channel that holds at least half of what the largest does: each pass frees
  * a fair share, however many channels there are. */
 static void pass(struct server *s, size_t least) {
-    for (struct map_node *node = map_next(&s->fan.channels, NULL); node;
-         node = map_next(&s->fan.channels, node)) {
-        struct chan *c = container_of(node, struct chan, node);
+    for (struct chan *c = NULL; (c = chans_next(&s->fan.chans, c));) {
         if (memory_of(c) >= least) halve(s, c);
         if (s->held <= s->hub.options.memory) return;
     }

@@ -55,7 +55,7 @@ double rehearsal_next(const struct server *s) {
         if (tick < next) next = tick;
         if (report < next) next = report;
     }
-    if (s->fan.channels.n > 0 && s->swept_ms + 1000 < next) next = s->swept_ms + 1000;
+    if (s->fan.chans.map.n > 0 && s->swept_ms + 1000 < next) next = s->swept_ms + 1000;
     double seconds = next == INT64_MAX ? -1 : (double)next / 1000;
     if (s->wake_at >= 0 && (seconds < 0 || s->wake_at < seconds)) seconds = s->wake_at;
     return seconds;

@@ -138,7 +138,7 @@ static int start(struct server *s, int *fds) {
     s->failed = START_THREADS;
     err = o->signals ? stop_init(&s->workers[0]) : 0;
     if (err < 0) return err;
-    if (s->routes) command_configure(s, s->routes, s->fan.policies);
+    if (s->routes) command_configure(s, s->routes, s->fan.chans.policies);
     if (!o->rehearsal) return start_threads(s);
     s->hub.started = true;
     return 0;

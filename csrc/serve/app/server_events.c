@@ -7,7 +7,7 @@
 
 int server_publish(struct server *s, const struct event *event, struct published *out) {
     struct chan *c;
-    int err = fan_get(&s->fan, event->channel, &c);
+    int err = chans_get(&s->fan.chans, event->channel, &c);
     if (err < 0) return err;
     struct event hashed = *event;
     hashed.channel_hash = c->node.hash; /* for all who look the channel up */
@@ -34,7 +34,7 @@ int server_publish(struct server *s, const struct event *event, struct published
         server_catch_up(s);
         out->subscribers = registry_count(s, event->channel, hashed.channel_hash);
     } else {
-        fan_release(&s->fan, c);
+        chans_release(&s->fan.chans, c);
     }
     if (f) frame_unref(f);
     return err;

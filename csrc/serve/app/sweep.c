@@ -43,7 +43,7 @@ static void give_back(struct server *s) {
 void sweep_run(struct server *s, int64_t now_ms) {
     server_catch_up(s);
     give_back(s);
-    const struct map *m = &s->fan.channels;
+    const struct map *m = &s->fan.chans.map;
     size_t buckets = m->size / 60 > 1024 ? m->size / 60 : 1024;
     if (s->swept >= m->size) s->swept = 0;
     for (; buckets > 0 && s->swept < m->size; buckets--, s->swept++) {

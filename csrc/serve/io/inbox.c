@@ -2,6 +2,7 @@
  * is for one client or request; see to_io.h. */
 #include "base/mem.h"
 #include "base/status.h"
+#include "fan/stream_open.h"
 #include "serve/io/conn.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
@@ -50,7 +51,7 @@ static void deny(struct stream *stream, struct slice channel) {
     if (!stream_unsubscribe(stream, channel)) return;
     stream_reset(stream, channel, RESET_DENIED, stream->cursor, 0);
     if (stream->n_subs == 0) stream_bye(stream, END_REVOKED);
-    fan_wake(stream->fan, stream);
+    stream_wake(stream);
 }
 
 static void change(struct stream *stream, const struct client_message *m) {

@@ -34,7 +34,8 @@ static struct behind measure(struct outlet *o, int *looks) {
     for (const struct sub *sub = s->subs; sub; sub = sub->next) {
         struct lag lag = lag_of(sub, looks);
         if (lag.events == 0) continue;
-        const struct tally *t = tally_behind(s->fan, sub_chan(sub), lag);
+        struct tally *t = chan_tally(sub_chan(sub), &s->fan->tallies);
+        tally_behind(t, &s->fan->tallies, lag);
         if (lag.bytes >= most) b.most = t;
         most = lag.bytes > most ? lag.bytes : most;
         b.lag.events += lag.events;

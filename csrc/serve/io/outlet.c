@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "base/rand.h"
 #include "base/status.h"
+#include "fan/stream_open.h"
 #include "serve/io/conn.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
@@ -181,7 +182,7 @@ void outlet_writable(struct outlet *o) {
     conn_watch(c);
     schedule(c);
     if (end != STREAM_GOES_ON) conn_finish(c);
-    else fan_writable(o->stream.fan, &o->stream);
+    else stream_writable(&o->stream);
 }
 
 /* ---- Opening ------------------------------------------------------------------------ */
@@ -260,7 +261,7 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
         int n =
             snprintf(text, sizeof text, ":ok\nretry: %u\n", worker_retry(conn_worker(c)));
         err = stream_note(&o->stream, slice_of(text, (size_t)n), 0, STREAM_GOES_ON);
-        if (err == 0) fan_wake(&conn_worker(c)->fan, &o->stream);
+        if (err == 0) stream_wake(&o->stream);
     }
     if (err < 0) {
         c->talk->out.n = before;
@@ -302,8 +303,7 @@ void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
 static void beat(struct conn *c) {
     struct stream *s = &c->outlet.stream;
     if (stream_wants_sync(s, conn_worker(c)->now_ms)) stream_sync(s);
-    else if (stream_note(s, slice_str(":\n"), 0, STREAM_GOES_ON) == 0)
-        fan_wake(s->fan, s);
+    else if (stream_note(s, slice_str(":\n"), 0, STREAM_GOES_ON) == 0) stream_wake(s);
     c->tx_ms = now_ms(c);
 }
 

