@@ -83,8 +83,6 @@ struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* b
 void conn_doom(struct conn *c, enum end_reason reason);
 void conn_free(struct conn *c); /* by the worker, when doomed */
 
-void conn_on_timer(struct conn *c);
-void conn_on_reply(struct conn *c, struct request *r); /* the app has answered */
 void conn_drain(struct conn *c, int64_t window_ms);
 
 /* Parse and send what can be parsed and sent, then wait for more. */
@@ -93,23 +91,14 @@ void conn_go_on(struct conn *c);
 /* Watch its socket for what its state wants. */
 void conn_watch(struct conn *c);
 
-/* Whether its socket has taken nothing for the stall timeout. */
-bool conn_is_stalled(struct conn *c);
-
-/* When the app must have begun, or answered, the request that waits for it. */
-int64_t conn_reply_due(const struct conn *c);
-
 /* The answer is queued: on to the next request, or to the end. */
 void conn_next(struct conn *c);
-
-/* An answer of ours is queued. 0, or it is doomed. */
-int conn_answer(struct conn *c, int status, const char *code, const char *message);
 
 /* A request that cannot be understood: one answer, then the end. */
 void conn_refuse(struct conn *c, int status);
 
-/* This file is the body of the answer whose head was queued last (shares). */
-void conn_share(struct conn *c, struct static_file *file);
+/* The app need not answer any more; what it did not take it never will. */
+void conn_drop_request(struct conn *c);
 
 /* The request is answered, or a stream's plan has come. */
 void conn_end_request(struct conn *c);

@@ -9,6 +9,7 @@
 #include "serve/client.h"
 #include "serve/io/narrow.h"
 #include "serve/io/outlet.h"
+#include "serve/io/output.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -240,7 +241,7 @@ void dispatch_file(struct conn *c, struct request *r) {
     int err = http_write_head(&c->talk->out, &to, status, (struct http_fields){fields, 4},
                               r->file->body.n);
     if (err < 0) conn_doom(c, END_OVERLOAD);
-    else if (!same && !r->is_head) conn_share(c, r->file);
+    else if (!same && !r->is_head) output_share(c, r->file);
     dispatch_log(c, r, status);
 }
 
@@ -252,7 +253,7 @@ static void refuse_trimmed(struct conn *c, struct request *r) {
         return;
     }
     dispatch_log(c, r, 410);
-    if (conn_answer(c, 410, "ETRIMMED", status_text(E_TRIMMED)) == 0) conn_next(c);
+    if (output_answer(c, 410, "ETRIMMED", status_text(E_TRIMMED)) == 0) conn_next(c);
 }
 
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,

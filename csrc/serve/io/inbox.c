@@ -4,6 +4,7 @@
 #include "base/status.h"
 #include "fan/stream_open.h"
 #include "serve/io/conn.h"
+#include "serve/io/reply.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 #include "serve/to_io.h"
@@ -40,7 +41,7 @@ void io_on_command(void *owner, struct message *m) {
 void io_on_reply(void *owner, struct message *m) {
     (void)owner;
     struct request *r = container_of(m, struct request, to_io);
-    if (r->conn && !r->conn->doomed) conn_on_reply(r->conn, r);
+    if (r->conn && !r->conn->doomed) reply_take(r->conn, r);
     else to_app_closed(r->client, END_GONE);
     request_unref(r);
 }

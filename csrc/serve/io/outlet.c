@@ -7,6 +7,8 @@
 #include "base/status.h"
 #include "fan/stream_open.h"
 #include "serve/io/conn.h"
+#include "serve/io/output.h"
+#include "serve/io/due.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -49,7 +51,7 @@ static void schedule(struct conn *c) {
     if (o->pinned) wait = w->hub->options.stall_timeout_ms - quiet_ms(c);
     else if (o->heartbeat_ms > 0) wait = (int64_t)o->heartbeat_ms - quiet_ms(c);
     if (wait < in) in = wait;
-    if (c->talk && c->talk->request) wait = conn_reply_due(c) - w->now_ms; /* the plan */
+    if (c->talk && c->talk->request) wait = due_reply_ms(c) - w->now_ms; /* the plan */
     if (wait < in) in = wait;
     if (in == INT64_MAX) wheel_cancel(&c->timer);
     else wheel_set(&conn_worker(c)->wheel, &c->timer, w->now_ms + in);
@@ -315,7 +317,7 @@ static void say_drain(struct conn *c) {
 void outlet_on_timer(struct outlet *o) {
     struct conn *c = conn_of(o);
     if (leaves_in(c) == 0) say_drain(c);
-    if (o->pinned && conn_is_stalled(c)) {
+    if (o->pinned && output_is_stalled(c)) {
         conn_doom(c, END_SLOW);
         return;
     }

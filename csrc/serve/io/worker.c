@@ -8,6 +8,7 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "serve/io/conn.h"
+#include "serve/io/due.h"
 #include "serve/io/measure.h"
 #include "serve/io/outlet.h"
 #include "serve/io/stop.h"
@@ -122,7 +123,7 @@ static void on_more(struct ev_loop *ev, struct ev_idle *i, int events) {
 static void on_due(void *owner, struct wheel_timer *t) {
     (void)owner;
     struct conn *c = container_of(t, struct conn, timer);
-    if (!c->doomed) conn_on_timer(c);
+    if (!c->doomed) due_on_timer(c);
 }
 
 static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {

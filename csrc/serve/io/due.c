@@ -1,0 +1,133 @@
+/* Deadlines of a connection; see due.h. */
+#include "serve/io/due.h"
+
+#include "base/bounds.h"
+#include "serve/io/dispatch.h"
+#include "serve/io/output.h"
+#include "serve/io/worker.h"
+
+/* ---- When --------------------------------------------------------------------------- */
+
+static int64_t earlier(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* Between requests it may be idle; what it has not taken yet is another matter. */
+static int64_t head_due(const struct conn *c) {
+    const struct serve_options *o = &conn_worker(c)->hub->options;
+    if (c->talk->seen > 0) return c->talk->since_ms + o->head_timeout_ms;
+    return conn_unsent(c) > 0 ? INT64_MAX : c->talk->since_ms + o->idle_timeout_ms;
+}
+
+static int64_t body_due(const struct conn *c) {
+    return c->talk->since_ms + conn_worker(c)->hub->options.body_timeout_ms +
+           (int64_t)(c->talk->request->body.n / BODY_RATE_MIN) * 1000;
+}
+
+int64_t due_reply_ms(const struct conn *c) {
+    const struct worker *w = conn_worker(c);
+    struct request *r = c->talk->request;
+    int64_t allowed = w->hub->options.request_timeout_ms;
+    if (atomic_load(&r->state) == REQUEST_TAKEN) return r->taken_ms + allowed;
+    /* taken in the next moment it would be due then */
+    int64_t due = earlier(c->talk->since_ms + QUEUE_TIMEOUT_MS, w->now_ms + allowed);
+    return w->draining ? earlier(due, worker_stops_ms(w)) : due;
+}
+
+/* When a stream's head goes out although its plan has not come. */
+static int64_t late_due(const struct conn *c) {
+    if (c->talk->request->route->kind != ROUTE_STREAM) return INT64_MAX;
+    return c->talk->since_ms + conn_worker(c)->hub->options.late_head_ms;
+}
+
+/* When to look at it, whatever comes; INT64_MAX: no need. A stream's outlet knows its own
+ * time. */
+static int64_t due_ms(const struct conn *c) {
+    int64_t taken = conn_worker(c)->now_ms - output_quiet_ms(c), due = INT64_MAX;
+    if (c->phase == CONN_LINGER) return taken + LINGER_TIMEOUT_MS;
+    if (c->phase == CONN_HEAD) due = head_due(c);
+    else if (c->phase == CONN_BODY) due = body_due(c);
+    else if (c->phase == CONN_WAIT) due = earlier(due_reply_ms(c), late_due(c));
+    if (conn_unsent(c) == 0) return due;
+    return earlier(due, taken + conn_worker(c)->hub->options.stall_timeout_ms);
+}
+
+/* A time that moves later is only noted: the wheel looks again when the old one comes. */
+void due_set(struct conn *c) {
+    int64_t due = due_ms(c);
+    if (due == INT64_MAX) wheel_cancel(&c->timer);
+    else if (!list_empty(&c->timer.node) && due >= c->timer.at_ms) c->timer.at_ms = due;
+    else wheel_set(&conn_worker(c)->wheel, &c->timer, due);
+}
+
+/* ---- What then ---------------------------------------------------------------------- */
+
+/* Answer what the app shall not answer any more. */
+static void end_wait(struct conn *c, int status) {
+    struct request *r = c->talk->request;
+    if (r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
+    else output_answer(c, status, NULL, NULL);
+    conn_drop_request(c);
+    conn_next(c);
+}
+
+/* The app has not begun the request, or not answered it in time: give it up. */
+static bool give_up(struct conn *c) {
+    struct request *r = c->talk ? c->talk->request : NULL;
+    if (!r || conn_worker(c)->now_ms < due_reply_ms(c)) return false;
+    if (queue_withdraw(r)) {
+        dispatch_overload(c, r);
+    } else if (request_streams(r)) {
+        outlet_refuse(c, r, END_ERROR, 0);
+        conn_drop_request(c);
+        conn_end_talk(c);
+    } else {
+        end_wait(c, 504);
+    }
+    return true;
+}
+
+static void on_wait_timer(struct conn *c) {
+    struct request *r = c->talk->request;
+    if (give_up(c) || conn_worker(c)->now_ms < late_due(c)) return;
+    if (r->is_head) end_wait(c, 200);
+    else if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, END_OVERLOAD);
+}
+
+/* As long as the peer takes what the kernel holds it may go on: closing now would throw
+ * that away if it has sent anything meanwhile. */
+static void on_linger_timer(struct conn *c) {
+    if (output_has_taken(c) && c->held > 0) output_note_taken(c);
+    else conn_doom(c, END_GONE);
+}
+
+static void on_due(struct conn *c) {
+    int64_t now = conn_worker(c)->now_ms;
+    if (conn_unsent(c) > 0 && output_is_stalled(c)) {
+        conn_doom(c, END_SLOW);
+        return;
+    }
+    switch (c->phase) {
+    case CONN_HEAD:
+        if (now < head_due(c)) break;
+        if (c->talk->seen > 0) conn_refuse(c, 408);
+        else conn_doom(c, END_GONE);
+        break;
+    case CONN_BODY:
+        if (now >= body_due(c)) conn_refuse(c, 408);
+        break;
+    case CONN_WAIT: on_wait_timer(c); break;
+    case CONN_LINGER: on_linger_timer(c); break;
+    case CONN_STREAM:
+    case CONN_FLUSH: break;
+    }
+}
+
+void due_on_timer(struct conn *c) {
+    if (c->phase != CONN_STREAM) {
+        on_due(c);
+        conn_go_on(c);
+    } else if (!give_up(c)) {
+        outlet_on_timer(&c->outlet);
+    }
+}
