@@ -7,6 +7,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/status.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -164,7 +165,7 @@ void log_start(void) {
     pthread_mutex_unlock(&logger.lock);
     if (err < 0)
         log_printf(LOG_WARN, "the log has no thread (%s): a slow stderr delays streams",
-                   strerrordesc_np(-err));
+                   status_text(err));
 }
 
 void log_stop(void) {

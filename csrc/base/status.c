@@ -1,6 +1,7 @@
 /* Names and sentences of the status codes, one row each. */
 #include "base/status.h"
 
+#include <errno.h>
 #include <string.h>
 
 struct row {
@@ -34,14 +35,48 @@ static const struct row *find(int code) {
     return NULL;
 }
 
+#ifdef __GLIBC__
+static const char *system_name(int number) {
+    return strerrorname_np(number);
+}
+
+static const char *system_text(int number) {
+    return strerrordesc_np(number);
+}
+#else
+/* musl knows no names: those that opening, listening, writing and starting end with. */
+#define ROW(number) \
+    { number, #number, NULL }
+static const struct row system_rows[] = {
+    ROW(EACCES),       ROW(EADDRINUSE),   ROW(EADDRNOTAVAIL), ROW(EAFNOSUPPORT),
+    ROW(EAGAIN),       ROW(EBADF),        ROW(ECONNREFUSED),  ROW(ECONNRESET),
+    ROW(EEXIST),       ROW(EHOSTUNREACH), ROW(EINTR),         ROW(EINVAL),
+    ROW(EIO),          ROW(EISDIR),       ROW(ELOOP),         ROW(EMFILE),
+    ROW(ENAMETOOLONG), ROW(ENETUNREACH),  ROW(ENFILE),        ROW(ENOBUFS),
+    ROW(ENODEV),       ROW(ENOENT),       ROW(ENOMEM),        ROW(ENOSPC),
+    ROW(ENOTDIR),      ROW(EPERM),        ROW(EPIPE),         ROW(EROFS),
+    ROW(ETIMEDOUT),
+};
+
+static const char *system_name(int number) {
+    for (size_t i = 0; i < sizeof system_rows / sizeof *system_rows; i++)
+        if (system_rows[i].code == number) return system_rows[i].name;
+    return NULL;
+}
+
+static const char *system_text(int number) {
+    return strerror(number);
+} /* constants there */
+#endif
+
 const char *status_name(int code) {
     const struct row *row = find(code);
-    const char *name = row ? row->name : strerrorname_np(-code);
+    const char *name = row ? row->name : system_name(-code);
     return name ? name : "EUNKNOWN";
 }
 
 const char *status_text(int code) {
     const struct row *row = find(code);
-    const char *text = row ? row->text : strerrordesc_np(-code);
+    const char *text = row ? row->text : system_text(-code);
     return text ? text : "unknown error";
 }

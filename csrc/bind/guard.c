@@ -28,9 +28,17 @@
 #define PLACE_MAX 160
 
 /* glibc's own name: ThreadSanitizer intercepts sigaction and would hold the signal back
- * until the next call into libc, which a loop never makes. */
+ * until the next call into libc, which a loop never makes. musl hides its own name. */
+#ifdef __GLIBC__
 /* NOLINTNEXTLINE(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 int __sigaction(int number, const struct sigaction *action, struct sigaction *old);
+#define SIGACTION __sigaction
+#else
+#define SIGACTION sigaction
+#endif
+#ifndef sigev_notify_thread_id /* glibc before 2.41 has no public name for it */
+#define sigev_notify_thread_id _sigev_un._tid
+#endif
 
 static struct {
     lua_State *volatile running;  /* the innermost coroutine of the app */
@@ -150,14 +158,14 @@ static void on_signal(int number) {
 static int start_timer(void) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    if (__sigaction(GUARD_SIGNAL, &action, NULL) < 0) return -errno;
+    if (SIGACTION(GUARD_SIGNAL, &action, NULL) < 0) return -errno;
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, GUARD_SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
                              .sigev_signo = GUARD_SIGNAL};
-    event._sigev_un._tid = gettid();
+    event.sigev_notify_thread_id = gettid();
     clockid_t clock;
     int err = pthread_getcpuclockid(pthread_self(), &clock);
     if (err != 0) return -err;

@@ -193,7 +193,7 @@ static void sleep_us(int64_t us) {
         at.tv_sec++;
         at.tv_nsec -= 1000000000;
     }
-    pthread_cond_clockwait(&stall.begun, &stall.lock, CLOCK_MONOTONIC, &at);
+    pthread_cond_timedwait(&stall.begun, &stall.lock, &at);
 }
 
 static void end_without_it(void) {
@@ -245,6 +245,11 @@ int stall_watch(void) {
     pthread_mutex_lock(&stall.lock);
     stall.schedstat = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
     stall.has_cpu = pthread_getcpuclockid(pthread_self(), &stall.cpu) == 0;
+    pthread_condattr_t attributes;
+    pthread_condattr_init(&attributes);
+    pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+    pthread_cond_init(&stall.begun, &attributes);
+    pthread_condattr_destroy(&attributes);
     pthread_mutex_unlock(&stall.lock);
     int err = start_thread();
     stall.watching = err == 0;
