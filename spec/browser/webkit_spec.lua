@@ -1,5 +1,5 @@
 --- WebKitGTK behind nginx with HTTP/2 (certificate: openssl): it hears what is said last, and comes back.
---- It needs gir1.2-webkit2-4.1, python3-gi and xvfb, 250 MB, which .ci/setup does not install.
+--- It needs gir1.2-webkit2-4.1, python3-gi and xvfb, 250 MB, which only SPEC=spec/browser/webkit_spec.lua installs.
 local clients = require("spec.support.clients")
 local deadline = require("spec.support.deadline")
 local json = require("sluice.json")
