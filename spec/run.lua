@@ -1,14 +1,14 @@
 --- Runs the specs with busted under the Lua that runs this file:
 ---   lua5.4 spec/run.lua [busted options] [files or folders]
 ---
---- Every file runs once. Those that start a server (they require spec.support.server or live) run a
---- second time with two I/O threads, browser and repository specs excepted, and those of ONCE
---- but for the full size. With $SLUICE_IO_THREADS set there is one run, with that many threads.
---- $SLUICE_SPEC_FULL (set by `make test-full`) is the full size of everything. $SLUICE_BUILD
---- names the flavour (build/plain). Each folder is a process of its own, and the second run; the
---- last line sums them up, and no passed test at all is a failure. Under a sanitizer
---- ($SLUICE_PRELOAD, set by `make asan` and `make tsan`) the specs about the repository are left
---- out: they run plain programs.
+--- Files that measure nothing run $SLUICE_SPEC_JOBS processes at a time (as many as there are processors, four at
+--- most), then the others one after the other; see spec/support/plan.lua. Those that start a server (they
+--- require spec.support.server or live) run a second time with two I/O threads, with exceptions. With
+--- $SLUICE_IO_THREADS set there is one run, with that many threads. $SLUICE_SPEC_FULL (set by
+--- `make test-full`) is the full size of everything. $SLUICE_BUILD names the flavour (build/plain).
+--- A file whose browser or proxy is missing is printed as `skipped: name`. The last line sums all
+--- up, and no passed test at all is a failure. Under a sanitizer ($SLUICE_PRELOAD, set by `make asan`
+--- and `make tsan`) the specs about the repository are left out: they run plain programs.
 
 local root = arg[0]:match("^(.*)/spec/run%.lua$") or (arg[0] == "run.lua" and "..") or "."
 local lfs = require("lfs")
@@ -17,22 +17,11 @@ assert(lfs.chdir(root))
 package.path = "./?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
 package.cpath = "./" .. (os.getenv("SLUICE_BUILD") or "build/plain") .. "/?.so;" .. package.cpath
 package.cpath = package.cpath:gsub("^%./(/)", "%1")
+local plan = require("spec.support.plan")
 
--- What they are about has nothing to do with the number of I/O threads: it is the script's thread,
--- the process, a parser, a proxy, or one connection and the clock.
-local ONCE = {}
-for name in ([[ e2e/bytes e2e/descriptors e2e/heartbeat e2e/late e2e/nginx
-    e2e/slow e2e/storm e2e/stuck e2e/client e2e/http_out e2e/memory e2e/runaway e2e/stall
-    kit/sockets unit/environment wire/http_connection wire/http_cors wire/http_fields wire/http_head
-    wire/http_slow wire/http_vectors ]]):gmatch("%S+") do
-  ONCE["spec/" .. name .. "_spec.lua"] = true
-end
-
--- They collect the whole Lua heap again and again.
-local ALONE = { ["spec/property/cursor_spec.lua"] = true, ["spec/unit/log_spec.lua"] = true,
-  ["spec/unit/memory_spec.lua"] = true }
-
+-- What a file has to say is written at once: others write beside it.
 local function busted_pass()
+  io.stdout:setvbuf("full", 65536)
   local busted_args = { "-f", ".busted", table.unpack(arg) }
   busted_args[0] = "spec/run.lua"
   arg = busted_args -- luacheck: ignore (busted.runner reads the global)
@@ -57,15 +46,6 @@ local function collect(path, found)
     for _, name in ipairs(names) do collect(path .. "/" .. name, found) end
   end
   return found
-end
-
-local function runs_twice(path)
-  if path:find("spec/browser/") or path:find("spec/repo/") then return false end
-  if ONCE[path] and not os.getenv("SLUICE_SPEC_FULL") then return false end
-  local file <close> = assert(io.open(path))
-  local text = file:read("a")
-  local starts = text:find("spec%.support%.server") or text:find("spec%.support%.live")
-  return starts ~= nil and not text:find("spec%.support%.browser")
 end
 
 --- What is named and is no spec must not stand for all of them.
@@ -93,64 +73,110 @@ local function split_arguments()
   return files, options
 end
 
---- Each folder is a process of its own: what is left of one slows every collection of the next.
-local function groups_of(files)
-  local groups, by_name = {}, {}
+-- The files whose browser or proxy is there; the others are said.
+local function installed(files, totals)
+  local list = {}
   for _, path in ipairs(files) do
-    local name = ALONE[path] and path or path:match("^[^/]*/[^/]*") or path
-    if not by_name[name] then
-      by_name[name] = {}
-      groups[#groups + 1] = by_name[name]
+    local name = plan.missing(path)
+    if name then
+      io.write(("skipped: %s (%s)\n"):format(name, path))
+      totals.skipped = totals.skipped + 1
+    else
+      list[#list + 1] = path
     end
-    table.insert(by_name[name], path)
   end
-  return groups
+  return list
 end
 
-local function run_pass(io_threads, files, options, totals)
-  if #files == 0 then return end
-  local counts = os.tmpname()
-  os.remove(counts)
+-- The job's command line as a file, whose counts and exit code come to files beside it.
+local function write_job(job, path, options)
+  job.path = path
   local interpreter = os.getenv("SLUICE_PRELOAD") and ".ci/lua" or arg[-1] -- it loads the sanitizer
-  local words = { "SLUICE_SPEC_PASS=1", "SLUICE_IO_THREADS=" .. io_threads,
-    "SLUICE_SPEC_COUNTS=" .. counts, "SLUICE_LUA=" .. shell_quote(interpreter), shell_quote(interpreter),
-    "spec/run.lua" }
-  for _, list in ipairs { options, files } do
+  local words = { "SLUICE_SPEC_PASS=1", "SLUICE_IO_THREADS=" .. job.threads,
+    "SLUICE_SPEC_COUNTS=" .. path .. ".counts", "SLUICE_LUA=" .. shell_quote(interpreter),
+    shell_quote(interpreter), "spec/run.lua" }
+  for _, list in ipairs { options, job.files } do
     for _, word in ipairs(list) do words[#words + 1] = shell_quote(word) end
   end
-  io.write(("== %d files, I/O threads: %s\n"):format(#files, io_threads))
-  io.flush()
-  local ok, how, code = os.execute(table.concat(words, " "))
-  local file = io.open(counts)
-  local passed, failed, skipped
-  if file then
-    passed, failed, skipped = file:read("n", "n", "n")
-    file:close()
-    os.remove(counts)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(table.concat(words, " "), "; echo $? >", path, ".rc\n")
+end
+
+local function read_numbers(path, n)
+  local file <close> = io.open(path)
+  local formats = {}
+  for i = 1, n do formats[i] = "n" end
+  if file then return file:read(table.unpack(formats)) end
+end
+
+local function seconds_of(path, list)
+  local file <close> = io.open(path)
+  if not file then return end
+  for seconds, name in file:read("a"):gmatch("\n([%d.]+) ([^\n]+)") do
+    list[#list + 1] = { name = name, seconds = tonumber(seconds) }
   end
+end
+
+local function sum_up(job, totals)
+  local passed, failed, skipped = read_numbers(job.path .. ".counts", 3)
+  local code = read_numbers(job.path .. ".rc", 1)
   if not skipped then
-    io.write(("  ERROR the run ended early (%s %d)\n"):format(how, code))
+    io.write(("  ERROR the run ended early (%s): %s\n"):format(code or "killed", table.concat(job.files, " ")))
     passed, failed, skipped = 0, 1, 0
-  elseif not ok and failed == 0 then
-    io.write(("  ERROR the run passed but its process failed (%s %d)\n"):format(how, code))
+  elseif code ~= 0 and failed == 0 then
+    io.write(("  ERROR the run passed but its process failed (%s): %s\n"):format(code or "killed",
+      table.concat(job.files, " ")))
     failed = 1
   end
+  seconds_of(job.path .. ".counts", totals.files)
   totals.passed, totals.failed = totals.passed + passed, totals.failed + failed
   totals.skipped = totals.skipped + skipped
+end
+
+local function processors()
+  local pipe <close> = io.popen("nproc 2>/dev/null")
+  return math.tointeger(pipe:read("n")) or 1
+end
+
+-- `side` jobs at a time.
+local function run_jobs(jobs, side, options, totals)
+  if #jobs == 0 then return end
+  local folder = os.tmpname()
+  os.remove(folder)
+  assert(lfs.mkdir(folder))
+  local list <close> = assert(io.open(folder .. "/list", "w"))
+  local n = 0
+  for i, job in ipairs(jobs) do
+    n = n + #job.files
+    write_job(job, folder .. "/" .. i, options)
+    list:write(folder, "/", i, "\n")
+  end
+  list:close()
+  side = math.min(side, #jobs)
+  io.write(side > 1 and ("== %d files, %d at a time\n"):format(n, side) or ("== %d files\n"):format(n))
+  io.flush()
+  os.execute(("xargs -n 1 -P %d sh <%s/list"):format(side, folder))
+  for _, job in ipairs(jobs) do sum_up(job, totals) end
+  os.execute("rm -rf " .. folder)
+end
+
+local function show_slowest(files)
+  table.sort(files, function(a, b) return a.seconds > b.seconds end)
+  for i = 1, #files > 20 and 10 or 0 do
+    io.write(i == 1 and "the slowest: " or ", ", ("%s %.0f s"):format(files[i].name, files[i].seconds),
+      i == 10 and "\n" or "")
+  end
 end
 
 if os.getenv("SLUICE_SPEC_PASS") then
   busted_pass()
 else
   local files, options = split_arguments()
-  local totals = { passed = 0, failed = 0, skipped = 0 }
-  local asked = os.getenv("SLUICE_IO_THREADS")
-  for _, group in ipairs(groups_of(files)) do run_pass(asked or "1", group, options, totals) end
-  local servers = {}
-  for _, path in ipairs(asked and {} or files) do
-    if runs_twice(path) then servers[#servers + 1] = path end
-  end
-  run_pass("2", servers, options, totals)
+  local totals = { passed = 0, failed = 0, skipped = 0, files = {} }
+  local jobs = plan.jobs(installed(files, totals), os.getenv("SLUICE_IO_THREADS"), os.getenv("SLUICE_SPEC_FULL"))
+  run_jobs(jobs.beside, tonumber(os.getenv("SLUICE_SPEC_JOBS")) or math.min(4, processors()), options, totals)
+  run_jobs(jobs.alone, 1, options, totals)
+  show_slowest(totals.files)
   local tail = totals.skipped > 0 and (", %d skipped"):format(totals.skipped) or ""
   io.write(("%d passed, %d failed%s\n"):format(totals.passed, totals.failed, tail))
   os.exit(totals.failed == 0 and totals.passed > 0, true)

@@ -61,7 +61,7 @@ describe("50 publishes of one handler", function()
       s.publish("log", { n = 50, pad = 1000 })
       all:wait_for('"n":50', 5)
       local n = chunks_of(all, 50)
-      assert.is_true(n >= 4 and n <= 12, n .. " chunks")
+      return n >= 4 and n <= 12, n .. " chunks"
     end)
   end)
 
@@ -78,7 +78,7 @@ describe("50 publishes of one handler", function()
         end
       end
       local n = chunks_of(all, 150)
-      assert.is_true(n <= 15, n .. " chunks")
+      return n <= 15, n .. " chunks"
     end)
   end)
 
@@ -98,7 +98,8 @@ describe("50 publishes of one handler", function()
       end)
       all:close()
       local sends = count(trace, "sendto%(") + count(trace, "sendmsg%(")
-      assert.is_true(sends >= 20 and sends <= 20 * 4 + 2, sends .. " calls for 20 streams")
+      assert.is_true(sends >= 20, sends .. " calls for 20 streams")
+      return sends <= 20 * 4 + 2, sends .. " calls for 20 streams"
     end)
   end)
 end)

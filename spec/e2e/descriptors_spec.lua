@@ -37,6 +37,7 @@ end
 
 --- While a stream gets its ten ticks the process must do little else.
 local function assert_calm(stream)
+  repeat until not stream:next_event(0) -- those that are there already
   local from, used = socket.gettime(), cpu_seconds(s.pid)
   for _ = 1, 10 do assert(stream:wait_for("tick", 2)) end
   assert.is_true(socket.gettime() - from > 0.8)
@@ -123,9 +124,9 @@ describe("a server that has no descriptor left", function()
       assert.truthy(text:find("^HTTP/1%.1 503 .*the server is out of file descriptors"), text)
       c:close()
     end
-    local from = socket.gettime()
+    local from = deadline.now()
     local code, text = reload()
-    assert.is_true(socket.gettime() - from < 5 * deadline.scale)
+    assert.is_true(deadline.since(from) < 5)
     assert.equal(1, code)
     assert.matches("^sluice: [^\n]*the server is out of file descriptors", text)
     assert.is_true(select(2, s.log():gsub("out of file descriptors", "")) <= 3, "a line for each socket")

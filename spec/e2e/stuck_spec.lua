@@ -2,7 +2,6 @@
 local crowd = require("spec.support.crowd")
 local deadline = require("spec.support.deadline")
 local live = require("spec.support.live")
-local socket = require("socket")
 local sse = require("spec.support.sse")
 
 local SPIN = 1.5
@@ -15,10 +14,12 @@ app:stream("/log", "log")
 app:stream("/quiet", "quiet")
 app:stream("/both", { channels = { "log", "prices" } })]]
 
+-- Seconds of the clock, and of a quiet machine.
 local function seconds_of(fn)
-  local from = socket.gettime()
+  local from = deadline.now()
   fn()
-  return socket.gettime() - from
+  local quiet, took = deadline.since(from)
+  return took, quiet
 end
 
 describe("while a script computes", function()
@@ -116,12 +117,13 @@ end)]]):format(SPIN * deadline.scale))
       all:read(2.9)
       all:close()
       finish()
+      local gap, least = 0, math.huge
       for _, m in ipairs(all) do
-        assert.is_true(m.gap < 1.2 * deadline.scale, m.gap .. " s of silence")
         local list = crowd.chunks(m)
         for n = 2, #list do assert.equal(":\n", list[n]) end
-        assert.is_true(#list >= 3, #list .. " chunks")
+        gap, least = math.max(gap, m.gap), math.min(least, #list)
       end
+      return gap < 1.2 and least >= 3, ("%g s of silence, %d chunks"):format(gap, least)
     end)
   end)
 end)
@@ -146,9 +148,9 @@ describe("a script that computes for ever", function()
     local bye = assert(c:wait_for("bye", 5))
     assert.equal("drain", live.data(bye).reason)
     local code
-    local took = seconds_of(function() code = s.process:wait(12) end)
+    local _, quiet = seconds_of(function() code = s.process:wait(12) end)
     assert.equal(1, code)
-    assert.is_true(took < 10 * deadline.scale, took .. " s")
+    assert.is_true(quiet < 10, quiet .. " s")
     assert.truthy(s.log():find("the app is stuck", 1, true))
     c:close()
     request:close()
@@ -163,8 +165,8 @@ describe("a script that computes for ever", function()
       return waiting:match("ShdPnd:%s*(%x+)") == ("0"):rep(16)
     end)
     s.signal("TERM")
-    local took = seconds_of(function() assert.equal(1, s.process:wait(5)) end)
-    assert.is_true(took < 1.5 * deadline.scale, took .. " s")
+    local _, quiet = seconds_of(function() assert.equal(1, s.process:wait(5)) end)
+    assert.is_true(quiet < 1.5, quiet .. " s")
     c:close()
     request:close()
   end)

@@ -16,7 +16,14 @@ local cjson = require("cjson")
 local lfs = require("lfs")
 local socket = require("socket")
 
-local browser = {}
+local browser = { NAME = "Chromium" }
+
+--- Whether it, node and its driver are there.
+function browser.installed()
+  return lfs.attributes(os.getenv("CHROMIUM") or "/usr/bin/chromium", "mode") ~= nil
+    and lfs.attributes("build/node/node_modules/playwright-core", "mode") ~= nil
+    and os.execute("node --version >/dev/null 2>&1") == true
+end
 
 local function page_of(ask, n)
   local page = {}

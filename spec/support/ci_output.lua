@@ -1,5 +1,6 @@
---- busted output: one line per file, each failure in full, then `N passed, N failed[, N skipped]`.
---- Under spec/run.lua the counts go to the file in $SLUICE_SPEC_COUNTS instead, to be summed.
+--- busted output: one line per file, each failure in full, `skipped: what (why)`, then
+--- `N passed, N failed[, N skipped]`. Under spec/run.lua the counts go to the file in
+--- $SLUICE_SPEC_COUNTS instead, to be summed, with the seconds of each file.
 
 local function indent(text)
   return (text:gsub("\n", "\n    "))
@@ -21,11 +22,20 @@ local function show(kind, result)
   if result.isError and where then io.write("    ", indent(where), "\n") end
 end
 
+local function write_counts(path, passed, failed, skipped, files)
+  local file <close> = assert(io.open(path, "w"))
+  file:write(string.format("%d %d %d\n", passed, failed, skipped))
+  for _, row in ipairs(files) do file:write(string.format("%.2f %s\n", row.seconds, row.name)) end
+end
+
 return function()
   local busted = require("busted")
   local handler = require("busted.outputHandlers.base")()
   local shown = { failures = 0, errors = 0, successes = 0 }
   local started
+  local files = {}
+  local threads = os.getenv("SLUICE_IO_THREADS")
+  local mark = threads and threads ~= "1" and "  I/O threads: " .. threads or ""
 
   local function show_new(kind, list)
     for i = shown[list] + 1, #handler[list] do show(kind, handler[list][i]) end
@@ -41,7 +51,8 @@ return function()
     local passed = handler.successesCount - shown.successes
     local seconds = require("socket").gettime() - started
     shown.successes = handler.successesCount
-    io.write(string.format("%-52s %4d ok %7.2f s\n", file.name or "?", passed, seconds))
+    files[#files + 1] = { name = file.name or "?", seconds = seconds }
+    io.write(string.format("%-52s %4d ok %7.2f s%s\n", file.name or "?", passed, seconds, mark))
     show_new("FAIL", "failures")
     show_new("ERROR", "errors")
     io.flush()
@@ -51,14 +62,15 @@ return function()
   function handler.suiteEnd()
     show_new("FAIL", "failures")
     show_new("ERROR", "errors")
-    for _, pending in ipairs(handler.pendings) do show("SKIP", pending) end
+    for _, pending in ipairs(handler.pendings) do
+      local why = message_of(pending):gsub("^[^\n ]*:%d+: ", "")
+      io.write("skipped: ", pending.name or "?", why ~= "" and " (" .. why .. ")" or "", "\n")
+    end
     local passed, skipped = handler.successesCount, handler.pendingsCount
     local failed = handler.failuresCount + handler.errorsCount
     local counts = os.getenv("SLUICE_SPEC_COUNTS")
     if counts then
-      local file = assert(io.open(counts, "w"))
-      file:write(string.format("%d %d %d\n", passed, failed, skipped))
-      file:close()
+      write_counts(counts, passed, failed, skipped, files)
     else
       local tail = skipped > 0 and string.format(", %d skipped", skipped) or ""
       io.write(string.format("%d passed, %d failed%s\n", passed, failed, tail))

@@ -4,12 +4,16 @@
 ---   all:read(3)                                         for 3 s, or until a function says so
 ---   for _, m in ipairs(all) do … m.text, m.gap, m.ended end
 --- A member: text (its bytes on the wire since the head), pieces (how often some came), gap (the
---- longest silence in seconds), ended. events(m) takes the chunk framing off and parses.
+--- longest silence in seconds of a quiet machine), ended. events(m) takes the chunk framing off and parses.
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local socket = require("socket")
 
 local crowd = {}
+
+local began = deadline.now()
+
+local function quiet_now() return (deadline.since(began)) end
 
 local Crowd = {}
 Crowd.__index = Crowd
@@ -22,7 +26,7 @@ local function ask(port, path, options)
   sock:setoption("tcp-nodelay", true)
   assert(sock:send(http.request_text("GET", path, options.headers, nil, "127.0.0.1:" .. port)))
   sock:settimeout(0)
-  return { sock = sock, parts = {}, pieces = 0, gap = 0, at = socket.gettime(), shrink = options.shrink }
+  return { sock = sock, parts = {}, pieces = 0, gap = 0, at = quiet_now(), shrink = options.shrink }
 end
 
 local function take(member, now)
@@ -35,10 +39,12 @@ local function take(member, now)
     member.gap = math.max(member.gap, now - member.at)
     member.at = now
   end
-  if err == "closed" then member.ended = member.ended or now end
+  if err == "closed" and not member.ended then
+    member.ended, member.gap = socket.gettime(), math.max(member.gap, now - member.at)
+  end
 end
 
---- Read what comes for so long, or until `done` is true (asked often).
+--- Read what comes for so long by the clock; or until `done` is true (asked often), up to a deadline.
 function Crowd:read(seconds, done)
   local by_sock, list = {}, {}
   for _, m in ipairs(self) do
@@ -48,10 +54,11 @@ function Crowd:read(seconds, done)
     end
   end
   local ends = socket.gettime() + seconds
+  local left = done and deadline.after(seconds) or function() return ends - socket.gettime() end
   local finished = done and done()
-  while not finished and #list > 0 and socket.gettime() < ends do
-    local ready = socket.select(list, nil, math.max(0, math.min(0.02, ends - socket.gettime())))
-    local now, closed = socket.gettime(), false
+  while not finished and #list > 0 and left() > 0 do
+    local ready = socket.select(list, nil, math.max(0, math.min(0.02, left())))
+    local now, closed = quiet_now(), false
     for _, sock in ipairs(ready) do
       take(by_sock[sock], now)
       closed = closed or by_sock[sock].ended
@@ -63,13 +70,15 @@ function Crowd:read(seconds, done)
     end
     finished = done and done()
   end
-  for _, m in ipairs(self) do m.gap = math.max(m.gap, (m.ended or socket.gettime()) - m.at) end
+  for _, m in ipairs(self) do
+    if not m.ended then m.gap = math.max(m.gap, quiet_now() - m.at) end
+  end
   return finished or #list == 0
 end
 
 --- Forget the silence so far.
 function Crowd:restart()
-  for _, m in ipairs(self) do m.at, m.gap, m.pieces = socket.gettime(), 0, 0 end
+  for _, m in ipairs(self) do m.at, m.gap, m.pieces = quiet_now(), 0, 0 end
 end
 
 --- All bytes of a member since it connected.
@@ -103,7 +112,7 @@ end
 function Crowd:wait_for(mark, seconds, times)
   local left = {}
   for _, m in ipairs(self) do left[m] = true end
-  self:read(seconds * deadline.scale, function()
+  self:read(seconds, function()
     for m in pairs(left) do
       if has(m, mark, times or 1) then left[m] = nil end
     end

@@ -122,12 +122,17 @@ function live.start(text, options)
   return s
 end
 
---- For times and numbers that a busy machine spoils: `fn` must succeed in one of n tries.
+--- For times and numbers that a busy machine spoils: `fn` measures, and returns whether that is good
+--- enough, and what it was. It may try n times; each that was not is printed. What `fn` asserts
+--- beside it holds each time.
 function live.one_of(n, fn)
-  for _ = 2, n do
-    if pcall(fn) then return end
+  local good, what
+  for try = 1, n do
+    good, what = fn()
+    if good then return end
+    if try < n then deadline.print_retry(what) end
   end
-  fn()
+  error(("not once in %d tries: %s"):format(n, what), 2)
 end
 
 function live.data(event) return json.decode(event.data) end
