@@ -7,7 +7,7 @@ local process = require("spec.support.process")
 local tree = require("spec.support.tree")
 
 local README_BYTES, PAGE_BYTES = 12 * 1024, 30 * 1024
-local PAGES = { "CONTRIBUTING.md", "README.md", "doc/api/README.md", "doc/api/access.md",
+local PAGES = { "CONTRIBUTING.md", "README.md", "SECURITY.md", "doc/api/README.md", "doc/api/access.md",
   "doc/api/channels.md", "doc/api/clients.md", "doc/api/outgoing.md", "doc/api/reload.md", "doc/api/requests.md",
   "doc/api/timers.md", "doc/design.md", "doc/first-hour.md", "doc/operating.md", "doc/protocol.md",
   "doc/stability.md", "doc/testing.md" }
@@ -64,6 +64,24 @@ describe("the pages", function()
       local known = path:find("^csrc/") or path:find("^lua/") or path:find("^spec/") or path:find("^examples/")
       if known or path:find("^doc/") then assert.truthy(lfs.attributes(path, "mode"), path) end
     end
+  end)
+
+  it("name every folder in the layout", function()
+    local layout = tree.read("CONTRIBUTING.md"):match("## Layout.-\n```text\n(.-)\n```")
+    local named, above, folders = {}, {}, {}
+    for line in layout:gmatch("[^\n]+") do
+      local indent, name = line:match("^( *)([%w_./]+)/ ")
+      above[#indent // 2] = name
+      named[table.concat(above, "/", 0, #indent // 2)] = true
+    end
+    for _, path in ipairs(tree.files("^[%l]+/.+")) do
+      for folder in path:gmatch("()/") do folders[path:sub(1, folder - 1)] = true end
+    end
+    for folder in pairs(folders) do
+      local known = named[folder] or folder:find("^examples/") or folder:find("^spec/%l+/") or folder == "lua"
+      assert.truthy(known, folder .. " is not in the layout")
+    end
+    for folder in pairs(named) do assert.equal("directory", lfs.attributes(folder, "mode"), folder) end
   end)
 
   it("name commands that exist", function()
