@@ -3,14 +3,13 @@
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
-local options = require("sluice.base.options")
 local patterns = require("sluice.base.patterns")
 local plan = require("sluice.app.plan")
+local plan_options = require("sluice.app.plan_options")
 
 local routes = {}
 
 local ROUTES_MAX = 10000
-local STREAM = { heartbeat = options.NUMBER, compress = options.NONE }
 
 --- Check the pattern of a route, guard or rule; raises.
 -- @tparam string what the method
@@ -81,10 +80,8 @@ function routes.stream(generation, path, ...)
   list.n = list.n - 1
   local opts
   if list.n > 0 and type(list[list.n]) == "table" then
-    opts = options(("app:stream(%q)"):format(path), list[list.n], STREAM)
+    opts = plan_options.check(("app:stream(%q)"):format(path), "route", list[list.n])
     list.n = list.n - 1
-    plan.check_heartbeat("app:stream()", opts.heartbeat)
-    if opts.compress then channels.later("app:stream()", "compress") end
   end
   local what = ("the plan of %s"):format(path)
   local checked
@@ -139,7 +136,7 @@ function routes.for_core(generation, id_of)
     local constant = route.kind == "stream" and is_constant(generation, route)
     list[i] = { method = route.method, pattern = route.pattern, kind = route.kind or "handler",
       id = id_of(route.name), heartbeat = route.heartbeat,
-      plan = constant and plan.constant(route.checked) or nil }
+      plan = constant and route.checked or nil }
   end
   return list
 end

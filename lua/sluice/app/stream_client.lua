@@ -8,8 +8,7 @@ local client_hooks = require("sluice.app.client_hooks")
 local event_types = require("sluice.app.event_types")
 local json = require("sluice.json")
 local names = require("sluice.base.names")
-local options = require("sluice.base.options")
-local plan = require("sluice.app.plan")
+local plan_options = require("sluice.app.plan_options")
 
 local stream_client = {}
 
@@ -17,9 +16,6 @@ local stream_client = {}
 local Client = {}
 stream_client.methods = Client
 
-local SUBSCRIBE = { keys = options.NONE, types = options.NONE, rewind = options.NONE,
-  max_rate = options.NONE }
-local SET = { keys = options.NONE, types = options.NONE, max_rate = options.NONE }
 local REASONS = {} -- the words of bye
 for word, row in pairs(core.reasons.bye) do
   if row.told then REASONS[#REASONS + 1], REASONS[word] = word, true end
@@ -41,12 +37,6 @@ local function opened(self, what)
   return rawget(self, "_runtime"), id
 end
 
-local function check_wishes(what, o)
-  plan.check_rate(what, o.max_rate)
-  if o.rewind ~= nil then channels.CHECK.rewind(what, o.rewind) end
-  for _, name in ipairs({ "keys", "types" }) do o[name] = plan.check_list(what, name, o[name]) end
-end
-
 --- Follow one more channel.
 -- @tparam string channel a name as it is: nothing is filled in
 -- @tparam[opt] table opts { keys, types, max_rate, rewind }
@@ -55,15 +45,14 @@ function Client:subscribe(channel, opts)
   local runtime, id = opened(self, "subscribe")
   local good, message, code = channels.check(channel)
   if not good then return nil, message, code end
-  local o = options("client:subscribe()", opts, SUBSCRIBE)
-  check_wishes("client:subscribe()", o)
+  local entry = plan_options.check("client:subscribe()", "channel", opts)
+  entry[1] = channel
   if not id then return nil, "closed", "ECLOSED" end
   if not channels.may_read(runtime.generation, channel, self.user, self) then
     return nil, "not allowed: " .. channel, "EDENIED"
   end
   runtime.timers:warm(channel)
-  return stream_client.follow(self, { channel, keys = o.keys, types = o.types,
-    max_rate = o.max_rate, rewind = o.rewind })
+  return stream_client.follow(self, entry)
 end
 
 --- Stop following a channel.
@@ -85,10 +74,9 @@ end
 -- @treturn boolean|nil true, or nil, message, code
 function Client:set(opts)
   local runtime, id = opened(self, "set")
-  local o = options("client:set()", opts, SET)
-  check_wishes("client:set()", o)
+  local filters = plan_options.check("client:set()", "filter", opts)
   if not id then return nil, "closed", "ECLOSED" end
-  local ok, message, code = runtime.server:set(id, o)
+  local ok, message, code = runtime.server:set(id, filters)
   if ok == nil and message then return nil, message, code end
   return true
 end
@@ -227,7 +215,7 @@ end
 --- Follow one more channel of an open stream, and tell the hooks; nothing happens when it is
 -- followed already.
 -- @tparam sluice.Client client
--- @tparam table entry { channel, keys, types, max_rate, rewind }
+-- @tparam table entry { channel } and options, as in a plan
 -- @treturn boolean|nil true, or nil, message, code
 function stream_client.follow(client, entry)
   local runtime, id = rawget(client, "_runtime"), rawget(client, "id")
