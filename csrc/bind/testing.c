@@ -329,7 +329,7 @@ static int sim_connect(lua_State *L) {
     lua_pushvalue(L, 1); /* the stream keeps its sim alive */
     lua_setiuservalue(L, -2, 1);
     c->sim = sim;
-    stream_init(&c->stream, &r->fan);
+    stream_init(&c->stream, &r->fan, FORM_CHUNKED);
     struct stream_opening o = {.client = id.n ? id : slice_str("client"),
                                .plan = plan,
                                .last_id = eventid_parse(last_id),
@@ -465,6 +465,28 @@ static int l_encode(lua_State *L) {
     return 2;
 }
 
+/* testing.wire("chunked" | "http10", events[, ends]) -> what is sent of a block of them; the
+ * head of the body; a heartbeat */
+static int l_wire(lua_State *L) {
+    static const char *const names[] = {"chunked", "http10", NULL};
+    enum form_id id = (enum form_id)luaL_checkoption(L, 1, NULL, names);
+    struct slice events = lx_checkslice(L, 2);
+    enum stream_end end = lua_toboolean(L, 3) ? STREAM_ENDS : STREAM_GOES_ON;
+    struct buf *head = lx_newbuf(L), *heartbeat = lx_newbuf(L), *wire = lx_newbuf(L);
+    struct block *b = block_new(events.p, (uint32_t)events.n, end);
+    if (!b) return lx_fail(L, E_NOMEM);
+    struct slice bytes = block_wire(b, id);
+    int err = buf_add(wire, bytes.p, bytes.n);
+    block_unref(b);
+    if (err == 0) err = form_of(id)->head(head, 2500);
+    if (err == 0) err = form_of(id)->heartbeat(heartbeat);
+    if (err < 0) return lx_fail(L, err);
+    lx_pushslice(L, buf_slice(wire));
+    lx_pushslice(L, buf_slice(head));
+    lx_pushslice(L, buf_slice(heartbeat));
+    return 3;
+}
+
 /* testing.eventid(text) -> kind, epoch, seq */
 static int l_eventid(lua_State *L) {
     static const char *const kinds[] = {"none", "good", "bad", "stop"};
@@ -564,8 +586,10 @@ LX_EXPORT int luaopen_sluice_core_testing(lua_State *L) {
 #ifdef SLUICE_PLANTED
         {"plant", l_plant},
 #endif
-        {"sim", l_sim},     {"encode", l_encode},         {"eventid", l_eventid},
-        {"alive", l_alive}, {"fail_alloc", l_fail_alloc}, {NULL, NULL}};
+        {"sim", l_sim},     {"encode", l_encode},
+        {"wire", l_wire},   {"eventid", l_eventid},
+        {"alive", l_alive}, {"fail_alloc", l_fail_alloc},
+        {NULL, NULL}};
     new_type(L, SIM, sim_methods, sim_close);
     new_type(L, STREAM, client_methods, client_close);
     luaL_newlib(L, functions);

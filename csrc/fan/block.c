@@ -8,21 +8,16 @@
 
 static struct count live;
 
-/* The chunk head, right before the events: all digits, with leading zeros. */
-static void write_head(char *room, uint32_t n) {
-    char *at = room + BLOCK_HEAD;
-    *--at = '\n';
-    *--at = '\r';
-    for (; at > room; n >>= 4) *--at = "0123456789abcdef"[n & 15];
-}
-
-struct block *block_new(const char *bytes, uint32_t n) {
-    struct block *b = mem_try(sizeof *b + BLOCK_HEAD + n + BLOCK_TAIL + BLOCK_LAST);
+struct block *block_new(const char *bytes, uint32_t n, enum stream_end end) {
+    struct block *b = mem_try(sizeof *b + FORM_BEFORE + n + FORM_AFTER);
     if (!b) return NULL;
-    *b = (struct block){.refs = 1, .n = n};
-    memcpy(block_bytes(b), bytes, n);
-    write_head(b->room, n);
-    memcpy(block_bytes(b) + n, "\r\n0\r\n\r\n", BLOCK_TAIL + BLOCK_LAST);
+    *b = (struct block){.refs = 1, .n = n, .end = end};
+    memcpy(b->room + FORM_BEFORE, bytes, n);
+    for (enum form_id id = 0; id < FORMS; id++) {
+        const struct form *form = form_of(id);
+        b->wire[id] = form->event(b->room, n);
+        if (end == STREAM_ENDS) b->wire[id] = form->end(b->room, b->wire[id]);
+    }
     count_add(&live, 1);
     return b;
 }

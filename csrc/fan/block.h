@@ -1,43 +1,47 @@
 /* A block: what one stream is sent in one turn, gathered once for all streams that
  * stand at the same place.
  *
- * It holds whole events, with room for the head and the tail of an HTTP chunk around
- * them, so that one send() of one stretch of memory carries it. A socket that takes
+ * It holds whole events, and around them what each form writes there, so that one send() of
+ * one stretch of memory carries it; it knows which stretch that is. A socket that takes
  * only a part pins the block, never the frames of a ring. Counted without atomics: a
  * block belongs to one thread. */
 #ifndef SLUICE_FAN_BLOCK_H
 #define SLUICE_FAN_BLOCK_H
 
-#include <stdint.h>
+#include "base/slice.h"
+#include "fan/form.h"
 
-#define BLOCK_HEAD 8 /* up to six hex digits and CRLF */
-#define BLOCK_TAIL 2 /* CRLF */
-#define BLOCK_LAST 5 /* the last chunk, behind a block that ends a stream well */
+#include <stdint.h>
 
 enum stream_end {
     STREAM_GOES_ON,
-    STREAM_BREAKS, /* FIN without a last chunk: an error to the client, which comes back */
-    STREAM_ENDS    /* the last chunk, then FIN */
+    STREAM_BREAKS, /* FIN in the middle of the body: an error to the client, which comes back */
+    STREAM_ENDS /* the end of the body, then FIN */
 };
 
 struct block {
     uint32_t refs;
-    uint32_t n; /* bytes of events */
-    uint32_t events;
-    enum stream_end end; /* after this block the stream ends */
-    char room[];         /* BLOCK_HEAD + n + BLOCK_TAIL + BLOCK_LAST */
+    uint32_t n;                    /* bytes of events */
+    uint32_t events;               /* how many, for statistics */
+    enum stream_end end;           /* after this block the stream ends */
+    struct form_range wire[FORMS]; /* what of 'room' is sent */
+    char room[];                   /* FORM_BEFORE + n + FORM_AFTER */
 };
 
-/* Copies n bytes. NULL when memory is out. */
-struct block *block_new(const char *bytes, uint32_t n);
+/* Copies n bytes, and writes what the forms put around them. NULL when memory is out. */
+struct block *block_new(const char *bytes, uint32_t n, enum stream_end end);
 struct block *block_ref(struct block *b);
 void block_unref(struct block *b);
 
-static inline char *block_bytes(struct block *b) {
-    return b->room + BLOCK_HEAD;
+/* The events alone, and what of them goes on the wire. */
+static inline const char *block_bytes(const struct block *b) {
+    return b->room + FORM_BEFORE;
+}
+static inline struct slice block_wire(const struct block *b, enum form_id form) {
+    return slice_of(b->room + b->wire[form].at, b->wire[form].n);
 }
 
-/* Blocks alive in all threads, and their bytes. */
+/* Blocks alive in all threads. */
 long block_live(void);
 
 #endif

@@ -15,6 +15,22 @@ int control_came_from(struct buf *b, const struct eventid *id) {
     return buf_addf(b, "\"%s-%llu\"", id->epoch, (unsigned long long)id->seq);
 }
 
+int control_hello(struct buf *b, const char *epoch, const struct control_hello *h) {
+    int err = buf_addf(b,
+                       "event: hello\ndata: {\"client\":\"%.*s\",\"epoch\":\"%s\","
+                       "\"resumed\":%s,\"replay\":%llu,\"state\":{%.*s},\"channels\":%u,"
+                       "\"heartbeat\":",
+                       (int)h->client.n, h->client.p, epoch,
+                       h->resumed ? "true" : "false", (unsigned long long)h->replay,
+                       (int)h->states.n, h->states.n ? h->states.p : "", h->channels);
+    if (err == 0) err = buf_add_number(b, h->heartbeat);
+    if (err == 0 && h->max_rate > 0) err = buf_adds(b, ",\"max_rate\":");
+    if (err == 0 && h->max_rate > 0) err = buf_add_number(b, h->max_rate);
+    if (err == 0) err = buf_adds(b, "}\n");
+    if (err == 0 && h->has_id) err = control_id_line(b, epoch, h->id);
+    return err < 0 ? err : buf_adds(b, "\n");
+}
+
 int control_reset(struct buf *b, const char *epoch, const struct control_reset *r) {
     int err = buf_addf(b,
                        "event: reset\ndata: {\"channel\":\"%.*s\",\"reason\":\"%s\","

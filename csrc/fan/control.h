@@ -18,6 +18,19 @@ int control_id_json(struct buf *b, const char *epoch, uint64_t seq);
 /* The id that a client came with, as JSON; one that is not ours is not repeated. */
 int control_came_from(struct buf *b, const struct eventid *id);
 
+struct control_hello {
+    struct slice client; /* id of the client */
+    bool resumed;        /* it goes on where the client was */
+    uint64_t replay;     /* events of logs that are pending */
+    struct slice states; /* how many values of each state are: members of a JSON object */
+    uint32_t channels;   /* that it is subscribed to */
+    double heartbeat;    /* seconds; 0: none */
+    double max_rate;     /* of its states, events a second; 0: no limit */
+    bool has_id;
+    uint64_t id;
+};
+int control_hello(struct buf *b, const char *epoch, const struct control_hello *h);
+
 struct control_reset {
     struct slice channel;
     enum reset_reason reason;

@@ -302,10 +302,9 @@ static void commit(struct gather *g) {
 static int make_block(struct gather *g, struct block **out) {
     *out = NULL;
     if (g->out->n == 0 && g->end == STREAM_GOES_ON) return 0;
-    struct block *b = block_new(g->out->p ? g->out->p : "", (uint32_t)g->out->n);
+    struct block *b = block_new(g->out->p ? g->out->p : "", (uint32_t)g->out->n, g->end);
     if (!b) return E_NOMEM;
     b->events = g->events;
-    b->end = g->end;
     *out = b;
     return 0;
 }

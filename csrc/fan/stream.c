@@ -8,8 +8,9 @@
 #include "base/status.h"
 #include "fan/control.h"
 
-void stream_init(struct stream *s, struct fan *fan) {
-    *s = (struct stream){.fan = fan, .behind = true, .behind_ms = fan->now_ms};
+void stream_init(struct stream *s, struct fan *fan, enum form_id form) {
+    *s = (struct stream){
+        .fan = fan, .behind = true, .behind_ms = fan->now_ms, .form = (uint8_t)form};
     s->notes_end = &s->notes;
     list_init(&s->ready);
 }
@@ -98,8 +99,17 @@ int stream_queue(struct stream *s, struct slice text, uint64_t after, uint64_t i
     return note ? 0 : E_NOMEM;
 }
 
-int stream_note(struct stream *s, struct slice text, uint64_t id, enum stream_end end) {
-    return stream_queue(s, text, s->fan->head, id, end);
+/* Words of its form, at this place of the order. */
+static int queue_text(struct stream *s, struct buf *text, int err) {
+    if (err == 0) err = stream_queue(s, buf_slice(text), s->fan->head, 0, STREAM_GOES_ON);
+    if (err == 0) stream_wake(s);
+    buf_free(text);
+    return err;
+}
+
+int stream_preamble(struct stream *s, uint32_t retry_ms) {
+    struct buf text = {0};
+    return queue_text(s, &text, form_of(s->form)->head(&text, retry_ms));
 }
 
 void stream_count_reset(struct stream *s, struct slice channel,
@@ -217,7 +227,7 @@ void stream_bye(struct stream *s, enum end_reason reason) {
 
 int stream_send(struct stream *s, struct slice text) {
     if (s->ending) return E_CLOSED;
-    int err = stream_note(s, text, 0, STREAM_GOES_ON);
+    int err = stream_queue(s, text, s->fan->head, 0, STREAM_GOES_ON);
     if (err == 0) stream_wake(s);
     return err;
 }
@@ -246,4 +256,10 @@ void stream_sync(struct stream *s) {
     if (!note) return; /* the next heartbeat tries again */
     stream_add_note(s, note);
     stream_wake(s);
+}
+
+void stream_beat(struct stream *s) {
+    struct buf text = {0};
+    if (stream_wants_sync(s, s->fan->now_ms)) stream_sync(s);
+    else queue_text(s, &text, form_of(s->form)->heartbeat(&text)); /* or the next one */
 }

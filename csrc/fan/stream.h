@@ -46,11 +46,12 @@ struct stream {
     bool filtered;   /* has a filter: its id is refreshed more often */
     bool ends_clean; /* its client comes back after a clean end, and may hang else */
     bool plain;      /* no control events: for clients that look at no names */
+    uint8_t form;    /* enum form_id */
     uint16_t resets; /* that it was told; no more than fit */
     enum end_reason reason; /* of its bye; END_NONE before */
 };
 
-void stream_init(struct stream *s, struct fan *fan);
+void stream_init(struct stream *s, struct fan *fan, enum form_id form);
 
 /* ---- Live and behind ---------------------------------------------------------------- */
 
@@ -94,15 +95,18 @@ struct good_bye {
 void stream_end(struct stream *s, const struct good_bye *bye);
 void stream_bye(struct stream *s, enum end_reason reason); /* without more to say */
 
-/* Queue bare bytes before everything else that is queued later (an early preamble). */
-int stream_note(struct stream *s, struct slice text, uint64_t id, enum stream_end end);
+/* Queue what its body begins with, before its plan is there. 'retry_ms': when to come back;
+ * 0: its bye says so. 0 or E_NOMEM. */
+int stream_preamble(struct stream *s, uint32_t retry_ms);
 
 /* Tell that a channel's events are lost or no longer allowed. */
 void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
                   uint64_t from, uint64_t oldest);
 
-/* Whether the last written id is so old that the heartbeat's slot should carry a sync;
- * stream_sync queues it. */
+/* Queue a heartbeat, or a sync in its place when the last written id is old. */
+void stream_beat(struct stream *s);
+
+/* Whether the last written id is that old; stream_sync queues a sync. */
 bool stream_wants_sync(const struct stream *s, int64_t now_ms);
 void stream_sync(struct stream *s);
 

@@ -38,8 +38,8 @@ static bool is_reached(const struct stream *s, const struct eventid *id) {
            s->cursor <= id->seq;
 }
 
-/* The lowest rate that its states have, as a member of hello. */
-static int write_rate(struct buf *b, const struct stream *s) {
+/* The longest period that its states have. */
+static uint64_t longest_period(const struct stream *s) {
     uint64_t period = 0;
     for (const struct sub *sub = s->subs; sub; sub = sub->next) {
         if (!sub_is_state(sub)) continue;
@@ -48,42 +48,39 @@ static int write_rate(struct buf *b, const struct stream *s) {
         if (own > period) period = own;
         if (wish > period) period = wish;
     }
-    if (period == 0) return 0;
-    int err = buf_adds(b, ",\"max_rate\":");
-    return err == 0 ? buf_add_number(b, 1000.0 / (double)period) : err;
+    return period;
 }
 
-#define HELLO_USUAL 256 /* bytes */
-
-static int write_hello(struct buf *b, struct stream *s, const struct stream_opening *o,
-                       const struct verdict *v) {
+/* Counts what is pending: of logs in *replay, of each state as a member of JSON. */
+static int count_pending(struct stream *s, struct buf *states, uint64_t *replay) {
     int err = 0;
-    uint64_t replay = 0;
-    struct buf states = {0};
     for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
         uint64_t n = sub_pending(sub);
         if (!sub_is_state(sub)) {
-            replay += n;
+            *replay += n;
             sub->seen -= (uint32_t)n; /* wanted before it came, and still to be sent */
-        } else
-            err = buf_addf(&states, "%s\"%s\":%llu", states.n ? "," : "",
+        } else {
+            err = buf_addf(states, "%s\"%s\":%llu", states->n ? "," : "",
                            sub_chan(sub)->name, (unsigned long long)n);
+        }
     }
-    if (err == 0) err = buf_adds(b, "event: hello\n");
-    if (err == 0)
-        err = buf_addf(b, "data: {\"client\":\"%.*s\",\"epoch\":\"%s\",\"resumed\":%s,",
-                       (int)o->client.n, o->client.p, s->fan->epoch,
-                       v->resumed ? "true" : "false");
-    if (err == 0)
-        err = buf_addf(b, "\"replay\":%llu,\"state\":{%.*s},", (unsigned long long)replay,
-                       (int)states.n, states.n ? states.p : "");
-    if (err == 0) err = buf_addf(b, "\"channels\":%u,\"heartbeat\":", s->n_subs);
-    if (err == 0) err = buf_add_number(b, o->heartbeat);
-    if (err == 0) err = write_rate(b, s);
-    if (err == 0) err = buf_adds(b, "}\n");
-    if (err == 0 && !v->passes && s->n_subs > 0)
-        err = control_id_line(b, s->fan->epoch, PLANTED(3) ? s->fan->head : s->cursor);
-    if (err == 0) err = buf_adds(b, "\n");
+    return err;
+}
+
+static int write_hello(struct buf *b, struct stream *s, const struct stream_opening *o,
+                       const struct verdict *v) {
+    struct buf states = {0};
+    uint64_t period = longest_period(s);
+    struct control_hello hello = {.client = o->client,
+                                  .resumed = v->resumed,
+                                  .channels = s->n_subs,
+                                  .heartbeat = o->heartbeat,
+                                  .max_rate = period ? 1000.0 / (double)period : 0,
+                                  .has_id = !v->passes && s->n_subs > 0,
+                                  .id = PLANTED(3) ? s->fan->head : s->cursor};
+    int err = count_pending(s, &states, &hello.replay);
+    hello.states = buf_slice(&states);
+    if (err == 0) err = control_hello(b, s->fan->epoch, &hello);
     buf_free(&states);
     return err;
 }
@@ -120,18 +117,21 @@ static int write_resets(struct buf *b, struct stream *s, const struct eventid *l
     return err;
 }
 
-static int write_preamble(struct buf *b, const struct stream_opening *o) {
+#define HELLO_USUAL 256 /* bytes */
+
+static int write_preamble(struct buf *b, const struct stream *s,
+                          const struct stream_opening *o) {
     int err = buf_reserve(b, HELLO_USUAL);
     if (err < 0 || o->preamble_out) return err;
-    return buf_addf(b, ":ok\nretry: %u\n%s", o->retry_ms,
-                    o->plan.options.plain ? "\n" : "");
+    err = form_of(s->form)->head(b, o->retry_ms);
+    return err == 0 && s->plain ? buf_adds(b, "\n") : err;
 }
 
 /* What a stream begins with. A plain one is told nothing but comments. */
 static int queue_opening(struct stream *s, const struct stream_opening *o,
                          const struct verdict *v) {
     struct buf text = {0};
-    int err = write_preamble(&text, o);
+    int err = write_preamble(&text, s, o);
     size_t preamble = text.n;
     if (err == 0) err = write_hello(&text, s, o, v);
     if (err == 0) err = write_resets(&text, s, &o->last_id, v);

@@ -55,7 +55,6 @@ struct conn {
     bool trusted : 1; /* came over the Unix socket */
     bool doomed : 1, keep_alive : 1, half_closed : 1;
     bool streams : 1; /* its outlet is in use */
-    bool chunked : 1; /* ... and sends chunks: HTTP/1.1 */
     struct outlet outlet;
 };
 

@@ -59,17 +59,6 @@ static void schedule(struct conn *c) {
 
 /* ---- Sending ------------------------------------------------------------------------ */
 
-/* What of a block goes on the wire: with its chunk head (less leading zeros) and tail,
- * or the events alone for HTTP/1.0. */
-static struct slice wire(const struct conn *c, struct block *b) {
-    if (!c->chunked) return slice_of(block_bytes(b), b->n);
-    char *start = b->room, *end = block_bytes(b) + b->n + BLOCK_TAIL;
-    if (b->n == 0) start = end; /* an empty chunk would be the last */
-    while (start < end && *start == '0') start++;
-    if (b->end == STREAM_ENDS) end += BLOCK_LAST;
-    return slice_of(start, (size_t)(end - start));
-}
-
 /* send(), without the look for a cancelled thread that the C library puts around it: that
  * is a hundredth of a delivery. */
 static ssize_t send_now(int fd, struct slice bytes) {
@@ -107,7 +96,7 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     struct outlet *o = container_of(s, struct outlet, stream);
     struct conn *c = conn_of(o);
     enum stream_end end = b->end;
-    struct slice bytes = wire(c, b);
+    struct slice bytes = block_wire(b, o->stream.form);
     if (o->client) __builtin_prefetch(&o->client->events, 1); /* ready after the call */
     ssize_t n = c->doomed ? -1 : send_with_head(c, bytes);
     if (n < 0) {
@@ -155,8 +144,8 @@ const struct fan_ops outlet_ops = {
     .send = outlet_send, .take_back = outlet_take_back, .expect = outlet_expect};
 
 size_t outlet_unsent(const struct outlet *o) {
-    const struct conn *c = container_of(o, struct conn, outlet);
-    size_t pinned = o->pinned ? wire(c, o->pinned).n - o->pinned_sent : 0;
+    size_t pinned =
+        o->pinned ? block_wire(o->pinned, o->stream.form).n - o->pinned_sent : 0;
     return pinned + o->stream.note_bytes;
 }
 
@@ -164,7 +153,7 @@ void outlet_writable(struct outlet *o) {
     struct conn *c = conn_of(o);
     struct block *b = o->pinned;
     if (!b) return;
-    struct slice bytes = wire(c, b);
+    struct slice bytes = block_wire(b, o->stream.form);
     bytes = slice_of(bytes.p + o->pinned_sent, bytes.n - o->pinned_sent);
     size_t head_before = conn_unsent(c);
     ssize_t n = send_with_head(c, bytes);
@@ -202,8 +191,7 @@ static int write_head(struct conn *c, struct request *r) {
 static int outlet_init(struct conn *c, struct request *r) {
     struct worker *w = conn_worker(c);
     struct outlet *o = &c->outlet;
-    stream_init(&o->stream, &w->fan);
-    c->chunked = r->minor > 0;
+    stream_init(&o->stream, &w->fan, r->minor > 0 ? FORM_CHUNKED : FORM_HTTP10);
     /* So asks every EventSource, in browsers and outside: it comes back after any end, while
      * an abrupt one loses the last words in some and leaves others deaf. What reads a
      * stream without asking so takes a clean end for the end of all. */
@@ -258,13 +246,8 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
     size_t before = c->talk->out.n;
     int err = outlet_init(c, r);
     if (err == 0 && plan) err = begin(o, r, plan, client, false);
-    if (err == 0 && !plan) {
-        char text[48];
-        int n =
-            snprintf(text, sizeof text, ":ok\nretry: %u\n", worker_retry(conn_worker(c)));
-        err = stream_note(&o->stream, slice_of(text, (size_t)n), 0, STREAM_GOES_ON);
-        if (err == 0) stream_wake(&o->stream);
-    }
+    if (err == 0 && !plan)
+        err = stream_preamble(&o->stream, worker_retry(conn_worker(c)));
     if (err < 0) {
         c->talk->out.n = before;
         stream_deinit(&o->stream);
@@ -290,7 +273,7 @@ void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
                    int status) {
     struct stream *s = &c->outlet.stream;
     if (!c->streams) {
-        if (outlet_init(c, r) < 0 || stream_note(s, slice_str(":ok\n"), 0, 0) < 0) {
+        if (outlet_init(c, r) < 0 || stream_preamble(s, 0) < 0) {
             stream_deinit(s);
             conn_doom(c, END_OVERLOAD);
             return;
@@ -303,9 +286,7 @@ void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
 /* ---- Heartbeats and drains ---------------------------------------------------------- */
 
 static void beat(struct conn *c) {
-    struct stream *s = &c->outlet.stream;
-    if (stream_wants_sync(s, conn_worker(c)->now_ms)) stream_sync(s);
-    else if (stream_note(s, slice_str(":\n"), 0, STREAM_GOES_ON) == 0) stream_wake(s);
+    stream_beat(&c->outlet.stream);
     c->tx_ms = now_ms(c);
 }
 

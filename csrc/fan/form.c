@@ -1,0 +1,55 @@
+/* Chunks and bare bytes; see form.h. */
+#include "fan/form.h"
+
+#include <string.h>
+
+static int add_head(struct buf *b, uint32_t retry_ms) {
+    if (retry_ms == 0) return buf_adds(b, ":ok\n");
+    return buf_addf(b, ":ok\nretry: %u\n", retry_ms);
+}
+
+static int add_heartbeat(struct buf *b) {
+    return buf_adds(b, ":\n");
+}
+
+/* ---- Chunked ------------------------------------------------------------------------ */
+
+#define CRLF "\r\n"
+#define LAST_CHUNK "0\r\n\r\n"
+_Static_assert(FORM_AFTER == sizeof CRLF - 1 + sizeof LAST_CHUNK - 1, "both fit");
+
+/* An empty chunk would be the last. */
+static struct form_range put_chunk(char *room, uint32_t n) {
+    if (n == 0) return (struct form_range){FORM_BEFORE, 0};
+    char *events = room + FORM_BEFORE, *at = events;
+    *--at = '\n';
+    *--at = '\r';
+    for (uint32_t left = n; left > 0; left >>= 4) *--at = "0123456789abcdef"[left & 15];
+    memcpy(events + n, CRLF, 2);
+    return (struct form_range){(uint32_t)(at - room), (uint32_t)(events - at) + n + 2};
+}
+
+static struct form_range put_last_chunk(char *room, struct form_range range) {
+    memcpy(room + range.at + range.n, LAST_CHUNK, sizeof LAST_CHUNK - 1);
+    range.n += sizeof LAST_CHUNK - 1;
+    return range;
+}
+
+/* ---- Bare --------------------------------------------------------------------------- */
+
+static struct form_range put_nothing(char *room, uint32_t n) {
+    (void)room;
+    return (struct form_range){FORM_BEFORE, n};
+}
+
+static struct form_range put_no_end(char *room, struct form_range range) {
+    (void)room;
+    return range;
+}
+
+const struct form *form_of(enum form_id id) {
+    static const struct form forms[FORMS] = {
+        [FORM_CHUNKED] = {add_head, put_chunk, add_heartbeat, put_last_chunk},
+        [FORM_HTTP10] = {add_head, put_nothing, add_heartbeat, put_no_end}};
+    return &forms[id];
+}
