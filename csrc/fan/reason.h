@@ -2,7 +2,7 @@
  * of reset, one row each.
  *
  * Whatever depends on such a word is a column here. Lua reads the same rows
- * (sluice.core.reasons), and a spec holds the tables of the README against them. */
+ * (sluice.core.reasons), and a spec holds the tables of doc/protocol.md against them. */
 #ifndef SLUICE_FAN_REASON_H
 #define SLUICE_FAN_REASON_H
 

@@ -1,4 +1,4 @@
---- Alerts by rules that change while everybody stays connected.
+--- Alerts by rules that change while all pages stay connected.
 ---
 ---   sluice run examples/alerts/app.lua         and open http://127.0.0.1:5121/
 ---
@@ -46,14 +46,14 @@ app:every(0.5, { name = "measure", while_subscribed = "gates" }, function()
   end
 end)
 
-app:on("reload", function(told)
-  app:publish("reload", "reload", { ok = true, generation = told.generation })
+app:on("reload", function(report)
+  app:publish("reload", "reload", { ok = true, generation = report.generation })
 end)
 
-app:on("error", function(told)
-  if told.where ~= "reload" then return end
-  app:publish("reload", "reload", { ok = false, generation = told.generation,
-    phase = told.phase, message = told.message })
+app:on("error", function(report)
+  if report.where ~= "reload" then return end
+  app:publish("reload", "reload", { ok = false, generation = report.generation,
+    phase = report.phase, message = report.message })
 end)
 
 return app

@@ -1,5 +1,6 @@
---- A live dashboard: this machine's figures, measured once a second for all who look, and not
---- at all while nobody does. The last five minutes are kept, so the curves are there at once.
+--- A live dashboard: this machine's figures, measured once a second for all pages together,
+--- and not at all while no page is open. The last five minutes are kept, so the curves are there
+--- immediately.
 ---
 ---   sluice run examples/dashboard/app.lua      and open http://127.0.0.1:5121/
 ---

@@ -1,5 +1,5 @@
---- A live match: whoever comes late gets everything that happened, in order, and then goes on
---- live; a goal that the desk's network sends twice counts once.
+--- A live match: a page that comes late gets everything that happened, in order, and then the
+--- live events; a goal that the desk's network sends twice counts once.
 ---
 ---   DESK_KEY=secret sluice run examples/match/app.lua
 ---   curl -N http://127.0.0.1:5121/api/live-match/7
@@ -8,7 +8,7 @@
 local sluice = require("sluice")
 local app = sluice.app()
 local key = sluice.env("DESK_KEY")
-local matches = app:state("matches", {}) -- id -> { home, away, kickoff, told = { [key] = body } }
+local matches = app:state("matches", {}) -- { home, away, kickoff, answers = { [key] = body } }
 
 app:channel("match/:id/events", { history = 500, rewind = "all", ttl = 6 * 3600 })
 app:channel("match/:id/lines", { history = 100, rewind = "all", ttl = 6 * 3600 })
@@ -28,20 +28,20 @@ end)
 
 app:put("/api/matches/:id", function(req)
   local all, id = matches(), req.params.id
-  all[id] = all[id] or { home = 0, away = 0, kickoff = sluice.time(), told = {} }
+  all[id] = all[id] or { home = 0, away = 0, kickoff = sluice.time(), answers = {} }
   return { home = all[id].home, away = all[id].away }
 end)
 
 app:post("/api/matches/:id/goals", known, function(req)
   local match, once = req.match, req.headers["idempotency-key"]
   local body = req:json { team = { "home", "away" }, player = "string?" }
-  if once and match.told[once] then return 200, match.told[once] end
+  if once and match.answers[once] then return 200, match.answers[once] end
   match[body.team] = match[body.team] + 1
   local id = app:publish("match/" .. req.params.id .. "/events", "goal", {
     team = body.team, player = body.player, score = { home = match.home, away = match.away },
     minute = math.floor((sluice.time() - match.kickoff) / 60) })
   local answer = { id = id, score = { home = match.home, away = match.away } }
-  if once then match.told[once] = answer end
+  if once then match.answers[once] = answer end
   return 202, answer
 end)
 

@@ -1,11 +1,11 @@
---- A job with an owner, a bar and an end. The owner sees it on all pages, at once and live; a
---- reload goes on where it was; nobody else is told that it exists.
+--- A job with an owner, a bar and an end. The owner sees it on all pages, immediately and live; a
+--- reload continues where it was; other users do not learn that it exists.
 ---
 ---   sluice run examples/progress/app.lua
 ---   curl -N -H 'X-User: alice' http://127.0.0.1:5121/api/job-progress
 ---   curl -H 'X-User: alice' --json '{"items":["a","b","c"]}' http://127.0.0.1:5121/api/jobs
 ---
---- Here a proxy in front says who asks (X-User). Its bars and ends are `progress`, `job-complete`.
+--- Here a proxy in front names the user (X-User). Its bars and ends are `progress`, `job-complete`.
 local sluice = require("sluice")
 local app = sluice.app()
 local jobs = app:state("jobs", {}) -- id -> { owner, items, done, status }
@@ -20,7 +20,7 @@ app:channel("jobs/:owner", { history = "latest", key = "jobId",
   read = function(user, p) return user ~= nil and user.id == p.owner end })
 app:stream("/api/job-progress", function(req) return "jobs/" .. req.user.id end)
 
-local function tell(event, id, job)
+local function report(event, id, job)
   app:publish("jobs/" .. job.owner, event, { jobId = id, status = job.status,
     processed = job.done, total = #job.items, percentage = 100 * job.done // #job.items })
 end
@@ -30,11 +30,11 @@ app:task("batch", { restart = true }, function(id)
   while job.status == "running" and job.done < #job.items do
     sluice.sleep(0.05) -- stands for the work on one item
     job.done = job.done + 1
-    tell("progress", id, job)
+    report("progress", id, job)
     sluice.checkpoint()
   end
   if job.status == "running" then job.status = "success" end
-  tell(job.status == "success" and "job-complete" or "job-cancelled", id, job)
+  report(job.status == "success" and "job-complete" or "job-cancelled", id, job)
 end)
 
 app:post("/api/jobs", function(req)

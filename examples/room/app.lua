@@ -1,10 +1,10 @@
---- Who is here: following a room's channel is being in it. Two tabs are one person, and a page
---- that is loaded again has not left: only five seconds of silence are a good-bye.
+--- Who is here: to follow a room's channel is to be in it. Two tabs are one person, and a page
+--- that is loaded again has not left: only five seconds without a stream count as leaving.
 ---
 ---   sluice run examples/room/app.lua
 ---   curl -N -H 'X-User: alice' http://127.0.0.1:5121/api/rooms/tea      and the same as bob
 ---
---- Here a proxy in front says who asks (X-User). Events: `user-joined`, `user-left`, `cursor`.
+--- Here a proxy in front names the user (X-User). Events: `user-joined`, `user-left`, `cursor`.
 local sluice = require("sluice")
 local app = sluice.app()
 local rooms = app:state("rooms", {}) -- room -> { [user] = number of streams }
@@ -20,7 +20,7 @@ app:channel("room/:room", { history = 1000, key = "userId", rewind = "latest" })
 app:channel("room/:room/live", { history = "latest", key = "userId", ttl = 10 })
 app:stream("/api/rooms/:room", { channels = { "room/:room", "room/:room/live" } })
 
-local function tell(event, room, user, remove)
+local function report(event, room, user, remove)
   local active = 0
   for _ in pairs(rooms()[room]) do active = active + 1 end
   app:publish("room/" .. room, event, { room = room, userId = user, activeUsers = active },
@@ -34,12 +34,12 @@ app:on("subscribe", "room/:room", function(client, _, p)
   local new = members[user] == nil -- 0 while the good-bye is pending
   members[user] = (members[user] or 0) + 1
   app:cancel("leave/" .. p.room .. "/" .. user)
-  if new then tell("user-joined", p.room, user) end
+  if new then report("user-joined", p.room, user) end
 end)
 
-app:task("leave", function(who)
-  rooms()[who.room][who.user] = nil
-  tell("user-left", who.room, who.user, true)
+app:task("leave", function(left)
+  rooms()[left.room][left.user] = nil
+  report("user-left", left.room, left.user, true)
 end)
 
 app:on("unsubscribe", "room/:room", function(client, _, p)

@@ -32,7 +32,7 @@ function walk.draw(market)
   return (market.random >> 11) / 2 ^ 52
 end
 
---- One trade: the first symbols trade most. Returns what is told of it; `n` counts the trades of
+--- One trade: the first symbols trade most. Returns what is published; `n` counts the trades of
 --- the symbol, so that a reader knows how many it was spared.
 function walk.trade(market)
   local s = market.symbols[1 + math.floor(#market.symbols * walk.draw(market) ^ 1.4)]

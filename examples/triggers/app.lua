@@ -18,7 +18,7 @@ app:every(30, { name = "heartbeat" }, function()
   app:publish("events", "heartbeat", { timestamp = sluice.timestamp() })
 end)
 
--- 2 a change: the last one of a burst is told, once
+-- 2 a change: the last one of a burst is published, once
 app:task("order-changed", function(id)
   local order = orders()[id]
   app:publish("events", "order-changed",

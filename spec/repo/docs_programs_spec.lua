@@ -27,6 +27,7 @@ local function read_acts()
       local text = doc.blocks[i + 1]
       assert(act, block.place .. " asks no program")
       assert(text and text.lang == "text", block.place .. " shows nothing")
+      text.is_shown = true
       table.insert(act.shows, { commands = block, text = text.text })
     end
   end
@@ -102,6 +103,47 @@ describe("the programs of the pages", function()
       process.remove_dir(folder)
     end
     assert.is_true(#acts >= 16 and shown >= 13, #acts .. " programs, " .. shown .. " sessions")
+  end)
+
+  it("leave no text that nothing shows, but for pictures and two logs", function()
+    local left = {}
+    for _, block in ipairs(doc.blocks) do
+      local shown = block.is_shown or block.lang ~= "text" and block.lang ~= "" or block.path == STORY
+      if not shown then left[#left + 1] = block.path end
+    end
+    assert.same({ "CONTRIBUTING.md", "README.md", "doc/api/reload.md", "doc/design.md", "doc/design.md" }, left)
+  end)
+
+  it("are watched: the tour of the README shows the log that it says", function()
+    local page, folder = markdown.read("README.md"), process.temp_dir()
+    local command, log
+    for i, block in ipairs(page.blocks) do
+      local path = block.text:match("sluice run (examples/%S+/)app%.lua")
+      if path then command, log = path, page.blocks[i + 1] end
+    end
+    process.run({ "cp", "-r", command .. ".", folder })
+    local rules = process.read_file(folder .. "/rules.lua")
+    local s = server.start { path = folder .. "/app.lua", watch = true, args = { "--log-format", "text" } }
+    process.write_file(folder .. "/rules.lua", (rules:gsub("90", "50")))
+    commands.expect(log.place, "…\n" .. log.text, function() return s.log() end)
+    process.write_file(folder .. "/rules.lua", (rules:gsub("above = 90", "above = = 50")))
+    local problem = page.text:match("`(rules%.lua:%d+: [^`]+)`")
+    assert(s.wait_log(problem:gsub("%p", "%%%0")))
+    process.remove_dir(folder)
+  end)
+
+  it("that hang are reported as doc/api/reload.md says", function()
+    local said
+    for _, block in ipairs(markdown.read("doc/api/reload.md").blocks) do
+      if block.lang == "text" then said = block end
+    end
+    local text = said.text:gsub("%f[%d]%d+%.%d+ s", "… s"):gsub("lua:%d+", "lua:…"):gsub("%(app", "(…app")
+    local s = server.start { args = { "--log-format", "text" }, app = [[
+      local app = require("sluice").app()
+      app:get("/x", function() os.execute("exec sleep 1.6") end)
+      return app]] }
+    assert.equal(204, http.get(s.port, "/x").status)
+    commands.expect(said.place, "…\n…" .. text:gsub("\n$", "…\n…\n"), function() return s.log() end)
   end)
 
   it("are whole, but for one that serves and stops by itself", function()

@@ -109,22 +109,22 @@ function onCleared(event) {
 // ---- Reloads --------------------------------------------------------------------------------------
 
 function onReload(event) {
-  const told = parse(event);
-  alerts.last = told;
-  alerts[told.ok ? "reloads" : "failed"] += news ? 1 : 0;
-  $("fault").hidden = told.ok;
-  $("badge").textContent = `generation ${told.generation} serves`;
+  const report = parse(event);
+  alerts.last = report;
+  alerts[report.ok ? "reloads" : "failed"] += news ? 1 : 0;
+  $("fault").hidden = report.ok;
+  $("badge").textContent = `generation ${report.generation} serves`;
   clearTimeout(fresh);
-  if (told.ok) {
+  if (report.ok) {
     $("rules").dataset.state = news ? "fresh" : "ok";
     $("say").textContent = "New rules, same connection.";
     fresh = setTimeout(() => { $("rules").dataset.state = "ok"; }, FRESH_MS);
-    if (news) note(`Reloaded: generation ${told.generation}`);
+    if (news) note(`Reloaded: generation ${report.generation}`);
   } else {
     $("rules").dataset.state = "broken";
     $("say").textContent = "The rules are broken; the ones before go on.";
-    $("fault").textContent = told.message.replace(/^\S*\/(?=[^/\s]+\.lua:)/, "");
-    note(`Reload failed in ${told.phase}`, true);
+    $("fault").textContent = report.message.replace(/^\S*\/(?=[^/\s]+\.lua:)/, "");
+    note(`Reload failed in ${report.phase}`, true);
   }
   count();
 }

@@ -181,7 +181,7 @@ function drawMemoryAndDisk() {
     card("disk").querySelector(".foot").textContent = `${tenths.format(100 - p.disk)} % free`;
     drawBar("disk", p.disk, 90);
   } else {
-    card("disk").querySelector(".foot").textContent = "not told by this machine";
+    card("disk").querySelector(".foot").textContent = "not known on this machine";
   }
 }
 

@@ -78,7 +78,7 @@ function reading.history(self, channel, opts)
   return list
 end
 
---- Figures of one channel, or of the server; the README lists them. What the I/O threads count
+--- Figures of one channel, or of the server; doc/operating.md lists them. What the I/O threads count
 -- per channel, and lags, are up to 250 ms old.
 -- @tparam sluice.App self
 -- @tparam[opt] string channel

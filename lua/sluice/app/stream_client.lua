@@ -133,7 +133,7 @@ end
 
 --- Say bye and close. `denied`, `expired` and `revoked` end the stream where it stands: what was
 -- not sent yet never is. Before the other words all that was published so far is sent.
--- @tparam[opt="stop"] string reason a word of bye, see the README
+-- @tparam[opt="stop"] string reason a word of bye, see doc/protocol.md
 -- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
 function Client:close(reason)
   if reason == nil then reason = "stop" end

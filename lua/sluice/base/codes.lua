@@ -1,5 +1,5 @@
 --- One table of error codes and the HTTP statuses they become.
--- Keeps nothing in memory. The reference in the README lists the same codes.
+-- Keeps nothing in memory. doc/api/requests.md lists the same codes.
 local codes = {}
 
 --- Status of each code that a function of the API returns third.
