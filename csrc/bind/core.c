@@ -8,7 +8,7 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "base/version.h"
-#include "bind/guard.h"
+#include "bind/budget.h"
 #include "bind/host.h"
 #include "bind/json.h"
 #include "bind/l_aux.h"
@@ -280,7 +280,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {NULL, NULL}};
     lx_server_type(L);
     luaL_newlib(L, functions);
-    guard_add_functions(L);
+    budget_add_functions(L);
     host_add_functions(L);
     json_add_functions(L);
     rehearsal_add_functions(L);

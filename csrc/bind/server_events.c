@@ -1,7 +1,7 @@
 /* What happens, told to Lua: one call of one function, always under a message handler.
  * An error in it is logged with its traceback and costs nothing else. */
 #include "base/log.h"
-#include "bind/guard.h"
+#include "bind/budget.h"
 #include "bind/server_type.h"
 
 #include <signal.h>
@@ -26,12 +26,12 @@ static bool begin(struct lx_server *s, const char *kind) {
 static bool call(struct lx_server *s, int n) {
     lua_State *L = s->L;
     int handler = lua_gettop(L) - n - 2;
-    struct guard_mark mark = guard_begin();
+    struct budget_mark mark = budget_begin();
     bool good = lua_pcall(L, n + 1, 1, handler) == LUA_OK;
     if (!good) log_printf(LOG_ERROR, "error in the runtime: %s", lua_tostring(L, -1));
     bool yes = good && lua_toboolean(L, -1);
     lua_settop(L, handler - 1);
-    guard_end(mark);
+    budget_end(mark);
     return yes;
 }
 
@@ -42,9 +42,9 @@ bool lx_server_tell(struct lx_server *s, lua_CFunction tell, void *what) {
     lua_pushcfunction(L, with_traceback);
     lua_pushcfunction(L, tell);
     lua_pushlightuserdata(L, what);
-    struct guard_mark mark = guard_begin();
+    struct budget_mark mark = budget_begin();
     bool good = lua_pcall(L, 1, 0, top + 1) == LUA_OK;
-    guard_end(mark);
+    budget_end(mark);
     if (!good) log_printf(LOG_ERROR, "error in the runtime: %s", lua_tostring(L, -1));
     lua_settop(L, top);
     return good;
@@ -110,9 +110,9 @@ static void on_request(void *context, struct request *r) {
     lua_pushinteger(L, r->route->id);
     lua_pushcfunction(L, push_request); /* protected: it allocates */
     lua_pushlightuserdata(L, r);
-    struct guard_mark mark = guard_begin(); /* and may collect garbage */
+    struct budget_mark mark = budget_begin(); /* and may collect garbage */
     int status = lua_pcall(L, 1, 1, 0);
-    guard_end(mark);
+    budget_end(mark);
     if (status != LUA_OK) {
         log_printf(LOG_ERROR, "a request could not be handed to Lua: %s",
                    lua_tostring(L, -1));

@@ -128,8 +128,8 @@ describe("sluice", function()
     end)
 
     it("says that handlers are not stopped when the system has no timer to give", function()
-      fake.core.guard_budget = function() return nil, "Resource temporarily unavailable", "EAGAIN" end
-      finally(function() fake.core.guard_budget = nil end)
+      fake.core.budget_set = function() return nil, "Resource temporarily unavailable", "EAGAIN" end
+      finally(function() fake.core.budget_set = nil end)
       assert.matches("^no handler is stopped when it loops: Resource temporarily", warned("--socket", "/s",
         "--admin-key", "k")[1])
     end)

@@ -284,10 +284,10 @@ local function fill_heap(fn)
     collectgarbage() -- or what it lets go would be room
     collectgarbage() -- what had a finalizer goes at the second
     local script = coroutine.create(limited) -- the limit is for scripts, which have coroutines
-    core.guard_enter("spec")
+    core.budget_enter("spec")
     local ok, message = core.resume(script, bytes)
     core.memory_limit(0)
-    core.guard_leave()
+    core.budget_leave()
     return ok, message
   end
   fn() -- what is made once is there

@@ -2,11 +2,11 @@
 -- "published" hooks run one after the other for each channel, four levels deep; those about a
 -- client are in sluice.app.client_hooks. In memory: the events that wait for a hook, per channel,
 -- bounded.
-local core = require("sluice.core")
+local budget = require("sluice.base.budget")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
+local core = require("sluice.core")
 local failure = require("sluice.base.failure")
-local guard = require("sluice.base.guard")
 local json = require("sluice.json")
 
 local hooks = {}
@@ -96,7 +96,7 @@ local function run_one(runtime, hook, event)
   local ok, problem = failure.part(hook.fn, event, hook.params)
   if not ok then
     runtime:report(runtime.scheduler.current, problem, "published hook (" .. hook.where .. ")")
-    guard.close_children(runtime.scheduler.current)
+    budget.close_children(runtime.scheduler.current)
   end
 end
 

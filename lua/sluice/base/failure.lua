@@ -1,8 +1,8 @@
 --- What is kept of an error: message and traceback, or an answer that a handler chose to
 -- end with (req:abort). Made by the message handler of every coroutine.
+local budget = require("sluice.base.budget")
 local caller = require("sluice.base.caller")
 local codes = require("sluice.base.codes")
-local guard = require("sluice.base.guard")
 local names = require("sluice.base.names")
 local process = require("sluice.base.process")
 local show = require("sluice.base.show")
@@ -20,8 +20,8 @@ local function text_of(problem, place)
   local meta = getmetatable(problem)
   local message = type(problem) == "table" and rawget(problem, "message")
   if type(meta) == "table" and rawget(meta, "__tostring") ~= nil then
-    local ok, text = guard.call("__tostring of an error", tostring, problem)
-    if ok then message = text elseif guard.tripped() then return text end
+    local ok, text = budget.call("__tostring of an error", tostring, problem)
+    if ok then message = text elseif budget.tripped() then return text end
   end
   return place .. (type(message) == "string" and message or show(problem))
 end
@@ -32,7 +32,7 @@ end
 -- @treturn table with `message` and `traceback`, or `status`, `body` and `headers`
 function failure.catch(problem)
   if getmetatable(problem) == Failure then return problem end
-  if process.runtime then guard.hold_children(process.runtime.scheduler.current) end
+  if process.runtime then budget.hold_children(process.runtime.scheduler.current) end
   local where = type(problem) ~= "string" and caller.where() or "?"
   local message = text_of(problem, where == "?" and "" or where .. ": ")
   message = names.explain(message, 2)
@@ -59,7 +59,7 @@ function failure.try(fn, ...)
 end
 
 local function settle_part(ok, problem, ...)
-  if not ok and guard.tripped() then error(problem, 0) end
+  if not ok and budget.tripped() then error(problem, 0) end
   return ok, problem, ...
 end
 

@@ -69,7 +69,7 @@ end
 -- @tparam table given from the command line: app, port, socket
 -- @treturn integer exit code
 function check.run(given, out, err)
-  if core.guard_budget then core.guard_budget(LOAD_SECONDS) end
+  if core.budget_set then core.budget_set(LOAD_SECONDS) end
   local loaded, problem = generation.load(1, given.app)
   local prepared
   if loaded then prepared, problem = runtime.new(NO_SERVER):prepare(loaded) end

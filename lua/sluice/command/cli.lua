@@ -2,11 +2,11 @@
 -- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage. Keeps nothing in memory.
 local need = require("sluice.base.need")
 local argparse = need("argparse")
+local budget = require("sluice.base.budget")
 local check = require("sluice.command.check")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
 local difference = require("sluice.live.difference")
-local guard = require("sluice.base.guard")
 local remote = require("sluice.command.remote")
 local serve = require("sluice.live.serve")
 local test = require("sluice.test")
@@ -74,7 +74,7 @@ local function run(parser, given, err)
   local settings, message = config.resolve(flags, { signals = true, watch = not given.no_watch })
   if not settings then return usage(parser, message, err) end
   local ok, why, code, problem = serve.run(given.app, settings)
-  guard.last()
+  budget.last()
   if ok then return why or 0 end
   err:write("sluice: ", tostring(why), code and code ~= "ELOAD" and " (" .. code .. ")" or "", "\n")
   if problem and problem.traceback then err:write(problem.traceback, "\n") end

@@ -1,9 +1,9 @@
 --- The world that the files of one generation see: their own globals, their own module
 -- cache, a `require` that loads files of the app's folder afresh and everything else from
 -- the host. In memory: one table per generation, gone with it.
+local budget = require("sluice.base.budget")
 local caller = require("sluice.base.caller")
 local file = require("sluice.base.file")
-local guard = require("sluice.base.guard")
 local need = require("sluice.base.need")
 local process = require("sluice.base.process")
 
@@ -168,7 +168,7 @@ function environment.new(generation)
   local env = {}
   for k, v in pairs(_G) do env[k] = v end
   env._G = env
-  env.coroutine, env.os, env.xpcall = guard.library(), process.os, guard.xpcall
+  env.coroutine, env.os, env.xpcall = budget.library(), process.os, budget.xpcall
   env.require = make_require(generation, env)
   make_loaders(env)
   return setmetatable(env, {

@@ -3,11 +3,11 @@
 -- that the runtime dispatches to. In memory: at most two (the live one, and one that
 -- retires while its last coroutines end).
 local app = require("sluice.app")
+local budget = require("sluice.base.budget")
 local channels = require("sluice.app.channels")
 local core = require("sluice.core")
 local environment = require("sluice.live.environment")
 local failure = require("sluice.base.failure")
-local guard = require("sluice.base.guard")
 local process = require("sluice.base.process")
 
 local generation = {}
@@ -60,7 +60,7 @@ end
 local function off_side(self, phase, fn, ...)
   local before = process.loading
   process.loading = self
-  local alive, ok, problem = guard.call(phase .. " of " .. self.path, failure.try, fn, ...)
+  local alive, ok, problem = budget.call(phase .. " of " .. self.path, failure.try, fn, ...)
   process.loading = before
   if not alive then
     local raised = ok

@@ -1,9 +1,9 @@
 --- What happens to open streams after a swap, in slices so that no turn is long: streams
 -- that a coroutine writes go over to the new code, and the read rules are asked again.
 -- In memory: the ids that are still to be done.
+local budget = require("sluice.base.budget")
 local core = require("sluice.core")
 local failure = require("sluice.base.failure")
-local guard = require("sluice.base.guard")
 local reading = require("sluice.app.reading")
 local stream_client = require("sluice.app.stream_client")
 local streams = require("sluice.requests.streams")
@@ -102,7 +102,7 @@ end
 -- A rule that does not come to an end says no.
 local function recheck_one(runtime, id)
   local client = stream_client.new(runtime, id)
-  local ok, problem = guard.call("read rules", reading.recheck_one, runtime.generation, client)
+  local ok, problem = budget.call("read rules", reading.recheck_one, runtime.generation, client)
   if ok then return end
   runtime:report(nil, failure.late(problem), "read rules")
   runtime.server:close(id, "revoked")

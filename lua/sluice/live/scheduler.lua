@@ -5,9 +5,9 @@
 -- at a time, from a callback of the core until they wait; nothing starts inside another
 -- fiber but through the queue, so that depth never grows. In memory: the live fibers, and
 -- one heap of everything that waits for a time.
+local budget = require("sluice.base.budget")
 local caller = require("sluice.base.caller")
 local failure = require("sluice.base.failure")
-local guard = require("sluice.base.guard")
 local heap = require("sluice.base.heap")
 
 local scheduler = {}
@@ -54,14 +54,14 @@ end
 local function finish(self, fiber, ok, ...)
   forget(self, fiber)
   if not ok then
-    guard.close_children(fiber)
+    budget.close_children(fiber)
     self.report(fiber, ...)
   end
   tell(self, fiber, ok, ...)
 end
 
 local function settle(self, fiber, outer, alive, first, ...)
-  guard.leave()
+  budget.leave()
   if coroutine.status(fiber.co) == "suspended" then
     self.current = outer
     if first == WAIT then
@@ -73,7 +73,7 @@ local function settle(self, fiber, outer, alive, first, ...)
   end
   self.current = outer
   if not alive then
-    guard.close(fiber.co, fiber.name)
+    budget.close(fiber.co, fiber.name)
     return finish(self, fiber, false, failure.late(first))
   end
   finish(self, fiber, first, ...)
@@ -82,8 +82,8 @@ end
 local function run(self, fiber, ...)
   local outer = self.current
   self.current = fiber
-  guard.enter(fiber.name)
-  return settle(self, fiber, outer, guard.resume(fiber.co, ...))
+  budget.enter(fiber.name)
+  return settle(self, fiber, outer, budget.resume(fiber.co, ...))
 end
 
 local function make(self, generation, kind, name, on_end)
@@ -134,8 +134,8 @@ function Scheduler:cancel(fiber, problem)
   forget(self, fiber)
   local outer = self.closing
   self.closing = fiber
-  guard.close_children(fiber)
-  local ok, trouble = guard.close(fiber.co, fiber.name)
+  budget.close_children(fiber)
+  local ok, trouble = budget.close(fiber.co, fiber.name)
   self.closing = outer
   if problem then self.report(fiber, problem) end
   if not ok then self.report(fiber, failure.late(trouble)) end

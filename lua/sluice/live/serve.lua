@@ -48,8 +48,8 @@ end
 -- @tparam table settings
 function serve.set_up(settings)
   core.log_setup(settings.log_level, settings.log_format)
-  if core.guard_budget then
-    local ok, message = core.guard_budget(settings.handler_budget)
+  if core.budget_set then
+    local ok, message = core.budget_set(settings.handler_budget)
     if not ok then core.log("warn", "no handler is stopped when it loops: " .. message) end
   end
   if core.memory_limit then core.memory_limit(settings.lua_memory) end

@@ -1,11 +1,11 @@
 --- From a request to its answer: guards, handler, answer, what guards want to see of it.
 -- A handler runs as one coroutine and finishes even when its client has gone: work that
 -- was begun is done, only the answer goes nowhere. In memory: nothing but what runs.
-local core = require("sluice.core")
 local answers = require("sluice.requests.answers")
+local budget = require("sluice.base.budget")
 local codes = require("sluice.base.codes")
+local core = require("sluice.core")
 local failure = require("sluice.base.failure")
-local guard = require("sluice.base.guard")
 local patterns = require("sluice.base.patterns")
 local request = require("sluice.requests.request")
 
@@ -108,7 +108,7 @@ local function serve(runtime, generation, route, id, req)
     local problem
     status, headers, text, problem = answers.failed(route.name, status)
     if problem then runtime:report(runtime.scheduler.current, problem) end
-    guard.close_children(runtime.scheduler.current)
+    budget.close_children(runtime.scheduler.current)
   end
   if status == FILE then return respond_file(runtime, id, route, after) end
   if #after > 0 then router.tell(runtime, route, after, status, text) end

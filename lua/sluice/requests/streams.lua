@@ -4,11 +4,11 @@
 -- returns opens the stream and writes it from its coroutine. streams.again runs the plan of
 -- an open stream anew (a reload, app:replan). In memory: what runs, with its request.
 local answers = require("sluice.requests.answers")
+local budget = require("sluice.base.budget")
 local channels = require("sluice.app.channels")
 local client_hooks = require("sluice.app.client_hooks")
 local codes = require("sluice.base.codes")
 local failure = require("sluice.base.failure")
-local guard = require("sluice.base.guard")
 local plain = require("sluice.base.plain")
 local plan = require("sluice.app.plan")
 local request = require("sluice.requests.request")
@@ -171,7 +171,7 @@ local function serve(session)
     local where = session.route.name
     status, headers, text, problem = answers.failed(where, status)
     if problem then runtime:report(runtime.scheduler.current, problem) end
-    guard.close_children(runtime.scheduler.current)
+    budget.close_children(runtime.scheduler.current)
     refuse(session, status, headers, text)
   end
   if #session.after > 0 then router.tell(runtime, session.route, session.after, status, nil) end

@@ -1,5 +1,5 @@
-/* Budgets of scripts; see guard.h. One app thread per process, so the state is static. */
-#include "bind/guard.h"
+/* Budgets of scripts; see budget.h. One app thread per process, so the state is static. */
+#include "bind/budget.h"
 
 #include "base/log.h"
 #include "base/status.h"
@@ -24,7 +24,7 @@
 /* A function of ours goes on for so many steps of so many instructions. */
 #define SPARED_MAX 1000
 #define SPARED_INSTRUCTIONS 1000
-#define GUARD_SIGNAL (SIGRTMIN + 3)
+#define BUDGET_SIGNAL (SIGRTMIN + 3)
 #define PLACE_MAX 160
 
 /* glibc's own name: ThreadSanitizer intercepts sigaction and would hold the signal back
@@ -41,11 +41,11 @@ int __sigaction(int number, const struct sigaction *action, struct sigaction *ol
 #endif
 
 static struct {
-    lua_State *volatile running;  /* the innermost coroutine of the app */
-    lua_State *base;              /* the runtime's own, which is never stopped */
-    volatile sig_atomic_t depth;  /* > 0: a script runs */
-    volatile sig_atomic_t ticks;  /* of CPU time since it began */
-    volatile sig_atomic_t budget; /* in ticks; 0: none */
+    lua_State *volatile running; /* the innermost coroutine of the app */
+    lua_State *base;             /* the runtime's own, which is never stopped */
+    volatile sig_atomic_t depth; /* > 0: a script runs */
+    volatile sig_atomic_t ticks; /* of CPU time since it began */
+    volatile sig_atomic_t limit; /* in ticks; 0: none */
     volatile sig_atomic_t trips;
     int spared;
     bool is_inner;      /* the coroutine that runs was resumed by one of the app */
@@ -54,12 +54,12 @@ static struct {
     timer_t timer;
     bool has_timer;
     char own[256]; /* the folder of our own Lua files, as sources name it; "": unknown */
-} guard;
+} budget;
 
 /* ---- Where a script is -------------------------------------------------------------- */
 
 static bool is_own(const lua_Debug *ar) {
-    return guard.own[0] && strncmp(ar->source, guard.own, strlen(guard.own)) == 0;
+    return budget.own[0] && strncmp(ar->source, budget.own, strlen(budget.own)) == 0;
 }
 
 /* The innermost Lua function, or with 'of_app' the innermost of the app; false: none. */
@@ -88,20 +88,20 @@ static void push_message(lua_State *L, lua_State *at) {
     bool known = find_place(at, place, sizeof place);
     lua_pushfstring(
         L, "%s%scomputed for %f s without a pause: a loop needs sluice.sleep()",
-        known ? place : "", known ? ": " : "", (double)guard.budget * TICK_MS / 1000);
+        known ? place : "", known ? ": " : "", (double)budget.limit * TICK_MS / 1000);
 }
 
 static void trip(lua_State *L, lua_Debug *ar);
 
 static void rearm(lua_State *L) {
-    lua_sethook(L, trip, LUA_MASKCOUNT, guard.trips <= 1 ? GRACE_INSTRUCTIONS : 1);
+    lua_sethook(L, trip, LUA_MASKCOUNT, budget.trips <= 1 ? GRACE_INSTRUCTIONS : 1);
 }
 
 /* What is ours may be in the middle of something that must be done as a whole. */
 static bool spares(lua_State *L) {
     lua_Debug ar;
-    if (!find(L, &ar, false) || !is_own(&ar) || guard.spared >= SPARED_MAX) return false;
-    guard.spared++;
+    if (!find(L, &ar, false) || !is_own(&ar) || budget.spared >= SPARED_MAX) return false;
+    budget.spared++;
     lua_sethook(L, trip, LUA_MASKCOUNT, SPARED_INSTRUCTIONS);
     return true;
 }
@@ -109,10 +109,10 @@ static bool spares(lua_State *L) {
 /* Whether a coroutine of the app's own can be suspended here, and closed by its resumer. It
  * can at an instruction, not at a call. */
 static bool suspends(lua_State *L, const lua_Debug *ar) {
-    if (!guard.is_inner || !lua_isyieldable(L)) return false;
+    if (!budget.is_inner || !lua_isyieldable(L)) return false;
     if (ar->event == LUA_HOOKCOUNT) {
-        guard.trips++;
-        guard.stopped = L;
+        budget.trips++;
+        budget.stopped = L;
         lua_sethook(L, NULL, 0, 0);
         lua_yield(L, 0);
     }
@@ -121,13 +121,13 @@ static bool suspends(lua_State *L, const lua_Debug *ar) {
 
 static void trip(lua_State *L, lua_Debug *ar) {
     lua_Debug of_app;
-    bool over = guard.depth > 0 && guard.budget > 0 && guard.ticks >= guard.budget;
+    bool over = budget.depth > 0 && budget.limit > 0 && budget.ticks >= budget.limit;
     if (!over || !find(L, &of_app, true)) {
         lua_sethook(L, NULL, 0, 0);
         return;
     }
     if (spares(L) || suspends(L, ar)) return;
-    guard.trips++;
+    budget.trips++;
     rearm(L);
     push_message(L, L);
     lua_error(L); /* luaL_error would say where, again */
@@ -144,12 +144,12 @@ static void note(lua_State *L, lua_Debug *ar) {
  * which all of this belongs. A hook of the app's own stays, until the budget is used up. */
 static void on_signal(int number) {
     (void)number;
-    if (guard.depth == 0) return;
-    int ticks = ++guard.ticks, budget = guard.budget;
-    lua_State *L = guard.running;
-    if (!L || L == guard.base) return;
-    int limit = guard.trips > 0 ? budget + GRACE_TICKS : budget;
-    if (budget > 0 && ticks >= limit)
+    if (budget.depth == 0) return;
+    int ticks = ++budget.ticks, limit = budget.limit;
+    lua_State *L = budget.running;
+    if (!L || L == budget.base) return;
+    int end = budget.trips > 0 ? limit + GRACE_TICKS : limit;
+    if (limit > 0 && ticks >= end)
         lua_sethook(L, trip, LUA_MASKCALL | LUA_MASKRET | LUA_MASKCOUNT, 1);
     else if (ticks >= NOTE_TICKS && !lua_gethook(L))
         lua_sethook(L, note, LUA_MASKCOUNT, 1);
@@ -158,22 +158,22 @@ static void on_signal(int number) {
 static int start_timer(void) {
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    if (SIGACTION(GUARD_SIGNAL, &action, NULL) < 0) return -errno;
+    if (SIGACTION(BUDGET_SIGNAL, &action, NULL) < 0) return -errno;
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, GUARD_SIGNAL);
+    sigaddset(&set, BUDGET_SIGNAL);
     pthread_sigmask(SIG_UNBLOCK, &set, NULL);
     struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
-                             .sigev_signo = GUARD_SIGNAL};
+                             .sigev_signo = BUDGET_SIGNAL};
     event.sigev_notify_thread_id = gettid();
     clockid_t clock;
     int err = pthread_getcpuclockid(pthread_self(), &clock);
     if (err != 0) return -err;
-    if (timer_create(clock, &event, &guard.timer) < 0) return -errno;
+    if (timer_create(clock, &event, &budget.timer) < 0) return -errno;
     struct timespec tick = {.tv_nsec = TICK_MS * 1000000L};
     struct itimerspec every = {.it_interval = tick, .it_value = tick};
-    guard.has_timer = timer_settime(guard.timer, 0, &every, NULL) == 0;
-    return guard.has_timer ? 0 : -errno;
+    budget.has_timer = timer_settime(budget.timer, 0, &every, NULL) == 0;
+    return budget.has_timer ? 0 : -errno;
 }
 
 /* ---- Warnings ----------------------------------------------------------------------- */
@@ -192,18 +192,18 @@ static void on_warning(void *ud, const char *piece, int more) {
     log_printf(LOG_WARN, "Lua warning: %s", text);
 }
 
-int guard_setup(lua_State *L, double budget_seconds) {
-    guard.running = L;
+int budget_setup(lua_State *L, double budget_seconds) {
+    budget.running = L;
     lua_setwarnf(L, on_warning, NULL);
     int ticks = budget_seconds > 0 ? (int)(budget_seconds * 1000 / TICK_MS + 0.5) : 0;
-    guard.budget = budget_seconds > 0 && ticks == 0 ? 1 : ticks;
+    budget.limit = budget_seconds > 0 && ticks == 0 ? 1 : ticks;
     int err = stall_watch();
     if (err < 0)
         log_printf(LOG_WARN,
                    "a script that hangs is told of only afterwards: no thread (%s)",
                    status_text(err));
-    err = guard.has_timer ? 0 : start_timer();
-    stall_budget(err == 0 ? (int64_t)guard.budget * TICK_MS : 0);
+    err = budget.has_timer ? 0 : start_timer();
+    stall_budget(err == 0 ? (int64_t)budget.limit * TICK_MS : 0);
     return err;
 }
 
@@ -219,7 +219,7 @@ static struct {
 static void *limited(void *ud, void *p, size_t old, size_t size) {
     (void)ud;
     size_t before = p ? old : 0;
-    bool is_script = guard.depth > 0 && guard.running != guard.base;
+    bool is_script = budget.depth > 0 && budget.running != budget.base;
     bool too_much = heap.limit > 0 && size > before && is_script &&
                     heap.used - before + size > heap.limit;
     if (too_much) return NULL;
@@ -228,7 +228,7 @@ static void *limited(void *ud, void *p, size_t old, size_t size) {
     return q;
 }
 
-void guard_limit_memory(lua_State *L, size_t bytes) {
+void budget_limit_memory(lua_State *L, size_t bytes) {
     if (!heap.allocate && bytes > 0) {
         heap.allocate = lua_getallocf(L, &heap.ud);
         heap.used =
@@ -248,16 +248,16 @@ static lua_State *check_coroutine(lua_State *L) {
 
 /* Run the <close> variables of a coroutine; it is the one that runs meanwhile. */
 static int close_coroutine(lua_State *co) {
-    lua_State *outer = guard.running;
-    guard.running = co;
+    lua_State *outer = budget.running;
+    budget.running = co;
     int status = lua_resetthread(co);
-    guard.running = outer;
+    budget.running = outer;
     return status;
 }
 
 /* It was suspended because the budget is used up: it dies of that. */
 static int stop(lua_State *L, lua_State *co) {
-    guard.stopped = NULL;
+    budget.stopped = NULL;
     push_message(L, co);
     close_coroutine(co);
     lua_settop(co, 0);
@@ -272,18 +272,18 @@ static int resume(lua_State *L, lua_State *co, int n) {
         return -1;
     }
     lua_xmove(L, co, n);
-    lua_State *outer = guard.running;
-    bool was_inner = guard.is_inner;
+    lua_State *outer = budget.running;
+    bool was_inner = budget.is_inner;
     int results;
-    guard.running = co;
-    guard.is_inner = outer != guard.base;
+    budget.running = co;
+    budget.is_inner = outer != budget.base;
     int status = lua_resume(co, L, n, &results);
-    guard.running = outer;
-    guard.is_inner = was_inner;
+    budget.running = outer;
+    budget.is_inner = was_inner;
     /* who resumes it must not go on either, or it could start one loop after the other */
-    bool tripped = guard.trips > 0;
-    if (tripped && L != guard.base) rearm(L);
-    if (status == LUA_YIELD && guard.stopped == co) return stop(L, co);
+    bool tripped = budget.trips > 0;
+    if (tripped && L != budget.base) rearm(L);
+    if (status == LUA_YIELD && budget.stopped == co) return stop(L, co);
     if (status != LUA_OK && status != LUA_YIELD) {
         lua_xmove(co, L, 1);
         return -1;
@@ -297,7 +297,7 @@ static int resume(lua_State *L, lua_State *co, int n) {
     return results;
 }
 
-/* core.resume(co, …): coroutine.resume, and the guard knows who runs */
+/* core.resume(co, …): coroutine.resume, and the budget is that of what runs */
 static int l_resume(lua_State *L) {
     lua_State *co = check_coroutine(L);
     int n = resume(L, co, lua_gettop(L) - 1);
@@ -316,7 +316,7 @@ static int wrapped(lua_State *L) {
         if (status != LUA_OK) lua_xmove(co, L, 1); /* the error, or that of a __close */
     }
     /* a trip has its place already */
-    if (status != LUA_ERRMEM && guard.trips == 0 && lua_type(L, -1) == LUA_TSTRING) {
+    if (status != LUA_ERRMEM && budget.trips == 0 && lua_type(L, -1) == LUA_TSTRING) {
         luaL_where(L, 1);
         lua_insert(L, -2);
         lua_concat(L, 2);
@@ -357,42 +357,42 @@ static int l_close(lua_State *L) {
 
 /* ---- Runs --------------------------------------------------------------------------- */
 
-struct guard_mark guard_begin(void) {
-    return (struct guard_mark){stall_enter(NULL), guard.depth};
+struct budget_mark budget_begin(void) {
+    return (struct budget_mark){stall_enter(NULL), budget.depth};
 }
 
-void guard_end(struct guard_mark mark) {
+void budget_end(struct budget_mark mark) {
     stall_leave(mark.stall);
-    guard.depth = mark.depth;
+    budget.depth = mark.depth;
 }
 
-/* core.guard_enter(name): the script begins to run; calls nest. The caller holds the name. */
+/* core.budget_enter(name): the script begins to run; calls nest. The caller holds the name. */
 static int l_enter(lua_State *L) {
     const char *name = luaL_checkstring(L, 1);
-    if (guard.depth > 0) {
-        guard.depth++;
+    if (budget.depth > 0) {
+        budget.depth++;
         return 0;
     }
-    guard.stall = stall_enter(name);
-    guard.running = guard.base = L;
-    guard.ticks = guard.trips = guard.spared = 0;
-    guard.is_inner = false;
-    guard.depth = 1;
+    budget.stall = stall_enter(name);
+    budget.running = budget.base = L;
+    budget.ticks = budget.trips = budget.spared = 0;
+    budget.is_inner = false;
+    budget.depth = 1;
     return 0;
 }
 
-/* core.guard_leave(): what held up the app for long is told in one line */
+/* core.budget_leave(): what held up the app for long is logged in one line */
 static int l_leave(lua_State *L) {
     lua_sethook(L, NULL, 0, 0);
-    if (guard.depth > 0 && --guard.depth == 0) stall_leave(guard.stall);
+    if (budget.depth > 0 && --budget.depth == 0) stall_leave(budget.stall);
     return 0;
 }
 
-/* core.guard_last(): only the end of the process comes now, in time or without the app */
+/* core.budget_last(): only the end of the process comes now, in time or without the app */
 static int l_last(lua_State *L) {
     (void)L;
-    if (guard.last > 0) return 0;
-    guard.last = stall_enter("the end of the process");
+    if (budget.last > 0) return 0;
+    budget.last = stall_enter("the end of the process");
     stall_is_last();
     return 0;
 }
@@ -401,40 +401,40 @@ static int l_last(lua_State *L) {
  * code of anybody. */
 static int on_last_finalizer(lua_State *L) {
     (void)L;
-    if (guard.last > 0) stall_leave(guard.last);
-    guard.last = 0;
+    if (budget.last > 0) stall_leave(budget.last);
+    budget.last = 0;
     return 0;
 }
 
 static void await_finalizers(lua_State *L) {
-    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &guard) == LUA_TNIL) {
+    if (lua_rawgetp(L, LUA_REGISTRYINDEX, &budget) == LUA_TNIL) {
         lua_newuserdatauv(L, 1, 0);
         lua_createtable(L, 0, 1);
         lua_pushcfunction(L, on_last_finalizer);
         lua_setfield(L, -2, "__gc");
         lua_setmetatable(L, -2);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, &guard);
+        lua_rawsetp(L, LUA_REGISTRYINDEX, &budget);
     }
     lua_pop(L, 1);
 }
 
-/* core.guard_own(source): the prefix of what is ours, as debug.getinfo says it */
+/* core.budget_own(source): the prefix of what is ours, as debug.getinfo says it */
 static int l_own(lua_State *L) {
     struct slice own = lx_checkslice(L, 1);
-    luaL_argcheck(L, own.n < sizeof guard.own, 1, "too long");
-    memcpy(guard.own, own.p, own.n + 1);
+    luaL_argcheck(L, own.n < sizeof budget.own, 1, "too long");
+    memcpy(budget.own, own.p, own.n + 1);
     return 0;
 }
 
 /* core.tripped() -> whether the run that goes on has used up its budget */
 static int l_tripped(lua_State *L) {
-    lua_pushboolean(L, guard.depth > 0 && guard.trips > 0);
+    lua_pushboolean(L, budget.depth > 0 && budget.trips > 0);
     return 1;
 }
 
-/* core.guard_budget(seconds | nil) -> true | nil, message, code */
+/* core.budget_set(seconds | nil) -> true | nil, message, code */
 static int l_budget(lua_State *L) {
-    int err = guard_setup(L, luaL_optnumber(L, 1, 0));
+    int err = budget_setup(L, luaL_optnumber(L, 1, 0));
     if (err < 0) return lx_fail(L, err);
     lua_pushboolean(L, true);
     return 1;
@@ -444,7 +444,7 @@ static int l_budget(lua_State *L) {
 static int l_memory_limit(lua_State *L) {
     double bytes = luaL_optnumber(L, 1, 0);
     luaL_argcheck(L, bytes >= 0, 1, "0 or more");
-    guard_limit_memory(L, (size_t)bytes);
+    budget_limit_memory(L, (size_t)bytes);
     return 0;
 }
 
@@ -455,14 +455,14 @@ static int l_heap(lua_State *L) {
     return 1;
 }
 
-void guard_add_functions(lua_State *L) {
+void budget_add_functions(lua_State *L) {
     static const luaL_Reg functions[] = {
-        {"resume", l_resume},       {"wrap", l_wrap},
-        {"close", l_close},         {"guard_enter", l_enter},
-        {"guard_leave", l_leave},   {"tripped", l_tripped},
-        {"guard_budget", l_budget}, {"memory_limit", l_memory_limit},
-        {"guard_last", l_last},     {"guard_own", l_own},
-        {"heap", l_heap},           {NULL, NULL}};
+        {"resume", l_resume},      {"wrap", l_wrap},
+        {"close", l_close},        {"budget_enter", l_enter},
+        {"budget_leave", l_leave}, {"tripped", l_tripped},
+        {"budget_set", l_budget},  {"memory_limit", l_memory_limit},
+        {"budget_last", l_last},   {"budget_own", l_own},
+        {"heap", l_heap},          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     await_finalizers(L);
 }

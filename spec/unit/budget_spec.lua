@@ -1,21 +1,21 @@
---- The guard's Lua side: what a run is called, and that nested coroutines are closed when
---- their handler ends by an error. The guard itself is in C: see e2e/runaway_spec.lua.
+--- The Lua side of the budget: what a run is called, and that nested coroutines are closed when
+--- their handler ends by an error. The budget itself is in C: see e2e/runaway_spec.lua.
 local fake = require("spec.support.fake_core").install()
-local guard = require("sluice.base.guard")
+local budget = require("sluice.base.budget")
 
 local function load(text)
   return fake.load('local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app")
 end
 
-describe("guard", function()
+describe("budget", function()
   local core = fake.core
 
   it("names each run to the core, which tells who holds up the app", function()
     local t = load('app:get("/x", function() return "x" end)\napp:every(1, { name = "m" }, function() end)')
     local names, depth = {}, 0
-    core.guard_enter = function(name) names[#names + 1], depth = name, depth + 1 end
-    core.guard_leave = function() depth = depth - 1 end
-    finally(function() core.guard_enter, core.guard_leave = nil, nil end)
+    core.budget_enter = function(name) names[#names + 1], depth = name, depth + 1 end
+    core.budget_leave = function() depth = depth - 1 end
+    finally(function() core.budget_enter, core.budget_leave = nil, nil end)
     t:get("/x")
     t:advance(1)
     assert.same({ "GET /x (app.lua:3)", "timer m (app.lua:4)" }, names)
@@ -28,19 +28,19 @@ describe("guard", function()
     finally(function() core.tripped = nil end)
     local function catch(message) return "caught " .. message end
     local function fail() error("x", 0) end
-    assert.same({ false, "caught x" }, { guard.xpcall(fail, catch) })
-    assert.same({ true, 1, nil }, { guard.xpcall(function(...) return ... end, catch, 1, nil) })
-    assert.is_false((pcall(guard.xpcall, fail)))
+    assert.same({ false, "caught x" }, { budget.xpcall(fail, catch) })
+    assert.same({ true, 1, nil }, { budget.xpcall(function(...) return ... end, catch, 1, nil) })
+    assert.is_false((pcall(budget.xpcall, fail)))
     tripped = true
-    assert.same({ false, "x" }, { guard.xpcall(fail, catch) })
+    assert.same({ false, "x" }, { budget.xpcall(fail, catch) })
   end)
 
   it("runs a function aside, and does not let it yield", function()
-    assert.same({ true, 1, nil, 3 }, { guard.call("it", function(...) return ... end, 1, nil, 3) })
-    local ok, message = guard.call("it", function() error("x", 0) end)
+    assert.same({ true, 1, nil, 3 }, { budget.call("it", function(...) return ... end, 1, nil, 3) })
+    local ok, message = budget.call("it", function() error("x", 0) end)
     assert.same({ false, "x" }, { ok, message })
     local closed = false
-    ok, message = guard.call("it", function()
+    ok, message = budget.call("it", function()
       local _ <close> = setmetatable({}, { __close = function() closed = true end })
       coroutine.yield(1)
     end)

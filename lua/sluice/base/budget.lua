@@ -1,50 +1,50 @@
---- Runs app code under the core's guard against runaway code: a budget of CPU between two
--- suspension points, a cap on the Lua heap, and coroutines that the guard can see into. The
--- core also tells who holds up the app, while it lasts.
--- A core without the guard (a stand-in in specs) leaves plain coroutines.
+--- Runs app code under the core's budget: so much CPU between two suspension points, a cap on
+-- the Lua heap, and coroutines that the core can see into. The core also logs, while it lasts,
+-- what holds up the app.
+-- A core without a budget (a stand-in in specs) leaves plain coroutines.
 -- Keeps nothing in memory but, per fiber, a weak list of the coroutines that it made.
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local process = require("sluice.base.process")
 
-local guard = {}
+local budget = {}
 
 local CHILDREN_LEAST = 64
 
-if core.guard_own and caller.OWN then core.guard_own("@" .. caller.OWN) end
+if core.budget_own and caller.OWN then core.budget_own("@" .. caller.OWN) end
 
 --- Begin one run between two suspension points.
 -- @tparam string name of a fiber or a phase, for messages
-function guard.enter(name)
-  if core.guard_enter then core.guard_enter(name) end
+function budget.enter(name)
+  if core.budget_enter then core.budget_enter(name) end
 end
 
 --- End it.
-function guard.leave()
-  if core.guard_leave then core.guard_leave() end
+function budget.leave()
+  if core.budget_leave then core.budget_leave() end
 end
 
 --- Whether the run that goes on has used up its budget: then all of it ends, and whoever
 -- catches errors of a part must not go on with the next.
-function guard.tripped()
+function budget.tripped()
   return core.tripped ~= nil and core.tripped()
 end
 
 --- Only the end of the process comes now; a finalizer that hangs does not keep it for long.
-function guard.last()
-  if core.guard_last then core.guard_last() end
+function budget.last()
+  if core.budget_last then core.budget_last() end
 end
 
---- Like coroutine.resume, but seen by the guard.
-function guard.resume(co, ...)
+--- Like coroutine.resume, but seen by the core.
+function budget.resume(co, ...)
   return (core.resume or coroutine.resume)(co, ...)
 end
 
---- Close a coroutine: its `<close>` variables run under the guard.
-function guard.close(co, name)
-  guard.enter(name)
+--- Close a coroutine: its `<close>` variables run under the budget.
+function budget.close(co, name)
+  budget.enter(name)
   local ok, problem = (core.close or coroutine.close)(co)
-  guard.leave()
+  budget.leave()
   return ok, problem
 end
 
@@ -52,13 +52,13 @@ end
 -- @tparam string name
 -- @tparam function fn may not yield
 -- @return as pcall: true and results, or false and what was raised
-function guard.call(name, fn, ...)
+function budget.call(name, fn, ...)
   local co = coroutine.create(fn)
-  guard.enter(name)
-  local results = table.pack(guard.resume(co, ...))
-  guard.leave()
+  budget.enter(name)
+  local results = table.pack(budget.resume(co, ...))
+  budget.leave()
   if coroutine.status(co) == "suspended" then
-    guard.close(co, name)
+    budget.close(co, name)
     return false, "coroutine.yield() has nobody to resume it here"
   end
   return table.unpack(results, 1, results.n)
@@ -96,7 +96,7 @@ end
 
 --- An error unwinds the stack of a fiber: keep what only that stack held, until it is closed.
 -- @tparam table|nil fiber
-function guard.hold_children(fiber)
+function budget.hold_children(fiber)
   local list = fiber and fiber.children
   if not list then return end
   local held = { n = list.n }
@@ -105,28 +105,28 @@ function guard.hold_children(fiber)
 end
 
 --- Close what a fiber's own coroutines hold, the newest first: nobody will resume them.
-function guard.close_children(fiber)
+function budget.close_children(fiber)
   local list = fiber.held or fiber.children
   fiber.children, fiber.held = nil, nil
   for i = list and list.n or 0, 1, -1 do
     local co = list[i]
-    if co and coroutine.status(co) == "suspended" then guard.close(co, fiber.name) end
+    if co and coroutine.status(co) == "suspended" then budget.close(co, fiber.name) end
   end
 end
 
 --- `xpcall` as an app sees it: its message handler is not asked when the budget is used up,
--- since it would run where the guard cannot stop it.
-function guard.xpcall(fn, handler, ...)
+-- since it would run where the core cannot stop it.
+function budget.xpcall(fn, handler, ...)
   if type(handler) ~= "function" then return xpcall(fn, handler, ...) end
   return xpcall(fn, function(...)
-    if guard.tripped() then return ... end
+    if budget.tripped() then return ... end
     return handler(...)
   end, ...)
 end
 
 --- The `coroutine` library as an app sees it.
 -- @treturn table
-function guard.library()
+function budget.library()
   local library = {}
   for name, value in pairs(coroutine) do library[name] = value end
   function library.create(fn) return remember(coroutine.create(fn)) end
@@ -139,4 +139,4 @@ function guard.library()
   return library
 end
 
-return guard
+return budget

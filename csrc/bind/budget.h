@@ -1,5 +1,5 @@
-/* The guard against scripts that run away: a budget of processor time between two
- * suspension points, and a cap on the Lua heap.
+/* Against scripts that run away: a budget of processor time between two suspension
+ * points, and a cap on the Lua heap.
  *
  * Nothing is counted while a script runs. A POSIX timer on the app thread's own CPU clock
  * sends that thread a signal for every 50 ms it computed; the handler counts them, and
@@ -10,34 +10,34 @@
  * once, so that a loop that swallows errors ends too. Which coroutine runs is known because
  * coroutines of the app are resumed through core.resume. One that the app made itself is
  * closed from outside where that is possible: Lua runs no hook while it unwinds from one, and
- * a coroutine that died so would run its <close> variables without a guard. For the same
+ * a coroutine that died so would run its <close> variables without a budget. For the same
  * reason the app's xpcall asks no message handler about a trip.
  *
  * Our own functions are not stopped in the middle: the next line of the app is, unless they
  * go on for a million instructions.
  *
  * Where Lua runs no hook (a C function, a finalizer) nothing can be stopped: streams go on
- * without the app, and run/stall.h tells while it lasts who holds it up. */
-#ifndef SLUICE_BIND_GUARD_H
-#define SLUICE_BIND_GUARD_H
+ * without the app, and run/stall.h logs while it lasts what holds it up. */
+#ifndef SLUICE_BIND_BUDGET_H
+#define SLUICE_BIND_BUDGET_H
 
 #include <lua.h>
 
 /* Set up for the thread that calls; seconds <= 0: no budget. 0 or a negative errno: then
  * nothing is stopped. */
-int guard_setup(lua_State *L, double budget_seconds);
+int budget_setup(lua_State *L, double budget_seconds);
 
 /* Cap the Lua heap while a script runs; 0: no cap. */
-void guard_limit_memory(lua_State *L, size_t bytes);
+void budget_limit_memory(lua_State *L, size_t bytes);
 
 /* What the loop calls into Lua stands between these two, whatever becomes of it. */
-struct guard_mark {
+struct budget_mark {
     int stall, depth;
 };
-struct guard_mark guard_begin(void);
-void guard_end(struct guard_mark mark);
+struct budget_mark budget_begin(void);
+void budget_end(struct budget_mark mark);
 
-/* Put resume, wrap, close, guard_enter, … into the table on top of the stack. */
-void guard_add_functions(lua_State *L);
+/* Put resume, wrap, close, budget_enter, … into the table on top of the stack. */
+void budget_add_functions(lua_State *L);
 
 #endif
