@@ -8,22 +8,7 @@ local lfs = require("lfs")
 local markdown = require("spec.support.markdown")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
-
-local PAGE = "doc/first-hour.md"
-
--- Text in place of text that stands there once.
-local function replace(text, from, to, place)
-  local first, last = text:find(from, 1, true)
-  assert(first and not text:find(from, last + 1, true), place .. ": not there, or twice: " .. from)
-  return text:sub(1, first - 1) .. to .. text:sub(last + 1)
-end
-
--- The text with the lines of a diff block changed.
-local function patch(text, block)
-  local from, to = {}, {}
-  for sign, line in block.text:gmatch("([-+])([^\n]*)\n") do table.insert(sign == "-" and from or to, line) end
-  return replace(text, table.concat(from, "\n") .. "\n", table.concat(to, "\n") .. "\n", block.place)
-end
+local story = require("spec.support.story")
 
 -- A folder, the app in it, and what has been shown but not been read on.
 local function new_reader()
@@ -65,12 +50,10 @@ local function new_reader()
   local act = {}
 
   function act.lua(block)
-    if markdown.is_test(block) then return save("app_spec.lua", block.text) end
-    self.app = markdown.is_program(block) and block.text
-      or replace(self.app, "\nreturn app\n", "\n" .. block.text .. "\nreturn app\n", block.place)
+    if markdown.is_test(block) then save("app_spec.lua", block.text) end
+    self.app = story.edit(self.app, block) or self.app
   end
-
-  function act.diff(block) self.app = patch(self.app, block) end
+  act.diff = act.lua
 
   function act.html(block)
     lfs.mkdir(folder .. "/public")
@@ -120,7 +103,7 @@ describe("the first hour", function()
 
   it("goes as the page says", function()
     local reader = new_reader()
-    for _, block in ipairs(markdown.read(PAGE).blocks) do reader.follow(block) end
+    for _, block in ipairs(story.blocks()) do reader.follow(block) end
     local page = http.get(reader.server.port, "/")
     assert.same({ 200, true }, { page.status, page.body:find("<title>Room 7</title>", 1, true) ~= nil })
     assert.falsy(reader.server.log():find("error GET", 1, true), reader.server.log())

@@ -78,8 +78,8 @@ function reading.history(self, channel, opts)
   return list
 end
 
---- Figures of one channel, or of the server; doc/operating.md lists them. What the I/O threads count
--- per channel, and lags, are up to 250 ms old.
+--- Figures of one channel, or of the server; doc/operating.md lists them. What the I/O threads
+-- count per channel, and lags, are up to 250 ms old.
 -- @tparam sluice.App self
 -- @tparam[opt] string channel
 -- @treturn table|nil of a channel that nobody uses: zeros; or nil, message, code
