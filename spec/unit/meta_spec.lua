@@ -34,7 +34,7 @@ describe("meta", function()
   it("lists the methods of app, request and client", function()
     assert.same(functions_of(getmetatable(sluice.app()).__index), listed("App:"))
     assert.same(functions_of(require("sluice.requests.request").methods), listed("Request:"))
-    assert.same(functions_of(require("sluice.app.stream_client").methods), listed("Client:"))
+    assert.same(functions_of(require("sluice.app.stream_handle").methods), listed("Client:"))
   end)
 
   it("lists the functions of the test kit, of a test and of its streams", function()

@@ -1,6 +1,6 @@
 --- Hooks: functions by name and pattern, run as coroutines after the fact.
 -- "published" hooks run one after the other for each channel, four levels deep; those about a
--- client are in sluice.app.client_hooks. In memory: the events that wait for a hook, per channel,
+-- client are in sluice.app.stream_hooks. In memory: the events that wait for a hook, per channel,
 -- bounded.
 local budget = require("sluice.base.budget")
 local caller = require("sluice.base.caller")

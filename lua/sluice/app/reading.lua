@@ -1,14 +1,14 @@
 --- The methods of an app that look: latest, history, stats, slowest, channels, clients.
 -- All are effects, for handlers and the like. Keeps nothing in memory.
-local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
-local client_hooks = require("sluice.app.client_hooks")
+local core = require("sluice.core")
 local failure = require("sluice.base.failure")
 local json = require("sluice.json")
 local options = require("sluice.base.options")
 local phase = require("sluice.app.phase")
-local stream_client = require("sluice.app.stream_client")
+local stream_handle = require("sluice.app.stream_handle")
+local stream_hooks = require("sluice.app.stream_hooks")
 
 local reading = {}
 
@@ -108,7 +108,7 @@ function reading.slowest(self, n)
   end
   local list = generation.server:slowest(n)
   for _, row in ipairs(list) do
-    row.client, row.id = stream_client.new(generation.runtime, row.id), nil
+    row.client, row.id = stream_handle.new(generation.runtime, row.id), nil
   end
   return list
 end
@@ -136,7 +136,7 @@ function reading.client(self, id)
     caller.raise("app:client(id): the id is a string, not a %s", type(id))
   end
   if not generation.server:client(id) then return nil end
-  return stream_client.new(generation.runtime, id)
+  return stream_handle.new(generation.runtime, id)
 end
 
 --- Walk the clients as they are now; who leaves while the loop waits is left out.
@@ -160,7 +160,7 @@ function reading.clients(self, filter)
       local entry = runtime.clients[id]
       local user = entry and entry.user
       local wanted = o.user == nil or user ~= nil and user.id == o.user
-      if wanted and runtime.server:is_open(id) then return stream_client.new(runtime, id) end
+      if wanted and runtime.server:is_open(id) then return stream_handle.new(runtime, id) end
     end
   end
 end
@@ -177,7 +177,7 @@ function reading.recheck_one(generation, client)
   for _, channel in ipairs(info and info.channels or {}) do
     if not channels.may_read(generation, channel, client.user, client) then
       local followed, tells = server:unsubscribe(client.id, channel, "denied")
-      if tells then client_hooks.leave(generation.runtime, client, channel) end
+      if tells then stream_hooks.leave(generation.runtime, client, channel) end
       if followed then taken = taken + 1 end
     end
   end

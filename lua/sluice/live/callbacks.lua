@@ -1,11 +1,11 @@
 --- What the core's loop tells, one function for each kind of call; self is the runtime.
 -- Keeps nothing in memory.
-local client_hooks = require("sluice.app.client_hooks")
 local control = require("sluice.requests.control")
 local core = require("sluice.core")
 local hooks = require("sluice.app.hooks")
 local router = require("sluice.requests.router")
-local stream_client = require("sluice.app.stream_client")
+local stream_handle = require("sluice.app.stream_handle")
+local stream_hooks = require("sluice.app.stream_hooks")
 local streams = require("sluice.requests.streams")
 
 local callbacks = {}
@@ -44,17 +44,17 @@ end
 function callbacks.open(self, id, path, channels)
   local h = self.generation.hooks
   if not (h.connect or h.subscribe) then return end
-  local client = stream_client.new(self, id, { path = path })
-  client_hooks.arrive(self, client)
-  for _, channel in ipairs(channels) do client_hooks.arrive(self, client, channel) end
+  local client = stream_handle.new(self, id, { path = path })
+  stream_hooks.arrive(self, client)
+  for _, channel in ipairs(channels) do stream_hooks.arrive(self, client, channel) end
 end
 
 -- A hook may still run when its client has left: its handle knows who that was.
 local function tell_leaving(self, id, reason, channels, known)
-  local client = client_hooks.client(self, id) or stream_client.new(self, id)
-  stream_client.keep(client, known)
-  for _, channel in ipairs(channels) do client_hooks.leave(self, client, channel) end
-  client_hooks.leave(self, client, nil, reason)
+  local client = stream_hooks.client(self, id) or stream_handle.new(self, id)
+  stream_handle.keep(client, known)
+  for _, channel in ipairs(channels) do stream_hooks.leave(self, client, channel) end
+  stream_hooks.leave(self, client, nil, reason)
 end
 
 function callbacks.close(self, id, reason, channels, path, ip)
@@ -65,7 +65,7 @@ function callbacks.close(self, id, reason, channels, path, ip)
     self.scheduler:cancel(writer)
   end
   local entry = self.clients[id] or {}
-  if hooks.ask_for_clients(self.generation) or client_hooks.client(self, id) then
+  if hooks.ask_for_clients(self.generation) or stream_hooks.client(self, id) then
     tell_leaving(self, id, reason, channels or {}, { user = entry.user, meta = entry.meta,
       path = path, ip = ip })
   end
@@ -121,7 +121,7 @@ end
 
 -- All streams have ended; the hooks of those who left last have a moment.
 function callbacks.drained(self)
-  if not next(self.client_hooks) then return false end
+  if not next(self.stream_hooks) then return false end
   self.leaving = true
   self.scheduler:at(core.now() + STOP_SECONDS, function() self.server:leave() end)
   return true

@@ -5,7 +5,7 @@ local budget = require("sluice.base.budget")
 local core = require("sluice.core")
 local failure = require("sluice.base.failure")
 local reading = require("sluice.app.reading")
-local stream_client = require("sluice.app.stream_client")
+local stream_handle = require("sluice.app.stream_handle")
 local streams = require("sluice.requests.streams")
 
 local handover = {}
@@ -101,7 +101,7 @@ end
 
 -- A rule that does not come to an end says no.
 local function recheck_one(runtime, id)
-  local client = stream_client.new(runtime, id)
+  local client = stream_handle.new(runtime, id)
   local ok, problem = budget.call("read rules", reading.recheck_one, runtime.generation, client)
   if ok then return end
   runtime:report(nil, failure.late(problem), "read rules")

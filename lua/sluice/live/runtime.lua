@@ -38,7 +38,7 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
-    writers = {}, writable = {}, opening = {}, published = {}, client_hooks = {}, states = {},
+    writers = {}, writable = {}, opening = {}, published = {}, stream_hooks = {}, states = {},
     errors = {}, ended = false, leaving = false }, Runtime)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)

@@ -6,14 +6,14 @@
 local answers = require("sluice.requests.answers")
 local budget = require("sluice.base.budget")
 local channels = require("sluice.app.channels")
-local client_hooks = require("sluice.app.client_hooks")
 local codes = require("sluice.base.codes")
 local failure = require("sluice.base.failure")
 local plain = require("sluice.base.plain")
 local plan = require("sluice.app.plan")
 local request = require("sluice.requests.request")
 local router = require("sluice.requests.router")
-local stream_client = require("sluice.app.stream_client")
+local stream_handle = require("sluice.app.stream_handle")
+local stream_hooks = require("sluice.app.stream_hooks")
 
 local streams = {}
 
@@ -59,7 +59,7 @@ end
 local function run_plan(session)
   local route, req = session.route, session.req
   if type(route.plan) ~= "function" then return route.checked end
-  local client = session.client or stream_client.pending(session, open_early)
+  local client = session.client or stream_handle.pending(session, open_early)
   session.client = client
   local first, second, third = route.plan(req, client)
   if type(first) == "number" or first == nil and second ~= nil then
@@ -75,7 +75,7 @@ local function run_plan(session)
 end
 
 local function not_allowed(session, concrete)
-  local client = session.client or stream_client.pending(session)
+  local client = session.client or stream_handle.pending(session)
   for _, entry in ipairs(concrete.channels) do
     if not channels.may_read(session.generation, entry[1], session.req.user, client) then
       return codes.body(403, "not allowed: " .. entry[1], "EDENIED")
@@ -127,7 +127,7 @@ local function extend(session, concrete)
   local followed = streams.followed(runtime, id)
   for _, entry in ipairs(concrete.channels) do
     if not followed[entry[1]] then
-      local ok, message, code = stream_client.follow(session.client, entry)
+      local ok, message, code = stream_handle.follow(session.client, entry)
       if not ok and code ~= "ECLOSED" then
         error(("%s: %s"):format(session.route.where, message), 0)
       end
@@ -137,7 +137,7 @@ local function extend(session, concrete)
   if session.why ~= "replan" then return 200 end
   for name in pairs(followed) do
     local _, tells = runtime.server:unsubscribe(id, name)
-    if tells then client_hooks.leave(runtime, session.client, name) end
+    if tells then stream_hooks.leave(runtime, session.client, name) end
   end
   return 200
 end
@@ -226,7 +226,7 @@ function streams.again(runtime, id, before, why)
   local entry = runtime.clients[id]
   req.user = entry and entry.user
   local meta = before and before.client and rawget(before.client, "meta") or entry and entry.meta
-  local client = stream_client.new(runtime, id, { resumed = why, user = req.user, ip = info.ip,
+  local client = stream_handle.new(runtime, id, { resumed = why, user = req.user, ip = info.ip,
     path = info.path, params = req.params, meta = meta and plain.clean_copy(meta, "meta") or {} })
   if before then runtime:remember(id, req.user, client.meta, true) end
   start({ runtime = runtime, generation = runtime.generation, route = route, req = req, after = {},

@@ -6,7 +6,7 @@
 local core = require("sluice.core")
 local hooks = require("sluice.app.hooks")
 
-local client_hooks = {}
+local stream_hooks = {}
 
 local ARRIVING = { unsubscribe = "subscribe", disconnect = "connect" }
 -- 64 channels that are left and 64 that are followed, connect and disconnect. Only an app that
@@ -75,17 +75,17 @@ local function go_on(runtime, queue)
     end
   until not step
   if queue.watch then runtime.scheduler:drop(queue.watch) end
-  runtime.client_hooks[queue.id] = nil
-  if runtime.leaving and not next(runtime.client_hooks) then runtime.server:leave() end
+  runtime.stream_hooks[queue.id] = nil
+  if runtime.leaving and not next(runtime.stream_hooks) then runtime.server:leave() end
 end
 
 local function queue_of(runtime, client)
   local id = client.id
-  local queue = runtime.client_hooks[id]
+  local queue = runtime.stream_hooks[id]
   if not queue then
     queue = { id = id, client = client, now = nil }
     queue.go_on = function() go_on(runtime, queue) end
-    runtime.client_hooks[id] = queue
+    runtime.stream_hooks[id] = queue
   end
   return queue
 end
@@ -121,7 +121,7 @@ end
 -- @tparam sluice.Runtime runtime
 -- @tparam sluice.Client client
 -- @tparam[opt] string channel
-function client_hooks.arrive(runtime, client, channel)
+function stream_hooks.arrive(runtime, client, channel)
   push(runtime, client, channel and "subscribe" or "connect", channel)
 end
 
@@ -131,8 +131,8 @@ end
 -- @tparam sluice.Client client
 -- @tparam[opt] string channel
 -- @tparam[opt] string reason of a disconnect
-function client_hooks.leave(runtime, client, channel, reason)
-  local queue = runtime.client_hooks[client.id]
+function stream_hooks.leave(runtime, client, channel, reason)
+  local queue = runtime.stream_hooks[client.id]
   local kind = channel and "unsubscribe" or "disconnect"
   local arriving = ARRIVING[kind]
   if queue and take_back(queue, arriving, channel)
@@ -142,18 +142,18 @@ end
 
 --- The handle that the hooks of a client have, while they run or wait.
 -- @treturn sluice.Client|nil
-function client_hooks.client(runtime, id)
-  local queue = runtime.client_hooks[id]
+function stream_hooks.client(runtime, id)
+  local queue = runtime.stream_hooks[id]
   return queue and queue.client
 end
 
 --- Why a client may not follow one more channel now, or nil.
 -- @treturn string|nil message
 -- @treturn string|nil code
-function client_hooks.refusal(runtime, id)
-  local queue = runtime.client_hooks[id]
+function stream_hooks.refusal(runtime, id)
+  local queue = runtime.stream_hooks[id]
   if not queue or #queue < WAITING_MAX then return nil end
   return ("the hooks of this client are %d steps behind"):format(#queue), "EBUSY"
 end
 
-return client_hooks
+return stream_hooks

@@ -55,7 +55,7 @@ describe("hooks of one client", function()
     assert.same({ "connect  begins", "connect  ends", "also  begins", "also  ends", "subscribe a begins",
       "subscribe a ends", "unsubscribe a begins", "unsubscribe a ends", "disconnect gone begins",
       "disconnect gone ends" }, lines(t))
-    assert.is_nil(next(t.place.runtime.client_hooks))
+    assert.is_nil(next(t.place.runtime.stream_hooks))
   end)
 
   it("say nothing of what was over before they began", function()
@@ -97,7 +97,7 @@ describe("hooks of one client", function()
       end)]])
     local c = t:connect("/a")
     t:post("/flap")
-    assert.equal(2, #t.place.runtime.client_hooks[c.id])
+    assert.equal(2, #t.place.runtime.stream_hooks[c.id])
     t:advance(10)
     assert.same({ "subscribe a begins", "subscribe a ends", "unsubscribe a begins", "unsubscribe a ends",
       "subscribe a begins", "subscribe a ends" }, lines(t))
@@ -399,7 +399,7 @@ local function run(seed)
     open[#open + 1] = t:connect(path, { user = "u" .. users })
   end
   local function check_bound()
-    for id, queue in pairs(t.place.runtime.client_hooks) do
+    for id, queue in pairs(t.place.runtime.stream_hooks) do
       if #queue > 10 then error(("%s owes %d steps"):format(id, #queue), 0) end
     end
   end
@@ -414,7 +414,7 @@ local function run(seed)
   end
   for _, c in ipairs(open) do c:drop() end
   t:advance(1000)
-  local left = next(t.place.runtime.client_hooks)
+  local left = next(t.place.runtime.stream_hooks)
   local count, list = t.place.runtime.scheduler.count, t:state("log").list
   kit.stop_all()
   return breach(list) or left and left .. " has hooks left" or count > 0 and count .. " coroutines are left" or nil,

@@ -1,20 +1,20 @@
 --- The client of a stream, as hooks, plans and app:client() see it: a lazy handle on an id.
 -- In memory per stream: nothing, unless there is a user or meta to remember
 -- (sluice.Runtime keeps those in one small table).
-local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
-local client_hooks = require("sluice.app.client_hooks")
+local core = require("sluice.core")
 local event_types = require("sluice.app.event_types")
 local json = require("sluice.json")
 local names = require("sluice.base.names")
 local plan_options = require("sluice.app.plan_options")
+local stream_hooks = require("sluice.app.stream_hooks")
 
-local stream_client = {}
+local stream_handle = {}
 
 ---@class sluice.Client
 local Client = {}
-stream_client.methods = Client
+stream_handle.methods = Client
 
 local REASONS = {} -- the words of bye
 for word, row in pairs(core.reasons.bye) do
@@ -24,7 +24,7 @@ table.sort(REASONS)
 
 -- The runtime and the id; opens a stream whose plan function is still running.
 local function opened(self, what)
-  if getmetatable(self) ~= stream_client.META then
+  if getmetatable(self) ~= stream_handle.META then
     caller.raise("client.%s was called without the client: write client:%s(…) with a colon", what,
       what)
   end
@@ -52,7 +52,7 @@ function Client:subscribe(channel, opts)
     return nil, "not allowed: " .. channel, "EDENIED"
   end
   runtime.timers:warm(channel)
-  return stream_client.follow(self, entry)
+  return stream_handle.follow(self, entry)
 end
 
 --- Stop following a channel.
@@ -65,7 +65,7 @@ function Client:unsubscribe(channel)
   end
   if not id then return false end
   local followed, tells = runtime.server:unsubscribe(id, channel)
-  if tells then client_hooks.leave(runtime, self, channel) end
+  if tells then stream_hooks.leave(runtime, self, channel) end
   return followed
 end
 
@@ -178,7 +178,7 @@ LAZY.ip, LAZY.path = from_core("ip"), from_core("path")
 local unknown = names.refuser(Client, "client", ":", { "id", "user", "ip", "path", "params", "meta",
   "resumed" })
 
-stream_client.META = {
+stream_handle.META = {
   __name = "sluice.Client",
   __index = function(self, name)
     if Client[name] then return Client[name] end
@@ -197,16 +197,16 @@ stream_client.META = {
 -- @tparam string id
 -- @tparam[opt] table known fields that are at hand already
 -- @treturn sluice.Client
-function stream_client.new(runtime, id, known)
+function stream_handle.new(runtime, id, known)
   local self = known or {}
   self._runtime, self.id = runtime, id
-  return setmetatable(self, stream_client.META)
+  return setmetatable(self, stream_handle.META)
 end
 
 --- Write into a handle what can no longer be asked when its client has left.
 -- @tparam sluice.Client client
 -- @tparam table known fields; those that the handle has stay
-function stream_client.keep(client, known)
+function stream_handle.keep(client, known)
   for name, value in pairs(known) do
     if rawget(client, name) == nil then rawset(client, name, value) end
   end
@@ -217,13 +217,13 @@ end
 -- @tparam sluice.Client client
 -- @tparam table entry { channel } and options, as in a plan
 -- @treturn boolean|nil true, or nil, message, code
-function stream_client.follow(client, entry)
+function stream_handle.follow(client, entry)
   local runtime, id = rawget(client, "_runtime"), rawget(client, "id")
-  local message, code = client_hooks.refusal(runtime, id)
+  local message, code = stream_hooks.refusal(runtime, id)
   if message then return nil, message, code end
   local ok, second, third = runtime.server:subscribe(id, entry)
   if not ok then return nil, second, third end
-  if second then client_hooks.arrive(runtime, client, entry[1]) end
+  if second then stream_hooks.arrive(runtime, client, entry[1]) end
   return true
 end
 
@@ -231,11 +231,11 @@ end
 -- @tparam table session its runtime and request
 -- @tparam[opt] function open called once with the session and the handle; returns the id, or
 --   nil; without it the handle never has one
-function stream_client.pending(session, open)
+function stream_handle.pending(session, open)
   local req = session.req
   return setmetatable({ _runtime = session.runtime, _open = open, _session = session,
     user = req.user, ip = req.ip, path = req.path, params = req.params, meta = {} },
-    stream_client.META)
+    stream_handle.META)
 end
 
-return stream_client
+return stream_handle
