@@ -20,7 +20,7 @@
 
 struct replica {
     struct fan fan;
-    struct mailbox mailbox;
+    struct loop loop; /* never run: its owner and its mailbox */
 };
 
 struct sim {
@@ -83,7 +83,7 @@ static const struct fan_ops ops = {
 static void io_on_frame(void *owner, struct message *m) {
     struct replica *r = owner;
     struct frame_post *post = container_of(m, struct frame_post, message);
-    mailbox_event_done(&r->mailbox);
+    mailbox_event_done(&r->loop.mailbox);
     fan_frame(&r->fan, post->frame);
     frame_unref(post->frame);
 }
@@ -150,9 +150,14 @@ static int l_sim(lua_State *L) {
     sim->n = (unsigned)n;
     for (unsigned i = 0; i < sim->n; i++) {
         struct replica *r = &sim->replicas[i];
-        fan_init(&r->fan, sim->seq.epoch, &sim->seq.head, &ops, seed);
-        mailbox_init(&r->mailbox, r);
-        seq_add_target(&sim->seq, &r->mailbox);
+        loop_own(&r->loop);
+        mailbox_init(&r->loop.mailbox, r);
+        fan_init(&r->fan, &(struct fan_setup){.loop = &r->loop,
+                                              .epoch = sim->seq.epoch,
+                                              .log_head = &sim->seq.head,
+                                              .ops = &ops,
+                                              .seed = seed});
+        seq_add_target(&sim->seq, &r->loop.mailbox);
     }
     sim->open = true;
     return 1;
@@ -166,9 +171,9 @@ static int sim_close(lua_State *L) {
     sim->open = false;
     for (uint32_t i = 0; i < sim->group_n; i++) frame_unref(sim->group[i]);
     for (unsigned i = 0; i < sim->n; i++) {
-        mailbox_drain(&sim->replicas[i].mailbox, INT32_MAX);
+        mailbox_drain(&sim->replicas[i].loop.mailbox, INT32_MAX);
         fan_deinit(&sim->replicas[i].fan);
-        mailbox_deinit(&sim->replicas[i].mailbox);
+        mailbox_deinit(&sim->replicas[i].loop.mailbox);
     }
     seq_deinit(&sim->seq);
     return 0;
@@ -266,7 +271,8 @@ static int sim_policies(lua_State *L) {
 static int sim_drain(lua_State *L) {
     struct sim *sim = check_sim(L);
     struct replica *r = check_replica(L, sim, 2);
-    lua_pushinteger(L, mailbox_drain(&r->mailbox, (int)luaL_optinteger(L, 3, INT32_MAX)));
+    lua_pushinteger(
+        L, mailbox_drain(&r->loop.mailbox, (int)luaL_optinteger(L, 3, INT32_MAX)));
     return 1;
 }
 
@@ -382,14 +388,17 @@ static int client_stall(lua_State *L) {
     return 0;
 }
 
+static int done(lua_State *L, int err) {
+    if (err < 0) return lx_fail(L, err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 /* stream:subscribe(spec), stream:unsubscribe(name), stream:filter(types, keys, max_rate) */
 static int client_subscribe(lua_State *L) {
     struct client *c = check_client(L);
     struct sub_spec spec = lx_checkspec(L, 2);
-    int err = stream_subscribe(&c->stream, &spec);
-    if (err < 0) return lx_fail(L, err);
-    lua_pushboolean(L, true);
-    return 1;
+    return done(L, stream_subscribe(&c->stream, &spec));
 }
 
 static int client_unsubscribe(lua_State *L) {
@@ -404,10 +413,7 @@ static int client_filter(lua_State *L) {
     lua_settop(L, 3);
     wish.types = lx_checklist(L, 2, "types");
     wish.keys = lx_checklist(L, 3, "keys");
-    int err = stream_set(&c->stream, &wish);
-    if (err < 0) return lx_fail(L, err);
-    lua_pushboolean(L, true);
-    return 1;
+    return done(L, stream_set(&c->stream, &wish));
 }
 
 /* stream:send(event, data), stream:bye(reason), stream:sync() -> whether one was due */
@@ -421,9 +427,7 @@ static int client_send(lua_State *L) {
     frame_number(f, c->stream.fan->epoch, 1);
     err = stream_send(&c->stream, f->text);
     frame_unref(f);
-    if (err < 0) return lx_fail(L, err);
-    lua_pushboolean(L, true);
-    return 1;
+    return done(L, err);
 }
 
 static int client_bye(lua_State *L) {
@@ -474,10 +478,8 @@ static int l_wire(lua_State *L) {
     enum stream_end end = lua_toboolean(L, 3) ? STREAM_ENDS : STREAM_GOES_ON;
     struct buf *head = lx_newbuf(L), *heartbeat = lx_newbuf(L), *wire = lx_newbuf(L);
     struct block *b = block_new(events.p, (uint32_t)events.n, end);
-    if (!b) return lx_fail(L, E_NOMEM);
-    struct slice bytes = block_wire(b, id);
-    int err = buf_add(wire, bytes.p, bytes.n);
-    block_unref(b);
+    int err = b ? buf_add(wire, block_wire(b, id).p, block_wire(b, id).n) : E_NOMEM;
+    if (b) block_unref(b);
     if (err == 0) err = form_of(id)->head(head, 2500);
     if (err == 0) err = form_of(id)->heartbeat(heartbeat);
     if (err < 0) return lx_fail(L, err);
@@ -525,7 +527,7 @@ static int l_alive(lua_State *L) {
 static void push_limits(lua_State *L) {
     static const struct {
         const char *name;
-        lua_Integer value;
+        uint64_t value;
     } limits[] = {{"backlog_events", BACKLOG_EVENTS_MAX},
                   {"backlog_bytes", BACKLOG_BYTES_MAX},
                   {"gather_bytes", GATHER_BYTES_MAX},
@@ -535,10 +537,8 @@ static void push_limits(lua_State *L) {
                   {"mailbox_events", MAILBOX_EVENTS_MAX},
                   {"group_gap", GROUP_GAP}};
     lua_createtable(L, 0, sizeof limits / sizeof *limits);
-    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
-        lua_pushinteger(L, limits[i].value);
-        lua_setfield(L, -2, limits[i].name);
-    }
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        lx_set_integer(L, limits[i].name, limits[i].value);
 }
 
 static void new_type(lua_State *L, const char *name, const luaL_Reg *methods,

@@ -10,10 +10,12 @@
 #include <assert.h>
 #include <stdio.h>
 
-void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_head,
-              const struct fan_ops *ops, uint64_t seed) {
-    *fan = (struct fan){.log_head = log_head, .ops = ops, .random = seed};
-    snprintf(fan->epoch, sizeof fan->epoch, "%s", epoch);
+void fan_init(struct fan *fan, const struct fan_setup *setup) {
+    *fan = (struct fan){.loop = setup->loop,
+                        .log_head = setup->log_head,
+                        .ops = setup->ops,
+                        .random = setup->seed};
+    snprintf(fan->epoch, sizeof fan->epoch, "%s", setup->epoch);
     chans_init(&fan->chans);
     map_init(&fan->filters);
     map_init(&fan->audiences);
@@ -27,6 +29,7 @@ void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_he
 }
 
 void fan_deinit(struct fan *fan) {
+    ASSERT_OWNER(fan->loop);
     cache_clear(&fan->cache);
     chans_deinit(&fan->chans);
     assert(fan->filters.n == 0 && fan->audiences.n == 0);
@@ -40,6 +43,7 @@ void fan_deinit(struct fan *fan) {
 /* ---- Commands ----------------------------------------------------------------------- */
 
 void fan_frame(struct fan *fan, struct frame *f) {
+    ASSERT_OWNER(fan->loop);
     assert(f->seq > fan->head);
     cache_clear(&fan->cache);
     struct chan *c = chans_of_frame(&fan->chans, f);
@@ -60,6 +64,7 @@ static void configure(struct fan *fan, struct chan *c) {
 }
 
 void fan_policies(struct fan *fan, struct policy_set *set) {
+    ASSERT_OWNER(fan->loop);
     struct policy_set *old = chans_set_policies(&fan->chans, set);
     cache_clear(&fan->cache);
     for (struct chan *c = NULL; (c = chans_next(&fan->chans, c));) configure(fan, c);
@@ -67,6 +72,7 @@ void fan_policies(struct fan *fan, struct policy_set *set) {
 }
 
 void fan_trim(struct fan *fan, struct slice channel, uint64_t seq) {
+    ASSERT_OWNER(fan->loop);
     struct chan *c = chans_find(&fan->chans, channel);
     if (!c) return;
     chan_trim(c, seq);
@@ -74,6 +80,7 @@ void fan_trim(struct fan *fan, struct slice channel, uint64_t seq) {
 }
 
 void fan_drop(struct fan *fan, struct slice channel) {
+    ASSERT_OWNER(fan->loop);
     struct chan *c = chans_find(&fan->chans, channel);
     if (c) chans_drop(&fan->chans, c);
 }
@@ -189,6 +196,7 @@ static void serve_ready(struct fan *fan, struct slice_left *left) {
 }
 
 bool fan_flush(struct fan *fan, int budget) {
+    ASSERT_OWNER(fan->loop);
     struct slice_left walks = {budget, 0}, serves = {budget / 2 + 1, 0};
     if (budget == 0) {
         int64_t now_us = clock_us();

@@ -16,8 +16,15 @@
 #include "fan/fan_state.h"
 #include "fan/stream.h"
 
-void fan_init(struct fan *fan, const char *epoch, const _Atomic uint64_t *log_head,
-              const struct fan_ops *ops, uint64_t seed);
+/* What a fan is made of; borrowed. */
+struct fan_setup {
+    const struct loop *loop; /* its owner's: kept */
+    const char *epoch;
+    const _Atomic uint64_t *log_head; /* of the sequencer: kept */
+    const struct fan_ops *ops;        /* kept; NULL: it has no streams */
+    uint64_t seed;                    /* for retry times */
+};
+void fan_init(struct fan *fan, const struct fan_setup *setup);
 void fan_deinit(struct fan *fan); /* must have no streams */
 
 /* ---- Commands, in their order ------------------------------------------------------- */

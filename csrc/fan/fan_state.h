@@ -7,6 +7,7 @@
 #include "fan/cache.h"
 #include "fan/chans.h"
 #include "fan/tick.h"
+#include "run/loop.h"
 
 struct stream;
 
@@ -29,6 +30,7 @@ struct fan_ops {
 };
 
 struct fan {
+    const struct loop *loop; /* of the one thread: ASSERT_OWNER */
     char epoch[EPOCH_LENGTH + 1];
     uint64_t head;                    /* the newest number seen here */
     const _Atomic uint64_t *log_head; /* the newest number given: what is 'future' */

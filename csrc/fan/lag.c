@@ -58,6 +58,7 @@ static struct lag in_latest(const struct sub *sub, uint64_t after, int *looks) {
 }
 
 struct lag lag_of(const struct sub *sub, int *looks) {
+    ASSERT_OWNER(sub->stream->fan->loop);
     uint64_t after = stream_place(sub->stream, sub);
     if (sub_is_state(sub)) return in_latest(sub, after, looks);
     if (!sub->snapshot || after >= sub->joined) return in_ring(sub, after, looks);

@@ -51,10 +51,12 @@ void stream_make_ready(struct stream *s) {
 }
 
 void stream_wake(struct stream *s) {
+    ASSERT_OWNER(s->fan->loop);
     if (!s->blocked) stream_make_ready(s);
 }
 
 void stream_writable(struct stream *s) {
+    ASSERT_OWNER(s->fan->loop);
     s->blocked = false;
     list_remove(&s->ready);
     stream_make_ready(s);
@@ -108,6 +110,7 @@ static int queue_text(struct stream *s, struct buf *text, int err) {
 }
 
 int stream_preamble(struct stream *s, uint32_t retry_ms) {
+    ASSERT_OWNER(s->fan->loop);
     struct buf text = {0};
     return queue_text(s, &text, form_of(s->form)->head(&text, retry_ms));
 }
@@ -128,6 +131,7 @@ void stream_break(struct stream *s, enum end_reason reason) {
 
 void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
                   uint64_t from, uint64_t oldest) {
+    ASSERT_OWNER(s->fan->loop);
     stream_wake(s);
     stream_count_reset(s, channel, reason);
     if (s->plain) {
@@ -204,6 +208,7 @@ static void queue_end(struct stream *s, const struct buf *words, uint64_t after,
 }
 
 void stream_end(struct stream *s, const struct good_bye *bye) {
+    ASSERT_OWNER(s->fan->loop);
     enum end_place place = reason_end(bye->reason)->place;
     if (s->ending && place != END_AT_ONCE) return;
     stream_wake(s);
@@ -226,6 +231,7 @@ void stream_bye(struct stream *s, enum end_reason reason) {
 }
 
 int stream_send(struct stream *s, struct slice text) {
+    ASSERT_OWNER(s->fan->loop);
     if (s->ending) return E_CLOSED;
     int err = stream_queue(s, text, s->fan->head, 0, STREAM_GOES_ON);
     if (err == 0) stream_wake(s);
@@ -259,6 +265,7 @@ void stream_sync(struct stream *s) {
 }
 
 void stream_beat(struct stream *s) {
+    ASSERT_OWNER(s->fan->loop);
     struct buf text = {0};
     if (stream_wants_sync(s, s->fan->now_ms)) stream_sync(s);
     else queue_text(s, &text, form_of(s->form)->heartbeat(&text)); /* or the next one */

@@ -9,6 +9,7 @@
 #include "fan/fan_state.h"
 
 void stream_deinit(struct stream *s) {
+    ASSERT_OWNER(s->fan->loop);
     list_remove(&s->ready);
     while (s->subs) sub_free(s, &s->subs);
     stream_drop_notes(s);
@@ -143,6 +144,7 @@ static int queue_opening(struct stream *s, const struct stream_opening *o,
 }
 
 int stream_open(struct stream *s, const struct stream_opening *o) {
+    ASSERT_OWNER(s->fan->loop);
     struct verdict v = {.resumed = o->last_id.kind != EVENTID_NONE};
     uint32_t n = 0;
     int err = o->plan.n > STREAM_CHANNELS_MAX ? E_FULL : 0;
@@ -266,6 +268,7 @@ static int queue_start(struct stream *s, const struct sub *sub) {
 }
 
 int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
+    ASSERT_OWNER(s->fan->loop);
     if (s->ending) return E_CLOSED;
     if (stream_find(s, spec->channel)) return 0;
     if (s->n_subs == STREAM_CHANNELS_MAX) return E_FULL;
@@ -294,6 +297,7 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
 }
 
 bool stream_unsubscribe(struct stream *s, struct slice channel) {
+    ASSERT_OWNER(s->fan->loop);
     for (struct sub **at = &s->subs; *at; at = &(*at)->next) {
         if (!slice_eq(sub_chan(*at)->node.key, channel)) continue;
         sub_free(s, at);
@@ -316,6 +320,7 @@ static int reserve_all(struct stream *s, const struct sub_spec *wish,
 }
 
 int stream_set(struct stream *s, const struct sub_spec *wish) {
+    ASSERT_OWNER(s->fan->loop);
     struct audience *to[STREAM_CHANNELS_MAX] = {0};
     int err = reserve_all(s, wish, to);
     if (err < 0) return err;

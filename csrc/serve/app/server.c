@@ -55,7 +55,10 @@ int server_new(struct server **out, struct serve_options *options,
     hub_init(&s->hub, options, &s->loop);
     s->events = events;
     s->context = context;
-    fan_init(&s->fan, s->hub.seq.epoch, &s->hub.seq.head, NULL, 1);
+    fan_init(&s->fan, &(struct fan_setup){.loop = &s->loop,
+                                          .epoch = s->hub.seq.epoch,
+                                          .log_head = &s->hub.seq.head,
+                                          .seed = 1});
     ev_timer_init(&s->wake, on_wake, 0, 0);
     s->wake.data = s;
     ev_timer_init(&s->sweep, on_sweep, 1, 1);

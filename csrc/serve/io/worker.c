@@ -157,7 +157,11 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     int err = loop_init(&w->loop, w);
     if (err < 0) return err;
     rand_bytes(&w->random, sizeof w->random);
-    fan_init(&w->fan, hub->seq.epoch, &hub->seq.head, &outlet_ops, w->random);
+    fan_init(&w->fan, &(struct fan_setup){.loop = &w->loop,
+                                          .epoch = hub->seq.epoch,
+                                          .log_head = &hub->seq.head,
+                                          .ops = &outlet_ops,
+                                          .seed = w->random});
     w->fan.called = &w->loop.mailbox.called;
     list_init(&w->conns);
     list_init(&w->doomed);
