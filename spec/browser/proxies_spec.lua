@@ -57,7 +57,7 @@ describe("behind a proxy", function()
   end
 
   it("an EventSource comes back after a restart, which an answer of 502 would end for good", function()
-    local fronts = { nginx.start(s.port, { server = nginx.readme(s.port) }), haproxy.start(s.port) }
+    local fronts = { nginx.start(s.port, { server = nginx.documented(s.port) }), haproxy.start(s.port) }
     local plain = nginx.start(s.port)
     finally(function()
       for _, front in ipairs { plain, table.unpack(fronts) } do front.stop() end
@@ -97,12 +97,12 @@ describe("behind a proxy", function()
       front.stop()
       return status
     end
-    assert.equal(204, write(nginx.readme(s.port)))
-    assert.equal(403, write((nginx.readme(s.port):gsub("%$http_host", "$host"))))
+    assert.equal(204, write(nginx.documented(s.port)))
+    assert.equal(403, write((nginx.documented(s.port):gsub("%$http_host", "$host"))))
   end)
 
   it("nginx tells at once that a client has gone, HAProxy when heartbeats do not pass", function()
-    local fronts = { nginx.start(s.port, { server = nginx.readme(s.port) }), haproxy.start(s.port) }
+    local fronts = { nginx.start(s.port, { server = nginx.documented(s.port) }), haproxy.start(s.port) }
     for i, heartbeats in ipairs { 1, 4 } do
       local c = live.connect({ port = fronts[i].port }, "/log")
       s.wait_clients(1)

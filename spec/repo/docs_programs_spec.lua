@@ -4,7 +4,6 @@ local commands = require("spec.support.commands")
 local http = require("spec.support.http")
 local lfs = require("lfs")
 local markdown = require("spec.support.markdown")
-local nginx = require("spec.support.nginx")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
 local source = require("spec.support.source")
@@ -193,19 +192,6 @@ describe("the programs of the pages", function()
     local t <close> = require("sluice.testing").start({ source = program })
     assert.same({ 401, 403, 200 }, { t:connect(url).status, t:connect(url, { user = "bob" }).status,
       t:connect(url, { user = "alice" }).status })
-  end)
-
-  it("are served by nginx, as doc/operating.md configures it, so that events come at once", function()
-    local s = server.start { app = program_with("/api/matches"), args = { "--trust-proxy", "yes" } }
-    local n = nginx.start(s.port, { server = nginx.readme(s.port) })
-    local c = sse.connect(n.port, MATCHES)
-    assert(c:wait_for("hello", 1))
-    local goal = { "POST", MATCHES .. "/goals", { ["Content-Type"] = "application/json" },
-      '{"team":"home","minute":1}' }
-    assert.equal(202, http.connect(s.port):request(table.unpack(goal)).status)
-    assert(c:wait_for("goal", 1))
-    c:close()
-    n.stop()
   end)
 
   it("can be changed while streams stay open", function()

@@ -1,6 +1,6 @@
 --- Debian's nginx in front of a server, on a free port; with default proxy settings unless told.
 ---   local n = nginx.start(server.port); n.port; n.stop()
----   nginx.start(server.port, { server = nginx.readme(server.port), tls = true })
+---   nginx.start(server.port, { server = nginx.documented(server.port), tls = true })
 local deadline = require("spec.support.deadline")
 local markdown = require("spec.support.markdown")
 local process = require("spec.support.process")
@@ -38,7 +38,7 @@ local function free_port()
 end
 
 --- What doc/operating.md writes into a server of nginx.
-function nginx.readme(upstream)
+function nginx.documented(upstream)
   local text = markdown.read("doc/operating.md").block("nginx").text
   local changed, n = text:gsub("127%.0%.0%.1:5121", "127.0.0.1:" .. upstream)
   assert(n > 0)
