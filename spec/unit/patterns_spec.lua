@@ -18,8 +18,8 @@ describe("patterns", function()
     local yes = { { "/api/**", "/api/x/:id" }, { "/api/**", "/api" }, { "/:a/x", "/b/:c" }, { "**", "a/b" },
       { "/api/admin/**", "/api/:section/x" }, { "a/:x", "a/b" } }
     local no = { { "/api/**", "/other" }, { "a/b", "a/c" }, { "a/:x", "a/b/c" }, { "a", "b" }, { "a/:x", "a" } }
-    for _, pair in ipairs(yes) do assert.is_true(patterns.may_meet(pair[1], pair[2]), pair[1] .. " " .. pair[2]) end
-    for _, pair in ipairs(no) do assert.is_false(patterns.may_meet(pair[1], pair[2]), pair[1] .. " " .. pair[2]) end
+    for _, pair in ipairs(yes) do assert.is_true(patterns.may_overlap(pair[1], pair[2]), pair[1] .. " " .. pair[2]) end
+    for _, pair in ipairs(no) do assert.is_false(patterns.may_overlap(pair[1], pair[2]), pair[1] .. " " .. pair[2]) end
   end)
 
   it("finds a name that two patterns match", function()

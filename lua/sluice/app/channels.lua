@@ -199,7 +199,7 @@ end
 --- Whether a read rule could have a word about a channel or template.
 function channels.has_rule(generation, pattern)
   for _, rule in ipairs(generation.readers) do
-    if patterns.may_meet(rule.pattern, pattern) then return true end
+    if patterns.may_overlap(rule.pattern, pattern) then return true end
   end
   return false
 end
@@ -220,8 +220,8 @@ function channels.may_read(generation, channel, user, client)
         core.log("error", name .. answer.message,
           failure.fields(answer, { channel = channel }))
       end
-      if ok and answer and answer ~= true and not rule.told then
-        rule.told = true
+      if ok and answer and answer ~= true and not rule.reported then
+        rule.reported = true
         core.log("warn", ("read rule of '%s' (%s) returned %s, which means no: only true lets "
           .. "somebody read"):format(rule.pattern, rule.where, show(answer)))
       end

@@ -135,9 +135,9 @@ local function full(generation, how, channel, event, data, o)
   if not id then return nil, subscribers, third end
   if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, id) end
   if how.published then
-    local told = { channel = channel, event = event, key = key, time = core.time() }
-    told.id = id ~= true and id or nil
-    hooks.published(runtime, told, text)
+    local published = { channel = channel, event = event, key = key, time = core.time() }
+    published.id = id ~= true and id or nil
+    hooks.published(runtime, published, text)
   end
   return id, subscribers, false
 end

@@ -107,12 +107,12 @@ end
 local function is_constant(generation, route)
   if not route.checked or #route.guards > 0 then return false end
   for _, guard in ipairs(generation.guards) do
-    if patterns.may_meet(guard.pattern, route.pattern) then return false end
+    if patterns.may_overlap(guard.pattern, route.pattern) then return false end
   end
   for _, entry in ipairs(route.checked.channels) do
     if channels.has_rule(generation, entry[1]) then return false end
     for _, timer in ipairs(generation.timers) do
-      if timer.channel and patterns.may_meet(timer.channel, entry[1]) then return false end
+      if timer.channel and patterns.may_overlap(timer.channel, entry[1]) then return false end
     end
   end
   return true

@@ -60,7 +60,7 @@ function state.declare(generation, name, init, given)
   return make_handle(generation, name)
 end
 
-local function told(text)
+local function dropped_note(text)
   return ("%s: dropped from the state, only plain data survives a reload"):format(text)
 end
 
@@ -70,7 +70,7 @@ local function migrated(name, old, wanted, notes)
     error(text:format(wanted.where, name, tostring(old.version), tostring(wanted.version)), 0)
   end
   local copy, dropped = plain.clean_copy(old.data, name)
-  for _, text in ipairs(dropped) do notes[#notes + 1] = told(text) end
+  for _, text in ipairs(dropped) do notes[#notes + 1] = dropped_note(text) end
   local data = wanted.migrate(copy, old.version)
   if type(data) ~= "table" then
     error(("%s: state '%s': migrate returned a %s"):format(wanted.where, name, type(data)), 0)
@@ -110,7 +110,7 @@ end
 -- @treturn {string,...} a sentence for each value that was dropped
 function state.install(existing, rows, faults, old)
   local notes = plain.drop(faults)
-  for i, text in ipairs(notes) do notes[i] = told(text) end
+  for i, text in ipairs(notes) do notes[i] = dropped_note(text) end
   for name, row in pairs(rows) do
     if old and existing[name] and existing[name] ~= row then
       old.kept = old.kept or {}

@@ -12,7 +12,7 @@ local ARRIVING = { unsubscribe = "subscribe", disconnect = "connect" }
 -- 64 channels that are left and 64 that are followed, connect and disconnect. Only an app that
 -- has a hook for leaving and none for arriving can owe more, by following ever other channels.
 local WAITING_MAX = 130
-local TELL_SECONDS = 10 -- after which the log says that others wait for a hook
+local WARN_SECONDS = 10 -- after which the log says that others wait for a hook
 
 local function hooks_of(generation, kind, channel)
   local list = generation.hooks[kind]
@@ -40,7 +40,7 @@ end
 -- Others have waited for a hook: a loop in it, and they wait for ever. Told once for each.
 local function complain(runtime, queue)
   local scheduler, step = runtime.scheduler, queue.now
-  local left = queue.since + TELL_SECONDS - scheduler.now()
+  local left = queue.since + WARN_SECONDS - scheduler.now()
   queue.watch = nil
   if #queue == 0 then return end
   if left > 0 then
@@ -51,13 +51,13 @@ local function complain(runtime, queue)
   if not where or step.generation.slow_hooks[where] then return end
   step.generation.slow_hooks[where] = true
   core.log("warn", ("%s hook (%s) has run for %g s, and further hooks of its client wait for its "
-    .. "end: app:spawn() what goes on"):format(step.kind, where, TELL_SECONDS))
+    .. "end: app:spawn() what goes on"):format(step.kind, where, WARN_SECONDS))
 end
 
 local function watch(runtime, queue)
   if queue.watch then return end
   local scheduler = runtime.scheduler
-  local at = scheduler.now() + TELL_SECONDS
+  local at = scheduler.now() + WARN_SECONDS
   queue.watch = scheduler:at(at, function() complain(runtime, queue) end)
 end
 

@@ -53,7 +53,7 @@ function patterns.before(a, b)
 end
 
 --- Whether some name could match both patterns. May say true too often, never false.
-function patterns.may_meet(a, b)
+function patterns.may_overlap(a, b)
   local as, bs = patterns.split(a), patterns.split(b)
   local i = 1
   while true do

@@ -74,12 +74,12 @@ end
 --- Remove what plain.faults found.
 -- @treturn {string,...} the sentences
 function plain.drop(faults)
-  local told = {}
+  local texts = {}
   for i, fault in ipairs(faults) do
     fault.holder[fault.key] = nil
-    told[i] = fault.text
+    texts[i] = fault.text
   end
-  return told
+  return texts
 end
 
 --- A deep copy of a table that leaves out what is not plain data; cycles stay cycles.
@@ -93,18 +93,18 @@ function plain.clean_copy(value, path)
     left_out[fault.holder] = left_out[fault.holder] or {}
     left_out[fault.holder][fault.key] = fault.text
   end
-  local done, told = {}, {}
+  local done, texts = {}, {}
   local function copy(from)
     if type(from) ~= "table" then return from end
     if done[from] then return done[from] end
     local out, without = arrays.is_marked(from) and json.array() or {}, left_out[from]
     done[from] = out
     for k, v in next, from do
-      if without and without[k] then told[#told + 1] = without[k] else out[k] = copy(v) end
+      if without and without[k] then texts[#texts + 1] = without[k] else out[k] = copy(v) end
     end
     return out
   end
-  return copy(value), told
+  return copy(value), texts
 end
 
 return plain

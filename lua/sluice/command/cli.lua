@@ -107,7 +107,7 @@ local function ask_reload(parser, given, out, err)
   if not outcome.ok then return print_failure(outcome, err) end
   local head = given.dry_run and "dry run"
     or ("%s #%d in %.1f ms"):format(outcome.kind, outcome.generation, outcome.seconds * 1000)
-  out:write(head, ": ", difference.told(outcome.difference, outcome.files), "\n")
+  out:write(head, ": ", difference.summary(outcome.difference, outcome.files), "\n")
   for _, note in ipairs(outcome.notes) do out:write("  ", note, "\n") end
   return 0
 end

@@ -9,16 +9,16 @@ local sources = require("sluice.command.sources")
 local unmet = {}
 
 -- A name is { name, open, where }: a pattern, or the beginning of something when it is open.
-local function meet(a, b)
-  if not (a.open or b.open) then return patterns.may_meet(a.name, b.name) end
+local function overlap(a, b)
+  if not (a.open or b.open) then return patterns.may_overlap(a.name, b.name) end
   local x, y = a.name:match("^[^:*]*"), b.name:match("^[^:*]*")
   local n = math.min(#x, #y)
   return x:sub(1, n) == y:sub(1, n)
 end
 
-local function meets_some(item, list)
+local function overlaps_some(item, list)
   for _, other in ipairs(list) do
-    if meet(item, other) then return true end
+    if overlap(item, other) then return true end
   end
   return false
 end
@@ -112,21 +112,21 @@ local function channels(generation, say)
   local follow, publish = followers(generation), sources.calls(generation, "publish")
   local known, take = declared(generation), takers(generation, follow)
   for _, item in ipairs(follow) do
-    if item.constant and not publish.unread and not meets_some(item, publish) then
+    if item.constant and not publish.unread and not overlaps_some(item, publish) then
       say('%s: "%s" is subscribed here and published nowhere in these files%s', item.where,
         item.name, meant(item, publish))
     end
   end
-  local told = {}
+  local reported = {}
   for _, item in ipairs(publish) do
-    if not take.unread and not meets_some(item, take) then
+    if not take.unread and not overlaps_some(item, take) then
       say('%s: "%s" is published here and no stream follows it%s', item.where, item.name,
         meant(item, take))
-      told[#told + 1] = item
+      reported[#reported + 1] = item
     end
   end
   for _, item in ipairs(known) do
-    if not take.unread and not meets_some(item, take) and not meets_some(item, told) then
+    if not take.unread and not overlaps_some(item, take) and not overlaps_some(item, reported) then
       say('%s: channel "%s" is declared here and no stream follows it%s', item.where, item.name,
         meant(item, take))
     end
@@ -138,8 +138,8 @@ end
 local function timers(generation, say, follow, publish, known)
   for _, timer in ipairs(generation.timers) do
     local item = { name = timer.channel, where = timer.where }
-    if timer.channel and not meets_some(item, follow) then
-      local named = meets_some(item, known) or meets_some(item, publish)
+    if timer.channel and not overlaps_some(item, follow) then
+      local named = overlaps_some(item, known) or overlaps_some(item, publish)
       if not (follow.unread and named) then
         say('%s: while_subscribed = "%s": no stream follows that channel: it never runs%s',
           item.where, item.name, meant(item, follow, known, publish))
@@ -151,7 +151,7 @@ end
 local function hooks(generation, say, follow, publish)
   local function judge(what, list, others)
     for _, item in ipairs(list) do
-      if not others.unread and not meets_some(item, others) then
+      if not others.unread and not overlaps_some(item, others) then
         say('%s: %s "%s" meets no channel of this app%s', item.where, what, item.name,
           meant(item, others))
       end
@@ -177,7 +177,7 @@ local function paths(generation, say)
   for _, what in ipairs({ "guard", "cors" }) do
     for _, row in ipairs(what == "guard" and generation.guards or generation.cors) do
       local item = { name = row.pattern }
-      if not meets_some(item, routes) then
+      if not overlaps_some(item, routes) then
         say('%s: app:%s("%s") meets no route%s', row.where or generation.path, what, row.pattern,
           meant(item, routes))
       end
@@ -200,7 +200,7 @@ end
 --- The warnings about a generation.
 -- @tparam sluice.Generation generation
 -- @tparam function say told a format and its values
-function unmet.tell(generation, say)
+function unmet.warn(generation, say)
   local follow, publish, known = channels(generation, say)
   timers(generation, say, follow, publish, known)
   hooks(generation, say, follow, publish)

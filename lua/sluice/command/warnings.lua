@@ -52,7 +52,7 @@ function warnings.of(generation)
   local function say(text, ...) out[#out + 1] = text:format(...) end
   for _, text in ipairs(generation.warnings) do out[#out + 1] = text end
   writers(generation, say)
-  unmet.tell(generation, say)
+  unmet.warn(generation, say)
   calls(generation, say)
   return out
 end

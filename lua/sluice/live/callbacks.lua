@@ -50,7 +50,7 @@ function callbacks.open(self, id, path, channels)
 end
 
 -- A hook may still run when its client has left: its handle knows who that was.
-local function tell_leaving(self, id, reason, channels, known)
+local function report_leaving(self, id, reason, channels, known)
   local client = stream_hooks.client(self, id) or stream_handle.new(self, id)
   stream_handle.keep(client, known)
   for _, channel in ipairs(channels) do stream_hooks.leave(self, client, channel) end
@@ -66,7 +66,7 @@ function callbacks.close(self, id, reason, channels, path, ip)
   end
   local entry = self.clients[id] or {}
   if hooks.ask_for_clients(self.generation) or stream_hooks.client(self, id) then
-    tell_leaving(self, id, reason, channels or {}, { user = entry.user, meta = entry.meta,
+    report_leaving(self, id, reason, channels or {}, { user = entry.user, meta = entry.meta,
       path = path, ip = ip })
   end
   self.clients[id] = nil

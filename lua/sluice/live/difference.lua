@@ -32,8 +32,8 @@ end
 local function plan_text(checked)
   local names = {}
   for i, entry in ipairs(checked.channels) do
-    local bare = not (entry.keys or entry.types or entry.max_rate or entry.rewind)
-    names[i] = text_of(bare and entry[1] or entry)
+    local has_options = next(entry, next(entry)) ~= nil
+    names[i] = text_of(has_options and entry or entry[1])
   end
   return table.concat(names, ",")
 end
@@ -139,7 +139,7 @@ end
 -- @tparam string text from difference.between
 -- @tparam {string,...} files that are others than before
 -- @treturn string
-function difference.told(text, files)
+function difference.summary(text, files)
   local list = table.concat(files, " ")
   if text == "" and list == "" then return "nothing has changed" end
   return text .. (text ~= "" and list ~= "" and "  " or "") .. list

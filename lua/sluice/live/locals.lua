@@ -95,11 +95,11 @@ end
 -- @tparam table|nil list from locals.note
 -- @treturn {string,...}
 function locals.changed(list)
-  local out, told = {}, {}
+  local out, reported = {}, {}
   for _, row in ipairs(list or {}) do
     local key = row.where .. "\0" .. row.name
-    if not told[key] and has_changed(row) then
-      told[key] = true
+    if not reported[key] and has_changed(row) then
+      reported[key] = true
       out[#out + 1] = ("%s: local '%s' was changed by handlers and starts anew with this reload: "
         .. 'keep it in app:state("%s", …)'):format(row.where, row.name, row.name)
     end

@@ -154,7 +154,7 @@ local function succeed(self, outcome, prepared, began)
   outcome.seconds = core.now() - began
   count(self, "ok", "swap", outcome.seconds)
   core.log("info", ("%s #%d in %.1f ms: %s"):format(outcome.kind, outcome.generation,
-    outcome.seconds * 1000, difference.told(outcome.difference, outcome.files)))
+    outcome.seconds * 1000, difference.summary(outcome.difference, outcome.files)))
   for _, note in ipairs(outcome.notes) do core.log("warn", note) end
   hooks.fire(runtime, "reload", { generation = outcome.generation, previous = live.id })
   return outcome
@@ -192,8 +192,8 @@ local function next_job(self)
   local waits = self.runtime.retirement:waits_for()
   for i, job in ipairs(self.queue) do
     if not waits or job.kind == "dry_run" then return table.remove(self.queue, i) end
-    if not job.told then core.log("info", "reload waits for " .. waits) end
-    job.told = true
+    if not job.reported then core.log("info", "reload waits for " .. waits) end
+    job.reported = true
   end
 end
 

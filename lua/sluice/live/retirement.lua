@@ -44,7 +44,7 @@ function Retirement:add(generation)
   for _, fn in ipairs(generation:functions()) do
     if own[debug.getinfo(fn, "S").source:sub(2)] then held[fn] = true end
   end
-  self.watched[generation.id] = { held = held, retired = nil, told = false }
+  self.watched[generation.id] = { held = held, retired = nil, reported = false }
 end
 
 --- How many generations are in memory.
@@ -56,11 +56,11 @@ function Retirement:alive()
   return n
 end
 
-local function tell_leaks(self)
+local function report_leaks(self)
   for id, row in pairs(self.watched) do
-    local due = row.retired and self.cycles >= row.retired + CYCLES and not row.told
+    local due = row.retired and self.cycles >= row.retired + CYCLES and not row.reported
     if due and next(row.held) then
-      row.told = true
+      row.reported = true
       core.log("warn", ("generation %d is retired and still in memory: a function of it is kept "
         .. "somewhere outside of the app, such as in a table of a rock"):format(id))
     end
@@ -83,7 +83,7 @@ end
 function Retirement:begin(generation)
   local scheduler = self.runtime.scheduler
   generation.phase, self.old = "retiring", generation
-  tell_leaks(self)
+  report_leaks(self)
   if generation.running == 0 then return self:finish(generation) end
   self.deadline = scheduler:at(scheduler.now() + RETIRE_SECONDS, function()
     core.log("info", ("generation %d: closed after %d s: %s"):format(generation.id, RETIRE_SECONDS,

@@ -61,7 +61,7 @@ local function count_error(self, generation)
 end
 
 -- "timer x (app.lua:6)" need not say where it stands when "app.lua:6: broken" does.
-local function told(name, message)
+local function with_name(name, message)
   if message == "" then message = "an error without a message" end
   if message:sub(1, #name) == name then return message end -- it begins with it already
   local what, place = name:match("^(.*) %(([^()]+:%d+)%)$")
@@ -77,7 +77,7 @@ function Runtime:report(fiber, problem, name)
   name = name or fiber and fiber.name or "callback"
   local generation = fiber and fiber.generation or self.generation
   count_error(self, generation)
-  core.log("error", told(name, problem.message),
+  core.log("error", with_name(name, problem.message),
     failure.fields(problem, { generation = generation and generation.id }))
   if self.generation and not (fiber and fiber.in_error_hook) then
     for _, hook in ipairs(self.generation.hooks.error or {}) do

@@ -43,7 +43,7 @@ local function forget(self, fiber)
 end
 
 -- The last word on a fiber: its owner, then whoever waits for its generation.
-local function tell(self, fiber, ...)
+local function notify_end(self, fiber, ...)
   local on_end, generation = fiber.on_end, fiber.generation
   fiber.on_end = nil
   if on_end then on_end(...) end
@@ -57,7 +57,7 @@ local function finish(self, fiber, ok, ...)
     budget.close_children(fiber)
     self.report(fiber, ...)
   end
-  tell(self, fiber, ok, ...)
+  notify_end(self, fiber, ok, ...)
 end
 
 local function settle(self, fiber, outer, alive, first, ...)
@@ -139,7 +139,7 @@ function Scheduler:cancel(fiber, problem)
   self.closing = outer
   if problem then self.report(fiber, problem) end
   if not ok then self.report(fiber, failure.late(trouble)) end
-  tell(self, fiber, not problem and nil, problem)
+  notify_end(self, fiber, not problem and nil, problem)
 end
 
 -- Why the caller cannot wait, or nil.

@@ -122,7 +122,7 @@ function outgoing.ask(runtime, what, o)
       headers = step.headers, body = step.body, timeout = left, idle = o.idle,
       max_bytes = o.max_bytes, verify = o.verify })
     if not t then return nil, message, code end
-    local cut <close> = t:guard()
+    local cut <close> = t:closer()
     local status, headers, location = t:head()
     if not status then return nil, headers, location end
     if not (REDIRECT[status] and location and o.redirects > 0) then

@@ -160,7 +160,7 @@ function Transfer:close()
 end
 
 --- Something to be closed that closes the transfer, unless its field `transfer` is taken away.
-function Transfer:guard()
+function Transfer:closer()
   return setmetatable({ transfer = self }, { __close = function(held)
     if held.transfer then held.transfer:close() end
   end })

@@ -24,7 +24,7 @@ end
 local function find_guards(generation, route)
   local list = {}
   for _, guards in ipairs(generation.guards) do
-    if patterns.may_meet(guards.pattern, route.pattern) then
+    if patterns.may_overlap(guards.pattern, route.pattern) then
       local pattern = not patterns.covers(guards.pattern, route.pattern) and guards.pattern or nil
       for n, fn in ipairs(guards) do
         list[#list + 1] = { fn = fn, n = n, where = guards.where, pattern = pattern }
@@ -65,7 +65,7 @@ function router.guard(generation, route, req, after)
 end
 
 --- Tell the guards that asked for it what was answered.
-function router.tell(runtime, route, after, status, body)
+function router.notify(runtime, route, after, status, body)
   for i = #after, 1, -1 do
     local ok, problem = failure.part(after[i], status, body)
     if not ok then
@@ -94,7 +94,7 @@ end
 
 -- A file that a reload has taken away meanwhile, or brought, is not there.
 local function respond_file(runtime, id, route, after)
-  if #after > 0 then router.tell(runtime, route, after, 200) end
+  if #after > 0 then router.notify(runtime, route, after, 200) end
   local ok, _, code = runtime.server:respond_file(id)
   if not ok and code ~= "ECLOSED" then
     router.respond(runtime, id, route, answers.read(route.title, 404, "not found"))
@@ -111,7 +111,7 @@ local function serve(runtime, generation, route, id, req)
     budget.close_children(runtime.scheduler.current)
   end
   if status == FILE then return respond_file(runtime, id, route, after) end
-  if #after > 0 then router.tell(runtime, route, after, status, text) end
+  if #after > 0 then router.notify(runtime, route, after, status, text) end
   router.respond(runtime, id, route, status, headers, text)
 end
 

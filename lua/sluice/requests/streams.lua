@@ -136,8 +136,8 @@ local function extend(session, concrete)
   end
   if session.why ~= "replan" then return 200 end
   for name in pairs(followed) do
-    local _, tells = runtime.server:unsubscribe(id, name)
-    if tells then stream_hooks.leave(runtime, session.client, name) end
+    local _, hooked = runtime.server:unsubscribe(id, name)
+    if hooked then stream_hooks.leave(runtime, session.client, name) end
   end
   return 200
 end
@@ -174,7 +174,7 @@ local function serve(session)
     budget.close_children(runtime.scheduler.current)
     refuse(session, status, headers, text)
   end
-  if #session.after > 0 then router.tell(runtime, session.route, session.after, status, nil) end
+  if #session.after > 0 then router.notify(runtime, session.route, session.after, status, nil) end
 end
 
 local function start(session)
