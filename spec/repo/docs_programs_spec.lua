@@ -194,6 +194,14 @@ describe("the programs of the pages", function()
       t:connect(url, { user = "alice" }).status })
   end)
 
+  it("know a test by the cookie that they gave it", function()
+    local t <close> = require("sluice.testing").start({ source = program_with("/api/session") })
+    assert.equal(401, t:connect("/api/mine").status)
+    local given = t:post("/api/session", { json = { name = "ann", password = "secret" } }).headers["Set-Cookie"]
+    assert.equal(200, t:connect("/api/mine", { headers = { Cookie = given:match("^[^;]+") } }).status)
+    assert.equal(200, t:connect("/api/mine", { user = "ann" }).status)
+  end)
+
   it("can be changed while streams stay open", function()
     local program = program_with("/api/matches")
     local s, folder = start(program)

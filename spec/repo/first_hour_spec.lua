@@ -41,7 +41,10 @@ local function new_reader()
     if line == "sluice run app.lua" then return start() end
     local root = lfs.currentdir()
     if line:find("^sluice ") then
-      local _, output = process.run(root .. "/build/bin/" .. line, { dir = folder })
+      local s = self.server -- which is found at another port here, and in a runtime folder of its own
+      line = line:gsub("^sluice reload", "%0 --port " .. s.port)
+      local command = ("XDG_RUNTIME_DIR=%s %s/build/bin/%s"):format(s.folder, root, line)
+      local _, output = process.run(command, { dir = folder })
       return function() return output end
     end
     if line:find("^curl ") then return commands.run(self.server, line) end
