@@ -100,9 +100,20 @@ static void promote(struct stream *s) {
     }
 }
 
+/* It is not visited before stream_sent: as if its block were out, but for that. */
+static void await_result(struct stream *s, bool more) {
+    if (more) stream_demote(s);
+    else promote(s);
+    list_remove(&s->ready);
+    s->blocked = true;
+}
+
 /* One visit to one stream. */
 static void serve(struct fan *fan, struct stream *s) {
-    if (s->blocked) return;
+    if (s->blocked) {
+        stream_demote(s); /* a result is awaited: what is pending goes out after it */
+        return;
+    }
     struct block *b;
     bool more;
     if (stream_gather(s, &b, &more) < 0) {
@@ -120,12 +131,11 @@ static void serve(struct fan *fan, struct stream *s) {
     if (sent == FAN_SENT && !over) {
         if (more && !PLANTED(11)) stream_make_ready(s);
         else promote(s);
-        return;
+    } else if (sent == FAN_QUEUED) {
+        await_result(s, more || over);
+    } else {
+        stream_sent(s, sent, over);
     }
-    list_remove(&s->ready);
-    stream_demote(s);
-    s->blocked = true; /* until its socket takes bytes; for ever when it is over */
-    list_add(&fan->waiting, &s->ready);
 }
 
 /* The member whose turn is the next but 'skip', here or in the audiences that follow at

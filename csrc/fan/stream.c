@@ -52,7 +52,8 @@ void stream_make_ready(struct stream *s) {
 
 void stream_wake(struct stream *s) {
     ASSERT_OWNER(s->fan->loop);
-    if (!s->blocked) stream_make_ready(s);
+    if (s->blocked) stream_demote(s);
+    else stream_make_ready(s);
 }
 
 void stream_writable(struct stream *s) {
@@ -60,6 +61,19 @@ void stream_writable(struct stream *s) {
     s->blocked = false;
     list_remove(&s->ready);
     stream_make_ready(s);
+}
+
+void stream_sent(struct stream *s, enum fan_sent sent, bool over) {
+    ASSERT_OWNER(s->fan->loop);
+    if (sent == FAN_SENT && !over) {
+        s->blocked = false;
+        if (s->behind) stream_make_ready(s);
+        return;
+    }
+    list_remove(&s->ready);
+    stream_demote(s);
+    s->blocked = true; /* until its socket takes bytes; for ever when it is over */
+    list_add(&s->fan->waiting, &s->ready);
 }
 
 /* ---- Notes -------------------------------------------------------------------------- */

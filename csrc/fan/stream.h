@@ -39,7 +39,7 @@ struct stream {
     int64_t behind_ms; /* since when it is behind */
     struct note *notes, **notes_end;
     bool behind;     /* not walked with its channels; has a place of its own */
-    bool blocked;    /* waits until its socket takes bytes again */
+    bool blocked;    /* waits until its socket takes bytes again, or for a result */
     bool opened;     /* hello is queued or out: it has a cursor of ours */
     bool came_back;  /* with an id, to a stream that had no channels yet */
     bool ending;     /* a last note is queued: nothing may follow */
@@ -58,6 +58,9 @@ void stream_init(struct stream *s, struct fan *fan, enum form_id form);
 /* It has something of its own to send, or its socket takes bytes again. */
 void stream_wake(struct stream *s);
 void stream_writable(struct stream *s);
+
+/* The result of a block that was queued (FAN_QUEUED), and whether it ended the stream. */
+void stream_sent(struct stream *s, enum fan_sent sent, bool over);
 
 /* No longer walked with its audiences: its place is written down. */
 void stream_demote(struct stream *s);

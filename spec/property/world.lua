@@ -545,7 +545,7 @@ local world = {}
 function world.new(testing, seed)
   math.randomseed(seed)
   local threads = chance(0.85) and 2 or random(1, 3)
-  local self = setmetatable({ testing = testing, threads = threads, sim = testing.sim(threads, seed),
+  local self = setmetatable({ testing = testing, threads = threads, sim = testing.sim(threads, seed, seed % 3 == 0),
     commands = {}, replicas = {}, clients = {}, events = {}, aborted = {}, n_events = 0, n_sent = 0, head = 0,
     now = 0, count = { published = 0, delivered = 0, resumed = 0, newcomers = 0, cuts = 0, syncs = 0, price = 0 },
     steps = random(60, 300) }, World)

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
+#include "net/sock.h"
 #include "serve/io/due.h"
 #include "serve/io/input.h"
 #include "serve/io/outlet.h"
@@ -12,7 +13,6 @@
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
-#include <errno.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -85,6 +85,7 @@ static void forget(struct conn *c) {
 }
 
 void conn_free(struct conn *c) {
+    assert(!c->queued);
     if (c->streams) outlet_close(&c->outlet);
     if (c->talk) conn_drop_request(c);
     forget(c);
@@ -94,7 +95,8 @@ void conn_free(struct conn *c) {
 
 static int wanted(const struct conn *c) {
     switch (c->phase) {
-    case CONN_STREAM: return c->outlet.pinned ? EV_READ | EV_WRITE : EV_READ;
+    case CONN_STREAM:
+        return c->outlet.pinned && !c->queued ? EV_READ | EV_WRITE : EV_READ;
     case CONN_FLUSH: return EV_WRITE;
     case CONN_LINGER: return c->passed < LINGER_BYTES_MAX ? EV_READ : 0;
     default: break;
@@ -108,7 +110,7 @@ void conn_watch(struct conn *c) {
     if (c->doomed || events == before) return;
     if (events & ~before & EV_WRITE) { /* it is full from now on */
         output_note_taken(c);
-        c->held = output_held(c);
+        c->held = sock_held(c->io.fd);
     }
     ev_io_stop(conn_worker(c)->loop.ev, &c->io);
     ev_io_set(&c->io, c->io.fd, events);
@@ -125,7 +127,7 @@ static void start_linger(struct conn *c) {
     c->phase = CONN_LINGER;
     shutdown(c->io.fd, SHUT_WR);
     output_note_taken(c);
-    c->held = output_held(c);
+    c->held = sock_held(c->io.fd);
 }
 
 void conn_go_on(struct conn *c) {
@@ -191,12 +193,12 @@ static void on_readable(struct conn *c) {
     bool passes = c->phase == CONN_STREAM || c->phase == CONN_LINGER;
     size_t room = passes ? WORKER_INPUT_BYTES : input_room(c);
     char *input = conn_worker(c)->input;
-    ssize_t n = recv(c->io.fd, input, room, MSG_DONTWAIT);
+    ssize_t n = sock_read(c->io.fd, input, room);
     if (n == 0) on_eof(c);
     else if (n > 0 && passes) pass(c, (size_t)n);
     else if (n > 0 && buf_add(&c->talk->in, input, (size_t)n) < 0)
         conn_doom(c, END_OVERLOAD);
-    else if (n < 0 && errno != EAGAIN && errno != EINTR) conn_doom(c, END_GONE);
+    else if (n < 0 && n != -EAGAIN) conn_doom(c, END_GONE);
 }
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {

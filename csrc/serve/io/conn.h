@@ -55,6 +55,7 @@ struct conn {
     bool trusted : 1; /* came over the Unix socket */
     bool doomed : 1, keep_alive : 1, half_closed : 1;
     bool streams : 1; /* its outlet is in use */
+    bool queued : 1;  /* the result of a write is awaited: see net/sock.h */
     struct outlet outlet;
 };
 

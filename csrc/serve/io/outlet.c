@@ -5,6 +5,7 @@
 #include "base/pool.h"
 #include "base/rand.h"
 #include "base/status.h"
+#include "net/sock.h"
 #include "fan/stream_open.h"
 #include "serve/io/conn.h"
 #include "serve/io/output.h"
@@ -14,10 +15,6 @@
 
 #include <errno.h>
 #include <stdio.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
-#include <unistd.h>
 
 static struct conn *conn_of(struct outlet *o) {
     return container_of(o, struct conn, outlet);
@@ -59,30 +56,23 @@ static void schedule(struct conn *c) {
 
 /* ---- Sending ------------------------------------------------------------------------ */
 
-/* send(), without the look for a cancelled thread that the C library puts around it: that
- * is a hundredth of a delivery. */
-static ssize_t send_now(int fd, struct slice bytes) {
-    return syscall(SYS_sendto, fd, bytes.p, bytes.n, MSG_NOSIGNAL | MSG_DONTWAIT, NULL,
-                   0);
+/* One call: what is left of the head, then the block. What the socket took of both, a
+ * negative errno or SOCK_QUEUED. */
+static ssize_t write_out(struct conn *c, struct slice block) {
+    struct sock_write w = {.fd = c->io.fd, .body = block, .owner = c};
+    w.head.n = conn_unsent(c);
+    if (w.head.n > 0) w.head.p = c->talk->out.p + c->talk->out_sent;
+    return sock_write(&conn_worker(c)->socks, &w);
 }
 
-/* One call: what is left of the head, then the block. Returns the bytes of the block
- * that were taken, or -1 when the socket is broken. */
-static ssize_t send_with_head(struct conn *c, struct slice block) {
+/* Of n bytes that were taken, those of the block; the others were the head's. */
+static size_t behind_head(struct conn *c, size_t n) {
     size_t head = conn_unsent(c);
-    if (head == 0 && block.n == 0) return 0;
-    struct iovec parts[2] = {{NULL, head}, {(char *)block.p, block.n}};
-    if (head) parts[0].iov_base = c->talk->out.p + c->talk->out_sent;
-    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 2};
-    ssize_t n = head ? sendmsg(c->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT)
-                     : send_now(c->io.fd, block);
-    if (n < 0 && (errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR)) return 0;
-    if (n < 0) return -1;
     if (head == 0) return n;
-    bool whole = (size_t)n >= head;
-    c->talk->out_sent += whole ? head : (size_t)n;
-    if (whole) conn_end_talk(c);
-    return whole ? n - (ssize_t)head : 0;
+    c->talk->out_sent += n < head ? n : head;
+    if (n < head) return 0;
+    conn_end_talk(c);
+    return n - head;
 }
 
 /* What client:send gave is with the kernel. */
@@ -92,34 +82,53 @@ static void acknowledge(struct outlet *o) {
     to_app_sent(o->client, bytes);
 }
 
+/* The last block is out. */
+static void end(struct conn *c) {
+    conn_finish(c);
+    conn_go_on(c);
+}
+
+/* The rest of it waits until the socket takes more. */
+static void wait_for_room(struct conn *c, struct block *b, size_t sent) {
+    c->outlet.pinned = b;
+    c->outlet.pinned_sent = (uint32_t)sent;
+    conn_watch(c);
+    schedule(c);
+}
+
+/* So many bytes of head and block were taken of a block that was just gathered (takes it). */
+static enum fan_sent took_first(struct conn *c, struct block *b, size_t size, size_t n) {
+    struct outlet *o = &c->outlet;
+    n = behind_head(c, n);
+    if (n < size || conn_unsent(c) > 0) {
+        wait_for_room(c, b, n);
+        return FAN_BLOCKED;
+    }
+    if (o->unacked > 0 && o->stream.note_bytes == 0) acknowledge(o);
+    bool over = b->end != STREAM_GOES_ON;
+    block_unref(b);
+    if (over) end(c);
+    return FAN_SENT;
+}
+
 static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     struct outlet *o = container_of(s, struct outlet, stream);
     struct conn *c = conn_of(o);
-    enum stream_end end = b->end;
     struct slice bytes = block_wire(b, o->stream.form);
     if (o->client) __builtin_prefetch(&o->client->events, 1); /* ready after the call */
-    ssize_t n = c->doomed ? -1 : send_with_head(c, bytes);
-    if (n < 0) {
+    ssize_t n = c->doomed ? -EPIPE : write_out(c, bytes);
+    if (n < 0 && n != SOCK_QUEUED) {
         block_unref(b);
         conn_doom(c, END_GONE);
         return FAN_GONE;
     }
     if (o->client) client_count(o->client, b->events, b->n, s->resets);
     c->tx_ms = now_ms(c); /* or the stall begins */
-    if ((size_t)n == bytes.n && conn_unsent(c) == 0) {
-        if (o->unacked > 0 && s->note_bytes == 0) acknowledge(o);
-        block_unref(b);
-        if (end != STREAM_GOES_ON) {
-            conn_finish(c);
-            conn_go_on(c);
-        }
-        return FAN_SENT;
-    }
+    if (n != SOCK_QUEUED) return took_first(c, b, bytes.n, (size_t)n);
     o->pinned = b;
-    o->pinned_sent = (uint32_t)n;
-    conn_watch(c);
-    schedule(c);
-    return FAN_BLOCKED;
+    o->pinned_sent = 0;
+    c->queued = true;
+    return FAN_QUEUED;
 }
 
 /* From the socket on; the client follows while the call runs. */
@@ -134,7 +143,7 @@ static void outlet_expect(const struct stream *s) {
 /* Its head may be out, or go with what comes instead. */
 static bool outlet_take_back(struct stream *s) {
     struct outlet *o = container_of(s, struct outlet, stream);
-    if (!o->pinned || o->pinned_sent > 0) return false;
+    if (!o->pinned || o->pinned_sent > 0 || conn_of(o)->queued) return false;
     block_unref(o->pinned);
     o->pinned = NULL;
     return true;
@@ -149,31 +158,66 @@ size_t outlet_unsent(const struct outlet *o) {
     return pinned + o->stream.note_bytes;
 }
 
-void outlet_writable(struct outlet *o) {
-    struct conn *c = conn_of(o);
-    struct block *b = o->pinned;
-    if (!b) return;
-    struct slice bytes = block_wire(b, o->stream.form);
-    bytes = slice_of(bytes.p + o->pinned_sent, bytes.n - o->pinned_sent);
-    size_t head_before = conn_unsent(c);
-    ssize_t n = send_with_head(c, bytes);
-    if (n < 0) {
-        conn_doom(c, END_GONE);
-        return;
-    }
-    size_t taken = (size_t)n + head_before - conn_unsent(c);
-    if (taken > 0) c->tx_ms = now_ms(c);
-    c->held += (uint32_t)taken;
+static struct slice rest_of(const struct conn *c) {
+    struct slice bytes = block_wire(c->outlet.pinned, c->outlet.stream.form);
+    size_t sent = c->outlet.pinned_sent;
+    return slice_of(bytes.p + sent, bytes.n - sent);
+}
+
+/* So many bytes were taken of what the socket had left. */
+static void took_rest(struct conn *c, size_t n) {
+    struct outlet *o = &c->outlet;
+    size_t size = rest_of(c).n;
+    if (n > 0) c->tx_ms = now_ms(c);
+    c->held += (uint32_t)n;
+    n = behind_head(c, n);
     o->pinned_sent += (uint32_t)n;
-    if ((size_t)n < bytes.n || conn_unsent(c) > 0) return;
-    enum stream_end end = b->end;
+    if (n < size || conn_unsent(c) > 0) return;
+    bool over = o->pinned->end != STREAM_GOES_ON;
+    block_unref(o->pinned);
     o->pinned = NULL;
-    block_unref(b);
     if (o->unacked > 0 && o->stream.note_bytes == 0) acknowledge(o);
     conn_watch(c);
     schedule(c);
-    if (end != STREAM_GOES_ON) conn_finish(c);
+    if (over) conn_finish(c);
     else stream_writable(&o->stream);
+}
+
+void outlet_writable(struct outlet *o) {
+    struct conn *c = conn_of(o);
+    if (!o->pinned || c->queued) return;
+    ssize_t n = write_out(c, rest_of(c));
+    if (n == SOCK_QUEUED) {
+        c->queued = true;
+        conn_watch(c);
+    } else if (n < 0) {
+        conn_doom(c, END_GONE);
+    } else {
+        took_rest(c, (size_t)n);
+    }
+}
+
+/* A stream that waits in the fan had its block refused in part before. */
+void outlet_on_result(struct outlet *o, ssize_t n) {
+    struct conn *c = conn_of(o);
+    struct stream *s = &o->stream;
+    bool first = list_empty(&s->ready);
+    c->queued = false;
+    if (n < 0 || c->doomed) {
+        conn_doom(c, END_GONE);
+        if (first) stream_sent(s, FAN_GONE, false);
+        return;
+    }
+    if (first) {
+        struct block *b = o->pinned;
+        bool over = b->end != STREAM_GOES_ON;
+        o->pinned = NULL;
+        stream_sent(s, took_first(c, b, block_wire(b, s->form).n, (size_t)n), over);
+    } else {
+        took_rest(c, (size_t)n);
+        conn_watch(c);
+    }
+    if (c->phase != CONN_STREAM) conn_go_on(c);
 }
 
 /* ---- Opening ------------------------------------------------------------------------ */

@@ -9,6 +9,8 @@
 #include "fan/fan.h"
 #include "serve/client.h"
 
+#include <sys/types.h>
+
 struct conn;
 struct request;
 
@@ -44,6 +46,7 @@ void outlet_break(struct conn *c);
 size_t outlet_unsent(const struct outlet *o);
 
 void outlet_writable(struct outlet *o);
+void outlet_on_result(struct outlet *o, ssize_t n); /* of a write that was queued */
 void outlet_on_timer(struct outlet *o);
 void outlet_drain(struct outlet *o, int64_t window_ms);
 

@@ -3,21 +3,10 @@
 
 #include "base/bounds.h"
 #include "base/planted.h"
+#include "net/sock.h"
 #include "serve/io/worker.h"
 
-#include <errno.h>
-#include <linux/sockios.h>
-#include <sys/ioctl.h>
-#include <sys/socket.h>
-#include <sys/uio.h>
-
 /* ---- What the peer takes ------------------------------------------------------------ */
-
-/* Bytes that its peer has not acknowledged. */
-uint32_t output_held(const struct conn *c) {
-    int n = 0;
-    return ioctl(c->io.fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0;
-}
 
 /* Time since the socket took something, or began to be full. */
 int64_t output_quiet_ms(const struct conn *c) {
@@ -31,7 +20,7 @@ void output_note_taken(struct conn *c) {
 /* The peer may have taken some of what the kernel holds long before that wants more. */
 bool output_has_taken(struct conn *c) {
     uint32_t before = c->held;
-    c->held = output_held(c);
+    c->held = sock_held(c->io.fd);
     return c->held < before;
 }
 
@@ -47,16 +36,11 @@ bool output_is_stalled(struct conn *c) {
 /* What is there, in one call: what the socket took, or a negative errno. */
 static ssize_t send_some(const struct conn *c) {
     const struct talk *t = c->talk;
-    struct iovec parts[2];
-    struct msghdr message = {.msg_iov = parts};
-    if (t->out.n > t->out_sent)
-        parts[message.msg_iovlen++] =
-            (struct iovec){t->out.p + t->out_sent, t->out.n - t->out_sent};
+    struct slice head = slice_of(NULL, 0), body = head;
+    if (t->out.n > 0) head = slice_of(t->out.p + t->out_sent, t->out.n - t->out_sent);
     if (t->file)
-        parts[message.msg_iovlen++] = (struct iovec){
-            (char *)t->file->body.p + t->file_sent, t->file->body.n - t->file_sent};
-    ssize_t n = sendmsg(c->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    return n < 0 ? -errno : n;
+        body = slice_of(t->file->body.p + t->file_sent, t->file->body.n - t->file_sent);
+    return sock_send(c->io.fd, head, body);
 }
 
 /* Move behind n bytes, and let go of what is out. */
@@ -79,7 +63,7 @@ static void move_on(struct conn *c, size_t n) {
 bool output_flush(struct conn *c) {
     while (!c->doomed && conn_unsent(c) > 0) {
         ssize_t n = send_some(c);
-        if (n == -EAGAIN || n == -EINTR) return false;
+        if (n == 0) return false;
         if (n < 0) conn_doom(c, END_GONE);
         else move_on(c, (size_t)n);
     }

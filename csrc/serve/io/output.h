@@ -20,9 +20,6 @@ void output_share(struct conn *c, struct static_file *file);
 
 /* ---- What the peer takes ------------------------------------------------------------ */
 
-/* Bytes that the kernel holds: the peer has not acknowledged them. */
-uint32_t output_held(const struct conn *c);
-
 /* The socket took something, or is full from now on; and how long ago that was. */
 void output_note_taken(struct conn *c);
 int64_t output_quiet_ms(const struct conn *c);

@@ -89,10 +89,22 @@ static void watch_burst(struct worker *w) {
     else if (burst) loop_look_again(&w->loop, PROMISE_SOON);
 }
 
+static void on_result(void *owner, ssize_t n) {
+    struct conn *c = owner;
+    outlet_on_result(&c->outlet, n);
+}
+
+/* True when streams can be served again at once. */
+static bool report_results(struct worker *w) {
+    sock_flush(&w->socks, on_result);
+    return !list_empty(&w->fan.ready);
+}
+
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
     (void)events;
     struct worker *w = p->data;
     bool more = fan_flush(&w->fan, 0);
+    if (w->socks.n > 0) more = report_results(w) || more;
     await_tick(w);
     watch_burst(w);
     w->turn_bytes = w->turn_events = w->turn_patient = 0;
@@ -167,6 +179,7 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     list_init(&w->doomed);
     queue_init(&w->lane.queue);
     pool_init(&w->conn_pool, sizeof(struct conn));
+    w->socks.delayed = hub->options.delay_writes;
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
@@ -226,9 +239,11 @@ void worker_deinit(struct worker *w) {
     accept_stop(&w->accept);
     control_close(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
+    sock_flush(&w->socks, on_result);
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
+    socks_deinit(&w->socks);
     queue_close(&w->lane.queue);
     fan_deinit(&w->fan);
     pool_deinit(&w->conn_pool);

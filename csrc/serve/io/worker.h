@@ -10,6 +10,7 @@
 #include "base/pool.h"
 #include "fan/fan.h"
 #include "net/http_write.h"
+#include "net/sock.h"
 #include "run/loop.h"
 #include "run/wheel.h"
 #include "serve/hub.h"
@@ -33,6 +34,7 @@ struct worker {
     struct ev_timer rates; /* the next tick of the fan */
     struct list conns, doomed;
     struct pool conn_pool;
+    struct socks socks;
     struct routes *routes;
     struct http_date date;
     int64_t rates_at_ms; /* when the next tick is; INT64_MAX: not armed */

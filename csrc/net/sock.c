@@ -1,0 +1,75 @@
+/* Reading and writing; see sock.h. */
+#include "net/sock.h"
+
+#include "base/mem.h"
+
+#include <assert.h>
+#include <linux/sockios.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define FLAGS (MSG_NOSIGNAL | MSG_DONTWAIT)
+
+/* send(), without the look for a cancelled thread that the C library puts around it: that
+ * is a hundredth of a delivery. */
+static ssize_t send_one(int fd, struct slice bytes) {
+    return syscall(SYS_sendto, fd, bytes.p, bytes.n, FLAGS, NULL, 0);
+}
+
+static ssize_t send_both(int fd, struct slice head, struct slice body) {
+    struct iovec parts[2] = {{(char *)head.p, head.n}, {(char *)body.p, body.n}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = body.n > 0 ? 2 : 1};
+    return sendmsg(fd, &message, FLAGS);
+}
+
+ssize_t sock_send(int fd, struct slice head, struct slice body) {
+    if (head.n == 0 && body.n == 0) return 0;
+    ssize_t n = head.n > 0 ? send_both(fd, head, body) : send_one(fd, body);
+    if (n >= 0) return n;
+    return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -errno;
+}
+
+ssize_t sock_queue(struct socks *s, const struct sock_write *w) {
+    if (s->n == s->room) {
+        uint32_t room = s->room > 0 ? 2 * s->room : 16;
+        struct sock_write *more = mem_new(room * sizeof *more);
+        if (s->n > 0) memcpy(more, s->queued, s->n * sizeof *more);
+        mem_free(s->queued);
+        s->queued = more;
+        s->room = room;
+    }
+    s->queued[s->n++] = *w;
+    return SOCK_QUEUED;
+}
+
+void sock_flush(struct socks *s, sock_fn *on_result) {
+    if (s->n == 0) return;
+    struct socks now = *s;
+    *s = (struct socks){.delayed = now.delayed};
+    for (uint32_t i = 0; i < now.n; i++) {
+        const struct sock_write *w = &now.queued[i];
+        on_result(w->owner, sock_send(w->fd, w->head, w->body));
+    }
+    mem_free(now.queued);
+}
+
+void socks_deinit(struct socks *s) {
+    assert(s->n == 0);
+    mem_free(s->queued);
+    *s = (struct socks){0};
+}
+
+ssize_t sock_read(int fd, char *bytes, size_t n) {
+    ssize_t got = recv(fd, bytes, n, MSG_DONTWAIT);
+    if (got >= 0) return got;
+    return errno == EINTR ? -EAGAIN : -errno;
+}
+
+uint32_t sock_held(int fd) {
+    int n = 0;
+    return ioctl(fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0;
+}
