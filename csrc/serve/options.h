@@ -23,8 +23,8 @@ struct serve_options {
     char *admin_key;     /* opens "/-/" on the TCP port; NULL: nothing does */
     bool trust_proxy;    /* take the client's address from X-Forwarded-For */
     bool rehearsal;      /* no threads, no listeners: see rehearsal.h */
-    bool delay_writes;   /* for specs: what streams are sent leaves at the end of a turn */
-    bool signals;        /* TERM, INT and HUP are ours */
+    bool delay_writes; /* for specs: what streams are sent leaves at the end of a turn */
+    bool signals;      /* TERM, INT and HUP are ours */
     struct slice *hosts; /* names in Host that are answered besides localhost */
     size_t n_hosts;
 };

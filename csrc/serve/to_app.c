@@ -9,10 +9,12 @@ static void post(struct hub *hub, struct message *m, message_fn *deliver) {
 }
 
 void to_app_request(struct request *r) {
+    ASSERT_OWNER(r->lane->loop);
     post(r->lane->hub, &request_ref(r)->to_app, app_on_request);
 }
 
 void to_app_cancel(struct request *r) {
+    ASSERT_OWNER(r->lane->loop);
     if (r->cancel_posted) return;
     r->cancel_posted = true;
     post(r->lane->hub, &request_ref(r)->cancel, app_on_cancel);
@@ -38,6 +40,7 @@ bool to_app_minds(const struct hub *hub, const struct client *c) {
 }
 
 void to_app_opened(struct client *c, struct plan *plan) {
+    ASSERT_OWNER(c->lane->loop);
     if (c->told) return;
     if (!c->registered) c->plan = plan_ref(plan);
     tell(c, CLIENT_OPENED, atomic_load(&c->lane->hub->tells));
@@ -45,11 +48,13 @@ void to_app_opened(struct client *c, struct plan *plan) {
 
 void to_app_closed(struct client *c, enum end_reason reason) {
     if (!c) return;
+    ASSERT_OWNER(c->lane->loop);
     c->reason = reason;
     tell(c, CLIENT_CLOSED, to_app_minds(c->lane->hub, c));
 }
 
 void to_app_sent(struct client *c, uint32_t bytes) {
+    ASSERT_OWNER(c->lane->loop);
     atomic_fetch_sub(&c->queued, bytes);
     if (atomic_load_explicit(&c->wants_writable, memory_order_relaxed) &&
         atomic_exchange(&c->wants_writable, false))
@@ -57,6 +62,7 @@ void to_app_sent(struct client *c, uint32_t bytes) {
 }
 
 void to_app_report(struct lane *lane, struct report *r) {
+    ASSERT_OWNER(lane->loop);
     atomic_store_explicit(&lane->reporting, true, memory_order_relaxed);
     post(lane->hub, &r->message, app_on_report);
 }
@@ -68,5 +74,6 @@ void to_app_signal(struct hub *hub, int number) {
 }
 
 void to_app_finished(struct lane *lane) {
+    ASSERT_OWNER(lane->loop);
     post(lane->hub, &lane->finished, app_on_finished);
 }

@@ -31,11 +31,13 @@ static void post(struct lane *lane, struct message *m, message_fn *deliver) {
 }
 
 void to_io_reply(struct request *r, enum reply_kind kind) {
+    ASSERT_OWNER(r->lane->hub->app);
     r->reply = kind;
     post(r->lane, &r->to_io, io_on_reply);
 }
 
 void to_io_room(struct lane *lane) {
+    ASSERT_OWNER(lane->hub->app);
     post(lane, &lane->queue.room, io_on_room);
 }
 
@@ -54,12 +56,14 @@ static struct client_message *new_message(struct client *c, enum client_op op,
 }
 
 void to_io_client(struct client *c, enum client_op op, struct plan *plan) {
+    ASSERT_OWNER(c->lane->hub->app);
     struct client_message *m = new_message(c, op, slice_of(NULL, 0));
     m->plan = plan_ref(plan);
     post(c->lane, &m->message, io_on_client);
 }
 
 int to_io_send(struct client *c, struct slice text) {
+    ASSERT_OWNER(c->lane->hub->app);
     struct client_message *m = new_message(c, CLIENT_SEND, text);
     if (!m) return E_NOMEM;
     post(c->lane, &m->message, io_on_client);
@@ -67,6 +71,7 @@ int to_io_send(struct client *c, struct slice text) {
 }
 
 int to_io_end(struct client *c, const struct good_bye *bye) {
+    ASSERT_OWNER(c->lane->hub->app);
     struct client_message *m = new_message(c, CLIENT_END, bye->word);
     if (!m) return E_NOMEM;
     m->bye = *bye;

@@ -54,6 +54,7 @@ void app_on_report(void *owner, struct message *m) {
 }
 
 struct tally_counts accounts_of(const struct server *s, struct slice channel) {
+    ASSERT_OWNER(&s->loop);
     const struct account *a = find(s, channel);
     return a ? a->counts : (struct tally_counts){0};
 }
@@ -76,6 +77,7 @@ static void add_channel_lag(const struct report *r, struct slice channel, struct
 }
 
 struct lag accounts_lag(const struct server *s, struct slice channel, uint32_t *behind) {
+    ASSERT_OWNER(&s->loop);
     struct lag lag = {0};
     *behind = 0;
     for (unsigned i = 0; i < s->hub.n_lanes; i++) {
@@ -104,6 +106,7 @@ static bool is_slower(const struct behind *a, const struct behind *b) {
 }
 
 uint32_t accounts_slowest(const struct server *s, const struct behind **out, uint32_t n) {
+    ASSERT_OWNER(&s->loop);
     uint32_t found = 0;
     for (unsigned i = 0; i < s->hub.n_lanes && n > 0; i++) {
         const struct report *r = s->hub.lanes[i]->report;
@@ -127,6 +130,7 @@ static void close_account(struct server *s, struct account *a) {
 }
 
 void accounts_release(struct server *s, struct slice channel) {
+    ASSERT_OWNER(&s->loop);
     struct account *a = find(s, channel);
     if (a && !is_held(s, channel)) close_account(s, a);
 }

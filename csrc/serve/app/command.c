@@ -6,6 +6,7 @@
 #include "serve/to_io.h"
 
 void command_trim(struct server *s, struct slice channel, uint64_t seq) {
+    ASSERT_OWNER(&s->loop);
     to_io_all(&s->hub,
               &(struct io_command){.kind = IO_TRIM, .channel = channel, .seq = seq});
     struct chan *c = chans_find(&s->fan.chans, channel);
@@ -15,6 +16,7 @@ void command_trim(struct server *s, struct slice channel, uint64_t seq) {
 }
 
 void command_drop(struct server *s, struct slice channel) {
+    ASSERT_OWNER(&s->loop);
     char name[CHANNEL_NAME_MAX]; /* the slice may be the channel's own */
     memcpy(name, channel.p, channel.n);
     to_io_all(&s->hub, &(struct io_command){.kind = IO_DROP, .channel = channel});
@@ -26,6 +28,7 @@ void command_drop(struct server *s, struct slice channel) {
 
 void command_configure(struct server *s, struct routes *routes,
                        struct policy_set *policies) {
+    ASSERT_OWNER(&s->loop);
     to_io_all(&s->hub, &(struct io_command){
                            .kind = IO_CONFIGURE, .routes = routes, .policies = policies});
     fan_policies(&s->fan, policies);

@@ -20,6 +20,7 @@ void memory_changed(struct server *s, const struct chan *c, size_t before) {
 }
 
 void memory_recount(struct server *s) {
+    ASSERT_OWNER(&s->loop);
     s->held = 0;
     for (struct chan *c = NULL; (c = chans_next(&s->fan.chans, c));)
         s->held += memory_of(c);
@@ -70,6 +71,7 @@ static void pass(struct server *s, size_t least) {
 }
 
 int memory_check(struct server *s) {
+    ASSERT_OWNER(&s->loop);
     for (size_t before = 0; s->held > s->hub.options.memory && s->held != before;) {
         before = s->held;
         pass(s, largest(s) / 2 + 1);

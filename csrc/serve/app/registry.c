@@ -41,6 +41,7 @@ bool registry_follows(struct client *c, struct slice channel) {
 }
 
 void registry_follow(struct server *s, struct client *c, struct slice channel) {
+    ASSERT_OWNER(&s->loop);
     if (registry_follows(c, channel)) return;
     struct topic **topics = client_topics(c), *t = topic_get(s, channel);
     uint32_t n = c->n_topics;
@@ -66,6 +67,7 @@ static void drop_topic(struct server *s, struct client *c, uint32_t at) {
 }
 
 bool registry_unfollow(struct server *s, struct client *c, struct slice channel) {
+    ASSERT_OWNER(&s->loop);
     uint32_t at;
     if (!find(c, channel, &at)) return false;
     client_topics(c)[at]->subscribers--;
@@ -74,6 +76,7 @@ bool registry_unfollow(struct server *s, struct client *c, struct slice channel)
 }
 
 void registry_add(struct server *s, struct client *c, const struct plan *plan) {
+    ASSERT_OWNER(&s->loop);
     if (c->registered) return;
     c->registered = true;
     client_ref(c);
@@ -82,6 +85,7 @@ void registry_add(struct server *s, struct client *c, const struct plan *plan) {
 }
 
 void registry_leave(struct server *s, struct client *c) {
+    ASSERT_OWNER(&s->loop);
     assert(c->registered);
     for (uint32_t i = 0; i < c->n_topics; i++) client_topics(c)[i]->subscribers--;
     c->registered = false;
@@ -89,6 +93,7 @@ void registry_leave(struct server *s, struct client *c) {
 }
 
 void registry_forget(struct server *s, struct client *c) {
+    ASSERT_OWNER(&s->loop);
     assert(!c->registered);
     while (c->n_topics > 0) drop_topic(s, c, c->n_topics - 1u);
     client_unref(c);
@@ -100,10 +105,12 @@ uint32_t registry_count(const struct server *s, struct slice channel, uint64_t h
 }
 
 uint32_t server_subscribers(const struct server *s, struct slice channel) {
+    ASSERT_OWNER(&s->loop);
     return registry_count(s, channel, map_hash(channel));
 }
 
 struct client *server_find_client(const struct server *s, struct slice id) {
+    ASSERT_OWNER(&s->loop);
     struct map_node *node = map_get(&s->clients, id);
     return node ? container_of(node, struct client, node) : NULL;
 }
@@ -113,6 +120,7 @@ struct seen {
 };
 
 uint32_t server_active_users(const struct server *s) {
+    ASSERT_OWNER(&s->loop);
     struct map users;
     map_init(&users);
     struct seen *all = mem_new((s->clients.n + 1) * sizeof *all);

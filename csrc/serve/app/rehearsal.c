@@ -39,6 +39,7 @@ static bool one_round(struct server *s) {
 }
 
 bool rehearsal_step(struct server *s) {
+    ASSERT_OWNER(&s->loop);
     int quiet = 0; /* what a round reads is flushed by the next: two at rest are rest */
     for (int i = 0; i < REHEARSAL_ROUNDS_MAX && quiet < 3; i++)
         quiet = one_round(s) ? 0 : quiet + 1;
@@ -46,6 +47,7 @@ bool rehearsal_step(struct server *s) {
 }
 
 double rehearsal_next(const struct server *s) {
+    ASSERT_OWNER(&s->loop);
     int64_t next = INT64_MAX;
     for (unsigned i = 0; i < s->hub.n_lanes; i++) {
         int64_t at = wheel_next(&s->workers[i].wheel);
@@ -62,6 +64,7 @@ double rehearsal_next(const struct server *s) {
 }
 
 int rehearsal_dial(struct server *s, int buffer, int *fd) {
+    ASSERT_OWNER(&s->loop);
     int pair[2];
     int type = SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC;
     if (socketpair(AF_UNIX, type, 0, pair) < 0) return -errno;

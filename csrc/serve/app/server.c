@@ -195,6 +195,7 @@ static void on_hooks_late(struct ev_loop *ev, struct ev_timer *timer, int events
 }
 
 void server_stop(struct server *s) {
+    ASSERT_OWNER(&s->loop);
     if (atomic_exchange(&s->hub.stopping_told, true)) return;
     hub_note_stop(&s->hub);
     ev_timer_init(&s->hooks, on_hooks_late, STOP_HOOKS_MS / 1000.0, 0);
@@ -204,12 +205,14 @@ void server_stop(struct server *s) {
 }
 
 void server_drain(struct server *s) {
+    ASSERT_OWNER(&s->loop);
     ev_timer_stop(s->loop.ev, &s->hooks);
     if (!atomic_exchange(&s->hub.stopping, true))
         to_io_drain_all(&s->hub, s->hub.options.drain_ms, false);
 }
 
 void server_leave(struct server *s) {
+    ASSERT_OWNER(&s->loop);
     if (s->running) loop_break(&s->loop);
 }
 
@@ -266,6 +269,7 @@ void server_free(struct server *s) {
 }
 
 void server_wake_at(struct server *s, double at) {
+    ASSERT_OWNER(&s->loop);
     s->wake_at = at;
     if (s->hub.options.rehearsal) return;
     ev_timer_stop(s->loop.ev, &s->wake);
@@ -278,6 +282,7 @@ void server_wake_at(struct server *s, double at) {
 
 void server_configure(struct server *s, struct routes *routes,
                       struct policy_set *policies) {
+    ASSERT_OWNER(&s->loop);
     routes_unref(s->routes);
     s->routes = routes_ref(routes);
     command_configure(s, routes, policies);

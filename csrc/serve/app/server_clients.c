@@ -11,6 +11,7 @@ static struct plan *plan_of_one(const struct sub_spec *spec) {
 
 int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec,
                      bool *is_new) {
+    ASSERT_OWNER(&s->loop);
     *is_new = false;
     if (pattern_check_channel(spec->channel)) return E_CHANNEL;
     if (registry_follows(c, spec->channel)) return 0;
@@ -26,6 +27,7 @@ int server_subscribe(struct server *s, struct client *c, const struct sub_spec *
 
 bool server_unsubscribe(struct server *s, struct client *c, struct slice channel,
                         bool denied) {
+    ASSERT_OWNER(&s->loop);
     if (!registry_unfollow(s, c, channel)) return false;
     struct sub_spec spec = {.channel = channel};
     struct plan *plan = plan_of_one(&spec);
@@ -39,6 +41,7 @@ bool server_unsubscribe(struct server *s, struct client *c, struct slice channel
 }
 
 int server_set(struct client *c, const struct sub_spec *wish) {
+    ASSERT_OWNER(c->lane->hub->app);
     struct plan *plan = plan_of_one(wish);
     if (!plan) return E_NOMEM;
     to_io_client(c, CLIENT_SET, plan);
@@ -62,6 +65,7 @@ static int send_text(struct client *c, struct slice text) {
 }
 
 int server_send(struct client *c, const struct event *event) {
+    ASSERT_OWNER(c->lane->hub->app);
     struct frame *f;
     int err = frame_new(&f, event, false, 0);
     if (err < 0) return err;
@@ -73,6 +77,7 @@ int server_send(struct client *c, const struct event *event) {
 
 int server_close(struct client *c, enum end_reason reason, int status,
                  const struct event *word) {
+    ASSERT_OWNER(c->lane->hub->app);
     struct good_bye bye = {.reason = reason, .status = status};
     struct frame *f = NULL;
     int err = word ? frame_new(&f, word, false, 0) : 0;
@@ -135,6 +140,7 @@ void app_on_quiet(void *owner, struct message *m) {
 }
 
 void server_catch_up(struct server *s) {
+    ASSERT_OWNER(&s->loop);
     if (!atomic_load(&s->hub.any_quiet)) return;
     atomic_store(&s->hub.any_quiet,
                  false); /* first: what comes meanwhile sets it again */
@@ -142,6 +148,7 @@ void server_catch_up(struct server *s) {
 }
 
 void server_tell_clients(struct server *s, bool wanted) {
+    ASSERT_OWNER(&s->loop);
     server_catch_up(s);
     atomic_store(&s->hub.tells, wanted);
 }

@@ -6,6 +6,7 @@
 #include "serve/app/server.h"
 
 int server_publish(struct server *s, const struct event *event, struct published *out) {
+    ASSERT_OWNER(&s->loop);
     struct chan *c;
     int err = chans_get(&s->fan.chans, event->channel, &c);
     if (err < 0) return err;

@@ -35,6 +35,7 @@ void app_on_cancel(void *owner, struct message *m) {
 }
 
 struct request *server_find_request(struct server *s, uint64_t id) {
+    ASSERT_OWNER(&s->loop);
     struct map_node *node = map_get(&s->requests, slice_of((const char *)&id, sizeof id));
     return node ? container_of(node, struct request, node) : NULL;
 }
@@ -45,11 +46,13 @@ static void reply(struct server *s, struct request *r, enum reply_kind kind) {
 }
 
 void server_answer(struct server *s, struct request *r) {
+    ASSERT_OWNER(&s->loop);
     reply(s, r, r->answer.n > 0 ? REPLY_ANSWER : REPLY_FILE);
 }
 
 int server_accept(struct server *s, struct request *r, struct plan *plan,
                   struct accept_as as, struct client **out) {
+    ASSERT_OWNER(&s->loop);
     if (r->is_head) { /* the head of the stream, and nobody to write to */
         reply(s, r, REPLY_STREAM);
         return E_CLOSED;

@@ -41,6 +41,7 @@ static void give_back(struct server *s) {
 }
 
 void sweep_run(struct server *s, int64_t now_ms) {
+    ASSERT_OWNER(&s->loop);
     server_catch_up(s);
     give_back(s);
     const struct map *m = &s->fan.chans.map;

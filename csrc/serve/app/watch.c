@@ -49,6 +49,7 @@ static void check_inotify(const char *path) {
 }
 
 int watch_set(struct server *s, const struct slice *paths, size_t n) {
+    ASSERT_OWNER(&s->loop);
     if (n > WATCHED_FILES_MAX) return E_FULL;
     clear(s);
     if (n == 0) return 0;

@@ -134,6 +134,7 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
 }
 
 void accept_all(struct accept *a, int max) {
+    ASSERT_OWNER(&a->worker->loop);
     for (int i = 0; i < max; i++) {
         struct in6_addr ip;
         int fd = take_one(a, &ip);
@@ -162,6 +163,7 @@ void accept_init(struct accept *a, struct worker *w, int fd, bool trusted) {
 }
 
 void accept_start(struct accept *a) {
+    ASSERT_OWNER(&a->worker->loop);
     if (a->io.fd >= 0) ev_io_start(a->worker->loop.ev, &a->io);
 }
 

@@ -21,6 +21,7 @@
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events);
 
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
+    ASSERT_OWNER(&w->loop);
     struct conn *c = pool_new(&w->conn_pool);
     c->talk = mem_new(sizeof *c->talk);
     c->talk->ip = *ip;
@@ -36,6 +37,7 @@ struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
 }
 
 void conn_doom(struct conn *c, enum end_reason reason) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->doomed) return;
     c->doomed = true;
     if (c->streams && !c->outlet.stream.reason) c->outlet.stream.reason = reason;
@@ -46,6 +48,7 @@ void conn_doom(struct conn *c, enum end_reason reason) {
 }
 
 void conn_drop_request(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     struct request *r = c->talk->request;
     if (!r) return;
     r->conn = NULL;
@@ -85,6 +88,7 @@ static void forget(struct conn *c) {
 }
 
 void conn_free(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     assert(!c->queued);
     if (c->streams) outlet_close(&c->outlet);
     if (c->talk) conn_drop_request(c);
@@ -106,6 +110,7 @@ static int wanted(const struct conn *c) {
 }
 
 void conn_watch(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     int events = wanted(c), before = c->io.events & (EV_READ | EV_WRITE);
     if (c->doomed || events == before) return;
     if (events & ~before & EV_WRITE) { /* it is full from now on */
@@ -131,6 +136,7 @@ static void start_linger(struct conn *c) {
 }
 
 void conn_go_on(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     while (!c->doomed && c->phase != CONN_STREAM) {
         bool parsed = input_parse(c);
         if (c->phase == CONN_STREAM || !output_flush(c) || parsed || PLANTED(115)) break;
@@ -212,6 +218,7 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
 /* ---- Drain -------------------------------------------------------------------------- */
 
 void conn_drain(struct conn *c, int64_t window_ms) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->doomed) return;
     if (c->phase == CONN_HEAD && c->talk->in.n == 0) on_readable(c); /* asked in time */
     conn_go_on(c);

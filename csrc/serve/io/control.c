@@ -89,6 +89,7 @@ static int complete_path(struct serve_options *o, unsigned port) {
 }
 
 int control_open(struct worker *w, uint16_t port) {
+    ASSERT_OWNER(&w->loop);
     struct serve_options *o = &w->hub->options;
     int err = complete_path(o, port);
     if (err < 0) return err;

@@ -114,6 +114,7 @@ static bool is_ready(const struct worker *w) {
 }
 
 int dispatch_check(struct conn *c, struct request *r) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     const struct serve_options *o = &conn_worker(c)->hub->options;
     int status;
     if (r->host.p && !c->trusted && !origin_host_allowed(r->host, o->hosts, o->n_hosts))
@@ -211,6 +212,7 @@ void dispatch_head(struct conn *c, struct request *r) {
 }
 
 void dispatch_overload(struct conn *c, struct request *r) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     if (!request_streams(r)) {
         c->keep_alive = false;
         if (r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
@@ -258,6 +260,7 @@ static void refuse_trimmed(struct conn *c, struct request *r) {
 
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                      struct client *client) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     const struct worker *w = conn_worker(c);
     int err = c->streams ? outlet_plan(&c->outlet, r, plan, client)
                          : outlet_open(c, r, plan, client);
@@ -296,6 +299,7 @@ static bool open_static(struct conn *c, struct request *r) {
 }
 
 bool dispatch(struct conn *c, struct request *r) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     if (r->route->kind == ROUTE_STATIC && r->route->id == 0) {
         dispatch_file(c, r);
         return true;

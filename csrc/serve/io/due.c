@@ -54,6 +54,7 @@ static int64_t due_ms(const struct conn *c) {
 
 /* A time that moves later is only noted: the wheel looks again when the old one comes. */
 void due_set(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     int64_t due = due_ms(c);
     if (due == INT64_MAX) wheel_cancel(&c->timer);
     else if (!list_empty(&c->timer.node) && due >= c->timer.at_ms) c->timer.at_ms = due;
@@ -124,6 +125,7 @@ static void on_due(struct conn *c) {
 }
 
 void due_on_timer(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->phase != CONN_STREAM) {
         on_due(c);
         conn_go_on(c);

@@ -220,6 +220,7 @@ static bool is_reading(const struct conn *c) {
 }
 
 bool input_parse(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     while (is_reading(c)) {
         if (conn_is_full(c)) return false;
         size_t before = c->talk->in.n;

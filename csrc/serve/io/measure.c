@@ -69,6 +69,7 @@ static void take_tallies(struct report *r, struct list *tallies) {
 }
 
 void measure_report(struct worker *w) {
+    ASSERT_OWNER(&w->loop);
     if (w->now_ms < w->reported_ms + REPORT_MS || w->now_ms < measure_next(w)) return;
     struct fan *fan = &w->fan;
     uint32_t waiting = count(&fan->waiting, REPORT_STREAMS_MAX);

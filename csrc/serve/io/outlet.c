@@ -184,6 +184,7 @@ static void took_rest(struct conn *c, size_t n) {
 }
 
 void outlet_writable(struct outlet *o) {
+    ASSERT_OWNER(o->stream.fan->loop);
     struct conn *c = conn_of(o);
     if (!o->pinned || c->queued) return;
     ssize_t n = write_out(c, rest_of(c));
@@ -199,6 +200,7 @@ void outlet_writable(struct outlet *o) {
 
 /* A stream that waits in the fan had its block refused in part before. */
 void outlet_on_result(struct outlet *o, ssize_t n) {
+    ASSERT_OWNER(o->stream.fan->loop);
     struct conn *c = conn_of(o);
     struct stream *s = &o->stream;
     bool first = list_empty(&s->ready);
@@ -286,6 +288,7 @@ static int begin(struct outlet *o, struct request *r, struct plan *plan,
 
 int outlet_open(struct conn *c, struct request *r, struct plan *plan,
                 struct client *client) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     struct outlet *o = &c->outlet;
     size_t before = c->talk->out.n;
     int err = outlet_init(c, r);
@@ -304,6 +307,7 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
 
 int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
                 struct client *client) {
+    ASSERT_OWNER(o->stream.fan->loop);
     int err = begin(o, r, plan, client, true);
     if (err == 0) schedule(conn_of(o));
     return err;
@@ -315,6 +319,7 @@ void outlet_break(struct conn *c) {
 
 void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
                    int status) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     struct stream *s = &c->outlet.stream;
     if (!c->streams) {
         if (outlet_init(c, r) < 0 || stream_preamble(s, 0) < 0) {
@@ -340,6 +345,7 @@ static void say_drain(struct conn *c) {
 }
 
 void outlet_on_timer(struct outlet *o) {
+    ASSERT_OWNER(o->stream.fan->loop);
     struct conn *c = conn_of(o);
     if (leaves_in(c) == 0) say_drain(c);
     if (o->pinned && output_is_stalled(c)) {
@@ -351,6 +357,7 @@ void outlet_on_timer(struct outlet *o) {
 }
 
 void outlet_drain(struct outlet *o, int64_t window_ms) {
+    ASSERT_OWNER(o->stream.fan->loop);
     struct conn *c = conn_of(o);
     uint32_t wait = 0;
     if (window_ms > 0)
@@ -379,6 +386,7 @@ static void log_end(struct outlet *o, enum end_reason reason) {
 }
 
 void outlet_close(struct outlet *o) {
+    ASSERT_OWNER(o->stream.fan->loop);
     struct worker *w = conn_worker(conn_of(o));
     enum end_reason reason = o->stream.reason ? o->stream.reason : END_GONE;
     log_end(o, reason);

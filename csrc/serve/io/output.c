@@ -61,6 +61,7 @@ static void move_on(struct conn *c, size_t n) {
 
 /* True when nothing is left to send. */
 bool output_flush(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     while (!c->doomed && conn_unsent(c) > 0) {
         ssize_t n = send_some(c);
         if (n == 0) return false;
@@ -79,6 +80,7 @@ void output_share(struct conn *c, struct static_file *file) {
 }
 
 int output_answer(struct conn *c, int status, const char *code, const char *message) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     struct worker *w = conn_worker(c);
     struct request *r = c->talk->request;
     struct http_to to = {.date = &w->date, .now = w->wall_s, .minor = 1};
@@ -91,6 +93,7 @@ int output_answer(struct conn *c, int status, const char *code, const char *mess
 }
 
 int output_take(struct conn *c, struct request *r) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     struct buf *out = &c->talk->out;
     if (out->n > 0) return buf_add(out, r->answer.p, r->answer.n);
     buf_free(out);

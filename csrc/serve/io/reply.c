@@ -3,6 +3,7 @@
 
 #include "serve/io/dispatch.h"
 #include "serve/io/output.h"
+#include "serve/io/worker.h"
 #include "serve/to_app.h"
 
 /* How a stream ends in place of the status: browsers never come back after a 5xx or 429,
@@ -23,6 +24,7 @@ static void refuse_stream(struct conn *c, struct request *r, enum end_reason rea
 }
 
 void reply_take(struct conn *c, struct request *r) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->streams && c->outlet.stream.ending) { /* bye was said while it was late */
         to_app_closed(r->client, END_GONE);
         conn_end_request(c);

@@ -46,6 +46,7 @@ static void on_signal(struct ev_loop *ev, struct ev_io *io, int events) {
 
 /* The first worker takes the signals of the process; every thread has them blocked. */
 int stop_init(struct worker *w) {
+    ASSERT_OWNER(&w->loop);
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -64,6 +65,7 @@ int stop_init(struct worker *w) {
 /* A stuck script cannot keep the server from stopping: if the app does not begin to drain,
  * this does. */
 void stop_watch(struct worker *w) {
+    ASSERT_OWNER(&w->loop);
     struct hub *hub = w->hub;
     int64_t stop = atomic_load_explicit(&hub->stop_ms, memory_order_relaxed);
     if (stop == 0) return;

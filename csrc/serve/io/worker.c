@@ -213,6 +213,7 @@ static void *run(void *arg) {
 }
 
 int worker_start(struct worker *w) {
+    ASSERT_OWNER(&w->loop);
     sigset_t all, before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
