@@ -1,0 +1,38 @@
+/* Eight tables, eight bytes a turn; see crc32c.h. */
+#include "base/crc32c.h"
+
+#include <pthread.h>
+#include <string.h>
+
+#define POLYNOMIAL 0x82f63b78u
+
+static uint32_t table[8][256];
+static pthread_once_t once = PTHREAD_ONCE_INIT;
+
+static void fill(void) {
+    for (uint32_t i = 0; i < 256; i++) {
+        uint32_t c = i;
+        for (int bit = 0; bit < 8; bit++) c = c & 1 ? (c >> 1) ^ POLYNOMIAL : c >> 1;
+        table[0][i] = c;
+    }
+    for (uint32_t i = 0; i < 256; i++)
+        for (int k = 1; k < 8; k++)
+            table[k][i] = (table[k - 1][i] >> 8) ^ table[0][table[k - 1][i] & 255];
+}
+
+static uint32_t eight(uint32_t c, const unsigned char *p) {
+    c ^= (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 |
+         (uint32_t)p[3] << 24;
+    return table[7][c & 255] ^ table[6][c >> 8 & 255] ^ table[5][c >> 16 & 255] ^
+           table[4][c >> 24] ^ table[3][p[4]] ^ table[2][p[5]] ^ table[1][p[6]] ^
+           table[0][p[7]];
+}
+
+uint32_t crc32c(uint32_t crc, const void *bytes, size_t n) {
+    pthread_once(&once, fill);
+    const unsigned char *p = bytes;
+    uint32_t c = ~crc;
+    for (; n >= 8; p += 8, n -= 8) c = eight(c, p);
+    for (; n > 0; p++, n--) c = (c >> 8) ^ table[0][(c ^ *p) & 255];
+    return ~c;
+}
