@@ -23,6 +23,7 @@ external_dependencies = {
   LIBEV = { header = "ev.h", library = "ev" },
   -- Debian keeps its header where LuaRocks does not look
   LIBCURL = { library = "curl" },
+  SQLITE = { header = "sqlite3.h", library = "sqlite3" },
 }
 build = {
   type = "make",
@@ -35,6 +36,8 @@ build = {
     LIBEV_INCDIR = "$(LIBEV_INCDIR)",
     LIBEV_LIBDIR = "$(LIBEV_LIBDIR)",
     LIBCURL_LIBDIR = "$(LIBCURL_LIBDIR)",
+    SQLITE_INCDIR = "$(SQLITE_INCDIR)",
+    SQLITE_LIBDIR = "$(SQLITE_LIBDIR)",
   },
   build_variables = { CFLAGS = "$(CFLAGS)" },
   install_variables = {

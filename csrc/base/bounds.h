@@ -82,6 +82,34 @@
 #define MEMORY_DEFAULT (256u * 1024 * 1024)
 #define IO_THREADS_MAX 16
 
+/* ---- Store ------------------------------------------------------------------------ */
+#define STORE_GROUP_MAX 128                     /* operations of one transaction */
+#define STORE_GROUP_BYTES_MAX (4 * 1024 * 1024) /* ... and their bytes, of one at least */
+#define STORE_GATHER_US 2000 /* the first of a group waits at most so long for others */
+#define STORE_GATHER_GAP_US 250 /* ... and no longer when none came for so long */
+#define STORE_QUEUE_MAX 4096    /* operations that wait: EBUSY */
+#define STORE_QUEUE_BYTES_MAX (64u * 1024 * 1024) /* ... and their bytes: EBUSY */
+#define STORE_LATE_MS 5000 /* a commit that takes longer: ETIMEOUT; behind it: ESTORE */
+#define STORE_RETRY_MS 100 /* between two looks at a commit whose result is in doubt */
+#define STORE_RETRY_MAX_MS 2000
+#define STORE_STEP ((uint64_t)1 << 40) /* what a start leaves above the head row */
+#define STORE_NOTE ((uint64_t)1 << 39) /* memory events that make it be written */
+#define STORE_KEY_MS 86400000          /* an idempotency key is known for so long */
+#define STORE_KEYS_LOOK_MS 60000       /* ... and then deleted within so long */
+#define STORE_MAINTAIN_MS 1000         /* between two rounds of retention */
+#define STORE_MORE_MS 20               /* ... while a round leaves work */
+#define STORE_ROUND_MAX 256            /* rows that one round deletes */
+#define STORE_TRIM_MAX 64              /* ... and one event of its channel */
+#define STORE_SLACK_MAX 1024 /* events a channel may have above its limit for a while */
+#define STORE_SWEEP_MAX 1024 /* channels that one round looks at */
+#define STORE_BUSY_MS 1000   /* for another program that writes to the file: ESTORE */
+#define STORE_CHECKPOINT_PAGES 1000 /* the log is copied into the file above it: 4 MB */
+#define STORE_WAL_PAGES_WARN 16384  /* ... but a reader may hold it: the log is warned */
+#define STORE_SAY_MS 10000          /* trouble is logged so often at most */
+#define STORE_READS_MAX 16384       /* requests that wait for the reading thread: EBUSY */
+#define STORE_PAGE_ROWS_MAX 1024    /* of one page */
+#define STORE_PAGE_BYTES_MAX (1024 * 1024)
+
 /* ---- Figures ---------------------------------------------------------------------- */
 #define REPORT_MS 250 /* between two reports of a thread: figures are that old */
 #define REPORT_TALLIES_MAX 4096 /* channels in one report; the others in the next */

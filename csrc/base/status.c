@@ -27,6 +27,9 @@ static const struct row rows[] = {
     {E_CONNECT, "ECONNECT", "the other server cannot be reached"},
     {E_UPSTREAM, "EUPSTREAM", "the other server broke off"},
     {E_TRIMMED, "ETRIMMED", "what came after this Last-Event-ID is not kept any more"},
+    {E_STORE, "ESTORE", "the disk does not take it: nothing was stored"},
+    {E_LOCKED, "ELOCKED", "another process uses the data folder"},
+    {E_DAMAGED, "EDAMAGED", "the store is damaged"},
 };
 
 static const struct row *find(int code) {

@@ -20,7 +20,10 @@ enum status {
     E_TIMEOUT = -2013,  /* another server did not answer in time */
     E_CONNECT = -2014,  /* ... cannot be reached */
     E_UPSTREAM = -2015, /* ... broke off, or said what makes no sense */
-    E_TRIMMED = -2016   /* what was missed is not kept any more */
+    E_TRIMMED = -2016,  /* what was missed is not kept any more */
+    E_STORE = -2017,    /* the durable store cannot take or give it now */
+    E_LOCKED = -2018,   /* another process has the data folder */
+    E_DAMAGED = -2019   /* what is stored is not what was written */
 };
 
 /* The stable name of a code ("EFULL"), or the errno's ("EADDRINUSE"). Never NULL. */

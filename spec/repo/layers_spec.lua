@@ -9,11 +9,12 @@ local C_LAYERS = {
   run = { "base" },
   net = { "run", "base" },
   fan = { "run", "base" },
+  store = { "run", "base" },
   edge = { "fan", "run", "base" },
-  serve = { "net", "fan", "run", "base" }, -- what both threads share
+  serve = { "store", "net", "fan", "run", "base" }, -- what both threads share
   ["serve/io"] = { "serve", "net", "fan", "run", "base" },
-  ["serve/app"] = { "serve/io", "serve", "net", "fan", "run", "base" },
-  bind = { "serve/app", "serve", "edge", "net", "fan", "run", "base" },
+  ["serve/app"] = { "serve/io", "serve", "store", "net", "fan", "run", "base" },
+  bind = { "serve/app", "serve", "store", "edge", "net", "fan", "run", "base" },
 }
 
 --- What a file in a folder of lua/sluice may require beside its own folder: folders, and modules

@@ -1,0 +1,98 @@
+/* sluice.core.testing_disk: disks in memory whose power can be cut, and the store's tools, for
+ * specs. Not part of the product. */
+#include "base/mem.h"
+#include "base/status.h"
+#include "bind/l_aux.h"
+#include "store/db.h"
+#include "store/disk.h"
+#include "store/schema.h"
+
+/* ---- Disks ---------------------------------------------------------------------------- */
+
+static int disk_gc(lua_State *L) {
+    struct disk **d = lua_touserdata(L, 1);
+    disk_free(*d);
+    *d = NULL;
+    return 0;
+}
+
+static struct disk *check_disk(lua_State *L, int index) {
+    return *(struct disk **)luaL_checkudata(L, index, "sluice.disk");
+}
+
+static int l_disk(lua_State *L) {
+    uint64_t seed = (uint64_t)luaL_optinteger(L, 1, 1);
+    struct disk **d = lua_newuserdatauv(L, sizeof *d, 0);
+    *d = NULL;
+    luaL_setmetatable(L, "sluice.disk");
+    *d = disk_new(seed);
+    return 1;
+}
+
+/* disk:set(what[, n or true[, ever]]) */
+static int disk_set(lua_State *L) {
+    struct disk *d = check_disk(L, 1);
+    const char *what = luaL_checkstring(L, 2);
+    long n = (long)luaL_optinteger(L, 3, 0);
+    bool on = lua_toboolean(L, 4);
+    if (!strcmp(what, "kill")) disk_kill(d);
+    else if (!strcmp(what, "cut")) disk_cut(d);
+    else if (!strcmp(what, "die")) disk_die_in(d, n, on);
+    else if (!strcmp(what, "write")) disk_fail_write(d, n, on);
+    else if (!strcmp(what, "sync")) disk_fail_sync(d, n, on);
+    else if (!strcmp(what, "limit")) disk_limit(d, (uint64_t)n);
+    else if (!strcmp(what, "hang")) disk_hang(d, n != 0);
+    else return luaL_error(L, "what is '%s'?", what);
+    return 0;
+}
+
+static int disk_is(lua_State *L) {
+    struct disk *d = check_disk(L, 1);
+    lua_pushboolean(L, disk_is_dead(d));
+    lua_pushinteger(L, disk_steps(d));
+    return 2;
+}
+
+static int disk_read(lua_State *L) {
+    lx_pushslice(L, disk_bytes(check_disk(L, 1), lx_checkslice(L, 2)));
+    return 1;
+}
+
+/* disk:damage(name, bit | nil, bytes): flips a bit, or truncates */
+static int disk_damage(lua_State *L) {
+    struct disk *d = check_disk(L, 1);
+    struct slice name = lx_checkslice(L, 2);
+    if (lua_isnil(L, 3)) disk_truncate(d, name, (uint64_t)luaL_checkinteger(L, 4));
+    else disk_flip(d, name, (uint64_t)luaL_checkinteger(L, 3));
+    return 0;
+}
+
+/* testing_disk.old(path, version): a new file of an older schema */
+static int l_old(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    struct db db;
+    int err = db_open(&db, path, NULL, DB_WRITE);
+    if (err == 0) err = schema_make(&db, (int)luaL_checkinteger(L, 2));
+    db_close(&db);
+    return err < 0 ? lx_fail(L, err) : (lua_pushboolean(L, 1), 1);
+}
+
+static int l_alive(lua_State *L) {
+    lua_pushinteger(L, mem_live());
+    return 1;
+}
+
+LX_EXPORT int luaopen_sluice_core_testing_disk(lua_State *L) {
+    static const luaL_Reg methods[] = {{"set", disk_set},   {"is_dead", disk_is},
+                                       {"read", disk_read}, {"damage", disk_damage},
+                                       {"close", disk_gc},  {"__gc", disk_gc},
+                                       {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"new", l_disk}, {"old", l_old}, {"alive", l_alive}, {NULL, NULL}};
+    luaL_newmetatable(L, "sluice.disk");
+    luaL_setfuncs(L, methods, 0);
+    lua_pushvalue(L, -1);
+    lua_setfield(L, -2, "__index");
+    luaL_newlib(L, functions);
+    return 1;
+}

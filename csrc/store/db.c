@@ -1,0 +1,161 @@
+/* SQLite as the store uses it; see db.h.
+ *
+ * SQLite before 3.51.3 can lose commits when one connection checkpoints while another
+ * commits, so only the one that writes ever checkpoints, and only when it is told to. */
+#include "store/db.h"
+
+#include "base/bounds.h"
+#include "base/status.h"
+
+#include <assert.h>
+#include <stdarg.h>
+
+static const char setup_write[] =
+    "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = "
+    "0; "
+    "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF; "
+    "PRAGMA cell_size_check = ON; PRAGMA secure_delete = FAST; "
+    "PRAGMA journal_size_limit = 4194304;";
+static const char setup_weak[] = "PRAGMA synchronous = NORMAL;";
+static const char setup_read[] =
+    "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; "
+    "PRAGMA cache_size = -2048; PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = "
+    "ON;";
+
+int db_fail(struct db *db, int rc) {
+    db->rc = rc;
+    switch (rc & 0xff) {
+    case SQLITE_OK: return 0;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB: return E_DAMAGED;
+    case SQLITE_NOMEM: return E_NOMEM;
+    default: return E_STORE;
+    }
+}
+
+static int on_wal(void *arg, sqlite3 *handle, const char *name, int frames) {
+    (void)handle, (void)name;
+    ((struct db *)arg)->wal_frames = (uint64_t)frames;
+    return SQLITE_OK;
+}
+
+static int set_up(struct db *db, enum db_mode mode) {
+    sqlite3_extended_result_codes(db->handle, 1);
+    sqlite3_busy_timeout(db->handle, STORE_BUSY_MS);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
+    if (mode == DB_READ) return db_script(db, setup_read);
+    sqlite3_wal_hook(db->handle, on_wal, db);
+    int err = db_script(db, setup_write);
+    if (err == 0 && mode == DB_WEAK) err = db_script(db, setup_weak);
+    return err;
+}
+
+int db_open(struct db *db, const char *file, const char *vfs, enum db_mode mode) {
+    *db = (struct db){0};
+    int flags = SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_PRIVATECACHE |
+                SQLITE_OPEN_READWRITE;
+    if (mode != DB_READ) flags |= SQLITE_OPEN_CREATE;
+    int rc = sqlite3_open_v2(file, &db->handle, flags, vfs);
+    int err = rc == SQLITE_OK ? set_up(db, mode) : db_fail(db, rc);
+    if (err < 0) {
+        rc = db->rc;
+        db_close(db);
+        db->rc = rc;
+    }
+    return err;
+}
+
+void db_close(struct db *db) {
+    for (int i = 0; i < SQL_STATEMENTS; i++) sqlite3_finalize(db->kept[i]);
+    int rc = sqlite3_close(db->handle);
+    assert(rc == SQLITE_OK);
+    (void)rc;
+    *db = (struct db){0};
+}
+
+sqlite3_stmt *db_sql(struct db *db, enum db_sql which) {
+    sqlite3_stmt **kept = &db->kept[which];
+    if (*kept) return *kept;
+    int rc = sqlite3_prepare_v3(db->handle, db_texts[which], -1,
+                                SQLITE_PREPARE_PERSISTENT, kept, NULL);
+    if (rc != SQLITE_OK) db_fail(db, rc);
+    return *kept;
+}
+
+sqlite3_stmt *db_bind(struct db *db, enum db_sql which, const char *types, ...) {
+    sqlite3_stmt *stmt = db_sql(db, which);
+    va_list args;
+    va_start(args, types);
+    for (int i = 1; stmt && types[i - 1]; i++) {
+        if (types[i - 1] == 'i') {
+            sqlite3_bind_int64(stmt, i, va_arg(args, int64_t));
+            continue;
+        }
+        struct slice s = va_arg(args, struct slice);
+        const char *p = s.p ? s.p : "";
+        if (types[i - 1] == 's')
+            sqlite3_bind_text64(stmt, i, p, s.n, SQLITE_STATIC, SQLITE_UTF8);
+        else sqlite3_bind_blob64(stmt, i, p, s.n, SQLITE_STATIC);
+    }
+    va_end(args);
+    return stmt;
+}
+
+void db_done(sqlite3_stmt *stmt) {
+    if (stmt) sqlite3_reset(stmt);
+}
+
+int db_row(struct db *db, sqlite3_stmt *stmt) {
+    if (!stmt) return db_fail(db, db->rc);
+    int rc = sqlite3_step(stmt);
+    if (rc == SQLITE_ROW) return 1;
+    sqlite3_reset(stmt);
+    return rc == SQLITE_DONE ? 0 : db_fail(db, rc);
+}
+
+int db_run(struct db *db, sqlite3_stmt *stmt) {
+    int err = db_row(db, stmt);
+    if (err > 0) { /* BEGIN, PRAGMA: a row that nothing asks for */
+        db_done(stmt);
+        err = 0;
+    }
+    return err;
+}
+
+int db_number(struct db *db, sqlite3_stmt *stmt, int64_t none, int64_t *out) {
+    int err = db_row(db, stmt);
+    *out = none;
+    if (err <= 0) return err;
+    if (sqlite3_column_type(stmt, 0) != SQLITE_NULL) *out = sqlite3_column_int64(stmt, 0);
+    db_done(stmt);
+    return 0;
+}
+
+struct slice db_slice(sqlite3_stmt *stmt, int column) {
+    const char *p = sqlite3_column_blob(stmt, column);
+    return slice_of(p ? p : "", (size_t)sqlite3_column_bytes(stmt, column));
+}
+
+uint64_t db_u64(sqlite3_stmt *stmt, int column) {
+    return (uint64_t)sqlite3_column_int64(stmt, column);
+}
+
+int db_script(struct db *db, const char *sql) {
+    int rc = sqlite3_exec(db->handle, sql, NULL, NULL, NULL);
+    return rc == SQLITE_OK ? 0 : db_fail(db, rc);
+}
+
+int db_checkpoint(struct db *db, bool whole) {
+    int log = 0, done = 0;
+    int mode = whole ? SQLITE_CHECKPOINT_TRUNCATE : SQLITE_CHECKPOINT_PASSIVE;
+    int rc = sqlite3_wal_checkpoint_v2(db->handle, NULL, mode, &log, &done);
+    if (rc == SQLITE_BUSY || (rc == SQLITE_OK && whole && done < log)) return E_BUSY;
+    if (rc != SQLITE_OK) return db_fail(db, rc);
+    if (whole) db->wal_frames = 0;
+    return 0;
+}
+
+int64_t db_changes(const struct db *db) {
+    return sqlite3_changes64(db->handle);
+}

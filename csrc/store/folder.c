@@ -1,0 +1,134 @@
+/* Two descriptors and three inode numbers; see folder.h. */
+#include "store/folder.h"
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "store/why.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static char *joined(const char *path, const char *name) {
+    size_t n = strlen(path) + strlen(name) + 2;
+    char *whole = mem_new(n);
+    snprintf(whole, n, "%s/%s", path, name);
+    return whole;
+}
+
+static int fail(int err, const char *path, const char *what, const char **why) {
+    *why = why_says("the data folder '%s' %s", path, what);
+    return err;
+}
+
+static int fail_errno(const char *path, const char *what, const char **why) {
+    int err = -errno;
+    *why = why_says("the data folder '%s' %s: %s", path, what, status_text(err));
+    return err;
+}
+
+/* SQLite refuses symbolic links anywhere in a name, so it gets the real one; that it is the
+ * folder that was opened is looked at. */
+static int find(struct folder *f, const char *path, const char **why) {
+    f->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (f->dir < 0 && (errno == ELOOP || errno == ENOTDIR))
+        return fail(E_INVAL, path, "is a symbolic link, or no folder", why);
+    if (f->dir < 0) return fail_errno(path, "cannot be opened", why);
+    struct stat own, named;
+    if (fstat(f->dir, &own) < 0) return fail_errno(path, "cannot be looked at", why);
+    char *real = realpath(path, NULL);
+    if (!real) return fail_errno(path, "has no name", why);
+    f->path = mem_strndup(real, strlen(real));
+    free(real);
+    f->file = joined(f->path, FOLDER_FILE);
+    f->dev = own.st_dev;
+    f->ino = own.st_ino;
+    if (stat(f->path, &named) < 0 || named.st_ino != own.st_ino ||
+        named.st_dev != own.st_dev)
+        return fail(E_INVAL, path, "is being replaced", why);
+    return 0;
+}
+
+/* Who has it, as its lock says: a hint for the message. */
+static int holder(int lock) {
+    char text[16] = "";
+    ssize_t n = pread(lock, text, sizeof text - 1, 0);
+    return n > 0 ? (int)strtol(text, NULL, 10) : 0;
+}
+
+static int take_lock(struct folder *f, const char **why) {
+    f->lock = openat(f->dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (f->lock < 0) return fail_errno(f->path, "cannot be written", why);
+    if (flock(f->lock, LOCK_EX | LOCK_NB) < 0) {
+        if (errno != EWOULDBLOCK) return fail_errno(f->path, "cannot be locked", why);
+        *why = why_says("the data folder '%s' is used by another process (%d)", f->path,
+                        holder(f->lock));
+        return E_LOCKED;
+    }
+    char text[16];
+    int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
+    if (ftruncate(f->lock, 0) < 0 || pwrite(f->lock, text, (size_t)n, 0) < 0)
+        return fail_errno(f->path, "cannot be written", why);
+    return 0;
+}
+
+int folder_open(struct folder *f, const char *path, const char **why) {
+    *f = (struct folder){.dir = -1, .lock = -1};
+    if (mkdir(path, 0700) < 0 && errno != EEXIST)
+        return fail_errno(path, "cannot be made", why);
+    int err = find(f, path, why);
+    if (err == 0) err = take_lock(f, why);
+    if (err < 0) folder_close(f);
+    return err;
+}
+
+int folder_look(struct folder *f, const char *path, const char **why) {
+    *f = (struct folder){.dir = -1, .lock = -1};
+    int err = find(f, path, why);
+    if (err == -ENOENT) err = E_NOTFOUND;
+    if (err == 0 && faccessat(f->dir, FOLDER_FILE, R_OK, 0) < 0)
+        err = fail(E_NOTFOUND, path, "holds no store that can be read", why);
+    if (err < 0) folder_close(f);
+    return err;
+}
+
+void folder_close(struct folder *f) {
+    if (f->lock >= 0) close(f->lock);
+    if (f->dir >= 0) close(f->dir);
+    mem_free(f->path);
+    mem_free(f->file);
+    *f = (struct folder){.dir = -1, .lock = -1};
+}
+
+bool folder_has(const char *path) {
+    char *file = joined(path, FOLDER_FILE);
+    bool has = access(file, F_OK) == 0;
+    mem_free(file);
+    return has;
+}
+
+static ino_t inode(const struct folder *f, const char *name) {
+    struct stat st;
+    return fstatat(f->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
+}
+
+void folder_note(struct folder *f) {
+    f->file_ino = inode(f, FOLDER_FILE);
+    f->wal_ino = inode(f, FOLDER_WAL);
+}
+
+const char *folder_trouble(const struct folder *f) {
+    struct stat st;
+    if (stat(f->path, &st) < 0) return "the data folder is gone";
+    if (st.st_ino != f->ino || st.st_dev != f->dev) return "the data folder was replaced";
+    if (f->file_ino && inode(f, FOLDER_FILE) != f->file_ino)
+        return "the store's file was removed or replaced";
+    if (f->wal_ino && inode(f, FOLDER_WAL) != f->wal_ino)
+        return "the store's log file was removed or replaced";
+    return NULL;
+}

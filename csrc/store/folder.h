@@ -1,0 +1,43 @@
+/* The data folder: made on first use for its owner alone, held by one process at a time.
+ *
+ *      sluice-data/          0700, no symbolic link
+ *        lock                flock: who has it may write; holds the process id
+ *        sluice.db           and SQLite's sluice.db-wal, sluice.db-shm
+ *
+ * The lock belongs to the open file description, and goes with the process. [one thread] */
+#ifndef SLUICE_STORE_FOLDER_H
+#define SLUICE_STORE_FOLDER_H
+
+#include <stdbool.h>
+#include <sys/types.h>
+
+#define FOLDER_FILE "sluice.db"
+#define FOLDER_WAL "sluice.db-wal"
+
+struct folder {
+    char *path; /* real and absolute */
+    char *file; /* path/sluice.db */
+    int dir, lock;
+    dev_t dev;
+    ino_t ino, file_ino, wal_ino; /* of the files: 0 until folder_note */
+};
+
+/* Make it if need be, and lock it. 0, E_LOCKED, E_INVAL (no folder, a link, not ours) or a
+ * negative errno; *why gets a sentence. */
+int folder_open(struct folder *f, const char *path, const char **why);
+
+/* Only look: for what reads beside a server. E_NOTFOUND when it holds no store. */
+int folder_look(struct folder *f, const char *path, const char **why);
+void folder_close(struct folder *f);
+
+/* Whether it holds a store's file. */
+bool folder_has(const char *path);
+
+/* From now on the files that are there are the ones that must stay there. */
+void folder_note(struct folder *f);
+
+/* NULL, or what has happened to the folder or its files: what is written now would not be
+ * found by the next start. Static. */
+const char *folder_trouble(const struct folder *f);
+
+#endif

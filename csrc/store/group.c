@@ -1,0 +1,372 @@
+/* The state machine: what becomes of a group; see store.h. [store thread]
+ *
+ *      gather ──▶ write ──▶ STORED ──▶ finish: release, give back
+ *                   │
+ *                   ├─────▶ FAILED ──▶ finish: abort, give back
+ *                   │         ▲  (an error before COMMIT: without its commit mark nothing of
+ *                   │         │   it can come back)
+ *                   └─────▶ DOUBT ──▶ resolve ──▶ STORED, FAILED, or DOUBT again
+ *
+ * Resolving: everything is closed, so that the next to open recovers what the log holds;
+ * the whole log is copied into the file and synced, and made empty; the head row is written
+ * and synced once more, so that a log which an unsynced truncation brings back is an older
+ * one. Only when all that succeeded does the number of transactions in the head row count. */
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/planted.h"
+#include "base/status.h"
+#include "store/inner.h"
+#include "store/sum.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+/* ---- The head row --------------------------------------------------------------------- */
+
+static int put_head(struct store *s, const struct head *h, bool clean) {
+    struct slice epoch = slice_str(h->epoch);
+    return db_run(&s->db, db_bind(&s->db, SQL_HEAD_SET, "siiii", epoch, (int64_t)h->last,
+                                  (int64_t)h->commits, (int64_t)clean,
+                                  sum_head(epoch, h->last, h->commits, clean)));
+}
+
+int group_read_head(struct store *s, struct head *out, bool *clean) {
+    sqlite3_stmt *q = db_sql(&s->db, SQL_HEAD);
+    int err = db_row(&s->db, q);
+    if (err == 0) return E_NOTFOUND;
+    if (err < 0) return err;
+    struct slice epoch = db_slice(q, 0);
+    *out = (struct head){.last = db_u64(q, 1), .commits = db_u64(q, 2)};
+    *clean = sqlite3_column_int(q, 3) != 0;
+    bool sound =
+        epoch.n == STORE_EPOCH_LENGTH &&
+        sum_head(epoch, out->last, out->commits, *clean) == sqlite3_column_int64(q, 4);
+    if (sound) memcpy(out->epoch, epoch.p, epoch.n);
+    db_done(q);
+    return sound ? 0 : E_DAMAGED;
+}
+
+static void roll_back(struct store *s) {
+    int rc = s->db.rc;
+    if (s->db.handle && !sqlite3_get_autocommit(s->db.handle))
+        db_run(&s->db, db_sql(&s->db, SQL_ROLLBACK));
+    s->db.rc = rc;
+}
+
+int group_write_head(struct store *s, bool clean) {
+    int err = db_run(&s->db, db_sql(&s->db, SQL_BEGIN));
+    if (err == 0) err = put_head(s, &s->head, clean);
+    if (err == 0) err = db_run(&s->db, db_sql(&s->db, SQL_COMMIT));
+    if (err < 0) roll_back(s);
+    return err;
+}
+
+/* ---- Trouble -------------------------------------------------------------------------- */
+
+void group_trouble(struct store *s, const char *what, int rc) {
+    int64_t now = clock_us();
+    pthread_mutex_lock(&s->lock);
+    s->stats.trouble = what;
+    pthread_mutex_unlock(&s->lock);
+    if (s->told_us && now - s->told_us < STORE_SAY_MS * 1000) return;
+    s->told_us = now ? now : 1;
+    log_printf(LOG_ERROR, "store: %s: %s", what,
+               rc ? sqlite3_errstr(rc) : "see the folder");
+}
+
+static void no_trouble(struct store *s) {
+    if (s->told_us) log_printf(LOG_INFO, "store: events are stored again");
+    s->told_us = 0;
+}
+
+static const char *folder_says(const struct store *s) {
+    return s->disk ? NULL : folder_trouble(&s->folder);
+}
+
+/* ---- Gather --------------------------------------------------------------------------- */
+
+static void give_back(struct store *s, struct store_op *op, enum store_answer answer) {
+    op->answer = answer;
+    s->calls->done(s->owner, op);
+}
+
+static size_t bytes_of(const struct store_op *op) {
+    if (op->kind == STORE_EVENT) return op->event.data.n + op->event.key.n;
+    if (op->kind == STORE_SET) return op->pair.value.n + op->pair.key.n;
+    return op->kind == STORE_TASK_PUT ? op->task.data.n : 0;
+}
+
+/* A conversion is a group of its own, at its place. [lock] */
+static void take(struct store *s) {
+    struct group *g = &s->group;
+    size_t bytes = 0;
+    while (!list_empty(&s->queue) && g->n < STORE_GROUP_MAX &&
+           bytes < STORE_GROUP_BYTES_MAX) {
+        struct store_op *op = container_of(s->queue.next, struct store_op, node);
+        bool alone = op->kind == STORE_CONVERT;
+        if (alone && g->n > 0) break;
+        list_remove(&op->node);
+        s->n_queued--;
+        s->bytes_queued -= bytes_of(op);
+        bytes += bytes_of(op);
+        g->ops[g->n++] = op;
+        if (alone) break;
+    }
+}
+
+static bool belongs(struct store *s, const struct store_op *op) {
+    if (op->kind == STORE_EVENT) return write_is_durable(s, op->event.channel);
+    if (op->kind == STORE_TRIM) return write_is_durable(s, op->trim.channel);
+    return true;
+}
+
+/* What was queued for a channel that has become a memory channel goes there. */
+static void hand_off(struct store *s) {
+    struct group *g = &s->group;
+    uint32_t n = 0;
+    for (uint32_t i = 0; i < g->n; i++) {
+        if (belongs(s, g->ops[i])) g->ops[n++] = g->ops[i];
+        else give_back(s, g->ops[i], STORE_NOT_DURABLE);
+    }
+    g->n = n;
+}
+
+static bool takes_number(const struct store_op *op) {
+    return op->kind == STORE_EVENT || op->kind == STORE_CONVERT;
+}
+
+static int number(struct store *s) {
+    struct group *g = &s->group;
+    for (uint32_t i = 0; i < g->n; i++) g->n_numbers += takes_number(g->ops[i]);
+    int err = g->n_numbers ? s->calls->open(s->owner, g->n_numbers, &g->first) : 0;
+    uint64_t next = g->first;
+    for (uint32_t i = 0; err == 0 && i < g->n; i++)
+        g->ops[i]->seq = takes_number(g->ops[i]) ? next++ : 0;
+    return err;
+}
+
+bool group_gather(struct store *s, int64_t now_us) {
+    struct group *g = &s->group;
+    *g = (struct group){.began_us = now_us};
+    pthread_mutex_lock(&s->lock);
+    take(s);
+    pthread_mutex_unlock(&s->lock);
+    hand_off(s);
+    if (g->n == 0 && !retain_is_wanted(s, now_us)) return false;
+    if (number(s) < 0) {
+        for (uint32_t i = 0; i < g->n; i++) give_back(s, g->ops[i], STORE_FAILED);
+        return false;
+    }
+    pthread_mutex_lock(&s->lock);
+    g->active = true;
+    pthread_mutex_unlock(&s->lock);
+    return true;
+}
+
+/* ---- Write ---------------------------------------------------------------------------- */
+
+static struct head next_head(const struct store *s) {
+    struct head h = s->head;
+    const struct group *g = &s->group;
+    h.commits++;
+    uint64_t last = g->n_numbers ? g->first + g->n_numbers - 1 : 0, note = s->note;
+    if (last > h.last && !PLANTED(209)) h.last = last;
+    if (note > h.last) h.last = note;
+    return h;
+}
+
+static int write_all(struct store *s) {
+    struct group *g = &s->group;
+    s->budget = STORE_ROUND_MAX;
+    int err = db_run(&s->db, db_sql(&s->db, SQL_BEGIN));
+    for (uint32_t i = 0; err == 0 && i < g->n; i++) err = write_op(s, g->ops[i]);
+    if (err == 0) err = retain_round(s, g->began_us);
+    g->next = next_head(s);
+    return err < 0 ? err : put_head(s, &g->next, false);
+}
+
+static enum group_result commit(struct store *s) {
+    struct group *g = &s->group;
+    int err = db_run(&s->db, db_sql(&s->db, SQL_COMMIT));
+    if (err == 0) {
+        const char *trouble = folder_says(s);
+        if (!trouble) return GROUP_STORED;
+        group_trouble(s, trouble, 0);
+        return GROUP_DOUBT;
+    }
+    int rc = s->db.rc & 0xff;
+    group_trouble(s, "a commit failed", s->db.rc);
+    roll_back(s);
+    g->was_full = rc == SQLITE_FULL;
+    return rc == SQLITE_BUSY || PLANTED(208) ? GROUP_FAILED : GROUP_DOUBT;
+}
+
+static enum group_result write_group(struct store *s) {
+    const char *trouble = folder_says(s);
+    if (trouble) {
+        group_trouble(s, trouble, 0);
+        return GROUP_FAILED;
+    }
+    if (write_all(s) == 0) return commit(s);
+    group_trouble(s, "events cannot be written", s->db.rc);
+    roll_back(s);
+    return GROUP_FAILED;
+}
+
+static void note_doubt(struct store *s, bool on) {
+    pthread_mutex_lock(&s->lock);
+    if (on && !s->stats.in_doubt) s->stats.unknown++;
+    s->stats.in_doubt = on;
+    pthread_mutex_unlock(&s->lock);
+}
+
+void group_write(struct store *s) {
+    s->group.result = write_group(s);
+    s->group.is_written = true;
+    note_doubt(s, s->group.result == GROUP_DOUBT);
+}
+
+/* ---- Resolve -------------------------------------------------------------------------- */
+
+int group_settle(struct store *s) {
+    int err = db_checkpoint(&s->db, true);
+    return err < 0 || PLANTED(207) ? err : group_write_head(s, false);
+}
+
+/* What the file says of the group; DOUBT while it cannot be made certain. */
+static enum group_result look_again(struct store *s) {
+    struct group *g = &s->group;
+    struct head h;
+    bool clean = false;
+    if (folder_says(s)) return GROUP_DOUBT;
+    if (db_open(&s->db, s->file, s->vfs, s->is_weak ? DB_WEAK : DB_WRITE) < 0)
+        return GROUP_DOUBT;
+    s->data_version = 0;
+    if (group_read_head(s, &h, &clean) < 0) return GROUP_DOUBT;
+    bool there = h.commits == g->next.commits;
+    if (!there && h.commits + 1 != g->next.commits) {
+        group_trouble(s, "the store's file is not the one that was written to", 0);
+        return GROUP_DOUBT;
+    }
+    if (!there && g->was_full) return GROUP_FAILED; /* its commit mark found no room */
+    if (PLANTED(207)) return there ? GROUP_STORED : GROUP_FAILED;
+    s->head = h;
+    return group_settle(s) < 0 ? GROUP_DOUBT : there ? GROUP_STORED : GROUP_FAILED;
+}
+
+void group_resolve(struct store *s) {
+    reader_shut(&s->reader);
+    db_close(&s->db);
+    s->group.result = look_again(s);
+    if (s->group.result == GROUP_DOUBT) {
+        if (s->db.handle) roll_back(s);
+        return;
+    }
+    note_doubt(s, false);
+    reader_open(&s->reader);
+}
+
+/* ---- Finish --------------------------------------------------------------------------- */
+
+static void count(struct store *s, int64_t now_us) {
+    struct group *g = &s->group;
+    struct store_stats *stats = &s->stats;
+    uint64_t took = (uint64_t)(now_us - g->began_us);
+    pthread_mutex_lock(&s->lock);
+    g->active = false;
+    if (g->result == GROUP_STORED) {
+        stats->commits++;
+        for (uint32_t i = 0; i < g->n; i++)
+            stats->events +=
+                g->ops[i]->kind == STORE_EVENT && g->ops[i]->answer == STORE_STORED;
+        stats->group_us += took;
+        if (took > stats->group_us_max) stats->group_us_max = took;
+        stats->trouble = NULL;
+        stats->head = g->next.last;
+    } else stats->failed++;
+    stats->wal_pages = s->db.wal_frames;
+    stats->channels = s->records.n;
+    stats->trimmed = s->trimmed;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* Floors that rose without an op that says so. */
+static void report_floors(struct store *s) {
+    for (struct record *r = s->records.touched; r; r = r->touched)
+        if (r->now.floor > r->before.floor)
+            s->calls->floor(s->owner, r->node.key, r->now.floor);
+}
+
+static void look_at_log(struct store *s) {
+    int64_t version = 0;
+    db_number(&s->db, db_sql(&s->db, SQL_DATA_VERSION), 0, &version);
+    if (s->data_version && version != s->data_version)
+        log_printf(LOG_ERROR,
+                   "store: another program has written to %s: that is not safe", s->file);
+    s->data_version = version;
+    if (s->db.wal_frames < STORE_CHECKPOINT_PAGES) return;
+    int err = db_checkpoint(&s->db, false);
+    if (err < 0 && err != E_BUSY)
+        group_trouble(s, "the log cannot be copied into the file", s->db.rc);
+    else if (s->db.wal_frames > STORE_WAL_PAGES_WARN)
+        group_trouble(s, "a program that reads the file keeps its log from being emptied",
+                      0);
+}
+
+static void release(struct store *s) {
+    struct group *g = &s->group;
+    s->head = g->next;
+    s->head_row = s->head.last;
+    if (s->note <= s->head.last) s->note = 0;
+    if (g->n == 1 && g->ops[0]->kind == STORE_CONVERT) s->policy_serial++;
+    if (g->n > 0) s->calls->release(s->owner, g->ops, g->n, g->n_numbers);
+    report_floors(s);
+    records_commit(&s->records);
+}
+
+void group_finish(struct store *s) {
+    struct group *g = &s->group;
+    assert(g->result != GROUP_DOUBT);
+    bool stored = g->result == GROUP_STORED;
+    count(s, clock_us());
+    if (stored) {
+        no_trouble(s);
+        release(s);
+    } else {
+        records_rollback(&s->records);
+        if (g->n_numbers > 0) s->calls->abort(s->owner);
+        if (g->n == 0) s->maintain_us = g->began_us + STORE_MAINTAIN_MS * 1000;
+    }
+    for (uint32_t i = 0; i < g->n; i++)
+        give_back(s, g->ops[i], stored ? g->ops[i]->answer : STORE_FAILED);
+    s->expected = g->n;
+    if (stored) look_at_log(s);
+}
+
+void group_give_up(struct store *s) {
+    struct group *g = &s->group;
+    pthread_mutex_lock(&s->lock);
+    bool active = g->active;
+    g->active = false;
+    pthread_mutex_unlock(&s->lock);
+    if (!active) return;
+    records_rollback(&s->records);
+    for (uint32_t i = 0; i < g->n; i++) give_back(s, g->ops[i], STORE_UNKNOWN);
+}
+
+static struct store_op *pop(struct store *s) {
+    struct store_op *op = NULL;
+    pthread_mutex_lock(&s->lock);
+    if (!list_empty(&s->queue)) {
+        op = container_of(s->queue.next, struct store_op, node);
+        list_remove(&op->node);
+        s->n_queued--;
+        s->bytes_queued -= bytes_of(op);
+    }
+    pthread_mutex_unlock(&s->lock);
+    return op;
+}
+
+void group_drain(struct store *s, enum store_answer answer) {
+    for (struct store_op *op; (op = pop(s));) give_back(s, op, answer);
+}

@@ -1,0 +1,119 @@
+/* The store's own struct, for the files of this folder. The writing side (db, records,
+ * group's ops) belongs to the store's thread; what is under the lock says so. */
+#ifndef SLUICE_STORE_INNER_H
+#define SLUICE_STORE_INNER_H
+
+#include "base/bounds.h"
+#include "base/list.h"
+#include "store/db.h"
+#include "store/folder.h"
+#include "store/reader.h"
+#include "store/record.h"
+#include "store/store.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+
+enum group_result {
+    GROUP_FAILED, /* surely nothing of it is in the file */
+    GROUP_STORED,
+    GROUP_DOUBT
+};
+
+struct head {
+    char epoch[STORE_EPOCH_LENGTH + 1];
+    uint64_t last, commits;
+};
+
+struct group {
+    struct store_op *ops[STORE_GROUP_MAX];
+    uint32_t n, n_numbers;
+    uint64_t first;
+    bool
+        active; /* [lock] from the first op that was taken to the last that is given back */
+    bool late;        /* [lock] */
+    int64_t began_us; /* [lock] */
+    int64_t due_us;   /* without threads */
+    bool is_written;  /* its result is known, or is in doubt */
+    struct head next; /* what the head row is with it */
+    bool was_full;    /* its commit failed for want of room alone */
+    enum group_result result;
+};
+
+struct store {
+    const struct store_calls *calls;
+    void *owner;
+    struct disk *disk;
+    bool has_threads, is_weak;
+
+    pthread_mutex_t lock;
+    pthread_cond_t woken;
+    struct list queue; /* [lock] */
+    uint32_t n_queued; /* [lock] */
+    size_t bytes_queued;
+    bool is_running, closing;   /* [lock] */
+    struct store_stats stats;   /* [lock] */
+    atomic_uint_least64_t note; /* the head is to be written: at least this; 0: no */
+    atomic_uint_least64_t head_row;
+
+    struct folder folder; /* without a disk */
+    const char *file, *vfs;
+    struct db db;
+    struct head head;
+    struct records records;
+    struct group group;
+    unsigned policy_serial;
+    uint32_t sweep;       /* the next record that maintenance looks at */
+    int64_t maintain_us;  /* not before */
+    int64_t keys_us;      /* when idempotency keys are looked at again */
+    int64_t data_version; /* of the connection: changes when another one writes */
+    int64_t told_us;      /* when the log heard of trouble last */
+    int64_t pace_us;
+    bool pace_early;
+    uint32_t expected; /* ops that are likely to come: those of the last group */
+    uint32_t wake_at;  /* [lock] ops that the thread wants to be woken for */
+    uint32_t budget;   /* rows that this transaction may still trim */
+    uint64_t trimmed;
+    pthread_t thread;
+    bool has_thread;
+    bool ended; /* [lock] the thread is about to return */
+
+    struct reader reader;
+};
+
+/* ---- write.c: one operation, in an open transaction ----------------------------------- */
+int write_op(struct store *s, struct store_op *op);
+/* Whether the channel is durable now: by its record, or by the owner's policy. */
+bool write_is_durable(struct store *s, struct slice channel);
+/* A channel's newest value, or its removal. */
+int write_newest(struct store *s, struct record *r, const struct store_row *row);
+int write_limit_keys(struct store *s, struct record *r);
+struct store_policy *write_limits(struct store *s, struct record *r);
+
+/* ---- convert.c ------------------------------------------------------------------------ */
+/* 'live': while events flow; else at a start, when memory channels begin anew at 'number'. */
+int convert_all(struct store *s, const struct store_conversion *c, uint64_t number,
+                bool live);
+
+/* ---- retain.c: steps of at most *budget rows ------------------------------------------- */
+int retain_channel(struct store *s, struct record *r, uint32_t *budget);
+bool retain_is_wanted(struct store *s, int64_t now_us);
+int retain_round(struct store *s, int64_t now_us);
+
+/* ---- group.c: the state machine -------------------------------------------------------- */
+/* Take ops from the queue and number them; false: there is nothing to write. */
+bool group_gather(struct store *s, int64_t now_us);
+void group_write(struct store *s);
+void group_resolve(struct store *s); /* while in doubt: look again */
+void group_finish(struct store *s);  /* release or abort, and give back */
+void group_give_up(struct store *s); /* its result stays unknown */
+void group_drain(struct store *s, enum store_answer answer); /* give back the queue */
+int group_settle(struct store *s); /* write again what the file has; see group.c */
+int group_write_head(struct store *s, bool clean);
+int group_read_head(struct store *s, struct head *out, bool *clean);
+void group_trouble(struct store *s, const char *what, int rc);
+
+/* Ops that are queued behind a late group, and the group itself. [lock] */
+void group_judge_time(struct store *s, int64_t now_us);
+
+#endif

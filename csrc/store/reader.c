@@ -1,0 +1,301 @@
+/* The reading thread and its pages; see read.h. A page and its floor come from one read
+ * transaction; what a checksum or the chain of 'prev' numbers shows to be missing raises the
+ * floor, as if it had been trimmed. */
+#include "store/reader.h"
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/planted.h"
+#include "base/status.h"
+#include "store/inner.h"
+#include "store/sum.h"
+
+/* ---- Pages ---------------------------------------------------------------------------- */
+
+/* A page under construction: the bytes first, with places instead of pointers, since the
+ * buffer moves. */
+struct making {
+    struct store_read *read;
+    struct store_page page;
+    struct buf rows, bytes;
+    int64_t chan;
+    uint64_t place; /* everything up to here was given, or is gone */
+    bool ends;
+};
+
+static int find_channel(struct db *db, struct making *m) {
+    sqlite3_stmt *q = db_bind(db, SQL_CHANNEL_FLOOR, "s", m->read->channel);
+    int err = db_row(db, q);
+    if (err <= 0) return err;
+    struct sum_channel c = {.id = sqlite3_column_int64(q, 0),
+                            .name = db_slice(q, 1),
+                            .kind = (enum store_kind)sqlite3_column_int(q, 2),
+                            .durable = sqlite3_column_int(q, 3) != 0,
+                            .floor = db_u64(q, 4),
+                            .events = db_u64(q, 5),
+                            .bytes = db_u64(q, 6),
+                            .counted = db_u64(q, 7)};
+    bool sound = sum_channel(&c) == sqlite3_column_int64(q, 8);
+    db_done(q);
+    m->chan = c.id;
+    m->page.floor = c.floor;
+    return sound ? 1 : E_DAMAGED;
+}
+
+static int add_text(struct making *m, struct slice *s) {
+    size_t at = m->bytes.n;
+    int err = buf_add(&m->bytes, s->p, s->n);
+    s->p = (const char *)at; /* NOLINT: a place until all bytes are there */
+    return err;
+}
+
+static int add_row(struct making *m, struct store_row row) {
+    int err = add_text(m, &row.name);
+    if (err == 0) err = add_text(m, &row.key);
+    if (err == 0) err = add_text(m, &row.data);
+    if (err == 0) err = buf_add(&m->rows, &row, sizeof row);
+    if (err == 0) m->page.n++;
+    return err;
+}
+
+/* What is missing up to 'seq' is told before what comes after it: a page with rows ends. */
+static void miss(struct making *m, uint64_t seq) {
+    m->page.damaged = true;
+    if (m->page.n > 0) m->ends = true;
+    else m->page.floor = m->place = seq;
+}
+
+static int take_row(struct making *m, sqlite3_stmt *q) {
+    struct store_row row = {.seq = db_u64(q, 0),
+                            .at_ms = sqlite3_column_int64(q, 2),
+                            .expires_ms = sqlite3_column_int64(q, 3),
+                            .remove = sqlite3_column_int(q, 4) != 0,
+                            .name = db_slice(q, 5),
+                            .key = db_slice(q, 6),
+                            .data = db_slice(q, 7)};
+    uint64_t prev = db_u64(q, 1);
+    bool sound = sum_event(m->chan, prev, &row) == sqlite3_column_int64(q, 8);
+    if (!sound && !PLANTED(211)) {
+        miss(m, row.seq);
+        return 0;
+    }
+    if (prev > m->place) miss(m, prev); /* rows between are not there */
+    if (m->ends) return 0;
+    size_t bytes = m->bytes.n + row.name.n + row.key.n + row.data.n;
+    if (m->page.n > 0 && (m->page.n >= m->read->rows_max || bytes > m->read->bytes_max)) {
+        m->ends = true;
+        return 0;
+    }
+    m->place = row.seq;
+    return add_row(m, row);
+}
+
+static int read_rows(struct db *db, struct making *m) {
+    const struct store_read *r = m->read;
+    uint64_t head = PLANTED(212) ? INT64_MAX : r->head;
+    uint64_t floor = PLANTED(213) ? 0 : m->page.floor;
+    m->place = r->above > floor ? r->above : floor;
+    sqlite3_stmt *q =
+        db_bind(db, SQL_PAGE, "iii", m->chan, (int64_t)m->place, (int64_t)head);
+    if (PLANTED(213)) m->page.floor = 0;
+    int err = 0;
+    while (!m->ends && err == 0 && (err = db_row(db, q)) > 0) err = take_row(m, q);
+    db_done(q);
+    m->page.more = m->ends;
+    m->page.upto = m->ends ? m->place : r->head;
+    return err;
+}
+
+static void hand_over(struct making *m) {
+    struct store_row *rows = (void *)m->rows.p;
+    for (uint32_t i = 0; i < m->page.n; i++) {
+        struct slice *texts[] = {&rows[i].name, &rows[i].key, &rows[i].data};
+        for (int k = 0; k < 3; k++) texts[k]->p = m->bytes.p + (size_t)texts[k]->p;
+    }
+    m->page.rows = rows;
+    m->page.bytes = m->bytes.p;
+    m->read->page = m->page;
+}
+
+int reader_page(struct db *db, struct store_read *r) {
+    struct making m = {.read = r};
+    int err = db_run(db, db_sql(db, SQL_BEGIN_READ));
+    if (err == 0) err = find_channel(db, &m);
+    if (err > 0) err = read_rows(db, &m);
+    else if (err == 0) m.page.upto = r->head; /* a channel that has no row has no rows */
+    if (!sqlite3_get_autocommit(db->handle)) db_run(db, db_sql(db, SQL_COMMIT));
+    if (err == E_DAMAGED) { /* nothing that is left of it can be trusted */
+        buf_free(&m.rows);
+        buf_free(&m.bytes);
+        m.page = (struct store_page){.floor = r->head, .upto = r->head, .damaged = true};
+        err = 0;
+    }
+    if (err == 0) hand_over(&m);
+    else {
+        buf_free(&m.rows);
+        buf_free(&m.bytes);
+    }
+    return err;
+}
+
+void store_page_free(struct store_page *p) {
+    mem_free(p->rows);
+    mem_free(p->bytes);
+    *p = (struct store_page){0};
+}
+
+/* ---- Keys ----------------------------------------------------------------------------- */
+
+static int find_key(struct db *db, struct store_read *r) {
+    sqlite3_stmt *q = db_bind(db, SQL_KEY_OF, "sb", r->channel, r->key);
+    int err = db_row(db, q);
+    if (err <= 0) return err == 0 ? E_NOTFOUND : err;
+    uint64_t seq = db_u64(q, 0);
+    int64_t at_ms = sqlite3_column_int64(q, 1);
+    bool sound = sum_key(sqlite3_column_int64(q, 3), r->key, seq, at_ms) ==
+                 sqlite3_column_int64(q, 2);
+    db_done(q);
+    int64_t now_ms = (int64_t)(clock_wall() * 1000);
+    if (!sound || at_ms + STORE_KEY_MS < now_ms) return E_NOTFOUND;
+    r->seq = seq;
+    return 0;
+}
+
+/* ---- Requests ------------------------------------------------------------------------- */
+
+static int answer(struct store *s, struct store_read *r) {
+    struct reader *reader = &s->reader;
+    if (reader->is_shut) return E_STORE;
+    if (!reader->is_open) {
+        int err = db_open(&reader->db, s->file, s->vfs, DB_READ);
+        if (err < 0) return err == E_DAMAGED ? E_STORE : err;
+        reader->is_open = true;
+    }
+    if (r->kind == STORE_READ_KEY) return find_key(&reader->db, r);
+    int err = reader_page(&reader->db, r);
+    if (err == 0) reader->damaged += r->page.damaged;
+    return err;
+}
+
+static void serve(struct store *s, struct store_read *r) {
+    r->page = (struct store_page){0};
+    r->seq = 0;
+    pthread_mutex_lock(&s->reader.gate);
+    r->err = answer(s, r);
+    pthread_mutex_unlock(&s->reader.gate);
+    r->done(r->owner, r);
+}
+
+int store_read(struct store *s, struct store_read *r) {
+    struct reader *reader = &s->reader;
+    int err = 0;
+    r->queued_us = clock_us();
+    pthread_mutex_lock(&reader->lock);
+    if (reader->closing) err = E_CLOSED;
+    else if (reader->n >= STORE_READS_MAX) err = E_BUSY;
+    else {
+        list_add(&reader->queue, &r->node);
+        reader->n++;
+    }
+    pthread_mutex_unlock(&reader->lock);
+    if (err == 0) pthread_cond_signal(&reader->woken);
+    return err;
+}
+
+/* [reader->lock] NULL: nothing waits. */
+static struct store_read *take(struct reader *reader) {
+    if (list_empty(&reader->queue)) return NULL;
+    struct store_read *r = container_of(reader->queue.next, struct store_read, node);
+    list_remove(&r->node);
+    reader->n--;
+    return r;
+}
+
+void reader_shut(struct reader *reader) {
+    pthread_mutex_lock(&reader->gate);
+    db_close(&reader->db);
+    reader->is_open = false;
+    reader->is_shut = true;
+    pthread_mutex_unlock(&reader->gate);
+}
+
+void reader_open(struct reader *reader) {
+    pthread_mutex_lock(&reader->gate);
+    reader->is_shut = false;
+    pthread_mutex_unlock(&reader->gate);
+}
+
+/* ---- Drivers -------------------------------------------------------------------------- */
+
+static void *run(void *arg) {
+    struct store *s = arg;
+    struct reader *reader = &s->reader;
+    pthread_setname_np(pthread_self(), "sluice-read");
+    for (;;) {
+        pthread_mutex_lock(&reader->lock);
+        while (!reader->closing && list_empty(&reader->queue))
+            pthread_cond_wait(&reader->woken, &reader->lock);
+        struct store_read *r = reader->closing ? NULL : take(reader);
+        pthread_mutex_unlock(&reader->lock);
+        if (!r) return NULL;
+        serve(s, r);
+    }
+}
+
+int reader_run(struct store *s) {
+    int err = -pthread_create(&s->reader.thread, NULL, run, s);
+    s->reader.has_thread = err == 0;
+    return err;
+}
+
+void reader_stop(struct store *s) {
+    struct reader *reader = &s->reader;
+    pthread_mutex_lock(&reader->lock);
+    reader->closing = true;
+    pthread_cond_signal(&reader->woken);
+    pthread_mutex_unlock(&reader->lock);
+    if (reader->has_thread) pthread_join(reader->thread, NULL);
+    reader->has_thread = false;
+}
+
+bool reader_step(struct store *s, int64_t now_us) {
+    struct reader *reader = &s->reader;
+    bool any = false;
+    for (;;) {
+        pthread_mutex_lock(&reader->lock);
+        bool due = !list_empty(&reader->queue) && reader_next(s) <= now_us;
+        struct store_read *r = due ? take(reader) : NULL;
+        pthread_mutex_unlock(&reader->lock);
+        if (!r) return any;
+        serve(s, r);
+        any = true;
+    }
+}
+
+int64_t reader_next(struct store *s) {
+    const struct reader *reader = &s->reader;
+    if (list_empty(&reader->queue)) return INT64_MAX;
+    return container_of(reader->queue.next, struct store_read, node)->queued_us +
+           reader->pace_us;
+}
+
+void reader_init(struct reader *reader) {
+    *reader = (struct reader){0};
+    pthread_mutex_init(&reader->lock, NULL);
+    pthread_cond_init(&reader->woken, NULL);
+    pthread_mutex_init(&reader->gate, NULL);
+    list_init(&reader->queue);
+}
+
+void reader_deinit(struct reader *reader) {
+    for (struct store_read *r; (r = take(reader));) {
+        r->err = E_CLOSED;
+        r->page = (struct store_page){0};
+        r->done(r->owner, r);
+    }
+    db_close(&reader->db);
+    pthread_mutex_destroy(&reader->gate);
+    pthread_cond_destroy(&reader->woken);
+    pthread_mutex_destroy(&reader->lock);
+}

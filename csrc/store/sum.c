@@ -1,0 +1,53 @@
+/* See sum.h. */
+#include "store/sum.h"
+
+#include "base/crc32c.h"
+
+static uint32_t number(uint32_t c, int64_t value) {
+    unsigned char bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)((uint64_t)value >> 8 * i);
+    return crc32c(c, bytes, sizeof bytes);
+}
+
+static uint32_t text(uint32_t c, struct slice s) {
+    return crc32c(number(c, (int64_t)s.n), s.p, s.n);
+}
+
+static uint32_t row(uint32_t c, int64_t chan, const struct store_row *r) {
+    c = number(number(c, chan), (int64_t)r->seq);
+    c = number(number(c, r->at_ms), r->expires_ms);
+    return text(text(text(c, r->name), r->key), r->data);
+}
+
+int64_t sum_head(struct slice epoch, uint64_t last, uint64_t commits, bool clean) {
+    uint32_t c = text(number(0, 'h'), epoch);
+    return number(number(number(c, (int64_t)last), (int64_t)commits), clean);
+}
+
+int64_t sum_channel(const struct sum_channel *ch) {
+    uint32_t c = text(number(number(0, 'c'), ch->id), ch->name);
+    c = number(number(number(c, ch->kind), ch->durable), (int64_t)ch->floor);
+    c = number(number(c, (int64_t)ch->events), (int64_t)ch->bytes);
+    return number(c, (int64_t)ch->counted);
+}
+
+int64_t sum_event(int64_t chan, uint64_t prev, const struct store_row *r) {
+    return number(number(row(number(0, 'e'), chan, r), (int64_t)prev), r->remove);
+}
+
+int64_t sum_newest(int64_t chan, const struct store_row *r) {
+    return row(number(0, 'n'), chan, r);
+}
+
+int64_t sum_key(int64_t chan, struct slice key, uint64_t seq, int64_t at_ms) {
+    uint32_t c = text(number(number(0, 'k'), chan), key);
+    return number(number(c, (int64_t)seq), at_ms);
+}
+
+int64_t sum_pair(const struct store_pair *p) {
+    return text(text(text(number(0, 'p'), p->store), p->key), p->value);
+}
+
+int64_t sum_task(const struct store_task *t) {
+    return number(text(text(text(number(0, 't'), t->id), t->name), t->data), t->due_ms);
+}
