@@ -4,8 +4,8 @@
 local run = require("spec.property.run")
 local testing = require("sluice.core.testing")
 
-local FULL = os.getenv("SLUICE_SPEC_FULL") and 20 or 1
-local SEEDS = FULL * (os.getenv("SLUICE_PRELOAD") and 300 or 500) -- sanitizers are slow
+local FULL = os.getenv("SLUICE_SPEC_FULL") and 60 or 1
+local SEEDS = FULL * (os.getenv("SLUICE_PRELOAD") and 100 or 160) -- sanitizers are slow
 
 local function sums(totals)
   local list = {}
