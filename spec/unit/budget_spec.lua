@@ -1,21 +1,20 @@
 --- The Lua side of the budget: what a run is called, and that nested coroutines are closed when
 --- their handler ends by an error. The budget itself is in C: see e2e/runaway_spec.lua.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local budget = require("sluice.base.budget")
 
+after_each(rehearsal.stop)
+
 local function load(text)
-  return fake.load('local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app")
+  return rehearsal.load('local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app")
 end
 
 describe("budget", function()
-  local core = fake.core
-
   it("names each run to the core, which tells who holds up the app", function()
     local t = load('app:get("/x", function() return "x" end)\napp:every(1, { name = "m" }, function() end)')
     local names, depth = {}, 0
-    core.budget_enter = function(name) names[#names + 1], depth = name, depth + 1 end
-    core.budget_leave = function() depth = depth - 1 end
-    finally(function() core.budget_enter, core.budget_leave = nil, nil end)
+    rehearsal.stub("budget_enter", function(name) names[#names + 1], depth = name, depth + 1 end)
+    rehearsal.stub("budget_leave", function() depth = depth - 1 end)
     t:get("/x")
     t:advance(1)
     assert.same({ "GET /x (app.lua:3)", "timer m (app.lua:4)" }, names)
@@ -24,8 +23,7 @@ describe("budget", function()
 
   it("asks no message handler of the app about a budget that is used up", function()
     local tripped = false
-    core.tripped = function() return tripped end
-    finally(function() core.tripped = nil end)
+    rehearsal.stub("tripped", function() return tripped end)
     local function catch(message) return "caught " .. message end
     local function fail() error("x", 0) end
     assert.same({ false, "caught x" }, { budget.xpcall(fail, catch) })

@@ -1,8 +1,10 @@
 --- `sluice check` and `sluice reload`: what they print, and their exit codes.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local cli = require("sluice.command.cli")
 local json = require("sluice.json")
 local process = require("spec.support.process")
+
+after_each(rehearsal.stop)
 
 local function sink()
   local parts = {}
@@ -28,7 +30,6 @@ local folder
 before_each(function() folder = process.temp_dir() end)
 after_each(function()
   process.remove_dir(folder)
-  fake.core.call, fake.core.runtime_dir = nil, nil
 end)
 
 local function app(text, files)
@@ -41,11 +42,11 @@ end
 -- The server's answer to what the command asks; `asked` keeps the request.
 local function serve(status, body)
   local asked = {}
-  fake.core.runtime_dir = function() return "/run/sluice" end
-  fake.core.call = function(path, text)
+  rehearsal.stub("runtime_dir", function() return "/run/sluice" end)
+  rehearsal.stub("call", function(path, text)
     asked.path, asked.text = path, text
     return ("HTTP/1.1 %d X\r\nContent-Type: application/json\r\n\r\n%s"):format(status, json.encode(body))
-  end
+  end)
   return asked
 end
 
@@ -232,7 +233,7 @@ describe("sluice reload", function()
     serve(503, { error = { code = "EBUSY", message = "too many reloads wait" } })
     code, err = failing("reload")
     assert.same({ 1, "sluice: too many reloads wait\n" }, { code, err })
-    fake.core.call = function() return nil, "connection refused", "ECONNREFUSED" end
+    rehearsal.stub("call", function() return nil, "connection refused", "ECONNREFUSED" end)
     code, err = failing("reload", "--socket", "/x.sock")
     assert.same({ 1, "sluice: no server answers at /x.sock: connection refused\n" }, { code, err })
     code, err = failing("reload", "--port", "9")

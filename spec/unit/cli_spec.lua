@@ -1,8 +1,10 @@
 --- The command line and the settings: exit codes, precedence, what is said.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local cli = require("sluice.command.cli")
 local config = require("sluice.live.config")
 local process = require("spec.support.process")
+
+after_each(rehearsal.stop)
 
 local function sink()
   local parts = {}
@@ -17,11 +19,12 @@ describe("sluice", function()
 
   before_each(function()
     folder, ran = process.temp_dir(), nil
-    fake.on_run = function(server) ran = server end
+    rehearsal.keep_log()
+    rehearsal.stub_server(function(server) ran = server end)
+    rehearsal.stub("runtime_dir", function() return nil end)
   end)
   after_each(function()
     process.remove_dir(folder)
-    fake.on_run = nil
   end)
 
   local function run(...)
@@ -41,7 +44,7 @@ describe("sluice", function()
     for _, word in ipairs({ "version", "--version", "-v" }) do
       local code, out = run(word)
       assert.equal(0, code)
-      assert.equal("sluice 0.0.0\n", out)
+      assert.equal("sluice " .. rehearsal.core.version .. "\n", out)
     end
   end)
 
@@ -87,40 +90,37 @@ describe("sluice", function()
       { options.port, options.io_threads, options.host, options.memory, options.drain, options.signals })
     assert.is_true(options.trust_proxy)
     assert.same({ "example.org" }, options.allow_hosts)
-    assert.matches("^serving .*app.lua on http://127.0.0.1:40000$", fake.core.log_lines[#fake.core.log_lines].message)
+    assert.matches("^serving .*app.lua on http://127.0.0.1:40000$", rehearsal.lines()[#rehearsal.lines()].message)
   end)
 
   it("ends with 1 when it cannot listen", function()
-    local server = fake.core.server
-    fake.core.server = function(options)
-      local made = server(options)
+    local make = rehearsal.core.server
+    rehearsal.stub("server", function(options)
+      local made = make(options)
       made.start = function() return nil, "cannot listen on x: address already in use", "EADDRINUSE" end
       return made
-    end
+    end)
     local code, _, err = run("run", app(GOOD), "--port", "5121")
-    fake.core.server = server
     assert.equal(1, code)
     assert.equal("sluice: cannot listen on x: address already in use (EADDRINUSE)\n", err)
   end)
 
   describe("when something is missing", function()
-    after_each(function() fake.core.runtime_dir, fake.core.write_private = nil, nil end)
-
     local function warned(...)
-      fake.core.log_lines = {}
+      rehearsal.clear_log()
       assert.equal(0, (run("run", app(GOOD), "--port", "0", "--no-watch", ...)))
-      return fake.logged("warn")
+      return rehearsal.logged("warn")
     end
 
     it("says by what it cannot be reached, and why, unless that was given", function()
-      fake.core.runtime_dir = function() return nil, "/tmp/sluice-7: belongs to another user" end
+      rehearsal.stub("runtime_dir", function() return nil, "/tmp/sluice-7: belongs to another user" end)
       assert.same({ "no runtime folder (/tmp/sluice-7: belongs to another user): sluice reload needs --socket, "
         .. "/-/ over TCP an --admin-key" }, warned())
       assert.same({ nil, false, nil }, { ran.options.control, ran.options.control_needed, ran.options.admin_key })
       assert.same({}, warned("--socket", "/s", "--admin-key", "k"))
       assert.same({ "/s", true, "k" }, { ran.options.control, ran.options.control_needed, ran.options.admin_key })
-      fake.core.runtime_dir = function() return folder, "/run/sluice: is no folder" end
-      fake.core.write_private = function() return nil, "no space left", "ENOSPC" end
+      rehearsal.stub("runtime_dir", function() return folder, "/run/sluice: is no folder" end)
+      rehearsal.stub("write_private", function() return nil, "no space left", "ENOSPC" end)
       assert.same({ ("the runtime folder is %s (/run/sluice: is no folder)"):format(folder),
         ("no admin key: %s/admin.key: no space left; nobody reaches /-/ over TCP without --admin-key"):format(folder),
       }, warned())
@@ -128,8 +128,7 @@ describe("sluice", function()
     end)
 
     it("says that handlers are not stopped when the system has no timer to give", function()
-      fake.core.budget_set = function() return nil, "Resource temporarily unavailable", "EAGAIN" end
-      finally(function() fake.core.budget_set = nil end)
+      rehearsal.stub("budget_set", function() return nil, "Resource temporarily unavailable", "EAGAIN" end)
       assert.matches("^no handler is stopped when it loops: Resource temporarily", warned("--socket", "/s",
         "--admin-key", "k")[1])
     end)

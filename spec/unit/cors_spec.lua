@@ -1,9 +1,11 @@
 --- app:cors: what reaches the core, and what is refused.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
+
+after_each(rehearsal.stop)
 
 describe("app:cors", function()
   local function load(rule)
-    return fake.load(('local app = require("sluice").app()\napp:cors("/api/**", %s)\nreturn app'):format(rule))
+    return rehearsal.load(('local app = require("sluice").app()\napp:cors("/api/**", %s)\nreturn app'):format(rule))
   end
 
   it("hands rules to the core", function()
@@ -16,8 +18,8 @@ describe("app:cors", function()
     local app = 'local app = require("sluice").app()\napp:cors("/api/**", %s)'
     for _, rule in ipairs({ "{}", '{ origins = {} }', '{ origins = { "a.example" } }',
       '{ origins = { "https://a.example/path" } }', '{ origins = { 5 } }', '{ origins = { "*" }, max_age = "x" }' }) do
-      assert.matches("^app.lua:2: app:cors%('/api/%*%*'%)", fake.load_error(app:format(rule)))
+      assert.matches("^app.lua:2: app:cors%('/api/%*%*'%)", rehearsal.load_error(app:format(rule)))
     end
-    assert.matches("unknown option 'origin'", fake.load_error(app:format('{ origin = "*" }')))
+    assert.matches("unknown option 'origin'", rehearsal.load_error(app:format('{ origin = "*" }')))
   end)
 end)

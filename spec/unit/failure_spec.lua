@@ -1,7 +1,9 @@
 --- What is said of an error: of any value that a program may raise, with the line that raised it.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local failure = require("sluice.base.failure")
 local show = require("sluice.base.show")
+
+after_each(rehearsal.stop)
 
 local HERE = "spec/unit/failure_spec.lua:"
 
@@ -31,13 +33,12 @@ describe("an error", function()
   end)
 
   it("of a part ends the whole when the budget is used up", function()
-    fake.core.tripped = function() return false end
-    finally(function() fake.core.tripped = nil end)
+    rehearsal.stub("tripped", function() return false end)
     local function fail() error("x", 0) end
     local ok, problem = failure.part(fail)
     assert.same({ false, "x" }, { ok, problem.message })
     assert.same({ true, 1, 2 }, { failure.part(function() return 1, 2 end) })
-    fake.core.tripped = function() return true end
+    rehearsal.stub("tripped", function() return true end)
     ok, problem = pcall(failure.part, fail)
     assert.same({ false, "x" }, { ok, problem.message })
   end)
@@ -56,10 +57,11 @@ describe("a value in one line", function()
   end)
 
   it("is what becomes of a table in the log, as a message and as a field", function()
+    rehearsal.keep_log()
     local log, said = require("sluice").log, setmetatable({}, { __tostring = function() return "said" end })
     log.info({ a = 1 }, { list = { 1, 2 }, [7] = said, yes = true, n = 1.5 })
     log.warn(said)
-    local lines = fake.core.log_lines
+    local lines = rehearsal.lines()
     local last, before = lines[#lines], lines[#lines - 1]
     assert.same({ "said", "{ a = 1 }" }, { last.message, before.message })
     assert.same({ list = "{ 1, 2 }", ["7"] = "said", yes = true, n = 1.5 }, before.fields)

@@ -1,7 +1,9 @@
 --- One load of an app: its environment, its modules, and what it may do meanwhile.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local generation = require("sluice.live.generation")
 local process = require("spec.support.process")
+
+after_each(rehearsal.stop)
 
 describe("generation", function()
   local folder
@@ -49,7 +51,7 @@ describe("generation", function()
   end)
 
   it("warns about globals that are set while loading, and raises in handlers", function()
-    local t = fake.load([[
+    local t = rehearsal.load([[
       local app = require("sluice").app()
       if never_set then error("no") end
       setting = 1
@@ -57,11 +59,11 @@ describe("generation", function()
       app:get("/get", function() return { count } end)
       app:get("/own", function() return { setting } end)
       return app]])
-    assert.matches("app.lua:3: global 'setting' set while loading: use local", fake.logged("warn")[1])
+    assert.matches("app.lua:3: global 'setting' set while loading: use local", rehearsal.logged("warn")[1])
     assert.equal(500, t:get("/set").status)
     assert.equal(500, t:get("/get").status)
     assert.equal("[1]", t:get("/own").body)
-    local lines = fake.logged("error")
+    local lines = rehearsal.logged("error")
     assert.matches("app.lua:4: 'count' is not declared: use local, or app:state for what must survive", lines[1])
     assert.matches("app.lua:5: 'count' is not declared", lines[2])
   end)
@@ -119,7 +121,7 @@ describe("generation", function()
   it("takes false, and nil with a message, from app:check for a no", function()
     for answer, message in pairs { ["false"] = "app.lua:%d+: the check says no$",
       ['nil, "no goals"'] = "app.lua:%d+: the check says no: no goals$" } do
-      local problem = fake.load_error(([[
+      local problem = rehearsal.load_error(([[
         local app = require("sluice").app()
         app:check(function() return %s end)
         return app]]):format(answer))
@@ -128,7 +130,7 @@ describe("generation", function()
   end)
 
   it("runs app:check before it goes live", function()
-    assert.matches("no route for goals", fake.load_error([[
+    assert.matches("no route for goals", rehearsal.load_error([[
       local app = require("sluice").app()
       app:check(function() error("no route for goals", 0) end)
       return app]]))

@@ -1,6 +1,5 @@
 --- meta.lua, for editors, lists the names that there are: no more, no fewer. (Options and fields:
 --- spec/kit/meta_spec.lua.)
-require("spec.support.fake_core").install()
 local process = require("spec.support.process")
 local sluice = require("sluice")
 

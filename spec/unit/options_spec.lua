@@ -1,6 +1,8 @@
 --- One helper for all options, and every table of options there is: names and types.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local options = require("sluice.base.options")
+
+after_each(rehearsal.stop)
 
 local KNOWN = { history = 100, ttl = 600, read = options.NONE, automatic = false }
 
@@ -150,7 +152,7 @@ local AMISS = {
 
 describe("every table of options", function()
   local APP = 'local app = require("sluice").app()\napp:task("t", print)\n'
-  local function refused(line) return fake.load_error(APP .. line .. "\nreturn app") end
+  local function refused(line) return rehearsal.load_error(APP .. line .. "\nreturn app") end
 
   local function each_wrong(rows, fn)
     for _, row in ipairs(rows) do
@@ -189,11 +191,11 @@ describe("every table of options", function()
   it("refuses a value of another type by the option's name, in a handler", function()
     local n = 0
     each_wrong(RUNNING, function(line, option)
-      local t = fake.load(APP .. 'app:stream("/s", function() return "s" end)\napp:get("/", function(req)\n'
+      local t = rehearsal.load(APP .. 'app:stream("/s", function() return "s" end)\napp:get("/", function(req)\n'
         .. "for client in app:clients() do " .. line .. " end end)\nreturn app")
       t:connect("/s")
       assert.equal(500, t:get("/").status, line)
-      local message = fake.logged("error")[1]
+      local message = rehearsal.logged("error")[1]
       assert.truthy(message:find("app.lua:5: .*" .. option), line .. ": " .. message)
       n = n + 1
     end)
@@ -210,8 +212,8 @@ describe("every table of options", function()
   end)
 
   it("takes an id, not a user, where one is named", function()
-    local t = fake.load(APP .. 'app:get("/", function() app:recheck({ id = "alice" }) end)\nreturn app')
+    local t = rehearsal.load(APP .. 'app:get("/", function() app:recheck({ id = "alice" }) end)\nreturn app')
     assert.equal(500, t:get("/").status)
-    assert.matches("app.lua:3: app:recheck%(%): user is an id, a string, not a table", fake.logged("error")[1])
+    assert.matches("app.lua:3: app:recheck%(%): user is an id, a string, not a table", rehearsal.logged("error")[1])
   end)
 end)

@@ -1,6 +1,8 @@
 --- Reloading: what is loaded, refused, told, counted and undone. See also retirement_spec
 --- (how the old generation ends), handover_spec (open streams) and watcher_spec (files).
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
+
+after_each(rehearsal.stop)
 
 local HEAD = 'local sluice = require("sluice")\nlocal app = sluice.app()\n'
 
@@ -10,12 +12,11 @@ describe("a reload", function()
   local t
 
   after_each(function()
-    if t then t:remove() end
-    t, fake.refuse_configure = nil, nil
+    t = nil
   end)
 
   it("replaces the code, says so in one line, and runs the reload hook once", function()
-    t = fake.serve { ["app.lua"] = app('app:every(5, { name = "metrics" }, print)\napp:get("/x", print)\n'
+    t = rehearsal.serve { ["app.lua"] = app('app:every(5, { name = "metrics" }, print)\napp:get("/x", print)\n'
       .. 'app:get("/v", function() return require("rules") end)\napp:state("counters", {})'),
       ["rules.lua"] = 'return "one"' }
     assert.equal("one", t:get("/v").body)
@@ -28,18 +29,18 @@ describe("a reload", function()
     assert.is_true(outcome.ok)
     assert.equal("two", t:get("/v").body)
     assert.same({ 2, 1 }, { outcome.generation, outcome.previous })
-    local lines = fake.logged("info")
+    local lines = rehearsal.logged("info")
     assert.equal("hook 2 after 1", lines[#lines])
     assert.equal("reload #2 in 0.0 ms: +on:published telemetry/*  +on:reload  ~every:metrics 5s→2s  "
       .. "-get:/x  state counters v1→v2  app.lua rules.lua", lines[#lines - 1])
   end)
 
   it("names the files that changed, modules too", function()
-    t = fake.serve { ["app.lua"] = app('require("rules")'), ["rules.lua"] = "return 1" }
+    t = rehearsal.serve { ["app.lua"] = app('require("rules")'), ["rules.lua"] = "return 1" }
     assert.same({ "rules.lua" }, t:change({ ["rules.lua"] = "return 2" }).files)
     assert.same({}, t:reload().files)
     assert.same({ "app.lua", "rules.lua" }, t:change({ ["app.lua"] = app("") }).files)
-    local lines = fake.logged("info")
+    local lines = rehearsal.logged("info")
     assert.equal("reload #2 in 0.0 ms: rules.lua", lines[1])
     assert.equal("reload #3 in 0.0 ms: nothing has changed", lines[2])
   end)
@@ -70,7 +71,7 @@ describe("a reload", function()
   for _, case in ipairs(BROKEN) do
     local phase, what, message, text = table.unpack(case)
     it("leaves everything as it was after " .. what .. ", and tells it once", function()
-      t = fake.serve { ["app.lua"] = app([[
+      t = rehearsal.serve { ["app.lua"] = app([[
         app:state("s", { n = 1 })
         app:get("/v", function() return "old" end)
         app:on("error", function(e) app:publish("errors", "e", e.where .. " " .. e.phase) end)]]),
@@ -85,7 +86,7 @@ describe("a reload", function()
       assert.same({ n = 1 }, state)
       assert.equal("old", t:get("/v").body)
       assert.equal("live", t.generation.phase)
-      local errors = fake.logged("error")
+      local errors = rehearsal.logged("error")
       assert.equal(1, #errors)
       assert.matches("^reload failed in " .. phase .. ": ", errors[1])
       assert.matches("; generation 1 keeps serving$", errors[1])
@@ -97,7 +98,7 @@ describe("a reload", function()
   end
 
   it("tells file, line and traceback of the module that is at fault", function()
-    t = fake.serve { ["app.lua"] = app('require("rules")'), ["rules.lua"] = "return 1" }
+    t = rehearsal.serve { ["app.lua"] = app('require("rules")'), ["rules.lua"] = "return 1" }
     local outcome = t:change { ["rules.lua"] = "\nlocal x = nil + 1" }
     assert.equal(t.folder .. "/rules.lua", outcome.file)
     assert.equal(2, outcome.line)
@@ -107,8 +108,8 @@ describe("a reload", function()
   end)
 
   it("is refused when the core refuses the routes", function()
-    t = fake.serve(app('app:get("/v", function() return "old" end)'))
-    fake.refuse_configure = "too many routes"
+    t = rehearsal.serve(app('app:get("/v", function() return "old" end)'))
+    t.server.refused.configure = { nil, "too many routes", "EFULL" }
     local outcome = t:change(app(""))
     assert.same({ false, "check", "too many routes" }, { outcome.ok, outcome.phase, outcome.message })
     assert.equal("old", t:get("/v").body)
@@ -116,7 +117,7 @@ describe("a reload", function()
   end)
 
   it("of an app without a file, and of a server that stops, is refused", function()
-    t = fake.serve(app(""))
+    t = rehearsal.serve(app(""))
     t.runtime.reloader.path = nil
     assert.matches("was made in a program", t:reload().message)
     t.runtime.reloader.path, t.runtime.stopping = t.folder .. "/app.lua", true
@@ -124,7 +125,7 @@ describe("a reload", function()
   end)
 
   it("as a dry run says what would change and changes nothing", function()
-    t = fake.serve(app('app:get("/v", function() return "old" end) app:task("say", print)'))
+    t = rehearsal.serve(app('app:get("/v", function() return "old" end) app:task("say", print)'))
     t:inside(function() t.app:after(60, "say", {}) end)
     t:write(app('app:get("/w", print)'))
     local outcome = t:reload("dry_run")
@@ -133,12 +134,12 @@ describe("a reload", function()
     assert.equal("old", t:get("/v").body)
     t:write(app("error('x')"))
     assert.matches("app.lua:3: x", t:reload("dry_run").message)
-    assert.same({}, fake.logged("error"))
+    assert.same({}, rehearsal.logged("error"))
   end)
 
   it("goes back to the revision before, two times at most, without the files", function()
     local function version(n) return app(('app:get("/v", function() return "%d" end)'):format(n)) end
-    t = fake.serve { ["app.lua"] = version(1), ["rules.lua"] = "return 1" }
+    t = rehearsal.serve { ["app.lua"] = version(1), ["rules.lua"] = "return 1" }
     for n = 2, 4 do assert.is_true(t:change(version(n)).ok) end
     assert.equal("4", t:get("/v").body)
     local outcome = t:reload("rollback")
@@ -152,7 +153,7 @@ describe("a reload", function()
   end)
 
   it("takes a module back too", function()
-    t = fake.serve { ["app.lua"] = app('app:get("/v", function() return require("rules") end) require("rules")'),
+    t = rehearsal.serve { ["app.lua"] = app('app:get("/v", function() return require("rules") end) require("rules")'),
       ["rules.lua"] = 'return "one"' }
     t:change { ["rules.lua"] = 'return "two"' }
     assert.equal("two", t:get("/v").body)
@@ -161,7 +162,7 @@ describe("a reload", function()
   end)
 
   it("answers requests that come together by one, rollbacks each for itself", function()
-    t = fake.serve(app(""))
+    t = rehearsal.serve(app(""))
     local seen = {}
     for i = 1, 5 do t.runtime.reloader:request("reload", function(o) seen[i] = o.generation end) end
     t.runtime:turn()
@@ -171,35 +172,40 @@ describe("a reload", function()
   end)
 
   it("at SIGHUP and by POST /-/reload, which answers JSON", function()
-    t = fake.serve(app('app:get("/v", function() return "old" end)'))
+    t = rehearsal.serve(app('app:get("/v", function() return "old" end)'))
     t:call("signal", "HUP")
     t:advance(0)
     assert.equal(2, t.runtime.generation.id)
     t:write(app('app:get("/w", print)'))
-    local function post(query)
-      local id = t:request("POST", "/-/reload" .. (query or ""))
-      t:advance(0)
-      local answer = t.server.answers[id]
-      return answer.status, require("sluice.json").decode(answer.body)
+    -- as over the Unix socket
+    local function ask(method, query)
+      for _, route in ipairs(t.server.admin) do
+        if route.method == method and route.pattern == "/-/reload" then
+          t:call("request", 1e6, route.id, { method = method, path = "/-/reload", query = query or "", headers = {},
+            body = "", params = {}, ip = "127.0.0.1" })
+          local answer = t.server.responded
+          return answer.status, require("sluice.json").decode(answer.body)
+        end
+      end
     end
-    local status, body = post("?dry_run=1")
+    local function post(query) return ask("POST", query) end
+    local status, body = post("dry_run=1")
     assert.same({ 200, true, "+get:/w  -get:/v", 2 }, { status, body.ok, body.difference, body.generation })
     status, body = post()
     assert.same({ 200, 3, { "app.lua" } }, { status, body.generation, body.files })
     t:write("x")
     status, body = post()
     assert.same({ 422, false, "load", 3 }, { status, body.ok, body.phase, body.generation })
-    status, body = post("?rollback=1")
+    status, body = post("rollback=1")
     assert.same({ 200, 4 }, { status, body.generation })
-    local answer = t:get("/-/reload")
-    body = require("sluice.json").decode(answer.body)
+    body = select(2, ask("GET"))
     assert.same({ 4, 3, 1 }, { body.generation, body.reloads_total.ok.swap, body.reloads_total.failed.load })
     assert.is_table(body.registered["get:/v"])
     assert.equal("rollback", body.last.kind)
   end)
 
   it("counts handler errors by generation, and figures are in app:stats()", function()
-    t = fake.serve(app('app:get("/e", function() error("x") end)'))
+    t = rehearsal.serve(app('app:get("/e", function() error("x") end)'))
     t:get("/e")
     t:get("/e")
     t:reload()
@@ -217,10 +223,9 @@ end)
 
 describe("state over a reload", function()
   local t
-  after_each(function() t:remove() end)
 
   it("keeps identity, drops what is not plain with its path, clients too", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       local docs = app:state("docs", { list = {} })
       app:stream("/s", function(req, client)
         docs().client, docs().f, docs().list.co = client, print, coroutine.create(print)
@@ -233,7 +238,7 @@ describe("state over a reload", function()
     assert.is_true(t:reload().ok)
     assert.equal(before, t.runtime.states.docs.data)
     assert.same({ list = {}, ok = { 1, 2 }, loop = before }, before)
-    local told = fake.logged("warn")
+    local told = rehearsal.logged("warn")
     table.sort(told)
     local rest = ": dropped from the state, only plain data survives a reload"
     assert.same({ "docs.client is a sluice.Client" .. rest, "docs.f is a function" .. rest,
@@ -241,7 +246,7 @@ describe("state over a reload", function()
   end)
 
   it("lets a handler of the old code go on with the version that it knows", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       local s = app:state("s", { n = 1 })
       app:get("/slow", function() sluice.sleep(1) return { old = s().n } end)]]))
     local id = t:request("GET", "/slow")
@@ -254,23 +259,22 @@ describe("state over a reload", function()
   end)
 
   it("migrates what is plain of a state that holds a function", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       local s = app:state("s", { n = 1 })
       app:get("/f", function() s().f = print end)]]))
     t:get("/f")
     assert.is_true(t:change(app([[
       app:state("s", {}, { version = 2, migrate = function(old) old.v = 2 return old end })]])).ok)
     assert.same({ n = 1, v = 2 }, t.runtime.states.s.data)
-    assert.matches("^s.f is a function", fake.logged("warn")[1])
+    assert.matches("^s.f is a function", rehearsal.logged("warn")[1])
   end)
 end)
 
 describe("locals that handlers changed", function()
   local t
-  after_each(function() t:remove() end)
 
   it("are named at the next reload, tables, numbers and flags", function()
-    t = fake.serve { ["app.lua"] = app([[
+    t = rehearsal.serve { ["app.lua"] = app([[
       local docs, same, count, flag, cache, rules = {}, { 1 }, 0, false, nil, require("rules")
       local options = { limit = 1 }
       local function helper() count = count + 1 end
@@ -281,26 +285,26 @@ describe("locals that handlers changed", function()
         rules.add()
       end)]]), ["rules.lua"] = "local seen = {} return { add = function() seen[1] = 1 end }" }
     t:reload()
-    assert.same({}, fake.logged("warn"))
+    assert.same({}, rehearsal.logged("warn"))
     t:get("/")
     t:reload()
     local names = {}
-    for _, line in ipairs(fake.logged("warn")) do
+    for _, line in ipairs(rehearsal.logged("warn")) do
       local file, name = line:match("([^/]+%.lua): local '(%w+)' was changed by handlers and starts anew")
       names[#names + 1] = file .. " " .. name
     end
     table.sort(names)
     assert.same({ "app.lua cache", "app.lua count", "app.lua docs", "app.lua flag", "app.lua options",
       "rules.lua seen" }, names)
-    assert.matches('keep it in app:state%("cache", …%)$', fake.logged("warn")[1])
+    assert.matches('keep it in app:state%("cache", …%)$', rehearsal.logged("warn")[1])
   end)
 
   it("are not confused with those of the host and of Sluice", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       local system, cjson = require("sluice.system").new(app), require("cjson")
       app:get("/", function() return { system:sample().cpu ~= nil, cjson ~= nil } end)]]))
     t:get("/")
     t:reload()
-    assert.same({}, fake.logged("warn"))
+    assert.same({}, rehearsal.logged("warn"))
   end)
 end)

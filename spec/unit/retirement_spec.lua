@@ -1,6 +1,8 @@
 --- How a generation ends: what runs finishes, hands over or is closed; nothing is held; timers,
 --- tasks, services and the programs made of them neither lose nor double anything.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
+
+after_each(rehearsal.stop)
 
 local HEAD = 'local sluice = require("sluice")\nlocal app = sluice.app()\n'
 local CLOSING = [[
@@ -14,7 +16,6 @@ local function app(text) return HEAD .. CLOSING .. (text or "") .. "\nreturn app
 describe("a retiring generation", function()
   local t
   after_each(function()
-    if t then t:remove() end
     t = nil
   end)
 
@@ -24,7 +25,7 @@ describe("a retiring generation", function()
       app:on("published", "in", function() sluice.sleep(2) app:publish("out", "hook", { v = "VERSION" }) end)
       app:task("t", function() sluice.sleep(2) app:publish("out", "task", { v = "VERSION" }) end)
       app:get("/go", function() app:publish("in", "x", {}) app:after(0, "t") end)]]
-    t = fake.serve(app((text:gsub("VERSION", "one"))))
+    t = rehearsal.serve(app((text:gsub("VERSION", "one"))))
     local id = t:request("GET", "/slow")
     t:get("/go")
     t:advance(0.1)
@@ -43,7 +44,7 @@ describe("a retiring generation", function()
         sluice.sleep(0.3)
       end)
       app:get("/go", function() for i = 1, 6 do app:publish("in", "x", { n = i }) end end)]]
-    t = fake.serve(app((text:gsub("VERSION", "one"))))
+    t = rehearsal.serve(app((text:gsub("VERSION", "one"))))
     t:get("/go")
     t:advance(0.4)
     t:change(app((text:gsub("VERSION", "two"))))
@@ -53,7 +54,7 @@ describe("a retiring generation", function()
   end)
 
   it("is closed after 5 s, with its <close> variables run while effects are allowed", function()
-    t = fake.serve(app('app:get("/slow", function() local _ <close> = closing("request") sluice.sleep(60) end)'))
+    t = rehearsal.serve(app('app:get("/slow", function() local _ <close> = closing("request") sluice.sleep(60) end)'))
     local old = t.generation
     local id = t:request("GET", "/slow")
     t:reload()
@@ -65,11 +66,11 @@ describe("a retiring generation", function()
     assert.equal("retired", old.phase)
     assert.equal(503, t.server.answers[id].status)
     assert.matches("a reload ended the handler", t.server.answers[id].body)
-    assert.matches("^generation 1: closed after 5 s: GET /slow", fake.logged("info")[2])
+    assert.matches("^generation 1: closed after 5 s: GET /slow", rehearsal.logged("info")[2])
   end)
 
   it("makes a third load wait, which says so and is answered in the end", function()
-    t = fake.serve(app('app:get("/slow", function() sluice.sleep(2) return "x" end)'))
+    t = rehearsal.serve(app('app:get("/slow", function() sluice.sleep(2) return "x" end)'))
     t:request("GET", "/slow")
     assert.is_true(t:reload().ok)
     local outcome = {}
@@ -78,14 +79,14 @@ describe("a retiring generation", function()
     assert.truthy(t:reload("dry_run")) -- which makes no generation, and does not wait
     t:advance(1)
     assert.is_nil(outcome.first)
-    assert.matches("^reload waits for generation 1 to end %(GET /slow", fake.logged("info")[2])
+    assert.matches("^reload waits for generation 1 to end %(GET /slow", rehearsal.logged("info")[2])
     t:advance(1.1)
     assert.same({ 3, 3 }, { outcome.first.generation, outcome.second.generation })
-    assert.equal(3, #fake.logged("info"))
+    assert.equal(3, #rehearsal.logged("info"))
   end)
 
   it("raises in what is left of it", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       leak = app:state("s", {})
       app:get("/x", function() end)]]))
     local old = t.generation
@@ -105,7 +106,7 @@ describe("a retiring generation", function()
   end)
 
   it("leaves nothing in memory", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       app:state("s", {})
       app:stream("/w", function(req, client) while true do client:send("x", {}) sluice.sleep(1) end end)
       app:stream("/p", function(req) return "p" end)
@@ -121,9 +122,7 @@ describe("a retiring generation", function()
       t:request("GET", "/slow")
       assert.truthy(t:reload())
       t:advance(3)
-      t.server.published, t.server.calls, t.server.answers, t.server.logs, t.server.paths = {}, {}, {}, {}, {}
-      for _, stream in pairs(t.server.streams) do stream.sent = {} end
-      fake.core.log_lines = {}
+      t:forget()
       collectgarbage()
       collectgarbage()
       return collectgarbage("count")
@@ -138,7 +137,7 @@ describe("a retiring generation", function()
   end)
 
   it("that something outside holds is told of", function()
-    t = fake.serve(app('require("cjson").held_by_spec = function() return app end\napp:get("/x", print)'))
+    t = rehearsal.serve(app('require("cjson").held_by_spec = function() return app end\napp:get("/x", print)'))
     t:reload()
     t:write(app(""))
     for _ = 1, 3 do
@@ -147,14 +146,13 @@ describe("a retiring generation", function()
       t:reload()
     end
     require("cjson").held_by_spec = nil
-    assert.equal(1, #fake.logged("warn"))
-    assert.matches("^generation 2 is retired and still in memory", fake.logged("warn")[1])
+    assert.equal(1, #rehearsal.logged("warn"))
+    assert.matches("^generation 2 is retired and still in memory", rehearsal.logged("warn")[1])
   end)
 end)
 
 describe("services and tasks with restart", function()
   local t
-  after_each(function() t:remove() end)
 
   it("stop at a checkpoint; the next one starts when the last one has closed", function()
     local text = [[
@@ -163,7 +161,7 @@ describe("services and tasks with restart", function()
         app:publish("log", "up", { v = VERSION })
         while true do sluice.sleep(1) app:publish("log", "tick", { v = VERSION }) sluice.checkpoint() end
       end)]]
-    t = fake.serve(app((text:gsub("VERSION", "1"))))
+    t = rehearsal.serve(app((text:gsub("VERSION", "1"))))
     t:advance(1.5)
     t:change(app((text:gsub("VERSION", "2"))))
     t:advance(1.6)
@@ -172,7 +170,7 @@ describe("services and tasks with restart", function()
   end)
 
   it("that wait after an error start at once in the new code, and removed ones end", function()
-    t = fake.serve(app('app:service("a", function() error("x") end)\n'
+    t = rehearsal.serve(app('app:service("a", function() error("x") end)\n'
       .. 'app:service("b", function() local _ <close> = closing("b") sluice.sleep(60) end)'))
     t:advance(10)
     t:change(app('app:service("a", function() app:publish("log", "mended", {}) sluice.sleep(1000) end)'))
@@ -196,7 +194,7 @@ describe("services and tasks with restart", function()
         app:publish("log", "end", {})
       end)
       app:get("/go", function() app:after(0, "batch", { n = 40 }) end)]]
-    t = fake.serve(app(text))
+    t = rehearsal.serve(app(text))
     t:get("/go")
     for _ = 1, 10 do
       t:advance(0.9)
@@ -216,12 +214,12 @@ describe("services and tasks with restart", function()
         while true do sluice.sleep(1) sluice.checkpoint() end
       end)
       app:get("/go", function() app:after(0, "long", { n = 1 }) end)]]
-    t = fake.serve(app(text))
+    t = rehearsal.serve(app(text))
     t:get("/go")
     t:advance(0.5)
     t:change(app(""))
     t:advance(3)
-    assert.matches("task 'long' is due and this generation does not define it", fake.logged("warn")[1])
+    assert.matches("task 'long' is due and this generation does not define it", rehearsal.logged("warn")[1])
     t:change(app(text))
     t:advance(1)
     assert.same({ 'began {"n":1}', 'began {"n":1}' }, t:events("log"))
@@ -230,7 +228,6 @@ end)
 
 describe("timers over reloads", function()
   local t
-  after_each(function() t:remove() end)
 
   local function times(name)
     local list = {}
@@ -242,7 +239,7 @@ describe("timers over reloads", function()
 
   it("of one second fire 60 times in 60 s with 100 reloads, none early", function()
     local text = app('app:every(1, function() app:publish("a", "tick", {}) end)')
-    t = fake.serve(text)
+    t = rehearsal.serve(text)
     for i = 1, 100 do
       t:advance(0.6)
       t:write(i % 10 == 0 and "broken" or text)
@@ -254,11 +251,11 @@ describe("timers over reloads", function()
   end)
 
   it("with another period start anew, removed ones stop, new ones begin", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       app:every(5, { name = "m" }, function() app:publish("a", "m", {}) end)
       app:every(1, { name = "gone" }, function() app:publish("a", "gone", {}) end)]]))
     t:advance(4)
-    local began = fake.core.now()
+    local began = rehearsal.core.now()
     t:change(app([[
       app:every(2, { name = "m" }, function() app:publish("a", "m", {}) end)
       app:every(3, { name = "new" }, function() app:publish("a", "new", {}) end)]]))
@@ -274,10 +271,9 @@ end)
 
 describe("programs over reloads", function()
   local t
-  after_each(function() t:remove() end)
 
   it("demo: +10 events in 10 s over 10 reloads, also after start, stop and start again", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       local demo = app:state("demo", { running = false, sent = 0 })
       app:task("next", function()
         if not demo().running then return end
@@ -302,7 +298,7 @@ describe("programs over reloads", function()
   end)
 
   it("silence: a device that falls silent is told of once over five reloads", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       app:task("offline", function(data) app:publish("alerts", "offline", data) end)
       app:post("/seen/:id", function(req)
         app:after(10, "offline", { id = req.params.id }, { id = "silence/" .. req.params.id })
@@ -321,7 +317,7 @@ describe("programs over reloads", function()
   end)
 
   it("presence: one user-left with a reload inside the grace, and after a reload", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       local room = app:state("room", {})
       app:guard("/**", function(req) req.user = { id = req.headers.user } return true end)
       app:stream("/room", "room")
@@ -352,7 +348,7 @@ describe("programs over reloads", function()
   end)
 
   it("feed: every price once, never two loops side by side", function()
-    t = fake.serve(app([[
+    t = rehearsal.serve(app([[
       local at = app:state("at", { n = 0 })
       app:service("feed", function()
         while true do

@@ -1,6 +1,8 @@
 --- The glue: dispatch by name over generations, signals, and nothing left behind.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local generation = require("sluice.live.generation")
+
+after_each(rehearsal.stop)
 
 local function swap(t, id, text)
   local new = assert(generation.load(id, "app.lua", text))
@@ -11,18 +13,18 @@ end
 describe("runtime", function()
   it("keeps the number of a route over generations, and runs the newest code under its name", function()
     local text = [[local app = require("sluice").app() %s app:get("/v", function() return "%s" end) return app]]
-    local t = fake.load(text:format("", "one"))
+    local t = rehearsal.load(text:format("", "one"))
     local id = t.server.snapshot.routes[1].id
     swap(t, 2, text:format('app:get("/first", function() return "x" end)', "two"))
     -- the core still holds the old snapshot's number
     t.server.fn("request", 50, id, { method = "GET", path = "/v", headers = {}, params = {} })
-    assert.equal("two", t.server.answers[50].body)
+    assert.equal("two", t.server.responses[50].body)
     assert.equal("two", t:get("/v").body)
     assert.equal("x", t:get("/first").body)
   end)
 
   it("changes nothing when a generation cannot be prepared", function()
-    local t = fake.load('local app = require("sluice").app() app:get("/", function() return "old" end) return app')
+    local t = rehearsal.load('local app = require("sluice").app() app:get("/", function() return "old" end) return app')
     local before = t.server.snapshot
     local new = assert(generation.load(2, "app.lua", [[
       local app = require("sluice").app()
@@ -39,14 +41,14 @@ describe("runtime", function()
   end)
 
   it("stops the server at TERM and INT", function()
-    local t = fake.load('return require("sluice").app()')
+    local t = rehearsal.load('return require("sluice").app()')
     t:call("signal", "TERM")
     t:call("signal", "INT")
-    assert.same({ { "stop" }, { "stop" } }, t.server.calls)
+    assert.same({ { "stop" }, { "drain" }, { "stop" } }, t.server.calls)
   end)
 
   it("ends every coroutine when it closes, and does not start them again", function()
-    local t = fake.load([[
+    local t = rehearsal.load([[
       local sluice = require("sluice")
       local app = sluice.app()
       local function closing(name)
@@ -62,7 +64,7 @@ describe("runtime", function()
       t.app:publish("a", "x", {})
     end)
     t.runtime:close()
-    local seen = fake.logged("info")
+    local seen = rehearsal.logged("info")
     table.sort(seen)
     assert.same({ "hook", "request", "service" }, seen)
     assert.equal(0, t.runtime.scheduler.count)
@@ -70,7 +72,7 @@ describe("runtime", function()
   end)
 
   it("leaves nothing behind of requests, streams, hooks and tasks", function()
-    local t = fake.load([[
+    local t = rehearsal.load([[
       local sluice = require("sluice")
       local app = sluice.app()
       app:guard("/**", function(req) req.user = { id = "u" } return true end)
@@ -94,8 +96,7 @@ describe("runtime", function()
         t:request("GET", "/r")
       end
       t:advance(20)
-      local s = t.server
-      s.published, s.calls, s.answers, s.logs, s.paths = {}, {}, {}, {}, {}
+      t:forget()
       collectgarbage()
       collectgarbage()
       return collectgarbage("count")

@@ -1,5 +1,4 @@
 --- Coroutines: waiting, cancelling, errors, and what happens to <close> variables.
-require("spec.support.fake_core").install()
 local scheduler = require("sluice.live.scheduler")
 
 describe("scheduler", function()

@@ -1,5 +1,4 @@
 --- Shapes of JSON objects.
-require("spec.support.fake_core").install()
 local json = require("sluice.json")
 local shape = require("sluice.base.shape")
 

@@ -1,9 +1,11 @@
 --- app:state: handles, copies, versions, migrations.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local generation = require("sluice.live.generation")
 
+after_each(rehearsal.stop)
+
 local function load(text)
-  return fake.load('local app = require("sluice").app()\n' .. text .. "\nreturn app")
+  return rehearsal.load('local app = require("sluice").app()\n' .. text .. "\nreturn app")
 end
 
 local function next_generation(t, text)
@@ -28,10 +30,10 @@ describe("state", function()
     assert.equal('{"n":3}', t:get("/ok").body)
     for i, path in ipairs({ "/field", "/write", "/len" }) do
       t:get(path)
-      assert.matches("app.lua:%d: a state is a handle: write docs%(%).field", fake.logged("error")[i])
+      assert.matches("app.lua:%d: a state is a handle: write docs%(%).field", rehearsal.logged("error")[i])
     end
     assert.matches("app.lua:2: state 'docs' is not there while the app is loading: use it in a handler",
-      fake.load_error('local app = require("sluice").app()\nlocal d = app:state("docs", {})()'))
+      rehearsal.load_error('local app = require("sluice").app()\nlocal d = app:state("docs", {})()'))
   end)
 
   it("keeps the same table within a version and migrates a copy between versions", function()
@@ -84,10 +86,10 @@ describe("state", function()
   it("refuses what cannot survive, and a name used twice", function()
     local app = 'local app = require("sluice").app()\n'
     assert.matches("app.lua:2: state 's': s.f is a function: only plain data survives a reload",
-      fake.load_error(app .. 'app:state("s", { f = print })'))
+      rehearsal.load_error(app .. 'app:state("s", { f = print })'))
     assert.matches("state 's' is declared twice %(app.lua:2%)",
-      fake.load_error(app .. 'app:state("s", {})\napp:state("s", {})'))
-    assert.matches("the first value is a table, not a number", fake.load_error(app .. 'app:state("s", 5)'))
-    assert.matches("unknown option 'versoin'", fake.load_error(app .. 'app:state("s", {}, { versoin = 2 })'))
+      rehearsal.load_error(app .. 'app:state("s", {})\napp:state("s", {})'))
+    assert.matches("the first value is a table, not a number", rehearsal.load_error(app .. 'app:state("s", 5)'))
+    assert.matches("unknown option 'versoin'", rehearsal.load_error(app .. 'app:state("s", {}, { versoin = 2 })'))
   end)
 end)

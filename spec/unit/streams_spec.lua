@@ -1,9 +1,11 @@
 --- Stream requests: plans, narrowing, read rules, refusals, streams that a plan writes.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local json = require("sluice.json")
 
+after_each(rehearsal.stop)
+
 local function load(text)
-  return fake.load('local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app")
+  return rehearsal.load('local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app")
 end
 
 local PASS = "local function pass() return true end\n"
@@ -91,8 +93,8 @@ describe("a plan", function()
     local t = load(PASS .. [[
       app:stream("/a/:id", pass, "match/:id")
       app:stream("/q", function(req) return req.query.c end)]])
-    for _, id in ipairs({ "a b", "a/b", "a*", "" .. ("x"):rep(200) }) do
-      local _, answer = t:connect("/a/x", { params = { id = id } })
+    for _, id in ipairs({ "a%20b", "a%2Fb", "a*", "" .. ("x"):rep(200) }) do
+      local _, answer = t:connect("/a/" .. id)
       assert.equal(404, answer.status, id)
     end
     assert.equal(404, select(2, t:connect("/q?c=a%20b")).status)
@@ -111,23 +113,26 @@ describe("a plan", function()
     for _, path in ipairs({ "/nothing", "/raise", "/bool", "/typo", "/busy", "/rate", "/guard" }) do
       local id, answer = t:connect(path)
       assert.is_nil(id)
-      assert.equal(statuses[path] or 500, answer.status, path)
+      assert.equal(statuses[path] or 500, t.server.responded.status, path)
+      assert.equal(200, answer.status)
+      assert.matches("event: bye\n", answer.body)
     end
-    local lines = table.concat(fake.logged("error"), "\n")
+    local lines = table.concat(rehearsal.logged("error"), "\n")
     assert.matches("app.lua:3: the plan function returned nothing: return a channel, a plan table, or a status",
       lines)
     assert.matches("app.lua:6: the plan of /typo: unknown option 'kees'", lines)
     assert.matches("guard #1 of app.lua:9 returned nil", lines)
-    assert.equal(5, #fake.logged("error"))
+    assert.equal(5, #rehearsal.logged("error"))
   end)
 
   it("says overload when the core takes no more streams", function()
     local t = load(PASS .. [[app:stream("/a", pass, "a")]])
-    fake.refuse_accept = "EFULL"
-    assert.equal(503, select(2, t:connect("/a")).status)
-    fake.refuse_accept = "ECLOSED"
+    t.server.refused.accept = { nil, "too many streams", "EFULL" }
     assert.is_nil(t:connect("/a"))
-    fake.refuse_accept = nil
+    assert.equal(503, t.server.responded.status)
+    t.server.refused.accept = { nil, "closed", "ECLOSED" }
+    assert.is_nil(t:connect("/a"))
+    t.server.refused.accept = nil
     assert.truthy(t:connect("/a"))
   end)
 
@@ -140,7 +145,7 @@ describe("a plan", function()
         return "a"
       end)]])
     local first, second = t:request("GET", "/slow"), t:request("GET", "/slow")
-    t:call("cancel", second)
+    t:hang_up(second)
     assert.is_true(t.runtime.states.closed.data.yes)
     t:advance(2)
     assert.truthy(t.server.answers[first].client)
@@ -173,7 +178,7 @@ describe("a plan", function()
     t:advance(5)
     assert.equal('["nil ECLOSED","closed"]', t:get("/steps").body)
     assert.is_nil(next(t.runtime.opening))
-    assert.same({}, fake.logged("error"))
+    assert.same({}, rehearsal.logged("error"))
   end)
 end)
 
@@ -197,7 +202,7 @@ describe("a read rule", function()
       assert.equal(403, answer.status, target)
       assert.equal("EDENIED", json.decode(answer.body).error.code)
     end
-    assert.matches("read rule of 'broken' %(app.lua:6%): app.lua:6: oops", fake.logged("error")[1])
+    assert.matches("read rule of 'broken' %(app.lua:6%): app.lua:6: oops", rehearsal.logged("error")[1])
     assert.equal(0, t.server:subscribers("broken"))
   end)
 
@@ -211,7 +216,8 @@ describe("a read rule", function()
     local doc, both = t:connect("/doc"), t:connect("/both")
     t:inside(function() t.runtime.states.members.data.alice = nil end)
     assert.equal(2, t:inside(function() return t.app:recheck("alice") end))
-    assert.is_nil(t.server.streams[doc])
+    t:advance(1)
+    assert.is_nil(t.server:client(doc))
     assert.same({ "open" }, t.server.streams[both].channels)
     local text = json.encode(t.server.calls)
     assert.matches('"unsubscribe","' .. both .. '","doc","denied"', text)
@@ -270,7 +276,7 @@ describe("a client", function()
       assert.is_true(c:subscribe("d", { max_rate = 2 }))
       c:stop()
     end)
-    assert.same({ "+a", "+d", "-a", "-d" }, fake.logged("info")) -- b was left before its hook began
+    assert.same({ "+a", "+d", "-a", "-d" }, rehearsal.logged("info")) -- b was left before its hook began
     assert.same({ "subscribe", id, { "d", max_rate = 2 } }, t.server.calls[#t.server.calls - 1])
     assert.same({ "set", id, { max_rate = 1 } }, t.server.calls[#t.server.calls - 2])
     assert.same({ "subscribe", id, { "b", keys = { "k" } } }, t.server.calls[1])

@@ -1,7 +1,8 @@
--- sluice.system on a folder of /proc files of its own and a stand-in for the core.
-local fake = require("spec.support.fake_core").install()
-local core = require("sluice.core")
+--- sluice.system on a folder of /proc files of its own.
+local rehearsal = require("spec.support.rehearsal")
 local lfs = require("lfs")
+
+after_each(rehearsal.stop)
 
 local function write(root, path, text)
   local folder = root
@@ -139,13 +140,10 @@ end)
 
 describe("system", function()
   local root, t, stats
-  local core_server = core.server
 
   -- The server's counters from its start on.
-  core.server = function(options)
-    local server = core_server(options)
+  local function count(server)
     server.stats = function() return stats end
-    return server
   end
 
   -- Counters that grow by one second's worth.
@@ -155,12 +153,12 @@ describe("system", function()
   end
 
   local function start(options)
-    t = fake.load(([[
+    t = rehearsal.load(([[
       local app = require("sluice").app()
       local system = require("sluice.system").new(app, { root = %q%s })
-      app:on("start", function() require("spec.support.fake_core").system = system end)
-      return app]]):format(root, options or ""), { path = root .. "/app.lua" })
-    return fake.system
+      app:on("start", function() require("spec.support.rehearsal").system = system end)
+      return app]]):format(root, options or ""), { path = root .. "/app.lua", prepare = count })
+    return rehearsal.system
   end
 
   before_each(function()
@@ -172,7 +170,7 @@ describe("system", function()
     write(root, "proc/uptime", "100.0 100.0\n")
     machine(100, 2000, 50000)
     stats = { connections = 3, active_users = 2, requests = 10, published = 100, loop_lag_ms = 0.216 }
-    core.statfs = nil
+    rehearsal.stub("statfs", nil)
   end)
   after_each(function() remove(root) end)
 
@@ -199,7 +197,7 @@ describe("system", function()
   end)
 
   it("tells what is true at the moment", function()
-    core.statfs = function(path) return 1000, path == "/" and 590 or 900 end
+    rehearsal.stub("statfs", function(path) return 1000, path == "/" and 590 or 900 end)
     local system = start(", disks = { '/', '/data' }")
     local s = sample(system)
     assert.equal("number", type(s.cpu))

@@ -1,8 +1,11 @@
 --- app:every, app:task and app:service on the virtual clock.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
+
+after_each(rehearsal.stop)
 
 local function load(text)
-  return fake.load('local sluice = require("sluice")\nlocal app = sluice.app()\n' .. (text or "") .. "\nreturn app")
+  local head = 'local sluice = require("sluice")\nlocal app = sluice.app()\n'
+  return rehearsal.load(head .. (text or "") .. "\nreturn app")
 end
 
 local function times(t)
@@ -16,7 +19,7 @@ end
 
 local function begin(text)
   local t = load(text)
-  t.began = fake.core.now()
+  t.began = rehearsal.core.now()
   return t
 end
 
@@ -45,11 +48,11 @@ describe("app:every", function()
   it("keeps its phase and skips what was missed when the app was busy", function()
     local t = begin([[app:every(1, function() app:publish("a", "tick", {}) end)]])
     t:advance(1.5)
-    local now = fake.core.now
-    fake.core.now = function() return now() + 3 end -- a handler computed for three seconds
-    t.runtime.scheduler.now = fake.core.now
+    local now = rehearsal.core.now
+    rehearsal.core.now = function() return now() + 3 end -- a handler computed for three seconds
+    t.runtime.scheduler.now = rehearsal.core.now
     t:call("timer")
-    fake.core.now, t.runtime.scheduler.now = now, now
+    rehearsal.core.now, t.runtime.scheduler.now = now, now
     assert.equal(2, #t.server.published)
     assert.near(t.began + 5, t.runtime.timers.rows["1s#1"].next, 1e-6)
   end)
@@ -82,12 +85,12 @@ describe("app:every", function()
     t.server.accept = function(...) seen = seen or #t.server.published return accept(...) end
     local a = t:connect("/m")
     assert.equal(1, seen) -- measured before the stream opened
-    t:connect("/m")
+    local b = t:connect("/m")
     assert.equal(1, #t.server.published)
     t:advance(10)
     assert.same({ 62, 65, 70 }, times(t))
     t:drop(a)
-    t:drop("c2")
+    t:drop(b)
     t:advance(1)
     t:connect("/m") -- it measured within its period
     assert.equal(3, #t.server.published)
@@ -119,20 +122,20 @@ describe("app:every", function()
     assert.same({ "5s#1", "5s#2", "half" }, names)
     local app = 'local app = require("sluice").app() '
     assert.matches("app.lua:1: app:every%(seconds, …%): the period is a number of seconds from 0.01",
-      fake.load_error(app .. "app:every(0, print)"))
-    assert.matches("the last argument is the function", fake.load_error(app .. "app:every(1, { now = true })"))
-    assert.matches("unknown option 'nam'", fake.load_error(app .. "app:every(1, { nam = 'x' }, print)"))
+      rehearsal.load_error(app .. "app:every(0, print)"))
+    assert.matches("the last argument is the function", rehearsal.load_error(app .. "app:every(1, { now = true })"))
+    assert.matches("unknown option 'nam'", rehearsal.load_error(app .. "app:every(1, { nam = 'x' }, print)"))
     assert.matches("timer 'x' is registered already %(app.lua:1%)",
-      fake.load_error(app .. "app:every(1, { name = 'x' }, print) app:every(2, { name = 'x' }, print)"))
+      rehearsal.load_error(app .. "app:every(1, { name = 'x' }, print) app:every(2, { name = 'x' }, print)"))
     assert.matches("while_subscribed: channel 'a/%*': no segment of a channel name starts",
-      fake.load_error(app .. "app:every(1, { while_subscribed = 'a/*' }, print)"))
+      rehearsal.load_error(app .. "app:every(1, { while_subscribed = 'a/*' }, print)"))
   end)
 
   it("logs an error and goes on", function()
     local t = begin([[app:every(1, function() app:publish("a", "tick", {}) error("x") end)]])
     t:advance(3.5)
     assert.equal(3, #t.server.published)
-    assert.matches("^timer 1s#1: app.lua:3: x", fake.logged("error")[3])
+    assert.matches("^timer 1s#1: app.lua:3: x", rehearsal.logged("error")[3])
   end)
 end)
 
@@ -143,10 +146,10 @@ describe("app:after", function()
     local t = begin(TASK)
     t:inside(function()
       local data = { n = 1 }
-      assert.matches("^id", t.app:after(5, "say", data))
+      assert.equal(22, #t.app:after(5, "say", data))
       data.n = 2
-      t.app:at(fake.core.time() + 7, "say", { n = 3 })
-      t.app:at(fake.core.time() - 7, "say", { n = 0 })
+      t.app:at(rehearsal.core.time() + 7, "say", { n = 3 })
+      t.app:at(rehearsal.core.time() - 7, "say", { n = 0 })
     end)
     t:advance(10)
     assert.same({ 'said {"n":0}', 'said {"n":1}', 'said {"n":3}' }, t:events("a"))
@@ -192,7 +195,7 @@ describe("app:after", function()
     swap('return require("sluice").app()')
     t:advance(10)
     assert.same({}, t:events("a"))
-    assert.matches("task 'say' is due and this generation does not define it", fake.logged("warn")[1])
+    assert.matches("task 'say' is due and this generation does not define it", rehearsal.logged("warn")[1])
     swap('local app = require("sluice").app() app:task("say", function(d) app:publish("a", "new", d) end) return app')
     t:advance(1)
     assert.same({ 'new {"n":1}' }, t:events("a"))
@@ -204,7 +207,7 @@ describe("app:service", function()
     local t = begin([[app:service("feed", function() app:publish("a", "up", {}) error("cut") end)]])
     t:advance(100)
     assert.same({ 0, 1, 3, 7, 15, 31, 61, 91 }, times(t))
-    assert.matches("service 'feed' ended, again in 1 s", fake.logged("warn")[1])
+    assert.matches("service 'feed' ended, again in 1 s", rehearsal.logged("warn")[1])
   end)
 
   it("starts with the short pause again after it ran for long", function()
@@ -222,7 +225,7 @@ describe("app:service", function()
         require("sluice").sleep(1000)
       end)
       return app]]
-    local t = fake.load(text)
+    local t = rehearsal.load(text)
     local new = assert(require("sluice.live.generation").load(2, "app.lua", text))
     assert(t.runtime:swap(assert(t.runtime:prepare(new))))
     t.runtime.services:adopt(new)

@@ -1,6 +1,8 @@
 --- Files that change: which are watched, and when that is a reload.
-local fake = require("spec.support.fake_core").install()
+local rehearsal = require("spec.support.rehearsal")
 local watcher = require("sluice.live.watcher")
+
+after_each(rehearsal.stop)
 
 local function app(text) return 'local app = require("sluice").app()\n' .. (text or "") .. "\nreturn app\n" end
 
@@ -8,12 +10,11 @@ describe("the watcher", function()
   local t
 
   local function serve(files)
-    t = fake.serve(files)
+    t = rehearsal.serve(files)
     t.runtime.watcher = watcher.new(t.runtime)
     t.runtime:turn()
   end
 
-  after_each(function() t:remove() end)
 
   local function watched()
     local list = {}
@@ -33,7 +34,7 @@ describe("the watcher", function()
     assert.same({ "app.lua", "later.lua", "rules.lua" }, watched())
     t:get("/")
     assert.same({ "app.lua", "later.lua", "lazy.lua", "rules.lua" }, watched())
-    fake.folders[t.folder .. "/public"] = { "index.html", "js/page.js" }
+    t:write { ["public/index.html"] = "", ["public/js/page.js"] = "" }
     t:change(app('app:static("/", "public")'))
     assert.same({ "app.lua", "public", "public/index.html", "public/js", "public/js/page.js" }, watched())
   end)
@@ -47,7 +48,7 @@ describe("the watcher", function()
     assert.equal(1, t.runtime.generation.id)
     t:advance(0.1)
     assert.equal(2, t.runtime.generation.id)
-    assert.equal("reload #2 in 0.0 ms: app.lua", fake.logged("info")[1])
+    assert.equal("reload #2 in 0.0 ms: app.lua", rehearsal.logged("info")[1])
     t:advance(10)
     assert.equal(2, t.runtime.generation.id)
   end)
@@ -60,7 +61,7 @@ describe("the watcher", function()
     t:advance(5)
     io.open = open -- luacheck: ignore
     assert.equal(1, t.runtime.generation.id)
-    assert.same({ "a changed file waits: " .. t.folder .. "/app.lua: Too many open files" }, fake.logged("warn"))
+    assert.same({ "a changed file waits: " .. t.folder .. "/app.lua: Too many open files" }, rehearsal.logged("warn"))
     t:advance(2)
     assert.equal(2, t.runtime.generation.id)
   end)
@@ -74,7 +75,7 @@ describe("the watcher", function()
     t:advance(1)
     touch("app.lua")
     t:advance(1)
-    assert.equal(1, #fake.logged("error"))
+    assert.equal(1, #rehearsal.logged("error"))
   end)
 
   it("reloads a broken file when it is mended, also a module that only the failed load needed", function()
@@ -123,11 +124,11 @@ describe("the watcher", function()
 
   it("names static files that changed", function()
     serve { ["app.lua"] = app("") }
-    fake.folders[t.folder .. "/public"] = { "index.html" }
+    t:write { ["public/index.html"] = "" }
     t:change(app('app:static("/", "public")'))
     touch("public/index.html", nil)
     t:advance(1)
-    local lines = fake.logged("info")
+    local lines = rehearsal.logged("info")
     assert.equal("reload #3 in 0.0 ms: public/index.html", lines[#lines])
   end)
 end)
