@@ -54,11 +54,11 @@ describe("a spec on the kit finds", function()
       bob:expect_none("progress", 2)
     end, PROGRESS, [[app:stream("/api/job-progress", function(req) return "jobs/" .. req.user.id end)
 
-local function tell(event, id, job)
+local function report(event, id, job)
   app:publish("jobs/" .. job.owner, event, {]], [[app:channel("all", { history = 10 })
 app:stream("/api/job-progress", "all")
 
-local function tell(event, id, job)
+local function report(event, id, job)
   app:publish("all", event, {]], "unexpected 'progress'")
   end)
 
