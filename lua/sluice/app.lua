@@ -1,6 +1,6 @@
 --- The object that an app registers its rules with and acts through.
--- Registration works while the app loads, effects work while it is live; the other way
--- round raises and says where the call belongs. In memory: a reference to the generation.
+-- Registration works while the app loads, effects work while it is live; anything else raises
+-- an error that says where the call belongs. In memory: a reference to the generation.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
@@ -140,7 +140,7 @@ function App:state(name, init, opts)
   return state.declare(phase.loading(self, "state", name), name, init, opts)
 end
 
---- Have a function agree before the app goes live.
+--- Run a function that must agree before the app goes live.
 -- @tparam function fn raises, or returns false or nil and a message, when something is wrong
 function App:check(fn)
   local generation = phase.loading(self, "check")

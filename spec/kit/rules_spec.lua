@@ -62,7 +62,7 @@ describe("an app's streams", function()
       app:stream("/a", "a")
       app:stream("/b", "b")]]
     for _ = 1, 3 do assert.same({ 403, 403 }, { t:connect("/a").status, t:connect("/b").status }) end
-    assert.same({ "read rule of 'a' (app.lua:3) returned { id = 1 }, which means no: only true lets somebody read" },
+    assert.same({ "read rule of 'a' (app.lua:3) returned { id = 1 }, which means no: only true allows reading" },
       t:log("warn"))
   end)
 

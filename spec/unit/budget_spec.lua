@@ -43,7 +43,7 @@ describe("budget", function()
       coroutine.yield(1)
     end)
     assert.is_false(ok)
-    assert.matches("coroutine.yield%(%) has nobody to resume it", message)
+    assert.matches("coroutine.yield%(%) cannot be resumed here", message)
     assert.is_true(closed)
   end)
 

@@ -47,7 +47,7 @@ local at_load = {
   { "a log whose slow readers skip", 'app:channel("a", { slow = "latest" })',
     "app.lua:3: channel 'a': slow is \"reset\" or \"close\"" },
   { "a keyed log that keeps nothing", 'app:channel("a", { history = 0, key = "id", rewind = "latest" })',
-    "app.lua:3: channel 'a': rewind = \"latest\" needs a history: whoever comes back gets the log" },
+    "app.lua:3: channel 'a': rewind = \"latest\" needs a history: a client that comes back gets the log" },
   { "max_rate on a log of its own", 'app:channel("a", { history = 9, max_rate = 2 })',
     "app.lua:3: channel 'a': max_rate needs history = \"latest\": in a log no event is ever replaced" },
   { "max_rate that meets the log of another pattern",

@@ -51,7 +51,7 @@ describe("a reload", function()
     { "load", "an effect while loading", "app:publish%(%) has an effect and the app is still loading",
       'app:publish("a", "x", {})' },
     { "load", "a sleep while loading", "sluice.sleep%(%) has an effect", "sluice.sleep(1)" },
-    { "load", "a yield while loading", "coroutine.yield%(%) has nobody to resume it", "coroutine.yield()" },
+    { "load", "a yield while loading", "coroutine.yield%(%) cannot be resumed here", "coroutine.yield()" },
     { "load", "a require cycle", "require cycle: a %-> b %-> a", 'require("a")' },
     { "load", "a duplicate route", "GET /v is registered already %(.*app.lua:3%)",
       'app:get("/v", print)\napp:get("/v", print)' },

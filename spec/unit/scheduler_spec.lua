@@ -142,7 +142,7 @@ describe("scheduler", function()
   it("ends a coroutine that yields to nobody", function()
     local got
     start(function() coroutine.yield(1) end, function(...) got = { ... } end)
-    assert.matches("coroutine.yield%(%) has nobody to resume it", reports[1])
+    assert.matches("coroutine.yield%(%) cannot be resumed here", reports[1])
     assert.is_false(got[1])
     assert.equal(0, s.count)
   end)

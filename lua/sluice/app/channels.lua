@@ -1,4 +1,4 @@
---- Channels as an app declares them: names, policies, and who may read.
+--- Channels as an app declares them: names, policies, and read rules.
 -- A policy is checked here and merged by the core, option by option; read rules stay here
 -- and all that match must agree. In memory: the declarations of one generation.
 local core = require("sluice.core")
@@ -19,7 +19,7 @@ local HISTORY_MAX, RATE_LEAST = core.limits.HISTORY_EVENTS_MAX, core.limits.RATE
 local BATCH_LEAST, BATCH_MOST = 0.02, 60
 local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
 
---- Refuse an option that a later version brings.
+--- Refuse an option that a later version will have.
 function channels.later(what, option)
   caller.raise("%s: %s comes in a later version of Sluice", what, option)
 end
@@ -27,7 +27,7 @@ end
 -- The first segment that the core refuses for its characters.
 local function bad_segment(name)
   for _, segment in ipairs(patterns.split(name)) do
-    if segment:find("^[:*]") then return nil end -- it says why
+    if segment:find("^[:*]") then return nil end -- the core's message explains this one
     if not segment:match("^[%w_.@+=~-][%w_.@+=~:-]*$") then return segment end
   end
 end
@@ -150,7 +150,8 @@ function channels.declare(generation, pattern, given)
   check_later(what, p)
   if p.max_rate and p.history ~= nil and p.history ~= "latest" then caller.raise(NO_RATE, what) end
   if p.rewind == "latest" and p.history == 0 then
-    caller.raise('%s: rewind = "latest" needs a history: whoever comes back gets the log', what)
+    caller.raise('%s: rewind = "latest" needs a history: a client that comes back gets the log',
+      what)
   end
   if p.rewind == "latest" and not p.key then
     caller.raise('%s: rewind = "latest" needs key = "field"', what)
@@ -171,7 +172,7 @@ function channels.declare(generation, pattern, given)
   end
 end
 
--- 'name' has the rate of one policy and is a log, because of the other or of none.
+-- Channel 'name' has the rate of one policy, and is a log because of the other one or of none.
 local function refuse_rate(rated, other, name)
   local message = NO_RATE:format(("%s: channel '%s'"):format(rated.where, rated.pattern))
   if other ~= rated then
@@ -181,8 +182,8 @@ local function refuse_rate(rated, other, name)
   error(message, 0)
 end
 
---- Check what the policies come to together, when all are declared; raises. A rate of one
--- pattern may meet the history of another one: it is tried on a name that both match.
+--- Check the policies together, when all are declared; raises. The rate of one pattern may
+-- apply to a channel whose history is set by another: that is tried on a name that both match.
 -- @tparam sluice.Generation generation
 function channels.check_merged(generation)
   for _, rated in ipairs(generation.policies) do
@@ -196,7 +197,7 @@ function channels.check_merged(generation)
   end
 end
 
---- Whether a read rule could have a word about a channel or template.
+--- Whether a read rule could apply to a channel or template.
 function channels.has_rule(generation, pattern)
   for _, rule in ipairs(generation.readers) do
     if patterns.may_overlap(rule.pattern, pattern) then return true end
@@ -222,8 +223,8 @@ function channels.may_read(generation, channel, user, client)
       end
       if ok and answer and answer ~= true and not rule.reported then
         rule.reported = true
-        core.log("warn", ("read rule of '%s' (%s) returned %s, which means no: only true lets "
-          .. "somebody read"):format(rule.pattern, rule.where, show(answer)))
+        core.log("warn", ("read rule of '%s' (%s) returned %s, which means no: only true "
+          .. "allows reading"):format(rule.pattern, rule.where, show(answer)))
       end
       if not ok or answer ~= true then return false end
     end

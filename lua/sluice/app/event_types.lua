@@ -1,4 +1,4 @@
---- app:event_type: what an app says about its events, for pages, demo mode and checks.
+--- app:event_type: how an app describes its events, for pages, demo mode and checks.
 -- In memory: the declarations of one generation.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
@@ -12,11 +12,12 @@ local event_types = {}
 local INFO = { automatic = false, description = "", example = options.NONE, fields = options.TABLE,
   channel = options.NONE }
 
---- Raise unless the name of an event is a text; what the text may hold is judged by the core.
+--- Raise unless the name of an event is a text; which characters it may have is checked by the
+-- core.
 -- @tparam string what the call, with its arguments
 -- @param event
--- @param data what stands behind it
--- @tparam string call the call as it is written with a name, up to that
+-- @param data the argument after it
+-- @tparam string call the call as it is written, up to the name
 function event_types.check_name(what, event, data, call)
   if type(event) == "string" or type(event) == "number" then return end
   local hint = data == nil and (": write %s\"message\", data)"):format(call) or ""

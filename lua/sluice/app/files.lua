@@ -1,6 +1,6 @@
---- app:static: a folder, read into memory when the app loads, so that no disk can hold up
--- a stream. Symbolic links, devices and names that begin with a dot are left out. In
--- memory: the files, 1 MiB each and 32 MiB in all at most, handed to the core.
+--- app:static: a folder, read into memory when the app loads, so that a slow disk delays no
+-- stream. Symbolic links, devices and names that begin with a dot are left out. In memory: the
+-- files, at most 1 MiB each and 32 MiB together, passed to the core.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local file = require("sluice.base.file")
@@ -36,14 +36,15 @@ local function list(folder)
   return out
 end
 
--- The text, or nil when it has gone meanwhile. One that is there must not be left out unseen.
+-- The text, or nil when the file was removed meanwhile. One that exists but cannot be read raises:
+-- it must not be left out without notice.
 local function read(path)
   local text, message, code = file.read(path, FILE_MAX + 1)
   if text or code == NO_FILE then return text end
   error("app:static(): " .. message, 0)
 end
 
--- Beside the app's file, or where that is a link to.
+-- Beside the app's file, or beside the file that it is a link to.
 local function find_folder(generation, folder)
   local roots = folder:sub(1, 1) == "/" and { "" } or generation.roots
   for _, root in ipairs(roots) do
@@ -80,7 +81,7 @@ function files.register(generation, prefix, folder, ...)
   table.insert(generation.statics, { prefix = prefix, folder = path })
 end
 
--- Whether one of the app's guards has a word about a path.
+-- Whether one of the app's guards applies to a path.
 local function is_guarded(generation, url)
   for _, guards in ipairs(generation.guards) do
     if core.match(guards.pattern, url) then return true end
@@ -88,8 +89,8 @@ local function is_guarded(generation, url)
   return false
 end
 
--- The route of guarded files: the I/O threads know no guards. When all agree, the core answers
--- with the file, as it does without guards; `files` has their paths.
+-- The route of guarded files: the I/O threads know no guards. When all guards agree, the core
+-- answers with the file, as it does without guards; `files` has the paths.
 local function guarded_route(prefix, guarded)
   local name = ("FILES %s/**"):format(prefix)
   local paths = {}

@@ -1,4 +1,4 @@
---- Hooks: functions by name and pattern, run as coroutines after the fact.
+--- Hooks: functions by kind and pattern, run as coroutines after what they are about has happened.
 -- "published" hooks run one after the other for each channel, four levels deep; those about a
 -- client are in sluice.app.stream_hooks. In memory: the events that wait for a hook, per channel,
 -- bounded.
@@ -17,7 +17,7 @@ local KNOWN = { start = false, stop = false, reload = false, connect = false, di
 local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
 hooks.DEPTH_MAX = 4
 
---- Whether some hook of a generation is about clients that come and go.
+--- Whether a generation has hooks about clients: connect, subscribe and their opposites.
 function hooks.ask_for_clients(generation)
   local h = generation.hooks
   return (h.connect or h.disconnect or h.subscribe or h.unsubscribe) ~= nil
@@ -100,8 +100,8 @@ local function run_one(runtime, hook, event)
   end
 end
 
--- The events of one channel, one after the other, by the hooks of the generation that is
--- current when the worker starts. After a reload the next event is for another worker.
+-- Pass the events of one channel, one after the other, to the hooks of the generation that is
+-- current when the worker starts. After a reload another worker takes the next event.
 local function work(runtime, channel, queue)
   local generation = runtime.generation
   local matched = hooks.matching(generation.hooks.published, channel) or {}
@@ -126,7 +126,7 @@ local function start_worker(runtime, channel, queue)
     work, runtime, channel, queue)
 end
 
---- Why an event cannot be handed to the hooks of its channel, or nil.
+--- Why an event cannot be passed to the hooks of its channel, or nil.
 -- @treturn string|nil message
 -- @treturn string|nil code
 function hooks.refusal(runtime, channel)
@@ -141,7 +141,7 @@ function hooks.refusal(runtime, channel)
   end
 end
 
---- Hand a published event to the hooks of its channel.
+--- Pass a published event to the hooks of its channel.
 -- @tparam sluice.Runtime runtime
 -- @tparam table event `channel event data id key time`; data is read again from `text`
 -- @tparam string text

@@ -1,11 +1,11 @@
---- The two questions that every method of an app asks first: is the app being loaded, so
--- that things may be registered; or is it live, so that things may happen?
+--- The check that every method of an app begins with: is the app being loaded, so that it may
+-- register; or is it live, so that it may act?
 -- Keeps nothing in memory.
 local caller = require("sluice.base.caller")
 
 local phase = {}
 
--- The generation behind 'self', or an error that says what was written wrong.
+-- The generation of 'self'; raises what was written wrong.
 local function generation_of(self, what)
   local generation = type(self) == "table" and rawget(self, "_generation")
   if not generation then

@@ -1,7 +1,7 @@
 --- app:publish: from an event to the sequencer.
--- The usual case is one table look-up, one JSON text and one call of the core; what a
--- channel needs (key, transforms, hooks) is looked up once per channel and generation. In
--- memory: those look-ups, at most 10,000 per generation.
+-- The usual case is one table look-up, one JSON text and one call of the core; what a channel
+-- needs (key, transforms, hooks) is found once per channel and generation. In memory: what was
+-- found, for at most 10,000 channels per generation.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
@@ -35,7 +35,7 @@ local function resolve(generation, channel)
   return how
 end
 
--- The key as text; nil, message, code when the event brings none.
+-- The key as text; nil, message, code when the data has none.
 local function read_key(channel, field, data)
   local key = type(data) == "table" and data[field]
   if type(key) == "string" then return key end
@@ -99,7 +99,7 @@ local function read_options(opts)
   return o
 end
 
--- All that one publish can ask for.
+-- A publish with options, hooks, transforms or a declared event type.
 local function full(generation, how, channel, event, data, o)
   local runtime = generation.runtime
   if o.idempotency then
@@ -144,17 +144,17 @@ end
 
 local NO_OPTIONS = {}
 
---- Publish an event to everybody who follows a channel.
+--- Publish an event to all streams that follow a channel.
 -- @tparam sluice.App self
 -- @tparam string channel
 -- @tparam[opt="message"] string event
 -- @param data a string, or what becomes JSON
 -- @tparam[opt] table opts { key, ttl, idempotency, remove }; ttl: seconds after which this event
---   is withdrawn, and nobody gets it late
+--   is withdrawn, so that no client gets it late
 -- @return id (true for a state channel), number of subscribers, whether it is a duplicate;
 --   or nil, message, code
 function publish.publish(self, channel, event, data, opts)
-  local generation = self and self._generation -- the text of app.publish(…) has none
+  local generation = self and self._generation -- absent when called as app.publish(…)
   if not generation or generation.phase ~= "live" then
     generation = phase.running(self, "publish")
   end

@@ -1,4 +1,4 @@
---- The methods of an app that look: latest, history, stats, slowest, channels, clients.
+--- The methods of an app that read: latest, history, stats, slowest, channels, clients.
 -- All are effects, for handlers and the like. Keeps nothing in memory.
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
@@ -32,7 +32,7 @@ local function pattern_fault(what, pattern)
   if not good then return ("pattern '%s': %s"):format(core.encode_utf8(pattern), message) end
 end
 
--- A whole user in place of its id would be found nowhere.
+-- A whole user instead of its id would match no client.
 local function check_user(what, id)
   if id ~= nil and type(id) ~= "string" and type(id) ~= "number" then
     caller.raise("%s: user is an id, a string, not a %s", what, type(id))
@@ -82,7 +82,7 @@ end
 -- count per channel, and lags, are up to 250 ms old.
 -- @tparam sluice.App self
 -- @tparam[opt] string channel
--- @treturn table|nil of a channel that nobody uses: zeros; or nil, message, code
+-- @treturn table|nil of a channel that is not in use: zeros; or nil, message, code
 function reading.stats(self, channel)
   local generation = phase.running(self, "stats")
   if channel ~= nil then
@@ -96,7 +96,7 @@ function reading.stats(self, channel)
   return figures
 end
 
---- The clients that are behind, those with the most bytes to be sent first.
+--- The clients that lag, those with the most pending bytes first.
 -- @tparam sluice.App self
 -- @tparam[opt=10] integer n at most so many
 -- @treturn {table,...} { client = sluice.Client } and the fields of client:stats()
@@ -139,7 +139,7 @@ function reading.client(self, id)
   return stream_handle.new(generation.runtime, id)
 end
 
---- Walk the clients as they are now; who leaves while the loop waits is left out.
+--- Iterate over the clients as they are now; one that leaves while the loop waits is left out.
 -- @tparam sluice.App self
 -- @tparam[opt] table filter { channel = name, user = id }
 -- @treturn function iterator over sluice.Client
@@ -165,8 +165,8 @@ function reading.clients(self, filter)
   end
 end
 
---- Ask the read rules again for one stream; what it lost is told: reset, or bye when nothing
--- is left.
+--- Apply the read rules again to one stream. A channel that is taken away is reported by a reset;
+-- when none is left the stream ends with bye.
 -- @tparam sluice.Generation generation
 -- @tparam sluice.Client client
 -- @treturn integer how many channels were taken away
@@ -185,7 +185,7 @@ function reading.recheck_one(generation, client)
   return taken
 end
 
---- Ask the read rules again for open streams; who lost a channel is told.
+--- Apply the read rules again to open streams; a stream that loses a channel gets a notice.
 -- @tparam sluice.App self
 -- @tparam[opt] string user_id only this user's streams
 -- @treturn integer how many channels were taken away

@@ -102,8 +102,8 @@ function routes.guard(generation, pattern, ...)
   table.insert(generation.guards, guards)
 end
 
--- Whether the I/O threads may answer a stream without Lua: its plan is constant, nothing
--- guards it, no read rule has a word, and no timer waits for its first subscriber.
+-- Whether the I/O threads may answer a stream without Lua: its plan is constant, it has no guard,
+-- no read rule applies, and no timer waits for its first subscriber.
 local function is_constant(generation, route)
   if not route.checked or #route.guards > 0 then return false end
   for _, guard in ipairs(generation.guards) do

@@ -1,4 +1,4 @@
---- app:service: one coroutine that always runs, started again 1 to 30 s after it ended.
+--- app:service: one coroutine that always runs, restarted 1 to 30 s after it ended.
 -- In memory: one row per service.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
@@ -10,7 +10,7 @@ local Services = {}
 Services.__index = Services
 
 local WAIT_MIN, WAIT_MAX = 1, 30
-local STEADY_SECONDS = 30 -- a service that ran this long starts with the short wait again
+local STEADY_SECONDS = 30 -- a service that ran this long restarts with the shortest wait again
 
 --- Register: app:service.
 -- @tparam sluice.Generation generation

@@ -102,7 +102,7 @@ function state.prepare(existing, generation, notes)
   return out, faults
 end
 
---- Put prepared tables in place. Cannot fail.
+--- Install prepared tables. Cannot fail.
 -- @tparam table existing
 -- @tparam table rows from state.prepare
 -- @tparam {table,...} faults from state.prepare

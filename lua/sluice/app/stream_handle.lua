@@ -109,9 +109,9 @@ function Client:send(event, data)
   return true
 end
 
---- What this stream was sent, and how far it is behind: `events`, `bytes` and `resets` so far;
+--- What this stream was sent, and how far it lags: `events`, `bytes` and `resets` so far;
 -- `lag_events` and `lag_bytes` that still have to be sent, `behind_for` seconds, and the `channel`
--- with the most of them. A stream that is not behind has a lag of 0. Lags are up to 250 ms old.
+-- with the most of them. A stream that is caught up has a lag of 0. Lags are up to 250 ms old.
 -- @treturn table|nil or nil, message, code ("ECLOSED" when the client has gone)
 function Client:stats()
   local runtime, id = opened(self, "stats")
@@ -131,8 +131,8 @@ local function close(self, what, reason, event, data)
   return runtime.server:close(id, reason, nil, event, text)
 end
 
---- Say bye and close. `denied`, `expired` and `revoked` end the stream where it stands: what was
--- not sent yet never is. Before the other words all that was published so far is sent.
+--- Send bye and close. `denied`, `expired` and `revoked` end the stream at once: pending events
+-- are never sent. For the other reasons all that was published so far is sent first.
 -- @tparam[opt="stop"] string reason a word of bye, see doc/protocol.md
 -- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
 function Client:close(reason)
@@ -144,9 +144,9 @@ function Client:close(reason)
   return close(self, "close", reason)
 end
 
---- Say bye so that the browser does not come back. An event that is given is the last word: it
--- goes before the bye, and after all that was published so far. Clients that do not know `bye`,
--- and come back after a 204, close when they hear it.
+--- Send bye so that the browser does not come back. An event that is given is the last one: it
+-- is sent before the bye, and after all that was published so far. A client that does not know
+-- `bye`, and would come back, can close when it gets that event.
 -- @tparam[opt] string event
 -- @param[opt] data a string, or what becomes JSON
 -- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)
@@ -203,7 +203,7 @@ function stream_handle.new(runtime, id, known)
   return setmetatable(self, stream_handle.META)
 end
 
---- Write into a handle what can no longer be asked when its client has left.
+--- Put into a handle what cannot be looked up any more when its client has left.
 -- @tparam sluice.Client client
 -- @tparam table known fields; those that the handle has stay
 function stream_handle.keep(client, known)
@@ -212,8 +212,8 @@ function stream_handle.keep(client, known)
   end
 end
 
---- Follow one more channel of an open stream, and tell the hooks; nothing happens when it is
--- followed already.
+--- Make an open stream follow one more channel, and run the hooks; nothing happens when it
+-- follows it already.
 -- @tparam sluice.Client client
 -- @tparam table entry { channel } and options, as in a plan
 -- @treturn boolean|nil true, or nil, message, code

@@ -1,8 +1,8 @@
 --- Hooks about one client, one after the other: connect, subscribe, unsubscribe, disconnect.
--- A hook may wait (it asks a database). Whoever leaves meanwhile is told of when that hook
--- has ended, or "left" would stand before "joined" for ever. A step is all hooks of one kind
--- and channel; new code goes on where old code was. In memory: what is still to be told of a
--- client, which is one arrival and one leaving per channel.
+-- A hook may wait (for a database). When the client leaves meanwhile, the hooks about that run
+-- after it has ended: "left" never precedes "joined". A step is all hooks of one kind and channel;
+-- after a reload the new code goes on with the next step. In memory: the pending steps of a
+-- client, at most one arrival and one leaving per channel.
 local core = require("sluice.core")
 local hooks = require("sluice.app.hooks")
 
@@ -10,9 +10,9 @@ local stream_hooks = {}
 
 local ARRIVING = { unsubscribe = "subscribe", disconnect = "connect" }
 -- 64 channels that are left and 64 that are followed, connect and disconnect. Only an app that
--- has a hook for leaving and none for arriving can owe more, by following ever other channels.
+-- has a hook for leaving and none for arriving can have more pending, by changing channels often.
 local WAITING_MAX = 130
-local WARN_SECONDS = 10 -- after which the log says that others wait for a hook
+local WARN_SECONDS = 10 -- after which the log says that further hooks wait
 
 local function hooks_of(generation, kind, channel)
   local list = generation.hooks[kind]
@@ -37,7 +37,8 @@ local function begin(step, fn, ...)
   return fn(...)
 end
 
--- Others have waited for a hook: a loop in it, and they wait for ever. Told once for each.
+-- Hooks have waited for another one for long; a loop in it would make them wait for ever. Logged
+-- once for each hook.
 local function complain(runtime, queue)
   local scheduler, step = runtime.scheduler, queue.now
   local left = queue.since + WARN_SECONDS - scheduler.now()
@@ -107,7 +108,7 @@ local function push(runtime, client, kind, channel, reason)
   if queue.now then watch(runtime, queue) else go_on(runtime, queue) end
 end
 
--- Forget an arrival that was not told yet; whether there was one.
+-- Forget an arrival whose hooks have not begun; whether there was one.
 local function take_back(queue, kind, channel)
   local now, at = queue.now, position(queue, kind, channel)
   if at then return table.remove(queue, at) ~= nil end
@@ -117,7 +118,7 @@ local function take_back(queue, kind, channel)
   return first
 end
 
---- Somebody has come, or follows one more channel.
+--- A client has connected, or follows one more channel.
 -- @tparam sluice.Runtime runtime
 -- @tparam sluice.Client client
 -- @tparam[opt] string channel
@@ -125,8 +126,8 @@ function stream_hooks.arrive(runtime, client, channel)
   push(runtime, client, channel and "subscribe" or "connect", channel)
 end
 
---- Somebody has gone, or follows one channel less. Who left before a hook was told of the
--- arrival was never there; where no hook wants to know of arrivals, a leaving is told always.
+--- A client has disconnected, or follows one channel less. When it left before the hooks of its
+-- arrival began, neither is reported; where there is no hook for arrivals, each leaving is.
 -- @tparam sluice.Runtime runtime
 -- @tparam sluice.Client client
 -- @tparam[opt] string channel

@@ -156,7 +156,7 @@ function Tasks:orphans(generation)
   return list
 end
 
---- A generation has come: what was parked and is defined now runs.
+--- Take over a new generation: parked tasks that it defines run now.
 function Tasks:adopt(generation)
   for row in pairs(self.parked) do
     if generation.tasks[row.task] then

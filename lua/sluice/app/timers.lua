@@ -70,7 +70,7 @@ end
 local function run(self, row)
   local runtime, mark = self.runtime, {}
   row.running, row.last = mark, runtime.scheduler.now()
-  -- a reload may have put another row in this one's place meanwhile
+  -- a reload may have replaced this row meanwhile
   local function on_end()
     local now = self.rows[row.timer.name]
     if not now or now.running ~= mark then return end
@@ -148,8 +148,8 @@ function Timers:stop()
   self.rows, self.watching = {}, {}
 end
 
---- A channel is about to get its first subscriber: who measures only while somebody
--- watches measures now, before the snapshot is taken, unless it did within its period.
+--- A channel is about to get its first subscriber: timers with while_subscribed for it run now,
+-- before the stream opens, unless they ran within their period.
 -- @tparam string channel
 function Timers:warm(channel)
   local list = self.watching[channel]

@@ -1,5 +1,5 @@
---- Which values are arrays in JSON though Lua cannot tell: those that lua-cjson marks, and
---- Sluice's own mark where the installed lua-cjson has none (Debian's). Keeps nothing in memory.
+--- Which tables are arrays in JSON, which their type does not show: lua-cjson marks them; where
+--- the installed lua-cjson (Debian's) has no mark, Sluice has its own. Keeps nothing in memory.
 local core = require("sluice.core")
 local need = require("sluice.base.need")
 local cjson = need("cjson")
@@ -9,7 +9,7 @@ local cjson = need("cjson")
 local arrays = { MARK = cjson.array_mt or core.json.ARRAY, EMPTY_MARK = cjson.empty_array_mt,
   EMPTY = cjson.empty_array }
 
---- Whether a value is an array whatever is in it.
+--- Whether a value is marked as an array, whatever it holds.
 function arrays.is_marked(value)
   if type(value) ~= "table" then return value ~= nil and value == arrays.EMPTY end
   local meta = getmetatable(value)

@@ -24,13 +24,13 @@ function budget.leave()
   if core.budget_leave then core.budget_leave() end
 end
 
---- Whether the run that goes on has used up its budget: then all of it ends, and whoever
--- catches errors of a part must not go on with the next.
+--- Whether the current run has used up its budget: then all of it ends, and code that catches
+-- the errors of one part must not go on with the next part.
 function budget.tripped()
   return core.tripped ~= nil and core.tripped()
 end
 
---- Only the end of the process comes now; a finalizer that hangs does not keep it for long.
+--- Called when only the end of the process is left: a finalizer that hangs delays it a little.
 function budget.last()
   if core.budget_last then core.budget_last() end
 end
@@ -59,7 +59,7 @@ function budget.call(name, fn, ...)
   budget.leave()
   if coroutine.status(co) == "suspended" then
     budget.close(co, name)
-    return false, "coroutine.yield() has nobody to resume it here"
+    return false, "coroutine.yield() cannot be resumed here"
   end
   return table.unpack(results, 1, results.n)
 end
@@ -104,7 +104,7 @@ function budget.hold_children(fiber)
   fiber.held = held
 end
 
---- Close what a fiber's own coroutines hold, the newest first: nobody will resume them.
+--- Close what a fiber's own coroutines hold, the newest first: nothing will resume them.
 function budget.close_children(fiber)
   local list = fiber.held or fiber.children
   fiber.children, fiber.held = nil, nil
@@ -114,7 +114,7 @@ function budget.close_children(fiber)
   end
 end
 
---- `xpcall` as an app sees it: its message handler is not asked when the budget is used up,
+--- `xpcall` as an app sees it: its message handler is not called when the budget is used up,
 -- since it would run where the core cannot stop it.
 function budget.xpcall(fn, handler, ...)
   if type(handler) ~= "function" then return xpcall(fn, handler, ...) end

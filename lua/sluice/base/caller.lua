@@ -1,4 +1,4 @@
---- Who called: file and line of the user's code, for messages and for the list of routes.
+--- The file and line of the user's code that called, for messages and for the list of routes.
 -- Frames of Sluice itself and of C functions are skipped, so that a mistake made through
 -- a kit module still points at the line that the user wrote. Keeps nothing in memory.
 local caller = {}
@@ -9,7 +9,7 @@ local OWN = debug.getinfo(1, "S").source:match("^@(.*)base/caller%.lua$")
 caller.OWN = OWN
 
 --- Whether a chunk is a file of Sluice itself.
--- @tparam string source as debug.getinfo tells it
+-- @tparam string source as debug.getinfo returns it
 function caller.is_own(source)
   return OWN ~= nil and source:sub(2, #OWN + 1) == OWN
 end
@@ -34,7 +34,7 @@ end
 
 --- The user's part of the call stack, or all of it when Sluice itself is at fault.
 -- @tparam string message what was raised
--- @treturn string|nil nil when there is no frame to tell of
+-- @treturn string|nil nil when there is no frame to show
 function caller.traceback(message)
   if OWN and message:sub(1, #OWN) == OWN then return debug.traceback(nil, 3) end
   local lines = {}

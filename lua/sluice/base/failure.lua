@@ -1,4 +1,4 @@
---- What is kept of an error: message and traceback, or an answer that a handler chose to
+--- What is kept of an error: its message and traceback, or the answer that a handler chose to
 -- end with (req:abort). Made by the message handler of every coroutine.
 local budget = require("sluice.base.budget")
 local caller = require("sluice.base.caller")
@@ -13,8 +13,8 @@ local Failure = { __name = "sluice.Failure" }
 Failure.__index = Failure
 Failure.__tostring = function(self) return self.message end
 
--- What an object that was raised says of itself, behind the place that raised it; its
--- __tostring is the app's code, and may be what uses up the budget.
+-- The text of what was raised; for an object, after the position that raised it. Its __tostring
+-- is the app's code, and may itself use up the budget.
 local function text_of(problem, place)
   if type(problem) == "string" then return problem end
   local meta = getmetatable(problem)
@@ -26,8 +26,8 @@ local function text_of(problem, place)
   return place .. (type(message) == "string" and message or show(problem))
 end
 
---- The message handler for xpcall. An object that was raised has no place in its text: it gets
--- the line that raised it.
+--- The message handler for xpcall. An object that was raised has no position in its text: the
+-- line that raised it is added.
 -- @param problem what was raised
 -- @treturn table with `message` and `traceback`, or `status`, `body` and `headers`
 function failure.catch(problem)
@@ -39,14 +39,14 @@ function failure.catch(problem)
   return setmetatable({ message = message, traceback = caller.traceback(message) }, Failure)
 end
 
---- The same for what was caught elsewhere: the stack that raised it is gone.
+--- The same for an error caught elsewhere, whose stack is gone.
 function failure.late(problem)
   if getmetatable(problem) == Failure then return problem end
   return setmetatable({ message = text_of(problem, "") }, Failure)
 end
 
 local function settle(ok, problem, ...)
-  -- without memory the message handler was not asked
+  -- when memory runs out the message handler is not called
   if not ok then return false, failure.late(problem) end
   return true, problem, ...
 end
@@ -76,7 +76,7 @@ function failure.abort(status, body, headers)
     body = body, headers = headers }, Failure)
 end
 
---- Raise what answers a request with a code's status, and is an error like others elsewhere:
+--- Raise an error that answers a request with a code's status, and is an ordinary error elsewhere:
 -- for functions whose result is used at once, as in `for … in`, so that nil would say nothing.
 -- @tparam string message
 -- @tparam string code

@@ -1,5 +1,5 @@
 --- A heap of timer entries ordered by time, then by order of arrival.
--- An entry is a table; the heap writes `at`, `order` and `place` into it. Memory: one slot
+-- An entry is a table; the heap writes `at`, `order` and `index` into it. Memory: one slot
 -- per entry that is neither due nor removed.
 local heap = {}
 
@@ -10,31 +10,31 @@ local function sooner(a, b)
   return a.at < b.at or a.at == b.at and a.order < b.order
 end
 
-local function put(self, entry, place)
-  self[place], entry.place = entry, place
+local function put(self, entry, index)
+  self[index], entry.index = entry, index
 end
 
-local function rise(self, entry, place)
-  while place > 1 do
-    local up = place // 2
+local function rise(self, entry, index)
+  while index > 1 do
+    local up = index // 2
     if not sooner(entry, self[up]) then break end
-    put(self, self[up], place)
-    place = up
+    put(self, self[up], index)
+    index = up
   end
-  put(self, entry, place)
+  put(self, entry, index)
 end
 
-local function sink(self, entry, place)
+local function sink(self, entry, index)
   local n = self.n
   while true do
-    local down = place * 2
+    local down = index * 2
     if down > n then break end
     if down < n and sooner(self[down + 1], self[down]) then down = down + 1 end
     if not sooner(self[down], entry) then break end
-    put(self, self[down], place)
-    place = down
+    put(self, self[down], index)
+    index = down
   end
-  put(self, entry, place)
+  put(self, entry, index)
 end
 
 --- An empty heap.
@@ -55,14 +55,14 @@ end
 
 --- Take an entry out; false when it is not in the heap.
 function Heap:remove(entry)
-  local place = entry.place
-  if not place then return false end
+  local index = entry.index
+  if not index then return false end
   local last = self[self.n]
   self[self.n] = nil
-  self.n, entry.place = self.n - 1, nil
+  self.n, entry.index = self.n - 1, nil
   if last ~= entry then
-    rise(self, last, place)
-    sink(self, last, last.place)
+    rise(self, last, index)
+    sink(self, last, last.index)
   end
   return true
 end

@@ -1,5 +1,5 @@
---- A name that an object of Sluice has not: who writes app:chanel is told of app:channel, in
--- place of "attempt to call a nil value". In memory: which classes there are.
+--- Errors for a name that an object of Sluice does not have: app:chanel suggests app:channel
+-- instead of "attempt to call a nil value". In memory: the classes that are registered.
 local caller = require("sluice.base.caller")
 local options = require("sluice.base.options")
 
@@ -42,7 +42,7 @@ local function refuse(what, shown, name)
   caller.raise("%s has no '%s' (it has: %s)", what, name, table.concat(list, ", "))
 end
 
---- An __index for what is nowhere else: it raises. Names with a leading "_" are nobody's business.
+--- An __index for names that are found nowhere else: it raises, except for a leading "_".
 -- @tparam table class methods or functions
 -- @tparam string what what apps call it: "app", "sluice.json"
 -- @tparam string separator ":" for methods, "." for functions
@@ -57,15 +57,15 @@ function names.refuser(class, what, separator, fields)
   end
 end
 
---- Let a table refuse the names that it has not: a class, whose objects find their methods in it,
--- or a module. As names.refuser.
+--- Let a table refuse the names that it does not have: a class, in which its objects find their
+-- methods, or a module. As names.refuser.
 -- @treturn table the class
 function names.strict(class, what, separator, fields)
   return setmetatable(class, { __index = names.refuser(class, what, separator, fields) })
 end
 
---- Say what objects with a metatable have, though an app may give them names of its own: only a
--- name that was used in vain is explained, by names.explain.
+--- Register what objects with a metatable have, where an app may add fields of its own: a missing
+-- name is no error by itself, and is explained by names.explain when its use failed.
 -- @tparam table metatable
 -- @tparam string what
 -- @tparam table methods
@@ -74,7 +74,8 @@ function names.lenient(metatable, what, methods, fields)
   classes[metatable] = { what = what, methods = methods, fields = fields }
 end
 
--- The values that the function at a level of the stack sees: visit(value) until it returns.
+-- Call visit(value) for the locals and upvalues of the function at a level of the stack, until it
+-- returns something.
 local function each_value(level, visit)
   for i = 1, 200 do
     local name, value = debug.getlocal(level + 1, i)
@@ -91,10 +92,10 @@ local function each_value(level, visit)
   end
 end
 
---- Explain an error of Lua about a nil: what was probably meant, when the function that failed
--- has an object with a similar name. For message handlers, which run where it failed.
+--- Add to Lua's error about a nil what was probably meant, when the function that failed holds an
+-- object with a similar name. For message handlers, which run where it failed.
 -- @tparam string message
--- @tparam integer level of that function, seen from the caller
+-- @tparam integer level of that function, counted from the caller
 -- @treturn string the message, or the message and a question
 function names.explain(message, level)
   local name = message:match("attempt to call a nil value %(method '([%w_]+)'%)$")

@@ -1,9 +1,9 @@
---- need(name): require, for what may be missing on this machine. A library that is not there
---- is told in one line, with the packages that bring it. The working directory is not looked
---- into: an app there may have any name, also that of a library. Keeps nothing in memory.
+--- need(name): require, for what may be missing on this machine. A missing library is reported
+--- in one line, with the packages that contain it. The working directory is not searched: an app
+--- there may have any name, also that of a library. Keeps nothing in memory.
 
--- What brings a module or a shared object: Debian's package, and the rock.
-local BROUGHT_BY = {
+-- What contains a module or a shared object: Debian's package, and the rock.
+local PACKAGES = {
   argparse = { "lua-argparse", "argparse" },
   cjson = { "lua-cjson", "lua-cjson" },
   socket = { "lua-socket", "luasocket" },
@@ -13,15 +13,15 @@ local BROUGHT_BY = {
 }
 
 local function how_to_install(name)
-  local package = BROUGHT_BY[name:match("^lib[%w-]+%.so") or name]
+  local package = PACKAGES[name:match("^lib[%w-]+%.so") or name]
   if not package then return "" end
   local text = ": sudo apt-get install " .. package[1]
   if not package[2] then return text end
   return ("%s, or luarocks --lua-version 5.4 install %s"):format(text, package[2])
 end
 
--- One line for what require says of a module that is missing, or cannot be loaded; any other
--- error as it is.
+-- One line for the error of require about a module that is missing or cannot be loaded; any other
+-- error unchanged.
 local function explain(problem)
   if type(problem) ~= "string" then return problem end
   local missing = problem:match("module '([^']+)' not found:")
@@ -51,9 +51,9 @@ end
 
 local need = {}
 
---- Require a module without a look at the working directory.
+--- Require a module without searching the working directory.
 -- @tparam string name
--- @return the module, and where it was found; raises what require raises
+-- @return the module, and where it was found; raises the error of require
 function need.elsewhere(name)
   local path, cpath = package.path, package.cpath
   package.path, package.cpath = elsewhere(path), elsewhere(cpath)

@@ -1,7 +1,7 @@
 --- One helper for every options table: unknown keys and values of another type than the default
 --- raise by name, defaults are filled in. `known` maps each name to its default; in place of
 --- one, `options.BOOLEAN`, `STRING`, `NUMBER`, `TABLE` and `FUNCTION` stand for "of this type,
---- without a default", and `options.NONE` for one that the caller judges itself. Keeps nothing in
+--- without a default", and `options.NONE` for one that the caller checks itself. Keeps nothing in
 --- memory.
 local caller = require("sluice.base.caller")
 
@@ -9,7 +9,7 @@ local NONE = "__nil"
 local KINDS = { BOOLEAN = "__boolean", STRING = "__string", NUMBER = "__number", TABLE = "__table",
   FUNCTION = "__function" }
 
--- What stands for a default where there is none -> the type that is wanted, or false.
+-- What stands for a missing default -> the type that is expected, or false.
 local ABSENT = { [NONE] = false }
 for _, kind in pairs(KINDS) do ABSENT[kind] = kind:sub(3) end
 
@@ -34,8 +34,8 @@ local function distance(a, b, limit)
   return math.min(last[#b], limit)
 end
 
--- The known name that was probably meant, or nil. One slip per three letters is a slip;
--- more is another word, unless one is the beginning of the other.
+-- The known name that was probably meant, or nil. One slip per three letters counts as a typing
+-- error; more is another word, unless one name is the beginning of the other.
 local function nearest(key, names)
   local best, best_distance, longer
   for _, name in ipairs(names) do
@@ -51,7 +51,7 @@ end
 local function unknown_message(what, key, known)
   local names = {}
   for name in pairs(known) do
-    if type(name) == "string" then names[#names + 1] = name end -- a place in a list is no option
+    if type(name) == "string" then names[#names + 1] = name end -- not an index of a list
   end
   table.sort(names)
   local list = #names > 0 and table.concat(names, ", ") or "none"

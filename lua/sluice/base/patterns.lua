@@ -1,4 +1,4 @@
---- What can be said about patterns without a name to match: shape, order, overlap.
+--- Properties of patterns by themselves, without a name to match: shape, order, overlap.
 -- ":name" and "*" are one segment, "*name" and "**" the rest (which may be empty).
 -- Matching itself is core.match. Keeps nothing in memory.
 local patterns = {}
@@ -52,7 +52,7 @@ function patterns.before(a, b)
   return nil
 end
 
---- Whether some name could match both patterns. May say true too often, never false.
+--- Whether some name could match both patterns. True may be wrong, false never is.
 function patterns.may_overlap(a, b)
   local as, bs = patterns.split(a), patterns.split(b)
   local i = 1
@@ -65,8 +65,8 @@ function patterns.may_overlap(a, b)
   end
 end
 
---- A name that both patterns match, with "~" where neither says what stands there.
--- @treturn string|nil nil when they cannot meet
+--- A name that both patterns match, with "~" for a segment that neither fixes.
+-- @treturn string|nil nil when they cannot overlap
 function patterns.example(a, b)
   local as, bs, list = patterns.split(a), patterns.split(b), {}
   for i = 1, math.max(#as, #bs) do
@@ -91,8 +91,8 @@ function patterns.parameters(pattern)
   return list
 end
 
---- Whether a pattern that takes the rest matches whatever another one matches: its start is
--- literal and the other starts the same way.
+--- Whether a pattern that takes the rest matches everything that another one matches: its start is
+-- literal and the other starts with the same segments.
 function patterns.covers(wide, narrow)
   local ws, ns = patterns.split(wide), patterns.split(narrow)
   for i, segment in ipairs(ws) do
@@ -106,7 +106,7 @@ end
 -- @tparam string template
 -- @tparam table params
 -- @treturn string|nil the name
--- @treturn string|nil the parameter that is missing, or no segment
+-- @treturn string|nil the parameter that is missing, or is more than one segment
 function patterns.fill(template, params)
   if not template:find(":", 1, true) then return template end
   local list = patterns.split(template)

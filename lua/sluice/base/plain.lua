@@ -1,4 +1,4 @@
---- Plain data: what may outlive a generation. Copies are deep; nothing is kept.
+--- Plain data: values that may outlive a generation. Copies are deep. Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
 local core = require("sluice.core")
 local json = require("sluice.json")
@@ -7,7 +7,7 @@ local plain = {}
 
 local DEPTH_MAX = core.limits.JSON_DEPTH_MAX
 
--- What is wrong with one value itself, or nil; tables with a metatable are objects.
+-- What kind of thing a value that is not plain is, or nil; a table with a metatable is an object.
 local function oddity(value)
   local t = type(value)
   if value == json.null or arrays.is_marked(value) then return nil end
@@ -64,7 +64,7 @@ end
 --- All that is not plain data in a table, which may hold cycles.
 -- @tparam table value
 -- @tparam string path
--- @treturn {table,...} { holder, key, text }: `holder[key]` is to go, `text` says why
+-- @treturn {table,...} { holder, key, text }: `holder[key]` is not plain, `text` says why
 function plain.faults(value, path)
   local out = {}
   walk(value, path, out, {})

@@ -1,17 +1,16 @@
---- What belongs to the process and to no app: the generation that is being loaded, and
--- the runtime that serves. The one place with state in a module, because a function like
--- sluice.sleep() is called without an object.
+--- State of the process: the generation that is being loaded, and the runtime that serves. The
+-- only module with state, because a function like sluice.sleep() is called without an object.
 
 local caller = require("sluice.base.caller")
 
--- `os` for apps. The core writes and reads numbers in no locale; but an app that puts one into
--- a text by itself means a point too, so that part of the locale stays as it is.
+-- `os` for apps. The core formats and parses numbers independently of the locale; so that numbers
+-- formatted by the app keep their decimal point too, the locale of numbers cannot be changed.
 local app_os = {}
 for name, value in pairs(os) do app_os[name] = value end
 
 local PARTS = { "collate", "ctype", "monetary", "time" }
 
---- As os.setlocale, but for numbers: nil, as for a locale that is not there.
+--- As os.setlocale, except for numbers: nil, as for a locale that does not exist.
 function app_os.setlocale(locale, category)
   if locale == nil then return os.setlocale(nil, category) end
   if category == "numeric" then return locale == "C" and "C" or nil end
@@ -28,7 +27,7 @@ end
 
 local process
 
--- As in C: what a program that calls it means.
+-- The exit code that the argument of os.exit stands for.
 local function exit_code(code)
   if code == nil or code == true then return 0 end
   if code == false then return 1 end
@@ -39,7 +38,7 @@ local function exit_code(code)
   return whole & 0xff
 end
 
---- As os.exit, and nobody is cut off: the server stops as at SIGTERM, and ends with the code.
+--- As os.exit, but no client is cut off: the server stops as on SIGTERM, then exits with the code.
 function app_os.exit(code, close)
   local status = exit_code(code)
   if process.loading then

@@ -1,6 +1,6 @@
 --- Figures of the machine, read from /proc, /sys and /run. Every function takes the folder
---- that holds these three ("" is the real one), opens small files of the kernel only and never
---- waits. What cannot be read is nil. Keeps nothing in memory.
+--- that contains these three ("" is the real one), opens only small files of the kernel and never
+--- waits. A figure that cannot be read is nil. Keeps nothing in memory.
 local file = require("sluice.base.file")
 
 local procfs = {}
@@ -83,7 +83,7 @@ end
 --- Is a unit of systemd, or a program with a pid file, running?
 -- @tparam string root
 -- @tparam string name "nginx.service" or "nginx"
--- @treturn boolean|nil nil when there is no way to tell without searching all processes
+-- @treturn boolean|nil nil when that cannot be known without searching all processes
 function procfs.is_running(root, name)
   local unit = name:find("%.%a+$") and name or name .. ".service"
   local program = name:gsub("%.%a+$", "")

@@ -6,7 +6,7 @@ local query = {}
 
 local PAIRS_MAX = core.limits.URL_PARAMS_MAX
 
---- Replace %XX; what is no such escape stays.
+--- Decode %XX; anything else stays as it is.
 function query.unescape(text)
   return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
 end
@@ -53,7 +53,7 @@ end
 function query.cookies(header)
   local out = {}
   for pair in (header or ""):gmatch("[^;]+") do
-    -- the whole of what stands before "=" is the name: "x session=1" is no session
+    -- everything before "=" is the name: "x session=1" sets no cookie "session"
     local name, value = pair:match("^%s*([^=%s]+)%s*=%s*(.-)%s*$")
     if name and out[name] == nil then out[name] = value:match('^"(.*)"$') or value end
   end

@@ -1,5 +1,5 @@
 --- A value in one short line, for messages and the log: `{ code = 7, list = { 1, 2 } }`.
--- Looks at what is there, calls no metamethod, and copes with cycles. Keeps nothing in memory.
+-- Calls no metamethod, and handles cycles. Keeps nothing in memory.
 local core = require("sluice.core")
 
 local DEPTH_MAX, ENTRIES_MAX, TEXT_MAX = 4, 20, 200

@@ -69,7 +69,7 @@ local function settle(self, fiber, outer, alive, first, ...)
       return
     end
     return self:cancel(fiber,
-      failure.late("coroutine.yield() has nobody to resume it here: use sluice.sleep()"))
+      failure.late("coroutine.yield() cannot be resumed here: use sluice.sleep()"))
   end
   self.current = outer
   if not alive then
