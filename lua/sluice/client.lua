@@ -1,13 +1,13 @@
---- Follow a stream of another server: an SSE client that comes back, resumes and tells what was
+--- Follow a stream of another server: an SSE client that reconnects, resumes and reports what was
 --- lost.
 ---
 ---   for event in client.events("https://example.org/feed") do
 ---     app:publish("news", event.event, event.text)
 ---   end
 ---
---- It speaks with any source; the control events of a Sluice (hello, sync, bye) it keeps to
---- itself, `reset` it hands on. Takes no app: it registers nothing. In memory: one unfinished
---- event, and what has come and was not taken (see sluice.transfer).
+--- It works with any source. Of the control events of a Sluice server it passes on only `reset`,
+--- not hello, sync and bye. Takes no app: it registers nothing. In memory: one unfinished event,
+--- and what was received and not taken (see sluice.out.transfer).
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local eventstream = require("sluice.eventstream")
@@ -28,14 +28,14 @@ Connection.__name = "sluice.Connection"
 local KNOWN = { events = options.NONE, keys = options.NONE, headers = options.NONE,
   last_event_id = options.STRING, timeout = 60 }
 local LIMITS = { line_max = 1 << 20, event_max = 1 << 20 }
-local RETRY, RETRY_LEAST, RETRY_MOST = 3, 0.1, 3600 -- seconds; the server's word is kept within
+local RETRY, RETRY_LEAST, RETRY_MOST = 3, 0.1, 3600 -- seconds; bounds what the server asks
 local BACKOFF_MOST, JITTER = 30, 0.25 -- seconds; a part of the pause, more or less
-local STEADY_SECONDS = 30 -- a connection that held so long was a good one, also without events
-local BURST = 100 -- events without a pause: then others have their turn
+local STEADY_SECONDS = 30 -- so long a connection counts as a success, also without events
+local BURST = 100 -- events without a pause: then other coroutines run
 local REDIRECTS = 5
 local CONTROL = { hello = true, sync = true, bye = true }
-local REFUSED = { denied = true, expired = true, revoked = true } -- a bye that somebody must know
--- Answers that asking again will not change.
+local REFUSED = { denied = true, expired = true, revoked = true } -- these reasons of bye are logged
+-- Errors that another attempt will not change.
 local FINAL_CODE = { EINVAL = true, EBADFIELD = true, ETOOBIG = true }
 
 -- ---- Making one --------------------------------------------------------------------------
@@ -66,7 +66,7 @@ local function new(what, url, given)
     wanted = { reset = true }
     for _, name in ipairs(o.events) do wanted[name] = true end
   end
-  -- the wishes as Sluice reads them; other sources ignore them
+  -- the filter as Sluice reads it; other sources ignore it
   local full = outgoing.with_query(url, { types = o.events, keys = o.keys })
   return setmetatable({ runtime = runtime, what = what, url = full,
     shown = outgoing.shown(url), headers = o.headers, wanted = wanted, timeout = o.timeout,
@@ -116,8 +116,8 @@ local function open(self)
   return nil, ("%s answered %d"):format(self.shown, status), "EUPSTREAM", again
 end
 
--- Seconds until the next attempt: what the server asked for, more after each failure, and
--- never the same for all.
+-- Seconds until the next attempt: what the server asked for, more after each failure, with
+-- jitter.
 local function pause(self)
   local base = math.max(RETRY_LEAST, math.min(self.retry or RETRY, RETRY_MOST))
   local wait = base * 2 ^ math.min(math.max(self.failures - 1, 0), 16)
@@ -125,7 +125,7 @@ local function pause(self)
   return wait * (1 - JITTER + 2 * JITTER * core.random())
 end
 
--- Told when an outage begins, and when it is over; not at each attempt.
+-- Logged when an outage begins, and when it is over; not at each attempt.
 local function complain(self, message)
   self.wait = pause(self)
   core.log(self.troubled and "debug" or "warn", ("%s: %s: %s; again in %.3g s"):format(self.what,
@@ -152,7 +152,8 @@ end
 
 -- ---- Events ------------------------------------------------------------------------------
 
--- What a Sluice tells its clients and not their users; true when the event is that.
+-- Handle an event that a Sluice server means for its client and not for the app; true when it is
+-- one.
 local function control(self, event)
   if not CONTROL[event.event] then return false end
   local data = json.decode(event.data)
@@ -183,12 +184,12 @@ local function take(self, event)
     text = event.data, id = event.id ~= "" and event.id or nil }
 end
 
--- The connection is over; say so unless that was announced, or is the way of the source.
+-- The connection is over; log that unless it was announced, or is usual for the source.
 local function lost(self, message)
   local announced = not message
   if self.bye then message, announced = "bye: " .. self.bye, not REFUSED[self.bye] end
   self.bye = nil
-  -- a source that ended in order and named a time is in command
+  -- a source that ended properly and named a time decides
   local in_order = not message and self.parser.retry
   if in_order or self.runtime.scheduler.now() - self.opened >= STEADY_SECONDS then
     self.failures = 0

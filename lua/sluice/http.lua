@@ -19,7 +19,7 @@ local http = {}
 local KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
   body = options.NONE, json = options.NONE, timeout = 10, retries = 0, max_bytes = 1 << 20,
   redirects = 5, verify = true, sign = options.NONE }
--- What may pass: the same request later may well be answered.
+-- What may be temporary: the same request may succeed later.
 local PASSING_CODE = { ECONNECT = true, EUPSTREAM = true, ETIMEOUT = true }
 local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true }
 local PAUSE_MIN, PAUSE_MAX = 0.5, 30
@@ -87,7 +87,7 @@ local function attempt(runtime, what, o)
   end
 end
 
--- How long to wait before the next attempt; nil when there is no sense in one.
+-- How long to wait before the next attempt; nil when another attempt makes no sense.
 local function pause(n, answer, code)
   if not answer and not PASSING_CODE[code] then return nil end
   if answer and not PASSING_STATUS[answer.status] then return nil end

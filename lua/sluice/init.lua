@@ -31,7 +31,7 @@ function sluice.app()
   return loading.app
 end
 
---- Serve an app until the process is told to stop.
+--- Serve an app until the process is asked to stop.
 -- @tparam string|sluice.App target the app's file (or an app object, which has no source to reload)
 -- @tparam[opt] table options host, port, io_threads, heartbeat, drain, max_body, max_connections,
 --   memory, trust_proxy, allow_hosts, handler_budget, lua_memory, socket, admin_key, watch,
@@ -69,7 +69,7 @@ function sluice.sleep(seconds)
   runtime.scheduler:sleep(seconds, "sluice.sleep()")
 end
 
---- A place where a reload may end this coroutine (a service, or a task with restart) and
+--- A point where a reload may end this coroutine (a service, or a task with restart) and
 -- start it again in the new code. Otherwise it does nothing.
 function sluice.checkpoint()
   local runtime = effect("sluice.checkpoint()")
@@ -138,7 +138,7 @@ end
 
 sluice.log = {}
 
--- Tables are shown; what says itself what it is, says it.
+-- Tables are shown by their fields, unless they have a __tostring.
 local function text_of(value)
   local meta = getmetatable(value)
   local says = type(meta) == "table" and rawget(meta, "__tostring") ~= nil

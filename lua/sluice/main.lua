@@ -1,5 +1,5 @@
 #!/usr/bin/env lua5.4
---- The command `sluice`: everything is in sluice.command.cli. What is missing is told in a line.
+--- The command `sluice`: everything is in sluice.command.cli. It reports what is missing in a line.
 local function give_up(message)
   io.stderr:write("sluice: ", tostring(message), "\n")
   os.exit(1)

@@ -294,10 +294,10 @@ function Request:abort(status, body, headers) end
 ---@field delivered integer events, each once per stream that was sent it
 ---@field delivered_bytes integer
 ---@field conflated integer values that newer ones replaced before a reader's turn
----@field dropped integer events that slow readers lost, and were told so
+---@field dropped integer events that slow readers lost, reported to them by a reset
 ---@field resets integer
 ---@field reset_reasons table<"trimmed"|"slow"|"restart"|"epoch"|"future"|"unknown_id"|"too_far"|"denied"|"failover", integer>
----@field behind integer streams that are behind
+---@field behind integer streams that lag
 ---@field held_bytes integer
 
 ---@class sluice.ChannelStats: sluice.Counts

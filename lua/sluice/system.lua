@@ -4,8 +4,8 @@
 ---   app:publish("metrics", "metrics-update", system:sample())
 ---
 --- sample() reads a few small files of /proc and never waits. Rates are means since the last
---- sample, or since a mark that is set every `interval` seconds when nobody samples.
---- Keeps in memory: two marks (counters and their time) and the last word on each service,
+--- sample, or since a mark that is set every `interval` seconds without a sample.
+--- Keeps in memory: two marks (counters and their time) and the last known status of each service,
 --- in app:state, so that a reload changes no figure.
 local core = require("sluice.core")
 local sluice = require("sluice")
@@ -26,7 +26,7 @@ local KNOWN = { name = "system", services = {}, disks = { "/" }, interval = 10, 
 local SERVICE = { name = options.STRING, tcp = options.STRING }
 -- A mean over less is noise: /proc counts in hundredths of a second.
 local SPAN_MIN = 0.5
--- ... but better than nothing: the first sample soon after the start has no other.
+-- ... but better than nothing: the first sample after the start has no longer one.
 local SPAN_LEAST = 0.05
 
 local LOCAL = { localhost = true, ["127.0.0.1"] = true, ["[::1]"] = true, ["0.0.0.0"] = true }
@@ -70,8 +70,8 @@ end
 -- @tparam sluice.App app
 -- @tparam[opt] table given `services` ("nginx.service", a unit of systemd or a program with a
 --   pid file; { name =, tcp = "127.0.0.1:5432" }, a port of this machine), `disks` (paths; the
---   fullest counts, default "/"), `interval` (seconds: how old a mean or the word on a service
---   may be, default 10), `name` (default "system"), `root` (a folder in place of /, for specs)
+--   fullest counts, default "/"), `interval` (seconds: how old a mean or the status of a
+--   service may be, default 10), `name` (default "system"), `root` (a folder in place of /, for specs)
 -- @treturn sluice.System
 function system.new(app, given)
   local o = check(given)
@@ -93,7 +93,7 @@ function System:counters()
     lag = stats.loop_lag_ms or 0 }
 end
 
--- Two marks, so that one who samples just after another still sees a mean over some time.
+-- Two marks, so that a sample just after another is still a mean over some time.
 function System:mark(counters)
   local state = self.state()
   if state.newer and counters.at - state.newer.at < SPAN_MIN then return end
@@ -127,7 +127,7 @@ local function percent(part, whole)
   return whole > 0 and round(100 * math.min(1, math.max(0, part / whole)), 1) or 0
 end
 
--- The fullest of the disks, in percent; nil when none can be asked.
+-- The fullest of the disks, in percent; nil when none can be read.
 function System:disk()
   local fullest
   for _, path in ipairs(self.disks) do
@@ -140,7 +140,7 @@ end
 
 local WORDS = { [true] = "running", [false] = "stopped" }
 
--- The word on each service; asked again after `interval`.
+-- The status of each service; read again after `interval`.
 function System:service_list(now)
   local state, list = self.state(), json.array()
   local fresh = state.services_at and now - state.services_at < self.interval
@@ -167,7 +167,7 @@ end
 -- @treturn table { timestamp, cpu (%), memory and memoryTotal (MB), disk (%), network =
 --   { received, sent } (bytes/s), load, services = { { name, status } }, connections,
 --   activeUsers, requestsPerSecond, eventsPerSecond, loopLagMs }; status is "running",
---   "stopped" or "unknown"; what the machine does not tell is absent
+--   "stopped" or "unknown"; what the machine does not report is absent
 function System:sample()
   local now = self:counters()
   local base = self:base(now)

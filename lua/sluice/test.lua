@@ -14,7 +14,7 @@ local function add_local_tree()
   package.cpath = ("%s;%s?.so"):format(package.cpath, lib)
 end
 
--- The words that name specs. One behind an option may be the option's value.
+-- The words that name specs. A word after an option may be the option's value.
 local function named(words, mode_of)
   local list = {}
   for i, word in ipairs(words) do

@@ -6,8 +6,8 @@
 --   assert(c:wait_for("story").data.text == "hi")
 --   t:advance(86400)                                         -- a day, in less than a second
 --
--- The app runs on the server's real core; only the clock, the dice and the connections are the
--- test's. Keeps nothing in memory.
+-- The app runs on the server's real core; only the clock, the random numbers and the connections
+-- are the test's. Keeps nothing in memory.
 local need = require("sluice.base.need")
 need("sluice.core")
 local inside = require("sluice.testing.inside")

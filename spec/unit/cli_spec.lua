@@ -122,7 +122,7 @@ describe("sluice", function()
       rehearsal.stub("runtime_dir", function() return folder, "/run/sluice: is no folder" end)
       rehearsal.stub("write_private", function() return nil, "no space left", "ENOSPC" end)
       assert.same({ ("the runtime folder is %s (/run/sluice: is no folder)"):format(folder),
-        ("no admin key: %s/admin.key: no space left; nobody reaches /-/ over TCP without --admin-key"):format(folder),
+        ("no admin key: %s/admin.key: no space left; /-/ is closed over TCP without --admin-key"):format(folder),
       }, warned())
       assert.equal(folder .. "/{port}.sock", ran.options.control)
     end)

@@ -11,7 +11,7 @@ local check = {}
 
 local LOAD_SECONDS = 1 -- of computing; the default of sluice run
 
--- Stands where a server would: enough to prepare a generation.
+-- In place of a server: enough to prepare a generation.
 local NO_SERVER = { on = function() end }
 
 local SECTIONS = { { "routes", "^get:", "^post:", "^put:", "^patch:", "^delete:", "^static:",

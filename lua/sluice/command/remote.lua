@@ -1,4 +1,4 @@
---- Asks a running server through its Unix socket, for the command line.
+--- Sends requests to a running server through its Unix socket, for the command line.
 -- Keeps nothing in memory.
 local core = require("sluice.core")
 local access = require("sluice.live.access")
@@ -20,7 +20,7 @@ local function socket_path(given)
   return path, message or port
 end
 
--- Why there may be no answer at the place where this user's servers are.
+-- Why there may be no answer at the path of this user's servers.
 local function hint(port)
   local listening, user = procfs.is_listening("", port)
   if listening == nil then return "" end

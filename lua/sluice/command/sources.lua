@@ -1,5 +1,5 @@
 --- The text of an app, as warnings read it: functions, calls, and the names that expressions begin
--- with. Heuristics, by patterns: what they cannot read they say is unread. Keeps nothing in memory.
+-- with. Heuristics, by patterns: what they cannot read is marked unread. Keeps nothing in memory.
 local sources = {}
 
 local EXPRESSION_BYTES = 2000 -- that are looked at

@@ -1,6 +1,6 @@
---- Names that meet nothing: a channel that is published and followed by nobody, a timer that waits
--- for subscribers who cannot come, a guard without a route. Read from what an app registers and,
--- where names stand in functions, from its text: what cannot be read is not judged.
+--- Names without a counterpart: a channel that is published and not followed, a timer that waits
+-- for subscribers that cannot come, a guard without a route. Found in what an app registers and,
+-- where names stand in functions, in its text: what cannot be read causes no warning.
 -- Keeps nothing in memory.
 local options = require("sluice.base.options")
 local patterns = require("sluice.base.patterns")
@@ -35,7 +35,7 @@ local function meant(item, ...)
   return near and (", did you mean '%s'?"):format(near) or ""
 end
 
--- ---- Who follows what --------------------------------------------------------------------
+-- ---- What streams follow -------------------------------------------------------------------
 
 -- The names in { "a", { "b", keys = … }, "c/" .. id }.
 local function read_list(list, text, where)
@@ -79,7 +79,7 @@ local function followers(generation)
   return list
 end
 
--- ---- What is said of them ----------------------------------------------------------------
+-- ---- What is declared --------------------------------------------------------------------
 
 local function hooked(generation, kind)
   local list = {}
@@ -97,7 +97,7 @@ local function declared(generation)
   return list
 end
 
--- Who takes what is published: streams, hooks, and whoever reads what a channel holds.
+-- What uses published events: streams, hooks, and code that reads what a channel holds.
 local function takers(generation, follow)
   local list = { unread = follow.unread }
   local reading = { sources.calls(generation, "latest"), sources.calls(generation, "history") }
@@ -134,7 +134,7 @@ local function channels(generation, say)
   return follow, publish, known
 end
 
--- A timer that waits for subscribers of a channel that nothing else names, or nobody follows.
+-- A timer that waits for subscribers of a channel that nothing else names, or no stream follows.
 local function timers(generation, say, follow, publish, known)
   for _, timer in ipairs(generation.timers) do
     local item = { name = timer.channel, where = timer.where }
@@ -167,7 +167,7 @@ local function hooks(generation, say, follow, publish)
   judge("the transform", list, publish)
 end
 
--- A guard that guards nothing lets everybody in elsewhere.
+-- A guard without a route protects nothing.
 local function paths(generation, say)
   local routes = {}
   for _, route in ipairs(generation.routes) do routes[#routes + 1] = { name = route.pattern } end
@@ -199,7 +199,7 @@ end
 
 --- The warnings about a generation.
 -- @tparam sluice.Generation generation
--- @tparam function say told a format and its values
+-- @tparam function say called with a format and its values
 function unmet.warn(generation, say)
   local follow, publish, known = channels(generation, say)
   timers(generation, say, follow, publish, known)

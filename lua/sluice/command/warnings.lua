@@ -1,4 +1,4 @@
---- What can be told about an app by reading it: mistakes of the first hour that are no errors.
+--- Warnings found by reading an app's text: common first mistakes that are no errors.
 -- Heuristics on the sources of one generation; each names its line. Keeps nothing in memory.
 local sources = require("sluice.command.sources")
 local unmet = require("sluice.command.unmet")

@@ -1,12 +1,12 @@
---- The places through which the command line reaches a server: the Unix socket PORT.sock and
--- the admin key, in a folder that only this user can read. Keeps nothing in memory.
+--- How the command line reaches a server: the Unix socket PORT.sock and the admin key, in a
+-- folder that only this user can read. Keeps nothing in memory.
 local core = require("sluice.core")
 
 local access = {}
 
 local KEY_LEAST = 32 -- characters; a shorter key could be guessed
 
--- The runtime folder, or nil; and what is to be said about it.
+-- The runtime folder, or nil; and a remark about it.
 local function folder()
   if not core.runtime_dir then return nil, "the core makes none" end
   return core.runtime_dir()
@@ -32,13 +32,13 @@ local function kept_key(dir, say)
   key = core.id() .. core.id()
   local ok, message = core.write_private(path, key .. "\n")
   if ok then return key end
-  say("no admin key: %s: %s; nobody reaches /-/ over TCP without --admin-key", path, message)
+  say("no admin key: %s: %s; /-/ is closed over TCP without --admin-key", path, message)
 end
 
 --- How a server with these settings can be reached.
 -- @tparam table settings
 -- @treturn table `control`: path of the socket, where "{port}" stands for the port, which may not
---   be known yet; `control_needed`: it was asked for; `admin_key`. What cannot be had is absent.
+--   be known yet; `control_needed`: it was set explicitly; `admin_key`. Absent: not available.
 -- @treturn {string,...} warnings about that
 function access.of(settings)
   local out, notes = { control = settings.socket, control_needed = settings.socket ~= nil,

@@ -1,4 +1,4 @@
---- What the core's loop tells, one function for each kind of call; self is the runtime.
+--- What the core's loop calls, one function for each kind of call; self is the runtime.
 -- Keeps nothing in memory.
 local control = require("sluice.requests.control")
 local core = require("sluice.core")
@@ -21,7 +21,7 @@ end
 function callbacks.request(self, id, route_id, raw)
   if control.request(self, id, self.names[route_id], raw) then return end
   local route = self.generation.route_named[self.names[route_id]]
-  -- a reload may have taken it away meanwhile, or made it a stream
+  -- a reload may have removed it meanwhile, or made it a stream
   if not route then return self.server:respond(id, 404, {}, nil) end
   if route.kind == "stream" then return self.server:respond(id, 503, {}, nil) end
   if self.identify then self.identify(raw) end
@@ -49,7 +49,7 @@ function callbacks.open(self, id, path, channels)
   for _, channel in ipairs(channels) do stream_hooks.arrive(self, client, channel) end
 end
 
--- A hook may still run when its client has left: its handle knows who that was.
+-- Hooks run after their client has left: its handle keeps what it was.
 local function report_leaving(self, id, reason, channels, known)
   local client = stream_hooks.client(self, id) or stream_handle.new(self, id)
   stream_handle.keep(client, known)
@@ -110,7 +110,7 @@ function callbacks.stopping(self)
   self.stopping = true
   self.timers:stop()
   self.services:stop()
-  -- the streams are told to go when the hooks have published what they wanted to
+  -- the drain begins when the stop hooks have published their last events
   hooks.fire_then(self, "stop", function() self.server:drain() end, "exit")
   self.scheduler:at(core.now() + STOP_SECONDS, function()
     self.scheduler:cancel_all(function(fiber)
@@ -119,7 +119,7 @@ function callbacks.stopping(self)
   end)
 end
 
--- All streams have ended; the hooks of those who left last have a moment.
+-- All streams have ended; the hooks about the last ones have a moment to finish.
 function callbacks.drained(self)
   if not next(self.stream_hooks) then return false end
   self.leaving = true

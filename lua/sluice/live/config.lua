@@ -50,7 +50,7 @@ local function text(v)
   return nil, "a text"
 end
 
--- Names of hosts. An empty list would mean "all", which nobody writes it for.
+-- Names of hosts. An empty list is refused: it would mean "all".
 local function hosts(v)
   local out = type(v) == "table" and table.move(v, 1, #v, 1, {}) or {}
   if type(v) == "string" then
@@ -66,7 +66,7 @@ local function trust(v)
   if type(v) == "boolean" then return v end
   if v == "true" or v == "yes" or v == "1" then return true end
   if v == "false" or v == "no" or v == "0" then return false end
-  -- a list of addresses must not be taken for "trust everybody"
+  -- a list of addresses must not be taken for "trust all"
   return nil, "yes or no (addresses come in a later version)"
 end
 
@@ -84,9 +84,9 @@ config.SETTINGS = {
   { "io_threads", whole(1, LIMITS.IO_THREADS_MAX), nil, "<n>",
     "I/O threads; default: one less than processors" },
   { "heartbeat", seconds(1, 3600), usual("HEARTBEAT_MS"), "<s>",
-    "seconds between heartbeats of a quiet stream" },
+    "seconds between heartbeats of an idle stream" },
   { "drain", seconds(0, 3600), usual("DRAIN_MS"), "<s>",
-    "seconds over which streams are told to go at a stop" },
+    "seconds over which streams are closed at a stop" },
   { "max_body", bytes(1), LIMITS.MAX_BODY_DEFAULT, "<size>", "largest request body" },
   { "max_connections", whole(1, 1000000), nil, "<n>", "connections in all" },
   { "memory", bytes(1024 * 1024), LIMITS.MEMORY_DEFAULT, "<size>",
@@ -101,7 +101,7 @@ config.SETTINGS = {
     "for a handler's answer: then 504" },
   { "stall_timeout", seconds(0.1, 3600), usual("STALL_TIMEOUT_MS"), "<s>",
     "until a socket that takes nothing is closed" },
-  { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of whoever connects" },
+  { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of every peer" },
   { "allow_host", hosts, nil, "<list>",
     "host names to answer to, besides addresses and localhost" },
   { "handler_budget", seconds(0, 3600), 1, "<s>",
@@ -124,7 +124,7 @@ local function known()
   return out
 end
 
--- Where a setting comes from: value and name of the place.
+-- The value of a setting, and the name of its source.
 local function find(row, flags, getenv, given)
   local name = row[1]
   if flags[name] ~= nil then return flags[name], "--" .. name:gsub("_", "-") end
@@ -148,7 +148,7 @@ end
 -- @tparam table flags by name, from the command line
 -- @tparam[opt] table given options of sluice.serve
 -- @tparam[opt=os.getenv] function getenv
--- @treturn table|nil settings, or nil, message that names the place
+-- @treturn table|nil settings, or nil, message that names the source
 function config.resolve(flags, given, getenv)
   given = options("sluice.serve()", given, known())
   local out = {}

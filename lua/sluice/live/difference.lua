@@ -1,4 +1,4 @@
---- What two generations register, compared, in one line:
+--- The difference between what two generations register, in one line:
 --   +on:published telemetry/*  ~every:metrics 5s→2s  -get:/x  state counters v1→v2
 -- Keeps nothing in memory.
 local core = require("sluice.core")
@@ -137,7 +137,7 @@ end
 
 --- What a reload changed, for one line.
 -- @tparam string text from difference.between
--- @tparam {string,...} files that are others than before
+-- @tparam {string,...} files whose text is another than before
 -- @treturn string
 function difference.summary(text, files)
   local list = table.concat(files, " ")

@@ -1,6 +1,6 @@
---- The world that the files of one generation see: their own globals, their own module
--- cache, a `require` that loads files of the app's folder afresh and everything else from
--- the host. In memory: one table per generation, gone with it.
+--- The environment of the files of one generation: their own globals, their own module cache,
+-- and a `require` that loads files of the app's folder again and everything else from the host.
+-- In memory: one table per generation, freed with it.
 local budget = require("sluice.base.budget")
 local caller = require("sluice.base.caller")
 local file = require("sluice.base.file")
@@ -21,8 +21,8 @@ local function read_file(path)
     .. tostring(message):gsub("^.*: ", "")
 end
 
--- What Lua is given: without the mark that some editors begin UTF-8 with, and without a first
--- line that starts with '#'.
+-- What Lua compiles: without the byte order mark that some editors write, and without a first line
+-- that starts with '#'.
 local function source_of(text)
   return (text:gsub("^\xEF\xBB\xBF", "", 1):gsub("^#[^\n]*", "", 1))
 end
@@ -56,8 +56,8 @@ function environment.compile(source, path, env)
   return chunk
 end
 
--- The file of the app's folder that a module name means, or nil for the host's modules. An app
--- may have the name of one: it does not mean itself.
+-- The file of the app's folder that a module name stands for, or nil for the host's modules. The
+-- app's own file is none, though a module may have its name.
 local function find_module(generation, name)
   if type(name) ~= "string" or name == "sluice" or name:find("^sluice%.") then return nil end
   local stem = "/" .. name:gsub("%.", "/")
@@ -98,8 +98,8 @@ local function load_module(generation, env, name, path, text)
   return value
 end
 
--- Whether the working directory is not to be looked into: for Sluice's own modules, and where
--- the app's file would be found there.
+-- Whether the working directory must not be searched: for Sluice's own modules, and when the
+-- app's own file would be found there.
 local function is_elsewhere(generation, name)
   if name == "sluice" or name:find("^sluice%.") then return true end
   local path = package.searchpath(name, package.path)
@@ -132,7 +132,7 @@ local function make_require(generation, env)
   end
 end
 
--- Chunks that the app loads itself see the same world, and are text.
+-- Chunks that the app loads itself have the same environment, and are text.
 local function make_loaders(env)
   function env.load(chunk, name, _, ...)
     if select("#", ...) > 0 then return load(chunk, name, "t", (...)) end

@@ -1,7 +1,7 @@
 --- One load of an app: its files, its environment, and what it registered.
--- While it loads nothing has an effect; what comes out is a list of names and functions
--- that the runtime dispatches to. In memory: at most two (the live one, and one that
--- retires while its last coroutines end).
+-- While it loads nothing has an effect; the result is a list of names and functions that the
+-- runtime dispatches to. In memory: at most two (the live one, and one that retires while its
+-- last coroutines end).
 local app = require("sluice.app")
 local budget = require("sluice.base.budget")
 local channels = require("sluice.app.channels")
@@ -24,7 +24,7 @@ local TABLES = { "routes", "route_named", "route_shapes", "guards", "policies", 
 
 local function folder_of(path) return path:match("^(.*)/[^/]*$") or "." end
 
--- Where the app's file is when its path is a link to it: its modules may be there.
+-- The folder of the app's file when its path is a link: its modules may be there.
 local function link_folder(self)
   local folder = self.entry and core.real_path(self.root)
   local target = self.entry and folder_of(self.entry)

@@ -1,6 +1,6 @@
---- What happens to open streams after a swap, in slices so that no turn is long: streams
--- that a coroutine writes go over to the new code, and the read rules are asked again.
--- In memory: the ids that are still to be done.
+--- What happens to open streams after a swap, in slices so that no turn is long: streams that a
+-- coroutine writes are taken over by the new code, and the read rules are applied again.
+-- In memory: the ids that are still pending.
 local budget = require("sluice.base.budget")
 local core = require("sluice.core")
 local failure = require("sluice.base.failure")
@@ -16,7 +16,7 @@ Handover.__index = Handover
 
 local WRITERS_A_TURN = 128
 local CHECKS_A_TURN, CHECK_TURNS_MAX = 128, 400
-local TURN_SECONDS = 0.001 -- a slice, and the pause after it, in which others are served
+local TURN_SECONDS = 0.001 -- a slice, and the pause after it, in which other work is done
 
 --- Make one.
 function handover.new(runtime)
@@ -48,7 +48,7 @@ local function prune(runtime, id)
   runtime.writable[id] = left[1] and left or nil
 end
 
--- Close the coroutine that writes a stream, and let the new code write it on.
+-- Close the coroutine that writes a stream, and let the new code go on writing it.
 local function pass_on(self, id, why)
   local runtime = self.runtime
   local fiber = runtime.writers[id]
@@ -99,7 +99,7 @@ function Handover:replan(list)
   end)
 end
 
--- A rule that does not come to an end says no.
+-- A rule that is stopped by its budget denies.
 local function recheck_one(runtime, id)
   local client = stream_handle.new(runtime, id)
   local ok, problem = budget.call("read rules", reading.recheck_one, runtime.generation, client)
@@ -108,7 +108,7 @@ local function recheck_one(runtime, id)
   runtime.server:close(id, "revoked")
 end
 
---- Ask the read rules of the current generation for all open streams, within a second.
+--- Apply the read rules of the current generation to all open streams, within a second.
 function Handover:recheck()
   local runtime = self.runtime
   local generation = runtime.generation

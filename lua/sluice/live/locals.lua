@@ -1,6 +1,6 @@
---- Finds what a reload loses without a word: top-level locals that handlers changed.
--- When a generation goes live the values that its functions hold as upvalues are noted, and
--- compared when the next one takes over. In memory: one row per such local.
+--- Finds what a reload loses silently: top-level locals that handlers changed. When a generation
+-- goes live the values that its functions hold as upvalues are noted, and compared when the next
+-- one takes over. In memory: one row per such local.
 local caller = require("sluice.base.caller")
 
 local locals = {}

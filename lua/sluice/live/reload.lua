@@ -1,7 +1,7 @@
---- Reloading: load off to the side, check, migrate, swap, retire; or leave everything as it
--- was and say why. Requests are served one after the other, outside of any coroutine;
--- those that come while one waits are answered by the same reload. In memory: the sources
--- of the last three revisions, and counters.
+--- Reloading: load beside the live generation, check, migrate, swap, retire; or leave everything
+-- as it was and report why. Requests are served one after the other, outside of any coroutine;
+-- those that come while one waits are answered by the same reload. In memory: the sources of the
+-- last three revisions, and counters.
 local core = require("sluice.core")
 local difference = require("sluice.live.difference")
 local failure = require("sluice.base.failure")
@@ -83,7 +83,7 @@ local function count(self, result, phase, seconds)
   self.seconds = seconds
 end
 
--- Nothing has changed but the log: once, with all that is known.
+-- Report a failure: the log has all that is known, and nothing else has changed.
 local function fail(self, kind, problem, seconds)
   local live = self.runtime.generation
   local file, line = problem.message:match("^([^\n:]+):(%d+): ")
@@ -113,7 +113,7 @@ local function sources_for(self, kind)
     return nil, trouble("load", "this app was made in a program and has no file to reload")
   end
   if self.runtime.stopping then return nil, trouble("load", "the server is stopping") end
-  if kind ~= "rollback" then return self.given end -- nil but in a test
+  if kind ~= "rollback" then return self.given end -- nil except in a test
   local given = self.revisions[#self.revisions - 1]
   if given then return given end
   return nil, trouble("load", "there is no earlier revision to go back to")
@@ -149,7 +149,7 @@ local function succeed(self, outcome, prepared, began)
   runtime:adopt()
   outcome.swap_seconds = core.now() - before
   remember(self, outcome.kind, prepared.generation.sources)
-  self.rolled_back = outcome.kind == "rollback" -- what is on the disk is not to be loaded
+  self.rolled_back = outcome.kind == "rollback" -- the files on the disk are not the ones to load
   outcome.generation, outcome.previous = prepared.generation.id, live.id
   outcome.seconds = core.now() - began
   count(self, "ok", "swap", outcome.seconds)
@@ -160,7 +160,7 @@ local function succeed(self, outcome, prepared, began)
   return outcome
 end
 
---- Try once. What the app's code does wrong is in the outcome, never raised.
+--- Try once. Errors of the app's code are in the outcome, never raised.
 -- @tparam string kind
 -- @treturn table outcome { ok, kind, generation, previous, seconds, swap_seconds, difference,
 --   files, notes }
@@ -199,9 +199,9 @@ end
 
 function Reloader:step()
   local job = next_job(self)
-  if not job then return end -- the retirement kicks
+  if not job then return end -- the retirement calls kick
   local ok, outcome = failure.try(self.perform, self, job.kind)
-  if not ok then -- a mistake of ours: whoever asked is answered all the same
+  if not ok then -- a mistake in Sluice: the request is answered all the same
     outcome.phase = "swap"
     outcome = fail(self, job.kind, outcome, 0)
   end
@@ -209,7 +209,7 @@ function Reloader:step()
   self:kick()
 end
 
---- What the server says about itself.
+--- The state of reloading, for GET /-/reload.
 -- @treturn table plain data
 function Reloader:status()
   local live = self.runtime.generation

@@ -1,7 +1,7 @@
 --- The end of a generation: its coroutines finish on the old code, up to 5 s, then they are
 -- closed with their `<close>` variables run, and calls from its closures raise. Two
 -- generations at most: while one retires, the next reload waits. In memory: a weak table for
--- each generation that is not yet collected, which tells when something outside holds one.
+-- each generation that is not yet collected, which shows when something outside holds one.
 local core = require("sluice.core")
 
 local retirement = {}
@@ -12,9 +12,9 @@ Retirement.__index = Retirement
 
 local RETIRE_SECONDS = 5
 local NAMED_MAX = 5 -- coroutines that the log names
-local CYCLES = 2 -- full collections after which what is left is held by somebody
+local CYCLES = 2 -- full collections after which what is left is held from outside
 
--- Count full collections: an object that nobody holds is finalized once in each.
+-- Count full collections: an unreferenced object is finalized once in each.
 local function count_cycles(ref)
   setmetatable({}, { __gc = function()
     local self = ref[1]

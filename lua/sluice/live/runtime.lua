@@ -1,5 +1,5 @@
---- The glue: owns the core's server, receives what its loop calls, and maps it to the
--- generation that is current. Names and plain data live here and outlive generations.
+--- Owns the core's server, receives the calls of its loop, and passes them to the current
+-- generation. Names and plain data live here and outlive generations.
 -- In memory: per stream one small table, only when there is a user or meta;
 -- states, pending tasks and idempotency keys.
 local callbacks = require("sluice.live.callbacks")
@@ -34,7 +34,7 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 --- Make a runtime around a server of the core.
 -- @param server
 -- Its fields `identify` and `after_guard` are for the test kit, which sets req.user and sees what
--- becomes of it; a server that listens has none.
+-- becomes of it; a server that listens has neither.
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
@@ -60,7 +60,7 @@ local function count_error(self, generation)
   end
 end
 
--- "timer x (app.lua:6)" need not say where it stands when "app.lua:6: broken" does.
+-- "timer x (app.lua:6)" need not repeat the line when the message is "app.lua:6: broken".
 local function with_name(name, message)
   if message == "" then message = "an error without a message" end
   if message:sub(1, #name) == name then return message end -- it begins with it already
@@ -69,7 +69,7 @@ local function with_name(name, message)
   return (same and what or name) .. ": " .. message
 end
 
---- Log an error of a fiber, once, and tell the "error" hooks.
+--- Log an error of a fiber, once, and run the "error" hooks.
 -- @tparam table|nil fiber
 -- @tparam sluice.Failure problem
 -- @tparam[opt] string name what failed, when that is not the fiber itself
@@ -104,13 +104,13 @@ local function snapshot(self, generation)
   local list = routes.for_core(generation, number)
   files.for_core(generation, number, list)
   control.for_core(list, number)
-  -- While no hook asks who comes and goes, a stream of a constant plan costs this thread
-  -- nothing. A reload that adds a hook is told what happens from then on.
+  -- While no hook is about clients, a stream of a constant plan costs this thread nothing. Hooks
+  -- that a reload adds get what happens from then on.
   return { routes = list, policies = generation.policies, cors = generation.cors,
     tells = hooks.ask_for_clients(generation) }
 end
 
---- Everything that can fail before a generation goes live; changes nothing.
+--- Do everything that can fail before a generation goes live; changes nothing.
 -- @tparam sluice.Generation generation
 -- @treturn table|nil prepared, for Runtime:swap
 -- @treturn sluice.Failure
@@ -171,7 +171,7 @@ function Runtime:go()
   self:turn()
 end
 
---- The list of files that the app is made of may be another one.
+--- The list of the app's files may have changed.
 function Runtime:files_changed()
   if self.watcher then self.watcher:update() end
 end
@@ -186,9 +186,8 @@ function Runtime:figures()
   return out
 end
 
---- Remember what hooks will ask of a client, until it is closed: whoever gives a user or meta
--- minds it. (Its parameters follow from its path.) A coroutine that writes the stream may
--- fill its meta later.
+--- Remember what hooks will need of a client, until it is closed: its user and meta. (Its
+-- parameters follow from its path.) A coroutine that writes the stream may fill its meta later.
 function Runtime:remember(id, user, meta, is_written)
   if meta ~= nil and next(meta) == nil and not is_written then meta = nil end
   if user == nil and meta == nil then return end
@@ -217,7 +216,7 @@ function Runtime:constant_meta(client)
 end
 
 --- Wait until a client's private buffer has room.
--- @treturn boolean false when the client has gone, or nobody can wait here
+-- @treturn boolean false when the client has gone, or waiting is impossible here
 function Runtime:wait_writable(id)
   if not self.server:mind(id) then return false end
   local list = self.writable[id] or {}
@@ -226,7 +225,7 @@ function Runtime:wait_writable(id)
   return self.scheduler:wait("client:send()") == true
 end
 
---- Start what is queued and tell the core when to call again.
+--- Start what is queued and have the core call again when the next timer is due.
 function Runtime:turn()
   local at = self.scheduler:turn()
   if at ~= self.armed then
@@ -237,7 +236,7 @@ end
 
 --- What the core's loop calls.
 -- @tparam string kind
--- @return what the core wants to know
+-- @return what the core expects from a callback of that kind
 function Runtime:dispatch(kind, ...)
   process.runtime = self
   local act = callbacks[kind]

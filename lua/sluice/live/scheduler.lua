@@ -42,7 +42,7 @@ local function forget(self, fiber)
   if fiber.wake then self.times:remove(fiber.wake) end
 end
 
--- The last word on a fiber: its owner, then whoever waits for its generation.
+-- Report the end of a fiber to its owner, then to what waits for its generation.
 local function notify_end(self, fiber, ...)
   local on_end, generation = fiber.on_end, fiber.generation
   fiber.on_end = nil
@@ -160,7 +160,7 @@ local function obstacle(self, what)
   end
 end
 
---- Wait until somebody calls resume; returns what resume was given.
+--- Wait until resume is called; returns the arguments of resume.
 -- @tparam string what for the message when waiting is impossible
 function Scheduler:wait(what)
   local problem = obstacle(self, what)
@@ -251,7 +251,7 @@ function Scheduler:cancel_all(wanted)
   for fiber in pairs(self.fibers) do
     if not wanted or wanted(fiber) then list[#list + 1] = fiber end
   end
-  table.sort(list, function(a, b) return a.number < b.number end) -- a test is repeatable
+  table.sort(list, function(a, b) return a.number < b.number end) -- so that a test can be repeated
   for _, fiber in ipairs(list) do self:cancel(fiber) end
 end
 

@@ -1,4 +1,4 @@
---- Asks for a reload when a file of the app has changed: its entry, what it required from its
+--- Requests a reload when a file of the app has changed: its entry, what it required from its
 -- folder, and its static folders. Editors save in many ways (in place, by a new file under
 -- the old name, twice), so what happens within 150 ms is one change, and text that is the
 -- same as before is none. The core sees times in whole seconds, so a second save of the same
@@ -53,7 +53,7 @@ local function add_generation(list, generation)
   for _, static in ipairs(generation.statics) do
     add(list, static.folder)
     for _, name in ipairs(core.list_files(static.folder) or {}) do
-      -- folders tell when a file comes or goes
+      -- a folder changes when a file is added or removed
       local folder = name:match("^(.*)/[^/]*$")
       if folder then add(list, static.folder .. "/" .. folder) end
       add(list, static.folder .. "/" .. name)
@@ -61,14 +61,14 @@ local function add_generation(list, generation)
   end
 end
 
--- The text; or nil and, when it is the process that lacks something, what.
+-- The text; or nil and, when the process has run out of something, the reason.
 local function read(path)
   local text, message, code = file.read(path)
   return text, LACKS[code] and message or nil
 end
 
 -- Whether a path differs from what was loaded, or tried, last; nil and why when that cannot be
--- told now.
+-- known now.
 local function differs(self, path)
   local text, lack = read(path)
   if lack then return nil, lack end
@@ -120,8 +120,8 @@ local function act_in(self, seconds)
   self.entry = scheduler:at(scheduler.now() + seconds, function() act(self) end)
 end
 
--- A file that cannot be read for want of descriptors is no file that has gone: it is looked
--- at again, until it can be.
+-- A file that cannot be read because descriptors are used up has not gone: it is read again until
+-- that works.
 function act(self)
   local touched = self.touched
   self.touched, self.entry = {}, nil

@@ -6,7 +6,7 @@ local transfer = require("sluice.out.transfer")
 
 local outgoing = {}
 
--- What may follow a redirect to another server: nothing that says who we are.
+-- The fields that may follow a redirect to another server: none that identifies the app.
 local HARMLESS = { accept = true, ["accept-language"] = true, ["cache-control"] = true,
   ["content-type"] = true, ["last-event-id"] = true, ["user-agent"] = true }
 local REDIRECT = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
@@ -58,7 +58,7 @@ function outgoing.headers(what, given, missing)
   return all
 end
 
---- Whether a URL is one text; what it holds is judged by the core.
+--- Raise unless a URL is a string; its contents are checked by the core.
 function outgoing.check_url(what, url)
   if type(url) ~= "string" then
     caller.raise("%s: the url is a string, not %s", what, tostring(url))
@@ -105,15 +105,15 @@ local function redirected(o, status, location)
   return go_on
 end
 
---- Ask, follow redirects, wait for the head. Fields that say who we are go to the first
--- server only. The caller closes the transfer.
+--- Send a request, follow redirects, wait for the head. Fields that identify the app are sent to
+-- the first server only. The caller closes the transfer.
 -- @tparam sluice.Runtime runtime
 -- @tparam string what for messages
 -- @tparam table o url, method, headers (a map), body, redirects, deadline (monotonic) or idle
 --   (seconds), max_bytes, verify
 -- @treturn sluice.Transfer|nil or nil, message, code
 -- @treturn integer status
--- @treturn table headers, to be read in any case
+-- @treturn table headers, whose names match in any case
 function outgoing.ask(runtime, what, o)
   local now, step = runtime.scheduler.now, o
   for _ = 0, o.redirects do

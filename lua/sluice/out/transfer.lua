@@ -1,6 +1,6 @@
 --- One request to another server as a coroutine sees it: open, wait for the head, read, close.
--- sluice.http and sluice.client are made of it. In memory: what has come and was not read,
--- at most 256 KiB and one part; more stays in the kernel, and the other server waits.
+-- sluice.http and sluice.client use it. In memory: what was received and not read, at most 256 KiB
+-- and one part; more stays in the kernel, and the other server waits.
 local caller = require("sluice.base.caller")
 local process = require("sluice.base.process")
 
@@ -11,7 +11,7 @@ local Transfer = {}
 Transfer.__index = Transfer
 Transfer.__name = "sluice.Transfer"
 
-local HELD_BYTES = 256 * 1024 -- unread: the socket is left alone until half of it is read
+local HELD_BYTES = 256 * 1024 -- unread: the socket is not read until half of it is taken
 
 --- The runtime, for functions that ask other servers; raises where that is impossible.
 -- @tparam string what the function's name, for the message
@@ -24,7 +24,7 @@ function transfer.runtime(what)
   if not runtime then
     caller.raise("%s works in handlers, tasks, hooks, timers and services only", what)
   end
-  -- raises, and says why
+  -- raises with the reason
   if not runtime.scheduler:can_wait() then runtime.scheduler:wait(what) end
   return runtime
 end
@@ -72,7 +72,7 @@ function transfer.open(runtime, what, o)
   return self
 end
 
--- ---- What the core tells -----------------------------------------------------------------
+-- ---- Called by the core ------------------------------------------------------------------
 
 local function wake(self)
   local fiber = self.fiber
@@ -105,7 +105,7 @@ function Transfer:on_end(message, code)
   wake(self)
 end
 
--- ---- What a coroutine asks ---------------------------------------------------------------
+-- ---- Called by a coroutine ---------------------------------------------------------------
 
 local function wait(self)
   local scheduler = self.runtime.scheduler
@@ -144,7 +144,7 @@ function Transfer:read()
   return part
 end
 
---- Let go of it; what is under way is cut.
+--- Close it; a request under way is cut.
 function Transfer:close()
   if self.closed then return end
   self.closed = true
@@ -159,7 +159,7 @@ function Transfer:close()
   end
 end
 
---- Something to be closed that closes the transfer, unless its field `transfer` is taken away.
+--- A to-be-closed value that closes the transfer, unless its field `transfer` is cleared.
 function Transfer:closer()
   return setmetatable({ transfer = self }, { __close = function(held)
     if held.transfer then held.transfer:close() end

@@ -1,4 +1,4 @@
---- What guards, handlers and plans return, made into status, headers and body.
+--- Turns what guards, handlers and plans return into status, headers and body.
 --   nothing (204) | status[, body[, headers]] | body (200) | nil, message, code
 -- Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
@@ -70,7 +70,7 @@ local function build(where, status, body, headers)
   return status, list, text
 end
 
---- Read what a handler returned. Raises what is the app's mistake.
+--- Read what a handler returned. Raises when the app made a mistake.
 -- @tparam string where the route, for messages
 -- @treturn integer status
 -- @treturn {{string,string},...} headers
@@ -79,7 +79,7 @@ function answers.read(where, first, second, third)
   if first == nil then
     if second == nil then return 204, {}, nil end
     local status = codes.status(third)
-    -- what raised is told by the log: a client is not told of files and lines
+    -- the log has the error: a client gets no names of files and no lines
     local message = third == "EINTERNAL" and "internal error" or tostring(second)
     return build(where, status, codes.body(status, message, third))
   end

@@ -1,6 +1,6 @@
---- The routes that the server itself has under /-/, which the core lets nobody in to but the
--- Unix socket and the admin key: GET /-/reload tells, POST /-/reload acts. They belong to
--- no generation, so they answer whatever the app has become. Keeps nothing in memory.
+--- The server's own routes under /-/, which the core opens only to the Unix socket and to the
+-- admin key: GET /-/reload reports, POST /-/reload acts. They belong to no generation, so they
+-- answer whatever state the app is in. Keeps nothing in memory.
 local json = require("sluice.json")
 local query = require("sluice.base.query")
 

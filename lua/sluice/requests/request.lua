@@ -14,10 +14,10 @@ local request = {}
 local Request = {}
 request.methods = Request
 
--- 1 MiB of digits is no number; nor is "nan" or "0x10"
+-- neither "nan" nor "0x10" is a number here
 local NUMBER = "^[+-]?%d*%.?%d*[eE]?[+-]?%d*$"
 
---- End the request with an answer, from however deep.
+--- End the request with an answer, from any depth of calls.
 -- @tparam integer status
 -- @param[opt] body a table, or a message when the status is 400 or above
 -- @tparam[opt] table headers
@@ -100,7 +100,7 @@ local META = {
   __tostring = function(self) return ("sluice.Request: %s %s"):format(self.method, self.path) end,
 }
 
--- Guards put fields of their own there, so that an unknown one is no mistake by itself.
+-- Guards put fields of their own there, so a missing one is no mistake by itself.
 names.lenient(META, "req", Request, { "method", "path", "params", "query", "headers", "cookies",
   "body", "ip", "host", "id", "user" })
 

@@ -1,6 +1,6 @@
---- From a request to its answer: guards, handler, answer, what guards want to see of it.
--- A handler runs as one coroutine and finishes even when its client has gone: work that
--- was begun is done, only the answer goes nowhere. In memory: nothing but what runs.
+--- From a request to its answer: guards, handler, answer, and the functions of guards that get
+-- the answer. A handler runs as one coroutine and finishes even when its client has disconnected:
+-- only the answer is dropped. In memory: the coroutines that run.
 local answers = require("sluice.requests.answers")
 local budget = require("sluice.base.budget")
 local codes = require("sluice.base.codes")
@@ -20,7 +20,7 @@ local function guard_mistake(route, asked, got)
   error(text:format(asked.n, asked.where, tostring(got)), 0)
 end
 
--- The guards that may have a word about a route: the app's, then its own. Worked out once.
+-- The guards that may apply to a route: the app's, then its own. Found once per route.
 local function find_guards(generation, route)
   local list = {}
   for _, guards in ipairs(generation.guards) do
@@ -35,17 +35,17 @@ local function find_guards(generation, route)
   return list
 end
 
--- The path as guards judge it. "/files//secret" is "/files/secret" to whoever opens files, so
--- that it must not slip past.
+-- The path as guards see it. "/files//secret" names the same file as "/files/secret", so a guard
+-- must match both.
 local function path_of(req)
   return (req.path:gsub("//+", "/"))
 end
 
---- Ask the guards of a route.
+--- Run the guards of a route.
 -- @tparam sluice.Generation generation
 -- @tparam table route
 -- @tparam sluice.Request req
--- @tparam table after filled with the functions that want to see the answer
+-- @tparam table after filled with the functions that get the answer
 -- @return nil when all agreed, else the refusal: status, body, headers
 function router.guard(generation, route, req, after)
   local path
@@ -64,7 +64,7 @@ function router.guard(generation, route, req, after)
   return nil
 end
 
---- Tell the guards that asked for it what was answered.
+--- Pass the answer to the functions that guards returned.
 function router.notify(runtime, route, after, status, body)
   for i = #after, 1, -1 do
     local ok, problem = failure.part(after[i], status, body)
@@ -74,7 +74,7 @@ function router.notify(runtime, route, after, status, body)
   end
 end
 
---- Send an answer. What the core refuses to write is the app's mistake: a 500.
+--- Send an answer. One that the core refuses to write is a mistake of the app: 500.
 function router.respond(runtime, id, route, status, headers, text)
   local ok, message, code = runtime.server:respond(id, status, headers, text)
   if ok or code == "ECLOSED" then return end
@@ -83,7 +83,7 @@ function router.respond(runtime, id, route, status, headers, text)
   runtime.server:respond(id, answers.failed(route.title, failure.late(message)))
 end
 
-local FILE = "file" -- in place of a status: the core has it
+local FILE = "file" -- instead of a status: the core has the file
 
 local function answer(generation, route, req, after)
   local status, body, headers = router.guard(generation, route, req, after)
@@ -92,7 +92,7 @@ local function answer(generation, route, req, after)
   return answers.read(route.title, route.handler(req))
 end
 
--- A file that a reload has taken away meanwhile, or brought, is not there.
+-- When a reload has removed or added the file meanwhile the answer is 404.
 local function respond_file(runtime, id, route, after)
   if #after > 0 then router.notify(runtime, route, after, 200) end
   local ok, _, code = runtime.server:respond_file(id)
@@ -124,7 +124,7 @@ function router.request(runtime, id, route, raw)
   local generation = runtime.generation
   local function on_end(ok)
     if ok == true then return end
-    -- a cancelled or broken coroutine answers too, or the client waits for its time-out
+    -- a cancelled or failed coroutine answers too, or the client would wait for a timeout
     local why = runtime.exit_code and "the server is stopping"
       or generation.phase == "retiring" and "a reload ended the handler after its time to finish"
     if ok == nil and why then

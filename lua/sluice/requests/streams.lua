@@ -2,7 +2,7 @@
 -- A stream URL never answers 5xx or 429, which would stop browsers for good: the core says
 -- 200 and bye in their place, without an id. A plan function that uses its client before it
 -- returns opens the stream and writes it from its coroutine. streams.again runs the plan of
--- an open stream anew (a reload, app:replan). In memory: what runs, with its request.
+-- an open stream again (a reload, app:replan). In memory: the plans that run, with their requests.
 local answers = require("sluice.requests.answers")
 local budget = require("sluice.base.budget")
 local channels = require("sluice.app.channels")
@@ -24,7 +24,7 @@ function streams.followed(runtime, id)
   return set
 end
 
--- Tell core and runtime about a stream; returns its id, or nil, message, code.
+-- Register a stream with core and runtime; returns its id, or nil, message, code.
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
   local user = req.user
@@ -42,7 +42,7 @@ local function open_early(session, client)
   local id = accept(session, { channels = {} }, client.meta, true)
   if not id then
     session.refused = true
-    -- the core has answered HEAD: nobody listens, so the plan ends where it waits
+    -- the core has answered HEAD: there is no stream, so the plan ends where it waits next
     if session.req.method == "HEAD" then
       session.runtime.scheduler:cancel(session.runtime.scheduler.current)
     end
@@ -83,10 +83,10 @@ local function not_allowed(session, concrete)
   end
 end
 
--- What stands before the plan: "answer", status, headers, text, or nil.
+-- What guards decide before the plan: "answer", status, headers, text, or nil.
 local function admit(session)
   local route, req = session.route, session.req
-  if session.why then return nil end -- an open stream was let in already
+  if session.why then return nil end -- an open stream has passed the guards already
   local status, body, headers = router.guard(session.generation, route, req, session.after)
   if not status then return nil end
   return "answer", answers.read("a guard of " .. route.name, status, body, headers)
@@ -121,7 +121,7 @@ local function refuse(session, status, headers, text)
   return status
 end
 
--- The plan of a stream that is open already; app:replan also takes away what it lacks.
+-- Apply the plan of a stream that is open already; app:replan also removes other channels.
 local function extend(session, concrete)
   local runtime, id = session.runtime, session.client_id
   local followed = streams.followed(runtime, id)
@@ -183,7 +183,7 @@ local function start(session)
     if id then runtime.opening[id] = nil end
     if session.handed then return end
     if session.client_id then runtime.writers[session.client_id] = nil end
-    if ok == nil and runtime.exit_code and session.client_id then return end -- bye comes, drain
+    if ok == nil and runtime.exit_code and session.client_id then return end -- the drain sends bye
     if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
   end
   local fiber = runtime.scheduler:start(session.generation, "stream", session.route.title, on_end,
@@ -203,7 +203,7 @@ end
 
 local KEPT = { "method", "path", "headers", "header_text", "body", "ip", "host", "params", "user" }
 
--- The request of a stream for another run of its plan, free of what the old code put there.
+-- The request of a stream for another run of its plan, without fields that the old code added.
 local function same_request(req, info, params)
   local raw = { method = "GET", path = info.path, ip = info.ip, body = "" }
   for _, name in ipairs(KEPT) do raw[name] = req and rawget(req, name) or raw[name] end
@@ -220,7 +220,7 @@ function streams.again(runtime, id, before, why)
   local info = runtime.server:client(id)
   if not info or not runtime.server:mind(id) then return end
   local route, params = runtime:route_of(info.path)
-  if not route then return runtime.server:close(id, "end") end -- it comes back and is told 404
+  if not route then return runtime.server:close(id, "end") end -- it comes back and gets 404
   local req = same_request(before and before.req, info, params)
   if before and before.route.name ~= route.name then req.params = params end
   local entry = runtime.clients[id]

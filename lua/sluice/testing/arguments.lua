@@ -1,5 +1,5 @@
---- What a test gives to the kit: what makes no sense is told at the test's own line, before it
--- makes the test pass for a wrong reason. Keeps nothing in memory.
+--- Checks of what a test gives to the kit: a mistake raises at the test's own line, before it makes
+-- the test pass for a wrong reason. Keeps nothing in memory.
 local caller = require("sluice.base.caller")
 local options = require("sluice.base.options")
 local show = require("sluice.base.show")

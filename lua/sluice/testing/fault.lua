@@ -1,5 +1,5 @@
---- What a test is told about an answer that says nothing about the app, or less than its log: a
--- user that a guard replaced or that nobody asked for, a plan or a guard that raised.
+--- Errors for a test whose answer says nothing about the app, or less than its log: a user that a
+-- guard replaced or that no guard used, a plan or a guard that raised.
 -- Keeps nothing in memory.
 local caller = require("sluice.base.caller")
 
@@ -11,7 +11,7 @@ function fault.join(a, b)
 end
 
 --- What became of a user that the test gave, when a guard put another in its place. Then a 401
--- says nothing about the app: it is raised; with any other answer it is told.
+-- says nothing about the app: it raises; with any other answer it is mentioned.
 -- @tparam sluice.testing.Exchange x
 -- @tparam integer status
 -- @tparam string path
@@ -22,7 +22,7 @@ function fault.of_user(x, status, path)
   return text
 end
 
---- Raise what a plan or a guard raised: it is the test's business, though a browser is told only
+--- Raise what a plan or a guard raised: the test must see it, though a browser sees only
 -- "bye".
 -- @tparam sluice.testing.Stream c
 -- @tparam string|nil logged the log's last error
@@ -30,11 +30,11 @@ function fault.of_stream(c, logged)
   local first = c.received[1]
   local ended = first and first.event == "bye" and type(first.data) == "table" and first.data
   if c.status ~= 500 and not (ended and ended.reason == "error") then return end
-  local text = fault.join(logged or "the log of the server tells why", c.error)
+  local text = fault.join(logged or "the log of the server says why", c.error)
   caller.raise("%s", ("GET %s failed: %s"):format(c.path, text))
 end
 
---- Raise when a stream opened without anybody having asked for the user that the test gave.
+--- Raise when a stream opened and no code used the user that the test gave.
 -- @tparam sluice.testing.Exchange x
 -- @tparam sluice.testing.Stream c
 function fault.of_unclaimed(x, c)

@@ -1,7 +1,7 @@
---- Who asks, in a test: t:get(path, { user = "alice" }) puts req.user in, without a password.
--- The request carries a number that only this list knows; the runtime of a server that
--- listens has no such list, so that no header of the world can be taken for one. In memory:
--- the users of requests that were not claimed yet, or not answered.
+--- The user of a request, in a test: t:get(path, { user = "alice" }) sets req.user, without a
+-- password. The request carries a number that only this list knows; the runtime of a server that
+-- listens has no such list, so that no header from outside can be taken for one. In memory: the
+-- users of requests that were not claimed yet, or not answered.
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 
@@ -72,7 +72,7 @@ function Identity:replaced(number)
   return claim and claim.replaced
 end
 
---- Whether nobody asked for a user that was given.
+--- Whether no code used a user that was given.
 function Identity:unclaimed(number)
   local there = self.given[number] ~= nil
   self.given[number] = nil

@@ -78,7 +78,7 @@ function Outgoing:answer(url, response)
   self.answers[url] = response
 end
 
---- Raise when the app asked for what nobody answers.
+--- Raise when the app sent a request that the test has no answer for.
 function Outgoing:check()
   if not self.problem then return end
   local problem = self.problem

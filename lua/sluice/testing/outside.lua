@@ -69,7 +69,7 @@ end
 function Outside.now() return socket.gettime() end
 function Outside.time() return socket.gettime() end
 function Outside.step() end
-function Outside.is_opening() return true end -- who knows
+function Outside.is_opening() return true end -- not known here
 
 --- Wait until something comes, for a moment, at most up to `till`.
 -- @treturn boolean false when it is as late as that
@@ -85,8 +85,8 @@ end
 
 -- ---- The server --------------------------------------------------------------------------
 
--- Users are the business of the app's guards here.
-local NOBODY = {
+-- Users are left to the app's guards here.
+local NO_USERS = {
   give = function()
     error("user = needs the app in this process: over real connections sign in with headers", 0)
   end,
@@ -96,7 +96,7 @@ local NOBODY = {
 
 local function new(fields)
   need_socket()
-  fields.links, fields.users = {}, NOBODY
+  fields.links, fields.users = {}, NO_USERS
   return setmetatable(fields, Outside)
 end
 

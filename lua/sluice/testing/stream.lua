@@ -165,7 +165,7 @@ local function fail(self, message)
   error(text, 3)
 end
 
--- The next event that is meant and fits, behind its name's place.
+-- The next event that is meant and fits, after the last one of its name.
 local function find(self, event, match)
   local seen = self.seen
   for i = (event and seen[event] or not event and self.passed or 0) + 1, #self.received do
@@ -228,7 +228,7 @@ local function cut(self, method)
   self.test:settle()
 end
 
---- Cut the connection, as a network does: the server is not told why.
+--- Cut the connection, as a network does, without a word to the server.
 function Stream:drop() cut(self, "drop") end
 
 --- Close it, as a page does.

@@ -1,6 +1,6 @@
---- What an app under test takes for the world: the clock, `os`, the dice, the log, and other
--- servers. Clock, log and dice belong to the process, so one world at a time is in force; each
--- call of the kit puts its own in force first. In memory: the log of one test.
+--- What surrounds an app under test: the clock, `os`, random numbers, the log, and other servers.
+-- Clock, log and random numbers belong to the process, so one world at a time is active; each call
+-- of the kit activates its own first. In memory: the log of one test.
 local core = require("sluice.core")
 local process = require("sluice.base.process")
 
@@ -16,7 +16,7 @@ local LOG_MAX = 10000
 
 local app_os = process.os
 
--- The world in force, and the log function of the core.
+-- The active world, and the log function of the core.
 local current, real_log
 
 -- `os` as the app sees it: time is the test's, settings are those that the test gave.
@@ -35,7 +35,7 @@ local function make_os(self, env)
   return out
 end
 
---- Make a world. Nothing is in force yet.
+--- Make a world. It is not active yet.
 -- @tparam table options `env`, `seed`, `now` of testing.start
 -- @treturn sluice.testing.World
 function world.new(options)
@@ -49,7 +49,7 @@ local function hold(self)
   core.hold_clock(self.us / 1e6, self.wall + self.us / 1e6)
 end
 
---- Put the dice to a number: equal seeds give equal ids, jitter and math.random.
+--- Seed the random numbers: equal seeds give equal ids, jitter and math.random.
 function World:roll(seed)
   self.seed = seed
   core.seed(seed)
@@ -68,7 +68,7 @@ function World:answer_with(fn)
   if current == self then process.outgoing = fn end
 end
 
---- Put this world in force.
+--- Activate this world.
 function World:enter()
   if current == self then return end
   real_log = real_log or core.log
