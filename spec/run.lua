@@ -91,7 +91,8 @@ end
 -- The job's command line as a file, whose counts and exit code come to files beside it.
 local function write_job(job, path, options)
   job.path = path
-  local interpreter = os.getenv("SLUICE_PRELOAD") and ".ci/lua" or arg[-1] -- it loads the sanitizer
+  local loader = lfs.currentdir() .. "/.ci/lua" -- it loads the sanitizer
+  local interpreter = os.getenv("SLUICE_PRELOAD") and loader or arg[-1]
   local words = { "SLUICE_SPEC_PASS=1", "SLUICE_IO_THREADS=" .. job.threads,
     "SLUICE_SPEC_COUNTS=" .. path .. ".counts", "SLUICE_LUA=" .. shell_quote(interpreter),
     shell_quote(interpreter), "spec/run.lua" }
