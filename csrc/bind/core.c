@@ -217,11 +217,11 @@ static void push_reasons(lua_State *L) {
     for (int i = END_NONE + 1; i < END_REASONS; i++) {
         const struct end_row *row = reason_end((enum end_reason)i);
         lua_createtable(L, 0, 4);
-        lua_pushstring(L, places[row->place]);
+        lua_pushstring(L, places[row->when]);
         lua_setfield(L, -2, "place");
         lua_pushstring(L, retries[row->retry]);
         lua_setfield(L, -2, "retry");
-        lx_set_boolean(L, "told", row->told);
+        lx_set_boolean(L, "has_bye", row->has_bye);
         lx_set_boolean(L, "stays_away", row->stays_away);
         lua_setfield(L, -2, row->word);
     }

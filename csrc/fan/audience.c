@@ -49,7 +49,7 @@ static void interested_release(struct chan *c, struct interested *home) {
     mem_free(home);
 }
 
-/* The last entry takes the place of the one that goes. */
+/* The last entry moves to where the one was that goes. */
 static void forget_key(struct chan *c, struct interest interest) {
     struct interested *home = interest.home;
     struct entry moved = home->entries[--home->n];
@@ -59,14 +59,14 @@ static void forget_key(struct chan *c, struct interest interest) {
 }
 
 static void forget_keys(struct audience *a, uint32_t n) {
-    for (uint32_t i = 0; i < n; i++) forget_key(a->place.chan, a->interest[i]);
+    for (uint32_t i = 0; i < n; i++) forget_key(a->key.chan, a->interest[i]);
     mem_free(a->interest);
     a->interest = NULL;
 }
 
 static int index_key(struct audience *a, uint32_t which) {
-    struct chan *c = a->place.chan;
-    struct interested *home = interested_get(c, filter_key(a->place.filter, which));
+    struct chan *c = a->key.chan;
+    struct interested *home = interested_get(c, filter_key(a->key.filter, which));
     if (!home) return E_NOMEM;
     if (home->n == home->cap) {
         uint32_t cap = home->cap ? home->cap * 2 : 2;
@@ -84,7 +84,7 @@ static int index_key(struct audience *a, uint32_t which) {
 }
 
 static int index_keys(struct audience *a) {
-    uint32_t n = filter_n_keys(a->place.filter);
+    uint32_t n = filter_n_keys(a->key.filter);
     a->interest = mem_try((n + 1) * sizeof *a->interest);
     if (!a->interest) return E_NOMEM;
     for (uint32_t i = 0; i < n; i++) {
@@ -97,37 +97,38 @@ static int index_keys(struct audience *a) {
 
 /* ---- Being there -------------------------------------------------------------------- */
 
-/* What the policy and the wish come to. Only a state may leave events out. */
-static uint32_t period_of(const struct chan *c, uint64_t wish_ms) {
+/* The longer of the policy's period and the one asked for. Only a state may leave events
+ * out. */
+static uint32_t period_of(const struct chan *c, uint64_t asked_ms) {
     uint32_t period = policy_period(&c->policy);
-    return c->kind == CHANNEL_STATE && wish_ms > period ? (uint32_t)wish_ms : period;
+    return c->kind == CHANNEL_STATE && asked_ms > period ? (uint32_t)asked_ms : period;
 }
 
-static struct slice place_key(const struct audience_place *place) {
-    return slice_of((const char *)place, sizeof *place);
+static struct slice bytes_of(const struct audience_key *key) {
+    return slice_of((const char *)key, sizeof *key);
 }
 
-static int audience_new(struct fan *fan, const struct audience_place *place,
+static int audience_new(struct fan *fan, const struct audience_key *key,
                         struct audience **out) {
     struct audience *a = mem_try(sizeof *a);
     if (!a) return E_NOMEM;
-    struct chan *c = place->chan;
-    *a = (struct audience){.place = *place,
+    struct chan *c = key->chan;
+    *a = (struct audience){.key = *key,
                            .last = c->last,
                            .due = c->last,
-                           .typed = filter_has_types(place->filter),
+                           .typed = filter_has_types(key->filter),
                            .cap_subs = 1};
     a->subs = &a->first;
     list_init(&a->turn);
-    bool narrow = filter_has_keys(place->filter);
+    bool narrow = filter_has_keys(key->filter);
     if (narrow && index_keys(a) < 0) {
         mem_free(a);
         return E_NOMEM;
     }
     list_add(narrow ? &c->narrow : &c->broad, &a->in_chan);
-    filter_ref(place->filter);
-    if (place->tick) place->tick->users++;
-    a->node.key = place_key(&a->place);
+    filter_ref(key->filter);
+    if (key->tick) key->tick->users++;
+    a->node.key = bytes_of(&a->key);
     map_add(&fan->audiences, &a->node);
     *out = a;
     return 0;
@@ -146,12 +147,12 @@ static int make_room(struct audience *a) {
     return 0;
 }
 
-int audience_reserve(struct fan *fan, struct audience_place wish, struct audience **out) {
-    uint32_t period = period_of(wish.chan, wish.wish_ms);
-    wish.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
-    struct map_node *node = map_get(&fan->audiences, place_key(&wish));
+int audience_reserve(struct fan *fan, struct audience_key key, struct audience **out) {
+    uint32_t period = period_of(key.chan, key.asked_ms);
+    key.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
+    struct map_node *node = map_get(&fan->audiences, bytes_of(&key));
     struct audience *a = node ? container_of(node, struct audience, node) : NULL;
-    if (!a && audience_new(fan, &wish, &a) < 0) return E_NOMEM;
+    if (!a && audience_new(fan, &key, &a) < 0) return E_NOMEM;
     *out = a;
     int err = make_room(a);
     if (err < 0) audience_release(fan, a);
@@ -159,10 +160,10 @@ int audience_reserve(struct fan *fan, struct audience_place wish, struct audienc
 }
 
 static void stop_waiting(struct fan *fan, struct audience *a) {
-    if (a->owed) a->place.chan->n_owing--;
-    a->owed = 0;
+    if (a->pending) a->key.chan->n_pending--;
+    a->pending = 0;
     list_remove(&a->turn);
-    if (a->place.tick) ticks_left(&fan->ticks, a->place.tick);
+    if (a->key.tick) ticks_left(&fan->ticks, a->key.tick);
 }
 
 void audience_release(struct fan *fan, struct audience *a) {
@@ -171,9 +172,9 @@ void audience_release(struct fan *fan, struct audience *a) {
     cache_clear(&fan->cache); /* they are known by its address */
     map_remove(&fan->audiences, &a->node);
     list_remove(&a->in_chan);
-    if (a->interest) forget_keys(a, filter_n_keys(a->place.filter));
-    if (a->place.tick) a->place.tick->users--;
-    filter_unref(a->place.filter);
+    if (a->interest) forget_keys(a, filter_n_keys(a->key.filter));
+    if (a->key.tick) a->key.tick->users--;
+    filter_unref(a->key.filter);
     if (a->subs != &a->first) mem_free(a->subs);
     mem_free(a);
 }
@@ -195,8 +196,8 @@ void audience_add(struct audience *a, struct sub *sub) {
     assert(a->n_subs < a->cap_subs);
     put(a, a->n_subs++, sub);
     sub->audience = a;
-    a->place.chan->n_subs++;
-    a->place.chan->n_behind++;
+    a->key.chan->n_subs++;
+    a->key.chan->n_lagging++;
 }
 
 /* Two moves: a visited one leaves through the border of the visited, so that the last
@@ -205,21 +206,21 @@ void audience_demote(struct audience *a, struct sub *sub) {
     if (sub->index >= a->n_live) return;
     if (sub->index < a->walk && !PLANTED(1)) swap(a, sub->index, --a->walk);
     swap(a, sub->index, --a->n_live);
-    a->place.chan->n_behind++;
+    a->key.chan->n_lagging++;
 }
 
 void audience_promote(struct audience *a, struct sub *sub) {
     if (sub->index < a->n_live) return;
     swap(a, sub->index, a->n_live++);
-    a->place.chan->n_behind--;
+    a->key.chan->n_lagging--;
 }
 
 void audience_remove(struct audience *a, struct sub *sub) {
     audience_demote(a, sub);
     swap(a, sub->index, --a->n_subs);
     a->subs[a->n_subs] = NULL;
-    a->place.chan->n_subs--;
-    a->place.chan->n_behind--;
+    a->key.chan->n_subs--;
+    a->key.chan->n_lagging--;
 }
 
 /* ---- Turns -------------------------------------------------------------------------- */
@@ -233,25 +234,26 @@ static void begin_turn(struct fan *fan, struct audience *a) {
 }
 
 static void get_turn(struct fan *fan, struct audience *a) {
-    if (a->place.tick) ticks_wait(&fan->ticks, a->place.tick, &a->turn, fan->now_ms);
+    if (a->key.tick) ticks_wait(&fan->ticks, a->key.tick, &a->turn, fan->now_ms);
     else begin_turn(fan, a);
 }
 
-static void owe_from(struct fan *fan, struct audience *a, uint64_t seq) {
-    a->owed = seq;
-    a->wanted_clear = a->wanted - 1;
-    a->place.chan->n_owing++;
+static void begin_pending(struct fan *fan, struct audience *a, uint64_t seq) {
+    a->pending = seq;
+    a->wanted_sent = a->wanted - 1;
+    a->key.chan->n_pending++;
     get_turn(fan, a);
 }
 
-static void owe(struct fan *fan, struct audience *a, const struct frame *f) {
+static void add(struct fan *fan, struct audience *a, const struct frame *f) {
     a->last = a->newest = f->seq;
     a->wanted++;
-    if (!a->owed) owe_from(fan, a, f->seq); /* else it has its turn, or waits for it */
+    if (!a->pending)
+        begin_pending(fan, a, f->seq); /* else it has its turn, or waits for it */
 }
 
 /* Some thousands of audiences are never all in the processor's cache: those to come are
- * fetched while others are owed. */
+ * fetched while others are marked. */
 #define AHEAD 4
 
 static void look_ahead(const struct audience *a) {
@@ -259,45 +261,45 @@ static void look_ahead(const struct audience *a) {
     __builtin_prefetch((const char *)a + 64, 1);
 }
 
-static void owe_interested(struct fan *fan, struct chan *c, const struct frame *f) {
+static void add_interested(struct fan *fan, struct chan *c, const struct frame *f) {
     struct map_node *node = map_get_hashed(&c->by_key, f->key, f->key_hash);
     if (!node) return;
     const struct interested *home = container_of(node, struct interested, node);
     for (uint32_t i = 0; i < home->n; i++) {
         struct audience *a = home->entries[i].audience;
         if (i + AHEAD < home->n) look_ahead(home->entries[i + AHEAD].audience);
-        if (!a->typed || filter_wants(a->place.filter, f)) owe(fan, a, f);
+        if (!a->typed || filter_wants(a->key.filter, f)) add(fan, a, f);
         if (PLANTED(21)) return;
     }
 }
 
-void audiences_owe(struct fan *fan, struct chan *c, const struct frame *f) {
+void audiences_add(struct fan *fan, struct chan *c, const struct frame *f) {
     for (struct list *at = c->broad.next; at != &c->broad; at = at->next) {
         struct audience *a = container_of(at, struct audience, in_chan);
-        if (filter_wants(a->place.filter, f)) owe(fan, a, f);
+        if (filter_wants(a->key.filter, f)) add(fan, a, f);
     }
-    if (c->by_key.n > 0) owe_interested(fan, c, f);
+    if (c->by_key.n > 0) add_interested(fan, c, f);
 }
 
 void audience_turn_over(struct fan *fan, struct audience *a) {
     a->walk = 0;
     list_remove(&a->turn);
     if ((a->last == a->due || PLANTED(18)) && !a->again) {
-        a->owed = 0;
-        a->place.chan->n_owing--;
+        a->pending = 0;
+        a->key.chan->n_pending--;
         return;
     }
     if (!a->again) { /* events came while it walked */
-        a->owed = a->due + 1;
-        a->wanted_clear = a->wanted_due;
+        a->pending = a->due + 1;
+        a->wanted_sent = a->wanted_due;
     }
     get_turn(fan, a);
 }
 
-void audience_owe_again(struct fan *fan, struct audience *a, uint64_t from) {
+void audience_keep(struct fan *fan, struct audience *a, uint64_t from) {
     a->again = true;
-    if (!a->owed) owe_from(fan, a, from + 1);
-    else if (from + 1 < a->owed) a->owed = from + 1;
+    if (!a->pending) begin_pending(fan, a, from + 1);
+    else if (from + 1 < a->pending) a->pending = from + 1;
 }
 
 void audiences_tick(struct fan *fan) {
@@ -313,8 +315,8 @@ void audiences_tick(struct fan *fan) {
 }
 
 static void retune(struct fan *fan, struct audience *a) {
-    uint32_t period = period_of(a->place.chan, a->place.wish_ms);
-    struct tick *old = a->place.tick;
+    uint32_t period = period_of(a->key.chan, a->key.asked_ms);
+    struct tick *old = a->key.tick;
     if (period == (old ? old->period_ms : 0)) return;
     map_remove(&fan->audiences, &a->node);
     list_remove(&a->turn);
@@ -322,12 +324,12 @@ static void retune(struct fan *fan, struct audience *a) {
         ticks_left(&fan->ticks, old);
         old->users--;
     }
-    a->place.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
-    if (a->place.tick) a->place.tick->users++;
+    a->key.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
+    if (a->key.tick) a->key.tick->users++;
     map_add(&fan->audiences, &a->node);
     for (uint32_t i = 0; i < a->n_subs; i++)
         a->subs[i]->rests_ms = 0; /* of the old tick */
-    if (a->owed) begin_turn(fan, a);
+    if (a->pending) begin_turn(fan, a);
 }
 
 static void retune_all(struct fan *fan, struct list *all) {
@@ -340,8 +342,8 @@ void audiences_retune(struct fan *fan, struct chan *c) {
     retune_all(fan, &c->narrow);
 }
 
-/* From the last one down: who is demoted meanwhile changes places with one of those that
- * were visited. */
+/* From the last one down: one that is demoted meanwhile is exchanged with one that was
+ * visited. */
 static void each_sub(const struct list *audiences, void (*act)(struct sub *sub)) {
     for (const struct list *at = audiences->next; at != audiences; at = at->next) {
         const struct audience *a = container_of(at, struct audience, in_chan);

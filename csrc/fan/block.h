@@ -1,5 +1,5 @@
 /* A block: what one stream is sent in one turn, gathered once for all streams that
- * stand at the same place.
+ * stand at the same cursor.
  *
  * It holds whole events, and around them what each form writes there, so that one send() of
  * one stretch of memory carries it; it knows which stretch that is. A socket that takes

@@ -5,22 +5,22 @@
 
 #include <stddef.h>
 
-static bool is_at(const struct cache_entry *entry, const struct cache_place *places,
+static bool is_at(const struct cache_entry *entry, const struct cache_span *spans,
                   uint32_t n) {
     if (!entry->block || entry->n != n) return false;
     for (uint32_t i = 0; i < n; i++)
-        if ((entry->places[i].audience != places[i].audience && !PLANTED(8)) ||
-            entry->places[i].first != places[i].first ||
-            entry->places[i].upto != places[i].upto)
+        if ((entry->spans[i].audience != spans[i].audience && !PLANTED(8)) ||
+            entry->spans[i].first != spans[i].first ||
+            entry->spans[i].upto != spans[i].upto)
             return false;
     return true;
 }
 
-const struct cache_entry *cache_find(struct cache *c, const struct cache_place *places,
+const struct cache_entry *cache_find(struct cache *c, const struct cache_span *spans,
                                      uint32_t n) {
-    if (is_at(&c->entries[c->hot], places, n)) return &c->entries[c->hot];
+    if (is_at(&c->entries[c->hot], spans, n)) return &c->entries[c->hot];
     for (uint32_t i = 0; i < CACHE_BLOCKS; i++) {
-        if (!is_at(&c->entries[i], places, n)) continue;
+        if (!is_at(&c->entries[i], spans, n)) continue;
         c->hot = i;
         return &c->entries[i];
     }

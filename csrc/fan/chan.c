@@ -18,13 +18,13 @@ struct chan *chan_new(struct slice name) {
 
 /* ---- Ring --------------------------------------------------------------------------- */
 
-/* Whether somebody misses it when it goes. What its publisher has withdrawn is told to
- * nobody; the time of the newest event decides, which is the same on all threads. */
+/* Whether a client misses it when it goes. What its publisher has withdrawn is reported to
+ * no client; the time of the newest event decides, which is the same on all threads. */
 static bool is_missed(const struct chan *c, const struct frame *f) {
     return !frame_is_over(f, c->last_ms);
 }
 
-/* The oldest frame leaves the history; it stays in the ring for readers behind. */
+/* The oldest frame leaves the history; it stays in the ring for streams that lag. */
 static void leave_history(struct chan *c) {
     struct frame *f = chan_at(c, c->history++);
     c->history_bytes -= f->text.n;
@@ -66,8 +66,8 @@ void chan_free(struct chan *c) {
     mem_free(c);
 }
 
-/* What one kind held means nothing to the other: who has not got all of it is told, now or
- * when it comes back with an id below the floor. That is the newest event of a log; the
+/* What one kind held means nothing to the other: a client that has not got all of it gets a
+ * reset, now or when it comes back with an id below the floor. That is the newest event of a log; the
  * values of a state have no ids, and leave it where it was. */
 static void begin_anew(struct chan *c) {
     while (c->tail < c->head) leave_ring(c);
@@ -76,7 +76,7 @@ static void begin_anew(struct chan *c) {
     c->gone = 0;
 }
 
-/* Nobody walks the newest per key any more. */
+/* No stream walks the newest per key any more. */
 static void drop_latest(struct chan *c) {
     if (!c->latest) return;
     latest_deinit(c->latest);
@@ -128,7 +128,7 @@ static bool grow_ring(struct chan *c) {
 
 static void push(struct chan *c, struct frame *f) {
     if (c->head - c->tail == c->cap && !grow_ring(c)) {
-        if (c->cap == 0) { /* nowhere to keep it: as if trimmed at once, and so told */
+        if (c->cap == 0) { /* nowhere to keep it: as if trimmed at once, with a reset */
             c->floor = c->gone = f->seq;
             return;
         }
@@ -160,7 +160,7 @@ void chan_trim(struct chan *c, uint64_t seq) {
 }
 
 void chan_release_backlog(struct chan *c) {
-    if (c->n_behind > 0 || (c->n_owing > 0 && !PLANTED(22))) return;
+    if (c->n_lagging > 0 || (c->n_pending > 0 && !PLANTED(22))) return;
     while (c->tail < c->history) leave_ring(c);
     if (c->latest && c->latest->removals > 0) latest_forget_removals(c->latest);
 }

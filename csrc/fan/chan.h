@@ -2,8 +2,8 @@
  * audiences that listen here.
  *
  * The ring holds two stretches. [history, head) is what a newcomer or a returning
- * reader may get; what leaves it raises the floor, and a resume below the floor is
- * told. [tail, history) is only there for open streams that are behind; past its bound
+ * reader may get; what leaves it raises the floor, and a resume below the floor
+ * gets a reset. [tail, history) is only there for open streams that lag; past its bound
  * the slow-reader policy acts.
  *
  *      tail        history                head
@@ -27,8 +27,9 @@ struct chan {
     bool known; /* an event came: it has a floor of its own */
 
     struct frame **ring;
-    uint32_t cap;                 /* a power of two, or 0 */
-    uint64_t tail, history, head; /* absolute places; place & (cap - 1) */
+    uint32_t cap; /* a power of two, or 0 */
+    uint64_t tail, history,
+        head; /* positions, which only rise: pos & (cap - 1) is the index */
     uint64_t history_bytes, ring_bytes;
     uint64_t floor;        /* the highest number that ever left the history */
     uint64_t gone;         /* the highest number that ever left the ring */
@@ -40,18 +41,18 @@ struct chan {
     struct list broad, narrow; /* audiences: without a list of keys, and with one */
     struct map by_key;         /* the narrow ones */
     uint32_t n_subs;           /* of all audiences */
-    uint32_t n_behind;         /* subscribers that are not live */
-    uint32_t n_owing;          /* audiences that owe something */
+    uint32_t n_lagging;        /* subscriptions that lag */
+    uint32_t n_pending;        /* audiences with something pending */
 
     uint64_t events, bytes; /* published here, for statistics */
-    struct tally *tally;    /* what the app is still to be told; NULL: nothing */
+    struct tally *tally;    /* counts since the last report; NULL: none */
     char name[];
 };
 
 struct chan *chan_new(struct slice name); /* owned */
 void chan_free(struct chan *c);           /* must have no audience */
 
-/* What another policy means for its subscribers, who must be informed before it comes. */
+/* What another policy means for its subscribers, which are informed before it comes. */
 enum chan_change {
     CHAN_SAME,   /* it keeps its kind */
     CHAN_REKEYS, /* a log becomes a keyed one, or the other way round */
@@ -69,7 +70,7 @@ void chan_append(struct chan *c, struct frame *f);
 /* Drop history up to and including a number. */
 void chan_trim(struct chan *c, uint64_t seq);
 
-/* When no reader is behind and nothing is owed, what only they needed goes. */
+/* When no subscription lags and nothing is pending, what only those needed goes. */
 void chan_release_backlog(struct chan *c);
 
 /* Where to count what happened on it: its tally, made at the end of the list when it has
@@ -78,10 +79,10 @@ static inline struct tally *chan_tally(struct chan *c, struct list *tallies) {
     return c->tally ? c->tally : tally_new(tallies, c->node.key, &c->tally);
 }
 
-/* The place of the first frame above 'seq' (c->head when none), and the frame there. */
+/* The position of the first frame above 'seq' (c->head when none), and the frame there. */
 uint64_t chan_after(const struct chan *c, uint64_t seq);
-static inline struct frame *chan_at(const struct chan *c, uint64_t place) {
-    return c->ring[place & (c->cap - 1)];
+static inline struct frame *chan_at(const struct chan *c, uint64_t pos) {
+    return c->ring[pos & (c->cap - 1)];
 }
 
 /* The newest event that is not withdrawn: of a key, of a name, or of all (both empty).

@@ -1,4 +1,4 @@
-/* The table, the floors and who goes; see chans.h. */
+/* The table, the floors and what goes; see chans.h. */
 #include "fan/chans.h"
 
 #include "base/bounds.h"
@@ -76,8 +76,8 @@ struct chan *chans_of_frame(struct chans *cs, const struct frame *f) {
     return c;
 }
 
-/* With other patterns nobody can say which pattern a dropped channel belongs to now: what
- * they left behind holds for all. */
+/* With other patterns it is unknown which one a dropped channel belongs to now: what they
+ * left behind holds for all. */
 static void share_floors(struct chans *cs) {
     for (uint32_t i = 0; i < cs->n_floors; i++) {
         if (cs->floors[i].floor > cs->any_floor) cs->any_floor = cs->floors[i].floor;
@@ -93,7 +93,7 @@ static void fold_floor(struct chans *cs, struct slice pattern, uint64_t floor) {
         struct chans_floor *floors = NULL;
         if (i < META_FLOORS_MAX)
             floors = mem_resize(cs->floors, (i + 1) * sizeof *floors);
-        if (!floors) { /* too many policies: they share one floor, told rather than lost */
+        if (!floors) { /* too many policies share one floor: rather a needless reset than a loss */
             if (floor > cs->any_floor) cs->any_floor = floor;
             return;
         }

@@ -41,7 +41,7 @@ struct chan *chans_next(const struct chans *cs, struct chan *c);
 /* The floor a resume is judged by: of a state, from the time when it was a log. */
 uint64_t chans_floor(const struct chans *cs, const struct chan *c);
 
-/* A channel that nobody needs any more goes. */
+/* A channel without events and without subscribers goes. */
 void chans_release(struct chans *cs, struct chan *c);
 
 /* It holds nothing any more: its floor goes to its policy. It stays while it has

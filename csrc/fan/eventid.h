@@ -1,7 +1,7 @@
 /* Event ids on the wire: "<epoch>-<seq>", the cursor a client brings back.
  *
  * The text comes from outside: it is compared, never trusted. "stop" is the id of a
- * bye(stop): the client was told to stay away. */
+ * bye(stop): the client shall stay away. */
 #ifndef SLUICE_FAN_EVENTID_H
 #define SLUICE_FAN_EVENTID_H
 

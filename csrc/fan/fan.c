@@ -49,7 +49,7 @@ void fan_frame(struct fan *fan, struct frame *f) {
     struct chan *c = chans_of_frame(&fan->chans, f);
     chan_append(c, f);
     fan->head = f->seq;
-    audiences_owe(fan, c, f);
+    audiences_add(fan, c, f);
     chan_release_backlog(c);
 }
 
@@ -87,12 +87,12 @@ void fan_drop(struct fan *fan, struct slice channel) {
 
 /* ---- Delivery ----------------------------------------------------------------------- */
 
-/* Caught up: walked with its audiences from now on. Where it was the last one behind,
+/* Caught up: walked with its audiences from now on. Where it was the last one that lagged,
  * what was kept for it goes. */
 static void promote(struct stream *s) {
     list_remove(&s->ready);
-    if (!s->behind) return;
-    s->behind = false;
+    if (!s->lagging) return;
+    s->lagging = false;
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         audience_promote(sub->audience, sub);
         sub_rest(sub);
@@ -139,7 +139,7 @@ static void serve(struct fan *fan, struct stream *s) {
 }
 
 /* The member whose turn is the next but 'skip', here or in the audiences that follow at
- * once; NULL: nobody's. However many of those have no live member, it costs the same. */
+ * once; NULL: there is none. However many of those have no live member, it costs the same. */
 static struct sub *coming(const struct fan *fan, const struct audience *a,
                           uint32_t skip) {
     uint32_t at = a->walk + skip;
@@ -182,7 +182,7 @@ static bool walk(struct fan *fan, struct audience *a, struct slice_left *left) {
         serve(fan, s);
     }
     audience_turn_over(fan, a);
-    chan_release_backlog(a->place.chan);
+    chan_release_backlog(a->key.chan);
     return true;
 }
 
@@ -192,7 +192,7 @@ static void walk_dirty(struct fan *fan, struct slice_left *left) {
         more = walk(fan, container_of(fan->dirty.next, struct audience, turn), left);
 }
 
-/* Each of the streams that are behind once. */
+/* Each of the streams that lag once. */
 static void serve_ready(struct fan *fan, struct slice_left *left) {
     struct list turn;
     list_init(&turn);

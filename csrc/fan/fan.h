@@ -5,11 +5,11 @@
  * so a client may come back on any of them; the app thread holds one more, without
  * streams, to answer app:latest and to decide about trims.
  *
- * Delivery: a frame is owed to the audiences that want it. fan_flush walks the live
- * members of those that owe, gathers for each what is pending (once for all who stand at
- * the same place) and hands the block to ops->send. Streams that are behind are served from the
- * ready list, one block a turn each. A flush stops when its time or its budget is used up
- * and goes on where it stopped. [one thread] */
+ * Delivery: a frame becomes pending for the audiences that want it. fan_flush walks the live
+ * members of those, gathers for each what is pending (once for all that stand at the same
+ * cursor) and hands the block to ops->send. Lagging streams are served from the ready list,
+ * one block a turn each. A flush stops when its time or its budget is used up and goes on
+ * where it stopped. [one thread] */
 #ifndef SLUICE_FAN_FAN_H
 #define SLUICE_FAN_FAN_H
 
@@ -36,9 +36,9 @@ void fan_drop(struct fan *fan, struct slice channel);
 
 /* ---- Delivery ----------------------------------------------------------------------- */
 
-/* Serve streams for FLUSH_US_MAX, less when the thread is called meanwhile or, with a
- * budget, so many, however long that takes. True when there is more to do at once; the
- * next tick is at ticks_next(&fan->ticks). */
+/* Serve streams for FLUSH_US_MAX, or until the thread is called; with a budget above 0 so
+ * many visits, however long they take. True when there is more to do at once; the next tick
+ * is at ticks_next(&fan->ticks). */
 bool fan_flush(struct fan *fan, int budget);
 
 #endif

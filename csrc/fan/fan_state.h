@@ -26,31 +26,35 @@ struct fan_ops {
      * Returns whether it did; then the stream is not blocked any more. */
     bool (*take_back)(struct stream *s);
 
-    /* It will be sent something soon: fetch what that takes into the cache. */
+    /* It will be sent something soon: fetch what that takes into the processor's cache. */
     void (*expect)(const struct stream *s);
 };
 
 struct fan {
-    const struct loop *loop; /* of the one thread: ASSERT_OWNER */
-    char epoch[EPOCH_LENGTH + 1];
-    uint64_t head;                    /* the newest number seen here */
-    const _Atomic uint64_t *log_head; /* the newest number given: what is 'future' */
+    const struct loop *loop;      /* of the one thread: ASSERT_OWNER */
+    char epoch[EPOCH_LENGTH + 1]; /* of all numbers here */
+    uint64_t head;                /* number: the newest event that came to this thread */
+    const _Atomic uint64_t
+        *log_head; /* number: the newest given; ids above are 'future' */
     struct chans chans;
-    struct map filters;
-    struct map audiences;
+    struct map filters;   /* struct filter, interned */
+    struct map audiences; /* struct audience, by audience_key */
     struct ticks ticks;
-    struct list dirty;   /* audiences whose turn it is */
-    struct list ready;   /* streams that are behind, and may be served */
-    struct list waiting; /* streams whose sockets are full, for the longest time first */
-    struct list tallies; /* what the app is still to be told; see tally.h */
-    const struct fan_ops *ops;
+    struct list dirty;   /* audiences whose turn it is, the next one first */
+    struct list ready;   /* streams that lag and may be served, the next one first */
+    struct list waiting; /* streams whose sockets are full, the longest waiting first */
+    struct list tallies; /* counts that were not reported to the app yet; see tally.h */
+    const struct fan_ops *ops; /* NULL: there are no streams */
     const atomic_bool *called; /* its thread has other things to do; NULL: never */
-    int64_t now_ms;            /* set by the owner before each turn */
-    int64_t drained_ms; /* while it drains: from then on somebody may listen again */
-    uint64_t random;
-    struct cache cache;
-    struct buf scratch; /* one block in the making */
-    uint64_t delivered, delivered_bytes, byes, slow;
+    int64_t now_ms;            /* monotonic; set by the owner before each turn */
+    int64_t
+        drained_ms; /* monotonic, in a drain: from then on a server may listen here again */
+    uint64_t random;                     /* state of the generator of retry times */
+    struct cache cache;                  /* the blocks gathered last */
+    struct buf scratch;                  /* one block in the making: never grows */
+    uint64_t delivered, delivered_bytes; /* events handed to ops->send, since the start */
+    uint64_t byes;                       /* ends of streams, since the start */
+    uint64_t slow; /* readers that lost something because they lagged, since the start */
 };
 
 #endif

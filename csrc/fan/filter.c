@@ -12,9 +12,9 @@
 struct set {
     bool given;
     uint32_t n;
-    uint32_t size; /* places: a power of two above 2n */
-    struct slice *places;
-    struct slice *items; /* all of them, behind the places */
+    uint32_t size; /* slots: a power of two above 2n */
+    struct slice *slots;
+    struct slice *items; /* all of them, behind the slots */
 };
 
 struct filter {
@@ -42,7 +42,7 @@ static uint32_t sort(struct slice *items, uint32_t n) {
     return kept;
 }
 
-/* The same wishes give the same text. */
+/* The same lists give the same text. */
 static int add_canonical(struct buf *b, struct filter_list list) {
     struct slice *sorted = mem_try((list.n + 1) * sizeof *sorted);
     if (!sorted) return E_NOMEM;
@@ -62,8 +62,8 @@ static bool set_has(const struct set *s, struct slice text, uint64_t hash) {
     if (!s->given) return true;
     if (s->n == 0) return false;
     uint32_t at = (uint32_t)hash & (s->size - 1);
-    for (; s->places[at].p; at = (at + 1) & (s->size - 1))
-        if (slice_eq(s->places[at], text)) return true;
+    for (; s->slots[at].p; at = (at + 1) & (s->size - 1))
+        if (slice_eq(s->slots[at], text)) return true;
     return false;
 }
 
@@ -74,25 +74,25 @@ static int set_read(struct set *s, const char **p) {
     *p += sizeof head;
     *s = (struct set){.given = head[0] != 0, .n = head[1], .size = 2};
     while (s->size < 2 * s->n + 1) s->size *= 2;
-    s->places = mem_try((s->size + s->n) * sizeof *s->places);
-    if (!s->places) return E_NOMEM;
-    memset(s->places, 0, s->size * sizeof *s->places);
-    s->items = s->places + s->size;
+    s->slots = mem_try((s->size + s->n) * sizeof *s->slots);
+    if (!s->slots) return E_NOMEM;
+    memset(s->slots, 0, s->size * sizeof *s->slots);
+    s->items = s->slots + s->size;
     for (uint32_t i = 0; i < s->n; i++) {
         memcpy(&length, *p, sizeof length);
         struct slice text = slice_of(*p + sizeof length, length);
         *p = text.p + text.n;
         uint32_t at = (uint32_t)map_hash(text) & (s->size - 1);
-        while (s->places[at].p) at = (at + 1) & (s->size - 1);
-        s->places[at] = s->items[i] = text;
+        while (s->slots[at].p) at = (at + 1) & (s->size - 1);
+        s->slots[at] = s->items[i] = text;
     }
     return 0;
 }
 
 static void filter_free(struct filter *f) {
     buf_free(&f->canonical);
-    mem_free(f->types.places);
-    mem_free(f->keys.places);
+    mem_free(f->types.slots);
+    mem_free(f->keys.slots);
     mem_free(f);
 }
 

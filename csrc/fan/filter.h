@@ -1,7 +1,7 @@
 /* Filters: which events of a channel a subscriber wants, by event name and by key.
  *
  * Equal filters of one thread are one object (interned), so that streams with the same
- * wishes share their gathered blocks, and comparing two filters is comparing pointers.
+ * filters share their gathered blocks, and comparing two filters is comparing pointers.
  * A NULL filter wants everything; an empty list wants nothing. [one thread] */
 #ifndef SLUICE_FAN_FILTER_H
 #define SLUICE_FAN_FILTER_H
@@ -11,7 +11,7 @@
 
 struct filter;
 
-/* One list of names or keys; 'given' tells an empty list from none. */
+/* One list of names or keys; 'given': an empty list is not the same as none. */
 struct filter_list {
     const struct slice *items;
     uint32_t n;

@@ -1,6 +1,6 @@
 /* Encoding an event.
  *
- * A frame is one allocation: the struct, its mailbox places, the names and the text:
+ * A frame is one allocation: the struct, its posts, the names and the text:
  *
  *     struct frame | posts[] | channel | name | key | event: x\n data: …\n | id: E-S\n\n
  *                                                     ^ text
@@ -129,7 +129,7 @@ const char *frame_check_name(struct slice name) {
 /* ---- Frames ------------------------------------------------------------------------- */
 
 /* Copy 'from' to *at, move *at behind it and return where it is now. */
-static struct slice place(char **at, struct slice from) {
+static struct slice put(char **at, struct slice from) {
     struct slice to = slice_of(*at, from.n);
     if (from.n > 0) memcpy(*at, from.p, from.n);
     *at += from.n;
@@ -138,9 +138,9 @@ static struct slice place(char **at, struct slice from) {
 
 /* What write_lines writes for one line of printable ASCII. */
 static void write_plain(char *out, struct slice data) {
-    place(&out, slice_str("data: "));
-    place(&out, data);
-    place(&out, slice_str("\n"));
+    put(&out, slice_str("data: "));
+    put(&out, data);
+    put(&out, slice_str("\n"));
 }
 
 #define NAME_MORE (7 + 1) /* bytes around the name of an event */
@@ -152,9 +152,9 @@ static size_t name_line(struct slice name) {
 
 static void write_name(char **at, struct slice name) {
     if (name_line(name) == 0) return;
-    place(at, slice_str("event: "));
-    place(at, name);
-    place(at, slice_str("\n"));
+    put(at, slice_str("event: "));
+    put(at, name);
+    put(at, slice_str("\n"));
 }
 
 int frame_new(struct frame **out, const struct event *event, bool has_id,
@@ -178,9 +178,9 @@ int frame_new(struct frame **out, const struct event *event, bool has_id,
     f->posts = (struct frame_post *)(f + 1);
     for (unsigned i = 0; i < posts; i++) f->posts[i].frame = f;
     char *at = (char *)(f->posts + posts);
-    f->channel = place(&at, event->channel);
-    f->name = place(&at, name);
-    f->key = place(&at, event->key);
+    f->channel = put(&at, event->channel);
+    f->name = put(&at, name);
+    f->key = put(&at, event->key);
     f->channel_hash = event->channel_hash ? event->channel_hash : map_hash(f->channel);
     f->name_hash = map_hash(f->name);
     f->key_hash = map_hash(f->key);
@@ -201,13 +201,13 @@ void frame_number(struct frame *f, const char *epoch, uint64_t seq) {
     if (f->has_id || PLANTED(2)) {
         char digits[DIGITS_MAX], *end = digits + DIGITS_MAX;
         char *first = decimal_before(end, seq);
-        place(&at, slice_str("id: "));
-        place(&at, slice_of(epoch, EPOCH_LENGTH));
-        place(&at, slice_str("-"));
-        place(&at, slice_of(first, (size_t)(end - first)));
-        place(&at, slice_str("\n"));
+        put(&at, slice_str("id: "));
+        put(&at, slice_of(epoch, EPOCH_LENGTH));
+        put(&at, slice_str("-"));
+        put(&at, slice_of(first, (size_t)(end - first)));
+        put(&at, slice_str("\n"));
     }
-    place(&at, slice_str("\n"));
+    put(&at, slice_str("\n"));
     f->text.n = (size_t)(at - f->text.p);
 }
 

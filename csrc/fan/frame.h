@@ -32,7 +32,7 @@ struct event {
 
 struct frame;
 
-/* The place of a frame in one thread's mailbox. */
+/* The message of a frame in one thread's mailbox. */
 struct frame_post {
     struct message message;
     struct frame *frame;
@@ -42,7 +42,7 @@ struct frame {
     atomic_uint refs;
     bool has_id; /* a log event */
     bool remove;
-    bool patient;       /* nobody is sent it before a tick */
+    bool patient;       /* no client gets it before a tick */
     uint64_t seq;       /* 0 until numbered */
     int64_t at_ms;      /* when it was accepted */
     uint64_t before;    /* bytes published to its channel before it; for lags */
@@ -71,7 +71,7 @@ struct frame *frame_ref(struct frame *f);
 void frame_refs_add(struct frame *f, unsigned n);
 void frame_unref(struct frame *f);
 
-/* Whether its publisher's ttl is over: nobody gets it any more. */
+/* Whether its publisher's ttl is over: no client gets it any more. */
 static inline bool frame_is_over(const struct frame *f, int64_t now_ms) {
     return f->expires_ms != 0 && f->expires_ms <= now_ms;
 }

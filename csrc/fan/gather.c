@@ -1,10 +1,10 @@
 /* stream_gather: the one visit that is replay, live delivery and catching up.
  *
- * Logs are merged by number, then states follow, up to the place of the next note; then
+ * Logs are merged by number, then states follow, up to where the next note stands; then
  * the note, and so on, until the block is full. Nothing of the stream moves before the
  * block exists, so running out of memory costs nothing but time.
  *
- * Nearly all streams of a busy channel stand at the same place. What a stream without
+ * Nearly all streams of a busy channel stand at the same cursor. What a stream without
  * notes gets is decided by a short list (audience, first pending number, how far it may
  * look), which is the key of a small cache: the first of them gathers, the others share
  * its block. */
@@ -22,7 +22,7 @@
 struct walker {
     struct sub *sub;
     struct frame *frame; /* NULL: nothing left */
-    uint64_t at;         /* place in the ring, or slot */
+    uint64_t at;         /* position in the ring, or slot */
     uint64_t upto;       /* look no further than this number */
     struct cache_sent *sent;
     uint64_t *to; /* of the subscription */
@@ -51,7 +51,7 @@ static uint64_t max64(uint64_t a, uint64_t b) {
 /* A state with a rate shows no more than was there at its last tick, or when it began. */
 static uint64_t looks_upto(const struct sub *sub, uint64_t upto) {
     const struct audience *a = sub->audience;
-    if (!a->place.tick || !sub_is_state(sub)) return upto;
+    if (!a->key.tick || !sub_is_state(sub)) return upto;
     uint64_t end = sub_rests(sub) ? sub->joined : max64(a->due, sub->joined);
     return end < upto ? end : upto;
 }
@@ -70,7 +70,7 @@ static void walk_ring(struct walker *w) {
     }
 }
 
-/* A removal is news only to those who were here before it. */
+/* A removal is news only to subscribers that were here before it. */
 static bool slot_is_wanted(const struct sub *sub, const struct frame *f) {
     if (f->remove && (f->seq <= sub->joined || PLANTED(14))) return false;
     return sub_wants(sub, f);
@@ -143,7 +143,7 @@ static bool add_frame(struct gather *g, const struct frame *f) {
     return true;
 }
 
-/* An entry of a compacted replay that lies behind the cursor: its id would lead the client
+/* An entry of a compacted replay that is below the cursor: its id would lead the client
  * back to what it has. */
 static bool add_without_id(struct gather *g, const struct frame *f) {
     if (!has_room(g, f->text.n)) return false;
@@ -216,8 +216,8 @@ static void add_states(struct gather *g, uint64_t upto, bool ends) {
 }
 
 /* States go no further than this thread has seen, also where a cursor from another thread
- * is ahead of it. Before an end they go all the way: a newer value may have taken the place
- * of one that was owed. */
+ * is ahead of it. Before an end they go all the way: a newer value may have replaced one
+ * that was pending. */
 static uint64_t states_upto(const struct gather *g, bool ends, uint64_t upto) {
     uint64_t head = g->s->fan->head;
     return ends || (upto > head && !PLANTED(13)) ? head : upto;
@@ -249,31 +249,31 @@ static void start_gather(struct gather *g, struct stream *s) {
     g->out->n = 0;
     uint32_t i = 0;
     for (struct sub *sub = s->subs; sub; sub = sub->next)
-        g->to[i++] = stream_place(s, sub);
+        g->to[i++] = stream_cursor(s, sub);
 }
 
 /* Count what a subscription was sent and, when it is a state and has all that was wanted
- * until now ('whole'), what newer values replaced. Of a log that is live nobody keeps
- * count: it gets what is wanted. */
+ * until now ('whole'), what newer values replaced. A live log has no count: it
+ * gets what is wanted. */
 static void count_for(struct sub *sub, const struct cache_sent *sent, bool whole) {
     const struct audience *a = sub->audience;
     if (sent->events > 0) {
-        struct tally *t = chan_tally(a->place.chan, &sub->stream->fan->tallies);
+        struct tally *t = chan_tally(a->key.chan, &sub->stream->fan->tallies);
         t->counts.delivered += sent->events;
         t->counts.delivered_bytes += sent->bytes;
     }
-    if (!sub_is_state(sub) && !sub->stream->behind) return;
-    sub->seen += sent->wanted;
+    if (!sub_is_state(sub) && !sub->stream->lagging) return;
+    sub->counted += sent->wanted;
     if (!sub_is_state(sub) || !whole) return;
-    uint32_t wanted = a->place.tick ? a->wanted_due : a->wanted;
-    int32_t replaced = (int32_t)(wanted - sub->seen);
+    uint32_t wanted = a->key.tick ? a->wanted_due : a->wanted;
+    int32_t replaced = (int32_t)(wanted - sub->counted);
     if (replaced <= 0) return;
     chan_tally(sub_chan(sub), &sub->stream->fan->tallies)->counts.conflated +=
         (uint32_t)replaced;
-    sub->seen = wanted;
+    sub->counted = wanted;
 }
 
-/* Give the stream its new place. */
+/* Move the stream behind what it gets. */
 static void commit(struct gather *g) {
     struct stream *s = g->s;
     for (; g->notes > 0; g->notes--) {
@@ -312,71 +312,71 @@ static int make_block(struct gather *g, struct block **out) {
 /* ---- Readers that lost the ring ----------------------------------------------------- */
 
 /* Events of a log that were wanted and are gone. */
-static void count_dropped(struct sub *sub, uint64_t place) {
+static void count_dropped(struct sub *sub, uint64_t pos) {
     struct chan *c = sub_chan(sub);
     uint32_t left = 0;
-    if (!sub_filter(sub)) left = (uint32_t)(c->head - place);
+    if (!sub_filter(sub)) left = (uint32_t)(c->head - pos);
     else
-        for (; place < c->head; place++)
-            left += filter_wants(sub_filter(sub), chan_at(c, place));
+        for (; pos < c->head; pos++)
+            left += filter_wants(sub_filter(sub), chan_at(c, pos));
     sub_count_dropped(sub, left);
 }
 
-/* A log that moved past this stream: its policy says what happens, and the client is
- * told before any later event of the channel. */
-static void tell_slow(struct stream *s, struct sub *sub) {
+/* A log that moved past this stream: its policy says what happens, and the client
+ * gets the notice before any later event of the channel. */
+static void report_slow(struct stream *s, struct sub *sub) {
     struct chan *c = sub_chan(sub);
     bool closes = c->policy.slow == SLOW_CLOSE;
-    uint64_t place = chan_after(c, c->gone);
+    uint64_t pos = chan_after(c, c->gone);
     s->fan->slow++;
     if (closes && !s->ending) {
         stream_bye(s, END_SLOW);
     } else {
-        count_dropped(sub, place);
-        stream_reset(s, c->node.key, RESET_SLOW, stream_place(s, sub),
-                     place < c->head ? chan_at(c, place)->seq : 0);
+        count_dropped(sub, pos);
+        stream_reset(s, c->node.key, RESET_SLOW, stream_cursor(s, sub),
+                     pos < c->head ? chan_at(c, pos)->seq : 0);
     }
     sub->from = c->gone;
     if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
 
 /* Something of a state went before this stream saw it: it gets the whole snapshot again. */
-static void tell_lost_state(struct stream *s, struct sub *sub) {
+static void report_lost_state(struct stream *s, struct sub *sub) {
     stream_reset(s, sub_chan(sub)->node.key, RESET_SLOW, 0, 0);
     s->fan->slow++;
     sub->from = 0;
     sub->joined = s->fan->head;
-    sub->seen = sub->audience->wanted;
+    sub->counted = sub->audience->wanted;
 }
 
 static bool lost_something(const struct stream *s, const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
-    uint64_t at = stream_place(s, sub);
+    uint64_t at = stream_cursor(s, sub);
     if (c->kind == CHANNEL_STATE) return c->latest->lost > max64(at, sub->joined);
     return c->gone > (sub->snapshot ? max64(at, sub->joined) : at);
 }
 
 static void check_slow(struct stream *s) {
-    if (s->notes && s->notes->alone) return; /* it is told nothing more */
+    if (s->notes && s->notes->alone) return; /* it gets no notice any more */
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         if (!lost_something(s, sub)) continue;
-        stream_wake(s); /* behind, and so with a place of its own */
-        if (sub_is_state(sub)) tell_lost_state(s, sub);
-        else tell_slow(s, sub);
+        stream_wake(s); /* it lags, with a cursor of its own */
+        if (sub_is_state(sub)) report_lost_state(s, sub);
+        else report_slow(s, sub);
     }
 }
 
 /* ---- Sharing ------------------------------------------------------------------------ */
 
-/* Where a stream without notes stands: for each subscription with something pending, the
- * place it goes on from. Streams at the same places get the same block. */
+/* Where a stream without notes stands: for each subscription with something pending,
+ * from where and how far it reads. Streams with the same spans get the same block. */
 struct standing {
-    int n; /* -1: what this stream gets is its own affair */
-    struct cache_place places[GATHER_CHANNELS_MAX];
+    int n; /* -1: what this stream gets is for it alone */
+    struct cache_span spans[GATHER_CHANNELS_MAX];
     struct sub *subs[GATHER_CHANNELS_MAX];
 };
 
-static bool is_own_affair(const struct sub *sub) {
+static bool is_for_it_alone(const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
     bool state = c->kind == CHANNEL_STATE;
     return state && c->latest->removals > 0 && sub->from < sub->joined;
@@ -385,24 +385,24 @@ static bool is_own_affair(const struct sub *sub) {
 static void find_standing(struct stream *s, struct standing *at) {
     at->n = s->notes ? -1 : 0;
     for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
-        uint64_t from = stream_place(s, sub);
+        uint64_t from = stream_cursor(s, sub);
         if (sub->snapshot) at->n = -1; /* it also has an end of its own */
         if (sub->audience->last <= from || at->n < 0) continue;
         uint64_t upto = looks_upto(sub, s->fan->head);
         if (upto < sub->audience->last) sub_rest(sub);
         if (upto <= from) continue;
         struct walker w = walk_from(sub, from, upto);
-        if (is_own_affair(sub) || (w.frame && at->n == GATHER_CHANNELS_MAX)) {
+        if (is_for_it_alone(sub) || (w.frame && at->n == GATHER_CHANNELS_MAX)) {
             at->n = -1;
         } else if (w.frame) {
-            at->places[at->n] = (struct cache_place){sub->audience, w.frame->seq, upto};
+            at->spans[at->n] = (struct cache_span){sub->audience, w.frame->seq, upto};
             at->subs[at->n++] = sub;
         }
     }
 }
 
-/* The place of a subscription in its stream's list. */
-static uint32_t place_of(const struct stream *s, const struct sub *wanted) {
+/* The index of a subscription in its stream's list. */
+static uint32_t index_of(const struct stream *s, const struct sub *wanted) {
     uint32_t i = 0;
     for (const struct sub *sub = s->subs; sub != wanted; sub = sub->next) i++;
     return i;
@@ -418,9 +418,9 @@ static void put_cached(struct fan *fan, const struct gather *g, const struct sta
     entry->cursor = g->cursor < fan->head ? g->cursor : fan->head;
     entry->written = g->written;
     for (uint32_t i = 0; i < entry->n; i++) {
-        entry->places[i] = at->places[i];
+        entry->spans[i] = at->spans[i];
         entry->to[i] = at->subs[i]->from;
-        entry->sent[i] = g->sent[place_of(g->s, at->subs[i])];
+        entry->sent[i] = g->sent[index_of(g->s, at->subs[i])];
     }
 }
 
@@ -452,9 +452,9 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
         return 0;
     }
     const struct cache_entry *entry =
-        at.n < 0 ? NULL : cache_find(&s->fan->cache, at.places, (uint32_t)at.n);
+        at.n < 0 ? NULL : cache_find(&s->fan->cache, at.spans, (uint32_t)at.n);
     if (entry) {
-        if (entry->more) stream_wake(s); /* with a place of its own */
+        if (entry->more) stream_wake(s); /* with a cursor of its own */
         apply_cached(s, entry, &at);
         *out = block_ref(entry->block);
         *more = entry->more;
@@ -465,7 +465,7 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     fill(&g);
     int err = make_block(&g, out);
     if (err < 0) return err;
-    if (g.full) stream_wake(s); /* with a place of its own */
+    if (g.full) stream_wake(s); /* with a cursor of its own */
     commit(&g);
     *more = g.full || s->notes;
     if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);

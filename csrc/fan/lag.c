@@ -7,7 +7,7 @@ static int most_looks(const int *looks) {
     return *looks < LAG_WALK_MAX ? *looks : LAG_WALK_MAX;
 }
 
-/* 'part' of 'all' places were looked at: the others are like them. */
+/* 'part' of 'all' positions were looked at: the others are like them. */
 static struct lag scale(struct lag lag, uint64_t part, uint64_t all) {
     if (part == 0 || part >= all) return lag;
     double times = (double)all / (double)part;
@@ -22,25 +22,25 @@ static void look(const struct sub *sub, const struct frame *f, struct lag *lag) 
     lag->bytes += f->text.n;
 }
 
-/* All that the ring has from a place on. A channel that was forgotten and came back began
+/* All that the ring has from a position on. A channel that was forgotten and came back began
  * its bytes anew: then it is at most what the ring holds. */
-static struct lag whole(const struct chan *c, uint64_t place) {
-    if (place == c->head) return (struct lag){0};
-    const struct frame *first = chan_at(c, place), *last = chan_at(c, c->head - 1);
+static struct lag whole(const struct chan *c, uint64_t pos) {
+    if (pos == c->head) return (struct lag){0};
+    const struct frame *first = chan_at(c, pos), *last = chan_at(c, c->head - 1);
     uint64_t bytes = last->before + last->text.n - first->before;
     if (bytes > c->ring_bytes) bytes = c->ring_bytes;
-    return (struct lag){c->head - place, bytes};
+    return (struct lag){c->head - pos, bytes};
 }
 
 static struct lag in_ring(const struct sub *sub, uint64_t after, int *looks) {
     const struct chan *c = sub_chan(sub);
-    uint64_t first = chan_after(c, after), place = first;
+    uint64_t first = chan_after(c, after), pos = first;
     int most = most_looks(looks);
     if (!sub_filter(sub) || most == 0) return whole(c, first);
     struct lag lag = {0};
-    for (; place < c->head && most > 0; place++, most--, --*looks)
-        look(sub, chan_at(c, place), &lag);
-    return scale(lag, place - first, c->head - first);
+    for (; pos < c->head && most > 0; pos++, most--, --*looks)
+        look(sub, chan_at(c, pos), &lag);
+    return scale(lag, pos - first, c->head - first);
 }
 
 static struct lag in_latest(const struct sub *sub, uint64_t after, int *looks) {
@@ -59,7 +59,7 @@ static struct lag in_latest(const struct sub *sub, uint64_t after, int *looks) {
 
 struct lag lag_of(const struct sub *sub, int *looks) {
     ASSERT_OWNER(sub->stream->fan->loop);
-    uint64_t after = stream_place(sub->stream, sub);
+    uint64_t after = stream_cursor(sub->stream, sub);
     if (sub_is_state(sub)) return in_latest(sub, after, looks);
     if (!sub->snapshot || after >= sub->joined) return in_ring(sub, after, looks);
     struct lag first = in_latest(sub, after, looks);

@@ -1,4 +1,4 @@
-/* How far a subscription is behind: what it wants and was not sent yet.
+/* How far a subscription lags: what it wants and was not sent yet.
  *
  * Asked a few times a second for streams whose sockets are full, never per delivery. Without
  * a filter a log knows at once: its events are numbered by bytes. Otherwise the events are
@@ -9,7 +9,7 @@
 
 #include "fan/sub.h"
 
-/* 'sub' is behind. *looks is how many events may be looked at, and becomes what is left. */
+/* 'sub' lags. *looks is how many events may be looked at, and becomes what is left. */
 struct lag lag_of(const struct sub *sub, int *looks);
 
 #endif

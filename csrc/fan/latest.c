@@ -15,7 +15,7 @@ struct key {
 
 struct latest_entry {
     struct latest_entry *next; /* of the same key */
-    struct key *key;           /* NULL: a removal that is kept for readers behind */
+    struct key *key;           /* NULL: a removal that is kept for readers that lag */
     struct frame *frame;
     uint32_t slot;
 };
@@ -95,13 +95,13 @@ static uint32_t drop_oldest(struct latest *l, enum which which) {
     while (i < l->n && which != ANY && !l->slots[i].entry->key != (which == REMOVAL))
         i = latest_next(l, i);
     if (i == l->n) return 0;
-    bool is_told = which == ANY || !l->slots[i].entry->key;
-    if (is_told && l->slots[i].seq > l->lost) l->lost = l->slots[i].seq;
+    bool is_reported = which == ANY || !l->slots[i].entry->key;
+    if (is_reported && l->slots[i].seq > l->lost) l->lost = l->slots[i].seq;
     entry_free(l, l->slots[i].entry);
     return 1;
 }
 
-/* Removals do not count as keys: whether they are kept depends on who listens here, and
+/* Removals do not count as keys: whether they are kept depends on the subscribers here, and
  * what the channel holds must not. They may be as many again. */
 uint32_t latest_limit(struct latest *l, uint32_t max_keys) {
     uint32_t dropped = 0;
@@ -110,7 +110,7 @@ uint32_t latest_limit(struct latest *l, uint32_t max_keys) {
     return dropped;
 }
 
-/* Make room for one slot at the end. When memory is out the oldest gives its place, since
+/* Make room for one slot at the end. When memory is out the oldest gives its slot, since
  * the newest state matters most. Returns how many did. */
 static uint32_t make_room(struct latest *l) {
     if (l->n < l->cap) return 0;

@@ -9,7 +9,7 @@
  *             [ hole  ] [ hole ] [15 MSFT] [19 NVDA] [23 AAPL]
  *
  * A removal takes all events of its key out. In a state the removal itself is kept at
- * its slot until latest_forget_removals, so that readers who are behind still see it.
+ * its slot until latest_forget_removals, so that streams that lag still see it.
  * Bounded by max_keys: above it the oldest value goes, and the oldest removal above as many
  * of those. [one thread] */
 #ifndef SLUICE_FAN_LATEST_H
@@ -33,7 +33,7 @@ struct latest {
     uint32_t live;   /* slots that are no holes */
     uint32_t removals;
     size_t bytes;  /* of the events in them */
-    uint64_t lost; /* the newest slot that readers behind are told of: a removal that
+    uint64_t lost; /* the newest slot that lagging readers are notified of: a removal that
                     * went before all had seen it, a value for which there was no memory */
 };
 

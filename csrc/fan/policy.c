@@ -18,13 +18,13 @@ struct policy_set {
 struct ordered {
     const struct policy_rule *rule;
     unsigned weight;
-    uint32_t place;
+    uint32_t order;
 };
 
 static int compare(const void *a, const void *b) {
     const struct ordered *x = a, *y = b;
     if (x->weight != y->weight) return x->weight < y->weight ? -1 : 1;
-    return x->place < y->place ? -1 : 1;
+    return x->order < y->order ? -1 : 1;
 }
 
 struct policy_set *policy_set_new(const struct policy_rule *rules, uint32_t n) {

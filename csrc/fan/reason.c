@@ -7,8 +7,8 @@
 #include <assert.h>
 #include <string.h>
 
-/* An end by right (denied, expired, revoked) lets nothing more out. Who fell behind, or
- * could not be told of a loss for want of memory, ends where it stands. After "stop" the
+/* An end by right (denied, expired, revoked) lets nothing more out. A client that
+ * lags, or for whose notice there was no memory, ends where it stands. After "stop" the
  * client soon asks once more, is answered 204, and closes for good. */
 static const struct end_row ends[END_REASONS] = {
     [END_DRAIN] = {"drain", END_AFTER_ALL, RETRY_DRAIN, true, false},

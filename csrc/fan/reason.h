@@ -1,4 +1,4 @@
-/* Why a stream ends, and why a client is told that it lost something: the words of bye and
+/* Why a stream ends, and why a client is notified that it lost something: the words of bye and
  * of reset, one row each.
  *
  * Whatever depends on such a word is a column here. Lua reads the same rows
@@ -27,9 +27,9 @@ enum end_reason {
 };
 
 /* What is sent before the bye. */
-enum end_place {
+enum end_when {
     END_AFTER_ALL, /* all that was released so far */
-    END_AT_CURSOR, /* no later event: whoever comes back is told what it lost */
+    END_AT_CURSOR, /* no later event: a client that comes back is notified of what it lost */
     END_AT_ONCE    /* nothing, by right: not even what waits for its socket */
 };
 
@@ -43,11 +43,11 @@ enum end_retry {
 
 struct end_row {
     const char *word;
-    enum end_place place;
+    enum end_when when;
     enum end_retry retry;
-    bool told; /* there is a bye */
+    bool has_bye;
     bool
-        stays_away; /* its id becomes "stop", and its connection ends clean for everybody */
+        stays_away; /* its id becomes "stop", and its connection ends clean for all clients */
 };
 
 /* The row of END_DRAIN to END_GONE. */
@@ -57,7 +57,7 @@ const struct end_row *reason_end(enum end_reason reason);
 enum end_reason reason_of_word(const char *word);
 
 /* What bye says about coming back, drawn at random: no browser adds jitter of its own.
- * 'left_ms': how long nobody will listen here; 0 unless the server drains. */
+ * 'left_ms': how long no server will listen here; 0 unless the server drains. */
 uint32_t reason_retry_ms(enum end_reason reason, uint64_t *random, int64_t left_ms);
 
 enum reset_reason {

@@ -5,7 +5,7 @@
  * order of release. Numbers strictly rise and are never given twice; they do not count.
  *
  * A durable group owns numbers above a gap of 2^20 while it is being committed; events
- * in memory use the gap meanwhile, so nobody waits for a disk. When the commit returns
+ * in memory use the gap meanwhile, so no publisher waits for a disk. When the commit returns
  * the group is released and the head jumps:
  *
  *      head 40 | 41 42 43 …  memory events … | 1048617 1048618 group | 1048619 …
@@ -35,15 +35,15 @@ void seq_init(struct sequencer *q, const char *epoch, uint64_t head,
 void seq_deinit(struct sequencer *q);
 void seq_add_target(struct sequencer *q, struct mailbox *target); /* before any event */
 
-/* Number and post a frame that has a place for every target (shares one reference with
+/* Number and post a frame that has a post for every target (shares one reference with
  * each). 0 or E_BUSY: then nothing happened. */
 int seq_publish(struct sequencer *q, struct frame *f);
 
-/* Wake the threads that were spared because they watch (see mailbox.h). Whoever published
+/* Wake the threads that were spared because they watch (see mailbox.h). A publisher
  * calls it at the end of its turn. */
 void seq_wake(struct sequencer *q);
 
-/* Post one message to each target, at one place of the order of events (takes them). */
+/* Post one message to each target, at one point of the order of events (takes them). */
 void seq_post(struct sequencer *q, struct message **messages, message_fn *deliver);
 
 /* Reserve n numbers for a group; its frames carry *first, *first + 1, …. E_BUSY while

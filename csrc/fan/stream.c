@@ -1,4 +1,4 @@
-/* Live and behind, notes, and what a stream is told; see stream.h. How a stream begins is
+/* Live and lagging, notes, notices and ends; see stream.h. How a stream begins is
  * stream_open.c, how it is served gather.c. */
 #include "fan/stream.h"
 
@@ -10,7 +10,7 @@
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form) {
     *s = (struct stream){
-        .fan = fan, .behind = true, .behind_ms = fan->now_ms, .form = (uint8_t)form};
+        .fan = fan, .lagging = true, .lagging_ms = fan->now_ms, .form = (uint8_t)form};
     s->notes_end = &s->notes;
     list_init(&s->ready);
 }
@@ -21,26 +21,26 @@ struct sub *stream_find(const struct stream *s, struct slice channel) {
     return sub;
 }
 
-/* ---- Live and behind ---------------------------------------------------------------- */
+/* ---- Live and lagging --------------------------------------------------------------- */
 
 void stream_settle(struct stream *s) {
     uint64_t low = s->fan->head;
-    if (s->behind) return;
+    if (s->lagging) return;
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         const struct audience *a = sub->audience;
-        sub->from = stream_place(s, sub);
+        sub->from = stream_cursor(s, sub);
         if (sub_is_state(sub)) continue;
-        sub->seen = a->owed && sub->from < a->last ? a->wanted_clear : a->wanted;
+        sub->counted = a->pending && sub->from < a->last ? a->wanted_sent : a->wanted;
         if (sub->from < low) low = sub->from;
     }
     if (low > s->cursor) s->cursor = low;
 }
 
 void stream_demote(struct stream *s) {
-    if (s->behind) return;
+    if (s->lagging) return;
     stream_settle(s);
-    s->behind = true;
-    s->behind_ms = s->fan->now_ms;
+    s->lagging = true;
+    s->lagging_ms = s->fan->now_ms;
     for (struct sub *sub = s->subs; sub; sub = sub->next)
         audience_demote(sub->audience, sub);
 }
@@ -67,7 +67,7 @@ void stream_sent(struct stream *s, enum fan_sent sent, bool over) {
     ASSERT_OWNER(s->fan->loop);
     if (sent == FAN_SENT && !over) {
         s->blocked = false;
-        if (s->behind) stream_make_ready(s);
+        if (s->lagging) stream_make_ready(s);
         return;
     }
     list_remove(&s->ready);
@@ -115,7 +115,7 @@ int stream_queue(struct stream *s, struct slice text, uint64_t after, uint64_t i
     return note ? 0 : E_NOMEM;
 }
 
-/* Words of its form, at this place of the order. */
+/* Words of its form, at this point of the order. */
 static int queue_text(struct stream *s, struct buf *text, int err) {
     if (err == 0) err = stream_queue(s, buf_slice(text), s->fan->head, 0, STREAM_GOES_ON);
     if (err == 0) stream_wake(s);
@@ -138,9 +138,8 @@ void stream_count_reset(struct stream *s, struct slice channel,
     t->counts.resets[reason]++;
 }
 
-/* A plain stream can be told nothing: it breaks off, and its client comes back. */
 void stream_break(struct stream *s, enum end_reason reason) {
-    stream_end(s, &(struct good_bye){.reason = reason, .breaks = true});
+    stream_end(s, &(struct bye){.reason = reason, .breaks = true});
 }
 
 void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
@@ -165,7 +164,7 @@ void stream_reset(struct stream *s, struct slice channel, enum reset_reason reas
         err = stream_queue(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
     buf_free(&text);
     buf_free(&id);
-    if (err < 0) stream_bye(s, END_OVERLOAD); /* it comes back, and is told then */
+    if (err < 0) stream_bye(s, END_OVERLOAD); /* it comes back, and gets it then */
 }
 
 /* ---- Ends --------------------------------------------------------------------------- */
@@ -187,13 +186,13 @@ static bool take_all_back(struct stream *s) {
 }
 
 /* The words: what the app says last, then bye. */
-static int write_end(struct buf *b, const struct stream *s, const struct good_bye *bye,
+static int write_end(struct buf *b, const struct stream *s, const struct bye *bye,
                      uint64_t at) {
     int err = bye->word.n ? buf_add(b, bye->word.p, bye->word.n) : 0;
     if (err == 0 && bye->word.n && s->plain && reason_end(bye->reason)->stays_away)
         err = buf_adds(b, "id: stop\n");
     if (err == 0 && bye->word.n) err = buf_adds(b, "\n");
-    if (err < 0 || s->plain || !reason_end(bye->reason)->told) return err;
+    if (err < 0 || s->plain || !reason_end(bye->reason)->has_bye) return err;
     int64_t left_ms = s->fan->drained_ms - s->fan->now_ms;
     struct control_bye text = {.reason = bye->reason,
                                .retry_ms =
@@ -206,13 +205,13 @@ static int write_end(struct buf *b, const struct stream *s, const struct good_by
 
 /* The last note. Without memory for its words the socket just ends. */
 static void queue_end(struct stream *s, const struct buf *words, uint64_t after,
-                      const struct good_bye *bye) {
+                      const struct bye *bye) {
     struct note *note = words ? mem_try(sizeof *note + words->n) : NULL;
     if (!note) words = NULL;
     if (!note) note = mem_new(sizeof *note);
     const struct end_row *row = reason_end(bye->reason);
     bool clean = words && !bye->breaks && (row->stays_away || s->ends_clean);
-    bool at_once = row->place == END_AT_ONCE;
+    bool at_once = row->when == END_AT_ONCE;
     *note = (struct note){.after = at_once ? 0 : after, /* first of all */
                           .end = clean ? STREAM_ENDS : STREAM_BREAKS,
                           .alone = at_once && !PLANTED(24),
@@ -221,15 +220,15 @@ static void queue_end(struct stream *s, const struct buf *words, uint64_t after,
     stream_add_note(s, note);
 }
 
-void stream_end(struct stream *s, const struct good_bye *bye) {
+void stream_end(struct stream *s, const struct bye *bye) {
     ASSERT_OWNER(s->fan->loop);
-    enum end_place place = reason_end(bye->reason)->place;
-    if (s->ending && place != END_AT_ONCE) return;
+    enum end_when when = reason_end(bye->reason)->when;
+    if (s->ending && when != END_AT_ONCE) return;
     stream_wake(s);
-    if (place == END_AT_ONCE && !take_all_back(s)) return;
-    /* A stream that lost something it was not told about ends at its cursor, before any
-     * later event: when it comes back it is told. */
-    bool here = s->cursor > s->fan->head || place != END_AFTER_ALL;
+    if (when == END_AT_ONCE && !take_all_back(s)) return;
+    /* A stream that lost something without a notice ends at its cursor, before any later
+     * event: it gets the notice when it comes back. */
+    bool here = s->cursor > s->fan->head || when != END_AFTER_ALL;
     uint64_t at = here ? s->cursor : s->fan->head;
     s->ending = true;
     s->reason = bye->reason;
@@ -241,7 +240,7 @@ void stream_end(struct stream *s, const struct good_bye *bye) {
 }
 
 void stream_bye(struct stream *s, enum end_reason reason) {
-    stream_end(s, &(struct good_bye){.reason = reason});
+    stream_end(s, &(struct bye){.reason = reason});
 }
 
 int stream_send(struct stream *s, struct slice text) {
@@ -253,7 +252,7 @@ int stream_send(struct stream *s, struct slice text) {
 }
 
 bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
-    if (s->behind || s->ending || s->plain || s->written >= s->fan->head) return false;
+    if (s->lagging || s->ending || s->plain || s->written >= s->fan->head) return false;
     bool logs = false;
     for (const struct sub *sub = s->subs; sub && !logs; sub = sub->next)
         logs = !sub_is_state(sub);

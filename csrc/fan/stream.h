@@ -1,13 +1,17 @@
 /* A stream: one client's cursor over the channels it follows.
  *
  * It holds no queue of events. 'cursor' says: every log event up to this number was
- * sent, filtered out by its own wish, or told lost; what comes next is found in the
+ * sent, left out by its filter, or reported as lost; what comes next is found in the
  * rings by that number. All logs are served by one merge in order of sequence, then the
  * states; that one walk is replay, live delivery and catching up alike.
  *
  * Only what is meant for this stream alone (hello, reset, sync, bye, client:send) waits
  * in a private queue of notes. A note goes out after every event with a number up to
- * 'after', which is where it stood in the order of commands. [one thread] */
+ * 'after', which is where it stood in the order of commands.
+ *
+ * A stream is live (it has all that its audiences had turns for, and is walked with them; its
+ * cursor need not be written down) or lagging (it is served from fan->ready, by a cursor of
+ * its own). It begins lagging. [one thread] */
 #ifndef SLUICE_FAN_STREAM_H
 #define SLUICE_FAN_STREAM_H
 
@@ -18,27 +22,27 @@
 
 struct note {
     struct note *next;
-    uint64_t after; /* events up to here go first */
-    uint64_t id;    /* the cursor it carries; 0: none */
+    uint64_t after; /* number: events up to here go first */
+    uint64_t id;    /* number: the cursor it carries; 0: none */
     enum stream_end end;
     bool alone; /* an end by right: no event goes before it */
-    uint32_t n;
+    uint32_t n; /* bytes of text */
     char text[];
 };
 
 struct stream {
     struct fan *fan;
-    struct list ready; /* in fan->ready: behind, and its socket takes bytes; or in
+    struct list ready; /* in fan->ready: lagging, and its socket takes bytes; or in
                         * fan->waiting while 'blocked' */
-    struct sub *subs;
+    struct sub *subs;  /* the newest first */
     uint32_t n_subs;
-    uint32_t note_bytes;
-    uint64_t cursor;
-    uint64_t written; /* the newest id on the wire */
-    int64_t written_ms;
-    int64_t behind_ms; /* since when it is behind */
-    struct note *notes, **notes_end;
-    bool behind;     /* not walked with its channels; has a place of its own */
+    uint32_t note_bytes;             /* of all notes, in bytes of text */
+    uint64_t cursor;                 /* number; of a live stream it may be too low */
+    uint64_t written;                /* number: the newest id on the wire; 0: none */
+    int64_t written_ms;              /* monotonic: when that was written */
+    int64_t lagging_ms;              /* monotonic: since when it lags */
+    struct note *notes, **notes_end; /* in their order; where the next one is linked */
+    bool lagging;    /* not walked with its audiences: its cursor is written down */
     bool blocked;    /* waits until its socket takes bytes again, or for a result */
     bool opened;     /* hello is queued or out: it has a cursor of ours */
     bool came_back;  /* with an id, to a stream that had no channels yet */
@@ -47,62 +51,73 @@ struct stream {
     bool ends_clean; /* its client comes back after a clean end, and may hang else */
     bool plain;      /* no control events: for clients that look at no names */
     uint8_t form;    /* enum form_id */
-    uint16_t resets; /* that it was told; no more than fit */
+    uint16_t resets; /* that it was sent; no more than fit */
     enum end_reason reason; /* of its bye; END_NONE before */
 };
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form);
 
-/* ---- Live and behind ---------------------------------------------------------------- */
+/* ---- Live and lagging --------------------------------------------------------------- */
 
-/* It has something of its own to send, or its socket takes bytes again. */
+/* It may have something to send: it will be visited in the next flush, and lags until that
+ * visit finds that it has caught up. By cases:
+ *
+ *   live      its cursor is written down (stream_settle) and it leaves the walk of its
+ *             audiences, wherever that walk stands;
+ *   lagging   nothing changes but that it is in the ready list, once;
+ *   blocked   nothing: stream_writable wakes it when its socket takes bytes again, and until
+ *             then it is in fan->waiting; stream_sent does when its block was queued;
+ *   ended     (its last block is with ops->send) it stays blocked for ever: nothing. */
 void stream_wake(struct stream *s);
+
+/* Its socket takes bytes again: it is not blocked any more, and woken. */
 void stream_writable(struct stream *s);
 
 /* The result of a block that was queued (FAN_QUEUED), and whether it ended the stream. */
 void stream_sent(struct stream *s, enum fan_sent sent, bool over);
 
-/* No longer walked with its audiences: its place is written down. */
+/* From live to lagging: not walked with its audiences, and its cursor is written down. */
 void stream_demote(struct stream *s);
-void stream_make_ready(struct stream *s); /* demoted, and in the ready list */
+void stream_make_ready(struct stream *s); /* lagging, and in the ready list */
 
-/* Where a subscription stands: all up to here is done, since it is written down, or since
- * its audience owes a live stream nothing else. stream_settle writes it down. */
-static inline uint64_t stream_place(const struct stream *s, const struct sub *sub) {
+/* How far a stream has got with a subscription (number): it is done with all up to here,
+ * because that is written down, or because nothing else is pending for its audience while
+ * the stream is live. stream_settle writes it down. */
+static inline uint64_t stream_cursor(const struct stream *s, const struct sub *sub) {
     bool own = sub_is_state(sub) || (sub->snapshot && !PLANTED(27));
     uint64_t at = own || sub->from > s->cursor ? sub->from : s->cursor;
-    if (s->behind) return at;
-    uint64_t clear = audience_clear(sub->audience, s->fan->head);
+    if (s->lagging) return at;
+    uint64_t clear = audience_sent(sub->audience, s->fan->head);
     return clear > at ? clear : at;
 }
 void stream_settle(struct stream *s);
 
 struct sub *stream_find(const struct stream *s, struct slice channel);
 
-/* ---- What is said to it alone ------------------------------------------------------- */
+/* ---- What is sent to it alone ------------------------------------------------------- */
 
 /* Queue an event, as a frame's text, for this stream alone (copies). The caller bounds what
  * waits. 0, E_NOMEM or E_CLOSED. */
 int stream_send(struct stream *s, struct slice text);
 
 /* How a stream ends; borrowed. */
-struct good_bye {
+struct bye {
     enum end_reason reason;
-    bool breaks;       /* no clean end, whoever asks: something is missing, untold */
-    int status;        /* of a late refusal; 0: none */
-    struct slice word; /* the lines of an event that goes before the bye; empty: none */
+    bool breaks; /* no clean end in any case: something is missing and was not reported */
+    int status;  /* of a late refusal; 0: none */
+    struct slice word; /* lines of an event that goes before the bye; empty: none */
 };
 
 /* Queue the end where the reason's row says, and bye if it says one. Only an end by right
  * takes the place of one that was queued before and is not out yet. */
-void stream_end(struct stream *s, const struct good_bye *bye);
+void stream_end(struct stream *s, const struct bye *bye);
 void stream_bye(struct stream *s, enum end_reason reason); /* without more to say */
 
 /* Queue what its body begins with, before its plan is there. 'retry_ms': when to come back;
  * 0: its bye says so. 0 or E_NOMEM. */
 int stream_preamble(struct stream *s, uint32_t retry_ms);
 
-/* Tell that a channel's events are lost or no longer allowed. */
+/* Notify of events of a channel that are lost or no longer allowed. */
 void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
                   uint64_t from, uint64_t oldest);
 
@@ -120,7 +135,7 @@ struct note *note_new(struct slice text, uint64_t after, uint64_t id,
                       enum stream_end end);
 struct note *note_new_sync(const struct stream *s);
 
-/* Put a note behind those that go out at the same place or before (takes). */
+/* Put a note behind those that go out after the same number or a lower one (takes). */
 void stream_add_note(struct stream *s, struct note *note);
 int stream_queue(struct stream *s, struct slice text, uint64_t after, uint64_t id,
                  enum stream_end end); /* a new one: 0 or E_NOMEM */
@@ -128,7 +143,7 @@ void stream_drop_notes(struct stream *s);
 
 void stream_count_reset(struct stream *s, struct slice channel, enum reset_reason reason);
 
-/* A plain stream can be told nothing: it breaks off, and its client comes back. */
+/* A plain stream has no notices: it breaks off, and its client comes back. */
 void stream_break(struct stream *s, enum end_reason reason);
 
 #endif

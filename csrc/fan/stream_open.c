@@ -23,7 +23,7 @@ static uint64_t oldest_left(const struct chan *c) {
 /* ---- Opening ------------------------------------------------------------------------ */
 
 /* What was decided about each subscription, in the order of the plan. 'passes': the cursor
- * lies beyond what the client is still to be told. Then only the last reset carries it, so
+ * lies beyond a loss that the client has no notice of yet. Then only the last reset carries it, so
  * that a cut between hello and a reset brings the client back with the id it came with. */
 struct verdict {
     struct sub *subs[STREAM_CHANNELS_MAX];
@@ -45,9 +45,9 @@ static uint64_t longest_period(const struct stream *s) {
     for (const struct sub *sub = s->subs; sub; sub = sub->next) {
         if (!sub_is_state(sub)) continue;
         uint64_t own = sub_chan(sub)->policy.period_ms;
-        uint64_t wish = sub->audience->place.wish_ms;
+        uint64_t asked = sub->audience->key.asked_ms;
         if (own > period) period = own;
-        if (wish > period) period = wish;
+        if (asked > period) period = asked;
     }
     return period;
 }
@@ -59,7 +59,7 @@ static int count_pending(struct stream *s, struct buf *states, uint64_t *replay)
         uint64_t n = sub_pending(sub);
         if (!sub_is_state(sub)) {
             *replay += n;
-            sub->seen -= (uint32_t)n; /* wanted before it came, and still to be sent */
+            sub->counted -= (uint32_t)n; /* wanted before it came, and still to be sent */
         } else {
             err = buf_addf(states, "%s\"%s\":%llu", states->n ? "," : "",
                            sub_chan(sub)->name, (unsigned long long)n);
@@ -128,7 +128,7 @@ static int write_preamble(struct buf *b, const struct stream *s,
     return err == 0 && s->plain ? buf_adds(b, "\n") : err;
 }
 
-/* What a stream begins with. A plain one is told nothing but comments. */
+/* What a stream begins with. A plain one gets comments alone. */
 static int queue_opening(struct stream *s, const struct stream_opening *o,
                          const struct verdict *v) {
     struct buf text = {0};
@@ -208,7 +208,7 @@ static int batch_event(struct batch *b, const struct sub *sub, const struct fram
     return err < 0 ? err : batch_cut(b, sub->stream, false);
 }
 
-/* These notes are copies, so they have a bound: what is older is told, not sent. */
+/* These notes are copies, so they have a bound: of what is older there is a notice. */
 static uint64_t newest_that_fit(const struct chan *c, uint64_t asked) {
     _Static_assert(SUBSCRIBE_HISTORY_BYTES_MAX > FRAME_BYTES_MAX, "the newest one fits");
     uint64_t i = c->head;
@@ -230,7 +230,7 @@ static int batch_reset(struct batch *b, const struct sub *sub, enum reset_reason
     return err < 0 ? err : batch_cut(b, sub->stream, true);
 }
 
-/* History that was asked for on an open stream: its numbers lie behind the cursor, so
+/* History that was asked for on an open stream: its numbers are below the cursor, so
  * it comes without ids. */
 static int batch_history(struct batch *b, const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
@@ -272,14 +272,14 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     if (s->ending) return E_CLOSED;
     if (stream_find(s, spec->channel)) return 0;
     if (s->n_subs == STREAM_CHANNELS_MAX) return E_FULL;
-    stream_wake(s); /* it is behind from now on: its place is written down */
+    stream_wake(s); /* it lags from now on: its cursor is written down */
     struct sub *sub;
     int err = sub_new(s, spec, &sub);
     if (err < 0) return err;
     int32_t rewind =
         spec->rewind == REWIND_DEFAULT ? sub_chan(sub)->policy.rewind : spec->rewind;
-    /* Whoever came back to a stream that had no channels then cannot be resumed by its
-     * id: it is told, and gets what is left. */
+    /* A client that came back to a stream without channels cannot be resumed by its id: it
+     * gets a reset, and what is left. */
     if (s->came_back && rewind != REWIND_LATEST) rewind = REWIND_ALL;
     sub_start_newcomer(sub, rewind);
     if (!sub_is_state(sub)) {
@@ -306,23 +306,23 @@ bool stream_unsubscribe(struct stream *s, struct slice channel) {
     return false;
 }
 
-/* Where all subscriptions would go; with an error nobody goes. */
-static int reserve_all(struct stream *s, const struct sub_spec *wish,
+/* Where all subscriptions would go; with an error none goes. */
+static int reserve_all(struct stream *s, const struct sub_spec *wanted,
                        struct audience **to) {
     uint32_t n = 0;
     int err = 0;
     for (struct sub *sub = s->subs; sub && err == 0; sub = sub->next) {
-        err = sub_reserve(sub, wish, &to[n]);
+        err = sub_reserve(sub, wanted, &to[n]);
         n += err == 0;
     }
     while (err < 0 && n > 0) audience_release(s->fan, to[--n]);
     return err;
 }
 
-int stream_set(struct stream *s, const struct sub_spec *wish) {
+int stream_set(struct stream *s, const struct sub_spec *wanted) {
     ASSERT_OWNER(s->fan->loop);
     struct audience *to[STREAM_CHANNELS_MAX] = {0};
-    int err = reserve_all(s, wish, to);
+    int err = reserve_all(s, wanted, to);
     if (err < 0) return err;
     stream_wake(s);
     uint32_t n = 0;

@@ -11,7 +11,7 @@ struct stream_opening {
     struct plan_spec plan;
     struct eventid last_id;
     uint32_t retry_ms;
-    double heartbeat;  /* seconds, told in hello: the plan's, or the server's */
+    double heartbeat;  /* seconds, as hello says: the plan's, or the server's */
     bool preamble_out; /* the head went out before: ":ok" and retry are written */
 };
 
@@ -22,7 +22,7 @@ void stream_deinit(struct stream *s); /* unsubscribes */
  * client was, E_TRIMMED. */
 int stream_open(struct stream *s, const struct stream_opening *o);
 
-/* On an open stream, at this place of the order of commands. A sync note confirms the
+/* On an open stream, at this point of the order of commands. A sync note confirms the
  * subscription; history that 'rewind' asks for is written without ids. 0, E_NOMEM,
  * E_FULL, E_CHANNEL. */
 int stream_subscribe(struct stream *s, const struct sub_spec *spec);
@@ -30,6 +30,6 @@ bool stream_unsubscribe(struct stream *s, struct slice channel);
 
 /* Replace the filters and the rate of all its channels; a list that is not given and a
  * period of 0 stay as they are. All or nothing: 0 or E_NOMEM. */
-int stream_set(struct stream *s, const struct sub_spec *wish);
+int stream_set(struct stream *s, const struct sub_spec *wanted);
 
 #endif

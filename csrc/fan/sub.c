@@ -11,25 +11,25 @@
 /* ---- Joining ------------------------------------------------------------------------ */
 
 static void join(struct sub *sub, struct audience *a) {
-    const struct tick *tick = a->place.tick;
+    const struct tick *tick = a->key.tick;
     audience_add(a, sub);
-    sub->seen = a->wanted;
+    sub->counted = a->wanted;
     sub->rests_ms = 0;
     if (tick) sub->rests_ms = tick_from(tick, sub->stream->fan->now_ms + tick->period_ms);
 }
 
 int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
-    assert(s->behind);
+    assert(s->lagging);
     struct fan *fan = s->fan;
     struct audience *a = NULL;
-    struct audience_place wish = {.wish_ms = spec->period_ms};
-    int err = chans_get(&fan->chans, spec->channel, &wish.chan);
+    struct audience_key key = {.asked_ms = spec->period_ms};
+    int err = chans_get(&fan->chans, spec->channel, &key.chan);
     if (err < 0) return err;
-    err = filter_intern(&fan->filters, spec->types, spec->keys, &wish.filter);
-    if (err == 0) err = audience_reserve(fan, wish, &a);
-    filter_unref(wish.filter);
+    err = filter_intern(&fan->filters, spec->types, spec->keys, &key.filter);
+    if (err == 0) err = audience_reserve(fan, key, &a);
+    filter_unref(key.filter);
     if (err != 0) {
-        chans_release(&fan->chans, wish.chan);
+        chans_release(&fan->chans, key.chan);
         return err;
     }
     struct sub *sub = mem_new(sizeof *sub);
@@ -38,7 +38,7 @@ int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
     sub->next = s->subs;
     s->subs = sub;
     s->n_subs++;
-    s->filtered = s->filtered || wish.filter;
+    s->filtered = s->filtered || key.filter;
     join(sub, a);
     *out = sub;
     return 0;
@@ -57,28 +57,28 @@ void sub_free(struct stream *s, struct sub **at) {
     mem_free(sub);
 }
 
-int sub_reserve(struct sub *sub, const struct sub_spec *wish, struct audience **out) {
+int sub_reserve(struct sub *sub, const struct sub_spec *wanted, struct audience **out) {
     struct fan *fan = sub->stream->fan;
-    struct audience_place place = {.chan = sub_chan(sub),
-                                   .wish_ms = sub->audience->place.wish_ms};
-    if (wish->period_ms) place.wish_ms = wish->period_ms;
-    int err = filter_change(&fan->filters, sub_filter(sub), wish->types, wish->keys,
-                            &place.filter);
-    if (err == 0) err = audience_reserve(fan, place, out);
-    filter_unref(place.filter);
+    struct audience_key key = {.chan = sub_chan(sub),
+                               .asked_ms = sub->audience->key.asked_ms};
+    if (wanted->period_ms) key.asked_ms = wanted->period_ms;
+    int err = filter_change(&fan->filters, sub_filter(sub), wanted->types, wanted->keys,
+                            &key.filter);
+    if (err == 0) err = audience_reserve(fan, key, out);
+    filter_unref(key.filter);
     return err;
 }
 
 void sub_move(struct sub *sub, struct audience *to) {
-    assert(sub->stream->behind);
+    assert(sub->stream->lagging);
     struct audience *from = sub->audience;
     if (to == from) return;
-    bool same_wish = to->place.filter == from->place.filter;
+    bool same_filter = to->key.filter == from->key.filter;
     audience_remove(from, sub);
     join(sub, to);
     audience_release(sub->stream->fan, from);
-    if (!sub_is_state(sub) || same_wish) return;
-    if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was told */
+    if (!sub_is_state(sub) || same_filter) return;
+    if (sub->from > sub->joined) sub->joined = sub->from; /* removals it was sent */
     sub->from = 0;                                        /* the newly wanted, at once */
 }
 
@@ -87,8 +87,8 @@ void sub_move(struct sub *sub, struct audience *to) {
 /* Just before the oldest event of the history; the head when there is none. */
 static uint64_t before_history(const struct fan *fan, const struct chan *c,
                                uint64_t skip) {
-    uint64_t place = c->history + skip;
-    return place < c->head ? chan_at(c, place)->seq - 1 : fan->head;
+    uint64_t pos = c->history + skip;
+    return pos < c->head ? chan_at(c, pos)->seq - 1 : fan->head;
 }
 
 /* The newest per key first, then live. */
@@ -118,9 +118,9 @@ void sub_replay(struct sub *sub) {
     sub->snapshot = sub->confirm = true;
 }
 
-/* Whether a compacted replay that is at this place has something left to bring; what came
+/* Whether a compacted replay that is at this number has something left to bring; what came
  * after it joined, the log brings. */
-static bool owes_snapshot(const struct sub *sub, uint64_t at) {
+static bool has_snapshot_left(const struct sub *sub, uint64_t at) {
     const struct latest *l = sub_chan(sub)->latest;
     for (uint32_t i = latest_after(l, at); i < l->n; i = latest_next(l, i)) {
         const struct frame *f = latest_at(l, i);
@@ -139,8 +139,8 @@ bool sub_snapshot_over(struct sub *sub) {
 void sub_end_snapshot(struct sub *sub) {
     if (!sub->snapshot) return;
     struct stream *s = sub->stream;
-    uint64_t at = stream_place(s, sub);
-    if (owes_snapshot(sub, at))
+    uint64_t at = stream_cursor(s, sub);
+    if (has_snapshot_left(sub, at))
         stream_reset(s, sub_chan(sub)->node.key, RESET_TRIMMED, at, 0);
     if (sub->from < sub->joined) sub->from = sub->joined;
     if (sub_snapshot_over(sub)) stream_sync(s);
@@ -148,26 +148,26 @@ void sub_end_snapshot(struct sub *sub) {
 
 void sub_count_dropped(struct sub *sub, uint32_t left) {
     uint32_t gone = sub->audience->wanted - left;
-    int32_t dropped = (int32_t)(gone - sub->seen);
+    int32_t dropped = (int32_t)(gone - sub->counted);
     if (dropped > 0)
         chan_tally(sub_chan(sub), &sub->stream->fan->tallies)->counts.dropped +=
             (uint32_t)dropped;
-    sub->seen = gone;
+    sub->counted = gone;
 }
 
 void sub_begin_anew(struct sub *sub) {
     struct stream *s = sub->stream;
     const struct audience *a = sub->audience;
-    uint64_t at = stream_place(s, sub);
+    uint64_t at = stream_cursor(s, sub);
     if (at < a->last) {
         stream_reset(s, sub_chan(sub)->node.key, RESET_TRIMMED, at, 0);
         sub_count_dropped(sub, 0);
     }
-    sub->seen = a->wanted;
+    sub->counted = a->wanted;
     sub->from = at > a->last ? at : a->last;
 }
 
-/* RESET_NONE: what came after the id is still here; else the reason to tell. */
+/* RESET_NONE: what came after the id is still here; else the reason of a reset. */
 static enum reset_reason judge(const struct fan *fan, const struct chan *c,
                                const struct eventid *id) {
     if (id->kind != EVENTID_GOOD) return RESET_UNKNOWN_ID;
@@ -178,9 +178,9 @@ static enum reset_reason judge(const struct fan *fan, const struct chan *c,
                                                               : RESET_NONE;
 }
 
-/* Whether nothing is told to who comes back: a log without history is lossy by name, and a
- * state gives what it has. But what was lost while a state was a log is told. */
-static bool is_told(const struct chan *c, enum reset_reason reason) {
+/* Whether a client that comes back gets a reset: a log without history loses events by name,
+ * and a state gives what it has, but for what was lost while it was a log. */
+static bool is_reported(const struct chan *c, enum reset_reason reason) {
     if (c->kind == CHANNEL_STATE)
         return reason && reason_reset(reason)->of_state && !PLANTED(26);
     return c->policy.history > 0 || c->kind == CHANNEL_KEYED;
@@ -195,11 +195,11 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
         return RESET_NONE;
     }
     enum reset_reason reason = judge(sub->stream->fan, c, id);
-    bool told = is_told(c, reason);
-    if (reason && (told || c->kind != CHANNEL_STATE)) *whole = false;
-    if (told && !reason) {
+    bool reported = is_reported(c, reason);
+    if (reason && (reported || c->kind != CHANNEL_STATE)) *whole = false;
+    if (reported && !reason) {
         sub->from = id->seq;
-    } else if (!told || c->kind == CHANNEL_STATE) {
+    } else if (!reported || c->kind == CHANNEL_STATE) {
         sub_start_newcomer(sub, rewind);
         /* its client may have seen more than this thread */
         if (!reason && c->kind == CHANNEL_LOG && id->seq > sub->from) sub->from = id->seq;
@@ -209,7 +209,7 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
     } else {
         sub->from = before_history(sub->stream->fan, c, 0);
     }
-    return told ? reason : RESET_NONE;
+    return reported ? reason : RESET_NONE;
 }
 
 bool sub_wants(const struct sub *sub, const struct frame *f) {
@@ -228,9 +228,9 @@ uint64_t sub_pending(const struct sub *sub) {
         }
         return n;
     }
-    uint64_t place = chan_after(c, sub->from);
-    if (!sub_filter(sub) && c->expiring <= sub->from) return c->head - place;
-    for (; place < c->head; place++) n += sub_wants(sub, chan_at(c, place));
+    uint64_t pos = chan_after(c, sub->from);
+    if (!sub_filter(sub) && c->expiring <= sub->from) return c->head - pos;
+    for (; pos < c->head; pos++) n += sub_wants(sub, chan_at(c, pos));
     return n;
 }
 
@@ -241,6 +241,5 @@ bool sub_rests(const struct sub *sub) {
 void sub_rest(const struct sub *sub) {
     if (!sub_rests(sub) || !sub_is_state(sub) || PLANTED(19)) return;
     uint64_t from = sub->from > sub->joined ? sub->from : sub->joined;
-    if (sub->audience->last > from)
-        audience_owe_again(sub->stream->fan, sub->audience, from);
+    if (sub->audience->last > from) audience_keep(sub->stream->fan, sub->audience, from);
 }

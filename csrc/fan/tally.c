@@ -25,8 +25,8 @@ void tally_free(struct tally *t) {
     mem_free(t);
 }
 
-void tally_behind(struct tally *t, struct list *tallies, struct lag lag) {
-    t->behind++;
+void tally_lagging(struct tally *t, struct list *tallies, struct lag lag) {
+    t->n_lagging++;
     if (lag.events > t->lag.events) t->lag.events = lag.events;
     if (lag.bytes > t->lag.bytes) t->lag.bytes = lag.bytes;
     list_remove(&t->node);

@@ -1,4 +1,4 @@
-/* Classes, phases and who waits; see tick.h. */
+/* Classes, phases and what waits; see tick.h. */
 #include "fan/tick.h"
 
 static const uint32_t classes[TICK_CLASSES] = {20,   50,   100,   200,   500,  1000,

@@ -7,7 +7,7 @@
  *     period 500 ms    phase 0  |---------|---------|        offset   0
  *                      phase 3  ...|---------|---------|     offset 117
  *
- * Who comes gets the phase whose next moment is no less than one period away, so that a
+ * An audience gets the phase whose next moment is no less than one period away, so that a
  * snapshot and the first tick keep the distance too. A phase without users has no offset:
  * its first user's arrival sets it. [one thread] */
 #ifndef SLUICE_FAN_TICK_H
@@ -21,16 +21,16 @@
 #define TICK_PHASES 16
 
 struct tick {
-    struct list waiting; /* audiences that owe something until at_ms */
+    struct list waiting; /* audiences with something pending, until at_ms */
     uint32_t users;      /* audiences of this phase */
     uint32_t period_ms;
     int64_t offset_ms;
-    int64_t at_ms; /* the next moment, while somebody waits */
+    int64_t at_ms; /* the next moment, while audiences wait */
 };
 
 struct ticks {
     struct tick phases[TICK_CLASSES][TICK_PHASES];
-    int64_t next_ms; /* the earliest at_ms of those with somebody waiting */
+    int64_t next_ms; /* the earliest at_ms of those that have waiting audiences */
 };
 
 /* The shortest class that is not shorter than a time; 0 for 0 and below. Times above the
@@ -42,7 +42,7 @@ uint32_t tick_period_of_rate(double per_second);
 
 void ticks_init(struct ticks *t);
 
-/* The phase for somebody who comes now; period_ms is one of tick_period. NULL for 0. The
+/* The phase for an audience that comes now; period_ms is one of tick_period. NULL for 0. The
  * caller counts itself into 'users'. */
 struct tick *ticks_pick(struct ticks *t, uint32_t period_ms, int64_t now_ms);
 
@@ -52,13 +52,13 @@ int64_t tick_from(const struct tick *tick, int64_t ms);
 /* Wait for the next moment after now. */
 void ticks_wait(struct ticks *t, struct tick *tick, struct list *node, int64_t now_ms);
 
-/* Somebody who waited left the list of a tick. */
+/* One that waited left the list of a tick. */
 void ticks_left(struct ticks *t, struct tick *tick);
 
 /* Move all whose moment has come to a list. False when there is none. */
 bool ticks_take(struct ticks *t, int64_t now_ms, struct list *due);
 
-/* When the next moment is; INT64_MAX when nobody waits. */
+/* When the next moment is; INT64_MAX when no audience waits. */
 int64_t ticks_next(const struct ticks *t);
 
 #endif

@@ -70,7 +70,7 @@ int to_io_send(struct client *c, struct slice text) {
     return 0;
 }
 
-int to_io_end(struct client *c, const struct good_bye *bye) {
+int to_io_end(struct client *c, const struct bye *bye) {
     ASSERT_OWNER(c->lane->hub->app);
     struct client_message *m = new_message(c, CLIENT_END, bye->word);
     if (!m) return E_NOMEM;

@@ -51,7 +51,7 @@ struct client_message {
     enum client_op op;
     struct client *client;
     struct plan *plan;   /* of one spec: the channel and its options, or the filters */
-    struct good_bye bye; /* of CLIENT_END; its word is 'words' */
+    struct bye bye; /* of CLIENT_END; its word is 'words' */
     struct slice words;  /* the text of an event */
     char text[];
 };
@@ -60,7 +60,7 @@ struct client_message {
 void to_io_client(struct client *c, enum client_op op, struct plan *plan);
 /* An event's text, and the end; both copy. 0 or E_NOMEM. */
 int to_io_send(struct client *c, struct slice text);
-int to_io_end(struct client *c, const struct good_bye *bye);
+int to_io_end(struct client *c, const struct bye *bye);
 
 /* ---- To one thread [any thread] ----------------------------------------------------- */
 

@@ -42,7 +42,7 @@ void app_on_report(void *owner, struct message *m) {
         struct tally *t = container_of(l, struct tally, node);
         next = l->next;
         enter(s, t);
-        if (t->behind == 0) tally_free(t);
+        if (t->n_lagging == 0) tally_free(t);
     }
     if (r->n == 0) { /* nothing to remember */
         report_free(r);
@@ -72,7 +72,7 @@ static void add_channel_lag(const struct report *r, struct slice channel, struct
         const struct tally *t = container_of(l, struct tally, node);
         if (!slice_eq(name_of(t), channel)) continue;
         greatest(lag, t->lag);
-        *behind += t->behind;
+        *behind += t->n_lagging;
     }
 }
 

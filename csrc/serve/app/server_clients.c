@@ -32,7 +32,7 @@ bool server_unsubscribe(struct server *s, struct client *c, struct slice channel
     struct sub_spec spec = {.channel = channel};
     struct plan *plan = plan_of_one(&spec);
     if (!plan) { /* the stream may not go on with it: end it */
-        to_io_end(c, &(struct good_bye){.reason = END_OVERLOAD});
+        to_io_end(c, &(struct bye){.reason = END_OVERLOAD});
         return true;
     }
     to_io_client(c, denied ? CLIENT_DENY : CLIENT_UNSUBSCRIBE, plan);
@@ -78,7 +78,7 @@ int server_send(struct client *c, const struct event *event) {
 int server_close(struct client *c, enum end_reason reason, int status,
                  const struct event *word) {
     ASSERT_OWNER(c->lane->hub->app);
-    struct good_bye bye = {.reason = reason, .status = status};
+    struct bye bye = {.reason = reason, .status = status};
     struct frame *f = NULL;
     int err = word ? frame_new(&f, word, false, 0) : 0;
     if (err < 0) return err;

@@ -27,7 +27,7 @@ static uint32_t count(const struct list *streams, uint32_t most) {
  * block that its socket took in part. */
 static struct behind measure(struct outlet *o, int *looks) {
     struct stream *s = &o->stream;
-    struct behind b = {.since_ms = s->behind_ms};
+    struct behind b = {.since_ms = s->lagging_ms};
     uint64_t most = 0;
     b.lag.events = o->pinned ? o->pinned->events : 0;
     b.lag.bytes = outlet_unsent(o);
@@ -35,7 +35,7 @@ static struct behind measure(struct outlet *o, int *looks) {
         struct lag lag = lag_of(sub, looks);
         if (lag.events == 0) continue;
         struct tally *t = chan_tally(sub_chan(sub), &s->fan->tallies);
-        tally_behind(t, &s->fan->tallies, lag);
+        tally_lagging(t, &s->fan->tallies, lag);
         if (lag.bytes >= most) b.most = t;
         most = lag.bytes > most ? lag.bytes : most;
         b.lag.events += lag.events;
@@ -61,7 +61,7 @@ static void add_lags(struct report *r, const struct list *streams, uint32_t n,
 static void take_tallies(struct report *r, struct list *tallies) {
     for (int n = 0; !list_empty(tallies); n++) {
         struct tally *t = container_of(tallies->next, struct tally, node);
-        if (n >= REPORT_TALLIES_MAX && t->behind == 0) return;
+        if (n >= REPORT_TALLIES_MAX && t->n_lagging == 0) return;
         tally_part(t);
         list_remove(&t->node);
         list_add(&r->tallies, &t->node);

@@ -314,7 +314,7 @@ int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
 }
 
 void outlet_break(struct conn *c) {
-    stream_end(&c->outlet.stream, &(struct good_bye){.reason = END_SLOW, .breaks = true});
+    stream_end(&c->outlet.stream, &(struct bye){.reason = END_SLOW, .breaks = true});
 }
 
 void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
@@ -329,7 +329,7 @@ void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
         }
         attach(c);
     }
-    stream_end(s, &(struct good_bye){.reason = reason, .status = status});
+    stream_end(s, &(struct bye){.reason = reason, .status = status});
 }
 
 /* ---- Heartbeats and drains ---------------------------------------------------------- */

@@ -18,7 +18,7 @@ stream_handle.methods = Client
 
 local REASONS = {} -- the words of bye
 for word, row in pairs(core.reasons.bye) do
-  if row.told then REASONS[#REASONS + 1], REASONS[word] = word, true end
+  if row.has_bye then REASONS[#REASONS + 1], REASONS[word] = word, true end
 end
 table.sort(REASONS)
 
