@@ -173,7 +173,7 @@ local function from_core(name)
     return info and info[name]
   end
 end
-LAZY.ip, LAZY.path = from_core("ip"), from_core("path")
+LAZY.ip, LAZY.path, LAZY._route_id = from_core("ip"), from_core("path"), from_core("route")
 
 local unknown = names.refuser(Client, "client", ":", { "id", "user", "ip", "path", "params", "meta",
   "resumed" })

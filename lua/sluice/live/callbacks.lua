@@ -41,10 +41,10 @@ function callbacks.cancel(self, id)
   if fiber then self.scheduler:cancel(fiber) end
 end
 
-function callbacks.open(self, id, path, channels)
+function callbacks.open(self, id, path, channels, route_id)
   local h = self.generation.hooks
   if not (h.connect or h.subscribe) then return end
-  local client = stream_handle.new(self, id, { path = path })
+  local client = stream_handle.new(self, id, { path = path, _route_id = route_id })
   stream_hooks.arrive(self, client)
   for _, channel in ipairs(channels) do stream_hooks.arrive(self, client, channel) end
 end

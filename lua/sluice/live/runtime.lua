@@ -194,9 +194,13 @@ function Runtime:remember(id, user, meta, is_written)
   self.clients[id] = { user = user, meta = meta }
 end
 
---- The stream route whose pattern matches a path, and the parameters.
-function Runtime:route_of(path)
+--- The stream route of a client, and the path's parameters: the route it was opened with; when
+-- this generation does not have that, the first whose pattern matches.
+function Runtime:route_of(path, route_id)
   if not path then return nil end
+  local own = self.generation.route_named[self.names[route_id]]
+  local captures = own and own.kind == "stream" and core.match(own.pattern, path)
+  if captures then return own, captures end
   for _, route in ipairs(self.generation.sorted_routes) do
     local params = route.kind == "stream" and core.match(route.pattern, path)
     if params then return route, params end
@@ -205,13 +209,13 @@ end
 
 --- The path parameters of a stream.
 function Runtime:path_params(client)
-  local _, params = self:route_of(client.path)
+  local _, params = self:route_of(client.path, client._route_id)
   return params
 end
 
 --- The constant meta of a stream that the core opened without Lua.
 function Runtime:constant_meta(client)
-  local route = self:route_of(client.path)
+  local route = self:route_of(client.path, client._route_id)
   return route and route.checked and route.checked.meta
 end
 

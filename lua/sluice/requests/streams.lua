@@ -219,7 +219,7 @@ end
 function streams.again(runtime, id, before, why)
   local info = runtime.server:client(id)
   if not info or not runtime.server:mind(id) then return end
-  local route, params = runtime:route_of(info.path)
+  local route, params = runtime:route_of(info.path, info.route)
   if not route then return runtime.server:close(id, "end") end -- it comes back and gets 404
   local req = same_request(before and before.req, info, params)
   if before and before.route.name ~= route.name then req.params = params end
