@@ -48,20 +48,10 @@ function sluice.serve(target, options)
   return true, why
 end
 
-local function effect(what)
-  if process.loading then
-    caller.raise("%s has an effect and the app is still loading: move it into a handler", what)
-  end
-  if not process.runtime then
-    caller.raise("%s works in handlers, tasks, hooks, timers and services only", what)
-  end
-  return process.runtime
-end
-
 --- Let time pass; other coroutines run meanwhile.
 -- @tparam number seconds
 function sluice.sleep(seconds)
-  local runtime = effect("sluice.sleep()")
+  local runtime = process.running("sluice.sleep()")
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= SLEEP_MAX) then
     caller.raise("sluice.sleep(seconds): a number of seconds from 0 is expected, not %s",
       tostring(seconds))
@@ -72,7 +62,7 @@ end
 --- A point where a reload may end this coroutine (a service, or a task with restart) and
 -- start it again in the new code. Otherwise it does nothing.
 function sluice.checkpoint()
-  local runtime = effect("sluice.checkpoint()")
+  local runtime = process.running("sluice.checkpoint()")
   local fiber = runtime.scheduler.current
   local again = fiber and (fiber.restart or fiber.kind == "service")
   if again and fiber.generation.phase == "retiring" then

@@ -71,7 +71,8 @@ end
 -- @tparam[opt] table given `services` ("nginx.service", a unit of systemd or a program with a
 --   pid file; { name =, tcp = "127.0.0.1:5432" }, a port of this machine), `disks` (paths; the
 --   fullest counts, default "/"), `interval` (seconds: how old a mean or the status of a
---   service may be, default 10), `name` (default "system"), `root` (a folder in place of /, for specs)
+--   service may be, default 10), `name` (default "system"), `root` (a folder instead of /, for
+--   specs)
 -- @treturn sluice.System
 function system.new(app, given)
   local o = check(given)

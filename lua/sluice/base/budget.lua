@@ -1,7 +1,6 @@
 --- Runs app code under the core's budget: so much CPU between two suspension points, a cap on
 -- the Lua heap, and coroutines that the core can see into. The core also logs, while it lasts,
 -- what holds up the app.
--- A core without a budget (a stand-in in specs) leaves plain coroutines.
 -- Keeps nothing in memory but, per fiber, a weak list of the coroutines that it made.
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
@@ -11,39 +10,39 @@ local budget = {}
 
 local CHILDREN_LEAST = 64
 
-if core.budget_own and caller.OWN then core.budget_own("@" .. caller.OWN) end
+if caller.OWN then core.budget_own("@" .. caller.OWN) end
 
 --- Begin one run between two suspension points.
 -- @tparam string name of a fiber or a phase, for messages
 function budget.enter(name)
-  if core.budget_enter then core.budget_enter(name) end
+  core.budget_enter(name)
 end
 
 --- End it.
 function budget.leave()
-  if core.budget_leave then core.budget_leave() end
+  core.budget_leave()
 end
 
 --- Whether the current run has used up its budget: then all of it ends, and code that catches
 -- the errors of one part must not go on with the next part.
 function budget.tripped()
-  return core.tripped ~= nil and core.tripped()
+  return core.tripped()
 end
 
 --- Called when only the end of the process is left: a finalizer that hangs delays it a little.
 function budget.last()
-  if core.budget_last then core.budget_last() end
+  core.budget_last()
 end
 
 --- Like coroutine.resume, but seen by the core.
 function budget.resume(co, ...)
-  return (core.resume or coroutine.resume)(co, ...)
+  return core.resume(co, ...)
 end
 
 --- Close a coroutine: its `<close>` variables run under the budget.
 function budget.close(co, name)
   budget.enter(name)
-  local ok, problem = (core.close or coroutine.close)(co)
+  local ok, problem = core.close(co)
   budget.leave()
   return ok, problem
 end
@@ -131,11 +130,10 @@ function budget.library()
   for name, value in pairs(coroutine) do library[name] = value end
   function library.create(fn) return remember(coroutine.create(fn)) end
   function library.wrap(fn)
-    if not core.wrap then return coroutine.wrap(fn) end
     return core.wrap(remember(coroutine.create(fn)))
   end
-  library.resume = core.resume or coroutine.resume
-  library.close = core.close or coroutine.close
+  library.resume = core.resume
+  library.close = core.close
   return library
 end
 

@@ -56,4 +56,17 @@ process = {
   outgoing = nil, -- in a test: answers the requests that the app would send to other servers
 }
 
+--- The runtime, for functions with an effect; raises where there is none.
+-- @tparam string what the function's name, for the message
+-- @treturn sluice.Runtime
+function process.running(what)
+  if process.loading then
+    caller.raise("%s has an effect and the app is still loading: move it into a handler", what)
+  end
+  if not process.runtime then
+    caller.raise("%s works in handlers, tasks, hooks, timers and services only", what)
+  end
+  return process.runtime
+end
+
 return process

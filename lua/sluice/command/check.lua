@@ -69,7 +69,7 @@ end
 -- @tparam table given from the command line: app, port, socket
 -- @treturn integer exit code
 function check.run(given, out, err)
-  if core.budget_set then core.budget_set(LOAD_SECONDS) end
+  core.budget_set(LOAD_SECONDS)
   local loaded, problem = generation.load(1, given.app)
   local prepared
   if loaded then prepared, problem = runtime.new(NO_SERVER):prepare(loaded) end

@@ -8,7 +8,6 @@ local KEY_LEAST = 32 -- characters; a shorter key could be guessed
 
 -- The runtime folder, or nil; and a remark about it.
 local function folder()
-  if not core.runtime_dir then return nil, "the core makes none" end
   return core.runtime_dir()
 end
 

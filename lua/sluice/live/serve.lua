@@ -48,11 +48,9 @@ end
 -- @tparam table settings
 function serve.set_up(settings)
   core.log_setup(settings.log_level, settings.log_format)
-  if core.budget_set then
-    local ok, message = core.budget_set(settings.handler_budget)
-    if not ok then core.log("warn", "no handler is stopped when it loops: " .. message) end
-  end
-  if core.memory_limit then core.memory_limit(settings.lua_memory) end
+  local ok, message = core.budget_set(settings.handler_budget)
+  if not ok then core.log("warn", "no handler is stopped when it loops: " .. message) end
+  core.memory_limit(settings.lua_memory)
 end
 
 --- Short steps of the collector: a turn of the loop must not wait for it. A step traverses so
@@ -95,7 +93,7 @@ local function start(target, settings)
   port, message, code = self.server:start()
   if not port then return nil, message, code end
   self.reloader = reload.new(self, type(target) == "string" and target or nil)
-  if settings.watch and type(target) == "string" and self.server.watch then
+  if settings.watch and type(target) == "string" then
     self.watcher = watcher.new(self)
   end
   core.log("info", ("serving %s on %s"):format(self.generation.path, urls_of(settings.host, port)))

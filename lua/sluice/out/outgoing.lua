@@ -2,6 +2,7 @@
 -- Keeps nothing in memory.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
+local query = require("sluice.base.query")
 local transfer = require("sluice.out.transfer")
 
 local outgoing = {}
@@ -10,12 +11,6 @@ local outgoing = {}
 local HARMLESS = { accept = true, ["accept-language"] = true, ["cache-control"] = true,
   ["content-type"] = true, ["last-event-id"] = true, ["user-agent"] = true }
 local REDIRECT = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
-
-local INSENSITIVE = {
-  __index = function(t, name)
-    return type(name) == "string" and rawget(t, name:lower()) or nil
-  end,
-}
 
 --- A URL for the log: without user, password and query.
 -- @tparam string url
@@ -127,7 +122,7 @@ function outgoing.ask(runtime, what, o)
     if not status then return nil, headers, location end
     if not (REDIRECT[status] and location and o.redirects > 0) then
       cut.transfer = nil
-      return t, status, setmetatable(headers, INSENSITIVE)
+      return t, status, query.headers(headers)
     end
     step, message = redirected(step, status, location)
     if not step then return nil, message, "EUPSTREAM" end

@@ -17,13 +17,7 @@ local HELD_BYTES = 256 * 1024 -- unread: the socket is not read until half of it
 -- @tparam string what the function's name, for the message
 -- @treturn sluice.Runtime
 function transfer.runtime(what)
-  if process.loading then
-    caller.raise("%s has an effect and the app is still loading: move it into a handler", what)
-  end
-  local runtime = process.runtime
-  if not runtime then
-    caller.raise("%s works in handlers, tasks, hooks, timers and services only", what)
-  end
+  local runtime = process.running(what)
   -- raises with the reason
   if not runtime.scheduler:can_wait() then runtime.scheduler:wait(what) end
   return runtime
