@@ -47,7 +47,7 @@
 #define GATHER_BYTES_MAX 16384
 #define GATHER_CHANNELS_MAX 4 /* streams with more busy channels share no block */
 #define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
-/* History that client:subscribe brings to an open stream: what is older is told lost
+/* History that client:subscribe brings to an open stream: what is older is reported as lost
  * (reset, too_far). Above FRAME_BYTES_MAX, so that the newest event always comes. */
 #define SUBSCRIBE_HISTORY_BYTES_MAX (512 * 1024)
 #define LAST_EVENT_ID_MAX 128  /* longer ids are unknown ids: reset */
@@ -121,10 +121,10 @@
 #define SLOWEST_MAX 1000    /* of app:slowest: refused */
 
 /* ---- Scripts ---------------------------------------------------------------------- */
-/* A run that lasts is told of: first when a loop that the usual budget of 1 s stops has been
+/* A run that lasts is logged: first when a loop that the usual budget of 1 s stops has been
  * stopped, then each time it has lasted twice as long, so that the log is not flooded. */
 #define STALL_FIRST_MS 1250
-#define STALL_LEAST_MS 100 /* a shorter run is not told of when it is over */
+#define STALL_LEAST_MS 100 /* a shorter run is not logged when it is over */
 #define END_STUCK_MS 6000  /* a script that hangs, behind the drain: the process ends */
 
 /* ---- Log -------------------------------------------------------------------------- */
@@ -139,7 +139,7 @@
 #define ACCEPT_TURN_MAX 64             /* accepted in one turn of a loop */
 #define BACKLOG_DRAIN_MAX 4096         /* accepted at most when a drain begins */
 #define ACCEPT_PAUSE_MS 100            /* pause when descriptors or memory are lacking */
-#define ACCEPT_TELL_MS 10000           /* ... which the log is told so often */
+#define ACCEPT_TELL_MS 10000           /* ... which is logged so often */
 #define REQUESTS_QUEUED_MAX 1024 /* handed to the app, per I/O thread; others wait */
 #define INPUT_BYTES_MAX 16384  /* received and not used: reading pauses. A largest head */
 #define OUTPUT_BYTES_MAX 32768 /* unsent answers: parsing pauses */
@@ -173,7 +173,7 @@
 #define STOP_HOOKS_MS 1000     /* for the app's stop hooks, before the drain */
 #define HANDLERS_DRAIN_MS 2000 /* for handlers that still run then */
 #define DRAIN_TELL_MS 1000     /* for the last words, when the time of a drain is over */
-#define LEFT_HOOKS_MS 1000     /* ... and for the hooks of the clients who left last */
+#define LEFT_HOOKS_MS 1000     /* ... and for the hooks of the clients that left last */
 #define MAX_BODY_DEFAULT 65536
 
 /* ---- Outgoing HTTP ---------------------------------------------------------------- */

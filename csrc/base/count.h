@@ -24,7 +24,7 @@ static inline void count_add(struct count *c, long n) {
     atomic_fetch_add_explicit(&c->parts[count_part()].n, n, memory_order_relaxed);
 }
 
-/* The sum; exact while nobody changes it. */
+/* The sum; exact while no thread changes it. */
 long count_sum(struct count *c);
 
 #endif

@@ -1,7 +1,7 @@
 /* Ring of finished lines, one writer thread; see log.h.
  *
  * The ring is bounded in lines and in bytes. What finds no room is dropped and counted, and
- * the count is told where the lines are missing: in front of the next one that was taken,
+ * the count is logged where the lines are missing: in front of the next one that was taken,
  * or when the ring has run empty. */
 #include "base/log.h"
 
@@ -50,7 +50,7 @@ bool log_wants(enum log_level level) {
 
 /* ---- Writing ------------------------------------------------------------------------ */
 
-/* Of whoever writes: the thread, or without one anybody. */
+/* Of the one that writes: the log's thread or, without it, any. */
 static struct {
     pthread_mutex_t lock;
     int looks; /* at a stderr that takes nothing, while the process ends */
@@ -59,8 +59,8 @@ static struct {
 
 #define LOOK_MS 100
 
-/* Whoever reads stderr may have stopped. The thread waits for it, since it has nothing else
- * to do; the end of the process, and whoever writes without a thread, not for long. */
+/* The reader of stderr may have stopped. The thread waits for it, since it has nothing else
+ * to do; the end of the process, and a writer without a thread, not for long. */
 static bool may_wait(void) {
     pthread_mutex_lock(&logger.lock);
     bool bounded = logger.stopping || logger.users == 0;
@@ -78,7 +78,7 @@ static bool write_all(struct slice s) {
         if (ready <= 0) continue;
         ssize_t n = write(STDERR_FILENO, s.p, s.n < PIPE_BUF ? s.n : PIPE_BUF);
         if (n < 0 && (errno == EAGAIN || errno == EINTR)) continue;
-        if (n <= 0) return false; /* nobody listens: nothing to tell it to */
+        if (n <= 0) return false; /* stderr is closed: nowhere to report it */
         writer.looks = 0;
         s = slice_of(s.p + n, s.n - (size_t)n);
     }

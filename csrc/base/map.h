@@ -1,7 +1,7 @@
 /* A hash map from bytes to structs that embed a map_node.
  *
  * Names of channels, keys and clients come from outside, so the hash is SipHash-1-3
- * with a key drawn once per process: nobody can choose colliding names. The map
+ * with a key drawn once per process: no peer can choose colliding names. The map
  * allocates buckets only; when they cannot grow it goes on with longer chains. Nodes
  * are owned by their structs. [one thread at a time] */
 #ifndef SLUICE_BASE_MAP_H

@@ -1,4 +1,4 @@
-/* Counted allocation; see mem.h. The count is read when the threads are quiet. */
+/* Counted allocation; see mem.h. The count is read when the threads rest. */
 #include "base/mem.h"
 
 #include "base/count.h"

@@ -1,4 +1,4 @@
-/* A slice: bytes that somebody else owns. Borrowed until the call returns unless the
+/* A slice: bytes that another object owns. Borrowed until the call returns unless the
  * taker says otherwise. Not NUL-terminated. */
 #ifndef SLUICE_BASE_SLICE_H
 #define SLUICE_BASE_SLICE_H
