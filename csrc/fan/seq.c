@@ -63,7 +63,7 @@ int seq_publish(struct sequencer *q, struct frame *f) {
 }
 
 void seq_wake(struct sequencer *q) {
-    for (unsigned i = 0; i < q->n; i++) mailbox_wake_owed(q->targets[i]);
+    for (unsigned i = 0; i < q->n; i++) mailbox_wake_pending(q->targets[i]);
 }
 
 void seq_post(struct sequencer *q, struct message **messages, message_fn *deliver) {

@@ -17,7 +17,7 @@ struct loop {
     struct ev_async wake;
     struct ev_timer look;
     struct mailbox mailbox;
-    pthread_t thread; /* the owner: whoever called loop_own */
+    pthread_t thread; /* the owner: the thread that called loop_own */
     bool enough;      /* set by the owner: no more messages in this turn */
 };
 

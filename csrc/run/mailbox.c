@@ -52,16 +52,16 @@ void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliv
     if (promised == PROMISE_NONE || (promised == PROMISE_LATER && !patient))
         mailbox_wake(mb);
     else if (!patient || before >= MAILBOX_PATIENT_MAX)
-        atomic_store_explicit(&mb->owed, true, memory_order_relaxed);
+        atomic_store_explicit(&mb->wake_pending, true, memory_order_relaxed);
 }
 
 void mailbox_promise(struct mailbox *mb, enum mailbox_promise promise) {
     atomic_store_explicit(&mb->promised, promise, memory_order_relaxed);
 }
 
-void mailbox_wake_owed(struct mailbox *mb) {
-    if (!atomic_load_explicit(&mb->owed, memory_order_relaxed)) return;
-    atomic_store_explicit(&mb->owed, false, memory_order_relaxed);
+void mailbox_wake_pending(struct mailbox *mb) {
+    if (!atomic_load_explicit(&mb->wake_pending, memory_order_relaxed)) return;
+    atomic_store_explicit(&mb->wake_pending, false, memory_order_relaxed);
     mailbox_wake(mb);
 }
 

@@ -9,12 +9,12 @@
  * that saves the system call.
  *
  * A burst of events would wake a loop again and again that is quicker than the publisher,
- * and each wake costs more than the publish. So an owner to whom events come in numbers
+ * and each wake costs more than the publish. So an owner that gets events in numbers
  * promises to look again within LOOK_AGAIN_MS, and until then events do not wake it: the
- * publisher owes the wake to the end of its turn. The promise makes it safe: a publisher
+ * wake is pending to the end of the publisher's turn. The promise makes it safe: a publisher
  * that gets stuck in its turn delays nothing for longer than that.
  *
- * Patient events, which nobody is sent before a tick, need no wake at all: after some of
+ * Patient events, which no client gets before a tick, need no wake at all: after some of
  * them the owner promises to look within LOOK_LATER_MS, and others still wake it. */
 #ifndef SLUICE_RUN_MAILBOX_H
 #define SLUICE_RUN_MAILBOX_H
@@ -49,7 +49,7 @@ struct mailbox {
     atomic_bool called; /* something that is no event came since the last drain began */
     void *owner;
     atomic_int promised;      /* by the owner: enum mailbox_promise */
-    atomic_bool owed;         /* an event came meanwhile */
+    atomic_bool wake_pending; /* an event came meanwhile */
     void (*wake)(void *loop); /* NULL: the owner polls */
     void *loop;
 };
@@ -74,11 +74,11 @@ void mailbox_event_done(struct mailbox *mb); /* [owner] */
 /* Give a promise, or take it back: then drain once more. [owner] */
 void mailbox_promise(struct mailbox *mb, enum mailbox_promise promise);
 
-/* Wake the owner, who has something to look at elsewhere. [any thread] */
+/* Wake the owner, for something that is not in the mailbox. [any thread] */
 void mailbox_wake(struct mailbox *mb);
 
-/* Wake an owner that was spared. [who posts events] */
-void mailbox_wake_owed(struct mailbox *mb);
+/* Wake an owner that was spared. [the thread that posts events] */
+void mailbox_wake_pending(struct mailbox *mb);
 
 /* Deliver up to 'max' messages. Returns how many; when it is 'max' there may be more.
  * [owner] */

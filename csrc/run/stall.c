@@ -21,7 +21,7 @@
 
 /* Of the thread since it began, in µs. */
 struct usage {
-    int64_t ran, queued; /* queued < 0: the kernel does not tell */
+    int64_t ran, queued; /* queued < 0: the kernel does not say */
 };
 
 /* A stretch of time and what became of it. */
@@ -42,7 +42,7 @@ static struct {
     const char *names[DEPTH_MAX];
     char place[160];
     int64_t since,
-        next_us; /* the run that goes on; when it is told of next, from 'since' */
+        next_us; /* the run that goes on; when it is logged next, from 'since' */
     struct usage before;
     int64_t before_at;
 } stall = {.lock = PTHREAD_MUTEX_INITIALIZER, .schedstat = -1};
@@ -169,7 +169,7 @@ static void word(char *text, size_t size, const struct span *s, bool over) {
                  name, took, title.where, doing[kind][0], fate(kind, s));
 }
 
-static void tell(const struct span *s, bool over) {
+static void report(const struct span *s, bool over) {
     char text[1024];
     word(text, sizeof text, s, over);
     write_line(text, s);
@@ -214,13 +214,13 @@ static void *run(void *unused) {
             continue;
         }
         int64_t now = clock_us(), due = due_us();
-        if (now < due) { /* another run may begin meanwhile, and is told of sooner */
+        if (now < due) { /* another run may begin meanwhile, and is due sooner */
             sleep_us(least(due - now, STALL_FIRST_MS * 1000));
             continue;
         }
         if (stall.is_last && now - stall.since >= END_STUCK_MS * 1000) end_without_it();
         struct span s = span_until(now);
-        tell(&s, false); /* locked, so that the line of its end comes behind this one */
+        report(&s, false); /* locked, so that the line of its end comes behind this one */
         stall.next_us = 2 * s.all;
     }
     return NULL;
@@ -288,11 +288,11 @@ int stall_enter(const char *name) {
 void stall_leave(int depth) {
     int64_t now = clock_us();
     pthread_mutex_lock(&stall.lock);
-    bool told = stall.next_us > STALL_FIRST_MS * 1000;
+    bool reported = stall.next_us > STALL_FIRST_MS * 1000;
     bool long_enough = now - stall.since >= STALL_LEAST_MS * 1000;
-    if (told || (long_enough && current())) {
+    if (reported || (long_enough && current())) {
         struct span s = span_until(now);
-        tell(&s, true);
+        report(&s, true);
         stall.before_at = 0;
     }
     stall.depth = depth - 1;

@@ -1,8 +1,8 @@
-/* Tells when the app's thread does not come back: from a thread of its own, in the log, while
+/* Logs when the app's thread does not come back: from a thread of its own, while
  * it lasts and again when it is over.
  *
  * The app's thread says when a run begins and ends: one run between two suspension points of
- * a script, or what the runtime does around them. A run that lasts is told of after
+ * a script, or what the runtime does around them. A run that lasts is logged after
  * STALL_FIRST_MS, then each time it has lasted twice as long. Whether it computes, waits
  * for a processor or waits elsewhere is judged by what the kernel counted for the thread
  * (/proc/thread-self/schedstat), not by the time that passed: on a busy machine both differ.
@@ -17,7 +17,7 @@
 #include <stdint.h>
 
 /* Watch the calling thread from now on; idempotent. 0 or a negative errno. Without it runs
- * are still told of when they are over. */
+ * are still logged when they are over. */
 int stall_watch(void);
 
 /* What stops a run that computes: after so many ms of it; 0: nothing does. */
@@ -30,7 +30,7 @@ int stall_enter(const char *name);
 /* The run of that depth ends, and those inside of it. */
 void stall_leave(int depth);
 
-/* Where the script is, as far as somebody could see ("app.lua:9"): copied. */
+/* Where the script is, as far as is known ("app.lua:9"): copied. */
 void stall_place(const char *place);
 
 /* Nothing comes after the run that goes on but the end of the process: when it lasts for
