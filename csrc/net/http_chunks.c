@@ -80,7 +80,7 @@ static int on_size_lf(struct http_chunks *c, char byte) {
     return expect(c, byte, '\n', c->left ? DATA : TRAILER_START);
 }
 
-/* Fields that would change where the message ends or whom it is for. */
+/* Fields that would change where the message ends or which host it is for. */
 static bool name_is_forbidden(const struct http_chunks *c) {
     static const char *const names[] = {"content-length", "transfer-encoding", "host",
                                         "connection"};

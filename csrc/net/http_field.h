@@ -39,7 +39,7 @@ struct http_list {
     const char *lower;
     size_t next;       /* line to look at when 'rest' is used up */
     struct slice rest; /* of the line; p is NULL behind its end */
-    bool empties;      /* tell empty elements too: false but for the strictest readers */
+    bool empties;      /* give empty elements too: false but for the strictest readers */
 };
 
 struct http_list http_list_of(struct http_fields all, const char *lower);

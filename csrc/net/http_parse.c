@@ -248,8 +248,8 @@ static void judge_connection(struct sums *sums, struct slice value) {
 static void judge_expect(struct http_head *h, struct slice value) {
     struct http_list list = http_list_in(value);
     if (h->minor == 0) return;
-    for (struct slice wish; http_list_next(&list, &wish);) {
-        if (http_is(wish, "100-continue")) h->expect_continue = true;
+    for (struct slice item; http_list_next(&list, &item);) {
+        if (http_is(item, "100-continue")) h->expect_continue = true;
         else if (h->status == 0) h->status = 417;
     }
 }

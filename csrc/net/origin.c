@@ -122,7 +122,7 @@ size_t origin_fields(const struct origin_policy *policy, struct slice method,
     return n;
 }
 
-/* ---- Requests in somebody else's name --------------------------------------------- */
+/* ---- Requests in another user's name ------------------------------------------------ */
 
 static struct slice without(struct slice host, const char *port) {
     const size_t n = strlen(port);

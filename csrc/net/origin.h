@@ -14,7 +14,7 @@
 struct origin_policy {
     const struct slice *origins; /* "https://app.example", or "*" for any */
     size_t n;
-    bool credentials;     /* cookies too: then "*" allows nobody */
+    bool credentials;     /* cookies too: then "*" allows no origin */
     struct slice max_age; /* seconds a preflight may be kept, as text; may be empty */
 };
 

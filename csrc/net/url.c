@@ -16,7 +16,7 @@
 #include <string.h>
 
 /* Decode one byte of [*p, end): the byte, or -400. NUL is refused in every spelling: it
- * would end the text for whoever opens a file by it. */
+ * would end the text for code that opens a file by it. */
 static int decode_byte(const char **p, const char *end) {
     const char c = *(*p)++;
     if (c != '%') return c ? (unsigned char)c : -400;
@@ -41,7 +41,7 @@ int url_decode(struct slice raw, bool form, char *out) {
 }
 
 /* May a path hold it as a segment? What climbs out of one (a slash), or is a line end or
- * another control byte to whoever uses it, names nothing. */
+ * another control byte to code that uses it, names nothing. */
 static bool is_segment(struct slice s) {
     for (size_t i = 0; i < s.n; i++) {
         const unsigned char c = (unsigned char)s.p[i];

@@ -27,7 +27,7 @@ struct url_param {
 
 /* Walk through a query: start with 'rest' = the query and '*count' = 0.
  * 1: 'out' holds the next parameter (borrows); 0: there are no more; -400: more than
- * URL_PARAMS_MAX. Empty ones ("&&") are skipped; repeated names are told in order. */
+ * URL_PARAMS_MAX. Empty ones ("&&") are skipped; repeated names come in order. */
 int url_query_next(struct slice *rest, unsigned *count, struct url_param *out);
 
 /* Does the encoded name of a parameter spell 'name'? 1, 0, or -400 when it is broken. */
