@@ -20,15 +20,15 @@ struct http_out {
     void *context;
     struct list calls, pending, sockets;
     struct ev_timer timer; /* curl's */
-    struct ev_timer later; /* something is to be told */
+    struct ev_timer later; /* something is to be reported */
     unsigned n_calls;
     uint64_t last_id;
 };
 
-/* One request. Alive until its end is told or it is cancelled. */
+/* One request. Alive until its end is reported or it is cancelled. */
 struct call {
     struct list node;
-    struct list pending; /* in the list of those that have something to tell */
+    struct list pending; /* in the list of those that have something to report */
     struct http_out *owner;
     uint64_t id;
     CURL *easy; /* NULL: curl is done with it */
@@ -41,8 +41,8 @@ struct call {
     struct ev_timer idle;
     int status, err;
     bool head_whole, head_told, ended;
-    bool held, paused;  /* the owner does not read; curl has been told so */
-    bool telling, gone; /* in a callback; cancelled there */
+    bool held, paused;    /* the owner does not read; curl knows */
+    bool notifying, gone; /* in a callback; cancelled there */
     char message[CURL_ERROR_SIZE];
 };
 
@@ -121,7 +121,7 @@ static void explain(struct call *c, CURLcode code) {
                                                        : curl_easy_strerror(code));
 }
 
-/* Its end is to be told: 'code' is curl's word, CURLE_OK when c->err says it all. */
+/* Its end is to be reported: 'code' is curl's word, CURLE_OK when c->err says it all. */
 static void end(struct call *c, CURLcode code) {
     if (c->ended) return;
     if (c->err == 0) c->err = status_of(code);
@@ -131,7 +131,7 @@ static void end(struct call *c, CURLcode code) {
     pend(c);
 }
 
-/* Let curl read on when nobody holds it. The bytes that it kept come at once. */
+/* Let curl read on when it is not held. The bytes that it kept come at once. */
 static void read_on(struct call *c) {
     if (!c->paused || c->held || !c->easy) return;
     c->paused = false;
@@ -196,21 +196,21 @@ static void tell_body(struct call *c) {
     buf_free(&body);
 }
 
-static void tell(struct call *c) {
+static void notify(struct call *c) {
     struct http_out *h = c->owner;
-    c->telling = true;
+    c->notifying = true;
     if (c->head_whole && !c->head_told) tell_head(c);
     if (!c->gone && c->body.n > 0) tell_body(c);
     if (!c->gone && c->ended) {
         h->events->on_end(h->context, c->id, c->err, c->message);
         c->gone = true;
     }
-    c->telling = false;
+    c->notifying = false;
     if (c->gone) free_call(c);
     else read_on(c);
 }
 
-/* Once for each call that has something to tell; what they cause meanwhile comes later. */
+/* Once for each call that has something to report; what they cause meanwhile comes later. */
 static void deliver(struct http_out *h) {
     struct list turn;
     list_init(&turn);
@@ -219,7 +219,7 @@ static void deliver(struct http_out *h) {
     while (!list_empty(&turn)) {
         struct call *c = container_of(turn.next, struct call, pending);
         list_remove(&c->pending);
-        tell(c);
+        notify(c);
     }
 }
 
@@ -266,7 +266,7 @@ static size_t on_body(char *p, size_t size, size_t n, void *context) {
     return n;
 }
 
-/* After each visit to curl: which requests are done, and what is to be told. */
+/* After each visit to curl: which requests are done, and what is to be reported. */
 static void drive(struct http_out *h, curl_socket_t fd, int mask) {
     int running, left;
     curl_multi_socket_action(h->multi, fd, mask, &running);
@@ -408,7 +408,7 @@ void http_out_cancel(struct http_out *h, uint64_t id) {
     struct call *c = find(h, id);
     if (!c) return;
     c->gone = true;
-    if (c->telling) detach(c);
+    if (c->notifying) detach(c);
     else free_call(c);
 }
 
@@ -430,7 +430,7 @@ void http_out_end(struct http_out *h, uint64_t id, int err) {
     if (!c) return;
     c->err = err;
     c->message[0] = '\0';
-    if (c->ended) explain(c, CURLE_OK); /* and not told yet */
+    if (c->ended) explain(c, CURLE_OK); /* and not reported yet */
     end(c, CURLE_OK);
 }
 
