@@ -181,6 +181,15 @@ describe("what is stable", function()
     assert.same(rows["client:stats()"], keys_of(figures.client))
   end)
 
+  it("is the schema of the store", function()
+    local rows, tables = listed("store"), {}
+    local header, scripts = tree.read("csrc/store/schema.h"), tree.read("csrc/store/schema.c")
+    for name in scripts:gmatch("CREATE TABLE (%l+)") do tables[#tables + 1] = name end
+    assert.same(sorted(tables), rows.tables)
+    assert.same({ header:match("SCHEMA_APPLICATION (%w+)") }, rows["application id"])
+    assert.same({ header:match("SCHEMA_VERSION (%d+)") }, rows["schema version"])
+  end)
+
   it("are the fields of the log", function()
     local s = server.start { app = kit.source(APP) }
     local c = sse.connect(s.port, "/s")
