@@ -178,7 +178,7 @@ static int start_timer(void) {
 
 /* ---- Warnings ----------------------------------------------------------------------- */
 
-/* Lua's warnings, which tell of errors in finalizers, and the app's own: a line each. They
+/* Lua's warnings, which report errors in finalizers, and the app's own: a line each. They
  * come in pieces; "@on" and "@off" are for the interpreter's own output. */
 static void on_warning(void *ud, const char *piece, int more) {
     static char text[1024];
@@ -200,7 +200,7 @@ int budget_setup(lua_State *L, double budget_seconds) {
     int err = stall_watch();
     if (err < 0)
         log_printf(LOG_WARN,
-                   "a script that hangs is told of only afterwards: no thread (%s)",
+                   "a script that hangs is logged only afterwards: no thread (%s)",
                    status_text(err));
     err = budget.has_timer ? 0 : start_timer();
     stall_budget(err == 0 ? (int64_t)budget.limit * TICK_MS : 0);
@@ -215,7 +215,7 @@ static struct {
     size_t used, limit;
 } heap;
 
-/* Only growth is refused, and only to a script: then somebody catches it. */
+/* Only growth is refused, and only to a script: that is called protected. */
 static void *limited(void *ud, void *p, size_t old, size_t size) {
     (void)ud;
     size_t before = p ? old : 0;
@@ -280,7 +280,7 @@ static int resume(lua_State *L, lua_State *co, int n) {
     int status = lua_resume(co, L, n, &results);
     budget.running = outer;
     budget.is_inner = was_inner;
-    /* who resumes it must not go on either, or it could start one loop after the other */
+    /* its resumer must not go on either, or it could start one loop after the other */
     bool tripped = budget.trips > 0;
     if (tripped && L != budget.base) rearm(L);
     if (status == LUA_YIELD && budget.stopped == co) return stop(L, co);
@@ -398,7 +398,7 @@ static int l_last(lua_State *L) {
 }
 
 /* The first object of a state is the last one that is finalized: what comes behind it is no
- * code of anybody. */
+ * code of any app. */
 static int on_last_finalizer(lua_State *L) {
     (void)L;
     if (budget.last > 0) stall_leave(budget.last);

@@ -33,7 +33,7 @@ static int l_time(lua_State *L) {
     return 1;
 }
 
-/* core.id() -> 22 characters nobody can guess */
+/* core.id() -> 22 characters that cannot be guessed */
 static int l_id(lua_State *L) {
     char id[23];
     rand_base64url(id, 22);

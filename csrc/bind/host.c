@@ -140,7 +140,7 @@ static int l_addresses(lua_State *L) {
 
 /* ---- The runtime folder ------------------------------------------------------------- */
 
-/* Ours alone: a folder of this user that nobody else may write. NULL, or why not. */
+/* Ours alone: a folder of this user that no other may write. NULL, or why not. */
 static const char *check_private(const char *path) {
     struct stat st;
     if (lstat(path, &st) < 0) return status_text(-errno);

@@ -1,15 +1,15 @@
-/* Requests to other servers as Lua sees them: server:request and what it tells.
+/* Requests to other servers as Lua sees them: server:request and what it reports.
  *
  * The kinds are "http_head" (id, status, headers, location), "http_data" (id, bytes) and
- * "http_end" (id[, message, code]). What cannot be told for want of memory ends the
+ * "http_end" (id[, message, code]). What cannot be reported for want of memory ends the
  * request: no byte is left out in silence. */
 #include "base/bounds.h"
 #include "base/status.h"
 #include "bind/server_type.h"
 
-/* ---- Telling ------------------------------------------------------------------------ */
+/* ---- Reporting ---------------------------------------------------------------------- */
 
-struct told {
+struct out_report {
     struct lx_server *server;
     uint64_t id;
     const struct http_out_head *head;
@@ -18,9 +18,9 @@ struct told {
     const char *message;
 };
 
-static struct told *begin(lua_State *L, const char *kind) {
-    struct told *t = lua_touserdata(L, 1);
-    luaL_checkstack(L, 16, "telling");
+static struct out_report *begin(lua_State *L, const char *kind) {
+    struct out_report *t = lua_touserdata(L, 1);
+    luaL_checkstack(L, 16, "reporting");
     lua_rawgeti(L, LUA_REGISTRYINDEX, t->server->on_event);
     lua_pushstring(L, kind);
     lua_pushinteger(L, (lua_Integer)t->id);
@@ -52,8 +52,8 @@ static void push_fields(lua_State *L, const struct http_out_head *head) {
     }
 }
 
-static int tell_head(lua_State *L) {
-    const struct told *t = begin(L, "http_head");
+static int push_head(lua_State *L) {
+    const struct out_report *t = begin(L, "http_head");
     lua_pushinteger(L, t->head->status);
     push_fields(L, t->head);
     lua_pushstring(L, t->head->location); /* NULL: nil */
@@ -61,15 +61,15 @@ static int tell_head(lua_State *L) {
     return 0;
 }
 
-static int tell_data(lua_State *L) {
-    const struct told *t = begin(L, "http_data");
+static int push_data(lua_State *L) {
+    const struct out_report *t = begin(L, "http_data");
     lx_pushslice(L, t->bytes);
     lua_call(L, 3, 0);
     return 0;
 }
 
-static int tell_end(lua_State *L) {
-    const struct told *t = begin(L, "http_end");
+static int push_end(lua_State *L) {
+    const struct out_report *t = begin(L, "http_end");
     if (t->err < 0) {
         lua_pushstring(L, t->message);
         lua_pushstring(L, status_name(t->err));
@@ -80,19 +80,19 @@ static int tell_end(lua_State *L) {
 
 static void on_head(void *context, uint64_t id, const struct http_out_head *head) {
     struct lx_server *s = context;
-    struct told t = {.server = s, .id = id, .head = head};
-    if (!lx_server_tell(s, tell_head, &t)) http_out_end(s->http, id, E_NOMEM);
+    struct out_report t = {.server = s, .id = id, .head = head};
+    if (!lx_server_call(s, push_head, &t)) http_out_end(s->http, id, E_NOMEM);
 }
 
 static void on_data(void *context, uint64_t id, struct slice bytes) {
     struct lx_server *s = context;
-    struct told t = {.server = s, .id = id, .bytes = bytes};
-    if (!lx_server_tell(s, tell_data, &t)) http_out_end(s->http, id, E_NOMEM);
+    struct out_report t = {.server = s, .id = id, .bytes = bytes};
+    if (!lx_server_call(s, push_data, &t)) http_out_end(s->http, id, E_NOMEM);
 }
 
 static void on_end(void *context, uint64_t id, int err, const char *message) {
-    struct told t = {.server = context, .id = id, .err = err, .message = message};
-    lx_server_tell(context, tell_end, &t);
+    struct out_report t = {.server = context, .id = id, .err = err, .message = message};
+    lx_server_call(context, push_end, &t);
 }
 
 /* ---- Asking ------------------------------------------------------------------------- */
@@ -165,7 +165,7 @@ static int l_request(lua_State *L) {
     return 1;
 }
 
-/* server:cancel_request(id): nothing more is told of it */
+/* server:cancel_request(id): nothing more is reported of it */
 static int l_cancel(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     uint64_t id = (uint64_t)luaL_checkinteger(L, 2);

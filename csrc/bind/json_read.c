@@ -82,7 +82,7 @@ static bool read_integer(const char *p, const char *end, bool negative,
     return !(negative && n == 0); /* a double keeps the sign of -0 */
 }
 
-/* The number up to 'end'. Digits that follow belong to no number: then that is told. */
+/* The number up to 'end'. Digits that follow belong to no number, and the message says so. */
 static int push_double(struct reader *r, const char *end) {
     double number;
     number_read(r->at, &number);

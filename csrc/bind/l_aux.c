@@ -245,7 +245,7 @@ static uint32_t field_period(lua_State *L, int table) {
     return tick_period_of_rate(lx_field_number(L, table, "max_rate", 0));
 }
 
-struct sub_spec lx_checkwish(lua_State *L, int index) {
+struct sub_spec lx_checkwanted(lua_State *L, int index) {
     index = lua_absindex(L, index);
     luaL_checktype(L, index, LUA_TTABLE);
     uint32_t period_ms = field_period(L, index);
@@ -271,10 +271,10 @@ struct sub_spec lx_checkspec(lua_State *L, int index) {
         lua_pop(L, 1);
     }
     spec.rewind = field_rewind(L, index);
-    struct sub_spec wish = lx_checkwish(L, index);
-    spec.period_ms = wish.period_ms;
-    spec.types = wish.types;
-    spec.keys = wish.keys;
+    struct sub_spec wanted = lx_checkwanted(L, index);
+    spec.period_ms = wanted.period_ms;
+    spec.types = wanted.types;
+    spec.keys = wanted.keys;
     return spec;
 }
 

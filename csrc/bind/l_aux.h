@@ -60,9 +60,9 @@ struct plan_spec lx_checkplan(lua_State *L, int index);
 /* One channel with its options, as in a plan. Pushes scratch. */
 struct sub_spec lx_checkspec(lua_State *L, int index);
 
-/* What a stream wishes of all its channels: { keys =, types =, max_rate = }. Pushes
+/* What a stream wants of all its channels: { keys =, types =, max_rate = }. Pushes
  * scratch. */
-struct sub_spec lx_checkwish(lua_State *L, int index);
+struct sub_spec lx_checkwanted(lua_State *L, int index);
 
 /* A list of names or nil. Pushes scratch. */
 struct filter_list lx_checklist(lua_State *L, int index, const char *name);

@@ -31,8 +31,8 @@ struct lx_server *lx_toserver(lua_State *L); /* argument 1, open or not */
 /* Push the table of its methods, to be filled; false (nothing is pushed) when it is there. */
 bool lx_newservertype(lua_State *L);
 
-/* Call 'tell' with 'what' as its light userdata: it calls the one callback. Everything in
- * it is protected; false when it failed (logged) or nobody listens. */
-bool lx_server_tell(struct lx_server *s, lua_CFunction tell, void *what);
+/* Call 'push' with 'what' as its light userdata: it calls the one callback. Everything in
+ * it is protected; false when it failed (logged) or there is no callback. */
+bool lx_server_call(struct lx_server *s, lua_CFunction push, void *what);
 
 #endif

@@ -76,7 +76,7 @@ static int l_respond_file(lua_State *L) {
 }
 
 /* server:accept(req, plan[, user[, minded]]) -> client id | nil, message, code
- * 'minded': "close" is told even when the configuration has tells = false. */
+ * 'minded': "close" is reported even when the configuration has tells = false. */
 static int l_accept(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
@@ -138,7 +138,7 @@ static int l_is_open(lua_State *L) {
     return 1;
 }
 
-/* server:mind(id) -> whether it is open: then its "close" will be told */
+/* server:mind(id) -> whether it is open: then its "close" will be reported */
 static int l_mind(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
@@ -164,7 +164,7 @@ static int l_clients(lua_State *L) {
 }
 
 /* server:subscribe(id, "name" | { name, keys =, types =, max_rate =, rewind = })
- * -> true, tells | nil, message, code. 'tells': it is new, and "open" does not tell of it. */
+ * -> true, tells | nil, message, code. 'tells': it is new, and "open" does not report it. */
 static int l_subscribe(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
@@ -179,7 +179,7 @@ static int l_subscribe(lua_State *L) {
 }
 
 /* server:unsubscribe(id, name[, "denied"]) -> whether it followed it, tells
- * 'tells': it did, and "open" has told of it. */
+ * 'tells': it did, and "open" has reported it. */
 static int l_unsubscribe(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
@@ -196,8 +196,8 @@ static int l_set(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
     lua_settop(L, 3);
-    struct sub_spec wish = lx_checkwish(L, 3);
-    return c ? done(L, server_set(c, &wish)) : lx_fail(L, E_CLOSED);
+    struct sub_spec wanted = lx_checkwanted(L, 3);
+    return c ? done(L, server_set(c, &wanted)) : lx_fail(L, E_CLOSED);
 }
 
 /* server:send(id, event, text) -> true | nil, message, code (EFULL: wait for "writable") */
@@ -211,7 +211,7 @@ static int l_send(lua_State *L) {
 }
 
 /* server:close(id, reason[, status[, event, text]]) -> true | nil, message, code. An event
- * goes before the bye; a late refusal tells its status. */
+ * goes before the bye; a late refusal carries its status. */
 static int l_close_client(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);

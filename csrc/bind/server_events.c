@@ -1,4 +1,4 @@
-/* What happens, told to Lua: one call of one function, always under a message handler.
+/* What happens, reported to Lua: one call of one function, always under a message handler.
  * An error in it is logged with its traceback and costs nothing else. */
 #include "base/log.h"
 #include "bind/budget.h"
@@ -12,7 +12,7 @@ static int with_traceback(lua_State *L) {
     return 1;
 }
 
-/* Push the handler and the function; false when nobody listens. */
+/* Push the handler and the function; false when there is none. */
 static bool begin(struct lx_server *s, const char *kind) {
     lua_State *L = s->L;
     if (s->on_event == LUA_NOREF || !lua_checkstack(L, 16)) return false;
@@ -35,12 +35,12 @@ static bool call(struct lx_server *s, int n) {
     return yes;
 }
 
-bool lx_server_tell(struct lx_server *s, lua_CFunction tell, void *what) {
+bool lx_server_call(struct lx_server *s, lua_CFunction push, void *what) {
     lua_State *L = s->L;
     if (s->on_event == LUA_NOREF || !lua_checkstack(L, 8)) return false;
     int top = lua_gettop(L);
     lua_pushcfunction(L, with_traceback);
-    lua_pushcfunction(L, tell);
+    lua_pushcfunction(L, push);
     lua_pushlightuserdata(L, what);
     struct budget_mark mark = budget_begin();
     bool good = lua_pcall(L, 1, 0, top + 1) == LUA_OK;
@@ -58,7 +58,7 @@ static void set_slice(lua_State *L, const char *name, struct slice value) {
 }
 
 /* Names in lower case and values, each with a NUL behind it: core.headers makes a table of
- * it when somebody asks. */
+ * it when the app asks. */
 static void push_header_text(lua_State *L, const struct request *r) {
     size_t n = 0;
     for (unsigned i = 0; i < r->n_fields; i++)

@@ -89,7 +89,7 @@ static int l_on(lua_State *L) {
 }
 
 /* server:configure{ routes =, policies =, cors =, tells = } -> true
- * Without 'tells' (true when absent) "open" is not told, "close" only of minded clients. */
+ * Without 'tells' (true when absent) "open" is not reported, "close" only of clients that were minded. */
 static int l_configure(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -140,7 +140,7 @@ static int l_run(lua_State *L) {
     return 1;
 }
 
-/* server:stop(): tell "stopping"; server:drain(): the stop hooks are done; server:leave():
+/* server:stop(): report "stopping"; server:drain(): the stop hooks are done; server:leave():
  * so is what was waited for when all had "drained" */
 static int l_stop(lua_State *L) {
     server_stop(lx_checkserver(L)->server);
@@ -164,7 +164,7 @@ static int l_wake(lua_State *L) {
     return 0;
 }
 
-/* server:watch(paths) -> true | nil, message, code: "changed" is told for each of them */
+/* server:watch(paths) -> true | nil, message, code: "changed" is reported for each of them */
 static int l_watch(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     lua_settop(L, 2);

@@ -437,11 +437,11 @@ static int client_unsubscribe(lua_State *L) {
 
 static int client_filter(lua_State *L) {
     struct client *c = check_client(L);
-    struct sub_spec wish = {.period_ms = tick_period_of_rate(luaL_optnumber(L, 4, 0))};
+    struct sub_spec wanted = {.period_ms = tick_period_of_rate(luaL_optnumber(L, 4, 0))};
     lua_settop(L, 3);
-    wish.types = lx_checklist(L, 2, "types");
-    wish.keys = lx_checklist(L, 3, "keys");
-    return done(L, stream_set(&c->stream, &wish));
+    wanted.types = lx_checklist(L, 2, "types");
+    wanted.keys = lx_checklist(L, 3, "keys");
+    return done(L, stream_set(&c->stream, &wanted));
 }
 
 /* stream:send(event, data), stream:bye(reason), stream:sync() -> whether one was due */

@@ -7,7 +7,7 @@
 #include "serve/app/server.h"
 #include "serve/app/watch.h"
 
-static const struct server_events nobody;
+static const struct server_events no_events;
 
 static struct server *new_server(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -18,7 +18,7 @@ static struct server *new_server(lua_State *L) {
     struct slice control = lx_field_slice(L, 1, "control");
     if (control.n > 0) o.control = mem_strndup(control.p, control.n);
     struct server *s;
-    int err = server_new(&s, &o, &nobody, NULL);
+    int err = server_new(&s, &o, &no_events, NULL);
     if (err < 0) luaL_error(L, "%s", status_name(err));
     return s;
 }
