@@ -142,7 +142,7 @@ static int l_is_open(lua_State *L) {
 static int l_mind(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
-    if (c) atomic_store(&c->minded, true);
+    if (c) atomic_store(&c->close_wanted, true);
     lua_pushboolean(L, c != NULL);
     return 1;
 }
@@ -174,7 +174,7 @@ static int l_subscribe(lua_State *L) {
     int err = c ? server_subscribe(s->server, c, &spec, &is_new) : E_CLOSED;
     if (err < 0) return lx_fail(L, err);
     lua_pushboolean(L, true);
-    lua_pushboolean(L, is_new && c->told);
+    lua_pushboolean(L, is_new && c->announced);
     return 2;
 }
 
@@ -187,7 +187,7 @@ static int l_unsubscribe(lua_State *L) {
     bool denied = lua_toboolean(L, 4);
     bool followed = c && server_unsubscribe(s->server, c, channel, denied);
     lua_pushboolean(L, followed);
-    lua_pushboolean(L, followed && c->told);
+    lua_pushboolean(L, followed && c->announced);
     return 2;
 }
 

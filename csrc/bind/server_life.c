@@ -89,7 +89,7 @@ static int l_on(lua_State *L) {
 }
 
 /* server:configure{ routes =, policies =, cors =, tells = } -> true
- * Without 'tells' (true when absent) "open" is not reported, "close" only of clients that were minded. */
+ * Without 'tells' (true when absent) "open" is not reported, "close" only when it is wanted. */
 static int l_configure(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -99,7 +99,7 @@ static int l_configure(lua_State *L) {
     struct policy_set *policies = lx_checkpolicies(L, -1);
     server_configure(s->server, routes, policies); /* nothing raises from here on */
     policy_set_unref(policies);
-    server_tell_clients(s->server, tells);
+    server_want_news(s->server, tells);
     lua_pushboolean(L, true);
     return 1;
 }

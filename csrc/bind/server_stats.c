@@ -92,7 +92,7 @@ static int l_stats(lua_State *L) {
 /* ---- Clients ------------------------------------------------------------------------ */
 
 /* 'b' NULL: it is not behind. */
-static void push_client(lua_State *L, const struct client *c, const struct behind *b) {
+static void push_client(lua_State *L, const struct client *c, const struct lagging *b) {
     lua_createtable(L, 0, 8);
     lx_set_integer(L, "events", atomic_load_explicit(&c->events, memory_order_relaxed));
     lx_set_integer(L, "bytes", atomic_load_explicit(&c->bytes, memory_order_relaxed));
@@ -110,7 +110,7 @@ static int l_client_stats(lua_State *L) {
     const struct server *s = check_fresh(L);
     const struct client *c = server_find_client(s, lx_checkslice(L, 2));
     if (!c) return lx_fail(L, E_CLOSED);
-    push_client(L, c, accounts_behind(c));
+    push_client(L, c, accounts_lagging(c));
     return 1;
 }
 
@@ -119,7 +119,7 @@ static int l_slowest(lua_State *L) {
     const struct server *s = check_fresh(L);
     lua_Integer n = luaL_checkinteger(L, 2);
     luaL_argcheck(L, n >= 1 && n <= SLOWEST_MAX, 2, "a number from 1 to 1000");
-    const struct behind **list = lx_scratch(L, (size_t)n * sizeof *list);
+    const struct lagging **list = lx_scratch(L, (size_t)n * sizeof *list);
     uint32_t found = accounts_slowest(s, list, (uint32_t)n);
     lua_createtable(L, (int)found, 0);
     for (uint32_t i = 0; i < found; i++) {

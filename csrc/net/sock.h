@@ -3,7 +3,7 @@
  * Writing is asynchronous in shape: sock_write sends what the socket takes, or queues the
  * write; then its bytes stay where they are, and nothing else is written to that socket,
  * until sock_flush reports the result, once. A plain set of sockets never queues. A delayed
- * one queues every write until the flush: it shows in specs that nobody relies on a result
+ * one queues every write until the flush: it shows in specs that no code relies on a result
  * at once. A set belongs to one thread and has one write under way for each socket. */
 #ifndef SLUICE_NET_SOCK_H
 #define SLUICE_NET_SOCK_H

@@ -32,7 +32,7 @@ struct client {
     /* io */
     struct outlet *outlet; /* NULL: closed */
     struct plan *plan; /* what it was opened with, unless the app knows; it takes it */
-    enum end_reason reason; /* why it closed; written before the app is told */
+    enum end_reason reason; /* why it closed; written before the app is notified */
 
     /* both */
     struct message message;         /* on its way while there is news */
@@ -47,12 +47,13 @@ struct client {
         struct topic *few[CLIENT_FEW_TOPICS]; /* while they fit there */
         struct topic **many;                  /* as long as the next power of two */
     } topics;
-    uint8_t n_topics;      /* at most STREAM_CHANNELS_MAX */
-    bool registered, told; /* in the registry; 'open' was dispatched, or never will be */
+    uint8_t n_topics; /* at most STREAM_CHANNELS_MAX */
+    bool registered,
+        announced; /* in the registry; 'open' was dispatched, or never will be */
 
     /* both */
-    atomic_bool wants_writable; /* [app] sets, [io] clears and tells */
-    atomic_bool minded;         /* [app] sets: its end is told, whoever else listens */
+    atomic_bool wants_writable; /* [app] sets, [io] clears and reports */
+    atomic_bool close_wanted;   /* [app] sets: its end is reported, wanted or not */
     _Atomic uint16_t resets;    /* as events */
 
     /* immutable */

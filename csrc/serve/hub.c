@@ -9,13 +9,13 @@ void hub_init(struct hub *hub, struct serve_options *options, struct loop *app) 
     *options = (struct serve_options){0};
     serve_options_defaults(&hub->options);
     pthread_mutex_init(&hub->gate, NULL);
-    mailbox_init(&hub->quiet, app->mailbox.owner);
-    atomic_init(&hub->tells, true);
+    mailbox_init(&hub->deferred, app->mailbox.owner);
+    atomic_init(&hub->news_wanted, true);
     seq_init(&hub->seq, NULL, 0, io_on_frame);
 }
 
 void hub_deinit(struct hub *hub) {
-    mailbox_deinit(&hub->quiet);
+    mailbox_deinit(&hub->deferred);
     seq_deinit(&hub->seq);
     pthread_mutex_destroy(&hub->gate);
     serve_options_free(&hub->options);

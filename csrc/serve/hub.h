@@ -33,7 +33,7 @@ struct lane {
     struct queue queue; /* of requests for the app */
     struct lane_counters counters;
     struct message finished; /* to the app: no connection is left */
-    struct report *report;   /* [app] the last one; NULL: no stream is behind */
+    struct report *report;   /* [app] the last one; NULL: no stream lags */
     atomic_bool reporting;   /* the app has not taken the last report yet */
 };
 
@@ -43,14 +43,13 @@ struct hub {
     struct loop *app;
     struct lane *lanes[IO_THREADS_MAX];
     unsigned n_lanes;
-    /* News of clients that nobody is told: wakes nobody, and is taken at the end of any turn
+    /* News of clients that need not be reported: wakes no thread, is taken at the end of any turn
      * and before the clients are looked at. */
-    struct mailbox quiet;
-    atomic_bool any_quiet;
-    atomic_bool tells;         /* [app] the app wants to know who comes and goes */
-    atomic_bool stopping_told; /* [app] the stop hooks have begun */
-    atomic_bool
-        stopping; /* the drain has begun; the app's, or a worker's when it hangs */
+    struct mailbox deferred;
+    atomic_bool any_deferred;
+    atomic_bool news_wanted; /* [app] clients that come and go are reported */
+    atomic_bool stopping;    /* [app] the stop hooks have begun */
+    atomic_bool draining;    /* the drain has begun: by the app, or without it */
     atomic_bool signalled;   /* [io] by TERM or INT */
     _Atomic int64_t stop_ms; /* when the end was first asked for; 0: not yet */
     pthread_mutex_t gate;    /* held while the threads are made */
@@ -59,7 +58,7 @@ struct hub {
 
 /* Takes the options, also on failure of what follows. [app] */
 void hub_init(struct hub *hub, struct serve_options *options, struct loop *app);
-void hub_deinit(struct hub *hub); /* its quiet box must be empty */
+void hub_deinit(struct hub *hub); /* no news may be left */
 
 /* A lane joins before its thread runs; all leave when a start failed. [app] */
 void hub_add(struct hub *hub, struct lane *lane);

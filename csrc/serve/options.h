@@ -1,4 +1,4 @@
-/* What a server is told when it is made. Times in milliseconds; zero means the default
+/* The options of a server. Times in milliseconds; zero means the default
  * of bounds.h where there is one. */
 #ifndef SLUICE_SERVE_OPTIONS_H
 #define SLUICE_SERVE_OPTIONS_H

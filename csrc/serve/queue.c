@@ -28,8 +28,8 @@ static void hand_over(struct queue *q, struct request *r) {
     to_app_request(r);
 }
 
-/* Have 'room' posted when half is taken. The app counts down, then looks for the wish; we
- * leave the wish, then look at the count: one of us sees the other. True when it is taken
+/* Have 'room' posted when half is taken. The app counts down, then looks at the flag; we
+ * set the flag, then look at the count: one of us sees the other. True when it is taken
  * already and nothing was posted. */
 static bool must_look_again(struct queue *q) {
     atomic_store(&q->wanted, true);

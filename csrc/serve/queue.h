@@ -5,9 +5,9 @@
  *
  * So many are handed over that the app always finds one. The others wait where they are, in
  * their connections: that costs what their heads cost, and one that leaves is out of the
- * list at once. Nobody is turned away for the number of those before him, only for the
- * time he has waited (QUEUE_TIMEOUT_MS; his connection watches it). When the app has taken
- * half of what it had, it asks for more, if somebody waits. */
+ * list at once. No request is turned away for the number of those before it, only for the
+ * time it has waited (QUEUE_TIMEOUT_MS; his connection watches it). When the app has taken
+ * half of what it had, it asks for more, if any wait. */
 #ifndef SLUICE_SERVE_QUEUE_H
 #define SLUICE_SERVE_QUEUE_H
 
@@ -24,8 +24,8 @@ struct queue {
     struct list waiting; /* [io] requests, by 'waits' */
     atomic_uint handed;  /* and not yet taken */
     atomic_bool
-        wanted; /* [io] wants 'room' to be posted; who takes the wish back posts */
-    bool asked; /* [io] the wish, or the message, is on its way */
+        wanted; /* [io] wants 'room' to be posted; the thread that clears it posts */
+    bool asked; /* [io] the flag is set, or the message is on its way */
     struct message room;
 };
 

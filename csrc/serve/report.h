@@ -1,4 +1,4 @@
-/* Reports: what a worker tells the app about channels and about streams that are behind.
+/* Reports: what a worker reports to the app: what channels did, and streams that lag.
  *
  * At the end of a turn, when REPORT_MS have passed and the app has taken the last report,
  * the worker hands over the tallies of its fan and measures the lag of the streams that are
@@ -13,9 +13,10 @@
 
 struct lane;
 
-/* A stream that is behind. */
-struct behind {
-    char client[CLIENT_ID_LENGTH + 1]; /* its id: it may be gone when somebody asks */
+/* A stream that lags. */
+struct lagging {
+    char
+        client[CLIENT_ID_LENGTH + 1]; /* its id: it may be gone when the report is read */
     struct lag lag;
     int64_t since_ms;
     const struct tally *most; /* its channel that waits most, in this report; NULL */
@@ -26,7 +27,7 @@ struct report {
     struct lane *lane;
     struct list tallies;
     uint32_t n;
-    struct behind behind[];
+    struct lagging lagging[];
 };
 
 void report_free(struct report *r); /* NULL is fine */

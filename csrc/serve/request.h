@@ -80,7 +80,7 @@ void request_unref(struct request *r); /* NULL is fine */
  * no page of another takes for its own. */
 void request_find_cors(struct request *r);
 
-/* Whether it is answered with a stream, and refusals are told on that. */
+/* Whether it is answered with a stream, and so are refusals. */
 bool request_streams(const struct request *r);
 
 /* How to write an answer to it now; the connection may still want to close. */
@@ -89,7 +89,7 @@ struct http_to request_to(const struct request *r, struct http_date *date, int64
 /* What the client sent, for the readers of net/http_field.h. */
 struct http_fields request_fields(const struct request *r);
 
-/* Who asks, as a proxy that is trusted tells it: the last address of X-Forwarded-For, which
+/* The client's address as a trusted proxy gives it: the last address of X-Forwarded-For, which
  * the proxy itself has added. What is no address leaves the peer's. */
 void request_take_forwarded(struct request *r);
 

@@ -91,7 +91,7 @@ static uint64_t fingerprint(struct slice body) {
     return hash;
 }
 
-static struct slice place(char **at, struct slice from) {
+static struct slice put(char **at, struct slice from) {
     struct slice to = slice_of(*at, from.n);
     if (from.n > 0) memcpy(*at, from.p, from.n);
     *at += from.n;
@@ -104,9 +104,9 @@ void route_add_file(struct route *route, struct slice path, struct slice type,
     struct static_file *f = mem_new(sizeof *f + path.n + type.n + body.n);
     atomic_init(&f->refs, 1);
     char *at = (char *)(f + 1);
-    f->node.key = place(&at, path);
-    f->type = place(&at, type);
-    f->body = place(&at, body);
+    f->node.key = put(&at, path);
+    f->type = put(&at, type);
+    f->body = put(&at, body);
     snprintf(f->etag, sizeof f->etag, "\"%016llx\"",
              (unsigned long long)fingerprint(body));
     map_add(&route->files, &f->node);

@@ -13,7 +13,7 @@
 
 enum route_kind { ROUTE_HANDLER, ROUTE_STREAM, ROUTE_STATIC };
 
-/* Outlives its routes while somebody is still sending it. */
+/* Outlives its routes while it is being sent. */
 struct static_file {
     atomic_uint refs;
     struct map_node node; /* key: the URL path */

@@ -22,35 +22,35 @@ void to_app_cancel(struct request *r) {
 
 /* News that the app has not taken yet travel together. When some that are urgent join some
  * that were not, the app takes both before it sleeps again. */
-static void tell(struct client *c, enum client_news news, bool urgent) {
+static void post_news(struct client *c, enum client_news news, bool urgent) {
     struct hub *hub = c->lane->hub;
     bool first = atomic_fetch_or(&c->news, news) == 0;
     if (first && urgent) {
         post(hub, &client_ref(c)->message, app_on_news);
     } else if (first) {
-        mailbox_post(&hub->quiet, &client_ref(c)->message, app_on_quiet);
-        atomic_store(&hub->any_quiet, true);
+        mailbox_post(&hub->deferred, &client_ref(c)->message, app_on_deferred);
+        atomic_store(&hub->any_deferred, true);
     } else if (urgent) {
         mailbox_wake(&hub->app->mailbox);
     }
 }
 
-bool to_app_minds(const struct hub *hub, const struct client *c) {
-    return atomic_load(&hub->tells) || atomic_load(&c->minded);
+bool to_app_wants_close(const struct hub *hub, const struct client *c) {
+    return atomic_load(&hub->news_wanted) || atomic_load(&c->close_wanted);
 }
 
 void to_app_opened(struct client *c, struct plan *plan) {
     ASSERT_OWNER(c->lane->loop);
-    if (c->told) return;
+    if (c->announced) return;
     if (!c->registered) c->plan = plan_ref(plan);
-    tell(c, CLIENT_OPENED, atomic_load(&c->lane->hub->tells));
+    post_news(c, CLIENT_OPENED, atomic_load(&c->lane->hub->news_wanted));
 }
 
 void to_app_closed(struct client *c, enum end_reason reason) {
     if (!c) return;
     ASSERT_OWNER(c->lane->loop);
     c->reason = reason;
-    tell(c, CLIENT_CLOSED, to_app_minds(c->lane->hub, c));
+    post_news(c, CLIENT_CLOSED, to_app_wants_close(c->lane->hub, c));
 }
 
 void to_app_sent(struct client *c, uint32_t bytes) {
@@ -58,7 +58,7 @@ void to_app_sent(struct client *c, uint32_t bytes) {
     atomic_fetch_sub(&c->queued, bytes);
     if (atomic_load_explicit(&c->wants_writable, memory_order_relaxed) &&
         atomic_exchange(&c->wants_writable, false))
-        tell(c, CLIENT_WRITABLE, true);
+        post_news(c, CLIENT_WRITABLE, true);
 }
 
 void to_app_report(struct lane *lane, struct report *r) {

@@ -23,8 +23,8 @@ void to_app_report(struct lane *lane, struct report *r); /* takes */
 void to_app_signal(struct hub *hub, int number);
 void to_app_finished(struct lane *lane);
 
-/* Whether the end of a client is told. [any thread] */
-bool to_app_minds(const struct hub *hub, const struct client *c);
+/* Whether the end of a client is reported. [any thread] */
+bool to_app_wants_close(const struct hub *hub, const struct client *c);
 
 /* ---- Taking: in serve/app [app] ----------------------------------------------------- */
 
@@ -34,7 +34,7 @@ struct signal_message {
 };
 
 message_fn app_on_request, app_on_cancel;  /* server_requests.c */
-message_fn app_on_news, app_on_quiet;      /* server_clients.c */
+message_fn app_on_news, app_on_deferred;   /* server_clients.c */
 message_fn app_on_report;                  /* accounts.c */
 message_fn app_on_signal, app_on_finished; /* server.c */
 

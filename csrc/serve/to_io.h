@@ -50,9 +50,9 @@ struct client_message {
     struct message message;
     enum client_op op;
     struct client *client;
-    struct plan *plan;   /* of one spec: the channel and its options, or the filters */
-    struct bye bye; /* of CLIENT_END; its word is 'words' */
-    struct slice words;  /* the text of an event */
+    struct plan *plan;  /* of one spec: the channel and its options, or the filters */
+    struct bye bye;     /* of CLIENT_END; its word is 'words' */
+    struct slice words; /* the text of an event */
     char text[];
 };
 

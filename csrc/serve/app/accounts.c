@@ -59,7 +59,7 @@ struct tally_counts accounts_of(const struct server *s, struct slice channel) {
     return a ? a->counts : (struct tally_counts){0};
 }
 
-/* ---- Who is behind ------------------------------------------------------------------ */
+/* ---- Lagging streams ---------------------------------------------------------------- */
 
 static void greatest(struct lag *lag, struct lag other) {
     if (other.events > lag->events) lag->events = other.events;
@@ -67,51 +67,53 @@ static void greatest(struct lag *lag, struct lag other) {
 }
 
 static void add_channel_lag(const struct report *r, struct slice channel, struct lag *lag,
-                            uint32_t *behind) {
+                            uint32_t *n_lagging) {
     for (const struct list *l = r->tallies.next; l != &r->tallies; l = l->next) {
         const struct tally *t = container_of(l, struct tally, node);
         if (!slice_eq(name_of(t), channel)) continue;
         greatest(lag, t->lag);
-        *behind += t->n_lagging;
+        *n_lagging += t->n_lagging;
     }
 }
 
-struct lag accounts_lag(const struct server *s, struct slice channel, uint32_t *behind) {
+struct lag accounts_lag(const struct server *s, struct slice channel,
+                        uint32_t *n_lagging) {
     ASSERT_OWNER(&s->loop);
     struct lag lag = {0};
-    *behind = 0;
+    *n_lagging = 0;
     for (unsigned i = 0; i < s->hub.n_lanes; i++) {
         const struct report *r = s->hub.lanes[i]->report;
         if (!r) continue;
         if (channel.n > 0) {
-            add_channel_lag(r, channel, &lag, behind);
+            add_channel_lag(r, channel, &lag, n_lagging);
             continue;
         }
-        for (uint32_t k = 0; k < r->n; k++) greatest(&lag, r->behind[k].lag);
-        *behind += r->n;
+        for (uint32_t k = 0; k < r->n; k++) greatest(&lag, r->lagging[k].lag);
+        *n_lagging += r->n;
     }
     return lag;
 }
 
-const struct behind *accounts_behind(const struct client *c) {
+const struct lagging *accounts_lagging(const struct client *c) {
     const struct report *r = c->lane->report;
     for (uint32_t i = 0; r && i < r->n; i++)
-        if (strcmp(r->behind[i].client, c->id) == 0) return &r->behind[i];
+        if (strcmp(r->lagging[i].client, c->id) == 0) return &r->lagging[i];
     return NULL;
 }
 
-static bool is_slower(const struct behind *a, const struct behind *b) {
+static bool is_slower(const struct lagging *a, const struct lagging *b) {
     if (a->lag.bytes != b->lag.bytes) return a->lag.bytes > b->lag.bytes;
     return a->since_ms < b->since_ms;
 }
 
-uint32_t accounts_slowest(const struct server *s, const struct behind **out, uint32_t n) {
+uint32_t accounts_slowest(const struct server *s, const struct lagging **out,
+                          uint32_t n) {
     ASSERT_OWNER(&s->loop);
     uint32_t found = 0;
     for (unsigned i = 0; i < s->hub.n_lanes && n > 0; i++) {
         const struct report *r = s->hub.lanes[i]->report;
         for (uint32_t k = 0; r && k < r->n; k++) {
-            const struct behind *b = &r->behind[k];
+            const struct lagging *b = &r->lagging[k];
             if (found == n && !is_slower(b, out[n - 1])) continue;
             if (!server_find_client(s, slice_str(b->client))) continue; /* it has gone */
             uint32_t at = found < n ? found++ : n - 1;

@@ -1,5 +1,5 @@
 /* Accounts: the sums of what the workers reported, per channel and of the whole server, and
- * their last word on who is behind. A channel has an account from its first report until it
+ * their last report on lagging streams. A channel has an account from its first report until it
  * is forgotten, that is without events and without subscribers. [app] */
 #ifndef SLUICE_SERVE_APP_ACCOUNTS_H
 #define SLUICE_SERVE_APP_ACCOUNTS_H
@@ -17,18 +17,19 @@ struct account {
 /* What was counted on a channel; zeros when nothing was. */
 struct tally_counts accounts_of(const struct server *s, struct slice channel);
 
-/* A channel's greatest lag, and how many subscribers are behind; of all streams when
+/* A channel's greatest lag, and how many subscribers lag; of all streams when
  * 'channel' is empty. */
-struct lag accounts_lag(const struct server *s, struct slice channel, uint32_t *behind);
+struct lag accounts_lag(const struct server *s, struct slice channel,
+                        uint32_t *n_lagging);
 
-/* The last report on a client, or NULL: it is not behind. Borrows. */
-const struct behind *accounts_behind(const struct client *c);
+/* The last report on a client, or NULL: it does not lag. Borrows. */
+const struct lagging *accounts_lagging(const struct client *c);
 
 /* The 'n' clients with the most bytes to be sent, the slowest first; all are there now.
  * Returns how many there are; borrows. */
-uint32_t accounts_slowest(const struct server *s, const struct behind **out, uint32_t n);
+uint32_t accounts_slowest(const struct server *s, const struct lagging **out, uint32_t n);
 
-/* The last subscriber or the last event went: a channel that nobody holds is forgotten. */
+/* The last subscriber or the last event went: a channel that nothing holds is forgotten. */
 void accounts_release(struct server *s, struct slice channel);
 
 void accounts_free(struct server *s); /* all, and the last reports */

@@ -55,10 +55,10 @@ static void halve(struct server *s, struct chan *c) {
         {.name = "channel", .text = c->name},
         {.name = "events", .number = (double)chan_events(c)},
         {.name = "limit", .number = (double)s->hub.options.memory}};
-    if (s->swept_ms != s->memory_told_ms) /* one line a second is enough */
+    if (s->swept_ms != s->memory_logged_ms) /* one line a second is enough */
         log_write(LOG_WARN, "the memory limit is reached: the largest history is cut",
                   fields, 3);
-    s->memory_told_ms = s->swept_ms;
+    s->memory_logged_ms = s->swept_ms;
 }
 
 /* Halve every channel that holds at least half of what the largest does: each pass frees

@@ -2,7 +2,7 @@
  *
  * The app thread counts what its own fan holds; the other threads hold the same frames.
  * Over the cap the largest histories are halved first, everywhere at one place of the
- * order of events: their floors rise, so whoever missed something is told. When nothing
+ * order of events: their floors rise, so a client that missed something gets a reset. When nothing
  * is left to trim the newest work is refused (EFULL). [the app's thread] */
 #ifndef SLUICE_SERVE_APP_MEMORY_H
 #define SLUICE_SERVE_APP_MEMORY_H

@@ -115,7 +115,7 @@ struct client *server_find_client(const struct server *s, struct slice id) {
     return node ? container_of(node, struct client, node) : NULL;
 }
 
-struct seen {
+struct user_name {
     struct map_node node;
 };
 
@@ -123,7 +123,7 @@ uint32_t server_active_users(const struct server *s) {
     ASSERT_OWNER(&s->loop);
     struct map users;
     map_init(&users);
-    struct seen *all = mem_new((s->clients.n + 1) * sizeof *all);
+    struct user_name *all = mem_new((s->clients.n + 1) * sizeof *all);
     size_t n = 0;
     for (struct map_node *node = map_next(&s->clients, NULL); node;
          node = map_next(&s->clients, node)) {

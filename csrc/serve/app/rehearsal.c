@@ -25,7 +25,7 @@ static bool app_timers(struct server *s, int64_t now_ms) {
     return ran;
 }
 
-/* One round of everybody. False when nobody had anything to do. */
+/* One round of all threads. False when none had anything to do. */
 static bool one_round(struct server *s) {
     bool busy = app_timers(s, clock_ms());
     for (unsigned i = 0; i < s->hub.n_lanes; i++) {

@@ -67,7 +67,7 @@ int server_new(struct server **out, struct serve_options *options,
     s->before_sleep.data = s;
     ev_prepare_start(s->loop.ev, &s->before_sleep);
     s->port = s->hub.options.port;
-    s->memory_told_ms = -1;
+    s->memory_logged_ms = -1;
     s->wake_at = -1;
     *out = s;
     return 0;
@@ -196,7 +196,7 @@ static void on_hooks_late(struct ev_loop *ev, struct ev_timer *timer, int events
 
 void server_stop(struct server *s) {
     ASSERT_OWNER(&s->loop);
-    if (atomic_exchange(&s->hub.stopping_told, true)) return;
+    if (atomic_exchange(&s->hub.stopping, true)) return;
     hub_note_stop(&s->hub);
     ev_timer_init(&s->hooks, on_hooks_late, STOP_HOOKS_MS / 1000.0, 0);
     s->hooks.data = s;
@@ -207,7 +207,7 @@ void server_stop(struct server *s) {
 void server_drain(struct server *s) {
     ASSERT_OWNER(&s->loop);
     ev_timer_stop(s->loop.ev, &s->hooks);
-    if (!atomic_exchange(&s->hub.stopping, true))
+    if (!atomic_exchange(&s->hub.draining, true))
         to_io_drain_all(&s->hub, s->hub.options.drain_ms, false);
 }
 
@@ -223,7 +223,7 @@ void app_on_finished(void *owner, struct message *m) {
     if (!s->events->on_drained || !s->events->on_drained(s->context)) server_leave(s);
 }
 
-/* Requests nobody will answer and clients nobody will hear of. */
+/* Requests that are not answered any more, and clients. */
 static void drop_tables(struct server *s) {
     for (struct map_node *node; (node = map_next(&s->requests, NULL));) {
         map_remove(&s->requests, node);
@@ -244,14 +244,14 @@ static const struct server_events silence;
 
 void server_free(struct server *s) {
     if (!s) return;
-    s->events = &silence; /* from here on nobody listens */
+    s->events = &silence; /* from here on nothing is reported */
     if (s->hub.started && !s->hub.options.rehearsal) {
         to_io_drain_all(&s->hub, -1, false);
         for (unsigned i = 0; i < s->hub.n_lanes; i++) worker_join(&s->workers[i]);
     }
     mailbox_drain(&s->loop.mailbox, INT32_MAX);
     for (unsigned i = 0; i < s->hub.n_lanes; i++) worker_deinit(&s->workers[i]);
-    mailbox_drain(&s->hub.quiet, INT32_MAX);
+    mailbox_drain(&s->hub.deferred, INT32_MAX);
     mailbox_drain(&s->loop.mailbox, INT32_MAX);
     drop_tables(s);
     watch_set(s, NULL, 0);

@@ -37,7 +37,7 @@ struct server_events {
 struct topic {
     struct map_node node;
     uint32_t subscribers;
-    uint32_t refs; /* subscribers, and those whose leaving is being told */
+    uint32_t refs; /* subscribers, and those whose leaving is being reported */
     char name[];
 };
 
@@ -67,7 +67,7 @@ struct server {
     uint64_t published, published_bytes;
     struct tally_counts counted; /* by all workers; see accounts.h */
     size_t held;                 /* bytes of events in all channels; see memory.h */
-    int64_t memory_told_ms;
+    int64_t memory_logged_ms;
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;
     enum start_step failed;
@@ -103,8 +103,8 @@ void server_configure(struct server *s, struct routes *routes,
 struct request *server_find_request(struct server *s, uint64_t id); /* borrows; NULL */
 
 struct accept_as {
-    const char *user; /* copied; NULL: nobody */
-    bool minded;      /* its end is told whatever server_tell_clients said */
+    const char *user;  /* copied; NULL: none */
+    bool close_wanted; /* its end is reported whatever server_want_news said */
 };
 
 /* Answer it: with the bytes in r->answer and r->status, without any with r->file, or with a
@@ -125,7 +125,7 @@ struct published {
 /* 0, E_CHANNEL, E_BADFIELD, E_TOOBIG, E_KEY, E_FULL, E_BUSY, E_NOMEM. */
 int server_publish(struct server *s, const struct event *event, struct published *out);
 
-/* Clients told apart by user, and those without one by address. */
+/* Different users, and of clients without one different addresses. */
 uint32_t server_active_users(const struct server *s);
 
 uint32_t server_subscribers(const struct server *s, struct slice channel);
@@ -133,11 +133,11 @@ uint32_t server_subscribers(const struct server *s, struct slice channel);
 /* ---- Clients [app] ------------------------------------------------------------------ */
 
 /* Whether on_open and on_close are wanted; at first they are. Without, a stream that comes
- * or goes does not even wake the app's thread: see 'quiet'. From the call on, all that come
- * and go are told (or not); those that are open stay as they are. */
-void server_tell_clients(struct server *s, bool wanted);
+ * or goes does not even wake the app's thread: see 'deferred' in hub.h. From the call on, all that come
+ * and go are reported (or not); those that are open stay as they are. */
+void server_want_news(struct server *s, bool wanted);
 
-/* Take what the quiet box holds: whoever is about to look at the clients calls it, and
+/* Take the deferred news: what is about to look at the clients calls it, and
  * sees what the workers know. Never calls on_open or on_close. */
 void server_catch_up(struct server *s);
 
@@ -148,10 +148,10 @@ int server_subscribe(struct server *s, struct client *c, const struct sub_spec *
                      bool *is_new);
 bool server_unsubscribe(struct server *s, struct client *c, struct slice channel,
                         bool denied);
-int server_set(struct client *c, const struct sub_spec *wish);
+int server_set(struct client *c, const struct sub_spec *wanted);
 
-/* To this client alone (copies). 0, E_BADFIELD, E_TOOBIG, E_NOMEM; E_FULL: later, it is told
- * (on_writable). */
+/* To this client alone (copies). 0, E_BADFIELD, E_TOOBIG, E_NOMEM; E_FULL: later,
+ * on_writable says when. */
 int server_send(struct client *c, const struct event *event);
 
 /* End a stream. 'word' (NULL: none) is an event that goes before the bye. 0, E_BADFIELD,

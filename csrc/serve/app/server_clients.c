@@ -40,9 +40,9 @@ bool server_unsubscribe(struct server *s, struct client *c, struct slice channel
     return true;
 }
 
-int server_set(struct client *c, const struct sub_spec *wish) {
+int server_set(struct client *c, const struct sub_spec *wanted) {
     ASSERT_OWNER(c->lane->hub->app);
-    struct plan *plan = plan_of_one(wish);
+    struct plan *plan = plan_of_one(wanted);
     if (!plan) return E_NOMEM;
     to_io_client(c, CLIENT_SET, plan);
     plan_unref(plan);
@@ -52,7 +52,7 @@ int server_set(struct client *c, const struct sub_spec *wish) {
 static bool is_full(struct client *c) {
     if (atomic_load(&c->queued) <= STREAM_PRIVATE_BYTES_MAX / 2) return false;
     atomic_store(&c->wants_writable, true);
-    /* what waited may be gone by now: then nobody would tell */
+    /* what waited may be gone by now: then no news would come */
     return atomic_load(&c->queued) > STREAM_PRIVATE_BYTES_MAX / 2;
 }
 
@@ -90,10 +90,10 @@ int server_close(struct client *c, enum end_reason reason, int status,
 
 /* ---- News of the workers ------------------------------------------------------------ */
 
-static void tell_open(struct server *s, struct client *c) {
-    if (c->told) return;
-    c->told = true;
-    if (atomic_load(&s->hub.tells) && s->events->on_open)
+static void announce(struct server *s, struct client *c) {
+    if (c->announced) return;
+    c->announced = true;
+    if (atomic_load(&s->hub.news_wanted) && s->events->on_open)
         s->events->on_open(s->context, c);
 }
 
@@ -101,15 +101,15 @@ static void on_opened(struct server *s, struct client *c) {
     if (c->plan) registry_add(s, c, c->plan);
     plan_unref(c->plan);
     c->plan = NULL;
-    tell_open(s, c);
+    announce(s, c);
 }
 
 /* One that was accepted and left before it began has come and gone all the same. */
 static void on_closed(struct server *s, struct client *c) {
     if (!c->registered) return;
-    tell_open(s, c);
+    announce(s, c);
     registry_leave(s, c);
-    if (to_app_minds(&s->hub, c) && s->events->on_close)
+    if (to_app_wants_close(&s->hub, c) && s->events->on_close)
         s->events->on_close(s->context, c, reason_end(c->reason)->word);
     registry_forget(s, c);
 }
@@ -127,13 +127,13 @@ void app_on_news(void *owner, struct message *m) {
     act_on(owner, c, atomic_exchange(&c->news, 0));
 }
 
-/* Out of the quiet box. What somebody is to be told after all goes to the end of the other:
+/* Deferred news. What is to be reported after all goes to the end of the other mailbox:
  * the app may be in the middle of anything now. */
-void app_on_quiet(void *owner, struct message *m) {
+void app_on_deferred(void *owner, struct message *m) {
     struct server *s = owner;
     struct client *c = container_of(m, struct client, message);
     unsigned news = atomic_exchange(&c->news, 0);
-    if (!to_app_minds(&s->hub, c) && !(news & CLIENT_WRITABLE)) act_on(s, c, news);
+    if (!to_app_wants_close(&s->hub, c) && !(news & CLIENT_WRITABLE)) act_on(s, c, news);
     else if (atomic_fetch_or(&c->news, news) == 0)
         mailbox_post(&s->loop.mailbox, m, app_on_news);
     else client_unref(c); /* there are more news: they take these along */
@@ -141,14 +141,14 @@ void app_on_quiet(void *owner, struct message *m) {
 
 void server_catch_up(struct server *s) {
     ASSERT_OWNER(&s->loop);
-    if (!atomic_load(&s->hub.any_quiet)) return;
-    atomic_store(&s->hub.any_quiet,
+    if (!atomic_load(&s->hub.any_deferred)) return;
+    atomic_store(&s->hub.any_deferred,
                  false); /* first: what comes meanwhile sets it again */
-    mailbox_drain(&s->hub.quiet, INT32_MAX);
+    mailbox_drain(&s->hub.deferred, INT32_MAX);
 }
 
-void server_tell_clients(struct server *s, bool wanted) {
+void server_want_news(struct server *s, bool wanted) {
     ASSERT_OWNER(&s->loop);
     server_catch_up(s);
-    atomic_store(&s->hub.tells, wanted);
+    atomic_store(&s->hub.news_wanted, wanted);
 }

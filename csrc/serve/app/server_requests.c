@@ -53,15 +53,15 @@ void server_answer(struct server *s, struct request *r) {
 int server_accept(struct server *s, struct request *r, struct plan *plan,
                   struct accept_as as, struct client **out) {
     ASSERT_OWNER(&s->loop);
-    if (r->is_head) { /* the head of the stream, and nobody to write to */
+    if (r->is_head) { /* the head of the stream alone */
         reply(s, r, REPLY_STREAM);
         return E_CLOSED;
     }
     struct client *c = client_new(r->lane, r->ip, r->path, r->route->id);
     if (as.user) c->user = mem_strndup(as.user, strlen(as.user));
     registry_add(s, c, plan);
-    c->told = !atomic_load(&s->hub.tells);
-    atomic_store(&c->minded, as.minded);
+    c->announced = !atomic_load(&s->hub.news_wanted);
+    atomic_store(&c->close_wanted, as.close_wanted);
     r->plan = plan_ref(plan);
     r->client = c; /* takes */
     *out = c;

@@ -1,6 +1,6 @@
 /* The sweep: once a second the app thread lets old events go.
  *
- * Age is decided here alone and told to all threads as trims at one place of the order of
+ * Age is decided here alone and sent to all threads as trims at one place of the order of
  * events, so that their floors stay equal. A channel that is empty, unfollowed and silent
  * for its ttl is dropped. A turn looks at a part of the channels when there are many:
  * all of them within a minute. When a storm of connects is over, the memory of its

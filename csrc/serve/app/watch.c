@@ -36,14 +36,14 @@ static void clear(struct server *s) {
 
 /* Without inotify, which a user has few of, libev looks at the files from time to time. */
 static void check_inotify(const char *path) {
-    static bool told; /* once in a process; the app's thread alone calls this */
+    static bool logged; /* once in a process; the app's thread alone calls this */
     int fd = fault_here() ? -1 : inotify_init1(IN_CLOEXEC);
     int err = fd < 0 ? errno : 0;
     bool full = fd >= 0 && inotify_add_watch(fd, path, IN_ATTRIB) < 0 && errno == ENOSPC;
     if (full) err = errno;
     if (fd >= 0) close(fd);
-    if (err == 0 || told) return;
-    told = true;
+    if (err == 0 || logged) return;
+    logged = true;
     log_printf(LOG_WARN, "a saved file is noticed after up to 5 s: inotify says: %s%s",
                status_text(-err), full ? " (fs.inotify.max_user_watches)" : "");
 }
@@ -59,7 +59,7 @@ int watch_set(struct server *s, const struct slice *paths, size_t n) {
         struct watched *w = mem_new(sizeof *w + path.n + 1);
         memcpy(w->path, path.p, path.n);
         w->server = s;
-        /* libev asks every 5 s for a file that is away, unless told otherwise */
+        /* libev asks every 5 s for a file that is away, unless it is given a time */
         ev_stat_init(&w->stat, on_stat, w->path, WATCH_AGAIN_S);
         w->stat.data = w;
         ev_stat_start(s->loop.ev, &w->stat);

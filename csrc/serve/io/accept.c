@@ -15,7 +15,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-/* Whether an error concerns one connection only, which is gone with it: Linux tells those
+/* Whether an error concerns one connection only, which is gone with it: Linux reports those
  * of the network here, and what a firewall forbids. */
 static bool concerns_one(int error) {
     switch (error) {
@@ -50,18 +50,18 @@ static const char *explain(int error) {
 
 /* Descriptors are the process's: while one thread gives its reserve to a connection and
  * takes it back, another that accepts would get that number, and the first could answer
- * nobody any more. */
+ * none any more. */
 static pthread_mutex_t taking = PTHREAD_MUTEX_INITIALIZER;
 
 static void open_reserve(struct worker *w) {
     if (w->reserve_fd < 0) w->reserve_fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
 }
 
-static void tell_why(struct worker *w, int fd, int error) {
+static void answer_why(struct worker *w, int fd, int error) {
     struct buf b = {0};
     struct http_to to = {.date = &w->date, .now = w->wall_s, .minor = 1};
     struct http_error e = {.status = 503, .message = explain(error)};
-    /* What it has asked is read: left unread, it would be told an error before our words. */
+    /* What it has asked is read: left unread, it would get an error before our words. */
     shutdown(fd, SHUT_RD);
     while (recv(fd, w->input, WORKER_INPUT_BYTES, MSG_DONTWAIT) > 0) continue;
     if (http_write_error(&b, &to, &e, (struct http_fields){0}) == 0)
@@ -77,7 +77,7 @@ static void shed(struct accept *a, int error) {
     w->reserve_fd = -1;
     struct in6_addr ip;
     int fd = listener_accept(a->io.fd, &ip);
-    if (fd >= 0 && a->trusted) tell_why(w, fd, error);
+    if (fd >= 0 && a->trusted) answer_why(w, fd, error);
     if (fd >= 0) close(fd);
     open_reserve(w);
     pthread_mutex_unlock(&taking);
@@ -90,16 +90,16 @@ static int take_one(struct accept *a, struct in6_addr *ip) {
     return fd;
 }
 
-static void tell_log(struct accept *a, const char *message, const char *error) {
+static void log_lack(struct accept *a, const char *message, const char *error) {
     int64_t now = a->worker->now_ms;
-    if (a->told_ms > 0 && now - a->told_ms < ACCEPT_TELL_MS) return;
-    a->told_ms = now;
+    if (a->logged_ms > 0 && now - a->logged_ms < ACCEPT_TELL_MS) return;
+    a->logged_ms = now;
     struct log_field fields[] = {{.name = "error", .text = error}};
     log_write(LOG_WARN, message, fields, error != NULL);
 }
 
 static void pause_for(struct accept *a, int error) {
-    tell_log(a, explain(error), status_text(-error));
+    log_lack(a, explain(error), status_text(-error));
     shed(a, error);
     ev_io_stop(a->worker->loop.ev, &a->io);
     ev_timer_set(&a->again, ACCEPT_PAUSE_MS / 1000.0, 0);
@@ -126,7 +126,7 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     if (!a->trusted)
         atomic_fetch_add_explicit(&w->lane.counters.accepted, 1, memory_order_relaxed);
     if (!a->trusted && is_full(w->hub)) {
-        tell_log(a, "as many connections as --max-connections: more are closed", NULL);
+        log_lack(a, "as many connections as --max-connections: more are closed", NULL);
         close(fd);
     } else {
         conn_new(w, fd, ip)->trusted = a->trusted;

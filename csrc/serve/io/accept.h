@@ -3,7 +3,7 @@
  * A connection that fails by itself is passed over. When something is lacking, descriptors
  * or memory, the socket would stay readable and the loop spin on it: then one connection
  * that waits is sent away, at the price of the worker's reserve descriptor, and accepting
- * pauses. Over the Unix socket it is told why; a browser is not, since it comes back after
+ * pauses. Over the Unix socket it is answered why; a browser is not, since it comes back after
  * a connection that ended and never after a 503. [the worker's thread] */
 #ifndef SLUICE_SERVE_IO_ACCEPT_H
 #define SLUICE_SERVE_IO_ACCEPT_H
@@ -18,8 +18,8 @@ struct accept {
     struct ev_io io; /* its data, and the timer's: the accept */
     struct ev_timer again;
     struct worker *worker;
-    int64_t told_ms; /* when the log was told that something is lacking */
-    bool trusted;    /* the Unix socket: who may open it is */
+    int64_t logged_ms; /* when it was logged that something is lacking */
+    bool trusted;      /* the Unix socket: who may open it is */
 };
 
 /* Takes the socket; -1: there is none. */

@@ -76,7 +76,7 @@ void conn_end_request(struct conn *c) {
     conn_end_talk(c);
 }
 
-/* What it holds and its place among the connections; nobody is notified. */
+/* What it holds, and its entry in the list; nothing is notified. */
 static void forget(struct conn *c) {
     struct worker *w = conn_worker(c);
     if (c->talk) free_talk(c);
@@ -163,7 +163,7 @@ void conn_next(struct conn *c) {
     }
     if (c->talk->in.n == 0) buf_free(&c->talk->in);
     c->phase = CONN_HEAD;
-    c->talk->seen = 0;
+    c->talk->scanned = 0;
     c->talk->since_ms = conn_worker(c)->now_ms;
 }
 
@@ -174,7 +174,7 @@ void conn_refuse(struct conn *c, int status) {
 
 /* ---- Reading ------------------------------------------------------------------------ */
 
-/* It will say nothing more. A stream has nobody to talk to then; what was asked before is
+/* It will say nothing more. A stream has no reader then; what was asked before is
  * answered. */
 static void on_eof(struct conn *c) {
     c->half_closed = true;
@@ -187,7 +187,7 @@ static void on_eof(struct conn *c) {
     }
 }
 
-/* Bytes that nobody asked for are counted and dropped. Behind the last answer the peer has
+/* Bytes that were not asked for are counted and dropped. After the last answer the peer has
  * some time to take it, read or not. */
 static void pass(struct conn *c, size_t n) {
     n += c->passed;

@@ -6,11 +6,11 @@
  *
  * Whatever happens to it changes its state and ends in conn_go_on, which does what can be
  * done and then works out from the state alone what its socket is watched for and when it
- * is looked at next: nobody else starts or stops reading, or sets a time.
+ * is looked at next: nothing else starts or stops reading, or sets a time.
  *
  * Only what is needed now is held. What HTTP needs (the talk) ends when a stream has sent
  * its head; what a stream needs (the outlet) lies inside, so that one idle stream is one
- * small piece of memory. Closing is put off to the end of the turn (doomed), so nobody
+ * small piece of memory. Closing is put off to the end of the turn (doomed), so nothing
  * holds a pointer to a freed one. [the worker's thread] */
 #ifndef SLUICE_SERVE_IO_CONN_H
 #define SLUICE_SERVE_IO_CONN_H
@@ -38,7 +38,7 @@ struct talk {
         *file; /* the body behind them; while it is there nothing is added */
     size_t file_sent;
     struct request *request; /* being read or answered */
-    uint32_t seen;           /* of in: looked at by the parser, which wants more */
+    uint32_t scanned;        /* of in: looked at by the parser, which wants more */
 };
 
 /* In the order of use: a delivery touches what stands from the socket on. */

@@ -31,8 +31,8 @@ static int unix_socket(void) {
     return fd < 0 ? -errno : fd;
 }
 
-/* Make sure that the name is free. Only a socket that refuses has nobody behind it: one
- * that is busy, or not for us, belongs to somebody. */
+/* Make sure that the name is free. Only a socket that refuses belongs to no server: one
+ * that is busy, or not for us, may belong to one. */
 static int make_room(const struct sockaddr_un *address) {
     struct stat st;
     if (lstat(address->sun_path, &st) < 0) return errno == ENOENT ? 0 : -errno;

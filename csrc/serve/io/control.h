@@ -1,4 +1,4 @@
-/* The Unix socket of the server's own routes: whoever may open the file is trusted, so it
+/* The Unix socket of the server's own routes: a process that may open the file is trusted, so it
  * is made with mode 0600. The first worker serves it. */
 #ifndef SLUICE_SERVE_IO_CONTROL_H
 #define SLUICE_SERVE_IO_CONTROL_H
@@ -15,7 +15,7 @@ struct control {
 };
 
 /* Listen at the path of the options, where "{port}" is replaced by the port. What a dead server left
- * there goes; nothing else does: -ENOTSOCK, -EADDRINUSE when somebody answers,
+ * there goes; nothing else does: -ENOTSOCK, -EADDRINUSE when a server answers,
  * -ENAMETOOLONG, or another negative errno. [before the thread runs] */
 int control_open(struct worker *w, uint16_t port);
 

@@ -88,7 +88,7 @@ static bool is_admin(const struct request *r) {
     return r->path_n >= 3 && memcmp(r->path, "/-/", 3) == 0;
 }
 
-/* In constant time: how long it takes tells nothing about the key. */
+/* In constant time: how long it takes says nothing about the key. */
 static bool same_key(struct slice given, const char *key) {
     size_t n = strlen(key);
     unsigned char differs = given.n != n;
@@ -110,7 +110,7 @@ static int check_admin(const struct conn *c, const struct request *r) {
 
 /* Not from the moment on when the stop hooks begin. */
 static bool is_ready(const struct worker *w) {
-    return !w->draining && !atomic_load(&w->hub->stopping_told);
+    return !w->draining && !atomic_load(&w->hub->stopping);
 }
 
 int dispatch_check(struct conn *c, struct request *r) {
@@ -191,8 +191,8 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
 }
 
 /* The same words as lua/sluice/app/plan.lua has for plans that are functions. */
-static void refuse_wish(struct conn *c, struct request *r, int status,
-                        const struct narrow_fault *fault) {
+static void refuse_query(struct conn *c, struct request *r, int status,
+                         const struct narrow_fault *fault) {
     struct http_to to = to_of(c, r);
     char message[160];
     snprintf(message, sizeof message, "%s%s%s", fault->field ? fault->field : "",
@@ -247,7 +247,7 @@ void dispatch_file(struct conn *c, struct request *r) {
     dispatch_log(c, r, status);
 }
 
-/* A plain stream has no reset: what it missed is told by the status. */
+/* A plain stream has no reset: that something is missing is said by the status. */
 static void refuse_trimmed(struct conn *c, struct request *r) {
     if (c->streams) {
         outlet_break(c);
@@ -281,7 +281,7 @@ static bool open_static(struct conn *c, struct request *r) {
     struct narrow_fault fault;
     int status = narrow_plan(r, &plan, &fault);
     if (status > 0) {
-        if (status == 422 || status == 404) refuse_wish(c, r, status, &fault);
+        if (status == 422 || status == 404) refuse_query(c, r, status, &fault);
         else dispatch_refuse(c, r, status);
         return true;
     }

@@ -15,7 +15,7 @@ static int64_t earlier(int64_t a, int64_t b) {
 /* Between requests it may be idle; what it has not taken yet is another matter. */
 static int64_t head_due(const struct conn *c) {
     const struct serve_options *o = &conn_worker(c)->hub->options;
-    if (c->talk->seen > 0) return c->talk->since_ms + o->head_timeout_ms;
+    if (c->talk->scanned > 0) return c->talk->since_ms + o->head_timeout_ms;
     return conn_unsent(c) > 0 ? INT64_MAX : c->talk->since_ms + o->idle_timeout_ms;
 }
 
@@ -111,7 +111,7 @@ static void on_due(struct conn *c) {
     switch (c->phase) {
     case CONN_HEAD:
         if (now < head_due(c)) break;
-        if (c->talk->seen > 0) conn_refuse(c, 408);
+        if (c->talk->scanned > 0) conn_refuse(c, 408);
         else conn_doom(c, END_GONE);
         break;
     case CONN_BODY:

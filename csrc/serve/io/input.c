@@ -13,7 +13,7 @@
 
 static void run_request(struct conn *c) {
     if (c->half_closed && request_streams(c->talk->request)) {
-        conn_finish(c); /* nobody would listen */
+        conn_finish(c); /* nothing would read it */
         return;
     }
     c->phase = CONN_WAIT;
@@ -194,14 +194,14 @@ static void refuse_head(struct conn *c, const struct http_head *head, int status
 
 static void parse_head(struct conn *c) {
     struct http_head head; /* 3 KiB, of which only what is used gets written */
-    int n = http_parse_head(c->talk->in.p, c->talk->in.n, c->talk->seen, &head);
+    int n = http_parse_head(c->talk->in.p, c->talk->in.n, c->talk->scanned, &head);
     if (n > 0) {
         on_head(c, &head, (size_t)n);
     } else if (n < 0) {
         refuse_head(c, &head, -n);
     } else {
-        if (c->talk->seen == 0) c->talk->since_ms = conn_worker(c)->now_ms;
-        c->talk->seen = (uint32_t)c->talk->in.n;
+        if (c->talk->scanned == 0) c->talk->since_ms = conn_worker(c)->now_ms;
+        c->talk->scanned = (uint32_t)c->talk->in.n;
     }
 }
 
@@ -211,7 +211,7 @@ size_t input_room(const struct conn *c) {
     const struct talk *t = c->talk;
     if (t->in.n < INPUT_BYTES_MAX) return INPUT_BYTES_MAX - t->in.n;
     /* the largest head has blank lines before it */
-    bool wants_more = c->phase == CONN_HEAD && t->seen == t->in.n;
+    bool wants_more = c->phase == CONN_HEAD && t->scanned == t->in.n;
     return wants_more ? 2 * HTTP_BLANK_LINES_MAX : 0;
 }
 

@@ -14,7 +14,7 @@
 int listener_check(const char *host, uint16_t port);
 
 /* Bind and listen on host (an address, or "localhost") and *port; 0 takes a free one and
- * tells it. A peer may take nothing for 'stall_ms' before the kernel gives it up. The
+ * reports it. A peer may take nothing for 'stall_ms' before the kernel gives it up. The
  * descriptor, E_ADDRESS or a negative errno. */
 int listener_open(const char *host, uint16_t *port, int64_t stall_ms);
 

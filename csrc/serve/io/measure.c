@@ -10,7 +10,7 @@
 
 int64_t measure_next(const struct worker *w) {
     bool some = !list_empty(&w->fan.tallies) || !list_empty(&w->fan.waiting) ||
-                !list_empty(&w->fan.ready) || w->told_lags;
+                !list_empty(&w->fan.ready) || w->reported_lags;
     if (!some || atomic_load_explicit(&w->lane.reporting, memory_order_acquire))
         return INT64_MAX;
     return w->reported_ms + REPORT_MS;
@@ -25,9 +25,9 @@ static uint32_t count(const struct list *streams, uint32_t most) {
 
 /* What one stream still has to be sent: of its channels, of its own, and what is left of the
  * block that its socket took in part. */
-static struct behind measure(struct outlet *o, int *looks) {
+static struct lagging measure(struct outlet *o, int *looks) {
     struct stream *s = &o->stream;
-    struct behind b = {.since_ms = s->lagging_ms};
+    struct lagging b = {.since_ms = s->lagging_ms};
     uint64_t most = 0;
     b.lag.events = o->pinned ? o->pinned->events : 0;
     b.lag.bytes = outlet_unsent(o);
@@ -51,13 +51,13 @@ static void add_lags(struct report *r, const struct list *streams, uint32_t n,
         struct stream *s = container_of(l, struct stream, ready);
         struct outlet *o = container_of(s, struct outlet, stream);
         if (!o->client) continue; /* its plan is awaited */
-        struct behind b = measure(o, looks);
+        struct lagging b = measure(o, looks);
         memcpy(b.client, o->client->id, sizeof b.client);
-        if (b.lag.bytes > 0) r->behind[r->n++] = b;
+        if (b.lag.bytes > 0) r->lagging[r->n++] = b;
     }
 }
 
-/* Those of channels with somebody behind come first, and all of them. */
+/* Those of channels with lagging subscribers come first, and all of them. */
 static void take_tallies(struct report *r, struct list *tallies) {
     for (int n = 0; !list_empty(tallies); n++) {
         struct tally *t = container_of(tallies->next, struct tally, node);
@@ -75,7 +75,7 @@ void measure_report(struct worker *w) {
     uint32_t waiting = count(&fan->waiting, REPORT_STREAMS_MAX);
     uint32_t ready = count(&fan->ready, REPORT_STREAMS_MAX - waiting);
     w->reported_ms = w->now_ms;
-    struct report *r = mem_try(sizeof *r + (waiting + ready) * sizeof(struct behind));
+    struct report *r = mem_try(sizeof *r + (waiting + ready) * sizeof(struct lagging));
     if (!r) return; /* next time */
     *r = (struct report){.lane = &w->lane};
     list_init(&r->tallies);
@@ -83,6 +83,6 @@ void measure_report(struct worker *w) {
     add_lags(r, &fan->waiting, waiting, &looks);
     add_lags(r, &fan->ready, ready, &looks);
     take_tallies(r, &fan->tallies);
-    w->told_lags = r->n > 0;
+    w->reported_lags = r->n > 0;
     to_app_report(&w->lane, r);
 }

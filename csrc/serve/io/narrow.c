@@ -67,8 +67,8 @@ static bool split(struct slice value, struct slice *items, uint32_t *n) {
 }
 
 /* All values of one query parameter. 0, 400 (badly encoded) or 422 (too many). */
-static int wishes(const struct request *r, struct work *w, const char *name,
-                  struct slice *items, struct filter_list *out) {
+static int read_items(const struct request *r, struct work *w, const char *name,
+                      struct slice *items, struct filter_list *out) {
     struct slice rest = r->query;
     unsigned count = 0;
     struct url_param p;
@@ -84,16 +84,16 @@ static int wishes(const struct request *r, struct work *w, const char *name,
     return 0;
 }
 
-/* What both want; without a wish the plan's own list. */
-static struct filter_list meet(struct work *w, struct filter_list bound,
-                               struct filter_list wish) {
-    if (!wish.given) return bound;
-    if (!bound.given) return wish;
+/* What is in both; the plan's own list when the query has none. */
+static struct filter_list intersect(struct work *w, struct filter_list bound,
+                                    struct filter_list wanted) {
+    if (!wanted.given) return bound;
+    if (!bound.given) return wanted;
     struct filter_list out = {.items = &w->narrowed[w->n_narrowed], .given = true};
-    for (uint32_t i = 0; i < wish.n; i++)
+    for (uint32_t i = 0; i < wanted.n; i++)
         for (uint32_t k = 0; k < bound.n; k++) {
-            if (!slice_eq(wish.items[i], bound.items[k])) continue;
-            w->narrowed[w->n_narrowed++] = wish.items[i];
+            if (!slice_eq(wanted.items[i], bound.items[k])) continue;
+            w->narrowed[w->n_narrowed++] = wanted.items[i];
             out.n++;
             break;
         }
@@ -110,7 +110,7 @@ static bool is_rate(char *text, size_t n, double *out) {
 }
 
 /* The period that the client asks for; 0: none. 0, 400 or 422. */
-static int wished_period(const struct request *r, const char *name, uint32_t *out) {
+static int read_period(const struct request *r, const char *name, uint32_t *out) {
     char text[NUMBER_MAX + 1];
     double rate;
     *out = 0;
@@ -125,7 +125,7 @@ static int wished_period(const struct request *r, const char *name, uint32_t *ou
 /* ---- The plan ----------------------------------------------------------------------- */
 
 /* What the client asks for beside its path. */
-struct wish {
+struct narrowing {
     struct filter_list keys, types;
     uint32_t period_ms;
 };
@@ -134,31 +134,31 @@ static const char *or_else(const char *name, const char *usual) {
     return name ? name : usual;
 }
 
-static int read_wish(const struct request *r, struct work *w, struct wish *wish,
-                     struct narrow_fault *fault) {
+static int read_query(const struct request *r, struct work *w, struct narrowing *wanted,
+                      struct narrow_fault *fault) {
     const struct route *route = r->route;
     *fault = (struct narrow_fault){or_else(route->keys_as, "keys"), "at most 100 items"};
-    int status = wishes(r, w, fault->field, w->keys, &wish->keys);
+    int status = read_items(r, w, fault->field, w->keys, &wanted->keys);
     if (status) return status;
     fault->field = or_else(route->types_as, "types");
-    status = wishes(r, w, fault->field, w->types, &wish->types);
+    status = read_items(r, w, fault->field, w->types, &wanted->types);
     if (status) return status;
     *fault =
         (struct narrow_fault){or_else(route->rate_as, "max_rate"),
                               "a number of events per second, from 1/60, is expected"};
-    return wished_period(r, fault->field, &wish->period_ms);
+    return read_period(r, fault->field, &wanted->period_ms);
 }
 
-static int narrow_all(const struct request *r, struct work *w, const struct wish *wish,
-                      struct narrow_fault *fault) {
+static int narrow_all(const struct request *r, struct work *w,
+                      const struct narrowing *wanted, struct narrow_fault *fault) {
     *fault = (struct narrow_fault){0};
     const struct plan *plan = r->route->plan;
     for (uint32_t i = 0; i < plan->n; i++) {
         struct sub_spec *spec = &w->specs[i];
         *spec = plan->specs[i];
-        spec->keys = meet(w, spec->keys, wish->keys);
-        spec->types = meet(w, spec->types, wish->types);
-        if (wish->period_ms > spec->period_ms) spec->period_ms = wish->period_ms;
+        spec->keys = intersect(w, spec->keys, wanted->keys);
+        spec->types = intersect(w, spec->types, wanted->types);
+        if (wanted->period_ms > spec->period_ms) spec->period_ms = wanted->period_ms;
         fault->message = fill(r, plan->specs[i].channel, w->names[i], &spec->channel);
         if (fault->message) return 404;
     }
@@ -169,14 +169,14 @@ int narrow_plan(const struct request *r, struct plan **out, struct narrow_fault 
     const struct plan *plan = r->route->plan;
     struct work *w = mem_try(sizeof *w);
     char *text = mem_try(r->query.n + 1);
-    struct wish wish;
+    struct narrowing wanted;
     int status = w && text ? 0 : 503;
     if (status == 0) {
         w->n_narrowed = 0;
         w->text = w->text_end = text;
-        status = read_wish(r, w, &wish, fault);
+        status = read_query(r, w, &wanted, fault);
     }
-    if (status == 0) status = narrow_all(r, w, &wish, fault);
+    if (status == 0) status = narrow_all(r, w, &wanted, fault);
     if (status == 0 &&
         !(*out = plan_new(&(struct plan_spec){w->specs, plan->n, plan->options})))
         status = 503;

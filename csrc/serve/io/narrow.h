@@ -1,4 +1,4 @@
-/* What the client wishes on top of a constant plan: ?keys=, ?types= and ?max_rate= narrow
+/* What the client asks for on top of a constant plan: ?keys=, ?types= and ?max_rate= narrow
  * it and never widen it, and its channel templates are filled from the path. */
 #ifndef SLUICE_SERVE_IO_NARROW_H
 #define SLUICE_SERVE_IO_NARROW_H

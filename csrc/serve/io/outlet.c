@@ -228,7 +228,7 @@ static int write_head(struct conn *c, struct request *r) {
     struct worker *w = conn_worker(c);
     struct http_to to = request_to(r, &w->date, w->wall_s);
     /* A proxy would keep what ends clean for its next request, while we close it. node takes
-     * this field for leave to break off, so who may be broken off is not told. */
+     * this field for leave to break off, so it is left out where a break may follow. */
     to.keep_alive = !c->outlet.stream.ends_clean;
     return http_write_stream(&c->talk->out, &to, (struct http_fields){0});
 }
@@ -258,14 +258,14 @@ static void attach(struct conn *c) {
     conn_watch(c);
 }
 
-/* Returns the seconds to tell. Nobody beats together: each a little earlier. */
+/* Returns the seconds for hello. No two beat together: each a little earlier. */
 static double set_heartbeat(struct outlet *o, double seconds) {
     uint32_t ms = o->heartbeat_ms;
     if (seconds >= 0) ms = (uint32_t)(seconds * 1000);
-    double told = (double)ms / 1000;
+    double sent = (double)ms / 1000;
     if (ms > 0) ms -= rand_between(&conn_worker(conn_of(o))->random, 0, ms / 10 + 1);
     o->heartbeat_ms = ms;
-    return told;
+    return sent;
 }
 
 static int begin(struct outlet *o, struct request *r, struct plan *plan,

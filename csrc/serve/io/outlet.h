@@ -50,7 +50,7 @@ void outlet_on_result(struct outlet *o, ssize_t n); /* of a write that was queue
 void outlet_on_timer(struct outlet *o);
 void outlet_drain(struct outlet *o, int64_t window_ms);
 
-/* The connection is gone: tell the app. */
+/* The connection is gone: notify the app. */
 void outlet_close(struct outlet *o);
 
 #endif

@@ -56,7 +56,7 @@ static void move_on(struct conn *c, size_t n) {
     static_file_unref(t->file);
     t->file = NULL;
     t->out_sent = t->file_sent = 0;
-    if (c->phase == CONN_HEAD && t->seen == 0) t->since_ms = conn_worker(c)->now_ms;
+    if (c->phase == CONN_HEAD && t->scanned == 0) t->since_ms = conn_worker(c)->now_ms;
 }
 
 /* True when nothing is left to send. */

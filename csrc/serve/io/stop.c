@@ -12,8 +12,7 @@
 #include <sys/signalfd.h>
 #include <unistd.h>
 
-/* Whoever asks for the end must not wonder what happens: it is said at once, here, since the
- * script may hang. */
+/* What happens now is logged at once, here, since the script may hang. */
 static void log_end(const struct hub *hub, bool again) {
     unsigned long long n = hub_totals(hub).streams;
     const char *plural = n == 1 ? "" : "s";
@@ -70,7 +69,7 @@ void stop_watch(struct worker *w) {
     int64_t stop = atomic_load_explicit(&hub->stop_ms, memory_order_relaxed);
     if (stop == 0) return;
     int64_t waited = w->now_ms - stop;
-    if (waited > 2000 && !atomic_exchange(&hub->stopping, true)) {
+    if (waited > 2000 && !atomic_exchange(&hub->draining, true)) {
         log_write(LOG_WARN, "the app does not answer: draining without it", NULL, 0);
         to_io_drain_all(hub, hub->options.drain_ms, true);
     }

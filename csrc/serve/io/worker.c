@@ -41,25 +41,25 @@ static void count(struct worker *w) {
     atomic_store_explicit(&c->slow, w->fan.slow, memory_order_relaxed);
 }
 
-static void tell_finished(struct worker *w) {
-    if (w->told) return;
-    w->told = true;
+static void report_finished(struct worker *w) {
+    if (w->finished_sent) return;
+    w->finished_sent = true;
     to_app_finished(&w->lane);
 }
 
 /* Drained: nothing is open, or the time is up. The first worker stays until the app lets
- * it go: it has the signals, and nobody else would end a process whose script hangs. */
+ * it go: it has the signals, and no other thread ends a process whose script hangs. */
 static void check_drained(struct worker *w) {
     if (!w->draining) return;
     if (w->n_conns > 0 && w->now_ms < w->drain_end_ms) return;
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
-    tell_finished(w);
+    report_finished(w);
     if (w->lane.index > 0 || w->released) loop_break(&w->loop);
 }
 
-/* Wake up for the next tick of the fan. In a rehearsal time is told. */
+/* Wake up for the next tick of the fan. In a rehearsal time is given. */
 static void await_tick(struct worker *w) {
     int64_t next = ticks_next(&w->fan.ticks);
     if (next == w->rates_at_ms || w->hub->options.rehearsal) return;
@@ -208,7 +208,7 @@ static void *run(void *arg) {
     pthread_setname_np(pthread_self(), name);
     loop_own(&w->loop);
     loop_run(&w->loop);
-    tell_finished(w);
+    report_finished(w);
     return NULL;
 }
 
@@ -261,12 +261,12 @@ void io_on_drain(void *owner, struct message *m) {
     struct worker *w = owner;
     struct drain_message *drain = container_of(m, struct drain_message, message);
     int64_t window = drain->window_ms;
-    int64_t behind = drain->stuck ? END_STUCK_MS : DRAIN_TELL_MS + LEFT_HOOKS_MS;
+    int64_t longer = drain->stuck ? END_STUCK_MS : DRAIN_TELL_MS + LEFT_HOOKS_MS;
     mem_free(drain);
     w->released = window < 0;
     int64_t last = window > HANDLERS_DRAIN_MS ? window : HANDLERS_DRAIN_MS;
     w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + DRAIN_TELL_MS;
-    w->fan.drained_ms = w->now_ms + last + behind;
+    w->fan.drained_ms = w->now_ms + last + longer;
     if (w->draining) return;
     accept_all(&w->accept, BACKLOG_DRAIN_MAX);
     w->draining = true;

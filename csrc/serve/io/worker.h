@@ -46,10 +46,11 @@ struct worker {
     int64_t reported_ms;
     char *input; /* what one recv() may bring */
     uint32_t n_conns, turn_events, turn_patient;
-    int reserve_fd; /* given up for a moment when descriptors run out */
-    bool told_lags; /* by that */
+    int reserve_fd;     /* given up for a moment when descriptors run out */
+    bool reported_lags; /* by that */
     bool draining;
-    bool told, released; /* 'finished' is posted; the app needs this thread no more */
+    bool finished_sent,
+        released; /* 'finished' is posted; the app needs this thread no more */
 };
 
 #define WORKER_INPUT_BYTES 65536
@@ -71,7 +72,7 @@ void worker_step(struct worker *w);
 void worker_join(struct worker *w);
 void worker_deinit(struct worker *w);
 
-/* In a drain: when what the app has not begun is given up, so that it can be told. */
+/* In a drain: when what the app has not begun is given up, so that it can be answered. */
 static inline int64_t worker_stops_ms(const struct worker *w) {
     return w->drain_end_ms - DRAIN_TELL_MS;
 }
