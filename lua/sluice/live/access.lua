@@ -6,16 +6,11 @@ local access = {}
 
 local KEY_LEAST = 32 -- characters; a shorter key could be guessed
 
--- The runtime folder, or nil; and a remark about it.
-local function folder()
-  return core.runtime_dir()
-end
-
 --- The socket of a running server.
 -- @tparam integer port
 -- @treturn string|nil path, or nil, message
 function access.socket_of(port)
-  local dir, why = folder()
+  local dir, why = core.runtime_dir()
   if not dir then return nil, ("there is no runtime folder (%s): say --socket"):format(why) end
   return ("%s/%d.sock"):format(dir, port)
 end
@@ -44,7 +39,7 @@ function access.of(settings)
     admin_key = settings.admin_key }, {}
   if out.control and out.admin_key then return out, notes end
   local function say(text, ...) notes[#notes + 1] = text:format(...) end
-  local dir, why = folder()
+  local dir, why = core.runtime_dir()
   if not dir then
     say("no runtime folder (%s): sluice reload needs --socket, /-/ over TCP an --admin-key", why)
     return out, notes
