@@ -94,7 +94,8 @@ end
 function plan.concrete(checked, req, params)
   local asked = plan_options.asked_by(checked, req)
   local filters = plan_options.has_filters(checked, asked)
-  local out = plan_options.copy_common({ channels = {} }, checked)
+  local out = plan_options.without_filters(checked)
+  out.channels = {}
   for i, entry in ipairs(checked.channels) do
     local name = params and patterns.fill(entry[1], params) or entry[1]
     local good, message = channels.check(name)

@@ -10,7 +10,7 @@ local plain = require("sluice.base.plain")
 local plan_options = {}
 
 local ITEMS_MAX = core.limits.FILTER_ITEMS_MAX
-local NO_NAMES = {}
+local NOTHING = {}
 
 -- Each check raises, or returns what is kept.
 
@@ -143,7 +143,10 @@ end
 
 local KINDS = { plan = of_kind("name"), channel = of_kind("channel"), filter = of_kind("filter"),
   route = of_kind("route") }
-for _, option in ipairs(KINDS.filter) do QUERY[option.name] = options.STRING end
+local FILTER = {}
+for _, option in ipairs(KINDS.filter) do
+  QUERY[option.name], FILTER[option.name] = options.STRING, true
+end
 
 --- The names that a table may have: of the options of a kind, and one more.
 -- @tparam string kind
@@ -185,8 +188,8 @@ end
 -- @tparam sluice.Request req
 -- @treturn table
 function plan_options.asked_by(checked, req)
-  local out, renamed = {}, checked.query or NO_NAMES
-  if req.query_text == "" and rawget(req, "query") == nil then return out end
+  if req.query_text == "" and rawget(req, "query") == nil then return NOTHING end
+  local out, renamed = {}, checked.query or NOTHING
   for _, option in ipairs(KINDS.filter) do
     out[option.name] = option.asked(req, renamed[option.name] or option.name)
   end
@@ -195,8 +198,9 @@ end
 
 --- Whether a plan has filters for all its channels, or the client asks for some.
 function plan_options.has_filters(common, asked)
-  for _, option in ipairs(KINDS.filter) do
-    if common[option.name] ~= nil or asked[option.name] ~= nil then return true end
+  if next(asked) ~= nil then return true end
+  for name in next, FILTER do
+    if common[name] ~= nil then return true end
   end
   return false
 end
@@ -217,13 +221,13 @@ function plan_options.narrow(out, entry, common, asked)
   return out
 end
 
---- Copy what holds for a stream as a whole.
--- @tparam table out where to
+--- A copy of a plan without its filters.
 -- @tparam table checked the plan
--- @treturn table out
-function plan_options.copy_common(out, checked)
-  for _, option in ipairs(OPTIONS) do
-    if not option.filter then out[option.name] = checked[option.name] end
+-- @treturn table
+function plan_options.without_filters(checked)
+  local out = {}
+  for name, value in next, checked do
+    if not FILTER[name] then out[name] = value end
   end
   return out
 end
