@@ -251,12 +251,13 @@ describe("sluice.http", function()
       assert.equal(100000, #told().body)
       c:close()
     end
-    round()
+    for _ = 1, 3 do round() end -- what is made once is there
     local before, fds = s.alive(), s.fds()
     for _ = 1, 20 do round() end
     deadline.eventually(function()
       local now, open = s.alive(), s.fds()
-      assert(now.memory <= before.memory and open <= fds + KEPT,
+      -- a block kept in every other round would be ten; a line of the log may be on its way
+      assert(now.memory < before.memory + 10 and open <= fds + KEPT,
         ("%d of memory, not %d; %d descriptors, not %d"):format(now.memory, before.memory, open, fds))
       return true
     end, 5, "as much as before")

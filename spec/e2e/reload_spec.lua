@@ -203,7 +203,7 @@ describe("open streams over a reload", function()
     c:close()
   end)
 
-  it("that a coroutine writes wait for nobody while they go over", function()
+  it("that a coroutine writes do not wait while they go over", function()
     local text = [[
       app:stream("/w", function(req, client)
         local _ <close> = setmetatable({}, { __close = function() sluice.log.info("CLOSED VERSION") end })

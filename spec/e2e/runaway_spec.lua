@@ -129,7 +129,7 @@ describe("code that runs away", function()
   local CLOSED = { loop = 1, nested = 2, left = 1, close = 1 }
   for _, case in ipairs(CASES) do
     local name, message = table.unpack(case)
-    it("ends, and takes nobody along: " .. name, function()
+    it("ends alone: " .. name, function()
       local before = tonumber(http.get(s.port, "/ok").body:match("%d+"))
       assert.equal(500, ask("/" .. name).status)
       deadline.eventually(function()

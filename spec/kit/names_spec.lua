@@ -132,7 +132,7 @@ describe("a name that a client writes", function()
     assert.same({}, t:log("error"))
   end)
 
-  it("is told of in the log where nobody is answered", function()
+  it("is in the log where there is no answer", function()
     t = kit.start([[
       app:on("start", function()
         for c in app:clients({ channel = "room/*" }) do error(c.id) end

@@ -31,7 +31,7 @@ describe("a number of the app", function()
     end
   end)
 
-  it("is a key of its own, whoever names it", function()
+  it("is a key of its own, wherever it is named", function()
     local t <close> = start([[
       app:channel("at", { history = "latest", key = "t" })
       app:stream("/all", "at")

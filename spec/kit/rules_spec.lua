@@ -163,7 +163,7 @@ describe("what an app does by itself", function()
     assert.equal(2, c:count("service")) -- it returned, and came back
   end)
 
-  it("measures once for all, at once for the first, never for nobody", function()
+  it("measures once for all, at once for the first, never without a subscriber", function()
     local t = kit.start [[
       local n = app:state("n", { runs = 0 })
       app:channel("m", { history = "latest" })

@@ -102,7 +102,7 @@ describe("figures", function()
     assert.equal(0, c:count("reset"))
   end)
 
-  it("of a channel that nobody uses are zeros", function()
+  it("of a channel without use are zeros", function()
     assert.same({ "log", 0, 0, 0 }, { stats("user/8").kind, stats("user/8").subscribers,
       stats("user/8").published, stats("user/8").held })
     assert.same({ "state", 0, 0, 0 }, { stats("prices").kind, stats("prices").subscribers,
@@ -125,7 +125,7 @@ describe("figures", function()
     assert.same({ 1, 1 }, { stats().resets, stats().published })
   end)
 
-  it("tell who is behind, by how much and for how long, and nobody when all have caught up", function()
+  it("list the streams that lag, by how much and for how long, and none when all have caught up", function()
     local good, slow, slower = t:connect("/log"), t:connect("/log"), t:connect("/log?a=b")
     slow:stall(7)
     slower:stall(15)

@@ -232,7 +232,7 @@ describe("a stream of the kit", function()
     assert.error_matches(function() t:connect("/guarded") end, "guard #1 of app.lua:8 returned nil")
   end)
 
-  it("refuses a user for a stream that nobody asks about users", function()
+  it("refuses a user for a stream without a guard or rule", function()
     assert.error_matches(function() t:connect("/news", { user = "alice" }) end, "has no guard")
   end)
 

@@ -1,4 +1,4 @@
---- Who hears of streams that come and go: hooks, and nobody when there are none. The app
+--- Which streams that come and go are reported to the app: all while it has hooks, else none. The app
 --- sees the streams all the same.
 local callbacks = require("sluice.live.callbacks")
 local kit = require("spec.support.kit")

@@ -1,5 +1,5 @@
---- Events with a ttl of their own, in virtual time: when it is over nobody gets them any more,
---- and nobody is told that something is lost.
+--- Events with a ttl of their own, in virtual time: when it is over no stream gets them any more,
+--- and no loss is reported.
 local kit = require("spec.support.kit")
 
 local APP = [[

@@ -209,7 +209,7 @@ function Replica:on_drop(command)
   self.meta[pattern] = math.max(self.meta[pattern] or 0, c.floor)
 end
 
---- Floors of dropped channels are kept by pattern; when the patterns change, nobody knows any
+--- Floors of dropped channels are kept by pattern; when the patterns change, none is known any
 --- more which channel they were of: they hold for all.
 function Replica:on_policies(command)
   local old, new = {}, {}

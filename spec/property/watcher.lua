@@ -460,7 +460,7 @@ function Watcher:on_log(event)
   if self.resets[event.channel] then fail("%s comes before its reset", what) end
   if self.last_id and event.seq <= self.last_id then fail("%s comes after id %d", what, self.last_id) end
   if self.notes[1] and event.seq > self.notes[1].after then fail("%s comes before the note that waits", what) end
-  if not entry then fail("%s comes, nobody asked for it", what) end
+  if not entry then fail("%s comes without being wanted", what) end
   if entry.want == "not" then fail("%s comes against the filter", what) end
   self:pass(event.seq - 1, what)
   self.next = self.next + 1
@@ -587,7 +587,7 @@ local function check_view(self, sub)
   for slot, event in pairs(sub.view) do
     local stale = not c.latest[slot] and c.fate[slot] ~= "aged"
     if stale and not sub.by_type then -- by type: its wish may have kept the removal from it
-      fail("%d of %s is gone and nobody said so", event.seq, sub.name)
+      fail("%d of %s is gone without a reset", event.seq, sub.name)
     end
   end
 end

@@ -103,7 +103,7 @@ function World:publish(channel)
   self:number(event, seq)
 end
 
---- Events wait for one thread up to a bound; above it nobody gets the next one.
+--- Events wait for one thread up to a bound; above it no stream gets the next one.
 function World:mailbox_is_full()
   for _, replica in ipairs(self.replicas) do
     local n = #self.commands > replica.applied + 4000 and self:waiting(replica) or 0

@@ -75,7 +75,7 @@ function Source:try_accept(seconds)
 end
 
 function Source:accept(seconds)
-  return assert(self:try_accept(seconds or 5), "nobody came")
+  return assert(self:try_accept(seconds or 5), "no connection came")
 end
 
 --- The next request on the same connection.

@@ -122,7 +122,7 @@ states
     assert.same({}, warnings('app:stream("/x", function(req, client)\nreturn "a" -- for all\nend)'))
   end)
 
-  it("notes a channel that nobody publishes to, and one that nobody follows", function()
+  it("notes a channel without a publisher, and one without a subscriber", function()
     local text = 'app:stream("/m", "metrcis")\napp:every(1, function() app:publish(%s, "x", {}) end)'
     assert.same({ 'app.lua:3: "metrcis" is subscribed here and published nowhere in these files, '
       .. "did you mean 'metrics'?", 'app.lua:4: "metrics" is published here and no stream follows it, '

@@ -120,7 +120,7 @@ describe("a sliced flush", function()
     assert.equal(2, served())
   end)
 
-  it("misses nobody while streams leave, whoever they are", function()
+  it("misses no stream while others leave", function()
     math.randomseed(11)
     for _ = 1, 200 do
       connect(12)
@@ -146,7 +146,7 @@ describe("a sliced flush", function()
     end
   end)
 
-  it("misses nobody while streams stall and come", function()
+  it("misses no stream while others stall and come", function()
     connect(6)
     publish(1)
     s:flush(1, 2)

@@ -1,5 +1,5 @@
 --- The log: one line stays one line, and JSON stays JSON, whatever a peer or an app puts into
---- it; a stderr that nobody reads costs lines, which are counted, and neither time nor memory.
+--- it; a stderr that is not read costs lines, which are counted, and neither time nor memory.
 local cjson = require("cjson")
 local deadline = require("spec.support.deadline")
 local process = require("spec.support.process")
@@ -193,14 +193,14 @@ describe("a line of the log", function()
   end)
 end)
 
-describe("the log, while nobody reads stderr,", function()
+describe("the log, while stderr is not read,", function()
   local fifo, reader
 
   before_each(function()
     fifo = os.tmpname()
     os.remove(fifo)
     assert(os.execute("mkfifo " .. fifo))
-    reader = assert(io.open(fifo, "r+")) -- of both kinds, so that opening it waits for nobody
+    reader = assert(io.open(fifo, "r+")) -- of both kinds, so that opening it does not wait
   end)
   after_each(function()
     reader:close()
@@ -241,7 +241,7 @@ describe("the log, while nobody reads stderr,", function()
     return p, tonumber(kb), tonumber(seconds), go
   end
 
-  it("holds a bounded number of bytes, delays nobody, and tells what is missing when it flows again", function()
+  it("holds a bounded number of bytes, delays nothing, and reports what is missing when it flows again", function()
     local N = 50000
     local p, kb, seconds, go = start(N, "wait")
     if not os.getenv("SLUICE_PRELOAD") then assert.is_true(kb < 8192, kb .. " KiB") end

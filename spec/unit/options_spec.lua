@@ -139,7 +139,7 @@ local RUNNING = {
   { 'require("sluice.client").events("http://a", { %s })', events = "table", keys = "table", headers = "table",
     last_event_id = "string", timeout = "number" },
 }
--- Lists that are none, and other values of the right type that nobody can have meant.
+-- Lists that are none, and other values of the right type that cannot be meant.
 local AMISS = {
   { 'app:stream("/s", { channels = { "a" }, %s })', 'keys = { k = "v" }', "types = { {} }", 'keys = { "a", nil, "c" }',
     "keys = { true }", "heartbeat = 0/0", "max_rate = 0/0" },

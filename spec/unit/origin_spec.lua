@@ -1,5 +1,5 @@
 --- csrc/net/origin.c: which hosts are answered, which origins may read, which requests are
---- made in somebody else's name.
+--- made in another's name.
 local http = require("sluice.core.testing_http")
 
 local function request(method, fields)
@@ -57,7 +57,7 @@ describe("origin_fields", function()
     assert.same({ { "Vary", "Origin" } }, http.cors(request("GET"), { "https://app.example" }).fields)
   end)
 
-  it("lets anybody read where the list says so, without cookies", function()
+  it("lets every origin read where the list says so, without cookies", function()
     assert.same({ { "Access-Control-Allow-Origin", "*" } }, http.cors(request("GET", FROM), { "*" }).fields)
     assert.same({ { "Vary", "Origin" } }, http.cors(request("GET", FROM), { "*" }, true).fields)
   end)

@@ -136,7 +136,7 @@ describe("a guard", function()
     assert.equal(401, t:get("/api/thing").status)
   end)
 
-  it("judges a path without doubled slashes: none slips past to whoever opens files", function()
+  it("judges a path without doubled slashes: none reaches what opens files", function()
     local t = load([[
       app:guard("/files/secret/**", function(req) return 401 end)
       app:get("/files/**", function() return "in" end)]])

@@ -139,7 +139,7 @@ describe("scheduler", function()
     assert.is_true(closed)
   end)
 
-  it("ends a coroutine that yields to nobody", function()
+  it("ends a coroutine that yields outside of the scheduler", function()
     local got
     start(function() coroutine.yield(1) end, function(...) got = { ... } end)
     assert.matches("coroutine.yield%(%) cannot be resumed here", reports[1])

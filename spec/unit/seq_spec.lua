@@ -1,4 +1,4 @@
---- csrc/fan/seq.c and csrc/run/mailbox.c: numbers, groups in flight, and all or nobody.
+--- csrc/fan/seq.c and csrc/run/mailbox.c: numbers, groups in flight, and all or none.
 local sim = require("spec.support.sim")
 
 local GAP = 1 << 20

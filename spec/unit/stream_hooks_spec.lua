@@ -1,4 +1,4 @@
---- Hooks of one client: in order, each ended before the next, whoever leaves when. First by
+--- Hooks of one client: in order, each ended before the next, whenever a client leaves. First by
 --- hand, then by an adversary who comes, leaves and changes channels while hooks sleep.
 --- SEEDS=1000 runs more of it, SEED=n replays one.
 local kit = require("spec.support.kit")
@@ -253,7 +253,7 @@ describe("hooks of one client", function()
     assert.same({ "n 1", "n 2" }, { t:log("info")[1], t:log("info")[3] })
   end)
 
-  it("keep nobody waiting for a timer that measures while somebody watches", function()
+  it("do not wait for a timer that measures while there are subscribers", function()
     local t = kit.start([[
       app:channel("cpu", { history = "latest" })
       app:stream("/cpu", "cpu")

@@ -134,7 +134,7 @@ describe("procfs", function()
     assert.is_true(procfs.is_listening(root, 5432))
     assert.is_true(procfs.is_listening(root, 8080))
     assert.is_false(procfs.is_listening(root, 5121))
-    assert.is_false(procfs.is_listening(root, 80)) -- below the first connection nobody listens
+    assert.is_false(procfs.is_listening(root, 80)) -- below the first connection there is no listener
   end)
 end)
 
@@ -236,7 +236,7 @@ describe("system", function()
     assert.equal(a.cpu, b.cpu)
   end)
 
-  it("does not reach back further than its interval when nobody sampled", function()
+  it("does not reach back further than its interval when there was no sample", function()
     local system = start(", interval = 5")
     t:advance(4)
     machine(3600, 2000, 50000)

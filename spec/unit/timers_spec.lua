@@ -73,7 +73,7 @@ describe("app:every", function()
     for i = 2, #list do assert.near(1, list[i] - list[i - 1], 1e-6) end
   end)
 
-  it("measures once for all, at once for the first, never for nobody", function()
+  it("measures once for all, at once for the first, never without a subscriber", function()
     local t = begin([[
       app:stream("/m", "m")
       app:every(5, { while_subscribed = "m" }, function() app:publish("m", "tick", {}) end)]])

@@ -109,7 +109,7 @@ describe("the watcher", function()
     assert.equal(4, t.runtime.generation.id)
   end)
 
-  it("lets a revision be that somebody went back to, until a file changes", function()
+  it("leaves a revision alone after a rollback, until a file changes", function()
     serve { ["app.lua"] = app("-- one") }
     touch("app.lua", app("-- two"))
     t:advance(0.2)

@@ -1,7 +1,7 @@
 --- Requests drawn from the grammar of RFC 9110 and 9112, on connections that are cut, pipelined,
 --- stalled and half-closed at random, against a running server; a model that never saw the
 --- server says what each answer must be (spec/wire/front/). SEEDS=n draws more, SEED=n repeats one
---- draw; `make test-full` draws 10,000 that nobody has drawn before.
+--- draw; `make test-full` draws 10,000 new ones.
 local deadline = require("spec.support.deadline")
 local run = require("spec.wire.front.run")
 local server = require("spec.support.server")

@@ -123,7 +123,7 @@ describe("pipelined requests", function()
   setup(function() s = server.start({ app = APP }) end)
   teardown(server.stop_all)
 
-  it("are answered in order while nobody reads, in bounded memory (N96)", function()
+  it("are answered in order while the client does not read, in bounded memory (N96)", function()
     http.get(s.port, "/")
     local before = s.rss()
     local c = assert(http.connect(s.port, { rcvbuf = 4096 }))

@@ -1,5 +1,5 @@
---- app:cors: what a page may read of every answer for a path that a rule covers, whoever
---- gives the answer: the parser, the dispatcher, a file, a stream, the app, nobody in time.
+--- app:cors: what a page may read of every answer for a path that a rule covers, whatever
+--- gives the answer: the parser, the dispatcher, a file, a stream, the app, a time-out.
 local http = require("spec.support.http")
 local server = require("spec.support.server")
 
@@ -139,7 +139,7 @@ describe("a page of an origin that may read", function()
     is_readable(400, send(head("OPTIONS /api/%zz", FROM, "Access-Control-Request-Method: GET")))
   end)
 
-  it("reads everything where anybody may", function()
+  it("reads everything where every origin may", function()
     for line, status in pairs({ ["GET /any/ok"] = 200, ["GET /any/nowhere"] = 404, ["PUT /any/ok"] = 405,
       ["GET /any/" .. ("a"):rep(17000)] = 414 }) do
       local r = send(head(line, FROM))
@@ -153,7 +153,7 @@ describe("a page of another origin, or a path without a rule,", function()
   setup(function() s = start() end)
   teardown(server.stop_all)
 
-  it("gets no leave, whoever answers", function()
+  it("is not allowed, whatever answers", function()
     for _, text in ipairs({ head("GET /api/ok", "Origin: https://evil.example"),
       head("GET /api/nowhere", "Origin: null"), head("GET /api/ok?" .. ("a"):rep(9000), "Origin: https://evil.example"),
       head("GET /api/files/a.txt", "Origin: https://evil.example"), head("GET /private", FROM),

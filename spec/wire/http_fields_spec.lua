@@ -199,7 +199,7 @@ describe("X-Forwarded-For of a trusted proxy", function()
   end)
 end)
 
-describe("X-Forwarded-For of anybody else", function()
+describe("X-Forwarded-For of any other peer", function()
   setup(function() s = start() end)
   teardown(server.stop_all)
 
@@ -212,7 +212,7 @@ describe("a 401", function()
   setup(function() s = start({ "--admin-key", KEY }) end)
   teardown(server.stop_all)
 
-  it("says how to sign in, whoever answers it", function()
+  it("says how to sign in, whatever answers it", function()
     assert.equal("Bearer", ask("/signed").headers["www-authenticate"])
     assert.equal("Bearer", ask("/signed", {}, { method = "HEAD" }).headers["www-authenticate"])
     assert.equal("Basic realm=x", ask("/basic").headers["www-authenticate"])
@@ -280,7 +280,7 @@ describe("names of query parameters", function()
   end
 
   for _, path in ipairs({ "/market", "/asked" }) do
-    it("are decoded, whoever makes the plan of " .. path, function()
+    it("are decoded, wherever the plan is made: " .. path, function()
       assert.same({ true, false }, { hears(path .. "?%73ymbols=A") })
       assert.same({ true, false }, { hears(path .. "?symbol%73=A&%6binds=price&x=1") })
       assert.same({ true, true }, { hears(path .. "?%53ymbols=A") })

@@ -73,7 +73,7 @@ end
 local function check_row(row, text)
   local list, interim = read_answers(text, row.is_head)
   assert.equal(wanted_statuses(row), statuses(list))
-  assert.is_true(interim <= #(row.interim or {}), "an interim answer nobody asked for")
+  assert.is_true(interim <= #(row.interim or {}), "an interim answer that was not asked for")
   for i, response in ipairs(list) do check_form(response, i == #list) end
   if row.n then assert.equal(("n=%d;"):format(row.n), list[1].body) end
   if row.text then assert.equal(row.text, list[1].body) end

@@ -232,7 +232,7 @@ function answers.judge(c)
     end
   end
   local extra = list[#c.expected + 1]
-  if extra then error({ at = #c.expected + 1, why = "an answer that nobody asked for: " .. extra.status }, 0) end
+  if extra then error({ at = #c.expected + 1, why = "an answer that was not asked for: " .. extra.status }, 0) end
   if not c.aborted and c.reader.text ~= "" then
     error({ at = #c.expected, why = ("bytes behind the last answer: %q"):format(c.reader.text:sub(1, 80)) }, 0)
   end

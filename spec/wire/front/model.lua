@@ -181,7 +181,7 @@ local function contains(word)
   end
 end
 
---- Without Origin or from elsewhere nobody is let in; caches are told that it matters.
+--- Without Origin or from elsewhere no page is let in; caches are told that it matters.
 local function add_cors(r, e)
   if r.twice == "Origin" or (r.prefix == "open" and not is_plain(r)) then return end -- what counts then is open
   if r.prefix ~= "open" or r.bad_path then
@@ -205,7 +205,7 @@ local function refused(r, e, set)
   if r.last_id == "stop" then set[204] = true end
   if r.route == "health" then set[200] = true end -- it may not look at what is sent with it
   e.statuses = set
-  if set[421] then e.fields = {} end -- nobody knows whose rules hold for another's name
+  if set[421] then e.fields = {} end -- which rules hold for another name is unknown
   local is_app = r.route ~= "health" and r.route ~= "admin"
   if set[405] and is_app and not set[404] and not r.bad_path then e.allow = is_set(TAKES[r.route] or READS) end
   if set[413] and next(set, next(set)) == nil then e.keeps = false end
@@ -279,7 +279,7 @@ function model.expect(r, at)
   local set = refusals(r)
   if r.method == "OPTIONS" then e.statuses = { [204] = true } end
   if set then return refused(r, e, set) end
-  if e.interim == 1 and not takes_body(r) and e.keeps then e.keeps = nil end -- nobody waits for this body
+  if e.interim == 1 and not takes_body(r) and e.keeps then e.keeps = nil end -- this body is not waited for
   if r.method == "OPTIONS" then
     if r.route ~= "health" and r.route ~= "admin" and not r.preflight then e.fields.allow = is_set(TAKES[r.route]
       or READS) end

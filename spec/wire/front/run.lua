@@ -99,7 +99,7 @@ local function seed_of(slow, seed, last)
   return seed <= last and seed or nil
 end
 
---- The slow ones are begun as early as they may, so that nobody waits for the last.
+--- The slow ones are begun as early as they may, so that the last is not waited for.
 local function next_seed(state)
   local slow = state.slow < SLOW_WIDTH and seed_of(true, state.next_slow, state.last)
   return slow or seed_of(false, state.next, state.last)

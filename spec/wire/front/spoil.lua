@@ -1,5 +1,5 @@
 --- Requests that are none: a good one with one fault at a random place. Each fault has a status,
---- and the connection ends behind it, since nobody can say where the next request begins.
+--- and the connection ends behind it, since it is unknown where the next request begins.
 local dice = require("spec.wire.front.dice")
 local site = require("spec.wire.front.site")
 local spell = require("spec.wire.front.spell")
