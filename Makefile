@@ -47,7 +47,6 @@ COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -p
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed \
   -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD_$(SAN)))) .ci/lua
-
 .PHONY: help all core run test test-full check asan tsan fuzz bench format install install-lua clean
 all: core $(MODULES) build/bin/sluice ; @:
 core: $(B)/sluice/core.so
