@@ -76,8 +76,8 @@ function EventStream:line(line, events)
   return self:field(sub(line, 1, colon - 1), sub(line, from))
 end
 
--- The text to cut into lines, without a byte order mark; nil while there is too little to
--- tell.
+-- The text to cut into lines, without a byte order mark; nil while too few bytes have
+-- come to know.
 function EventStream:begin(bytes)
   local text = self.rest .. bytes
   if self.started then return text end

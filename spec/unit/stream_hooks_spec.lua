@@ -191,7 +191,7 @@ describe("hooks of one client", function()
         end
       end)]])
     t:connect("/a")
-    assert.same({ n = 132, code = "EBUSY", message = "the hooks of this client are 130 steps behind" },
+    assert.same({ n = 132, code = "EBUSY", message = "the hooks of this client lag by 130 steps" },
       t:post("/cycle").json)
   end)
 

@@ -137,7 +137,7 @@ function hooks.refusal(runtime, channel)
   end
   local queue = runtime.published[channel]
   if queue and queue.last - queue.first + 1 >= WAITING_MAX then
-    return ("the hooks of channel '%s' are %d events behind"):format(channel, WAITING_MAX), "EBUSY"
+    return ("the hooks of channel '%s' lag by %d events"):format(channel, WAITING_MAX), "EBUSY"
   end
 end
 

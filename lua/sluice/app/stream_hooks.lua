@@ -154,7 +154,7 @@ end
 function stream_hooks.refusal(runtime, id)
   local queue = runtime.stream_hooks[id]
   if not queue or #queue < WAITING_MAX then return nil end
-  return ("the hooks of this client are %d steps behind"):format(#queue), "EBUSY"
+  return ("the hooks of this client lag by %d steps"):format(#queue), "EBUSY"
 end
 
 return stream_hooks

@@ -40,7 +40,7 @@ end
 function fault.of_unclaimed(x, c)
   if not (x.user and x.place.users:unclaimed(x.user) and c.first ~= "") then return end
   caller.raise("%s has no guard, no read rule and a constant plan: the server answers it without "
-    .. "asking who it is for, so `user` means nothing here", c.path)
+    .. "asking for a user, so `user` means nothing here", c.path)
 end
 
 return fault

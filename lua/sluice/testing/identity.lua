@@ -60,7 +60,7 @@ function Identity:look(req, guard)
   if not claim or claim.replaced or user == claim.user then return end
   if type(user) == "table" and user.id == claim.user.id then return end -- it knows more of it
   claim.replaced = ("guard #%d of %s put %s in place of the test's user '%s': write req.user = "
-    .. "req.user or …"):format(guard.n, guard.where, user and "another user" or "nobody",
+    .. "req.user or …"):format(guard.n, guard.where, user and "another user" or "no user",
     claim.user.id)
 end
 

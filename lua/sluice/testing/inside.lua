@@ -66,7 +66,7 @@ local function load_first(self)
   return generation.load(1, self.path, nil, self.texts)
 end
 
--- The dice are put to the seed at the first start; a server that comes back has others.
+-- Random numbers are seeded at the first start only; a server that restarts draws others.
 function Inside:roll_once()
   if self.rolled then return end
   self.rolled = true

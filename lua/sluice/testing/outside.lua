@@ -1,4 +1,4 @@
---- The app under test behind sockets: a server that the test started, or one that runs
+--- The app under test, over sockets: a server that the test started, or one that runs
 -- already. Time is real here; what needs the inside of the app is refused. Keeps in memory
 -- which connections are open.
 local access_key = require("sluice.core").id

@@ -1,4 +1,4 @@
---- One test: an app somewhere (in this process, or behind sockets), what was asked of it, and
+--- One test: an app somewhere (in this process, or over sockets), what was asked of it, and
 -- how time passes. In memory: the connections that are open.
 local arguments = require("sluice.testing.arguments")
 local caller = require("sluice.base.caller")
@@ -18,7 +18,7 @@ test.methods = Test
 
 local ANSWER_SECONDS = 90 -- more than a server lets a handler take
 local RELOAD_SECONDS = 20 -- a reload waits until the generation before has ended
-local STREAM_BUFFER = 8192 -- small, so that a reader who stalls is felt soon
+local STREAM_BUFFER = 8192 -- small, so that a stalled reader is noticed soon
 local NONE = options.NONE
 local REQUEST = { user = NONE, headers = NONE, json = NONE, body = NONE, last_event_id = NONE,
   buffer = NONE }
