@@ -64,7 +64,7 @@
 #define RETRY_NEVER_MS 3600000
 
 /* ---- Sequencer and mailboxes ------------------------------------------------------ */
-#define GROUP_GAP (1u << 20)        /* numbers a durable group leaves below itself */
+#define GROUP_GAP (1u << 24)        /* numbers a durable group leaves below itself */
 #define MAILBOX_EVENTS_MAX 4096     /* events waiting for one thread: EBUSY */
 #define MAILBOX_TURN_MAX 1024       /* messages taken in one turn of a loop */
 #define MAILBOX_TURN_MS 10          /* ... when they take so long, as requests may */

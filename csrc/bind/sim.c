@@ -32,6 +32,7 @@ struct sim {
     struct replica replicas[THREADS_MAX];
     struct frame *group[64];
     uint32_t group_n;
+    bool in_flight;
 };
 
 /* A client: what it has read, and whether it reads at all. */
@@ -219,7 +220,8 @@ static int sim_publish(lua_State *L) {
     struct frame *f;
     int err = frame_new(&f, &ev, !lua_toboolean(L, 7), sim->n);
     if (err < 0) return lx_fail(L, err);
-    err = seq_publish(&sim->seq, f);
+    struct message *own; /* nothing: no replica is the publisher's */
+    err = seq_publish(&sim->seq, f, &own);
     uint64_t seq = f->seq;
     frame_unref(f);
     if (err < 0) return lx_fail(L, err);
@@ -227,26 +229,29 @@ static int sim_publish(lua_State *L) {
     return 1;
 }
 
-/* sim:group{ {channel, event, data[, key[, remove]]}, … } -> first number: a durable
- * group in flight */
+/* sim:group{ {channel, event, data[, key[, remove]]} | false, … } -> first number: a durable
+ * group in flight; false is a hole */
 static int sim_group(lua_State *L) {
     struct sim *sim = check_sim(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     uint32_t n = (uint32_t)lua_rawlen(L, 2);
-    luaL_argcheck(L, n >= 1 && n <= 64 && sim->group_n == 0, 2,
+    luaL_argcheck(L, n >= 1 && n <= 64 && !sim->in_flight, 2,
                   "1 to 64 events, one group");
     uint64_t first;
     int err = seq_group_open(&sim->seq, n, &first);
     for (uint32_t i = 0; i < n && err == 0; i++) {
         int top = lua_gettop(L);
-        lua_rawgeti(L, 2, (lua_Integer)i + 1);
-        for (int k = 1; k <= 5; k++) lua_rawgeti(L, top + 1, k);
-        struct event ev = check_event(L, top + 2);
-        err = frame_new(&sim->group[i], &ev, true, sim->n);
-        if (err == 0) frame_number(sim->group[i], sim->seq.epoch, first + i);
-        if (err == 0) sim->group_n++;
+        if (lua_rawgeti(L, 2, (lua_Integer)i + 1) == LUA_TTABLE) {
+            struct frame **f = &sim->group[sim->group_n];
+            for (int k = 1; k <= 5; k++) lua_rawgeti(L, top + 1, k);
+            struct event ev = check_event(L, top + 2);
+            err = frame_new(f, &ev, true, sim->n + 1);
+            if (err == 0) frame_number(*f, sim->seq.epoch, first + i);
+            if (err == 0) sim->group_n++;
+        }
         lua_settop(L, top);
     }
+    sim->in_flight = true;
     if (err < 0) return lx_fail(L, err);
     lua_pushinteger(L, (lua_Integer)first);
     return 1;
@@ -255,11 +260,12 @@ static int sim_group(lua_State *L) {
 /* sim:release() / sim:abort(): the end of the group's commit */
 static int end_group(lua_State *L, bool commit) {
     struct sim *sim = check_sim(L);
-    luaL_argcheck(L, sim->group_n > 0, 1, "no group in flight");
+    luaL_argcheck(L, sim->in_flight, 1, "no group in flight");
     if (commit) seq_group_release(&sim->seq, sim->group, sim->group_n);
     else seq_group_abort(&sim->seq);
     for (uint32_t i = 0; i < sim->group_n; i++) frame_unref(sim->group[i]);
     sim->group_n = 0;
+    sim->in_flight = false;
     return 0;
 }
 

@@ -15,6 +15,13 @@ void seq_init(struct sequencer *q, const char *epoch, uint64_t head,
     if (epoch) snprintf(q->epoch, sizeof q->epoch, "%s", epoch);
     else rand_base32(q->epoch, EPOCH_LENGTH);
     atomic_init(&q->head, head);
+    q->own_last = &q->own;
+}
+
+void seq_adopt(struct sequencer *q, const char *epoch, uint64_t head) {
+    assert(q->n == 0 && q->group_first == 0);
+    snprintf(q->epoch, sizeof q->epoch, "%s", epoch);
+    atomic_store_explicit(&q->head, head, memory_order_release);
 }
 
 void seq_deinit(struct sequencer *q) {
@@ -41,21 +48,45 @@ static bool all_have_room(struct sequencer *q) {
     return true;
 }
 
-/* The newest number that was ever given. */
-static uint64_t newest(const struct sequencer *q) {
-    uint64_t head = atomic_load_explicit(&q->head, memory_order_relaxed);
-    return head > q->spent ? head : q->spent;
+static uint64_t head_of(const struct sequencer *q) {
+    return atomic_load_explicit(&q->head, memory_order_relaxed);
 }
 
-int seq_publish(struct sequencer *q, struct frame *f) {
+/* ---- The publisher's own replica ------------------------------------------------------ */
+
+static void own_add(struct sequencer *q, struct message *m, message_fn *deliver) {
+    m->next = NULL;
+    m->deliver = deliver;
+    *q->own_last = m;
+    q->own_last = &m->next;
+}
+
+static struct message *own_take(struct sequencer *q) {
+    struct message *own = q->own;
+    q->own = NULL;
+    q->own_last = &q->own;
+    return own;
+}
+
+struct message *seq_take_own(struct sequencer *q) {
+    pthread_mutex_lock(&q->lock);
+    struct message *own = own_take(q);
+    pthread_mutex_unlock(&q->lock);
+    return own;
+}
+
+/* ---- Events in memory ----------------------------------------------------------------- */
+
+int seq_publish(struct sequencer *q, struct frame *f, struct message **own) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
-    uint64_t next = newest(q) + 1;
+    uint64_t next = head_of(q) + 1;
     if (PLANTED(10) && q->group_first) next = q->group_first + q->group_n;
     if (all_have_room(q) &&
         (q->group_first == 0 || next < q->group_first || PLANTED(10))) {
         frame_number(f, q->epoch, next);
         release(q, f);
+        *own = own_take(q);
         err = 0;
     }
     pthread_mutex_unlock(&q->lock);
@@ -66,18 +97,23 @@ void seq_wake(struct sequencer *q) {
     for (unsigned i = 0; i < q->n; i++) mailbox_wake_pending(q->targets[i]);
 }
 
-void seq_post(struct sequencer *q, struct message **messages, message_fn *deliver) {
+struct message *seq_post(struct sequencer *q, struct message **messages,
+                         message_fn *deliver) {
     pthread_mutex_lock(&q->lock);
     for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
+    struct message *own = own_take(q);
     pthread_mutex_unlock(&q->lock);
+    return own;
 }
+
+/* ---- Groups --------------------------------------------------------------------------- */
 
 int seq_group_open(struct sequencer *q, uint32_t n, uint64_t *first) {
     assert(n > 0);
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
     if (q->group_first == 0) {
-        q->group_first = newest(q) + GROUP_GAP + 1;
+        q->group_first = head_of(q) + GROUP_GAP + 1;
         q->group_n = n;
         *first = q->group_first;
         err = 0;
@@ -86,21 +122,41 @@ int seq_group_open(struct sequencer *q, uint32_t n, uint64_t *first) {
     return err;
 }
 
+/* Posts for the publisher's replica are the last of a frame's. */
+static void release_own(struct sequencer *q, struct frame *f) {
+    if (!q->on_own) return;
+    frame_ref(f);
+    own_add(q, &f->posts[q->n].message, q->on_own);
+}
+
 void seq_group_release(struct sequencer *q, struct frame **frames, uint32_t n) {
     pthread_mutex_lock(&q->lock);
-    assert(q->group_first > 0 && n == q->group_n);
+    assert(q->group_first > 0 && n <= q->group_n);
     for (uint32_t i = 0; i < n; i++) {
-        assert(frames[i]->seq == q->group_first + i);
+        assert(frames[i]->seq >= q->group_first && frames[i]->seq > head_of(q));
+        assert(frames[i]->seq < q->group_first + q->group_n);
         release(q, frames[i]);
+        release_own(q, frames[i]);
     }
     q->group_first = 0;
     pthread_mutex_unlock(&q->lock);
     seq_wake(q);
 }
 
+void seq_group_command(struct sequencer *q, struct message **messages,
+                       message_fn *deliver, struct message *own, message_fn *on_own) {
+    pthread_mutex_lock(&q->lock);
+    assert(q->group_first > 0 && q->group_n == 1);
+    atomic_store_explicit(&q->head, q->group_first, memory_order_release);
+    for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
+    own_add(q, own, on_own);
+    q->group_first = 0;
+    pthread_mutex_unlock(&q->lock);
+}
+
 void seq_group_abort(struct sequencer *q) {
     pthread_mutex_lock(&q->lock);
-    if (!PLANTED(17)) q->spent = q->group_first + q->group_n - 1;
+    if (PLANTED(17)) atomic_store(&q->head, q->group_first + q->group_n - 1);
     q->group_first = 0;
     pthread_mutex_unlock(&q->lock);
 }

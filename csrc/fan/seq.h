@@ -4,13 +4,18 @@
  * the frame to all mailboxes, or to none when one is full. The order of a log is the
  * order of release. Numbers strictly rise and are never given twice; they do not count.
  *
- * A durable group owns numbers above a gap of 2^20 while it is being committed; events
+ * A durable group owns numbers above a gap of 2^24 while it is being committed; events
  * in memory use the gap meanwhile, so no publisher waits for a disk. When the commit returns
- * the group is released and the head jumps:
+ * the group is released, perhaps with holes, and the head jumps; when it surely failed, its
+ * numbers are given again:
  *
- *      head 40 | 41 42 43 …  memory events … | 1048617 1048618 group | 1048619 …
+ *      head 40 | 41 42 43 …  memory events … | 16777257 16777258 group | 16777259 …
  *
- * One group at a time. [any thread] */
+ * One group at a time.
+ *
+ * The publisher's own replica is a target too, without a bound: what others release waits
+ * here, in its order, until the publisher takes it in; that is at the latest with its own
+ * next event or command, behind which it belongs. [any thread] */
 #ifndef SLUICE_FAN_SEQ_H
 #define SLUICE_FAN_SEQ_H
 
@@ -23,10 +28,11 @@ struct sequencer {
     _Atomic uint64_t head; /* the newest number given and released */
     uint64_t group_first;  /* 0: no group in flight */
     uint32_t group_n;
-    uint64_t spent; /* the last number of the last group whose commit failed */
     struct mailbox *targets[IO_THREADS_MAX];
     unsigned n;
     message_fn *on_frame; /* gets the frame_post's message */
+    message_fn *on_own; /* the same on the publisher's thread; NULL: it has no replica */
+    struct message *own, **own_last; /* what its replica has not taken in */
 };
 
 /* 'epoch' NULL draws a new one. */
@@ -35,25 +41,40 @@ void seq_init(struct sequencer *q, const char *epoch, uint64_t head,
 void seq_deinit(struct sequencer *q);
 void seq_add_target(struct sequencer *q, struct mailbox *target); /* before any event */
 
+/* Go on with the numbers of a store: before any event and any target. */
+void seq_adopt(struct sequencer *q, const char *epoch, uint64_t head);
+
 /* Number and post a frame that has a post for every target (shares one reference with
- * each). 0 or E_BUSY: then nothing happened. */
-int seq_publish(struct sequencer *q, struct frame *f);
+ * each). 0, and *own is what the publisher's replica has to take in before it (NULL:
+ * nothing); or E_BUSY: then nothing happened. */
+int seq_publish(struct sequencer *q, struct frame *f, struct message **own);
 
 /* Wake the threads that were spared because they watch (see mailbox.h). A publisher
  * calls it at the end of its turn. */
 void seq_wake(struct sequencer *q);
 
-/* Post one message to each target, at one point of the order of events (takes them). */
-void seq_post(struct sequencer *q, struct message **messages, message_fn *deliver);
+/* Post one message to each target, at one point of the order of events (takes them).
+ * Returns what the publisher's replica has to take in before that. */
+struct message *seq_post(struct sequencer *q, struct message **messages,
+                         message_fn *deliver);
+
+/* What the publisher's replica has not taken in yet; NULL: nothing. */
+struct message *seq_take_own(struct sequencer *q);
 
 /* Reserve n numbers for a group; its frames carry *first, *first + 1, …. E_BUSY while
  * another is in flight. */
 int seq_group_open(struct sequencer *q, uint32_t n, uint64_t *first);
 
-/* Release the group: post its frames, which are numbered, in order (shares). */
+/* Release the group: post its frames, which are numbered, in order, each with one more post
+ * for the publisher's replica (shares). Numbers that no frame has are holes. */
 void seq_group_release(struct sequencer *q, struct frame **frames, uint32_t n);
 
-/* The commit failed: its numbers stay unused, and nothing is numbered below them again. */
+/* Release a group that is one command: a message for each target, and one for the
+ * publisher's replica (takes them). */
+void seq_group_command(struct sequencer *q, struct message **messages,
+                       message_fn *deliver, struct message *own, message_fn *on_own);
+
+/* Surely nothing of it is stored: its numbers were never given. */
 void seq_group_abort(struct sequencer *q);
 
 #endif

@@ -17,11 +17,11 @@ static struct message *copy_of(const struct io_command *what) {
     return &command->message;
 }
 
-void to_io_all(struct hub *hub, const struct io_command *what) {
+struct message *to_io_all(struct hub *hub, const struct io_command *what) {
     ASSERT_OWNER(hub->app);
     struct message *messages[IO_THREADS_MAX];
     for (unsigned i = 0; i < hub->n_lanes; i++) messages[i] = copy_of(what);
-    seq_post(&hub->seq, messages, io_on_command);
+    return seq_post(&hub->seq, messages, io_on_command);
 }
 
 /* ---- To one thread ------------------------------------------------------------------ */

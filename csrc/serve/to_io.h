@@ -26,8 +26,8 @@ struct io_command {
 };
 
 /* A copy for each of them, in the order of events (shares routes and policies; copies the
- * name). */
-void to_io_all(struct hub *hub, const struct io_command *what);
+ * name). Returns what the app's replica has to take in before (see seq_post). */
+struct message *to_io_all(struct hub *hub, const struct io_command *what);
 
 /* ---- To the thread of one client or request [app] ----------------------------------- */
 

@@ -17,7 +17,7 @@ return {
   "a state does not tell its readers that a key was removed",
   "a removal takes only one event name of its key",
   "an id the thread has not reached yet is taken for one of the future",
-  "the numbers of a failed group are used again",
+  "the numbers of a failed group are not given back",
   "what comes while an audience has its turn is forgotten",
   "who rests at a tick is not owed what came before it",
   "a live stream that falls behind forgets what it is still owed",

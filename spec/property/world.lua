@@ -120,13 +120,14 @@ function World:waiting(replica)
   return n
 end
 
---- The number rises by one, or jumps over a group that was given up.
+--- The number rises by one: a failed group gives its numbers back.
 function World:number(event, seq)
-  if seq <= self.head then error(("number %d after %d"):format(seq, self.head), 0) end
+  if seq ~= self.head + 1 then error(("number %d after %d"):format(seq, self.head), 0) end
   if self.group and seq >= self.group.first then error(("number %d inside the group"):format(seq), 0) end
-  for _, range in ipairs(self.aborted) do
-    if seq >= range[1] and seq <= range[2] then error(("number %d is used twice"):format(seq), 0) end
-  end
+  self:take_number(event, seq)
+end
+
+function World:take_number(event, seq)
   event.seq, self.head = seq, seq
   event.size = model.size(event)
   self:post { op = "event", event = event }
@@ -148,27 +149,23 @@ function World:act_group()
   for i = 1, random(1, 4) do
     local channel = pick(self.channels)
     if model.policy(self.rules, channel).state then channel = "log/b" end
-    local event = self:new_event(channel)
+    local event = chance(0.85) and self:new_event(channel) -- else a hole
     group[i] = event
-    rows[i] = { channel, event.name, event.data, event.key, event.remove }
+    rows[i] = event and { channel, event.name, event.data, event.key, event.remove }
   end
   group.first = assert(self.sim:group(rows))
   if group.first <= self.head then error("a group begins below the head", 0) end
-  for _, range in ipairs(self.aborted) do
-    if group.first <= range[2] then error(("group %d reuses numbers"):format(group.first), 0) end
-  end
   self.group = group
 end
 
 function World:end_group(commit)
   local group = self.group
   self.group = nil
-  if not commit then
-    self.aborted[#self.aborted + 1] = { group.first, group.first + #group - 1 }
-    return self.sim:abort()
-  end
+  if not commit then return self.sim:abort() end
   self.sim:release()
-  for i, event in ipairs(group) do self:number(event, group.first + i - 1) end
+  for i, event in ipairs(group) do
+    if event then self:take_number(event, group.first + i - 1) end
+  end
 end
 
 function World:act_trim()
@@ -546,7 +543,7 @@ function world.new(testing, seed)
   math.randomseed(seed)
   local threads = chance(0.85) and 2 or random(1, 3)
   local self = setmetatable({ testing = testing, threads = threads, sim = testing.sim(threads, seed, seed % 3 == 0),
-    commands = {}, replicas = {}, clients = {}, events = {}, aborted = {}, n_events = 0, n_sent = 0, head = 0,
+    commands = {}, replicas = {}, clients = {}, events = {}, n_events = 0, n_sent = 0, head = 0,
     now = 0, count = { published = 0, delivered = 0, resumed = 0, newcomers = 0, cuts = 0, syncs = 0, price = 0 },
     steps = random(60, 300) }, World)
   self.epoch = self.sim:epoch()

@@ -53,6 +53,7 @@ int server_new(struct server **out, struct serve_options *options,
         return err;
     }
     hub_init(&s->hub, options, &s->loop);
+    s->hub.seq.on_own = app_on_frame;
     s->events = events;
     s->context = context;
     fan_init(&s->fan, &(struct fan_setup){.loop = &s->loop,

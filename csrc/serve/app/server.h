@@ -128,6 +128,9 @@ int server_publish(struct server *s, const struct event *event, struct published
 /* Different users, and of clients without one different addresses. */
 uint32_t server_active_users(const struct server *s);
 
+/* Let the app's replica take in what others released: a chain of the sequencer's. */
+void server_take_in(struct server *s, struct message *own);
+
 uint32_t server_subscribers(const struct server *s, struct slice channel);
 
 /* ---- Clients [app] ------------------------------------------------------------------ */
