@@ -75,8 +75,8 @@ static int l_respond_file(lua_State *L) {
     return 1;
 }
 
-/* server:accept(req, plan[, user[, minded]]) -> client id | nil, message, code
- * 'minded': "close" is reported even when the configuration has tells = false. */
+/* server:accept(req, plan[, user[, close_wanted]]) -> client id | nil, message, code
+ * 'close_wanted': "close" is reported even when the configuration has news = false. */
 static int l_accept(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
@@ -138,8 +138,8 @@ static int l_is_open(lua_State *L) {
     return 1;
 }
 
-/* server:mind(id) -> whether it is open: then its "close" will be reported */
-static int l_mind(lua_State *L) {
+/* server:want_close(id) -> whether it is open: then its "close" will be reported */
+static int l_want_close(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
     if (c) atomic_store(&c->close_wanted, true);
@@ -164,7 +164,7 @@ static int l_clients(lua_State *L) {
 }
 
 /* server:subscribe(id, "name" | { name, keys =, types =, max_rate =, rewind = })
- * -> true, tells | nil, message, code. 'tells': it is new, and "open" does not report it. */
+ * -> true, announced | nil, message, code. 'announced': it is new, and "open" does not report it. */
 static int l_subscribe(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
@@ -178,8 +178,8 @@ static int l_subscribe(lua_State *L) {
     return 2;
 }
 
-/* server:unsubscribe(id, name[, "denied"]) -> whether it followed it, tells
- * 'tells': it did, and "open" has reported it. */
+/* server:unsubscribe(id, name[, "denied"]) -> whether it followed it, announced
+ * 'announced': it did, and "open" has reported it. */
 static int l_unsubscribe(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
@@ -231,7 +231,7 @@ void lx_server_add_clients(lua_State *L) {
                                        {"client", l_client},
                                        {"clients", l_clients},
                                        {"is_open", l_is_open},
-                                       {"mind", l_mind},
+                                       {"want_close", l_want_close},
                                        {"subscribe", l_subscribe},
                                        {"unsubscribe", l_unsubscribe},
                                        {"set", l_set},

@@ -88,18 +88,18 @@ static int l_on(lua_State *L) {
     return 0;
 }
 
-/* server:configure{ routes =, policies =, cors =, tells = } -> true
- * Without 'tells' (true when absent) "open" is not reported, "close" only when it is wanted. */
+/* server:configure{ routes =, policies =, cors =, news = } -> true
+ * With 'news' false "open" is not reported, and "close" only for clients that want it. */
 static int l_configure(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     struct routes *routes = lx_checkroutes(L, 2); /* in a box that frees it */
-    bool tells = lua_getfield(L, 2, "tells") == LUA_TNIL || lua_toboolean(L, -1);
+    bool news = lua_getfield(L, 2, "news") == LUA_TNIL || lua_toboolean(L, -1);
     if (lua_getfield(L, 2, "policies") == LUA_TNIL) lua_newtable(L);
     struct policy_set *policies = lx_checkpolicies(L, -1);
     server_configure(s->server, routes, policies); /* nothing raises from here on */
     policy_set_unref(policies);
-    server_want_news(s->server, tells);
+    server_want_news(s->server, news);
     lua_pushboolean(L, true);
     return 1;
 }

@@ -176,8 +176,8 @@ function reading.recheck_one(generation, client)
   local taken = 0
   for _, channel in ipairs(info and info.channels or {}) do
     if not channels.may_read(generation, channel, client.user, client) then
-      local followed, hooked = server:unsubscribe(client.id, channel, "denied")
-      if hooked then stream_hooks.leave(generation.runtime, client, channel) end
+      local followed, announced = server:unsubscribe(client.id, channel, "denied")
+      if announced then stream_hooks.leave(generation.runtime, client, channel) end
       if followed then taken = taken + 1 end
     end
   end

@@ -64,8 +64,8 @@ function Client:unsubscribe(channel)
     caller.raise("client:unsubscribe(channel): the channel is a string, not a %s", type(channel))
   end
   if not id then return false end
-  local followed, hooked = runtime.server:unsubscribe(id, channel)
-  if hooked then stream_hooks.leave(runtime, self, channel) end
+  local followed, announced = runtime.server:unsubscribe(id, channel)
+  if announced then stream_hooks.leave(runtime, self, channel) end
   return followed
 end
 

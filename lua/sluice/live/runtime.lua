@@ -107,7 +107,7 @@ local function snapshot(self, generation)
   -- While no hook is about clients, a stream of a constant plan costs this thread nothing. Hooks
   -- that a reload adds get what happens from then on.
   return { routes = list, policies = generation.policies, cors = generation.cors,
-    tells = hooks.ask_for_clients(generation) }
+    news = hooks.ask_for_clients(generation) }
 end
 
 --- Do everything that can fail before a generation goes live; changes nothing.
@@ -222,7 +222,7 @@ end
 --- Wait until a client's private buffer has room.
 -- @treturn boolean false when the client has gone, or waiting is impossible here
 function Runtime:wait_writable(id)
-  if not self.server:mind(id) then return false end
+  if not self.server:want_close(id) then return false end
   local list = self.writable[id] or {}
   self.writable[id] = list
   list[#list + 1] = self.scheduler.current

@@ -28,8 +28,10 @@ end
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
   local user = req.user
-  local minded = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil -- see remember
-  local id, message, code = runtime.server:accept(session.id, concrete, user and user.id, minded)
+  -- see Runtime:remember
+  local close_wanted = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil
+  local id, message, code = runtime.server:accept(session.id, concrete, user and user.id,
+    close_wanted)
   if not id then return nil, message, code end
   session.client_id = id
   runtime:remember(id, user, meta, is_written)
@@ -136,8 +138,8 @@ local function extend(session, concrete)
   end
   if session.why ~= "replan" then return 200 end
   for name in pairs(followed) do
-    local _, hooked = runtime.server:unsubscribe(id, name)
-    if hooked then stream_hooks.leave(runtime, session.client, name) end
+    local _, announced = runtime.server:unsubscribe(id, name)
+    if announced then stream_hooks.leave(runtime, session.client, name) end
   end
   return 200
 end
@@ -218,7 +220,7 @@ end
 -- @tparam string why "reload" or "replan": becomes client.resumed
 function streams.again(runtime, id, before, why)
   local info = runtime.server:client(id)
-  if not info or not runtime.server:mind(id) then return end
+  if not info or not runtime.server:want_close(id) then return end
   local route, params = runtime:route_of(info.path, info.route)
   if not route then return runtime.server:close(id, "end") end -- it comes back and gets 404
   local req = same_request(before and before.req, info, params)
