@@ -83,7 +83,8 @@ describe("a request of the kit", function()
       assert.is_false(ok)
       assert.truthy(message:find(wanted, 1, true), message)
     end
-    raises("/api/me answered 401: " .. text:format(2, 3, "no user"), function() t:get("/api/me", { user = "alice" }) end)
+    raises("/api/me answered 401: " .. text:format(2, 3, "no user"),
+      function() t:get("/api/me", { user = "alice" }) end)
     raises("/api/mine answered 401: " .. text:format(2, 3, "no user"),
       function() t:connect("/api/mine", { user = "alice" }) end)
     raises("index a nil value (field 'user')\n  app.lua:17: in plan\n" .. text:format(1, 16, "no user"),
