@@ -22,7 +22,8 @@ MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc)
 
 TESTING := $(wildcard csrc/bind/testing*.c)
 LIBS    := -lev -lcurl -lsqlite3 -lpthread
-SRC     := $(filter-out $(TESTING) csrc/bind/sim.c,$(wildcard csrc/*/*.c csrc/*/*/*.c))
+SIM     := csrc/bind/sim.c csrc/bind/sim_history.c
+SRC     := $(filter-out $(TESTING) $(SIM),$(wildcard csrc/*/*.c csrc/*/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
 PLAIN   := $(filter-out $(B)/obj/bind/%,$(OBJ))
 LX      := $(filter %/bind/l_aux.o,$(OBJ))
@@ -71,7 +72,7 @@ install-lua: core
 
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
-$(B)/sluice/core/testing.so: $(B)/obj/bind/sim.o
+$(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)
 $(B)/obj/%.o: csrc/%.c Makefile ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/bin/sluice: .ci/sluice ; @install -D -m 755 $< $@

@@ -63,6 +63,15 @@
 #define RETRY_DRAIN_MAX_MS 2500
 #define RETRY_NEVER_MS 3600000
 
+/* ---- Durable logs ----------------------------------------------------------------- */
+#define HELD_EVENTS_MAX 1024 /* in memory, of one channel: older ones come in pages */
+#define HELD_BYTES_MAX (256 * 1024)    /* ... and their bytes */
+#define HISTORY_PAGE_EVENTS 128        /* of a page, which is for one stream */
+#define HISTORY_PAGE_BYTES (12 * 1024) /* ... about a block; one event at least */
+#define HISTORY_TURNS_MAX 64 /* streams of a thread that read pages; others wait */
+#define HISTORY_RETRY_MS 500 /* after a page that could not be read */
+#define HISTORY_TRIES_MAX 20 /* ... then a reset, as for what was trimmed */
+
 /* ---- Sequencer and mailboxes ------------------------------------------------------ */
 #define GROUP_GAP (1u << 24)        /* numbers a durable group leaves below itself */
 #define MAILBOX_EVENTS_MAX 4096     /* events waiting for one thread: EBUSY */

@@ -369,6 +369,9 @@ static void read_rule(lua_State *L, int table, struct policy_rule *rule) {
     v->slow = slice_eq_lit(slow, "close") ? SLOW_CLOSE : SLOW_RESET;
     if (slow.n > 0) rule->set |= POLICY_SLOW;
     v->reads = lx_field_bool(L, table, "denies", false);
+    if (lua_getfield(L, table, "durable") != LUA_TNIL) rule->set |= POLICY_DURABLE;
+    v->durable = lua_toboolean(L, -1);
+    lua_pop(L, 1);
     read_ticks(L, table, rule);
 }
 

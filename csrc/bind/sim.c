@@ -7,34 +7,12 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
-#include "fan/fan.h"
-#include "fan/seq.h"
 #include "fan/stream_open.h"
 
 #include <assert.h>
 
 #define SIM "sluice.testing.sim"
 #define STREAM "sluice.testing.stream"
-#define THREADS_MAX 4
-
-struct replica {
-    bool delayed; /* what is sent is queued until the end of a flush */
-    struct list queued;
-    struct fan fan;
-    struct loop loop; /* never run: its owner and its mailbox */
-};
-
-struct sim {
-    bool open;
-    unsigned streams; /* open now */
-    struct sequencer seq;
-    unsigned n;
-    struct replica replicas[THREADS_MAX];
-    struct frame *group[64];
-    uint32_t group_n;
-    bool in_flight;
-};
-
 /* A client: what it has read, and whether it reads at all. */
 struct client {
     struct stream stream;
@@ -114,7 +92,7 @@ static void io_on_frame(void *owner, struct message *m) {
 
 struct command {
     struct message message;
-    enum { TRIM, DROP, POLICIES } kind;
+    enum { TRIM, DROP, POLICIES, FLOOR } kind;
     uint64_t seq;
     struct policy_set *set;
     struct slice channel;
@@ -125,6 +103,7 @@ static void io_on_command(void *owner, struct message *m) {
     struct replica *r = owner;
     struct command *command = container_of(m, struct command, message);
     if (command->kind == TRIM) fan_trim(&r->fan, command->channel, command->seq);
+    if (command->kind == FLOOR) fan_raise_floor(&r->fan, command->channel, command->seq);
     if (command->kind == DROP) fan_drop(&r->fan, command->channel);
     if (command->kind == POLICIES) fan_policies(&r->fan, command->set);
     policy_set_unref(command->set);
@@ -148,29 +127,31 @@ static void post_command(struct sim *sim, int kind, struct slice channel, uint64
 
 /* ---- sim ---------------------------------------------------------------------------- */
 
-static struct sim *check_sim(lua_State *L) {
+struct sim *sim_check(lua_State *L) {
     struct sim *sim = luaL_checkudata(L, 1, SIM);
     luaL_argcheck(L, sim->open, 1, "the sim is closed");
     return sim;
 }
 
-static struct replica *check_replica(lua_State *L, struct sim *sim, int index) {
+struct replica *sim_check_replica(lua_State *L, struct sim *sim, int index) {
     lua_Integer i = luaL_checkinteger(L, index);
     luaL_argcheck(L, i >= 1 && i <= (lua_Integer)sim->n, index, "no such thread");
     return &sim->replicas[i - 1];
 }
 
-/* testing.sim(threads[, seed[, delayed]]) -> sim. Delayed: the result of what is sent comes
- * at the end of a flush. */
+/* testing.sim(threads[, seed[, delayed[, epoch, head]]]) -> sim. Delayed: the result of what
+ * is sent comes at the end of a flush. With an epoch and a head it is a later run. */
 int sim_new(lua_State *L) {
     lua_Integer n = luaL_checkinteger(L, 1);
     uint64_t seed = (uint64_t)luaL_optinteger(L, 2, 1);
     luaL_argcheck(L, n >= 1 && n <= THREADS_MAX, 1, "1 to 4 threads");
     bool delayed = lua_toboolean(L, 3);
+    const char *epoch = luaL_optstring(L, 4, NULL);
+    uint64_t head = (uint64_t)luaL_optinteger(L, 5, 0);
     struct sim *sim = lua_newuserdatauv(L, sizeof *sim, 0);
     memset(sim, 0, sizeof *sim);
     luaL_setmetatable(L, SIM);
-    seq_init(&sim->seq, NULL, 0, io_on_frame);
+    seq_init(&sim->seq, epoch, head, io_on_frame);
     sim->n = (unsigned)n;
     for (unsigned i = 0; i < sim->n; i++) {
         struct replica *r = &sim->replicas[i];
@@ -183,6 +164,8 @@ int sim_new(lua_State *L) {
                                               .log_head = &sim->seq.head,
                                               .ops = &ops,
                                               .seed = seed});
+        if (head > 0) fan_restore_start(&r->fan, sim->seq.epoch, head);
+        sim_history_init(r);
         seq_add_target(&sim->seq, &r->loop.mailbox);
     }
     sim->open = true;
@@ -198,6 +181,7 @@ static int sim_close(lua_State *L) {
     for (uint32_t i = 0; i < sim->group_n; i++) frame_unref(sim->group[i]);
     for (unsigned i = 0; i < sim->n; i++) {
         mailbox_drain(&sim->replicas[i].loop.mailbox, INT32_MAX);
+        sim_history_deinit(&sim->replicas[i]);
         fan_deinit(&sim->replicas[i].fan);
         mailbox_deinit(&sim->replicas[i].loop.mailbox);
     }
@@ -215,7 +199,7 @@ static struct event check_event(lua_State *L, int at) {
 
 /* sim:publish(channel, event, data[, key[, remove[, state]]]) -> seq | nil, message, code */
 static int sim_publish(lua_State *L) {
-    struct sim *sim = check_sim(L);
+    struct sim *sim = sim_check(L);
     struct event ev = check_event(L, 2);
     struct frame *f;
     int err = frame_new(&f, &ev, !lua_toboolean(L, 7), sim->n);
@@ -232,7 +216,7 @@ static int sim_publish(lua_State *L) {
 /* sim:group{ {channel, event, data[, key[, remove]]} | false, … } -> first number: a durable
  * group in flight; false is a hole */
 static int sim_group(lua_State *L) {
-    struct sim *sim = check_sim(L);
+    struct sim *sim = sim_check(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     uint32_t n = (uint32_t)lua_rawlen(L, 2);
     luaL_argcheck(L, n >= 1 && n <= 64 && !sim->in_flight, 2,
@@ -259,7 +243,7 @@ static int sim_group(lua_State *L) {
 
 /* sim:release() / sim:abort(): the end of the group's commit */
 static int end_group(lua_State *L, bool commit) {
-    struct sim *sim = check_sim(L);
+    struct sim *sim = sim_check(L);
     luaL_argcheck(L, sim->in_flight, 1, "no group in flight");
     if (commit) seq_group_release(&sim->seq, sim->group, sim->group_n);
     else seq_group_abort(&sim->seq);
@@ -277,21 +261,28 @@ static int sim_abort(lua_State *L) {
     return end_group(L, false);
 }
 
-/* sim:trim(channel, seq), sim:drop(channel), sim:policies(list) */
+/* sim:trim(channel, seq), sim:raise_floor(channel, seq), sim:drop(channel), sim:policies(list) */
 static int sim_trim(lua_State *L) {
-    struct sim *sim = check_sim(L);
+    struct sim *sim = sim_check(L);
     post_command(sim, TRIM, lx_checkslice(L, 2), (uint64_t)luaL_checkinteger(L, 3), NULL);
     return 0;
 }
 
+static int sim_raise_floor(lua_State *L) {
+    struct sim *sim = sim_check(L);
+    post_command(sim, FLOOR, lx_checkslice(L, 2), (uint64_t)luaL_checkinteger(L, 3),
+                 NULL);
+    return 0;
+}
+
 static int sim_drop(lua_State *L) {
-    struct sim *sim = check_sim(L);
+    struct sim *sim = sim_check(L);
     post_command(sim, DROP, lx_checkslice(L, 2), 0, NULL);
     return 0;
 }
 
 static int sim_policies(lua_State *L) {
-    struct sim *sim = check_sim(L);
+    struct sim *sim = sim_check(L);
     struct policy_set *set = lx_checkpolicies(L, 2);
     post_command(sim, POLICIES, slice_of("", 0), 0, set);
     policy_set_unref(set);
@@ -300,16 +291,16 @@ static int sim_policies(lua_State *L) {
 
 /* sim:drain(thread[, max]) -> n: deliver commands. sim:flush(thread[, budget]) -> more */
 static int sim_drain(lua_State *L) {
-    struct sim *sim = check_sim(L);
-    struct replica *r = check_replica(L, sim, 2);
+    struct sim *sim = sim_check(L);
+    struct replica *r = sim_check_replica(L, sim, 2);
     lua_pushinteger(
         L, mailbox_drain(&r->loop.mailbox, (int)luaL_optinteger(L, 3, INT32_MAX)));
     return 1;
 }
 
 static int sim_flush(lua_State *L) {
-    struct sim *sim = check_sim(L);
-    struct replica *r = check_replica(L, sim, 2);
+    struct sim *sim = sim_check(L);
+    struct replica *r = sim_check_replica(L, sim, 2);
     bool more = fan_flush(&r->fan, (int)luaL_optinteger(L, 3, INT32_MAX / 4));
     report_results(r);
     lua_pushboolean(L, more || !list_empty(&r->fan.ready));
@@ -318,7 +309,7 @@ static int sim_flush(lua_State *L) {
 
 /* sim:now(ms): what the fans take for the time */
 static int sim_now(lua_State *L) {
-    struct sim *sim = check_sim(L);
+    struct sim *sim = sim_check(L);
     for (unsigned i = 0; i < sim->n; i++)
         sim->replicas[i].fan.now_ms = (int64_t)luaL_checkinteger(L, 2);
     return 0;
@@ -326,18 +317,18 @@ static int sim_now(lua_State *L) {
 
 /* sim:head(), sim:epoch(), sim:floor(thread, channel), sim:events(thread, channel) */
 static int sim_head(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)check_sim(L)->seq.head);
+    lua_pushinteger(L, (lua_Integer)sim_check(L)->seq.head);
     return 1;
 }
 
 static int sim_epoch(lua_State *L) {
-    lua_pushstring(L, check_sim(L)->seq.epoch);
+    lua_pushstring(L, sim_check(L)->seq.epoch);
     return 1;
 }
 
 static int sim_floor(lua_State *L) {
-    struct sim *sim = check_sim(L);
-    struct replica *r = check_replica(L, sim, 2);
+    struct sim *sim = sim_check(L);
+    struct replica *r = sim_check_replica(L, sim, 2);
     struct chan *c = chans_find(&r->fan.chans, lx_checkslice(L, 3));
     if (!c) return 0;
     lua_pushinteger(L, (lua_Integer)chans_floor(&r->fan.chans, c));
@@ -345,8 +336,8 @@ static int sim_floor(lua_State *L) {
 }
 
 static int sim_events(lua_State *L) {
-    struct sim *sim = check_sim(L);
-    struct replica *r = check_replica(L, sim, 2);
+    struct sim *sim = sim_check(L);
+    struct replica *r = sim_check_replica(L, sim, 2);
     struct chan *c = chans_find(&r->fan.chans, lx_checkslice(L, 3));
     lua_pushinteger(L, c ? (lua_Integer)chan_events(c) : 0);
     return 1;
@@ -356,8 +347,8 @@ static int sim_events(lua_State *L) {
 
 /* sim:connect(thread, plan[, last_id[, client]]) -> stream | nil, message, code */
 static int sim_connect(lua_State *L) {
-    struct sim *sim = check_sim(L);
-    struct replica *r = check_replica(L, sim, 2);
+    struct sim *sim = sim_check(L);
+    struct replica *r = sim_check_replica(L, sim, 2);
     struct slice last_id = lx_optslice(L, 4);
     struct slice id = lx_optslice(L, 5);
     lua_settop(L, 5);
@@ -502,6 +493,7 @@ void sim_types(lua_State *L) {
                                            {"release", sim_release},
                                            {"abort", sim_abort},
                                            {"trim", sim_trim},
+                                           {"raise_floor", sim_raise_floor},
                                            {"drop", sim_drop},
                                            {"policies", sim_policies},
                                            {"drain", sim_drain},
@@ -512,6 +504,9 @@ void sim_types(lua_State *L) {
                                            {"floor", sim_floor},
                                            {"events", sim_events},
                                            {"connect", sim_connect},
+                                           {"restore", sim_restore},
+                                           {"pages", sim_pages},
+                                           {"answer", sim_answer},
                                            {NULL, NULL}};
     static const luaL_Reg client_methods[] = {{"close", client_close},
                                               {"take", client_take},

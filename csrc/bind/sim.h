@@ -2,12 +2,46 @@
 #ifndef SLUICE_BIND_SIM_H
 #define SLUICE_BIND_SIM_H
 
+#include "fan/fan.h"
+#include "fan/history.h"
+#include "fan/seq.h"
+
 #include <lua.h>
+
+#define THREADS_MAX 4
+
+struct replica {
+    bool delayed; /* what is sent is queued until the end of a flush */
+    struct list queued;
+    struct fan fan;
+    struct loop loop; /* never run: its owner and its mailbox */
+    struct fan_history history;
+    struct page_request *asked; /* that are not answered, the newest first */
+};
+
+struct sim {
+    bool open;
+    unsigned streams; /* open now */
+    struct sequencer seq;
+    unsigned n;
+    struct replica replicas[THREADS_MAX];
+    struct frame *group[64];
+    uint32_t group_n;
+    bool in_flight;
+};
 
 /* Its two userdata types, once in a state. */
 void sim_types(lua_State *L);
 
-/* testing.sim(threads[, seed[, delayed]]) */
+/* testing.sim(threads[, seed[, delayed[, epoch, head]]]) */
 int sim_new(lua_State *L);
+
+struct sim *sim_check(lua_State *L); /* argument 1 */
+struct replica *sim_check_replica(lua_State *L, struct sim *sim, int index);
+
+/* What durable logs have beyond memory: sim_history.c. */
+void sim_history_init(struct replica *r);
+void sim_history_deinit(struct replica *r);
+int sim_restore(lua_State *L), sim_pages(lua_State *L), sim_answer(lua_State *L);
 
 #endif

@@ -24,11 +24,16 @@ static bool is_missed(const struct chan *c, const struct frame *f) {
     return !frame_is_over(f, c->last_ms);
 }
 
+static void rise(uint64_t *number, uint64_t to) {
+    if (to > *number) *number = to;
+}
+
 /* The oldest frame leaves the history; it stays in the ring for streams that lag. */
 static void leave_history(struct chan *c) {
     struct frame *f = chan_at(c, c->history++);
+    bool stored = chan_is_paged(c) && f->seq > c->unstored;
     c->history_bytes -= f->text.n;
-    if (is_missed(c, f)) c->floor = f->seq;
+    if (is_missed(c, f) && !stored) rise(&c->floor, f->seq);
 }
 
 static void leave_ring(struct chan *c) {
@@ -41,8 +46,10 @@ static void leave_ring(struct chan *c) {
 
 static bool over_history(const struct chan *c) {
     const struct policy *p = &c->policy;
-    return c->head - c->history > p->history ||
-           (p->history_bytes > 0 && c->history_bytes > p->history_bytes);
+    uint64_t held = c->head - c->history;
+    return held > p->history ||
+           (p->history_bytes > 0 && c->history_bytes > p->history_bytes) ||
+           (p->durable && (held > p->held || c->history_bytes > HELD_BYTES_MAX));
 }
 
 static bool over_backlog(const struct chan *c) {
@@ -105,11 +112,15 @@ enum chan_change chan_change(const struct chan *c, const struct policy *policy) 
 void chan_configure(struct chan *c, const struct policy *policy) {
     enum channel_kind kind = policy_kind(policy);
     enum chan_change change = chan_change(c, policy);
+    bool was_durable = c->policy.durable;
+    uint64_t beyond = chan_is_paged(c) ? c->gone : 0; /* what only the store has */
     c->policy = *policy;
     if (change == CHAN_TURNS) begin_anew(c);
     if (change != CHAN_SAME) drop_latest(c);
     if (kind != CHANNEL_LOG && !c->latest) make_latest(c);
     c->kind = kind;
+    if (policy->durable && !was_durable && !PLANTED(35)) c->unstored = c->last;
+    if (!chan_is_paged(c) && !PLANTED(34)) rise(&c->floor, beyond);
     if (c->latest) latest_limit(c->latest, policy->max_keys);
     enforce(c);
 }
@@ -129,7 +140,8 @@ static bool grow_ring(struct chan *c) {
 static void push(struct chan *c, struct frame *f) {
     if (c->head - c->tail == c->cap && !grow_ring(c)) {
         if (c->cap == 0) { /* nowhere to keep it: as if trimmed at once, with a reset */
-            c->floor = c->gone = f->seq;
+            c->gone = f->seq;
+            if (!chan_is_paged(c)) c->floor = f->seq;
             return;
         }
         leave_ring(c);
@@ -155,7 +167,30 @@ void chan_append(struct chan *c, struct frame *f) {
 
 void chan_trim(struct chan *c, uint64_t seq) {
     while (c->history < c->head && chan_at(c, c->history)->seq <= seq) leave_history(c);
-    if (c->latest) latest_trim(c->latest, seq);
+    if (c->latest && !c->policy.durable) latest_trim(c->latest, seq);
+    enforce(c);
+}
+
+void chan_raise_floor(struct chan *c, uint64_t floor) {
+    rise(&c->floor, floor);
+    while (c->history < c->head && chan_at(c, c->history)->seq <= floor) leave_history(c);
+    enforce(c);
+}
+
+void chan_restore(struct chan *c, uint64_t floor, uint64_t last) {
+    assert(c->head == 0);
+    c->known = true;
+    c->floor = c->unstored = floor;
+    c->last = last;
+    c->gone = c->kind == CHANNEL_STATE ? 0 : last;
+}
+
+void chan_restore_event(struct chan *c, struct frame *f) {
+    assert(f->seq > c->last && c->kind != CHANNEL_STATE);
+    c->last = f->seq;
+    c->last_ms = f->at_ms;
+    if (f->expires_ms) c->expiring = f->seq;
+    push(c, f);
     enforce(c);
 }
 
@@ -174,6 +209,18 @@ uint64_t chan_after(const struct chan *c, uint64_t seq) {
         else low = middle + 1;
     }
     return low;
+}
+
+uint64_t chan_oldest(const struct chan *c, uint64_t seq) {
+    if (chan_is_paged(c) && c->gone > seq) return seq + 1;
+    uint64_t pos = chan_after(c, seq);
+    return pos < c->head ? chan_at(c, pos)->seq : 0;
+}
+
+uint64_t chan_beyond(const struct chan *c) {
+    if (!chan_is_paged(c)) return 0;
+    uint64_t left = c->tail < c->history ? chan_at(c, c->history - 1)->seq : c->gone;
+    return left > c->floor && left > c->unstored ? left : 0;
 }
 
 struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name,

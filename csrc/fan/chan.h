@@ -9,7 +9,9 @@
  *      tail        history                head
  *       |  backlog  |  may be replayed     |        numbers rise to the right
  *
- * [one thread] */
+ * Of a durable log memory holds no more than the newest: what leaves the ring is in the
+ * store, and does not raise the floor. The store does, when it deletes
+ * (chan_raise_floor). [one thread] */
 #ifndef SLUICE_FAN_CHAN_H
 #define SLUICE_FAN_CHAN_H
 
@@ -31,11 +33,12 @@ struct chan {
     uint64_t tail, history,
         head; /* positions, which only rise: pos & (cap - 1) is the index */
     uint64_t history_bytes, ring_bytes;
-    uint64_t floor;        /* the highest number that ever left the history */
-    uint64_t gone;         /* the highest number that ever left the ring */
-    uint64_t last;         /* the newest number */
-    uint64_t expiring;     /* the newest with a ttl of its own; 0: none */
-    int64_t last_ms;       /* when it was accepted */
+    uint64_t floor;    /* the highest number that ever left the history, or the store */
+    uint64_t gone;     /* the highest number that ever left the ring */
+    uint64_t unstored; /* of a durable log: the store has nothing up to here */
+    uint64_t last;     /* the newest number */
+    uint64_t expiring; /* the newest with a ttl of its own; 0: none */
+    int64_t last_ms;   /* when it was accepted */
     struct latest *latest; /* states and keyed logs */
 
     struct list broad, narrow; /* audiences: without a list of keys, and with one */
@@ -67,8 +70,30 @@ void chan_configure(struct chan *c, const struct policy *policy);
 /* Append a numbered frame (shares). */
 void chan_append(struct chan *c, struct frame *f);
 
-/* Drop history up to and including a number. */
+/* Drop history up to and including a number. Of a durable log it is still in the store, and
+ * the newest values of a durable channel stay. */
 void chan_trim(struct chan *c, uint64_t seq);
+
+/* The store has nothing up to and including a number any more. */
+void chan_raise_floor(struct chan *c, uint64_t floor);
+
+/* Begin with what a store says of it: the newest number that is gone, and the newest that
+ * is there. Before its first event. */
+void chan_restore(struct chan *c, uint64_t floor, uint64_t last);
+
+/* One of its newest stored events, for the ring (shares); in rising order, above 'last'. */
+void chan_restore_event(struct chan *c, struct frame *f);
+
+/* Whether what leaves its ring can be had in pages (fan/history.h). */
+static inline bool chan_is_paged(const struct chan *c) {
+    return c->policy.durable && c->kind != CHANNEL_STATE &&
+           (c->policy.history > 0 || c->kind == CHANNEL_KEYED);
+}
+
+/* The highest number that can be had neither from the ring nor in pages. */
+static inline uint64_t chan_lost(const struct chan *c) {
+    return chan_is_paged(c) && c->unstored < c->gone ? c->unstored : c->gone;
+}
 
 /* When no subscription lags and nothing is pending, what only those needed goes. */
 void chan_release_backlog(struct chan *c);
@@ -89,6 +114,13 @@ static inline struct frame *chan_at(const struct chan *c, uint64_t pos) {
  * Borrows; NULL. */
 struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name,
                           int64_t now_ms);
+
+/* The lowest number above 'seq' that may still be there, in the ring or in the store; 0: none.
+ * Of the store that is not known exactly: there is nothing below it. */
+uint64_t chan_oldest(const struct chan *c, uint64_t seq);
+
+/* The newest number that is not in the history but in the store; 0: there is none. */
+uint64_t chan_beyond(const struct chan *c);
 
 /* Number of events in the history or in the snapshot. */
 uint32_t chan_events(const struct chan *c);

@@ -8,7 +8,7 @@
 #include "base/status.h"
 
 void chans_init(struct chans *cs) {
-    *cs = (struct chans){0};
+    *cs = (struct chans){.held = HELD_EVENTS_MAX};
     map_init(&cs->map);
 }
 
@@ -33,9 +33,15 @@ struct chan *chans_find(const struct chans *cs, struct slice name) {
     return find_hashed(cs, name, map_hash(name));
 }
 
+struct policy chans_policy(const struct chans *cs, struct slice name) {
+    struct policy policy = policy_of(cs->policies, name);
+    policy.held = cs->held;
+    return policy;
+}
+
 static struct chan *make(struct chans *cs, struct slice name) {
     struct chan *c = chan_new(name);
-    struct policy policy = policy_of(cs->policies, name);
+    struct policy policy = chans_policy(cs, name);
     chan_configure(c, &policy);
     map_add(&cs->map, &c->node);
     return c;
@@ -105,6 +111,10 @@ static void fold_floor(struct chans *cs, struct slice pattern, uint64_t floor) {
     if (floor > cs->floors[i].floor) cs->floors[i].floor = floor;
 }
 
+void chans_restore_floor(struct chans *cs, struct slice pattern, uint64_t floor) {
+    fold_floor(cs, pattern, floor);
+}
+
 /* ---- Going -------------------------------------------------------------------------- */
 
 void chans_release(struct chans *cs, struct chan *c) {
@@ -114,8 +124,9 @@ void chans_release(struct chans *cs, struct chan *c) {
 }
 
 void chans_drop(struct chans *cs, struct chan *c) {
-    if (!c->known) return;
+    if (!c->known || (chan_is_paged(c) && c->floor < c->last)) return;
     chan_trim(c, c->last);
+    if (c->latest) latest_trim(c->latest, c->last);
     fold_floor(cs, c->policy.pattern, c->floor);
     c->known = false;
     chan_release_backlog(c);

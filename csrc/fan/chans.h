@@ -22,6 +22,7 @@ struct chans {
     struct chans_floor *floors;
     uint32_t n_floors;
     uint64_t any_floor; /* of policies beyond META_FLOORS_MAX */
+    uint32_t held;      /* events of a durable log in memory, at most */
 };
 
 void chans_init(struct chans *cs);
@@ -35,6 +36,12 @@ int chans_get(struct chans *cs, struct slice name, struct chan **out);
 /* The channel of an event that came; it has a floor of its own from now on. */
 struct chan *chans_of_frame(struct chans *cs, const struct frame *f);
 
+/* What the set says of a channel. */
+struct policy chans_policy(const struct chans *cs, struct slice name);
+
+/* The floor of those channels of a policy that have none of their own. */
+void chans_restore_floor(struct chans *cs, struct slice pattern, uint64_t floor);
+
 /* The one after 'c', in no order; NULL: the first, and the end. */
 struct chan *chans_next(const struct chans *cs, struct chan *c);
 
@@ -45,7 +52,7 @@ uint64_t chans_floor(const struct chans *cs, const struct chan *c);
 void chans_release(struct chans *cs, struct chan *c);
 
 /* It holds nothing any more: its floor goes to its policy. It stays while it has
- * subscribers. */
+ * subscribers, and a durable log while the store has something of it. */
 void chans_drop(struct chans *cs, struct chan *c);
 
 /* Take other policies (shares); returns the old ones, which the channels use until each is

@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "fan/gather.h"
+#include "fan/history.h"
 #include "fan/sub.h"
 
 #include <assert.h>
@@ -23,6 +24,8 @@ void fan_init(struct fan *fan, const struct fan_setup *setup) {
     list_init(&fan->dirty);
     list_init(&fan->ready);
     list_init(&fan->waiting);
+    list_init(&fan->page_queue);
+    list_init(&fan->page_rest);
     list_init(&fan->tallies);
     fan->scratch.cap = GATHER_BYTES_MAX + FRAME_BYTES_MAX + STREAM_PRIVATE_BYTES_MAX;
     fan->scratch.p = mem_new(fan->scratch.cap);
@@ -30,6 +33,7 @@ void fan_init(struct fan *fan, const struct fan_setup *setup) {
 
 void fan_deinit(struct fan *fan) {
     ASSERT_OWNER(fan->loop);
+    assert(list_empty(&fan->page_queue) && list_empty(&fan->page_rest));
     cache_clear(&fan->cache);
     chans_deinit(&fan->chans);
     assert(fan->filters.n == 0 && fan->audiences.n == 0);
@@ -38,6 +42,41 @@ void fan_deinit(struct fan *fan) {
     while (!list_empty(&fan->tallies))
         tally_free(container_of(fan->tallies.next, struct tally, node));
     buf_free(&fan->scratch);
+}
+
+/* ---- A start on what a store has ------------------------------------------------------ */
+
+void fan_restore_start(struct fan *fan, const char *epoch, uint64_t first) {
+    ASSERT_OWNER(fan->loop);
+    assert(fan->head == 0);
+    snprintf(fan->epoch, sizeof fan->epoch, "%s", epoch);
+    fan->head = fan->first = first;
+}
+
+int fan_restore_channel(struct fan *fan, struct slice channel, uint64_t floor,
+                        uint64_t last) {
+    ASSERT_OWNER(fan->loop);
+    struct chan *c;
+    int err = chans_get(&fan->chans, channel, &c);
+    if (err == 0) chan_restore(c, floor, last > floor ? last : floor);
+    return err;
+}
+
+void fan_restore_pattern(struct fan *fan, struct slice pattern, uint64_t floor) {
+    ASSERT_OWNER(fan->loop);
+    chans_restore_floor(&fan->chans, pattern, floor);
+}
+
+void fan_restore_event(struct fan *fan, struct frame *f) {
+    ASSERT_OWNER(fan->loop);
+    struct chan *c = chans_find(&fan->chans, f->channel);
+    if (c && c->kind != CHANNEL_STATE) chan_restore_event(c, f);
+}
+
+void fan_restore_newest(struct fan *fan, struct frame *f) {
+    ASSERT_OWNER(fan->loop);
+    struct chan *c = chans_find(&fan->chans, f->channel);
+    if (c && c->latest) latest_put(c->latest, f, c->policy.max_keys);
 }
 
 /* ---- Commands ----------------------------------------------------------------------- */
@@ -55,8 +94,10 @@ void fan_frame(struct fan *fan, struct frame *f) {
 
 /* The subscribers are informed while the channel is what it was. */
 static void configure(struct fan *fan, struct chan *c) {
-    struct policy policy = policy_of(fan->chans.policies, c->node.key);
+    struct policy policy = chans_policy(&fan->chans, c->node.key);
     enum chan_change change = chan_change(c, &policy);
+    if (change != CHAN_SAME || policy.durable != c->policy.durable)
+        audiences_each_sub(c, history_forget);
     if (change == CHAN_TURNS) audiences_each_sub(c, sub_begin_anew);
     if (change != CHAN_SAME) audiences_each_sub(c, sub_end_snapshot);
     chan_configure(c, &policy);
@@ -85,6 +126,14 @@ void fan_drop(struct fan *fan, struct slice channel) {
     if (c) chans_drop(&fan->chans, c);
 }
 
+void fan_raise_floor(struct fan *fan, struct slice channel, uint64_t floor) {
+    ASSERT_OWNER(fan->loop);
+    struct chan *c = chans_find(&fan->chans, channel);
+    if (!c) return;
+    chan_raise_floor(c, floor);
+    chan_release_backlog(c);
+}
+
 /* ---- Delivery ----------------------------------------------------------------------- */
 
 /* Caught up: walked with its audiences from now on. Where it was the last one that lagged,
@@ -100,10 +149,22 @@ static void promote(struct stream *s) {
     }
 }
 
+/* Nothing more can be sent before a page comes, which wakes it. */
+static void await_page(struct stream *s) {
+    stream_demote(s);
+    list_remove(&s->ready);
+}
+
+/* Visited, and nothing is left that could be sent now. */
+static void caught_up(struct stream *s) {
+    if (history_awaits(s)) await_page(s);
+    else promote(s);
+}
+
 /* It is not visited before stream_sent: as if its block were out, but for that. */
 static void await_result(struct stream *s, bool more) {
     if (more) stream_demote(s);
-    else promote(s);
+    else caught_up(s);
     list_remove(&s->ready);
     s->blocked = true;
 }
@@ -121,7 +182,7 @@ static void serve(struct fan *fan, struct stream *s) {
         return;
     }
     if (!b) {
-        if (!more) promote(s);
+        if (!more) caught_up(s);
         return;
     }
     fan->delivered += b->events;
@@ -130,7 +191,7 @@ static void serve(struct fan *fan, struct stream *s) {
     enum fan_sent sent = fan->ops->send(s, b);
     if (sent == FAN_SENT && !over) {
         if (more && !PLANTED(11)) stream_make_ready(s);
-        else promote(s);
+        else caught_up(s);
     } else if (sent == FAN_QUEUED) {
         await_result(s, more || over);
     } else {
@@ -214,9 +275,15 @@ bool fan_flush(struct fan *fan, int budget) {
         serves = (struct slice_left){INT32_MAX, now_us + FLUSH_US_MAX};
     }
     audiences_tick(fan);
+    history_tick(fan);
     walk_dirty(fan, &walks);
     serve_ready(fan, &serves);
     bool left = !list_empty(&fan->dirty) || !list_empty(&fan->ready);
     if (!left) cache_clear(&fan->cache);
     return left;
+}
+
+int64_t fan_next(const struct fan *fan) {
+    int64_t tick = ticks_next(&fan->ticks), page = history_next(fan);
+    return tick < page ? tick : page;
 }

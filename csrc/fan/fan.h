@@ -27,18 +27,40 @@ struct fan_setup {
 void fan_init(struct fan *fan, const struct fan_setup *setup);
 void fan_deinit(struct fan *fan); /* must have no streams */
 
+/* ---- A start on what a store has: after the first policies, before the first event ---- */
+
+/* This run gives numbers above 'first', in an epoch that may be older. Memory logs lost all
+ * up to it: a reader that comes back gets reset, restart. */
+void fan_restore_start(struct fan *fan, const char *epoch, uint64_t first);
+
+/* A channel that the store knows: the newest number that is gone, and the newest that is
+ * there (chan_restore). E_FULL, E_CHANNEL or 0. */
+int fan_restore_channel(struct fan *fan, struct slice channel, uint64_t floor,
+                        uint64_t last);
+/* The floor of channels of a durable pattern that the store has no row of. */
+void fan_restore_pattern(struct fan *fan, struct slice pattern, uint64_t floor);
+/* One of the newest events of a restored log, for its ring (shares), when rewinds of
+ * newcomers shall find it: in rising order, above the 'last' that it was restored with. */
+void fan_restore_event(struct fan *fan, struct frame *f);
+/* A newest value of a restored channel (shares): those of a channel in rising order. Also
+ * at the place of a conversion, after fan_policies. */
+void fan_restore_newest(struct fan *fan, struct frame *f);
+
 /* ---- Commands, in their order ------------------------------------------------------- */
 
 void fan_frame(struct fan *fan, struct frame *f);           /* shares */
 void fan_policies(struct fan *fan, struct policy_set *set); /* shares */
 void fan_trim(struct fan *fan, struct slice channel, uint64_t seq);
 void fan_drop(struct fan *fan, struct slice channel);
+/* The store has deleted all of a durable channel up to a number. */
+void fan_raise_floor(struct fan *fan, struct slice channel, uint64_t floor);
 
 /* ---- Delivery ----------------------------------------------------------------------- */
 
 /* Serve streams for FLUSH_US_MAX, or until the thread is called; with a budget above 0 so
- * many visits, however long they take. True when there is more to do at once; the next tick
- * is at ticks_next(&fan->ticks). */
+ * many visits, however long they take. True when there is more to do at once; else the next
+ * time is at fan_next (monotonic ms; INT64_MAX: none). */
 bool fan_flush(struct fan *fan, int budget);
+int64_t fan_next(const struct fan *fan);
 
 #endif

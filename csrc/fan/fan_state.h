@@ -10,6 +10,7 @@
 #include "run/loop.h"
 
 struct stream;
+struct fan_history;
 
 enum fan_sent {
     FAN_SENT,    /* all of it is with the kernel */
@@ -34,6 +35,7 @@ struct fan {
     const struct loop *loop;      /* of the one thread: ASSERT_OWNER */
     char epoch[EPOCH_LENGTH + 1]; /* of all numbers here */
     uint64_t head;                /* number: the newest event that came to this thread */
+    uint64_t first; /* number: events of this run are above it; 0: the first run */
     const _Atomic uint64_t
         *log_head; /* number: the newest given; ids above are 'future' */
     struct chans chans;
@@ -43,6 +45,11 @@ struct fan {
     struct list dirty;   /* audiences whose turn it is, the next one first */
     struct list ready;   /* streams that lag and may be served, the next one first */
     struct list waiting; /* streams whose sockets are full, the longest waiting first */
+    const struct fan_history
+        *history;           /* what durable logs have beyond memory; NULL: none */
+    struct list page_queue; /* struct paging: wait for a turn to read pages, in order */
+    struct list page_rest;  /* struct paging: ask again later, the first one first */
+    uint32_t page_turns;    /* streams that have a turn, and what left ones asked for */
     struct list tallies; /* counts that were not reported to the app yet; see tally.h */
     const struct fan_ops *ops; /* NULL: there are no streams */
     const atomic_bool *called; /* its thread has other things to do; NULL: never */

@@ -211,6 +211,18 @@ void frame_number(struct frame *f, const char *epoch, uint64_t seq) {
     f->text.n = (size_t)(at - f->text.p);
 }
 
+int frame_restore(struct frame **out, const struct frame_row *row, bool has_id,
+                  const char *epoch) {
+    int err = frame_new(out, &row->event, has_id, 0);
+    if (err < 0) return err;
+    struct frame *f = *out;
+    f->at_ms = row->at_ms - row->boot_ms;
+    if (row->expires_ms) f->expires_ms = row->expires_ms - row->boot_ms;
+    if (row->expires_ms && f->expires_ms <= 0) f->expires_ms = 1; /* long over */
+    frame_number(f, epoch, row->seq);
+    return 0;
+}
+
 struct slice frame_lines(const struct frame *f) {
     return slice_of(f->text.p, (size_t)(f->body.p + f->body.n - f->text.p));
 }

@@ -58,6 +58,18 @@ struct frame {
  * 0, E_BADFIELD (event name), E_TOOBIG or E_NOMEM. Returns owned, one reference. */
 int frame_new(struct frame **out, const struct event *event, bool has_id, unsigned posts);
 
+/* An event as a store gives it back; times are wall clock milliseconds. */
+struct frame_row {
+    struct event event; /* its ttl is not looked at */
+    uint64_t seq;
+    int64_t at_ms, expires_ms; /* 0: never */
+    int64_t boot_ms;           /* wall clock minus monotonic, now */
+};
+
+/* Make a numbered frame of it, which is posted nowhere. Results as of frame_new. */
+int frame_restore(struct frame **out, const struct frame_row *row, bool has_id,
+                  const char *epoch);
+
 /* Give it its number: writes the end of the text in place. Once only. */
 void frame_number(struct frame *f, const char *epoch, uint64_t seq);
 

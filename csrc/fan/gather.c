@@ -14,6 +14,7 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/fan_state.h"
+#include "fan/history.h"
 #include "fan/sub.h"
 
 #include <assert.h>
@@ -21,9 +22,10 @@
 /* A subscription being walked: the next event it wants. */
 struct walker {
     struct sub *sub;
-    struct frame *frame; /* NULL: nothing left */
-    uint64_t at;         /* position in the ring, or slot */
-    uint64_t upto;       /* look no further than this number */
+    struct frame *frame;             /* NULL: nothing left */
+    const struct page_request *page; /* NULL: of the ring, or the slots */
+    uint64_t at;                     /* position in the ring or in the page, or slot */
+    uint64_t upto;                   /* look no further than this number */
     struct cache_sent *sent;
     uint64_t *to; /* of the subscription */
     bool in_latest;
@@ -40,6 +42,7 @@ struct gather {
     struct cache_sent sent[STREAM_CHANNELS_MAX];
     enum stream_end end;
     bool full;
+    bool pages; /* a log goes on in the store */
 };
 
 static uint64_t max64(uint64_t a, uint64_t b) {
@@ -70,6 +73,20 @@ static void walk_ring(struct walker *w) {
     }
 }
 
+/* A page, and the ring from where it ends. */
+static void walk_page(struct walker *w) {
+    for (w->frame = NULL; w->at < w->page->n; w->at++) {
+        struct frame *f = w->page->frames[w->at];
+        if (f->seq > w->upto) return;
+        if (!sub_wants(w->sub, f)) continue;
+        w->frame = f;
+        return;
+    }
+    w->at = chan_after(sub_chan(w->sub), w->page->given);
+    w->page = NULL;
+    walk_ring(w);
+}
+
 /* A removal is news only to subscribers that were here before it. */
 static bool slot_is_wanted(const struct sub *sub, const struct frame *f) {
     if (f->remove && (f->seq <= sub->joined || PLANTED(14))) return false;
@@ -94,6 +111,15 @@ static void walk_latest(struct walker *w) {
     walk_ring(w);
 }
 
+/* The same in a page. */
+static struct walker walk_page_from(struct sub *sub, const struct page_request *page,
+                                    uint64_t seq, uint64_t upto) {
+    struct walker w = {.sub = sub, .page = page, .upto = upto};
+    while (w.at < page->n && page->frames[w.at]->seq <= seq) w.at++;
+    walk_page(&w);
+    return w;
+}
+
 /* The first event above 'seq' that it wants. */
 static struct walker walk_from(struct sub *sub, uint64_t seq, uint64_t upto) {
     struct walker w = {.sub = sub, .upto = upto};
@@ -115,7 +141,8 @@ static void walk_on(struct walker *w) {
         walk_latest(w);
     } else {
         w->at++;
-        walk_ring(w);
+        if (w->page) walk_page(w);
+        else walk_ring(w);
     }
 }
 
@@ -175,14 +202,41 @@ static void count_sent(struct cache_sent *sent, const struct frame *f, bool want
     sent->wanted += wanted;
 }
 
+/* Where a log goes on. */
+static uint64_t log_from(const struct gather *g, const struct sub *sub, uint32_t i) {
+    return sub->snapshot ? g->to[i] : max64(g->cursor, g->to[i]);
+}
+
+/* How far the merge may go: to the end of a page that another one follows, and not past one
+ * that is not here. */
+static uint64_t merge_end(const struct gather *g, uint64_t upto) {
+    uint64_t end = upto;
+    uint32_t i = 0;
+    for (const struct sub *sub = g->s->subs; sub && g->pages; sub = sub->next, i++) {
+        if (sub_is_state(sub)) continue;
+        uint64_t from = log_from(g, sub, i);
+        if (sub->snapshot) from = max64(from, sub->joined);
+        if (!history_has(sub, from)) continue;
+        const struct page_request *page = history_page(g->s, sub, from);
+        uint64_t known = page ? page->given : from;
+        if ((!page && PLANTED(33)) || (page && PLANTED(36))) continue;
+        if (known < end && history_has(sub, known)) end = known;
+    }
+    return end;
+}
+
 /* All logs, merged by number, up to and including 'upto'. */
 static void add_logs(struct gather *g, uint64_t upto) {
     struct walker walkers[STREAM_CHANNELS_MAX];
     uint32_t n = 0, i = 0;
+    upto = merge_end(g, upto);
     for (struct sub *sub = g->s->subs; sub; sub = sub->next, i++) {
         if (sub_is_state(sub)) continue;
-        uint64_t from = sub->snapshot ? g->to[i] : max64(g->cursor, g->to[i]);
-        walkers[n] = walk_from(sub, from, upto);
+        uint64_t from = log_from(g, sub, i);
+        const struct page_request *page =
+            g->pages && !sub->snapshot ? history_page(g->s, sub, from) : NULL;
+        walkers[n] =
+            page ? walk_page_from(sub, page, from, upto) : walk_from(sub, from, upto);
         walkers[n].sent = &g->sent[i];
         walkers[n].to = &g->to[i];
         n += walkers[n].frame != NULL;
@@ -191,7 +245,8 @@ static void add_logs(struct gather *g, uint64_t upto) {
         struct walker *next = lowest_of(walkers, n);
         if (!add_log_frame(g, next->frame)) return;
         *next->to = next->frame->seq;
-        count_sent(next->sent, next->frame, true);
+        bool counted = !next->page || next->frame->seq > next->sub->joined;
+        count_sent(next->sent, next->frame, counted);
         walk_on(next);
         if (!next->frame) *next = walkers[--n];
     }
@@ -228,6 +283,11 @@ static void add_events(struct gather *g, uint64_t upto, bool ends) {
     if (!g->full) add_states(g, states_upto(g, ends, upto), ends);
 }
 
+/* A note waits until all events before it are here. */
+static bool is_held_up(const struct gather *g, const struct note *note) {
+    return g->pages && !note->alone && merge_end(g, note->after) < note->after;
+}
+
 static void fill(struct gather *g) {
     const struct note *note = g->s->notes;
     uint64_t head = max64(g->s->fan->head, g->cursor);
@@ -235,7 +295,8 @@ static void fill(struct gather *g) {
         uint64_t upto = note ? note->after : head;
         bool ends = note && note->end != STREAM_GOES_ON;
         if (!note || !note->alone) add_events(g, upto, ends);
-        if (g->full || !note || !add_text(g, note->text, note->n)) return;
+        if (g->full || !note || is_held_up(g, note)) return;
+        if (!add_text(g, note->text, note->n)) return;
         g->notes++;
         if (note->id) g->written = note->id;
         g->end = note->end;
@@ -327,16 +388,16 @@ static void count_dropped(struct sub *sub, uint64_t pos) {
 static void report_slow(struct stream *s, struct sub *sub) {
     struct chan *c = sub_chan(sub);
     bool closes = c->policy.slow == SLOW_CLOSE;
-    uint64_t pos = chan_after(c, c->gone);
+    uint64_t lost = chan_lost(c);
     s->fan->slow++;
     if (closes && !s->ending) {
         stream_bye(s, END_SLOW);
     } else {
-        count_dropped(sub, pos);
+        count_dropped(sub, chan_after(c, lost));
         stream_reset(s, c->node.key, RESET_SLOW, stream_cursor(s, sub),
-                     pos < c->head ? chan_at(c, pos)->seq : 0);
+                     chan_oldest(c, lost));
     }
-    sub->from = c->gone;
+    sub->from = lost;
     if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
 
@@ -349,21 +410,30 @@ static void report_lost_state(struct stream *s, struct sub *sub) {
     sub->counted = sub->audience->wanted;
 }
 
-static bool lost_something(const struct stream *s, const struct sub *sub) {
-    const struct chan *c = sub_chan(sub);
+/* Where it goes on in its log. */
+static uint64_t log_place(const struct stream *s, const struct sub *sub) {
     uint64_t at = stream_cursor(s, sub);
-    if (c->kind == CHANNEL_STATE) return c->latest->lost > max64(at, sub->joined);
-    return c->gone > (sub->snapshot ? max64(at, sub->joined) : at);
+    return sub->snapshot ? max64(at, sub->joined) : at;
 }
 
-static void check_slow(struct stream *s) {
-    if (s->notes && s->notes->alone) return; /* it gets no notice any more */
+static bool lost_something(const struct stream *s, const struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    if (c->kind != CHANNEL_STATE) return c->gone > log_place(s, sub);
+    return c->latest->lost > max64(stream_cursor(s, sub), sub->joined);
+}
+
+/* Returns whether some log goes on in the store, which has what its ring lost. */
+static bool check_slow(struct stream *s) {
+    bool pages = false;
+    if (s->notes && s->notes->alone) return false; /* it gets no notice any more */
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         if (!lost_something(s, sub)) continue;
         stream_wake(s); /* it lags, with a cursor of its own */
         if (sub_is_state(sub)) report_lost_state(s, sub);
-        else report_slow(s, sub);
+        else if (chan_lost(sub_chan(sub)) > log_place(s, sub)) report_slow(s, sub);
+        pages = pages || chan_is_paged(sub_chan(sub));
     }
+    return pages;
 }
 
 /* ---- Sharing ------------------------------------------------------------------------ */
@@ -382,8 +452,8 @@ static bool is_for_it_alone(const struct sub *sub) {
     return state && c->latest->removals > 0 && sub->from < sub->joined;
 }
 
-static void find_standing(struct stream *s, struct standing *at) {
-    at->n = s->notes ? -1 : 0;
+static void find_standing(struct stream *s, bool pages, struct standing *at) {
+    at->n = s->notes || pages ? -1 : 0;
     for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
         uint64_t from = stream_cursor(s, sub);
         if (sub->snapshot) at->n = -1; /* it also has an end of its own */
@@ -443,8 +513,8 @@ static void apply_cached(struct stream *s, const struct cache_entry *entry,
 
 int stream_gather(struct stream *s, struct block **out, bool *more) {
     struct standing at;
-    check_slow(s);
-    find_standing(s, &at);
+    bool pages = check_slow(s);
+    find_standing(s, pages || s->paging, &at);
     *out = NULL;
     *more = false;
     if (at.n == 0) {
@@ -462,12 +532,14 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     }
     struct gather g;
     start_gather(&g, s);
+    g.pages = pages;
     fill(&g);
     int err = make_block(&g, out);
     if (err < 0) return err;
     if (g.full) stream_wake(s); /* with a cursor of its own */
     commit(&g);
-    *more = g.full || s->notes;
+    if (s->paging || pages) history_ask(s);
+    *more = g.full || (s->notes && !history_awaits(s));
     if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);
     return 0;
 }

@@ -90,6 +90,7 @@ static void apply(struct policy *p, const struct policy_rule *rule) {
     if (rule->set & POLICY_SLOW) p->slow = v->slow;
     if (rule->set & POLICY_MAX_RATE) p->period_ms = v->period_ms;
     if (rule->set & POLICY_BATCH) p->batch_ms = v->batch_ms;
+    if (rule->set & POLICY_DURABLE) p->durable = v->durable;
     p->reads = p->reads || v->reads;
     p->pattern = slice_str(rule->pattern);
 }

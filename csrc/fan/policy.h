@@ -32,12 +32,15 @@ enum policy_option {
     POLICY_REWIND = 32,
     POLICY_SLOW = 64,
     POLICY_MAX_RATE = 128,
-    POLICY_BATCH = 256
+    POLICY_BATCH = 256,
+    POLICY_DURABLE = 512
 };
 
 struct policy {
     bool latest;            /* history = "latest": a state */
+    bool durable;           /* its events are in the store, too */
     uint32_t history;       /* events */
+    uint32_t held;          /* events of a durable log in memory; set by chans */
     uint64_t history_bytes; /* 0: no limit of its own */
     int64_t ttl_ms;         /* 0: events do not age */
     uint32_t period_ms;     /* states: the least time between two of a key; 0: none */

@@ -7,6 +7,7 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/control.h"
+#include "fan/history.h"
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form) {
     *s = (struct stream){
@@ -74,6 +75,7 @@ void stream_sent(struct stream *s, enum fan_sent sent, bool over) {
     stream_demote(s);
     s->blocked = true; /* until its socket takes bytes; for ever when it is over */
     list_add(&s->fan->waiting, &s->ready);
+    history_pause(s);
 }
 
 /* ---- Notes -------------------------------------------------------------------------- */
@@ -115,9 +117,9 @@ int stream_queue(struct stream *s, struct slice text, uint64_t after, uint64_t i
     return note ? 0 : E_NOMEM;
 }
 
-/* Words of its form, at this point of the order. */
-static int queue_text(struct stream *s, struct buf *text, int err) {
-    if (err == 0) err = stream_queue(s, buf_slice(text), s->fan->head, 0, STREAM_GOES_ON);
+/* Words of its form, behind the events up to a number. */
+static int queue_text(struct stream *s, struct buf *text, uint64_t after, int err) {
+    if (err == 0) err = stream_queue(s, buf_slice(text), after, 0, STREAM_GOES_ON);
     if (err == 0) stream_wake(s);
     buf_free(text);
     return err;
@@ -126,7 +128,7 @@ static int queue_text(struct stream *s, struct buf *text, int err) {
 int stream_preamble(struct stream *s, uint32_t retry_ms) {
     ASSERT_OWNER(s->fan->loop);
     struct buf text = {0};
-    return queue_text(s, &text, form_of(s->form)->head(&text, retry_ms));
+    return queue_text(s, &text, s->fan->head, form_of(s->form)->head(&text, retry_ms));
 }
 
 void stream_count_reset(struct stream *s, struct slice channel,
@@ -227,8 +229,11 @@ void stream_end(struct stream *s, const struct bye *bye) {
     stream_wake(s);
     if (when == END_AT_ONCE && !take_all_back(s)) return;
     /* A stream that lost something without a notice ends at its cursor, before any later
-     * event: it gets the notice when it comes back. */
-    bool here = s->cursor > s->fan->head || when != END_AFTER_ALL;
+     * event: it gets the notice when it comes back. One that is brought pages may
+     * come back for the rest, too. */
+    const struct end_row *row = reason_end(bye->reason);
+    bool replays = s->paging && row->has_bye && !row->stays_away;
+    bool here = s->cursor > s->fan->head || when != END_AFTER_ALL || replays;
     uint64_t at = here ? s->cursor : s->fan->head;
     s->ending = true;
     s->reason = bye->reason;
@@ -281,5 +286,7 @@ void stream_beat(struct stream *s) {
     ASSERT_OWNER(s->fan->loop);
     struct buf text = {0};
     if (stream_wants_sync(s, s->fan->now_ms)) stream_sync(s);
-    else queue_text(s, &text, form_of(s->form)->heartbeat(&text)); /* or the next one */
+    else /* or the next one; it waits for no page */
+        queue_text(s, &text, history_awaits(s) ? 0 : s->fan->head,
+                   form_of(s->form)->heartbeat(&text));
 }

@@ -36,11 +36,12 @@ struct stream {
                         * fan->waiting while 'blocked' */
     struct sub *subs;  /* the newest first */
     uint32_t n_subs;
-    uint32_t note_bytes;             /* of all notes, in bytes of text */
-    uint64_t cursor;                 /* number; of a live stream it may be too low */
-    uint64_t written;                /* number: the newest id on the wire; 0: none */
-    int64_t written_ms;              /* monotonic: when that was written */
-    int64_t lagging_ms;              /* monotonic: since when it lags */
+    uint32_t note_bytes;   /* of all notes, in bytes of text */
+    uint64_t cursor;       /* number; of a live stream it may be too low */
+    uint64_t written;      /* number: the newest id on the wire; 0: none */
+    int64_t written_ms;    /* monotonic: when that was written */
+    int64_t lagging_ms;    /* monotonic: since when it lags */
+    struct paging *paging; /* it needs pages of durable logs (history.h); NULL */
     struct note *notes, **notes_end; /* in their order; where the next one is linked */
     bool lagging;    /* not walked with its audiences: its cursor is written down */
     bool blocked;    /* waits until its socket takes bytes again, or for a result */

@@ -7,17 +7,24 @@
 #include "base/status.h"
 #include "fan/control.h"
 #include "fan/fan_state.h"
+#include "fan/history.h"
 
 void stream_deinit(struct stream *s) {
     ASSERT_OWNER(s->fan->loop);
     list_remove(&s->ready);
+    history_leave(s);
     while (s->subs) sub_free(s, &s->subs);
     stream_drop_notes(s);
 }
 
+/* The oldest event of the history in memory; 0: none. */
+static uint64_t oldest_held(const struct chan *c) {
+    return c->history < c->head ? chan_at(c, c->history)->seq : 0;
+}
+
 /* The oldest event that is left of a channel; 0: none. */
 static uint64_t oldest_left(const struct chan *c) {
-    return c->history < c->head ? chan_at(c, c->history)->seq : 0;
+    return chan_beyond(c) ? chan_oldest(c, c->floor) : oldest_held(c);
 }
 
 /* ---- Opening ------------------------------------------------------------------------ */
@@ -240,9 +247,13 @@ static int batch_history(struct batch *b, const struct sub *sub) {
         for (; i < c->latest->n && err == 0; i = latest_next(c->latest, i))
             err = batch_event(b, sub, latest_at(c->latest, i));
     } else {
-        uint64_t asked = chan_after(c, sub->from), i = newest_that_fit(c, asked);
-        if (i > asked && !sub->stream->plain)
-            err = batch_reset(b, sub, RESET_TOO_FAR, chan_at(c, i)->seq);
+        uint64_t asked = chan_after(c, sub->from);
+        bool beyond = chan_beyond(c) > sub->from; /* copies are of what memory holds */
+        if (beyond) asked = c->history;
+        uint64_t i = newest_that_fit(c, asked);
+        if ((i > asked || beyond) && !sub->stream->plain)
+            err =
+                batch_reset(b, sub, RESET_TOO_FAR, i < c->head ? chan_at(c, i)->seq : 0);
         for (; i < c->head && err == 0; i++) err = batch_event(b, sub, chan_at(c, i));
     }
     return err < 0 ? err : batch_cut(b, sub->stream, true);
@@ -254,7 +265,7 @@ static int queue_start(struct stream *s, const struct sub *sub) {
     b.end = &b.first;
     int err = 0;
     if (s->came_back && !s->plain)
-        err = batch_reset(&b, sub, RESET_UNKNOWN_ID, oldest_left(sub_chan(sub)));
+        err = batch_reset(&b, sub, RESET_UNKNOWN_ID, oldest_held(sub_chan(sub)));
     if (err == 0) err = batch_history(&b, sub);
     if (err == 0 && !s->plain) err = batch_add(&b, note_new_sync(s));
     buf_free(&b.text);

@@ -5,6 +5,7 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/fan_state.h"
+#include "fan/history.h"
 
 #include <assert.h>
 
@@ -48,6 +49,7 @@ void sub_free(struct stream *s, struct sub **at) {
     struct sub *sub = *at;
     struct audience *a = sub->audience;
     struct chan *c = sub_chan(sub);
+    history_forget(sub);
     *at = sub->next;
     s->n_subs--;
     audience_remove(a, sub);
@@ -91,6 +93,11 @@ static uint64_t before_history(const struct fan *fan, const struct chan *c,
     return pos < c->head ? chan_at(c, pos)->seq - 1 : fan->head;
 }
 
+/* Just before all that is left of a log: what memory has, or the store. */
+static uint64_t before_all(const struct fan *fan, const struct chan *c) {
+    return chan_beyond(c) ? c->floor : before_history(fan, c, 0);
+}
+
 /* The newest per key first, then live. */
 static void start_snapshot(struct sub *sub) {
     const struct latest *l = sub_chan(sub)->latest;
@@ -106,7 +113,7 @@ void sub_start_newcomer(struct sub *sub, int32_t rewind) {
     sub->from = fan->head;
     if (c->kind == CHANNEL_STATE) sub->from = 0;
     else if (rewind == REWIND_LATEST && c->latest) start_snapshot(sub);
-    else if (rewind == REWIND_ALL) sub->from = before_history(fan, c, 0);
+    else if (rewind == REWIND_ALL) sub->from = before_all(fan, c);
     else if (rewind > 0 && (uint64_t)rewind >= kept)
         sub->from = before_history(fan, c, 0);
     else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
@@ -167,6 +174,21 @@ void sub_begin_anew(struct sub *sub) {
     sub->from = at > a->last ? at : a->last;
 }
 
+/* Nothing of a memory log is left from before this run. */
+static bool is_of_this_run(const struct chan *c) {
+    return !c->policy.durable && c->kind != CHANNEL_STATE && !PLANTED(30);
+}
+
+/* What lies below its floor is lost: with the run before, or since. */
+static enum reset_reason judge_floor(const struct fan *fan, const struct chan *c,
+                                     uint64_t at) {
+    uint64_t floor = chans_floor(&fan->chans, c);
+    if (is_of_this_run(c) && fan->first > floor) floor = fan->first;
+    if (at + PLANTED(6) >= floor) return RESET_NONE;
+    bool restart = at < fan->first && (!c->policy.durable || floor == fan->first);
+    return restart ? RESET_RESTART : RESET_TRIMMED;
+}
+
 /* RESET_NONE: what came after the id is still here; else the reason of a reset. */
 static enum reset_reason judge(const struct fan *fan, const struct chan *c,
                                const struct eventid *id) {
@@ -174,8 +196,7 @@ static enum reset_reason judge(const struct fan *fan, const struct chan *c,
     if (strcmp(id->epoch, fan->epoch) != 0) return RESET_EPOCH;
     uint64_t log_head = atomic_load_explicit(fan->log_head, memory_order_acquire);
     if (id->seq > (PLANTED(16) ? fan->head : log_head)) return RESET_FUTURE;
-    return id->seq + PLANTED(6) < chans_floor(&fan->chans, c) ? RESET_TRIMMED
-                                                              : RESET_NONE;
+    return judge_floor(fan, c, id->seq);
 }
 
 /* Whether a client that comes back gets a reset: a log without history loses events by name,
@@ -207,7 +228,7 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
         start_snapshot(sub);
         sub->confirm = sub->snapshot;
     } else {
-        sub->from = before_history(sub->stream->fan, c, 0);
+        sub->from = before_all(sub->stream->fan, c);
     }
     return reported ? reason : RESET_NONE;
 }

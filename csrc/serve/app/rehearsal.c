@@ -51,7 +51,7 @@ double rehearsal_next(const struct server *s) {
     int64_t next = INT64_MAX;
     for (unsigned i = 0; i < s->hub.n_lanes; i++) {
         int64_t at = wheel_next(&s->workers[i].wheel);
-        int64_t tick = ticks_next(&s->workers[i].fan.ticks);
+        int64_t tick = fan_next(&s->workers[i].fan);
         int64_t report = measure_next(&s->workers[i]);
         if (at < next) next = at;
         if (tick < next) next = tick;

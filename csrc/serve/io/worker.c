@@ -61,7 +61,7 @@ static void check_drained(struct worker *w) {
 
 /* Wake up for the next tick of the fan. In a rehearsal time is given. */
 static void await_tick(struct worker *w) {
-    int64_t next = ticks_next(&w->fan.ticks);
+    int64_t next = fan_next(&w->fan);
     if (next == w->rates_at_ms || w->hub->options.rehearsal) return;
     w->rates_at_ms = next;
     ev_timer_stop(w->loop.ev, &w->rates);

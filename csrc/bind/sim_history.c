@@ -1,0 +1,110 @@
+/* What durable logs have beyond memory, in a sim: the spec is the store. It sees what is
+ * asked for, and answers when it likes, with what it likes. */
+#include "base/mem.h"
+#include "bind/l_aux.h"
+#include "bind/sim.h"
+
+static int read_page(void *owner, struct page_request *r) {
+    struct replica *replica = owner;
+    r->arg = replica->asked;
+    replica->asked = r;
+    return 0;
+}
+
+void sim_history_init(struct replica *r) {
+    r->history = (struct fan_history){.read = read_page, .owner = r};
+    r->fan.history = &r->history;
+}
+
+void sim_history_deinit(struct replica *r) {
+    while (r->asked) {
+        struct page_request *asked = r->asked;
+        r->asked = asked->arg;
+        history_discard(&r->fan, asked);
+    }
+}
+
+/* A row { seq =, name =, data =, key =, remove = } at an index. NULL: memory is out. */
+static struct frame *check_row(lua_State *L, int index, const struct sim *sim,
+                               struct slice channel, bool has_id) {
+    index = lua_absindex(L, index);
+    struct frame_row row = {
+        .seq = (uint64_t)lx_field_number(L, index, "seq", 0),
+        .event = {.channel = channel,
+                  .name = lx_field_slice(L, index, "name"),
+                  .key = lx_field_slice(L, index, "key"),
+                  .data = lx_field_slice(L, index, "data"),
+                  .remove = lx_field_bool(L, index, "remove", false)}};
+    struct frame *f = NULL;
+    return frame_restore(&f, &row, has_id, sim->seq.epoch) == 0 ? f : NULL;
+}
+
+/* sim:restore(channel, floor, last, newest, state): what a start finds, on all threads */
+int sim_restore(lua_State *L) {
+    struct sim *sim = sim_check(L);
+    struct slice channel = lx_checkslice(L, 2);
+    luaL_checktype(L, 5, LUA_TTABLE);
+    for (unsigned i = 0; i < sim->n; i++) {
+        struct fan *fan = &sim->replicas[i].fan;
+        int err = fan_restore_channel(fan, channel, (uint64_t)luaL_checkinteger(L, 3),
+                                      (uint64_t)luaL_checkinteger(L, 4));
+        if (err < 0) return lx_fail(L, err);
+        for (lua_Integer k = 1; lua_rawgeti(L, 5, k) == LUA_TTABLE; k++) {
+            struct frame *f = check_row(L, -1, sim, channel, !lua_toboolean(L, 6));
+            if (!f) return luaL_error(L, "not enough memory");
+            fan_restore_newest(fan, f);
+            frame_unref(f);
+            lua_pop(L, 1);
+        }
+        lua_pop(L, 1);
+    }
+    return 0;
+}
+
+static void set_number(lua_State *L, const char *name, uint64_t n) {
+    lua_pushinteger(L, (lua_Integer)n);
+    lua_setfield(L, -2, name);
+}
+
+/* sim:pages(thread) -> { { channel =, above =, upto =, events = }, … }, the newest first */
+int sim_pages(lua_State *L) {
+    struct sim *sim = sim_check(L);
+    struct replica *replica = sim_check_replica(L, sim, 2);
+    lua_newtable(L);
+    lua_Integer n = 0;
+    for (struct page_request *r = replica->asked; r; r = r->arg) {
+        lua_newtable(L);
+        lx_pushslice(L, r->channel);
+        lua_setfield(L, -2, "channel");
+        set_number(L, "above", r->above);
+        set_number(L, "upto", r->upto);
+        set_number(L, "events", r->events_max);
+        lua_rawseti(L, -2, ++n);
+    }
+    return 1;
+}
+
+/* sim:answer(thread, which, rows, floor, given): rows nil: it could not be read */
+int sim_answer(lua_State *L) {
+    struct sim *sim = sim_check(L);
+    struct replica *replica = sim_check_replica(L, sim, 2);
+    struct page_request **at = &replica->asked;
+    for (lua_Integer which = luaL_checkinteger(L, 3); which > 1 && *at; which--)
+        at = (struct page_request **)&(*at)->arg;
+    luaL_argcheck(L, *at, 3, "no such page");
+    struct page_request *r = *at;
+    r->err = lua_istable(L, 4) ? 0 : -1;
+    r->floor = (uint64_t)luaL_optinteger(L, 5, 0);
+    r->given = (uint64_t)luaL_optinteger(L, 6, 0);
+    lua_Integer n = r->err ? 0 : (lua_Integer)lua_rawlen(L, 4);
+    r->frames = n > 0 ? mem_new((size_t)n * sizeof(struct frame *)) : NULL;
+    for (lua_Integer i = 1; i <= n; i++) {
+        lua_rawgeti(L, 4, i);
+        struct frame *f = check_row(L, -1, sim, r->channel, true);
+        if (f) r->frames[r->n++] = f;
+        lua_pop(L, 1);
+    }
+    *at = r->arg;
+    history_answer(&replica->fan, r);
+    return 0;
+}

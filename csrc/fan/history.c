@@ -1,0 +1,281 @@
+/* Turns, pages and what happens when one cannot be read; see history.h. */
+#include "fan/history.h"
+
+#include "base/bounds.h"
+#include "base/mem.h"
+#include "base/planted.h"
+#include "fan/sub.h"
+
+#include <assert.h>
+
+/* A stream that needs pages. */
+struct paging {
+    struct list node; /* in fan->page_queue or fan->page_rest, or in none */
+    struct stream *stream;
+    struct page_request *asked; /* under way; NULL */
+    struct page_request *pages; /* here, one of each subscription at most */
+    int64_t again_ms;           /* in page_rest: when it asks again */
+    uint32_t failed;            /* pages that could not be read, in a row */
+    bool has_turn;
+    bool awaits; /* a page that is needed is not here */
+};
+
+/* ---- Pages -------------------------------------------------------------------------- */
+
+static void page_free(struct page_request *r) {
+    for (uint32_t i = 0; i < r->n; i++) frame_unref(r->frames[i]);
+    mem_free(r->frames);
+    mem_free(r);
+}
+
+/* Free the pages of a subscription (NULL: of all) that reach no further than 'at'. */
+static void drop_pages(struct paging *p, const struct sub *sub, uint64_t at) {
+    for (struct page_request **link = &p->pages; *link;) {
+        struct page_request *page = *link;
+        if ((sub && page->sub != sub) || page->given > at) {
+            link = &page->next;
+            continue;
+        }
+        *link = page->next;
+        page_free(page);
+    }
+}
+
+struct page_request *history_page(const struct stream *s, const struct sub *sub,
+                                  uint64_t at) {
+    struct page_request *page = s->paging ? s->paging->pages : NULL;
+    while (page && (page->sub != sub || page->given <= at)) page = page->next;
+    return page;
+}
+
+/* Where a subscription goes on in its log. */
+static uint64_t place_of(const struct sub *sub) {
+    uint64_t at = stream_cursor(sub->stream, sub);
+    return sub->snapshot && sub->joined > at ? sub->joined : at;
+}
+
+/* The lowest of those that wait for a page; NULL: none does. */
+static struct sub *needy(const struct stream *s) {
+    struct sub *first = NULL;
+    for (struct sub *sub = s->subs; sub; sub = sub->next) {
+        if (sub_is_state(sub) || sub->snapshot) continue;
+        uint64_t at = place_of(sub);
+        if (!history_has(sub, at) || history_page(s, sub, at)) continue;
+        if (!first || at < place_of(first)) first = sub;
+    }
+    return first;
+}
+
+bool history_awaits(const struct stream *s) {
+    return s->paging && s->paging->awaits;
+}
+
+/* ---- Turns -------------------------------------------------------------------------- */
+
+static void give_turn_back(struct fan *fan, struct paging *p) {
+    if (!p->has_turn) return;
+    p->has_turn = false;
+    fan->page_turns--;
+}
+
+/* It needs none any more. What is under way keeps the turn. */
+static void end(struct fan *fan, struct paging *p) {
+    drop_pages(p, NULL, UINT64_MAX);
+    list_remove(&p->node);
+    p->stream->paging = NULL;
+    if (p->asked) p->asked->paging = NULL;
+    else give_turn_back(fan, p);
+    mem_free(p);
+}
+
+/* Ask again in a while; the turn is for others meanwhile. */
+static void rest(struct fan *fan, struct paging *p) {
+    give_turn_back(fan, p);
+    list_remove(&p->node);
+    p->again_ms = fan->now_ms + HISTORY_RETRY_MS;
+    list_add(&fan->page_rest, &p->node);
+}
+
+/* As if all that only the store has were trimmed: the ring is left. */
+static void give_up(struct paging *p, struct sub *sub) {
+    struct chan *c = sub_chan(sub);
+    p->failed = 0;
+    uint64_t at = place_of(sub), pos = chan_after(c, c->gone);
+    stream_reset(p->stream, c->node.key, RESET_TRIMMED, at,
+                 pos < c->head ? chan_at(c, pos)->seq : 0);
+    sub->from = c->gone;
+    if (c->kind == CHANNEL_KEYED && !p->stream->ending) sub_replay(sub);
+}
+
+static void fail(struct fan *fan, struct paging *p, struct sub *sub) {
+    if (++p->failed < HISTORY_TRIES_MAX) rest(fan, p);
+    else if (sub) give_up(p, sub);
+}
+
+static struct page_request *request_new(struct paging *p, struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    struct page_request *r = mem_try(sizeof *r + c->node.key.n + 1);
+    if (!r) return NULL;
+    *r = (struct page_request){.above = place_of(sub),
+                               .upto = PLANTED(31) ? UINT64_MAX >> 1 : c->gone,
+                               .events_max = HISTORY_PAGE_EVENTS,
+                               .bytes_max = HISTORY_PAGE_BYTES,
+                               .paging = p,
+                               .sub = sub};
+    memcpy(r->name, c->node.key.p, c->node.key.n + 1);
+    r->channel = slice_of(r->name, c->node.key.n);
+    return r;
+}
+
+/* It has a turn: the next page, if it still needs one. */
+static void ask(struct fan *fan, struct paging *p) {
+    struct sub *sub = needy(p->stream);
+    if (!sub) {
+        if (!p->pages) end(fan, p);
+        return;
+    }
+    struct page_request *r = request_new(p, sub);
+    if (!r || !fan->history || fan->history->read(fan->history->owner, r) != 0) {
+        mem_free(r);
+        fail(fan, p, sub);
+        return;
+    }
+    p->asked = r;
+}
+
+static void start_next(struct fan *fan) {
+    while (fan->page_turns < HISTORY_TURNS_MAX && !list_empty(&fan->page_queue)) {
+        struct paging *p = container_of(fan->page_queue.next, struct paging, node);
+        list_remove(&p->node);
+        p->has_turn = true;
+        fan->page_turns++;
+        ask(fan, p);
+    }
+}
+
+static struct paging *begin(struct stream *s) {
+    struct paging *p = mem_new(sizeof *p);
+    *p = (struct paging){.stream = s};
+    list_init(&p->node);
+    s->paging = p;
+    return p;
+}
+
+void history_ask(struct stream *s) {
+    struct fan *fan = s->fan;
+    struct paging *p = s->paging;
+    for (struct sub *sub = s->subs; p && sub; sub = sub->next)
+        drop_pages(p, sub, place_of(sub));
+    bool awaits = needy(s) != NULL;
+    if (awaits && !p) p = begin(s);
+    if (!p) return;
+    p->awaits = awaits;
+    if (p->asked || !list_empty(&p->node)) return;
+    if (!awaits) {
+        if (!p->pages) end(fan, p);
+    } else if (p->has_turn && (p->pages || list_empty(&fan->page_queue))) {
+        ask(fan, p);
+    } else { /* it has had its page: others first */
+        give_turn_back(fan, p);
+        list_add(&fan->page_queue, &p->node);
+    }
+    start_next(fan);
+}
+
+/* ---- Answers ------------------------------------------------------------------------ */
+
+/* The store has deleted more than this thread had heard of. Events at or below its floor are
+ * not sent, although a page may hold them: the place is not below it from now on. */
+static void report_floor(struct sub *sub, uint64_t floor) {
+    struct chan *c = sub_chan(sub);
+    struct stream *s = sub->stream;
+    stream_reset(s, c->node.key, RESET_TRIMMED, place_of(sub), chan_oldest(c, floor));
+    if (floor > sub->from) sub->from = floor;
+    if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
+}
+
+static void take(struct fan *fan, struct paging *p, struct page_request *r) {
+    struct sub *sub = r->sub;
+    uint64_t at = place_of(sub);
+    bool lost = r->floor > at && !PLANTED(32);
+    if (r->given <= at && !lost) { /* no answer: it would be asked for ever */
+        page_free(r);
+        fail(fan, p, sub);
+        return;
+    }
+    p->failed = 0;
+    if (lost) report_floor(sub, r->floor);
+    r->next = p->pages;
+    p->pages = r;
+    if (sub->snapshot) drop_pages(p, sub, UINT64_MAX);
+}
+
+/* Its socket is full: as long as that is so it needs no page. */
+static bool is_stuck(const struct stream *s) {
+    return s->blocked && !list_empty(&s->ready);
+}
+
+void history_answer(struct fan *fan, struct page_request *r) {
+    ASSERT_OWNER(fan->loop);
+    struct paging *p = r->paging;
+    if (!p) {
+        fan->page_turns--;
+        page_free(r);
+        start_next(fan);
+        return;
+    }
+    struct stream *s = p->stream;
+    p->asked = NULL;
+    p->awaits = false; /* the next visit finds out */
+    if (r->sub && r->err == 0) {
+        take(fan, p, r);
+    } else {
+        if (r->err) fail(fan, p, r->sub);
+        page_free(r);
+    }
+    if (is_stuck(s)) history_pause(s);
+    else stream_wake(s);
+    start_next(fan);
+}
+
+void history_discard(struct fan *fan, struct page_request *r) {
+    ASSERT_OWNER(fan->loop);
+    assert(!r->paging);
+    fan->page_turns--;
+    page_free(r);
+}
+
+void history_tick(struct fan *fan) {
+    while (history_next(fan) <= fan->now_ms) {
+        struct paging *p = container_of(fan->page_rest.next, struct paging, node);
+        list_remove(&p->node);
+        stream_wake(p->stream);
+    }
+}
+
+int64_t history_next(const struct fan *fan) {
+    if (list_empty(&fan->page_rest)) return INT64_MAX;
+    return container_of(fan->page_rest.next, struct paging, node)->again_ms;
+}
+
+/* ---- Going -------------------------------------------------------------------------- */
+
+void history_pause(struct stream *s) {
+    struct paging *p = s->paging;
+    if (!p || p->asked) return; /* what comes then finds it stuck */
+    end(s->fan, p);
+    start_next(s->fan);
+}
+
+void history_leave(struct stream *s) {
+    if (!s->paging) return;
+    end(s->fan, s->paging);
+    start_next(s->fan);
+}
+
+void history_forget(struct sub *sub) {
+    struct paging *p = sub->stream->paging;
+    if (!p) return;
+    drop_pages(p, sub, UINT64_MAX);
+    if (p->asked && p->asked->sub == sub) p->asked->sub = NULL;
+}
