@@ -16,6 +16,7 @@
 
 #include <assert.h>
 #include <pthread.h>
+#include <stdio.h>
 
 static struct disk *check_disk(lua_State *L, int index) { /* made by testing_disk */
     return *(struct disk **)luaL_checkudata(L, index, "sluice.disk");
@@ -44,6 +45,7 @@ struct box {
     lua_Integer ids;
     uint64_t done; /* [lock] ops given back */
     bool is_quiet; /* a bench: nothing is logged */
+    pthread_cond_t ended;
 };
 
 static struct entry *add(struct box *b, const char *what, lua_Integer x, lua_Integer y,
@@ -103,6 +105,7 @@ static void on_done(void *owner, struct store_op *op) {
     pthread_mutex_lock(&b->lock);
     b->done++;
     if (!b->is_quiet) add(b, "done", op_of(op)->id, op->answer, (lua_Integer)op->seq);
+    else pthread_cond_signal(&b->ended);
     pthread_mutex_unlock(&b->lock);
     op_free(op_of(op));
 }
@@ -177,6 +180,7 @@ static int l_open(lua_State *L) {
     struct box *b = lua_newuserdatauv(L, sizeof *b, 1);
     *b = (struct box){0};
     pthread_mutex_init(&b->lock, NULL);
+    pthread_cond_init(&b->ended, NULL);
     list_init(&b->log);
     luaL_setmetatable(L, "sluice.store");
     lua_getfield(L, 1, "disk"); /* the disk lives as long */
@@ -264,6 +268,41 @@ static int box_head(lua_State *L) {
     uint64_t head = b->head;
     pthread_mutex_unlock(&b->lock);
     lua_pushinteger(L, (lua_Integer)head);
+    return 1;
+}
+
+/* store:burst(n, publishers, bytes, channels) -> seconds: n events, so many in flight */
+static int box_burst(lua_State *L) {
+    struct box *b = check_box(L);
+    uint64_t n = (uint64_t)luaL_checkinteger(L, 2);
+    uint64_t publishers = (uint64_t)luaL_checkinteger(L, 3);
+    size_t bytes = (size_t)luaL_checkinteger(L, 4);
+    unsigned channels = (unsigned)luaL_checkinteger(L, 5);
+    int64_t from = clock_us();
+    pthread_mutex_lock(&b->lock);
+    b->is_quiet = true;
+    b->done = 0;
+    for (uint64_t sent = 0; b->done < n;) {
+        if (sent == n || sent - b->done >= publishers) {
+            pthread_cond_wait(&b->ended, &b->lock);
+            continue;
+        }
+        pthread_mutex_unlock(&b->lock);
+        struct op *op = mem_new(sizeof *op);
+        buf_reserve(&op->text, bytes + 16);
+        memset(op->text.p, 'x', bytes + 16);
+        int used = snprintf(op->text.p, 16, "c%u", (unsigned)(sent++ % channels));
+        op->op.event = (struct store_event){.channel = slice_of(op->text.p, (size_t)used),
+                                            .data = slice_of(op->text.p + 16, bytes),
+                                            .at_ms = (int64_t)(clock_wall() * 1000)};
+        int err = store_submit(b->store, &op->op);
+        assert(err == 0);
+        (void)err;
+        pthread_mutex_lock(&b->lock);
+    }
+    b->is_quiet = false;
+    pthread_mutex_unlock(&b->lock);
+    lua_pushnumber(L, (double)(clock_us() - from) / 1e6);
     return 1;
 }
 
@@ -526,23 +565,13 @@ static int l_plant(lua_State *L) {
 
 LX_EXPORT int luaopen_sluice_core_testing_store(lua_State *L) {
     log_configure(LOG_OFF, false); /* trouble is what the specs make */
-    static const luaL_Reg methods[] = {{"begin", box_begin},
-                                       {"run", box_run},
-                                       {"submit", box_submit},
-                                       {"read", box_read},
-                                       {"memory", box_memory},
-                                       {"head", box_head},
-                                       {"take", box_take},
-                                       {"each", box_each},
-                                       {"stats", box_stats},
-                                       {"tick", box_tick},
-                                       {"step", box_step},
-                                       {"next", box_next},
-                                       {"pace", box_pace},
-                                       {"close", box_close},
-                                       {"drop", box_drop},
-                                       {"__gc", box_gc},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"begin", box_begin}, {"run", box_run},       {"submit", box_submit},
+        {"read", box_read},   {"memory", box_memory}, {"head", box_head},
+        {"take", box_take},   {"each", box_each},     {"stats", box_stats},
+        {"tick", box_tick},   {"step", box_step},     {"next", box_next},
+        {"pace", box_pace},   {"close", box_close},   {"drop", box_drop},
+        {"burst", box_burst}, {"__gc", box_gc},       {NULL, NULL}};
     static const luaL_Reg functions[] = {{"open", l_open},
                                          {"time", l_time},
                                          {"alive", l_alive},

@@ -24,7 +24,7 @@ static void raise_floor(struct record *r, uint64_t floor) {
 static void drop_events(struct record *r) {
     struct record_state *now = &r->now;
     if (now->events > 0) now->unclean = true;
-    raise_floor(r, now->last);
+    if (!PLANTED(217)) raise_floor(r, now->last);
     now->events = now->bytes = 0;
     now->oldest_ms = 0;
 }

@@ -45,9 +45,9 @@ static int set_up(struct db *db, enum db_mode mode) {
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (mode == DB_READ) return db_script(db, setup_read);
-    sqlite3_wal_hook(db->handle, on_wal, db);
     int err = db_script(db, setup_write);
     if (err == 0 && mode == DB_WEAK) err = db_script(db, setup_weak);
+    sqlite3_wal_hook(db->handle, on_wal, db); /* the pragma above takes it away */
     return err;
 }
 

@@ -103,7 +103,7 @@ static void take(struct store *s) {
     while (!list_empty(&s->queue) && g->n < STORE_GROUP_MAX &&
            bytes < STORE_GROUP_BYTES_MAX) {
         struct store_op *op = container_of(s->queue.next, struct store_op, node);
-        bool alone = op->kind == STORE_CONVERT;
+        bool alone = op->kind == STORE_CONVERT && !PLANTED(220);
         if (alone && g->n > 0) break;
         list_remove(&op->node);
         s->n_queued--;
@@ -197,6 +197,7 @@ static enum group_result commit(struct store *s) {
     int rc = s->db.rc & 0xff;
     group_trouble(s, "a commit failed", s->db.rc);
     roll_back(s);
+    if (PLANTED(218)) return GROUP_STORED;
     g->was_full = rc == SQLITE_FULL;
     return rc == SQLITE_BUSY || PLANTED(208) ? GROUP_FAILED : GROUP_DOUBT;
 }
@@ -318,7 +319,7 @@ static void release(struct store *s) {
     s->head = g->next;
     s->head_row = s->head.last;
     if (s->note <= s->head.last) s->note = 0;
-    if (g->n == 1 && g->ops[0]->kind == STORE_CONVERT) s->policy_serial++;
+    if (g->n > 0 && g->ops[0]->kind == STORE_CONVERT) s->policy_serial++;
     if (g->n > 0) s->calls->release(s->owner, g->ops, g->n, g->n_numbers);
     report_floors(s);
     records_commit(&s->records);
@@ -327,6 +328,7 @@ static void release(struct store *s) {
 void group_finish(struct store *s) {
     struct group *g = &s->group;
     assert(g->result != GROUP_DOUBT);
+    if (PLANTED(219) && g->late) g->result = GROUP_FAILED;
     bool stored = g->result == GROUP_STORED;
     count(s, clock_us());
     if (stored) {

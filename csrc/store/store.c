@@ -47,6 +47,7 @@ int store_submit(struct store *s, struct store_op *op) {
  * stored as that one. [lock] */
 static bool waits_for_key(const struct store *s, const struct store_op *op) {
     if (op->kind != STORE_EVENT || op->event.idempotency.n == 0) return false;
+    if (PLANTED(216)) return false;
     for (uint32_t i = 0; i < s->group.n; i++) {
         const struct store_op *other = s->group.ops[i];
         if (other->kind == STORE_EVENT &&

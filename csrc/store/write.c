@@ -165,16 +165,21 @@ static int write_event(struct store *s, struct store_op *op) {
     return keep(s, r, op);
 }
 
+/* The floor is the newest row that goes, no number between two rows: what is between was not
+ * missed. */
 static int write_trim(struct store *s, struct store_op *op) {
     struct record *r = NULL;
+    int64_t floor = 0;
     int err = record_of(s, op->trim.channel, &r);
-    if (err < 0) return err;
     op->answer = STORE_STORED;
-    uint64_t floor = op->trim.seq < r->now.last ? op->trim.seq : r->now.last;
-    if (floor <= r->now.floor) return 0;
-    r->now.floor = floor;
+    if (err == 0)
+        err = db_number(
+            &s->db, db_bind(&s->db, SQL_EVENTS_UPTO, "ii", r->id, (int64_t)op->trim.seq),
+            0, &floor);
+    if (err < 0 || (uint64_t)floor <= r->now.floor) return err;
+    r->now.floor = (uint64_t)floor;
     r->now.events = r->now.bytes = 0;
-    r->now.counted_to = floor;
+    r->now.counted_to = r->now.floor;
     r->now.counted = false;
     err = record_count(r, &s->db);
     r->now.unclean = true;
