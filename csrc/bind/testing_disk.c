@@ -58,6 +58,12 @@ static int disk_read(lua_State *L) {
     return 1;
 }
 
+static int disk_write_file(lua_State *L) {
+    struct disk *d = check_disk(L, 1);
+    disk_put(d, luaL_checkstring(L, 2), lx_checkslice(L, 3));
+    return 0;
+}
+
 /* disk:damage(name, bit | nil, bytes): flips a bit, or truncates */
 static int disk_damage(lua_State *L) {
     struct disk *d = check_disk(L, 1);
@@ -77,18 +83,47 @@ static int l_old(lua_State *L) {
     return err < 0 ? lx_fail(L, err) : (lua_pushboolean(L, 1), 1);
 }
 
+static int hold_release(lua_State *L) {
+    struct db *db = lua_touserdata(L, lua_upvalueindex(1));
+    if (db->handle) db_close(db);
+    return 0;
+}
+
+static int hold_gc(lua_State *L) {
+    struct db *db = lua_touserdata(L, 1);
+    if (db->handle) db_close(db);
+    return 0;
+}
+
+/* testing_disk.hold(path) -> release: a reader that has begun to read, until it is called */
+static int l_hold(lua_State *L) {
+    const char *path = luaL_checkstring(L, 1);
+    struct db *db = lx_box(L, sizeof *db, hold_gc);
+    int64_t n = 0;
+    int err = db_open(db, path, NULL, DB_READ);
+    if (err == 0) err = db_run(db, db_sql(db, SQL_BEGIN_READ));
+    if (err == 0) err = db_number(db, db_sql(db, SQL_HEAD), 0, &n);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushcclosure(L, hold_release, 1);
+    return 1;
+}
+
 static int l_alive(lua_State *L) {
     lua_pushinteger(L, mem_live());
     return 1;
 }
 
 LX_EXPORT int luaopen_sluice_core_testing_disk(lua_State *L) {
-    static const luaL_Reg methods[] = {{"set", disk_set},   {"is_dead", disk_is},
-                                       {"read", disk_read}, {"damage", disk_damage},
-                                       {"close", disk_gc},  {"__gc", disk_gc},
-                                       {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"new", l_disk}, {"old", l_old}, {"alive", l_alive}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"set", disk_set},       {"is_dead", disk_is},
+        {"read", disk_read},     {"write", disk_write_file},
+        {"damage", disk_damage}, {"close", disk_gc},
+        {"__gc", disk_gc},       {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"new", l_disk},
+                                         {"old", l_old},
+                                         {"hold", l_hold},
+                                         {"alive", l_alive},
+                                         {NULL, NULL}};
     luaL_newmetatable(L, "sluice.disk");
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);

@@ -28,6 +28,8 @@ static struct store *new_store(const struct store_options *o) {
     s->disk = o->disk;
     s->has_threads = o->threads;
     s->is_weak = o->weak;
+    s->checkpoint_pages =
+        o->checkpoint_pages ? o->checkpoint_pages : STORE_CHECKPOINT_PAGES;
     s->policy_serial = 1;
     s->expected = 1;
     pthread_mutex_init(&s->lock, NULL);
@@ -72,6 +74,18 @@ static const char *says(const struct db *db, int err) {
     return why_says("the store cannot be opened: %s", sqlite3_errstr(db->rc));
 }
 
+/* The structure of a file that is small enough; rows have checksums for when they are read. */
+static int check_file(struct store *s) {
+    int64_t pages = 0;
+    int err = db_number(&s->db, db_sql(&s->db, SQL_PAGES), 0, &pages);
+    if (err < 0 || pages > STORE_CHECK_PAGES) return err;
+    sqlite3_stmt *q = db_sql(&s->db, SQL_CHECK);
+    err = db_row(&s->db, q);
+    if (err > 0) err = slice_eq_lit(db_slice(q, 0), "ok") ? 0 : E_DAMAGED;
+    db_done(q);
+    return err;
+}
+
 static int open_file(struct store *s, const char **why) {
     bool is_new = false;
     int err = db_open(&s->db, s->file, s->vfs, s->is_weak ? DB_WEAK : DB_WRITE);
@@ -79,7 +93,9 @@ static int open_file(struct store *s, const char **why) {
         *why = says(&s->db, err);
         return err;
     }
-    return schema_prepare(&s->db, &is_new, why);
+    err = check_file(s);
+    if (err < 0) *why = says(&s->db, err);
+    return err < 0 ? err : schema_prepare(&s->db, &is_new, why);
 }
 
 int store_open(struct store **out, const struct store_options *o, const char **why) {

@@ -312,6 +312,14 @@ struct slice disk_bytes(struct disk *d, struct slice name) {
     return f ? buf_slice(&f->cache) : slice_of("", 0);
 }
 
+void disk_put(struct disk *d, const char *name, struct slice bytes) {
+    struct disk_file *f = disk_find(d, slice_str(name));
+    if (!f) f = disk_make(d, name);
+    f->cache.n = f->platter.n = 0;
+    image_put(&f->cache, bytes.p, bytes.n, 0);
+    image_put(&f->platter, bytes.p, bytes.n, 0);
+}
+
 void disk_flip(struct disk *d, struct slice name, uint64_t bit) {
     struct disk_file *f = disk_find(d, name);
     struct buf *images[] = {&f->cache, &f->platter};

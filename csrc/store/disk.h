@@ -59,6 +59,7 @@ bool disk_has(struct disk *d, struct slice name);
  * them that is on the platter at once. Borrowed until the disk is used again; empty when
  * there is none. */
 struct slice disk_bytes(struct disk *d, struct slice name);
+void disk_put(struct disk *d, const char *name, struct slice bytes);
 void disk_flip(struct disk *d, struct slice name, uint64_t bit);
 void disk_truncate(struct disk *d, struct slice name, uint64_t bytes);
 

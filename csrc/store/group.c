@@ -305,7 +305,7 @@ static void look_at_log(struct store *s) {
         log_printf(LOG_ERROR,
                    "store: another program has written to %s: that is not safe", s->file);
     s->data_version = version;
-    if (s->db.wal_frames < STORE_CHECKPOINT_PAGES) return;
+    if (s->db.wal_frames < s->checkpoint_pages) return;
     int err = db_checkpoint(&s->db, false);
     if (err < 0 && err != E_BUSY)
         group_trouble(s, "the log cannot be copied into the file", s->db.rc);

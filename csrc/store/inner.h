@@ -45,6 +45,7 @@ struct store {
     void *owner;
     struct disk *disk;
     bool has_threads, is_weak;
+    uint32_t checkpoint_pages;
 
     pthread_mutex_t lock;
     pthread_cond_t woken;

@@ -76,8 +76,8 @@ static int take_row(struct making *m, sqlite3_stmt *q) {
                             .data = db_slice(q, 7)};
     uint64_t prev = db_u64(q, 1);
     bool sound = sum_event(m->chan, prev, &row) == sqlite3_column_int64(q, 8);
-    if (!sound && !PLANTED(211)) {
-        miss(m, row.seq);
+    if ((!sound && !PLANTED(211)) || row.seq <= m->place) { /* or out of order */
+        miss(m, row.seq > m->place ? row.seq : m->place);
         return 0;
     }
     if (prev > m->place) miss(m, prev); /* rows between are not there */
@@ -91,6 +91,17 @@ static int take_row(struct making *m, sqlite3_stmt *q) {
     return add_row(m, row);
 }
 
+/* A scan ends early where a key of the index is damaged; the newest row is found from the
+ * other side. */
+static int look_behind(struct db *db, struct making *m) {
+    int64_t newest = 0;
+    int err =
+        db_number(db, db_bind(db, SQL_EVENTS_UPTO, "ii", m->chan, (int64_t)m->read->head),
+                  0, &newest);
+    if (err == 0 && (uint64_t)newest > m->place) miss(m, (uint64_t)newest);
+    return err;
+}
+
 static int read_rows(struct db *db, struct making *m) {
     const struct store_read *r = m->read;
     uint64_t head = PLANTED(212) ? INT64_MAX : r->head;
@@ -102,6 +113,7 @@ static int read_rows(struct db *db, struct making *m) {
     int err = 0;
     while (!m->ends && err == 0 && (err = db_row(db, q)) > 0) err = take_row(m, q);
     db_done(q);
+    if (err == 0 && !m->ends) err = look_behind(db, m);
     m->page.more = m->ends;
     m->page.upto = m->ends ? m->place : r->head;
     return err;

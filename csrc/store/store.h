@@ -61,7 +61,10 @@ struct store_options {
     const char *folder; /* the data folder; or */
     struct disk *disk;  /* a disk in memory. Shares */
     bool threads;       /* false: store_step and store_reads_step drive it */
-    bool weak;          /* for specs: does not wait for the disk (synchronous=NORMAL) */
+    /* For specs: do not wait for the disk (synchronous=NORMAL); pages of the log that make
+     * it be copied into the file (0: STORE_CHECKPOINT_PAGES). */
+    bool weak;
+    uint32_t checkpoint_pages;
     const struct store_calls *calls;
     void *owner;
 };

@@ -1,5 +1,5 @@
 --- The planted bugs of csrc/store (base/planted.h), by number: each breaks one rule, and a drawn run
---- of spec/store/world.lua must find it. 211 serves damaged rows: spec/store/damage_spec.lua.
+--- of spec/store/world.lua (for 211, the damage in hunt.lua) must find it.
 return {
   [201] = "an idempotency key is not judged in the transaction",
   [202] = "an update is stored although its key is gone",
@@ -11,6 +11,7 @@ return {
   [208] = "a commit that fails counts as not stored",
   [209] = "a group does not write its last number",
   [210] = "the head of memory events is not written",
+  [211] = "a damaged row is served",
   [212] = "a page is read beyond the released head",
   [213] = "a page does not know the floor",
   [214] = "a start does not write again what it finds",

@@ -136,7 +136,7 @@ function World:try_open()
   for _, name in ipairs(NAMES) do
     if self.policies[name].durable then changes[#changes + 1] = { name = name, newest = 0 } end
   end
-  local s, why = stored.open({ disk = self.disk }, self.policies, { changes = changes })
+  local s, why = stored.open({ disk = self.disk, pages = 30 }, self.policies, { changes = changes })
   if s then return s end
   if not (self.disk:is_dead() or self.troubled) then self:fault("it does not open: %s", why) end
 end

@@ -13,6 +13,7 @@ Store.__index = Store
 function stored.disk(seed) return testing_disk.new(seed) end
 
 function stored.at(us)
+  if not us then return testing.time() end
   stored.now_us = us
   testing.time(us, stored.WALL + us / 1e6)
 end

@@ -1,0 +1,199 @@
+--- csrc/store/folder.c and schema.c: the data folder, its lock, and files that are older, newer or
+--- somebody else's. Real files, real threads.
+local lfs = require("lfs")
+local deadline = require("spec.support.deadline")
+local process = require("spec.support.process")
+local stored = require("spec.support.stored")
+local testing_disk = require("sluice.core.testing_disk")
+
+local POLICIES = { log = { durable = true } }
+local top, folder, open_ones
+
+local function open(path, options)
+  options = options or {}
+  options.folder = path or folder
+  local s, why, code = stored.open(options, POLICIES)
+  if s then open_ones[#open_ones + 1] = s end
+  return s, why, code
+end
+
+local function sh(command)
+  local code, output = process.run(command)
+  assert.equal(0, code, output)
+  return (output:gsub("%s+$", ""))
+end
+
+local function answer(s, id)
+  return deadline.eventually(function()
+    s:collect()
+    return s.answers[id]
+  end, 10)
+end
+
+before_each(function()
+  stored.at(nil)
+  top = process.temp_dir()
+  folder = top .. "/data"
+  open_ones = {}
+end)
+
+after_each(function()
+  for _, s in ipairs(open_ones) do
+    if not s.closed then s:close() end
+  end
+  sh("rm -rf " .. process.quote(top))
+end)
+
+local function close(s)
+  s:close()
+  s.closed = true
+end
+
+describe("the data folder", function()
+  it("is made for its owner alone", function()
+    open()
+    assert.equal("drwx------", sh("stat -c %A " .. folder))
+    assert.equal("-rw-------", sh("stat -c %A " .. folder .. "/lock"))
+  end)
+
+  it("is one process's: another is told which", function()
+    open()
+    local s, why, code = open()
+    assert.same({ nil, "ELOCKED" }, { s, code })
+    assert.truthy(why:find("another process %(%d+%)"), why)
+  end)
+
+  it("is free again after a close", function()
+    close(open())
+    assert.truthy(open())
+  end)
+
+  it("is no link, no file, and not below a file", function()
+    lfs.mkdir(top .. "/real")
+    sh("ln -s real " .. top .. "/link; touch " .. top .. "/file")
+    for _, path in ipairs { "/link", "/file" } do
+      local s, why, code = open(top .. path)
+      assert.same({ nil, "EINVAL" }, { s, code }, why)
+    end
+    local s, _, code = open(top .. "/file/data")
+    assert.same({ nil, "ENOTDIR" }, { s, code })
+  end)
+
+  it("may lie below a link", function()
+    lfs.mkdir(top .. "/real")
+    sh("ln -s real " .. top .. "/link")
+    assert.truthy(open(top .. "/link/data"))
+    assert.truthy(lfs.attributes(top .. "/real/data/sluice.db"))
+  end)
+
+  it("that was replaced takes nothing more, and does again when it is back", function()
+    local s = open(nil, { threads = true })
+    assert.equal("stored", answer(s, s:event("log", "a")))
+    sh(("mv %s %s.old; mkdir %s"):format(folder, folder, folder))
+    assert.equal("failed", answer(s, s:event("log", "b")))
+    assert.equal("the data folder was replaced", s.raw:stats().trouble)
+    sh(("rmdir %s; mv %s.old %s"):format(folder, folder, folder))
+    assert.equal("stored", answer(s, s:event("log", "c")))
+    close(s)
+    assert.same({ "a", "c" }, open():history("log"))
+  end)
+
+  it("whose file was deleted takes nothing more", function()
+    local s = open(nil, { threads = true })
+    sh("mv " .. folder .. "/sluice.db " .. top .. "/away")
+    assert.equal("failed", answer(s, s:event("log", "b")))
+    sh("mv " .. top .. "/away " .. folder .. "/sluice.db")
+    sh("mv " .. folder .. "/sluice.db-wal " .. top .. "/away")
+    assert.equal("failed", answer(s, s:event("log", "b")))
+    assert.truthy(s.raw:stats().trouble:find("log file"))
+    sh("mv " .. top .. "/away " .. folder .. "/sluice.db-wal")
+    assert.equal("stored", answer(s, s:event("log", "c")))
+  end)
+
+  it("survives another program that reads and writes the file", function()
+    local s = open(nil, { threads = true, pages = 5 })
+    for i = 1, 30 do
+      assert.equal("stored", answer(s, s:event("log", "e" .. i)))
+      if i % 10 == 0 then sh("sqlite3 " .. folder .. "/sluice.db 'SELECT count(*) FROM events'") end
+    end
+    sh("sqlite3 " .. folder .. "/sluice.db 'CREATE TABLE other (a); INSERT INTO other VALUES (1)'")
+    assert.equal("stored", answer(s, s:event("log", "last")))
+    close(s)
+    assert.equal(31, #open():history("log"))
+  end)
+
+  it("keeps its log short although a program reads for long", function()
+    local s = open(nil, { threads = true, pages = 50 })
+    assert.equal("stored", answer(s, s:event("log", "first")))
+    local release = assert(testing_disk.hold(folder .. "/sluice.db"))
+    for i = 1, 60 do s:event("log", ("x"):rep(20000) .. i) end
+    assert.equal("stored", answer(s, s:event("log", "long")))
+    local long = lfs.attributes(folder .. "/sluice.db-wal", "size")
+    release()
+    deadline.eventually(function()
+      assert.equal("stored", answer(s, s:event("log", "short")))
+      return s.raw:stats().wal_pages < 50
+    end, 10)
+    assert.is_true(lfs.attributes(folder .. "/sluice.db-wal", "size") <= long + 100 * 4096)
+  end)
+end)
+
+describe("the file", function()
+  local file
+
+  before_each(function()
+    lfs.mkdir(folder)
+    file = folder .. "/sluice.db"
+  end)
+
+  it("of an older version is brought to this one, with what it holds", function()
+    close(open())
+    sh("rm " .. file .. "*")
+    assert(testing_disk.old(file, 1))
+    assert.equal("1", sh("sqlite3 " .. file .. " 'PRAGMA user_version'"))
+    sh("sqlite3 " .. file .. [[ "INSERT INTO pairs VALUES ('s', 'k', 'v', 0)"]])
+    local s = assert(open())
+    assert.equal("2", sh("sqlite3 " .. file .. " 'PRAGMA user_version'"))
+    assert.equal("stored", (s:ask { kind = "task", id = "t", name = "n", data = "d", due = 1 }))
+    local _, damaged = s.raw:each("pairs") -- it is there, although its checksum is made up
+    assert.equal(1, damaged)
+  end)
+
+  it("of a newer version is refused", function()
+    close(open())
+    sh("sqlite3 " .. file .. " 'PRAGMA user_version = 99'")
+    local s, why, code = open()
+    assert.same({ nil, "EINVAL" }, { s, code })
+    assert.truthy(why:find("newer Sluice"))
+  end)
+
+  it("of another program is refused and not touched", function()
+    sh("sqlite3 " .. file .. " 'CREATE TABLE a (b); INSERT INTO a VALUES (7)'")
+    local s, why, code = open()
+    assert.same({ nil, "EINVAL" }, { s, code })
+    assert.truthy(why:find("no store of Sluice's"))
+    assert.equal("7", sh("sqlite3 " .. file .. " 'SELECT b FROM a'"))
+  end)
+
+  it("that is no database is refused", function()
+    sh("head -c 10000 /dev/urandom > " .. file)
+    local s, _, code = open()
+    assert.same({ nil, "EDAMAGED" }, { s, code })
+  end)
+
+  it("keeps what many threads publish, and replays it meanwhile", function()
+    local s = open(nil, { threads = true })
+    local last
+    for i = 1, 2000 do
+      last = s:event("log", "e" .. i)
+      if i % 100 == 0 then s.raw:read { channel = "log", above = 0, rows = 50 } end
+    end
+    assert.equal("stored", answer(s, last))
+    local stats = s.raw:stats()
+    assert.equal(2000, stats.events)
+    assert.is_true(stats.commits >= 2000 / 128)
+    for _, got in pairs(s.pages) do assert.equal(0, got.err) end
+    close(s)
+    assert.equal(2000, #open():history("log"))
+  end)
+end)
