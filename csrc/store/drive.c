@@ -90,7 +90,9 @@ static bool turn(struct store *s) {
     group_write(s);
     if (s->group.result == GROUP_DOUBT) resolve(s);
     if (s->group.result == GROUP_DOUBT) return false;
+    pthread_mutex_lock(&s->lock);
     uint32_t queued = s->n_queued;
+    pthread_mutex_unlock(&s->lock);
     group_finish(s);
     s->expected += queued;
     return true;
