@@ -28,11 +28,11 @@ static uint32_t eight(uint32_t c, const unsigned char *p) {
            table[0][p[7]];
 }
 
-uint32_t crc32c(uint32_t crc, const void *bytes, size_t n) {
+uint32_t crc32c(uint32_t crc, const void *p, size_t n) {
     pthread_once(&once, fill);
-    const unsigned char *p = bytes;
+    const unsigned char *byte = p;
     uint32_t c = ~crc;
-    for (; n >= 8; p += 8, n -= 8) c = eight(c, p);
-    for (; n > 0; p++, n--) c = (c >> 8) ^ table[0][(c ^ *p) & 255];
+    for (; n >= 8; byte += 8, n -= 8) c = eight(c, byte);
+    for (; n > 0; byte++, n--) c = (c >> 8) ^ table[0][(c ^ *byte) & 255];
     return ~c;
 }

@@ -6,6 +6,7 @@
 #include "store/db.h"
 #include "store/disk.h"
 #include "store/schema.h"
+#include "store/tools.h"
 
 /* ---- Disks ---------------------------------------------------------------------------- */
 
@@ -108,6 +109,91 @@ static int l_hold(lua_State *L) {
     return 1;
 }
 
+/* ---- Tools ---------------------------------------------------------------------------- */
+
+static struct store_place check_place(lua_State *L, int index) {
+    if (lua_type(L, index) == LUA_TSTRING)
+        return (struct store_place){.folder = lua_tostring(L, index)};
+    return (struct store_place){.disk = check_disk(L, index)};
+}
+
+struct progress {
+    uint64_t calls, done, total, end_at; /* end_at: the call that ends it; 0: none */
+};
+
+static int on_progress(void *arg, uint64_t done, uint64_t total) {
+    struct progress *p = arg;
+    p->calls++;
+    p->done = done;
+    p->total = total;
+    return p->calls == p->end_at;
+}
+
+static int answer(lua_State *L, int err, const struct progress *p) {
+    if (err < 0) return lx_fail(L, err);
+    lua_pushinteger(L, (lua_Integer)p->calls);
+    lua_pushinteger(L, (lua_Integer)p->done);
+    lua_pushinteger(L, (lua_Integer)p->total);
+    return 3;
+}
+
+/* verify(place) -> { rows, damaged, holes, stale, first } */
+static int l_verify(lua_State *L) {
+    struct store_place place = check_place(L, 1);
+    struct store_verdict v;
+    int err = store_verify(&place, NULL, NULL, &v);
+    if (err < 0) return lx_fail(L, err);
+    lua_newtable(L);
+    lx_set_integer(L, "rows", v.rows);
+    lx_set_integer(L, "damaged", v.damaged);
+    lx_set_integer(L, "holes", v.holes);
+    lx_set_integer(L, "stale", v.stale);
+    lua_pushstring(L, v.first);
+    lua_setfield(L, -2, "first");
+    return 1;
+}
+
+static int l_figures(lua_State *L) {
+    struct store_place place = check_place(L, 1);
+    struct store_figures f;
+    int err = store_figures(&place, &f);
+    if (err < 0) return lx_fail(L, err);
+    lua_newtable(L);
+    lua_pushstring(L, f.epoch);
+    lua_setfield(L, -2, "epoch");
+    lx_set_integer(L, "head", f.head);
+    lx_set_boolean(L, "clean", f.clean);
+    lx_set_integer(L, "events", f.events);
+    lx_set_integer(L, "newest", f.newest);
+    lx_set_integer(L, "keys", f.keys);
+    lx_set_integer(L, "pairs", f.pairs);
+    lx_set_integer(L, "tasks", f.tasks);
+    lx_set_integer(L, "durable", f.durable);
+    lx_set_integer(L, "bytes", f.bytes);
+    return 1;
+}
+
+/* backup(place, path[, end_at]), export(...) -> calls, done, total of the progress */
+static int l_backup(lua_State *L) {
+    struct store_place place = check_place(L, 1);
+    struct progress p = {.end_at = (uint64_t)luaL_optinteger(L, 3, 0)};
+    return answer(L, store_backup(&place, luaL_checkstring(L, 2), on_progress, &p), &p);
+}
+
+static int l_export(lua_State *L) {
+    struct store_place place = check_place(L, 1);
+    struct progress p = {.end_at = (uint64_t)luaL_optinteger(L, 3, 0)};
+    return answer(L, store_export(&place, luaL_checkstring(L, 2), on_progress, &p), &p);
+}
+
+static int l_import(lua_State *L) {
+    struct store_place place = check_place(L, 1);
+    struct progress p = {0};
+    const char *why = NULL;
+    int err = store_import(&place, luaL_checkstring(L, 2), on_progress, &p, &why);
+    return err < 0 ? lx_fail_text(L, err, why) : answer(L, err, &p);
+}
+
 static int l_alive(lua_State *L) {
     lua_pushinteger(L, mem_live());
     return 1;
@@ -119,11 +205,11 @@ LX_EXPORT int luaopen_sluice_core_testing_disk(lua_State *L) {
         {"read", disk_read},     {"write", disk_write_file},
         {"damage", disk_damage}, {"close", disk_gc},
         {"__gc", disk_gc},       {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"new", l_disk},
-                                         {"old", l_old},
-                                         {"hold", l_hold},
-                                         {"alive", l_alive},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"new", l_disk},      {"old", l_old},
+                                         {"hold", l_hold},     {"alive", l_alive},
+                                         {"verify", l_verify}, {"figures", l_figures},
+                                         {"backup", l_backup}, {"export", l_export},
+                                         {"import", l_import}, {NULL, NULL}};
     luaL_newmetatable(L, "sluice.disk");
     luaL_setfuncs(L, methods, 0);
     lua_pushvalue(L, -1);

@@ -140,7 +140,8 @@ static int convert_other(struct store *s, const struct store_change *change,
     c.was = change->was;
     if (c.live) c.number = change->newest;
     struct record *r = NULL;
-    int err = record_add(&s->records, &s->db, change->name, c.was, false, 0, &r);
+    struct record_as as = {.kind = c.was};
+    int err = record_add(&s->records, &s->db, change->name, &as, &r);
     return err < 0 ? err : convert(s, r, &c);
 }
 
@@ -152,15 +153,15 @@ static int convert_change(struct store *s, const struct store_conversion *all,
     return r ? convert_known(s, r, &plan, change) : convert_other(s, change, &plan);
 }
 
-int convert_all(struct store *s, const struct store_conversion *all, uint64_t number,
+int convert_all(struct store *s, const struct store_conversion *c, uint64_t number,
                 bool live) {
     int err = 0;
-    for (uint32_t i = 0; err == 0 && i < all->n_changes; i++)
-        err = convert_change(s, all, &all->changes[i], number, live);
+    for (uint32_t i = 0; err == 0 && i < c->n_changes; i++)
+        err = convert_change(s, c, &c->changes[i], number, live);
     for (uint32_t i = 0; err == 0 && i < s->records.n; i++) {
         struct record *r = s->records.all[i]; /* one that is converted differs no more */
         struct conversion plan = {.number = number, .live = live};
-        all->judge(all->arg, r->node.key, &plan.to);
+        c->judge(c->arg, r->node.key, &plan.to);
         err = convert_known(s, r, &plan, NULL);
     }
     return err;

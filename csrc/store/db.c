@@ -75,12 +75,11 @@ void db_close(struct db *db) {
 }
 
 sqlite3_stmt *db_sql(struct db *db, enum db_sql which) {
-    sqlite3_stmt **kept = &db->kept[which];
-    if (*kept) return *kept;
+    if (db->kept[which]) return db->kept[which];
     int rc = sqlite3_prepare_v3(db->handle, db_texts[which], -1,
-                                SQLITE_PREPARE_PERSISTENT, kept, NULL);
+                                SQLITE_PREPARE_PERSISTENT, &db->kept[which], NULL);
     if (rc != SQLITE_OK) db_fail(db, rc);
-    return *kept;
+    return db->kept[which];
 }
 
 sqlite3_stmt *db_bind(struct db *db, enum db_sql which, const char *types, ...) {
@@ -130,6 +129,15 @@ int db_number(struct db *db, sqlite3_stmt *stmt, int64_t none, int64_t *out) {
     if (sqlite3_column_type(stmt, 0) != SQLITE_NULL) *out = sqlite3_column_int64(stmt, 0);
     db_done(stmt);
     return 0;
+}
+
+int db_ask(struct db *db, const char *sql, int64_t *out) {
+    sqlite3_stmt *stmt = NULL;
+    *out = 0;
+    int rc = sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL);
+    int err = rc == SQLITE_OK ? db_number(db, stmt, 0, out) : db_fail(db, rc);
+    sqlite3_finalize(stmt);
+    return err;
 }
 
 struct slice db_slice(sqlite3_stmt *stmt, int column) {

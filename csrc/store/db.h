@@ -94,6 +94,9 @@ void db_done(sqlite3_stmt *stmt); /* reset it before its end */
 /* Run and return the first column of the first row, 'none' when there is none. */
 int db_number(struct db *db, sqlite3_stmt *stmt, int64_t none, int64_t *out);
 
+/* The same for a fixed text that is not worth keeping. */
+int db_ask(struct db *db, const char *sql, int64_t *out);
+
 struct slice db_slice(sqlite3_stmt *stmt, int column); /* borrowed until the next row */
 uint64_t db_u64(sqlite3_stmt *stmt, int column);
 

@@ -132,3 +132,9 @@ const char *folder_trouble(const struct folder *f) {
         return "the store's log file was removed or replaced";
     return NULL;
 }
+
+uint64_t folder_wal_bytes(const struct folder *f) {
+    struct stat st;
+    bool there = fstatat(f->dir, FOLDER_WAL, &st, AT_SYMLINK_NOFOLLOW) == 0;
+    return there ? (uint64_t)st.st_size : 0;
+}

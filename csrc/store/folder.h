@@ -9,6 +9,7 @@
 #define SLUICE_STORE_FOLDER_H
 
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #define FOLDER_FILE "sluice.db"
@@ -35,6 +36,9 @@ bool folder_has(const char *path);
 
 /* From now on the files that are there are the ones that must stay there. */
 void folder_note(struct folder *f);
+
+/* The size of the log beside the file; 0: there is none. */
+uint64_t folder_wal_bytes(const struct folder *f);
 
 /* NULL, or what has happened to the folder or its files: what is written now would not be
  * found by the next start. Static. */

@@ -104,16 +104,16 @@ static int64_t sum_of(const struct record *r) {
     return sum_channel(&c);
 }
 
-int record_add(struct records *rs, struct db *db, struct slice name, enum store_kind kind,
-               bool durable, uint64_t floor, struct record **out) {
+int record_add(struct records *rs, struct db *db, struct slice name,
+               const struct record_as *as, struct record **out) {
     if (rs->n >= CHANNELS_MAX) return E_FULL;
     struct record *r = new_record(name);
     r->id = rs->n > 0 ? rs->all[rs->n - 1]->id + 1 : 1;
-    r->now = (struct record_state){.kind = kind,
-                                   .durable = durable,
-                                   .floor = floor,
-                                   .last = floor,
-                                   .counted_to = floor,
+    r->now = (struct record_state){.kind = as->kind,
+                                   .durable = as->durable,
+                                   .floor = as->floor,
+                                   .last = as->floor,
+                                   .counted_to = as->floor,
                                    .counted = true};
     int err = append(rs, r);
     if (err < 0) {
@@ -124,8 +124,8 @@ int record_add(struct records *rs, struct db *db, struct slice name, enum store_
     record_touch(rs, r);
     *out = r;
     return db_run(db, db_bind(db, SQL_CHANNEL_ADD, "isiiiiiii", r->id, r->node.key,
-                              (int64_t)kind, (int64_t)durable, (int64_t)floor, (int64_t)0,
-                              (int64_t)0, (int64_t)floor, sum_of(r)));
+                              (int64_t)as->kind, (int64_t)as->durable, (int64_t)as->floor,
+                              (int64_t)0, (int64_t)0, (int64_t)as->floor, sum_of(r)));
 }
 
 void record_touch(struct records *rs, struct record *r) {

@@ -24,6 +24,13 @@ struct record_state {
     int64_t oldest_ms; /* when the oldest event above the floor was accepted; 0: none */
 };
 
+/* What a new one is. */
+struct record_as {
+    enum store_kind kind;
+    bool durable;
+    uint64_t floor;
+};
+
 struct record {
     struct map_node node; /* key: the name */
     int64_t id;
@@ -49,8 +56,8 @@ void records_free(struct records *rs);
 struct record *record_find(const struct records *rs, struct slice name); /* NULL */
 
 /* Add one and its row, in a transaction. 0, E_FULL (CHANNELS_MAX), or as db.h. */
-int record_add(struct records *rs, struct db *db, struct slice name, enum store_kind kind,
-               bool durable, uint64_t floor, struct record **out);
+int record_add(struct records *rs, struct db *db, struct slice name,
+               const struct record_as *as, struct record **out);
 
 void record_touch(struct records *rs, struct record *r);
 

@@ -32,15 +32,20 @@ struct oldest {
     int64_t seq, at_ms, bytes;
 };
 
+struct found {
+    struct oldest rows[STORE_TRIM_MAX + 1];
+    uint32_t n;
+};
+
 /* The oldest rows above the floor, or below it. */
-static int find(struct store *s, struct record *r, enum db_sql which, uint32_t limit,
-                struct oldest *out, uint32_t *n) {
+static int find(struct store *s, const struct record *r, enum db_sql which,
+                uint32_t limit, struct found *out) {
     sqlite3_stmt *q =
         db_bind(&s->db, which, "iii", r->id, (int64_t)r->now.floor, (int64_t)limit);
     int err;
-    *n = 0;
+    out->n = 0;
     while ((err = db_row(&s->db, q)) > 0) {
-        struct oldest *o = &out[(*n)++];
+        struct oldest *o = &out->rows[out->n++];
         o->seq = sqlite3_column_int64(q, 0);
         if (which != SQL_EVENTS_OLDEST) continue;
         o->at_ms = sqlite3_column_int64(q, 1);
@@ -56,29 +61,31 @@ static int delete_row(struct store *s, int64_t seq) {
 
 /* Rows at or below the floor. */
 static int clean(struct store *s, struct record *r, uint32_t *budget) {
-    struct oldest rows[STORE_TRIM_MAX];
-    uint32_t limit = *budget < STORE_TRIM_MAX ? *budget : STORE_TRIM_MAX, n = 0;
+    struct found dead;
+    uint32_t limit = *budget < STORE_TRIM_MAX ? *budget : STORE_TRIM_MAX;
     if (limit == 0) return 0;
-    int err = find(s, r, SQL_EVENTS_DEAD, limit, rows, &n);
-    for (uint32_t i = 0; err == 0 && i < n; i++) err = delete_row(s, rows[i].seq);
-    if (n < limit) r->now.unclean = false;
-    *budget -= n;
+    int err = find(s, r, SQL_EVENTS_DEAD, limit, &dead);
+    for (uint32_t i = 0; err == 0 && i < dead.n; i++)
+        err = delete_row(s, dead.rows[i].seq);
+    if (dead.n < limit) r->now.unclean = false;
+    *budget -= dead.n;
     return err;
 }
 
 /* Trim up to the limits, at most 'limit' rows: the next oldest is read as well, for its age. */
 static int trim(struct store *s, struct record *r, int64_t wall, uint32_t *budget) {
-    struct oldest rows[STORE_TRIM_MAX + 1];
+    struct found old;
     struct record_state *now = &r->now;
-    uint32_t limit = *budget < STORE_TRIM_MAX ? *budget : STORE_TRIM_MAX, n = 0, i = 0;
+    uint32_t limit = *budget < STORE_TRIM_MAX ? *budget : STORE_TRIM_MAX, i = 0;
     if (limit == 0) return 0;
-    int err = find(s, r, SQL_EVENTS_OLDEST, limit + 1, rows, &n);
-    for (; err == 0 && i < n && i < limit && is_over(now, &r->policy, wall, true); i++) {
-        err = delete_row(s, rows[i].seq);
-        if (!PLANTED(205)) now->floor = (uint64_t)rows[i].seq;
+    int err = find(s, r, SQL_EVENTS_OLDEST, limit + 1, &old);
+    for (; err == 0 && i < old.n && i < limit && is_over(now, &r->policy, wall, true);
+         i++) {
+        err = delete_row(s, old.rows[i].seq);
+        if (!PLANTED(205)) now->floor = (uint64_t)old.rows[i].seq;
         now->events--;
-        now->bytes -= (uint64_t)rows[i].bytes;
-        now->oldest_ms = i + 1 < n ? rows[i + 1].at_ms : 0;
+        now->bytes -= (uint64_t)old.rows[i].bytes;
+        now->oldest_ms = i + 1 < old.n ? old.rows[i + 1].at_ms : 0;
         if (PLANTED(206)) db_run(&s->db, db_bind(&s->db, SQL_NEWEST_CLEAR, "i", r->id));
     }
     *budget -= i;

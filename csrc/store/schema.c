@@ -52,18 +52,9 @@ static const char *const stamps[SCHEMA_VERSION] = {
     "PRAGMA application_id = 0x536c7563; PRAGMA user_version = 2;",
 };
 
-static int pragma(struct db *db, const char *sql, int64_t *out) {
-    sqlite3_stmt *stmt = NULL;
-    *out = 0;
-    int rc = sqlite3_prepare_v2(db->handle, sql, -1, &stmt, NULL);
-    int err = rc == SQLITE_OK ? db_number(db, stmt, 0, out) : db_fail(db, rc);
-    sqlite3_finalize(stmt);
-    return err;
-}
-
 static int bring(struct db *db, int from, int to) {
     int err = db_run(db, db_sql(db, SQL_BEGIN));
-    for (int v = from; err == 0 && v < to; v++) {
+    for (int v = from; err == 0 && v < to && v < SCHEMA_VERSION; v++) {
         err = db_script(db, scripts[v]);
         if (err == 0) err = db_script(db, stamps[v]);
     }
@@ -78,10 +69,10 @@ static int bring(struct db *db, int from, int to) {
 
 /* What the file is: *version 0 when it is empty. */
 static int look(struct db *db, int *version, const char **why) {
-    int64_t application, user, tables;
-    int err = pragma(db, "PRAGMA application_id", &application);
-    if (err == 0) err = pragma(db, "PRAGMA user_version", &user);
-    if (err == 0) err = pragma(db, "SELECT count(*) FROM sqlite_schema", &tables);
+    int64_t application = 0, user = 0, tables = 0;
+    int err = db_ask(db, "PRAGMA application_id", &application);
+    if (err == 0) err = db_ask(db, "PRAGMA user_version", &user);
+    if (err == 0) err = db_ask(db, "SELECT count(*) FROM sqlite_schema", &tables);
     if (err < 0) {
         *why = why_says("the store cannot be read: %s", sqlite3_errstr(db->rc));
         return err;

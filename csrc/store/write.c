@@ -43,8 +43,8 @@ static int record_of(struct store *s, struct slice channel, struct record **out)
         struct store_policy policy = {0};
         uint64_t floor = 0;
         s->calls->policy(s->owner, channel, &policy, &floor);
-        err = record_add(&s->records, &s->db, channel, policy.kind, policy.durable, floor,
-                         out);
+        struct record_as as = {policy.kind, policy.durable, floor};
+        err = record_add(&s->records, &s->db, channel, &as, out);
     }
     if (err < 0) return err;
     record_touch(&s->records, *out);

@@ -1,0 +1,20 @@
+/* Where a store is, opened to be read beside the server that may run on it. [one thread] */
+#ifndef SLUICE_STORE_PLACE_H
+#define SLUICE_STORE_PLACE_H
+
+#include "store/db.h"
+#include "store/folder.h"
+#include "store/tools.h"
+
+struct place {
+    struct folder folder;
+    struct db db;
+    const char *file, *vfs;
+};
+
+/* 0, E_NOTFOUND, E_INVAL (no store, or of another version), E_DAMAGED or as db.h. On failure
+ * nothing stays open. A read transaction has begun: all that is read is of one moment. */
+int place_open(struct place *p, const struct store_place *where);
+void place_close(struct place *p);
+
+#endif
