@@ -337,6 +337,16 @@ static void read_history(lua_State *L, int table, struct policy_rule *rule) {
     lua_pop(L, 1);
 }
 
+/* false: events do not age, whatever a wider pattern says. */
+static void read_ttl(lua_State *L, int table, struct policy_rule *rule) {
+    int type = lua_getfield(L, table, "ttl");
+    bool never = type == LUA_TBOOLEAN && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
+    if (type == LUA_TNIL) return;
+    rule->values.ttl_ms = never ? 0 : lx_ms(lx_field_number(L, table, "ttl", 0));
+    rule->set |= POLICY_TTL;
+}
+
 /* A rate of 0 is given too: it takes away what a wider pattern says. */
 static void read_ticks(lua_State *L, int table, struct policy_rule *rule) {
     double rate = lx_field_number(L, table, "max_rate", -1);
@@ -353,11 +363,7 @@ static void read_rule(lua_State *L, int table, struct policy_rule *rule) {
     rule->key = (char *)lx_field_slice(L, table, "key").p;
     if (rule->key[0]) rule->set |= POLICY_KEY;
     read_history(L, table, rule);
-    double ttl = lx_field_number(L, table, "ttl", -1);
-    if (ttl >= 0) {
-        v->ttl_ms = lx_ms(ttl);
-        rule->set |= POLICY_TTL;
-    }
+    read_ttl(L, table, rule);
     double max_keys = lx_field_number(L, table, "max_keys", -1);
     if (max_keys >= 1) {
         v->max_keys = (uint32_t)max_keys;

@@ -22,7 +22,8 @@ static int l_publish(lua_State *L) {
     return 2;
 }
 
-/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, max_rate, batch } */
+/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, max_rate, batch };
+ * ttl is false when events do not age */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct policy p = policy_of(s->server->fan.chans.policies, lx_checkslice(L, 2));
@@ -31,7 +32,9 @@ static int l_policy(lua_State *L) {
     lua_setfield(L, -2, "kind");
     lx_set_integer(L, "history", p.history);
     lx_set_integer(L, "max_keys", p.max_keys);
-    lx_set_number(L, "ttl", (double)p.ttl_ms / 1000);
+    if (p.ttl_ms > 0) lua_pushnumber(L, (double)p.ttl_ms / 1000);
+    else lua_pushboolean(L, false);
+    lua_setfield(L, -2, "ttl");
     lx_set_number(L, "max_rate", p.period_ms ? 1000.0 / p.period_ms : 0);
     lx_set_number(L, "batch", (double)p.batch_ms / 1000);
     if (p.key.n > 0) lx_pushslice(L, p.key);

@@ -12,7 +12,7 @@ local GATES = { "North gate", "Mill pond", "South gate" }
 local active = app:state("active", {}) -- by id; survives a reload, as locals do not
 
 app:channel("gates", { history = "latest", key = "gate" })
-app:channel("alerts", { history = 100, key = "id", rewind = "latest" })
+app:channel("alerts", { history = 100, key = "id", rewind = "latest", ttl = false })
 app:channel("reload", { history = "latest" })
 app:stream("/api/alerts", { channels = { "gates", "alerts", "reload" } })
 app:static("/", "public")

@@ -16,7 +16,7 @@ app:guard("/api/**", function(req)
   return req.user and true or 401
 end)
 
-app:channel("room/:room", { history = 1000, key = "userId", rewind = "latest" })
+app:channel("room/:room", { history = 1000, key = "userId", rewind = "latest", ttl = false })
 app:channel("room/:room/live", { history = "latest", key = "userId", ttl = 10 })
 app:stream("/api/rooms/:room", { channels = { "room/:room", "room/:room/live" } })
 

@@ -71,7 +71,7 @@ end
 --- Declare channels.
 -- @tparam string pattern
 -- @tparam[opt] table policy { history, ttl, key, max_keys, max_rate, batch, rewind,
---   slow, read }
+--   slow, read }; with ttl = false events do not age
 function App:channel(pattern, policy)
   channels.declare(phase.loading(self, "channel", pattern), pattern, policy)
 end

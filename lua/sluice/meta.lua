@@ -29,7 +29,7 @@
 
 ---@class sluice.Policy
 ---@field history? integer|"latest"|{ count?: integer, bytes?: integer }
----@field ttl? number seconds
+---@field ttl? number|false seconds; false: events do not age
 ---@field key? string field of the data
 ---@field max_keys? integer
 ---@field rewind? integer|"all"|"latest"

@@ -157,6 +157,13 @@ describe("examples/room", function()
 
   local function enter(user) return t:connect("/api/rooms/tea", { user = user }) end
 
+  it("still shows after an hour who is in the room", function()
+    enter("alice")
+    t:advance(3600)
+    local bob = enter("bob")
+    bob:wait_for("user-joined", 0, { userId = "alice" })
+  end)
+
   it("tells joins and leaves, once for each person", function()
     local alice, bob = enter("alice"), enter("bob")
     local tab = enter("bob")
@@ -290,5 +297,16 @@ describe("examples/stocks", function()
     local after = c:events("price-update")
     assert.is_true(#after > #before)
     assert.is_true(after[#after].data.n > before[#before].data.n)
+  end)
+end)
+
+describe("examples/alerts", function()
+  after_each(kit.stop_all)
+
+  it("still shows an open alert after an hour without a change", function()
+    local t = kit.open("examples/alerts/app.lua")
+    t:publish("alerts", "alert", { id = "planted" })
+    t:advance(3600)
+    t:connect("/api/alerts"):wait_for("alert", 0, { id = "planted" })
   end)
 end)

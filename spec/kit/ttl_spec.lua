@@ -190,3 +190,70 @@ describe("an event with a ttl of its own", function()
     assert.same({}, numbers(t:connect("/log")))
   end)
 end)
+
+describe("a channel whose events do not age", function()
+  after_each(kit.stop_all)
+
+  local function app(options)
+    return ([[
+      app:channel("room", { history = 100, key = "k", rewind = "latest"%s })
+      app:channel("values", { history = "latest", key = "k"%s })
+      app:channel("mail", { history = 100, rewind = "all"%s })
+      app:channel("empty/:x", { history = 0%s })
+      app:stream("/all", { channels = { "room", "values", "mail" } })
+      app:get("/channels", function() return app:channels() end)
+    ]]):format(options, options, options, options)
+  end
+
+  local function publish_all(t)
+    for _, channel in ipairs({ "room", "values", "mail" }) do t:publish(channel, "e", { k = "a", n = channel }) end
+  end
+
+  local function newcomer(t)
+    local stream, list = t:connect("/all"), {}
+    for i, e in ipairs(stream:events("e")) do list[i] = e.data.n end
+    table.sort(list)
+    stream:close()
+    return list
+  end
+
+  it("still has them after an hour, and one with the default does not", function()
+    local t, plain = kit.start(app(", ttl = false")), kit.start(app(""))
+    for _, one in ipairs({ t, plain }) do
+      publish_all(one)
+      one:advance(3600)
+    end
+    assert.same({ "mail", "room", "values" }, newcomer(t))
+    assert.same({}, newcomer(plain))
+  end)
+
+  it("begins and stops to do so at a reload", function()
+    local t = kit.start(app(""))
+    publish_all(t)
+    t:advance(300)
+    assert.is_true(t:reload(kit.source(app(", ttl = false"))))
+    t:advance(3600)
+    assert.same({ "mail", "room", "values" }, newcomer(t))
+    assert.is_true(t:reload(kit.source(app(""))))
+    t:advance(120)
+    assert.same({}, newcomer(t))
+  end)
+
+  it("is dropped when it is empty and has not been used for 600 s", function()
+    local t = kit.start(app(", ttl = false"))
+    for i = 1, 3 do t:publish("empty/" .. i, "e", {}) end
+    publish_all(t)
+    t:advance(590)
+    assert.equal(6, #t:get("/channels").json)
+    t:advance(120)
+    local left = t:get("/channels").json
+    table.sort(left)
+    assert.same({ "mail", "room", "values" }, left)
+  end)
+
+  it("is refused another word for it", function()
+    for _, text in ipairs({ "0", "math.huge", "true", "-1", '"5"' }) do
+      assert.has_error(function() kit.start(app(", ttl = " .. text)) end)
+    end
+  end)
+end)

@@ -67,7 +67,7 @@ describe("sluice check", function()
       app:get("/api/x", print)
       app:post("/y/:id", print, print)
       app:channel("prices", { history = "latest", key = "symbol" })
-      app:channel("doc/:id", { read = print })
+      app:channel("doc/:id", { read = print, ttl = false })
       app:stream("/prices", { channels = { "prices", { "alerts", keys = { "a" } } } })
       app:stream("/doc/:id", print)
       app:every(5, { name = "metrics", while_subscribed = "prices" }, print)
@@ -88,7 +88,7 @@ streams
   /doc/:id
   /prices  plan=prices,{alerts keys={a}}
 channels
-  doc/:id  read=yes
+  doc/:id  read=yes ttl=false
   prices  history=latest key=symbol
 timers
   metrics  5s channel=prices

@@ -64,6 +64,16 @@ describe("policies", function()
     assert.is_true(kept(list, "b") < 4)
   end)
 
+  it("merge a ttl of false, with which events do not age, as any other", function()
+    local server <close> = core.server { port = 0 }
+    assert(server:configure { policies = { { pattern = "**", ttl = 5 }, { pattern = "a/**", ttl = false },
+      { pattern = "a/b", ttl = 7.5 }, { pattern = "a/c", history = 3 } } })
+    local function ttl(channel) return server:policy(channel).ttl end
+    assert.same({ 5, false, 7.5, false }, { ttl("x"), ttl("a/x"), ttl("a/b"), ttl("a/c") })
+    assert(server:configure { policies = {} })
+    assert.same({ 600, 600 }, { ttl("x"), ttl("a/x") })
+  end)
+
   it("round rates and batches up to the next class, and merge them option by option", function()
     local server <close> = core.server { port = 0 }
     assert(server:configure { policies = { { pattern = "**", history = "latest", max_rate = 3, batch = 0.06 },

@@ -1,6 +1,7 @@
 /* Ages of events; see sweep.h. */
 #include "serve/app/sweep.h"
 
+#include "base/bounds.h"
 #include "base/mem.h"
 #include "serve/app/command.h"
 
@@ -23,10 +24,11 @@ static uint64_t last_older(const struct chan *c, int64_t cutoff_ms) {
 }
 
 static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
-    if (!c->known || c->policy.ttl_ms == 0) return;
-    uint64_t seq = last_older(c, now_ms - c->policy.ttl_ms);
+    if (!c->known) return;
+    int64_t ttl_ms = c->policy.ttl_ms;
+    uint64_t seq = ttl_ms > 0 ? last_older(c, now_ms - ttl_ms) : 0;
     if (seq > 0) command_trim(s, c->node.key, seq);
-    bool silent = now_ms - c->last_ms >= c->policy.ttl_ms;
+    bool silent = now_ms - c->last_ms >= (ttl_ms > 0 ? ttl_ms : TTL_DEFAULT_MS);
     if (silent && chan_events(c) == 0 && server_subscribers(s, c->node.key) == 0)
         command_drop(s, c->node.key);
 }

@@ -89,8 +89,8 @@ end
 local CHECK = {
   history = check_history,
   ttl = function(what, v)
-    if type(v) ~= "number" or not (v > 0 and v < math.huge) then
-      caller.raise("%s: ttl is a number of seconds above 0", what)
+    if v ~= false and not (type(v) == "number" and v > 0 and v < math.huge) then
+      caller.raise("%s: ttl is a number of seconds above 0, or false", what)
     end
   end,
   key = function(what, v)

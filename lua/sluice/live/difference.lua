@@ -77,6 +77,7 @@ function difference.describe(generation)
     local row = texts(p, "history", "ttl", "key", "max_keys", "rewind", "slow", "max_rate",
       "batch")
     row.read = p.denies and "yes" or nil
+    if p.ttl == false then row.ttl = "false" end
     out["channel:" .. p.pattern] = row
   end
   for _, timer in ipairs(generation.timers) do
