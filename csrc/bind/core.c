@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/version.h"
 #include "bind/budget.h"
+#include "bind/disk.h"
 #include "bind/host.h"
 #include "bind/json.h"
 #include "bind/l_aux.h"
@@ -277,6 +278,8 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"log_setup", l_log_setup},
                                          {"alive", l_alive},
                                          {"server", lx_server_new},
+                                         {"disk", lx_disk_new},
+                                         {"store_is_there", lx_store_is_there},
                                          {NULL, NULL}};
     lx_server_type(L);
     luaL_newlib(L, functions);

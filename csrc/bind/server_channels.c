@@ -22,12 +22,12 @@ static int l_publish(lua_State *L) {
     return 2;
 }
 
-/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, max_rate, batch };
- * ttl is false when events do not age */
+/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, durable, max_rate,
+ * batch }; ttl is false when events do not age */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct policy p = policy_of(s->server->fan.chans.policies, lx_checkslice(L, 2));
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 9);
     lua_pushstring(L, lx_kind_name(policy_kind(&p)));
     lua_setfield(L, -2, "kind");
     lx_set_integer(L, "history", p.history);
@@ -40,8 +40,8 @@ static int l_policy(lua_State *L) {
     if (p.key.n > 0) lx_pushslice(L, p.key);
     else lua_pushnil(L);
     lua_setfield(L, -2, "key");
-    lua_pushboolean(L, p.reads);
-    lua_setfield(L, -2, "denies");
+    lx_set_boolean(L, "denies", p.reads);
+    lx_set_boolean(L, "durable", p.durable);
     return 1;
 }
 

@@ -1,10 +1,14 @@
 /* What happens, reported to Lua: one call of one function, always under a message handler.
  * An error in it is logged with its traceback and costs nothing else. */
 #include "base/log.h"
+#include "base/status.h"
 #include "bind/budget.h"
 #include "bind/server_type.h"
+#include "serve/app/durable.h"
 
 #include <signal.h>
+
+static const char UNKNOWN[] = "the disk does not answer: it may be stored, or may not";
 
 static int with_traceback(lua_State *L) {
     const char *message = luaL_tolstring(L, 1, NULL);
@@ -179,6 +183,27 @@ static void on_changed(void *context, const char *path) {
     call(s, 1);
 }
 
+/* The answer to a ticket: whether it is stored; the id or true, subscribers, whether it is a
+ * duplicate; or message, code. */
+static void on_answer(void *context, const struct answer *a) {
+    struct lx_server *s = context;
+    lua_State *L = s->L;
+    if (!begin(s, "answer")) return;
+    lua_pushinteger(L, (lua_Integer)a->ticket);
+    lua_pushboolean(L, a->err == 0);
+    if (a->err < 0) {
+        lua_pushstring(L, a->err == E_TIMEOUT ? UNKNOWN : status_text(a->err));
+        lua_pushstring(L, status_name(a->err));
+        call(s, 4);
+        return;
+    }
+    if (a->is_event && a->has_id) lx_pushid(L, s->server, a->seq);
+    else lua_pushboolean(L, true);
+    lua_pushinteger(L, a->subscribers);
+    lua_pushboolean(L, a->is_duplicate);
+    call(s, 5);
+}
+
 static void on_stopping(void *context) {
     if (begin(context, "stopping")) call(context, 0);
 }
@@ -195,5 +220,6 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_timer = on_timer,
                                                .on_signal = on_signal,
                                                .on_changed = on_changed,
+                                               .on_answer = on_answer,
                                                .on_stopping = on_stopping,
                                                .on_drained = on_drained};

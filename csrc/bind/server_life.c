@@ -112,6 +112,8 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
         lua_pushfstring(L, "cannot listen on %s port %d: %s", o->host, o->port, why);
     else if (s->failed == START_CONTROL)
         lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control, why);
+    else if (s->failed == START_STORE)
+        lua_pushfstring(L, "cannot start the store: %s", why);
     else lua_pushfstring(L, "cannot start %d I/O threads: %s", (int)o->io_threads, why);
     lua_pushstring(L, status_name(err));
     return 3;

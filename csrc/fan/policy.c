@@ -75,6 +75,14 @@ bool policy_same_patterns(const struct policy_set *a, const struct policy_set *b
     return has_all(a, b) && has_all(b, a);
 }
 
+uint32_t policy_set_count(const struct policy_set *set) {
+    return set ? set->n : 0;
+}
+
+struct slice policy_set_pattern(const struct policy_set *set, uint32_t i) {
+    return slice_str(set->rules[i].pattern);
+}
+
 static void apply(struct policy *p, const struct policy_rule *rule) {
     const struct policy *v = &rule->values;
     if (rule->set & POLICY_HISTORY) {
@@ -101,9 +109,13 @@ struct policy policy_of(const struct policy_set *set, struct slice channel) {
                        .max_keys = KEYS_MAX_DEFAULT,
                        .pattern = slice_of("", 0)};
     struct capture captures[PATTERN_CAPTURES_MAX];
-    for (uint32_t i = 0; set && i < set->n; i++)
-        if (pattern_match(slice_str(set->rules[i].pattern), channel, captures) >= 0)
-            apply(&p, &set->rules[i]);
+    unsigned given = 0;
+    for (uint32_t i = 0; set && i < set->n; i++) {
+        if (pattern_match(slice_str(set->rules[i].pattern), channel, captures) < 0) continue;
+        apply(&p, &set->rules[i]);
+        given |= set->rules[i].set;
+    }
+    if (p.durable && !(given & POLICY_TTL)) p.ttl_ms = 0; /* what is on a disk need not age */
     return p;
 }
 

@@ -34,6 +34,7 @@ struct signal_message {
 };
 
 message_fn app_on_frame;                   /* server_events.c; from the sequencer */
+message_fn app_on_stored;                  /* durable.c; from the store */
 message_fn app_on_request, app_on_cancel;  /* server_requests.c */
 message_fn app_on_news, app_on_deferred;   /* server_clients.c */
 message_fn app_on_report;                  /* accounts.c */

@@ -77,6 +77,7 @@ void to_io_drain_all(struct hub *hub, int64_t window_ms, bool stuck);
 
 /* ---- Taking: in serve/io [io] ------------------------------------------------------- */
 
+message_fn io_on_page; /* inbox.c; a page of a durable log */
 message_fn io_on_frame, io_on_command, io_on_reply, io_on_client; /* inbox.c */
 message_fn io_on_drain;                                           /* worker.c */
 message_fn io_on_room;                                            /* serve/queue.c */

@@ -244,6 +244,30 @@ int store_each_newest(struct store *s, struct slice channel,
     return err;
 }
 
+int store_each_recent(struct store *s, struct slice channel, uint32_t events_max,
+                      int (*fn)(void *arg, const struct store_row *r, uint64_t before),
+                      void *arg) {
+    const struct record *rec = record_find(&s->records, channel);
+    if (!rec) return 0;
+    sqlite3_stmt *q = db_bind(&s->db, SQL_EVENTS_RECENT, "iii", rec->id,
+                              (int64_t)rec->now.floor, (int64_t)events_max);
+    int err;
+    while ((err = db_row(&s->db, q)) > 0) {
+        struct store_row row = {.seq = db_u64(q, 0),
+                                .at_ms = sqlite3_column_int64(q, 2),
+                                .expires_ms = sqlite3_column_int64(q, 3),
+                                .remove = sqlite3_column_int(q, 4) != 0,
+                                .name = db_slice(q, 5),
+                                .key = db_slice(q, 6),
+                                .data = db_slice(q, 7)};
+        uint64_t before = db_u64(q, 1);
+        bool sound = sum_event(rec->id, before, &row) == sqlite3_column_int64(q, 8);
+        if (!sound || (err = fn(arg, &row, before)) != 0) break;
+    }
+    db_done(q);
+    return err < 0 ? err : 0;
+}
+
 int store_each_pair(struct store *s, int (*fn)(void *arg, const struct store_pair *p),
                     void *arg, uint32_t *damaged) {
     sqlite3_stmt *q = db_sql(&s->db, SQL_PAIRS);

@@ -39,6 +39,8 @@ const char *const db_texts[SQL_STATEMENTS] = {
                         "ORDER BY seq LIMIT ?",
     [SQL_EVENTS_ABOVE] = "SELECT " EVENT_COLUMNS " FROM events "
                          "WHERE chan = ? AND seq > ? ORDER BY seq",
+    [SQL_EVENTS_RECENT] = "SELECT " EVENT_COLUMNS " FROM events "
+                          "WHERE chan = ? AND seq > ? ORDER BY seq DESC LIMIT ?",
     [SQL_EVENT_DELETE] = "DELETE FROM events WHERE seq = ?",
     [SQL_EVENTS_COUNT] =
         "SELECT count(*), ifnull(sum(length(name) + length(key) + length(data)), 0) "

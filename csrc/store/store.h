@@ -112,6 +112,11 @@ int store_each_newest(struct store *s, struct slice channel, /* empty: of all ch
                       int (*fn)(void *arg, struct slice channel,
                                 const struct store_row *r),
                       void *arg, uint32_t *damaged);
+/* The newest events of a durable log, the newest first, up to the first damaged one: at most
+ * so many, and none below the floor. fn gets the number of the one before it, too. */
+int store_each_recent(struct store *s, struct slice channel, uint32_t events_max,
+                      int (*fn)(void *arg, const struct store_row *r, uint64_t before),
+                      void *arg);
 int store_each_pair(struct store *s, int (*fn)(void *arg, const struct store_pair *p),
                     void *arg, uint32_t *damaged);
 int store_each_task(struct store *s, int (*fn)(void *arg, const struct store_task *t),

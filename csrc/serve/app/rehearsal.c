@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "serve/io/conn.h"
 #include "serve/io/measure.h"
+#include "serve/app/durable.h"
 #include "serve/app/sweep.h"
 #include "serve/io/worker.h"
 
@@ -34,6 +35,7 @@ static bool one_round(struct server *s) {
         worker_step(w);
         busy = ev_is_active(&w->more) || w->loop.mailbox.first || busy;
     }
+    busy = durable_step(s) || busy;
     server_catch_up(s);
     return mailbox_drain(&s->loop.mailbox, INT32_MAX) > 0 || busy;
 }
@@ -57,6 +59,8 @@ double rehearsal_next(const struct server *s) {
         if (tick < next) next = tick;
         if (report < next) next = report;
     }
+    int64_t store = durable_next(s);
+    if (store < next) next = store;
     if (s->fan.chans.map.n > 0 && s->swept_ms + 1000 < next) next = s->swept_ms + 1000;
     double seconds = next == INT64_MAX ? -1 : (double)next / 1000;
     if (s->wake_at >= 0 && (seconds < 0 || s->wake_at < seconds)) seconds = s->wake_at;

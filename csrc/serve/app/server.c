@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "serve/app/accounts.h"
 #include "serve/app/command.h"
+#include "serve/app/durable.h"
 #include "serve/app/registry.h"
 #include "serve/app/sweep.h"
 #include "serve/app/watch.h"
@@ -40,6 +41,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     (void)ev, (void)events;
     struct server *s = p->data;
     seq_wake(&s->hub.seq); /* what was published in this turn is surely on its way */
+    if (s->durable) server_take_in(s, seq_take_own(&s->hub.seq));
     server_catch_up(s);
 }
 
@@ -142,7 +144,13 @@ static int start(struct server *s, int *fds) {
     s->failed = START_THREADS;
     err = o->signals ? stop_init(&s->workers[0]) : 0;
     if (err < 0) return err;
+    for (unsigned i = 0; i < s->hub.n_lanes; i++)
+        durable_restore(s, &s->workers[i].fan, &s->workers[i].lane);
     if (s->routes) command_configure(s, s->routes, s->fan.chans.policies);
+    s->failed = START_STORE;
+    err = durable_run(s);
+    if (err < 0) return err;
+    s->failed = START_THREADS;
     if (!o->rehearsal) return start_threads(s);
     s->hub.started = true;
     return 0;
@@ -250,10 +258,13 @@ void server_free(struct server *s) {
         to_io_drain_all(&s->hub, -1, false);
         for (unsigned i = 0; i < s->hub.n_lanes; i++) worker_join(&s->workers[i]);
     }
+    durable_close(s);
     mailbox_drain(&s->loop.mailbox, INT32_MAX);
     for (unsigned i = 0; i < s->hub.n_lanes; i++) worker_deinit(&s->workers[i]);
     mailbox_drain(&s->hub.deferred, INT32_MAX);
     mailbox_drain(&s->loop.mailbox, INT32_MAX);
+    server_take_in(s, seq_take_own(&s->hub.seq));
+    durable_free(s);
     drop_tables(s);
     watch_set(s, NULL, 0);
     fan_deinit(&s->fan);

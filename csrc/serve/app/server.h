@@ -15,6 +15,8 @@
 #include "serve/to_app.h"
 
 struct worker;
+struct durable;
+struct answer;
 
 /* What happens to the app; called on its thread, from server_run. */
 struct server_events {
@@ -27,7 +29,8 @@ struct server_events {
     void (*on_writable)(void *context, struct client *c);
     void (*on_timer)(void *context);
     void (*on_signal)(void *context, int number);
-    void (*on_changed)(void *context, const char *path); /* a watched file */
+    void (*on_changed)(void *context, const char *path);      /* a watched file */
+    void (*on_answer)(void *context, const struct answer *a); /* see durable.h */
     void (*on_stopping)(void *context); /* drain begins: the stop hooks */
     /* All streams have ended. True: server_leave will be called; else all ends now. */
     bool (*on_drained)(void *context);
@@ -42,7 +45,7 @@ struct topic {
 };
 
 /* What did not succeed when server_start failed. */
-enum start_step { START_LISTEN, START_CONTROL, START_THREADS };
+enum start_step { START_LISTEN, START_CONTROL, START_STORE, START_THREADS };
 
 struct server {
     struct loop loop;
@@ -70,6 +73,7 @@ struct server {
     int64_t memory_logged_ms;
     double loop_lag_ms; /* how late the last sweep came */
     int64_t swept_ms;
+    struct durable *durable; /* NULL: no store is open */
     enum start_step failed;
     bool running;
 };
@@ -127,6 +131,15 @@ int server_publish(struct server *s, const struct event *event, struct published
 
 /* Different users, and of clients without one different addresses. */
 uint32_t server_active_users(const struct server *s);
+
+/* Check an event of a channel and encode it, for so many mailboxes (returns owned; *c is
+ * borrowed). What server_publish refuses, but E_BUSY. */
+int server_encode(struct server *s, const struct event *event, unsigned posts,
+                  struct chan **c, struct frame **out);
+
+/* Publish an encoded event of a channel (NULL: it is not known yet) that is not durable
+ * (shares). 0 or E_BUSY. */
+int server_post(struct server *s, const struct chan *c, struct frame *f);
 
 /* Let the app's replica take in what others released: a chain of the sequencer's. */
 void server_take_in(struct server *s, struct message *own);

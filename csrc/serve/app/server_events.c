@@ -7,8 +7,8 @@
 
 /* ---- The app's replica ---------------------------------------------------------------- */
 
-static void take_frame(struct server *s, struct frame *f) {
-    const struct chan *c = chans_find(&s->fan.chans, f->channel);
+/* 'c' is the frame's channel; NULL: there is none yet. */
+static void take_frame(struct server *s, const struct chan *c, struct frame *f) {
     size_t before = c ? memory_of(c) : 0;
     fan_frame(&s->fan, f);
     if (!c) c = chans_find(&s->fan.chans, f->channel);
@@ -18,9 +18,10 @@ static void take_frame(struct server *s, struct frame *f) {
 }
 
 void app_on_frame(void *owner, struct message *m) {
-    struct frame_post *post = container_of(m, struct frame_post, message);
-    take_frame(owner, post->frame);
-    frame_unref(post->frame);
+    struct server *s = owner;
+    struct frame *f = container_of(m, struct frame_post, message)->frame;
+    take_frame(s, chans_find(&s->fan.chans, f->channel), f);
+    frame_unref(f);
 }
 
 void server_take_in(struct server *s, struct message *own) {
@@ -33,40 +34,54 @@ void server_take_in(struct server *s, struct message *own) {
 
 /* ---- Publishing ----------------------------------------------------------------------- */
 
+int server_encode(struct server *s, const struct event *event, unsigned posts,
+                  struct chan **c, struct frame **out) {
+    int err = chans_get(&s->fan.chans, event->channel, c);
+    if (err < 0) return err;
+    struct event hashed = *event;
+    hashed.channel_hash = (*c)->node.hash; /* for all who look the channel up */
+    struct frame *f = NULL;
+    if ((*c)->policy.key.n > 0 && event->key.n == 0) err = E_KEY;
+    else err = frame_new(&f, &hashed, (*c)->kind != CHANNEL_STATE, posts);
+    if (err == 0) err = memory_check(s);
+    if (err < 0) {
+        chans_release(&s->fan.chans, *c);
+        if (f) frame_unref(f);
+        return err;
+    }
+    f->at_ms = clock_ms();
+    if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
+    f->before = (*c)->bytes;
+    f->patient = policy_period(&(*c)->policy) >= PATIENT_LEAST_MS;
+    *out = f;
+    return 0;
+}
+
+int server_post(struct server *s, const struct chan *c, struct frame *f) {
+    ASSERT_OWNER(&s->loop);
+    struct message *own = NULL;
+    int err = seq_publish(&s->hub.seq, f, &own);
+    if (err < 0) return err;
+    if (own) server_take_in(s, own);
+    take_frame(s, c, f);
+    return 0;
+}
+
 int server_publish(struct server *s, const struct event *event, struct published *out) {
     ASSERT_OWNER(&s->loop);
     struct chan *c;
-    int err = chans_get(&s->fan.chans, event->channel, &c);
+    struct frame *f;
+    int err = server_encode(s, event, s->hub.n_lanes, &c, &f);
     if (err < 0) return err;
-    struct event hashed = *event;
-    hashed.channel_hash = c->node.hash; /* for all who look the channel up */
-    bool keyless = event->key.n == 0;
-    struct frame *f = NULL;
-    out->has_id = c->kind != CHANNEL_STATE;
-    if (c->policy.key.n > 0 && keyless) err = E_KEY;
-    else err = frame_new(&f, &hashed, out->has_id, s->hub.n_lanes);
-    if (err == 0) err = memory_check(s);
-    struct message *own = NULL;
+    out->has_id = f->has_id;
+    err = c->policy.durable ? E_STORE : server_post(s, c, f);
     if (err == 0) {
-        f->at_ms = clock_ms();
-        if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
-        f->before = c->bytes;
-        f->patient = policy_period(&c->policy) >= PATIENT_LEAST_MS;
-        err = seq_publish(&s->hub.seq, f, &own);
-    }
-    if (err == 0) {
-        if (own) server_take_in(s, own);
-        size_t before = memory_of(c);
-        fan_frame(&s->fan, f);
-        memory_changed(s, c, before);
-        s->published++;
-        s->published_bytes += f->text.n;
         out->seq = f->seq;
         server_catch_up(s);
-        out->subscribers = registry_count(s, event->channel, hashed.channel_hash);
+        out->subscribers = registry_count(s, event->channel, f->channel_hash);
     } else {
         chans_release(&s->fan.chans, c);
     }
-    if (f) frame_unref(f);
+    frame_unref(f);
     return err;
 }

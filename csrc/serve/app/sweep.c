@@ -28,6 +28,7 @@ static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
     int64_t ttl_ms = c->policy.ttl_ms;
     uint64_t seq = ttl_ms > 0 ? last_older(c, now_ms - ttl_ms) : 0;
     if (seq > 0) command_trim(s, c->node.key, seq);
+    if (c->policy.durable) return; /* the store has something of it, or its floor */
     bool silent = now_ms - c->last_ms >= (ttl_ms > 0 ? ttl_ms : TTL_DEFAULT_MS);
     if (silent && chan_events(c) == 0 && server_subscribers(s, c->node.key) == 0)
         command_drop(s, c->node.key);

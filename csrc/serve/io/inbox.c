@@ -2,6 +2,7 @@
  * is for one client or request; see to_io.h. */
 #include "base/mem.h"
 #include "base/status.h"
+#include "fan/history.h"
 #include "fan/stream_open.h"
 #include "serve/io/conn.h"
 #include "serve/io/reply.h"
@@ -19,6 +20,11 @@ void io_on_frame(void *owner, struct message *m) {
     if (w->turn_bytes > TURN_BYTES_MAX) w->loop.enough = true;
     fan_frame(&w->fan, post->frame);
     frame_unref(post->frame);
+}
+
+void io_on_page(void *owner, struct message *m) {
+    struct worker *w = owner;
+    history_answer(&w->fan, container_of(m, struct page_request, message));
 }
 
 static void configure(struct worker *w, struct io_command *command) {

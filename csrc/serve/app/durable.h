@@ -1,0 +1,92 @@
+/* Durable channels: the store as the app sees it.
+ *
+ *   app thread        commit ──▶ store_submit                        take in, answer(ticket)
+ *                                    │                                   ▲            ▲
+ *   store thread                 gather, number, COMMIT, fsync ──▶ release ────▶ done ─┘
+ *                                                                    │
+ *   I/O threads                                                      ▼ fan_frame
+ *
+ * An operation is made, checked and encoded on the app's thread, so that what is refused is
+ * refused at once; then it belongs to the store until its answer comes. Its event gets its
+ * number when its group is on the disk, and goes to all threads through the sequencer: no
+ * client sees what could still be lost. The app's replica takes it in before the answer.
+ *
+ * This is the only file that knows both the store and the fan. [the app's thread, where
+ * nothing else is said] */
+#ifndef SLUICE_SERVE_APP_DURABLE_H
+#define SLUICE_SERVE_APP_DURABLE_H
+
+#include "serve/app/server.h"
+#include "store/store.h"
+
+struct durable_place {
+    const char *folder; /* the data folder; or */
+    struct disk *disk;  /* a disk in memory. Shares */
+    bool weak;          /* for specs: commits do not wait for the disk */
+};
+
+/* ---- Life --------------------------------------------------------------------------- */
+
+/* Open the store, take its epoch and numbers, and let the app's replica have what it knows
+ * of channels. After the first server_configure and before server_start. 0, or an error of
+ * store_open or store_begin and a sentence. */
+int durable_open(struct server *s, const struct durable_place *place,
+                 struct store_start *start, const char **why);
+
+/* The fan of an I/O thread begins: it gets what the app's replica has, and pages of what only
+ * the store has. Before its thread runs. */
+void durable_restore(struct server *s, struct fan *fan, struct lane *lane);
+
+/* Carry out operations from now on. 0 or a negative errno. */
+int durable_run(struct server *s);
+
+/* Finish what is queued, with the clean mark; what comes of it is in the mailboxes still.
+ * When the disk hangs the process ends. No other thread of the server runs. */
+void durable_close(struct server *s);
+void durable_kill(struct server *s); /* as if the process died. Rehearsals only */
+void durable_free(struct server *s); /* when the mailbox is empty */
+
+/* What is stored, before durable_run: as of store_each_pair and store_each_task. E_STORE
+ * when there is no store, or it runs already. */
+int durable_each_pair(struct server *s, int (*fn)(void *, const struct store_pair *),
+                      void *arg, uint32_t *damaged);
+int durable_each_task(struct server *s, int (*fn)(void *, const struct store_task *),
+                      void *arg, uint32_t *damaged);
+
+bool durable_stats(struct server *s, struct store_stats *out); /* false: no store */
+
+/* ---- Without threads ---------------------------------------------------------------- */
+
+bool durable_step(struct server *s);
+int64_t durable_next(const struct server *s); /* clock_ms; INT64_MAX: never */
+void durable_pace(struct server *s, int64_t commit_us, bool early); /* see store_pace */
+
+/* ---- Operations --------------------------------------------------------------------- */
+
+/* Whether events of this channel go through the store. */
+bool durable_has(const struct server *s, struct slice channel);
+
+struct commit {
+    struct event event;
+    bool update;              /* only while its key is there */
+    struct slice idempotency; /* empty: none */
+};
+
+/* Each gives a ticket, which on_answer brings back once; or refuses at once: what publish
+ * refuses, E_STORE (there is no store), E_BUSY, E_CLOSED. All copy. */
+int durable_commit(struct server *s, const struct commit *c, uint64_t *ticket);
+int durable_pair(struct server *s, const struct store_pair *p, bool remove,
+                 uint64_t *ticket);
+int durable_task(struct server *s, const struct store_task *t, bool remove,
+                 uint64_t *ticket);
+
+struct answer {
+    uint64_t ticket;
+    int err; /* 0, E_STORE, E_TIMEOUT (its result is unknown), E_NOTFOUND (an update without
+              * its key), or what a publish in memory refuses */
+    bool is_event, has_id, is_duplicate;
+    uint64_t seq;
+    uint32_t subscribers;
+};
+
+#endif
