@@ -36,6 +36,7 @@
 ---@field max_rate? number|false events per second and key of a state
 ---@field batch? number|false seconds for which events are collected
 ---@field slow? "reset"|"close"
+---@field durable? boolean events are on the disk before publish returns
 ---@field read? fun(user: sluice.User?, params: table, client: sluice.Client): boolean
 
 ---@class sluice.Event
@@ -68,6 +69,7 @@
 ---@field request_timeout? number
 ---@field stall_timeout? number
 ---@field trust_proxy? boolean
+---@field data? string folder of what is durable
 ---@field allow_host? string[]|string
 ---@field allow_hosts? string[] the same
 ---@field handler_budget? number seconds of computing
@@ -197,7 +199,7 @@ function App:check(fn) end
 ---@param channel string
 ---@param event? string
 ---@param data? any
----@param opts? { key?: string, ttl?: number, idempotency?: string, remove?: boolean }
+---@param opts? { key?: string, ttl?: number, idempotency?: string, remove?: boolean, update?: boolean, wait?: boolean }
 ---@return string|true|nil id, integer|string subscribers, boolean|string? duplicate
 function App:publish(channel, event, data, opts) end
 ---@param channel string

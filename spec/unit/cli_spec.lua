@@ -168,7 +168,8 @@ describe("settings", function()
     local good = { port = { [5] = true }, io_threads = { [5] = true }, max_body = { [5] = true },
       max_connections = { [5] = true }, heartbeat = { [5] = true, [1.5] = true }, drain = { [5] = true, [1.5] = true },
       handler_budget = { [5] = true, [1.5] = true }, trust_proxy = { [true] = true, [false] = true },
-      host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, admin_key = { ["a b/c"] = true } }
+      host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, data = { ["a b/c"] = true },
+      admin_key = { ["a b/c"] = true } }
     for _, name in ipairs({ "head_timeout", "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do
       good[name] = { [5] = true, [1.5] = true }
     end

@@ -13,8 +13,7 @@ local channels = {}
 local NONE = options.NONE
 local POLICY = { history = NONE, ttl = NONE, key = NONE, max_keys = NONE, rewind = NONE,
   slow = NONE, read = NONE, durable = NONE, max_rate = NONE, batch = NONE }
-local LATER = { "durable" }
-local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow" }
+local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow", "durable" }
 local HISTORY_MAX, RATE_LEAST = core.limits.HISTORY_EVENTS_MAX, core.limits.RATE_LEAST
 local BATCH_LEAST, BATCH_MOST = 0.02, 60
 local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
@@ -122,6 +121,9 @@ local CHECK = {
         BATCH_MOST)
     end
   end,
+  durable = function(what, v)
+    if type(v) ~= "boolean" then caller.raise("%s: durable is true or false", what) end
+  end,
   read = function(what, v)
     if type(v) ~= "function" then
       caller.raise("%s: read is a function(user, params, client), not a %s", what, type(v))
@@ -129,12 +131,6 @@ local CHECK = {
   end,
 }
 channels.CHECK = CHECK
-
-local function check_later(what, p)
-  for _, name in ipairs(LATER) do
-    if p[name] ~= nil and p[name] ~= false then channels.later(what, name) end
-  end
-end
 
 --- Declare a policy: app:channel.
 -- @tparam sluice.Generation generation
@@ -147,8 +143,10 @@ function channels.declare(generation, pattern, given)
   for name, check in pairs(CHECK) do
     if p[name] ~= nil then check(what, p[name]) end
   end
-  check_later(what, p)
   if p.max_rate and p.history ~= nil and p.history ~= "latest" then caller.raise(NO_RATE, what) end
+  if p.durable and p.history == 0 then
+    caller.raise("%s: durable needs a history: nothing would be kept", what)
+  end
   if p.rewind == "latest" and p.history == 0 then
     caller.raise('%s: rewind = "latest" needs a history: a client that comes back gets the log',
       what)

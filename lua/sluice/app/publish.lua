@@ -16,8 +16,10 @@ local shape = require("sluice.base.shape")
 local publish = {}
 
 local KNOWN_MAX = 10000
+local WAITS = "app:publish() on a durable channel"
+local NO_KEY = "channel '%s' has no value of key '%s' any more"
 local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
-  remove = options.BOOLEAN }
+  remove = options.BOOLEAN, update = options.BOOLEAN, wait = true }
 local encode = json.encode
 local type, text_of = type, core.text_of
 
@@ -28,8 +30,9 @@ local function resolve(generation, channel)
   local policy = generation.runtime.server:policy(channel)
   local transforms = hooks.matching(generation.transforms, channel)
   local published = hooks.matching(generation.hooks.published, channel)
-  local how = { key = policy.key, transforms = transforms, published = published,
-    simple = not transforms and not published }
+  local how = { key = policy.key, kind = policy.kind, durable = policy.durable,
+    transforms = transforms, published = published,
+    simple = not transforms and not published and not policy.durable }
   if generation.how_count >= KNOWN_MAX then generation.how, generation.how_count = {}, 0 end
   generation.how[channel], generation.how_count = how, generation.how_count + 1
   return how
@@ -93,10 +96,53 @@ local function read_options(opts)
   if o.ttl ~= nil and not (o.ttl > 0 and o.ttl < math.huge) then
     caller.raise("app:publish(): ttl is a number of seconds above 0")
   end
+  if o.update and o.remove then
+    caller.raise("app:publish(): a removal is no update: it may find nothing")
+  end
   if o.ttl and o.remove then
     caller.raise("app:publish(): a removal has no ttl: give the value that it removes one")
   end
   return o
+end
+
+-- Why an update is refused at once, or nil. Of a durable channel the store judges, in the order
+-- of commits.
+local function update_fault(runtime, how, channel, key)
+  if how.kind == "log" then
+    return ("channel '%s' is a log: an update needs a channel that keeps the newest of each key")
+      :format(channel), "EINVAL"
+  end
+  if not key then return "an update needs a key", "EKEY" end
+  if how.durable or runtime.server:latest(channel, key) then return nil end
+  return NO_KEY:format(channel, key), "ENOTFOUND"
+end
+
+local function pass_on(runtime, published, id, text)
+  if not published then return end
+  published.id = id ~= true and id or nil
+  hooks.published(runtime, published, text)
+end
+
+-- Publish on a durable channel: wait until it is on the disk, unless told not to.
+local function commit(runtime, published, channel, event, text, key, o)
+  local stored = runtime.stored
+  if o.wait ~= false then stored:need_wait(WAITS) end
+  local ticket, message, code = runtime.server:commit_event(channel, event, text, key, o.remove,
+    o.ttl, o.update, o.idempotency)
+  if not ticket then return nil, message, code end
+  if o.wait == false then
+    stored:leave(ticket, ("an event of channel '%s'"):format(channel), function(ok, id, _, again)
+      if ok and not again then pass_on(runtime, published, id, text) end
+    end)
+    return true, runtime.server:subscribers(channel), false
+  end
+  local ok, id, subscribers, again = stored:wait(ticket, WAITS)
+  if not ok then
+    message, code = id, subscribers
+    return nil, code == "ENOTFOUND" and NO_KEY:format(channel, key) or message, code
+  end
+  if not again then pass_on(runtime, published, id, text) end
+  return id, subscribers, again
 end
 
 -- A publish with options, hooks, transforms or a declared event type.
@@ -131,14 +177,17 @@ local function full(generation, how, channel, event, data, o)
     key, message, code = read_key(channel, how.key, data)
     if not key then return nil, message, code end
   end
+  if o.update then
+    message, code = update_fault(runtime, how, channel, key)
+    if message then return nil, message, code end
+  end
+  local published = how.published
+    and { channel = channel, event = event, key = key, time = core.time() }
+  if how.durable then return commit(runtime, published, channel, event, text, key, o) end
   local id, subscribers, third = runtime.server:publish(channel, event, text, key, o.remove, o.ttl)
   if not id then return nil, subscribers, third end
   if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, id) end
-  if how.published then
-    local published = { channel = channel, event = event, key = key, time = core.time() }
-    published.id = id ~= true and id or nil
-    hooks.published(runtime, published, text)
-  end
+  pass_on(runtime, published, id, text)
   return id, subscribers, false
 end
 
@@ -149,8 +198,10 @@ local NO_OPTIONS = {}
 -- @tparam string channel
 -- @tparam[opt="message"] string event
 -- @param data a string, or what becomes JSON
--- @tparam[opt] table opts { key, ttl, idempotency, remove }; ttl: seconds after which this event
---   is withdrawn, so that no client gets it late
+-- On a durable channel it waits until the event is on the disk.
+-- @tparam[opt] table opts { key, ttl, idempotency, remove, update, wait }; ttl: seconds after which
+--   this event is withdrawn, so that no client gets it late; update: only while its key is there;
+--   wait = false: do not wait on a durable channel (then the id is true)
 -- @return id (true for a state channel), number of subscribers, whether it is a duplicate;
 --   or nil, message, code
 function publish.publish(self, channel, event, data, opts)

@@ -1,5 +1,6 @@
 --- The command line: sluice run | test | reload | check | version | help, on argparse.
--- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage. Keeps nothing in memory.
+-- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage, 75 another process has the
+-- data folder. Keeps nothing in memory.
 local need = require("sluice.base.need")
 local argparse = need("argparse")
 local budget = require("sluice.base.budget")
@@ -12,6 +13,8 @@ local serve = require("sluice.live.serve")
 local test = require("sluice.test")
 
 local cli = {}
+
+local LOCKED = 75 -- try again later: EX_TEMPFAIL
 
 local EPILOG = [[
 Settings come from: flag > environment (SLUICE_PORT, SLUICE_LOG_LEVEL, ...) > default.
@@ -78,7 +81,7 @@ local function run(parser, given, err)
   if ok then return why or 0 end
   err:write("sluice: ", tostring(why), code and code ~= "ELOAD" and " (" .. code .. ")" or "", "\n")
   if problem and problem.traceback then err:write(problem.traceback, "\n") end
-  return 1
+  return code == "ELOCKED" and LOCKED or 1
 end
 
 local function print_failure(outcome, err)

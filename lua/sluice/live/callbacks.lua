@@ -91,6 +91,10 @@ function callbacks.http_end(self, id, message, code)
   if t then t:on_end(message, code) end
 end
 
+function callbacks.answer(self, ...)
+  self.stored:answer(...)
+end
+
 function callbacks.timer(self)
   self.armed = nil
   self.scheduler:tick()

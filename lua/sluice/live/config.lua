@@ -107,6 +107,8 @@ config.SETTINGS = {
   { "handler_budget", seconds(0, 3600), 1, "<s>",
     "seconds that a handler may compute without a pause; 0 for no limit" },
   { "lua_memory", bytes(1024 * 1024), nil, "<size>", "largest Lua heap while a handler runs" },
+  { "data", text, nil, "<folder>",
+    "folder of what is durable; default: sluice-data beside the app" },
   { "socket", text, nil, "<path>",
     "Unix socket of the server's own routes; default: PORT.sock in the runtime folder" },
   { "admin_key", text, nil, "<key>",

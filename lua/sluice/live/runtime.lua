@@ -19,6 +19,7 @@ local routes = require("sluice.app.routes")
 local scheduler = require("sluice.live.scheduler")
 local services = require("sluice.app.services")
 local state = require("sluice.app.state")
+local stored = require("sluice.live.stored")
 local tasks = require("sluice.app.tasks")
 local timers = require("sluice.app.timers")
 
@@ -43,7 +44,7 @@ function runtime.new(server)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
   self.retirement, self.handover = retirement.new(self), handover.new(self)
-  self.idempotency = idempotency.new(core.now)
+  self.idempotency, self.stored = idempotency.new(core.now), stored.new(self)
   server:on(function(kind, ...) return self:dispatch(kind, ...) end)
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   process.runtime = self
@@ -117,6 +118,13 @@ end
 function Runtime:prepare(generation)
   local ok, problem = generation:check()
   if not ok then return nil, problem end
+  local pattern = self.generation and stored.refusal(self.generation, generation)
+  if pattern then
+    problem = failure.late(("channel '%s': what durable channels keep, and which ones are durable, "
+      .. "changes with a restart, not with a reload"):format(pattern))
+    problem.phase = "check"
+    return nil, problem
+  end
   local prepared = { generation = generation, notes = {} }
   ok, problem = generation:aside("migrate", function()
     prepared.states, prepared.faults = state.prepare(self.states, generation, prepared.notes)

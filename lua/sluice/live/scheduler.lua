@@ -168,6 +168,12 @@ function Scheduler:wait(what)
   return coroutine.yield(WAIT)
 end
 
+--- Why the running code cannot wait, or nil.
+-- @tparam string what for the message
+function Scheduler:obstacle(what)
+  return obstacle(self, what)
+end
+
 --- Whether the running code may wait.
 function Scheduler:can_wait()
   return obstacle(self, "") == nil

@@ -7,6 +7,7 @@ local generation = require("sluice.live.generation")
 local need = require("sluice.base.need")
 local reload = require("sluice.live.reload")
 local runtime = require("sluice.live.runtime")
+local stored = require("sluice.live.stored")
 local watcher = require("sluice.live.watcher")
 
 local serve = {}
@@ -89,7 +90,9 @@ end
 local function start(target, settings)
   local self, message, code, problem = load_and_make(target, settings)
   if not self then return nil, message, code, problem end
-  local port
+  local opened, port
+  opened, message, code = stored.open(self, settings.data)
+  if not opened then return nil, message, code end
   port, message, code = self.server:start()
   if not port then return nil, message, code end
   self.reloader = reload.new(self, type(target) == "string" and target or nil)

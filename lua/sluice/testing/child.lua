@@ -59,6 +59,9 @@ local function command(self)
     "--log-format", "text", "--log-level", "debug" }) do
     words[#words + 1] = quote(word)
   end
+  if not (self.options.flags or {}).data then
+    words[#words + 1] = "--data " .. quote(self.folder .. "/data")
+  end
   for name, value in pairs(self.options.flags or {}) do
     words[#words + 1] = quote("--" .. name:gsub("_", "-")) .. " " .. quote(value)
   end

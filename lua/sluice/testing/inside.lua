@@ -2,6 +2,7 @@
 -- stands still until the test lets time pass. In memory: the server, and the app's sources
 -- when the test gave them as texts.
 local caller = require("sluice.base.caller")
+local core = require("sluice.core")
 local file = require("sluice.base.file")
 local config = require("sluice.live.config")
 local generation = require("sluice.live.generation")
@@ -11,6 +12,7 @@ local outgoing = require("sluice.testing.outgoing")
 local reload = require("sluice.live.reload")
 local serve = require("sluice.live.serve")
 local process = require("sluice.base.process")
+local stored = require("sluice.live.stored")
 local world = require("sluice.testing.world")
 
 local inside = {}
@@ -20,6 +22,7 @@ local Inside = {}
 Inside.__index = Inside
 Inside.virtual = true
 
+local COMMIT_SECONDS = 0.002 -- what a commit takes
 local STOP_SECONDS = 1 -- as long as stop hooks may run
 local HANDLERS_SECONDS = 3 -- and handlers, after the streams
 
@@ -89,10 +92,19 @@ function Inside:boot()
   self.runtime, self.server = runtime, runtime.server
   runtime.identify = function(raw) self.users:claim(raw) end
   runtime.after_guard = function(req, guard) self.users:look(req, guard) end
+  self:open_store()
   assert(self.server:start())
   runtime.reloader = reload.new(runtime, self.path)
   runtime.reloader.given = self.texts
   runtime:go()
+end
+
+-- The store is on a disk in memory, which outlives a kill and a restart.
+function Inside:open_store()
+  if not self.disk and not stored.is_needed(self.runtime.generation) then return end
+  self.disk = self.disk or core.disk(self.world.seed)
+  assert(self.server:store_open { disk = self.disk })
+  self.server:store_pace(COMMIT_SECONDS)
 end
 
 --- Do all that is due now.
@@ -185,7 +197,9 @@ function Inside:shut(cleanly)
   self.world:enter()
   if cleanly then self.runtime:close() end
   self.runtime.ended = true
+  if not cleanly then self.server:store_kill() end
   self.server:shut()
+  if self.disk and not cleanly then self.disk:kill() end
   self.server = nil
   if process.runtime == self.runtime then process.runtime = nil end
 end

@@ -1,0 +1,200 @@
+--- Durable channels: in virtual time on a disk in memory, and on a real server that is killed.
+local server = require("spec.support.server")
+local testing = require("sluice.testing")
+
+local APP = [[
+local sluice = require("sluice")
+local app = sluice.app()
+app:channel("log/*", { history = 100, durable = true })
+app:channel("alerts", { history = 100, key = "id", rewind = "latest", durable = true })
+app:channel("prices", { history = "latest", key = "id", durable = true })
+app:channel("memory", { history = 100 })
+app:stream("/log", "log/a")
+app:stream("/alerts", "alerts")
+app:stream("/all", { channels = { "log/a", "alerts", "prices", "memory" } })
+app:stream("/rewind", { channels = { { "log/a", rewind = 3 } } })
+app:post("/publish/*channel", function(req)
+  local body = req:json()
+  local id, second, third = app:publish(req.params.channel, "e", body.data, body.opts)
+  if id then return { id = id, subscribers = second, again = third } end
+  return 503, { error = { message = second, code = third } }
+end)
+app:get("/latest/*channel", function(req) return { (app:latest(req.params.channel)) } end)
+app:get("/history", function() return app:history("log/a", { limit = 100 }) end)
+return app
+]]
+
+local function publish(t, channel, data, opts)
+  return t:post("/publish/" .. channel, { json = { data = data, opts = opts } })
+end
+
+local function ids(t, n, from)
+  local list = {}
+  for i = from or 1, (from or 1) + n - 1 do
+    list[i] = assert(publish(t, "log/a", { n = i }).json.id)
+  end
+  return list
+end
+
+local function numbers(c)
+  local list = {}
+  for _, e in ipairs(c:events("e")) do list[#list + 1] = e.data.n end
+  return list
+end
+
+local function count(from, to)
+  local list = {}
+  for i = from, to do list[#list + 1] = i end
+  return list
+end
+
+-- A browser that comes back after a kill, and one after a restart, as if nothing had happened.
+local function resumes(t)
+  local c = t:connect("/log")
+  local list = ids(t, 10)
+  c:wait_for("e", 5, { n = 10 })
+  assert.equal(list[10], c:last_id())
+  t:kill()
+  local d = t:connect("/log", { last_event_id = list[4] })
+  d:wait_for("e", 5, { n = 10 })
+  assert.is_true(d.hello.resumed)
+  assert.equal(list[10], d:last_id())
+  list[11] = ids(t, 1, 11)[11]
+  d:wait_for("e", 5, { n = 11 })
+  assert.same(count(5, 11), numbers(d))
+  t:restart()
+  local e = t:connect("/log", { last_event_id = list[7] })
+  e:wait_for("e", 5, { n = 11 })
+  assert.same({ true, count(8, 11), 0 }, { e.hello.resumed, numbers(e), #e:events("reset") })
+  local newcomer = t:connect("/rewind")
+  newcomer:wait_for("e", 5, { n = 11 })
+  assert.same(count(9, 11), numbers(newcomer))
+  assert.equal(11, #t:get("/history").json)
+end
+
+describe("durable channels", function()
+  local t
+  local function start(options)
+    t = testing.start({ source = APP }, options)
+    return t
+  end
+  after_each(function()
+    if t then t:stop() end
+    t = nil
+    server.stop_all()
+  end)
+
+  it("resume after a kill, in virtual time", function() resumes(start()) end)
+
+  it("resume after a kill -9 of a real server", function()
+    resumes(start { sockets = true, flags = { drain = 0.1 } })
+  end)
+
+  it("keep the newest of each key, and a state's values", function()
+    start()
+    for i = 1, 3 do
+      publish(t, "alerts", { id = "x", n = i })
+      publish(t, "prices", { id = "x", n = i })
+    end
+    publish(t, "alerts", { id = "y", n = 4 })
+    publish(t, "alerts", { id = "x" }, { remove = true })
+    t:kill()
+    local c = t:connect("/all")
+    assert.same({ ["prices"] = 1 }, c.hello.state)
+    t:settle()
+    assert.equal(2, #c:events("e"))
+    assert.same({ { id = "x", n = 3 } }, t:get("/latest/prices").json)
+  end)
+
+  it("are answered and delivered after the commit, at its time", function()
+    start()
+    t.place.server:store_pace(0.5)
+    local c, began = t:connect("/log"), t:elapsed()
+    ids(t, 1)
+    assert.is_true(t:elapsed() - began >= 0.5)
+    assert.equal(1, #c:events("e"))
+  end)
+
+  it("tell a memory channel beside them that it was restarted", function()
+    start()
+    local c = t:connect("/all")
+    publish(t, "memory", { n = 1 })
+    t:kill()
+    c = t:connect("/all", { last_event_id = c:last_id() })
+    t:settle()
+    local resets = c:events("reset")
+    assert.same({ 1, "memory", "restart" }, { #resets, resets[1].data.channel, resets[1].data.reason })
+  end)
+
+  it("know an idempotency key over a kill", function()
+    start()
+    local first = publish(t, "log/a", { n = 1 }, { idempotency = "k" }).json
+    assert.is_false(first.again)
+    assert.same({ first.id, true }, { publish(t, "log/a", { n = 2 }, { idempotency = "k" }).json.id, true })
+    t:kill()
+    local again = publish(t, "log/a", { n = 3 }, { idempotency = "k" }).json
+    assert.same({ first.id, true }, { again.id, again.again })
+    assert.equal(1, #t:get("/history").json)
+  end)
+
+  it("update a key only while it is there", function()
+    start()
+    local function update() return publish(t, "alerts", { id = "x" }, { update = true }) end
+    assert.equal("ENOTFOUND", update().json.error.code)
+    publish(t, "alerts", { id = "x" })
+    assert.equal(200, update().status)
+    publish(t, "alerts", { id = "x" }, { remove = true })
+    assert.equal("channel 'alerts' has no value of key 'x' any more", update().json.error.message)
+    assert.equal("EINVAL", publish(t, "log/a", {}, { update = true, key = "x" }).json.error.code)
+  end)
+
+  it("refuse what a full disk does not take, and go on when there is room", function()
+    start()
+    ids(t, 1)
+    local c = t:connect("/log")
+    t.place.disk:fault { full_bytes = t.place.disk:size("sluice.db") }
+    local refused = publish(t, "log/a", { pad = ("x"):rep(30000) })
+    assert.equal("ESTORE", refused.json.error.code)
+    assert.equal(200, publish(t, "memory", { n = 1 }).status)
+    t.place.disk:fault { full_bytes = 0 }
+    ids(t, 1, 2)
+    assert.same({ 2 }, numbers(c))
+  end)
+
+  it("answer ETIMEOUT when the disk does not, and deliver what it took in the end", function()
+    start()
+    local c = t:connect("/log")
+    t.place.server:store_pace(8)
+    assert.equal("ETIMEOUT", publish(t, "log/a", { n = 1 }).json.error.code)
+    assert.same({}, numbers(c))
+    t:advance(4)
+    assert.same({ 1 }, numbers(c))
+  end)
+
+  it("are not published to where nothing may wait", function()
+    t = testing.start { source = [[
+      local sluice = require("sluice")
+      local app = sluice.app()
+      app:channel("log", { durable = true })
+      app:post("/sort", function()
+        table.sort({ 1, 2, 3 }, function(a, b) app:publish("log", "e", {}) return a < b end)
+      end)
+      app:post("/later", function()
+        table.sort({ 1, 2 }, function(a, b) app:publish("log", "e", {}, { wait = false }) return a < b end)
+        return 204
+      end)
+      return app ]] }
+    assert.matches("app:publish%(%) on a durable channel inside .*sort.* cannot wait.*{ wait = false } does not wait",
+      t:post("/sort").error)
+    assert.equal(204, t:post("/later").status)
+  end)
+
+  it("do not change with a reload", function()
+    start()
+    local good, message = t:reload((APP:gsub("history = 100, durable", "history = 50, durable")))
+    assert.is_nil(good)
+    assert.matches("channel 'log/%*': what durable channels keep, .* changes with a restart", message)
+    assert.is_nil((t:reload((APP:gsub('"memory", { history = 100', '"memory", { durable = true')))))
+    assert.is_true(t:reload((APP:gsub('"memory", { history = 100', '"memory", { history = 9'))))
+  end)
+end)
