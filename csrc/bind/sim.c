@@ -139,15 +139,17 @@ struct replica *sim_check_replica(lua_State *L, struct sim *sim, int index) {
     return &sim->replicas[i - 1];
 }
 
-/* testing.sim(threads[, seed[, delayed[, epoch, head]]]) -> sim. Delayed: the result of what
- * is sent comes at the end of a flush. With an epoch and a head it is a later run. */
+/* testing.sim(threads[, seed[, delayed[, held[, epoch, head]]]]) -> sim. Delayed: the result of
+ * what is sent comes at the end of a flush. Of durable logs memory holds so many events. With
+ * an epoch and a head it is a later run. */
 int sim_new(lua_State *L) {
     lua_Integer n = luaL_checkinteger(L, 1);
     uint64_t seed = (uint64_t)luaL_optinteger(L, 2, 1);
     luaL_argcheck(L, n >= 1 && n <= THREADS_MAX, 1, "1 to 4 threads");
     bool delayed = lua_toboolean(L, 3);
-    const char *epoch = luaL_optstring(L, 4, NULL);
-    uint64_t head = (uint64_t)luaL_optinteger(L, 5, 0);
+    uint32_t held = (uint32_t)luaL_optinteger(L, 4, HELD_EVENTS_MAX);
+    const char *epoch = luaL_optstring(L, 5, NULL);
+    uint64_t head = (uint64_t)luaL_optinteger(L, 6, 0);
     struct sim *sim = lua_newuserdatauv(L, sizeof *sim, 0);
     memset(sim, 0, sizeof *sim);
     luaL_setmetatable(L, SIM);
@@ -165,7 +167,7 @@ int sim_new(lua_State *L) {
                                               .ops = &ops,
                                               .seed = seed});
         if (head > 0) fan_restore_start(&r->fan, sim->seq.epoch, head);
-        sim_history_init(r);
+        sim_history_init(r, held);
         seq_add_target(&sim->seq, &r->loop.mailbox);
     }
     sim->open = true;
@@ -505,8 +507,10 @@ void sim_types(lua_State *L) {
                                            {"events", sim_events},
                                            {"connect", sim_connect},
                                            {"restore", sim_restore},
+                                           {"restore_pattern", sim_restore_pattern},
                                            {"pages", sim_pages},
                                            {"answer", sim_answer},
+                                           {"paging", sim_paging},
                                            {NULL, NULL}};
     static const luaL_Reg client_methods[] = {{"close", client_close},
                                               {"take", client_take},

@@ -33,15 +33,16 @@ struct sim {
 /* Its two userdata types, once in a state. */
 void sim_types(lua_State *L);
 
-/* testing.sim(threads[, seed[, delayed[, epoch, head]]]) */
+/* testing.sim(threads[, seed[, delayed[, held[, epoch, head]]]]) */
 int sim_new(lua_State *L);
 
 struct sim *sim_check(lua_State *L); /* argument 1 */
 struct replica *sim_check_replica(lua_State *L, struct sim *sim, int index);
 
 /* What durable logs have beyond memory: sim_history.c. */
-void sim_history_init(struct replica *r);
+void sim_history_init(struct replica *r, uint32_t held);
 void sim_history_deinit(struct replica *r);
 int sim_restore(lua_State *L), sim_pages(lua_State *L), sim_answer(lua_State *L);
+int sim_paging(lua_State *L), sim_restore_pattern(lua_State *L);
 
 #endif

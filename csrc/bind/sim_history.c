@@ -11,7 +11,8 @@ static int read_page(void *owner, struct page_request *r) {
     return 0;
 }
 
-void sim_history_init(struct replica *r) {
+void sim_history_init(struct replica *r, uint32_t held) {
+    r->fan.chans.held = held;
     r->history = (struct fan_history){.read = read_page, .owner = r};
     r->fan.history = &r->history;
 }
@@ -61,12 +62,21 @@ int sim_restore(lua_State *L) {
     return 0;
 }
 
+/* sim:restore_pattern(pattern, floor): its channels of which the store has no row */
+int sim_restore_pattern(lua_State *L) {
+    struct sim *sim = sim_check(L);
+    for (unsigned i = 0; i < sim->n; i++)
+        fan_restore_pattern(&sim->replicas[i].fan, lx_checkslice(L, 2),
+                            (uint64_t)luaL_checkinteger(L, 3));
+    return 0;
+}
+
 static void set_number(lua_State *L, const char *name, uint64_t n) {
     lua_pushinteger(L, (lua_Integer)n);
     lua_setfield(L, -2, name);
 }
 
-/* sim:pages(thread) -> { { channel =, above =, upto =, events = }, … }, the newest first */
+/* sim:pages(thread) -> { { channel =, above =, upto =, events =, id = }, … }, the newest first */
 int sim_pages(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct replica *replica = sim_check_replica(L, sim, 2);
@@ -79,18 +89,27 @@ int sim_pages(lua_State *L) {
         set_number(L, "above", r->above);
         set_number(L, "upto", r->upto);
         set_number(L, "events", r->events_max);
+        lua_pushlightuserdata(L, r);
+        lua_setfield(L, -2, "id");
         lua_rawseti(L, -2, ++n);
     }
     return 1;
 }
 
-/* sim:answer(thread, which, rows, floor, given): rows nil: it could not be read */
+/* sim:paging(thread) -> whether some stream reads pages, or waits to */
+int sim_paging(lua_State *L) {
+    struct fan *fan = &sim_check_replica(L, sim_check(L), 2)->fan;
+    lua_pushboolean(L, fan->page_turns > 0 || !list_empty(&fan->page_queue) ||
+                           !list_empty(&fan->page_rest));
+    return 1;
+}
+
+/* sim:answer(thread, id, rows, floor, given): rows nil: it could not be read */
 int sim_answer(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct replica *replica = sim_check_replica(L, sim, 2);
     struct page_request **at = &replica->asked;
-    for (lua_Integer which = luaL_checkinteger(L, 3); which > 1 && *at; which--)
-        at = (struct page_request **)&(*at)->arg;
+    while (*at && *at != lua_touserdata(L, 3)) at = (struct page_request **)&(*at)->arg;
     luaL_argcheck(L, *at, 3, "no such page");
     struct page_request *r = *at;
     r->err = lua_istable(L, 4) ? 0 : -1;

@@ -102,6 +102,12 @@ static void make_latest(struct chan *c) {
     }
 }
 
+uint64_t chan_beyond(const struct chan *c) {
+    if (!chan_is_paged(c)) return 0;
+    uint64_t left = c->tail < c->history ? chan_at(c, c->history - 1)->seq : c->gone;
+    return left > c->floor && left > c->unstored ? left : 0;
+}
+
 enum chan_change chan_change(const struct chan *c, const struct policy *policy) {
     enum channel_kind kind = policy_kind(policy);
     if (kind == c->kind) return CHAN_SAME;
@@ -113,7 +119,7 @@ void chan_configure(struct chan *c, const struct policy *policy) {
     enum channel_kind kind = policy_kind(policy);
     enum chan_change change = chan_change(c, policy);
     bool was_durable = c->policy.durable;
-    uint64_t beyond = chan_is_paged(c) ? c->gone : 0; /* what only the store has */
+    uint64_t beyond = chan_beyond(c); /* what only the store has */
     c->policy = *policy;
     if (change == CHAN_TURNS) begin_anew(c);
     if (change != CHAN_SAME) drop_latest(c);
@@ -215,12 +221,6 @@ uint64_t chan_oldest(const struct chan *c, uint64_t seq) {
     if (chan_is_paged(c) && c->gone > seq) return seq + 1;
     uint64_t pos = chan_after(c, seq);
     return pos < c->head ? chan_at(c, pos)->seq : 0;
-}
-
-uint64_t chan_beyond(const struct chan *c) {
-    if (!chan_is_paged(c)) return 0;
-    uint64_t left = c->tail < c->history ? chan_at(c, c->history - 1)->seq : c->gone;
-    return left > c->floor && left > c->unstored ? left : 0;
 }
 
 struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name,

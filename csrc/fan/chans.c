@@ -63,21 +63,30 @@ struct chan *chans_next(const struct chans *cs, struct chan *c) {
 
 /* ---- Floors ------------------------------------------------------------------------- */
 
-static uint64_t floor_left(const struct chans *cs, struct slice pattern) {
+static const struct chans_floor *find_floor(const struct chans *cs,
+                                            struct slice pattern) {
     for (uint32_t i = 0; i < cs->n_floors; i++)
-        if (slice_eq(slice_str(cs->floors[i].pattern), pattern))
-            return cs->floors[i].floor;
-    return cs->any_floor;
+        if (slice_eq(slice_str(cs->floors[i].pattern), pattern)) return &cs->floors[i];
+    return NULL;
+}
+
+/* The floor of a channel that had no event yet. */
+static uint64_t floor_left(const struct chans *cs, const struct chan *c) {
+    const struct chans_floor *left = find_floor(cs, c->policy.pattern);
+    uint64_t floor = left ? left->floor : cs->any_floor;
+    bool stored = c->policy.durable && left && left->is_stored;
+    if (c->kind == CHANNEL_STATE || stored || PLANTED(30)) return floor;
+    return cs->first > floor ? cs->first : floor;
 }
 
 uint64_t chans_floor(const struct chans *cs, const struct chan *c) {
-    return c->known || PLANTED(7) ? c->floor : floor_left(cs, c->policy.pattern);
+    return c->known || PLANTED(7) ? c->floor : floor_left(cs, c);
 }
 
 struct chan *chans_of_frame(struct chans *cs, const struct frame *f) {
     struct chan *c = find_hashed(cs, f->channel, f->channel_hash);
     if (!c) c = make(cs, f->channel);
-    if (!c->known) c->floor = floor_left(cs, c->policy.pattern);
+    if (!c->known) c->floor = floor_left(cs, c);
     c->known = true;
     return c;
 }
@@ -92,7 +101,8 @@ static void share_floors(struct chans *cs) {
     cs->n_floors = 0;
 }
 
-static void fold_floor(struct chans *cs, struct slice pattern, uint64_t floor) {
+static void fold_floor(struct chans *cs, struct slice pattern, uint64_t floor,
+                       bool is_stored) {
     uint32_t i = 0;
     while (i < cs->n_floors && !slice_eq(slice_str(cs->floors[i].pattern), pattern)) i++;
     if (i == cs->n_floors) {
@@ -106,13 +116,14 @@ static void fold_floor(struct chans *cs, struct slice pattern, uint64_t floor) {
         cs->floors = floors;
         cs->floors[i].pattern = mem_strndup(pattern.p, pattern.n);
         cs->floors[i].floor = cs->any_floor;
+        cs->floors[i].is_stored = is_stored;
         cs->n_floors++;
     }
     if (floor > cs->floors[i].floor) cs->floors[i].floor = floor;
 }
 
 void chans_restore_floor(struct chans *cs, struct slice pattern, uint64_t floor) {
-    fold_floor(cs, pattern, floor);
+    fold_floor(cs, pattern, floor, true);
 }
 
 /* ---- Going -------------------------------------------------------------------------- */
@@ -127,7 +138,7 @@ void chans_drop(struct chans *cs, struct chan *c) {
     if (!c->known || (chan_is_paged(c) && c->floor < c->last)) return;
     chan_trim(c, c->last);
     if (c->latest) latest_trim(c->latest, c->last);
-    fold_floor(cs, c->policy.pattern, c->floor);
+    fold_floor(cs, c->policy.pattern, c->floor, false);
     c->known = false;
     chan_release_backlog(c);
     chans_release(cs, c);

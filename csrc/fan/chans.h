@@ -14,6 +14,7 @@
 struct chans_floor {
     char *pattern;
     uint64_t floor;
+    bool is_stored; /* a store knows it, also for what came before this run */
 };
 
 struct chans {
@@ -22,6 +23,7 @@ struct chans {
     struct chans_floor *floors;
     uint32_t n_floors;
     uint64_t any_floor; /* of policies beyond META_FLOORS_MAX */
+    uint64_t first;     /* number: logs in memory have nothing from up to here */
     uint32_t held;      /* events of a durable log in memory, at most */
 };
 

@@ -50,7 +50,7 @@ void fan_restore_start(struct fan *fan, const char *epoch, uint64_t first) {
     ASSERT_OWNER(fan->loop);
     assert(fan->head == 0);
     snprintf(fan->epoch, sizeof fan->epoch, "%s", epoch);
-    fan->head = fan->first = first;
+    fan->head = fan->chans.first = first;
 }
 
 int fan_restore_channel(struct fan *fan, struct slice channel, uint64_t floor,

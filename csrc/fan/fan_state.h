@@ -35,7 +35,6 @@ struct fan {
     const struct loop *loop;      /* of the one thread: ASSERT_OWNER */
     char epoch[EPOCH_LENGTH + 1]; /* of all numbers here */
     uint64_t head;                /* number: the newest event that came to this thread */
-    uint64_t first; /* number: events of this run are above it; 0: the first run */
     const _Atomic uint64_t
         *log_head; /* number: the newest given; ids above are 'future' */
     struct chans chans;

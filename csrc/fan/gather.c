@@ -285,7 +285,8 @@ static void add_events(struct gather *g, uint64_t upto, bool ends) {
 
 /* A note waits until all events before it are here. */
 static bool is_held_up(const struct gather *g, const struct note *note) {
-    return g->pages && !note->alone && merge_end(g, note->after) < note->after;
+    return g->pages && !note->alone && !PLANTED(31) &&
+           merge_end(g, note->after) < note->after;
 }
 
 static void fill(struct gather *g) {

@@ -117,7 +117,7 @@ static struct page_request *request_new(struct paging *p, struct sub *sub) {
     struct page_request *r = mem_try(sizeof *r + c->node.key.n + 1);
     if (!r) return NULL;
     *r = (struct page_request){.above = place_of(sub),
-                               .upto = PLANTED(31) ? UINT64_MAX >> 1 : c->gone,
+                               .upto = c->gone,
                                .events_max = HISTORY_PAGE_EVENTS,
                                .bytes_max = HISTORY_PAGE_BYTES,
                                .paging = p,
@@ -189,7 +189,7 @@ void history_ask(struct stream *s) {
 static void report_floor(struct sub *sub, uint64_t floor) {
     struct chan *c = sub_chan(sub);
     struct stream *s = sub->stream;
-    stream_reset(s, c->node.key, RESET_TRIMMED, place_of(sub), chan_oldest(c, floor));
+    stream_reset(s, c->node.key, RESET_TRIMMED, place_of(sub), floor + 1);
     if (floor > sub->from) sub->from = floor;
     if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }

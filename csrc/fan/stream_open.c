@@ -24,7 +24,7 @@ static uint64_t oldest_held(const struct chan *c) {
 
 /* The oldest event that is left of a channel; 0: none. */
 static uint64_t oldest_left(const struct chan *c) {
-    return chan_beyond(c) ? chan_oldest(c, c->floor) : oldest_held(c);
+    return chan_beyond(c) ? c->floor + 1 : oldest_held(c);
 }
 
 /* ---- Opening ------------------------------------------------------------------------ */

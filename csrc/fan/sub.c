@@ -183,9 +183,10 @@ static bool is_of_this_run(const struct chan *c) {
 static enum reset_reason judge_floor(const struct fan *fan, const struct chan *c,
                                      uint64_t at) {
     uint64_t floor = chans_floor(&fan->chans, c);
-    if (is_of_this_run(c) && fan->first > floor) floor = fan->first;
+    if (is_of_this_run(c) && fan->chans.first > floor) floor = fan->chans.first;
     if (at + PLANTED(6) >= floor) return RESET_NONE;
-    bool restart = at < fan->first && (!c->policy.durable || floor == fan->first);
+    bool restart =
+        at < fan->chans.first && (!c->policy.durable || floor == fan->chans.first);
     return restart ? RESET_RESTART : RESET_TRIMMED;
 }
 
@@ -250,6 +251,7 @@ uint64_t sub_pending(const struct sub *sub) {
         return n;
     }
     uint64_t pos = chan_after(c, sub->from);
+    if (pos < c->history) pos = c->history; /* what is in the store is not counted */
     if (!sub_filter(sub) && c->expiring <= sub->from) return c->head - pos;
     for (; pos < c->head; pos++) n += sub_wants(sub, chan_at(c, pos));
     return n;

@@ -70,6 +70,7 @@ function model.policy(rules, name)
     rewind = rewind,
     max_keys = option("max_keys", 10000),
     slow = option("slow", "reset"),
+    durable = option("durable", false),
     pattern = found[1] and found[1].pattern or "",
   }
 end
@@ -87,16 +88,18 @@ end
 local Replica = {}
 Replica.__index = Replica
 
-function model.replica()
-  return setmetatable({ head = 0, applied = 0, rules = {}, channels = {}, meta = {}, any = 0,
-    left = {} }, Replica)
+--- @param first the head that a later run begins with
+--- @param held events of a durable log that memory holds
+function model.replica(first, held)
+  return setmetatable({ head = first or 0, first = first or 0, held = held, applied = 0, rules = {},
+    channels = {}, meta = {}, stored = {}, any = 0, left = {} }, Replica)
 end
 
 function Replica:channel(name)
   local c = self.channels[name]
   if not c then
     c = { name = name, known = false, floor = 0, history = {}, latest = {}, fate = {}, emptied = {}, all = {},
-      removals = {}, removal_gone = 0, policy = model.policy(self.rules, name) }
+      removals = {}, removal_gone = 0, left = 0, unstored = 0, last = 0, policy = model.policy(self.rules, name) }
     self.channels[name] = c
   end
   return c
@@ -105,10 +108,17 @@ end
 --- What a resume is judged by.
 function Replica:floor(name)
   local c = self:channel(name)
-  return c.known and c.floor or self:meta_floor(c.policy.pattern)
+  return c.known and c.floor or self:meta_floor(c)
 end
 
-function Replica:meta_floor(pattern) return math.max(self.meta[pattern] or 0, self.any) end
+--- Of a channel without an event: what dropped ones left, and what a log lost with the last
+--- run, unless it is durable and a store knows it.
+function Replica:meta_floor(c)
+  local pattern = c.policy.pattern
+  local floor = math.max(self.meta[pattern] or 0, self.any)
+  local stored = c.policy.durable and self.stored[pattern]
+  return (c.policy.state or stored) and floor or math.max(floor, self.first)
+end
 
 local function slot(event) return event.name .. "\0" .. event.key end
 
@@ -163,13 +173,22 @@ local function bytes_of(history)
   return n
 end
 
+--- What leaves a durable log is in the store, unless it came before the log was durable.
 local function drop_first(c)
-  c.floor = table.remove(c.history, 1).seq
+  local seq = table.remove(c.history, 1).seq
+  if not c.policy.durable or seq <= c.unstored then c.floor = math.max(c.floor, seq) end
+  c.left = math.max(c.left, seq)
+end
+
+--- The newest number that is in the store and not in memory, if any.
+local function beyond(c)
+  return c.policy.durable and not c.policy.state and c.left > math.max(c.floor, c.unstored) and c.left or nil
 end
 
 function Replica:enforce(c)
   self:enforce_keys(c)
-  while #c.history > c.policy.history do drop_first(c) end
+  local most = c.policy.durable and math.min(c.policy.history, self.held) or c.policy.history
+  while #c.history > most do drop_first(c) end
   while #c.history > 0 and bytes_of(c.history) > c.policy.bytes do drop_first(c) end
 end
 
@@ -178,9 +197,9 @@ function Replica:on_event(command)
   local c = self:channel(event.channel)
   if not c.known then
     c.known = true
-    c.floor = self:meta_floor(c.policy.pattern)
+    c.floor = self:meta_floor(c)
   end
-  self.head = event.seq
+  self.head, c.last = event.seq, event.seq
   c.all[#c.all + 1] = event
   if event.remove then c.removals[#c.removals + 1] = event end
   if not c.policy.state then c.history[#c.history + 1] = event end
@@ -190,6 +209,7 @@ end
 
 function Replica:trim(c, seq)
   while c.history[1] and c.history[1].seq <= seq do drop_first(c) end
+  if c.policy.durable then return end -- the newest of a durable channel stay
   for _, event in ipairs(self:snapshot(c.name)) do
     if event.seq <= seq then self:leave(c, event, "aged") end
   end
@@ -200,10 +220,33 @@ end
 
 function Replica:on_trim(command) self:trim(self:channel(command.channel), command.seq) end
 
+--- The store has deleted all up to a number.
+function Replica:on_floor(command)
+  local c = self:channel(command.channel)
+  c.floor = math.max(c.floor, command.seq)
+  while c.history[1] and c.history[1].seq <= c.floor do drop_first(c) end
+end
+
+--- What a start finds in the store: its floor, its rows and its newest per name and key.
+function Replica:restore(name, store)
+  local c = self:channel(name)
+  c.known, c.floor, c.unstored = true, store.floor, store.floor
+  local newest = store.rows[#store.rows]
+  c.last = math.max(store.floor, newest and newest.seq or 0)
+  c.left = c.last
+  for _, event in ipairs(store.rows) do c.all[#c.all + 1] = event end
+  for _, event in ipairs(c.policy.keyed and store.newest or {}) do
+    c.latest[slot(event)] = event
+    if event.seq <= c.floor then c.all[#c.all + 1] = event end -- pinned
+  end
+  table.sort(c.all, function(a, b) return a.seq < b.seq end)
+end
+
 function Replica:on_drop(command)
   local c = self:channel(command.channel)
-  if not c.known then return end
+  if not c.known or (c.policy.durable and c.floor < c.last) then return end
   self:trim(c, math.maxinteger)
+  for _, event in ipairs(self:snapshot(c.name)) do self:leave(c, event, "aged") end
   c.known = false
   local pattern = c.policy.pattern
   self.meta[pattern] = math.max(self.meta[pattern] or 0, c.floor)
@@ -220,14 +263,17 @@ function Replica:on_policies(command)
   for pattern in pairs(new) do same = same and old[pattern] end
   if not same then
     for _, floor in pairs(self.meta) do self.any = math.max(self.any, floor) end
-    self.meta = {}
+    self.meta, self.stored = {}, {}
   end
   self.rules = command.rules
   for _, c in pairs(self.channels) do
-    local was_keyed, was_state = c.policy.keyed, c.policy.state
+    local was_keyed, was_state, was_beyond = c.policy.keyed, c.policy.state, beyond(c)
+    local was_durable = c.policy.durable
     c.policy = model.policy(self.rules, c.name)
     if was_state ~= c.policy.state then self:begin_anew(c, was_state) end
     if was_keyed ~= c.policy.keyed then self:change_kind(c) end
+    if c.policy.durable and not was_durable then c.unstored = c.last end
+    if was_durable and not c.policy.durable then c.floor = math.max(c.floor, was_beyond or 0) end
     self:enforce(c)
   end
 end
@@ -269,6 +315,15 @@ function model.wants(filter, event)
   return has(filter.types, event.name) and has(filter.keys, event.key)
 end
 
+--- What lies below the floor is lost, with the last run or since.
+function Replica:below(c, seq)
+  local floor = self:floor(c.name)
+  if not c.policy.durable and not c.policy.state then floor = math.max(floor, self.first) end
+  if seq >= floor then return nil end
+  local restart = seq < self.first and (not c.policy.durable or floor == self.first)
+  return restart and "restart" or "trimmed"
+end
+
 --- Why a client that comes with this id must be told a reset; nil: nothing is missing. And
 --- whether something of a log without history, which is lossy by name, is missing untold.
 -- @param id nil | "bad" | { epoch =, seq = }
@@ -279,8 +334,8 @@ function Replica:reason(name, id, epoch, log_head)
   if id == "bad" then why = "unknown_id"
   elseif id and id.epoch ~= epoch then why = "epoch"
   elseif id and id.seq > log_head then why = "future"
-  elseif id and id.seq < self:floor(name) then why = "trimmed" end
-  if c.policy.state then return why == "trimmed" and why or nil end
+  elseif id then why = self:below(c, id.seq) end
+  if c.policy.state then return (why == "trimmed" or why == "restart") and why or nil end
   if c.policy.history == 0 and not c.policy.keyed then return nil, why ~= nil end
   return why
 end
@@ -289,12 +344,41 @@ local function last_n(list, n)
   return table.move(list, math.max(1, #list - n + 1), #list, 1, {})
 end
 
+--- What is there above a number: in memory, or of a durable log in the store.
+function Replica.after(_, c, seq)
+  local list = {}
+  for _, event in ipairs(beyond(c) and c.all or c.history) do
+    if event.seq > seq and not event.state then list[#list + 1] = event end
+  end
+  return list
+end
+
+--- The oldest number that a reset names: below it there is nothing.
+function Replica:oldest(name)
+  local c = self:channel(name)
+  if beyond(c) then return c.floor + 1 end
+  return c.history[1] and c.history[1].seq
+end
+
+--- The number up to which history that is asked for on an open stream is not in memory.
+function Replica:beyond(name) return beyond(self:channel(name)) end
+
+--- How many of a list are in memory: hello counts those.
+function Replica:held_of(name, list)
+  local first = self:channel(name).history[1]
+  local held = {}
+  for _, event in ipairs(list) do
+    if first and event.seq >= first.seq then held[event] = true end
+  end
+  return held
+end
+
 --- What a log replays to a newcomer or after a reset: a list of events, and whether it is the
 --- compacted replay of a keyed log.
 function Replica:replay(name, rewind, reset)
   local c = self:channel(name)
   if rewind == "latest" and c.policy.keyed then return self:snapshot(name), true end
-  if reset or rewind == "all" then return last_n(c.history, #c.history), false end
+  if reset or rewind == "all" then return self:after(c, c.floor), false end
   return rewind == "latest" and {} or last_n(c.history, rewind), false
 end
 
@@ -306,14 +390,11 @@ function Replica:start(name, rewind, id, epoch, log_head)
   if rewind == nil then rewind = c.policy.rewind end
   local good = type(id) == "table" and id.epoch == epoch and id.seq <= log_head
   if good and not reason and (c.policy.history > 0 or c.policy.keyed) then
-    local list = {}
-    for _, event in ipairs(c.history) do
-      if event.seq > id.seq then list[#list + 1] = event end
-    end
-    return { from = id.seq, list = list }
+    return { from = id.seq, list = self:after(c, id.seq) }
   end
   local list, compact = self:replay(name, rewind, reason ~= nil)
   local from = list[1] and list[1].seq - 1 or math.max(self.head, good and id.seq or 0)
+  if not compact and (reason or rewind == "all") and beyond(c) then from = c.floor end
   if good then from = math.max(from, id.seq) end -- what lies below comes without ids
   return { from = from, list = list, compact = compact, reason = reason, untold = untold }
 end

@@ -30,4 +30,11 @@ return {
   "a compacted replay on an open stream begins at the cursor",
   "entries of a compacted replay behind the cursor carry their ids",
   "hello of a compacted replay after a reset carries an id below the client's own",
+  "a log in memory has no floor after a restart: what the last run lost is not told",
+  "what is said to one stream passes a page that is under way",
+  "the floor that comes with a page is not looked at",
+  "the merge passes a page that is under way",
+  "a durable log that becomes one in memory keeps its floor",
+  "events from before a log was durable are taken for stored ones",
+  "a page that is not the last is followed by the ring",
 }

@@ -52,16 +52,16 @@ local function add_start(self, spec, id, hello)
   hello.untold = hello.untold or start.untold
   self.compact = self.compact or start.compact
   hello.lowest = math.min(hello.lowest or math.huge, start.from)
+  local held = not start.compact and self.replica:held_of(spec[1], start.list)
   for _, event in ipairs(start.list) do
     local want = model.wants(sub.filter, event)
-    if want then hello.replay = hello.replay + 1 end
+    if want and (not held or held[event]) then hello.replay = hello.replay + 1 end
     self.expect[#self.expect + 1] =
       { event = event, want = want and "must" or "not", compact = start.compact }
   end
   if start.reason then
-    local oldest = self.replica:channel(spec[1]).history[1]
     hello.resets = hello.resets + 1
-    self.resets[spec[1]] = { reason = start.reason, oldest = oldest and oldest.seq }
+    self.resets[spec[1]] = { reason = start.reason, oldest = self.replica:oldest(spec[1]) }
     if start.compact and start.list[1] then self:await_sync() end
   end
 end
@@ -71,7 +71,8 @@ end
 function watcher.new(given)
   local self = setmetatable({ replica = given.replica, events = given.events, epoch = given.epoch,
     log_head = given.log_head, plan = given.plan, parser = eventstream.new(), id_text = given.id_text,
-    rates = given.rates, subs = {}, n_subs = 0, expect = {}, next = 1, resets = {}, notes = {}, gone = {},
+    rates = given.rates, store = given.store,
+    subs = {}, n_subs = 0, expect = {}, next = 1, resets = {}, notes = {}, gone = {},
     joined = given.replica.head, since = given.replica.applied,
     gathered = given.replica.head, delivered = 0, slow = 0, syncs = 0 }, Watcher)
   local hello = { states = {}, replay = 0, resets = 0 }
@@ -98,7 +99,7 @@ end
 function Watcher:on_event(event)
   local sub = self.subs[event.channel]
   if self.bye_queued or not sub or sub.state or event.seq <= (sub.from or 0) then return end
-  local want = model.wants(sub.filter, event) and "must" or "not"
+  local want = model.wants(sub.filter, event) and event.seq >= (sub.oldest or 0) and "must" or "not"
   self.expect[#self.expect + 1] = { event = event, want = want }
 end
 
@@ -120,6 +121,12 @@ function Watcher:on_gather()
   self.since, self.gone = self.replica.applied, {}
   self.gathered = self.replica.head
   for _, sub in pairs(self.subs) do sub.old_filters = { sub.filter } end
+end
+
+--- A page came to its thread: a reset that it causes is of this place.
+function Watcher:on_page()
+  self.page_head = self.page_head or self.replica.head
+  self.page_since = self.page_since or self.replica.applied
 end
 
 --- A list that is not given stays as it is.
@@ -185,9 +192,15 @@ function Watcher:subscribe(spec)
   if rewind == nil then rewind = c.policy.rewind end
   local list, compact = self.replica:replay(spec[1], rewind, false)
   if not compact then
-    local too_far
-    list, too_far = newest_that_fit(list)
-    if too_far then self:add_note { what = "reset", channel = spec[1], oldest = list[1].seq } end
+    local held = {}
+    local has = self.replica:held_of(spec[1], list)
+    for _, event in ipairs(list) do if has[event] then held[#held + 1] = event end end
+    local beyond = rewind == "all" and self.replica:beyond(spec[1])
+    local fit, too_far = newest_that_fit(held)
+    list = fit
+    if too_far or beyond then
+      self:add_note { what = "reset", channel = spec[1], oldest = list[1] and list[1].seq }
+    end
   end
   for _, event in ipairs(list) do
     if model.wants(sub.filter, event) then self:add_note { what = "history", event = event } end
@@ -281,7 +294,9 @@ function Watcher:on_reset(event, id)
   if id then self:settle(id, "reset") end
   self.told[#self.told + 1] = { channel = data.channel, oldest = self:number(null(data.oldest)), reason = data.reason }
   if not want and data.reason == "too_far" then return self:on_too_far(data) end
-  if not want and data.reason == "trimmed" then return self:on_cut_replay(data) end
+  if not want and data.reason == "trimmed" then
+    return self:on_retained(data, self.told[#self.told]) or self:on_cut_replay(data)
+  end
   if not want then return self:on_slow_reset(data) end
   self.resets[data.channel] = nil
   local silent = self.hello.silent and next(self.resets) ~= nil
@@ -336,6 +351,52 @@ function Watcher:on_too_far(data)
   end
 end
 
+--- A page found that the store has deleted what this stream was to get. False: it is no such
+--- reset.
+function Watcher:on_retained(data, told)
+  local sub, store = self.subs[data.channel], self.store[data.channel]
+  if not sub or sub.state or not store or not self.replica:channel(data.channel).policy.durable then return false end
+  local from, oldest = self:number(null(data.from)) or 0, self:number(null(data.oldest)) or math.huge
+  local gone = false
+  for _, event in ipairs(store.gone) do gone = gone or event.seq > from and event.seq < oldest end
+  if not gone and from >= store.floor then fail("needless reset (trimmed) of %s from %d", data.channel, from) end
+  if oldest < math.huge and oldest - 1 > store.floor then
+    for _, event in ipairs(store.rows) do
+      if event.seq > store.floor and event.seq < oldest then
+        fail("reset of %s passes row %d", data.channel, event.seq)
+      end
+    end
+  end
+  if self.replica:channel(sub.name).policy.keyed then
+    told.again = true
+    self.gathered = math.min(self.gathered, self.page_head or self.gathered)
+    self.since = math.min(self.since, self.page_since or self.since)
+    self.page_head, self.page_since = nil, nil
+    self:replay_again(sub)
+    for i = self.next, self.bye_queued and #self.expect or 0 do -- nothing is replayed before an end
+      local entry = self.expect[i]
+      if entry.event.channel == data.channel and entry.want == "must" then entry.want = "may" end
+    end
+    return true
+  end
+  sub.oldest = oldest -- the thread may not have got yet what is lost
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.event.channel == data.channel and entry.event.seq < oldest then entry.want = "not" end
+  end
+  return true
+end
+
+--- A stream that reads pages of a durable log may end at its cursor, when its client comes back.
+function Watcher:replays()
+  for name, sub in pairs(self.subs) do
+    if not sub.state and self.replica:channel(name).policy.durable then return true end
+  end
+  return false
+end
+
+local COMES_BACK = { drain = true, age = true }
+
 --- The rest of a compacted replay, whose channel became a plain log.
 function Watcher:on_cut_replay(data)
   local owed, sub = 0, self.subs[data.channel]
@@ -369,8 +430,10 @@ function Watcher:replay_again(sub)
   for _, event in ipairs(c.all) do
     local left = self.replica.left[event]
     local newest = c.latest[event.name .. "\0" .. event.key] == event and not event.remove
-    local want = model.wants(sub.filter, event)
-    local may = event.seq > self.gathered or left and left.at > self.since
+    local want = false -- by the filter that it was gathered by
+    for _, filter in ipairs(sub.old_filters) do want = want or model.wants(filter, event) end
+    newest = newest and #sub.old_filters == 1
+    local may = #sub.old_filters > 1 or event.seq > self.gathered or left and left.at > self.since
     if self.bye_queued then
       newest = newest and event.seq > (self.last_id or 0) and event.seq <= bye.after
       may = true
@@ -433,6 +496,12 @@ function Watcher:on_bye(event, id_text)
   if data.reason == "slow" then
     self:check_slow_bye()
     return self:settle(self:parse_id(id_text, "bye"), "bye")
+  end
+  local seq = COMES_BACK[data.reason] and self:replays() and self:parse_id(id_text, "bye")
+  local last = self.notes[#self.notes]
+  if seq and last and last.what == "bye" and seq < last.after then
+    last.after = seq
+    self.notes = { last }
   end
   local note = self:take_note("bye")
   if note.reason ~= data.reason then fail("bye for %s", data.reason) end

@@ -1,10 +1,12 @@
 --- One random run: a sim, the model of each of its threads, and clients that come, stall, are
 --- cut at any byte and come back. Everything is drawn from one seed.
 local model = require("spec.property.model")
+local stored = require("spec.property.stored")
 local watcher = require("spec.property.watcher")
 
 local World = {}
 World.__index = World
+stored.mix(World)
 
 local NAMES = { "a", "b", "c", "message" }
 local KEYS = { "k1", "k2", "k3", "k4" }
@@ -29,7 +31,7 @@ end
 
 local RATES = { 50, 20, 5, 2, 0.5, 0.1, 1 / 60 }
 
-local function draw_rules(rates, changing)
+local function draw_rules(rates, changing, durable)
   local rules = {
     { pattern = chance(0.8) and "log/:id" or "log/*", history = draw_log_history(),
       rewind = pick { 0, 0, 3, "all" }, slow = chance(0.3) and "close" or nil },
@@ -50,6 +52,7 @@ local function draw_rules(rates, changing)
     rules[#rules + 1] = { pattern = name, history = state and "latest" or random(0, 10),
       rewind = not state and name == "keyed/k" and "latest" or nil, key = name == "keyed/k" and "k" or nil }
   end
+  for _, rule in ipairs(durable and stored.rules(changing) or {}) do rules[#rules + 1] = rule end
   for _, rule in ipairs(rates and rules or {}) do
     if rule.history == "latest" and chance(0.4) then rule.max_rate = pick(RATES) end
     if chance(0.3) then rule.batch = pick { 0.02, 0.1, 1, 60 } end
@@ -92,6 +95,7 @@ function World:new_event(channel)
 end
 
 function World:publish(channel)
+  if self:is_durable(channel) then return self:publish_durable(channel, random(1, 3)) end
   local event = self:new_event(channel)
   local full = self:mailbox_is_full()
   local seq, _, code = self.sim:publish(channel, event.name, event.data, event.key, event.remove, event.state)
@@ -144,7 +148,8 @@ function World:act_burst()
 end
 
 function World:act_group()
-  if self.group then return self:end_group(chance(0.75)) end
+  if self.group and chance(0.2) then return self:commit_group() end
+  if self.group then return self:end_group(self.group.stored or chance(0.75)) end
   local group, rows = {}, {}
   for i = 1, random(1, 4) do
     local channel = pick(self.channels)
@@ -160,6 +165,7 @@ end
 
 function World:end_group(commit)
   local group = self.group
+  if commit then self:commit_group() end
   self.group = nil
   if not commit then return self.sim:abort() end
   self.sim:release()
@@ -182,11 +188,12 @@ function World:act_drop()
   self:post { op = "drop", channel = channel }
 end
 
---- Whoever reads a channel that becomes a state, or a log, is away meanwhile.
+--- The readers of a channel that becomes a state, or a log, or durable, are away meanwhile.
 function World:send_away(rules)
   local changed = {}
   for _, name in ipairs(self.channels) do
-    if model.policy(rules, name).state ~= model.policy(self.rules, name).state then changed[name] = true end
+    local old, new = model.policy(self.rules, name), model.policy(rules, name)
+    if old.state ~= new.state or old.durable ~= new.durable then changed[name] = true end
   end
   if not next(changed) then return false end
   if self.group then self:end_group(true) end
@@ -201,9 +208,12 @@ function World:send_away(rules)
   return true
 end
 
+function World:draw_rules() return draw_rules(self.rates, self.changing, self.durable) end
+
 function World:act_policies()
-  local rules = draw_rules(self.rates, self.changing)
+  local rules = self:draw_rules()
   local changed = self.rules and self:send_away(rules)
+  if self.rules then self:convert_all(rules) end
   self.rules = rules
   self.sim:policies(rules)
   self:post { op = "policies", rules = rules }
@@ -246,6 +256,7 @@ function World:act_flush()
   local thread = random(self.threads)
   local more = self.sim:flush(thread, chance(0.6) and random(1, 4) or nil)
   local check = not more and not self.rates and chance(0.3) -- a rate may hold things back
+  check = check and not self.sim:paging(thread)
   for _, client in ipairs(self.clients) do
     if client.stream and client.thread == thread then
       if client.stalled then client.pinned = true end
@@ -297,7 +308,7 @@ function World:connect(client)
   client.stalled, client.pinned = chance(self.restless and 0.4 or 0.1), false
   local id = parse_id(client.id)
   client.watcher = watcher.new { replica = self.replicas[client.thread], events = self.events,
-    epoch = self.epoch, log_head = self.head, plan = client.plan, id = id, id_text = client.id,
+    epoch = self.epoch, log_head = self.head, plan = client.plan, store = self.store, id = id, id_text = client.id,
     rates = self.rates }
   local stream, message = self.sim:connect(client.thread, to_plan(client.plan), client.id, "me")
   if not stream then error("connect: " .. message, 0) end
@@ -347,7 +358,7 @@ function World:note_loss(client, reset)
   local sub = client.watcher.subs[reset.channel]
   local anew = sub and sub.compact and reset.reason ~= "slow" -- by the newest per key
   if sub and not sub.state and self.replicas[client.thread]:channel(reset.channel).policy.keyed
-    and reset.reason == "slow" then reset.oldest = nil end
+    and (reset.reason == "slow" or reset.again) then anew, reset.oldest = false, nil end
   if sub and sub.was_slow and reset.reason == "trimmed" then anew, reset.oldest = false, nil end
   local upto = anew and client.watcher.joined + 1 or reset.oldest or self.head + 1
   lost[reset.channel] = math.max(lost[reset.channel] or 0, upto)
@@ -529,7 +540,7 @@ end
 
 local WEIGHTS = { publish = 30, burst = 4, group = 4, trim = 2, drop = 1, policies = 1, drain = 16, flush = 20,
   connect = 7, cut = 6, resume = 8, stall = 3, unstall = 5, subscribe = 2, unsubscribe = 1, filter = 2, send = 3,
-  sync = 3, clock = 2, bye = 1, forbid = 1, close = 2 }
+  sync = 3, clock = 2, bye = 1, forbid = 1, close = 2, pages = 14, retain = 2, restart = 1 }
 
 local WHEEL = {}
 for name, weight in pairs(WEIGHTS) do
@@ -542,11 +553,10 @@ local world = {}
 function world.new(testing, seed)
   math.randomseed(seed)
   local threads = chance(0.85) and 2 or random(1, 3)
-  local self = setmetatable({ testing = testing, threads = threads, sim = testing.sim(threads, seed, seed % 3 == 0),
-    commands = {}, replicas = {}, clients = {}, events = {}, n_events = 0, n_sent = 0, head = 0,
+  local self = setmetatable({ testing = testing, seed = seed, threads = threads, store = stored.store(), readings = {},
+    commands = {}, clients = {}, events = {}, n_events = 0, n_sent = 0, head = 0,
     now = 0, count = { published = 0, delivered = 0, resumed = 0, newcomers = 0, cuts = 0, syncs = 0, price = 0 },
     steps = random(60, 300) }, World)
-  self.epoch = self.sim:epoch()
   self.fat = pick { 100, 3000, 3000, chance(0.1) and 60000 or 9000 }
   self.flood = chance(0.04) -- past the backlog of a reader that is behind
   self.max_streams = chance(0.1) and 16 or 6 -- a crowd has one plan
@@ -554,11 +564,24 @@ function world.new(testing, seed)
   self.rates = chance(0.4)
   self.restless = chance(0.05) -- the rules change again and again
   self.changing = chance(0.3) -- and with them what is a log and what a state
+  self.durable = seed % 2 == 0 -- some channels have a store
   self.channels = table.move(CHANNELS, 1, random(3, #CHANNELS), 1, {})
-  for i = 1, threads do self.replicas[i] = model.replica() end
-  self:act_policies()
-  for i = 1, threads do self:drain(i) end
+  table.move(stored.CHANNELS, 1, self.durable and #stored.CHANNELS or 0, #self.channels + 1, self.channels)
+  self.rules = self:draw_rules()
+  self:begin()
   return self
+end
+
+--- The threads of a run, which may be a later one.
+function World:begin(first)
+  self.sim = self.testing.sim(self.threads, self.seed, self.seed % 3 == 0, stored.HELD, self.epoch, first)
+  self.epoch, self.replicas = self.sim:epoch(), {}
+  for i = 1, self.threads do self.replicas[i] = model.replica(first, stored.HELD) end
+  self.sim:now(self.now)
+  self.sim:policies(self.rules)
+  self:post { op = "policies", rules = self.rules }
+  for i = 1, self.threads do self:drain(i) end
+  if first then self:restore(self.rules) end
 end
 
 function World:flush_all(thread)
@@ -583,6 +606,7 @@ function World:settle()
   for _, client in ipairs(self.clients) do if client.stream then self:unstall(client) end end
   for thread = 1, self.threads do
     self:flush_all(thread)
+    self:read_pages(thread)
     self:check_replica(thread)
   end
   self:pass_ticks()
@@ -614,6 +638,7 @@ end
 
 function World:finish()
   if self.group then self:end_group(true) end
+  for _, name in ipairs(self.durable and stored.CHANNELS or {}) do self:tell_floor(name) end
   self:settle()
   self:check_syncs()
   for _, client in ipairs(self.clients) do
