@@ -278,4 +278,6 @@ void history_forget(struct sub *sub) {
     if (!p) return;
     drop_pages(p, sub, UINT64_MAX);
     if (p->asked && p->asked->sub == sub) p->asked->sub = NULL;
+    p->awaits = false; /* the next visit finds out what it still needs */
+    stream_wake(sub->stream);
 }

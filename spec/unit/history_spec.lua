@@ -1,0 +1,270 @@
+--- Pages of durable logs, one case each: what the property test draws at random is
+--- spec/property/stored.lua.
+local eventstream = require("sluice.eventstream")
+local testing = require("sluice.core.testing")
+
+local HELD = 2
+local RULES = {
+  { pattern = "log/*", history = 100, durable = true },
+  { pattern = "box", history = 100, durable = true, key = "k", rewind = "latest" },
+  { pattern = "plain", history = 100 },
+}
+
+local function row(seq, key) return { seq = seq, name = "message", data = "d" .. seq, key = key } end
+
+local function rows(first, last)
+  local list = {}
+  for seq = first, last do list[#list + 1] = row(seq) end
+  return list
+end
+
+describe("pages of a durable log", function()
+  local sim, streams, now
+
+  local function start(rules)
+    sim = testing.sim(1, 1, false, HELD, ("a"):rep(13), 1000)
+    sim:policies(rules or RULES)
+    sim:drain(1)
+    now = 0
+    sim:now(now)
+    sim:restore("log/a", 10, 100, {})
+    sim:restore("log/b", 10, 100, {})
+    sim:restore("box", 10, 100, { row(5, "x"), row(60, "y") })
+  end
+
+  before_each(function()
+    streams = {}
+    start()
+  end)
+
+  after_each(function()
+    for _, stream in ipairs(streams) do stream:close() end
+    sim:close()
+    collectgarbage()
+    assert.equal(0, testing.alive().frames)
+  end)
+
+  local function open(last, channels, options)
+    local plan = { channels = channels or { { "log/a" } } }
+    for name, value in pairs(options or {}) do plan[name] = value end
+    local stream = assert(sim:connect(1, plan, last and ("a"):rep(13) .. "-" .. last))
+    streams[#streams + 1] = stream
+    sim:flush(1)
+    return stream
+  end
+
+  --- What it was sent since: "name id", without the epoch.
+  local function taken(stream)
+    repeat until not sim:flush(1)
+    local list = {}
+    for _, event in ipairs((eventstream.new():feed((stream:take())))) do
+      local said = event.event == "message" and event.data or event.event
+      if event.event == "reset" then said = said .. " " .. event.data:match('"reason":"([^"]+)"') end
+      list[#list + 1] = said
+    end
+    return table.concat(list, ", ")
+  end
+
+  local function answer(list, floor, given)
+    local pages = sim:pages(1)
+    sim:answer(1, pages[#pages].id, list, floor or 10, given or pages[#pages].upto)
+  end
+
+  it("asks for what follows the reader's place, up to what memory holds", function()
+    local stream = open(40)
+    assert.equal("hello", taken(stream))
+    local page = sim:pages(1)[1]
+    assert.same({ "log/a", 40, 100 }, { page.channel, page.above, page.upto })
+    answer(rows(41, 43), 10, 43)
+    assert.equal("d41, d42, d43", taken(stream))
+    assert.equal(43, sim:pages(1)[1].above)
+    answer(rows(99, 100))
+    assert.equal("d99, d100", taken(stream))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("asks for nothing when the ring has it", function()
+    open(100)
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("lets no event of another log pass a page that is under way", function()
+    local stream = open(98, { { "log/a" }, { "log/b" } })
+    taken(stream)
+    answer({ row(100) })
+    assert.equal("", taken(stream))
+    answer({ row(99) })
+    assert.equal("d99, d100", taken(stream))
+  end)
+
+  it("delivers what is live to others meanwhile", function()
+    local behind, live = open(40), open(nil, { { "plain" } })
+    taken(live)
+    sim:publish("plain", "message", "now")
+    sim:drain(1)
+    assert.equal("now", taken(live))
+    assert.equal("hello", taken(behind))
+  end)
+
+  it("sends a reset when the store has deleted more, and nothing at or below its floor", function()
+    local stream = open(40)
+    taken(stream)
+    answer(rows(45, 60), 50)
+    assert.equal("reset trimmed, d51, d52, d53, d54, d55, d56, d57, d58, d59, d60", taken(stream))
+  end)
+
+  it("breaks a plain stream off there", function()
+    local stream = open(40, nil, { control = false })
+    stream:take()
+    answer(rows(51, 60), 50)
+    sim:flush(1)
+    local bytes, ended = stream:take()
+    assert.equal("", bytes)
+    assert.equal("drop", ended)
+  end)
+
+  it("replays the newest per key after a reset of a keyed log", function()
+    local stream = open(40, { { "box", rewind = "all" } })
+    taken(stream)
+    answer({}, 100)
+    assert.equal("reset trimmed, d5, d60, sync", taken(stream))
+  end)
+
+  it("brings a newcomer the newest per key without a page", function()
+    assert.equal("hello, d5, d60", taken(open(nil, { { "box" } })))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("asks again after an error, and gives up with a reset", function()
+    local stream = open(40)
+    taken(stream)
+    local tries = 0
+    while #sim:pages(1) > 0 do
+      tries = tries + 1
+      sim:answer(1, sim:pages(1)[1].id)
+      sim:flush(1)
+      assert.equal(0, #sim:pages(1))
+      now = now + 500
+      sim:now(now)
+      sim:flush(1)
+    end
+    assert.equal(20, tries)
+    assert.equal("reset trimmed", taken(stream))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("takes an answer that brings nothing further for an error", function()
+    open(40)
+    answer({}, 10, 40)
+    sim:flush(1)
+    assert.equal(0, #sim:pages(1))
+    assert.is_true(sim:paging(1))
+  end)
+
+  it("ends with the stream, the page still under way", function()
+    local stream = open(40)
+    stream:close()
+    streams = {}
+    assert.is_true(sim:paging(1))
+    answer(rows(41, 50))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("goes on without a channel that was left meanwhile", function()
+    local stream = open(98, { { "log/a" }, { "plain" } })
+    taken(stream)
+    sim:publish("plain", "message", "later")
+    sim:drain(1)
+    assert.equal("", taken(stream))
+    stream:unsubscribe("log/a")
+    assert.equal("later", taken(stream))
+    answer({ row(99) })
+    assert.equal("", taken(stream))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("sends what the filter of the moment wants", function()
+    local stream = open(40)
+    taken(stream)
+    stream:filter(nil, { "k" })
+    answer({ row(41), row(42, "k"), row(43) })
+    assert.equal("d42", taken(stream))
+  end)
+
+  it("gives the page up while the socket is full, and asks again", function()
+    local stream = open(nil, { { "log/a", rewind = "all" } })
+    taken(stream)
+    stream:stall(true)
+    answer(rows(11, 12), 10, 12)
+    sim:flush(1)
+    local pages = sim:pages(1)
+    if pages[1] then answer(rows(13, 14)) end
+    assert.is_false(sim:paging(1))
+    stream:stall(false)
+    sim:flush(1)
+    assert.is_true(sim:paging(1))
+  end)
+
+  for name, rules in pairs {
+    ["a log in memory"] = { { pattern = "log/*", history = 100 }, RULES[2], RULES[3] },
+    ["a state"] = { { pattern = "log/*", history = "latest", durable = true }, RULES[2], RULES[3] },
+  } do
+    it("says what is lost when the channel becomes " .. name .. ", the page under way", function()
+      local stream = open(40)
+      taken(stream)
+      sim:policies(rules)
+      sim:drain(1)
+      assert.truthy(taken(stream):find("^reset"))
+      answer(rows(41, 50))
+      assert.equal("", taken(stream))
+      assert.is_false(sim:paging(1))
+    end)
+  end
+
+  it("ends for good only after all that was released", function()
+    local stream = open(98)
+    taken(stream)
+    stream:bye("stop")
+    assert.equal("", taken(stream))
+    answer(rows(99, 100))
+    assert.equal("d99, d100, bye", taken(stream))
+  end)
+
+  it("ends at its cursor when its client comes back for the rest", function()
+    local stream = open(98)
+    taken(stream)
+    stream:bye("drain")
+    assert.equal("bye", taken(stream))
+    answer(rows(99, 100))
+  end)
+
+  it("has 64 turns a thread, which go round", function()
+    for _ = 1, 70 do open(40) end
+    assert.equal(64, #sim:pages(1))
+    answer(rows(41, 42), 10, 42)
+    sim:flush(1)
+    assert.equal(64, #sim:pages(1))
+    for _ = 1, 200 do
+      if #sim:pages(1) == 0 then break end
+      answer({})
+      sim:flush(1)
+    end
+    assert.is_false(sim:paging(1))
+  end)
+end)
+
+describe("a later run", function()
+  it("says restart for what was in memory, and resumes what is stored", function()
+    local sim = testing.sim(1, 1, false, HELD, ("a"):rep(13), 1000)
+    sim:policies(RULES)
+    sim:drain(1)
+    sim:restore("log/a", 10, 100, {})
+    local stream = assert(sim:connect(1, { channels = { { "plain" }, { "log/a" } } }, ("a"):rep(13) .. "-100"))
+    sim:flush(1)
+    local bytes = stream:take()
+    assert.truthy(bytes:find('"channel":"plain","reason":"restart"', 1, true))
+    assert.falsy(bytes:find('"channel":"log/a"', 1, true))
+    stream:close()
+    sim:close()
+  end)
+end)
