@@ -189,7 +189,7 @@ void durable_restore(struct server *s, struct fan *fan, struct lane *lane) {
     if (!s->durable) return;
     fan->history = durable_history(s->durable, lane);
     fan_policies(fan, from->policies);
-    fan_restore_start(fan, s->hub.seq.epoch, s->fan.first);
+    fan_restore_start(fan, s->hub.seq.epoch, from->first);
     for (uint32_t i = 0; i < from->n_floors; i++)
         fan_restore_pattern(fan, slice_str(from->floors[i].pattern),
                             from->floors[i].floor);
