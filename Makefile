@@ -22,7 +22,7 @@ MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc)
 
 TESTING := $(wildcard csrc/bind/testing*.c)
 LIBS    := -lev -lcurl -lsqlite3 -lpthread
-SIM     := csrc/bind/sim.c csrc/bind/sim_history.c
+SIM     := $(wildcard csrc/bind/sim*.c)
 SRC     := $(filter-out $(TESTING) $(SIM),$(wildcard csrc/*/*.c csrc/*/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
 PLAIN   := $(filter-out $(B)/obj/bind/%,$(OBJ))
@@ -43,8 +43,7 @@ HARDEN  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstac
   -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions
 INCLUDE  = -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)) $(addprefix -I,$(LIBEV_INCDIR) $(LIBCURL_INCDIR) $(SQLITE_INCDIR))
 COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(HARDEN) $(SAN_$(SAN)) $(INCLUDE) -MMD -MP
-# -z nodelete: a thread's code must outlive lua_close, and leak reports keep their symbols.
-# No liblua: the interpreter brings its own.
+# -z nodelete: a thread's code must outlive lua_close. No liblua: the interpreter brings its own.
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed \
   -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD_$(SAN)))) .ci/lua
