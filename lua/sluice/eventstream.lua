@@ -6,6 +6,7 @@
 --   local parser = eventstream.new()
 --   for _, event in ipairs(parser:feed("id: 7\ndata: a\n\n")) do … end
 --   --> { event = "message", data = "a", id = "7" }
+local arrays = require("sluice.base.arrays")
 local options = require("sluice.base.options")
 
 local find, sub = string.find, string.sub
@@ -124,7 +125,7 @@ end
 -- @treturn string|nil what is wrong, when a limit was passed; the parser is then at its end
 -- @treturn string|nil "ETOOBIG"
 function EventStream:feed(bytes)
-  local events = {}
+  local events = arrays.mark({})
   if self.failed then return events, self.failed, "ETOOBIG" end
   local searched = self.started and #self.rest or 0
   local text = self:begin(self:skip_half_line_end(bytes))

@@ -1,5 +1,6 @@
 --- The methods of an app that read: latest, history, stats, slowest, channels, clients.
 -- All are effects, for handlers and the like. Keeps nothing in memory.
+local arrays = require("sluice.base.arrays")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
 local core = require("sluice.core")
@@ -75,7 +76,7 @@ function reading.history(self, channel, opts)
   list, message, code = generation.server:history(channel, o.limit, o.after, o.event)
   if not list then return nil, message, code end
   for _, event in ipairs(list) do event.data = read_data(event.data) end
-  return list
+  return arrays.mark(list)
 end
 
 --- Figures of one channel, or of the server; doc/operating.md lists them. What the I/O threads
@@ -110,7 +111,7 @@ function reading.slowest(self, n)
   for _, row in ipairs(list) do
     row.client, row.id = stream_handle.new(generation.runtime, row.id), nil
   end
-  return list
+  return arrays.mark(list)
 end
 
 --- The names of the channels that exist now.
@@ -123,7 +124,7 @@ function reading.channels(self, pattern)
     local fault = pattern_fault("app:channels(pattern)", pattern)
     if fault then return nil, fault, "EPATTERN" end
   end
-  return generation.server:channels(pattern)
+  return arrays.mark(generation.server:channels(pattern))
 end
 
 --- One client by the id that the server gave it.

@@ -16,4 +16,9 @@ function arrays.is_marked(value)
   return meta ~= nil and (meta == arrays.MARK or meta == arrays.EMPTY_MARK)
 end
 
+--- Mark a list that the API returns, so that it is [] in JSON also when it is empty.
+-- @tparam table list marked in place
+-- @treturn table the same
+function arrays.mark(list) return setmetatable(list, arrays.MARK) end
+
 return arrays

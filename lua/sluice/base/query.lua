@@ -1,5 +1,6 @@
 --- Query strings, cookies and header tables, read when they are asked for.
 -- Keeps nothing in memory.
+local arrays = require("sluice.base.arrays")
 local core = require("sluice.core")
 
 local query = {}
@@ -44,7 +45,7 @@ function query.list(all, name)
   for _, value in ipairs(values) do
     for item in value:gmatch("[^,]+") do list[#list + 1] = item end
   end
-  return list
+  return arrays.mark(list)
 end
 
 --- The cookies of a request.

@@ -2,6 +2,7 @@
 -- as it was and report why. Requests are served one after the other, outside of any coroutine;
 -- those that come while one waits are answered by the same reload. In memory: the sources of the
 -- last three revisions, and counters.
+local arrays = require("sluice.base.arrays")
 local core = require("sluice.core")
 local difference = require("sluice.live.difference")
 local failure = require("sluice.base.failure")
@@ -74,7 +75,7 @@ local function changed_files(self, before, now)
   end
   for path in pairs(set) do list[#list + 1] = path end
   table.sort(list)
-  return list
+  return arrays.mark(list)
 end
 
 local function count(self, result, phase, seconds)
@@ -170,7 +171,7 @@ function Reloader:perform(kind)
   local prepared, problem = prepare(self, kind)
   local outcome
   if prepared then
-    outcome = { ok = true, kind = kind, generation = live.id, notes = prepared.notes,
+    outcome = { ok = true, kind = kind, generation = live.id, notes = arrays.mark(prepared.notes),
       files = changed_files(self, live.sources, prepared.generation.sources),
       difference = difference.between(live.description, prepared.generation.description) }
     for _, text in ipairs(self.runtime.tasks:orphans(prepared.generation)) do

@@ -1,5 +1,6 @@
 --- Other servers, as an app under test sees them: answers that the test gave, by URL. A URL
 -- that it gave none for fails the test at its next step. In memory: the last requests.
+local arrays = require("sluice.base.arrays")
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local json = require("sluice.json")
@@ -63,7 +64,7 @@ local function serve(self, request)
 end
 
 function outgoing.new(place)
-  local self = setmetatable({ place = place, answers = {}, sent = {}, problem = nil }, Outgoing)
+  local self = setmetatable({ place = place, answers = {}, sent = arrays.mark({}), problem = nil }, Outgoing)
   place.world:answer_with(function(request) return serve(self, request) end)
   return self
 end

@@ -1,6 +1,7 @@
 --- A test's view of one event stream: everything that came, with times, and waiting for more.
 -- In memory: all events that it received.
 local arguments = require("sluice.testing.arguments")
+local arrays = require("sluice.base.arrays")
 local caller = require("sluice.base.caller")
 local canonical = require("sluice.testing.canonical")
 local eventstream = require("sluice.eventstream")
@@ -128,7 +129,7 @@ function Stream:events(event)
   for _, e in ipairs(self.received) do
     if event == nil or e.event == event then out[#out + 1] = e end
   end
-  return out
+  return arrays.mark(out)
 end
 
 --- How many came.

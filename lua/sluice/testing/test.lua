@@ -1,6 +1,7 @@
 --- One test: an app somewhere (in this process, or over sockets), what was asked of it, and
 -- how time passes. In memory: the connections that are open.
 local arguments = require("sluice.testing.arguments")
+local arrays = require("sluice.base.arrays")
 local caller = require("sluice.base.caller")
 local exchange = require("sluice.testing.exchange")
 local fault = require("sluice.testing.fault")
@@ -286,7 +287,7 @@ end
 function Test:log(level)
   arguments.self(Test, self, "t", "log")
   arguments.one_of("t:log(level)", level, { "debug", "info", "warn", "error" }, true)
-  return self.place:log(level)
+  return arrays.mark(self.place:log(level))
 end
 
 names.strict(Test, "t", ":")
