@@ -25,7 +25,8 @@ static struct http_to to_of(struct conn *c, const struct request *r) {
     return to;
 }
 
-void dispatch_log(struct conn *c, const struct request *r, int status) {
+static void log_request(struct conn *c, const struct request *r, int status,
+                        const char *reason) {
     if (!log_wants(LOG_INFO)) return;
     struct log_field fields[] = {
         {.name = "method", .text = r->method.p, .text_n = r->method.n},
@@ -34,8 +35,17 @@ void dispatch_log(struct conn *c, const struct request *r, int status) {
          .text_n = r->path_n ? r->path_n : 1},
         {.name = "status", .number = status},
         {.name = "ip", .text = r->ip},
-        {.name = "ms", .number = (double)(conn_worker(c)->now_ms - c->talk->since_ms)}};
-    log_write(LOG_INFO, "request", fields, sizeof fields / sizeof *fields);
+        {.name = "ms", .number = (double)(conn_worker(c)->now_ms - c->talk->since_ms)},
+        {.name = "reason", .text = reason}};
+    log_write(LOG_INFO, "request", fields, sizeof fields / sizeof *fields - !reason);
+}
+
+void dispatch_log(struct conn *c, const struct request *r, int status) {
+    log_request(c, r, status, NULL);
+}
+
+void dispatch_log_bye(struct conn *c, const struct request *r, enum end_reason reason) {
+    log_request(c, r, 200, reason_end(reason)->word);
 }
 
 /* ---- Checks before the body --------------------------------------------------------- */
@@ -220,7 +230,9 @@ void dispatch_overload(struct conn *c, struct request *r) {
         conn_next(c);
         return;
     }
-    outlet_refuse(c, r, conn_worker(c)->draining ? END_DRAIN : END_OVERLOAD, 0);
+    enum end_reason reason = conn_worker(c)->draining ? END_DRAIN : END_OVERLOAD;
+    outlet_refuse(c, r, reason, 0);
+    dispatch_log_bye(c, r, reason);
     conn_end_request(c);
 }
 
@@ -251,6 +263,7 @@ void dispatch_file(struct conn *c, struct request *r) {
 static void refuse_trimmed(struct conn *c, struct request *r) {
     if (c->streams) {
         outlet_break(c);
+        dispatch_log_bye(c, r, END_SLOW);
         conn_end_request(c);
         return;
     }

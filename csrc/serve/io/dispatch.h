@@ -29,6 +29,10 @@ void dispatch_head(struct conn *c, struct request *r);
  * 200, bye and a random retry (a browser would never come back after a 503). */
 void dispatch_overload(struct conn *c, struct request *r);
 
+/* The line of a request: the status that was sent. */
 void dispatch_log(struct conn *c, const struct request *r, int status);
+
+/* The same for a stream that was refused by a bye: 200, and the reason of the bye. */
+void dispatch_log_bye(struct conn *c, const struct request *r, enum end_reason reason);
 
 #endif

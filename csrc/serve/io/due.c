@@ -67,7 +67,10 @@ void due_set(struct conn *c) {
 static void end_wait(struct conn *c, int status) {
     struct request *r = c->talk->request;
     if (r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
-    else output_answer(c, status, NULL, NULL);
+    else {
+        dispatch_log(c, r, status);
+        output_answer(c, status, NULL, NULL);
+    }
     conn_drop_request(c);
     conn_next(c);
 }
@@ -80,6 +83,7 @@ static bool give_up(struct conn *c) {
         dispatch_overload(c, r);
     } else if (request_streams(r)) {
         outlet_refuse(c, r, END_ERROR, 0);
+        dispatch_log_bye(c, r, END_ERROR);
         conn_drop_request(c);
         conn_end_talk(c);
     } else {
