@@ -242,14 +242,17 @@ static void push_limits(lua_State *L) {
     static const struct {
         const char *name;
         double value;
-    } limits[] = {
-        LIMIT(STREAM_CHANNELS_MAX), LIMIT(FILTER_ITEMS_MAX),  LIMIT(RATE_LEAST),
-        LIMIT(HISTORY_EVENTS_MAX),  LIMIT(SLOWEST_MAX),       LIMIT(STATIC_FILE_MAX),
-        LIMIT(STATIC_BYTES_MAX),    LIMIT(WATCHED_FILES_MAX), LIMIT(URL_PARAMS_MAX),
-        LIMIT(JSON_DEPTH_MAX),      LIMIT(IO_THREADS_MAX),    LIMIT(MEMORY_DEFAULT),
-        LIMIT(MAX_BODY_DEFAULT),    LIMIT(HEARTBEAT_MS),      LIMIT(DRAIN_MS),
-        LIMIT(HEAD_TIMEOUT_MS),     LIMIT(BODY_TIMEOUT_MS),   LIMIT(IDLE_TIMEOUT_MS),
-        LIMIT(REQUEST_TIMEOUT_MS),  LIMIT(STALL_TIMEOUT_MS)};
+    } limits[] = {LIMIT(STREAM_CHANNELS_MAX), LIMIT(FILTER_ITEMS_MAX),
+                  LIMIT(RATE_LEAST),          LIMIT(CONNECTIONS_MAX_DEFAULT),
+                  LIMIT(HISTORY_EVENTS_MAX),  LIMIT(SLOWEST_MAX),
+                  LIMIT(STATIC_FILE_MAX),     LIMIT(STATIC_BYTES_MAX),
+                  LIMIT(WATCHED_FILES_MAX),   LIMIT(URL_PARAMS_MAX),
+                  LIMIT(JSON_DEPTH_MAX),      LIMIT(IO_THREADS_MAX),
+                  LIMIT(MEMORY_DEFAULT),      LIMIT(MAX_BODY_DEFAULT),
+                  LIMIT(HEARTBEAT_MS),        LIMIT(DRAIN_MS),
+                  LIMIT(HEAD_TIMEOUT_MS),     LIMIT(BODY_TIMEOUT_MS),
+                  LIMIT(IDLE_TIMEOUT_MS),     LIMIT(REQUEST_TIMEOUT_MS),
+                  LIMIT(STALL_TIMEOUT_MS)};
     int n = sizeof limits / sizeof *limits;
     lua_createtable(L, 0, n);
     for (int i = 0; i < n; i++) {

@@ -2,9 +2,10 @@
 --- live events; a goal that the desk's network sends twice counts once.
 ---
 ---   DESK_KEY=secret sluice run examples/match/app.lua
----   curl -N http://127.0.0.1:5121/api/live-match/7
 ---   curl -X PUT -H 'X-API-Key: secret' http://127.0.0.1:5121/api/matches/7
----   curl -H 'X-API-Key: secret' --json '{"team":"home"}' http://127.0.0.1:5121/api/matches/7/goals
+---   curl -N http://127.0.0.1:5121/api/live-match/7
+---   curl -H 'X-API-Key: secret' -H 'Idempotency-Key: 1' --json '{"team":"home"}' \
+---     http://127.0.0.1:5121/api/matches/7/goals
 local sluice = require("sluice")
 local app = sluice.app()
 local key = sluice.env("DESK_KEY")

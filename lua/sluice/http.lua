@@ -18,7 +18,7 @@ local http = {}
 
 local KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
   body = options.NONE, json = options.NONE, timeout = 10, retries = 0, max_bytes = 1 << 20,
-  redirects = 5, verify = true, sign = options.NONE }
+  redirects = 5, verify = true, sign = options.LATER }
 -- What may be temporary: the same request may succeed later.
 local PASSING_CODE = { ECONNECT = true, EUPSTREAM = true, ETIMEOUT = true }
 local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true }

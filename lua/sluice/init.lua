@@ -119,9 +119,9 @@ function sluice.env(name, default)
 end
 
 --- Answer a request with what app:publish returned.
--- @treturn integer 202 and a table; or nil, message, code
-function sluice.receipt(id, subscribers, duplicate)
-  if not id then return nil, subscribers, duplicate end
+-- @treturn integer 202 and a table; or nil, message, code, field
+function sluice.receipt(id, subscribers, duplicate, field)
+  if not id then return nil, subscribers, duplicate, field end
   return 202, { id = id ~= true and id or nil, subscribers = subscribers,
     duplicate = duplicate or false }
 end

@@ -108,7 +108,7 @@ function sluice.id() end
 ---@return string
 function sluice.env(name, default) end
 ---@return integer?, any, any
-function sluice.receipt(id, subscribers, duplicate) end
+function sluice.receipt(id, subscribers, duplicate, field) end
 
 ---@class sluice.Log
 sluice.log = {}
@@ -200,7 +200,7 @@ function App:check(fn) end
 ---@param event? string
 ---@param data? any
 ---@param opts? { key?: string, ttl?: number, idempotency?: string, remove?: boolean, update?: boolean, wait?: boolean }
----@return string|true|nil id, integer|string subscribers, boolean|string? duplicate
+---@return string|true|nil id, integer|string subscribers, boolean|string? duplicate, string? field
 function App:publish(channel, event, data, opts) end
 ---@param channel string
 ---@param key string
@@ -501,7 +501,7 @@ function EventStream:feed(bytes) end
 ---@field sockets? boolean true: a server in a process of its own, and real time
 
 ---@class sluice.testing.RequestOptions
----@field user? string|sluice.User becomes req.user; roles may be a list
+---@field user? string|sluice.User becomes req.user; roles may be a list, which becomes a set
 ---@field headers? table<string, string>
 ---@field json? any the body, with its content type
 ---@field body? string

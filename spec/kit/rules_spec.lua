@@ -197,3 +197,22 @@ describe("what an app does by itself", function()
     assert.same({ "CLOSED" }, t:log())
   end)
 end)
+
+describe("the answer of a refused publish", function()
+  after_each(kit.stop_all)
+
+  it("names the field that is missing or wrong", function()
+    local t = kit.start [[
+      app:channel("keyed", { history = "latest", key = "symbol" })
+      app:event_type("order", { fields = { id = "string" } })
+      app:post("/orders", function(req) return sluice.receipt(app:publish("orders", "order", req:json())) end)
+      app:post("/plain", function(req) return app:publish("orders", "order", req:json()) end)
+      app:post("/keyed", function(req) return sluice.receipt(app:publish("keyed", "price", req:json())) end)]]
+    for path, wanted in pairs { ["/orders"] = { "EBADFIELD", "id" }, ["/plain"] = { "EBADFIELD", "id" },
+      ["/keyed"] = { "EKEY", "symbol" } } do
+      local response = t:post(path, { json = { id = 5 } })
+      assert.same({ 422, wanted[1], wanted[2] }, { response.status, response.json.error.code,
+        response.json.error.field }, path)
+    end
+  end)
+end)

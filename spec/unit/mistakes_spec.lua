@@ -46,6 +46,15 @@ local at_load = {
     "app.lua:3: channel 'a': max_rate needs history = \"latest\": in a log no event is ever replaced" },
   { "a log whose slow readers skip", 'app:channel("a", { slow = "latest" })',
     "app.lua:3: channel 'a': slow is \"reset\" or \"close\"" },
+  { "a rewind of a state", 'app:channel("a", { history = "latest", rewind = 5 })',
+    "app.lua:3: channel 'a': rewind has no use with history = \"latest\": a state always gives the newest values, and "
+      .. "a slow reader skips to them" },
+  { "a slow reader of a state", 'app:channel("a", { history = "latest", slow = "close" })',
+    "app.lua:3: channel 'a': slow has no use with history = \"latest\": a state always gives the newest values, and "
+      .. "a slow reader skips to them" },
+  { "an option near one of a later version", 'app:stream("/s", { channels = { "a" }, compres = true })',
+    "app.lua:3: the plan of /s: unknown option 'compres' (known: channels, control, heartbeat, keys, max_rate, meta, "
+      .. "query, rewind, types)" },
   { "a keyed log that keeps nothing", 'app:channel("a", { history = 0, key = "id", rewind = "latest" })',
     "app.lua:3: channel 'a': rewind = \"latest\" needs a history: a client that comes back gets the log" },
   { "max_rate on a log of its own", 'app:channel("a", { history = 9, max_rate = 2 })',

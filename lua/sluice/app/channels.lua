@@ -17,6 +17,8 @@ local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow", "durabl
 local HISTORY_MAX, RATE_LEAST = core.limits.HISTORY_EVENTS_MAX, core.limits.RATE_LEAST
 local BATCH_LEAST, BATCH_MOST = 0.02, 60
 local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
+local NO_LOG = '%s: %s has no use with history = "latest": a state always gives the newest values, '
+  .. "and a slow reader skips to them"
 
 --- Refuse an option that a later version will have.
 function channels.later(what, option)
@@ -132,6 +134,24 @@ local CHECK = {
 }
 channels.CHECK = CHECK
 
+-- What each option allows on its own, but not together.
+local function check_together(what, p)
+  if p.max_rate and p.history ~= nil and p.history ~= "latest" then caller.raise(NO_RATE, what) end
+  for _, name in ipairs({ "rewind", "slow" }) do
+    if p.history == "latest" and p[name] ~= nil then caller.raise(NO_LOG, what, name) end
+  end
+  if p.durable and p.history == 0 then
+    caller.raise("%s: durable needs a history: nothing would be kept", what)
+  end
+  if p.rewind == "latest" and p.history == 0 then
+    caller.raise('%s: rewind = "latest" needs a history: a client that comes back gets the log',
+      what)
+  end
+  if p.rewind == "latest" and not p.key then
+    caller.raise('%s: rewind = "latest" needs key = "field"', what)
+  end
+end
+
 --- Declare a policy: app:channel.
 -- @tparam sluice.Generation generation
 -- @tparam string pattern
@@ -143,17 +163,7 @@ function channels.declare(generation, pattern, given)
   for name, check in pairs(CHECK) do
     if p[name] ~= nil then check(what, p[name]) end
   end
-  if p.max_rate and p.history ~= nil and p.history ~= "latest" then caller.raise(NO_RATE, what) end
-  if p.durable and p.history == 0 then
-    caller.raise("%s: durable needs a history: nothing would be kept", what)
-  end
-  if p.rewind == "latest" and p.history == 0 then
-    caller.raise('%s: rewind = "latest" needs a history: a client that comes back gets the log',
-      what)
-  end
-  if p.rewind == "latest" and not p.key then
-    caller.raise('%s: rewind = "latest" needs key = "field"', what)
-  end
+  check_together(what, p)
   local shape, where = patterns.shape(pattern), caller.where()
   if generation.policy_shapes[shape] then
     caller.raise("%s is declared already (%s)", what, generation.policy_shapes[shape])

@@ -118,7 +118,7 @@ end
 local OPTIONS = {
   { name = "max_rate", check = check_rate, channel = true, filter = true, asked = rate_by,
     narrow = lowest },
-  { name = "compress", check = check_compress, route = true },
+  { name = "compress", check = check_compress, route = true, later = true },
   { name = "rewind", check = check_rewind, channel = true },
   { name = "heartbeat", check = check_heartbeat, route = true },
   { name = "control", check = check_control },
@@ -135,7 +135,8 @@ local function of_kind(kind)
   local list = { known = {} }
   for _, option in ipairs(OPTIONS) do
     if option[kind] then
-      list[#list + 1], list.known[option.name] = option, options.NONE
+      list[#list + 1] = option
+      list.known[option.name] = option.later and options.LATER or options.NONE
     end
   end
   return list
@@ -154,7 +155,9 @@ end
 -- @treturn table for options.check_names
 function plan_options.names(kind, more)
   local names = { [more] = true }
-  for _, option in ipairs(KINDS[kind]) do names[option.name] = true end
+  for _, option in ipairs(KINDS[kind]) do
+    names[option.name] = option.later and options.LATER or true
+  end
   return names
 end
 

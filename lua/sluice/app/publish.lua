@@ -152,7 +152,7 @@ local function full(generation, how, channel, event, data, o)
     local id = runtime.idempotency:find(channel, o.idempotency)
     if id then return id, runtime.server:subscribers(channel), true end
   end
-  local message, code, key
+  local message, code, key, wrong
   if how.published then
     message, code = hooks.refusal(runtime, channel)
     if message then return nil, message, code end
@@ -164,8 +164,8 @@ local function full(generation, how, channel, event, data, o)
   end
   local fields = generation.typed[event]
   if fields and type(data) == "table" and not o.remove then
-    data, message, code = check_fields(event, fields, data)
-    if not data then return nil, message, code end
+    data, message, code, wrong = check_fields(event, fields, data)
+    if not data then return nil, message, code, wrong end
   end
   local text = data
   if type(data) ~= "string" then
@@ -175,7 +175,7 @@ local function full(generation, how, channel, event, data, o)
   key = o.key
   if how.key and not key then
     key, message, code = read_key(channel, how.key, data)
-    if not key then return nil, message, code end
+    if not key then return nil, message, code, how.key end
   end
   if o.update then
     message, code = update_fault(runtime, how, channel, key)
@@ -203,7 +203,7 @@ local NO_OPTIONS = {}
 --   this event is withdrawn, so that no client gets it late; update: only while its key is there;
 --   wait = false: do not wait on a durable channel (then the id is true)
 -- @return id (true for a state channel), number of subscribers, whether it is a duplicate;
---   or nil, message, code
+--   or nil, message, code, and the field when one of the data is missing or wrong
 function publish.publish(self, channel, event, data, opts)
   local generation = self and self._generation -- absent when called as app.publish(…)
   if not generation or generation.phase ~= "live" then
@@ -230,7 +230,7 @@ function publish.publish(self, channel, event, data, opts)
   end
   if how.key then
     key, message, code = read_key(channel, how.key, data)
-    if not key then return nil, message, code end
+    if not key then return nil, message, code, how.key end
   end
   return generation.server:publish(channel, event, text, key)
 end

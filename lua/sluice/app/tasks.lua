@@ -13,7 +13,7 @@ local tasks = {}
 local Tasks = {}
 Tasks.__index = Tasks
 
-local AFTER = { id = options.STRING, durable = false }
+local AFTER = { id = options.STRING, durable = options.LATER }
 local PENDING_MAX = 100000 -- more are refused: EFULL
 local SECONDS_MAX = 366 * 86400 * 10
 local PARKED_SECONDS = 24 * 3600 -- how long a task waits for a generation that defines it

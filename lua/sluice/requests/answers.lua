@@ -70,18 +70,19 @@ local function build(where, status, body, headers)
   return status, list, text
 end
 
---- Read what a handler returned. Raises when the app made a mistake.
+--- Read what a handler returned; a field may follow nil, message, code. Raises when the app
+-- made a mistake.
 -- @tparam string where the route, for messages
 -- @treturn integer status
 -- @treturn {{string,string},...} headers
 -- @treturn string|nil body
-function answers.read(where, first, second, third)
+function answers.read(where, first, second, third, field)
   if first == nil then
     if second == nil then return 204, {}, nil end
     local status = codes.status(third)
     -- the log has the error: a client gets no names of files and no lines
     local message = third == "EINTERNAL" and "internal error" or tostring(second)
-    return build(where, status, codes.body(status, message, third))
+    return build(where, status, codes.body(status, message, third, field))
   end
   if type(first) == "number" then return build(where, first, second, third) end
   if type(first) == "table" or type(first) == "string" then return build(where, 200, first) end

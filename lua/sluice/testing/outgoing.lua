@@ -64,7 +64,8 @@ local function serve(self, request)
 end
 
 function outgoing.new(place)
-  local self = setmetatable({ place = place, answers = {}, sent = arrays.mark({}), problem = nil }, Outgoing)
+  local self = setmetatable({ place = place, answers = {}, sent = arrays.mark({}),
+    problem = nil }, Outgoing)
   place.world:answer_with(function(request) return serve(self, request) end)
   return self
 end
