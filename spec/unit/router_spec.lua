@@ -196,7 +196,7 @@ describe("a request", function()
 
   it("reads lists: absent, empty, with commas, repeated", function()
     assert.equal('{"list":"absent"}', t:get("/list").body)
-    assert.equal('{"list":{}}', t:get("/list?x=").body)
+    assert.equal('{"list":[]}', t:get("/list?x=").body)
     assert.equal('{"list":["a","b c","d"]}', t:get("/list?x=a,b+c&x=d").body)
     assert.equal(400, t:get("/list?" .. ("x=1&"):rep(101)).status)
   end)
