@@ -74,11 +74,13 @@ function deadline.since(from)
   return math.max(0, quiet - from.quiet) / BASE, at - from.at
 end
 
---- A function that says how many seconds are left (never below zero).
+--- A function that says how many seconds are left (never below zero). Where a server was given times
+--- by `scale`, seconds are no shorter than that, even when the machine has become quiet since.
 function deadline.after(seconds)
-  local from = deadline.now()
+  local from, least = deadline.now(), seconds * (rawget(deadline, "scale") or 1)
   return function()
-    return math.max(0, seconds - deadline.since(from)) * BASE * last.slowness
+    local quiet, clock = deadline.since(from)
+    return math.max(0, least - clock, (seconds - quiet) * BASE * last.slowness)
   end
 end
 
