@@ -16,7 +16,7 @@
  * Our own functions are not stopped in the middle: the next line of the app is, unless they
  * go on for a million instructions.
  *
- * Where Lua runs no hook (a C function, a finalizer) nothing can be stopped: streams go on
+ * Where Lua runs no hook (a C function, a finalizer) nothing can be stopped: streams continue
  * without the app, and run/stall.h logs while it lasts what holds it up. */
 #ifndef SLUICE_BIND_BUDGET_H
 #define SLUICE_BIND_BUDGET_H

@@ -9,7 +9,7 @@
 
 /* An end by right (denied, expired, revoked) lets nothing more out. A client that
  * lags, or for whose notice there was no memory, ends where it stands. After "stop" the
- * client soon asks once more, is answered 204, and closes for good. */
+ * client soon asks once more, is answered 204, and closes permanently. */
 static const struct end_row ends[END_REASONS] = {
     [END_DRAIN] = {"drain", END_AFTER_ALL, RETRY_DRAIN, true, false},
     [END_OVERLOAD] = {"overload", END_AT_CURSOR, RETRY_OVERLOAD, true, false},

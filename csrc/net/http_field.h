@@ -1,6 +1,6 @@
 /* Reading header fields as RFC 9110 defines them: by name in any case, over all their
  * lines (5.2, 5.3), as what their grammar says they are: a list of elements (5.6.1),
- * one value, entity tags (8.8.3), ranges of media types (12.5.1). Nobody looks at the
+ * one value, entity tags (8.8.3), ranges of media types (12.5.1). No caller looks at the
  * text of a field, or at its first line, in any other way.
  *
  * Pure; all slices borrow from the fields. [any thread] */

@@ -161,12 +161,12 @@ static void word(char *text, size_t size, const struct span *s, bool over) {
         snprintf(text, size, "%s %s %s: a finalizer (__gc) of the app runs%s", name,
                  over ? "took" : "takes", took, over ? "" : ", which is given 6 s");
     else if (over)
-        snprintf(text, size, "%.*s blocked the app for %s%s; streams went on. %s",
+        snprintf(text, size, "%.*s blocked the app for %s%s; streams continued. %s",
                  title.n, name, took, title.where, doing[kind][1]);
     else
         snprintf(text, size,
-                 "%.*s has blocked the app for %s by now%s; streams go on. %s%s", title.n,
-                 name, took, title.where, doing[kind][0], fate(kind, s));
+                 "%.*s has blocked the app for %s by now%s; streams continue. %s%s",
+                 title.n, name, took, title.where, doing[kind][0], fate(kind, s));
 }
 
 static void report(const struct span *s, bool over) {

@@ -31,7 +31,7 @@ struct queue {
 
 void queue_init(struct queue *q);
 
-/* Nobody waits any more, and nothing may be posted. [after the thread ended] */
+/* No thread waits any more, and nothing may be posted. [after the thread ended] */
 void queue_close(struct queue *q);
 
 /* The request waits for its turn (shares). [io] */

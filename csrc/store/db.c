@@ -1,7 +1,7 @@
 /* SQLite as the store uses it; see db.h.
  *
  * SQLite before 3.51.3 can lose commits when one connection checkpoints while another
- * commits, so only the one that writes ever checkpoints, and only when it is told to. */
+ * commits, so only the one that writes ever checkpoints, and only when it is asked to. */
 #include "store/db.h"
 
 #include "base/bounds.h"

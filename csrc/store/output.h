@@ -1,4 +1,4 @@
-/* A file that is made beside its name and gets it when it is whole: nobody finds half of one,
+/* A file that is made beside its name and gets it when it is whole: no process finds half of one,
  * and no file that was there is lost. [one thread] */
 #ifndef SLUICE_STORE_OUTPUT_H
 #define SLUICE_STORE_OUTPUT_H

@@ -59,7 +59,7 @@ static int add_row(struct making *m, struct store_row row) {
     return err;
 }
 
-/* What is missing up to 'seq' is told before what comes after it: a page with rows ends. */
+/* What is missing up to 'seq' is reported before what comes after it: a page with rows ends. */
 static void miss(struct making *m, uint64_t seq) {
     m->page.damaged = true;
     if (m->page.n > 0) m->ends = true;

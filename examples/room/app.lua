@@ -31,7 +31,7 @@ app:on("subscribe", "room/:room", function(client, _, p)
   local all, user = rooms(), client.user.id
   local members = all[p.room] or {}
   all[p.room] = members
-  local new = members[user] == nil -- 0 while the good-bye is pending
+  local new = members[user] == nil -- 0 while the leave task is pending
   members[user] = (members[user] or 0) + 1
   app:cancel("leave/" .. p.room .. "/" .. user)
   if new then report("user-joined", p.room, user) end

@@ -4,7 +4,7 @@
 ---   sluice run examples/stocks/app.lua      and open http://127.0.0.1:5121/
 ---   curl -N 'http://127.0.0.1:5121/api/stock-prices?symbols=ACME,NOVA&max_rate=2'
 ---
---- You should see prices move, and with the slider fewer events and bytes, and more spared.
+--- You should see prices move, and with the slider fewer events and bytes, and more skipped.
 local sluice = require("sluice")
 local walk = require("walk")
 local app = sluice.app()

@@ -1,4 +1,4 @@
---- A stock exchange of chance: 50 symbols, each a random walk with its own speed and its own
+--- A random exchange: 50 symbols, each a random walk with its own speed and its own
 --- share of the trading. Equal seeds give equal prices. Plain data in, plain data out.
 local walk = {}
 
@@ -33,7 +33,7 @@ function walk.draw(market)
 end
 
 --- One trade: the first symbols trade most. Returns what is published; `n` counts the trades of
---- the symbol, so that a reader knows how many it was spared.
+--- the symbol, so that a reader knows how many were skipped.
 function walk.trade(market)
   local s = market.symbols[1 + math.floor(#market.symbols * walk.draw(market) ^ 1.4)]
   local step = walk.draw(market) + walk.draw(market) + walk.draw(market) - 1.5

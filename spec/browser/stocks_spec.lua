@@ -1,5 +1,5 @@
 --- The stocks example in a real browser: fewer events and bytes by the slider, other symbols by the
---- picker, and what was spared counted.
+--- picker, and what was skipped counted.
 local browser = require("spec.support.browser")
 local server = require("spec.support.server")
 
@@ -26,14 +26,14 @@ describe("the stocks page", function()
     local page = b.open(s.url .. "/")
     page.wait("[...stocks.values()].filter((s) => s.points.length > 3).length === 50", 15)
     assert.equal("Live, at most 2 a second", page.text("#status"))
-    assert.is_true(page.eval("spared") > 0)
+    assert.is_true(page.eval("skipped") > 0)
     page.wait("Number(document.getElementById('bytes').textContent) > 0", 10)
     page.screenshot("build/stocks-light.png")
 
     set_rate(page, 0, "0.5")
     -- one turn of two seconds: fifty of four thousand
     page.wait("() => { const n = (id) => Number(document.getElementById(id).textContent);"
-      .. " return n('events') > 0 && n('events') <= 60 && n('spared') > 2000 }", 20)
+      .. " return n('events') > 0 && n('events') <= 60 && n('skipped') > 2000 }", 20)
     page.click("#few")
     page.wait("document.querySelectorAll('.card').length === 3", 10)
     page.wait("[...stocks.values()].every((s) => s.n > 0)", 10)

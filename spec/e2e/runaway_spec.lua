@@ -181,7 +181,7 @@ describe("code that runs away", function()
 
   it("that stays within the budget is told of, with its name and place", function()
     assert.equal("slow", ask("/slow").body)
-    s.wait_log("GET /slow blocked the app for [%d.]+ s %([^ ]*app.lua:%d+%); streams went on")
+    s.wait_log("GET /slow blocked the app for [%d.]+ s %([^ ]*app.lua:%d+%); streams continued")
   end)
 
   it("has lost no event on any stream", function()

@@ -72,14 +72,14 @@ describe("a script that does not come back", function()
     end, seconds or 10, title)
   end
 
-  it("is told of while it lasts, ever more seldom, where nothing can stop it; streams go on", function()
+  it("is told of while it lasts, ever more seldom, where nothing can stop it; streams continue", function()
     start("--handler-budget", "0.3", "--heartbeat", "1")
     local stream = sse.connect(s.port, "/s")
     assert(stream:wait_for("hello"))
     local from = deadline.now()
     local c = later("/pattern")
     local told = wait_lines("GET /pattern", "told", REPORTS, 30)
-    assert.matches("^GET /pattern has blocked the app for [%d.]+ s by now %([^ ]*app.lua:11%); streams go on%. It "
+    assert.matches("^GET /pattern has blocked the app for [%d.]+ s by now %([^ ]*app.lua:11%); streams continue%. It "
       .. "[^;]+; nothing can stop it where it is %(a C function, a finalizer%): handlers wait until it ends by itself, "
       .. "or the process by SIGTERM$", told[REPORTS].message)
     for i = 2, #told do assert.is_true(told[i].seconds >= 1.9 * told[i - 1].seconds, told[i].seconds) end
@@ -104,7 +104,7 @@ describe("a script that does not come back", function()
     local over = wait_lines("GET /gc", "over", 1)
     local told = lines_about("GET /gc").told
     assert.matches("nothing can stop it where it is", told[#told].message)
-    assert.matches("^GET /gc blocked the app for [%d.]+ s %([^ ]*app.lua:12%); streams went on%. It %l+ed",
+    assert.matches("^GET /gc blocked the app for [%d.]+ s %([^ ]*app.lua:12%); streams continued%. It %l+ed",
       over[1].message)
     assert(over[1].seconds >= 1.5 and over[1].cpu >= 1.5) -- os.clock counts the other threads, too
   end)

@@ -144,7 +144,7 @@ describe("a script that computes for ever", function()
   it("cannot keep the process from ending at SIGTERM: streams get bye first", function()
     local s, c, request = stuck()
     s.signal("TERM")
-    s.wait_log("draining 1 stream, up to 0.5 s; again to stop now", 1.5)
+    s.wait_log("draining 1 stream, up to 0.5 s; send the signal again to stop at once", 1.5)
     local bye = assert(c:wait_for("bye", 5))
     assert.equal("drain", live.data(bye).reason)
     local code

@@ -166,12 +166,12 @@ states
     local text = 'app:stream("/rooms/:id", "room/:id")\napp:task("remind", print)\napp:post("/p/:id", function(req)\n'
       .. 'app:publish("room/" .. req.params.id, "x") app:after(5, "%s") end)\n%s'
     for code, wanted in pairs {
-      ['app:on("subscribe", "rooms/:id", print)'] = 'the subscribe hook "rooms/:id" meets no channel of this app, '
+      ['app:on("subscribe", "rooms/:id", print)'] = 'the subscribe hook "rooms/:id" matches no channel of this app, '
         .. "did you mean 'room/:id'?",
-      ['app:on("unsubscribe", "club", print)'] = 'the unsubscribe hook "club" meets no channel of this app',
-      ['app:on("published", "news", print)'] = 'the published hook "news" meets no channel of this app',
-      ['app:transform("news", print)'] = 'the transform "news" meets no channel of this app',
-      ['app:guard("/room/**", print)'] = 'app:guard("/room/**") meets no route',
+      ['app:on("unsubscribe", "club", print)'] = 'the unsubscribe hook "club" matches no channel of this app',
+      ['app:on("published", "news", print)'] = 'the published hook "news" matches no channel of this app',
+      ['app:transform("news", print)'] = 'the transform "news" matches no channel of this app',
+      ['app:guard("/room/**", print)'] = 'app:guard("/room/**") matches no route',
     } do
       assert.same({ "app.lua:7: " .. wanted }, warnings(text:format("remind", code)), code)
       local right = code:gsub('"rooms[^"]*"', '"room/:id"'):gsub('"%l%l%l%l"', '"room/*"')
@@ -180,7 +180,7 @@ states
     end
     assert.same({ "app.lua:6: there is no app:task('remnid'), did you mean 'remind'?" },
       warnings(text:format("remnid", "")))
-    assert.matches('app.lua: app:cors%("/a/%*%*"%) meets no route$',
+    assert.matches('app.lua: app:cors%("/a/%*%*"%) matches no route$',
       warnings(text:format("remind", 'app:cors("/a/**", { origins = { "https://a.example" } })'))[1])
   end)
 

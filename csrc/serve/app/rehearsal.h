@@ -1,7 +1,7 @@
 /* A rehearsal: the whole server in one thread and on a clock that stands still.
  *
  * For tests of applications: the same parser, channels, cursors, policies and mailboxes,
- * but no listener, no thread and no waiting. Somebody dials (gets one end of a socket
+ * but no listener, no thread and no waiting. A caller dials (gets one end of a socket
  * pair, the server has the other), says what time it is (clock_hold), and lets the server
  * do what is due (rehearsal_step). Equal seeds and equal steps give equal bytes.
  * [the app's thread] */

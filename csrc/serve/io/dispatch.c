@@ -166,14 +166,14 @@ static const char *explain(const struct conn *c, const struct request *r, int st
     if (status == 401)
         return "the admin key is needed: Authorization: Bearer KEY, or the Unix socket";
     if (status == 403 && is_admin(r) && !conn_worker(c)->hub->options.admin_key)
-        return "this server has no admin key: ask over its Unix socket";
+        return "this server has no admin key: use its Unix socket";
     if (status == 400 && http_field_repeated(request_fields(r)))
         return "a header field that has one value comes twice";
     switch (status) {
-    case 403: return "a page of another site may not ask this: see app:cors()";
+    case 403: return "a page of another site may not send this request: see app:cors()";
     case 406: return "this is an event stream: accept text/event-stream";
     case 415: return "a body may have no content-encoding but identity";
-    case 421: return "this Host is not answered: start with --allow-host";
+    case 421: return "this name is not in --allow-host";
     case 503: return "the application is busy: nothing was done, try again";
     default: return NULL;
     }

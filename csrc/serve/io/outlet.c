@@ -258,7 +258,8 @@ static void attach(struct conn *c) {
     conn_watch(c);
 }
 
-/* Returns the seconds for hello. No two beat together: each a little earlier. */
+/* Returns the seconds for hello. Each is a little earlier, so that streams do not
+ * send theirs at the same time. */
 static double set_heartbeat(struct outlet *o, double seconds) {
     uint32_t ms = o->heartbeat_ms;
     if (seconds >= 0) ms = (uint32_t)(seconds * 1000);

@@ -17,10 +17,13 @@ static void log_end(const struct hub *hub, bool again) {
     unsigned long long n = hub_totals(hub).streams;
     const char *plural = n == 1 ? "" : "s";
     if (again) log_printf(LOG_WARN, "stopping now: %llu stream%s cut off", n, plural);
-    else if (n == 0) log_printf(LOG_INFO, "stopping; again to stop now");
+    else if (n == 0)
+        log_printf(LOG_INFO, "stopping; send the signal again to stop at once");
     else
-        log_printf(LOG_INFO, "draining %llu stream%s, up to %g s; again to stop now", n,
-                   plural, (double)hub->options.drain_ms / 1000);
+        log_printf(LOG_INFO,
+                   "draining %llu stream%s, up to %g s; "
+                   "send the signal again to stop at once",
+                   n, plural, (double)hub->options.drain_ms / 1000);
 }
 
 static void take_signal(struct hub *hub, int number) {

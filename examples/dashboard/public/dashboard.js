@@ -23,7 +23,7 @@ const REASONS = {
   failover: "another server took over",
   drain: "the server is stopping",
   overload: "the server is busy",
-  stop: "the server said goodbye for good",
+  stop: "the server ended the stream permanently",
 };
 
 const $ = (id) => document.getElementById(id);
@@ -308,7 +308,7 @@ function onBye(event) {
 function onError() {
   if (dashboard.state === "live" && !goodbye) note("The connection broke", true);
   if (source.readyState !== EventSource.CLOSED) return setState("waiting");
-  // An answer that was no stream ends an EventSource for good: make another one, later.
+  // An answer that was no stream ends an EventSource permanently: make another one, later.
   source.close();
   if (dashboard.lastId === "stop") return setState("closed");
   attempts += 1;

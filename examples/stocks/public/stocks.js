@@ -8,8 +8,8 @@ let names = []; // all symbols that are traded
 
 const byId = (id) => document.getElementById(id);
 const stocks = new Map(); // symbol -> { card, price, change, line, points, n }
-const second = { events: 0, bytes: 0, spared: 0 };
-let spared = 0;
+const second = { events: 0, bytes: 0, skipped: 0 };
+let skipped = 0;
 let source;
 
 function setStatus(state, text) {
@@ -42,8 +42,8 @@ function onPrice(message) {
   second.events += 1;
   second.bytes += message.data.length + "event: price-update\ndata: \n\n".length;
   const missed = stock.n && event.n > stock.n ? event.n - stock.n - 1 : 0;
-  second.spared += missed;
-  spared += missed;
+  second.skipped += missed;
+  skipped += missed;
   stock.n = event.n;
   stock.points.push(event.price);
   if (stock.points.length > POINTS) stock.points.shift();
@@ -86,9 +86,9 @@ function connect() {
 function tellSecond() {
   byId("events").textContent = second.events;
   byId("bytes").textContent = (second.bytes / 1000).toFixed(1);
-  byId("spared").textContent = second.spared;
-  byId("total").textContent = spared.toLocaleString("en");
-  Object.assign(second, { events: 0, bytes: 0, spared: 0 });
+  byId("skipped").textContent = second.skipped;
+  byId("total").textContent = skipped.toLocaleString("en");
+  Object.assign(second, { events: 0, bytes: 0, skipped: 0 });
 }
 
 function frame() {

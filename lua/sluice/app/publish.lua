@@ -123,7 +123,7 @@ local function pass_on(runtime, published, id, text)
   hooks.published(runtime, published, text)
 end
 
--- Publish on a durable channel: wait until it is on the disk, unless told not to.
+-- Publish on a durable channel: wait until it is on the disk, unless wait = false.
 local function commit(runtime, published, channel, event, text, key, o)
   local stored = runtime.stored
   if o.wait ~= false then stored:need_wait(WAITS) end

@@ -152,7 +152,7 @@ local function hooks(generation, say, follow, publish)
   local function judge(what, list, others)
     for _, item in ipairs(list) do
       if not others.unread and not overlaps_some(item, others) then
-        say('%s: %s "%s" meets no channel of this app%s', item.where, what, item.name,
+        say('%s: %s "%s" matches no channel of this app%s', item.where, what, item.name,
           meant(item, others))
       end
     end
@@ -178,7 +178,7 @@ local function paths(generation, say)
     for _, row in ipairs(what == "guard" and generation.guards or generation.cors) do
       local item = { name = row.pattern }
       if not overlaps_some(item, routes) then
-        say('%s: app:%s("%s") meets no route%s', row.where or generation.path, what, row.pattern,
+        say('%s: app:%s("%s") matches no route%s', row.where or generation.path, what, row.pattern,
           meant(item, routes))
       end
     end

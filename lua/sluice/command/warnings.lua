@@ -26,8 +26,8 @@ end
 local CALLS = {
   { ":%s*after%s*%([^,()]+,%s*function", "app:after(…, function): name an app:task() instead; "
     .. "a function would not survive a reload" },
-  { "io%.popen", "io.popen blocks the app while it waits; streams go on, handlers do not" },
-  { "os%.execute", "os.execute blocks the app while it waits; streams go on, handlers do not" },
+  { "io%.popen", "io.popen blocks the app while it waits; streams continue, handlers do not" },
+  { "os%.execute", "os.execute blocks the app while it waits; streams continue, handlers do not" },
   { "require%s*%(?%s*[\"']socket", "luasocket blocks the app while it waits" },
 }
 

@@ -1,5 +1,5 @@
 --- From a stream request to an open stream: guards, plan, read rules, acceptance.
--- A stream URL never answers 5xx or 429, which would stop browsers for good: the core says
+-- A stream URL never answers 5xx or 429, which would stop browsers permanently: the core says
 -- 200 and bye in their place, without an id. A plan function that uses its client before it
 -- returns opens the stream and writes it from its coroutine. streams.again runs the plan of
 -- an open stream again (a reload, app:replan). In memory: the plans that run, with their requests.
