@@ -492,6 +492,7 @@ static int box_stats(lua_State *L) {
     lx_set_integer(L, "events", st.events);
     lx_set_integer(L, "failed", st.failed);
     lx_set_integer(L, "unknown", st.unknown);
+    lx_set_integer(L, "group_us", st.group_us);
     lx_set_integer(L, "queued", st.queued);
     lx_set_integer(L, "in_flight", st.in_flight);
     lx_set_integer(L, "trimmed", st.trimmed);

@@ -31,7 +31,7 @@ static const char *const scripts[SCHEMA_VERSION] = {
     "  prev INTEGER NOT NULL, at INTEGER NOT NULL, expires INTEGER NOT NULL, "
     "  remove INTEGER NOT NULL, name BLOB NOT NULL, key BLOB NOT NULL, "
     "  data BLOB NOT NULL, crc INTEGER NOT NULL);"
-    "CREATE INDEX events_of_channel ON events (chan, seq);"
+    "CREATE INDEX events_of_channel ON events (chan);" /* each entry ends with seq, the rowid */
     "CREATE TABLE newest (chan INTEGER NOT NULL, key BLOB NOT NULL, name BLOB NOT NULL, "
     "  seq INTEGER NOT NULL, at INTEGER NOT NULL, expires INTEGER NOT NULL, "
     "  data BLOB NOT NULL, crc INTEGER NOT NULL, PRIMARY KEY (chan, key, name)) "

@@ -1,4 +1,4 @@
-/* See sum.h. */
+/* See sum.h. Signed, since SQLite then keeps them in four bytes. */
 #include "store/sum.h"
 
 #include "base/crc32c.h"
@@ -21,33 +21,35 @@ static uint32_t row(uint32_t c, int64_t chan, const struct store_row *r) {
 
 int64_t sum_head(struct slice epoch, uint64_t last, uint64_t commits, bool clean) {
     uint32_t c = text(number(0, 'h'), epoch);
-    return number(number(number(c, (int64_t)last), (int64_t)commits), clean);
+    return (int32_t)number(number(number(c, (int64_t)last), (int64_t)commits), clean);
 }
 
 int64_t sum_channel(const struct sum_channel *ch) {
     uint32_t c = text(number(number(0, 'c'), ch->id), ch->name);
     c = number(number(number(c, ch->kind), ch->durable), (int64_t)ch->floor);
     c = number(number(c, (int64_t)ch->events), (int64_t)ch->bytes);
-    return number(c, (int64_t)ch->counted);
+    return (int32_t)number(c, (int64_t)ch->counted);
 }
 
 int64_t sum_event(int64_t chan, uint64_t prev, const struct store_row *r) {
-    return number(number(row(number(0, 'e'), chan, r), (int64_t)prev), r->remove);
+    return (int32_t)number(number(row(number(0, 'e'), chan, r), (int64_t)prev),
+                           r->remove);
 }
 
 int64_t sum_newest(int64_t chan, const struct store_row *r) {
-    return row(number(0, 'n'), chan, r);
+    return (int32_t)row(number(0, 'n'), chan, r);
 }
 
 int64_t sum_key(int64_t chan, struct slice key, uint64_t seq, int64_t at_ms) {
     uint32_t c = text(number(number(0, 'k'), chan), key);
-    return number(number(c, (int64_t)seq), at_ms);
+    return (int32_t)number(number(c, (int64_t)seq), at_ms);
 }
 
 int64_t sum_pair(const struct store_pair *p) {
-    return text(text(text(number(0, 'p'), p->store), p->key), p->value);
+    return (int32_t)text(text(text(number(0, 'p'), p->store), p->key), p->value);
 }
 
 int64_t sum_task(const struct store_task *t) {
-    return number(text(text(text(number(0, 't'), t->id), t->name), t->data), t->due_ms);
+    return (int32_t)number(text(text(text(number(0, 't'), t->id), t->name), t->data),
+                           t->due_ms);
 }
