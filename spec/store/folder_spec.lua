@@ -187,6 +187,7 @@ describe("the file", function()
     for i = 1, 2000 do
       last = s:event("log", "e" .. i)
       if i % 100 == 0 then s.raw:read { channel = "log", above = 0, rows = 50 } end
+      if i % 50 == 0 then s.raw:tick(s.raw:head()) end
     end
     assert.equal("stored", answer(s, last))
     local stats = s.raw:stats()
