@@ -157,7 +157,9 @@ static void word(char *text, size_t size, const struct span *s, bool over) {
     double seconds = (double)s->all / 1e6;
     char took[32];
     snprintf(took, sizeof took, seconds < 10 ? "%.2g s" : "%.0f s", seconds);
-    if (stall.is_last)
+    if (stall.is_last && over && kind != COMPUTED)
+        snprintf(text, size, "%s took %s. %s", name, took, doing[kind][1]);
+    else if (stall.is_last)
         snprintf(text, size, "%s %s %s: a finalizer (__gc) of the app runs%s", name,
                  over ? "took" : "takes", took, over ? "" : ", which is given 6 s");
     else if (over)
