@@ -355,6 +355,7 @@ end
 --- reset.
 function Watcher:on_retained(data, told)
   local sub, store = self.subs[data.channel], self.store[data.channel]
+  if not sub and store and self.page_head then return true end -- it was left before this was read
   if not sub or sub.state or not store or not self.replica:channel(data.channel).policy.durable then return false end
   local from, oldest = self:number(null(data.from)) or 0, self:number(null(data.oldest)) or math.huge
   local gone = false
