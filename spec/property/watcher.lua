@@ -439,8 +439,8 @@ function Watcher:replay_again(sub)
       newest = newest and event.seq > (self.last_id or 0) and event.seq <= bye.after
       may = true
     end
-    if want and (newest or may) then
-      rest[#rest + 1] = { event = event, want = newest and "must" or "may", compact = true,
+    if newest or may then
+      rest[#rest + 1] = { event = event, want = want and (newest and "must" or "may") or "not", compact = true,
         later = event.seq > self.gathered, -- than the reset, perhaps: then no part of its replay
         behind = event.seq <= (self.last_id or self.came_with) }
     end
