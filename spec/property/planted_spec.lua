@@ -6,11 +6,11 @@ local process = require("spec.support.process")
 local SEEDS = 1500
 local FULL = os.getenv("SLUICE_SPEC_FULL")
 local RARE = { [13] = true } -- it shows after a thousand seeds: hunted at full size only
-local MODULE = "build/planted/sluice/core/testing.so"
+local CORE, TESTING = "build/planted/sluice/core.so", "build/planted/sluice/core/testing.so"
 
 local function build()
   local code, output = process.run { "make", "-s", "SAN=", "B=build/planted",
-    "CFLAGS=-O1 -DSLUICE_PLANTED", MODULE }
+    "CFLAGS=-O1 -DSLUICE_PLANTED", CORE, TESTING }
   assert.equal(0, code, output)
 end
 
