@@ -1,26 +1,18 @@
 --- The property test must find each planted bug. The module with the bugs is built into
 --- build/planted and run in a process of its own, since it has the name of the real one.
 local bugs = require("spec.property.planted")
-local process = require("spec.support.process")
+local planted = require("spec.support.planted")
 
 local SEEDS = 1500
 local FULL = os.getenv("SLUICE_SPEC_FULL")
 local RARE = { [13] = true } -- it shows after a thousand seeds: hunted at full size only
-local CORE, TESTING = "build/planted/sluice/core.so", "build/planted/sluice/core/testing.so"
-
-local function build()
-  local code, output = process.run { "make", "-s", "SAN=", "B=build/planted",
-    "CFLAGS=-O1 -DSLUICE_PLANTED", CORE, TESTING }
-  assert.equal(0, code, output)
-end
 
 local function hunt(bug, seeds)
-  return process.run { "env", "LUA_PATH=./?.lua;./lua/?.lua;;", "LUA_CPATH=build/planted/?.so;;",
-    "lua5.4", "spec/property/hunt.lua", tostring(bug), tostring(seeds) }
+  return planted.run("spec/property/hunt.lua", tostring(bug), tostring(seeds))
 end
 
 describe("the property test", function()
-  lazy_setup(build)
+  lazy_setup(function() planted.build("core", "core/testing") end)
 
   it("finds nothing when no bug is active", function()
     local code, output = hunt(0, 60)

@@ -1,22 +1,16 @@
 --- The drawn requests must find each bug that is planted in the HTTP front. The core with the
 --- bugs is built into build/planted; $SLUICE_PLANT chooses the one that is active.
 local bugs = require("spec.wire.front.planted")
-local process = require("spec.support.process")
+local planted = require("spec.support.planted")
 local run = require("spec.wire.front.run")
 local site = require("spec.wire.front.site")
 
 local DRAWS = 1500
 local PATIENCE = 3 -- seconds: a bug may show as an answer that never comes
 
-local function build()
-  local code, output = process.run({ "make", "-s", "SAN=", "B=build/planted", "CFLAGS=-O1 -DSLUICE_PLANTED", "core" },
-    { seconds = 180 })
-  assert.equal(0, code, output)
-end
-
 --- What the draws find while one bug is active.
 local function hunt(bug, draws)
-  local s = site.start { env = { SLUICE_BUILD = "build/planted", SLUICE_PLANT = bug, SLUICE_PRELOAD = "" } }
+  local s = site.start { env = { SLUICE_BUILD = planted.folder, SLUICE_PLANT = bug, SLUICE_PRELOAD = "" } }
   local problems = run.draws(s, 1, draws, { patience = PATIENCE })
   s.kill()
   s.clean()
@@ -24,7 +18,7 @@ local function hunt(bug, draws)
 end
 
 describe("the drawn requests", function()
-  lazy_setup(build)
+  lazy_setup(function() planted.build("core") end)
 
   it("find nothing when no bug is active", function() assert.is_nil(hunt(0, 200)) end)
 
