@@ -70,6 +70,10 @@ bool history_awaits(const struct stream *s) {
     return s->paging && s->paging->awaits;
 }
 
+bool history_replays(const struct stream *s) {
+    return history_awaits(s) || (s->paging && s->paging->pages);
+}
+
 /* ---- Turns -------------------------------------------------------------------------- */
 
 static void give_turn_back(struct fan *fan, struct paging *p) {

@@ -80,6 +80,9 @@ void history_ask(struct stream *s);
 /* Whether a stream can go no further before a page comes. */
 bool history_awaits(const struct stream *s);
 
+/* Whether it waits for a page, or has one that is not used up. */
+bool history_replays(const struct stream *s);
+
 /* ---- For the stream ----------------------------------------------------------------- */
 
 void history_pause(struct stream *s); /* its socket is full */

@@ -232,7 +232,7 @@ void stream_end(struct stream *s, const struct bye *bye) {
      * event: it gets the notice when it comes back. One that is brought pages may
      * come back for the rest, too. */
     const struct end_row *row = reason_end(bye->reason);
-    bool replays = s->paging && row->has_bye && !row->stays_away;
+    bool replays = history_replays(s) && row->has_bye && !row->stays_away;
     bool here = s->cursor > s->fan->head || when != END_AFTER_ALL || replays;
     uint64_t at = here ? s->cursor : s->fan->head;
     s->ending = true;
