@@ -111,11 +111,13 @@ struct policy policy_of(const struct policy_set *set, struct slice channel) {
     struct capture captures[PATTERN_CAPTURES_MAX];
     unsigned given = 0;
     for (uint32_t i = 0; set && i < set->n; i++) {
-        if (pattern_match(slice_str(set->rules[i].pattern), channel, captures) < 0) continue;
+        if (pattern_match(slice_str(set->rules[i].pattern), channel, captures) < 0)
+            continue;
         apply(&p, &set->rules[i]);
         given |= set->rules[i].set;
     }
-    if (p.durable && !(given & POLICY_TTL)) p.ttl_ms = 0; /* what is on a disk need not age */
+    if (p.durable && !(given & POLICY_TTL))
+        p.ttl_ms = 0; /* what is on a disk need not age */
     return p;
 }
 
