@@ -110,7 +110,7 @@ int sim_answer(lua_State *L) {
     struct replica *replica = sim_check_replica(L, sim, 2);
     struct page_request **at = &replica->asked;
     while (*at && *at != lua_touserdata(L, 3)) at = (struct page_request **)&(*at)->arg;
-    luaL_argcheck(L, *at, 3, "no such page");
+    if (!*at) return luaL_argerror(L, 3, "no such page");
     struct page_request *r = *at;
     r->err = lua_istable(L, 4) ? 0 : -1;
     r->floor = (uint64_t)luaL_optinteger(L, 5, 0);

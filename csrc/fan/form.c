@@ -25,7 +25,8 @@ static struct form_range put_chunk(char *room, uint32_t n) {
     *--at = '\n';
     *--at = '\r';
     for (uint32_t left = n; left > 0; left >>= 4) *--at = "0123456789abcdef"[left & 15];
-    memcpy(events + n, CRLF, 2);
+    events[n] = '\r';
+    events[n + 1] = '\n';
     return (struct form_range){(uint32_t)(at - room), (uint32_t)(events - at) + n + 2};
 }
 

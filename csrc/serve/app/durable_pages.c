@@ -32,7 +32,8 @@ static int make_frames(struct page_request *r, const struct store_page *page,
     int64_t boot_ms = (int64_t)(clock_wall() * 1000) - clock_ms();
     if (page->n == 0) return 0;
     r->frames = mem_try(page->n * sizeof *r->frames);
-    int err = r->frames ? 0 : E_NOMEM;
+    if (!r->frames) return E_NOMEM;
+    int err = 0;
     for (; err == 0 && r->n < page->n; r->n += err == 0) {
         struct frame_row row = row_of(r->channel, &page->rows[r->n], boot_ms);
         err = frame_restore(&r->frames[r->n], &row, true, epoch);

@@ -81,7 +81,7 @@ int server_new(struct server **out, struct serve_options *options,
 /* A listening socket for each worker, all on one port; -1 in a rehearsal. */
 static int open_listeners(struct server *s, int *fds, unsigned n) {
     const struct serve_options *o = &s->hub.options;
-    for (unsigned i = 0; i < n; i++) fds[i] = -1;
+    for (unsigned i = 0; i < IO_THREADS_MAX; i++) fds[i] = -1;
     if (o->rehearsal) return 0;
     int err = listener_check(o->host, s->port);
     for (unsigned i = 0; err == 0 && i < n; i++) {
