@@ -8,6 +8,7 @@
 #include "base/planted.h"
 #include "base/rand.h"
 #include "base/status.h"
+#include "store/columns.h"
 #include "store/disk.h"
 #include "store/inner.h"
 #include "store/schema.h"
@@ -253,13 +254,7 @@ int store_each_recent(struct store *s, struct slice channel, uint32_t events_max
                               (int64_t)rec->now.floor, (int64_t)events_max);
     int err;
     while ((err = db_row(&s->db, q)) > 0) {
-        struct store_row row = {.seq = db_u64(q, 0),
-                                .at_ms = sqlite3_column_int64(q, 2),
-                                .expires_ms = sqlite3_column_int64(q, 3),
-                                .remove = sqlite3_column_int(q, 4) != 0,
-                                .name = db_slice(q, 5),
-                                .key = db_slice(q, 6),
-                                .data = db_slice(q, 7)};
+        struct store_row row = columns_event(q, 0);
         uint64_t before = db_u64(q, 1);
         bool sound = sum_event(rec->id, before, &row) == sqlite3_column_int64(q, 8);
         if (!sound || (err = fn(arg, &row, before)) != 0) break;

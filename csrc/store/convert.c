@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/planted.h"
 #include "base/status.h"
+#include "store/columns.h"
 #include "store/inner.h"
 
 static void raise_floor(struct record *r, uint64_t floor) {
@@ -54,13 +55,7 @@ static int find_newest(struct store *s, struct record *r) {
         db_bind(&s->db, SQL_EVENTS_ABOVE, "ii", r->id, (int64_t)r->now.floor);
     int err;
     while ((err = db_row(&s->db, q)) > 0) {
-        struct store_row row = {.seq = db_u64(q, 0),
-                                .at_ms = sqlite3_column_int64(q, 2),
-                                .expires_ms = sqlite3_column_int64(q, 3),
-                                .remove = sqlite3_column_int(q, 4) != 0,
-                                .name = db_slice(q, 5),
-                                .key = db_slice(q, 6),
-                                .data = db_slice(q, 7)};
+        struct store_row row = columns_event(q, 0);
         err = write_newest(s, r, &row);
         if (err < 0) break;
     }

@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
+#include "store/columns.h"
 #include "store/inner.h"
 #include "store/sum.h"
 
@@ -28,14 +29,7 @@ static int find_channel(struct db *db, struct making *m) {
     sqlite3_stmt *q = db_bind(db, SQL_CHANNEL_FLOOR, "s", m->read->channel);
     int err = db_row(db, q);
     if (err <= 0) return err;
-    struct sum_channel c = {.id = sqlite3_column_int64(q, 0),
-                            .name = db_slice(q, 1),
-                            .kind = (enum store_kind)sqlite3_column_int(q, 2),
-                            .durable = sqlite3_column_int(q, 3) != 0,
-                            .floor = db_u64(q, 4),
-                            .events = db_u64(q, 5),
-                            .bytes = db_u64(q, 6),
-                            .counted = db_u64(q, 7)};
+    struct sum_channel c = columns_channel(q);
     bool sound = sum_channel(&c) == sqlite3_column_int64(q, 8);
     db_done(q);
     m->chan = c.id;
@@ -67,13 +61,7 @@ static void miss(struct making *m, uint64_t seq) {
 }
 
 static int take_row(struct making *m, sqlite3_stmt *q) {
-    struct store_row row = {.seq = db_u64(q, 0),
-                            .at_ms = sqlite3_column_int64(q, 2),
-                            .expires_ms = sqlite3_column_int64(q, 3),
-                            .remove = sqlite3_column_int(q, 4) != 0,
-                            .name = db_slice(q, 5),
-                            .key = db_slice(q, 6),
-                            .data = db_slice(q, 7)};
+    struct store_row row = columns_event(q, 0);
     uint64_t prev = db_u64(q, 1);
     bool sound = sum_event(m->chan, prev, &row) == sqlite3_column_int64(q, 8);
     if ((!sound && !PLANTED(211)) || row.seq <= m->place) { /* or out of order */

@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "store/columns.h"
 #include "store/sum.h"
 
 #include <assert.h>
@@ -29,14 +30,7 @@ static int append(struct records *rs, struct record *r) {
 }
 
 static int read_row(struct record **out, sqlite3_stmt *q) {
-    struct sum_channel c = {.id = sqlite3_column_int64(q, 0),
-                            .name = db_slice(q, 1),
-                            .kind = (enum store_kind)sqlite3_column_int(q, 2),
-                            .durable = sqlite3_column_int(q, 3) != 0,
-                            .floor = db_u64(q, 4),
-                            .events = db_u64(q, 5),
-                            .bytes = db_u64(q, 6),
-                            .counted = db_u64(q, 7)};
+    struct sum_channel c = columns_channel(q);
     if (sum_channel(&c) != sqlite3_column_int64(q, 8)) return E_DAMAGED;
     struct record *r = new_record(c.name);
     r->id = c.id;

@@ -6,6 +6,7 @@
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "store/columns.h"
 #include "store/place.h"
 #include "store/record.h"
 #include "store/sum.h"
@@ -64,23 +65,13 @@ static const struct record *record_by_id(const struct check *c, int64_t id) {
 
 /* ---- Events --------------------------------------------------------------------------- */
 
-static struct store_row event_row(sqlite3_stmt *q) {
-    return (struct store_row){.seq = db_u64(q, 1),
-                              .at_ms = sqlite3_column_int64(q, 3),
-                              .expires_ms = sqlite3_column_int64(q, 4),
-                              .remove = sqlite3_column_int(q, 5) != 0,
-                              .name = db_slice(q, 6),
-                              .key = db_slice(q, 7),
-                              .data = db_slice(q, 8)};
-}
-
 static int check_events(struct check *c) {
     sqlite3_stmt *q = db_sql(c->db, SQL_ALL_EVENTS);
     int64_t chan = 0;
     uint64_t place = 0;
     int err;
     while ((err = db_row(c->db, q)) > 0) {
-        struct store_row row = event_row(q);
+        struct store_row row = columns_event(q, 1);
         const struct record *r = record_by_id(c, sqlite3_column_int64(q, 0));
         uint64_t prev = db_u64(q, 2);
         if (!r || sum_event(r->id, prev, &row) != sqlite3_column_int64(q, 9)) {
@@ -148,10 +139,7 @@ static int walk(struct check *c, const struct record *r, struct map *values) {
         db_bind(c->db, SQL_EVENTS_ABOVE, "ii", r->id, (int64_t)r->now.floor);
     int err;
     while ((err = db_row(c->db, q)) > 0) {
-        struct store_row row = {.seq = db_u64(q, 0),
-                                .remove = sqlite3_column_int(q, 4) != 0,
-                                .name = db_slice(q, 5),
-                                .key = db_slice(q, 6)};
+        struct store_row row = columns_event(q, 0);
         if (row.remove) drop_key(values, row.key);
         else note_value(values, &row);
     }
