@@ -301,9 +301,13 @@ int durable_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
     int err = server_encode(s, &c->event, s->hub.n_lanes + 1, &chan, &f);
     if (err < 0) return err;
     struct durable_op *op = new_event(c, f);
-    if (op) return submit(s, op, ticket);
-    frame_unref(f);
-    return E_NOMEM;
+    if (op) err = submit(s, op, ticket);
+    else {
+        frame_unref(f);
+        err = E_NOMEM;
+    }
+    if (err < 0) chans_release(&s->fan.chans, chan);
+    return err;
 }
 
 int durable_pair(struct server *s, const struct store_pair *p, bool remove,

@@ -1,4 +1,4 @@
-/* What durable.c and durable_start.c share. */
+/* What the files of the adapter share. */
 #ifndef SLUICE_SERVE_APP_DURABLE_INNER_H
 #define SLUICE_SERVE_APP_DURABLE_INNER_H
 
@@ -30,6 +30,12 @@ void durable_policy(const struct policy *p, struct store_policy *out);
 
 /* The floor of channels that have no row, by their pattern. [store thread] */
 uint64_t durable_floor(const struct durable *d, struct slice pattern);
+
+/* A stored row, to be made a frame of; 'boot_ms' is wall clock minus monotonic, now.
+ * Borrows the slices. [any thread] */
+struct frame_row durable_row(struct slice channel, const struct store_row *r,
+                             int64_t boot_ms);
+int64_t durable_boot_ms(void);
 
 /* What the fan of an I/O thread asks for pages. */
 const struct fan_history *durable_history(struct durable *d, struct lane *lane);

@@ -13,8 +13,12 @@ struct page {
     struct lane_history *history;
 };
 
-static struct frame_row row_of(struct slice channel, const struct store_row *r,
-                               int64_t boot_ms) {
+int64_t durable_boot_ms(void) {
+    return (int64_t)(clock_wall() * 1000) - clock_ms();
+}
+
+struct frame_row durable_row(struct slice channel, const struct store_row *r,
+                             int64_t boot_ms) {
     return (struct frame_row){.event = {.channel = channel,
                                         .name = r->name,
                                         .key = r->key,
@@ -29,13 +33,13 @@ static struct frame_row row_of(struct slice channel, const struct store_row *r,
 /* All of them, or none. */
 static int make_frames(struct page_request *r, const struct store_page *page,
                        const char *epoch) {
-    int64_t boot_ms = (int64_t)(clock_wall() * 1000) - clock_ms();
+    int64_t boot_ms = durable_boot_ms();
     if (page->n == 0) return 0;
     r->frames = mem_try(page->n * sizeof *r->frames);
     if (!r->frames) return E_NOMEM;
     int err = 0;
     for (; err == 0 && r->n < page->n; r->n += err == 0) {
-        struct frame_row row = row_of(r->channel, &page->rows[r->n], boot_ms);
+        struct frame_row row = durable_row(r->channel, &page->rows[r->n], boot_ms);
         err = frame_restore(&r->frames[r->n], &row, true, epoch);
     }
     if (err == 0) return 0;

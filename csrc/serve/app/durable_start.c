@@ -1,7 +1,6 @@
 /* What a start does with a store: the policies of the app, and for each replica the floors
  * and the newest values of durable channels. The app's replica gets them from the store, the
  * others from the app's. [the app's thread, before others run] */
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pattern.h"
@@ -87,22 +86,9 @@ struct loading {
     uint64_t before; /* the number before the oldest of them */
 };
 
-static struct frame_row row_of(const struct loading *l, struct slice channel,
-                               const struct store_row *r) {
-    return (struct frame_row){.event = {.channel = channel,
-                                        .name = r->name,
-                                        .key = r->key,
-                                        .data = r->data,
-                                        .remove = r->remove},
-                              .seq = r->seq,
-                              .at_ms = r->at_ms,
-                              .expires_ms = r->expires_ms,
-                              .boot_ms = l->boot_ms};
-}
-
 static int load_recent(void *arg, const struct store_row *r, uint64_t before) {
     struct loading *l = arg;
-    struct frame_row row = row_of(l, l->channel, r);
+    struct frame_row row = durable_row(l->channel, r, l->boot_ms);
     struct frame *f;
     l->bytes += r->data.n;
     if (l->n == HELD_EVENTS_MAX || l->bytes > HELD_BYTES_MAX ||
@@ -147,7 +133,7 @@ static int load_channel(void *arg, const struct store_channel *c) {
 static int load_newest(void *arg, struct slice channel, const struct store_row *r) {
     struct loading *l = arg;
     struct chan *c = chans_find(&l->s->fan.chans, channel);
-    struct frame_row row = row_of(l, channel, r);
+    struct frame_row row = durable_row(channel, r, l->boot_ms);
     struct frame *f = NULL;
     int err = c && c->latest ? 0 : E_NOTFOUND;
     if (err == 0)
@@ -164,7 +150,7 @@ void durable_load(struct server *s, struct durable *d, const struct store_start 
     uint32_t damaged = 0;
     l->s = s;
     l->d = d;
-    l->boot_ms = (int64_t)(clock_wall() * 1000) - clock_ms();
+    l->boot_ms = durable_boot_ms();
     map_init(&d->floors);
     fan_restore_start(&s->fan, start->epoch, start->first);
     store_each_channel(d->store, load_channel, l);
