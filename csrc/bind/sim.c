@@ -73,7 +73,7 @@ static void report_results(struct replica *r) {
         list_remove(&c->queued);
         if (!c->stalled) c->pinned = NULL;
         if (!c->stalled) receive(c, b);
-        stream_sent(&c->stream, c->stalled ? FAN_BLOCKED : FAN_SENT, over);
+        fan_on_result(&c->stream, c->stalled ? FAN_BLOCKED : FAN_SENT, over);
     }
 }
 

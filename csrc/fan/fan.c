@@ -157,16 +157,30 @@ static void await_page(struct stream *s) {
 
 /* Visited, and nothing is left that could be sent now. */
 static void caught_up(struct stream *s) {
-    if (history_awaits(s)) await_page(s);
+    if (paging_awaits(s)) await_page(s);
     else promote(s);
 }
 
-/* It is not visited before stream_sent: as if its block were out, but for that. */
+/* It is not visited before fan_on_result: as if its block were out, but for that. */
 static void await_result(struct stream *s, bool more) {
     if (more) stream_demote(s);
     else caught_up(s);
     list_remove(&s->ready);
     s->blocked = true;
+}
+
+void fan_on_result(struct stream *s, enum fan_sent sent, bool over) {
+    ASSERT_OWNER(s->fan->loop);
+    if (sent == FAN_SENT && !over) {
+        s->blocked = false;
+        if (s->lagging) stream_make_ready(s);
+        return;
+    }
+    list_remove(&s->ready);
+    stream_demote(s);
+    s->blocked = true; /* until its socket takes bytes; for ever when it is over */
+    list_add(&s->fan->waiting, &s->ready);
+    history_pause(s);
 }
 
 /* One visit to one stream. */
@@ -195,7 +209,7 @@ static void serve(struct fan *fan, struct stream *s) {
     } else if (sent == FAN_QUEUED) {
         await_result(s, more || over);
     } else {
-        stream_sent(s, sent, over);
+        fan_on_result(s, sent, over);
     }
 }
 

@@ -61,6 +61,9 @@ void fan_raise_floor(struct fan *fan, struct slice channel, uint64_t floor);
  * many visits, however long they take. True when there is more to do at once; else the next
  * time is at fan_next (monotonic ms; INT64_MAX: none). */
 bool fan_flush(struct fan *fan, int budget);
+
+/* The result of a block that was queued (FAN_QUEUED), and whether it ended the stream. */
+void fan_on_result(struct stream *s, enum fan_sent sent, bool over);
 int64_t fan_next(const struct fan *fan);
 
 #endif

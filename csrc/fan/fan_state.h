@@ -15,7 +15,7 @@ struct fan_history;
 enum fan_sent {
     FAN_SENT,    /* all of it is with the kernel */
     FAN_BLOCKED, /* the rest is pinned: call stream_writable when it is out */
-    FAN_QUEUED,  /* call stream_sent with one of the others, once, when it is known */
+    FAN_QUEUED,  /* call fan_on_result with one of the others, once, when it is known */
     FAN_GONE     /* the stream is being closed */
 };
 

@@ -540,7 +540,7 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     if (g.full) stream_wake(s); /* with a cursor of its own */
     commit(&g);
     if (s->paging || pages) history_ask(s);
-    *more = g.full || (s->notes && !history_awaits(s));
+    *more = g.full || (s->notes && !paging_awaits(s));
     if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);
     return 0;
 }

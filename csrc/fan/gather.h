@@ -14,7 +14,7 @@
  *   notes, or a compacted    a block of its own, which is not put into the cache;
  *   replay
  *   a log goes on in the     events of a page of it, up to its end; nothing passes a page
- *   store                    that is under way: then *more is false, and history_awaits true;
+ *   store                    that is under way: then *more is false, and paging_awaits true;
  *   the block is full        *more true, and the stream lags from now on: its cursor is
  *                            written down and it is visited again. One event may be larger
  *                            than a block;

@@ -8,18 +8,6 @@
 
 #include <assert.h>
 
-/* A stream that needs pages. */
-struct paging {
-    struct list node; /* in fan->page_queue or fan->page_rest, or in none */
-    struct stream *stream;
-    struct page_request *asked; /* under way; NULL */
-    struct page_request *pages; /* here, one of each subscription at most */
-    int64_t again_ms;           /* in page_rest: when it asks again */
-    uint32_t failed;            /* pages that could not be read, in a row */
-    bool has_turn;
-    bool awaits; /* a page that is needed is not here */
-};
-
 /* ---- Pages -------------------------------------------------------------------------- */
 
 static void page_free(struct page_request *r) {
@@ -64,14 +52,6 @@ static struct sub *needy(const struct stream *s) {
         if (!first || at < place_of(first)) first = sub;
     }
     return first;
-}
-
-bool history_awaits(const struct stream *s) {
-    return s->paging && s->paging->awaits;
-}
-
-bool history_replays(const struct stream *s) {
-    return history_awaits(s) || (s->paging && s->paging->pages);
 }
 
 /* ---- Turns -------------------------------------------------------------------------- */

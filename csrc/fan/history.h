@@ -16,7 +16,7 @@
 #ifndef SLUICE_FAN_HISTORY_H
 #define SLUICE_FAN_HISTORY_H
 
-#include "fan/stream.h"
+#include "fan/paging.h"
 
 /* A question, and its answer. */
 struct page_request {
@@ -76,12 +76,6 @@ struct page_request *history_page(const struct stream *s, const struct sub *sub,
 
 /* After a visit: free what is used up, and ask for what is needed. */
 void history_ask(struct stream *s);
-
-/* Whether a stream can go no further before a page comes. */
-bool history_awaits(const struct stream *s);
-
-/* Whether it waits for a page, or has one that is not used up. */
-bool history_replays(const struct stream *s);
 
 /* ---- For the stream ----------------------------------------------------------------- */
 

@@ -7,7 +7,7 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/control.h"
-#include "fan/history.h"
+#include "fan/paging.h"
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form) {
     *s = (struct stream){
@@ -62,20 +62,6 @@ void stream_writable(struct stream *s) {
     s->blocked = false;
     list_remove(&s->ready);
     stream_make_ready(s);
-}
-
-void stream_sent(struct stream *s, enum fan_sent sent, bool over) {
-    ASSERT_OWNER(s->fan->loop);
-    if (sent == FAN_SENT && !over) {
-        s->blocked = false;
-        if (s->lagging) stream_make_ready(s);
-        return;
-    }
-    list_remove(&s->ready);
-    stream_demote(s);
-    s->blocked = true; /* until its socket takes bytes; for ever when it is over */
-    list_add(&s->fan->waiting, &s->ready);
-    history_pause(s);
 }
 
 /* ---- Notes -------------------------------------------------------------------------- */
@@ -232,7 +218,7 @@ void stream_end(struct stream *s, const struct bye *bye) {
      * event: it gets the notice when it comes back. One that is brought pages may
      * come back for the rest, too. */
     const struct end_row *row = reason_end(bye->reason);
-    bool replays = history_replays(s) && row->has_bye && !row->stays_away;
+    bool replays = paging_replays(s) && row->has_bye && !row->stays_away;
     bool here = s->cursor > s->fan->head || when != END_AFTER_ALL || replays;
     uint64_t at = here ? s->cursor : s->fan->head;
     s->ending = true;
@@ -287,6 +273,6 @@ void stream_beat(struct stream *s) {
     struct buf text = {0};
     if (stream_wants_sync(s, s->fan->now_ms)) stream_sync(s);
     else /* or the next one; it waits for no page */
-        queue_text(s, &text, history_awaits(s) ? 0 : s->fan->head,
+        queue_text(s, &text, paging_awaits(s) ? 0 : s->fan->head,
                    form_of(s->form)->heartbeat(&text));
 }

@@ -67,15 +67,12 @@ void stream_init(struct stream *s, struct fan *fan, enum form_id form);
  *             audiences, wherever that walk stands;
  *   lagging   nothing changes but that it is in the ready list, once;
  *   blocked   nothing: stream_writable wakes it when its socket takes bytes again, and until
- *             then it is in fan->waiting; stream_sent does when its block was queued;
+ *             then it is in fan->waiting; fan_on_result does when its block was queued;
  *   ended     (its last block is with ops->send) it stays blocked for ever: nothing. */
 void stream_wake(struct stream *s);
 
 /* Its socket takes bytes again: it is not blocked any more, and woken. */
 void stream_writable(struct stream *s);
-
-/* The result of a block that was queued (FAN_QUEUED), and whether it ended the stream. */
-void stream_sent(struct stream *s, enum fan_sent sent, bool over);
 
 /* From live to lagging: not walked with its audiences, and its cursor is written down. */
 void stream_demote(struct stream *s);

@@ -311,6 +311,7 @@ bool stream_unsubscribe(struct stream *s, struct slice channel) {
     ASSERT_OWNER(s->fan->loop);
     for (struct sub **at = &s->subs; *at; at = &(*at)->next) {
         if (!slice_eq(sub_chan(*at)->node.key, channel)) continue;
+        history_forget(*at);
         sub_free(s, at);
         return true;
     }

@@ -5,7 +5,6 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/fan_state.h"
-#include "fan/history.h"
 
 #include <assert.h>
 
@@ -49,7 +48,6 @@ void sub_free(struct stream *s, struct sub **at) {
     struct sub *sub = *at;
     struct audience *a = sub->audience;
     struct chan *c = sub_chan(sub);
-    history_forget(sub);
     *at = sub->next;
     s->n_subs--;
     audience_remove(a, sub);

@@ -13,7 +13,8 @@
 
 /* Subscribe (lagging, without a cursor yet). 0, E_NOMEM, E_FULL or E_CHANNEL. Shares. */
 int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out);
-void sub_free(struct stream *s, struct sub **at); /* unlinks the one at *at */
+/* Unlinks the one at *at, which no page is asked for (history_forget, history_leave). */
+void sub_free(struct stream *s, struct sub **at);
 
 /* Change what it wants: a list that is not given and a period of 0 stay as they are.
  * First all of a stream's subscriptions reserve, then all of them move. */

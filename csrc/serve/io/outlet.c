@@ -6,6 +6,7 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "net/sock.h"
+#include "fan/fan.h"
 #include "fan/stream_open.h"
 #include "serve/io/conn.h"
 #include "serve/io/output.h"
@@ -207,14 +208,14 @@ void outlet_on_result(struct outlet *o, ssize_t n) {
     c->queued = false;
     if (n < 0 || c->doomed) {
         conn_doom(c, END_GONE);
-        if (first) stream_sent(s, FAN_GONE, false);
+        if (first) fan_on_result(s, FAN_GONE, false);
         return;
     }
     if (first) {
         struct block *b = o->pinned;
         bool over = b->end != STREAM_GOES_ON;
         o->pinned = NULL;
-        stream_sent(s, took_first(c, b, block_wire(b, s->form).n, (size_t)n), over);
+        fan_on_result(s, took_first(c, b, block_wire(b, s->form).n, (size_t)n), over);
     } else {
         took_rest(c, (size_t)n);
         conn_watch(c);
