@@ -193,12 +193,12 @@ end
 
 local NO_OPTIONS = {}
 
---- Publish an event to all streams that follow a channel.
+--- Publish an event to all streams that follow a channel. On a durable channel it waits until the
+-- event is on the disk.
 -- @tparam sluice.App self
 -- @tparam string channel
 -- @tparam[opt="message"] string event
 -- @param data a string, or what becomes JSON
--- On a durable channel it waits until the event is on the disk.
 -- @tparam[opt] table opts { key, ttl, idempotency, remove, update, wait }; ttl: seconds after which
 --   this event is withdrawn, so that no client gets it late; update: only while its key is there;
 --   wait = false: do not wait on a durable channel (then the id is true)
