@@ -122,6 +122,26 @@ describe("make", function()
     assert.truthy(output:find("'spec/repo': it is left out under a sanitizer", 1, true), output)
   end)
 
+  it("runs a spec that failed on real programs once more, and says so; another it does not", function()
+    local folder = process.temp_dir()
+    finally(function() process.remove_dir(folder) end)
+    local text = [[it("is unsteady", function()
+      local path = %q .. (%s) -- %s
+      local file = io.open(path)
+      if file then file:close() else io.open(path, "w"):close() end
+      assert.truthy(file)
+    end)]]
+    local run = "env -u SLUICE_SPEC_PASS -u SLUICE_SPEC_COUNTS -u SLUICE_SPEC_FULL lua5.4 spec/run.lua " .. folder
+    local function result(name, ...)
+      process.write_file(folder .. "/" .. name, text:format(folder .. "/", ...))
+      local code, output = process.run(run .. "/" .. name)
+      return code, output:match("([^\n]+)\n$"), output:find("\nunsteady: " .. folder, 1, true) ~= nil
+    end
+    assert.same({ 0, "1 passed, 0 failed", true }, { result("a_spec.lua", "'a'", "spec.support.process") })
+    assert.same({ 1, "0 passed, 1 failed", false }, { result("b_spec.lua", "'b'", "none") })
+    assert.same({ 1, "0 passed, 1 failed", false }, { result("c_spec.lua", "tostring({})", "spec.support.process") })
+  end)
+
   it("installs a command that finds its modules wherever that is", function()
     local folder = process.temp_dir()
     finally(function() process.remove_dir(folder) end)

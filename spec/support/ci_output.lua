@@ -1,6 +1,6 @@
 --- busted output: one line per file, each failure in full, `skipped: what (why)`, then
 --- `N passed, N failed[, N skipped]`. Under spec/run.lua the counts go to the file in
---- $SLUICE_SPEC_COUNTS instead, to be summed, with the seconds of each file.
+--- $SLUICE_SPEC_COUNTS instead, to be summed, with the seconds and failures of each file.
 
 local function indent(text)
   return (text:gsub("\n", "\n    "))
@@ -25,7 +25,7 @@ end
 local function write_counts(path, passed, failed, skipped, files)
   local file <close> = assert(io.open(path, "w"))
   file:write(string.format("%d %d %d\n", passed, failed, skipped))
-  for _, row in ipairs(files) do file:write(string.format("%.2f %s\n", row.seconds, row.name)) end
+  for _, row in ipairs(files) do file:write(string.format("%.2f %d %s\n", row.seconds, row.failed, row.name)) end
 end
 
 return function()
@@ -51,7 +51,8 @@ return function()
     local passed = handler.successesCount - shown.successes
     local seconds = require("socket").gettime() - started
     shown.successes = handler.successesCount
-    files[#files + 1] = { name = file.name or "?", seconds = seconds }
+    local failed = #handler.failures - shown.failures + #handler.errors - shown.errors
+    files[#files + 1] = { name = file.name or "?", seconds = seconds, failed = failed }
     io.write(string.format("%-52s %4d ok %7.2f s%s\n", file.name or "?", passed, seconds, mark))
     show_new("FAIL", "failures")
     show_new("ERROR", "errors")

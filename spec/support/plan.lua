@@ -76,6 +76,15 @@ function plan.jobs(files, asked, full)
   return out
 end
 
+--- Whether a file starts programs, whose time is the machine's; the others fail by themselves alone.
+function plan.runs_programs(path)
+  local text = text_of(path)
+  for _, name in ipairs { "server", "live", "browser", "process" } do
+    if text:find("spec%.support%." .. name) then return true end
+  end
+  return false
+end
+
 --- What a file needs and this machine lacks: a name, or nil.
 function plan.missing(path)
   local text = text_of(path)
