@@ -167,6 +167,12 @@ static int l_store_pace(lua_State *L) {
     return 0;
 }
 
+/* server:store_hold(on): the disk hangs */
+static int l_store_hold(lua_State *L) {
+    durable_hold(lx_checkserver(L)->server, lua_toboolean(L, 2));
+    return 0;
+}
+
 static int l_store_kill(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_argcheck(L, s->server->hub.options.rehearsal, 1, "a rehearsal is expected");
@@ -181,11 +187,16 @@ int lx_store_is_there(lua_State *L) {
 }
 
 void lx_server_add_durable(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"store_open", l_store_open},     {"commit_event", l_commit_event},
-        {"commit_pair", l_commit_pair},   {"commit_task", l_commit_task},
-        {"stored_pairs", l_stored_pairs}, {"stored_tasks", l_stored_tasks},
-        {"store_stats", l_store_stats},   {"store_pace", l_store_pace},
-        {"store_kill", l_store_kill},     {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"store_open", l_store_open},
+                                       {"commit_event", l_commit_event},
+                                       {"commit_pair", l_commit_pair},
+                                       {"commit_task", l_commit_task},
+                                       {"stored_pairs", l_stored_pairs},
+                                       {"stored_tasks", l_stored_tasks},
+                                       {"store_stats", l_store_stats},
+                                       {"store_pace", l_store_pace},
+                                       {"store_hold", l_store_hold},
+                                       {"store_kill", l_store_kill},
+                                       {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

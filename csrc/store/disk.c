@@ -195,7 +195,7 @@ int disk_write(struct disk *d, struct disk_file *f, const void *p, size_t n,
         return last ? die(d) : SQLITE_IOERR_WRITE;
     }
     uint64_t more = at + n > f->cache.n ? at + n - f->cache.n : 0;
-    if (d->limit > 0 && more > 0 && used(d) + more > d->limit) return SQLITE_FULL;
+    if (d->limit > 0 && used(d) + more > d->limit) return SQLITE_FULL;
     return change(f, p, n, at, false) ? SQLITE_OK : SQLITE_IOERR_NOMEM;
 }
 
@@ -225,6 +225,7 @@ struct disk *disk_new(uint64_t seed) {
     static atomic_uint count;
     struct disk *d = mem_new(sizeof *d);
     d->rand = seed;
+    atomic_init(&d->users, 1);
     pthread_mutex_init(&d->lock, NULL);
     pthread_cond_init(&d->woken, NULL);
     list_init(&d->files);
@@ -235,7 +236,7 @@ struct disk *disk_new(uint64_t seed) {
 }
 
 void disk_free(struct disk *d) {
-    if (!d) return;
+    if (!d || atomic_fetch_sub(&d->users, 1) > 1) return;
     sqlite3_vfs_unregister(&d->vfs);
     while (!list_empty(&d->files))
         disk_forget(container_of(d->files.next, struct disk_file, node));
@@ -289,6 +290,7 @@ int disk_lock(struct disk *d) {
     int err = d->locked ? E_LOCKED : 0;
     d->locked = true;
     pthread_mutex_unlock(&d->lock);
+    if (err == 0) atomic_fetch_add(&d->users, 1);
     return err;
 }
 
@@ -296,6 +298,7 @@ void disk_unlock(struct disk *d) {
     pthread_mutex_lock(&d->lock);
     d->locked = false;
     pthread_mutex_unlock(&d->lock);
+    disk_free(d);
 }
 
 /* ---- For specs that damage it -------------------------------------------------------- */

@@ -25,7 +25,7 @@ struct disk;
 
 /* An empty disk (returns owned). Equal seeds draw the same fates of writes. */
 struct disk *disk_new(uint64_t seed);
-void disk_free(struct disk *d); /* no connection may be open */
+void disk_free(struct disk *d); /* or when its writer leaves it: disk_unlock */
 
 /* The name that sqlite3_open_v2 knows it by. Borrowed. */
 const char *disk_vfs(const struct disk *d);
@@ -43,12 +43,13 @@ bool disk_is_dead(const struct disk *d);
 /* Faults. 'n' from now fails with an I/O error; with 'ever' all later ones as well; 0: none.*/
 void disk_fail_write(struct disk *d, long n, bool ever);
 void disk_fail_sync(struct disk *d, long n, bool ever);
-/* A full disk: files may have so many bytes in all; 0: no limit. */
+/* A full disk: files may have so many bytes in all, and with more nothing is taken, not even
+ * in the place of older bytes; 0: no limit. */
 void disk_limit(struct disk *d, uint64_t bytes);
 /* Syncs do not return until this is taken back (a store with threads). */
 void disk_hang(struct disk *d, bool on);
 
-/* The single writer's lock, as a data folder has it: 0 or E_LOCKED. */
+/* The single writer's lock, as a data folder has it: 0 or E_LOCKED. It keeps the disk. */
 int disk_lock(struct disk *d);
 void disk_unlock(struct disk *d);
 

@@ -47,6 +47,7 @@ struct disk {
     unsigned life; /* handles of an earlier one are dead */
     atomic_bool dead;
     bool locked, hangs;
+    atomic_int users; /* its maker, and the writer that has the lock */
     struct disk_fault write, sync, death;
     bool death_cuts;
     atomic_long steps;

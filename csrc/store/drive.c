@@ -129,6 +129,10 @@ void store_pace_reads(struct store *s, int64_t read_us) {
     s->reader.pace_us = read_us;
 }
 
+void store_hold(struct store *s, bool on) {
+    s->is_held = on;
+}
+
 static void begin(struct store *s, int64_t now_us) {
     s->group.due_us = now_us + s->pace_us;
     if (s->pace_early) group_write(s);
@@ -136,7 +140,7 @@ static void begin(struct store *s, int64_t now_us) {
 
 static bool go_on(struct store *s, int64_t now_us) {
     struct group *g = &s->group;
-    if (now_us < g->due_us) return false;
+    if (now_us < g->due_us || s->is_held) return false;
     if (!g->is_written) group_write(s);
     if (g->result == GROUP_DOUBT) group_resolve(s);
     if (g->result == GROUP_DOUBT) g->due_us = now_us + STORE_RETRY_MS * 1000;
@@ -168,7 +172,7 @@ int64_t store_next(struct store *s) {
         if (s->n_queued > 0 || s->note > 0) return 0;
         return s->records.n > 0 ? soonest(next, s->maintain_us) : next;
     }
-    next = soonest(next, s->group.due_us);
+    if (!s->is_held) next = soonest(next, s->group.due_us);
     if (!s->group.late) next = soonest(next, s->group.began_us + STORE_LATE_MS * 1000);
     if (s->n_queued > 0) {
         const struct store_op *op = container_of(s->queue.next, struct store_op, node);

@@ -70,7 +70,7 @@ struct store {
     int64_t data_version; /* of the connection: changes when another one writes */
     int64_t told_us;      /* when the log heard of trouble last */
     int64_t pace_us;
-    bool pace_early;
+    bool pace_early, is_held;
     uint32_t expected; /* ops that are likely to come: those of the last group */
     uint32_t wake_at;  /* [lock] ops that the thread wants to be woken for */
     uint32_t budget;   /* rows that this transaction may still trim */

@@ -164,7 +164,7 @@ static void close_clean(struct store *s) {
 
 int store_close(struct store *s, int64_t wait_ms) {
     if (!s) return 0;
-    int err = s->has_thread ? end_thread(s, wait_ms) : 0;
+    int err = s->has_thread ? end_thread(s, wait_ms) : s->is_held ? E_TIMEOUT : 0;
     if (err < 0) return err;
     s->closing = true;
     if (!s->has_threads && s->is_running) drive_finish(s);

@@ -143,6 +143,9 @@ void store_tick(struct store *s, uint64_t head);
 void store_pace(struct store *s, int64_t commit_us, bool early);
 void store_pace_reads(struct store *s, int64_t read_us);
 
+/* The disk hangs: no commit ends until this is taken back. */
+void store_hold(struct store *s, bool on);
+
 /* Do what is due at clock_us(). Returns whether anything was. */
 bool store_step(struct store *s);
 
@@ -154,7 +157,7 @@ int64_t store_next(struct store *s);
 /* Finish what is queued, checkpoint, write the clean mark, end the threads and free. What
  * cannot be finished is given back (STORE_FAILED, or STORE_UNKNOWN while its result is in
  * doubt). 0; or E_TIMEOUT: a commit has hung for wait_ms, nothing was freed, and the
- * process can only leave by _exit. */
+ * process can only leave by _exit (without threads: store_drop). */
 int store_close(struct store *s, int64_t wait_ms);
 
 /* As if the process died: nothing is finished or written. Ops are given back

@@ -498,7 +498,15 @@ function EventStream:feed(bytes) end
 ---@field now? number seconds since 1970 at the start
 ---@field files? table<string, string> texts of files beside the app
 ---@field http? table<string, sluice.testing.HttpAnswer> answers of other servers by URL
+---@field waits? boolean true: every publish waits as long as a commit takes, where it may
 ---@field sockets? boolean true: a server in a process of its own, and real time
+
+---@class sluice.testing.DiskOptions
+---@field commit? number seconds that a commit takes (0.002)
+---@field early? boolean true: events are in the file when their commit begins, not when it ends
+---@field full? boolean|integer true: nothing more is taken; bytes that all files may have
+---@field failing? "write"|"sync"|false these fail with an I/O error
+---@field hung? boolean true: no commit ends
 
 ---@class sluice.testing.RequestOptions
 ---@field user? string|sluice.User becomes req.user; roles may be a list, which becomes a set
@@ -574,6 +582,9 @@ function Test:wait(seconds, done) end
 function Test:reload(source) end
 function Test:restart() end
 function Test:kill() end
+function Test:cut() end
+---@param options sluice.testing.DiskOptions
+function Test:disk(options) end
 function Test:stop() end
 ---@param n integer
 function Test:seed(n) end

@@ -21,7 +21,7 @@ local test = require("sluice.testing.test")
 local testing = {}
 
 local KNOWN = { env = "table", flags = "table", seed = "number", now = "number",
-  sockets = "boolean", files = "table", http = "table" }
+  sockets = "boolean", files = "table", http = "table", waits = "boolean" }
 
 local function check_options(given)
   arguments.check("testing.start(app, options): the options", given, "table")
@@ -54,7 +54,7 @@ end
 --   an app that the test made (which cannot be reloaded or restarted)
 -- @tparam[opt] table given env (its environment variables), flags (settings, as of sluice run),
 --   seed (1), now (seconds since 1970), files, http (answers for other servers by URL, as t:http),
---   sockets (true: a server in a process of its own)
+--   waits (true: every publish waits as long as a commit takes, where it may), sockets (true: a server in a process of its own)
 -- @treturn sluice.testing.Test
 function testing.start(target, given)
   given = given or {}
@@ -69,7 +69,7 @@ function testing.start(target, given)
     t:settle()
   end)
   if ok then return t end
-  pcall(place.shut, place, false)
+  pcall(place.shut, place, "kill")
   place:leave()
   error(problem, 2)
 end

@@ -108,7 +108,7 @@ describe("durable channels", function()
 
   it("are answered and delivered after the commit, at its time", function()
     start()
-    t.place.server:store_pace(0.5)
+    t:disk { commit = 0.5 }
     local c, began = t:connect("/log"), t:elapsed()
     ids(t, 1)
     assert.is_true(t:elapsed() - began >= 0.5)
@@ -152,11 +152,11 @@ describe("durable channels", function()
     start()
     ids(t, 1)
     local c = t:connect("/log")
-    t.place.disk:fault { full_bytes = t.place.disk:size("sluice.db") }
+    t:disk { full = true }
     local refused = publish(t, "log/a", { pad = ("x"):rep(30000) })
     assert.equal("ESTORE", refused.json.error.code)
     assert.equal(200, publish(t, "memory", { n = 1 }).status)
-    t.place.disk:fault { full_bytes = 0 }
+    t:disk { full = false }
     ids(t, 1, 2)
     assert.same({ 2 }, numbers(c))
   end)
@@ -164,7 +164,7 @@ describe("durable channels", function()
   it("answer ETIMEOUT when the disk does not, and deliver what it took in the end", function()
     start()
     local c = t:connect("/log")
-    t.place.server:store_pace(8)
+    t:disk { commit = 8 }
     assert.equal("ETIMEOUT", publish(t, "log/a", { n = 1 }).json.error.code)
     assert.same({}, numbers(c))
     t:advance(4)

@@ -78,7 +78,7 @@ end
 local function run_busted(spec, app)
   local folder, root = process.temp_dir(), lfs.currentdir()
   process.write_file(folder .. "/app_spec.lua", spec)
-  process.write_file(folder .. "/app.lua", app)
+  process.write_file(folder .. "/" .. spec:match('testing%.start%("([^"]+)"'), app)
   local code, output = process.run(root .. "/build/bin/sluice test app_spec.lua", { dir = folder })
   process.remove_dir(folder)
   return code, output
@@ -172,7 +172,7 @@ describe("the programs of the pages", function()
     local program, count = nil, 0
     for _, block in ipairs(markdown.read("doc/testing.md").blocks) do
       if markdown.is_program(block) then program = block.text end
-      if markdown.is_test(block) then
+      if markdown.is_test(block) and block.text:find('"app.lua"', 1, true) then
         count = count + 1
         local code, output = run_busted(block.text, program)
         assert.equal(0, code, output)
@@ -180,6 +180,19 @@ describe("the programs of the pages", function()
         assert.is_true(lines <= 10, lines .. " lines")
         code, output = run_busted(block.text, (program:gsub("after%(20", "after(19")))
         assert.not_equal(0, code, output)
+      end
+    end
+    assert.equal(1, count)
+  end)
+
+  it("refuse what a full disk does not take, as the page about tests says", function()
+    local program, count = program_with("/api/orders/:shop"), 0
+    for _, block in ipairs(markdown.read("doc/testing.md").blocks) do
+      if markdown.is_test(block) and block.text:find('"orders.lua"', 1, true) then
+        count = count + 1
+        local code, output = run_busted(block.text, program)
+        assert.equal(0, code, output)
+        assert.not_equal(0, (run_busted(block.text, (program:gsub(", durable = true", "")))))
       end
     end
     assert.equal(1, count)

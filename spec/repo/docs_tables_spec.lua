@@ -175,6 +175,12 @@ describe("the tables of the pages", function()
     end
   end)
 
+  it("list what the disk of a test can do", function()
+    local t <close> = require("sluice.testing").start({ source = 'return require("sluice").app()' })
+    local message = select(2, pcall(t.disk, t, { nothing_like_it = 1 }))
+    assert.same(known_names(message, {}), names_of(doc.table("option of `t:disk`")))
+  end)
+
   it("list the codes with their statuses", function()
     local listed = {}
     for _, row in ipairs(doc.table("code")) do listed[markdown.code(row[1])[1]] = tonumber(row[2]) end

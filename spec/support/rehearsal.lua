@@ -35,7 +35,7 @@ local function end_app()
   current = nil
   if not t then return end
   t.server.refused = {}
-  pcall(t.place.shut, t.place, false) -- as kill -9 does: what its end says is in no spec
+  pcall(t.place.shut, t.place, "kill") -- as kill -9 does: what its end says is in no spec
   for _, x in ipairs(t.kit.open) do x:close() end
   t.kit.stopped = true
   t.place:leave()

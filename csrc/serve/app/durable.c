@@ -163,7 +163,8 @@ void durable_close(struct server *s) {
         log_printf(LOG_ERROR,
                    "store: the disk does not answer: the process ends without it");
         log_flush();
-        _exit(EX_IOERR);
+        if (d->has_threads) _exit(EX_IOERR);
+        store_drop(d->store);
     }
     d->store = NULL;
 }
@@ -224,6 +225,11 @@ int64_t durable_next(const struct server *s) {
 void durable_pace(struct server *s, int64_t commit_us, bool early) {
     struct durable *d = s->durable;
     if (d && d->store && !d->has_threads) store_pace(d->store, commit_us, early);
+}
+
+void durable_hold(struct server *s, bool on) {
+    struct durable *d = s->durable;
+    if (d && d->store && !d->has_threads) store_hold(d->store, on);
 }
 
 /* ---- Operations ----------------------------------------------------------------------- */

@@ -60,6 +60,7 @@ bool durable_stats(struct server *s, struct store_stats *out); /* false: no stor
 bool durable_step(struct server *s);
 int64_t durable_next(const struct server *s); /* clock_ms; INT64_MAX: never */
 void durable_pace(struct server *s, int64_t commit_us, bool early); /* see store_pace */
+void durable_hold(struct server *s, bool on);                       /* see store_hold */
 
 /* ---- Operations --------------------------------------------------------------------- */
 

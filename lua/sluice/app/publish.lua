@@ -32,7 +32,7 @@ local function resolve(generation, channel)
   local published = hooks.matching(generation.hooks.published, channel)
   local how = { key = policy.key, kind = policy.kind, durable = policy.durable,
     transforms = transforms, published = published,
-    simple = not transforms and not published and not policy.durable }
+    simple = not (transforms or published or policy.durable or generation.runtime.pause) }
   if generation.how_count >= KNOWN_MAX then generation.how, generation.how_count = {}, 0 end
   generation.how[channel], generation.how_count = how, generation.how_count + 1
   return how
@@ -145,6 +145,13 @@ local function commit(runtime, published, channel, event, text, key, o)
   return id, subscribers, again
 end
 
+-- In a test with `waits`: let others run, as a durable channel would. Their publish may have had
+-- the same idempotency key.
+local function pause(runtime, channel, o)
+  if o.wait ~= false then runtime.pause() end
+  return o.idempotency and runtime.idempotency:find(channel, o.idempotency)
+end
+
 -- A publish with options, hooks, transforms or a declared event type.
 local function full(generation, how, channel, event, data, o)
   local runtime = generation.runtime
@@ -177,6 +184,8 @@ local function full(generation, how, channel, event, data, o)
     key, message, code = read_key(channel, how.key, data)
     if not key then return nil, message, code, how.key end
   end
+  local again = runtime.pause and not how.durable and pause(runtime, channel, o)
+  if again then return again, runtime.server:subscribers(channel), true end
   if o.update then
     message, code = update_fault(runtime, how, channel, key)
     if message then return nil, message, code end

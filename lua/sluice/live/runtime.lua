@@ -34,8 +34,8 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 
 --- Make a runtime around a server of the core.
 -- @param server
--- Its fields `identify` and `after_guard` are for the test kit, which sets req.user and sees what
--- becomes of it; a server that listens has neither.
+-- Its fields `identify`, `after_guard` and `pause` are for the test kit, which sets req.user and sees
+-- what becomes of it, and lets publishes wait; a server that listens has none.
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},

@@ -47,4 +47,16 @@ function arguments.self(class, self, name, method)
     method)
 end
 
+--- Raise unless a method was called with a test that was not stopped.
+function arguments.running(class, t, method)
+  arguments.self(class, t, "t", method)
+  if t.stopped then caller.raise("t:%s(): this test was stopped", method) end
+end
+
+--- Raise when the app of a test is not in this process.
+function arguments.inside(t, method)
+  if t.place.virtual then return end
+  caller.raise("t:%s() needs the app in this process: this test goes over real connections", method)
+end
+
 return arguments

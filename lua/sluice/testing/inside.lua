@@ -2,7 +2,6 @@
 -- stands still until the test lets time pass. In memory: the server, and the app's sources
 -- when the test gave them as texts.
 local caller = require("sluice.base.caller")
-local core = require("sluice.core")
 local file = require("sluice.base.file")
 local config = require("sluice.live.config")
 local generation = require("sluice.live.generation")
@@ -12,6 +11,7 @@ local outgoing = require("sluice.testing.outgoing")
 local reload = require("sluice.live.reload")
 local serve = require("sluice.live.serve")
 local process = require("sluice.base.process")
+local storage = require("sluice.testing.storage")
 local stored = require("sluice.live.stored")
 local world = require("sluice.testing.world")
 
@@ -22,7 +22,6 @@ local Inside = {}
 Inside.__index = Inside
 Inside.virtual = true
 
-local COMMIT_SECONDS = 0.002 -- what a commit takes
 local STOP_SECONDS = 1 -- as long as stop hooks may run
 local HANDLERS_SECONDS = 3 -- and handlers, after the streams
 
@@ -60,6 +59,8 @@ function inside.new(target, options)
     for name, text in pairs(target.files or {}) do self.texts[root .. "/" .. name] = text end
   end
   self.users, self.outgoing = identity.new(), outgoing.new(self)
+  self.storage = storage.new(function() return self.world.seed end)
+  self.waits = options.waits
   for url, response in pairs(options.http or {}) do self.outgoing:answer(url, response) end
   return self
 end
@@ -92,6 +93,7 @@ function Inside:boot()
   self.runtime, self.server = runtime, runtime.server
   runtime.identify = function(raw) self.users:claim(raw) end
   runtime.after_guard = function(req, guard) self.users:look(req, guard) end
+  if self.waits then runtime.pause = function() self:pause() end end
   self:open_store()
   assert(self.server:start())
   runtime.reloader = reload.new(runtime, self.path)
@@ -101,15 +103,21 @@ end
 
 -- The store is on a disk in memory, which outlives a kill and a restart.
 function Inside:open_store()
-  if not self.disk and not stored.is_needed(self.runtime.generation) then return end
-  self.disk = self.disk or core.disk(self.world.seed)
-  assert(self.server:store_open { disk = self.disk })
-  self.server:store_pace(COMMIT_SECONDS)
+  if self.storage:is_there() or stored.is_needed(self.runtime.generation) then
+    self.storage:open(self.server)
+  end
+end
+
+-- With `waits`: what a publish in memory waits for, where it may.
+function Inside:pause()
+  local run = self.runtime.scheduler
+  if run:can_wait() then run:sleep(self.storage.commit, "app:publish()") end
 end
 
 --- Do all that is due now.
 function Inside:step()
   self.world:enter()
+  if not self.server then return end -- its start failed
   process.runtime = self.runtime
   if not self.server:step() then
     error("the app does not come to rest: something publishes or starts without end", 0)
@@ -120,7 +128,7 @@ end
 -- @tparam number till of Inside:now()
 -- @treturn boolean false when it is as late as that already
 function Inside:move(till)
-  local due = self.server:next_due()
+  local due = self.server and self.server:next_due()
   local now = self.world:now()
   if not due or due > till then
     if now >= till then return false end
@@ -191,17 +199,20 @@ function Inside:busy()
   return false
 end
 
---- End it. Cleanly: what is left of coroutines is closed; else as kill -9 would.
-function Inside:shut(cleanly)
-  if not self.server then return end
-  self.world:enter()
-  if cleanly then self.runtime:close() end
-  self.runtime.ended = true
-  if not cleanly then self.server:store_kill() end
-  self.server:shut()
-  if self.disk and not cleanly then self.disk:kill() end
-  self.server = nil
-  if process.runtime == self.runtime then process.runtime = nil end
+--- End it.
+-- @tparam string how "stop": what is left of coroutines is closed; "kill": as kill -9 would;
+--   "cut": as a power cut
+function Inside:shut(how)
+  if self.server then
+    self.world:enter()
+    if how == "stop" then self.runtime:close() end
+    self.runtime.ended = true
+    if how ~= "stop" then self.server:store_kill() end
+    self.server:shut()
+    self.server = nil
+    if process.runtime == self.runtime then process.runtime = nil end
+  end
+  self.storage:close(how)
 end
 
 --- The live table of an app:state.

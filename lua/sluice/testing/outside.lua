@@ -105,6 +105,9 @@ function outside.new(target, options)
   if options.now then
     error("testing.start: now = needs the app in this process: a server has the real clock", 0)
   end
+  if options.waits then
+    error("testing.start: waits = needs the app in this process: a server takes real time", 0)
+  end
   if type(target) == "table" and not target.source then
     error("testing.start: an app object cannot be given to a server: a path or a source", 0)
   end

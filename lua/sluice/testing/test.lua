@@ -5,6 +5,7 @@ local arrays = require("sluice.base.arrays")
 local caller = require("sluice.base.caller")
 local exchange = require("sluice.testing.exchange")
 local fault = require("sluice.testing.fault")
+local lives = require("sluice.testing.lives")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local stream = require("sluice.testing.stream")
@@ -24,22 +25,17 @@ local NONE = options.NONE
 local REQUEST = { user = NONE, headers = NONE, json = NONE, body = NONE, last_event_id = NONE,
   buffer = NONE }
 
---- Make one of a place whose app is up; for testing.start and testing.remote.
-function test.new(place)
-  local self = setmetatable({ place = place, began = place:time(), open = {}, stopped = false,
-    outgoing = place.outgoing or false }, Test)
-  return self
-end
-
-local function need_running(self, method)
-  arguments.self(Test, self, "t", method)
-  if self.stopped then caller.raise("t:%s(): this test was stopped", method) end
+-- Raise unless the app is up.
+local function need_up(self, method)
+  arguments.running(Test, self, method)
+  if self.down then
+    caller.raise("t:%s(): the app is down since its start failed; t:restart() starts it", method)
+  end
 end
 
 local function need_inside(self, method)
-  need_running(self, method)
-  if self.place.virtual then return end
-  caller.raise("t:%s() needs the app in this process: this test goes over real connections", method)
+  need_up(self, method)
+  arguments.inside(self, method)
 end
 
 -- ---- Time --------------------------------------------------------------------------------
@@ -63,6 +59,13 @@ end
 local function exhaust(self)
   while pump(self) do self.place:step() end
   if self.outgoing then self.outgoing:check() end
+end
+
+--- Make one of a place whose app is up; for testing.start and testing.remote.
+function test.new(place)
+  local self = setmetatable({ place = place, began = place:time(), open = {}, stopped = false,
+    down = false, pump = pump, outgoing = place.outgoing or false }, Test)
+  return self
 end
 
 --- Do all that is due now, and read what came of it. No time passes.
@@ -130,7 +133,7 @@ local function log_length(self)
 end
 
 local function request(self, method, path, given)
-  need_running(self, method:lower())
+  need_up(self, method:lower())
   local before = log_length(self)
   local x = send(self, method, path, given)
   self:wait(ANSWER_SECONDS, function() return x.ended or x.answer:is_stream() end)
@@ -159,7 +162,7 @@ end
 -- @tparam[opt] table given user, headers, last_event_id, and buffer (bytes that it takes unread)
 -- @treturn sluice.testing.Stream with status, headers, json, hello and id
 function Test:connect(path, given)
-  need_running(self, "connect")
+  need_up(self, "connect")
   local before = log_length(self)
   local x = send(self, "GET", path, given, STREAM_BUFFER)
   local c = stream.new(self, path, given or {}, x)
@@ -189,7 +192,7 @@ end
 --- Reload the app: another source, or what its file holds now.
 -- @treturn boolean|nil true, or nil, message, outcome
 function Test:reload(source)
-  need_running(self, "reload")
+  need_up(self, "reload")
   arguments.check("t:reload(source)", source, "text", true)
   local outcome = self:wait(RELOAD_SECONDS, self.place:reload(source))
   if not outcome then return nil, "the generation before does not end" end
@@ -198,48 +201,7 @@ function Test:reload(source)
   return nil, outcome.message, outcome
 end
 
-local function forget_connections(self)
-  pump(self)
-  for _, x in ipairs(self.open) do x:close() end
-  self.open = {}
-end
-
-local function terminate(self)
-  self:wait(self.place:terminate(), function()
-    return #self.open == 0 and not self.place:busy()
-  end)
-  self.place:shut(true)
-  forget_connections(self)
-end
-
---- Stop the server as SIGTERM does, with stop hooks and drain, and start it again.
-function Test:restart()
-  need_running(self, "restart")
-  terminate(self)
-  self.place:boot()
-  self:settle()
-end
-
---- End the server as kill -9 does, and start it again.
-function Test:kill()
-  need_running(self, "kill")
-  self.place:shut(false)
-  forget_connections(self)
-  self.place:boot()
-  self:settle()
-end
-
---- End the test: the app stops cleanly, and the process has its clock back.
-function Test:stop()
-  arguments.self(Test, self, "t", "stop")
-  if self.stopped then return end
-  if not self.place.virtual then forget_connections(self) end -- a drain would take real time
-  local ok, problem = pcall(terminate, self)
-  if not ok then pcall(self.place.shut, self.place, false) end
-  self.stopped = true
-  self.place:leave()
-  if not ok then error(problem, 0) end
-end
+lives.extend(Test)
 
 Test.__close = function(self, problem)
   if problem == nil then return self:stop() end

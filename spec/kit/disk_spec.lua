@@ -1,0 +1,362 @@
+--- The disk of a test: what it does to durable channels when it is slow, full, broken or hung, when the
+--- process dies on it and when its power fails.
+local kit = require("spec.support.kit")
+local testing = require("sluice.testing")
+
+local APP = [[
+app:channel("log", { history = 1000, durable = true })
+app:channel("prices", { history = "latest", key = "id", durable = true })
+app:channel("memory", { history = 100 })
+app:stream("/log", { channels = { { "log", rewind = "all" } } })
+app:stream("/all", { channels = { "log", "memory" } })
+local seen = app:state("seen", {})
+local function publish(n, opts)
+  local id, message, code = app:publish("log", "e", { n = n }, opts)
+  seen()[#seen() + 1] = ("%g %s"):format(n, id and "stored" or code)
+  return id, message, code
+end
+app:post("/log/:n", function(req) return sluice.receipt(publish(tonumber(req.params.n), req:json())) end)
+app:post("/later/:n", function(req)
+  app:spawn(function() publish(tonumber(req.params.n)) end)
+end)
+app:on("stop", function() if seen().last_word then publish(seen().last_word) end end)]]
+
+local function publish(t, n, opts) return t:post("/log/" .. n, { json = opts or {} }) end
+
+-- What a newcomer finds, by number.
+local function stored(t)
+  local list = {}
+  for _, e in ipairs(t:connect("/log"):events("e")) do list[#list + 1] = e.data.n end
+  return list
+end
+
+local function numbers(c)
+  local list = {}
+  for _, e in ipairs(c:events("e")) do list[#list + 1] = e.data.n end
+  return list
+end
+
+-- "503 ESTORE" of a refusal
+local function told(answer) return ("%d %s"):format(answer.status, answer.json.error.code) end
+
+describe("a disk", function()
+  local t
+  local function start(options)
+    t = kit.start(APP, options)
+    return t
+  end
+  after_each(kit.stop_all)
+
+  it("that is full refuses, keeps streams open, and takes events again when there is room", function()
+    start()
+    publish(t, 1)
+    local c = t:connect("/all")
+    t:disk { full = true }
+    for n = 2, 4 do assert.equal("503 ESTORE", told(publish(t, n))) end
+    t:publish("memory", "m", {})
+    assert.same({ "ESTORE" }, { (select(3, t:publish("prices", "p", { id = "a" }))) })
+    t:disk { full = false }
+    assert.equal(202, publish(t, 5).status)
+    assert.same({ 5 }, numbers(c))
+    assert.same({ 1, 0, 0 }, { c:count("m"), c:count("reset"), c:count("bye") })
+    assert.same({ 1, 5 }, stored(t))
+    t:kill()
+    assert.same({ 1, 5 }, stored(t))
+  end)
+
+  it("may have room for so many bytes", function()
+    start()
+    t:disk { full = 600000 }
+    local n = 0
+    repeat
+      n = n + 1
+      local answer = publish(t, n)
+    until answer.status ~= 202 or n == 1000
+    assert.is_true(n > 10 and n < 1000, n)
+    t:kill()
+    assert.equal(n - 1, #stored(t))
+  end)
+
+  for _, what in ipairs { "write", "sync" } do
+    it("whose every " .. what .. " fails loses nothing acknowledged and delivers nothing else", function()
+      start()
+      publish(t, 1)
+      local c = t:connect("/all")
+      t:disk { failing = what }
+      t:post("/later/2")
+      t:post("/later/3")
+      t:publish("memory", "m", {})
+      t:advance(1)
+      assert.same({ {}, 1 }, { numbers(c), c:count("m") })
+      t:advance(5)
+      -- the first is in a commit whose result is not known, the second waits behind it
+      assert.same({ "1 stored", "2 ETIMEOUT", "3 ESTORE" }, t:state("seen"))
+      assert.same({}, numbers(c))
+      t:disk { failing = false }
+      t:advance(1)
+      assert.equal(202, publish(t, 4).status)
+      local got = numbers(c)
+      assert.equal(4, got[#got])
+      assert.is_true(#got == 1 or #got == 2 and got[1] == 2, table.concat(got, " "))
+      table.insert(got, 1, 1)
+      assert.same(got, stored(t))
+      t:cut()
+      assert.same(got, stored(t))
+      assert.equal(0, c:count("reset"))
+    end)
+  end
+
+  it("that failed for a moment has what it answered", function()
+    for seed = 1, 8 do
+      start { seed = seed }
+      local c = t:connect("/all")
+      t:disk { failing = "sync" }
+      t:post("/later/1")
+      t:advance(0.3)
+      assert.same({}, t:state("seen"))
+      t:disk { failing = false }
+      t:advance(1)
+      local answer = t:state("seen")[1]
+      assert.truthy(answer == "1 stored" or answer == "1 ESTORE", answer)
+      local there = answer == "1 stored" and { 1 } or {}
+      assert.same({ there, there }, { numbers(c), stored(t) })
+      t:cut()
+      assert.same(there, stored(t))
+    end
+  end)
+
+  it("that hangs is answered for after 5 seconds, and channels in memory never wait for it", function()
+    start()
+    local c = t:connect("/all")
+    t:disk { hung = true }
+    t:post("/later/1")
+    t:advance(0.1)
+    t:post("/later/2")
+    for n = 1, 9 do
+      assert.truthy(t:publish("memory", "m", { n = n }))
+      c:wait_for("m", 0, { n = n })
+      t:advance(0.5)
+    end
+    assert.same({}, t:state("seen"))
+    t:advance(1)
+    assert.same({ "1 ETIMEOUT", "2 ESTORE" }, t:state("seen"))
+    local began = t:elapsed()
+    assert.equal("503 ESTORE", told(publish(t, 3)))
+    assert.near(5, t:elapsed() - began, 0.5)
+    assert.same({}, numbers(c))
+    t:disk { hung = false }
+    t:advance(1)
+    assert.same({ 1 }, numbers(c))
+    assert.equal(202, publish(t, 4).status)
+    assert.same({ { 1, 4 }, 0 }, { numbers(c), c:count("reset") })
+    assert.same({ 1, 4 }, stored(t))
+  end)
+
+  it("that hangs while the process is killed has the event or not, and the next start knows", function()
+    for _, early in ipairs { true, false } do
+      start()
+      publish(t, 1)
+      t:disk { hung = true, early = early }
+      t:post("/later/2")
+      t:advance(1)
+      t:kill()
+      t:disk { hung = false }
+      assert.same(early and { 1, 2 } or { 1 }, stored(t))
+    end
+  end)
+
+  it("that hangs does not keep a stop waiting", function()
+    start()
+    publish(t, 1)
+    t:disk { hung = true }
+    t:post("/later/2")
+    t:restart()
+    t:disk { hung = false }
+    assert.same({ 1 }, stored(t))
+  end)
+
+  it("gets what stop hooks publish, and is closed after them", function()
+    start()
+    publish(t, 1)
+    t:state("seen").last_word = 2
+    t:disk { commit = 0.3 }
+    t:post("/later/3")
+    t:restart()
+    assert.same({ 1, 3, 2 }, stored(t))
+  end)
+
+  it("keeps what was acknowledged when the power fails, whatever else was under way", function()
+    local kept = { [true] = 0, [false] = 0 }
+    for seed = 1, 20 do
+      start { seed = seed }
+      for n = 1, 5 do assert.equal(202, publish(t, n).status) end
+      t:disk { early = seed % 2 == 0, commit = 1 }
+      t:post("/later/6")
+      t:advance(0.5)
+      t:cut()
+      local there = stored(t)
+      kept[#there == 6] = kept[#there == 6] + 1
+      there[6] = nil
+      assert.same({ 1, 2, 3, 4, 5 }, there)
+      t:stop()
+    end
+    assert.same({ [true] = 10, [false] = 10 }, kept)
+  end)
+
+  it("does the same twice for equal seeds, to the byte", function()
+    local function record(seed)
+      local t <close> = testing.start({ source = kit.source(APP) }, { seed = seed, waits = true })
+      local list = {}
+      local function note(...)
+        list[#list + 1] = table.concat({ t:elapsed(), ... }, " ")
+      end
+      for round = 1, 6 do
+        local c = t:connect("/all")
+        for n = 1, 4 do note(publish(t, round * 10 + n).body) end
+        t:disk { commit = 0.25, failing = round % 2 == 0 and "sync" or false, early = true }
+        t:post("/later/" .. round * 10 + 5)
+        t:publish("memory", "m", { round = round })
+        t:advance(0.1)
+        t:disk { failing = false, commit = 0.002 }
+        note(c:transcript())
+        t:cut()
+        note(table.concat(stored(t), ","), table.concat(t:log(), "\n"))
+      end
+      return table.concat(list, "\n")
+    end
+    local one = record(7)
+    assert.is_true(#one > 5000)
+    assert.equal(one, record(7))
+    assert.not_equal(one, record(8))
+  end)
+
+  it("that is full at a start leaves the app down, until there is room and it is started again", function()
+    start()
+    publish(t, 1)
+    t:disk { full = true }
+    assert.error_matches(function() t:kill() end, "the store does not open: .*full")
+    assert.error_matches(function() t:get("/") end,
+      "t:get%(%): the app is down since its start failed; t:restart%(%) starts it")
+    t:disk { full = false }
+    t:restart()
+    assert.same({ 1 }, stored(t))
+  end)
+
+  it("may have been changed before the app has anything durable", function()
+    t = kit.start [[ app:get("/", function() return 204 end) ]]
+    t:disk { commit = 1, full = true }
+    assert.equal(204, t:get("/").status)
+  end)
+
+  it("refuses options that it does not have", function()
+    start()
+    for _, row in ipairs {
+      { { fulll = true }, "t:disk: unknown option 'fulll', did you mean 'full'" },
+      { { full = 0 }, "t:disk: full is true, false or a number of bytes, not 0" },
+      { { failing = "writes" }, 't:disk: failing is "write", "sync" or false, not "writes"' },
+      { { commit = -1 }, "t:disk: commit is a number of seconds from 0, not -1" },
+      { { hung = 1, commit = 9 }, "t:disk: hung is true or false, not 1" },
+      { nil, "t:disk(options): a table is expected, not nil" } } do
+      local _, message = pcall(t.disk, t, row[1])
+      assert.truthy(message:find(row[2], 1, true), message)
+    end
+    local began = t:elapsed()
+    publish(t, 1)
+    assert.near(0, t:elapsed() - began, 0.1)
+  end)
+end)
+
+describe("waits = true", function()
+  after_each(kit.stop_all)
+
+  local RACE = [[
+    app:channel("seats", { history = 10 })
+    app:channel("values", { history = "latest", key = "id" })
+    app:stream("/seats", "seats")
+    local left = app:state("left", { n = 1, order = {} })
+    app:post("/take/:who", function(req)
+      if left().n == 0 then return 409 end
+      app:publish("seats", "taken", { by = req.params.who })
+      left().n = left().n - 1
+    end)
+    app:post("/both", function()
+      for _, who in ipairs { "a", "b" } do
+        app:spawn(function()
+          if left().n == 0 then return end
+          app:publish("seats", "taken", { by = who })
+          left().n = left().n - 1
+        end)
+      end
+    end)
+    app:post("/order", function()
+      app:spawn(function()
+        app:publish("seats", "n", { n = 1 })
+        app:publish("seats", "n", { n = 3 })
+      end)
+      app:spawn(function() app:publish("seats", "n", { n = 2 }) end)
+    end)
+    app:post("/no-wait", function()
+      app:publish("seats", "n", { n = 1 }, { wait = false })
+      table.sort({ 1, 2 }, function(a, b) app:publish("seats", "n", { n = 2 }) return a < b end)
+    end)
+    app:post("/same", function()
+      local ids = {}
+      for i = 1, 2 do
+        app:spawn(function() ids[i] = { app:publish("seats", "n", {}, { idempotency = "k" }) } end)
+      end
+      while not (ids[1] and ids[2]) do sluice.sleep(0.001) end
+      return ids
+    end)
+    app:post("/gone", function()
+      app:publish("values", "v", { id = "a" })
+      app:spawn(function() app:remove("values", "a") end)
+      sluice.sleep(0) -- it begins
+      return { code = select(3, app:publish("values", "v", { id = "a" }, { update = true })) }
+    end)]]
+
+  it("finds a handler that relies on what it read before a publish", function()
+    local left = {}
+    for _, waits in ipairs { true, false } do
+      local t = kit.start(RACE, { waits = waits })
+      t:post("/both")
+      t:advance(1)
+      left[#left + 1] = t:state("left").n
+    end
+    assert.same({ -1, 0 }, left)
+  end)
+
+  it("lets publishes take as long as a commit, in the order of calls", function()
+    local t = kit.start(RACE, { waits = true })
+    local c = t:connect("/seats")
+    t:disk { commit = 0.5 }
+    local began = t:elapsed()
+    t:post("/take/x")
+    assert.near(0.5, t:elapsed() - began, 0.01)
+    t:post("/order")
+    t:advance(2)
+    local list = {}
+    for _, e in ipairs(c:events("n")) do list[#list + 1] = e.data.n end
+    assert.same({ 1, 2, 3 }, list)
+  end)
+
+  it("does not make wait what does not or must not", function()
+    local t = kit.start(RACE, { waits = true })
+    local c, began = t:connect("/seats"), t:elapsed()
+    assert.equal(204, t:post("/no-wait").status)
+    assert.near(0, t:elapsed() - began, 0.001)
+    assert.equal(2, c:count("n"))
+  end)
+
+  it("judges idempotency and updates after the wait", function()
+    local t = kit.start(RACE, { waits = true })
+    local ids = t:post("/same").json
+    assert.same({ ids[1][1], false, true }, { ids[2][1], ids[1][3], ids[2][3] })
+    assert.equal("ENOTFOUND", t:post("/gone").json.code)
+  end)
+
+  it("needs the app in this process", function()
+    assert.error_matches(function() kit.start(RACE, { waits = true, sockets = true }) end,
+      "waits = needs the app in this process")
+    assert.error_matches(function() kit.start(RACE, { waits = 1 }) end, "waits is a boolean")
+  end)
+end)
