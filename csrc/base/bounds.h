@@ -116,8 +116,10 @@
 #define STORE_CHECK_PAGES 8192 /* a start checks the structure of a file up to 32 MB */
 #define STORE_WAL_PAGES_WARN 16384 /* ... but a reader may hold it: the log is warned */
 #define STORE_SAY_MS 10000         /* trouble is logged so often at most */
-#define STORE_READS_MAX 16384      /* requests that wait for the reading thread: EBUSY */
-#define STORE_PAGE_ROWS_MAX 1024   /* of one page */
+#define PAIRS_BYTES_MAX (64u * 1024 * 1024) /* of all app:store of an app: EFULL */
+#define PAIR_KEY_MAX 1024     /* of a key, a store's name, a durable task's id: ETOOBIG */
+#define STORE_READS_MAX 16384 /* requests that wait for the reading thread: EBUSY */
+#define STORE_PAGE_ROWS_MAX 1024 /* of one page */
 #define STORE_PAGE_BYTES_MAX (1024 * 1024)
 
 /* ---- Figures ---------------------------------------------------------------------- */

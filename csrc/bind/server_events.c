@@ -183,25 +183,26 @@ static void on_changed(void *context, const char *path) {
     call(s, 1);
 }
 
-/* The answer to a ticket: whether it is stored; the id or true, subscribers, whether it is a
- * duplicate; or message, code. */
+/* The answer to a ticket: whether it is the last one; whether it is stored; the id or true,
+ * subscribers, whether it is a duplicate; or message, code. */
 static void on_answer(void *context, const struct answer *a) {
     struct lx_server *s = context;
     lua_State *L = s->L;
     if (!begin(s, "answer")) return;
     lua_pushinteger(L, (lua_Integer)a->ticket);
+    lua_pushboolean(L, a->is_final);
     lua_pushboolean(L, a->err == 0);
     if (a->err < 0) {
         lua_pushstring(L, a->err == E_TIMEOUT ? UNKNOWN : status_text(a->err));
         lua_pushstring(L, status_name(a->err));
-        call(s, 4);
+        call(s, 5);
         return;
     }
     if (a->is_event && a->has_id) lx_pushid(L, s->server, a->seq);
     else lua_pushboolean(L, true);
     lua_pushinteger(L, a->subscribers);
     lua_pushboolean(L, a->is_duplicate);
-    call(s, 5);
+    call(s, 6);
 }
 
 static void on_stopping(void *context) {

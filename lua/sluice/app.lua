@@ -15,6 +15,7 @@ local reading = require("sluice.app.reading")
 local routes = require("sluice.app.routes")
 local services = require("sluice.app.services")
 local state = require("sluice.app.state")
+local store = require("sluice.app.store")
 local tasks = require("sluice.app.tasks")
 local timers = require("sluice.app.timers")
 
@@ -140,6 +141,13 @@ function App:state(name, init, opts)
   return state.declare(phase.loading(self, "state", name), name, init, opts)
 end
 
+--- Declare a store of plain data by key, which outlives the process.
+-- @tparam string name
+-- @treturn sluice.Store get, set, delete, each; in handlers
+function App:store(name)
+  return store.declare(phase.loading(self, "store", name), name)
+end
+
 --- Run a function that must agree before the app goes live.
 -- @tparam function fn raises, or returns false or nil and a message, when something is wrong
 function App:check(fn)
@@ -192,8 +200,6 @@ function App:spawn(fn)
   scheduler:queue(generation, "spawn", "spawned at " .. caller.where(), nil, fn)
   return true
 end
-
-function App.store() channels.later("app:store()", "it") end
 
 names.strict(App, "app", ":")
 

@@ -194,6 +194,9 @@ function App:transform(pattern, fn) end
 ---@param opts? { version?: any, migrate?: fun(old: table, version: any): table }
 ---@return fun(): T
 function App:state(name, init, opts) end
+---@param name string
+---@return sluice.Store
+function App:store(name) end
 ---@param fn fun()
 function App:check(fn) end
 ---@param channel string
@@ -255,6 +258,25 @@ function App:cancel(id) end
 ---@param fn fun()
 ---@return true?, string? message, string? code
 function App:spawn(fn) end
+
+---@class sluice.Store
+local Store = {}
+
+---@param key string
+---@return any value a copy; nil: there is none
+function Store:get(key) end
+---@param key string
+---@param value any plain data
+---@param opts? { wait?: boolean }
+---@return true?, string? message, string? code
+function Store:set(key, value, opts) end
+---@param key string
+---@param opts? { wait?: boolean }
+---@return true?, string? message, string? code
+function Store:delete(key, opts) end
+---@param prefix? string
+---@return fun(): string?, any
+function Store:each(prefix) end
 
 ---@class sluice.Request
 ---@field method string
@@ -591,6 +613,8 @@ function Test:seed(n) end
 ---@param name string
 ---@return table
 function Test:state(name) end
+---@param name string
+---@return sluice.Store
 function Test:store(name) end
 ---@param url string
 ---@param answer sluice.testing.HttpAnswer

@@ -97,6 +97,8 @@ describe("meta.lua", function()
     ["App:clients filter"] = "app:clients({ nothing_like_it = 1 })",
     ["App:after opts"] = 'app:after(1, "t", nil, { nothing_like_it = 1 })',
     ["App:at opts"] = 'app:at(1, "t", nil, { nothing_like_it = 1 })',
+    ["Store:set opts"] = 'store:set("a", 1, { nothing_like_it = 1 })',
+    ["Store:delete opts"] = 'store:delete("a", { nothing_like_it = 1 })',
     ["Client:subscribe opts"] = 'client:subscribe("a", { nothing_like_it = 1 })',
     ["Client:set opts"] = "client:set({ nothing_like_it = 1 })",
   }
@@ -117,10 +119,10 @@ describe("meta.lua", function()
       assert.same(known(message), listed(what), what)
     end
     local t = kit.start [[
-      local told = app:state("told", {})
+      local told, store = app:state("told", {}), app:store("kept")
       app:task("t", print)
       app:stream("/s", function(req, client)
-        local env = setmetatable({ app = app, client = client }, { __index = _ENV })
+        local env = setmetatable({ app = app, client = client, store = store }, { __index = _ENV })
         told().message = select(2, pcall(load(req.headers["x-code"], "c", "t", env)))
         return 400
       end)]]

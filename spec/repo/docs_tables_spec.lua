@@ -235,7 +235,7 @@ describe("public functions", function()
       http = { "http." }, client = { "client." }, Connection = { "Connection:" },
       sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
-      Test = { "Test:" }, Stream = { "Stream:" } }
+      Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
       local found = false
       for _, prefix in ipairs(places[owner] or {}) do

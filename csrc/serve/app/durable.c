@@ -19,10 +19,9 @@
 struct durable_op {
     struct store_op op;
     struct message message; /* it is done */
-    struct list late;       /* in durable.late, until it is answered */
+    struct list late;       /* in durable.late, until E_TIMEOUT was answered */
     struct frame *frame;    /* of an event; NULL */
     uint64_t ticket;
-    bool is_answered;
     char bytes[];
 };
 
@@ -357,11 +356,10 @@ static int err_of(enum store_answer answer) {
     }
 }
 
-static void answer(struct server *s, struct durable_op *op, int err) {
-    if (op->is_answered) return;
-    op->is_answered = true;
+static void answer(struct server *s, struct durable_op *op, int err, bool is_final) {
     const struct frame *f = op->frame;
     struct answer a = {.ticket = op->ticket,
+                       .is_final = is_final,
                        .err = err,
                        .is_event = f != NULL,
                        .is_duplicate = op->op.answer == STORE_DUPLICATE,
@@ -371,7 +369,7 @@ static void answer(struct server *s, struct durable_op *op, int err) {
         a.has_id = !c || c->kind != CHANNEL_STATE;
         server_catch_up(s);
         a.subscribers = registry_count(s, f->channel, f->channel_hash);
-        if (err < 0 && c) chans_release(&s->fan.chans, c);
+        if (err < 0 && c && is_final) chans_release(&s->fan.chans, c);
     }
     if (s->events->on_answer) s->events->on_answer(s->context, &a);
 }
@@ -381,7 +379,7 @@ static void answer_late(struct server *s) {
     while (!list_empty(late)) {
         struct durable_op *op = container_of(late->next, struct durable_op, late);
         list_remove(&op->late);
-        answer(s, op, E_TIMEOUT);
+        answer(s, op, E_TIMEOUT, false);
     }
 }
 
@@ -399,6 +397,6 @@ void app_on_stored(void *owner, struct message *m) {
     server_take_in(s, seq_take_own(&s->hub.seq));
     int err = err_of(op->op.answer);
     if (op->op.answer == STORE_NOT_DURABLE) err = publish_in_memory(s, op);
-    answer(s, op, err);
+    answer(s, op, err, true);
     free_op(op);
 }

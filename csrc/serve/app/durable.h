@@ -73,8 +73,8 @@ struct commit {
     struct slice idempotency; /* empty: none */
 };
 
-/* Each gives a ticket, which on_answer brings back once; or refuses at once: what publish
- * refuses, E_STORE (there is no store), E_BUSY, E_CLOSED. All copy. */
+/* Each gives a ticket, which on_answer brings back, once with is_final; or refuses at once:
+ * what publish refuses, E_STORE (there is no store), E_BUSY, E_CLOSED. All copy. */
 int durable_commit(struct server *s, const struct commit *c, uint64_t *ticket);
 int durable_pair(struct server *s, const struct store_pair *p, bool remove,
                  uint64_t *ticket);
@@ -83,6 +83,7 @@ int durable_task(struct server *s, const struct store_task *t, bool remove,
 
 struct answer {
     uint64_t ticket;
+    bool is_final; /* false: E_TIMEOUT, and one more answer says what became of it */
     int err; /* 0, E_STORE, E_TIMEOUT (its result is unknown), E_NOTFOUND (an update without
               * its key), or what a publish in memory refuses */
     bool is_event, has_id, is_duplicate;

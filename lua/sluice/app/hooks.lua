@@ -145,12 +145,12 @@ end
 -- @tparam sluice.Runtime runtime
 -- @tparam table event `channel event data id key time`; data is read again from `text`
 -- @tparam string text
-function hooks.published(runtime, event, text)
+-- @tparam table|nil fiber that published it: what its hooks publish is one level deeper
+function hooks.published(runtime, event, text, fiber)
   local data = json.decode(text)
   if data == nil then data = text end
   event.data = data
   local queue = runtime.published[event.channel]
-  local fiber = runtime.scheduler.current
   local is_new = queue == nil
   queue = queue or { first = 1, last = 0 }
   queue.last = queue.last + 1

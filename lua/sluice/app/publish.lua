@@ -117,10 +117,10 @@ local function update_fault(runtime, how, channel, key)
   return NO_KEY:format(channel, key), "ENOTFOUND"
 end
 
-local function pass_on(runtime, published, id, text)
+local function pass_on(runtime, published, id, text, fiber)
   if not published then return end
   published.id = id ~= true and id or nil
-  hooks.published(runtime, published, text)
+  hooks.published(runtime, published, text, fiber)
 end
 
 -- Publish on a durable channel: wait until it is on the disk, unless wait = false.
@@ -130,18 +130,19 @@ local function commit(runtime, published, channel, event, text, key, o)
   local ticket, message, code = runtime.server:commit_event(channel, event, text, key, o.remove,
     o.ttl, o.update, o.idempotency)
   if not ticket then return nil, message, code end
-  if o.wait == false then
-    stored:leave(ticket, ("an event of channel '%s'"):format(channel), function(ok, id, _, again)
-      if ok and not again then pass_on(runtime, published, id, text) end
+  local fiber, what = runtime.scheduler.current, ("an event of channel '%s'"):format(channel)
+  -- also when it is stored long after the caller got ETIMEOUT
+  local ok, id, subscribers, again = stored:finish(ticket, o.wait ~= false, what,
+    function(good, number, _, is_old)
+      if not good or is_old then return end
+      if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, number) end
+      pass_on(runtime, published, number, text, fiber)
     end)
-    return true, runtime.server:subscribers(channel), false
-  end
-  local ok, id, subscribers, again = stored:wait(ticket, WAITS)
+  if o.wait == false then return true, runtime.server:subscribers(channel), false end
   if not ok then
     message, code = id, subscribers
     return nil, code == "ENOTFOUND" and NO_KEY:format(channel, key) or message, code
   end
-  if not again then pass_on(runtime, published, id, text) end
   return id, subscribers, again
 end
 
@@ -196,7 +197,7 @@ local function full(generation, how, channel, event, data, o)
   local id, subscribers, third = runtime.server:publish(channel, event, text, key, o.remove, o.ttl)
   if not id then return nil, subscribers, third end
   if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, id) end
-  pass_on(runtime, published, id, text)
+  pass_on(runtime, published, id, text, runtime.scheduler.current)
   return id, subscribers, false
 end
 

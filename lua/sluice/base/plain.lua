@@ -39,6 +39,34 @@ function plain.fault(value, path, depth)
   return nil
 end
 
+-- What would come back from JSON as another value, or nil: NaN and the like are refused there.
+local function altered(value, path)
+  if type(value) == "string" then return not utf8.len(value) and path .. " is not UTF-8" or nil end
+  if type(value) ~= "table" then return nil end
+  local texts, places
+  for k, v in next, value do
+    texts, places = texts or type(k) == "string", places or math.type(k) == "integer"
+    local fault = altered(k, path .. ": a key") or altered(v, path .. "." .. tostring(k))
+    if fault then return fault end
+    if type(k) ~= "string" and math.type(k) ~= "integer" then
+      return ("%s has a key that is neither a string nor a place in a list"):format(path)
+    end
+  end
+  return texts and places and path .. " has strings and numbers as keys" or nil
+end
+
+--- Plain data as JSON text that gives the same value when it is read again.
+-- @param value in which plain.fault finds nothing
+-- @tparam string path its name, for the message
+-- @treturn string|nil or nil, message, "EJSON" (or "ETOOBIG")
+function plain.text(value, path)
+  local fault = altered(value, path)
+  if fault then return nil, fault .. ": it cannot be stored as it is", "EJSON" end
+  local text, message, code = json.encode(value)
+  if not text then return nil, (message:gsub("^data", function() return path end)), code end
+  return text
+end
+
 --- A deep copy without metatables; arrays stay arrays.
 function plain.copy(value)
   if type(value) ~= "table" then return value end

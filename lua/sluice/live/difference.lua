@@ -88,6 +88,7 @@ function difference.describe(generation)
   for name, task in pairs(generation.tasks) do out["task:" .. name] = texts(task, "restart") end
   for name in pairs(generation.services) do out["service:" .. name] = {} end
   for name in pairs(generation.event_types) do out["event_type:" .. name] = {} end
+  for name in pairs(generation.stores) do out["store:" .. name] = {} end
   for name, row in pairs(generation.states) do
     out["state " .. name] = { [""] = "v" .. tostring(row.version) }
   end

@@ -174,8 +174,10 @@ function Reloader:perform(kind)
     outcome = { ok = true, kind = kind, generation = live.id, notes = arrays.mark(prepared.notes),
       files = changed_files(self, live.sources, prepared.generation.sources),
       difference = difference.between(live.description, prepared.generation.description) }
-    for _, text in ipairs(self.runtime.tasks:orphans(prepared.generation)) do
-      table.insert(outcome.notes, text)
+    for _, kept in ipairs({ self.runtime.tasks, self.runtime.stores }) do
+      for _, text in ipairs(kept:orphans(prepared.generation)) do
+        table.insert(outcome.notes, text)
+      end
     end
     outcome.seconds = core.now() - began
     if kind ~= "dry_run" then outcome, problem = succeed(self, outcome, prepared, began) end

@@ -1,7 +1,7 @@
 --- Owns the core's server, receives the calls of its loop, and passes them to the current
 -- generation. Names and plain data live here and outlive generations.
 -- In memory: per stream one small table, only when there is a user or meta;
--- states, pending tasks and idempotency keys.
+-- states, stores, pending tasks and idempotency keys.
 local callbacks = require("sluice.live.callbacks")
 local control = require("sluice.requests.control")
 local core = require("sluice.core")
@@ -20,6 +20,7 @@ local scheduler = require("sluice.live.scheduler")
 local services = require("sluice.app.services")
 local state = require("sluice.app.state")
 local stored = require("sluice.live.stored")
+local stores = require("sluice.live.stores")
 local tasks = require("sluice.app.tasks")
 local timers = require("sluice.app.timers")
 
@@ -45,6 +46,7 @@ function runtime.new(server)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
   self.retirement, self.handover = retirement.new(self), handover.new(self)
   self.idempotency, self.stored = idempotency.new(core.now), stored.new(self)
+  self.stores = stores.new(self)
   server:on(function(kind, ...) return self:dispatch(kind, ...) end)
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   process.runtime = self
@@ -118,10 +120,9 @@ end
 function Runtime:prepare(generation)
   local ok, problem = generation:check()
   if not ok then return nil, problem end
-  local pattern = self.generation and stored.refusal(self.generation, generation)
-  if pattern then
-    problem = failure.late(("channel '%s': what durable channels keep, and which ones are durable, "
-      .. "changes with a restart, not with a reload"):format(pattern))
+  local why = self.generation and self.stored:refusal(self.generation, generation)
+  if why then
+    problem = failure.late(why)
     problem.phase = "check"
     return nil, problem
   end

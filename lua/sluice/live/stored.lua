@@ -17,7 +17,7 @@ local KEPT = { "history", "ttl", "max_keys", "rewind", "durable" }
 
 --- What a runtime has under way.
 function stored.new(runtime)
-  return setmetatable({ runtime = runtime, waiting = {}, failed = 0 }, Stored)
+  return setmetatable({ runtime = runtime, waiting = {}, failed = 0, is_open = false }, Stored)
 end
 
 -- ---- Opening -----------------------------------------------------------------------------
@@ -27,7 +27,29 @@ function stored.is_needed(generation)
   for _, policy in ipairs(generation.policies) do
     if policy.durable then return true end
   end
-  return false
+  return next(generation.stores) ~= nil
+end
+
+local function say_damaged(what, n)
+  if n == 0 then return end
+  core.log("error", ("store: %d %s are damaged on the disk and left out: 'sluice store verify' "
+    .. "names them, a backup may have them"):format(n, what))
+end
+
+--- Open the store, and take over what it has for the app.
+-- @tparam sluice.Runtime runtime
+-- @tparam table place { folder = } or { disk = }
+-- @treturn boolean|nil true, or nil, message, code
+function stored.take(runtime, place)
+  local server = runtime.server
+  local opened, message, code = server:store_open(place)
+  if not opened then return nil, message, code end
+  runtime.stored.is_open = true
+  local rows, damaged = server:stored_pairs()
+  if not rows then return nil, damaged, "ESTORE" end
+  runtime.stores:load(rows)
+  say_damaged("values of app:store", damaged)
+  return true
 end
 
 --- Open the store before the server starts, when the app needs it or the folder has one.
@@ -38,7 +60,7 @@ function stored.open(runtime, folder)
   local generation = runtime.generation
   folder = folder or generation.root .. "/" .. FOLDER
   if not stored.is_needed(generation) and not core.store_is_there(folder) then return true end
-  local opened, message, code = runtime.server:store_open { folder = folder }
+  local opened, message, code = stored.take(runtime, { folder = folder })
   if not opened then return nil, ("%s: %s"):format(folder, message), code end
   return true
 end
@@ -63,11 +85,8 @@ local function describe(generation)
   return list
 end
 
---- Why a generation cannot follow the current one while the server runs; nil: it can.
--- @tparam sluice.Generation before
--- @tparam sluice.Generation after
--- @treturn string|nil
-function stored.refusal(before, after)
+-- The first pattern of which two generations keep something else, or nil.
+local function other_pattern(before, after)
   local old, new = describe(before), describe(after)
   local seen = {}
   for _, text in ipairs(old) do seen[text] = true end
@@ -79,6 +98,21 @@ function stored.refusal(before, after)
   return gone and gone:match("^%S+")
 end
 
+--- Why a generation cannot follow the current one while the server runs; nil: it can.
+-- @tparam sluice.Generation before
+-- @tparam sluice.Generation after
+-- @treturn string|nil
+function Stored:refusal(before, after)
+  local pattern, name = other_pattern(before, after), next(after.stores)
+  if pattern then
+    return ("channel '%s': what durable channels keep, and which ones are durable, changes with a "
+      .. "restart, not with a reload"):format(pattern)
+  elseif name and not self.is_open then
+    return ("%s: app:store('%s') needs the data folder, which is opened at the start: restart")
+      :format(after.stores[name].where, name)
+  end
+end
+
 -- ---- Waiting -----------------------------------------------------------------------------
 
 --- Raise when the caller cannot wait for a commit.
@@ -88,33 +122,37 @@ function Stored:need_wait(what)
   if problem then caller.raise("%s; { wait = false } does not wait", problem) end
 end
 
---- Wait for the answer to a ticket.
+--- Hand the answer to a ticket on: to the caller, who waits, or to the log.
+-- @tparam integer ticket
+-- @tparam boolean waits
+-- @tparam string what for messages
+-- @tparam[opt] function settle called once, with what became of it in the end: as answer's
+--   arguments from ok on. The caller may have got ETIMEOUT long before
 -- @treturn boolean whether it is stored
 -- @return id, subscribers, whether it is a duplicate; or message, code
-function Stored:wait(ticket, what)
-  self.waiting[ticket] = self.runtime.scheduler.current
+function Stored:finish(ticket, waits, what, settle)
+  local entry = { what = what, settle = settle, fiber = waits and self.runtime.scheduler.current }
+  self.waiting[ticket] = entry
+  if not waits then return true end
   return self.runtime.scheduler:wait(what)
 end
 
---- Do not wait: a failure is logged and counted.
--- @tparam integer ticket
--- @tparam string what for the log
--- @tparam[opt] function done called with what wait returns
-function Stored:leave(ticket, what, done)
-  self.waiting[ticket] = { what = what, done = done }
-end
-
 --- An answer of the core's.
-function Stored:answer(ticket, ok, first, second, third)
+function Stored:answer(ticket, is_final, ok, ...)
   local entry = self.waiting[ticket]
-  self.waiting[ticket] = nil
   if not entry then return end
-  if not ok then self.failed = self.failed + 1 end
-  if entry.co then return self.runtime.scheduler:resume(entry, ok, first, second, third) end
-  if not ok then
-    core.log("error", ("%s was not stored: %s"):format(entry.what, first), { code = second })
+  if is_final then
+    self.waiting[ticket] = nil
+    if entry.settle then entry.settle(ok, ...) end
   end
-  if entry.done then entry.done(ok, first, second, third) end
+  if entry.answered then return end
+  entry.answered = true
+  if not ok then self.failed = self.failed + 1 end
+  if entry.fiber then return self.runtime.scheduler:resume(entry.fiber, ok, ...) end
+  local message, code = ...
+  if not ok then
+    core.log("error", ("%s was not stored: %s"):format(entry.what, message), { code = code })
+  end
 end
 
 return stored

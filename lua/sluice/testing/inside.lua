@@ -104,7 +104,7 @@ end
 -- The store is on a disk in memory, which outlives a kill and a restart.
 function Inside:open_store()
   if self.storage:is_there() or stored.is_needed(self.runtime.generation) then
-    self.storage:open(self.server)
+    self.storage:open(self.runtime)
   end
 end
 
@@ -220,6 +220,13 @@ function Inside:state(name)
   local row = self.runtime.states[name]
   if not row then caller.raise("the app has no state '%s'", name) end
   return row.data
+end
+
+--- A store of the app, as its handlers have it.
+function Inside:store(name)
+  local row = self.runtime.generation.stores[name]
+  if not row then caller.raise("the app has no store '%s'", name) end
+  return row.handle
 end
 
 function Inside:leave() self.world:leave() end

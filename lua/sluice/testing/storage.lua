@@ -5,6 +5,7 @@ local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local options = require("sluice.base.options")
 local show = require("sluice.base.show")
+local stored = require("sluice.live.stored")
 
 local storage = {}
 
@@ -50,13 +51,13 @@ local function apply(self)
   self.server:store_hold(self.hung)
 end
 
---- Give a server its store; raises when that does not open.
-function Storage:open(server)
+--- Give a runtime its store; raises when that does not open.
+function Storage:open(runtime)
   self.disk = self.disk or core.disk(self.seed())
   apply(self)
-  local opened, message = server:store_open { disk = self.disk }
+  local opened, message = stored.take(runtime, { disk = self.disk })
   if not opened then error("the store does not open: " .. message, 0) end
-  self.server = server
+  self.server = runtime.server
   apply(self)
 end
 

@@ -8,6 +8,7 @@ local fault = require("sluice.testing.fault")
 local lives = require("sluice.testing.lives")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
+local store = require("sluice.testing.store")
 local stream = require("sluice.testing.stream")
 
 local test = {}
@@ -223,9 +224,13 @@ function Test:state(name)
   return self.place:state(name)
 end
 
---- Stores come in a later version.
-function Test:store(name) -- luacheck: no unused args
-  error("t:store() comes in a later version of Sluice", 2)
+--- An app:store, to look at or to prepare, also after t:kill() and t:restart(): its methods wait
+-- as they do in a handler.
+-- @treturn sluice.Store
+function Test:store(name)
+  need_inside(self, "store")
+  arguments.check("t:store(name)", name, "text")
+  return store.new(self, name)
 end
 
 --- Answer for another server, from here on: { status =, headers =, json = | body = | events = },
