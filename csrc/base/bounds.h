@@ -102,6 +102,7 @@
 #define STORE_RETRY_MS 100 /* between two looks at a commit whose result is in doubt */
 #define STORE_RETRY_MAX_MS 2000
 #define STORE_STEP ((uint64_t)1 << 40) /* what a start leaves above the head row */
+#define STORE_COPY_STEP ((uint64_t)1 << 50) /* what a copy leaves: a thousand such starts */
 #define STORE_NOTE ((uint64_t)1 << 39) /* memory events that make it be written */
 #define STORE_KEY_MS 86400000          /* an idempotency key is known for so long */
 #define STORE_KEYS_LOOK_MS 60000       /* ... and then deleted within so long */

@@ -15,6 +15,7 @@
 #include "bind/l_aux.h"
 #include "bind/rehearsal.h"
 #include "bind/server_type.h"
+#include "bind/store_tools.h"
 #include "fan/frame.h"
 #include "net/http_bytes.h"
 #include "net/http_field.h"
@@ -291,6 +292,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     host_add_functions(L);
     json_add_functions(L);
     rehearsal_add_functions(L);
+    store_tools_add(L);
     push_reasons(L);
     lua_setfield(L, -2, "reasons");
     push_limits(L);

@@ -273,6 +273,12 @@ static int l_call(lua_State *L) {
     return 1;
 }
 
+/* core.is_terminal(descriptor) -> whether somebody reads along */
+static int l_is_terminal(lua_State *L) {
+    lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+    return 1;
+}
+
 /* A program that is started without stdin, stdout or stderr would find its next file or
  * socket there, and write its log into it. */
 static void hold_standard(void) {
@@ -289,6 +295,7 @@ void host_add_functions(lua_State *L) {
                                          {"runtime_dir", l_runtime_dir},
                                          {"write_private", l_write_private},
                                          {"call", l_call},
+                                         {"is_terminal", l_is_terminal},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -8,6 +8,8 @@
 #include "store/schema.h"
 #include "store/tools.h"
 
+#include <stdio.h>
+
 /* ---- Disks ---------------------------------------------------------------------------- */
 
 static int disk_gc(lua_State *L) {
@@ -124,12 +126,16 @@ struct progress {
 static int on_progress(void *arg, uint64_t done, uint64_t total) {
     struct progress *p = arg;
     p->calls++;
-    p->done = done;
-    p->total = total;
+    if (total > 0) { /* else a long statement asks */
+        p->done = done;
+        p->total = total;
+    }
     return p->calls == p->end_at;
 }
 
-static int answer(lua_State *L, int err, const struct progress *p) {
+static int answer(lua_State *L, int err, const struct store_job *job) {
+    const struct progress *p = job->arg;
+    if (err < 0 && job->why) return lx_fail_text(L, err, job->why);
     if (err < 0) return lx_fail(L, err);
     lua_pushinteger(L, (lua_Integer)p->calls);
     lua_pushinteger(L, (lua_Integer)p->done);
@@ -137,18 +143,31 @@ static int answer(lua_State *L, int err, const struct progress *p) {
     return 3;
 }
 
+struct first {
+    char text[200];
+};
+
+static void note_first(void *arg, const struct store_finding *f) {
+    struct first *first = arg;
+    if (first->text[0]) return;
+    snprintf(first->text, sizeof first->text, "%s: %.*s %llu", f->text, (int)f->channel.n,
+             f->channel.p ? f->channel.p : "", (unsigned long long)f->seq);
+}
+
 /* verify(place) -> { rows, damaged, holes, stale, first } */
 static int l_verify(lua_State *L) {
     struct store_place place = check_place(L, 1);
     struct store_verdict v;
-    int err = store_verify(&place, NULL, NULL, &v);
+    struct first first = {{0}};
+    struct store_job job = {.arg = &first};
+    int err = store_verify(&place, &job, note_first, &v);
     if (err < 0) return lx_fail(L, err);
     lua_newtable(L);
     lx_set_integer(L, "rows", v.rows);
     lx_set_integer(L, "damaged", v.damaged);
     lx_set_integer(L, "holes", v.holes);
     lx_set_integer(L, "stale", v.stale);
-    lua_pushstring(L, v.first);
+    lua_pushstring(L, first.text);
     lua_setfield(L, -2, "first");
     return 1;
 }
@@ -156,7 +175,8 @@ static int l_verify(lua_State *L) {
 static int l_figures(lua_State *L) {
     struct store_place place = check_place(L, 1);
     struct store_figures f;
-    int err = store_figures(&place, &f);
+    struct store_job job = {0};
+    int err = store_figures(&place, &job, &f);
     if (err < 0) return lx_fail(L, err);
     lua_newtable(L);
     lua_pushstring(L, f.epoch);
@@ -168,7 +188,7 @@ static int l_figures(lua_State *L) {
     lx_set_integer(L, "keys", f.keys);
     lx_set_integer(L, "pairs", f.pairs);
     lx_set_integer(L, "tasks", f.tasks);
-    lx_set_integer(L, "durable", f.durable);
+    lx_set_integer(L, "durable", f.logs + f.states + f.keyed);
     lx_set_integer(L, "bytes", f.bytes);
     return 1;
 }
@@ -177,21 +197,22 @@ static int l_figures(lua_State *L) {
 static int l_backup(lua_State *L) {
     struct store_place place = check_place(L, 1);
     struct progress p = {.end_at = (uint64_t)luaL_optinteger(L, 3, 0)};
-    return answer(L, store_backup(&place, luaL_checkstring(L, 2), on_progress, &p), &p);
+    struct store_job job = {.progress = on_progress, .arg = &p};
+    return answer(L, store_backup(&place, luaL_checkstring(L, 2), false, &job), &job);
 }
 
 static int l_export(lua_State *L) {
     struct store_place place = check_place(L, 1);
     struct progress p = {.end_at = (uint64_t)luaL_optinteger(L, 3, 0)};
-    return answer(L, store_export(&place, luaL_checkstring(L, 2), on_progress, &p), &p);
+    struct store_job job = {.progress = on_progress, .arg = &p};
+    return answer(L, store_export(&place, luaL_checkstring(L, 2), false, &job), &job);
 }
 
 static int l_import(lua_State *L) {
     struct store_place place = check_place(L, 1);
     struct progress p = {0};
-    const char *why = NULL;
-    int err = store_import(&place, luaL_checkstring(L, 2), on_progress, &p, &why);
-    return err < 0 ? lx_fail_text(L, err, why) : answer(L, err, &p);
+    struct store_job job = {.progress = on_progress, .arg = &p};
+    return answer(L, store_import(&place, luaL_checkstring(L, 2), false, &job), &job);
 }
 
 static int l_alive(lua_State *L) {

@@ -1,49 +1,83 @@
 /* A copy of the file as it is at one moment, page by page, while its server goes on writing:
- * the read transaction holds the moment. [one thread] */
+ * the read transaction holds the moment. The unfinished copy has no journal and no syncs; it
+ * is synced when it gets its name. [one thread] */
+#include "base/bounds.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "store/output.h"
 #include "store/place.h"
+#include "store/sum.h"
+#include "store/why.h"
 
-#include <fcntl.h>
 #include <unistd.h>
 
 #define STEP_PAGES 256
 
-static int copy(sqlite3_backup *b, store_progress_fn *progress, void *arg) {
+static int copy(sqlite3_backup *b, struct store_job *job) {
     int rc;
     while ((rc = sqlite3_backup_step(b, STEP_PAGES)) == SQLITE_OK) {
         uint64_t total = (uint64_t)sqlite3_backup_pagecount(b);
         uint64_t done = total - (uint64_t)sqlite3_backup_remaining(b);
-        if (progress && progress(arg, done, total)) return E_CLOSED;
+        if (store_job_go_on(job, done, total) < 0) return SQLITE_INTERRUPT;
     }
-    if (rc != SQLITE_DONE) return (rc & 0xff) == SQLITE_CORRUPT ? E_DAMAGED : E_STORE;
     uint64_t total = (uint64_t)sqlite3_backup_pagecount(b);
-    return progress && progress(arg, total, total) ? E_CLOSED : 0;
+    if (rc != SQLITE_DONE) return rc;
+    return store_job_go_on(job, total, total) < 0 ? SQLITE_INTERRUPT : SQLITE_OK;
 }
 
-static int copy_to(struct db *from, const char *path, store_progress_fn *progress,
-                   void *arg) {
-    sqlite3 *to = NULL;
+/* The head row of a copy: as if it had been closed, and far above what the original may still
+ * give. */
+static int step(struct db *to) {
+    sqlite3_stmt *q = db_sql(to, SQL_HEAD);
+    int err = db_row(to, q);
+    if (err <= 0) return err == 0 ? E_DAMAGED : err;
+    char epoch[STORE_EPOCH_LENGTH];
+    struct slice s = db_slice(q, 0);
+    uint64_t last = db_u64(q, 1), commits = db_u64(q, 2);
+    bool sound =
+        s.n == sizeof epoch && sum_head(s, last, commits, sqlite3_column_int(q, 3)) ==
+                                   sqlite3_column_int64(q, 4);
+    if (sound) memcpy(epoch, s.p, sizeof epoch);
+    db_done(q);
+    if (!sound) return E_DAMAGED;
+    if (last > INT64_MAX - 2 * STORE_COPY_STEP) return E_FULL;
+    last += STORE_COPY_STEP;
+    s = slice_of(epoch, sizeof epoch);
+    return db_run(to,
+                  db_bind(to, SQL_HEAD_SET, "siiii", s, (int64_t)last, (int64_t)commits,
+                          (int64_t)1, sum_head(s, last, commits, true)));
+}
+
+/* Nobody looks at a copy before it has its name: it needs neither a journal nor syncs. */
+static int copy_to(struct db *from, const char *path, struct store_job *job) {
+    static const char quick[] = "PRAGMA journal_mode = OFF; PRAGMA synchronous = OFF;";
+    struct db to = {0};
     int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX;
-    int err = sqlite3_open_v2(path, &to, flags, NULL) == SQLITE_OK ? 0 : E_STORE;
-    sqlite3_backup *b =
-        err == 0 ? sqlite3_backup_init(to, "main", from->handle, "main") : NULL;
-    if (err == 0 && !b) err = E_STORE;
-    if (b) err = copy(b, progress, arg);
-    if (b && sqlite3_backup_finish(b) != SQLITE_OK && err == 0) err = E_STORE;
-    sqlite3_close(to);
+    int rc = sqlite3_open_v2(path, &to.handle, flags, NULL);
+    if (rc == SQLITE_OK) rc = sqlite3_exec(to.handle, quick, NULL, NULL, NULL);
+    sqlite3_backup *b = rc == SQLITE_OK
+                            ? sqlite3_backup_init(to.handle, "main", from->handle, "main")
+                            : NULL;
+    if (b) rc = copy(b, job);
+    int end = b ? sqlite3_backup_finish(b) : SQLITE_OK;
+    if (rc == SQLITE_OK) rc = end;
+    int err = rc == SQLITE_OK ? step(&to) : db_fail(&to, rc);
+    if (err < 0 && !job->ended)
+        job->why = why_says("the copy '%s' cannot be made: %s", path,
+                            err == E_DAMAGED ? "the store is damaged: look with verify"
+                                             : sqlite3_errstr(to.rc));
+    db_close(&to);
     return err;
 }
 
-int store_backup(const struct store_place *where, const char *path,
-                 store_progress_fn *progress, void *arg) {
+int store_backup(const struct store_place *where, const char *path, bool replace,
+                 struct store_job *job) {
     struct place place;
     struct output out;
-    int err = place_open(&place, where);
+    int err = place_open(&place, where, job);
     if (err < 0) return err;
-    err = output_open(&out, path);
-    if (err == 0) err = copy_to(&place.db, out.part, progress, arg);
-    place_close(&place);
-    return output_close(&out, err);
+    err = output_open(&out, path, replace, &job->why);
+    if (err == 0) err = copy_to(&place.db, out.part, job);
+    err = place_close(&place, job, err);
+    return output_close(&out, err, &job->why);
 }

@@ -57,6 +57,7 @@ enum db_sql {
     SQL_ALL_KEYS,
     SQL_DATA_VERSION,
     SQL_CHECK,
+    SQL_CHECK_ALL,
     SQL_PAGES,
     SQL_STATEMENTS /* how many */
 };

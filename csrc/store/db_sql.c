@@ -86,5 +86,6 @@ const char *const db_texts[SQL_STATEMENTS] = {
     [SQL_ALL_KEYS] = "SELECT chan, key, seq, at, crc FROM keys ORDER BY chan, key",
     [SQL_DATA_VERSION] = "PRAGMA data_version",
     [SQL_CHECK] = "PRAGMA integrity_check(1)",
+    [SQL_CHECK_ALL] = "PRAGMA integrity_check(20)",
     [SQL_PAGES] = "PRAGMA page_count",
 };

@@ -20,6 +20,7 @@
 #include "store/place.h"
 #include "store/record.h"
 #include "store/sum.h"
+#include "store/why.h"
 
 #include <errno.h>
 #include <stdarg.h>
@@ -33,9 +34,9 @@ struct export {
     struct buf text;
     uint32_t crc;
     uint64_t lines, total;
-    store_progress_fn *progress;
-    void *arg;
+    struct store_job *job;
     struct records records;
+    int failed; /* of writing */
 };
 
 static int flush(struct export *e) {
@@ -43,12 +44,12 @@ static int flush(struct export *e) {
     e->crc = crc32c(e->crc, e->text.p, e->text.n);
     while (done < e->text.n) {
         ssize_t n = write(e->fd, e->text.p + done, e->text.n - done);
-        if (n < 0 && errno != EINTR) return -errno;
+        if (n < 0 && errno != EINTR) return e->failed = -errno;
+        if (n < 0 && store_job_go_on(e->job, 0, 0) < 0) return E_CLOSED;
         if (n > 0) done += (size_t)n;
     }
     e->text.n = 0;
-    if (!e->progress) return 0;
-    return e->progress(e->arg, e->lines, e->total) ? E_CLOSED : 0;
+    return store_job_go_on(e->job, e->lines, e->total);
 }
 
 /* A line: 'i' int64_t, 's' struct slice. */
@@ -141,7 +142,12 @@ static int put_table(struct export *e, enum db_sql which,
 
 static int put_all(struct export *e) {
     int64_t total = 0;
-    int err = db_ask(e->db, "SELECT count(*) FROM events", &total);
+    int err =
+        db_ask(e->db,
+               "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM newest) + "
+               "(SELECT count(*) FROM keys) + (SELECT count(*) FROM pairs) + "
+               "(SELECT count(*) FROM tasks)",
+               &total);
     e->total = (uint64_t)total;
     if (err == 0) err = records_load(&e->records, e->db);
     if (err == 0) err = put(e, "sluice-store", "i", (int64_t)1);
@@ -157,17 +163,20 @@ static int put_all(struct export *e) {
     return err < 0 ? err : flush(e);
 }
 
-int store_export(const struct store_place *where, const char *path,
-                 store_progress_fn *progress, void *arg) {
+int store_export(const struct store_place *where, const char *path, bool replace,
+                 struct store_job *job) {
     struct place place;
-    struct output out;
-    int err = place_open(&place, where);
+    struct output out = {.fd = -1};
+    int err = place_open(&place, where, job);
     if (err < 0) return err;
-    err = output_open(&out, path);
-    struct export e = {.db = &place.db, .fd = out.fd, .progress = progress, .arg = arg};
+    if (path) err = output_open(&out, path, replace, &job->why);
+    struct export e = {.db = &place.db, .fd = path ? out.fd : STDOUT_FILENO, .job = job};
     if (err == 0) err = put_all(&e);
     buf_free(&e.text);
     records_free(&e.records);
-    place_close(&place);
-    return output_close(&out, err);
+    if (e.failed)
+        job->why = why_says("the export cannot be written%s%s: %s", path ? " to " : "",
+                            path ? path : "", status_text(e.failed));
+    err = place_close(&place, job, err);
+    return path ? output_close(&out, err, &job->why) : err;
 }

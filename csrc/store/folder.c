@@ -138,3 +138,33 @@ uint64_t folder_wal_bytes(const struct folder *f) {
     bool there = fstatat(f->dir, FOLDER_WAL, &st, AT_SYMLINK_NOFOLLOW) == 0;
     return there ? (uint64_t)st.st_size : 0;
 }
+
+/* The kernel's list of locks: "1: FLOCK  ADVISORY  WRITE 4711 fe:01:262147 0 EOF". The device
+ * there is not always the file's own. */
+static int holder_of(const char *line, ino_t ino) {
+    const char *p = strstr(line, "FLOCK");
+    const char *write = p ? strstr(p, " WRITE ") : NULL;
+    if (!write) return 0;
+    char *end;
+    long pid = strtol(write + strlen(" WRITE "), &end, 10);
+    for (int colons = 0; *end && colons < 2; end++) colons += *end == ':';
+    return strtoull(end, NULL, 10) == ino ? (int)pid : 0;
+}
+
+int folder_holder(const struct folder *f) {
+    ino_t ino = inode(f, "lock");
+    FILE *list = ino ? fopen("/proc/locks", "re") : NULL;
+    char line[256];
+    int found = 0;
+    while (list && found <= 0 && fgets(line, sizeof line, list))
+        found = holder_of(line, ino);
+    if (list) fclose(list);
+    return found > 0 ? found : 0;
+}
+
+void folder_clear(const struct folder *f) {
+    static const char *const names[] = {FOLDER_FILE, FOLDER_WAL, FOLDER_FILE "-shm",
+                                        "lock"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        unlinkat(f->dir, names[i], 0);
+}

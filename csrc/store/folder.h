@@ -40,6 +40,12 @@ void folder_note(struct folder *f);
 /* The size of the log beside the file; 0: there is none. */
 uint64_t folder_wal_bytes(const struct folder *f);
 
+/* The process that has it locked, without touching the lock; 0: none, or it cannot be known. */
+int folder_holder(const struct folder *f);
+
+/* Remove the store's files, and the lock; of one that is locked by this process. */
+void folder_clear(const struct folder *f);
+
 /* NULL, or what has happened to the folder or its files: what is written now would not be
  * found by the next start. Static. */
 const char *folder_trouble(const struct folder *f);

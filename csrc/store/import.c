@@ -1,8 +1,10 @@
 /* A store from the text that export.c describes, in one transaction: all of it, or nothing.
  * Sums are made anew. [one thread] */
+#include "base/bounds.h"
 #include "base/buf.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "base/status.h"
 #include "store/disk.h"
 #include "store/folder.h"
@@ -15,10 +17,12 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #define FIELDS_MAX 9
 #define TEXT_MAX (64 * 1024 * 1024) /* of one field: a value of a key-value store */
-#define PROGRESS_LINES 1024
+#define PROGRESS_LINES 64
 
 struct field {
     int64_t number;
@@ -35,7 +39,9 @@ struct import {
     int n;
     uint32_t crc;
     uint64_t lines;
-    bool ended, has_head;
+    bool ended, has_head, renew;
+    char *name;           /* of the file, for messages */
+    uint64_t done, total; /* bytes */
     struct records records;
 };
 
@@ -45,6 +51,7 @@ static int next(struct import *m) {
     int c = getc(m->file);
     if (c == EOF) return -1;
     char byte = (char)c;
+    m->done++;
     m->crc = crc32c(m->crc, &byte, 1);
     return c;
 }
@@ -67,6 +74,7 @@ static int read_bytes(struct import *m, struct field *f) {
     if (err < 0) return err;
     if (fread(m->bytes.p + f->at, 1, f->n, m->file) != f->n) return E_BADFIELD;
     m->crc = crc32c(m->crc, m->bytes.p + f->at, f->n);
+    m->done += f->n;
     m->bytes.n += f->n;
     return 0;
 }
@@ -119,13 +127,22 @@ static int64_t number(const struct import *m, int i) {
 
 /* ---- Rows ----------------------------------------------------------------------------- */
 
+/* Far above what the store that was exported may have given since then. */
 static int take_head(struct import *m) {
+    char fresh[STORE_EPOCH_LENGTH + 1];
     struct slice epoch = text(m, 0);
+    uint64_t last = (uint64_t)number(m, 1);
     m->has_head = true;
     if (epoch.n != STORE_EPOCH_LENGTH) return E_BADFIELD;
-    int64_t sum = sum_head(epoch, (uint64_t)number(m, 1), 1, true);
-    return db_run(&m->db, db_bind(&m->db, SQL_HEAD_SET, "siiii", epoch, number(m, 1),
-                                  (int64_t)1, (int64_t)1, sum));
+    if (last > INT64_MAX - 2 * STORE_COPY_STEP) return E_FULL;
+    last += STORE_COPY_STEP;
+    if (m->renew) {
+        rand_base32(fresh, STORE_EPOCH_LENGTH);
+        epoch = slice_of(fresh, STORE_EPOCH_LENGTH);
+    }
+    return db_run(&m->db,
+                  db_bind(&m->db, SQL_HEAD_SET, "siiii", epoch, (int64_t)last, (int64_t)1,
+                          (int64_t)1, sum_head(epoch, last, 1, true)));
 }
 
 static int take_channel(struct import *m) {
@@ -226,15 +243,14 @@ static int take_line(struct import *m) {
 
 /* ---- The whole ------------------------------------------------------------------------ */
 
-static int take_all(struct import *m, store_progress_fn *progress, void *arg) {
+static int take_all(struct import *m, struct store_job *job) {
     uint32_t before = 0; /* the sum of all lines before this one */
     int err;
     while ((err = read_line(m)) > 0) {
         err = take_line(m);
         if (err == 0 && m->ended && number(m, 1) != (int64_t)before) err = E_DAMAGED;
-        if (err == 0 && progress && m->lines % PROGRESS_LINES == 0 &&
-            progress(arg, m->lines, 0))
-            err = E_CLOSED;
+        if (err == 0 && m->lines % PROGRESS_LINES == 0)
+            err = store_job_go_on(job, m->done, m->total);
         if (err < 0) return err;
         before = m->crc;
     }
@@ -243,29 +259,32 @@ static int take_all(struct import *m, store_progress_fn *progress, void *arg) {
     return err == 0 && !(m->ended && m->has_head) ? E_DAMAGED : err;
 }
 
-static const char *says(const struct import *m, const char *path, int err) {
-    if (err == E_DAMAGED) return why_says("'%s' is not whole", path);
+static const char *says(const struct import *m, int err) {
+    if (err == E_DAMAGED && m->db.rc == 0)
+        return why_says("%s is not whole: it was cut, or changed. Nothing was imported",
+                        m->name);
     if (err == E_BADFIELD)
-        return why_says("'%s', line %llu: not what an export writes", path,
-                        (unsigned long long)m->lines);
-    return why_says("'%s' cannot be imported: %s", path, status_text(err));
+        return why_says("%s, line %llu: not what an export writes. Nothing was imported",
+                        m->name, (unsigned long long)m->lines);
+    return why_says("%s cannot be imported: %s", m->name,
+                    err == E_STORE || err == E_DAMAGED ? sqlite3_errstr(m->db.rc)
+                                                       : status_text(err));
 }
 
-static int import(struct import *m, const char *path, store_progress_fn *progress,
-                  void *arg, const char **why) {
+static int import(struct import *m, struct store_job *job) {
     bool is_new = false;
-    int err = schema_prepare(&m->db, &is_new, why);
+    int err = schema_prepare(&m->db, &is_new, &job->why);
     if (err < 0) return err;
-    int64_t heads = 0; /* an import that failed leaves tables without one */
+    int64_t heads = 0; /* an import that was killed leaves tables without one */
     err = db_ask(&m->db, "SELECT count(*) FROM head", &heads);
     if (err == 0 && heads > 0) {
-        *why = "there is a store already";
-        return E_INVAL;
+        job->why = "there is a store already: import into a new folder (--data)";
+        return -EEXIST;
     }
     if (err == 0) err = db_run(&m->db, db_sql(&m->db, SQL_BEGIN));
-    if (err == 0) err = take_all(m, progress, arg);
+    if (err == 0) err = take_all(m, job);
     if (err == 0) err = db_run(&m->db, db_sql(&m->db, SQL_COMMIT));
-    if (err < 0) *why = says(m, path, err);
+    if (err < 0) job->why = says(m, err);
     if (err < 0 && !sqlite3_get_autocommit(m->db.handle))
         db_run(&m->db, db_sql(&m->db, SQL_ROLLBACK));
     if (err == 0) err = db_checkpoint(&m->db, true);
@@ -273,31 +292,64 @@ static int import(struct import *m, const char *path, store_progress_fn *progres
     return err;
 }
 
-int store_import(const struct store_place *where, const char *path,
-                 store_progress_fn *progress, void *arg, const char **why) {
+/* The place is locked. */
+static int import_into(struct import *m, const struct store_place *where,
+                       const struct folder *folder, struct store_job *job) {
+    const char *file = where->disk ? FOLDER_FILE : folder->file;
+    const char *vfs = where->disk ? disk_vfs(where->disk) : NULL;
+    map_init(&m->records.by_name);
+    int err = db_open(&m->db, file, vfs, DB_WRITE);
+    if (err == 0) err = import(m, job);
+    if (err < 0 && !job->why) job->why = says(m, err);
+    db_close(&m->db);
+    records_free(&m->records);
+    return err;
+}
+
+/* The folder as it was before, when nothing came of it. */
+static void undo(const struct folder *folder, bool was_there) {
+    folder_clear(folder);
+    if (!was_there) (void)rmdir(folder->path);
+}
+
+static int open_source(struct import *m, const char *path, struct store_job *job) {
+    struct stat st;
+    size_t n = path ? strlen(path) + 3 : sizeof "the standard input";
+    m->name = mem_new(n);
+    snprintf(m->name, n, path ? "'%s'" : "the standard input", path);
+    m->file = path ? fopen(path, "re") : stdin;
+    int err = m->file ? 0 : -errno;
+    if (err == 0 && fstat(fileno(m->file), &st) == 0 && S_ISREG(st.st_mode))
+        m->total = (uint64_t)st.st_size;
+    if (err == 0 && S_ISDIR(st.st_mode)) err = -EISDIR;
+    if (err < 0) job->why = says(m, err);
+    return err;
+}
+
+int store_import(const struct store_place *where, const char *path, bool renew,
+                 struct store_job *job) {
     struct folder folder = {.dir = -1, .lock = -1};
-    struct import m = {.file = fopen(path, "re")};
-    *why = NULL;
-    if (!m.file) {
-        int err = -errno;
-        *why = says(&m, path, err);
-        return err;
-    }
-    int err =
-        where->disk ? disk_lock(where->disk) : folder_open(&folder, where->folder, why);
+    struct import m = {.renew = renew};
+    job->why = NULL;
+    job->ended = false;
+    int err = open_source(&m, path, job);
+    bool had_folder = where->folder && access(where->folder, F_OK) == 0;
+    bool had_store = where->folder && folder_has(where->folder);
+    if (err == 0)
+        err = where->disk ? disk_lock(where->disk)
+                          : folder_open(&folder, where->folder, &job->why);
     if (err == 0) {
-        const char *file = where->disk ? FOLDER_FILE : folder.file;
-        const char *vfs = where->disk ? disk_vfs(where->disk) : NULL;
-        map_init(&m.records.by_name);
-        err = db_open(&m.db, file, vfs, DB_WRITE);
-        if (err == 0) err = import(&m, path, progress, arg, why);
-        db_close(&m.db);
-        records_free(&m.records);
-        if (where->disk) disk_unlock(where->disk);
-        else folder_close(&folder);
+        err = import_into(&m, where, &folder, job);
+        if (where->disk) {
+            disk_unlock(where->disk);
+        } else {
+            if (err < 0 && !had_store) undo(&folder, had_folder);
+            folder_close(&folder);
+        }
     }
-    if (err < 0 && !*why) *why = says(&m, path, err);
-    fclose(m.file);
+    if (job->ended) err = E_CLOSED;
+    if (path && m.file) fclose(m.file);
     buf_free(&m.bytes);
+    mem_free(m.name);
     return err;
 }

@@ -1,4 +1,4 @@
-/* Reading every row of a store, and what is wrong with it; and its figures. [one thread]
+/* Reading every row of a store, and what is wrong with it. [one thread]
  *
  * Rows are checked by their sums; events of a channel by the chain of their numbers; newest
  * values of a keyed log by walking its events once more: the newest of a key must be there,
@@ -11,43 +11,48 @@
 #include "store/record.h"
 #include "store/sum.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 
 #define PROGRESS_ROWS 1024
 
+/* What a fault costs. */
+#define LOST_EVENT "clients that need it get a reset"
+#define LOST_VALUE "it is left out: clients see no value of its key"
+#define LOST_ALL "the server does not start: restore a backup"
+
 struct check {
     struct db *db;
     struct store_verdict *out;
-    store_progress_fn *progress;
-    void *arg;
+    struct store_job *job;
+    store_found_fn *found;
     uint64_t total;
     struct records records;
 };
 
-__attribute__((format(printf, 3, 4))) static void find(struct check *c, uint64_t *count,
-                                                       const char *format, ...) {
-    ++*count;
-    if (c->out->first[0]) return;
-    va_list args;
-    va_start(args, format);
-    vsnprintf(c->out->first, sizeof c->out->first, format, args);
-    va_end(args);
+static void find(struct check *c, struct store_finding f) {
+    uint64_t *counts[] = {[STORE_DAMAGED] = &c->out->damaged,
+                          [STORE_MISSING] = &c->out->holes,
+                          [STORE_STALE] = &c->out->stale};
+    ++*counts[f.fault];
+    if (c->found) c->found(c->job->arg, &f);
 }
 
 /* One more row; not 0 ends it. */
 static int go_on(struct check *c) {
-    if (++c->out->rows % PROGRESS_ROWS || !c->progress) return 0;
-    return c->progress(c->arg, c->out->rows, c->total) ? E_CLOSED : 0;
+    if (++c->out->rows % PROGRESS_ROWS) return 0;
+    return store_job_go_on(c->job, c->out->rows, c->total);
 }
 
 static int check_pages(struct check *c) {
-    sqlite3_stmt *q = db_sql(c->db, SQL_CHECK);
+    sqlite3_stmt *q = db_sql(c->db, SQL_CHECK_ALL);
     int err;
     while ((err = db_row(c->db, q)) > 0) {
         struct slice s = db_slice(q, 0);
-        if (!slice_eq_lit(s, "ok"))
-            find(c, &c->out->damaged, "%.*s", (int)(s.n < 150 ? s.n : 150), s.p);
+        char text[200];
+        if (slice_eq_lit(s, "ok")) continue;
+        snprintf(text, sizeof text, "the structure of the file: %.*s",
+                 (int)(s.n < 150 ? s.n : 150), s.p);
+        find(c, (struct store_finding){.text = text, .lost = LOST_ALL});
     }
     return err;
 }
@@ -75,13 +80,18 @@ static int check_events(struct check *c) {
         const struct record *r = record_by_id(c, sqlite3_column_int64(q, 0));
         uint64_t prev = db_u64(q, 2);
         if (!r || sum_event(r->id, prev, &row) != sqlite3_column_int64(q, 9)) {
-            find(c, &c->out->damaged, "event %llu is damaged",
-                 (unsigned long long)row.seq);
+            find(c, (struct store_finding){.channel = r ? r->node.key : slice_of("", 0),
+                                           .seq = row.seq,
+                                           .text = "an event is not what was written",
+                                           .lost = LOST_EVENT});
         } else if (row.seq > r->now.floor) {
             if (chan != r->id || place < r->now.floor) place = r->now.floor;
             if (prev > place)
-                find(c, &c->out->holes, "event %llu of '%s' is missing",
-                     (unsigned long long)prev, r->name);
+                find(c, (struct store_finding){.fault = STORE_MISSING,
+                                               .channel = r->node.key,
+                                               .seq = prev,
+                                               .text = "an event is not there",
+                                               .lost = LOST_EVENT});
             place = row.seq;
             chan = r->id;
         }
@@ -170,8 +180,12 @@ static int compare(struct check *c, const struct record *r, struct map *values,
         bool fits = n ? container_of(n, struct value, node)->seq == row.seq
                       : row.seq <= r->now.floor;
         if (!fits)
-            find(c, &c->out->stale, "the newest value %llu of '%s' is not",
-                 (unsigned long long)row.seq, r->name);
+            find(c,
+                 (struct store_finding){.fault = STORE_STALE,
+                                        .channel = r->node.key,
+                                        .seq = row.seq,
+                                        .text = "a newest value is not the newest",
+                                        .lost = "clients see an older value of its key"});
         if (n) {
             map_remove(values, n);
             mem_free(container_of(n, struct value, node));
@@ -191,8 +205,11 @@ static int check_keyed(struct check *c, const struct record *r) {
     for (struct map_node *n = map_next(&values, NULL); n; n = map_next(&values, n)) {
         const struct value *v = container_of(n, struct value, node);
         if (v->seq > oldest || oldest == UINT64_MAX)
-            find(c, &c->out->stale, "the newest value %llu of '%s' is missing",
-                 (unsigned long long)v->seq, r->name);
+            find(c, (struct store_finding){.fault = STORE_STALE,
+                                           .channel = r->node.key,
+                                           .seq = v->seq,
+                                           .text = "a newest value is not there",
+                                           .lost = LOST_VALUE});
     }
     free_values(&values);
     return err;
@@ -204,8 +221,11 @@ static int check_newest(struct check *c) {
     while ((err = db_row(c->db, q)) > 0) {
         struct store_row row = newest_row(q);
         if (sum_newest(sqlite3_column_int64(q, 8), &row) != sqlite3_column_int64(q, 7))
-            find(c, &c->out->damaged, "the newest value %llu is damaged",
-                 (unsigned long long)row.seq);
+            find(c,
+                 (struct store_finding){.channel = db_slice(q, 0),
+                                        .seq = row.seq,
+                                        .text = "a newest value is not what was written",
+                                        .lost = LOST_VALUE});
         if ((err = go_on(c)) < 0) break;
     }
     db_done(q);
@@ -217,6 +237,19 @@ static int check_newest(struct check *c) {
 }
 
 /* ---- The other tables ----------------------------------------------------------------- */
+
+struct table {
+    enum db_sql which;
+    int channel; /* the column that says whose it is; -1: none */
+    const char *text, *lost;
+};
+
+static const struct table tables[] = {
+    {SQL_ALL_KEYS, -1, "an idempotency key is not what was written",
+     "a publish that is repeated with it is stored again"},
+    {SQL_PAIRS, 0, "a pair of a key-value store is not what was written",
+     "it is left out"},
+    {SQL_TASKS, -1, "a task is not what was written", "it does not run"}};
 
 static bool is_sound(enum db_sql which, sqlite3_stmt *q) {
     if (which == SQL_ALL_KEYS)
@@ -233,11 +266,13 @@ static bool is_sound(enum db_sql which, sqlite3_stmt *q) {
     return sum_task(&t) == sqlite3_column_int64(q, 4);
 }
 
-static int check_table(struct check *c, enum db_sql which, const char *what) {
-    sqlite3_stmt *q = db_sql(c->db, which);
+static int check_table(struct check *c, const struct table *t) {
+    sqlite3_stmt *q = db_sql(c->db, t->which);
     int err;
     while ((err = db_row(c->db, q)) > 0) {
-        if (!is_sound(which, q)) find(c, &c->out->damaged, "%s is damaged", what);
+        struct store_finding f = {.text = t->text, .lost = t->lost};
+        if (t->channel >= 0) f.channel = db_slice(q, t->channel);
+        if (!is_sound(t->which, q)) find(c, f);
         if ((err = go_on(c)) < 0) break;
     }
     db_done(q);
@@ -247,101 +282,70 @@ static int check_table(struct check *c, enum db_sql which, const char *what) {
 static int check_head(struct check *c) {
     sqlite3_stmt *q = db_sql(c->db, SQL_HEAD);
     int err = db_row(c->db, q);
-    if (err == 0) find(c, &c->out->damaged, "the head row is missing");
-    if (err <= 0) return err;
-    int64_t sum = sum_head(db_slice(q, 0), db_u64(q, 1), db_u64(q, 2),
-                           sqlite3_column_int(q, 3) != 0);
-    if (sum != sqlite3_column_int64(q, 4))
-        find(c, &c->out->damaged, "the head row is damaged");
+    if (err < 0) return err;
+    const char *text = "the head row is not there";
+    if (err > 0) {
+        struct slice epoch = db_slice(q, 0);
+        int64_t sum =
+            sum_head(epoch, db_u64(q, 1), db_u64(q, 2), sqlite3_column_int(q, 3) != 0);
+        text = sum == sqlite3_column_int64(q, 4) ? NULL
+                                                 : "the head row is not what was written";
+        if (epoch.n == STORE_EPOCH_LENGTH) memcpy(c->out->epoch, epoch.p, epoch.n);
+    }
     db_done(q);
+    if (text) find(c, (struct store_finding){.text = text, .lost = LOST_ALL});
     return 0;
 }
 
 static int check_channels(struct check *c) {
     int err = records_load(&c->records, c->db);
-    if (err == E_DAMAGED) find(c, &c->out->damaged, "the row of a channel is damaged");
+    if (err == E_DAMAGED)
+        find(c, (struct store_finding){.text =
+                                           "the row of a channel is not what was written",
+                                       .lost = LOST_ALL});
     return err;
+}
+
+/* ---- The whole ------------------------------------------------------------------------ */
+
+/* What SQLite cannot read is found, too, and the next part may be whole. */
+static int pass(struct check *c, int err, const char *text, const char *lost) {
+    if (err != E_DAMAGED) return err;
+    find(c, (struct store_finding){.text = text, .lost = lost});
+    return 0;
 }
 
 static int check_all(struct check *c) {
     int64_t total = 0;
-    int err = db_ask(c->db, "SELECT count(*) FROM events", &total);
-    c->total = (uint64_t)total;
-    if (err == 0) err = check_pages(c);
-    if (err == 0) err = check_head(c);
+    int err =
+        db_ask(c->db,
+               "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM newest) + "
+               "(SELECT count(*) FROM keys) + (SELECT count(*) FROM pairs) + "
+               "(SELECT count(*) FROM tasks)",
+               &total);
+    c->total = err == 0 ? (uint64_t)total : 0;
+    err = pass(c, err, "a table cannot be counted", LOST_ALL);
+    if (err == 0) err = pass(c, check_pages(c), "the file cannot be walked", LOST_ALL);
+    if (err == 0) err = pass(c, check_head(c), "the head row cannot be read", LOST_ALL);
     if (err == 0) err = check_channels(c);
-    if (err == 0) err = check_events(c);
-    if (err == 0) err = check_newest(c);
-    if (err == 0) err = check_table(c, SQL_ALL_KEYS, "an idempotency key");
-    if (err == 0) err = check_table(c, SQL_PAIRS, "a pair of a key-value store");
-    if (err == 0) err = check_table(c, SQL_TASKS, "a task");
+    if (err == E_DAMAGED) return 0; /* nothing else can be judged */
+    if (err == 0)
+        err = pass(c, check_events(c), "a page of events cannot be read", LOST_EVENT);
+    if (err == 0)
+        err = pass(c, check_newest(c), "a page of values cannot be read", LOST_VALUE);
+    for (size_t i = 0; err == 0 && i < sizeof tables / sizeof *tables; i++)
+        err = pass(c, check_table(c, &tables[i]), tables[i].text, tables[i].lost);
     return err;
 }
 
-int store_verify(const struct store_place *where, store_progress_fn *progress, void *arg,
-                 struct store_verdict *out) {
+int store_verify(const struct store_place *where, struct store_job *job,
+                 store_found_fn *found, struct store_verdict *out) {
     struct place place;
     *out = (struct store_verdict){0};
-    int err = place_open(&place, where);
+    int err = place_open(&place, where, job);
     if (err < 0) return err;
-    struct check c = {.db = &place.db, .out = out, .progress = progress, .arg = arg};
+    struct check c = {.db = &place.db, .out = out, .job = job, .found = found};
     err = check_all(&c);
     records_free(&c.records);
-    place_close(&place);
-    if (err == E_DAMAGED) { /* what SQLite cannot read is found, too */
-        if (out->damaged == 0) find(&c, &out->damaged, "a page of the file is damaged");
-        err = 0;
-    }
-    return err;
-}
-
-/* ---- Figures -------------------------------------------------------------------------- */
-
-static int count(struct db *db, struct store_figures *out) {
-    static const char *const texts[] = {"SELECT count(*) FROM channels",
-                                        "SELECT count(*) FROM channels WHERE durable = 1",
-                                        "SELECT count(*) FROM events",
-                                        "SELECT count(*) FROM newest",
-                                        "SELECT count(*) FROM keys",
-                                        "SELECT count(*) FROM pairs",
-                                        "SELECT count(*) FROM tasks"};
-    uint64_t *const places[] = {&out->channels, &out->durable, &out->events, &out->newest,
-                                &out->keys,     &out->pairs,   &out->tasks};
-    int err = 0;
-    for (size_t i = 0; err == 0 && i < sizeof texts / sizeof *texts; i++) {
-        int64_t n = 0;
-        err = db_ask(db, texts[i], &n);
-        *places[i] = (uint64_t)n;
-    }
-    return err;
-}
-
-static int read_figures(struct db *db, struct store_figures *out) {
-    int64_t pages = 0, size = 0, version = 0;
-    int err = db_ask(db, "PRAGMA page_count", &pages);
-    if (err == 0) err = db_ask(db, "PRAGMA page_size", &size);
-    if (err == 0) err = db_ask(db, "PRAGMA user_version", &version);
-    out->bytes = (uint64_t)pages * (uint64_t)size;
-    out->version = (int)version;
-    sqlite3_stmt *q = db_sql(db, SQL_HEAD);
-    if (err == 0 && (err = db_row(db, q)) > 0) {
-        struct slice epoch = db_slice(q, 0);
-        if (epoch.n == STORE_EPOCH_LENGTH) memcpy(out->epoch, epoch.p, epoch.n);
-        out->head = db_u64(q, 1);
-        out->clean = sqlite3_column_int(q, 3) != 0;
-        db_done(q);
-        err = 0;
-    }
-    return err < 0 ? err : count(db, out);
-}
-
-int store_figures(const struct store_place *where, struct store_figures *out) {
-    struct place place;
-    *out = (struct store_figures){0};
-    int err = place_open(&place, where);
-    if (err < 0) return err;
-    err = read_figures(&place.db, out);
-    if (!where->disk) out->wal_bytes = folder_wal_bytes(&place.folder);
-    place_close(&place);
-    return err;
+    return place_close(&place, job, err);
 }

@@ -144,7 +144,13 @@ describe("what is stable", function()
       return output, code
     end
     local commands, rows = {}, listed("command")
-    for name in run("help"):match("Commands:\n(.-)\n\n"):gmatch("\n?   (%l+) ") do commands[#commands + 1] = name end
+    local function add(help, before)
+      for name in (help:match("Commands:\n(.*)") .. "\n\n"):match("^(.-)\n\n"):gmatch("\n?   (%l+) ") do
+        commands[#commands + 1] = before .. name
+      end
+    end
+    add(run("help"), "")
+    add(run("store --help"), "store ")
     assert.same(sorted(commands), keys_of(rows))
     for name, flags in pairs(rows) do
       local known = {}
@@ -161,6 +167,7 @@ describe("what is stable", function()
     assert.same({ 0, true }, { code, output:find("warnings\n", 1, true) ~= nil }, output)
     assert.equal(1, (select(2, run("check " .. folder .. "/broken.lua"))))
     assert.equal(1, (select(2, run("run --port 0 " .. folder .. "/broken.lua"))))
+    assert.equal(1, (select(2, run("store verify --data " .. folder))))
     assert.equal(1, (select(2, run("reload --socket " .. folder .. "/no.sock"))))
     assert.equal(2, (select(2, run("run --no-such-flag"))))
     process.remove_dir(folder)

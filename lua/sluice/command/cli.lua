@@ -1,4 +1,4 @@
---- The command line: sluice run | test | reload | check | version | help, on argparse.
+--- The command line: sluice run | test | reload | check | store | version | help, on argparse.
 -- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage, 75 another process has the
 -- data folder. Keeps nothing in memory.
 local need = require("sluice.base.need")
@@ -10,6 +10,7 @@ local core = require("sluice.core")
 local difference = require("sluice.live.difference")
 local remote = require("sluice.command.remote")
 local serve = require("sluice.live.serve")
+local store = require("sluice.command.store")
 local test = require("sluice.test")
 
 local cli = {}
@@ -61,6 +62,7 @@ local function make_parser()
   add_run(parser)
   add_test(parser)
   add_reload(parser)
+  store.add(parser)
   parser:command("version", "Print the version.")
   parser:add_help_command()
   return parser
@@ -138,6 +140,9 @@ function cli.main(args, out, err)
   if given.command == "run" then return run(parser, given, err) end
   if given.command == "reload" then return ask_reload(parser, given, out, err) end
   if given.command == "check" then return check.run(given, out, err) end
+  if given.command == "store" then
+    return store.run(given, function(message) return usage(parser, message, err) end, out, err)
+  end
   return usage(parser, "a command is missing: sluice run app.lua", err)
 end
 
