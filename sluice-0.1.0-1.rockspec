@@ -24,6 +24,7 @@ external_dependencies = {
   -- Debian keeps its header where LuaRocks does not look
   LIBCURL = { library = "curl" },
   SQLITE = { header = "sqlite3.h", library = "sqlite3" },
+  OPENSSL = { header = "openssl/evp.h", library = "crypto" },
 }
 build = {
   type = "make",
@@ -38,6 +39,8 @@ build = {
     LIBCURL_LIBDIR = "$(LIBCURL_LIBDIR)",
     SQLITE_INCDIR = "$(SQLITE_INCDIR)",
     SQLITE_LIBDIR = "$(SQLITE_LIBDIR)",
+    OPENSSL_INCDIR = "$(OPENSSL_INCDIR)",
+    OPENSSL_LIBDIR = "$(OPENSSL_LIBDIR)",
   },
   build_variables = { CFLAGS = "$(CFLAGS)" },
   install_variables = {

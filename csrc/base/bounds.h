@@ -196,6 +196,16 @@
 #define HTTP_OUT_HEAD_MAX 65536     /* of an answer, and HTTP_FIELDS_MAX: ETOOBIG */
 #define HTTP_OUT_PENDING_MAX 262144 /* untold, of one answer: more stays in the kernel */
 
+/* ---- Keys and hashes -------------------------------------------------------------- */
+#define RSA_BITS_MIN 2048 /* weaker keys are refused (RFC 7518, 3.3) */
+#define RSA_BITS_MAX 8192 /* checking takes longer with the square: refused */
+#define PEM_BYTES_MAX 16384
+#define SCRYPTS_MAX 2 /* hashes computed at a time: EBUSY, asked again */
+#define SCRYPT_MEMORY_MAX \
+    (64 * 1024 * 1024)         /* of one; a stored hash that needs more: EINVAL */
+#define SCRYPT_ROUNDS_MAX 16   /* its p, which multiplies the time */
+#define RANDOM_BYTES_MAX 65536 /* of one call */
+
 /* ---- HTTP ------------------------------------------------------------------------- */
 #define HTTP_METHOD_MAX 32 /* a longer method cannot be ours: 501 */
 #define HTTP_LINE_MAX 8192 /* the request line without its CRLF: 414 */

@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "base/version.h"
 #include "bind/budget.h"
+#include "bind/crypto.h"
 #include "bind/disk.h"
 #include "bind/host.h"
 #include "bind/json.h"
@@ -289,6 +290,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     lx_server_type(L);
     luaL_newlib(L, functions);
     budget_add_functions(L);
+    crypto_add_functions(L);
     host_add_functions(L);
     json_add_functions(L);
     rehearsal_add_functions(L);

@@ -10,11 +10,12 @@ local C_LAYERS = {
   net = { "run", "base" },
   fan = { "run", "base" },
   store = { "run", "base" },
+  crypto = { "base" },
   edge = { "fan", "run", "base" },
   serve = { "store", "net", "fan", "run", "base" }, -- what both threads share
   ["serve/io"] = { "serve", "net", "fan", "run", "base" },
   ["serve/app"] = { "serve/io", "serve", "store", "net", "fan", "run", "base" },
-  bind = { "serve/app", "serve", "store", "edge", "net", "fan", "run", "base" },
+  bind = { "serve/app", "serve", "store", "edge", "crypto", "net", "fan", "run", "base" },
 }
 
 --- What a file in a folder of lua/sluice may require beside its own folder: folders, and modules
@@ -35,6 +36,7 @@ local LUA_TOP = {
   init = { "live/", "base/", "core", "json" },
   app = { "app/", "base/", "core" },
   http = { "out/", "app/", "base/", "core", "json" },
+  crypto = { "base/", "core" },
   client = { "out/", "base/", "core", "json", "eventstream" },
   testing = { "testing/", "base/" },
   test = { "base/" },

@@ -10,6 +10,7 @@ local PACKAGES = {
   busted = { "lua-busted", "busted" },
   ["libev.so"] = { "libev4" },
   ["libcurl.so"] = { "libcurl4" },
+  ["libcrypto.so"] = { "libssl3" },
 }
 
 local function how_to_install(name)
