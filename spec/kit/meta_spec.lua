@@ -84,6 +84,8 @@ describe("meta.lua", function()
     ["sluice.PlanTable"] = 'app:stream("/a", { channels = { "a" }, nothing_like_it = 1 })',
     ["sluice.EveryOptions"] = "app:every(1, { nothing_like_it = 1 }, print)",
     ["sluice.SystemOptions"] = 'require("sluice.system").new(app, { nothing_like_it = 1 })',
+    ["sluice.HubOptions"] = 'require("sluice.hub").new(app, { nothing_like_it = 1 })',
+    ["sluice.HubGuards"] = 'require("sluice.hub").new(app):routes("/a", { nothing_like_it = 1 })',
     ["App:task opts"] = 'app:task("a", { nothing_like_it = 1 }, print)',
     ["App:state opts"] = 'app:state("a", {}, { nothing_like_it = 1 })',
     ["App:cors rule"] = 'app:cors("/", { nothing_like_it = 1 })',
@@ -93,6 +95,7 @@ describe("meta.lua", function()
     ["sluice.HttpOptions"] = 'require("sluice.http").request({ nothing_like_it = 1 })',
     ["sluice.ClientOptions"] = 'require("sluice.client").connect("http://x", { nothing_like_it = 1 })',
     ["App:publish opts"] = 'app:publish("a", "b", {}, { nothing_like_it = 1 })',
+    ["Request:json opts"] = "req:json(nil, { nothing_like_it = 1 })",
     ["App:history opts"] = 'app:history("a", { nothing_like_it = 1 })',
     ["App:clients filter"] = "app:clients({ nothing_like_it = 1 })",
     ["App:after opts"] = 'app:after(1, "t", nil, { nothing_like_it = 1 })',
@@ -122,7 +125,8 @@ describe("meta.lua", function()
       local told, store = app:state("told", {}), app:store("kept")
       app:task("t", print)
       app:stream("/s", function(req, client)
-        local env = setmetatable({ app = app, client = client, store = store }, { __index = _ENV })
+        local env = { app = app, req = req, client = client, store = store }
+        setmetatable(env, { __index = _ENV })
         told().message = select(2, pcall(load(req.headers["x-code"], "c", "t", env)))
         return 400
       end)]]

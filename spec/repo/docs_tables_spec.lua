@@ -162,6 +162,19 @@ describe("the tables of the pages", function()
     end
   end)
 
+  it("list the options of a hub", function()
+    local message = load_error('require("sluice.hub").new(app, { nothing_like_it = 1 })')
+    local rows = doc.table("hub option")
+    assert.same(known_names(message, {}), names_of(rows))
+    local source = tree.read("lua/sluice/hub.lua")
+    for _, row in ipairs(rows) do
+      local name, default = markdown.code(row[1])[1], row[2]:match("^`(.-)`")
+      local given = source:find(("%s = %s"):format(name, default), 1, true)
+        or source:find(("o.%s or %s"):format(name, default), 1, true)
+      assert.is_true(default == nil and name == "read" or given ~= nil, name)
+    end
+  end)
+
   it("list what a test and its streams can do", function()
     for head, module in pairs { ["of a test"] = "test", ["of a stream"] = "stream" } do
       local listed, names = {}, {}
@@ -234,7 +247,7 @@ describe("public functions", function()
     local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
       http = { "http." }, client = { "client." }, Connection = { "Connection:" },
       sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
-      crypto = { "crypto." }, Key = { "Key:" },
+      crypto = { "crypto." }, Key = { "Key:" }, hub = { "hub." }, Hub = { "Hub:" },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do

@@ -200,6 +200,27 @@ describe("sluice", function()
     assert.matches("^sluice %d", sluice._VERSION)
   end)
 
+  it("reads the times that it writes, and others with an offset", function()
+    for text, time in pairs({ ["2026-11-22T09:00:00.123Z"] = 1795338000.123, ["1970-01-01T00:00:00Z"] = 0,
+      ["2026-11-22T09:00Z"] = 1795338000, ["2026-11-22t10:30:00+01:30"] = 1795338000,
+      ["2026-11-21T22:00:00-1100"] = 1795338000, ["2024-02-29T23:59:59z"] = 1709251199,
+      ["1969-12-31T23:59:59Z"] = -1, ["9999-12-31T23:59:59Z"] = 253402300799 }) do
+      assert.equal(time, sluice.time(text), text)
+    end
+    for _ = 1, 1000 do
+      local time = math.random(0, 253402300799)
+      assert.equal(time, sluice.time(sluice.timestamp(time)))
+    end
+    for _, text in ipairs({ "", "x", "2026-11-22", "2026-11-22T09:00:00", "2026-02-29T09:00:00Z",
+      "2026-13-01T09:00:00Z", "2026-11-22T24:00:00Z", "2026-11-22T09:60:00Z", "2026-11-22T09:00:60Z",
+      "2026-11-22T09:00:00+24:00", "2026-11-22T09:00:00+1", "2026-11-22 09:00:00Z", "2026-11-22T09:00:00ZZ",
+      ("9"):rep(1000) }) do
+      local time, message, code = sluice.time(text)
+      assert.same({ nil, "EINVAL", true }, { time, code, #message < 160 }, text)
+    end
+    assert.has_error(function() sluice.time(5) end)
+  end)
+
   it("logs with fields", function()
     rehearsal.load(APP .. "return app")
     sluice.log.warn("careful", { n = 1 })

@@ -161,6 +161,9 @@ describe("a request", function()
     t = load([[
       app:post("/json", function(req) return req:json { name = "string", n = "integer?", list = "array?",
         kind = { "a", "b", optional = true } } end)
+      app:post("/cases", function(req)
+        return req:json({ message = "string", startTime = "string?" }, { any_case = true })
+      end)
       app:get("/list", function(req) return { list = req:list("x") or "absent" } end)
       app:get("/number", function(req) return { n = req:number("n", 1, 10) } end)
       app:get("/head", function(req) return { a = req.headers["X-API-Key"], b = req.cookies.sid,
@@ -192,6 +195,18 @@ describe("a request", function()
     end
     assert.equal(422, t:post("/json", { json = "[1]" }).status)
     assert.same({}, rehearsal.logged("error"))
+  end)
+
+  it("finds the fields of a shape in any case, when asked to", function()
+    local function body_of(text) return json.decode(t:post("/cases", { json = text }).body) end
+    assert.same({ message = "a", startTime = "b" }, body_of('{"Message":"a","STARTTIME":"b"}'))
+    assert.same({ message = "a", Other = { Message = 1 } }, body_of('{"message":"a","Other":{"Message":1}}'))
+    for text, field in pairs({ ['{"Message":"a","message":"a"}'] = "message", ['{"MESSAGE":1}'] = "message",
+      ['{"Messages":"a"}'] = "message", ["[1]"] = "message" }) do
+      local a = t:post("/cases", { json = text })
+      assert.same({ 422, field }, { a.status, error_of(a).field }, text)
+    end
+    assert.equal(422, t:post("/json", { json = '{"Name":"a"}' }).status)
   end)
 
   it("reads lists: absent, empty, with commas, repeated", function()

@@ -5,6 +5,7 @@ local codes = require("sluice.base.codes")
 local failure = require("sluice.base.failure")
 local json = require("sluice.json")
 local names = require("sluice.base.names")
+local options = require("sluice.base.options")
 local query = require("sluice.base.query")
 local shape = require("sluice.base.shape")
 
@@ -29,10 +30,27 @@ local function refuse(status, message, field, code)
   error(failure.abort(status, codes.body(status, message, code, field)), 0)
 end
 
+-- Spell the fields of a body as the shape does: "Message" is "message".
+local function respell(value, wanted)
+  local ours, sent = {}, {}
+  for name in pairs(wanted) do ours[name:lower()] = name end
+  for key in pairs(value) do
+    local name = type(key) == "string" and ours[key:lower()]
+    if name and sent[name] then refuse(422, name .. " is there twice, in two spellings", name) end
+    if name then sent[name] = key end
+  end
+  for name, key in pairs(sent) do
+    if key ~= name then value[name], value[key] = value[key], nil end
+  end
+end
+
 --- The JSON body. Ends the request with 415, 400 or 422 when there is none that fits.
 -- @tparam[opt] table wanted { field = "string" | "integer?" | {"a", "b", optional = true} }
+-- @tparam[opt] table opts { any_case = false }: the fields of `wanted` may come as "Message" or
+--   "MESSAGE", and are found as they are written there
 -- @treturn table
-function Request:json(wanted)
+function Request:json(wanted, opts)
+  local o = options("req:json()", opts, { any_case = false })
   local kind = core.media_type(self.headers["content-type"] or "") or ""
   if kind ~= "application/json" and not kind:find("%+json$") then
     refuse(415, "a JSON body is expected: send content-type: application/json")
@@ -40,6 +58,7 @@ function Request:json(wanted)
   local value, message, code = json.decode(self.body or "")
   if value == nil then refuse(codes.status(code), message, nil, code) end
   if wanted then
+    if o.any_case and type(value) == "table" then respell(value, wanted) end
     local fault, field = shape.fault(value, wanted, true)
     if fault then refuse(422, fault, field) end
   end
