@@ -167,7 +167,8 @@ end
 -- @tparam number seconds
 -- @tparam string task
 -- @param[opt] data plain data
--- @tparam[opt] table opts { id }: the same id again replaces
+-- @tparam[opt] table opts { id, durable, wait }: the same id again replaces; durable = true: it is
+--   on the disk before this returns (wait = false: soon after), and runs at least once
 -- @treturn string|nil id, or nil, message, code
 function App:after(seconds, task, data, opts)
   local generation = phase.running(self, "after")
@@ -184,9 +185,10 @@ end
 
 --- Forget a pending task.
 -- @tparam string id
--- @treturn boolean whether there was one
-function App:cancel(id)
-  return phase.running(self, "cancel").runtime.tasks:cancel(id)
+-- @tparam[opt] table opts { wait = false }: do not wait for the disk, of a durable one
+-- @treturn boolean|nil whether there was one; or nil, message, code
+function App:cancel(id, opts)
+  return phase.running(self, "cancel").runtime.tasks:cancel(id, opts)
 end
 
 --- Run a function as a coroutine of its own.

@@ -244,18 +244,19 @@ function App:replan(pattern) end
 ---@param seconds number
 ---@param task string
 ---@param data? any
----@param opts? { id?: string }
+---@param opts? { id?: string, durable?: boolean, wait?: boolean }
 ---@return string? id, string? message, string? code
 function App:after(seconds, task, data, opts) end
 ---@param time number
 ---@param task string
 ---@param data? any
----@param opts? { id?: string }
+---@param opts? { id?: string, durable?: boolean, wait?: boolean }
 ---@return string? id, string? message, string? code
 function App:at(time, task, data, opts) end
 ---@param id string
----@return boolean
-function App:cancel(id) end
+---@param opts? { wait?: boolean }
+---@return boolean? there_was_one, string? message, string? code
+function App:cancel(id, opts) end
 ---@param fn fun()
 ---@return true?, string? message, string? code
 function App:spawn(fn) end

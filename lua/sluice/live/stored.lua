@@ -49,6 +49,10 @@ function stored.take(runtime, place)
   if not rows then return nil, damaged, "ESTORE" end
   runtime.stores:load(rows)
   say_damaged("values of app:store", damaged)
+  rows, damaged = server:stored_tasks()
+  if not rows then return nil, damaged, "ESTORE" end
+  runtime.tasks:load(rows)
+  say_damaged("durable tasks", damaged)
   return true
 end
 
@@ -125,7 +129,7 @@ end
 --- Hand the answer to a ticket on: to the caller, who waits, or to the log.
 -- @tparam integer ticket
 -- @tparam boolean waits
--- @tparam string what for messages
+-- @tparam string|nil what for messages; nil: a failure is not logged
 -- @tparam[opt] function settle called once, with what became of it in the end: as answer's
 --   arguments from ok on. The caller may have got ETIMEOUT long before
 -- @treturn boolean whether it is stored
@@ -150,7 +154,7 @@ function Stored:answer(ticket, is_final, ok, ...)
   if not ok then self.failed = self.failed + 1 end
   if entry.fiber then return self.runtime.scheduler:resume(entry.fiber, ok, ...) end
   local message, code = ...
-  if not ok then
+  if not ok and entry.what then
     core.log("error", ("%s was not stored: %s"):format(entry.what, message), { code = code })
   end
 end
