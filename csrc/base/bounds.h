@@ -102,7 +102,8 @@
 #define STORE_RETRY_MS 100 /* between two looks at a commit whose result is in doubt */
 #define STORE_RETRY_MAX_MS 2000
 #define STORE_STEP ((uint64_t)1 << 40) /* what a start leaves above the head row */
-#define STORE_COPY_STEP ((uint64_t)1 << 50) /* what a copy leaves: a thousand such starts */
+#define STORE_COPY_STEP \
+    ((uint64_t)1 << 50)                /* what a copy leaves: a thousand such starts */
 #define STORE_NOTE ((uint64_t)1 << 39) /* memory events that make it be written */
 #define STORE_KEY_MS 86400000          /* an idempotency key is known for so long */
 #define STORE_KEYS_LOOK_MS 60000       /* ... and then deleted within so long */
@@ -116,7 +117,8 @@
 #define STORE_CHECKPOINT_PAGES 1000 /* the log is copied into the file above it: 4 MB */
 #define STORE_CHECK_PAGES 8192 /* a start checks the structure of a file up to 32 MB */
 #define STORE_WAL_PAGES_WARN 16384 /* ... but a reader may hold it: the log is warned */
-#define STORE_SAY_MS 10000         /* trouble is logged so often at most */
+#define STORE_SAY_MS 10000         /* trouble that changes is logged so often at most */
+#define STORE_PROBE_MS 2000        /* in trouble the head is written so often, to try */
 #define PAIRS_BYTES_MAX (64u * 1024 * 1024) /* of all app:store of an app: EFULL */
 #define PAIR_KEY_MAX 1024     /* of a key, a store's name, a durable task's id: ETOOBIG */
 #define STORE_READS_MAX 16384 /* requests that wait for the reading thread: EBUSY */
@@ -141,6 +143,8 @@
 #define END_STUCK_MS 6000  /* a script that hangs, behind the drain: the process ends */
 
 /* ---- Log -------------------------------------------------------------------------- */
+#define LOG_KEPT_MAX \
+    1000 /* lines that a test has not read yet: later ones are not kept */
 #define LOG_LINES_MAX 8192          /* waiting for stderr: more are dropped and counted */
 #define LOG_BYTES_MAX (1024 * 1024) /* ... and their bytes, of one line at least */
 #define LOG_TEXT_MAX 16384          /* of a message or value; the rest is cut */

@@ -6,6 +6,7 @@
 #include "base/log.h"
 
 #include "base/bounds.h"
+#include "base/log_kept.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -214,6 +215,7 @@ static void put(struct buf *line) {
 
 void log_write_slice(enum log_level level, struct slice message,
                      const struct log_field *fields, size_t n) {
+    if (log_kept_is_on() && (n == 0 || level > LOG_INFO)) log_kept_add(level, message);
     if (!log_wants(level) || level >= LOG_OFF) return;
     struct buf line = {0};
     if (log_line_add(&line, atomic_load(&as_json),
@@ -236,7 +238,7 @@ void log_write(enum log_level level, const char *message, const struct log_field
 }
 
 void log_printf(enum log_level level, const char *format, ...) {
-    if (!log_wants(level)) return;
+    if (!log_wants(level) && !log_kept_is_on()) return;
     char text[1024];
     va_list args;
     va_start(args, format);

@@ -3,6 +3,7 @@
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/log_kept.h"
 #include "base/mem.h"
 #include "base/pattern.h"
 #include "base/rand.h"
@@ -204,6 +205,22 @@ static int l_log_setup(lua_State *L) {
     return 0;
 }
 
+/* core.log_keep(on): what the core says of itself is kept besides; for tests */
+static int l_log_keep(lua_State *L) {
+    log_kept_set(lua_toboolean(L, 1));
+    return 0;
+}
+
+/* core.log_kept() -> level, message | nothing: the oldest that is kept, once */
+static int l_log_kept(lua_State *L) {
+    enum log_level level;
+    char text[1024];
+    if (!log_kept_take(&level, text, sizeof text)) return 0;
+    lua_pushstring(L, log_level_name(level));
+    lua_pushstring(L, text);
+    return 2;
+}
+
 /* core.alive() -> what is allocated now, for specs: all of it ends at what it was */
 static int l_alive(lua_State *L) {
     lx_pushalive(L);
@@ -282,6 +299,8 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"merge", l_merge},
                                          {"log", l_log},
                                          {"log_setup", l_log_setup},
+                                         {"log_keep", l_log_keep},
+                                         {"log_kept", l_log_kept},
                                          {"alive", l_alive},
                                          {"server", lx_server_new},
                                          {"disk", lx_disk_new},

@@ -56,6 +56,15 @@ static int l_dial(lua_State *L) {
     return err < 0 ? lx_fail(L, err) : 1;
 }
 
+/* server:group_gap(n): numbers that a group leaves below itself, instead of 2^24 */
+static int l_group_gap(lua_State *L) {
+    struct lx_server *s = check_rehearsal(L);
+    lua_Integer n = luaL_checkinteger(L, 2);
+    luaL_argcheck(L, n > 0 && n <= GROUP_GAP, 2, "1 to 2^24");
+    s->server->hub.seq.gap = (uint32_t)n;
+    return 0;
+}
+
 static struct dialled *check_dialled(lua_State *L) {
     return luaL_checkudata(L, 1, TYPE);
 }
@@ -115,8 +124,11 @@ static void new_type(lua_State *L) {
 }
 
 void rehearsal_add_methods(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"step", l_step}, {"next_due", l_next_due}, {"dial", l_dial}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"step", l_step},
+                                       {"next_due", l_next_due},
+                                       {"dial", l_dial},
+                                       {"group_gap", l_group_gap},
+                                       {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
     new_type(L);
 }

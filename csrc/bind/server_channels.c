@@ -3,6 +3,15 @@
 #include "base/status.h"
 #include "bind/server_type.h"
 
+static int fail_publish(lua_State *L, struct server *s, int err, const struct event *e) {
+    bool used_up = false;
+    if (err == E_BUSY) seq_refused(&s->hub.seq, &used_up);
+    if (!used_up) return lx_fail_event(L, err, e);
+    return lx_fail_text(L, err,
+                        "the disk does not answer, and no number is left below what it "
+                        "has: nothing was published, try again");
+}
+
 /* server:publish(channel, event, text[, key[, remove[, ttl]]])
  *   -> id | true (a state), subscribers | nil, message, code */
 static int l_publish(lua_State *L) {
@@ -15,7 +24,7 @@ static int l_publish(lua_State *L) {
                           .ttl_ms = lx_ms(luaL_optnumber(L, 7, 0))};
     struct published done;
     int err = server_publish(s->server, &event, &done);
-    if (err < 0) return lx_fail_event(L, err, &event);
+    if (err < 0) return fail_publish(L, s->server, err, &event);
     if (done.has_id) lx_pushid(L, s->server, done.seq);
     else lua_pushboolean(L, true);
     lua_pushinteger(L, done.subscribers);

@@ -136,12 +136,18 @@ static int l_store_stats(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct store_stats stats;
     if (!durable_stats(s->server, &stats)) return 0;
-    lua_createtable(L, 0, 16);
+    bool used_up;
+    lua_createtable(L, 0, 20);
+    lx_set_integer(L, "busy", seq_refused(&s->server->hub.seq, &used_up));
     lx_set_integer(L, "commits", stats.commits);
     lx_set_integer(L, "events", stats.events);
     lx_set_integer(L, "failed", stats.failed);
     lx_set_integer(L, "unknown", stats.unknown);
-    lx_set_number(L, "commit_seconds", (double)stats.group_us / 1e6);
+    lx_set_integer(L, "refused", stats.refused);
+    lx_set_integer(L, "late", stats.late);
+    lx_set_number(L, "commit_seconds",
+                  stats.commits ? (double)stats.group_us / 1e6 / (double)stats.commits
+                                : 0);
     lx_set_number(L, "commit_seconds_max", (double)stats.group_us_max / 1e6);
     lx_set_integer(L, "queued", stats.queued);
     lx_set_integer(L, "in_flight", stats.in_flight);
@@ -151,8 +157,8 @@ static int l_store_stats(lua_State *L) {
     lx_set_integer(L, "channels", stats.channels);
     lx_set_integer(L, "damaged", stats.damaged);
     lx_set_boolean(L, "in_doubt", stats.in_doubt);
-    if (stats.trouble) lua_pushstring(L, stats.trouble);
-    else lua_pushnil(L);
+    if (!stats.trouble) return 1;
+    lua_pushfstring(L, "%s: %s", stats.trouble, stats.why);
     lua_setfield(L, -2, "trouble");
     return 1;
 }

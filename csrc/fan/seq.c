@@ -1,6 +1,7 @@
 /* The critical section of an event; see seq.h. */
 #include "fan/seq.h"
 
+#include "base/log.h"
 #include "base/planted.h"
 #include "base/rand.h"
 #include "base/status.h"
@@ -10,7 +11,7 @@
 
 void seq_init(struct sequencer *q, const char *epoch, uint64_t head,
               message_fn *on_frame) {
-    *q = (struct sequencer){.on_frame = on_frame};
+    *q = (struct sequencer){.on_frame = on_frame, .gap = GROUP_GAP};
     pthread_mutex_init(&q->lock, NULL);
     if (epoch) snprintf(q->epoch, sizeof q->epoch, "%s", epoch);
     else rand_base32(q->epoch, EPOCH_LENGTH);
@@ -77,13 +78,37 @@ struct message *seq_take_own(struct sequencer *q) {
 
 /* ---- Events in memory ----------------------------------------------------------------- */
 
+static bool is_used_up(const struct sequencer *q, uint64_t next) {
+    return q->group_first > 0 && next >= q->group_first && !PLANTED(10);
+}
+
+/* Counted, and logged once per group: it may be refused a million times. */
+static void refuse(struct sequencer *q) {
+    q->refused++;
+    if (!q->told)
+        log_printf(
+            LOG_ERROR,
+            "a commit hangs and the %u numbers below it are given: events in memory "
+            "are refused (EBUSY) until it ends",
+            q->gap);
+    q->told = true;
+}
+
+uint64_t seq_refused(struct sequencer *q, bool *now) {
+    pthread_mutex_lock(&q->lock);
+    uint64_t refused = q->refused;
+    *now = is_used_up(q, head_of(q) + 1);
+    pthread_mutex_unlock(&q->lock);
+    return refused;
+}
+
 int seq_publish(struct sequencer *q, struct frame *f, struct message **own) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
     uint64_t next = head_of(q) + 1;
     if (PLANTED(10) && q->group_first) next = q->group_first + q->group_n;
-    if (all_have_room(q) &&
-        (q->group_first == 0 || next < q->group_first || PLANTED(10))) {
+    if (is_used_up(q, next)) refuse(q);
+    else if (all_have_room(q)) {
         frame_number(f, q->epoch, next);
         release(q, f);
         *own = own_take(q);
@@ -113,8 +138,9 @@ int seq_group_open(struct sequencer *q, uint32_t n, uint64_t *first) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
     if (q->group_first == 0) {
-        q->group_first = head_of(q) + GROUP_GAP + 1;
+        q->group_first = head_of(q) + q->gap + 1;
         q->group_n = n;
+        q->told = false;
         *first = q->group_first;
         err = 0;
     }

@@ -28,6 +28,9 @@ struct sequencer {
     _Atomic uint64_t head; /* the newest number given and released */
     uint64_t group_first;  /* 0: no group in flight */
     uint32_t group_n;
+    uint32_t gap;     /* GROUP_GAP; specs set less, while no group is in flight */
+    uint64_t refused; /* events in memory that found the gap used up */
+    bool told;        /* ... and the log said so of this group */
     struct mailbox *targets[IO_THREADS_MAX];
     unsigned n;
     message_fn *on_frame; /* gets the frame_post's message */
@@ -48,6 +51,10 @@ void seq_adopt(struct sequencer *q, const char *epoch, uint64_t head);
  * each). 0, and *own is what the publisher's replica has to take in before it (NULL:
  * nothing); or E_BUSY: then nothing happened. */
 int seq_publish(struct sequencer *q, struct frame *f, struct message **own);
+
+/* Events in memory that were refused since a group kept its numbers until all below them were
+ * given; *now: the next one would be, too. */
+uint64_t seq_refused(struct sequencer *q, bool *now);
 
 /* Wake the threads that were spared because they watch (see mailbox.h). A publisher
  * calls it at the end of its turn. */

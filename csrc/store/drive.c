@@ -31,10 +31,19 @@ bool drive_wait(struct store *s, int64_t wait_ms) {
     return s->ended;
 }
 
+static int64_t soonest(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* When there is work without an op. [lock held] */
+static int64_t next_round(const struct store *s) {
+    return soonest(s->maintain_us, group_head_due(s));
+}
+
 /* [lock held] */
 static void wait_for_work(struct store *s) {
-    while (!s->closing && s->n_queued == 0 && s->note == 0) {
-        int64_t left = s->maintain_us - clock_us();
+    while (!s->closing && s->n_queued == 0) {
+        int64_t left = next_round(s) - clock_us();
         if (left <= 0) return;
         s->wake_at = 1;
         wait_us(s, left);
@@ -152,8 +161,7 @@ bool store_step(struct store *s) {
     int64_t now_us = clock_us();
     bool busy = false;
     if (s->group.active) busy = go_on(s, now_us);
-    if (!s->group.active &&
-        (s->n_queued > 0 || s->note > 0 || now_us >= s->maintain_us)) {
+    if (!s->group.active && (s->n_queued > 0 || now_us >= next_round(s))) {
         bool opened = group_gather(s, now_us);
         if (opened) begin(s, now_us);
         busy = busy || opened;
@@ -162,14 +170,11 @@ bool store_step(struct store *s) {
     return reader_step(s, now_us) || busy;
 }
 
-static int64_t soonest(int64_t a, int64_t b) {
-    return a < b ? a : b;
-}
-
 int64_t store_next(struct store *s) {
     int64_t next = reader_next(s);
     if (!s->group.active) {
-        if (s->n_queued > 0 || s->note > 0) return 0;
+        if (s->n_queued > 0) return 0;
+        next = soonest(next, group_head_due(s));
         return s->records.n > 0 ? soonest(next, s->maintain_us) : next;
     }
     if (!s->is_held) next = soonest(next, s->group.due_us);

@@ -63,20 +63,21 @@ int group_write_head(struct store *s, bool clean) {
 
 /* ---- Trouble -------------------------------------------------------------------------- */
 
-void group_trouble(struct store *s, const char *what, int rc) {
-    int64_t now = clock_us();
+void group_trouble(struct store *s, enum trouble_kind kind, const char *what, int rc) {
     pthread_mutex_lock(&s->lock);
-    s->stats.trouble = what;
+    trouble_begin(s, kind, what, rc ? sqlite3_errstr(rc) : "see the folder");
     pthread_mutex_unlock(&s->lock);
-    if (s->told_us && now - s->told_us < STORE_SAY_MS * 1000) return;
-    s->told_us = now ? now : 1;
-    log_printf(LOG_ERROR, "store: %s: %s", what,
-               rc ? sqlite3_errstr(rc) : "see the folder");
 }
 
-static void no_trouble(struct store *s) {
-    if (s->told_us) log_printf(LOG_INFO, "store: events are stored again");
-    s->told_us = 0;
+static void no_trouble(struct store *s, enum trouble_kind kind) {
+    pthread_mutex_lock(&s->lock);
+    trouble_end(s, kind);
+    pthread_mutex_unlock(&s->lock);
+}
+
+int64_t group_head_due(const struct store *s) {
+    bool wanted = s->note > 0 || s->troubles[TROUBLE_COMMIT].what;
+    return wanted ? s->probe_us : INT64_MAX;
 }
 
 static const char *folder_says(const struct store *s) {
@@ -87,6 +88,11 @@ static const char *folder_says(const struct store *s) {
 
 static void give_back(struct store *s, struct store_op *op, enum store_answer answer) {
     op->answer = answer;
+    if (answer == STORE_FAILED) {
+        pthread_mutex_lock(&s->lock);
+        s->stats.refused += !op->late;
+        pthread_mutex_unlock(&s->lock);
+    }
     s->calls->done(s->owner, op);
 }
 
@@ -191,11 +197,11 @@ static enum group_result commit(struct store *s) {
     if (err == 0) {
         const char *trouble = folder_says(s);
         if (!trouble) return GROUP_STORED;
-        group_trouble(s, trouble, 0);
+        group_trouble(s, TROUBLE_COMMIT, trouble, 0);
         return GROUP_DOUBT;
     }
     int rc = s->db.rc & 0xff;
-    group_trouble(s, "a commit failed", s->db.rc);
+    group_trouble(s, TROUBLE_COMMIT, "a commit failed", s->db.rc);
     roll_back(s);
     if (PLANTED(218)) return GROUP_STORED;
     g->was_full = rc == SQLITE_FULL;
@@ -205,11 +211,11 @@ static enum group_result commit(struct store *s) {
 static enum group_result write_group(struct store *s) {
     const char *trouble = folder_says(s);
     if (trouble) {
-        group_trouble(s, trouble, 0);
+        group_trouble(s, TROUBLE_COMMIT, trouble, 0);
         return GROUP_FAILED;
     }
     if (write_all(s) == 0) return commit(s);
-    group_trouble(s, "events cannot be written", s->db.rc);
+    group_trouble(s, TROUBLE_COMMIT, "events cannot be written", s->db.rc);
     roll_back(s);
     return GROUP_FAILED;
 }
@@ -246,7 +252,8 @@ static enum group_result look_again(struct store *s) {
     if (group_read_head(s, &h, &clean) < 0) return GROUP_DOUBT;
     bool there = h.commits == g->next.commits;
     if (!there && h.commits + 1 != g->next.commits) {
-        group_trouble(s, "the store's file is not the one that was written to", 0);
+        group_trouble(s, TROUBLE_COMMIT,
+                      "the store's file is not the one that was written to", 0);
         return GROUP_DOUBT;
     }
     if (!there && g->was_full) return GROUP_FAILED; /* its commit mark found no room */
@@ -275,14 +282,15 @@ static void count(struct store *s, int64_t now_us) {
     uint64_t took = (uint64_t)(now_us - g->began_us);
     pthread_mutex_lock(&s->lock);
     g->active = false;
+    trouble_end(s, TROUBLE_LATE);
     if (g->result == GROUP_STORED) {
+        trouble_end(s, TROUBLE_COMMIT);
         stats->commits++;
         for (uint32_t i = 0; i < g->n; i++)
             stats->events +=
                 g->ops[i]->kind == STORE_EVENT && g->ops[i]->answer == STORE_STORED;
         stats->group_us += took;
         if (took > stats->group_us_max) stats->group_us_max = took;
-        stats->trouble = NULL;
         stats->head = g->next.last;
     } else stats->failed++;
     stats->wal_pages = s->db.wal_frames;
@@ -305,12 +313,16 @@ static void look_at_log(struct store *s) {
         log_printf(LOG_ERROR,
                    "store: another program has written to %s: that is not safe", s->file);
     s->data_version = version;
-    if (s->db.wal_frames < s->checkpoint_pages) return;
+    if (s->db.wal_frames < s->checkpoint_pages) {
+        no_trouble(s, TROUBLE_LOG);
+        return;
+    }
     int err = db_checkpoint(&s->db, false);
     if (err < 0 && err != E_BUSY)
-        group_trouble(s, "the log cannot be copied into the file", s->db.rc);
+        group_trouble(s, TROUBLE_LOG, "the log cannot be copied into the file", s->db.rc);
     else if (s->db.wal_frames > STORE_WAL_PAGES_WARN)
-        group_trouble(s, "a program that reads the file keeps its log from being emptied",
+        group_trouble(s, TROUBLE_LOG,
+                      "a program that reads the file keeps its log from being emptied",
                       0);
 }
 
@@ -325,19 +337,26 @@ static void release(struct store *s) {
     records_commit(&s->records);
 }
 
+/* What nobody waits for. */
+static void try_later(struct store *s) {
+    int64_t began_us = s->group.began_us;
+    s->maintain_us = began_us + STORE_MAINTAIN_MS * 1000;
+    pthread_mutex_lock(&s->lock);
+    s->probe_us = began_us + STORE_PROBE_MS * 1000;
+    pthread_mutex_unlock(&s->lock);
+}
+
 void group_finish(struct store *s) {
     struct group *g = &s->group;
     assert(g->result != GROUP_DOUBT);
     if (PLANTED(219) && g->late) g->result = GROUP_FAILED;
     bool stored = g->result == GROUP_STORED;
     count(s, clock_us());
-    if (stored) {
-        no_trouble(s);
-        release(s);
-    } else {
+    if (stored) release(s);
+    else {
         records_rollback(&s->records);
         if (g->n_numbers > 0) s->calls->abort(s->owner);
-        if (g->n == 0) s->maintain_us = g->began_us + STORE_MAINTAIN_MS * 1000;
+        if (g->n == 0) try_later(s);
     }
     for (uint32_t i = 0; i < g->n; i++)
         give_back(s, g->ops[i], stored ? g->ops[i]->answer : STORE_FAILED);

@@ -40,6 +40,19 @@ struct group {
     enum group_result result;
 };
 
+enum trouble_kind {
+    TROUBLE_COMMIT, /* events cannot be stored; a stored group ends it */
+    TROUBLE_LATE,   /* a commit takes too long; its end ends it */
+    TROUBLE_LOG,    /* the file's log grows; a log that is short again ends it */
+    TROUBLE_KINDS
+};
+
+struct trouble {
+    const char *what, *why; /* constant; NULL: there is none of this kind */
+    int64_t since_us, told_us;
+    uint64_t refused; /* of stats, when it began */
+};
+
 struct store {
     const struct store_calls *calls;
     void *owner;
@@ -52,8 +65,9 @@ struct store {
     struct list queue; /* [lock] */
     uint32_t n_queued; /* [lock] */
     size_t bytes_queued;
-    bool is_running, closing;   /* [lock] */
-    struct store_stats stats;   /* [lock] */
+    bool is_running, closing;               /* [lock] */
+    struct store_stats stats;               /* [lock] */
+    struct trouble troubles[TROUBLE_KINDS]; /* [lock] */
     atomic_uint_least64_t note; /* the head is to be written: at least this; 0: no */
     atomic_uint_least64_t head_row;
 
@@ -68,7 +82,8 @@ struct store {
     int64_t maintain_us;  /* not before */
     int64_t keys_us;      /* when idempotency keys are looked at again */
     int64_t data_version; /* of the connection: changes when another one writes */
-    int64_t told_us;      /* when the log heard of trouble last */
+    int64_t
+        probe_us; /* [lock] the head row is not written before, when that has failed */
     int64_t pace_us;
     bool pace_early, is_held;
     uint32_t expected; /* ops that are likely to come: those of the last group */
@@ -112,7 +127,16 @@ void group_drain(struct store *s, enum store_answer answer); /* give back the qu
 int group_settle(struct store *s); /* write again what the file has; see group.c */
 int group_write_head(struct store *s, bool clean);
 int group_read_head(struct store *s, struct head *out, bool *clean);
-void group_trouble(struct store *s, const char *what, int rc);
+void group_trouble(struct store *s, enum trouble_kind kind, const char *what, int rc);
+/* When the head row is to be written although there may be no op: the numbers in memory
+ * have moved far, or to see whether trouble is over. INT64_MAX: not. [lock] */
+int64_t group_head_due(const struct store *s);
+
+/* ---- trouble.c [lock] ------------------------------------------------------------------- */
+void trouble_begin(struct store *s, enum trouble_kind kind, const char *what,
+                   const char *why);
+void trouble_end(struct store *s, enum trouble_kind kind);
+const struct trouble *trouble_now(const struct store *s); /* the worst; NULL: none */
 
 /* Ops that are queued behind a late group, and the group itself. [lock] */
 void group_judge_time(struct store *s, int64_t now_us);

@@ -123,7 +123,10 @@ static bool keys_are_old(struct store *s, int64_t now_us) {
 }
 
 bool retain_is_wanted(struct store *s, int64_t now_us) {
-    if (s->note > 0) return true;
+    pthread_mutex_lock(&s->lock);
+    bool head_is_due = now_us >= group_head_due(s);
+    pthread_mutex_unlock(&s->lock);
+    if (head_is_due) return true;
     if (now_us < s->maintain_us) return false;
     int64_t wall = wall_ms();
     for (uint32_t i = 0; i < STORE_SWEEP_MAX && i < s->records.n; i++) {

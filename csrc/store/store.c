@@ -61,6 +61,7 @@ static bool waits_for_key(const struct store *s, const struct store_op *op) {
 static void be_late(struct store *s, struct store_op *op) {
     if (op->late) return;
     op->late = true;
+    s->stats.late++;
     s->calls->late(s->owner, op);
 }
 
@@ -68,6 +69,9 @@ static void judge_group(struct store *s, int64_t now_us) {
     struct group *g = &s->group;
     if (now_us - g->began_us < STORE_LATE_MS * 1000) return;
     g->late = true;
+    if (!s->stats.in_doubt)
+        trouble_begin(s, TROUBLE_LATE, "the disk has not answered for 5 s",
+                      "durable channels wait for it, channels in memory go on");
     for (uint32_t i = 0; i < g->n; i++) be_late(s, g->ops[i]);
 }
 
@@ -85,6 +89,7 @@ static void judge_queue(struct store *s, int64_t now_us, struct list *failed) {
         list_add(failed, &op->node);
         s->n_queued--;
         s->bytes_queued -= bytes_of(op);
+        s->stats.refused++;
     }
 }
 
@@ -119,6 +124,9 @@ void store_stats(struct store *s, struct store_stats *out) {
     *out = s->stats;
     out->queued = s->n_queued;
     out->in_flight = s->group.active ? s->group.n : 0;
+    const struct trouble *trouble = trouble_now(s);
+    out->trouble = trouble ? trouble->what : NULL;
+    out->why = trouble ? trouble->why : NULL;
     pthread_mutex_unlock(&s->lock);
     pthread_mutex_lock(&s->reader.lock);
     out->reads = s->reader.n;

@@ -171,13 +171,17 @@ struct store_stats {
         unknown;                     /* groups; events stored; since store_open */
     uint64_t group_us, group_us_max; /* time of the commits: sum, longest */
     uint32_t queued, in_flight, reads;
-    uint64_t trimmed;    /* rows that retention deleted */
-    uint64_t head;       /* the head row */
-    uint64_t wal_pages;  /* after the last commit */
-    uint64_t channels;   /* rows of channels and patterns */
-    uint64_t damaged;    /* rows whose checksum was wrong, when they were read */
-    bool in_doubt;       /* a commit's result is not known */
-    const char *trouble; /* why nothing can be stored now; NULL: it can */
+    uint64_t trimmed;   /* rows that retention deleted */
+    uint64_t head;      /* the head row */
+    uint64_t wal_pages; /* after the last commit */
+    uint64_t channels;  /* rows of channels and patterns */
+    uint64_t damaged;   /* rows whose checksum was wrong, when they were read */
+    uint64_t refused;   /* ops that failed; */
+    uint64_t late;      /* ... that were told to be late */
+    bool in_doubt;      /* a commit's result is not known */
+    const char
+        *trouble;    /* why nothing can be stored now, or the file's log grows; NULL: */
+    const char *why; /* all is well. Constant texts */
 };
 void store_stats(struct store *s, struct store_stats *out); /* [any thread] */
 

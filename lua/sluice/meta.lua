@@ -349,6 +349,27 @@ function Request:abort(status, body, headers) end
 ---@field handler_errors table<string, integer> by generation
 ---@field reloads_total? table<string, integer> by outcome
 ---@field reload_seconds? number of the last one
+---@field store? sluice.StoreStats nil without a store
+
+---@class sluice.StoreStats
+---@field commits integer
+---@field events integer
+---@field commit_seconds number mean
+---@field commit_seconds_max number
+---@field failed integer commits
+---@field unknown integer commits whose result was not known at first
+---@field refused integer writes answered ESTORE
+---@field late integer writes answered ETIMEOUT
+---@field busy integer publishes in memory that found the numbers below a commit used up
+---@field queued integer
+---@field in_flight integer
+---@field reads integer
+---@field channels integer rows
+---@field trimmed integer rows
+---@field wal_pages integer
+---@field damaged integer rows
+---@field in_doubt boolean
+---@field trouble? string
 
 ---@class sluice.ClientStats: sluice.Lag
 ---@field events integer sent so far

@@ -54,7 +54,8 @@ end
 --   an app that the test made (which cannot be reloaded or restarted)
 -- @tparam[opt] table given env (its environment variables), flags (settings, as of sluice run),
 --   seed (1), now (seconds since 1970), files, http (answers for other servers by URL, as t:http),
---   waits (true: every publish waits as long as a commit takes, where it may), sockets (true: a server in a process of its own)
+--   waits (true: every publish waits as long as a commit takes, where it may),
+--   sockets (true: a server in a process of its own)
 -- @treturn sluice.testing.Test
 function testing.start(target, given)
   given = given or {}

@@ -19,6 +19,7 @@ app:post("/log/:n", function(req) return sluice.receipt(publish(tonumber(req.par
 app:post("/later/:n", function(req)
   app:spawn(function() publish(tonumber(req.params.n)) end)
 end)
+app:get("/figures", function() return app:stats() end)
 app:on("stop", function() if seen().last_word then publish(seen().last_word) end end)]]
 
 local function publish(t, n, opts) return t:post("/log/" .. n, { json = opts or {} }) end
@@ -205,22 +206,22 @@ describe("a disk", function()
 
   it("does the same twice for equal seeds, to the byte", function()
     local function record(seed)
-      local t <close> = testing.start({ source = kit.source(APP) }, { seed = seed, waits = true })
+      local u <close> = testing.start({ source = kit.source(APP) }, { seed = seed, waits = true })
       local list = {}
       local function note(...)
-        list[#list + 1] = table.concat({ t:elapsed(), ... }, " ")
+        list[#list + 1] = table.concat({ u:elapsed(), ... }, " ")
       end
       for round = 1, 6 do
-        local c = t:connect("/all")
-        for n = 1, 4 do note(publish(t, round * 10 + n).body) end
-        t:disk { commit = 0.25, failing = round % 2 == 0 and "sync" or false, early = true }
-        t:post("/later/" .. round * 10 + 5)
-        t:publish("memory", "m", { round = round })
-        t:advance(0.1)
-        t:disk { failing = false, commit = 0.002 }
+        local c = u:connect("/all")
+        for n = 1, 4 do note(publish(u, round * 10 + n).body) end
+        u:disk { commit = 0.25, failing = round % 2 == 0 and "sync" or false, early = true }
+        u:post("/later/" .. round * 10 + 5)
+        u:publish("memory", "m", { round = round })
+        u:advance(0.1)
+        u:disk { failing = false, commit = 0.002 }
         note(c:transcript())
-        t:cut()
-        note(table.concat(stored(t), ","), table.concat(t:log(), "\n"))
+        u:cut()
+        note(table.concat(stored(u), ","), table.concat(u:log(), "\n"))
       end
       return table.concat(list, "\n")
     end
@@ -263,6 +264,132 @@ describe("a disk", function()
     local began = t:elapsed()
     publish(t, 1)
     assert.near(0, t:elapsed() - began, 0.1)
+  end)
+end)
+
+describe("trouble with the disk", function()
+  after_each(kit.stop_all)
+
+  local function store(t) return t:get("/figures").json.store end
+
+  -- What the log says of the store, without the lines of starts.
+  local function said(t)
+    local list = {}
+    for _, text in ipairs(t:log()) do
+      if not text:find("^store: made") and not text:find("^store: opened") and text:find("^store: ") then
+        list[#list + 1] = text
+      end
+    end
+    return list
+  end
+
+  local function health(t) return t:get("/-/healthz").body .. t:get("/-/readyz").body end
+
+  it("is logged when it begins and when it ends, once, and shown meanwhile", function()
+    local t = kit.start(APP)
+    assert.equal("ok\nok\n", health(t))
+    t:disk { full = true }
+    for n = 1, 10 do publish(t, n) end
+    t:advance(30)
+    assert.same({ "store: a commit failed: database or disk is full" }, said(t))
+    assert.equal(("ok\nstore: trouble\n"):rep(2), health(t))
+    assert.same({ 200, 200 }, { t:get("/-/healthz").status, t:get("/-/readyz").status })
+    local figures = store(t)
+    assert.equal("a commit failed: database or disk is full", figures.trouble)
+    assert.same({ 0, 0, 10, 0, 0, false }, { figures.commits, figures.events, figures.refused, figures.late,
+      figures.busy, figures.in_doubt })
+    assert.is_true(figures.failed >= 10)
+    t:disk { full = false }
+    t:advance(3) -- nobody publishes: the store finds out by itself
+    assert.matches("^store: events are stored again after [%d.]+ s; 10 writes were refused$", said(t)[2])
+    assert.equal("ok\nok\n", health(t))
+    assert.is_nil(store(t).trouble)
+    publish(t, 11)
+    t:advance(60)
+    assert.same({ 2, 1 }, { #said(t), store(t).events })
+  end)
+
+  it("is a commit that hangs", function()
+    local t = kit.start(APP)
+    t:disk { commit = 0.5 }
+    for n = 1, 2 do publish(t, n) end
+    local figures = store(t)
+    assert.near(0.5, figures.commit_seconds, 0.01)
+    assert.near(0.5, figures.commit_seconds_max, 0.01)
+    t:disk { hung = true }
+    for n = 3, 5 do t:post("/later/" .. n) end
+    t:advance(1)
+    figures = store(t)
+    assert.same({ 1, 2 }, { figures.in_flight, figures.queued })
+    assert.equal("ok\nok\n", health(t))
+    t:advance(5)
+    t:post("/later/6")
+    t:advance(6)
+    figures = store(t)
+    assert.same({ 1, 3, 0 }, { figures.late, figures.refused, figures.queued })
+    assert.equal(("ok\nstore: trouble\n"):rep(2), health(t))
+    assert.equal("the disk has not answered for 5 s: durable channels wait for it, channels in memory go on",
+      figures.trouble)
+    t:disk { hung = false }
+    t:advance(1)
+    assert.equal("ok\nok\n", health(t))
+    local lines = said(t)
+    assert.equal(2, #lines)
+    assert.matches("^store: the disk answers again after [%d.]+ s; 3 writes were refused$", lines[2])
+  end)
+
+  it("is a commit whose result is not known, until it was found out", function()
+    local t = kit.start(APP)
+    t:disk { failing = "sync" }
+    t:post("/later/1")
+    t:advance(7)
+    local figures = store(t)
+    assert.same({ true, 1, 1, 1 }, { figures.in_doubt, figures.unknown, figures.late, figures.in_flight })
+    assert.equal("a commit failed: disk I/O error", figures.trouble)
+    t:disk { failing = false }
+    t:advance(3)
+    figures = store(t)
+    assert.is_false(figures.in_doubt)
+    assert.is_nil(figures.trouble)
+    assert.same({ "store: a commit failed: disk I/O error", 2 }, { said(t)[1], #said(t) })
+  end)
+
+  it("refuses events in memory when no number is left below the commit, and counts them", function()
+    local t = kit.start(APP)
+    t.place.server:group_gap(100) -- as after 2^24 events
+    local c = t:connect("/all")
+    t:disk { hung = true }
+    t:post("/later/1")
+    for n = 1, 100 do assert.truthy(t:publish("memory", "m", { n = n })) end
+    for _ = 1, 3 do
+      local id, message, code = t:publish("memory", "m", { n = 101 })
+      assert.same({ "nil", "EBUSY" }, { tostring(id), code })
+      assert.matches("the disk does not answer, and no number is left", message)
+    end
+    assert.equal(3, store(t).busy)
+    local lines = 0
+    for _, text in ipairs(t:log("error")) do
+      if text:find("100 numbers below it are given", 1, true) then lines = lines + 1 end
+    end
+    assert.equal(1, lines)
+    t:disk { hung = false }
+    t:advance(1)
+    assert.truthy(t:publish("memory", "m", { n = 102 }))
+    t:settle()
+    assert.same({ 101, 1, 0 }, { c:count("m"), c:count("e"), c:count("reset") })
+  end)
+
+  it("asks a client to come back later", function()
+    local t = kit.start(APP)
+    t:disk { full = true }
+    assert.equal("5", publish(t, 1).headers["Retry-After"])
+    t:disk { full = false }
+    assert.is_nil(publish(t, 1).headers["Retry-After"])
+  end)
+
+  it("has no figures without a store", function()
+    local t = kit.start [[ app:get("/figures", function() return app:stats() end) ]]
+    assert.is_nil(store(t))
   end)
 end)
 

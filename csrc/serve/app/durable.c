@@ -99,8 +99,11 @@ static void answer_late(struct server *s);
 
 static void tick(struct server *s) {
     struct durable *d = s->durable;
+    struct store_stats stats;
     store_tick(d->store, atomic_load_explicit(&s->hub.seq.head, memory_order_relaxed));
     answer_late(s);
+    store_stats(d->store, &stats);
+    atomic_store_explicit(&s->hub.trouble, stats.trouble != NULL, memory_order_relaxed);
 }
 
 static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {

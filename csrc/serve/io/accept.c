@@ -135,6 +135,7 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
 
 void accept_all(struct accept *a, int max) {
     ASSERT_OWNER(&a->worker->loop);
+    if (a->io.fd < 0) return; /* a rehearsal has none */
     for (int i = 0; i < max; i++) {
         struct in6_addr ip;
         int fd = take_one(a, &ip);

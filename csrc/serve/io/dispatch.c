@@ -179,6 +179,14 @@ static const char *explain(const struct conn *c, const struct request *r, int st
     }
 }
 
+/* The status says whether this server serves; that its disk does not is told beside: channels
+ * in memory and open streams go on, which a new start would only end. */
+static struct slice health(const struct conn *c) {
+    bool trouble =
+        atomic_load_explicit(&conn_worker(c)->hub->trouble, memory_order_relaxed);
+    return slice_str(trouble ? "ok\nstore: trouble\n" : "ok\n");
+}
+
 void dispatch_refuse(struct conn *c, struct request *r, int status) {
     struct http_to to = to_of(c, r);
     struct http_field identity = {slice_str("Accept-Encoding"), slice_str("identity")};
@@ -189,7 +197,7 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
     else if (status == 204)
         err = http_write_answer(&c->talk->out, &to, 204, none, slice_of("", 0));
     else if (status == 200)
-        err = http_write_answer(&c->talk->out, &to, 200, none, slice_str("ok\n"));
+        err = http_write_answer(&c->talk->out, &to, 200, none, health(c));
     else if (status == 405) err = answer_method(c, r, &to);
     else {
         struct http_error e = {.status = status, .message = explain(c, r, status)};

@@ -35,8 +35,8 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 
 --- Make a runtime around a server of the core.
 -- @param server
--- Its fields `identify`, `after_guard` and `pause` are for the test kit, which sets req.user and sees
--- what becomes of it, and lets publishes wait; a server that listens has none.
+-- Its fields `identify`, `after_guard` and `pause` are for the test kit, which sets req.user and
+-- sees what becomes of it, and lets publishes wait; a server that listens has none.
 -- @treturn sluice.Runtime
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
@@ -185,13 +185,14 @@ function Runtime:files_changed()
   if self.watcher then self.watcher:update() end
 end
 
---- Figures about reloads, for app:stats() and the status page.
+--- Figures about reloads and the store, for app:stats() and the status page.
 function Runtime:figures()
   local out = { generation = self.generation.id, generations_alive = self.retirement:alive(),
     handler_errors = plain.copy(self.errors) }
   if self.reloader then
     out.reloads_total, out.reload_seconds = plain.copy(self.reloader.totals), self.reloader.seconds
   end
+  out.store = self.server:store_stats()
   return out
 end
 

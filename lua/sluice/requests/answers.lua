@@ -9,6 +9,9 @@ local json = require("sluice.json")
 
 local answers = {}
 
+-- The disk may have room again soon; a client that asks at once only adds to the queue.
+local RETRY = { ESTORE = { ["Retry-After"] = "5" } }
+
 local NO_BODY = { [204] = true, [304] = true }
 
 local function check_status(where, status)
@@ -82,7 +85,7 @@ function answers.read(where, first, second, third, field)
     local status = codes.status(third)
     -- the log has the error: a client gets no names of files and no lines
     local message = third == "EINTERNAL" and "internal error" or tostring(second)
-    return build(where, status, codes.body(status, message, third, field))
+    return build(where, status, codes.body(status, message, third, field), RETRY[third])
   end
   if type(first) == "number" then return build(where, first, second, third) end
   if type(first) == "table" or type(first) == "string" then return build(where, 200, first) end

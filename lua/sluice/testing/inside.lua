@@ -119,7 +119,9 @@ function Inside:step()
   self.world:enter()
   if not self.server then return end -- its start failed
   process.runtime = self.runtime
-  if not self.server:step() then
+  local rests = self.server:step()
+  self.world:listen()
+  if not rests then
     error("the app does not come to rest: something publishes or starts without end", 0)
   end
 end
@@ -213,6 +215,7 @@ function Inside:shut(how)
     if process.runtime == self.runtime then process.runtime = nil end
   end
   self.storage:close(how)
+  self.world:listen()
 end
 
 --- The live table of an app:state.

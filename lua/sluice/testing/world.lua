@@ -56,10 +56,21 @@ function World:roll(seed)
   math.randomseed(seed)
 end
 
-local function record(self, level, message, fields)
+local function add(self, level, message, fields)
   if #self.log >= LOG_MAX then table.remove(self.log, 1) end
   self.log[#self.log + 1] = { level = level, message = message, fields = fields or {},
     at = self.us / 1e6 }
+end
+
+--- Take over what the core itself has logged until now.
+function World:listen()
+  if current ~= self then return end
+  for level, message in core.log_kept do add(self, level, message) end
+end
+
+local function record(self, level, message, fields)
+  self:listen()
+  add(self, level, message, fields)
 end
 
 --- Answer for other servers.
@@ -71,6 +82,8 @@ end
 --- Activate this world.
 function World:enter()
   if current == self then return end
+  if current then current:listen() end
+  core.log_keep(true)
   real_log = real_log or core.log
   current = self
   hold(self)
@@ -81,6 +94,8 @@ end
 --- Give the process its own world back.
 function World:leave()
   if current ~= self then return end
+  self:listen()
+  core.log_keep(false)
   current = nil
   core.hold_clock()
   core.seed(0)
