@@ -354,7 +354,7 @@ describe("an app in the kit", function()
     assert.same({ "careful", "fine" }, t:log())
     assert.same({ list = {} }, t:state("s"))
     assert.error_matches(function() t:state("other") end, "no state 'other'")
-    assert.error_matches(function() t:store("s") end, "comes in a later version")
+    assert.error_matches(function() t:store("s") end, "the app has no store 's'")
   end)
 
   it("stops by os.exit, which ends no test: the rest of its coroutine does not run", function()
