@@ -47,9 +47,6 @@
 #define GATHER_BYTES_MAX 16384
 #define GATHER_CHANNELS_MAX 4 /* streams with more busy channels share no block */
 #define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
-/* History that client:subscribe brings to an open stream: what is older is reported as lost
- * (reset, too_far). Above FRAME_BYTES_MAX, so that the newest event always comes. */
-#define SUBSCRIBE_HISTORY_BYTES_MAX (512 * 1024)
 #define LAST_EVENT_ID_MAX 128  /* longer ids are unknown ids: reset */
 #define SYNC_FILTERED_MS 15000 /* age of the last id, stream with a filter */
 #define SYNC_QUIET_MS 60000    /* ... other streams */

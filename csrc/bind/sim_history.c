@@ -76,7 +76,9 @@ static void set_number(lua_State *L, const char *name, uint64_t n) {
     lua_setfield(L, -2, name);
 }
 
-/* sim:pages(thread) -> { { channel =, above =, upto =, events =, id = }, … }, the newest first */
+/* sim:pages(thread) -> { { channel =, above =, upto =, events =, newest =, joined =,
+ * stream =, id = }, … }, the
+ * newest first */
 int sim_pages(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct replica *replica = sim_check_replica(L, sim, 2);
@@ -89,6 +91,11 @@ int sim_pages(lua_State *L) {
         set_number(L, "above", r->above);
         set_number(L, "upto", r->upto);
         set_number(L, "events", r->events_max);
+        set_number(L, "newest", r->newest);
+        set_number(L, "joined", r->joined);
+        if (r->paging) lua_pushlightuserdata(L, r->paging->stream);
+        else lua_pushnil(L);
+        lua_setfield(L, -2, "stream");
         lua_pushlightuserdata(L, r);
         lua_setfield(L, -2, "id");
         lua_rawseti(L, -2, ++n);
@@ -104,7 +111,7 @@ int sim_paging(lua_State *L) {
     return 1;
 }
 
-/* sim:answer(thread, id, rows, floor, given): rows nil: it could not be read */
+/* sim:answer(thread, id, rows, floor, given[, above]): rows nil: it could not be read */
 int sim_answer(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct replica *replica = sim_check_replica(L, sim, 2);
@@ -115,6 +122,7 @@ int sim_answer(lua_State *L) {
     r->err = lua_istable(L, 4) ? 0 : -1;
     r->floor = (uint64_t)luaL_optinteger(L, 5, 0);
     r->given = (uint64_t)luaL_optinteger(L, 6, 0);
+    r->above = (uint64_t)luaL_optinteger(L, 7, (lua_Integer)r->above);
     lua_Integer n = r->err ? 0 : (lua_Integer)lua_rawlen(L, 4);
     r->frames = n > 0 ? mem_new((size_t)n * sizeof(struct frame *)) : NULL;
     for (lua_Integer i = 1; i <= n; i++) {

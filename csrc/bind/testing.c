@@ -95,7 +95,6 @@ static void push_limits(lua_State *L) {
                   {"backlog_bytes", BACKLOG_BYTES_MAX},
                   {"gather_bytes", GATHER_BYTES_MAX},
                   {"private_bytes", STREAM_PRIVATE_BYTES_MAX},
-                  {"subscribe_bytes", SUBSCRIBE_HISTORY_BYTES_MAX},
                   {"event_bytes", EVENT_BYTES_MAX},
                   {"mailbox_events", MAILBOX_EVENTS_MAX},
                   {"group_gap", GROUP_GAP}};

@@ -15,6 +15,7 @@
 #include "base/status.h"
 #include "fan/fan_state.h"
 #include "fan/history.h"
+#include "fan/stream_open.h"
 #include "fan/sub.h"
 
 #include <assert.h>
@@ -204,7 +205,7 @@ static void count_sent(struct cache_sent *sent, const struct frame *f, bool want
 
 /* Where a log goes on. */
 static uint64_t log_from(const struct gather *g, const struct sub *sub, uint32_t i) {
-    return sub->snapshot ? g->to[i] : max64(g->cursor, g->to[i]);
+    return sub->snapshot || sub->behind ? g->to[i] : max64(g->cursor, g->to[i]);
 }
 
 /* How far the merge may go: to the end of a page that another one follows, and not past one
@@ -245,12 +246,16 @@ static void add_logs(struct gather *g, uint64_t upto) {
         struct walker *next = lowest_of(walkers, n);
         if (!add_log_frame(g, next->frame)) return;
         *next->to = next->frame->seq;
-        bool counted = !next->page || next->frame->seq > next->sub->joined;
+        bool old = next->page || next->sub->behind;
+        bool counted = !old || next->frame->seq > next->sub->joined;
         count_sent(next->sent, next->frame, counted);
         walk_on(next);
         if (!next->frame) *next = walkers[--n];
     }
     g->cursor = max64(g->cursor, upto);
+    i = 0;
+    for (const struct sub *sub = g->s->subs; sub; sub = sub->next, i++)
+        if (sub->behind) g->to[i] = max64(g->to[i], upto);
 }
 
 /* Each state from where it stands, in the order of updates. Before an end, rates do not
@@ -291,6 +296,7 @@ static bool is_held_up(const struct gather *g, const struct note *note) {
 
 static void fill(struct gather *g) {
     const struct note *note = g->s->notes;
+    if (g->s->seeks && !(note && note->alone)) return;
     uint64_t head = max64(g->s->fan->head, g->cursor);
     for (;;) {
         uint64_t upto = note ? note->after : head;
@@ -349,7 +355,8 @@ static void commit(struct gather *g) {
     uint32_t i = 0;
     bool confirm = false;
     for (struct sub *sub = s->subs; sub; sub = sub->next, i++) {
-        if (sub_is_state(sub) || sub->snapshot) sub->from = g->to[i];
+        if (sub_is_state(sub) || sub->snapshot || sub->behind) sub->from = g->to[i];
+        if (sub->behind && (sub->from >= sub->joined || PLANTED(38))) sub->behind = false;
         if (sub->snapshot && s->cursor >= sub->joined)
             confirm = sub_snapshot_over(sub) || confirm;
         count_for(sub, &g->sent[i], !g->full);
@@ -457,7 +464,7 @@ static void find_standing(struct stream *s, bool pages, struct standing *at) {
     at->n = s->notes || pages ? -1 : 0;
     for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
         uint64_t from = stream_cursor(s, sub);
-        if (sub->snapshot) at->n = -1; /* it also has an end of its own */
+        if (sub->snapshot || sub->behind) at->n = -1; /* it also has an end of its own */
         if (sub->audience->last <= from || at->n < 0) continue;
         uint64_t upto = looks_upto(sub, s->fan->head);
         if (upto < sub->audience->last) sub_rest(sub);
@@ -514,6 +521,7 @@ static void apply_cached(struct stream *s, const struct cache_entry *entry,
 
 int stream_gather(struct stream *s, struct block **out, bool *more) {
     struct standing at;
+    if (s->seeks && !(s->paging && s->paging->places)) stream_begin(s);
     bool pages = check_slow(s);
     find_standing(s, pages || s->paging, &at);
     *out = NULL;

@@ -38,13 +38,15 @@ struct page_request *history_page(const struct stream *s, const struct sub *sub,
 
 /* Where a subscription goes on in its log. */
 static uint64_t place_of(const struct sub *sub) {
+    if (sub->seeks) return sub->from;
     uint64_t at = stream_cursor(sub->stream, sub);
     return sub->snapshot && sub->joined > at ? sub->joined : at;
 }
 
-/* The lowest of those that wait for a page; NULL: none does. */
+/* The lowest of those that wait for a page, or one that seeks its place; NULL: none does. */
 static struct sub *needy(const struct stream *s) {
     struct sub *first = NULL;
+    if (s->paging && s->paging->places) return s->paging->places->sub;
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         if (sub_is_state(sub) || sub->snapshot) continue;
         uint64_t at = place_of(sub);
@@ -52,6 +54,17 @@ static struct sub *needy(const struct stream *s) {
         if (!first || at < place_of(first)) first = sub;
     }
     return first;
+}
+
+/* Its place is known, or none is asked for any more. */
+static void drop_place(struct paging *p, struct sub *sub) {
+    struct place **link = &p->places;
+    while (*link && (*link)->sub != sub) link = &(*link)->next;
+    if (!*link) return;
+    struct place *place = *link;
+    *link = place->next;
+    place->sub->seeks = false;
+    mem_free(place);
 }
 
 /* ---- Turns -------------------------------------------------------------------------- */
@@ -65,6 +78,7 @@ static void give_turn_back(struct fan *fan, struct paging *p) {
 /* It needs none any more. What is under way keeps the turn. */
 static void end(struct fan *fan, struct paging *p) {
     drop_pages(p, NULL, UINT64_MAX);
+    while (p->places) drop_place(p, p->places->sub);
     list_remove(&p->node);
     p->stream->paging = NULL;
     if (p->asked) p->asked->paging = NULL;
@@ -80,10 +94,19 @@ static void rest(struct fan *fan, struct paging *p) {
     list_add(&fan->page_rest, &p->node);
 }
 
+/* Where it starts is known. The cursor of a stream that begins is not above that. */
+static void settle_place(struct paging *p, struct sub *sub, uint64_t place) {
+    struct stream *s = p->stream;
+    if (place > sub->from) sub->from = place;
+    if (s->seeks && !sub->behind && sub->from < s->cursor) s->cursor = sub->from;
+    drop_place(p, sub);
+}
+
 /* As if all that only the store has were trimmed: the ring is left. */
 static void give_up(struct paging *p, struct sub *sub) {
     struct chan *c = sub_chan(sub);
     p->failed = 0;
+    if (sub->seeks) settle_place(p, sub, c->gone);
     uint64_t at = place_of(sub), pos = chan_after(c, c->gone);
     stream_reset(p->stream, c->node.key, RESET_TRIMMED, at,
                  pos < c->head ? chan_at(c, pos)->seq : 0);
@@ -104,6 +127,8 @@ static struct page_request *request_new(struct paging *p, struct sub *sub) {
                                .upto = c->gone,
                                .events_max = HISTORY_PAGE_EVENTS,
                                .bytes_max = HISTORY_PAGE_BYTES,
+                               .newest = sub->seeks ? p->places->events : 0,
+                               .joined = sub->joined,
                                .paging = p,
                                .sub = sub};
     memcpy(r->name, c->node.key.p, c->node.key.n + 1);
@@ -145,6 +170,15 @@ static struct paging *begin(struct stream *s) {
     return p;
 }
 
+void history_seek(struct sub *sub, uint32_t events) {
+    struct stream *s = sub->stream;
+    struct place *place = mem_new(sizeof *place);
+    if (!s->paging) begin(s);
+    *place = (struct place){.next = s->paging->places, .sub = sub, .events = events};
+    s->paging->places = place;
+    sub->seeks = true;
+}
+
 void history_ask(struct stream *s) {
     struct fan *fan = s->fan;
     struct paging *p = s->paging;
@@ -178,13 +212,22 @@ static void report_floor(struct sub *sub, uint64_t floor) {
     if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
 
+/* A newcomer misses nothing of what is gone. */
+static uint64_t max_place(const struct page_request *r, const struct sub *sub) {
+    uint64_t floor = r->floor < sub->joined ? r->floor : sub->joined;
+    return r->above > floor ? r->above : floor;
+}
+
 static void take(struct fan *fan, struct paging *p, struct page_request *r) {
     struct sub *sub = r->sub;
+    bool sought = sub->seeks && r->newest > 0;
+    if (sought) settle_place(p, sub, max_place(r, sub));
     uint64_t at = place_of(sub);
-    bool lost = r->floor > at && !PLANTED(32);
-    if (r->given <= at && !lost) { /* no answer: it would be asked for ever */
+    bool lost = r->floor > at && !sought && !PLANTED(32);
+    bool is_old = sought && r->floor > sub->joined; /* ask again, from its place */
+    if (is_old || (r->given <= at && !lost)) { /* no answer: it would be asked for ever */
         page_free(r);
-        fail(fan, p, sub);
+        if (!sought) fail(fan, p, sub);
         return;
     }
     p->failed = 0;
@@ -246,7 +289,7 @@ int64_t history_next(const struct fan *fan) {
 
 void history_pause(struct stream *s) {
     struct paging *p = s->paging;
-    if (!p || p->asked) return; /* what comes then finds it stuck */
+    if (!p || p->asked || p->places) return; /* what comes then finds it stuck */
     end(s->fan, p);
     start_next(s->fan);
 }
@@ -261,6 +304,7 @@ void history_forget(struct sub *sub) {
     struct paging *p = sub->stream->paging;
     if (!p) return;
     drop_pages(p, sub, UINT64_MAX);
+    drop_place(p, sub);
     if (p->asked && p->asked->sub == sub) p->asked->sub = NULL;
     p->awaits = false; /* the next visit finds out what it still needs */
     stream_wake(sub->stream);

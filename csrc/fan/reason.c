@@ -32,7 +32,6 @@ static const struct reset_row resets[RESET_REASONS] = {
     [RESET_EPOCH] = {"epoch", END_SLOW, false},
     [RESET_FUTURE] = {"future", END_SLOW, false},
     [RESET_UNKNOWN_ID] = {"unknown_id", END_SLOW, false},
-    [RESET_TOO_FAR] = {"too_far", END_SLOW, false},
     [RESET_DENIED] = {"denied", END_REVOKED, false},
     [RESET_FAILOVER] = {"failover", END_SLOW, false}};
 

@@ -68,7 +68,6 @@ enum reset_reason {
     RESET_EPOCH,
     RESET_FUTURE,
     RESET_UNKNOWN_ID,
-    RESET_TOO_FAR,
     RESET_DENIED,
     RESET_FAILOVER,
     RESET_REASONS

@@ -221,11 +221,12 @@ void stream_end(struct stream *s, const struct bye *bye) {
     bool replays = paging_replays(s) && row->has_bye && !row->stays_away;
     bool here = s->cursor > s->fan->head || when != END_AFTER_ALL || replays;
     uint64_t at = here ? s->cursor : s->fan->head;
+    uint64_t after = replays ? 0 : at; /* history that joined waits for pages, too */
     s->ending = true;
     s->reason = bye->reason;
     struct buf words = {0};
     int err = write_end(&words, s, bye, at);
-    queue_end(s, err == 0 ? &words : NULL, at, bye);
+    queue_end(s, err == 0 ? &words : NULL, after, bye);
     buf_free(&words);
     s->fan->byes++;
 }

@@ -26,6 +26,7 @@ struct note {
     uint64_t id;    /* number: the cursor it carries; 0: none */
     enum stream_end end;
     bool alone; /* an end by right: no event goes before it */
+    bool waits; /* hello: its id is not known yet (stream->seeks) */
     uint32_t n; /* bytes of text */
     char text[];
 };
@@ -51,6 +52,7 @@ struct stream {
     bool filtered;   /* has a filter: its id is refreshed more often */
     bool ends_clean; /* its client comes back after a clean end, and may hang else */
     bool plain;      /* no control events: for clients that look at no names */
+    bool seeks;      /* where it starts is asked of a store: nothing is sent before */
     uint8_t form;    /* enum form_id */
     uint16_t resets; /* that it was sent; no more than fit */
     enum end_reason reason; /* of its bye; END_NONE before */
@@ -82,7 +84,7 @@ void stream_make_ready(struct stream *s); /* lagging, and in the ready list */
  * because that is written down, or because nothing else is pending for its audience while
  * the stream is live. stream_settle writes it down. */
 static inline uint64_t stream_cursor(const struct stream *s, const struct sub *sub) {
-    bool own = sub_is_state(sub) || (sub->snapshot && !PLANTED(27));
+    bool own = sub_is_state(sub) || sub->behind || (sub->snapshot && !PLANTED(27));
     uint64_t at = own || sub->from > s->cursor ? sub->from : s->cursor;
     if (s->lagging) return at;
     uint64_t clear = audience_sent(sub->audience, s->fan->head);

@@ -9,6 +9,8 @@
 #include "fan/fan_state.h"
 #include "fan/history.h"
 
+#include <assert.h>
+
 void stream_deinit(struct stream *s) {
     ASSERT_OWNER(s->fan->loop);
     list_remove(&s->ready);
@@ -35,6 +37,7 @@ static uint64_t oldest_left(const struct chan *c) {
 struct verdict {
     struct sub *subs[STREAM_CHANNELS_MAX];
     enum reset_reason reasons[STREAM_CHANNELS_MAX];
+    int32_t rewinds[STREAM_CHANNELS_MAX];
     uint32_t resets;
     bool resumed, passes;
 };
@@ -86,6 +89,7 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
                                   .max_rate = period ? 1000.0 / (double)period : 0,
                                   .has_id = !v->passes && s->n_subs > 0,
                                   .id = PLANTED(3) ? s->fan->head : s->cursor};
+    if (s->seeks) hello.id = UINT64_MAX; /* keeps the room for it: stream_begin */
     int err = count_pending(s, &states, &hello.replay);
     hello.states = buf_slice(&states);
     if (err == 0) err = control_hello(b, s->fan->epoch, &hello);
@@ -100,7 +104,7 @@ static uint64_t lowest(const struct stream *s, const struct eventid *id) {
     bool good = id->kind == EVENTID_GOOD && strcmp(id->epoch, s->fan->epoch) == 0 &&
                 id->seq <= s->fan->head;
     for (const struct sub *sub = s->subs; sub; sub = sub->next)
-        if (!sub_is_state(sub) && sub->from < low) low = sub->from;
+        if (!sub_is_state(sub) && !sub->seeks && sub->from < low) low = sub->from;
     if (low == UINT64_MAX) return s->fan->head;
     return good && low < id->seq && !PLANTED(29) ? id->seq : low;
 }
@@ -145,9 +149,50 @@ static int queue_opening(struct stream *s, const struct stream_opening *o,
     if (err == 0) err = write_resets(&text, s, &o->last_id, v);
     if (s->plain) text.n = preamble;
     uint64_t id = s->plain ? 0 : s->cursor;
-    if (err == 0) err = stream_queue(s, buf_slice(&text), 0, id, STREAM_GOES_ON);
+    struct note *note =
+        err == 0 ? note_new(buf_slice(&text), 0, id, STREAM_GOES_ON) : NULL;
+    if (note) {
+        note->waits = s->seeks;
+        stream_add_note(s, note);
+    }
     buf_free(&text);
-    return err;
+    return err == 0 && !note ? E_NOMEM : err;
+}
+
+/* The end of a hello: its id and the blank line, in place of 'room' bytes with another one. */
+static void write_id(struct stream *s, struct note *note, uint64_t id, size_t room) {
+    char bytes[EPOCH_LENGTH + 32];
+    struct buf line = {.p = bytes, .cap = sizeof bytes}; /* never grows */
+    int err = control_id_line(&line, s->fan->epoch, id);
+    if (err == 0) err = buf_adds(&line, "\n");
+    assert(err == 0 && line.n <= room && note->n >= room);
+    (void)err;
+    memcpy(note->text + note->n - room, line.p, line.n);
+    note->n -= (uint32_t)(room - line.n);
+    s->note_bytes -= (uint32_t)(room - line.n);
+    note->id = id;
+}
+
+void stream_begin(struct stream *s) {
+    ASSERT_OWNER(s->fan->loop);
+    static const size_t room = sizeof "id: -18446744073709551615\n\n" - 1 + EPOCH_LENGTH;
+    struct note *note = s->notes;
+    while (note && !note->waits) note = note->next;
+    s->seeks = false;
+    if (!note) return; /* an end by right took it back */
+    note->waits = false;
+    s->opened = true;
+    if (!s->plain) write_id(s, note, PLANTED(37) ? s->fan->head : s->cursor, room);
+}
+
+static int32_t rewind_of(const struct sub *sub, const struct sub_spec *spec) {
+    return spec->rewind == REWIND_DEFAULT ? sub_chan(sub)->policy.rewind : spec->rewind;
+}
+
+/* Ask where those start of which the store has to say it. */
+static void seek_places(struct stream *s, const struct verdict *v, uint32_t n) {
+    for (uint32_t i = 0; i < n && s->seeks; i++)
+        if (v->subs[i]->seeks) history_seek(v->subs[i], (uint32_t)v->rewinds[i]);
 }
 
 int stream_open(struct stream *s, const struct stream_opening *o) {
@@ -162,9 +207,10 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
             continue; /* named twice: once is enough */
         err = sub_new(s, &o->plan.subs[i], &v.subs[n]);
         if (err < 0) break;
-        v.reasons[n] =
-            sub_start(v.subs[n], o->plan.subs[i].rewind, &o->last_id, &v.resumed);
+        v.rewinds[n] = rewind_of(v.subs[n], &o->plan.subs[i]);
+        v.reasons[n] = sub_start(v.subs[n], v.rewinds[n], &o->last_id, &v.resumed);
         v.resets += v.reasons[n] != RESET_NONE;
+        s->seeks = s->seeks || v.subs[n]->seeks;
         n++;
     }
     s->cursor = lowest(s, &o->last_id);
@@ -176,9 +222,11 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     if (err == 0) err = queue_opening(s, o, &v);
     if (err < 0) {
         while (s->subs) sub_free(s, &s->subs);
+        s->seeks = false;
         return err;
     }
-    s->opened = s->n_subs > 0;
+    seek_places(s, &v, n);
+    s->opened = s->n_subs > 0 && !s->seeks;
     for (uint32_t i = 0; i < n; i++)
         if (v.reasons[i])
             stream_count_reset(s, sub_chan(v.subs[i])->node.key, v.reasons[i]);
@@ -215,58 +263,37 @@ static int batch_event(struct batch *b, const struct sub *sub, const struct fram
     return err < 0 ? err : batch_cut(b, sub->stream, false);
 }
 
-/* These notes are copies, so they have a bound: of what is older there is a notice. */
-static uint64_t newest_that_fit(const struct chan *c, uint64_t asked) {
-    _Static_assert(SUBSCRIBE_HISTORY_BYTES_MAX > FRAME_BYTES_MAX, "the newest one fits");
-    uint64_t i = c->head;
-    for (size_t bytes = 0; i > asked; i--) {
-        bytes += chan_at(c, i - 1)->body.n;
-        if (bytes > SUBSCRIBE_HISTORY_BYTES_MAX) break;
-    }
-    return i;
-}
-
-static int batch_reset(struct batch *b, const struct sub *sub, enum reset_reason reason,
-                       uint64_t oldest) {
-    struct control_reset r = {.channel = sub_chan(sub)->node.key,
-                              .reason = reason,
+/* A client that came back to a stream without channels cannot be resumed by its id. */
+static int queue_reset(struct stream *s, const struct chan *c) {
+    struct buf text = {0};
+    struct control_reset r = {.channel = c->node.key,
+                              .reason = RESET_UNKNOWN_ID,
                               .from = slice_str("null"),
-                              .oldest = oldest};
-    int err = control_reset(&b->text, sub->stream->fan->epoch, &r);
-    stream_count_reset(sub->stream, r.channel, reason);
-    return err < 0 ? err : batch_cut(b, sub->stream, true);
+                              .oldest = oldest_left(c)};
+    int err = control_reset(&text, s->fan->epoch, &r);
+    if (err == 0) err = stream_queue(s, buf_slice(&text), 0, 0, STREAM_GOES_ON);
+    buf_free(&text);
+    stream_count_reset(s, r.channel, r.reason);
+    return err;
 }
 
-/* History that was asked for on an open stream: its numbers are below the cursor, so
- * it comes without ids. */
-static int batch_history(struct batch *b, const struct sub *sub) {
-    const struct chan *c = sub_chan(sub);
+/* The newest per key, at this point of the order. */
+static int batch_newest(struct batch *b, const struct sub *sub) {
+    const struct latest *l = sub_chan(sub)->latest;
     int err = 0;
-    if (sub->snapshot) {
-        uint32_t i = latest_after(c->latest, 0);
-        for (; i < c->latest->n && err == 0; i = latest_next(c->latest, i))
-            err = batch_event(b, sub, latest_at(c->latest, i));
-    } else {
-        uint64_t asked = chan_after(c, sub->from);
-        bool beyond = chan_beyond(c) > sub->from; /* copies are of what memory holds */
-        if (beyond) asked = c->history;
-        uint64_t i = newest_that_fit(c, asked);
-        if ((i > asked || beyond) && !sub->stream->plain)
-            err =
-                batch_reset(b, sub, RESET_TOO_FAR, i < c->head ? chan_at(c, i)->seq : 0);
-        for (; i < c->head && err == 0; i++) err = batch_event(b, sub, chan_at(c, i));
-    }
+    uint32_t i = latest_after(l, 0);
+    for (; i < l->n && err == 0; i = latest_next(l, i))
+        err = batch_event(b, sub, latest_at(l, i));
     return err < 0 ? err : batch_cut(b, sub->stream, true);
 }
 
-/* The history that was asked for, and a sync that confirms the subscription. */
+/* What confirms a subscription to a log: a sync, behind what it begins with. */
 static int queue_start(struct stream *s, const struct sub *sub) {
     struct batch b = {0};
     b.end = &b.first;
     int err = 0;
-    if (s->came_back && !s->plain)
-        err = batch_reset(&b, sub, RESET_UNKNOWN_ID, oldest_held(sub_chan(sub)));
-    if (err == 0) err = batch_history(&b, sub);
+    if (s->came_back && !s->plain) err = queue_reset(s, sub_chan(sub));
+    if (err == 0 && sub->snapshot) err = batch_newest(&b, sub);
     if (err == 0 && !s->plain) err = batch_add(&b, note_new_sync(s));
     buf_free(&b.text);
     while (b.first) {
@@ -287,23 +314,22 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     struct sub *sub;
     int err = sub_new(s, spec, &sub);
     if (err < 0) return err;
-    int32_t rewind =
-        spec->rewind == REWIND_DEFAULT ? sub_chan(sub)->policy.rewind : spec->rewind;
-    /* A client that came back to a stream without channels cannot be resumed by its id: it
-     * gets a reset, and what is left. */
+    int32_t rewind = rewind_of(sub, spec);
+    /* After that reset it gets what is left. */
     if (s->came_back && rewind != REWIND_LATEST) rewind = REWIND_ALL;
     sub_start_newcomer(sub, rewind);
-    if (!sub_is_state(sub)) {
-        if (s->plain && s->came_back) stream_break(s, END_SLOW);
-        err = queue_start(s, sub);
-        s->opened = s->opened || err == 0;
-        sub->snapshot = false;
-        sub->from = s->fan->head;
-    }
+    if (sub_is_state(sub)) return 0;
+    if (s->plain && s->came_back) stream_break(s, END_SLOW);
+    err = queue_start(s, sub);
     if (err < 0) {
         sub_free(s, &s->subs); /* the newest is the first */
         return err;
     }
+    s->opened = s->opened || !s->seeks;
+    if (sub->snapshot) sub->from = s->fan->head; /* that is in notes */
+    sub->snapshot = false;
+    sub->behind = sub->from < s->fan->head;
+    if (sub->seeks) history_seek(sub, (uint32_t)rewind);
     return 0;
 }
 

@@ -22,9 +22,12 @@ void stream_deinit(struct stream *s); /* unsubscribes */
  * client was, E_TRIMMED. */
 int stream_open(struct stream *s, const struct stream_opening *o);
 
+/* It 'seeks', and all places are known now: hello gets its id. */
+void stream_begin(struct stream *s);
+
 /* On an open stream, at this point of the order of commands. A sync note confirms the
- * subscription; history that 'rewind' asks for is written without ids. 0, E_NOMEM,
- * E_FULL, E_CHANNEL. */
+ * subscription; history that 'rewind' asks for goes before it, without ids where the stream
+ * is past it. 0, E_NOMEM, E_FULL, E_CHANNEL. */
 int stream_subscribe(struct stream *s, const struct sub_spec *spec);
 bool stream_unsubscribe(struct stream *s, struct slice channel);
 

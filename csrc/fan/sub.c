@@ -112,7 +112,10 @@ void sub_start_newcomer(struct sub *sub, int32_t rewind) {
     if (c->kind == CHANNEL_STATE) sub->from = 0;
     else if (rewind == REWIND_LATEST && c->latest) start_snapshot(sub);
     else if (rewind == REWIND_ALL) sub->from = before_all(fan, c);
-    else if (rewind > 0 && (uint64_t)rewind >= kept)
+    else if (rewind > 0 && (uint64_t)rewind > kept && chan_beyond(c)) {
+        sub->from = c->floor;
+        sub->seeks = true;
+    } else if (rewind > 0 && (uint64_t)rewind >= kept)
         sub->from = before_history(fan, c, 0);
     else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
 }
@@ -121,6 +124,7 @@ void sub_replay(struct sub *sub) {
     sub->from = 0;
     sub->joined = sub->stream->fan->head;
     sub->snapshot = sub->confirm = true;
+    sub->behind = false;
 }
 
 /* Whether a compacted replay that is at this number has something left to bring; what came
@@ -170,6 +174,7 @@ void sub_begin_anew(struct sub *sub) {
     }
     sub->counted = a->wanted;
     sub->from = at > a->last ? at : a->last;
+    sub->behind = false;
 }
 
 /* Nothing of a memory log is left from before this run. */

@@ -23,7 +23,8 @@ void sub_move(struct sub *sub, struct audience *to);
 
 /* Decide where it starts, for a client that came with this id. Returns the reason of a
  * reset, or RESET_NONE. *whole becomes false when something was missed, with a reset or, in a
- * log without history, without. */
+ * log without history, without. 'seeks' says that it starts at 'from' or above, and
+ * the store has to be asked where (history_seek). */
 enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventid *id,
                             bool *whole);
 void sub_start_newcomer(struct sub *sub, int32_t rewind);

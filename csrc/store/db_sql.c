@@ -28,6 +28,8 @@ const char *const db_texts[SQL_STATEMENTS] = {
                           "counted, crc FROM channels WHERE name = ?",
     [SQL_CHANNEL_LAST] = "SELECT max(seq) FROM events WHERE chan = ?",
 
+    [SQL_EVENTS_NEWEST] = "SELECT min(seq) FROM (SELECT seq FROM events WHERE chan = ? "
+                          "AND seq > ? AND seq <= ? ORDER BY seq DESC LIMIT ?)",
     [SQL_EVENTS_UPTO] = "SELECT max(seq) FROM events WHERE chan = ? AND seq <= ?",
 
     [SQL_EVENT_ADD] = "INSERT INTO events (chan, " EVENT_COLUMNS ") "

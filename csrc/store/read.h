@@ -47,6 +47,10 @@ struct store_read {
     uint64_t head;  /* ... up to the head that was released when it was asked for */
     uint32_t rows_max;
     uint32_t bytes_max; /* of names, keys and data; one row at least */
+    /* Not 0: 'above' is set first, to the place above which lie so many of the newest rows up to
+     * 'newest_head' ('newest_head' itself when there is none). */
+    uint32_t newest;
+    uint64_t newest_head;
     /* a key */
     struct slice key; /* an idempotency key */
     /* the answer */

@@ -90,6 +90,18 @@ static int look_behind(struct db *db, struct making *m) {
     return err;
 }
 
+/* The place of the newest rows: below the oldest of them. */
+static int find_place(struct db *db, const struct making *m, uint64_t *place) {
+    const struct store_read *r = m->read;
+    int64_t oldest = 0;
+    sqlite3_stmt *q =
+        db_bind(db, SQL_EVENTS_NEWEST, "iiii", m->chan, (int64_t)m->page.floor,
+                (int64_t)r->newest_head, (int64_t)r->newest);
+    int err = db_number(db, q, 0, &oldest);
+    *place = oldest > 0 ? (uint64_t)oldest - 1 : r->newest_head;
+    return err;
+}
+
 static int read_rows(struct db *db, struct making *m) {
     const struct store_read *r = m->read;
     uint64_t head = PLANTED(212) ? INT64_MAX : r->head;
@@ -122,6 +134,10 @@ int reader_page(struct db *db, struct store_read *r) {
     struct making m = {.read = r};
     int err = db_run(db, db_sql(db, SQL_BEGIN_READ));
     if (err == 0) err = find_channel(db, &m);
+    if (err > 0 && r->newest > 0) {
+        int found = find_place(db, &m, &r->above);
+        if (found < 0) err = found;
+    }
     if (err > 0) err = read_rows(db, &m);
     else if (err == 0) m.page.upto = r->head; /* a channel that has no row has no rows */
     if (!sqlite3_get_autocommit(db->handle)) db_run(db, db_sql(db, SQL_COMMIT));

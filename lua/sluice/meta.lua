@@ -323,7 +323,7 @@ function Request:abort(status, body, headers) end
 ---@field conflated integer values that newer ones replaced before a reader's turn
 ---@field dropped integer events that slow readers lost, reported to them by a reset
 ---@field resets integer
----@field reset_reasons table<"trimmed"|"slow"|"restart"|"epoch"|"future"|"unknown_id"|"too_far"|"denied"|"failover", integer>
+---@field reset_reasons table<"trimmed"|"slow"|"restart"|"epoch"|"future"|"unknown_id"|"denied"|"failover", integer>
 ---@field behind integer streams that lag
 ---@field held_bytes integer
 

@@ -13,6 +13,11 @@ app:stream("/log", "log/a")
 app:stream("/alerts", "alerts")
 app:stream("/all", { channels = { "log/a", "alerts", "prices", "memory" } })
 app:stream("/rewind", { channels = { { "log/a", rewind = 3 } } })
+app:stream("/far", { channels = { { "log/a", rewind = 9 }, "memory" } })
+app:stream("/joins", function(_, client)
+  client:subscribe("log/a", { rewind = 9 })
+  return "memory"
+end)
 app:post("/publish/*channel", function(req)
   local body = req:json()
   local id, second, third = app:publish(req.params.channel, "e", body.data, body.opts)
@@ -89,6 +94,23 @@ describe("durable channels", function()
   it("resume after a kill -9 of a real server", function()
     resumes(start { sockets = true, flags = { drain = 0.1 } })
   end)
+
+  for place, sockets in pairs { ["in virtual time"] = false, ["on a real server"] = true } do
+    it("give a newcomer the history it asks for, memory having only a part, " .. place, function()
+      start(sockets and { sockets = true, flags = { drain = 0.1 } })
+      for i = 1, 12 do publish(t, "log/a", { n = i, pad = ("x"):rep(60000) }) end -- memory holds 256 KiB
+      for _, path in ipairs { "/far", "/joins" } do
+        local c = t:connect(path)
+        c:wait_for("e", 5, { n = 12 })
+        assert.same(count(4, 12), numbers(c))
+        assert.same(0, #c:events("reset"))
+      end
+      t:kill()
+      local c = t:connect("/far")
+      c:wait_for("e", 5, { n = 12 })
+      assert.same(count(4, 12), numbers(c))
+    end)
+  end
 
   it("keep the newest of each key, and a state's values", function()
     start()

@@ -89,7 +89,7 @@ describe("figures", function()
     t:connect("/mine?id=7", { last_event_id = "aaaaaaaaaaaaa-1" })
     t:advance(REPORT)
     local figures, whole = stats("log"), stats()
-    local zero = { trimmed = 0, slow = 0, restart = 0, epoch = 0, future = 0, unknown_id = 0, too_far = 0,
+    local zero = { trimmed = 0, slow = 0, restart = 0, epoch = 0, future = 0, unknown_id = 0,
       denied = 0, failover = 0 }
     local function with(reasons) return setmetatable(reasons, { __index = zero }) end
     for word in pairs(zero) do

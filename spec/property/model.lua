@@ -360,8 +360,14 @@ function Replica:oldest(name)
   return c.history[1] and c.history[1].seq
 end
 
---- The number up to which history that is asked for on an open stream is not in memory.
-function Replica:beyond(name) return beyond(self:channel(name)) end
+--- What a log has between two numbers.
+function Replica:between(name, above, upto)
+  local list = {}
+  for _, event in ipairs(self:channel(name).all) do
+    if event.seq > above and event.seq <= upto and not event.state then list[#list + 1] = event end
+  end
+  return list
+end
 
 --- How many of a list are in memory: hello counts those.
 function Replica:held_of(name, list)
@@ -374,9 +380,11 @@ function Replica:held_of(name, list)
 end
 
 --- What a log replays to a newcomer or after a reset: a list of events, and whether it is the
---- compacted replay of a keyed log.
+--- compacted replay of a keyed log; or nil when the store has to say where it starts.
 function Replica:replay(name, rewind, reset)
   local c = self:channel(name)
+  local counted = not reset and type(rewind) == "number"
+  if counted and rewind > #c.history and beyond(c) then return nil end
   if rewind == "latest" and c.policy.keyed then return self:snapshot(name), true end
   if reset or rewind == "all" then return self:after(c, c.floor), false end
   return rewind == "latest" and {} or last_n(c.history, rewind), false
@@ -393,6 +401,7 @@ function Replica:start(name, rewind, id, epoch, log_head)
     return { from = id.seq, list = self:after(c, id.seq) }
   end
   local list, compact = self:replay(name, rewind, reason ~= nil)
+  if not list then return { from = self.head, list = {}, seeks = true } end
   local from = list[1] and list[1].seq - 1 or math.max(self.head, good and id.seq or 0)
   if not compact and (reason or rewind == "all") and beyond(c) then from = c.floor end
   if good then from = math.max(from, id.seq) end -- what lies below comes without ids

@@ -37,4 +37,6 @@ return {
   "a durable log that becomes one in memory keeps its floor",
   "events from before a log was durable are taken for stored ones",
   "a page that is not the last is followed by the ring",
+  "hello carries the head, though the store has said where its stream starts",
+  "the history of a log that joins an open stream ends with its first block",
 }

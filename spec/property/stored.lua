@@ -100,8 +100,19 @@ function World:tell_floor(name)
   self:post { op = "floor", channel = name, seq = seq }
 end
 
+--- The place below the newest so many rows.
+local function find_place(channel, page)
+  local place, n = page.joined, 0
+  for i = #channel.rows, 1, -1 do
+    local event = channel.rows[i]
+    if event.seq <= page.joined and n < page.newest then place, n = event.seq - 1, n + 1 end
+  end
+  return place
+end
+
 local function read(channel, page)
   local rows, given, most = {}, page.upto, random(1, random(1, 8))
+  if page.newest > 0 then page.above = find_place(channel, page) end
   local top = channel.rows[#channel.rows]
   given = math.min(given, math.max(page.above, top and top.seq or 0, page.released))
   for _, event in ipairs(channel.rows) do
@@ -113,7 +124,7 @@ local function read(channel, page)
       rows[#rows + 1] = event
     end
   end
-  return { rows = rows, given = given, floor = channel.floor }
+  return { rows = rows, given = given, floor = channel.floor, place = page.newest > 0 and page.above }
 end
 
 --- Something happens to one page that a thread asked for.
@@ -134,11 +145,22 @@ function World:answer_page(thread, sure)
   end
   self.readings[page.id] = nil
   self.count.pages = (self.count.pages or 0) + 1
-  self.sim:answer(thread, page.id, reading.rows, reading.floor, reading.given)
+  self.sim:answer(thread, page.id, reading.rows, reading.floor, reading.given, reading.place or nil)
+  if reading.place then self:tell_place(page, reading.place) end
   for _, client in ipairs(self.clients) do
     if client.stream and client.thread == thread then client.watcher:on_page() end
   end
   return true
+end
+
+--- A stream starts where the store says.
+function World:tell_place(page, place)
+  for _, client in ipairs(self.clients) do
+    if client.stream and page.stream and ("%p"):format(client.stream) == ("%p"):format(page.stream) then
+      client.watcher:on_place(page.channel, place, page.joined)
+      self.count.places = (self.count.places or 0) + 1
+    end
+  end
 end
 
 function World:act_pages()

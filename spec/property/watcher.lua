@@ -48,9 +48,15 @@ local function add_start(self, spec, id, hello)
     return
   end
   local start = self.replica:start(spec[1], spec.rewind, id, self.epoch, self.log_head)
-  sub.from, sub.compact = start.from, start.compact
+  sub.from, sub.compact, sub.seeks = start.from, start.compact, start.seeks
   hello.untold = hello.untold or start.untold
   self.compact = self.compact or start.compact
+  if start.seeks then
+    for _, event in ipairs(self.replica:channel(spec[1]).history) do
+      if model.wants(sub.filter, event) then hello.replay = hello.replay + 1 end
+    end
+    return
+  end
   hello.lowest = math.min(hello.lowest or math.huge, start.from)
   local held = not start.compact and self.replica:held_of(spec[1], start.list)
   for _, event in ipairs(start.list) do
@@ -94,6 +100,20 @@ function watcher.new(given)
 end
 
 -- ---- What the world tells ---------------------------------------------------------------
+
+--- The store says where a log starts: with what lies above that place, up to where it joined.
+function Watcher:on_place(name, place, joined)
+  local sub = self.subs[name]
+  if not sub or not sub.seeks then return end
+  sub.seeks = false
+  local list = self.replica:between(name, place, joined)
+  if sub.late then return self:add_history(sub, sub.late, list) end
+  self.hello.id = math.min(self.hello.id, place)
+  for _, event in ipairs(list) do
+    self.expect[#self.expect + 1] = { event = event, want = model.wants(sub.filter, event) and "must" or "not" }
+  end
+  table.sort(self.expect, function(a, b) return a.event.seq < b.event.seq end)
+end
 
 --- The thread took an event.
 function Watcher:on_event(event)
@@ -146,6 +166,14 @@ function Watcher:filter(types, keys)
     local same = sub and (entry.want == "must") == model.wants(sub.filter, entry.event)
     if sub and not same and entry.want ~= "cut" then entry.want = "may" end
   end
+  for _, note in ipairs(self.notes) do self:rewish(note) end
+end
+
+--- The filter has changed: what it wants no more, or wants only now, may come.
+function Watcher:rewish(note)
+  local sub = note.history and self.subs[note.channel]
+  if not sub or sub.seeks then return end
+  for _, entry in ipairs(note.history) do entry.want = "may" end
 end
 
 function Watcher:unsubscribe(name)
@@ -157,6 +185,7 @@ function Watcher:unsubscribe(name)
     local entry = self.expect[i]
     if entry.event.channel == name and entry.want == "must" then entry.want = "may" end
   end
+  self:excuse_history(name, math.huge, "may")
 end
 
 function Watcher:add_note(note)
@@ -172,15 +201,11 @@ function Watcher:add_note(note)
   self.notes[#self.notes + 1] = note
 end
 
---- The newest of a history that a subscription may bring: what is older is told.
-local function newest_that_fit(list)
-  local bytes, first = 0, #list + 1
-  while first > 1 do
-    bytes = bytes + #("data: " .. list[first - 1].data .. "\n\n")
-    if bytes > limits.subscribe_bytes then break end
-    first = first - 1
+--- History of a log that joined: it comes before the sync that confirms it, with an id or without.
+function Watcher.add_history(_, sub, note, list)
+  for _, event in ipairs(list) do
+    note.history[#note.history + 1] = { event = event, want = model.wants(sub.filter, event) and "must" or "not" }
   end
-  return table.move(list, first, #list, 1, {}), first > 1
 end
 
 function Watcher:subscribe(spec)
@@ -191,22 +216,23 @@ function Watcher:subscribe(spec)
   local rewind = spec.rewind
   if rewind == nil then rewind = c.policy.rewind end
   local list, compact = self.replica:replay(spec[1], rewind, false)
-  if not compact then
-    local held = {}
-    local has = self.replica:held_of(spec[1], list)
-    for _, event in ipairs(list) do if has[event] then held[#held + 1] = event end end
-    local beyond = rewind == "all" and self.replica:beyond(spec[1])
-    local fit, too_far = newest_that_fit(held)
-    list = fit
-    if too_far or beyond then
-      self:add_note { what = "reset", channel = spec[1], oldest = list[1] and list[1].seq }
-    end
-  end
-  for _, event in ipairs(list) do
+  for _, event in ipairs(compact and list or {}) do
     if model.wants(sub.filter, event) then self:add_note { what = "history", event = event } end
   end
   sub.from = self.replica.head
-  self:add_note { what = "sync" }
+  local note = { what = "sync", channel = spec[1], history = {} }
+  self:add_note(note)
+  sub.late, sub.seeks = note, not list
+  if not compact and list then self:add_history(sub, note, list) end
+end
+
+--- What of a channel was asked for on the open stream is not owed any more.
+function Watcher:excuse_history(name, below, want)
+  for _, note in ipairs(self.notes) do
+    for _, entry in ipairs(note.channel == name and note.history or {}) do
+      if entry.event.seq < below and entry.want == "must" then entry.want = want end
+    end
+  end
 end
 
 function Watcher:send(text) self:add_note { what = "send", text = text } end
@@ -293,7 +319,6 @@ function Watcher:on_reset(event, id)
   local want = self.resets[data.channel]
   if id then self:settle(id, "reset") end
   self.told[#self.told + 1] = { channel = data.channel, oldest = self:number(null(data.oldest)), reason = data.reason }
-  if not want and data.reason == "too_far" then return self:on_too_far(data) end
   if not want and data.reason == "trimmed" then
     return self:on_retained(data, self.told[#self.told]) or self:on_cut_replay(data)
   end
@@ -332,6 +357,12 @@ function Watcher:check_overflow(name, oldest)
     local event = self.expect[i].event
     if event.channel == name and event.seq < oldest then lost = event end
   end
+  for _, note in ipairs(self.notes) do
+    for i = note.at or 1, note.channel == name and note.history and #note.history or 0 do
+      local event = note.history[i].event
+      if event.seq < oldest and (not lost or event.seq > lost.seq) then lost = event end
+    end
+  end
   if not lost then fail("needless reset (slow) of %s", name) end
   if not overflowed(self, lost) then fail("%s was reset as slow with little behind", name) end
 end
@@ -342,13 +373,6 @@ function Watcher:check_slow_bye()
     if overflowed(self, self.expect[i].event) then return end
   end
   fail("needless bye (slow)")
-end
-
-function Watcher:on_too_far(data)
-  local note = self:take_note("reset")
-  if note.channel ~= data.channel or note.oldest ~= self:number(null(data.oldest)) then
-    fail("reset (too_far) of %s before %s", data.channel, data.oldest)
-  end
 end
 
 --- A page found that the store has deleted what this stream was to get. False: it is no such
@@ -380,6 +404,7 @@ function Watcher:on_retained(data, told)
     end
     return true
   end
+  self:excuse_history(sub.name, oldest, "not")
   sub.oldest = oldest -- the thread may not have got yet what is lost
   for i = self.next, #self.expect do
     local entry = self.expect[i]
@@ -394,6 +419,16 @@ function Watcher:replays()
     if not sub.state and self.replica:channel(name).policy.durable then return true end
   end
   return false
+end
+
+--- History that was asked for on the open stream has not come, or not all.
+function Watcher:owes_history()
+  for name, sub in pairs(self.subs) do if sub.seeks and sub.late then return name end end
+  for _, note in ipairs(self.notes) do
+    for _, entry in ipairs(note.history or {}) do
+      if entry.want == "must" or entry.want == "may" then return note.channel end
+    end
+  end
 end
 
 local COMES_BACK = { drain = true, age = true }
@@ -421,6 +456,7 @@ end
 -- Where a bye waits it was told before or after that was queued: then there may be no replay.
 function Watcher:replay_again(sub)
   local c, rest = self.replica:channel(sub.name), {}
+  self:excuse_history(sub.name, math.huge, "may")
   self:await_sync()
   self.compact, self.left_one = true, self.left_one or self.bye_queued
   local bye = self.notes[#self.notes]
@@ -466,6 +502,7 @@ function Watcher:on_slow_reset(data)
   local oldest = self:number(null(data.oldest)) or math.huge
   -- what a stream that waits for its bye lost may lie behind its end: it is told all the same
   if not self.bye_queued then self:check_overflow(data.channel, oldest) end
+  self:excuse_history(sub.name, oldest, "not")
   for i = self.next, #self.expect do
     local entry = self.expect[i]
     if entry.event.channel == data.channel and entry.event.seq < oldest then entry.want = "not" end
@@ -478,6 +515,9 @@ function Watcher:take_note(what)
   if not note then fail("%s comes and none is due", what) end
   if note.what ~= what then fail("%s comes before %s", what, note.what) end
   self:pass(note.after, what)
+  for _, entry in ipairs(note.history or {}) do
+    if entry.want == "must" then fail("%s comes before %d of %s", what, entry.event.seq, note.channel) end
+  end
   for _, pair in ipairs(note.states) do
     local sub, event = pair[1], pair[2]
     local same = self.subs[sub.name] == sub and sub.filter == pair[3]
@@ -500,7 +540,7 @@ function Watcher:on_bye(event, id_text)
   end
   local seq = COMES_BACK[data.reason] and self:replays() and self:parse_id(id_text, "bye")
   local last = self.notes[#self.notes]
-  if seq and last and last.what == "bye" and seq < last.after then
+  if seq and last and last.what == "bye" and (seq < last.after or self:owes_history()) then
     last.after = seq
     self.notes = { last }
   end
@@ -530,12 +570,34 @@ function Watcher:on_log(event)
   if self.resets[event.channel] then fail("%s comes before its reset", what) end
   if self.last_id and event.seq <= self.last_id then fail("%s comes after id %d", what, self.last_id) end
   if self.notes[1] and event.seq > self.notes[1].after then fail("%s comes before the note that waits", what) end
-  if not entry then fail("%s comes without being wanted", what) end
+  if not entry and not self:is_late(event) then fail("%s comes without being wanted", what) end
+  if not entry then
+    self:pass(event.seq - 1, what)
+    self.last_id = event.seq
+    return
+  end
   if entry.want == "not" then fail("%s comes against the filter", what) end
   self:pass(event.seq - 1, what)
   self.next = self.next + 1
   self.last_id = event.seq
   self.seen[#self.seen + 1] = event
+end
+
+--- The next of the history of a log that joined this stream.
+function Watcher:is_late(event)
+  for _, note in ipairs(self.notes) do
+    for i = note.channel == event.channel and note.history and (note.at or 1) or math.huge, #(note.history or {}) do
+      local entry = note.history[i]
+      if entry.event == event then
+        if entry.want == "not" then fail("history %d of %s is not wanted", event.seq, event.channel) end
+        note.at = i + 1
+        entry.want = "came"
+        return true
+      end
+      if entry.want == "must" then return false end
+    end
+  end
+  return false
 end
 
 --- An entry of a compacted replay that follows a reset: behind the cursor it has no id.
@@ -601,6 +663,7 @@ function Watcher:on_data(event, id_text, fresh_id)
   end
   if one.state then return self:on_state(one) end
   if self:is_behind(one) then return end
+  if self:is_late(one) then return end
   local note = self:take_note("history")
   if note.event ~= one then fail("history %d comes before %d", one.seq, note.event.seq) end
 end

@@ -596,7 +596,10 @@ function World:pass_ticks()
   for _ = 1, self.rates and 3 or 0 do
     self.now = self.now + 60001
     self.sim:now(self.now)
-    for thread = 1, self.threads do self:flush_all(thread) end
+    for thread = 1, self.threads do
+      self:flush_all(thread)
+      self:read_pages(thread) -- a live stream may have lost its ring meanwhile
+    end
   end
 end
 

@@ -65,9 +65,9 @@ describe("pages of a durable log", function()
     return table.concat(list, ", ")
   end
 
-  local function answer(list, floor, given)
+  local function answer(list, floor, given, place)
     local pages = sim:pages(1)
-    sim:answer(1, pages[#pages].id, list, floor or 10, given or pages[#pages].upto)
+    sim:answer(1, pages[#pages].id, list, floor or 10, given or pages[#pages].upto, place)
   end
 
   it("asks for what follows the reader's place, up to what memory holds", function()
@@ -86,6 +86,90 @@ describe("pages of a durable log", function()
   it("asks for nothing when the ring has it", function()
     open(100)
     assert.is_false(sim:paging(1))
+  end)
+
+  it("asks where the newest n begin, and says so in hello", function()
+    local stream = open(nil, { { "log/a", rewind = 20 }, { "plain" } })
+    sim:publish("plain", "message", "now")
+    sim:drain(1)
+    assert.equal("", taken(stream))
+    local page = sim:pages(1)[1]
+    assert.same({ "log/a", 20, 1000 }, { page.channel, page.newest, page.joined })
+    answer(rows(81, 82), 10, 82, 80)
+    sim:flush(1)
+    local bytes = stream:take()
+    assert.truthy(bytes:find("id: " .. ("a"):rep(13) .. "-80\n\n", 1, true), bytes)
+    assert.truthy(bytes:find("data: d82\n", 1, true))
+    page = sim:pages(1)[1]
+    assert.same({ 82, 0 }, { page.above, page.newest })
+    answer(rows(83, 84))
+    assert.equal("d83, d84, now", taken(stream))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("asks for no place when memory has the newest n", function()
+    for i = 1, 2 do sim:group({ { "log/a", "message", "new" .. i, "", false } }) sim:release() end
+    sim:drain(1)
+    assert.equal("hello, new1, new2", taken(open(nil, { { "log/a", rewind = 2 } })))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("begins with what memory has when the store cannot say where", function()
+    local stream = open(nil, { { "log/a", rewind = 20 } })
+    for _ = 1, 20 do
+      sim:answer(1, sim:pages(1)[1].id)
+      now = now + 500
+      sim:now(now)
+      sim:flush(1)
+    end
+    assert.equal("hello, reset trimmed", taken(stream))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("begins without a channel that was left before its place was known", function()
+    local stream = open(nil, { { "log/a", rewind = 20 }, { "plain" } })
+    stream:unsubscribe("log/a")
+    assert.equal("hello", taken(stream))
+    answer(rows(81, 82), 10, 82, 80)
+    assert.equal("", taken(stream))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("ends a stream that does not know its place yet, behind its hello", function()
+    local stream = open(nil, { { "log/a", rewind = 20 } })
+    stream:bye("drain")
+    assert.equal("", taken(stream))
+    answer(rows(81, 82), 10, 82, 80)
+    assert.equal("hello, bye", taken(stream))
+  end)
+
+  for rewind, first in pairs { all = 11, [20] = 81 } do
+    it("brings a log that joins an open stream its history, rewind = " .. rewind, function()
+      local stream = open(nil, { { "plain" } })
+      assert.equal("hello", taken(stream))
+      stream:subscribe { "log/a", rewind = rewind }
+      sim:publish("plain", "message", "now")
+      sim:drain(1)
+      assert.equal("", taken(stream))
+      answer(rows(first, first + 1), 10, first + 1, rewind ~= "all" and first - 1 or nil)
+      sim:flush(1)
+      local bytes = stream:take()
+      assert.truthy(bytes:find("data: d" .. first, 1, true))
+      assert.falsy(bytes:find("id:", 1, true))
+      answer(rows(first + 2, first + 2))
+      assert.equal(("d%d, sync, now"):format(first + 2), taken(stream))
+      assert.is_false(sim:paging(1))
+    end)
+  end
+
+  it("keeps the history of a log that joined for no stream that ends", function()
+    local stream = open(nil, { { "plain" } })
+    taken(stream)
+    stream:subscribe { "log/a", rewind = "all" }
+    assert.equal("", taken(stream))
+    stream:bye("drain")
+    assert.equal("bye", taken(stream))
+    answer(rows(11, 12))
   end)
 
   it("lets no event of another log pass a page that is under way", function()

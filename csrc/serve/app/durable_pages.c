@@ -56,6 +56,7 @@ static void store_on_page(void *owner, struct store_read *read) {
     struct lane_history *h = p->history;
     r->err = read->err;
     if (r->err == 0) r->err = make_frames(r, &read->page, h->durable->hub->seq.epoch);
+    r->above = read->above;
     r->floor = read->page.floor;
     r->given = read->page.upto;
     store_page_free(&read->page);
@@ -75,6 +76,8 @@ static int on_read(void *owner, struct page_request *r) {
                                 .channel = r->channel,
                                 .above = r->above,
                                 .head = r->upto,
+                                .newest = r->newest,
+                                .newest_head = r->joined,
                                 .rows_max = r->events_max,
                                 .bytes_max = r->bytes_max,
                                 .done = store_on_page,

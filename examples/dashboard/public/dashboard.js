@@ -15,7 +15,6 @@ const REASONS = {
   epoch: "the server was restarted and counts anew",
   restart: "the server was restarted and counts anew",
   trimmed: "what came meanwhile is no longer kept",
-  too_far: "too much came meanwhile",
   slow: "this page read too slowly",
   future: "the server does not know how far this page is",
   unknown_id: "the server does not know how far this page is",
