@@ -182,6 +182,7 @@
 #define REQUEST_TIMEOUT_MS 60000 /* taken and not answered: 504 */
 #define LATE_HEAD_MS 2000      /* a stream whose plan is late gets its head without it */
 #define STALL_TIMEOUT_MS 20000 /* a socket that takes nothing for so long is closed */
+#define EXPIRES_LOOK_MS 60000  /* until a user expires the clock is looked at so often */
 #define HEARTBEAT_MS 15000
 #define DRAIN_MS 5000
 #define STOP_HOOKS_MS 1000     /* for the app's stop hooks, before the drain */

@@ -279,7 +279,8 @@ struct sub_spec lx_checkspec(lua_State *L, int index) {
 }
 
 static struct plan_options check_options(lua_State *L, int index) {
-    struct plan_options o = {.heartbeat = lx_field_number(L, index, "heartbeat", -1)};
+    struct plan_options o = {.heartbeat = lx_field_number(L, index, "heartbeat", -1),
+                             .expires = lx_field_number(L, index, "expires", 0)};
     o.plain = lua_getfield(L, index, "control") == LUA_TBOOLEAN && !lua_toboolean(L, -1);
     lua_pop(L, 1);
     return o;

@@ -53,7 +53,7 @@ void lx_addname(lua_State *L, struct buf *names, struct slice name);
 void lx_pushnames(lua_State *L, struct buf *names);
 
 /* The channels of a plan: { channels = { "a" | { "b", keys =, types =, max_rate =, rewind = } },
- * keys =, types =, max_rate =, rewind =, heartbeat =, control = }.
+ * keys =, types =, max_rate =, rewind =, heartbeat =, control =, expires = }.
  * Pushes one scratch value that 'subs' lives in. */
 struct plan_spec lx_checkplan(lua_State *L, int index);
 

@@ -23,7 +23,9 @@ struct sub_spec {
 /* What a plan says about the whole stream. */
 struct plan_options {
     double heartbeat; /* seconds; < 0: the server's */
-    bool plain;       /* no control events */
+    double
+        expires; /* its user is who they say until then: seconds since 1970; 0: for ever */
+    bool plain;  /* no control events */
 };
 
 /* All that a plan says; borrowed. */

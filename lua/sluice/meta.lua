@@ -15,6 +15,7 @@
 ---@field id string one segment of a channel name
 ---@field name? string
 ---@field roles? table<string, boolean>
+---@field expires? number seconds since 1970: then its streams end
 
 ---@class sluice.PlanTable
 ---@field channels (string|table)[] names, or { name, keys=, types=, max_rate=, rewind= }; in a constant plan ":id" comes from the path

@@ -12,7 +12,11 @@ app:channel("prices", { history = "latest", key = "k" })
 app:channel("quiet", { history = 10 })
 app:stream("/log", "log")
 app:stream("/quiet", "quiet")
-app:stream("/both", { channels = { "log", "prices" } })]]
+app:stream("/both", { channels = { "log", "prices" } })
+app:stream("/for/:seconds", function(req)
+  req.user = { id = "alice", expires = sluice.time() + tonumber(req.params.seconds) }
+  return "quiet"
+end)]]
 
 -- Seconds of the clock, and of a quiet machine.
 local function seconds_of(fn)
@@ -108,6 +112,15 @@ end)]]):format(SPIN * deadline.scale))
         c:close()
       end
     end)
+  end)
+
+  it("a user expires", function()
+    local c = live.connect(s, "/for/" .. 0.3 * deadline.scale)
+    during_spin(SPIN, function()
+      local bye = c:next_event(SPIN * deadline.scale)
+      assert.same({ "bye", "expired" }, { bye.event, live.data(bye).reason })
+    end)
+    c:close()
   end)
 
   it("hearts beat: no silence above 1.2 s on 100 streams at a heartbeat of 1 s", function()

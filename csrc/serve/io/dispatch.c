@@ -2,6 +2,7 @@
 #include "serve/io/dispatch.h"
 
 #include "base/bounds.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -279,10 +280,23 @@ static void refuse_trimmed(struct conn *c, struct request *r) {
     if (output_answer(c, 410, "ETRIMMED", status_text(E_TRIMMED)) == 0) conn_next(c);
 }
 
+/* The plan took its time, and its user is no longer who they said: bye in place of hello. */
+static void refuse_expired(struct conn *c, struct request *r, struct client *client) {
+    to_app_closed(client, END_EXPIRED);
+    outlet_refuse(c, r, END_EXPIRED, 0);
+    dispatch_log_bye(c, r, END_EXPIRED);
+    conn_end_request(c);
+}
+
 void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                      struct client *client) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     const struct worker *w = conn_worker(c);
+    double expires = plan->options.expires;
+    if (expires != 0 && expires <= clock_wall()) {
+        refuse_expired(c, r, client);
+        return;
+    }
     int err = c->streams ? outlet_plan(&c->outlet, r, plan, client)
                          : outlet_open(c, r, plan, client);
     if (err < 0) {

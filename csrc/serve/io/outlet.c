@@ -1,6 +1,7 @@
 /* Blocks to sockets; see outlet.h. */
 #include "serve/io/outlet.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/pool.h"
 #include "base/rand.h"
@@ -40,8 +41,17 @@ static int64_t leaves_in(const struct conn *c) {
     return left > 0 ? left : 0;
 }
 
-/* When to look at it next: its heartbeat or, while its socket is full, its stall; and its
- * plan, while that is late. */
+/* Until the time of its user is over. That is a time of people, whose clock may be set: it is
+ * asked again with every heartbeat. */
+static int64_t expires_in(const struct outlet *o) {
+    if (o->expires == 0 || o->stream.ending) return INT64_MAX;
+    double left = o->expires - clock_wall();
+    if (left <= 0) return 0;
+    return left < EXPIRES_LOOK_MS / 1000.0 ? (int64_t)(left * 1000) + 1 : EXPIRES_LOOK_MS;
+}
+
+/* When to look at it next: its heartbeat or, while its socket is full, its stall; its plan,
+ * while that is late; and when it expires. */
 static void schedule(struct conn *c) {
     const struct outlet *o = &c->outlet;
     const struct worker *w = conn_worker(c);
@@ -50,6 +60,8 @@ static void schedule(struct conn *c) {
     else if (o->heartbeat_ms > 0) wait = (int64_t)o->heartbeat_ms - quiet_ms(c);
     if (wait < in) in = wait;
     if (c->talk && c->talk->request) wait = due_reply_ms(c) - w->now_ms; /* the plan */
+    if (wait < in) in = wait;
+    wait = expires_in(o);
     if (wait < in) in = wait;
     if (in == INT64_MAX) wheel_cancel(&c->timer);
     else wheel_set(&conn_worker(c)->wheel, &c->timer, w->now_ms + in);
@@ -283,6 +295,7 @@ static int begin(struct outlet *o, struct request *r, struct plan *plan,
     int err = stream_open(&o->stream, &opening);
     if (err < 0) return err;
     o->client = client_ref(client);
+    o->expires = plan->options.expires;
     client->outlet = o;
     to_app_opened(client, plan);
     return 0;
@@ -349,6 +362,7 @@ static void say_drain(struct conn *c) {
 void outlet_on_timer(struct outlet *o) {
     ASSERT_OWNER(o->stream.fan->loop);
     struct conn *c = conn_of(o);
+    if (expires_in(o) == 0) stream_bye(&o->stream, END_EXPIRED);
     if (leaves_in(c) == 0) say_drain(c);
     if (o->pinned && output_is_stalled(c)) {
         conn_doom(c, END_SLOW);

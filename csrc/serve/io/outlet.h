@@ -1,8 +1,9 @@
 /* An outlet: where a stream of the fan meets its socket.
  *
  * It sends blocks with one send() each, pins the block that a full socket took in part,
- * beats the heart when nothing else was sent, and ends the stream. The head of the
- * response leaves in the same call as the first block. [the worker's thread] */
+ * beats the heart when nothing else was sent, and ends the stream: also when the time of
+ * its user is over, which the app need not say. The head of the response leaves in the same
+ * call as the first block. [the worker's thread] */
 #ifndef SLUICE_SERVE_IO_OUTLET_H
 #define SLUICE_SERVE_IO_OUTLET_H
 
@@ -24,6 +25,7 @@ struct outlet {
     uint32_t bye_at_ms;    /* of a drain, as conn->tx_ms; 0: none */
     struct stream stream;
     int64_t opened_ms;
+    double expires; /* as in its plan */
 };
 
 extern const struct fan_ops outlet_ops;

@@ -12,6 +12,7 @@ local plain = require("sluice.base.plain")
 local plan = require("sluice.app.plan")
 local request = require("sluice.requests.request")
 local router = require("sluice.requests.router")
+local show = require("sluice.base.show")
 local stream_handle = require("sluice.app.stream_handle")
 local stream_hooks = require("sluice.app.stream_hooks")
 
@@ -24,10 +25,21 @@ function streams.followed(runtime, id)
   return set
 end
 
+-- Until when a user is who they say, for the core; 0: for ever.
+local function expires_of(user)
+  local expires = user and user.expires
+  if expires == nil then return 0 end
+  if type(expires) ~= "number" or expires ~= expires then
+    error(("req.user.expires is a time in seconds since 1970, not %s"):format(show(expires)), 0)
+  end
+  return math.max(expires, 1)
+end
+
 -- Register a stream with core and runtime; returns its id, or nil, message, code.
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
   local user = req.user
+  concrete.expires = expires_of(user)
   -- see Runtime:remember
   local close_wanted = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil
   local id, message, code = runtime.server:accept(session.id, concrete, user and user.id,
