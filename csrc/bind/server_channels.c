@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "bind/server_type.h"
+#include "serve/app/durable.h"
 
 static int fail_publish(lua_State *L, struct server *s, int err, const struct event *e) {
     bool used_up = false;
@@ -32,7 +33,7 @@ static int l_publish(lua_State *L) {
 }
 
 /* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, durable, max_rate,
- * batch }; ttl is false when events do not age */
+ * batch }; durable: it is published to through the store; ttl is false when events do not age */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct policy p = policy_of(s->server->fan.chans.policies, lx_checkslice(L, 2));
@@ -50,7 +51,7 @@ static int l_policy(lua_State *L) {
     else lua_pushnil(L);
     lua_setfield(L, -2, "key");
     lx_set_boolean(L, "denies", p.reads);
-    lx_set_boolean(L, "durable", p.durable);
+    lx_set_boolean(L, "durable", durable_has(s->server, lx_checkslice(L, 2)));
     return 1;
 }
 

@@ -10,13 +10,13 @@ static int fail(lua_State *L, int err, const char *why) {
     return why ? lx_fail_text(L, err, why) : lx_fail(L, err);
 }
 
-/* server:store_open{ folder = | disk =, weak = } -> { epoch, is_new, is_clean }
- *   | nil, message, code: after configure, before start */
+/* server:store_open{ folder = | disk =, weak = } -> { epoch, is_new, is_clean, is_late }
+ *   | nil, message, code: after configure. Of a server that runs it goes on with its epoch
+ * and its numbers. */
 static int l_store_open(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_argcheck(L, !s->server->durable, 1, "the store is open");
-    luaL_argcheck(L, !s->server->hub.started, 1, "the server runs already");
     struct slice folder = lx_field_slice(L, 2, "folder");
     struct durable_place place = {.folder = folder.p,
                                   .disk = lx_field_disk(L, 2, "disk"),
@@ -25,7 +25,8 @@ static int l_store_open(lua_State *L) {
     const char *why;
     int err = durable_open(s->server, &place, &start, &why);
     if (err < 0) return fail(L, err, why);
-    lua_createtable(L, 0, 3);
+    lua_createtable(L, 0, 4);
+    lx_set_boolean(L, "is_late", s->server->hub.started);
     lua_pushstring(L, start.epoch);
     lua_setfield(L, -2, "epoch");
     lx_set_boolean(L, "is_new", start.is_new);

@@ -213,6 +213,13 @@ static bool on_drained(void *context) {
     return begin(context, "drained") && call(context, 0);
 }
 
+static void on_policies(void *context, bool busy) {
+    struct lx_server *s = context;
+    if (!begin(s, "policies")) return;
+    lua_pushboolean(s->L, busy);
+    call(s, 1);
+}
+
 const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_cancel = on_cancel,
                                                .on_open = on_open,
@@ -223,4 +230,5 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_changed = on_changed,
                                                .on_answer = on_answer,
                                                .on_stopping = on_stopping,
-                                               .on_drained = on_drained};
+                                               .on_drained = on_drained,
+                                               .on_policies = on_policies};

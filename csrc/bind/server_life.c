@@ -88,19 +88,23 @@ static int l_on(lua_State *L) {
     return 0;
 }
 
-/* server:configure{ routes =, policies =, cors =, news = } -> true
- * With 'news' false "open" is not reported, and "close" only for clients that want it. */
+/* server:configure{ routes =, policies =, cors =, news = } -> true | ticket
+ *   | nil, message, code
+ * A ticket: the store converts first what is durable; then, and at the answer if all went
+ * well, it has come into force. With 'news' false "open" is not reported, and "close" only for clients that want it. */
 static int l_configure(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TTABLE);
-    struct routes *routes = lx_checkroutes(L, 2); /* in a box that frees it */
-    bool news = lua_getfield(L, 2, "news") == LUA_TNIL || lua_toboolean(L, -1);
+    struct configuration wanted = {.routes = lx_checkroutes(L, 2)}; /* in a box */
+    wanted.news = lua_getfield(L, 2, "news") == LUA_TNIL || lua_toboolean(L, -1);
     if (lua_getfield(L, 2, "policies") == LUA_TNIL) lua_newtable(L);
-    struct policy_set *policies = lx_checkpolicies(L, -1);
-    server_configure(s->server, routes, policies); /* nothing raises from here on */
-    policy_set_unref(policies);
-    server_want_news(s->server, news);
-    lua_pushboolean(L, true);
+    wanted.policies = lx_checkpolicies(L, -1);
+    uint64_t ticket; /* nothing raises from here on */
+    int err = server_configure(s->server, &wanted, &ticket);
+    policy_set_unref(wanted.policies);
+    if (err < 0) return lx_fail(L, err);
+    if (ticket) lua_pushinteger(L, (lua_Integer)ticket);
+    else lua_pushboolean(L, true);
     return 1;
 }
 

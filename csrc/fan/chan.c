@@ -91,12 +91,14 @@ static void drop_latest(struct chan *c) {
     c->latest = NULL;
 }
 
-/* The newest per key of a log that becomes keyed are those of its history. */
+/* The newest per key of a log that becomes keyed are those of its history; of a durable one
+ * those that are stored, and fan_convert brings what memory does not hold. */
 static void make_latest(struct chan *c) {
     c->latest = mem_new(sizeof *c->latest);
     latest_init(c->latest);
     for (uint64_t i = c->history; i < c->head; i++) {
         struct frame *f = chan_at(c, i);
+        if (c->policy.durable && f->seq <= c->unstored) continue;
         if (f->remove) latest_remove(c->latest, f, false, c->policy.max_keys);
         else latest_put(c->latest, f, c->policy.max_keys);
     }
@@ -122,10 +124,10 @@ void chan_configure(struct chan *c, const struct policy *policy) {
     uint64_t beyond = chan_beyond(c); /* what only the store has */
     c->policy = *policy;
     if (change == CHAN_TURNS) begin_anew(c);
+    if (policy->durable && !was_durable && !PLANTED(35)) c->unstored = c->last;
     if (change != CHAN_SAME) drop_latest(c);
     if (kind != CHANNEL_LOG && !c->latest) make_latest(c);
     c->kind = kind;
-    if (policy->durable && !was_durable && !PLANTED(35)) c->unstored = c->last;
     if (!chan_is_paged(c) && !PLANTED(34)) rise(&c->floor, beyond);
     if (c->latest) latest_limit(c->latest, policy->max_keys);
     enforce(c);
@@ -175,6 +177,11 @@ void chan_trim(struct chan *c, uint64_t seq) {
     while (c->history < c->head && chan_at(c, c->history)->seq <= seq) leave_history(c);
     if (c->latest && !c->policy.durable) latest_trim(c->latest, seq);
     enforce(c);
+}
+
+void chan_forget_latest(struct chan *c) {
+    latest_deinit(c->latest);
+    latest_init(c->latest);
 }
 
 void chan_raise_floor(struct chan *c, uint64_t floor) {

@@ -77,6 +77,9 @@ void chan_trim(struct chan *c, uint64_t seq);
 /* The store has nothing up to and including a number any more. */
 void chan_raise_floor(struct chan *c, uint64_t floor);
 
+/* Forget the newest per key of a keyed log that no stream walks: others come. */
+void chan_forget_latest(struct chan *c);
+
 /* Begin with what a store says of it: the newest number that is gone, and the newest that
  * is there. Before its first event. */
 void chan_restore(struct chan *c, uint64_t floor, uint64_t last);

@@ -91,14 +91,47 @@ struct chan *chans_of_frame(struct chans *cs, const struct frame *f) {
     return c;
 }
 
+/* Whether a store goes on knowing the channels of a pattern when these policies come. */
+static bool stays_stored(const struct chans_floor *f, const struct policy_set *set) {
+    struct slice pattern = slice_str(f->pattern);
+    return f->is_stored && policy_set_has(set, pattern) &&
+           policy_of(set, pattern).durable;
+}
+
+static uint64_t shared_floor(const struct chans *cs, const struct policy_set *set) {
+    uint64_t any = cs->any_floor;
+    for (uint32_t i = 0; i < cs->n_floors; i++)
+        if (!stays_stored(&cs->floors[i], set) && cs->floors[i].floor > any)
+            any = cs->floors[i].floor;
+    return any;
+}
+
 /* With other patterns it is unknown which one a dropped channel belongs to now: what they
  * left behind holds for all. */
-static void share_floors(struct chans *cs) {
+static void share_floors(struct chans *cs, const struct policy_set *set) {
+    uint32_t n = 0;
+    cs->any_floor = shared_floor(cs, set);
     for (uint32_t i = 0; i < cs->n_floors; i++) {
-        if (cs->floors[i].floor > cs->any_floor) cs->any_floor = cs->floors[i].floor;
-        mem_free(cs->floors[i].pattern);
+        struct chans_floor f = cs->floors[i];
+        if (!stays_stored(&f, set)) {
+            mem_free(f.pattern);
+            continue;
+        }
+        if (cs->any_floor > f.floor) f.floor = cs->any_floor;
+        cs->floors[n++] = f;
     }
-    cs->n_floors = 0;
+    cs->n_floors = n;
+}
+
+uint64_t chans_floor_with(const struct chans *cs, const struct policy_set *set,
+                          struct slice pattern) {
+    bool same = policy_same_patterns(cs->policies, set);
+    const struct chans_floor *left = pattern.n > 0 ? find_floor(cs, pattern) : NULL;
+    bool durable = left && policy_of(cs->policies, pattern).durable;
+    uint64_t floor = same && left ? left->floor : shared_floor(cs, set);
+    if (left && left->floor > floor) floor = left->floor;
+    if (durable && left->is_stored) return floor;
+    return cs->first > floor ? cs->first : floor;
 }
 
 static void fold_floor(struct chans *cs, struct slice pattern, uint64_t floor,
@@ -116,10 +149,11 @@ static void fold_floor(struct chans *cs, struct slice pattern, uint64_t floor,
         cs->floors = floors;
         cs->floors[i].pattern = mem_strndup(pattern.p, pattern.n);
         cs->floors[i].floor = cs->any_floor;
-        cs->floors[i].is_stored = is_stored;
+        cs->floors[i].is_stored = false;
         cs->n_floors++;
     }
     if (floor > cs->floors[i].floor) cs->floors[i].floor = floor;
+    if (is_stored) cs->floors[i].is_stored = true;
 }
 
 void chans_restore_floor(struct chans *cs, struct slice pattern, uint64_t floor) {
@@ -146,7 +180,9 @@ void chans_drop(struct chans *cs, struct chan *c) {
 
 struct policy_set *chans_set_policies(struct chans *cs, struct policy_set *set) {
     struct policy_set *old = cs->policies;
-    if (!policy_same_patterns(old, set)) share_floors(cs);
+    if (!policy_same_patterns(old, set)) share_floors(cs, set);
+    for (uint32_t i = 0; i < cs->n_floors; i++)
+        cs->floors[i].is_stored = stays_stored(&cs->floors[i], set);
     cs->policies = policy_set_ref(set);
     return old;
 }

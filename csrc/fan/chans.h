@@ -41,8 +41,13 @@ struct chan *chans_of_frame(struct chans *cs, const struct frame *f);
 /* What the set says of a channel. */
 struct policy chans_policy(const struct chans *cs, struct slice name);
 
-/* The floor of those channels of a policy that have none of their own. */
+/* The floor of those channels of a durable policy that have none of their own. */
 void chans_restore_floor(struct chans *cs, struct slice pattern, uint64_t floor);
+
+/* What channels without an event of their own may have lost, with other policies: those of a
+ * durable pattern, and those of any (an empty one). A store has to know it. */
+uint64_t chans_floor_with(const struct chans *cs, const struct policy_set *set,
+                          struct slice pattern);
 
 /* The one after 'c', in no order; NULL: the first, and the end. */
 struct chan *chans_next(const struct chans *cs, struct chan *c);

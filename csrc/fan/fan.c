@@ -112,6 +112,18 @@ void fan_policies(struct fan *fan, struct policy_set *set) {
     policy_set_unref(old);
 }
 
+void fan_convert(struct fan *fan, const struct fan_conversion *c) {
+    ASSERT_OWNER(fan->loop);
+    fan_policies(fan, c->policies);
+    for (uint32_t i = 0; i < c->n_floors; i++)
+        chans_restore_floor(&fan->chans, c->floors[i].pattern, c->floors[i].floor);
+    for (uint32_t i = 0; i < c->n_keyed; i++) {
+        struct chan *chan = chans_find(&fan->chans, c->keyed[i]);
+        if (chan && chan->kind == CHANNEL_KEYED) chan_forget_latest(chan);
+    }
+    for (uint32_t i = 0; i < c->n_newest; i++) fan_restore_newest(fan, c->newest[i]);
+}
+
 void fan_trim(struct fan *fan, struct slice channel, uint64_t seq) {
     ASSERT_OWNER(fan->loop);
     struct chan *c = chans_find(&fan->chans, channel);

@@ -42,14 +42,32 @@ void fan_restore_pattern(struct fan *fan, struct slice pattern, uint64_t floor);
 /* One of the newest events of a restored log, for its ring (shares), when rewinds of
  * newcomers shall find it: in rising order, above the 'last' that it was restored with. */
 void fan_restore_event(struct fan *fan, struct frame *f);
-/* A newest value of a restored channel (shares): those of a channel in rising order. Also
- * at the place of a conversion, after fan_policies. */
+/* A newest value of a restored channel (shares): those of a channel in rising order. */
 void fan_restore_newest(struct fan *fan, struct frame *f);
+
+/* What a conversion brings; borrowed. */
+struct fan_floor {
+    struct slice pattern; /* a durable one */
+    uint64_t floor;       /* of its channels that the store has no row of */
+};
+
+struct fan_conversion {
+    struct policy_set *policies;
+    const struct fan_floor *floors;
+    uint32_t n_floors;
+    struct slice *keyed; /* durable logs that have become keyed */
+    uint32_t n_keyed;
+    struct frame **newest; /* their newest values, those of a channel in rising order */
+    uint32_t n_newest;
+};
 
 /* ---- Commands, in their order ------------------------------------------------------- */
 
 void fan_frame(struct fan *fan, struct frame *f);           /* shares */
 void fan_policies(struct fan *fan, struct policy_set *set); /* shares */
+/* Other policies at the place where the store has made something durable, or of another
+ * kind, and what only the store knows of it. */
+void fan_convert(struct fan *fan, const struct fan_conversion *c);
 void fan_trim(struct fan *fan, struct slice channel, uint64_t seq);
 void fan_drop(struct fan *fan, struct slice channel);
 /* The store has deleted all of a durable channel up to a number. */

@@ -61,18 +61,36 @@ void policy_set_unref(struct policy_set *set) {
     mem_free(set);
 }
 
+bool policy_set_has(const struct policy_set *set, struct slice pattern) {
+    for (uint32_t i = 0; set && i < set->n; i++)
+        if (slice_eq(slice_str(set->rules[i].pattern), pattern)) return true;
+    return false;
+}
+
 static bool has_all(const struct policy_set *set, const struct policy_set *patterns) {
-    for (uint32_t i = 0; patterns && i < patterns->n; i++) {
-        uint32_t k = 0, n = set ? set->n : 0;
-        while (k < n && strcmp(set->rules[k].pattern, patterns->rules[i].pattern) != 0)
-            k++;
-        if (k == n) return false;
-    }
+    for (uint32_t i = 0; patterns && i < patterns->n; i++)
+        if (!policy_set_has(set, slice_str(patterns->rules[i].pattern))) return false;
     return true;
 }
 
 bool policy_same_patterns(const struct policy_set *a, const struct policy_set *b) {
     return has_all(a, b) && has_all(b, a);
+}
+
+static bool same_rule(const struct policy_rule *a, const struct policy_rule *b) {
+    const struct policy *x = &a->values, *y = &b->values;
+    return a->set == b->set && strcmp(a->pattern, b->pattern) == 0 &&
+           x->latest == y->latest && x->durable == y->durable &&
+           x->history == y->history && x->history_bytes == y->history_bytes &&
+           x->ttl_ms == y->ttl_ms && x->max_keys == y->max_keys && x->rewind == y->rewind;
+}
+
+bool policy_same_kept(const struct policy_set *a, const struct policy_set *b) {
+    uint32_t n = policy_set_count(a);
+    if (n != policy_set_count(b)) return false;
+    for (uint32_t i = 0; i < n; i++)
+        if (!same_rule(&a->rules[i], &b->rules[i])) return false;
+    return true;
 }
 
 uint32_t policy_set_count(const struct policy_set *set) {

@@ -70,6 +70,11 @@ void policy_set_unref(struct policy_set *set); /* NULL is fine */
 /* Whether two sets (NULL: an empty one) hold the same patterns, in any order. */
 bool policy_same_patterns(const struct policy_set *a, const struct policy_set *b);
 
+bool policy_set_has(const struct policy_set *set, struct slice pattern);
+
+/* Whether what a store keeps of durable channels may differ: kinds, durability, limits. */
+bool policy_same_kept(const struct policy_set *a, const struct policy_set *b);
+
 /* Its patterns (NULL: it has none), in no order that means something. Borrows. */
 uint32_t policy_set_count(const struct policy_set *set);
 struct slice policy_set_pattern(const struct policy_set *set, uint32_t i);

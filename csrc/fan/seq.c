@@ -66,6 +66,7 @@ static struct message *own_take(struct sequencer *q) {
     struct message *own = q->own;
     q->own = NULL;
     q->own_last = &q->own;
+    q->own_command = false;
     return own;
 }
 
@@ -105,6 +106,11 @@ uint64_t seq_refused(struct sequencer *q, bool *now) {
 int seq_publish(struct sequencer *q, struct frame *f, struct message **own) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
+    if (q->own_command) {
+        *own = own_take(q);
+        pthread_mutex_unlock(&q->lock);
+        return 1;
+    }
     uint64_t next = head_of(q) + 1;
     if (PLANTED(10) && q->group_first) next = q->group_first + q->group_n;
     if (is_used_up(q, next)) refuse(q);
@@ -176,6 +182,7 @@ void seq_group_command(struct sequencer *q, struct message **messages,
     atomic_store_explicit(&q->head, q->group_first, memory_order_release);
     for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
     own_add(q, own, on_own);
+    q->own_command = true;
     q->group_first = 0;
     pthread_mutex_unlock(&q->lock);
 }

@@ -36,6 +36,7 @@ struct sequencer {
     message_fn *on_frame; /* gets the frame_post's message */
     message_fn *on_own; /* the same on the publisher's thread; NULL: it has no replica */
     struct message *own, **own_last; /* what its replica has not taken in */
+    bool own_command;                /* ... and a command is among it */
 };
 
 /* 'epoch' NULL draws a new one. */
@@ -49,7 +50,8 @@ void seq_adopt(struct sequencer *q, const char *epoch, uint64_t head);
 
 /* Number and post a frame that has a post for every target (shares one reference with
  * each). 0, and *own is what the publisher's replica has to take in before it (NULL:
- * nothing); or E_BUSY: then nothing happened. */
+ * nothing). Else nothing happened: E_BUSY, or 1: a command came first, in *own, and the frame
+ * may have to be another one behind it. */
 int seq_publish(struct sequencer *q, struct frame *f, struct message **own);
 
 /* Events in memory that were refused since a group kept its numbers until all below them were

@@ -6,12 +6,13 @@
 
 /* ---- To every thread ---------------------------------------------------------------- */
 
-static struct message *copy_of(const struct io_command *what) {
+struct message *to_io_command(const struct io_command *what) {
     struct slice channel = what->channel;
     struct io_command *command = mem_new(sizeof *command + channel.n);
     *command = *what;
     if (what->routes) routes_ref(what->routes);
     if (what->policies) policy_set_ref(what->policies);
+    if (what->conversion) conversion_ref(what->conversion);
     if (channel.n > 0) memcpy(command->name, channel.p, channel.n);
     command->channel = slice_of(command->name, channel.n);
     return &command->message;
@@ -20,7 +21,7 @@ static struct message *copy_of(const struct io_command *what) {
 struct message *to_io_all(struct hub *hub, const struct io_command *what) {
     ASSERT_OWNER(hub->app);
     struct message *messages[IO_THREADS_MAX];
-    for (unsigned i = 0; i < hub->n_lanes; i++) messages[i] = copy_of(what);
+    for (unsigned i = 0; i < hub->n_lanes; i++) messages[i] = to_io_command(what);
     return seq_post(&hub->seq, messages, io_on_command);
 }
 

@@ -8,19 +8,22 @@
 
 #include "fan/stream.h"
 #include "serve/client.h"
+#include "serve/conversion.h"
 #include "serve/hub.h"
 #include "serve/request.h"
 
 /* ---- To every thread [app] ---------------------------------------------------------- */
 
-enum io_command_kind { IO_TRIM, IO_DROP, IO_CONFIGURE };
+enum io_command_kind { IO_TRIM, IO_DROP, IO_CONFIGURE, IO_CONVERT };
 
 struct io_command {
     struct message message;
     enum io_command_kind kind;
     uint64_t seq;
     struct routes *routes;
-    struct policy_set *policies;
+    struct policy_set *policies; /* NULL: as they are */
+    struct conversion *conversion;
+    const struct fan_history *history; /* of IO_CONVERT: from now on there are pages */
     struct slice channel;
     char name[];
 };
@@ -28,6 +31,9 @@ struct io_command {
 /* A copy for each of them, in the order of events (shares routes and policies; copies the
  * name). Returns what the app's replica has to take in before (see seq_post). */
 struct message *to_io_all(struct hub *hub, const struct io_command *what);
+
+/* A command for one of them, to be posted (shares what it has; copies the name). */
+struct message *to_io_command(const struct io_command *what);
 
 /* ---- To the thread of one client or request [app] ----------------------------------- */
 

@@ -112,17 +112,31 @@ static int convert(struct store *s, struct record *r, const struct conversion *c
     return err < 0 ? err : record_write(r, &s->db);
 }
 
+/* A durable pattern stays one, and what a memory channel has lost may be asked of it now. It
+ * has no rows: one that does is a channel. */
+static int lift(struct store *s, struct record *r, uint64_t floor) {
+    if (floor <= r->now.floor) return 0;
+    int err = record_count(r, &s->db);
+    if (err < 0 || r->now.events > 0 || r->now.keys > 0) return err;
+    record_touch(&s->records, r);
+    raise_floor(r, floor);
+    return record_write(r, &s->db);
+}
+
 /* A channel that the file knows. */
 static int convert_known(struct store *s, struct record *r, const struct conversion *plan,
                          const struct store_change *change) {
     struct conversion c = *plan;
-    if (c.to.kind == r->now.kind && c.to.durable == r->now.durable) return 0;
+    bool was_memory = c.live && !r->now.durable;
+    if (c.to.kind == r->now.kind && c.to.durable == r->now.durable)
+        return change && c.live && c.to.durable ? lift(s, r, change->newest) : 0;
     c.change = change;
-    c.was = r->now.kind;
+    c.was = was_memory && change ? change->was : r->now.kind;
     c.was_durable = r->now.durable;
     c.known = true;
     if (c.live) c.number = r->now.last;
-    if (c.live && change && change->newest > c.number) c.number = change->newest;
+    if (was_memory && c.number < plan->number) c.number = plan->number;
+    if (c.live && change && change->newest > r->now.last) c.number = change->newest;
     return convert(s, r, &c);
 }
 
@@ -151,6 +165,7 @@ static int convert_change(struct store *s, const struct store_conversion *all,
 int convert_all(struct store *s, const struct store_conversion *c, uint64_t number,
                 bool live) {
     int err = 0;
+    if (live) number = c->newest;
     for (uint32_t i = 0; err == 0 && i < c->n_changes; i++)
         err = convert_change(s, c, &c->changes[i], number, live);
     for (uint32_t i = 0; err == 0 && i < s->records.n; i++) {

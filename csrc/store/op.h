@@ -48,7 +48,7 @@ struct store_live {
 /* A channel, or a pattern, that a conversion is about. */
 struct store_change {
     struct slice name;
-    enum store_kind was;            /* of a channel that the store does not know */
+    enum store_kind was;            /* of a memory channel, while events flow */
     uint64_t newest;                /* the newest number of a memory channel */
     const struct store_live *lives; /* its newest values */
     uint32_t n_lives;
@@ -60,12 +60,14 @@ typedef void store_judge_fn(void *arg, struct slice name, struct store_policy *o
 /* A change of policies, in a group of its own: every channel that the store knows and
  * every one in 'changes' is judged, and converted where its kind or durability differs.
  * 'changes' must name each durable pattern (so that a start knows since when its channels
- * are durable) and each memory channel that becomes durable. */
+ * are durable) and each memory channel that becomes durable; a durable pattern that stays one
+ * gets 'newest' as its floor, if that is higher. */
 struct store_conversion {
     store_judge_fn *judge;
     void *arg;
     const struct store_change *changes;
     uint32_t n_changes;
+    uint64_t newest; /* of memory channels that have no entry, while events flow */
 };
 
 struct store_pair {

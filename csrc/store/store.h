@@ -97,7 +97,7 @@ struct store_start {
 int store_begin(struct store *s, struct store_start *out,
                 const struct store_conversion *now, const char **why);
 
-/* What is stored, one call each; before store_run. Slices are borrowed until fn returns;
+/* What is stored, one call each; before store_run, or in store_calls.release. Slices are borrowed until fn returns;
  * fn returns 0 to go on. Damaged rows are left out and counted. */
 struct store_channel {
     struct slice name; /* or a pattern */

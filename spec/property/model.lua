@@ -253,7 +253,19 @@ function Replica:on_drop(command)
 end
 
 --- Floors of dropped channels are kept by pattern; when the patterns change, none is known any
---- more which channel they were of: they hold for all.
+--- more which channel they were of: they hold for all. But what a store knows of the channels of a
+--- durable pattern holds as long as there is that pattern.
+function Replica:share_floors(rules, new)
+  local kept, floors = {}, {}
+  for pattern in pairs(self.stored) do
+    kept[pattern] = new[pattern] and model.policy(rules, pattern).durable or nil
+  end
+  for pattern, floor in pairs(self.meta) do
+    if kept[pattern] then floors[pattern] = floor else self.any = math.max(self.any, floor) end
+  end
+  self.meta, self.stored = floors, kept
+end
+
 function Replica:on_policies(command)
   local old, new = {}, {}
   for _, rule in ipairs(self.rules) do old[rule.pattern] = true end
@@ -261,11 +273,11 @@ function Replica:on_policies(command)
   local same = true
   for pattern in pairs(old) do same = same and new[pattern] end
   for pattern in pairs(new) do same = same and old[pattern] end
-  if not same then
-    for _, floor in pairs(self.meta) do self.any = math.max(self.any, floor) end
-    self.meta, self.stored = {}, {}
-  end
+  if not same then self:share_floors(command.rules, new) end
   self.rules = command.rules
+  for pattern in pairs(self.stored) do
+    self.stored[pattern] = model.policy(self.rules, pattern).durable or nil
+  end
   for _, c in pairs(self.channels) do
     local was_keyed, was_state, was_beyond = c.policy.keyed, c.policy.state, beyond(c)
     local was_durable = c.policy.durable

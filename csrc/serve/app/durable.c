@@ -10,20 +10,11 @@
 #include "serve/app/registry.h"
 
 #include <signal.h>
+#include <stdio.h>
 #include <sysexits.h>
 #include <unistd.h>
 
 #define TICK_SECONDS 0.25 /* how often late commits are looked for */
-
-/* An operation with what its slices point to. The store's until done, then the app's. */
-struct durable_op {
-    struct store_op op;
-    struct message message; /* it is done */
-    struct list late;       /* in durable.late, until E_TIMEOUT was answered */
-    struct frame *frame;    /* of an event; NULL */
-    uint64_t ticket;
-    char bytes[];
-};
 
 /* ---- Called by the store -------------------------------------------------------------- */
 
@@ -48,6 +39,10 @@ static void store_on_release(void *owner, struct store_op **ops, uint32_t n,
     struct durable *d = owner;
     struct frame *frames[STORE_GROUP_MAX];
     uint32_t k = 0;
+    if (ops[0]->kind == STORE_CONVERT) { /* a group of its own */
+        durable_release_change(d, op_of(ops[0])->change);
+        return;
+    }
     for (uint32_t i = 0; i < n; i++) {
         if (ops[i]->kind != STORE_EVENT || ops[i]->answer != STORE_STORED) continue;
         frames[k] = op_of(ops[i])->frame;
@@ -102,6 +97,7 @@ static void tick(struct server *s) {
     struct store_stats stats;
     store_tick(d->store, atomic_load_explicit(&s->hub.seq.head, memory_order_relaxed));
     answer_late(s);
+    if (d->stale && !d->converting) durable_limits(s);
     store_stats(d->store, &stats);
     atomic_store_explicit(&s->hub.trouble, stats.trouble != NULL, memory_order_relaxed);
 }
@@ -111,12 +107,32 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     tick(timer->data);
 }
 
+/* Go on with the epoch and the numbers of a server that runs. */
+static void adopt(struct server *s, struct store_start *start) {
+    snprintf(start->epoch, sizeof start->epoch, "%s", s->hub.seq.epoch);
+    start->first = atomic_load_explicit(&s->hub.seq.head, memory_order_relaxed);
+}
+
+/* The I/O threads hear of it with the first conversion. */
+static int run_late(struct server *s, const char **why) {
+    for (unsigned i = 0; i < s->hub.n_lanes; i++)
+        durable_history(s->durable, s->hub.lanes[i]);
+    int err = durable_run(s);
+    if (err == 0) return 0;
+    *why = status_text(err);
+    durable_close(s);
+    durable_free(s);
+    return err;
+}
+
 int durable_open(struct server *s, const struct durable_place *place,
                  struct store_start *start, const char **why) {
     ASSERT_OWNER(&s->loop);
-    assert(!s->durable && !s->hub.started);
+    assert(!s->durable);
     struct durable *d = mem_new(sizeof *d);
+    bool runs = s->hub.started;
     *start = (struct store_start){0};
+    if (runs) adopt(s, start);
     d->hub = &s->hub;
     d->has_threads = !s->hub.options.rehearsal;
     list_init(&d->late);
@@ -133,12 +149,14 @@ int durable_open(struct server *s, const struct durable_place *place,
         durable_forget(d);
         return err;
     }
-    d->policies = policy_set_ref(s->fan.chans.policies);
-    seq_adopt(&s->hub.seq, start->epoch, start->first);
-    durable_load(s, d, start);
+    if (s->fan.chans.policies) d->policies = policy_set_ref(s->fan.chans.policies);
+    map_init(&d->floors);
     s->durable = d;
     ev_timer_init(&d->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
     d->tick.data = s;
+    if (runs) return run_late(s, why);
+    seq_adopt(&s->hub.seq, start->epoch, start->first);
+    durable_load(s, d, start);
     return 0;
 }
 
@@ -237,11 +255,12 @@ void durable_hold(struct server *s, bool on) {
 /* ---- Operations ----------------------------------------------------------------------- */
 
 bool durable_has(const struct server *s, struct slice channel) {
-    struct policy policy = policy_of(s->fan.chans.policies, channel);
-    return policy.durable;
+    const struct policy_set *other = s->durable ? s->durable->other : NULL;
+    return policy_of(s->fan.chans.policies, channel).durable ||
+           (other && policy_of(other, channel).durable);
 }
 
-static struct durable_op *new_op(enum store_op_kind kind, size_t bytes) {
+struct durable_op *durable_new_op(enum store_op_kind kind, size_t bytes) {
     struct durable_op *d = mem_try(sizeof *d + bytes);
     if (!d) return NULL;
     memset(d, 0, sizeof *d);
@@ -250,8 +269,9 @@ static struct durable_op *new_op(enum store_op_kind kind, size_t bytes) {
     return d;
 }
 
-static void free_op(struct durable_op *op) {
+void durable_free_op(struct durable_op *op) {
     if (op->frame) frame_unref(op->frame);
+    durable_free_change(op->change);
     list_remove(&op->late);
     mem_free(op);
 }
@@ -263,12 +283,11 @@ static struct slice put(char **at, struct slice from) {
     return to;
 }
 
-/* Takes the op, also when it is refused. */
-static int submit(struct server *s, struct durable_op *op, uint64_t *ticket) {
+int durable_submit(struct server *s, struct durable_op *op, uint64_t *ticket) {
     struct durable *d = s->durable;
     op->ticket = *ticket = ++d->tickets;
     int err = d->is_running ? store_submit(d->store, &op->op) : E_STORE;
-    if (err < 0) free_op(op);
+    if (err < 0) durable_free_op(op);
     return err;
 }
 
@@ -284,7 +303,7 @@ static int64_t wall_ms(void) {
  * pieces. */
 static struct durable_op *new_event(const struct commit *c, struct frame *f) {
     struct slice data = c->event.data, idempotency = c->idempotency;
-    struct durable_op *op = new_op(STORE_EVENT, data.n + idempotency.n);
+    struct durable_op *op = durable_new_op(STORE_EVENT, data.n + idempotency.n);
     if (!op) return NULL;
     char *at = op->bytes;
     int64_t now_ms = wall_ms();
@@ -309,12 +328,13 @@ int durable_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
     int err = server_encode(s, &c->event, s->hub.n_lanes + 1, &chan, &f);
     if (err < 0) return err;
     struct durable_op *op = new_event(c, f);
-    if (op) err = submit(s, op, ticket);
+    if (op) err = durable_submit(s, op, ticket);
     else {
         frame_unref(f);
         err = E_NOMEM;
     }
     if (err < 0) chans_release(&s->fan.chans, chan);
+    else if (!chan->policy.durable) s->durable->drained = *ticket;
     return err;
 }
 
@@ -322,29 +342,29 @@ int durable_pair(struct server *s, const struct store_pair *p, bool remove,
                  uint64_t *ticket) {
     ASSERT_OWNER(&s->loop);
     if (!is_open(s)) return E_STORE;
-    struct durable_op *op =
-        new_op(remove ? STORE_DELETE : STORE_SET, p->store.n + p->key.n + p->value.n);
+    struct durable_op *op = durable_new_op(remove ? STORE_DELETE : STORE_SET,
+                                           p->store.n + p->key.n + p->value.n);
     if (!op) return E_NOMEM;
     char *at = op->bytes;
     op->op.pair = (struct store_pair){.store = put(&at, p->store),
                                       .key = put(&at, p->key),
                                       .value = put(&at, p->value)};
-    return submit(s, op, ticket);
+    return durable_submit(s, op, ticket);
 }
 
 int durable_task(struct server *s, const struct store_task *t, bool remove,
                  uint64_t *ticket) {
     ASSERT_OWNER(&s->loop);
     if (!is_open(s)) return E_STORE;
-    struct durable_op *op = new_op(remove ? STORE_TASK_DELETE : STORE_TASK_PUT,
-                                   t->id.n + t->name.n + t->data.n);
+    struct durable_op *op = durable_new_op(remove ? STORE_TASK_DELETE : STORE_TASK_PUT,
+                                           t->id.n + t->name.n + t->data.n);
     if (!op) return E_NOMEM;
     char *at = op->bytes;
     op->op.task = (struct store_task){.id = put(&at, t->id),
                                       .name = put(&at, t->name),
                                       .data = put(&at, t->data),
                                       .due_ms = t->due_ms};
-    return submit(s, op, ticket);
+    return durable_submit(s, op, ticket);
 }
 
 /* ---- Answers -------------------------------------------------------------------------- */
@@ -377,20 +397,32 @@ static void answer(struct server *s, struct durable_op *op, int err, bool is_fin
     if (s->events->on_answer) s->events->on_answer(s->context, &a);
 }
 
+static void say_late(const struct change *c) {
+    if (c->is_awaited)
+        log_printf(LOG_WARN, "store: a reload waits for the disk, and with it events of "
+                             "channels that it makes durable");
+}
+
 static void answer_late(struct server *s) {
     struct list *late = &s->durable->late;
     while (!list_empty(late)) {
         struct durable_op *op = container_of(late->next, struct durable_op, late);
         list_remove(&op->late);
-        answer(s, op, E_TIMEOUT, false);
+        if (op->change) say_late(op->change); /* its answer is what becomes of it */
+        else answer(s, op, E_TIMEOUT, false);
     }
 }
 
 /* Its channel became a memory channel before its turn came. */
 static int publish_in_memory(struct server *s, struct durable_op *op) {
-    struct chan *c = chans_find(&s->fan.chans, op->frame->channel);
-    int err = server_post(s, c, op->frame);
-    if (err == 0) op->op.seq = op->frame->seq;
+    struct frame *f = op->frame;
+    int err = 0;
+    do {
+        struct policy policy = policy_of(s->fan.chans.policies, f->channel);
+        f->has_id = policy_kind(&policy) != CHANNEL_STATE;
+        err = server_post(s, chans_find(&s->fan.chans, f->channel), f);
+    } while (err > 0);
+    if (err == 0) op->op.seq = f->seq;
     return err;
 }
 
@@ -400,6 +432,8 @@ void app_on_stored(void *owner, struct message *m) {
     server_take_in(s, seq_take_own(&s->hub.seq));
     int err = err_of(op->op.answer);
     if (op->op.answer == STORE_NOT_DURABLE) err = publish_in_memory(s, op);
+    if (op->change) durable_end_change(s, op, err);
     answer(s, op, err, true);
-    free_op(op);
+    durable_note_done(s, op);
+    durable_free_op(op);
 }

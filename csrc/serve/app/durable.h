@@ -28,8 +28,8 @@ struct durable_place {
 /* ---- Life --------------------------------------------------------------------------- */
 
 /* Open the store, take its epoch and numbers, and let the app's replica have what it knows
- * of channels. After the first server_configure and before server_start. 0, or an error of
- * store_open or store_begin and a sentence. */
+ * of channels. After the first server_configure; of a server that runs the store adopts the
+ * epoch and the head. 0, or an error of store_open or store_begin and a sentence. */
 int durable_open(struct server *s, const struct durable_place *place,
                  struct store_start *start, const char **why);
 
@@ -54,6 +54,23 @@ int durable_each_task(struct server *s, int (*fn)(void *, const struct store_tas
                       void *arg, uint32_t *damaged);
 
 bool durable_stats(struct server *s, struct store_stats *out); /* false: no store */
+
+/* ---- Other policies ------------------------------------------------------------------ */
+
+/* Whether they make something durable, or no longer, or of another kind that is or was. */
+bool durable_converts(const struct server *s, const struct policy_set *policies);
+
+/* Let the store convert, in the order of events: then all replicas switch, and what the
+ * configuration says comes into force before its answer. Until then publishes go by both
+ * policies: to the store when one of them says so. E_BUSY while another is under way, or
+ * what was queued behind one; E_CLOSED, E_NOMEM. */
+int durable_convert(struct server *s, const struct configuration *wanted,
+                    uint64_t *ticket);
+bool durable_is_busy(const struct server *s); /* E_BUSY would be answered */
+
+/* The policies of the server are others, which convert nothing: what the store keeps of a
+ * channel may differ. */
+void durable_limits(struct server *s);
 
 /* ---- Without threads ---------------------------------------------------------------- */
 

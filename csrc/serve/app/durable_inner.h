@@ -3,6 +3,7 @@
 #define SLUICE_SERVE_APP_DURABLE_INNER_H
 
 #include "base/map.h"
+#include "base/buf.h"
 #include "fan/history.h"
 #include "serve/app/durable.h"
 
@@ -23,7 +24,50 @@ struct durable {
     struct policy_set *policies; /* [store thread] as of the last release */
     struct map floors;           /* [store thread] of patterns: struct pattern_floor */
     struct lane_history histories[IO_THREADS_MAX];
+    /* Policies that publishes go by beside the current ones: those to come, or after the
+     * switch the ones before, until all that was queued by them is answered. NULL: none */
+    struct policy_set *other;
+    bool converting;  /* 'other' is to come */
+    bool stale;       /* the store has not got the current limits */
+    uint64_t drained; /* the last ticket that was queued by 'other' */
 };
+
+/* What a conversion is made of, and what comes with it; see durable_convert.c. */
+struct change {
+    bool is_awaited; /* else only limits differ: nothing but the store hears of it */
+    struct routes *routes;
+    struct policy_set *policies, *before;
+    bool news;
+    struct store_change *changes;
+    struct store_live *lives;
+    struct frame **held; /* of the lives: names and keys are theirs */
+    uint32_t n_changes, n_lives;
+    struct buf text; /* their data, and the names of channels */
+};
+
+/* An operation with what its slices point to. The store's until done, then the app's. */
+struct durable_op {
+    struct store_op op;
+    struct message message; /* it is done */
+    struct list late;       /* in durable.late, until it is answered */
+    struct frame *frame;    /* of an event; NULL */
+    struct change *change;  /* of a conversion; NULL */
+    uint64_t ticket;
+    bool is_answered;
+    char bytes[];
+};
+
+struct durable_op *durable_new_op(enum store_op_kind kind, size_t bytes); /* NULL */
+void durable_free_op(struct durable_op *op);
+/* Takes the op, also when it is refused. */
+int durable_submit(struct server *s, struct durable_op *op, uint64_t *ticket);
+
+/* A conversion is in the file: give it to all replicas. [store thread] */
+void durable_release_change(struct durable *d, struct change *c);
+/* It is done, or has failed; and an operation has its answer. */
+void durable_end_change(struct server *s, struct durable_op *op, int err);
+void durable_note_done(struct server *s, const struct durable_op *op);
+void durable_free_change(struct change *c); /* takes; NULL is fine */
 
 /* What the store keeps of a channel with this policy. [any thread] */
 void durable_policy(const struct policy *p, struct store_policy *out);
@@ -37,8 +81,14 @@ struct frame_row durable_row(struct slice channel, const struct store_row *r,
                              int64_t boot_ms);
 int64_t durable_boot_ms(void);
 
-/* What the fan of an I/O thread asks for pages. */
+/* What the fan of an I/O thread asks for pages: made once, before that thread knows it. */
 const struct fan_history *durable_history(struct durable *d, struct lane *lane);
+
+/* The floor of channels that have no row, from now on. [store thread] */
+void durable_keep_floor(struct durable *d, struct slice pattern, uint64_t floor);
+
+/* What the store is to keep of each name, by a policy set. */
+store_judge_fn durable_judge;
 
 /* Take the numbers of this run, with the app's policies. As of store_begin. */
 int durable_begin(struct durable *d, const struct policy_set *set,

@@ -22,7 +22,7 @@ void durable_policy(const struct policy *p, struct store_policy *out) {
                                  .keys_max = p->max_keys};
 }
 
-static void on_judge(void *arg, struct slice name, struct store_policy *out) {
+void durable_judge(void *arg, struct slice name, struct store_policy *out) {
     struct policy policy = policy_of(arg, name);
     durable_policy(&policy, out);
 }
@@ -34,7 +34,7 @@ int durable_begin(struct durable *d, const struct policy_set *set,
     for (uint32_t i = 0; i < n; i++)
         changes[i] = (struct store_change){.name = policy_set_pattern(set, i)};
     struct store_conversion now = {
-        .judge = on_judge, .arg = (void *)set, .changes = changes, .n_changes = n};
+        .judge = durable_judge, .arg = (void *)set, .changes = changes, .n_changes = n};
     int err = store_begin(d->store, start, &now, why);
     mem_free(changes);
     return err;
@@ -48,7 +48,12 @@ struct pattern_floor {
     char name[];
 };
 
-static void keep_floor(struct durable *d, struct slice pattern, uint64_t floor) {
+void durable_keep_floor(struct durable *d, struct slice pattern, uint64_t floor) {
+    struct map_node *node = map_get(&d->floors, pattern);
+    if (node) {
+        container_of(node, struct pattern_floor, node)->floor = floor;
+        return;
+    }
     struct pattern_floor *p = mem_new(sizeof *p + pattern.n);
     memcpy(p->name, pattern.p, pattern.n);
     p->node.key = slice_of(p->name, pattern.n);
@@ -68,6 +73,7 @@ void durable_forget(struct durable *d) {
     }
     map_deinit(&d->floors);
     policy_set_unref(d->policies);
+    policy_set_unref(d->other);
     mem_free(d);
 }
 
@@ -119,7 +125,7 @@ static int load_channel(void *arg, const struct store_channel *c) {
     if (!c->durable) return 0;
     if (is_pattern) {
         fan_restore_pattern(&l->s->fan, c->name, c->floor);
-        keep_floor(l->d, c->name, c->floor);
+        durable_keep_floor(l->d, c->name, c->floor);
         return 0;
     }
     struct policy policy = policy_of(l->s->fan.chans.policies, c->name);
@@ -151,7 +157,6 @@ void durable_load(struct server *s, struct durable *d, const struct store_start 
     l->s = s;
     l->d = d;
     l->boot_ms = durable_boot_ms();
-    map_init(&d->floors);
     fan_restore_start(&s->fan, start->epoch, start->first);
     store_each_channel(d->store, load_channel, l);
     int err = store_each_newest(d->store, slice_of(NULL, 0), load_newest, l, &damaged);

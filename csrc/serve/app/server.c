@@ -292,12 +292,22 @@ void server_wake_at(struct server *s, double at) {
     ev_timer_start(s->loop.ev, &s->wake);
 }
 
-void server_configure(struct server *s, struct routes *routes,
-                      struct policy_set *policies) {
+void server_install(struct server *s, const struct configuration *wanted) {
     ASSERT_OWNER(&s->loop);
     routes_unref(s->routes);
-    s->routes = routes_ref(routes);
-    command_configure(s, routes, policies);
+    s->routes = routes_ref(wanted->routes);
+    command_configure(s, wanted->routes, wanted->policies);
+    server_want_news(s, wanted->news);
+}
+
+int server_configure(struct server *s, const struct configuration *wanted,
+                     uint64_t *ticket) {
+    ASSERT_OWNER(&s->loop);
+    *ticket = 0;
+    if (durable_converts(s, wanted->policies)) return durable_convert(s, wanted, ticket);
+    server_install(s, wanted);
+    durable_limits(s);
+    return 0;
 }
 
 /* ---- Signals ------------------------------------------------------------------------ */

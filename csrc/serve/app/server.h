@@ -34,6 +34,9 @@ struct server_events {
     void (*on_stopping)(void *context); /* drain begins: the stop hooks */
     /* All streams have ended. True: server_leave will be called; else all ends now. */
     bool (*on_drained)(void *context);
+    /* What channels are for a publisher has changed, or is about to; 'busy': they cannot be
+     * changed again yet (E_BUSY). */
+    void (*on_policies)(void *context, bool busy);
 };
 
 /* How many subscribers a channel has over all threads. */
@@ -98,9 +101,19 @@ void server_free(struct server *s); /* takes; a running one is stopped hard */
 /* The time of the next on_timer, in monotonic seconds; < 0: none. */
 void server_wake_at(struct server *s, double at);
 
-/* Install routes and policies at one place of the order of events (shares both). */
-void server_configure(struct server *s, struct routes *routes,
-                      struct policy_set *policies);
+/* What a version of the app is. */
+struct configuration {
+    struct routes *routes;
+    struct policy_set *policies;
+    bool news; /* see server_want_news */
+};
+
+/* Install it at one place of the order of events (shares both). 0 with *ticket 0; or with a
+ * ticket: what is durable changes, the store is asked, and on_answer says whether it has come
+ * into force. Else nothing happened: E_BUSY, E_CLOSED, E_NOMEM (see durable_convert). */
+int server_configure(struct server *s, const struct configuration *wanted,
+                     uint64_t *ticket);
+void server_install(struct server *s, const struct configuration *wanted); /* at once */
 
 /* ---- Requests [app] ----------------------------------------------------------------- */
 
@@ -138,7 +151,7 @@ int server_encode(struct server *s, const struct event *event, unsigned posts,
                   struct chan **c, struct frame **out);
 
 /* Publish an encoded event of a channel (NULL: it is not known yet) that is not durable
- * (shares). 0 or E_BUSY. */
+ * (shares). 0 or E_BUSY; or 1: it may be another kind of channel now, encode it again. */
 int server_post(struct server *s, const struct chan *c, struct frame *f);
 
 /* Let the app's replica take in what others released: a chain of the sequencer's. */

@@ -1,6 +1,7 @@
 /* Publishing, and what others publish; see server.h. */
 #include "base/clock.h"
 #include "base/status.h"
+#include "serve/app/durable.h"
 #include "serve/app/memory.h"
 #include "serve/app/registry.h"
 #include "serve/app/server.h"
@@ -61,20 +62,20 @@ int server_post(struct server *s, const struct chan *c, struct frame *f) {
     ASSERT_OWNER(&s->loop);
     struct message *own = NULL;
     int err = seq_publish(&s->hub.seq, f, &own);
-    if (err < 0) return err;
     if (own) server_take_in(s, own);
+    if (err != 0) return err;
     take_frame(s, c, f);
     return 0;
 }
 
-int server_publish(struct server *s, const struct event *event, struct published *out) {
-    ASSERT_OWNER(&s->loop);
+static int publish(struct server *s, const struct event *event, struct published *out) {
     struct chan *c;
     struct frame *f;
     int err = server_encode(s, event, s->hub.n_lanes, &c, &f);
     if (err < 0) return err;
     out->has_id = f->has_id;
-    err = c->policy.durable ? E_STORE : server_post(s, c, f);
+    bool stored = c->policy.durable || (s->durable && durable_has(s, event->channel));
+    err = stored ? E_STORE : server_post(s, c, f);
     if (err == 0) {
         out->seq = f->seq;
         server_catch_up(s);
@@ -83,5 +84,12 @@ int server_publish(struct server *s, const struct event *event, struct published
         chans_release(&s->fan.chans, c);
     }
     frame_unref(f);
+    return err;
+}
+
+int server_publish(struct server *s, const struct event *event, struct published *out) {
+    ASSERT_OWNER(&s->loop);
+    int err = publish(s, event, out);
+    while (err > 0) err = publish(s, event, out);
     return err;
 }

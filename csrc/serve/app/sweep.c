@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/mem.h"
 #include "serve/app/command.h"
+#include "serve/app/durable.h"
 
 /* The newest event of the channel that is older than the cutoff; 0: none. */
 static uint64_t last_older(const struct chan *c, int64_t cutoff_ms) {
@@ -25,6 +26,8 @@ static uint64_t last_older(const struct chan *c, int64_t cutoff_ms) {
 
 static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
     if (!c->known) return;
+    if (s->durable && durable_is_busy(s))
+        return; /* it may be what the store is told of */
     int64_t ttl_ms = c->policy.ttl_ms;
     uint64_t seq = ttl_ms > 0 ? last_older(c, now_ms - ttl_ms) : 0;
     if (seq > 0) command_trim(s, c->node.key, seq);

@@ -30,7 +30,12 @@ void io_on_page(void *owner, struct message *m) {
 static void configure(struct worker *w, struct io_command *command) {
     routes_unref(w->routes);
     w->routes = routes_ref(command->routes);
-    fan_policies(&w->fan, command->policies);
+    if (command->policies) fan_policies(&w->fan, command->policies);
+}
+
+static void convert(struct worker *w, struct io_command *command) {
+    w->fan.history = command->history;
+    fan_convert(&w->fan, &command->conversion->brings);
 }
 
 void io_on_command(void *owner, struct message *m) {
@@ -38,7 +43,9 @@ void io_on_command(void *owner, struct message *m) {
     struct io_command *command = container_of(m, struct io_command, message);
     if (command->kind == IO_TRIM) fan_trim(&w->fan, command->channel, command->seq);
     else if (command->kind == IO_DROP) fan_drop(&w->fan, command->channel);
+    else if (command->kind == IO_CONVERT) convert(w, command);
     else configure(w, command);
+    conversion_unref(command->conversion);
     routes_unref(command->routes);
     policy_set_unref(command->policies);
     mem_free(command);

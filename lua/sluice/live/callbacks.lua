@@ -95,6 +95,15 @@ function callbacks.answer(self, ...)
   self.stored:answer(...)
 end
 
+--- What channels are has changed, or is about to: what publishers know of them is looked up anew.
+function callbacks.policies(self, busy)
+  self.stored.busy = busy
+  for _, generation in ipairs { self.generation, self.retirement.old } do
+    generation.how, generation.how_count = {}, 0
+  end
+  if not busy and self.reloader then self.reloader:kick() end
+end
+
 function callbacks.timer(self)
   self.armed = nil
   self.scheduler:tick()

@@ -145,8 +145,7 @@ end
 local function succeed(self, outcome, prepared, began)
   local runtime, live = self.runtime, self.runtime.generation
   local before = core.now()
-  local ok, message = runtime:swap(prepared)
-  if not ok then return nil, trouble("check", message) end
+  runtime:install(prepared)
   runtime:adopt()
   outcome.swap_seconds = core.now() - before
   remember(self, outcome.kind, prepared.generation.sources)
@@ -161,12 +160,53 @@ local function succeed(self, outcome, prepared, began)
   return outcome
 end
 
+local function conclude(self, kind, outcome, problem, began)
+  outcome = outcome or fail(self, kind, problem, core.now() - began)
+  if kind ~= "dry_run" then
+    self.last, self.touched = outcome, {}
+    self.runtime:files_changed()
+  end
+  return outcome
+end
+
+-- The store has answered: then the configuration is in force, or nothing has changed.
+local function after_store(self, outcome, prepared, began, stored, why)
+  local problem
+  if not stored then
+    problem = trouble("store", "what is durable changes, and the store does not take it: " .. why)
+  elseif self.runtime.stopping then
+    problem = trouble("store", "the server is stopping")
+  else
+    self.runtime:migrate_again(prepared)
+    outcome = succeed(self, outcome, prepared, began)
+  end
+  return conclude(self, outcome.kind, not problem and outcome, problem, began)
+end
+
+-- Make it current: the outcome; or nil while the store is asked, and `later` gets it.
+local function go_live(self, outcome, prepared, began, later)
+  local answer, message, code = self.runtime:configure(prepared)
+  local problem
+  if not answer then
+    problem = trouble(code == "ESTORE" and "store" or "check", message)
+  elseif answer == true then
+    outcome = succeed(self, outcome, prepared, began)
+  else
+    self.runtime.stored:finish(answer, false, nil, function(stored, why)
+      later(after_store, outcome, prepared, began, stored, why)
+    end)
+    return nil
+  end
+  return conclude(self, outcome.kind, not problem and outcome, problem, began)
+end
+
 --- Try once. Errors of the app's code are in the outcome, never raised.
 -- @tparam string kind
--- @treturn table outcome { ok, kind, generation, previous, seconds, swap_seconds, difference,
---   files, notes }
+-- @tparam function later called with a function that gives the outcome, and its arguments
+-- @treturn table|nil nil: it comes later; or the outcome { ok, kind, generation, previous,
+--   seconds, swap_seconds, difference, files, notes }
 --   or { ok = false, kind, phase, message, file, line, traceback, generation, seconds }
-function Reloader:perform(kind)
+function Reloader:perform(kind, later)
   local began, live = core.now(), self.runtime.generation
   local prepared, problem = prepare(self, kind)
   local outcome
@@ -180,19 +220,15 @@ function Reloader:perform(kind)
       end
     end
     outcome.seconds = core.now() - began
-    if kind ~= "dry_run" then outcome, problem = succeed(self, outcome, prepared, began) end
+    if kind ~= "dry_run" then return go_live(self, outcome, prepared, began, later) end
   end
-  outcome = outcome or fail(self, kind, problem, core.now() - began)
-  if kind ~= "dry_run" then
-    self.last, self.touched = outcome, {}
-    self.runtime:files_changed()
-  end
-  return outcome
+  return conclude(self, kind, outcome, problem, began)
 end
 
--- The job that can be done now: while a generation retires only a dry run, which makes none.
+-- The job that can be done now: while a generation retires, or the store is asked, only a dry
+-- run, which makes none.
 local function next_job(self)
-  local waits = self.runtime.retirement:waits_for()
+  local waits = self.runtime.retirement:waits_for() or self.runtime.stored:waits_for()
   for i, job in ipairs(self.queue) do
     if not waits or job.kind == "dry_run" then return table.remove(self.queue, i) end
     if not job.reported then core.log("info", "reload waits for " .. waits) end
@@ -202,14 +238,18 @@ end
 
 function Reloader:step()
   local job = next_job(self)
-  if not job then return end -- the retirement calls kick
-  local ok, outcome = failure.try(self.perform, self, job.kind)
-  if not ok then -- a mistake in Sluice: the request is answered all the same
-    outcome.phase = "swap"
-    outcome = fail(self, job.kind, outcome, 0)
+  if not job then return end -- what it waits for calls kick
+  local function report(fn, ...)
+    local ok, outcome = failure.try(fn, self, ...)
+    if not ok then -- a mistake in Sluice: the request is answered all the same
+      outcome.phase = "swap"
+      outcome = fail(self, job.kind, outcome, 0)
+    end
+    if not outcome then return end
+    for _, done in ipairs(job) do done(outcome) end
+    self:kick()
   end
-  for _, done in ipairs(job) do done(outcome) end
-  self:kick()
+  report(self.perform, job.kind, report)
 end
 
 --- The state of reloading, for GET /-/reload.

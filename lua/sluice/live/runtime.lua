@@ -3,24 +3,19 @@
 -- In memory: per stream one small table, only when there is a user or meta;
 -- states, stores, pending tasks and idempotency keys.
 local callbacks = require("sluice.live.callbacks")
-local control = require("sluice.requests.control")
 local core = require("sluice.core")
-local difference = require("sluice.live.difference")
 local failure = require("sluice.base.failure")
-local files = require("sluice.app.files")
 local handover = require("sluice.live.handover")
 local hooks = require("sluice.app.hooks")
 local idempotency = require("sluice.live.idempotency")
-local locals = require("sluice.live.locals")
 local plain = require("sluice.base.plain")
 local process = require("sluice.base.process")
 local retirement = require("sluice.live.retirement")
-local routes = require("sluice.app.routes")
 local scheduler = require("sluice.live.scheduler")
 local services = require("sluice.app.services")
-local state = require("sluice.app.state")
 local stored = require("sluice.live.stored")
 local stores = require("sluice.live.stores")
+local swap = require("sluice.live.swap")
 local tasks = require("sluice.app.tasks")
 local timers = require("sluice.app.timers")
 
@@ -93,74 +88,7 @@ function Runtime:report(fiber, problem, name)
   end
 end
 
--- One number per route name, the same in all generations.
-local function id_of(self, name)
-  if not self.ids[name] then
-    self.ids[name] = #self.names + 1
-    self.names[#self.names + 1] = name
-  end
-  return self.ids[name]
-end
-
-local function snapshot(self, generation)
-  local function number(name) return id_of(self, name) end
-  local list = routes.for_core(generation, number)
-  files.for_core(generation, number, list)
-  control.for_core(list, number)
-  -- While no hook is about clients, a stream of a constant plan costs this thread nothing. Hooks
-  -- that a reload adds get what happens from then on.
-  return { routes = list, policies = generation.policies, cors = generation.cors,
-    news = hooks.ask_for_clients(generation) }
-end
-
---- Do everything that can fail before a generation goes live; changes nothing.
--- @tparam sluice.Generation generation
--- @treturn table|nil prepared, for Runtime:swap
--- @treturn sluice.Failure
-function Runtime:prepare(generation)
-  local ok, problem = generation:check()
-  if not ok then return nil, problem end
-  local why = self.generation and self.stored:refusal(self.generation, generation)
-  if why then
-    problem = failure.late(why)
-    problem.phase = "check"
-    return nil, problem
-  end
-  local prepared = { generation = generation, notes = {} }
-  ok, problem = generation:aside("migrate", function()
-    prepared.states, prepared.faults = state.prepare(self.states, generation, prepared.notes)
-  end)
-  if not ok then return nil, problem end
-  ok, problem = generation:aside("check", function()
-    prepared.snapshot = snapshot(self, generation)
-    generation.description = difference.describe(generation)
-    generation.noted = locals.note(generation)
-  end)
-  if not ok then return nil, problem end
-  for _, warning in ipairs(generation.warnings) do table.insert(prepared.notes, warning) end
-  return prepared
-end
-
---- Make a prepared generation the current one: one step, between two turns of the loop.
--- @treturn boolean|nil true, or nil, message (the core refused the routes)
-function Runtime:swap(prepared)
-  local generation, old = prepared.generation, self.generation
-  local ok, message, code = self.server:configure(prepared.snapshot)
-  if not ok then return nil, message, code end
-  local notes = prepared.notes
-  for _, text in ipairs(state.install(self.states, prepared.states, prepared.faults, old)) do
-    table.insert(notes, text)
-  end
-  generation.runtime, generation.server = self, self.server
-  self.generation = generation
-  generation.phase = "live"
-  self.retirement:add(generation)
-  if old then
-    for _, text in ipairs(locals.changed(old.noted)) do table.insert(notes, text) end
-    self.retirement:begin(old)
-  end
-  return true
-end
+for name, fn in pairs(swap) do Runtime[name] = fn end
 
 --- Let the current generation take over what runs by itself, and the open streams.
 function Runtime:adopt()

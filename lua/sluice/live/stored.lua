@@ -3,7 +3,6 @@
 -- commit under way.
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
-local patterns = require("sluice.base.patterns")
 
 local stored = {}
 
@@ -12,12 +11,11 @@ local Stored = {}
 Stored.__index = Stored
 
 local FOLDER = "sluice-data" -- beside the app
--- What the store keeps of a channel.
-local KEPT = { "history", "ttl", "max_keys", "rewind", "durable" }
 
 --- What a runtime has under way.
 function stored.new(runtime)
-  return setmetatable({ runtime = runtime, waiting = {}, failed = 0, is_open = false }, Stored)
+  return setmetatable({ runtime = runtime, waiting = {}, failed = 0, is_open = false,
+    busy = false }, Stored)
 end
 
 -- ---- Opening -----------------------------------------------------------------------------
@@ -45,6 +43,7 @@ function stored.take(runtime, place)
   local opened, message, code = server:store_open(place)
   if not opened then return nil, message, code end
   runtime.stored.is_open = true
+  if opened.is_late then return true end -- it is new: nothing is in it
   local rows, damaged = server:stored_pairs()
   if not rows then return nil, damaged, "ESTORE" end
   runtime.stores:load(rows)
@@ -63,58 +62,22 @@ end
 function stored.open(runtime, folder)
   local generation = runtime.generation
   folder = folder or generation.root .. "/" .. FOLDER
+  runtime.stored.opener = function()
+    local opened, message, code = stored.take(runtime, { folder = folder })
+    if not opened then return nil, ("%s: %s"):format(folder, message), code end
+    return true
+  end
   if not stored.is_needed(generation) and not core.store_is_there(folder) then return true end
-  local opened, message, code = stored.take(runtime, { folder = folder })
-  if not opened then return nil, ("%s: %s"):format(folder, message), code end
-  return true
+  return runtime.stored:open()
 end
 
--- The policies that may concern a durable channel, as text.
-local function describe(generation)
-  local list = {}
-  for _, policy in ipairs(generation.policies) do
-    local concerns = false
-    for _, other in ipairs(generation.policies) do
-      concerns = concerns or other.durable and patterns.may_overlap(policy.pattern, other.pattern)
-    end
-    local words = { policy.pattern }
-    for _, name in ipairs(concerns and KEPT or {}) do
-      local value = policy[name]
-      if type(value) == "table" then value = ("%s/%s"):format(value.count, value.bytes) end
-      words[#words + 1] = name .. "=" .. tostring(value)
-    end
-    if words[2] then list[#list + 1] = table.concat(words, " ") end
-  end
-  table.sort(list)
-  return list
-end
+--- Open it, also while the server runs: then a reload needs it first.
+-- @treturn boolean|nil true, or nil, message, code
+function Stored:open() return self.opener() end
 
--- The first pattern of which two generations keep something else, or nil.
-local function other_pattern(before, after)
-  local old, new = describe(before), describe(after)
-  local seen = {}
-  for _, text in ipairs(old) do seen[text] = true end
-  for _, text in ipairs(new) do
-    if not seen[text] then return text:match("^%S+") end
-    seen[text] = nil
-  end
-  local gone = next(seen)
-  return gone and gone:match("^%S+")
-end
-
---- Why a generation cannot follow the current one while the server runs; nil: it can.
--- @tparam sluice.Generation before
--- @tparam sluice.Generation after
--- @treturn string|nil
-function Stored:refusal(before, after)
-  local pattern, name = other_pattern(before, after), next(after.stores)
-  if pattern then
-    return ("channel '%s': what durable channels keep, and which ones are durable, changes with a "
-      .. "restart, not with a reload"):format(pattern)
-  elseif name and not self.is_open then
-    return ("%s: app:store('%s') needs the data folder, which is opened at the start: restart")
-      :format(after.stores[name].where, name)
-  end
+--- Why no reload can change what is durable now, or nil.
+function Stored:waits_for()
+  return self.busy and "what the last reload has made durable, or no longer" or nil
 end
 
 -- ---- Waiting -----------------------------------------------------------------------------

@@ -103,8 +103,10 @@ end
 
 -- The store is on a disk in memory, which outlives a kill and a restart.
 function Inside:open_store()
+  self.runtime.stored.opener = function() return self.storage:open(self.runtime) end
   if self.storage:is_there() or stored.is_needed(self.runtime.generation) then
-    self.storage:open(self.runtime)
+    local opened, message = self.runtime.stored:open()
+    if not opened then error("the store does not open: " .. message, 0) end
   end
 end
 

@@ -51,14 +51,15 @@ local function apply(self)
   self.server:store_hold(self.hung)
 end
 
---- Give a runtime its store; raises when that does not open.
+--- Give a runtime its store: true, or nil, message, code.
 function Storage:open(runtime)
   self.disk = self.disk or core.disk(self.seed())
   apply(self)
-  local opened, message = stored.take(runtime, { disk = self.disk })
-  if not opened then error("the store does not open: " .. message, 0) end
+  local opened, message, code = stored.take(runtime, { disk = self.disk })
+  if not opened then return nil, message, code end
   self.server = runtime.server
   apply(self)
+  return true
 end
 
 --- The server has ended: cleanly, or as a kill or a power cut would.

@@ -1,0 +1,110 @@
+--- How a generation becomes the current one: methods of the runtime. All that can fail comes
+-- first: what is prepared, then the configuration of the core, which may have to wait for the
+-- store; installing cannot fail. Keeps nothing in memory of its own.
+local callbacks = require("sluice.live.callbacks")
+local control = require("sluice.requests.control")
+local difference = require("sluice.live.difference")
+local files = require("sluice.app.files")
+local hooks = require("sluice.app.hooks")
+local locals = require("sluice.live.locals")
+local routes = require("sluice.app.routes")
+local state = require("sluice.app.state")
+local stored = require("sluice.live.stored")
+
+local swap = {}
+
+-- One number per route name, the same in all generations.
+local function id_of(self, name)
+  if not self.ids[name] then
+    self.ids[name] = #self.names + 1
+    self.names[#self.names + 1] = name
+  end
+  return self.ids[name]
+end
+
+local function snapshot(self, generation)
+  local function number(name) return id_of(self, name) end
+  local list = routes.for_core(generation, number)
+  files.for_core(generation, number, list)
+  control.for_core(list, number)
+  -- While no hook is about clients, a stream of a constant plan costs this thread nothing. Hooks
+  -- that a reload adds get what happens from then on.
+  return { routes = list, policies = generation.policies, cors = generation.cors,
+    news = hooks.ask_for_clients(generation) }
+end
+
+--- Do everything that can fail before a generation goes live; changes nothing.
+-- @tparam sluice.Generation generation
+-- @treturn table|nil prepared, for Runtime:configure
+-- @treturn sluice.Failure
+function swap.prepare(self, generation)
+  local ok, problem = generation:check()
+  if not ok then return nil, problem end
+  local prepared = { generation = generation, notes = {} }
+  ok, problem = generation:aside("migrate", function()
+    prepared.states, prepared.faults = state.prepare(self.states, generation, prepared.notes)
+  end)
+  if not ok then return nil, problem end
+  ok, problem = generation:aside("check", function()
+    prepared.snapshot = snapshot(self, generation)
+    generation.description = difference.describe(generation)
+    generation.noted = locals.note(generation)
+  end)
+  if not ok then return nil, problem end
+  for _, warning in ipairs(generation.warnings) do table.insert(prepared.notes, warning) end
+  return prepared
+end
+
+--- Give the core the routes and policies of a prepared generation. When they change what is
+-- durable the store is asked first: it gives a ticket, and the answer says whether they are in
+-- force.
+-- @treturn boolean|integer|nil true, or a ticket; or nil, message, code
+function swap.configure(self, prepared)
+  if self.generation and not self.stored.is_open and stored.is_needed(prepared.generation) then
+    local opened, message, code = self.stored:open()
+    if not opened then return nil, message, code end
+  end
+  local answer, message, code = self.server:configure(prepared.snapshot)
+  if answer and answer ~= true then callbacks.policies(self, true) end
+  return answer, message, code
+end
+
+--- Take the states as they are now: they have changed while the core waited.
+function swap.migrate_again(self, prepared)
+  local notes = {}
+  local ok, problem = prepared.generation:aside("migrate", function()
+    prepared.states, prepared.faults = state.prepare(self.states, prepared.generation, notes)
+  end)
+  if ok then return end
+  table.insert(prepared.notes, "a state is what it was before the reload waited for the disk: "
+    .. problem.message)
+end
+
+--- Make a prepared generation, whose configuration is in force, the current one: one step,
+-- between two turns of the loop.
+function swap.install(self, prepared)
+  local generation, old = prepared.generation, self.generation
+  local notes = prepared.notes
+  for _, text in ipairs(state.install(self.states, prepared.states, prepared.faults, old)) do
+    table.insert(notes, text)
+  end
+  generation.runtime, generation.server = self, self.server
+  self.generation = generation
+  generation.phase = "live"
+  self.retirement:add(generation)
+  if old then
+    for _, text in ipairs(locals.changed(old.noted)) do table.insert(notes, text) end
+    self.retirement:begin(old)
+  end
+end
+
+--- The same where no store can have to be asked.
+-- @treturn boolean|nil true, or nil, message (the core refused the routes)
+function swap.swap(self, prepared)
+  local ok, message, code = self:configure(prepared)
+  if not ok then return nil, message, code end
+  self:install(prepared)
+  return true
+end
+
+return swap
