@@ -26,7 +26,7 @@ end)
 local function judge(sample, rule)
   local id, value = sample.gate .. "/" .. rule.name, sample[rule.field]
   local data = { id = id, gate = sample.gate, message = rule.message, severity = rule.severity,
-    value = value, limit = rule.above, unit = rule.unit }
+    category = rule.category, value = value, limit = rule.above, unit = rule.unit }
   if value > rule.above and not active()[id] then
     active()[id] = true
     app:publish("alerts", "alert", data)

@@ -22,7 +22,8 @@ app:stream("/api/job-progress", function(req) return "jobs/" .. req.user.id end)
 
 local function report(event, id, job)
   app:publish("jobs/" .. job.owner, event, { jobId = id, status = job.status,
-    processed = job.done, total = #job.items, percentage = 100 * job.done // #job.items })
+    processed = job.done, total = #job.items, percentage = 100 * job.done // #job.items,
+    currentItem = job.items[job.done] })
 end
 
 app:task("batch", { restart = true }, function(id)

@@ -1,13 +1,14 @@
---- Who is here: to follow a room's channel is to be in it. Two tabs are one person, and a page
+--- Who is here: to follow a document's channel is to be in it. Two tabs are one person, and a page
 --- that is loaded again has not left: only five seconds without a stream count as leaving.
 ---
 ---   sluice run examples/room/app.lua
----   curl -N -H 'X-User: alice' http://127.0.0.1:5121/api/rooms/tea      and the same as bob
+---   curl -N -H 'X-User: alice' http://127.0.0.1:5121/api/documents/tea/collaboration
 ---
---- Here a proxy in front names the user (X-User). Events: `user-joined`, `user-left`, `cursor`.
+--- The same as bob. Here a proxy in front names the user (X-User). Events: `user-joined`,
+--- `user-left`, `cursor-move`.
 local sluice = require("sluice")
 local app = sluice.app()
-local rooms = app:state("rooms", {}) -- room -> { [user] = number of streams }
+local rooms = app:state("rooms", {}) -- document -> { [user] = number of streams }
 local GRACE = 5
 
 app:guard("/api/**", function(req)
@@ -16,44 +17,43 @@ app:guard("/api/**", function(req)
   return req.user and true or 401
 end)
 
-app:channel("room/:room", { history = 1000, key = "userId", rewind = "latest", ttl = false })
-app:channel("room/:room/live", { history = "latest", key = "userId", ttl = 10 })
-app:stream("/api/rooms/:room", { channels = { "room/:room", "room/:room/live" } })
+app:channel("room/:id", { history = 1000, key = "userId", rewind = "latest", ttl = false })
+app:channel("room/:id/live", { history = "latest", key = "userId", ttl = 10 })
+app:stream("/api/documents/:id/collaboration", { channels = { "room/:id", "room/:id/live" } })
 
-local function report(event, room, user, remove)
+local function report(event, id, user, remove)
   local active = 0
-  for _ in pairs(rooms()[room]) do active = active + 1 end
-  app:publish("room/" .. room, event, { room = room, userId = user, activeUsers = active },
-    { remove = remove })
+  for _ in pairs(rooms()[id]) do active = active + 1 end
+  app:publish("room/" .. id, event, { documentId = id, id = user, userId = user, userName = user,
+    activeUsers = active }, { remove = remove })
 end
 
-app:on("subscribe", "room/:room", function(client, _, p)
+app:on("subscribe", "room/:id", function(client, _, p)
   local all, user = rooms(), client.user.id
-  local members = all[p.room] or {}
-  all[p.room] = members
+  local members = all[p.id] or {}
+  all[p.id] = members
   local new = members[user] == nil -- 0 while the leave task is pending
   members[user] = (members[user] or 0) + 1
-  app:cancel("leave/" .. p.room .. "/" .. user)
-  if new then report("user-joined", p.room, user) end
+  app:cancel("leave/" .. p.id .. "/" .. user)
+  if new then report("user-joined", p.id, user) end
 end)
 
 app:task("leave", function(left)
-  rooms()[left.room][left.user] = nil
-  report("user-left", left.room, left.user, true)
+  rooms()[left.id][left.user] = nil
+  report("user-left", left.id, left.user, true)
 end)
 
-app:on("unsubscribe", "room/:room", function(client, _, p)
-  local members, user = rooms()[p.room], client.user.id
+app:on("unsubscribe", "room/:id", function(client, _, p)
+  local members, user = rooms()[p.id], client.user.id
   members[user] = members[user] - 1
   if members[user] > 0 then return end
-  app:after(GRACE, "leave", { room = p.room, user = user },
-    { id = "leave/" .. p.room .. "/" .. user })
+  app:after(GRACE, "leave", { id = p.id, user = user }, { id = "leave/" .. p.id .. "/" .. user })
 end)
 
-app:post("/api/rooms/:room/cursor", function(req)
-  local at = req:json { line = "integer" }
-  return sluice.receipt(app:publish("room/" .. req.params.room .. "/live", "cursor",
-    { userId = req.user.id, line = at.line }))
+app:post("/api/documents/:id/cursor", function(req)
+  local id, position = req.params.id, req:json { line = "integer", column = "integer" }
+  return sluice.receipt(app:publish("room/" .. id .. "/live", "cursor-move", { documentId = id,
+    userId = req.user.id, position = { line = position.line, column = position.column } }))
 end)
 
 return app

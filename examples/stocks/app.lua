@@ -19,8 +19,11 @@ local market = app:state("market", walk.open(2026))
 app:get("/api/symbols", function() return walk.names() end)
 
 app:every(EVERY, { while_subscribed = "prices" }, function()
+  local now = sluice.timestamp()
   for _ = 1, TRADES * EVERY do
-    app:publish("prices", "price-update", walk.trade(market()))
+    local trade = walk.trade(market())
+    trade.timestamp = now
+    app:publish("prices", "price-update", trade)
   end
 end)
 

@@ -40,7 +40,9 @@ function walk.trade(market)
   s.price = math.max(0.5, math.floor(s.price * (1 + s.speed * step) * 100 + 0.5) / 100)
   s.volume = s.volume + 10 * (1 + math.floor(20 * walk.draw(market) ^ 3))
   s.n = s.n + 1
-  return { symbol = s.symbol, price = s.price, open = s.open, volume = s.volume, n = s.n }
+  local change = math.floor(100 * (s.price - s.open) + 0.5) / 100
+  return { symbol = s.symbol, price = s.price, change = change, volume = s.volume, n = s.n,
+    changePercent = math.floor(10000 * change / s.open + 0.5) / 100 }
 end
 
 return walk

@@ -99,7 +99,7 @@ describe("examples/match", function()
   after_each(kit.stop_all)
 
   local function line(text)
-    assert.equal(202, t:post("/api/matches/7/lines", { headers = DESK, json = { text = text } }).status)
+    assert.equal(202, t:post("/api/matches/7/commentary", { headers = DESK, json = { text = text } }).status)
   end
 
   it("gives a late visitor everything in order, then goes on live", function()
@@ -107,12 +107,12 @@ describe("examples/match", function()
     for i = 1, 150 do line("line " .. i) end
     assert.equal(202, t:post("/api/matches/7/goals", { headers = DESK, json = { team = "home" } }).status)
     local late = t:connect("/api/live-match/7")
-    local goal = late:wait_for("goal", 0).data
+    local goal = late:wait_for("match-event", 0).data
     assert.same({ 23, { home = 1, away = 0 } }, { goal.minute, goal.score })
-    local lines = late:events("line")
+    local lines = late:events("commentary")
     assert.same({ 100, "line 51", "line 150" }, { #lines, lines[1].data.text, lines[100].data.text })
     line("more")
-    assert.equal("more", late:wait_for("line", 0, { text = "more" }).data.text)
+    assert.equal("more", late:wait_for("commentary", 0, { text = "more" }).data.text)
   end)
 
   it("counts a goal that is sent twice once", function()
@@ -120,7 +120,7 @@ describe("examples/match", function()
     local goal = { headers = { ["X-API-Key"] = "k", ["Idempotency-Key"] = "g1" }, json = { team = "away" } }
     local first, again = t:post("/api/matches/7/goals", goal), t:post("/api/matches/7/goals", goal)
     assert.same({ 202, 200, first.json }, { first.status, again.status, again.json })
-    assert.equal(1, c:count("goal"))
+    assert.equal(1, c:count("match-event"))
   end)
 
   it("loses and doubles nothing when a connection is cut", function()
@@ -131,7 +131,7 @@ describe("examples/match", function()
     local again = c:reconnect()
     assert.is_true(again.hello.resumed)
     local got = {}
-    for _, e in ipairs(again:events("line")) do got[#got + 1] = e.data.text end
+    for _, e in ipairs(again:events("commentary")) do got[#got + 1] = e.data.text end
     assert.same({ "line 4", "line 5", "line 6" }, got)
   end)
 
@@ -145,17 +145,18 @@ describe("examples/match", function()
   it("is forgotten six hours later", function()
     line("the end")
     t:advance(6 * 3600 + 120)
-    assert.equal(0, t:connect("/api/live-match/7"):count("line"))
+    assert.equal(0, t:connect("/api/live-match/7"):count("commentary"))
   end)
 end)
 
 describe("examples/room", function()
+  local TEA = "/api/documents/tea/"
   local t
 
   before_each(function() t = kit.open("examples/room/app.lua") end)
   after_each(kit.stop_all)
 
-  local function enter(user) return t:connect("/api/rooms/tea", { user = user }) end
+  local function enter(user) return t:connect(TEA .. "collaboration", { user = user }) end
 
   it("still shows after an hour who is in the room", function()
     enter("alice")
@@ -210,12 +211,12 @@ describe("examples/room", function()
     local alice = enter("alice")
     enter("bob")
     for i = 1, 50 do
-      assert.equal(202, t:post("/api/rooms/tea/cursor", { user = "bob", json = { line = i } }).status)
+      assert.equal(202, t:post(TEA .. "cursor", { user = "bob", json = { line = i, column = 1 } }).status)
     end
-    assert.equal(50, alice:events("cursor")[alice:count("cursor")].data.line)
-    assert.equal(1, enter("carol"):count("cursor"))
+    assert.equal(50, alice:events("cursor-move")[alice:count("cursor-move")].data.position.line)
+    assert.equal(1, enter("carol"):count("cursor-move"))
     t:advance(60)
-    assert.equal(401, t:connect("/api/rooms/tea").status)
+    assert.equal(401, t:connect(TEA .. "collaboration").status)
   end)
 end)
 
@@ -224,7 +225,7 @@ describe("examples/triggers", function()
 
   before_each(function()
     t = kit.open("examples/triggers/app.lua", { env = { OPERATOR_KEY = "k" } })
-    c = t:connect("/api/events")
+    c = t:connect("/api/sse/connect")
   end)
   after_each(kit.stop_all)
 
@@ -240,16 +241,17 @@ describe("examples/triggers", function()
 
   it("makes one event of a burst of changes", function()
     for i = 1, 100 do t:patch("/api/orders/7", { json = { status = "s" .. i } }) end
-    assert.same({ id = "7", status = "s100", changes = 100 }, c:wait_for("order-changed", 1).data)
-    c:expect_none("order-changed", 5)
+    local change = c:wait_for("dataUpdate", 1).data
+    assert.same({ "7", "order", "s100" }, { change.id, change.type, change.changes.status })
+    c:expect_none("dataUpdate", 5)
     t:patch("/api/orders/7", { json = { status = "paid" } })
-    assert.equal(1, c:wait_for("order-changed").data.changes)
+    assert.equal("paid", c:wait_for("dataUpdate").data.changes.status)
   end)
 
   it("passes on what a user says", function()
     local response = t:post("/api/announcements", { json = { message = "hi" } })
     assert.same({ 202, 1 }, { response.status, response.json.subscribers })
-    assert.received(c, "announcement", { message = "hi" })
+    assert.received(c, "notification", { message = "hi" })
     assert.equal(422, t:post("/api/announcements", { json = {} }).status)
   end)
 
@@ -259,10 +261,10 @@ describe("examples/triggers", function()
     t:post("/api/maintenance", { headers = KEY, json = { startTime = "3", after = 60 } })
     t:advance(59)
     assert.equal(204, t:delete("/api/maintenance", { headers = KEY }).status)
-    c:expect_none("maintenance", 10)
+    c:expect_none("alert", 10)
     assert.equal(404, t:delete("/api/maintenance", { headers = KEY }).status)
     t:post("/api/maintenance", { headers = KEY, json = { startTime = "4" } })
-    assert.equal("4", c:wait_for("maintenance", 1).data.startTime)
+    assert.equal("Scheduled maintenance: 4", c:wait_for("alert", 1).data.message)
   end)
 end)
 

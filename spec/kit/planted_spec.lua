@@ -114,13 +114,13 @@ local function report(event, id, job)
       local H = { ["X-API-Key"] = "k" }
       t:put("/api/matches/7", { headers = H })
       local c = t:connect("/api/live-match/7")
-      t:post("/api/matches/7/lines", { headers = H, json = { text = "one" } })
-      c:wait_for("line")
+      t:post("/api/matches/7/commentary", { headers = H, json = { text = "one" } })
+      c:wait_for("commentary")
       c:drop()
-      t:post("/api/matches/7/lines", { headers = H, json = { text = "two" } })
-      c:reconnect():wait_for("line", 1, { text = "two" })
-    end, MATCH, '"match/:id/lines", { history = 100, rewind = "all"', '"match/:id/lines", { history = 0',
-      "no 'line' that fits", DESK)
+      t:post("/api/matches/7/commentary", { headers = H, json = { text = "two" } })
+      c:reconnect():wait_for("commentary", 1, { text = "two" })
+    end, MATCH, '"match/:id/commentary", { history = 100, rewind = "all"', '"match/:id/commentary", { history = 0',
+      "no 'commentary' that fits", DESK)
   end)
 
   it("an event that falls between a snapshot and its subscription", function()

@@ -10,18 +10,21 @@ function kit.source(text)
   return 'local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app\n"
 end
 
-function kit.start(text, options)
-  local t = testing.start({ source = kit.source(text) }, options)
-  running[#running + 1] = t
-  return t
-end
-
 --- An app from a file.
 function kit.open(path, options)
   local t = testing.start(path, options)
   running[#running + 1] = t
   return t
 end
+
+--- A whole app as text.
+function kit.whole(source, options)
+  local t = testing.start({ source = source }, options)
+  running[#running + 1] = t
+  return t
+end
+
+function kit.start(text, options) return kit.whole(kit.source(text), options) end
 
 function kit.stop_all()
   local list = running

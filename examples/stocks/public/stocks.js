@@ -47,7 +47,7 @@ function onPrice(message) {
   stock.n = event.n;
   stock.points.push(event.price);
   if (stock.points.length > POINTS) stock.points.shift();
-  const change = (100 * (event.price - event.open)) / event.open;
+  const change = event.changePercent;
   stock.price.textContent = event.price.toFixed(2);
   stock.change.textContent = (change < 0 ? "−" : "+") + Math.abs(change).toFixed(2) + " %";
   stock.change.className = change < 0 ? "down" : "up";
