@@ -69,13 +69,12 @@ local function channel_of(self, body)
   return nil, "client: none with this id is connected", "ENOTFOUND", "client"
 end
 
--- 'part' is the name of the field that the data are in, for errors.
-local function publish(self, body, event, data, part)
+local function publish(self, body, event, data, prefix)
   local channel, message, code, field = channel_of(self, body)
   if not channel then return nil, message, code, field end
   local id, subscribers, third, wrong = self.app:publish(channel, event, data,
     { idempotency = body.idempotency })
-  return id, subscribers, third, wrong and (part or "") .. wrong
+  return id, subscribers, third, wrong and (prefix or "") .. wrong
 end
 
 --- Publish a `notification`. All methods here take what their endpoint takes as JSON, and return
@@ -120,8 +119,7 @@ function Hub:send(body)
   local known = data ~= nil and type(data) ~= "table" and self.app:event_types()[event]
   if known and known.fields then return bad("data", "an object is expected") end
   local id, subscribers, third, field = publish(self, body, event, data, "data.")
-  if third == "EBADFIELD" then field = field or "eventType" end
-  return id, subscribers, third, field
+  return id, subscribers, third, third == "EBADFIELD" and (field or "eventType") or field
 end
 
 -- The reminders of a maintenance that are still to come; or nil, message, code, field.
@@ -139,15 +137,19 @@ local function read_countdown(body)
   return due
 end
 
--- Only the newest announcement reminds: an earlier one was moved, or is over. Message and code
--- when it fails.
+-- In place of all earlier reminders: their maintenance was moved. Message and code on failure.
 local function schedule(self, body, alert, due)
-  for i = 1, REMINDERS_MAX do self.app:cancel(self.task .. i) end
-  for i, row in ipairs(due) do
-    alert.startsIn = row.startsIn
-    local id, message, code = self.app:at(row.at, self.task,
-      { client = body.client, user = body.user, alert = alert }, { id = self.task .. i })
-    if not id then return "the alert was sent, but not its countdown: " .. message, code end
+  for i = 1, REMINDERS_MAX do
+    local id, row = self.task .. i, due[i]
+    local done, message, code
+    if row then
+      alert.startsIn = row.startsIn
+      done, message, code = self.app:at(row.at, self.task, { client = body.client, user = body.user,
+        alert = alert, idempotency = self.task .. row.at }, { id = id, durable = self.durable })
+    else
+      done, message, code = self.app:cancel(id)
+    end
+    if done == nil then return "the alert was sent, but not its countdown: " .. message, code end
   end
 end
 
@@ -198,7 +200,6 @@ local function shown_types(app)
   return 200, types
 end
 
--- The handler of one endpoint.
 local function handler(self, act, fields)
   local wanted = { client = "string?", user = "string?" }
   for name, kind in pairs(fields) do wanted[name] = kind end
@@ -248,9 +249,7 @@ function Hub:routes(prefix, given)
     list[#list + 1] = fn
     self.app[method](self.app, prefix .. "/" .. path, table.unpack(list))
   end
-  local function post(path, guards, act, fields)
-    add("post", path, guards, handler(self, act, fields))
-  end
+  local function post(path, who, act, fields) add("post", path, who, handler(self, act, fields)) end
   add("stream", "connect", readers, function(req)
     local id = req.user ~= nil and segment(req.user.id)
     if req.user ~= nil and not id then return 403, "this user's id can be in no channel's name" end
@@ -291,7 +290,8 @@ function hub.new(app, given)
       example = info.example, fields = info.fields, channel = name })
   end
   described[app] = true
-  local self = setmetatable({ app = app, name = name, task = name .. ".maintenance" }, Hub)
+  local self = setmetatable({ app = app, name = name, task = name .. ".maintenance",
+    durable = o.durable }, Hub)
   app:task(self.task, function(reminder) remind(self, reminder) end)
   return self
 end

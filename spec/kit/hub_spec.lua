@@ -403,6 +403,19 @@ describe("from Lua, a hub", function()
     assert.equal(2, connect("alice"):count("notification"))
   end)
 
+  it("reminds after a crash when it is durable, of what was announced last", function()
+    start((APP:gsub("new%(app%)", "new(app, { durable = true })")), { now = 1780000000 })
+    local function announce(json) assert.equal(202, post("broadcast-maintenance", json, BOSS).status) end
+    announce({ startTime = "2026-05-28T21:26:40Z", countdown = { 1800, 600, 60 } })
+    announce({ startTime = "2026-05-28T22:26:40Z", countdown = { 600 } })
+    t:kill()
+    local c = connect()
+    t:advance(7200)
+    assert.equal(1, c:count("alert"))
+    assert.same({ 600, "Scheduled maintenance: 2026-05-28T22:26:40Z" },
+      { c:events("alert")[1].data.startsIn, c:events("alert")[1].data.message })
+  end)
+
   it("works as a copy in the app's folder, also over a reload of the copy", function()
     local copy = tree.read("lua/sluice/hub.lua")
     assert.is_nil(copy:find('require("sluice.core")', 1, true))
