@@ -4,8 +4,9 @@
 --- Files that measure nothing run $SLUICE_SPEC_JOBS processes at a time (as many as there are processors, four at
 --- most), then the others one after the other; see spec/support/plan.lua. Those that start a server (they
 --- require spec.support.server or live) run a second time with two I/O threads, with exceptions. With
---- $SLUICE_IO_THREADS set there is one run, with that many threads. $SLUICE_SPEC_FULL (set by
---- `make test-full`) is the full size of everything. $SLUICE_BUILD names the flavour (build/plain).
+--- $SLUICE_IO_THREADS set there is one run, with that many threads. Apps of spec/kit that use the public
+--- API alone run once more with publishes that wait, with $SLUICE_SPEC_FULL all of spec/kit. $SLUICE_SPEC_FULL
+--- (set by `make test-full`) is the full size of everything. $SLUICE_BUILD names the flavour (build/plain).
 --- A file that failed and runs real programs runs once more, alone: what a busy machine did is printed as
 --- `unsteady: file` and is no failure; with the full size there is no second run.
 --- A file whose browser or proxy is missing is printed as `skipped: name`. The last line sums all
@@ -96,6 +97,7 @@ local function write_job(job, path, options)
   local loader = lfs.currentdir() .. "/.ci/lua" -- it loads the sanitizer
   local interpreter = os.getenv("SLUICE_PRELOAD") and loader or arg[-1]
   local words = { "SLUICE_SPEC_PASS=1", "SLUICE_IO_THREADS=" .. job.threads,
+    "SLUICE_SPEC_WAITS=" .. (job.waits and "1" or ""),
     "SLUICE_SPEC_COUNTS=" .. path .. ".counts", "SLUICE_LUA=" .. shell_quote(interpreter),
     shell_quote(interpreter), "spec/run.lua" }
   for _, list in ipairs { options, job.files } do

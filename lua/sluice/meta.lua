@@ -666,7 +666,7 @@ function EventStream:feed(bytes) end
 ---@field now? number seconds since 1970 at the start
 ---@field files? table<string, string> texts of files beside the app
 ---@field http? table<string, sluice.testing.HttpAnswer> answers of other servers by URL
----@field waits? boolean true: every publish waits as long as a commit takes, where it may
+---@field waits? boolean|number every publish lets others run, where it may; for so many seconds
 ---@field sockets? boolean true: a server in a process of its own, and real time
 
 ---@class sluice.testing.DiskOptions

@@ -20,16 +20,22 @@ local test = require("sluice.testing.test")
 ---@class sluice.testing
 local testing = {}
 
-local KNOWN = { env = "table", flags = "table", seed = "number", now = "number",
-  sockets = "boolean", files = "table", http = "table", waits = "boolean" }
+local function a(kind)
+  return { "a " .. kind, function(value) return type(value) == kind end }
+end
+
+local KNOWN = { env = a("table"), flags = a("table"), seed = a("number"), now = a("number"),
+  sockets = a("boolean"), files = a("table"), http = a("table"),
+  waits = { "true or a number of seconds", function(value)
+    return type(value) == "boolean" or type(value) == "number" and value >= 0 and value <= 1e6
+  end } }
 
 local function check_options(given)
   arguments.check("testing.start(app, options): the options", given, "table")
   options.check_names("testing.start", given, KNOWN, 3)
   for name, value in pairs(given) do
-    if type(value) ~= KNOWN[name] then
-      error(("testing.start: %s is a %s"):format(name, KNOWN[name]), 3)
-    end
+    local wanted, fits = table.unpack(KNOWN[name])
+    if not fits(value) then error(("testing.start: %s is %s"):format(name, wanted), 3) end
   end
 end
 
@@ -54,7 +60,7 @@ end
 --   an app that the test made (which cannot be reloaded or restarted)
 -- @tparam[opt] table given env (its environment variables), flags (settings, as of sluice run),
 --   seed (1), now (seconds since 1970), files, http (answers for other servers by URL, as t:http),
---   waits (true: every publish waits as long as a commit takes, where it may),
+--   waits (true: every publish lets others run, where it may; a number: for so many seconds),
 --   sockets (true: a server in a process of its own)
 -- @treturn sluice.testing.Test
 function testing.start(target, given)

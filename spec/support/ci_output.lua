@@ -37,6 +37,8 @@ return function()
   local threads = os.getenv("SLUICE_IO_THREADS")
   local mark = threads and threads ~= "1" and "  I/O threads: " .. threads or ""
 
+  if os.getenv("SLUICE_SPEC_WAITS") == "1" then mark = mark .. "  publishes wait" end
+
   local function show_new(kind, list)
     for i = shown[list] + 1, #handler[list] do show(kind, handler[list][i]) end
     shown[list] = #handler[list]

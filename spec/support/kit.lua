@@ -10,16 +10,24 @@ function kit.source(text)
   return 'local sluice = require("sluice")\nlocal app = sluice.app()\n' .. text .. "\nreturn app\n"
 end
 
+-- spec/run.lua runs some files once more with publishes that wait.
+local function with_waits(options)
+  options = options or {}
+  local wanted = os.getenv("SLUICE_SPEC_WAITS") == "1"
+  if wanted and options.waits == nil and not options.sockets then options.waits = true end
+  return options
+end
+
 --- An app from a file.
 function kit.open(path, options)
-  local t = testing.start(path, options)
+  local t = testing.start(path, with_waits(options))
   running[#running + 1] = t
   return t
 end
 
 --- A whole app as text.
 function kit.whole(source, options)
-  local t = testing.start({ source = source }, options)
+  local t = testing.start({ source = source }, with_waits(options))
   running[#running + 1] = t
   return t
 end

@@ -1,8 +1,9 @@
 --- Which spec files run beside each other, which alone, and which a second time; for spec/run.lua.
 ---
 ---   plan.jobs(files, asked, full) -> { beside = { job, … }, alone = { job, … } }
---- A job is a process: { files = { path, … }, threads = "1" | "2" }. What a file is follows from the lists
---- below and from what it requires. $SLUICE_IO_THREADS (`asked`) makes it one run with so many threads.
+--- A job is a process: { files = { path, … }, threads = "1" | "2", waits = true | nil }. What a file is
+--- follows from the lists below and from what it requires. $SLUICE_IO_THREADS (`asked`) makes it one run
+--- with so many threads.
 local plan = {}
 
 local function set(names)
@@ -26,6 +27,9 @@ local ALONE = set [[ bench/bench e2e/batching e2e/descriptors e2e/drain e2e/hear
 -- A process of their own: they collect the whole Lua heap again and again, or take long; these begin first.
 local OWN = set [[ property/planted property/cursor repo/rockspec repo/build unit/memory unit/log ]]
 
+-- A second time with publishes that wait: what stands on the public API alone.
+local WAITS = set [[ kit/examples kit/hub ]]
+
 local CHUNK = 6 -- files in a process: what is left of one slows every collection of the next
 
 local function text_of(path)
@@ -46,19 +50,26 @@ local function is_alone(path)
   return ALONE[path] or path:find("^spec/browser/") ~= nil
 end
 
-local function add(jobs, path, threads)
+-- Whether it runs once more with publishes that wait. All of spec/kit may: no time passes.
+local function runs_with_waits(path, full)
+  if not path:find("^spec/kit/") or not (full or WAITS[path]) then return false end
+  return text_of(path):find("spec%.support%.kit") ~= nil
+end
+
+local function add(jobs, path, threads, waits)
   local folder = path:match("^(.*)/") or "."
-  local last = not OWN[path] and jobs.open[folder .. threads]
+  local place = folder .. threads .. (waits and " waits" or "")
+  local last = not OWN[path] and jobs.open[place]
   if last and (#last.files < CHUNK or folder == "spec/browser") then
     table.insert(last.files, path)
     return
   end
-  local job = { files = { path }, threads = threads }
+  local job = { files = { path }, threads = threads, waits = waits }
   if OWN[path] then
     jobs.first = jobs.first + 1
     table.insert(jobs, jobs.first, job)
   else
-    jobs.open[folder .. threads] = job
+    jobs.open[place] = job
     table.insert(jobs, job)
   end
 end
@@ -72,6 +83,9 @@ function plan.jobs(files, asked, full)
         add(is_alone(path) and out.alone or out.beside, path, threads)
       end
     end
+  end
+  for _, path in ipairs(files) do
+    if runs_with_waits(path, full) then add(out.beside, path, asked or "1", true) end
   end
   return out
 end

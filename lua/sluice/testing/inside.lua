@@ -60,7 +60,7 @@ function inside.new(target, options)
   end
   self.users, self.outgoing = identity.new(), outgoing.new(self)
   self.storage = storage.new(function() return self.world.seed end)
-  self.waits = options.waits
+  self.waits = options.waits == true and 0 or options.waits
   for url, response in pairs(options.http or {}) do self.outgoing:answer(url, response) end
   return self
 end
@@ -113,7 +113,7 @@ end
 -- With `waits`: what a publish in memory waits for, where it may.
 function Inside:pause()
   local run = self.runtime.scheduler
-  if run:can_wait() then run:sleep(self.storage.commit, "app:publish()") end
+  if run:can_wait() then run:sleep(self.waits, "app:publish()") end
 end
 
 --- Do all that is due now.
