@@ -58,6 +58,22 @@ app:post("/json/:case", function(req)
     mixed = { x = { 1, y = 2 } }, half = { [1.5] = 1 }, truth = { [true] = 1 }, holes = { [5] = 1 },
   })[req.params.case]))
 end)
+-- Values of a key rise: what was acknowledged last, and whether an older one was shown after it.
+local acked = app:state("acked", { last = {}, wrong = {} })
+local function look(key)
+  local shown, last = rooms:get(key), acked().last[key]
+  if last and (not shown or shown.n < last) then table.insert(acked().wrong, key .. " " .. last) end
+end
+app:post("/many", function(req)
+  for _, write in ipairs(req:json()) do
+    app:spawn(function()
+      local ok = rooms:set(write.key, write)
+      if ok then acked().last[write.key] = math.max(acked().last[write.key] or 0, write.n) end
+      for _, key in ipairs({ "a", "b", "c" }) do look(key) end
+    end)
+  end
+  return 204
+end)
 app:post("/fill", function(req)
   local body = req:json()
   local store = body.other and other or rooms
@@ -228,6 +244,46 @@ describe("app:store", function()
     assert.equal(200, t:post("/delete/k1").status)
     assert.equal(200, fill("big", 5 * MIB, true).status)
     assert.equal(200, fill("k2", 9).status) -- less than before always has room
+  end)
+
+  local function random_write(n)
+    local list = {}
+    for i = 1, math.random(6) do
+      local key = ("abc"):sub(math.random(3)):sub(1, 1)
+      list[i] = { key = key, n = n + i, pad = ("x"):rep(math.random(3) == 1 and math.random(20000) or 0) }
+    end
+    return list
+  end
+
+  -- What the server shows is what the disk has, whatever was refused, hung and in doubt in between.
+  it("ends equal to what is stored, and never goes back behind what it acknowledged, in random worlds", function()
+    local refused = 0
+    for seed = 1, os.getenv("SLUICE_SPEC_FULL") and 1000 or 40 do
+      math.randomseed(seed)
+      t = testing.start({ source = APP }, { seed = seed })
+      for step = 1, 25 do
+        local dice = math.random(8)
+        if dice <= 4 then
+          t:post("/many", { json = random_write(step * 10) })
+        elseif dice == 5 then
+          t:disk { full = math.random(2) == 1 }
+        elseif dice == 6 then
+          t:disk { hung = math.random(3) == 1, commit = math.random(3) == 1 and 7 or 0.01, early = math.random(2) == 1 }
+        else
+          t:advance(math.random() * (math.random(4) == 1 and 12 or 0.05))
+        end
+      end
+      t:disk { full = false, hung = false, commit = 0.002 }
+      t:advance(30)
+      assert.same({}, t:state("acked").wrong, "seed " .. seed)
+      local last, shown = t:state("acked").last, t:get("/each").body
+      refused = refused + #t:log("error")
+      t:kill()
+      assert.equal(shown, t:get("/each").body, "seed " .. seed)
+      for key, n in pairs(last) do assert.is_true(get(key).n >= n, "seed " .. seed) end
+      t:stop()
+    end
+    assert.is_true(refused > 0, "the disk refused something")
   end)
 
   it("is kept over reloads, and what is no longer declared is kept and named", function()
