@@ -76,6 +76,25 @@ describe("what an app keeps", function()
     end, 20, "every task that was acknowledged runs")
   end)
 
+  it("begins with the first durable task of an app without a store", function()
+    local app = [[
+      local app = require("sluice").app()
+      app:channel("log", { history = 10 })
+      app:task("say", function(data) app:publish("log", "said", data) end)
+      app:post("/after", function() return { id = app:after(0.5, "say", { n = 1 }, { durable = true, id = "x" }) } end)
+      app:get("/history", function() return app:history("log") end)
+      return app]]
+    local options = { app = app, args = { "--data", folder .. "/data" } }
+    local s = server.start(options)
+    assert.is_nil(process.read_file(folder .. "/data/sluice.db"))
+    assert.same({ id = "x" }, json.decode(post(s, "/after").body))
+    s.kill()
+    s = server.start(options)
+    deadline.eventually(function()
+      return #json.decode(http.get(s.port, "/history").body) > 0
+    end, 10, "the task runs")
+  end)
+
   it("survives a reload, a deletion does too, and a second process is refused", function()
     local s = start()
     post(s, "/burst/1")

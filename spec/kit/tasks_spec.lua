@@ -275,6 +275,22 @@ describe("durable tasks", function()
     assert.equal(1, runs("a"))
   end)
 
+  it("open the data folder when the first one comes", function()
+    start [[
+      local app = require("sluice").app()
+      app:channel("log", { history = 10 })
+      app:task("say", function(data) app:publish("log", "said", data) end)
+      app:post("/after", function() return { id = app:after(5, "say", { n = 1 }, { durable = true }) } end)
+      app:get("/history", function() return app:history("log") end)
+      return app ]]
+    t:publish("log", "before", {})
+    assert.equal(22, #t:post("/after").json.id)
+    assert.equal("before", t:get("/history").json[1].event)
+    t:kill()
+    t:advance(6)
+    assert.same({ n = 1 }, t:get("/history").json[1].data)
+  end)
+
   it("take what JSON can carry, and an id of a size", function()
     start()
     assert.equal("data.list.1 is not UTF-8: it cannot be stored as it is (EJSON)", t:post("/bytes").body)

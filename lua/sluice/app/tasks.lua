@@ -186,20 +186,20 @@ local function check(generation, name, seconds, task, data)
 end
 
 -- What makes a row durable; nil, message, code when it cannot be.
-local function make_durable(self, row, what, seconds, data)
-  if not self.runtime.stored.is_open then
-    caller.raise("%s: durable tasks need the data folder, which is opened at the start for a "
-      .. "durable channel or an app:store(): declare one", what)
-  end
+local function make_durable(self, row, seconds, data)
   if row.id == "" or #row.id > ID_MAX then
     return nil, ("the id of a durable task has 1 to %d bytes, not %d"):format(ID_MAX, #row.id),
       row.id == "" and "EINVAL" or "ETOOBIG"
   end
   row.due, row.text = core.time() + seconds, ""
-  if data == nil then return true end
-  local text, message, code = plain.text(data, "data")
-  row.text = text
-  return text, message, code
+  if data ~= nil then
+    local text, message, code = plain.text(data, "data")
+    if not text then return nil, message, code end
+    row.text = text
+  end
+  if self.runtime.stored.is_open then return true end
+  local opened, message = self.runtime.stored:open() -- the first of an app without a store
+  return opened, message, "ESTORE"
 end
 
 --- Run a task later.
@@ -218,7 +218,7 @@ function Tasks:add(name, seconds, task, data, opts, generation)
   local row = { id = o.id or core.id(), task = task, durable = o.durable,
     at = self.runtime.scheduler.now() + seconds }
   if o.durable then
-    local good, message, code = make_durable(self, row, what, seconds, data)
+    local good, message, code = make_durable(self, row, seconds, data)
     if not good then return nil, message, code end
   else
     row.data = plain.copy(data)
