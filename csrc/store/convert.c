@@ -105,6 +105,8 @@ static int convert(struct store *s, struct record *r, const struct conversion *c
     int err = record_count(r, &s->db);
     if (err < 0) return err;
     record_touch(&s->records, r);
+    r->policy = c->to; /* its newest values are limited by what it becomes */
+    r->policy_serial = s->policy_serial;
     err = change_durability(s, r, c);
     if (err == 0) err = change_kind(s, r, c);
     r->now.kind = c->to.kind;

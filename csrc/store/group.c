@@ -355,6 +355,7 @@ void group_finish(struct store *s) {
     if (stored) release(s);
     else {
         records_rollback(&s->records);
+        if (g->n > 0 && g->ops[0]->kind == STORE_CONVERT) s->policy_serial++;
         if (g->n_numbers > 0) s->calls->abort(s->owner);
         if (g->n == 0) try_later(s);
     }

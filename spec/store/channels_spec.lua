@@ -83,6 +83,24 @@ describe("a conversion", function()
     assert.equal(4, #s:history("a"))
   end)
 
+  it("limits the newest values that it finds by what the channel becomes", function()
+    open { a = { durable = true, keys = 1 } }
+    fill("a", 3)
+    convert { a = { kind = "keyed", durable = true, keys = 2 } }
+    assert.same({ k2 = "e2", k3 = "e3" }, s:newest("a"))
+    reopen({ a = { durable = true, keys = 1 } }, { "a" })
+    reopen({ a = { kind = "keyed", durable = true, keys = 5 } }, { "a" })
+    assert.same({ k1 = "e1", k2 = "e2", k3 = "e3" }, s:newest("a"))
+  end)
+
+  it("raises the floor of a durable pattern, and never that of a channel", function()
+    local both = { ["p/*"] = { durable = true }, a = { durable = true } }
+    open(both, { changes = { { name = "p/*", newest = 0 }, { name = "a", newest = 0 } } })
+    fill("a", 1)
+    convert(both, { { name = "p/*", newest = 70 }, { name = "a", newest = 80 } })
+    assert.same({ 70, { "e1" } }, { s:channel("p/*").floor, (s:history("a")) })
+  end)
+
   it("between log and state keeps nothing but the floor", function()
     open { a = { durable = true } }
     local seqs = fill("a", 2)
@@ -137,6 +155,43 @@ describe("a conversion", function()
     local first = s:channel("user/*").floor
     reopen({ ["user/*"] = { durable = true } }, { "user/*" })
     assert.equal(first, s:channel("user/*").floor)
+  end)
+end)
+
+describe("the newest events of a log", function()
+  local function recent(channel, n)
+    local list = {}
+    for _, row in ipairs(assert(s.raw:recent(channel, n))) do list[#list + 1] = row.data .. "@" .. row.before end
+    return table.concat(list, " ")
+  end
+
+  it("come the newest first, each with the number before it", function()
+    open { a = { durable = true }, b = { durable = true } }
+    local seqs = fill("a", 3)
+    fill("b", 1)
+    assert.equal(("e3@%d e2@%d"):format(seqs[2], seqs[1]), recent("a", 2))
+    assert.equal(("e3@%d e2@%d e1@0"):format(seqs[2], seqs[1]), recent("a", 9))
+    assert.equal("", recent("nothing", 9))
+  end)
+
+  it("end above the floor, also when rows below it are still there", function()
+    open { a = { durable = true } }
+    local seqs = fill("a", 400)
+    s:ask { kind = "trim", channel = "a", seq = seqs[398] }
+    assert.equal(("e400@%d e399@%d"):format(seqs[399], seqs[398]), recent("a", 9))
+    s:ask { kind = "trim", channel = "a", seq = seqs[400] }
+    assert.equal("", recent("a", 9))
+  end)
+
+  it("end before the first damaged one", function()
+    open { a = { durable = true } }
+    s:publish("a", "first")
+    local _, damaged = s:publish("a", "damage me")
+    local seqs = fill("a", 2)
+    s:close()
+    disk:damage("sluice.db", (disk:read("sluice.db"):find("damage me", 1, true) - 1) * 8, 0)
+    open { a = { durable = true } }
+    assert.equal(("e2@%d e1@%d"):format(seqs[1], damaged), recent("a", 9))
   end)
 end)
 

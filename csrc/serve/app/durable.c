@@ -142,6 +142,7 @@ int durable_open(struct server *s, const struct durable_place *place,
                               .weak = place->weak,
                               .calls = &calls,
                               .owner = d};
+    if (s->fan.chans.policies) d->policies = policy_set_ref(s->fan.chans.policies);
     int err = store_open(&d->store, &o, why);
     if (err == 0) err = durable_begin(d, s->fan.chans.policies, start, why);
     if (err < 0) {
@@ -149,7 +150,6 @@ int durable_open(struct server *s, const struct durable_place *place,
         durable_forget(d);
         return err;
     }
-    if (s->fan.chans.policies) d->policies = policy_set_ref(s->fan.chans.policies);
     map_init(&d->floors);
     s->durable = d;
     ev_timer_init(&d->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
