@@ -10,6 +10,7 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
+#include "bind/testing_store_each.h"
 #include "bind/testing_store_op.h"
 #include "store/disk.h"
 #include "store/store.h"
@@ -359,19 +360,6 @@ static int box_read(lua_State *L) {
     return 1;
 }
 
-static void push_row(lua_State *L, const struct store_row *r) {
-    lua_createtable(L, 0, 6);
-    lx_set_integer(L, "seq", r->seq);
-    lx_set_integer(L, "at", (uint64_t)r->at_ms);
-    lx_set_boolean(L, "remove", r->remove);
-    const struct slice texts[] = {r->name, r->key, r->data};
-    static const char *const names[] = {"name", "key", "data"};
-    for (int i = 0; i < 3; i++) {
-        lx_pushslice(L, texts[i]);
-        lua_setfield(L, -2, names[i]);
-    }
-}
-
 static void push_page(lua_State *L, const struct store_page *p) {
     lua_createtable(L, (int)p->n, 4);
     for (uint32_t i = 0; i < p->n; i++) {
@@ -416,57 +404,6 @@ static int box_take(lua_State *L) {
 
 /* ---- What is stored -------------------------------------------------------------------- */
 
-static void append(lua_State *L) {
-    lua_rawseti(L, -2, (int)lua_rawlen(L, -2) + 1);
-}
-
-static void set_slice(lua_State *L, const char *name, struct slice s) {
-    lx_pushslice(L, s);
-    lua_setfield(L, -2, name);
-}
-
-static int each_channel(void *arg, const struct store_channel *c) {
-    lua_State *L = arg;
-    static const char *const kinds[] = {"log", "state", "keyed"};
-    lua_newtable(L);
-    set_slice(L, "name", c->name);
-    set_slice(L, "kind", slice_str(kinds[c->kind]));
-    lx_set_boolean(L, "durable", c->durable);
-    lx_set_integer(L, "floor", c->floor);
-    lx_set_integer(L, "last", c->last);
-    append(L);
-    return 0;
-}
-
-static int each_newest(void *arg, struct slice channel, const struct store_row *r) {
-    lua_State *L = arg;
-    push_row(L, r);
-    set_slice(L, "channel", channel);
-    append(L);
-    return 0;
-}
-
-static int each_pair(void *arg, const struct store_pair *p) {
-    lua_State *L = arg;
-    lua_newtable(L);
-    set_slice(L, "store", p->store);
-    set_slice(L, "key", p->key);
-    set_slice(L, "value", p->value);
-    append(L);
-    return 0;
-}
-
-static int each_task(void *arg, const struct store_task *t) {
-    lua_State *L = arg;
-    lua_newtable(L);
-    set_slice(L, "id", t->id);
-    set_slice(L, "name", t->name);
-    set_slice(L, "data", t->data);
-    lx_set_integer(L, "due", (uint64_t)t->due_ms);
-    append(L);
-    return 0;
-}
-
 /* store:each("channels" | "newest" | "pairs" | "tasks") -> list, damaged | nil, m, code.
  * Without threads also after begin. */
 static int box_each(lua_State *L) {
@@ -482,6 +419,16 @@ static int box_each(lua_State *L) {
     if (err < 0) return lx_fail(L, err);
     lua_pushinteger(L, damaged);
     return 2;
+}
+
+/* store:recent(channel, events) -> the newest first, each with 'before' */
+static int box_recent(lua_State *L) {
+    struct box *b = check_box(L);
+    struct slice channel = lx_checkslice(L, 2);
+    uint32_t n = (uint32_t)luaL_checkinteger(L, 3);
+    lua_newtable(L);
+    int err = store_each_recent(b->store, channel, n, each_recent, L);
+    return err < 0 ? lx_fail(L, err) : 1;
 }
 
 static int box_stats(lua_State *L) {
@@ -571,10 +518,11 @@ LX_EXPORT int luaopen_sluice_core_testing_store(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"begin", box_begin}, {"run", box_run},       {"submit", box_submit},
         {"read", box_read},   {"memory", box_memory}, {"head", box_head},
-        {"take", box_take},   {"each", box_each},     {"stats", box_stats},
-        {"tick", box_tick},   {"step", box_step},     {"next", box_next},
-        {"pace", box_pace},   {"close", box_close},   {"drop", box_drop},
-        {"burst", box_burst}, {"__gc", box_gc},       {NULL, NULL}};
+        {"take", box_take},   {"each", box_each},     {"recent", box_recent},
+        {"stats", box_stats}, {"tick", box_tick},     {"step", box_step},
+        {"next", box_next},   {"pace", box_pace},     {"close", box_close},
+        {"drop", box_drop},   {"burst", box_burst},   {"__gc", box_gc},
+        {NULL, NULL}};
     static const luaL_Reg functions[] = {{"open", l_open},
                                          {"time", l_time},
                                          {"alive", l_alive},
