@@ -144,6 +144,13 @@ function sluice.env(name, default)
   return value
 end
 
+--- Whether the server was started with --demo. An app may then have well-known keys and users:
+-- such a server listens on this machine's own address only.
+-- @treturn boolean
+function sluice.is_demo()
+  return process.demo
+end
+
 --- Answer a request with what app:publish returned.
 -- @treturn integer 202 and a table; or nil, message, code, field
 function sluice.receipt(id, subscribers, duplicate, field)

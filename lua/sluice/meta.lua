@@ -80,6 +80,7 @@
 ---@field watch? boolean reload when a file of the app changes
 ---@field log_level? "debug"|"info"|"warn"|"error"|"off"
 ---@field log_format? "text"|"json"
+---@field demo? boolean
 ---@field signals? boolean
 
 ---@class sluice
@@ -109,6 +110,8 @@ function sluice.id() end
 ---@param default? string
 ---@return string
 function sluice.env(name, default) end
+---@return boolean
+function sluice.is_demo() end
 ---@return integer?, any, any
 function sluice.receipt(id, subscribers, duplicate, field) end
 

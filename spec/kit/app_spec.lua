@@ -26,6 +26,17 @@ describe("a request of the kit", function()
   end)
   after_each(kit.stop_all)
 
+  it("may be of a demo, when the test says so", function()
+    local source = 'local demo = sluice.is_demo()\napp:get("/", function() return { demo, sluice.is_demo() } end)'
+    local shown = kit.start(source, { flags = { demo = true } })
+    local plain = kit.start(source)
+    assert.same({ true, true }, shown:get("/").json)
+    assert.same({ false, false }, plain:get("/").json)
+    assert(shown:reload())
+    assert.same({ true, true }, shown:get("/").json)
+    assert.has_error(function() kit.start(source, { flags = { demo = true, host = "0.0.0.0" } }) end)
+  end)
+
   it("has answers with status, headers, body and JSON", function()
     local r = t:get("/echo/a%20b?q=1", { headers = { ["X-Own"] = "mine" } })
     assert.same({ 200, { p = "a b", q = "1", h = "mine" } }, { r.status, r.json })

@@ -57,6 +57,7 @@ describe("sluice", function()
       { "%-%-drain: a number of seconds from 0 to 3600", "run", path, "--drain=-1" },
       { "%-%-max%-body: a size from 1 bytes", "run", path, "--max-body", "big" },
       { "%-%-log%-level: one of debug, info, warn, error, off", "run", path, "--log-level", "loud" },
+      { "%-%-demo: its keys are known to everybody.*not '0.0.0.0'", "run", path, "--demo", "--host", "0.0.0.0" },
       { "Did you mean", "run", path, "--no-watc" },
       { "Error: write: sluice run app.lua\n", "app.lua" },
       { "exclude each other", "reload", "--dry-run", "--rollback" },
@@ -91,6 +92,29 @@ describe("sluice", function()
     assert.is_true(options.trust_proxy)
     assert.same({ "example.org" }, options.allow_hosts)
     assert.matches("^serving .*app.lua on http://127.0.0.1:40000$", rehearsal.lines()[#rehearsal.lines()].message)
+  end)
+
+  it("has a demo mode on this machine's own addresses, and warns of it", function()
+    local text = 'local sluice = require("sluice")\nsluice.log.info(tostring(sluice.is_demo()))\nreturn sluice.app()'
+    local function serve(...)
+      rehearsal.clear_log()
+      local code = run("run", app(text), "--port", "0", "--no-watch", ...)
+      return code, rehearsal.logged("info")[1], #rehearsal.logged("warn")
+    end
+    local _, _, before = serve()
+    for _, host in ipairs { "127.0.0.1", "127.8.9.10", "::1", "localhost" } do
+      assert.same({ 0, "true", before + 1 }, { serve("--demo", "--host", host) }, host)
+    end
+    assert.matches("^%-%-demo: ", rehearsal.logged("warn")[before + 1])
+    assert.same({ 0, "false", before }, { serve("--host", "0.0.0.0") })
+    for _, host in ipairs { "0.0.0.0", "::", "192.168.1.7", "127.0.0.1.example.org", "example.org" } do
+      assert.equal(2, (serve("--demo", "--host", host)), host)
+    end
+    local getenv = function(name) return ({ SLUICE_DEMO = "yes", SLUICE_HOST = "::" })[name] end
+    assert.is_nil((config.resolve({}, nil, getenv)))
+    assert.is_true(config.resolve({ host = "::1" }, nil, getenv).demo)
+    assert.is_false(config.resolve({}, { demo = false }).demo)
+    assert.matches("^sluice.serve%(%): demo: yes or no is expected", select(2, config.resolve({}, { demo = "maybe" })))
   end)
 
   it("ends with 1 when it cannot listen", function()
@@ -168,6 +192,7 @@ describe("settings", function()
     local good = { port = { [5] = true }, io_threads = { [5] = true }, max_body = { [5] = true },
       max_connections = { [5] = true }, heartbeat = { [5] = true, [1.5] = true }, drain = { [5] = true, [1.5] = true },
       handler_budget = { [5] = true, [1.5] = true }, trust_proxy = { [true] = true, [false] = true },
+      demo = { [true] = true, [false] = true },
       host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, data = { ["a b/c"] = true },
       admin_key = { ["a b/c"] = true } }
     for _, name in ipairs({ "head_timeout", "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do

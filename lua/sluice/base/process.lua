@@ -52,6 +52,7 @@ end
 process = {
   loading = nil, -- sluice.Generation while its files run
   runtime = nil, -- sluice.Runtime whose callback runs (in specs: the last one made)
+  demo = false, -- sluice.is_demo()
   os = app_os, -- what apps see as `os`: in a test the clock and the settings are the test's
   outgoing = nil, -- in a test: answers the requests that the app would send to other servers
 }

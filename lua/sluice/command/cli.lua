@@ -27,7 +27,11 @@ local function add_run(parser)
   for _, row in ipairs(config.SETTINGS) do
     local name, default, argname, help = row[1], row[3], row[4], row[5]
     if default ~= nil then help = ("%s (default: %s)"):format(help, tostring(default)) end
-    run:option("--" .. name:gsub("_", "-"), help):target(name):argname(argname)
+    if argname then
+      run:option("--" .. name:gsub("_", "-"), help):target(name):argname(argname)
+    else
+      run:flag("--" .. name, help):target(name)
+    end
   end
   run:flag("--no-watch", "do not reload when one of the app's files changes"):target("no_watch")
 end

@@ -62,10 +62,15 @@ local function hosts(v)
   return nil, "a list of host names (or a text, separated by commas)"
 end
 
+local function yes(v)
+  if v == true or v == "yes" or v == "true" or v == "1" then return true end
+  if v == false or v == "no" or v == "false" or v == "0" then return false end
+  return nil, "yes or no"
+end
+
 local function trust(v)
-  if type(v) == "boolean" then return v end
-  if v == "true" or v == "yes" or v == "1" then return true end
-  if v == "false" or v == "no" or v == "0" then return false end
+  local value = yes(v)
+  if value ~= nil then return value end
   -- a list of addresses must not be taken for "trust all"
   return nil, "yes or no (addresses come in a later version)"
 end
@@ -77,7 +82,8 @@ local function usual(name)
   return LIMITS[name] // 1000
 end
 
---- name, check, default, argument and help of the flag; in the order of `sluice run --help`.
+--- name, check, default, argument (nil: the flag has none) and help of the flag; in the order of
+--- `sluice run --help`.
 config.SETTINGS = {
   { "host", text, "127.0.0.1", "<address>", "address to listen on" },
   { "port", whole(0, 65535), 5121, "<n>", "port to listen on; 0 takes a free one" },
@@ -118,6 +124,7 @@ config.SETTINGS = {
     "debug, info, warn, error or off" },
   { "log_format", one_of("text", "json"), nil, "<format>",
     "text or json; default: text on a terminal" },
+  { "demo", yes, nil, nil, "let the app show itself, with keys that everybody knows" },
 }
 
 local function known()
@@ -147,6 +154,11 @@ local function shown(value)
   return "a " .. type(value)
 end
 
+-- Only this machine's own connections reach it.
+local function is_loopback(host)
+  return host == "localhost" or host == "::1" or host:find("^127%.%d+%.%d+%.%d+$") ~= nil
+end
+
 --- Put the settings together.
 -- @tparam table flags by name, from the command line
 -- @tparam[opt] table given options of sluice.serve
@@ -164,6 +176,10 @@ function config.resolve(flags, given, getenv)
       end
       out[row[1]] = checked
     end
+  end
+  if out.demo and not is_loopback(out.host) then
+    return nil, ("--demo: its keys are known to everybody, so the host has to be 127.0.0.1, ::1 or "
+      .. "localhost, not '%s'"):format(out.host)
   end
   out.signals, out.watch = given.signals == true, given.watch == true
   return out

@@ -5,6 +5,7 @@ local config = require("sluice.live.config")
 local core = require("sluice.core")
 local generation = require("sluice.live.generation")
 local need = require("sluice.base.need")
+local process = require("sluice.base.process")
 local reload = require("sluice.live.reload")
 local runtime = require("sluice.live.runtime")
 local stored = require("sluice.live.stored")
@@ -15,8 +16,8 @@ local serve = {}
 -- What an app may require. It is loaded before the app is: a module that a handler requires
 -- first, or the app after a reload, is then of the version that serves, whatever was installed
 -- meanwhile.
-local FOR_APPS = { "sluice", "sluice.client", "sluice.eventstream", "sluice.http", "sluice.json",
-  "sluice.system" }
+local FOR_APPS = { "sluice", "sluice.client", "sluice.eventstream", "sluice.http", "sluice.hub",
+  "sluice.json", "sluice.system" }
 
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
@@ -52,6 +53,7 @@ function serve.set_up(settings)
   local ok, message = core.budget_set(settings.handler_budget)
   if not ok then core.log("warn", "no handler is stopped when it loops: " .. message) end
   core.memory_limit(settings.lua_memory)
+  process.demo = settings.demo == true
 end
 
 --- Short steps of the collector: a turn of the loop must not wait for it. A step traverses so
@@ -100,6 +102,9 @@ local function start(target, settings)
     self.watcher = watcher.new(self)
   end
   core.log("info", ("serving %s on %s"):format(self.generation.path, urls_of(settings.host, port)))
+  if settings.demo then
+    core.log("warn", "--demo: keys that everybody knows may be valid: let no proxy lead here")
+  end
   return self
 end
 

@@ -63,7 +63,9 @@ local function command(self)
     words[#words + 1] = "--data " .. quote(self.folder .. "/data")
   end
   for name, value in pairs(self.options.flags or {}) do
-    words[#words + 1] = quote("--" .. name:gsub("_", "-")) .. " " .. quote(value)
+    local flag = quote("--" .. name:gsub("_", "-"))
+    if value == true then value = "" else value = " " .. quote(value) end
+    words[#words + 1] = flag .. value
   end
   return table.concat(words, " ")
 end

@@ -48,6 +48,7 @@ end
 function inside.new(target, options)
   local self = setmetatable({ world = world.new(options), settings = settings_of(options),
     texts = nil, app = nil, path = nil }, Inside)
+  self.world.demo = self.settings.demo == true
   if type(target) == "string" then
     self.path = target
   elseif rawget(target, "_generation") then

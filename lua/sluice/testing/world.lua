@@ -40,7 +40,8 @@ end
 -- @treturn sluice.testing.World
 function world.new(options)
   local self = setmetatable({ us = BEGIN_US, wall = (options.now or NOW) - BEGIN_US / 1e6,
-    seed = options.seed or 1, env = options.env or {}, log = {}, outgoing = nil }, World)
+    seed = options.seed or 1, env = options.env or {}, log = {}, outgoing = nil, demo = false },
+    World)
   self.os = make_os(self, self.env)
   return self
 end
@@ -87,7 +88,7 @@ function World:enter()
   real_log = real_log or core.log
   current = self
   hold(self)
-  process.os, process.outgoing = self.os, self.outgoing
+  process.os, process.outgoing, process.demo = self.os, self.outgoing, self.demo
   core.log = function(level, message, fields) record(self, level, message, fields) end
 end
 
@@ -100,7 +101,7 @@ function World:leave()
   core.hold_clock()
   core.seed(0)
   math.randomseed()
-  process.os, process.outgoing = app_os, nil
+  process.os, process.outgoing, process.demo = app_os, nil, false
   core.log = real_log
 end
 
