@@ -17,7 +17,8 @@ local FAULTS = { lost = { "lost", "crc_short" }, repeated = { "repeated", "crc_l
 --   idle = true: do not wait, no stream gets ready (until)
 function subscribers.start(bench, target, o)
   local words = { "build/bench/load", "--port", target.port, "--path", o.path, "--streams", o.streams }
-  for _, name in ipairs { "mode", "slow", "rcvbuf", "parse", "rate", "head", "until", "gap", "source", "processes" } do
+  for _, name in ipairs { "mode", "slow", "rcvbuf", "parse", "rate", "head", "until", "gap", "source", "processes",
+    "last-event-id" } do
     if o[name] then table.move({ "--" .. name, o[name] }, 1, 2, #words + 1, words) end
   end
   for _, name in ipairs { "rounds", "hold" } do

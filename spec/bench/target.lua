@@ -53,12 +53,17 @@ end
 -- @tparam string dir for its files
 -- @tparam integer io_threads
 -- @tparam[opt] boolean free all processors, not the servers' one
-function target.sluice(dir, io_threads, free)
+-- @tparam[opt] string data the data folder of a server with durable channels: spec/bench/durable_app.lua
+function target.sluice(dir, io_threads, free, data)
   local port = program.free_port()
   local command = os.getenv("SLUICE_COMMAND") or "build/bin/sluice"
-  return wait_until_it_listens(new("sluice", dir, port, { name = "sluice", cpu = not free and 0 or nil,
-    words = { command, "run", "spec/bench/app.lua", "--port", port, "--io-threads", io_threads or 1,
-      "--log-level", "warn", "--drain", 0, "--no-watch", "--handler-budget", 5 } }))
+  local app = data and "spec/bench/durable_app.lua" or "spec/bench/app.lua"
+  local self = new("sluice", dir, port, { name = "sluice", cpu = not free and 0 or nil,
+    words = { command, "run", app, "--port", port, "--io-threads", io_threads or 1,
+      "--log-level", "warn", "--drain", 0, "--no-watch", "--handler-budget", 5, "--data",
+      data or dir .. "/none" } })
+  self.data = data
+  return wait_until_it_listens(self)
 end
 
 --- Whether nginx with nchan is here.
