@@ -174,8 +174,10 @@ void chan_append(struct chan *c, struct frame *f) {
 }
 
 void chan_trim(struct chan *c, uint64_t seq) {
+    bool stay = c->kind == CHANNEL_KEYED && c->history < c->head && !PLANTED(39);
     while (c->history < c->head && chan_at(c, c->history)->seq <= seq) leave_history(c);
-    if (c->latest && !c->policy.durable) latest_trim(c->latest, seq);
+    if (c->latest && !c->policy.durable)
+        latest_trim(c->latest, seq, stay ? c->last_ms : INT64_MAX);
     enforce(c);
 }
 

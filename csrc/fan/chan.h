@@ -70,8 +70,9 @@ void chan_configure(struct chan *c, const struct policy *policy);
 /* Append a numbered frame (shares). */
 void chan_append(struct chan *c, struct frame *f);
 
-/* Drop history up to and including a number. Of a durable log it is still in the store, and
- * the newest values of a durable channel stay. */
+/* Drop history up to and including a number. Of a durable log it is still in the store. The
+ * newest values of a durable channel stay, and those of a keyed log but for what is withdrawn;
+ * of one whose history is empty they go, for there is nothing else to make room. */
 void chan_trim(struct chan *c, uint64_t seq);
 
 /* The store has nothing up to and including a number any more. */

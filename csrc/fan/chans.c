@@ -171,7 +171,7 @@ void chans_release(struct chans *cs, struct chan *c) {
 void chans_drop(struct chans *cs, struct chan *c) {
     if (!c->known || (chan_is_paged(c) && c->floor < c->last)) return;
     chan_trim(c, c->last);
-    if (c->latest) latest_trim(c->latest, c->last);
+    if (c->latest) latest_trim(c->latest, c->last, INT64_MAX);
     fold_floor(cs, c->policy.pattern, c->floor, false);
     c->known = false;
     chan_release_backlog(c);

@@ -52,8 +52,8 @@ uint32_t latest_put(struct latest *l, struct frame *f, uint32_t max_keys);
 void latest_remove(struct latest *l, struct frame *f, bool keep, uint32_t max_keys);
 void latest_forget_removals(struct latest *l);
 
-/* Drop what is not newer than 'seq' (events of a ttl). */
-void latest_trim(struct latest *l, uint64_t seq);
+/* Drop what is not newer than 'seq' and withdrawn at that time (INT64_MAX: all of it). */
+void latest_trim(struct latest *l, uint64_t seq, int64_t over_ms);
 
 /* The first live slot with a number above 'seq'; l->n when there is none. */
 uint32_t latest_after(const struct latest *l, uint64_t seq);

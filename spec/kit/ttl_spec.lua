@@ -217,14 +217,14 @@ describe("a channel whose events do not age", function()
     return list
   end
 
-  it("still has them after an hour, and one with the default does not", function()
+  it("still has them after an hour; with the default only the newest of a keyed log stay", function()
     local t, plain = kit.start(app(", ttl = false")), kit.start(app(""))
     for _, one in ipairs({ t, plain }) do
       publish_all(one)
       one:advance(3600)
     end
     assert.same({ "mail", "room", "values" }, newcomer(t))
-    assert.same({}, newcomer(plain))
+    assert.same({ "room" }, newcomer(plain))
   end)
 
   it("begins and stops to do so at a reload", function()
@@ -236,6 +236,14 @@ describe("a channel whose events do not age", function()
     assert.same({ "mail", "room", "values" }, newcomer(t))
     assert.is_true(t:reload(kit.source(app(""))))
     t:advance(120)
+    assert.same({ "room" }, newcomer(t))
+  end)
+
+  it("goes when all that a keyed log has is withdrawn", function()
+    local t = kit.start(app(""))
+    t:publish("room", "e", { k = "a", n = "room" }, { ttl = 30 })
+    t:advance(2000)
+    assert.is_nil(t:get("/channels").json["room"])
     assert.same({}, newcomer(t))
   end)
 

@@ -208,8 +208,9 @@ function Replica:on_event(command)
 end
 
 function Replica:trim(c, seq)
+  local stay = c.policy.keyed and #c.history > 0 -- there is something else to go
   while c.history[1] and c.history[1].seq <= seq do drop_first(c) end
-  if c.policy.durable then return end -- the newest of a durable channel stay
+  if c.policy.durable or stay then return end -- the newest of a durable channel stay
   for _, event in ipairs(self:snapshot(c.name)) do
     if event.seq <= seq then self:leave(c, event, "aged") end
   end

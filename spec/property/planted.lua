@@ -39,4 +39,5 @@ return {
   "a page that is not the last is followed by the ring",
   "hello carries the head, though the store has said where its stream starts",
   "the history of a log that joins an open stream ends with its first block",
+  "the newest values of a keyed log go with its history",
 }

@@ -149,6 +149,15 @@ describe("a keyed log", function()
     assert.equal(7, s:floor(1, "kl"))
   end)
 
+  it("keeps them when its history is trimmed, as far as that has something", function()
+    for i = 1, 4 do log("joined", "k" .. i, "" .. i) end
+    s:trim("kl", 4)
+    assert.equal("hello@0 joined@1=1 joined@2=2 joined@3=3 joined@4=4", snapshot(ALL))
+    assert.equal(0, s:events(1, "kl"))
+    s:trim("kl", 2) -- nothing else can make room
+    assert.equal("hello@2 joined@3=3 joined@4=4", snapshot(ALL))
+  end)
+
   it("leaves out keys that were removed", function()
     log("joined", "A", "1")
     log("joined", "B", "2")

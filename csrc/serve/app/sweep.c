@@ -24,6 +24,12 @@ static uint64_t last_older(const struct chan *c, int64_t cutoff_ms) {
     return seq;
 }
 
+static bool is_empty(const struct chan *c, int64_t now_ms) {
+    if (chan_events(c) > 0) return false;
+    return c->kind != CHANNEL_KEYED ||
+           !latest_newest(c->latest, slice_of(NULL, 0), now_ms);
+}
+
 static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
     if (!c->known) return;
     if (s->durable && durable_is_busy(s))
@@ -33,7 +39,7 @@ static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
     if (seq > 0) command_trim(s, c->node.key, seq);
     if (c->policy.durable) return; /* the store has something of it, or its floor */
     bool silent = now_ms - c->last_ms >= (ttl_ms > 0 ? ttl_ms : TTL_DEFAULT_MS);
-    if (silent && chan_events(c) == 0 && server_subscribers(s, c->node.key) == 0)
+    if (silent && is_empty(c, now_ms) && server_subscribers(s, c->node.key) == 0)
         command_drop(s, c->node.key);
 }
 
