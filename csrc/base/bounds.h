@@ -47,9 +47,9 @@
 #define GATHER_BYTES_MAX 16384
 #define GATHER_CHANNELS_MAX 4 /* streams with more busy channels share no block */
 #define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
-#define LAST_EVENT_ID_MAX 128  /* longer ids are unknown ids: reset */
-#define SYNC_FILTERED_MS 15000 /* age of the last id, stream with a filter */
-#define SYNC_QUIET_MS 60000    /* ... other streams */
+#define LAST_EVENT_ID_MAX 128          /* longer ids are unknown ids: reset */
+#define SYNC_FILTERED_MS 15000         /* age of the last id, stream with a filter */
+#define SYNC_QUIET_MS 60000            /* ... other streams */
 
 /* retry: what a client waits before it comes back; drawn at random, since no browser
  * adds jitter of its own. */
@@ -197,6 +197,15 @@
 #define HTTP_OUT_URL_MAX 8192       /* ETOOBIG */
 #define HTTP_OUT_HEAD_MAX 65536     /* of an answer, and HTTP_FIELDS_MAX: ETOOBIG */
 #define HTTP_OUT_PENDING_MAX 262144 /* untold, of one answer: more stays in the kernel */
+
+#define SQL_OPEN_MAX 16          /* files of other programs, a thread each: EFULL */
+#define SQL_QUEUE_MAX 256        /* questions to one of them under way: EFULL */
+#define SQL_TEXT_MAX (64 * 1024) /* of a statement: EINVAL */
+#define SQL_VALUE_MAX (64 * 1024 * 1024) /* SQLite's limit for one value of them */
+#define SQL_VALUE_LEAST 65536 /* ... which has room for statements and schemas */
+#define SQL_STEPS 1000        /* of SQLite's machine, between two looks at the clock */
+#define SQL_BUSY_LOOK_MS 5    /* between two looks at a locked file */
+#define SQL_END_MS 1000       /* for their threads, at the end of a server */
 
 /* ---- Keys and hashes -------------------------------------------------------------- */
 #define RSA_BITS_MIN 2048 /* weaker keys are refused (RFC 7518, 3.3) */

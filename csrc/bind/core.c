@@ -305,6 +305,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"server", lx_server_new},
                                          {"disk", lx_disk_new},
                                          {"store_is_there", lx_store_is_there},
+                                         {"sql_look", lx_sql_look},
                                          {NULL, NULL}};
     lx_server_type(L);
     luaL_newlib(L, functions);

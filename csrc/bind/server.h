@@ -1,12 +1,13 @@
 /* The Lua object "sluice.server": its userdata, and how the functions that take one get at
  * it. Its methods are in server_life.c, server_channels.c, server_clients.c, server_stats.c,
- * http_out.c and rehearsal.c; server_type.c puts them together, and server_events.c calls
+ * http_out.c, sql.c and rehearsal.c; server_type.c puts them together, and server_events.c calls
  * Lua with what happens. */
 #ifndef SLUICE_BIND_SERVER_H
 #define SLUICE_BIND_SERVER_H
 
 #include "bind/l_aux.h"
 #include "edge/http_out.h"
+#include "edge/sql.h"
 #include "serve/app/server.h"
 
 struct lx_server {
@@ -14,6 +15,7 @@ struct lx_server {
     lua_State *L;          /* the thread that runs it, or the main one */
     int on_event;          /* registry reference of the one callback */
     struct http_out *http; /* NULL until the first request to another server */
+    struct sql *sql;       /* NULL until the first database file of another program */
 };
 
 struct lx_server *lx_checkserver(lua_State *L); /* argument 1, open */

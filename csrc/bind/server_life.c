@@ -73,6 +73,8 @@ static int l_close(lua_State *L) {
     s->on_event = LUA_NOREF;
     http_out_free(s->http); /* it uses the server's loop */
     s->http = NULL;
+    sql_free(s->sql); /* what it has posted goes with the mailbox */
+    s->sql = NULL;
     server_free(server);
     return 0;
 }

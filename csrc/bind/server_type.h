@@ -9,6 +9,8 @@ int lx_server_new(lua_State *L);   /* core.server */
 
 int lx_store_is_there(lua_State *L); /* core.store_is_there */
 
+int lx_sql_look(lua_State *L); /* core.sql_look */
+
 /* The methods of one file each, added to the type's table on top of the stack. */
 void lx_server_add_life(lua_State *L);
 void lx_server_add_channels(lua_State *L);
@@ -16,6 +18,7 @@ void lx_server_add_clients(lua_State *L);
 void lx_server_add_stats(lua_State *L);
 void lx_server_add_http_out(lua_State *L);
 void lx_server_add_durable(lua_State *L);
+void lx_server_add_sql(lua_State *L);
 
 /* What happens on the server, for Lua. */
 extern const struct server_events lx_server_events;

@@ -1,6 +1,6 @@
 ---@meta sluice
 --- Definitions for editors (LuaCATS): what `require` gives for sluice, and for sluice.http, client,
---- crypto, system, hub, eventstream and testing. Never loaded by Sluice; point your language
+--- crypto, sqlite, system, hub, eventstream and testing. Never loaded by Sluice; point your language
 --- server's library setting at the folder that holds `sluice/`. spec/unit/meta_spec.lua and
 --- spec/kit/meta_spec.lua compare the names here with the names there.
 -- luacheck: ignore
@@ -450,6 +450,27 @@ function http.get(url, o) end
 ---@param o? sluice.HttpOptions
 ---@return sluice.HttpResponse?, string? message, string? code
 function http.post(url, o) end
+
+---@class sluice.SqliteOptions
+---@field timeout? number seconds for an answer (10)
+---@field busy? number seconds to wait for a program that has the file locked (5)
+---@field max_rows? integer of an answer (10000)
+---@field max_bytes? integer of an answer (8 MiB)
+
+---@class sluice.Sqlite require("sluice.sqlite")
+local sqlite = {}
+---@param path string
+---@param options? sluice.SqliteOptions
+---@return sluice.Database?, string? message, string? code
+function sqlite.open(path, options) end
+
+---@class sluice.Database
+local Database = {}
+---@param sql string one statement that reads
+---@param ... string|number|boolean|nil|table values for `?`, or one table of values for `:name`
+---@return table[]? rows by column, string? message, string? code
+function Database:query(sql, ...) end
+function Database:close() end
 
 ---@class sluice.ClientOptions
 ---@field events? string[]

@@ -83,6 +83,7 @@ describe("meta.lua", function()
     ["sluice.Policy"] = 'app:channel("a", { nothing_like_it = 1 })',
     ["sluice.PlanTable"] = 'app:stream("/a", { channels = { "a" }, nothing_like_it = 1 })',
     ["sluice.EveryOptions"] = "app:every(1, { nothing_like_it = 1 }, print)",
+    ["sluice.SqliteOptions"] = 'require("sluice.sqlite").open("x", { nothing_like_it = 1 })',
     ["sluice.SystemOptions"] = 'require("sluice.system").new(app, { nothing_like_it = 1 })',
     ["sluice.HubOptions"] = 'require("sluice.hub").new(app, { nothing_like_it = 1 })',
     ["sluice.HubGuards"] = 'require("sluice.hub").new(app):routes("/a", { nothing_like_it = 1 })',

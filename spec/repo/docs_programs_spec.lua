@@ -54,7 +54,11 @@ local function start(program)
     text = text:gsub(commands.ADDRESS:gsub("%p", "%%%0"), "http://127.0.0.1:" .. port)
   end
   process.write_file(folder .. "/app.lua", text)
-  local s = server.start { path = folder .. "/app.lua", port = port }
+  local database = folder .. "/shop.db"
+  for _, block in ipairs(text:find("SHOP_DB", 1, true) and doc.blocks or {}) do
+    if block.lang == "sql" then process.run { "sqlite3", database, block.text } end
+  end
+  local s = server.start { path = folder .. "/app.lua", port = port, env = { SHOP_DB = database } }
   s.app_folder = folder
   return s, folder
 end

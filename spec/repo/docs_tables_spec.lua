@@ -144,7 +144,7 @@ describe("the tables of the pages", function()
   end)
 
   it("list the options of requests to other servers", function()
-    for name, module in pairs { http = "http", client = "client" } do
+    for name, module in pairs { http = "http", client = "client", sqlite = "sqlite" } do
       local known = tree.read("lua/sluice/" .. module .. ".lua"):match("\nlocal KNOWN = {(.-)}")
       local wanted, defaults = {}, {}
       for option, default in known:gmatch("([%l_]+) = ([%w.<> ]+)") do
@@ -246,6 +246,7 @@ describe("public functions", function()
     -- where the methods of App live that are made elsewhere
     local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
       http = { "http." }, client = { "client." }, Connection = { "Connection:" },
+      sqlite = { "sqlite." }, Database = { "Database:" },
       sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
       crypto = { "crypto." }, Key = { "Key:" }, hub = { "hub." }, Hub = { "Hub:" },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },

@@ -38,6 +38,7 @@ local LUA_TOP = {
   http = { "out/", "app/", "base/", "core", "json" },
   crypto = { "base/", "core" },
   client = { "out/", "base/", "core", "json", "eventstream" },
+  sqlite = { "out/", "base/", "core", "json" },
   testing = { "testing/", "base/" },
   test = { "base/" },
   json = { "base/", "core" },

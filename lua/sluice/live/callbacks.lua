@@ -91,6 +91,12 @@ function callbacks.http_end(self, id, message, code)
   if t then t:on_end(message, code) end
 end
 
+function callbacks.sql(self, ticket, rows, message, code)
+  local fiber = self.questions[ticket]
+  self.questions[ticket] = nil
+  if fiber then self.scheduler:resume(fiber, rows, message, code) end
+end
+
 function callbacks.answer(self, ...)
   self.stored:answer(...)
 end

@@ -104,6 +104,7 @@ function Retirement:finish(generation)
   if self.deadline then self.runtime.scheduler:drop(self.deadline) end
   self.old, self.deadline = nil, nil
   generation.phase = "retired"
+  for database in pairs(generation.databases or {}) do database:close() end
   local row = self.watched[generation.id]
   if row then row.retired = self.cycles end
   if self.runtime.reloader then self.runtime.reloader:kick() end

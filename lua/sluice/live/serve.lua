@@ -17,7 +17,7 @@ local serve = {}
 -- first, or the app after a reload, is then of the version that serves, whatever was installed
 -- meanwhile.
 local FOR_APPS = { "sluice", "sluice.client", "sluice.eventstream", "sluice.http", "sluice.hub",
-  "sluice.json", "sluice.system" }
+  "sluice.json", "sluice.sqlite", "sluice.system" }
 
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
