@@ -8,6 +8,7 @@
 #include "base/status.h"
 
 #include <assert.h>
+#include <errno.h>
 #include <stdarg.h>
 
 static const char setup_write[] =
@@ -31,6 +32,22 @@ int db_fail(struct db *db, int rc) {
     case SQLITE_NOMEM: return E_NOMEM;
     default: return E_STORE;
     }
+}
+
+/* The error number of the last call that failed on the log. */
+static int log_errno(sqlite3 *handle) {
+    sqlite3_file *log = NULL;
+    int err = 0;
+    sqlite3_file_control(handle, "main", SQLITE_FCNTL_JOURNAL_POINTER, &log);
+    if (log && log->pMethods)
+        log->pMethods->xFileControl(log, SQLITE_FCNTL_LAST_ERRNO, &err);
+    return err;
+}
+
+bool db_was_full(const struct db *db) {
+    int rc = db->rc & 0xff;
+    int err = rc == SQLITE_IOERR && db->handle ? log_errno(db->handle) : 0;
+    return rc == SQLITE_FULL || err == EDQUOT || err == EFBIG;
 }
 
 static int on_wal(void *arg, sqlite3 *handle, const char *name, int frames) {

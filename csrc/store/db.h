@@ -109,6 +109,10 @@ int db_script(struct db *db, const char *sql);
 /* The status of SQLite's result code, which becomes db->rc. */
 int db_fail(struct db *db, int rc);
 
+/* Whether the last error is that there was no room: on the disk, in a quota, or below the
+ * limit of a file's size (which SQLite takes for I/O errors). */
+bool db_was_full(const struct db *db);
+
 /* Copy the log into the file, and sync it. 'whole': all of it, and make the log empty;
  * E_BUSY while a reader holds it. */
 int db_checkpoint(struct db *db, bool whole);

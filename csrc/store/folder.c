@@ -61,6 +61,16 @@ static int holder(int lock) {
     return n > 0 ? (int)strtol(text, NULL, 10) : 0;
 }
 
+/* Whose it is, could change the files under the server. */
+static int check_owner(const struct folder *f, const char *path, const char **why) {
+    struct stat st;
+    if (fstat(f->dir, &st) == 0 && st.st_uid == geteuid()) return 0;
+    return fail(E_INVAL, path,
+                "belongs to another user: give it to this one (chown), or choose another "
+                "folder with --data",
+                why);
+}
+
 static int take_lock(struct folder *f, const char **why) {
     f->lock = openat(f->dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (f->lock < 0) return fail_errno(f->path, "cannot be written", why);
@@ -82,6 +92,7 @@ int folder_open(struct folder *f, const char *path, const char **why) {
     if (mkdir(path, 0700) < 0 && errno != EEXIST)
         return fail_errno(path, "cannot be made", why);
     int err = find(f, path, why);
+    if (err == 0) err = check_owner(f, path, why);
     if (err == 0) err = take_lock(f, why);
     if (err < 0) folder_close(f);
     return err;

@@ -63,9 +63,23 @@ int group_write_head(struct store *s, bool clean) {
 
 /* ---- Trouble -------------------------------------------------------------------------- */
 
+/* The reason, and what whoever reads the log can do about it. */
+static const char *advice(enum trouble_kind kind, int rc) {
+    switch (rc & 0xff) {
+    case SQLITE_OK:
+        return kind == TROUBLE_LOG ? "end that program"
+                                   : "bring it back; a restart begins with what is there";
+    case SQLITE_FULL: return "database or disk is full: make room";
+    case SQLITE_IOERR: return "disk I/O error: see the system's log";
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED: return "database is locked by another program: end it";
+    default: return sqlite3_errstr(rc);
+    }
+}
+
 void group_trouble(struct store *s, enum trouble_kind kind, const char *what, int rc) {
     pthread_mutex_lock(&s->lock);
-    trouble_begin(s, kind, what, rc ? sqlite3_errstr(rc) : "see the folder");
+    trouble_begin(s, kind, what, advice(kind, rc));
     pthread_mutex_unlock(&s->lock);
 }
 
@@ -201,10 +215,10 @@ static enum group_result commit(struct store *s) {
         return GROUP_DOUBT;
     }
     int rc = s->db.rc & 0xff;
-    group_trouble(s, TROUBLE_COMMIT, "a commit failed", s->db.rc);
+    g->was_full = db_was_full(&s->db);
+    group_trouble(s, TROUBLE_COMMIT, "a commit failed", g->was_full ? SQLITE_FULL : rc);
     roll_back(s);
     if (PLANTED(218)) return GROUP_STORED;
-    g->was_full = rc == SQLITE_FULL;
     return rc == SQLITE_BUSY || PLANTED(208) ? GROUP_FAILED : GROUP_DOUBT;
 }
 
@@ -215,7 +229,8 @@ static enum group_result write_group(struct store *s) {
         return GROUP_FAILED;
     }
     if (write_all(s) == 0) return commit(s);
-    group_trouble(s, TROUBLE_COMMIT, "events cannot be written", s->db.rc);
+    group_trouble(s, TROUBLE_COMMIT, "events cannot be written",
+                  db_was_full(&s->db) ? SQLITE_FULL : s->db.rc);
     roll_back(s);
     return GROUP_FAILED;
 }

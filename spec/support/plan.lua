@@ -14,7 +14,7 @@ end
 
 -- What they are about has nothing to do with the number of I/O threads: it is the script's thread,
 -- the process, a parser, a proxy, or one connection and the clock.
-local ONCE = set [[ e2e/bytes e2e/descriptors e2e/heartbeat e2e/late e2e/nginx
+local ONCE = set [[ e2e/store_faults e2e/bytes e2e/descriptors e2e/heartbeat e2e/late e2e/nginx
   e2e/slow e2e/storm e2e/stuck e2e/client e2e/http_out e2e/memory e2e/runaway e2e/stall
   kit/sockets unit/environment wire/http_connection wire/http_cors wire/http_fields wire/http_head
   wire/http_slow wire/http_vectors ]]
@@ -25,7 +25,7 @@ local ALONE = set [[ bench/bench e2e/batching e2e/descriptors e2e/drain e2e/hear
   unit/log wire/front wire/http_connection wire/http_slow ]]
 
 -- A process of their own: they collect the whole Lua heap again and again, or take long; these begin first.
-local OWN = set [[ property/planted property/cursor repo/rockspec repo/build unit/memory unit/log ]]
+local OWN = set [[ kills/planted kills/kills e2e/store_faults property/planted property/cursor repo/rockspec repo/build unit/memory unit/log ]]
 
 -- A second time with publishes that wait: what stands on the public API alone.
 local WAITS = set [[ kit/examples kit/hub ]]

@@ -58,6 +58,8 @@ int stop_init(struct worker *w) {
     if (fd < 0) return -errno;
     pthread_sigmask(SIG_BLOCK, &set, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ,
+           SIG_IGN); /* a file that may not grow: the write fails, with its error */
     ev_io_init(&w->signals, on_signal, fd, EV_READ);
     w->signals.data = w;
     ev_io_start(w->loop.ev, &w->signals);
