@@ -205,6 +205,13 @@ static void on_answer(void *context, const struct answer *a) {
     call(s, 6);
 }
 
+static bool on_moved(void *context, uint64_t ticket) {
+    struct lx_server *s = context;
+    if (!begin(s, "moved")) return false;
+    lua_pushinteger(s->L, (lua_Integer)ticket);
+    return call(s, 1);
+}
+
 static void on_stopping(void *context) {
     if (begin(context, "stopping")) call(context, 0);
 }
@@ -229,6 +236,7 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_signal = on_signal,
                                                .on_changed = on_changed,
                                                .on_answer = on_answer,
+                                               .on_moved = on_moved,
                                                .on_stopping = on_stopping,
                                                .on_drained = on_drained,
                                                .on_policies = on_policies};

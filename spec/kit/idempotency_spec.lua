@@ -7,6 +7,7 @@ local sluice = require("sluice")
 local app = sluice.app()
 app:channel("log/*", { history = 100, durable = true })
 app:channel("state", { history = "latest", durable = true })
+app:channel("alerts", { history = 100, key = "n", rewind = "latest", durable = true })
 app:channel("memory", { history = 100 })
 app:stream("/log", "log/a")
 local seen = app:state("seen", { hooks = 0 })
@@ -87,6 +88,43 @@ describe("an idempotency key of a durable channel", function()
     t:kill()
     assert.is_true(order("k").json.duplicate)
     assert.equal(1, stored())
+  end)
+
+  local function without() return (APP:gsub(", durable = true", "")) end
+
+  it("is known when a reload takes its channel out of the store, and puts it back", function()
+    local first = order("k").json
+    assert.is_true(t:reload(without()))
+    assert.same({ first.id, true }, { order("k").json.id, order("k").json.duplicate })
+    local second = order("k2").json
+    assert.is_false(second.duplicate)
+    assert.is_true(t:reload(APP))
+    assert.same({ second.id, true }, { order("k2").json.id, order("k2").json.duplicate })
+  end)
+
+  it("holds for what is queued behind such a reload", function()
+    order("before")
+    t:disk { commit = 0.5 }
+    local done = {}
+    local app = t.place.runtime.generation.app
+    local function publish(key, n, update)
+      done[#done + 1] = t.place:run("publish", app.publish, app, update and "alerts" or "log/a", "e", { n = n },
+        { idempotency = key, update = update })
+    end
+    publish("first", 1)
+    t.place.texts["app.lua"] = without()
+    t.place.runtime.reloader:request("reload", function(outcome) done.outcome = outcome end)
+    t.place.runtime:turn()
+    t:settle()
+    for _, key in ipairs({ "before", "first", "new", "new" }) do publish(key, 2) end
+    publish(nil, 3, true) -- there is no 3 to update
+    t:wait(10, function() return done.outcome and done[6]() end)
+    assert.is_true(done.outcome.ok)
+    local answers = {}
+    for i, results in ipairs(done) do answers[i] = results()[4] end
+    assert.same({ false, true, true, false, true, "ENOTFOUND" }, answers)
+    t:disk { commit = 0.002 }
+    assert.equal(done[4]()[2], done[5]()[2])
   end)
 
   it("of a state has no id, and is known", function()

@@ -426,14 +426,28 @@ static int publish_in_memory(struct server *s, struct durable_op *op) {
     return err;
 }
 
+/* What the store would have judged: an idempotency key, an update. Then its ticket has an
+ * answer. */
+static bool is_refused(struct server *s, const struct durable_op *op) {
+    const struct store_event *e = &op->op.event;
+    if (!e->update && e->idempotency.n == 0) return false;
+    if (!s->events->on_moved || !s->events->on_moved(s->context, op->ticket))
+        return false;
+    struct chan *c = chans_find(&s->fan.chans, op->frame->channel);
+    if (c) chans_release(&s->fan.chans, c);
+    return true;
+}
+
 void app_on_stored(void *owner, struct message *m) {
     struct server *s = owner;
     struct durable_op *op = container_of(m, struct durable_op, message);
     server_take_in(s, seq_take_own(&s->hub.seq));
     int err = err_of(op->op.answer);
-    if (op->op.answer == STORE_NOT_DURABLE) err = publish_in_memory(s, op);
+    bool moves = op->op.answer == STORE_NOT_DURABLE;
+    bool has_answer = moves && is_refused(s, op);
+    if (moves && !has_answer) err = publish_in_memory(s, op);
     if (op->change) durable_end_change(s, op, err);
-    answer(s, op, err, true);
+    if (!has_answer) answer(s, op, err, true);
     durable_note_done(s, op);
     durable_free_op(op);
 }

@@ -239,7 +239,6 @@ void durable_limits(struct server *s) {
     if (!d || !d->is_running) return;
     uint64_t ticket;
     struct durable_op *op = new_change(s, s->fan.chans.policies);
-    if (op) op->is_answered = true;
     d->stale = !op || submit(s, op, &ticket) < 0;
 }
 

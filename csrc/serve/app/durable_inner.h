@@ -53,7 +53,6 @@ struct durable_op {
     struct frame *frame;    /* of an event; NULL */
     struct change *change;  /* of a conversion; NULL */
     uint64_t ticket;
-    bool is_answered;
     char bytes[];
 };
 

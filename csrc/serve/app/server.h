@@ -31,6 +31,9 @@ struct server_events {
     void (*on_signal)(void *context, int number);
     void (*on_changed)(void *context, const char *path);      /* a watched file */
     void (*on_answer)(void *context, const struct answer *a); /* see durable.h */
+    /* The channel of a publish with an idempotency key, or of an update, became one in memory
+     * before its turn came. True: the ticket has its answer; it is not published. */
+    bool (*on_moved)(void *context, uint64_t ticket);
     void (*on_stopping)(void *context); /* drain begins: the stop hooks */
     /* All streams have ended. True: server_leave will be called; else all ends now. */
     bool (*on_drained)(void *context);

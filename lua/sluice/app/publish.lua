@@ -123,6 +123,14 @@ local function pass_on(runtime, published, id, text, fiber)
   hooks.published(runtime, published, text, fiber)
 end
 
+-- What was queued for a durable channel, and is published in memory since the channel is that now:
+-- the answer when its idempotency key is known, or it updates nothing; else nothing.
+local function judge(runtime, channel, key, o)
+  local known = o.idempotency and runtime.idempotency:find(channel, o.idempotency)
+  if known then return true, known, runtime.server:subscribers(channel), true end
+  if o.update and not runtime.server:latest(channel, key) then return false, "", "ENOTFOUND" end
+end
+
 -- Publish on a durable channel: wait until it is on the disk, unless wait = false.
 local function commit(runtime, published, channel, event, text, key, o)
   local stored = runtime.stored
@@ -137,7 +145,7 @@ local function commit(runtime, published, channel, event, text, key, o)
       if not good or is_old then return end
       if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, number) end
       pass_on(runtime, published, number, text, fiber)
-    end)
+    end, function() return judge(runtime, channel, key, o) end)
   if o.wait == false then return true, runtime.server:subscribers(channel), false end
   if not ok then
     message, code = id, subscribers

@@ -101,6 +101,11 @@ function callbacks.answer(self, ...)
   self.stored:answer(...)
 end
 
+--- The channel of a publish became one in memory before its turn came: whether it is refused.
+function callbacks.moved(self, ticket)
+  return self.stored:judge(ticket)
+end
+
 --- What channels are has changed, or is about to: what publishers know of them is looked up anew.
 function callbacks.policies(self, busy)
   self.stored.busy = busy

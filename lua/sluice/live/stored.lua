@@ -95,13 +95,26 @@ end
 -- @tparam string|nil what for messages; nil: a failure is not logged
 -- @tparam[opt] function settle called once, with what became of it in the end: as answer's
 --   arguments from ok on. The caller may have got ETIMEOUT long before
+-- @tparam[opt] function judge of a publish that is to be done in memory after all: what finish
+--   returns when it is refused, or nothing
 -- @treturn boolean whether it is stored
 -- @return id, subscribers, whether it is a duplicate; or message, code
-function Stored:finish(ticket, waits, what, settle)
-  local entry = { what = what, settle = settle, fiber = waits and self.runtime.scheduler.current }
+function Stored:finish(ticket, waits, what, settle, judge)
+  local entry = { what = what, settle = settle, judge = judge,
+    fiber = waits and self.runtime.scheduler.current }
   self.waiting[ticket] = entry
   if not waits then return true end
   return self.runtime.scheduler:wait(what)
+end
+
+--- The channel of a publish became one in memory before its turn came: whether it has its answer
+-- by that, and is not published.
+function Stored:judge(ticket)
+  local entry = self.waiting[ticket]
+  local verdict = entry and entry.judge and table.pack(entry.judge())
+  if not verdict or verdict.n == 0 then return false end
+  self:answer(ticket, true, table.unpack(verdict, 1, verdict.n))
+  return true
 end
 
 --- An answer of the core's.
