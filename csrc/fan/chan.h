@@ -48,6 +48,7 @@ struct chan {
     uint32_t n_pending;        /* audiences with something pending */
 
     uint64_t events, bytes; /* published here, for statistics */
+    uint64_t encoded; /* bytes of lines, also of what is on its way to the store [app] */
     struct tally *tally;    /* counts since the last report; NULL: none */
     char name[];
 };

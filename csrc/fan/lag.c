@@ -22,14 +22,17 @@ static void look(const struct sub *sub, const struct frame *f, struct lag *lag) 
     lag->bytes += f->text.n;
 }
 
-/* All that the ring has from a position on. A channel that was forgotten and came back began
- * its bytes anew: then it is at most what the ring holds. */
+/* All that the ring has from a position on: lines, of which the frames have the sum, since it
+ * is known before their numbers are; and the end of each, which is as long as the last one's.
+ * What a store refused is a gap in the sum, and a channel that was forgotten and came back
+ * began it anew: it is at most what the ring holds. */
 static struct lag whole(const struct chan *c, uint64_t pos) {
     if (pos == c->head) return (struct lag){0};
     const struct frame *first = chan_at(c, pos), *last = chan_at(c, c->head - 1);
-    uint64_t bytes = last->before + last->text.n - first->before;
+    uint64_t n = c->head - pos, lines = frame_lines(last).n;
+    uint64_t bytes = last->before + lines - first->before + n * (last->text.n - lines);
     if (bytes > c->ring_bytes) bytes = c->ring_bytes;
-    return (struct lag){c->head - pos, bytes};
+    return (struct lag){n, bytes};
 }
 
 static struct lag in_ring(const struct sub *sub, uint64_t after, int *looks) {

@@ -41,7 +41,8 @@ app:post("/publishers", function(req)
   local publishers = req:number("publishers", 1, 1024) // 1
   local each = req:number("events", 1, 1e7) // publishers
   local every = (req:number("every", 0, 1e7) or 0) / 1e6
-  local job = { left = publishers, took = {}, channel = req.query.channel or "kept/log", name = req.query.name or "tick" }
+  local job = { left = publishers, took = {}, channel = req.query.channel or "kept/log",
+    name = req.query.name or "tick" }
   local began = sluice.now()
   for _ = 1, publishers do app:spawn(function() run(job, each, every) end) end
   while job.left > 0 do sluice.sleep(0.001) end

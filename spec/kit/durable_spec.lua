@@ -24,6 +24,20 @@ app:post("/publish/*channel", function(req)
   if id then return { id = id, subscribers = second, again = third } end
   return 503, { error = { message = second, code = third } }
 end)
+app:post("/many", function()
+  local left = 100
+  for i = 1, 100 do
+    app:spawn(function()
+      app:publish("log/a", "e", { n = 100 + i, pad = ("x"):rep(1000) })
+      left = left - 1
+    end)
+  end
+  while left > 0 do sluice.sleep(0.001) end
+end)
+app:get("/lag", function()
+  local figures = app:stats("log/a")
+  return { events = figures.lag_events, bytes = figures.lag_bytes }
+end)
 app:get("/latest/*channel", function(req) return { (app:latest(req.params.channel)) } end)
 app:get("/history", function() return app:history("log/a", { limit = 100 }) end)
 return app
@@ -111,6 +125,19 @@ describe("durable channels", function()
       assert.same(count(4, 12), numbers(c))
     end)
   end
+
+  it("count what a reader still has to get, though many events came with one commit", function()
+    start()
+    local c, good = t:connect("/log"), t:connect("/log")
+    t:settle()
+    c:stall()
+    t:post("/many")
+    t:advance(1)
+    local lag = t:get("/lag").json
+    assert.is_true(lag.events > 50 and lag.events <= 100, lag.events)
+    local each = #'event: e\ndata: {"n":101,"pad":""}\nid: \n\n' + 1000 + #good:last_id()
+    assert.equal(lag.events * each, lag.bytes)
+  end)
 
   it("keep the newest of each key, and a state's values", function()
     start()

@@ -327,14 +327,17 @@ int durable_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
     struct frame *f;
     int err = server_encode(s, &c->event, s->hub.n_lanes + 1, &chan, &f);
     if (err < 0) return err;
+    uint64_t encoded = f->before;
     struct durable_op *op = new_event(c, f);
     if (op) err = durable_submit(s, op, ticket);
     else {
         frame_unref(f);
         err = E_NOMEM;
     }
-    if (err < 0) chans_release(&s->fan.chans, chan);
-    else if (!chan->policy.durable) s->durable->drained = *ticket;
+    if (err < 0) {
+        chan->encoded = encoded;
+        chans_release(&s->fan.chans, chan);
+    } else if (!chan->policy.durable) s->durable->drained = *ticket;
     return err;
 }
 

@@ -114,8 +114,16 @@ static int load_log(struct loading *l, const struct store_channel *c, uint32_t h
     l->channel = c->name;
     store_each_recent(l->d->store, c->name, most, load_recent, l);
     int err = fan_restore_channel(&l->s->fan, c->name, c->floor, l->before);
-    for (; l->n > 0; frame_unref(l->recent[--l->n]))
-        if (err == 0) fan_restore_event(&l->s->fan, l->recent[l->n - 1]);
+    struct chan *chan = err == 0 ? chans_find(&l->s->fan.chans, c->name) : NULL;
+    for (; l->n > 0; l->n--) {
+        struct frame *f = l->recent[l->n - 1];
+        if (chan) {
+            f->before = chan->encoded;
+            chan->encoded += frame_lines(f).n;
+            fan_restore_event(&l->s->fan, f);
+        }
+        frame_unref(f);
+    }
     return err;
 }
 

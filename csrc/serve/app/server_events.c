@@ -52,7 +52,8 @@ int server_encode(struct server *s, const struct event *event, unsigned posts,
     }
     f->at_ms = clock_ms();
     if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
-    f->before = (*c)->bytes;
+    f->before = (*c)->encoded;
+    (*c)->encoded += frame_lines(f).n;
     f->patient = policy_period(&(*c)->policy) >= PATIENT_LEAST_MS;
     *out = f;
     return 0;
@@ -81,6 +82,7 @@ static int publish(struct server *s, const struct event *event, struct published
         server_catch_up(s);
         out->subscribers = registry_count(s, event->channel, f->channel_hash);
     } else {
+        c->encoded = f->before;
         chans_release(&s->fan.chans, c);
     }
     frame_unref(f);
