@@ -5,7 +5,7 @@ local planted = require("spec.support.planted")
 local process = require("spec.support.process")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL")
-local CYCLES, SUBSCRIBERS, SEEDS = 6, 30, 8
+local CYCLES, SUBSCRIBERS, SEEDS = FULL and 6 or 3, 30, 8
 local QUICK = { [3] = true, [215] = true } -- they show at once: the others at full size only
 
 -- 0: nothing was found, 1: something; and what.

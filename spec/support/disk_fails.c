@@ -16,9 +16,9 @@
 struct wanted {
     int32_t write_error, write_every; /* errno; of every n-th write */
     int32_t sync_error, sync_every;
-    int32_t sync_ms;        /* a sync takes so long more */
-    int32_t die_in;         /* SIGKILL at the n-th write or sync from now, half done */
-    int32_t writes, syncs;  /* how many have failed */
+    int32_t sync_ms;       /* a sync takes so long more */
+    int32_t die_in;        /* SIGKILL at the n-th write or sync from now, half done */
+    int32_t writes, syncs; /* how many have failed */
 };
 
 static struct wanted none, *wanted = &none;
@@ -43,7 +43,8 @@ static int is_store(int fd) {
 
 static int is_due(int32_t every, int32_t *n) {
     static int32_t calls;
-    if (every <= 0 || __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) % every != 0) return 0;
+    if (every <= 0 || __atomic_add_fetch(&calls, 1, __ATOMIC_RELAXED) % every != 0)
+        return 0;
     __atomic_add_fetch(n, 1, __ATOMIC_RELAXED);
     return 1;
 }
@@ -80,7 +81,8 @@ static int do_sync(const char *name, int fd) {
     if (!is_store(fd)) return real(fd);
     if (is_last()) raise(SIGKILL);
     if (wanted->sync_ms > 0) usleep((useconds_t)wanted->sync_ms * 1000);
-    if (!wanted->sync_error || !is_due(wanted->sync_every, &wanted->syncs)) return real(fd);
+    if (!wanted->sync_error || !is_due(wanted->sync_every, &wanted->syncs))
+        return real(fd);
     errno = wanted->sync_error;
     return -1;
 }
