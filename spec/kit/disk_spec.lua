@@ -298,7 +298,7 @@ describe("trouble with the disk", function()
     assert.equal("a commit failed: database or disk is full", figures.trouble)
     assert.same({ 0, 0, 10, 0, 0, false }, { figures.commits, figures.events, figures.refused, figures.late,
       figures.busy, figures.in_doubt })
-    assert.is_true(figures.failed >= 10)
+    assert.is_true(figures.failed >= 10 and figures.failed <= 10 + 16, figures.failed) -- it tries every 2 s
     t:disk { full = false }
     t:advance(3) -- nobody publishes: the store finds out by itself
     assert.matches("^store: events are stored again after [%d.]+ s; 10 writes were refused$", said(t)[2])

@@ -123,6 +123,29 @@ describe("a full disk", function()
   end)
 end)
 
+describe("trouble", function()
+  it("is over when there is room again, without a publish, and is not looked at all the time", function()
+    stored.at(nil)
+    s:close()
+    s = open { threads = true }
+    local before = s.raw:stats().head
+    disk:set("limit", 1)
+    local id = s:event("log", "a")
+    deadline.eventually(function()
+      s:collect()
+      return s.answers[id] == "failed"
+    end, 5)
+    assert.equal("a commit failed", s.raw:stats().trouble)
+    s.raw:tick(before + (1 << 40)) -- the head row is to be written, too
+    deadline.eventually(function() return s.raw:stats().failed > 1 end, 10)
+    disk:set("limit", 0)
+    deadline.eventually(function() return not s.raw:stats().trouble end, 10)
+    local figures = s.raw:stats()
+    assert.is_true(figures.failed < 50, figures.failed) -- one each 2 s
+    assert.equal(before + (1 << 40), figures.head)
+  end)
+end)
+
 describe("a commit that hangs", function()
   it("is answered 'unknown' after five seconds, holds its keys, and comes out when it is done", function()
     s.raw:pace(8000000)
