@@ -47,16 +47,10 @@ static int l_fault(lua_State *L) {
     return 0;
 }
 
-/* disk:size(name) -> bytes of a file */
-static int l_size(lua_State *L) {
-    lua_pushinteger(L, (lua_Integer)disk_bytes(check_disk(L), lx_checkslice(L, 2)).n);
-    return 1;
-}
-
 static void new_type(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"close", l_close}, {"kill", l_kill},  {"cut", l_cut}, {"fault", l_fault},
-        {"size", l_size},   {"__gc", l_close}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"close", l_close}, {"kill", l_kill},
+                                       {"cut", l_cut},     {"fault", l_fault},
+                                       {"__gc", l_close},  {NULL, NULL}};
     if (luaL_newmetatable(L, TYPE)) {
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);

@@ -243,10 +243,21 @@ describe("a disk", function()
     assert.same({ 1 }, stored(t))
   end)
 
-  it("may have been changed before the app has anything durable", function()
+  it("may be full before the app has anything durable: then a reload that brings it is refused", function()
     t = kit.start [[ app:get("/", function() return 204 end) ]]
     t:disk { commit = 1, full = true }
     assert.equal(204, t:get("/").status)
+    local good, message = t:reload(kit.source(APP))
+    assert.is_nil(good)
+    assert.matches("full", message)
+    assert.equal(204, t:get("/").status)
+    t:disk { full = false }
+    assert.is_true(t:reload(kit.source(APP)))
+    local began = t:elapsed()
+    assert.equal(202, publish(t, 1).status)
+    assert.near(1, t:elapsed() - began, 0.1)
+    t:kill()
+    assert.same({ 1 }, stored(t))
   end)
 
   it("refuses options that it does not have", function()
@@ -291,11 +302,11 @@ describe("trouble with the disk", function()
     t:disk { full = true }
     for n = 1, 10 do publish(t, n) end
     t:advance(30)
-    assert.same({ "store: a commit failed: database or disk is full" }, said(t))
+    assert.same({ "store: a commit failed: database or disk is full: make room" }, said(t))
     assert.equal(("ok\nstore: trouble\n"):rep(2), health(t))
     assert.same({ 200, 200 }, { t:get("/-/healthz").status, t:get("/-/readyz").status })
     local figures = store(t)
-    assert.equal("a commit failed: database or disk is full", figures.trouble)
+    assert.equal("a commit failed: database or disk is full: make room", figures.trouble)
     assert.same({ 0, 0, 10, 0, 0, false }, { figures.commits, figures.events, figures.refused, figures.late,
       figures.busy, figures.in_doubt })
     assert.is_true(figures.failed >= 10 and figures.failed <= 10 + 16, figures.failed) -- it tries every 2 s
@@ -345,13 +356,13 @@ describe("trouble with the disk", function()
     t:advance(7)
     local figures = store(t)
     assert.same({ true, 1, 1, 1 }, { figures.in_doubt, figures.unknown, figures.late, figures.in_flight })
-    assert.equal("a commit failed: disk I/O error", figures.trouble)
+    assert.equal("a commit failed: disk I/O error: see the system's log", figures.trouble)
     t:disk { failing = false }
     t:advance(3)
     figures = store(t)
     assert.is_false(figures.in_doubt)
     assert.is_nil(figures.trouble)
-    assert.same({ "store: a commit failed: disk I/O error", 2 }, { said(t)[1], #said(t) })
+    assert.same({ "store: a commit failed: disk I/O error: see the system's log", 2 }, { said(t)[1], #said(t) })
   end)
 
   it("refuses events in memory when no number is left below the commit, and counts them", function()

@@ -14,7 +14,7 @@ local FOLDER = "sluice-data" -- beside the app
 
 --- What a runtime has under way.
 function stored.new(runtime)
-  return setmetatable({ runtime = runtime, waiting = {}, failed = 0, is_open = false,
+  return setmetatable({ runtime = runtime, waiting = {}, is_open = false,
     busy = false }, Stored)
 end
 
@@ -127,7 +127,6 @@ function Stored:answer(ticket, is_final, ok, ...)
   end
   if entry.answered then return end
   entry.answered = true
-  if not ok then self.failed = self.failed + 1 end
   if entry.fiber then return self.runtime.scheduler:resume(entry.fiber, ok, ...) end
   local message, code = ...
   if not ok and entry.what then
