@@ -50,7 +50,7 @@ end
 
 --- Register guards for every route under a pattern, wherever it is registered.
 -- @tparam string pattern
--- @param ... functions fn(req) -> true[, fn(status, body)] | status[, body[, headers]]
+-- @param ... functions fn(req) -> true[, fn(status, body, headers)] | status[, body[, headers]]
 function App:guard(pattern, ...)
   routes.guard(phase.loading(self, "guard", pattern), pattern, ...)
 end

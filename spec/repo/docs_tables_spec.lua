@@ -248,6 +248,7 @@ describe("public functions", function()
       http = { "http." }, client = { "client." }, Connection = { "Connection:" },
       sqlite = { "sqlite." }, Database = { "Database:" },
       sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
+      auth = { "auth." }, Auth = { "Auth:" },
       crypto = { "crypto." }, Key = { "Key:" }, hub = { "hub." }, Hub = { "Hub:" },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }

@@ -150,7 +150,7 @@ end
 local function same_line(wanted, got)
   local prefix, rest = wanted:match("^(data: )({.*)$")
   if not prefix then prefix, rest = "", wanted end
-  if rest:sub(1, 1) == "{" and got:sub(1, #prefix) == prefix then
+  if rest:find("^[{%[]") and got:sub(1, #prefix) == prefix then
     local value = json.decode((rest:gsub(":" .. ANY .. "([,}])", ':"' .. ANY .. '"%1')))
     local actual = json.decode(got:sub(#prefix + 1))
     if value and actual then return same_value(value, actual) end

@@ -5,7 +5,9 @@ local options = require("sluice.base.options")
 
 local names = {}
 
-local classes = {} -- by metatable: of objects that may have names of the app's own
+-- By metatable: of objects that may have names of the app's own. A class of an app's own file goes
+-- with the file.
+local classes = setmetatable({}, { __mode = "k" })
 
 local function is_function(value) return type(value) == "function" end
 

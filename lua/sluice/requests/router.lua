@@ -64,10 +64,22 @@ function router.guard(generation, route, req, after)
   return nil
 end
 
+-- Headers as the app writes them: values by name, or lists of values.
+local function by_name(list)
+  local map = {}
+  for _, pair in ipairs(list or {}) do
+    local name, value = pair[1], pair[2]
+    local before = map[name]
+    if type(before) == "table" then before[#before + 1] = value
+    else map[name] = before and { before, value } or value end
+  end
+  return map
+end
+
 --- Pass the answer to the functions that guards returned.
-function router.notify(runtime, route, after, status, body)
+function router.notify(runtime, route, after, status, body, headers)
   for i = #after, 1, -1 do
-    local ok, problem = failure.part(after[i], status, body)
+    local ok, problem = failure.part(after[i], status, body, by_name(headers))
     if not ok then
       runtime:report(runtime.scheduler.current, problem, route.name .. ": after the answer")
     end
@@ -111,7 +123,7 @@ local function serve(runtime, generation, route, id, req)
     budget.close_children(runtime.scheduler.current)
   end
   if status == FILE then return respond_file(runtime, id, route, after) end
-  if #after > 0 then router.notify(runtime, route, after, status, text) end
+  if #after > 0 then router.notify(runtime, route, after, status, text, headers) end
   router.respond(runtime, id, route, status, headers, text)
 end
 

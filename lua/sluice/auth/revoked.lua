@@ -1,0 +1,158 @@
+--- What no longer identifies anybody, and the streams that it opened.
+--
+-- A revocation names a user, a key or a session. It holds from the moment of the call, then it is
+-- stored, and it is kept until what it revokes would have expired by itself; those of keys stay.
+-- A request whose guards have agreed may still be opening its stream: it is looked at when its
+-- answer is there and, for a while after a revocation, twice a second.
+-- In memory: in the app's store, and a row for each guarded request that runs.
+local sluice = require("sluice")
+
+local revoked = {}
+
+---@class sluice.auth.Revoked
+local Revoked = {}
+Revoked.__index = Revoked
+
+local LOOK_SECONDS = 0.5
+-- How long a request may take to open a stream: the server's own limit is 60 s.
+local OPENING_SECONDS = 90
+local SLICE = 1000 -- streams that are looked at before others have a turn
+local CLEAN_SECONDS = 600
+
+-- app:store, where nothing is to be on the disk.
+local Memory = {}
+Memory.__index = Memory
+function Memory:get(key) return self.state()[key] end
+function Memory:delete(key) self.state()[key] = nil return true end
+function Memory:set(key, value) self.state()[key] = value return true end
+function Memory:each() return pairs(self.state()) end
+
+--- Something that keeps plain data by key: in the store, or until the process ends.
+function revoked.keeper(app, name, durable)
+  if durable then return app:store(name) end
+  return setmetatable({ state = app:state(name, {}) }, Memory)
+end
+
+--- Declare what it keeps. At the top level of an app.
+-- @tparam sluice.App app
+-- @tparam string name of the auth object
+-- @tparam table o { durable, keep }
+function revoked.new(app, name, o)
+  local self = setmetatable({ app = app, keep = o.keep, task = name .. ":revoke",
+    kept = revoked.keeper(app, name .. ".revoked", o.durable),
+    state = app:state(name .. ".revoking", { now = {}, pending = {}, serial = 0, last = 0 }) },
+    Revoked)
+  app:task(self.task, function() self:look() end)
+  app:every(CLEAN_SECONDS, { name = name .. ":clean" }, function() self:clean() end)
+  return self
+end
+
+-- Whether a revocation is about this user.
+local function covers(row, user)
+  if row.till and row.till <= sluice.time() then return false end
+  if user.digest and row.digests then return row.digests[user.digest] == true end
+  return not (user.issued and user.issued > row.at)
+end
+
+local function hit(self, kind, id, user)
+  if not id then return false end
+  local name = kind .. ":" .. id
+  local row = self.state().now[name] or self.kept:get(name)
+  return row ~= nil and covers(row, user)
+end
+
+--- Whether a user was known by something that has been revoked since.
+-- @tparam table user
+function Revoked:has(user)
+  return hit(self, "user", user.id, user) or hit(self, "key", user.key, user)
+    or hit(self, "session", user.session, user)
+end
+
+-- Let others have their turn, where the caller can wait.
+local function pause(n)
+  if n % SLICE == 0 then sluice.sleep(0) end
+end
+
+--- End the streams of users that a function picks.
+-- @tparam table|nil filter as of app:clients()
+-- @tparam function wanted fn(user)
+-- @tparam string reason "revoked" or "expired"
+-- @treturn integer how many
+function Revoked:close(filter, wanted, reason)
+  local n, seen = 0, 0
+  for client in self.app:clients(filter) do
+    local user = client.user
+    if user and wanted(user) and client:close(reason) then n = n + 1 end
+    seen = seen + 1
+    pause(seen)
+  end
+  return n
+end
+
+--- Revoke: from now on, on the disk when this returns.
+-- @tparam string kind "user", "key" or "session"
+-- @tparam string id
+-- @tparam table|nil digests the keys that are meant: others of the same name stay good
+-- @tparam[opt] string user_id whose they are, when that is known
+-- @treturn integer|nil how many streams it ended; or nil, message, code: until the process ends it
+--   holds all the same
+function Revoked:add(kind, id, digests, user_id)
+  local state, now, name = self.state(), sluice.time(), kind .. ":" .. id
+  local for_ever = kind == "key" or digests ~= nil and next(digests) ~= nil
+  local row = { at = now, till = not for_ever and now + self.keep or nil, digests = digests }
+  state.now[name], state.last = row, now
+  self.app:after(LOOK_SECONDS, self.task, nil, { id = self.task })
+  local function wanted(user)
+    return (kind == "user" and user.id or user[kind]) == id and covers(row, user)
+  end
+  local n = self:close(user_id and { user = user_id }, wanted, "revoked")
+  local ok, message, code = self.kept:set(name, row)
+  if not ok then return nil, message, code end
+  if state.now[name] == row then state.now[name] = nil end
+  return n
+end
+
+--- A request of this user runs. Call what is returned when its answer is there.
+-- @tparam table user
+-- @treturn function
+function Revoked:watch(user)
+  local state = self.state()
+  local serial = ("%d"):format(state.serial + 1)
+  state.serial = state.serial + 1
+  state.pending[serial] = { id = user.id, key = user.key, session = user.session,
+    issued = user.issued, digest = user.digest, at = sluice.time() }
+  return function()
+    self.state().pending[serial] = nil
+    if self:has(user) then self:sweep(user.id) end
+  end
+end
+
+--- End the streams of one user that are revoked.
+function Revoked:sweep(id)
+  return self:close({ user = id }, function(user) return self:has(user) end, "revoked")
+end
+
+--- Look at the requests that run, as long as one of them may be revoked.
+function Revoked:look()
+  local state, ids = self.state(), {}
+  if sluice.time() - state.last > OPENING_SECONDS then return end
+  for _, row in pairs(state.pending) do
+    if self:has(row) then ids[row.id] = true end
+  end
+  for id in pairs(ids) do self:sweep(id) end
+  self.app:after(LOOK_SECONDS, self.task, nil, { id = self.task })
+end
+
+--- Forget what has expired by itself, and the requests that ended without an answer.
+function Revoked:clean()
+  local now = sluice.time()
+  local pending = self.state().pending
+  for serial, row in pairs(pending) do
+    if now - row.at > OPENING_SECONDS then pending[serial] = nil end
+  end
+  for name, row in self.kept:each() do
+    if row.till and row.till <= now then self.kept:delete(name, { wait = false }) end
+  end
+end
+
+return revoked

@@ -1,0 +1,63 @@
+--- Tickets: each opens one connection, within some seconds. For clients that can send neither
+-- headers nor cookies. In memory: those that were not used yet, at most 100,000.
+local sluice = require("sluice")
+local options = require("sluice.base.options")
+local users = require("sluice.auth.users")
+
+local tickets = {}
+
+---@class sluice.auth.Tickets
+local Tickets = {}
+Tickets.__index = Tickets
+
+local TICKETS_MAX = 100000
+local TTL_MAX = 3600
+
+function tickets.new(app, name, given)
+  local o = options("auth.new: tickets", given ~= true and given or nil, { ttl = 30 })
+  if not (o.ttl >= 1 and o.ttl <= TTL_MAX) then
+    error(("auth.new: tickets.ttl is a number of seconds from 1 to %d"):format(TTL_MAX), 4)
+  end
+  return setmetatable({ ttl = o.ttl,
+    state = app:state(name .. ".tickets", { rows = {}, order = {}, first = 1, last = 0 }) },
+    Tickets)
+end
+
+-- All live equally long, unless a reload has changed that: the oldest end first, or wait for it.
+local function forget_old(state, now)
+  while state.first <= state.last do
+    local entry = state.order[state.first]
+    if entry.till > now then return end
+    state.order[state.first], state.rows[entry.ticket] = nil, nil
+    state.first = state.first + 1
+  end
+  state.first, state.last = 1, 0
+end
+
+--- A ticket for a user.
+-- @treturn string|nil or nil, message, code
+function Tickets:issue(user)
+  local state, now = self.state(), sluice.time()
+  forget_old(state, now)
+  if state.last - state.first + 1 >= TICKETS_MAX then
+    return nil, "too many tickets are unused", "EFULL"
+  end
+  local ticket, till = sluice.id(), now + self.ttl
+  state.rows[ticket] = { user = users.plain(user), till = till }
+  state.last = state.last + 1
+  state.order[state.last] = { ticket = ticket, till = till }
+  return ticket
+end
+
+--- Whose ticket it is: once.
+-- @treturn table|nil the user; or nil and why not, for the log
+function Tickets:take(ticket)
+  local state = self.state()
+  local row = state.rows[ticket]
+  if not row then return nil, "the ticket is unknown, used or over" end
+  state.rows[ticket] = nil
+  if row.till <= sluice.time() then return nil, "the ticket is over" end
+  return users.new(row.user, "ticket", users.known_by(row.user))
+end
+
+return tickets
