@@ -208,7 +208,7 @@ local function handler(self, act, fields)
     local given, body = none and {} or req:json(wanted, { any_case = true }), {}
     for name in pairs(wanted) do body[name] = given[name] end
     local by = req.user and req.user.id or "" -- a key is its sender's
-    body.idempotency = once and table.concat({ by, req.path, once }, " ")
+    body.idempotency = (once or "") ~= "" and table.concat({ by, req.path, once }, " ") or nil
     req.maintenance, body.client = body.startTime, req.params.client or body.client
     local id, subscribers, duplicate, field = act(self, body)
     if type(id) == "table" then return 200, id end

@@ -201,6 +201,10 @@ describe("a hub", function()
     assert.is_false(post("alert", { message = "x" }, "ops", key).json.duplicate)
     t:advance(86401)
     assert.is_false(post("notification", { message = "x" }, "ops", key).json.duplicate)
+    for _ = 1, 2 do
+      assert.is_false(post("notification", { message = "x" }, "ops", { ["Idempotency-Key"] = "" }).json.duplicate)
+    end
+    assert.equal(413, post("notification", { message = "x" }, "ops", { ["Idempotency-Key"] = ("k"):rep(1024) }).status)
   end)
 
   it("lists the event types, and describes its own four", function()

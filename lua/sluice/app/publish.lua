@@ -16,6 +16,7 @@ local shape = require("sluice.base.shape")
 local publish = {}
 
 local KNOWN_MAX = 10000
+local IDEMPOTENCY_MAX = 1024 -- bytes of a key, of which 100,000 may be remembered
 local WAITS = "app:publish() on a durable channel"
 local NO_KEY = "channel '%s' has no value of key '%s' any more"
 local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
@@ -165,6 +166,9 @@ end
 local function full(generation, how, channel, event, data, o)
   local runtime = generation.runtime
   if o.idempotency then
+    if #o.idempotency > IDEMPOTENCY_MAX then
+      return nil, ("an idempotency key of more than %d bytes"):format(IDEMPOTENCY_MAX), "ETOOBIG"
+    end
     local id = runtime.idempotency:find(channel, o.idempotency)
     if id then return id, runtime.server:subscribers(channel), true end
   end
