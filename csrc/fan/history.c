@@ -103,15 +103,20 @@ static void settle_place(struct paging *p, struct sub *sub, uint64_t place) {
 }
 
 /* As if all that only the store has were trimmed: the ring is left. */
-static void give_up(struct paging *p, struct sub *sub) {
+static void lose(struct sub *sub, bool replays) {
     struct chan *c = sub_chan(sub);
-    p->failed = 0;
-    if (sub->seeks) settle_place(p, sub, c->gone);
+    struct stream *s = sub->stream;
     uint64_t at = place_of(sub), pos = chan_after(c, c->gone);
-    stream_reset(p->stream, c->node.key, RESET_TRIMMED, at,
+    stream_reset(s, c->node.key, RESET_TRIMMED, at,
                  pos < c->head ? chan_at(c, pos)->seq : 0);
     sub->from = c->gone;
-    if (c->kind == CHANNEL_KEYED && !p->stream->ending) sub_replay(sub);
+    if (replays && c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
+}
+
+static void give_up(struct paging *p, struct sub *sub) {
+    p->failed = 0;
+    if (sub->seeks) settle_place(p, sub, sub_chan(sub)->gone);
+    lose(sub, true);
 }
 
 static void fail(struct fan *fan, struct paging *p, struct sub *sub) {
@@ -308,4 +313,21 @@ void history_forget(struct sub *sub) {
     if (p->asked && p->asked->sub == sub) p->asked->sub = NULL;
     p->awaits = false; /* the next visit finds out what it still needs */
     stream_wake(sub->stream);
+}
+
+/* A newcomer that was to begin where the store says begins with what the ring has. */
+static void end_pages(struct sub *sub, bool replays) {
+    struct stream *s = sub->stream;
+    if (s->paging && sub->seeks) settle_place(s->paging, sub, sub_chan(sub)->gone);
+    if (PLANTED(39) || !history_has(sub, place_of(sub))) return;
+    lose(sub, replays);
+    stream_wake(s);
+}
+
+void history_end(struct sub *sub) {
+    end_pages(sub, true);
+}
+
+void history_cut(struct sub *sub) {
+    end_pages(sub, false);
 }

@@ -94,5 +94,9 @@ void history_ask(struct stream *s);
 void history_pause(struct stream *s); /* its socket is full */
 void history_leave(struct stream *s); /* it goes */
 void history_forget(struct sub *sub); /* it goes, or its channel becomes something else */
+/* Its channel becomes a memory channel, of the same kind or another kind of log: notify of what
+ * only the store has and it has not got. While the channel is what it was. */
+void history_end(struct sub *sub);
+void history_cut(struct sub *sub);
 
 #endif

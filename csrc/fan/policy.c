@@ -144,6 +144,12 @@ enum channel_kind policy_kind(const struct policy *p) {
     return p->rewind == REWIND_LATEST ? CHANNEL_KEYED : CHANNEL_LOG;
 }
 
+bool policy_is_paged(const struct policy *p) {
+    enum channel_kind kind = policy_kind(p);
+    return p->durable && kind != CHANNEL_STATE &&
+           (p->history > 0 || kind == CHANNEL_KEYED);
+}
+
 uint32_t policy_period(const struct policy *p) {
     bool rated = policy_kind(p) == CHANNEL_STATE && p->period_ms > p->batch_ms;
     return rated ? p->period_ms : p->batch_ms;

@@ -84,6 +84,9 @@ struct policy policy_of(const struct policy_set *set, struct slice channel);
 
 enum channel_kind policy_kind(const struct policy *p);
 
+/* Whether what leaves memory can be had in pages (fan/history.h). */
+bool policy_is_paged(const struct policy *p);
+
 /* The period of the ticks that all subscribers wait for; 0: none. Only a state may leave
  * events out; in a log a batch brings all of them together. */
 uint32_t policy_period(const struct policy *p);

@@ -107,6 +107,36 @@ describe("pages of a durable log", function()
     assert.is_false(sim:paging(1))
   end)
 
+  it("ends when the log is durable no more: what only the store has is told", function()
+    local stream = open(40)
+    assert.equal("hello", taken(stream))
+    sim:policies { { pattern = "log/*", history = 100 } }
+    sim:drain(1)
+    sim:publish("log/a", "message", "after")
+    sim:drain(1)
+    assert.equal("reset trimmed, after", taken(stream))
+    answer(rows(41, 43), 10, 43)
+    assert.equal("", taken(stream))
+    assert.is_false(sim:paging(1))
+  end)
+
+  it("ends with a keyed log, too: the newest of each key follows", function()
+    local stream = open(40, { { "box" } })
+    assert.equal("hello", taken(stream))
+    sim:policies { { pattern = "box", history = 100, key = "k", rewind = "latest" } }
+    sim:drain(1)
+    assert.equal("reset trimmed, d5, d60, sync", taken(stream))
+  end)
+
+  it("ends for a newcomer without a word: it begins with what memory has", function()
+    local stream = open(nil, { { "log/a", rewind = 20 } })
+    sim:policies { { pattern = "log/*", history = 100 } }
+    sim:drain(1)
+    sim:publish("log/a", "message", "after")
+    sim:drain(1)
+    assert.equal("hello, after", taken(stream))
+  end)
+
   it("asks for no place when memory has the newest n", function()
     for i = 1, 2 do sim:group({ { "log/a", "message", "new" .. i, "", false } }) sim:release() end
     sim:drain(1)
