@@ -49,7 +49,7 @@ struct chan {
 
     uint64_t events, bytes; /* published here, for statistics */
     uint64_t encoded; /* bytes of lines, also of what is on its way to the store [app] */
-    struct tally *tally;    /* counts since the last report; NULL: none */
+    struct tally *tally; /* counts since the last report; NULL: none */
     char name[];
 };
 

@@ -187,7 +187,8 @@ void latest_forget_removals(struct latest *l) {
 void latest_trim(struct latest *l, uint64_t seq, int64_t over_ms) {
     for (uint32_t i = l->first; i < l->n && l->slots[i].seq <= seq; i++) {
         if (!l->slots[i].entry) continue;
-        if (over_ms < INT64_MAX && !frame_is_over(l->slots[i].entry->frame, over_ms)) continue;
+        if (over_ms < INT64_MAX && !frame_is_over(l->slots[i].entry->frame, over_ms))
+            continue;
         if (!l->slots[i].entry->key && l->slots[i].seq > l->lost)
             l->lost = l->slots[i].seq;
         entry_free(l, l->slots[i].entry);
