@@ -1,6 +1,6 @@
 # Targets: help all run test test-full check asan tsan fuzz bench format install clean
 #
-# all      the module, into build/         run    install what is missing, serve the dashboard
+# all      the module, into build/         run    install what is missing, serve the showcase
 # test     the same, run every spec        test-full  with the large counts too (half an hour)
 # check    linters, zero warnings          asan tsan  the specs with gcc's sanitizers
 # fuzz     FUZZ_SECONDS=20 a target        bench  against raw sockets (spec/bench/)
@@ -52,7 +52,7 @@ all: core $(MODULES) build/bin/sluice ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
 run: ; @.ci/setup run && $(MAKE) all && \
-	exec build/bin/sluice run examples/dashboard/app.lua --host $(HOST) --port $(PORT)
+	exec build/bin/sluice run examples/showcase/app.lua --demo --host $(HOST) --port $(PORT)
 test: ; @.ci/setup test $(SPEC) && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
 test-full: ; @SLUICE_SPEC_FULL=1 $(MAKE) test
 asan: ; @$(MAKE) test SAN=address

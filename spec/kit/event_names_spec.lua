@@ -80,6 +80,15 @@ local SENDERS = {
     t:advance(6)
     return t, { a }
   end,
+  ["examples/showcase"] = function()
+    local t = kit.open("examples/showcase/app.lua", { flags = { demo = true } })
+    local page, figures = t:connect("/api/sse/connect"), t:connect("/api/dashboard-metrics")
+    local key = { ["X-API-Key"] = "your-api-key" }
+    t:post("/api/sse/notification", { headers = key, json = { message = "a" } })
+    t:post("/api/sse/broadcast-maintenance", { headers = key, json = { startTime = "3:00" } })
+    t:advance(31)
+    return t, { page, figures }
+  end,
   ["examples/stocks"] = function()
     local t = kit.open("examples/stocks/app.lua")
     local c = t:connect("/api/stock-prices?symbols=ACME")
