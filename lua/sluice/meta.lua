@@ -1,6 +1,6 @@
 ---@meta sluice
 --- Definitions for editors (LuaCATS): what `require` gives for sluice, and for sluice.http, client,
---- crypto, sqlite, system, hub, eventstream and testing. Never loaded by Sluice; point your language
+--- crypto, sqlite, hub, auth, system, eventstream and testing. Never loaded by Sluice; point your
 --- server's library setting at the folder that holds `sluice/`. spec/unit/meta_spec.lua and
 --- spec/kit/meta_spec.lua compare the names here with the names there.
 -- luacheck: ignore

@@ -160,6 +160,15 @@ function Keys:digests(field, value)
   return set
 end
 
+--- The user of a ticket, by what its key says now.
+-- @treturn table|nil or nil and why not, for the log
+function Keys:again(user)
+  if self.ask or not user.digest then return user end
+  local entry = self.rows[user.digest]
+  if not entry then return nil, "the key that it was made by is gone" end
+  return users.new(entry.row, user.via, { key = entry.key, digest = user.digest })
+end
+
 --- Whose key it is.
 -- @tparam string secret as the client brought it
 -- @treturn table|nil the user; or nil and why not, for the log

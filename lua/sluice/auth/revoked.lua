@@ -2,9 +2,9 @@
 --
 -- A revocation names a user, a key or a session. It holds from the moment of the call, then it is
 -- stored, and it is kept until what it revokes would have expired by itself; those of keys stay.
--- A request whose guards have agreed may still be opening its stream: it is looked at when its
--- answer is there and, for a while after a revocation, twice a second.
--- In memory: in the app's store, and a row for each guarded request that runs.
+-- A request whose guards have agreed may still be about to open its stream: its user expires at
+-- once, which is judged when the stream opens.
+-- In memory: in the app's store, and the users of the guarded requests that run.
 local sluice = require("sluice")
 
 local revoked = {}
@@ -13,11 +13,13 @@ local revoked = {}
 local Revoked = {}
 Revoked.__index = Revoked
 
-local LOOK_SECONDS = 0.5
--- How long a request may take to open a stream: the server's own limit is 60 s.
-local OPENING_SECONDS = 90
-local SLICE = 1000 -- streams that are looked at before others have a turn
+local SLICE = 256 -- streams that are looked at before others have a turn
 local CLEAN_SECONDS = 600
+
+-- By the table of an auth object's state, which a reload leaves as it is: the users of requests
+-- that run, by number. Requests of the code before the reload are among them.
+local running = setmetatable({}, { __mode = "k" })
+local WEAK = { __mode = "v" }
 
 -- app:store, where nothing is to be on the disk.
 local Memory = {}
@@ -38,11 +40,9 @@ end
 -- @tparam string name of the auth object
 -- @tparam table o { durable, keep }
 function revoked.new(app, name, o)
-  local self = setmetatable({ app = app, keep = o.keep, task = name .. ":revoke",
+  local self = setmetatable({ app = app, keep = o.keep,
     kept = revoked.keeper(app, name .. ".revoked", o.durable),
-    state = app:state(name .. ".revoking", { now = {}, pending = {}, serial = 0, last = 0 }) },
-    Revoked)
-  app:task(self.task, function() self:look() end)
+    state = app:state(name .. ".revoking", { now = {}, serial = 0 }) }, Revoked)
   app:every(CLEAN_SECONDS, { name = name .. ":clean" }, function() self:clean() end)
   return self
 end
@@ -73,13 +73,16 @@ local function pause(n)
   if n % SLICE == 0 then sluice.sleep(0) end
 end
 
---- End the streams of users that a function picks.
+--- End the streams of users that a function picks, also those that are about to open.
 -- @tparam table|nil filter as of app:clients()
 -- @tparam function wanted fn(user)
 -- @tparam string reason "revoked" or "expired"
--- @treturn integer how many
+-- @treturn integer how many were open
 function Revoked:close(filter, wanted, reason)
   local n, seen = 0, 0
+  for _, user in pairs(running[self.state()] or {}) do
+    if wanted(user) then rawset(user, "expires", 1) end
+  end
   for client in self.app:clients(filter) do
     local user = client.user
     if user and wanted(user) and client:close(reason) then n = n + 1 end
@@ -100,8 +103,7 @@ function Revoked:add(kind, id, digests, user_id)
   local state, now, name = self.state(), sluice.time(), kind .. ":" .. id
   local for_ever = kind == "key" or digests ~= nil and next(digests) ~= nil
   local row = { at = now, till = not for_ever and now + self.keep or nil, digests = digests }
-  state.now[name], state.last = row, now
-  self.app:after(LOOK_SECONDS, self.task, nil, { id = self.task })
+  state.now[name] = row
   local function wanted(user)
     return (kind == "user" and user.id or user[kind]) == id and covers(row, user)
   end
@@ -117,39 +119,16 @@ end
 -- @treturn function
 function Revoked:watch(user)
   local state = self.state()
-  local serial = ("%d"):format(state.serial + 1)
-  state.serial = state.serial + 1
-  state.pending[serial] = { id = user.id, key = user.key, session = user.session,
-    issued = user.issued, digest = user.digest, at = sluice.time() }
-  return function()
-    self.state().pending[serial] = nil
-    if self:has(user) then self:sweep(user.id) end
-  end
+  local serial = state.serial + 1
+  state.serial = serial
+  local list = running[state] or setmetatable({}, WEAK)
+  running[state], list[serial] = list, user
+  return function() list[serial] = nil end
 end
 
---- End the streams of one user that are revoked.
-function Revoked:sweep(id)
-  return self:close({ user = id }, function(user) return self:has(user) end, "revoked")
-end
-
---- Look at the requests that run, as long as one of them may be revoked.
-function Revoked:look()
-  local state, ids = self.state(), {}
-  if sluice.time() - state.last > OPENING_SECONDS then return end
-  for _, row in pairs(state.pending) do
-    if self:has(row) then ids[row.id] = true end
-  end
-  for id in pairs(ids) do self:sweep(id) end
-  self.app:after(LOOK_SECONDS, self.task, nil, { id = self.task })
-end
-
---- Forget what has expired by itself, and the requests that ended without an answer.
+--- Forget what has expired by itself.
 function Revoked:clean()
   local now = sluice.time()
-  local pending = self.state().pending
-  for serial, row in pairs(pending) do
-    if now - row.at > OPENING_SECONDS then pending[serial] = nil end
-  end
   for name, row in self.kept:each() do
     if row.till and row.till <= now then self.kept:delete(name, { wait = false }) end
   end

@@ -30,6 +30,7 @@ local function by_page(self, req)
   if user then return user end
   if self.tickets and req.query.ticket then
     user, why = self.tickets:take(req.query.ticket)
+    if user and self.keys then user, why = self.keys:again(user) end
     return user, why, true
   end
   if self.query and self.keys and req.query[self.query] then
