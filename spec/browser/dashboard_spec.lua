@@ -1,6 +1,7 @@
 --- The dashboard in a real browser, from a real server: figures that change, cuts that lose and
 --- double nothing, a restart after which the page goes on by itself and says so.
 local browser = require("spec.support.browser")
+local http = require("spec.support.http")
 local lfs = require("lfs")
 local server = require("spec.support.server")
 
@@ -39,6 +40,27 @@ describe("the dashboard", function()
     assert.equal("The connection broke", seen.log[2])
     assert.equal(0, seen.blank)
     assert.same({}, complaints())
+  end)
+
+  it("is the page of the showcase, which is alice's without signing in", function()
+    local s = server.start { path = "examples/showcase/app.lua", args = { "--demo" } }
+    local page = b.open(s.url .. "/")
+    page.wait("dashboard.state === 'live' && dashboard.events > 1", 15)
+    page.eval([[() => {
+      window.told = []
+      const source = new EventSource("/api/sse/connect")
+      source.addEventListener("hello", () => { window.open_for_alice = true })
+      source.addEventListener("notification", (e) => told.push(JSON.parse(e.data).message))
+    }]])
+    page.wait("window.open_for_alice === true", 10)
+    local headers = { ["Content-Type"] = "application/json", ["X-API-Key"] = "your-api-key" }
+    for _, user in ipairs { "bob", "alice" } do
+      http.post(s.port, "/api/sse/notification", ('{"message":"For %s","user":"%s"}'):format(user, user), headers)
+    end
+    page.wait("told.length > 0", 10)
+    assert.same({ "For alice" }, page.eval("told"))
+    assert.same({}, complaints())
+    page.close()
   end)
 
   it("goes on by itself when the server is killed and started again, and tells the reset", function()
