@@ -139,6 +139,7 @@ static int take_numbers(struct store *s, struct store_start *out, const char **w
         *why = "the data folder holds another store: restart to use it";
         return E_INVAL;
     }
+    if (!out->is_new) lost_look(s, &found);
     if (found.last > INT64_MAX - 2 * STORE_STEP) {
         *why = "the store's numbers are used up";
         return E_FULL;
@@ -157,6 +158,7 @@ static int take_numbers(struct store *s, struct store_start *out, const char **w
 
 static int begin(struct store *s, const struct store_conversion *now) {
     int err = db_run(&s->db, db_sql(&s->db, SQL_BEGIN));
+    if (err == 0) err = lost_report(s);
     if (err == 0 && now) err = convert_all(s, now, s->head.last, false);
     if (err == 0) {
         struct slice epoch = slice_str(s->head.epoch);
@@ -195,6 +197,7 @@ int store_begin(struct store *s, struct store_start *out,
         return err;
     }
     records_commit(&s->records);
+    lost_mark(s);
     if (!s->disk) folder_note(&s->folder);
     memcpy(out->epoch, s->head.epoch, sizeof out->epoch);
     out->first = s->head.last;

@@ -1,12 +1,14 @@
 /* Two descriptors and three inode numbers; see folder.h. */
 #include "store/folder.h"
 
+#include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "store/why.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -54,6 +56,11 @@ static int find(struct folder *f, const char *path, const char **why) {
     return 0;
 }
 
+/* The lock's first line has the process, the second the mark. */
+#define MARK_AT 16
+#define MARK_FORMAT "%s %020" PRIu64 " %020" PRIu64
+#define MARK_BYTES 96
+
 /* Who has it, as its lock says: a hint for the message. */
 static int holder(int lock) {
     char text[16] = "";
@@ -80,9 +87,9 @@ static int take_lock(struct folder *f, const char **why) {
                         holder(f->lock));
         return E_LOCKED;
     }
-    char text[16];
-    int n = snprintf(text, sizeof text, "%d\n", (int)getpid());
-    if (ftruncate(f->lock, 0) < 0 || pwrite(f->lock, text, (size_t)n, 0) < 0)
+    char text[MARK_AT + 1];
+    int n = snprintf(text, sizeof text, "%-*d\n", MARK_AT - 1, (int)getpid());
+    if (pwrite(f->lock, text, (size_t)n, 0) < 0)
         return fail_errno(f->path, "cannot be written", why);
     return 0;
 }
@@ -142,6 +149,31 @@ const char *folder_trouble(const struct folder *f) {
     if (f->wal_ino && inode(f, FOLDER_WAL) != f->wal_ino)
         return "the store's log file was removed or replaced";
     return NULL;
+}
+
+void folder_mark(const struct folder *f, const struct head *head) {
+    char text[MARK_BYTES];
+    int n =
+        snprintf(text, sizeof text, MARK_FORMAT, head->epoch, head->last, head->commits);
+    n += snprintf(text + n, sizeof text - (size_t)n, " %08x\n",
+                  crc32c(0, text, (size_t)n));
+    /* When that fails a loss may not be noticed, which a commit must not fail for. */
+    ssize_t done = pwrite(f->lock, text, (size_t)n, MARK_AT);
+    (void)done;
+}
+
+bool folder_marked(const struct folder *f, struct head *out) {
+    char text[MARK_BYTES] = "", whole[MARK_BYTES];
+    *out = (struct head){0};
+    ssize_t n = pread(f->lock, text, sizeof text - 1, MARK_AT);
+    if (n <= 0 || sscanf(text, "%13s %" SCNu64 " %" SCNu64, out->epoch, &out->last,
+                         &out->commits) != 3)
+        return false;
+    int length =
+        snprintf(whole, sizeof whole, MARK_FORMAT, out->epoch, out->last, out->commits);
+    snprintf(whole + length, sizeof whole - (size_t)length, " %08x\n",
+             crc32c(0, whole, (size_t)length));
+    return strcmp(text, whole) == 0;
 }
 
 uint64_t folder_wal_bytes(const struct folder *f) {

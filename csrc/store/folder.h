@@ -1,12 +1,18 @@
 /* The data folder: made on first use for its owner alone, held by one process at a time.
  *
  *      sluice-data/          0700, no symbolic link
- *        lock                flock: who has it may write; holds the process id
+ *        lock                flock: who has it may write; holds the process id and the mark
  *        sluice.db           and SQLite's sluice.db-wal, sluice.db-shm
+ *
+ * The mark says which commit was the last one. It is written after each, without a sync: it
+ * survives the process, and what it names was on the disk before it. A file whose head is
+ * below its mark has lost what was acknowledged.
  *
  * The lock belongs to the open file description, and goes with the process. [one thread] */
 #ifndef SLUICE_STORE_FOLDER_H
 #define SLUICE_STORE_FOLDER_H
+
+#include "store/head.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -36,6 +42,10 @@ bool folder_has(const char *path);
 
 /* From now on the files that are there are the ones that must stay there. */
 void folder_note(struct folder *f);
+
+/* The mark of the last run; false: there is none, or it is not whole. */
+bool folder_marked(const struct folder *f, struct head *out);
+void folder_mark(const struct folder *f, const struct head *head);
 
 /* The size of the log beside the file; 0: there is none. */
 uint64_t folder_wal_bytes(const struct folder *f);

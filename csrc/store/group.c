@@ -58,6 +58,7 @@ int group_write_head(struct store *s, bool clean) {
     if (err == 0) err = put_head(s, &s->head, clean);
     if (err == 0) err = db_run(&s->db, db_sql(&s->db, SQL_COMMIT));
     if (err < 0) roll_back(s);
+    else lost_mark(s);
     return err;
 }
 
@@ -344,6 +345,7 @@ static void look_at_log(struct store *s) {
 static void release(struct store *s) {
     struct group *g = &s->group;
     s->head = g->next;
+    lost_mark(s);
     s->head_row = s->head.last;
     if (s->note <= s->head.last) s->note = 0;
     if (g->n > 0 && g->ops[0]->kind == STORE_CONVERT) s->policy_serial++;

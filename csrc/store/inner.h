@@ -20,11 +20,6 @@ enum group_result {
     GROUP_DOUBT
 };
 
-struct head {
-    char epoch[STORE_EPOCH_LENGTH + 1];
-    uint64_t last, commits;
-};
-
 struct group {
     struct store_op *ops[STORE_GROUP_MAX];
     uint32_t n, n_numbers;
@@ -75,6 +70,7 @@ struct store {
     const char *file, *vfs;
     struct db db;
     struct head head;
+    uint64_t lost; /* numbers up to it may be of events that are gone; 0: none */
     struct records records;
     struct group group;
     unsigned policy_serial;
@@ -103,6 +99,8 @@ int write_op(struct store *s, struct store_op *op);
 bool write_is_durable(struct store *s, struct slice channel);
 /* A channel's newest value, or its removal. */
 int write_newest(struct store *s, struct record *r, const struct store_row *row);
+/* A row in place of events that are lost: as one that is damaged. */
+int write_lost(struct store *s, struct record *r, uint64_t upto);
 int write_limit_keys(struct store *s, struct record *r);
 struct store_policy *write_limits(struct store *s, struct record *r);
 
@@ -110,6 +108,12 @@ struct store_policy *write_limits(struct store *s, struct record *r);
 /* 'live': while events flow; else at a start, when memory channels begin anew at 'number'. */
 int convert_all(struct store *s, const struct store_conversion *c, uint64_t number,
                 bool live);
+
+/* ---- lost.c: commits that were acknowledged, and are not in the file ------------------- */
+/* The head that was found, against the mark. */
+void lost_look(struct store *s, struct head *found);
+int lost_report(struct store *s); /* to the readers of durable channels */
+void lost_mark(const struct store *s);
 
 /* ---- retain.c: steps of at most *budget rows ------------------------------------------- */
 int retain_channel(struct store *s, struct record *r, uint32_t *budget);

@@ -18,12 +18,11 @@
 #ifndef SLUICE_STORE_STORE_H
 #define SLUICE_STORE_STORE_H
 
+#include "store/head.h"
 #include "store/op.h"
 #include "store/read.h"
 
 #include <stddef.h>
-
-#define STORE_EPOCH_LENGTH 13
 
 struct store;
 struct disk;

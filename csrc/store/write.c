@@ -2,6 +2,7 @@
  *
  * Order is judged here, where commits are in order: whether a key is known, whether the key
  * of an update is still there. */
+#include "base/clock.h"
 #include "base/planted.h"
 #include "base/status.h"
 #include "store/inner.h"
@@ -95,18 +96,32 @@ int write_limit_keys(struct store *s, struct record *r) {
 
 /* ---- Events --------------------------------------------------------------------------- */
 
-static int store_row(struct store *s, struct record *r, const struct store_row *row) {
+static int put_row(struct store *s, struct record *r, const struct store_row *row,
+                   int64_t sum) {
     struct record_state *now = &r->now;
-    int err =
-        db_run(&s->db, db_bind(&s->db, SQL_EVENT_ADD, "iiiiiibbbi", r->id,
-                               (int64_t)row->seq, (int64_t)now->last, row->at_ms,
-                               row->expires_ms, (int64_t)row->remove, row->name, row->key,
-                               row->data, sum_event(r->id, now->last, row)));
+    int err = db_run(&s->db, db_bind(&s->db, SQL_EVENT_ADD, "iiiiiibbbi", r->id,
+                                     (int64_t)row->seq, (int64_t)now->last, row->at_ms,
+                                     row->expires_ms, (int64_t)row->remove, row->name,
+                                     row->key, row->data, sum));
     if (now->events == 0) now->oldest_ms = row->at_ms;
     now->last = row->seq;
     now->events++;
     now->bytes += row->name.n + row->key.n + row->data.n;
     return err;
+}
+
+static int store_row(struct store *s, struct record *r, const struct store_row *row) {
+    return put_row(s, r, row, sum_event(r->id, r->now.last, row));
+}
+
+int write_lost(struct store *s, struct record *r, uint64_t upto) {
+    struct slice none = slice_str("");
+    struct store_row row = {.seq = upto,
+                            .at_ms = (int64_t)(clock_wall() * 1000),
+                            .name = none,
+                            .key = none,
+                            .data = none};
+    return put_row(s, r, &row, ~sum_event(r->id, r->now.last, &row));
 }
 
 /* Whether its idempotency key is known: then the op is answered. */
