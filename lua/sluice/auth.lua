@@ -73,7 +73,7 @@ local function make_parts(self, app, o, folder)
   self.revoked = revoked.new(app, o.name, o)
   self.limits = limits.new(app, o.name)
   if o.keys then self.keys = keys.new(app, o.name, below(folder, o.keys), self.revoked) end
-  if o.session then self.sessions = sessions.new(o.session, o.keep) end
+  if o.session then self.sessions = sessions.new(o.session, o.keep, o.name) end
   if o.tickets ~= false then self.tickets = tickets.new(app, o.name, o.tickets) end
   if o.jwt then
     self.jwt = jwt.new(app, o.name, o.jwt, o.keep, function(path) return below(folder, path) end)

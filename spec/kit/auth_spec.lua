@@ -380,6 +380,7 @@ describe("auth", function()
     end
     assert.same({ [401] = 60, [429] = 20 }, statuses)
     assert.equal(200, t:get("/me", with_key("key of ops")).status)
+    assert.equal(401, t:get("/me", with_cookie("sid=old.cookie")).status) -- nobody's guess
     t:advance(120)
     assert.equal(401, t:get("/me", with_key("guess")).status)
   end)
@@ -484,6 +485,17 @@ describe("auth", function()
     t:post("/revoke")
     assert.equal(401, t:get("/d", with_key("key of d")).status)
     assert.falsy(table.concat(t:log(), "\n"):find("sluice.db", 1, true))
+  end)
+
+  it("does not take the sessions of another one", function()
+    start(('{ session = { secret = %q } }'):format(SECRET), ([[
+      local other = require("sluice.auth").new(app, { name = "other", session = { secret = %q, cookie = "other" } })
+      app:post("/in", function() return 204, nil, other:sign_in { id = "alice" } end)
+      app:get("/me", auth:user(), function() return 200 end)
+      app:get("/other", other:user(), function() return 200 end)]]):format(SECRET))
+    local value = t:post("/in").headers["Set-Cookie"]:match("=([^;]+)")
+    assert.same({ 200, 401 }, { t:get("/other", with_cookie("other=" .. value)).status,
+      t:get("/me", with_cookie("sid=" .. value)).status })
   end)
 
   it("works when it is copied into the app's folder", function()

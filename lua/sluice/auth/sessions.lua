@@ -18,7 +18,7 @@ local SAME_SITE = { Lax = true, Strict = true, None = true }
 local SECRET_LEAST, SECRETS_MAX, COOKIE_MAX = 32, 8, 3800
 local HOW = "make one with: openssl rand -base64 32"
 
-local function read_secrets(secret, fail)
+local function read_secrets(secret, name, fail)
   local list = type(secret) == "table" and secret or { secret }
   if #list == 0 then fail("session.secret is missing; " .. HOW) end
   if #list > SECRETS_MAX then fail(("session.secret: at most %d"):format(SECRETS_MAX)) end
@@ -28,14 +28,15 @@ local function read_secrets(secret, fail)
     if #text < SECRET_LEAST then
       fail(("session.secret has at least %d characters; %s"):format(SECRET_LEAST, HOW))
     end
-    keys[i] = crypto.hmac_sha256(text, "sluice session") -- of no use for anything else
+    keys[i] = crypto.hmac_sha256(text, "sluice session of " .. name) -- and of nothing else
   end
   return keys
 end
 
 --- @tparam table given { secret, ttl, cookie, same_site, secure }
 -- @tparam number keep the longest life
-function sessions.new(given, keep)
+-- @tparam string name of the auth object: another one does not take its sessions
+function sessions.new(given, keep, name)
   local function fail(message) error("auth.new: " .. message, 5) end
   local o = options("auth.new: session", given, KNOWN)
   if not (o.ttl >= 1 and o.ttl <= keep) then
@@ -46,7 +47,7 @@ function sessions.new(given, keep)
   if o.same_site == "None" and not o.secure then
     fail('session.same_site = "None" needs secure: browsers drop such a cookie')
   end
-  return setmetatable({ keys = read_secrets(o.secret, fail), ttl = o.ttl, cookie = o.cookie,
+  return setmetatable({ keys = read_secrets(o.secret, name, fail), ttl = o.ttl, cookie = o.cookie,
     attributes = ("; Path=/; HttpOnly; SameSite=%s%s"):format(o.same_site,
       o.secure and "; Secure" or "") }, Sessions)
 end

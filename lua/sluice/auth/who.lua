@@ -55,10 +55,10 @@ local function look(self, req)
 end
 
 -- What is answered when what the client brought is no good.
-local function refuse(self, req, why, busy)
+local function refuse(self, req, why, busy, chosen)
   sluice.log.info("not let in: " .. why, { path = req.path, ip = req.ip })
   if busy then return 503, "the keys of the issuer cannot be had now", { ["Retry-After"] = 5 } end
-  if self.failures then
+  if self.failures and chosen then
     local wait = self.limits:hit("failures", self.failures, limits.who(req, "ip"))
     if wait then return 429, "too many failures", { ["Retry-After"] = wait } end
   end
@@ -77,7 +77,7 @@ function who.identify(self, req, needed)
     req.user = user
     return nil
   end
-  if why and (chosen or needed) then return refuse(self, req, why, busy) end
+  if why and (chosen or needed) then return refuse(self, req, why, busy, chosen) end
   if not needed then return nil end
   local accept = req.headers.accept or ""
   return 401, accept:find("text/event-stream", 1, true) and SIGN_IN_STREAM or SIGN_IN
