@@ -58,7 +58,6 @@ static int find(struct folder *f, const char *path, const char **why) {
 
 /* The lock's first line has the process, the second the mark. */
 #define MARK_AT 16
-#define MARK_FORMAT "%s %020" PRIu64 " %020" PRIu64
 #define MARK_BYTES 96
 
 /* Who has it, as its lock says: a hint for the message. */
@@ -151,12 +150,25 @@ const char *folder_trouble(const struct folder *f) {
     return NULL;
 }
 
+static void parse_mark(const char *text, struct head *out) {
+    size_t n = strcspn(text, " ");
+    char *end;
+    if (n > STORE_EPOCH_LENGTH) return;
+    memcpy(out->epoch, text, n);
+    out->last = strtoull(text + n, &end, 10);
+    out->commits = strtoull(end, NULL, 10);
+}
+
+static int put_mark(char *text, size_t size, const struct head *head) {
+    int n = snprintf(text, size, "%s %020" PRIu64 " %020" PRIu64, head->epoch, head->last,
+                     head->commits);
+    return n +
+           snprintf(text + n, size - (size_t)n, " %08x\n", crc32c(0, text, (size_t)n));
+}
+
 void folder_mark(const struct folder *f, const struct head *head) {
     char text[MARK_BYTES];
-    int n =
-        snprintf(text, sizeof text, MARK_FORMAT, head->epoch, head->last, head->commits);
-    n += snprintf(text + n, sizeof text - (size_t)n, " %08x\n",
-                  crc32c(0, text, (size_t)n));
+    int n = put_mark(text, sizeof text, head);
     /* When that fails a loss may not be noticed, which a commit must not fail for. */
     ssize_t done = pwrite(f->lock, text, (size_t)n, MARK_AT);
     (void)done;
@@ -165,14 +177,9 @@ void folder_mark(const struct folder *f, const struct head *head) {
 bool folder_marked(const struct folder *f, struct head *out) {
     char text[MARK_BYTES] = "", whole[MARK_BYTES];
     *out = (struct head){0};
-    ssize_t n = pread(f->lock, text, sizeof text - 1, MARK_AT);
-    if (n <= 0 || sscanf(text, "%13s %" SCNu64 " %" SCNu64, out->epoch, &out->last,
-                         &out->commits) != 3)
-        return false;
-    int length =
-        snprintf(whole, sizeof whole, MARK_FORMAT, out->epoch, out->last, out->commits);
-    snprintf(whole + length, sizeof whole - (size_t)length, " %08x\n",
-             crc32c(0, whole, (size_t)length));
+    if (pread(f->lock, text, sizeof text - 1, MARK_AT) <= 0) return false;
+    parse_mark(text, out);
+    put_mark(whole, sizeof whole, out);
     return strcmp(text, whole) == 0;
 }
 

@@ -528,11 +528,11 @@ describe("a log beside the file that was cut after a kill", function()
     local left = deadline.after(10)
     while true do
       local event = assert(c:next_event(left()))
-      local data = event.data and json.decode(event.data)
+      local value = event.data and json.decode(event.data)
       id = event.id or id
-      if event.event == "e" and data.n == n then break end
-      if event.event == "e" then words[#words + 1] = data.n end
-      if event.event == "reset" then words[#words + 1] = "reset:" .. data.channel end
+      if event.event == "e" and value.n == n then break end
+      if event.event == "e" then words[#words + 1] = value.n end
+      if event.event == "reset" then words[#words + 1] = "reset:" .. value.channel end
     end
     c:close()
     return table.concat(words, " "), id
@@ -551,10 +551,10 @@ describe("a log beside the file that was cut after a kill", function()
     s = start_kinds()
     assert.matches("the last %d+ commits are not in .*sluice.db", s.log())
     for name, list in pairs(ids) do
-      local reset, words = "reset:" .. name, nil
-      assert.equal(reset, follow(s, name, list[1], "3"))
-      words, list[3] = follow(s, name, list[2], "4")
-      assert.equal(reset .. " 3", words)
+      assert.equal("reset:" .. name, follow(s, name, list[1], "3"))
+      local words, id = follow(s, name, list[2], "4")
+      assert.equal("reset:" .. name .. " 3", words)
+      list[3] = id
     end
     assert.equal("1 reset:log 3 4", follow(s, "log", nil, "5"))
     assert.equal("", follow(s, "keyed", nil, "5"))
