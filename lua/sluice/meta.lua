@@ -215,8 +215,9 @@ function App:check(fn) end
 function App:publish(channel, event, data, opts) end
 ---@param channel string
 ---@param key string
+---@param opts? { update?: boolean, idempotency?: string, wait?: boolean }
 ---@return string|true|nil id, integer|string subscribers, boolean|string? duplicate
-function App:remove(channel, key) end
+function App:remove(channel, key, opts) end
 ---@param channel string
 ---@param key? string
 ---@param event? string

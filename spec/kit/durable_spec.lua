@@ -193,9 +193,55 @@ describe("durable channels", function()
     publish(t, "alerts", { id = "x" })
     assert.equal(200, update().status)
     publish(t, "alerts", { id = "x" }, { remove = true })
-    assert.equal("channel 'alerts' has no value of key 'x' any more", update().json.error.message)
+    assert.equal("channel 'alerts' has no value of key 'x'", update().json.error.message)
     assert.equal("EINVAL", publish(t, "log/a", {}, { update = true, key = "x" }).json.error.code)
   end)
+
+  for _, place in ipairs { "memory", "disk" } do
+    for kind, policy in pairs { ["keyed log"] = 'history = 9, rewind = "latest"', state = 'history = "latest"' } do
+      it(("take a key out only when it is there: a %s in %s"):format(kind, place), function()
+        t = testing.start { source = [[
+          local sluice = require("sluice")
+          local app = sluice.app()
+          app:channel("tasks", { key = "id", durable = ]] .. tostring(place == "disk") .. ", " .. policy .. [[ })
+          app:put("/:id", function(req) return sluice.receipt(app:publish("tasks", "set", { id = req.params.id })) end)
+          app:delete("/:id", function(req)
+            return sluice.receipt(app:remove("tasks", req.params.id, { update = true }))
+          end)
+          app:delete("/publish/:id", function(req)
+            local opts = { remove = true, update = true }
+            return sluice.receipt(app:publish("tasks", "gone", { id = req.params.id }, opts))
+          end)
+          app:delete("/twice/:id", function(req)
+            local codes = {}
+            for i = 1, 2 do
+              app:spawn(function()
+                local id, _, code = app:remove("tasks", req.params.id, { update = true })
+                codes[i] = id and "removed" or code
+              end)
+            end
+            while not (codes[1] and codes[2]) do sluice.sleep(0.001) end
+            return codes
+          end)
+          app:get("/", function() return { there = app:latest("tasks", "a") ~= nil } end)
+          return app ]] }
+        for _, path in ipairs { "/a", "/publish/a" } do
+          local never = t:delete(path)
+          assert.same({ 404, "ENOTFOUND", "channel 'tasks' has no value of key 'a'" },
+            { never.status, never.json.error.code, never.json.error.message })
+          t:put("/a")
+          assert.is_true(t:get("/").json.there)
+          assert.equal(202, t:delete(path).status)
+          assert.is_false(t:get("/").json.there)
+          assert.equal(404, t:delete(path).status)
+        end
+        t:put("/a")
+        local codes = t:delete("/twice/a").json
+        table.sort(codes)
+        assert.same({ "ENOTFOUND", "removed" }, codes)
+      end)
+    end
+  end
 
   it("refuse what a full disk does not take, and go on when there is room", function()
     start()

@@ -96,6 +96,7 @@ describe("meta.lua", function()
     ["sluice.HttpOptions"] = 'require("sluice.http").request({ nothing_like_it = 1 })',
     ["sluice.ClientOptions"] = 'require("sluice.client").connect("http://x", { nothing_like_it = 1 })',
     ["App:publish opts"] = 'app:publish("a", "b", {}, { nothing_like_it = 1 })',
+    ["App:remove opts"] = 'app:remove("a", "b", { nothing_like_it = 1 })',
     ["Request:json opts"] = "req:json(nil, { nothing_like_it = 1 })",
     ["App:history opts"] = 'app:history("a", { nothing_like_it = 1 })',
     ["App:clients filter"] = "app:clients({ nothing_like_it = 1 })",

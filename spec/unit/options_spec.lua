@@ -127,7 +127,8 @@ local AT_LOAD = {
 }
 local RUNNING = {
   { 'app:publish("a", "e", {}, { %s })', key = "string number", ttl = "number", idempotency = "string",
-    remove = "boolean" },
+    remove = "boolean", update = "boolean" },
+  { 'app:remove("a", "k", { %s })', update = "boolean", idempotency = "string" },
   { 'app:history("a", { %s })', limit = "number", after = "string", event = "string" },
   { 'app:clients({ %s })', user = "string number" },
   { 'app:after(1, "t", nil, { %s })', id = "string" },

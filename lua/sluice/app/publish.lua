@@ -18,9 +18,10 @@ local publish = {}
 local KNOWN_MAX = 10000
 local IDEMPOTENCY_MAX = 1024 -- bytes of a key, of which 100,000 may be remembered
 local WAITS = "app:publish() on a durable channel"
-local NO_KEY = "channel '%s' has no value of key '%s' any more"
+local NO_KEY = "channel '%s' has no value of key '%s'"
 local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
   remove = options.BOOLEAN, update = options.BOOLEAN, wait = true }
+local REMOVE_OPTIONS = { update = options.BOOLEAN, idempotency = options.STRING, wait = true }
 local encode = json.encode
 local type, text_of = type, core.text_of
 
@@ -96,9 +97,6 @@ local function read_options(opts)
   if o.idempotency == "" then caller.raise("app:publish(): idempotency is empty") end
   if o.ttl ~= nil and not (o.ttl > 0 and o.ttl < math.huge) then
     caller.raise("app:publish(): ttl is a number of seconds above 0")
-  end
-  if o.update and o.remove then
-    caller.raise("app:publish(): a removal is no update: it may find nothing")
   end
   if o.ttl and o.remove then
     caller.raise("app:publish(): a removal has no ttl: give the value that it removes one")
@@ -222,8 +220,8 @@ local NO_OPTIONS = {}
 -- @tparam[opt="message"] string event
 -- @param data a string, or what becomes JSON
 -- @tparam[opt] table opts { key, ttl, idempotency, remove, update, wait }; ttl: seconds after which
---   this event is withdrawn, so that no client gets it late; update: only while its key is there;
---   wait = false: do not wait on a durable channel (then the id is true)
+--   this event is withdrawn, so that no client gets it late; update: only while its key is there,
+--   also with remove; wait = false: do not wait on a durable channel (then the id is true)
 -- @return id (true for a state channel), number of subscribers, whether it is a duplicate;
 --   or nil, message, code, and the field when one of the data is missing or wrong
 function publish.publish(self, channel, event, data, opts)
@@ -261,13 +259,17 @@ end
 -- @tparam sluice.App self
 -- @tparam string channel
 -- @tparam string key
+-- @tparam[opt] table opts { update, idempotency, wait } as of publish; update: only when the key is
+--   there, else nil, message, "ENOTFOUND"
 -- @return as publish
-function publish.remove(self, channel, key)
+function publish.remove(self, channel, key, opts)
   phase.running(self, "remove")
   if type(key) ~= "string" and type(key) ~= "number" then
     caller.raise("app:remove(channel, key): the key is a string, not a %s", type(key))
   end
-  return publish.publish(self, channel, "removed", { key = key }, { key = key, remove = true })
+  local o = options("app:remove()", opts, REMOVE_OPTIONS)
+  return publish.publish(self, channel, "removed", { key = key }, { key = key, remove = true,
+    update = o.update, idempotency = o.idempotency, wait = o.wait })
 end
 
 return publish
