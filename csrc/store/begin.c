@@ -196,6 +196,7 @@ int store_begin(struct store *s, struct store_start *out,
         s->head.epoch[0] = 0; /* no clean mark */
         return err;
     }
+    convert_report(s);
     records_commit(&s->records);
     lost_mark(s);
     if (!s->disk) folder_note(&s->folder);

@@ -7,12 +7,17 @@
  *                       not stored: the floor is its newest number (at a start: the first
  *                       number of this run)
  *   state <-> log       nothing of one is the other
- *   log <-> keyed log   the newest values are found again in the rows */
+ *   log <-> keyed log   the newest values are found again in the rows
+ *
+ * What is deleted by it is said when the transaction is in the file. */
+#include "base/bounds.h"
 #include "base/log.h"
 #include "base/planted.h"
 #include "base/status.h"
 #include "store/columns.h"
 #include "store/inner.h"
+
+#include <stdio.h>
 
 static void raise_floor(struct record *r, uint64_t floor) {
     struct record_state *now = &r->now;
@@ -75,10 +80,6 @@ struct conversion {
 static int change_durability(struct store *s, struct record *r,
                              const struct conversion *c) {
     if (c->was_durable && !c->to.durable) {
-        log_printf(LOG_INFO,
-                   "store: '%s' is not durable any more: %llu events and %u newest "
-                   "values are deleted",
-                   r->name, (unsigned long long)r->now.events, (unsigned)r->now.keys);
         drop_events(r);
         return drop_newest(s, r);
     }
@@ -177,4 +178,53 @@ int convert_all(struct store *s, const struct store_conversion *c, uint64_t numb
         err = convert_known(s, r, &plan, NULL);
     }
     return err;
+}
+
+/* ---- What it has deleted --------------------------------------------------------------- */
+
+#define NAMED_MAX 5 /* channels that the line names */
+
+struct deleted {
+    char text[NAMED_MAX * (CHANNEL_NAME_MAX + 128)];
+    size_t n;
+    uint32_t channels;
+};
+
+static bool is_deleted(const struct record *r) {
+    const struct record_state *was = &r->before, *now = &r->now;
+    bool turns = (was->kind == STORE_STATE) != (now->kind == STORE_STATE);
+    return was->durable && (!now->durable || turns) && (was->events > 0 || was->keys > 0);
+}
+
+static void count_text(char *out, size_t room, uint64_t n, const char *what) {
+    *out = 0;
+    if (n > 0)
+        snprintf(out, room, "%llu %s%s", (unsigned long long)n, what, n == 1 ? "" : "s");
+}
+
+static void add_deleted(struct deleted *d, const struct record *r) {
+    const struct record_state *was = &r->before;
+    char events[48], values[48];
+    if (++d->channels > NAMED_MAX) return;
+    count_text(events, sizeof events, was->events, "event");
+    count_text(values, sizeof values, was->keys, "newest value");
+    int n = snprintf(d->text + d->n, sizeof d->text - d->n, "%s'%s' (%s%s%s)",
+                     d->n > 0 ? ", " : "", r->name, events,
+                     *events && *values ? ", " : "", values);
+    d->n += (size_t)n;
+}
+
+void convert_report(const struct store *s) {
+    struct deleted d = {.n = 0};
+    for (const struct record *r = s->records.touched; r; r = r->touched)
+        if (is_deleted(r)) add_deleted(&d, r);
+    if (d.channels == 0) return;
+    char more[48] = "";
+    if (d.channels > NAMED_MAX)
+        snprintf(more, sizeof more, " and %u channels more",
+                 (unsigned)(d.channels - NAMED_MAX));
+    log_printf(LOG_WARN,
+               "store: deleted what was stored of %s%s: not durable any more, or of "
+               "another kind; only a backup brings it back",
+               d.text, more);
 }

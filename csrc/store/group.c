@@ -348,7 +348,10 @@ static void release(struct store *s) {
     lost_mark(s);
     s->head_row = s->head.last;
     if (s->note <= s->head.last) s->note = 0;
-    if (g->n > 0 && g->ops[0]->kind == STORE_CONVERT) s->policy_serial++;
+    if (g->n > 0 && g->ops[0]->kind == STORE_CONVERT) {
+        s->policy_serial++;
+        convert_report(s);
+    }
     if (g->n > 0) s->calls->release(s->owner, g->ops, g->n, g->n_numbers);
     report_floors(s);
     records_commit(&s->records);

@@ -108,6 +108,8 @@ struct store_policy *write_limits(struct store *s, struct record *r);
 /* 'live': while events flow; else at a start, when memory channels begin anew at 'number'. */
 int convert_all(struct store *s, const struct store_conversion *c, uint64_t number,
                 bool live);
+/* Say what it has deleted: the transaction is in the file, its records are still touched. */
+void convert_report(const struct store *s);
 
 /* ---- lost.c: commits that were acknowledged, and are not in the file ------------------- */
 /* The head that was found, against the mark. */

@@ -41,7 +41,9 @@ describe("a durable channel", function()
     server.stop_all()
     process.remove_dir(folder)
   end)
-  local function start() return server.start { app = APP, args = { "--data", folder .. "/data", "--drain", "0.1" } } end
+  local function start(app)
+    return server.start { app = app or APP, args = { "--data", folder .. "/data", "--drain", "0.1" } }
+  end
 
   it("loses nothing that was answered, over kill -9", function()
     local known, n, begin = {}, 0, nil
@@ -92,5 +94,17 @@ describe("a durable channel", function()
     s.kill()
     s = start()
     s.wait_log("did not close it")
+  end)
+
+  it("is deleted, with a warning, by a start with an app that does not declare it", function()
+    local s = start()
+    post(s, "/burst/0")
+    post(s, "/value")
+    s.kill()
+    s = start((APP:gsub(", durable = true", "")))
+    local line = s.log():match("warn[^\n]*deleted what was stored of[^\n]*")
+    assert.matches("'log' (32 events)", line, 1, true)
+    assert.matches("'values' (1 newest value)", line, 1, true)
+    assert.matches("only a backup brings it back", line)
   end)
 end)

@@ -244,6 +244,32 @@ describe("a reload that changes what is durable", function()
     assert.same({ count(2, 4), {} }, { numbers(c), resets(c) })
   end)
 
+  local function warnings_of(text)
+    local list = {}
+    for _, line in ipairs(t:log("warn")) do
+      if line:find(text, 1, true) then list[#list + 1] = line:match("deleted what .*") or line end
+    end
+    return list
+  end
+  local DELETED = "deleted what was stored of %s: not durable any more, or of another kind; "
+    .. "only a backup brings it back"
+
+  it("warns of what it has deleted, and not of what it was refused to", function()
+    start(DURABLE, DURABLE)
+    fill(1, 2)
+    publish("values", { id = "a", n = 1 })
+    t:disk { full = true }
+    assert.is_nil(reload("", DURABLE))
+    assert.same({}, warnings_of("deleted"))
+    t:disk { full = false }
+    assert.is_true(reload("", DURABLE))
+    assert.same({ DELETED:format("'log/a' (2 events)") }, warnings_of("deleted"))
+    assert.is_true(reload(""))
+    assert.equal(DELETED:format("'values' (1 newest value)"), warnings_of("deleted")[2])
+    assert.is_true(reload(DURABLE)) -- nothing is stored that could go
+    assert.equal(2, #warnings_of("deleted"))
+  end)
+
   -- A commit that takes three seconds: what is published meanwhile, on either side.
   it("lets events of a channel that becomes durable queue behind it", function()
     start("", DURABLE)

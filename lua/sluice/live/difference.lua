@@ -74,8 +74,8 @@ function difference.describe(generation)
   describe_routes(generation, out)
   describe_hooks(generation, out)
   for _, p in ipairs(generation.policies) do
-    local row = texts(p, "history", "ttl", "key", "max_keys", "rewind", "slow", "max_rate",
-      "batch")
+    local row = texts(p, "history", "ttl", "key", "max_keys", "rewind", "slow", "durable",
+      "max_rate", "batch")
     row.read = p.denies and "yes" or nil
     if p.ttl == false then row.ttl = "false" end
     out["channel:" .. p.pattern] = row
