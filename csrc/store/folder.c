@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 static char *joined(const char *path, const char *name) {
@@ -60,6 +61,8 @@ static int find(struct folder *f, const char *path, const char **why) {
 #define MARK_AT 16
 #define MARK_BYTES 96
 
+#define ROOM_BYTES (1024 * 1024)
+
 /* Who has it, as its lock says: a hint for the message. */
 static int holder(int lock) {
     char text[16] = "";
@@ -67,14 +70,27 @@ static int holder(int lock) {
     return n > 0 ? (int)strtol(text, NULL, 10) : 0;
 }
 
-/* Whose it is, could change the files under the server. */
+/* Whose it is, could change the files under the server; so could everybody. */
 static int check_owner(const struct folder *f, const char *path, const char **why) {
     struct stat st;
-    if (fstat(f->dir, &st) == 0 && st.st_uid == geteuid()) return 0;
-    return fail(E_INVAL, path,
-                "belongs to another user: give it to this one (chown), or choose another "
-                "folder with --data",
-                why);
+    if (fstat(f->dir, &st) < 0) return fail_errno(path, "cannot be looked at", why);
+    if (st.st_uid != geteuid())
+        return fail(E_INVAL, path,
+                    "belongs to another user: give it to this one (chown), or choose "
+                    "another folder with --data",
+                    why);
+    if (st.st_mode & S_IWOTH)
+        return fail(E_INVAL, path, "can be written by every user: chmod 700", why);
+    return 0;
+}
+
+/* SQLite's other files get the mode of this one. */
+static int make_file(const struct folder *f, const char **why) {
+    int file =
+        openat(f->dir, FOLDER_FILE, O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
+    if (file < 0) return fail_errno(f->path, "holds no store that can be written", why);
+    close(file);
+    return 0;
 }
 
 static int take_lock(struct folder *f, const char **why) {
@@ -100,6 +116,7 @@ int folder_open(struct folder *f, const char *path, const char **why) {
     int err = find(f, path, why);
     if (err == 0) err = check_owner(f, path, why);
     if (err == 0) err = take_lock(f, why);
+    if (err == 0) err = make_file(f, why);
     if (err < 0) folder_close(f);
     return err;
 }
@@ -181,6 +198,11 @@ bool folder_marked(const struct folder *f, struct head *out) {
     parse_mark(text, out);
     put_mark(whole, sizeof whole, out);
     return strcmp(text, whole) == 0;
+}
+
+bool folder_has_room(const struct folder *f) {
+    struct statvfs st;
+    return fstatvfs(f->dir, &st) < 0 || (uint64_t)st.f_bavail * st.f_frsize >= ROOM_BYTES;
 }
 
 uint64_t folder_wal_bytes(const struct folder *f) {

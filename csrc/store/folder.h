@@ -47,6 +47,9 @@ void folder_note(struct folder *f);
 bool folder_marked(const struct folder *f, struct head *out);
 void folder_mark(const struct folder *f, const struct head *head);
 
+/* Whether the disk has room for more than a commit or two. */
+bool folder_has_room(const struct folder *f);
+
 /* The size of the log beside the file; 0: there is none. */
 uint64_t folder_wal_bytes(const struct folder *f);
 

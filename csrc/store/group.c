@@ -296,11 +296,13 @@ static void count(struct store *s, int64_t now_us) {
     struct group *g = &s->group;
     struct store_stats *stats = &s->stats;
     uint64_t took = (uint64_t)(now_us - g->began_us);
+    /* The head's row alone fits where no event does. */
+    bool has_room = g->n > 0 || s->disk || folder_has_room(&s->folder);
     pthread_mutex_lock(&s->lock);
     g->active = false;
     trouble_end(s, TROUBLE_LATE);
     if (g->result == GROUP_STORED) {
-        trouble_end(s, TROUBLE_COMMIT);
+        if (has_room) trouble_end(s, TROUBLE_COMMIT);
         stats->commits++;
         for (uint32_t i = 0; i < g->n; i++)
             stats->events +=

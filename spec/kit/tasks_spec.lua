@@ -291,6 +291,15 @@ describe("durable tasks", function()
     assert.same({ n = 1 }, t:get("/history").json[1].data)
   end)
 
+  it("are refused when they lie more than ten years ahead", function()
+    start()
+    for _, durable in ipairs { true, false } do
+      local r = t:post("/after/1e10", { json = { opts = { durable = durable } } })
+      assert.same({ 503, "EINVAL" }, { r.status, r.json.error.code })
+      assert.matches("1e%+10 seconds from now are more than ten years", r.json.error.message)
+    end
+  end)
+
   it("take what JSON can carry, and an id of a size", function()
     start()
     assert.equal("data.list.1 is not UTF-8: it cannot be stored as it is (EJSON)", t:post("/bytes").body)

@@ -53,7 +53,17 @@ describe("the data folder", function()
   it("is made for its owner alone", function()
     open()
     assert.equal("drwx------", sh("stat -c %A " .. folder))
-    assert.equal("-rw-------", sh("stat -c %A " .. folder .. "/lock"))
+    for _, name in ipairs { "lock", "sluice.db", "sluice.db-wal" } do
+      assert.equal("-rw-------", sh(("stat -c %%A %s/%s"):format(folder, name)))
+    end
+  end)
+
+  it("is refused when every user can write to it", function()
+    sh(("mkdir -m 777 %s/open; mkdir -m 770 %s/group"):format(top, top))
+    local s, why, code = open(top .. "/open")
+    assert.same({ nil, "EINVAL" }, { s, code })
+    assert.matches("can be written by every user", why)
+    assert.truthy(open(top .. "/group"))
   end)
 
   it("is one process's: another is told which", function()

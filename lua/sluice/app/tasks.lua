@@ -173,7 +173,7 @@ local function check(generation, name, seconds, task, data)
       .. "not survive a reload",
       name == "after" and 'after(seconds, "task", data)' or 'at(time, "task", data)')
   end
-  if type(seconds) ~= "number" or seconds ~= seconds or seconds > SECONDS_MAX then
+  if type(seconds) ~= "number" or seconds ~= seconds then
     caller.raise("app:%s: the first argument is a number of seconds", name)
   end
   if not generation.tasks[task] then
@@ -214,6 +214,9 @@ function Tasks:add(name, seconds, task, data, opts, generation)
   check(generation, name, seconds, task, data)
   local what = "app:" .. name .. "()"
   local o = options(what, opts, AFTER)
+  if seconds > SECONDS_MAX then
+    return nil, ("%s: %g seconds from now are more than ten years"):format(what, seconds), "EINVAL"
+  end
   seconds = math.max(0, seconds)
   local row = { id = o.id or core.id(), task = task, durable = o.durable,
     at = self.runtime.scheduler.now() + seconds }
