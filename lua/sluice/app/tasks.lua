@@ -176,13 +176,10 @@ local function check(generation, name, seconds, task, data)
   if type(seconds) ~= "number" or seconds ~= seconds then
     caller.raise("app:%s: the first argument is a number of seconds", name)
   end
-  if not generation.tasks[task] then
-    caller.raise('there is no app:task("%s")', task)
-  end
+  if not generation.tasks[task] then caller.raise('there is no app:task("%s")', task) end
   local fault = plain.fault(data, "data")
-  if fault then
-    caller.raise("app:%s(…, %q): %s: only plain data survives a reload", name, task, fault)
-  end
+  if not fault then return end
+  caller.raise("app:%s(…, %q): %s: only plain data survives a reload", name, task, fault)
 end
 
 -- What makes a row durable; nil, message, code when it cannot be.
