@@ -144,7 +144,8 @@ static int l_text_of(lua_State *L) {
     return 1;
 }
 
-/* core.merge(policies, channel) -> kind, max_rate (0: none): what they come to for it */
+/* core.merge(policies, channel) -> kind, max_rate (0: none), durable: what they come to for
+ * it */
 static int l_merge(lua_State *L) {
     struct slice channel = lx_checkslice(L, 2);
     struct policy_set *set = lx_checkpolicies(L, 1);
@@ -152,7 +153,8 @@ static int l_merge(lua_State *L) {
     policy_set_unref(set); /* its slices are not looked at from here on */
     lua_pushstring(L, lx_kind_name(policy_kind(&p)));
     lua_pushnumber(L, p.period_ms ? 1000.0 / p.period_ms : 0);
-    return 2;
+    lua_pushboolean(L, p.durable);
+    return 3;
 }
 
 /* ---- Log ---------------------------------------------------------------------------- */

@@ -1,4 +1,5 @@
 /* Channels of the server object: what is published to them, and what they hold. */
+#include "base/bounds.h"
 #include "base/clock.h"
 #include "base/status.h"
 #include "bind/server_type.h"
@@ -198,6 +199,85 @@ static int l_channels(lua_State *L) {
     return 1;
 }
 
+/* ---- What the store has of them -------------------------------------------------------- */
+
+#define STORED_ROWS_MAX 1000
+
+struct stored {
+    enum channel_kind kind;
+    uint64_t events, values;
+    bool more; /* older events, which memory does not hold */
+    size_t name_n;
+    char name[CHANNEL_NAME_MAX];
+};
+
+/* By what memory knows of a durable channel. False: nothing. */
+static bool look_at(const struct chan *c, struct stored *out) {
+    *out = (struct stored){.kind = c->kind, .name_n = c->node.key.n};
+    memcpy(out->name, c->node.key.p, out->name_n);
+    if (c->latest) out->values = c->latest->live - c->latest->removals;
+    if (c->kind != CHANNEL_STATE) {
+        uint64_t first = chan_after(c, c->unstored);
+        out->events = c->head - (first > c->history ? first : c->history);
+        out->more = chan_lost(c) < c->gone;
+    }
+    return out->events > 0 || out->values > 0 || out->more;
+}
+
+/* What becomes of a channel by the set deletes what is stored of it. NULL: any set. */
+static bool goes(const struct chan *c, const struct policy_set *set) {
+    if (!set) return true;
+    struct policy to = policy_of(set, c->node.key);
+    return !to.durable ||
+           (policy_kind(&to) == CHANNEL_STATE) != (c->kind == CHANNEL_STATE);
+}
+
+/* Returns how many found no room. */
+static lua_Integer collect_stored(struct server *s, const struct policy_set *set,
+                                  struct buf *rows) {
+    lua_Integer left_out = 0;
+    for (struct chan *c = NULL; (c = chans_next(&s->fan.chans, c));) {
+        struct stored has;
+        if (!c->known || !c->policy.durable || !goes(c, set) || !look_at(c, &has))
+            continue;
+        bool fits = rows->n / sizeof has < STORED_ROWS_MAX;
+        if (!fits || buf_add(rows, &has, sizeof has) < 0) left_out++;
+    }
+    return left_out;
+}
+
+static void push_stored(lua_State *L, const struct stored *has) {
+    lua_createtable(L, 0, 5);
+    lua_pushlstring(L, has->name, has->name_n);
+    lua_setfield(L, -2, "channel");
+    lua_pushstring(L, lx_kind_name(has->kind));
+    lua_setfield(L, -2, "kind");
+    lx_set_integer(L, "events", has->events);
+    lx_set_integer(L, "values", has->values);
+    lx_set_boolean(L, "more", has->more);
+}
+
+/* server:stored([policies]) -> { { channel, kind, events, values, more }, … }, left out
+ * What the store has of durable channels; with policies, what they would delete of it. */
+static int l_stored(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    lua_settop(L, 2);
+    struct buf *rows = lx_newbuf(L);
+    struct policy_set *set = lua_isnoneornil(L, 2) ? NULL : lx_checkpolicies(L, 2);
+    server_catch_up(s->server);
+    lua_Integer left_out = collect_stored(s->server, set, rows);
+    policy_set_unref(set);
+    lua_newtable(L);
+    for (size_t i = 0; i < rows->n / sizeof(struct stored); i++) {
+        struct stored has;
+        memcpy(&has, rows->p + i * sizeof has, sizeof has);
+        push_stored(L, &has);
+        lua_rawseti(L, -2, (lua_Integer)i + 1);
+    }
+    lua_pushinteger(L, left_out);
+    return 2;
+}
+
 static int l_subscribers(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     server_catch_up(s->server);
@@ -206,12 +286,10 @@ static int l_subscribers(lua_State *L) {
 }
 
 void lx_server_add_channels(lua_State *L) {
-    static const luaL_Reg methods[] = {{"publish", l_publish},
-                                       {"policy", l_policy},
-                                       {"latest", l_latest},
-                                       {"history", l_history},
-                                       {"channels", l_channels},
-                                       {"subscribers", l_subscribers},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"publish", l_publish},         {"policy", l_policy},
+        {"latest", l_latest},           {"history", l_history},
+        {"channels", l_channels},       {"stored", l_stored},
+        {"subscribers", l_subscribers}, {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

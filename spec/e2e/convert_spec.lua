@@ -127,6 +127,18 @@ describe("what is durable", function()
     read(sse.connect(s.port, "/kept", { last_event_id = first }), known, "kept")
   end)
 
+  it("is compared with another app by what is stored", function()
+    local s = start(rules(DURABLE))
+    burst(s, 0)
+    local path = "/-/reload"
+    local key = { Authorization = "Bearer " .. reloads.KEY }
+    assert.is_nil(json.decode(http.get(s.port, path, key).body).stored)
+    local stored = json.decode(http.get(s.port, path .. "?stored=1", key).body).stored
+    table.sort(stored, function(a, b) return a.channel < b.channel end)
+    assert.same({ { channel = "kept", kind = "log", events = 32, values = 0, more = false },
+      { channel = "log", kind = "log", events = 32, values = 0, more = false } }, stored)
+  end)
+
   it("is refused by a folder that another process has, and the server goes on", function()
     local s = start(rules(MEMORY):gsub(", durable = true", ""))
     local other = start(rules(MEMORY))

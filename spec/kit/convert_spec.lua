@@ -270,6 +270,32 @@ describe("a reload that changes what is durable", function()
     assert.equal(2, #warnings_of("deleted"))
   end)
 
+  local function ask(kind, source)
+    local reloader, answer = t.place.runtime.reloader, nil
+    reloader.given = { [t.place.path or ""] = source }
+    t.place.world:enter()
+    assert(reloader:request(kind, function(outcome) answer = outcome end))
+    t.place.runtime:turn()
+    return t:wait(9, function() return answer end)
+  end
+
+  it("says before and after it what is deleted, of which channels", function()
+    start(DURABLE, DURABLE)
+    fill(1, 2)
+    publish("log/b", { n = 1 })
+    publish("values", { id = "a", n = 1 })
+    assert.same({}, ask("dry_run", app(DURABLE, DURABLE, "2")).notes)
+    local outcome = ask("dry_run", app(""))
+    assert.equal("~channel:log/* durable true→none  ~channel:values durable true→none", outcome.difference)
+    local list = "'log/a' (2 events), 'log/b' (1 event), 'values' (1 newest value): not durable any more, or of "
+      .. "another kind; only a backup brings it back"
+    assert.same({ "would delete what is stored of " .. list }, outcome.notes)
+    assert.same({}, warnings_of("delete"))
+    assert.same({ "deleted what was stored of " .. list }, ask("reload", app("")).notes)
+    assert.equal(1, #warnings_of("delete"))
+    assert.same({}, ask("dry_run", app(DURABLE)).notes)
+  end)
+
   -- A commit that takes three seconds: what is published meanwhile, on either side.
   it("lets events of a channel that becomes durable queue behind it", function()
     start("", DURABLE)

@@ -199,6 +199,20 @@ states
     assert.equal("/run/sluice/80.sock", asked.path)
     assert.matches("^GET /%-/reload HTTP/1.1\r\n", asked.text)
   end)
+
+  it("says of which channels what is stored would be deleted", function()
+    local asked = serve(200, { generation = 7,
+      registered = { ["channel:log/*"] = { durable = "true" }, ["channel:v"] = { durable = "true" } },
+      stored = { { channel = "log/b", kind = "log", events = 1, values = 0, more = false },
+        { channel = "log/a", kind = "log", events = 1024, values = 0, more = true },
+        { channel = "v", kind = "log", events = 7, values = 0, more = false } }, stored_left_out = 0 })
+    local code, out = run("check", app('app:channel("log/*") app:channel("v", { durable = true })'), "--port", "80")
+    assert.equal(0, code)
+    assert.matches("difference to generation 7\n  ~channel:log/%* durable true→none\n  would delete what is stored "
+      .. "of 'log/a' %(1024 events or more%), 'log/b' %(1 event%): not durable any more, or of another kind; "
+      .. "only a backup brings it back\n$", out)
+    assert.matches("^GET /%-/reload%?stored=1 HTTP", asked.text)
+  end)
 end)
 
 describe("sluice reload", function()

@@ -3,6 +3,7 @@
 local core = require("sluice.core")
 local difference = require("sluice.live.difference")
 local generation = require("sluice.live.generation")
+local losses = require("sluice.live.losses")
 local remote = require("sluice.command.remote")
 local runtime = require("sluice.live.runtime")
 local warnings = require("sluice.command.warnings")
@@ -53,15 +54,28 @@ local function print_description(out, description)
   end
 end
 
-local function compare(given, description, out, err)
+-- What the server has stored, and this app would delete.
+local function say_losses(given, policies, out)
+  local live = remote.ask(given, "GET", "/-/reload?stored=1")
+  if not live or not live.stored then return end
+  local text = losses.text(losses.among(live.stored, policies), 0, false)
+  if text then out:write("  ", text, "\n") end
+  if live.stored_left_out > 0 then
+    out:write(("  %d stored channels more were not compared: sluice reload --dry-run looks at "
+      .. "all\n"):format(live.stored_left_out))
+  end
+end
+
+local function compare(given, loaded, out, err)
   local live, message = remote.ask(given, "GET", "/-/reload")
   if not live then
     err:write("sluice: ", message, "\n")
     return 1
   end
-  local text = difference.between(live.registered or {}, description)
+  local text = difference.between(live.registered or {}, loaded.description)
   out:write("difference to generation ", tostring(live.generation), "\n  ",
     text ~= "" and text or "none in what is registered", "\n")
+  if text:find("channel:", 1, true) then say_losses(given, loaded.policies, out) end
   return 0
 end
 
@@ -81,7 +95,7 @@ function check.run(given, out, err)
   print_description(out, loaded.description)
   local list = warnings.of(loaded)
   if list[1] then out:write("warnings\n  ", table.concat(list, "\n  "), "\n") end
-  if given.port or given.socket then return compare(given, loaded.description, out, err) end
+  if given.port or given.socket then return compare(given, loaded, out, err) end
   return 0
 end
 

@@ -8,6 +8,7 @@ local difference = require("sluice.live.difference")
 local failure = require("sluice.base.failure")
 local generation = require("sluice.live.generation")
 local hooks = require("sluice.app.hooks")
+local losses = require("sluice.live.losses")
 
 local reload = {}
 
@@ -156,6 +157,8 @@ local function succeed(self, outcome, prepared, began)
   core.log("info", ("%s #%d in %.1f ms: %s"):format(outcome.kind, outcome.generation,
     outcome.seconds * 1000, difference.summary(outcome.difference, outcome.files)))
   for _, note in ipairs(outcome.notes) do core.log("warn", note) end
+  losses.note(outcome.notes, outcome.losses, true) -- the store has logged what it deleted
+  outcome.losses = nil
   hooks.fire(runtime, "reload", { generation = outcome.generation, previous = live.id })
   return outcome
 end
@@ -219,8 +222,11 @@ function Reloader:perform(kind, later)
         table.insert(outcome.notes, text)
       end
     end
+    outcome.losses = losses.find(self.runtime.server, prepared.generation.policies)
     outcome.seconds = core.now() - began
     if kind ~= "dry_run" then return go_live(self, outcome, prepared, began, later) end
+    losses.note(outcome.notes, outcome.losses, false)
+    outcome.losses = nil
   end
   return conclude(self, kind, outcome, problem, began)
 end

@@ -1,6 +1,7 @@
 --- The server's own routes under /-/, which the core opens only to the Unix socket and to the
 -- admin key: GET /-/reload reports, POST /-/reload acts. They belong to no generation, so they
 -- answer whatever state the app is in. Keeps nothing in memory.
+local arrays = require("sluice.base.arrays")
 local json = require("sluice.json")
 local query = require("sluice.base.query")
 
@@ -25,8 +26,14 @@ local function is_on(values, name)
   return value ~= nil and value ~= "0" and value ~= "false"
 end
 
-local function get_reload(runtime, id)
-  answer(runtime, id, 200, runtime.reloader:status())
+-- With ?stored=1 also what the store has of channels: sluice check compares it with its app.
+local function get_reload(runtime, id, raw)
+  local status = runtime.reloader:status()
+  if is_on(query.parse(raw.query) or {}, "stored") then
+    local rows, left_out = runtime.server:stored()
+    status.stored, status.stored_left_out = arrays.mark(rows), left_out
+  end
+  answer(runtime, id, 200, status)
 end
 
 local function post_reload(runtime, id, raw)
