@@ -92,9 +92,10 @@ static void io_on_frame(void *owner, struct message *m) {
 
 struct command {
     struct message message;
-    enum { TRIM, DROP, POLICIES, FLOOR } kind;
+    enum { TRIM, DROP, POLICIES, FLOOR, CONVERT } kind;
     uint64_t seq;
     struct policy_set *set;
+    struct fan_conversion *conversion; /* the sim's; see sim_history.c */
     struct slice channel;
     char name[];
 };
@@ -106,8 +107,34 @@ static void io_on_command(void *owner, struct message *m) {
     if (command->kind == FLOOR) fan_raise_floor(&r->fan, command->channel, command->seq);
     if (command->kind == DROP) fan_drop(&r->fan, command->channel);
     if (command->kind == POLICIES) fan_policies(&r->fan, command->set);
+    if (command->kind == CONVERT) sim_take_conversion(r, command->conversion);
     policy_set_unref(command->set);
     mem_free(command);
+}
+
+static void nothing(void *owner, struct message *m) {
+    (void)owner, (void)m;
+}
+
+/* sim:convert(rules, keyed, floors): a command in a group of its own; see sim_history.c */
+static int sim_convert(lua_State *L) {
+    struct sim *sim = sim_check(L);
+    struct fan_conversion *c = sim_check_conversion(L, sim);
+    struct message *messages[THREADS_MAX];
+    static struct message own;
+    uint64_t first;
+    int err = seq_group_open(&sim->seq, 1, &first);
+    if (err < 0) return lx_fail(L, err);
+    for (unsigned i = 0; i < sim->n; i++) {
+        struct command *command = mem_new(sizeof *command);
+        command->kind = CONVERT;
+        command->conversion = c;
+        messages[i] = &command->message;
+    }
+    seq_group_command(&sim->seq, messages, io_on_command, &own, nothing);
+    seq_take_own(&sim->seq);
+    lua_pushinteger(L, (lua_Integer)first);
+    return 1;
 }
 
 static void post_command(struct sim *sim, int kind, struct slice channel, uint64_t seq,
@@ -498,6 +525,7 @@ void sim_types(lua_State *L) {
                                            {"raise_floor", sim_raise_floor},
                                            {"drop", sim_drop},
                                            {"policies", sim_policies},
+                                           {"convert", sim_convert},
                                            {"drain", sim_drain},
                                            {"flush", sim_flush},
                                            {"now", sim_now},

@@ -71,6 +71,78 @@ int sim_restore_pattern(lua_State *L) {
     return 0;
 }
 
+/* ---- Conversions ---------------------------------------------------------------------- */
+
+struct conversion {
+    struct fan_conversion brings;
+    unsigned left; /* threads that have not taken it */
+};
+
+static char *copy_text(struct slice s) {
+    return mem_strndup(s.p, s.n);
+}
+
+static uint32_t count_pairs(lua_State *L, int index) {
+    uint32_t n = 0;
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) n++;
+    return n;
+}
+
+static void add_newest(lua_State *L, const struct sim *sim, struct fan_conversion *c,
+                       struct slice channel) {
+    uint32_t n = (uint32_t)lua_rawlen(L, -1);
+    struct frame **newest = mem_new((c->n_newest + n + 1) * sizeof(struct frame *));
+    if (c->n_newest > 0) memcpy(newest, c->newest, c->n_newest * sizeof *newest);
+    mem_free(c->newest);
+    c->newest = newest;
+    for (uint32_t i = 1; i <= n; i++) {
+        lua_rawgeti(L, -1, i);
+        struct frame *f = check_row(L, -1, sim, channel, true);
+        if (f) newest[c->n_newest++] = f;
+        lua_pop(L, 1);
+    }
+}
+
+/* Arguments 2 to 4: policies, { [channel] = its newest rows } of durable logs that become keyed,
+ * { [durable pattern] = floor } */
+struct fan_conversion *sim_check_conversion(lua_State *L, struct sim *sim) {
+    luaL_checktype(L, 3, LUA_TTABLE);
+    luaL_checktype(L, 4, LUA_TTABLE);
+    struct policy_set *set = lx_checkpolicies(L, 2);
+    struct conversion *own = mem_new(sizeof *own);
+    struct fan_conversion *c = &own->brings;
+    own->left = sim->n;
+    c->policies = set;
+    c->keyed = mem_new((count_pairs(L, 3) + 1) * sizeof *c->keyed);
+    struct fan_floor *floors = mem_new((count_pairs(L, 4) + 1) * sizeof *floors);
+    for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
+        struct slice name = lx_checkslice(L, -2);
+        c->keyed[c->n_keyed++] = slice_of(copy_text(name), name.n);
+        add_newest(L, sim, c, name);
+    }
+    for (lua_pushnil(L); lua_next(L, 4); lua_pop(L, 1)) {
+        struct slice name = lx_checkslice(L, -2);
+        floors[c->n_floors++] = (struct fan_floor){slice_of(copy_text(name), name.n),
+                                                   (uint64_t)lua_tointeger(L, -1)};
+    }
+    c->floors = floors;
+    return c;
+}
+
+void sim_take_conversion(struct replica *r, struct fan_conversion *c) {
+    struct conversion *own = container_of(c, struct conversion, brings);
+    fan_convert(&r->fan, c);
+    if (--own->left > 0) return;
+    for (uint32_t i = 0; i < c->n_keyed; i++) mem_free((char *)c->keyed[i].p);
+    for (uint32_t i = 0; i < c->n_floors; i++) mem_free((char *)c->floors[i].pattern.p);
+    for (uint32_t i = 0; i < c->n_newest; i++) frame_unref(c->newest[i]);
+    policy_set_unref(c->policies);
+    mem_free((struct fan_floor *)c->floors);
+    mem_free(c->keyed);
+    mem_free(c->newest);
+    mem_free(own);
+}
+
 static void set_number(lua_State *L, const char *name, uint64_t n) {
     lua_pushinteger(L, (lua_Integer)n);
     lua_setfield(L, -2, name);

@@ -117,13 +117,14 @@ void fan_policies(struct fan *fan, struct policy_set *set) {
 void fan_convert(struct fan *fan, const struct fan_conversion *c) {
     ASSERT_OWNER(fan->loop);
     fan_policies(fan, c->policies);
-    for (uint32_t i = 0; i < c->n_floors; i++)
+    for (uint32_t i = 0; i < c->n_floors && !PLANTED(42); i++)
         chans_restore_floor(&fan->chans, c->floors[i].pattern, c->floors[i].floor);
-    for (uint32_t i = 0; i < c->n_keyed; i++) {
+    for (uint32_t i = 0; i < c->n_keyed && !PLANTED(41); i++) {
         struct chan *chan = chans_find(&fan->chans, c->keyed[i]);
         if (chan && chan->kind == CHANNEL_KEYED) chan_forget_latest(chan);
     }
-    for (uint32_t i = 0; i < c->n_newest; i++) fan_restore_newest(fan, c->newest[i]);
+    for (uint32_t i = 0; i < c->n_newest && !PLANTED(41); i++)
+        fan_restore_newest(fan, c->newest[i]);
 }
 
 void fan_trim(struct fan *fan, struct slice channel, uint64_t seq) {

@@ -283,9 +283,9 @@ function Replica:on_policies(command)
     local was_keyed, was_state, was_beyond = c.policy.keyed, c.policy.state, beyond(c)
     local was_durable = c.policy.durable
     c.policy = model.policy(self.rules, c.name)
+    if c.policy.durable and not was_durable then c.unstored = c.last end
     if was_state ~= c.policy.state then self:begin_anew(c, was_state) end
     if was_keyed ~= c.policy.keyed then self:change_kind(c) end
-    if c.policy.durable and not was_durable then c.unstored = c.last end
     if was_durable and not c.policy.durable then c.floor = math.max(c.floor, was_beyond or 0) end
     self:enforce(c)
   end
@@ -305,8 +305,29 @@ function Replica:change_kind(c)
   for _, event in ipairs(self:snapshot(c.name)) do self:leave(c, event, "aged") end
   if not c.policy.keyed then return end
   for _, event in ipairs(c.history) do
-    self.left[event] = nil
-    self:put_latest(c, event)
+    if not c.policy.durable or event.seq > c.unstored then
+      self.left[event] = nil
+      self:put_latest(c, event)
+    end
+  end
+end
+
+--- At its place the store has converted: the newest per key of durable logs that become keyed are
+-- those of all its rows, and it knows since when channels of a pattern are durable.
+function Replica:on_convert(command)
+  self:on_policies(command)
+  for name, newest in pairs(command.keyed) do
+    local c = self:channel(name)
+    for _, event in ipairs(self:snapshot(name)) do self:leave(c, event, "aged") end
+    for _, event in ipairs(newest) do
+      self.left[event] = nil
+      self:put_latest(c, event)
+    end
+    self:enforce_keys(c)
+  end
+  for pattern, floor in pairs(command.floors) do
+    self.stored[pattern] = true
+    self.meta[pattern] = math.max(self.meta[pattern] or 0, self.any, floor)
   end
 end
 

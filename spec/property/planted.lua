@@ -40,4 +40,7 @@ return {
   "hello carries the head, though the store has said where its stream starts",
   "the history of a log that joins an open stream ends with its first block",
   "the newest values of a keyed log go with its history",
+  "the newest of a log that becomes durable and keyed are those that are not stored",
+  "the newest of a durable log that becomes keyed are those that memory holds",
+  "what a store knows of channels without events is not brought by a conversion",
 }

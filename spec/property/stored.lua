@@ -18,7 +18,10 @@ function stored.rules(changing)
   return {
     { pattern = "dur/:id", history = random(3, 60), durable = durable, rewind = pick { 0, 0, 2, "all" } },
     { pattern = "box/*", history = random(1, 30), durable = true, key = "k", rewind = "latest" },
-    changing and { pattern = "dur/b", durable = chance(0.6) } or nil,
+    changing and { pattern = "dur/b", durable = chance(0.6), rewind = chance(0.4) and "latest" or 0,
+      key = "k" } or nil,
+    changing and chance(0.5) and { pattern = "box/k", durable = chance(0.6), rewind = chance(0.6) and "latest" or 0 }
+      or nil,
   }
 end
 
@@ -258,12 +261,38 @@ function World:act_restart()
   self:note_states()
 end
 
---- A change of durability has a place in the order, which its rows and floor know.
-function World:convert_all(rules)
-  for _, name in ipairs(self.durable and CHANNELS or {}) do
-    local was, now = self:is_durable(name), model.policy(rules, name).durable
-    if was ~= now then convert(self.store[name], was, now, self.head) end
+--- What it would take to know of a pattern's channels without an event: what they may have lost.
+local function pattern_floor(replica, rules, pattern)
+  local probe = { name = pattern, policy = model.policy(replica.rules, pattern) }
+  local old, new, any = {}, {}, replica.any
+  for _, rule in ipairs(replica.rules) do old[rule.pattern] = true end
+  for _, rule in ipairs(rules) do new[rule.pattern] = true end
+  for name, floor in pairs(replica.meta) do
+    local kept = replica.stored[name] and new[name] and model.policy(rules, name).durable
+    if not kept then any = math.max(any, floor) end
   end
+  local floor = math.max(any, replica.meta[pattern] or 0)
+  local stored_before = old[pattern] and replica.stored[pattern] and probe.policy.durable
+  return stored_before and floor or math.max(floor, replica.first)
+end
+
+--- A change of durability or kind has a place in the order, which its rows and floor know. Returns
+--- what it brings: the newest of logs that become keyed, the floors of durable patterns.
+function World:convert_all(rules)
+  local keyed, floors = {}, {}
+  for _, name in ipairs(self.durable and CHANNELS or {}) do
+    local was, now = model.policy(self.rules, name), model.policy(rules, name)
+    if was.durable ~= now.durable then convert(self.store[name], was.durable, now.durable, self.head) end
+    if was.durable and now.durable and now.keyed and not was.keyed then
+      keyed[name] = newest_of(self.store[name].rows)
+    end
+  end
+  for _, rule in ipairs(rules) do
+    if model.policy(rules, rule.pattern).durable then
+      floors[rule.pattern] = pattern_floor(self.replicas[1], rules, rule.pattern)
+    end
+  end
+  return keyed, floors
 end
 
 function stored.mix(into)

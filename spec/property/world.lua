@@ -188,12 +188,12 @@ function World:act_drop()
   self:post { op = "drop", channel = channel }
 end
 
---- The readers of a channel that becomes a state, or a log, or durable, are away meanwhile.
+--- The readers of a channel that becomes a state, or a log, or durable no more, are away meanwhile.
 function World:send_away(rules)
   local changed = {}
   for _, name in ipairs(self.channels) do
     local old, new = model.policy(self.rules, name), model.policy(rules, name)
-    if old.state ~= new.state or old.durable ~= new.durable then changed[name] = true end
+    if old.state ~= new.state or old.durable and not new.durable then changed[name] = true end
   end
   if not next(changed) then return false end
   if self.group then self:end_group(true) end
@@ -212,11 +212,19 @@ function World:draw_rules() return draw_rules(self.rates, self.changing, self.du
 
 function World:act_policies()
   local rules = self:draw_rules()
-  local changed = self.rules and self:send_away(rules)
-  if self.rules then self:convert_all(rules) end
-  self.rules = rules
-  self.sim:policies(rules)
-  self:post { op = "policies", rules = rules }
+  local changed = self:send_away(rules)
+  if not self.durable then
+    self.rules = rules
+    self.sim:policies(rules)
+    self:post { op = "policies", rules = rules }
+  else
+    if self.group then self:end_group(true) end
+    for thread = 1, self.threads do self:drain(thread) end
+    local keyed, floors = self:convert_all(rules)
+    self.rules = rules
+    self.head = assert(self.sim:convert(rules, keyed, floors))
+    self:post { op = "convert", rules = rules, keyed = keyed, floors = floors }
+  end
   for thread = 1, changed and self.threads or 0 do self:drain(thread) end
 end
 
@@ -237,7 +245,7 @@ function World:drain(thread, max)
   local replica = self.replicas[thread]
   for _ = 1, n do
     local command = self.commands[replica.applied + 1]
-    if command.op == "policies" then self:read_all(thread) end
+    if command.op == "policies" or command.op == "convert" then self:read_all(thread) end
     replica:apply(command)
     for _, client in ipairs(self.clients) do
       if client.stream and client.thread == thread then
