@@ -98,8 +98,21 @@ static bool stays_stored(const struct chans_floor *f, const struct policy_set *s
            policy_of(set, pattern).durable;
 }
 
+/* Whether channels of a memory pattern, which lost all with the last run, fall to other patterns
+ * now: a store that knows those for longer knows nothing of it. */
+static bool frees_memory(const struct chans *cs, const struct policy_set *set) {
+    for (uint32_t i = 0; i < policy_set_count(cs->policies); i++) {
+        struct slice pattern = policy_set_pattern(cs->policies, i);
+        struct policy was = policy_of(cs->policies, pattern);
+        bool log = !was.durable && policy_kind(&was) != CHANNEL_STATE;
+        if (log && !policy_set_has(set, pattern)) return true;
+    }
+    return false;
+}
+
 static uint64_t shared_floor(const struct chans *cs, const struct policy_set *set) {
     uint64_t any = cs->any_floor;
+    if (cs->first > any && frees_memory(cs, set) && !PLANTED(43)) any = cs->first;
     for (uint32_t i = 0; i < cs->n_floors; i++)
         if (!stays_stored(&cs->floors[i], set) && cs->floors[i].floor > any)
             any = cs->floors[i].floor;

@@ -253,10 +253,21 @@ function Replica:on_drop(command)
   self.meta[pattern] = math.max(self.meta[pattern] or 0, c.floor)
 end
 
+--- A pattern of logs in memory goes: what its channels lost with the last run holds for those that
+--- they are channels of now.
+function Replica:frees_memory(new)
+  for _, rule in ipairs(self.rules) do
+    local was = model.policy(self.rules, rule.pattern)
+    if not was.durable and not was.state and not new[rule.pattern] then return true end
+  end
+  return false
+end
+
 --- Floors of dropped channels are kept by pattern; when the patterns change, none is known any
 --- more which channel they were of: they hold for all. But what a store knows of the channels of a
 --- durable pattern holds as long as there is that pattern.
 function Replica:share_floors(rules, new)
+  if self:frees_memory(new) then self.any = math.max(self.any, self.first) end
   local kept, floors = {}, {}
   for pattern in pairs(self.stored) do
     kept[pattern] = new[pattern] and model.policy(rules, pattern).durable or nil

@@ -43,4 +43,6 @@ return {
   "the newest of a log that becomes durable and keyed are those that are not stored",
   "the newest of a durable log that becomes keyed are those that memory holds",
   "what a store knows of channels without events is not brought by a conversion",
+  "what channels of a pattern in memory lost with the last run is forgotten when the pattern goes",
+  "who waits to hear where its log starts is forgotten when that becomes keyed, or a log",
 }

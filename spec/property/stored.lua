@@ -267,6 +267,7 @@ local function pattern_floor(replica, rules, pattern)
   local old, new, any = {}, {}, replica.any
   for _, rule in ipairs(replica.rules) do old[rule.pattern] = true end
   for _, rule in ipairs(rules) do new[rule.pattern] = true end
+  if replica:frees_memory(new) then any = math.max(any, replica.first) end
   for name, floor in pairs(replica.meta) do
     local kept = replica.stored[name] and new[name] and model.policy(rules, name).durable
     if not kept then any = math.max(any, floor) end

@@ -381,4 +381,20 @@ describe("a later run", function()
     stream:close()
     sim:close()
   end)
+
+  it("says restart for what was in memory, also when its channel falls to a durable pattern", function()
+    local memory = { pattern = "log/m", history = 100, durable = false }
+    local sim = testing.sim(1, 1, false, HELD, ("a"):rep(13), 1000)
+    sim:policies { RULES[1], memory }
+    sim:drain(1)
+    sim:restore_pattern("log/*", 0)
+    sim:policies { RULES[1] }
+    sim:drain(1)
+    local stream = assert(sim:connect(1, { channels = { { "log/m" } } }, ("a"):rep(13) .. "-100"))
+    sim:flush(1)
+    local bytes = stream:take()
+    assert.truthy(bytes:find('"channel":"log/m","reason":"restart"', 1, true), bytes)
+    stream:close()
+    sim:close()
+  end)
 end)
