@@ -96,10 +96,10 @@ void fan_frame(struct fan *fan, struct frame *f) {
 static void configure(struct fan *fan, struct chan *c) {
     struct policy policy = chans_policy(&fan->chans, c->node.key);
     enum chan_change change = chan_change(c, &policy);
-    if (chan_is_paged(c) && !policy_is_paged(&policy) && change != CHAN_TURNS)
+    bool ends = chan_is_paged(c) && !policy_is_paged(&policy); /* else its rows stay */
+    if (ends && change != CHAN_TURNS)
         audiences_each_sub(c, change == CHAN_SAME ? history_end : history_cut);
-    if (change != CHAN_SAME || policy.durable != c->policy.durable)
-        audiences_each_sub(c, history_forget);
+    if (ends || PLANTED(44)) audiences_each_sub(c, history_forget);
     if (change == CHAN_TURNS) audiences_each_sub(c, sub_begin_anew);
     if (change != CHAN_SAME) audiences_each_sub(c, sub_end_snapshot);
     chan_configure(c, &policy);

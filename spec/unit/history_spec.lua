@@ -137,6 +137,24 @@ describe("pages of a durable log", function()
     assert.equal("hello, after", taken(stream))
   end)
 
+  it("stays with a log that becomes keyed, or was it: its rows stay, and a newcomer's place", function()
+    local keyed = { pattern = "log/*", history = 100, durable = true, rewind = "latest", key = "k" }
+    local reader, newcomer = open(40), open(nil, { { "log/a", rewind = 20 } })
+    sim:policies { keyed }
+    sim:drain(1)
+    assert.equal("hello", taken(reader))
+    assert.equal("", taken(newcomer))
+    for _, page in ipairs(sim:pages(1)) do
+      local place = page.newest > 0 and 80 or nil
+      sim:answer(1, page.id, rows(place and 81 or 99, 100), 10, 100, place)
+    end
+    assert.equal("d99, d100", taken(reader))
+    local bytes = (function() sim:flush(1) return newcomer:take() end)()
+    assert.truthy(bytes:find("id: " .. ("a"):rep(13) .. "-80\n\n", 1, true), bytes)
+    assert.falsy(bytes:find("reset", 1, true))
+    assert.is_false(sim:paging(1))
+  end)
+
   it("asks for no place when memory has the newest n", function()
     for i = 1, 2 do sim:group({ { "log/a", "message", "new" .. i, "", false } }) sim:release() end
     sim:drain(1)
