@@ -149,21 +149,19 @@ function World:answer_page(thread, sure)
   self.readings[page.id] = nil
   self.count.pages = (self.count.pages or 0) + 1
   self.sim:answer(thread, page.id, reading.rows, reading.floor, reading.given, reading.place or nil)
-  if reading.place then self:tell_place(page, reading.place) end
   for _, client in ipairs(self.clients) do
-    if client.stream and client.thread == thread then client.watcher:on_page() end
+    if client.stream and page.stream and ("%p"):format(client.stream) == ("%p"):format(page.stream) then
+      if reading.place then self:tell_place(client.watcher, page, reading.place) end
+      client.watcher:on_page(page.channel)
+    end
   end
   return true
 end
 
 --- A stream starts where the store says.
-function World:tell_place(page, place)
-  for _, client in ipairs(self.clients) do
-    if client.stream and page.stream and ("%p"):format(client.stream) == ("%p"):format(page.stream) then
-      client.watcher:on_place(page.channel, place, page.joined)
-      self.count.places = (self.count.places or 0) + 1
-    end
-  end
+function World:tell_place(watcher, page, place)
+  watcher:on_place(page.channel, place, page.joined)
+  self.count.places = (self.count.places or 0) + 1
 end
 
 function World:act_pages()

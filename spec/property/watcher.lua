@@ -136,6 +136,42 @@ function Watcher:on_latest()
   end
 end
 
+--- What a store has of a log is out of reach from now on: a newcomer that asked where to start begins
+--- with what memory has, which is at least its history; others are told what they do not get.
+local function lose_store(self, sub, c, keyed)
+  if sub.seeks then
+    sub.seeks = false
+    local list = sub.late and sub.late.history or self.expect
+    for _, event in ipairs(self.replica:between(sub.name, 0, sub.late and sub.from or self.joined)) do
+      local want = event.seq > c.left and "must" or "may"
+      list[#list + 1] = { event = event, want = model.wants(sub.filter, event) and want or "not" }
+    end
+    if sub.late then return end
+    self.hello.below = math.min(self.hello.below or math.huge, c.left)
+    return table.sort(self.expect, function(a, b) return a.event.seq < b.event.seq end)
+  end
+  sub.stopped, sub.was_stored = { keyed = keyed, holds = #c.history > 0 }, true
+  local function cut(entry)
+    if entry.event.channel ~= sub.name or entry.compact or entry.event.seq > c.left then return end
+    sub.stopped.pending = true
+    if entry.want == "must" then entry.want = "cut" end
+  end
+  for i = self.next, #self.expect do cut(self.expect[i]) end
+  for _, note in ipairs(self.notes) do
+    for i = note.at or 1, note.history and #note.history or 0 do cut(note.history[i]) end
+  end
+end
+
+--- The thread takes other rules next. All that was gathered before is read.
+function Watcher:on_rules(rules)
+  for name, sub in pairs(self.subs) do
+    local c, now = self.replica:channel(name), model.policy(rules, name)
+    if c.policy.keyed and not now.keyed then sub.unkeyed = true end
+    local stored = c.policy.durable and not c.policy.state
+    if stored and not now.durable and not now.state then lose_store(self, sub, c, c.policy.keyed and now.keyed) end
+  end
+end
+
 --- A flush begins, or bytes were taken: what comes from now on is gathered at this place.
 function Watcher:on_gather()
   self.since, self.gone = self.replica.applied, {}
@@ -143,10 +179,12 @@ function Watcher:on_gather()
   for _, sub in pairs(self.subs) do sub.old_filters = { sub.filter } end
 end
 
---- A page came to its thread: a reset that it causes is of this place.
-function Watcher:on_page()
+--- A page came to this stream: a reset that it causes is of this place.
+function Watcher:on_page(channel)
   self.page_head = self.page_head or self.replica.head
   self.page_since = self.page_since or self.replica.applied
+  local sub = self.subs[channel]
+  if sub then sub.page_keyed = sub.page_keyed or self.replica:channel(channel).policy.keyed end
 end
 
 --- A list that is not given stays as it is.
@@ -163,8 +201,9 @@ function Watcher:filter(types, keys)
   for i = self.next, #self.expect do
     local entry = self.expect[i]
     local sub = self.subs[entry.event.channel]
-    local same = sub and (entry.want == "must") == model.wants(sub.filter, entry.event)
-    if sub and not same and entry.want ~= "cut" then entry.want = "may" end
+    local compact = entry.want == "cut" and entry.compact
+    local owed = entry.want == "must" or entry.want == "cut"
+    if sub and not compact and owed ~= model.wants(sub.filter, entry.event) then entry.want = "may" end
   end
   for _, note in ipairs(self.notes) do self:rewish(note) end
 end
@@ -183,7 +222,8 @@ function Watcher:unsubscribe(name)
   self.left_one = true -- its replay may have been under way
   for i = self.next, #self.expect do
     local entry = self.expect[i]
-    if entry.event.channel == name and entry.want == "must" then entry.want = "may" end
+    local owed = entry.want == "must" or entry.want == "cut" and not entry.compact
+    if entry.event.channel == name and owed then entry.want = "may" end
   end
   self:excuse_history(name, math.huge, "may")
 end
@@ -230,7 +270,8 @@ end
 function Watcher:excuse_history(name, below, want)
   for _, note in ipairs(self.notes) do
     for _, entry in ipairs(note.channel == name and note.history or {}) do
-      if entry.event.seq < below and entry.want == "must" then entry.want = want end
+      local owed = entry.want == "must" or entry.want == "cut"
+      if entry.event.seq < below and owed then entry.want = want end
     end
   end
 end
@@ -295,6 +336,7 @@ function Watcher:on_hello(event, id)
   local data, want = cjson.decode(event.data), self.hello
   if self.greeted then fail("hello comes twice") end
   self.greeted = true
+  if want.below and id and id <= math.min(want.below, want.id) then want.id = id end
   if id ~= (not want.silent and want.id or nil) then fail("hello has id %s, not %d", id, want.id) end
   if data.replay ~= want.replay then fail("hello.replay is %d, not %d", data.replay, want.replay) end
   if data.resumed ~= want.resumed then fail("hello.resumed is %s", data.resumed) end
@@ -320,7 +362,8 @@ function Watcher:on_reset(event, id)
   if id then self:settle(id, "reset") end
   self.told[#self.told + 1] = { channel = data.channel, oldest = self:number(null(data.oldest)), reason = data.reason }
   if not want and data.reason == "trimmed" then
-    return self:on_retained(data, self.told[#self.told]) or self:on_cut_replay(data)
+    local told = self.told[#self.told]
+    return self:on_retained(data, told) or self:on_stopped(data, told) or self:on_cut_replay(data)
   end
   if not want then return self:on_slow_reset(data) end
   self.resets[data.channel] = nil
@@ -385,27 +428,55 @@ function Watcher:was_cut(name)
   return false
 end
 
+--- The store was out of reach before all of a log was read. False: it is no such reset.
+function Watcher:on_stopped(data, told)
+  local sub = self.subs[data.channel]
+  local stopped = sub and sub.stopped
+  if not stopped or not stopped.pending then return false end
+  if stopped.holds and not null(data.oldest) then return false end -- a replay that was cut
+  local oldest = self:number(null(data.oldest)) or math.huge
+  local function judge(entry)
+    if entry.event.channel ~= sub.name or entry.want ~= "cut" or entry.compact then return end
+    entry.want = entry.event.seq < oldest and "not" or "must"
+  end
+  for i = self.next, #self.expect do judge(self.expect[i]) end
+  for _, note in ipairs(self.notes) do
+    for i = note.at or 1, note.history and #note.history or 0 do judge(note.history[i]) end
+  end
+  sub.stopped = nil
+  if not stopped.keyed then return true end
+  if sub.unkeyed and not self.replica:channel(sub.name).policy.keyed then
+    sub.was_slow = true -- the replay that followed was cut
+    return true
+  end
+  told.again = true
+  self:replay_again(sub)
+  return true
+end
+
 --- A page found that the store has deleted what this stream was to get. False: it is no such
 --- reset.
 function Watcher:on_retained(data, told)
   local sub, store = self.subs[data.channel], self.store[data.channel]
   if not sub and store and self.page_head then return true end -- it was left before this was read
-  if not sub or sub.state or not store or not self.replica:channel(data.channel).policy.durable then return false end
+  if not sub or sub.state or not store then return false end
+  if not self.replica:channel(data.channel).policy.durable and not (sub.was_stored and self.page_head) then
+    return false -- no page
+  end
+  if sub.stopped and sub.stopped.keyed and not sub.page_keyed then return false end
   local from, oldest = self:number(null(data.from)) or 0, self:number(null(data.oldest))
-  if not oldest and self:was_cut(data.channel) then return false end
-  local sure = oldest ~= nil -- else it may be that of a cut replay all the same
-  oldest = oldest or math.huge
+  if not oldest then return false end -- a replay that was cut
   local gone = false
   for _, event in ipairs(store.gone) do gone = gone or event.seq > from and event.seq < oldest end
   if not gone and from >= store.floor then return false end -- no page: a replay that was cut
-  if oldest < math.huge and oldest - 1 > store.floor then
+  if oldest - 1 > store.floor then
     for _, event in ipairs(store.rows) do
       if event.seq > store.floor and event.seq < oldest then
         fail("reset of %s passes row %d", data.channel, event.seq)
       end
     end
   end
-  if self.replica:channel(sub.name).policy.keyed then
+  if sub.page_keyed and self.replica:channel(sub.name).policy.keyed and not sub.unkeyed then
     told.again = true
     self.gathered = math.min(self.gathered, self.page_head or self.gathered)
     self.since = math.min(self.since, self.page_since or self.since)
@@ -417,12 +488,13 @@ function Watcher:on_retained(data, told)
     end
     return true
   end
+  if sub.unkeyed and sub.page_keyed then sub.was_slow = true end -- the replay that followed was cut
   self:excuse_history(sub.name, oldest, "not")
   sub.oldest = oldest -- the thread may not have got yet what is lost
   for i = self.next, #self.expect do
     local entry = self.expect[i]
     if entry.event.channel == data.channel and entry.event.seq < oldest then
-      entry.want = sure and "not" or "may"
+      entry.want = "not"
     end
   end
   return true
@@ -441,7 +513,7 @@ function Watcher:owes_history()
   for name, sub in pairs(self.subs) do if sub.seeks and sub.late then return name end end
   for _, note in ipairs(self.notes) do
     for _, entry in ipairs(note.history or {}) do
-      if entry.want == "must" or entry.want == "may" then return note.channel end
+      if entry.want == "must" or entry.want == "may" or entry.want == "cut" then return note.channel end
     end
   end
 end
@@ -451,11 +523,12 @@ local COMES_BACK = { drain = true, age = true }
 --- The rest of a compacted replay, whose channel became a plain log.
 function Watcher:on_cut_replay(data)
   local owed, sub = 0, self.subs[data.channel]
+  if not sub and self.gone[data.channel] then return end
   if sub and sub.was_slow then owed, self.syncs = 1, self.syncs + 1 end
   for i = self.next, #self.expect do
     local entry = self.expect[i]
     local unsure = entry.compact and entry.want == "may" -- it may have been the newest when it was cut
-    if entry.want == "cut" and entry.event.channel == data.channel then
+    if entry.want == "cut" and entry.compact and entry.event.channel == data.channel then
       entry.want, owed = entry.later and "may" or "not", owed + 1
     elseif unsure and entry.event.channel == data.channel then
       owed = owed + 1
@@ -531,7 +604,9 @@ function Watcher:take_note(what)
   if note.what ~= what then fail("%s comes before %s", what, note.what) end
   self:pass(note.after, what)
   for _, entry in ipairs(note.history or {}) do
-    if entry.want == "must" then fail("%s comes before %d of %s", what, entry.event.seq, note.channel) end
+    if entry.want == "must" or entry.want == "cut" then
+      fail("%s comes before %d of %s", what, entry.event.seq, note.channel)
+    end
   end
   for _, pair in ipairs(note.states) do
     local sub, event = pair[1], pair[2]

@@ -188,12 +188,12 @@ function World:act_drop()
   self:post { op = "drop", channel = channel }
 end
 
---- The readers of a channel that becomes a state, or a log, or durable no more, are away meanwhile.
+--- The readers of a channel that becomes a state, or a log, are away meanwhile.
 function World:send_away(rules)
   local changed = {}
   for _, name in ipairs(self.channels) do
     local old, new = model.policy(self.rules, name), model.policy(rules, name)
-    if old.state ~= new.state or old.durable and not new.durable then changed[name] = true end
+    if old.state ~= new.state then changed[name] = true end
   end
   if not next(changed) then return false end
   if self.group then self:end_group(true) end
@@ -231,11 +231,12 @@ end
 -- ---- Threads ----------------------------------------------------------------------------
 
 --- What was gathered before the rules change is judged by those it was gathered by.
-function World:read_all(thread)
+function World:read_all(thread, rules)
   for _, client in ipairs(self.clients) do
     if client.stream and client.thread == thread then
       self:unstall(client)
       self:take(client)
+      client.watcher:on_rules(rules)
     end
   end
 end
@@ -245,7 +246,7 @@ function World:drain(thread, max)
   local replica = self.replicas[thread]
   for _ = 1, n do
     local command = self.commands[replica.applied + 1]
-    if command.op == "policies" or command.op == "convert" then self:read_all(thread) end
+    if command.op == "policies" or command.op == "convert" then self:read_all(thread, command.rules) end
     replica:apply(command)
     for _, client in ipairs(self.clients) do
       if client.stream and client.thread == thread then
