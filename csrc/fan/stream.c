@@ -140,16 +140,18 @@ void stream_reset(struct stream *s, struct slice channel, enum reset_reason reas
         return;
     }
     struct buf text = {0}, id = {0};
+    bool has_id = !s->seeks || PLANTED(45); /* its place may be below: hello has the id */
     int err = control_id_json(&id, s->fan->epoch, from);
     struct control_reset reset = {.channel = channel,
                                   .reason = reason,
                                   .from = buf_slice(&id),
                                   .oldest = oldest,
-                                  .has_id = true,
+                                  .has_id = has_id,
                                   .id = PLANTED(4) ? s->fan->head : s->cursor};
     if (err == 0) err = control_reset(&text, s->fan->epoch, &reset);
+    uint64_t written = has_id ? s->cursor : 0;
     if (err == 0) /* first of all: what follows may be of that channel */
-        err = stream_queue(s, buf_slice(&text), 0, s->cursor, STREAM_GOES_ON);
+        err = stream_queue(s, buf_slice(&text), 0, written, STREAM_GOES_ON);
     buf_free(&text);
     buf_free(&id);
     if (err < 0) stream_bye(s, END_OVERLOAD); /* it comes back, and gets it then */

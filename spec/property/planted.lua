@@ -45,4 +45,5 @@ return {
   "what a store knows of channels without events is not brought by a conversion",
   "what channels of a pattern in memory lost with the last run is forgotten when the pattern goes",
   "who waits to hear where its log starts is forgotten when that becomes keyed, or a log",
+  "a reset of one log passes where another one starts, before the store has said it",
 }

@@ -155,6 +155,26 @@ describe("pages of a durable log", function()
     assert.is_false(sim:paging(1))
   end)
 
+  it("passes no place that is not known yet with the id of another log's reset", function()
+    local function rules(rewind)
+      return { RULES[1], { pattern = "key", history = 100, durable = true, key = "k", rewind = rewind } }
+    end
+    sim:policies(rules("latest"))
+    sim:drain(1)
+    sim:restore("key", 10, 100, { row(95, "y") })
+    local stream = open(nil, { { "log/a", rewind = 20 }, { "key" } })
+    sim:policies(rules(0))
+    sim:drain(1)
+    assert.equal("", taken(stream))
+    answer(rows(81, 100), 10, 100, 80)
+    sim:flush(1)
+    local bytes = stream:take()
+    local hello, reset = bytes:match("^(.-)\nevent: reset(.-\n\n)")
+    assert.truthy(hello and hello:find("id: " .. ("a"):rep(13) .. "-80\n", 1, true), bytes)
+    assert.falsy(reset:find("\nid: ", 1, true), bytes)
+    assert.truthy(bytes:find("data: d81\n", 1, true))
+  end)
+
   it("asks for no place when memory has the newest n", function()
     for i = 1, 2 do sim:group({ { "log/a", "message", "new" .. i, "", false } }) sim:release() end
     sim:drain(1)
