@@ -217,11 +217,13 @@ static uint64_t merge_end(const struct gather *g, uint64_t upto) {
         if (sub_is_state(sub)) continue;
         uint64_t from = log_from(g, sub, i);
         if (sub->snapshot) from = max64(from, sub->joined);
-        if (!history_has(sub, from)) continue;
+        bool seeks = sub->seeks &&
+                     !PLANTED(46); /* also where the ring has more than it asked for */
+        if (!seeks && !history_has(sub, from)) continue;
         const struct page_request *page = history_page(g->s, sub, from);
         uint64_t known = page ? page->given : from;
         if ((!page && PLANTED(33)) || (page && PLANTED(36))) continue;
-        if (known < end && history_has(sub, known)) end = known;
+        if (known < end && (seeks || history_has(sub, known))) end = known;
     }
     return end;
 }
@@ -430,11 +432,13 @@ static bool lost_something(const struct stream *s, const struct sub *sub) {
     return c->latest->lost > max64(stream_cursor(s, sub), sub->joined);
 }
 
-/* Returns whether some log goes on in the store, which has what its ring lost. */
+/* Returns whether some log goes on in the store, which has what its ring lost, or waits to hear
+ * from it where to start. */
 static bool check_slow(struct stream *s) {
     bool pages = false;
     if (s->notes && s->notes->alone) return false; /* it gets no notice any more */
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
+        pages = pages || sub->seeks;
         if (!lost_something(s, sub)) continue;
         stream_wake(s); /* it lags, with a cursor of its own */
         if (sub_is_state(sub)) report_lost_state(s, sub);

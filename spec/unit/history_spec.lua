@@ -230,6 +230,23 @@ describe("pages of a durable log", function()
     end)
   end
 
+  it("waits to hear where a log that joins begins, though a slow reader keeps all of it in memory", function()
+    local slow, stream = open(nil, { { "log/new" } }), open(nil, { { "plain" } })
+    slow:stall(true)
+    local list = {}
+    for i = 1, 4 do
+      list[i] = row(sim:group({ { "log/new", "message", "new" .. i, "", false } }))
+      sim:release()
+      sim:drain(1)
+      sim:flush(1)
+    end
+    stream:subscribe { "log/new", rewind = 3 }
+    assert.equal("hello", taken(stream))
+    answer({ list[2], list[3], list[4] }, 1000, nil, list[2].seq - 1)
+    assert.equal("new2, new3, new4, sync", taken(stream))
+    assert.is_false(sim:paging(1))
+  end)
+
   it("keeps the history of a log that joined for no stream that ends", function()
     local stream = open(nil, { { "plain" } })
     taken(stream)
