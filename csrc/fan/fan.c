@@ -117,7 +117,7 @@ void fan_policies(struct fan *fan, struct policy_set *set) {
 void fan_convert(struct fan *fan, const struct fan_conversion *c) {
     ASSERT_OWNER(fan->loop);
     fan_policies(fan, c->policies);
-    for (uint32_t i = 0; i < c->n_floors && !PLANTED(42); i++)
+    for (uint32_t i = 0; i < c->n_floors; i++)
         chans_restore_floor(&fan->chans, c->floors[i].pattern, c->floors[i].floor);
     for (uint32_t i = 0; i < c->n_keyed && !PLANTED(41); i++) {
         struct chan *chan = chans_find(&fan->chans, c->keyed[i]);

@@ -319,7 +319,7 @@ void history_forget(struct sub *sub) {
 static void end_pages(struct sub *sub, bool replays) {
     struct stream *s = sub->stream;
     if (s->paging && sub->seeks) settle_place(s->paging, sub, sub_chan(sub)->gone);
-    if (!history_has(sub, place_of(sub))) return;
+    if (PLANTED(42) || !history_has(sub, place_of(sub))) return;
     lose(sub, replays);
     stream_wake(s);
 }

@@ -140,7 +140,7 @@ void stream_reset(struct stream *s, struct slice channel, enum reset_reason reas
         return;
     }
     struct buf text = {0}, id = {0};
-    bool has_id = !s->seeks || PLANTED(45); /* its place may be below: hello has the id */
+    bool has_id = !s->seeks; /* its place may be below: hello has the id */
     int err = control_id_json(&id, s->fan->epoch, from);
     struct control_reset reset = {.channel = channel,
                                   .reason = reason,

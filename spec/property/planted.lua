@@ -42,8 +42,7 @@ return {
   "the newest values of a keyed log go with its history",
   "the newest of a log that becomes durable and keyed are those that are not stored",
   "the newest of a durable log that becomes keyed are those that memory holds",
-  "what a store knows of channels without events is not brought by a conversion",
+  "who reads the store is told nothing when it has no more for them",
   "what channels of a pattern in memory lost with the last run is forgotten when the pattern goes",
   "who waits to hear where its log starts is forgotten when that becomes keyed, or a log",
-  "a reset of one log passes where another one starts, before the store has said it",
 }

@@ -179,8 +179,10 @@ function Watcher:on_gather()
   for _, sub in pairs(self.subs) do sub.old_filters = { sub.filter } end
 end
 
---- A page came to this stream: a reset that it causes is of this place.
+--- A page came to this stream: a reset that it causes is of this place. One of a log that is durable
+--- no more is of no use.
 function Watcher:on_page(channel)
+  if not self.replica:channel(channel).policy.durable then return end
   self.page_head = self.page_head or self.replica.head
   self.page_since = self.page_since or self.replica.applied
   local sub = self.subs[channel]
@@ -503,7 +505,7 @@ end
 --- A stream that reads pages of a durable log may end at its cursor, when its client comes back.
 function Watcher:replays()
   for name, sub in pairs(self.subs) do
-    if not sub.state and self.replica:channel(name).policy.durable then return true end
+    if not sub.state and (sub.was_stored or self.replica:channel(name).policy.durable) then return true end
   end
   return false
 end
