@@ -244,6 +244,11 @@ describe("sluice reload", function()
     assert.same({ 1, "" }, { code, out })
     assert.equal("sluice: reload failed in load: app.lua:3: x; generation 6 keeps serving\n"
       .. "  app.lua:3: in the main chunk\n", err)
+    serve(504, { ok = false, kind = "reload", phase = "store", code = "ETIMEOUT", waits = true, generation = 6,
+      message = "the disk does not answer: x" })
+    code, err = failing("reload")
+    assert.same({ 1, "sluice: the disk does not answer: x (ETIMEOUT); until then generation 6 serves\n" },
+      { code, err })
     serve(503, { error = { code = "EBUSY", message = "too many reloads wait" } })
     code, err = failing("reload")
     assert.same({ 1, "sluice: too many reloads wait\n" }, { code, err })

@@ -400,19 +400,12 @@ static void answer(struct server *s, struct durable_op *op, int err, bool is_fin
     if (s->events->on_answer) s->events->on_answer(s->context, &a);
 }
 
-static void say_late(const struct change *c) {
-    if (c->is_awaited)
-        log_printf(LOG_WARN, "store: a reload waits for the disk, and with it events of "
-                             "channels that it makes durable");
-}
-
 static void answer_late(struct server *s) {
     struct list *late = &s->durable->late;
     while (!list_empty(late)) {
         struct durable_op *op = container_of(late->next, struct durable_op, late);
         list_remove(&op->late);
-        if (op->change) say_late(op->change); /* its answer is what becomes of it */
-        else answer(s, op, E_TIMEOUT, false);
+        if (!op->change || op->change->is_awaited) answer(s, op, E_TIMEOUT, false);
     }
 }
 

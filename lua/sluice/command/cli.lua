@@ -96,6 +96,11 @@ local function print_failure(outcome, err)
     err:write("sluice: ", tostring(answer.message), "\n")
     return 1
   end
+  if outcome.waits then
+    err:write(("sluice: %s (%s); until then generation %s serves\n"):format(outcome.message,
+      outcome.code, tostring(outcome.generation)))
+    return 1
+  end
   err:write(("sluice: %s failed in %s: %s; generation %s keeps serving\n"):format(
     tostring(outcome.kind), tostring(outcome.phase), tostring(outcome.message),
     tostring(outcome.generation)))

@@ -1,6 +1,7 @@
 --- The difference between what two generations register, in one line:
 --   +on:published telemetry/*  ~every:metrics 5s→2s  -get:/x  state counters v1→v2
 -- Keeps nothing in memory.
+local arrays = require("sluice.base.arrays")
 local core = require("sluice.core")
 
 local difference = {}
@@ -135,6 +136,29 @@ function difference.between(old, new)
   end)
   for i, item in ipairs(list) do list[i] = item.text end
   return table.concat(list, "  ")
+end
+
+--- The files that made the difference: those whose text is another, and what was watched.
+-- @tparam string root the app's folder: paths in it are relative
+-- @tparam table touched by path
+-- @tparam table before texts by path
+-- @tparam table now
+-- @treturn {string,...}
+function difference.files(root, touched, before, now)
+  local set, list = {}, {}
+  local function relative(path)
+    return path:sub(1, #root + 1) == root .. "/" and path:sub(#root + 2) or path
+  end
+  for path in pairs(touched) do set[relative(path)] = now[path] == nil or nil end
+  for path, text in pairs(now) do
+    if before[path] ~= text then set[relative(path)] = true end
+  end
+  for path in pairs(before) do
+    if now[path] == nil then set[relative(path)] = true end
+  end
+  for path in pairs(set) do list[#list + 1] = path end
+  table.sort(list)
+  return arrays.mark(list)
 end
 
 --- What a reload changed, for one line.

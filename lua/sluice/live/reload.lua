@@ -27,7 +27,7 @@ function reload.new(runtime, path)
   local live = runtime.generation
   return setmetatable({ runtime = runtime, path = path, queue = {}, entry = nil,
     revisions = { live.sources }, tried = live.sources, attempt = nil, touched = {},
-    rolled_back = false,
+    rolled_back = false, late = false,
     totals = { ok = { swap = 0 }, failed = {} }, seconds = 0, last = nil }, Reloader)
 end
 
@@ -39,6 +39,7 @@ function Reloader:request(kind, done)
   for _, job in ipairs(self.queue) do
     if job.kind == kind and kind ~= "rollback" then
       job[#job + 1] = done
+      self:kick()
       return true
     end
   end
@@ -58,26 +59,6 @@ function Reloader:kick()
 end
 
 -- ---- One attempt -------------------------------------------------------------------------
-
-local function relative(self, path)
-  local root = self.runtime.generation.root .. "/"
-  return path:sub(1, #root) == root and path:sub(#root + 1) or path
-end
-
--- The files that made the difference: those whose text is another, and what was watched.
-local function changed_files(self, before, now)
-  local set, list = {}, {}
-  for path in pairs(self.touched) do set[relative(self, path)] = now[path] == nil or nil end
-  for path, text in pairs(now) do
-    if before[path] ~= text then set[relative(self, path)] = true end
-  end
-  for path in pairs(before) do
-    if now[path] == nil then set[relative(self, path)] = true end
-  end
-  for path in pairs(set) do list[#list + 1] = path end
-  table.sort(list)
-  return arrays.mark(list)
-end
 
 local function count(self, result, phase, seconds)
   local row = self.totals[result]
@@ -172,9 +153,26 @@ local function conclude(self, kind, outcome, problem, began)
   return outcome
 end
 
+-- What is answered while the disk does not answer.
+local function pending(self, kind, message)
+  return { ok = false, kind = kind, phase = "store", code = "ETIMEOUT", waits = true,
+    message = message, generation = self.runtime.generation.id }
+end
+
+-- The disk does not answer: who asked is told, and the reload waits on.
+local function be_late(self, kind)
+  local outcome = pending(self, kind, ("the disk does not answer: what is durable changes, and "
+    .. "the %s comes into force when the disk has taken that"):format(kind))
+  self.late, self.last = true, outcome
+  core.log("warn", ("%s; until then generation %d serves, and events of channels that become "
+    .. "durable wait"):format(outcome.message, outcome.generation))
+  return outcome
+end
+
 -- The store has answered: then the configuration is in force, or nothing has changed.
 local function after_store(self, outcome, prepared, began, stored, why)
   local problem
+  self.late = false
   if not stored then
     problem = trouble("store", "what is durable changes, and the store does not take it: " .. why)
   elseif self.runtime.stopping then
@@ -195,9 +193,9 @@ local function go_live(self, outcome, prepared, began, later)
   elseif answer == true then
     outcome = succeed(self, outcome, prepared, began)
   else
-    self.runtime.stored:finish(answer, false, nil, function(stored, why)
+    self.runtime.stored:watch(answer, function(stored, why)
       later(after_store, outcome, prepared, began, stored, why)
-    end)
+    end, function() later(be_late, outcome.kind) end)
     return nil
   end
   return conclude(self, outcome.kind, not problem and outcome, problem, began)
@@ -209,13 +207,15 @@ end
 -- @treturn table|nil nil: it comes later; or the outcome { ok, kind, generation, previous,
 --   seconds, swap_seconds, difference, files, notes }
 --   or { ok = false, kind, phase, message, file, line, traceback, generation, seconds }
+--   or, while the disk does not answer, { ok = false, kind, phase, code = "ETIMEOUT",
+--   waits = true, message, generation }: it comes into force later, or the log says why not
 function Reloader:perform(kind, later)
   local began, live = core.now(), self.runtime.generation
   local prepared, problem = prepare(self, kind)
   local outcome
   if prepared then
     outcome = { ok = true, kind = kind, generation = live.id, notes = arrays.mark(prepared.notes),
-      files = changed_files(self, live.sources, prepared.generation.sources),
+      files = difference.files(live.root, self.touched, live.sources, prepared.generation.sources),
       difference = difference.between(live.description, prepared.generation.description) }
     for _, kept in ipairs({ self.runtime.tasks, self.runtime.stores }) do
       for _, text in ipairs(kept:orphans(prepared.generation)) do
@@ -231,6 +231,15 @@ function Reloader:perform(kind, later)
   return conclude(self, kind, outcome, problem, began)
 end
 
+-- Each is answered once: what comes after that is in the log.
+local function answer(job, outcome)
+  for i = 1, #job do
+    local done = job[i]
+    job[i] = nil
+    done(outcome)
+  end
+end
+
 -- The job that can be done now: while a generation retires, or the store is asked, only a dry
 -- run, which makes none.
 local function next_job(self)
@@ -239,6 +248,10 @@ local function next_job(self)
     if not waits or job.kind == "dry_run" then return table.remove(self.queue, i) end
     if not job.reported then core.log("info", "reload waits for " .. waits) end
     job.reported = true
+    if self.late then
+      answer(job, pending(self, job.kind, ("the disk does not answer: this %s waits for the one "
+        .. "before, which changes what is durable"):format(job.kind)))
+    end
   end
 end
 
@@ -252,7 +265,7 @@ function Reloader:step()
       outcome = fail(self, job.kind, outcome, 0)
     end
     if not outcome then return end
-    for _, done in ipairs(job) do done(outcome) end
+    answer(job, outcome)
     self:kick()
   end
   report(self.perform, job.kind, report)

@@ -107,6 +107,14 @@ function Stored:finish(ticket, waits, what, settle, judge)
   return self.runtime.scheduler:wait(what)
 end
 
+--- Have the answer to a ticket, for which no coroutine waits.
+-- @tparam integer ticket
+-- @tparam function settle as for finish
+-- @tparam function late called once when the disk does not answer, before settle
+function Stored:watch(ticket, settle, late)
+  self.waiting[ticket] = { settle = settle, late = late }
+end
+
 --- The channel of a publish became one in memory before its turn came: whether it has its answer
 -- by that, and is not published.
 function Stored:judge(ticket)
@@ -127,6 +135,7 @@ function Stored:answer(ticket, is_final, ok, ...)
   end
   if entry.answered then return end
   entry.answered = true
+  if entry.late and not is_final then return entry.late() end
   if entry.fiber then return self.runtime.scheduler:resume(entry.fiber, ok, ...) end
   local message, code = ...
   if not ok and entry.what then

@@ -2,6 +2,7 @@
 -- admin key: GET /-/reload reports, POST /-/reload acts. They belong to no generation, so they
 -- answer whatever state the app is in. Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
+local codes = require("sluice.base.codes")
 local json = require("sluice.json")
 local query = require("sluice.base.query")
 
@@ -41,7 +42,7 @@ local function post_reload(runtime, id, raw)
   local kind = is_on(values, "dry_run") and "dry_run" or is_on(values, "rollback") and "rollback"
     or "reload"
   local ok, message, code = runtime.reloader:request(kind, function(outcome)
-    answer(runtime, id, outcome.ok and 200 or 422, outcome)
+    answer(runtime, id, outcome.ok and 200 or codes.STATUS[outcome.code] or 422, outcome)
   end)
   if not ok then refuse(runtime, id, 503, code, message) end
 end

@@ -181,7 +181,8 @@ function Inside:reload(source)
   self.runtime.reloader.given = self.texts
   assert(self.runtime.reloader:request("reload", function(o)
     outcome = o
-    if not o.ok then self.texts = before end -- a later start takes what was good
+    -- a later start takes what was good, or waits for the disk
+    if not o.ok and not o.waits then self.texts = before end
   end))
   self.runtime:turn()
   return function() return outcome end

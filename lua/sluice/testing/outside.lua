@@ -145,6 +145,8 @@ function Outside:reload(source)
   return function()
     local news = process:text():sub(before + 1)
     if news:find(" reload #%d+ in ") then return { ok = true } end
+    local late = news:match("(the disk does not answer: [^\n]*); until then generation %d+ serves")
+    if late then return { ok = false, message = late, code = "ETIMEOUT", waits = true } end
     local message = news:match(" reload failed in %w+: ([^\n]*); generation %d+ keeps serving")
     return message and { ok = false, message = message }
   end
