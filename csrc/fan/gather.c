@@ -256,7 +256,7 @@ static void add_logs(struct gather *g, uint64_t upto) {
     g->cursor = max64(g->cursor, upto);
     i = 0;
     for (const struct sub *sub = g->s->subs; sub; sub = sub->next, i++)
-        if (sub->behind) g->to[i] = max64(g->to[i], upto);
+        if (sub->behind || sub->snapshot) g->to[i] = max64(g->to[i], upto);
 }
 
 /* Each state from where it stands, in the order of updates. Before an end, rates do not

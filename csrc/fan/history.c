@@ -294,8 +294,13 @@ int64_t history_next(const struct fan *fan) {
 
 void history_pause(struct stream *s) {
     struct paging *p = s->paging;
-    if (!p || p->asked || p->places) return; /* what comes then finds it stuck */
-    end(s->fan, p);
+    if (!p || p->asked) return; /* what comes then finds it stuck */
+    if (!p->places) {
+        end(s->fan, p);
+    } else { /* it asks for those again */
+        give_turn_back(s->fan, p);
+        list_remove(&p->node);
+    }
     start_next(s->fan);
 }
 
