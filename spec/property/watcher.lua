@@ -139,6 +139,7 @@ end
 --- What a store has of a log is out of reach from now on: a newcomer that asked where to start begins
 --- with what memory has, which is at least its history; others are told what they do not get.
 local function lose_store(self, sub, c, keyed)
+  sub.was_stored = true
   if sub.seeks then
     sub.seeks = false
     local list = sub.late and sub.late.history or self.expect
@@ -150,7 +151,9 @@ local function lose_store(self, sub, c, keyed)
     self.hello.below = math.min(self.hello.below or math.huge, c.left)
     return table.sort(self.expect, function(a, b) return a.event.seq < b.event.seq end)
   end
-  sub.stopped, sub.was_stored = { keyed = keyed, holds = #c.history > 0 }, true
+  local r = self.replica
+  sub.stopped = { keyed = keyed, holds = #c.history > 0, head = r.head, since = r.applied,
+    pending = self.bye_queued } -- what lies behind its end is told all the same
   local function cut(entry)
     if entry.event.channel ~= sub.name or entry.compact or entry.event.seq > c.left then return end
     sub.stopped.pending = true
@@ -186,7 +189,7 @@ function Watcher:on_page(channel)
   self.page_head = self.page_head or self.replica.head
   self.page_since = self.page_since or self.replica.applied
   local sub = self.subs[channel]
-  if sub then sub.page_keyed = sub.page_keyed or self.replica:channel(channel).policy.keyed end
+  if sub then sub.page_keyed, sub.unkeyed = self.replica:channel(channel).policy.keyed, nil end
 end
 
 --- A list that is not given stays as it is.
@@ -297,7 +300,9 @@ function Watcher:bye(reason)
     self.at_once = true
     self.notes = { { what = "bye", reason = reason, after = 0, states = {} } }
   elseif not self.bye_queued then
-    self:add_note { what = "bye", reason = reason }
+    local seeks = false
+    for _, sub in pairs(self.subs) do seeks = seeks or sub.seeks end
+    self:add_note { what = "bye", reason = reason, seeks = seeks }
   end
   self.bye_queued = true
 end
@@ -452,6 +457,7 @@ function Watcher:on_stopped(data, told)
     return true
   end
   told.again = true
+  self.gathered, self.since = math.min(self.gathered, stopped.head), math.min(self.since, stopped.since)
   self:replay_again(sub)
   return true
 end
@@ -460,7 +466,10 @@ end
 --- reset.
 function Watcher:on_retained(data, told)
   local sub, store = self.subs[data.channel], self.store[data.channel]
-  if not sub and store and self.page_head then return true end -- it was left before this was read
+  if not sub and store and self.page_head then -- it was left before this was read
+    self.syncs = self.syncs + 1 -- perhaps its replay was over, or cut, by then
+    return true
+  end
   if not sub or sub.state or not store then return false end
   if not self.replica:channel(data.channel).policy.durable and not (sub.was_stored and self.page_head) then
     return false -- no page
@@ -525,7 +534,6 @@ local COMES_BACK = { drain = true, age = true }
 --- The rest of a compacted replay, whose channel became a plain log.
 function Watcher:on_cut_replay(data)
   local owed, sub = 0, self.subs[data.channel]
-  if not sub and self.gone[data.channel] then return end
   if sub and sub.was_slow then owed, self.syncs = 1, self.syncs + 1 end
   for i = self.next, #self.expect do
     local entry = self.expect[i]
@@ -534,11 +542,13 @@ function Watcher:on_cut_replay(data)
       entry.want, owed = entry.later and "may" or "not", owed + 1
     elseif unsure and entry.event.channel == data.channel then
       owed = owed + 1
-    elseif sub and sub.was_slow and entry.want == "must" and entry.event.channel == data.channel then
+    elseif sub and sub.was_slow and entry.want ~= "not" and entry.event.channel == data.channel then
       entry.want, owed = "may", owed + 1
     end
   end
-  if owed == 0 then fail("needless reset (trimmed) of %s", data.channel) end
+  if owed == 0 and (sub or not self.gone[data.channel]) then
+    fail("needless reset (trimmed) of %s", data.channel)
+  end
 end
 
 --- A reset of a keyed log on an open stream: the newest of each key comes anew, whatever its
@@ -632,7 +642,7 @@ function Watcher:on_bye(event, id_text)
   end
   local seq = COMES_BACK[data.reason] and self:replays() and self:parse_id(id_text, "bye")
   local last = self.notes[#self.notes]
-  if seq and last and last.what == "bye" and (seq < last.after or self:owes_history()) then
+  if seq and last and last.what == "bye" and (seq < last.after or last.seeks or self:owes_history()) then
     last.after = seq
     self.notes = { last }
   end
@@ -760,6 +770,13 @@ function Watcher:on_data(event, id_text, fresh_id)
   if note.event ~= one then fail("history %d comes before %d", one.seq, note.event.seq) end
 end
 
+--- Whether history that a sync confirms has still to come.
+local function is_owed(note)
+  for _, entry in ipairs(note.history or {}) do
+    if entry.want == "must" or entry.want == "cut" then return true end
+  end
+end
+
 local HANDLERS = { hello = true, reset = true, sync = true, bye = true }
 
 function Watcher:on_block(event)
@@ -777,6 +794,7 @@ function Watcher:on_block(event)
   if event.event == "hello" then return self:on_hello(event, id) end
   if event.event == "reset" then return self:on_reset(event, id) end
   local asked = self.notes[1] and self.notes[1].what == "sync" and self.notes[1].after == id
+    and not is_owed(self.notes[1])
   if self.syncs > 0 and not asked then
     self.syncs, self.sync_due = self.syncs - 1, false
     return self:settle(id, "sync")
