@@ -66,6 +66,24 @@ describe("the watcher", function()
     assert.equal(2, t.runtime.generation.id)
   end)
 
+  it("tries again what the store refused when a file is saved, with the same text too", function()
+    serve { ["app.lua"] = app("") }
+    local configure = t.runtime.configure
+    t.runtime.configure = function() return nil, "the disk is full", "ESTORE" end
+    touch("app.lua", app("-- new"))
+    t:advance(3)
+    assert.equal("store", t.runtime.reloader.last.phase)
+    t.runtime.configure = configure
+    t:advance(3)
+    assert.equal(1, t.runtime.generation.id)
+    touch("app.lua")
+    t:advance(1)
+    assert.equal(2, t.runtime.generation.id)
+    touch("app.lua")
+    t:advance(3)
+    assert.equal(2, t.runtime.generation.id)
+  end)
+
   it("lets a file alone that was saved without a change", function()
     serve { ["app.lua"] = app("") }
     touch("app.lua", app(""))

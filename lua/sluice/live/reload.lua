@@ -27,7 +27,7 @@ function reload.new(runtime, path)
   local live = runtime.generation
   return setmetatable({ runtime = runtime, path = path, queue = {}, entry = nil,
     revisions = { live.sources }, tried = live.sources, attempt = nil, touched = {},
-    rolled_back = false, late = false,
+    rolled_back = false, late = false, refused = false,
     totals = { ok = { swap = 0 }, failed = {} }, seconds = 0, last = nil }, Reloader)
 end
 
@@ -75,6 +75,7 @@ local function fail(self, kind, problem, seconds)
     generation = live.id, seconds = seconds }
   if kind == "dry_run" then return outcome end
   count(self, "failed", problem.phase, seconds)
+  self.refused = problem.phase == "store"
   core.log("error", ("%s failed in %s: %s; generation %d keeps serving"):format(kind, problem.phase,
     problem.message, live.id), { phase = problem.phase, file = file, line = outcome.line,
     traceback = problem.traceback, generation = live.id })
@@ -130,6 +131,7 @@ local function succeed(self, outcome, prepared, began)
   runtime:install(prepared)
   runtime:adopt()
   outcome.swap_seconds = core.now() - before
+  self.refused = false
   remember(self, outcome.kind, prepared.generation.sources)
   self.rolled_back = outcome.kind == "rollback" -- the files on the disk are not the ones to load
   outcome.generation, outcome.previous = prepared.generation.id, live.id

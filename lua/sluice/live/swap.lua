@@ -61,8 +61,8 @@ end
 -- @treturn boolean|integer|nil true, or a ticket; or nil, message, code
 function swap.configure(self, prepared)
   if self.generation and not self.stored.is_open and stored.is_needed(prepared.generation) then
-    local opened, message, code = self.stored:open()
-    if not opened then return nil, message, code end
+    local opened, message = self.stored:open()
+    if not opened then return nil, message, "ESTORE" end
   end
   local answer, message, code = self.server:configure(prepared.snapshot)
   if answer and answer ~= true then callbacks.policies(self, true) end

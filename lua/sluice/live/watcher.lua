@@ -128,7 +128,7 @@ function act(self)
   local reloader, any, lack = self.runtime.reloader, false, nil
   for path in pairs(touched) do
     local differ, why = differs(self, path)
-    if differ then
+    if differ or differ == false and reloader.refused then -- the text is not what was wrong
       reloader.touched[path], any = true, true
     elseif why then
       self.touched[path], lack = true, why
