@@ -45,6 +45,7 @@ void sim_history_deinit(struct replica *r);
 int sim_restore(lua_State *L), sim_pages(lua_State *L), sim_answer(lua_State *L);
 int sim_paging(lua_State *L), sim_restore_pattern(lua_State *L);
 struct fan_conversion *sim_check_conversion(lua_State *L, struct sim *sim);
-void sim_take_conversion(struct replica *r, struct fan_conversion *c); /* the last frees */
+/* The last one frees it. */
+void sim_take_conversion(struct replica *r, struct fan_conversion *c);
 
 #endif

@@ -25,7 +25,8 @@ local ALONE = set [[ bench/bench e2e/batching e2e/descriptors e2e/drain e2e/hear
   unit/log wire/front wire/http_connection wire/http_slow ]]
 
 -- A process of their own: they collect the whole Lua heap again and again, or take long; these begin first.
-local OWN = set [[ kills/planted kills/kills e2e/store_faults property/planted property/cursor repo/rockspec repo/build unit/memory unit/log ]]
+local OWN = set [[ kills/planted kills/kills e2e/store_faults property/planted property/cursor repo/rockspec repo/build
+  unit/memory unit/log ]]
 
 -- A second time with publishes that wait: what stands on the public API alone.
 local WAITS = set [[ kit/examples kit/hub ]]
