@@ -217,18 +217,17 @@ static void report_floor(struct sub *sub, uint64_t floor) {
     if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
 
-/* A newcomer misses nothing of what is gone. */
-static uint64_t max_place(const struct page_request *r, const struct sub *sub) {
-    uint64_t floor = r->floor < sub->joined ? r->floor : sub->joined;
-    return r->above > floor ? r->above : floor;
+/* A newcomer misses nothing of what is gone: its place is not below the floor. */
+static uint64_t place_in(const struct page_request *r, const struct sub *sub) {
+    return r->above < sub->joined ? r->above : sub->joined;
 }
 
 static void take(struct fan *fan, struct paging *p, struct page_request *r) {
     struct sub *sub = r->sub;
     bool sought = sub->seeks && r->newest > 0;
-    if (sought) settle_place(p, sub, max_place(r, sub));
+    if (sought) settle_place(p, sub, place_in(r, sub));
     uint64_t at = place_of(sub);
-    bool lost = r->floor > at && !sought && !PLANTED(32);
+    bool lost = r->floor > at && !PLANTED(32);
     bool is_old = sought && r->floor > sub->joined; /* ask again, from its place */
     if (is_old || (r->given <= at && !lost)) { /* no answer: it would be asked for ever */
         page_free(r);

@@ -9,9 +9,9 @@
  *      floor        place          gone              head
  *        |  rows      |--- page ---|   ring            |
  *
- * A newcomer that shall get the newest n, of which memory has fewer, does not know where it
- * starts: its first question is for the newest n ('newest'), and the answer says above which
- * number they lie. Its hello waits for that, since it says the same.
+ * A newcomer that shall get the newest n, of which memory has fewer, or all there is, does not
+ * know where it starts: its first question is for the newest n ('newest'), and the answer says
+ * above which number they lie. Its hello waits for that, since it says the same.
  *
  * A stream has one page under way. HISTORY_TURNS_MAX streams of a thread have a turn to read
  * pages; the others wait, in order. A stream whose socket is full gives its pages and its
@@ -29,9 +29,9 @@ struct page_request {
     struct slice channel;
     uint64_t above, upto;
     uint32_t events_max, bytes_max; /* of names, keys and data; one event at least */
-    uint32_t
-        newest; /* not 0: above all but so many of those up to 'joined'. That place comes
-                      * back in 'above': 'joined' when there are none */
+    /* Not 0: above all but so many of those up to 'joined', or above the floor (UINT32_MAX).
+     * That place comes back in 'above': 'joined' when there are none; not below the floor. */
+    uint32_t newest;
     uint64_t joined;
     /* Answered. */
     int err;               /* not 0: it could not be read now */
@@ -58,7 +58,7 @@ struct fan_history {
 };
 
 /* A subscription, new on its stream, starts with the newest events up to where it joined, as
- * many as these. Until its place is known it 'seeks'. */
+ * many as these (UINT32_MAX: all). Until its place is known it 'seeks'. */
 void history_seek(struct sub *sub, uint32_t events);
 
 /* A page is there, or could not be read (takes r). */

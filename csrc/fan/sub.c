@@ -93,7 +93,16 @@ static uint64_t before_history(const struct fan *fan, const struct chan *c,
 
 /* Just before all that is left of a log: what memory has, or the store. */
 static uint64_t before_all(const struct fan *fan, const struct chan *c) {
-    return chan_beyond(c) ? c->floor : before_history(fan, c, 0);
+    uint64_t stored = c->floor > c->unstored ? c->floor : c->unstored;
+    return chan_beyond(c) ? stored : before_history(fan, c, 0);
+}
+
+/* The store's floor may be higher than is known here, and a newcomer misses nothing of what is
+ * gone: the store says where it starts. */
+static bool seeks(const struct chan *c, int32_t rewind) {
+    bool more = rewind == REWIND_ALL ||
+                (rewind > 0 && (uint64_t)rewind > c->head - c->history);
+    return more && chan_beyond(c) != 0;
 }
 
 /* The newest per key first, then live. */
@@ -111,13 +120,11 @@ void sub_start_newcomer(struct sub *sub, int32_t rewind) {
     sub->from = fan->head;
     if (c->kind == CHANNEL_STATE) sub->from = 0;
     else if (rewind == REWIND_LATEST && c->latest) start_snapshot(sub);
-    else if (rewind == REWIND_ALL) sub->from = before_all(fan, c);
-    else if (rewind > 0 && (uint64_t)rewind > kept && chan_beyond(c)) {
-        sub->from = c->floor;
-        sub->seeks = true;
-    } else if (rewind > 0 && (uint64_t)rewind >= kept)
+    else if (rewind == REWIND_ALL || seeks(c, rewind)) sub->from = before_all(fan, c);
+    else if (rewind > 0 && (uint64_t)rewind >= kept)
         sub->from = before_history(fan, c, 0);
     else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
+    sub->seeks = c->kind != CHANNEL_STATE && seeks(c, rewind);
 }
 
 void sub_replay(struct sub *sub) {

@@ -48,7 +48,8 @@ struct store_read {
     uint32_t rows_max;
     uint32_t bytes_max; /* of names, keys and data; one row at least */
     /* Not 0: 'above' is set first, to the place above which lie so many of the newest rows up to
-     * 'newest_head' ('newest_head' itself when there is none). */
+     * 'newest_head' ('newest_head' itself when there is none); UINT32_MAX: to the floor. Then
+     * a floor above it says that something is damaged. */
     uint32_t newest;
     uint64_t newest_head;
     /* a key */

@@ -94,6 +94,10 @@ static int look_behind(struct db *db, struct making *m) {
 static int find_place(struct db *db, const struct making *m, uint64_t *place) {
     const struct store_read *r = m->read;
     int64_t oldest = 0;
+    if (r->newest == UINT32_MAX) {
+        *place = m->page.floor < r->newest_head ? m->page.floor : r->newest_head;
+        return 0;
+    }
     sqlite3_stmt *q =
         db_bind(db, SQL_EVENTS_NEWEST, "iiii", m->chan, (int64_t)m->page.floor,
                 (int64_t)r->newest_head, (int64_t)r->newest);

@@ -9,6 +9,9 @@ app:channel("log/*", { history = 100, durable = true })
 app:channel("alerts", { history = 100, key = "id", rewind = "latest", durable = true })
 app:channel("prices", { history = "latest", key = "id", durable = true })
 app:channel("memory", { history = 100 })
+app:channel("short", { history = 20, durable = true })
+app:stream("/short", { channels = { { "short", rewind = "all" } } })
+app:stream("/plain", { channels = { { "short", rewind = "all" } }, control = false })
 app:stream("/log", "log/a")
 app:stream("/alerts", "alerts")
 app:stream("/all", { channels = { "log/a", "alerts", "prices", "memory" } })
@@ -110,6 +113,19 @@ describe("durable channels", function()
   end)
 
   for place, sockets in pairs { ["in virtual time"] = false, ["on a real server"] = true } do
+    it("give a newcomer all there is, and nothing to be told of what went before it came, " .. place, function()
+      start(sockets and { sockets = true, flags = { drain = 0.1 } })
+      for i = 1, 30 do publish(t, "short", { n = i, pad = ("x"):rep(60000) }) end -- memory holds 256 KiB
+      for _, path in ipairs { "/short", "/plain" } do
+        local c = t:connect(path)
+        c:wait_for("e", 5, { n = 30 })
+        local seen = numbers(c)
+        assert.same(count(seen[1], 30), seen)
+        assert.is_true(#seen >= 20, #seen)
+        assert.equal(0, #c:events("reset"))
+      end
+    end)
+
     it("give a newcomer the history it asks for, memory having only a part, " .. place, function()
       start(sockets and { sockets = true, flags = { drain = 0.1 } })
       for i = 1, 12 do publish(t, "log/a", { n = i, pad = ("x"):rep(60000) }) end -- memory holds 256 KiB

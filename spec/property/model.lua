@@ -428,8 +428,8 @@ end
 --- compacted replay of a keyed log; or nil when the store has to say where it starts.
 function Replica:replay(name, rewind, reset)
   local c = self:channel(name)
-  local counted = not reset and type(rewind) == "number"
-  if counted and rewind > #c.history and beyond(c) then return nil end
+  local more = rewind == "all" or (type(rewind) == "number" and rewind > #c.history)
+  if more and not reset and beyond(c) then return nil end
   if rewind == "latest" and c.policy.keyed then return self:snapshot(name), true end
   if reset or rewind == "all" then return self:after(c, c.floor), false end
   return rewind == "latest" and {} or last_n(c.history, rewind), false
