@@ -191,7 +191,8 @@ end
 -- ---- Sessions and tickets ----------------------------------------------------------------
 
 --- Begin a session.
--- @tparam table user { id, name, roles, expires }
+-- @tparam table user { id, name, roles, expires }; an id that cannot be a segment of a channel's
+--   name raises: it is your directory's, and checked when it gets there
 -- @treturn table headers for the answer
 function Auth:sign_in(user)
   if not self.sessions then error("auth:sign_in(): auth.new was given no session", 2) end
@@ -260,6 +261,7 @@ function Auth:routes(prefix, ...)
   if guards.n == 0 then guards = table.pack(self:user()) end
   if self.tickets then
     guards[guards.n + 1] = function(req)
+      if req.user and req.user.via == "ticket" then return 403, "a ticket makes no ticket" end
       local ticket, message, code = self:ticket(req.user)
       if not ticket then return nil, message, code end
       return 200, { ticket = ticket, expires = sluice.timestamp(sluice.time() + self.tickets.ttl) },

@@ -115,7 +115,7 @@ end
 -- @treturn string|nil as notification; the field may be one of the data: `data.message`
 function Hub:send(body)
   local event, data = body.eventType, body.data
-  if type(event) ~= "string" then return bad("eventType", "a string is expected") end
+  if type(event) ~= "string" or event == "" then return bad("eventType", "a name is expected") end
   local known = data ~= nil and type(data) ~= "table" and self.app:event_types()[event]
   if known and known.fields then return bad("data", "an object is expected") end
   local id, subscribers, third, field = publish(self, body, event, data, "data.")

@@ -189,6 +189,9 @@ describe("auth", function()
     assert.same({ 200, 401 }, { c.status, t:connect(url).status })
     t:publish("user/ops", "e", {})
     c:wait_for("e", 0)
+    url = t:post("/auth/ticket", with_key("key of ops")).json.ticket
+    local again = t:post("/auth/ticket?ticket=" .. url)
+    assert.same({ 403, "a ticket makes no ticket" }, { again.status, again.json.error.message })
     url = "/s?ticket=" .. t:post("/auth/ticket", with_key("key of ops")).json.ticket
     assert(t:reload())
     t:advance(29)
@@ -317,7 +320,7 @@ describe("auth", function()
     assert.equal("revoked", ended(b))
     assert.equal(401, b:reconnect().status)
     -- half of it, by an editor; and nothing at all
-    for _, broken in ipairs({ "[{", "", '{"ops":1}', '[{"id":"ops"}]', json.encode({ ops, ops }),
+    for _, broken in ipairs({ "[{", "", "{}", '{"ops":1}', '[{"id":"ops"}]', json.encode({ ops, ops }),
       json.encode({ { id = "ops", hash = ops.hash, role = "x" } }) }) do
       write(broken)
       t:advance(3)
@@ -326,7 +329,7 @@ describe("auth", function()
     os.remove(folder .. "/keys.json")
     t:advance(3)
     assert.equal(200, t:get("/me", with_key("key of ops")).status)
-    assert.equal(7, #t:log("error"))
+    assert.equal(8, #t:log("error"))
     -- a ticket is as good as the key that made it
     write({ ops, kim })
     t:advance(1)

@@ -57,7 +57,9 @@ end
 -- @treturn string|nil what is wrong, or nil when nothing is
 -- @treturn string|nil the field
 function shape.fault(value, wanted, decoded)
-  if type(value) ~= "table" then return "a JSON object is expected" end
+  if type(value) ~= "table" or decoded and arrays.is_marked(value) then
+    return "a JSON object is expected"
+  end
   local fields = {}
   for field in pairs(wanted) do fields[#fields + 1] = field end
   table.sort(fields)
