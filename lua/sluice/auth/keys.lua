@@ -84,7 +84,6 @@ end
 local function parse_file(path, text)
   local list, message = json.decode(text)
   if list == nil then return nil, ("%s: %s"):format(path, message) end
-  if not text:find("^%s*%[") then return nil, path .. " is a list of keys" end
   return read_rows(list, path)
 end
 
