@@ -3,7 +3,6 @@
 #ifndef SLUICE_STORE_READER_H
 #define SLUICE_STORE_READER_H
 
-#include "base/map.h"
 #include "store/db.h"
 #include "store/read.h"
 
@@ -22,7 +21,6 @@ struct reader {
     struct db db;
     bool is_open, is_shut; /* shut: the file's state is in doubt */
     uint64_t damaged;
-    struct map told; /* channels whose damage the log has: one line each, at most */
 };
 
 void reader_init(struct reader *r);

@@ -250,6 +250,7 @@ describe("public functions", function()
       sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
       auth = { "auth." }, Auth = { "Auth:" },
       crypto = { "crypto." }, Key = { "Key:" }, hub = { "hub." }, Hub = { "Hub:" },
+      changes = { "changes." }, Changes = { "Changes:" }, Entity = { "Entity:" },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
