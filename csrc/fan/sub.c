@@ -100,8 +100,8 @@ static uint64_t before_all(const struct fan *fan, const struct chan *c) {
 /* The store's floor may be higher than is known here, and a newcomer misses nothing of what is
  * gone: the store says where it starts. */
 static bool seeks(const struct chan *c, int32_t rewind) {
-    bool more = rewind == REWIND_ALL ||
-                (rewind > 0 && (uint64_t)rewind > c->head - c->history);
+    bool more =
+        rewind == REWIND_ALL || (rewind > 0 && (uint64_t)rewind > c->head - c->history);
     return more && chan_beyond(c) != 0;
 }
 

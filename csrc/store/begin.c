@@ -190,6 +190,7 @@ int store_begin(struct store *s, struct store_start *out,
     if (err == 0) err = take_numbers(s, out, why);
     if (err < 0) return err;
     err = records_load(&s->records, &s->db);
+    if (err == 0 && out->is_new && s->records.n > 0) err = E_DAMAGED; /* no head row */
     if (err == 0) err = begin(s, now);
     if (err < 0) {
         if (!*why) *why = says(&s->db, err);

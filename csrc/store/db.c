@@ -181,6 +181,24 @@ int db_checkpoint(struct db *db, bool whole) {
     return 0;
 }
 
+/* The log's index lies in memory that all who have the file open share. It begins with a
+ * version; at byte 14 is the size of a page (1: 65536), at byte 16 how many frames of the
+ * log are valid, each a page behind 24 bytes. */
+uint64_t db_log_bytes(const struct db *db) {
+    enum { INDEX_BYTES = 32768, VERSION = 3007000, HEAD = 32, FRAME_HEAD = 24 };
+    sqlite3_file *file = NULL;
+    void volatile *index = NULL;
+    sqlite3_file_control(db->handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
+    if (!file || !file->pMethods || file->pMethods->iVersion < 2) return 0;
+    int rc = file->pMethods->xShmMap(file, 0, INDEX_BYTES, 0, &index);
+    if (rc != SQLITE_OK || !index) return 0;
+    const uint32_t volatile *words = index;
+    const uint16_t volatile *halves = index;
+    uint64_t frames = words[0] == VERSION ? words[4] : 0;
+    uint64_t page = halves[7] == 1 ? 65536 : halves[7];
+    return frames ? HEAD + frames * (FRAME_HEAD + page) : 0;
+}
+
 int64_t db_changes(const struct db *db) {
     return sqlite3_changes64(db->handle);
 }

@@ -117,6 +117,10 @@ bool db_was_full(const struct db *db);
  * E_BUSY while a reader holds it. */
 int db_checkpoint(struct db *db, bool whole);
 
+/* How many bytes the log beside the file has at least: what is in it is not in the file yet,
+ * or not for sure. 0: it is empty, or there is none. Another program may change it. */
+uint64_t db_log_bytes(const struct db *db);
+
 /* Changes made to this connection's last statement. */
 int64_t db_changes(const struct db *db);
 

@@ -1,4 +1,4 @@
-/* Two descriptors and three inode numbers; see folder.h. */
+/* Two descriptors and four inode numbers; see folder.h. */
 #include "store/folder.h"
 
 #include "base/crc32c.h"
@@ -93,7 +93,13 @@ static int make_file(const struct folder *f, const char **why) {
     return 0;
 }
 
+static ino_t inode(const struct folder *f, const char *name) {
+    struct stat st;
+    return fstatat(f->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
+}
+
 static int take_lock(struct folder *f, const char **why) {
+    struct stat st;
     f->lock = openat(f->dir, "lock", O_RDWR | O_CREAT | O_NOFOLLOW | O_CLOEXEC, 0600);
     if (f->lock < 0) return fail_errno(f->path, "cannot be written", why);
     if (flock(f->lock, LOCK_EX | LOCK_NB) < 0) {
@@ -102,6 +108,10 @@ static int take_lock(struct folder *f, const char **why) {
                         holder(f->lock));
         return E_LOCKED;
     }
+    if (fstat(f->lock, &st) < 0) return fail_errno(f->path, "cannot be looked at", why);
+    f->lock_ino = st.st_ino;
+    if (inode(f, "lock") != f->lock_ino) /* removed since it was opened */
+        return fail(E_LOCKED, f->path, "is being changed by another process", why);
     char text[MARK_AT + 1];
     int n = snprintf(text, sizeof text, "%-*d\n", MARK_AT - 1, (int)getpid());
     if (pwrite(f->lock, text, (size_t)n, 0) < 0)
@@ -146,11 +156,6 @@ bool folder_has(const char *path) {
     return has;
 }
 
-static ino_t inode(const struct folder *f, const char *name) {
-    struct stat st;
-    return fstatat(f->dir, name, &st, AT_SYMLINK_NOFOLLOW) == 0 ? st.st_ino : 0;
-}
-
 void folder_note(struct folder *f) {
     f->file_ino = inode(f, FOLDER_FILE);
     f->wal_ino = inode(f, FOLDER_WAL);
@@ -164,6 +169,8 @@ const char *folder_trouble(const struct folder *f) {
         return "the store's file was removed or replaced";
     if (f->wal_ino && inode(f, FOLDER_WAL) != f->wal_ino)
         return "the store's log file was removed or replaced";
+    if (inode(f, "lock") != f->lock_ino)
+        return "the store's lock was removed or replaced";
     return NULL;
 }
 

@@ -26,7 +26,8 @@ struct folder {
     char *file; /* path/sluice.db */
     int dir, lock;
     dev_t dev;
-    ino_t ino, file_ino, wal_ino; /* of the files: 0 until folder_note */
+    ino_t ino, lock_ino;
+    ino_t file_ino, wal_ino; /* 0 until folder_note */
 };
 
 /* Make it if need be, and lock it. 0, E_LOCKED, E_INVAL (no folder, a link, not ours) or a
@@ -50,7 +51,7 @@ void folder_mark(const struct folder *f, const struct head *head);
 /* Whether the disk has room for more than a commit or two. */
 bool folder_has_room(const struct folder *f);
 
-/* The size of the log beside the file; 0: there is none. */
+/* The size of the log beside the file in bytes; 0: there is none. */
 uint64_t folder_wal_bytes(const struct folder *f);
 
 /* The process that has it locked, without touching the lock; 0: none, or it cannot be known. */

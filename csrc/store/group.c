@@ -74,6 +74,10 @@ static const char *advice(enum trouble_kind kind, int rc) {
     case SQLITE_IOERR: return "disk I/O error: see the system's log";
     case SQLITE_BUSY:
     case SQLITE_LOCKED: return "database is locked by another program: end it";
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        return "what needs its damaged pages is refused. Stop the server, look with "
+               "'sluice store verify', and restore a backup";
     default: return sqlite3_errstr(rc);
     }
 }
@@ -95,8 +99,16 @@ int64_t group_head_due(const struct store *s) {
     return wanted ? s->probe_us : INT64_MAX;
 }
 
-static const char *folder_says(const struct store *s) {
-    return s->disk ? NULL : folder_trouble(&s->folder);
+/* Another program may empty the log rightly: its index says so before. */
+static bool is_log_short(const struct store *s) {
+    uint64_t least = s->db.handle ? db_log_bytes(&s->db) : 0;
+    return least > folder_wal_bytes(&s->folder) && least == db_log_bytes(&s->db);
+}
+
+const char *group_place_trouble(const struct store *s) {
+    const char *what = s->disk ? NULL : folder_trouble(&s->folder);
+    if (!what && !s->disk && is_log_short(s)) what = "the store's log file was shortened";
+    return what;
 }
 
 /* ---- Gather --------------------------------------------------------------------------- */
@@ -210,7 +222,7 @@ static enum group_result commit(struct store *s) {
     struct group *g = &s->group;
     int err = db_run(&s->db, db_sql(&s->db, SQL_COMMIT));
     if (err == 0) {
-        const char *trouble = folder_says(s);
+        const char *trouble = group_place_trouble(s);
         if (!trouble) return GROUP_STORED;
         group_trouble(s, TROUBLE_COMMIT, trouble, 0);
         return GROUP_DOUBT;
@@ -223,15 +235,24 @@ static enum group_result commit(struct store *s) {
     return rc == SQLITE_BUSY || PLANTED(208) ? GROUP_FAILED : GROUP_DOUBT;
 }
 
+/* Damage does not end when something else is stored. */
+static void say_unwritten(struct store *s) {
+    int rc = s->db.rc & 0xff;
+    if (rc == SQLITE_CORRUPT || rc == SQLITE_NOTADB)
+        group_trouble(s, TROUBLE_DAMAGE, "the file is damaged", rc);
+    else
+        group_trouble(s, TROUBLE_COMMIT, "events cannot be written",
+                      db_was_full(&s->db) ? SQLITE_FULL : rc);
+}
+
 static enum group_result write_group(struct store *s) {
-    const char *trouble = folder_says(s);
+    const char *trouble = group_place_trouble(s);
     if (trouble) {
         group_trouble(s, TROUBLE_COMMIT, trouble, 0);
         return GROUP_FAILED;
     }
     if (write_all(s) == 0) return commit(s);
-    group_trouble(s, TROUBLE_COMMIT, "events cannot be written",
-                  db_was_full(&s->db) ? SQLITE_FULL : s->db.rc);
+    say_unwritten(s);
     roll_back(s);
     return GROUP_FAILED;
 }
@@ -261,7 +282,7 @@ static enum group_result look_again(struct store *s) {
     struct group *g = &s->group;
     struct head h;
     bool clean = false;
-    if (folder_says(s)) return GROUP_DOUBT;
+    if (group_place_trouble(s)) return GROUP_DOUBT;
     if (db_open(&s->db, s->file, s->vfs, s->is_weak ? DB_WEAK : DB_WRITE) < 0)
         return GROUP_DOUBT;
     s->data_version = 0;

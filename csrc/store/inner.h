@@ -37,6 +37,7 @@ struct group {
 
 enum trouble_kind {
     TROUBLE_COMMIT, /* events cannot be stored; a stored group ends it */
+    TROUBLE_DAMAGE, /* some cannot, for a damaged page; stays */
     TROUBLE_LATE,   /* a commit takes too long; its end ends it */
     TROUBLE_LOG,    /* the file's log grows; a log that is short again ends it */
     TROUBLE_KINDS
@@ -133,6 +134,8 @@ void group_drain(struct store *s, enum store_answer answer); /* give back the qu
 int group_settle(struct store *s); /* write again what the file has; see group.c */
 int group_write_head(struct store *s, bool clean);
 int group_read_head(struct store *s, struct head *out, bool *clean);
+/* NULL, or what has happened to the folder or its files while they are open. Static. */
+const char *group_place_trouble(const struct store *s);
 void group_trouble(struct store *s, enum trouble_kind kind, const char *what, int rc);
 /* When the head row is to be written although there may be no op: the numbers in memory
  * have moved far, or to see whether trouble is over. INT64_MAX: not. [lock] */

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
@@ -90,6 +91,21 @@ static int look_behind(struct db *db, struct making *m) {
     return err;
 }
 
+/* The next row, which memory has, knows what comes before it. */
+static int look_above(struct db *db, struct making *m) {
+    uint64_t head = m->read->head;
+    sqlite3_stmt *q =
+        db_bind(db, SQL_PAGE, "iii", m->chan, (int64_t)head, (int64_t)INT64_MAX);
+    int err = db_row(db, q);
+    if (err <= 0) return err;
+    struct store_row row = columns_event(q, 0);
+    uint64_t prev = db_u64(q, 1);
+    bool sound = sum_event(m->chan, prev, &row) == sqlite3_column_int64(q, 8);
+    db_done(q);
+    if (sound && prev > m->place && prev <= head) miss(m, prev);
+    return 0;
+}
+
 /* The place of the newest rows: below the oldest of them. */
 static int find_place(struct db *db, const struct making *m, uint64_t *place) {
     const struct store_read *r = m->read;
@@ -118,6 +134,7 @@ static int read_rows(struct db *db, struct making *m) {
     while (!m->ends && err == 0 && (err = db_row(db, q)) > 0) err = take_row(m, q);
     db_done(q);
     if (err == 0 && !m->ends) err = look_behind(db, m);
+    if (err == 0 && !m->ends) err = look_above(db, m);
     m->page.more = m->ends;
     m->page.upto = m->ends ? m->place : r->head;
     return err;
@@ -182,6 +199,36 @@ static int find_key(struct db *db, struct store_read *r) {
     return 0;
 }
 
+/* ---- Damage --------------------------------------------------------------------------- */
+
+struct told {
+    struct map_node node;
+    char name[];
+};
+
+/* A channel whose readers come back again and again says it once. */
+static void tell_damage(struct store *s, struct slice channel) {
+    struct reader *reader = &s->reader;
+    reader->damaged++;
+    if (map_get(&reader->told, channel)) return;
+    struct told *t = mem_new(sizeof *t + channel.n);
+    memcpy(t->name, channel.p, channel.n);
+    t->node.key = slice_of(t->name, channel.n);
+    map_add(&reader->told, &t->node);
+    log_printf(LOG_ERROR,
+               "store: events of '%.*s' are damaged or not there: who needs them gets a "
+               "reset. 'sluice store verify' lists them",
+               (int)channel.n, channel.p);
+}
+
+static void forget_told(struct reader *reader) {
+    for (struct map_node *node; (node = map_next(&reader->told, NULL));) {
+        map_remove(&reader->told, node);
+        mem_free(container_of(node, struct told, node));
+    }
+    map_deinit(&reader->told);
+}
+
 /* ---- Requests ------------------------------------------------------------------------- */
 
 static int answer(struct store *s, struct store_read *r) {
@@ -194,7 +241,7 @@ static int answer(struct store *s, struct store_read *r) {
     }
     if (r->kind == STORE_READ_KEY) return find_key(&reader->db, r);
     int err = reader_page(&reader->db, r);
-    if (err == 0) reader->damaged += r->page.damaged;
+    if (err == 0 && r->page.damaged) tell_damage(s, r->channel);
     return err;
 }
 
@@ -306,6 +353,7 @@ void reader_init(struct reader *reader) {
     pthread_cond_init(&reader->woken, NULL);
     pthread_mutex_init(&reader->gate, NULL);
     list_init(&reader->queue);
+    map_init(&reader->told);
 }
 
 void reader_deinit(struct reader *reader) {
@@ -315,6 +363,7 @@ void reader_deinit(struct reader *reader) {
         r->done(r->owner, r);
     }
     db_close(&reader->db);
+    forget_told(reader);
     pthread_mutex_destroy(&reader->gate);
     pthread_cond_destroy(&reader->woken);
     pthread_mutex_destroy(&reader->lock);

@@ -3,6 +3,7 @@
 #ifndef SLUICE_STORE_READER_H
 #define SLUICE_STORE_READER_H
 
+#include "base/map.h"
 #include "store/db.h"
 #include "store/read.h"
 
@@ -21,6 +22,7 @@ struct reader {
     struct db db;
     bool is_open, is_shut; /* shut: the file's state is in doubt */
     uint64_t damaged;
+    struct map told; /* channels whose damage the log has: one line each, at most */
 };
 
 void reader_init(struct reader *r);

@@ -168,6 +168,7 @@ int retain_round(struct store *s, int64_t now_us) {
     if (now_us < s->maintain_us) return 0;
     int err = 0;
     int64_t wall = wall_ms();
+    s->maintain_us = now_us + STORE_MAINTAIN_MS * 1000; /* also when this fails */
     for (uint32_t i = 0; err == 0 && i < STORE_SWEEP_MAX && i < s->records.n; i++) {
         if (s->sweep >= s->records.n) s->sweep = 0;
         struct record *r = s->records.all[s->sweep];
@@ -176,6 +177,6 @@ int retain_round(struct store *s, int64_t now_us) {
         s->sweep++;
     }
     if (err == 0 && s->budget > 0) err = drop_keys(s, &s->budget);
-    s->maintain_us = now_us + (s->budget > 0 ? STORE_MAINTAIN_MS : STORE_MORE_MS) * 1000;
+    if (err == 0 && s->budget == 0) s->maintain_us = now_us + STORE_MORE_MS * 1000;
     return err;
 }

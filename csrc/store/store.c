@@ -161,10 +161,12 @@ static int end_thread(struct store *s, int64_t wait_ms) {
     return 0;
 }
 
-/* The mark that all was written, and the log copied into the file. */
+/* The mark that all was written, and the log copied into the file: part of a log would damage
+ * it, and in a folder whose lock has gone another server may be at work. */
 static void close_clean(struct store *s) {
     reader_shut(&s->reader);
     if (!s->db.handle || s->stats.in_doubt || !s->head.epoch[0]) return;
+    if (group_place_trouble(s)) return;
     s->head.commits++;
     if (db_checkpoint(&s->db, true) < 0 || group_write_head(s, true) < 0) return;
     sqlite3_db_config(s->db.handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);

@@ -3,6 +3,7 @@
  * Rows are checked by their sums; events of a channel by the chain of their numbers; newest
  * values of a keyed log by walking its events once more: the newest of a key must be there,
  * unless it is older than all that are (max_keys took it). */
+#include "base/bounds.h"
 #include "base/map.h"
 #include "base/mem.h"
 #include "base/status.h"
@@ -19,6 +20,9 @@
 #define LOST_EVENT "clients that need it get a reset"
 #define LOST_VALUE "it is left out: clients see no value of its key"
 #define LOST_ALL "the server does not start: restore a backup"
+#define LOST_SOME                                                                       \
+    "the server may start, since the file is large, and refuses what needs this page: " \
+    "restore a backup"
 
 struct check {
     struct db *db;
@@ -26,6 +30,7 @@ struct check {
     struct store_job *job;
     store_found_fn *found;
     uint64_t total;
+    const char *lost_page; /* what a page costs that breaks the structure */
     struct records records;
 };
 
@@ -50,9 +55,12 @@ static int check_pages(struct check *c) {
         struct slice s = db_slice(q, 0);
         char text[200];
         if (slice_eq_lit(s, "ok")) continue;
+        const char *line =
+            memchr(s.p, '\n', s.n); /* the first of them names the database */
+        if (line) s = slice_of(line + 1, s.n - (size_t)(line + 1 - s.p));
         snprintf(text, sizeof text, "the structure of the file: %.*s",
                  (int)(s.n < 150 ? s.n : 150), s.p);
-        find(c, (struct store_finding){.text = text, .lost = LOST_ALL});
+        find(c, (struct store_finding){.text = text, .lost = c->lost_page});
     }
     return err;
 }
@@ -316,16 +324,20 @@ static int pass(struct check *c, int err, const char *text, const char *lost) {
 }
 
 static int check_all(struct check *c) {
-    int64_t total = 0;
-    int err =
-        db_ask(c->db,
-               "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM newest) + "
-               "(SELECT count(*) FROM keys) + (SELECT count(*) FROM pairs) + "
-               "(SELECT count(*) FROM tasks)",
-               &total);
+    int64_t total = 0, pages = 0;
+    int err = db_number(c->db, db_sql(c->db, SQL_PAGES), 0, &pages);
+    c->lost_page = pages > STORE_CHECK_PAGES ? LOST_SOME : LOST_ALL;
+    if (err == 0)
+        err = db_ask(
+            c->db,
+            "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM newest) + "
+            "(SELECT count(*) FROM keys) + (SELECT count(*) FROM pairs) + "
+            "(SELECT count(*) FROM tasks)",
+            &total);
     c->total = err == 0 ? (uint64_t)total : 0;
-    err = pass(c, err, "a table cannot be counted", LOST_ALL);
-    if (err == 0) err = pass(c, check_pages(c), "the file cannot be walked", LOST_ALL);
+    err = pass(c, err, "a table cannot be counted", c->lost_page);
+    if (err == 0)
+        err = pass(c, check_pages(c), "the file cannot be walked", c->lost_page);
     if (err == 0) err = pass(c, check_head(c), "the head row cannot be read", LOST_ALL);
     if (err == 0) err = check_channels(c);
     if (err == E_DAMAGED) return 0; /* nothing else can be judged */

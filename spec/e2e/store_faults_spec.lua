@@ -50,7 +50,7 @@ app:post("/padded/:n/:bytes", function(req)
   return { stored = stored }
 end)
 app:post("/one/:n", function(req)
-  return sluice.receipt(app:publish("log", "e", req.params.n))
+  return sluice.receipt(app:publish("log", "e", req.params.n, { idempotency = req.headers["idempotency-key"] }))
 end)
 app:post("/memory/:n", function(req) return sluice.receipt(app:publish("memory", "m", req.params.n)) end)
 return app
@@ -378,6 +378,26 @@ describe("the data folder of a running server", function()
   end)
 end)
 
+describe("the data folder of two servers", function()
+  it("is the second one's when the lock was removed: the first one takes nothing more", function()
+    local first = start()
+    assert.equal(202, publish(first, 1))
+    os.remove(data .. "/lock")
+    local second = start()
+    assert.equal(202, publish(second, 2))
+    assert.equal(503, publish(first, 3))
+    first.wait_log("the store's lock was removed or replaced")
+    assert.equal(202, post(first, "/memory/1").status)
+    first.stop()
+    assert.equal(202, publish(second, 4))
+    second.kill()
+    local s = start()
+    local last, got = json.decode(post(s, "/one/5").body).id, {}
+    for _, row in ipairs(replay(s, last)) do got[#got + 1] = row.n end
+    assert.same({ "1", "2", "4", "5" }, got)
+  end)
+end)
+
 describe("a data folder that a start cannot use:", function()
   local function refused(words)
     local code, output = server.run_to_end(options())
@@ -501,6 +521,88 @@ describe("a file that was damaged while no server ran", function()
   end)
 end)
 
+
+describe("an event that is missing in the file", function()
+  it("is told to who comes back, although memory holds what is on both sides of it, and logged once", function()
+    local s, ids = start(), {}
+    for n = 1, 6 do ids[n] = json.decode(post(s, "/one/" .. n).body).id end
+    assert.equal(0, s.stop())
+    assert.equal(0, sqlite("DELETE FROM events WHERE seq = " .. ids[4]:match("%d+$")))
+    s = start()
+    for _ = 1, 3 do
+      local c, got = sse.connect(s.port, "/log", { last_event_id = ids[1] }), {}
+      repeat
+        local event = assert(c:next_event(5))
+        if event.event ~= "hello" then got[#got + 1] = event.event == "reset" and "reset" or event.data end
+      until event.data == "6"
+      assert.same({ "2", "3", "reset", "5", "6" }, got)
+      c:close()
+    end
+    s.wait_log("events of 'log' are damaged or not there")
+    assert.equal(1, (select(2, s.log():gsub("are damaged or not there", ""))))
+  end)
+end)
+
+describe("a damaged page", function()
+  local function page_of(name)
+    local sql = ("SELECT rootpage FROM sqlite_schema WHERE name = '%s'"):format(name)
+    return tonumber((select(2, process.run { "sqlite3", data .. "/sluice.db", sql })))
+  end
+
+  local function ruin(name)
+    local place = (page_of(name) - 1) * 4096
+    local file = assert(io.open(data .. "/sluice.db", "r+b"))
+    file:seek("set", place)
+    file:write(("\255"):rep(64))
+    file:close()
+  end
+
+  local function verify()
+    local code, output = process.run { "build/bin/sluice", "store", "verify", "--data", data }
+    assert.equal(1, code)
+    return output
+  end
+
+  it("of a small file keeps the server from starting, as verify says", function()
+    local s = start()
+    assert.equal(202, publish(s, 1))
+    assert.equal(0, s.stop())
+    ruin("keys")
+    assert.matches("the structure of the file: [^\n]+ %(the server does not start: restore a backup%)", verify())
+    local code, output = server.run_to_end(options())
+    assert.equal(1, code)
+    assert.matches("the store is damaged: move it away, or restore a backup", output, 1, true)
+  end)
+
+  it("of a large one is trouble until a backup is restored: what needs it is refused, all else is stored", function()
+    local s = start()
+    assert.equal(202, publish(s, 1))
+    assert.equal(0, s.stop())
+    assert.equal(0, sqlite("CREATE TABLE large AS SELECT zeroblob(34000000)"))
+    ruin("keys")
+    assert.matches("%(the server may start, since the file is large", verify())
+    s = start()
+    for n = 2, 4 do
+      local headers = { ["Content-Type"] = "application/json", ["Idempotency-Key"] = "k" }
+      local r = http.post(s.port, "/one/" .. n, "{}", headers)
+      assert.equal("ESTORE", json.decode(r.body).error.code)
+      assert.equal(202, publish(s, "other" .. n))
+    end
+    s.wait_log("the file is damaged: what needs its damaged pages is refused")
+    assert.equal(1, (select(2, s.log():gsub("the file is damaged", ""))))
+    deadline.eventually(function() return http.get(s.port, "/-/healthz").body:find("store: trouble", 1, true) end)
+    assert.is_nil(s.log():find("stored again", 1, true))
+  end)
+
+  it("that had the head row: the numbers are not begun anew", function()
+    local s = start()
+    assert.equal(202, publish(s, 1))
+    assert.equal(0, s.stop())
+    assert.equal(0, sqlite("DELETE FROM head"))
+    assert.matches("the head row is not there %(the server does not start: restore a backup%)", verify())
+    assert.equal(1, (server.run_to_end(options())))
+  end)
+end)
 
 describe("a log beside the file that was cut after a kill", function()
   local KINDS = [[

@@ -1,7 +1,7 @@
 --- sluice.hub in virtual time: endpoints and methods, who gets what, maintenance, and its copy in a
 --- user's own folder. (Over sockets, with curl: spec/e2e/hub_spec.lua.)
 local kit = require("spec.support.kit")
-local json = require("sluice.json")
+local sluice_json = require("sluice.json")
 local tree = require("spec.support.tree")
 
 -- Guards as a user would write them; the test kit's users have their roles as a set.
@@ -108,7 +108,7 @@ describe("a hub", function()
     refused(422, "message", "notification", { severity = "info" })
     refused(422, "message", "notification", { Message = 5 })
     refused(422, nil, "notification", { 1, 2 })
-    refused(422, nil, "heartbeat", json.array())
+    refused(422, nil, "heartbeat", sluice_json.array())
     refused(422, "severity", "alert", { message = "x", severity = "huge" })
     refused(422, "id", "data-update", { type = "x" })
     refused(422, "id", "data-update", { id = true, type = "x" })

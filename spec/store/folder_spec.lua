@@ -30,6 +30,11 @@ local function answer(s, id)
   end, 10)
 end
 
+local function verdict_of(path)
+  local v = assert(testing_disk.verify(path))
+  return { v.damaged, v.holes, v.stale }
+end
+
 before_each(function()
   stored.at(nil)
   top = process.temp_dir()
@@ -118,6 +123,51 @@ describe("the data folder", function()
     assert.truthy(s.raw:stats().trouble:find("log file"))
     sh("mv " .. top .. "/away " .. folder .. "/sluice.db-wal")
     assert.equal("stored", answer(s, s:event("log", "c")))
+  end)
+
+  it("whose log was shortened in place takes nothing more, and the next start has what is left", function()
+    for _, keep in ipairs { "0", "-1" } do
+      local s = open()
+      assert.equal("stored", (s:publish("log", "a")))
+      close(s)
+      s = open(nil, { threads = true })
+      assert.equal("stored", answer(s, s:event("log", ("b"):rep(10000))))
+      sh(("truncate -s %s %s/sluice.db-wal"):format(keep, folder))
+      assert.equal("failed", answer(s, s:event("log", "c")))
+      assert.equal("the store's log file was shortened", s.raw:stats().trouble)
+      close(s)
+      assert.same({ 0, 0, 0 }, verdict_of(folder))
+      s = open()
+      local list, floor = s:history("log")
+      assert.same({ "a" }, list)
+      assert.is_true(floor > 0, "the loss is not reported")
+      assert.equal("stored", (s:publish("log", "d")))
+      close(s)
+      sh("rm -r " .. folder)
+    end
+  end)
+
+  it("whose log another program has emptied rightly goes on", function()
+    local s = open(nil, { threads = true })
+    assert.equal("stored", answer(s, s:event("log", "a")))
+    sh("sqlite3 " .. folder .. "/sluice.db 'PRAGMA wal_checkpoint(TRUNCATE)'")
+    assert.equal(0, lfs.attributes(folder .. "/sluice.db-wal", "size"))
+    assert.equal("stored", answer(s, s:event("log", "b")))
+  end)
+
+  it("whose lock was removed takes nothing more, and leaves the file to who has it now", function()
+    local s = open(nil, { threads = true })
+    assert.equal("stored", answer(s, s:event("log", "a")))
+    sh("rm " .. folder .. "/lock")
+    local other = assert(open())
+    assert.equal("stored", (other:publish("log", "b")))
+    assert.equal("failed", answer(s, s:event("log", "c")))
+    assert.equal("the store's lock was removed or replaced", s.raw:stats().trouble)
+    close(s)
+    other:drop() -- what the first one writes at its end would be found as a loss
+    other.closed = true
+    assert.same({ { "a", "b" }, 0 }, { open():history("log") })
+    assert.same({ 0, 0, 0 }, verdict_of(folder))
   end)
 
   it("survives another program that reads and writes the file", function()

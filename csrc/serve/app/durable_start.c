@@ -92,11 +92,14 @@ struct loading {
     uint64_t before; /* the number before the oldest of them */
 };
 
+/* What memory holds counts as complete: it ends where the chain of numbers has a hole, and
+ * who needs more is told so by the page that looks for it. */
 static int load_recent(void *arg, const struct store_row *r, uint64_t before) {
     struct loading *l = arg;
     struct frame_row row = durable_row(l->channel, r, l->boot_ms);
     struct frame *f;
     l->bytes += r->data.n;
+    if (r->seq != l->before) return 1;
     if (l->n == HELD_EVENTS_MAX || l->bytes > HELD_BYTES_MAX ||
         frame_restore(&f, &row, true, l->s->hub.seq.epoch) < 0)
         return 1;
