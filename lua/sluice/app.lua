@@ -148,6 +148,13 @@ function App:store(name)
   return store.declare(phase.loading(self, "store", name), name)
 end
 
+--- Whether the app keeps something on the disk: a store or a durable channel is declared, above
+-- this line while the app loads.
+-- @treturn boolean
+function App:has_store()
+  return store.is_needed(self._generation)
+end
+
 --- Run a function that must agree before the app goes live.
 -- @tparam function fn raises, or returns false or nil and a message, when something is wrong
 function App:check(fn)

@@ -175,6 +175,19 @@ describe("the tables of the pages", function()
     end
   end)
 
+  it("list the options of alerts and of their rules", function()
+    for head, code in pairs { alerts = 'new(app, { x = 1 })', rule = 'new(app):rule("a", { x = 1 })',
+      silence = 'new(app):silence("a", { x = 1 })' } do
+      local message = load_error('require("sluice.alerts").' .. code)
+      local rows = doc.table(head .. " option")
+      local listed = {}
+      for _, row in ipairs(rows) do
+        for _, name in ipairs(markdown.code(row[1])) do listed[#listed + 1] = name end
+      end
+      assert.same(known_names(message, {}), sorted(listed))
+    end
+  end)
+
   it("list what a test and its streams can do", function()
     for head, module in pairs { ["of a test"] = "test", ["of a stream"] = "stream" } do
       local listed, names = {}, {}
@@ -251,6 +264,7 @@ describe("public functions", function()
       auth = { "auth." }, Auth = { "Auth:" },
       crypto = { "crypto." }, Key = { "Key:" }, hub = { "hub." }, Hub = { "Hub:" },
       changes = { "changes." }, Changes = { "Changes:" }, Entity = { "Entity:" },
+      alerts = { "alerts." }, Alerts = { "Alerts:", "pages." },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do

@@ -115,6 +115,16 @@ end
 names.strict(Store, "store", ":")
 store.methods = Store
 
+--- Whether something of a generation needs the store.
+-- @tparam sluice.Generation generation
+-- @treturn boolean
+function store.is_needed(generation)
+  for _, policy in ipairs(generation.policies) do
+    if policy.durable then return true end
+  end
+  return next(generation.stores) ~= nil
+end
+
 --- Declare: app:store.
 -- @tparam sluice.Generation generation
 -- @tparam string name

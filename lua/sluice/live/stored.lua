@@ -3,6 +3,7 @@
 -- commit under way.
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
+local store = require("sluice.app.store")
 
 local stored = {}
 
@@ -20,13 +21,7 @@ end
 
 -- ---- Opening -----------------------------------------------------------------------------
 
---- Whether something of a generation needs the store.
-function stored.is_needed(generation)
-  for _, policy in ipairs(generation.policies) do
-    if policy.durable then return true end
-  end
-  return next(generation.stores) ~= nil
-end
+stored.is_needed = store.is_needed
 
 local function say_damaged(what, n)
   if n == 0 then return end
