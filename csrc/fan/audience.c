@@ -183,7 +183,7 @@ void audience_release(struct fan *fan, struct audience *a) {
 
 static void put(struct audience *a, uint32_t index, struct sub *sub) {
     a->subs[index] = sub;
-    sub->index = index & (INT32_MAX >> 3);
+    sub->index = index & (INT32_MAX >> 4);
 }
 
 static void swap(struct audience *a, uint32_t x, uint32_t y) {

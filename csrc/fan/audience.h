@@ -45,12 +45,13 @@ struct sub {
     uint64_t joined;  /* number: the head when it joined; snapshots end here */
     int64_t rests_ms; /* monotonic: the first tick that it takes part in; 0: any */
     uint32_t counted; /* count: audience->wanted when it had all that was wanted */
-    uint32_t index : 28; /* in audience->subs */
+    uint32_t index : 27; /* in audience->subs */
     bool snapshot : 1;   /* keyed log: still in a compacted replay, 'from' says how far */
     bool confirm : 1;    /* ... which followed a reset: a sync ends it */
     bool
         behind : 1; /* joined an open stream with history: 'from' says how far, to 'joined' */
     bool seeks : 1; /* where it starts is asked of the store: at 'from' or above */
+    bool told : 1;  /* it began with a reset, at what is known of the store's floor */
 };
 
 /* In the order of use: what a turn touches comes first. */

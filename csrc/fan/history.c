@@ -207,14 +207,20 @@ void history_ask(struct stream *s) {
 
 /* ---- Answers ------------------------------------------------------------------------ */
 
+/* It began with a reset, and has got nothing since: what went before it came is told by that. */
+static bool is_told(const struct sub *sub, uint64_t floor) {
+    return sub->told && place_of(sub) == sub->from && floor <= sub->joined;
+}
+
 /* The store has deleted more than this thread had heard of. Events at or below its floor are
  * not sent, although a page may hold them: the place is not below it from now on. */
 static void report_floor(struct sub *sub, uint64_t floor) {
     struct chan *c = sub_chan(sub);
     struct stream *s = sub->stream;
-    stream_reset(s, c->node.key, RESET_TRIMMED, place_of(sub), floor + 1);
+    bool told = is_told(sub, floor) && !PLANTED(45);
+    if (!told) stream_reset(s, c->node.key, RESET_TRIMMED, place_of(sub), floor + 1);
     if (floor > sub->from) sub->from = floor;
-    if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
+    if (!told && c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
 
 /* A newcomer misses nothing of what is gone: its place is not below the floor. */

@@ -240,6 +240,7 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
         sub->confirm = sub->snapshot;
     } else {
         sub->from = before_all(sub->stream->fan, c);
+        sub->told = chan_beyond(c) != 0;
     }
     return reported ? reason : RESET_NONE;
 }

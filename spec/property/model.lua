@@ -450,7 +450,7 @@ function Replica:start(name, rewind, id, epoch, log_head)
   local from = list[1] and list[1].seq - 1 or math.max(self.head, good and id.seq or 0)
   if not compact and (reason or rewind == "all") and beyond(c) then from = c.floor end
   if good then from = math.max(from, id.seq) end -- what lies below comes without ids
-  return { from = from, list = list, compact = compact, reason = reason, untold = untold }
+  return { from = from, list = list, compact = compact, reason = reason, untold = untold, beyond = beyond(c) }
 end
 
 return model

@@ -45,4 +45,5 @@ return {
   "who reads the store is told nothing when it has no more for them",
   "what channels of a pattern in memory lost with the last run is forgotten when the pattern goes",
   "who waits to hear where its log starts is forgotten when that becomes keyed, or a log",
+  "who began with a reset gets another one for what went before it came",
 }

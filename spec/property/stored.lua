@@ -152,7 +152,8 @@ function World:answer_page(thread, sure)
   for _, client in ipairs(self.clients) do
     if client.stream and page.stream and ("%p"):format(client.stream) == ("%p"):format(page.stream) then
       if reading.place then self:tell_place(client.watcher, page, reading.place) end
-      client.watcher:on_page(page.channel)
+      local told_to, lost = client.watcher:on_page(page.channel, reading.floor), client.ledger.lost
+      if told_to then lost[page.channel] = math.max(lost[page.channel] or 0, told_to + 1) end
     end
   end
   return true

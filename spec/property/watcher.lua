@@ -68,6 +68,7 @@ local function add_start(self, spec, id, hello)
   if start.reason then
     hello.resets = hello.resets + 1
     self.resets[spec[1]] = { reason = start.reason, oldest = self.replica:oldest(spec[1]) }
+    sub.told = not start.compact and start.beyond
     if start.compact and start.list[1] then self:await_sync() end
   end
 end
@@ -182,14 +183,30 @@ function Watcher:on_gather()
   for _, sub in pairs(self.subs) do sub.old_filters = { sub.filter } end
 end
 
+--- Who began with a reset, and has got nothing of the log yet, hears no more of what went before it
+--- joined. Returns up to where that reset reached, when it was received already.
+function Watcher:skip_gone(channel, floor)
+  local sub, reset = self.subs[channel], self.resets[channel]
+  if not sub or not sub.told or floor > self.joined then return nil end
+  sub.told_to = sub.told_to or floor
+  for i = self.next, #self.expect do
+    local entry = self.expect[i]
+    if entry.event.channel == channel and entry.event.seq <= floor and entry.want == "must" then entry.want = "may" end
+  end
+  if not reset then return floor end
+  reset.reaches = math.max(reset.reaches or 0, floor)
+end
+
 --- A page came to this stream: a reset that it causes is of this place. One of a log that is durable
 --- no more is of no use.
-function Watcher:on_page(channel)
-  if not self.replica:channel(channel).policy.durable then return end
+function Watcher:on_page(channel, floor)
+  if not self.replica:channel(channel).policy.durable then return nil end
+  local told_to = self:skip_gone(channel, floor)
   self.page_head = self.page_head or self.replica.head
   self.page_since = self.page_since or self.replica.applied
   local sub = self.subs[channel]
   if sub then sub.page_keyed, sub.unkeyed = self.replica:channel(channel).policy.keyed, nil end
+  return told_to
 end
 
 --- A list that is not given stays as it is.
@@ -374,6 +391,7 @@ function Watcher:on_reset(event, id)
   end
   if not want then return self:on_slow_reset(data) end
   self.resets[data.channel] = nil
+  self.told[#self.told].reaches = want.reaches
   local silent = self.hello.silent and next(self.resets) ~= nil
   if id ~= (not silent and self.hello.id or nil) then fail("the reset of %s has id %s", data.channel, id) end
   if data.reason ~= want.reason then fail("reset of %s for %s, not %s", data.channel, data.reason, want.reason) end
@@ -477,6 +495,7 @@ function Watcher:on_retained(data, told)
   if sub.stopped and sub.stopped.keyed and not sub.page_keyed then return false end
   local from, oldest = self:number(null(data.from)) or 0, self:number(null(data.oldest))
   if not oldest then return false end -- a replay that was cut
+  if sub.told and oldest - 1 <= (sub.told_to or 0) then fail("a second reset of %s for the same", sub.name) end
   local gone = false
   for _, event in ipairs(store.gone) do gone = gone or event.seq > from and event.seq < oldest end
   if not gone and from >= store.floor then return false end -- no page: a replay that was cut
@@ -679,6 +698,7 @@ function Watcher:on_log(event)
     return
   end
   if entry.want == "not" then fail("%s comes against the filter", what) end
+  if self.subs[event.channel] then self.subs[event.channel].told = nil end
   self:pass(event.seq - 1, what)
   self.next = self.next + 1
   self.last_id = event.seq

@@ -370,7 +370,7 @@ function World:note_loss(client, reset)
     and (reset.reason == "slow" or reset.again) then anew, reset.oldest = false, nil end
   if sub and sub.was_slow and reset.reason == "trimmed" then anew, reset.oldest = false, nil end
   local upto = anew and client.watcher.joined + 1 or reset.oldest or self.head + 1
-  lost[reset.channel] = math.max(lost[reset.channel] or 0, upto)
+  lost[reset.channel] = math.max(lost[reset.channel] or 0, upto, (reset.reaches or 0) + 1)
 end
 
 function World.leave(_, client)

@@ -308,6 +308,24 @@ describe("pages of a durable log", function()
     assert.equal("reset trimmed, d51, d52, d53, d54, d55, d56, d57, d58, d59, d60", taken(stream))
   end)
 
+  it("sends one reset, not two, to who comes back from below a floor that has risen unheard", function()
+    local stream = open(5)
+    assert.equal("hello, reset trimmed", taken(stream))
+    answer(rows(51, 52), 50, 52)
+    assert.equal("d51, d52", taken(stream))
+    answer(rows(71, 72), 70, 100) -- that went while it read
+    assert.equal("reset trimmed, d71, d72", taken(stream))
+  end)
+
+  it("sends a second one for what came after it, and went before it was read", function()
+    local stream = open(5)
+    taken(stream)
+    for i = 1, 3 do sim:publish("log/a", "message", "new" .. i) end
+    sim:drain(1)
+    answer({}, 1001)
+    assert.equal("reset trimmed, new2, new3", taken(stream))
+  end)
+
   it("breaks a plain stream off there", function()
     local stream = open(40, nil, { control = false })
     stream:take()
