@@ -40,6 +40,9 @@ static const char *const asking[] = {"foreign_key_list", "index_info", "index_li
                                      "index_xinfo",      "table_info", "table_list",
                                      "table_xinfo"};
 
+/* Functions that load code, or give addresses away. */
+static const char *const unsafe[] = {"fts3_tokenizer", "load_extension"};
+
 static bool is_among(const char *name, const char *const *list, size_t n) {
     for (size_t i = 0; i < n; i++)
         if (sqlite3_stricmp(name, list[i]) == 0) return true;
@@ -65,7 +68,8 @@ static int authorize(void *arg, int action, const char *one, const char *two,
     (void)base, (void)trigger;
     if (action == SQLITE_SELECT || action == SQLITE_READ || action == SQLITE_RECURSIVE)
         return SQLITE_OK;
-    if (action == SQLITE_FUNCTION && sqlite3_stricmp(two, "load_extension") != 0)
+    if (action == SQLITE_FUNCTION &&
+        !is_among(two, unsafe, sizeof unsafe / sizeof *unsafe))
         return SQLITE_OK;
     if (action == SQLITE_PRAGMA &&
         (two ? is_among(one, asking, sizeof asking / sizeof *asking)

@@ -154,12 +154,14 @@ describe("sluice.sqlite", function()
   end)
 
   it("only reads, one statement at a time", function()
+    shell("CREATE INDEX t_f ON t (f)")
     start()
     for _, sql in ipairs {
       "DELETE FROM t", "INSERT INTO t (id) VALUES (9)", "UPDATE t SET x = 1", "CREATE TABLE u (a)", "DROP TABLE t",
       "CREATE TEMP TABLE u (a)", "ATTACH 'x' AS y", "DETACH main", "BEGIN", "SAVEPOINT a", "VACUUM",
       "VACUUM INTO 'x'", "PRAGMA user_version = 9", "PRAGMA journal_mode = DELETE", "PRAGMA wal_checkpoint",
       "PRAGMA query_only = OFF", "PRAGMA writable_schema = ON", "SELECT load_extension('x')", "ANALYZE",
+      "SELECT fts3_tokenizer('simple')", "REINDEX",
     } do
       assert.equal("EDENIED", (select(3, query(sql))), sql)
     end
