@@ -35,7 +35,7 @@ local EVENTS = {
 local TO_ALL, TO_USER = { severity = "string" }, { type = "string", priority = "integer" }
 
 --- Sent by nobody yet. Whoever sends one takes it from here.
-local LATER = { "system-alert", "telemetry" }
+local LATER = {}
 
 local GUARD = "local function anyone() return true end\n"
 local KEY = { ["X-API-Key"] = "k" }
@@ -102,6 +102,18 @@ local SENDERS = {
     t:post("/api/announcements", { json = { message = "hi" } })
     t:post("/api/maintenance", { headers = KEY, json = { startTime = "3:00" } })
     t:advance(31)
+    return t, { c }
+  end,
+  ["lua/sluice/demo.lua"] = function()
+    local t = kit.start([[
+      local demo = require("sluice.demo").new(app)
+      demo:use_cases("all")
+      app:channel("all", { history = 1000 })
+      app:stream("/all", "all")
+      app:get("/start", function() return demo:start { interval = 1 } end)]], { flags = { demo = true } })
+    local c = t:connect("/all")
+    t:get("/start")
+    t:advance(100)
     return t, { c }
   end,
   ["lua/sluice/hub.lua"] = function()

@@ -58,7 +58,8 @@ local function start(program)
   for _, block in ipairs(text:find("SHOP_DB", 1, true) and doc.blocks or {}) do
     if block.lang == "sql" then process.run { "sqlite3", database, block.text } end
   end
-  local s = server.start { path = folder .. "/app.lua", port = port, env = { SHOP_DB = database } }
+  local args = text:find("sluice.demo", 1, true) and { "--demo" } or nil
+  local s = server.start { path = folder .. "/app.lua", port = port, env = { SHOP_DB = database }, args = args }
   s.app_folder = folder
   return s, folder
 end

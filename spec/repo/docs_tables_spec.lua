@@ -265,6 +265,7 @@ describe("public functions", function()
       crypto = { "crypto." }, Key = { "Key:" }, hub = { "hub." }, Hub = { "Hub:" },
       changes = { "changes." }, Changes = { "Changes:" }, Entity = { "Entity:" },
       alerts = { "alerts." }, Alerts = { "Alerts:", "pages." },
+      demo = { "demo." }, Demo = { "Demo:" },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do

@@ -51,6 +51,7 @@ local LUA_TOP = {
 local KIT = { "rooms", "jobs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth" }
 local KIT_MAY_USE = { init = true, json = true, ["base.names"] = true, ["base.options"] = true }
 local KIT_EXTRA = { auth = { crypto = true, http = true }, changes = { sqlite = true },
+  demo = { ["base.recording"] = true },
   system = { core = true, ["base.procfs"] = true } }
 
 local function set(list)

@@ -178,8 +178,8 @@ function config.resolve(flags, given, getenv)
     end
   end
   if out.demo and not is_loopback(out.host) then
-    return nil, ("--demo: its keys are known to everybody, so the host has to be 127.0.0.1, ::1 or "
-      .. "localhost, not '%s'"):format(out.host)
+    return nil, ("--demo: its keys are known to everybody, so the host has to be one of "
+      .. "127.0.0.0/8, ::1 or localhost, not '%s'"):format(out.host)
   end
   out.signals, out.watch = given.signals == true, given.watch == true
   return out

@@ -1,0 +1,57 @@
+--- Demo mode on a real server: the showcase as `make run` serves it.
+local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
+local json = require("sluice.json")
+local process = require("spec.support.process")
+local server = require("spec.support.server")
+local sse = require("spec.support.sse")
+
+local PATH = "examples/showcase/app.lua"
+
+local function post(s, path, body)
+  return http.post(s.port, "/api/demo/" .. path, body or "", { ["Content-Type"] = "application/json" })
+end
+
+describe("the showcase's demo", function()
+  after_each(function() process.stop_all() end)
+
+  it("needs no key, sends all four types, is one over reloads, and ends with a stop", function()
+    local s = server.start { path = PATH, args = { "--demo" } }
+    local c = sse.connect(s.port, "/api/sse/connect")
+    assert(c:wait_for("hello"))
+    assert.equal(200, post(s, "start", '{"IntervalSeconds":1}').status)
+    for n, name in ipairs { "notification", "alert", "dataUpdate", "heartbeat" } do
+      local event = assert(c:next_event(5))
+      assert.same({ name, true }, { event.event, json.decode(event.data).demo })
+      s.signal("HUP")
+      s.wait_log("reload #" .. n + 1)
+    end
+    assert.equal(200, post(s, "stop").status)
+    local sent = json.decode(http.get(s.port, "/api/demo/status").body).sent
+    assert.is_true(sent >= 4)
+    local left = deadline.after(1.5)
+    while left() > 0 do -- none of the demo's is new: one that was on its way had been counted
+      assert.is_nil((c:next_event(left())))
+    end
+    assert.equal(sent, json.decode(http.get(s.port, "/api/demo/status").body).sent)
+    c:close()
+  end)
+
+  it("shows all kinds of events on one stream", function()
+    local s = server.start { path = PATH, args = { "--demo" } }
+    local c = sse.connect(s.port, "/api/showcase")
+    assert(c:wait_for("hello"))
+    assert.equal(200, post(s, "start", '{"intervalSeconds":0.1}').status)
+    for _, name in ipairs { "metrics-update", "progress", "match-event", "price-update", "telemetry", "user-joined",
+      "system-metrics" } do
+      assert.is_true(json.decode(assert(c:wait_for(name)).data).demo, name)
+    end
+    c:close()
+  end)
+
+  it("is off without --demo", function()
+    local s = server.start { path = PATH, args = { "--data", process.temp_dir() } }
+    local answer = post(s, "start", '{"intervalSeconds":1}')
+    assert.same({ 404, true }, { answer.status, answer.body:find("start with --demo", 1, true) ~= nil })
+  end)
+end)
