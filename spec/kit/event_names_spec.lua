@@ -104,6 +104,27 @@ local SENDERS = {
     t:advance(31)
     return t, { c }
   end,
+  ["lua/sluice/alerts.lua"] = function()
+    local t = kit.start([[
+      local alerts = require("sluice.alerts").new(app)
+      alerts:rule("hot", { field = "cpu", above = 90, category = "performance", message = "too hot" })
+      alerts:stream("/alerts")
+      app:get("/check", function() alerts:check("a", { cpu = 95 }) return 200 end)]])
+    local c = t:connect("/alerts")
+    t:get("/check")
+    t:advance(1)
+    return t, { c }
+  end,
+  ["lua/sluice/changes.lua"] = function()
+    local t = kit.start([[
+      local orders = require("sluice.changes").new(app):entity("order")
+      app:stream("/orders", "changes/order")
+      app:get("/change", function() orders:updated("7", { status = "paid" }) return 200 end)]])
+    local c = t:connect("/orders")
+    t:get("/change")
+    t:advance(1)
+    return t, { c }
+  end,
   ["lua/sluice/demo.lua"] = function()
     local t = kit.start([[
       local demo = require("sluice.demo").new(app)

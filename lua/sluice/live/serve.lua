@@ -16,9 +16,9 @@ local serve = {}
 -- What an app may require. It is loaded before the app is: a module that a handler requires
 -- first, or the app after a reload, is then of the version that serves, whatever was installed
 -- meanwhile.
-local FOR_APPS = { "sluice", "sluice.auth", "sluice.changes", "sluice.client", "sluice.crypto",
-  "sluice.demo", "sluice.eventstream", "sluice.http", "sluice.hub", "sluice.json", "sluice.sqlite",
-  "sluice.system" }
+local FOR_APPS = { "sluice", "sluice.alerts", "sluice.auth", "sluice.changes", "sluice.client",
+  "sluice.crypto", "sluice.demo", "sluice.eventstream", "sluice.http", "sluice.hub", "sluice.json",
+  "sluice.sqlite", "sluice.system" }
 
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
