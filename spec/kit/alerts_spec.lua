@@ -470,6 +470,16 @@ describe("after a restart, alerts", function()
     assert.same({ "alert:hot", "alert-cleared:hot" }, told(c))
   end)
 
+  it("are saved as told, so that none is published again when its idempotency key is forgotten", function()
+    start(HOT, DURABLE)
+    send { t = 81 }
+    local row = t:store("alerts"):get("alert/hot/d1")
+    assert.same({ "d1", 81 }, { row.subject, row.alert.value })
+    assert.is_nil(row.say)
+    send { t = 1 }
+    assert.is_nil(t:store("alerts"):get("alert/hot/d1"))
+  end)
+
   it("are told once wherever between decision and event the process dies", function()
     for at = 0, 40, 2 do
       start(HOT .. [[

@@ -117,10 +117,7 @@ local function load(self, s)
     local slot = slots.add(s, row.subject, row.rule)
     slot.alert, slot.say, slot.cleared = row.alert, row.say, row.cleared
     slot.ack, slot.told_ack = row.ack, row.told_ack
-    if row.rests then
-      local cooldown = slots.rule_of(self, row.rule).cooldown
-      slot.ended = now - cooldown + math.min(cooldown, math.max(0, row.rests - time))
-    end
+    if row.ended_at then slot.ended = now - math.max(0, time - row.ended_at) end
     if slot.say or slot.told_ack == false then slots.push(s, row.subject, row.rule) end
   end
 end

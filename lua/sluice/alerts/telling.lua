@@ -16,10 +16,10 @@ local function save(self, subject, name, slot)
   if not self.store then return true end
   local key = ("alert/%s/%s"):format(name, subject)
   if not slot.alert and not slot.ended then return self.store:delete(key) end
-  local left = slot.ended and slots.rule_of(self, name).cooldown - (sluice.now() - slot.ended)
+  local age = slot.ended and sluice.now() - slot.ended
   return self.store:set(key, { subject = subject, rule = name, alert = slot.alert, say = slot.say,
     ack = slot.ack, told_ack = slot.told_ack, cleared = slot.cleared,
-    rests = left and sluice.time() + math.max(0, left) or nil })
+    ended_at = age and sluice.time() - age or nil })
 end
 
 -- The event that a slot has to tell, and its data; nil when there is none.

@@ -1,0 +1,296 @@
+--- Random rules and samples, while the app reloads with other rules and the process dies. A model that knows
+--- nothing of the module says which alerts begin and end, from the times of the samples alone; what a page is
+--- sent must be that, each excursion with one alert and one clear. Mistakes that are planted into the module are all
+--- found. SEED= repeats one world.
+local kit = require("spec.support.kit")
+local tree = require("spec.support.tree")
+
+local STEPS, SUBJECTS = 60, { "a", "b", "c" }
+local EDGE = 0.1 -- seconds around a deadline in which nothing is sent: either answer would be right
+
+local function chance(n) return math.random(n) == 1 end
+local function pick(list) return list[math.random(#list)] end
+
+-- By name, so that a seed always gives the same world.
+local function sorted(rules)
+  local list, at = {}, 0
+  for name in pairs(rules) do list[#list + 1] = name end
+  table.sort(list)
+  return function()
+    at = at + 1
+    return list[at], rules[list[at]]
+  end
+end
+
+-- ---- The rules of a version ------------------------------------------------------------
+
+local function draw_limit()
+  local above, limit = chance(2), math.random(3, 7)
+  return { above = above, limit = limit, hold = pick { 0, 0, 5, 12 }, cooldown = pick { 0, 8, 40, 90 },
+    clear = chance(2) and limit + (above and -1 or 1) * math.random(0, 3) or nil }
+end
+
+local function draw_rules()
+  local rules = {}
+  for _, name in ipairs { "r1", "r2", "r3" } do
+    if not chance(4) then rules[name] = draw_limit() end
+  end
+  for _, name in ipairs { "s1", "s2" } do
+    if not chance(3) then rules[name] = { after = pick { 6, 14, 33 } } end
+  end
+  return rules
+end
+
+local function source_of(rules, durable, module)
+  local lines = { ([[
+    local alerts = require(%q).new(app, { history = 5000, rewind = "all", durable = %s })
+    alerts:stream("/alerts")
+    app:post("/:id", function(req)
+      assert(alerts:check(req.params.id, req:json()))
+      return 204
+    end)]]):format(module, durable) }
+  for name, rule in sorted(rules) do
+    if rule.after then
+      lines[#lines + 1] = ("alerts:silence(%q, { after = %g })"):format(name, rule.after)
+    else
+      lines[#lines + 1] = ("alerts:rule(%q, { field = %q, %s = %d, clear = %s, hold = %g, cooldown = %g })"):format(
+        name, name, rule.above and "above" or "below", rule.limit, tostring(rule.clear), rule.hold, rule.cooldown)
+    end
+  end
+  return kit.source(table.concat(lines, "\n"))
+end
+
+-- ---- The model: by rule and subject, what has been and what is -------------------------
+
+local Model = {}
+Model.__index = Model
+
+local function cell_of(self, name, subject)
+  local id = name .. " " .. subject
+  self.cells[id] = self.cells[id] or { name = name, subject = subject, events = {} }
+  return self.cells[id]
+end
+
+local function note(cell, event)
+  cell.events[#cell.events + 1] = event
+  cell.on = event == "alert"
+end
+
+-- The nearest moment at which it matters whether something comes before or after it.
+function Model:is_edge(now)
+  for name, rule in pairs(self.rules) do
+    for _, subject in ipairs(SUBJECTS) do
+      local cell = cell_of(self, name, subject)
+      local heard = self.heard[subject]
+      local silent = rule.after and heard and now - heard - rule.after
+      if silent and silent > -EDGE and silent < 1 + EDGE and not cell.on then return true end
+      local held = cell.since and rule.hold and now - cell.since - rule.hold
+      local rested = cell.ended and rule.cooldown and now - cell.ended - rule.cooldown
+      if held and math.abs(held) < EDGE or rested and math.abs(rested) < EDGE then return true end
+    end
+  end
+  return false
+end
+
+function Model:pass(now)
+  for name, rule in pairs(self.rules) do
+    for _, subject in ipairs(SUBJECTS) do
+      local cell, heard = cell_of(self, name, subject), self.heard[subject]
+      if rule.after and heard and not cell.on and now - heard > rule.after then note(cell, "alert") end
+      local is_over = cell.ended and now - cell.ended > rule.cooldown
+      if is_over then cell.ended = nil end -- for good, though another version has a longer one
+    end
+  end
+end
+
+function Model:sample(now, subject, sample)
+  local watched = false
+  for name, rule in pairs(self.rules) do
+    local cell, v = cell_of(self, name, subject), sample[name]
+    watched = watched or rule.after ~= nil
+    if rule.after then
+      if cell.on then note(cell, "alert-cleared") end
+    elseif type(v) == "number" then
+      local limit = cell.on and rule.clear or rule.limit
+      local out = v ~= limit and (v > limit) == rule.above
+      if not out then
+        cell.since = nil
+        if cell.on then
+          note(cell, "alert-cleared")
+          cell.ended = rule.cooldown > 0 and now or nil
+        end
+      elseif not cell.on then
+        cell.since = cell.since or now
+        local rests = cell.ended and now - cell.ended < rule.cooldown
+        if now - cell.since >= rule.hold and not rests then
+          note(cell, "alert")
+          cell.since, cell.ended = nil, nil
+        end
+      end
+    end
+  end
+  if watched then self.heard[subject] = now end
+end
+
+function Model:reload(rules)
+  for _, cell in pairs(self.cells) do
+    if not rules[cell.name] then
+      cell.since, cell.ended = nil, nil
+      if cell.on then note(cell, "alert-cleared") end
+    end
+  end
+  self.rules = rules
+  if not rules.s1 and not rules.s2 then self.heard = {} end
+end
+
+function Model:kill(now)
+  for _, cell in pairs(self.cells) do cell.since = nil end
+  for subject in pairs(self.heard) do self.heard[subject] = now end
+end
+
+-- ---- A world -----------------------------------------------------------------------------
+
+-- What the page of a newcomer shows; nil, and what is wrong with it.
+local function compare(t, model)
+  local got, open, ids = {}, {}, {}
+  for _, e in ipairs(t:connect("/alerts"):events()) do
+    if e.event:find("^alert") then
+      local id = e.data.rule .. " " .. e.data.subject
+      got[id] = got[id] or {}
+      table.insert(got[id], e.event)
+      if e.event == "alert" then
+        if ids[e.data.id] then return nil, "an id comes again: " .. e.data.id end
+        ids[e.data.id], open[id] = true, e.data.id
+      elseif open[id] ~= e.data.id then
+        return nil, "a clear of another alert: " .. id
+      end
+    end
+  end
+  for id, cell in pairs(model.cells) do
+    local have, want = table.concat(got[id] or {}, " "), table.concat(cell.events, " ")
+    if have ~= want then return nil, ("%s: expected '%s', got '%s'"):format(id, want, have) end
+    got[id] = nil
+  end
+  if next(got) then return nil, "events of nobody: " .. next(got) end
+  return true
+end
+
+local function draw_sample(model)
+  local sample = {}
+  for name, rule in sorted(model.rules) do
+    local v = pick { math.random(0, 10), math.random(0, 10), "8", true }
+    if not rule.after and not chance(4) then sample[name] = v end
+  end
+  return sample
+end
+
+local function step(t, model, durable, module)
+  while model:is_edge(t:elapsed()) do t:advance(0.3) end
+  model:pass(t:elapsed())
+  local what = math.random(20)
+  if what <= 2 then
+    model:reload(chance(2) and model.rules or draw_rules())
+    assert(t:reload(source_of(model.rules, durable, module)))
+    t:advance(1.2) -- who was silent for long is noticed
+  elseif what <= 4 and durable then
+    t:kill()
+    model:kill(t:elapsed())
+  elseif what <= 7 then
+    t:advance(pick { 5, 20, 50 })
+  else
+    local subject, sample = pick(SUBJECTS), draw_sample(model)
+    local before = t:elapsed()
+    assert.equal(204, t:post("/" .. subject, { json = sample }).status)
+    model:sample(before, subject, sample)
+    t:advance(pick { 0, 1, 3 })
+  end
+end
+
+-- Nil when all was as the model says, else what was not.
+local function play(seed, files, module)
+  math.randomseed(seed)
+  local durable = seed % 3 ~= 0
+  local model = setmetatable({ rules = draw_rules(), cells = {}, heard = {} }, Model)
+  local t = kit.whole(source_of(model.rules, durable, module), { files = files, seed = seed, waits = seed % 2 == 0 })
+  local wrong
+  for n = 1, STEPS do
+    step(t, model, durable, module)
+    if n % 20 == 0 then
+      t:advance(1.2)
+      while model:is_edge(t:elapsed()) do t:advance(0.3) end
+      model:pass(t:elapsed())
+      local ok, why = compare(t, model)
+      wrong = not ok and ("step %d: %s"):format(n, why) or nil
+      if wrong then break end
+    end
+  end
+  kit.stop_all()
+  return wrong
+end
+
+-- The module as files of an app, with a mistake in one of them.
+local function planted(file, from, to)
+  local files, found = {}, false
+  local function add(path, name)
+    local text = tree.read(path):gsub('"sluice%.alerts%.(%l+)"', '"al_%1"')
+    local i, j = text:find(from, 1, true)
+    if path:find("/" .. file .. ".lua", 1, true) and i then
+      text, found = text:sub(1, i - 1) .. to .. text:sub(j + 1), true
+    end
+    files[name .. ".lua"] = text
+  end
+  add("lua/sluice/alerts.lua", "al")
+  for _, part in ipairs { "book", "pages", "rules", "slots", "telling", "wheel" } do
+    add(("lua/sluice/alerts/%s.lua"):format(part), "al_" .. part)
+  end
+  assert(found or file == "", from .. " is not in " .. file)
+  return files
+end
+
+local MISTAKES = {
+  { "rules", "if firing and rule.clear ~= nil then", "if false then" },
+  { "rules", "return sign * v > sign * limit", "return sign * v >= sign * limit" },
+  { "slots", "local rests = ", "local rests = false and " },
+  { "slots", "local waits = ", "local waits = false and " },
+  { "slots", "id = sluice.id()", 'id = "same" .. subject .. rule.name' },
+  { "slots", "if rule.after and s.last[subject] then", "if false then" },
+  { "telling", "ended_at = age and", "ended_at = false and" },
+  { "telling", 'return self.store:set("seen/" .. subject, true)', "return true" },
+  { "book", "if not self.rules[name] then", "if false then" },
+  { "book", "if last + rule.after > now then", "if false then" },
+  { "book", 'self.store:each("alert/")', 'self.store:each("x/")' },
+  { "book", "if not slots.is_active(slots.get(s, subject, rule.name)) then\n        ", "if false then\n" },
+  { "book", "if not self.silences[1] then forget_watched(self, s) end", "" },
+  { "book", "  s.last[subject] = sluice.now()\n", "  s.last[subject] = s.last[subject] or sluice.now()\n" },
+  { "wheel", "w.done = w.done + 1", "w.done = till" },
+}
+
+describe("random alerts", function()
+  after_each(kit.stop_all)
+
+  it("begin and end once per excursion, as an independent model says", function()
+    local first, count = tonumber(os.getenv("SEED") or 1), os.getenv("SLUICE_SPEC_FULL") and 2000 or 12
+    if os.getenv("SEED") then count = 1 end
+    if os.getenv("SLUICE_SPEC_FULL") then first = os.getenv("SEED") and first or os.time() * 1000 end
+    for seed = first, first + count - 1 do
+      local wrong = play(seed, nil, "sluice.alerts")
+      assert.is_nil(wrong, ("SEED=%d: %s"):format(seed, wrong))
+    end
+  end)
+
+  it("show each mistake that is planted into the module", function()
+    assert.is_nil(play(1, planted("", "\0", ""), "al")) -- the copy by itself has none
+    local missed = {}
+    for _, mistake in ipairs(MISTAKES) do
+      local files, wrong = planted(table.unpack(mistake)), nil
+      for seed = 1, 40 do
+        local ok, why = pcall(play, seed, files, "al")
+        wrong = not ok and why or ok and why or nil
+        kit.stop_all()
+        if wrong then break end
+      end
+      if not wrong then missed[#missed + 1] = mistake[2] end
+    end
+    assert.same({}, missed)
+  end)
+end)
