@@ -123,7 +123,8 @@
 #define STORE_PAGE_BYTES_MAX (1024 * 1024)
 
 /* ---- Figures ---------------------------------------------------------------------- */
-#define REPORT_MS 250 /* between two reports of a thread: figures are that old */
+#define LAG_SECONDS 11 /* that the lag looks back: the one that goes on, and ten */
+#define REPORT_MS 250  /* between two reports of a thread: figures are that old */
 #define REPORT_TALLIES_MAX 4096 /* channels in one report; the others in the next */
 /* Streams whose lag is measured for a report: those that have waited longest. More are
  * not among the slowest until one of these has caught up. */

@@ -85,13 +85,25 @@ static int l_real_path(lua_State *L) {
     return 1;
 }
 
-/* core.statfs(path) -> total bytes, free bytes | nil, message, code */
+/* core.read_link(path) -> where the link leads, there or not | nil, message, code */
+static int l_read_link(lua_State *L) {
+    char target[PATH_MAX];
+    ssize_t n = readlink(luaL_checkstring(L, 1), target, sizeof target);
+    if (n < 0) return lx_fail(L, -errno);
+    lua_pushlstring(L, target, (size_t)n);
+    return 1;
+}
+
+/* core.statfs(path) -> bytes in all, bytes that a user may still take, bytes in use
+ * | nil, message, code. The first is more than the others where some are kept for root. */
 static int l_statfs(lua_State *L) {
     struct statvfs st;
     if (statvfs(luaL_checkstring(L, 1), &st) < 0) return lx_fail(L, -errno);
-    lua_pushnumber(L, (double)st.f_blocks * (double)st.f_frsize);
-    lua_pushnumber(L, (double)st.f_bavail * (double)st.f_frsize);
-    return 2;
+    double unit = (double)st.f_frsize;
+    lua_pushinteger(L, (lua_Integer)((double)st.f_blocks * unit));
+    lua_pushinteger(L, (lua_Integer)((double)st.f_bavail * unit));
+    lua_pushinteger(L, (lua_Integer)((double)(st.f_blocks - st.f_bfree) * unit));
+    return 3;
 }
 
 /* ---- Addresses ---------------------------------------------------------------------- */
@@ -288,14 +300,11 @@ static void hold_standard(void) {
 
 void host_add_functions(lua_State *L) {
     hold_standard();
-    static const luaL_Reg functions[] = {{"list_files", l_list_files},
-                                         {"statfs", l_statfs},
-                                         {"real_path", l_real_path},
-                                         {"addresses", l_addresses},
-                                         {"runtime_dir", l_runtime_dir},
-                                         {"write_private", l_write_private},
-                                         {"call", l_call},
-                                         {"is_terminal", l_is_terminal},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"list_files", l_list_files},       {"statfs", l_statfs},
+        {"real_path", l_real_path},         {"read_link", l_read_link},
+        {"addresses", l_addresses},         {"runtime_dir", l_runtime_dir},
+        {"write_private", l_write_private}, {"call", l_call},
+        {"is_terminal", l_is_terminal},     {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -140,7 +140,7 @@ static int failed(lua_State *L, int err) {
 }
 
 /* server:request{ url =, method =, headers = { name, value, … }, body =, timeout =, idle =,
- * max_bytes =, verify = } -> id | nil, message, code */
+ * max_bytes =, verify =, connect = } -> id | nil, message, code */
 static int l_request(lua_State *L) {
     static const struct http_out_events events = {on_head, on_data, on_end};
     struct lx_server *s = lx_checkserver(L);
@@ -151,7 +151,8 @@ static int l_request(lua_State *L) {
                            .body = lx_field_slice(L, 2, "body"),
                            .timeout_ms = field_ms(L, "timeout"),
                            .idle_ms = field_ms(L, "idle"),
-                           .unverified = !lx_field_bool(L, 2, "verify", true)};
+                           .unverified = !lx_field_bool(L, 2, "verify", true),
+                           .connect = lx_field_bool(L, 2, "connect", false)};
     double bytes = lx_field_number(L, 2, "max_bytes", 0);
     luaL_argcheck(L, bytes >= 0 && bytes <= 1e15, 2, "'max_bytes' is out of range");
     ask.bytes_max = (uint64_t)bytes;

@@ -81,7 +81,7 @@ static int l_stats(lua_State *L) {
     lx_set_integer(L, "active_users", server_active_users(s));
     lx_set_integer(L, "channels", s->fan.chans.map.n);
     lx_set_integer(L, "held_bytes", s->held);
-    lx_set_number(L, "loop_lag_ms", s->loop_lag_ms);
+    lx_set_number(L, "loop_lag_ms", app_lag_ms(&s->lag));
     set_counts(L, &s->counted);
     set_lag(L, s, slice_of("", 0));
     lua_pushstring(L, s->hub.seq.epoch);

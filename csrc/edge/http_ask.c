@@ -128,8 +128,17 @@ static int set_request(const struct http_ask *ask, CURL *e) {
     return good ? 0 : E_NOMEM;
 }
 
+/* A connection of its own, to the host itself: one that is kept or a proxy's says nothing. */
+static void connect_only(CURL *e) {
+    curl_easy_setopt(e, CURLOPT_CONNECT_ONLY, 1L);
+    curl_easy_setopt(e, CURLOPT_FRESH_CONNECT, 1L);
+    curl_easy_setopt(e, CURLOPT_FORBID_REUSE, 1L);
+    curl_easy_setopt(e, CURLOPT_PROXY, "");
+}
+
 int http_ask_apply(const struct http_ask *ask, CURL *easy, struct curl_slist **fields) {
     set_limits(ask, easy);
+    if (ask->connect) connect_only(easy);
     int err = set_request(ask, easy);
     if (err == 0) err = add_fields(ask, fields);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, *fields);

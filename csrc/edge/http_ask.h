@@ -22,6 +22,7 @@ struct http_ask {
     uint64_t bytes_max; /* of the answer's body */
     bool has_body;
     bool unverified; /* take any certificate */
+    bool connect;    /* open the connection, send nothing: there is no head and no body */
 };
 
 /* 0; E_INVAL: not a method, not a URL of http or https; E_BADFIELD: a header field that

@@ -52,7 +52,7 @@ local KIT = { "rooms", "jobs", "inbox", "alerts", "changes", "system", "demo", "
 local KIT_MAY_USE = { init = true, json = true, ["base.names"] = true, ["base.options"] = true }
 local KIT_EXTRA = { auth = { crypto = true, http = true }, changes = { sqlite = true },
   demo = { ["base.recording"] = true },
-  system = { core = true, ["base.procfs"] = true } }
+  system = { core = true, ["base.procfs"] = true, ["base.cgroup"] = true, ["base.file"] = true, ["out.reach"] = true } }
 
 local function set(list)
   local s = {}

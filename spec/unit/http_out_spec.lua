@@ -107,6 +107,26 @@ describe("http_out", function()
     assert.equal(from.url .. "/d%20e", told[1][5])
   end)
 
+  it("opens a connection and sends nothing over it, when that is all that is asked", function()
+    local id, text, why
+    local told = play(function(server, told, wait)
+      id = request(server, { method = "CONNECT", connect = true, timeout = 5 })
+      wait(ended(told))
+      local sock = from.sock:accept()
+      sock:settimeout(5)
+      text, why = sock:receive(1)
+      sock:close()
+    end)
+    assert.same({ { "http_end", id } }, told)
+    assert.same({ nil, "closed" }, { text, why })
+    from.sock:close()
+    told = play(function(server, told, wait)
+      id = request(server, { method = "CONNECT", connect = true, timeout = 5 })
+      wait(ended(told))
+    end)
+    assert.same({ "http_end", id, "ECONNECT" }, { told[1][1], told[1][2], told[1][4] })
+  end)
+
   it("tells nothing after a cancel, be it in its own callback", function()
     local id
     for _, kind in ipairs { "http_head", "http_data", "http_end", "never" } do

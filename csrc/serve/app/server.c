@@ -30,11 +30,9 @@ static void on_wake(struct ev_loop *ev, struct ev_timer *timer, int events) {
 static void on_sweep(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct server *s = timer->data;
-    int64_t now = clock_ms();
-    int64_t late = s->swept_ms ? now - s->swept_ms - 1000 : 0;
-    s->loop_lag_ms = late > 0 ? (double)late : 0;
-    s->swept_ms = now;
-    sweep_run(s, now);
+    app_lag_second(&s->lag);
+    s->swept_ms = clock_ms();
+    sweep_run(s, s->swept_ms);
 }
 
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
@@ -173,7 +171,10 @@ int server_start(struct server *s) {
     log_start();
     int err = start(s, fds);
     if (err == 0) {
-        if (!s->hub.options.rehearsal) ev_timer_start(s->loop.ev, &s->sweep);
+        if (!s->hub.options.rehearsal) {
+            ev_timer_start(s->loop.ev, &s->sweep);
+            app_lag_start(&s->lag, s->loop.ev);
+        }
         return 0;
     }
     for (unsigned i = 0; i < s->hub.options.io_threads; i++)
@@ -272,6 +273,7 @@ void server_free(struct server *s) {
     ev_prepare_stop(s->loop.ev, &s->before_sleep);
     ev_timer_stop(s->loop.ev, &s->wake);
     ev_timer_stop(s->loop.ev, &s->sweep);
+    app_lag_stop(&s->lag);
     ev_timer_stop(s->loop.ev, &s->hooks);
     loop_deinit(&s->loop);
     if (s->hub.started) log_stop();

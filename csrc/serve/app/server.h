@@ -11,6 +11,7 @@
 #include "fan/fan.h"
 #include "fan/tally.h"
 #include "net/http_write.h"
+#include "serve/app/lag.h"
 #include "serve/hub.h"
 #include "serve/to_app.h"
 
@@ -77,7 +78,7 @@ struct server {
     struct tally_counts counted; /* by all workers; see accounts.h */
     size_t held;                 /* bytes of events in all channels; see memory.h */
     int64_t memory_logged_ms;
-    double loop_lag_ms; /* how late the last sweep came */
+    struct app_lag lag;
     int64_t swept_ms;
     struct durable *durable; /* NULL: no store is open */
     enum start_step failed;

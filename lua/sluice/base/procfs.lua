@@ -10,16 +10,24 @@ local LISTEN_LINES_MAX = 4096
 -- slot: local address, remote address, state; then queues, timers, retransmits, user
 local LISTEN_LINE, LISTEN_USER = "^%s*%d+: (%S+) %S+ (%x%x)(.*)", "^ %S+ %S+ %S+%s+(%d+)"
 -- Interfaces that repeat what another one carries.
-local VIRTUAL = { "^lo$", "^veth", "^docker", "^br%-", "^virbr", "^ifb", "^cni", "^cali",
-  "^flannel", "^tap" }
+local VIRTUAL = { "^lo$", "^veth", "^docker", "^br%-", "^br%d", "^virbr", "^vmbr", "^ifb", "^cni",
+  "^cali", "^flannel", "^cilium", "^lxc", "^lxd", "^tap", "^tun", "^wg", "^tailscale", "^bond",
+  "^team", "^dummy", "^vlan", "^macv", "^ipvlan", "^vxlan", "^vnet", "^sit", "^gre", "^ip6tnl",
+  "^kube%-", "^nodelocal", "%.%d+$", "@" }
+-- A file system that may wait for another machine, or for a program.
+local DISTANT = { nfs = true, nfs4 = true, cifs = true, smb3 = true, smbfs = true, ceph = true,
+  afs = true, lustre = true, gpfs = true, beegfs = true, orangefs = true, ncpfs = true, coda = true,
+  autofs = true, fuse = true }
+local MOUNTS_BYTES_MAX = 1 << 20
 
 -- name: eight numbers for what came in, bytes first, then those for what went out.
 local NET_LINE = "([^%s:]+):%s*(%d+)" .. ("%s+%d+"):rep(7) .. "%s+(%d+)"
 
 --- Processor time since the machine started.
--- @treturn {busy=number,total=number}|nil in ticks, all processors together
+-- @treturn {busy=number,total=number,processors=integer}|nil in ticks, all processors together
 function procfs.cpu(root)
-  local line = (file.read(root .. "/proc/stat") or ""):match("^cpu%s+([%d ]+)")
+  local text = file.read(root .. "/proc/stat") or ""
+  local line = text:match("^cpu%s+([%d ]+)")
   if not line then return nil end
   local busy, total, column = 0, 0, 0
   for ticks in line:gmatch("%d+") do
@@ -28,10 +36,11 @@ function procfs.cpu(root)
     total = total + tonumber(ticks)
     if column ~= 4 and column ~= 5 then busy = busy + tonumber(ticks) end
   end
-  return { busy = busy, total = total }
+  local _, processors = text:gsub("\ncpu%d", "")
+  return { busy = busy, total = total, processors = math.max(1, processors) }
 end
 
---- Memory in MB: what is used and what there is.
+--- Memory in bytes: what is used and what there is.
 -- @treturn {used=integer,total=integer}|nil
 function procfs.memory(root)
   local text = file.read(root .. "/proc/meminfo") or ""
@@ -39,7 +48,7 @@ function procfs.memory(root)
   local available = tonumber(text:match("MemAvailable:%s+(%d+) kB"))
     or tonumber(text:match("MemFree:%s+(%d+) kB"))
   if not total or not available then return nil end
-  return { used = (total - available) // 1024, total = total // 1024 }
+  return { used = (total - available) * 1024, total = total * 1024 }
 end
 
 local function is_virtual(interface)
@@ -49,19 +58,19 @@ local function is_virtual(interface)
   return false
 end
 
---- Bytes received and sent since the machine started, over its real interfaces.
--- @treturn {received=integer,sent=integer}|nil
-function procfs.network(root)
+--- Bytes received and sent since they came up, of the real interfaces; where there is none,
+-- of the others but the loopback.
+-- @treturn {[string]={received=integer,sent=integer}}|nil
+function procfs.interfaces(root)
   local text = file.read(root .. "/proc/net/dev")
   if not text then return nil end
-  local sum = { received = 0, sent = 0 }
+  local real, others = {}, {}
   for interface, received, sent in text:gmatch(NET_LINE) do
-    if not is_virtual(interface) then
-      sum.received = sum.received + tonumber(received)
-      sum.sent = sum.sent + tonumber(sent)
-    end
+    local list = is_virtual(interface) and others or real
+    list[interface] = { received = tonumber(received), sent = tonumber(sent) }
   end
-  return sum
+  others.lo = nil
+  return next(real) and real or others
 end
 
 --- The load average of the last minute.
@@ -80,32 +89,51 @@ local function is_process(root, pid, name)
   return comm ~= nil and comm:gsub("\n$", "") == name:sub(1, 15)
 end
 
---- Is a unit of systemd, or a program with a pid file, running?
+--- Does a program with a pid file run?
 -- @tparam string root
--- @tparam string name "nginx.service" or "nginx"
--- @treturn boolean|nil nil when that cannot be known without searching all processes
-function procfs.is_running(root, name)
-  local unit = name:find("%.%a+$") and name or name .. ".service"
-  local program = name:gsub("%.%a+$", "")
-  for _, tree in ipairs({ "", "/systemd", "/unified" }) do
-    local slice = ("%s/sys/fs/cgroup%s/system.slice"):format(root, tree)
-    local events = file.read(("%s/%s/cgroup.events"):format(slice, unit))
-    if events then return events:find("populated 1", 1, true) ~= nil end
-    local processes = file.read(("%s/%s/cgroup.procs"):format(slice, unit))
-    if processes then return processes:find("%d") ~= nil end
-    if file.read(slice .. "/cgroup.procs") then return false end
+-- @tparam string program "nginx"
+-- @treturn boolean|nil nil: it has none
+-- @treturn string the pid file
+function procfs.has_pid(root, program)
+  for _, pattern in ipairs({ "/run/%s.pid", "/run/%s/%s.pid" }) do
+    local path = pattern:format(program, program)
+    local pid = (file.read(root .. path, 64) or ""):match("^%s*(%d+)")
+    if pid then return is_process(root, pid, program), path end
   end
-  for _, pattern in ipairs({ "%s/run/%s.pid", "%s/run/%s/%s.pid" }) do
-    local pid = (file.read(pattern:format(root, program, program)) or ""):match("^%s*(%d+)")
-    if pid then return is_process(root, pid, program) end
+end
+
+local function plain(text)
+  return (text:gsub("\\(%d%d%d)", function(code) return string.char(tonumber(code, 8) & 255) end))
+end
+
+--- The kind of the file system that a path is on, when asking about it may take long: a network's,
+-- or one that a program makes. The path is not touched.
+-- @tparam string root
+-- @tparam string path absolute, without links
+-- @treturn string|nil "nfs4"
+function procfs.distant(root, path)
+  local longest, found = -1, nil
+  local text = file.read(root .. "/proc/self/mountinfo", MOUNTS_BYTES_MAX) or ""
+  for point, kind in text:gmatch("%d+ %d+ %S+ %S+ (%S+) [^\n]- %- (%S+)") do
+    point = plain(point):gsub("/$", "")
+    local holds = path == point or path:sub(1, #point + 1) == point .. "/"
+    if holds and #point >= longest then longest, found = #point, kind end
   end
-  return nil
+  if found and (DISTANT[found] or found:find("^fuse%.")) then return found end
+end
+
+-- An address, as in /proc/net/tcp and tcp6, that the machine itself reaches by localhost.
+local function is_near(address)
+  return address:find("^%x*7F:") or address:find("^0+:") or address:find("^0+1000000:")
 end
 
 --- Does a process of this machine listen on a TCP port?
+-- @tparam string root
+-- @tparam integer port
+-- @tparam[opt] boolean near count those only that can be reached by localhost
 -- @treturn boolean|nil
 -- @treturn integer|nil the user that it belongs to
-function procfs.is_listening(root, port)
+function procfs.is_listening(root, port, near)
   local wanted, known = (":%04X"):format(port), false
   for _, name in ipairs({ "tcp", "tcp6" }) do
     local lines = io.open(("%s/proc/net/%s"):format(root, name), "rb")
@@ -115,7 +143,7 @@ function procfs.is_listening(root, port)
       for _ = 1, LISTEN_LINES_MAX do
         local address, state, rest = (lines:read("l") or ""):match(LISTEN_LINE)
         if state ~= "0A" then break end
-        if address:sub(-5) == wanted then
+        if address:sub(-5) == wanted and (not near or is_near(address)) then
           lines:close()
           return true, math.tointeger(tonumber(rest:match(LISTEN_USER)))
         end

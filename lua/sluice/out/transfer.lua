@@ -34,7 +34,8 @@ end
 
 -- In a test nothing is sent: the kit's function has the answer at once.
 local function rehearse(self, o)
-  local answer, message, code = process.outgoing({ url = o.url, method = o.method,
+  local url = o.connect and "tcp://" .. o.connect or o.url
+  local answer, message, code = process.outgoing({ url = url, method = o.method,
     headers = o.headers, body = o.body })
   if answer then
     self:on_head(answer.status, answer.headers, answer.headers.location)
@@ -47,17 +48,18 @@ end
 --- Begin a request.
 -- @tparam sluice.Runtime runtime
 -- @tparam string what the function's name, for messages
--- @tparam table o url, method, headers (a map of strings), body, timeout, idle (seconds),
---   max_bytes, verify
+-- @tparam table o url (or connect, "host:port": open the connection, no more), method, headers
+--   (a map of strings), body, timeout, idle (seconds), max_bytes, verify
 -- @treturn sluice.Transfer|nil or nil, message, code
 function transfer.open(runtime, what, o)
   local self = setmetatable({ runtime = runtime, server = runtime.server, what = what, id = nil,
     parts = {}, first = 1, last = 0, bytes = 0 }, Transfer)
   if process.outgoing then return rehearse(self, o) end
   local message, code
-  self.id, message, code = self.server:request({ url = o.url, method = o.method,
-    headers = flat(o.headers), body = o.body, timeout = o.timeout, idle = o.idle,
-    max_bytes = o.max_bytes, verify = o.verify })
+  self.id, message, code = self.server:request({ method = o.method, headers = flat(o.headers),
+    url = o.connect and ("http://%s/"):format(o.connect) or o.url, connect = o.connect ~= nil,
+    body = o.body, timeout = o.timeout, idle = o.idle, max_bytes = o.max_bytes,
+    verify = o.verify })
   if not self.id then
     self.ended = true
     return nil, message, code

@@ -1,0 +1,106 @@
+--- sluice.system in virtual time: who measures how often, over reloads too; services of other machines; two of
+--- them; its example. (Figures from files: spec/unit/system_spec.lua.)
+local kit = require("spec.support.kit")
+
+local READERS = os.getenv("SLUICE_SPEC_FULL") and 10000 or 100
+
+-- What an app's samples were is counted outside of it.
+local COUNTED = [[
+local count = app:state("count", { n = 0 })
+local system = require("sluice.system").new(app)
+app:channel("metrics", { history = "latest" })
+app:stream("/api/metrics", "metrics")
+app:get("/count", function() return { n = count().n } end)
+app:every(5, { name = "measure", while_subscribed = "metrics" }, function()
+  count().n = count().n + 1
+  app:publish("metrics", "metrics-update", system:sample())
+end)
+]]
+
+describe("a source of figures", function()
+  after_each(kit.stop_all)
+
+  it("runs once a tick for all, immediately for the first, never for nobody, over reloads too", function()
+    local t = kit.start(COUNTED)
+    local function count() return t:get("/count").json.n end
+    t:advance(3600)
+    assert.equal(0, count())
+    local streams = { t:connect("/api/metrics") }
+    assert.equal(1, streams[1]:count("metrics-update"))
+    for i = 2, READERS do streams[i] = t:connect("/api/metrics") end
+    assert.equal(1, count())
+    t:advance(5)
+    assert.equal(2, count())
+    assert.same({ 2, 2 }, { streams[1]:count("metrics-update"), streams[READERS]:count("metrics-update") })
+    for _ = 1, 10 do
+      t:advance(1)
+      assert(t:reload())
+    end
+    assert.equal(4, count())
+    for _, c in ipairs(streams) do c:drop() end
+    t:advance(60)
+    local last = count()
+    t:advance(3600)
+    assert.equal(last, count())
+  end)
+end)
+
+describe("services of other machines", function()
+  after_each(kit.stop_all)
+
+  local APP = [[
+  local system = require("sluice.system").new(app, { interval = 10,
+    services = { { name = "db", tcp = "db.example:5432" } } })
+  app:get("/services", function() return system:sample().services end)
+  ]]
+
+  it("are tried at the start and each interval, and a sample waits for none", function()
+    local answer = {}
+    local function reply() return answer, "refused", "ECONNECT" end
+    local t = kit.start(APP, { http = { ["tcp://db.example:5432"] = reply } })
+    local function status() return t:get("/services").json[1] end
+    assert.same({ name = "db", status = "running" }, status())
+    answer = nil
+    t:advance(9)
+    assert.equal("running", status().status)
+    t:advance(2)
+    assert.same({ name = "db", status = "stopped", reason = "refused" }, status())
+    answer = {}
+    assert(t:reload())
+    t:advance(0)
+    assert.equal("running", status().status)
+  end)
+end)
+
+describe("two of them", function()
+  after_each(kit.stop_all)
+
+  it("have names of their own, or are refused at load", function()
+    local two = 'local a, b = require("sluice.system").new(app), require("sluice.system").new(app%s)\n'
+      .. 'app:get("/s", function() return { a = a:sample(), b = b:sample() } end)'
+    local t = kit.start(two:format(', { name = "slow", interval = 60 }'))
+    t:advance(10)
+    local s = t:get("/s").json
+    assert.same({ "number", "number" }, { type(s.a.cpu), type(s.b.cpu) })
+    local ok, message = pcall(kit.start, two:format(""))
+    assert.is_false(ok)
+    assert.matches("system", tostring(message))
+  end)
+end)
+
+describe("examples/monitoring", function()
+  after_each(kit.stop_all)
+
+  it("tells figures every ten seconds, also over a reload", function()
+    local t = kit.open("examples/monitoring/app.lua")
+    local c = t:connect("/api/system/monitoring")
+    t:advance(20)
+    assert(t:reload())
+    t:advance(10)
+    assert.equal(3, c:count("system-metrics"))
+    local data = c:events("system-metrics")[3].data
+    assert.same({ "nginx.service", "database" }, { data.services[1].name, data.services[2].name })
+    assert.is_number(data.disks[1].percent)
+    c:expect_none("system-alert", 0)
+  end)
+end)
