@@ -64,6 +64,19 @@ local SENDERS = {
     t:post("/api/matches/7/commentary", { headers = KEY, json = { text = "Goal!" } })
     return t, { c }
   end,
+  ["examples/monitoring"] = function()
+    local procfs, ticks = require("sluice.base.procfs"), 0
+    local cpu = procfs.cpu
+    finally(function() procfs.cpu = cpu end)
+    function procfs.cpu()
+      ticks = ticks + 100
+      return { busy = ticks, total = ticks, processors = 1 }
+    end
+    local t = kit.open("examples/monitoring/app.lua")
+    local c = t:connect("/api/system/monitoring")
+    t:advance(50)
+    return t, { c }
+  end,
   ["examples/progress"] = function()
     local t = kit.open("examples/progress/app.lua")
     local c = t:connect("/api/job-progress", { user = "alice" })
