@@ -8,6 +8,7 @@
 --- second. Keeps in memory what its parts say (sluice/auth/): tickets, limits, revocations.
 local sluice = require("sluice")
 local crypto = require("sluice.crypto")
+local handlers_only = require("sluice.base.handlers_only")
 local idempotent = require("sluice.auth.idempotent")
 local jwt = require("sluice.auth.jwt")
 local keys = require("sluice.auth.keys")
@@ -185,7 +186,9 @@ end
 -- and the handler does not run again.
 function Auth:idempotent()
   self.answers = self.answers or self.make_answers()
-  return function(req) return self.answers:ask(req) end
+  local function guard(req) return self.answers:ask(req) end
+  handlers_only[guard] = "auth:idempotent()"
+  return guard
 end
 
 -- ---- Sessions and tickets ----------------------------------------------------------------

@@ -156,7 +156,7 @@ function App:patch(path, ...) end
 ---@param ... sluice.Guard|sluice.Handler
 function App:delete(path, ...) end
 ---@param path string
----@param ... sluice.Guard|sluice.Plan|{ heartbeat?: number }
+---@param ... sluice.Guard|sluice.Plan|{ heartbeat?: number, method?: "GET"|"POST" }
 function App:stream(path, ...) end
 ---@param pattern string
 ---@param ... sluice.Guard
@@ -996,6 +996,7 @@ function EventStream:feed(bytes) end
 ---@field body? string
 ---@field last_event_id? string
 ---@field buffer? integer bytes that a stream's socket takes unread
+---@field method? "GET"|"POST" of t:connect: a stream by POST
 
 ---@class sluice.testing.Response
 ---@field status integer

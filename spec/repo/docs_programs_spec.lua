@@ -66,10 +66,12 @@ end
 
 -- Every route and stream that a program names can be asked.
 local function knock(s, program)
-  for method, path in program.text:gmatch('app:(%l+)%("(/[^"*]-)"') do
+  for method, path, by in program.text:gmatch('app:(%l+)%("(/[^"*]-)"(,? ?{? ?%l*)') do
     local url = path:gsub(":%w+", "7")
     if method == "get" then
       assert.is_true(http.get(s.port, url).status < 500, url)
+    elseif method == "stream" and by == ", { method" then
+      assert.equal(405, http.get(s.port, url).status, url)
     elseif method == "stream" then
       local c = sse.connect(s.port, url)
       assert.is_true(c.status == 200 or c.status == 401, url .. ": " .. c.status)

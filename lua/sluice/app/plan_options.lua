@@ -42,6 +42,13 @@ local function check_heartbeat(what, _, seconds)
   return seconds
 end
 
+local function check_method(what, _, method)
+  if method ~= "GET" and method ~= "POST" then
+    caller.raise('%s: method is "GET" or "POST"', what)
+  end
+  return method
+end
+
 local function check_control(what, _, control)
   if type(control) ~= "boolean" then caller.raise("%s: control is true or false", what) end
   return control
@@ -112,15 +119,16 @@ local function lowest(own, common, asked)
 end
 
 -- The options, in the order in which they are checked: a new one is a row here, and a field of
--- what the core reads. `route`: app:stream itself takes it too. `channel`: the table of one channel
--- does, and client:subscribe. `filter`: it narrows what is sent, so client:set and the client's
--- query may narrow it further.
+-- what the core reads. `route`: app:stream itself takes it too; `request`: nothing else does.
+-- `channel`: the table of one channel does, and client:subscribe. `filter`: it narrows what is
+-- sent, so client:set and the client's query may narrow it further.
 local OPTIONS = {
   { name = "max_rate", check = check_rate, channel = true, filter = true, asked = rate_by,
     narrow = lowest },
   { name = "compress", check = check_compress, route = true, later = true },
   { name = "rewind", check = check_rewind, channel = true },
   { name = "heartbeat", check = check_heartbeat, route = true },
+  { name = "method", check = check_method, route = true, request = true },
   { name = "control", check = check_control },
   { name = "meta", check = check_meta },
   { name = "query", check = check_query },
@@ -134,7 +142,7 @@ local OPTIONS = {
 local function of_kind(kind)
   local list = { known = {} }
   for _, option in ipairs(OPTIONS) do
-    if option[kind] then
+    if kind == "plan" and not option.request or option[kind] then
       list[#list + 1] = option
       list.known[option.name] = option.later and options.LATER or options.NONE
     end
@@ -142,7 +150,7 @@ local function of_kind(kind)
   return list
 end
 
-local KINDS = { plan = of_kind("name"), channel = of_kind("channel"), filter = of_kind("filter"),
+local KINDS = { plan = of_kind("plan"), channel = of_kind("channel"), filter = of_kind("filter"),
   route = of_kind("route") }
 local FILTER = {}
 for _, option in ipairs(KINDS.filter) do

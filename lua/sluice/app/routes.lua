@@ -3,6 +3,7 @@
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
+local handlers_only = require("sluice.base.handlers_only")
 local patterns = require("sluice.base.patterns")
 local plan = require("sluice.app.plan")
 local plan_options = require("sluice.app.plan_options")
@@ -86,10 +87,26 @@ function routes.stream(generation, path, ...)
   local what = ("the plan of %s"):format(path)
   local checked
   if type(given) ~= "function" then checked = plan.check(what, given) end
-  local route = add(generation, "GET", path, list)
+  local route = add(generation, opts and opts.method or "GET", path, list)
   if checked then plan.check_templates(what, checked, path) end
   route.kind, route.plan, route.checked = "stream", given, checked
   route.heartbeat = opts and opts.heartbeat
+end
+
+-- A stream has no answer that could be kept. Guards of app:guard may be registered behind it.
+local function check_stream_guards(generation, route)
+  local function check(guards, where)
+    for _, fn in ipairs(guards) do
+      if handlers_only[fn] then
+        error(("%s: %s is for handlers, and would guard the stream %s (%s)"):format(where,
+          handlers_only[fn], route.name, route.where), 0)
+      end
+    end
+  end
+  check(route.guards, route.where)
+  for _, guards in ipairs(generation.guards) do
+    if patterns.may_overlap(guards.pattern, route.pattern) then check(guards, guards.where) end
+  end
 end
 
 --- Register guards for all routes under a pattern: app:guard.
@@ -133,6 +150,7 @@ function routes.for_core(generation, id_of)
   end)
   generation.sorted_routes = sorted
   for i, route in ipairs(sorted) do
+    if route.kind == "stream" then check_stream_guards(generation, route) end
     local constant = route.kind == "stream" and is_constant(generation, route)
     list[i] = { method = route.method, pattern = route.pattern, kind = route.kind or "handler",
       id = id_of(route.name), heartbeat = route.heartbeat,

@@ -127,10 +127,11 @@ end
 
 --- Remember what hooks will need of a client, until it is closed: its user and meta. (Its
 -- parameters follow from its path.) A coroutine that writes the stream may fill its meta later.
-function Runtime:remember(id, user, meta, is_written)
+-- Another run of its plan needs what it asked for by POST.
+function Runtime:remember(id, user, meta, is_written, asked)
   if meta ~= nil and next(meta) == nil and not is_written then meta = nil end
-  if user == nil and meta == nil then return end
-  self.clients[id] = { user = user, meta = meta }
+  if user == nil and meta == nil and asked == nil then return end
+  self.clients[id] = { user = user, meta = meta, asked = asked }
 end
 
 --- The stream route of a client, and the path's parameters: the route it was opened with; when

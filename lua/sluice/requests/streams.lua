@@ -35,18 +35,29 @@ local function expires_of(user)
   return math.max(expires, 1)
 end
 
+local KEPT = { "method", "path", "headers", "header_text", "body", "ip", "host", "params", "user" }
+
+-- What the client of a stream by POST asked for, when another run of its plan needs it.
+local function what_it_asked(session)
+  if session.req.method ~= "POST" or session.route.checked then return nil end
+  local asked = { query_text = rawget(session.req, "query_text") }
+  for _, name in ipairs(KEPT) do asked[name] = rawget(session.req, name) end
+  return asked
+end
+
 -- Register a stream with core and runtime; returns its id, or nil, message, code.
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
-  local user = req.user
+  local user, asked = req.user, what_it_asked(session)
   concrete.expires = expires_of(user)
   -- see Runtime:remember
   local close_wanted = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil
+    or asked ~= nil
   local id, message, code = runtime.server:accept(session.id, concrete, user and user.id,
     close_wanted)
   if not id then return nil, message, code end
   session.client_id = id
-  runtime:remember(id, user, meta, is_written)
+  runtime:remember(id, user, meta, is_written, asked)
   return id
 end
 
@@ -215,9 +226,8 @@ function streams.request(runtime, id, route, raw)
     req = request.new(raw), after = {} })
 end
 
-local KEPT = { "method", "path", "headers", "header_text", "body", "ip", "host", "params", "user" }
-
 -- The request of a stream for another run of its plan, without fields that the old code added.
+-- Of a stream by GET whose plan has returned only the path is known.
 local function same_request(req, info, params)
   local raw = { method = "GET", path = info.path, ip = info.ip, body = "" }
   for _, name in ipairs(KEPT) do raw[name] = req and rawget(req, name) or raw[name] end
@@ -235,14 +245,14 @@ function streams.again(runtime, id, before, why)
   if not info or not runtime.server:want_close(id) then return end
   local route, params = runtime:route_of(info.path, info.route)
   if not route then return runtime.server:close(id, "end") end -- it comes back and gets 404
-  local req = same_request(before and before.req, info, params)
-  if before and before.route.name ~= route.name then req.params = params end
   local entry = runtime.clients[id]
+  local req = same_request(before and before.req or entry and entry.asked, info, params)
+  if before and before.route.name ~= route.name then req.params = params end
   req.user = entry and entry.user
   local meta = before and before.client and rawget(before.client, "meta") or entry and entry.meta
   local client = stream_handle.new(runtime, id, { resumed = why, user = req.user, ip = info.ip,
     path = info.path, params = req.params, meta = meta and plain.clean_copy(meta, "meta") or {} })
-  if before then runtime:remember(id, req.user, client.meta, true) end
+  if before then runtime:remember(id, req.user, client.meta, true, entry and entry.asked) end
   start({ runtime = runtime, generation = runtime.generation, route = route, req = req, after = {},
     client_id = id, client = client, why = why })
 end

@@ -25,6 +25,8 @@ local STREAM_BUFFER = 8192 -- small, so that a stalled reader is noticed soon
 local NONE = options.NONE
 local REQUEST = { user = NONE, headers = NONE, json = NONE, body = NONE, last_event_id = NONE,
   buffer = NONE }
+local OPENING = { method = NONE } -- and what each request has
+for name, kind in pairs(REQUEST) do OPENING[name] = kind end
 
 -- Raise unless the app is up.
 local function need_up(self, method)
@@ -112,7 +114,7 @@ end
 -- ---- Requests ----------------------------------------------------------------------------
 
 local function send(self, method, path, given, buffer)
-  given = options(("%s %s"):format(method, path), given, REQUEST, 3)
+  given = options(("%s %s"):format(method, path), given, buffer and OPENING or REQUEST, 3)
   given.buffer = given.buffer or buffer
   local x = exchange.new(self.place, method, path, given)
   self.open[#self.open + 1] = x
@@ -160,12 +162,17 @@ end
 
 --- Open a stream; returns when `hello` has come, a plain stream has begun, or the refusal is there.
 -- @tparam string path
--- @tparam[opt] table given user, headers, last_event_id, and buffer (bytes that it takes unread)
+-- @tparam[opt] table given user, headers, last_event_id, buffer (bytes that it takes unread), and
+--   of a stream by POST: method = "POST", json or body
 -- @treturn sluice.testing.Stream with status, headers, json, hello and id
 function Test:connect(path, given)
   need_up(self, "connect")
   local before = log_length(self)
-  local x = send(self, "GET", path, given, STREAM_BUFFER)
+  local method = type(given) == "table" and given.method or "GET"
+  if method ~= "GET" and method ~= "POST" then
+    caller.raise('t:connect(): method is "GET" or "POST"')
+  end
+  local x = send(self, method, path, given, STREAM_BUFFER)
   local c = stream.new(self, path, given or {}, x)
   self:wait(ANSWER_SECONDS, function() return x.ended or stream.is_open(c) end)
   local response = x:response()
