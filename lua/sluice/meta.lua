@@ -1,6 +1,6 @@
 ---@meta sluice
 --- Definitions for editors (LuaCATS): what `require` gives for sluice, and for sluice.http, client,
---- crypto, sqlite, hub, auth, system, eventstream and testing. Never loaded by Sluice; point your
+--- crypto, sqlite, hub, rooms, auth, system, eventstream and testing. Never loaded by Sluice; point your
 --- server's library setting at the folder that holds `sluice/`. spec/unit/meta_spec.lua and
 --- spec/kit/meta_spec.lua compare the names here with the names there.
 -- luacheck: ignore
@@ -688,6 +688,60 @@ function system.new(app, o) end
 local System = {}
 ---@return sluice.SystemSample
 function System:sample() end
+
+---@class sluice.RoomsOptions
+---@field name? string "room"
+---@field field? string "roomId"
+---@field grace? number 5 seconds
+---@field max_rate? number 20
+---@field max_members? integer 500
+---@field counts_above? integer 200
+---@field read? fun(user: sluice.User?, params: table, client: sluice.Client): boolean
+---@field member? fun(client: sluice.Client): table
+
+---@class sluice.RoomsModule require("sluice.rooms")
+local rooms = {}
+---@param app sluice.App
+---@param o? sluice.RoomsOptions
+---@return sluice.Rooms
+function rooms.new(app, o) end
+
+---@class sluice.Rooms
+local Rooms = {}
+---@param path string with ":id"
+---@param ... sluice.Guard|sluice.PlanTable guards, and last more options of the plan
+function Rooms:stream(path, ...) end
+---@param id string|integer
+---@param kind? "live"
+---@return string
+function Rooms:channel(id, kind) end
+---@param id string|integer
+---@param user sluice.User? req.user
+---@param event string
+---@param data? table
+---@return true?, integer|string subscribers, boolean|string? duplicate, string? field
+function Rooms:send(id, user, event, data) end
+---@param id string|integer
+---@param event string
+---@param data? table
+---@return string? id, integer|string subscribers, boolean|string? duplicate, string? field
+function Rooms:publish(id, event, data) end
+---@param id string|integer
+---@return table[]
+function Rooms:members(id) end
+---@param id string|integer
+---@return integer
+function Rooms:count(id) end
+---@param id string|integer
+---@param user_id string|integer
+---@return boolean
+function Rooms:has(id, user_id) end
+---@param id string|integer
+---@param user_id string|integer
+---@return true?, string? message, string? code
+function Rooms:kick(id, user_id) end
+---@return table[]
+function Rooms:list() end
 
 ---@class sluice.HubOptions
 ---@field name? string "hub"

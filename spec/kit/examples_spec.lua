@@ -213,6 +213,7 @@ describe("examples/room", function()
     for i = 1, 50 do
       assert.equal(202, t:post(TEA .. "cursor", { user = "bob", json = { line = i, column = 1 } }).status)
     end
+    t:advance(0.1)
     assert.equal(50, alice:events("cursor-move")[alice:count("cursor-move")].data.position.line)
     assert.equal(1, enter("carol"):count("cursor-move"))
     t:advance(60)

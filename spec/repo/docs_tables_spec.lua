@@ -188,6 +188,21 @@ describe("the tables of the pages", function()
     end
   end)
 
+  it("list the options of rooms", function()
+    local message = load_error('require("sluice.rooms").new(app, { nothing_like_it = 1 })')
+    local rows = doc.table("room option")
+    assert.same(known_names(message, {}), names_of(rows))
+    local source, n = tree.read("lua/sluice/rooms.lua"), 0
+    for _, row in ipairs(rows) do
+      local name, default = markdown.code(row[1])[1], row[2]:match("^`(.-)`")
+      if default then
+        n = n + 1
+        assert.truthy(source:find(("%s = %s"):format(name, default), 1, true), name)
+      end
+    end
+    assert.equal(6, n)
+  end)
+
   it("list what a test and its streams can do", function()
     for head, module in pairs { ["of a test"] = "test", ["of a stream"] = "stream" } do
       local listed, names = {}, {}
@@ -266,6 +281,7 @@ describe("public functions", function()
       changes = { "changes." }, Changes = { "Changes:" }, Entity = { "Entity:" },
       alerts = { "alerts." }, Alerts = { "Alerts:", "pages." },
       demo = { "demo." }, Demo = { "Demo:" },
+      rooms = { "rooms." }, Rooms = { "Rooms:" },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
