@@ -1,4 +1,4 @@
---- What makes events: a timer, a change (a burst of them is one event), a user, an operator.
+--- What makes events: a timer, a change (a burst is one event), the machine, a user, an operator.
 ---
 ---   OPERATOR_KEY=secret sluice run examples/triggers/app.lua
 ---   curl -N http://127.0.0.1:5121/api/sse/connect
@@ -7,9 +7,10 @@
 local sluice = require("sluice")
 local app = sluice.app()
 local hub = require("sluice.hub").new(app)
+local system = require("sluice.system").new(app)
+local alerts = require("sluice.alerts").new(app)
 local key = sluice.env("OPERATOR_KEY")
 local orders = app:state("orders", {}) -- id -> { status, updatedAt }
-local BURST = 0.05
 
 local function operator(req)
   if req.headers["x-api-key"] == key then return true end
@@ -29,18 +30,25 @@ end)
 app:patch("/api/orders/:id", function(req)
   local id, status = req.params.id, req:json({ status = "string" }).status
   orders()[id] = { status = status, updatedAt = sluice.timestamp() }
-  app:after(BURST, "order-changed", id, { id = "order/" .. id }) -- the same id: begins again
+  app:after(0.05, "order-changed", id, { id = "order/" .. id }) -- the same id: begins again
   return 202, { status = status }
 end)
 
--- 3 a user
+-- 3 the machine: one alert for as long as the load lasts
+alerts:rule("high-cpu", { field = "cpu", above = 90, clear = 80, hold = 30, severity = "high",
+  category = "performance", message = "High CPU usage detected" })
+app:every(10, { name = "health" }, function() alerts:check("server", system:sample()) end)
+app:on("published", "alerts", function(event)
+  if event.event == "alert" then hub:alert(event.data) end
+end)
+
+-- 4 a user
 app:post("/api/announcements", function(req)
   return sluice.receipt(hub:notification(req:json { message = "string" }))
 end)
 
--- 4 an operator, who can take it back while it is not due
+-- 5 an operator, who can take it back while it is not due
 app:task("maintenance", function(start) hub:maintenance { startTime = start } end)
-
 app:post("/api/maintenance", operator, function(req)
   local body = req:json { startTime = "string", after = "number?" }
   app:after(body.after or 0, "maintenance", body.startTime, { id = "maintenance" })
@@ -49,5 +57,4 @@ end)
 app:delete("/api/maintenance", operator, function()
   return app:cancel("maintenance") and 204 or 404
 end)
-
 return app

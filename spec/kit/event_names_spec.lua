@@ -56,6 +56,14 @@ local SENDERS = {
     t:advance(3)
     return t, { c }
   end,
+  ["examples/devices"] = function()
+    local t = kit.open("examples/devices/app.lua")
+    local key = t:post("/api/devices/d1", { user = "alice", json = { limit = 80 } }).json.key
+    local c = t:connect("/api/devices/d1/telemetry", { user = "alice" })
+    t:post("/api/devices/d1/telemetry", { headers = { ["X-Device-Key"] = key }, json = { temperature = 81, battery = 50,
+      status = "ok", location = { lat = 1 }, sensors = { t = 81 } } })
+    return t, { c }
+  end,
   ["examples/match"] = function()
     local t = kit.open("examples/match/app.lua", { env = { DESK_KEY = "k" } })
     t:put("/api/matches/7", { headers = KEY })

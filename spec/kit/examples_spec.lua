@@ -256,6 +256,14 @@ describe("examples/triggers", function()
     assert.equal(422, t:post("/api/announcements", { json = {} }).status)
   end)
 
+  it("passes on that an alert of the machine begins, not that it ends", function()
+    t:publish("alerts", "alert-cleared", { message = "x" })
+    c:expect_none("alert", 1)
+    t:publish("alerts", "alert", { message = "High CPU usage detected", severity = "high", category = "performance" })
+    local data = c:wait_for("alert", 1).data
+    assert.same({ "High CPU usage detected", "high", "performance" }, { data.message, data.severity, data.category })
+  end)
+
   it("lets an operator announce, and take it back", function()
     local KEY = { ["X-API-Key"] = "k" }
     assert.equal(401, t:post("/api/maintenance", { json = { startTime = "3" } }).status)
@@ -300,6 +308,58 @@ describe("examples/stocks", function()
     local after = c:events("price-update")
     assert.is_true(#after > #before)
     assert.is_true(after[#after].data.n > before[#before].data.n)
+  end)
+end)
+
+describe("examples/devices", function()
+  local t, key
+
+  before_each(function()
+    t = kit.open("examples/devices/app.lua")
+    key = t:post("/api/devices/d1", { user = "alice", json = { limit = 80 } }).json.key
+  end)
+  after_each(kit.stop_all)
+
+  local function connect(user) return t:connect("/api/devices/d1/telemetry", { user = user }) end
+  local function reading(v, secret)
+    return t:post("/api/devices/d1/telemetry",
+      { headers = { ["X-Device-Key"] = secret or key }, json = { temperature = v } }).status
+  end
+
+  it("alerts once while a reading swings, and clears once", function()
+    local c = connect("alice")
+    for _, v in ipairs { 79, 81, 79, 81, 76, 81, 60, 61 } do
+      assert.equal(202, reading(v))
+      t:advance(1)
+    end
+    assert.same({ 1, 1, 61 }, { c:count("alert"), c:count("alert-cleared"), t:connect("/api/devices/d1/telemetry",
+      { user = "alice" }):wait_for("telemetry", 0).data.temperature })
+    assert.equal("d1", c:events("alert")[1].data.deviceId)
+  end)
+
+  it("calls a silent device offline once, over reloads and a crash", function()
+    reading(20)
+    for _ = 1, 5 do
+      t:advance(2)
+      assert(t:reload())
+    end
+    assert.equal("offline", connect("alice"):wait_for("alert", 11).data.rule)
+    t:kill()
+    t:advance(100)
+    local c = connect("alice")
+    assert.equal(1, c:count("alert"))
+    reading(20)
+    t:kill()
+    t:advance(19)
+    assert.equal(1, connect("alice"):count("alert"))
+    t:advance(2)
+    assert.equal(2, connect("alice"):count("alert"))
+  end)
+
+  it("takes a device's own key, and shows a device to its owner", function()
+    assert.same({ 401, 403, 403 }, { reading(1, "x"), connect("bob").status, connect().status })
+    assert.equal(422, t:post("/api/devices/d1", { json = { limit = 1 } }).status)
+    assert.equal(422, t:post("/api/devices/a%20b", { json = { limit = 1 } }).status)
   end)
 end)
 
