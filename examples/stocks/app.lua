@@ -4,6 +4,7 @@
 ---   sluice run examples/stocks/app.lua      and open http://127.0.0.1:5121/
 ---   curl -N 'http://127.0.0.1:5121/api/stock-prices?symbols=ACME,NOVA&max_rate=2'
 ---
+--- Events: `price-update` for each trade, `index-update` for the index SLX, once a second.
 --- You should see prices move, and with the slider fewer events and bytes, and more skipped.
 local sluice = require("sluice")
 local walk = require("walk")
@@ -25,6 +26,12 @@ app:every(EVERY, { while_subscribed = "prices" }, function()
     trade.timestamp = now
     app:publish("prices", "price-update", trade)
   end
+end)
+
+app:every(1, { name = "index", while_subscribed = "prices" }, function()
+  local index = walk.index(market())
+  index.timestamp = sluice.timestamp()
+  app:publish("prices", "index-update", index)
 end)
 
 return app

@@ -1,6 +1,6 @@
 --- A random exchange: 50 symbols, each a random walk with its own speed and its own
 --- share of the trading. Equal seeds give equal prices. Plain data in, plain data out.
-local walk = {}
+local walk = { INDEX = "SLX" }
 
 local NAMES = ([[ACME APEX ARGO ATLS AURA BETA BOLT BRIO CASA CRUX DELT DUNE ECHO EDEN FABL FLUX
   GAIA GLOW HALO HIVE IRIS JADE JOLT KITE KOBO LARK LUMA MESA MINT NOVA NYXS OAKS ONYX OPAL ORCA
@@ -43,6 +43,16 @@ function walk.trade(market)
   local change = math.floor(100 * (s.price - s.open) + 0.5) / 100
   return { symbol = s.symbol, price = s.price, change = change, volume = s.volume, n = s.n,
     changePercent = math.floor(10000 * change / s.open + 0.5) / 100 }
+end
+
+--- The index: 1,000 at the opening, and by the mean of what the symbols have changed since.
+function walk.index(market)
+  local sum = 0
+  for _, s in ipairs(market.symbols) do sum = sum + s.price / s.open end
+  local value = math.floor(100000 * sum / #market.symbols + 0.5) / 100
+  local change = math.floor(100 * (value - 1000) + 0.5) / 100
+  return { symbol = walk.INDEX, value = value, change = change,
+    changePercent = math.floor(100 * change / 10 + 0.5) / 100 }
 end
 
 return walk

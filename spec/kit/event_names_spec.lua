@@ -158,6 +158,16 @@ local SENDERS = {
     t:advance(100)
     return t, { c }
   end,
+  ["lua/sluice/changes.lua"] = function()
+    local t = kit.start([[
+      local orders = require("sluice.changes").new(app):entity("order")
+      app:stream("/changes", "changes/order")
+      app:post("/orders", function() orders:created(7, { status = "new" }) end)]])
+    local c = t:connect("/changes")
+    t:post("/orders")
+    t:advance(1)
+    return t, { c }
+  end,
   ["lua/sluice/hub.lua"] = function()
     local t = kit.start(GUARD .. [[
       require("sluice.hub").new(app):routes("/api/sse", { publish = anyone, admin = anyone })]])

@@ -115,11 +115,32 @@ describe("examples/match", function()
     assert.equal("more", late:wait_for("commentary", 0, { text = "more" }).data.text)
   end)
 
+  it("has news, of which a late visitor gets the last twenty, in order, at any match", function()
+    local function tell(title)
+      return t:post("/api/news", { headers = DESK, json = { title = title, text = "It is said" } }).status
+    end
+    for i = 1, 25 do assert.equal(202, tell("news " .. i)) end
+    assert.equal(401, t:post("/api/news", { json = { title = "x", text = "y" } }).status)
+    assert.equal(422, t:post("/api/news", { headers = DESK, json = { title = "x" } }).status)
+    local late = t:connect("/api/live-match/7")
+    local list = late:events("news")
+    assert.same({ 20, "news 6", "news 25" }, { #list, list[1].data.title, list[20].data.title })
+    late:drop()
+    tell("more")
+    local again = late:reconnect()
+    assert.same({ true, 1 }, { again.hello.resumed, again:count("news") })
+    tell("and more")
+    assert.equal("and more", again:wait_for("news", 0, { title = "and more" }).data.title)
+    t:put("/api/matches/8", { headers = DESK })
+    assert.equal(20, t:connect("/api/live-match/8"):count("news"))
+  end)
+
   it("counts a goal that is sent twice once", function()
     local c = t:connect("/api/live-match/7")
     local goal = { headers = { ["X-API-Key"] = "k", ["Idempotency-Key"] = "g1" }, json = { team = "away" } }
     local first, again = t:post("/api/matches/7/goals", goal), t:post("/api/matches/7/goals", goal)
-    assert.same({ 202, 200, first.json }, { first.status, again.status, again.json })
+    assert.same({ 202, 202, first.json, "true" },
+      { first.status, again.status, again.json, again.headers["Idempotent-Replayed"] })
     assert.equal(1, c:count("match-event"))
   end)
 
@@ -294,6 +315,39 @@ describe("examples/stocks", function()
     local count = c:count("price-update")
     assert.is_true(count >= 38 and count <= 42, count)
     assert.is_true(last.ACME > 500, last.ACME) -- of which 20 were sent
+  end)
+
+  it("has an index, measured once a second, of which a newcomer gets the newest value at once", function()
+    local t = kit.open("examples/stocks/app.lua")
+    local c = t:connect("/api/stock-prices?symbols=SLX")
+    t:advance(10)
+    local n, seen = c:count("index-update"), {}
+    assert.is_true(n >= 10 and n <= 11, n)
+    assert.equal(0, c:count("price-update"))
+    for _, e in ipairs(c:events("index-update")) do
+      seen[e.data.value] = true
+      assert.is_true(math.abs(e.data.value - 1000 - e.data.change) < 0.001, e.data.change)
+      assert.is_true(math.abs(e.data.change / 10 - e.data.changePercent) < 0.006, e.data.changePercent)
+    end
+    assert.truthy(next(seen, next(seen)), "it does not move")
+    t:advance(0.5) -- between two values
+    local list = c:events("index-update")
+    assert.equal(list[#list].data.value,
+      t:connect("/api/stock-prices?symbols=SLX"):wait_for("index-update", 0).data.value)
+  end)
+
+  it("says of each price how much it is above or below the opening", function()
+    local t = kit.open("examples/stocks/app.lua")
+    local c = t:connect("/api/stock-prices?symbols=ACME")
+    t:advance(20)
+    local price, change
+    for _, e in ipairs(c:events("price-update")) do
+      if price then assert.is_true(math.abs((e.data.price - price) - (e.data.change - change)) < 0.011) end
+      price, change = e.data.price, e.data.change
+      assert.is_true(math.abs(100 * change / (price - change) - e.data.changePercent) < 0.011)
+      assert.matches("^%d%d%d%d%-%d%d%-%d%dT", e.data.timestamp)
+    end
+    assert.truthy(price)
   end)
 
   it("does not trade without a subscriber, and keeps its prices over a reload", function()

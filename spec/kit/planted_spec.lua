@@ -4,9 +4,9 @@ local kit = require("spec.support.kit")
 local process = require("spec.support.process")
 local testing = require("sluice.testing")
 
--- The app as it stands, and with a part of it replaced.
+-- The app as it stands, without its page, and with a part of it replaced.
 local function source_of(path, from, to)
-  local text = process.read_file(path)
+  local text = process.read_file(path):gsub("app:static%b()\n", "")
   if not from then return text end
   local at, stop = text:find(from, 1, true)
   assert(at, path .. " does not hold " .. from)

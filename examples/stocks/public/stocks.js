@@ -4,6 +4,7 @@
 
 const RATES = [0.5, 1, 2, 5, 10, 20];
 const POINTS = 60;
+const INDEX = "SLX"; // comes whatever is picked
 let names = []; // all symbols that are traded
 
 const byId = (id) => document.getElementById(id);
@@ -35,6 +36,17 @@ function draw(stock) {
     `${(100 * i) / (POINTS - 1)},${(28 - (26 * (p - low)) / range).toFixed(1)}`).join(" "));
 }
 
+function showChange(place, percent) {
+  place.textContent = (percent < 0 ? "−" : "+") + Math.abs(percent).toFixed(2) + " %";
+  place.className = percent < 0 ? "down" : "up";
+}
+
+function onIndex(message) {
+  const event = JSON.parse(message.data);
+  byId("index").textContent = event.value.toLocaleString("en", { minimumFractionDigits: 2 });
+  showChange(byId("index-change"), event.changePercent);
+}
+
 function onPrice(message) {
   const event = JSON.parse(message.data);
   const stock = stocks.get(event.symbol);
@@ -49,8 +61,7 @@ function onPrice(message) {
   if (stock.points.length > POINTS) stock.points.shift();
   const change = event.changePercent;
   stock.price.textContent = event.price.toFixed(2);
-  stock.change.textContent = (change < 0 ? "−" : "+") + Math.abs(change).toFixed(2) + " %";
-  stock.change.className = change < 0 ? "down" : "up";
+  showChange(stock.change, change);
   stock.svg.setAttribute("class", change < 0 ? "down" : "up");
   stock.svg.setAttribute("aria-label", `${event.symbol} at ${event.price.toFixed(2)}`);
   stock.dirty = true;
@@ -72,9 +83,10 @@ function connect() {
     }
   }
   for (const name of names) if (stocks.has(name)) byId("grid").append(stocks.get(name).card);
-  const symbols = picked.length < names.length ? `symbols=${picked.join(",")}&` : "";
+  const symbols = picked.length < names.length ? `symbols=${[...picked, INDEX].join(",")}&` : "";
   source = new EventSource(`/api/stock-prices?${symbols}max_rate=${rate}`);
   source.addEventListener("price-update", onPrice);
+  source.addEventListener("index-update", onIndex);
   source.addEventListener("hello", (message) => {
     const hello = JSON.parse(message.data);
     setStatus("open", `Live, at most ${hello.max_rate} a second`);
