@@ -14,6 +14,7 @@
 #include <ifaddrs.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -298,13 +299,26 @@ static void hold_standard(void) {
         if (fcntl(fd, F_GETFD) < 0) (void)open("/dev/null", O_RDWR);
 }
 
+/* The interpreter turns SIGINT into an error somewhere in the script, with a traceback. A
+ * command that has not begun anything yet just ends, so that a shell sees 130. */
+static int l_default_interrupt(lua_State *L) {
+    (void)L;
+    signal(SIGINT, SIG_DFL);
+    return 0;
+}
+
 void host_add_functions(lua_State *L) {
     hold_standard();
-    static const luaL_Reg functions[] = {
-        {"list_files", l_list_files},       {"statfs", l_statfs},
-        {"real_path", l_real_path},         {"read_link", l_read_link},
-        {"addresses", l_addresses},         {"runtime_dir", l_runtime_dir},
-        {"write_private", l_write_private}, {"call", l_call},
-        {"is_terminal", l_is_terminal},     {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"default_interrupt", l_default_interrupt},
+                                         {"list_files", l_list_files},
+                                         {"statfs", l_statfs},
+                                         {"real_path", l_real_path},
+                                         {"read_link", l_read_link},
+                                         {"addresses", l_addresses},
+                                         {"runtime_dir", l_runtime_dir},
+                                         {"write_private", l_write_private},
+                                         {"call", l_call},
+                                         {"is_terminal", l_is_terminal},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

@@ -3,6 +3,7 @@ local crowd = require("spec.support.crowd")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local live = require("spec.support.live")
+local process = require("spec.support.process")
 local socket = require("socket")
 local sse = require("spec.support.sse")
 
@@ -192,4 +193,24 @@ describe("the hooks of clients at a stop", function()
   it("are cut where they do not end", function()
     assert.same({ "connect", "subscribe" }, stop_with(0, 0, 1000, 1000))
   end)
+end)
+
+describe("a start that is interrupted", function()
+  after_each(process.stop_all)
+
+  for name, code in pairs { INT = 130, TERM = 143 } do
+    it("ends without a traceback: " .. name, function()
+      local folder = process.temp_dir()
+      assert(os.execute("mkfifo " .. folder .. "/never"))
+      process.write_file(folder .. "/app.lua", ([[
+        io.stderr:write("LOADING\n")
+        io.open("%s/never")]]):format(folder))
+      local p = process.spawn({ "build/bin/sluice", "run", folder .. "/app.lua", "--port", "0" },
+        { folders = { folder } })
+      deadline.eventually(function() return p:log():find("LOADING", 1, true) end, 10)
+      p:signal(name)
+      assert.equal(code, p:wait(10))
+      assert.falsy(p:log():find("traceback", 1, true), p:log())
+    end)
+  end
 end)

@@ -146,7 +146,10 @@ function cli.main(args, out, err)
     out:write("sluice ", core.version, "\n")
     return 0
   end
-  if given.command == "run" then return run(parser, given, err) end
+  if given.command == "run" then
+    core.default_interrupt()
+    return run(parser, given, err)
+  end
   if given.command == "reload" then return ask_reload(parser, given, out, err) end
   if given.command == "check" then return check.run(given, out, err) end
   if given.command == "store" then
