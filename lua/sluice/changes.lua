@@ -178,7 +178,10 @@ local function stop(self)
     local x, y = waiting[a], waiting[b]
     return x.first < y.first or x.first == y.first and x.nth < y.nth
   end)
-  self:_together(keys, function(key) flush(self, key, true) end)
+  self:_together(keys, function(key)
+    flush(self, key, true)
+    while waiting[key] and waiting[key].busy do sluice.sleep(0.001) end
+  end)
   for key in pairs(waiting) do
     sluice.log.error(("%s: the server ends, and the change of %s is not published")
       :format(self.name, key))

@@ -5,7 +5,6 @@ local kit = require("spec.support.kit")
 local APP = [[
 local changes = require("sluice.changes").new(app, OPTIONS)
 local orders = changes:entity("order")
-app:channel("copies", { history = 100 })
 app:stream("/changes", { channels = { "changes/order", "changes/user" } })
 app:post("/do", function(req)
   for _, step in ipairs(req:json()) do
@@ -214,7 +213,8 @@ describe("changes", function()
     start([[{ publish = function(change, o)
       if change.changes.bad == 1 then error("not today") end
       if change.changes.bad == 2 then return nil, "never", "EDENIED" end
-      return app:publish("copies", "copy", change, o) end }]], [[app:stream("/copies", "copies")
+      return app:publish("copies", "copy", change, o) end }]], [[app:channel("copies", { history = 100 })
+      app:stream("/copies", "copies")
       app:get("/latest", function() return app:history("copies") end)]])
     local c = t:connect("/copies")
     act { "updated", 1, { a = 1 } }
@@ -228,11 +228,29 @@ describe("changes", function()
     assert.matches("not published, tried again: .*not today", t:log("warn")[1])
     assert.matches("the change of order '2' was not published: never", t:last_error())
     assert(t:reload(source([[{ publish = function(change, o) return app:publish("copies", "copy", change, o) end }]],
-      [[app:stream("/copies", "copies")]])))
+      [[app:channel("copies", { history = 100 })
+        app:stream("/copies", "copies")]])))
     t:advance(31)
     assert.same({ { bad = 1 }, { bad = 3 } }, { c:events("copy")[2].data.changes, c:events("copy")[3].data.changes })
     t:advance(60)
     assert.equal(3, c:count("copy"))
+  end)
+
+  it("publishes slowly where a function does: over a reload that closes it, and at the end, once", function()
+    local SLOW = [[{ publish = function(change)
+      sluice.sleep(SECONDS)
+      return app:publish("copies", "copy", change) end }]]
+    for seconds, change in pairs { [8] = function() assert(t:reload()) end, [0.5] = function() t:restart() end } do
+      start(SLOW:gsub("SECONDS", seconds), [[app:channel("copies", { history = 9, durable = true, rewind = "all" })
+        app:stream("/copies", "copies")]])
+      act { "updated", 1, { a = 1 } }
+      t:advance(0.3)
+      change()
+      t:advance(30)
+      assert.equal(1, t:connect("/copies"):count("copy"), seconds)
+      assert.same({}, t:log("error"))
+      t:stop()
+    end
   end)
 
   it("can stand twice in an app under two names, and not under one", function()
