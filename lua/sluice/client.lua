@@ -26,7 +26,8 @@ Connection.__index = Connection
 Connection.__name = "sluice.Connection"
 
 local KNOWN = { events = options.NONE, keys = options.NONE, headers = options.NONE,
-  last_event_id = options.STRING, timeout = 60 }
+  last_event_id = options.STRING, timeout = 60, method = options.STRING, body = options.STRING,
+  json = options.NONE }
 local LIMITS = { line_max = 1 << 20, event_max = 1 << 20 }
 local RETRY, RETRY_LEAST, RETRY_MOST = 3, 0.1, 3600 -- seconds; bounds what the server asks
 local BACKOFF_MOST, JITTER = 30, 0.25 -- seconds; a part of the pause, more or less
@@ -53,8 +54,9 @@ local function check(what, url, given)
   if not (o.timeout >= 0.1 and o.timeout <= 86400) then
     caller.raise("%s: timeout is a number of seconds from 0.1 to 86400", what)
   end
-  o.headers = outgoing.headers(what, o.headers,
-    { accept = "text/event-stream", ["cache-control"] = "no-store" })
+  local missing = { accept = "text/event-stream", ["cache-control"] = "no-store" }
+  outgoing.read_stream(what, o, missing)
+  o.headers = outgoing.headers(what, o.headers, missing)
   return o
 end
 
@@ -69,7 +71,8 @@ local function new(what, url, given)
   -- the filter as Sluice reads it; other sources ignore it
   local full = outgoing.with_query(url, { types = o.events, keys = o.keys })
   return setmetatable({ runtime = runtime, what = what, url = full,
-    shown = outgoing.shown(url), headers = o.headers, wanted = wanted, timeout = o.timeout,
+    shown = outgoing.shown(url), method = o.method, body = o.body,
+    headers = o.headers, wanted = wanted, timeout = o.timeout,
     last_id = o.last_event_id or "", failures = 0, run = 0, queue = {}, first = 1 }, Connection)
 end
 
@@ -94,8 +97,8 @@ end
 -- One attempt: true; or nil, message, code, and whether another attempt makes sense.
 local function open(self)
   local t, status, headers = outgoing.ask(self.runtime, self.what, { url = self.url,
-    method = "GET", headers = fields(self), redirects = REDIRECTS, idle = self.timeout,
-    verify = true })
+    method = self.method, body = self.body, headers = fields(self), redirects = REDIRECTS,
+    idle = self.timeout, verify = true })
   if not t then return nil, status, headers, not FINAL_CODE[headers] end
   self.status = status
   local kind = core.media_type(headers["content-type"] or "") or ""
@@ -113,12 +116,16 @@ local function open(self)
     return nil, ("%s is no event stream, but '%s'"):format(self.shown, kind), "EUPSTREAM", true
   end
   local again = status >= 500 or status == 408 or status == 429
+  self.wait_asked = again and outgoing.retry_after(headers, RETRY_MOST) or nil
   return nil, ("%s answered %d"):format(self.shown, status), "EUPSTREAM", again
 end
 
 -- Seconds until the next attempt: what the server asked for, more after each failure, with
 -- jitter.
 local function pause(self)
+  local asked = self.wait_asked
+  self.wait_asked = nil
+  if asked then return math.max(asked, RETRY_LEAST) * (1 + JITTER * core.random()) end
   local base = math.max(RETRY_LEAST, math.min(self.retry or RETRY, RETRY_MOST))
   local wait = base * 2 ^ math.min(math.max(self.failures - 1, 0), 16)
   wait = math.max(base, math.min(wait, BACKOFF_MOST / (1 + JITTER)))
@@ -261,7 +268,7 @@ Connection.__close = Connection.close
 -- @tparam string url
 -- @tparam[opt] table o `events` (only these names; `reset` comes always), `keys` (for a Sluice),
 --   `headers` (a map), `last_event_id`, `timeout` (seconds without a byte after which the
---   connection is given up, 60)
+--   connection is given up, 60); for one by POST `json` or `body`, which each attempt sends
 -- @treturn sluice.Connection|nil with `status`, 200 or 204; or nil, message, code: one attempt
 function client.connect(url, o)
   local self = new("client.connect()", url, o)

@@ -3,14 +3,15 @@
 ---
 ---   local answer, message, code = http.post("https://example.org/hook", { json = { id = 7 } })
 ---
---- Takes no app: it registers nothing. In memory: the answer, at most `max_bytes`.
+--- Takes no app: it registers nothing. In memory: the answer, at most `max_bytes`; of one that is
+--- read while it comes, what was received and not taken (see sluice.out.transfer).
 local caller = require("sluice.base.caller")
-local channels = require("sluice.app.channels")
 local core = require("sluice.core")
 local json = require("sluice.json")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local outgoing = require("sluice.out.outgoing")
+local signature = require("sluice.out.signature")
 local transfer = require("sluice.out.transfer")
 
 ---@class sluice.Http
@@ -18,7 +19,10 @@ local http = {}
 
 local KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
   body = options.NONE, json = options.NONE, timeout = 10, retries = 0, max_bytes = 1 << 20,
-  redirects = 5, verify = true, sign = options.LATER }
+  redirects = 5, verify = true, sign = options.NONE }
+local STREAM_KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
+  body = options.NONE, json = options.NONE, timeout = 10, idle = 60, redirects = 5, verify = true,
+  sign = options.NONE }
 -- What may be temporary: the same request may succeed later.
 local PASSING_CODE = { ECONNECT = true, EUPSTREAM = true, ETIMEOUT = true }
 local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true }
@@ -42,29 +46,21 @@ local function check_number(what, o, name, least, most, whole)
   end
 end
 
-local function check(what, given)
-  local o = options(what, given, KNOWN)
-  if o.sign ~= nil then channels.later(what, "sign") end
+local function check(what, given, known)
+  local o = options(what, given, known)
+  o.sign = signature.check(what, o.sign)
   outgoing.check_url(what, o.url)
   check_number(what, o, "timeout", 0.001, 86400)
-  check_number(what, o, "retries", 0, 100, true)
-  check_number(what, o, "max_bytes", 1, 1 << 30, true)
   check_number(what, o, "redirects", 0, 20, true)
-  if o.body ~= nil and o.json ~= nil then caller.raise("%s: body or json, not both", what) end
-  if o.body ~= nil and type(o.body) ~= "string" then
-    caller.raise("%s: body is a string, not a %s; for a table there is json", what, type(o.body))
-  end
+  outgoing.check_body(what, o)
   return o
 end
 
 -- Fill in what follows from the rest; nil, message, code when the value is no JSON.
 local function prepare(what, o)
   local missing = { accept = "*/*" }
-  if o.json ~= nil then
-    local text, message, code = json.encode(o.json)
-    if not text then return nil, message, code end
-    o.body, o.json, missing["content-type"] = text, nil, "application/json"
-  end
+  local ok, message, code = outgoing.put_json(o, missing)
+  if not ok then return nil, message, code end
   o.method = o.method and o.method:upper() or o.body and "POST" or "GET"
   if WITH_BODY[o.method] and not o.body then o.body = "" end
   o.headers = outgoing.headers(what, o.headers, missing)
@@ -72,6 +68,7 @@ local function prepare(what, o)
 end
 
 local function attempt(runtime, what, o)
+  if o.sign then signature.put(o.headers, o.sign, o.body or "") end
   o.deadline = runtime.scheduler.now() + o.timeout
   local t, status, headers = outgoing.ask(runtime, what, o)
   if not t then return nil, status, headers end
@@ -91,15 +88,18 @@ end
 local function pause(n, answer, code)
   if not answer and not PASSING_CODE[code] then return nil end
   if answer and not PASSING_STATUS[answer.status] then return nil end
-  local asked = answer and (answer.headers["retry-after"] or ""):match("^%d+$")
-  if asked then return math.min(tonumber(asked), PAUSE_MAX) end
+  local asked = answer and outgoing.retry_after(answer.headers, PAUSE_MAX)
+  if asked then return asked end
   return math.min(PAUSE_MIN * 2 ^ (n - 1), PAUSE_MAX) * (0.5 + core.random())
 end
 
 local function perform(what, given)
   local runtime = transfer.runtime(what)
-  local o, message, code = prepare(what, check(what, given))
-  if not o then return nil, message, code end
+  local o = check(what, given, KNOWN)
+  check_number(what, o, "retries", 0, 100, true)
+  check_number(what, o, "max_bytes", 1, 1 << 30, true)
+  local ready, message, code = prepare(what, o)
+  if not ready then return nil, message, code end
   local answer
   for n = 1, o.retries + 1 do
     answer, message, code = attempt(runtime, what, o)
@@ -116,7 +116,8 @@ end
 --   or `json` (a value), `timeout` (seconds for one attempt, 10), `retries` (0: further attempts
 --   when the server cannot be reached, breaks off, is late, or answers 429, 502, 503 or 504; the
 --   request may then arrive more than once), `max_bytes` (of the answer, 1 MiB), `redirects` (5),
---   `verify` (the certificate, true)
+--   `verify` (the certificate, true), `sign` ({ secret =, id = }: fields by which the server knows
+--   that it is yours, see sluice.out.signature)
 -- @treturn table|nil { status, headers, body, json() }, or nil, message, code: "ECONNECT",
 --   "EUPSTREAM", "ETIMEOUT", "ETOOBIG", "EINVAL", "EBADFIELD", "EFULL"
 function http.request(o)
@@ -149,4 +150,56 @@ function http.post(url, o)
   return with("http.post()", "POST", url, o)
 end
 
+-- ---- An answer while it comes --------------------------------------------------------------
+
+---@class sluice.HttpStream
+local HttpStream = {}
+HttpStream.__index = HttpStream
+HttpStream.__name = "sluice.HttpStream"
+
+--- Iterate over the body's pieces as they come, strings of any size. What is not taken stays with
+-- the server, which waits. Leaving the loop closes the request. When the answer breaks off the
+-- loop ends, and `answer.problem` and `answer.code` say why.
+-- @return what `for piece in …` wants
+function HttpStream:chunks()
+  local function next_piece()
+    local piece, message, code = self.transfer:read()
+    if not piece and not self.closed then self.problem, self.code = message, code end
+    return piece
+  end
+  return next_piece, nil, nil, self
+end
+
+--- End the request; closing twice does no harm.
+function HttpStream:close()
+  self.closed = true
+  self.transfer:close()
+end
+
+HttpStream.__close = HttpStream.close
+
+--- Send a request, and return when the head of its answer is there; the body is read while it
+-- comes. Declare the answer `<close>`, or read it in a loop: the request ends with that.
+-- @tparam table o as http.request, without `retries` and `max_bytes`; `timeout` is for the head,
+--   `idle` (60) the seconds without a byte after which the answer is given up
+-- @treturn sluice.HttpStream|nil with `status` and `headers`; or nil, message, code
+function http.stream(o)
+  local what = "http.stream()"
+  local runtime = transfer.runtime(what)
+  local given = check(what, o, STREAM_KNOWN)
+  check_number(what, given, "idle", 0.1, 86400)
+  local ready, message, code = prepare(what, given)
+  if not ready then return nil, message, code end
+  if given.sign then signature.put(given.headers, given.sign, given.body or "") end
+  local limit = runtime.scheduler.now() + given.timeout
+  local t, status, headers = outgoing.ask(runtime, what, { url = given.url, method = given.method,
+    headers = given.headers, body = given.body, redirects = given.redirects, idle = given.idle,
+    head_by = limit, verify = given.verify })
+  if not t then return nil, status, headers end
+  return setmetatable({ transfer = t, status = status, headers = headers },
+    HttpStream)
+end
+
+names.lenient(HttpStream, "answer", { chunks = HttpStream.chunks, close = HttpStream.close },
+  { "status", "headers", "problem", "code" })
 return names.strict(http, "http", ".")

@@ -436,6 +436,7 @@ function Client:stop(event, data) end
 ---@field max_bytes? integer
 ---@field redirects? integer
 ---@field verify? boolean
+---@field sign? { secret: string, id?: string } Standard Webhooks
 
 ---@class sluice.HttpResponse
 ---@field status integer
@@ -456,6 +457,19 @@ function http.get(url, o) end
 ---@param o? sluice.HttpOptions
 ---@return sluice.HttpResponse?, string? message, string? code
 function http.post(url, o) end
+---@param o sluice.HttpOptions|{ idle?: number } without retries and max_bytes
+---@return sluice.HttpStream?, string? message, string? code
+function http.stream(o) end
+
+---@class sluice.HttpStream
+---@field status integer
+---@field headers table<string, string> in any case
+---@field problem? string why it broke off
+---@field code? string
+local HttpStream = {}
+---@return fun(): string?
+function HttpStream:chunks() end
+function HttpStream:close() end
 
 ---@class sluice.SqliteOptions
 ---@field timeout? number seconds for an answer (10)
@@ -484,6 +498,9 @@ function Database:close() end
 ---@field headers? table<string, string|number>
 ---@field last_event_id? string
 ---@field timeout? number seconds without a byte
+---@field json? any
+---@field body? string
+---@field method? "GET"|"POST"
 
 ---@class sluice.ClientEvent
 ---@field event string

@@ -1,4 +1,5 @@
 --- sluice.http on a real server, against a source whose every byte is the spec's.
+local crypto = require("sluice.crypto")
 local deadline = require("spec.support.deadline")
 local json = require("sluice.json")
 local live = require("spec.support.live")
@@ -23,6 +24,22 @@ app:post("/raise", function(req)
   return { problem = tostring(problem) }
 end)
 app:get("/quick", function() return "quick" end)
+local taken = app:state("taken", { text = "", ended = false })
+app:post("/stream", function(req)
+  local o = req:json()
+  local most = o.most
+  o.most, taken().text, taken().ended = nil, "", false
+  local answer <close>, message, code = http.stream(o)
+  if not answer then return { message = message, code = code } end
+  for piece in answer:chunks() do
+    taken().text = taken().text .. piece
+    if most and #taken().text >= most then break end
+  end
+  taken().ended = true
+  return { status = answer.status, type = answer.headers["Content-Type"], text = taken().text,
+    problem = answer.problem, code = answer.code }
+end)
+app:get("/taken", function() return { text = taken().text, ended = taken().ended } end)
 ]]
 
 describe("sluice.http", function()
@@ -184,6 +201,72 @@ describe("sluice.http", function()
     c:close()
   end)
 
+  it("refuses a redirect that leads nowhere", function()
+    for _, place in ipairs { "", "http://[", "http://exa mple/" } do
+      local told = ask { url = "/", method = "POST", body = "x" }
+      local c = from:accept()
+      c:answer(302, "", { Location = place })
+      local answer = told()
+      assert.same({ "EUPSTREAM", true }, { answer.code, answer.message:find("is no place", 1, true) ~= nil }, place)
+      c:close()
+    end
+  end)
+
+  it("gives an answer while it comes", function()
+    local told = ask({ url = "/" }, "/stream")
+    local c = from:accept()
+    c:send("HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 20\r\n\r\none,")
+    deadline.eventually(function() return json.decode(s.get("/taken").body).text == "one," end, 5)
+    c:send("two")
+    deadline.eventually(function() return json.decode(s.get("/taken").body).text == "one,two" end, 5)
+    assert.is_false(json.decode(s.get("/taken").body).ended)
+    c:close()
+    local answer = told()
+    assert.same({ 200, "one,two", "EUPSTREAM" }, { answer.status, answer.text, answer.code })
+  end)
+
+  it("ends what is not read on, and waits for a head no longer than it was told", function()
+    local told = ask({ url = "/", most = 3 }, "/stream")
+    local c = from:accept()
+    c:stream("long")
+    assert.same({ "long" }, { told().text })
+    assert.is_true(c:gone())
+    told = ask({ url = "/", timeout = 0.2 }, "/stream")
+    c = from:accept()
+    assert.equal("ETIMEOUT", told().code)
+    assert.is_true(c:gone())
+    told = ask({ url = "/", idle = 0.2 }, "/stream")
+    c = from:accept()
+    c:stream("then nothing")
+    assert.equal("ETIMEOUT", told().code)
+    assert.is_true(c:gone())
+  end)
+
+  it("signs what it sends as Standard Webhooks has it", function()
+    local key = ("k"):rep(32)
+    local told = ask { url = "/", json = { n = 1 }, retries = 1,
+      sign = { secret = "whsec_" .. crypto.base64url(key) .. "=", id = "msg_7" } }
+    local c = from:accept()
+    for _ = 1, 2 do
+      local at = c.headers["webhook-timestamp"]
+      assert.is_true(math.abs(os.time() - tonumber(at)) < 60)
+      assert.equal("msg_7", c.headers["webhook-id"])
+      local folder = process.temp_dir()
+      process.write_file(folder .. "/body", ("msg_7.%s.%s"):format(at, c.body))
+      local code, wanted = process.run(("openssl dgst -sha256 -hmac %s -binary %s/body | base64"):format(key, folder))
+      process.remove_dir(folder)
+      assert.equal(0, code)
+      assert.equal("v1," .. wanted:gsub("%s+$", ""), c.headers["webhook-signature"])
+      if _ == 1 then
+        c:answer(503, "", { ["Retry-After"] = "0" })
+        c:again()
+      end
+    end
+    c:answer(200, "fine")
+    assert.equal("fine", told().body)
+    c:close()
+  end)
+
   it("follows not for ever, and nowhere but to http", function()
     local told = ask { url = "/", redirects = 2 }
     local c = from:accept()
@@ -225,7 +308,9 @@ describe("sluice.http", function()
   it("raises on mistakes", function()
     local function raised(o) return ask(o, "/raise")().problem end
     assert.truthy(raised({ ulr = "x" }):find("unknown option 'ulr', did you mean 'url'?", 1, true))
-    assert.truthy(raised({ url = "/", sign = { secret = "s" } }):find("sign comes in a later version", 1, true))
+    assert.truthy(raised({ url = "/", sign = { secret = "s" } }):find("sign.secret is a text of at least 24", 1, true))
+    assert.truthy(raised({ url = "/", sign = { secret = "whsec_c2hvcnQ=" } }):find("sign.secret", 1, true))
+    assert.truthy(raised({ url = "/", sign = { key = "s" } }):find("sign: unknown option 'key'", 1, true))
     assert.truthy(raised({ url = "/", timeout = -1 }):find("timeout is a number from", 1, true))
     assert.truthy(raised({ url = "/", body = "a", json = 1 }):find("body or json, not both", 1, true))
     assert.truthy(raised({ url = 7 }):find("the url is a string", 1, true))

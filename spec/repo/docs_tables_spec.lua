@@ -148,10 +148,8 @@ describe("the tables of the pages", function()
       local known = tree.read("lua/sluice/" .. module .. ".lua"):match("\nlocal KNOWN = {(.-)}")
       local wanted, defaults = {}, {}
       for option, default in known:gmatch("([%l_]+) = ([%w.<> ]+)") do
-        if option ~= "sign" then
-          wanted[#wanted + 1] = option
-          defaults[option] = load("local options = { NONE = false } return " .. default)()
-        end
+        wanted[#wanted + 1] = option
+        defaults[option] = load("local options = { NONE = false } return " .. default)()
       end
       local rows = doc.table(name .. " option")
       assert.same(sorted(wanted), names_of(rows))
@@ -274,6 +272,7 @@ describe("public functions", function()
     -- where the methods of App live that are made elsewhere
     local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
       http = { "http." }, client = { "client." }, Connection = { "Connection:" },
+      HttpStream = { "HttpStream:" },
       sqlite = { "sqlite." }, Database = { "Database:" },
       sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
       auth = { "auth." }, Auth = { "Auth:" },

@@ -202,9 +202,9 @@ describe("a request", function()
     assert.same({ message = "a", startTime = "b" }, body_of('{"Message":"a","STARTTIME":"b"}'))
     assert.same({ message = "a", Other = { Message = 1 } }, body_of('{"message":"a","Other":{"Message":1}}'))
     for text, field in pairs({ ['{"Message":"a","message":"a"}'] = "message", ['{"MESSAGE":1}'] = "message",
-      ['{"Messages":"a"}'] = "message", ["[1]"] = "message" }) do
+      ['{"Messages":"a"}'] = "message", ["[1]"] = "" }) do
       local a = t:post("/cases", { json = text })
-      assert.same({ 422, field }, { a.status, error_of(a).field }, text)
+      assert.same({ 422, field }, { a.status, error_of(a).field or "" }, text)
     end
     assert.equal(422, t:post("/json", { json = '{"Name":"a"}' }).status)
   end)

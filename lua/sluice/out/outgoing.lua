@@ -2,6 +2,7 @@
 -- Keeps nothing in memory.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
+local json = require("sluice.json")
 local query = require("sluice.base.query")
 local transfer = require("sluice.out.transfer")
 
@@ -53,6 +54,50 @@ function outgoing.headers(what, given, missing)
   return all
 end
 
+--- Raise unless there is one body at most.
+function outgoing.check_body(what, o)
+  if o.body ~= nil and o.json ~= nil then caller.raise("%s: body or json, not both", what) end
+  if o.body ~= nil and type(o.body) ~= "string" then
+    caller.raise("%s: body is a string, not a %s; for a table there is json", what, type(o.body))
+  end
+end
+
+--- Turn the field json into a body.
+-- @tparam table o
+-- @tparam table missing header fields to be added
+-- @treturn boolean|nil true; or nil, message, code
+function outgoing.put_json(o, missing)
+  if o.json == nil then return true end
+  local text, message, code = json.encode(o.json)
+  if not text then return nil, message, code end
+  o.body, o.json, missing["content-type"] = text, nil, "application/json"
+  return true
+end
+
+--- The method and body of a stream that may be opened by POST; raises.
+-- @tparam string what for messages
+-- @tparam table o method, body, json
+-- @tparam table missing header fields to be added
+function outgoing.read_stream(what, o, missing)
+  outgoing.check_body(what, o)
+  local ok, message = outgoing.put_json(o, missing)
+  if not ok then caller.raise("%s: json: %s", what, message) end
+  o.method = o.method or o.body and "POST" or "GET"
+  if o.method ~= "POST" and (o.method ~= "GET" or o.body) then
+    caller.raise('%s: method is "GET", or "POST" with a body', what)
+  end
+  if o.method == "POST" then o.body = o.body or "" end
+end
+
+--- Seconds that an answer asks to wait.
+-- @tparam table headers
+-- @tparam number most
+-- @treturn number|nil
+function outgoing.retry_after(headers, most)
+  local seconds = (headers["retry-after"] or ""):match("^%s*(%d+)%s*$")
+  return seconds and math.min(tonumber(seconds), most)
+end
+
 --- Raise unless a URL is a string; its contents are checked by the core.
 function outgoing.check_url(what, url)
   if type(url) ~= "string" then
@@ -100,12 +145,20 @@ local function redirected(o, status, location)
   return go_on
 end
 
+-- A redirect whose place makes no sense is no answer that an app could use.
+local function leads_nowhere(status, headers, location)
+  local given = REDIRECT[status] and query.headers(headers).location
+  if given and (given == "" or not location) then
+    return ("a redirect leads to '%s', which is no place"):format(given:sub(1, 200))
+  end
+end
+
 --- Send a request, follow redirects, wait for the head. Fields that identify the app are sent to
 -- the first server only. The caller closes the transfer.
 -- @tparam sluice.Runtime runtime
 -- @tparam string what for messages
 -- @tparam table o url, method, headers (a map), body, redirects, deadline (monotonic) or idle
---   (seconds), max_bytes, verify
+--   (seconds), head_by (monotonic: of the head alone), max_bytes, verify
 -- @treturn sluice.Transfer|nil or nil, message, code
 -- @treturn integer status
 -- @treturn table headers, whose names match in any case
@@ -118,8 +171,11 @@ function outgoing.ask(runtime, what, o)
       max_bytes = o.max_bytes, verify = o.verify })
     if not t then return nil, message, code end
     local cut <close> = t:closer()
+    if o.head_by then t:expect_head(o.head_by) end
     local status, headers, location = t:head()
     if not status then return nil, headers, location end
+    message = leads_nowhere(status, headers, location)
+    if message then return nil, message, "EUPSTREAM" end
     if not (REDIRECT[status] and location and o.redirects > 0) then
       cut.transfer = nil
       return t, status, query.headers(headers)

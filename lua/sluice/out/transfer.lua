@@ -122,6 +122,16 @@ function Transfer:head()
   return nil, self.message, self.code
 end
 
+--- End the request when its head has not come by then.
+-- @tparam number time monotonic
+function Transfer:expect_head(time)
+  self.runtime.scheduler:at(time, function()
+    if self.status or self.ended then return end
+    pcall(self.server.cancel_request, self.server, self.id)
+    self:on_end("no answer in time", "ETIMEOUT")
+  end)
+end
+
 --- Wait for the next part of the body.
 -- @treturn string|nil nil at the end; nil, message, code when it broke off
 function Transfer:read()
