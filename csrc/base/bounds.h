@@ -185,6 +185,8 @@
 #define STALL_TIMEOUT_MS 20000 /* a socket that takes nothing for so long is closed */
 #define EXPIRES_LOOK_MS 60000  /* until a user expires the clock is looked at so often */
 #define HEARTBEAT_MS 15000
+/* A client owes an acknowledgement for a heartbeat, at least so long: its network is gone. */
+#define SILENT_MS_LEAST 2000
 #define DRAIN_MS 5000
 #define STOP_HOOKS_MS 1000     /* for the app's stop hooks, before the drain */
 #define HANDLERS_DRAIN_MS 2000 /* for handlers that still run then */

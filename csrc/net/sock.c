@@ -5,6 +5,8 @@
 
 #include <assert.h>
 #include <linux/sockios.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
@@ -72,4 +74,11 @@ ssize_t sock_read(int fd, char *bytes, size_t n) {
 uint32_t sock_held(int fd) {
     int n = 0;
     return ioctl(fd, SIOCOUTQ, &n) == 0 && n > 0 ? (uint32_t)n : 0;
+}
+
+uint32_t sock_silent_ms(int fd) {
+    struct tcp_info info = {0};
+    socklen_t n = sizeof info;
+    if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &info, &n) < 0) return 0;
+    return info.tcpi_unacked > 0 ? info.tcpi_last_ack_recv : 0;
 }

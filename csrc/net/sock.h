@@ -57,4 +57,8 @@ ssize_t sock_read(int fd, char *bytes, size_t n);
 /* Bytes that the kernel holds: the peer has not acknowledged them. */
 uint32_t sock_held(int fd);
 
+/* For how long the peer has been silent that owes an acknowledgement, in ms; 0 when it owes
+ * none. One that only has no room for more owes none. */
+uint32_t sock_silent_ms(int fd);
+
 #endif

@@ -354,6 +354,14 @@ static void beat(struct conn *c) {
     c->tx_ms = now_ms(c);
 }
 
+/* Whether what was sent a heartbeat ago has not arrived yet: the network is gone, which
+ * TCP itself would take longer to say. A client with no room for more acknowledges that. */
+static bool is_cut_off(const struct conn *c) {
+    uint32_t limit = c->outlet.heartbeat_ms;
+    return sock_silent_ms(c->io.fd) >=
+           (limit > SILENT_MS_LEAST ? limit : SILENT_MS_LEAST);
+}
+
 static void say_drain(struct conn *c) {
     c->outlet.bye_at_ms = 0;
     stream_bye(&c->outlet.stream, END_DRAIN);
@@ -368,7 +376,13 @@ void outlet_on_timer(struct outlet *o) {
         conn_doom(c, END_SLOW);
         return;
     }
-    if (!o->pinned && o->heartbeat_ms > 0 && quiet_ms(c) >= o->heartbeat_ms) beat(c);
+    if (!o->pinned && o->heartbeat_ms > 0 && quiet_ms(c) >= o->heartbeat_ms) {
+        if (is_cut_off(c)) {
+            conn_doom(c, END_GONE);
+            return;
+        }
+        beat(c);
+    }
     schedule(c);
 }
 
