@@ -235,5 +235,6 @@
 #define CHUNK_TRAILERS_MAX 4096    /* trailers are read and dropped: 431 */
 #define URL_PARAMS_MAX 100         /* parameters of one query: 400 */
 #define ORIGIN_FIELDS_MAX 6        /* fields that CORS adds to one response */
+#define LISTENER_CONNS_MAX 64 /* of a command that serves: more wait to be accepted */
 
 #endif

@@ -13,6 +13,7 @@
 #include "bind/crypto.h"
 #include "bind/disk.h"
 #include "bind/host.h"
+#include "bind/listener.h"
 #include "bind/json.h"
 #include "bind/l_aux.h"
 #include "bind/rehearsal.h"
@@ -314,6 +315,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     budget_add_functions(L);
     crypto_add_functions(L);
     host_add_functions(L);
+    listener_add_functions(L);
     json_add_functions(L);
     rehearsal_add_functions(L);
     store_tools_add(L);

@@ -26,7 +26,7 @@ local LUA_LAYERS = {
   requests = { "app/", "base/", "core", "json" },
   out = { "base/", "core", "json" },
   live = { "app", "requests/", "app/", "base/", "core", "json" },
-  command = { "live/", "app/", "base/", "core", "json", "test" },
+  command = { "live/", "app/", "base/", "core", "json", "test", "client", "http" },
   testing = { "live/", "base/", "core", "json", "eventstream" },
 }
 

@@ -4,8 +4,8 @@
 ---   {"t":9.5,"note":"reset","data":"{\"reason\":\"trimmed\"}"}
 ---
 --- `t` is seconds since the recording began; `event` is left out for "message", `id` while it stays
---- the same, as on the wire. A note is no event. Bytes that are no UTF-8 stand as they are, so that
---- all data come back. Keeps nothing in memory.
+--- the same, as on the wire. A note is no event. Bytes that are no UTF-8 become U+FFFD, as in a
+--- browser. Keeps nothing in memory.
 local json = require("sluice.json")
 
 local recording = {}
@@ -79,8 +79,22 @@ function recording.lines(handle, path)
       return nil
     end
     local record, why = recording.read(line)
+    if record then record.line = n end
     return record or false, why and ("%s:%d: %s"):format(path, n, why)
   end
+end
+
+--- An event as it is on the wire.
+-- @tparam table record
+-- @treturn string
+function recording.to_stream(record)
+  local lines = {}
+  if record.event ~= "message" then lines[1] = "event: " .. record.event end
+  for line in (record.data:gsub("\r\n?", "\n") .. "\n"):gmatch("([^\n]*)\n") do
+    lines[#lines + 1] = "data: " .. line
+  end
+  if record.id then lines[#lines + 1] = "id: " .. record.id end
+  return table.concat(lines, "\n") .. "\n\n"
 end
 
 return recording

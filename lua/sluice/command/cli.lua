@@ -1,4 +1,5 @@
---- The command line: sluice run | test | reload | check | store | version | help, on argparse.
+--- The command line: sluice run | test | reload | check | store | record | replay | version | help,
+-- on argparse.
 -- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage, 75 another process has the
 -- data folder. Keeps nothing in memory.
 local need = require("sluice.base.need")
@@ -8,7 +9,9 @@ local check = require("sluice.command.check")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
 local difference = require("sluice.live.difference")
+local record = require("sluice.command.record")
 local remote = require("sluice.command.remote")
+local replay = require("sluice.command.replay")
 local serve = require("sluice.live.serve")
 local store = require("sluice.command.store")
 local test = require("sluice.test")
@@ -67,6 +70,8 @@ local function make_parser()
   add_test(parser)
   add_reload(parser)
   store.add(parser)
+  record.add(parser)
+  replay.add(parser)
   parser:command("version", "Print the version.")
   parser:add_help_command()
   return parser
@@ -152,8 +157,9 @@ function cli.main(args, out, err)
   end
   if given.command == "reload" then return ask_reload(parser, given, out, err) end
   if given.command == "check" then return check.run(given, out, err) end
-  if given.command == "store" then
-    return store.run(given, function(message) return usage(parser, message, err) end, out, err)
+  local run_it = ({ store = store.run, record = record.run, replay = replay.run })[given.command]
+  if run_it then
+    return run_it(given, function(message) return usage(parser, message, err) end, out, err)
   end
   return usage(parser, "a command is missing: sluice run app.lua", err)
 end
