@@ -2,7 +2,6 @@
 --- it stands there. (A checkout without that folder has examples/showcase for the same.)
 local crypto = require("sluice.crypto")
 local kit = require("spec.support.kit")
-local lfs = require("lfs")
 local shared = require("spec.support.shared")
 
 local OPS, BOSS = { ["X-API-Key"] = "k1" }, { ["X-API-Key"] = "k2" }
@@ -10,18 +9,9 @@ local PATH = "api/proposed/hub.lua"
 
 local function hash(key) return crypto.hex(crypto.sha256(key)) end
 
--- The program uses a module that may not be there yet.
-local function without_demo()
-  if lfs.attributes("lua/sluice/demo.lua") then return end
-  local demo = { routes = function() end, producer = function() end }
-  package.loaded["sluice.demo"] = { new = function() return demo end }
-  finally(function() package.loaded["sluice.demo"] = nil end)
-end
-
 local function start()
   local source = shared.read(PATH)
   if not source then return nil end
-  without_demo()
   return kit.whole(source, { env = { OPS_KEY_HASH = hash("k1"), BOSS_KEY_HASH = hash("k2") }, flags = { demo = true } })
 end
 
