@@ -116,6 +116,7 @@ static void lose(struct sub *sub, bool replays) {
 static void give_up(struct paging *p, struct sub *sub) {
     p->failed = 0;
     if (sub->seeks) settle_place(p, sub, sub_chan(sub)->gone);
+    drop_place(p, sub);
     lose(sub, true);
 }
 
@@ -175,13 +176,21 @@ static struct paging *begin(struct stream *s) {
     return p;
 }
 
-void history_seek(struct sub *sub, uint32_t events) {
+static void add_place(struct sub *sub, uint32_t events) {
     struct stream *s = sub->stream;
     struct place *place = mem_new(sizeof *place);
     if (!s->paging) begin(s);
     *place = (struct place){.next = s->paging->places, .sub = sub, .events = events};
     s->paging->places = place;
+}
+
+void history_seek(struct sub *sub, uint32_t events) {
+    add_place(sub, events);
     sub->seeks = true;
+}
+
+void history_judge(struct sub *sub) {
+    add_place(sub, 0);
 }
 
 void history_ask(struct stream *s) {
@@ -241,6 +250,7 @@ static void take(struct fan *fan, struct paging *p, struct page_request *r) {
         return;
     }
     p->failed = 0;
+    drop_place(p, sub);
     if (lost) report_floor(sub, r->floor);
     r->next = p->pages;
     p->pages = r;
@@ -329,6 +339,7 @@ void history_forget(struct sub *sub) {
 static void end_pages(struct sub *sub, bool replays) {
     struct stream *s = sub->stream;
     if (s->paging && sub->seeks) settle_place(s->paging, sub, sub_chan(sub)->gone);
+    if (s->paging) drop_place(s->paging, sub);
     if (PLANTED(42) || !history_has(sub, place_of(sub))) return;
     lose(sub, replays);
     stream_wake(s);

@@ -11,7 +11,9 @@
  *
  * A newcomer that shall get the newest n, of which memory has fewer, or all there is, does not
  * know where it starts: its first question is for the newest n ('newest'), and the answer says
- * above which number they lie. Its hello waits for that, since it says the same.
+ * above which number they lie. Its hello waits for that, since it says the same. So does the
+ * hello of a client that comes back to what only the store has: whether that is whole, the
+ * floor that its first page brings says.
  *
  * A stream has one page under way. HISTORY_TURNS_MAX streams of a thread have a turn to read
  * pages; the others wait, in order. A stream whose socket is full gives its pages and its
@@ -60,6 +62,10 @@ struct fan_history {
 /* A subscription, new on its stream, starts with the newest events up to where it joined, as
  * many as these (UINT32_MAX: all). Until its place is known it 'seeks'. */
 void history_seek(struct sub *sub, uint32_t events);
+
+/* A subscription, new on its stream, goes on where the store has to say whether something is
+ * missing. The stream 'seeks' until its first page is here. */
+void history_judge(struct sub *sub);
 
 /* A page is there, or could not be read (takes r). */
 void history_answer(struct fan *fan, struct page_request *r);

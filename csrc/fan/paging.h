@@ -8,7 +8,8 @@
 struct page_request;
 
 /* A subscription that starts with so many of its newest events, some of which only the store
- * has: where that is, the answer to its first page says. */
+ * has: where that is, the answer to its first page says. 0: it starts at its place, and the
+ * answer says whether what follows is whole. */
 struct place {
     struct place *next;
     struct sub *sub;

@@ -25,9 +25,10 @@ struct note {
     uint64_t after; /* number: events up to here go first */
     uint64_t id;    /* number: the cursor it carries; 0: none */
     enum stream_end end;
-    bool alone; /* an end by right: no event goes before it */
-    bool waits; /* hello: its id is not known yet (stream->seeks) */
-    uint32_t n; /* bytes of text */
+    bool alone;   /* an end by right: no event goes before it */
+    bool waits;   /* hello: its id is not known yet (stream->seeks) */
+    bool resumes; /* ... and becomes "resumed":true unless a reset comes before */
+    uint32_t n;   /* bytes of text */
     char text[];
 };
 
@@ -52,9 +53,10 @@ struct stream {
     bool filtered;   /* has a filter: its id is refreshed more often */
     bool ends_clean; /* its client comes back after a clean end, and may hang else */
     bool plain;      /* no control events: for clients that look at no names */
-    bool seeks;      /* where it starts is asked of a store: nothing is sent before */
-    uint8_t form;    /* enum form_id */
-    uint16_t resets; /* that it was sent; no more than fit */
+    bool seeks; /* where it starts, or whether that is whole, is asked of a store: nothing
+                      * is sent before */
+    uint8_t form;           /* enum form_id */
+    uint16_t resets;        /* that it was sent; no more than fit */
     enum end_reason reason; /* of its bye; END_NONE before */
 };
 

@@ -83,13 +83,14 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
     struct buf states = {0};
     uint64_t period = longest_period(s);
     struct control_hello hello = {.client = o->client,
-                                  .resumed = v->resumed,
+                                  .resumed = v->resumed && !s->seeks,
                                   .channels = s->n_subs,
                                   .heartbeat = o->heartbeat,
                                   .max_rate = period ? 1000.0 / (double)period : 0,
                                   .has_id = !v->passes && s->n_subs > 0,
                                   .id = PLANTED(3) ? s->fan->head : s->cursor};
-    if (s->seeks) hello.id = UINT64_MAX; /* keeps the room for it: stream_begin */
+    if (s->seeks)
+        hello.id = UINT64_MAX; /* this and "false" keep the room: stream_begin */
     int err = count_pending(s, &states, &hello.replay);
     hello.states = buf_slice(&states);
     if (err == 0) err = control_hello(b, s->fan->epoch, &hello);
@@ -153,6 +154,7 @@ static int queue_opening(struct stream *s, const struct stream_opening *o,
         err == 0 ? note_new(buf_slice(&text), 0, id, STREAM_GOES_ON) : NULL;
     if (note) {
         note->waits = s->seeks;
+        note->resumes = s->seeks && v->resumed && !s->plain;
         stream_add_note(s, note);
     }
     buf_free(&text);
@@ -173,6 +175,18 @@ static void write_id(struct stream *s, struct note *note, uint64_t id, size_t ro
     note->id = id;
 }
 
+/* The store has what the client missed: "resumed" becomes true. */
+static void write_resumed(struct stream *s, struct note *note) {
+    static const char is[] = "\"resumed\":false", be[] = "\"resumed\":true";
+    size_t at = 0, n = sizeof is - 1, less = sizeof is - sizeof be;
+    while (at + n < note->n && memcmp(note->text + at, is, n) != 0) at++;
+    assert(at + n < note->n);
+    memcpy(note->text + at, be, n - less);
+    memmove(note->text + at + n - less, note->text + at + n, note->n - at - n);
+    note->n -= (uint32_t)less;
+    s->note_bytes -= (uint32_t)less;
+}
+
 void stream_begin(struct stream *s) {
     ASSERT_OWNER(s->fan->loop);
     static const size_t room = sizeof "id: -18446744073709551615\n\n" - 1 + EPOCH_LENGTH;
@@ -182,6 +196,7 @@ void stream_begin(struct stream *s) {
     if (!note) return; /* an end by right took it back */
     note->waits = false;
     s->opened = true;
+    if (note->resumes && (s->resets == 0 || PLANTED(46))) write_resumed(s, note);
     if (!s->plain) write_id(s, note, PLANTED(37) ? s->fan->head : s->cursor, room);
 }
 
@@ -189,10 +204,18 @@ static int32_t rewind_of(const struct sub *sub, const struct sub_spec *spec) {
     return spec->rewind == REWIND_DEFAULT ? sub_chan(sub)->policy.rewind : spec->rewind;
 }
 
-/* Ask where those start of which the store has to say it. */
+/* It goes on where only the store has what follows, and may have deleted some of it. */
+static bool is_unsure(const struct verdict *v, const struct sub *sub) {
+    return v->resumed && !sub_is_state(sub) && !sub->seeks && !sub->snapshot &&
+           history_has(sub, sub->from);
+}
+
+/* Ask where those start of which the store has to say it, and whether the others miss
+ * nothing. */
 static void seek_places(struct stream *s, const struct verdict *v, uint32_t n) {
     for (uint32_t i = 0; i < n && s->seeks; i++)
         if (v->subs[i]->seeks) history_seek(v->subs[i], (uint32_t)v->rewinds[i]);
+        else if (is_unsure(v, v->subs[i])) history_judge(v->subs[i]);
 }
 
 int stream_open(struct stream *s, const struct stream_opening *o) {
@@ -216,6 +239,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     s->cursor = lowest(s, &o->last_id);
     s->written_ms = s->fan->now_ms;
     v.resumed = v.resumed && s->n_subs > 0;
+    for (uint32_t i = 0; i < n; i++) s->seeks = s->seeks || is_unsure(&v, v.subs[i]);
     s->came_back = o->last_id.kind != EVENTID_NONE && s->n_subs == 0;
     v.passes = v.resets > 0 && !PLANTED(12) && !is_reached(s, &o->last_id);
     if (err == 0 && s->plain && v.resets > 0) err = E_TRIMMED;

@@ -22,7 +22,8 @@ void stream_deinit(struct stream *s); /* unsubscribes */
  * client was, E_TRIMMED. */
 int stream_open(struct stream *s, const struct stream_opening *o);
 
-/* It 'seeks', and all places are known now: hello gets its id. */
+/* It 'seeks', and all that it asked is known now: hello gets its id, and says whether it is
+ * resumed. */
 void stream_begin(struct stream *s);
 
 /* On an open stream, at this point of the order of commands. A sync note confirms the

@@ -12,6 +12,9 @@ app:channel("memory", { history = 100 })
 app:channel("short", { history = 20, durable = true })
 app:stream("/short", { channels = { { "short", rewind = "all" } } })
 app:stream("/plain", { channels = { { "short", rewind = "all" } }, control = false })
+app:channel("brief/*", { history = 10, durable = true })
+app:channel("brief/memory", { durable = false })
+app:stream("/brief", { channels = { "brief/disk", "brief/memory" } })
 app:stream("/log", "log/a")
 app:stream("/alerts", "alerts")
 app:stream("/all", { channels = { "log/a", "alerts", "prices", "memory" } })
@@ -139,6 +142,25 @@ describe("durable channels", function()
       local c = t:connect("/far")
       c:wait_for("e", 5, { n = 12 })
       assert.same(count(4, 12), numbers(c))
+    end)
+  end
+
+  for place, sockets in pairs { ["in virtual time"] = false, ["on a real server"] = true } do
+    it("say in hello whether a client missed something, as channels in memory do, " .. place, function()
+      start(sockets and { sockets = true, flags = { drain = 0.1 } })
+      for _, channel in ipairs { "brief/disk", "brief/memory" } do
+        local id = {}
+        for i = 1, 45 do id[i] = assert(publish(t, channel, { n = i }).json.id) end
+        local late = t:connect("/brief", { last_event_id = id[1] })
+        late:wait_for("e", 5, { n = 45 })
+        assert.same({ false, 10, 1 }, { late.hello.resumed, late.hello.replay, #late:events("reset") })
+        local first = numbers(late)[1] -- the store may have a few more than the history
+        assert.is_true(first > 2 and first <= 36)
+        assert.same(count(first, 45), numbers(late))
+        local whole = t:connect("/brief", { last_event_id = id[35] })
+        whole:wait_for("e", 5, { n = 45 })
+        assert.same({ true, count(36, 45) }, { whole.hello.resumed, numbers(whole) })
+      end
     end)
   end
 

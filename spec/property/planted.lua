@@ -46,4 +46,5 @@ return {
   "what channels of a pattern in memory lost with the last run is forgotten when the pattern goes",
   "who waits to hear where its log starts is forgotten when that becomes keyed, or a log",
   "who began with a reset gets another one for what went before it came",
+  "hello says that nothing is missing, though the first page showed that something is",
 }

@@ -147,6 +147,7 @@ function World:answer_page(thread, sure)
     return true
   end
   self.readings[page.id] = nil
+  if page.newest == 0 and reading.floor > page.above then self:tell_loss(page) end
   self.count.pages = (self.count.pages or 0) + 1
   self.sim:answer(thread, page.id, reading.rows, reading.floor, reading.given, reading.place or nil)
   for _, client in ipairs(self.clients) do
@@ -157,6 +158,17 @@ function World:answer_page(thread, sure)
     end
   end
   return true
+end
+
+--- What follows the place of a stream is gone. What it was sent before is read first.
+function World:tell_loss(page)
+  for _, client in ipairs(self.clients) do
+    if client.stream and not client.stalled and page.stream
+      and ("%p"):format(client.stream) == ("%p"):format(page.stream) then
+      self:take(client)
+      if not client.watcher.ended then client.watcher:on_lost_page(page.channel) end
+    end
+  end
 end
 
 --- A stream starts where the store says.

@@ -116,6 +116,13 @@ function Watcher:on_place(name, place, joined)
   table.sort(self.expect, function(a, b) return a.event.seq < b.event.seq end)
 end
 
+--- The store has deleted what follows the place that a page was asked from, and hello is not out:
+--- it may not say that nothing is missing.
+function Watcher:on_lost_page(name)
+  local sub = self.subs[name]
+  if sub and not sub.late and not self.greeted then self.lost_page = true end
+end
+
 --- The thread took an event.
 function Watcher:on_event(event)
   local sub = self.subs[event.channel]
@@ -363,7 +370,8 @@ function Watcher:on_hello(event, id)
   if want.below and id and id <= math.min(want.below, want.id) then want.id = id end
   if id ~= (not want.silent and want.id or nil) then fail("hello has id %s, not %d", id, want.id) end
   if data.replay ~= want.replay then fail("hello.replay is %d, not %d", data.replay, want.replay) end
-  if data.resumed ~= want.resumed then fail("hello.resumed is %s", data.resumed) end
+  if data.resumed and (not want.resumed or self.lost_page) then fail("hello.resumed is true") end
+  self.owes_reset = want.resumed and not data.resumed -- something was missed while the store was asked
   if data.channels ~= self.hello_channels then fail("hello.channels is %d", data.channels) end
   if data.epoch ~= self.epoch then fail("hello.epoch is %s", data.epoch) end
   for name, n in pairs(want.states) do
@@ -808,6 +816,10 @@ function Watcher:on_block(event)
   elseif not self.greeted and event.event ~= "hello" then
     fail("%s before hello", event.event)
   end
+  if self.owes_reset and event.event ~= "reset" and not self.bye_queued then -- it would come behind the bye
+    fail("hello was not resumed, and %s comes instead of a reset", event.event)
+  end
+  self.owes_reset = false
   if not HANDLERS[event.event] then return self:on_data(event, event.id, fresh) end
   if event.event == "bye" then return self:on_bye(event, event.id) end
   local id = event.id ~= "" and self:parse_id(event.id, event.event) or nil
