@@ -1,6 +1,14 @@
 --- The bugs that are planted in csrc/fan behind PLANTED(n) (csrc/base/planted.h): what each
 --- breaks. The property test must find every one of them.
+
+-- Kinds of worlds for what few of all worlds show: see world.new.
+local LATE = { durable = false, threads = 3 }
+local TURNS = { durable = false, changing = true, restless = true }
+local CONVERTS = { durable = true, changing = true, restless = true }
+
 return {
+  worlds = { [13] = LATE, [25] = TURNS, [34] = CONVERTS, [35] = CONVERTS, [40] = CONVERTS, [41] = CONVERTS,
+    [42] = CONVERTS },
   "a sliced fan-out moves the last subscriber into the place of one that left: it is missed",
   "state events carry ids and move the cursor",
   "hello carries the head: a cut in the replay loses the rest",

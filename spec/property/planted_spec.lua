@@ -4,11 +4,9 @@ local bugs = require("spec.property.planted")
 local planted = require("spec.support.planted")
 
 local SEEDS = 1500
-local FULL = os.getenv("SLUICE_SPEC_FULL")
-local RARE = { [13] = true } -- it shows after a thousand seeds: hunted at full size only
 
-local function hunt(bug, seeds)
-  return planted.run("spec/property/hunt.lua", tostring(bug), tostring(seeds))
+local function hunt(bug, seeds, worlds_of)
+  return planted.run("spec/property/hunt.lua", tostring(bug), tostring(seeds), tostring(worlds_of or bug))
 end
 
 describe("the property test", function()
@@ -17,11 +15,18 @@ describe("the property test", function()
   it("finds nothing when no bug is active", function()
     local code, output = hunt(0, 60)
     assert.equal(0, code, output)
+    local done = {}
+    for bug, kind in pairs(bugs.worlds) do
+      if not done[kind] then
+        code, output = hunt(0, 60, bug)
+        assert.equal(0, code, output)
+      end
+      done[kind] = true
+    end
   end)
 
   for bug, what in ipairs(bugs) do
     it("finds this one: " .. what, function()
-      if RARE[bug] and not FULL then return pending("full size only") end
       local code, output = hunt(bug, SEEDS)
       assert.equal(1, code, output)
       assert.truthy(output:find("seed %d+, step"), output)

@@ -10,10 +10,10 @@ local function check_alive(testing, before)
   end
 end
 
---- One seed: nil, or what went wrong and where; and the counters of the run.
-function run.seed(testing, seed, trace)
+--- One seed, of all worlds or of a kind: nil, or what went wrong and where; and the counters of the run.
+function run.seed(testing, seed, trace, kind)
   local before = testing.alive()
-  local one = world.new(testing, seed)
+  local one = world.new(testing, seed, kind)
   one.trace = trace
   local ok, problem = xpcall(function()
     one:run()
@@ -25,11 +25,12 @@ function run.seed(testing, seed, trace)
   return ("seed %d, step %s: %s"):format(seed, tostring(one.at), tostring(problem)), one.count
 end
 
---- Seeds first … last. Returns the problems (at most `most`) and the sums of the counters.
-function run.seeds(testing, first, last, most)
+--- Seeds first … last, of all worlds or of a kind. Returns the problems (at most `most`) and the sums
+--- of the counters.
+function run.seeds(testing, first, last, most, kind)
   local problems, totals = {}, {}
   for seed = first, last do
-    local problem, count = run.seed(testing, seed)
+    local problem, count = run.seed(testing, seed, nil, kind)
     for name, n in pairs(count) do totals[name] = (totals[name] or 0) + n end
     if problem then problems[#problems + 1] = problem end
     if #problems >= (most or 1) then break end

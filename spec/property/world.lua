@@ -559,7 +559,8 @@ table.sort(WHEEL)
 
 local world = {}
 
-function world.new(testing, seed)
+--- Everything is drawn, except for what a kind of worlds has in common.
+function world.new(testing, seed, kind)
   math.randomseed(seed)
   local threads = chance(0.85) and 2 or random(1, 3)
   local self = setmetatable({ testing = testing, seed = seed, threads = threads, store = stored.store(), readings = {},
@@ -574,6 +575,7 @@ function world.new(testing, seed)
   self.restless = chance(0.05) -- the rules change again and again
   self.changing = chance(0.3) -- and with them what is a log and what a state
   self.durable = seed % 2 == 0 -- some channels have a store
+  for name, value in pairs(kind or {}) do self[name] = value end
   self.channels = table.move(CHANNELS, 1, random(3, #CHANNELS), 1, {})
   table.move(stored.CHANNELS, 1, self.durable and #stored.CHANNELS or 0, #self.channels + 1, self.channels)
   self.rules = self:draw_rules()
