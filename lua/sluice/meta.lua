@@ -1,8 +1,7 @@
 ---@meta sluice
---- Definitions for editors (LuaCATS): what `require` gives for sluice, and for sluice.http, client,
---- crypto, sqlite, hub, rooms, auth, system, eventstream and testing. Never loaded by Sluice; point your
---- server's library setting at the folder that holds `sluice/`. spec/unit/meta_spec.lua and
---- spec/kit/meta_spec.lua compare the names here with the names there.
+--- Definitions for editors (LuaCATS): what `require` gives for sluice and for its modules. Never
+--- loaded by Sluice; point your server's library setting at the folder that holds `sluice/`.
+--- spec/unit/meta_spec.lua and spec/kit/meta_spec.lua compare the names here with the names there.
 -- luacheck: ignore
 
 ---@alias sluice.Shape table<string, string|table> kinds: any array boolean integer number object string, "?" = optional

@@ -125,6 +125,18 @@ local SENDERS = {
     t:advance(31)
     return t, { c }
   end,
+  ["lua/sluice/rooms.lua"] = function()
+    local t = kit.start([[
+      local rooms = require("sluice.rooms").new(app, { name = "doc", field = "documentId", grace = 0 })
+      app:guard("/**", function(req) req.user = req.user or { id = req.headers["x-user"] } return true end)
+      rooms:stream("/documents/:id")]])
+    local c = t:connect("/documents/7", { headers = { ["X-User"] = "ann" } })
+    local other = t:connect("/documents/7", { headers = { ["X-User"] = "ben" } })
+    t:advance(1)
+    other:close()
+    t:advance(2)
+    return t, { c }
+  end,
   ["lua/sluice/alerts.lua"] = function()
     local t = kit.start([[
       local alerts = require("sluice.alerts").new(app)
@@ -133,16 +145,6 @@ local SENDERS = {
       app:get("/check", function() alerts:check("a", { cpu = 95 }) return 200 end)]])
     local c = t:connect("/alerts")
     t:get("/check")
-    t:advance(1)
-    return t, { c }
-  end,
-  ["lua/sluice/changes.lua"] = function()
-    local t = kit.start([[
-      local orders = require("sluice.changes").new(app):entity("order")
-      app:stream("/orders", "changes/order")
-      app:get("/change", function() orders:updated("7", { status = "paid" }) return 200 end)]])
-    local c = t:connect("/orders")
-    t:get("/change")
     t:advance(1)
     return t, { c }
   end,
