@@ -18,7 +18,7 @@ local serve = {}
 -- meanwhile.
 local FOR_APPS = { "sluice", "sluice.alerts", "sluice.auth", "sluice.changes", "sluice.client",
   "sluice.crypto", "sluice.demo", "sluice.eventstream", "sluice.http", "sluice.hub", "sluice.json",
-  "sluice.sqlite", "sluice.system" }
+  "sluice.rooms", "sluice.sqlite", "sluice.system" }
 
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
