@@ -11,8 +11,8 @@ local OPERATOR = { id = "op", roles = { "operator" } }
 -- The figures that the app's system module measures are the test's.
 local function with_figures(source)
   return (source:gsub('local system = (require%("sluice.system"%).-\n)', function(made)
-    return 'local system = ' .. made
-      .. 'local figures = app:state("figures", { cpu = 1 })\nfunction system.sample() return { cpu = figures().cpu } end\n'
+    return 'local system = ' .. made .. 'local figures = app:state("figures", { cpu = 1 })\n'
+      .. 'function system.sample() return { cpu = figures().cpu } end\n'
   end))
 end
 
@@ -109,8 +109,8 @@ for _, waits in ipairs { false, true } do
     end)
 
     it("has a match: a late visitor gets all of it in order, a repeated goal counts once", function()
-      local desk = crypto.hex(crypto.sha256("desk"))
-      if not start("match", { env = { DESK_KEY_HASH = desk } }) then return pending("no ../shared/api/proposed/match.lua") end
+      local env = { DESK_KEY_HASH = crypto.hex(crypto.sha256("desk")) }
+      if not start("match", { env = env }) then return pending("no ../shared/api/proposed/match.lua") end
       local H = { ["X-API-Key"] = "desk" }
       t:put("/api/matches/7", { headers = H, json = {} })
       local goal = { headers = { ["X-API-Key"] = "desk", ["Idempotency-Key"] = "g1" },
