@@ -222,6 +222,7 @@ function App:remove(channel, key, opts) end
 ---@param event? string
 ---@return any data, string? id, string? code
 function App:latest(channel, key, event) end
+--- The newest `limit` (100) above `after` that memory has: of a durable log 1024 at most.
 ---@param channel string
 ---@param opts? { limit?: integer, after?: string, event?: string }
 ---@return sluice.Event[]?, string? message, string? code

@@ -46,6 +46,13 @@ app:get("/lag", function()
 end)
 app:get("/latest/*channel", function(req) return { (app:latest(req.params.channel)) } end)
 app:get("/history", function() return app:history("log/a", { limit = 100 }) end)
+app:get("/memory/*channel", function(req)
+  local list = {}
+  for i, e in ipairs(app:history(req.params.channel, { after = req.query.after, limit = tonumber(req.query.limit) })) do
+    list[i] = e.data.n
+  end
+  return list
+end)
 return app
 ]]
 
@@ -281,6 +288,16 @@ describe("durable channels", function()
     end
   end
 
+  it("give app:history what memory has, also for an id below that", function()
+    start()
+    local id = {}
+    for i = 1, 10 do id[i] = publish(t, "short", { n = i, pad = ("x"):rep(60000) }).json.id end
+    for path, first in pairs { [""] = 7, ["?limit=2"] = 9, ["?after=" .. id[1]] = 7, ["?after=" .. id[8]] = 9,
+      ["?limit=1&after=" .. id[7]] = 10 } do
+      assert.same(count(first, 10), t:get("/memory/short" .. path).json, path)
+    end
+  end)
+
   it("refuse what a full disk does not take, and go on when there is room", function()
     start()
     ids(t, 1)
@@ -321,4 +338,90 @@ describe("durable channels", function()
       t:post("/sort").error)
     assert.equal(204, t:post("/later").status)
   end)
+end)
+
+-- What each of them published, in a <close> variable or not, is in the log.
+local CLOSES = [[
+local sluice = require("sluice")
+local app = sluice.app()
+app:channel("log", { history = 100, durable = true })
+app:channel("memory", { history = 100 })
+local function closes(name, wait)
+  return setmetatable({}, { __close = function()
+    app:publish("log", "e", { n = name }, { wait = wait })
+    app:publish("memory", "e", { n = name .. " went on" })
+  end })
+end
+app:post("/normal", function()
+  local _ <close> = closes("normal")
+  return 204
+end)
+app:post("/error", function()
+  local _ <close> = closes("error")
+  error("on purpose")
+end)
+app:post("/caught", function()
+  local ok = pcall(function()
+    local _ <close> = closes("caught")
+    error("on purpose")
+  end)
+  return { caught = not ok }
+end)
+app:post("/break", function()
+  for _ in next, { 1, 2 }, nil, closes("break") do break end
+  return 204
+end)
+app:stream("/waits", function(_, client)
+  local _ <close> = closes("waits")
+  client:send("begin", {})
+  while true do sluice.sleep(1) end
+end)
+app:stream("/not", function(_, client)
+  local _ <close> = closes("not", false)
+  client:send("begin", {})
+  while true do sluice.sleep(1) end
+end)
+app:get("/log/*channel", function(req)
+  local list = {}
+  for i, e in ipairs(app:history(req.params.channel)) do list[i] = e.data.n end
+  return list
+end)
+return app
+]]
+
+describe("a publish in a <close> variable", function()
+  local t
+  before_each(function() t = testing.start { source = CLOSES } end)
+  after_each(function() t:stop() end)
+
+  for name, status in pairs { normal = 204, error = 500, caught = 200, ["break"] = 204 } do
+    it("waits for the disk at the end of its block: " .. name, function()
+      assert.equal(status, t:post("/" .. name).status)
+      assert.same({ { name }, { name .. " went on" } }, { t:get("/log/log").json, t:get("/log/memory").json })
+      t:kill()
+      assert.same({ name }, t:get("/log/log").json)
+      if name == "error" then assert.truthy(t:last_error()) end
+    end)
+  end
+
+  for how, act in pairs {
+    ["its client goes"] = function(client) client:close() end,
+    ["a reload ends it"] = function()
+      assert(t:reload((CLOSES:gsub("sleep%(1%)", "sleep(2)"))))
+      t:advance(30)
+    end,
+  } do
+    it("cannot wait when its coroutine is closed from outside: " .. how, function()
+      for path, published in pairs { ["/waits"] = false, ["/not"] = "not" } do
+        act(t:connect(path))
+        t:advance(1)
+        local list, after = t:get("/log/log").json, t:get("/log/memory").json
+        assert.same({ published or nil, published and "not went on" or nil }, { list[1], after[1] })
+        local raised = table.concat(t:log(), "\n"):find("cannot wait while a coroutine is closed", 1, true)
+        assert.equal(not published, raised ~= nil)
+        t:stop()
+        t = testing.start { source = CLOSES }
+      end
+    end)
+  end
 end)
