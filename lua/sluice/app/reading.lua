@@ -59,8 +59,8 @@ function reading.latest(self, channel, key, event)
   return read_data(text), id
 end
 
---- The events of a channel that memory has, oldest first: of a durable one the newest 1024 at most. Of
--- more than `limit` the newest.
+--- The events of a channel that memory has, oldest first: of a durable log the newest 1024 at most.
+-- Of more than `limit` the newest.
 -- @tparam sluice.App self
 -- @tparam string channel
 -- @tparam[opt] table opts { limit = 100, after = id, event = name }
