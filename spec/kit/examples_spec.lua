@@ -201,6 +201,20 @@ describe("examples/room", function()
     assert.equal(1, enter("alice"):count("user-joined"))
   end)
 
+  it("shows a late visitor the newest of each line, and takes lines of members only", function()
+    enter("alice")
+    local function write(user, line, text)
+      return t:put(TEA .. "lines/" .. line, { user = user, json = { text = text } }).status
+    end
+    for i = 1, 3 do assert.equal(202, write("alice", 1, "one " .. i)) end
+    assert.equal(202, write("alice", 2, "<b>two"))
+    assert.same({ 403, 422, 422 }, { write("eve", 1, "x"), write("alice", 0, "x"), write("alice", "1e3", "x") })
+    local bob = enter("bob")
+    local text = {}
+    for _, e in ipairs(bob:events("line-change")) do text[e.data.line] = e.data.text end
+    assert.same({ 2, "one 3", "<b>two" }, { bob:count("line-change"), text[1], text[2] })
+  end)
+
   it("takes a page that is loaded again for the same visit, also over a reload", function()
     local alice, bob = enter("alice"), enter("bob")
     bob:drop()
