@@ -301,7 +301,7 @@ describe("another program", function()
     local shell
     goes_through(start(), function()
       shell = io.popen(("sqlite3 %s/sluice.db"):format(data), "w")
-      shell:write("BEGIN EXCLUSIVE; CREATE TABLE other (a);\n")
+      shell:write(".timeout 10000\nBEGIN EXCLUSIVE; CREATE TABLE other (a);\n") -- the server may hold it now
       shell:flush()
       deadline.eventually(function() return sqlite("BEGIN IMMEDIATE") ~= 0 end)
     end, function()
