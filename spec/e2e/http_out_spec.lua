@@ -212,6 +212,21 @@ describe("sluice.http", function()
     end
   end)
 
+  it("says so when an answer ends within its head, or is of another protocol", function()
+    for _, head in ipairs { "HTTP/1.1 200 OK\r\nCont", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 Continue\r\n\r\n",
+      "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nfoo" } do
+      for _, path in ipairs { "/ask", "/stream" } do
+        local told = ask({ url = "/", timeout = 5 }, path)
+        local c = from:accept()
+        c:send(head)
+        c:close()
+        local answer = told()
+        assert.equal("EUPSTREAM", answer.code, head)
+        assert.is_string(answer.message)
+      end
+    end
+  end)
+
   it("gives an answer while it comes", function()
     local told = ask({ url = "/" }, "/stream")
     local c = from:accept()

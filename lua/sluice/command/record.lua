@@ -8,6 +8,8 @@ local work = require("sluice.command.work")
 
 local record = {}
 
+local LINE_MAX = 8 << 20 -- of an event of 1 MiB, each byte of which JSON may write as six
+
 --- Add the command to the parser.
 -- @param parser of argparse
 function record.add(parser)
@@ -47,7 +49,7 @@ local function line_of(event, state, is_note)
     id = is_new and id or nil })
 end
 
--- Each line goes to the system whole, and at once.
+-- Each line goes to the system at once, and in one write, which a kill does not divide.
 local function write(handle, line)
   local ok, message = handle:write(line)
   if ok then ok, message = handle:flush() end
@@ -69,6 +71,7 @@ local function follow(given, state, out, err)
     err:write("sluice: ", finish, "\n")
     return 1
   end
+  handle:setvbuf("full", LINE_MAX)
   state.handle, state.finish, state.began = handle, finish, core.now()
   for event in stream:events() do
     write(handle, line_of(event, state, stream.sluice and event.event == "reset"))

@@ -119,7 +119,8 @@ end
 function Transfer:head()
   while not (self.status or self.ended) do wait(self) end
   if self.status then return self.status, self.headers, self.location end
-  return nil, self.message, self.code
+  -- it may have ended in order, in the middle of its head, or have switched to another protocol
+  return nil, self.message or "the answer has no whole head", self.code or "EUPSTREAM"
 end
 
 --- End the request when its head has not come by then.
