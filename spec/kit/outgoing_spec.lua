@@ -40,6 +40,24 @@ describe("another server", function()
     assert.equal(3, #t:requests())
   end)
 
+  it("shows each attempt as it was sent", function()
+    local t = kit.start([[
+      local http = require("sluice.http")
+      app:post("/go", function()
+        http.post("http://hook", { json = {}, retries = 1, sign = { secret = "a secret of at least 24 bytes" } })
+      end)]])
+    local seen = {}
+    t:http("http://hook", function(request)
+      seen[#seen + 1] = request.headers["webhook-timestamp"]
+      return { status = 503, headers = { ["Retry-After"] = "3" } }
+    end)
+    t:post("/go")
+    t:advance(5)
+    local sent = t:requests()
+    assert.same(seen, { sent[1].headers["webhook-timestamp"], sent[2].headers["webhook-timestamp"] })
+    assert.equal(3, seen[2] - seen[1])
+  end)
+
   it("fails the test when it has no answer", function()
     local t = kit.start(ASK)
     assert.error_matches(function() t:post("/hook", { json = {} }) end,

@@ -45,9 +45,9 @@ local function complete(response, request)
 end
 
 local function serve(self, request)
-  local body = request.body
-  local row = { method = request.method or "GET", url = request.url,
-    headers = request.headers or {}, body = body, json = body and json.decode(body) or nil,
+  local body, headers = request.body, {} -- a copy: the next attempt may have others
+  for name, value in pairs(request.headers or {}) do headers[name] = value end
+  local row = { method = request.method or "GET", url = request.url, headers = headers, body = body, json = body and json.decode(body) or nil,
     at = self.place:time() }
   if #self.sent >= SENT_MAX then table.remove(self.sent, 1) end
   self.sent[#self.sent + 1] = row
