@@ -48,7 +48,7 @@ local function publish(self, change, once)
       { remove = change.op == "deleted" or nil, idempotency = self.durable and once or nil })
   end
   local ok, id, message, code = pcall(self.publisher, change, { idempotency = once })
-  if not ok then return nil, tostring(id), "EINTERNAL" end
+  if not ok then return nil, burst.show(id), "EINTERNAL" end
   return id or message == nil, message, code
 end
 
@@ -56,24 +56,21 @@ local function tell(self, message)
   local now = sluice.now()
   if self.told and now - self.told < TOLD_SECONDS then return end
   self.told = now
-  sluice.log.warn(("%s: not published, tried again: %s"):format(self.name, message))
+  sluice.log.warn(("%s: not published, tried again: %s"):format(self.name, burst.show(message)))
 end
 
 --- Publish one change.
 -- @tparam table item { type, id, op, changes, at }
 -- @tparam string once its idempotency key
--- @treturn boolean|nil true when that is done with, also when it can never be published; or nil,
---   message, code: later
+-- @treturn boolean|nil true when that is done with, also when it can never be published (the log
+--   says so); or nil, message, code: later
 function Changes:_send(item, once)
   local id, message, code = publish(self, { type = item.type, id = item.id, op = item.op,
     changes = item.changes, timestamp = sluice.timestamp(item.at) }, once)
   if id then return true end
-  if LATER[code] then
-    tell(self, message)
-    return nil, message, code
-  end
+  if LATER[code] then return nil, message, code end
   sluice.log.error(("%s: the change of %s '%s' was not published: %s"):format(self.name, item.type,
-    item.id, message or code))
+    item.id, burst.show(message or code)))
   return true
 end
 
@@ -110,6 +107,10 @@ local function put(self, type_name, op, given, fields)
   end
   local copy, message, code = burst.read_fields(fields)
   if not copy then return nil, message, code, "fields" end
+  local item = { id = id, type = type_name, op = op, changes = copy, at = sluice.time() }
+  local good
+  good, message, code = burst.check(item)
+  if not good then return nil, "fields: " .. message, code, "fields" end
   local waiting, now = self.waiting(), sluice.now()
   local key = ("%s/%s"):format(type_name, id)
   local entry = waiting[key] or { list = {} }
@@ -122,17 +123,25 @@ local function put(self, type_name, op, given, fields)
     self.nth = self.nth + 1
     entry.first, entry.nth = now, self.nth
   end
-  burst.join(entry.list, { id = id, type = type_name, op = op, changes = copy, at = sluice.time() })
+  local _, full = burst.join(entry.list, item)
+  if full then
+    entry.full, entry.first = true, now
+    if not (entry.busy or entry.retry_at) then arm(self, key, entry, 0) end
+  end
   return true
 end
 
--- Send what is there now. False: the first could not be published yet.
-local function send_all(self, entry)
-  for _ = 1, #entry.list do
+-- Send the first n of what is there. False: one could not be published yet.
+local function send(self, entry, n)
+  for _ = 1, n do
     local item = entry.list[1]
     if not item then break end
     item.fixed, item.once = true, item.once or sluice.id()
-    if not self:_send(item, item.once) then return false end
+    local ok, message = self:_send(item, item.once)
+    if not ok then
+      tell(self, message)
+      return false
+    end
     table.remove(entry.list, 1)
   end
   return true
@@ -140,27 +149,35 @@ end
 
 local release = { __close = function(hold) hold.entry.busy = nil end }
 
+-- How much of what waits is due: all of it, or what the last one does not fit with. 0: nothing,
+-- before some seconds are over.
+local function due(self, entry, at_once)
+  local n, now = #entry.list, sluice.now() + 1e-6
+  local time = math.min(entry.last + self.debounce, entry.first + self.max_delay)
+  local retry = entry.retry_at or 0
+  if n == 0 or at_once or now >= math.max(time, retry) then return n end
+  if entry.full and now >= retry then return n - 1 end
+  return 0, math.max(time, retry) - sluice.now()
+end
+
 -- Publish what an entity's readers are to be told, if it is due. A run that a reload closes begins
 -- anew, with the same event.
 local function flush(self, key, at_once)
-  local waiting, now = self.waiting(), sluice.now()
+  local waiting = self.waiting()
   local entry = waiting[key]
   if not entry or entry.busy then return end
   entry.armed = nil
-  local due = math.max(entry.retry_at or 0, math.min(entry.last + self.debounce,
-    entry.first + self.max_delay))
-  if not at_once and #entry.list > 0 and now + 1e-6 < due then
-    return arm(self, key, entry, due - now)
-  end
-  entry.busy = true
+  local n, seconds = due(self, entry, at_once)
+  if seconds then return arm(self, key, entry, seconds) end
+  entry.busy, entry.full = true, nil
   local _ <close> = setmetatable({ entry = entry }, release)
-  local sent = send_all(self, entry)
+  local sent = send(self, entry, n)
   if #entry.list == 0 then
     waiting[key] = nil
     return
   end
-  local seconds = self.debounce
   if sent then
+    seconds = entry.full and 0 or self.debounce
     entry.first, entry.retry_at, entry.wait = sluice.now(), nil, nil
   else
     seconds = math.min((entry.wait or RETRY_MIN / 2) * 2, RETRY_MAX)
@@ -191,7 +208,8 @@ end
 --- An entity has been made.
 -- @tparam string|integer id
 -- @tparam[opt] table fields
--- @treturn boolean|nil true: an event will come; or nil, message, code, field
+-- @treturn boolean|nil true: an event will come; or nil, message, code, field ("ETOOBIG": its data
+--   would have more than 65,000 bytes)
 function Entity:created(id, fields) return put(self.of, self.type, "created", id, fields) end
 
 --- An entity has changed.
@@ -208,7 +226,7 @@ local function check_type(what, name, level)
     and name:find("^[%w_.@+=~-][%w_.@+=~:-]*$")
   if good then return end
   error(("%s: type: at most 64 letters, digits and _ . @ + = ~ : - are expected, not '%s'")
-    :format(what, tostring(name)), level or 3)
+    :format(what, burst.show(name)), level or 3)
 end
 
 --- The entities of one type.

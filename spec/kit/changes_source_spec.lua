@@ -79,9 +79,9 @@ describe("a table of changes", function()
     shell("INSERT INTO orders VALUES (2, 'mistake', 0); DELETE FROM orders WHERE id = 2")
     shell("DELETE FROM orders WHERE id = 1")
     t:advance(1)
-    assert.same({ NEW, { "updated", 9, { status = "packed", total = 1 } }, PAID, GONE }, told(c))
+    assert.same({ NEW, { "updated", 9, { status = "packed", total = 1 } }, PAID, { "deleted", 2, {} }, GONE }, told(c))
     t:advance(60)
-    assert.equal(4, #told())
+    assert.equal(5, #told())
     assert.same({}, t:log("error"))
   end)
 
@@ -142,11 +142,115 @@ describe("a table of changes", function()
     t:advance(1)
     shell("DROP TABLE order_changes; DROP TABLE orders")
     t:advance(1)
-    shell(TABLES .. "INSERT INTO orders VALUES (1, 'new', 5), (3, 'x', 0), (4, 'y', 0)")
+    shell(TABLES)
+    t:advance(1)
+    shell("INSERT INTO orders VALUES (1, 'new', 5), (3, 'x', 0), (4, 'y', 0)")
     t:advance(3)
     local list = told()
     assert.same({ 1, 1, 3, 4 }, { list[1][2], list[2][2], list[3][2], list[4][2] })
     assert.equal(4, #list)
+    assert.equal(1, logged("warn", "the numbers of 'order_changes' begin again"))
+  end)
+
+  it("is read on when it, or what is in its file, was away for a while", function()
+    start()
+    t:advance(1)
+    shell("INSERT INTO orders VALUES (1, 'new', 5)")
+    t:advance(1)
+    shell("ALTER TABLE order_changes RENAME TO away")
+    t:advance(2)
+    shell("ALTER TABLE away RENAME TO order_changes")
+    t:advance(2)
+    assert.equal(1, logged("info", "goes on"))
+    shell("UPDATE orders SET status = 'paid'")
+    t:advance(1)
+    assert.same({ NEW, PAID }, told())
+    assert.equal(0, logged("warn", "begin"))
+  end)
+
+  it("tells a deletion that comes while the one row before it is published: a kill, a full disk", function()
+    for _, change in ipairs { function() t:kill() end, function() t:disk { full = true } end } do
+      start()
+      t:advance(1)
+      local c = t:connect("/changes")
+      t:disk { commit = 0.2 }
+      shell("INSERT INTO orders VALUES (1, 'new', 5)")
+      c:wait_for("dataUpdate", 5) -- and the cursor is not stored yet
+      if _ == 2 then change() end
+      shell("DELETE FROM orders")
+      if _ == 1 then change() end
+      t:advance(3)
+      t:disk { commit = 0.001, full = false }
+      t:advance(20)
+      assert.same({ NEW, GONE }, told())
+      kit.stop_all()
+    end
+  end)
+
+  it("tells that a record is gone that was replaced before, in one look", function()
+    start()
+    t:advance(1)
+    shell("INSERT INTO orders VALUES (1, 'new', 5)")
+    t:advance(1)
+    shell("REPLACE INTO orders VALUES (1, 'new', 6); DELETE FROM orders")
+    t:advance(1)
+    assert.same({ NEW, GONE }, told())
+  end)
+
+  it("is not read past what its disk refuses, and each fault is told once, and its end", function()
+    start((LOG:gsub('"op"', '"opp"')) .. ', start = "begin"')
+    shell("INSERT INTO orders VALUES (1, 'new', 5)")
+    t:advance(60)
+    assert.equal(1, logged("warn", "no such column: t.opp"))
+    assert.equal(1, #t:log("warn"))
+    shell("ALTER TABLE order_changes RENAME COLUMN op TO opp; INSERT INTO order_changes (opp, id) VALUES ('x', 1)")
+    t:disk { full = true }
+    t:advance(60)
+    assert.equal(1, logged("warn", "changes.sqlite.order: cannot go on, tries again: the disk does not take it"))
+    assert.equal(1, logged("error", "is left out"))
+    assert.equal(0, logged("info", "goes on"))
+    t:disk { full = false }
+    t:advance(20)
+    assert.equal(1, logged("info", "changes.sqlite.order: goes on"))
+    assert.same({ NEW }, told())
+  end)
+
+  it("steps over a row that is too large, to be read or for an event, and splits what is too large together", function()
+    start(LOG .. ', start = "begin"')
+    shell([[INSERT INTO order_changes (op, id, changes) VALUES ('created', 1, '{"a":1}'),
+      ('updated', 2, printf('%.*c', 70000000, 'x')), ('updated', 3, '{}'),
+      ('updated', 4, json_object('f', printf('%.*c', 3000000, 'x'))), ('updated', 4, '{"price":4}'),
+      ('updated', 5, json_object('f', printf('%.*c', 40000, 'x'))),
+      ('updated', 5, json_object('g', printf('%.*c', 40000, 'x'))), ('updated', 6, '{}')]])
+    t:advance(5)
+    local list = {}
+    for i, row in ipairs(told()) do
+      list[i] = { row[2] }
+      for name in pairs(row[3]) do list[i][2] = name end
+    end
+    assert.same({ { 1, "a" }, { 3 }, { 4, "price" }, { 5, "f" }, { 5, "g" }, { 6 } }, list)
+    assert.equal(1, logged("error", "the row at 2 is left out: the answer has more than 67108864 bytes"))
+    assert.equal(1, logged("error", "the row at 4 is left out: the event would have 3000"))
+    assert.equal(2, #t:log("error"))
+    local rows = {}
+    for i = 1, 300 do rows[i] = ("('updated', %d, '{}')"):format(i + 10) end
+    shell("INSERT INTO order_changes (op, id, changes) VALUES " .. table.concat(rows, ","))
+    t:advance(1.5) -- its batches are large again
+    assert.equal(306, #told())
+  end)
+
+  it("says what is wrong with a row in a short line", function()
+    start(LOG .. ', start = "begin"')
+    shell([[INSERT INTO order_changes (op, id, changes) VALUES ('created', 1, '[1,2]'), ('created', 2, '[]'),
+      ('created', NULL, '{}'), ('created', 4, printf('%.*c', 5000000, 'x')),
+      (printf('%.*c', 5000000, 'x'), 5, '{}'), (NULL, 6, '{}'), ('created', 7, ' {}')]])
+    t:advance(2)
+    assert.same({ { "created", 7, {} } }, told())
+    assert.equal(1, logged("error", "the row at 1 is left out: '[1,2]' is no JSON object"))
+    assert.equal(1, logged("error", "the row at 3 is left out: 'NULL' is no id"))
+    assert.equal(1, logged("error", "the row at 6 is left out: 'NULL' is not created"))
+    assert.equal(6, #t:log("error"))
+    for _, line in ipairs(t:log("error")) do assert.is_true(#line < 400, #line) end
   end)
 
   it("may be emptied of what was read", function()
@@ -240,6 +344,47 @@ describe("a table of records", function()
     versions('"at", settle = 0, start = "begin"')
     t:advance(1)
     assert.equal(5, #told())
+  end)
+
+  it("is read on when some have no id, and when ids are blobs: all that have the same time, each once", function()
+    shell("CREATE TABLE items (id, at INTEGER, n INTEGER); INSERT INTO items VALUES (5, 99, 1), (NULL, 100, 2),"
+      .. "(7, 100, 3), (8, 100, 4), (9, 101, 5), (x'616263', 101, 6), (x'616264', 101, 7), (x'ff', 102, 8)")
+    versions('"at", batch = 2, start = "begin"')
+    t:advance(20)
+    local list = {}
+    for i, row in ipairs(told()) do list[i] = row[3].n end
+    assert.same({ 1, 3, 4, 5, 6, 7 }, list)
+    assert.equal(2, #t:log("error")) -- NULL, and bytes that are no text
+    shell("INSERT INTO items VALUES (x'616264', 103, 9)")
+    t:advance(20)
+    assert.equal(7, #told())
+  end)
+
+  it("shows nothing that was not to be shown when the table was away or empty for a while", function()
+    shell("CREATE TABLE items (id INTEGER PRIMARY KEY, name TEXT); INSERT INTO items VALUES (1, 'a'), (2, 'b')")
+    versions('"ROWID"')
+    t:advance(1)
+    shell("ALTER TABLE items RENAME TO away")
+    t:advance(2)
+    shell("ALTER TABLE away RENAME TO items")
+    t:advance(2)
+    shell("CREATE TABLE away AS SELECT * FROM items; DELETE FROM items")
+    t:advance(2)
+    shell("INSERT INTO items SELECT * FROM away")
+    t:advance(2)
+    assert.same({}, told())
+    shell("INSERT INTO items VALUES (3, 'c')")
+    t:advance(2)
+    assert.same({ { "updated", 3, { name = "c" } } }, told())
+  end)
+
+  it("hides its cursor and id in whatever case they are named", function()
+    shell("CREATE TABLE items (seq INTEGER PRIMARY KEY AUTOINCREMENT, id INTEGER, op TEXT, v INTEGER)")
+    versions('"SEQ", id = "Id", op = "OP"')
+    t:advance(1)
+    shell("INSERT INTO items VALUES (1, 7, 'created', 5)")
+    t:advance(1)
+    assert.same({ { "created", 7, { v = 5 } } }, told())
   end)
 
   it("to which rows are only added is read by rowid, and all columns are told", function()

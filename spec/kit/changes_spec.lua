@@ -90,6 +90,8 @@ describe("changes", function()
       { { c1, u1 }, { { "created", 1, { a = 1, b = 2 } } } },
       { { c1, u1, d }, {} },
       { { u1, d }, { { "deleted", 1, {} } } },
+      { { u1, c1, d }, { { "deleted", 1, {} } } },
+      { { u1, d, c1, d }, { { "deleted", 1, {} } } },
       { { u1, c1 }, { { "created", 1, { a = 1, b = 1 } } } },
       { { d, c1, u1 }, { { "deleted", 1, {} }, { "created", 1, { a = 1, b = 2 } } } },
       { { d, c1, d }, { { "deleted", 1, {} } } },
@@ -150,14 +152,63 @@ describe("changes", function()
     assert.same({}, t:state("changes.waiting"))
   end)
 
-  it("says in the log what is too large for an event, and goes on", function()
-    start()
+  it("refuses what is too large for an event, to the byte", function()
+    start("{ rewind = 'all' }")
     local c = t:connect("/changes")
-    for _ = 1, 2 do act { "updated", 7, { ["f" .. _] = ("x"):rep(40000) } } end
+    act { "updated", 7, { f = "" } }
+    local e = c:wait_for("dataUpdate")
+    local room = 65000 - #require("sluice.json").encode(e.data)
+    for n, status in pairs { [room] = 202, [room + 1] = 422, [room + 300] = 422 } do
+      local answer = act { "updated", 7, { f = ("x"):rep(n) } }
+      assert.equal(status, answer.status)
+      if status == 422 then
+        assert.same({ "ETOOBIG", "fields" }, { answer.json.code, answer.json.field })
+        assert.matches("bytes of data, the limit is 65000", answer.json.message, 1, true)
+      end
+    end
     t:advance(1)
-    assert.matches("the change of order '7' was not published", t:last_error())
-    act { "updated", 7, { a = 1 } }
-    assert.same({ a = 1 }, c:wait_for("dataUpdate").data.changes)
+    assert.equal(room, #c:events("dataUpdate")[2].data.changes.f)
+    assert.equal(2, c:count("dataUpdate"))
+    assert.same({}, t:log("error"))
+  end)
+
+  it("publishes at once what does not fit with what comes, and loses no change", function()
+    start("{ debounce = 1, max_delay = 100 }")
+    local c = t:connect("/changes")
+    local large = ("x"):rep(40000)
+    act { "created", 7, { a = 1, f = large } }
+    t:advance(0.1)
+    assert.same({}, told(c))
+    act { "updated", 7, { a = 2, g = large } }
+    t:advance(0.1)
+    assert.same({ { "created", 7, { f = large } } }, told(c))
+    t:advance(0.5)
+    act { "updated", 7, { b = 3 } }
+    t:advance(0.9)
+    assert.equal(1, c:count("dataUpdate"))
+    t:advance(1)
+    assert.same({ "updated", 7, { a = 2, b = 3, g = large } }, told(c)[2])
+    for i = 1, 40 do act { "updated", 8, { [i % 2 == 0 and "f" or "g"] = large, n = i } } end
+    act { "deleted", 8 }
+    t:advance(5)
+    assert.same({ "deleted", 8, {} }, told(c)[#told(c)])
+    assert.equal(0, #t:log("error"))
+    assert.same({}, t:state("changes.waiting"))
+  end)
+
+  it("holds of a record no more than it is, while nothing can be published", function()
+    start("{ durable = true, rewind = 'all' }")
+    t:disk { full = true }
+    local large = ("x"):rep(40000)
+    for i = 1, 40 do
+      act { "updated", 8, { [i % 2 == 0 and "f" or "g"] = large, n = i } }
+      t:advance(0.2)
+    end
+    t:disk { full = false }
+    t:advance(60)
+    local list = told(t:connect("/changes"))
+    assert.is_true(#list >= 2 and #list <= 4, #list)
+    assert.equal(40, list[#list][3].n)
   end)
 
   it("loses and doubles nothing over reloads, and waits no longer for them", function()
@@ -212,6 +263,9 @@ describe("changes", function()
   it("publishes elsewhere: a hub, or whatever a function does", function()
     start([[{ publish = function(change, o)
       if change.changes.bad == 1 then error("not today") end
+      local raises = setmetatable({}, { __tostring = function() error("never a text") end })
+      if change.changes.bad == 4 then error(raises) end
+      if change.changes.bad == 5 then return nil, raises, "EDENIED" end
       if change.changes.bad == 2 then return nil, "never", "EDENIED" end
       return app:publish("copies", "copy", change, o) end }]], [[app:channel("copies", { history = 100 })
       app:stream("/copies", "copies")
@@ -220,6 +274,9 @@ describe("changes", function()
     act { "updated", 1, { a = 1 } }
     assert.same({ a = 1 }, c:wait_for("copy").data.changes)
     act { "updated", 1, { bad = 1 } }
+    act({ "updated", 2, { bad = 2 } }, { "updated", 3, { bad = 5 } })
+    t:advance(0.5)
+    assert.matches("the change of order '3' was not published: a table", t:last_error())
     act { "updated", 2, { bad = 2 } }
     t:advance(0.5)
     act { "updated", 1, { bad = 3 } }
@@ -227,13 +284,20 @@ describe("changes", function()
     assert.equal(0, #told(c))
     assert.matches("not published, tried again: .*not today", t:log("warn")[1])
     assert.matches("the change of order '2' was not published: never", t:last_error())
+    act { "updated", 4, { bad = 4 } }
+    t:advance(20)
+    assert.matches("not published, tried again: a table", t:log("warn")[#t:log("warn")])
     assert(t:reload(source([[{ publish = function(change, o) return app:publish("copies", "copy", change, o) end }]],
       [[app:channel("copies", { history = 100 })
         app:stream("/copies", "copies")]])))
     t:advance(31)
-    assert.same({ { bad = 1 }, { bad = 3 } }, { c:events("copy")[2].data.changes, c:events("copy")[3].data.changes })
+    local list = {}
+    for _, e in ipairs(c:events("copy")) do
+      if e.data.id == 1 then list[#list + 1] = e.data.changes end
+    end
+    assert.same({ { a = 1 }, { bad = 1 }, { bad = 3 } }, list)
     t:advance(60)
-    assert.equal(3, c:count("copy"))
+    assert.equal(4, c:count("copy"))
   end)
 
   it("publishes slowly where a function does: over a reload that closes it, and at the end, once", function()

@@ -2,7 +2,8 @@
 -- not have is an error, and no text. Keeps nothing in memory.
 local sluice = require("sluice")
 
-local query = { AT = "sluice at", ID = "sluice id", OP = "sluice op", CHANGES = "sluice changes" }
+local query = { AT = "sluice at", ID = "sluice id", BLOB = "sluice blob", OP = "sluice op",
+  CHANGES = "sluice changes" }
 
 ---@class sluice.changes.Query
 local Query = {}
@@ -37,22 +38,19 @@ function query.new(o)
   end
   add(self.at, query.AT)
   add(self.id, query.ID)
+  add(("CASE typeof(%s) WHEN 'blob' THEN hex(%s) END"):format(self.id, self.id), query.BLOB)
+  self.places = table.concat(columns, ", ")
   if o.op then add(quote(o.op), query.OP) end
   if o.changes then add(quote(o.changes), query.CHANGES) end
   for _, name in ipairs(o.fields or {}) do add(quote(name)) end
   if not (o.changes or o.fields) then columns[#columns + 1] = "t.*" end
-  self.select = ("SELECT %s %s WHERE "):format(table.concat(columns, ", "), self.from)
+  self.columns = table.concat(columns, ", ")
   self.order = (" ORDER BY %s, %s LIMIT :size"):format(self.at, self.id)
-  self.hidden = { [query.AT] = true, [query.ID] = true, [query.OP] = true }
-  if not o.fields then
-    for _, name in ipairs { o.cursor, o.id, o.op } do self.hidden[name] = true end
+  self.hidden = { [query.AT] = true, [query.ID] = true, [query.BLOB] = true, [query.OP] = true }
+  if not o.fields then -- names in SQLite have no case
+    for _, name in ipairs { o.cursor, o.id, o.op } do self.hidden[name:lower()] = true end
   end
   return self
-end
-
---- Whether a cursor that SQLite counts has come as far as another.
-function query.is_at_least(number, at)
-  return type(number) == "number" and type(at) == "number" and number >= at
 end
 
 -- The first row of an answer, false when there is none; or nil, message, code.
@@ -61,16 +59,56 @@ local function first(rows, message, code)
   return rows[1] or false
 end
 
+--- Where a row stands.
+-- @tparam table row
+-- @return its cursor
+-- @return its id, as { hex } when it is a blob
+function query.place(row)
+  local hex = row[query.BLOB]
+  return row[query.AT], hex ~= null and { hex = hex } or row[query.ID]
+end
+
+--- Whether a place, or nil, is where a row stands.
+function query.is_at(place, at, id)
+  if not place or place.at ~= at then return false end
+  if type(id) == "table" then return type(place.id) == "table" and place.id.hex == id.hex end
+  return place.id == id
+end
+
 --- The row with the largest cursor.
 -- @param db
 -- @param at where the cursor stands, or nil
 -- @treturn table|boolean|nil { at, id, is_behind }, false when there is none; or nil, message, code
 function Query:newest(db, at)
-  local row, message, code = first(db:query(('SELECT %s AS "at", %s AS "id", %s < :at AS behind %s '
-    .. "WHERE %s IS NOT NULL ORDER BY %s DESC, %s DESC LIMIT 1"):format(self.at, self.id, self.at,
-    self.from, self.at, self.at, self.id), { at = at == nil and null or at }))
+  local sql = ("SELECT %s, %s < :at AS behind %s WHERE %s IS NOT NULL ORDER BY %s DESC, %s DESC"
+    .. " LIMIT 1"):format(self.places, self.at, self.from, self.at, self.at, self.id)
+  local row, message, code = first(db:query(sql, { at = at == nil and null or at }))
   if not row then return row, message, code end
-  return { at = row.at, id = row.id, is_behind = row.behind == 1 }
+  local newest = { is_behind = row.behind == 1 }
+  newest.at, newest.id = query.place(row)
+  return newest
+end
+
+-- An id in a statement. Hexadecimal digits are the only value that stands in its text.
+local function operand(id, name, values)
+  if type(id) == "table" then return "x'" .. id.hex:gsub("%X", "") .. "'" end
+  values[name] = id
+  return ":" .. name
+end
+
+-- Rows behind a place, or up to it. Those with the same cursor that have no id come first.
+local function behind(self, at, id, values)
+  values.at = at
+  local same = (id == nil or id == null) and "IS NOT NULL" or "> " .. operand(id, "id", values)
+  return ("%s >= :at AND (%s > :at OR %s %s)"):format(self.at, self.at, self.id, same)
+end
+
+local function until_place(self, at, id, values)
+  values.upto_at = at
+  local same = (id == nil or id == null) and "" or (" OR %s <= %s"):format(self.id,
+    operand(id, "upto_id", values))
+  return ("%s <= :upto_at AND (%s < :upto_at OR %s IS NULL%s)"):format(self.at, self.at, self.id,
+    same)
 end
 
 --- The rows behind a place, in order.
@@ -78,22 +116,19 @@ end
 -- @tparam table place { at, id, upto = { at, id } }
 -- @param limit the largest cursor, or nil
 -- @tparam integer size
-function Query:rows(db, place, limit, size)
+-- @tparam[opt] boolean places true: nothing of them but their places
+function Query:rows(db, place, limit, size, places)
   local values, parts = { size = size }, { self.at .. " IS NOT NULL" }
-  local function add(form, ...) parts[#parts + 1] = form:format(self.at, ...) end
-  if place.at ~= nil then
-    add("(%s, %s) > (:at, :id)", self.id)
-    values.at, values.id = place.at, place.id
-  end
+  if place.at ~= nil then parts[2] = behind(self, place.at, place.id, values) end
   if place.upto then
-    add("(%s, %s) <= (:upto_at, :upto_id)", self.id)
-    values.upto_at, values.upto_id = place.upto.at, place.upto.id
+    parts[#parts + 1] = until_place(self, place.upto.at, place.upto.id, values)
   end
   if limit ~= nil then
-    add("%s <= :limit")
+    parts[#parts + 1] = self.at .. " <= :limit"
     values.limit = limit
   end
-  return db:query(self.select .. table.concat(parts, " AND ") .. self.order, values)
+  return db:query(("SELECT %s %s WHERE %s %s"):format(places and self.places or self.columns,
+    self.from, table.concat(parts, " AND "), self.order), values)
 end
 
 local function ask(self, db, sql, rowid)
@@ -114,11 +149,12 @@ function Query:is_counted(db)
   return ask(self, db, COUNTED, ROWID[self.column:lower()] or false)
 end
 
---- The last number that AUTOINCREMENT gave, false when it gave none; or nil, message, code.
-function Query:last_number(db)
+--- Whether AUTOINCREMENT has come as far as a cursor; or nil, message, code.
+function Query:has_come(db, at)
+  if at == nil then return true end
   local row, message, code = first(db:query(NUMBER, { table = self.table }))
   if not row then return row, message, code end
-  return row.seq
+  return type(row.seq) == "number" and type(at) == "number" and row.seq >= at
 end
 
 return query

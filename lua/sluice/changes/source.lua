@@ -8,6 +8,7 @@
 --- rows, joined to the same events with the same idempotency keys: a durable channel has them once.
 --- In memory: one batch of rows.
 local sluice = require("sluice")
+local burst = require("sluice.changes.burst")
 local joined = require("sluice.changes.rows")
 local options = require("sluice.base.options")
 local query = require("sluice.changes.query")
@@ -24,9 +25,10 @@ local KNOWN = { path = options.STRING, table = options.STRING, cursor = options.
   start = "end", every = 0.5, settle = options.NUMBER, batch = 500, durable = true }
 local RANGES = { every = { 0.05, 3600 }, settle = { 0, 3600 }, batch = { 1, 10000 } }
 local SETTLE = 2 -- seconds, for a cursor that is not unique
+local TOLD_MAX = 10 -- faults between two times that all is well
 local LIMITS = { busy = 5, timeout = 30, max_rows = 10001, max_bytes = 64 << 20 }
 
--- ---- The cursor: { of, era, at, id, upto = { at, id } }, before all rows without `at` --------
+-- ---- The cursor: { of, era, at, id, upto = { at, id, size } }, before all rows without `at` ---
 
 -- Like an app:store, until the process ends.
 local Memory = {}
@@ -44,10 +46,10 @@ local function begin_anew(self, at, id)
   return move(self, sluice.id(), at, id)
 end
 
--- What stands in the way of a query: "file" or "table" when it is not there.
+-- Whether a query was in vain because there is no file, or no table.
 local function missing(message, code)
-  if code == "EINVAL" and message:find("no such table", 1, true) then return "table" end
-  if code == "ECONNECT" and message:find("No such file", 1, true) then return "file" end
+  return code == "EINVAL" and message:find("no such table", 1, true)
+    or code == "ECONNECT" and message:find("No such file", 1, true)
 end
 
 -- The first look: what is there counts as read, unless start = "begin". What comes into a file or
@@ -55,26 +57,6 @@ end
 local function first_look(self, newest, message, code)
   if newest == nil and not missing(message, code) then return nil, message, code end
   if not newest or self.start == "begin" then return begin_anew(self) end
-  return begin_anew(self, newest.at, newest.id)
-end
-
--- The newest row stands before the cursor, or there is none.
-local function fallen(self, place, newest)
-  if place.at == nil then return true end
-  local counted, message, code = self.query:is_counted(self.db)
-  if counted == nil then return nil, message, code end
-  if counted then
-    local number
-    number, message, code = self.query:last_number(self.db)
-    if number == nil then return nil, message, code end
-    if number and query.is_at_least(number, place.at) then return true end -- old rows are deleted
-    sluice.log.warn(("%s: the numbers of '%s' begin again: it is read from its beginning")
-      :format(self.what, self.table))
-    return begin_anew(self)
-  end
-  if not newest then return begin_anew(self) end
-  sluice.log.warn(("%s: the newest %s is %s, behind the cursor at %s: what is there counts as read")
-    :format(self.what, self.cursor, tostring(newest.at), tostring(place.at)))
   return begin_anew(self, newest.at, newest.id)
 end
 
@@ -97,8 +79,8 @@ end
 -- ---- Publishing --------------------------------------------------------------------------------
 
 -- Publish what of a batch is not published yet. A batch that is tried again knows what it did.
-local function send(self, era, events, upto)
-  local batch = ("%s %s %s"):format(era, tostring(upto[query.AT]), tostring(upto[query.ID]))
+local function send(self, era, events, at, id)
+  local batch = ("%s %s %s"):format(era, at, type(id) == "table" and id.hex or tostring(id))
   local all = self.sent()
   if not all[self.type] or all[self.type].batch ~= batch then
     all[self.type] = { batch = batch, done = {} }
@@ -116,32 +98,83 @@ local function send(self, era, events, upto)
   return true
 end
 
--- Publish what stands behind the cursor. Returns whether there may be more; or nil, message, code.
-local function read_on(self, place, limit)
-  local rows, message, code = self.query:rows(self.db, place, limit, self.size)
-  if not rows then
-    if code == "ETOOBIG" and self.size > 1 then
-      self.size = self.size // 2
-      return true
-    end
-    return nil, message, code
-  end
+-- A row is too large to be read: step over it.
+local function step_over(self, place, limit, fault)
+  local list, message, code = self.query:rows(self.db, place, limit, 1, true)
+  if not list then return nil, message, code end
+  if not list[1] then return true end -- it is gone
+  joined.leave_out(self, list[1], fault)
+  local at, id = query.place(list[1])
+  local upto = not query.is_at(place.upto, at, id) and place.upto or nil
+  return move(self, place.era, at, id, upto)
+end
+
+-- Publish the rows of a batch, whose end is stored first: what is tried again is the same batch.
+local function publish(self, place, rows)
   local events, last = joined.join(self, rows)
-  if not last then
-    if not place.upto then return false end
-    return move(self, place.era, place.upto.at, place.upto.id) -- they are gone meanwhile
-  end
-  local at, id = last[query.AT], last[query.ID]
-  local ok
-  if #rows > 1 or place.upto then
-    ok, message, code = move(self, place.era, place.at, place.id, { at = at, id = id })
+  local at, id = query.place(last)
+  local ok, message, code
+  if events[1] and not query.is_at(place.upto, at, id) then
+    ok, message, code = move(self, place.era, place.at, place.id,
+      { at = at, id = id, size = #rows })
     if not ok then return nil, message, code end
   end
-  ok, message, code = send(self, place.era, events, last)
+  ok, message, code = send(self, place.era, events, at, id)
   if not ok then return nil, message, code end
   ok, message, code = move(self, place.era, at, id)
   if not ok then return nil, message, code end
-  return #rows == self.size or last ~= rows[#rows] or place.upto ~= nil
+  return last
+end
+
+-- Publish what stands behind the cursor. Returns whether there may be more; or nil, message, code.
+local function read_on(self, place, limit)
+  local size = self.size
+  if place.upto and not self.is_going then size = math.max(size, place.upto.size or 1) end
+  self.is_going, self.size = true, size
+  local rows, message, code = self.query:rows(self.db, place, limit, size)
+  if code == "ETOOBIG" then
+    if size == 1 then return step_over(self, place, limit, message) end
+    self.size = size // 2
+    return true
+  end
+  if not rows then return nil, message, code end
+  if not rows[1] then
+    if not place.upto then return false end
+    return move(self, place.era, place.upto.at, place.upto.id) -- they are gone meanwhile
+  end
+  local last
+  last, message, code = publish(self, place, rows)
+  if not last then return nil, message, code end
+  self.left_out, self.size = {}, math.min(size * 2, self.batch)
+  return #rows == size or last ~= rows[#rows] or place.upto ~= nil
+end
+
+-- Begin anew, from the beginning or behind a row, and say why.
+local function restart(self, why, at, id)
+  local ok, message, code = begin_anew(self, at, id)
+  if not ok then return nil, message, code end
+  sluice.log.warn(("%s: %s"):format(self.what, why))
+  return at == nil
+end
+
+-- The newest row stands before the cursor, or there is none. Returns whether there may be more.
+local function fallen(self, place, newest)
+  local counted, message, code = self.query:is_counted(self.db)
+  if counted == nil then return nil, message, code end
+  if counted then
+    local come
+    come, message, code = self.query:has_come(self.db, (place.upto or place).at)
+    if come == nil then return nil, message, code end
+    if not come then
+      return restart(self, ("the numbers of '%s' begin again: it is read from its beginning")
+        :format(self.table))
+    end
+  end
+  if place.upto then return read_on(self, place) end
+  if not newest or counted then return false end -- rows were deleted
+  local why = ("the newest %s is %s, behind the cursor at %s: what is there counts as read")
+    :format(self.cursor, burst.show(newest.at), burst.show(place.at))
+  return restart(self, why, newest.at, newest.id)
 end
 
 -- The newest row, false when there is none; or nil, message, code. Then the file is open, and it is
@@ -164,48 +197,40 @@ end
 -- Look once. Returns whether there may be more at once; or nil, message, code.
 local function poll(self)
   local place = self.cursors:get(self.type)
-  if place and place.of ~= self.of then place = nil end
-  local newest, message, code = look(self, place and place.at)
-  local ok
-  if not place then
-    ok, message, code = first_look(self, newest, message, code)
-    if not ok then return nil, message, code end
-    return true
-  end
-  if newest == nil then
-    if missing(message, code) == "table" and place.at ~= nil then begin_anew(self) end
-    return nil, message, code
-  end
+  if place and place.of:lower() ~= self.of:lower() then place = nil end
+  local newest, message, code = look(self, place and (place.upto or place).at)
+  if not place then return first_look(self, newest, message, code) end
+  if newest == nil then return nil, message, code end
+  if not newest or newest.is_behind then return fallen(self, place, newest) end
   if place.upto then return read_on(self, place) end
-  if not newest or newest.is_behind then
-    ok, message, code = fallen(self, place, newest)
-    if not ok then return nil, message, code end
-    return false
-  end
   if self.settle == 0 then
-    return newest.at ~= place.at and read_on(self, place)
+    if newest.at == place.at then return false end
+    return read_on(self, place)
   end
   self.limit = settled(self, newest)
-  return self.limit ~= nil and read_on(self, place, self.limit)
+  if self.limit == nil then return false end
+  return read_on(self, place, self.limit)
 end
 
--- Say what is wrong once, and when it is over.
+-- Say once what is wrong, and when it is over.
 local function tell(self, message)
-  if message == self.trouble then return end
-  self.trouble = message
-  if message then
-    sluice.log.warn(("%s: cannot go on, tries again: %s"):format(self.what, message))
-  else
-    sluice.log.info(self.what .. ": goes on")
+  local told = self.told
+  if not message then
+    if next(told) then sluice.log.info(self.what .. ": goes on") end
+    self.told = {}
+  elseif not told[message] and #told < TOLD_MAX then
+    told[message], told[#told + 1] = true, message
+    sluice.log.warn(("%s: cannot go on, tries again: %s"):format(self.what, burst.show(message)))
   end
 end
 
 local function run(self)
-  self.db, self.seen, self.size, self.trouble, self.limit = nil, {}, self.batch, nil, nil
+  self.db, self.seen, self.size, self.limit = nil, {}, self.batch, nil
+  self.told, self.left_out, self.is_going = {}, {}, false
   self.settle = self.wanted_settle
   while true do
-    local more, message = poll(self)
-    if more == nil then tell(self, message) else tell(self, nil) end
+    local more, message, code = poll(self)
+    if more == nil then tell(self, message or code or "no reason is known") else tell(self, nil) end
     sluice.checkpoint()
     if not more then sluice.sleep(self.every) end
   end
