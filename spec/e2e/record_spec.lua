@@ -250,6 +250,7 @@ describe("sluice replay", function()
       assert.same(SEEN, parse(text))
     end
     local behind = sse.connect(port, "/", { last_event_id = ODD[4].id })
+    assert.equal("big", behind:next_event().event) -- it has the id of the one before
     assert.equal("none", behind:next_event().event)
     behind:close()
     assert.equal(204, sse.connect(port, "/", { last_event_id = "z" }).status)
@@ -264,6 +265,10 @@ describe("sluice replay", function()
     local texts = {}
     for i, name in ipairs { path, again } do texts[i] = process.read_file(name):gsub('{"t":[%d.]+', "") end
     assert.equal(texts[1], texts[2])
+    -- a file that goes away ends nobody but who comes then
+    os.remove(path)
+    assert.equal(503, sse.connect(port, "/").status)
+    assert.equal(503, sse.connect(port, "/", { last_event_id = "z" }).status)
   end)
 
   it("answers this machine's own names only, and nothing but GET", function()

@@ -40,9 +40,9 @@ local function fault(record)
       return ("%s is a string, not a %s"):format(name, type(value))
     end
   end
-  for _, name in ipairs({ "event", "id" }) do
-    if (record[name] or ""):find("[\r\n\0]") then
-      return name .. " has a line end or a zero byte"
+  for name, refused in pairs({ event = "[\r\n]", id = "[\r\n\0]" }) do
+    if (record[name] or ""):find(refused) then
+      return name .. " has a line end" .. (name == "id" and " or a zero byte" or "")
     end
   end
   if not record.data and not record.note then return "data is missing" end

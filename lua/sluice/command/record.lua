@@ -30,6 +30,9 @@ end
 -- The file, and what closes it.
 local function open(given, out)
   if given.file == "-" then return out, function() return true end end
+  if not given.force and is_there(given.file) then
+    return nil, given.file .. " has appeared meanwhile"
+  end
   local handle, message = io.open(given.file, "wb")
   if not handle then return nil, message end
   return handle, function() return handle:close() end
@@ -39,12 +42,11 @@ end
 local function line_of(event, state, is_note)
   local seconds = core.now() - state.began
   if is_note then
-    state.resets = state.resets + 1
     return recording.write({ t = seconds, note = event.event, data = event.text })
   end
   local id = event.id or ""
   local is_new = id ~= state.id
-  state.id, state.events = id, state.events + 1
+  state.id = id
   return recording.write({ t = seconds, event = event.event, data = event.text,
     id = is_new and id or nil })
 end
@@ -74,7 +76,10 @@ local function follow(given, state, out, err)
   handle:setvbuf("full", LINE_MAX)
   state.handle, state.finish, state.began = handle, finish, core.now()
   for event in stream:events() do
-    write(handle, line_of(event, state, stream.sluice and event.event == "reset"))
+    local is_note = stream.sluice and event.event == "reset"
+    write(handle, line_of(event, state, is_note))
+    local counted = is_note and "resets" or "events"
+    state[counted] = state[counted] + 1
   end
   return 0
 end

@@ -87,7 +87,8 @@ local function post(given, fields, err)
   local sent, refused = 0, 0
   local code = work.run("replay", function(sleep)
     return play(given, sleep, function(record)
-      local answer, message = http.post(given.to, { headers = fields, body = body_of(record) })
+      local answer, message = http.post(given.to,
+        { headers = fields, body = body_of(record), redirects = 0 }) -- a GET would post nothing
       if answer and answer.status // 100 == 2 then
         sent = sent + 1
         return nil

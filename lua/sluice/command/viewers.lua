@@ -42,15 +42,16 @@ local function each_event(path, handle)
 end
 
 -- How many events to pass over for a reader that has `id`, without the spaces around it, which no
--- header keeps; nil: it has them all.
+-- header keeps; nil: it has them all. Of several events with one id it may have the first only.
 local function place_of(path, id)
-  local handle <close> = assert(io.open(path, "rb"))
-  local n, place = 0, 0
-  for record in each_event(path, handle) do
+  local handle <close> = io.open(path, "rb")
+  local n, place = 0, nil
+  for record in handle and each_event(path, handle) or function() end do
     n = n + 1
-    if record.last_id:match("^[ \t]*(.-)[ \t]*$") == id then place = n end
+    if not place and record.last_id:match("^[ \t]*(.-)[ \t]*$") == id then place = n end
   end
-  return place < n and place or nil
+  place = place or 0
+  return (place < n or n == 0) and place or nil -- a file without events is no answer
 end
 
 -- ---- A reader ----------------------------------------------------------------------------
@@ -65,10 +66,12 @@ local function begin(self, reader, head)
   if not head:find("^GET ") then return respond("405 Method Not Allowed", "Allow: GET\r\n") end
   local place = (id or "") == "" and 0 or place_of(self.path, id)
   if not place then return respond("204 No Content", allowed) end
-  reader.handle = assert(io.open(self.path, "rb"))
-  reader.next = each_event(self.path, reader.handle)
+  reader.handle = io.open(self.path, "rb")
+  reader.next = reader.handle and each_event(self.path, reader.handle) or function() end
   for _ = 1, place do reader.next() end
-  reader.record, reader.last = reader.next(), nil
+  reader.record = reader.next()
+  if not reader.record then return respond("503 Service Unavailable") end -- the file has gone
+  reader.last = nil
   reader.began, reader.first = core.now(), reader.record.t
   return respond("200 OK", "Content-Type: text/event-stream\r\n" .. allowed)
 end

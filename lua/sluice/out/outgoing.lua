@@ -138,7 +138,8 @@ local function redirected(o, status, location)
   local same = origin(location) == origin(o.url)
   for name, value in pairs(o.headers) do
     local low = name:lower()
-    if (same or HARMLESS[low]) and not (drop_body and low == "content-type") then
+    local of_body = low == "content-type" or low:find("^webhook%-")
+    if (same or HARMLESS[low]) and not (drop_body and of_body) then
       go_on.headers[name] = value
     end
   end

@@ -45,6 +45,9 @@ end
 function signature.put(headers, sign, body)
   local at = ("%d"):format(math.floor(core.time()))
   local text = table.concat({ sign.id, at, body }, ".")
+  for name in pairs(headers) do
+    if name:lower():find("^webhook%-") then headers[name] = nil end
+  end
   headers["webhook-id"], headers["webhook-timestamp"] = sign.id, at
   headers["webhook-signature"] = "v1," .. base64(core.hmac_sha256(sign.key, text))
 end

@@ -47,8 +47,8 @@ end
 local function serve(self, request)
   local body, headers = request.body, {} -- a copy: the next attempt may have others
   for name, value in pairs(request.headers or {}) do headers[name] = value end
-  local row = { method = request.method or "GET", url = request.url, headers = headers, body = body, json = body and json.decode(body) or nil,
-    at = self.place:time() }
+  local row = { method = request.method or "GET", url = request.url, headers = headers, body = body,
+    json = body and json.decode(body) or nil, at = self.place:time() }
   if #self.sent >= SENT_MAX then table.remove(self.sent, 1) end
   self.sent[#self.sent + 1] = row
   local answer = self.answers[request.url]
