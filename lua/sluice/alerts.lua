@@ -76,7 +76,7 @@ local function subject_of(self, subject)
     fine = rules.is_text(text, SUBJECT_MAX) and #text > 0 and not text:find("%c")
   end
   if fine then return text end
-  local wanted = self.is_pattern and "%d letters, digits and _ . @ + = ~ : -"
+  local wanted = self.is_pattern and "%d letters, digits and _ . @ + = ~ : -, the first no ':',"
     or "%d bytes of UTF-8 without control characters"
   wanted = wanted:format(self.is_pattern and SEGMENT_MAX or SUBJECT_MAX)
   return nil, ("%s: 1 to %s are expected"):format(self.field, wanted), "EBADFIELD", self.field
@@ -91,23 +91,47 @@ function Alerts:channel(subject)
   return self.book.o.channel(text)
 end
 
--- Tell all that a list names; the first failure is returned, the others are tried all the same.
-local function tell_all(self, subject, list, waits)
+-- Tell all that a list names and what is not on the disk; the first failure is returned, the
+-- others are tried all the same.
+local function tell_all(self, subject, list)
   local failed, message, code
   for _, name in ipairs(list) do
-    if waits then
-      local ok, why, what = telling.tell(self.book, subject, name)
-      if not ok and not failed then failed, message, code = true, why, what end
-    else
-      telling.tell_later(self.book, subject, name)
-    end
+    local ok, why, what = telling.tell(self.book, subject, name)
+    if not ok and not failed then failed, message, code = true, why, what end
   end
   if failed then return nil, message, code end
   return true
 end
 
+-- Judge a sample by all rules, and then decide: what is stopped in between decides nothing.
+local function judge(kept, s, subject, sample)
+  local bads, values = {}, {}
+  for i, rule in ipairs(kept.limits) do
+    local firing = slots.is_active(slots.get(s, subject, rule.name))
+    bads[i], values[i] = rules.judge(rule, sample, subject, firing)
+  end
+  for i, rule in ipairs(kept.limits) do
+    if bads[i] ~= nil and kept:is_alive(s, rule) then
+      slots.decide(kept, s, subject, rule, bads[i], values[i])
+    end
+  end
+  for _, rule in ipairs(kept.silences) do slots.decide(kept, s, subject, rule, false) end
+end
+
+-- What is known of a subject and not on the disk, whoever decided it.
+local function list_unsaved(kept, s, subject)
+  local list = {}
+  if slots.is_unsaved(s, subject, false) then list[1] = false end
+  for _, group in ipairs({ kept.limits, kept.silences }) do
+    for _, rule in ipairs(group) do
+      if slots.is_unsaved(s, subject, rule.name) then list[#list + 1] = rule.name end
+    end
+  end
+  return list
+end
+
 --- Check a sample of a subject against all rules. Waits when an alert begins or ends and the
--- channel is durable, and for the first sample of a subject.
+-- channel is durable, and for the first sample of a subject: true says that it is on the disk.
 -- @tparam string|integer subject
 -- @tparam table sample
 -- @tparam[opt] table opts { wait = false }: do not wait
@@ -119,23 +143,14 @@ function Alerts:check(subject, sample, opts)
   end
   local text, message, code, field = subject_of(self, subject)
   if not text then return nil, message, code, field end
-  local kept, list = self.book, {}
+  local kept = self.book
   local s = kept:ready()
-  local is_new
-  is_new, message, code = kept:touch(s, text)
-  if is_new == nil then return nil, message, code end
-  if is_new then list[1] = false end
-  for _, rule in ipairs(kept.limits) do
-    local firing = slots.is_active(slots.get(s, text, rule.name))
-    local bad, value = rules.judge(rule, sample, text, firing)
-    if bad ~= nil and slots.decide(kept, s, text, rule, bad, value) then
-      list[#list + 1] = rule.name
-    end
-  end
-  for _, rule in ipairs(kept.silences) do
-    if slots.decide(kept, s, text, rule, false) then list[#list + 1] = rule.name end
-  end
-  return tell_all(self, text, list, o.wait)
+  local has_room, why, what = kept:touch(s, text)
+  if not has_room then return nil, why, what end
+  judge(kept, s, text, sample)
+  if o.wait then return tell_all(self, text, list_unsaved(kept, s, text)) end
+  telling.kick(kept)
+  return true
 end
 
 --- Forget a subject that is no longer in use: its alerts are cleared, and it is not missed.
@@ -143,7 +158,7 @@ end
 function Alerts:forget(subject)
   local text, message, code, field = subject_of(self, subject)
   if not text then return nil, message, code, field end
-  return tell_all(self, text, self.book:forget(self.book:ready(), text), true)
+  return tell_all(self, text, self.book:forget(self.book:ready(), text))
 end
 
 -- ---- What is active ------------------------------------------------------------------------
@@ -206,9 +221,11 @@ function Alerts:ack(id, user)
     local text = rules.is_text(id, 64) and ("'%s'"):format(id) or "this id"
     return nil, ("no alert with %s is active"):format(text), "ENOTFOUND"
   end
-  if slot.ack then return true end
-  slot.ack, slot.told_ack = { user = user, timestamp = sluice.timestamp() }, false
-  return tell_all(self, subject, { name }, true)
+  if not slot.ack then
+    slot.ack, slot.told_ack = { user = user, timestamp = sluice.timestamp() }, false
+    slots.note(self.book.state(), subject, name)
+  end
+  return tell_all(self, subject, { name })
 end
 
 -- ---- Making --------------------------------------------------------------------------------

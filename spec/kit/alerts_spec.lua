@@ -462,7 +462,7 @@ describe("after a restart, alerts", function()
     send { t = 1 }
     t:disk { full = true }
     assert.equal(503, t:post("/devices/d1", { json = { t = 81 } }).status)
-    assert.equal(204, t:post("/devices/d1", { json = { t = 70 } }).status) -- waits for the alert to be told
+    assert.equal(503, t:post("/devices/d1", { json = { t = 70 } }).status) -- waits for the alert to be told
     t:advance(3)
     t:disk { full = false }
     t:advance(10)
@@ -505,6 +505,141 @@ describe("after a restart, alerts", function()
       assert.equal(c:events("alert")[1].data.id, c:events("alert-cleared")[1].data.id)
       kit.stop_all()
     end
+  end)
+end)
+
+describe("while the disk is slow, alerts", function()
+  after_each(kit.stop_all)
+
+  local LATER = [[
+    app:post("/later/:id", function(req)
+      local sample = req:json()
+      app:spawn(function() alerts:check(req.params.id, sample) end)
+    end)
+    app:post("/later-ack", function()
+      local id = alerts:active()[1].id
+      app:spawn(function() alerts:ack(id, "bob") end)
+    end)]]
+
+  for _, at in ipairs { 0.5, 1.5, 2.5, 3.5 } do
+    it("are told to their end although a reload removes their rule: after " .. at, function()
+      start(HOT .. LATER, DURABLE)
+      t:disk { commit = 2 }
+      t:post("/later/d1", { json = { t = 81 } })
+      t:advance(at)
+      reload(LATER, DURABLE)
+      t:advance(30)
+      local c = connect()
+      assert.same({ "alert:hot", "alert-cleared:hot" }, told(c))
+      assert.equal("removed", c:events("alert-cleared")[1].data.reason)
+      assert.equal(0, count_active())
+    end)
+
+    it("are told as acknowledged over a reload: after " .. at, function()
+      start(HOT .. LATER, DURABLE)
+      t:disk { commit = 2 }
+      t:post("/later/d1", { json = { t = 81 } })
+      t:advance(at)
+      reload(HOT .. LATER .. "-- again", DURABLE)
+      t:post("/later-ack")
+      t:advance(30)
+      assert.same({ "alert:hot", "alert-ack:hot" }, told(connect()))
+    end)
+  end
+
+  it("are all told when a reload closes the check that decided them", function()
+    local both = HOT .. 'alerts:rule("warm", { field = "t", above = 50 })' .. SILENT .. LATER
+    start(both, DURABLE)
+    t:disk { hung = true }
+    t:post("/later/d1", { json = { t = 90 } })
+    reload(both .. "-- again", DURABLE)
+    t:advance(9)
+    t:disk { hung = false }
+    t:advance(2)
+    local list = told(connect())
+    table.sort(list)
+    assert.same({ "alert:hot", "alert:warm" }, list)
+  end)
+
+  it("are nothing to a check of the old code when their rule is gone", function()
+    local slow = HOT .. 'alerts:rule("slow", { when = function() sluice.sleep(1) end })' .. LATER
+    start(slow, DURABLE)
+    t:post("/later/d1", { json = { t = 90 } })
+    reload(LATER, DURABLE)
+    t:advance(5)
+    assert.equal(0, count_active())
+    assert.same({}, told(connect()))
+  end)
+
+  it("publish only what is saved, so that a kill takes none of it back", function()
+    start(HOT .. LATER, DURABLE)
+    local c = connect()
+    t:disk { commit = 1 }
+    t:post("/later/d1", { json = { t = 90 } })
+    t:advance(2.5) -- saved, published, being saved as told
+    t:post("/later/d1", { json = { t = 10 } })
+    c:wait_for("alert-cleared", 30)
+    t:kill()
+    t:advance(5)
+    assert.equal(0, count_active())
+    send { t = 90 }
+    t:advance(5)
+    send { t = 10 }
+    assert.same({ "alert:hot", "alert-cleared:hot", "alert:hot", "alert-cleared:hot" }, told(connect()))
+  end)
+
+  for _, at in ipairs { 0.5, 1.5, 2.5 } do
+    it("answer an acknowledgement and a sample when these are on the disk: after " .. at, function()
+      start(HOT .. LATER, DURABLE)
+      t:disk { commit = 1 }
+      t:post("/later/d1", { json = { t = 90 } })
+      t:advance(at)
+      assert.equal(204, t:post("/ack/" .. t:get("/active").json[1].id, { user = "ops" }).status)
+      t:kill()
+      assert.equal("ops", t:get("/active").json[1].acknowledged.user)
+      t:post("/later/d2", { json = { t = 90 } })
+      t:advance(at)
+      send({ t = 10 }, "d2")
+      t:kill()
+      t:advance(5)
+      assert.same({ "alert:hot", "alert-cleared:hot" }, told(connect("d2")))
+    end)
+  end
+
+  it("refuse an acknowledgement for the second time, too, while the disk does", function()
+    start(HOT, DURABLE)
+    send { t = 90 }
+    local id = t:get("/active").json[1].id
+    t:disk { full = true }
+    assert.equal(503, t:post("/ack/" .. id, { user = "ops" }).status)
+    assert.equal(503, t:post("/ack/" .. id, { user = "bob" }).status)
+    t:disk { full = false }
+    assert.equal(204, t:post("/ack/" .. id, { user = "bob" }).status)
+    t:kill()
+    assert.equal("ops", t:get("/active").json[1].acknowledged.user)
+  end)
+end)
+
+describe("a sample that is no plain table", function()
+  after_each(kit.stop_all)
+
+  it("takes nothing from the other rules, and is logged", function()
+    start(HOT .. [[
+      alerts:rule("odd", { field = "x.y", above = 1 })
+      alerts:rule("evil", { field = "t", above = function()
+        return setmetatable({}, { __tostring = function() error("deep") end })
+      end })
+      app:post("/odd", function()
+        local odd = setmetatable({ t = 81 }, { __index = function() error("boo") end })
+        assert(alerts:check("d1", odd))
+        assert(alerts:check("d1", { t = 0/0 }))
+      end)]])
+    assert.equal(204, t:post("/odd").status)
+    assert.same({ "alert:hot" }, told(connect()))
+    local text = table.concat(t:log("error"), "\n")
+    assert.matches("'odd': reading the sample raised: .*boo", text)
+    assert.matches("'evil': above returned table, not a number", text)
+    assert.matches("'hot': field 't' is no number: %-?nan", text)
   end)
 end)
 

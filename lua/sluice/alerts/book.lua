@@ -16,9 +16,8 @@ Book.__index = Book
 -- @tparam table o name, event, subject, channel (fn(subject)), key, max_subjects, durable
 function book.new(app, o)
   local self = setmetatable({ app = app, o = o, rules = {}, limits = {}, silences = {}, workers = 0,
-    flying = setmetatable({}, { __mode = "k" }),
-    state = app:state(o.name, { slots = {}, last = {}, wheels = {}, count = 0,
-      queue = { first = 1, last = 0 } }),
+    state = app:state(o.name, { slots = {}, last = {}, seen = {}, wheels = {}, count = 0,
+      edition = 0, queue = { first = 1, last = 0 } }),
     store = o.durable and app:store(o.name) or nil }, Book)
   app:every(0.5, { name = o.name .. ".sweep" }, function() self:sweep() end)
   app:on("start", function() self:ready() end)
@@ -36,7 +35,7 @@ local function look_silence(self, s, rule, subject)
     return slots.watch(s, rule, subject, last + rule.after)
   end
   if slot and slot.say then return slots.watch(s, rule, subject, now + 1) end
-  if slots.decide(self, s, subject, rule, true) then slots.push(s, subject, rule.name) end
+  slots.decide(self, s, subject, rule, true)
 end
 
 local function look_cooldown(s, rule, subject)
@@ -44,8 +43,8 @@ local function look_cooldown(s, rule, subject)
   if not slot or not slot.ended or slot.alert then return end
   local till = slot.ended + rule.cooldown
   if till - slots.EARLY > now then return slots.watch(s, rule, subject, till) end
-  slot.ended, slot.unsaved = nil, true
-  slots.push(s, subject, rule.name)
+  slot.ended = nil
+  slots.note(s, subject, rule.name)
 end
 
 --- Twice a second: who is silent, whose cooldown is over, what is still to be told.
@@ -63,8 +62,8 @@ function Book:sweep()
   telling.kick(self)
 end
 
---- A subject has sent: remember when. Nil, message, code when there is no room for it.
--- @treturn boolean|nil whether it is a new one
+--- A subject has sent: remember when.
+-- @treturn boolean|nil true; or nil, message, code when there is no room for it
 function Book:touch(s, subject)
   local watched = self.silences[1] ~= nil
   local is_new = s.last[subject] == nil
@@ -72,10 +71,11 @@ function Book:touch(s, subject)
     return nil, ("%s: %d subjects are known already (max_subjects)"):format(self.o.name, s.count),
       "EFULL"
   end
-  if not watched then return false end
+  if not watched or is_new and not self:is_current(s) then return true end
   if is_new and not s.slots[subject] then s.count = s.count + 1 end
   s.last[subject] = sluice.now()
-  if not is_new then return false end
+  if not is_new then return true end
+  slots.note_seen(s, subject)
   for _, rule in ipairs(self.silences) do
     if not slots.is_active(slots.get(s, subject, rule.name)) then
       slots.watch(s, rule, subject, s.last[subject] + rule.after)
@@ -84,22 +84,31 @@ function Book:touch(s, subject)
   return true
 end
 
+--- End what is known of a subject and a rule.
+function Book:finish(s, subject, name, reason)
+  local slot = slots.get(s, subject, name)
+  slot.mark, slot.ended, slot.next = nil, nil, nil
+  if slots.is_active(slot) then
+    slots.decide(self, s, subject, slots.rule_of(self, name), false, nil, reason)
+  end
+  slots.note(s, subject, name)
+end
+
 --- Forget a subject; its alerts are cleared.
 -- @treturn {string|boolean,...} what is to be told
 function Book:forget(s, subject)
-  local list = { false }
+  local list = {}
   if not slots.is_known(s, subject) then return {} end
   for _, w in pairs(s.wheels) do wheel.remove(w, subject) end
   local had_slots = s.slots[subject] ~= nil
   s.last[subject] = nil
   if not had_slots then s.count = s.count - 1 end
-  for name, slot in pairs(s.slots[subject] or {}) do
-    slot.ended, slot.mark, slot.unsaved = nil, nil, true
-    if slot.alert then
-      slots.decide(self, s, subject, slots.rule_of(self, name), false, nil, "forgotten")
-    end
+  slots.note_seen(s, subject)
+  for name in pairs(s.slots[subject] or {}) do
+    self:finish(s, subject, name, "forgotten")
     list[#list + 1] = name
   end
+  list[#list + 1] = false
   return list
 end
 
@@ -116,44 +125,35 @@ local function load(self, s)
   for _, row in self.store:each("alert/") do
     local slot = slots.add(s, row.subject, row.rule)
     slot.alert, slot.say, slot.cleared = row.alert, row.say, row.cleared
-    slot.ack, slot.told_ack = row.ack, row.told_ack
+    slot.ack, slot.told_ack, slot.next = row.ack, row.told_ack, row.next
     if row.ended_at then slot.ended = now - math.max(0, time - row.ended_at) end
-    if slot.say or slot.told_ack == false then slots.push(s, row.subject, row.rule) end
+    if slots.is_telling(slot) or slot.next then slots.push(s, row.subject, row.rule) end
   end
 end
 
 -- The app has become durable: what is known goes into the store, and nothing else stays there.
 local function store_all(self, s)
   for key in self.store:each("") do self.store:delete(key, { wait = false }) end
-  for subject in pairs(s.last) do slots.push(s, subject, false) end
+  for subject in pairs(s.last) do slots.note_seen(s, subject) end
   for subject, by_rule in pairs(s.slots) do
-    for name, slot in pairs(by_rule) do
-      slot.unsaved = true
-      slots.push(s, subject, name)
-    end
+    for name in pairs(by_rule) do slots.note(s, subject, name) end
   end
 end
 
 -- Alerts of rules that are gone are cleared: nobody else would.
 local function end_removed(self, s)
   for subject, by_rule in pairs(s.slots) do
-    for name, slot in pairs(by_rule) do
-      if not self.rules[name] then
-        slot.mark, slot.ended, slot.unsaved = nil, nil, true
-        if slots.is_active(slot) then
-          slots.decide(self, s, subject, slots.rule_of(self, name), false, nil, "removed")
-        end
-        slots.push(s, subject, name)
-      end
+    for name in pairs(by_rule) do
+      if not self.rules[name] then self:finish(s, subject, name, "removed") end
     end
   end
 end
 
-local function forget_watched(self, s)
+local function forget_watched(s)
   for subject in pairs(s.last) do
     s.last[subject] = nil
     if not s.slots[subject] then s.count = s.count - 1 end
-    if self.store then slots.push(s, subject, false) end
+    slots.note_seen(s, subject)
   end
 end
 
@@ -174,6 +174,12 @@ local function build_wheels(self, s)
   end
 end
 
+--- Whether no newer version of the app has taken over. An older one may still be in a handler.
+function Book:is_current(s) return self.edition == s.edition end
+
+--- Whether a rule is still there in the version that has taken over.
+function Book:is_alive(s, rule) return self:is_current(s) or s.rules[rule.name] ~= nil end
+
 --- The state, for the rules of this version of the app.
 function Book:ready()
   local s = self.state()
@@ -185,8 +191,10 @@ function Book:ready()
     store_all(self, s)
   end
   s.loaded, s.stored = true, self.store ~= nil
+  self.edition, s.edition, s.rules = s.edition + 1, s.edition + 1, {}
+  for name in pairs(self.rules) do s.rules[name] = true end
   end_removed(self, s)
-  if not self.silences[1] then forget_watched(self, s) end
+  if not self.silences[1] then forget_watched(s) end
   build_wheels(self, s)
   return s
 end

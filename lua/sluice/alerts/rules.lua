@@ -105,11 +105,17 @@ local function complain(rule, subject, message)
   sluice.log.error(("alerts: rule '%s': %s"):format(rule.name, message), { subject = subject })
 end
 
+-- What the app gave, as text, though it may have a __tostring that raises.
+local function text_of(v)
+  local ok, text = pcall(tostring, v)
+  return ok and text or type(v)
+end
+
 -- What a function of the app returns; nil when it raises.
 local function ask(rule, subject, what, fn, ...)
   local ok, answer = pcall(fn, ...)
   if ok then return answer end
-  complain(rule, subject, ("%s raised: %s"):format(what, tostring(answer)))
+  complain(rule, subject, ("%s raised: %s"):format(what, text_of(answer)))
   return nil
 end
 
@@ -118,7 +124,7 @@ local function limit_of(rule, name, subject)
   local v = rule[name]
   if type(v) == "function" then v = ask(rule, subject, name, v, subject) end
   if v == nil or type(v) == "number" and is_finite(v) then return v end
-  complain(rule, subject, ("%s returned %s, not a number"):format(name, tostring(v)))
+  complain(rule, subject, ("%s returned %s, not a number"):format(name, text_of(v)))
   return nil
 end
 
@@ -137,7 +143,7 @@ end
 local function judge_when(rule, sample, subject, firing)
   local bad = ask(rule, subject, "when", rule.when, sample, subject, firing)
   if bad == nil or type(bad) == "boolean" then return bad end
-  complain(rule, subject, ("when returned %s, neither true nor false"):format(tostring(bad)))
+  complain(rule, subject, ("when returned %s, neither true nor false"):format(text_of(bad)))
   return nil
 end
 
@@ -164,13 +170,14 @@ end
 -- @return the value, for the event
 function rules.judge(rule, sample, subject, firing)
   local v
-  if rule.field then v = read(sample, rule.field) end
+  if rule.field then v = ask(rule, subject, "reading the sample", read, sample, rule.field) end
   local is_number = type(v) == "number" and is_finite(v)
   local shown = (is_number or type(v) == "boolean" or rules.is_text(v, 256)) and v or nil
   if rule.when then return judge_when(rule, sample, subject, firing), shown end
   if is_number then return judge_limit(rule, v, subject, firing), v end
   if v ~= nil and v ~= sluice.json.null then
-    complain(rule, subject, ("field '%s' is no number: %s"):format(rule.field, type(v)))
+    complain(rule, subject, ("field '%s' is no number: %s"):format(rule.field,
+      type(v) == "number" and text_of(v) or type(v)))
   end
   return nil
 end
