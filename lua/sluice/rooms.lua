@@ -24,7 +24,7 @@ local KNOWN = { name = "room", field = "roomId", grace = 5, max_rate = 20, max_m
   counts_above = 200, read = options.FUNCTION, member = options.FUNCTION }
 local HISTORY, LIVE_TTL = 1000, 10
 local GRACE_MAX, MEMBERS_MAX = 3600, 1000000
-local TOLD_MAX = 10000 -- max_keys of a channel
+local TOLD_MAX = 9999 -- max_keys of a channel, less the number of all
 local OWN = { ["user-joined"] = true, ["user-left"] = true, ["presence-count"] = true,
   removed = true }
 local FIELDS = { id = true, userId = true, userName = true, activeUsers = true, reason = true }
@@ -43,7 +43,7 @@ local function admit(self, req)
   if not req.user then return 401, "sign in first" end
   local key = key_of(req.user)
   if not key then
-    return 403, "this user can be in no room: an id is text of 1 to 256 bytes, or an integer"
+    return 403, "this user can be in no room: an id is UTF-8 of 1 to 256 bytes, or an integer"
   end
   if self.who:is_full(req.params.id, key) then return 503, "this room is full" end
   return true
@@ -81,10 +81,24 @@ local function own_data(event, data, fields)
 end
 
 -- A room's id as text, one segment of a channel's name; or nil, message, code.
-local function room_id(id)
+local function room_id(self, id)
   local text = (type(id) == "string" or math.type(id) == "integer") and tostring(id)
-  if text and not text:find("/", 1, true) then return text end
-  return nil, "a room's id is one segment of a channel's name", "ECHANNEL"
+  if text and self.who:has_name(text) then return text end
+  return nil, "a room's id is one segment of a channel's name: 1 to 64 letters, digits and "
+    .. "_ . @ + = ~ : -", "ECHANNEL"
+end
+
+-- Whether the read rule lets a member go on: its right may end while it has no stream.
+local function may_send(self, id, user, member)
+  if not self.read then return true end
+  local client = next(member.streams)
+  local ok, answer = pcall(self.read, user, { id = tostring(id) },
+    client and self.app:client(client))
+  if not ok then
+    sluice.log.error(("rooms:send: the read rule failed, which means no: %s"):format(
+      tostring(answer)))
+  end
+  return ok and answer == true
 end
 
 --- What a member shows the others: the newest of each event name and member, for ten seconds.
@@ -95,7 +109,9 @@ end
 -- @treturn true|nil and how many streams get it; or nil, message, code, field
 function Rooms:send(id, user, event, data)
   local member = self.who:find(id, key_of(user))
-  if not member then return nil, "you are not in this room", "EDENIED" end
+  if not (member and may_send(self, id, user, member)) then
+    return nil, "you are not in this room", "EDENIED"
+  end
   local out, message, code, field = own_data(event, data,
     { [self.field] = tostring(id), id = member.user, userId = member.user })
   if not out then return nil, message, code, field end
@@ -109,7 +125,7 @@ end
 -- @tparam[opt] table data gets the room
 -- @treturn string|nil id, subscribers, false; or nil, message, code, field
 function Rooms:publish(id, event, data)
-  local text, why, what = room_id(id)
+  local text, why, what = room_id(self, id)
   if not text then return nil, why, what end
   local out, message, code, field = own_data(event, data, { [self.field] = text })
   if not out then return nil, message, code, field end
@@ -149,7 +165,7 @@ end
 -- @param user_id
 -- @treturn true|nil or nil, message, code
 function Rooms:kick(id, user_id)
-  local text, message, code = room_id(id)
+  local text, message, code = room_id(self, id)
   if not text then return nil, message, code end
   local key, n = key_of({ id = user_id }), 0
   for client in self.app:clients({ channel = self:channel(text) }) do
@@ -204,7 +220,7 @@ end
 function rooms.new(app, given)
   local o = check(given)
   local who = presence.new(app, o)
-  local self = setmetatable({ app = app, who = who, field = o.field }, Rooms)
+  local self = setmetatable({ app = app, who = who, field = o.field, read = o.read }, Rooms)
   app:channel(self:channel(":id"), { history = HISTORY, key = "userId", rewind = "latest",
     durable = false, read = o.read })
   app:channel(self:channel(":id", "live"), { history = "latest", key = "userId", ttl = LIVE_TTL,

@@ -14,6 +14,9 @@ app:guard("/docs/**", function(req)
 end)
 local rooms = require("sluice.rooms").new(app, { name = "doc", grace = %g })
 rooms:stream("/docs/:id")
+local busy = app:state("busy", {})
+app:post("/busy", function() busy().on = true return 204 end)
+app:every(0.3, function() if busy().on then rooms:publish("tea", "tick", {}) end end)
 app:get("/n/:id", function(req) return { n = rooms:count(req.params.id) } end)]]
 
 local s, watcher
@@ -86,7 +89,27 @@ describe("a member that", function()
     end)
   end
 
-  it("is cut off by its network has left after two heartbeats and the grace, also after a reload", function()
+  it("is sent away by a stop has not left: nobody is told so", function()
+    s = live.start(APP:format(GRACE), { args = { "--drain", "3" } })
+    watcher = sse.connect(s.port, "/docs/tea", as("alice"))
+    local list = {}
+    for i = 1, 12 do list[i] = sse.connect(s.port, "/docs/tea", as("u" .. i)) end
+    for i = 1, 12 do list[i]:wait_for("hello", 5) end
+    joined("u12")
+    s.signal("TERM")
+    for i = 1, 6 do list[i]:close() end
+    for i = 7, 12 do
+      local e
+      repeat
+        e = list[i]:next_event(10)
+        assert.not_equal("user-left", e and e.event)
+      until not e or e.event == "bye"
+      assert.equal("bye", e and e.event)
+      list[i]:close()
+    end
+  end)
+
+  it("is cut off by its network has left after two heartbeats and the grace, also after a reload, or three", function()
     local pid = tonumber(process.read_file("/proc/self/stat"):match("^%d+"))
     local name, block = "slroom" .. pid % 10000, "10.231." .. pid % 250
     local function ip(line)
@@ -103,14 +126,18 @@ describe("a member that", function()
     s = live.start(APP:format(GRACE), { args = { "--host", "0.0.0.0", "--heartbeat", HEARTBEAT,
       "--allow-host", block .. ".1" } })
     watcher = sse.connect(s.port, "/docs/tea", as("alice"))
-    for round = 1, 2 do
+    for round = 1, 3 do
       spawn_client("bob", ("http://%s.1:%d/docs/tea"):format(block, s.port), { "ip", "netns", "exec", name })
       if round == 2 then
         s.signal("HUP")
         s.wait_log("reload #2", 10)
       end
+      if round == 3 then
+        assert(process.run("curl -sfX POST " .. s.url .. "/busy") == 0)
+        watcher:wait_for("tick", 5)
+      end
       local quiet = time_to_leave("bob", function() assert(ip("-n NET link set eth0 down")) end)
-      assert.is_true(quiet < 2 * HEARTBEAT + GRACE + 5 * NOTICED, "told after " .. quiet)
+      assert.is_true(quiet < (round == 3 and 3 or 2) * HEARTBEAT + GRACE + 5 * NOTICED, "told after " .. quiet)
       process.stop_all("curl")
       assert(ip("-n NET link set eth0 up"))
     end

@@ -187,7 +187,7 @@ describe("a room", function()
   it("is for users: strangers get 401, and ids that are none 403", function()
     start()
     assert.equal(401, t:connect("/room/tea").status)
-    for _, id in ipairs { ("x"):rep(257), "a\nb" } do
+    for _, id in ipairs { ("x"):rep(257), "a\nb", "a\xff" } do
       assert.equal(403, enter({ id = id }).status, id)
     end
     assert.equal(0, count())
@@ -241,6 +241,58 @@ describe("a room", function()
     assert.equal(404, t:post("/docs/tea/kick/bob").status)
     one = enter("bob") -- nothing keeps him out, but a read rule
     assert.equal("+bob 3", told(one)[#told(one)])
+  end)
+
+  it("has no grace for a right that has ended, and sends nothing for it", function()
+    start("read = function(user) return user ~= nil and not banned()[user.id] end", [[
+      banned = app:state("banned", {})
+      app:stream("/more/:id", { channels = { "doc/:id", "news" } })
+      app:post("/ban/:user", function(req) banned()[req.params.user] = true return 204 end)
+      app:post("/recheck", function() app:recheck() return 204 end)]])
+    local alice, bob, carol = enter("alice"), enter("bob"), t:connect("/more/tea", { user = "carol" })
+    enter("dave"):drop() -- is away for a moment, and loses the right then
+    for _, name in ipairs { "bob", "carol", "dave" } do t:post("/ban/" .. name) end
+    for _, name in ipairs { "bob", "carol", "dave" } do
+      assert.equal(403, send(name, "cursor-move", { line = 1 }).status, name)
+    end
+    t:post("/recheck")
+    assert.equal("revoked", bob:wait_for("bye", 0).data.reason)
+    local list = told(alice)
+    assert.equal(6, #list)
+    assert.matches("^%-%l+ 3 gone %-%l+ 2 gone$", list[5] .. " " .. list[6])
+    assert.equal(0, carol:count("bye")) -- it has another channel, and is in the room no longer
+    t:advance(5)
+    assert.equal("-dave 1 gone", told(alice)[7])
+    assert.equal(0, alice:count("cursor-move"))
+  end)
+
+  it("lets members send under a read rule that asks for their stream", function()
+    start("read = function(user, p, client) return client.path == '/room/' .. p.id end")
+    local alice = enter("alice")
+    assert.equal(202, send("alice", "cursor-move", { line = 1 }).status)
+    alice:drop()
+    assert.equal(403, send("alice", "cursor-move", { line = 1 }).status)
+    assert.matches("rooms:send: the read rule failed, which means no: .*client", t:log("error")[1])
+  end)
+
+  it("cuts a name that is too long, and gives the id of who has none that is text", function()
+    start()
+    local alice = enter({ id = "alice", name = ("x"):rep(255) .. ("é"):rep(40000) })
+    assert.equal(("x"):rep(255), alice:wait_for("user-joined", 0).data.userName)
+    enter({ id = "bob", name = "b\xff" })
+    assert.equal("bob", alice:events("user-joined")[2].data.userName)
+    assert.same({ 2 }, { count() })
+    quiet()
+  end)
+
+  it("puts nobody out of what is no room, and raises nothing", function()
+    start()
+    for _, id in ipairs { "a%20b", "*", ":id", "%E2%82%AC", ("x"):rep(65) } do
+      local answer = t:post(("/docs/%s/kick/bob"):format(id))
+      assert.equal(400, answer.status, id .. answer.body)
+      assert.equal("ECHANNEL", answer.json.error.code)
+    end
+    quiet()
   end)
 
   it("puts a user out who is away for a moment", function()
@@ -346,7 +398,7 @@ describe("a room", function()
     for code, message in pairs {
       ['{ name = "a/b" }'] = "rooms.new: name 'a/b' may hold", ['{ field = "userId" }'] = "'userId' is a field of",
       ["{ grace = -1 }"] = "grace is a number of seconds from 0", ["{ grace = 0/0 }"] = "grace is a number",
-      ["{ counts_above = 1.5 }"] = "counts_above is an integer from 1 to 10000",
+      ["{ counts_above = 1.5 }"] = "counts_above is an integer from 1 to 9999",
       ["{ max_members = 0 }"] = "max_members is an integer from 1",
       ["{ max_member = 1 }"] = "did you mean 'max_members'",
       ["{ read = true }"] = "read is a function", ["{ max_rate = 0 }"] = "max_rate",
@@ -601,6 +653,51 @@ describe("a large room", function()
     assert.equal(n, watcher:count("presence-count")) -- a small room is not counted aloud
   end)
 
+  it("has its number in order with joins and leaves, also on a stream with a rate", function()
+    start("counts_above = 2, grace = 0")
+    local watcher = t:connect("/room/tea?max_rate=0.3", { user = "watcher" })
+    local list = {}
+    for i = 1, 5 do list[i] = enter("u" .. i) end
+    t:advance(1.1)
+    for i = 1, 3 do list[i]:drop() end
+    t:advance(0.3)
+    list[4]:drop()
+    t:advance(0.3)
+    list[5]:drop()
+    t:advance(20)
+    local n
+    for _, e in ipairs(watcher:events()) do n = e.data.activeUsers or n end
+    assert.equal(1, n)
+    local names = {}
+    for _, e in ipairs(enter("new"):events()) do names[#names + 1] = e.event end
+    assert.not_matches("presence%-count", table.concat(names, " ")) -- a small room has none
+  end)
+
+  it("leaves no number behind when all have gone", function()
+    start("counts_above = 2, grace = 0")
+    local list = {}
+    for i = 1, 5 do list[i] = enter("u" .. i) end
+    t:advance(1.1)
+    for i = 1, 5 do list[i]:drop() end
+    t:advance(1.1)
+    assert.is_nil(t:state("doc").rooms.tea)
+    local c = enter("new")
+    assert.same({ 0, 1 }, { c:count("presence-count"), c:count("user-joined") })
+  end)
+
+  it("is told its number of now after changes that cancel each other out", function()
+    start("counts_above = 2, grace = 0")
+    local watcher, list = enter("watcher"), {}
+    for i = 1, 5 do list[i] = enter("u" .. i) end
+    t:advance(1.1)
+    list[1]:drop()
+    enter("u6")
+    t:advance(1.1)
+    local n
+    for _, e in ipairs(watcher:events()) do n = e.data.activeUsers or n end
+    assert.equal(6, n)
+  end)
+
   it("is full at its limit: others wait outside until somebody leaves", function()
     start("max_members = 2", [[app:stream("/mine", function(req) return { channels = { "doc/tea" } } end)]])
     local alice, bob = enter("alice"), enter("bob")
@@ -687,6 +784,14 @@ describe("rooms", function()
       alice:wait_for("user-left", 6, { userId = "carol" })
       kit.stop_all()
     end
+  end)
+
+  it("take in whom a plan of its own had brought, when a reload adds them", function()
+    local PLAN = [[app:stream("/mine", function(req) return { channels = { "doc/tea", "doc/milk/live", "x" } } end)]]
+    t = kit.whole(kit.source(PLAN))
+    t:connect("/mine", { user = "alice" })
+    assert(t:reload(kit.source(PLAN .. HEAD:format("") .. ROUTES)))
+    assert.same({ { documentId = "tea", activeUsers = 1 } }, t:get("/docs").json)
   end)
 
   it("say later what could not be published, in the numbers of then", function()

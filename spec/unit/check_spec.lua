@@ -122,6 +122,16 @@ states
     assert.same({}, warnings('app:stream("/x", function(req, client)\nreturn "a" -- for all\nend)'))
   end)
 
+  it("warns of no channel that a module publishes on", function()
+    local text = 'app:channel("room/:id/x", { history = 5 })\n'
+      .. 'require("sluice.rooms").new(app):stream("/r/:id", { channels = "%s" })'
+      .. '\napp:put("/t/:id", function(req) app:publish("text/" .. req.params.id, "t", {}) end)'
+    assert.same({}, warnings((text:gsub("^.-\n", ""):format("text/:id"))))
+    local list = warnings(text:format("room/:id/x"))
+    assert.matches('"room/:id/x" is subscribed here and published nowhere in these files', list[1])
+    for _, line in ipairs(list) do assert.not_matches('"room/:id" is', line) end
+  end)
+
   it("notes a channel without a publisher, and one without a subscriber", function()
     local text = 'app:stream("/m", "metrcis")\napp:every(1, function() app:publish(%s, "x", {}) end)'
     assert.same({ 'app.lua:3: "metrcis" is subscribed here and published nowhere in these files, '

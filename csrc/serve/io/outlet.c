@@ -355,11 +355,13 @@ static void beat(struct conn *c) {
 }
 
 /* Whether what was sent a heartbeat ago has not arrived yet: the network is gone, which
- * TCP itself would take longer to say. A client with no room for more acknowledges that. */
+ * TCP itself would take longer to say. A client with no room for more acknowledges that.
+ * While events are sent, what is owed may be young: then the heartbeat before counts. */
 static bool is_cut_off(const struct conn *c) {
-    uint32_t limit = c->outlet.heartbeat_ms;
-    return sock_silent_ms(c->io.fd) >=
-           (limit > SILENT_MS_LEAST ? limit : SILENT_MS_LEAST);
+    uint32_t heartbeat = c->outlet.heartbeat_ms;
+    uint32_t limit = heartbeat > SILENT_MS_LEAST ? heartbeat : SILENT_MS_LEAST;
+    if (quiet_ms(c) < heartbeat) limit *= 2;
+    return sock_silent_ms(c->io.fd) >= limit;
 }
 
 static void say_drain(struct conn *c) {
@@ -376,12 +378,12 @@ void outlet_on_timer(struct outlet *o) {
         conn_doom(c, END_SLOW);
         return;
     }
-    if (!o->pinned && o->heartbeat_ms > 0 && quiet_ms(c) >= o->heartbeat_ms) {
+    if (!o->pinned && o->heartbeat_ms > 0) {
         if (is_cut_off(c)) {
             conn_doom(c, END_GONE);
             return;
         }
-        beat(c);
+        if (quiet_ms(c) >= o->heartbeat_ms) beat(c);
     }
     schedule(c);
 }

@@ -169,7 +169,8 @@ function channels.declare(generation, pattern, given)
     caller.raise("%s is declared already (%s)", what, generation.policy_shapes[shape])
   end
   generation.policy_shapes[shape] = where
-  local row = { pattern = pattern, denies = p.read ~= nil, where = where }
+  local row = { pattern = pattern, denies = p.read ~= nil, where = where,
+    is_module = caller.is_module() }
   for _, name in ipairs(TO_CORE) do row[name] = p[name] end
   for _, name in ipairs({ "max_rate", "batch" }) do
     if p[name] == false then row[name] = 0 else row[name] = p[name] end -- 0 undoes a wider pattern

@@ -179,7 +179,7 @@ function reading.recheck_one(generation, client)
   for _, channel in ipairs(info and info.channels or {}) do
     if not channels.may_read(generation, channel, client.user, client) then
       local followed, announced = server:unsubscribe(client.id, channel, "denied")
-      if announced then stream_hooks.leave(generation.runtime, client, channel) end
+      if announced then stream_hooks.leave(generation.runtime, client, channel, "denied") end
       if followed then taken = taken + 1 end
     end
   end

@@ -174,6 +174,7 @@ local function from_core(name)
   end
 end
 LAZY.ip, LAZY.path, LAZY._route_id = from_core("ip"), from_core("path"), from_core("route")
+LAZY._channels = from_core("channels")
 
 local unknown = names.refuser(Client, "client", ":", { "id", "user", "ip", "path", "params", "meta",
   "resumed" })

@@ -71,7 +71,8 @@ local function go_on(runtime, queue)
     if hook then
       queue.since = runtime.scheduler.now()
       runtime.scheduler:queue(step.generation, "hook", step.kind .. " hook (" .. hook.where .. ")",
-        queue.go_on, begin, step, hook.fn, queue.client, step.channel or step.reason, hook.params)
+        queue.go_on, begin, step, hook.fn, queue.client, step.channel or step.reason, hook.params,
+        step.channel and step.reason)
       return
     end
   until not step
@@ -131,7 +132,7 @@ end
 -- @tparam sluice.Runtime runtime
 -- @tparam sluice.Client client
 -- @tparam[opt] string channel
--- @tparam[opt] string reason of a disconnect
+-- @tparam[opt] string reason a word of bye; nil when the app ended it, or the client goes on
 function stream_hooks.leave(runtime, client, channel, reason)
   local queue = runtime.stream_hooks[client.id]
   local kind = channel and "unsubscribe" or "disconnect"

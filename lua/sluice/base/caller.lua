@@ -32,6 +32,19 @@ function caller.where()
   return "?", nil
 end
 
+--- Whether a method of the app was called by a module of Sluice's, and not by the user's code.
+function caller.is_module()
+  for level = 2, 200 do
+    local info = debug.getinfo(level, "S")
+    if not info then break end
+    local is_own = caller.is_own(info.source)
+    if info.what ~= "C" and not (is_own and info.source:find("^app[./]", #OWN + 2)) then
+      return is_own
+    end
+  end
+  return false
+end
+
 --- The user's part of the call stack, or all of it when Sluice itself is at fault.
 -- @tparam string message what was raised
 -- @treturn string|nil nil when there is no frame to show

@@ -89,12 +89,15 @@ local function hooked(generation, kind)
   return list
 end
 
+-- Channels of the app's, and those of modules of Sluice's, which publish on them.
 local function declared(generation)
-  local list = {}
+  local list, modules = {}, {}
   for _, policy in ipairs(generation.policies) do
-    list[#list + 1] = { name = policy.pattern, where = policy.where }
+    local item = { name = policy.pattern, where = policy.where }
+    list[#list + 1] = item
+    if policy.is_module then modules[#modules + 1] = item end
   end
-  return list
+  return list, modules
 end
 
 -- What uses published events: streams, hooks, and code that reads what a channel holds.
@@ -110,9 +113,11 @@ end
 
 local function channels(generation, say)
   local follow, publish = followers(generation), sources.calls(generation, "publish")
-  local known, take = declared(generation), takers(generation, follow)
+  local known, modules = declared(generation)
+  local take = takers(generation, follow)
   for _, item in ipairs(follow) do
-    if item.constant and not publish.unread and not overlaps_some(item, publish) then
+    if item.constant and not publish.unread and not overlaps_some(item, publish)
+      and not overlaps_some(item, modules) then
       say('%s: "%s" is subscribed here and published nowhere in these files%s', item.where,
         item.name, meant(item, publish))
     end

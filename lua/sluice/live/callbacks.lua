@@ -53,7 +53,7 @@ end
 local function report_leaving(self, id, reason, channels, known)
   local client = stream_hooks.client(self, id) or stream_handle.new(self, id)
   stream_handle.keep(client, known)
-  for _, channel in ipairs(channels) do stream_hooks.leave(self, client, channel) end
+  for _, channel in ipairs(channels) do stream_hooks.leave(self, client, channel, reason) end
   stream_hooks.leave(self, client, nil, reason)
 end
 

@@ -10,16 +10,19 @@ local Presence = {}
 Presence.__index = Presence
 
 local KEY_MAX = 256 -- bytes of a user's id, which is a key
-local COUNT_AGAIN = 5 -- seconds until an unchanged number is sent again: a value lives for ten
+local SEGMENT_MAX, CHANNEL_MAX = 64, 128 -- bytes of a room's id, and of its channels' names
 local LATER = { EBUSY = true, EFULL = true, ELOOP = true, ENOMEM = true } -- worth another try
 
-presence.NOTHING = "\0" -- a key that no user has
+presence.NOTHING = "\0" -- keys that no user has
+local COUNT = "\1"
 
 --- A user's id as the key of a member; nil when it cannot be one.
 function presence.key_of(user)
   local id = type(user) == "table" and user.id
   if math.type(id) == "integer" then return tostring(id) end
-  return type(id) == "string" and id ~= "" and #id <= KEY_MAX and not id:find("%c") and id or nil
+  local is_key = type(id) == "string" and id ~= "" and #id <= KEY_MAX and not id:find("%c")
+    and utf8.len(id)
+  return is_key and id or nil
 end
 
 --- A room that somebody is in, or of which something is left to say; or nil.
@@ -98,7 +101,9 @@ local function say(self, id, room)
   room.is_late = room.is_late and (next(room.owed) ~= nil or #room.untold > 0)
   tell_left(self, id, room)
   tell_joined(self, id, room)
-  if room.n == 0 and next(room.owed) == nil then self.state().rooms[id] = nil end
+  if room.n == 0 and next(room.owed) == nil and not room.counted then
+    self.state().rooms[id] = nil
+  end
 end
 
 --- The id of the timer that ends a member's grace.
@@ -126,9 +131,9 @@ function Presence:join(id, key, client, data)
   local member, room = self:find(id, key)
   if member then return self:stay(id, key, member, client) end
   if self:is_full(id, key) then return client:close("overload") end
-  room = room or { n = 0, told = 0, nth = 0, members = {}, untold = {}, owed = {} }
+  room = room or { n = 0, changes = 0, told = 0, nth = 0, members = {}, untold = {}, owed = {} }
   self.state().rooms[id] = room
-  room.n, room.nth = room.n + 1, room.nth + 1
+  room.n, room.nth, room.changes = room.n + 1, room.nth + 1, room.changes + 1
   member = { user = client.user.id, data = data, nth = room.nth, streams = { [client.id] = true } }
   room.members[key] = member
   if room.owed[key] then
@@ -143,7 +148,7 @@ end
 function Presence:leave(id, key, reason)
   local member, room = self:find(id, key)
   self.app:cancel(self:timer_of(id, key))
-  room.members[key], room.n = nil, room.n - 1
+  room.members[key], room.n, room.changes = nil, room.n - 1, room.changes + 1
   if member.place then
     let_go(room, member)
   else
@@ -153,18 +158,18 @@ function Presence:leave(id, key, reason)
   self.app:remove(self:channel(id, "live"), key, { update = true, wait = false })
 end
 
--- Publish how many are in a large room; once more when it is large no longer.
+-- Publish how many are in a large room, in order with joins and leaves; once more when it is large
+-- no longer, and no newcomer gets it then.
 local function count(self, id, room)
   local is_large = room.n > self.counts_above
   if not (is_large or room.counted) then return false end
-  local now = sluice.now()
-  if room.counted ~= room.n or now - room.counted_at >= COUNT_AGAIN then
-    local ok = self.app:publish(self:channel(id, "live"), "presence-count",
-      { [self.field] = id, activeUsers = room.n }, { key = presence.NOTHING, wait = false })
+  if not (is_large and room.counted == room.changes) then
+    local ok = self.app:publish(self:channel(id), "presence-count",
+      { [self.field] = id, activeUsers = room.n },
+      { key = COUNT, remove = not is_large, wait = false })
     if not ok then return true end
-    room.counted, room.counted_at = room.n, now
   end
-  if not is_large then room.counted = nil end
+  room.counted = is_large and room.changes or nil
   return is_large
 end
 
@@ -173,8 +178,8 @@ function Presence:look()
   local watched = self.state().watched
   for id in pairs(watched) do
     local room = self:room(id)
-    if room then say(self, id, room) end
     local goes_on = room and count(self, id, room)
+    if room then say(self, id, room) end
     if not (goes_on or room and (#room.untold > 0 or next(room.owed))) then watched[id] = nil end
   end
 end
@@ -182,6 +187,12 @@ end
 --- The name of a room's channel.
 function Presence:channel(id, kind)
   return ("%s/%s%s"):format(self.name, id, kind and "/" .. kind or "")
+end
+
+--- Whether a text can be a room's id.
+function Presence:has_name(id)
+  return id:find("^[%w_.@+=~-][%w_.@+=~:-]*$") ~= nil and #id <= SEGMENT_MAX
+    and #self:channel(id, "live") <= CHANNEL_MAX
 end
 
 --- Make one.

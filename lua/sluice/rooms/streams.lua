@@ -6,11 +6,16 @@ local presence = require("sluice.rooms.presence")
 local streams = {}
 
 local FIELDS_MAX = 32768 -- bytes of what the app gives to a member, as JSON
-local SEGMENT_MAX = 64 -- bytes of a room's id, which is a segment of a channel's name
+local NAME_MAX = 256 -- bytes of a user's name
+local BY_RIGHT = { denied = true, expired = true, revoked = true } -- ends that have no grace
 local key_of = presence.key_of
 
 local function named(user, data)
-  if data.userName == nil then data.userName = user.name or tostring(user.id) end
+  if data.userName ~= nil then return data end
+  local name = user.name
+  if type(name) ~= "string" or not utf8.len(name) then name = tostring(user.id) end
+  if #name > NAME_MAX then name = name:sub(1, utf8.offset(name, 0, NAME_MAX + 1) - 1) end
+  data.userName = name
   return data
 end
 
@@ -54,7 +59,9 @@ local function arrive(self, client, id)
   end
 end
 
-local function go(self, client, id)
+-- When the server stops nobody leaves: all are told to come back.
+local function go(self, client, id, reason)
+  if self.is_stopping then return end
   local key = key_of(client.user)
   local member = self.who:find(id, key)
   if not (member and member.streams[client.id]) then return end
@@ -63,25 +70,26 @@ local function go(self, client, id)
   local state = self.who.state()
   state.nth = state.nth + 1
   member.leaving = state.nth
-  local timer = self.grace > 0 and self.app:after(self.grace, self.who.name .. ".left",
-    { id = id, key = key, leaving = member.leaving }, { id = self.who:timer_of(id, key) })
+  local timer = self.grace > 0 and not BY_RIGHT[reason]
+    and self.app:after(self.grace, self.who.name .. ".left",
+      { id = id, key = key, leaving = member.leaving }, { id = self.who:timer_of(id, key) })
   if not timer then self.who:leave(id, key, "gone") end
 end
 
 local function is_gone(self, d)
   local member = self.who:find(d.id, d.key)
+  if self.is_stopping then return end
   if member and member.leaving == d.leaving then self.who:leave(d.id, d.key, "gone") end
 end
 
--- Ids of rooms that something was published to, or that streams have in their path.
+-- Ids of the rooms that open streams follow.
 local function rooms_in_use(self)
-  local ids = {}
-  for _, channel in ipairs(self.app:channels(self.who.name .. "/*")) do
-    ids[channel:sub(#self.who.name + 2)] = true
-  end
+  local ids, before = {}, self.who.name .. "/"
   for client in self.app:clients() do
-    local id = client.params.id
-    if id and id:find("^[%w_.@+=~-][%w_.@+=~:-]*$") and #id <= SEGMENT_MAX then ids[id] = true end
+    for _, channel in ipairs(client._channels or {}) do
+      local id = channel:sub(1, #before) == before and channel:sub(#before + 1)
+      if id and self.who:has_name(id) then ids[id] = true end
+    end
   end
   return ids
 end
@@ -115,7 +123,10 @@ function streams.register(app, who, o)
   app:task(name .. ".left", function(d) is_gone(self, d) end)
   app:every(1, { name = name .. ".look" }, function() self.who:look() end)
   app:on("subscribe", name .. "/:id", function(client, _, p) arrive(self, client, p.id) end)
-  app:on("unsubscribe", name .. "/:id", function(client, _, p) go(self, client, p.id) end)
+  app:on("unsubscribe", name .. "/:id", function(client, _, p, reason)
+    go(self, client, p.id, reason)
+  end)
+  app:on("stop", function() self.is_stopping = true end)
   app:on("start", function() self.who.state().generation = 1 end)
   app:on("reload", function(swap)
     local state = self.who.state()
