@@ -12,6 +12,7 @@ local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local pages = require("sluice.alerts.pages")
 local rules = require("sluice.alerts.rules")
+local segment = require("sluice.base.segment")
 local slots = require("sluice.alerts.slots")
 local sluice = require("sluice")
 local telling = require("sluice.alerts.telling")
@@ -30,7 +31,7 @@ local KNOWN = { name = "alerts", channel = options.STRING, event = "alert", subj
 local CHECK = { wait = true }
 local FIELDS = { id = true, rule = true, severity = true, category = true, message = true,
   value = true, since = true, timestamp = true, reason = true, user = true, acknowledged = true }
-local RULES_MAX, SUBJECT_MAX, SEGMENT_MAX = 100, 128, 64
+local RULES_MAX, SUBJECT_MAX = 100, 128
 
 -- ---- Rules: at load ----------------------------------------------------------------------
 
@@ -70,15 +71,14 @@ local function subject_of(self, subject)
   local text = math.type(subject) == "integer" and tostring(subject) or subject
   local fine
   if self.is_pattern then
-    fine = type(text) == "string" and #text <= SEGMENT_MAX
-      and text:find("^[%w_.@+=~-][%w_.@+=~:-]*$") ~= nil
+    fine = segment.fits(text)
   else
     fine = rules.is_text(text, SUBJECT_MAX) and #text > 0 and not text:find("%c")
   end
   if fine then return text end
   local wanted = self.is_pattern and "%d letters, digits and _ . @ + = ~ : -, the first no ':',"
     or "%d bytes of UTF-8 without control characters"
-  wanted = wanted:format(self.is_pattern and SEGMENT_MAX or SUBJECT_MAX)
+  wanted = wanted:format(self.is_pattern and segment.BYTES_MAX or SUBJECT_MAX)
   return nil, ("%s: 1 to %s are expected"):format(self.field, wanted), "EBADFIELD", self.field
 end
 

@@ -11,6 +11,7 @@
 ---                          a later try, unchanged ◀──┘ the disk refuses
 ---
 --- Channels: `changes/<type>`. In memory: entities that wait, at most the 100,000 tasks of an app.
+local segment = require("sluice.base.segment")
 local sluice = require("sluice")
 local burst = require("sluice.changes.burst")
 local names = require("sluice.base.names")
@@ -222,9 +223,7 @@ function Entity:updated(id, fields) return put(self.of, self.type, "updated", id
 function Entity:deleted(id) return put(self.of, self.type, "deleted", id) end
 
 local function check_type(what, name, level)
-  local good = type(name) == "string" and #name <= 64
-    and name:find("^[%w_.@+=~-][%w_.@+=~:-]*$")
-  if good then return end
+  if segment.fits(name) then return end
   error(("%s: type: at most 64 letters, digits and _ . @ + = ~ : - are expected, not '%s'")
     :format(what, burst.show(name)), level or 3)
 end

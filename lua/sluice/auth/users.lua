@@ -1,15 +1,15 @@
 --- Users as guards leave them in req.user: { id, name, roles, via, expires, claims }. What they
 -- were known by (`key`, `session`, `issued`, `digest`) can be read as well, and is in no answer
 -- that a user is put into: it stands behind the table. Keeps nothing in memory.
+local segment = require("sluice.base.segment")
+
 local users = {}
 
 local ROLES_MAX, NAME_MAX = 64, 256
 local KNOWN_BY = { "key", "session", "issued", "digest" }
 
---- Whether a text can be the id of a user: one segment of a channel's name.
-function users.is_id(id)
-  return type(id) == "string" and #id <= 64 and id:find("^[%w_.@+=~-][%w_.@+=~:-]*$") ~= nil
-end
+--- Whether a text can be the id of a user.
+users.is_id = segment.fits
 
 -- The roles of a list or a set, as a set; or nil and what is wrong.
 local function read_roles(roles)

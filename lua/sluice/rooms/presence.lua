@@ -1,6 +1,7 @@
 --- Who is in which room: decided, written down and published in one step, which waits for nothing,
 --- so that the state, the events and the numbers in them never differ. What cannot be published is
 --- tried again each second. In memory: in app:state, a small table per member.
+local segment = require("sluice.base.segment")
 local sluice = require("sluice")
 
 local presence = {}
@@ -10,7 +11,7 @@ local Presence = {}
 Presence.__index = Presence
 
 local KEY_MAX = 256 -- bytes of a user's id, which is a key
-local SEGMENT_MAX, CHANNEL_MAX = 64, 128 -- bytes of a room's id, and of its channels' names
+local CHANNEL_MAX = 128 -- bytes of the names of a room's channels
 local LATER = { EBUSY = true, EFULL = true, ELOOP = true, ENOMEM = true } -- worth another try
 
 presence.NOTHING = "\0" -- keys that no user has
@@ -191,8 +192,7 @@ end
 
 --- Whether a text can be a room's id.
 function Presence:has_name(id)
-  return id:find("^[%w_.@+=~-][%w_.@+=~:-]*$") ~= nil and #id <= SEGMENT_MAX
-    and #self:channel(id, "live") <= CHANNEL_MAX
+  return segment.fits(id) and #self:channel(id, "live") <= CHANNEL_MAX
 end
 
 --- Make one.
