@@ -1,4 +1,4 @@
-/* sluice.core: the functions that belong to no server. See lua/sluice/meta.lua for the
+/* sluice.core: the functions that belong to no server. See lua/sluice/meta/ for the
  * whole list as an editor sees it. */
 #include "base/bounds.h"
 #include "base/clock.h"

@@ -1,11 +1,11 @@
---- The options and fields that meta.lua lists for editors are those that an app and a test meet.
+--- The options and fields that meta/ lists for editors are those that an app and a test meet.
 local config = require("sluice.live.config")
 local eventstream = require("sluice.eventstream")
 local kit = require("spec.support.kit")
 local testing = require("sluice.testing")
 local tree = require("spec.support.tree")
 
-local TEXT = tree.read("lua/sluice/meta.lua")
+local TEXT = tree.meta()
 
 -- Refused with a sentence until a later version; not to be completed by an editor.
 local LATER = { compress = true }
@@ -30,7 +30,7 @@ end
 local CLASSES, COMMENTS = read()
 
 local function fields_of(name)
-  local class, out = assert(CLASSES[name], name .. " is in no meta.lua"), {}
+  local class, out = assert(CLASSES[name], name .. " is in no file of meta/"), {}
   if class.parent then out = fields_of(class.parent) end
   for field, optional in pairs(class.fields) do out[field] = optional end
   return out
@@ -65,7 +65,7 @@ local function assert_fields(class, value, without)
   local listed = fields_of(class)
   for name in pairs(value) do
     if type(name) == "string" and name:sub(1, 1) ~= "_" then
-      assert.truthy(listed[name] ~= nil, ("%s.%s is not in meta.lua"):format(class, name))
+      assert.truthy(listed[name] ~= nil, ("%s.%s is not in meta/"):format(class, name))
     end
   end
   for name, optional in pairs(listed) do
@@ -75,7 +75,7 @@ local function assert_fields(class, value, without)
   end
 end
 
-describe("meta.lua", function()
+describe("meta", function()
   after_each(kit.stop_all)
 
   -- What is said to an unknown option of a function, by the name of its list.

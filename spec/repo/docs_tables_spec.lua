@@ -137,7 +137,7 @@ describe("the tables of the pages", function()
   end)
 
   it("list the options of a publish", function()
-    local given = tree.read("lua/sluice/meta.lua"):match("%-%-%-@param opts%? ({[^\n]+})\n[^\n]+\nfunction App:publish")
+    local given = tree.meta("app"):match("%-%-%-@param opts%? ({[^\n]+})\n[^\n]+\nfunction App:publish")
     local wanted = {}
     for name in given:gmatch("([%l_]+)%?:") do wanted[#wanted + 1] = name end
     assert.same(sorted(wanted), names_of(doc.table("publish option")))
@@ -266,7 +266,7 @@ describe("public functions", function()
   it("are documented where they stand", function()
     local sources = {}
     for _, path in ipairs(tree.files("^lua/sluice/.*%.lua$")) do
-      if not path:find("meta.lua", 1, true) then sources[#sources + 1] = tree.read(path) end
+      if not path:find("sluice/meta/", 1, true) then sources[#sources + 1] = tree.read(path) end
     end
     local text = table.concat(sources, "\n")
     -- where the methods of App live that are made elsewhere
@@ -283,7 +283,7 @@ describe("public functions", function()
       rooms = { "rooms." }, Rooms = { "Rooms:" },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
-    for owner, name in tree.read("lua/sluice/meta.lua"):gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
+    for owner, name in tree.meta():gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
       local found = false
       for _, prefix in ipairs(places[owner] or {}) do
         local full = prefix:gsub("%p", "%%%0") .. name

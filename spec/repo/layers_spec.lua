@@ -27,6 +27,7 @@ local LUA_LAYERS = {
   out = { "base/", "core", "json" },
   live = { "app", "requests/", "app/", "base/", "core", "json" },
   command = { "live/", "app/", "base/", "core", "json", "test", "client", "http" },
+  meta = {},
   testing = { "live/", "base/", "core", "json", "eventstream" },
 }
 
@@ -43,7 +44,6 @@ local LUA_TOP = {
   test = { "base/" },
   json = { "base/", "core" },
   eventstream = { "base/" },
-  meta = {},
 }
 
 --- The kit stands on the public API alone, so that a user can copy a file and change it;

@@ -13,7 +13,7 @@ local sse = require("spec.support.sse")
 local tree = require("spec.support.tree")
 
 local doc = markdown.read("doc/stability.md")
-local meta = tree.read("lua/sluice/meta.lua")
+local meta = tree.meta()
 
 local APP = [[
 app:channel("log", { history = 5 })
@@ -61,7 +61,7 @@ describe("what is stable", function()
     process.stop_all()
   end)
 
-  it("are the functions of meta.lua", function()
+  it("are the functions of meta/", function()
     local known = {}
     for owner, name in meta:gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
       known[owner] = known[owner] or {}
@@ -71,7 +71,7 @@ describe("what is stable", function()
     assert.same(known, listed("owner"))
   end)
 
-  it("are the options and fields of meta.lua", function()
+  it("are the options and fields of meta/", function()
     local known, class = {}, nil
     for line in meta:gmatch("[^\n]*") do
       class = line:match("^%-%-%-@class ([%w.]+)") or line:find("^%-%-%-@field") and class or nil

@@ -41,4 +41,13 @@ function tree.lines(path)
   end
 end
 
+--- What editors are told, all files of lua/sluice/meta/ as one text; with a name, one of them.
+function tree.meta(name)
+  local parts = {}
+  for _, path in ipairs(tree.files("^lua/sluice/meta/" .. (name or "[%w_]+") .. "%.lua$")) do
+    parts[#parts + 1] = tree.read(path)
+  end
+  return assert(#parts > 0 and table.concat(parts, "\n"))
+end
+
 return tree

@@ -1,11 +1,11 @@
---- meta.lua, for editors, lists the names that there are: no more, no fewer. (Options and fields:
+--- lua/sluice/meta/, for editors, lists the names that there are: no more, no fewer. (Options and fields:
 --- spec/kit/meta_spec.lua.)
-local process = require("spec.support.process")
 local sluice = require("sluice")
+local tree = require("spec.support.tree")
 
 local function listed(prefix)
   local names = {}
-  local text = process.read_file("lua/sluice/meta.lua")
+  local text = tree.meta()
   for name in text:gmatch("\nfunction " .. prefix .. "([%w_]+)%(") do names[#names + 1] = name end
   table.sort(names)
   return names
@@ -60,7 +60,19 @@ describe("meta", function()
     assert.same({ "feed" }, listed("EventStream:"))
   end)
 
-  it("is Lua, and keeps to itself", function()
-    assert.is_table(require("sluice.meta"))
+  it("is Lua that keeps to itself, a file for each module that users require", function()
+    for _, path in ipairs(tree.files("^lua/sluice/meta/.*%.lua$")) do
+      local name = path:match("([%w_]+)%.lua$")
+      local module = tree.read(path):match("^%-%-%-@meta ([%w_.]+)\n")
+      local text = tree.read(path)
+      if module == "_" then
+        assert.is_nil(text:match("\nreturn [^\n]*\n$"), path)
+        assert.is_function(loadfile(path))
+      else
+        assert.equal(name == "init" and "sluice" or "sluice." .. name, module)
+        assert.is_table(require(module))
+        assert.is_table(assert(loadfile(path, "t", {}))())
+      end
+    end
   end)
 end)

@@ -1,0 +1,51 @@
+---@meta sluice.http
+--- For editors (see init.lua): require("sluice.http").
+-- luacheck: ignore
+
+---@class sluice.HttpOptions
+---@field url? string
+---@field method? string
+---@field headers? table<string, string|number>
+---@field body? string
+---@field json? any
+---@field timeout? number seconds for one attempt
+---@field retries? integer
+---@field max_bytes? integer
+---@field redirects? integer
+---@field verify? boolean
+---@field sign? { secret: string, id?: string } Standard Webhooks
+
+---@class sluice.HttpResponse
+---@field status integer
+---@field headers table<string, string> in any case
+---@field body string
+---@field json fun(): any, string?, string?
+
+---@class sluice.Http require("sluice.http")
+local http = {}
+---@param o sluice.HttpOptions
+---@return sluice.HttpResponse?, string? message, string? code
+function http.request(o) end
+---@param url string
+---@param o? sluice.HttpOptions
+---@return sluice.HttpResponse?, string? message, string? code
+function http.get(url, o) end
+---@param url string
+---@param o? sluice.HttpOptions
+---@return sluice.HttpResponse?, string? message, string? code
+function http.post(url, o) end
+---@param o sluice.HttpOptions|{ idle?: number } without retries and max_bytes
+---@return sluice.HttpStream?, string? message, string? code
+function http.stream(o) end
+
+---@class sluice.HttpStream
+---@field status integer
+---@field headers table<string, string> in any case
+---@field problem? string why it broke off
+---@field code? string
+local HttpStream = {}
+---@return fun(): string?
+function HttpStream:chunks() end
+function HttpStream:close() end
+
+return http

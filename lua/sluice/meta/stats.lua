@@ -1,0 +1,73 @@
+---@meta _
+--- For editors (see init.lua): figures.
+-- luacheck: ignore
+
+---@class sluice.Lag
+---@field lag_events integer that still have to be sent
+---@field lag_bytes integer
+
+---@class sluice.Counts: sluice.Lag
+---@field published integer events
+---@field published_bytes integer
+---@field delivered integer events, each once per stream that was sent it
+---@field delivered_bytes integer
+---@field conflated integer values that newer ones replaced before a reader's turn
+---@field dropped integer events that slow readers lost, reported to them by a reset
+---@field resets integer
+---@field reset_reasons table<"trimmed"|"slow"|"restart"|"epoch"|"future"|"unknown_id"|"denied"|"failover", integer>
+---@field behind integer streams that lag
+---@field held_bytes integer
+
+---@class sluice.ChannelStats: sluice.Counts
+---@field kind "log"|"state"|"keyed"
+---@field subscribers integer
+---@field held integer events in the history, or values of a state
+---@field last? string id of the newest event
+
+---@class sluice.Stats: sluice.Counts
+---@field requests integer
+---@field accepted integer connections so far
+---@field connections integer
+---@field streams integer
+---@field clients integer
+---@field active_users integer
+---@field channels integer
+---@field slow integer how often a reader lost events by being slow
+---@field loop_lag_ms number
+---@field epoch string
+---@field generation integer
+---@field generations_alive integer
+---@field handler_errors table<string, integer> by generation
+---@field reloads_total? table<string, integer> by outcome
+---@field reload_seconds? number of the last one
+---@field store? sluice.StoreStats nil without a store
+
+---@class sluice.StoreStats
+---@field commits integer
+---@field events integer
+---@field commit_seconds number mean
+---@field commit_seconds_max number
+---@field failed integer commits
+---@field unknown integer commits whose result was not known at first
+---@field refused integer writes answered ESTORE
+---@field late integer writes answered ETIMEOUT
+---@field busy integer publishes in memory that found the numbers below a commit used up
+---@field queued integer
+---@field in_flight integer
+---@field reads integer
+---@field channels integer rows
+---@field trimmed integer rows
+---@field wal_pages integer
+---@field damaged integer rows
+---@field in_doubt boolean
+---@field trouble? string
+
+---@class sluice.ClientStats: sluice.Lag
+---@field events integer sent so far
+---@field bytes integer
+---@field resets integer
+---@field behind_for number seconds
+---@field channel? string where most of its lag is
+
+---@class sluice.Slow: sluice.ClientStats
+---@field client sluice.Client
