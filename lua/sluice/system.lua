@@ -99,7 +99,7 @@ end
 -- The processor time that may be used: of the machine, or of our control group if that is less.
 function System:cpu(now)
   local cpu = procfs.cpu(self.root)
-  if not cpu then return { busy = 0, total = 0 } end
+  if not cpu then return nil end
   local used, processors = cgroup.cpu(self.root, cpu.processors)
   if not used then return cpu end
   return { busy = used, total = now * 1e6 * processors, processors = processors }
@@ -109,7 +109,7 @@ end
 function System:counters()
   local now, stats = sluice.now(), self.app:stats()
   local store = stats.store
-  return { at = now, cpu = self:cpu(now), interfaces = procfs.interfaces(self.root) or {},
+  return { at = now, cpu = self:cpu(now), interfaces = procfs.interfaces(self.root),
     requests = stats.requests or 0, events = stats.published or 0,
     connections = stats.connections or 0, users = stats.active_users or 0,
     lag = stats.loop_lag_ms or 0, store = store, commits = store and store.commits or 0 }
@@ -132,9 +132,11 @@ function System:base(counters)
   end
   local uptime = math.max(procfs.uptime(self.root) or 0, SPAN_MIN)
   local zeros = {}
-  for interface in pairs(counters.interfaces) do zeros[interface] = { received = 0, sent = 0 } end
+  for interface in pairs(counters.interfaces or {}) do
+    zeros[interface] = { received = 0, sent = 0 }
+  end
   return { at = counters.at - uptime, interfaces = zeros, requests = counters.requests,
-    cpu = { busy = 0, total = 0, processors = counters.cpu.processors },
+    cpu = counters.cpu and { busy = 0, total = 0, processors = counters.cpu.processors },
     events = counters.events, commits = counters.commits, store = counters.store }
 end
 
@@ -157,7 +159,7 @@ end
 local function traffic(now, base, name)
   local bytes = 0
   for interface, counts in pairs(now.interfaces) do
-    local before = base.interfaces[interface]
+    local before = (base.interfaces or {})[interface]
     if before then
       local more = counts[name] - before[name]
       bytes = bytes + (more >= 0 and more or counts[name])
@@ -168,7 +170,8 @@ end
 
 -- Of the processors that may be used; nothing can be said when that has just changed.
 local function busy(now, base)
-  if now.processors ~= base.processors then return 0 end
+  if not now then return nil end
+  if not base or now.processors ~= base.processors then return 0 end
   return percent(now.busy - base.busy, now.total - base.total)
 end
 
@@ -268,7 +271,8 @@ function System:sample()
     memoryTotal = memory.total,
     disk = fullest,
     disks = disks,
-    network = { received = traffic(now, base, "received"), sent = traffic(now, base, "sent") },
+    network = now.interfaces and { received = traffic(now, base, "received"),
+      sent = traffic(now, base, "sent") },
     load = procfs.load(self.root),
     services = self:service_list(now.at),
     connections = now.connections,

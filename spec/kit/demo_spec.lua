@@ -1,6 +1,7 @@
 --- sluice.demo in virtual time: what is sent and when, what stops it, what a reload leaves alone.
 --- (Over sockets: spec/e2e/demo_spec.lua.)
 local kit = require("spec.support.kit")
+local random = require("sluice.demo.random")
 local process = require("spec.support.process")
 local shared = require("spec.support.shared")
 
@@ -215,6 +216,19 @@ describe("a demo", function()
     assert.equal(2, #t:log("error"))
     assert.matches("demo: bad: .*broken", t:log("error")[1])
     assert.matches("demo: text: .*an object", t:log("error")[2])
+  end)
+
+  it("leaves a small number its digits, and no number becomes what JSON cannot hold", function()
+    local draw = random.of({}, "a", 1)
+    local walked = {}
+    for _ = 1, 50 do
+      local example = { rate = 0.00025, none = 0.0, tiny = 5e-324, vast = 1e308, price = 12.5 }
+      local data = random.walk(example, walked, "a", draw)
+      assert.is_true(data.rate > 0.0001 and data.rate < 0.0004)
+      assert.equal(0, data.none)
+      for _, value in pairs(data) do assert.equal(0, value - value) end
+      assert.equal(data.price, math.floor(data.price * 100 + 0.5) / 100)
+    end
   end)
 
   it("lets the numbers of an example wander, and leaves its ids", function()

@@ -30,6 +30,15 @@ function random.of(drawn, name, seed)
   end
 end
 
+-- Two decimals, more for a number that is small: four of its digits are left.
+local function round_like(moved, value)
+  if math.type(value) == "integer" then return math.floor(moved + 0.5) end
+  if value == 0 then return value end
+  local scale = 10 ^ math.max(2, 3 - math.floor(math.log(math.abs(value), 10)))
+  local rounded = math.floor(moved * scale + 0.5) / scale
+  return rounded - rounded == 0 and rounded or value -- the scale of the least numbers is no number
+end
+
 --- A copy of an example in which the numbers wander about where they began; an id does not.
 -- @tparam table example
 -- @tparam table walked name -> { field -> value }
@@ -49,8 +58,7 @@ function random.walk(example, walked, name, draw)
       local part = (places[field] or 0) + draw(-STEP, STEP)
       places[field] = math.max(-RANGE, math.min(RANGE, part))
       local moved = value * (1 + places[field])
-      data[field] = math.type(value) == "integer" and math.floor(moved + 0.5)
-        or math.floor(moved * 100 + 0.5) / 100
+      data[field] = round_like(moved, value)
     end
   end
   return data
