@@ -192,7 +192,8 @@ end
 
 --- Forget a pending task.
 -- @tparam string id
--- @tparam[opt] table opts { wait = false }: do not wait for the disk, of a durable one
+-- @tparam[opt] table opts { wait = false }: do not wait for the disk, of a durable one;
+--   { running = true }: close one that runs, too
 -- @treturn boolean|nil whether there was one; or nil, message, code
 function App:cancel(id, opts)
   return phase.running(self, "cancel").runtime.tasks:cancel(id, opts)

@@ -27,7 +27,7 @@ app:post("/at/:time", function(req)
   return { id = app:at(tonumber(req.params.time), "say", req:json(), { id = "at", durable = true }) }
 end)
 app:post("/cancel/:id", function(req)
-  local was, message, code = app:cancel(req.params.id)
+  local was, message, code = app:cancel(req.params.id, { running = req.query.running ~= nil })
   if was == nil then return 503, { error = { message = message, code = code } } end
   return { was = was }
 end)
@@ -170,6 +170,26 @@ describe("durable tasks", function()
     assert.equal(0, stored())
     t:advance(20)
     assert.equal(0, runs("a"))
+  end)
+
+  it("can be closed where they wait, in memory too, and do not begin anew after a reload", function()
+    start()
+    for _, durable in ipairs { true, false } do
+      assert.equal("x", t:post("/after/0", { json = { data = { key = "a", takes = 5 },
+        opts = { id = "x", durable = durable } } }).json.id)
+      t:advance(1)
+      assert.same({ was = true }, t:post("/cancel/x?running=1").json)
+      assert.same({ was = false }, t:post("/cancel/x?running=1").json)
+      assert(t:reload())
+      t:advance(20)
+      assert.same({ 0, 0 }, { stored(), runs("a") })
+    end
+    after(0, { key = "a", takes = 5 }, "x")
+    t:disk { full = true }
+    assert.equal("ESTORE", t:post("/cancel/x?running=1").json.error.code)
+    t:disk { full = false }
+    t:advance(6)
+    assert.equal(1, runs("a"))
   end)
 
   it("may arm their own id again", function()

@@ -10,48 +10,29 @@
 -- While a write of an id is under way nothing of that id is armed (base/mirror knows what it has in
 -- the end). In memory: one row per pending task, and per durable one that runs.
 local core = require("sluice.core")
-local caller = require("sluice.base.caller")
+local defined_tasks = require("sluice.app.defined_tasks")
 local json = require("sluice.json")
 local mirror = require("sluice.base.mirror")
 local options = require("sluice.base.options")
 local plain = require("sluice.base.plain")
 
-local tasks = {}
+local tasks = { register = defined_tasks.register }
 
 ---@class sluice.Tasks
 local Tasks = {}
 Tasks.__index = Tasks
 
 local AFTER = { id = options.STRING, durable = false, wait = true }
-local CANCEL = { wait = true }
+local CANCEL = { wait = true, running = false }
 local PENDING_MAX = 100000 -- more are refused: EFULL
 local ID_MAX = core.limits.PAIR_KEY_MAX -- bytes of a durable one's id: ETOOBIG
 local SECONDS_MAX = 366 * 86400 * 10
 local PARKED_SECONDS = 24 * 3600 -- how long a task waits for a generation that defines it
 local DELETE_SECONDS = 10 -- until the end of a durable one is written again
 
---- Register: app:task.
--- @tparam sluice.Generation generation
--- @tparam string name
--- @tparam table|function opts { restart = false }
--- @tparam[opt] function fn
-function tasks.register(generation, name, opts, fn)
-  if fn == nil then opts, fn = nil, opts end
-  if type(name) ~= "string" or name == "" then
-    caller.raise("app:task(name, fn): the name is a string")
-  end
-  if type(fn) ~= "function" then caller.raise("app:task(%q, fn): fn is missing", name) end
-  if generation.tasks[name] then
-    caller.raise("task '%s' is defined twice (%s)", name, generation.tasks[name].where)
-  end
-  local o = options(("task '%s'"):format(name), opts, { restart = false })
-  generation.tasks[name] = { name = name, fn = fn, restart = o.restart,
-    where = caller.where() }
-end
-
 --- The tasks of a runtime. `kept` has the durable ones by id, with the writes under way.
 function tasks.new(runtime)
-  return setmetatable({ runtime = runtime, pending = {}, count = 0, parked = {},
+  return setmetatable({ runtime = runtime, pending = {}, count = 0, parked = {}, runs = {},
     kept = mirror.new() }, Tasks)
 end
 
@@ -135,7 +116,7 @@ end
 -- code, with the same data; when the server stops, a durable one does so after the next start.
 local function again(self, row, task, generation)
   local runtime = self.runtime
-  if runtime.ended or generation.phase ~= "retiring" then return end
+  if runtime.ended or row.closed or generation.phase ~= "retiring" then return end
   row.at, row.running = runtime.scheduler.now(), false
   if row.durable then
     if self.kept.values[row.id] == row then go_on(self, row.id) end
@@ -158,6 +139,7 @@ function run(self, row)
   forget(self, row)
   row.running = true
   local function on_end(ok)
+    self.runs[row] = nil
     if ok == nil then return again(self, row, task, generation) end
     row.running, row.ended = false, true
     if row.durable then erase(self, row) end
@@ -165,21 +147,7 @@ function run(self, row)
   local fiber = self.runtime.scheduler:queue(generation, "task",
     ("task %s (%s)"):format(task.name, task.where), on_end, task.fn, data_of(row))
   fiber.restart = task.restart and row or nil
-end
-
-local function check(generation, name, seconds, task, data)
-  if type(task) ~= "string" then
-    caller.raise("app:%s: the second argument is the name of an app:task(); a function would "
-      .. "not survive a reload",
-      name == "after" and 'after(seconds, "task", data)' or 'at(time, "task", data)')
-  end
-  if type(seconds) ~= "number" or seconds ~= seconds then
-    caller.raise("app:%s: the first argument is a number of seconds", name)
-  end
-  if not generation.tasks[task] then caller.raise('there is no app:task("%s")', task) end
-  local fault = plain.fault(data, "data")
-  if not fault then return end
-  caller.raise("app:%s(…, %q): %s: only plain data survives a reload", name, task, fault)
+  self.runs[row] = fiber
 end
 
 -- What makes a row durable; nil, message, code when it cannot be.
@@ -208,7 +176,7 @@ end
 -- @tparam sluice.Generation generation whose code asks
 -- @treturn string|nil the id, or nil, message, code
 function Tasks:add(name, seconds, task, data, opts, generation)
-  check(generation, name, seconds, task, data)
+  defined_tasks.check(generation, name, seconds, task, data)
   local what = "app:" .. name .. "()"
   local o = options(what, opts, AFTER)
   if seconds > SECONDS_MAX then
@@ -237,21 +205,37 @@ function Tasks:add(name, seconds, task, data, opts, generation)
   return row.id
 end
 
+-- Close the runs of an id; whether there was one. One that closes itself ends where it waits next.
+local function close_runs(self, id)
+  local list = {}
+  for row, fiber in pairs(self.runs) do
+    if row.id == id then list[#list + 1] = { row = row, fiber = fiber } end
+  end
+  for _, run_of in ipairs(list) do
+    run_of.row.closed = true
+    self.runtime.scheduler:cancel(run_of.fiber)
+  end
+  return list[1] ~= nil
+end
+
 --- Forget a pending task. A durable one that runs is not run again.
 -- @tparam string id
--- @tparam table|nil opts { wait = true }
+-- @tparam table|nil opts { wait = true, running = false }: running = true closes one that runs
 -- @treturn boolean|nil whether there was one; or nil, message, code: it is still there
 function Tasks:cancel(id, opts)
   local o = options("app:cancel()", opts, CANCEL)
   local row = self.pending[id]
-  if not is_kept(self, id) then return row ~= nil and forget(self, row) end
+  if not is_kept(self, id) then
+    local was_running = o.running and close_runs(self, id)
+    return row ~= nil and forget(self, row) or was_running
+  end
   row = self.kept.values[id]
   if not row or row.ended then return false end
   if o.wait then self.runtime.stored:need_wait("app:cancel() of a durable task") end
   local was_pending = not row.running
   local ok, message, code = write(self, id, nil, o.wait, ("the end of task '%s'"):format(row.task))
   if not ok then return nil, message, code end
-  return was_pending
+  return o.running and close_runs(self, id) or was_pending
 end
 
 --- What the store has when the server starts: what is late runs at once.

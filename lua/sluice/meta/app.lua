@@ -123,7 +123,7 @@ function App:after(seconds, task, data, opts) end
 ---@return string? id, string? message, string? code
 function App:at(time, task, data, opts) end
 ---@param id string
----@param opts? { wait?: boolean }
+---@param opts? { wait?: boolean, running?: boolean }
 ---@return boolean? there_was_one, string? message, string? code
 function App:cancel(id, opts) end
 ---@return boolean
