@@ -79,6 +79,7 @@ static int l_latest(lua_State *L) {
 /* Frames that are held while their rows are made. */
 struct held {
     size_t n, max;
+    uint64_t all, bytes; /* of the newest: how many there are, and their size */
     struct frame *frames[];
 };
 
@@ -112,13 +113,14 @@ static void add_row(lua_State *L, const struct lx_server *s, const struct frame 
     lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
 }
 
-/* Where the last 'limit' events above 'after' with that name begin. Two walks, so that no
- * list of all is made. */
+/* Which events: those above 'after' with that name, without the first 'skip'. Two walks, so
+ * that no list of all is made. */
 struct selection {
     const struct chan *c;
     struct slice name;
     uint64_t after, skip;
     int64_t now_ms;
+    bool newest; /* of each key, of a keyed log too */
 };
 
 static bool is_selected(const struct selection *sel, const struct frame *f) {
@@ -137,7 +139,7 @@ static void hold(const struct selection *sel, struct frame *f, uint64_t *n,
 static uint64_t each_selected(const struct selection *sel, struct held *out) {
     const struct chan *c = sel->c;
     uint64_t n = 0;
-    if (c->kind == CHANNEL_STATE) {
+    if (c->kind == CHANNEL_STATE || sel->newest) {
         for (uint32_t i = latest_after(c->latest, 0); i < c->latest->n;
              i = latest_next(c->latest, i))
             hold(sel, latest_at(c->latest, i), &n, out);
@@ -163,26 +165,83 @@ static struct held *hold_last(lua_State *L, struct fan *fan, struct slice channe
     return h;
 }
 
+/* The arguments (…, limit[, after[, event]]) from index 3; the limit. Negative: 'after' is no
+ * id. */
+static lua_Integer read_selection(lua_State *L, const struct lx_server *s,
+                                  struct selection *sel) {
+    *sel = (struct selection){.name = lx_optslice(L, 5), .now_ms = clock_ms()};
+    lua_Integer limit = luaL_optinteger(L, 3, 100);
+    luaL_argcheck(L, limit >= 0, 3, "0 or more");
+    struct eventid after = eventid_parse(lx_optslice(L, 4));
+    if (after.kind != EVENTID_NONE && after.kind != EVENTID_GOOD) return -1;
+    if (strcmp(after.epoch, s->server->hub.seq.epoch) == 0) sel->after = after.seq;
+    lua_settop(L, 5);
+    return limit;
+}
+
+static int fail_after(lua_State *L) {
+    return lx_fail_text(L, E_INVAL, "'after' is not the id of an event");
+}
+
+static void push_rows(lua_State *L, const struct lx_server *s, struct held *h,
+                      struct buf *b) {
+    lua_createtable(L, (int)h->n, 0);
+    for (size_t i = 0; i < h->n; i++) add_row(L, s, h->frames[i], b);
+    buf_free(b);
+    let_go(h);
+}
+
 /* server:history(channel, limit[, after[, event]])
  *   -> { {id, event, data, key}, … } | nil, message, code */
 static int l_history(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct slice channel = lx_checkslice(L, 2);
-    struct selection sel = {.name = lx_optslice(L, 5), .now_ms = clock_ms()};
-    lua_Integer limit = luaL_optinteger(L, 3, 100);
-    luaL_argcheck(L, limit >= 0, 3, "0 or more");
-    struct eventid after = eventid_parse(lx_optslice(L, 4));
-    if (after.kind != EVENTID_NONE && after.kind != EVENTID_GOOD)
-        return lx_fail_text(L, E_INVAL, "'after' is not the id of an event");
-    if (strcmp(after.epoch, s->server->hub.seq.epoch) == 0) sel.after = after.seq;
-    lua_settop(L, 5);
+    struct selection sel;
+    lua_Integer limit = read_selection(L, s, &sel);
+    if (limit < 0) return fail_after(L);
     struct buf *b = lx_newbuf(L);
     struct held *h = hold_last(L, &s->server->fan, channel, &sel, limit);
-    lua_createtable(L, (int)h->n, 0);
-    for (size_t i = 0; i < h->n; i++) add_row(L, s, h->frames[i], b);
-    buf_free(b);
-    let_go(h);
+    push_rows(L, s, h, b);
     return 1;
+}
+
+/* The first of the newest, in a box on the stack, and the counts of all with that name. */
+static struct held *hold_newest(lua_State *L, struct fan *fan, struct slice channel,
+                                struct selection *sel, lua_Integer limit) {
+    struct chan *c = chans_find(&fan->chans, channel);
+    size_t max = c && c->latest ? c->latest->live : 0;
+    if (max > (size_t)limit) max = (size_t)limit;
+    struct held *h = lx_box(L, sizeof *h + max * sizeof *h->frames, held_gc);
+    h->max = max;
+    sel->c = chans_find(&fan->chans, channel); /* a finalizer may have published */
+    if (!sel->c || !sel->c->latest) return h;
+    each_selected(sel, h);
+    sel->after = 0;
+    const struct latest *l = sel->c->latest;
+    for (uint32_t i = latest_after(l, 0); i < l->n; i = latest_next(l, i)) {
+        if (!is_selected(sel, latest_at(l, i))) continue;
+        h->all++;
+        h->bytes += latest_at(l, i)->text.n;
+    }
+    return h;
+}
+
+/* server:newest(channel, limit[, after[, event]])
+ *   -> { {id, event, data, key}, … }, how many of all, their bytes | nil, message, code
+ * The newest of each key and name that a state or keyed log holds, the oldest first. */
+static int l_newest(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct slice channel = lx_checkslice(L, 2);
+    struct selection sel;
+    lua_Integer limit = read_selection(L, s, &sel);
+    if (limit < 0) return fail_after(L);
+    sel.newest = true;
+    struct buf *b = lx_newbuf(L);
+    struct held *h = hold_newest(L, &s->server->fan, channel, &sel, limit);
+    push_rows(L, s, h, b);
+    lua_pushinteger(L, (lua_Integer)h->all);
+    lua_pushinteger(L, (lua_Integer)h->bytes);
+    return 3;
 }
 
 /* server:channels([pattern]) -> names of the channels that hold or held events */
@@ -287,9 +346,8 @@ static int l_subscribers(lua_State *L) {
 
 void lx_server_add_channels(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"publish", l_publish},         {"policy", l_policy},
-        {"latest", l_latest},           {"history", l_history},
-        {"channels", l_channels},       {"stored", l_stored},
-        {"subscribers", l_subscribers}, {NULL, NULL}};
+        {"publish", l_publish},         {"policy", l_policy},     {"latest", l_latest},
+        {"history", l_history},         {"channels", l_channels}, {"stored", l_stored},
+        {"subscribers", l_subscribers}, {"newest", l_newest},     {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

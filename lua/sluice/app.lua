@@ -165,8 +165,8 @@ end
 
 App.publish = publish.publish
 App.remove = publish.remove
-for _, name in ipairs({ "latest", "history", "stats", "slowest", "channels", "client", "clients",
-  "recheck", "replan" }) do
+for _, name in ipairs({ "latest", "newest", "history", "stats", "slowest", "channels", "client",
+  "clients", "recheck", "replan" }) do
   App[name] = reading[name]
 end
 

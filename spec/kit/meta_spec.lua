@@ -103,6 +103,7 @@ describe("meta", function()
     ["App:remove opts"] = 'app:remove("a", "b", { nothing_like_it = 1 })',
     ["Request:json opts"] = "req:json(nil, { nothing_like_it = 1 })",
     ["App:history opts"] = 'app:history("a", { nothing_like_it = 1 })',
+    ["App:newest opts"] = 'app:newest("a", { nothing_like_it = 1 })',
     ["App:clients filter"] = "app:clients({ nothing_like_it = 1 })",
     ["App:after opts"] = 'app:after(1, "t", nil, { nothing_like_it = 1 })',
     ["App:at opts"] = 'app:at(1, "t", nil, { nothing_like_it = 1 })',

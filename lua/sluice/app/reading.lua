@@ -24,6 +24,14 @@ local function read_data(text)
   return data
 end
 
+local function read_limits(what, opts)
+  local o = options(what, opts, HISTORY)
+  if math.type(o.limit) ~= "integer" or o.limit < 0 or o.limit > LIMIT_MAX then
+    caller.raise("%s: limit is an integer from 0 to %d", what, LIMIT_MAX)
+  end
+  return o
+end
+
 -- What is wrong with the text of a pattern, or nil.
 local function pattern_fault(what, pattern)
   if type(pattern) ~= "string" then
@@ -69,15 +77,34 @@ function reading.history(self, channel, opts)
   local generation = phase.running(self, "history")
   local good, message, code = channels.check(channel)
   if not good then return nil, message, code end
-  local o = options("app:history()", opts, HISTORY)
-  if math.type(o.limit) ~= "integer" or o.limit < 0 or o.limit > LIMIT_MAX then
-    caller.raise("app:history(): limit is an integer from 0 to %d", LIMIT_MAX)
-  end
+  local o = read_limits("app:history()", opts)
   local list
   list, message, code = generation.server:history(channel, o.limit, o.after, o.event)
   if not list then return nil, message, code end
   for _, event in ipairs(list) do event.data = read_data(event.data) end
   return arrays.mark(list)
+end
+
+--- The newest event of each key and event name that a state or keyed log holds, the oldest first.
+-- @tparam sluice.App self
+-- @tparam string channel
+-- @tparam[opt] table opts { limit = 100, after = id, event = name }
+-- @treturn {table,...}|nil { id (of a keyed log), event, data, key }; or nil, message, code
+-- @treturn integer how many there are of that name, whatever limit and after say
+-- @treturn integer their size in bytes
+function reading.newest(self, channel, opts)
+  local generation = phase.running(self, "newest")
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
+  local o = read_limits("app:newest()", opts)
+  if generation.server:policy(channel).kind == "log" then
+    return nil, ("channel '%s' is a log: it does not keep the newest of each key"):format(channel),
+      "EINVAL"
+  end
+  local list, count, bytes = generation.server:newest(channel, o.limit, o.after, o.event)
+  if not list then return nil, count, bytes end
+  for _, event in ipairs(list) do event.data = read_data(event.data) end
+  return arrays.mark(list), count, bytes
 end
 
 --- Figures of one channel, or of the server; doc/operating.md lists them. What the I/O threads

@@ -88,6 +88,11 @@ function App:latest(channel, key, event) end
 ---@param opts? { limit?: integer, after?: string, event?: string }
 ---@return sluice.Event[]?, string? message, string? code
 function App:history(channel, opts) end
+--- The newest of each key and name of a state or keyed log, the oldest first; how many there are, their bytes.
+---@param channel string
+---@param opts? { limit?: integer, after?: string, event?: string }
+---@return sluice.Event[]? list, integer|string count_or_message, integer|string bytes_or_code
+function App:newest(channel, opts) end
 ---@param channel string
 ---@return sluice.ChannelStats? figures, string? message, string? code
 ---@overload fun(self: sluice.App): sluice.Stats
