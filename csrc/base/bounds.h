@@ -111,7 +111,7 @@
 #define STORE_SLACK_MAX 1024 /* events a channel may have above its limit for a while */
 #define STORE_SWEEP_MAX 1024 /* channels that one round looks at */
 #define STORE_BUSY_MS 1000   /* for another program that writes to the file: ESTORE */
-#define STORE_CHECKPOINT_PAGES 1000 /* the log is copied into the file above it: 4 MB */
+#define STORE_CHECKPOINT_PAGES 2000 /* the log is copied into the file above it: 8 MB */
 #define STORE_CHECK_PAGES 8192 /* a start checks the structure of a file up to 32 MB */
 #define STORE_WAL_PAGES_WARN 16384 /* ... but a reader may hold it: the log is warned */
 #define STORE_SAY_MS 10000         /* trouble that changes is logged so often at most */

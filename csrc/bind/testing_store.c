@@ -101,14 +101,15 @@ static void on_abort(void *owner) {
     pthread_mutex_unlock(&b->lock);
 }
 
-static void on_done(void *owner, struct store_op *op) {
+static void on_done(void *owner, struct store_op **ops, uint32_t n) {
     struct box *b = owner;
     pthread_mutex_lock(&b->lock);
-    b->done++;
-    if (!b->is_quiet) add(b, "done", op_of(op)->id, op->answer, (lua_Integer)op->seq);
-    else pthread_cond_signal(&b->ended);
+    b->done += n;
+    for (uint32_t i = 0; i < n && !b->is_quiet; i++)
+        add(b, "done", op_of(ops[i])->id, ops[i]->answer, (lua_Integer)ops[i]->seq);
+    if (b->is_quiet) pthread_cond_signal(&b->ended);
     pthread_mutex_unlock(&b->lock);
-    op_free(op_of(op));
+    for (uint32_t i = 0; i < n; i++) op_free(op_of(ops[i]));
 }
 
 static void on_late(void *owner, struct store_op *op) {

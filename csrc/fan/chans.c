@@ -33,6 +33,10 @@ struct chan *chans_find(const struct chans *cs, struct slice name) {
     return find_hashed(cs, name, map_hash(name));
 }
 
+struct chan *chans_find_of(const struct chans *cs, const struct frame *f) {
+    return find_hashed(cs, f->channel, f->channel_hash);
+}
+
 struct policy chans_policy(const struct chans *cs, struct slice name) {
     struct policy policy = policy_of(cs->policies, name);
     policy.held = cs->held;

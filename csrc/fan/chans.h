@@ -31,6 +31,8 @@ void chans_init(struct chans *cs);
 void chans_deinit(struct chans *cs); /* no channel may have an audience */
 
 struct chan *chans_find(const struct chans *cs, struct slice name); /* NULL */
+/* The same of an event's channel, whose hash is known. */
+struct chan *chans_find_of(const struct chans *cs, const struct frame *f);
 
 /* Find or make (E_FULL, E_CHANNEL). */
 int chans_get(struct chans *cs, struct slice name, struct chan **out);

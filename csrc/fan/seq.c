@@ -154,22 +154,38 @@ int seq_group_open(struct sequencer *q, uint32_t n, uint64_t *first) {
     return err;
 }
 
+/* All frames of a group to one target. */
+static void post_group(struct sequencer *q, unsigned target, struct frame **frames,
+                       uint32_t n) {
+    struct messages all;
+    bool patient = true;
+    messages_init(&all);
+    for (uint32_t i = 0; i < n; i++) {
+        messages_add(&all, &frames[i]->posts[target].message, q->on_frame);
+        patient = patient && frames[i]->patient;
+    }
+    mailbox_post_events(q->targets[target], &all, patient);
+}
+
 /* Posts for the publisher's replica are the last of a frame's. */
-static void release_own(struct sequencer *q, struct frame *f) {
-    if (!q->on_own) return;
-    frame_ref(f);
-    own_add(q, &f->posts[q->n].message, q->on_own);
+static void release_group(struct sequencer *q, struct frame **frames, uint32_t n) {
+    uint64_t last = head_of(q);
+    for (uint32_t i = 0; i < n; i++) {
+        struct frame *f = frames[i];
+        assert(f->seq >= q->group_first && f->seq > last);
+        assert(f->seq < q->group_first + q->group_n);
+        last = f->seq;
+        frame_refs_add(f, q->n + (q->on_own ? 1 : 0));
+        if (q->on_own) own_add(q, &f->posts[q->n].message, q->on_own);
+    }
+    atomic_store_explicit(&q->head, last, memory_order_release);
+    for (unsigned i = 0; n > 0 && i < q->n; i++) post_group(q, i, frames, n);
 }
 
 void seq_group_release(struct sequencer *q, struct frame **frames, uint32_t n) {
     pthread_mutex_lock(&q->lock);
     assert(q->group_first > 0 && n <= q->group_n);
-    for (uint32_t i = 0; i < n; i++) {
-        assert(frames[i]->seq >= q->group_first && frames[i]->seq > head_of(q));
-        assert(frames[i]->seq < q->group_first + q->group_n);
-        release(q, frames[i]);
-        release_own(q, frames[i]);
-    }
+    release_group(q, frames, n);
     q->group_first = 0;
     pthread_mutex_unlock(&q->lock);
     seq_wake(q);

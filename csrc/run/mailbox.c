@@ -23,12 +23,11 @@ void mailbox_attach(struct mailbox *mb, void (*wake)(void *loop), void *loop) {
     mb->loop = loop;
 }
 
-static void push(struct mailbox *mb, struct message *m, message_fn *deliver) {
-    m->next = NULL;
-    m->deliver = deliver;
+static void push(struct mailbox *mb, struct messages *ms) {
+    assert(ms->n > 0);
     pthread_mutex_lock(&mb->lock);
-    *mb->last = m;
-    mb->last = &m->next;
+    *mb->last = ms->first;
+    mb->last = ms->last;
     pthread_mutex_unlock(&mb->lock);
 }
 
@@ -37,21 +36,35 @@ void mailbox_wake(struct mailbox *mb) {
 }
 
 void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver) {
-    push(mb, m, deliver);
+    struct messages one;
+    messages_init(&one);
+    messages_add(&one, m, deliver);
+    mailbox_post_all(mb, &one);
+}
+
+void mailbox_post_all(struct mailbox *mb, struct messages *ms) {
+    push(mb, ms);
     atomic_store_explicit(&mb->called, true, memory_order_relaxed);
     mailbox_wake(mb);
 }
 
-/* The lock orders this: an owner that took the promise back before it drained for the last
- * time either found the message or is seen to promise nothing. */
 void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver,
                         bool patient) {
-    unsigned before = atomic_fetch_add_explicit(&mb->events, 1, memory_order_relaxed);
-    push(mb, m, deliver);
+    struct messages one;
+    messages_init(&one);
+    messages_add(&one, m, deliver);
+    mailbox_post_events(mb, &one, patient);
+}
+
+/* The lock orders this: an owner that took the promise back before it drained for the last
+ * time either found the message or is seen to promise nothing. */
+void mailbox_post_events(struct mailbox *mb, struct messages *ms, bool patient) {
+    unsigned before = atomic_fetch_add_explicit(&mb->events, ms->n, memory_order_relaxed);
+    push(mb, ms);
     int promised = atomic_load_explicit(&mb->promised, memory_order_relaxed);
     if (promised == PROMISE_NONE || (promised == PROMISE_LATER && !patient))
         mailbox_wake(mb);
-    else if (!patient || before >= MAILBOX_PATIENT_MAX)
+    else if (!patient || before + ms->n > MAILBOX_PATIENT_MAX)
         atomic_store_explicit(&mb->wake_pending, true, memory_order_relaxed);
 }
 

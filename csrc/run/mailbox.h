@@ -36,6 +36,27 @@ struct message {
     message_fn *deliver;
 };
 
+/* Messages that are posted at once, in order: one push, one wake. */
+struct messages {
+    struct message *first, **last;
+    unsigned n;
+};
+
+static inline void messages_init(struct messages *ms) {
+    ms->first = NULL;
+    ms->last = &ms->first;
+    ms->n = 0;
+}
+
+static inline void messages_add(struct messages *ms, struct message *m,
+                                message_fn *deliver) {
+    m->next = NULL;
+    m->deliver = deliver;
+    *ms->last = m;
+    ms->last = &m->next;
+    ms->n++;
+}
+
 enum mailbox_promise {
     PROMISE_NONE,
     PROMISE_LATER, /* to look within LOOK_LATER_MS: patient events wait */
@@ -63,12 +84,14 @@ void mailbox_attach(struct mailbox *mb, void (*wake)(void *loop), void *loop);
 
 /* Post (takes m). Never fails. [any thread] */
 void mailbox_post(struct mailbox *mb, struct message *m, message_fn *deliver);
+void mailbox_post_all(struct mailbox *mb, struct messages *ms); /* at least one */
 
 /* Whether one more event has room. Only the sequencer posts events, inside its own
  * section, so room that was seen stays. [any thread] */
 bool mailbox_has_room(struct mailbox *mb);
 void mailbox_post_event(struct mailbox *mb, struct message *m, message_fn *deliver,
                         bool patient);
+void mailbox_post_events(struct mailbox *mb, struct messages *ms, bool patient);
 void mailbox_event_done(struct mailbox *mb); /* [owner] */
 
 /* Give a promise, or take it back: then drain once more. [owner] */

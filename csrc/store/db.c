@@ -11,12 +11,16 @@
 #include <errno.h>
 #include <stdarg.h>
 
+/* SQLite's small blocks: cursors and rows of an insert fit, so that none is allocated. */
+#define LOOKASIDE_BYTES 2400
+#define LOOKASIDE_SLOTS 128
+
 static const char setup_write[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA wal_autocheckpoint = "
     "0; "
     "PRAGMA temp_store = MEMORY; PRAGMA cache_size = -8192; PRAGMA trusted_schema = OFF; "
     "PRAGMA cell_size_check = ON; PRAGMA secure_delete = FAST; "
-    "PRAGMA journal_size_limit = 4194304;";
+    "PRAGMA journal_size_limit = 16777216;"; /* above what a checkpoint waits for */
 static const char setup_weak[] = "PRAGMA synchronous = NORMAL;";
 static const char setup_read[] =
     "PRAGMA query_only = ON; PRAGMA wal_autocheckpoint = 0; PRAGMA temp_store = MEMORY; "
@@ -60,6 +64,8 @@ static int set_up(struct db *db, enum db_mode mode) {
     sqlite3_extended_result_codes(db->handle, 1);
     sqlite3_busy_timeout(db->handle, STORE_BUSY_MS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
+    sqlite3_db_config(db->handle, SQLITE_DBCONFIG_LOOKASIDE, NULL, LOOKASIDE_BYTES,
+                      LOOKASIDE_SLOTS);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
     if (mode == DB_READ) return db_script(db, setup_read);
     int err = db_script(db, setup_write);

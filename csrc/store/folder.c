@@ -63,6 +63,9 @@ static int find(struct folder *f, const char *path, const char **why) {
 
 #define ROOM_BYTES (1024 * 1024)
 
+/* File systems keep times by ticks of up to two seconds. */
+#define SETTLED_SECONDS 3
+
 /* Who has it, as its lock says: a hint for the message. */
 static int holder(int lock) {
     char text[16] = "";
@@ -159,12 +162,10 @@ bool folder_has(const char *path) {
 void folder_note(struct folder *f) {
     f->file_ino = inode(f, FOLDER_FILE);
     f->wal_ino = inode(f, FOLDER_WAL);
+    f->seen = (struct timespec){0};
 }
 
-const char *folder_trouble(const struct folder *f) {
-    struct stat st;
-    if (stat(f->path, &st) < 0) return "the data folder is gone";
-    if (st.st_ino != f->ino || st.st_dev != f->dev) return "the data folder was replaced";
+static const char *entry_trouble(const struct folder *f) {
     if (f->file_ino && inode(f, FOLDER_FILE) != f->file_ino)
         return "the store's file was removed or replaced";
     if (f->wal_ino && inode(f, FOLDER_WAL) != f->wal_ino)
@@ -172,6 +173,28 @@ const char *folder_trouble(const struct folder *f) {
     if (inode(f, "lock") != f->lock_ino)
         return "the store's lock was removed or replaced";
     return NULL;
+}
+
+/* Once the time of its last change lies behind, another change gives it another time: with
+ * the same one its entries are what they were. */
+static void note_seen(struct folder *f, const struct stat *st) {
+    bool is_past = time(NULL) - st->st_mtim.tv_sec >= SETTLED_SECONDS;
+    f->seen = is_past ? st->st_mtim : (struct timespec){0};
+}
+
+static bool is_as_seen(const struct folder *f, const struct stat *st) {
+    return f->seen.tv_sec != 0 && f->seen.tv_sec == st->st_mtim.tv_sec &&
+           f->seen.tv_nsec == st->st_mtim.tv_nsec;
+}
+
+const char *folder_trouble(struct folder *f) {
+    struct stat st;
+    if (stat(f->path, &st) < 0) return "the data folder is gone";
+    if (st.st_ino != f->ino || st.st_dev != f->dev) return "the data folder was replaced";
+    if (is_as_seen(f, &st)) return NULL;
+    const char *trouble = entry_trouble(f);
+    if (!trouble) note_seen(f, &st);
+    return trouble;
 }
 
 static void parse_mark(const char *text, struct head *out) {

@@ -17,6 +17,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
+#include <time.h>
 
 #define FOLDER_FILE "sluice.db"
 #define FOLDER_WAL "sluice.db-wal"
@@ -28,6 +29,7 @@ struct folder {
     dev_t dev;
     ino_t ino, lock_ino;
     ino_t file_ino, wal_ino; /* 0 until folder_note */
+    struct timespec seen;    /* when its entries last changed; 0: look at them */
 };
 
 /* Make it if need be, and lock it. 0, E_LOCKED, E_INVAL (no folder, a link, not ours) or a
@@ -62,6 +64,6 @@ void folder_clear(const struct folder *f);
 
 /* NULL, or what has happened to the folder or its files: what is written now would not be
  * found by the next start. Static. */
-const char *folder_trouble(const struct folder *f);
+const char *folder_trouble(struct folder *f);
 
 #endif

@@ -105,7 +105,7 @@ static bool is_log_short(const struct store *s) {
     return least > folder_wal_bytes(&s->folder) && least == db_log_bytes(&s->db);
 }
 
-const char *group_place_trouble(const struct store *s) {
+const char *group_place_trouble(struct store *s) {
     const char *what = s->disk ? NULL : folder_trouble(&s->folder);
     if (!what && !s->disk && is_log_short(s)) what = "the store's log file was shortened";
     return what;
@@ -113,14 +113,18 @@ const char *group_place_trouble(const struct store *s) {
 
 /* ---- Gather --------------------------------------------------------------------------- */
 
-static void give_back(struct store *s, struct store_op *op, enum store_answer answer) {
-    op->answer = answer;
-    if (answer == STORE_FAILED) {
-        pthread_mutex_lock(&s->lock);
-        s->stats.refused += !op->late;
-        pthread_mutex_unlock(&s->lock);
-    }
-    s->calls->done(s->owner, op);
+static void count_refused(struct store *s, struct store_op **ops, uint32_t n) {
+    pthread_mutex_lock(&s->lock);
+    for (uint32_t i = 0; i < n; i++) s->stats.refused += !ops[i]->late;
+    pthread_mutex_unlock(&s->lock);
+}
+
+/* STORE_PENDING: each has its answer. */
+static void give_back(struct store *s, struct store_op **ops, uint32_t n,
+                      enum store_answer answer) {
+    for (uint32_t i = 0; answer != STORE_PENDING && i < n; i++) ops[i]->answer = answer;
+    if (answer == STORE_FAILED) count_refused(s, ops, n);
+    if (n > 0) s->calls->done(s->owner, ops, n);
 }
 
 static size_t bytes_of(const struct store_op *op) {
@@ -159,7 +163,7 @@ static void hand_off(struct store *s) {
     uint32_t n = 0;
     for (uint32_t i = 0; i < g->n; i++) {
         if (belongs(s, g->ops[i])) g->ops[n++] = g->ops[i];
-        else give_back(s, g->ops[i], STORE_NOT_DURABLE);
+        else give_back(s, &g->ops[i], 1, STORE_NOT_DURABLE);
     }
     g->n = n;
 }
@@ -187,7 +191,7 @@ bool group_gather(struct store *s, int64_t now_us) {
     hand_off(s);
     if (g->n == 0 && !retain_is_wanted(s, now_us)) return false;
     if (number(s) < 0) {
-        for (uint32_t i = 0; i < g->n; i++) give_back(s, g->ops[i], STORE_FAILED);
+        give_back(s, g->ops, g->n, STORE_FAILED);
         return false;
     }
     pthread_mutex_lock(&s->lock);
@@ -208,10 +212,22 @@ static struct head next_head(const struct store *s) {
     return h;
 }
 
+/* In the transaction, where it takes no lock of its own. */
+static int look_for_others(struct store *s) {
+    int64_t version = 0;
+    int err = db_number(&s->db, db_sql(&s->db, SQL_DATA_VERSION), 0, &version);
+    if (err == 0 && s->data_version && version != s->data_version)
+        log_printf(LOG_ERROR,
+                   "store: another program has written to %s: that is not safe", s->file);
+    if (err == 0) s->data_version = version;
+    return err;
+}
+
 static int write_all(struct store *s) {
     struct group *g = &s->group;
     s->budget = STORE_ROUND_MAX;
     int err = db_run(&s->db, db_sql(&s->db, SQL_BEGIN));
+    if (err == 0) err = look_for_others(s);
     for (uint32_t i = 0; err == 0 && i < g->n; i++) err = write_op(s, g->ops[i]);
     if (err == 0) err = retain_round(s, g->began_us);
     g->next = next_head(s);
@@ -346,12 +362,6 @@ static void report_floors(struct store *s) {
 }
 
 static void look_at_log(struct store *s) {
-    int64_t version = 0;
-    db_number(&s->db, db_sql(&s->db, SQL_DATA_VERSION), 0, &version);
-    if (s->data_version && version != s->data_version)
-        log_printf(LOG_ERROR,
-                   "store: another program has written to %s: that is not safe", s->file);
-    s->data_version = version;
     if (s->db.wal_frames < s->checkpoint_pages) {
         no_trouble(s, TROUBLE_LOG);
         return;
@@ -402,8 +412,7 @@ void group_finish(struct store *s) {
         if (g->n_numbers > 0) s->calls->abort(s->owner);
         if (g->n == 0) try_later(s);
     }
-    for (uint32_t i = 0; i < g->n; i++)
-        give_back(s, g->ops[i], stored ? g->ops[i]->answer : STORE_FAILED);
+    give_back(s, g->ops, g->n, stored ? STORE_PENDING : STORE_FAILED);
     s->expected = g->n;
     if (stored) look_at_log(s);
 }
@@ -416,7 +425,7 @@ void group_give_up(struct store *s) {
     pthread_mutex_unlock(&s->lock);
     if (!active) return;
     records_rollback(&s->records);
-    for (uint32_t i = 0; i < g->n; i++) give_back(s, g->ops[i], STORE_UNKNOWN);
+    give_back(s, g->ops, g->n, STORE_UNKNOWN);
 }
 
 static struct store_op *pop(struct store *s) {
@@ -433,5 +442,5 @@ static struct store_op *pop(struct store *s) {
 }
 
 void group_drain(struct store *s, enum store_answer answer) {
-    for (struct store_op *op; (op = pop(s));) give_back(s, op, answer);
+    for (struct store_op *op; (op = pop(s));) give_back(s, &op, 1, answer);
 }

@@ -135,7 +135,7 @@ int group_settle(struct store *s); /* write again what the file has; see group.c
 int group_write_head(struct store *s, bool clean);
 int group_read_head(struct store *s, struct head *out, bool *clean);
 /* NULL, or what has happened to the folder or its files while they are open. Static. */
-const char *group_place_trouble(const struct store *s);
+const char *group_place_trouble(struct store *s);
 void group_trouble(struct store *s, enum trouble_kind kind, const char *what, int rc);
 /* When the head row is to be written although there may be no op: the numbers in memory
  * have moved far, or to see whether trouble is over. INT64_MAX: not. [lock] */

@@ -113,7 +113,7 @@ void store_tick(struct store *s, uint64_t head) {
         struct store_op *op = container_of(failed.next, struct store_op, node);
         list_remove(&op->node);
         op->answer = STORE_FAILED;
-        s->calls->done(s->owner, op);
+        s->calls->done(s->owner, &op, 1);
     }
 }
 

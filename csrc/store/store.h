@@ -40,9 +40,9 @@ struct store_calls {
     /* Nothing of the group is in the file: its numbers may be given again. Only if open
      * was called. */
     void (*abort)(void *owner);
-    /* The op is the owner's again, with its answer; after release. Also for an op whose
-     * group failed, and at the end for what is left. */
-    void (*done)(void *owner, struct store_op *op);
+    /* These ops are the owner's again, in their order, each with its answer; after release.
+     * Also of a group that failed, and at the end what is left. */
+    void (*done)(void *owner, struct store_op **ops, uint32_t n);
     /* Its commit takes longer than STORE_LATE_MS: answer ETIMEOUT (unknown). The op stays
      * the store's until done, which says what became of it. [store_tick's thread, under
      * the store's lock: do not call the store] */

@@ -27,10 +27,15 @@ static int store_on_open(void *owner, uint32_t n, uint64_t *first) {
     return seq_group_open(&d->hub->seq, n, first);
 }
 
-/* What it was encoded for may have changed before its turn came. */
-static void number(struct durable *d, struct frame *f, uint64_t seq) {
-    struct policy policy = policy_of(d->policies, f->channel);
-    f->has_id = policy_kind(&policy) != CHANNEL_STATE;
+/* What it was encoded for may have changed before its turn came. 'before' is the frame before
+ * it in the group, which mostly is of the same channel; NULL. */
+static void number(struct durable *d, struct frame *f, const struct frame *before,
+                   uint64_t seq) {
+    if (before && slice_eq(before->channel, f->channel)) f->has_id = before->has_id;
+    else {
+        struct policy policy = policy_of(d->policies, f->channel);
+        f->has_id = policy_kind(&policy) != CHANNEL_STATE;
+    }
     frame_number(f, d->hub->seq.epoch, seq);
 }
 
@@ -46,7 +51,8 @@ static void store_on_release(void *owner, struct store_op **ops, uint32_t n,
     for (uint32_t i = 0; i < n; i++) {
         if (ops[i]->kind != STORE_EVENT || ops[i]->answer != STORE_STORED) continue;
         frames[k] = op_of(ops[i])->frame;
-        number(d, frames[k++], ops[i]->seq);
+        number(d, frames[k], k > 0 ? frames[k - 1] : NULL, ops[i]->seq);
+        k++;
     }
     if (n_numbers > 0) seq_group_release(&d->hub->seq, frames, k);
 }
@@ -56,9 +62,13 @@ static void store_on_abort(void *owner) {
     seq_group_abort(&d->hub->seq);
 }
 
-static void store_on_done(void *owner, struct store_op *op) {
+static void store_on_done(void *owner, struct store_op **ops, uint32_t n) {
     struct durable *d = owner;
-    mailbox_post(&d->hub->app->mailbox, &op_of(op)->message, app_on_stored);
+    struct messages all;
+    messages_init(&all);
+    for (uint32_t i = 0; i < n; i++)
+        messages_add(&all, &op_of(ops[i])->message, app_on_stored);
+    mailbox_post_all(&d->hub->app->mailbox, &all);
 }
 
 /* Runs in store_tick, on the app's thread, under the store's lock. */
@@ -283,11 +293,32 @@ static struct slice put(char **at, struct slice from) {
     return to;
 }
 
+static uint64_t take_ticket(struct tickets *t) {
+    return t->n_free > 0 ? t->free[--t->n_free] : ++t->used;
+}
+
+/* Without memory for it, it does not come again. */
+static void give_ticket_back(struct tickets *t, uint64_t ticket) {
+    if (t->n_free == t->cap) {
+        size_t cap = t->cap ? 2 * t->cap : 64;
+        uint64_t *more = mem_resize(t->free, cap * sizeof *more);
+        if (!more) return;
+        t->free = more;
+        t->cap = cap;
+    }
+    t->free[t->n_free++] = ticket;
+}
+
 int durable_submit(struct server *s, struct durable_op *op, uint64_t *ticket) {
     struct durable *d = s->durable;
-    op->ticket = *ticket = ++d->tickets;
+    op->number = ++d->submitted;
+    op->ticket = *ticket = take_ticket(&d->tickets);
     int err = d->is_running ? store_submit(d->store, &op->op) : E_STORE;
-    if (err < 0) durable_free_op(op);
+    if (err < 0) {
+        d->submitted--;
+        give_ticket_back(&d->tickets, op->ticket);
+        durable_free_op(op);
+    }
     return err;
 }
 
@@ -337,7 +368,7 @@ int durable_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
     if (err < 0) {
         chan->encoded = encoded;
         chans_release(&s->fan.chans, chan);
-    } else if (!chan->policy.durable) s->durable->drained = *ticket;
+    } else if (!chan->policy.durable) s->durable->drained = s->durable->submitted;
     return err;
 }
 
@@ -391,7 +422,7 @@ static void answer(struct server *s, struct durable_op *op, int err, bool is_fin
                        .is_duplicate = op->op.answer == STORE_DUPLICATE,
                        .seq = op->op.seq};
     if (f) {
-        struct chan *c = chans_find(&s->fan.chans, f->channel);
+        struct chan *c = chans_find_of(&s->fan.chans, f);
         a.has_id = !c || c->kind != CHANNEL_STATE;
         server_catch_up(s);
         a.subscribers = registry_count(s, f->channel, f->channel_hash);
@@ -416,7 +447,7 @@ static int publish_in_memory(struct server *s, struct durable_op *op) {
     do {
         struct policy policy = policy_of(s->fan.chans.policies, f->channel);
         f->has_id = policy_kind(&policy) != CHANNEL_STATE;
-        err = server_post(s, chans_find(&s->fan.chans, f->channel), f);
+        err = server_post(s, chans_find_of(&s->fan.chans, f), f);
     } while (err > 0);
     if (err == 0) op->op.seq = f->seq;
     return err;
@@ -429,7 +460,7 @@ static bool is_refused(struct server *s, const struct durable_op *op) {
     if (!e->update && e->idempotency.n == 0) return false;
     if (!s->events->on_moved || !s->events->on_moved(s->context, op->ticket))
         return false;
-    struct chan *c = chans_find(&s->fan.chans, op->frame->channel);
+    struct chan *c = chans_find_of(&s->fan.chans, op->frame);
     if (c) chans_release(&s->fan.chans, c);
     return true;
 }
@@ -444,6 +475,7 @@ void app_on_stored(void *owner, struct message *m) {
     if (moves && !has_answer) err = publish_in_memory(s, op);
     if (op->change) durable_end_change(s, op, err);
     if (!has_answer) answer(s, op, err, true);
+    give_ticket_back(&s->durable->tickets, op->ticket);
     durable_note_done(s, op);
     durable_free_op(op);
 }

@@ -328,7 +328,7 @@ void durable_release_change(struct durable *d, struct change *c) {
 
 void durable_note_done(struct server *s, const struct durable_op *op) {
     struct durable *d = s->durable;
-    if (!d->other || d->converting || op->ticket < d->drained) return;
+    if (!d->other || d->converting || op->number < d->drained) return;
     policy_set_unref(d->other);
     d->other = NULL;
     report(s);
@@ -346,7 +346,7 @@ void durable_end_change(struct server *s, struct durable_op *op, int err) {
     d->converting = false;
     if (err == 0) {
         if (c->before) d->other = policy_set_ref(c->before);
-        d->drained = d->tickets;
+        d->drained = d->submitted;
         d->stale = false;
         if (d->store)
             server_install(s, &(struct configuration){.routes = c->routes,

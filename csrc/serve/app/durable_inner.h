@@ -14,12 +14,21 @@ struct lane_history {
     struct lane *lane;
 };
 
+/* Tickets are small numbers that come again once they have had their last answer: what waits
+ * for them is a short array then. */
+struct tickets {
+    uint64_t used; /* the highest one */
+    uint64_t *free;
+    size_t n_free, cap;
+};
+
 struct durable {
     struct hub *hub;
     struct store *store; /* NULL: closed */
     bool has_threads, is_running;
     struct ev_timer tick;
-    uint64_t tickets;            /* the last one */
+    uint64_t submitted; /* how many operations */
+    struct tickets tickets;
     struct list late;            /* struct durable_op: to be answered with ETIMEOUT */
     struct policy_set *policies; /* [store thread] as of the last release */
     struct map floors;           /* [store thread] of patterns: struct pattern_floor */
@@ -29,7 +38,7 @@ struct durable {
     struct policy_set *other;
     bool converting;  /* 'other' is to come */
     bool stale;       /* the store has not got the current limits */
-    uint64_t drained; /* the last ticket that was queued by 'other' */
+    uint64_t drained; /* the last operation that was queued by 'other' */
 };
 
 /* What a conversion is made of, and what comes with it; see durable_convert.c. */
@@ -52,6 +61,7 @@ struct durable_op {
     struct list late;       /* in durable.late, until it is answered */
     struct frame *frame;    /* of an event; NULL */
     struct change *change;  /* of a conversion; NULL */
+    uint64_t number;        /* in the order of submission, from 1 */
     uint64_t ticket;
     char bytes[];
 };

@@ -74,6 +74,7 @@ void durable_forget(struct durable *d) {
     map_deinit(&d->floors);
     policy_set_unref(d->policies);
     policy_set_unref(d->other);
+    mem_free(d->tickets.free);
     mem_free(d);
 }
 

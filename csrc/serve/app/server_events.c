@@ -12,7 +12,7 @@
 static void take_frame(struct server *s, const struct chan *c, struct frame *f) {
     size_t before = c ? memory_of(c) : 0;
     fan_frame(&s->fan, f);
-    if (!c) c = chans_find(&s->fan.chans, f->channel);
+    if (!c) c = chans_find_of(&s->fan.chans, f);
     memory_changed(s, c, before);
     s->published++;
     s->published_bytes += f->text.n;
@@ -21,7 +21,7 @@ static void take_frame(struct server *s, const struct chan *c, struct frame *f) 
 void app_on_frame(void *owner, struct message *m) {
     struct server *s = owner;
     struct frame *f = container_of(m, struct frame_post, message)->frame;
-    take_frame(s, chans_find(&s->fan.chans, f->channel), f);
+    take_frame(s, chans_find_of(&s->fan.chans, f), f);
     frame_unref(f);
 }
 

@@ -34,7 +34,7 @@ local function resolve(generation, channel)
   local published = hooks.matching(generation.hooks.published, channel)
   local how = { key = policy.key, kind = policy.kind, durable = policy.durable,
     transforms = transforms, published = published,
-    simple = not (transforms or published or policy.durable or generation.runtime.pause) }
+    simple = not (transforms or published or generation.runtime.pause) }
   if generation.how_count >= KNOWN_MAX then generation.how, generation.how_count = {}, 0 end
   generation.how[channel], generation.how_count = how, generation.how_count + 1
   return how
@@ -130,22 +130,32 @@ local function judge(runtime, channel, key, o)
   if o.update and not runtime.server:latest(channel, key) then return false, "", "ENOTFOUND" end
 end
 
+-- What becomes of a commit is of use to others than its caller: hooks, a key, the log.
+local function finish(runtime, ticket, published, channel, text, key, o)
+  local fiber = runtime.scheduler.current
+  local what = ("an event of channel '%s'"):format(channel)
+  -- also when it is stored long after the caller got ETIMEOUT
+  return runtime.stored:finish(ticket, o.wait ~= false, what, function(good, number, _, is_old)
+    if not good or is_old then return end
+    if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, number) end
+    pass_on(runtime, published, number, text, fiber)
+  end, function() return judge(runtime, channel, key, o) end)
+end
+
 -- Publish on a durable channel: wait until it is on the disk, unless wait = false.
 local function commit(runtime, published, channel, event, text, key, o)
-  local stored = runtime.stored
-  if o.wait ~= false then stored:need_wait(WAITS) end
+  local stored, waits = runtime.stored, o.wait ~= false
+  if waits then stored:need_wait(WAITS) end
   local ticket, message, code = runtime.server:commit_event(channel, event, text, key, o.remove,
     o.ttl, o.update, o.idempotency)
   if not ticket then return nil, message, code end
-  local fiber, what = runtime.scheduler.current, ("an event of channel '%s'"):format(channel)
-  -- also when it is stored long after the caller got ETIMEOUT
-  local ok, id, subscribers, again = stored:finish(ticket, o.wait ~= false, what,
-    function(good, number, _, is_old)
-      if not good or is_old then return end
-      if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, number) end
-      pass_on(runtime, published, number, text, fiber)
-    end, function() return judge(runtime, channel, key, o) end)
-  if o.wait == false then return true, runtime.server:subscribers(channel), false end
+  local ok, id, subscribers, again
+  if waits and not (published or o.idempotency or o.update) then
+    ok, id, subscribers, again = stored:await(ticket)
+  else
+    ok, id, subscribers, again = finish(runtime, ticket, published, channel, text, key, o)
+  end
+  if not waits then return true, runtime.server:subscribers(channel), false end
   if not ok then
     message, code = id, subscribers
     return nil, code == "ENOTFOUND" and NO_KEY:format(channel, key) or message, code
@@ -251,6 +261,9 @@ function publish.publish(self, channel, event, data, opts)
   if how.key then
     key, message, code = read_key(channel, how.key, data)
     if not key then return nil, message, code, how.key end
+  end
+  if how.durable then
+    return commit(generation.runtime, nil, channel, event, text, key, NO_OPTIONS)
   end
   return generation.server:publish(channel, event, text, key)
 end

@@ -35,9 +35,7 @@ function budget.last()
 end
 
 --- Like coroutine.resume, but seen by the core.
-function budget.resume(co, ...)
-  return core.resume(co, ...)
-end
+budget.resume = core.resume
 
 --- Close a coroutine: its `<close>` variables run under the budget.
 function budget.close(co, name)

@@ -103,8 +103,8 @@ function callbacks.sql(self, ticket, rows, message, code)
   if fiber then self.scheduler:resume(fiber, rows, message, code) end
 end
 
-function callbacks.answer(self, ...)
-  self.stored:answer(...)
+function callbacks.answer(self, ticket, is_final, ok, id, subscribers, again)
+  self.stored:answer(ticket, is_final, ok, id, subscribers, again)
 end
 
 --- The channel of a publish became one in memory before its turn came: whether it is refused.

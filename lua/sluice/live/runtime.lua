@@ -42,7 +42,7 @@ function runtime.new(server)
   self.retirement, self.handover = retirement.new(self), handover.new(self)
   self.idempotency, self.stored = idempotency.new(core.now), stored.new(self)
   self.stores = stores.new(self)
-  server:on(function(kind, ...) return self:dispatch(kind, ...) end)
+  server:on(function(kind, a, b, c, d, e, f) return self:dispatch(kind, a, b, c, d, e, f) end)
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   self.bodies = {} -- of requests whose body comes in pieces, by id
   self.questions = {} -- coroutines that wait for sluice.sqlite, by ticket
@@ -179,13 +179,13 @@ function Runtime:turn()
   end
 end
 
---- What the core's loop calls.
+--- What the core's loop calls: a kind, and six values at most.
 -- @tparam string kind
 -- @return what the core expects from a callback of that kind
-function Runtime:dispatch(kind, ...)
+function Runtime:dispatch(kind, a, b, c, d, e, f)
   process.runtime = self
   local act = callbacks[kind]
-  local answer = act and act(self, ...)
+  local answer = act and act(self, a, b, c, d, e, f)
   self:turn()
   return answer
 end

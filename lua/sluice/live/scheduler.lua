@@ -168,6 +168,11 @@ function Scheduler:wait(what)
   return coroutine.yield(WAIT)
 end
 
+--- The same when nothing stands in the way: Scheduler:obstacle was asked.
+function Scheduler.park()
+  return coroutine.yield(WAIT)
+end
+
 --- Why the running code cannot wait, or nil.
 -- @tparam string what for the message
 function Scheduler:obstacle(what)

@@ -12,6 +12,7 @@ local Stored = {}
 Stored.__index = Stored
 
 local FOLDER = "sluice-data" -- beside the app
+local ANSWERED = { answered = true } -- who waited has an answer, and the ticket gets one more
 
 --- What a runtime has under way.
 function stored.new(runtime)
@@ -102,6 +103,14 @@ function Stored:finish(ticket, waits, what, settle, judge)
   return self.runtime.scheduler:wait(what)
 end
 
+--- Wait for the answer to a ticket that nobody else needs. The caller has asked need_wait.
+-- @tparam integer ticket
+-- @return as finish
+function Stored:await(ticket)
+  self.waiting[ticket] = self.runtime.scheduler.current
+  return self.runtime.scheduler.park()
+end
+
 --- Have the answer to a ticket, for which no coroutine waits.
 -- @tparam integer ticket
 -- @tparam function settle as for finish
@@ -124,6 +133,10 @@ end
 function Stored:answer(ticket, is_final, ok, ...)
   local entry = self.waiting[ticket]
   if not entry then return end
+  if entry.co then -- a coroutine, and nothing else
+    self.waiting[ticket] = not is_final and ANSWERED or nil
+    return self.runtime.scheduler:resume(entry, ok, ...)
+  end
   if is_final then
     self.waiting[ticket] = nil
     if entry.settle then entry.settle(ok, ...) end
