@@ -15,6 +15,7 @@ local json = require("sluice.json")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local outgoing = require("sluice.out.outgoing")
+local retry = require("sluice.out.retry")
 local transfer = require("sluice.out.transfer")
 
 ---@class sluice.EventsClient
@@ -116,7 +117,7 @@ local function open(self)
     return nil, ("%s is no event stream, but '%s'"):format(self.shown, kind), "EUPSTREAM", true
   end
   local again = status >= 500 or status == 408 or status == 429
-  self.wait_asked = again and outgoing.retry_after(headers, RETRY_MOST) or nil
+  self.wait_asked = again and retry.after(headers, RETRY_MOST) or nil
   return nil, ("%s answered %d"):format(self.shown, status), "EUPSTREAM", again
 end
 

@@ -11,6 +11,7 @@ local json = require("sluice.json")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local outgoing = require("sluice.out.outgoing")
+local retry = require("sluice.out.retry")
 local signature = require("sluice.out.signature")
 local transfer = require("sluice.out.transfer")
 
@@ -19,14 +20,20 @@ local http = {}
 
 local KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
   body = options.NONE, json = options.NONE, timeout = 10, retries = 0, max_bytes = 1 << 20,
-  redirects = 5, verify = true, sign = options.NONE }
+  redirects = 5, verify = true, sign = options.NONE, deadline = options.NUMBER,
+  idempotent = options.BOOLEAN }
 local STREAM_KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
   body = options.NONE, json = options.NONE, timeout = 10, idle = 60, redirects = 5, verify = true,
   sign = options.NONE }
--- What may be temporary: the same request may succeed later.
+-- What may pass: the same request may succeed later. Of these, what says that the request was not
+-- acted upon may be repeated whatever it is; the rest only when it does no harm twice.
 local PASSING_CODE = { ECONNECT = true, EUPSTREAM = true, ETIMEOUT = true }
-local PASSING_STATUS = { [429] = true, [502] = true, [503] = true, [504] = true }
-local PAUSE_MIN, PAUSE_MAX = 0.5, 30
+local PASSING_STATUS = { [408] = true, [425] = true, [429] = true, [500] = true, [502] = true,
+  [503] = true, [504] = true }
+local UNTOUCHED = { ECONNECT = true, [425] = true, [429] = true, [503] = true }
+local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true,
+  TRACE = true }
+local PAUSE_FIRST, PAUSE_MAX = 1, 30
 local WITH_BODY = { POST = true, PUT = true, PATCH = true }
 
 -- json() is the body as a value, or nil, message, code.
@@ -69,8 +76,10 @@ end
 
 local function attempt(runtime, what, o)
   if o.sign then signature.put(o.headers, o.sign, o.body or "") end
-  o.deadline = runtime.scheduler.now() + o.timeout
-  local t, status, headers = outgoing.ask(runtime, what, o)
+  local by = math.min(runtime.scheduler.now() + o.timeout, o.till)
+  local t, status, headers = outgoing.ask(runtime, what, { url = o.url, method = o.method,
+    headers = o.headers, body = o.body, redirects = o.redirects, deadline = by,
+    max_bytes = o.max_bytes, verify = o.verify })
   if not t then return nil, status, headers end
   local _ <close> = t
   local parts = {}
@@ -84,27 +93,39 @@ local function attempt(runtime, what, o)
   end
 end
 
+-- Whether a request may arrive twice: by its method, or because the receiver can tell.
+local function is_idempotent(o)
+  if o.idempotent ~= nil then return o.idempotent end
+  if IDEMPOTENT[o.method] or o.sign then return true end
+  for name in pairs(o.headers) do
+    if name:lower() == "idempotency-key" then return true end
+  end
+  return false
+end
+
 -- How long to wait before the next attempt; nil when another attempt makes no sense.
-local function pause(n, answer, code)
-  if not answer and not PASSING_CODE[code] then return nil end
-  if answer and not PASSING_STATUS[answer.status] then return nil end
-  local asked = answer and outgoing.retry_after(answer.headers, PAUSE_MAX)
-  if asked then return asked end
-  return math.min(PAUSE_MIN * 2 ^ (n - 1), PAUSE_MAX) * (0.5 + core.random())
+local function pause(o, n, answer, code)
+  local result = answer and answer.status or code
+  if not (answer and PASSING_STATUS or PASSING_CODE)[result] then return nil end
+  if not (UNTOUCHED[result] or is_idempotent(o)) then return nil end
+  return answer and retry.after(answer.headers, PAUSE_MAX)
+    or retry.pause(n, PAUSE_FIRST, PAUSE_MAX)
 end
 
 local function perform(what, given)
   local runtime = transfer.runtime(what)
   local o = check(what, given, KNOWN)
   check_number(what, o, "retries", 0, 100, true)
+  if o.deadline then check_number(what, o, "deadline", 0.001, 86400) end
   check_number(what, o, "max_bytes", 1, 1 << 30, true)
   local ready, message, code = prepare(what, o)
   if not ready then return nil, message, code end
-  local answer
+  local now, answer = runtime.scheduler.now, nil
+  o.till = now() + (o.deadline or math.huge)
   for n = 1, o.retries + 1 do
     answer, message, code = attempt(runtime, what, o)
-    local wait = n <= o.retries and pause(n, answer, code)
-    if not wait then break end
+    local wait = n <= o.retries and pause(o, n, answer, code)
+    if not wait or now() + wait >= o.till then break end
     runtime.scheduler:sleep(wait, what)
   end
   if answer then return answer end
@@ -114,8 +135,9 @@ end
 --- Send a request and wait for the whole answer, of whatever status.
 -- @tparam table o `url`, `method` (GET, or POST with a body), `headers` (a map), `body` (string)
 --   or `json` (a value), `timeout` (seconds for one attempt, 10), `retries` (0: further attempts
---   when the server cannot be reached, breaks off, is late, or answers 429, 502, 503 or 504; the
---   request may then arrive more than once), `max_bytes` (of the answer, 1 MiB), `redirects` (5),
+--   where the failure may pass, and where the request may arrive more than once or was not acted
+--   upon), `idempotent` (whether it may: by method, signature and Idempotency-Key), `deadline`
+--   (seconds for all attempts), `max_bytes` (of the answer, 1 MiB), `redirects` (5),
 --   `verify` (the certificate, true), `sign` ({ secret =, id = }: fields by which the server knows
 --   that it is yours, see sluice.out.signature)
 -- @treturn table|nil { status, headers, body, json() }, or nil, message, code: "ECONNECT",
@@ -180,8 +202,9 @@ HttpStream.__close = HttpStream.close
 
 --- Send a request, and return when the head of its answer is there; the body is read while it
 -- comes. Declare the answer `<close>`, or read it in a loop: the request ends with that.
--- @tparam table o as http.request, without `retries` and `max_bytes`; `timeout` is for the head,
---   `idle` (60) the seconds without a byte after which the answer is given up
+-- @tparam table o as http.request, without `retries`, `deadline`, `idempotent` and `max_bytes`;
+--   `timeout` is for the head, `idle` (60) the seconds without a byte after which the answer is
+--   given up
 -- @treturn sluice.HttpStream|nil with `status` and `headers`; or nil, message, code
 function http.stream(o)
   local what = "http.stream()"

@@ -320,6 +320,23 @@ describe("sluice.http", function()
     c:close()
   end)
 
+  it("says that a head is too big, however it is", function()
+    for _, head in ipairs { "X: " .. ("x"):rep(110000), ("X: y\r\n"):rep(200) .. "Z: z",
+      ("X: " .. ("x"):rep(30000) .. "\r\n"):rep(3) .. "Z: z", ("X: " .. ("x"):rep(99000) .. "\r\n"):rep(4) } do
+      local told = ask { url = "/" }
+      local c = from:accept()
+      c:send("HTTP/1.1 200 OK\r\n" .. head .. "\r\nContent-Length: 0\r\n\r\n")
+      local answer = told()
+      assert.same({ "ETOOBIG", "the answer has more than 65536 bytes" }, { answer.code, answer.message }, #head)
+      c:close()
+    end
+    local told = ask { url = "/" }
+    local c = from:accept()
+    c:send("HTTP/1.1 200 " .. ("x"):rep(110000) .. "\r\n\r\n")
+    assert.equal("ETOOBIG", told().code)
+    c:close()
+  end)
+
   it("raises on mistakes", function()
     local function raised(o) return ask(o, "/raise")().problem end
     assert.truthy(raised({ ulr = "x" }):find("unknown option 'ulr', did you mean 'url'?", 1, true))

@@ -10,6 +10,8 @@
 ---@field json? any
 ---@field timeout? number seconds for one attempt
 ---@field retries? integer
+---@field deadline? number seconds for all attempts
+---@field idempotent? boolean whether it may arrive more than once
 ---@field max_bytes? integer
 ---@field redirects? integer
 ---@field verify? boolean
@@ -34,7 +36,7 @@ function http.get(url, o) end
 ---@param o? sluice.HttpOptions
 ---@return sluice.HttpResponse?, string? message, string? code
 function http.post(url, o) end
----@param o sluice.HttpOptions|{ idle?: number } without retries and max_bytes
+---@param o sluice.HttpOptions|{ idle?: number } without retries, deadline, idempotent and max_bytes
 ---@return sluice.HttpStream?, string? message, string? code
 function http.stream(o) end
 

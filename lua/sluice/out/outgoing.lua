@@ -89,15 +89,6 @@ function outgoing.read_stream(what, o, missing)
   if o.method == "POST" then o.body = o.body or "" end
 end
 
---- Seconds that an answer asks to wait.
--- @tparam table headers
--- @tparam number most
--- @treturn number|nil
-function outgoing.retry_after(headers, most)
-  local seconds = (headers["retry-after"] or ""):match("^%s*(%d+)%s*$")
-  return seconds and math.min(tonumber(seconds), most)
-end
-
 --- Raise unless a URL is a string; its contents are checked by the core.
 function outgoing.check_url(what, url)
   if type(url) ~= "string" then
