@@ -160,11 +160,6 @@
 #define OUTPUT_BYTES_MAX 32768 /* unsent answers: parsing pauses */
 #define STREAM_INPUT_MAX 4096  /* bytes behind a stream's request: closed */
 #define LINGER_BYTES_MAX 65535 /* read after the last answer, so that no RST kills it */
-#define LINGER_BODY_MAX \
-    (16 * 1024 * 1024)       /* ... of a body that the answer did not wait for */
-#define LINGER_BODY_MS 10000 /* ... and for how long */
-#define PIECE_BYTES_MAX \
-    65536 /* of a body that the app takes in pieces: one is under way */
 /* One slice of a fan-out: then requests, and with them the next events, are read. That is
  * a time and not a number of streams, since what a send() costs differs tenfold. */
 #define FLUSH_US_MAX 500
@@ -205,6 +200,9 @@
 #define HTTP_OUT_URL_MAX 8192       /* ETOOBIG */
 #define HTTP_OUT_HEAD_MAX 65536     /* of an answer, and HTTP_FIELDS_MAX: ETOOBIG */
 #define HTTP_OUT_PENDING_MAX 262144 /* untold, of one answer: more stays in the kernel */
+#define MAIL_TO_MAX 100             /* recipients of one mail, as RFC 5321 has them */
+#define MAIL_ADDRESS_MAX 254        /* of an address, RFC 5321 4.5.3.1.3 */
+#define MAIL_REPLY_MAX 512          /* kept of what a server says: more is cut */
 
 #define SQL_OPEN_MAX 16          /* files of other programs, a thread each: EFULL */
 #define SQL_QUEUE_MAX 256        /* questions to one of them under way: EFULL */

@@ -275,7 +275,7 @@ static void push_limits(lua_State *L) {
                   LIMIT(HEAD_TIMEOUT_MS),     LIMIT(BODY_TIMEOUT_MS),
                   LIMIT(IDLE_TIMEOUT_MS),     LIMIT(REQUEST_TIMEOUT_MS),
                   LIMIT(STALL_TIMEOUT_MS),    LIMIT(PAIRS_BYTES_MAX),
-                  LIMIT(PAIR_KEY_MAX)};
+                  LIMIT(PAIR_KEY_MAX),        LIMIT(MAIL_TO_MAX)};
     int n = sizeof limits / sizeof *limits;
     lua_createtable(L, 0, n);
     for (int i = 0; i < n; i++) {

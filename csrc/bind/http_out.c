@@ -6,6 +6,7 @@
 #include "base/bounds.h"
 #include "base/status.h"
 #include "bind/server_type.h"
+#include "edge/mail.h"
 
 /* ---- Reporting ---------------------------------------------------------------------- */
 
@@ -126,6 +127,41 @@ static int64_t field_ms(lua_State *L, const char *name) {
     return (int64_t)(seconds * 1000 + 0.999); /* rounded up: 0 would be "no limit" */
 }
 
+/* The field "mail": { from =, to = { address, … }, user =, password =, starttls = }. Pushes the
+ * scratch that it lives in. */
+static void read_mail(lua_State *L, struct http_ask *ask) {
+    if (lua_getfield(L, 2, "mail") != LUA_TTABLE) return;
+    int table = lua_gettop(L);
+    struct mail_ask *mail = lx_scratch(L, sizeof *mail);
+    mail->from = lx_field_slice(L, table, "from");
+    mail->user = lx_field_slice(L, table, "user");
+    mail->password = lx_field_slice(L, table, "password");
+    mail->starttls = lx_field_bool(L, table, "starttls", false);
+    if (lua_getfield(L, table, "to") != LUA_TTABLE)
+        luaL_error(L, "field 'to': a list is expected");
+    int list = lua_gettop(L);
+    lua_Unsigned n = lua_rawlen(L, list);
+    if (n > MAIL_TO_MAX) luaL_error(L, "a mail has %d recipients", (int)n);
+    struct slice *to = lx_scratch(L, (size_t)(n + 1) * sizeof *to);
+    for (lua_Unsigned i = 0; i < n; i++) {
+        if (lua_rawgeti(L, list, (lua_Integer)i + 1) != LUA_TSTRING)
+            luaL_error(L, "field 'to': strings are expected");
+        to[i] = lx_checkslice(L, -1); /* the table keeps it */
+        lua_pop(L, 1);
+    }
+    mail->to = to;
+    mail->n_to = (size_t)n;
+    ask->mail = mail;
+}
+
+static int mail_failed(lua_State *L, int err) {
+    if (err == E_INVAL)
+        return lx_fail_text(L, err, "the url is not one of smtp or smtps");
+    if (err == E_BADFIELD)
+        return lx_fail_text(L, err, "an address is empty, too long or no address");
+    return lx_fail(L, err);
+}
+
 static int failed(lua_State *L, int err) {
     if (err == E_INVAL)
         return lx_fail_text(L, err,
@@ -140,7 +176,7 @@ static int failed(lua_State *L, int err) {
 }
 
 /* server:request{ url =, method =, headers = { name, value, … }, body =, timeout =, idle =,
- * max_bytes =, verify =, connect = } -> id | nil, message, code */
+ * max_bytes =, verify =, connect =, mail = } -> id | nil, message, code */
 static int l_request(lua_State *L) {
     static const struct http_out_events events = {on_head, on_data, on_end};
     struct lx_server *s = lx_checkserver(L);
@@ -158,10 +194,13 @@ static int l_request(lua_State *L) {
     ask.bytes_max = (uint64_t)bytes;
     ask.has_body = lua_getfield(L, 2, "body") == LUA_TSTRING;
     read_fields(L, 2, &ask);
+    read_mail(L, &ask);
     uint64_t id = 0; /* nothing raises from here on */
     int err = s->http ? 0 : http_out_new(&s->http, &s->server->loop, &events, s);
     if (err == 0) err = http_out_request(s->http, &ask, &id);
-    if (err < 0) return failed(L, err);
+    if (err < 0)
+        return ask.mail && err != E_TOOBIG && err != E_FULL ? mail_failed(L, err)
+                                                            : failed(L, err);
     lua_pushinteger(L, (lua_Integer)id);
     return 1;
 }

@@ -28,17 +28,27 @@ static bool is_value(struct slice s) {
     return true;
 }
 
-static int check_url(const char *url) {
+static int check_scheme(const char *url, const char *wanted, const char *secure) {
     char *scheme = NULL;
     CURLU *u = curl_url();
     if (!u) return E_NOMEM;
-    int err = curl_url_set(u, CURLUPART_URL, url, 0) == CURLUE_OK &&
-                      curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
-                      (strcmp(scheme, "http") == 0 || strcmp(scheme, "https") == 0)
-                  ? 0
-                  : E_INVAL;
+    int err =
+        curl_url_set(u, CURLUPART_URL, url, CURLU_NON_SUPPORT_SCHEME) == CURLUE_OK &&
+                curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) == CURLUE_OK &&
+                (strcmp(scheme, wanted) == 0 || strcmp(scheme, secure) == 0)
+            ? 0
+            : E_INVAL;
     curl_free(scheme);
     curl_url_cleanup(u);
+    return err;
+}
+
+int http_ask_check_url(struct slice url, const char *scheme, const char *secure) {
+    if (url.n > HTTP_OUT_URL_MAX) return E_TOOBIG;
+    if (!is_value(url)) return E_INVAL;
+    char *text = mem_strndup(url.p, url.n);
+    int err = check_scheme(text, scheme, secure);
+    mem_free(text);
     return err;
 }
 
@@ -47,12 +57,7 @@ int http_ask_check(const struct http_ask *ask) {
     for (size_t i = 0; i < ask->n_fields; i++)
         if (!is_token(ask->fields[i].name) || !is_value(ask->fields[i].value))
             return E_BADFIELD;
-    if (ask->url.n > HTTP_OUT_URL_MAX) return E_TOOBIG;
-    if (!is_value(ask->url)) return E_INVAL;
-    char *url = mem_strndup(ask->url.p, ask->url.n);
-    int err = check_url(url);
-    mem_free(url);
-    return err;
+    return http_ask_check_url(ask->url, "http", "https");
 }
 
 static int add_line(struct curl_slist **fields, const char *line) {
@@ -89,20 +94,13 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose,
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
-static void set_limits(const struct http_ask *ask, CURL *e) {
-#if LIBCURL_VERSION_NUM >= 0x075500
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
-#else
-    curl_easy_setopt(e, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
-#endif
+void http_ask_limits(const struct http_ask *ask, CURL *e) {
 #if LIBCURL_VERSION_NUM >= 0x075700
     curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* wait for no resolver thread */
 #endif
     curl_easy_setopt(e, CURLOPT_NOSIGNAL, 1L);
     curl_easy_setopt(e, CURLOPT_OPENSOCKETFUNCTION, open_socket);
-    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
-    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, ask->unverified ? 0L : 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, ask->unverified ? 0L : 2L);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)ask->timeout_ms);
@@ -136,8 +134,19 @@ static void connect_only(CURL *e) {
     curl_easy_setopt(e, CURLOPT_PROXY, "");
 }
 
+static void set_protocol(CURL *e) {
+#if LIBCURL_VERSION_NUM >= 0x075500
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS_STR, "http,https");
+#else
+    curl_easy_setopt(e, CURLOPT_PROTOCOLS, (long)(CURLPROTO_HTTP | CURLPROTO_HTTPS));
+#endif
+    curl_easy_setopt(e, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
+    curl_easy_setopt(e, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+}
+
 int http_ask_apply(const struct http_ask *ask, CURL *easy, struct curl_slist **fields) {
-    set_limits(ask, easy);
+    http_ask_limits(ask, easy);
+    set_protocol(easy);
     if (ask->connect) connect_only(easy);
     int err = set_request(ask, easy);
     if (err == 0) err = add_fields(ask, fields);

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+struct mail_ask;
 struct http_ask_field {
     struct slice name, value;
 };
@@ -23,11 +24,18 @@ struct http_ask {
     bool has_body;
     bool unverified; /* take any certificate */
     bool connect;    /* open the connection, send nothing: there is no head and no body */
+    const struct mail_ask *mail; /* the body is a mail for an SMTP server (edge/mail.h) */
 };
+
+/* Whether a URL can be parsed and has one of two schemes: 0, E_INVAL, E_TOOBIG, E_NOMEM. */
+int http_ask_check_url(struct slice url, const char *scheme, const char *secure);
 
 /* 0; E_INVAL: not a method, not a URL of http or https; E_BADFIELD: a header field that
  * would break the head; E_TOOBIG: the URL; E_NOMEM. */
 int http_ask_check(const struct http_ask *ask);
+
+/* What holds for any transfer: times, sockets, certificates. */
+void http_ask_limits(const struct http_ask *ask, CURL *easy);
 
 /* Set it all (copies). '*fields' is the list that curl borrows: free it after the handle.
  * 0 or E_NOMEM. */

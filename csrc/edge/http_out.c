@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/number.h"
 #include "base/status.h"
+#include "edge/mail.h"
 
 #include <curl/curl.h>
 #include <signal.h>
@@ -33,6 +34,7 @@ struct call {
     uint64_t id;
     CURL *easy; /* NULL: curl is done with it */
     struct curl_slist *fields;
+    struct mail *mail; /* NULL: it is HTTP */
     char *url;
     struct buf head, body; /* untold; the head's lines without its first */
     unsigned n_fields;
@@ -84,6 +86,7 @@ static void free_call(struct call *c) {
     c->owner->n_calls--;
     buf_free(&c->head);
     buf_free(&c->body);
+    mail_free(c->mail);
     mem_free(c->url);
     mem_free(c);
 }
@@ -98,10 +101,24 @@ static int status_of(CURLcode code) {
     case CURLE_COULDNT_RESOLVE_HOST:
     case CURLE_COULDNT_CONNECT:
     case CURLE_SSL_CONNECT_ERROR:
+    case CURLE_USE_SSL_FAILED:
     case CURLE_SSL_CACERT_BADFILE:
     case CURLE_PEER_FAILED_VERIFICATION: return E_CONNECT;
     default: return E_UPSTREAM;
     }
+}
+
+/* A line of a head above curl's own limit is "out of memory" to curl. */
+static int error_of(const struct call *c, CURLcode code) {
+    curl_off_t first_byte = 0;
+#if LIBCURL_VERSION_NUM >= 0x080600
+    bool is_line = code == CURLE_TOO_LARGE || code == CURLE_OUT_OF_MEMORY;
+#else
+    bool is_line = code == CURLE_OUT_OF_MEMORY;
+#endif
+    if (!is_line || c->mail || c->head_whole) return status_of(code);
+    curl_easy_getinfo(c->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
+    return first_byte > 0 ? E_TOOBIG : E_NOMEM;
 }
 
 static void explain(struct call *c, CURLcode code) {
@@ -124,7 +141,7 @@ static void explain(struct call *c, CURLcode code) {
 /* Its end is to be reported: 'code' is curl's word, CURLE_OK when c->err says it all. */
 static void end(struct call *c, CURLcode code) {
     if (c->ended) return;
-    if (c->err == 0) c->err = status_of(code);
+    if (c->err == 0) c->err = error_of(c, code);
     if (c->err < 0) explain(c, code);
     c->ended = true;
     detach(c);
@@ -189,6 +206,24 @@ static void tell_head(struct call *c) {
     buf_free(&c->head);
 }
 
+/* The head of a mail is what the server said: to each recipient, named "1", "2", … and last. */
+static void tell_mail(struct call *c) {
+    struct http_out *h = c->owner;
+    struct http_ask_field fields[MAIL_TO_MAX + 1];
+    char names[MAIL_TO_MAX][4];
+    struct http_out_head head = {.status = mail_status(c->mail), .fields = fields};
+    for (size_t i = 0; i < mail_recipients(c->mail); i++) {
+        int n = snprintf(names[i], sizeof names[i], "%u", (unsigned)(i + 1) % 1000);
+        struct slice name = slice_of(names[i], (size_t)n);
+        fields[head.n_fields++] =
+            (struct http_ask_field){name, mail_reply_to(c->mail, i)};
+    }
+    fields[head.n_fields++] =
+        (struct http_ask_field){slice_str("reply"), mail_reply(c->mail)};
+    c->head_told = true;
+    h->events->on_head(h->context, c->id, &head);
+}
+
 static void tell_body(struct call *c) {
     struct buf body = c->body; /* ours: a callback may cancel the call */
     c->body = (struct buf){0};
@@ -200,6 +235,7 @@ static void notify(struct call *c) {
     struct http_out *h = c->owner;
     c->notifying = true;
     if (c->head_whole && !c->head_told) tell_head(c);
+    if (c->mail && c->ended) tell_mail(c);
     if (!c->gone && c->body.n > 0) tell_body(c);
     if (!c->gone && c->ended) {
         h->events->on_end(h->context, c->id, c->err, c->message);
@@ -311,9 +347,11 @@ static void free_watch(struct watch *w) {
 }
 
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known) {
-    (void)easy;
     struct http_out *h = context;
     struct watch *w = known;
+    struct call *c = NULL;
+    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&c);
+    if (c && c->mail && what != CURL_POLL_REMOVE) mail_set_socket(c->mail, fd);
     if (what == CURL_POLL_REMOVE) {
         if (w) free_watch(w);
         curl_multi_assign(h->multi, fd, NULL);
@@ -373,17 +411,25 @@ static struct call *new_call(struct http_out *h, const struct http_ask *ask) {
     return c;
 }
 
+/* Everything that curl is to know. */
+static int prepare(struct call *c, const struct http_ask *ask) {
+    c->easy = curl_easy_init();
+    if (!c->easy) return E_NOMEM;
+    set_callbacks(c);
+    if (!ask->mail) return http_ask_apply(ask, c->easy, &c->fields);
+    curl_easy_setopt(c->easy, CURLOPT_HEADERFUNCTION, NULL);
+    curl_easy_setopt(c->easy, CURLOPT_HEADERDATA, NULL);
+    int err = mail_new(&c->mail, ask);
+    return err < 0 ? err : mail_apply(c->mail, ask, c->easy);
+}
+
 int http_out_request(struct http_out *h, const struct http_ask *ask, uint64_t *id) {
     ASSERT_OWNER(h->loop);
-    int err = http_ask_check(ask);
+    int err = ask->mail ? mail_check(ask) : http_ask_check(ask);
     if (err < 0) return err;
     if (h->n_calls >= HTTP_OUT_MAX) return E_FULL;
     struct call *c = new_call(h, ask);
-    c->easy = curl_easy_init();
-    err = c->easy ? 0 : E_NOMEM;
-    if (err < 0) goto fail;
-    set_callbacks(c);
-    err = http_ask_apply(ask, c->easy, &c->fields);
+    err = prepare(c, ask);
     if (err < 0) goto fail;
     ev_now_update(h->loop->ev); /* the app may have computed for long */
     if (curl_multi_add_handle(h->multi, c->easy) != CURLM_OK) err = E_NOMEM;

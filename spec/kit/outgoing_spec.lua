@@ -58,6 +58,95 @@ describe("another server", function()
     assert.equal(3, seen[2] - seen[1])
   end)
 
+  -- The times of all attempts since the first one, for one row of options and answers.
+  local function attempts(o, answer)
+    local t = kit.start([[
+      local http = require("sluice.http")
+      app:post("/go", function(req)
+        local o = req:json()
+        o.url = "http://hook"
+        local answer, message, code = http.request(o)
+        return { status = answer and answer.status, code = code }
+      end)]])
+    t:http("http://hook", answer)
+    t:post("/go", { json = o })
+    local times = {}
+    for i, sent in ipairs(t:requests()) do times[i] = sent.at - t:requests()[1].at end
+    t:stop()
+    return times
+  end
+
+  it("is asked again only where that does no harm", function()
+    local function fails(result)
+      if type(result) == "number" then return { status = result } end
+      return function() return nil, "no", result end
+    end
+    local twice = { ECONNECT = true, [425] = true, [429] = true, [503] = true } -- whatever was asked
+    for _, result in ipairs { "ECONNECT", "EUPSTREAM", "ETIMEOUT", "EINVAL", "ETOOBIG", 200, 304, 400, 404, 408, 410,
+      425, 429, 500, 501, 502, 503, 504 } do
+      local passes = twice[result] or result == "EUPSTREAM" or result == "ETIMEOUT" or result == 408
+        or result == 500 or result == 502 or result == 504
+      for _, row in ipairs {
+        { { method = "GET" }, passes }, { { method = "PUT", body = "" }, passes },
+        { { method = "POST" }, twice[result] }, { { method = "PATCH", body = "" }, twice[result] },
+        { { method = "POST", headers = { ["idempotency-key"] = "k" } }, passes },
+        { { method = "POST", sign = { secret = "a secret of at least 24 bytes" } }, passes },
+        { { method = "POST", idempotent = true }, passes }, { { method = "GET", idempotent = false }, twice[result] },
+      } do
+        row[1].retries = 1
+        assert.equal(row[2] and 2 or 1, #attempts(row[1], fails(result)), ("%s %s"):format(row[1].method, result))
+      end
+    end
+  end)
+
+  it("is asked again after a random time that grows, or when it says, by a deadline", function()
+    local times = attempts({ retries = 6 }, { status = 503 })
+    assert.equal(7, #times)
+    local sum = 0
+    for i = 2, 7 do
+      local pause = times[i] - times[i - 1]
+      assert.is_true(pause >= 0 and pause <= math.min(2 ^ (i - 2), 30), i .. ": " .. pause)
+      sum = sum + pause
+    end
+    assert.is_true(sum > 5, "no pauses")
+    local function says(text) return { status = 503, headers = { ["Retry-After"] = text } } end
+    assert.same({ 0, 3 }, attempts({ retries = 1 }, says("3")))
+    assert.same({ 0, 30 }, attempts({ retries = 1 }, says("3600")))
+    assert.same({ 0, 7 }, attempts({ retries = 1 }, says("Thu, 28 May 2026 20:26:47 GMT")))
+    assert.same({ 0, 0 }, attempts({ retries = 1 }, says("Sun, 06 Nov 1994 08:49:37 GMT")))
+    assert.is_true(attempts({ retries = 1 }, says("soon"))[2] <= 1)
+    assert.same({ 0, 3, 6 }, attempts({ retries = 9, deadline = 8 }, says("3")))
+  end)
+
+  it("takes mail, and refuses it as the test says", function()
+    local t = kit.start([[
+      local mail = require("sluice.mail")
+      app:post("/go", function(req)
+        local sent, message, code, refused = mail.send(req:json())
+        if not sent then return 502, { message = message, code = code, refused = refused } end
+        return 200, sent
+      end)]], { env = { SMTP_URL = "smtp://user:p%40ss@mail.test:587", SMTP_FROM = "a@b.org" } })
+    local o = { to = { "x@y.org", "z@y.org" }, subject = "s", text = "t", id = "n7", retries = 2 }
+    assert.same({ id = "<n7@b.org>", accepted = { "x@y.org", "z@y.org" }, refused = {} },
+      t:post("/go", { json = o }).json)
+    local sent = t:mails()[1]
+    assert.same({ "a@b.org", { "x@y.org", "z@y.org" }, "s", "t", "n7", "user", "smtp://mail.test:587" },
+      { sent.from, sent.to, sent.subject, sent.text, sent.id, sent.user, sent.url })
+    t:mail { refused = { ["x@y.org"] = "550 nobody", ["z@y.org"] = "450 later" } }
+    local r = t:post("/go", { json = o })
+    assert.equal("EUPSTREAM", r.json.code)
+    assert.same({ { address = "x@y.org", status = 550, message = "nobody" },
+      { address = "z@y.org", status = 450, message = "later" } }, r.json.refused)
+    assert.same({ { "x@y.org", "z@y.org" }, { "z@y.org" }, { "z@y.org" } },
+      { t:mails()[2].to, t:mails()[3].to, t:mails()[4].to })
+    t:mail { status = 554, message = "spam" }
+    assert.same({ "EREFUSED", 5 }, { t:post("/go", { json = o }).json.code, #t:mails() })
+    t:mail(function(mail) return nil, "it is down " .. mail.id, "ECONNECT" end)
+    assert.equal("mail.test:587: it is down n7", t:post("/go", { json = o }).json.message)
+    assert.equal(8, #t:mails())
+    assert.error_matches(function() t:mail("no") end, "or a function")
+  end)
+
   it("fails the test when it has no answer", function()
     local t = kit.start(ASK)
     assert.error_matches(function() t:post("/hook", { json = {} }) end,

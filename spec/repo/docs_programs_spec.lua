@@ -192,6 +192,20 @@ describe("the programs of the pages", function()
     assert.equal(1, count)
   end)
 
+  it("send mail as their page says, and its spec fails when a mail is not tried again", function()
+    local program = program_with("/api/contact")
+    for _, block in ipairs(markdown.read("doc/mail.md").blocks) do
+      if markdown.is_test(block) then
+        local code, output = run_busted(block.text, program)
+        assert.equal(0, code, output)
+        code, output = run_busted(block.text, (program:gsub("retries = 2", "retries = 0")))
+        assert.not_equal(0, code, output)
+        return
+      end
+    end
+    error("there is no spec")
+  end)
+
   it("refuse what a full disk does not take, as the page about tests says", function()
     local program, count = program_with("/api/orders/:shop"), 0
     for _, block in ipairs(markdown.read("doc/testing.md").blocks) do

@@ -144,12 +144,12 @@ describe("the tables of the pages", function()
   end)
 
   it("list the options of requests to other servers", function()
-    for name, module in pairs { http = "http", client = "client", sqlite = "sqlite" } do
+    for name, module in pairs { http = "http", client = "client", mail = "mail", sqlite = "sqlite" } do
       local known = tree.read("lua/sluice/" .. module .. ".lua"):match("\nlocal KNOWN = {(.-)}")
       local wanted, defaults = {}, {}
       for option, default in known:gmatch("([%l_]+) = ([%w.<> ]+)") do
         wanted[#wanted + 1] = option
-        defaults[option] = load("local options = { NONE = false } return " .. default)()
+        defaults[option] = load("local options, NONE, STRING, TABLE = {} return " .. default)()
       end
       local rows = doc.table(name .. " option")
       assert.same(sorted(wanted), names_of(rows))
@@ -272,7 +272,7 @@ describe("public functions", function()
     -- where the methods of App live that are made elsewhere
     local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
       http = { "http." }, client = { "client." }, Connection = { "Connection:" },
-      HttpStream = { "HttpStream:" },
+      HttpStream = { "HttpStream:" }, mail = { "mail." },
       sqlite = { "sqlite." }, Database = { "Database:" },
       sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
       auth = { "auth." }, Auth = { "Auth:" },
@@ -281,7 +281,6 @@ describe("public functions", function()
       alerts = { "alerts." }, Alerts = { "Alerts:", "pages." },
       demo = { "demo." }, Demo = { "Demo:" },
       rooms = { "rooms." }, Rooms = { "Rooms:" },
-      datastar = { "datastar." }, htmx = { "htmx." },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.meta():gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do

@@ -37,6 +37,7 @@ local LUA_TOP = {
   init = { "live/", "base/", "core", "json" },
   app = { "app/", "base/", "core" },
   http = { "out/", "app/", "base/", "core", "json" },
+  mail = { "out/", "base/", "core" },
   crypto = { "base/", "core" },
   client = { "out/", "base/", "core", "json", "eventstream" },
   sqlite = { "out/", "base/", "core", "json" },
@@ -44,8 +45,6 @@ local LUA_TOP = {
   test = { "base/" },
   json = { "base/", "core" },
   eventstream = { "base/" },
-  datastar = { "base/", "json" },
-  htmx = { "base/" },
 }
 
 --- The kit stands on the public API alone, so that a user can copy a file and change it;

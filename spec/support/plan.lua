@@ -101,11 +101,14 @@ function plan.runs_programs(path)
   return false
 end
 
+-- What may be missing, by the name of what starts it.
+local INSTALLED = { browser = true, nginx = true, haproxy = true, exim = true }
+
 --- What a file needs and this machine lacks: a name, or nil.
 function plan.missing(path)
   local text = text_of(path)
   for name in text:gmatch('require%("spec%.support%.(%l+)"%)') do
-    local module = (name == "browser" or name == "nginx" or name == "haproxy") and require("spec.support." .. name)
+    local module = INSTALLED[name] and require("spec.support." .. name)
     if module and not module.installed() then return module.NAME end
   end
 end

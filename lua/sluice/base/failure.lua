@@ -80,11 +80,10 @@ end
 -- for functions whose result is used at once, as in `for … in`, so that nil would say nothing.
 -- @tparam string message
 -- @tparam string code
--- @tparam[opt] integer status another than the code's
-function failure.refuse(message, code, status)
-  status = status or codes.status(code)
+function failure.refuse(message, code)
+  local status = codes.status(code)
   local where = caller.where()
-  error(setmetatable({ message = ("%s: %s"):format(where, message), status = status, code = code,
+  error(setmetatable({ message = ("%s: %s"):format(where, message), status = status,
     body = codes.body(status, message, code), traceback = caller.traceback(message) }, Failure), 0)
 end
 

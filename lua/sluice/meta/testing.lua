@@ -23,7 +23,7 @@
 ---@field user? string|sluice.User becomes req.user; roles may be a list, which becomes a set
 ---@field headers? table<string, string>
 ---@field json? any the body, with its content type
----@field body? string|fun(): string|number|false|nil
+---@field body? string
 ---@field last_event_id? string
 ---@field buffer? integer bytes that a stream's socket takes unread
 ---@field method? "GET"|"POST" of t:connect: a stream by POST
@@ -111,6 +111,11 @@ function Test:store(name) end
 function Test:http(url, answer) end
 ---@return { method: string, url: string, headers: table, body?: string, json?: any, at: number }[]
 function Test:requests() end
+---@alias sluice.testing.MailAnswer { status?: integer, message?: string, refused?: table<string, string> }
+---@param answer sluice.testing.MailAnswer|fun(mail: table): sluice.testing.MailAnswer?, string?, string?
+function Test:mail(answer) end
+---@return { from: string, to: string[], subject: string, text?: string, html?: string, headers: table, id: string, url: string, user?: string, raw: string, at: number }[]
+function Test:mails() end
 ---@param level? "debug"|"info"|"warn"|"error"
 ---@return string[]
 function Test:log(level) end

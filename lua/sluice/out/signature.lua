@@ -1,6 +1,7 @@
 --- Signatures of outgoing requests, in the form of Standard Webhooks 1.0.0: three header fields say
 -- which message it is, when it was sent, and that it is from somebody who has the secret.
 -- Keeps nothing in memory.
+local base64 = require("sluice.out.base64")
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local options = require("sluice.base.options")
@@ -9,15 +10,6 @@ local signature = {}
 
 local KNOWN = { secret = options.NONE, id = options.STRING }
 local SECRET_MIN = 24
-
-local function from_base64(text)
-  return core.from_base64url((text:gsub("[+/=]", { ["+"] = "-", ["/"] = "_", ["="] = "" })))
-end
-
-local function base64(bytes)
-  local text = core.base64url(bytes):gsub("[-_]", { ["-"] = "+", ["_"] = "/" })
-  return text .. ("="):rep(-#text % 4)
-end
 
 --- Read the option `sign`; raises.
 -- @tparam string what for messages
@@ -28,7 +20,7 @@ function signature.check(what, given)
   if given == nil then return nil end
   local o = options(what .. ": sign", given, KNOWN)
   local coded = type(o.secret) == "string" and o.secret:match("^whsec_(.*)$")
-  local key = coded and from_base64(coded) or not coded and o.secret
+  local key = coded and base64.decode(coded) or not coded and o.secret
   if type(key) ~= "string" or #key < SECRET_MIN then
     caller.raise("%s: sign.secret is a text of at least %d bytes, or whsec_ and base64 of as many; "
       .. "make one with: openssl rand -base64 32", what, SECRET_MIN)
@@ -49,7 +41,7 @@ function signature.put(headers, sign, body)
     if name:lower():find("^webhook%-") then headers[name] = nil end
   end
   headers["webhook-id"], headers["webhook-timestamp"] = sign.id, at
-  headers["webhook-signature"] = "v1," .. base64(core.hmac_sha256(sign.key, text))
+  headers["webhook-signature"] = "v1," .. base64.encode(core.hmac_sha256(sign.key, text))
 end
 
 return signature

@@ -36,7 +36,7 @@ end
 local function rehearse(self, o)
   local url = o.connect and "tcp://" .. o.connect or o.url
   local answer, message, code = process.outgoing({ url = url, method = o.method,
-    headers = o.headers, body = o.body })
+    headers = o.headers, body = o.body, mail = o.mail })
   if answer then
     self:on_head(answer.status, answer.headers, answer.headers.location)
     self:on_data(answer.body)
@@ -49,7 +49,9 @@ end
 -- @tparam sluice.Runtime runtime
 -- @tparam string what the function's name, for messages
 -- @tparam table o url (or connect, "host:port": open the connection, no more), method, headers
---   (a map of strings), body, timeout, idle (seconds), max_bytes, verify
+--   (a map of strings), body, timeout, idle (seconds), max_bytes, verify; mail: { from, to, user,
+--   password, starttls }, then the url is a mail server's, the body the mail, and the head what it
+--   said: to each recipient ("1", "2", …) and last ("reply")
 -- @treturn sluice.Transfer|nil or nil, message, code
 function transfer.open(runtime, what, o)
   local self = setmetatable({ runtime = runtime, server = runtime.server, what = what, id = nil,
@@ -59,7 +61,7 @@ function transfer.open(runtime, what, o)
   self.id, message, code = self.server:request({ method = o.method, headers = flat(o.headers),
     url = o.connect and ("http://%s/"):format(o.connect) or o.url, connect = o.connect ~= nil,
     body = o.body, timeout = o.timeout, idle = o.idle, max_bytes = o.max_bytes,
-    verify = o.verify })
+    verify = o.verify, mail = o.mail })
   if not self.id then
     self.ended = true
     return nil, message, code

@@ -44,7 +44,43 @@ local function complete(response, request)
   return { status = response.status or 200, headers = headers, body = body or "" }
 end
 
+-- ---- Mail ----------------------------------------------------------------------------------
+
+-- What a mail server says to each recipient and last, as sluice.out.smtp reads it.
+local function replies(answer, to)
+  local fields, taken = { reply = "250 taken" }, 0
+  for i, address in ipairs(to) do
+    local refusal = (answer.refused or {})[address]
+    fields[tostring(i)] = refusal or "250 fine"
+    if not refusal then taken = taken + 1 end
+  end
+  local last = fields[tostring(#to)]
+  if taken == 0 then fields.reply = last end
+  if (answer.status or 250) >= 400 then
+    fields.reply = ("%d %s"):format(answer.status, answer.message or "")
+  end
+  local status = math.tointeger(tonumber(fields.reply:sub(1, 3)))
+  return { status = status, headers = fields, body = "" }, status >= 400 and fields.reply or nil
+end
+
+local function take(self, request)
+  local source = request.mail.source
+  local row = { url = request.url, from = request.mail.from, to = { table.unpack(request.mail.to) },
+    user = request.mail.user, subject = source.subject, text = source.text, html = source.html,
+    headers = source.headers or {}, id = source.id, raw = request.body, at = self.place:time() }
+  if #self.mails >= SENT_MAX then table.remove(self.mails, 1) end
+  self.mails[#self.mails + 1] = row
+  local answer, message, code = self.mail_answer, nil, nil
+  if type(answer) == "function" then answer, message, code = answer(row) end
+  if not answer then return nil, message or "no answer", code or "ECONNECT" end
+  local response, problem = replies(type(answer) == "table" and answer or {}, row.to)
+  return response, problem, problem and "EUPSTREAM"
+end
+
+-- ---- HTTP ----------------------------------------------------------------------------------
+
 local function serve(self, request)
+  if request.mail then return take(self, request) end
   local body, headers = request.body, {} -- a copy: the next attempt may have others
   for name, value in pairs(request.headers or {}) do headers[name] = value end
   local row = { method = request.method or "GET", url = request.url, headers = headers, body = body,
@@ -65,7 +101,7 @@ end
 
 function outgoing.new(place)
   local self = setmetatable({ place = place, answers = {}, sent = arrays.mark({}),
-    problem = nil }, Outgoing)
+    mails = arrays.mark({}), mail_answer = {}, problem = nil }, Outgoing)
   place.world:answer_with(function(request) return serve(self, request) end)
   return self
 end
@@ -78,6 +114,16 @@ function Outgoing:answer(url, response)
     caller.raise("t:http(url, answer): { status, headers, json | body | events } or a function")
   end
   self.answers[url] = response
+end
+
+--- Answer for the mail server from here on.
+-- @tparam table|function response
+function Outgoing:answer_mail(response)
+  if type(response) ~= "table" and type(response) ~= "function" then
+    caller.raise("t:mail(answer): { status, message, refused = { [address] = \"550 why\" } } or a "
+      .. "function")
+  end
+  self.mail_answer = response
 end
 
 --- Raise when the app sent a request that the test has no answer for.

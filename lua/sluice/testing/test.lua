@@ -92,9 +92,7 @@ function Test:wait(seconds, done)
   while true do
     local result = done()
     if result then return result end
-    local stop = till
-    for _, x in ipairs(self.open) do stop = math.min(stop, x.paused_till or till) end
-    if not self.place:move(stop) and self.place:now() >= till then return result end
+    if not self.place:move(till) then return result end
     exhaust(self)
   end
 end
@@ -144,7 +142,7 @@ local function request(self, method, path, given)
   self:wait(ANSWER_SECONDS, function() return x.ended or x.answer:is_stream() end)
   local response = x:response()
   x:close()
-  if not response.status and not x.is_cut then
+  if not response.status then
     error(("%s %s has not answered within %g seconds"):format(method, path, ANSWER_SECONDS), 2)
   end
   self:settle()
@@ -156,9 +154,7 @@ end
 for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
   --- Ask the app: { status, headers, body, json }, and `error`: what the log says of a 500, and
   -- which guard put another user in place of the one given here (a 401 after that raises).
-  -- given: user = "alice" | { id =, roles = {} }, headers =, json =, body = a string, or a function
-  -- that returns one piece after the other, and nil behind the last; a number lets so many seconds
-  -- pass, and false cuts the connection (then the answer has no status)
+  -- given: user = "alice" | { id =, roles = {} }, headers =, json =, body =
   Test[method] = function(self, path, given)
     return request(self, method:upper(), path, given)
   end
@@ -257,6 +253,20 @@ end
 function Test:requests()
   need_inside(self, "requests")
   return self.outgoing.sent
+end
+
+--- Answer for the mail server, from here on; without it every mail is taken: { status =, message },
+-- { refused = { [address] = "550 why" } }, or fn(mail): one of these, or nil, message, code.
+function Test:mail(response)
+  need_inside(self, "mail")
+  self.outgoing:answer_mail(response)
+end
+
+--- The mails that the app sent, each attempt: { from, to, subject, text, html, headers, id, url,
+-- user, raw, at }.
+function Test:mails()
+  need_inside(self, "mails")
+  return self.outgoing.mails
 end
 
 --- The messages that the app and Sluice have logged, oldest first.
