@@ -160,6 +160,11 @@
 #define OUTPUT_BYTES_MAX 32768 /* unsent answers: parsing pauses */
 #define STREAM_INPUT_MAX 4096  /* bytes behind a stream's request: closed */
 #define LINGER_BYTES_MAX 65535 /* read after the last answer, so that no RST kills it */
+#define LINGER_BODY_MAX \
+    (16 * 1024 * 1024)       /* ... of a body that the answer did not wait for */
+#define LINGER_BODY_MS 10000 /* ... and for how long */
+#define PIECE_BYTES_MAX \
+    65536 /* of a body that the app takes in pieces: one is under way */
 /* One slice of a fan-out: then requests, and with them the next events, are read. That is
  * a time and not a number of streams, since what a send() costs differs tenfold. */
 #define FLUSH_US_MAX 500

@@ -40,6 +40,8 @@ static size_t check_headers(lua_State *L, int index, struct http_field *out) {
 static int write_answer(struct lx_server *s, struct request *r, int status,
                         struct http_fields fields, struct slice body) {
     struct http_to to = request_to(r, &s->server->date, (int64_t)clock_wall());
+    to.keep_alive = server_keeps_alive(r);
+    r->closes = !to.keep_alive;
     return http_write_answer(&r->answer, &to, status, fields, body);
 }
 
@@ -71,6 +73,15 @@ static int l_respond_file(lua_State *L) {
     struct request *r = find_request(L, s);
     if (!r || !r->file) return lx_fail(L, r ? E_NOTFOUND : E_CLOSED);
     server_answer(s->server, r);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+/* server:want(req) -> true | nil, message, code: "piece" brings the next one of its body */
+static int l_want(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    int err = server_want(s->server, (uint64_t)luaL_checkinteger(L, 2));
+    if (err < 0) return lx_fail(L, err);
     lua_pushboolean(L, true);
     return 1;
 }
@@ -226,6 +237,7 @@ static int l_close_client(lua_State *L) {
 
 void lx_server_add_clients(lua_State *L) {
     static const luaL_Reg methods[] = {{"respond_file", l_respond_file},
+                                       {"want", l_want},
                                        {"respond", l_respond},
                                        {"accept", l_accept},
                                        {"client", l_client},

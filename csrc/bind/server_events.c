@@ -89,7 +89,12 @@ static int push_request(lua_State *L) {
     set_slice(L, "method", r->method);
     set_slice(L, "path", slice_of(r->path, r->path_n));
     set_slice(L, "query", r->query);
-    set_slice(L, "body", buf_slice(&r->body));
+    if (request_in_pieces(r)) {
+        lua_pushboolean(L, r->upload != NULL);
+        lua_setfield(L, -2, "pieces");
+    } else {
+        set_slice(L, "body", buf_slice(&r->body));
+    }
     set_slice(L, "host", r->host);
     set_slice(L, "ip", slice_str(r->ip));
     push_header_text(L, r);
@@ -131,6 +136,29 @@ static void on_cancel(void *context, uint64_t id) {
     if (!begin(s, "cancel")) return;
     lua_pushinteger(s->L, (lua_Integer)id);
     call(s, 1);
+}
+
+static int push_piece(lua_State *L) {
+    const struct piece *p = lua_touserdata(L, 1);
+    lx_pushslice(L, buf_slice(&p->bytes));
+    return 1;
+}
+
+/* The request, bytes, whether they are the last; or the status of what is wrong with them. */
+static void on_piece(void *context, uint64_t id, const struct piece *p) {
+    struct lx_server *s = context;
+    lua_State *L = s->L;
+    int status = p->status;
+    if (!begin(s, "piece")) return;
+    lua_pushinteger(L, (lua_Integer)id);
+    lua_pushcfunction(L, push_piece); /* protected: it allocates */
+    lua_pushlightuserdata(L, (void *)p);
+    struct budget_mark mark = budget_begin();
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) status = 503;
+    budget_end(mark);
+    lua_pushboolean(L, p->last);
+    lua_pushinteger(L, status);
+    call(s, 4);
 }
 
 /* ---- Clients ------------------------------------------------------------------------ */
@@ -229,6 +257,7 @@ static void on_policies(void *context, bool busy) {
 
 const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_cancel = on_cancel,
+                                               .on_piece = on_piece,
                                                .on_open = on_open,
                                                .on_close = on_close,
                                                .on_writable = on_writable,

@@ -66,6 +66,7 @@ static void read_route(lua_State *L, int table, struct routes *routes) {
     struct route *route = routes_add(routes, (enum route_kind)k,
                                      method.n ? method.p : "GET", pattern.p, id);
     route->heartbeat = lx_field_number(L, table, "heartbeat", -1);
+    route->body_max = (uint64_t)lx_field_number(L, table, "body_max", 0);
     int top = lua_gettop(L);
     if (route->kind == ROUTE_STATIC) read_files(L, table, route);
     if (route->kind == ROUTE_STREAM) read_plan(L, table, route);

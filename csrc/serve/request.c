@@ -26,10 +26,16 @@ void request_unref(struct request *r) {
     buf_free(&r->answer);
     plan_unref(r->plan);
     client_unref(r->client);
+    if (r->upload) buf_free(&r->upload->piece.bytes);
+    mem_free(r->upload);
     mem_free(r->chunks);
     mem_free(r->fields);
     mem_free(r->path);
     mem_free(r);
+}
+
+bool request_in_pieces(const struct request *r) {
+    return r->route && r->route->body_max > 0;
 }
 
 bool request_streams(const struct request *r) {

@@ -29,6 +29,30 @@ enum reply_kind { REPLY_NONE, REPLY_ANSWER, REPLY_FILE, REPLY_STREAM };
 
 #define IP_TEXT_MAX ADDRESS_TEXT_MAX
 
+/* A part of a body; or instead what is wrong with it. */
+struct piece {
+    struct buf bytes;
+    bool last;  /* nothing comes behind it */
+    int status; /* 0: nothing is wrong */
+};
+
+/* A body that the app takes in pieces. The app asks for one (want), the I/O thread answers
+ * with what there is (given): each message is under way once at most, and a reference to the
+ * request travels with it. See io/upload.h. */
+struct upload {
+    struct request *request;
+    struct message want, given;
+    struct piece piece; /* [io] until it is posted, then [app] until it asks again */
+    bool asked, all;    /* [app] for a piece; the last one has come */
+
+    bool wanted;                  /* [io] the app waits */
+    bool over;                    /* [io] it has all, or the status */
+    bool continues;               /* [io] the client waits for 100 before it sends */
+    int64_t wanted_ms, waited_ms; /* [io] since when; and before, all together */
+    int64_t posted_ms;            /* [io] when the app got the last piece; 0: none yet */
+    uint64_t received;            /* [io] bytes */
+};
+
 struct request {
     atomic_uint refs;
     atomic_int state;
@@ -53,6 +77,7 @@ struct request {
     struct capture params[PATTERN_CAPTURES_MAX];
     int n_params;
     struct buf body;
+    struct upload *upload;      /* instead, when the app takes it in pieces */
     struct http_chunks *chunks; /* [io] while a chunked body is read */
     uint64_t body_left;         /* [io] of a body with a length */
     int refused;                /* [io] status to answer when it is read; 0: none */
@@ -66,6 +91,7 @@ struct request {
 
     enum reply_kind reply; /* [app] until it is posted back, then [io] */
     int status;
+    bool closes;       /* the answer says that the connection closes */
     struct buf answer; /* the whole answer, ready to send */
     struct plan *plan;
     struct client *client;
@@ -79,6 +105,9 @@ void request_unref(struct request *r); /* NULL is fine */
  * a head that is cut the Origin may be unknown: the only one that may read is named, which
  * no page of another takes for its own. */
 void request_find_cors(struct request *r);
+
+/* Whether the app takes its body in pieces, if it has one. */
+bool request_in_pieces(const struct request *r);
 
 /* Whether it is answered with a stream, and so are refusals. */
 bool request_streams(const struct request *r);

@@ -26,6 +26,7 @@ struct route {
     char *method;
     char *pattern;
     int id; /* the app's number for it; static: 0, or the app's guards are asked */
+    uint64_t body_max; /* handlers: of bodies that they take in pieces; 0: in one */
     struct plan *plan; /* streams: constant; its channels may be templates */
     double heartbeat;  /* seconds; < 0: the server's */
     /* Query parameters that narrow; NULL: "keys", "types", "max_rate". */

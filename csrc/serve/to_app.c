@@ -20,6 +20,11 @@ void to_app_cancel(struct request *r) {
     post(r->lane->hub, &request_ref(r)->cancel, app_on_cancel);
 }
 
+void to_app_piece(struct request *r) {
+    ASSERT_OWNER(r->lane->loop);
+    post(r->lane->hub, &r->upload->given, app_on_piece);
+}
+
 /* News that the app has not taken yet travel together. When some that are urgent join some
  * that were not, the app takes both before it sleeps again. */
 static void post_news(struct client *c, enum client_news news, bool urgent) {

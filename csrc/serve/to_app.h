@@ -13,6 +13,7 @@
 
 void to_app_request(struct request *r); /* shares */
 void to_app_cancel(struct request *r);  /* once; shares */
+void to_app_piece(struct request *r);   /* of its body; takes the reference of the want */
 
 /* News of a client. The app knows already what it accepted itself. */
 void to_app_opened(struct client *c, struct plan *plan);      /* shares */
@@ -36,6 +37,7 @@ struct signal_message {
 message_fn app_on_frame;                   /* server_events.c; from the sequencer */
 message_fn app_on_stored;                  /* durable.c; from the store */
 message_fn app_on_request, app_on_cancel;  /* server_requests.c */
+message_fn app_on_piece;                   /* server_requests.c */
 message_fn app_on_news, app_on_deferred;   /* server_clients.c */
 message_fn app_on_report;                  /* accounts.c */
 message_fn app_on_signal, app_on_finished; /* server.c */

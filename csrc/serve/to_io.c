@@ -37,6 +37,11 @@ void to_io_reply(struct request *r, enum reply_kind kind) {
     post(r->lane, &r->to_io, io_on_reply);
 }
 
+void to_io_want(struct request *r) {
+    ASSERT_OWNER(r->lane->hub->app);
+    post(r->lane, &request_ref(r)->upload->want, io_on_want);
+}
+
 void to_io_room(struct lane *lane) {
     ASSERT_OWNER(lane->hub->app);
     post(lane, &lane->queue.room, io_on_room);

@@ -40,6 +40,9 @@ struct message *to_io_command(const struct io_command *what);
 /* The table's reference travels with it. */
 void to_io_reply(struct request *r, enum reply_kind kind);
 
+/* The app waits for the next piece of the body; one at a time (shares). */
+void to_io_want(struct request *r);
+
 /* There is room for requests that wait. */
 void to_io_room(struct lane *lane);
 
@@ -87,5 +90,6 @@ message_fn io_on_page; /* inbox.c; a page of a durable log */
 message_fn io_on_frame, io_on_command, io_on_reply, io_on_client; /* inbox.c */
 message_fn io_on_drain;                                           /* worker.c */
 message_fn io_on_room;                                            /* serve/queue.c */
+message_fn io_on_want;                                            /* upload.c */
 
 #endif

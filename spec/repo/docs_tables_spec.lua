@@ -281,6 +281,7 @@ describe("public functions", function()
       alerts = { "alerts." }, Alerts = { "Alerts:", "pages." },
       demo = { "demo." }, Demo = { "Demo:" },
       rooms = { "rooms." }, Rooms = { "Rooms:" },
+      datastar = { "datastar." }, htmx = { "htmx." },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.meta():gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do

@@ -45,6 +45,8 @@ local LUA_TOP = {
   test = { "base/" },
   json = { "base/", "core" },
   eventstream = { "base/" },
+  datastar = { "base/", "json" },
+  htmx = { "base/" },
 }
 
 --- The kit stands on the public API alone, so that a user can copy a file and change it;

@@ -56,6 +56,8 @@ describe("meta", function()
     assert.same(functions_of(require("sluice.hub")), listed("hub%."))
     assert.same({ "alert", "data_update", "heartbeat", "maintenance", "notification", "routes", "send" },
       listed("Hub:"))
+    assert.same(functions_of(require("sluice.datastar")), listed("datastar%."))
+    assert.same(functions_of(require("sluice.htmx")), listed("htmx%."))
     assert.same(functions_of(require("sluice.eventstream")), listed("eventstream%."))
     assert.same({ "feed" }, listed("EventStream:"))
   end)

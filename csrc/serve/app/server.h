@@ -24,6 +24,7 @@ struct server_events {
     void (*on_request)(void *context,
                        struct request *r); /* take r->id, not the pointer */
     void (*on_cancel)(void *context, uint64_t id);
+    void (*on_piece)(void *context, uint64_t id, const struct piece *p); /* server_want */
     void (*on_open)(void *context, struct client *c);
     /* It is in no count any more; its topics are those that it followed. */
     void (*on_close)(void *context, struct client *c, const char *reason);
@@ -122,6 +123,14 @@ void server_install(struct server *s, const struct configuration *wanted); /* at
 /* ---- Requests [app] ----------------------------------------------------------------- */
 
 struct request *server_find_request(struct server *s, uint64_t id); /* borrows; NULL */
+
+/* Ask for the next piece of its body: 0, and on_piece follows, unless on_cancel does or the
+ * request is answered first. E_CLOSED: the client has gone, or has its answer. E_NOTFOUND: there
+ * is none. E_BUSY: the last one has not come. */
+int server_want(struct server *s, uint64_t id);
+
+/* Whether its connection stays when it is answered now: not behind a body that was not read. */
+bool server_keeps_alive(const struct request *r);
 
 struct accept_as {
     const char *user;  /* copied; NULL: none */

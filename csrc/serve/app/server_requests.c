@@ -34,10 +34,41 @@ void app_on_cancel(void *owner, struct message *m) {
     request_unref(r);
 }
 
+/* From the moment on when the app asks again the upload's piece is the I/O thread's. */
+void app_on_piece(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct upload *u = container_of(m, struct upload, given);
+    struct request *r = u->request;
+    struct piece piece = u->piece;
+    buf_init(&u->piece.bytes);
+    u->asked = false;
+    u->all = piece.last;
+    bool there =
+        map_get(&s->requests, r->node.key) == &r->node; /* not answered meanwhile */
+    if (there && s->events->on_piece) s->events->on_piece(s->context, r->id, &piece);
+    buf_free(&piece.bytes);
+    request_unref(r);
+}
+
+int server_want(struct server *s, uint64_t id) {
+    ASSERT_OWNER(&s->loop);
+    struct request *r = server_find_request(s, id);
+    if (!r) return E_CLOSED;
+    if (!r->upload || r->upload->all) return E_NOTFOUND;
+    if (r->upload->asked) return E_BUSY;
+    r->upload->asked = true;
+    to_io_want(r);
+    return 0;
+}
+
 struct request *server_find_request(struct server *s, uint64_t id) {
     ASSERT_OWNER(&s->loop);
     struct map_node *node = map_get(&s->requests, slice_of((const char *)&id, sizeof id));
     return node ? container_of(node, struct request, node) : NULL;
+}
+
+bool server_keeps_alive(const struct request *r) {
+    return r->keep_alive && (!r->upload || r->upload->all);
 }
 
 static void reply(struct server *s, struct request *r, enum reply_kind kind) {

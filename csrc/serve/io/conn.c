@@ -10,6 +10,7 @@
 #include "serve/io/input.h"
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
+#include "serve/io/upload.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -51,6 +52,7 @@ void conn_drop_request(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct request *r = c->talk->request;
     if (!r) return;
+    upload_leave(c);
     r->conn = NULL;
     if (!queue_withdraw(r)) to_app_cancel(r);
     request_unref(r);
@@ -130,6 +132,8 @@ static void start_linger(struct conn *c) {
         return;
     }
     c->phase = CONN_LINGER;
+    if (c->talk) c->talk->since_ms = conn_worker(c)->now_ms;
+    if (c->talk) c->talk->spare_seen = c->talk->spare;
     shutdown(c->io.fd, SHUT_WR);
     output_note_taken(c);
     c->held = sock_held(c->io.fd);
@@ -155,6 +159,7 @@ void conn_finish(struct conn *c) {
 }
 
 void conn_next(struct conn *c) {
+    upload_leave(c);
     request_unref(c->talk->request);
     c->talk->request = NULL;
     if (!c->keep_alive || conn_worker(c)->draining) {
@@ -190,12 +195,18 @@ static void on_eof(struct conn *c) {
 /* Bytes that were not asked for are counted and dropped. After the last answer the peer has
  * some time to take it, read or not. */
 static void pass(struct conn *c, size_t n) {
+    if (c->phase == CONN_LINGER && c->talk) {
+        size_t spared = n < c->talk->spare ? n : c->talk->spare;
+        c->talk->spare -= (uint32_t)spared;
+        n -= spared;
+    }
     n += c->passed;
     if (c->phase == CONN_STREAM && n > STREAM_INPUT_MAX) conn_doom(c, END_GONE);
     c->passed = (uint16_t)(n < LINGER_BYTES_MAX ? n : LINGER_BYTES_MAX);
 }
 
-static void on_readable(struct conn *c) {
+void conn_read(struct conn *c) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
     bool passes = c->phase == CONN_STREAM || c->phase == CONN_LINGER;
     size_t room = passes ? WORKER_INPUT_BYTES : input_room(c);
     char *input = conn_worker(c)->input;
@@ -211,7 +222,7 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev;
     struct conn *c = container_of(io, struct conn, io);
     if ((events & EV_WRITE) && c->phase == CONN_STREAM) outlet_writable(&c->outlet);
-    if ((events & wanted(c) & EV_READ) && !c->doomed) on_readable(c);
+    if ((events & wanted(c) & EV_READ) && !c->doomed) conn_read(c);
     conn_go_on(c);
 }
 
@@ -220,7 +231,7 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
 void conn_drain(struct conn *c, int64_t window_ms) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->doomed) return;
-    if (c->phase == CONN_HEAD && c->talk->in.n == 0) on_readable(c); /* asked in time */
+    if (c->phase == CONN_HEAD && c->talk->in.n == 0) conn_read(c); /* asked in time */
     conn_go_on(c);
     if (c->doomed) return;
     c->keep_alive = false;

@@ -39,6 +39,8 @@ struct talk {
     size_t file_sent;
     struct request *request; /* being read or answered */
     uint32_t scanned;        /* of in: looked at by the parser, which wants more */
+    uint32_t spare;          /* bytes of a body that lingering drops before it counts, */
+    uint32_t spare_seen;     /* ... and when that was looked at last */
 };
 
 /* In the order of use: a delivery touches what stands from the socket on. */
@@ -84,6 +86,9 @@ void conn_doom(struct conn *c, enum end_reason reason);
 void conn_free(struct conn *c); /* by the worker, when doomed */
 
 void conn_drain(struct conn *c, int64_t window_ms);
+
+/* Read what its socket has, as far as there is room for it. To be followed by conn_go_on. */
+void conn_read(struct conn *c);
 
 /* Parse and send what can be parsed and sent, then wait for more. */
 void conn_go_on(struct conn *c);

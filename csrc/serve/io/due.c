@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "serve/io/dispatch.h"
 #include "serve/io/output.h"
+#include "serve/io/upload.h"
 #include "serve/io/worker.h"
 
 /* ---- When --------------------------------------------------------------------------- */
@@ -28,7 +29,8 @@ int64_t due_reply_ms(const struct conn *c) {
     const struct worker *w = conn_worker(c);
     struct request *r = c->talk->request;
     int64_t allowed = w->hub->options.request_timeout_ms;
-    if (atomic_load(&r->state) == REQUEST_TAKEN) return r->taken_ms + allowed;
+    if (atomic_load(&r->state) == REQUEST_TAKEN)
+        return r->upload ? upload_app_due_ms(c) : r->taken_ms + allowed;
     /* taken in the next moment it would be due then */
     int64_t due = earlier(c->talk->since_ms + QUEUE_TIMEOUT_MS, w->now_ms + allowed);
     return w->draining ? earlier(due, worker_stops_ms(w)) : due;
@@ -40,6 +42,10 @@ static int64_t late_due(const struct conn *c) {
     return c->talk->since_ms + conn_worker(c)->hub->options.late_head_ms;
 }
 
+static int64_t wait_due(const struct conn *c) {
+    return earlier(earlier(due_reply_ms(c), late_due(c)), upload_due_ms(c));
+}
+
 /* When to look at it, whatever comes; INT64_MAX: no need. A stream's outlet knows its own
  * time. */
 static int64_t due_ms(const struct conn *c) {
@@ -47,7 +53,7 @@ static int64_t due_ms(const struct conn *c) {
     if (c->phase == CONN_LINGER) return taken + LINGER_TIMEOUT_MS;
     if (c->phase == CONN_HEAD) due = head_due(c);
     else if (c->phase == CONN_BODY) due = body_due(c);
-    else if (c->phase == CONN_WAIT) due = earlier(due_reply_ms(c), late_due(c));
+    else if (c->phase == CONN_WAIT) due = wait_due(c);
     if (conn_unsent(c) == 0) return due;
     return earlier(due, taken + conn_worker(c)->hub->options.stall_timeout_ms);
 }
@@ -94,15 +100,27 @@ static bool give_up(struct conn *c) {
 
 static void on_wait_timer(struct conn *c) {
     struct request *r = c->talk->request;
+    if (conn_worker(c)->now_ms >= upload_due_ms(c)) {
+        upload_on_late(c);
+        return;
+    }
     if (give_up(c) || conn_worker(c)->now_ms < late_due(c)) return;
     if (r->is_head) end_wait(c, 200);
     else if (outlet_open(c, r, NULL, NULL) < 0) conn_doom(c, END_OVERLOAD);
 }
 
+/* Whether the peer still sends a body that nobody waits for, and has time for it. */
+static bool sends_on(struct conn *c) {
+    struct talk *t = c->talk;
+    if (!t || t->spare == t->spare_seen) return false;
+    t->spare_seen = t->spare;
+    return conn_worker(c)->now_ms < t->since_ms + LINGER_BODY_MS;
+}
+
 /* As long as the peer takes what the kernel holds it may go on: closing now would throw
  * that away if it has sent anything meanwhile. */
 static void on_linger_timer(struct conn *c) {
-    if (output_has_taken(c) && c->held > 0) output_note_taken(c);
+    if (sends_on(c) || (output_has_taken(c) && c->held > 0)) output_note_taken(c);
     else conn_doom(c, END_GONE);
 }
 

@@ -7,6 +7,7 @@
 #include "net/http_parse.h"
 #include "net/url.h"
 #include "serve/io/dispatch.h"
+#include "serve/io/upload.h"
 #include "serve/io/worker.h"
 
 /* ---- Bodies ------------------------------------------------------------------------- */
@@ -67,28 +68,29 @@ static void on_body(struct conn *c) {
     else if (complete) run_request(c);
 }
 
-/* The head is read: fetch the body, if there is one, then run. */
-static void start_body(struct conn *c, const struct http_head *head) {
-    const struct serve_options *o = &conn_worker(c)->hub->options;
-    if (head->body == HTTP_BODY_NONE) {
-        if (c->talk->request->refused) answer_refused(c);
-        else run_request(c);
-        return;
-    }
-    if (c->talk->request->refused &&
-        head->expect_continue) { /* it waits for our word: no body, then */
-        c->keep_alive = false;
-        answer_refused(c);
-        return;
-    }
-    if (head->body == HTTP_BODY_LENGTH && head->content_length > o->max_body) {
-        conn_refuse(c, 413);
-        return;
-    }
-    c->talk->request->body_left = head->content_length;
+/* At once: the client may still send, or waits for our word to begin. */
+static void refuse_body(struct conn *c, int status) {
+    c->talk->request->refused = status;
+    c->keep_alive = false;
+    c->talk->spare = LINGER_BODY_MAX;
+    answer_refused(c);
+}
+
+/* The app takes it while it comes. */
+static void start_pieces(struct conn *c, const struct http_head *head) {
+    int refused = c->talk->request->refused;
+    int status = refused ? refused : upload_begin(c, head);
+    if (status > 0) refuse_body(c, status);
+    else run_request(c);
+}
+
+static void start_whole(struct conn *c, const struct http_head *head) {
+    struct request *r = c->talk->request;
+    uint64_t max = conn_worker(c)->hub->options.max_body;
+    r->body_left = head->content_length;
     if (head->body == HTTP_BODY_CHUNKED) {
-        c->talk->request->chunks = mem_new(sizeof *c->talk->request->chunks);
-        http_chunks_init(c->talk->request->chunks, o->max_body);
+        r->chunks = mem_new(sizeof *r->chunks);
+        http_chunks_init(r->chunks, max);
     }
     if (head->expect_continue && c->talk->in.n == 0 && !PLANTED(117) &&
         http_write_continue(&c->talk->out) < 0) {
@@ -97,6 +99,19 @@ static void start_body(struct conn *c, const struct http_head *head) {
     }
     c->phase = CONN_BODY;
     c->talk->since_ms = conn_worker(c)->now_ms;
+}
+
+/* The head is read: fetch the body, if there is one, then run. */
+static void start_body(struct conn *c, const struct http_head *head) {
+    struct request *r = c->talk->request;
+    bool large = head->body == HTTP_BODY_LENGTH &&
+                 head->content_length > conn_worker(c)->hub->options.max_body;
+    if (head->body == HTTP_BODY_NONE && r->refused) answer_refused(c);
+    else if (head->body == HTTP_BODY_NONE) run_request(c);
+    else if (request_in_pieces(r)) start_pieces(c, head);
+    else if (r->refused && (head->expect_continue || large)) refuse_body(c, r->refused);
+    else if (large) refuse_body(c, 413);
+    else start_whole(c, head);
 }
 
 /* ---- Heads -------------------------------------------------------------------------- */
@@ -209,6 +224,7 @@ static void parse_head(struct conn *c) {
 
 size_t input_room(const struct conn *c) {
     const struct talk *t = c->talk;
+    if (upload_is_open(c)) return upload_room(c);
     if (t->in.n < INPUT_BYTES_MAX) return INPUT_BYTES_MAX - t->in.n;
     /* the largest head has blank lines before it */
     bool wants_more = c->phase == CONN_HEAD && t->scanned == t->in.n;
@@ -221,6 +237,7 @@ static bool is_reading(const struct conn *c) {
 
 bool input_parse(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
+    if (c->phase == CONN_WAIT) upload_feed(c);
     while (is_reading(c)) {
         if (conn_is_full(c)) return false;
         size_t before = c->talk->in.n;

@@ -43,6 +43,7 @@ void reply_take(struct conn *c, struct request *r) {
         refuse_stream(c, r, reason);
     } else {
         int err = output_take(c, r);
+        if (r->closes) c->keep_alive = false;
         dispatch_log(c, r, r->status);
         if (err < 0) conn_doom(c, END_OVERLOAD);
         else conn_next(c);

@@ -4,6 +4,7 @@ local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
 local handlers_only = require("sluice.base.handlers_only")
+local options = require("sluice.base.options")
 local patterns = require("sluice.base.patterns")
 local plan = require("sluice.app.plan")
 local plan_options = require("sluice.app.plan_options")
@@ -11,6 +12,7 @@ local plan_options = require("sluice.app.plan_options")
 local routes = {}
 
 local ROUTES_MAX = 10000
+local BODY_MOST = 1 << 53
 
 --- Check the pattern of a route, guard or rule; raises.
 -- @tparam string what the method
@@ -55,11 +57,30 @@ local function add(generation, method, path, guards)
   return route
 end
 
+local WITH_BODY = { post = true, put = true, patch = true }
+
+-- The largest body of a route that takes it in pieces; raises.
+local function read_body_options(what, path, given)
+  local named = ("app:%s(%q)"):format(what, path)
+  local o = options(named, given, { body = options.NONE, max = options.NONE })
+  if not WITH_BODY[what] then
+    caller.raise("%s: options are for app:post, app:put and app:patch: a %s has no body to take",
+      named, what:upper())
+  elseif o.body ~= "stream" then
+    caller.raise('%s: body is "stream", or the options are left out', named)
+  end
+  local max = math.type(o.max) and math.tointeger(o.max)
+  if not max or max < 1 or max > BODY_MOST then
+    caller.raise("%s: max is the largest body that is let in: bytes, from 1", named)
+  end
+  return max
+end
+
 --- Register a handler: app:get and its like.
 -- @tparam sluice.Generation generation
 -- @tparam string what "get"
 -- @tparam string path
--- @param ... guards, then the handler
+-- @param ... guards, options ({ body = "stream", max = bytes }), then the handler
 function routes.handler(generation, what, path, ...)
   check_path(what, path)
   local list = table.pack(...)
@@ -69,7 +90,13 @@ function routes.handler(generation, what, path, ...)
       list.n == 0 and "nothing" or "a " .. type(handler))
   end
   list.n = list.n - 1
-  add(generation, what:upper(), path, list).handler = handler
+  local body_max
+  if list.n > 0 and type(list[list.n]) == "table" then
+    body_max = read_body_options(what, path, list[list.n])
+    list.n = list.n - 1
+  end
+  local route = add(generation, what:upper(), path, list)
+  route.handler, route.body_max = handler, body_max
 end
 
 --- Register a stream: app:stream(path[, guard…][, opts], plan).
@@ -93,13 +120,15 @@ function routes.stream(generation, path, ...)
   route.heartbeat = opts and opts.heartbeat
 end
 
--- A stream has no answer that could be kept. Guards of app:guard may be registered behind it.
-local function check_stream_guards(generation, route)
+-- A stream has no answer that could be kept, and a body in pieces cannot be compared. Guards of
+-- app:guard may be registered behind it.
+local function check_guards_fit(generation, route)
+  local what = route.body_max and "%s: %s looks at the whole body, and would guard %s (%s), "
+    .. "whose body comes in pieces" or "%s: %s is for handlers, and would guard the stream %s (%s)"
   local function check(guards, where)
     for _, fn in ipairs(guards) do
       if handlers_only[fn] then
-        error(("%s: %s is for handlers, and would guard the stream %s (%s)"):format(where,
-          handlers_only[fn], route.name, route.where), 0)
+        error(what:format(where, handlers_only[fn], route.name, route.where), 0)
       end
     end
   end
@@ -150,10 +179,10 @@ function routes.for_core(generation, id_of)
   end)
   generation.sorted_routes = sorted
   for i, route in ipairs(sorted) do
-    if route.kind == "stream" then check_stream_guards(generation, route) end
+    if route.kind == "stream" or route.body_max then check_guards_fit(generation, route) end
     local constant = route.kind == "stream" and is_constant(generation, route)
     list[i] = { method = route.method, pattern = route.pattern, kind = route.kind or "handler",
-      id = id_of(route.name), heartbeat = route.heartbeat,
+      id = id_of(route.name), heartbeat = route.heartbeat, body_max = route.body_max,
       plan = constant and route.checked or nil }
   end
   return list

@@ -80,10 +80,11 @@ end
 -- for functions whose result is used at once, as in `for … in`, so that nil would say nothing.
 -- @tparam string message
 -- @tparam string code
-function failure.refuse(message, code)
-  local status = codes.status(code)
+-- @tparam[opt] integer status another than the code's
+function failure.refuse(message, code, status)
+  status = status or codes.status(code)
   local where = caller.where()
-  error(setmetatable({ message = ("%s: %s"):format(where, message), status = status,
+  error(setmetatable({ message = ("%s: %s"):format(where, message), status = status, code = code,
     body = codes.body(status, message, code), traceback = caller.traceback(message) }, Failure), 0)
 end
 

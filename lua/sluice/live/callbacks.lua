@@ -21,9 +21,10 @@ end
 function callbacks.request(self, id, route_id, raw)
   if control.request(self, id, self.names[route_id], raw) then return end
   local route = self.generation.route_named[self.names[route_id]]
-  -- a reload may have removed it meanwhile, or made it a stream
+  -- a reload may have removed it meanwhile, or changed what it is
   if not route then return self.server:respond(id, 404, {}, nil) end
-  if route.kind == "stream" then return self.server:respond(id, 503, {}, nil) end
+  local same = route.kind ~= "stream" and (raw.pieces ~= nil) == (route.body_max ~= nil)
+  if not same then return self.server:respond(id, 503, {}, nil) end
   if self.identify then self.identify(raw) end
   router.request(self, id, route, raw)
 end
@@ -39,6 +40,11 @@ end
 function callbacks.cancel(self, id)
   local fiber = self.opening[id]
   if fiber then self.scheduler:cancel(fiber) end
+  if self.bodies[id] then self.bodies[id]:on_gone() end
+end
+
+function callbacks.piece(self, id, bytes, last, status)
+  if self.bodies[id] then self.bodies[id]:on_piece(bytes, last, status) end
 end
 
 function callbacks.open(self, id, path, channels, route_id)

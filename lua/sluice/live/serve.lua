@@ -17,8 +17,9 @@ local serve = {}
 -- first, or the app after a reload, is then of the version that serves, whatever was installed
 -- meanwhile.
 local FOR_APPS = { "sluice", "sluice.alerts", "sluice.auth", "sluice.changes", "sluice.client",
-  "sluice.crypto", "sluice.demo", "sluice.eventstream", "sluice.http", "sluice.hub", "sluice.json",
-  "sluice.mail", "sluice.rooms", "sluice.sqlite", "sluice.system" }
+  "sluice.crypto", "sluice.datastar", "sluice.demo", "sluice.eventstream", "sluice.htmx",
+  "sluice.http", "sluice.hub", "sluice.json", "sluice.mail", "sluice.rooms", "sluice.sqlite",
+  "sluice.system" }
 
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 

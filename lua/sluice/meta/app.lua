@@ -7,11 +7,11 @@ local App = {}
 
 ---@param ... sluice.Guard|sluice.Handler
 function App:get(path, ...) end
----@param ... sluice.Guard|sluice.Handler
+---@param ... sluice.Guard|sluice.Handler|{ body: "stream", max: integer }
 function App:post(path, ...) end
----@param ... sluice.Guard|sluice.Handler
+---@param ... sluice.Guard|sluice.Handler|{ body: "stream", max: integer }
 function App:put(path, ...) end
----@param ... sluice.Guard|sluice.Handler
+---@param ... sluice.Guard|sluice.Handler|{ body: "stream", max: integer }
 function App:patch(path, ...) end
 ---@param ... sluice.Guard|sluice.Handler
 function App:delete(path, ...) end

@@ -20,6 +20,8 @@ local Request = {}
 ---@param opts? { any_case?: boolean }
 ---@return table
 function Request:json(wanted, opts) end
+---@return fun(): string? of the body, while it comes
+function Request:chunks() end
 ---@param name string
 ---@return string[]?
 function Request:list(name) end

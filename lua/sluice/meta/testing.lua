@@ -23,7 +23,7 @@
 ---@field user? string|sluice.User becomes req.user; roles may be a list, which becomes a set
 ---@field headers? table<string, string>
 ---@field json? any the body, with its content type
----@field body? string
+---@field body? string|fun(): string|number|false|nil
 ---@field last_event_id? string
 ---@field buffer? integer bytes that a stream's socket takes unread
 ---@field method? "GET"|"POST" of t:connect: a stream by POST

@@ -1,5 +1,6 @@
 --- The request that guards, handlers and plans are given: the table that the core made,
 -- with methods, and with query, headers, cookies and id read when they are first used.
+local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local codes = require("sluice.base.codes")
 local failure = require("sluice.base.failure")
@@ -24,6 +25,20 @@ local NUMBER = "^[+-]?%d*%.?%d*[eE]?[+-]?%d*$"
 -- @tparam[opt] table headers
 function Request:abort(status, body, headers) -- luacheck: no unused args
   error(failure.abort(status, body, headers), 0)
+end
+
+--- Iterate over the body while it comes, on a route with { body = "stream" }: strings of up to
+-- 64 KiB. What is not taken stays with the client, which waits. A body that does not come to its
+-- end raises an error that answers the request: its `code` is ECLOSED (the client has gone),
+-- ETIMEOUT (408), ETOOBIG (413) or EBADREQUEST (400).
+-- @treturn function what `for piece in …` wants; the pieces go by once
+function Request:chunks()
+  local body = rawget(self, "_pieces")
+  if not body then
+    caller.raise('req:chunks(): the body is in req.body; to get it in pieces, register the route '
+      .. 'with app:post(path, { body = "stream", max = bytes }, fn)')
+  end
+  return body:chunks()
 end
 
 local function refuse(status, message, field, code)
@@ -51,6 +66,8 @@ end
 -- @treturn table
 function Request:json(wanted, opts)
   local o = options("req:json()", opts, { any_case = false })
+  local pieces = rawget(self, "_pieces")
+  if pieces then pieces:refuse_whole("req:json()") end
   local kind = core.media_type(self.headers["content-type"] or "") or ""
   if kind ~= "application/json" and not kind:find("%+json$") then
     refuse(415, "a JSON body is expected: send content-type: application/json")
@@ -104,6 +121,10 @@ local LAZY = {
   end,
   cookies = function(self) rawset(self, "cookies", query.cookies(self.headers.cookie)) end,
   id = function(self) rawset(self, "id", core.id()) end,
+  body = function(self)
+    local pieces = rawget(self, "_pieces")
+    if pieces then pieces:refuse_whole("req.body") end
+  end,
 }
 
 local META = {
@@ -125,9 +146,11 @@ names.lenient(META, "req", Request, { "method", "path", "params", "query", "head
 
 --- Turn the core's table into a request (in place).
 -- @tparam table raw
+-- @tparam[opt] sluice.Pieces pieces its body, when that is not in one
 -- @treturn sluice.Request
-function request.new(raw)
+function request.new(raw, pieces)
   raw.query_text, raw.query = raw.query, nil
+  raw._pieces, raw.pieces = pieces, nil
   if raw.headers then query.headers(raw.headers) end
   raw.params = raw.params or {}
   return setmetatable(raw, META)

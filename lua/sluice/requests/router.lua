@@ -7,6 +7,7 @@ local codes = require("sluice.base.codes")
 local core = require("sluice.core")
 local failure = require("sluice.base.failure")
 local patterns = require("sluice.base.patterns")
+local pieces = require("sluice.requests.pieces")
 local request = require("sluice.requests.request")
 
 local router = {}
@@ -100,6 +101,7 @@ local FILE = "file" -- instead of a status: the core has the file
 local function answer(generation, route, req, after)
   local status, body, headers = router.guard(generation, route, req, after)
   if status then return answers.read("a guard of " .. route.name, status, body, headers) end
+  if route.body_max then rawget(req, "_pieces"):open() end
   if route.files and route.files[req.path] then return FILE end
   return answers.read(route.title, route.handler(req))
 end
@@ -134,7 +136,9 @@ end
 -- @tparam table raw
 function router.request(runtime, id, route, raw)
   local generation = runtime.generation
+  local upload = route.body_max and pieces.new(runtime, id, route, raw.pieces) or nil
   local function on_end(ok)
+    if upload then upload:close() end
     if ok == true then return end
     -- a cancelled or failed coroutine answers too, or the client would wait for a timeout
     local why = runtime.exit_code and "the server is stopping"
@@ -146,7 +150,7 @@ function router.request(runtime, id, route, raw)
     runtime.server:respond(id, answers.failed(route.name, failure.late("ended")))
   end
   runtime.scheduler:start(generation, "request", route.title, on_end,
-    serve, runtime, generation, route, id, request.new(raw))
+    serve, runtime, generation, route, id, request.new(raw, upload))
 end
 
 return router

@@ -30,7 +30,7 @@ local function request_text(method, path, host, options, user)
   local headers, body = {}, options.body
   local what = method .. " " .. path
   arguments.check(what .. ": headers", options.headers, "table", true)
-  arguments.check(what .. ": body", body, "text", true)
+  arguments.check(what .. ": body", body, type(body) == "function" and "fn" or "text", true)
   for name, value in pairs(options.headers or {}) do headers[name:lower()] = core.text_of(value) end
   if options.json ~= nil then
     local text, message = json.encode(options.json)
@@ -40,7 +40,11 @@ local function request_text(method, path, host, options, user)
   headers.host = headers.host or host
   headers["last-event-id"] = options.last_event_id or headers["last-event-id"]
   headers[identity.HEADER] = user
-  if body or method ~= "GET" then headers["content-length"] = tostring(#(body or "")) end
+  if type(body) == "function" then
+    body, headers["transfer-encoding"] = nil, "chunked"
+  elseif body or method ~= "GET" then
+    headers["content-length"] = tostring(#(body or ""))
+  end
   local lines = { ("%s %s HTTP/1.1"):format(method, path) }
   for _, name in ipairs(sorted_names(headers)) do
     if not name:find(HEADER) or headers[name]:find("[\r\n]") then
@@ -64,14 +68,8 @@ function exchange.new(place, method, path, options)
   local text = request_text(method, path, place.host or "localhost", options, user)
   return setmetatable({ place = place, link = place:dial(options.buffer), out = text, user = user,
     answer = answer.new(method), pieces = {}, ended = false, stalled_till = nil,
-    on_body = nil }, Exchange)
-end
-
-local function flush(self)
-  if self.out == "" then return false end
-  local n = self.link:write(self.out)
-  self.out = n and self.out:sub(n + 1) or ""
-  return n ~= 0
+    on_body = nil, paused_till = nil, is_cut = false,
+    source = type(options.body) == "function" and options.body or nil }, Exchange)
 end
 
 --- Cut the connection.
@@ -80,11 +78,38 @@ function Exchange:close()
   self.ended = true
 end
 
+-- The next piece of a body that a function gives.
+local function refill(self)
+  if self.paused_till and self.place:now() < self.paused_till then return end
+  self.paused_till = nil
+  local piece = self.source()
+  if type(piece) == "number" then
+    self.paused_till = self.place:now() + piece
+  elseif piece == false then
+    self.is_cut = true
+  elseif piece == nil then
+    self.out, self.source = "0\r\n\r\n", nil
+  else
+    arguments.check("what body() returns", piece, "text")
+    if piece ~= "" then self.out = ("%x\r\n%s\r\n"):format(#piece, piece) end
+  end
+end
+
+local function flush(self)
+  if self.out == "" and self.source then refill(self) end
+  if self.is_cut then self:close() return true end
+  if self.out == "" then return false end
+  local n = self.link:write(self.out)
+  self.out = n and self.out:sub(n + 1) or ""
+  return n ~= 0
+end
+
 --- Write and read what goes now.
 -- @treturn boolean whether the server may have something to do about it
 function Exchange:pump()
   if self.ended then return false end
   local sent = flush(self)
+  if self.ended then return sent end
   if self.stalled_till then
     if self.place:now() < self.stalled_till then return sent end
     self.stalled_till = nil
