@@ -99,11 +99,16 @@ void conn_free(struct conn *c) {
 
 /* ---- What its socket is watched for -------------------------------------------------- */
 
+/* A peer that still sends a body must not wait for us to read while we wait for it to. */
+static bool spares(const struct conn *c) {
+    return c->talk && c->talk->spare > 0;
+}
+
 static int wanted(const struct conn *c) {
     switch (c->phase) {
     case CONN_STREAM:
         return c->outlet.pinned && !c->queued ? EV_READ | EV_WRITE : EV_READ;
-    case CONN_FLUSH: return EV_WRITE;
+    case CONN_FLUSH: return c->half_closed || !spares(c) ? EV_WRITE : EV_READ | EV_WRITE;
     case CONN_LINGER: return c->passed < LINGER_BYTES_MAX ? EV_READ : 0;
     default: break;
     }
@@ -195,7 +200,7 @@ static void on_eof(struct conn *c) {
 /* Bytes that were not asked for are counted and dropped. After the last answer the peer has
  * some time to take it, read or not. */
 static void pass(struct conn *c, size_t n) {
-    if (c->phase == CONN_LINGER && c->talk) {
+    if (c->phase != CONN_STREAM && c->talk) {
         size_t spared = n < c->talk->spare ? n : c->talk->spare;
         c->talk->spare -= (uint32_t)spared;
         n -= spared;
@@ -207,7 +212,8 @@ static void pass(struct conn *c, size_t n) {
 
 void conn_read(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
-    bool passes = c->phase == CONN_STREAM || c->phase == CONN_LINGER;
+    bool passes =
+        c->phase == CONN_STREAM || c->phase == CONN_FLUSH || c->phase == CONN_LINGER;
     size_t room = passes ? WORKER_INPUT_BYTES : input_room(c);
     char *input = conn_worker(c)->input;
     ssize_t n = sock_read(c->io.fd, input, room);

@@ -82,7 +82,8 @@ end
 local function refill(self)
   if self.paused_till and self.place:now() < self.paused_till then return end
   self.paused_till = nil
-  local piece = self.source()
+  local piece
+  repeat piece = self.source() until piece ~= ""
   if type(piece) == "number" then
     self.paused_till = self.place:now() + piece
   elseif piece == false then
@@ -91,7 +92,7 @@ local function refill(self)
     self.out, self.source = "0\r\n\r\n", nil
   else
     arguments.check("what body() returns", piece, "text")
-    if piece ~= "" then self.out = ("%x\r\n%s\r\n"):format(#piece, piece) end
+    self.out = ("%x\r\n%s\r\n"):format(#piece, piece)
   end
 end
 

@@ -141,7 +141,11 @@ local function request(self, method, path, given)
   need_up(self, method:lower())
   local before = log_length(self)
   local x = send(self, method, path, given)
-  self:wait(ANSWER_SECONDS, function() return x.ended or x.answer:is_stream() end)
+  repeat -- a body may take its time to be sent
+    local answered = self:wait(ANSWER_SECONDS, function()
+      return x.ended or x.answer:is_stream()
+    end)
+  until answered or not x.paused_till
   local response = x:response()
   x:close()
   if not response.status and not x.is_cut then
