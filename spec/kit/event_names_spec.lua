@@ -148,6 +148,21 @@ local SENDERS = {
     t:advance(1)
     return t, { c }
   end,
+  ["lua/sluice/jobs.lua"] = function()
+    local t = kit.start([[
+      local jobs = require("sluice.jobs").new(app)
+      jobs:define("batch", function(job, args)
+        for i, item in ipairs(args) do job:progress(i, { currentItem = item }) end
+      end)
+      jobs:stream("/jobs")
+      app:post("/jobs", function()
+        jobs:start("batch", { args = { "a", "b" }, owner = "ann", total = 2, fields = { currentItem = "" } })
+      end)]])
+    local c = t:connect("/jobs", { user = "ann" })
+    t:post("/jobs")
+    t:advance(1)
+    return t, { c }
+  end,
   ["lua/sluice/demo.lua"] = function()
     local t = kit.start([[
       local demo = require("sluice.demo").new(app)

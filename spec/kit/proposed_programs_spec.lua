@@ -1,6 +1,6 @@
 --- Programs that were written before there was a server for them, kept in ../shared/api/proposed, run as
---- they stand there. (The hub: proposed_spec. The editor: rooms_spec. A checkout without that folder has
---- the examples for the same.)
+--- they stand there; that of progress with its own spec. (The hub: proposed_spec. The editor: rooms_spec. A
+--- checkout without that folder has the examples for the same.)
 local crypto = require("sluice.crypto")
 local kit = require("spec.support.kit")
 local shared = require("spec.support.shared")
@@ -127,5 +127,24 @@ for _, waits in ipairs { false, true } do
       assert.equal(404, t:connect("/api/live-match/7%2Fx").status)
       assert.equal(401, t:post("/api/matches/7/events", { json = { type = "goal", team = "home" } }).status)
     end)
+  end)
+end
+
+-- The spec of progress expects a disk that takes no time, and a clock that begins in 2026.
+for _, waits in ipairs { false, true } do
+  describe("the proposed progress" .. (waits and ", where publishes wait" or ""), function()
+    local text = shared.read("api/proposed/spec/progress_spec.lua")
+    if not text then return it("has a spec", function() pending("no ../shared/api/proposed") end) end
+    local testing = require("sluice.testing")
+    local stand_in = { start = function(path)
+      local t = testing.start({ source = shared.read("api/" .. path) },
+        { env = SECRET, now = 1.78e9, waits = waits })
+      t:disk { commit = 0 }
+      return t
+    end }
+    local globals = setmetatable({ require = function(name)
+      return name == "sluice.testing" and stand_in or require(name)
+    end }, { __index = _ENV })
+    assert(load(text, "@progress_spec.lua", "t", globals))()
   end)
 end

@@ -186,6 +186,20 @@ describe("the tables of the pages", function()
     end
   end)
 
+  it("list the options of jobs and of their start", function()
+    local rows = doc.table("jobs option")
+    assert.same(known_names(load_error('require("sluice.jobs").new(app, { nothing_like_it = 1 })'), {}), names_of(rows))
+    local source = tree.read("lua/sluice/jobs.lua")
+    for _, row in ipairs(rows) do
+      local name, default = markdown.code(row[1])[1], row[2]:match("^`(.-)`")
+      assert.truthy(not default or source:find(("%s = %s"):format(name, default), 1, true), name)
+    end
+    local start = source:match("\nlocal START = {(.-)}")
+    local wanted = {}
+    for name in start:gmatch("(%l+) = ") do wanted[#wanted + 1] = name end
+    assert.same(sorted(wanted), names_of(doc.table("start option")))
+  end)
+
   it("list the options of rooms", function()
     local message = load_error('require("sluice.rooms").new(app, { nothing_like_it = 1 })')
     local rows = doc.table("room option")
@@ -280,6 +294,7 @@ describe("public functions", function()
       changes = { "changes." }, Changes = { "Changes:" }, Entity = { "Entity:" },
       alerts = { "alerts." }, Alerts = { "Alerts:", "pages." },
       demo = { "demo." }, Demo = { "Demo:" },
+      jobs = { "jobs." }, Jobs = { "Jobs:", "pages." }, Job = { "Job:" },
       rooms = { "rooms." }, Rooms = { "Rooms:" },
       datastar = { "datastar." }, htmx = { "htmx." },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },

@@ -94,7 +94,7 @@ describe("what is stable", function()
     end
     assert.same(known('app:on("no", print)'), rows["app:on"])
     local channels = {}
-    for name in meta:match("%-%-%-@field kind ([^\n]+)"):gmatch('"(%l+)"') do channels[#channels + 1] = name end
+    for name in meta:match('%-%-%-@field kind ("[^\n]+)'):gmatch('"(%l+)"') do channels[#channels + 1] = name end
     assert.same(sorted(channels), rows["app:stats"])
     local kinds = meta:match("kinds: ([%l ]+),")
     assert.same(words(kinds), rows["kinds of a shape"])

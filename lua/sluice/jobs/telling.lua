@@ -1,0 +1,97 @@
+--- The events of sluice.jobs: of each job at most `max_rate` progress events a second, the last
+--- one and its end at once. They are values of a state in memory: who comes late gets the newest of
+--- each at once, and after a start all are told again. Keeps nothing in memory but a timer for each
+--- job whose newest progress waits.
+local owned = require("sluice.base.owned")
+local sluice = require("sluice")
+
+local telling = {}
+
+local EVENTS = { success = "job-complete", failed = "job-failed", cancelled = "job-cancelled" }
+-- What may be better in a moment; other refusals (of a transform) are final.
+local LATER = { ESTORE = true, ETIMEOUT = true, EBUSY = true, EFULL = true, ENOMEM = true }
+local RESULT_MAX = 32768 -- bytes of a result in an event; a larger one is in GET <prefix>/:id
+local NOW = { wait = false }
+
+telling.LATER, telling.FIELDS_MAX = LATER, 16384
+
+--- Plain data as JSON, at most so many bytes.
+-- @treturn string|nil or nil, message, code
+function telling.text(value, most)
+  local ok, text, message, code = pcall(sluice.json.encode, value)
+  if not ok or not text then
+    message = tostring(ok and message or text):gsub("^[^%s:]+:%d+: ", "")
+    return nil, message, code or "EJSON"
+  elseif #text > most then
+    return nil, ("%d bytes as JSON are more than %d"):format(#text, most), "ETOOBIG"
+  end
+  return text
+end
+
+--- The name of an owner's channel; what has no owner is in one of its own.
+function telling.channel(self, owner)
+  return owner and ("%s/%s"):format(self.o.name, owner) or self.o.name
+end
+
+--- What everybody who may see a job is shown of it.
+function telling.data_of(row)
+  local data = row.first and sluice.json.decode(row.first) or {}
+  for name, value in pairs(row.fields and sluice.json.decode(row.fields) or {}) do
+    data[name] = value
+  end
+  data.jobId, data.kind, data.status, data.step = row.id, row.kind, row.status, row.step
+  data.processed, data.total, data.percentage = row.processed, row.total, row.percentage
+  return data
+end
+
+local function publish(self, row, event, data, opts)
+  local ok, message, code = self.app:publish(telling.channel(self, row.owner), event, data, opts)
+  if ok then return true end
+  if LATER[code] then return false end
+  sluice.log.error(("%s: '%s' of job '%s' was refused: %s"):format(self.o.name, event, row.id,
+    message), { code = code })
+  return true
+end
+
+--- Tell how far a job is, now.
+function telling.say(self, row, opts)
+  row.dirty, row.said = not publish(self, row, "progress", telling.data_of(row), opts or NOW),
+    sluice.now()
+end
+
+--- How far a job is has changed: tell it, now or when the last time is long enough ago.
+function telling.note(self, row)
+  row.dirty = true
+  local wait = row.said and row.said + 1 / self.o.max_rate - sluice.now() or 0
+  if wait <= 0 then return telling.say(self, row) end
+  if row.due then return end
+  local name = self.o.name .. ".tell"
+  row.due = self.app:after(wait, name, { id = row.id }, { id = name .. "/" .. row.id }) and true
+end
+
+--- What has waited is due.
+function telling.due(self, id)
+  local row = self.book.state().rows[id]
+  if not row then return end
+  row.due = nil
+  if row.dirty and not row.outcome then telling.say(self, row) end
+end
+
+--- Tell the end of a job, and end the streams that follow it alone.
+-- @treturn boolean false: it is to be tried again
+function telling.finish(self, row)
+  local opts = { wait = false, ttl = math.max(1, row.ended + self.o.keep - sluice.time()) }
+  local data = telling.data_of(row)
+  data.error = row.error
+  if row.result and #row.result <= RESULT_MAX then
+    data.result = sluice.json.decode(row.result)
+  elseif row.result then
+    data.resultBytes = #row.result
+  end
+  telling.say(self, row, opts)
+  if row.dirty or not publish(self, row, EVENTS[row.status], data, opts) then return false end
+  owned.stop_streams(self.app, telling.channel(self, row.owner), "job", row.id)
+  return true
+end
+
+return telling
