@@ -148,6 +148,16 @@ local SENDERS = {
     t:advance(1)
     return t, { c }
   end,
+  ["lua/sluice/inbox.lua"] = function()
+    local t = kit.start([[
+      local inbox = require("sluice.inbox").new(app)
+      inbox:stream("/mine")
+      app:get("/send", function() return sluice.receipt(inbox:send("ann", { message = "m" })) end)]])
+    local c = t:connect("/mine", { user = "ann" })
+    t:get("/send")
+    t:advance(1)
+    return t, { c }
+  end,
   ["lua/sluice/jobs.lua"] = function()
     local t = kit.start([[
       local jobs = require("sluice.jobs").new(app)

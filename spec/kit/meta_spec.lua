@@ -90,6 +90,7 @@ describe("meta", function()
     ["sluice.AlertsOptions"] = 'require("sluice.alerts").new(app, { nothing_like_it = 1 })',
     ["sluice.AlertRule"] = 'require("sluice.alerts").new(app):rule("a", { nothing_like_it = 1 })',
     ["sluice.AlertSilence"] = 'require("sluice.alerts").new(app):silence("a", { nothing_like_it = 1 })',
+    ["sluice.InboxOptions"] = 'require("sluice.inbox").new(app, { nothing_like_it = 1 })',
     ["sluice.RoomsOptions"] = 'require("sluice.rooms").new(app, { nothing_like_it = 1 })',
     ["sluice.JobsOptions"] = 'require("sluice.jobs").new(app, { nothing_like_it = 1 })',
     ["App:task opts"] = 'app:task("a", { nothing_like_it = 1 }, print)',

@@ -200,6 +200,24 @@ describe("the tables of the pages", function()
     assert.same(sorted(wanted), names_of(doc.table("start option")))
   end)
 
+  it("list the options of inboxes, of steps and of messages", function()
+    local inbox = 'require("sluice.inbox").new(app, %s)'
+    local message = load_error(inbox:format("{ x = 1 }"))
+    assert.same(known_names(message, {}), names_of(doc.table("inbox option")))
+    local named = {}
+    for _, via in ipairs { '"webhook"', "print" } do
+      message = load_error(inbox:format("{ escalate = { high = { { via = " .. via .. ", x = 1 } } } }"))
+      for _, name in ipairs(known_names(message, {})) do named[name] = true end
+    end
+    local listed = {}
+    for _, row in ipairs(doc.table("escalation option")) do
+      for _, name in ipairs(markdown.code(row[1])) do listed[name] = true end
+    end
+    assert.same(named, listed)
+    message = load_error(inbox:format("{}") .. ':send("ann", { x = 1 })')
+    assert.same(known_names(message, {}), names_of(doc.table("field of a message")))
+  end)
+
   it("list the options of rooms", function()
     local message = load_error('require("sluice.rooms").new(app, { nothing_like_it = 1 })')
     local rows = doc.table("room option")
@@ -295,7 +313,7 @@ describe("public functions", function()
       alerts = { "alerts." }, Alerts = { "Alerts:", "pages." },
       demo = { "demo." }, Demo = { "Demo:" },
       jobs = { "jobs." }, Jobs = { "Jobs:", "pages." }, Job = { "Job:" },
-      rooms = { "rooms." }, Rooms = { "Rooms:" },
+      rooms = { "rooms." }, Rooms = { "Rooms:" }, inbox = { "inbox." }, Inbox = { "Inbox:", "pages." },
       datastar = { "datastar." }, htmx = { "htmx." },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }

@@ -1,0 +1,121 @@
+--- Steps of an escalation: what they may say, and doing them. What a page is told of a failure is
+--- one word or a status; the log has the rest, which may name addresses. Keeps nothing in memory.
+local http = require("sluice.http")
+local options = require("sluice.base.options")
+local sluice = require("sluice")
+
+local steps = {}
+
+local NONE = options.NONE
+local STEP = { after = NONE, via = NONE }
+local BY_VIA = {
+  webhook = { url = options.STRING, headers = options.TABLE, sign = options.TABLE, timeout = 10,
+    retries = 3 },
+  email = { to = options.NONE, subject = options.STRING },
+  ["function"] = {},
+}
+local SECONDS_MAX, STEPS_MAX, SECRET_MIN = 366 * 86400, 100, 24
+
+-- ---- At load -------------------------------------------------------------------------------
+
+local function webhook_fault(step)
+  if not (step.url and step.url:find("^https?://[^/]")) then
+    return "url is an address that begins with http:// or https://"
+  end
+  local secret = step.sign and options("sign", step.sign, { secret = "" }).secret
+  if secret and #secret < SECRET_MIN then
+    return ("sign.secret is a text of at least %d bytes"):format(SECRET_MIN)
+  end
+end
+
+local function email_fault()
+  return "no server for e-mail is configured in this version: use via = \"webhook\" or a function"
+end
+
+local FAULT = { webhook = webhook_fault, email = email_fault, ["function"] = function() end }
+
+local function read_step(what, given)
+  if type(given) ~= "table" then error(what .. " is a table, as { after =, via = }", 6) end
+  local name = type(given.via) == "function" and "function" or given.via
+  local more = BY_VIA[name]
+  if not more then error(what .. ': via is "webhook", "email" or a function', 6) end
+  local known = {}
+  for _, list in ipairs({ STEP, more }) do
+    for key, default in pairs(list) do known[key] = default end
+  end
+  local step = options(what, given, known)
+  step.name = name
+  local fine = type(step.after) == "number" and step.after >= 0 and step.after <= SECONDS_MAX
+  local fault = not fine and ("after is a number of seconds from 0 to %d"):format(SECONDS_MAX)
+    or FAULT[name](step)
+  if fault then error(("%s: %s"):format(what, fault), 6) end
+  return step
+end
+
+--- Check the rules; raises.
+-- @tparam table|nil given { severity = { step, … } }
+-- @tparam table severities the names that there are
+-- @treturn table { severity = { step, … } }
+function steps.check(given, severities)
+  local rules = {}
+  for severity, list in pairs(given or {}) do
+    if not severities[severity] then
+      error(("inbox.new: escalate: '%s' is no severity: info, warning, high, critical")
+        :format(tostring(severity)), 5)
+    end
+    local what = "inbox.new: escalate." .. severity
+    local fault = options.list_fault(list, "steps")
+    if fault then error(("%s %s"):format(what, fault), 5) end
+    if #list > STEPS_MAX then error(("%s: at most %d steps"):format(what, STEPS_MAX), 5) end
+    local own = {}
+    for i, step in ipairs(list) do
+      own[i] = read_step(("%s[%d]"):format(what, i), step)
+      if i > 1 and own[i].after < own[i - 1].after then
+        error(("%s[%d]: after counts from when it was sent, and is less than that of the step "
+          .. "before"):format(what, i), 5)
+      end
+    end
+    if #own > 0 then rules[severity] = own end
+  end
+  return rules
+end
+
+-- ---- Doing ---------------------------------------------------------------------------------
+
+local function webhook(step, item, n)
+  local once = ("%s-%d"):format(item.id, n)
+  local headers = { ["Idempotency-Key"] = once }
+  for name, value in pairs(step.headers or {}) do headers[name] = value end
+  local answer, message, code = http.request({ method = "POST", url = step.url, headers = headers,
+    json = { user = item.to, step = n, notification = item }, timeout = step.timeout,
+    retries = step.retries, sign = step.sign and { secret = step.sign.secret, id = once } or nil })
+  if not answer then return false, code, message end
+  if answer.status >= 200 and answer.status < 300 then return true end
+  local text = ("answered %d"):format(answer.status)
+  return false, text, text
+end
+
+local function call(step, item)
+  local copy = {}
+  for name, value in pairs(item) do copy[name] = value end
+  local ok, answer, message = pcall(step.via, item.to, copy)
+  if not ok then return false, "failed", answer end
+  if answer == false or answer == nil and message ~= nil then return false, "failed", message end
+  return true
+end
+
+local RUN = { webhook = webhook, ["function"] = call }
+
+--- Do a step. Waits for whom it asks.
+-- @treturn boolean whether it was done
+-- @treturn string|nil why not, in a word
+function steps.run(step, item, n)
+  local done, ok, why, more = pcall(RUN[step.name], step, item, n)
+  if not done then ok, why, more = false, "failed", ok end
+  if ok then return true end
+  sluice.log.error(("inbox: step %d of the escalation of '%s' by %s failed: %s"):format(n, item.id,
+    step.name, tostring(more)))
+  return false, why
+end
+
+return steps
