@@ -32,11 +32,9 @@ static inline void sip_round(uint64_t v[4]) {
     v[2] = rotate(v[2], 32);
 }
 
-uint64_t map_hash(struct slice key) {
-    pthread_once(&hash_once, draw_key);
-    uint64_t v[4] = {hash_key[0] ^ 0x736f6d6570736575u, hash_key[1] ^ 0x646f72616e646f6du,
-                     hash_key[0] ^ 0x6c7967656e657261u,
-                     hash_key[1] ^ 0x7465646279746573u};
+static inline uint64_t sip(uint64_t k0, uint64_t k1, struct slice key) {
+    uint64_t v[4] = {k0 ^ 0x736f6d6570736575u, k1 ^ 0x646f72616e646f6du,
+                     k0 ^ 0x6c7967656e657261u, k1 ^ 0x7465646279746573u};
     const char *p = key.p;
     size_t left = key.n;
     for (; left >= 8; p += 8, left -= 8) {
@@ -54,6 +52,15 @@ uint64_t map_hash(struct slice key) {
     v[2] ^= 0xff;
     for (int i = 0; i < 3; i++) sip_round(v);
     return v[0] ^ v[1] ^ v[2] ^ v[3];
+}
+
+uint64_t map_hash(struct slice key) {
+    pthread_once(&hash_once, draw_key);
+    return sip(hash_key[0], hash_key[1], key);
+}
+
+uint64_t map_mark(uint64_t before, struct slice text) {
+    return sip(before, 0, text);
 }
 
 void map_init(struct map *m) {

@@ -29,6 +29,10 @@ void map_deinit(struct map *m); /* frees the buckets, not the nodes */
 
 uint64_t map_hash(struct slice key);
 
+/* A mark of a text and, by 'before', of those that went before it: the same in every process. It
+ * keeps no secret. [any thread] */
+uint64_t map_mark(uint64_t before, struct slice text);
+
 /* NULL when absent. */
 struct map_node *map_get(const struct map *m, struct slice key);
 struct map_node *map_get_hashed(const struct map *m, struct slice key, uint64_t hash);

@@ -26,6 +26,8 @@ int control_hello(struct buf *b, const char *epoch, const struct control_hello *
     if (err == 0) err = buf_add_number(b, h->heartbeat);
     if (err == 0 && h->max_rate > 0) err = buf_adds(b, ",\"max_rate\":");
     if (err == 0 && h->max_rate > 0) err = buf_add_number(b, h->max_rate);
+    if (err == 0 && h->share.n > 0)
+        err = buf_addf(b, ",\"share\":\"%.*s\"", (int)h->share.n, h->share.p);
     if (err == 0) err = buf_adds(b, "}\n");
     if (err == 0 && h->has_id) err = control_id_line(b, epoch, h->id);
     return err < 0 ? err : buf_adds(b, "\n");

@@ -25,6 +25,7 @@ struct control_hello {
     struct slice states; /* how many values of each state are: members of a JSON object */
     uint32_t channels;   /* that it is subscribed to */
     double heartbeat;    /* seconds; 0: none */
+    struct slice share;  /* marks of its user and its plan; empty: not said */
     double max_rate;     /* of its states, events a second; 0: no limit */
     bool has_id;
     uint64_t id;

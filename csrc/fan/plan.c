@@ -29,6 +29,23 @@ static struct filter_list copy_list(struct room *room, struct filter_list from) 
     return to;
 }
 
+static uint64_t mark_list(uint64_t mark, struct filter_list list) {
+    mark = map_mark(mark, slice_str(list.given ? "given" : "all"));
+    for (uint32_t i = 0; i < list.n; i++) mark = map_mark(mark, list.items[i]);
+    return mark;
+}
+
+uint64_t plan_mark(const struct plan_spec *spec) {
+    uint64_t mark = spec->options.plain;
+    for (uint32_t i = 0; i < spec->n; i++) {
+        const struct sub_spec *sub = &spec->subs[i];
+        int64_t how[2] = {sub->rewind, sub->period_ms};
+        mark = map_mark(map_mark(mark, sub->channel), slice_of((char *)how, sizeof how));
+        mark = mark_list(mark_list(mark, sub->types), sub->keys);
+    }
+    return mark;
+}
+
 struct plan *plan_new(const struct plan_spec *spec) {
     const struct sub_spec *subs = spec->subs;
     size_t slices = 0, bytes = 0;

@@ -42,6 +42,9 @@ struct plan {
     struct sub_spec specs[];
 };
 
+/* A mark of what it follows and how: equal plans have equal ones, after a restart too. */
+uint64_t plan_mark(const struct plan_spec *spec);
+
 /* Copies the spec and all it points to. Owned; NULL when memory is out. */
 struct plan *plan_new(const struct plan_spec *spec);
 struct plan *plan_ref(struct plan *p);

@@ -254,9 +254,9 @@ bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
            now_ms - s->written_ms >= (s->filtered ? SYNC_FILTERED_MS : SYNC_QUIET_MS);
 }
 
-struct note *note_new_sync(const struct stream *s) {
+struct note *note_new_sync(const struct stream *s, uint64_t at_least) {
     struct buf text = {0};
-    uint64_t head = s->fan->head;
+    uint64_t head = s->fan->head > at_least ? s->fan->head : at_least;
     struct note *note = NULL;
     if (control_sync(&text, s->fan->epoch, head) == 0)
         note = note_new(buf_slice(&text), head, head, STREAM_GOES_ON);
@@ -265,7 +265,7 @@ struct note *note_new_sync(const struct stream *s) {
 }
 
 void stream_sync(struct stream *s) {
-    struct note *note = note_new_sync(s);
+    struct note *note = note_new_sync(s, 0);
     if (!note) return; /* the next heartbeat tries again */
     stream_add_note(s, note);
     stream_wake(s);

@@ -135,7 +135,7 @@ void stream_sync(struct stream *s);
 /* NULL when memory is out. */
 struct note *note_new(struct slice text, uint64_t after, uint64_t id,
                       enum stream_end end);
-struct note *note_new_sync(const struct stream *s);
+struct note *note_new_sync(const struct stream *s, uint64_t at_least); /* or the head */
 
 /* Put a note behind those that go out after the same number or a lower one (takes). */
 void stream_add_note(struct stream *s, struct note *note);

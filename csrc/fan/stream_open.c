@@ -42,11 +42,15 @@ struct verdict {
     bool resumed, passes;
 };
 
-/* Whether the client's own id is of this log and not below the cursor. */
-static bool is_reached(const struct stream *s, const struct eventid *id) {
+/* Whether the client's own id is of this log. */
+static bool is_ours(const struct stream *s, const struct eventid *id) {
     return id->kind == EVENTID_GOOD && strcmp(id->epoch, s->fan->epoch) == 0 &&
-           id->seq <= atomic_load_explicit(s->fan->log_head, memory_order_acquire) &&
-           s->cursor <= id->seq;
+           id->seq <= atomic_load_explicit(s->fan->log_head, memory_order_acquire);
+}
+
+/* ... and not below the cursor. */
+static bool is_reached(const struct stream *s, const struct eventid *id) {
+    return is_ours(s, id) && s->cursor <= id->seq;
 }
 
 /* The longest period that its states have. */
@@ -86,6 +90,7 @@ static int write_hello(struct buf *b, struct stream *s, const struct stream_open
                                   .resumed = v->resumed && !s->seeks,
                                   .channels = s->n_subs,
                                   .heartbeat = o->heartbeat,
+                                  .share = o->share,
                                   .max_rate = period ? 1000.0 / (double)period : 0,
                                   .has_id = !v->passes && s->n_subs > 0,
                                   .id = PLANTED(3) ? s->fan->head : s->cursor};
@@ -140,6 +145,12 @@ static int write_preamble(struct buf *b, const struct stream *s,
     return err == 0 && s->plain ? buf_adds(b, "\n") : err;
 }
 
+/* What ends its opening, behind all that is pending now, of logs and states: a sync. No count in
+ * hello could say as much. */
+static bool says_opened(const struct stream *s) {
+    return !s->plain && s->n_subs > 0;
+}
+
 /* What a stream begins with. A plain one gets comments alone. */
 static int queue_opening(struct stream *s, const struct stream_opening *o,
                          const struct verdict *v) {
@@ -152,13 +163,20 @@ static int queue_opening(struct stream *s, const struct stream_opening *o,
     uint64_t id = s->plain ? 0 : s->cursor;
     struct note *note =
         err == 0 ? note_new(buf_slice(&text), 0, id, STREAM_GOES_ON) : NULL;
-    if (note) {
-        note->waits = s->seeks;
-        note->resumes = s->seeks && v->resumed && !s->plain;
-        stream_add_note(s, note);
-    }
     buf_free(&text);
-    return err == 0 && !note ? E_NOMEM : err;
+    bool follows = says_opened(s) && !s->seeks; /* else in stream_begin */
+    uint64_t least = s->cursor; /* this thread may be behind it, and behind the client */
+    if (is_ours(s, &o->last_id) && o->last_id.seq > least) least = o->last_id.seq;
+    struct note *sync = note && follows ? note_new_sync(s, least) : NULL;
+    if (!note || (follows && !sync)) {
+        mem_free(note);
+        return err == 0 ? E_NOMEM : err;
+    }
+    note->waits = s->seeks;
+    note->resumes = s->seeks && v->resumed && !s->plain;
+    stream_add_note(s, note);
+    if (sync) stream_add_note(s, sync);
+    return 0;
 }
 
 /* The end of a hello: its id and the blank line, in place of 'room' bytes with another one. */
@@ -198,6 +216,10 @@ void stream_begin(struct stream *s) {
     s->opened = true;
     if (note->resumes && (s->resets == 0 || PLANTED(46))) write_resumed(s, note);
     if (!s->plain) write_id(s, note, PLANTED(37) ? s->fan->head : s->cursor, room);
+    if (!says_opened(s) || s->ending) return;
+    struct note *sync = note_new_sync(s, s->cursor);
+    if (sync) stream_add_note(s, sync);
+    else stream_bye(s, END_OVERLOAD); /* it comes back, and gets it then */
 }
 
 static int32_t rewind_of(const struct sub *sub, const struct sub_spec *spec) {
@@ -318,7 +340,7 @@ static int queue_start(struct stream *s, const struct sub *sub) {
     int err = 0;
     if (s->came_back && !s->plain) err = queue_reset(s, sub_chan(sub));
     if (err == 0 && sub->snapshot) err = batch_newest(&b, sub);
-    if (err == 0 && !s->plain) err = batch_add(&b, note_new_sync(s));
+    if (err == 0 && !s->plain) err = batch_add(&b, note_new_sync(s, 0));
     buf_free(&b.text);
     while (b.first) {
         struct note *note = b.first;

@@ -11,8 +11,9 @@ struct stream_opening {
     struct plan_spec plan;
     struct eventid last_id;
     uint32_t retry_ms;
-    double heartbeat;  /* seconds, as hello says: the plan's, or the server's */
-    bool preamble_out; /* the head went out before: ":ok" and retry are written */
+    struct slice share; /* for hello: who may have this stream instead of their own */
+    double heartbeat;   /* seconds, as hello says: the plan's, or the server's */
+    bool preamble_out;  /* the head went out before: ":ok" and retry are written */
 };
 
 void stream_deinit(struct stream *s); /* unsubscribes */

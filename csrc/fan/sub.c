@@ -236,8 +236,7 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
         /* its client may have seen more than this thread */
         if (!reason && c->kind == CHANNEL_LOG && id->seq > sub->from) sub->from = id->seq;
     } else if (c->kind == CHANNEL_KEYED && rewind == REWIND_LATEST) {
-        start_snapshot(sub);
-        sub->confirm = sub->snapshot;
+        start_snapshot(sub); /* the sync that ends the opening confirms it */
     } else {
         sub->from = before_all(sub->stream->fan, c);
         sub->told = chan_beyond(c) != 0;

@@ -42,7 +42,7 @@ struct client {
 
     /* app */
     struct map_node node;
-    char *user;
+    char *user; /* before it opens; [io] reads it then */
     union {
         struct topic *few[CLIENT_FEW_TOPICS]; /* while they fit there */
         struct topic **many;                  /* as long as the next power of two */

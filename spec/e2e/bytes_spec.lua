@@ -12,7 +12,8 @@ local HEAD = "HTTP/1.1 200 OK\r\n"
   .. "X-Accel-Buffering: no\r\n"
   .. "X-Content-Type-Options: nosniff\r\n"
   .. "Date: DATE\r\n"
-local HELLO = '{"client":"CLIENT","epoch":"EPOCH","resumed":false,"replay":0,"state":{},"channels":1,"heartbeat":15}'
+local HELLO = '{"client":"CLIENT","epoch":"EPOCH","resumed":false,"replay":0,"state":{},"channels":1,"heartbeat":15,"share":"SHARE"}'
+local SYNC = "event: sync\ndata: {}\nid: EPOCH-0\n\n" -- the opening is over
 
 local s
 
@@ -28,7 +29,7 @@ end
 local function normal(text)
   local retry = tonumber(text:match("\nretry: (%d+)\n"))
   local epoch = text:match('"epoch":"([%l%d]+)"')
-  text = text:gsub(DATE, "DATE"):gsub('"client":"%w+"', '"client":"CLIENT"'):gsub("retry: %d+", "retry: N")
+  text = text:gsub(DATE, "DATE"):gsub('"client":"%w+"', '"client":"CLIENT"'):gsub("retry: %d+", "retry: N"):gsub('"share":"[%x.]+"', '"share":"SHARE"')
   return text:gsub(epoch, "EPOCH"), retry, epoch
 end
 
@@ -47,10 +48,10 @@ describe("a stream's first segment", function()
     for _, path in ipairs { "/static", "/lua" } do
       local text, w = first_segment("GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\n\r\n")
       local got, retry = normal(text)
-      local body = ":ok\nretry: N\nevent: hello\ndata: " .. HELLO .. "\nid: EPOCH-0\n\n"
+      local body = ":ok\nretry: N\nevent: hello\ndata: " .. HELLO .. "\nid: EPOCH-0\n\n" .. SYNC
       local size = text:match("\r\n\r\n(%x+)\r\n")
       assert.equal(HEAD .. "Transfer-Encoding: chunked\r\n\r\n" .. size .. "\r\n" .. body .. "\r\n", got)
-      local from, to = text:find(":ok.-\n\n")
+      local from, to = text:find(":ok.*\n\n")
       assert.equal(tonumber(size, 16), to - from + 1)
       assert.is_nil(size:find("^0"))
       assert.is_true(retry >= 2000 and retry <= 4000)
@@ -71,7 +72,7 @@ describe("a stream's first segment", function()
 
   it("has no chunks for HTTP/1.0 and says that the connection closes", function()
     local text, w = first_segment("GET /static HTTP/1.0\r\nHost: localhost\r\n\r\n")
-    local body = ":ok\nretry: N\nevent: hello\ndata: " .. HELLO .. "\nid: EPOCH-0\n\n"
+    local body = ":ok\nretry: N\nevent: hello\ndata: " .. HELLO .. "\nid: EPOCH-0\n\n" .. SYNC
     assert.equal(HEAD .. "Connection: close\r\n\r\n" .. body, (normal(text)))
     s.publish("empty", { n = 1 })
     assert.is_true(w:fill(5 * deadline.scale))
@@ -131,7 +132,7 @@ describe("a stream's events", function()
     s.publish("prices", { event = "p", key = "A" })
     local c = sse.connect(s.port, "/both")
     assert.is_true(c:more(deadline.after(5)))
-    assert.matches("\n\nevent: p\ndata: {.-}\n\n$", c.text)
+    assert.matches("\n\nevent: p\ndata: {.-}\n\nevent: sync\ndata: {}\nid: [%l%d]+%-1\n\n$", c.text)
     c:parse()
     assert.same({ prices = 1 }, json.decode(c:next_event().data).state)
     c:close()

@@ -30,7 +30,7 @@ local function add_sub(self, spec)
   return sub
 end
 
---- A compacted replay follows a reset: a sync ends it, one for all that end together.
+--- A compacted replay follows a reset on an open stream: a sync ends it, one for all that end together.
 function Watcher:await_sync() self.syncs, self.sync_due = self.syncs + 1, true end
 
 local function add_start(self, spec, id, hello)
@@ -69,7 +69,6 @@ local function add_start(self, spec, id, hello)
     hello.resets = hello.resets + 1
     self.resets[spec[1]] = { reason = start.reason, oldest = self.replica:oldest(spec[1]) }
     sub.told = not start.compact and start.beyond
-    if start.compact and start.list[1] then self:await_sync() end
   end
 end
 
@@ -97,6 +96,10 @@ function watcher.new(given)
   for _, entry in ipairs(self.expect) do entry.behind = entry.compact and entry.event.seq <= self.ahead end
   -- what is lost is told before an id passes it: then the last reset brings the first id
   hello.silent = hello.resets > 0 and not (good and hello.id <= self.ahead)
+  self.opening = self.n_subs > 0
+  for name, sub in pairs(self.subs) do
+    self.asks = self.asks or sub.seeks or given.id and self.replica:channel(name).policy.durable
+  end
   return self
 end
 
@@ -827,6 +830,11 @@ function Watcher:on_block(event)
   if event.event == "reset" then return self:on_reset(event, id) end
   local asked = self.notes[1] and self.notes[1].what == "sync" and self.notes[1].after == id
     and not is_owed(self.notes[1])
+  if self.opening and not (asked and self.asks) then -- where a store is asked first, others may go before it
+    self.opening = nil
+    if id < self.joined then fail("the sync that ends the opening has id %d, and %d was there", id, self.joined) end
+    return self:settle(id, "sync")
+  end
   if self.syncs > 0 and not asked then
     self.syncs, self.sync_due = self.syncs - 1, false
     return self:settle(id, "sync")
@@ -878,6 +886,7 @@ function Watcher:finish()
     end
   end
   if self.notes[1] then fail("%s never came", self.notes[1].what) end
+  if self.opening then fail("no sync ended the opening") end
   if self.sync_due and not self.left_one then fail("no sync ended a replay that followed a reset") end
   if next(self.resets) then fail("the reset of %s never came", next(self.resets)) end
   for _, sub in pairs(self.subs) do if sub.state then check_view(self, sub) end end

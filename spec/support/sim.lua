@@ -27,16 +27,29 @@ function sim.events(stream)
   return eventstream.new():feed(bytes), ended, bytes
 end
 
+local opening = setmetatable({}, { __mode = "k" }) -- streams whose hello was seen, and no sync yet
+
+--- Whether an event is the sync that ends the opening of a stream.
+function sim.is_opened(stream, event)
+  if event.event == "hello" and not event.data:find('"channels":0', 1, true) then opening[stream] = true end
+  if event.event ~= "sync" or not opening[stream] then return false end
+  opening[stream] = nil
+  return true
+end
+
 --- The same in one line: "hello@0 a@1=x reset@1 …", ids without their epoch, data of plain
---- events only.
-function sim.line(stream)
+--- events only. The sync that ends an opening is an "opened" when it is asked for.
+function sim.line(stream, with_opened)
   local events, ended = sim.events(stream)
   local words, last = {}, ""
   for _, event in ipairs(events) do
+    local opened = sim.is_opened(stream, event)
+    if opened and not with_opened then goto continue end
     local id = event.id ~= last and "@" .. (event.id:match("%-(%d+)$") or event.id) or ""
     last = event.id
     local control = ({ hello = 1, reset = 1, sync = 1, bye = 1 })[event.event]
-    words[#words + 1] = event.event .. id .. (control and "" or "=" .. event.data)
+    words[#words + 1] = (opened and "opened" or event.event) .. id .. (control and "" or "=" .. event.data)
+    ::continue::
   end
   if ended then words[#words + 1] = ended end
   return table.concat(words, " ")

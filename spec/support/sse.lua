@@ -74,8 +74,16 @@ function Client:next_chunk(left)
   return piece
 end
 
+-- The sync that ends its opening is no news: who waits for one waits for what comes later.
+local function is_opened(self, block)
+  if block.event == "hello" then self.opening = not table.concat(block.data):find('"channels":0', 1, true) end
+  local opened = block.event == "sync" and self.opening
+  if opened then self.opening = false end
+  return opened
+end
+
 local function finish_block(self, block)
-  if #block.data == 0 then return end
+  if #block.data == 0 or is_opened(self, block) then return end
   local comment = #self.pending_comments > 0 and table.concat(self.pending_comments, "\n") or nil
   self.pending_comments = {}
   self.seen = self.seen + 1

@@ -1,6 +1,7 @@
 --- Pages of durable logs, one case each: what the property test draws at random is
 --- spec/property/stored.lua.
 local eventstream = require("sluice.eventstream")
+local support = require("spec.support.sim")
 local testing = require("sluice.core.testing")
 
 local HELD = 2
@@ -61,7 +62,7 @@ describe("pages of a durable log", function()
       local said = event.event == "message" and event.data or event.event
       if event.data:find('"resumed":true', 1, true) then said = said .. " true" end
       if event.event == "reset" then said = said .. " " .. event.data:match('"reason":"([^"]+)"') end
-      list[#list + 1] = said
+      if not support.is_opened(stream, event) then list[#list + 1] = said end
     end
     return table.concat(list, ", ")
   end
@@ -104,7 +105,7 @@ describe("pages of a durable log", function()
     page = sim:pages(1)[1]
     assert.same({ 82, 0 }, { page.above, page.newest })
     answer(rows(83, 84))
-    assert.equal("d83, d84, now", taken(stream))
+    assert.equal("d83, d84, now, sync", taken(stream)) -- its hello was taken before
     assert.is_false(sim:paging(1))
   end)
 
@@ -419,7 +420,7 @@ describe("pages of a durable log", function()
     assert.equal("", taken(stream))
     stream:filter(nil, { "x", "y" })
     answer({}, 10, 100)
-    assert.equal("d60, sync", taken(stream))
+    assert.equal("d60", taken(stream))
   end)
 
   it("gives the page up while the socket is full, and asks again", function()

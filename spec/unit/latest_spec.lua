@@ -182,7 +182,7 @@ describe("a keyed log", function()
     for i = 1, 9 do log("joined", "k" .. i % 2, "" .. i) end
     s:drain(1)
     local stream = connect(ALL, s:epoch() .. "-1")
-    assert.equal("hello reset@7 joined@8=8 joined@9=9 sync", sim.line(stream))
+    assert.equal("hello reset@7 joined@8=8 joined@9=9 opened", sim.line(stream, true))
     stream:close()
   end)
 
@@ -191,7 +191,7 @@ describe("a keyed log", function()
     for i = 2, 9 do log("joined", "k" .. i % 2, "" .. i) end
     s:drain(1)
     local stream = connect(ALL, s:epoch() .. "-3")
-    assert.equal("hello@3 reset joined=1 joined@8=8 joined@9=9 sync", sim.line(stream))
+    assert.equal("hello@3 reset joined=1 joined@8=8 joined@9=9 opened", sim.line(stream, true))
     stream:close()
   end)
 

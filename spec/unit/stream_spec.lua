@@ -40,8 +40,8 @@ describe("an opening stream", function()
     s:publish("st", "p", "1", "A", false, true)
     local bytes = connect({ channels = { "log/a", "st" } }):take()
     assert.equal((":ok\nretry: 2500\nevent: hello\ndata: {\"client\":\"me\",\"epoch\":\"%s\",\"resumed\":false,"
-      .. "\"replay\":0,\"state\":{\"st\":1},\"channels\":2,\"heartbeat\":15}\nid: %s\n\nevent: p\ndata: 1\n\n")
-      :format(s:epoch(), id(2)), bytes)
+      .. "\"replay\":0,\"state\":{\"st\":1},\"channels\":2,\"heartbeat\":15}\nid: %s\n\nevent: p\ndata: 1\n\n"
+      .. "event: sync\ndata: {}\nid: %s\n\n"):format(s:epoch(), id(2), id(2)), bytes)
   end)
 
   it("tells a reset, to the byte", function()
@@ -112,7 +112,19 @@ describe("an opening stream", function()
   end)
 
   it("may follow nothing, and then moves no cursor", function()
-    assert.equal("hello", line(connect { channels = {} }))
+    assert.equal("hello", sim.line(connect { channels = {} }, true))
+  end)
+
+  it("ends with a sync, behind all that was pending: logs, states and the newest per key", function()
+    for i = 1, 3 do s:publish("log/a", "e", "d" .. i) end
+    s:publish("st", "p", "1", "A", false, true)
+    local stream = connect({ channels = { "log/a", "st" } }, id(1))
+    s:publish("log/a", "e", "d5")
+    s:publish("st", "p", "2", "B", false, true)
+    sim.run(s)
+    assert.equal("hello@1 e@2=d2 e@3=d3 p=1 opened@4 e@5=d5 p=2", sim.line(stream, true))
+    assert.equal("hello@6 p=1 p=2 opened", sim.line(connect { channels = { "log/a", "st" } }, true))
+    assert.equal("", sim.line(connect { channels = { "log/a" }, control = false }, true))
   end)
 
   it("tells who comes back to nothing what it cannot resume, as soon as there is a channel", function()

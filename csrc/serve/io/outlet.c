@@ -282,12 +282,24 @@ static double set_heartbeat(struct outlet *o, double seconds) {
     return sent;
 }
 
+/* Marks of a user and a plan: streams with equal ones are told the same. */
+static struct slice share_of(const struct client *client, const struct plan_spec *plan,
+                             char *room, size_t size) {
+    uint64_t user = client->user ? map_mark(1, slice_str(client->user)) : 0;
+    int n = snprintf(room, size, "%llx.%llx", (unsigned long long)user,
+                     (unsigned long long)plan_mark(plan));
+    return slice_of(room, (size_t)n);
+}
+
 static int begin(struct outlet *o, struct request *r, struct plan *plan,
                  struct client *client, bool preamble_out) {
     double heartbeat = set_heartbeat(
         o, plan->options.heartbeat >= 0 ? plan->options.heartbeat : r->route->heartbeat);
+    struct plan_spec spec = {plan->specs, plan->n, plan->options};
+    char room[40];
     struct stream_opening opening = {.client = slice_str(client->id),
-                                     .plan = {plan->specs, plan->n, plan->options},
+                                     .plan = spec,
+                                     .share = share_of(client, &spec, room, sizeof room),
                                      .last_id = r->last_id,
                                      .retry_ms = worker_retry(conn_worker(conn_of(o))),
                                      .heartbeat = heartbeat,
