@@ -21,8 +21,13 @@ function Recorder:configure(snapshot)
   self.snapshot = {}
   for name, value in pairs(snapshot) do self.snapshot[name] = value end
   self.snapshot.routes, self.admin = {}, {}
+  local function is_own(it) return not it.pattern:find("^/%-/") and not it.pattern:find("^/sluice[%w.]*%.js$") end
   for _, route in ipairs(snapshot.routes) do
-    table.insert(route.pattern:find("^/%-/") and self.admin or self.snapshot.routes, route)
+    table.insert(is_own(route) and self.snapshot.routes or self.admin, route)
+  end
+  self.snapshot.cors = {}
+  for _, rule in ipairs(snapshot.cors) do
+    if is_own(rule) then table.insert(self.snapshot.cors, rule) end
   end
   return table.unpack(results, 1, results.n)
 end

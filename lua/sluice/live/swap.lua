@@ -1,6 +1,7 @@
 --- How a generation becomes the current one: methods of the runtime. All that can fail comes
 -- first: what is prepared, then the configuration of the core, which may have to wait for the
 -- store; installing cannot fail. Keeps nothing in memory of its own.
+local browser_files = require("sluice.app.browser_files")
 local callbacks = require("sluice.live.callbacks")
 local control = require("sluice.requests.control")
 local difference = require("sluice.live.difference")
@@ -26,10 +27,11 @@ local function snapshot(self, generation)
   local function number(name) return id_of(self, name) end
   local list = routes.for_core(generation, number)
   files.for_core(generation, number, list)
+  local cors = browser_files.for_core(list, generation.cors)
   control.for_core(list, number)
   -- While no hook is about clients, a stream of a constant plan costs this thread nothing. Hooks
   -- that a reload adds get what happens from then on.
-  return { routes = list, policies = generation.policies, cors = generation.cors,
+  return { routes = list, policies = generation.policies, cors = cors,
     news = hooks.ask_for_clients(generation) }
 end
 
