@@ -224,11 +224,11 @@ export class Stream {
     const quiet = Date.now() - this.heard, first = this.polls ? FIRST_WORD * 4 : FIRST_WORD;
     const limit = this.spoke ? this.beat * 2.5 + 1000 : first;
     const knows = !this.spoke || this.beat;
+    if (knows && this.spoke && quiet > this.beat * 1.5 + 500) this.become("stale");
     if (knows && quiet > limit && !late) {
       if (!this.spoke) this.polls = !this.polls && this.ask.fallback !== false;
       return this.failed({ message: "nothing was heard of the server", hurry: this.spoke });
     }
-    if (knows && this.spoke && quiet > this.beat * 1.5 + 500) this.become("stale");
     const at = Date.now() + 1000;
     // a page that was frozen first reads what waits for it
     this.timer = setTimeout(() => this.watch(turn, !late && Date.now() > at + 3000), 1000);
