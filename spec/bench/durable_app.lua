@@ -4,6 +4,7 @@ local sluice = require("sluice")
 local app = sluice.app()
 
 local TAIL = ',"pad":"' .. ("x"):rep(126) .. '"}'
+local SAME = '{"n":100000,"t":1000000000' .. TAIL
 local QUIET = 3600 -- no heartbeat while something else is measured
 
 app:channel("kept/*", { history = 1000000, durable = true })
@@ -25,10 +26,11 @@ local function at(list, part) return list[math.max(1, math.ceil(part * #list))] 
 
 -- One publisher: so many events of a channel, each after the answer to the one before.
 local function run(job, events, every)
-  local channel, name, took = job.channel, job.name, job.took
+  local channel, name, took, text = job.channel, job.name, job.took, job.text
   local began = sluice.now()
   for _ = 1, events do
-    local id, message = publish(channel, name, began)
+    local id, message
+    if text then id, message = app:publish(channel, name, text) else id, message = publish(channel, name, began) end
     if not id then error(message) end
     job.last, job.ended = id, sluice.now()
     took[#took + 1] = (job.ended - began) * 1e6
@@ -42,12 +44,13 @@ local function run(job, events, every)
 end
 
 -- So many publishers at once, so many events in all: how long it took, and what one publish did.
+-- With `same` each event has the same text, as the rows of SQLite alone.
 app:post("/publishers", function(req)
   local publishers = req:number("publishers", 1, 1024) // 1
   local each = req:number("events", 1, 1e7) // publishers
   local every = (req:number("every", 0, 1e7) or 0) / 1e6
   local job = { left = publishers, took = {}, channel = req.query.channel or "kept/log",
-    name = req.query.name or "tick" }
+    name = req.query.name or "tick", text = req.query.same and SAME }
   local began = sluice.now()
   for _ = 1, publishers do app:spawn(function() run(job, each, every) end) end
   while job.left > 0 do sluice.sleep(0.01) end -- seldom: it takes from what is measured

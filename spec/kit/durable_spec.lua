@@ -320,6 +320,26 @@ describe("durable channels", function()
     assert.same({ 1 }, numbers(c))
   end)
 
+  it("wake nobody again with the answer that comes after ETIMEOUT", function()
+    t = testing.start { source = [[
+      local sluice = require("sluice")
+      local app = sluice.app()
+      app:channel("log", { history = 100, durable = true })
+      app:post("/", function()
+        local _, _, code = app:publish("log", "e", { n = 1 })
+        local began = sluice.now()
+        sluice.sleep(10)
+        return { code = code, slept = sluice.now() - began }
+      end)
+      app:get("/all", function() return { n = #app:history("log") } end)
+      return app ]] }
+    t:disk { commit = 8 }
+    local answer = t:post("/").json
+    assert.equal("ETIMEOUT", answer.code)
+    assert.near(10, answer.slept, 0.1)
+    assert.equal(1, t:get("/all").json.n)
+  end)
+
   it("are not published to where nothing may wait", function()
     t = testing.start { source = [[
       local sluice = require("sluice")

@@ -125,6 +125,18 @@ describe("the data folder", function()
     assert.equal("stored", answer(s, s:event("log", "c")))
   end)
 
+  it("that lay still for long takes nothing more either once a file of it is gone", function()
+    local s = open(nil, { threads = true })
+    for _, name in ipairs { "sluice.db", "sluice.db-wal", "lock" } do
+      sh("touch -d '1 minute ago' " .. folder)
+      for i = 1, 2 do assert.equal("stored", answer(s, s:event("log", name .. i))) end
+      sh(("mv %s/%s %s/away"):format(folder, name, top))
+      assert.equal("failed", answer(s, s:event("log", "lost")), name)
+      sh(("mv %s/away %s/%s"):format(top, folder, name))
+      assert.equal("stored", answer(s, s:event("log", name)), name)
+    end
+  end)
+
   it("whose log was shortened in place takes nothing more, and the next start has what is left", function()
     for _, keep in ipairs { "0", "-1" } do
       local s = open()

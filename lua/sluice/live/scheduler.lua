@@ -175,9 +175,8 @@ end
 
 --- Why the running code cannot wait, or nil.
 -- @tparam string what for the message
-function Scheduler:obstacle(what)
-  return obstacle(self, what)
-end
+-- @treturn string|nil
+Scheduler.obstacle = obstacle
 
 --- Whether the running code may wait.
 function Scheduler:can_wait()

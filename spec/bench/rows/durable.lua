@@ -48,7 +48,7 @@ local function commit_rounds(bench, server)
       local events, s = bench:pick(n == 1 and 200 or n * 100, n * 4), samples[n]
       local sqlite = alone(bench, ("--group %d --events %d"):format(n, events))
       local sync = alone(bench, "--syncs " .. bench:pick(500, 10)).p99
-      local ours = publish(server, n, events)
+      local ours = publish(server, n, events, "&same=1")
       if round > 0 then
         s.ratio[round], s.rate[round] = ours.rate / sqlite.rate, ours.rate
         s.late[round], s.p99[round], s.sync[round] = ours.p99 / (2000 + 2 * sync), ours.p99, sync
