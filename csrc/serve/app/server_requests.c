@@ -1,6 +1,7 @@
 /* Requests that the app is asked, and their answers; see server.h. */
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 #include "serve/app/registry.h"
 #include "serve/app/server.h"
@@ -68,7 +69,7 @@ struct request *server_find_request(struct server *s, uint64_t id) {
 }
 
 bool server_keeps_alive(const struct request *r) {
-    return r->keep_alive && (!r->upload || r->upload->all);
+    return r->keep_alive && (!r->upload || r->upload->all || PLANTED(122));
 }
 
 static void reply(struct server *s, struct request *r, enum reply_kind kind) {

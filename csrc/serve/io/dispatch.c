@@ -138,10 +138,11 @@ int dispatch_check(struct conn *c, struct request *r) {
     if (slice_eq_lit(path_of(r), "/-/readyz"))
         return is_ready(conn_worker(c)) ? 200 : 503;
     if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
+    status = check_route(r); /* known now, so that a body in pieces is refused at once */
     if (is_foreign(r)) return 403;
     if (!http_field_only_token(request_fields(r), "content-encoding", "identity"))
         return 415;
-    return check_route(r);
+    return status;
 }
 
 /* ---- Refusals and small answers ----------------------------------------------------- */

@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "serve/io/input.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
@@ -55,6 +56,7 @@ void upload_leave(struct conn *c) {
 /* All of it was read: what follows is the next request. */
 static void end(struct conn *c, struct upload *u) {
     u->over = true;
+    if (PLANTED(121)) return;
     c->keep_alive = u->request->keep_alive && !conn_worker(c)->draining;
 }
 
@@ -89,7 +91,7 @@ static int take_length(struct talk *t, struct upload *u) {
         buf_shift(&t->in, n);
     }
     t->request->body_left -= n;
-    u->piece.last = n == left;
+    u->piece.last = n == left || PLANTED(120);
     return 0;
 }
 
@@ -126,7 +128,7 @@ void upload_feed(struct conn *c) {
     if (err < 0) fail(c, u, -err);
     else if (u->piece.last) end(c, u), post(c, u);
     else if (u->piece.bytes.n > 0) post(c, u);
-    else if (c->half_closed) cut(c);
+    else if (c->half_closed && !PLANTED(124)) cut(c);
 }
 
 /* What is wrong with a body stays wrong. */
@@ -137,7 +139,8 @@ static void want(struct conn *c, struct upload *u) {
         post(c, u);
         return;
     }
-    bool waits_for_us = u->continues && c->talk->in.n == 0 && u->received == 0;
+    bool waits_for_us =
+        u->continues && c->talk->in.n == 0 && u->received == 0 && !PLANTED(123);
     u->continues = false;
     if (waits_for_us && http_write_continue(&c->talk->out) < 0) fail(c, u, 503);
     else if (!c->half_closed && upload_room(c) > 0) conn_read(c);

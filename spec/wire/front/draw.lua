@@ -98,6 +98,10 @@ local ROUTES = {
   mirror = function(r)
     r.method, r.path = weighed { "POST", 8, "GET", 1, "OPTIONS", 1 }, { "mirror" }
   end,
+  pieces = function(r)
+    r.method, r.path = weighed { "POST", 9, "GET", 1, "OPTIONS", 1 }, { "pieces" }
+  end,
+  some = function(r) r.method, r.path = "POST", { "some", tostring(random(0, 3)) } end,
   json = function(r) r.method, r.path = "POST", { "json" } end,
   size = function(r)
     r.size = size()
@@ -132,11 +136,10 @@ local ROUTES = {
   end,
 }
 
-local SHARES = { "echo", 20, "star", 3, "rest", 4, "mirror", 10, "json", 4, "size", 16, "file", 18, "none", 2,
-  "broken", 1,
-  "stream", 7, "health", 2, "admin", 3, "nowhere", 3 }
+local SHARES = { "echo", 20, "star", 3, "rest", 4, "mirror", 10, "pieces", 10, "some", 3, "json", 4, "size", 16,
+  "file", 18, "none", 2, "broken", 1, "stream", 7, "health", 2, "admin", 3, "nowhere", 3 }
 
-local BELOW = { "echo", "star", "rest", "mirror", "json", "size", "file", "none", "stream" }
+local BELOW = { "echo", "star", "rest", "mirror", "pieces", "some", "json", "size", "file", "none", "stream" }
 
 local function is_below(route)
   for _, name in ipairs(BELOW) do if name == route then return true end end
@@ -179,6 +182,11 @@ local function body_size()
     site.MAX_BODY, 0.5, site.MAX_BODY + 1, 0.7 }
 end
 
+local function pieces_size()
+  return weighed { body_size(), 8, random(site.MAX_BODY, site.MAX_PIECES), 2, site.MAX_PIECES, 0.5,
+    site.MAX_PIECES + 1, 0.7, random(site.MAX_PIECES, 300000), 0.5 }
+end
+
 local function add_body(r)
   if not chance(takes_body(r) and 0.9 or 0.06) then return end
   if r.route == "json" then
@@ -186,7 +194,7 @@ local function add_body(r)
     r.broken_json = chance(0.1)
     r.body = r.broken_json and "{\"a\":" or ('{"a":"%s"}'):format(dice.text(random(0, 200), LETTERS))
   else
-    local n = body_size()
+    local n = (r.route == "pieces" or r.route == "some") and pieces_size() or body_size()
     r.body = n > 60 and site.text:sub(1, n) or dice.text(n, SEGMENT .. "\r\n\0")
   end
   r.framing = r.minor == 1 and chance(0.45) and "chunks" or "length"

@@ -13,7 +13,8 @@ local model = {}
 local METHODS = { GET = true, HEAD = true, POST = true, PUT = true, PATCH = true, DELETE = true, OPTIONS = true }
 
 -- Which methods a route takes, as Allow must say it.
-local TAKES = { echo = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" }, mirror = { "POST" }, json = { "POST" },
+local TAKES = { echo = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" }, mirror = { "POST" }, pieces = { "POST" },
+  some = { "POST" }, json = { "POST" },
   health = { "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE" } }
 local READS = { "GET", "HEAD" }
 
@@ -104,6 +105,13 @@ local function add_route_refusals(r, add)
   if r.stream and takes(r) and not takes_stream(r.accept) then add(406) end
 end
 
+local function in_pieces(r) return (r.route == "pieces" or r.route == "some") and takes(r) end
+
+local function max_body(r) return in_pieces(r) and site.MAX_PIECES or site.MAX_BODY end
+
+--- That such a body is too large may show too late.
+local function may_stay_unread(r) return r.route == "some" and in_pieces(r) and r.framing == "chunks" end
+
 --- All reasons to refuse; which of several is told is the server's choice.
 local function refusals(r)
   local set, any = {}, false
@@ -112,7 +120,7 @@ local function refusals(r)
   if not is_allowed_host(r.host) then add(421) end
   if r.expect and r.minor == 1 and #r.expect > 1 then add(417) end
   if r.route ~= "health" and is_foreign(r) then add(403) end
-  if r.body and #r.body > site.MAX_BODY then add(413) end
+  if r.body and #r.body > max_body(r) and not may_stay_unread(r) then add(413) end
   if r.twice then
     add(400)
     if r.twice == "Origin" then add(403) end -- whichever counts
@@ -120,6 +128,8 @@ local function refusals(r)
   if r.route ~= "health" and r.coding then add(415) end
   if r.query and #r.query > 100 then add(400) end
   add_route_refusals(r, add)
+  -- what is refused before its route is looked at is read as any other
+  if any and r.body and #r.body > site.MAX_BODY then add(413) end
   return any and set
 end
 
@@ -158,6 +168,8 @@ end
 local BODIES = {
   echo = echo, star = echo, rest = echo,
   mirror = function(r) return r.body or "" end,
+  pieces = function(r) return r.body or "" end,
+  some = function() return "some" end,
   json = function(r) return r.body end,
   size = function(r) return site.text:sub(1, r.size) end,
   file = function(r, at) return site.text:sub(1, at.files[r.file].size) end,
@@ -233,6 +245,10 @@ local function answered(r, e, at)
   if r.route == "broken" then
     e.statuses = { [500] = true }
   end
+  if r.route == "some" and r.body then
+    if e.keeps then e.keeps = nil end -- behind what was not read no request is found
+    if may_stay_unread(r) and #r.body > site.MAX_PIECES then e.statuses[413] = true end
+  end
   if r.route == "json" and json_status(r) ~= 200 then
     e.statuses = { [json_status(r)] = true }
     return e
@@ -275,7 +291,7 @@ function model.expect(r, at)
   local has_body = r.framing == "chunks" or (r.body and #r.body > 0)
   e.listens = r.stream and r.method == "GET"
   e.interim = r.minor == 1 and has(r.expect, "100-continue") and has_body and 1 or 0
-  e.early = not takes_body(r) -- it may be answered before its body is there
+  e.early = not takes_body(r) or r.route == "some" -- it may be answered before its body is there
   local set = refusals(r)
   if r.method == "OPTIONS" then e.statuses = { [204] = true } end
   if set then return refused(r, e, set) end

@@ -20,4 +20,9 @@ return {
   "nobody is told to continue",
   "what the peer takes of an answer does not move the time at which it counts as stalled",
   "a body that comes in pieces ends with the first",
+  "a body that the handler takes in pieces ends with the first",
+  "the connection closes behind a body in pieces that was read",
+  "the answer before the end of a body in pieces does not say that it closes",
+  "nobody is told to continue when the handler asks for a piece",
+  "a client that closes its half in the middle of a body in pieces is waited for",
 }

@@ -11,6 +11,7 @@ local site = {}
 site.ADMIN_KEY = "kEy-0123456789abcdef0123456789abcdef"
 site.ALLOWED_HOST, site.ALLOWED_ORIGIN = "front.example", "https://shop.example"
 site.MAX_BODY = 65536
+site.MAX_PIECES = 200000 -- of a body that the handler takes in pieces
 site.STALL_SECONDS = 3 -- a socket that takes nothing for so long is closed
 site.TEXT_MAX = 1024 * 1024
 
@@ -65,6 +66,16 @@ for _, prefix in ipairs { "", "/open", "/closed", "/passed" } do
   app:get(prefix .. "/star/*", say)
   app:get(prefix .. "/rest/*rest", say)
   app:post(prefix .. "/mirror", function(req) return 200, req.body or "" end)
+  app:post(prefix .. "/pieces", { body = "stream", max = MAX_PIECES }, function(req)
+    local list = {}
+    for piece in req:chunks() do list[#list + 1] = piece end
+    return 200, table.concat(list)
+  end)
+  app:post(prefix .. "/some/:n", { body = "stream", max = MAX_PIECES }, function(req)
+    local next_piece = req:chunks()
+    for _ = 1, math.tointeger(tonumber(req.params.n)) do next_piece() end
+    return 200, "some"
+  end)
   app:post(prefix .. "/json", function(req) return req:json() end)
   app:get(prefix .. "/size/:n", function(req) return 200, TEXT:sub(1, math.tointeger(tonumber(req.params.n))) end)
   app:get(prefix .. "/none", function() end)
@@ -112,8 +123,8 @@ function site.start(options)
   write_files(folder)
   local all = {}
   for name, value in pairs(options or {}) do all[name] = value end
-  all.app = PRELUDE .. ("local TEXT, ORIGIN, FOLDER = make_text(%d), %q, %q\n"):format(site.TEXT_MAX,
-    site.ALLOWED_ORIGIN, folder) .. APP
+  all.app = PRELUDE .. ("local TEXT, ORIGIN, FOLDER, MAX_PIECES = make_text(%d), %q, %q, %d\n"):format(
+    site.TEXT_MAX, site.ALLOWED_ORIGIN, folder, site.MAX_PIECES) .. APP
   all.args = { "--trust-proxy", "yes", "--allow-host", site.ALLOWED_HOST, "--admin-key", site.ADMIN_KEY,
     "--stall-timeout", site.STALL_SECONDS, "--head-timeout", 60, "--body-timeout", 60 }
   local s = server.start(all)
