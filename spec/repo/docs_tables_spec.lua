@@ -160,6 +160,18 @@ describe("the tables of the pages", function()
     end
   end)
 
+  it("list the options of an outbox", function()
+    local rows = doc.table("outbox option")
+    local message = load_error('require("sluice.outbox").new(app, { nothing_like_it = 1 })')
+    assert.same(known_names(message, {}), names_of(rows))
+    local known = tree.read("lua/sluice/outbox.lua"):match("\nlocal KNOWN = {(.-)}")
+    for _, row in ipairs(rows) do
+      local name, default = markdown.code(row[1])[1], row[2]:match("^`(.-)`")
+      local value = known:match("[{ \n]" .. name .. " = ([^,]+)")
+      if default then assert.equal(default, tostring(load("return " .. value)())) end
+    end
+  end)
+
   it("list the options of a hub", function()
     local message = load_error('require("sluice.hub").new(app, { nothing_like_it = 1 })')
     local rows = doc.table("hub option")
@@ -315,6 +327,7 @@ describe("public functions", function()
       jobs = { "jobs." }, Jobs = { "Jobs:", "pages." }, Job = { "Job:" },
       rooms = { "rooms." }, Rooms = { "Rooms:" }, inbox = { "inbox." }, Inbox = { "Inbox:", "pages." },
       datastar = { "datastar." }, htmx = { "htmx." },
+      outbox = { "outbox." }, Outbox = { "Outbox:", "pages." },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
       Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
     for owner, name in tree.meta():gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do

@@ -51,12 +51,14 @@ local LUA_TOP = {
 
 --- The kit stands on the public API alone, so that a user can copy a file and change it;
 --- system asks the core for what /proc does not tell.
-local KIT = { "rooms", "jobs", "runs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth" }
+local KIT = { "rooms", "jobs", "runs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth",
+  "outbox" }
 local KIT_MAY_USE = { init = true, json = true, ["base.names"] = true, ["base.options"] = true,
   ["base.segment"] = true }
 local KIT_EXTRA = { jobs = { ["base.owned"] = true }, runs = { ["base.owned"] = true },
   auth = { crypto = true, http = true, ["base.handlers_only"] = true }, changes = { sqlite = true },
   demo = { ["base.recording"] = true }, inbox = { crypto = true, http = true },
+  outbox = { http = true, mail = true, ["out.retry"] = true, ["out.signature"] = true },
   system = { core = true, ["base.procfs"] = true, ["base.cgroup"] = true, ["base.file"] = true, ["out.reach"] = true } }
 
 local function set(list)
