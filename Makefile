@@ -8,7 +8,7 @@
 #
 # Variables: HOST=127.0.0.1 PORT=5121 (run), SPEC=spec/unit (test), SAN=address|thread,
 # V=1 (show commands), CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR,
-# and _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL.
+# and _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
 SAN     ?=
 B       ?= build/$(or $(SAN),plain)
 LUA     ?= lua5.4
@@ -21,7 +21,7 @@ Q       := $(if $(V),,@)
 MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 
 TESTING := $(wildcard csrc/bind/testing*.c)
-LIBS    := -lev -lcurl -lsqlite3 -lcrypto -lpthread
+LIBS    := -lev -lcurl -lsqlite3 -lcrypto -lz -lzstd -lpthread
 SIM     := $(wildcard csrc/bind/sim*.c)
 SRC     := $(filter-out $(TESTING) $(SIM),$(wildcard csrc/*/*.c csrc/*/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
@@ -41,11 +41,11 @@ WARN    := -Wall -Wextra -Wformat=2 -Wconversion -Wimplicit-fallthrough $(call t
 HARDEN  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
   $(call try,-fcf-protection=full) $(call try,-ftrivial-auto-var-init=zero) \
   -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions
-INCLUDE  = -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)) $(addprefix -I,$(LIBEV_INCDIR) $(LIBCURL_INCDIR) $(SQLITE_INCDIR) $(OPENSSL_INCDIR))
+INCLUDE  = -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)) $(addprefix -I,$(LIBEV_INCDIR) $(LIBCURL_INCDIR) $(SQLITE_INCDIR) $(OPENSSL_INCDIR) $(ZLIB_INCDIR) $(ZSTD_INCDIR))
 COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(HARDEN) $(SAN_$(SAN)) $(INCLUDE) -MMD -MP
 # -z nodelete: a thread's code must outlive lua_close. No liblua: the interpreter brings its own.
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed \
-  -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR)) $(LIBS) && mv $@.new $@
+  -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR) $(ZLIB_LIBDIR) $(ZSTD_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD_$(SAN)))) .ci/lua
 .PHONY: help all core run test test-full check asan tsan fuzz bench format install install-lua clean
 all: core $(MODULES) build/bin/sluice ; @:

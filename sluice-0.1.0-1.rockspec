@@ -25,6 +25,8 @@ external_dependencies = {
   LIBCURL = { library = "curl" },
   SQLITE = { header = "sqlite3.h", library = "sqlite3" },
   OPENSSL = { header = "openssl/evp.h", library = "crypto" },
+  ZLIB = { header = "zlib.h", library = "z" },
+  ZSTD = { header = "zstd.h", library = "zstd" },
 }
 build = {
   type = "make",
@@ -41,6 +43,10 @@ build = {
     SQLITE_LIBDIR = "$(SQLITE_LIBDIR)",
     OPENSSL_INCDIR = "$(OPENSSL_INCDIR)",
     OPENSSL_LIBDIR = "$(OPENSSL_LIBDIR)",
+    ZLIB_INCDIR = "$(ZLIB_INCDIR)",
+    ZLIB_LIBDIR = "$(ZLIB_LIBDIR)",
+    ZSTD_INCDIR = "$(ZSTD_INCDIR)",
+    ZSTD_LIBDIR = "$(ZSTD_LIBDIR)",
   },
   build_variables = { CFLAGS = "$(CFLAGS)" },
   install_variables = {

@@ -46,6 +46,15 @@
  * alone. */
 #define GATHER_BYTES_MAX 16384
 #define GATHER_CHANNELS_MAX 4 /* streams with more busy channels share no block */
+/* Compression: how well. A full block takes some 70 us; one larger event is compressed less well,
+ * for about twice that; what is shorter than the least is stored. Decoders take windows of up
+ * to 8 MB (RFC 9659); no larger one than this has anything to find. */
+#define DEFLATE_LEVEL 6
+#define DEFLATE_LEVEL_LARGE 1
+#define DEFLATE_LEAST 16
+#define ZSTD_LEVEL 3
+#define ZSTD_LEVEL_LARGE 1
+#define ZSTD_WINDOW_BITS 19
 #define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
 #define LAST_EVENT_ID_MAX 128          /* longer ids are unknown ids: reset */
 #define SYNC_FILTERED_MS 15000         /* age of the last id, stream with a filter */

@@ -11,6 +11,7 @@
 #include "base/version.h"
 #include "bind/budget.h"
 #include "bind/crypto.h"
+#include "bind/decoder.h"
 #include "bind/disk.h"
 #include "bind/host.h"
 #include "bind/listener.h"
@@ -307,6 +308,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"alive", l_alive},
                                          {"server", lx_server_new},
                                          {"disk", lx_disk_new},
+                                         {"decoder", lx_decoder_new},
                                          {"store_is_there", lx_store_is_there},
                                          {"sql_look", lx_sql_look},
                                          {NULL, NULL}};

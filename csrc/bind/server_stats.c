@@ -66,7 +66,7 @@ static int channel_stats(lua_State *L, const struct server *s, struct slice name
 static int l_stats(lua_State *L) {
     const struct server *s = check_fresh(L);
     if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));
-    lua_createtable(L, 0, 24);
+    lua_createtable(L, 0, 28);
     struct hub_totals totals = hub_totals(&s->hub);
     lx_set_integer(L, "requests", totals.requests);
     lx_set_integer(L, "accepted", totals.accepted);
@@ -75,6 +75,9 @@ static int l_stats(lua_State *L) {
     lx_set_integer(L, "delivered", totals.delivered);
     lx_set_integer(L, "delivered_bytes", totals.delivered_bytes);
     lx_set_integer(L, "slow", totals.slow);
+    lx_set_integer(L, "compressions", totals.compressions);
+    lx_set_integer(L, "compressed_from", totals.compressed_from);
+    lx_set_integer(L, "compressed_to", totals.compressed_to);
     lx_set_integer(L, "published", s->published);
     lx_set_integer(L, "published_bytes", s->published_bytes);
     lx_set_integer(L, "clients", s->clients.n);

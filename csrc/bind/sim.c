@@ -26,8 +26,11 @@ struct client {
 /* ---- The end of the wire ------------------------------------------------------------ */
 
 static void receive(struct client *c, struct block *b) {
-    int err = buf_add(&c->got, block_bytes(b), b->n);
-    if (err < 0) err = buf_add(&c->got, block_bytes(b), b->n); /* no part of the core */
+    enum coding coding = form_coding(c->stream.form);
+    const struct block *sent = coding ? b->coded[coding] : b;
+    int err = buf_add(&c->got, block_bytes(sent), sent->n);
+    if (err < 0)
+        err = buf_add(&c->got, block_bytes(sent), sent->n); /* no part of the core */
     assert(err == 0);
     (void)err;
     if (b->end != STREAM_GOES_ON) c->ended = true;
@@ -374,12 +377,17 @@ static int sim_events(lua_State *L) {
 
 /* ---- streams ------------------------------------------------------------------------ */
 
-/* sim:connect(thread, plan[, last_id[, client]]) -> stream | nil, message, code */
+/* sim:connect(thread, plan[, last_id[, client[, form]]]) -> stream | nil, message, code: form is
+ * "chunked", "gzip" or "zstd", and says how take() gives what was sent, without chunks and what
+ * goes before the first block */
 static int sim_connect(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct replica *r = sim_check_replica(L, sim, 2);
     struct slice last_id = lx_optslice(L, 4);
     struct slice id = lx_optslice(L, 5);
+    static const char *const forms[] = {"chunked", "gzip", "zstd", NULL};
+    static const enum form_id ids[] = {FORM_CHUNKED, FORM_GZIP, FORM_ZSTD};
+    enum form_id form = ids[luaL_checkoption(L, 6, forms[0], forms)];
     lua_settop(L, 5);
     struct plan_spec plan = lx_checkplan(L, 3);
     struct client *c = lua_newuserdatauv(L, sizeof *c, 1);
@@ -389,7 +397,7 @@ static int sim_connect(lua_State *L) {
     lua_setiuservalue(L, -2, 1);
     c->sim = sim;
     list_init(&c->queued);
-    stream_init(&c->stream, &r->fan, FORM_CHUNKED);
+    stream_init(&c->stream, &r->fan, form);
     struct stream_opening o = {.client = id.n ? id : slice_str("client"),
                                .plan = plan,
                                .last_id = eventid_parse(last_id),

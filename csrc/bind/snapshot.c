@@ -54,6 +54,13 @@ static void read_plan(lua_State *L, int table, struct route *route) {
     }
 }
 
+static void read_codings(lua_State *L, int table, struct route *route) {
+    struct slice compress = lx_field_slice(L, table, "compress");
+    bool any = slice_eq_lit(compress, "auto");
+    route->codings[CODING_GZIP] = any || slice_eq_lit(compress, "gzip");
+    route->codings[CODING_ZSTD] = any || slice_eq_lit(compress, "zstd");
+}
+
 static void read_route(lua_State *L, int table, struct routes *routes) {
     static const char *const kinds[] = {"handler", "stream", "static"};
     struct slice kind = lx_field_slice(L, table, "kind");
@@ -69,7 +76,10 @@ static void read_route(lua_State *L, int table, struct routes *routes) {
     route->body_max = (uint64_t)lx_field_number(L, table, "body_max", 0);
     int top = lua_gettop(L);
     if (route->kind == ROUTE_STATIC) read_files(L, table, route);
-    if (route->kind == ROUTE_STREAM) read_plan(L, table, route);
+    if (route->kind == ROUTE_STREAM) {
+        read_codings(L, table, route);
+        read_plan(L, table, route);
+    }
     lua_settop(L, top);
 }
 

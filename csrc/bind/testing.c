@@ -32,24 +32,29 @@ static int l_encode(lua_State *L) {
     return 2;
 }
 
-/* testing.wire("chunked" | "http10", events[, ends]) -> what is sent of a block of them; the
- * head of the body; a heartbeat */
+/* testing.wire("chunked" | "http10" | "gzip" | "zstd", events[, ends]) -> what is sent of a block of
+ * them; what a stream begins with, and a heartbeat, before they are compressed; what goes
+ * before the first block */
 static int l_wire(lua_State *L) {
-    static const char *const names[] = {"chunked", "http10", NULL};
+    static const char *const names[] = {"chunked", "http10", "gzip", "zstd", NULL};
     enum form_id id = (enum form_id)luaL_checkoption(L, 1, NULL, names);
     struct slice events = lx_checkslice(L, 2);
     enum stream_end end = lua_toboolean(L, 3) ? STREAM_ENDS : STREAM_GOES_ON;
     struct buf *head = lx_newbuf(L), *heartbeat = lx_newbuf(L), *wire = lx_newbuf(L);
     struct block *b = block_new(events.p, (uint32_t)events.n, end);
-    int err = b ? buf_add(wire, block_wire(b, id).p, block_wire(b, id).n) : E_NOMEM;
+    struct coder coder = {0};
+    int err = b ? block_code(b, id, &coder) : E_NOMEM;
+    if (err >= 0) err = buf_add(wire, block_wire(b, id).p, block_wire(b, id).n);
     if (b) block_unref(b);
+    coder_deinit(&coder);
     if (err == 0) err = form_of(id)->head(head, 2500);
     if (err == 0) err = form_of(id)->heartbeat(heartbeat);
     if (err < 0) return lx_fail(L, err);
     lx_pushslice(L, buf_slice(wire));
     lx_pushslice(L, buf_slice(head));
     lx_pushslice(L, buf_slice(heartbeat));
-    return 3;
+    lx_pushslice(L, form_of(id)->begin);
+    return 4;
 }
 
 /* testing.eventid(text) -> kind, epoch, seq */

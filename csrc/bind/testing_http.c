@@ -224,6 +224,14 @@ static int l_accepts(lua_State *L) {
     return 1;
 }
 
+/* accepts_coding(fields, coding) -> weight in thousandths */
+static int l_accepts_coding(lua_State *L) {
+    struct http_field lines[LIST_MAX];
+    const char *coding = luaL_checkstring(L, 2);
+    lua_pushinteger(L, http_accepts_coding(check_lines(L, lines), coding));
+    return 1;
+}
+
 /* match(fields, tag) -> boolean */
 static int l_match(lua_State *L) {
     struct http_field lines[LIST_MAX];
@@ -524,6 +532,7 @@ luaopen_sluice_core_testing_http(lua_State *L) {
                                          {"field_has_token", l_field_has_token},
                                          {"field_only_token", l_field_only_token},
                                          {"accepts", l_accepts},
+                                         {"accepts_coding", l_accepts_coding},
                                          {"match", l_match},
                                          {"none_match", l_none_match},
                                          {"repeated", l_repeated},

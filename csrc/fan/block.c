@@ -3,6 +3,7 @@
 
 #include "base/count.h"
 #include "base/mem.h"
+#include "base/status.h"
 
 #include <string.h>
 
@@ -22,6 +23,16 @@ struct block *block_new(const char *bytes, uint32_t n, enum stream_end end) {
     return b;
 }
 
+int block_code(struct block *b, enum form_id form, struct coder *coder) {
+    enum coding coding = form_coding(form);
+    if (!coding || b->coded[coding]) return 0;
+    int err = coder_code(coder, coding, slice_of(block_bytes(b), b->n));
+    if (err < 0) return err;
+    const char *bytes = coder->out.n > 0 ? coder->out.p : "";
+    b->coded[coding] = block_new(bytes, (uint32_t)coder->out.n, b->end);
+    return b->coded[coding] ? 1 : E_NOMEM;
+}
+
 struct block *block_ref(struct block *b) {
     b->refs++;
     return b;
@@ -29,6 +40,8 @@ struct block *block_ref(struct block *b) {
 
 void block_unref(struct block *b) {
     if (--b->refs > 0) return;
+    for (enum coding coding = 0; coding < CODINGS; coding++)
+        if (b->coded[coding]) block_unref(b->coded[coding]);
     count_add(&live, -1);
     mem_free(b);
 }

@@ -42,6 +42,7 @@ void fan_deinit(struct fan *fan) {
     while (!list_empty(&fan->tallies))
         tally_free(container_of(fan->tallies.next, struct tally, node));
     buf_free(&fan->scratch);
+    coder_deinit(&fan->coder);
 }
 
 /* ---- A start on what a store has ------------------------------------------------------ */
@@ -216,6 +217,10 @@ static void serve(struct fan *fan, struct stream *s) {
     }
     fan->delivered += b->events;
     fan->delivered_bytes += b->n;
+    if (form_coding(s->form)) {
+        fan->compressed_from += b->n;
+        fan->compressed_to += block_wire(b, s->form).n;
+    }
     bool over = b->end != STREAM_GOES_ON;
     enum fan_sent sent = fan->ops->send(s, b);
     if (sent == FAN_SENT && !over) {

@@ -5,6 +5,7 @@
 
 #include "base/buf.h"
 #include "fan/cache.h"
+#include "fan/coder.h"
 #include "fan/chans.h"
 #include "fan/tick.h"
 #include "run/loop.h"
@@ -58,8 +59,12 @@ struct fan {
     uint64_t random;                     /* state of the generator of retry times */
     struct cache cache;                  /* the blocks gathered last */
     struct buf scratch;                  /* one block in the making: never grows */
+    struct coder coder;                  /* compresses blocks */
     uint64_t delivered, delivered_bytes; /* events handed to ops->send, since the start */
-    uint64_t byes;                       /* ends of streams, since the start */
+    uint64_t compressions;               /* blocks compressed, since the start */
+    /* Of what was handed over compressed: its bytes before and after that, chunks included. */
+    uint64_t compressed_from, compressed_to;
+    uint64_t byes; /* ends of streams, since the start */
     uint64_t slow; /* readers that lost something because they lagged, since the start */
 };
 

@@ -1,4 +1,4 @@
-/* Chunks and bare bytes; see form.h. */
+/* Chunks, bare bytes, and what is compressed; see form.h. */
 #include "fan/form.h"
 
 #include <string.h>
@@ -48,9 +48,21 @@ static struct form_range put_no_end(char *room, struct form_range range) {
     return range;
 }
 
+/* ---- Compressed --------------------------------------------------------------------- */
+
+/* Deflate, no name, no time, of an unknown system (RFC 1952): a chunk of its own. */
+#define GZIP_HEADER "\x1f\x8b\x08\0\0\0\0\0\0\xff"
+#define GZIP_BEGIN "a\r\n" GZIP_HEADER CRLF
+
 const struct form *form_of(enum form_id id) {
     static const struct form forms[FORMS] = {
-        [FORM_CHUNKED] = {add_head, put_chunk, add_heartbeat, put_last_chunk},
-        [FORM_HTTP10] = {add_head, put_nothing, add_heartbeat, put_no_end}};
+        [FORM_CHUNKED] = {{0}, add_head, put_chunk, add_heartbeat, put_last_chunk},
+        [FORM_HTTP10] = {{0}, add_head, put_nothing, add_heartbeat, put_no_end},
+        [FORM_GZIP] = {{GZIP_BEGIN, sizeof GZIP_BEGIN - 1},
+                       add_head,
+                       put_chunk,
+                       add_heartbeat,
+                       put_last_chunk},
+        [FORM_ZSTD] = {{0}, add_head, put_chunk, add_heartbeat, put_last_chunk}};
     return &forms[id];
 }

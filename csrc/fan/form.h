@@ -1,18 +1,20 @@
 /* Forms: how what a stream is sent goes on the wire. Cursors, blocks and notes know nothing
  * of it.
  *
- * The bytes of events are the same in all forms that there are; a form says what a body begins
- * with, what goes around a block of events, what a heartbeat is, and what ends a body:
+ * A form says what a body begins with, what goes around a block of events, what a heartbeat is, what
+ * ends a body, and whether its blocks are compressed (coder.h):
  *
- *     chunked     1a CRLF | event: x LF data: y LF LF ... | CRLF | 0 CRLF CRLF
- *     HTTP/1.0            | event: x LF data: y LF LF ... |
- *                 event     block_bytes                     event  end
+ *     chunked      1a CRLF | event: x LF data: y LF LF ... | CRLF | 0 CRLF CRLF
+ *     HTTP/1.0             | event: x LF data: y LF LF ... |
+ *     gzip, zstd   12 CRLF | (the same, compressed)        | CRLF | 0 CRLF CRLF
+ *                  event     block_bytes                     event  end
  *
  * A block is shared by streams of all forms, so it has room for the longest of each. */
 #ifndef SLUICE_FAN_FORM_H
 #define SLUICE_FAN_FORM_H
 
 #include "base/buf.h"
+#include "fan/coder.h"
 
 #include <stdint.h>
 
@@ -22,6 +24,8 @@
 enum form_id {
     FORM_CHUNKED, /* HTTP/1.1: each block is a chunk (RFC 9112, 7.1) */
     FORM_HTTP10,  /* bare; the end of the connection ends the body */
+    FORM_GZIP,    /* each block is a chunk, compressed on its own */
+    FORM_ZSTD,
     FORMS
 };
 
@@ -30,8 +34,16 @@ struct form_range {
     uint32_t at, n;
 };
 
+/* How the blocks of a form are compressed. */
+static inline enum coding form_coding(enum form_id id) {
+    return id == FORM_GZIP ? CODING_GZIP : id == FORM_ZSTD ? CODING_ZSTD : CODING_NONE;
+}
+
 struct form {
-    /* Append what a body begins with: a comment, and when to come back (0: not said). 0 or
+    /* What goes before the first block of a body, as it is sent: the header of gzip. */
+    struct slice begin;
+
+    /* Append what a stream begins with: a comment, and when to come back (0: not said). 0 or
      * E_NOMEM. */
     int (*head)(struct buf *b, uint32_t retry_ms);
 

@@ -369,12 +369,24 @@ static void commit(struct gather *g) {
     }
 }
 
+/* Before the stream moves: there may be no memory. */
+static int code_block(const struct stream *s, struct block *b) {
+    int made = block_code(b, s->form, &s->fan->coder);
+    if (made > 0) s->fan->compressions++;
+    return made < 0 ? made : 0;
+}
+
 static int make_block(struct gather *g, struct block **out) {
     *out = NULL;
     if (g->out->n == 0 && g->end == STREAM_GOES_ON) return 0;
     struct block *b = block_new(g->out->p ? g->out->p : "", (uint32_t)g->out->n, g->end);
     if (!b) return E_NOMEM;
     b->events = g->events;
+    int err = code_block(g->s, b);
+    if (err < 0) {
+        block_unref(b);
+        return err;
+    }
     *out = b;
     return 0;
 }
@@ -536,6 +548,8 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     const struct cache_entry *entry =
         at.n < 0 ? NULL : cache_find(&s->fan->cache, at.spans, (uint32_t)at.n);
     if (entry) {
+        int err = code_block(s, entry->block);
+        if (err < 0) return err;
         if (entry->more) stream_wake(s); /* with a cursor of its own */
         apply_cached(s, entry, &at);
         *out = block_ref(entry->block);

@@ -26,6 +26,7 @@
  *   only an end without text a block of no bytes, which ends the stream;
  *   a late cursor            (a client from a thread that is ahead of this one) no log event
  *                            until this thread gets there: a cursor never goes back;
+ *   its form is compressed   so is the block, once for all who share it;
  *   no memory                E_NOMEM: nothing moved, try again.
  *
  * *out is owned, or NULL when there is nothing to send. *more says that something is left

@@ -159,20 +159,20 @@ struct slice http_media_type(struct slice value) {
     return got < 0 ? slice_of(NULL, 0) : type;
 }
 
-/* A weight: 1 for more than 0, 0, or -1 when it is none. ".5" is taken: Java's own client
- * sends it. */
+/* A weight in thousandths, or -1 when it is none. ".5" is taken: Java's own client sends it. */
 static int read_weight(const struct param *param) {
     const struct slice s = param->quoted ? slice_str("") : param->value;
     size_t at = s.n > 0 && (s.p[0] == '0' || s.p[0] == '1') ? 1 : 0;
     const bool one = at == 1 && s.p[0] == '1';
-    bool more = one;
-    if (at == s.n) return s.n ? more : -1;
+    int weight = one ? 1000 : 0;
+    if (at == s.n) return s.n ? weight : -1;
     if (s.p[at++] != '.' || s.n == 1) return -1;
-    for (; at < s.n; at++) {
+    for (int place = 100; at < s.n; at++, place /= 10) {
         if (!http_byte_is(s.p[at], HTTP_DIGIT) || (one && s.p[at] != '0')) return -1;
-        more = more || s.p[at] != '0';
+        weight += place * (s.p[at] - '0');
+        if (weight == 0 && s.p[at] != '0') weight = 1; /* beyond the third digit */
     }
-    return more;
+    return weight;
 }
 
 /* How closely a range names a type: 0 not at all, 1 as any, 2 as any of its kind, 3 by its
@@ -224,6 +224,35 @@ bool http_accepts(struct http_fields all, const char *type) {
         best = close;
     }
     return accepted || !asked;
+}
+
+/* ---- Codings ------------------------------------------------------------------------ */
+
+/* One element of Accept-Encoding: how closely it names a coding (2 by its name, 1 as any, 0 not at
+ * all), and its weight. "x-gzip" is an old name of gzip (RFC 9110 8.4.1.3). */
+static int read_coding(struct slice rest, const char *coding, int *weight) {
+    const struct slice name = take_token(&rest);
+    const bool old = http_is(name, "x-gzip") && strcmp(coding, "gzip") == 0;
+    const int close = old || http_is(name, coding) ? 2 : slice_eq_lit(name, "*") ? 1 : 0;
+    struct param param;
+    int got;
+    *weight = 1000;
+    while ((got = take_param(&rest, &param)) > 0)
+        if (http_is(param.name, "q") && (*weight = read_weight(&param)) < 0) return 0;
+    return got < 0 ? 0 : close;
+}
+
+int http_accepts_coding(struct http_fields all, const char *coding) {
+    struct http_list list = http_list_of(all, "accept-encoding");
+    int best = 0, wanted = 0;
+    for (struct slice element; http_list_next(&list, &element);) {
+        int weight = 0;
+        const int close = read_coding(element, coding, &weight);
+        if (close == 0 || close < best) continue;
+        if (close > best || weight > wanted) wanted = weight;
+        best = close;
+    }
+    return wanted;
 }
 
 /* ---- Entity tags -------------------------------------------------------------------- */

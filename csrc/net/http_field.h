@@ -65,6 +65,11 @@ bool http_field_only_token(struct http_fields all, const char *lower, const char
  * or has a weight that is none, counts as if it were not there. */
 bool http_accepts(struct http_fields all, const char *type);
 
+/* How much a content coding ("gzip", lower case) is wanted by Accept-Encoding: 1 to 1000; 0: not at
+ * all, which holds for what is not named too. "*" stands for those that are not. A weight that
+ * is none counts as if the element were not there. */
+int http_accepts_coding(struct http_fields all, const char *coding);
+
 /* Does If-Match let the request pass: is it not there, "*", or does it list this tag as it
  * is (a weak one never does)? */
 bool http_match(struct http_fields all, struct slice tag);

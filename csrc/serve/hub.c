@@ -51,6 +51,9 @@ struct hub_totals hub_totals(const struct hub *hub) {
         sum.delivered += read_count(&c->delivered);
         sum.delivered_bytes += read_count(&c->delivered_bytes);
         sum.slow += read_count(&c->slow);
+        sum.compressions += read_count(&c->compressions);
+        sum.compressed_from += read_count(&c->compressed_from);
+        sum.compressed_to += read_count(&c->compressed_to);
     }
     return sum;
 }

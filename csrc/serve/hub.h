@@ -23,6 +23,7 @@ struct report;
 struct lane_counters {
     _Atomic uint64_t requests, accepted, connections, streams;
     _Atomic uint64_t delivered, delivered_bytes, slow;
+    _Atomic uint64_t compressions, compressed_from, compressed_to; /* as in a fan */
 };
 
 /* One I/O thread as the others know it; a part of its worker. */
@@ -72,6 +73,7 @@ void hub_note_stop(struct hub *hub);
 struct hub_totals {
     uint64_t requests, accepted, connections, streams;
     uint64_t delivered, delivered_bytes, slow;
+    uint64_t compressions, compressed_from, compressed_to;
 };
 struct hub_totals hub_totals(const struct hub *hub);
 

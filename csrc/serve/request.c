@@ -66,6 +66,36 @@ void request_find_cors(struct request *r) {
     r->n_cors = origin_fields(policy, r->method, sent, r->cors);
 }
 
+static const char *const coding_names[CODINGS] = {NULL, "gzip", "zstd"};
+
+enum form_id request_form(const struct request *r) {
+    enum form_id best = r->minor > 0 ? FORM_CHUNKED : FORM_HTTP10;
+    int most = 0;
+    for (enum form_id form = FORM_ZSTD; form >= FORM_GZIP && r->minor > 0; form--) {
+        enum coding coding = form_coding(form);
+        if (!r->route->codings[coding]) continue;
+        int wanted = http_accepts_coding(request_fields(r), coding_names[coding]);
+        if (wanted <= most) continue;
+        most = wanted;
+        best = form;
+    }
+    return best;
+}
+
+size_t request_form_fields(const struct request *r, enum form_id form,
+                           struct http_field *out) {
+    bool varies = false;
+    for (enum coding coding = 0; coding < CODINGS; coding++)
+        varies = varies || r->route->codings[coding];
+    size_t n = 0;
+    if (varies)
+        out[n++] = (struct http_field){slice_str("Vary"), slice_str("Accept-Encoding")};
+    if (form_coding(form))
+        out[n++] = (struct http_field){slice_str("Content-Encoding"),
+                                       slice_str(coding_names[form_coding(form)])};
+    return n;
+}
+
 struct http_to request_to(const struct request *r, struct http_date *date, int64_t now) {
     return (struct http_to){.date = date,
                             .now = now,

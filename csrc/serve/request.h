@@ -11,6 +11,7 @@
 #include "base/list.h"
 #include "base/map.h"
 #include "fan/eventid.h"
+#include "fan/form.h"
 #include "net/address.h"
 #include "net/http_chunks.h"
 #include "net/http_write.h"
@@ -111,6 +112,14 @@ bool request_in_pieces(const struct request *r);
 
 /* Whether it is answered with a stream, and so are refusals. */
 bool request_streams(const struct request *r);
+
+/* The form of its stream. Compressed: with the coding that it wants most of those of its route, zstd
+ * of equals. */
+enum form_id request_form(const struct request *r);
+
+/* The fields in the head of that stream that say so: how many, of two. */
+size_t request_form_fields(const struct request *r, enum form_id form,
+                           struct http_field *out);
 
 /* How to write an answer to it now; the connection may still want to close. */
 struct http_to request_to(const struct request *r, struct http_date *date, int64_t now);

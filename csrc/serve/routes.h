@@ -7,6 +7,7 @@
 #define SLUICE_SERVE_ROUTES_H
 
 #include "base/map.h"
+#include "fan/coder.h"
 #include "base/pattern.h"
 #include "fan/plan.h"
 #include "net/origin.h"
@@ -26,9 +27,10 @@ struct route {
     char *method;
     char *pattern;
     int id; /* the app's number for it; static: 0, or the app's guards are asked */
-    uint64_t body_max; /* handlers: of bodies that they take in pieces; 0: in one */
-    struct plan *plan; /* streams: constant; its channels may be templates */
-    double heartbeat;  /* seconds; < 0: the server's */
+    uint64_t body_max;     /* handlers: of bodies that they take in pieces; 0: in one */
+    struct plan *plan;     /* streams: constant; its channels may be templates */
+    double heartbeat;      /* seconds; < 0: the server's */
+    bool codings[CODINGS]; /* streams: those that it may be compressed with */
     /* Query parameters that narrow; NULL: "keys", "types", "max_rate". */
     char *keys_as, *types_as, *rate_as;
     struct map files; /* static */

@@ -7,9 +7,6 @@ local tree = require("spec.support.tree")
 
 local TEXT = tree.meta()
 
--- Refused with a sentence until a later version; not to be completed by an editor.
-local LATER = { compress = true }
-
 -- Fields by class: { parent =, fields = { [name] = optional } }, and the comments by function.
 local function read()
   local classes, comments, last, above = {}, {}, nil, {}
@@ -55,7 +52,7 @@ end
 local function known(message)
   local set = {}
   for name in assert(message:match("%(known: (.-)%)"), message):gmatch("[%w_]+") do
-    if not LATER[name] then set[name] = true end
+    set[name] = true
   end
   return names(set)
 end
@@ -118,11 +115,7 @@ describe("meta", function()
 
   local function listed(what)
     local owner, param = what:match("^(%S+) (%S+)$")
-    local fields = names(owner and inline_fields(owner, param) or fields_of(what))
-    for i = #fields, 1, -1 do
-      if LATER[fields[i]] then table.remove(fields, i) end
-    end
-    return fields
+    return names(owner and inline_fields(owner, param) or fields_of(what))
   end
 
   it("lists the options of what an app registers and calls", function()

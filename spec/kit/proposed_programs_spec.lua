@@ -25,7 +25,6 @@ for _, waits in ipairs { false, true } do
     local function start(name, options)
       local source = shared.read(("api/proposed/%s.lua"):format(name))
       if not source then return nil end
-      source = source:gsub(', compress = "auto"', "") -- comes in a later version
       options = options or {}
       options.env, options.waits = options.env or SECRET, waits
       t = kit.whole(with_figures(source), options)

@@ -1,5 +1,6 @@
 --- One random run: a sim, the model of each of its threads, and clients that come, stall, are
 --- cut at any byte and come back. Everything is drawn from one seed.
+local core = require("sluice.core")
 local model = require("spec.property.model")
 local stored = require("spec.property.stored")
 local watcher = require("spec.property.watcher")
@@ -8,6 +9,9 @@ local World = {}
 World.__index = World
 stored.mix(World)
 
+-- How streams are sent, in turn: nothing else may differ.
+local FORMS = { "chunked", "gzip", "chunked", "zstd" }
+local GZIP_HEADER = "\x1f\x8b\8\0\0\0\0\0\0\xff"
 local NAMES = { "a", "b", "c", "message" }
 local KEYS = { "k1", "k2", "k3", "k4" }
 local CHANNELS = { "log/a", "log/b", "state/x", "keyed/k", "state/y", "keyed/m", "free/z", "log/c" }
@@ -319,7 +323,11 @@ function World:connect(client)
   client.watcher = watcher.new { replica = self.replicas[client.thread], events = self.events,
     epoch = self.epoch, log_head = self.head, plan = client.plan, store = self.store, id = id, id_text = client.id,
     rates = self.rates }
-  local stream, message = self.sim:connect(client.thread, to_plan(client.plan), client.id, "me")
+  self.connects = (self.connects or self.seed) + 1
+  local form = FORMS[self.connects % #FORMS + 1]
+  client.decoder = form ~= "chunked" and core.decoder(form) or nil
+  if form == "gzip" then client.decoder:feed(GZIP_HEADER) end
+  local stream, message = self.sim:connect(client.thread, to_plan(client.plan), client.id, "me", form)
   if not stream then error("connect: " .. message, 0) end
   client.stream = stream
   if client.stalled then stream:stall(true) end
@@ -350,6 +358,7 @@ end
 function World:take(client, cut)
   local bytes = client.stream:take()
   if cut then bytes = bytes:sub(1, random(0, #bytes)) end
+  if client.decoder then bytes = assert(client.decoder:feed(bytes)) end
   local w = client.watcher
   local seen, told = w:feed(bytes)
   local last = w:last_id_text()

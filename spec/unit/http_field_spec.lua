@@ -88,6 +88,46 @@ describe("http_field_only_token", function()
   end)
 end)
 
+describe("http_accepts_coding", function()
+  local function weigh(coding, ...)
+    local list = { ... }
+    for i, value in ipairs(list) do list[i] = "Accept-Encoding: " .. value end
+    return http.accepts_coding(lines(table.unpack(list)), coding)
+  end
+
+  it("is 0 where nothing is said: the one who asks has to name it", function()
+    assert.equal(0, weigh("gzip"))
+    assert.equal(0, weigh("gzip", ""))
+    assert.equal(0, weigh("gzip", "identity, br", "deflate"))
+  end)
+
+  it("reads weights in thousandths, in any case, line and place", function()
+    assert.equal(1000, weigh("gzip", "GZIP"))
+    assert.equal(1000, weigh("gzip", "br", "deflate , gzip"))
+    assert.equal(1000, weigh("gzip", "x-gzip"))
+    assert.equal(250, weigh("gzip", "zstd, gzip ; Q=0.25"))
+    assert.equal(7, weigh("zstd", "gzip;q=1.000, zstd;q=0.007"))
+    assert.equal(500, weigh("gzip", "gzip;q=.5"))
+    assert.equal(1, weigh("gzip", "gzip;q=0.0004"))
+  end)
+
+  it("is refused by a weight of 0, and * stands for what is not named (N117)", function()
+    assert.equal(0, weigh("gzip", "gzip;q=0, *;q=0"))
+    assert.equal(0, weigh("gzip", "*", "gzip;q=0.000"))
+    assert.equal(0, weigh("zstd", "*;q=0, gzip"))
+    assert.equal(1000, weigh("gzip", "gzip, *;q=0"))
+    assert.equal(300, weigh("zstd", "gzip, *;q=0.3"))
+  end)
+
+  it("takes nothing else for it, and passes over what is no weight", function()
+    for _, value in ipairs { "gzipped", "agzip", '"gzip"', "gzip x", "gzip;q=", "gzip;q=1.5", "gzip;q=-1", "gzip;q",
+      "gzip;q=0,1", "gzip=1", "xz-gzip" } do
+      assert.equal(0, weigh("gzip", value), value)
+    end
+    assert.equal(200, weigh("gzip", "gzip;q=a, *;q=0.2"))
+  end)
+end)
+
 describe("http_accepts", function()
   local TYPE = "text/event-stream"
   local function check(expected, list)

@@ -52,9 +52,9 @@ local at_load = {
   { "a slow reader of a state", 'app:channel("a", { history = "latest", slow = "close" })',
     "app.lua:3: channel 'a': slow has no use with history = \"latest\": a state always gives the newest values, and "
       .. "a slow reader skips to them" },
-  { "an option near one of a later version", 'app:stream("/s", { channels = { "a" }, compres = true })',
-    "app.lua:3: the plan of /s: unknown option 'compres' (known: channels, control, heartbeat, keys, max_rate, meta, "
-      .. "query, rewind, types)" },
+  { "an option that is nearly one", 'app:stream("/s", { channels = { "a" }, compres = true })',
+    "app.lua:3: the plan of /s: unknown option 'compres', did you mean 'compress'? (known: channels, compress, "
+      .. "control, heartbeat, keys, max_rate, meta, query, rewind, types)" },
   { "a keyed log that keeps nothing", 'app:channel("a", { history = 0, key = "id", rewind = "latest" })',
     "app.lua:3: channel 'a': rewind = \"latest\" needs a history: a client that comes back gets the log" },
   { "max_rate on a log of its own", 'app:channel("a", { history = 9, max_rate = 2 })',
@@ -75,8 +75,10 @@ local at_load = {
     "app.lua:3: the plan of /x: max_rate is a number of events per second and key, from 1/60" },
   { "durable", 'app:channel("a", { durable = "yes" })', "app.lua:3: channel 'a': durable is true or false" },
   { "a store without a name", 'app:store()', "app.lua:3: app:store(name): the name is a string" },
-  { "compress in a plan", 'app:stream("/x", { channels = { "a" }, compress = "auto" })',
-    "app.lua:3: the plan of /x: compress comes in a later version of Sluice" },
+  { "a coding that is none", 'app:stream("/x", { channels = { "a" }, compress = "brotli" })',
+    "app.lua:3: the plan of /x: compress is \"auto\", \"gzip\", \"zstd\" or false" },
+  { "compress without a coding", 'app:stream("/x", { compress = true }, "a")',
+    "app.lua:3: app:stream(\"/x\"): compress is \"auto\", \"gzip\", \"zstd\" or false" },
   { "rewind latest without a key", 'app:channel("a", { rewind = "latest" })',
     "app.lua:3: channel 'a': rewind = \"latest\" needs key = \"field\"" },
   { "a bad channel character", 'app:channel("a b")',

@@ -226,7 +226,9 @@ static void refuse_query(struct conn *c, struct request *r, int status,
 void dispatch_head(struct conn *c, struct request *r) {
     c->keep_alive = c->keep_alive && r->minor > 0;
     struct http_to to = to_of(c, r);
-    if (http_write_stream(&c->talk->out, &to, (struct http_fields){0}) < 0)
+    struct http_field fields[2];
+    size_t n = request_form_fields(r, request_form(r), fields);
+    if (http_write_stream(&c->talk->out, &to, (struct http_fields){fields, n}) < 0)
         conn_doom(c, END_OVERLOAD);
     dispatch_log(c, r, 200);
 }

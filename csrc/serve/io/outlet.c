@@ -243,14 +243,22 @@ static int write_head(struct conn *c, struct request *r) {
     /* A proxy would keep what ends clean for its next request, while we close it. node takes
      * this field for leave to break off, so it is left out where a break may follow. */
     to.keep_alive = !c->outlet.stream.ends_clean;
-    return http_write_stream(&c->talk->out, &to, (struct http_fields){0});
+    enum form_id form = c->outlet.stream.form;
+    struct http_field fields[2];
+    struct buf *out = &c->talk->out;
+    size_t n = request_form_fields(r, form, fields);
+    int err = http_write_stream(out, &to, (struct http_fields){fields, n});
+    struct slice begin = form_of(form)->begin;
+    return err < 0 || begin.n == 0 ? err : buf_add(out, begin.p, begin.n);
 }
 
-/* Queue the head. 0 or a negative code. */
-static int outlet_init(struct conn *c, struct request *r) {
+/* Queue the head. What comes without its plan, because that is late or refused, is not compressed.
+ * 0 or a negative code. */
+static int outlet_init(struct conn *c, struct request *r, bool planned) {
     struct worker *w = conn_worker(c);
     struct outlet *o = &c->outlet;
-    stream_init(&o->stream, &w->fan, r->minor > 0 ? FORM_CHUNKED : FORM_HTTP10);
+    enum form_id plain = r->minor > 0 ? FORM_CHUNKED : FORM_HTTP10;
+    stream_init(&o->stream, &w->fan, planned ? request_form(r) : plain);
     /* So asks every EventSource, in browsers and outside: it comes back after any end, while
      * an abrupt one loses the last words in some and leaves others deaf. What reads a
      * stream without asking so takes a clean end for the end of all. */
@@ -318,7 +326,7 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct outlet *o = &c->outlet;
     size_t before = c->talk->out.n;
-    int err = outlet_init(c, r);
+    int err = outlet_init(c, r, plan != NULL);
     if (err == 0 && plan) err = begin(o, r, plan, client, false);
     if (err == 0 && !plan)
         err = stream_preamble(&o->stream, worker_retry(conn_worker(c)));
@@ -349,7 +357,7 @@ void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct stream *s = &c->outlet.stream;
     if (!c->streams) {
-        if (outlet_init(c, r) < 0 || stream_preamble(s, 0) < 0) {
+        if (outlet_init(c, r, false) < 0 || stream_preamble(s, 0) < 0) {
             stream_deinit(s);
             conn_doom(c, END_OVERLOAD);
             return;

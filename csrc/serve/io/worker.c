@@ -33,12 +33,18 @@ static void reap(struct worker *w) {
         conn_free(container_of(w->doomed.next, struct conn, node));
 }
 
+static void show(_Atomic uint64_t *counter, uint64_t n) {
+    atomic_store_explicit(counter, n, memory_order_relaxed);
+}
+
 static void count(struct worker *w) {
     struct lane_counters *c = &w->lane.counters;
-    atomic_store_explicit(&c->delivered, w->fan.delivered, memory_order_relaxed);
-    atomic_store_explicit(&c->delivered_bytes, w->fan.delivered_bytes,
-                          memory_order_relaxed);
-    atomic_store_explicit(&c->slow, w->fan.slow, memory_order_relaxed);
+    show(&c->delivered, w->fan.delivered);
+    show(&c->delivered_bytes, w->fan.delivered_bytes);
+    show(&c->slow, w->fan.slow);
+    show(&c->compressions, w->fan.compressions);
+    show(&c->compressed_from, w->fan.compressed_from);
+    show(&c->compressed_to, w->fan.compressed_to);
 }
 
 static void report_finished(struct worker *w) {

@@ -20,11 +20,6 @@ local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is eve
 local NO_LOG = '%s: %s has no use with history = "latest": a state always gives the newest values, '
   .. "and a slow reader skips to them"
 
---- Refuse an option that a later version will have.
-function channels.later(what, option)
-  caller.raise("%s: %s comes in a later version of Sluice", what, option)
-end
-
 -- The first segment that the core refuses for its characters.
 local function bad_segment(name)
   for _, segment in ipairs(patterns.split(name)) do

@@ -54,8 +54,13 @@ local function check_control(what, _, control)
   return control
 end
 
+local COMPRESS = { auto = true, gzip = true, zstd = true, [false] = true }
+
 local function check_compress(what, _, compress)
-  if compress then channels.later(what, "compress") end
+  if not COMPRESS[compress] then
+    caller.raise('%s: compress is "auto", "gzip", "zstd" or false', what)
+  end
+  return compress
 end
 
 local function check_meta(what, _, meta)
@@ -125,7 +130,7 @@ end
 local OPTIONS = {
   { name = "max_rate", check = check_rate, channel = true, filter = true, asked = rate_by,
     narrow = lowest },
-  { name = "compress", check = check_compress, route = true, later = true },
+  { name = "compress", check = check_compress, route = true },
   { name = "rewind", check = check_rewind, channel = true },
   { name = "heartbeat", check = check_heartbeat, route = true },
   { name = "method", check = check_method, route = true, request = true },
@@ -144,7 +149,7 @@ local function of_kind(kind)
   for _, option in ipairs(OPTIONS) do
     if kind == "plan" and not option.request or option[kind] then
       list[#list + 1] = option
-      list.known[option.name] = option.later and options.LATER or options.NONE
+      list.known[option.name] = options.NONE
     end
   end
   return list
@@ -164,7 +169,7 @@ end
 function plan_options.names(kind, more)
   local names = { [more] = true }
   for _, option in ipairs(KINDS[kind]) do
-    names[option.name] = option.later and options.LATER or true
+    names[option.name] = true
   end
   return names
 end

@@ -118,6 +118,8 @@ function routes.stream(generation, path, ...)
   if checked then plan.check_templates(what, checked, path) end
   route.kind, route.plan, route.checked = "stream", given, checked
   route.heartbeat = opts and opts.heartbeat
+  route.compress = opts and opts.compress
+  if route.compress == nil and checked then route.compress = checked.compress end
 end
 
 -- A stream has no answer that could be kept, and a body in pieces cannot be compared. Guards of
@@ -183,7 +185,7 @@ function routes.for_core(generation, id_of)
     local constant = route.kind == "stream" and is_constant(generation, route)
     list[i] = { method = route.method, pattern = route.pattern, kind = route.kind or "handler",
       id = id_of(route.name), heartbeat = route.heartbeat, body_max = route.body_max,
-      plan = constant and route.checked or nil }
+      compress = route.compress or nil, plan = constant and route.checked or nil }
   end
   return list
 end

@@ -1,16 +1,16 @@
 --- One helper for every options table: unknown keys and values of another type than the default
 --- raise by name, defaults are filled in. `known` maps each name to its default; in place of
 --- one, `options.BOOLEAN`, `STRING`, `NUMBER`, `TABLE` and `FUNCTION` stand for "of this type,
---- without a default", `options.NONE` for one that the caller checks itself, and `options.LATER`
---- for one that it refuses until a later version. Keeps nothing in memory.
+--- without a default", and `options.NONE` for one that the caller checks itself. Keeps nothing in
+--- memory.
 local caller = require("sluice.base.caller")
 
-local NONE, LATER = "__nil", "__later"
+local NONE = "__nil"
 local KINDS = { BOOLEAN = "__boolean", STRING = "__string", NUMBER = "__number", TABLE = "__table",
   FUNCTION = "__function" }
 
 -- What stands for a missing default -> the type that is expected, or false.
-local ABSENT = { [NONE] = false, [LATER] = false }
+local ABSENT = { [NONE] = false }
 for _, kind in pairs(KINDS) do ABSENT[kind] = kind:sub(3) end
 
 local BEGINNING_LEAST = 4 -- letters of one name that begin another: warn, warning
@@ -50,9 +50,8 @@ end
 
 local function unknown_message(what, key, known)
   local names = {}
-  for name, default in pairs(known) do
-    local shown = type(name) == "string" and default ~= LATER -- not an index of a list
-    if shown then names[#names + 1] = name end
+  for name in pairs(known) do
+    if type(name) == "string" then names[#names + 1] = name end -- not an index of a list
   end
   table.sort(names)
   local list = #names > 0 and table.concat(names, ", ") or "none"
@@ -126,7 +125,7 @@ local function list_fault(list, items, kind)
   if n ~= #list then return ("is a list of %s, and this one has holes"):format(items) end
 end
 
-local options = { NONE = NONE, LATER = LATER, check_names = check_names, list_fault = list_fault,
+local options = { NONE = NONE, check_names = check_names, list_fault = list_fault,
   nearest = nearest }
 for name, kind in pairs(KINDS) do options[name] = kind end
 

@@ -16,7 +16,7 @@ function App:patch(path, ...) end
 ---@param ... sluice.Guard|sluice.Handler
 function App:delete(path, ...) end
 ---@param path string
----@param ... sluice.Guard|sluice.Plan|{ heartbeat?: number, method?: "GET"|"POST" }
+---@param ... sluice.Guard|sluice.Plan|{ heartbeat?: number, method?: "GET"|"POST", compress?: "auto"|"gzip"|"zstd"|false }
 function App:stream(path, ...) end
 ---@param pattern string
 ---@param ... sluice.Guard

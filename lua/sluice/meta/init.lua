@@ -26,6 +26,7 @@
 ---@field max_rate? number events per second and key of its states
 ---@field rewind? integer|"all"|"latest"
 ---@field heartbeat? number seconds
+---@field compress? "auto"|"gzip"|"zstd"|false of a constant plan; else an option of app:stream
 ---@field control? boolean false: no hello, reset, sync and bye
 ---@field meta? table plain data, kept with the client
 ---@field query? { keys?: string, types?: string, max_rate?: string } names of the query parameters

@@ -33,6 +33,9 @@
 ---@field active_users integer
 ---@field channels integer
 ---@field slow integer how often a reader lost events by being slow
+---@field compressions integer blocks that were compressed
+---@field compressed_from integer bytes that were sent compressed, before that
+---@field compressed_to integer and after
 ---@field loop_lag_ms number
 ---@field epoch string
 ---@field generation integer

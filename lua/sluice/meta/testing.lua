@@ -25,6 +25,7 @@
 ---@field json? any the body, with its content type
 ---@field body? string|fun(): string|number|false|nil
 ---@field last_event_id? string
+---@field compress? "auto"|"gzip"|"zstd" of t:connect: what it accepts
 ---@field buffer? integer bytes that a stream's socket takes unread
 ---@field method? "GET"|"POST" of t:connect: a stream by POST
 

@@ -96,7 +96,12 @@ local function run_plan(session)
       .. "or a status", 0)
   end
   route.plan_name = route.plan_name or ("%s: the plan of %s"):format(route.where, route.pattern)
-  return plan.check(route.plan_name, first)
+  local planned = plan.check(route.plan_name, first)
+  if planned.compress ~= nil then
+    error(("%s: compress is said before a request comes: app:stream(%q, { compress = %s }, fn)")
+      :format(route.plan_name, route.pattern, show(planned.compress)), 0)
+  end
+  return planned
 end
 
 local function not_allowed(session, concrete)

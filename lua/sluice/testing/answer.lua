@@ -1,5 +1,8 @@
 --- Reads an HTTP/1.1 answer as its bytes come: the head, then a body by length, in chunks,
--- or up to the end of the connection. Keeps in memory: the bytes that are not yet a piece.
+-- or up to the end of the connection; gzip and zstd are decoded. Keeps in memory: the bytes that
+-- are not yet a piece.
+local core = require("sluice.core")
+
 local answer = {}
 
 ---@class sluice.testing.Answer
@@ -7,6 +10,7 @@ local Answer = {}
 Answer.__index = Answer
 
 local HEAD_MAX = 65536
+local CODINGS = { gzip = true, zstd = true }
 local NO_BODY = { [204] = true, [304] = true }
 
 --- Make a reader of one answer.
@@ -42,6 +46,8 @@ local function read_head(self)
   self.chunked = self.headers["transfer-encoding"] == "chunked"
   local bare = self.method == "HEAD" or NO_BODY[self.status]
   self.done = bare or self.left == 0 and not self.chunked
+  local coding = self.headers["content-encoding"]
+  if CODINGS[coding] and not bare then self.decoder = assert(core.decoder(coding)) end
   return true
 end
 
@@ -77,6 +83,13 @@ local function whole_chunk(bytes)
   return n > 0 and #bytes == from + n + 1 and bytes:sub(from, from + n - 1)
 end
 
+local function decode(self, bytes)
+  if not self.decoder or bytes == "" then return bytes end
+  local text, message = self.decoder:feed(bytes)
+  if not text then error("the body of an answer cannot be decoded: " .. message, 0) end
+  return text
+end
+
 --- Take bytes.
 -- @tparam string|nil bytes nil: the connection has ended
 -- @treturn string what they add to the body
@@ -86,12 +99,12 @@ function Answer:feed(bytes)
     return ""
   end
   local whole = self.chunked and self.rest == "" and whole_chunk(bytes)
-  if whole then return whole end
+  if whole then return decode(self, whole) end
   self.rest = self.rest .. bytes
   if not self.status and not read_head(self) then return "" end
   local added = {}
   for piece in function() return read_piece(self) end do added[#added + 1] = piece end
-  return table.concat(added)
+  return decode(self, table.concat(added))
 end
 
 --- Whether the body is an event stream.

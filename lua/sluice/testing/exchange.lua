@@ -25,7 +25,9 @@ local function sorted_names(headers)
   return list
 end
 
--- The bytes of a request; options: headers, body, json, last_event_id.
+local COMPRESS = { "auto", "gzip", "zstd" }
+
+-- The bytes of a request; options: headers, body, json, last_event_id, compress.
 local function request_text(method, path, host, options, user)
   local headers, body = {}, options.body
   local what = method .. " " .. path
@@ -38,6 +40,9 @@ local function request_text(method, path, host, options, user)
     headers["content-type"] = headers["content-type"] or "application/json"
   end
   headers.host = headers.host or host
+  local compress = options.compress
+  arguments.one_of(what .. ": compress", compress, COMPRESS, true)
+  if compress then headers["accept-encoding"] = compress == "auto" and "gzip, zstd" or compress end
   headers["last-event-id"] = options.last_event_id or headers["last-event-id"]
   headers[identity.HEADER] = user
   if type(body) == "function" then

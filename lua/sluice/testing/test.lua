@@ -25,7 +25,7 @@ local STREAM_BUFFER = 8192 -- small, so that a stalled reader is noticed soon
 local NONE = options.NONE
 local REQUEST = { user = NONE, headers = NONE, json = NONE, body = NONE, last_event_id = NONE,
   buffer = NONE }
-local OPENING = { method = NONE } -- and what each request has
+local OPENING = { method = NONE, compress = NONE } -- and what each request has
 for name, kind in pairs(REQUEST) do OPENING[name] = kind end
 
 -- Raise unless the app is up.
@@ -170,8 +170,9 @@ end
 
 --- Open a stream; returns when `hello` has come, a plain stream has begun, or the refusal is there.
 -- @tparam string path
--- @tparam[opt] table given user, headers, last_event_id, buffer (bytes that it takes unread), and
---   of a stream by POST: method = "POST", json or body
+-- @tparam[opt] table given user, headers, last_event_id, buffer (bytes that it takes unread),
+--   compress (what it accepts: "gzip", "zstd" or "auto", both), and of a stream by POST: method =
+--   "POST", json or body
 -- @treturn sluice.testing.Stream with status, headers, json, hello and id
 function Test:connect(path, given)
   need_up(self, "connect")
