@@ -12,6 +12,7 @@ local STOP_SECONDS = 5 -- until a cancelled job that reaches no checkpoint is cl
 local RESULT_MAX, ERROR_MAX = 1 << 20, 500
 local CANCELLED = setmetatable({}, { __tostring = function() return "the job is cancelled" end })
 local QUIET_SECONDS = 60
+local END_SECONDS, END_LOOK = 2, 0.02
 
 work.CANCELLED = CANCELLED
 
@@ -173,10 +174,21 @@ end
 
 -- ---- Cancelling --------------------------------------------------------------------------------
 
+-- An end is being saved: wait until it is certain.
+local function wait_for_end(row)
+  for _ = 1, END_SECONDS / END_LOOK do
+    if row.ended then return true end
+    sluice.sleep(END_LOOK)
+  end
+  return false
+end
+
 --- End a job: at its next progress, step or checkpoint, or soon where it waits. Waits for the disk.
 function work.cancel(self, row)
   if row.outcome or row.ended then
-    if row.status == "cancelled" or row.outcome and row.outcome.status == "cancelled" then
+    if not row.ended and not wait_for_end(row) then
+      return nil, ("job '%s' has ended, which the disk does not take"):format(row.id), "EBUSY"
+    elseif row.status == "cancelled" then
       return true
     end
     return nil, ("job '%s' has ended already"):format(row.id), "ECONFLICT"
