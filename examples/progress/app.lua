@@ -1,56 +1,60 @@
---- A job with an owner, a bar and an end. The owner sees it on all pages, immediately and live; a
---- reload continues where it was; other users do not learn that it exists.
+--- Jobs with an owner, a bar and an end: a batch, and an upload. The owner sees them on all pages,
+--- at once and live; after a reload and a kill -9 a batch goes on where it was; other users do not
+--- learn that they exist.
 ---
----   sluice run examples/progress/app.lua
+---   sluice run examples/progress/app.lua --data /tmp/progress
 ---   curl -N -H 'X-User: alice' http://127.0.0.1:5121/api/job-progress
----   curl -H 'X-User: alice' --json '{"items":["a","b","c"]}' http://127.0.0.1:5121/api/jobs
+---   curl -H 'X-User: alice' --json '{"items":["a","b"]}' http://127.0.0.1:5121/api/process-batch
+---   curl -H 'X-User: alice' -T README.md http://127.0.0.1:5121/api/files/readme?jobId=u1
 ---
---- Here a proxy in front names the user (X-User). Its bars and ends are `progress`, `job-complete`.
+--- Here a proxy in front names the user (X-User). Bars are `progress`, ends are `job-complete`,
+--- `job-failed` and `job-cancelled`. An item is a text, or has a name.
 local sluice = require("sluice")
 local app = sluice.app()
-local jobs = app:state("jobs", {}) -- id -> { owner, items, done, status }
+local jobs = require("sluice.jobs").new(app, { durable = true })
+
+local function name_of(item) return tostring(type(item) == "table" and item.name or item) end
+
+jobs:define("process-batch", function(job, args)
+  for i = (job.saved or 0) + 1, #args.items do
+    sluice.sleep(0.05) -- stands for the work on one item
+    job:progress(i, { currentItem = name_of(args.items[i]) })
+    job:checkpoint(i)
+  end
+  return { processed = #args.items }
+end)
 
 app:guard("/api/**", function(req)
   local name = req.headers["x-user"]
   if name then req.user = { id = name } end
   return req.user and true or 401
 end)
+jobs:stream("/api/job-progress") -- all jobs of this user; ?jobId= for one
+jobs:routes("/api/jobs") -- list, look, cancel
 
-app:channel("jobs/:owner", { history = "latest", key = "jobId",
-  read = function(user, p) return user ~= nil and user.id == p.owner end })
-app:stream("/api/job-progress", function(req) return "jobs/" .. req.user.id end)
-
-local function report(event, id, job)
-  app:publish("jobs/" .. job.owner, event, { jobId = id, status = job.status,
-    processed = job.done, total = #job.items, percentage = 100 * job.done // #job.items,
-    currentItem = job.items[job.done] })
-end
-
-app:task("batch", { restart = true }, function(id)
-  local job = jobs()[id]
-  while job.status == "running" and job.done < #job.items do
-    sluice.sleep(0.05) -- stands for the work on one item
-    job.done = job.done + 1
-    report("progress", id, job)
-    sluice.checkpoint()
-  end
-  if job.status == "running" then job.status = "success" end
-  report(job.status == "success" and "job-complete" or "job-cancelled", id, job)
-end)
-
-app:post("/api/jobs", function(req)
-  local id, items = sluice.id(), req:json({ items = "array" }).items
+app:post("/api/process-batch", function(req)
+  local items = req:json({ items = "array" }).items
   if #items == 0 then return 422, "nothing to do" end
-  jobs()[id] = { owner = req.user.id, items = items, done = 0, status = "running" }
-  app:after(0, "batch", id)
-  return 202, { jobId = id }
+  local job, message, code, field = jobs:start("process-batch",
+    { args = { items = items }, owner = req.user.id, total = #items,
+      fields = { currentItem = "" } })
+  if not job then return nil, message, code, field end
+  return 200, { jobId = job.id }
 end)
 
-app:delete("/api/jobs/:id", function(req)
-  local job = jobs()[req.params.id]
-  if not job or job.owner ~= req.user.id then return 404, "no such job" end
-  if job.status == "running" then job.status = "cancelled" end
-  return 202, { status = job.status }
+app:put("/api/files/:name", { body = "stream", max = 1 << 30 }, function(req)
+  local about = { id = req.query.jobId, owner = req.user.id,
+    total = tonumber(req.headers["content-length"]), fields = { currentItem = req.params.name } }
+  return jobs:attend("upload", about, function(job)
+    local file <close> = assert(io.tmpfile()) -- stands for the place where files are kept
+    local bytes = 0
+    for piece in req:chunks() do
+      assert(file:write(piece))
+      bytes = bytes + #piece
+      job:progress(bytes)
+    end
+    return { bytes = bytes }
+  end)
 end)
 
 return app

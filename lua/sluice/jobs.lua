@@ -98,6 +98,27 @@ local function lack(self, s, args)
   end
 end
 
+-- A row that is saved, or there already; or nil, message, code, field.
+local function save_start(self, kind, o, attended)
+  local s = self.book:ready()
+  local new, args, code, field = read_start(kind, o)
+  if not new then return nil, args, code, field end
+  local row = s.rows[new.id]
+  if row and (attended or row.attended or row.kind ~= kind or row.owner ~= new.owner) then
+    return nil, ("id: another job has '%s'"):format(new.id), "ECONFLICT", "id"
+  elseif not row then
+    local message = lack(self, s, args)
+    if message then return nil, message, "EFULL" end
+    row, new.attended = new, attended
+    self.book:add(row, args)
+  end
+  if row.unsaved then
+    local ok, message, what = self.book:save_new(row)
+    if not ok then return nil, message, what end
+  end
+  return row
+end
+
 --- Start a job. Waits until it is on the disk. The same id again is the same job.
 -- @tparam string kind
 -- @tparam[opt] table given `id` (of the job; else a random one), `args` (plain data for its
@@ -106,29 +127,36 @@ end
 -- @treturn sluice.Job|nil or nil, message, code, field
 function Jobs:start(kind, given)
   local o = options("jobs:start()", given, START)
-  local s = self.book:ready()
+  self.book:ready()
   if not self.book.kinds[kind] then
     error(("jobs:start(%q): there is no jobs:define(%q, …)"):format(tostring(kind),
       tostring(kind)), 2)
   end
-  local new, args, code, field = read_start(kind, o)
-  if not new then return nil, args, code, field end
-  local row = s.rows[new.id]
-  if row and (row.kind ~= kind or row.owner ~= new.owner) then
-    return nil, ("id: another job has '%s'"):format(new.id), "ECONFLICT", "id"
-  elseif not row then
-    local message = lack(self, s, args)
-    if message then return nil, message, "EFULL" end
-    row = new
-    self.book:add(row, args)
-  end
-  if row.unsaved then
-    local ok, message, what = self.book:save_new(row)
-    if not ok then return nil, message, what end
-    if not row.said then telling.note(self, row) end
-    work.kick(self)
-  end
+  local row, message, code, field = save_start(self, kind, o)
+  if not row then return nil, message, code, field end
+  if not row.said then telling.note(self, row) end
+  work.kick(self)
   return self:_job(row, true)
+end
+
+--- A job whose work the caller does itself, as a handler does that takes an upload. It has an
+-- owner, progress and an end as others; it ends with the caller, and has failed when that is
+-- closed.
+-- @tparam string kind need not be defined
+-- @tparam table given as jobs:start
+-- @tparam function fn fn(job): what it returns is the result of the job
+-- @return what fn returned; or nil, message, code, field when the job cannot begin, or is
+--   cancelled. What fn raises is raised
+function Jobs:attend(kind, given, fn)
+  local o = options("jobs:attend()", given, START)
+  if type(kind) ~= "string" or not owned.key(kind) then
+    error("jobs:attend(kind, options, fn): kind: " .. SEGMENT, 2)
+  elseif type(fn) ~= "function" then
+    error(("jobs:attend(%q, options, fn): fn is a function, not a %s"):format(kind, type(fn)), 2)
+  end
+  local row, message, code, field = save_start(self, kind, o, true)
+  if not row then return nil, message, code, field end
+  return work.attend(self, row, fn)
 end
 
 -- ---- Looking -----------------------------------------------------------------------------------

@@ -88,7 +88,8 @@ local SENDERS = {
   ["examples/progress"] = function()
     local t = kit.open("examples/progress/app.lua")
     local c = t:connect("/api/job-progress", { user = "alice" })
-    t:post("/api/jobs", { user = "alice", json = { items = { "a", "b", "c" } } })
+    t:post("/api/process-batch", { user = "alice", json = { items = { "a", "b", "c" } } })
+    t:put("/api/files/x", { user = "alice", body = "all of it" })
     t:advance(2)
     return t, { c }
   end,

@@ -25,7 +25,8 @@ local APP = [[
     return setmetatable({}, { __close = function() s.running = s.running - 1 end })
   end
   local function finish(item)
-    while not app:publish("done", "item", item) do sluice.sleep(0.5) end
+    local once = ("%%s %%d %%d"):format(item.job, item.i, item.attempt)
+    while not app:publish("done", "item", item, { idempotency = once }) do sluice.sleep(0.5) end
   end
   jobs:define("batch", function(job, args)
     local _ <close> = begin(job)
@@ -100,7 +101,7 @@ local function leave_life(t, world)
   local last = 0
   for _, id in ipairs(s.begun) do
     local nth = tonumber(id:match("%d+"))
-    if not world.jobs[id].is_extra and not world.jobs[id].is_later then
+    if world.jobs[id].is_there and not world.jobs[id].is_extra then
       if nth < last then wrong(world, "%s began late", id) end
       last = nth
     end
@@ -202,7 +203,8 @@ local function check_items(t, world)
   for _, e in ipairs(t:connect("/done"):events("item")) do
     local id, i = e.data.job, e.data.i
     local again = i == last[id] and e.data.attempt > tries[id] and world.kills + world.faults > 0
-    if i ~= (last[id] or 0) + 1 and not again then wrong(world, "%s: item %d after %s", id, i, tostring(last[id])) end
+    if i ~= (last[id] or 0) + 1 and not again then wrong(world, "%s: item %d after %s (attempt %d, %s)", id, i,
+      tostring(last[id]), e.data.attempt, tostring(tries[id])) end
     last[id], tries[id] = i, e.data.attempt
     if world.jobs[id].is_refused then wrong(world, "%s was refused, and runs", id) end
   end

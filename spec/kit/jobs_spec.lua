@@ -541,6 +541,61 @@ describe("jobs", function()
       over = "ECONFLICT", late = "ECONFLICT", listed = 1, channel = "jobs/7", bad = "owner" }, out)
   end)
 
+  it("that a handler does itself end with it, whatever becomes of it", function()
+    start([[
+      app:post("/api/do/:what", function(req)
+        return jobs:attend("hand", { id = req.params.what, owner = req.user.id, total = 4 }, function(job)
+          for i = 1, 4 do
+            sluice.sleep(1)
+            job:progress(i)
+            job:checkpoint(i)
+            if req.params.what == "fails" then error("no more") end
+            if req.params.what == "aborts" then req:abort(409, "taken") end
+            if req.params.what == "idiom" then return nil, "not allowed", "EDENIED" end
+          end
+          return { sum = 10 }
+        end)
+      end)
+      app:post("/api/later/:what", function(req)
+        app:spawn(function()
+          jobs:attend("hand", { id = req.params.what, owner = req.user.id }, function(job)
+            for i = 1, 100 do sluice.sleep(1) job:progress(i) end
+          end)
+        end)
+      end)]], DURABLE)
+    local function act(what) return t:post("/api/do/" .. what, { user = "ann" }) end
+    assert.same({ sum = 10 }, act("works").json)
+    assert.same({ "success", 100, 10 }, { look("works").status, look("works").percentage, look("works").result.sum })
+    assert.same({ 422, 500, 409, 403 }, { act("works").status, act("fails").status, act("aborts").status,
+      act("idiom").status })
+    t:advance(0.1)
+    assert.same({ "no more", "not allowed" }, { look("fails").error, look("idiom").error })
+    assert.equal("failed", look("aborts").status)
+    t:post("/api/later/x", { user = "ann" })
+    t:advance(2.5)
+    assert.equal("running", look("x").status)
+    assert.equal(202, cancel("x").status)
+    t:advance(1)
+    assert.equal("cancelled", look("x").status)
+    t:post("/api/later/y", { user = "ann" })
+    t:advance(2.5)
+    reload(nil, DURABLE)
+    t:advance(6)
+    assert.matches("closed before its end", look("y").error)
+    reload([[app:post("/api/later/:what", function(req)
+      app:spawn(function()
+        jobs:attend("hand", { id = req.params.what, owner = "ann" }, function() sluice.sleep(99) end)
+      end)
+    end)]], DURABLE)
+    t:post("/api/later/z", { user = "ann" })
+    t:advance(0.5)
+    t:kill()
+    t:advance(0.5)
+    assert.same({ "failed", "the server ended before it" }, { look("z").status, look("z").error })
+    local s = t:state("jobs")
+    assert.same({ 0, 0 }, { s.open, s.flying })
+  end)
+
   it("of two modules with names of their own have nothing in common", function()
     start [[
       local more = require("sluice.jobs").new(app, { name = "more" })

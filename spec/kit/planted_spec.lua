@@ -32,7 +32,7 @@ end
 describe("a spec on the kit finds", function()
   after_each(kit.stop_all)
 
-  local PROGRESS = "examples/progress/app.lua"
+  local PROGRESS = "spec/support/progress.lua"
   local MATCH, DESK = "examples/match/app.lua", { DESK_KEY = "k" }
 
   local function begin(t, user)

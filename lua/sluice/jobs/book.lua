@@ -18,7 +18,8 @@ Book.__index = Book
 
 -- What the store has of a row; the rest is of this process.
 local STORED = { "id", "kind", "owner", "total", "processed", "percentage", "step", "first",
-  "fields", "saved", "attempt", "nth", "created", "status", "cancel", "ended", "result", "error" }
+  "fields", "saved", "attempt", "nth", "created", "status", "cancel", "ended", "result", "error",
+  "attended" }
 
 --- Of an app, at load.
 -- @tparam sluice.App app
@@ -124,7 +125,7 @@ function Book:save_new(row)
   local ok, message, code = store_new(self, row)
   if ok and row.unsaved then
     row.unsaved = nil
-    push(self.state().queue, row.id)
+    if not row.attended then push(self.state().queue, row.id) end
   end
   if not row.unsaved then return true end
   return nil, message, code
@@ -191,7 +192,7 @@ end
 function Book:requeue()
   local s, list, missing = self.state(), {}, {}
   for _, row in pairs(s.rows) do
-    if not (row.ended or row.outcome or row.flying or row.unsaved) then
+    if not (row.ended or row.outcome or row.flying or row.unsaved or row.attended) then
       list[#list + 1] = row
       if not s.kinds[row.kind] then missing[row.kind] = (missing[row.kind] or 0) + 1 end
     end

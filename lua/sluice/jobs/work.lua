@@ -110,6 +110,39 @@ local function land(self, row)
   work.kick(self)
 end
 
+-- Call the function of a job, and decide what it says became of it.
+-- @return as xpcall
+local function call(self, row, fn, job, args)
+  local trace
+  local ok, result, message, code = xpcall(fn, function(problem)
+    if problem ~= CANCELLED then trace = debug.traceback(tostring(problem), 2) end
+    return problem
+  end, job, args)
+  if ok then
+    succeed(self, row, result, message)
+  elseif result ~= CANCELLED then
+    fail(self, row, result, trace)
+  end
+  return ok, result, message, code
+end
+
+--- Do a job in the coroutine that asks for it, as its own function does.
+-- @return what fn returned; or nil, message, code when it is cancelled. What fn raises is raised
+function work.attend(self, row, fn)
+  row.running, row.status, row.attempt = true, "running", 1
+  local _ <close> = setmetatable({}, { __close = function(_, problem)
+    row.running = nil
+    if not row.outcome then fail(self, row, problem or "it was closed before its end") end
+  end })
+  telling.note(self, row)
+  local ok, result, message, code = call(self, row, fn, self:_job(row))
+  if row.cancel then work.decide(self, row) end
+  work.settle(self, row.id) -- before the answer
+  if row.cancel then return nil, ("job '%s' was cancelled"):format(row.id), "ECONFLICT" end
+  if not ok then error(result, 0) end
+  return result, message, code
+end
+
 -- Run what a kind does. Guarded by a <close> variable, since a job that is ended for computing too
 -- long, or closed, comes to no line behind this.
 local function run_guarded(self, row, fn, job, args)
@@ -127,16 +160,7 @@ local function run_guarded(self, row, fn, job, args)
   end
   if row.cancel then return end
   telling.note(self, row)
-  local trace
-  local ok, result, message = xpcall(fn, function(problem)
-    if problem ~= CANCELLED then trace = debug.traceback(tostring(problem), 2) end
-    return problem
-  end, job, args)
-  if ok then
-    succeed(self, row, result, message)
-  elseif result ~= CANCELLED then
-    fail(self, row, result, trace)
-  end
+  call(self, row, fn, job, args)
 end
 
 --- What the task of a job does.
@@ -194,7 +218,7 @@ function work.cancel(self, row)
     return nil, ("job '%s' has ended already"):format(row.id), "ECONFLICT"
   end
   row.cancel = true
-  if row.flying then
+  if row.flying or row.running then
     self.app:after(STOP_SECONDS, self.o.name .. ".stop", { id = row.id, attempt = row.attempt },
       { id = task_of(self, "stop", row.id) })
   else
@@ -206,6 +230,7 @@ end
 --- A job that was cancelled a while ago is closed where it waits.
 function work.stop(self, data)
   local row = self.book:ready().rows[data.id]
+  if row and row.attended and row.cancel then work.decide(self, row) end -- it goes on for nobody
   if row and row.flying and row.cancel and not row.outcome then
     self.app:cancel(task_of(self, "run", data.id), { running = true })
     if row.flying and not row.running then -- it had not begun
@@ -224,8 +249,8 @@ function work.take_over(self, s)
       row.outcome = { status = row.status }
       s.unsettled[row.id] = true
       if telling.finish(self, row) then s.unsettled[row.id] = nil end
-    elseif row.cancel then
-      work.decide(self, row)
+    elseif row.cancel or row.attended then
+      work.decide(self, row, { status = "failed", error = "the server ended before it" })
     else
       telling.say(self, row)
     end

@@ -34,6 +34,11 @@ function Jobs:define(kind, fn) end
 ---@param o? sluice.JobStart
 ---@return sluice.Job?, string? message, string? code, string? field
 function Jobs:start(kind, o) end
+---@param kind string
+---@param o sluice.JobStart?
+---@param fn fun(job: sluice.Job): any
+---@return any result, string? message, string? code, string? field
+function Jobs:attend(kind, o, fn) end
 ---@param id string|integer
 ---@return sluice.Job?, string? message, string? code
 function Jobs:get(id) end
