@@ -32,10 +32,20 @@ describe("sluice.js in Node", function()
     assert.is_true(passed >= 22, passed)
   end)
 
+  it("does the same in its form for older browsers, which is ES5", function()
+    if not has_node() then pending("build/node is not installed") return end
+    local passed, failed = run("sluice.legacy.js")
+    assert.equal("", failed)
+    assert.is_true(passed >= 16, passed)
+    assert.same({ 0, "" }, { process.run { "node", ".ci/es5.mjs", FILES .. "sluice.legacy.js" } })
+  end)
+
   it("is small", function()
     if not has_node() then pending("build/node is not installed") return end
-    local code, output = process.run({ "node", "spec/browser/sluice_js/size.mjs", modules, FILES .. "sluice.js" })
+    local code, output = process.run({ "node", "spec/browser/sluice_js/size.mjs", modules, FILES .. "sluice.js",
+      FILES .. "sluice.share.js" })
     assert.equal(0, code, output)
-    assert.is_true(json.decode(output)[1] <= 5 * 1024, output)
+    local core, share = table.unpack(json.decode(output))
+    assert.is_true(core <= 5 * 1024 and share <= 2.5 * 1024, output)
   end)
 end)

@@ -2,7 +2,7 @@
 local live = require("spec.support.live")
 local process = require("spec.support.process")
 
-local NAMES = { "sluice.js" }
+local NAMES = { "sluice.js", "sluice.share.js", "sluice.legacy.js" }
 local GUARD = [[app:guard("/**", function() return 401 end)
 app:get("/**", function() return "any page" end)]]
 

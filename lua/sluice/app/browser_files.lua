@@ -9,7 +9,7 @@ local browser_files = {}
 local FOLDER = debug.getinfo(1, "S").source:match("^@(.*)/app/[^/]*$") .. "/browser/"
 
 --- What a page may load; other files of the folder are for packages.
-browser_files.NAMES = { "sluice.js" }
+browser_files.NAMES = { "sluice.js", "sluice.share.js", "sluice.legacy.js" }
 
 local loaded
 

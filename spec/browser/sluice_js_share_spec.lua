@@ -1,0 +1,42 @@
+--- share = true: tabs of Chromium share one stream, whatever happens to the worker between them.
+--- $SLUICE_SPEC_FULL=1 kills 200 workers.
+local browser = require("spec.support.browser")
+local live = require("spec.support.live")
+
+local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
+local KILLS, CUTS = FULL and 200 or 4, FULL and 100 or 2
+
+local APP = [==[
+app:channel("log", { history = 100000, rewind = "all" })
+app:channel("st", { history = "latest", key = "k" })
+app:stream("/s", { channels = { "log", "st" } })
+app:get("/count", function() local n = 0 for _ in app:clients() do n = n + 1 end return tostring(n) end)
+app:post("/cut", function() for c in app:clients() do c:close("moved") end end)
+app:get("/page", function() return 200, [[<!doctype html><title>Tab</title><script type="module">
+import { connect } from "/sluice.js";
+Object.assign(window, { seen: [], states: [], resets: [], last: {} });
+window.c = connect("/s", { share: true, eventTypes: ["e", "st"], onReset: (r) => resets.push(r),
+  onStatus: (s) => states.push(s),
+  onMessage: (e) => { if (e.type === "e") seen.push(e.data.n); else last[e.data.k] = e.data.n; } });
+</script>]], { ["Content-Type"] = "text/html" } end)]==]
+
+describe("tabs that share a stream", function()
+  local b
+
+  setup(function() b = browser.start() end)
+  teardown(function()
+    b.stop()
+    live.stop_all()
+  end)
+
+  it("are one stream, lose nothing and get nothing twice, also when its worker is killed", function()
+    local s = live.start(APP)
+    local seen = b.run("spec/browser/sluice_js/share.mjs", { url = s.url, tabs = 6, kills = KILLS, cuts = CUTS },
+      FULL and 1800 or 120)
+    assert.is_true(seen.shared)
+    for i, tab in ipairs(seen.seen) do
+      assert.same({ i, {}, seen.n, seen.n, 0 }, { i, tab.wrong, tab.n, tab.state, tab.resets })
+    end
+    assert.same({ true, true, KILLS }, { seen.all, seen.one, seen.killed })
+  end)
+end)
