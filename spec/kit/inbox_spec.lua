@@ -531,6 +531,40 @@ describe("escalation", function()
     for _, text in ipairs { "by hand", "no number", "answered 500" } do assert.truthy(log:find(text, 1, true), text) end
   end)
 
+  it("sends a mail, to an address or to what a function says, and records what became of it", function()
+    local given = [[escalate = { critical = { { after = 5, via = "email", to = "ops@example.org", retries = 0 },
+      { after = 9, via = "email", to = function(user) return user == "bob" and "bob@example.org" or nil end,
+        subject = "Look", from = "other@example.org" } } }]]
+    local env = { SMTP_URL = "smtp://mail.example.org:587", SMTP_FROM = "Shop <shop@example.org>" }
+    start(given, nil, { env = env })
+    local c, ann = device(), device("ann")
+    local id = send("bob", "The\nhouse is on fire", { severity = "critical", from = "Smoke" })
+    t:advance(10)
+    assert.equal("The\nhouse is on fire ^1 ^2", told(c))
+    local mails = t:mails()
+    assert.equal(2, #mails)
+    assert.same({ { "ops@example.org" }, "[critical] The house is on fire", id .. "-1" },
+      { mails[1].to, mails[1].subject, mails[1].id })
+    for _, text in ipairs { "The\nhouse is on fire", "To: bob", "From: Smoke", "Severity: critical" } do
+      assert.truthy(mails[1].text:find(text, 1, true), text)
+    end
+    assert.same({ { "bob@example.org" }, "Look", "other@example.org" }, { mails[2].to, mails[2].subject, mails[2].from })
+    t:mail { status = 550, message = "no such user" }
+    send("ann", "x", { severity = "critical" })
+    t:advance(10)
+    assert.equal("x ^1 EREFUSED ^2 no address", told(ann))
+    local ok, message = pcall(start, given)
+    assert.is_false(ok)
+    assert.truthy(tostring(message):find("escalate.critical[1]: mail.check(): url is missing, or the variable", 1, true),
+      message)
+    for text, to in pairs { ["to is missing"] = "nil", ["to"] = '"nobody"' } do
+      ok, message = pcall(start, ("escalate = { high = { { after = 5, via = 'email', to = %s } } }"):format(to), nil,
+        { env = env })
+      assert.is_false(ok)
+      assert.truthy(tostring(message):find("high[1]: ", 1, true) and tostring(message):find(text, 1, true), message)
+    end
+  end)
+
   it("is over for what a cap dropped", function()
     begin()
     for i = 1, 7 do critical("m" .. i) end

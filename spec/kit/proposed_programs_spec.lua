@@ -84,6 +84,60 @@ for _, waits in ipairs { false, true } do
       assert.equal(403, t:connect("/api/system/monitoring", { user = "joe" }).status)
     end)
 
+    it("has notifications: signed in, kept for a day, gone on all devices, paged once", function()
+      local env = { SESSION_SECRET = SECRET.SESSION_SECRET, PAGER_URL = "http://pager", ON_CALL = "x@example.org",
+        SMTP_URL = "smtp://mail.example.org", SMTP_FROM = "shop@example.org" }
+      if not start("notifications", { env = env }) then return pending("no ../shared/api/proposed/…") end
+      t:http("http://pager", { status = 200 })
+      local hash = t:wait(30, t.place:run("hash", crypto.hash, "pw"))[2]
+      for _, name in ipairs { "alice", "bob" } do t:store("users"):set(name, { password = hash }) end
+      assert.equal(401, t:post("/session", { json = { name = "alice", password = "no" } }).status)
+      local signed = t:post("/session", { json = { name = "alice", password = "pw" } })
+      local cookie = signed.headers["set-cookie"]:match("^[^;]+")
+      local phone = t:connect("/api/notifications", { headers = { Cookie = cookie } })
+      local function post(message, type) -- 202, and the id
+        local answer = t:post("/api/messages",
+          { user = "bob", json = { to = "alice", message = message, type = type } })
+        assert.equal(202, answer.status, answer.body)
+        return answer.json.id
+      end
+      local ids = {}
+      for i = 1, 120 do
+        t:advance(720)
+        ids[i] = post("m" .. i)
+      end
+      assert.equal(404, t:post("/api/messages", { user = "bob", json = { to = "nobody", message = "m" } }).status)
+      local laptop = t:connect("/api/notifications", { user = "alice" })
+      for i, e in ipairs(laptop:events("notification")) do assert.equal("m" .. i, e.data.message) end
+      local answer = t:post("/api/notifications/ack", { user = "alice", json = { ids = { table.unpack(ids, 1, 60) } } })
+      assert.equal(60, answer.json.acknowledged)
+      assert.equal(60, laptop:count("notification-ack"))
+      t:kill()
+      laptop = t:connect("/api/notifications", { user = "alice" })
+      assert.same({ 60, "m61" }, { laptop:count("notification"), laptop:events("notification")[1].data.message })
+      assert.equal(0, t:connect("/api/notifications", { user = "bob" }):count("notification"))
+      assert.equal(119, phone:count("notification")) -- then its session is over
+      local critical = post("intruder", "security")
+      t:advance(10)
+      t:kill()
+      t:advance(25)
+      assert.equal(1, #t:requests())
+      t:post("/api/notifications/ack", { user = "alice", json = { ids = { critical } } })
+      t:advance(600)
+      assert.same({ 1, 0 }, { #t:requests(), #t:mails() })
+      assert.equal(0, t:connect("/api/notifications", { user = "alice" }):count("escalation"))
+    end)
+
+    it("has notifications in a few lines", function()
+      if not start("min/notifications") then return pending("no ../shared/api/proposed/min/notifications.lua") end
+      local c = t:connect("/api/notifications", { user = "ann" })
+      assert.equal(202, t:post("/api/messages", { user = "bob", json = { to = "ann", message = "m" } }).status)
+      local d = c:wait_for("notification").data
+      assert.same({ "bob", "m" }, { d.from, d.message })
+      assert.equal(401, t:connect("/api/notifications").status)
+      assert.equal(1, t:post("/api/notifications/ack", { user = "ann", json = { ids = { d.id } } }).json.acknowledged)
+    end)
+
     it("has five triggers: a timer, a change, the machine, a user, an operator", function()
       if not start("triggers") then return pending("no ../shared/api/proposed/triggers.lua") end
       local c = t:connect("/api/sse/connect")

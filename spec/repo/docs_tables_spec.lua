@@ -212,7 +212,7 @@ describe("the tables of the pages", function()
     local message = load_error(inbox:format("{ x = 1 }"))
     assert.same(known_names(message, {}), names_of(doc.table("inbox option")))
     local named = {}
-    for _, via in ipairs { '"webhook"', "print" } do
+    for _, via in ipairs { '"webhook"', '"email"', "print" } do
       message = load_error(inbox:format("{ escalate = { high = { { via = " .. via .. ", x = 1 } } } }"))
       for _, name in ipairs(known_names(message, {})) do named[name] = true end
     end

@@ -1,6 +1,7 @@
 --- Steps of an escalation: what they may say, and doing them. What a page is told of a failure is
 --- one word or a status; the log has the rest, which may name addresses. Keeps nothing in memory.
 local http = require("sluice.http")
+local mail = require("sluice.mail")
 local options = require("sluice.base.options")
 local sluice = require("sluice")
 
@@ -10,11 +11,12 @@ local NONE = options.NONE
 local STEP = { after = NONE, via = NONE }
 local BY_VIA = {
   webhook = { url = options.STRING, headers = options.TABLE, sign = options.TABLE, timeout = 10,
-    retries = 3 },
-  email = { to = options.NONE, subject = options.STRING },
+    retries = 3, deadline = 60 },
+  email = { to = options.NONE, from = options.NONE, subject = options.STRING, timeout = 30,
+    retries = 3, deadline = 60 },
   ["function"] = {},
 }
-local SECONDS_MAX, STEPS_MAX, SECRET_MIN = 366 * 86400, 100, 24
+local SECONDS_MAX, STEPS_MAX, SECRET_MIN, LINE_MAX = 366 * 86400, 100, 24, 120
 
 -- ---- At load -------------------------------------------------------------------------------
 
@@ -28,8 +30,18 @@ local function webhook_fault(step)
   end
 end
 
-local function email_fault()
-  return "no server for e-mail is configured in this version: use via = \"webhook\" or a function"
+-- What a mail needs beside its recipient.
+local function letter(step, to, subject, text)
+  return { to = to, from = step.from, subject = subject, text = text, timeout = step.timeout,
+    retries = step.retries, deadline = step.deadline }
+end
+
+local function email_fault(step)
+  if step.to == nil then return "to is missing: an address, a list, or a function of the user" end
+  local to = type(step.to) == "function" and "nobody@localhost" or step.to
+  local ran, ok, message = pcall(mail.check, letter(step, to, step.subject or "x", "x"))
+  if not ran then return tostring(ok) end
+  if not ok then return message end
 end
 
 local FAULT = { webhook = webhook_fault, email = email_fault, ["function"] = function() end }
@@ -88,23 +100,56 @@ local function webhook(step, item, n)
   for name, value in pairs(step.headers or {}) do headers[name] = value end
   local answer, message, code = http.request({ method = "POST", url = step.url, headers = headers,
     json = { user = item.to, step = n, notification = item }, timeout = step.timeout,
-    retries = step.retries, sign = step.sign and { secret = step.sign.secret, id = once } or nil })
+    retries = step.retries, deadline = step.deadline,
+    sign = step.sign and { secret = step.sign.secret, id = once } or nil })
   if not answer then return false, code, message end
   if answer.status >= 200 and answer.status < 300 then return true end
   local text = ("answered %d"):format(answer.status)
   return false, text, text
 end
 
-local function call(step, item)
+local function copy_of(item)
   local copy = {}
   for name, value in pairs(item) do copy[name] = value end
-  local ok, answer, message = pcall(step.via, item.to, copy)
+  return copy
+end
+
+-- One line that fits into a subject.
+local function line_of(text)
+  local line = text:gsub("%c+", " ")
+  return line:sub(1, (utf8.offset(line, LINE_MAX + 1) or #line + 1) - 1)
+end
+
+local function text_of(item)
+  local lines = { item.message, "", "To: " .. item.to }
+  for _, field in ipairs({ "from", "type", "severity", "url", "timestamp" }) do
+    local name = field:sub(1, 1):upper() .. field:sub(2)
+    if item[field] then lines[#lines + 1] = ("%s: %s"):format(name, item[field]) end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+local function email(step, item, n)
+  local to = step.to
+  if type(to) == "function" then to = to(item.to, copy_of(item)) end
+  if to == nil or to == false then return false, "no address", "no address" end
+  local subject = step.subject
+    or ("[%s] %s"):format(item.severity, line_of(item.title or item.message))
+  local o = letter(step, to, subject, text_of(item))
+  o.id = ("%s-%d"):format(item.id, n)
+  local sent, message, code = mail.send(o)
+  if sent then return true end
+  return false, code, message
+end
+
+local function call(step, item)
+  local ok, answer, message = pcall(step.via, item.to, copy_of(item))
   if not ok then return false, "failed", answer end
   if answer == false or answer == nil and message ~= nil then return false, "failed", message end
   return true
 end
 
-local RUN = { webhook = webhook, ["function"] = call }
+local RUN = { webhook = webhook, email = email, ["function"] = call }
 
 --- Do a step. Waits for whom it asks.
 -- @treturn boolean whether it was done

@@ -13,12 +13,16 @@
 
 ---@class sluice.InboxStep
 ---@field after number seconds since it was sent
----@field via "webhook"|fun(user: string, data: table): any, string?
----@field url? string
----@field headers? table<string, string>
----@field sign? { secret: string }
----@field timeout? number seconds, 10
+---@field via "webhook"|"email"|fun(user: string, data: table): any, string?
+---@field url? string of a webhook
+---@field headers? table<string, string> of a webhook
+---@field sign? { secret: string } of a webhook
+---@field to? string|table|fun(user: string, data: table): string|table|nil of a mail
+---@field from? string|table of a mail, SMTP_FROM
+---@field subject? string of a mail
+---@field timeout? number seconds, 10; of a mail 30
 ---@field retries? integer 3
+---@field deadline? number seconds, 60
 
 ---@class sluice.InboxMessage
 ---@field message string
