@@ -64,6 +64,13 @@ local SENDERS = {
       status = "ok", location = { lat = 1 }, sensors = { t = 81 } } })
     return t, { c }
   end,
+  ["examples/notifications"] = function()
+    local t = kit.open("examples/notifications/app.lua", { env = { SESSION_SECRET = ("s"):rep(32) } })
+    local c = t:connect("/api/notifications", { user = "ann" })
+    t:post("/api/messages", { user = "ben", json = { to = "ann", message = "m" } })
+    t:advance(1)
+    return t, { c }
+  end,
   ["examples/match"] = function()
     local t = kit.open("examples/match/app.lua", { env = { DESK_KEY = "k" } })
     t:put("/api/matches/7", { headers = KEY })
@@ -254,7 +261,8 @@ local function sent_by(sender)
       if fields then
         check(e.data, fields, sender .. ": " .. e.event)
         if e.event == "notification" then
-          check(e.data, sender:find("inbox", 1, true) and TO_USER or TO_ALL, sender .. ": " .. e.event)
+          local to_one = sender:find("inbox", 1, true) or sender:find("notifications", 1, true)
+          check(e.data, to_one and TO_USER or TO_ALL, sender .. ": " .. e.event)
         end
         if e.data.timestamp then assert.matches("^%d%d%d%d%-%d%d%-%d%dT%d%d:%d%d:%d%d%.%d%d%dZ$", e.data.timestamp) end
         seen[e.event] = true

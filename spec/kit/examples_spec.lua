@@ -465,3 +465,37 @@ describe("examples/alerts", function()
     t:connect("/api/alerts"):wait_for("alert", 0, { id = "planted" })
   end)
 end)
+
+describe("examples/notifications", function()
+  after_each(kit.stop_all)
+
+  it("keeps what is sent until it is acknowledged, over a kill, and escalates what is critical", function()
+    local t = kit.open("examples/notifications/app.lua",
+      { env = { SESSION_SECRET = ("s"):rep(32), PAGER_URL = "http://pager" } })
+    t:http("http://pager", { status = 200 })
+    assert.equal(401, t:connect("/api/notifications").status)
+    local signed = t:post("/session", { json = { name = "ann" } })
+    local cookie = { Cookie = signed.headers["set-cookie"]:match("^[^;]+") }
+    assert.equal("ann", t:get("/api/me", { headers = cookie }).json.name)
+    local phone = t:connect("/api/notifications", { headers = cookie })
+    local function send(message, severity)
+      local answer = t:post("/api/messages",
+        { user = "ben", json = { to = "ann", message = message, severity = severity } })
+      assert.equal(202, answer.status, answer.body)
+    end
+    send("one")
+    send("two", "critical")
+    local bad = { to = "ann", message = "x", severity = "no" }
+    assert.equal(422, t:post("/api/messages", { user = "ben", json = bad }).status)
+    local id = phone:wait_for("notification", 1, { message = "one" }).data.id
+    t:kill()
+    t:advance(21)
+    assert.equal(1, #t:requests())
+    local laptop = t:connect("/api/notifications", { headers = cookie })
+    assert.same({ 2, 2 }, { laptop:count("notification"), laptop:events("escalation")[1].data.step })
+    assert.equal(1, t:post("/api/notifications/ack", { headers = cookie, json = { ids = { id } } }).json.acknowledged)
+    laptop:wait_for("notification-ack", 1, { id = id })
+    assert.equal(1, t:get("/api/notifications/unread", { headers = cookie }).json.unread)
+    assert.truthy(t:get("/").body:find("<html", 1, true))
+  end)
+end)

@@ -40,7 +40,7 @@ local function email_fault(step)
   if step.to == nil then return "to is missing: an address, a list, or a function of the user" end
   local to = type(step.to) == "function" and "nobody@localhost" or step.to
   local ran, ok, message = pcall(mail.check, letter(step, to, step.subject or "x", "x"))
-  if not ran then return tostring(ok) end
+  if not ran then return (tostring(ok):gsub("^[^\n]-:%d+: ", "")) end
   if not ok then return message end
 end
 
