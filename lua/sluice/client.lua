@@ -16,6 +16,7 @@ local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local outgoing = require("sluice.out.outgoing")
 local retry = require("sluice.out.retry")
+local returning = require("sluice.out.returning")
 local transfer = require("sluice.out.transfer")
 
 ---@class sluice.EventsClient
@@ -30,8 +31,6 @@ local KNOWN = { events = options.NONE, keys = options.NONE, headers = options.NO
   last_event_id = options.STRING, timeout = 60, method = options.STRING, body = options.STRING,
   json = options.NONE }
 local LIMITS = { line_max = 1 << 20, event_max = 1 << 20 }
-local RETRY, RETRY_LEAST, RETRY_MOST = 3, 0.1, 3600 -- seconds; bounds what the server asks
-local BACKOFF_MOST, JITTER = 30, 0.25 -- seconds; a part of the pause, more or less
 local STEADY_SECONDS = 30 -- so long a connection counts as a success, also without events
 local BURST = 100 -- events without a pause: then other coroutines run
 local REDIRECTS = 5
@@ -74,7 +73,8 @@ local function new(what, url, given)
   return setmetatable({ runtime = runtime, what = what, url = full,
     shown = outgoing.shown(url), method = o.method, body = o.body,
     headers = o.headers, wanted = wanted, timeout = o.timeout,
-    last_id = o.last_event_id or "", failures = 0, run = 0, queue = {}, first = 1 }, Connection)
+    last_id = o.last_event_id or "", asking = {}, failures = 0, run = 0, queue = {}, first = 1 },
+    Connection)
 end
 
 -- ---- Connecting --------------------------------------------------------------------------
@@ -92,14 +92,16 @@ end
 -- The end of a connection: what was unfinished is forgotten, what is whole stays.
 local function drop(self)
   if self.transfer then self.transfer:close() end
-  self.transfer, self.parser = nil, nil
+  local asked = self.asking.transfer
+  if asked then asked:close() end
+  self.transfer, self.parser, self.asking = nil, nil, {}
 end
 
 -- One attempt: true; or nil, message, code, and whether another attempt makes sense.
 local function open(self)
   local t, status, headers = outgoing.ask(self.runtime, self.what, { url = self.url,
     method = self.method, body = self.body, headers = fields(self), redirects = REDIRECTS,
-    idle = self.timeout, verify = true })
+    idle = self.timeout, verify = true }, self.asking)
   if not t then return nil, status, headers, not FINAL_CODE[headers] end
   self.status = status
   local kind = core.media_type(headers["content-type"] or "") or ""
@@ -117,42 +119,36 @@ local function open(self)
     return nil, ("%s is no event stream, but '%s'"):format(self.shown, kind), "EUPSTREAM", true
   end
   local again = status >= 500 or status == 408 or status == 429
-  self.wait_asked = again and retry.after(headers, RETRY_MOST) or nil
+  self.wait_asked = again and retry.after(headers, returning.RETRY_MOST) or nil
   return nil, ("%s answered %d"):format(self.shown, status), "EUPSTREAM", again
-end
-
--- Seconds until the next attempt: what the server asked for, more after each failure, with
--- jitter.
-local function pause(self)
-  local asked = self.wait_asked
-  self.wait_asked = nil
-  if asked then return math.max(asked, RETRY_LEAST) * (1 + JITTER * core.random()) end
-  local base = math.max(RETRY_LEAST, math.min(self.retry or RETRY, RETRY_MOST))
-  local wait = base * 2 ^ math.min(math.max(self.failures - 1, 0), 16)
-  wait = math.max(base, math.min(wait, BACKOFF_MOST / (1 + JITTER)))
-  return wait * (1 - JITTER + 2 * JITTER * core.random())
 end
 
 -- Logged when an outage begins, and when it is over; not at each attempt.
 local function complain(self, message)
-  self.wait = pause(self)
+  self.wait = returning.pause(self)
   core.log(self.troubled and "debug" or "warn", ("%s: %s: %s; again in %.3g s"):format(self.what,
     self.shown, message, self.wait))
   self.troubled = true
+  if self.on_wait then self.on_wait(message, self.wait) end
+end
+
+local function give_up(self, message, code)
+  self.stopped, self.problem, self.code = true, message, code or "EUPSTREAM"
 end
 
 local function reconnect(self)
   while not (self.closed or self.stopped) do
-    if self.pause_first then self.runtime.scheduler:sleep(self.wait or pause(self), self.what) end
+    if self.pause_first and not self.asking.transfer then
+      self.runtime.scheduler:sleep(self.wait or returning.pause(self), self.what)
+    end
     if self.closed then return end
     self.pause_first, self.wait = true, nil
-    local ok, message, _, again = open(self)
-    if ok then return end
+    local ok, message, code, again = open(self)
+    if ok or self.closed then return end
     self.failures = self.failures + 1
-    if not again then
+    if not again or not returning.may(self) then
       core.log("warn", ("%s: %s: %s; given up"):format(self.what, self.shown, message))
-      self.stopped = true
-      return
+      return give_up(self, message, code)
     end
     complain(self, message)
   end
@@ -204,13 +200,19 @@ local function lost(self, message)
   end
   drop(self)
   self.failures = self.failures + 1
-  if not (announced or self.stopped) then complain(self, message) end
+  if self.stopped then return end
+  if not returning.may(self) then
+    if not announced then return give_up(self, message) end
+    self.stopped = true
+  elseif not announced then
+    complain(self, message)
+  end
 end
 
 local function feed(self, bytes)
   local events, problem = self.parser:feed(bytes)
   if #events > 0 then
-    self.failures = 0
+    self.failures, self.has_begun = 0, true
     if self.troubled then core.log("info", ("%s: %s is back"):format(self.what, self.shown)) end
     self.troubled = nil
   end
@@ -263,7 +265,7 @@ function Connection:close()
   drop(self)
 end
 
-Connection.__close = Connection.close
+Connection.__close, Connection.__call = Connection.close, next_event
 
 --- Connect to an event stream, and wait for its head.
 -- @tparam string url
@@ -286,9 +288,11 @@ end
 -- @return what `for event in …` wants
 function client.events(url, o)
   local self = new("client.events()", url, o)
-  return self:events(), nil, nil, self
+  return self, nil, nil, self
 end
 
-names.lenient(Connection, "connection", { events = Connection.events, close = Connection.close },
-  { "status" })
+Connection.resume_only = returning.resume_only
+
+names.lenient(Connection, "connection", { events = Connection.events, close = Connection.close,
+  resume_only = Connection.resume_only }, { "status", "problem", "code" })
 return names.strict(client, "client", ".")

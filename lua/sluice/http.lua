@@ -183,13 +183,13 @@ HttpStream.__name = "sluice.HttpStream"
 -- the server, which waits. Leaving the loop closes the request. When the answer breaks off the
 -- loop ends, and `answer.problem` and `answer.code` say why.
 -- @return what `for piece in …` wants
-function HttpStream:chunks()
-  local function next_piece()
-    local piece, message, code = self.transfer:read()
-    if not piece and not self.closed then self.problem, self.code = message, code end
-    return piece
-  end
-  return next_piece, nil, nil, self
+function HttpStream:chunks() return self, nil, nil, self end
+
+-- The next piece, for a loop.
+function HttpStream:__call()
+  local piece, message, code = self.transfer:read()
+  if not piece and not self.closed then self.problem, self.code = message, code end
+  return piece
 end
 
 --- End the request; closing twice does no harm.

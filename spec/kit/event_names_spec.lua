@@ -295,12 +295,13 @@ describe("the events of the use cases", function()
   end)
 
   it("are looked for in every example and module of the kit", function()
-    local known = { ["lua/sluice/auth.lua"] = "sends none of these" }
+    local known = { ["lua/sluice/auth.lua"] = "sends none of these", ["lua/sluice/runs.lua"] = "sends none of these",
+      ["examples/chat"] = "sends none of these" }
     for sender in pairs(SENDERS) do known[sender] = true end
     for name in lfs.dir("examples") do
       if lfs.attributes("examples/" .. name .. "/app.lua") then assert.truthy(known["examples/" .. name], name) end
     end
-    for _, name in ipairs { "rooms", "jobs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth" } do
+    for _, name in ipairs { "rooms", "jobs", "runs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth" } do
       local path = "lua/sluice/" .. name .. ".lua"
       if lfs.attributes(path) then assert.truthy(known[path], path) end
     end

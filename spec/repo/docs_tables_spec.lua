@@ -240,6 +240,17 @@ describe("the tables of the pages", function()
     assert.equal(6, n)
   end)
 
+  it("list the options of runs, and what a run can do", function()
+    local message = load_error('require("sluice.runs").new(app, { nothing_like_it = 1 })')
+    local rows, source = doc.table("run option"), tree.read("lua/sluice/runs.lua")
+    assert.same(known_names(message, {}), names_of(rows))
+    for _, row in ipairs(rows) do
+      local name, default = markdown.code(row[1])[1], row[2]:match("^`(.-)`")
+      if default then assert.truthy(source:find(("%s = %s"):format(name, default), 1, true), name) end
+    end
+    assert.equal(4, #doc.table("of a run"))
+  end)
+
   it("list what a test and its streams can do", function()
     for head, module in pairs { ["of a test"] = "test", ["of a stream"] = "stream" } do
       local listed, names = {}, {}
@@ -310,7 +321,7 @@ describe("public functions", function()
     local text = table.concat(sources, "\n")
     -- where the methods of App live that are made elsewhere
     local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
-      http = { "http." }, client = { "client." }, Connection = { "Connection:" },
+      http = { "http." }, client = { "client." }, Connection = { "Connection:", "returning." },
       HttpStream = { "HttpStream:" }, mail = { "mail." },
       sqlite = { "sqlite." }, Database = { "Database:" },
       sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
@@ -321,6 +332,7 @@ describe("public functions", function()
       demo = { "demo." }, Demo = { "Demo:" },
       jobs = { "jobs." }, Jobs = { "Jobs:", "pages." }, Job = { "Job:" },
       rooms = { "rooms." }, Rooms = { "Rooms:" }, inbox = { "inbox." }, Inbox = { "Inbox:", "pages." },
+      runs = { "runs." }, Runs = { "Runs:", "pages." }, Run = { "Run:", "loop." },
       datastar = { "datastar." }, htmx = { "htmx." },
       outbox = { "outbox." }, Outbox = { "Outbox:", "pages." },
       eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },

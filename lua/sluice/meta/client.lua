@@ -31,9 +31,13 @@ function client.connect(url, o) end
 
 ---@class sluice.Connection
 ---@field status integer 200 or 204
+---@field problem? string why a loop has ended that should not have
+---@field code? string
 local Connection = {}
 ---@return fun(): sluice.ClientEvent?
 function Connection:events() end
 function Connection:close() end
+---@param o? { tries?: integer, last_event_id?: string, on_wait?: fun(message: string, seconds: number) }
+function Connection:resume_only(o) end
 
 return client

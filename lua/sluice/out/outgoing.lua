@@ -145,36 +145,69 @@ local function leads_nowhere(status, headers, location)
   end
 end
 
+-- Begin a request, or go on with one that a coroutine which is closed has begun.
+local function begin(runtime, what, o, held)
+  if held.transfer then return held.transfer end
+  local now, step = runtime.scheduler.now, held.step
+  local left = o.deadline and math.max(0.001, o.deadline - now())
+  local t, message, code = transfer.open(runtime, what, { url = step.url, method = step.method,
+    headers = step.headers, body = step.body, timeout = left, idle = o.idle,
+    max_bytes = o.max_bytes, verify = o.verify })
+  if not t then return nil, message, code end
+  held.transfer = t
+  if o.head_by then t:expect_head(o.head_by) end
+  return t
+end
+
+-- The head of one answer: "answer", status, headers; "redirect"; or nil, message, code.
+local function step_of(held, t, o)
+  local status, headers, location = t:head()
+  if not status then return nil, headers, location end
+  local message = leads_nowhere(status, headers, location)
+  if message then return nil, message, "EUPSTREAM" end
+  if not (REDIRECT[status] and location and o.redirects > 0) then
+    return "answer", status, query.headers(headers)
+  end
+  held.step, message = redirected(held.step, status, location)
+  if not held.step then return nil, message, "EUPSTREAM" end
+  return "redirect"
+end
+
 --- Send a request, follow redirects, wait for the head. Fields that identify the app are sent to
 -- the first server only. The caller closes the transfer.
 -- @tparam sluice.Runtime runtime
 -- @tparam string what for messages
 -- @tparam table o url, method, headers (a map), body, redirects, deadline (monotonic) or idle
 --   (seconds), head_by (monotonic: of the head alone), max_bytes, verify
+-- @tparam[opt] table held given, the request outlives this coroutine: another call with the same
+--   table goes on with it, and `held.transfer` is what there is to close
 -- @treturn sluice.Transfer|nil or nil, message, code
 -- @treturn integer status
 -- @treturn table headers, whose names match in any case
-function outgoing.ask(runtime, what, o)
-  local now, step = runtime.scheduler.now, o
-  for _ = 0, o.redirects do
-    local left = o.deadline and math.max(0.001, o.deadline - now())
-    local t, message, code = transfer.open(runtime, what, { url = step.url, method = step.method,
-      headers = step.headers, body = step.body, timeout = left, idle = o.idle,
-      max_bytes = o.max_bytes, verify = o.verify })
-    if not t then return nil, message, code end
-    local cut <close> = t:closer()
-    if o.head_by then t:expect_head(o.head_by) end
-    local status, headers, location = t:head()
-    if not status then return nil, headers, location end
-    message = leads_nowhere(status, headers, location)
-    if message then return nil, message, "EUPSTREAM" end
-    if not (REDIRECT[status] and location and o.redirects > 0) then
-      cut.transfer = nil
-      return t, status, query.headers(headers)
+function outgoing.ask(runtime, what, o, held)
+  local own = not held and {} or nil
+  held = held or own
+  local _ <close> = own and setmetatable({}, { __close = function()
+    if own.transfer then own.transfer:close() end
+  end })
+  held.step, held.redirects = held.step or o, held.redirects or 0
+  while held.redirects <= o.redirects do
+    local t, message, code = begin(runtime, what, o, held)
+    local verdict, first, second
+    if t then verdict, first, second = step_of(held, t, o) end
+    if verdict == "answer" then
+      held.transfer, held.step, held.redirects = nil, nil, nil
+      return t, first, second
     end
-    step, message = redirected(step, status, location)
-    if not step then return nil, message, "EUPSTREAM" end
+    if t then t:close() end
+    held.transfer, held.redirects = nil, held.redirects + 1
+    if not verdict then
+      held.step, held.redirects = nil, nil
+      if t then message, code = first, second end
+      return nil, message, code
+    end
   end
+  held.step, held.redirects = nil, nil
   return nil, ("more than %d redirects"):format(o.redirects), "EUPSTREAM"
 end
 

@@ -168,13 +168,6 @@ function Transfer:close()
   end
 end
 
---- A to-be-closed value that closes the transfer, unless its field `transfer` is cleared.
-function Transfer:closer()
-  return setmetatable({ transfer = self }, { __close = function(held)
-    if held.transfer then held.transfer:close() end
-  end })
-end
-
 Transfer.__close = Transfer.close
 Transfer.__gc = Transfer.close
 
