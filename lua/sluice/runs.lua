@@ -32,8 +32,8 @@ local KNOWN = { name = "run", keep = 3600, coalesce = 0.03, max_bytes = 4 << 20,
 local START = { id = options.NONE, args = options.NONE, owner = options.NONE }
 local LIST = { owner = options.NONE, status = options.STRING }
 local ARGS_BYTES = 1 << 20
-local EVENTS_MAX = 1000000 -- that a channel holds
-local EVENT_LEAST = 64 -- bytes that an event counts at least (sluice/runs/writer.lua)
+-- What a channel holds, and the bytes that an event counts at least (sluice/runs/writer.lua).
+local EVENTS_MAX, EVENT_LEAST = 1000000, 64
 
 -- ---- The end -------------------------------------------------------------------------------
 
@@ -79,10 +79,6 @@ local function finish(kept, row, status, fields)
   kept:leave(row, was_running)
   writer.kick(kept, row)
   return true
-end
-
-local function end_streams(kept, id)
-  owned.stop_streams(kept.app, kept:channel(id), kept.o.name, id)
 end
 
 -- Once a second.
@@ -289,7 +285,8 @@ function runs.new(app, given)
   local self = setmetatable({ app = app, book = book.new(app, o), admin = o.admin }, Runs)
   self.book.on_told = function(row)
     row.told = true
-    end_streams(self.book, row.id)
+    self.book:shrink(row)
+    owned.stop_streams(app, self:channel(row.id), o.name, row.id)
   end
   register(self, o)
   return self

@@ -370,7 +370,7 @@ local MISTAKES = {
   { "pieces", "if is_beginning(bytes, at) then", "if false then" },
   { "book", "place.tail = hex(row.tail)", 'place.tail = ""' },
   { "book", '"ended", "result"', '"result"' },
-  { "book", "if at.events and at.events[1] then", "if false then" },
+  { "book", "if at.events and at.events[1] and is_known then", "if false then" },
   { "book", '"n", "status"', '"status"' },
   { "writer", 'idempotency = self.store and ("%d.%d"):format(batch.n, nth) or nil', "idempotency = nil" },
   { "writer", "if row.is_writing then return false end", "" },

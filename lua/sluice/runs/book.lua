@@ -15,6 +15,7 @@ local Book = {}
 Book.__index = Book
 
 local RUNS_MAX = 50000
+local KEYS_SECONDS = 23 * 3600 -- for so long the store knows what was published under which key
 -- Where a run stands: fields of a row that the store has, too. `n` counts what was published.
 local PLACE = { "n", "status", "started", "ended", "result", "error", "code", "saved", "last_id",
   "loops", "in_loop", "taken", "dirty", "tail", "bytes", "attempt" }
@@ -80,7 +81,9 @@ local function load_row(self, id, begun)
   row.created = begun.created
   for name, value in pairs(at.place or {}) do row[name] = value end
   row.tail = unhex(row.tail)
-  if at.events and at.events[1] then
+  row.is_kept = true
+  local is_known = sluice.time() - (at.time or 0) < KEYS_SECONDS
+  if at.events and at.events[1] and is_known then
     row.batch = { n = at.place.n, events = at.events, done = 0, is_stored = true,
       is_last = row.ended ~= nil }
   end
@@ -105,6 +108,10 @@ end
 -- What a process that died has left: runs go on, and what had ended is told and kept.
 local function load(self, s)
   local over, going = {}, {}
+  for key in self.store:each("at/") do
+    local begun = self.store:get("run/" .. key:sub(4))
+    if not begun then self.store:delete(key, { wait = false }) end
+  end
   for key, begun in self.store:each("run/") do
     local id = key:sub(5)
     if self.store:get("at/" .. id) and not s.runs[id] then
@@ -171,11 +178,20 @@ local function forget(self, s, id)
   end
 end
 
+--- Store what a run was started with, unless the store has it.
+-- @treturn boolean|nil true, or nil, message, code
+function Book:keep_start(row, opts)
+  if row.is_kept then return true end
+  local ok, message, code = self.store:set("run/" .. row.id, { kind = row.kind, owner = row.owner,
+    args = row.args, created = row.created }, opts)
+  row.is_kept = ok
+  return ok, message, code
+end
+
 -- Write a new run; nil, message, code when the disk does not take it.
 local function write_new(self, row)
   if not self.store then return true end
-  local ok, message, code = self.store:set("run/" .. row.id, { kind = row.kind, owner = row.owner,
-    args = row.args, created = row.created })
+  local ok, message, code = self:keep_start(row)
   if ok then ok, message, code = self.store:set("at/" .. row.id, { place = self.place(row) }) end
   return ok, message, code
 end
@@ -215,6 +231,14 @@ function Book:leave(row, was_running)
   if was_running then s.active = s.active - 1 end
   push(s.over, { id = row.id, ended = row.ended })
   self:launch()
+end
+
+--- The end of a run is told: what was for its function is no longer needed.
+function Book:shrink(row)
+  if not self.store then return end
+  row.is_kept = nil
+  self:keep_start(row, { wait = false })
+  self.store:set("at/" .. row.id, { place = self.place(row) }, { wait = false })
 end
 
 --- Forget what ended `keep` seconds ago.

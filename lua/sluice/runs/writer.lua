@@ -92,8 +92,10 @@ end
 
 local function store(self, row, batch)
   if not self.store or batch.is_stored then return true end
-  local ok, message, code = self.store:set("at/" .. row.id,
-    { place = batch.place, events = batch.events })
+  local ok, message, code = self:keep_start(row)
+  if not ok then return nil, message, code end
+  ok, message, code = self.store:set("at/" .. row.id,
+    { place = batch.place, events = batch.events, time = sluice.time() })
   if ok then batch.is_stored, batch.place = true, nil end
   return ok, message, code
 end
