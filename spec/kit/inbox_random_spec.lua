@@ -389,6 +389,10 @@ local MISTAKES = {
   { "caps", "< (lowest.priority or 0)", "> (lowest.priority or 0)" },
   { "caps", "self.keep <= sluice.time()", "self.keep <= sluice.time() + 100" },
   { "caps", "if not self.keep then return nil end", "do return nil end" },
+  { "escalation", "update = true, idempotency", "idempotency" },
+  { "escalation", "return math.max(n + 1, least or 1)", "return least or 1" },
+  { "escalation", 'app:on("start", function() self:arm_all() end)', "" },
+  { "escalation", "then self:arm(item, n + 1) end", "then return end" },
 }
 
 local function seeds(worlds)
