@@ -91,6 +91,13 @@ describe("a stream request", function()
     local id = publish()
     is_resumed(opening("/news?lastEventId=x", "Last-Event-ID: " .. id .. "\r\n"), "good header")
     is_reset(opening("/news?lastEventId=" .. id, "Last-Event-ID: x\r\n"), "bad header")
+    for _, query in ipairs { "lastEventId=x", "lastEventId=&last_event_id=x" } do -- what is empty says nothing
+      is_reset(opening("/news?" .. query, "Last-Event-ID:\r\n"), "bad query, empty header")
+    end
+    for _, field in ipairs { "", "Last-Event-ID:\r\n", "Last-Event-ID: \t \r\n" } do
+      local text = opening("/news?lastEventId=&last_event_id=" .. id, field)
+      assert.truthy(text:find('"resumed":true', 1, true), text)
+    end
     for _, name in ipairs({ "lastEventId", "last_event_id", "Last-Event-ID" }) do
       is_reset(opening("/news?" .. name .. "=x"), name)
       is_resumed(opening("/news?a=b&" .. name .. "=" .. id:gsub("%-", "%%2d")), name)

@@ -60,12 +60,13 @@ static struct slice field(const struct request *r, const char *lower) {
     return http_field_value(request_fields(r), lower);
 }
 
-/* Header first: a URL that the page wrote stays old while the header moves on. */
+/* Header first: a URL that the page wrote stays old while the header moves on. What is empty says
+ * nothing: some clients send the header before they have an id. */
 static struct eventid find_last_id(const struct request *r) {
     static const char *const names[] = {"lastEventId", "last_event_id", "Last-Event-ID"};
     struct slice id = field(r, "last-event-id");
     char text[LAST_EVENT_ID_MAX];
-    for (size_t i = 0; !id.p && i < sizeof names / sizeof *names; i++) {
+    for (size_t i = 0; id.n == 0 && i < sizeof names / sizeof *names; i++) {
         int n = url_query_get(r->query, names[i], text, sizeof text);
         if (n >= 0) id = slice_of(text, (size_t)n);
         else if (n != -404) id = slice_str("?");
