@@ -37,6 +37,35 @@ app:stream("/s/keys/:n/:i", function(req)
   return { channels = { { "filtered", keys = keys } }, heartbeat = QUIET }
 end)
 
+-- What compression is measured with: events of three kinds of apps, as they are published.
+app:channel("corpus/:name", { history = 100, ttl = 3600, batch = 0.05 })
+for _, coding in ipairs({ "gzip", "zstd" }) do
+  app:stream("/s/" .. coding .. "/:name",
+    { channels = { "corpus/:name" }, heartbeat = QUIET, compress = coding })
+end
+app:stream("/s/corpus/:name", { channels = { "corpus/:name" }, heartbeat = QUIET })
+
+local corpora = app:state("corpora", {})
+
+app:post("/corpus", function(req)
+  local name = req.query.name
+  local list = corpora()[name]
+  if not list then
+    list = {}
+    for line in io.lines("spec/bench/corpus/" .. name .. ".jsonl") do list[#list + 1] = line end
+    corpora()[name] = list
+  end
+  local rate, events = req:number("rate", 1, 1e5), req:number("events", 1, 1e6)
+  local began = sluice.now()
+  for n = 1, events do
+    local early = began + n / rate - sluice.now()
+    if early > 0.005 then sluice.sleep(early) end
+    assert(app:publish("corpus/" .. name, name, list[(n - 1) % #list + 1]))
+  end
+  sluice.sleep(0.3) -- what is held back goes out
+  return 204
+end)
+
 -- The next event goes to the next of the burst's channels; a full mailbox is waited for.
 local function publish_next(burst)
   local n = burst.n + 1
