@@ -149,13 +149,13 @@ export class Stream {
     const { type, id, data } = block, before = this.id;
     if (block.retry !== null) this.retry = block.retry;
     this.tries = 0;
-    if (type === "hello" && !this.hello(json(data))) return;
-    if (type === "bye") return this.bye(json(data), id);
+    if (type === "hello" && !this.hello(Object(json(data)))) return;
+    if (type === "bye") return this.bye(Object(json(data)), id);
     if (id !== null && !(this.client && order(id, this.id) < 0)) this.id = id;
     if (type === "sync") this.opened = true;
     else if (type === "reset") {
       this.opened = this.resumed = false;
-      this.on.reset(json(data));
+      this.on.reset(Object(json(data)));
     }
     if (data !== null) this.on.frame(block, before);
   }
@@ -163,8 +163,8 @@ export class Stream {
   hello(said) {
     const other = this.id && this.share && user(this.share) !== user(said.share);
     this.share = said.share ?? "";
-    this.client = said.client;
-    this.beat = said.heartbeat * 1000;
+    this.client = said.client ?? ""; // empty: another kind of server
+    this.beat = said.heartbeat * 1000 || 0;
     this.resumed = said.resumed;
     this.renewed = false;
     if (other) this.failed(this.forget("user")); // what it holds is another user's
@@ -351,7 +351,7 @@ class Hub {
   async start() {
     if (!this.members.size) return;
     if (this.ask.share && globalThis.SharedWorker && !this.main) {
-      const shared = await import(new URL("./sluice.share.js", import.meta.url)).catch(none);
+      const shared = await import("./sluice.share.js").catch(none);
       if (!this.members.size) return;
       this.shared = tell(() => shared?.share(this));
     }

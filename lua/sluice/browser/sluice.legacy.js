@@ -162,11 +162,11 @@
       var said = null, type = block.type;
       if (block.retry !== null) retry = block.retry;
       tries = 0;
-      if (type === "hello" || type === "bye" || type === "reset") said = json(block.data);
+      if (type === "hello" || type === "bye" || type === "reset") said = Object(json(block.data));
       if (type === "hello") {
         var now = String(said.share || "").split(".")[0];
-        connection.client = client = said.client;
-        beat = said.heartbeat * 1000;
+        connection.client = client = said.client || "";
+        beat = said.heartbeat * 1000 || 0;
         renewed = false;
         if (id && user && user !== now) {
           user = now;

@@ -23,8 +23,8 @@ class Follower {
   }
 
   connect() {
-    const { token, headers, lastEventId, ...ask } = this.hub.ask, url = new URL("./sluice.share.js", import.meta.url);
-    const worker = new SharedWorker(url, { type: "module", name: "sluice" });
+    const { token, headers, lastEventId, ...ask } = this.hub.ask;
+    const worker = new SharedWorker(new URL("./sluice.share.js", import.meta.url), { type: "module", name: "sluice" });
     this.port?.close();
     this.port = worker.port;
     this.watch?.abort();

@@ -34,7 +34,7 @@ globalThis.XMLHttpRequest = class {
   }
   abort() { this.aborted = true; this.asked.destroy(); }
 };
-const MODERN = ["follows events without", "is one stream", "gives a late one", "leaves no stream", "changes what it", "closes by", "polls"];
+const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "leaves no stream", "changes what it", "closes by", "polls"];
 
 const HELLO = (more) => `:ok\nretry: 500\nevent: hello\ndata: ${JSON.stringify({ client: "c", epoch: "a", resumed: false,
   replay: 0, state: {}, channels: 1, heartbeat: 15, ...more })}\nid: a-1\n\n`;
@@ -153,12 +153,12 @@ const cases = {
   },
 
   async "comes back after 502 and 503, and waits as Retry-After says"() {
-    const s = await serve(refuse(502), refuse(503, { "Retry-After": "1" }), (res) => live(res).sse(event(2)));
+    const s = await serve(refuse(502), refuse(503, { "Retry-After": "2" }), (res) => live(res).sse(event(2)));
     const seen = follow(s.url);
     await seen.has(1);
     const [, second, third] = s.asked;
     assert.deepEqual(seen.errors.map((e) => e.status), [502, 503]);
-    assert.ok(third.at - second.at >= 990, `after ${third.at - second.at} ms`);
+    assert.ok(third.at - second.at >= 1990, `after ${third.at - second.at} ms`);
     assert.deepEqual(seen.states, ["waiting", "connecting", "waiting", "connecting", "open"]);
     return [s, seen];
   },
@@ -265,11 +265,28 @@ const cases = {
       await until(() => "one", () => s.open.length === 1);
       s.asked[0].res.write(event(9));
       await until(() => JSON.stringify(late.data), () => late.data.at(-1) === 9);
-      assert.deepEqual(late.data.filter((n) => n > own.at(-1)), first.data.filter((n) => n > own.at(-1)));
+      assert.deepEqual(late.data, [...own, ...others.filter((n) => n > own.at(-1)), 9]);
       first.connection.close();
       late.connection.close();
       s.close();
     }
+  },
+
+  async "keeps the stream of a late one until that is not behind"() {
+    const s = await serve((res) => live(res).sse(event(2), event(3), event(4), event(5)),
+      (res) => res.sse(HELLO(), event(2), event(3), SYNC.replace("a-1", "a-3")));
+    const first = follow(s.url);
+    await first.has(4);
+    const late = follow(s.url);
+    await late.has(2);
+    await wait(200);
+    assert.equal(s.open.length, 2);
+    s.asked[1].res.write(event(4) + event(5));
+    await until(() => "one", () => s.open.length === 1);
+    s.asked[0].res.write(event(6));
+    await late.has(5);
+    assert.deepEqual(late.data, [2, 3, 4, 5, 6]);
+    return [s, first, late];
   },
 
   async "leaves no stream behind when it is closed at once"() {
@@ -327,6 +344,15 @@ const cases = {
     assert.deepEqual(seen.data, [2, 5, 7]);
     assert.deepEqual(seen.resets, [reset, { channel: null, reason: "user", from: "a-5", oldest: null }]);
     assert.deepEqual(s.asked.map((a) => a.query.lastEventId), [undefined, "a-2", "a-5", undefined]);
+    return [s, seen];
+  },
+
+  async "follows servers of other kinds, with words of their own for a beginning"() {
+    const s = await serve((res) => res.sse("event: hello\ndata: null\n\n", "id: 9\nevent: e\ndata: 1\n\nevent: bye\ndata: later\n\n"),
+      (res) => res.sse("event: hello\ndata: hi\n\nid: 10\nevent: e\ndata: 2\n\nid: 8\nevent: e\ndata: 3\n\n"));
+    const seen = follow(s.url);
+    await seen.has(3);
+    assert.deepEqual([seen.data, seen.connection.lastEventId, s.asked[1].query.lastEventId], [[1, 2, 3], "8", "9"]);
     return [s, seen];
   },
 
