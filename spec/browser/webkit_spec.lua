@@ -18,6 +18,16 @@ follow(new EventSource("/log"), (what, fields) => {
 });
 </script>]]
 
+--- The same with sluice.js, which tells less.
+local OWN = [[
+<script type="module">
+import { connect } from "/sluice.js";
+const say = (what, fields) =>
+  webkit.messageHandlers.said.postMessage(JSON.stringify({ stream: 1, what, ...fields }));
+connect("/log", { eventTypes: ["e", "word"], share: true, onStatus: say, onReset: () => say("reset"),
+  onMessage: (e) => say("message", { event: e.type, id: e.id, data: JSON.stringify(e.data) }) });
+</script>]]
+
 local APP = [[
 app:channel("log", { history = 100 })
 app:get("/page", function() return 200, [==[%s]==], { ["Content-Type"] = "text/html" } end)
@@ -64,6 +74,28 @@ describe("WebKitGTK", function()
     s.post("/stop")
     c.all("end", 20, function() return c.count(1, "closed") == 1 end)
     assert.same({ "stop", 1 + TIMES }, { c.last(1, "bye").id, c.count(1, "message", "bye") })
+    front.stop()
+  end)
+
+  it("follows by sluice.js, and comes back after each end", function()
+    if not has_webkit() then pending("WebKitGTK is not installed") return end
+    finally(function()
+      process.stop_all("client")
+      live.stop_all()
+    end)
+    local s = live.start(APP:format(OWN))
+    local front = nginx.start(s.port, { server = nginx.documented(s.port), tls = true })
+    local c = open(("https://localhost:%d/page"):format(front.port))
+    c.all("open", 30, function() return c.count(1, "open") == 1 end)
+    s.wait_clients(1) -- shared, or its own
+    s.publish("log")
+    c.all("event", 10, function() return #c.numbers(1) == 1 end)
+    s.post("/end")
+    s.publish("log", { first = 2 })
+    c.all("return", 20, function() return #c.numbers(1) == 2 end)
+    assert.same({ { 1, 2 }, 0 }, { c.numbers(1), c.count(1, "reset") })
+    s.post("/stop")
+    c.all("end", 20, function() return c.count(1, "closed") == 1 end)
     front.stop()
   end)
 end)
