@@ -289,12 +289,12 @@ export class Joiner {
   /** `after`: the id of the other stream before that block; empty while its own opening is not over. */
   hear(message) {
     const { after, share } = message;
+    if (share !== this.share) Object.assign(this, { share, base: "", kept: [] }); // the other one is another user's
     if (!after) this.base = "";
     else if (!this.base || epoch(this.base) !== epoch(after)) {
       this.base = after;
       this.kept = this.kept.filter((m) => m.block && !m.block.id);
     }
-    this.share = share;
     this.kept.push(message);
     this.look();
   }
@@ -431,7 +431,6 @@ class Hub {
   error(problem) { this.all("error", problem); }
   end(problem) {
     for (const member of [...this.members]) member.over(problem);
-    this.shared?.end(problem);
   }
 }
 

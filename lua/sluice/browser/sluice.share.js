@@ -64,6 +64,7 @@ class Follower {
     this.role = "join";
     this.joiner?.stop();
     this.stream.pause();
+    this.stream.opened = false; // what it was sent before says nothing of now
     this.joiner = new Joiner(this.stream, { switched: (kept) => this.switched(kept), restart: (up) => this.send({ up }) });
     this.send({ join: 1 });
     clearTimeout(this.turn);

@@ -34,7 +34,7 @@ globalThis.XMLHttpRequest = class {
   }
   abort() { this.aborted = true; this.asked.destroy(); }
 };
-const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "leaves no stream", "changes what it", "closes by", "polls"];
+const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "follows another tab's", "leaves no stream", "changes what it", "closes by", "polls"];
 
 const HELLO = (more) => `:ok\nretry: 500\nevent: hello\ndata: ${JSON.stringify({ client: "c", epoch: "a", resumed: false,
   replay: 0, state: {}, channels: 1, heartbeat: 15, ...more })}\nid: a-1\n\n`;
@@ -287,6 +287,59 @@ const cases = {
     await late.has(5);
     assert.deepEqual(late.data, [2, 3, 4, 5, 6]);
     return [s, first, late];
+  },
+
+  async "follows another tab's stream only where that continues its own"() {
+    const own = { share: "u.p" }, at = (n, more) => res => res.sse(HELLO({ resumed: true, ...own, ...more }).replace("a-1", `a-${n}`));
+    const s = await serve((res) => res.sse(HELLO(own), SYNC), (res) => at(2)(res).sse(event(3), event(4), SYNC.replace("a-1", "a-4")),
+      (res) => at(5)(res).sse(event(6), SYNC.replace("a-1", "a-6")), (res) => at(7)(res).sse(SYNC.replace("a-1", "a-7")));
+    let port, place = "a-1";
+    const told = []; // by the page to the worker, which this case plays
+    const say = (after, n, data = n, share = "u.p") => port.postMessage({ after, share,
+      block: n && { type: "e", data: JSON.stringify(data), id: n === "state" ? null : `a-${n}`, retry: null } });
+    globalThis.SharedWorker = class {
+      constructor() {
+        const channel = new MessageChannel();
+        this.port = channel.port1;
+        port = channel.port2;
+        port.onmessage = ({ data }) => {
+          told.push(Object.keys(data)[0]);
+          if (data.ping) port.postMessage({ alive: 1 });
+          if (!data.join) return;
+          say(place);
+          port.postMessage({ go: 1 });
+        };
+      }
+    };
+    globalThis.addEventListener ??= () => {};
+    globalThis.removeEventListener ??= () => {};
+    const seen = follow(s.url, { share: true });
+    const follows = (n) => until(() => `${n}: ${told} ${JSON.stringify(seen)}`, () => told.filter((x) => x === "joined").length === n && s.open.length === 0);
+    await follows(1);
+    say("a-1", 2);
+    say("a-2", 2); // has it
+    say("a-2", "state", "s");
+    await seen.has(2);
+    place = "a-4";
+    say("a-4", 5); // two between are not there
+    await follows(2);
+    await seen.has(5);
+    place = "a-6";
+    say("a-5", 6, "of another user", "x.p");
+    await until(() => "own", () => s.asked.length === 3);
+    await seen.has(6);
+    say("a-6"); // the sharer is its own user's again
+    await follows(3);
+    say("a-6", 7);
+    await seen.has(7);
+    port.postMessage({ leave: 1 });
+    await follows(4);
+    assert.deepEqual(seen.data, [2, "s", 3, 4, 5, 6, 7]);
+    assert.deepEqual(s.asked.map((a) => a.query.lastEventId), [undefined, "a-2", "a-5", "a-7"]);
+    port.postMessage({ stop: 1 });
+    await seen.is("closed");
+    delete globalThis.SharedWorker;
+    return [s, seen, { close: () => port.close() }];
   },
 
   async "leaves no stream behind when it is closed at once"() {

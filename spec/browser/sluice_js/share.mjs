@@ -9,7 +9,8 @@ async function kill(context, page) {
   const { targetInfos } = await session.send("Target.getTargets");
   const workers = targetInfos.filter((t) => t.type === "shared_worker" && t.url.includes("sluice.share.js"));
   for (const { targetId } of workers) {
-    const { sessionId } = await session.send("Target.attachToTarget", { targetId, flatten: false });
+    const { sessionId } = await session.send("Target.attachToTarget", { targetId, flatten: false }).catch(() => ({}));
+    if (!sessionId) return 0; // it had just gone
     const message = JSON.stringify({ id: 1, method: "Runtime.evaluate", params: { expression: "self.close()" } });
     await session.send("Target.sendMessageToTarget", { sessionId, message }).catch(() => {});
   }
