@@ -89,7 +89,7 @@ describe("the end of a stream", function()
       for i = 1, c.streams do
         local seen = {}
         for _, row in ipairs(c.rows(i)) do seen[#seen + 1] = row.event end
-        assert.same({ "hello", "word", "bye" }, seen)
+        assert.same({ "hello", "sync", "word", "bye" }, seen)
       end
     end
     if not FULL then return end
