@@ -125,6 +125,7 @@
 #define STORE_WAL_PAGES_WARN 16384 /* ... but a reader may hold it: the log is warned */
 #define STORE_SAY_MS 10000         /* trouble that changes is logged so often at most */
 #define STORE_PROBE_MS 2000        /* in trouble the head is written so often, to try */
+#define DURABLE_LIMITS_MS 250 /* limits that the store refused are given to it again */
 #define PAIRS_BYTES_MAX (64u * 1024 * 1024) /* of all app:store of an app: EFULL */
 #define PAIR_KEY_MAX 1024     /* of a key, a store's name, a durable task's id: ETOOBIG */
 #define STORE_READS_MAX 16384 /* requests that wait for the reading thread: EBUSY */

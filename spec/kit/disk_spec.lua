@@ -260,6 +260,24 @@ describe("a disk", function()
     assert.same({ 1 }, stored(t))
   end)
 
+  it("that takes no time, and is full while a reload sets other limits, gets them when there is room", function()
+    start()
+    t:disk { commit = 0 }
+    for n = 1, 100 do publish(t, n) end
+    t:disk { full = true }
+    assert.is_true(t:reload(kit.source((APP:gsub("history = 1000", "history = 10")))))
+    t:advance(10)
+    assert.equal("503 ESTORE", told(publish(t, 101)))
+    assert.equal(0, t:get("/figures").json.store.trimmed)
+    t:disk { full = false }
+    t:advance(10)
+    assert.equal(90, t:get("/figures").json.store.trimmed)
+    assert.equal(202, publish(t, 102).status)
+    t:kill()
+    local list = stored(t)
+    assert.equal(102, list[#list])
+  end)
+
   it("refuses options that it does not have", function()
     start()
     for _, row in ipairs {

@@ -190,7 +190,7 @@ local function step(t, world)
   elseif what == 17 and world.durable then
     fault(t, world)
   elseif what == 18 and world.durable then
-    t:disk { commit = pick { 0.001, 0.01, 0.3 } }
+    t:disk { commit = pick { 0, 0.001, 0.01, 0.3 } }
   end
   t:advance(pick { 0, 0, 0.05, 0.3, 1, 4 })
 end

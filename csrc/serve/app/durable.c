@@ -102,12 +102,16 @@ static const struct store_calls calls = {.open = store_on_open,
 
 static void answer_late(struct server *s);
 
+static int64_t limits_due(const struct durable *d) {
+    return d->stale && !d->converting ? d->limits_us : INT64_MAX;
+}
+
 static void tick(struct server *s) {
     struct durable *d = s->durable;
     struct store_stats stats;
     store_tick(d->store, atomic_load_explicit(&s->hub.seq.head, memory_order_relaxed));
     answer_late(s);
-    if (d->stale && !d->converting) durable_limits(s);
+    if (limits_due(d) <= clock_us()) durable_limits(s);
     store_stats(d->store, &stats);
     atomic_store_explicit(&s->hub.trouble, stats.trouble != NULL, memory_order_relaxed);
 }
@@ -248,7 +252,11 @@ bool durable_step(struct server *s) {
 
 int64_t durable_next(const struct server *s) {
     const struct durable *d = s->durable;
-    int64_t us = d && d->store ? store_next(d->store) : INT64_MAX;
+    int64_t us = INT64_MAX;
+    if (d && d->store) {
+        us = store_next(d->store);
+        if (limits_due(d) < us) us = limits_due(d);
+    }
     return us == INT64_MAX ? us : (us + 999) / 1000;
 }
 

@@ -10,6 +10,7 @@
  * events of channels that become durable queue behind it, so that it stays true. Events of a
  * channel that is durable no more come back from the store and are published in memory, in
  * their order: those that follow take the same way until the last one has come back. */
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/pattern.h"
@@ -234,12 +235,18 @@ int durable_convert(struct server *s, const struct configuration *wanted,
     return err;
 }
 
+/* A store that has just refused them is left alone for a while. */
+static void be_stale(struct durable *d, bool stale) {
+    d->stale = stale;
+    if (stale) d->limits_us = clock_us() + DURABLE_LIMITS_MS * 1000;
+}
+
 void durable_limits(struct server *s) {
     struct durable *d = s->durable;
     if (!d || !d->is_running) return;
     uint64_t ticket;
     struct durable_op *op = new_change(s, s->fan.chans.policies);
-    d->stale = !op || submit(s, op, &ticket) < 0;
+    be_stale(d, !op || submit(s, op, &ticket) < 0);
 }
 
 /* ---- Its release ---------------------------------------------------------------------- */
@@ -338,7 +345,7 @@ void durable_end_change(struct server *s, struct durable_op *op, int err) {
     struct durable *d = s->durable;
     struct change *c = op->change;
     if (!c->is_awaited) {
-        d->stale = d->stale || err < 0;
+        if (err < 0) be_stale(d, true);
         return;
     }
     policy_set_unref(d->other);

@@ -36,9 +36,10 @@ struct durable {
     /* Policies that publishes go by beside the current ones: those to come, or after the
      * switch the ones before, until all that was queued by them is answered. NULL: none */
     struct policy_set *other;
-    bool converting;  /* 'other' is to come */
-    bool stale;       /* the store has not got the current limits */
-    uint64_t drained; /* the last operation that was queued by 'other' */
+    bool converting;   /* 'other' is to come */
+    bool stale;        /* the store has not got the current limits */
+    int64_t limits_us; /* ... and gets them not before, when that has failed */
+    uint64_t drained;  /* the last operation that was queued by 'other' */
 };
 
 /* What a conversion is made of, and what comes with it; see durable_convert.c. */
