@@ -1,5 +1,6 @@
 --- The examples in virtual time: what each of them promises in its first lines.
 local kit = require("spec.support.kit")
+local procfs = require("sluice.base.procfs")
 
 describe("examples/dashboard", function()
   after_each(kit.stop_all)
@@ -282,12 +283,21 @@ end)
 
 describe("examples/triggers", function()
   local t, c
+  local cpu = procfs.cpu
 
   before_each(function()
+    local total = 0
+    function procfs.cpu() -- of no machine: always idle
+      total = total + 1000
+      return { busy = 0, total = total, processors = 1 }
+    end
     t = kit.open("examples/triggers/app.lua", { env = { OPERATOR_KEY = "k" } })
     c = t:connect("/api/sse/connect")
   end)
-  after_each(kit.stop_all)
+  after_each(function()
+    kit.stop_all()
+    procfs.cpu = cpu
+  end)
 
   it("fires the 30 s timer twice in a minute, whatever is reloaded", function()
     for _ = 1, 100 do
