@@ -161,7 +161,7 @@ function channels.declare(generation, pattern, given)
   check_together(what, p)
   local shape, where = patterns.shape(pattern), caller.where()
   if generation.policy_shapes[shape] then
-    caller.raise("%s is declared already (%s)", what, generation.policy_shapes[shape])
+    caller.raise_taken(what .. " is declared already", generation.policy_shapes[shape])
   end
   generation.policy_shapes[shape] = where
   local row = { pattern = pattern, denies = p.read ~= nil, where = where,

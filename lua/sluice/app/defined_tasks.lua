@@ -18,7 +18,7 @@ function defined_tasks.register(generation, name, opts, fn)
   end
   if type(fn) ~= "function" then caller.raise("app:task(%q, fn): fn is missing", name) end
   if generation.tasks[name] then
-    caller.raise("task '%s' is defined twice (%s)", name, generation.tasks[name].where)
+    caller.raise_taken(("task '%s' is defined twice"):format(name), generation.tasks[name].where)
   end
   local o = options(("task '%s'"):format(name), opts, { restart = false })
   generation.tasks[name] = { name = name, fn = fn, restart = o.restart,

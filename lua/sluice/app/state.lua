@@ -43,7 +43,7 @@ function state.declare(generation, name, init, given)
   end
   local what = ("state '%s'"):format(name)
   if generation.states[name] then
-    caller.raise("%s is declared twice (%s)", what, generation.states[name].where)
+    caller.raise_taken(what .. " is declared twice", generation.states[name].where)
   end
   if type(init) ~= "table" then
     caller.raise("%s: the first value is a table, not a %s", what, type(init))

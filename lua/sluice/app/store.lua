@@ -137,7 +137,7 @@ function store.declare(generation, name)
     caller.raise("app:store(name): a name has at most %d bytes", KEY_MAX)
   end
   if generation.stores[name] then
-    caller.raise("store '%s' is declared twice (%s)", name, generation.stores[name].where)
+    caller.raise_taken(("store '%s' is declared twice"):format(name), generation.stores[name].where)
   end
   local handle = setmetatable({ _generation = generation, _name = name }, Store)
   generation.stores[name] = { where = caller.where(), handle = handle }

@@ -54,7 +54,8 @@ function timers.register(generation, seconds, opts, fn)
   generation.timer_counts[seconds] = nth
   local name = o.name or ("%ss#%d"):format(period, nth)
   if generation.timer_named[name] then
-    caller.raise("timer '%s' is registered already (%s)", name, generation.timer_named[name].where)
+    caller.raise_taken(("timer '%s' is registered already"):format(name),
+      generation.timer_named[name].where)
   end
   local timer = { name = name, seconds = seconds, fn = fn, jitter = o.jitter, overlap = o.overlap,
     channel = o.while_subscribed, now = o.now, where = caller.where() }

@@ -33,12 +33,15 @@ function caller.where()
 end
 
 --- Whether a method of the app was called by a module of Sluice's, and not by the user's code.
+-- Helpers in base/ are passed over: they are called by both.
 function caller.is_module()
   for level = 2, 200 do
     local info = debug.getinfo(level, "S")
     if not info then break end
     local is_own = caller.is_own(info.source)
-    if info.what ~= "C" and not (is_own and info.source:find("^app[./]", #OWN + 2)) then
+    local is_between = is_own and (info.source:find("^app[./]", #OWN + 2)
+      or info.source:find("^base/", #OWN + 2))
+    if info.what ~= "C" and not is_between then
       return is_own
     end
   end
@@ -68,6 +71,15 @@ function caller.raise(message, ...)
   if select("#", ...) > 0 then message = message:format(...) end
   local where = caller.where()
   error(where == "?" and message or where .. ": " .. message, 0)
+end
+
+--- Raise that a name is taken. Who made a second kit module of a kind did not write that name: it
+-- is told how to give another one.
+-- @tparam string what "state 'room' is declared twice"
+-- @tparam string where the line that took it
+function caller.raise_taken(what, where)
+  local hint = caller.is_module() and "; give one of them a name: { name = … }" or ""
+  caller.raise("%s (%s)%s", what, where, hint)
 end
 
 --- The name of the C function that calls back into Lua just now ("string.gsub"), or nil.
