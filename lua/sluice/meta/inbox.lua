@@ -70,3 +70,5 @@ function Inbox:stream(path, ...) end
 ---@param prefix string
 ---@param ... fun(req: sluice.Request): any
 function Inbox:routes(prefix, ...) end
+
+return inbox
