@@ -176,7 +176,7 @@ static int failed(lua_State *L, int err) {
 }
 
 /* server:request{ url =, method =, headers = { name, value, … }, body =, timeout =, idle =,
- * max_bytes =, verify =, connect =, mail = } -> id | nil, message, code */
+ * max_bytes =, verify =, fresh =, connect =, mail = } -> id | nil, message, code */
 static int l_request(lua_State *L) {
     static const struct http_out_events events = {on_head, on_data, on_end};
     struct lx_server *s = lx_checkserver(L);
@@ -188,6 +188,7 @@ static int l_request(lua_State *L) {
                            .timeout_ms = field_ms(L, "timeout"),
                            .idle_ms = field_ms(L, "idle"),
                            .unverified = !lx_field_bool(L, 2, "verify", true),
+                           .fresh = lx_field_bool(L, 2, "fresh", false),
                            .connect = lx_field_bool(L, 2, "connect", false)};
     double bytes = lx_field_number(L, 2, "max_bytes", 0);
     luaL_argcheck(L, bytes >= 0 && bytes <= 1e15, 2, "'max_bytes' is out of range");

@@ -148,6 +148,7 @@ int http_ask_apply(const struct http_ask *ask, CURL *easy, struct curl_slist **f
     http_ask_limits(ask, easy);
     set_protocol(easy);
     if (ask->connect) connect_only(easy);
+    if (ask->fresh) curl_easy_setopt(easy, CURLOPT_FRESH_CONNECT, 1L);
     int err = set_request(ask, easy);
     if (err == 0) err = add_fields(ask, fields);
     curl_easy_setopt(easy, CURLOPT_HTTPHEADER, *fields);

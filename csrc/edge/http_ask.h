@@ -23,6 +23,7 @@ struct http_ask {
     uint64_t bytes_max; /* of the answer's body */
     bool has_body;
     bool unverified; /* take any certificate */
+    bool fresh;      /* on a connection of its own: curl repeats on one that was kept */
     bool connect;    /* open the connection, send nothing: there is no head and no body */
     const struct mail_ask *mail; /* the body is a mail for an SMTP server (edge/mail.h) */
 };

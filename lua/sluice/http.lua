@@ -20,19 +20,18 @@ local http = {}
 
 local KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
   body = options.NONE, json = options.NONE, timeout = 10, retries = 0, max_bytes = 1 << 20,
-  redirects = 5, verify = true, sign = options.NONE, deadline = options.NUMBER,
-  idempotent = options.BOOLEAN }
+  redirects = 5, strict_redirects = false, verify = true, sign = options.NONE,
+  deadline = options.NUMBER, idempotent = options.BOOLEAN }
 local STREAM_KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
-  body = options.NONE, json = options.NONE, timeout = 10, idle = 60, redirects = 5, verify = true,
-  sign = options.NONE }
+  body = options.NONE, json = options.NONE, timeout = 10, idle = 60, redirects = 5,
+  strict_redirects = false, verify = true, sign = options.NONE, idempotent = options.BOOLEAN }
 -- What may pass: the same request may succeed later. Of these, what says that the request was not
--- acted upon may be repeated whatever it is; the rest only when it does no harm twice.
+-- acted upon may be repeated whatever it is, unless a redirect said otherwise before; the rest only
+-- when it does no harm twice.
 local PASSING_CODE = { ECONNECT = true, EUPSTREAM = true, ETIMEOUT = true }
 local PASSING_STATUS = { [408] = true, [425] = true, [429] = true, [500] = true, [502] = true,
   [503] = true, [504] = true }
 local UNTOUCHED = { ECONNECT = true, [425] = true, [429] = true, [503] = true }
-local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true,
-  TRACE = true }
 local PAUSE_FIRST, PAUSE_MAX = 1, 30
 local WITH_BODY = { POST = true, PUT = true, PATCH = true }
 
@@ -77,9 +76,11 @@ end
 local function attempt(runtime, what, o)
   if o.sign then signature.put(o.headers, o.sign, o.body or "") end
   local by = math.min(runtime.scheduler.now() + o.timeout, o.till)
-  local t, status, headers = outgoing.ask(runtime, what, { url = o.url, method = o.method,
-    headers = o.headers, body = o.body, redirects = o.redirects, deadline = by,
-    max_bytes = o.max_bytes, verify = o.verify })
+  local asked = { url = o.url, method = o.method, headers = o.headers, body = o.body,
+    redirects = o.redirects, strict_redirects = o.strict_redirects, deadline = by,
+    max_bytes = o.max_bytes, verify = o.verify, idempotent = o.idempotent }
+  local t, status, headers = outgoing.ask(runtime, what, asked)
+  o.acted = o.acted or asked.acted
   if not t then return nil, status, headers end
   local _ <close> = t
   local parts = {}
@@ -93,21 +94,11 @@ local function attempt(runtime, what, o)
   end
 end
 
--- Whether a request may arrive twice: by its method, or because the receiver can tell.
-local function is_idempotent(o)
-  if o.idempotent ~= nil then return o.idempotent end
-  if IDEMPOTENT[o.method] or o.sign then return true end
-  for name in pairs(o.headers) do
-    if name:lower() == "idempotency-key" then return true end
-  end
-  return false
-end
-
 -- How long to wait before the next attempt; nil when another attempt makes no sense.
 local function pause(o, n, answer, code)
   local result = answer and answer.status or code
   if not (answer and PASSING_STATUS or PASSING_CODE)[result] then return nil end
-  if not (UNTOUCHED[result] or is_idempotent(o)) then return nil end
+  if not (UNTOUCHED[result] and not o.acted or outgoing.is_idempotent(o)) then return nil end
   return answer and retry.after(answer.headers, PAUSE_MAX)
     or retry.pause(n, PAUSE_FIRST, PAUSE_MAX)
 end
@@ -138,8 +129,9 @@ end
 --   where the failure may pass, and where the request may arrive more than once or was not acted
 --   upon), `idempotent` (whether it may: by method, signature and Idempotency-Key), `deadline`
 --   (seconds for all attempts), `max_bytes` (of the answer, 1 MiB), `redirects` (5),
---   `verify` (the certificate, true), `sign` ({ secret =, id = }: fields by which the server knows
---   that it is yours, see sluice.out.signature)
+--   `strict_redirects` (follow only what keeps method, body and server), `verify` (the certificate,
+--   true), `sign` ({ secret =, id = }: fields by which the server knows that it is yours, see
+--   sluice.out.signature)
 -- @treturn table|nil { status, headers, body, json() }, or nil, message, code: "ECONNECT",
 --   "EUPSTREAM", "ETIMEOUT", "ETOOBIG", "EINVAL", "EBADFIELD", "EFULL"
 function http.request(o)
@@ -202,7 +194,7 @@ HttpStream.__close = HttpStream.close
 
 --- Send a request, and return when the head of its answer is there; the body is read while it
 -- comes. Declare the answer `<close>`, or read it in a loop: the request ends with that.
--- @tparam table o as http.request, without `retries`, `deadline`, `idempotent` and `max_bytes`;
+-- @tparam table o as http.request, without `retries`, `deadline` and `max_bytes`;
 --   `timeout` is for the head, `idle` (60) the seconds without a byte after which the answer is
 --   given up
 -- @treturn sluice.HttpStream|nil with `status` and `headers`; or nil, message, code
@@ -216,8 +208,9 @@ function http.stream(o)
   if given.sign then signature.put(given.headers, given.sign, given.body or "") end
   local limit = runtime.scheduler.now() + given.timeout
   local t, status, headers = outgoing.ask(runtime, what, { url = given.url, method = given.method,
-    headers = given.headers, body = given.body, redirects = given.redirects, idle = given.idle,
-    head_by = limit, verify = given.verify })
+    headers = given.headers, body = given.body, redirects = given.redirects,
+    strict_redirects = given.strict_redirects, idle = given.idle, head_by = limit,
+    verify = given.verify, idempotent = given.idempotent })
   if not t then return nil, status, headers end
   return setmetatable({ transfer = t, status = status, headers = headers },
     HttpStream)

@@ -105,6 +105,46 @@ describe("sluice.http", function()
     c:close()
   end)
 
+  it("sends what may not arrive twice once, also when a connection that was kept breaks off", function()
+    -- how often it arrived on the connection that was kept, and on further ones
+    local function arrivals(o, path)
+      ask { url = "/kept" }
+      local c = from:accept()
+      c:answer(200)
+      o.url = "/pay"
+      local told = ask(o, path)
+      local kept, further = 0, 0
+      deadline.eventually(function()
+        local new = from:try_accept(0.05)
+        if new then
+          further = further + 1
+          new:close()
+        end
+        if kept == 0 and c:try_again(0.05) then
+          kept = kept + 1
+          c:close()
+        end
+        return kept + further > 0
+      end, 5)
+      local more = from:try_accept(kept > 0 and 5 or 0.2)
+      if more then
+        further = further + 1
+        more:close()
+      end
+      assert.equal("EUPSTREAM", told().code)
+      c:close()
+      return { kept, further }
+    end
+    for _, path in ipairs { "/ask", "/stream" } do
+      for _, o in ipairs { { json = 1 }, { method = "PATCH", body = "x" }, { body = "x", idempotent = false } } do
+        assert.same({ 0, 1 }, arrivals(o, path), path)
+      end
+      for _, o in ipairs { { json = 1, idempotent = true }, { json = 1, headers = { ["Idempotency-Key"] = "k" } } } do
+        assert.same({ 1, 1 }, arrivals(o, path), path)
+      end
+    end
+  end)
+
   it("reads no body where there is none", function()
     local told = ask { url = "/", method = "head" }
     local c = from:accept()

@@ -99,6 +99,47 @@ describe("another server", function()
     end
   end)
 
+  it("is not asked again once a redirect has said that it was acted upon", function()
+    for _, row in ipairs { { 303, nil, 1 }, { 302, nil, 1 }, { 301, nil, 1 }, { 307, nil, 3 }, { 308, nil, 3 },
+      { 303, true, 3 } } do
+      for _, last in ipairs { { status = 503 }, function() return nil, "no", "ECONNECT" end } do
+        local t = kit.start([[
+          local http = require("sluice.http")
+          app:post("/go", function(req) http.request(req:json()) end)]])
+        t:http("http://shop/pay", { status = row[1], headers = { location = "http://shop/done" } })
+        t:http("http://shop/done", last)
+        t:post("/go", { json = { url = "http://shop/pay", json = 1, retries = 2, idempotent = row[2] } })
+        t:advance(100)
+        local n = 0
+        for _, sent in ipairs(t:requests()) do n = n + (sent.url == "http://shop/pay" and 1 or 0) end
+        assert.equal(row[3], n, row[1])
+        t:stop()
+      end
+    end
+  end)
+
+  it("follows only what keeps method, body and server, when it is told to", function()
+    local t = kit.start([[
+      local http = require("sluice.http")
+      app:post("/go", function(req)
+        local o = req:json()
+        o.strict_redirects = true
+        local answer, message = http.request(o)
+        return { status = answer and answer.status, message = message }
+      end)]])
+    t:http("http://a/there", { status = 200 })
+    t:http("http://b/", { status = 200 })
+    for _, row in ipairs { { 301, "http://a/there", 301 }, { 302, "http://a/there", 302 },
+      { 303, "http://a/there", 303 }, { 307, "http://a/there", 200 }, { 308, "http://A/there", 200 },
+      { 307, "http://b/", 307 }, { 308, "https://a/there", 308 }, { 308, "http://a:81/there", 308 } } do
+      t:http("http://A/there", { status = 200 })
+      t:http("http://a/", { status = row[1], headers = { location = row[2] } })
+      assert.same({ status = row[3] }, t:post("/go", { json = { url = "http://a/", json = 1 } }).json, row[2])
+      local sent = t:requests()[#t:requests()]
+      assert.same({ "POST", "1" }, { sent.method, sent.body })
+    end
+  end)
+
   it("is asked again after a random time that grows, or when it says, by a deadline", function()
     local times = attempts({ retries = 6 }, { status = 503 })
     assert.equal(7, #times)

@@ -78,6 +78,9 @@ function Source:accept(seconds)
   return assert(self:try_accept(seconds or 5), "no connection came")
 end
 
+--- The next request on the same connection; nil when none comes in time.
+function Connection:try_again(seconds) return read_request(self, deadline.after(seconds)) end
+
 --- The next request on the same connection.
 function Connection:again(seconds)
   return assert(read_request(self, deadline.after(seconds or 5)), "no further request")

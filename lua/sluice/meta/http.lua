@@ -14,6 +14,7 @@
 ---@field idempotent? boolean whether it may arrive more than once
 ---@field max_bytes? integer
 ---@field redirects? integer
+---@field strict_redirects? boolean follow only 307 and 308 to the same server
 ---@field verify? boolean
 ---@field sign? { secret: string, id?: string } Standard Webhooks
 
@@ -36,7 +37,7 @@ function http.get(url, o) end
 ---@param o? sluice.HttpOptions
 ---@return sluice.HttpResponse?, string? message, string? code
 function http.post(url, o) end
----@param o sluice.HttpOptions|{ idle?: number } without retries, deadline, idempotent and max_bytes
+---@param o sluice.HttpOptions|{ idle?: number } without retries, deadline and max_bytes
 ---@return sluice.HttpStream?, string? message, string? code
 function http.stream(o) end
 

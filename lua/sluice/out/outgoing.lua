@@ -11,6 +11,11 @@ local outgoing = {}
 -- The fields that may follow a redirect to another server: none that identifies the app.
 local HARMLESS = { accept = true, ["accept-language"] = true, ["cache-control"] = true,
   ["content-type"] = true, ["last-event-id"] = true, ["user-agent"] = true }
+local KEEPS_METHOD = { [307] = true, [308] = true }
+local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true,
+  TRACE = true }
+-- By these the receiver knows a request again.
+local NAMES_REQUEST = { ["idempotency-key"] = true, ["webhook-id"] = true }
 local REDIRECT = { [301] = true, [302] = true, [303] = true, [307] = true, [308] = true }
 
 --- A URL for the log: without user, password and query.
@@ -89,6 +94,18 @@ function outgoing.read_stream(what, o, missing)
   if o.method == "POST" then o.body = o.body or "" end
 end
 
+--- Whether a request may arrive twice: because it is said, by its method, or because the receiver
+-- can tell.
+-- @tparam table o method, headers, idempotent
+function outgoing.is_idempotent(o)
+  if o.idempotent ~= nil then return o.idempotent end
+  if IDEMPOTENT[o.method] then return true end
+  for name in pairs(o.headers) do
+    if NAMES_REQUEST[name:lower()] then return true end
+  end
+  return false
+end
+
 --- Raise unless a URL is a string; its contents are checked by the core.
 function outgoing.check_url(what, url)
   if type(url) ~= "string" then
@@ -122,10 +139,11 @@ local function redirected(o, status, location)
   if o.url:find("^https:") and not location:find("^https:") then
     return nil, "a redirect leads from https to " .. outgoing.shown(location)
   end
-  local go_on = { url = location, method = o.method, body = o.body, headers = {} }
+  local go_on = { url = location, method = o.method, body = o.body, headers = {},
+    idempotent = o.idempotent, acted = o.acted }
   local drop_body = status == 303 and o.method ~= "HEAD"
     or (status == 301 or status == 302) and o.method == "POST"
-  if drop_body then go_on.method, go_on.body = "GET", nil end
+  if drop_body then go_on.method, go_on.body, go_on.acted = "GET", nil, true end
   local same = origin(location) == origin(o.url)
   for name, value in pairs(o.headers) do
     local low = name:lower()
@@ -152,11 +170,17 @@ local function begin(runtime, what, o, held)
   local left = o.deadline and math.max(0.001, o.deadline - now())
   local t, message, code = transfer.open(runtime, what, { url = step.url, method = step.method,
     headers = step.headers, body = step.body, timeout = left, idle = o.idle,
-    max_bytes = o.max_bytes, verify = o.verify })
+    max_bytes = o.max_bytes, verify = o.verify, fresh = not outgoing.is_idempotent(step) })
   if not t then return nil, message, code end
   held.transfer = t
   if o.head_by then t:expect_head(o.head_by) end
   return t
+end
+
+-- Whether a redirect is followed.
+local function is_followed(step, o, status, location)
+  if not (REDIRECT[status] and location) or o.redirects == 0 then return false end
+  return not o.strict_redirects or KEEPS_METHOD[status] and origin(location) == origin(step.url)
 end
 
 -- The head of one answer: "answer", status, headers; "redirect"; or nil, message, code.
@@ -165,11 +189,12 @@ local function step_of(held, t, o)
   if not status then return nil, headers, location end
   local message = leads_nowhere(status, headers, location)
   if message then return nil, message, "EUPSTREAM" end
-  if not (REDIRECT[status] and location and o.redirects > 0) then
+  if not is_followed(held.step, o, status, location) then
     return "answer", status, query.headers(headers)
   end
   held.step, message = redirected(held.step, status, location)
   if not held.step then return nil, message, "EUPSTREAM" end
+  o.acted = held.step.acted
   return "redirect"
 end
 
@@ -178,7 +203,9 @@ end
 -- @tparam sluice.Runtime runtime
 -- @tparam string what for messages
 -- @tparam table o url, method, headers (a map), body, redirects, deadline (monotonic) or idle
---   (seconds), head_by (monotonic: of the head alone), max_bytes, verify
+--   (seconds), head_by (monotonic: of the head alone), max_bytes, verify, idempotent,
+--   strict_redirects; `acted` becomes true when a redirect answered what was asked (the method
+--   became GET): then the request was acted upon
 -- @tparam[opt] table held given, the request outlives this coroutine: another call with the same
 --   table goes on with it, and `held.transfer` is what there is to close
 -- @treturn sluice.Transfer|nil or nil, message, code

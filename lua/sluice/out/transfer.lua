@@ -49,9 +49,10 @@ end
 -- @tparam sluice.Runtime runtime
 -- @tparam string what the function's name, for messages
 -- @tparam table o url (or connect, "host:port": open the connection, no more), method, headers
---   (a map of strings), body, timeout, idle (seconds), max_bytes, verify; mail: { from, to, user,
---   password, starttls }, then the url is a mail server's, the body the mail, and the head what it
---   said: to each recipient ("1", "2", …) and last ("reply")
+--   (a map of strings), body, timeout, idle (seconds), max_bytes, verify, fresh (whether the
+--   connection must be new: on one that was kept, libcurl itself may repeat the request); mail:
+--   { from, to, user, password, starttls }, then the url is a mail server's, the body the mail, and
+--   the head what it said: to each recipient ("1", "2", …) and last ("reply")
 -- @treturn sluice.Transfer|nil or nil, message, code
 function transfer.open(runtime, what, o)
   local self = setmetatable({ runtime = runtime, server = runtime.server, what = what, id = nil,
@@ -61,7 +62,7 @@ function transfer.open(runtime, what, o)
   self.id, message, code = self.server:request({ method = o.method, headers = flat(o.headers),
     url = o.connect and ("http://%s/"):format(o.connect) or o.url, connect = o.connect ~= nil,
     body = o.body, timeout = o.timeout, idle = o.idle, max_bytes = o.max_bytes,
-    verify = o.verify, mail = o.mail })
+    verify = o.verify, fresh = o.fresh, mail = o.mail })
   if not self.id then
     self.ended = true
     return nil, message, code
