@@ -1,10 +1,14 @@
 --- Random letters, answers, reloads, kills and disks against what the receivers saw: every letter that was
---- taken is delivered at least once or is a dead letter, each under one id and with its own words, none is
---- delivered again once that was noted, and what was refused or dropped is delivered at most while it was there.
+--- taken is delivered at least once or is a dead letter, and the app is told which, each under one id and with its
+--- own words, none is delivered again once that was noted, and what was refused or dropped is delivered at most while it was there.
 local kit = require("spec.support.kit")
 
 local APP = [[
-local outbox = require("sluice.outbox").new(app, { durable = true, retries = 3, backoff = 2, concurrency = 3 })
+local outbox = require("sluice.outbox").new(app, { durable = true, retries = 3, backoff = 2, concurrency = 3,
+  on_end = function(letter, ok)
+    sluice.sleep(2 * math.random())
+    require("sluice.http").post("http://told/", { json = { id = letter.id, ok = ok } })
+  end })
 app:post("/hook", function(req)
   local id, message, code = outbox:webhook(req:json())
   if not id then return nil, message, code end
@@ -18,7 +22,7 @@ local ANSWERS = { 200, 200, 204, 500, 503, 410, 404 }
 local function play(seed)
   math.randomseed(seed)
   local t = kit.start(APP, { seed = seed })
-  local kept, seen, gone, n = {}, {}, {}, 0
+  local kept, seen, gone, told, n = {}, {}, {}, {}, 0
   local quiet, problem = false, nil
   local function receive(request)
     local id = request.headers["webhook-id"]
@@ -31,17 +35,29 @@ local function play(seed)
     if status < 300 then seen[id] = (seen[id] or 0) + 1 end
     return { status = status }
   end
+  local function hear(request)
+    local id, ok = request.json.id, request.json.ok
+    told[id .. " " .. tostring(ok)] = true
+    if ok and not seen[id] then problem = "told, not delivered: " .. id end
+    return { status = 200 }
+  end
   local function connect()
+    t:http("http://told/", hear)
     for i = 1, 3 do t:http(("http://h%d/"):format(i), receive) end
   end
   -- noted: delivered, and no row of it in the store
   local function look()
-    t:advance(1) -- what is being deleted is
+    local died = t:get("/outbox/dead").json.letters
+    t:advance(5) -- what is being told and deleted is
+    for _, letter in ipairs(died) do
+      if not told[letter.id .. " false"] then problem = "its death was never told: " .. letter.id end
+    end
     local there = {}
     for key in t:store("outbox"):each("letter/") do there[key:match("/(.*)$")] = true end
     for id in pairs(kept) do
       if not there[id] then
         assert(seen[id] or kept[id] == "dropped", "lost: " .. id)
+        assert(told[id .. " true"] or kept[id] == "dropped", "its delivery was never told: " .. id)
         gone[id] = true
       end
     end
@@ -62,6 +78,7 @@ local function play(seed)
     elseif act == 8 then
       assert(t:reload(kit.source(APP .. "-- " .. n)))
     elseif act == 9 then
+      t:advance(math.random())
       t[({ "kill", "restart", "cut" })[math.random(3)]](t)
       connect()
     elseif act == 10 then

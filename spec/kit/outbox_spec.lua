@@ -263,6 +263,130 @@ describe("an outbox", function()
     assert.truthy(t:log("error")[1]:find("outbox: on_end raised: .*oops"))
   end)
 
+  it("takes no redirect for a delivery but one that is followed whole", function()
+    start("durable = true, retries = 1")
+    t:http("http://hook.test/there", { status = 200 })
+    t:http("http://else.test/", { status = 200 })
+    for _, row in ipairs { { 301, "http://hook.test/there" }, { 302, "http://hook.test/there" },
+      { 303, "http://hook.test/there" }, { 307, "http://else.test/" }, { 308, "https://hook.test/a" } } do
+      t:http(URL, { status = row[1], headers = { location = row[2] } })
+      local id, before = post { json = 1 }, sent()
+      t:advance(60)
+      for i = before + 1, sent() do assert.same({ URL, "POST" }, { t:requests()[i].url, t:requests()[i].method }) end
+      local letter = dead().letters[1]
+      assert.same({ id, 2, row[1], ("it answered %d, which leads to %s"):format(row[1], row[2]) },
+        { letter.id, letter.attempts, letter.status, letter.error })
+      assert.equal(0, stats().delivered)
+    end
+    t:http(URL, { status = 308, headers = { location = "http://hook.test/there" } })
+    local id = post { json = 1 }
+    t:advance(1)
+    local last = t:requests()[sent()]
+    assert.same({ "http://hook.test/there", "POST", "1", id },
+      { last.url, last.method, last.body, last.headers["webhook-id"] })
+    assert.equal(1, stats().delivered)
+  end)
+
+  local TELLS = [[
+    local http = require("sluice.http")
+    local outbox = require("sluice.outbox").new(app, { durable = true, retries = 1, concurrency = 2,
+      on_end = function(letter, ok)
+        sluice.sleep(3)
+        http.post("http://told.test/", { json = { id = letter.id, ok = ok, error = letter.error, code = letter.code } })
+      end })
+    app:post("/hook", function(req) return 202, { id = outbox:webhook(req:json()) } end)
+    app:post("/slow", function() sluice.sleep(5) return 200 end)
+    outbox:routes("/outbox", function() return true end)]]
+
+  it("tells each end although the server was killed or the app replaced while it did", function()
+    for _, act in ipairs { "kill", "restart", "reload" } do
+      local told = {}
+      t = kit.start(TELLS)
+      local function connect()
+        t:http("http://gone.test/", { status = 410 })
+        t:http(URL, { status = 200 })
+        t:http("http://told.test/", function(r)
+          table.insert(told, r.json.id .. " " .. tostring(r.json.ok))
+          return { status = 200 }
+        end)
+      end
+      connect()
+      post { url = "http://gone.test/", id = "dead" }
+      post { id = "well" }
+      t:advance(1)
+      assert.same({}, told)
+      if act == "reload" then assert(t:reload(kit.source(TELLS .. " -- again"))) else t[act](t) end
+      connect()
+      t:advance(10)
+      table.sort(told)
+      assert.same({ "dead false", "well true" }, told, act)
+      assert.same({ 0, 1 }, { stats().pending, stats().dead }, act)
+      t:kill()
+      connect()
+      t:advance(86400)
+      assert.equal(2, #told, act)
+      t:stop()
+    end
+  end)
+
+  it("begins what is replayed while its end is told when that is done, and forgets the error", function()
+    local told = {}
+    t = kit.start(TELLS)
+    t:http("http://told.test/", function(r)
+      told[#told + 1] = r.json
+      return { status = 200 }
+    end)
+    t:http(URL, { status = 410 })
+    post { id = "a" }
+    t:advance(1)
+    t:http(URL, { status = 200 })
+    assert.equal(202, t:post("/outbox/dead/a/replay").status)
+    t:advance(2.5)
+    assert.equal(2, #t:requests() - #told)
+    t:advance(3)
+    assert.same({ { id = "a", ok = false, error = "it answered 410", code = "EUPSTREAM" }, { id = "a", ok = true } },
+      told)
+    assert.same({ 0, 0 }, { stats().pending, stats().dead })
+  end)
+
+  it("delivers a letter that takes the id of one that was dropped on its way", function()
+    for _, options in ipairs { "true", "false" } do
+      t = kit.start(([[
+        local outbox = require("sluice.outbox").new(app, { durable = %s, concurrency = 1, on_end = function() end,
+          secret = function() sluice.sleep(2) return "a secret of at least 24 bytes" end })
+        app:post("/hook", function(req) return 202, { id = outbox:webhook(req:json()) } end)
+        outbox:routes("/outbox", function() return true end)]]):format(options))
+      t:http(URL, { status = 200 })
+      post { id = "x", json = "old" }
+      t:advance(1)
+      assert.equal(204, t:delete("/outbox/dead/x").status)
+      post { id = "x", json = "new" }
+      t:advance(6)
+      assert.equal("new", t:requests()[sent()].json)
+      assert.same({ 0, 1, 1 }, { stats().pending, stats().delivered, stats().dropped })
+      t:stop()
+    end
+  end)
+
+  it("counts attempts and waits while the disk takes nothing", function()
+    start("durable = true, retries = 3, backoff = 30")
+    t:http(URL, { status = 500, headers = { ["Retry-After"] = "20" } })
+    local id = post()
+    t:advance(1)
+    t:disk { full = true }
+    t:advance(90)
+    assert.same({ 4, 0, 1 }, { sent(), stats().pending, stats().dead })
+    assert.equal(4, dead().letters[1].attempts)
+    assert.equal("ESTORE", t:post("/outbox/dead/" .. id .. "/replay").json.error.code)
+    assert.same({ 4, id }, { dead().letters[1].attempts, dead().letters[1].id })
+    t:disk { full = false }
+    t:advance(30)
+    t:kill()
+    t:http(URL, { status = 500 })
+    t:advance(3600)
+    assert.same({ 0, 1 }, { stats().pending, stats().dead })
+  end)
+
   it("is refused at load where its options make no sense", function()
     for part, options in pairs { ["retries is an integer"] = "retries = -1", ["sign.secret"] = 'secret = "short"',
       ["unknown option 'retry'"] = "retry = 1", ["backoff is a number"] = "backoff = 0", ["mail: unknown option"] =

@@ -5,8 +5,8 @@
 ---                ├── due again ◀─────┤
 ---                └──── replay ◀── dead, after `retries` or for good: on_end, an event
 ---
---- A letter is deleted only when its end was told, so that a crash repeats and never loses. In
---- memory: for each letter a row of its index, and the letter itself when there is no store.
+--- A letter is deleted, or noted as told, only when its end was told (until then its row `owes` it),
+--- so that a crash repeats and never loses. In memory: for each letter a row of its index, and the letter itself when there is no store.
 local delivery = require("sluice.outbox.delivery")
 local queue = require("sluice.outbox.queue")
 local sluice = require("sluice")
@@ -47,15 +47,31 @@ end
 --- Keep a letter as it is now.
 -- @treturn boolean|nil true, or nil, message, code
 function Book:write(id, row, letter)
-  if self.store then return self.store:set(key_of(id), letter) end
+  if not self.store then
+    row.letter = letter
+    return true
+  end
+  local ok, message, code = self.store:set(key_of(id), letter)
+  if ok then row.letter = nil end
+  return ok, message, code
+end
+
+--- Write a letter that has changed; what the disk refuses counts while the server runs.
+-- @treturn boolean whether it is kept
+function Book:note(id, row, letter)
+  local ok, message = self:write(id, row, letter)
+  if ok then return true end
   row.letter = letter
-  return true
+  sluice.log.error(("%s: what became of a letter could not be kept: %s"):format(self.o.name,
+    message), { id = id })
+  return false
 end
 
 local function index(s, letter, row, bytes)
   s.rows[letter.id] = row
   row.target, row.bytes = letter.target, bytes
   row.dead, row.died = letter.died ~= nil, letter.died
+  if row.dead and not letter.told then row.owes = "death" end
   s.count, s.bytes = s.count + 1, s.bytes + row.bytes
   if row.dead then s.dead = s.dead + 1 end
 end
@@ -105,7 +121,7 @@ end
 -- The app has become durable, or is no longer.
 local function move(self, s)
   for id, row in pairs(s.rows) do
-    if self.store and row.letter then
+    if self.store and row.letter and not s.loaded then
       self.store:set(key_of(id), row.letter, { wait = false })
       row.letter = nil
     elseif not self.store and not row.letter then

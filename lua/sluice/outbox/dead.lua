@@ -38,12 +38,14 @@ end
 local function revive(self, s, id, row)
   local letter = self:read(id, row)
   if not letter then return nil, "the letter is gone", "ENOTFOUND" end
-  letter.attempts, letter.died, letter.due = 0, nil, nil
-  local ok, message, code = self:write(id, row, letter)
+  local again = {}
+  for name, value in pairs(letter) do again[name] = value end
+  again.attempts, again.died, again.told, again.due = 0, nil, nil, nil
+  local ok, message, code = self:write(id, row, again)
   if not ok then return nil, message, code end
   if s.rows[id] ~= row or not row.dead then return true end
-  row.dead, row.died, s.dead, row.at = false, nil, s.dead - 1, sluice.now()
-  queue.push(s.queue, id, row)
+  row.dead, row.died, row.owes, s.dead, row.at = false, nil, nil, s.dead - 1, sluice.now()
+  if not row.flying then queue.push(s.queue, id, row) end -- else its end is being told
   return true
 end
 
@@ -78,6 +80,8 @@ function dead.drop(self, id)
   if not row or row.ended or row.saving then
     return nil, ("%s: there is no letter with this id"):format(self.o.name), "ENOTFOUND"
   end
+  row.saving = true -- who adds one with this id waits
+  local _ <close> = setmetatable({}, { __close = function() row.saving = nil end })
   local ok, message, code = self:delete(s, id, row)
   if not ok then
     row.ended = nil

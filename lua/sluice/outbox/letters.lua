@@ -120,11 +120,14 @@ local function post(o, letter)
   if not secret then fields["webhook-id"] = letter.id end
   local answer, message, code = http.request { url = letter.url, method = letter.method,
     headers = fields, body = letter.body, timeout = all.timeout, redirects = all.redirects,
-    verify = all.verify, sign = secret and { secret = secret, id = letter.id } or nil }
+    strict_redirects = true, verify = all.verify,
+    sign = secret and { secret = secret, id = letter.id } or nil }
   if not answer then return { error = message, code = code, again = PASSING_CODE[code] } end
   local status = answer.status
   if status >= 200 and status < 300 then return { ok = true, status = status } end
-  return { error = ("it answered %d"):format(status), code = "EUPSTREAM", status = status,
+  local place = status >= 300 and status < 400 and answer.headers.location
+  local leads = place and ", which leads to " .. place:gsub("[?#].*", ""):sub(1, 200) or ""
+  return { error = ("it answered %d"):format(status) .. leads, code = "EUPSTREAM", status = status,
     again = not FINAL_STATUS[status], asked = retry.after(answer.headers, ASKED_MAX) }
 end
 
