@@ -1,6 +1,7 @@
 --- Random letters, answers, reloads, kills and disks against what the receivers saw: every letter that was
 --- taken is delivered at least once or is a dead letter, and the app is told which, each under one id and with its
---- own words, none is delivered again once that was noted, and what was refused or dropped is delivered at most while it was there.
+--- own words, none is delivered again once that was noted, and what was refused or dropped is delivered at most
+--- while it was there.
 local kit = require("spec.support.kit")
 
 local APP = [[
