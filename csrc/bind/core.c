@@ -6,6 +6,7 @@
 #include "base/log_kept.h"
 #include "base/mem.h"
 #include "base/pattern.h"
+#include "base/quoted.h"
 #include "base/rand.h"
 #include "base/status.h"
 #include "base/version.h"
@@ -135,6 +136,18 @@ static int l_encode_utf8(lua_State *L) {
     lx_pushslice(L, buf_slice(b));
     buf_free(b);
     return 1;
+}
+
+/* core.mail_text(text) -> text in lines of a mail, whether it is not quoted-printable */
+static int l_mail_text(lua_State *L) {
+    bool plain;
+    struct slice text = lx_checkslice(L, 1);
+    struct buf *b = lx_newbuf(L);
+    if (quoted_write(b, text, &plain) < 0) return luaL_error(L, "out of memory");
+    lx_pushslice(L, buf_slice(b));
+    lua_pushboolean(L, plain);
+    buf_free(b);
+    return 2;
 }
 
 /* core.text_of(value) -> text: a number as in JSON (or nan, inf, -inf), others as by
@@ -299,6 +312,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"media_type", l_media_type},
                                          {"check_event", l_check_event},
                                          {"encode_utf8", l_encode_utf8},
+                                         {"mail_text", l_mail_text},
                                          {"text_of", l_text_of},
                                          {"merge", l_merge},
                                          {"log", l_log},

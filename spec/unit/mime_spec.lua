@@ -76,6 +76,27 @@ describe("a mail", function()
     end
   end)
 
+  it("keeps the line ends of a text that has a form in HTML beside it", function()
+    for text, wanted in pairs { ["a"] = "a", ["a\n"] = "a\r\n", ["a\r\n\r\n"] = "a\r\n\r\n", ["\n\nü\n\n\n"] =
+      "\r\n\r\n=C3=BC\r\n\r\n\r\n" } do
+      local _, body = parse(compose({ text = text, html = "<b>" .. text }).text)
+      local parts = {}
+      for part in body:gmatch("\r\n\r\n(.-)\r\n%-%-=_") do parts[#parts + 1] = part end
+      assert.same({ wanted, "<b>" .. wanted }, parts)
+      local alone = select(2, parse(compose({ text = text }).text))
+      assert.equal(text == "a" and "a\r\n" or wanted, alone)
+    end
+  end)
+
+  it("is written within a moment, however large its texts are", function()
+    for _, text in ipairs { ("漢"):rep(10 << 18), ("Grüße, "):rep(15):rep(10 << 12, "\n"), (".\n"):rep(5 << 20),
+      ("y"):rep(10 << 20) } do
+      local from = os.clock()
+      assert(compose { text = text })
+      assert.is_true(os.clock() - from < 4, os.clock() - from .. " s of a processor")
+    end
+  end)
+
   it("names nobody that nobody should see", function()
     local mail = compose { to = {}, bcc = { "x@y.org", "x@y.org" } }
     assert.same({ "x@y.org" }, mail.to)

@@ -95,48 +95,27 @@ end
 
 -- ---- Bodies ------------------------------------------------------------------------------
 
-local function lines_of(text)
-  local list = {}
-  for line in (text:gsub("\r\n?", "\n") .. "\n"):gmatch("(.-)\n") do list[#list + 1] = line end
-  if list[#list] == "" and #list > 1 then list[#list] = nil end
-  return list
-end
-
-local function quoted(line)
-  local out, width = {}, 0
-  local last = #line
-  for at = 1, last do
-    local c = line:sub(at, at)
-    local plain = c:find("[!-<>-~]") or (c == " " or c == "\t") and at < last
-    local piece = plain and c or ("=%02X"):format(c:byte())
-    if width + #piece > LINE - 1 then
-      out[#out + 1], width = "=\r\n", 0
-    end
-    out[#out + 1], width = piece, width + #piece
-  end
-  return table.concat(out)
-end
-
--- A part: its header fields and its body.
-local function part(kind, text)
-  local lines, plain = lines_of(text), true
-  for _, line in ipairs(lines) do
-    plain = plain and #line <= LINE and not line:find("[^\t -~]") and not line:find("[ \t]$")
-  end
-  if not plain then
-    for i, line in ipairs(lines) do lines[i] = quoted(line) end
-  end
+-- Add a part: its header fields and its body. Pieces, since a body may be large.
+local function add_part(out, kind, text)
+  local written, plain = core.mail_text(text)
   local head = "Content-Type: text/%s; charset=%s\r\nContent-Transfer-Encoding: %s\r\n\r\n"
-  return head:format(kind, plain and "us-ascii" or "utf-8", plain and "7bit" or "quoted-printable")
-    .. table.concat(lines, "\r\n") .. "\r\n"
+  out[#out + 1] = head:format(kind, plain and "us-ascii" or "utf-8",
+    plain and "7bit" or "quoted-printable")
+  out[#out + 1] = written
 end
 
-local function body(o, boundary)
-  if not (o.text and o.html) then return part(o.html and "html" or "plain", o.html or o.text) end
-  local mark = "--" .. boundary
-  local kind = ('Content-Type: multipart/alternative; boundary="%s"\r\n\r\n'):format(boundary)
-  return ("%s%s\r\n%s%s\r\n%s%s--\r\n"):format(kind, mark, part("plain", o.text), mark,
-    part("html", o.html), mark)
+local function add_body(out, o, boundary)
+  if not (o.text and o.html) then
+    return add_part(out, o.html and "html" or "plain", o.html or o.text)
+  end
+  out[#out + 1] = ('Content-Type: multipart/alternative; boundary="%s"\r\n\r\n'):format(boundary)
+  for _, row in ipairs({ { "plain", o.text }, { "html", o.html } }) do
+    out[#out + 1] = ("--%s\r\n"):format(boundary)
+    add_part(out, row[1], row[2])
+    -- the line break before a boundary belongs to it: a text that ends in one has its own
+    if row[2]:find("[\r\n]", -1) then out[#out + 1] = "\r\n" end
+  end
+  out[#out + 1] = ("--%s--\r\n"):format(boundary)
 end
 
 -- ---- All of it ---------------------------------------------------------------------------
@@ -219,7 +198,9 @@ function mime.compose(o)
       if not seen[one.address] then to[#to + 1], seen[one.address] = one.address, true end
     end
   end
-  return { text = table.concat(head, "\r\n") .. "\r\n" .. body(o, "=_" .. core.id()),
+  local out = { table.concat(head, "\r\n"), "\r\n" }
+  add_body(out, o, "=_" .. core.id())
+  return { text = table.concat(out),
     from = read.from.address, to = to, id = id }
 end
 
