@@ -218,6 +218,9 @@
 #define MAIL_TO_MAX 100             /* recipients of one mail, as RFC 5321 has them */
 #define MAIL_ADDRESS_MAX 254        /* of an address, RFC 5321 4.5.3.1.3 */
 #define MAIL_REPLY_MAX 512          /* kept of what a server says: more is cut */
+#define MAIL_SOCKETS_MAX 8          /* of one mail, while addresses are tried */
+#define MAIL_THREADS_MAX 32         /* mails on their way at a time: others wait */
+#define MAIL_END_MS 2000            /* for their threads, at the end of a server */
 
 #define SQL_OPEN_MAX 16          /* files of other programs, a thread each: EFULL */
 #define SQL_QUEUE_MAX 256        /* questions to one of them under way: EFULL */

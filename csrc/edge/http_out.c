@@ -7,7 +7,7 @@
 #include "base/mem.h"
 #include "base/number.h"
 #include "base/status.h"
-#include "edge/mail.h"
+#include "edge/mails.h"
 
 #include <curl/curl.h>
 #include <signal.h>
@@ -17,6 +17,7 @@
 struct http_out {
     struct loop *loop;
     CURLM *multi;
+    struct mails *mails;
     const struct http_out_events *events;
     void *context;
     struct list calls, pending, sockets;
@@ -34,7 +35,7 @@ struct call {
     uint64_t id;
     CURL *easy; /* NULL: curl is done with it */
     struct curl_slist *fields;
-    struct mail *mail; /* NULL: it is HTTP */
+    struct mails_job *mail; /* NULL: it is HTTP */
     char *url;
     struct buf head, body; /* untold; the head's lines without its first */
     unsigned n_fields;
@@ -86,7 +87,7 @@ static void free_call(struct call *c) {
     c->owner->n_calls--;
     buf_free(&c->head);
     buf_free(&c->body);
-    mail_free(c->mail);
+    if (c->mail) mails_leave(c->mail);
     mem_free(c->url);
     mem_free(c);
 }
@@ -116,7 +117,7 @@ static int error_of(const struct call *c, CURLcode code) {
 #else
     bool is_line = code == CURLE_OUT_OF_MEMORY;
 #endif
-    if (!is_line || c->mail || c->head_whole) return status_of(code);
+    if (!is_line || !c->easy || c->head_whole) return status_of(code);
     curl_easy_getinfo(c->easy, CURLINFO_STARTTRANSFER_TIME_T, &first_byte);
     return first_byte > 0 ? E_TOOBIG : E_NOMEM;
 }
@@ -146,6 +147,14 @@ static void end(struct call *c, CURLcode code) {
     c->ended = true;
     detach(c);
     pend(c);
+}
+
+static void on_mail_done(void *context) {
+    struct call *c = context;
+    const struct mail *m = mails_mail(c->mail);
+    memcpy(c->message, mail_text(m), sizeof c->message);
+    if (c->err == 0 && mail_lacks_auth(m)) c->err = E_CONNECT;
+    end(c, c->err == E_TIMEOUT ? CURLE_OPERATION_TIMEDOUT : mail_code(m));
 }
 
 /* Let curl read on when it is not held. The bytes that it kept come at once. */
@@ -209,17 +218,19 @@ static void tell_head(struct call *c) {
 /* The head of a mail is what the server said: to each recipient, named "1", "2", … and last. */
 static void tell_mail(struct call *c) {
     struct http_out *h = c->owner;
-    struct http_ask_field fields[MAIL_TO_MAX + 1];
+    const struct mail *m = mails_mail(c->mail);
+    struct http_ask_field fields[MAIL_TO_MAX + 2];
     char names[MAIL_TO_MAX][4];
-    struct http_out_head head = {.status = mail_status(c->mail), .fields = fields};
-    for (size_t i = 0; i < mail_recipients(c->mail); i++) {
+    struct http_out_head head = {.status = mail_status(m), .fields = fields};
+    for (size_t i = 0; i < mail_recipients(m); i++) {
         int n = snprintf(names[i], sizeof names[i], "%u", (unsigned)(i + 1) % 1000);
         struct slice name = slice_of(names[i], (size_t)n);
-        fields[head.n_fields++] =
-            (struct http_ask_field){name, mail_reply_to(c->mail, i)};
+        fields[head.n_fields++] = (struct http_ask_field){name, mail_reply_to(m, i)};
     }
-    fields[head.n_fields++] =
-        (struct http_ask_field){slice_str("reply"), mail_reply(c->mail)};
+    fields[head.n_fields++] = (struct http_ask_field){slice_str("reply"), mail_reply(m)};
+    if (mail_is_of_recipient(m))
+        fields[head.n_fields++] =
+            (struct http_ask_field){slice_str("of-recipient"), slice_str("yes")};
     c->head_told = true;
     h->events->on_head(h->context, c->id, &head);
 }
@@ -337,7 +348,8 @@ static void on_idle(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct call *c = timer->data;
     c->err = E_TIMEOUT;
-    end(c, CURLE_OK);
+    if (!c->mail) end(c, CURLE_OK);
+    else mails_cut(c->mail); /* which is its end, and says what it has */
 }
 
 static void free_watch(struct watch *w) {
@@ -349,9 +361,7 @@ static void free_watch(struct watch *w) {
 static int on_socket(CURL *easy, curl_socket_t fd, int what, void *context, void *known) {
     struct http_out *h = context;
     struct watch *w = known;
-    struct call *c = NULL;
-    curl_easy_getinfo(easy, CURLINFO_PRIVATE, (char **)&c);
-    if (c && c->mail && what != CURL_POLL_REMOVE) mail_set_socket(c->mail, fd);
+    (void)easy;
     if (what == CURL_POLL_REMOVE) {
         if (w) free_watch(w);
         curl_multi_assign(h->multi, fd, NULL);
@@ -411,16 +421,21 @@ static struct call *new_call(struct http_out *h, const struct http_ask *ask) {
     return c;
 }
 
-/* Everything that curl is to know. */
-static int prepare(struct call *c, const struct http_ask *ask) {
+static int begin(struct call *c, const struct http_ask *ask) {
     c->easy = curl_easy_init();
     if (!c->easy) return E_NOMEM;
     set_callbacks(c);
-    if (!ask->mail) return http_ask_apply(ask, c->easy, &c->fields);
-    curl_easy_setopt(c->easy, CURLOPT_HEADERFUNCTION, NULL);
-    curl_easy_setopt(c->easy, CURLOPT_HEADERDATA, NULL);
-    int err = mail_new(&c->mail, ask);
-    return err < 0 ? err : mail_apply(c->mail, ask, c->easy);
+    int err = http_ask_apply(ask, c->easy, &c->fields);
+    if (err < 0) return err;
+    return curl_multi_add_handle(c->owner->multi, c->easy) == CURLM_OK ? 0 : E_NOMEM;
+}
+
+/* Its time begins now, also when it has to wait for a thread. */
+static int begin_mail(struct call *c, const struct http_ask *ask) {
+    struct mail *mail = NULL;
+    int err = mail_new(&mail, ask);
+    c->idle.repeat = (double)ask->timeout_ms / 1000;
+    return err < 0 ? err : mails_send(c->owner->mails, mail, c, &c->mail);
 }
 
 int http_out_request(struct http_out *h, const struct http_ask *ask, uint64_t *id) {
@@ -429,10 +444,8 @@ int http_out_request(struct http_out *h, const struct http_ask *ask, uint64_t *i
     if (err < 0) return err;
     if (h->n_calls >= HTTP_OUT_MAX) return E_FULL;
     struct call *c = new_call(h, ask);
-    err = prepare(c, ask);
-    if (err < 0) goto fail;
     ev_now_update(h->loop->ev); /* the app may have computed for long */
-    if (curl_multi_add_handle(h->multi, c->easy) != CURLM_OK) err = E_NOMEM;
+    err = ask->mail ? begin_mail(c, ask) : begin(c, ask);
     if (err < 0) goto fail;
     touch(c);
     *id = c->id;
@@ -513,6 +526,7 @@ int http_out_new(struct http_out **out, struct loop *loop,
     curl_multi_setopt(h->multi, CURLMOPT_TIMERFUNCTION, on_curl_timer);
     curl_multi_setopt(h->multi, CURLMOPT_TIMERDATA, h);
     curl_multi_setopt(h->multi, CURLMOPT_MAXCONNECTS, (long)HTTP_OUT_KEPT_MAX);
+    h->mails = mails_new(loop, on_mail_done);
     *out = h;
     return 0;
 }
@@ -521,6 +535,7 @@ void http_out_free(struct http_out *h) {
     if (!h) return;
     while (!list_empty(&h->calls))
         free_call(container_of(h->calls.next, struct call, node));
+    mails_free(h->mails);
     curl_multi_cleanup(h->multi);
     while (!list_empty(&h->sockets))
         free_watch(container_of(h->sockets.next, struct watch, node));

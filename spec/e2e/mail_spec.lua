@@ -1,6 +1,5 @@
---- sluice.mail on a real server: against one whose every reply is the spec's, and against exim.
+--- sluice.mail on a real server, against one whose every reply is the spec's (mail_exim_spec: exim).
 local deadline = require("spec.support.deadline")
-local exim = require("spec.support.exim")
 local json = require("sluice.json")
 local live = require("spec.support.live")
 local server = require("spec.support.server")
@@ -115,6 +114,90 @@ describe("sluice.mail", function()
     reader:close()
   end)
 
+  it("gives up a server that never answers the text, and nobody else waits meanwhile", function()
+    local told = send { url = m.url, to = { "ann@example.org", "bob@example.org" }, timeout = 4 }
+    local reader = live.connect(s, "/news")
+    local answer
+    m:accept():serve { rcpt = { "250 fine", "550 no" }, text = function()
+      for _ = 1, 20 do
+        local from = deadline.now()
+        assert.equal("quick", s.get("/quick").body)
+        s.post("/news", "")
+        assert(reader:next_event(5))
+        assert.is_true(deadline.since(from) < 1)
+      end
+      answer = told()
+      return nil
+    end }
+    assert.equal("ETIMEOUT", answer.code)
+    local refused = {}
+    for _, one in ipairs(answer.refused) do refused[one.address] = one.status or "no answer" end
+    assert.same({ ["ann@example.org"] = "no answer", ["bob@example.org"] = 550 }, refused)
+    reader:close()
+  end)
+
+  it("holds no stop up, whatever a server thinks about", function()
+    local before = s
+    s = live.start(APP)
+    send { url = m.url, to = "ann@example.org", timeout = 60 }
+    send { url = m.url, to = "ann@example.org", timeout = 60 }
+    m:accept(false)
+    m:accept():serve { text = function()
+      local from = deadline.now()
+      assert.equal(0, s.stop())
+      assert.is_true(deadline.since(from) < 8, deadline.since(from) .. " s")
+      return nil
+    end }
+    s = before
+  end)
+
+  it("sends many at a time, and those that wait for others count the time", function()
+    local told = {}
+    for i = 1, 40 do told[i] = send { url = m.url, to = "ann@example.org", timeout = 3 } end
+    for _ = 1, 32 do m:accept(false) end
+    for i = 1, 40 do
+      local answer = told[i]()
+      assert.equal("ETIMEOUT", answer.code, json.encode(answer))
+    end
+    local after = send { url = m.url, to = "ann@example.org" }
+    while true do
+      local c = m:accept()
+      if c:serve() then break end -- not one of those that were given up
+    end
+    assert.same({ "ann@example.org" }, after().accepted)
+  end)
+
+  it("signs in with what the server offers of what it has, and sends nothing unsigned", function()
+    local user = { user = "shop@example.org", password = "secret" }
+    for offer, said in pairs { ["GSSAPI PLAIN LOGIN"] = "AUTH PLAIN", ["GSSAPI NTLM CRAM-MD5"] = "AUTH CRAM-MD5" } do
+      local told = send { url = m.url, to = "ann@example.org", user = user.user, password = user.password }
+      local c = m:accept()
+      assert.is_true(c:serve { helo = "250-mail.test\r\n250 AUTH " .. offer })
+      assert.same({ "ann@example.org" }, told().accepted)
+      assert.equal(said, c.heard[2])
+    end
+    for _, helo in ipairs { "250 mail.test", "250-mail.test\r\n250 AUTH GSSAPI NTLM" } do
+      local told = send { url = m.url, to = "ann@example.org", user = user.user, password = user.password }
+      local c = m:accept()
+      c:serve { helo = helo }
+      local answer = told()
+      assert.equal("ECONNECT", answer.code)
+      assert.truthy(answer.message:find("sign in", 1, true), answer.message)
+      assert.same({}, c.to)
+    end
+    local answer = outcome({ helo = "250-mail.test\r\n250 AUTH PLAIN", auth = "535 who?" }, nil, user)
+    assert.equal("EREFUSED", answer.code)
+  end)
+
+  it("takes a mail that is refused for refused, whatever was said to recipients", function()
+    local to = { "ann@example.org", "bob@example.org" }
+    local answer = outcome({ rcpt = { "250 fine", "550 no" }, text = "550 no" }, nil, { to = to })
+    assert.equal("EREFUSED", answer.code)
+    local refused = {}
+    for _, one in ipairs(answer.refused) do refused[one.address] = one.status end
+    assert.same({ ["ann@example.org"] = 550, ["bob@example.org"] = 550 }, refused)
+  end)
+
   it("waits for no answer to QUIT", function()
     for _, steps in ipairs { {}, { rcpt = "550 no" } } do
       local told = send { url = m.url, to = "ann@example.org" }
@@ -188,58 +271,5 @@ describe("sluice.mail", function()
       local answer = send(o)()
       assert.truthy(answer.raised and answer.raised:find(part, 1, true), json.encode(answer))
     end
-  end)
-end)
-
-describe("sluice.mail and exim", function()
-  local mx
-
-  setup(function()
-    s = live.start(APP)
-    mx = exim.start()
-  end)
-  teardown(function()
-    server.stop_all()
-    if mx then mx.stop() end
-  end)
-
-  it("get on over STARTTLS, signed in, with texts of any kind", function()
-    local text = ("x"):rep(3000) .. "\n.\n.dot\nGrüße \u{1F600}\n\n"
-    local sent = send({ url = mx.url, tls = "starttls", verify = false, user = "ann", password = "secret",
-      to = "in@example.org", from = "Jörg <shop@example.org>", subject = ("Grüße "):rep(30), text = text,
-      html = "<b>hi</b>" })()
-    assert.same({ "in@example.org" }, sent.accepted, json.encode(sent))
-    local mail = mx.mails()[1]
-    assert.truthy(mail:find("Message-ID: " .. sent.id, 1, true), mail)
-    assert.truthy(mail:find("esmtpsa", 1, true), "not over TLS and signed in: " .. mail)
-    for line in mail:match("Date: .*$"):gmatch("[^\n]+") do
-      assert.is_true(#line <= 90, line) -- exim writes the length of a field in front of it
-    end
-    local whole = mail:gsub("=\n", "")
-    assert.truthy(whole:find(("x"):rep(3000) .. "\n.\n.dot\nGr=C3=BC=C3=9Fe =F0=9F=98=80\n", 1, true), mail)
-  end)
-
-  it("do not without the password, nor over a certificate that no one signed", function()
-    local answer = send({ url = mx.url, to = "in@example.org" })()
-    assert.same({ "EREFUSED", 550 }, { answer.code, answer.refused[1].status })
-    answer = send({ url = mx.url, tls = "starttls", verify = false, user = "ann", password = "wrong",
-      to = "in@example.org" })()
-    assert.equal("EREFUSED", answer.code, json.encode(answer))
-    assert.truthy(answer.message:find("535", 1, true), answer.message)
-    answer = send({ url = mx.url, tls = "starttls", to = "ann@example.org" })()
-    assert.equal("ECONNECT", answer.code)
-    assert.truthy(answer.message:find("certificate", 1, true), answer.message)
-  end)
-
-  it("tell recipients apart, and try again when one is greylisted", function()
-    local to = { "nobody@example.org", "grey@example.org", "ann@example.org" }
-    local told = send { url = mx.url, to = to, retries = 20 }
-    deadline.eventually(function() return #mx.mails() >= 2 end, 10, "a first mail")
-    local file = assert(io.open(mx.folder .. "/greylisted", "w"))
-    file:close()
-    local sent = told()
-    assert.same({ "ann@example.org", "grey@example.org" }, sent.accepted)
-    assert.same({ { address = "nobody@example.org", status = 550, message = "no such user" } }, sent.refused)
-    assert.equal("EREFUSED", send({ url = mx.url, to = "ann@example.org", subject = "spam" })().code)
   end)
 end)

@@ -4,7 +4,7 @@
 ---   local s = smtp.listen()       s.url
 ---   local c = s:accept()          says 220, once a client is there
 ---   c:serve { rcpt = { "550 no" }, data = "451 later" }   a conversation until QUIT or the end; a
----     step (helo, mail, rcpt, data, text) is a reply, a list of them, or fn(c, line) -> reply | nil
+---     step (helo, auth, mail, rcpt, data, text) is a reply, a list of them, or fn(c, line) -> reply | nil
 ---   c.from, c.to, c.text, c.heard (all lines)
 local deadline = require("spec.support.deadline")
 local socket = require("socket")
@@ -82,6 +82,11 @@ end
 local ANSWER = {}
 function ANSWER.EHLO(c, steps, line) return reply_of(c, steps, "helo", line, "250 mail.test") end
 ANSWER.HELO = ANSWER.EHLO
+function ANSWER.AUTH(c, steps, line)
+  c:say("334 ")
+  c:line()
+  return reply_of(c, steps, "auth", line, "235 in")
+end
 function ANSWER.MAIL(c, steps, line)
   c.from = line:match("<(.*)>")
   return reply_of(c, steps, "mail", line, "250 fine")

@@ -107,7 +107,7 @@ function smtp.attempt(runtime, what, server, o)
   message, code = problem(server, t, status, headers)
   local out = sort(o.to, headers, message)
   if code ~= "EREFUSED" then return out, message, code end
-  if headers.reply == headers[tostring(#o.to)] then -- it is about recipients, each for itself
+  if headers["of-recipient"] then -- it is about recipients, each for itself
     return out, message, out.deferred[1] and "EUPSTREAM" or code
   end
   for _, one in ipairs(out.deferred) do -- it is about the mail, or the sender

@@ -52,7 +52,8 @@ end
 --   (a map of strings), body, timeout, idle (seconds), max_bytes, verify, fresh (whether the
 --   connection must be new: on one that was kept, libcurl itself may repeat the request); mail:
 --   { from, to, user, password, starttls }, then the url is a mail server's, the body the mail, and
---   the head what it said: to each recipient ("1", "2", …) and last ("reply")
+--   the head what it said: to each recipient ("1", "2", …) and last ("reply"; "of-recipient" when
+--   that was about one)
 -- @treturn sluice.Transfer|nil or nil, message, code
 function transfer.open(runtime, what, o)
   local self = setmetatable({ runtime = runtime, server = runtime.server, what = what, id = nil,

@@ -55,8 +55,9 @@ local function replies(answer, to)
     if not refusal then taken = taken + 1 end
   end
   local last = fields[tostring(#to)]
-  if taken == 0 then fields.reply = last end
+  if taken == 0 then fields.reply, fields["of-recipient"] = last, "yes" end
   if (answer.status or 250) >= 400 then
+    fields["of-recipient"] = nil
     fields.reply = ("%d %s"):format(answer.status, answer.message or "")
   end
   local status = math.tointeger(tonumber(fields.reply:sub(1, 3)))
