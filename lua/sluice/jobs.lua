@@ -14,6 +14,7 @@
 --- Channel `<name>/<owner>`: the newest event of each name and job. In memory: what
 --- sluice/jobs/book.lua says.
 local book = require("sluice.jobs.book")
+local ends = require("sluice.jobs.ends")
 local job = require("sluice.jobs.job")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
@@ -38,6 +39,7 @@ local START = { id = options.NONE, args = options.TABLE, owner = options.NONE,
 local LIST = { owner = options.NONE, status = options.NONE }
 local ARGS_MAX, KEEP_MAX, COUNT_MAX = 1 << 20, 366 * 86400, 100000
 local TOTAL_MAX = 2 ^ 53
+local KEYS_MAX = 2 * COUNT_MAX + 2 * book.ENDED_MAX -- more than the jobs that are known
 local SEGMENT = "1 to 64 letters, digits and _ . @ + = ~ : - are expected, the first no ':'"
 
 local function bad(field, message) return nil, field .. ": " .. message, "EBADFIELD", field end
@@ -80,7 +82,7 @@ local function read_start(kind, o)
   if not args then return nil, "args: " .. message, code, "args" end
   local first
   if o.fields then
-    first, message, code = telling.text(o.fields, telling.FIELDS_MAX)
+    first, message, code = telling.fields(o.fields)
     if not first then return nil, "fields: " .. message, code, "fields" end
   end
   return { id = id, first = first, kind = kind, owner = owner, processed = 0,
@@ -88,8 +90,9 @@ local function read_start(kind, o)
     attempt = 0, status = "queued", created = sluice.time() }, args
 end
 
--- Why there is no room for one more, or nil.
+-- Why there is no room for one more, or nil. What has ended makes room.
 local function lack(self, s, args)
+  if s.bytes + #args > book.BYTES_MAX then self.book:forget(#args) end
   if s.open >= self.o.concurrency + self.o.queue then
     return ("%s: %d jobs wait already (queue)"):format(self.o.name, self.o.queue)
   elseif s.bytes + #args > book.BYTES_MAX then
@@ -127,8 +130,8 @@ end
 -- @treturn sluice.Job|nil or nil, message, code, field
 function Jobs:start(kind, given)
   local o = options("jobs:start()", given, START)
-  self.book:ready()
-  if not self.book.kinds[kind] then
+  local known = self.book:find(o.id)
+  if not self.book.kinds[kind] and not (known and known.kind == kind) then
     error(("jobs:start(%q): there is no jobs:define(%q, …)"):format(tostring(kind),
       tostring(kind)), 2)
   end
@@ -189,7 +192,7 @@ end
 function Jobs:cancel(id)
   local row = self.book:find(id)
   if not row then return nil, "no such job", "ENOTFOUND" end
-  return work.cancel(self, row)
+  return ends.cancel(self, row)
 end
 
 --- The channel with the events of an owner's jobs, for a plan of one's own.
@@ -233,21 +236,26 @@ end
 
 local function register(self, app, o)
   local name, admin = o.name, o.admin
-  local policy = { history = "latest", key = "jobId", ttl = false, durable = false }
+  local policy = { history = "latest", key = "jobId", ttl = false, durable = false,
+    max_keys = KEYS_MAX }
   policy.read = function(user) return owned.may_see(user, nil, admin) end
   app:channel(name, policy)
   policy.read = function(user, p) return owned.may_see(user, p.owner, admin) end
   app:channel(name .. "/:owner", policy)
   app:task(name .. ".run", { restart = true }, function(d) work.run(self, d.id) end)
-  app:task(name .. ".settle", function(d) work.settle(self, d.id) end)
+  app:task(name .. ".settle", function(d) ends.settle(self, d.id) end)
   app:task(name .. ".stop", function(d) work.stop(self, d) end)
   app:task(name .. ".tell", function(d) telling.due(self, d.id) end)
   app:every(1, { name = name .. ".sweep" }, function() work.sweep(self) end)
   app:on("start", function()
     self.book:ready().generation = 1
     work.kick(self)
+    work.tell_ended(self)
   end)
-  app:on("reload", function(swap) work.adopt(self, swap) end)
+  app:on("reload", function(swap)
+    work.adopt(self, swap)
+    work.tell_ended(self)
+  end)
   for _, pattern in ipairs({ name, name .. "/:owner" }) do
     app:on("subscribe", pattern, function(client) pages.look(self, client) end)
   end
@@ -268,6 +276,7 @@ function jobs.new(app, given)
   end
   local self = setmetatable({ app = app, o = o, book = book.new(app, o) }, Jobs)
   self.book.loaded = function(s) work.take_over(self, s) end
+  self.book.forgotten = function(row) telling.forget(self, row) end
   register(self, app, o)
   return self
 end

@@ -295,7 +295,7 @@ end
 
 -- ---- Mistakes ----------------------------------------------------------------------------
 
-local PARTS = { "book", "job", "pages", "telling", "work" }
+local PARTS = { "book", "ends", "job", "pages", "place", "telling", "work" }
 
 -- The module as files of an app, with a mistake in one of them.
 local function planted(file, from, to)
@@ -315,17 +315,17 @@ local function planted(file, from, to)
 end
 
 local MISTAKES = {
-  { "work", 'if row.cancel then outcome = { status = "cancelled" } end', "" },
-  { "work", "  return self.book:save(row)\nend", "  return true\nend" },
-  { "work", "if not row.ended and not save_end(self, row) then return end",
+  { "ends", 'if row.cancel then outcome = { status = "cancelled" } end', "" },
+  { "ends", "  return self.book:save(copy)\nend", "  return true\nend" },
+  { "ends", "if not row.ended and not save_end(self, row) then return end",
     "telling.finish(self, ended_row(row))\n  if not row.ended and not save_end(self, row) then return end" },
   { "work", "if row.flying then s.flying = s.flying - 1 end", "" },
   { "work", "row.flying, s.flying = true, s.flying + 1", "row.flying = true" },
-  { "work", "self.app:cancel(task_of(self, \"run\", data.id), { running = true })", "" },
+  { "work", "self.app:cancel(ends.task_of(self, \"run\", data.id), { running = true })", "" },
   { "work", "if row.outcome then land(self, row) end", "land(self, row)" },
-  { "work", "for id in pairs(s.unsettled) do settle_soon(self, id) end", "" },
+  { "work", "for id in pairs(s.unsettled) do ends.settle_soon(self, id) end", "" },
   { "job", "  save(self, row)\n", "" },
-  { "job", "  row.saved = text\n", "" },
+  { "job", "  jobs_book:change(row, { saved = text })\n", "" },
   { "job", "row.processed = math.max(row.processed, whole(processed))", "row.processed = whole(processed)" },
   { "book", "  if ok and row.unsaved then", "  if row.unsaved then" },
   { "book", "    if row.unsaved and row.saving == 0 then self:remove(row) end\n", "" },

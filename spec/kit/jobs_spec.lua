@@ -98,7 +98,7 @@ describe("jobs", function()
       assert.equal(204, stream:reconnect().status)
     end
     local after = follow(id)
-    assert.same({ "progress", "job-complete" }, told(after))
+    assert.same({ "job-complete" }, told(after))
     assert.equal("stop", after:wait_for("bye", 0).data.reason)
     assert.equal(204, after:reconnect().status)
     assert.equal("success", look(first, "eve").status)
@@ -341,7 +341,7 @@ describe("jobs", function()
     assert.same({ 100, 6 }, { #list, list[100].data.attempt })
     assert.equal("success", look(id).status)
     t:kill() -- a job that has ended is remembered too
-    assert.same({ "progress", "job-complete" }, told(follow(id)))
+    assert.same({ "job-complete" }, told(follow(id)))
     assert.same({}, t:log("error"))
   end)
 
@@ -429,7 +429,7 @@ describe("jobs", function()
     local id = items(1, { id = "a" })
     t:advance(50)
     t:kill()
-    assert.same({ "progress", "job-complete" }, told(t:connect("/api/progress", { user = "ann" })))
+    assert.same({ "job-complete" }, told(t:connect("/api/progress", { user = "ann" })))
     t:advance(52)
     assert.equal(404, t:get("/api/jobs/" .. id, { user = "ann" }).status)
     assert.equal(404, follow(id).status)
@@ -594,6 +594,206 @@ describe("jobs", function()
     assert.same({ "failed", "the server ended before it" }, { look("z").status, look("z").error })
     local s = t:state("jobs")
     assert.same({ 0, 0 }, { s.open, s.flying })
+  end)
+
+  -- jobs:cancel from Lua, as { ok, code }.
+  local CANCEL = [[
+    jobs:define("sleep", function(job, args) sluice.sleep(args.s) return "done" end)
+    jobs:define("nothing", function(job, args) sluice.sleep(args.s) end)
+    app:post("/cancel/:id", function(req)
+      local ok, _, code = jobs:cancel(req.params.id)
+      return 200, { ok = ok, code = code }
+    end)]]
+
+  it("are cancelled when the disk has it and not before, however often it is tried", function()
+    start(CANCEL, "concurrency = 1, " .. DURABLE)
+    begin("sleep", { id = "runs", args = { s = 5 } })
+    begin("sleep", { id = "waits", args = { s = 1 } })
+    t:advance(1)
+    t:disk { full = true }
+    for _, id in ipairs { "runs", "waits", "runs", "waits" } do
+      assert.same({ code = "ESTORE" }, t:post("/cancel/" .. id).json)
+    end
+    t:disk { full = false }
+    t:advance(20)
+    for _, id in ipairs { "runs", "waits" } do
+      assert.same({ "success", "done" }, { look(id).status, look(id).result })
+    end
+    begin("sleep", { id = "later", args = { s = 100 } })
+    t:advance(1)
+    assert.same({ ok = true }, t:post("/cancel/later").json)
+    assert.same({ ok = true }, t:post("/cancel/later").json)
+    t:kill()
+    t:advance(1)
+    assert.same({ ok = true }, t:post("/cancel/later").json)
+    assert.equal("cancelled", look("later").status)
+  end)
+
+  it("that have ended are not cancelled while the disk does not take their end", function()
+    start(CANCEL, DURABLE)
+    begin("sleep", { id = "a", args = { s = 1 } })
+    t:advance(0.5)
+    t:disk { full = true }
+    t:advance(3)
+    local answer = cancel("a")
+    assert.same({ 503, "EBUSY" }, { answer.status, answer.json.error.code })
+    t:disk { full = false }
+    t:advance(3)
+    assert.same({ 200, "success" }, { cancel("a").status, look("a").status })
+  end)
+
+  it("keep their end when the store is full, but for a result that has no room", function()
+    local FILL = [[
+      local fill = app:store("fill")
+      app:post("/fill", function()
+        local i = 0
+        for _, size in ipairs { 8000000, 1000000, 100000, 10000, 1000, 100, 10, 1 } do
+          while fill:set(("k%06d"):format(i), ("x"):rep(size)) do i = i + 1 end
+        end
+      end)
+      app:post("/room/:bytes", function(req)
+        for key, text in fill:each() do
+          if #text > 900 and #text <= 1000 then
+            return fill:set(key, text:sub(1, -1 - tonumber(req.params.bytes))) and 204
+          end
+        end
+      end)
+      app:post("/empty", function() for key in fill:each() do fill:delete(key) end end)]]
+    start(CANCEL .. FILL, DURABLE)
+    for id, kind in pairs { a = "nothing", b = "nothing", c = "sleep" } do
+      begin(kind, { id = id, args = { s = 5 } })
+    end
+    t:advance(1)
+    t:post("/fill")
+    assert.equal(204, t:post("/room/5").status)
+    assert.same({ code = "EFULL" }, t:post("/cancel/a").json)
+    assert.equal(204, t:post("/room/15").status)
+    assert.same({ ok = true }, t:post("/cancel/b").json)
+    t:advance(10)
+    t:post("/empty")
+    t:advance(3)
+    assert.same({ "success", "cancelled", "failed" }, { look("a").status, look("b").status, look("c").status })
+    assert.matches("no room in the store", look("c").error)
+  end)
+
+  it("forget the oldest results, and none that came last, when there are 64 MiB", function()
+    start([[
+      jobs:define("much", function() return ("x"):rep((1 << 20) - 8) end)
+      app:post("/many", function()
+        for i = 1, 24 do jobs:start("much", { id = "m" .. i, owner = "ann" }) end
+      end)
+      app:post("/args", function()
+        local n = 0
+        while jobs:start("items", { id = "i" .. n, args = { n = 1, ("x"):rep(1000000) } }) do n = n + 1 end
+        return 200, n
+      end)
+      app:get("/successes", function() return 200, #jobs:list { status = "success" } .. " of " .. #jobs:list() end)]],
+      DURABLE .. ", keep = 600")
+    local book = require("sluice.jobs.book")
+    local most <close> = setmetatable({ book.BYTES_MAX }, { __close = function(old) book.BYTES_MAX = old[1] end })
+    book.BYTES_MAX = most[1] // 4
+    t:post("/many")
+    t:advance(5)
+    local s = t:state("jobs")
+    assert.is_true(s.bytes <= book.BYTES_MAX and s.bytes > book.BYTES_MAX // 2, s.bytes)
+    assert.same({ 404, "success" }, { t:get("/api/jobs/m1", { user = "ann" }).status, look("m24").status })
+    assert.equal("16 of 16", t:get("/successes").body)
+    assert.equal("16", t:post("/args").body) -- what has ended makes room for what begins
+    t:advance(700)
+    assert.same({ 0, 0 }, { s.bytes, s.open })
+  end)
+
+  it("have one value each in the state, and beyond a number the oldest ended ones are forgotten", function()
+    start([[
+      jobs:define("brief", function(job) job:progress(1) end)
+      app:get("/values", function() return 200, #app:newest("jobs/ann", { limit = 1000 }) end)]],
+      "concurrency = 30, " .. DURABLE)
+    local book = require("sluice.jobs.book")
+    local most <close> = setmetatable({ book.ENDED_MAX }, { __close = function(old) book.ENDED_MAX = old[1] end })
+    assert.equal(10000, most[1])
+    book.ENDED_MAX = 5
+    local long = items(1000)
+    local c = t:connect("/api/progress", { user = "ann" })
+    for i = 1, 20 do
+      begin("brief", { id = "b" .. i })
+      t:advance(0.1)
+    end
+    t:advance(2)
+    assert.equal("6", t:get("/values").body)
+    assert.same({ 15, 20 }, { c:count("removed"), c:count("job-complete") })
+    assert.equal("b1", c:events("removed")[1].data.key)
+    assert.same({ 404, "success" }, { t:get("/api/jobs/b15", { user = "ann" }).status, look("b16").status })
+    t:kill()
+    assert.same({ "job-complete" }, told(follow("b20")))
+    local late = t:connect("/api/progress", { user = "ann" })
+    t:advance(1)
+    local ids = {}
+    for _, e in ipairs(late:events("job-complete")) do ids[#ids + 1] = e.data.jobId end
+    table.sort(ids)
+    assert.same({ "b16", "b17", "b18", "b19", "b20" }, ids)
+    assert.equal(long, late:wait_for("progress", 1).data.jobId)
+    assert.equal("6", t:get("/values").body)
+  end)
+
+  it("tell again after a start what had ended, in that order", function()
+    start([[jobs:define("brief", function(job, args) sluice.sleep(args.s) end)]], "concurrency = 30, " .. DURABLE)
+    for i = 1, 20 do begin("brief", { id = "b" .. i, args = { s = 21 - i } }) end
+    t:advance(30)
+    t:kill()
+    t:advance(1)
+    local ids = told(t:connect("/api/progress", { user = "ann" }), "jobId")
+    for i = 1, 20 do assert.equal("b" .. 21 - i, ids[i]) end
+  end)
+
+  it("tell their end without the result when fields and result are too much for an event together", function()
+    start [[
+      jobs:define("much", function(job)
+        job:progress(1, { f = ("x"):rep(16300) })
+        return ("r"):rep(32700)
+      end)
+      app:post("/much", function()
+        jobs:start("much", { id = "a", owner = "ann", fields = { g = ("y"):rep(16300) } })
+      end)]]
+    local c = t:connect("/api/progress", { user = "ann" })
+    t:post("/much")
+    local data = c:wait_for("job-complete", 2).data
+    assert.same({ 32702, nil, 16300 }, { data.resultBytes, data.result, #data.f })
+    assert.equal(32700, #look("a").result)
+    assert.same({}, t:log("error"))
+  end)
+
+  it("say why they failed without the place in the code, whatever its file is called", function()
+    start([[
+      local lib = require("a b: c")
+      jobs:define("far", lib.fail)
+      jobs:define("again", function() local ok, why = pcall(lib.fail) error(why, 0) end)
+      jobs:define("twice", function() local ok, why = pcall(lib.fail) error(why) end)
+      jobs:define("host", function() error("db:5432: refused", 0) end)]], nil,
+      { files = { ["a b: c.lua"] = 'return { fail = function() error("no room") end }' } })
+    for _, kind in ipairs { "far", "again", "twice" } do assert.equal("no room", outcome(kind).error) end
+    assert.equal("db:5432: refused", outcome("host").error)
+  end)
+
+  it("whose kind is gone say that they wait, and are the same job for whoever starts them again", function()
+    start(CANCEL, DURABLE)
+    local id = begin("sleep", { id = "a", args = { s = 100 } })
+    t:advance(1)
+    local c = follow(id)
+    assert.equal("running", c:events("progress")[1].data.status)
+    reload(nil, DURABLE)
+    t:advance(10)
+    assert.equal("queued", c:events("progress")[c:count("progress")].data.status)
+    assert.equal(id, begin("sleep", { id = "a", args = { s = 100 } }))
+    assert.equal(422, t:post("/api/start/sleep", { user = "bob", json = { id = "a" } }).status)
+    assert.equal(500, t:post("/api/start/sleep", { user = "ann", json = { id = "b" } }).status)
+  end)
+
+  it("refuse fields without names", function()
+    start [[app:post("/list", function()
+      local _, _, code, field = jobs:start("items", { fields = { "a" } })
+      return 200, { code, field }
+    end)]]
+    assert.same({ "EBADFIELD", "fields" }, t:post("/list").json)
   end)
 
   it("of two modules with names of their own have nothing in common", function()

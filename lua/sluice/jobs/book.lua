@@ -11,6 +11,8 @@ local owned = require("sluice.base.owned")
 local sluice = require("sluice")
 
 local book = { BYTES_MAX = 64 << 20, ENDED_MAX = 10000 }
+local LOOK = 0.02 -- seconds
+local ROW_BYTES = 400 -- of a row in the store beside its texts
 
 ---@class sluice.jobs.Book
 local Book = {}
@@ -47,8 +49,20 @@ function book.pop(s)
   return id
 end
 
+-- What a row holds: also a result that is not on the disk yet.
 local function size_of(s, row)
-  return #(s.args[row.id] or "") + #(row.result or "") + #(row.saved or "")
+  local result = row.result or row.outcome and row.outcome.result
+  return #(s.args[row.id] or "") + #(result or "") + #(row.saved or "")
+end
+
+--- Change fields of a row, and count what it holds then.
+-- @tparam table row
+-- @tparam table values
+function Book:change(row, values)
+  local s = self.state()
+  local before = size_of(s, row)
+  for name, value in pairs(values) do row[name] = value end
+  s.bytes = s.bytes - before + size_of(s, row)
 end
 
 -- ---- Rows ----------------------------------------------------------------------------------
@@ -59,11 +73,30 @@ local function snapshot(row)
   return copy
 end
 
+--- Wait until no cancel of a row is being saved.
+function book.wait_for_cancel(row)
+  while row.cancelling do sluice.sleep(LOOK) end
+end
+
+-- Where the store has no room, jobs that ended make some.
+local function write(self, row, key, value, opts)
+  local ok, message, code = self.store:set(key, value, opts)
+  if code == "EFULL" and self:make_room(row) then return self.store:set(key, value, opts) end
+  return ok, message, code
+end
+
 --- Save a row as it is now. Waits.
 -- @treturn boolean|nil true, or nil, message, code
 function Book:save(row, opts)
   if not self.store then return true end
-  return self.store:set("job/" .. row.id, snapshot(row), opts)
+  return write(self, row, "job/" .. row.id, snapshot(row), opts)
+end
+
+--- Save how far a row is. Waits, also for a cancel that is being saved, which it would undo.
+-- @treturn boolean|nil true, or nil, message, code
+function Book:save_work(row)
+  book.wait_for_cancel(row)
+  return self:save(row)
 end
 
 --- A new job: nobody but its id is there until it is saved.
@@ -108,7 +141,7 @@ end
 
 local function store_new(self, row)
   if not self.store then return true end
-  local ok, message, code = self.store:set("args/" .. row.id, self.state().args[row.id])
+  local ok, message, code = write(self, row, "args/" .. row.id, self.state().args[row.id])
   if not ok then return nil, message, code end
   return self:save(row)
 end
@@ -132,26 +165,55 @@ function Book:save_new(row)
 end
 
 --- A row has an end that is on the disk.
-function Book:close(row)
+-- @tparam table row
+-- @tparam table values of the end
+function Book:close(row, values)
   local s = self.state()
-  local before = size_of(s, row)
+  self:change(row, values)
+  s.bytes = s.bytes - #(s.args[row.id] or "") - #(row.saved or "")
   s.open, s.args[row.id], row.saved = s.open - 1, nil, nil
-  s.bytes = s.bytes - before + size_of(s, row)
   if self.store then self.store:delete("args/" .. row.id, { wait = false }) end
   push(s.ended, { id = row.id, ended = row.ended })
 end
 
---- Forget what ended long ago, or is too much.
-function Book:forget()
+-- Forget the job that ended first, before its time: pages are told, whose state holds it.
+-- @treturn integer the bytes that it had; 0: there is none
+local function forget_first(self, s)
+  local bytes = 0
+  owned.forget(s.ended, 0, s.ended.last - s.ended.first, function(id)
+    local row = s.rows[id]
+    if not (row and row.ended) then return end
+    bytes = size_of(s, row) + ROW_BYTES
+    self:remove(row)
+    self.forgotten(row)
+  end)
+  return bytes
+end
+
+--- Forget what ended long ago, or is too much. Its field `forgotten` is called with each row that
+-- is forgotten before `keep` is over.
+-- @tparam[opt=0] integer bytes that there shall be room for
+function Book:forget(bytes)
   local s = self.state()
-  local function remove(id)
+  owned.forget(s.ended, sluice.time() - self.o.keep, math.maxinteger, function(id)
     local row = s.rows[id]
     if row and row.ended then self:remove(row) end
+  end)
+  local most = book.BYTES_MAX - (bytes or 0)
+  while s.ended.first <= s.ended.last
+    and (s.bytes > most or s.ended.last - s.ended.first + 1 > book.ENDED_MAX) do
+    forget_first(self, s)
   end
-  owned.forget(s.ended, sluice.time() - self.o.keep, book.ENDED_MAX, remove)
-  while s.bytes > book.BYTES_MAX and s.ended.first <= s.ended.last do
-    owned.forget(s.ended, 0, s.ended.last - s.ended.first, remove)
-  end
+end
+
+--- Forget what ended first, as much as a row needs.
+-- @treturn boolean whether something is forgotten
+function Book:make_room(row)
+  local s = self.state()
+  local need = size_of(s, row) + #(row.fields or "") + #(row.first or "") + ROW_BYTES
+  local got = 0
+  while got < need and s.ended.first <= s.ended.last do got = got + forget_first(self, s) end
+  return got > 0
 end
 
 -- ---- After a start or a reload -----------------------------------------------------------------
@@ -175,7 +237,10 @@ local function load(self, s)
   for key in self.store:each("args/") do -- of one that was never started
     if not s.rows[key:sub(6)] then self.store:delete(key, { wait = false }) end
   end
-  table.sort(ended, function(a, b) return a.ended < b.ended end)
+  table.sort(ended, function(a, b)
+    if a.ended ~= b.ended then return a.ended < b.ended end
+    return s.rows[a.id].nth < s.rows[b.id].nth
+  end)
   for _, item in ipairs(ended) do push(s.ended, item) end
 end
 

@@ -148,7 +148,7 @@ end
 -- Save a checkpoint. The work waits until the disk takes it: what comes next would be done twice.
 local function save(self, row)
   while true do
-    local ok, message, code = self._jobs.book:save(row)
+    local ok, message, code = self._jobs.book:save_work(row)
     if ok then return end
     if not telling.LATER[code] or code == "EFULL" then error(message, 3) end
     sluice.log.warn(("%s: job '%s' waits at its checkpoint: %s"):format(self._jobs.o.name, row.id,
@@ -163,13 +163,12 @@ end
 -- @param data plain data: what the function needs to go on
 -- @treturn boolean|nil as progress
 function Job:checkpoint(data)
-  local row, s = self._row, self._jobs.book.state()
+  local row, jobs_book = self._row, self._jobs.book
   if data == nil then error("job:checkpoint(data): what job.saved shall be is missing", 2) end
   local text = encoded("job:checkpoint(data)", data, SAVED_MAX)
   local ok, message, code = go_on(self)
   if not ok then return nil, message, code end
-  s.bytes = s.bytes - #(row.saved or "") + #text
-  row.saved = text
+  jobs_book:change(row, { saved = text })
   save(self, row)
   if self._inside then sluice.checkpoint() end
   give_way(self)

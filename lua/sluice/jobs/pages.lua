@@ -1,4 +1,5 @@
 --- The stream and the endpoints of sluice.jobs. Keeps nothing in memory.
+local ends = require("sluice.jobs.ends")
 local job = require("sluice.jobs.job")
 local owned = require("sluice.base.owned")
 local telling = require("sluice.jobs.telling")
@@ -12,7 +13,7 @@ local function shown(self)
     list = function(filter) return self.book:list(filter.owner) end,
     show = job.show,
     stop = function(row)
-      local ok, message, code = work.cancel(self, row)
+      local ok, message, code = ends.cancel(self, row)
       if not ok and code ~= "ECONFLICT" then return nil, message, code end
       return row.ended and 200 or 202, job.show(row)
     end }
@@ -30,6 +31,7 @@ function pages.stream(self, path, ...)
     local id = req.params.id or req.query.jobId
     if id == nil then return { channels = { self:channel(req.user.id) } } end
     local row = owned.find(req, id, o)
+    work.tell_again(self, row)
     return { channels = { { telling.channel(self, row.owner), keys = { row.id } } },
       meta = { job = row.id } }
   end

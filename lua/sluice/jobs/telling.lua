@@ -3,6 +3,7 @@
 --- each at once, and after a start all are told again. Keeps nothing in memory but a timer for each
 --- job whose newest progress waits.
 local owned = require("sluice.base.owned")
+local place = require("sluice.jobs.place")
 local sluice = require("sluice")
 
 local telling = {}
@@ -20,12 +21,21 @@ telling.LATER, telling.FIELDS_MAX = LATER, 16384
 function telling.text(value, most)
   local ok, text, message, code = pcall(sluice.json.encode, value)
   if not ok or not text then
-    message = tostring(ok and message or text):gsub("^[^%s:]+:%d+: ", "")
-    return nil, message, code or "EJSON"
+    return nil, place.strip(tostring(ok and message or text)), code or "EJSON"
   elseif #text > most then
     return nil, ("%d bytes as JSON are more than %d"):format(#text, most), "ETOOBIG"
   end
   return text
+end
+
+--- More of all events: plain data with names.
+-- @treturn string|nil or nil, message, code
+function telling.fields(value)
+  local text, message, code = telling.text(value, telling.FIELDS_MAX)
+  if text and next(value) ~= nil and text:sub(1, 1) ~= "{" then
+    return nil, "an object is expected: fields have names", "EBADFIELD"
+  end
+  return text, message, code
 end
 
 --- The name of an owner's channel; what has no owner is in one of its own.
@@ -48,6 +58,10 @@ local function publish(self, row, event, data, opts)
   local ok, message, code = self.app:publish(telling.channel(self, row.owner), event, data, opts)
   if ok then return true end
   if LATER[code] then return false end
+  if code == "ETOOBIG" and data.result ~= nil then -- fields and result together
+    data.result, data.resultBytes = nil, #row.result
+    return publish(self, row, event, data, opts)
+  end
   sluice.log.error(("%s: '%s' of job '%s' was refused: %s"):format(self.o.name, event, row.id,
     message), { code = code })
   return true
@@ -77,9 +91,9 @@ function telling.due(self, id)
   if row.dirty and not row.outcome then telling.say(self, row) end
 end
 
---- Tell the end of a job, and end the streams that follow it alone.
+--- Tell the end of a job.
 -- @treturn boolean false: it is to be tried again
-function telling.finish(self, row)
+function telling.end_of(self, row)
   local opts = { wait = false, ttl = math.max(1, row.ended + self.o.keep - sluice.time()) }
   local data = telling.data_of(row)
   data.error = row.error
@@ -88,10 +102,22 @@ function telling.finish(self, row)
   elseif row.result then
     data.resultBytes = #row.result
   end
-  telling.say(self, row, opts)
-  if row.dirty or not publish(self, row, EVENTS[row.status], data, opts) then return false end
+  return publish(self, row, EVENTS[row.status], data, opts)
+end
+
+--- Tell how far a job came and its end, and end the streams that follow it alone. The end takes
+-- the place of the progress in the state: one value for each job.
+-- @treturn boolean false: it is to be tried again
+function telling.finish(self, row)
+  telling.say(self, row, { wait = false, remove = true, key = row.id })
+  if row.dirty or not telling.end_of(self, row) then return false end
   owned.stop_streams(self.app, telling.channel(self, row.owner), "job", row.id)
   return true
+end
+
+--- A job is forgotten before its time.
+function telling.forget(self, row)
+  self.app:remove(telling.channel(self, row.owner), row.id, NOW)
 end
 
 return telling
