@@ -108,11 +108,12 @@ describe("sluice.http", function()
   it("sends what may not arrive twice once, also when a connection that was kept breaks off", function()
     -- how often it arrived on the connection that was kept, and on further ones
     local function arrivals(o, path)
-      ask { url = "/kept" }
+      local told = ask { url = "/kept" }
       local c = from:accept()
       c:answer(200)
+      assert.equal(200, told().status) -- so that the connection is free
       o.url = "/pay"
-      local told = ask(o, path)
+      told = ask(o, path)
       local kept, further = 0, 0
       deadline.eventually(function()
         local new = from:try_accept(0.05)
