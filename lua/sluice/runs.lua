@@ -7,9 +7,10 @@
 ---   end)
 ---   runs:stream("/api/runs", auth:user())
 ---
---- The channel `<name>/<id>` has all of a run, from its first byte to its end. In memory: what its
+--- A channel `<name>/<id>/…` has all of a run, from its first byte to its end. In memory: what its
 --- parts say (sluice/runs/), and `max_bytes` of each run's events.
 local book = require("sluice.runs.book")
+local ending = require("sluice.runs.ending")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local owned = require("sluice.base.owned")
@@ -33,53 +34,12 @@ local START = { id = options.NONE, args = options.NONE, owner = options.NONE }
 local LIST = { owner = options.NONE, status = options.STRING }
 local ARGS_BYTES = 1 << 20
 -- What a channel holds, and the bytes that an event counts at least (sluice/runs/writer.lua).
+local NAME_MAX = 40 -- a channel's name has 128 bytes: this, an id of 64, a token of 22
 local EVENTS_MAX, EVENT_LEAST = 1000000, 64
 
--- ---- The end -------------------------------------------------------------------------------
+-- ---- From second to second, from version to version ---------------------------------------
 
-local function end_event(row)
-  return assert(sluice.json.encode({ id = row.id, kind = row.kind, status = row.status,
-    result = row.result, error = row.error, code = row.code,
-    timestamp = sluice.timestamp(row.ended) }))
-end
-
--- What a caller gets of a run.
-local function view(row)
-  return { id = row.id, kind = row.kind, owner = row.owner, status = row.status,
-    result = row.result, error = row.error, code = row.code, created = row.created,
-    started = row.started, ended = row.ended }
-end
-
--- The app's own event before the last one.
-local function app_end(kept, row)
-  if not kept.o.last then return end
-  local ok, event, data = pcall(kept.o.last, view(row))
-  local text, message = nil, event
-  if ok and event == nil then return end
-  if ok then text, message = run.check_event(event, data) end
-  if text then return writer.event(row, event, text) end
-  sluice.log.error(("%s: last() of run %s gave no event: %s"):format(kept.o.name, row.id,
-    tostring(message)))
-end
-
--- The first end of a run counts.
-local function finish(kept, row, status, fields)
-  if row.ended then return false end
-  local was_running = row.status == "running"
-  row.status, row.ended, row.saved = status, sluice.time(), nil
-  for name, value in pairs(fields or {}) do
-    if name ~= "log" then row[name] = value end
-  end
-  local live = kept:live(row.id)
-  local upstream = live.upstream
-  live.upstream, live.asks = nil, nil
-  if upstream and upstream.is_ours then upstream.closing:close() end
-  app_end(kept, row)
-  writer.ending(row, "run-" .. status, end_event(row))
-  kept:leave(row, was_running)
-  writer.kick(kept, row)
-  return true
-end
+local finish, view = ending.finish, ending.view
 
 -- Once a second.
 local function sweep(self)
@@ -88,11 +48,11 @@ local function sweep(self)
   writer.sweep(kept, s)
   kept:sweep()
   local late = sluice.time() - kept.o.max_time
-  for id, row in pairs(s.runs) do
+  for _, row in pairs(s.runs) do
     if row.status == "running" and row.started < late then
       finish(kept, row, "failed", { error = ("it took more than %g s"):format(kept.o.max_time),
         code = "ETIMEOUT" })
-      self.app:cancel(kept:task_of(id), { running = true })
+      self.app:cancel(kept:task_of(row), { running = true })
     end
   end
 end
@@ -104,7 +64,7 @@ local function hand_over(self)
   for id, row in pairs(kept:ready().runs) do
     if row.status == "running" and kept:live(id).asks then
       kept:live(id).asks = nil
-      self.app:cancel(kept:task_of(id), { running = true })
+      self.app:cancel(kept:task_of(row), { running = true })
       kept:arm(row)
     end
   end
@@ -150,13 +110,13 @@ local function read_start(self, kind, o)
 end
 
 -- The run that has this id already; or nil, message, code.
-local function join(row, kind, owner)
-  while row.is_new do sluice.sleep(0.002) end -- its start may still be refused
-  if row.refused then return nil, table.unpack(row.refused) end
+local function join(self, row, kind, owner)
   if row.owner ~= owner then return nil, "no such run", "ENOTFOUND" end
   if row.kind ~= kind then
     return nil, ("id: run '%s' is of kind '%s'"):format(row.id, row.kind), "ECONFLICT", "id"
   end
+  local ok, message, code = self.book.settle(row)
+  if not ok then return nil, message, code end
   return view(row)
 end
 
@@ -171,7 +131,7 @@ function Runs:start(kind, given)
   local id, owner, args, field = read_start(self, kind, o)
   if not id then return nil, owner, args, field end
   local known = self.book:get(id)
-  if known then return join(known, kind, owner) end
+  if known then return join(self, known, kind, owner) end
   local row, message, code = self.book:add(id, kind, owner, args)
   if not row then return nil, message, code end
   return view(row)
@@ -184,8 +144,10 @@ end
 function Runs:stop(id)
   local row = self.book:get(id)
   if not row then return nil, "no such run", "ENOTFOUND" end
+  local settled, message, code = self.book.settle(row)
+  if not settled then return nil, message, code end
   if not finish(self.book, row, "stopped") then return false end
-  self.app:cancel(self.book:task_of(id), { running = true })
+  self.app:cancel(self.book:task_of(row), { running = true })
   return true
 end
 
@@ -215,8 +177,12 @@ end
 
 --- The name of a run's channel, for a plan of one's own.
 -- @tparam string id
--- @treturn string
-function Runs:channel(id) return self.book:channel(id) end
+-- @treturn string|nil nil, message, code: there is no such run
+function Runs:channel(id)
+  local row = self.book:get(id)
+  if not row then return nil, "no such run", "ENOTFOUND" end
+  return self.book:channel(row)
+end
 
 -- ---- Making --------------------------------------------------------------------------------
 
@@ -226,6 +192,7 @@ local function check(given)
     if not good then error("runs.new: " .. text:format(...), 4) end
   end
   need(o.name:find("^[%w_][%w_.-]*$"), "name '%s' may hold letters, digits and _ . - only", o.name)
+  need(#o.name <= NAME_MAX, "name '%s' has more than %d bytes", o.name, NAME_MAX)
   for name, most in pairs({ keep = 30 * 86400, max_time = 30 * 86400, coalesce = 10 }) do
     need(o[name] > 0 and o[name] <= most, "%s is a number of seconds above 0, at most %d", name,
       most)
@@ -240,11 +207,16 @@ end
 local function register(self, o)
   local app, kept, name = self.app, self.book, o.name
   local most = math.min(EVENTS_MAX, o.max_bytes // EVENT_LEAST + 10)
-  app:channel(name .. "/:id", { history = { count = most, bytes = 2 * o.max_bytes + (1 << 20) },
-    rewind = "all", ttl = o.max_time + o.keep + 60, durable = o.durable,
+  local function row_of(params)
+    local row = kept:get(params.id)
+    return row and row.token == params.token and row or nil
+  end
+  app:channel(name .. "/:id/:token", {
+    history = { count = most, bytes = 2 * o.max_bytes + (1 << 20) }, rewind = "all",
+    ttl = o.max_time + o.keep + 60, durable = o.durable,
     read = function(user, params)
-      local row = kept:get(params.id)
-      return row ~= nil and owned.may_see(user, row.owner, o.admin)
+      local row = row_of(params)
+      return row ~= nil and not row.is_new and owned.may_see(user, row.owner, o.admin)
     end })
   app:task(name .. ".run", { restart = true }, function(id)
     run.call(kept, id, function(row, status, fields) return finish(kept, row, status, fields) end)
@@ -253,8 +225,8 @@ local function register(self, o)
   app:every(1, { name = name .. ".sweep" }, function() sweep(self) end)
   app:on("start", function() kept:ready() end)
   app:on("reload", function() hand_over(self) end)
-  app:on("subscribe", name .. "/:id", function(client, _, params)
-    local row = kept:get(params.id)
+  app:on("subscribe", name .. "/:id/:token", function(client, _, params)
+    local row = row_of(params)
     if client.meta[name] == params.id and (not row or row.told) then client:stop() end
   end)
 end
@@ -286,7 +258,7 @@ function runs.new(app, given)
   self.book.on_told = function(row)
     row.told = true
     self.book:shrink(row)
-    owned.stop_streams(app, self:channel(row.id), o.name, row.id)
+    owned.stop_streams(app, self.book:channel(row), o.name, row.id)
   end
   register(self, o)
   return self

@@ -341,7 +341,7 @@ end
 
 -- ---- Planted mistakes ----------------------------------------------------------------------
 
-local PARTS = { "pieces", "book", "writer", "loop", "run", "pages" }
+local PARTS = { "pieces", "book", "writer", "loop", "run", "ending", "pages" }
 
 -- The module with a mistake in one of its parts, in the place of the real one: what it holds of the outside must
 -- outlive the versions of an app, as Sluice's own modules do.
@@ -386,7 +386,7 @@ local MISTAKES = {
   { "run", "if self._passes or text", "if text" },
   { "run", "if self._passes then return true end", "" },
   { "run", "if row.dirty then", "if false then" },
-  { "runs", "if row.ended then return false end", "" },
+  { "ending", "if row.ended then return false end", "" },
   { "pages", "owned.find(req, tostring(id), how)", "known" },
   { "runs", "if row.owner ~= owner then", "if false then" },
 }

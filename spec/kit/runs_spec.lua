@@ -566,6 +566,80 @@ describe("a run that is cut off", function()
   end)
 end)
 
+describe("an id that is used again", function()
+  after_each(kit.stop_all)
+
+  for _, durable in ipairs { "false", "true" } do
+    it("has nothing of the run that is forgotten, durable = " .. durable, function()
+      start([[runs:define("tell", function(run, args)
+        for i = 1, 2 do run:text(args.word .. i .. " ") run:checkpoint(i) end
+      end)]], "keep = 60, durable = " .. durable)
+      post { id = "one", word = "alice" }
+      local first = watch("one")
+      t:advance(200)
+      assert.equal(404, watch("one", "bob").status)
+      local c = t:connect("/s", { method = "POST", user = "bob", json = { id = "one", word = "bob" } })
+      t:advance(5)
+      assert.same({ "bob1 bob2 ", "run-complete bye" }, { read(c) })
+      assert.same({ 404, 404 }, { watch("one").status, watch("one", "alice", first:events("text")[1].id).status })
+      local resumed = watch("one", "bob", first:events("text")[1].id)
+      t:advance(1)
+      assert.same({ "bob1 bob2 ", "run-complete bye" }, { read(resumed) })
+      if durable == "true" then
+        t:kill()
+        t:advance(3)
+        assert.same({ "bob1 bob2 ", "run-complete bye" }, { read(watch("one", "bob")) })
+        assert.equal(404, watch("one").status)
+      end
+    end)
+  end
+
+  it("is no way into the old channel by another stream of the app", function()
+    start(SAY .. [[
+      app:get("/name/:id", function(req) return { name = runs:channel(req.params.id) or "none" } end)
+      app:stream("/any", function(req) return { channels = { { req.query.name, rewind = "all" } } } end)]], "keep = 60")
+    post { id = "one" }
+    t:advance(1)
+    local old = t:get("/name/one").json.name
+    assert.matches("^run/one/", old)
+    local function look(user, name) return t:connect("/any?name=" .. name, { user = user }) end
+    assert.equal("w1 w2 w3 ", (read(look("alice", old))))
+    t:advance(200)
+    assert.equal("none", t:get("/name/one").json.name)
+    t:post("/r", { user = "bob", json = { id = "one", n = 1 } })
+    t:advance(1)
+    assert.not_equal(old, t:get("/name/one").json.name)
+    for _, user in ipairs { "alice", "bob" } do assert.equal(403, look(user, old).status) end
+    assert.equal("w1 ", (read(look("bob", t:get("/name/one").json.name))))
+  end)
+end)
+
+describe("a start that the disk refuses", function()
+  after_each(kit.stop_all)
+
+  it("is refused to the streams that joined it, too", function()
+    start(SAY .. [[app:post("/begin", function(req)
+      app:spawn(function() runs:start("say", { id = "one", owner = "eve" }) end)
+      sluice.sleep(0.01)
+      return { known = runs:get("one") ~= nil }
+    end)]], "durable = true")
+    for _, how in ipairs { "POST", "GET" } do
+      t:disk { hung = true }
+      assert.is_true(t:post("/begin").json.known)
+      local ok, why = pcall(t.connect, t, how == "POST" and "/s" or "/s/one", { method = how, user = "eve",
+        json = how == "POST" and { id = "one" } or nil })
+      assert.is_false(ok)
+      assert.matches("the disk has not answered", why)
+      t:disk { hung = false }
+      t:advance(10)
+      assert.equal(404, watch("one", "eve").status)
+    end
+    post { id = "one" }
+    t:advance(2)
+    assert.equal("w1 w2 w3 ", (read(watch("one"))))
+  end)
+end)
+
 describe("a plain stream of runs", function()
   after_each(kit.stop_all)
 

@@ -57,7 +57,7 @@ function Runs:get(id) end
 ---@return sluice.RunView[]
 function Runs:list(o) end
 ---@param id string
----@return string
+---@return string?, string? message, string? code
 function Runs:channel(id) end
 ---@param path string
 ---@param ... sluice.Guard|sluice.RunStreamOptions guards, and last options of the plan

@@ -3,6 +3,8 @@
 ---
 ---   waits ──▶ running ──▶ complete | failed | stopped ──▶ told ──▶ forgotten after `keep`
 ---
+--- An id may be used again when its run is forgotten: the row has a random token, which is part of
+--- the channel's name, so that nobody reads, or is mistaken for, what an earlier run left there.
 --- With a store "run/<id>" has what it was started with, and "at/<id>" where it stands. In memory:
 --- the rows, RUNS_MAX of them, each with its arguments while it runs and what it has to publish.
 local owned = require("sluice.base.owned")
@@ -47,15 +49,16 @@ function Book:live(id)
   return held
 end
 
-function Book:task_of(id) return self.o.name .. "/" .. id end
+function Book:task_of(row) return self.o.name .. "/" .. row.token end
 
-function Book:channel(id) return self.o.name .. "/" .. id end
+function Book:channel(row) return ("%s/%s/%s"):format(self.o.name, row.id, row.token) end
 
 -- ---- Rows --------------------------------------------------------------------------------
 
 local function blank(id, kind, owner, args)
-  return { id = id, kind = kind, owner = owner, args = args, created = sluice.time(), n = 0,
-    status = "waiting", tail = "", bytes = 0, loops = 0, taken = 0, attempt = 0, out = {},
+  return { id = id, token = sluice.id(), kind = kind, owner = owner, args = args,
+    created = sluice.time(), n = 0, status = "waiting", tail = "", bytes = 0,
+    loops = 0, taken = 0, attempt = 0, out = {},
     parts = {}, next_flush = 0 }
 end
 
@@ -78,7 +81,7 @@ end
 local function load_row(self, id, begun)
   local at = self.store:get("at/" .. id)
   local row = blank(id, begun.kind, begun.owner, begun.args)
-  row.created = begun.created
+  row.created, row.token = begun.created, begun.token or row.token
   for name, value in pairs(at.place or {}) do row[name] = value end
   row.tail = unhex(row.tail)
   row.is_kept = true
@@ -146,6 +149,14 @@ function Book:get(id)
   return type(id) == "string" and self:ready().runs[id] or nil
 end
 
+--- Wait until a run is on the disk, when runs are stored.
+-- @treturn table|nil its row, or nil, message, code: its start was refused
+function Book.settle(row)
+  while row.is_new do sluice.sleep(0.002) end
+  if row.refused then return nil, table.unpack(row.refused) end
+  return row
+end
+
 --- Begin what waits, as far as `concurrency` allows.
 function Book:launch()
   local s = self.state()
@@ -164,13 +175,13 @@ end
 
 --- Have the function of a run called.
 function Book:arm(row)
-  self.app:after(0, self.o.name .. ".run", row.id, { id = self:task_of(row.id) })
+  self.app:after(0, self.o.name .. ".run", row.id, { id = self:task_of(row) })
 end
 
 local function forget(self, s, id)
   local row = s.runs[id]
   s.runs[id] = nil
-  if row then s.count = s.count - 1 end
+  if row then s.count, row.is_forgotten = s.count - 1, true end
   if live[s] then live[s][id] = nil end
   if self.store then
     self.store:delete("run/" .. id, { wait = false })
@@ -183,7 +194,7 @@ end
 function Book:keep_start(row, opts)
   if row.is_kept then return true end
   local ok, message, code = self.store:set("run/" .. row.id, { kind = row.kind, owner = row.owner,
-    args = row.args, created = row.created }, opts)
+    args = row.args, created = row.created, token = row.token }, opts)
   row.is_kept = ok
   return ok, message, code
 end
@@ -197,6 +208,20 @@ local function write_new(self, row)
 end
 
 local function count_waiting(s) return s.waiting.last - s.waiting.first + 1 end
+
+-- A run that was to wait no longer does.
+local function leave_queue(queue, id)
+  local to = queue.first
+  for from = queue.first, queue.last do
+    local other = queue[from]
+    queue[from] = nil
+    if other ~= id then
+      queue[to] = other
+      to = to + 1
+    end
+  end
+  queue.last = to - 1
+end
 
 --- Add a run.
 -- @treturn table|nil its row, or nil, message, code
@@ -228,14 +253,14 @@ end
 function Book:leave(row, was_running)
   local s = self.state()
   row.args = nil
-  if was_running then s.active = s.active - 1 end
+  if was_running then s.active = s.active - 1 else leave_queue(s.waiting, row.id) end
   push(s.over, { id = row.id, ended = row.ended })
   self:launch()
 end
 
 --- The end of a run is told: what was for its function is no longer needed.
 function Book:shrink(row)
-  if not self.store then return end
+  if not self.store or row.is_forgotten then return end
   row.is_kept = nil
   self:keep_start(row, { wait = false })
   self.store:set("at/" .. row.id, { place = self.place(row) }, { wait = false })

@@ -20,7 +20,8 @@ local function shared(self)
         ended = run.ended and sluice.timestamp(run.ended) or nil }
     end,
     stop = function(run)
-      self:stop(run.id)
+      local stopped, message, code = self:stop(run.id)
+      if stopped == nil then return nil, message, code end
       return 204
     end }
 end
@@ -49,9 +50,24 @@ local function start(self, req, kind, id, args)
   return run, message, code, field
 end
 
-local function plan_of(self, run, given)
-  return { channels = { { self:channel(run.id), rewind = "all" } }, control = given.control,
+-- The stream of a run that a user may see, once its start is on the disk.
+local function watch(self, req, id, given, how)
+  local run = owned.find(req, id, how)
+  local row, message, code = self.book.settle(self.book:get(id))
+  if not row then return nil, message, code end
+  return { channels = { { self.book:channel(row), rewind = "all" } }, control = given.control,
     heartbeat = given.heartbeat, types = given.types, meta = { [self.book.o.name] = run.id } }
+end
+
+local RESUMES = { "lastEventId", "last_event_id", "Last-Event-ID" }
+
+-- Whether a stream comes back, although it may not know behind which event.
+local function comes_back(req, client)
+  if req.headers["last-event-id"] or client.resumed then return true end
+  for _, name in ipairs(RESUMES) do
+    if req.query[name] then return true end
+  end
+  return false
 end
 
 -- A stream by POST names its run: the same name joins it, and who comes back starts none.
@@ -60,13 +76,12 @@ local function open_by_post(self, req, client, given, how)
   if id == nil then
     return 422, "id: a stream by POST names its run, by id or the field Idempotency-Key"
   end
-  local known = self:get(tostring(id))
-  if known or req.headers["last-event-id"] or client.resumed then
-    return plan_of(self, owned.find(req, tostring(id), how), given)
+  if self:get(tostring(id)) or comes_back(req, client) then
+    return watch(self, req, tostring(id), given, how)
   end
   local run, message, code, field = start(self, req, kind, id, args)
   if not run then return nil, message, code, field end
-  return plan_of(self, run, given)
+  return watch(self, req, run.id, given, how)
 end
 
 -- The guards, and options of the plan behind them.
@@ -96,7 +111,7 @@ function pages.stream(self, path, ...)
   end
   local has_id = (path .. "/"):find("/:id/", 1, true)
   add(has_id and path or path .. "/:id", function(req)
-    return plan_of(self, owned.find(req, req.params.id, how), given)
+    return watch(self, req, req.params.id, given, how)
   end, "GET")
   add(path, function(req, client) return open_by_post(self, req, client, given, how) end, "POST")
 end

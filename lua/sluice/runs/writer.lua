@@ -75,6 +75,7 @@ end
 
 -- What is taken becomes a batch; false when there is nothing, or text that may still grow.
 local function make_batch(self, row, is_due)
+  if row.is_forgotten then return false end
   if row.batch then return true end
   local has_text = row.parts[1] ~= nil
   if not (row.out[1] or row.moved or has_text and is_due) then return false end
@@ -104,7 +105,7 @@ local function publish(self, row, batch)
   while batch.done < #batch.events do
     local nth = batch.done + 1
     local e = batch.events[nth]
-    local ok, message, code = self.app:publish(self:channel(row.id), e.event, e.data,
+    local ok, message, code = self.app:publish(self:channel(row), e.event, e.data,
       { idempotency = self.store and ("%d.%d"):format(batch.n, nth) or nil })
     if not ok and LATER[code] then return nil, message, code end
     if not ok then
@@ -157,7 +158,7 @@ function writer.kick(self, row)
   if row.timer or not (is_due or row.parts[1]) then return end
   row.timer = true
   local wait = is_due and 0 or math.max(0, row.next_flush - sluice.now())
-  self.app:after(wait, self.o.name .. ".write", row.id, { id = self:task_of(row.id) .. ".write" })
+  self.app:after(wait, self.o.name .. ".write", row.id, { id = self:task_of(row) .. ".write" })
 end
 
 --- The task behind kick.
