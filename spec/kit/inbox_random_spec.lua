@@ -382,7 +382,7 @@ local MISTAKES = {
   { "inbox", "{ key = id, remove = true, update = true }", "{ key = id, update = true }" },
   { "inbox", "caps.enforce(self, channel)", "" },
   { "inbox", "limit = MAX_MOST", "limit = 5" },
-  { "inbox", "{ idempotency = key })", "{})" },
+  { "inbox", '{ idempotency = key and "send " .. item.id })', "{})" },
   { "inbox", "max_keys = KEYS_MAX", "max_keys = 4" },
   { "items", 'return "~" .. crypto', 'return "~x" or crypto' },
   { "items", "and text:sub(1, 1) ~= \"~\"", "" },

@@ -43,10 +43,11 @@ local function drop(self, channel, item, reason)
   local event, timestamp = self.event, sluice.timestamp()
   local before = self.app:latest(channel, caps.KEY, event .. "-dropped")
   local total = before and before.total or 0
-  if not before or before.id ~= item.id then total = total + 1 end
+  if not before or before.id ~= item.id or before.timestamp < item.timestamp then total = total + 1 end
   local ok, message, code = self.app:publish(channel, event .. "-dropped",
     { id = item.id, reason = reason, severity = item.severity, total = total,
-      timestamp = timestamp }, { key = caps.KEY, idempotency = "dropped " .. item.id })
+      timestamp = timestamp }, { key = caps.KEY,
+      idempotency = ("dropped %s %s"):format(item.id, item.timestamp) })
   if not ok then return nil, message, code end
   ok, message, code = self.app:publish(channel, event .. "-ack",
     { id = item.id, reason = reason, timestamp = timestamp },
