@@ -29,6 +29,7 @@ local KNOWN = { name = "user", event = "notification", max = 1000, max_bytes = 1
   keep = options.NONE, escalate = options.TABLE, durable = true }
 local KEEP, MAX_MOST, BYTES_LEAST, BYTES_MOST = 30 * 86400, 10000, 1 << 17, 1 << 28
 local KEYS_MAX = 1000000 -- what is too much is dropped by sluice/inbox/caps, which tells it
+local ID_MOST = 256 -- bytes of a key
 
 --- The name of a user's channel, for a plan of one's own.
 -- @tparam string|integer user_id
@@ -142,7 +143,8 @@ function Inbox:ack(user_id, ids)
   if not channel then return nil, message, code, field end
   local n, list, seen = 0, {}, {}
   for _, id in ipairs(ids) do
-    if not seen[id] then list[#list + 1], seen[id] = id, true end
+    local could_be = id ~= "" and #id <= ID_MOST -- any other id is that of no item
+    if could_be and not seen[id] then list[#list + 1], seen[id] = id, true end
   end
   each(self.app, list, function(id)
     local done, why, what = ack_one(self, channel, id)

@@ -12,7 +12,8 @@ local HEAD = "HTTP/1.1 200 OK\r\n"
   .. "X-Accel-Buffering: no\r\n"
   .. "X-Content-Type-Options: nosniff\r\n"
   .. "Date: DATE\r\n"
-local HELLO = '{"client":"CLIENT","epoch":"EPOCH","resumed":false,"replay":0,"state":{},"channels":1,"heartbeat":15,"share":"SHARE"}'
+local HELLO = '{"client":"CLIENT","epoch":"EPOCH","resumed":false,"replay":0,"state":{},'
+  .. '"channels":1,"heartbeat":15,"share":"SHARE"}'
 local SYNC = "event: sync\ndata: {}\nid: EPOCH-0\n\n" -- the opening is over
 
 local s
@@ -29,7 +30,8 @@ end
 local function normal(text)
   local retry = tonumber(text:match("\nretry: (%d+)\n"))
   local epoch = text:match('"epoch":"([%l%d]+)"')
-  text = text:gsub(DATE, "DATE"):gsub('"client":"%w+"', '"client":"CLIENT"'):gsub("retry: %d+", "retry: N"):gsub('"share":"[%x.]+"', '"share":"SHARE"')
+  text = text:gsub(DATE, "DATE"):gsub('"client":"%w+"', '"client":"CLIENT"'):gsub("retry: %d+", "retry: N")
+  text = text:gsub('"share":"[%x.]+"', '"share":"SHARE"')
   return text:gsub(epoch, "EPOCH"), retry, epoch
 end
 

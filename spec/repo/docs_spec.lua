@@ -10,7 +10,8 @@ local README_BYTES, PAGE_BYTES = 12 * 1024, 30 * 1024
 local PAGES = {
   "CONTRIBUTING.md", "README.md", "SECURITY.md", "doc/alerts.md", "doc/api/README.md", "doc/api/access.md",
   "doc/api/channels.md", "doc/api/clients.md", "doc/api/outgoing.md", "doc/api/reload.md", "doc/api/requests.md",
-  "doc/api/sqlite.md", "doc/api/store.md", "doc/api/timers.md", "doc/auth.md", "doc/browser.md", "doc/changes.md", "doc/demo.md",
+  "doc/api/sqlite.md", "doc/api/store.md", "doc/api/timers.md", "doc/auth.md", "doc/browser.md",
+  "doc/changes.md", "doc/demo.md",
   "doc/design.md", "doc/durability.md", "doc/first-hour.md", "doc/html.md", "doc/hub.md", "doc/inbox.md", "doc/jobs.md",
   "doc/mail.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md", "doc/rooms.md", "doc/runs.md",
   "doc/stability.md", "doc/system.md", "doc/testing.md" }

@@ -102,7 +102,8 @@ describe("a channel", function()
       local stream = s:connect(1, { channels = { "a" } }, s:epoch() .. "-" .. last)
       sim.run(s)
       local events = sim.events(stream)
-      assert.same({ 2, "hello", s:epoch() .. "-3", "sync" }, { #events, events[1].event, events[1].id, events[2].event })
+      assert.same({ 2, "hello", s:epoch() .. "-3", "sync" },
+        { #events, events[1].event, events[1].id, events[2].event })
       assert.truthy(events[1].data:find('"resumed":' .. tostring(resumed), 1, true))
       stream:close()
     end

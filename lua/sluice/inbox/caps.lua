@@ -43,7 +43,8 @@ local function drop(self, channel, item, reason)
   local event, timestamp = self.event, sluice.timestamp()
   local before = self.app:latest(channel, caps.KEY, event .. "-dropped")
   local total = before and before.total or 0
-  if not before or before.id ~= item.id or before.timestamp < item.timestamp then total = total + 1 end
+  local is_told = before and before.id == item.id and before.timestamp >= item.timestamp
+  if not is_told then total = total + 1 end
   local ok, message, code = self.app:publish(channel, event .. "-dropped",
     { id = item.id, reason = reason, severity = item.severity, total = total,
       timestamp = timestamp }, { key = caps.KEY,

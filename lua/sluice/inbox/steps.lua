@@ -94,8 +94,14 @@ end
 
 -- ---- Doing ---------------------------------------------------------------------------------
 
+-- What names one step of one item to a receiver, equal over retries: an id that an idempotency
+-- text gave may come again after a day, for another item.
+local function once_of(item, n)
+  return ("%s-%s-%d"):format(item.id, (item.timestamp:gsub("%D", "")), n)
+end
+
 local function webhook(step, item, n)
-  local once = ("%s-%d"):format(item.id, n)
+  local once = once_of(item, n)
   local headers = { ["Idempotency-Key"] = once }
   for name, value in pairs(step.headers or {}) do headers[name] = value end
   local answer, message, code = http.request({ method = "POST", url = step.url, headers = headers,
@@ -136,7 +142,7 @@ local function email(step, item, n)
   local subject = step.subject
     or ("[%s] %s"):format(item.severity, line_of(item.title or item.message))
   local o = letter(step, to, subject, text_of(item))
-  o.id = ("%s-%d"):format(item.id, n)
+  o.id = once_of(item, n)
   local sent, message, code = mail.send(o)
   if sent then return true end
   return false, code, message
