@@ -108,7 +108,7 @@ local function open(self)
   if status == 200 and kind == "text/event-stream" then
     self.transfer, self.opened, self.sluice = t, self.runtime.scheduler.now(), nil
     self.parser = eventstream.new({ line_max = LIMITS.line_max, event_max = LIMITS.event_max,
-      last_id = self.last_id })
+      last_id = self.last_id, own_ids = self.tries ~= nil })
     return true
   end
   t:close()
@@ -116,20 +116,22 @@ local function open(self)
     self.stopped = true
     return true
   elseif status == 200 then
+    self.told = "what the upstream sent is no event stream"
     return nil, ("%s is no event stream, but '%s'"):format(self.shown, kind), "EUPSTREAM", true
   end
   local again = status >= 500 or status == 408 or status == 429
   self.wait_asked = again and retry.after(headers, returning.RETRY_MOST) or nil
+  self.told = ("the upstream answered %d"):format(status)
   return nil, ("%s answered %d"):format(self.shown, status), "EUPSTREAM", again
 end
 
 -- Logged when an outage begins, and when it is over; not at each attempt.
-local function complain(self, message)
+local function complain(self, message, code)
   self.wait = returning.pause(self)
   core.log(self.troubled and "debug" or "warn", ("%s: %s: %s; again in %.3g s"):format(self.what,
     self.shown, message, self.wait))
   self.troubled = true
-  if self.on_wait then self.on_wait(message, self.wait) end
+  if self.on_wait then self.on_wait(returning.told(self, code), self.wait) end
 end
 
 local function give_up(self, message, code)
@@ -139,10 +141,10 @@ end
 local function reconnect(self)
   while not (self.closed or self.stopped) do
     if self.pause_first and not self.asking.transfer then
-      self.runtime.scheduler:sleep(self.wait or returning.pause(self), self.what)
+      returning.rest(self)
     end
     if self.closed then return end
-    self.pause_first, self.wait = true, nil
+    self.pause_first, self.wait, self.told = true, nil, nil
     local ok, message, code, again = open(self)
     if ok or self.closed then return end
     self.failures = self.failures + 1
@@ -150,7 +152,7 @@ local function reconnect(self)
       core.log("warn", ("%s: %s: %s; given up"):format(self.what, self.shown, message))
       return give_up(self, message, code)
     end
-    complain(self, message)
+    complain(self, message, code)
   end
 end
 
@@ -199,7 +201,7 @@ local function lost(self, message)
     self.failures = 0
   end
   drop(self)
-  self.failures = self.failures + 1
+  self.failures, self.told = self.failures + 1, nil
   if self.stopped then return end
   if not returning.may(self) then
     if not announced then return give_up(self, message) end
@@ -217,7 +219,7 @@ local function feed(self, bytes)
     self.troubled = nil
   end
   for _, event in ipairs(events) do take(self, event) end
-  self.last_id = self.parser.last_id
+  self.last_id, self.at_id = self.parser.last_id, self.parser.at_id
   if self.parser.retry then self.retry = self.parser.retry / 1000 end
   if problem then lost(self, problem) end
 end
@@ -291,7 +293,7 @@ function client.events(url, o)
   return self, nil, nil, self
 end
 
-Connection.resume_only = returning.resume_only
+Connection.resume_only, Connection.for_readers = returning.resume_only, returning.told
 
 names.lenient(Connection, "connection", { events = Connection.events, close = Connection.close,
   resume_only = Connection.resume_only }, { "status", "problem", "code" })

@@ -17,7 +17,8 @@ local eventstream = {}
 local BOM = "\xEF\xBB\xBF"
 -- More milliseconds than this are this many: a million years, and still an integer.
 local RETRY_MAX = 1 << 55
-local KNOWN = { line_max = 4 * 1024 * 1024, event_max = 4 * 1024 * 1024, last_id = "" }
+local KNOWN = { line_max = 4 * 1024 * 1024, event_max = 4 * 1024 * 1024, last_id = "",
+  own_ids = false }
 
 ---@class sluice.EventStream
 local EventStream = {}
@@ -26,28 +27,31 @@ EventStream.__name = "sluice.EventStream"
 
 --- Make a parser for one response body.
 -- @tparam[opt] table given `line_max` and `event_max`, bytes of one line and of the data of
---   one event (4 MiB each); `last_id`, where the stream before this one ended
+--   one event (4 MiB each); `last_id`, where the stream before this one ended; `own_ids`: an event
+--   has an `id` only where its block has an id line
 -- @treturn sluice.EventStream with `last_id`, the id of the last block that ended (string,
---   "" before the first), and `retry`, the last reconnection time in milliseconds or nil
+--   "" before the first), `at_id`, whether no event came behind the block of that id, and `retry`,
+--   the last reconnection time in milliseconds or nil
 function eventstream.new(given)
   local known = options("eventstream.new", given, KNOWN)
   return setmetatable({ line_max = known.line_max, event_max = known.event_max,
-    last_id = known.last_id, id = known.last_id, rest = "", started = false, lines = {},
-    bytes = 0 }, EventStream)
+    last_id = known.last_id, id = known.last_id, own_ids = known.own_ids, rest = "",
+    started = false, lines = {}, bytes = 0, at_id = true }, EventStream)
 end
 
 -- The blank line: commit the id, then hand the event out unless it has no data.
 function EventStream:dispatch(events)
   self.last_id = self.id
+  if self.has_id or #self.lines > 0 then self.at_id = self.has_id == true end
   if #self.lines > 0 then
     events[#events + 1] = {
       event = self.event ~= "" and self.event or "message",
       data = table.concat(self.lines, "\n"),
-      id = self.last_id,
+      id = (self.has_id or not self.own_ids) and self.last_id or nil,
       retry = self.block_retry,
     }
   end
-  self.lines, self.bytes, self.event, self.block_retry = {}, 0, nil, nil
+  self.lines, self.bytes, self.event, self.block_retry, self.has_id = {}, 0, nil, nil, nil
 end
 
 function EventStream:field(name, value)
@@ -60,7 +64,7 @@ function EventStream:field(name, value)
   elseif name == "event" then
     self.event = value
   elseif name == "id" then
-    if not find(value, "\0", 1, true) then self.id = value end
+    if not find(value, "\0", 1, true) then self.id, self.has_id = value, true end
   elseif name == "retry" and find(value, "^%d+$") then
     self.retry = math.min(tonumber(value), RETRY_MAX) // 1 | 0
     self.block_retry = self.retry

@@ -12,6 +12,7 @@ local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local outgoing = require("sluice.out.outgoing")
 local retry = require("sluice.out.retry")
+local returning = require("sluice.out.returning")
 local signature = require("sluice.out.signature")
 local transfer = require("sluice.out.transfer")
 
@@ -190,7 +191,10 @@ function HttpStream:close()
   self.transfer:close()
 end
 
-HttpStream.__close = HttpStream.close
+-- What a run hands over stays open when its function is closed.
+function HttpStream:__close()
+  if not self.is_kept then self:close() end
+end
 
 --- Send a request, and return when the head of its answer is there; the body is read while it
 -- comes. Declare the answer `<close>`, or read it in a loop: the request ends with that.
@@ -205,6 +209,8 @@ function http.stream(o)
   check_number(what, given, "idle", 0.1, 86400)
   local ready, message, code = prepare(what, given)
   if not ready then return nil, message, code end
+  local handed = returning.handed(given)
+  if handed then return handed end
   if given.sign then signature.put(given.headers, given.sign, given.body or "") end
   local limit = runtime.scheduler.now() + given.timeout
   local t, status, headers = outgoing.ask(runtime, what, { url = given.url, method = given.method,
@@ -212,9 +218,11 @@ function http.stream(o)
     strict_redirects = given.strict_redirects, idle = given.idle, head_by = limit,
     verify = given.verify, idempotent = given.idempotent })
   if not t then return nil, status, headers end
-  return setmetatable({ transfer = t, status = status, headers = headers },
-    HttpStream)
+  return setmetatable({ transfer = t, status = status, headers = headers,
+    asked = { url = given.url, method = given.method, body = given.body } }, HttpStream)
 end
+
+HttpStream.hand_over, HttpStream.for_readers = returning.hand_over, returning.told
 
 names.lenient(HttpStream, "answer", { chunks = HttpStream.chunks, close = HttpStream.close },
   { "status", "headers", "problem", "code" })

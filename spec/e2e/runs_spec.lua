@@ -148,6 +148,29 @@ describe("runs on a real server", function()
     assert.is_true(reloads > 1)
   end)
 
+  it("read an answer of http.stream from one request over reloads, also a declared one", function()
+    s = server.start { env = { LLM_URL = up.url }, app = (APP:format("false"):gsub("runs:define.-\nend%)\n", [[
+      runs:define("answer", function(run)
+        local answer <close> = assert(require("sluice.http").stream { url = sluice.env("LLM_URL") })
+        if answer.status ~= 200 then error("status " .. answer.status, 0) end
+        for piece in run:from(answer) do run:text(piece) end
+      end)
+    ]])) }
+    ask("one")
+    local c = up:accept()
+    c:stream("one ")
+    local reader = watch("one")
+    for n, word in ipairs { "two ", "three ", "four" } do
+      reload(n + 1)
+      assert(c:send(word))
+      read(reader, 0.3)
+    end
+    c:close()
+    local text, ending = finish(reader)
+    assert.same({ "one two three four", "run-complete" }, { text, ending.name })
+    assert.is_nil(up:try_accept(0.05))
+  end)
+
   it("close the upstream of one that is stopped, also before it has answered", function()
     start()
     for _, has_begun in ipairs { true, false } do

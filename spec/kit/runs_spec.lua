@@ -399,6 +399,61 @@ describe("the upstream of a run", function()
     assert.same({ "abc", "run-complete bye" }, { read(watch("one")) })
   end)
 
+  it("is not asked again when its newest event has no id, though one before had", function()
+    start(ASK)
+    t:http("http://up/a", body("id: 1\ndata: a\n\ndata: b\n\n"))
+    post { id = "one" }
+    t:advance(60)
+    assert.same({ "ab", "run-failed bye" }, { read(watch("one")) })
+    assert.equal(1, #t:requests())
+  end)
+
+  it("goes on behind an id that came after the events, in a block of its own", function()
+    start(ASK)
+    t:http("http://up/a", function(request)
+      if not request.headers["last-event-id"] then return body("id: 1\ndata: a\n\ndata: b\n\nid: 2\n\n") end
+      assert.equal("2", request.headers["last-event-id"])
+      return body("id: 3\ndata: c\n\nid: 4\ndata: [DONE]\n\n")
+    end)
+    post { id = "one" }
+    t:advance(60)
+    assert.same({ "abc", "run-complete bye" }, { read(watch("one")) })
+  end)
+
+  it("is asked again when it said, however many reloads come before", function()
+    start(ASK)
+    local n = 0
+    t:http("http://up/a", function()
+      n = n + 1
+      if n == 1 then return { status = 429, headers = { ["Retry-After"] = "20" } } end
+      return body("data: hello\n\ndata: [DONE]\n\n")
+    end)
+    post { id = "one" }
+    for _ = 1, 6 do
+      t:advance(5)
+      assert(t:reload(source(ASK)))
+    end
+    assert.equal(2, n)
+    t:advance(1)
+    assert.same({ "hello", "run-waiting run-complete bye" }, { read(watch("one")) })
+  end)
+
+  it("is no business of its readers: the log has its address", function()
+    start(ASK)
+    for id, answer in pairs { refused = { status = 503 }, html = { body = "<html>" },
+      gone = function() return nil, "http://up is away", "ECONNECT" end } do
+      t:http("http://up/a", answer)
+      post { id = id }
+      t:advance(300)
+      for _, event in ipairs { "run-waiting", "run-failed" } do
+        local message = last_of(watch(id), event).error
+        assert.matches("upstream", message)
+        assert.is_nil(message:find("up/", 1, true) or message:find("://", 1, true), message)
+      end
+    end
+    assert.matches("http://up/a answered 503", table.concat(t:log("warn"), "\n"))
+  end)
+
   it("may be chosen by an expression, and be an answer of http.stream", function()
     start [[
       local http = require("sluice.http")

@@ -8,6 +8,8 @@ local returning = { RETRY_MOST = 3600 } -- seconds that a server may ask for
 
 local RETRY, RETRY_LEAST = 3, 0.1 -- seconds
 local BACKOFF_MOST, JITTER = 30, 0.25 -- seconds; a part of the pause, more or less
+local TOLD = { ECONNECT = "the upstream cannot be reached", ETIMEOUT = "the upstream took too long",
+  ETOOBIG = "the upstream sent too much at once" }
 local ONLY = { tries = 5, last_event_id = options.STRING, on_wait = options.FUNCTION }
 
 --- Seconds until the next attempt: what the server asked for, more after each failure, with
@@ -44,7 +46,48 @@ end
 function returning.may(self)
   if not self.tries then return true end
   if self.failures >= self.tries then return false end
-  return not self.has_begun or self.last_id ~= ""
+  return not self.has_begun or self.last_id ~= "" and self.at_id
+end
+
+--- Wait until the next attempt. When the coroutine is closed meanwhile, the one that follows waits
+-- for the rest only.
+-- @tparam sluice.Connection self
+function returning.rest(self)
+  local scheduler = self.runtime.scheduler
+  self.wake_at = self.wake_at or scheduler.now() + (self.wait or returning.pause(self))
+  scheduler:sleep(math.max(0, self.wake_at - scheduler.now()), self.what)
+  self.wake_at = nil
+end
+
+--- What went wrong, for those who must not learn the address of the source; the log has it.
+-- @tparam table self a connection or an answer
+-- @tparam[opt] string code
+-- @treturn string
+function returning.told(self, code)
+  return self.told or TOLD[code] or "the upstream broke off"
+end
+
+-- ---- What is handed over -------------------------------------------------------------------
+
+-- By coroutine: the answer that a closed one had begun to read. In memory as long as both.
+local handed = setmetatable({}, { __mode = "k" })
+
+--- Have this coroutine get an answer, which another has begun to read, in place of the same request
+-- sent again.
+-- @tparam sluice.HttpStream answer
+function returning.hand_over(answer) handed[coroutine.running()] = answer end
+
+--- The answer that this coroutine was handed, when it is one to this request.
+-- @tparam table o url, method, body
+-- @treturn sluice.HttpStream|nil
+function returning.handed(o)
+  local answer = handed[coroutine.running()]
+  local asked = answer and answer.asked
+  if not asked or asked.url ~= o.url or asked.method ~= o.method or asked.body ~= o.body then
+    return nil
+  end
+  handed[coroutine.running()] = nil
+  return answer
 end
 
 return returning

@@ -96,6 +96,7 @@ local function open(self, source, closing)
       is_ours = is_ours }
   end
   local upstream = live.upstream
+  if upstream.is_ours then upstream.closing.is_kept = nil end
   if upstream.is_ours and upstream.closing.resume_only then
     upstream.closing:resume_only({ tries = TRIES, last_event_id = row.last_id,
       on_wait = function(message, seconds) report_wait(kept, row, message, seconds) end })
@@ -106,6 +107,15 @@ end
 -- - Whether the function, closed now, could go on behind the last event.
 function loop.can_resume(row, upstream)
   return upstream and upstream.is_ours or row.taken == 0 or row.last_id ~= nil
+end
+
+--- The function of a run is called again: when it asks for the answer that it was reading, it gets
+-- that.
+function loop.hand_over(self)
+  local upstream = self._row.in_loop and self._kept:live(self.id).upstream
+  if upstream and upstream.is_ours and upstream.closing.chunks then
+    upstream.closing:hand_over()
+  end
 end
 
 -- A loop has ended, by itself or by break.
@@ -133,7 +143,11 @@ end
 local function cut(self)
   local live = self._kept:live(self.id)
   local upstream = live.upstream
-  if not upstream or upstream.is_ours then return end
+  if not upstream then return end
+  if upstream.is_ours then
+    upstream.closing.is_kept = upstream.closing.chunks ~= nil or nil
+    return
+  end
   live.upstream = nil
   close(upstream.closing)
 end
@@ -162,7 +176,10 @@ local function next_event(self, upstream)
   if event == nil then
     local problem = upstream.is_ours and closing.problem
     leave(self)
-    if problem then error({ message = problem, code = closing.code }, 0) end
+    if problem then
+      local message = closing:for_readers(closing.code)
+      error({ message = message, code = closing.code, log = problem }, 0)
+    end
     return nil
   end
   local id = type(event) == "table" and event.id or nil

@@ -146,7 +146,7 @@ local function explain(problem)
   if problem == loop.OVER then return nil end
   if type(problem) == "table" and problem.message ~= nil then
     local code = type(problem.code) == "string" and problem.code or "EINTERNAL"
-    return { error = tostring(problem.message), code = code }
+    return { error = tostring(problem.message), code = code, log = problem.log }
   end
   local text = tostring(problem)
   return { error = text:gsub("^[^\n]-:%d+: ", ""), code = "EINTERNAL",
@@ -190,6 +190,7 @@ function run.call(kept, id, finish)
   local _ <close> = setmetatable({}, { __close = function(_, problem)
     if problem ~= nil then conclude(self, false, explain(problem)) end
   end })
+  loop.hand_over(self)
   local args = row.args and sluice.json.decode(row.args)
   conclude(self, xpcall(fn, explain, self, args))
 end
