@@ -387,7 +387,7 @@ local MISTAKES = {
   { "run", "if self._passes then return true end", "" },
   { "run", "if row.dirty then", "if false then" },
   { "ending", "if row.ended then return false end", "" },
-  { "pages", "owned.find(req, tostring(id), how)", "known" },
+  { "pages", "owned.find(req, id, how)", "self:get(id)" },
   { "runs", "if row.owner ~= owner then", "if false then" },
 }
 

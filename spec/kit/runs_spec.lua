@@ -161,6 +161,12 @@ describe("runs", function()
     assert.equal(404, open({ json = { id = "three" }, last = c:events("text")[1].id }).status)
     assert.equal(422, open({ json = { n = 1 } }).status)
     assert.equal(422, open({ json = { n = 1 }, last = "x" }).status)
+    for _, query in ipairs {
+      "lastEventId=x", "lastEventId=", "last_event_id=x", "last_event_id=", "Last-Event-ID=x" } do
+      local given = { method = "POST", user = "alice", json = { id = "four" } }
+      assert.equal(404, t:connect("/s?" .. query, given).status)
+    end
+    assert.equal(404, open({ json = { id = "four" }, headers = { ["Last-Event-ID"] = "" } }).status)
     assert.equal(2, t:get("/r", { user = "alice" }).json.total)
   end)
 
@@ -291,6 +297,8 @@ describe("runs", function()
     assert.equal(503, answer.status)
     assert.equal("waiting", t:get("/r/r3", { user = "alice" }).json.status)
     assert.equal(204, t:delete("/r/r3", { user = "alice" }).status)
+    post { id = "r5", n = 1 }
+    assert.equal(503, t:post("/r", { user = "alice", json = { n = 1 } }).status)
     t:advance(5)
     assert.equal("run-stopped bye", select(2, read(watch("r3"))))
     for _, id in ipairs { "r1", "r2", "r4" } do
