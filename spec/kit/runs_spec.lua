@@ -315,8 +315,22 @@ describe("runs", function()
     t:advance(40)
     local c = watch("much")
     assert.equal("ETOOBIG", last_of(c, "run-failed").code)
-    assert.is_true(#(read(c)) > 10000)
+    local n = #(read(c)) -- of 1,000 bytes with 64 for each event
+    assert.is_true(n >= 17000 and n <= 20000, n)
     assert.equal("ETIMEOUT", last_of(watch("long"), "run-failed").code)
+  end)
+
+  it("fail with a text that an event has room for, and that names no place in memory", function()
+    start [[
+      runs:define("long", function() error(("x"):rep(200000)) end)
+      runs:define("code", function() error({ message = "no", code = ("x"):rep(70000) }) end)
+      runs:define("odd", function() error({}) end)]]
+    for _, kind in ipairs { "long", "code", "odd" } do post { id = kind, kind = kind } end
+    t:advance(1)
+    assert.equal(("x"):rep(1000), last_of(watch("long"), "run-failed").error)
+    local failed = last_of(watch("code"), "run-failed")
+    assert.same({ "no", "EINTERNAL" }, { failed.error, failed.code })
+    assert.equal("an error that is no text", last_of(watch("odd"), "run-failed").error)
   end)
 
   it("are forgotten when keep is over", function()

@@ -178,7 +178,7 @@ describe("eventstream", function()
     it("refuses an option it does not know", function()
       assert.has_error(function() eventstream.new({ line_mx = 1 }) end,
         "eventstream.new: unknown option 'line_mx', did you mean 'line_max'? "
-        .. "(known: event_max, last_id, line_max)")
+        .. "(known: event_max, last_id, line_max, own_ids)")
     end)
   end)
 

@@ -6,6 +6,7 @@
 ---@field line_max? integer bytes
 ---@field event_max? integer bytes of data
 ---@field last_id? string where the stream before this one ended
+---@field own_ids? boolean an event has an id only when it brought one
 
 ---@class sluice.EventStreamEvent
 ---@field event string
@@ -21,6 +22,7 @@ function eventstream.new(o) end
 
 ---@class sluice.EventStream
 ---@field last_id string
+---@field at_id boolean no event came behind the block of that id
 ---@field retry? integer milliseconds
 local EventStream = {}
 ---@param bytes string

@@ -5,8 +5,9 @@
 ---                ├── due again ◀─────┤
 ---                └──── replay ◀── dead, after `retries` or for good: on_end, an event
 ---
---- A letter is deleted, or noted as told, only when its end was told (until then its row `owes` it),
---- so that a crash repeats and never loses. In memory: for each letter a row of its index, and the letter itself when there is no store.
+--- A letter is deleted, or noted as told, only when its end was told (until then its row `owes`
+--- it), so that a crash repeats and never loses. In memory: for each letter a row of its index, and
+--- the letter itself when there is no store.
 local delivery = require("sluice.outbox.delivery")
 local queue = require("sluice.outbox.queue")
 local sluice = require("sluice")

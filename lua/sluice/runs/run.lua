@@ -11,6 +11,7 @@
 --- In memory: that, and the upstream, which is not the function's (sluice/runs/book.lua).
 local loop = require("sluice.runs.loop")
 local names = require("sluice.base.names")
+local pieces = require("sluice.runs.pieces")
 local sluice = require("sluice")
 local writer = require("sluice.runs.writer")
 
@@ -22,6 +23,7 @@ Run.__index = Run
 Run.__name = "sluice.Run"
 
 local EVENT_BYTES, SAVED_BYTES = 65000, 256 * 1024
+local ERROR_BYTES, CODE_BYTES = 1000, 64
 local RESERVED = { hello = true, reset = true, sync = true, bye = true, open = true, error = true }
 local alive, check_size, taken = loop.alive, loop.check_size, loop.taken
 
@@ -141,16 +143,23 @@ local function obstacle(kept, row)
   end
 end
 
+-- A text of an error that readers get: an event has room for it. Its place in memory says nothing.
+local function text_of_error(value)
+  local meta = type(value) == "table" and getmetatable(value)
+  local is_text = type(value) == "string" or type(value) == "number" or meta and meta.__tostring
+  return (pieces.cut(is_text and tostring(value) or "an error that is no text", ERROR_BYTES))
+end
+
 -- What an error says to who watches; the log has all of it.
 local function explain(problem)
   if problem == loop.OVER then return nil end
   if type(problem) == "table" and problem.message ~= nil then
-    local code = type(problem.code) == "string" and problem.code or "EINTERNAL"
-    return { error = tostring(problem.message), code = code, log = problem.log }
+    local code = type(problem.code) == "string" and #problem.code <= CODE_BYTES and problem.code
+    return { error = text_of_error(problem.message), code = code or "EINTERNAL", log = problem.log }
   end
-  local text = tostring(problem)
-  return { error = text:gsub("^[^\n]-:%d+: ", ""), code = "EINTERNAL",
-    log = debug.traceback(text, 2) }
+  local text = type(problem) == "string" and problem:gsub("^[^\n]-:%d+: ", "") or problem
+  return { error = text_of_error(text), code = "EINTERNAL",
+    log = debug.traceback(tostring(problem), 2) }
 end
 
 local function conclude(self, ok, result)

@@ -43,6 +43,7 @@ local function close_text(row)
       piece, rest = pieces.cut(piece, TEXT_MAX // 4)
       data, text = assert(sluice.json.encode({ text = piece })), rest .. text
     end
+    row.bytes = row.bytes - #piece -- they were counted when they were taken
     add(row, "text", data)
   end
 end
