@@ -377,6 +377,18 @@ describe("an inbox that is full", function()
     assert.equal(1, unread().dropped.total)
   end)
 
+  it("refuses at once what would be dropped at once, also by bytes", function()
+    start("max_bytes = 131072")
+    for _ = 1, 4 do send("bob", ("x"):rep(30000), { severity = "critical" }) end
+    send("bob", ("y"):rep(5000)) -- there is room for that
+    local answer = t:post("/send/bob", { json = { message = ("z"):rep(20000), severity = "warning" } })
+    assert.same({ 503, "EFULL" }, { answer.status, answer.json.error.code })
+    assert.equal(5, unread().unread)
+    send("bob", ("z"):rep(20000), { severity = "critical" })
+    local list = unread().notifications
+    assert.same({ 4, "critical", 20000 }, { #list, list[4].severity, #list[4].message })
+  end)
+
   it("is full by bytes, too", function()
     start("max_bytes = 131072")
     local c = device()

@@ -320,6 +320,23 @@ describe("runs", function()
     assert.equal("ETIMEOUT", last_of(watch("long"), "run-failed").code)
   end)
 
+  it("fail when they say too much for one event of a loop, and hold no more meanwhile", function()
+    start([[
+      local emitted = app:state("emitted", { n = 0 })
+      runs:define("flood", function(run)
+        for _ in run:from(function() return { id = "1" } end) do
+          for i = 1, 1000 do
+            run:emit("part", ("x"):rep(1000))
+            emitted().n = i
+          end
+        end
+      end)]], "max_bytes = 20000")
+    post { id = "flood", kind = "flood" }
+    t:advance(1)
+    assert.equal("ETOOBIG", last_of(watch("flood"), "run-failed").code)
+    assert.equal(18, t:state("emitted").n) -- 1,000 bytes, and 64 for each event
+  end)
+
   it("fail with a text that an event has room for, and that names no place in memory", function()
     start [[
       runs:define("long", function() error(("x"):rep(200000)) end)

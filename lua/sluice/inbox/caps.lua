@@ -5,6 +5,7 @@ local sluice = require("sluice")
 
 local caps = { KEY = "dropped" }
 
+local FRAME_BYTES = 128 -- of an event beside its data, at most
 local PAGE, SLICE, SWEEP_SECONDS, QUIET_SECONDS = 50, 100, 60, 60
 
 -- What is dropped first: the oldest of the lowest priority.
@@ -22,19 +23,35 @@ local function find_lowest(self, channel)
   return lowest
 end
 
--- By which cap there is too much, or nil; with `more` than that.
-local function excess(self, channel, more)
+-- How many are too many, and how many bytes, with so much more.
+local function excess(self, channel, more, size)
   local _, n, bytes = self.app:newest(channel, { event = self.event, limit = 0 })
-  if n + more > self.max then return "max" end
-  if bytes + more > self.max_bytes then return "max_bytes" end
+  return n + more - self.max, bytes + size - self.max_bytes
+end
+
+-- Whether so many and so many bytes go when what is no more severe goes.
+local function can_go(self, channel, priority, many, bytes)
+  local after
+  repeat
+    local rows = self.app:newest(channel, { event = self.event, limit = PAGE, after = after })
+    for _, row in ipairs(rows) do
+      if (row.data.priority or 0) <= priority then
+        many, bytes = many - 1, bytes - #(sluice.json.encode(row.data) or "")
+      end
+      if many <= 0 and bytes <= 0 then return true end
+      after = row.id
+    end
+  until #rows < PAGE
+  return false
 end
 
 --- Whether there is room for an item, or for which something else can go.
 -- @treturn boolean|nil true; or nil, message, code
 function caps.has_room(self, channel, item)
-  if not excess(self, channel, 1) then return true end
-  local lowest = find_lowest(self, channel)
-  if not lowest or (lowest.priority or 0) <= item.priority then return true end
+  local size = #(sluice.json.encode(item) or "") + FRAME_BYTES
+  local many, bytes = excess(self, channel, 1, size)
+  if many <= 0 and bytes <= 0 then return true end
+  if can_go(self, channel, item.priority, many, bytes) then return true end
   return nil, ("the inbox of '%s' is full of what is more severe"):format(item.to), "EFULL"
 end
 
@@ -73,7 +90,8 @@ function caps.enforce(self, channel)
   while true do
     local reason, item = "keep", find_old(self, channel)
     if not item then
-      reason = excess(self, channel, 0)
+      local many, bytes = excess(self, channel, 0, 0)
+      reason = many > 0 and "max" or bytes > 0 and "max_bytes"
       item = reason and find_lowest(self, channel)
     end
     if not item then return true end

@@ -19,7 +19,7 @@ end
 
 function loop.check_size(self)
   local row, most = self._row, self._kept.o.max_bytes
-  if row.bytes <= most then return end
+  if row.bytes + (self._step and self._step.bytes or 0) <= most then return end
   self._finish(row, "failed", { error = ("more than %d bytes"):format(most), code = "ETOOBIG" })
   error(loop.OVER, 0)
 end
@@ -183,7 +183,7 @@ local function next_event(self, upstream)
     return nil
   end
   local id = type(event) == "table" and event.id or nil
-  self._step = { id = type(id) == "number" and sluice.json.encode(id) or id }
+  self._step = { id = type(id) == "number" and sluice.json.encode(id) or id, bytes = 0 }
   self.last_id = self._step.id
   return table.unpack(values, 1, values.n)
 end

@@ -49,10 +49,9 @@ function Run:text(text)
   end
   alive(self)
   if self._passes or text == "" then return end
-  local row = self._row
-  row.bytes = row.bytes + #text
-  if self._step then
-    self._step[#self._step + 1] = { text = text }
+  local row, step = self._row, self._step
+  if step then
+    step[#step + 1], step.bytes = { text = text }, step.bytes + #text
     return check_size(self)
   end
   row.dirty = true
@@ -92,8 +91,11 @@ function Run:emit(event, data)
   if not text then return nil, message, code end
   alive(self)
   if self._passes then return true end
-  if self._step then
-    self._step[#self._step + 1] = { event = event, data = text }
+  local step = self._step
+  if step then
+    step[#step + 1] = { event = event, data = text }
+    step.bytes = step.bytes + #text + writer.EVENT_COST
+    check_size(self)
     return true
   end
   self._row.dirty = true

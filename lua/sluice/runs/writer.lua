@@ -14,6 +14,7 @@ local writer = {}
 
 local EVENT_BYTES = 65000 -- of data; a longer text becomes several events
 local EVENT_COST = 64 -- bytes that an event counts beside its data
+writer.EVENT_COST = EVENT_COST
 local TEXT_MAX = 32000 -- bytes of text in one event: six bytes stand for some characters in JSON
 local HELD_BYTES = 256 * 1024 -- taken and not published: then the function waits
 local RETRY_SECONDS, POLL_SECONDS = 1, 0.01
@@ -51,6 +52,7 @@ end
 --- Take a piece of text, bytes that may end within a character.
 function writer.text(row, bytes)
   local text
+  row.bytes = row.bytes + #bytes
   text, row.tail = pieces.split(row.tail .. bytes)
   if text ~= "" then row.parts[#row.parts + 1] = text end
 end
