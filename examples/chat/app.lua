@@ -10,7 +10,7 @@
 ---
 --- Events: `question`, then those of doc/runs.md.
 local sluice = require("sluice")
-local client, parrot = require("sluice.client"), require("parrot")
+local client, openai, parrot = require("sluice.client"), require("openai"), require("parrot")
 local app = sluice.app()
 local auth = require("sluice.auth").new(app, { session = { secret = sluice.env("CHAT_SECRET") } })
 local runs = require("sluice.runs").new(app, { keep = 86400 })
@@ -21,14 +21,13 @@ runs:define("answer", function(run, args)
   local ask = { headers = { Authorization = "Bearer " .. key },
     json = { model = sluice.env("LLM_MODEL", ""), messages = args.messages, stream = true } }
   for event in run:from(url and client.events(url, ask) or parrot(args.messages, run.last_id)) do
-    if event.text == "[DONE]" then return end
-    if event.data.error then error(event.data.error.message, 0) end
-    local piece = event.data.choices[1] and event.data.choices[1].delta.content
-    if type(piece) == "string" then run:text(piece) end
+    local text = openai.text_of(event)
+    if not text then return end
+    run:text(text)
   end
   error("the model broke off", 0)
 end)
-runs:routes("/api/chat", auth:user(), auth:limit("ask", { rate = 60, per = 60 }))
+runs:routes("/api/chat", auth:user(), openai.guard, auth:limit("ask", { rate = 60, per = 60 }))
 runs:stream("/api/answers", auth:user())
 app:post("/api/visitor", auth:optional(), function(req)
   return 204, nil, not req.user and auth:sign_in({ id = sluice.id() }) or nil
