@@ -68,7 +68,6 @@ INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
 install-lua: core
 	install -D -m 755 $(B)/sluice/core.so "$(DESTDIR)$(INST_LIBDIR)/sluice/core.so"
 	find lua -type f | while read -r f; do install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/$${f#lua/}" || exit 1; done
-
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)

@@ -8,7 +8,7 @@ local server = require("spec.support.server")
 local tree = require("spec.support.tree")
 
 --- What no server needs: tests and the command line, and what is never loaded.
-local APART = { "^sluice%.testing", "^sluice%.command%.", "^sluice%.test$", "^sluice%.main$", "^sluice%.meta$" }
+local APART = { "^sluice%.testing", "^sluice%.command%.", "^sluice%.test$", "^sluice%.main$", "^sluice%.meta" }
 
 local APP = [[
 local first = {}
