@@ -345,7 +345,8 @@ describe("an app in the kit", function()
 
   it("is told its environment and its settings, and no others", function()
     local source = 'local secret = sluice.env("SECRET")\n'
-      .. 'app:get("/env", function() return { secret, os.getenv("PATH") or "none", sluice.env("B", "b") } end)'
+      .. 'app:get("/env", function() return { secret, os.getenv("PATH") or "none", sluice.env("B", "b") } end)\n'
+      .. 'app:post("/env", function() end)'
     local t = kit.start(source, { env = { SECRET = "s", SLUICE_MAX_BODY = "10" }, flags = { heartbeat = 3 } })
     assert.same({ "s", "none", "b" }, t:get("/env").json)
     assert.equal(3, kit.start('app:stream("/s", "s")', { flags = { heartbeat = 3 } }):connect("/s").hello.heartbeat)
