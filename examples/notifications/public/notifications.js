@@ -16,7 +16,7 @@ async function ask(method, path, body, headers) {
     body: body && JSON.stringify(body) });
   const text = await answer.text();
   const data = text ? JSON.parse(text) : {};
-  if (!answer.ok) throw new Error(data.error?.message ?? answer.statusText);
+  if (!answer.ok) throw Object.assign(new Error(data.error?.message ?? answer.statusText), { status: answer.status });
   return data;
 }
 
@@ -113,7 +113,12 @@ async function begin() {
     byId("sign-in").hidden = true;
     byId("signed-in").hidden = false;
     connect();
-  } catch {
+  } catch (problem) {
+    if (problem.status !== 401) { // a proxy or a server that starts: nobody has signed out
+      setStatus("waiting", "Not connected: trying again");
+      retry = setTimeout(begin, 5000);
+      return;
+    }
     lastId = "";
     clear();
     byId("sign-in").hidden = false;
