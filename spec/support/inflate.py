@@ -3,8 +3,8 @@ reads with Python's zlib, cuts its connections at random bytes, now and then rea
 and comes back with the id that came last. It writes the number of each event that it gets, until
 LAST, then how often it was cut."""
 import http.client
+import json
 import random
-import re
 import socket
 import sys
 import zlib
@@ -22,7 +22,7 @@ def take(block):
     if fields.get("event") == "reset":
         sys.exit("reset " + fields["data"])
     if fields.get("event") == "e":
-        got = int(re.match(r'\{"n":(\d+)', fields["data"])[1])
+        got = json.loads(fields["data"])["n"]
         print(got, flush=True)
 
 
