@@ -8,18 +8,28 @@ local caps = { KEY = "dropped" }
 local FRAME_BYTES = 128 -- of an event beside its data, at most
 local PAGE, SLICE, SWEEP_SECONDS, QUIET_SECONDS = 50, 100, 60, 60
 
+-- The items of an inbox, oldest first.
+local function each_item(self, channel)
+  local rows, i, after = {}, PAGE, nil
+  return function()
+    if i == PAGE then
+      local given = { event = self.event, limit = PAGE, after = after }
+      rows, i = self.app:newest(channel, given), 0
+    end
+    i = i + 1
+    if not rows[i] then return nil end
+    after = rows[i].id
+    return rows[i].data
+  end
+end
+
 -- What is dropped first: the oldest of the lowest priority.
 local function find_lowest(self, channel)
-  local lowest, after
-  repeat
-    local rows = self.app:newest(channel, { event = self.event, limit = PAGE, after = after })
-    for _, row in ipairs(rows) do
-      local item = row.data
-      if not lowest or (item.priority or 0) < (lowest.priority or 0) then lowest = item end
-      if (lowest.priority or 0) == 0 then return lowest end
-      after = row.id
-    end
-  until #rows < PAGE
+  local lowest
+  for item in each_item(self, channel) do
+    if not lowest or (item.priority or 0) < (lowest.priority or 0) then lowest = item end
+    if (lowest.priority or 0) == 0 then break end
+  end
   return lowest
 end
 
@@ -31,17 +41,12 @@ end
 
 -- Whether so many and so many bytes go when what is no more severe goes.
 local function can_go(self, channel, priority, many, bytes)
-  local after
-  repeat
-    local rows = self.app:newest(channel, { event = self.event, limit = PAGE, after = after })
-    for _, row in ipairs(rows) do
-      if (row.data.priority or 0) <= priority then
-        many, bytes = many - 1, bytes - #(sluice.json.encode(row.data) or "")
-      end
-      if many <= 0 and bytes <= 0 then return true end
-      after = row.id
+  for item in each_item(self, channel) do
+    if (item.priority or 0) <= priority then
+      many, bytes = many - 1, bytes - #(sluice.json.encode(item) or "")
     end
-  until #rows < PAGE
+    if many <= 0 and bytes <= 0 then return true end
+  end
   return false
 end
 
