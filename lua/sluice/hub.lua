@@ -44,17 +44,12 @@ local described = setmetatable({}, { __mode = "k" })
 
 local function bad(field, message) return nil, field .. ": " .. message, "EBADFIELD", field end
 
-local function as_segment(id) -- or nil
-  local text = math.type(id) == "integer" and tostring(id) or id
-  return segment.fits(text) and text or nil
-end
-
 -- The channel that a body is for; or nil, message, code, field. A client follows its own from when
 -- it is first addressed: a plan that named it would open the stream before it can be resumed.
 local function channel_of(self, body)
   if body.client ~= nil and body.user ~= nil then return bad("user", "a client is named, too") end
   if body.user ~= nil then
-    local id = as_segment(body.user)
+    local id = segment.of(body.user)
     if id then return ("%s/user/%s"):format(self.name, id) end
     return bad("user", "an id of at most 64 letters, digits and _ . @ + = ~ : - is expected")
   end
@@ -251,7 +246,7 @@ function Hub:routes(prefix, given)
   end
   local function post(path, who, act, fields) add("post", path, who, handler(self, act, fields)) end
   add("stream", "connect", readers, function(req)
-    local id = req.user ~= nil and as_segment(req.user.id)
+    local id = req.user ~= nil and segment.of(req.user.id)
     if req.user ~= nil and not id then return 403, "this user's id can be in no channel's name" end
     local mine = id and ("%s/user/%s"):format(self.name, id) or nil
     return { channels = { self.name, mine }, meta = { hub = self.name } }
@@ -281,7 +276,7 @@ function hub.new(app, given)
   end
   o.name, o.history, o.rewind = nil, o.history or 1000, o.rewind or 0
   app:channel(name, o)
-  o.read = function(user, params) return user ~= nil and as_segment(user.id) == params.user end
+  o.read = function(user, params) return user ~= nil and segment.of(user.id) == params.user end
   app:channel(name .. "/user/:user", o)
   app:channel(name .. "/client/:client", { history = 0,
     read = function(_, params, client) return client.id == params.client end })

@@ -11,10 +11,7 @@ local LISTED_MAX = 1000
 --- The id of an owner, or of what it owns, as a segment of a channel's name.
 -- @param id a text, or an integer
 -- @treturn string|nil nil when it can be none
-function owned.key(id)
-  local text = math.type(id) == "integer" and tostring(id) or id
-  return segment.fits(text) and text or nil
-end
+owned.key = segment.of
 
 --- Whether a user has a role: `roles` is a set, or a list.
 function owned.has_role(user, role)

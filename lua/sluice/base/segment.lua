@@ -8,4 +8,11 @@ function segment.fits(text)
     and text:find("^[%w_.@+=~-][%w_.@+=~:-]*$") ~= nil
 end
 
+--- An id, a text or an integer, as a segment.
+-- @treturn string|nil nil when it can be none
+function segment.of(id)
+  local text = math.type(id) == "integer" and tostring(id) or id
+  return segment.fits(text) and text or nil
+end
+
 return segment
