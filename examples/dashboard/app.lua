@@ -11,6 +11,7 @@ local system = require("sluice.system").new(app)
 
 app:channel("metrics", { history = 300, rewind = "all" })
 app:stream("/api/dashboard-metrics", "metrics")
+app:static("/look", "../look")
 app:static("/", "public")
 
 app:every(1, { while_subscribed = "metrics" }, function()

@@ -50,6 +50,7 @@ app:get("/", function()
   headers.Location = "/index.html"
   return 302, nil, headers
 end)
+app:static("/look", "../look")
 app:static("/", "../dashboard/public")
 
 app:on("start", function()

@@ -61,7 +61,7 @@ const figuresOf = (page) => page.evaluate(() =>
   [...document.querySelectorAll(".card[data-metric] .figure b")].map((b) => b.textContent));
 
 async function cutOnce(page, proxy, args) {
-  const before = await page.evaluate(() => ({ events: dashboard.events, hellos: dashboard.hellos.length }));
+  const before = await page.evaluate(() => ({ events: dashboard.events, connections: dashboard.connections }));
   await until("events before the cut", () => page.evaluate((n) => dashboard.events > n, before.events));
   proxy.blocked = true;
   proxy.cut();
@@ -69,8 +69,8 @@ async function cutOnce(page, proxy, args) {
   const words = await page.textContent("#status-text");
   await new Promise((done) => setTimeout(done, args.blocked_ms));
   proxy.blocked = false;
-  await until("another hello", () => page.evaluate((n) => dashboard.hellos.length > n, before.hellos));
-  await until("events after it", () => page.evaluate((n) => dashboard.state === "live" && dashboard.events > n + 2, before.events));
+  await until("it is connected again", () => page.evaluate((n) => dashboard.connections > n, before.connections));
+  await until("events after it", () => page.evaluate((n) => dashboard.state === "open" && dashboard.events > n + 2, before.events));
   return words;
 }
 
@@ -80,7 +80,7 @@ export default async ({ args, open }) => {
   try {
     await until("the witness reads", () => witness.ids.length > 0);
     const page = await open(proxy.url);
-    await until("the page reads", () => page.evaluate(() => dashboard.state === "live" && dashboard.events > 0));
+    await until("the page reads", () => page.evaluate(() => dashboard.state === "open" && dashboard.events > 0));
     const first = await figuresOf(page);
     await until("figures change", async () => (await figuresOf(page)).join() !== first.join());
     const waiting = [];

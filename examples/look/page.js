@@ -1,0 +1,95 @@
+/**
+ * What the example pages share: the head with the state of the connection, one stream by /sluice.js,
+ * and elements made of text (never of HTML).
+ *
+ *   import { byId, follow, head } from "/look/page.js";
+ *   head("match");
+ *   follow("/api/live-match/7", { "match-event": (data) => add(data) }, { live: "Match 7, live" });
+ */
+import { connect } from "/sluice.js";
+
+export const byId = (id) => document.getElementById(id);
+
+/** An element: its name, its text or children, and attributes. */
+export function make(name, content = [], attributes = {}) {
+  const made = document.createElement(name);
+  made.append(...[content].flat().filter((part) => part !== null && part !== undefined && part !== ""));
+  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) made.setAttribute(key, value);
+  return made;
+}
+
+/** 13:05, or with seconds 13:05:09, of a timestamp or of now. */
+export function clock(time, seconds) {
+  const second = seconds ? "2-digit" : undefined;
+  return new Date(time ?? Date.now()).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second });
+}
+
+/** The head of a page. With `home` the logo leads there. */
+export function head(name, home) {
+  const brand = make(home ? "a" : "div", [make("img", "", { class: "mark", src: "/look/logo.svg", alt: "" }),
+    make("h1", ["Sluice ", make("span", name)])], { class: "brand", href: home });
+  const status = make("p", [make("span", "", { class: "dot", "aria-hidden": "true" }),
+    make("span", "Connecting", { id: "status-text" })],
+  { id: "status", class: "status", role: "status", "data-state": "connecting" });
+  document.body.prepend(make("header", [brand, status], { class: "top" }));
+}
+
+/** The state of the connection and its words, in the head. */
+export function setStatus(state, text) {
+  byId("status").dataset.state = document.body.dataset.state = state;
+  if (byId("status-text").textContent !== text) byId("status-text").textContent = text;
+}
+
+const WORDS = {
+  connecting: "Connecting",
+  open: "Live",
+  waiting: "Waiting for the server",
+  stale: "Nothing heard of the server",
+  closed: "Closed by the server",
+};
+
+/** Why something was lost, in words. */
+export const REASONS = {
+  epoch: "the server was restarted and counts anew",
+  restart: "the server was restarted and counts anew",
+  trimmed: "what came meanwhile is no longer kept",
+  slow: "this page read too slowly",
+  future: "the server does not know how far this page is",
+  unknown_id: "the server does not know how far this page is",
+  denied: "this page may no longer read the channel",
+  failover: "another server took over",
+  user: "somebody else has signed in",
+};
+
+/**
+ * One stream: a function for each type of event, called with its data and the event. More: `live`, the words while
+ * it is open; `onReset`; `onStatus`; and all that connect takes. Returns the connection.
+ */
+export function follow(url, on, { live, onReset, onStatus, ...options } = {}) {
+  return connect(url, {
+    eventTypes: Object.keys(on),
+    onMessage: (event) => on[event.type](event.data, event),
+    onReset,
+    onStatus: (status) => {
+      setStatus(status, status === "open" && live ? live : WORDS[status]);
+      onStatus?.(status);
+    },
+    ...options,
+  });
+}
+
+/** A request with JSON, and the answer's; throws an Error with the server's words and `status`. */
+export async function ask(method, path, body, headers) {
+  const answer = await fetch(path, { method, body: body && JSON.stringify(body),
+    headers: { ...(body && { "Content-Type": "application/json" }), ...headers } });
+  const text = await answer.text();
+  const data = text ? JSON.parse(text) : null;
+  if (!answer.ok) throw Object.assign(new Error(data?.error?.message ?? answer.statusText), { status: answer.status });
+  return data;
+}
+
+/** Put a row on top of a list that keeps so many; `.none` beside it is shown while it is empty. */
+export function addRow(list, row, most = 100) {
+  list.prepend(row);
+  while (list.children.length > most) list.lastChild.remove();
+}
