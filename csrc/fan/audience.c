@@ -104,6 +104,13 @@ static uint32_t period_of(const struct chan *c, uint64_t asked_ms) {
     return c->kind == CHANNEL_STATE && asked_ms > period ? (uint32_t)asked_ms : period;
 }
 
+/* The phase of a state keeps its first tick away from the values that it begins with. Logs have theirs
+ * at the same moments, so that whoever follows them shares what is gathered. */
+static struct tick *pick_tick(struct fan *fan, const struct chan *c, uint32_t period) {
+    bool state = c->kind == CHANNEL_STATE;
+    return ticks_pick(&fan->ticks, period, state ? fan->now_ms : 0);
+}
+
 static struct slice bytes_of(const struct audience_key *key) {
     return slice_of((const char *)key, sizeof *key);
 }
@@ -149,7 +156,7 @@ static int make_room(struct audience *a) {
 
 int audience_reserve(struct fan *fan, struct audience_key key, struct audience **out) {
     uint32_t period = period_of(key.chan, key.asked_ms);
-    key.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
+    key.tick = pick_tick(fan, key.chan, period);
     struct map_node *node = map_get(&fan->audiences, bytes_of(&key));
     struct audience *a = node ? container_of(node, struct audience, node) : NULL;
     if (!a && audience_new(fan, &key, &a) < 0) return E_NOMEM;
@@ -324,7 +331,7 @@ static void retune(struct fan *fan, struct audience *a) {
         ticks_left(&fan->ticks, old);
         old->users--;
     }
-    a->key.tick = ticks_pick(&fan->ticks, period, fan->now_ms);
+    a->key.tick = pick_tick(fan, a->key.chan, period);
     if (a->key.tick) a->key.tick->users++;
     map_add(&fan->audiences, &a->node);
     for (uint32_t i = 0; i < a->n_subs; i++)

@@ -9,7 +9,8 @@
  *
  * An audience gets the phase whose next moment is no less than one period away, so that a
  * snapshot and the first tick keep the distance too. A phase without users has no offset:
- * its first user's arrival sets it. [one thread] */
+ * its first user's arrival sets it. What has no distance to keep picks phase 0, by time 0.
+ * [one thread] */
 #ifndef SLUICE_FAN_TICK_H
 #define SLUICE_FAN_TICK_H
 

@@ -9,6 +9,7 @@ local all = { channels = { "log", "prices", "ticks" }, compress = "auto" }
 app:stream("/auto", all)
 app:stream("/gzip", { compress = "gzip" }, function() return all.channels[1] end)
 app:stream("/zstd", { compress = "zstd" }, "log")
+app:stream("/ticks", { compress = "auto" }, "ticks")
 app:stream("/off", { compress = false }, { channels = { "log", "prices", "ticks" } })
 app:stream("/never", { channels = { "log" } })
 app:stream("/both", { compress = false }, { channels = { "log" }, compress = "auto" })
@@ -127,24 +128,39 @@ describe("a compressed stream", function()
     end
   end)
 
+  local function stats()
+    return t:wait(1, t.place:run("stats", function() return t.place.runtime.generation.app:stats() end))[2]
+  end
+
   it("is compressed once for all who stand at the same place", function()
     local list = {}
     for i = 1, 40 do list[i] = t:connect("/auto", { compress = i % 2 == 0 and "gzip" or "zstd" }) end
-    local before = t:wait(1, t.place:run("stats", function()
-      return t.place.runtime.generation.app:stats()
-    end))[2]
+    local before = stats()
     for i = 1, 20 do
       t:publish("log", "e", { n = i, text = ("abc "):rep(50) })
       t:settle()
     end
-    local after = t:wait(1, t.place:run("stats", function()
-      return t.place.runtime.generation.app:stats()
-    end))[2]
+    local after = stats()
     for _, c in ipairs(list) do assert.equal(20, c:count("e")) end
     assert.equal(2 * 20, after.compressions - before.compressions)
     local from, to = after.compressed_from - before.compressed_from, after.compressed_to - before.compressed_to
     assert.equal(after.delivered_bytes - before.delivered_bytes, from)
     assert.is_true(from > 40 * 20 * 200 and to > 40 * 20 * 40 and to < 0.7 * from, ("%d to %d"):format(from, to))
+  end)
+
+  it("is compressed once a batch, whenever those who follow it came", function()
+    local list = {}
+    for i = 1, 20 do
+      list[i] = t:connect("/ticks", { compress = i % 2 == 0 and "gzip" or "zstd" })
+      t:advance(0.013)
+    end
+    local before = stats().compressions
+    for _ = 1, 10 do
+      t:publish("ticks", "tick", { text = ("abc "):rep(50) })
+      t:advance(0.1)
+    end
+    for _, c in ipairs(list) do assert.equal(10, c:count("tick")) end
+    assert.equal(2 * 10, stats().compressions - before)
   end)
 
   it("that opens before its plan is there is plain, and says that it varies", function()
