@@ -4,7 +4,7 @@
 --- was answered must be there after a kill, and what is active must be what the events say. Mistakes that are planted
 --- into the module are all found. SEED= repeats one world.
 local kit = require("spec.support.kit")
-local tree = require("spec.support.tree")
+local worlds = require("spec.support.worlds")
 
 local STEPS, SUBJECTS = 60, { "a", "b", "c" }
 local EDGE = 0.1 -- seconds around a deadline in which nothing is sent: either answer would be right
@@ -391,95 +391,48 @@ local function play_slow(seed, files, module)
   return wrong
 end
 
--- The module as files of an app, with a mistake in one of them.
-local function planted(file, from, to)
-  local files, found = {}, false
-  local function add(path, name)
-    local text = tree.read(path):gsub('"sluice%.alerts%.(%l+)"', '"al_%1"')
-    local i, j = text:find(from, 1, true)
-    if path:find("/" .. file .. ".lua", 1, true) and i then
-      text, found = text:sub(1, i - 1) .. to .. text:sub(j + 1), true
-    end
-    files[name .. ".lua"] = text
-  end
-  add("lua/sluice/alerts.lua", "al")
-  for _, part in ipairs { "book", "pages", "rules", "slots", "telling", "wheel" } do
-    add(("lua/sluice/alerts/%s.lua"):format(part), "al_" .. part)
-  end
-  assert(found or file == "", from .. " is not in " .. file)
-  return files
-end
-
 local MISTAKES = {
-  { "rules", "if firing and rule.clear ~= nil then", "if false then" },
-  { "rules", "return sign * v > sign * limit", "return sign * v >= sign * limit" },
-  { "slots", "local rests = ", "local rests = false and " },
+  { "rules", "if firing and rule.clear ~= nil then", "if false then", seed = 6 },
+  { "rules", "return sign * v > sign * limit", "return sign * v >= sign * limit", seed = 4 },
+  { "slots", "local rests = ", "local rests = false and ", seed = 7 },
   { "slots", "local waits = ", "local waits = false and " },
   { "slots", "id = sluice.id()", 'id = "same" .. subject .. rule.name' },
-  { "slots", "if rule.after and s.last[subject] then", "if false then" },
-  { "telling", "ended_at = self.store and", "ended_at = false and" },
+  { "slots", "if rule.after and s.last[subject] then", "if false then", seed = 2 },
+  { "telling", "ended_at = self.store and", "ended_at = false and", seed = 7 },
   { "telling", 'return self.store:set("seen/" .. subject, true)', "return true" },
   { "book", "if not self.rules[name] then", "if false then" },
-  { "book", "if last + rule.after > now then", "if false then" },
+  { "book", "if last + rule.after > now then", "if false then", seed = 2 },
   { "book", 'self.store:each("alert/")', 'self.store:each("x/")' },
   { "book", "if not slots.is_active(slots.get(s, subject, rule.name)) then\n        ", "if false then\n" },
-  { "book", "if not self.silences[1] then forget_watched(s) end", "" },
+  { "book", "if not self.silences[1] then forget_watched(s) end", "", seed = 3 },
   { "book", "  s.last[subject] = sluice.now()\n", "  s.last[subject] = s.last[subject] or sluice.now()\n" },
-  { "wheel", "w.done = w.done + 1", "w.done = till" },
+  { "wheel", "w.done = w.done + 1", "w.done = till", seed = 2 },
 }
 
 local SLOW_MISTAKES = {
   { "telling", "if slot.flying then return save_now(self, s, subject, name, slot) end", "" },
   { "telling", "if slot.flying then return save_now(self, s, subject, name, slot) end",
-    "if slot.flying then return true end" },
+    "if slot.flying then return true end", seed = 6 },
   { "slots", "slot.turn = slot.turn + 1\n  slots.push(s, subject, name)", "slot.turn = slot.turn + 1" },
   { "alerts", "  if not slot.ack then\n", "  if slot.ack then return true end\n  if not slot.ack then\n" },
 }
-
-local function seeds(worlds)
-  local seed, is_full = tonumber(os.getenv("SEED")), os.getenv("SLUICE_SPEC_FULL")
-  if seed and not is_full then return seed, seed end
-  local first = seed or is_full and os.time() * 1000 or 1
-  return first, first + (is_full and 2000 or worlds) - 1
-end
-
-local function show_mistakes(world, mistakes, worlds)
-  assert.is_nil(world(1, planted("", "\0", ""), "al")) -- the copy by itself has none
-  local missed = {}
-  for _, mistake in ipairs(mistakes) do
-    local files, wrong = planted(table.unpack(mistake)), nil
-    for seed = 1, worlds do
-      local ok, why = pcall(world, seed, files, "al")
-      wrong = not ok and why or ok and why or nil
-      if os.getenv("SHOW") and wrong then print(seed, wrong, mistake[2], mistake[3]) end
-      kit.stop_all()
-      if wrong then break end
-    end
-    if not wrong then missed[#missed + 1] = mistake[2] end
-  end
-  assert.same({}, missed)
-end
 
 describe("random alerts", function()
   after_each(kit.stop_all)
 
   it("begin and end once per excursion, as an independent model says", function()
-    local first, last = seeds(12)
-    for seed = first, last do
-      local wrong = play(seed, nil, "sluice.alerts")
-      assert.is_nil(wrong, ("SEED=%d: %s"):format(seed, wrong))
-    end
+    worlds.hold(function(seed) return play(seed, nil, "sluice.alerts") end, 12, 2000)
   end)
 
   it("are there after a kill as they were answered, and told, while the disk is slow", function()
-    local first, last = seeds(6)
-    for seed = first, last do
-      local wrong = play_slow(seed, nil, "sluice.alerts")
-      assert.is_nil(wrong, ("SEED=%d: %s"):format(seed, wrong))
-    end
+    worlds.hold(function(seed) return play_slow(seed, nil, "sluice.alerts") end, 6, 2000)
   end)
 
-  it("show each mistake that is planted into the module", function() show_mistakes(play, MISTAKES, 40) end)
+  it("show each mistake that is planted into the module", function()
+    worlds.show(play, MISTAKES, worlds.copies("alerts"), 40)
+  end)
 
-  it("show each mistake that only a slow disk shows", function() show_mistakes(play_slow, SLOW_MISTAKES, 12) end)
+  it("show each mistake that only a slow disk shows", function()
+    worlds.show(play_slow, SLOW_MISTAKES, worlds.copies("alerts"), 12)
+  end)
 end)

@@ -4,10 +4,9 @@
 --- work when the process died; nothing runs that was refused, nothing is lost that was accepted. Mistakes that are
 --- planted into the module are all found. SEED= repeats one world.
 local kit = require("spec.support.kit")
-local tree = require("spec.support.tree")
+local worlds = require("spec.support.worlds")
 
 local STEPS, CONCURRENCY, QUEUE = 60, 2, 4
-local PATIENCE = 60 -- worlds in which a planted mistake may hide; most show in the first two
 local ENDS = { ["job-complete"] = "success", ["job-failed"] = "failed", ["job-cancelled"] = "cancelled" }
 local USER = { user = "ann" }
 
@@ -295,41 +294,22 @@ end
 
 -- ---- Mistakes ----------------------------------------------------------------------------
 
-local PARTS = { "book", "ends", "job", "pages", "place", "telling", "work" }
-
--- The module as files of an app, with a mistake in one of them.
-local function planted(file, from, to)
-  local files, found = {}, false
-  local function add(path, name)
-    local text = tree.read(path):gsub('"sluice%.jobs%.(%l+)"', '"jo_%1"')
-    local i, j = text:find(from, 1, true)
-    if path:find("/" .. file .. ".lua", 1, true) and i then
-      text, found = text:sub(1, i - 1) .. to .. text:sub(j + 1), true
-    end
-    files[name .. ".lua"] = text
-  end
-  add("lua/sluice/jobs.lua", "jo")
-  for _, part in ipairs(PARTS) do add(("lua/sluice/jobs/%s.lua"):format(part), "jo_" .. part) end
-  assert(found or file == "", from .. " is not in " .. file)
-  return files
-end
-
 local MISTAKES = {
   { "ends", 'if row.cancel then outcome = { status = "cancelled" } end', "" },
-  { "ends", "  return self.book:save(copy)\nend", "  return true\nend" },
+  { "ends", "  return self.book:save(copy)\nend", "  return true\nend", seed = 14 },
   { "ends", "if not row.ended and not save_end(self, row) then return end",
     "telling.finish(self, ended_row(row))\n  if not row.ended and not save_end(self, row) then return end" },
   { "work", "if row.flying then s.flying = s.flying - 1 end", "" },
   { "work", "row.flying, s.flying = true, s.flying + 1", "row.flying = true" },
   { "work", "self.app:cancel(ends.task_of(self, \"run\", data.id), { running = true })", "" },
   { "work", "if row.outcome then land(self, row) end", "land(self, row)" },
-  { "work", "for id in pairs(s.unsettled) do ends.settle_soon(self, id) end", "" },
-  { "job", "  save(self, row)\n", "" },
+  { "work", "for id in pairs(s.unsettled) do ends.settle_soon(self, id) end", "", seed = 5 },
+  { "job", "  save(self, row)\n", "", seed = 6 },
   { "job", "  jobs_book:change(row, { saved = text })\n", "" },
   { "job", "row.processed = math.max(row.processed, whole(processed))", "row.processed = whole(processed)" },
   { "book", "  if ok and row.unsaved then", "  if row.unsaved then" },
-  { "book", "    if row.unsaved and row.saving == 0 then self:remove(row) end\n", "" },
-  { "book", "  table.sort(list, by_nth)\n", "" },
+  { "book", "    if row.unsaved and row.saving == 0 then self:remove(row) end\n", "", seed = 5 },
+  { "book", "  table.sort(list, by_nth)\n", "", seed = 8 },
   { "book", "  self:requeue()\n  if is_new", "  if is_new" },
   { "jobs", "if s.open >= self.o.concurrency + self.o.queue then", "if false then" },
   { "telling", "if row.dirty and not row.outcome then", "if true then" },
@@ -337,38 +317,12 @@ local MISTAKES = {
   { "pages", "if row and row.ended then client:stop() end", "" },
 }
 
-local function seeds(worlds)
-  local seed, is_full = tonumber(os.getenv("SEED")), os.getenv("SLUICE_SPEC_FULL")
-  if seed and not is_full then return seed, seed end
-  local first = seed or is_full and os.time() * 1000 or 1
-  return first, first + (is_full and 1000 or worlds) - 1
-end
-
 describe("random jobs", function()
   after_each(kit.stop_all)
 
-  it("end once, as they were promised, with each item done", function()
-    local first, last = seeds(10)
-    for seed = first, last do
-      local why = play(seed)
-      assert.is_nil(why, ("SEED=%d: %s"):format(seed, why))
-    end
-  end)
+  it("end once, as they were promised, with each item done", function() worlds.hold(play, 10, 1000) end)
 
   it("show each mistake that is planted into the module", function()
-    assert.is_nil(play(1, planted("", "\0", ""), "jo")) -- the copy by itself has none
-    local missed = {}
-    for _, mistake in ipairs(MISTAKES) do
-      local files, found = planted(table.unpack(mistake)), nil
-      for seed = 1, PATIENCE do
-        local ok, why = pcall(play, seed, files, "jo")
-        found = not ok and why or why
-        if os.getenv("SHOW") and found then print(seed, tostring(found):sub(1, 100), mistake[2]:sub(1, 50)) end
-        kit.stop_all()
-        if found then break end
-      end
-      if not found then missed[#missed + 1] = mistake[2] end
-    end
-    assert.same({}, missed)
+    worlds.show(play, MISTAKES, worlds.copies("jobs"))
   end)
 end)

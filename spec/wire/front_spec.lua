@@ -30,7 +30,7 @@ describe("the HTTP front", function()
 
   it("answers what the model says, whatever is drawn, and has nothing left of it", function()
     local before, first, last = s.fds(), seeds()
-    local problems, totals = run.draws(s, first, last)
+    local problems, totals = run.draws(s, run.range(first, last))
     if problems[1] then
       error(problems[1] .. "\nrepeat it with SEED=" .. problems[1]:match("seed (%d+)"), 0)
     end

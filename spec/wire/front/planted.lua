@@ -1,6 +1,11 @@
 --- The bugs that are planted in csrc/net and csrc/serve behind PLANTED(100 + n)
 --- (csrc/base/planted.h): what each breaks. The drawn requests must find every one of them.
 return {
+  -- Draws that show each bug, among the first that do: they are tried before all others.
+  draws = { { 79, 175, 159 }, { 14, 8 }, { 15 }, { 76, 312, 850 }, { 9 }, { 14, 1, 20 }, { 17, 5, 30 }, { 265,
+    483, 1135 }, { 14, 13 }, { 30, 26, 22 }, { 23, 20, 14 }, { 517, 638, 727 }, { 8 }, { 232, 769,
+    925 }, { 14, 13, 10 }, { 42, 174, 238 }, { 4, 9, 8 }, { 7 }, { 40, 68, 59 }, { 24, 20 }, { 24, 9
+    }, { 21 }, { 9 }, { 5 } },
   "of a line of entity tags only the first is read",
   "of a list only the first line is read",
   "a weak entity tag never matches",

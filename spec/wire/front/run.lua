@@ -93,36 +93,46 @@ local function collect(active, now, state)
   end
 end
 
---- The next seed of one kind, from this one on.
-local function seed_of(slow, seed, last)
-  while seed <= last and draw.is_slow(seed) ~= slow do seed = seed + 1 end
-  return seed <= last and seed or nil
+--- The seeds of either kind, in order.
+local function sorted(seeds)
+  local lists = { slow = {}, quick = {} }
+  for _, seed in ipairs(seeds) do table.insert(lists[draw.is_slow(seed) and "slow" or "quick"], seed) end
+  return lists.slow, lists.quick
 end
 
---- The slow ones are begun as early as they may, so that the last is not waited for.
-local function next_seed(state)
-  local slow = state.slow < SLOW_WIDTH and seed_of(true, state.next_slow, state.last)
-  return slow or seed_of(false, state.next, state.last)
+--- The list with the next seed: slow ones are begun as early as they may, so that the last is not waited for.
+local function next_list(state)
+  local slow = state.slow < SLOW_WIDTH and state.slow_seeds.at <= #state.slow_seeds and state.slow_seeds
+  return slow or state.seeds.at <= #state.seeds and state.seeds or nil
 end
 
 local function fill(active, state, at)
-  local seed = next_seed(state)
-  while seed and #active < WIDTH do
-    local t = new_talk(seed, at)
+  local list = next_list(state)
+  while list and #active < WIDTH do
+    local t = new_talk(list[list.at], at)
+    list.at = list.at + 1
     if t.slow then state.slow = state.slow + 1 end
     t:connect(at.port)
     active[#active + 1] = t
-    state[t.slow and "next_slow" or "next"] = seed + 1
-    seed = next_seed(state)
+    list = next_list(state)
   end
 end
 
---- Draws first … last. Returns problems (texts; it ends soon after `most`) and totals. options:
+--- The seeds first … last.
+function run.range(first, last)
+  local seeds = {}
+  for seed = first, last do seeds[#seeds + 1] = seed end
+  return seeds
+end
+
+--- Draw these seeds. Returns problems (texts; it ends soon after `most`) and totals. options:
 --- most (1), patience (seconds without progress).
-function run.draws(at, first, last, options)
+function run.draws(at, seeds, options)
   options = options or {}
-  local state = { next = first, next_slow = first, last = last, slow = 0, problems = {}, totals = {},
+  local state = { slow = 0, problems = {}, totals = {},
     patience = (options.patience or PROGRESS_SECONDS) * deadline.scale }
+  state.slow_seeds, state.seeds = sorted(seeds)
+  state.slow_seeds.at, state.seeds.at = 1, 1
   local active, beats = {}, new_beats(at.port)
   local turned = socket.gettime()
   repeat
@@ -136,7 +146,7 @@ function run.draws(at, first, last, options)
     for _, t in ipairs(active) do t.starved = t.starved or now - turned > STARVED end
     turned = now
     collect(active, now, state)
-  until (#active == 0 and not next_seed(state)) or #state.problems >= (options.most or 1)
+  until (#active == 0 and not next_list(state)) or #state.problems >= (options.most or 1)
   for _, t in ipairs(active) do t:close() end
   for _, sock in ipairs(beats) do sock:close() end
   return state.problems, state.totals
