@@ -10,8 +10,9 @@
 --- A file that failed and runs real programs runs once more, alone: what a busy machine did is printed as
 --- `unsteady: file` and is no failure; with the full size there is no second run.
 --- A file whose browser or proxy is missing is printed as `skipped: name`. The last line sums all
---- up, and no passed test at all is a failure. Under a sanitizer ($SLUICE_PRELOAD, set by `make asan`
---- and `make tsan`) the specs about the repository are left out: they run plain programs.
+--- up, and no passed test at all is a failure. `--times` lists all files, the slowest last, with the
+--- seconds and processor seconds of each. Under a sanitizer ($SLUICE_PRELOAD, set by `make asan` and
+--- `make tsan`) the specs about the repository are left out: they run plain programs.
 
 local root = arg[0]:match("^(.*)/spec/run%.lua$") or (arg[0] == "run.lua" and "..") or "."
 local lfs = require("lfs")
@@ -62,9 +63,11 @@ end
 --- The files and the options that were asked for; options take no separate value here, say
 --- --filter=x.
 local function split_arguments()
-  local files, options = {}, {}
+  local files, options, times = {}, {}, false
   for _, a in ipairs(arg) do
-    if a:sub(1, 1) == "-" then
+    if a == "--times" then
+      times = true
+    elseif a:sub(1, 1) == "-" then
       options[#options + 1] = a
     else
       local before = #files
@@ -73,7 +76,7 @@ local function split_arguments()
     end
   end
   if #files == 0 then collect("spec", files) end
-  return files, options
+  return files, options, times
 end
 
 -- The files whose browser or proxy is there; the others are said.
@@ -117,8 +120,9 @@ end
 local function files_of(job, list)
   local file <close> = io.open(job.path .. ".counts")
   if not file then return end
-  for seconds, failed, name in file:read("a"):gmatch("\n([%d.]+) (%d+) ([^\n]+)") do
-    list[#list + 1] = { name = name, seconds = tonumber(seconds), failed = tonumber(failed), threads = job.threads }
+  for seconds, cpu, failed, name in file:read("a"):gmatch("\n([%d.]+) ([%d.]+) (%d+) ([^\n]+)") do
+    list[#list + 1] = { name = name, seconds = tonumber(seconds), cpu = tonumber(cpu), failed = tonumber(failed),
+      threads = job.threads, waits = job.waits }
   end
 end
 
@@ -185,6 +189,17 @@ local function run_again(options, totals)
   end
 end
 
+local function show_times(files)
+  table.sort(files, function(a, b) return a.seconds < b.seconds end)
+  local seconds, cpu = 0, 0
+  for _, file in ipairs(files) do
+    seconds, cpu = seconds + file.seconds, cpu + file.cpu
+    io.write(("%8.2f s %8.2f s of a processor  %s%s%s\n"):format(file.seconds, file.cpu, file.name,
+      file.threads == "1" and "" or "  I/O threads: " .. file.threads, file.waits and "  publishes wait" or ""))
+  end
+  io.write(("%8.2f s %8.2f s of a processor\n"):format(seconds, cpu))
+end
+
 local function show_slowest(files)
   table.sort(files, function(a, b) return a.seconds > b.seconds end)
   for i = 1, #files > 20 and 10 or 0 do
@@ -196,13 +211,13 @@ end
 if os.getenv("SLUICE_SPEC_PASS") then
   busted_pass()
 else
-  local files, options = split_arguments()
+  local files, options, times = split_arguments()
   local totals = { passed = 0, failed = 0, skipped = 0, files = {} }
   local jobs = plan.jobs(installed(files, totals), os.getenv("SLUICE_IO_THREADS"), os.getenv("SLUICE_SPEC_FULL"))
   run_jobs(jobs.beside, tonumber(os.getenv("SLUICE_SPEC_JOBS")) or math.min(4, processors()), options, totals)
   run_jobs(jobs.alone, 1, options, totals)
   if not os.getenv("SLUICE_SPEC_FULL") then run_again(options, totals) end
-  show_slowest(totals.files)
+  if times then show_times(totals.files) else show_slowest(totals.files) end
   local tail = totals.skipped > 0 and (", %d skipped"):format(totals.skipped) or ""
   io.write(("%d passed, %d failed%s\n"):format(totals.passed, totals.failed, tail))
   os.exit(totals.failed == 0 and totals.passed > 0, true)

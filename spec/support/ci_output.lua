@@ -1,6 +1,6 @@
 --- busted output: one line per file, each failure in full, `skipped: what (why)`, then
 --- `N passed, N failed[, N skipped]`. Under spec/run.lua the counts go to the file in
---- $SLUICE_SPEC_COUNTS instead, to be summed, with the seconds and failures of each file.
+--- $SLUICE_SPEC_COUNTS instead, to be summed; with each file's seconds, processor seconds and failures.
 
 local function indent(text)
   return (text:gsub("\n", "\n    "))
@@ -25,14 +25,25 @@ end
 local function write_counts(path, passed, failed, skipped, files)
   local file <close> = assert(io.open(path, "w"))
   file:write(string.format("%d %d %d\n", passed, failed, skipped))
-  for _, row in ipairs(files) do file:write(string.format("%.2f %d %s\n", row.seconds, row.failed, row.name)) end
+  for _, row in ipairs(files) do
+    file:write(string.format("%.2f %.2f %d %s\n", row.seconds, row.cpu, row.failed, row.name))
+  end
+end
+
+-- Processor seconds of this process and of the programs it has waited for, or spawned (spec.support.process).
+local STAT = "%) %u" .. (" %-?%d+"):rep(10) .. " (%d+) (%d+) (%d+) (%d+)"
+local function cpu_seconds()
+  local file <close> = io.open("/proc/self/stat")
+  if not file then return 0 end
+  local user, system, below_user, below_system = file:read("a"):match(STAT)
+  return (user + system + below_user + below_system) / 100 + (debug.getregistry()["sluice.spec.cpu"] or 0)
 end
 
 return function()
   local busted = require("busted")
   local handler = require("busted.outputHandlers.base")()
   local shown = { failures = 0, errors = 0, successes = 0 }
-  local started
+  local started, cpu
   local files = {}
   local threads = os.getenv("SLUICE_IO_THREADS")
   local mark = threads and threads ~= "1" and "  I/O threads: " .. threads or ""
@@ -45,7 +56,7 @@ return function()
   end
 
   function handler.fileStart()
-    started = require("socket").gettime()
+    started, cpu = require("socket").gettime(), cpu_seconds()
     return nil, true
   end
 
@@ -54,7 +65,7 @@ return function()
     local seconds = require("socket").gettime() - started
     shown.successes = handler.successesCount
     local failed = #handler.failures - shown.failures + #handler.errors - shown.errors
-    files[#files + 1] = { name = file.name or "?", seconds = seconds, failed = failed }
+    files[#files + 1] = { name = file.name or "?", seconds = seconds, cpu = cpu_seconds() - cpu, failed = failed }
     io.write(string.format("%-52s %4d ok %7.2f s%s\n", file.name or "?", passed, seconds, mark))
     show_new("FAIL", "failures")
     show_new("ERROR", "errors")

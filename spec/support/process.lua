@@ -25,6 +25,14 @@ local function running()
   return list
 end
 
+-- What the shell says of the times of a program that has ended is added up, for ci_output.
+local function add_times(text)
+  local registry = debug.getregistry()
+  for minutes, seconds in text:gmatch("(%d+)m([%d.]+)s") do
+    registry["sluice.spec.cpu"] = (registry["sluice.spec.cpu"] or 0) + minutes * 60 + seconds
+  end
+end
+
 function process.quote(text)
   return "'" .. tostring(text):gsub("'", "'\\''") .. "'"
 end
@@ -82,7 +90,8 @@ function process.spawn(words, options)
   -- A shell starts background jobs with SIGINT ignored: env puts it back.
   local command = ("exec env --default-signal=INT,QUIT %s %s >%s/log 2>&1"):format(table.concat(env, " "),
     quote_all(words), folder)
-  local line = ("%scd %s && { (sh -c %s </dev/null; echo $? >%s/rc.new; mv %s/rc.new %s/rc) 2>/dev/null & }"):format(
+  local line = ("%scd %s && { (sh -c %s </dev/null; { echo $?; times; } >%s/rc.new; mv %s/rc.new %s/rc)"
+    .. " 2>/dev/null & }"):format(
     CLEAN, process.quote(options.dir or "."), process.quote("echo $$; " .. command), folder, folder, folder)
   local pipe = assert(io.popen(line))
   local pid = assert(tonumber(pipe:read("l")), "cannot start " .. words[1])
@@ -107,7 +116,8 @@ function Process:code()
   if self.exit_code then return self.exit_code end
   local text = process.read_file(self.folder .. "/rc")
   if not text then return nil end
-  self.exit_code = assert(tonumber(text))
+  self.exit_code = assert(tonumber(text:match("^%d+")))
+  add_times(text)
   self.last_log = process.read_file(self.folder .. "/log")
   running()[self] = nil
   self:remove_folders()
