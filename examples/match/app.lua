@@ -25,6 +25,7 @@ end
 
 app:stream("/api/live-match/:id", known,
   { channels = { "match/:id/events", "match/:id/commentary", "news" } })
+app:static("/look", "../look")
 app:static("/", "public")
 
 app:guard("/api/matches/**", auth:user(), auth:idempotent())

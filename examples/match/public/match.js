@@ -1,61 +1,47 @@
-"use strict";
-// One EventSource for a match and the news. What was there before this page comes first, in order;
-// after a break the browser comes back by itself, and only what it missed is sent.
+// One stream for a match and the news. What was there before this page comes first, in order; after a
+// break only what was missed. A match that does not exist yet is asked for again.
+import { addRow, byId, clock, follow, head, make, setStatus } from "/look/page.js";
 
-const LINES = 100;
+const AGAIN_MS = 5000;
 const id = new URLSearchParams(location.search).get("match") || "7";
-const byId = (name) => document.getElementById(name);
+const LISTS = ["events", "commentary", "news"];
 
-function setStatus(state, text) {
-  byId("status").dataset.state = state;
-  byId("status").textContent = text;
-}
+const sentence = (text) => text.charAt(0).toUpperCase() + text.slice(1);
 
-const clock = (time) => new Date(time).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hour12: false });
-
-// The newest stands first. Text is written as text, never as HTML.
-function add(list, when, text, strong) {
-  const item = document.createElement("li");
-  const time = document.createElement("span");
-  time.textContent = when;
-  item.append(time);
-  if (strong) item.append(Object.assign(document.createElement("b"), { textContent: strong }), " ");
-  item.append(text);
-  byId(list).querySelector(".none")?.remove();
-  byId(list).prepend(item);
-  while (byId(list).children.length > LINES) byId(list).lastChild.remove();
+/** The newest stands first. */
+function add(list, when, strong, text, tone) {
+  addRow(byId(list), make("li", [make("time", when), make("p", [strong && make("b", strong), strong && text && " ", text])],
+    { class: tone }));
 }
 
 const SHOWN = {
   "match-event": (e) => {
     byId("home").textContent = e.score.home;
     byId("away").textContent = e.score.away;
-    add("events", `${e.minute}′`, e.player, `Goal for ${e.team}`);
+    add("events", `${e.minute}′`, `${sentence(e.type)} for ${e.team}`, e.player, e.type === "goal" ? "goal" : undefined);
   },
-  commentary: (e) => add("commentary", clock(e.timestamp), e.text),
-  news: (e) => add("news", clock(e.timestamp), e.text, e.title),
+  commentary: (e) => add("commentary", clock(e.timestamp), "", e.text),
+  news: (e) => add("news", clock(e.timestamp), e.title, e.text),
 };
 
-function connect() {
-  const source = new EventSource(`/api/live-match/${encodeURIComponent(id)}`);
-  for (const [name, show] of Object.entries(SHOWN)) {
-    source.addEventListener(name, (message) => show(JSON.parse(message.data)));
-  }
-  source.addEventListener("hello", () => setStatus("open", `Match ${id}, live`));
-  // a part that cannot be resumed is sent again from where it begins
-  source.addEventListener("reset", (message) => {
-    const lists = { events: "events", commentary: "commentary" };
-    const { channel } = JSON.parse(message.data);
-    byId(lists[channel.split("/")[2]] || "news").replaceChildren();
-  });
-  source.onerror = () => {
-    if (source.readyState !== EventSource.CLOSED) {
-      setStatus("waiting", "The connection is lost: it comes back by itself");
-      return;
-    }
-    setStatus("waiting", `There is no match ${id} yet`);
-    setTimeout(connect, 5000);
-  };
+/** A part that cannot be resumed is sent again from where it begins. */
+function onReset({ channel }) {
+  const part = channel?.split("/")[2];
+  const lists = channel === null || (channel !== "news" && !LISTS.includes(part)) ? LISTS : [part ?? "news"];
+  for (const list of lists) byId(list).replaceChildren();
 }
 
-connect();
+function onError({ status }) {
+  if (status !== 404) return;
+  setTimeout(() => {
+    setStatus("waiting", `There is no match ${id} yet`);
+    setTimeout(start, AGAIN_MS);
+  });
+}
+
+function start() {
+  follow(`/api/live-match/${encodeURIComponent(id)}`, SHOWN, { live: `Match ${id}, live`, onReset, onError });
+}
+
+head("match");
+start();
