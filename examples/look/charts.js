@@ -20,10 +20,10 @@ export function range(points) {
 /** The pieces of a line between gaps, as [x, y]. */
 function pieces(points, { from, span, right, gap, height }) {
   const list = [];
-  let before = -Infinity;
+  let before = null;
   for (const p of points) {
     if (!known(p.value)) continue;
-    if (p.t - before > gap) list.push([]);
+    if (before === null || p.t - before > gap) list.push([]);
     before = p.t;
     const x = span > 0 ? right * ((p.t - from) / span) : right;
     list[list.length - 1].push([x.toFixed(1), height(p.value).toFixed(2)]);

@@ -14,6 +14,7 @@ local TRADES, EVERY = 2000, 0.05
 
 app:channel("prices", { history = "latest", key = "symbol", max_rate = 20 })
 app:stream("/api/stock-prices", { channels = { "prices" }, query = { keys = "symbols" } })
+app:static("/look", "../look")
 app:static("/", "public")
 
 local market = app:state("market", walk.open(2026))

@@ -1,99 +1,106 @@
-"use strict";
-// One EventSource for what was asked for. Picking other symbols or another rate opens another URL;
-// each opens with the newest price of every symbol, so the page never has a gap.
+// One stream for what was asked for. Picking other symbols or another rate asks for something else; each
+// opens with the newest price of every symbol, so the page never has a gap.
+import { draw } from "/look/charts.js";
+import { ask, byId, follow, head, make } from "/look/page.js";
 
 const RATES = [0.5, 1, 2, 5, 10, 20];
 const POINTS = 60;
 const INDEX = "SLX"; // comes whatever is picked
-let names = []; // all symbols that are traded
+const FEW = ["ACME", "NOVA", "VOLT"];
 
-const byId = (id) => document.getElementById(id);
-const stocks = new Map(); // symbol -> { card, price, change, line, points, n }
+const stocks = new Map(); // symbol -> { card, price, change, svg, points, n, dirty }
 const second = { events: 0, bytes: 0, skipped: 0 };
+let names = []; // all symbols that are traded
 let skipped = 0;
-let source;
+let stream = null;
+window.stocks = stocks; // for whoever looks from the console
 
-function setStatus(state, text) {
-  byId("status").dataset.state = state;
-  byId("status").textContent = text;
+function makeStock(symbol) {
+  const change = make("span"), price = make("p", "–", { class: "price" });
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  for (const [key, value] of [["class", "chart"], ["role", "img"], ["preserveAspectRatio", "none"]]) svg.setAttribute(key, value);
+  const card = make("article", [make("div", [make("h2", symbol), change], { class: "row spread" }), price, svg],
+    { class: "card", "data-symbol": symbol });
+  return { card, change, price, svg, points: [], n: 0, dirty: false };
 }
 
-function makeCard(symbol) {
-  const card = document.createElement("article");
-  card.className = "card";
-  card.dataset.symbol = symbol;
-  card.innerHTML = "<header><b></b><span></span></header><p class=price>–</p>" +
-    '<svg viewBox="0 0 100 30" preserveAspectRatio="none" role="img"><polyline/></svg>';
-  card.querySelector("b").textContent = symbol;
-  byId("grid").append(card);
-  return { card, price: card.querySelector(".price"), change: card.querySelector("span"),
-    line: card.querySelector("polyline"), svg: card.querySelector("svg"), points: [], n: 0 };
+function signed(percent) {
+  return `${percent < 0 ? "−" : "+"}${Math.abs(percent).toFixed(2)} %`;
 }
 
-function draw(stock) {
-  const low = Math.min(...stock.points), range = Math.max(...stock.points) - low || 1;
-  stock.line.setAttribute("points", stock.points.map((p, i) =>
-    `${(100 * i) / (POINTS - 1)},${(28 - (26 * (p - low)) / range).toFixed(1)}`).join(" "));
+function onIndex({ value, changePercent }) {
+  byId("index").textContent = value.toLocaleString("en", { minimumFractionDigits: 2 });
+  byId("index-change").textContent = signed(changePercent);
+  byId("index-change").className = changePercent < 0 ? "down" : "up";
 }
 
-function showChange(place, percent) {
-  place.textContent = (percent < 0 ? "−" : "+") + Math.abs(percent).toFixed(2) + " %";
-  place.className = percent < 0 ? "down" : "up";
-}
-
-function onIndex(message) {
-  const event = JSON.parse(message.data);
-  byId("index").textContent = event.value.toLocaleString("en", { minimumFractionDigits: 2 });
-  showChange(byId("index-change"), event.changePercent);
-}
-
-function onPrice(message) {
-  const event = JSON.parse(message.data);
-  const stock = stocks.get(event.symbol);
+function onPrice(price) {
+  const stock = stocks.get(price.symbol);
   if (!stock) return;
   second.events += 1;
-  second.bytes += message.data.length + "event: price-update\ndata: \n\n".length;
-  const missed = stock.n && event.n > stock.n ? event.n - stock.n - 1 : 0;
+  second.bytes += JSON.stringify(price).length + "event: price-update\ndata: \n\n".length;
+  const missed = stock.n && price.n > stock.n ? price.n - stock.n - 1 : 0;
   second.skipped += missed;
   skipped += missed;
-  stock.n = event.n;
-  stock.points.push(event.price);
+  stock.n = price.n;
+  stock.points.push({ t: Date.now(), value: price.price });
   if (stock.points.length > POINTS) stock.points.shift();
-  const change = event.changePercent;
-  stock.price.textContent = event.price.toFixed(2);
-  showChange(stock.change, change);
-  stock.svg.setAttribute("class", change < 0 ? "down" : "up");
-  stock.svg.setAttribute("aria-label", `${event.symbol} at ${event.price.toFixed(2)}`);
+  stock.last = price;
   stock.dirty = true;
 }
 
-function connect() {
-  if (source) source.close();
-  const picked = [...document.querySelectorAll("#picker input:checked")].map((box) => box.value);
-  const rate = RATES[byId("rate").value];
-  byId("rate-text").textContent = rate;
+function drawStock(stock) {
+  const { symbol, price, changePercent } = stock.last;
+  stock.dirty = false;
+  stock.price.textContent = price.toFixed(2);
+  stock.change.textContent = signed(changePercent);
+  stock.change.className = changePercent < 0 ? "down" : "up";
+  stock.card.className = `card ${changePercent < 0 ? "down" : "up"}`;
+  draw(stock.svg, [stock.points], { low: "auto" });
+  stock.svg.setAttribute("aria-label", `${symbol}, the last ${stock.points.length} changes`);
+}
+
+// ---- What is asked for --------------------------------------------------------------------------
+
+const picked = () => [...document.querySelectorAll("#picker input:checked")].map((box) => box.value);
+
+function showCards(wanted) {
   for (const name of names) {
     const stock = stocks.get(name);
-    if (picked.includes(name)) {
-      if (!stock) stocks.set(name, makeCard(name));
-      else stock.n = 0;
-    } else if (stock) {
+    if (stock && !wanted.includes(name)) {
       stock.card.remove();
       stocks.delete(name);
-    }
+    } else if (!stock && wanted.includes(name)) stocks.set(name, makeStock(name));
+    else if (stock) stock.n = 0; // what was missed meanwhile was not replaced
   }
-  for (const name of names) if (stocks.has(name)) byId("grid").append(stocks.get(name).card);
-  const symbols = picked.length < names.length ? `symbols=${[...picked, INDEX].join(",")}&` : "";
-  source = new EventSource(`/api/stock-prices?${symbols}max_rate=${rate}`);
-  source.addEventListener("price-update", onPrice);
-  source.addEventListener("index-update", onIndex);
-  source.addEventListener("hello", (message) => {
-    const hello = JSON.parse(message.data);
-    setStatus("open", `Live, at most ${hello.max_rate} a second`);
-    for (const stock of stocks.values()) stock.n = 0; // what was missed meanwhile was not replaced
-  });
-  source.onerror = () => setStatus("waiting", "The connection is lost: it comes back by itself");
+  byId("grid").append(...names.filter((name) => stocks.has(name)).map((name) => stocks.get(name).card));
 }
+
+function words(wanted, rate) {
+  byId("rate-text").textContent = rate;
+  byId("rate").setAttribute("aria-valuetext", `at most ${rate} a second`);
+  byId("picked").textContent = wanted.length === names.length ? `all ${names.length}` : wanted.join(", ") || "none";
+}
+
+function change() {
+  const wanted = picked(), rate = RATES[byId("rate").value];
+  words(wanted, rate);
+  showCards(wanted);
+  stream?.close();
+  stream = follow("/api/stock-prices", { "price-update": onPrice, "index-update": onIndex }, {
+    live: `Live, at most ${rate} a second`,
+    keys: wanted.length < names.length ? [...wanted, INDEX] : undefined,
+    maxRate: rate,
+    onStatus: () => { for (const stock of stocks.values()) stock.n = 0; },
+  });
+}
+
+function pick(wanted) {
+  for (const box of document.querySelectorAll("#picker input")) box.checked = wanted(box.value);
+  change();
+}
+
+// ---- Begin, and go on --------------------------------------------------------------------------------
 
 function tellSecond() {
   byId("events").textContent = second.events;
@@ -104,35 +111,25 @@ function tellSecond() {
 }
 
 function frame() {
-  for (const stock of stocks.values()) {
-    if (stock.dirty) draw(stock);
-    stock.dirty = false;
-  }
+  for (const stock of stocks.values()) if (stock.dirty) drawStock(stock);
   requestAnimationFrame(frame);
 }
 
-function pick(wanted) {
-  for (const box of document.querySelectorAll("#picker input")) box.checked = wanted(box.value);
-  connect();
-}
-
-function addToPicker(name) {
-  const label = document.createElement("label");
-  const box = Object.assign(document.createElement("input"), { type: "checkbox", value: name, checked: true });
-  label.append(box, name);
-  byId("picker").append(label);
-}
-
 async function start() {
-  names = await (await fetch("/api/symbols")).json();
-  names.forEach(addToPicker);
-  connect();
+  names = await ask("GET", "/api/symbols");
+  for (const name of names) {
+    const box = make("input", "", { type: "checkbox", value: name });
+    box.checked = true;
+    byId("picker").append(make("label", [box, name]));
+  }
+  change();
 }
 
-byId("picker").addEventListener("change", connect);
+head("stocks");
+byId("picker").addEventListener("change", change);
 byId("all").addEventListener("click", () => pick(() => true));
-byId("few").addEventListener("click", () => pick((name) => ["ACME", "NOVA", "VOLT"].includes(name)));
-byId("rate").addEventListener("change", connect);
+byId("few").addEventListener("click", () => pick((name) => FEW.includes(name)));
+byId("rate").addEventListener("change", change);
 start();
 frame();
 setInterval(tellSecond, 1000);
