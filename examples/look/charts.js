@@ -53,8 +53,9 @@ export function draw(svg, lines, { least = 1, most = Infinity, low = 0, gap = In
   svg.setAttribute("viewBox", "0 0 1000 100");
   if (!seen) return svg.replaceChildren();
   const times = all.map((p) => p.t), from = Math.min(...times), span = Math.max(...times) - from;
-  const bottom = low === "auto" ? seen.low - (seen.high - seen.low || 1) * 0.08 : low;
-  const top = Math.min(most, Math.max(low === "auto" ? -Infinity : least, seen.high * (seen.high > 0 ? 1.08 : 1), bottom + 1e-9));
+  const auto = low === "auto", margin = (seen.high - seen.low || 1) * 0.08;
+  const bottom = auto ? seen.low - margin : low;
+  const top = auto ? seen.high + margin : Math.min(most, Math.max(least, seen.high * 1.08));
   const part = (value) => Math.min(1, Math.max(0, (value - bottom) / (top - bottom)));
   const right = 1000 - Math.min(120, (1000 * INSET) / (svg.clientWidth || 400));
   const two = lines.length > 1, base = two ? 50 : 99.5, reach = two ? 46 : 94;
