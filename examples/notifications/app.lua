@@ -40,6 +40,7 @@ app:post("/api/messages", auth:limit("messages", { rate = 60, per = 60 }), funct
     from = req.user.id, idempotency = req.headers["idempotency-key"] }))
 end)
 
+app:static("/look", "../look")
 app:static("/", "public")
 
 return app

@@ -1,33 +1,14 @@
-"use strict";
-// One EventSource for the inbox of whoever is signed in. What is unread comes first; after a break only
-// what happened meanwhile. An item stays on the page until its notification-ack, whoever caused it.
+// One stream for the inbox of whoever is signed in. What is unread comes first; after a break only what happened
+// meanwhile. An item stays on the page until its notification-ack, whoever caused it.
+import { ask, byId, clock, follow, head, make, setStatus } from "/look/page.js";
 
-const byId = (name) => document.getElementById(name);
+const AGAIN_MS = 5000;
 const items = new Map(); // id -> its line
-let source = null, lastId = "", retry = null;
-
-function setStatus(state, text) {
-  byId("status").dataset.state = state;
-  byId("status").textContent = text;
-}
-
-async function ask(method, path, body, headers) {
-  const answer = await fetch(path, { method, headers: { "Content-Type": "application/json", ...headers },
-    body: body && JSON.stringify(body) });
-  const text = await answer.text();
-  const data = text ? JSON.parse(text) : {};
-  if (!answer.ok) throw Object.assign(new Error(data.error?.message ?? answer.statusText), { status: answer.status });
-  return data;
-}
+let me = "", stream = null, retry = null, lastId = "";
 
 function count() {
   byId("count").textContent = items.size;
-  byId("none").hidden = items.size > 0;
   document.title = items.size ? `(${items.size}) Sluice notifications` : "Sluice notifications";
-}
-
-function make(tag, text, name) {
-  return Object.assign(document.createElement(tag), { textContent: text, className: name ?? "" });
 }
 
 async function acknowledge(ids) {
@@ -38,16 +19,14 @@ async function acknowledge(ids) {
   }
 }
 
-// Text is written as text, never as HTML. The newest stands first.
+/** The newest stands first. */
 function add(item) {
-  const line = make("li", "", item.severity);
-  const time = new Date(item.timestamp).toLocaleTimeString("en", { hour: "2-digit", minute: "2-digit", hour12: false });
-  const button = make("button", "Acknowledge");
-  button.type = "button";
-  button.setAttribute("aria-label", `Acknowledge: ${item.message.slice(0, 60)}`);
-  button.onclick = () => acknowledge([item.id]);
-  line.append(make("span", item.severity, "badge"), make("p", item.message),
-    make("small", `${item.from ? `from ${item.from}, ` : ""}${time}`), button);
+  const button = make("button", "Acknowledge", { type: "button", "aria-label": `Acknowledge: ${item.message.slice(0, 60)}` });
+  button.addEventListener("click", () => acknowledge([item.id]));
+  const line = make("li", [
+    make("div", [make("span", item.severity, { class: "badge" }),
+      make("span", `${item.from ? `from ${item.from}, ` : ""}${clock(item.timestamp)}`, { class: "soft about" })], { class: "row" }),
+    make("p", item.message), button], { class: "item", "data-severity": item.severity });
   items.set(item.id, line);
   byId("list").prepend(line);
 }
@@ -65,8 +44,8 @@ const SHOWN = {
   },
   escalation: ({ id, step, via, ok, error }) => {
     items.get(id)?.querySelector(".step")?.remove();
-    items.get(id)?.querySelector("small").after(
-      make("small", `Escalated, step ${step} (${via}): ${ok ? "done" : error}`, "step"));
+    items.get(id)?.querySelector("button").before(
+      make("p", `Escalated, step ${step} (${via}): ${ok ? "done" : error}`, { class: "step" }));
   },
 };
 
@@ -78,56 +57,41 @@ function clear() {
 }
 
 function connect() {
-  clearTimeout(retry);
-  source = new EventSource("/api/notifications" + (lastId && `?lastEventId=${encodeURIComponent(lastId)}`));
-  for (const [name, show] of Object.entries(SHOWN)) {
-    source.addEventListener(name, (message) => {
-      if (message.lastEventId) lastId = message.lastEventId;
-      show(JSON.parse(message.data));
-      count();
-    });
-  }
-  source.addEventListener("hello", () => setStatus("open", `${document.body.dataset.name}, live`));
-  source.addEventListener("reset", clear); // what is unread follows
-  source.onerror = () => {
-    if (source.readyState !== EventSource.CLOSED) {
-      setStatus("waiting", "The connection is lost: it comes back by itself");
-      return;
-    }
-    setStatus("waiting", "Not connected: trying again");
-    retry = setTimeout(begin, 5000);
-  };
+  const on = Object.fromEntries(Object.entries(SHOWN).map(([name, show]) => [name, (data) => { show(data); count(); }]));
+  stream = follow("/api/notifications", on, { live: `${me}, live`, lastEventId: lastId || undefined,
+    onReset: clear, // what is unread follows
+    onError: ({ status }) => { if (status === 401) retry = setTimeout(begin); } });
 }
 
 function hangUp() {
   clearTimeout(retry);
-  source?.close();
-  source = null;
+  lastId = stream?.lastEventId ?? lastId;
+  stream?.close();
+  stream = null;
 }
 
 async function begin() {
   hangUp();
   try {
-    const { name } = await ask("GET", "/api/me");
-    document.body.dataset.name = name;
+    me = (await ask("GET", "/api/me")).name;
     byId("sign-in").hidden = true;
     byId("signed-in").hidden = false;
     connect();
   } catch (problem) {
     if (problem.status !== 401) { // a proxy or a server that starts: nobody has signed out
       setStatus("waiting", "Not connected: trying again");
-      retry = setTimeout(begin, 5000);
+      retry = setTimeout(begin, AGAIN_MS);
       return;
     }
     lastId = "";
     clear();
     byId("sign-in").hidden = false;
     byId("signed-in").hidden = true;
-    setStatus("waiting", "Not signed in");
+    setStatus("closed", "Not signed in");
   }
 }
 
-byId("sign-in").onsubmit = async (event) => {
+byId("sign-in").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
     await ask("POST", "/session", { name: new FormData(event.target).get("name") });
@@ -135,9 +99,9 @@ byId("sign-in").onsubmit = async (event) => {
   } catch (problem) {
     setStatus("waiting", problem.message);
   }
-};
+});
 
-byId("send").onsubmit = async (event) => {
+byId("send").addEventListener("submit", async (event) => {
   event.preventDefault();
   try {
     const { subscribers } = await ask("POST", "/api/messages", Object.fromEntries(new FormData(event.target)),
@@ -147,22 +111,23 @@ byId("send").onsubmit = async (event) => {
   } catch (problem) {
     byId("sent").textContent = `Not sent: ${problem.message}`;
   }
-};
+});
 
-byId("all").onclick = () => acknowledge([...items.keys(), ...(byId("dropped").hidden ? [] : ["dropped"])]);
+byId("all").addEventListener("click", () => acknowledge([...items.keys(), ...(byId("dropped").hidden ? [] : ["dropped"])]));
 
-byId("line").onclick = ({ target }) => {
-  const leaves = source !== null;
+byId("line").addEventListener("click", ({ target }) => {
+  const leaves = stream !== null;
   target.setAttribute("aria-pressed", String(leaves));
   target.textContent = leaves ? "Come back" : "Go offline";
   if (!leaves) return begin();
   hangUp();
   setStatus("waiting", "Offline");
-};
+});
 
-byId("sign-out").onclick = async () => {
+byId("sign-out").addEventListener("click", async () => {
   await ask("DELETE", "/api/auth/session").catch(() => {});
   begin();
-};
+});
 
+head("notifications");
 begin();
