@@ -15,6 +15,7 @@ app:channel("gates", { history = "latest", key = "gate" })
 app:channel("alerts", { history = 100, key = "id", rewind = "latest", ttl = false })
 app:channel("reload", { history = "latest" })
 app:stream("/api/alerts", { channels = { "gates", "alerts", "reload" } })
+app:static("/look", "../look")
 app:static("/", "public")
 
 app:check(function()

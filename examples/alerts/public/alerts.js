@@ -1,51 +1,25 @@
-// The page of the alerts: one stream with the gates' figures, the alerts and what reloads said.
-// The browser's EventSource comes back by itself; a reload never makes it go.
-"use strict";
+// The page of the alerts: one stream with the gates' figures, the alerts and what reloads said. A reload
+// never makes it go; it counts its connections to show that.
+import { addRow, byId, clock, follow, head, make } from "/look/page.js";
 
-const URL_PATH = "/api/alerts";
 const LOG_ROWS = 8;
 const FRESH_MS = 6000;
 
-const $ = (id) => document.getElementById(id);
 const alerts = { state: "connecting", connections: 0, events: 0, reloads: 0, failed: 0, active: {}, last: null };
-window.alerts = alerts;
+window.alerts = alerts; // for whoever looks from the console
 
-let source = null;
-let attempts = 0;
 let fresh = 0;
-let news = true; // what comes with the snapshot of a connection has happened before
+let news = false; // what comes with the snapshot of a connection has happened before
 
 const tenths = new Intl.NumberFormat("en", { maximumFractionDigits: 1, minimumFractionDigits: 1 });
 const whole = new Intl.NumberFormat("en");
 
-function element(name, className, text) {
-  const made = document.createElement(name);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}
-
 function note(text, bad) {
-  const row = element("li", bad ? "bad" : "");
-  row.append(element("time", "", new Date().toLocaleTimeString("en-GB")), element("span", "", text));
-  $("log").prepend(row);
-  while ($("log").children.length > LOG_ROWS) $("log").lastChild.remove();
-}
-
-function setState(state, words) {
-  alerts.state = state;
-  $("status").dataset.state = state;
-  $("main").dataset.state = state;
-  if ($("status-text").textContent !== words) $("status-text").textContent = words;
+  addRow(byId("log"), make("li", [make("time", clock(undefined, true)), make("span", text, { class: bad && "bad" })]), LOG_ROWS);
 }
 
 function count() {
-  for (const name of ["connections", "events", "reloads", "failed"]) $(name).textContent = whole.format(alerts[name]);
-}
-
-function parse(event) {
-  alerts.events += 1;
-  try { return JSON.parse(event.data); } catch { return {}; }
+  for (const name of ["connections", "events", "reloads", "failed"]) byId(name).textContent = whole.format(alerts[name]);
 }
 
 // ---- Gates --------------------------------------------------------------------------------------
@@ -53,21 +27,17 @@ function parse(event) {
 const gates = new Map();
 
 function makeGate(name) {
-  const card = element("article", "card gate");
-  const basin = element("div", "basin");
-  const limit = element("div", "limit");
-  limit.append(element("span"));
-  basin.append(element("div", "water"), limit);
-  const level = element("p", "level");
-  level.append(element("b"), element("small"));
-  card.append(element("h2", "", name), basin, level);
-  $("gates").append(card);
+  const card = make("article", [
+    make("h2", name),
+    make("div", [make("div", "", { class: "water" }), make("div", make("span"), { class: "limit" })], { class: "basin", "aria-hidden": "true" }),
+    make("p", [make("b"), make("small")], { class: "level" }),
+  ], { class: "card gate" });
+  byId("gates").append(card);
   gates.set(name, card);
   return card;
 }
 
-function onGate(event) {
-  const figures = parse(event);
+function onGate(figures) {
   const card = gates.get(figures.gate) ?? makeGate(figures.gate);
   card.style.setProperty("--level", figures.level);
   card.style.setProperty("--limit", figures.limit ?? 200);
@@ -75,32 +45,38 @@ function onGate(event) {
   card.querySelector(".limit span").textContent = figures.limit === undefined ? "" : `${figures.limit} %`;
   card.querySelector(".level b").textContent = `${tenths.format(figures.level)} %`;
   card.querySelector(".level small").textContent = `${tenths.format(figures.flow)} m³/s`;
-  count();
+  drawAlerts(figures.gate, figures);
 }
 
 // ---- Alerts ---------------------------------------------------------------------------------------
 
-function drawAlerts() {
-  const list = Object.values(alerts.active).sort((a, b) => a.id.localeCompare(b.id));
-  $("alerts").replaceChildren(...list.map((alert) => {
-    const row = element("li");
-    row.dataset.severity = alert.severity;
-    row.append(element("b", "", `${alert.gate}: ${alert.message}`),
-      element("span", "", `${tenths.format(alert.value)} ${alert.unit}, limit ${alert.limit}`));
-    return row;
-  }));
-  count();
+/** What it is now, beside the limit; the alert itself says what it was. */
+function figuresOf(alert, figures) {
+  const now = figures ? `now ${tenths.format(figures.level)} ${alert.unit}, ` : "";
+  return `${now}${tenths.format(alert.value)} ${alert.unit} when it began, limit ${alert.limit}`;
 }
 
-function onAlert(event) {
-  const alert = parse(event);
+function drawAlerts(gate, figures) {
+  const list = Object.values(alerts.active).sort((a, b) => a.id.localeCompare(b.id));
+  const shown = new Map([...byId("alerts").children].map((row) => [row.dataset.id, row]));
+  for (const alert of list) {
+    const row = shown.get(alert.id) ?? make("li", [make("b", `${alert.gate}: ${alert.message}`), make("p", "", { class: "soft small num" })],
+      { class: "item", "data-id": alert.id, "data-severity": alert.severity });
+    if (!shown.delete(alert.id)) byId("alerts").append(row);
+    if (alert.gate === gate || !row.querySelector("p").textContent) {
+      row.querySelector("p").textContent = figuresOf(alert, alert.gate === gate && figures);
+    }
+  }
+  for (const row of shown.values()) row.remove();
+}
+
+function onAlert(alert) {
   if (!alerts.active[alert.id] && news) note(`${alert.gate}: ${alert.message}`, true);
   alerts.active[alert.id] = alert;
   drawAlerts();
 }
 
-function onCleared(event) {
-  const alert = parse(event);
+function onCleared(alert) {
   if (alerts.active[alert.id]) note(`${alert.gate}: cleared`);
   delete alerts.active[alert.id];
   drawAlerts();
@@ -108,39 +84,37 @@ function onCleared(event) {
 
 // ---- Reloads --------------------------------------------------------------------------------------
 
-function onReload(event) {
-  const report = parse(event);
+function onReload(report) {
   alerts.last = report;
   alerts[report.ok ? "reloads" : "failed"] += news ? 1 : 0;
-  $("fault").hidden = report.ok;
-  $("badge").textContent = `generation ${report.generation} serves`;
+  byId("fault").hidden = report.ok;
+  byId("badge").textContent = `generation ${report.generation} serves`;
   clearTimeout(fresh);
   if (report.ok) {
-    $("rules").dataset.state = news ? "fresh" : "ok";
-    $("say").textContent = "New rules, same connection.";
-    fresh = setTimeout(() => { $("rules").dataset.state = "ok"; }, FRESH_MS);
+    byId("rules").dataset.state = news ? "fresh" : "ok";
+    byId("say").textContent = "New rules, same connection.";
+    fresh = setTimeout(() => { byId("rules").dataset.state = "ok"; }, FRESH_MS);
     if (news) note(`Reloaded: generation ${report.generation}`);
   } else {
-    $("rules").dataset.state = "broken";
-    $("say").textContent = "The rules are broken; the ones before go on.";
-    $("fault").textContent = report.message.replace(/^\S*\/(?=[^/\s]+\.lua:)/, "");
+    byId("rules").dataset.state = "broken";
+    byId("say").textContent = "The rules are broken; the ones before go on.";
+    byId("fault").textContent = report.message.replace(/^\S*\/(?=[^/\s]+\.lua:)/, "");
     note(`Reload failed in ${report.phase}`, true);
   }
-  count();
 }
 
 // ---- The connection ---------------------------------------------------------------------------------
 
-function onHello(event) {
-  const hello = parse(event);
-  alerts.connections += 1;
-  attempts = 0;
-  news = hello.resumed;
-  setTimeout(() => { news = true; }, 500);
-  if (!hello.resumed) alerts.active = {};
-  setState("live", "Live");
-  note(alerts.connections === 1 ? "Connected" : "Connected again");
-  drawAlerts();
+function onStatus(state) {
+  if (alerts.state === "open" && state === "waiting") note("The connection broke", true);
+  if (state === "open" && alerts.state !== "stale") {
+    alerts.connections += 1;
+    news = alerts.connections > 1;
+    setTimeout(() => { news = true; }, 500);
+    note(alerts.connections === 1 ? "Connected" : "Connected again");
+  }
+  alerts.state = state;
+  count();
 }
 
 function onReset() {
@@ -148,23 +122,11 @@ function onReset() {
   drawAlerts();
 }
 
-function onError() {
-  if (alerts.state === "live") note("The connection broke", true);
-  setState("waiting", "Waiting for the server");
-  if (source.readyState !== EventSource.CLOSED) return;
-  attempts += 1;
-  setTimeout(connect, Math.min(30000, 1000 * 2 ** Math.min(attempts, 5)) * (0.5 + Math.random() / 2));
-}
+const SHOWN = { gate: onGate, alert: onAlert, "alert-cleared": onCleared, reload: onReload };
 
-function connect() {
-  source = new EventSource(URL_PATH);
-  source.onerror = onError;
-  source.addEventListener("gate", onGate);
-  source.addEventListener("alert", onAlert);
-  source.addEventListener("alert-cleared", onCleared);
-  source.addEventListener("reload", onReload);
-  source.addEventListener("hello", onHello);
-  source.addEventListener("reset", onReset);
-}
-
-connect();
+head("alerts");
+follow("/api/alerts", Object.fromEntries(Object.entries(SHOWN).map(([name, show]) => [name, (data) => {
+  alerts.events += 1;
+  show(data);
+  count();
+}])), { onStatus, onReset });
