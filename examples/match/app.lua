@@ -1,6 +1,5 @@
---- A live match: a page that comes late gets everything that happened, in order, and then the
---- live events; a goal that the desk's network sends twice counts once. News are for all matches:
---- who comes late gets the last twenty.
+--- A live match: a page that comes late gets what happened, in order, and then the live events;
+--- a goal that the desk's network sends twice counts once. News, the last twenty, are for all.
 ---
 ---   DESK_KEY=secret sluice run examples/match/app.lua      and open http://127.0.0.1:5121/
 ---   curl -X PUT -H 'X-API-Key: secret' http://127.0.0.1:5121/api/matches/7
