@@ -6,8 +6,8 @@ local clients = require("spec.support.clients")
 local json = require("sluice.json")
 local live = require("spec.support.live")
 local markdown = require("spec.support.markdown")
-local nginx = require("spec.support.nginx")
 local process = require("spec.support.process")
+local proxies = require("spec.support.proxies")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
 
@@ -79,7 +79,7 @@ describe("the end of a stream", function()
   end
 
   it("and what was said before it arrive on every stream of a browser, direct and by HTTP/2", function()
-    local front = nginx.start(s.port, { server = nginx.documented(s.port), tls = true })
+    local front = proxies.start("nginx", s.port, { tls = true })
     finally(front.stop)
     local pages = open_many(FULL and 100 or 12, front)
     for _, c in ipairs(pages) do all_said(c, "hello", 1, 20) end

@@ -5,8 +5,8 @@ local json = require("sluice.json")
 local live = require("spec.support.live")
 local lfs = require("lfs")
 local markdown = require("spec.support.markdown")
-local nginx = require("spec.support.nginx")
 local process = require("spec.support.process")
+local proxies = require("spec.support.proxies")
 local server = require("spec.support.server")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
@@ -79,7 +79,7 @@ describe("sluice.js", function()
 
   it("in a page: comes back after a restart behind nginx, which answers 502 meanwhile", function()
     local s = live.start(APP)
-    local front = nginx.start(s.port, { server = ("location / { proxy_pass http://127.0.0.1:%d; }"):format(s.port) })
+    local front = proxies.start("nginx", s.port, { block = proxies.BARE })
     local page = page_of(front.port, "/log")
     page.wait("states.at(-1) === 'open'", 10)
     s.publish("log")

@@ -3,7 +3,7 @@ local crowd = require("spec.support.crowd")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local live = require("spec.support.live")
-local nginx = require("spec.support.nginx")
+local proxies = require("spec.support.proxies")
 local sse = require("spec.support.sse")
 
 describe("behind nginx", function()
@@ -19,7 +19,7 @@ describe("behind nginx", function()
       app:post("/cut", function() for c in app:clients() do c:close("moved") end end)
       app:stream("/stop", function(req, client) client:stop() end)
       app:stream("/forbidden", function() return 403 end)]], { args = { "--heartbeat", "1", "--drain", "1" } })
-    front = nginx.start(s.port)
+    front = proxies.start("nginx", s.port, { block = proxies.BARE })
   end)
   teardown(function()
     front.stop()
@@ -54,15 +54,6 @@ describe("behind nginx", function()
     c:close()
   end)
 
-  it("events come at once by the settings of doc/operating.md, too", function()
-    local documented = nginx.start(s.port, { server = nginx.documented(s.port) })
-    local c = live.connect({ port = documented.port }, "/log")
-    s.publish("log", { first = 7 })
-    assert.equal(7, live.n(assert(c:next_event(1))))
-    c:close()
-    documented.stop()
-  end)
-
   it("a late head, heartbeats and then the events come", function()
     local c = sse.connect(front.port, "/late", { wait = false })
     assert(c:read_head(4))
@@ -72,19 +63,6 @@ describe("behind nginx", function()
     assert.equal("", c:next_comment(3))
     s.publish("log", { first = 99 })
     assert.equal(99, live.n(c:next_event(2)))
-    c:close()
-  end)
-
-  it("a client resumes with its last id", function()
-    local c = connect("/log")
-    s.publish("log", { event = "mark", n = 3 })
-    for _ = 1, 3 do assert(c:wait_for("mark")) end
-    local id = c.last_id
-    c:close()
-    s.publish("log", { event = "mark", first = 4, n = 2 })
-    c = connect("/log", { last_event_id = id })
-    assert.same({ true, 2 }, { c.hello.resumed, c.hello.replay })
-    for n = 4, 5 do assert.equal(n, live.n(assert(c:next_event()))) end
     c:close()
   end)
 
@@ -100,13 +78,8 @@ describe("behind nginx", function()
 
   -- A connection that nginx keeps for the next request would be closed under it: a POST was answered 502.
   it("no request is lost behind a stream that ends, however nginx keeps connections", function()
-    local keeps = nginx.start(s.port, { server = ([[
-      location / {
-        proxy_pass http://kept; proxy_http_version 1.1;
-        proxy_set_header Connection ""; proxy_set_header Host $http_host;
-      }
-    }
-    upstream kept { server 127.0.0.1:%d; keepalive 8;]]):format(s.port) })
+    local keeps = proxies.start("nginx", s.port, { edit = { ["http://127.0.0.1:" .. s.port] = "http://kept" },
+      around = ("upstream kept { server 127.0.0.1:%d; keepalive 8; }"):format(s.port) })
     local writer = http.connect(keeps.port)
     for _ = 1, 60 do
       local c = live.connect({ port = keeps.port }, "/log", { headers = { ["Cache-Control"] = "no-cache" } })
@@ -117,14 +90,6 @@ describe("behind nginx", function()
     end
     writer:close()
     keeps.stop()
-  end)
-
-  it("a client that leaves is gone for the server too", function()
-    s.wait_clients(0)
-    local c = connect("/log")
-    s.wait_clients(1)
-    c:close()
-    s.wait_clients(0, 2)
   end)
 
   it("long streams are whole and in order, however nginx cuts them", function()

@@ -3,8 +3,8 @@
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
-local nginx = require("spec.support.nginx")
 local process = require("spec.support.process")
+local proxies = require("spec.support.proxies")
 local server = require("spec.support.server")
 
 local MIB = 1 << 20
@@ -139,10 +139,10 @@ describe("an upload", function()
     other:close()
   end)
 
-  local behind_nginx = nginx.installed() and it or pending
+  local behind_nginx = proxies.installed("nginx") and it or pending
   behind_nginx("comes through nginx while it is sent, with proxy_request_buffering off", function()
-    local front = nginx.start(s.port, { server = ("location / { proxy_pass http://127.0.0.1:%d; "
-      .. "proxy_http_version 1.1; client_max_body_size 0; proxy_request_buffering off; }"):format(s.port) })
+    local front = proxies.start("nginx", s.port, { edit = {
+      ["location / {"] = "location / { client_max_body_size 0; proxy_request_buffering off;" } })
     local c = begin("/file", 2 * MIB, front.port)
     c:send(part(1))
     deadline.eventually(function() return #read(path .. ".part") > 0 end, 10, "it is being written")
