@@ -1,8 +1,9 @@
 /* Readers that look at nothing: N streams of one route, what they read is counted and thrown away. For
  * bodies that load.c cannot read, since they are compressed.
  *
- *   sink --port P --path /s/x --streams 1000 [--accept gzip]
+ *   sink --port P --path /s/x --streams 1000 [--accept gzip] [--at-once 64]
  *
+ * So many at once ask and wait for their first bytes; all do unless that is said.
  * Answers each line on stdin by a line of JSON: how many streams have begun, and the bytes and reads of
  * all since the line before, heads of answers included. Ends with stdin. */
 #include <arpa/inet.h>
@@ -20,7 +21,7 @@
 
 struct sink {
     int port;
-    uint32_t streams, begun;
+    uint32_t streams, at_once, asked, begun;
     const char *path, *accept;
     uint64_t bytes, reads;
     int poll;
@@ -45,6 +46,11 @@ static void open_stream(struct sink *s) {
     if (send(fd, text, (size_t)n, 0) != n) die("send");
     struct epoll_event ev = {.events = EPOLLIN, .data.fd = fd};
     if (epoll_ctl(s->poll, EPOLL_CTL_ADD, fd, &ev) < 0) die("epoll_ctl");
+    s->asked++;
+}
+
+static void open_more(struct sink *s) {
+    while (s->asked < s->streams && s->asked - s->begun < s->at_once) open_stream(s);
 }
 
 static void take(struct sink *s, int fd) {
@@ -69,29 +75,28 @@ static void answer(struct sink *s) {
 }
 
 static void read_options(struct sink *s, int argc, char **argv) {
-    static const struct option known[] = {{"port", 1, 0, 'p'},
-                                          {"path", 1, 0, 'u'},
-                                          {"streams", 1, 0, 'n'},
-                                          {"accept", 1, 0, 'a'},
-                                          {0}};
+    static const struct option known[] = {{"port", 1, 0, 'p'},    {"path", 1, 0, 'u'},
+                                          {"streams", 1, 0, 'n'}, {"accept", 1, 0, 'a'},
+                                          {"at-once", 1, 0, 'o'}, {0}};
     for (int c; (c = getopt_long(argc, argv, "", known, NULL)) != -1;) {
         if (c == 'p') s->port = atoi(optarg);
         else if (c == 'u') s->path = optarg;
         else if (c == 'n') s->streams = (uint32_t)atoi(optarg);
         else if (c == 'a') s->accept = optarg;
+        else if (c == 'o') s->at_once = (uint32_t)atoi(optarg);
         else exit(2);
     }
 }
 
 int main(int argc, char **argv) {
-    struct sink s = {.streams = 1, .poll = epoll_create1(0)};
+    struct sink s = {.streams = 1, .at_once = UINT32_MAX, .poll = epoll_create1(0)};
     read_options(&s, argc, argv);
     s.began = calloc(s.streams + 64, 1);
     struct epoll_event ev = {.events = EPOLLIN, .data.fd = STDIN_FILENO};
     if (s.poll < 0 || !s.began || !s.path || s.poll > 32) die("sink");
     epoll_ctl(s.poll, EPOLL_CTL_ADD, STDIN_FILENO, &ev);
-    for (uint32_t i = 0; i < s.streams; i++) open_stream(&s);
     for (;;) {
+        open_more(&s);
         struct epoll_event ready[EVENTS_MAX];
         int n = epoll_wait(s.poll, ready, EVENTS_MAX, -1);
         for (int i = 0; i < n; i++) {

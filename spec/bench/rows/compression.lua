@@ -14,9 +14,9 @@ local FORMS = { "corpus", "gzip", "zstd" }
 
 local function stop(thing) thing:stop() end
 
-local function sink(bench, server, form, name, streams)
+local function sink(bench, server, form, name, streams, at_once)
   local words = { "build/bench/sink", "--port", server.port, "--path", ("/s/%s/%s"):format(form, name),
-    "--streams", streams }
+    "--streams", streams, "--at-once", at_once or streams }
   if form ~= "corpus" then table.move({ "--accept", form }, 1, 2, #words + 1, words) end
   local self = program.start({ name = "sink", words = words, cpu = 1 }, bench.dir)
   local all = program.wait_for(60, function() return self:ask("report", 10).begun == streams or nil end)
@@ -89,13 +89,15 @@ function compression.T17(bench)
   end
 end
 
--- Private memory that so many readers of a form cost, each, when they have been sent something.
+-- Private memory that so many readers of a form cost, each, when they have been sent something. Few ask at
+-- a time: what a crowd needs while it waits leaves gaps in the heap, of a size by chance. The first are sent
+-- full blocks, for which a compressor gets its memory, once a thread.
 local function bytes_a_reader(bench, form, streams)
   local server <close> = bench:own(target.sluice(bench.dir, bench.io_threads), stop)
   local function dirty(n)
-    local crowd = sink(bench, server.value, form, "market", n)
-    server.value:request("POST", "/corpus?name=market&rate=400&events=100", 60)
-    socket.sleep(bench:pick(5, 0.2)) -- what a crowd took in passing is given back
+    local crowd = sink(bench, server.value, form, "market", n, 16)
+    server.value:request("POST", "/corpus?name=market&rate=100000&events=400", 60)
+    socket.sleep(bench:pick(5, 0.2)) -- what was taken in passing is given back
     return server.value.program:private_dirty(), crowd
   end
   local few, first = dirty(bench:pick(200, 20))
