@@ -1,9 +1,11 @@
-/* core.decoder: reads a compressed body as its bytes come, for the test kit. */
+/* core.decoder: a compressed body as its bytes come; see edge/decoder.h. */
 #ifndef SLUICE_BIND_DECODER_H
 #define SLUICE_BIND_DECODER_H
 
 #include <lua.h>
 
-int lx_decoder_new(lua_State *L); /* core.decoder("gzip" | "zstd") -> decoder */
+/* core.decoder("gzip" | "zstd"[, members]) -> decoder; whether a body of gzip may have several
+ * members: browsers take one */
+int lx_decoder_new(lua_State *L);
 
 #endif

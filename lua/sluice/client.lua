@@ -11,6 +11,7 @@
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local eventstream = require("sluice.eventstream")
+local inflated = require("sluice.out.inflated")
 local json = require("sluice.json")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
@@ -29,7 +30,7 @@ Connection.__name = "sluice.Connection"
 
 local KNOWN = { events = options.NONE, keys = options.NONE, headers = options.NONE,
   last_event_id = options.STRING, timeout = 60, method = options.STRING, body = options.STRING,
-  json = options.NONE }
+  json = options.NONE, compress = true }
 local LIMITS = { line_max = 1 << 20, event_max = 1 << 20 }
 local STEADY_SECONDS = 30 -- so long a connection counts as a success, also without events
 local BURST = 100 -- events without a pause: then other coroutines run
@@ -56,6 +57,7 @@ local function check(what, url, given)
   end
   local missing = { accept = "text/event-stream", ["cache-control"] = "no-store" }
   outgoing.read_stream(what, o, missing)
+  if o.compress then inflated.ask(missing, o.headers) end
   o.headers = outgoing.headers(what, o.headers, missing)
   return o
 end
@@ -70,9 +72,8 @@ local function new(what, url, given)
   end
   -- the filter as Sluice reads it; other sources ignore it
   local full = outgoing.with_query(url, { types = o.events, keys = o.keys })
-  return setmetatable({ runtime = runtime, what = what, url = full,
-    shown = outgoing.shown(url), method = o.method, body = o.body,
-    headers = o.headers, wanted = wanted, timeout = o.timeout,
+  return setmetatable({ runtime = runtime, what = what, url = full, shown = outgoing.shown(url),
+    method = o.method, body = o.body, headers = o.headers, wanted = wanted, timeout = o.timeout,
     last_id = o.last_event_id or "", asking = {}, failures = 0, run = 0, queue = {}, first = 1 },
     Connection)
 end
@@ -92,8 +93,7 @@ end
 -- The end of a connection: what was unfinished is forgotten, what is whole stays.
 local function drop(self)
   if self.transfer then self.transfer:close() end
-  local asked = self.asking.transfer
-  if asked then asked:close() end
+  if self.asking.transfer then self.asking.transfer:close() end
   self.transfer, self.parser, self.asking = nil, nil, {}
 end
 
@@ -106,7 +106,8 @@ local function open(self)
   self.status = status
   local kind = core.media_type(headers["content-type"] or "") or ""
   if status == 200 and kind == "text/event-stream" then
-    self.transfer, self.opened, self.sluice = t, self.runtime.scheduler.now(), nil
+    self.transfer = inflated.body(t, headers)
+    self.opened, self.sluice = self.runtime.scheduler.now(), nil
     self.parser = eventstream.new({ line_max = LIMITS.line_max, event_max = LIMITS.event_max,
       last_id = self.last_id, own_ids = self.tries ~= nil })
     return true
@@ -140,9 +141,7 @@ end
 
 local function reconnect(self)
   while not (self.closed or self.stopped) do
-    if self.pause_first and not self.asking.transfer then
-      returning.rest(self)
-    end
+    if self.pause_first and not self.asking.transfer then returning.rest(self) end
     if self.closed then return end
     self.pause_first, self.wait, self.told = true, nil, nil
     local ok, message, code, again = open(self)
@@ -273,7 +272,8 @@ Connection.__close, Connection.__call = Connection.close, next_event
 -- @tparam string url
 -- @tparam[opt] table o `events` (only these names; `reset` comes always), `keys` (for a Sluice),
 --   `headers` (a map), `last_event_id`, `timeout` (seconds without a byte after which the
---   connection is given up, 60); for one by POST `json` or `body`, which each attempt sends
+--   connection is given up, 60), `compress` (ask for gzip, true); for one by POST `json` or `body`,
+--   which each attempt sends
 -- @treturn sluice.Connection|nil with `status`, 200 or 204; or nil, message, code: one attempt
 function client.connect(url, o)
   local self = new("client.connect()", url, o)

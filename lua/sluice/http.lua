@@ -7,6 +7,7 @@
 --- read while it comes, what was received and not taken (see sluice.out.transfer).
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
+local inflated = require("sluice.out.inflated")
 local json = require("sluice.json")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
@@ -25,7 +26,8 @@ local KNOWN = { url = options.NONE, method = options.STRING, headers = options.N
   deadline = options.NUMBER, idempotent = options.BOOLEAN }
 local STREAM_KNOWN = { url = options.NONE, method = options.STRING, headers = options.NONE,
   body = options.NONE, json = options.NONE, timeout = 10, idle = 60, redirects = 5,
-  strict_redirects = false, verify = true, sign = options.NONE, idempotent = options.BOOLEAN }
+  strict_redirects = false, verify = true, sign = options.NONE, idempotent = options.BOOLEAN,
+  compress = true }
 -- What may pass: the same request may succeed later. Of these, what says that the request was not
 -- acted upon may be repeated whatever it is, unless a redirect said otherwise before; the rest only
 -- when it does no harm twice.
@@ -70,6 +72,7 @@ local function prepare(what, o)
   if not ok then return nil, message, code end
   o.method = o.method and o.method:upper() or o.body and "POST" or "GET"
   if WITH_BODY[o.method] and not o.body then o.body = "" end
+  o.compress = o.compress and inflated.ask(missing, o.headers)
   o.headers = outgoing.headers(what, o.headers, missing)
   return o
 end
@@ -200,7 +203,7 @@ end
 -- comes. Declare the answer `<close>`, or read it in a loop: the request ends with that.
 -- @tparam table o as http.request, without `retries`, `deadline` and `max_bytes`;
 --   `timeout` is for the head, `idle` (60) the seconds without a byte after which the answer is
---   given up
+--   given up; `compress` (true) asks for gzip
 -- @treturn sluice.HttpStream|nil with `status` and `headers`; or nil, message, code
 function http.stream(o)
   local what = "http.stream()"
@@ -218,7 +221,8 @@ function http.stream(o)
     strict_redirects = given.strict_redirects, idle = given.idle, head_by = limit,
     verify = given.verify, idempotent = given.idempotent })
   if not t then return nil, status, headers end
-  return setmetatable({ transfer = t, status = status, headers = headers,
+  local body = given.compress and inflated.body(t, headers) or t
+  return setmetatable({ transfer = body, status = status, headers = headers,
     asked = { url = given.url, method = given.method, body = given.body } }, HttpStream)
 end
 

@@ -210,9 +210,14 @@ static void check_fields(const struct http_head *h) {
         const struct slice one = slice_of(p, value.n);
         const struct http_field as[] = {{slice_str("accept"), one},
                                         {slice_str("if-match"), one},
-                                        {slice_str("if-none-match"), one}};
-        const struct http_fields all = {as, 3};
+                                        {slice_str("if-none-match"), one},
+                                        {slice_str("accept-encoding"), one}};
+        const struct http_fields all = {as, 4};
         http_accepts(all, "text/event-stream");
+        for (int k = 0; k < 2; k++) {
+            const int weight = http_accepts_coding(all, k ? "zstd" : "gzip");
+            MUST(weight >= 0 && weight <= 1000);
+        }
         http_match(all, slice_str("\"a\""));
         http_none_match(all, slice_str("\"a\""));
         http_field_has_token(all, "accept", "no-cache");

@@ -8,6 +8,7 @@
 ---@field headers? table<string, string|number>
 ---@field last_event_id? string
 ---@field timeout? number seconds without a byte
+---@field compress? boolean ask for gzip
 ---@field json? any
 ---@field body? string
 ---@field method? "GET"|"POST"

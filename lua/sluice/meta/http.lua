@@ -37,7 +37,7 @@ function http.get(url, o) end
 ---@param o? sluice.HttpOptions
 ---@return sluice.HttpResponse?, string? message, string? code
 function http.post(url, o) end
----@param o sluice.HttpOptions|{ idle?: number } without retries, deadline and max_bytes
+---@param o sluice.HttpOptions|{ idle?: number, compress?: boolean } without retries, deadline and max_bytes
 ---@return sluice.HttpStream?, string? message, string? code
 function http.stream(o) end
 

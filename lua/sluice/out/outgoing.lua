@@ -9,8 +9,9 @@ local transfer = require("sluice.out.transfer")
 local outgoing = {}
 
 -- The fields that may follow a redirect to another server: none that identifies the app.
-local HARMLESS = { accept = true, ["accept-language"] = true, ["cache-control"] = true,
-  ["content-type"] = true, ["last-event-id"] = true, ["user-agent"] = true }
+local HARMLESS = { accept = true, ["accept-encoding"] = true, ["accept-language"] = true,
+  ["cache-control"] = true, ["content-type"] = true, ["last-event-id"] = true,
+  ["user-agent"] = true }
 local KEEPS_METHOD = { [307] = true, [308] = true }
 local IDEMPOTENT = { GET = true, HEAD = true, PUT = true, DELETE = true, OPTIONS = true,
   TRACE = true }
