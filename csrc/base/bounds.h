@@ -202,6 +202,11 @@
 #define HEARTBEAT_MS 15000
 /* A client owes an acknowledgement for a heartbeat, at least so long: its network is gone. */
 #define SILENT_MS_LEAST 2000
+#define POLL_WAIT_MS 25000     /* a poll with nothing to report is answered empty */
+#define POLL_GRACE_MS 50000    /* ... and so long its client is there without one */
+#define POLL_BYTES_MAX 65536   /* of events in one answer; one event may be larger */
+#define POLLS_PARKED_MAX 16384 /* per I/O thread without a poll: the oldest ends */
+#define POLLS_PARKED_BYTES_MAX (32u * 1024 * 1024) /* ... and what is kept for them */
 #define DRAIN_MS 5000
 #define STOP_HOOKS_MS 1000     /* for the app's stop hooks, before the drain */
 #define HANDLERS_DRAIN_MS 2000 /* for handlers that still run then */

@@ -105,7 +105,8 @@ static int l_accept(lua_State *L) {
     plan_unref(plan);
     if (err < 0) return lx_fail(L, err);
     lua_pushstring(L, c->id);
-    return 1;
+    lua_pushboolean(L, r->again);
+    return 2;
 }
 
 /* ---- Clients ------------------------------------------------------------------------ */

@@ -173,6 +173,16 @@ bool filter_wants(const struct filter *f, const struct frame *frame) {
                   set_has(&f->keys, frame->key, frame->key_hash));
 }
 
+static struct filter_list list_of(const struct set *s) {
+    return (struct filter_list){s->items, s->n, s->given};
+}
+
+void filter_lists(const struct filter *f, struct filter_list *types,
+                  struct filter_list *keys) {
+    *types = f ? list_of(&f->types) : (struct filter_list){0};
+    *keys = f ? list_of(&f->keys) : (struct filter_list){0};
+}
+
 bool filter_has_types(const struct filter *f) {
     return f && f->types.given;
 }

@@ -31,6 +31,10 @@ void filter_unref(struct filter *f);
 
 bool filter_wants(const struct filter *f, const struct frame *frame);
 
+/* Its lists; NULL: none are given (borrows). */
+void filter_lists(const struct filter *f, struct filter_list *types,
+                  struct filter_list *keys);
+
 /* Whether it has a list of names. */
 bool filter_has_types(const struct filter *f);
 

@@ -279,6 +279,25 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     return 0;
 }
 
+static int32_t rewind_in(const struct plan *plan, struct slice channel) {
+    for (uint32_t i = 0; i < plan->n; i++)
+        if (slice_eq(plan->specs[i].channel, channel)) return plan->specs[i].rewind;
+    return REWIND_DEFAULT;
+}
+
+struct plan *stream_plan(const struct stream *s, const struct plan *opened) {
+    struct sub_spec specs[STREAM_CHANNELS_MAX];
+    uint32_t i = s->n_subs; /* the newest is the first */
+    for (const struct sub *sub = s->subs; sub; sub = sub->next) {
+        struct sub_spec *spec = &specs[--i];
+        *spec = (struct sub_spec){.channel = sub_chan(sub)->node.key,
+                                  .period_ms = (uint32_t)sub->audience->key.asked_ms};
+        spec->rewind = rewind_in(opened, spec->channel);
+        filter_lists(sub_filter(sub), &spec->types, &spec->keys);
+    }
+    return plan_new(&(struct plan_spec){specs, s->n_subs, opened->options});
+}
+
 /* ---- Changing an open stream -------------------------------------------------------- */
 
 /* Notes that are queued together or not at all. */

@@ -23,6 +23,10 @@ void stream_deinit(struct stream *s); /* unsubscribes */
  * client was, E_TRIMMED. */
 int stream_open(struct stream *s, const struct stream_opening *o);
 
+/* A plan of what it follows now, with the options and the rewinds of the one that it was opened with.
+ * Owned; NULL when memory is out. */
+struct plan *stream_plan(const struct stream *s, const struct plan *opened);
+
 /* It 'seeks', and all that it asked is known now: hello gets its id, and says whether it is
  * resumed. */
 void stream_begin(struct stream *s);

@@ -198,7 +198,7 @@ static int read_range(struct slice rest, const char *type, int *weight) {
     if (!range.p) return 0;
     int close = closeness(range, type), got;
     struct param param;
-    *weight = 1;
+    *weight = 1000;
     bool weighed = false;
     while ((got = take_param(&rest, &param)) > 0) {
         const bool is_weight = !weighed && http_is(param.name, "q");
@@ -212,18 +212,20 @@ static int read_range(struct slice rest, const char *type, int *weight) {
     return got < 0 ? 0 : close;
 }
 
-bool http_accepts(struct http_fields all, const char *type) {
+int http_accepts(struct http_fields all, const char *type) {
     struct http_list list = http_list_of(all, "accept");
-    int best = 0;
-    bool accepted = false, asked = false;
+    int best = 0, wanted = 0;
+    bool asked = false;
     for (struct slice element; http_list_next(&list, &element); asked = true) {
         int weight = 0;
         const int close = read_range(element, type, &weight);
         if (close == 0 || close < best) continue;
-        accepted = weight > 0 || PLANTED(104) || (close == best && accepted);
+        if (PLANTED(104)) weight = 1;
+        if (close > best || weight > wanted) wanted = weight;
         best = close;
     }
-    return accepted || !asked;
+    if (!asked) return 1;
+    return wanted > 0 ? 8 * wanted + best : 0;
 }
 
 /* ---- Codings ------------------------------------------------------------------------ */

@@ -62,8 +62,14 @@ bool http_field_only_token(struct http_fields all, const char *lower, const char
 
 /* Is a type ("text/event-stream", lower case) acceptable by Accept? Of the ranges that fit,
  * the most specific decide; q=0 refuses; without a range everything is. What is no range,
- * or has a weight that is none, counts as if it were not there. */
-bool http_accepts(struct http_fields all, const char *type);
+ * or has a weight that is none, counts as if it were not there. 0: it is not; else the more, the
+ * more it is wanted, and of equals the more closely it is named. */
+int http_accepts(struct http_fields all, const char *type);
+
+/* Whether the type itself was named, not a range that it is in. */
+static inline bool http_is_named(int accepts) {
+    return (accepts & 7) >= 3;
+}
 
 /* How much a content coding ("gzip", lower case) is wanted by Accept-Encoding: 1 to 1000; 0: not at
  * all, which holds for what is not named too. "*" stands for those that are not. A weight that

@@ -195,7 +195,8 @@ int http_write_head(struct buf *b, const struct http_to *to, int status,
     if (!err) err = add_due(b, status, fields);
     if (!err) err = add_date(b, to);
     if (!err) err = add_connection(b, to);
-    if (!err && !is_bodiless(status)) err = add_length(b, length);
+    if (!err && !is_bodiless(status) && length != HTTP_NO_LENGTH)
+        err = add_length(b, length);
     if (!err) err = buf_add(b, "\r\n", 2);
     return finish(b, start, err);
 }

@@ -48,6 +48,8 @@ int http_field_check(struct slice name, struct slice value);
 int http_write_answer(struct buf *b, const struct http_to *to, int status,
                       struct http_fields fields, struct slice body);
 
+#define HTTP_NO_LENGTH SIZE_MAX /* of an answer to HEAD: not known */
+
 /* The head alone, for a body of that length which follows it (or not, after HEAD). */
 int http_write_head(struct buf *b, const struct http_to *to, int status,
                     struct http_fields fields, size_t length);

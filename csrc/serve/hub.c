@@ -2,6 +2,7 @@
 #include "serve/hub.h"
 
 #include "base/clock.h"
+#include "base/rand.h"
 #include "serve/to_io.h"
 
 void hub_init(struct hub *hub, struct serve_options *options, struct loop *app) {
@@ -9,6 +10,7 @@ void hub_init(struct hub *hub, struct serve_options *options, struct loop *app) 
     *options = (struct serve_options){0};
     serve_options_defaults(&hub->options);
     pthread_mutex_init(&hub->gate, NULL);
+    rand_bytes(hub->poll_key, sizeof hub->poll_key);
     mailbox_init(&hub->deferred, app->mailbox.owner);
     atomic_init(&hub->news_wanted, true);
     seq_init(&hub->seq, NULL, 0, io_on_frame);

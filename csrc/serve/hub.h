@@ -48,14 +48,15 @@ struct hub {
      * and before the clients are looked at. */
     struct mailbox deferred;
     atomic_bool any_deferred;
-    atomic_bool news_wanted; /* [app] clients that come and go are reported */
-    atomic_bool stopping;    /* [app] the stop hooks have begun */
-    atomic_bool trouble;     /* [app] of the store: see store_stats */
-    atomic_bool draining;    /* the drain has begun: by the app, or without it */
-    atomic_bool signalled;   /* [io] by TERM or INT */
-    _Atomic int64_t stop_ms; /* when the end was first asked for; 0: not yet */
-    pthread_mutex_t gate;    /* held while the threads are made */
-    bool started;            /* under the gate while they are */
+    atomic_bool news_wanted;    /* [app] clients that come and go are reported */
+    atomic_bool stopping;       /* [app] the stop hooks have begun */
+    atomic_bool trouble;        /* [app] of the store: see store_stats */
+    atomic_bool draining;       /* the drain has begun: by the app, or without it */
+    atomic_bool signalled;      /* [io] by TERM or INT */
+    _Atomic int64_t stop_ms;    /* when the end was first asked for; 0: not yet */
+    unsigned char poll_key[32]; /* of the tokens of polls */
+    pthread_mutex_t gate;       /* held while the threads are made */
+    bool started;               /* under the gate while they are */
 };
 
 /* Takes the options, also on failure of what follows. [app] */

@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "net/address.h"
+#include "net/url.h"
 #include "serve/client.h"
 
 struct request *request_new(void) {
@@ -64,6 +65,21 @@ void request_find_cors(struct request *r) {
         sent = (struct http_fields){&one, 1};
     }
     r->n_cors = origin_fields(policy, r->method, sent, r->cors);
+}
+
+bool request_find_form(struct request *r) {
+    struct http_fields sent = request_fields(r);
+    int text = http_accepts(sent, "text/event-stream");
+    int json = http_accepts(sent, "application/json");
+    bool may = slice_eq_lit(r->method, "GET") || r->is_head;
+    char mode[4];
+    bool asks = url_query_get(r->query, "mode", mode, sizeof mode) == 4 &&
+                memcmp(mode, "poll", 4) == 0;
+    bool wants_json = asks ? json > text : text == 0 && http_is_named(json);
+    r->polls = POLL_NO;
+    if (may && wants_json) r->polls = POLL_JSON;
+    else if (may && asks && text > 0) r->polls = POLL_TEXT;
+    return text > 0 || r->polls;
 }
 
 static const char *const coding_names[CODINGS] = {NULL, "gzip", "zstd"};

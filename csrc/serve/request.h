@@ -28,6 +28,9 @@ struct client;
 enum request_state { REQUEST_QUEUED, REQUEST_TAKEN, REQUEST_CANCELLED };
 enum reply_kind { REPLY_NONE, REPLY_ANSWER, REPLY_FILE, REPLY_STREAM };
 
+/* Whether a stream is asked for answer by answer, and in which form. */
+enum poll_kind { POLL_NO, POLL_TEXT, POLL_JSON };
+
 #define IP_TEXT_MAX ADDRESS_TEXT_MAX
 
 /* A part of a body; or instead what is wrong with it. */
@@ -88,7 +91,9 @@ struct request {
     char ip[IP_TEXT_MAX];
     int minor;
     bool keep_alive, is_head;
-    bool is_cut; /* refused before all of its fields were read */
+    uint8_t polls; /* enum poll_kind */
+    bool again;    /* a poll of a client that is known: 'client' is that one */
+    bool is_cut;   /* refused before all of its fields were read */
 
     enum reply_kind reply; /* [app] until it is posted back, then [io] */
     int status;
@@ -112,6 +117,10 @@ bool request_in_pieces(const struct request *r);
 
 /* Whether it is answered with a stream, and so are refusals. */
 bool request_streams(const struct request *r);
+
+/* Which form of a stream it accepts: that becomes 'polls'. A poll is one that asks for it
+ * (?mode=poll), or accepts nothing but JSON. False: none. */
+bool request_find_form(struct request *r);
 
 /* The form of its stream. Compressed: with the coding that it wants most of those of its route, zstd
  * of equals. */

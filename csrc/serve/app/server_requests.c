@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "serve/app/registry.h"
 #include "serve/app/server.h"
+#include "serve/poll_token.h"
 #include "serve/to_io.h"
 
 void app_on_request(void *owner, struct message *m) {
@@ -82,6 +83,19 @@ void server_answer(struct server *s, struct request *r) {
     reply(s, r, r->answer.n > 0 ? REPLY_ANSWER : REPLY_FILE);
 }
 
+/* The client that polls again, for the same user and plan. Of one that its function writes (a
+ * plan without channels) the I/O thread knows without asking. */
+static struct client *find_polling(const struct server *s, const struct request *r,
+                                   const struct plan *plan, const char *user) {
+    struct poll_token t;
+    if (!r->polls || plan->n == 0 || !poll_token_read(r, &t)) return NULL;
+    struct client *c = server_find_client(s, t.client);
+    struct plan_spec spec = {plan->specs, plan->n, plan->options};
+    struct poll_holder holder = {user, r->path, plan_mark(&spec)};
+    bool same = c && c->lane == r->lane && poll_token_is_of(&t, &s->hub, &holder);
+    return same ? c : NULL;
+}
+
 int server_accept(struct server *s, struct request *r, struct plan *plan,
                   struct accept_as as, struct client **out) {
     ASSERT_OWNER(&s->loop);
@@ -89,7 +103,15 @@ int server_accept(struct server *s, struct request *r, struct plan *plan,
         reply(s, r, REPLY_STREAM);
         return E_CLOSED;
     }
-    struct client *c = client_new(r->lane, r->ip, r->path, r->route->id);
+    struct client *c = find_polling(s, r, plan, as.user);
+    r->again = c != NULL;
+    if (c) {
+        r->plan = plan_ref(plan);
+        *out = r->client = client_ref(c);
+        reply(s, r, REPLY_STREAM);
+        return 0;
+    }
+    c = client_new(r->lane, r->ip, r->path, r->route->id);
     if (as.user) c->user = mem_strndup(as.user, strlen(as.user));
     registry_add(s, c, plan);
     c->announced = !atomic_load(&s->hub.news_wanted);

@@ -6,10 +6,12 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "net/sock.h"
+#include "serve/io/dispatch.h"
 #include "serve/io/due.h"
 #include "serve/io/input.h"
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
+#include "serve/io/poll.h"
 #include "serve/io/upload.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
@@ -21,18 +23,24 @@
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events);
 
-struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
-    ASSERT_OWNER(&w->loop);
+static struct conn *conn_make(struct worker *w, int fd, struct talk *talk) {
     struct conn *c = pool_new(&w->conn_pool);
-    c->talk = mem_new(sizeof *c->talk);
-    c->talk->ip = *ip;
-    c->talk->since_ms = w->now_ms;
+    c->talk = talk;
     ev_io_init(&c->io, on_io, fd, 0);
     c->io.data = w;
     list_add(&w->conns, &c->node);
     w->n_conns++;
     atomic_fetch_add_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
     wheel_timer_init(&c->timer);
+    return c;
+}
+
+struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
+    ASSERT_OWNER(&w->loop);
+    struct talk *talk = mem_new(sizeof *talk);
+    talk->ip = *ip;
+    talk->since_ms = w->now_ms;
+    struct conn *c = conn_make(w, fd, talk);
     conn_go_on(c);
     return c;
 }
@@ -73,25 +81,84 @@ void conn_end_talk(struct conn *c) {
 }
 
 void conn_end_request(struct conn *c) {
+    if (c->phase == CONN_WAIT) {
+        conn_next(c);
+        return;
+    }
     request_unref(c->talk->request);
     c->talk->request = NULL;
     conn_end_talk(c);
 }
 
-/* What it holds, and its entry in the list; nothing is notified. */
-static void forget(struct conn *c) {
+/* Its entry in the list and its memory; what it had is another's. */
+static void leave(struct conn *c) {
     struct worker *w = conn_worker(c);
-    if (c->talk) free_talk(c);
     list_remove(&c->node);
     w->n_conns--;
     atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
-    close(c->io.fd);
     pool_free(&w->conn_pool, c);
+}
+
+/* The same with what it holds; nothing is notified. */
+static void forget(struct conn *c) {
+    int fd = c->io.fd;
+    if (c->talk) free_talk(c);
+    leave(c);
+    close(fd);
+}
+
+/* ---- To another thread -------------------------------------------------------------- */
+
+struct move {
+    struct message message;
+    struct talk *talk;
+    int fd;
+    bool trusted, keep_alive, half_closed;
+};
+
+static void io_on_move(void *owner, struct message *message) {
+    struct move *m = container_of(message, struct move, message);
+    struct worker *w = owner;
+    struct conn *c = conn_make(w, m->fd, m->talk);
+    struct request *r = c->talk->request;
+    c->trusted = m->trusted;
+    c->keep_alive = m->keep_alive;
+    c->half_closed = m->half_closed;
+    mem_free(m);
+    r->conn = c;
+    c->phase = CONN_WAIT;
+    c->talk->since_ms = w->now_ms;
+    if (dispatch(c, r)) conn_next(c);
+    conn_go_on(c);
+}
+
+void conn_move(struct conn *c, struct lane *to) {
+    c->moves = true;
+    c->talk->request->lane = to;
+    conn_doom(c, END_GONE);
+}
+
+static void hand_over(struct conn *c) {
+    struct lane *to = c->talk->request->lane;
+    struct move *m = mem_new(sizeof *m);
+    *m = (struct move){.talk = c->talk,
+                       .fd = c->io.fd,
+                       .trusted = c->trusted,
+                       .keep_alive = c->keep_alive,
+                       .half_closed = c->half_closed};
+    leave(c);
+    mailbox_post(&to->loop->mailbox, &m->message, io_on_move);
 }
 
 void conn_free(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     assert(!c->queued);
+    if (c->polls || c->moves) {
+        if (c->polls) poll_free(c);
+        else hand_over(c);
+        return;
+    }
+    if (c->talk && c->talk->poll) poll_leave(c);
     if (c->streams) outlet_close(&c->outlet);
     if (c->talk) conn_drop_request(c);
     forget(c);
@@ -118,6 +185,7 @@ static int wanted(const struct conn *c) {
 
 void conn_watch(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
+    if (c->polls) return;
     int events = wanted(c), before = c->io.events & (EV_READ | EV_WRITE);
     if (c->doomed || events == before) return;
     if (events & ~before & EV_WRITE) { /* it is full from now on */
@@ -188,7 +256,7 @@ void conn_refuse(struct conn *c, int status) {
  * answered. */
 static void on_eof(struct conn *c) {
     c->half_closed = true;
-    if (c->phase == CONN_STREAM || c->phase == CONN_LINGER ||
+    if (c->phase == CONN_STREAM || c->phase == CONN_POLL || c->phase == CONN_LINGER ||
         (PLANTED(116) && conn_unsent(c) > 0)) {
         conn_doom(c, END_GONE);
     } else if (c->phase == CONN_WAIT && request_streams(c->talk->request)) {
@@ -237,6 +305,10 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
 void conn_drain(struct conn *c, int64_t window_ms) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->doomed) return;
+    if (c->polls) {
+        poll_drain(c, window_ms);
+        return;
+    }
     if (c->phase == CONN_HEAD && c->talk->in.n == 0) conn_read(c); /* asked in time */
     conn_go_on(c);
     if (c->doomed) return;

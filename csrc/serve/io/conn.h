@@ -1,6 +1,7 @@
 /* A connection: one socket and the HTTP conversation on it.
  *
  *     HEAD -> BODY -> WAIT -> HEAD …   requests, one after the other
+ *                  \-> POLL -> HEAD …   one that waits for events: see poll.h
  *                  \-> STREAM          an event stream: see outlet.h
  *     any  -> FLUSH -> LINGER          the last answer, then read on until the peer has it
  *
@@ -26,7 +27,17 @@
 
 struct worker;
 
-enum conn_phase { CONN_HEAD, CONN_BODY, CONN_WAIT, CONN_STREAM, CONN_FLUSH, CONN_LINGER };
+enum conn_phase {
+    CONN_HEAD,
+    CONN_BODY,
+    CONN_WAIT,
+    CONN_POLL,
+    CONN_STREAM,
+    CONN_FLUSH,
+    CONN_LINGER
+};
+
+struct poll;
 
 struct talk {
     struct in6_addr ip; /* IPv4 mapped */
@@ -38,6 +49,7 @@ struct talk {
         *file; /* the body behind them; while it is there nothing is added */
     size_t file_sent;
     struct request *request; /* being read or answered */
+    struct poll *poll;       /* whose answer it waits for */
     uint32_t scanned;        /* of in: looked at by the parser, which wants more */
     uint32_t spare;          /* bytes of a body that lingering drops before it counts, */
     uint32_t spare_seen;     /* ... and when that was looked at last */
@@ -58,6 +70,8 @@ struct conn {
     bool doomed : 1, keep_alive : 1, half_closed : 1;
     bool streams : 1; /* its outlet is in use */
     bool queued : 1;  /* the result of a write is awaited: see net/sock.h */
+    bool polls : 1;   /* has no socket: the home of a client that polls */
+    bool moves : 1;   /* doomed here: goes to the thread of its request's lane */
     struct outlet outlet;
 };
 
@@ -85,6 +99,10 @@ struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* b
 void conn_doom(struct conn *c, enum end_reason reason);
 void conn_free(struct conn *c); /* by the worker, when doomed */
 
+/* At the end of this turn its socket goes to another thread, which asks for its request again. To
+ * be called while that waits, before anybody was asked. */
+void conn_move(struct conn *c, struct lane *to);
+
 void conn_drain(struct conn *c, int64_t window_ms);
 
 /* Read what its socket has, as far as there is room for it. To be followed by conn_go_on. */
@@ -105,7 +123,8 @@ void conn_refuse(struct conn *c, int status);
 /* The app need not answer any more; what it did not take it never will. */
 void conn_drop_request(struct conn *c);
 
-/* The request is answered, or a stream's plan has come. */
+/* The request is answered, or a stream's plan has come: what is no stream, and waits for no event,
+ * goes on to the next request. */
 void conn_end_request(struct conn *c);
 
 /* A stream with nothing to write but events: the talk is over. */

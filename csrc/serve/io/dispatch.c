@@ -11,6 +11,7 @@
 #include "serve/io/narrow.h"
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
+#include "serve/io/poll.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -45,7 +46,9 @@ void dispatch_log(struct conn *c, const struct request *r, int status) {
     log_request(c, r, status, NULL);
 }
 
-void dispatch_log_bye(struct conn *c, const struct request *r, enum end_reason reason) {
+void dispatch_bye(struct conn *c, struct request *r, enum end_reason reason, int status) {
+    if (r->polls) poll_refuse(c, r, reason, status);
+    else outlet_refuse(c, r, reason, status);
     log_request(c, r, 200, reason_end(reason)->word);
 }
 
@@ -75,7 +78,7 @@ static struct eventid find_last_id(const struct request *r) {
 }
 
 static int check_stream(struct request *r) {
-    if (!http_accepts(request_fields(r), "text/event-stream")) return 406;
+    if (!request_find_form(r)) return 406;
     r->last_id = find_last_id(r);
     return r->last_id.kind == EVENTID_STOP ? 204 : 0;
 }
@@ -174,7 +177,9 @@ static const char *explain(const struct conn *c, const struct request *r, int st
         return "a header field that has one value comes twice";
     switch (status) {
     case 403: return "a page of another site may not send this request: see app:cors()";
-    case 406: return "this is an event stream: accept text/event-stream";
+    case 406:
+        return "this is an event stream: accept text/event-stream, or application/json "
+               "for a poll";
     case 415: return "a body may have no content-encoding but identity";
     case 421: return "this name is not in --allow-host";
     case 503: return "the application is busy: nothing was done, try again";
@@ -229,8 +234,9 @@ void dispatch_head(struct conn *c, struct request *r) {
     struct http_to to = to_of(c, r);
     struct http_field fields[2];
     size_t n = request_form_fields(r, request_form(r), fields);
-    if (http_write_stream(&c->talk->out, &to, (struct http_fields){fields, n}) < 0)
-        conn_doom(c, END_OVERLOAD);
+    struct http_fields all = {fields, n};
+    int err = r->polls ? poll_head(c, r) : http_write_stream(&c->talk->out, &to, all);
+    if (err < 0) conn_doom(c, END_OVERLOAD);
     dispatch_log(c, r, 200);
 }
 
@@ -244,8 +250,7 @@ void dispatch_overload(struct conn *c, struct request *r) {
         return;
     }
     enum end_reason reason = conn_worker(c)->draining ? END_DRAIN : END_OVERLOAD;
-    outlet_refuse(c, r, reason, 0);
-    dispatch_log_bye(c, r, reason);
+    dispatch_bye(c, r, reason, 0);
     conn_end_request(c);
 }
 
@@ -276,7 +281,7 @@ void dispatch_file(struct conn *c, struct request *r) {
 static void refuse_trimmed(struct conn *c, struct request *r) {
     if (c->streams) {
         outlet_break(c);
-        dispatch_log_bye(c, r, END_SLOW);
+        log_request(c, r, 200, reason_end(END_SLOW)->word);
         conn_end_request(c);
         return;
     }
@@ -286,9 +291,8 @@ static void refuse_trimmed(struct conn *c, struct request *r) {
 
 /* The plan took its time, and its user is no longer who they said: bye in place of hello. */
 static void refuse_expired(struct conn *c, struct request *r, struct client *client) {
-    to_app_closed(client, END_EXPIRED);
-    outlet_refuse(c, r, END_EXPIRED, 0);
-    dispatch_log_bye(c, r, END_EXPIRED);
+    if (!r->again) to_app_closed(client, END_EXPIRED);
+    dispatch_bye(c, r, END_EXPIRED, 0);
     conn_end_request(c);
 }
 
@@ -301,12 +305,17 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
         refuse_expired(c, r, client);
         return;
     }
-    int err = c->streams ? outlet_plan(&c->outlet, r, plan, client)
-                         : outlet_open(c, r, plan, client);
+    int err = r->polls     ? poll_take(c, r, plan, client)
+              : c->streams ? outlet_plan(&c->outlet, r, plan, client)
+                           : outlet_open(c, r, plan, client);
     if (err < 0) {
         to_app_closed(client, err == E_TRIMMED ? END_SLOW : END_OVERLOAD);
         if (err == E_TRIMMED) refuse_trimmed(c, r);
         else dispatch_overload(c, r);
+        return;
+    }
+    if (!c->streams) { /* a poll: it is logged with its answer */
+        conn_end_request(c);
         return;
     }
     dispatch_log(c, r, 200);
@@ -329,8 +338,7 @@ static bool open_static(struct conn *c, struct request *r) {
         dispatch_head(c, r);
         return true;
     }
-    struct client *client =
-        client_new(&conn_worker(c)->lane, r->ip, r->path, r->route->id);
+    struct client *client = poll_client(c, r, plan);
     dispatch_stream(c, r, plan, client);
     client_unref(client);
     plan_unref(plan);
@@ -343,6 +351,7 @@ bool dispatch(struct conn *c, struct request *r) {
         dispatch_file(c, r);
         return true;
     }
+    if (r->polls && !r->is_head && poll_claim(c, r)) return false;
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
     queue_add(&conn_worker(c)->lane, r);
     return false;

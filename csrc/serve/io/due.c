@@ -38,7 +38,8 @@ int64_t due_reply_ms(const struct conn *c) {
 
 /* When a stream's head goes out although its plan has not come. */
 static int64_t late_due(const struct conn *c) {
-    if (c->talk->request->route->kind != ROUTE_STREAM) return INT64_MAX;
+    const struct request *r = c->talk->request;
+    if (r->route->kind != ROUTE_STREAM || r->polls) return INT64_MAX;
     return c->talk->since_ms + conn_worker(c)->hub->options.late_head_ms;
 }
 
@@ -88,9 +89,9 @@ static bool give_up(struct conn *c) {
     if (queue_withdraw(r)) {
         dispatch_overload(c, r);
     } else if (request_streams(r)) {
-        outlet_refuse(c, r, END_ERROR, 0);
-        dispatch_log_bye(c, r, END_ERROR);
+        dispatch_bye(c, r, END_ERROR, 0);
         conn_drop_request(c);
+        if (c->phase == CONN_WAIT) conn_next(c);
         conn_end_talk(c);
     } else {
         end_wait(c, 504);
@@ -141,6 +142,7 @@ static void on_due(struct conn *c) {
         break;
     case CONN_WAIT: on_wait_timer(c); break;
     case CONN_LINGER: on_linger_timer(c); break;
+    case CONN_POLL:
     case CONN_STREAM:
     case CONN_FLUSH: break;
     }

@@ -55,7 +55,7 @@ void io_on_reply(void *owner, struct message *m) {
     (void)owner;
     struct request *r = container_of(m, struct request, to_io);
     if (r->conn && !r->conn->doomed) reply_take(r->conn, r);
-    else to_app_closed(r->client, END_GONE);
+    else if (!r->again) to_app_closed(r->client, END_GONE);
     request_unref(r);
 }
 
@@ -90,6 +90,7 @@ void io_on_client(void *owner, struct message *message) {
     if (o && m->op == CLIENT_SEND) take_text(o, m->words);
     else if (o && m->op == CLIENT_END) stream_end(&o->stream, &m->bye);
     else if (o) change(&o->stream, m);
+    if (o && o->stream.ending) outlet_on_end(o);
     plan_unref(m->plan);
     client_unref(m->client);
     mem_free(m);

@@ -12,6 +12,7 @@
 #include "serve/io/conn.h"
 #include "serve/io/output.h"
 #include "serve/io/due.h"
+#include "serve/io/poll.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -52,11 +53,12 @@ static int64_t expires_in(const struct outlet *o) {
 
 /* When to look at it next: its heartbeat or, while its socket is full, its stall; its plan,
  * while that is late; and when it expires. */
-static void schedule(struct conn *c) {
+void outlet_schedule(struct conn *c) {
     const struct outlet *o = &c->outlet;
     const struct worker *w = conn_worker(c);
     int64_t in = leaves_in(c), wait = INT64_MAX;
-    if (o->pinned) wait = w->hub->options.stall_timeout_ms - quiet_ms(c);
+    if (c->polls) wait = poll_due_in(c);
+    else if (o->pinned) wait = w->hub->options.stall_timeout_ms - quiet_ms(c);
     else if (o->heartbeat_ms > 0) wait = (int64_t)o->heartbeat_ms - quiet_ms(c);
     if (wait < in) in = wait;
     if (c->talk && c->talk->request) wait = due_reply_ms(c) - w->now_ms; /* the plan */
@@ -89,10 +91,10 @@ static size_t behind_head(struct conn *c, size_t n) {
 }
 
 /* What client:send gave is with the kernel. */
-static void acknowledge(struct outlet *o) {
+void outlet_acknowledge(struct outlet *o) {
     uint32_t bytes = o->unacked;
     o->unacked = 0;
-    to_app_sent(o->client, bytes);
+    if (bytes > 0) to_app_sent(o->client, bytes);
 }
 
 /* The last block is out. */
@@ -106,7 +108,7 @@ static void wait_for_room(struct conn *c, struct block *b, size_t sent) {
     c->outlet.pinned = b;
     c->outlet.pinned_sent = (uint32_t)sent;
     conn_watch(c);
-    schedule(c);
+    outlet_schedule(c);
 }
 
 /* So many bytes of head and block were taken of a block that was just gathered (takes it). */
@@ -117,7 +119,7 @@ static enum fan_sent took_first(struct conn *c, struct block *b, size_t size, si
         wait_for_room(c, b, n);
         return FAN_BLOCKED;
     }
-    if (o->unacked > 0 && o->stream.note_bytes == 0) acknowledge(o);
+    if (o->unacked > 0 && o->stream.note_bytes == 0) outlet_acknowledge(o);
     bool over = b->end != STREAM_GOES_ON;
     block_unref(b);
     if (over) end(c);
@@ -127,6 +129,7 @@ static enum fan_sent took_first(struct conn *c, struct block *b, size_t size, si
 static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     struct outlet *o = container_of(s, struct outlet, stream);
     struct conn *c = conn_of(o);
+    if (c->polls) return poll_send(c, b);
     struct slice bytes = block_wire(b, o->stream.form);
     if (o->client) __builtin_prefetch(&o->client->events, 1); /* ready after the call */
     ssize_t n = c->doomed ? -EPIPE : write_out(c, bytes);
@@ -156,6 +159,7 @@ static void outlet_expect(const struct stream *s) {
 /* Its head may be out, or go with what comes instead. */
 static bool outlet_take_back(struct stream *s) {
     struct outlet *o = container_of(s, struct outlet, stream);
+    if (conn_of(o)->polls) return poll_take_back(conn_of(o));
     if (!o->pinned || o->pinned_sent > 0 || conn_of(o)->queued) return false;
     block_unref(o->pinned);
     o->pinned = NULL;
@@ -189,9 +193,9 @@ static void took_rest(struct conn *c, size_t n) {
     bool over = o->pinned->end != STREAM_GOES_ON;
     block_unref(o->pinned);
     o->pinned = NULL;
-    if (o->unacked > 0 && o->stream.note_bytes == 0) acknowledge(o);
+    if (o->unacked > 0 && o->stream.note_bytes == 0) outlet_acknowledge(o);
     conn_watch(c);
-    schedule(c);
+    outlet_schedule(c);
     if (over) conn_finish(c);
     else stream_writable(&o->stream);
 }
@@ -299,10 +303,11 @@ static struct slice share_of(const struct client *client, const struct plan_spec
     return slice_of(room, (size_t)n);
 }
 
-static int begin(struct outlet *o, struct request *r, struct plan *plan,
+int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
                  struct client *client, bool preamble_out) {
-    double heartbeat = set_heartbeat(
-        o, plan->options.heartbeat >= 0 ? plan->options.heartbeat : r->route->heartbeat);
+    double wanted =
+        plan->options.heartbeat >= 0 ? plan->options.heartbeat : r->route->heartbeat;
+    double heartbeat = conn_of(o)->polls ? 0 : set_heartbeat(o, wanted);
     struct plan_spec spec = {plan->specs, plan->n, plan->options};
     char room[40];
     struct stream_opening opening = {.client = slice_str(client->id),
@@ -314,7 +319,7 @@ static int begin(struct outlet *o, struct request *r, struct plan *plan,
                                      .preamble_out = preamble_out};
     int err = stream_open(&o->stream, &opening);
     if (err < 0) return err;
-    o->client = client_ref(client);
+    if (!o->client) o->client = client_ref(client);
     o->expires = plan->options.expires;
     client->outlet = o;
     to_app_opened(client, plan);
@@ -327,7 +332,7 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
     struct outlet *o = &c->outlet;
     size_t before = c->talk->out.n;
     int err = outlet_init(c, r, plan != NULL);
-    if (err == 0 && plan) err = begin(o, r, plan, client, false);
+    if (err == 0 && plan) err = outlet_begin(o, r, plan, client, false);
     if (err == 0 && !plan)
         err = stream_preamble(&o->stream, worker_retry(conn_worker(c)));
     if (err < 0) {
@@ -336,15 +341,15 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
         return err;
     }
     attach(c);
-    schedule(c);
+    outlet_schedule(c);
     return 0;
 }
 
 int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
                 struct client *client) {
     ASSERT_OWNER(o->stream.fan->loop);
-    int err = begin(o, r, plan, client, true);
-    if (err == 0) schedule(conn_of(o));
+    int err = outlet_begin(o, r, plan, client, true);
+    if (err == 0) outlet_schedule(conn_of(o));
     return err;
 }
 
@@ -398,6 +403,11 @@ void outlet_on_timer(struct outlet *o) {
         conn_doom(c, END_SLOW);
         return;
     }
+    if (c->polls) {
+        poll_on_timer(c);
+        if (!c->doomed) outlet_schedule(c);
+        return;
+    }
     if (!o->pinned && o->heartbeat_ms > 0) {
         if (is_cut_off(c)) {
             conn_doom(c, END_GONE);
@@ -405,7 +415,7 @@ void outlet_on_timer(struct outlet *o) {
         }
         if (quiet_ms(c) >= o->heartbeat_ms) beat(c);
     }
-    schedule(c);
+    outlet_schedule(c);
 }
 
 void outlet_drain(struct outlet *o, int64_t window_ms) {
@@ -415,10 +425,14 @@ void outlet_drain(struct outlet *o, int64_t window_ms) {
     if (window_ms > 0)
         wait = rand_between(&conn_worker(c)->random, 0, (uint32_t)window_ms);
     o->bye_at_ms = (now_ms(c) + wait) | 1; /* never 0 */
-    schedule(c);
+    outlet_schedule(c);
 }
 
 /* ---- Ending ------------------------------------------------------------------------- */
+
+void outlet_on_end(struct outlet *o) {
+    if (conn_of(o)->polls) poll_on_end(conn_of(o));
+}
 
 static void log_end(struct outlet *o, enum end_reason reason) {
     if (!log_wants(LOG_INFO) || !o->client) return;
@@ -449,4 +463,5 @@ void outlet_close(struct outlet *o) {
     o->client->outlet = NULL;
     to_app_closed(o->client, reason);
     client_unref(o->client);
+    o->client = NULL;
 }

@@ -52,6 +52,21 @@ void outlet_on_result(struct outlet *o, ssize_t n); /* of a write that was queue
 void outlet_on_timer(struct outlet *o);
 void outlet_drain(struct outlet *o, int64_t window_ms);
 
+/* ---- For poll.c too ----------------------------------------------------------------- */
+
+/* Open its stream, which is initialised, with this plan. 0 or a negative code. */
+int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
+                 struct client *client, bool preamble_out);
+
+/* An end was queued: that of a client that polls goes into its next answer. */
+void outlet_on_end(struct outlet *o);
+
+/* When it is looked at next. */
+void outlet_schedule(struct conn *c);
+
+/* What client:send gave has gone out. */
+void outlet_acknowledge(struct outlet *o);
+
 /* The connection is gone: notify the app. */
 void outlet_close(struct outlet *o);
 

@@ -18,8 +18,7 @@ static enum end_reason refusal(const struct conn *c, const struct request *r) {
 }
 
 static void refuse_stream(struct conn *c, struct request *r, enum end_reason reason) {
-    outlet_refuse(c, r, reason, c->streams ? r->status : 0);
-    dispatch_log_bye(c, r, reason);
+    dispatch_bye(c, r, reason, c->streams ? r->status : 0);
     conn_end_request(c);
 }
 

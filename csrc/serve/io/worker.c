@@ -11,6 +11,7 @@
 #include "serve/io/due.h"
 #include "serve/io/measure.h"
 #include "serve/io/outlet.h"
+#include "serve/io/poll.h"
 #include "serve/io/stop.h"
 #include "serve/report.h"
 #include "serve/to_app.h"
@@ -111,6 +112,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     struct worker *w = p->data;
     bool more = fan_flush(&w->fan, 0);
     if (w->socks.n > 0) more = report_results(w) || more;
+    more = poll_give(w) || more;
     await_tick(w);
     watch_burst(w);
     w->turn_bytes = w->turn_events = w->turn_patient = 0;
@@ -183,6 +185,9 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     w->fan.called = &w->loop.mailbox.called;
     list_init(&w->conns);
     list_init(&w->doomed);
+    list_init(&w->polls_due);
+    list_init(&w->polls_parked);
+    map_init(&w->polls);
     queue_init(&w->lane.queue);
     pool_init(&w->conn_pool, sizeof(struct conn));
     w->socks.delayed = hub->options.delay_writes;
@@ -250,6 +255,7 @@ void worker_deinit(struct worker *w) {
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
+    map_deinit(&w->polls);
     socks_deinit(&w->socks);
     queue_close(&w->lane.queue);
     fan_deinit(&w->fan);

@@ -7,6 +7,7 @@
 #define SLUICE_SERVE_IO_WORKER_H
 
 #include "base/bounds.h"
+#include "base/map.h"
 #include "base/pool.h"
 #include "fan/fan.h"
 #include "net/http_write.h"
@@ -33,6 +34,10 @@ struct worker {
     struct ev_timer tick;  /* turns the wheel */
     struct ev_timer rates; /* the next tick of the fan */
     struct list conns, doomed;
+    struct map polls; /* clients that poll, by id: see poll.h */
+    struct list polls_due, polls_parked;
+    size_t parked_bytes;
+    uint32_t n_parked;
     struct pool conn_pool;
     struct socks socks;
     struct routes *routes;

@@ -28,6 +28,8 @@
 ---@field compress? "auto"|"gzip"|"zstd" of t:connect: what it accepts
 ---@field buffer? integer bytes that a stream's socket takes unread
 ---@field method? "GET"|"POST" of t:connect: a stream by POST
+---@field mode? "poll" of t:connect: by long-polls
+---@field token? string of t:connect by polls: that the last answer brought
 
 ---@class sluice.testing.Response
 ---@field status integer

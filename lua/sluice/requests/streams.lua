@@ -45,7 +45,8 @@ local function what_it_asked(session)
   return asked
 end
 
--- Register a stream with core and runtime; returns its id, or nil, message, code.
+-- Register a stream with core and runtime; returns its id, or nil, message, code. A client that
+-- polls again is registered, and keeps the meta that it had.
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
   local user, asked = req.user, what_it_asked(session)
@@ -53,10 +54,11 @@ local function accept(session, concrete, meta, is_written)
   -- see Runtime:remember
   local close_wanted = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil
     or asked ~= nil
-  local id, message, code = runtime.server:accept(session.id, concrete, user and user.id,
+  local id, again, code = runtime.server:accept(session.id, concrete, user and user.id,
     close_wanted)
-  if not id then return nil, message, code end
+  if not id then return nil, again, code end
   session.client_id = id
+  if again then return id end
   runtime:remember(id, user, meta, is_written, asked)
   return id
 end

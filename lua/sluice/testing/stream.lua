@@ -64,7 +64,9 @@ local function receive(self, bytes)
     end
   end
   if problem then error(problem, 0) end
-  if not self.begun then
+  if self.polls then
+    self.first, self.begun = self.first .. bytes, true
+  elseif not self.begun then
     self.first = self.first .. bytes
     self.begun = received[1] ~= nil or self.first:find("\nretry: %d+\n\n") ~= nil
   end
@@ -73,6 +75,7 @@ end
 --- Whether it is open: hello has come. A plain stream has none: it begins with a block that holds
 -- nothing but the retry time; when its plan was late, nothing but the server knows.
 function stream.is_open(self)
+  if self.polls then return self.begun or not self.test.place:is_opening() end
   return self.begun or self.first ~= "" and not self.test.place:is_opening()
 end
 
@@ -80,12 +83,18 @@ end
 function stream.new(test, path, options, exchange)
   local self = setmetatable({ test = test, path = path, options = options, exchange = exchange,
     parser = eventstream.new(), received = {}, seen = {}, passed = 0, mark = 0,
-    first = "", begun = false, opened = false }, Stream)
+    first = "", begun = false, opened = false, polls = options.mode == "poll" }, Stream)
+  stream.receive(self, exchange)
+  return self
+end
+
+--- Take what comes of an exchange.
+function stream.receive(self, exchange)
+  self.exchange = exchange
   exchange.on_body = function(bytes)
     if exchange.answer:is_stream() then return receive(self, bytes) end
     exchange.pieces[#exchange.pieces + 1] = bytes
   end
-  return self
 end
 
 --- The last id, which a browser would come back with.
@@ -97,7 +106,9 @@ end
 
 -- Why it is no stream, or nil when it is one (or was).
 local function refusal(self)
-  if self.exchange.answer:is_stream() then return nil end
+  if self.exchange.answer:is_stream() or self.polls and not self.exchange.answer.status then
+    return nil
+  end
   local said = type(self.json) == "table" and self.json.error
   local why = type(said) == "table" and said.message or (self.body or ""):sub(1, SHOWN_BYTES)
   return ("the answer was %s%s%s, no stream"):format(self.status, why ~= "" and ": " or "", why)
@@ -232,6 +243,7 @@ end
 
 local function cut(self, method)
   arguments.self(Stream, self, "c", method)
+  self.exchange.on_end = nil
   self.exchange:close()
   self.test:settle()
 end
@@ -258,12 +270,13 @@ function Stream:reconnect(options)
   self:drop()
   local again = {}
   for name, value in pairs(self.options) do again[name] = value end
-  again.last_event_id = self:last_id()
+  again.last_event_id, again.token = self:last_id(), self.token
   for name, value in pairs(options or {}) do again[name] = value end
   return self.test:connect(self.path, again)
 end
 
-names.strict(Stream, "c", ":", { "status", "headers", "body", "json", "hello", "id", "error" })
+names.strict(Stream, "c", ":", { "status", "headers", "body", "json", "hello", "id", "error",
+  "token" })
 --- Whether an event came that is meant and fits; for luassert.
 function stream.has(self, event, match)
   shown(event)

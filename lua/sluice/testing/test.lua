@@ -7,6 +7,7 @@ local exchange = require("sluice.testing.exchange")
 local fault = require("sluice.testing.fault")
 local lives = require("sluice.testing.lives")
 local names = require("sluice.base.names")
+local polls = require("sluice.testing.polls")
 local options = require("sluice.base.options")
 local store = require("sluice.testing.store")
 local stream = require("sluice.testing.stream")
@@ -25,7 +26,7 @@ local STREAM_BUFFER = 8192 -- small, so that a stalled reader is noticed soon
 local NONE = options.NONE
 local REQUEST = { user = NONE, headers = NONE, json = NONE, body = NONE, last_event_id = NONE,
   buffer = NONE }
-local OPENING = { method = NONE, compress = NONE } -- and what each request has
+local OPENING = { method = NONE, compress = NONE, mode = NONE, token = NONE } -- and what each has
 for name, kind in pairs(REQUEST) do OPENING[name] = kind end
 
 -- Raise unless the app is up.
@@ -45,16 +46,18 @@ end
 
 -- Move bytes; whether some came.
 local function pump(self)
-  local got, n = false, 0
-  for i = 1, #self.open do
-    local x = self.open[i]
+  local got, n, open, last = false, 0, self.open, #self.open
+  for i = 1, last do
+    local x = open[i]
     got = x:pump() or got
     if not x.ended then
       n = n + 1
-      self.open[n] = x
+      open[n] = x
+    elseif x.on_end then
+      got = x.on_end() or got -- the next poll is the last of them
     end
   end
-  for i = n + 1, #self.open do self.open[i] = nil end
+  for i = n + 1, #open do open[i] = open[i + last - n] end
   return got
 end
 
@@ -181,12 +184,17 @@ function Test:connect(path, given)
   if method ~= "GET" and method ~= "POST" then
     caller.raise('t:connect(): method is "GET" or "POST"')
   end
-  local x = send(self, method, path, given, STREAM_BUFFER)
-  local c = stream.new(self, path, given or {}, x)
+  given = given or {}
+  local by_polls = polls.wanted(given)
+  local function ask(to, with) return send(self, method, to, with, STREAM_BUFFER) end
+  local x = ask(by_polls and polls.first_path(path, given.token) or path, given)
+  local c = stream.new(self, path, given, x)
+  if by_polls then polls.begin(c, ask) end
   self:wait(ANSWER_SECONDS, function() return x.ended or stream.is_open(c) end)
   local response = x:response()
   c.status, c.headers, c.json, c.body = response.status, response.headers, response.json,
     response.body
+  if by_polls and not x.ended then c.status = 200 end -- it waits
   if not c.status then error(path .. " has not answered", 2) end
   c.mark = c.hello and 1 or 0
   c.error = fault.of_user(x, c.status, path)

@@ -35,7 +35,7 @@ local function quality() return pick { 0, 0, 0.001, 0.5, 0.999, 1, 1 } end
 
 local function media_range()
   local range = pick { { "text", "event-stream" }, { "text", "event-stream" }, { "text", "*" }, { "*", "*" },
-    { "text", "html" }, { "application", "json" }, { "text", "event-streams" }, { "image", "event-stream" } }
+    { "text", "html" }, { "application", "xml" }, { "text", "event-streams" }, { "image", "event-stream" } }
   local params = dice.list(few(0.15, 2), function() return { dice.text(random(3), "abcxyz"), dice.text(random(0, 5),
     FIELD) } end)
   if range[2] == "event-stream" then params = {} end -- what a parameter of ours would mean is open
