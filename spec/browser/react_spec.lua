@@ -1,0 +1,172 @@
+--- examples/react in Chromium, in development form, as StrictMode wants it: its eight components, and eight that
+--- were written for hooks of these names before there were any (../shared/use-cases.md), unchanged, on the leaves of
+--- the example. Nobody signs in; streams are counted in the server's log.
+local browser = require("spec.support.browser")
+local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
+local json = require("sluice.json")
+local process = require("spec.support.process")
+local react = require("spec.support.react")
+local server = require("spec.support.server")
+local shared = require("spec.support.shared")
+
+local OURS = 'import "$EXAMPLE/src/main";'
+
+-- Eight, each mounted with these, in its own section; window.leave() unmounts.
+local THEIRS = [[
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { SharedStream } from "$EXAMPLE/src/sse";
+import { Toaster } from "$EXAMPLE/src/toast";
+%s
+const parts = [%s];
+const props = { jobId: new URLSearchParams(location.search).get("job"), matchId: "7", symbols: ["ACME", "NOVA"],
+  deviceId: "boiler", documentId: "tea" };
+const of = ["/api/notifications", "/api/job-progress", "/api/live-match/7", "/api/stock-prices",
+  "/api/devices/boiler/telemetry", "/api/documents/tea/collaboration", "/api/system/monitoring"];
+const root = createRoot(document.getElementById("root")!);
+window.leave = () => root.unmount();
+window.show = (more) => root.render(<StrictMode>
+  <SharedStream url="/api/all?match=7&device=boiler&document=tea" of={of}>
+    {parts.map(([name, Part]) => <section key={name} id={name}><Part {...props} {...more} /></section>)}
+    <Toaster />
+  </SharedStream></StrictMode>);
+window.show({});
+]]
+
+local THEIR_HEAD = [[
+import React, { useEffect, useState } from "react";
+import { useSse, useSseTyped } from "$EXAMPLE/src/sse";
+import { toast } from "$EXAMPLE/src/toast";
+import { %s } from "$EXAMPLE/src/leaves";
+%s
+export { %s };
+]]
+
+-- Name, what says that it shows data, as an expression on its section `e`.
+local SHOWN = {
+  DashboardMetrics = "/^\\d[\\d.]*%$/.test(e.querySelector('.figure').textContent)",
+  NotificationCenter = "e.querySelectorAll('.item').length > 0",
+  ProgressTracker = "/^[1-9]\\d*% complete/.test(e.querySelector('h3 ~ span').textContent)",
+  LiveMatch = "e.querySelector('.feed li') && e.querySelector('.commentary p')",
+  StockTicker = "/^\\d+\\.\\d\\d$/.test(e.querySelectorAll('.stock p')[1].textContent)",
+  DeviceMonitor = "e.querySelectorAll('.sensors dd').length === 3 && e.querySelector('.alerts .item')",
+  CollaborativeEditor = "['Alice', 'Bob'].every((who) => e.querySelector('.people').textContent.includes(who))"
+    .. " && e.querySelector('.editor i')",
+  SystemDashboard = "/^\\d/.test(e.querySelector('.figure').textContent) && e.querySelector('.services li')",
+}
+
+-- The same of the example's own, by the titles of their cards.
+local OWN_SHOWN = { Dashboard = SHOWN.DashboardMetrics, Notifications = SHOWN.NotificationCenter,
+  Progress = "/^\\d+ of 40/.test(e.querySelector('.row span').textContent)", Match = SHOWN.LiveMatch,
+  Stocks = "[...e.querySelectorAll('.stock p')].filter((p) => /^\\d/.test(p.textContent)).length === 6",
+  Device = SHOWN.DeviceMonitor, Document = SHOWN.CollaborativeEditor, Monitoring = SHOWN.SystemDashboard }
+
+-- Their blocks, as files that export one component each.
+local function their_pages(text)
+  local pages, imports, parts = {}, {}, {}
+  local leaves = table.concat(react.exports("src/leaves.tsx"), ", ")
+  for block in text:gmatch("%*%*Frontend %(React%):%*%*\n```typescript\n(.-)\n```") do
+    local name = assert(block:match("const (%w+): React%.FC"), block)
+    pages["/" .. name] = THEIR_HEAD:format(leaves, block, name)
+    imports[#imports + 1] = ('import { %s } from "$HERE/%s";'):format(name, name)
+    parts[#parts + 1] = ('["%s", %s]'):format(name, name)
+  end
+  pages.theirs = THEIRS:format(table.concat(imports, "\n"), table.concat(parts, ", "))
+  return pages, #parts
+end
+
+describe("examples/react", function()
+  local b, folder, text, s
+
+  setup(function()
+    if not (react.installed() and browser.installed()) then return end
+    text = shared.read("use-cases.md")
+    local pages = {}
+    if text then pages = their_pages(text) end
+    pages.ours = OURS
+    folder = react.pages(pages)
+    b = browser.start()
+  end)
+  teardown(function()
+    if b then b.stop() end
+    if folder then process.remove_dir(folder) end
+  end)
+  after_each(server.stop_all)
+
+  local function start(...)
+    if not folder then pending("build/node or Chromium is not there") return nil end
+    s = server.start { path = "examples/react/app.lua", args = { ... }, env = { PAGES = folder } }
+    return s
+  end
+
+  -- How many streams were opened, and how many of them have ended.
+  local function streams()
+    local opened, ended = 0, 0
+    for line in s.log():gmatch("{[^\n]+}") do
+      local row = json.decode(line)
+      if row.message == "stream ended" then ended = ended + 1 end
+      local is_stream = row.path and (row.path:find("^/api/all") or row.path:find("^/api/dashboard") or
+        row.path:find("^/api/notifications$") or row.path:find("^/api/job%-") or row.path:find("^/api/live") or
+        row.path:find("^/api/stock") or row.path:find("/telemetry$") or row.path:find("/collaboration$") or
+        row.path:find("/monitoring$"))
+      if row.message == "request" and row.status == 200 and is_stream then opened = opened + 1 end
+    end
+    return opened, ended
+  end
+
+  local function alive(n)
+    deadline.eventually(function()
+      local opened, ended = streams()
+      return opened - ended == n
+    end, 10, n .. " streams are open")
+  end
+
+  local function all_show(page, rows, selector)
+    for name, test in pairs(rows) do
+      page.wait(("(selector) => { const e = document.querySelector(selector); return e && !!(%s) }"):format(test), 20,
+        selector:format(name))
+    end
+  end
+
+  -- A batch that takes a quarter of a second an item: its id.
+  local function start_batch(n)
+    local items = {}
+    for i = 1, n do items[i] = "item " .. i end
+    local answer = http.post(s.port, "/api/process-batch", json.encode({ items = items }),
+      { ["Content-Type"] = "application/json" })
+    assert.equal(202, answer.status)
+    return json.decode(answer.body).jobId
+  end
+
+  it("shows all eight on one stream over HTTP/1.1, and leaves none behind", function()
+    if not start("--demo") then return end
+    local page = b.open(s.url .. "/ours.html")
+    all_show(page, OWN_SHOWN, "section[aria-label=%s]")
+    assert.equal(8, page.eval("document.querySelectorAll('section .state[data-state=open]').length"))
+    assert.same({ 1, 0 }, { streams() })
+    page.reload()
+    all_show(page, OWN_SHOWN, "section[aria-label=%s]")
+    page.close()
+    alive(0)
+    assert.equal(2, (streams()))
+    assert.same({}, b.noise())
+  end)
+
+  it("has the document's eight components show data, unchanged", function()
+    if not text then return pending("no ../shared/use-cases.md") end
+    if not start("--demo") then return end
+    assert.equal(8, select(2, their_pages(text)))
+    local page = b.open(("%s/theirs.html?job=%s"):format(s.url, start_batch(1000)))
+    all_show(page, SHOWN, "#%s")
+    alive(2) -- the first of them has an EventSource, which StrictMode may have made twice
+    local before = streams()
+    page.eval("show({ symbols: ['TIDE'] })") -- a filter of the new props, on the stream of the old
+    page.wait("/^2\\d\\.\\d\\d$/.test(document.querySelector('#StockTicker .stock p').textContent)", 20)
+    assert.equal(before, (streams()))
+    page.eval("leave()")
+    alive(0)
+    page.close()
+    assert.same({}, b.noise())
+  end)
+end)
