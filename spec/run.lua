@@ -1,8 +1,9 @@
 --- Runs the specs with busted under the Lua that runs this file:
 ---   lua5.4 spec/run.lua [busted options] [files or folders]
 ---
---- Files that measure nothing run $SLUICE_SPEC_JOBS processes at a time (as many as there are processors, four at
---- most), then the others one after the other; see spec/support/plan.lua. Those that start a server (they
+--- Files that measure nothing run $SLUICE_SPEC_JOBS processes at a time (one more than there are processors, six at
+--- most: many wait), then those that measure time and wait, one less at a time, then what loads the machine
+--- alone; see spec/support/plan.lua. Those that start a server (they
 --- require spec.support.server or live) run a second time with two I/O threads, with exceptions. With
 --- $SLUICE_IO_THREADS set there is one run, with that many threads. Apps of spec/kit that use the public
 --- API alone run once more with publishes that wait, with $SLUICE_SPEC_FULL all of spec/kit. $SLUICE_SPEC_FULL
@@ -214,7 +215,9 @@ else
   local files, options, times = split_arguments()
   local totals = { passed = 0, failed = 0, skipped = 0, files = {} }
   local jobs = plan.jobs(installed(files, totals), os.getenv("SLUICE_IO_THREADS"), os.getenv("SLUICE_SPEC_FULL"))
-  run_jobs(jobs.beside, tonumber(os.getenv("SLUICE_SPEC_JOBS")) or math.min(4, processors()), options, totals)
+  local side = tonumber(os.getenv("SLUICE_SPEC_JOBS")) or math.min(6, processors() + 1)
+  run_jobs(jobs.beside, side, options, totals)
+  run_jobs(jobs.timed, math.max(1, side - 1), options, totals)
   run_jobs(jobs.alone, 1, options, totals)
   if not os.getenv("SLUICE_SPEC_FULL") then run_again(options, totals) end
   if times then show_times(totals.files) else show_slowest(totals.files) end

@@ -1,6 +1,6 @@
 --- Which spec files run beside each other, which alone, and which a second time; for spec/run.lua.
 ---
----   plan.jobs(files, asked, full) -> { beside = { job, … }, alone = { job, … } }
+---   plan.jobs(files, asked, full) -> { beside = { job, … }, timed = { job, … }, alone = { job, … } }
 --- A job is a process: { files = { path, … }, threads = "1" | "2", waits = true | nil }. What a file is
 --- follows from the lists below and from what it requires. $SLUICE_IO_THREADS (`asked`) makes it one run
 --- with so many threads.
@@ -13,27 +13,35 @@ local function set(names)
 end
 
 -- What they are about has nothing to do with the number of I/O threads: it is the script's thread,
--- the process, a parser, a proxy, or one connection and the clock.
-local ONCE = set [[ e2e/store_faults e2e/bytes e2e/descriptors e2e/heartbeat e2e/late e2e/nginx
-  e2e/slow e2e/storm e2e/stuck e2e/client e2e/http_out e2e/memory e2e/runaway e2e/stall
+-- the process, a file, a parser, a proxy, or one connection and the clock.
+local ONCE = set [[ e2e/bytes e2e/changes e2e/client e2e/demo e2e/descriptors e2e/heartbeat e2e/http_out e2e/jobs
+  e2e/late e2e/mail e2e/mail_exim e2e/memory e2e/nginx e2e/outbox e2e/record e2e/runaway e2e/runs e2e/slow e2e/sqlite
+  e2e/stall e2e/store_command e2e/store_faults e2e/storm e2e/stuck e2e/system
   kit/sockets unit/environment wire/http_connection wire/http_cors wire/http_fields wire/http_head
   wire/http_slow wire/http_vectors ]]
 
--- They measure time, or load the machine so that others could not.
-local ALONE = set [[ bench/bench e2e/batching e2e/descriptors e2e/drain e2e/heartbeat e2e/late e2e/memory
-  e2e/nginx e2e/reload_full e2e/runaway e2e/slow e2e/stall e2e/storm e2e/stuck
-  unit/log wire/front wire/http_connection wire/http_slow ]]
+-- They measure time, and mostly wait: a few at a time, when all others are done.
+local TIMED = set [[ e2e/batching e2e/descriptors e2e/drain e2e/heartbeat e2e/late e2e/memory e2e/nginx e2e/runaway
+  e2e/slow e2e/stall e2e/stuck unit/log wire/front wire/http_connection wire/http_slow ]]
+
+-- They load the machine so that others could not measure.
+local ALONE = set [[ e2e/reload_full e2e/storm ]]
 
 -- A process of their own: they collect the whole Lua heap again and again, or take long; these begin first.
-local OWN = set [[ kills/planted kills/kills e2e/store_faults property/planted property/cursor repo/rockspec repo/build
-  unit/memory unit/log ]]
+local OWN = set [[ bench/bench property/planted wire/front_planted e2e/store_faults kills/planted kills/kills
+  property/cursor repo/docs_programs repo/rockspec repo/build store/machine unit/memory unit/log
+  e2e/client e2e/mail e2e/rooms ]]
 
 -- A second time with publishes that wait: what stands on the public API alone. Random worlds that draw by
 -- themselves whether they wait need none.
 local WAITS = set [[ kit/alerts kit/changes kit/changes_source kit/demo kit/examples kit/hub
   kit/inbox kit/rooms kit/rooms_random ]]
 
-local CHUNK = 6 -- files in a process: what is left of one slows every collection of the next
+-- Files in a process: what is left of one slows every collection of the next. Those of spec/browser share a browser.
+local CHUNK, BROWSER_CHUNK = 4, 9
+
+-- What takes longest in one piece begins first, so that the last job to end is a short one.
+local RANKS = { ["spec/browser"] = 1, ["spec/e2e"] = 3, ["spec/wire"] = 4 }
 
 local function text_of(path)
   local file <close> = assert(io.open(path))
@@ -48,11 +56,6 @@ local function runs_twice(path, full)
   return starts ~= nil and not text:find("spec%.support%.browser")
 end
 
--- The files of a folder share a browser.
-local function is_alone(path)
-  return ALONE[path] or path:find("^spec/browser/") ~= nil
-end
-
 -- Whether it runs once more with publishes that wait. All of spec/kit may: no time passes.
 local function runs_with_waits(path, full)
   if not path:find("^spec/kit/") or not (full or WAITS[path]) then return false end
@@ -62,34 +65,35 @@ end
 local function add(jobs, path, threads, waits)
   local folder = path:match("^(.*)/") or "."
   local place = folder .. threads .. (waits and " waits" or "")
-  local last = not OWN[path] and jobs.open[place]
-  if last and (#last.files < CHUNK or folder == "spec/browser") then
+  local is_own = OWN[path] or TIMED[path] or ALONE[path]
+  local last = not is_own and jobs.open[place]
+  if last and #last.files < (folder == "spec/browser" and BROWSER_CHUNK or CHUNK) then
     table.insert(last.files, path)
     return
   end
-  local job = { files = { path }, threads = threads, waits = waits }
-  if OWN[path] then
-    jobs.first = jobs.first + 1
-    table.insert(jobs, jobs.first, job)
-  else
-    jobs.open[place] = job
-    table.insert(jobs, job)
-  end
+  local job = { files = { path }, threads = threads, waits = waits, nth = #jobs + 1,
+    rank = is_own and 2 or RANKS[folder] or 5 }
+  if not is_own then jobs.open[place] = job end
+  table.insert(jobs, job)
 end
 
 --- Put the files into processes.
 function plan.jobs(files, asked, full)
-  local out = { beside = { open = {}, first = 0 }, alone = { open = {}, first = 0 } }
+  local out = { beside = { open = {} }, timed = { open = {} }, alone = { open = {} } }
   for _, threads in ipairs(asked and { asked } or { "1", "2" }) do
     for _, path in ipairs(files) do
       if threads == "1" or asked or runs_twice(path, full) then
-        add(is_alone(path) and out.alone or out.beside, path, threads)
+        add(ALONE[path] and out.alone or TIMED[path] and out.timed or out.beside, path, threads)
       end
     end
   end
   for _, path in ipairs(files) do
     if runs_with_waits(path, full) then add(out.beside, path, asked or "1", true) end
   end
+  table.sort(out.beside, function(a, b)
+    if a.rank ~= b.rank then return a.rank < b.rank end
+    return a.nth < b.nth
+  end)
   return out
 end
 

@@ -6,7 +6,7 @@ local planted = { folder = "build/planted" }
 
 --- Build modules by name ("core", "core/testing", …).
 function planted.build(...)
-  local command = { "flock", "Makefile", "make", "-s", "SAN=", "B=" .. planted.folder,
+  local command = { "flock", "Makefile", "make", "-s", "-j2", "SAN=", "B=" .. planted.folder,
     "CFLAGS=-O1 -DSLUICE_PLANTED" }
   for _, name in ipairs { ... } do
     command[#command + 1] = planted.folder .. "/sluice/" .. name .. ".so"
