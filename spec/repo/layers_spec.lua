@@ -56,7 +56,8 @@ local KIT = { "rooms", "jobs", "runs", "inbox", "alerts", "changes", "system", "
 local KIT_MAY_USE = { init = true, json = true, ["base.names"] = true, ["base.options"] = true,
   ["base.segment"] = true }
 local KIT_EXTRA = { jobs = { ["base.owned"] = true }, runs = { ["base.owned"] = true },
-  auth = { crypto = true, http = true, ["base.handlers_only"] = true }, changes = { sqlite = true },
+  auth = { crypto = true, http = true, ["base.handlers_only"] = true, ["base.keeper"] = true },
+  changes = { sqlite = true, ["base.keeper"] = true },
   demo = { ["base.recording"] = true }, inbox = { crypto = true, http = true, mail = true },
   outbox = { http = true, mail = true, ["out.retry"] = true, ["out.signature"] = true },
   system = { core = true, ["base.procfs"] = true, ["base.cgroup"] = true, ["base.file"] = true, ["out.reach"] = true } }

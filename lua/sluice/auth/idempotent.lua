@@ -4,7 +4,7 @@
 -- In memory: the answers, at most 20,000 and 8 MiB of them; the oldest go first.
 local sluice = require("sluice")
 local crypto = require("sluice.crypto")
-local revoked = require("sluice.auth.revoked")
+local keeper = require("sluice.base.keeper")
 
 local idempotent = {}
 
@@ -21,7 +21,7 @@ local UNSAFE = { POST = true, PUT = true, PATCH = true, DELETE = true }
 local SET_ANEW = { ["content-length"] = true, ["set-cookie"] = true, date = true }
 
 function idempotent.new(app, name, durable)
-  local self = setmetatable({ app = app, kept = revoked.keeper(app, name .. ".idempotent", durable),
+  local self = setmetatable({ app = app, kept = keeper(app, name .. ".idempotent", durable),
     state = app:state(name .. ".idempotency",
       { running = {}, order = {}, first = 1, last = 0, bytes = 0 }) }, Idempotent)
   app:on("start", function() self:load() end)

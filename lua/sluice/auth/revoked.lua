@@ -6,6 +6,7 @@
 -- once, which is judged when the stream opens.
 -- In memory: in the app's store, and the users of the guarded requests that run.
 local sluice = require("sluice")
+local keeper = require("sluice.base.keeper")
 
 local revoked = {}
 
@@ -21,27 +22,13 @@ local CLEAN_SECONDS = 600
 local running = setmetatable({}, { __mode = "k" })
 local WEAK = { __mode = "v" }
 
--- app:store, where nothing is to be on the disk.
-local Memory = {}
-Memory.__index = Memory
-function Memory:get(key) return self.state()[key] end
-function Memory:delete(key) self.state()[key] = nil return true end
-function Memory:set(key, value) self.state()[key] = value return true end
-function Memory:each() return pairs(self.state()) end
-
---- Something that keeps plain data by key: in the store, or until the process ends.
-function revoked.keeper(app, name, durable)
-  if durable then return app:store(name) end
-  return setmetatable({ state = app:state(name, {}) }, Memory)
-end
-
 --- Declare what it keeps. At the top level of an app.
 -- @tparam sluice.App app
 -- @tparam string name of the auth object
 -- @tparam table o { durable, keep }
 function revoked.new(app, name, o)
   local self = setmetatable({ app = app, keep = o.keep,
-    kept = revoked.keeper(app, name .. ".revoked", o.durable),
+    kept = keeper(app, name .. ".revoked", o.durable),
     state = app:state(name .. ".revoking", { now = {}, serial = 0 }) }, Revoked)
   app:every(CLEAN_SECONDS, { name = name .. ":clean" }, function() self:clean() end)
   return self

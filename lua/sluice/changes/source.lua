@@ -10,6 +10,7 @@
 local sluice = require("sluice")
 local burst = require("sluice.changes.burst")
 local joined = require("sluice.changes.rows")
+local keeper = require("sluice.base.keeper")
 local options = require("sluice.base.options")
 local query = require("sluice.changes.query")
 local sqlite = require("sluice.sqlite")
@@ -29,12 +30,6 @@ local TOLD_MAX = 10 -- faults between two times that all is well
 local LIMITS = { busy = 5, timeout = 30, max_rows = 10001, max_bytes = 64 << 20 }
 
 -- ---- The cursor: { of, era, at, id, upto = { at, id, size } }, before all rows without `at` ---
-
--- Like an app:store, until the process ends.
-local Memory = {}
-Memory.__index = Memory
-function Memory:get(key) return self.state()[key] end
-function Memory:set(key, value) self.state()[key] = value return true end
 
 local function move(self, era, at, id, upto)
   return self.cursors:set(self.type, { of = self.of, era = era, at = at, id = id, upto = upto })
@@ -277,13 +272,9 @@ function source.new(of, given, check_type)
   self.of = ("%s %s %s"):format(o.table, o.cursor, o.id)
   self.wanted_settle = o.settle
   self.query = query.new(o)
-  if o.durable then
-    of.stored = of.stored or app:store(name)
-    self.cursors = of.stored
-  else
-    of.remembered = of.remembered or setmetatable({ state = app:state(name, {}) }, Memory)
-    self.cursors = of.remembered
-  end
+  local kept = o.durable and "stored" or "remembered"
+  of[kept] = of[kept] or keeper(app, name, o.durable)
+  self.cursors = of[kept]
   of.sent = of.sent or app:state(of.name .. ".sent", {})
   self.sent = of.sent
   app:service(self.what, function() run(self) end)
