@@ -1,13 +1,14 @@
 --- Runs the specs with busted under the Lua that runs this file:
 ---   lua5.4 spec/run.lua [busted options] [files or folders]
 ---
---- Files that measure nothing run $SLUICE_SPEC_JOBS processes at a time (one more than there are processors, six at
---- most: many wait), then those that measure time and wait, one less at a time, then what loads the machine
---- alone; see spec/support/plan.lua. Those that start a server (they
---- require spec.support.server or live) run a second time with two I/O threads, with exceptions. With
+--- Files that measure nothing run $SLUICE_SPEC_JOBS processes at a time (one more than there are
+--- processors, six at most: many wait), then as many of those that measure time and mostly wait, then what
+--- loads the machine, alone; see spec/support/plan.lua. Those that start a server (they require
+--- spec.support.server or live) run a second time with two I/O threads, with exceptions. With
 --- $SLUICE_IO_THREADS set there is one run, with that many threads. Apps of spec/kit that use the public
---- API alone run once more with publishes that wait, with $SLUICE_SPEC_FULL all of spec/kit. $SLUICE_SPEC_FULL
---- (set by `make test-full`) is the full size of everything. $SLUICE_BUILD names the flavour (build/plain).
+--- API alone run once more with publishes that wait, with $SLUICE_SPEC_FULL all of spec/kit.
+--- $SLUICE_SPEC_FULL (set by `make test-full`) is the full size of everything. $SLUICE_BUILD names the
+--- flavour (build/plain).
 --- A file that failed and runs real programs runs once more, alone: what a busy machine did is printed as
 --- `unsteady: file` and is no failure; with the full size there is no second run.
 --- A file whose browser or proxy is missing is printed as `skipped: name`. The last line sums all
@@ -217,7 +218,7 @@ else
   local jobs = plan.jobs(installed(files, totals), os.getenv("SLUICE_IO_THREADS"), os.getenv("SLUICE_SPEC_FULL"))
   local side = tonumber(os.getenv("SLUICE_SPEC_JOBS")) or math.min(6, processors() + 1)
   run_jobs(jobs.beside, side, options, totals)
-  run_jobs(jobs.timed, math.max(1, side - 1), options, totals)
+  run_jobs(jobs.timed, side, options, totals)
   run_jobs(jobs.alone, 1, options, totals)
   if not os.getenv("SLUICE_SPEC_FULL") then run_again(options, totals) end
   if times then show_times(totals.files) else show_slowest(totals.files) end

@@ -2,38 +2,18 @@
 local deadline = require("spec.support.deadline")
 local exim = require("spec.support.exim")
 local json = require("sluice.json")
-local live = require("spec.support.live")
+local mailing = require("spec.support.mailing")
 local server = require("spec.support.server")
-
-local APP = [[
-local mail = require("sluice.mail")
-app:post("/send", function(req)
-  local ok, sent, message, code, refused = pcall(mail.send, req:json())
-  if not ok then return { raised = tostring(sent) } end
-  return sent or { message = message, code = code, refused = refused }
-end)
-]]
 
 local s
 
--- Ask the app to send and do not wait: a function that waits for what it says.
-local function send(o)
-  o.from, o.subject = o.from or "shop@example.org", o.subject or "A subject"
-  o.text = o.text or "text\n.dot\n..two dots\n"
-  local c = live.post_later(s, "/send", json.encode(o))
-  return function()
-    local answer = assert(c:response(20))
-    c:close()
-    assert(answer.status == 200, answer.body)
-    return json.decode(answer.body)
-  end
-end
+local function send(o) return mailing.send(s, o) end
 
 describe("sluice.mail and exim", function()
   local mx
 
   setup(function()
-    s = live.start(APP)
+    s = mailing.start()
     mx = exim.start()
   end)
   teardown(function()

@@ -2,41 +2,25 @@
 local deadline = require("spec.support.deadline")
 local json = require("sluice.json")
 local live = require("spec.support.live")
+local mailing = require("spec.support.mailing")
 local server = require("spec.support.server")
 local smtp = require("spec.support.smtp")
 
 local APP = [[
-local mail = require("sluice.mail")
 app:channel("news", { history = 10 })
 app:stream("/news", "news")
 app:post("/news", function() app:publish("news", "story", {}) end)
 app:get("/quick", function() return "quick" end)
-app:post("/send", function(req)
-  local ok, sent, message, code, refused = pcall(mail.send, req:json())
-  if not ok then return { raised = tostring(sent) } end
-  return sent or { message = message, code = code, refused = refused }
-end)
 ]]
 
 local s
 
--- Ask the app to send and do not wait: a function that waits for what it says.
-local function send(o)
-  o.from, o.subject = o.from or "shop@example.org", o.subject or "A subject"
-  o.text = o.text or "text\n.dot\n..two dots\n"
-  local c = live.post_later(s, "/send", json.encode(o))
-  return function()
-    local answer = assert(c:response(20))
-    c:close()
-    assert(answer.status == 200, answer.body)
-    return json.decode(answer.body)
-  end
-end
+local function send(o) return mailing.send(s, o) end
 
 describe("sluice.mail", function()
   local m
 
-  setup(function() s = live.start(APP) end)
+  setup(function() s = mailing.start(APP) end)
   teardown(server.stop_all)
   before_each(function() m = smtp.listen() end)
   after_each(smtp.close_all)
@@ -138,7 +122,7 @@ describe("sluice.mail", function()
 
   it("holds no stop up, whatever a server thinks about", function()
     local before = s
-    s = live.start(APP)
+    s = mailing.start(APP)
     send { url = m.url, to = "ann@example.org", timeout = 60 }
     send { url = m.url, to = "ann@example.org", timeout = 60 }
     m:accept(false)

@@ -1,4 +1,5 @@
 --- What is durable, and of which kind, changes by a reload: in virtual time on a disk in memory.
+local kit = require("spec.support.kit")
 local testing = require("sluice.testing")
 
 local APP = [[
@@ -58,16 +59,8 @@ describe("a reload that changes what is durable", function()
     for n = from, to do list[n] = assert(publish("log/a", { n = n, id = id or "k" .. n }).json.id) end
     return list
   end
-  local function numbers(c)
-    local list = {}
-    for _, e in ipairs(c:events("e")) do list[#list + 1] = e.data.n end
-    return list
-  end
-  local function count(from, to)
-    local list = {}
-    for n = from, to do list[#list + 1] = n end
-    return list
-  end
+  local numbers = kit.numbers
+  local count = kit.count
   --- What a newcomer to the newest of each key gets.
   local function newest()
     local c = t:connect("/latest")

@@ -31,11 +31,7 @@ local function stored(t)
   return list
 end
 
-local function numbers(c)
-  local list = {}
-  for _, e in ipairs(c:events("e")) do list[#list + 1] = e.data.n end
-  return list
-end
+local numbers = kit.numbers
 
 -- "503 ESTORE" of a refusal
 local function told(answer) return ("%d %s"):format(answer.status, answer.json.error.code) end

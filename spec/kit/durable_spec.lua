@@ -1,4 +1,5 @@
 --- Durable channels: in virtual time on a disk in memory, and on a real server that is killed.
+local kit = require("spec.support.kit")
 local server = require("spec.support.server")
 local testing = require("sluice.testing")
 
@@ -68,17 +69,9 @@ local function ids(t, n, from)
   return list
 end
 
-local function numbers(c)
-  local list = {}
-  for _, e in ipairs(c:events("e")) do list[#list + 1] = e.data.n end
-  return list
-end
+local numbers = kit.numbers
 
-local function count(from, to)
-  local list = {}
-  for i = from, to do list[#list + 1] = i end
-  return list
-end
+local count = kit.count
 
 -- A browser that comes back after a kill, and one after a restart, as if nothing had happened.
 local function resumes(t)

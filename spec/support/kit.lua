@@ -40,4 +40,18 @@ function kit.stop_all()
   for _, t in ipairs(list) do t:stop() end
 end
 
+--- The numbers that the events `e` of a stream carry, in order.
+function kit.numbers(c)
+  local list = {}
+  for _, e in ipairs(c:events("e")) do list[#list + 1] = e.data.n end
+  return list
+end
+
+--- { from, …, to }
+function kit.count(from, to)
+  local list = {}
+  for n = from, to do list[#list + 1] = n end
+  return list
+end
+
 return kit

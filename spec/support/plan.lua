@@ -59,7 +59,8 @@ end
 -- Whether it runs once more with publishes that wait. All of spec/kit may: no time passes.
 local function runs_with_waits(path, full)
   if not path:find("^spec/kit/") or not (full or WAITS[path]) then return false end
-  return text_of(path):find("spec%.support%.kit") ~= nil
+  local text = text_of(path)
+  return (text:find("kit%.start") or text:find("kit%.whole") or text:find("kit%.open")) ~= nil
 end
 
 local function add(jobs, path, threads, waits)

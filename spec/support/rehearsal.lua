@@ -281,4 +281,13 @@ function Driver:change(files)
   return self:reload()
 end
 
+--- A file that keeps what is written to it: text() says it.
+function rehearsal.sink()
+  local parts = {}
+  return { write = function(self, ...)
+    for _, part in ipairs({ ... }) do parts[#parts + 1] = part end
+    return self
+  end, text = function() return table.concat(parts) end }
+end
+
 return rehearsal

@@ -6,13 +6,7 @@ local process = require("spec.support.process")
 
 after_each(rehearsal.stop)
 
-local function sink()
-  local parts = {}
-  return { write = function(self, ...)
-    for _, part in ipairs({ ... }) do parts[#parts + 1] = part end
-    return self
-  end, text = function() return table.concat(parts) end }
-end
+local sink = rehearsal.sink
 
 local function run(...)
   local out, err = sink(), sink()

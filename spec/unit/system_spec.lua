@@ -1,4 +1,5 @@
 --- sluice.system on a folder of /proc files of its own.
+local process = require("spec.support.process")
 local rehearsal = require("spec.support.rehearsal")
 local lfs = require("lfs")
 
@@ -15,13 +16,14 @@ local function write(root, path, text)
   file:close()
 end
 
-local function remove(path)
-  if lfs.attributes(path, "mode") == "directory" then
-    for name in lfs.dir(path) do
-      if name ~= "." and name ~= ".." then remove(path .. "/" .. name) end
-    end
-  end
-  os.remove(path)
+-- In a describe: `use` is given a folder of its own before each test.
+local function with_root(use)
+  local root
+  before_each(function()
+    root = process.temp_dir()
+    use(root)
+  end)
+  after_each(function() process.remove_dir(root) end)
 end
 
 local DEV = "Inter-|   Receive  |  Transmit\n face |bytes packets errs|bytes packets\n"
@@ -30,12 +32,7 @@ describe("procfs", function()
   local procfs = require("sluice.base.procfs")
   local root
 
-  before_each(function()
-    root = os.tmpname()
-    os.remove(root)
-    lfs.mkdir(root)
-  end)
-  after_each(function() remove(root) end)
+  with_root(function(path) root = path end)
 
   it("counts processor time without the guests' twice", function()
     write(root, "proc/stat", "cpu  100 20 30 400 50 6 7 8 99 9\ncpu0 1 2 3 4\nintr 5\n")
@@ -124,12 +121,7 @@ describe("cgroup", function()
   local root
   local GB = 1 << 30
 
-  before_each(function()
-    root = os.tmpname()
-    os.remove(root)
-    lfs.mkdir(root)
-  end)
-  after_each(function() remove(root) end)
+  with_root(function(path) root = path end)
 
   it("finds the lowest limit of memory, of our group and those above it", function()
     write(root, "proc/self/cgroup", "0::/system.slice/sluice.service\n")
@@ -151,7 +143,7 @@ describe("cgroup", function()
     write(root, "sys/fs/cgroup/memory.max", tostring(GB))
     write(root, "sys/fs/cgroup/memory.current", "77")
     assert.same({ 77, GB }, { cgroup.memory(root, 8 * GB) })
-    remove(root .. "/sys")
+    process.remove_dir(root .. "/sys")
     write(root, "proc/self/cgroup", "9:name=systemd:/\n4:memory,x:/docker/abc\n0::/\n")
     write(root, "sys/fs/cgroup/memory/memory.limit_in_bytes", tostring(GB))
     write(root, "sys/fs/cgroup/memory/memory.usage_in_bytes", "500")
@@ -188,12 +180,7 @@ describe("a unit", function()
   local root
   local SLICE = "sys/fs/cgroup/system.slice/"
 
-  before_each(function()
-    root = os.tmpname()
-    os.remove(root)
-    lfs.mkdir(root)
-  end)
-  after_each(function() remove(root) end)
+  with_root(function(path) root = path end)
 
   local function look(name) return services.look(root, services.read({ name })[1]) end
   local function install(name) write(root, "etc/systemd/system/" .. name, "[Unit]\n") end
@@ -275,10 +262,8 @@ describe("system", function()
     return rehearsal.system
   end
 
-  before_each(function()
-    root = os.tmpname()
-    os.remove(root)
-    lfs.mkdir(root)
+  with_root(function(path)
+    root = path
     write(root, "proc/meminfo", "MemTotal: 2097152 kB\nMemAvailable: 1572864 kB\n")
     write(root, "proc/loadavg", "0.52 0.1 0.1 1/1 1\n")
     write(root, "proc/uptime", "100.0 100.0\n")
@@ -286,7 +271,6 @@ describe("system", function()
     stats = { connections = 3, active_users = 2, requests = 10, published = 100, loop_lag_ms = 0.216 }
     rehearsal.stub("statfs", function() return nil, "No such file or directory", "ENOENT" end)
   end)
-  after_each(function() remove(root) end)
 
   local function sample(system)
     return t:inside(function() return system:sample() end)
@@ -384,7 +368,7 @@ describe("system", function()
   end)
 
   it("leaves out what the machine does not tell", function()
-    remove(root .. "/proc")
+    process.remove_dir(root .. "/proc")
     stats = {}
     local s = sample(start())
     assert.is_nil(s.memory)
@@ -407,7 +391,7 @@ describe("system", function()
       { name = "other", status = "unknown", reason = none }, { name = "database", status = "running" },
       { name = "localhost:9", status = "stopped", reason = "nothing listens on port 9" } }
     assert.same(expected, sample(system).services)
-    remove(root .. "/proc/77")
+    process.remove_dir(root .. "/proc/77")
     t:advance(1)
     assert.same(expected, sample(system).services)
     t:advance(2)
