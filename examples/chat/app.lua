@@ -32,6 +32,7 @@ runs:stream("/api/answers", auth:user())
 app:post("/api/visitor", auth:optional(), function(req)
   return 204, nil, not req.user and auth:sign_in({ id = sluice.id() }) or nil
 end)
+app:static("/look", "../look")
 app:static("/", "public")
 
 return app

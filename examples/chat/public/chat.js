@@ -1,17 +1,11 @@
-"use strict";
 // An answer is a run on the server. This page keeps nothing: it asks which runs there are and watches
-// them, each by an EventSource that goes on by itself after a break and gets every word once.
+// them, each by a stream that goes on by itself after a break and gets every word once.
+import { connect } from "/sluice.js";
+import { ask as call, byId, head, make, setStatus } from "/look/page.js";
 
-const byId = (id) => document.getElementById(id);
 const talk = byId("talk");
 const shown = new Map(); // id of a run -> { article, question, answer, note, source, text, state }
 const tabs = "BroadcastChannel" in window ? new BroadcastChannel("sluice-chat") : null;
-
-function setStatus(state, text) {
-  if (byId("status").textContent === text) return;
-  byId("status").dataset.state = state;
-  byId("status").textContent = text;
-}
 
 const running = () => [...shown.values()].filter((run) => run.state === "running");
 
@@ -19,7 +13,7 @@ function update() {
   byId("none").hidden = shown.size > 0;
   byId("stop").hidden = running().length === 0;
   byId("send").hidden = running().length > 0;
-  const lost = running().some((run) => run.source.readyState === EventSource.CONNECTING && run.broken);
+  const lost = running().some((run) => ["waiting", "stale"].includes(run.stream.status));
   if (lost) setStatus("waiting", "Connecting again");
   else setStatus("open", running().length > 0 ? "Answering" : "Ready");
 }
@@ -31,58 +25,47 @@ function grow(change) {
   if (atEnd) talk.scrollTop = talk.scrollHeight;
 }
 
-function part(article, kind) {
-  const element = document.createElement("div");
-  element.className = kind;
-  article.append(element);
-  return element;
-}
-
 function end(run, state, note) {
   run.state = state;
   grow(() => {
     run.article.dataset.state = state;
     run.note.textContent = note;
   });
-  run.source.close();
+  run.stream?.close();
   update();
 }
 
-function watch(id) {
-  if (shown.has(id)) return;
-  const article = document.createElement("article");
-  const run = { article, question: part(article, "question"), answer: part(article, "answer"),
-    note: part(article, "note"), text: "", state: "running", broken: false };
-  article.dataset.state = "running";
-  shown.set(id, run);
-  grow(() => talk.append(article));
-  run.source = new EventSource(`/api/answers/${encodeURIComponent(id)}`);
-  const on = (name, fn) => run.source.addEventListener(name, (event) => fn(JSON.parse(event.data)));
-  on("question", (data) => grow(() => { run.question.textContent = data.content; }));
-  on("text", (data) => grow(() => {
+// What events do to the run that is shown.
+const HEARD = {
+  question: (run, data) => grow(() => { run.question.textContent = data.content; }),
+  text: (run, data) => grow(() => {
     run.text += data.text;
     run.note.textContent = "";
     run.answer.textContent = run.text;
-  }));
-  on("run-waiting", (data) => { run.note.textContent = `${data.error}; again in ${data.seconds} s`; });
-  on("run-complete", () => end(run, "complete", ""));
-  on("run-stopped", () => end(run, "stopped", "Stopped"));
-  on("run-failed", (data) => end(run, "failed", `This answer is not complete: ${data.error}`));
-  run.source.onopen = () => { run.broken = false; update(); };
-  run.source.onerror = () => {
-    run.broken = true;
-    if (run.source.readyState === EventSource.CLOSED) end(run, "failed", "This answer is no longer there");
-    else update();
-  };
-  update();
-}
+  }),
+  "run-waiting": (run, data) => { run.note.textContent = `${data.error}; again in ${data.seconds} s`; },
+  "run-complete": (run) => end(run, "complete", ""),
+  "run-stopped": (run) => end(run, "stopped", "Stopped"),
+  "run-failed": (run, data) => end(run, "failed", `This answer is not complete: ${data.error}`),
+};
 
-async function call(method, path, body) {
-  const answer = await fetch(path, { method, headers: { "Content-Type": "application/json" },
-    body: body && JSON.stringify(body) });
-  const data = answer.status === 204 ? null : await answer.json();
-  if (!answer.ok) throw new Error(data.error.message);
-  return data;
+function watch(id) {
+  if (shown.has(id)) return;
+  const [question, answer, note] = ["question", "answer", "note"].map((kind) => make("div", "", { class: kind }));
+  const article = make("article", [question, answer, note], { "data-state": "running" });
+  const run = { article, question, answer, note, stream: null, text: "", state: "running" };
+  shown.set(id, run);
+  grow(() => talk.append(article));
+  run.stream = connect(`/api/answers/${encodeURIComponent(id)}`, {
+    eventTypes: Object.keys(HEARD),
+    onMessage: (event) => HEARD[event.type](run, event.data),
+    onStatus: (status) => {
+      if (status === "closed" && run.state === "running") end(run, "failed", "This answer is no longer there");
+      update();
+    },
+    onReset: () => { run.text = ""; },
+  });
+  update();
 }
 
 // What was said so far, as a model wants it.
@@ -127,6 +110,7 @@ byId("stop").addEventListener("click", () => {
 });
 if (tabs) tabs.onmessage = (event) => watch(event.data);
 
+head("chat");
 (async () => {
   try {
     await call("POST", "/api/visitor");
