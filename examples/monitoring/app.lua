@@ -1,7 +1,7 @@
 --- This machine every ten seconds; an alert when its processors stay busy for half a minute, one
 --- when a service does not run, and one when the app itself was held up.
 ---
----   sluice run examples/monitoring/app.lua
+---   sluice run examples/monitoring/app.lua        and open http://127.0.0.1:5121/
 ---   curl -N http://127.0.0.1:5121/api/system/monitoring
 ---
 --- You see a system-metrics every ten seconds. Keep the processors busy: a system-alert comes
@@ -9,7 +9,7 @@
 local sluice = require("sluice")
 local app = sluice.app()
 local system = require("sluice.system").new(app, {
-  services = { { name = "ssh", tcp = "127.0.0.1:22" } },
+  services = { { name = "ssh", tcp = sluice.env("SSH", "127.0.0.1:22") } },
 })
 local alerts = require("sluice.alerts").new(app, { channel = "system/alerts",
   event = "system-alert", rewind = "latest" })
@@ -26,8 +26,11 @@ alerts:rule("service", { category = "services", message = "A service does not ru
     return false
   end })
 
-app:channel("system/metrics", { history = "latest" })
+app:channel("system/metrics", { history = 180, rewind = "all" }) -- half an hour
 app:stream("/api/system/monitoring", { channels = { "system/metrics", "system/alerts" } })
+alerts:routes("/api/alerts", function() return true end) -- here anybody may acknowledge
+app:static("/look", "../look")
+app:static("/", "public")
 
 -- Also while nobody is connected: whoever comes later sees the alerts that are open.
 app:every(10, { name = "measure" }, function()
