@@ -1,110 +1,109 @@
---- Clients that others wrote: libraries from npm, and Chromium's own EventSource. All of them at once,
---- since each waits some seconds before it comes back.
-local browser = require("spec.support.browser")
-local clients = require("spec.support.clients")
+--- The matrix of clients: those of matrix/rows.lua, each in the cases of matrix/cases.lua, direct and through
+--- nginx with HTTP/2. All of them at once, since each waits some seconds before it comes back.
+--- $SLUICE_SPEC_FULL=1 takes all clients; else it is two browsers. $CLIENT=name takes one.
+local cases = require("spec.browser.matrix.cases")
 local deadline = require("spec.support.deadline")
 local json = require("sluice.json")
 local live = require("spec.support.live")
+local matrix = require("spec.browser.matrix.run")
+local proxies = require("spec.support.proxies")
 local process = require("spec.support.process")
+require("spec.support.browser")
+require("spec.support.firefox")
 
-local APP = [[
-app:channel("log", { history = 100 })
-app:cors("/**", { origins = { "*" } })
-app:get("/page", function() return 200, "<title>t</title>", { ["Content-Type"] = "text/html" } end)
-app:stream("/log", "log")
-app:post("/cut", function() for c in app:clients() do c:close("moved") end end)
-app:post("/stop", function() for c in app:clients() do c:stop() end end)]]
-
-local function start(port) return live.start(APP, { port = port }) end
+local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
+local DRAIN = FULL and 10 or 1
 
 describe("clients of others", function()
-  local b
+  local rows, pages
 
-  setup(function() b = browser.start() end)
-  teardown(function() b.stop() end)
+  setup(function()
+    rows = matrix.chosen(FULL)
+    pages = matrix.pages()
+  end)
+  teardown(function()
+    matrix.stop_browsers()
+    process.remove_dir(pages)
+  end)
   after_each(function()
     process.stop_all("client")
     live.stop_all()
   end)
 
-  it("receive, come back with their id, learn of a restart, and stay away when told", function()
-    local s, all = start(0), {}
-    for i, name in ipairs(clients.NPM) do all[i] = clients.npm(name, { s.url .. "/log" }) end
-    for _, c in ipairs(all) do c.all("hello", 10, function() return c.count(1, "message", "hello") == 1 end) end
-    local ids = s.publish("log", { n = 3 })
-    for _, c in ipairs(all) do
-      c.all("events", 3, function() return #c.numbers(1) == 3 end)
-      assert.equal(ids[3], c.last(1, "e").id, c.name)
-    end
+  local function start(port)
+    return live.start(cases.APP, { port = port, env = { PAGES = pages, SLUICE_HANDLER_BUDGET = "0" },
+      args = { "--drain", DRAIN, "--heartbeat", 3, "--trust-proxy", "yes" } })
+  end
 
-    -- the connection is cut: what was published meanwhile comes, once
-    s.post("/cut")
-    s.wait_clients(0)
-    s.publish("log", { first = 4, n = 2 })
-    for _, c in ipairs(all) do
-      c.all("resumed events", 8, function() return #c.numbers(1) == 5 end)
-      assert.same({ 1, 2, 3, 4, 5 }, c.numbers(1), c.name)
-      assert.is_true(json.decode(c.last(1, "hello").data).resumed, c.name)
+  it("do what the table says", function()
+    local s = start(0)
+    local front = proxies.start("nginx", s.port, { tls = true })
+    finally(front.stop)
+    local all = {}
+    for _, row in ipairs(rows) do
+      all[#all + 1] = matrix.open(row, ("http://127.0.0.1:%d"):format(s.port))
+      all[#all + 1] = matrix.open(row, ("https://localhost:%d"):format(front.port), true)
     end
+    local open = 0
+    for _, c in ipairs(all) do open = open + c.streams end
+    s.wait_clients(open, 60)
 
-    -- the server is killed and starts anew: the loss is told, and it goes on
-    local port = s.port
+    local function seen() return json.decode(s.get("/seen").body) end
+    s.post("/number/1")
+    s.post("/word", json.encode { text = cases.TEXT })
+    matrix.judge(all, "say", 15, seen)
+
+    s.post("/end")
+    deadline.eventually(function() return s.alive().clients > 0 end, 20)
+    matrix.judge(all, "end", 30)
+
     s.kill()
-    s = start(port)
-    s.publish("log", { first = 11 })
-    for _, c in ipairs(all) do
-      c.all("event of the new server", 10, function() return c.numbers(1)[6] == 11 end)
-      assert.equal("epoch", json.decode(c.last(1, "reset").data).reason, c.name)
-      assert.equal(0, c.count(1, "message", "message"), c.name .. " got empty messages")
-    end
+    s = start(s.port)
+    s.post("/number/11")
+    matrix.judge(all, "kill", 40)
 
-    s.post("/stop")
-    for _, c in ipairs(all) do
-      c.all("end", 10, function() return c.count(1, "closed") == 1 end)
-      assert.equal("stop", json.decode(c.last(1, "bye").data).reason)
-    end
-    s.wait_clients(0)
+    s.signal("TERM")
+    assert.equal(0, s.process:wait(DRAIN + 10))
+    s = start(s.port)
+    s.post("/number/21")
+    matrix.judge(all, "drain", 40)
+
+    local wanted, got = matrix.table_of(all)
+    assert.same(wanted, got)
   end)
 
   -- Some libraries remember an id as they read its line, not with the event that it belongs to.
-  it("cut behind any byte of an event, lose it at one place or none", function()
+  it("lose nothing where a stream is cut, behind any byte of an event, or one event at one place", function()
     local s = start(0)
-    local first = s.publish("log")[1]
-    local event = ('event: e\ndata: {"n":2}\nid: %s2\n\n'):format(first:match("^.*%-"))
-    local cutter = process.spawn({ "node", "spec/support/cutter.mjs", s.port, event:match('^[^}]*') },
+    local ids = json.decode(s.post("/number/1").body)
+    local event = ('event: e\ndata: {"n":2}\nid: %s\n\n'):format(ids.named:gsub("%d+$", function(n) return n + 8 end))
+    local cutter = process.spawn({ "node", "spec/support/cutter.mjs", s.port, event:match("^[^}]*") },
       { kind = "client" })
     local port = deadline.eventually(function() return cutter:log():match("^(%d+)\n") end, 5)
-    local paths, all = {}, {}
-    for n = 0, #event do paths[n + 1] = "/log?lastEventId=" .. first .. "&cut=" .. n end
-    for i, name in ipairs(clients.NPM) do
-      local own = {}
-      for j, path in ipairs(paths) do own[j] = path .. "&by=" .. i end
-      all[i] = clients.npm(name, clients.urls(port, own))
+    local all = {}
+    for _, row in ipairs(rows) do
+      if not row.form and not row.base then
+        local paths = {}
+        for n = 0, #event do
+          paths[n + 1] = ("/s/cut/named?lastEventId=%s&cut=%d&by=%d"):format(ids.named, n, #all + 1)
+        end
+        all[#all + 1] = matrix.follow(row, "http://127.0.0.1:" .. port, paths)
+        all[#all].row = row
+      end
     end
-    local page = b.open(s.url .. "/page")
-    all[#all + 1] = clients.page(page, clients.urls_over_hosts(port, paths))
     for _, c in ipairs(all) do
-      c.all("hello", 15, function(i) return c.count(i, "message", "hello") == 1 end)
+      c.all("hello", 60, function(i) return c.count(i, "message", "hello") == 1 end)
     end
-    s.publish("log", { first = 2 })
-    s.publish("log", { first = 3 })
-    local lost = {}
+    s.post("/number/2")
+    s.post("/number/3")
+    local wanted, got = {}, {}
     for _, c in ipairs(all) do
-      c.all("event behind the cut", 15, function(i)
+      c.all("event behind the cut", 30, function(i)
         local numbers = c.numbers(i)
         return numbers[#numbers] == 3
       end)
-      lost[c.name] = {}
-      for i = 1, c.streams do
-        local numbers = c.numbers(i)
-        local hello = c.last(i, "hello").data:match("[^\n]*$") -- eventsource 2 puts what it has in front
-        assert.is_true(json.decode(hello).resumed, c.name)
-        if #numbers == 1 then table.insert(lost[c.name], i - 1) else assert.same({ 2, 3 }, numbers, c.name) end
-      end
+      wanted[c.row.name], got[c.row.name] = matrix.expected(c, "cut"), cases.cut(c, #event)
     end
-    page.close()
-    local behind_id = { #event - 1 } -- of its LF, and before the blank line
-    assert.same({ undici = {}, eventsource = {}, Chromium = {}, eventsource2 = behind_id,
-      ["@microsoft/fetch-event-source"] = behind_id }, lost)
+    assert.same(wanted, got)
   end)
 end)

@@ -1,10 +1,11 @@
---- Headless Chromium, driven from a spec through spec/support/browser.mjs (playwright-core).
+--- Headless Chromium, or Firefox, driven from a spec through spec/support/browser.mjs (playwright-core).
 ---
----   local b = browser.start()
+---   local b = browser.start()                         or browser.start("firefox")
 ---   local page = b.open(server.url .. "/", { width = 390, height = 844, scheme = "dark" })
 ---   page.eval("document.title"); page.wait("(n) => window.events.length > n", 10, 3)
 ---   page.text("#cpu"); page.click("#go"); page.fill("#q", "x"); page.screenshot("build/x.png")
 ---   page.reload(); page.size(390, 844); page.media("dark"); page.close()
+---   page.freeze(true)                                  nothing of it runs (Chromium only)
 ---   b.noise() -> what pages logged as errors or warnings: { page, kind, text } each
 ---   b.run("spec/browser/x.mjs", { url = .. }) -> what the scenario returned; b.stop()
 --- JavaScript is an expression, or a function that gets one argument. All values are JSON.
@@ -18,9 +19,11 @@ local socket = require("socket")
 
 local browser = { NAME = "Chromium" }
 
+local PROGRAMS = { chromium = os.getenv("CHROMIUM") or "/usr/bin/chromium", firefox = "/usr/bin/firefox-esr" }
+
 --- Whether it, node and its driver are there.
-function browser.installed()
-  return lfs.attributes(os.getenv("CHROMIUM") or "/usr/bin/chromium", "mode") ~= nil
+function browser.installed(engine)
+  return lfs.attributes(PROGRAMS[engine or "chromium"], "mode") ~= nil
     and lfs.attributes("build/node/node_modules/playwright-core", "mode") ~= nil
     and os.execute("node --version >/dev/null 2>&1") == true
 end
@@ -43,6 +46,7 @@ local function page_of(ask, n)
   function page.reload() return op("reload", {}) end
   function page.size(width, height) return op("size", { width = width, height = height }) end
   function page.media(scheme) return op("media", { scheme = scheme }) end
+  function page.freeze(on) return op("freeze", { on = on }) end
   function page.close() return op("close", {}) end
   return page
 end
@@ -55,30 +59,30 @@ local function connect(p)
   return assert(socket.connect("127.0.0.1", tonumber(port)))
 end
 
-local function launch()
+local function launch(engine)
   local profile = process.temp_dir()
   local root = lfs.currentdir()
-  local p = process.spawn({ "node", root .. "/spec/support/browser.mjs", root .. "/build/node", profile },
-    { folders = { profile } })
+  local p = process.spawn({ "node", root .. "/spec/support/browser.mjs", root .. "/build/node", profile,
+    engine, PROGRAMS[engine] }, { folders = { profile } })
   return setmetatable({ p = p, sock = connect(p) }, { __gc = function(shared)
     shared.sock:close()
     if not shared.p:wait(10) then shared.p:kill() end
   end })
 end
 
---- The Chromium of this run. busted reloads modules between files: the registry keeps it.
-local function shared_one()
-  local registry = debug.getregistry()
-  local shared = registry["sluice.spec.browser"]
+--- The one of this run. busted reloads modules between files: the registry keeps it.
+local function shared_one(engine)
+  local registry, name = debug.getregistry(), "sluice.spec.browser." .. engine
+  local shared = registry[name]
   if not shared or shared.p:code() then
-    shared = launch()
-    registry["sluice.spec.browser"] = shared
+    shared = launch(engine)
+    registry[name] = shared
   end
   return shared
 end
 
-function browser.start()
-  local shared = shared_one()
+function browser.start(engine)
+  local shared = shared_one(engine or "chromium")
   local p, sock, root = shared.p, shared.sock, lfs.currentdir()
 
   local function ask(request, seconds)

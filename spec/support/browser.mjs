@@ -1,18 +1,22 @@
-// Headless Chromium for spec/support/browser.lua: one JSON request per line on a local
-// socket, one JSON answer per line. The port is the first line of the output.
+// A headless browser for spec/support/browser.lua: one JSON request per line on a local
+// socket, one JSON answer per line. The port is the first line of the output. Firefox is driven by WebDriver
+// BiDi, Chromium by its own protocol.
 import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { createInterface } from "node:readline";
 import { pathToFileURL } from "node:url";
 
-const [driver, profile] = process.argv.slice(2);
-const { chromium } = createRequire(`${driver}/`)("playwright-core");
-const context = await chromium.launchPersistentContext(profile, {
-  executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+const [driver, profile, engine, program] = process.argv.slice(2);
+const engines = createRequire(`${driver}/`)("playwright-core");
+const chromium = engine === "chromium";
+const context = await engines[engine].launchPersistentContext(profile, {
+  executablePath: program,
+  channel: chromium ? undefined : "moz-firefox",
   headless: true,
   ignoreHTTPSErrors: true, // the certificates of specs are their own
   viewport: { width: 1280, height: 800 },
-  args: ["--headless", "--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1", "--disable-gpu", "--disable-quic", "--no-first-run",
+  ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  args: !chromium ? [] : ["--headless", "--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
 const pages = [];
@@ -60,11 +64,16 @@ const ops = {
   size: (o) => pages[o.page - 1].setViewportSize({ width: o.width, height: o.height }).then(() => true),
   offline: (o) => context.setOffline(o.on).then(() => true),
   screenshot: (o) => pages[o.page - 1].screenshot({ path: o.path, fullPage: o.full ?? true }).then(() => true),
+  async freeze(o) { // as Chromium does with tabs that nobody sees
+    const page = pages[o.page - 1], session = (page.session ??= await context.newCDPSession(page));
+    await session.send("Page.setWebLifecycleState", { state: o.on ? "frozen" : "active" });
+    return true;
+  },
   close: (o) => pages[o.page - 1].close().then(() => true),
   noise: () => noise.splice(0),
   async clear() { // as new: nothing is left of who used it before
     for (const page of context.pages().slice(1)) await page.close();
-    await context.setOffline(false);
+    if (chromium) await context.setOffline(false);
     await context.clearCookies();
     pages.length = 0;
     noise.length = 0;

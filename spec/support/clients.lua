@@ -38,8 +38,9 @@ function clients.urls_over_hosts(port, paths)
 end
 
 --- `seen()` gives the list of rows of each stream; all() looks anew.
-local function watch(name, urls, seen)
+function clients.watch(name, urls, seen)
   local self, streams = { name = name, streams = #urls }, {}
+  function self.look() streams = seen() end
   function self.rows(i) return streams[i] or {} end
 
   function self.count(i, what, event)
@@ -70,7 +71,7 @@ local function watch(name, urls, seen)
   --- Wait until that is so of each stream.
   function self.all(what, seconds, fn)
     local ok, err = pcall(deadline.eventually, function()
-      streams = seen()
+      self.look()
       for i = 1, #urls do
         if not fn(i) then
           error(("%s: no %s at %s: %s"):format(name, what, urls[i], json.encode(self.rows(i))), 0)
@@ -86,7 +87,7 @@ end
 --- A process that writes a row as a line of JSON, with the stream's place as `stream`.
 function clients.of_process(name, p, urls)
   local streams, at = {}, 1
-  return watch(name, urls, function()
+  return clients.watch(name, urls, function()
     for line, next_at in p:log():gmatch("([^\n]*)\n()", at) do
       local row = line:find("^{") and json.decode(line) -- else a warning
       if row then
@@ -102,6 +103,13 @@ end
 --- Follow URLs by a library from npm, in a process of its own (kind "client").
 function clients.npm(library, urls)
   return clients.of_process(library, process.spawn({ "node", "spec/support/sse_client.mjs", modules, library,
+    table.unpack(urls) }, { kind = "client", env = { NODE_TLS_REJECT_UNAUTHORIZED = "0" } }), urls)
+end
+
+--- Follow URLs by the HTTP client that is part of Java.
+function clients.java(urls)
+  return clients.of_process("Java", process.spawn({ "java", "-XX:TieredStopAtLevel=1",
+    "-Djdk.internal.httpclient.disableHostnameVerification=true", "spec/support/SseClient.java",
     table.unpack(urls) }, { kind = "client" }), urls)
 end
 
@@ -123,7 +131,7 @@ function clients.page(page, urls, library)
   local path = modules .. "/node_modules/sse.js/lib/sse.js"
   page.eval(MAKE[library or "EventSource"], { urls = urls, follow = process.read_file("spec/support/follow.mjs"),
     library = process.read_file(path) })
-  return watch(library or "Chromium", urls, function() return page.eval("streams") end)
+  return clients.watch(library or "Chromium", urls, function() return page.eval("streams") end)
 end
 
 return clients

@@ -1,6 +1,6 @@
 // A proxy that cuts connections: node cutter.mjs <port> <mark>; its own port is the first line.
 // A request whose URL holds "cut=N" is passed on, and of the answer all until N bytes behind the
-// beginning of the mark; then comes a FIN. The next request of the same URL passes whole.
+// beginning of the mark; then comes a FIN. The next request of the same URL passes whole, as all others do.
 import { connect, createServer } from "node:net";
 
 const [port, mark] = process.argv.slice(2);
@@ -12,12 +12,12 @@ createServer((client) => {
   const end = () => { client.end(); server.destroy(); };
   client.on("error", end).on("close", end);
   server.on("error", end).on("end", () => client.end());
-  client.once("data", (head) => {
-    const line = head.toString("latin1").split("\r\n")[0];
-    const asked = /[?&]cut=(\d+)/.exec(line);
+  client.on("data", (bytes) => {
+    const line = bytes.toString("latin1").split("\r\n")[0]; // a connection has many requests
+    const asked = /^(?:GET|POST) .*[?&]cut=(\d+)/.exec(line);
     if (asked && !done.has(line)) cut = { line, n: Number(asked[1]) };
+    server.write(bytes);
   });
-  client.on("data", (bytes) => server.write(bytes));
   server.on("data", (bytes) => {
     if (!cut) return client.write(bytes);
     const before = passed.length;

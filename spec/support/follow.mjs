@@ -1,6 +1,6 @@
 // What the page of a stream sees, told by say(what, fields): "open", "message" (event, id, data),
 // "error", and "closed" when the source will not come back. For node (sse_client.mjs) and for pages.
-const NAMES = ["message", "hello", "reset", "sync", "bye", "e", "word", "done"];
+export const NAMES = ["message", "hello", "reset", "sync", "bye", "e", "word", "plain", "done"];
 
 /** Follow an EventSource, or what is like one. At an event "done" the page closes it. */
 export function follow(source, say) {

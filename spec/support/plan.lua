@@ -108,7 +108,7 @@ function plan.runs_programs(path)
 end
 
 -- What may be missing, by the name of what starts it.
-local INSTALLED = { browser = true, proxies = true, exim = true }
+local INSTALLED = { browser = true, firefox = true, proxies = true, exim = true }
 
 --- What a file needs and this machine lacks: a name, or nil.
 function plan.missing(path)
