@@ -73,7 +73,7 @@ export function parser(emit) {
 export class Stream {
   constructor(ask, on) {
     Object.assign(this, { ask, on, id: ask.lastEventId ?? "", client: "", share: "", state: "", opened: false,
-      resumed: false, polls: false, renewed: false, tries: 0, retry: 3000, beat: 0, heard: 0, timer: 0 });
+      resumed: false, polls: false, token: "", renewed: false, tries: 0, retry: 3000, beat: 0, heard: 0, timer: 0 });
     this.wake = this.wake.bind(this);
     this.name = ask.method === "POST" ? globalThis.crypto?.randomUUID?.() ?? String(Math.random()) : "";
   }
@@ -85,10 +85,13 @@ export class Stream {
     const turn = (this.turn = new AbortController());
     let problem = { message: "the stream ended" };
     this.listen(true);
-    this.opened = this.resumed = this.spoke = false;
+    this.spoke = false;
     this.heard = Date.now();
     this.watch(turn);
-    if (!this.polled) this.become("connecting");
+    if (!this.polled) {
+      this.opened = this.resumed = false;
+      this.become("connecting");
+    }
     this.polled = false;
     try {
       const response = await this.request(turn.signal);
@@ -107,6 +110,7 @@ export class Stream {
     headers.set("Accept", "text/event-stream");
     if (ticket) query.set("ticket", ticket);
     if (this.polls) query.set("mode", "poll");
+    if (this.polls && this.token) query.set("poll", this.token);
     if (this.name && !headers.has("Idempotency-Key")) headers.set("Idempotency-Key", this.name);
     if (this.id && method === "GET") query.set("lastEventId", this.id); // needs no preflight
     else if (this.id) headers.set("Last-Event-ID", this.id);
@@ -135,13 +139,20 @@ export class Stream {
   async read(reader, turn) {
     const decoder = new TextDecoder();
     const feed = parser((block) => this.turn === turn && this.take(block));
-    for (;;) {
+    for (let all = ""; ;) {
       const { done, value: bytes } = await reader.read();
-      if (done || this.turn !== turn) return;
+      if (this.turn !== turn) return;
+      if (done && this.polled) { // whole: of one that was cut nothing counts, and it is given again
+        this.token = /\npoll: (.+)\n\n$/.exec(all)?.[1] ?? "";
+        feed(all);
+      }
+      if (done) return;
       this.heard = Date.now();
       this.spoke = true;
       this.become("open");
-      feed(decoder.decode(bytes, { stream: true }));
+      const text = decoder.decode(bytes, { stream: true });
+      if (this.polled) all += text;
+      else feed(text);
     }
   }
 
@@ -166,6 +177,7 @@ export class Stream {
     this.client = said.client ?? ""; // empty: another kind of server
     this.beat = said.heartbeat * 1000 || 0;
     this.resumed = said.resumed;
+    this.opened = false;
     this.renewed = false;
     if (other) this.failed(this.forget("user")); // what it holds is another user's
     return !other;
@@ -185,7 +197,7 @@ export class Stream {
   /** Start anew: what was built from this stream is to be discarded. */
   forget(reason, problem) {
     const from = this.id;
-    this.id = "";
+    this.id = this.token = "";
     this.on.reset({ channel: null, reason, from, oldest: null });
     return { ...problem, atOnce: true };
   }

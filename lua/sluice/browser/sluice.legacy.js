@@ -78,6 +78,7 @@
     var o = options || {}, types = o.eventTypes || ["message"];
     var status = "connecting", id = o.lastEventId || "", client = "", user = "", retry = 3000, beat = 0, tries = 0;
     var xhr = null, timer = null, watching = null, heard = 0, spoke = false, over = false, renewed = false, kept = {}, waits = false;
+    var polls = false, polled = false, poll = "";
     var name = o.method === "POST" ? String(Math.random()).slice(2) + String(Math.random()).slice(2) : "";
     var connection = { status: status, client: client, lastEventId: id, close: function () { finish(); waits = "closed"; } };
 
@@ -108,8 +109,10 @@
       pause();
       if (over) return;
       if (problem.atOnce) return open();
-      become("waiting");
-      tell(o.onError, { status: problem.status, message: problem.message });
+      if (!polled) {
+        become("waiting");
+        tell(o.onError, { status: problem.status, message: problem.message });
+      }
       if (!over) timer = setTimeout(open, Math.min(Math.max(own, problem.wait || 0) * (1 + Math.random() / 2), LONGEST));
     }
 
@@ -122,7 +125,7 @@
 
     function forget(reason) {
       tell(o.onReset, { channel: null, reason: reason, from: id, oldest: null });
-      connection.lastEventId = id = "";
+      connection.lastEventId = id = poll = "";
       again({ atOnce: true });
     }
 
@@ -197,7 +200,9 @@
       var quiet = new Date().getTime() - heard;
       if (spoke && !beat) return;
       if (spoke && quiet > beat * 1.5 + 500) become("stale");
-      if (mine === xhr && quiet > (spoke ? beat * 2.5 + 1000 : FIRST_WORD)) again({ message: "nothing was heard of the server" });
+      if (mine !== xhr || quiet <= (spoke ? beat * 2.5 + 1000 : polls ? FIRST_WORD * 4 : FIRST_WORD)) return;
+      if (!spoke) polls = !polls && o.fallback !== false;
+      again({ message: "nothing was heard of the server" });
     }
 
     function send(ticket, headers) {
@@ -208,6 +213,8 @@
       if (o.maxRate) to = add(to, "max_rate", o.maxRate);
       if (ticket) to = add(to, "ticket", ticket);
       if (id && !name) to = add(to, "lastEventId", id);
+      if (polls) to = add(to, "mode", "poll");
+      if (polls && poll) to = add(to, "poll", poll);
       mine.open(o.method || "GET", to, true);
       mine.setRequestHeader("Accept", "text/event-stream");
       mine.setRequestHeader("Cache-Control", "no-cache");
@@ -221,12 +228,15 @@
       mine.withCredentials = !!o.withCredentials;
       heard = new Date().getTime();
       spoke = false;
-      become("connecting");
+      if (!polled) become("connecting");
+      polled = false;
       mine.onreadystatechange = function () {
         if (mine !== xhr || mine.readyState < 3) return;
         var kind = mine.status === 200 && mine.getResponseHeader("Content-Type");
         if (/^text\/event-stream/i.test(kind || "")) {
-          var text = mine.responseText;
+          polled = polls && !!mine.getResponseHeader("Content-Length");
+          var text = polled && mine.readyState < 4 ? "" : mine.responseText; // of one that is cut nothing counts
+          if (polled && text) poll = (/\npoll: (.+)\n\n$/.exec(text) || ["", ""])[1];
           heard = new Date().getTime();
           if (text.length > at) {
             spoke = true;

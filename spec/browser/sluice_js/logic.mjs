@@ -34,7 +34,7 @@ globalThis.XMLHttpRequest = class {
   }
   abort() { this.aborted = true; this.asked.destroy(); }
 };
-const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "follows another tab's", "leaves no stream", "changes what it", "closes by", "polls"];
+const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "follows another tab's", "leaves no stream", "changes what it", "closes by"];
 
 const HELLO = (more) => `:ok\nretry: 500\nevent: hello\ndata: ${JSON.stringify({ client: "c", epoch: "a", resumed: false,
   replay: 0, state: {}, channels: 1, heartbeat: 15, ...more })}\nid: a-1\n\n`;
@@ -432,12 +432,22 @@ const cases = {
 
 if (process.env.SLUICE_SPEC_FULL) {
   cases["polls when a proxy keeps the stream for itself"] = async () => {
-    const poll = (n) => { const text = HELLO().replace("a-1", `a-${n - 1}`) + event(n); return (res) => res.writeHead(200,
-      { "Content-Type": "text/event-stream", "Content-Length": text.length }).end(text); };
-    const s = await serve((res) => res.sse(), poll(2), poll(3));
+    const poll = (n, begin, most) => {
+      const text = `${begin}${event(n).slice(0, -1)}poll: t${n}\n\n`;
+      return (res) => {
+        res.writeHead(200, { "Content-Type": "text/event-stream", "Content-Length": text.length });
+        if (most) res.write(text.slice(0, -most), () => res.destroy()); // its end never arrives
+        else res.end(text);
+      };
+    };
+    const s = await serve((res) => res.sse(), poll(2, HELLO()), poll(3, ""), poll(4, "", 8), poll(4, ""), poll(5, ""));
     const seen = follow(s.url);
-    await until(() => JSON.stringify(seen), () => seen.events.length >= 2, 20000);
-    assert.deepEqual([s.asked[0].query.mode, s.asked[1].query.mode], [undefined, "poll"]);
+    await until(() => JSON.stringify(seen), () => seen.events.length >= 4, 30000);
+    assert.deepEqual(s.asked.slice(0, 6).map(({ query }) => query.mode), [undefined, ...Array(5).fill("poll")]);
+    assert.deepEqual(s.asked.slice(0, 6).map(({ query }) => query.poll), [undefined, undefined, "t2", "t3", "t3", "t4"]);
+    assert.deepEqual(s.asked.slice(0, 6).map(({ query }) => query.lastEventId), [undefined, undefined, "a-2", "a-3", "a-3",
+      "a-4"]);
+    assert.deepEqual(seen.events.slice(0, 4).map((e) => e.id), ["a-2", "a-3", "a-4", "a-5"]);
     return [s, seen];
   };
 }
