@@ -1,5 +1,6 @@
 --- sluice.mail on a real server, against one whose every reply is the spec's (mail_exim_spec: exim).
 local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
 local json = require("sluice.json")
 local live = require("spec.support.live")
 local mailing = require("spec.support.mailing")
@@ -11,6 +12,9 @@ app:channel("news", { history = 10 })
 app:stream("/news", "news")
 app:post("/news", function() app:publish("news", "story", {}) end)
 app:get("/quick", function() return "quick" end)
+app:task("mail", function(o) mail.send(o) end)
+app:post("/task", function(req) app:after(0, "mail", req:json(), { id = "m" }) end)
+app:delete("/task", function() return { app:cancel("m", { running = true }) } end)
 ]]
 
 local s
@@ -118,6 +122,21 @@ describe("sluice.mail", function()
     for _, one in ipairs(answer.refused) do refused[one.address] = one.status or "no answer" end
     assert.same({ ["ann@example.org"] = "no answer", ["bob@example.org"] = 550 }, refused)
     reader:close()
+  end)
+
+  it("is cut at once when its coroutine is closed, wherever it stands", function()
+    for _, step in ipairs { "greeting", "rcpt", "text" } do
+      s.post("/task", json.encode { url = m.url, from = "shop@example.org", to = "ann@example.org", subject = "A",
+        text = "text", timeout = 60 })
+      local c = m:accept(step ~= "greeting" and "220 mail.test ready")
+      local function cancel()
+        local from = deadline.now()
+        assert.equal("[true]", http.request(s.port, "DELETE", "/task").body)
+        while c:line() do end -- until the connection has gone
+        assert.is_true(deadline.since(from) < 2, deadline.since(from) .. " s")
+      end
+      if step == "greeting" then cancel() else assert.is_false(c:serve { [step] = cancel }) end
+    end
   end)
 
   it("holds no stop up, whatever a server thinks about", function()
