@@ -131,7 +131,8 @@ local function close(self, what, reason, event, data)
   return runtime.server:close(id, reason, nil, event, text)
 end
 
---- Send bye and close. `denied`, `expired` and `revoked` end the stream at once: pending events
+--- End the stream. Without a reason it is "stop": browsers stay away; after "moved" they come back.
+-- `bye` says the reason. `denied`, `expired` and `revoked` end the stream at once: pending events
 -- are never sent. For the other reasons all that was published so far is sent first.
 -- @tparam[opt="stop"] string reason a word of bye, see doc/protocol.md
 -- @treturn boolean|nil true, or nil, message, code ("ECLOSED" when the client has gone)

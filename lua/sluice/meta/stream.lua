@@ -26,6 +26,7 @@ function Client:set(opts) end
 ---@param data? any
 ---@return true?, string? message, string? code
 function Client:send(event, data) end
+---End the stream. Without a reason it is "stop": browsers stay away; after "moved" they come back.
 ---@param reason? "age"|"denied"|"drain"|"error"|"expired"|"moved"|"overload"|"revoked"|"slow"|"stop"
 ---@return true?, string? message, string? code
 function Client:close(reason) end
