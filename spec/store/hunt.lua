@@ -1,4 +1,4 @@
---- lua5.4 spec/store/hunt.lua BUG SEEDS: look for one planted bug. Prints the first seed that finds
+--- lua5.4 spec/store/hunt.lua BUG FIRST LAST: look for one planted bug. Prints the first seed that finds
 --- it and exits with 1; 0 when none does.
 local testing = require("sluice.core.testing_store")
 local World = require("spec.store.world")
@@ -24,7 +24,7 @@ if arg[1] == "211" then
   if problem then print(problem) end
   os.exit(problem and 1 or 0, true)
 end
-for seed = 1, math.tointeger(arg[2]) do
+for seed = math.tointeger(arg[2]), math.tointeger(arg[3]) do
   local problem = World.run(seed, 250)
   if problem then
     print(problem)

@@ -4,11 +4,16 @@ local bugs = require("spec.store.planted")
 local planted = require("spec.support.planted")
 local World = require("spec.store.world")
 
-local SEEDS = os.getenv("SLUICE_SPEC_FULL") and 5000 or 300
+local FULL = os.getenv("SLUICE_SPEC_FULL")
+local SEEDS = FULL and 5000 or 300
 local HUNT = 1500
 
-local function hunt(bug, seeds)
-  return planted.run("spec/store/hunt.lua", tostring(bug), tostring(seeds))
+-- The first seed that shows a bug, where that is not 1: it is tried before all others.
+local KNOWN = { [202] = 2, [204] = 5, [205] = 2, [206] = 2, [207] = 17, [208] = 28, [209] = 12, [210] = 9, [212] = 3,
+  [214] = 235, [216] = 13, [219] = 8, [220] = 26 }
+
+local function hunt(bug, first, last)
+  return planted.run("spec/store/hunt.lua", tostring(bug), tostring(first), tostring(last))
 end
 
 describe("the store's machine", function()
@@ -25,7 +30,9 @@ describe("a drawn run", function()
   table.sort(numbers)
   for _, bug in ipairs(numbers) do
     it("finds this one: " .. bugs[bug], function()
-      local code, output = hunt(bug, HUNT)
+      local known, code, output = KNOWN[bug] or 1, 0, nil
+      if not FULL then code, output = hunt(bug, known, known) end
+      if code == 0 then code, output = hunt(bug, 1, HUNT) end
       assert.equal(1, code, output)
       assert.truthy(output:find("seed %d+, step"), output)
     end)
