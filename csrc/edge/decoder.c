@@ -12,7 +12,7 @@
 #define WINDOW_BITS_MOST 23 /* RFC 9659 */
 #define GZIP_HEADER_TOO 16  /* zlib's way to say so, beside the window */
 
-/* In z_stream.data_type: inflate waits for the first bit of a block; bits that it holds. */
+/* In z_stream.data_type: inflate has come to the first bit of a block; bits that it holds. */
 #define BEFORE_BLOCK 128
 #define BITS_HELD 63
 
@@ -83,8 +83,9 @@ static int read_gzip(struct decoder *d, char *room, size_t *n) {
     *n -= z->avail_out;
     if (result == Z_MEM_ERROR) return E_NOMEM;
     if (result != Z_STREAM_END && result != Z_OK && result != Z_BUF_ERROR) return E_INVAL;
-    d->whole = result == Z_STREAM_END ||
-               ((z->data_type & BEFORE_BLOCK) && !(z->data_type & BITS_HELD));
+    bool ends = (z->data_type & BEFORE_BLOCK) && !(z->data_type & BITS_HELD);
+    bool stays = result == Z_BUF_ERROR && d->whole; /* it says so once */
+    d->whole = result == Z_STREAM_END || ends || stays;
     if (result != Z_STREAM_END) return left || full;
     if (left && (!d->members || inflateReset(z) != Z_OK)) return E_INVAL;
     return left;

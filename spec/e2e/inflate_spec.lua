@@ -226,6 +226,23 @@ describe("a decoder", function()
     end
   end)
 
+  it("knows where a body may end, also where that fills a piece", function()
+    for _, n in ipairs { 1, 16383, 16384, 16385, 65536 } do
+      for _, text in ipairs { noise(n), ("x"):rep(n) } do
+        for _, most in ipairs { 16384, 65536, n } do
+          local d = core.decoder("gzip", true)
+          local got, more = d:feed(BEGIN .. block(text), most)
+          while more do
+            local part
+            part, more = d:feed("", most)
+            got = got .. part
+          end
+          assert.is_true(got == text and d:is_whole(), n)
+        end
+      end
+    end
+  end)
+
   it("hands out what came before a mistake, and then says that", function()
     local d = core.decoder("gzip")
     local text = BEGIN .. block("data: 1\n\n") .. "\xff\xff\xff"
