@@ -25,12 +25,18 @@ struct client {
 
 /* ---- The end of the wire ------------------------------------------------------------ */
 
-static void receive(struct client *c, struct block *b) {
+/* Without what goes around a chunk. */
+static struct slice sent_to(const struct client *c, const struct block *b) {
+    if (c->stream.form == FORM_HTTP10) return block_wire(b, FORM_HTTP10);
     enum coding coding = form_coding(c->stream.form);
     const struct block *sent = coding ? b->coded[coding] : b;
-    int err = buf_add(&c->got, block_bytes(sent), sent->n);
-    if (err < 0)
-        err = buf_add(&c->got, block_bytes(sent), sent->n); /* no part of the core */
+    return slice_of(block_bytes(sent), sent->n);
+}
+
+static void receive(struct client *c, struct block *b) {
+    struct slice sent = sent_to(c, b);
+    int err = buf_add(&c->got, sent.p, sent.n);
+    if (err < 0) err = buf_add(&c->got, sent.p, sent.n); /* no part of the core */
     assert(err == 0);
     (void)err;
     if (b->end != STREAM_GOES_ON) c->ended = true;
@@ -378,15 +384,15 @@ static int sim_events(lua_State *L) {
 /* ---- streams ------------------------------------------------------------------------ */
 
 /* sim:connect(thread, plan[, last_id[, client[, form]]]) -> stream | nil, message, code: form is
- * "chunked", "gzip" or "zstd", and says how take() gives what was sent, without chunks and what
- * goes before the first block */
+ * "chunked", "http10", "gzip" or "zstd", and says how take() gives what was sent, without chunks
+ * and what goes before the first block */
 static int sim_connect(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct replica *r = sim_check_replica(L, sim, 2);
     struct slice last_id = lx_optslice(L, 4);
     struct slice id = lx_optslice(L, 5);
-    static const char *const forms[] = {"chunked", "gzip", "zstd", NULL};
-    static const enum form_id ids[] = {FORM_CHUNKED, FORM_GZIP, FORM_ZSTD};
+    static const char *const forms[] = {"chunked", "http10", "gzip", "zstd", NULL};
+    static const enum form_id ids[] = {FORM_CHUNKED, FORM_HTTP10, FORM_GZIP, FORM_ZSTD};
     enum form_id form = ids[luaL_checkoption(L, 6, forms[0], forms)];
     lua_settop(L, 5);
     struct plan_spec plan = lx_checkplan(L, 3);

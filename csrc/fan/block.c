@@ -3,6 +3,7 @@
 
 #include "base/count.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 
 #include <string.h>
@@ -16,7 +17,8 @@ struct block *block_new(const char *bytes, uint32_t n, enum stream_end end) {
     memcpy(b->room + FORM_BEFORE, bytes, n);
     for (enum form_id id = 0; id < FORMS; id++) {
         const struct form *form = form_of(id);
-        b->wire[id] = form->event(b->room, n);
+        bool wrong = PLANTED(50) && id == FORM_HTTP10;
+        b->wire[id] = (wrong ? form_of(FORM_CHUNKED) : form)->event(b->room, n);
         if (end == STREAM_ENDS) b->wire[id] = form->end(b->room, b->wire[id]);
     }
     count_add(&live, 1);
@@ -26,6 +28,9 @@ struct block *block_new(const char *bytes, uint32_t n, enum stream_end end) {
 int block_code(struct block *b, enum form_id form, struct coder *coder) {
     enum coding coding = form_coding(form);
     if (!coding || b->coded[coding]) return 0;
+    enum coding other = coding == CODING_GZIP ? CODING_ZSTD : CODING_GZIP;
+    if (PLANTED(47) && b->coded[other])
+        return (b->coded[coding] = block_ref(b->coded[other])), 0;
     int err = coder_code(coder, coding, slice_of(block_bytes(b), b->n));
     if (err < 0) return err;
     const char *bytes = coder->out.n > 0 ? coder->out.p : "";

@@ -6,6 +6,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 
 #include <assert.h>
@@ -47,7 +48,7 @@ static int begin_deflate(struct coder *c, int level) {
         c->deflate = z;
         c->level = level;
     }
-    deflateReset(c->deflate);
+    if (!PLANTED(48)) deflateReset(c->deflate);
     if (c->level != level) deflateParams(c->deflate, level, Z_DEFAULT_STRATEGY);
     c->level = level;
     return 0;
@@ -85,8 +86,9 @@ static int deflate_block(struct coder *c, struct slice in) {
     z->avail_in = (unsigned)in.n;
     z->next_out = (unsigned char *)c->out.p;
     z->avail_out = (unsigned)most;
-    bool shorter = in.n >= DEFLATE_LEAST && deflate(z, Z_FULL_FLUSH) == Z_OK &&
-                   z->avail_in == 0 && z->avail_out > 0;
+    int flush = PLANTED(48) ? Z_SYNC_FLUSH : Z_FULL_FLUSH;
+    bool shorter = in.n >= DEFLATE_LEAST && deflate(z, flush) == Z_OK &&
+                   z->avail_in == 0 && (z->avail_out > 0 || PLANTED(49));
     c->out.n = most - z->avail_out;
     if (!shorter) store(&c->out, in);
     return 0;

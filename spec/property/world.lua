@@ -10,7 +10,8 @@ World.__index = World
 stored.mix(World)
 
 -- How streams are sent, in turn: nothing else may differ.
-local FORMS = { "chunked", "gzip", "chunked", "zstd" }
+local FORMS = { "chunked", "gzip", "http10", "zstd" }
+local CODED = { gzip = true, zstd = true }
 local GZIP_HEADER = "\x1f\x8b\8\0\0\0\0\0\0\xff"
 local NAMES = { "a", "b", "c", "message" }
 local KEYS = { "k1", "k2", "k3", "k4" }
@@ -325,7 +326,7 @@ function World:connect(client)
     rates = self.rates }
   self.connects = (self.connects or self.seed) + 1
   local form = FORMS[self.connects % #FORMS + 1]
-  client.decoder = form ~= "chunked" and core.decoder(form) or nil
+  client.form, client.decoder = form, CODED[form] and core.decoder(form) or nil
   if form == "gzip" then client.decoder:feed(GZIP_HEADER) end
   local stream, message = self.sim:connect(client.thread, to_plan(client.plan), client.id, "me", form)
   if not stream then error("connect: " .. message, 0) end
@@ -359,6 +360,7 @@ function World:take(client, cut)
   local bytes = client.stream:take()
   if cut then bytes = bytes:sub(1, random(0, #bytes)) end
   if client.decoder then bytes = assert(client.decoder:feed(bytes)) end
+  if client.form == "http10" and bytes:find("\r", 1, true) then error("chunks in HTTP/1.0", 0) end
   local w = client.watcher
   local seen, told = w:feed(bytes)
   local last = w:last_id_text()
