@@ -7,6 +7,7 @@ import json
 import random
 import socket
 import sys
+import time
 import zlib
 
 port, path, seed, last = int(sys.argv[1]), sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
@@ -36,8 +37,13 @@ def read_some():
     if response.headers["Content-Encoding"] != "gzip":
         sys.exit("no gzip: %d %s" % (response.status, response.headers))
     decoder, text, left = zlib.decompressobj(31), "", draw.randrange(1, 60000)
+    if draw.random() < 0.5:
+        time.sleep(0.1)
     while left > 0 and got < last:
-        piece = response.read1(draw.randrange(1, 4096))
+        try:
+            piece = response.read1(draw.randrange(1, 4096))
+        except (http.client.IncompleteRead, ConnectionError):
+            break
         if not piece:
             break
         text += decoder.decompress(piece[:left]).decode()
