@@ -1,11 +1,13 @@
 --- examples/react in Chromium, in development form, as StrictMode wants it: its eight components, and eight that
 --- were written for hooks of these names before there were any (../shared/use-cases.md), unchanged, on the leaves of
---- the example. Nobody signs in; streams are counted in the server's log.
+--- the example; over HTTP/1.1, and over HTTP/2 (nginx; the certificate: openssl). Nobody signs in, but for one; streams
+--- are counted in the server's log. $SLUICE_SPEC_FULL=1: also what `make react` and `npm run dev` make and serve.
 local browser = require("spec.support.browser")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
 local process = require("spec.support.process")
+local proxies = require("spec.support.proxies")
 local react = require("spec.support.react")
 local server = require("spec.support.server")
 local shared = require("spec.support.shared")
@@ -55,6 +57,17 @@ local SHOWN = {
     .. " && e.querySelector('.editor i')",
   SystemDashboard = "/^\\d/.test(e.querySelector('.figure').textContent) && e.querySelector('.services li')",
 }
+
+-- How long three POSTs take, in milliseconds, together.
+local POSTS = [[async () => {
+  const post = (url, body) => fetch(url, { method: "POST", headers: { "Content-Type": "application/json" },
+    body: JSON.stringify(body) });
+  const began = performance.now();
+  const answers = await Promise.all([post("/api/process-batch", { items: ["a"] }),
+    post("/api/documents/tea/cursor", { line: 1, column: 1 }), post("/api/notifications/ack", { ids: ["x"] })]);
+  if (answers.some(({ ok }) => !ok)) throw new Error(answers.map(({ status }) => status).join());
+  return performance.now() - began;
+}]]
 
 -- The same of the example's own, by the titles of their cards.
 local OWN_SHOWN = { Dashboard = SHOWN.DashboardMetrics, Notifications = SHOWN.NotificationCenter,
@@ -150,6 +163,54 @@ describe("examples/react", function()
     page.close()
     alive(0)
     assert.equal(2, (streams()))
+    assert.same({}, b.noise())
+  end)
+
+  it("has eight streams over HTTP/2, beside which POSTs are answered at once", function()
+    if not start("--demo") then return end
+    if not proxies.installed("nginx") then return pending("nginx is not there") end
+    local front = proxies.start("nginx", s.port, { tls = true })
+    for _, name in ipairs { "ours", text and "theirs" } do
+      local page = b.open(("https://127.0.0.1:%d/%s.html?job=%s"):format(front.port, name, start_batch(1000)))
+      all_show(page, name == "ours" and OWN_SHOWN or SHOWN, name == "ours" and "section[aria-label=%s]" or "#%s")
+      alive(8)
+      assert.is_true(page.eval(POSTS) < 1000 * deadline.scale)
+      page.close()
+      alive(0)
+    end
+    front.stop()
+    assert.same({}, b.noise())
+  end)
+
+  it("asks who it is where nobody is known, and then shows that user's", function()
+    if not start() then return end
+    local page = b.open(s.url .. "/ours.html")
+    page.wait("[...document.querySelectorAll('.state')].filter((e) => /: 401$/.test(e.textContent)).length === 8", 20)
+    page.fill(".notice input", "ann")
+    page.click(".notice button")
+    page.wait("document.querySelector('.people').textContent === 'ann'", 20)
+    alive(1)
+    page.wait("document.querySelectorAll('.state[data-state=open]').length === 8", 20)
+    page.close()
+    b.noise() -- Chromium notes each 401
+  end)
+
+  it("takes what its pages say: a batch, what was read, a line and a cursor", function()
+    if not start("--demo") then return end
+    local one, two = b.open(s.url .. "/ours.html"), b.open(s.url .. "/ours.html")
+    for _, page in ipairs { one, two } do all_show(page, OWN_SHOWN, "section[aria-label=%s]") end
+    local unread = one.eval("document.querySelectorAll('.unread .item').length")
+    one.click(".unread .item button")
+    for _, page in ipairs { one, two } do
+      page.wait("(n) => document.querySelectorAll('.unread .item').length < n", 20, unread)
+    end
+    one.click("section[aria-label=Progress] button") -- cancels, or starts another
+    one.wait("/cancelled|of 24/.test(document.querySelector('section[aria-label=Progress] p.row').textContent)", 20)
+    one.fill(".editor li:nth-child(2) input", "Milk first")
+    two.wait("document.querySelector('.editor li:nth-child(2) input').value === 'Milk first'", 20)
+    two.wait("document.querySelector('.editor li:nth-child(2) i[title=alice]')", 20)
+    one.close()
+    two.close()
     assert.same({}, b.noise())
   end)
 

@@ -218,6 +218,7 @@ export function Editor({ cursors, lines, onCursor, onLine }: {
     <ol className="editor">
       {Array.from({ length: last }, (_, i) => i + 1).map((line) => {
         const text = own?.line === line ? own.text : (lines?.get(line) ?? "");
+        const tell = ({ selectionStart }: HTMLInputElement) => onCursor?.({ line, column: selectionStart ?? 0 });
         return (
           <li key={line}>
             <input
@@ -225,10 +226,11 @@ export function Editor({ cursors, lines, onCursor, onLine }: {
               tabIndex={onLine ? 0 : -1}
               onFocus={() => setOwn({ line, text })}
               onBlur={() => setOwn(null)}
-              onSelect={(event) => onCursor?.({ line, column: event.currentTarget.selectionStart ?? 0 })}
+              onSelect={({ currentTarget }) => tell(currentTarget)}
               onChange={({ target }) => {
                 setOwn({ line, text: target.value });
                 onLine?.(line, target.value);
+                tell(target);
               }}
             />
             {[...cursors].filter(([, at]) => at.line === line).map(([id, { column }]) => (
