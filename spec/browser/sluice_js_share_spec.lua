@@ -1,5 +1,5 @@
 --- share = true: tabs of Chromium share one stream, whatever happens to the worker between them.
---- $SLUICE_SPEC_FULL=1 kills 200 workers.
+--- A tab whose worker is killed says nothing of it. $SLUICE_SPEC_FULL=1 kills 200 workers.
 local browser = require("spec.support.browser")
 local live = require("spec.support.live")
 
@@ -14,9 +14,15 @@ app:get("/count", function() local n = 0 for _ in app:clients() do n = n + 1 end
 app:post("/cut", function() for c in app:clients() do c:close("moved") end end)
 app:get("/page", function() return 200, [[<!doctype html><title>Tab</title><script type="module">
 import { connect } from "/sluice.js";
-Object.assign(window, { seen: [], states: [], resets: [], last: {} });
+Object.assign(window, { seen: [], states: [], resets: [], last: {}, early: [] });
+const ask = fetch; // a tab that was open says that it connects when a retry has passed, of two seconds at least
+let asked = 0;
+window.fetch = (...what) => { asked = performance.now(); return ask(...what); };
 window.c = connect("/s", { share: true, eventTypes: ["e", "st"], onReset: (r) => resets.push(r),
-  onStatus: (s) => states.push(s),
+  onStatus: (s) => {
+    states.push(s);
+    if (s !== "open" && performance.now() - asked < 1900) early.push(s);
+  },
   onMessage: (e) => { if (e.type === "e") seen.push(e.data.n); else last[e.data.k] = e.data.n; } });
 </script>]], { ["Content-Type"] = "text/html" } end)]==]
 
@@ -38,5 +44,6 @@ describe("tabs that share a stream", function()
       assert.same({ i, {}, seen.n, seen.n, 0 }, { i, tab.wrong, tab.n, tab.state, tab.resets })
     end
     assert.same({ true, true, KILLS }, { seen.all, seen.one, seen.killed })
+    assert.same({ {}, {}, {}, {}, {}, {} }, seen.told)
   end)
 end)

@@ -15,7 +15,9 @@ const context = await engines[engine].launchPersistentContext(profile, {
   headless: true,
   ignoreHTTPSErrors: true, // the certificates of specs are their own
   viewport: { width: 1280, height: 800 },
+  // a page that is left is kept, as for users
   ignoreDefaultArgs: ["--disable-back-forward-cache"],
+  firefoxUserPrefs: { "browser.sessionhistory.max_total_viewers": 8, "fission.bfcacheInParent": true },
   args: !chromium ? [] : ["--headless", "--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });

@@ -45,6 +45,8 @@ export interface Options<T = any> {
   body?: unknown;
   /** false: never ask for single answers in place of a stream. */
   fallback?: "poll" | false;
+  /** Milliseconds without a first word until then. Default: 10000. */
+  fallbackAfter?: number;
   /** One stream for all tabs, by a SharedWorker where there is one. */
   share?: boolean;
   /** Default: the path of the URL and "/ack". */

@@ -111,6 +111,7 @@ export class Stream {
     if (ticket) query.set("ticket", ticket);
     if (this.polls) query.set("mode", "poll");
     if (this.polls && this.token) query.set("poll", this.token);
+    if (this.stale) query.set("again", Math.random());
     if (this.name && !headers.has("Idempotency-Key")) headers.set("Idempotency-Key", this.name);
     if (this.id && method === "GET") query.set("lastEventId", this.id); // needs no preflight
     else if (this.id) headers.set("Last-Event-ID", this.id);
@@ -173,6 +174,11 @@ export class Stream {
 
   hello(said) {
     const other = this.id && this.share && user(this.share) !== user(said.share);
+    this.stale = this.client && said.client === this.client && !this.polls;
+    if (this.stale) {
+      this.failed({ message: "an old answer came out of a cache" }); // a service worker's
+      return false;
+    }
     this.share = said.share ?? "";
     this.client = said.client ?? ""; // empty: another kind of server
     this.beat = said.heartbeat * 1000 || 0;
@@ -233,8 +239,8 @@ export class Stream {
   watch(turn, late) {
     clearTimeout(this.timer);
     if (this.turn !== turn) return;
-    const quiet = Date.now() - this.heard, first = this.polls ? FIRST_WORD * 4 : FIRST_WORD;
-    const limit = this.spoke ? this.beat * 2.5 + 1000 : first;
+    const quiet = Date.now() - this.heard, word = this.ask.fallbackAfter ?? FIRST_WORD;
+    const limit = this.spoke ? this.beat * 2.5 + 1000 : this.polls ? Math.max(word, FIRST_WORD * 4) : word;
     const knows = !this.spoke || this.beat;
     if (knows && this.spoke && quiet > this.beat * 1.5 + 500) this.become("stale");
     if (knows && quiet > limit && !late) {
@@ -439,7 +445,7 @@ class Hub {
     this.all("reset", notice);
   }
 
-  status(state) { this.all("status", state); }
+  status(state) { if (!this.shared?.holds(state)) this.all("status", state); }
   error(problem) { this.all("error", problem); }
   end(problem) {
     for (const member of [...this.members]) member.over(problem);
@@ -453,7 +459,7 @@ function asked(url, o) {
   if (types?.length) to.searchParams.set("types", types.join());
   if (o.keys) to.searchParams.set("keys", o.keys.join());
   if (o.maxRate) to.searchParams.set("max_rate", o.maxRate);
-  const { method, headers, body, token, withCredentials, fallback, share, lastEventId } = o;
+  const { method, headers, body, token, withCredentials, fallback, fallbackAfter, share, lastEventId } = o;
   const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
   const kind = text === body ? {} : { "Content-Type": "application/json" };
   const all = typeof headers === "function" ? async () => ({ ...kind, ...await headers() }) : { ...kind, ...headers };
@@ -463,9 +469,9 @@ function asked(url, o) {
     return numbers.get(it);
   };
   const own = method && method !== "GET" && ++counted; // each POST is for itself
-  const key = JSON.stringify([to, own, withCredentials, fallback, share, number(token), number(headers)]);
-  return { key, ask: { url: to.href, method, headers: all, body: text, token, withCredentials, fallback, share,
-    lastEventId } };
+  const key = JSON.stringify([to, own, withCredentials, fallback, fallbackAfter, share, number(token), number(headers)]);
+  return { key, ask: { url: to.href, method, headers: all, body: text, token, withCredentials, fallback, fallbackAfter,
+    share, lastEventId } };
 }
 
 function enter(member, url, options, lastEventId) {

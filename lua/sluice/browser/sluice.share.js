@@ -16,7 +16,7 @@ const now = () => Date.now();
 class Follower {
   constructor(hub) {
     Object.assign(this, { hub, stream: hub.stream, role: "", heard: 0, pinged: 0 });
-    this.wake = ({ type, persisted }) => (type === "pagehide" ? this.send({ bye: 1 }) : persisted && this.connect());
+    this.wake = ({ type, persisted }) => (type === "pagehide" ? this.away() : persisted && this.connect());
     for (const name of ["pagehide", "pageshow"]) addEventListener(name, this.wake);
     this.connect();
     this.timer = setInterval(() => this.ping(), PING);
@@ -35,6 +35,12 @@ class Follower {
     const plain = { ...ask, token: asks[0] ? null : token, headers: asks[1] ? null : headers };
     this.send({ open: JSON.stringify([plain, asks]), asks, ask: plain });
     this.join();
+  }
+
+  /** A page that waits for a lock is not kept for who goes back. */
+  away() {
+    this.watch?.abort();
+    this.send({ bye: 1 });
   }
 
   send(message) { this.port.postMessage(message); }
@@ -119,6 +125,15 @@ class Follower {
     this.joiner.hear(message);
   }
 
+  /** What was open stays so for its page while it joins again, unless that takes longer than a retry. */
+  holds(state) {
+    clearTimeout(this.calm);
+    const holds = this.told === "open" && state === "connecting" && this.role === "join";
+    if (holds) this.calm = setTimeout(() => this.hub.status(state), this.stream.retry);
+    this.told = holds ? "" : state;
+    return holds;
+  }
+
   /** After each block of the stream of its own. */
   look(type) {
     if (this.role === "join") this.joiner.look(type);
@@ -128,9 +143,9 @@ class Follower {
     for (const name of ["pagehide", "pageshow"]) removeEventListener(name, this.wake);
     clearInterval(this.timer);
     clearTimeout(this.turn);
-    this.watch?.abort();
+    clearTimeout(this.calm);
     this.joiner.stop();
-    this.send({ bye: 1 });
+    this.away();
     this.port.onmessage = null;
   }
 }

@@ -34,9 +34,10 @@ globalThis.XMLHttpRequest = class {
   }
   abort() { this.aborted = true; this.asked.destroy(); }
 };
-const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "follows another tab's", "leaves no stream", "changes what it", "closes by"];
+const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "follows another tab's", "leaves no stream", "answers out of", "changes what it", "closes by"];
 
-const HELLO = (more) => `:ok\nretry: 500\nevent: hello\ndata: ${JSON.stringify({ client: "c", epoch: "a", resumed: false,
+let clients = 0; // each stream has a name of its own
+const HELLO = (more) => `:ok\nretry: 500\nevent: hello\ndata: ${JSON.stringify({ client: `c${++clients}`, epoch: "a", resumed: false,
   replay: 0, state: {}, channels: 1, heartbeat: 15, ...more })}\nid: a-1\n\n`;
 const event = (n, data = n) => `event: e\ndata: ${JSON.stringify(data)}\nid: a-${n}\n\n`;
 const SYNC = "event: sync\ndata: {}\nid: a-1\n\n";
@@ -290,8 +291,9 @@ const cases = {
   },
 
   async "follows another tab's stream only where that continues its own"() {
-    const own = { share: "u.p" }, at = (n, more) => res => res.sse(HELLO({ resumed: true, ...own, ...more }).replace("a-1", `a-${n}`));
-    const s = await serve((res) => res.sse(HELLO(own), SYNC), (res) => at(2)(res).sse(event(3), event(4), SYNC.replace("a-1", "a-4")),
+    const own = { share: "u.p" }, at = (n, more) => res => res.sse(HELLO({ resumed: true, ...own, ...more })
+      .replace("a-1", `a-${n}`).replace("retry: 500", "retry: 60000"));
+    const s = await serve((res) => res.sse(HELLO(own).replace("retry: 500", "retry: 60000"), SYNC), (res) => at(2)(res).sse(event(3), event(4), SYNC.replace("a-1", "a-4")),
       (res) => at(5)(res).sse(event(6), SYNC.replace("a-1", "a-6")), (res) => at(7)(res).sse(SYNC.replace("a-1", "a-7")));
     let port, place = "a-1";
     const told = []; // by the page to the worker, which this case plays
@@ -335,11 +337,22 @@ const cases = {
     port.postMessage({ leave: 1 });
     await follows(4);
     assert.deepEqual(seen.data, [2, "s", 3, 4, 5, 6, 7]);
+    assert.deepEqual(seen.states, ["open"]); // however often it joined again
     assert.deepEqual(s.asked.map((a) => a.query.lastEventId), [undefined, "a-2", "a-5", "a-7"]);
     port.postMessage({ stop: 1 });
     await seen.is("closed");
     delete globalThis.SharedWorker;
     return [s, seen, { close: () => port.close() }];
+  },
+
+  async "answers out of a cache are none: it asks with an address of its own"() {
+    const text = HELLO() + SYNC + event(2), old = (res) => res.sse(text).end();
+    const s = await serve(old, old, (res) => res.sse(HELLO({ client: "d", resumed: true }).replace("a-1", "a-2"), event(3)));
+    const seen = follow(s.url);
+    await seen.has(2);
+    assert.deepEqual(seen.data, [2, 3]);
+    assert.deepEqual(s.asked.map((a) => [a.query.lastEventId, !!a.query.again]), [[undefined, false], ["a-2", false], ["a-2", true]]);
+    return [s, seen];
   },
 
   async "leaves no stream behind when it is closed at once"() {

@@ -1,6 +1,7 @@
 // Tabs that share one stream: they come one after the other while events are published, the worker between
 // them is killed again and again, the server's streams are cut, and one tab comes late.
 //   { url, tabs, kills, cuts } -> what each tab saw, and how many streams there were in the end
+// Half of the kills come first, while the server's streams are left alone: no tab may say anything but `open`.
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
 
 /** End the SharedWorker as if it had crashed: nothing of it runs after that. */
@@ -40,10 +41,15 @@ export default async ({ context, args, open }) => {
     await wait(100);
   }
   const shared = await until(async () => (await count()) === 1, 20000);
-  for (let i = 0; i < Math.max(kills, cuts); i++) {
+  const calm = Math.floor(kills / 2), told = [];
+  for (let i = 0; i < Math.max(kills, calm + cuts); i++) {
     if (i < kills) killed += await until(() => kill(context, pages[i % tabs]), 20000);
     await wait(i % 4 < 3 ? 7 * (i % 60) : 1500);
-    if (i < cuts) {
+    if (i === calm - 1) {
+      await until(async () => (await count()) === 1, 20000);
+      for (const page of pages) told.push(await page.evaluate("early.splice(0)"));
+    }
+    if (i >= calm && i < calm + cuts) {
       await until(async () => (await count()) > 0, 20000);
       await post("/cut");
     }
@@ -57,5 +63,5 @@ export default async ({ context, args, open }) => {
   const seen = await Promise.all(pages.map((page) => page.evaluate(() => ({ wrong: seen.flatMap((x, i) =>
     (x === (i ? seen[i - 1] + 1 : 1) ? [] : [[seen[i - 1], x]])), n: seen.length, state: last.k, resets: resets.length,
     status: c.status, states: states.join(" ") }))));
-  return { n, shared, all, one, killed, seen, streams: await count() };
+  return { n, shared, all, one, killed, told, seen, streams: await count() };
 };
