@@ -147,7 +147,8 @@ return function(engine)
 
   it("the server is killed behind nginx with HTTP/2, which answers 502", function()
     local s = start()
-    local block = proxies.BARE:gsub("$PORT;", "$PORT ssl http2; ssl_certificate $D/cert; ssl_certificate_key $D/key;")
+    local block = proxies.BARE:gsub("$PORT;",
+      "$PORT ssl http2; ssl_certificate $D/cert; ssl_certificate_key $D/key;")
     local front = proxies.start("nginx", s.port, { tls = true, block = block })
     local page = page_of("https://localhost:" .. front.port, "/log")
     on(s)
