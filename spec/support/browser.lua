@@ -70,6 +70,17 @@ local function launch(engine)
   end })
 end
 
+--- End all of them, where the run goes on or ends without a word.
+function browser.finish()
+  local registry = debug.getregistry()
+  for engine in pairs(PROGRAMS) do
+    local name = "sluice.spec.browser." .. engine
+    local shared = registry[name]
+    registry[name] = nil
+    if shared then getmetatable(shared).__gc(shared) end
+  end
+end
+
 --- The one of this run. busted reloads modules between files: the registry keeps it.
 local function shared_one(engine)
   local registry, name = debug.getregistry(), "sluice.spec.browser." .. engine
