@@ -469,7 +469,8 @@ function asked(url, o) {
     return numbers.get(it);
   };
   const own = method && method !== "GET" && ++counted; // each POST is for itself
-  const key = JSON.stringify([to, own, withCredentials, fallback, fallbackAfter, share, number(token), number(headers)]);
+  const functions = [number(token), number(headers)];
+  const key = JSON.stringify([to, own, withCredentials, fallback, fallbackAfter, share, functions]);
   return { key, ask: { url: to.href, method, headers: all, body: text, token, withCredentials, fallback, fallbackAfter,
     share, lastEventId } };
 }

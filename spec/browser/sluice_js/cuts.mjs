@@ -1,11 +1,13 @@
 // Readers whose connections are cut anywhere, again and again, while numbers are published:
-//   node cuts.mjs <file of connect> <url> <readers> <cuts of each> <seed> -> { cuts, wrong }
+//   node cuts.mjs <file of connect> <url> <readers> <cuts of each> <seed> <speed of waits> -> { cuts, wrong }
 // The proxy in between cuts after a random number of bytes, and sometimes only falls silent: a
 // checker of its own compares what each reader was given with 1, 2, 3 …
 import { connect as dial, createServer } from "node:net";
 import { pathToFileURL } from "node:url";
 
-const [file, url, readers, cuts, seed] = process.argv.slice(2);
+const [file, url, readers, cuts, seed, speed] = process.argv.slice(2);
+const timeout = setTimeout;
+globalThis.setTimeout = (fn, ms) => timeout(fn, ms > 400 && ms < 60000 ? ms / speed : ms);
 const { connect } = await import(pathToFileURL(file));
 const upstream = new URL(url);
 let state = Number(seed), made = 0;
@@ -15,7 +17,7 @@ const random = (n) => { // mulberry32
   t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
   return ((t ^ (t >>> 14)) >>> 0) % n;
 };
-const wait = (ms) => new Promise((done) => setTimeout(done, ms));
+const wait = (ms) => new Promise((done) => timeout(done, ms));
 const left = new Map(); // reader -> cuts to come
 
 const proxy = createServer((client) => {

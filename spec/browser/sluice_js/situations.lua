@@ -32,11 +32,12 @@ app:stream("/gate", function(req)
   return "log"
 end)
 app:post("/gate", function(req) for k, v in pairs(req:json()) do gate()[k] = v end return gate() end)
-local run = app:state("run", { on = false, n = 0 })
+app:stream("/answers", { method = "POST" }, function(req) return req:json().question and "log" or 422 end)
+local run = app:state("run", { on = false, n = 0, times = 1 })
 app:every(0.02, function()
   if not run().on then return end
-  run().n = run().n + 1
-  publish("log", { first = run().n })
+  publish("log", { first = run().n + 1, n = run().times })
+  run().n = run().n + run().times
 end)
 app:post("/run", function(req) for k, v in pairs(req:json()) do run()[k] = v end return run() end)
 app:post("/cut", function() for c in app:clients() do c:close("moved") end end)
@@ -59,7 +60,8 @@ app:get("/worker.js", function() return 200, [[
   addEventListener("fetch", (event) => event.respondWith(caches_all ? answer(event.request) : fetch(event.request)));
 ]], { ["Content-Type"] = "text/javascript" } end)
 app:get("/page", function() return 200, [[<!doctype html><title>Page</title><script>
-const speed = $SPEED, wait = setTimeout;
+let speed = $SPEED;
+const wait = setTimeout;
 globalThis.setTimeout = (fn, ms) => wait(fn, ms > 400 ? ms / speed : ms);
 Object.assign(window, { rows: [], states: [], errors: [], shown: 0 });
 addEventListener("pageshow", (event) => { shown += event.persisted; });
@@ -263,6 +265,56 @@ return function(engine)
       page.eval("async () => (await navigator.serviceWorker.getRegistration()).unregister()")
     end)
   end
+
+  it("two thousand events a second, and two calls: the last is there", function()
+    local s = start()
+    local page = page_of(s.port)
+    page.eval([[() => {
+      speed = 1;
+      window.calls = [];
+      return follow("/log", { throttle: 500, onMessage: (e) => {
+        rows.push(e.data.n);
+        calls.push(performance.now());
+      } });
+    }]])
+    page.wait("c.status === 'open'", 10)
+    s.post("/run", '{"on":true,"times":40}')
+    page.wait("calls.length >= 5", 20)
+    local n = off(s)
+    page.wait("(n) => rows.at(-1) === n", 20, n)
+    local calls = page.eval("calls")
+    for i = 2, #calls do assert.is_true(calls[i] - calls[i - 1] > 490, json.encode(calls)) end
+  end)
+
+  it("the stream is a worker's, and the server ends it", function()
+    local s = start()
+    local page = page_of(s.port)
+    page.eval([[() => {
+      const text = `import { connect } from "${location.origin}/sluice.js";
+        connect("${location.origin}/log", { eventTypes: ["e"], onMessage: (e) => postMessage(e.data.n),
+          onReset: (r) => postMessage(r.reason) });`;
+      const url = URL.createObjectURL(new Blob([text], { type: "text/javascript" }));
+      window.worker = new Worker(url, { type: "module" });
+      worker.onmessage = ({ data }) => rows.push(data);
+      return true;
+    }]])
+    on(s)
+    ahead(page)
+    s.post("/cut")
+    ahead(page, 50)
+    whole(page, off(s))
+  end)
+
+  it("a stream that is opened by POST is cut", function()
+    local s = start()
+    local page = page_of(s.port, "/answers", { method = "POST", body = { question = "why?" } })
+    on(s)
+    ahead(page)
+    s.post("/cut")
+    page.wait("states.at(-1) !== 'open'", 10)
+    ahead(page, 20)
+    whole(page, off(s))
+  end)
 
   it("an event is cut at each of its bytes", function()
     local s = start()
