@@ -6,6 +6,7 @@ local browser = require("spec.support.browser")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
+local markdown = require("spec.support.markdown")
 local process = require("spec.support.process")
 local proxies = require("spec.support.proxies")
 local react = require("spec.support.react")
@@ -38,9 +39,11 @@ window.show({});
 
 local THEIR_HEAD = [[
 import React, { useEffect, useState } from "react";
+import type * as types from "$EXAMPLE/src/types";
 import { useSse, useSseTyped } from "$EXAMPLE/src/sse";
 import { toast } from "$EXAMPLE/src/toast";
 import { %s } from "$EXAMPLE/src/leaves";
+%s
 %s
 export { %s };
 ]]
@@ -78,15 +81,47 @@ local OWN_SHOWN = { Dashboard = SHOWN.DashboardMetrics, Notifications = SHOWN.No
 -- Their blocks, as files that export one component each.
 local function their_pages(text)
   local pages, imports, parts = {}, {}, {}
-  local leaves = table.concat(react.exports("src/leaves.tsx"), ", ")
+  local leaves, types = table.concat(react.exports("src/leaves.tsx"), ", "), {}
+  for i, name in ipairs(react.exports("src/types.ts")) do types[i] = ("type %s = types.%s;"):format(name, name) end
   for block in text:gmatch("%*%*Frontend %(React%):%*%*\n```typescript\n(.-)\n```") do
     local name = assert(block:match("const (%w+): React%.FC"), block)
-    pages["/" .. name] = THEIR_HEAD:format(leaves, block, name)
+    pages["/" .. name] = THEIR_HEAD:format(leaves, table.concat(types, "\n"), block, name)
     imports[#imports + 1] = ('import { %s } from "$HERE/%s";'):format(name, name)
     parts[#parts + 1] = ('["%s", %s]'):format(name, name)
   end
   pages.theirs = THEIRS:format(table.concat(imports, "\n"), table.concat(parts, ", "))
   return pages, #parts
+end
+
+-- The components of doc/react.md, on the program of that page.
+local DOC = [[
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+%s
+createRoot(document.getElementById("root")!).render(<StrictMode><Page /><Mine /></StrictMode>);
+]]
+
+local DOC_MORE = [[
+app:static("/", sluice.env("PAGES"))
+local tickets = app:state("tickets", { n = 0 })
+app:post("/api/ticket", function()
+  tickets().n = tickets().n + 1
+  return { ticket = "t" .. tickets().n }
+end)
+app:stream("/api/mine", function(req) return req.query.ticket and "matches/1" or 401 end)
+app:post("/cut", function() for client in app:clients() do client:close("moved") end end)
+]]
+
+local function doc_pages(pages)
+  local imports = {}
+  for _, block in ipairs(markdown.read("doc/react.md").blocks) do
+    if block.lang == "tsx" then
+      local name = assert(block.text:match("\nexport function (%w+)"), block.place)
+      pages["/" .. name] = block.text:gsub('"./sse"', '"$EXAMPLE/src/sse"')
+      imports[#imports + 1] = ('import { %s } from "$HERE/%s";'):format(name, name)
+    end
+  end
+  pages.doc = DOC:format(table.concat(imports, "\n"))
 end
 
 describe("examples/react", function()
@@ -98,6 +133,7 @@ describe("examples/react", function()
     local pages = {}
     if text then pages = their_pages(text) end
     pages.ours = OURS
+    doc_pages(pages)
     folder = react.pages(pages)
     b = browser.start()
   end)
@@ -227,6 +263,32 @@ describe("examples/react", function()
     assert.equal(before, (streams()))
     page.eval("leave()")
     alive(0)
+    page.close()
+    assert.same({}, b.noise())
+  end)
+
+  it("does what doc/react.md says", function()
+    if not folder then pending("build/node or Chromium is not there") return end
+    local program = markdown.read("doc/react.md").block("lua").text
+      :gsub("\nreturn app\n$", "\n" .. DOC_MORE .. "return app\n")
+    s = server.start { app = program, env = { PAGES = folder } }
+    local page = b.open(s.url .. "/doc.html")
+    local function send(method, path, body)
+      local c = http.connect(s.port)
+      return c:request(method, path, { ["Content-Type"] = "application/json" }, json.encode(body)).status
+    end
+    local function shows(what) page.wait("(text) => document.body.innerText.includes(text)", 20, what) end
+    shows("No goals")
+    page.wait("[...document.querySelectorAll('p')].at(-1).textContent === 'open'", 20) -- Mine, with a ticket
+    assert.equal(202, send("POST", "/api/matches/7/goals", { player = "Silva" }))
+    shows("Silva")
+    assert.equal(202, send("PUT", "/api/prices/NOVA", { price = 8.5 }))
+    assert.equal(202, send("PUT", "/api/prices/WAVE", { price = 1 }))
+    shows("NOVA 8.50 (1 changes)")
+    send("POST", "/cut", {})
+    assert.equal(202, send("POST", "/api/matches/7/goals", { player = "Berg" }))
+    shows("Silva, Berg")
+    page.wait("[...document.querySelectorAll('p')].at(-1).textContent === 'open'", 20) -- with another ticket
     page.close()
     assert.same({}, b.noise())
   end)
