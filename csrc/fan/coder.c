@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
+#include "fan/unnamed.h"
 
 #include <assert.h>
 #include <stdint.h>
@@ -112,5 +113,6 @@ static int zstd_frame(struct coder *c, struct slice in) {
 int coder_code(struct coder *c, enum coding coding, struct slice in) {
     c->out.n = 0;
     if (in.n == 0) return 0;
+    if (coding == CODING_UNNAMED) return unnamed(&c->out, in);
     return coding == CODING_GZIP ? deflate_block(c, in) : zstd_frame(c, in);
 }

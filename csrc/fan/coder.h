@@ -15,7 +15,8 @@
 #include "base/buf.h"
 #include "base/slice.h"
 
-enum coding { CODING_NONE, CODING_GZIP, CODING_ZSTD, CODINGS };
+/* Without names is one of them, although it is no shorter. */
+enum coding { CODING_NONE, CODING_GZIP, CODING_ZSTD, CODING_UNNAMED, CODINGS };
 
 /* Zero-initialised it has no memory: that comes with the first use, and stays. [one thread] */
 struct coder {

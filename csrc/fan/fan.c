@@ -217,7 +217,7 @@ static void serve(struct fan *fan, struct stream *s) {
     }
     fan->delivered += b->events;
     fan->delivered_bytes += b->n;
-    if (form_coding(s->form)) {
+    if (form_compresses(s->form)) {
         fan->compressed_from += b->n;
         fan->compressed_to += block_wire(b, s->form).n;
     }

@@ -63,6 +63,8 @@ const struct form *form_of(enum form_id id) {
                        put_chunk,
                        add_heartbeat,
                        put_last_chunk},
-        [FORM_ZSTD] = {{0}, add_head, put_chunk, add_heartbeat, put_last_chunk}};
+        [FORM_ZSTD] = {{0}, add_head, put_chunk, add_heartbeat, put_last_chunk},
+        [FORM_UNNAMED] = {{0}, add_head, put_chunk, add_heartbeat, put_last_chunk},
+        [FORM_UNNAMED_HTTP10] = {{0}, add_head, put_nothing, add_heartbeat, put_no_end}};
     return &forms[id];
 }

@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "fan/coder.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #define FORM_BEFORE 8 /* bytes of room in front of the events: six hex digits and CRLF */
@@ -26,6 +27,8 @@ enum form_id {
     FORM_HTTP10,  /* bare; the end of the connection ends the body */
     FORM_GZIP,    /* each block is a chunk, compressed on its own */
     FORM_ZSTD,
+    FORM_UNNAMED, /* chunked, and without names (unnamed.h) */
+    FORM_UNNAMED_HTTP10,
     FORMS
 };
 
@@ -36,7 +39,11 @@ struct form_range {
 
 /* How the blocks of a form are compressed. */
 static inline enum coding form_coding(enum form_id id) {
+    if (id == FORM_UNNAMED || id == FORM_UNNAMED_HTTP10) return CODING_UNNAMED;
     return id == FORM_GZIP ? CODING_GZIP : id == FORM_ZSTD ? CODING_ZSTD : CODING_NONE;
+}
+static inline bool form_compresses(enum form_id id) {
+    return id == FORM_GZIP || id == FORM_ZSTD;
 }
 
 struct form {

@@ -372,7 +372,7 @@ static void commit(struct gather *g) {
 /* Before the stream moves: there may be no memory. */
 static int code_block(const struct stream *s, struct block *b) {
     int made = block_code(b, s->form, &s->fan->coder);
-    if (made > 0) s->fan->compressions++;
+    if (made > 0 && form_compresses(s->form)) s->fan->compressions++;
     return made < 0 ? made : 0;
 }
 

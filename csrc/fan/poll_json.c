@@ -2,6 +2,8 @@
  * UTF-8, and has one space behind its colon. */
 #include "fan/poll_json.h"
 
+#include "fan/unnamed.h"
+
 #include <string.h>
 
 /* The event that is being read; and the lists. */
@@ -14,37 +16,15 @@ struct reading {
     struct slice hello, bye, cursor;
 };
 
-/* Text as the inside of a JSON string. */
-static int add_escaped(struct buf *b, struct slice text) {
-    int err = buf_reserve(b, text.n);
-    for (size_t i = 0, from = 0; i <= text.n && err == 0; i++) {
-        unsigned char c = i < text.n ? (unsigned char)text.p[i] : 0;
-        if (i < text.n && c >= 0x20 && c != '"' && c != '\\') continue;
-        if (i > from) err = buf_add(b, text.p + from, i - from);
-        from = i + 1;
-        if (err < 0 || i == text.n) break;
-        if (c == '"' || c == '\\') err = buf_addf(b, "\\%c", c);
-        else if (c == '\t') err = buf_adds(b, "\\t");
-        else err = buf_addf(b, "\\u%04x", c);
-    }
-    return err;
-}
-
-static int add_string(struct buf *b, struct slice text) {
-    int err = buf_adds(b, "\"");
-    if (err == 0) err = add_escaped(b, text);
-    return err < 0 ? err : buf_adds(b, "\"");
-}
-
 /* What is read as one event goes to its list. */
 static int add_event(struct reading *r) {
     struct buf *b = r->id.n > 0 ? &r->events : &r->states;
     int err = b->n > 0 ? buf_adds(b, ",{") : buf_adds(b, "{");
     if (err == 0 && r->id.n > 0) err = buf_adds(b, "\"id\":");
-    if (err == 0 && r->id.n > 0) err = add_string(b, r->id);
+    if (err == 0 && r->id.n > 0) err = unnamed_string(b, r->id);
     if (err == 0 && r->id.n > 0) err = buf_adds(b, ",");
     if (err == 0) err = buf_adds(b, "\"event\":");
-    if (err == 0) err = add_string(b, r->name.n > 0 ? r->name : slice_str("message"));
+    if (err == 0) err = unnamed_string(b, r->name.n > 0 ? r->name : slice_str("message"));
     if (err == 0) err = buf_adds(b, ",\"data\":\"");
     if (err == 0 && r->data.n > 0) err = buf_add(b, r->data.p, r->data.n);
     return err < 0 ? err : buf_adds(b, "\"}");
@@ -71,7 +51,7 @@ static int add_data(struct reading *r, struct slice line) {
     int err = r->any ? buf_adds(&r->data, "\\n") : 0;
     if (!r->any) r->raw = line;
     r->any = true;
-    return err < 0 ? err : add_escaped(&r->data, line);
+    return err < 0 ? err : unnamed_escaped(&r->data, line);
 }
 
 /* Whether a line is of this field: then *value is what it says. */
@@ -99,7 +79,7 @@ static int add_member(struct buf *b, const char *name, struct slice raw) {
 static int add_text(struct buf *b, const char *name, struct slice text) {
     int err = buf_adds(b, name);
     if (err < 0) return err;
-    return text.n > 0 ? add_string(b, text) : buf_adds(b, "null");
+    return text.n > 0 ? unnamed_string(b, text) : buf_adds(b, "null");
 }
 
 static int write_all(struct buf *b, const struct reading *r, struct slice token) {

@@ -111,10 +111,16 @@ static int queue_text(struct stream *s, struct buf *text, uint64_t after, int er
     return err;
 }
 
+int stream_head(const struct stream *s, struct buf *b, uint32_t retry_ms) {
+    int err = s->pads ? buf_addf(b, ":%*s\n", STREAM_PADDING - 2, "") : 0;
+    return err < 0 ? err : form_of(s->form)->head(b, retry_ms);
+}
+
 int stream_preamble(struct stream *s, uint32_t retry_ms) {
     ASSERT_OWNER(s->fan->loop);
     struct buf text = {0};
-    return queue_text(s, &text, s->fan->head, form_of(s->form)->head(&text, retry_ms));
+    int err = stream_head(s, &text, retry_ms);
+    return queue_text(s, &text, s->fan->head, err);
 }
 
 void stream_count_reset(struct stream *s, struct slice channel,

@@ -53,6 +53,7 @@ struct stream {
     bool filtered;   /* has a filter: its id is refreshed more often */
     bool ends_clean; /* its client comes back after a clean end, and may hang else */
     bool plain;      /* no control events: for clients that look at no names */
+    bool pads;       /* a comment of 2 KiB goes first */
     bool seeks; /* where it starts, or whether that is whole, is asked of a store: nothing
                       * is sent before */
     uint8_t form;           /* enum form_id */
@@ -114,6 +115,11 @@ struct bye {
  * takes the place of one that was queued before and is not out yet. */
 void stream_end(struct stream *s, const struct bye *bye);
 void stream_bye(struct stream *s, enum end_reason reason); /* without more to say */
+
+#define STREAM_PADDING 2048 /* some old clients read nothing before that much has come */
+
+/* Append what its body begins with. 0 or E_NOMEM. */
+int stream_head(const struct stream *s, struct buf *b, uint32_t retry_ms);
 
 /* Queue what its body begins with, before its plan is there. 'retry_ms': when to come back;
  * 0: its bye says so. 0 or E_NOMEM. */

@@ -141,7 +141,7 @@ static int write_preamble(struct buf *b, const struct stream *s,
                           const struct stream_opening *o) {
     int err = buf_reserve(b, HELLO_USUAL);
     if (err < 0 || o->preamble_out) return err;
-    err = form_of(s->form)->head(b, o->retry_ms);
+    err = stream_head(s, b, o->retry_ms);
     return err == 0 && s->plain ? buf_adds(b, "\n") : err;
 }
 

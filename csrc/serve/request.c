@@ -67,14 +67,20 @@ void request_find_cors(struct request *r) {
     r->n_cors = origin_fields(policy, r->method, sent, r->cors);
 }
 
+static bool asks_for(const struct request *r, const char *name, const char *value) {
+    char text[8];
+    int n = url_query_get(r->query, name, text, sizeof text);
+    return n >= 0 && slice_eq(slice_of(text, (size_t)n), slice_str(value));
+}
+
 bool request_find_form(struct request *r) {
     struct http_fields sent = request_fields(r);
     int text = http_accepts(sent, "text/event-stream");
     int json = http_accepts(sent, "application/json");
     bool may = slice_eq_lit(r->method, "GET") || r->is_head;
-    char mode[4];
-    bool asks = url_query_get(r->query, "mode", mode, sizeof mode) == 4 &&
-                memcmp(mode, "poll", 4) == 0;
+    bool asks = asks_for(r, "mode", "poll");
+    r->unnamed = asks_for(r, "named", "0");
+    r->pads = asks_for(r, "padding", "true");
     bool wants_json = asks ? json > text : text == 0 && http_is_named(json);
     r->polls = POLL_NO;
     if (may && wants_json) r->polls = POLL_JSON;
@@ -84,10 +90,16 @@ bool request_find_form(struct request *r) {
 
 static const char *const coding_names[CODINGS] = {NULL, "gzip", "zstd"};
 
+enum form_id request_plain_form(const struct request *r) {
+    if (r->unnamed) return r->minor > 0 ? FORM_UNNAMED : FORM_UNNAMED_HTTP10;
+    return r->minor > 0 ? FORM_CHUNKED : FORM_HTTP10;
+}
+
 enum form_id request_form(const struct request *r) {
-    enum form_id best = r->minor > 0 ? FORM_CHUNKED : FORM_HTTP10;
+    enum form_id best = request_plain_form(r);
     int most = 0;
-    for (enum form_id form = FORM_ZSTD; form >= FORM_GZIP && r->minor > 0; form--) {
+    bool may = r->minor > 0 && !r->unnamed;
+    for (enum form_id form = FORM_ZSTD; form >= FORM_GZIP && may; form--) {
         enum coding coding = form_coding(form);
         if (!r->route->codings[coding]) continue;
         int wanted = http_accepts_coding(request_fields(r), coding_names[coding]);
@@ -106,7 +118,7 @@ size_t request_form_fields(const struct request *r, enum form_id form,
     size_t n = 0;
     if (varies)
         out[n++] = (struct http_field){slice_str("Vary"), slice_str("Accept-Encoding")};
-    if (form_coding(form))
+    if (form_compresses(form))
         out[n++] = (struct http_field){slice_str("Content-Encoding"),
                                        slice_str(coding_names[form_coding(form)])};
     return n;

@@ -91,9 +91,10 @@ struct request {
     char ip[IP_TEXT_MAX];
     int minor;
     bool keep_alive, is_head;
-    uint8_t polls; /* enum poll_kind */
-    bool again;    /* a poll of a client that is known: 'client' is that one */
-    bool is_cut;   /* refused before all of its fields were read */
+    uint8_t polls;      /* enum poll_kind */
+    bool unnamed, pads; /* ?named=0, ?padding=true */
+    bool again;         /* a poll of a client that is known: 'client' is that one */
+    bool is_cut;        /* refused before all of its fields were read */
 
     enum reply_kind reply; /* [app] until it is posted back, then [io] */
     int status;
@@ -118,13 +119,16 @@ bool request_in_pieces(const struct request *r);
 /* Whether it is answered with a stream, and so are refusals. */
 bool request_streams(const struct request *r);
 
-/* Which form of a stream it accepts: that becomes 'polls'. A poll is one that asks for it
+/* Which form of a stream it accepts: that becomes 'polls', and its query 'unnamed' and 'pads'. A poll is one that asks for it
  * (?mode=poll), or accepts nothing but JSON. False: none. */
 bool request_find_form(struct request *r);
 
 /* The form of its stream. Compressed: with the coding that it wants most of those of its route, zstd
  * of equals. */
 enum form_id request_form(const struct request *r);
+
+/* ... when it opens without its plan: not compressed. */
+enum form_id request_plain_form(const struct request *r);
 
 /* The fields in the head of that stream that say so: how many, of two. */
 size_t request_form_fields(const struct request *r, enum form_id form,

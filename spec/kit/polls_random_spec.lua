@@ -134,7 +134,8 @@ end
 local FOLLOWS = { ["/all"] = LOGS, ["/asked"] = LOGS, ["/less"] = { log = true } }
 
 local function new_client(world, path, form)
-  return setmetatable({ world = world, path = path, form = form, cursor = {}, values = {}, own = {}, reset = 0, lost = {},
+  return setmetatable({ world = world, path = path, form = form, cursor = {}, values = {}, own = {}, reset = 0,
+    lost = {},
     seen = {}, follows = FOLLOWS[path], began = world.n, excused = {}, fresh = true }, Client)
 end
 
@@ -221,8 +222,8 @@ local ACTS = {
   end,
   restart = function(world) world.t:restart() end,
 }
-local OFTEN = { "publish", "publish", "publish", "publish", "many", "poll", "poll", "poll", "poll", "poll", "lost", "lost",
-  "cut", "cut", "drop", "drop", "own", "forge", "away", "reload", "restart" }
+local OFTEN = { "publish", "publish", "publish", "publish", "many", "poll", "poll", "poll", "poll", "poll",
+  "lost", "lost", "cut", "cut", "drop", "drop", "own", "forge", "away", "reload", "restart" }
 
 --- A stream that was open all the time got the same of the log.
 local function compare(world, c)

@@ -261,8 +261,9 @@ static int write_head(struct conn *c, struct request *r) {
 static int outlet_init(struct conn *c, struct request *r, bool planned) {
     struct worker *w = conn_worker(c);
     struct outlet *o = &c->outlet;
-    enum form_id plain = r->minor > 0 ? FORM_CHUNKED : FORM_HTTP10;
-    stream_init(&o->stream, &w->fan, planned ? request_form(r) : plain);
+    enum form_id form = planned ? request_form(r) : request_plain_form(r);
+    stream_init(&o->stream, &w->fan, form);
+    o->stream.pads = r->pads;
     /* So asks every EventSource, in browsers and outside: it comes back after any end, while
      * an abrupt one loses the last words in some and leaves others deaf. What reads a
      * stream without asking so takes a clean end for the end of all. */

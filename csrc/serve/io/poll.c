@@ -8,6 +8,7 @@
 #include "fan/fan.h"
 #include "fan/poll_json.h"
 #include "fan/stream_open.h"
+#include "fan/unnamed.h"
 #include "serve/io/dispatch.h"
 #include "serve/io/outlet.h"
 #include "serve/io/worker.h"
@@ -109,13 +110,16 @@ static void write_answer(struct conn *c, struct request *r, struct slice body,
                          struct slice cursor, struct slice token) {
     struct http_field room[4];
     struct http_to to = to_of(c, r);
-    struct buf text = {0};
-    int err = r->polls == POLL_JSON ? poll_json(&text, body, cursor, token)
-                                    : add_text(&text, body, token);
+    struct buf text = {0}, other = {0};
+    int err = r->unnamed && r->polls == POLL_TEXT ? unnamed(&other, body) : 0;
+    if (other.n > 0) body = buf_slice(&other);
+    if (err == 0 && r->polls == POLL_JSON) err = poll_json(&text, body, cursor, token);
+    else if (err == 0) err = add_text(&text, body, token);
     if (err == 0)
         err = http_write_answer(&c->talk->out, &to, 200, fields_of(r, room),
                                 buf_slice(&text));
     buf_free(&text);
+    buf_free(&other);
     if (err < 0) conn_doom(c, END_OVERLOAD);
 }
 
