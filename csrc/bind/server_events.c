@@ -85,7 +85,7 @@ static void push_header_text(lua_State *L, const struct request *r) {
 
 static int push_request(lua_State *L) {
     const struct request *r = lua_touserdata(L, 1);
-    lua_createtable(L, 0, 10);
+    lua_createtable(L, 0, 11);
     set_slice(L, "method", r->method);
     set_slice(L, "path", slice_of(r->path, r->path_n));
     set_slice(L, "query", r->query);
@@ -97,6 +97,7 @@ static int push_request(lua_State *L) {
     }
     set_slice(L, "host", r->host);
     set_slice(L, "ip", slice_str(r->ip));
+    if (r->trace[0]) set_slice(L, "traceparent", slice_str(r->trace));
     push_header_text(L, r);
     lua_setfield(L, -2, "header_text");
     lua_createtable(L, 0, r->n_params);

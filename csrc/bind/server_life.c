@@ -25,6 +25,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->memory = (uint64_t)lx_field_number(L, 1, "memory", 0);
     o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
+    o->trace = lx_field_bool(L, 1, "trace", true);
     o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);
     o->delay_writes = lx_field_bool(L, 1, "delay_writes", false);
     o->signals = lx_field_bool(L, 1, "signals", false);

@@ -21,6 +21,7 @@ struct serve_options {
     char *control; /* path of the Unix socket; "{port}" in it is replaced; NULL: none */
     bool control_needed; /* a server without it does not start */
     char *admin_key;     /* opens "/-/" on the TCP port; NULL: nothing does */
+    bool trace;          /* requests belong to traces: see trace.h */
     bool trust_proxy;    /* take the client's address from X-Forwarded-For */
     bool rehearsal;      /* no threads, no listeners: see rehearsal.h */
     bool delay_writes; /* for specs: what streams are sent leaves at the end of a turn */

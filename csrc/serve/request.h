@@ -17,6 +17,7 @@
 #include "net/http_write.h"
 #include "run/mailbox.h"
 #include "serve/routes.h"
+#include "serve/trace.h"
 
 #include <netinet/in.h>
 #include <stdatomic.h>
@@ -89,6 +90,7 @@ struct request {
     size_t n_cors;
     struct eventid last_id;
     char ip[IP_TEXT_MAX];
+    char trace[TRACE_MAX]; /* empty: not wanted */
     int minor;
     bool keep_alive, is_head;
     uint8_t polls;      /* enum poll_kind */

@@ -34,7 +34,7 @@ end
 --- Serve an app until the process is asked to stop.
 -- @tparam string|sluice.App target the app's file (or an app object, which has no source to reload)
 -- @tparam[opt] table options host, port, io_threads, heartbeat, drain, max_body, max_connections,
---   memory, trust_proxy, allow_hosts, handler_budget, lua_memory, socket, admin_key, watch,
+--   memory, trace, trust_proxy, allow_hosts, handler_budget, lua_memory, socket, admin_key, watch,
 --   log_level, log_format, signals
 -- @treturn boolean|nil true, and the code when the app called os.exit(code); or nil, message, code
 function sluice.serve(target, options)
@@ -69,6 +69,13 @@ function sluice.checkpoint()
     runtime.scheduler:cancel(fiber)
     runtime.scheduler:sleep(0, "sluice.checkpoint()")
   end
+end
+
+--- The traceparent of the request that this code runs for; sluice.http sends one of the same trace.
+-- @treturn string|nil nil: it runs for none, or `trace` is off
+function sluice.traceparent()
+  local fiber = process.running("sluice.traceparent()").scheduler.current
+  return fiber and fiber.trace
 end
 
 --- Monotonic seconds, for measuring.

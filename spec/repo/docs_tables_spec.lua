@@ -68,7 +68,8 @@ describe("the tables of the pages", function()
       local name, default = setting[1], setting[3]
       assert.equal(("`--%s`"):format((name:gsub("_", "-"))), rows[i][1])
       assert.equal(("`SLUICE_%s`"):format(name:upper()), rows[i][2])
-      assert.equal(default and ("`%s`"):format(default) or elsewhere[name], rows[i][3], name)
+      local shown = default == true and "yes" or default and ("`%s`"):format(default)
+      assert.equal(shown or elsewhere[name], rows[i][3], name)
     end
     assert.equal(#config.SETTINGS, #rows)
   end)

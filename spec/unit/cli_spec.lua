@@ -186,6 +186,7 @@ describe("settings", function()
     local good = { port = { [5] = true }, io_threads = { [5] = true }, max_body = { [5] = true },
       max_connections = { [5] = true }, heartbeat = { [5] = true, [1.5] = true }, drain = { [5] = true, [1.5] = true },
       handler_budget = { [5] = true, [1.5] = true }, trust_proxy = { [true] = true, [false] = true },
+      trace = { [true] = true, [false] = true },
       demo = { [true] = true, [false] = true },
       host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, data = { ["a b/c"] = true },
       admin_key = { ["a b/c"] = true } }

@@ -30,16 +30,20 @@ static struct http_to to_of(struct conn *c, const struct request *r) {
 static void log_request(struct conn *c, const struct request *r, int status,
                         const char *reason) {
     if (!log_wants(LOG_INFO)) return;
-    struct log_field fields[] = {
+    struct log_field fields[7] = {
         {.name = "method", .text = r->method.p, .text_n = r->method.n},
         {.name = "path",
          .text = r->path_n ? r->path : "?",
          .text_n = r->path_n ? r->path_n : 1},
         {.name = "status", .number = status},
         {.name = "ip", .text = r->ip},
-        {.name = "ms", .number = (double)(conn_worker(c)->now_ms - c->talk->since_ms)},
-        {.name = "reason", .text = reason}};
-    log_write(LOG_INFO, "request", fields, sizeof fields / sizeof *fields - !reason);
+        {.name = "ms", .number = (double)(conn_worker(c)->now_ms - c->talk->since_ms)}};
+    size_t n = 5;
+    if (r->trace[0])
+        fields[n++] = (struct log_field){
+            .name = "trace", .text = r->trace + TRACE_ID_AT, .text_n = TRACE_ID_LENGTH};
+    if (reason) fields[n++] = (struct log_field){.name = "reason", .text = reason};
+    log_write(LOG_INFO, "request", fields, n);
 }
 
 void dispatch_log(struct conn *c, const struct request *r, int status) {

@@ -175,6 +175,8 @@ static struct request *make_request(struct conn *c, const struct http_head *head
     r->routes = conn_worker(c)->routes ? routes_ref(conn_worker(c)->routes) : NULL;
     if (c->trusted) memcpy(r->ip, "unix", sizeof "unix"); /* it has no address */
     else address_format(&c->talk->ip, r->ip);
+    struct worker *w = conn_worker(c);
+    if (w->hub->options.trace) trace_make(r->trace, request_fields(r), &w->random);
     request_find_cors(r);
     return r;
 }

@@ -108,6 +108,7 @@ config.SETTINGS = {
     "for a handler's answer: then 504" },
   { "stall_timeout", seconds(0.1, 3600), usual("STALL_TIMEOUT_MS"), "<s>",
     "until a socket that takes nothing is closed" },
+  { "trace", yes, true, "<yes|no>", "take over or make a traceparent for each request" },
   { "trust_proxy", trust, nil, "<yes|no>", "believe X-Forwarded-For of every peer" },
   { "allow_host", hosts, nil, "<list>",
     "host names to answer to, besides addresses and localhost" },
@@ -189,7 +190,7 @@ end
 function config.for_core(settings)
   local out = {}
   for _, name in ipairs({ "host", "port", "io_threads", "heartbeat", "drain", "max_body",
-    "max_connections", "memory", "trust_proxy", "signals", "head_timeout", "body_timeout",
+    "max_connections", "memory", "trace", "trust_proxy", "signals", "head_timeout", "body_timeout",
     "idle_timeout", "request_timeout", "stall_timeout" }) do
     out[name] = settings[name]
   end

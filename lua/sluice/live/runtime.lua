@@ -18,6 +18,7 @@ local stores = require("sluice.live.stores")
 local swap = require("sluice.live.swap")
 local tasks = require("sluice.app.tasks")
 local timers = require("sluice.app.timers")
+local trace = require("sluice.base.trace")
 
 local runtime = {}
 
@@ -78,7 +79,8 @@ function Runtime:report(fiber, problem, name)
   local generation = fiber and fiber.generation or self.generation
   count_error(self, generation)
   core.log("error", with_name(name, problem.message),
-    failure.fields(problem, { generation = generation and generation.id }))
+    failure.fields(problem, { generation = generation and generation.id,
+      trace = trace.id(fiber and fiber.trace) }))
   if self.generation and not (fiber and fiber.in_error_hook) then
     for _, hook in ipairs(self.generation.hooks.error or {}) do
       local started = self.scheduler:queue(self.generation, "hook", "error hook (" .. hook.where

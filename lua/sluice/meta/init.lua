@@ -72,6 +72,7 @@
 ---@field idle_timeout? number
 ---@field request_timeout? number
 ---@field stall_timeout? number
+---@field trace? boolean
 ---@field trust_proxy? boolean
 ---@field data? string folder of what is durable
 ---@field allow_host? string[]|string
@@ -99,6 +100,8 @@ function sluice.serve(target, options) end
 ---@param seconds number
 function sluice.sleep(seconds) end
 function sluice.checkpoint() end
+---@return string? traceparent of the request that this code runs for
+function sluice.traceparent() end
 ---@return number
 function sluice.now() end
 ---@param text? string a time like 2026-12-01T03:00:00Z

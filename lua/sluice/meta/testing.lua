@@ -29,7 +29,7 @@
 ---@field buffer? integer bytes that a stream's socket takes unread
 ---@field method? "GET"|"POST" of t:connect: a stream by POST
 ---@field mode? "poll" of t:connect: by long-polls
----@field token? string of t:connect by polls: that the last answer brought
+---@field token? string of t:connect by polls: of a client that has polled before
 
 ---@class sluice.testing.Response
 ---@field status integer
@@ -134,6 +134,7 @@ function Test:last_error(after) end
 ---@field hello? table
 ---@field id? string the client's
 ---@field error? string which guard put another user in
+---@field token? string by polls: that the last answer brought
 local Stream = {}
 
 ---@param event? string nil: the next of any name, but for control events

@@ -4,6 +4,7 @@ local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local json = require("sluice.json")
 local query = require("sluice.base.query")
+local trace = require("sluice.base.trace")
 local transfer = require("sluice.out.transfer")
 
 local outgoing = {}
@@ -43,7 +44,8 @@ local function check_fields(what, headers)
   end
 end
 
---- Copy header fields and add those that are missing.
+--- Copy header fields and add those that are missing, among them the trace of the request that this
+-- is done for.
 -- @tparam string what for messages
 -- @tparam[opt] table given
 -- @tparam table missing names in lower case
@@ -54,6 +56,8 @@ function outgoing.headers(what, given, missing)
   for name, value in pairs(given or {}) do
     all[name], has[name:lower()] = core.text_of(value), true
   end
+  local current = transfer.runtime(what).scheduler.current
+  missing.traceparent = trace.child(current and current.trace)
   for name, value in pairs(missing) do
     if not has[name] then all[name] = value end
   end

@@ -38,7 +38,7 @@ end
 
 local function begin(via, o)
   return { id = o.id or sluice.id(), via = via, created = sluice.time(), attempts = 0,
-    data = o.data }
+    data = o.data, trace = sluice.traceparent() }
 end
 
 local function fields_fault(headers)
@@ -117,6 +117,7 @@ local function post(o, letter)
     for name in pairs(fields) do has = has or name:lower() == "content-type" end
     if not has then fields["content-type"] = "application/json" end
   end
+  fields.traceparent = fields.traceparent or letter.trace -- of what it was sent for
   if not secret then fields["webhook-id"] = letter.id end
   local answer, message, code = http.request { url = letter.url, method = letter.method,
     headers = fields, body = letter.body, timeout = all.timeout, redirects = all.redirects,

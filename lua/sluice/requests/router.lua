@@ -116,6 +116,7 @@ local function respond_file(runtime, id, route, after)
 end
 
 local function serve(runtime, generation, route, id, req)
+  runtime.scheduler.current.trace = rawget(req, "traceparent")
   local after = {}
   local ok, status, headers, text = failure.try(answer, generation, route, req, after)
   if not ok then

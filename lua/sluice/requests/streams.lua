@@ -193,6 +193,7 @@ end
 
 local function serve(session)
   local runtime = session.runtime
+  runtime.scheduler.current.trace = rawget(session.req, "traceparent")
   if session.why then
     runtime.writers[session.client_id] = runtime.scheduler.current
     runtime.scheduler.current.session = session

@@ -1,0 +1,52 @@
+/* Reading and making; see trace.h. */
+#include "serve/trace.h"
+
+#include "base/rand.h"
+
+#include <stdio.h>
+
+#define PARENT_AT 36
+#define FLAGS_AT 53
+#define LENGTH 55
+
+/* n digits in lower case; 'zero': whether all may be 0. */
+static bool is_hex(const char *p, size_t n, bool zero) {
+    bool any = false;
+    for (size_t i = 0; i < n; i++) {
+        if (!memchr("0123456789abcdef", p[i], 16)) return false;
+        any = any || p[i] != '0';
+    }
+    return any || zero;
+}
+
+/* A later version may have more behind a dash. */
+bool trace_is_good(struct slice text) {
+    const char *p = text.p;
+    if (text.n < LENGTH || p[2] != '-' || p[PARENT_AT - 1] != '-' ||
+        p[FLAGS_AT - 1] != '-')
+        return false;
+    bool first = memcmp(p, "00", 2) == 0;
+    if (text.n > LENGTH && (first || p[LENGTH] != '-')) return false;
+    return is_hex(p, 2, true) && memcmp(p, "ff", 2) != 0 &&
+           is_hex(p + TRACE_ID_AT, TRACE_ID_LENGTH, false) &&
+           is_hex(p + PARENT_AT, 16, false) && is_hex(p + FLAGS_AT, 2, true);
+}
+
+static bool is_odd(char digit) {
+    return strchr("13579bdf", digit) != NULL;
+}
+
+void trace_make(char out[TRACE_MAX], struct http_fields fields, uint64_t *random) {
+    struct slice given = http_field_value(fields, "traceparent");
+    struct http_list lines = http_list_of(fields, "traceparent");
+    struct slice line;
+    int n = 0;
+    while (n < 2 && http_list_next(&lines, &line)) n++;
+    bool good = given.p && n == 1 && trace_is_good(given);
+    unsigned long long high = rand_next(random), low = rand_next(random);
+    unsigned long long parent = rand_next(random) | 1;
+    if (good)
+        snprintf(out, TRACE_MAX, "00-%.*s-%016llx-0%d", TRACE_ID_LENGTH,
+                 given.p + TRACE_ID_AT, parent, is_odd(given.p[FLAGS_AT + 1]));
+    else snprintf(out, TRACE_MAX, "00-%016llx%016llx-%016llx-01", high, low | 1, parent);
+}
