@@ -105,7 +105,7 @@ static int l_accept(lua_State *L) {
     plan_unref(plan);
     if (err < 0) return lx_fail(L, err);
     lua_pushstring(L, c->id);
-    lua_pushboolean(L, r->again);
+    lua_pushboolean(L, err == ACCEPT_AGAIN); /* the request is the I/O thread's */
     return 2;
 }
 

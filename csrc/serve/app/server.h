@@ -138,8 +138,10 @@ struct accept_as {
 };
 
 /* Answer it: with the bytes in r->answer and r->status, without any with r->file, or with a
- * stream. The request leaves the table. server_accept returns the client (borrowed) in
- * *out; E_CLOSED for HEAD, which is answered and has no client. */
+ * stream. The request leaves the table and is the I/O thread's. server_accept returns the client
+ * (borrowed) in *out; E_CLOSED for HEAD, which is answered and has no client; ACCEPT_AGAIN when it
+ * is a client that polls again, which is registered already. */
+#define ACCEPT_AGAIN 1
 void server_answer(struct server *s, struct request *r);
 int server_accept(struct server *s, struct request *r, struct plan *plan,
                   struct accept_as as, struct client **out);

@@ -109,7 +109,7 @@ int server_accept(struct server *s, struct request *r, struct plan *plan,
         r->plan = plan_ref(plan);
         *out = r->client = client_ref(c);
         reply(s, r, REPLY_STREAM);
-        return 0;
+        return ACCEPT_AGAIN;
     }
     c = client_new(r->lane, r->ip, r->path, r->route->id);
     if (as.user) c->user = mem_strndup(as.user, strlen(as.user));

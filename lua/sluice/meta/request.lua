@@ -13,6 +13,7 @@
 ---@field ip string
 ---@field host string
 ---@field id string
+---@field traceparent? string of what is done for it: see sluice.traceparent
 ---@field user? sluice.User put there by a guard
 local Request = {}
 
