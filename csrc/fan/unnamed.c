@@ -34,8 +34,12 @@ struct rest {
     const char *p, *end;
 };
 
+static bool is_one_of(char c, const char *set) {
+    return c != '\0' && strchr(set, c);
+}
+
 static void skip_blanks(struct rest *r) {
-    while (r->p < r->end && memchr(" \t\n\r", *r->p, 4)) r->p++;
+    while (r->p < r->end && is_one_of(*r->p, " \t\n\r")) r->p++;
 }
 
 static bool take(struct rest *r, char c) {
@@ -67,9 +71,9 @@ static bool take_number(struct rest *r) {
 }
 
 static bool take_escape(struct rest *r) {
-    if (!take(r, 'u')) return r->p < r->end && memchr("\"\\/bfnrt", *r->p++, 8);
+    if (!take(r, 'u')) return r->p < r->end && is_one_of(*r->p++, "\"\\/bfnrt");
     for (int i = 0; i < 4; i++, r->p++)
-        if (r->p == r->end || !memchr("0123456789abcdefABCDEF", *r->p, 22)) return false;
+        if (r->p == r->end || !is_one_of(*r->p, "0123456789abcdefABCDEF")) return false;
     return true;
 }
 

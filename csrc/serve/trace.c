@@ -13,7 +13,8 @@
 static bool is_hex(const char *p, size_t n, bool zero) {
     bool any = false;
     for (size_t i = 0; i < n; i++) {
-        if (!memchr("0123456789abcdef", p[i], 16)) return false;
+        bool digit = (p[i] >= '0' && p[i] <= '9') || (p[i] >= 'a' && p[i] <= 'f');
+        if (!digit) return false;
         any = any || p[i] != '0';
     }
     return any || zero;
