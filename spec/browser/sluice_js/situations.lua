@@ -362,7 +362,7 @@ return function(engine)
         local now = said()
         return #now.rows > #before.rows + 20 and now
       end, 20, "the page is back")
-      if chromium and not share then assert.equal(1, after.shown) end -- as it was, not loaded again
+      if chromium then assert.equal(1, after.shown) end -- as it was, not loaded again
       local n = off(s)
       deadline.eventually(function()
         after = said()
