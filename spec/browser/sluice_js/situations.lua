@@ -170,21 +170,6 @@ return function(engine)
     front.stop()
   end)
 
-  it("the network is away without a word, and comes back", function()
-    local s = start()
-    local p = proxy(s)
-    local page = page_of(p.port, "/log")
-    on(s)
-    ahead(page)
-    p.be("silent")
-    page.wait("states.includes('stale')", 10)
-    page.wait("states.at(-1) !== 'stale'", 20) -- it has given that stream up
-    p.be("pass")
-    ahead(page)
-    whole(page, off(s))
-    assert.same({ "open", "stale", "waiting" }, page.eval("states.slice(0, 3)"))
-  end)
-
   it("503, then 200", function()
     local s = start()
     local p = proxy(s)
@@ -343,6 +328,21 @@ return function(engine)
 
   for _, share in ipairs { false, true } do
     local shared = share and ", with a shared stream" or ""
+
+    it("the network is away without a word, and comes back" .. shared, function()
+      local s = start()
+      local p = proxy(s)
+      local page = page_of(p.port, "/log", { share = share })
+      on(s)
+      ahead(page)
+      p.be("silent")
+      page.wait("states.includes('stale')", 10)
+      page.wait("states.at(-1) !== 'stale'", 20) -- it has given that stream up
+      p.be("pass")
+      ahead(page)
+      whole(page, off(s))
+      assert.same({ "open", "stale", "waiting" }, page.eval("states.slice(0, 3)"))
+    end)
 
     it("the page is left, and seen again" .. shared, function()
       local s = start()
