@@ -200,7 +200,7 @@
       var quiet = new Date().getTime() - heard;
       if (spoke && !beat) return;
       if (spoke && quiet > beat * 1.5 + 500) become("stale");
-      if (mine !== xhr || quiet <= (spoke ? beat * 2.5 + 1000 : polls ? FIRST_WORD * 4 : FIRST_WORD)) return;
+      if (mine !== xhr || quiet <= (spoke ? beat * 2.5 + 1000 : polls ? 4 * FIRST_WORD : o.fallbackAfter || FIRST_WORD)) return;
       if (!spoke) polls = !polls && o.fallback !== false;
       again({ message: "nothing was heard of the server" });
     }
