@@ -51,6 +51,8 @@ local MAIN = [[
 import { createRoot } from "react-dom/client";
 import { connect } from "sluice-client";
 %s
+const wait = setTimeout; // of streams that come back: an eighth
+window.setTimeout = ((fn: any, ms: number) => wait(fn, ms > 400 ? ms / 8 : ms)) as any;
 const parts: any = { %s };
 const root = createRoot(document.getElementById("root")!);
 Object.assign(window, { connect, heard: [], show: (list: any[]) =>
