@@ -1,5 +1,5 @@
---- Pages of Firefox that follow by sluice.js, and what happens to them: see sluice_js/situations.lua. It needs
---- firefox-esr, 260 MB, which only SPEC=spec/browser/firefox_spec.lua installs.
+--- Pages of Firefox that follow by sluice.js, and what happens to them: see sluice_js/situations.lua. All of it
+--- with SLUICE_SPEC_FULL=1.
 require("spec.support.firefox")
 require("spec.support.proxies")
 
