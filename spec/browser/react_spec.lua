@@ -6,13 +6,16 @@ local browser = require("spec.support.browser")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
+local live = require("spec.support.live")
 local markdown = require("spec.support.markdown")
 local process = require("spec.support.process")
 local proxies = require("spec.support.proxies")
+local source = require("spec.support.source")
 local react = require("spec.support.react")
 local server = require("spec.support.server")
 local shared = require("spec.support.shared")
 
+local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
 local OURS = 'import "$EXAMPLE/src/main";'
 
 -- Eight, each mounted with these, in its own section; window.leave() unmounts.
@@ -93,6 +96,21 @@ local function their_pages(text)
   return pages, #parts
 end
 
+-- One hook: window.show(url, options) renders it, window.seen has what its callback was given, and by which render.
+local PROBE = [[
+import { StrictMode } from "react";
+import { createRoot } from "react-dom/client";
+import { useSse } from "$EXAMPLE/src/sse";
+window.seen = [];
+function Probe({ url, tag, options }) {
+  window.result = useSse(url, { eventTypes: ["e"], ...options, onMessage: ({ data }) => seen.push(data.n + tag) });
+  return null;
+}
+const root = createRoot(document.getElementById("root")!);
+window.show = (url, tag, options) => root.render(<StrictMode><Probe {...{ url, tag, options }} /></StrictMode>);
+window.leave = () => root.unmount();
+]]
+
 -- The components of doc/react.md, on the program of that page.
 local DOC = [[
 import { StrictMode } from "react";
@@ -132,7 +150,7 @@ describe("examples/react", function()
     text = shared.read("use-cases.md")
     local pages = {}
     if text then pages = their_pages(text) end
-    pages.ours = OURS
+    pages.ours, pages.probe = OURS, PROBE
     doc_pages(pages)
     folder = react.pages(pages)
     b = browser.start()
@@ -141,7 +159,7 @@ describe("examples/react", function()
     if b then b.stop() end
     if folder then process.remove_dir(folder) end
   end)
-  after_each(server.stop_all)
+  after_each(server.stop_all) -- live's, too
 
   local function start(...)
     if not folder then pending("build/node or Chromium is not there") return nil end
@@ -291,5 +309,110 @@ describe("examples/react", function()
     page.wait("[...document.querySelectorAll('p')].at(-1).textContent === 'open'", 20) -- with another ticket
     page.close()
     assert.same({}, b.noise())
+  end)
+
+  it("has hooks with the callbacks of the last render, which pause and go on where they were", function()
+    if not folder then pending("build/node or Chromium is not there") return end
+    local l = live.start([[
+      app:channel("log", { history = 500, rewind = "all" })
+      app:stream("/log", "log")
+      app:static("/", sluice.env("PAGES"))]], { env = { PAGES = folder } })
+    local page = b.open(l.url .. "/probe.html")
+    local function clients(n)
+      deadline.eventually(function() return l.alive().clients == n end, 10, n .. " streams")
+    end
+    local function render(...)
+      page.eval("([url, tag, options]) => show(url, tag, options)", { ... })
+    end
+    local function seen(what) page.wait("(text) => seen.join() === text", 20, what) end
+    render("/log", "a")
+    clients(1)
+    l.publish("log", { first = 1 })
+    seen("1a")
+    render("/log", "b")
+    l.publish("log", { first = 2 })
+    seen("1a,2b")
+    render(json.null, "c")
+    clients(0)
+    assert.equal("closed", page.eval("result.status"))
+    l.publish("log", { first = 3 })
+    render("/log", "d")
+    seen("1a,2b,3d")
+    assert.equal(3, page.eval("result.events.length"))
+    render("/log", "e", { eventTypes = { "e", "f" } })
+    l.publish("log", { first = 4, event = "f" })
+    seen("1a,2b,3d,4e")
+    clients(1)
+    l.publish("log", { first = 5, n = 120 })
+    page.wait("result.lastEvent.data.n === 124", 20)
+    assert.same({ 100, 25 }, page.eval("[result.events.length, result.events[0].data.n]"))
+    page.eval("leave()")
+    clients(0)
+    page.close()
+    assert.same({}, b.noise())
+  end)
+
+  -- A port that was free a moment ago.
+  local function free_port()
+    local unused = source.listen()
+    local port = unused.port
+    unused:close()
+    return math.floor(port)
+  end
+
+  -- Debian's make and npm, in place of start: what they serve.
+  local function run(words, options, pattern)
+    local p = process.spawn(words, options)
+    deadline.eventually(function()
+      if p:code() then deadline.give_up(words[1] .. " has ended:\n" .. p:log()) end
+      return p:log():find(pattern)
+    end, 120, words[1] .. " serves")
+    return p
+  end
+
+  if not FULL then return end
+
+  it("is built and served by make react, with HTTP/2 by Caddy, and by npm run dev", function()
+    if not b then pending("build/node or Chromium is not there") return end
+    if not proxies.installed("caddy") then return pending("caddy is not there") end
+    local port, https = free_port(), free_port()
+    local made = run({ "make", "react", "PORT=" .. port, "HTTPS_PORT=" .. https }, { kind = "server" },
+      "one stream over")
+    s = { port = port, log = function() return made:log() end }
+    deadline.eventually(function() return pcall(http.get, port, "/") end, 20, "it listens")
+    local page = b.open(("https://localhost:%d/"):format(https))
+    all_show(page, OWN_SHOWN, "section[aria-label=%s]")
+    alive(8)
+    assert.is_true(page.eval(POSTS) < 1000 * deadline.scale)
+    page.close()
+    alive(0)
+
+    local dev = free_port()
+    local vite = run({ "npm", "run", "dev", "--", "--port", tostring(dev), "--strictPort" }, { kind = "server",
+      dir = react.EXAMPLE, env = { SLUICE_URL = "http://127.0.0.1:" .. port } }, "localhost:%D*" .. dev)
+    page = b.open(("http://localhost:%d/"):format(dev))
+    all_show(page, OWN_SHOWN, "section[aria-label=%s]")
+    alive(1)
+    assert.is_number(page.eval(POSTS))
+    page.close()
+    alive(0)
+    vite:stop()
+    made:stop()
+    b.noise()
+  end)
+
+  it("has types that the document's components and those of the page pass", function()
+    if not (text and folder) then return pending("no ../shared/use-cases.md") end
+    assert.equal(0, process.run({ ".ci/react" }, { seconds = 300 }))
+    os.execute(("ln -s %s/node_modules %s/node_modules"):format(react.EXAMPLE, folder))
+    local names = {}
+    for name in pairs((their_pages(text))) do
+      if name:find("^/") then names[#names + 1] = ('"%s.tsx"'):format(name:sub(2)) end
+    end
+    process.write_file(folder .. "/tsconfig.json", ([[{ "extends": "%s/tsconfig.json", "include": [],
+      "files": [%s, "Page.tsx", "Mine.tsx"], "compilerOptions": { "noUnusedLocals": false } }]])
+      :format(react.EXAMPLE, table.concat(names, ", ")))
+    local tsc = react.EXAMPLE .. "/node_modules/.bin/tsc"
+    assert.same({ 0, "" }, { process.run({ tsc, "-p", folder }, { seconds = 120 }) })
   end)
 end)
