@@ -2,6 +2,7 @@
 --- by another page, one that fails.
 local json = require("sluice.json")
 local lfs = require("lfs")
+local markdown = require("spec.support.markdown")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
 
@@ -52,5 +53,18 @@ describe("the AI SDK", function()
     end
     local bad = client(s.url, "send", "bad")
     assert.same({ "error", "the model is tired" }, { bad.chunks[#bad.chunks], bad.error })
+  end)
+
+  it("reads the document's example", function()
+    if not lfs.attributes("build/node/node_modules/ai") then return pending("no build/node: make test installs it") end
+    local example
+    for _, block in ipairs(markdown.read("doc/html.md").blocks) do
+      if block.lang == "lua" and block.text:find("runs:stream", 1, true) then example = block.text end
+    end
+    local s = server.start { app = example }
+    for _, what in ipairs { "send", "resume" } do
+      local got = client(s.url, what, "m1")
+      assert.same({ "Tea is ready.", "finish" }, { got.text, got.chunks[#got.chunks] })
+    end
   end)
 end)

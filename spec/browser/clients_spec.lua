@@ -5,9 +5,11 @@ local cases = require("spec.browser.matrix.cases")
 local deadline = require("spec.support.deadline")
 local json = require("sluice.json")
 local live = require("spec.support.live")
+local markdown = require("spec.support.markdown")
 local matrix = require("spec.browser.matrix.run")
 local proxies = require("spec.support.proxies")
 local process = require("spec.support.process")
+local ALL = require("spec.browser.matrix.rows")
 require("spec.support.browser")
 require("spec.support.firefox")
 
@@ -35,6 +37,25 @@ describe("clients of others", function()
       args = { "--drain", DRAIN, "--heartbeat", 3, "--trust-proxy", "yes" } })
   end
 
+  local function start_cutter(port, mark)
+    local cutter = process.spawn({ "node", "spec/support/cutter.mjs", port, mark }, { kind = "client" })
+    return deadline.eventually(function() return cutter:log():match("^(%d+)\n") end, 10)
+  end
+
+  local function wait_open(s, all)
+    local n, deaf = 0, {}
+    for _, c in ipairs(all) do n = n + c.streams end
+    local ok, problem = pcall(s.wait_clients, n, 60)
+    if ok then return end
+    for _, c in ipairs(all) do
+      c.look()
+      for i = 1, c.streams do
+        if #c.rows(i) ~= 3 then deaf[#deaf + 1] = ("%s %d: %s"):format(c.name, i, json.encode(c.rows(i))) end
+      end
+    end
+    error(problem .. "\n" .. table.concat(deaf, "\n"), 0)
+  end
+
   it("do what the table says", function()
     local s = start(0)
     local front = proxies.start("nginx", s.port, { tls = true })
@@ -44,9 +65,7 @@ describe("clients of others", function()
       all[#all + 1] = matrix.open(row, ("http://127.0.0.1:%d"):format(s.port))
       all[#all + 1] = matrix.open(row, ("https://localhost:%d"):format(front.port), true)
     end
-    local open = 0
-    for _, c in ipairs(all) do open = open + c.streams end
-    s.wait_clients(open, 60)
+    wait_open(s, all)
 
     local function seen() return json.decode(s.get("/seen").body) end
     s.post("/number/1")
@@ -76,24 +95,22 @@ describe("clients of others", function()
   it("lose nothing where a stream is cut, behind any byte of an event, or one event at one place", function()
     local s = start(0)
     local ids = json.decode(s.post("/number/1").body)
-    local event = ('event: e\ndata: {"n":2}\nid: %s\n\n'):format(ids.named:gsub("%d+$", function(n) return n + 8 end))
-    local cutter = process.spawn({ "node", "spec/support/cutter.mjs", s.port, event:match("^[^}]*") },
-      { kind = "client" })
-    local port = deadline.eventually(function() return cutter:log():match("^(%d+)\n") end, 5)
     local all = {}
-    for _, row in ipairs(rows) do
-      if not row.form and not row.base then
-        local paths = {}
-        for n = 0, #event do
-          paths[n + 1] = ("/s/cut/named?lastEventId=%s&cut=%d&by=%d"):format(ids.named, n, #all + 1)
+    for form, event in pairs(cases.EVENTS) do -- the events of the same number in other forms stand between
+      local id = ids[form]:gsub("%d+$", function(n) return n + 8 end)
+      local port = start_cutter(s.port, event:format(id):match("^[^}]*"))
+      for _, row in ipairs(rows) do
+        if (row.form or "named") == form and not row.base then
+          local paths = {}
+          for n = 0, #event:format(id) do
+            paths[n + 1] = ("/s/cut/%s?lastEventId=%s&cut=%d&by=%d"):format(form, ids[form], n, #all + 1)
+          end
+          all[#all + 1] = matrix.follow(row, "http://127.0.0.1:" .. port, paths)
+          all[#all].row = row
         end
-        all[#all + 1] = matrix.follow(row, "http://127.0.0.1:" .. port, paths)
-        all[#all].row = row
       end
     end
-    for _, c in ipairs(all) do
-      c.all("hello", 60, function(i) return c.count(i, "message", "hello") == 1 end)
-    end
+    wait_open(s, all)
     s.post("/number/2")
     s.post("/number/3")
     local wanted, got = {}, {}
@@ -102,8 +119,22 @@ describe("clients of others", function()
         local numbers = c.numbers(i)
         return numbers[#numbers] == 3
       end)
-      wanted[c.row.name], got[c.row.name] = matrix.expected(c, "cut"), cases.cut(c, #event)
+      wanted[c.row.name], got[c.row.name] = matrix.expected(c, "cut"), cases.cut(c)
     end
     assert.same(wanted, got)
+  end)
+
+  it("are in the document, with what is different", function()
+    local section = markdown.read("doc/protocol.md").text:match("\n## Clients that were tried\n.-\n\n|(.-)\n\n")
+    for _, row in ipairs(ALL) do
+      local line = section:match("\n[^\n]-" .. row.name:gsub("%p", "%%%0") .. "[^\n]*")
+      assert.truthy(line, row.name)
+      assert.truthy(line:find(row.post and "| can |" or "| cannot |", 1, true), row.name)
+      for _, list in ipairs { row.but or {}, row.proxied or {} } do
+        for _, what in pairs(list) do
+          assert.truthy(what == "ends" or line:find(what, 1, true), row.name .. " " .. what)
+        end
+      end
+    end
   end)
 end)

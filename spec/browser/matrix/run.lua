@@ -22,7 +22,7 @@ local HERE = { chromium = browser.installed, firefox = function() return browser
 function run.chosen(full)
   local only, list = os.getenv("CLIENT"), {}
   for _, row in ipairs(ROWS) do
-    if only and (", " .. only .. ","):find(", " .. row.name .. ",", 1, true) or not only and (full or row.quick) then
+    if only and ("," .. only .. ","):find("," .. row.name .. ",", 1, true) or not only and (full or row.quick) then
       if HERE[row.runs]() then list[#list + 1] = row else io.write(("skipped: %s\n"):format(row.name)) end
     end
   end
@@ -121,6 +121,11 @@ function run.expected(c, case)
     or case:find("^post") and not row.post and "cannot" or "works"
 end
 
+--- Whether that is what was expected: what a broken end takes away is sometimes still there.
+local function meets(expected, verdict)
+  return verdict == expected or expected == "may miss the end" and (verdict == "works" or verdict == "misses the end")
+end
+
 --- Wait until each client does what is expected of it in the cases of a phase, and keep what it did.
 function run.judge(all, phase, seconds, asked)
   pcall(deadline.eventually, function()
@@ -133,7 +138,7 @@ function run.judge(all, phase, seconds, asked)
         if case[2] == phase then
           local verdict = case[3](c)
           c.verdicts[case[1]] = verdict
-          good = good and verdict == run.expected(c, case[1])
+          good = good and meets(run.expected(c, case[1]), verdict)
         end
       end
     end
@@ -141,7 +146,15 @@ function run.judge(all, phase, seconds, asked)
   end, seconds)
 end
 
---- What was expected of all, and what they did.
+-- What a client saw, for who looks into why it does something else.
+local function print_rows(c, case, verdict)
+  local stream = c.at[case:match("^%l+")] or case == "own last word" and c.at.done or case == "reset" and c.at.short
+  io.write(("%s%s: %s: %s\n"):format(c.row.name, c.proxied and ", nginx" or "", case, verdict))
+  local rows = c.rows(stream or c.at.life)
+  for i = math.max(1, #rows - 15), #rows do io.write("    ", json.encode(rows[i]), "\n") end
+end
+
+--- What was expected of all, and what they did, where these differ.
 function run.table_of(all)
   local wanted, got = {}, {}
   for _, c in ipairs(all) do
@@ -149,7 +162,10 @@ function run.table_of(all)
     wanted[name], got[name] = {}, {}
     for _, case in ipairs(cases.list) do
       local is, verdict = run.expected(c, case[1]), c.verdicts[case[1]]
-      if is ~= verdict then wanted[name][case[1]], got[name][case[1]] = is, verdict end
+      if not meets(is, verdict) then
+        print_rows(c, case[1], verdict)
+        wanted[name][case[1]], got[name][case[1]] = is, verdict
+      end
     end
     if not next(got[name]) then wanted[name], got[name] = nil, nil end
   end
