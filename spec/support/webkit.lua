@@ -13,7 +13,9 @@ end
 
 function webkit.open(url)
   local screen = process.spawn({ "Xvfb", "-displayfd", "1", "-nolisten", "tcp" }, { kind = "client" })
-  local display = deadline.eventually(function() return screen:log():match("^(%d+)\n") end, 10, "a display")
+  local display = deadline.eventually(function() -- it tells first of displays that are taken
+    return ("\n" .. screen:log()):match("\n(%d+)\n")
+  end, 10, "a display")
   return process.spawn({ PYTHON, "spec/support/webkit.py", url },
     { kind = "client", env = { DISPLAY = ":" .. display } })
 end

@@ -85,7 +85,8 @@ local function otherwise(c, case)
   local numbers = table.concat(c.numbers(c.at[case]), " ")
   local rows = c.rows(c.at[case])
   local last = rows[#rows]
-  return last and last.what == "closed" and "ends" or ("sees %q"):format(numbers)
+  if last and last.what == "closed" then return "ends" end
+  return last and last.what == "message" and "gets nothing more" or ("sees %q"):format(numbers)
 end
 
 -- The reasons of all events of a name.

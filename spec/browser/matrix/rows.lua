@@ -20,7 +20,8 @@ local BROKEN_OFF = { ["last word"] = MISSES, drain = MISSES }
 local rows = {
   { name = "Chromium", runs = "chromium", client = "EventSource", quick = true },
   { name = "Firefox", runs = "firefox", client = "EventSource", quick = true },
-  { name = "WebKitGTK", runs = "webkit", client = "EventSource", base = true },
+  { name = "WebKitGTK", runs = "webkit", client = "EventSource", base = true,
+    proxied = { kill = "gets nothing more", drain = "gets nothing more" } },
   { name = "undici", runs = "node" },
   { name = "eventsource 2", runs = "node", client = "eventsource2",
     but = { gzip = "asks for none", cut = "loses one" } },
