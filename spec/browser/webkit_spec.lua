@@ -1,14 +1,13 @@
 --- WebKitGTK behind nginx with HTTP/2 (certificate: openssl): it hears what is said last, and comes back.
 --- It needs gir1.2-webkit2-4.1, python3-gi and xvfb, 250 MB, which only SPEC=spec/browser/webkit_spec.lua installs.
 local clients = require("spec.support.clients")
-local deadline = require("spec.support.deadline")
 local json = require("sluice.json")
 local live = require("spec.support.live")
 local process = require("spec.support.process")
+local webkit = require("spec.support.webkit")
 local proxies = require("spec.support.proxies")
 
 local TIMES = os.getenv("SLUICE_SPEC_FULL") == "1" and 5 or 1 -- that it is sent away
-local PYTHON = "/usr/bin/python3"
 
 local PAGE = [[
 <script type="module">
@@ -35,22 +34,12 @@ app:stream("/log", "log")
 app:post("/end", function() for c in app:clients() do c:send("word", 1) c:close("moved") end end)
 app:post("/stop", function() for c in app:clients() do c:send("word", 2) c:stop() end end)]]
 
-local function has_webkit()
-  return process.run("command -v Xvfb && " .. PYTHON .. " spec/support/webkit.py") == 0
-end
-
 --- A page of it, watched like those of other clients.
-local function open(url)
-  local screen = process.spawn({ "Xvfb", "-displayfd", "1", "-nolisten", "tcp" }, { kind = "client" })
-  local display = deadline.eventually(function() return screen:log():match("^(%d+)\n") end, 10, "a display")
-  local p = process.spawn({ PYTHON, "spec/support/webkit.py", url },
-    { kind = "client", env = { DISPLAY = ":" .. display } })
-  return clients.of_process("WebKitGTK", p, { url })
-end
+local function open(url) return clients.of_process("WebKitGTK", webkit.open(url), { url }) end
 
 describe("WebKitGTK", function()
   it("hears what is said last, and comes back, behind nginx with HTTP/2", function()
-    if not has_webkit() then pending("WebKitGTK is not installed") return end
+    if not webkit.installed() then pending("WebKitGTK is not installed") return end
     finally(function()
       process.stop_all("client")
       live.stop_all()
@@ -78,7 +67,7 @@ describe("WebKitGTK", function()
   end)
 
   it("follows by sluice.js, and comes back after each end", function()
-    if not has_webkit() then pending("WebKitGTK is not installed") return end
+    if not webkit.installed() then pending("WebKitGTK is not installed") return end
     finally(function()
       process.stop_all("client")
       live.stop_all()
