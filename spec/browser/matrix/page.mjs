@@ -8,9 +8,10 @@ const asked = JSON.parse(decodeURIComponent(location.hash.slice(1)));
 const BODY = JSON.stringify({ messages: [] });
 const JSON_TYPE = { "Content-Type": "application/json" };
 
-const script = (src) => new Promise((done) => {
+const scripts = {}; // each once: a library that is loaded again forgets its elements
+const script = (src) => (scripts[src] ??= new Promise((done) => {
   document.head.append(Object.assign(document.createElement("script"), { src, onload: done }));
-});
+}));
 
 const element = (name, attributes) => {
   const e = document.createElement(name);
