@@ -63,8 +63,9 @@ describe("make", function()
       process.write_file(bin .. "/" .. name, "#!/bin/sh\n" .. text .. "\n")
       os.execute("chmod +x " .. bin .. "/" .. name)
     end
-    return function(words)
-      local code, output = process.run(("PATH=%s .ci/setup %s"):format(bin, words), { dir = folder })
+    return function(words, env)
+      local line = ("SLUICE_SPEC_FULL= %s PATH=%s .ci/setup %s"):format(env or "", bin, words)
+      local code, output = process.run(line, { dir = folder })
       local names = {}
       for name in (output:match("installing with apt%-get:([^\n]*)") or ""):gmatch("%S+") do names[name] = true end
       return code, output, names
@@ -97,6 +98,11 @@ describe("make", function()
     end
     assert.is_nil(names.xvfb)
     for _, part in ipairs { "nginx", "haproxy", "node" } do
+      assert.truthy(output:find("build/" .. part .. ", %d+ MB"), output)
+    end
+    assert.falsy(output:find("build/caddy", 1, true))
+    output = select(2, setup("test spec/browser/proxies_spec.lua", "SLUICE_SPEC_FULL=1"))
+    for _, part in ipairs { "varnishd", "caddy", "apache2", "lighttpd", "squid", "stunnel4" } do
       assert.truthy(output:find("build/" .. part .. ", %d+ MB"), output)
     end
     names = select(3, setup("test spec/browser/firefox_spec.lua"))

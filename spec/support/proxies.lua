@@ -20,11 +20,11 @@ proxies.BARE = "server { listen 127.0.0.1:$PORT; location / { proxy_pass http://
 local SERVER = "127.0.0.1:5121" -- where it is in the document
 local SITE = "app.example"
 
--- Each: the names of its program; `lang` of its block in the document; `put`, what must be there and
--- stands for something else here; `files`, further blocks; `conf`, what is around the block; `words`, the
--- command line. $D is the folder, $ROOT where it was unpacked, $PORT its port, $BLOCK the block.
+-- Each: its program; `lang` of its block in the document; `put`, what must be there and stands for something else
+-- here; `tls`, what its port then needs; `files`, further blocks; `conf`, what is around the block; `words`, the
+-- command line; `gentle`, it leaves something behind when it is killed. $D is the folder, $ROOT where it was unpacked.
 local KINDS = {
-  nginx = { "usr/sbin/nginx", lang = "nginx", put = {
+  nginx = { "usr/sbin/nginx", lang = "nginx", tls = "ssl http2", put = {
     ["listen 443 ssl http2;"] = "listen 127.0.0.1:$PORT $TLS;", ["/etc/ssl/app.example.crt"] = "$D/cert",
     ["/etc/ssl/app.example.key"] = "$D/key" },
     conf = [[
@@ -37,11 +37,12 @@ http {
 $BLOCK
 }
 ]], words = "-p $D -e $D/error.log -c $D/conf" },
-  haproxy = { "usr/sbin/haproxy", lang = "haproxy", put = { ["bind :80"] = "bind 127.0.0.1:$PORT",
-    ["/etc/haproxy/"] = "$D/" }, files = { ["away.http"] = "http" }, words = "-db -f $D/conf" },
+  haproxy = { "usr/sbin/haproxy", lang = "haproxy", tls = "ssl crt $D/pem alpn h2,http/1.1",
+    put = { ["bind :80"] = "bind 127.0.0.1:$PORT $TLS", ["/etc/haproxy/"] = "$D/" },
+    files = { ["away.http"] = "http" }, words = "-db -f $D/conf" },
   varnish = { "usr/sbin/varnishd", lang = "vcl", put = { ['.host = "127.0.0.1";\n    .port = "5121"'] =
     '.host = "127.0.0.1";\n    .port = "$UPSTREAM"' }, gentle = true,
-    words = "-F -j none -n $D/n -f $D/conf -a 127.0.0.1:$PORT -s malloc,16m -T none" },
+    words = "-F -j none -n $D/n -f $D/conf -a 127.0.0.1:$PORT -s malloc,16m -T none -p send_timeout=2" },
   caddy = { "usr/bin/caddy", lang = "caddyfile", put = { [SITE .. " {"] = "$SITE {" }, conf = [[
 {
     admin off
@@ -136,6 +137,7 @@ local function make_certificate(folder)
     "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2", "-subj", "/CN=localhost", "-addext",
     "subjectAltName=DNS:localhost,DNS:*.test", "-keyout", folder .. "/key", "-out", folder .. "/cert" })
   assert(code == 0, output)
+  process.write_file(folder .. "/pem", process.read_file(folder .. "/cert") .. process.read_file(folder .. "/key"))
 end
 
 --- Put another text in place of each that must be there.
@@ -165,8 +167,9 @@ end
 -- A folder with all that it reads: what stands for the names in its configuration.
 local function write_files(kind, upstream, port, root, options)
   local folder = process.temp_dir()
-  local values = { D = folder, ROOT = root, PORT = port, UPSTREAM = upstream, AROUND = options.around or "",
-    MODULES = root .. "/" .. (kind.modules or ""), TLS = options.tls and "ssl http2" or "" }
+  local values = { D = folder, ROOT = root, PORT = port, UPSTREAM = upstream,
+    MODULES = root .. "/" .. (kind.modules or ""), TLS = options.tls and fill(kind.tls or "", { D = folder }) or "" }
+  values.AROUND = fill(options.around or "", values)
   local block = block_of(kind, upstream, options):gsub("%$SITE {\n", function() return site(port, options.tls) end)
   values.BLOCK = fill(block, values)
   if options.tls or block:find("$D/cert", 1, true) then make_certificate(folder) end

@@ -44,7 +44,7 @@ function passH2(request, response) {
   stream.on("response", (fields) => head(response, fields[":status"], { ...fields }));
   stream.on("error", cut);
   stream.on("aborted", cut);
-  stream.on("close", () => (stream.readableEnded ? response.end() : cut()));
+  stream.on("close", () => (stream.readableEnded && !stream.rstCode ? response.end() : cut()));
   stream.pipe(response, { end: false });
   request.pipe(stream);
   response.on("close", () => stream.destroyed || stream.close(http2.constants.NGHTTP2_CANCEL));
