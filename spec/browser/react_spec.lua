@@ -372,7 +372,7 @@ describe("examples/react", function()
 
   if not FULL then return end
 
-  it("is built and served by make react, with HTTP/2 by Caddy, and by npm run dev", function()
+  it("is built and served by make react, with HTTP/2 by Caddy, and by Vite in development", function()
     if not b then pending("build/node or Chromium is not there") return end
     if not proxies.installed("caddy") then return pending("caddy is not there") end
     local port, https = free_port(), free_port()
@@ -388,7 +388,7 @@ describe("examples/react", function()
     alive(0)
 
     local dev = free_port()
-    local vite = run({ "npm", "run", "dev", "--", "--port", tostring(dev), "--strictPort" }, { kind = "server",
+    local vite = run({ "node", "node_modules/vite/bin/vite.js", "--port", dev, "--strictPort" }, { kind = "server",
       dir = react.EXAMPLE, env = { SLUICE_URL = "http://127.0.0.1:" .. port } }, "localhost:%D*" .. dev)
     page = b.open(("http://localhost:%d/"):format(dev))
     all_show(page, OWN_SHOWN, "section[aria-label=%s]")
