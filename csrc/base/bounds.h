@@ -55,6 +55,10 @@
 #define ZSTD_LEVEL 3
 #define ZSTD_LEVEL_LARGE 1
 #define ZSTD_WINDOW_BITS 19
+/* A page of a feed is answered when it has so much, and one message more; a long-poll after so
+ * long, with nothing: proxies wait for 30 s and more. */
+#define FEED_ANSWER_MAX (256 * 1024)
+#define FEED_WAIT_S 25
 #define STREAM_PRIVATE_BYTES_MAX 65536 /* client:send waits (EFULL) above it */
 #define LAST_EVENT_ID_MAX 128          /* longer ids are unknown ids: reset */
 #define SYNC_FILTERED_MS 15000         /* age of the last id, stream with a filter */

@@ -6,6 +6,7 @@
 #include "base/number.h"
 #include "base/pattern.h"
 #include "base/status.h"
+#include "fan/feed.h"
 #include "fan/tick.h"
 
 #include <string.h>
@@ -278,11 +279,27 @@ struct sub_spec lx_checkspec(lua_State *L, int index) {
     return spec;
 }
 
+/* { feed = { type =, closes = } }: the plan is that of a feed. */
+static struct feed_spec check_feed(lua_State *L, int index) {
+    struct feed_spec feed = {.kind = FEED_NONE};
+    if (lua_getfield(L, index, "feed") == LUA_TTABLE) {
+        int at = lua_gettop(L);
+        feed.type = lx_field_slice(L, at, "type");
+        feed.kind = feed_kind_of(feed.type);
+        feed.closes = field_list(L, at, "closes");
+        feed.wait_ms = (uint32_t)(lx_field_number(L, at, "wait", FEED_WAIT_S) * 1000);
+    }
+    lua_pop(L, 1);
+    return feed;
+}
+
 static struct plan_options check_options(lua_State *L, int index) {
     struct plan_options o = {.heartbeat = lx_field_number(L, index, "heartbeat", -1),
                              .expires = lx_field_number(L, index, "expires", 0)};
     o.plain = lua_getfield(L, index, "control") == LUA_TBOOLEAN && !lua_toboolean(L, -1);
     lua_pop(L, 1);
+    o.feed = check_feed(L, index);
+    o.plain = o.plain || o.feed.kind != FEED_NONE;
     return o;
 }
 

@@ -110,11 +110,15 @@ static int push_request(lua_State *L) {
     return 1;
 }
 
+static const char *kind_of(const struct route *route) {
+    if (route->kind == ROUTE_FEED) return "feed";
+    return route->kind == ROUTE_STREAM ? "stream" : "request";
+}
+
 static void on_request(void *context, struct request *r) {
     struct lx_server *s = context;
     lua_State *L = s->L;
-    bool stream = r->route->kind == ROUTE_STREAM;
-    if (!begin(s, stream ? "stream" : "request")) return;
+    if (!begin(s, kind_of(r->route))) return;
     int top = lua_gettop(L);
     lua_pushinteger(L, (lua_Integer)r->id);
     lua_pushinteger(L, r->route->id);

@@ -62,14 +62,14 @@ static void read_codings(lua_State *L, int table, struct route *route) {
 }
 
 static void read_route(lua_State *L, int table, struct routes *routes) {
-    static const char *const kinds[] = {"handler", "stream", "static"};
+    static const char *const kinds[] = {"handler", "stream", "static", "feed"};
     struct slice kind = lx_field_slice(L, table, "kind");
     struct slice method = lx_field_slice(L, table, "method");
     struct slice pattern = lx_field_slice(L, table, "pattern");
     int id = (int)lx_field_number(L, table, "id", 0);
     int k = 0;
-    while (k < 3 && !slice_eq(kind, slice_str(kinds[k]))) k++;
-    if (k == 3) luaL_error(L, "route '%s': kind is handler, stream or static", pattern.p);
+    while (k < 4 && !slice_eq(kind, slice_str(kinds[k]))) k++;
+    if (k == 4) luaL_error(L, "route '%s': it has an unknown kind", pattern.p);
     struct route *route = routes_add(routes, (enum route_kind)k,
                                      method.n ? method.p : "GET", pattern.p, id);
     route->heartbeat = lx_field_number(L, table, "heartbeat", -1);
@@ -80,6 +80,7 @@ static void read_route(lua_State *L, int table, struct routes *routes) {
         read_codings(L, table, route);
         read_plan(L, table, route);
     }
+    if (route->kind == ROUTE_FEED) read_plan(L, table, route);
     lua_settop(L, top);
 }
 

@@ -6,8 +6,8 @@
 #include <stddef.h>
 
 static bool is_at(const struct cache_entry *entry, const struct cache_span *spans,
-                  uint32_t n) {
-    if (!entry->block || entry->n != n) return false;
+                  uint32_t n, uint64_t shape) {
+    if (!entry->block || entry->n != n || entry->shape != shape) return false;
     for (uint32_t i = 0; i < n; i++)
         if ((entry->spans[i].audience != spans[i].audience && !PLANTED(8)) ||
             entry->spans[i].first != spans[i].first ||
@@ -17,10 +17,10 @@ static bool is_at(const struct cache_entry *entry, const struct cache_span *span
 }
 
 const struct cache_entry *cache_find(struct cache *c, const struct cache_span *spans,
-                                     uint32_t n) {
-    if (is_at(&c->entries[c->hot], spans, n)) return &c->entries[c->hot];
+                                     uint32_t n, uint64_t shape) {
+    if (is_at(&c->entries[c->hot], spans, n, shape)) return &c->entries[c->hot];
     for (uint32_t i = 0; i < CACHE_BLOCKS; i++) {
-        if (!is_at(&c->entries[i], spans, n)) continue;
+        if (!is_at(&c->entries[i], spans, n, shape)) continue;
         c->hot = i;
         return &c->entries[i];
     }

@@ -30,6 +30,7 @@ struct cache_sent {
 struct cache_entry {
     struct block *block; /* NULL: unused */
     uint32_t n;          /* spans */
+    uint64_t shape;      /* of the feeds that it is for; 0: of streams */
     bool more;           /* something is left behind this block */
     uint64_t cursor;     /* of the stream, afterwards */
     uint64_t written;    /* the newest id in the block; 0: none */
@@ -46,9 +47,9 @@ struct cache {
     uint32_t hot;  /* the one that was used last */
 };
 
-/* The entry of exactly these spans; NULL. */
+/* The entry of exactly these spans, of that shape; NULL. */
 const struct cache_entry *cache_find(struct cache *c, const struct cache_span *spans,
-                                     uint32_t n);
+                                     uint32_t n, uint64_t shape);
 
 /* Make room for an entry: the oldest goes. The caller fills it, with a block. */
 struct cache_entry *cache_add(struct cache *c);

@@ -14,7 +14,9 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/fan_state.h"
+#include "fan/feed.h"
 #include "fan/history.h"
+#include "fan/slow.h"
 #include "fan/stream_open.h"
 #include "fan/sub.h"
 
@@ -42,6 +44,8 @@ struct gather {
     uint64_t to[STREAM_CHANNELS_MAX];
     struct cache_sent sent[STREAM_CHANNELS_MAX];
     enum stream_end end;
+    struct feed_draft draft; /* of a feed */
+    int err;                 /* ... a message could not be made */
     bool full;
     bool pages; /* a log goes on in the store */
 };
@@ -182,7 +186,23 @@ static bool add_without_id(struct gather *g, const struct frame *f) {
     return true;
 }
 
+/* What the reader of a feed gets of it. What is not as its type says begins a block. */
+static bool add_to_feed(struct gather *g, const struct frame *f) {
+    const struct stream *s = g->s;
+    if (!has_room(g, f->text.n)) return false;
+    int n = feed_add(s->feed, &g->draft, s->fan->epoch, f, g->out);
+    if (n < 0) {
+        g->full = true;
+        g->err = n == E_INVAL && g->events > 0 ? 0 : n;
+        return false;
+    }
+    g->events += (uint32_t)n;
+    g->cursor = max64(g->cursor, f->seq);
+    return true;
+}
+
 static bool add_log_frame(struct gather *g, const struct frame *f) {
+    if (g->s->feed) return add_to_feed(g, f);
     if (f->seq <= g->cursor && !PLANTED(28)) return add_without_id(g, f);
     if (!add_frame(g, f)) return false;
     g->cursor = max64(g->cursor, f->seq);
@@ -295,6 +315,28 @@ static bool is_held_up(const struct gather *g, const struct note *note) {
            merge_end(g, note->after) < note->after;
 }
 
+/* Whether it has all of the log's events; that they close it ends a live one. */
+static bool is_over(const struct gather *g) {
+    const struct stream *s = g->s;
+    const struct chan *c = s->subs ? sub_chan(s->subs) : NULL;
+    return c && !g->full && g->cursor >= c->last && feed_is_closed(s->feed, c);
+}
+
+/* Live, what a visit brought ends with where its reader is. */
+static void finish_feed(struct gather *g) {
+    const struct stream *s = g->s;
+    const struct feed *feed = s->feed;
+    bool over = is_over(g);
+    if (!s->subs || feed->mode != FEED_SSE || g->err < 0) return;
+    if (!g->draft.open && g->notes == 0 && !over) return;
+    const struct chan *c = sub_chan(s->subs);
+    bool all = !g->full && g->cursor >= c->last && !s->seeks;
+    uint64_t at = all ? feed_end(&s->fan->chans, c) : g->cursor;
+    struct feed_control control = {max64(at, feed->from), all, over};
+    g->err = feed_add_control(feed, &g->draft, s->fan->epoch, &control, g->out);
+    if (over) g->end = STREAM_ENDS;
+}
+
 static void fill(struct gather *g) {
     const struct note *note = g->s->notes;
     if (g->s->seeks && !(note && note->alone)) return;
@@ -304,6 +346,7 @@ static void fill(struct gather *g) {
         bool ends = note && note->end != STREAM_GOES_ON;
         if (!note || !note->alone) add_events(g, upto, ends);
         if (g->full || !note || is_held_up(g, note)) return;
+        if (g->draft.open && note->n > 0) finish_feed(g);
         if (!add_text(g, note->text, note->n)) return;
         g->notes++;
         if (note->id) g->written = note->id;
@@ -376,9 +419,17 @@ static int code_block(const struct stream *s, struct block *b) {
     return made < 0 ? made : 0;
 }
 
+/* A page says by a block, of no bytes too, that all before its note is there. */
+static bool is_empty(const struct gather *g) {
+    const struct feed *feed = g->s->feed;
+    if (g->out->n > 0 || g->end != STREAM_GOES_ON) return false;
+    if (!feed || feed->mode == FEED_SSE) return true;
+    return g->events == 0 && g->notes == 0 && !is_over(g);
+}
+
 static int make_block(struct gather *g, struct block **out) {
     *out = NULL;
-    if (g->out->n == 0 && g->end == STREAM_GOES_ON) return 0;
+    if (is_empty(g)) return 0;
     struct block *b = block_new(g->out->p ? g->out->p : "", (uint32_t)g->out->n, g->end);
     if (!b) return E_NOMEM;
     b->events = g->events;
@@ -389,74 +440,6 @@ static int make_block(struct gather *g, struct block **out) {
     }
     *out = b;
     return 0;
-}
-
-/* ---- Readers that lost the ring ----------------------------------------------------- */
-
-/* Events of a log that were wanted and are gone. */
-static void count_dropped(struct sub *sub, uint64_t pos) {
-    struct chan *c = sub_chan(sub);
-    uint32_t left = 0;
-    if (!sub_filter(sub)) left = (uint32_t)(c->head - pos);
-    else
-        for (; pos < c->head; pos++)
-            left += filter_wants(sub_filter(sub), chan_at(c, pos));
-    sub_count_dropped(sub, left);
-}
-
-/* A log that moved past this stream: its policy says what happens, and the client
- * gets the notice before any later event of the channel. */
-static void report_slow(struct stream *s, struct sub *sub) {
-    struct chan *c = sub_chan(sub);
-    bool closes = c->policy.slow == SLOW_CLOSE;
-    uint64_t lost = chan_lost(c);
-    s->fan->slow++;
-    if (closes && !s->ending) {
-        stream_bye(s, END_SLOW);
-    } else {
-        count_dropped(sub, chan_after(c, lost));
-        stream_reset(s, c->node.key, RESET_SLOW, stream_cursor(s, sub),
-                     chan_oldest(c, lost));
-    }
-    sub->from = lost;
-    if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
-}
-
-/* Something of a state went before this stream saw it: it gets the whole snapshot again. */
-static void report_lost_state(struct stream *s, struct sub *sub) {
-    stream_reset(s, sub_chan(sub)->node.key, RESET_SLOW, 0, 0);
-    s->fan->slow++;
-    sub->from = 0;
-    sub->joined = s->fan->head;
-    sub->counted = sub->audience->wanted;
-}
-
-/* Where it goes on in its log. */
-static uint64_t log_place(const struct stream *s, const struct sub *sub) {
-    uint64_t at = stream_cursor(s, sub);
-    return sub->snapshot ? max64(at, sub->joined) : at;
-}
-
-static bool lost_something(const struct stream *s, const struct sub *sub) {
-    const struct chan *c = sub_chan(sub);
-    if (c->kind != CHANNEL_STATE) return c->gone > log_place(s, sub);
-    return c->latest->lost > max64(stream_cursor(s, sub), sub->joined);
-}
-
-/* Returns whether some log goes on in the store, which has what its ring lost, or waits to hear
- * from it where to start. */
-static bool check_slow(struct stream *s) {
-    bool pages = false;
-    if (s->notes && s->notes->alone) return false; /* it gets no notice any more */
-    for (struct sub *sub = s->subs; sub; sub = sub->next) {
-        pages = pages || sub->seeks;
-        if (!lost_something(s, sub)) continue;
-        stream_wake(s); /* it lags, with a cursor of its own */
-        if (sub_is_state(sub)) report_lost_state(s, sub);
-        else if (chan_lost(sub_chan(sub)) > log_place(s, sub)) report_slow(s, sub);
-        pages = pages || chan_is_paged(sub_chan(sub));
-    }
-    return pages;
 }
 
 /* ---- Sharing ------------------------------------------------------------------------ */
@@ -476,7 +459,7 @@ static bool is_for_it_alone(const struct sub *sub) {
 }
 
 static void find_standing(struct stream *s, bool pages, struct standing *at) {
-    at->n = s->notes || pages ? -1 : 0;
+    at->n = s->notes || pages || (s->feed && feed_is_alone(s->feed)) ? -1 : 0;
     for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
         uint64_t from = stream_cursor(s, sub);
         if (sub->snapshot || sub->behind) at->n = -1; /* it also has an end of its own */
@@ -501,11 +484,16 @@ static uint32_t index_of(const struct stream *s, const struct sub *wanted) {
     return i;
 }
 
+static uint64_t shape_of(const struct stream *s) {
+    return s->feed ? s->feed->shape : 0;
+}
+
 static void put_cached(struct fan *fan, const struct gather *g, const struct standing *at,
                        struct block *b) {
     struct cache_entry *entry = cache_add(&fan->cache);
     entry->block = block_ref(b);
     entry->n = (uint32_t)at->n;
+    entry->shape = shape_of(g->s);
     entry->more = g->full;
     /* The first may be ahead of this thread; the others are not. */
     entry->cursor = g->cursor < fan->head ? g->cursor : fan->head;
@@ -532,12 +520,26 @@ static void apply_cached(struct stream *s, const struct cache_entry *entry,
     }
 }
 
+/* An event of its log is not what its type says: it goes no further. */
+static int break_feed(struct stream *s, bool *more) {
+    stream_break(s, END_SLOW);
+    *more = true;
+    return 0;
+}
+
 /* ---- The visit ---------------------------------------------------------------------- */
+
+/* What ends without a bye ended with its log. */
+static void note_close(struct stream *s, const struct block *b) {
+    if (!b || b->end == STREAM_GOES_ON || s->ending) return;
+    s->ending = true;
+    s->reason = END_END;
+}
 
 int stream_gather(struct stream *s, struct block **out, bool *more) {
     struct standing at;
     if (s->seeks && !(s->paging && s->paging->places)) stream_begin(s);
-    bool pages = check_slow(s);
+    bool pages = slow_check(s);
     find_standing(s, pages || s->paging, &at);
     *out = NULL;
     *more = false;
@@ -546,7 +548,8 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
         return 0;
     }
     const struct cache_entry *entry =
-        at.n < 0 ? NULL : cache_find(&s->fan->cache, at.spans, (uint32_t)at.n);
+        at.n < 0 ? NULL
+                 : cache_find(&s->fan->cache, at.spans, (uint32_t)at.n, shape_of(s));
     if (entry) {
         int err = code_block(s, entry->block);
         if (err < 0) return err;
@@ -554,16 +557,20 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
         apply_cached(s, entry, &at);
         *out = block_ref(entry->block);
         *more = entry->more;
+        note_close(s, *out);
         return 0;
     }
     struct gather g;
     start_gather(&g, s);
     g.pages = pages;
     fill(&g);
-    int err = make_block(&g, out);
+    if (s->feed) finish_feed(&g);
+    if (g.err == E_INVAL) return break_feed(s, more);
+    int err = g.err < 0 ? g.err : make_block(&g, out);
     if (err < 0) return err;
     if (g.full) stream_wake(s); /* with a cursor of its own */
     commit(&g);
+    note_close(s, *out);
     if (s->paging || pages) history_ask(s);
     *more = g.full || (s->notes && !paging_awaits(s));
     if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);

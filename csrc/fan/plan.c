@@ -48,7 +48,8 @@ uint64_t plan_mark(const struct plan_spec *spec) {
 
 struct plan *plan_new(const struct plan_spec *spec) {
     const struct sub_spec *subs = spec->subs;
-    size_t slices = 0, bytes = 0;
+    const struct feed_spec *feed = &spec->options.feed;
+    size_t slices = feed->closes.n, bytes = feed->type.n + list_bytes(feed->closes);
     for (uint32_t i = 0; i < spec->n; i++) {
         slices += subs[i].types.n + subs[i].keys.n;
         bytes += subs[i].channel.n + list_bytes(subs[i].types) + list_bytes(subs[i].keys);
@@ -60,6 +61,8 @@ struct plan *plan_new(const struct plan_spec *spec) {
     p->n = spec->n;
     struct room room = {(struct slice *)&p->specs[spec->n], NULL};
     room.text = (char *)(room.slices + slices);
+    p->options.feed.type = copy_text(&room, feed->type);
+    p->options.feed.closes = copy_list(&room, feed->closes);
     for (uint32_t i = 0; i < spec->n; i++) {
         struct sub_spec *to = &p->specs[i];
         *to = subs[i];

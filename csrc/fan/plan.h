@@ -20,12 +20,24 @@ struct sub_spec {
     uint32_t period_ms; /* of a state; the longer of this and the policy's counts */
 };
 
+/* How the events of a feed's log become messages (feed.h). */
+enum feed_kind { FEED_NONE, FEED_JSON, FEED_TEXT, FEED_BYTES };
+
+/* What the plan of a feed says beside its one channel; borrowed. */
+struct feed_spec {
+    enum feed_kind kind;       /* FEED_NONE: it is a plan of streams */
+    struct slice type;         /* of the bodies */
+    uint32_t wait_ms;          /* of a long-poll that finds nothing */
+    struct filter_list closes; /* names of events that close it */
+};
+
 /* What a plan says about the whole stream. */
 struct plan_options {
     double heartbeat; /* seconds; < 0: the server's */
     double
         expires; /* its user is who they say until then: seconds since 1970; 0: for ever */
     bool plain;  /* no control events */
+    struct feed_spec feed;
 };
 
 /* All that a plan says; borrowed. */

@@ -7,6 +7,7 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "fan/control.h"
+#include "fan/feed.h"
 #include "fan/paging.h"
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form) {
@@ -141,6 +142,7 @@ void stream_reset(struct stream *s, struct slice channel, enum reset_reason reas
     ASSERT_OWNER(s->fan->loop);
     stream_wake(s);
     stream_count_reset(s, channel, reason);
+    if (s->feed) s->feed->lost = reason;
     if (s->plain) {
         stream_break(s, reason_reset(reason)->plain);
         return;

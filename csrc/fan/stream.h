@@ -32,6 +32,8 @@ struct note {
     char text[];
 };
 
+struct feed;
+
 struct stream {
     struct fan *fan;
     struct list ready; /* in fan->ready: lagging, and its socket takes bytes; or in
@@ -44,6 +46,7 @@ struct stream {
     int64_t written_ms;    /* monotonic: when that was written */
     int64_t lagging_ms;    /* monotonic: since when it lags */
     struct paging *paging; /* it needs pages of durable logs (history.h); NULL */
+    struct feed *feed;     /* its reader gets messages of a log (feed.h); NULL: events */
     struct note *notes, **notes_end; /* in their order; where the next one is linked */
     bool lagging;    /* not walked with its audiences: its cursor is written down */
     bool blocked;    /* waits until its socket takes bytes again, or for a result */

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "fan/control.h"
 #include "fan/fan_state.h"
+#include "fan/feed.h"
 #include "fan/history.h"
 
 #include <assert.h>
@@ -17,6 +18,8 @@ void stream_deinit(struct stream *s) {
     history_leave(s);
     while (s->subs) sub_free(s, &s->subs);
     stream_drop_notes(s);
+    feed_free(s->feed);
+    s->feed = NULL;
 }
 
 /* The oldest event of the history in memory; 0: none. */
@@ -159,10 +162,10 @@ static int queue_opening(struct stream *s, const struct stream_opening *o,
     size_t preamble = text.n;
     if (err == 0) err = write_hello(&text, s, o, v);
     if (err == 0) err = write_resets(&text, s, &o->last_id, v);
-    if (s->plain) text.n = preamble;
-    uint64_t id = s->plain ? 0 : s->cursor;
+    if (s->plain) text.n = s->feed ? 0 : preamble;
+    uint64_t id = s->plain ? 0 : s->cursor, after = s->feed ? s->fan->head : 0;
     struct note *note =
-        err == 0 ? note_new(buf_slice(&text), 0, id, STREAM_GOES_ON) : NULL;
+        err == 0 ? note_new(buf_slice(&text), after, id, STREAM_GOES_ON) : NULL;
     buf_free(&text);
     bool follows = says_opened(s) && !s->seeks; /* else in stream_begin */
     uint64_t least = s->cursor; /* this thread may be behind it, and behind the client */
@@ -223,6 +226,8 @@ void stream_begin(struct stream *s) {
 }
 
 static int32_t rewind_of(const struct sub *sub, const struct sub_spec *spec) {
+    const struct feed *feed = sub->stream->feed;
+    if (feed) return feed->at_end ? 0 : REWIND_ALL;
     return spec->rewind == REWIND_DEFAULT ? sub_chan(sub)->policy.rewind : spec->rewind;
 }
 
@@ -240,6 +245,19 @@ static void seek_places(struct stream *s, const struct verdict *v, uint32_t n) {
         else if (is_unsure(v, v->subs[i])) history_judge(v->subs[i]);
 }
 
+/* Whether its channel can be read so, and why not from there. The newest event, which may have
+ * closed the log, is walked once more where only the store has it. */
+static int judge_feed(struct stream *s, const struct verdict *v) {
+    struct sub *sub = s->subs;
+    const struct chan *c = sub_chan(sub);
+    if (s->n_subs != 1 || !feed_fits(c)) return E_INVAL;
+    s->feed->lost = v->reasons[0];
+    if (s->feed->from == 0 || s->feed->lost) return 0;
+    uint64_t from = feed_look_from(s->feed, &s->fan->chans, c, sub->from);
+    if (from < sub->from) sub->from = s->cursor = from;
+    return 0;
+}
+
 int stream_open(struct stream *s, const struct stream_opening *o) {
     ASSERT_OWNER(s->fan->loop);
     struct verdict v = {.resumed = o->last_id.kind != EVENTID_NONE};
@@ -247,6 +265,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     int err = o->plan.n > STREAM_CHANNELS_MAX ? E_FULL : 0;
     stream_wake(s);
     s->plain = o->plan.options.plain;
+    if (o->ask) s->feed = feed_new(o->feed_plan, o->ask, &s->fan->random);
     for (uint32_t i = 0; i < o->plan.n && err == 0; i++) {
         if (stream_find(s, o->plan.subs[i].channel))
             continue; /* named twice: once is enough */
@@ -264,6 +283,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     for (uint32_t i = 0; i < n; i++) s->seeks = s->seeks || is_unsure(&v, v.subs[i]);
     s->came_back = o->last_id.kind != EVENTID_NONE && s->n_subs == 0;
     v.passes = v.resets > 0 && !PLANTED(12) && !is_reached(s, &o->last_id);
+    if (err == 0 && s->feed) err = judge_feed(s, &v);
     if (err == 0 && s->plain && v.resets > 0) err = E_TRIMMED;
     if (err == 0) err = queue_opening(s, o, &v);
     if (err < 0) {
@@ -372,7 +392,7 @@ static int queue_start(struct stream *s, const struct sub *sub) {
 
 int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     ASSERT_OWNER(s->fan->loop);
-    if (s->ending) return E_CLOSED;
+    if (s->ending || s->feed) return E_CLOSED;
     if (stream_find(s, spec->channel)) return 0;
     if (s->n_subs == STREAM_CHANNELS_MAX) return E_FULL;
     stream_wake(s); /* it lags from now on: its cursor is written down */

@@ -3,6 +3,7 @@
 #ifndef SLUICE_FAN_STREAM_OPEN_H
 #define SLUICE_FAN_STREAM_OPEN_H
 
+#include "fan/feed.h"
 #include "fan/sub.h"
 
 /* How a stream begins; borrowed. */
@@ -13,7 +14,9 @@ struct stream_opening {
     uint32_t retry_ms;
     struct slice share; /* for hello: who may have this stream instead of their own */
     double heartbeat;   /* seconds, as hello says: the plan's, or the server's */
-    bool preamble_out;  /* the head went out before: ":ok" and retry are written */
+    const struct feed_ask *ask; /* of a feed, with its plan (shares); NULL */
+    struct plan *feed_plan;
+    bool preamble_out; /* the head went out before: ":ok" and retry are written */
 };
 
 void stream_deinit(struct stream *s); /* unsubscribes */

@@ -9,8 +9,8 @@
 
 /* What a page may send beyond the safelisted fields. */
 static const char allowed_fields[] =
-    "Authorization, Cache-Control, Content-Type, Idempotency-Key, Last-Event-ID, "
-    "X-API-Key, X-Requested-With";
+    "Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, "
+    "Last-Event-ID, X-API-Key, X-Requested-With";
 static const char allowed_methods[] = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
 static bool same_text(struct slice a, struct slice b) {

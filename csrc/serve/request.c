@@ -43,6 +43,13 @@ bool request_streams(const struct request *r) {
     return r->route && r->route->kind == ROUTE_STREAM && !r->is_head;
 }
 
+bool request_opens_client(const struct request *r) {
+    char live[4];
+    if (r->is_head || r->route->kind != ROUTE_FEED) return !r->is_head;
+    int n = url_query_get(r->query, "live", live, sizeof live);
+    return n > 0 && slice_eq_lit(slice_of(live, (size_t)n), "sse");
+}
+
 struct http_fields request_fields(const struct request *r) {
     return (struct http_fields){r->fields, r->n_fields};
 }

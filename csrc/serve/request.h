@@ -124,6 +124,8 @@ bool request_streams(const struct request *r);
 /* Which form of a stream it accepts: that becomes 'polls', and its query 'unnamed' and 'pads'. A poll is one that asks for it
  * (?mode=poll), or accepts nothing but JSON. False: none. */
 bool request_find_form(struct request *r);
+/* Whether what answers it is a client of the app: a stream, or a feed that is read live. */
+bool request_opens_client(const struct request *r);
 
 /* The form of its stream. Compressed: with the coding that it wants most of those of its route, zstd
  * of equals. */

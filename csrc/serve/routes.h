@@ -12,7 +12,7 @@
 #include "fan/plan.h"
 #include "net/origin.h"
 
-enum route_kind { ROUTE_HANDLER, ROUTE_STREAM, ROUTE_STATIC };
+enum route_kind { ROUTE_HANDLER, ROUTE_STREAM, ROUTE_STATIC, ROUTE_FEED };
 
 /* Outlives its routes while it is being sent. */
 struct static_file {
@@ -28,7 +28,7 @@ struct route {
     char *pattern;
     int id; /* the app's number for it; static: 0, or the app's guards are asked */
     uint64_t body_max;     /* handlers: of bodies that they take in pieces; 0: in one */
-    struct plan *plan;     /* streams: constant; its channels may be templates */
+    struct plan *plan;     /* streams, feeds: constant; its channels may be templates */
     double heartbeat;      /* seconds; < 0: the server's */
     bool codings[CODINGS]; /* streams: those that it may be compressed with */
     /* Query parameters that narrow; NULL: "keys", "types", "max_rate". */

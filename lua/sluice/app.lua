@@ -48,6 +48,14 @@ function App:stream(path, ...)
   routes.stream(phase.loading(self, "stream", path), path, ...)
 end
 
+--- Register a log that readers of the Durable Streams protocol read.
+-- @tparam string path a pattern
+-- @param ... guards, and the plan: a channel, a table { channel, type = "application/json",
+--   closes, types }, or fn(req) that returns one of these
+function App:durable_stream(path, ...)
+  routes.durable_stream(phase.loading(self, "durable_stream", path), path, ...)
+end
+
 --- Register guards for every route under a pattern, wherever it is registered.
 -- @tparam string pattern
 -- @param ... functions fn(req) -> true[, fn(status, body, headers)] | status[, body[, headers]]

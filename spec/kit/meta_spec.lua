@@ -79,6 +79,7 @@ describe("meta", function()
   local AT_LOAD = {
     ["sluice.Policy"] = 'app:channel("a", { nothing_like_it = 1 })',
     ["sluice.PlanTable"] = 'app:stream("/a", { channels = { "a" }, nothing_like_it = 1 })',
+    ["sluice.DurableStream"] = 'app:durable_stream("/a", { channel = "a", nothing_like_it = 1 })',
     ["sluice.EveryOptions"] = "app:every(1, { nothing_like_it = 1 }, print)",
     ["sluice.SqliteOptions"] = 'require("sluice.sqlite").open("x", { nothing_like_it = 1 })',
     ["sluice.SystemOptions"] = 'require("sluice.system").new(app, { nothing_like_it = 1 })',

@@ -99,7 +99,8 @@ static struct client *find_polling(const struct server *s, const struct request 
 int server_accept(struct server *s, struct request *r, struct plan *plan,
                   struct accept_as as, struct client **out) {
     ASSERT_OWNER(&s->loop);
-    if (r->is_head) { /* the head of the stream alone */
+    if (!request_opens_client(r)) { /* a head alone, or a page of a feed */
+        r->plan = plan_ref(plan);
         reply(s, r, REPLY_STREAM);
         return E_CLOSED;
     }

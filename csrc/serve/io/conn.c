@@ -8,6 +8,7 @@
 #include "net/sock.h"
 #include "serve/io/dispatch.h"
 #include "serve/io/due.h"
+#include "serve/io/feeding.h"
 #include "serve/io/input.h"
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
@@ -160,6 +161,7 @@ void conn_free(struct conn *c) {
     }
     if (c->talk && c->talk->poll) poll_leave(c);
     if (c->streams) outlet_close(&c->outlet);
+    if (c->outlet.feeding) feeding_close(c);
     if (c->talk) conn_drop_request(c);
     forget(c);
 }
@@ -257,7 +259,7 @@ void conn_refuse(struct conn *c, int status) {
 static void on_eof(struct conn *c) {
     c->half_closed = true;
     if (c->phase == CONN_STREAM || c->phase == CONN_POLL || c->phase == CONN_LINGER ||
-        (PLANTED(116) && conn_unsent(c) > 0)) {
+        feeding_waits(c) || (PLANTED(116) && conn_unsent(c) > 0)) {
         conn_doom(c, END_GONE);
     } else if (c->phase == CONN_WAIT && request_streams(c->talk->request)) {
         conn_drop_request(c);
@@ -314,6 +316,11 @@ void conn_drain(struct conn *c, int64_t window_ms) {
     if (c->doomed) return;
     c->keep_alive = false;
     if (c->phase == CONN_STREAM) outlet_drain(&c->outlet, window_ms);
+    if (c->outlet.feeding) {
+        feeding_drain(c);
+        conn_go_on(c);
+        return;
+    }
     if (c->phase != CONN_HEAD || c->talk->in.n > 0) return;
     if (conn_unsent(c) == 0) conn_doom(c, END_DRAIN);
     else conn_finish(c);

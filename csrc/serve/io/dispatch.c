@@ -8,6 +8,7 @@
 #include "base/status.h"
 #include "net/url.h"
 #include "serve/client.h"
+#include "serve/io/feeding.h"
 #include "serve/io/narrow.h"
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
@@ -282,15 +283,16 @@ void dispatch_file(struct conn *c, struct request *r) {
 }
 
 /* A plain stream has no reset: that something is missing is said by the status. */
-static void refuse_trimmed(struct conn *c, struct request *r) {
+static void refuse_trimmed(struct conn *c, struct request *r, int why) {
     if (c->streams) {
         outlet_break(c);
         log_request(c, r, 200, reason_end(END_SLOW)->word);
         conn_end_request(c);
         return;
     }
-    dispatch_log(c, r, 410);
-    if (output_answer(c, 410, "ETRIMMED", status_text(E_TRIMMED)) == 0) conn_next(c);
+    int status = why == E_TRIMMED ? 410 : 500;
+    dispatch_log(c, r, status);
+    if (output_answer(c, status, NULL, status_text(why)) == 0) conn_next(c);
 }
 
 /* The plan took its time, and its user is no longer who they said: bye in place of hello. */
@@ -314,7 +316,7 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
                            : outlet_open(c, r, plan, client);
     if (err < 0) {
         to_app_closed(client, err == E_TRIMMED ? END_SLOW : END_OVERLOAD);
-        if (err == E_TRIMMED) refuse_trimmed(c, r);
+        if (err == E_TRIMMED || err == E_INVAL) refuse_trimmed(c, r, err);
         else dispatch_overload(c, r);
         return;
     }
@@ -325,6 +327,24 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
     dispatch_log(c, r, 200);
     if (w->draining) outlet_drain(&c->outlet, worker_stops_ms(w) - w->now_ms);
     conn_end_request(c);
+}
+
+/* What the one channel of a feed makes of the path. */
+static bool open_feed(struct conn *c, struct request *r) {
+    struct plan *plan = NULL;
+    struct narrow_fault fault = {0};
+    int status = narrow_plan(r, &plan, &fault);
+    if (status > 0) {
+        refuse_query(c, r, status, &fault);
+        return true;
+    }
+    struct client *client = NULL;
+    if (request_opens_client(r))
+        client = client_new(&conn_worker(c)->lane, r->ip, r->path, r->route->id);
+    bool answered = feeding_begin(c, r, plan, client);
+    client_unref(client);
+    plan_unref(plan);
+    return answered;
 }
 
 /* A constant plan: no Lua is asked. True when it was refused with an answer. */
@@ -357,6 +377,7 @@ bool dispatch(struct conn *c, struct request *r) {
     }
     if (r->polls && !r->is_head && poll_claim(c, r)) return false;
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
+    if (r->route->kind == ROUTE_FEED && r->route->plan) return open_feed(c, r);
     queue_add(&conn_worker(c)->lane, r);
     return false;
 }

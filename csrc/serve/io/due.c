@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "serve/io/dispatch.h"
+#include "serve/io/feeding.h"
 #include "serve/io/output.h"
 #include "serve/io/upload.h"
 #include "serve/io/worker.h"
@@ -54,7 +55,8 @@ static int64_t due_ms(const struct conn *c) {
     if (c->phase == CONN_LINGER) return taken + LINGER_TIMEOUT_MS;
     if (c->phase == CONN_HEAD) due = head_due(c);
     else if (c->phase == CONN_BODY) due = body_due(c);
-    else if (c->phase == CONN_WAIT) due = wait_due(c);
+    else if (c->phase == CONN_WAIT)
+        due = c->outlet.feeding ? feeding_due_ms(c) : wait_due(c);
     if (conn_unsent(c) == 0) return due;
     return earlier(due, taken + conn_worker(c)->hub->options.stall_timeout_ms);
 }
@@ -140,7 +142,10 @@ static void on_due(struct conn *c) {
     case CONN_BODY:
         if (now >= body_due(c)) conn_refuse(c, 408);
         break;
-    case CONN_WAIT: on_wait_timer(c); break;
+    case CONN_WAIT:
+        if (c->outlet.feeding) feeding_on_timer(c);
+        else on_wait_timer(c);
+        break;
     case CONN_LINGER: on_linger_timer(c); break;
     case CONN_POLL:
     case CONN_STREAM:

@@ -13,6 +13,7 @@
 #include "serve/io/output.h"
 #include "serve/io/due.h"
 #include "serve/io/poll.h"
+#include "serve/io/feeding.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -130,6 +131,7 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     struct outlet *o = container_of(s, struct outlet, stream);
     struct conn *c = conn_of(o);
     if (c->polls) return poll_send(c, b);
+    if (o->feeding) return feeding_send(c, b);
     struct slice bytes = block_wire(b, o->stream.form);
     if (o->client) __builtin_prefetch(&o->client->events, 1); /* ready after the call */
     ssize_t n = c->doomed ? -EPIPE : write_out(c, bytes);
@@ -241,16 +243,17 @@ void outlet_on_result(struct outlet *o, ssize_t n) {
 
 /* ---- Opening ------------------------------------------------------------------------ */
 
-static int write_head(struct conn *c, struct request *r) {
+static int write_head(struct conn *c, struct request *r, const struct plan *plan) {
     struct worker *w = conn_worker(c);
     struct http_to to = request_to(r, &w->date, w->wall_s);
     /* A proxy would keep what ends clean for its next request, while we close it. node takes
      * this field for leave to break off, so it is left out where a break may follow. */
     to.keep_alive = !c->outlet.stream.ends_clean;
     enum form_id form = c->outlet.stream.form;
-    struct http_field fields[2];
+    struct http_field fields[FEEDING_FIELDS_MAX];
     struct buf *out = &c->talk->out;
     size_t n = request_form_fields(r, form, fields);
+    if (plan && plan->options.feed.kind) n += feeding_stream_fields(r, plan, fields + n);
     int err = http_write_stream(out, &to, (struct http_fields){fields, n});
     struct slice begin = form_of(form)->begin;
     return err < 0 || begin.n == 0 ? err : buf_add(out, begin.p, begin.n);
@@ -258,21 +261,22 @@ static int write_head(struct conn *c, struct request *r) {
 
 /* Queue the head. What comes without its plan, because that is late or refused, is not compressed.
  * 0 or a negative code. */
-static int outlet_init(struct conn *c, struct request *r, bool planned) {
+static int outlet_init(struct conn *c, struct request *r, const struct plan *plan) {
     struct worker *w = conn_worker(c);
     struct outlet *o = &c->outlet;
-    enum form_id form = planned ? request_form(r) : request_plain_form(r);
+    enum form_id form = plan ? request_form(r) : request_plain_form(r);
     stream_init(&o->stream, &w->fan, form);
     o->stream.pads = r->pads;
     /* So asks every EventSource, in browsers and outside: it comes back after any end, while
      * an abrupt one loses the last words in some and leaves others deaf. What reads a
      * stream without asking so takes a clean end for the end of all. */
     o->stream.ends_clean =
+        r->route->kind == ROUTE_FEED ||
         http_field_has_token(request_fields(r), "cache-control", "no-cache");
     c->tx_ms = now_ms(c);
     o->opened_ms = w->now_ms;
     o->heartbeat_ms = (uint32_t)w->hub->options.heartbeat_ms;
-    return write_head(c, r);
+    return write_head(c, r, plan);
 }
 
 /* The socket belongs to the stream from now on. */
@@ -318,6 +322,13 @@ int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
                                      .retry_ms = worker_retry(conn_worker(conn_of(o))),
                                      .heartbeat = heartbeat,
                                      .preamble_out = preamble_out};
+    struct feed_ask ask;
+    if (plan->options.feed.kind) {
+        feeding_read_ask(r, &ask);
+        opening.last_id = ask.from;
+        opening.ask = &ask;
+        opening.feed_plan = plan;
+    }
     int err = stream_open(&o->stream, &opening);
     if (err < 0) return err;
     if (!o->client) o->client = client_ref(client);
@@ -332,7 +343,7 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct outlet *o = &c->outlet;
     size_t before = c->talk->out.n;
-    int err = outlet_init(c, r, plan != NULL);
+    int err = outlet_init(c, r, plan);
     if (err == 0 && plan) err = outlet_begin(o, r, plan, client, false);
     if (err == 0 && !plan)
         err = stream_preamble(&o->stream, worker_retry(conn_worker(c)));
@@ -363,7 +374,7 @@ void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct stream *s = &c->outlet.stream;
     if (!c->streams) {
-        if (outlet_init(c, r, false) < 0 || stream_preamble(s, 0) < 0) {
+        if (outlet_init(c, r, NULL) < 0 || stream_preamble(s, 0) < 0) {
             stream_deinit(s);
             conn_doom(c, END_OVERLOAD);
             return;

@@ -2,6 +2,7 @@
 #include "serve/io/reply.h"
 
 #include "serve/io/dispatch.h"
+#include "serve/io/feeding.h"
 #include "serve/io/output.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
@@ -30,7 +31,9 @@ void reply_take(struct conn *c, struct request *r) {
         return;
     }
     enum end_reason reason = r->reply == REPLY_STREAM ? END_NONE : refusal(c, r);
-    if (r->is_head && (r->reply == REPLY_STREAM || reason)) {
+    if (r->reply == REPLY_STREAM && r->route->kind == ROUTE_FEED) {
+        feeding_begin(c, r, r->plan, r->client);
+    } else if (r->is_head && (r->reply == REPLY_STREAM || reason)) {
         dispatch_head(c, r);
         conn_next(c);
     } else if (r->reply == REPLY_STREAM) {

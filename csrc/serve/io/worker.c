@@ -9,6 +9,7 @@
 #include "base/status.h"
 #include "serve/io/conn.h"
 #include "serve/io/due.h"
+#include "serve/io/feeding.h"
 #include "serve/io/measure.h"
 #include "serve/io/outlet.h"
 #include "serve/io/poll.h"
@@ -113,6 +114,8 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     bool more = fan_flush(&w->fan, 0);
     if (w->socks.n > 0) more = report_results(w) || more;
     more = poll_give(w) || more;
+    feeding_answer_all(w);
+    more = more || !list_empty(&w->fan.ready);
     await_tick(w);
     watch_burst(w);
     w->turn_bytes = w->turn_events = w->turn_patient = 0;
@@ -188,6 +191,7 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     list_init(&w->polls_due);
     list_init(&w->polls_parked);
     map_init(&w->polls);
+    list_init(&w->feedings);
     queue_init(&w->lane.queue);
     pool_init(&w->conn_pool, sizeof(struct conn));
     w->socks.delayed = hub->options.delay_writes;

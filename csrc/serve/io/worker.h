@@ -38,6 +38,7 @@ struct worker {
     struct list polls_due, polls_parked;
     size_t parked_bytes;
     uint32_t n_parked;
+    struct list feedings; /* answers that can be given: see feeding.h */
     struct pool conn_pool;
     struct socks socks;
     struct routes *routes;

@@ -3,6 +3,7 @@
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
+local feed = require("sluice.app.feed")
 local handlers_only = require("sluice.base.handlers_only")
 local options = require("sluice.base.options")
 local patterns = require("sluice.base.patterns")
@@ -122,6 +123,21 @@ function routes.stream(generation, path, ...)
   if route.compress == nil and checked then route.compress = checked.compress end
 end
 
+--- Register a feed: app:durable_stream(path[, guard…], plan).
+function routes.durable_stream(generation, path, ...)
+  local list = table.pack(...)
+  local given = list[list.n]
+  check_path("durable_stream", path)
+  if given == nil then caller.raise("app:durable_stream(%q, …): the channel is missing", path) end
+  list.n = list.n - 1
+  local what = ("app:durable_stream(%q)"):format(path)
+  local checked
+  if type(given) ~= "function" then checked = feed.check(what, given) end
+  local route = add(generation, "GET", path, list)
+  if checked then plan.check_templates(what, checked, path) end
+  route.kind, route.plan, route.checked = "feed", given, checked
+end
+
 -- A stream has no answer that could be kept, and a body in pieces cannot be compared. Guards of
 -- app:guard may be registered behind it.
 local function check_guards_fit(generation, route)
@@ -181,8 +197,9 @@ function routes.for_core(generation, id_of)
   end)
   generation.sorted_routes = sorted
   for i, route in ipairs(sorted) do
-    if route.kind == "stream" or route.body_max then check_guards_fit(generation, route) end
-    local constant = route.kind == "stream" and is_constant(generation, route)
+    local streams = route.kind == "stream" or route.kind == "feed"
+    if streams or route.body_max then check_guards_fit(generation, route) end
+    local constant = streams and is_constant(generation, route)
     list[i] = { method = route.method, pattern = route.pattern, kind = route.kind or "handler",
       id = id_of(route.name), heartbeat = route.heartbeat, body_max = route.body_max,
       compress = route.compress or nil, plan = constant and route.checked or nil }

@@ -23,19 +23,23 @@ function callbacks.request(self, id, route_id, raw)
   local route = self.generation.route_named[self.names[route_id]]
   -- a reload may have removed it meanwhile, or changed what it is
   if not route then return self.server:respond(id, 404, {}, nil) end
-  local same = route.kind ~= "stream" and (raw.pieces ~= nil) == (route.body_max ~= nil)
+  local same = route.kind ~= "stream" and route.kind ~= "feed"
+    and (raw.pieces ~= nil) == (route.body_max ~= nil)
   if not same then return self.server:respond(id, 503, {}, nil) end
   if self.identify then self.identify(raw) end
   router.request(self, id, route, raw)
 end
 
-function callbacks.stream(self, id, route_id, raw)
+local function open(self, kind, id, route_id, raw)
   local route = self.generation.route_named[self.names[route_id]]
   if not route then return self.server:respond(id, 404, {}, nil) end
-  if route.kind ~= "stream" then return self.server:respond(id, 503, {}, nil) end
+  if route.kind ~= kind then return self.server:respond(id, 503, {}, nil) end
   if self.identify then self.identify(raw) end
   streams.request(self, id, route, raw)
 end
+
+function callbacks.stream(self, ...) open(self, "stream", ...) end
+function callbacks.feed(self, ...) open(self, "feed", ...) end
 
 function callbacks.cancel(self, id)
   local fiber = self.opening[id]

@@ -41,7 +41,8 @@ end
 
 local function describe_routes(generation, out)
   for _, route in ipairs(generation.routes) do
-    local kind = route.kind == "stream" and route.method == "GET" and "stream"
+    local kind = route.kind == "feed" and "durable_stream"
+      or route.kind == "stream" and route.method == "GET" and "stream"
       or route.kind == "stream" and "stream " .. route.method or route.method:lower()
     local row = texts(route, "heartbeat", "compress")
     if route.checked then row.plan = plan_text(route.checked) end

@@ -137,15 +137,17 @@ function Runtime:remember(id, user, meta, is_written, asked)
   self.clients[id] = { user = user, meta = meta, asked = asked }
 end
 
+local function is_stream(route) return route.kind == "stream" or route.kind == "feed" end
+
 --- The stream route of a client, and the path's parameters: the route it was opened with; when
 -- this generation does not have that, the first whose pattern matches.
 function Runtime:route_of(path, route_id)
   if not path then return nil end
   local own = self.generation.route_named[self.names[route_id]]
-  local captures = own and own.kind == "stream" and core.match(own.pattern, path)
+  local captures = own and is_stream(own) and core.match(own.pattern, path)
   if captures then return own, captures end
   for _, route in ipairs(self.generation.sorted_routes) do
-    local params = route.kind == "stream" and core.match(route.pattern, path)
+    local params = is_stream(route) and core.match(route.pattern, path)
     if params then return route, params end
   end
 end

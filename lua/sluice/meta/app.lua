@@ -18,6 +18,16 @@ function App:delete(path, ...) end
 ---@param path string
 ---@param ... sluice.Guard|sluice.Plan|{ heartbeat?: number, method?: "GET"|"POST", compress?: "auto"|"gzip"|"zstd"|false }
 function App:stream(path, ...) end
+---@class sluice.DurableStream
+---@field channel string a log with a history
+---@field type? string "application/json", or another media type
+---@field closes? string|string[] events that close it
+---@field types? string[]
+---@field wait? number seconds of a long-poll
+
+---@param path string
+---@param ... sluice.Guard|string|sluice.DurableStream|fun(req: sluice.Request): any, any, any
+function App:durable_stream(path, ...) end
 ---@param pattern string
 ---@param ... sluice.Guard
 function App:guard(pattern, ...) end

@@ -8,6 +8,7 @@ local budget = require("sluice.base.budget")
 local channels = require("sluice.app.channels")
 local codes = require("sluice.base.codes")
 local failure = require("sluice.base.failure")
+local feed = require("sluice.app.feed")
 local plain = require("sluice.base.plain")
 local plan = require("sluice.app.plan")
 local request = require("sluice.requests.request")
@@ -83,9 +84,23 @@ local function open_early(session, client)
   return id
 end
 
+-- A feed has no client before it is read live: its plan is given the request alone.
+local function run_feed_plan(route, req)
+  local first, second, third = route.plan(req)
+  if type(first) == "number" or first == nil and second ~= nil then
+    return nil, first, second, third
+  end
+  if first == nil then
+    error(route.where .. ": the plan function returned nothing: return a channel, a table, or a "
+      .. "status", 0)
+  end
+  return feed.check(("%s: the plan of %s"):format(route.where, route.pattern), first)
+end
+
 local function run_plan(session)
   local route, req = session.route, session.req
   if type(route.plan) ~= "function" then return route.checked end
+  if route.kind == "feed" then return run_feed_plan(route, req) end
   local client = session.client or stream_handle.pending(session, open_early)
   session.client = client
   local first, second, third = route.plan(req, client)
@@ -252,7 +267,8 @@ function streams.again(runtime, id, before, why)
   local info = runtime.server:client(id)
   if not info or not runtime.server:want_close(id) then return end
   local route, params = runtime:route_of(info.path, info.route)
-  if not route then return runtime.server:close(id, "end") end -- it comes back and gets 404
+  -- it comes back: to 404, or to where it was in a log
+  if not route or route.kind == "feed" then return runtime.server:close(id, "end") end
   local entry = runtime.clients[id]
   local req = same_request(before and before.req or entry and entry.asked, info, params)
   if before and before.route.name ~= route.name then req.params = params end
