@@ -284,7 +284,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     s->came_back = o->last_id.kind != EVENTID_NONE && s->n_subs == 0;
     v.passes = v.resets > 0 && !PLANTED(12) && !is_reached(s, &o->last_id);
     if (err == 0 && s->feed) err = judge_feed(s, &v);
-    if (err == 0 && s->plain && v.resets > 0) err = E_TRIMMED;
+    if (err == 0 && s->plain && v.resets > 0 && !PLANTED(304)) err = E_TRIMMED;
     if (err == 0) err = queue_opening(s, o, &v);
     if (err < 0) {
         while (s->subs) sub_free(s, &s->subs);

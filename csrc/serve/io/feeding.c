@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 #include "fan/stream_open.h"
 #include "fan/sub.h"
@@ -19,13 +20,14 @@
 struct feeding {
     struct list node; /* in worker->feedings: it can be answered */
     struct conn *conn;
-    struct client *client;
     struct feed_ask ask;
     struct buf body;
     uint32_t events;
-    bool is_public; /* nobody was asked who may read it */
-    bool waits;     /* for the next event: all that was there is nothing */
-    bool failed;    /* no memory for its body */
+    bool is_public;    /* nobody was asked who may read it */
+    bool waits;        /* for the next event: all that was there is nothing */
+    bool failed;       /* no memory for its body */
+    struct plan *live; /* a live reader asks for it, and waits to hear of a loss; NULL */
+    struct client *live_client;
     int64_t until_ms;
     double expires; /* as in its plan */
 };
@@ -130,7 +132,8 @@ struct place {
 
 static struct place place_of(const struct stream *s) {
     const struct chan *c = sub_chan(s->subs);
-    struct place p = {.c = c, .next = s->cursor, .all = s->cursor >= c->last};
+    struct place p = {
+        .c = c, .next = s->cursor, .all = s->cursor >= c->last};
     if (p.all) p.next = feed_end(&s->fan->chans, c);
     if (p.next < s->feed->from) p.next = s->feed->from;
     p.closed = p.all && feed_is_closed(s->feed, c);
@@ -187,11 +190,9 @@ static void close_stream(struct conn *c, enum end_reason reason) {
     stream_deinit(&c->outlet.stream);
     list_remove(&f->node);
     c->outlet.feeding = NULL;
-    if (f->client) {
-        f->client->outlet = NULL;
-        to_app_closed(f->client, reason);
-        client_unref(f->client);
-    }
+    if (f->live_client) to_app_closed(f->live_client, reason);
+    client_unref(f->live_client);
+    plan_unref(f->live);
     buf_free(&f->body);
     mem_free(f);
 }
@@ -254,6 +255,19 @@ static bool has_ended(const struct conn *c) {
     return s->ending && !(s->feed->fault && c->outlet.feeding->events > 0);
 }
 
+/* Nothing is lost where it is: the stream begins. */
+static void go_live(struct conn *c) {
+    struct feeding *f = c->outlet.feeding;
+    struct plan *plan = f->live;
+    struct client *client = f->live_client;
+    f->live = NULL;
+    f->live_client = NULL;
+    close_stream(c, END_END);
+    dispatch_stream(c, c->talk->request, plan, client);
+    client_unref(client);
+    plan_unref(plan);
+}
+
 static void answer(struct conn *c) {
     struct feeding *f = c->outlet.feeding;
     struct request *r = c->talk->request;
@@ -262,6 +276,8 @@ static void answer(struct conn *c) {
         refuse(c, 503, NULL, NULL);
     } else if (has_ended(c)) {
         refuse_ended(c);
+    } else if (f->live) {
+        go_live(c);
     } else if (write_page(c, r, &status) < 0) {
         refuse(c, 503, NULL, NULL);
     } else {
@@ -289,7 +305,7 @@ void feeding_answer_all(struct worker *w) {
 /* ---- Pages -------------------------------------------------------------------------- */
 
 static int add_block(struct feeding *f, const struct feed *feed, const struct block *b) {
-    bool joins = feed->kind == FEED_JSON && f->body.n > 0 && b->n > 0;
+    bool joins = feed->kind == FEED_JSON && f->body.n > 0 && b->n > 0 && !PLANTED(308);
     int err = joins ? buf_add(&f->body, ",", 1) : 0;
     f->events += b->events;
     return err < 0 ? err : buf_add(&f->body, block_bytes(b), b->n);
@@ -311,7 +327,7 @@ enum fan_sent feeding_send(struct conn *c, struct block *b) {
     else if (!ended && add_block(f, c->outlet.stream.feed, b) < 0) f->failed = true;
     block_unref(b);
     f->waits = c->outlet.stream.notes == NULL;
-    if (!ended && !f->failed && f->body.n < FEED_ANSWER_MAX && !is_whole(c))
+    if (!ended && !f->failed && !f->live && f->body.n < FEED_ANSWER_MAX && !is_whole(c))
         return FAN_SENT;
     if (list_empty(&f->node)) list_add(&conn_worker(c)->feedings, &f->node);
     return FAN_GONE;
@@ -320,14 +336,13 @@ enum fan_sent feeding_send(struct conn *c, struct block *b) {
 /* ---- Beginning ---------------------------------------------------------------------- */
 
 static int open_page(struct conn *c, struct request *r, struct plan *plan,
-                     struct client *client, const struct feed_ask *ask) {
+                     const struct feed_ask *ask) {
     struct worker *w = conn_worker(c);
     struct outlet *o = &c->outlet;
     struct feeding *f = mem_new(sizeof *f);
     int64_t allowed = ask->mode == FEED_POLL ? plan->options.feed.wait_ms
                                              : w->hub->options.request_timeout_ms;
     *f = (struct feeding){.conn = c,
-                          .client = client ? client_ref(client) : NULL,
                           .ask = *ask,
                           .is_public = r->route->plan != NULL,
                           .until_ms = w->now_ms + allowed,
@@ -335,7 +350,6 @@ static int open_page(struct conn *c, struct request *r, struct plan *plan,
     list_init(&f->node);
     stream_init(&o->stream, &w->fan, FORM_CHUNKED);
     o->feeding = f;
-    if (client) client->outlet = o;
     struct stream_opening opening = {.plan = {plan->specs, plan->n, plan->options},
                                      .last_id = ask->from,
                                      .ask = ask,
@@ -343,20 +357,40 @@ static int open_page(struct conn *c, struct request *r, struct plan *plan,
     return stream_open(&o->stream, &opening);
 }
 
-static bool begin_page(struct conn *c, struct request *r, struct plan *plan,
-                       struct client *client, const struct feed_ask *ask) {
-    int err = open_page(c, r, plan, client, ask);
-    if (client && err == 0) to_app_opened(client, plan);
+static void begin_page(struct conn *c, struct request *r, struct plan *plan,
+                       const struct feed_ask *ask) {
+    int err = open_page(c, r, plan, ask);
     if (err == E_TRIMMED) refuse(c, 410, NULL, gone);
     else if (err == E_INVAL) refuse(c, 500, NULL, "a feed reads one log with a history");
     else if (err < 0) refuse(c, 503, NULL, NULL);
-    return false; /* answered here, if at all */
 }
 
 static void refuse_early(struct conn *c, struct client *client, int status,
                          const char *message) {
     if (client) to_app_closed(client, END_DENIED);
     refuse(c, status, NULL, message);
+}
+
+/* A head cannot be taken back: where only the store knows whether something is lost, a page is
+ * asked for before the stream begins. */
+static void begin(struct conn *c, struct request *r, struct plan *plan,
+                  struct client *client, struct feed_ask *ask) {
+    bool live = ask->mode == FEED_SSE;
+    if (live && ask->from.kind != EVENTID_GOOD) {
+        dispatch_stream(c, r, plan, client);
+        return;
+    }
+    if (live) ask->mode = FEED_PAGE;
+    begin_page(c, r, plan, ask);
+    struct feeding *f = c->outlet.feeding;
+    if (!f) {
+        if (client) to_app_closed(client, END_GONE);
+        return;
+    }
+    if (!live) return;
+    f->live = plan_ref(plan);
+    if (client) f->live_client = client_ref(client);
+    if (!c->outlet.stream.seeks || PLANTED(309)) go_live(c);
 }
 
 bool feeding_begin(struct conn *c, struct request *r, struct plan *plan,
@@ -367,9 +401,8 @@ bool feeding_begin(struct conn *c, struct request *r, struct plan *plan,
     const char *wrong = feeding_read_ask(r, &ask);
     if (wrong) refuse_early(c, client, 400, wrong);
     else if (expires != 0 && expires <= clock_wall()) refuse_early(c, client, 401, NULL);
-    else if (ask.mode == FEED_SSE) dispatch_stream(c, r, plan, client);
-    else begin_page(c, r, plan, client, &ask);
-    return false;
+    else begin(c, r, plan, client, &ask);
+    return false; /* answered here, if at all */
 }
 
 /* ---- Time and ends ------------------------------------------------------------------ */
