@@ -28,7 +28,8 @@ describe("the alerts page", function()
     process.write_file(file, (rules:gsub("90", "50")))
     page.wait("Object.keys(alerts.active).length === 3", 10)
     assert.equal("New rules, same connection.", page.text("#say"))
-    assert.matches("^[%a ]+: The water stands high.*%d+%.%d %% when it began, limit 50$", page.text("#alerts li:nth-child(2)"))
+    assert.matches("^[%a ]+: The water stands high.*%d+%.%d %% when it began, limit 50$",
+      page.text("#alerts li:nth-child(2)"))
 
     process.write_file(file, (rules:gsub("above = 90", "above = = 90")))
     page.wait("alerts.last && alerts.last.phase === 'load'", 10)

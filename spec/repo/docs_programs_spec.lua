@@ -121,13 +121,15 @@ describe("the programs of the pages", function()
   end)
 
   it("are watched: the tour of the README shows the log that it says", function()
-    local page, folder = markdown.read("README.md"), process.temp_dir()
+    local page, top = markdown.read("README.md"), process.temp_dir()
+    local folder = top .. "/tour"
     local command, log
     for i, block in ipairs(page.blocks) do
       local path = block.text:match("sluice run (examples/%S+/)app%.lua")
       if path then command, log = path, page.blocks[i + 1] end
     end
-    process.run({ "cp", "-r", command .. ".", folder })
+    assert.equal(0, (process.run({ "cp", "-r", command, folder })))
+    assert.equal(0, (process.run({ "cp", "-r", "examples/look", top })))
     local rules = process.read_file(folder .. "/rules.lua")
     local s = server.start { path = folder .. "/app.lua", watch = true, args = { "--log-format", "text" } }
     process.write_file(folder .. "/rules.lua", (rules:gsub("90", "50")))
@@ -135,7 +137,7 @@ describe("the programs of the pages", function()
     process.write_file(folder .. "/rules.lua", (rules:gsub("above = 90", "above = = 50")))
     local problem = page.text:match("`(rules%.lua:%d+: [^`]+)`")
     assert(s.wait_log(problem:gsub("%p", "%%%0")))
-    process.remove_dir(folder)
+    process.remove_dir(top)
   end)
 
   it("that hang are reported as doc/api/reload.md says", function()
