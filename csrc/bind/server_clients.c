@@ -86,12 +86,14 @@ static int l_want(lua_State *L) {
     return 1;
 }
 
-/* server:accept(req, plan[, user[, close_wanted]]) -> client id | nil, message, code
- * 'close_wanted': "close" is reported even when the configuration has news = false. */
+/* server:accept(req, plan[, user[, close_wanted[, written]]]) -> client id, again | nil, message,
+ * code. 'close_wanted': "close" is reported even when the configuration has news = false. 'written':
+ * by its function. 'again': it polls, and was here before. */
 static int l_accept(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
-    struct accept_as as = {luaL_optstring(L, 4, NULL), lua_toboolean(L, 5)};
+    struct accept_as as = {luaL_optstring(L, 4, NULL), lua_toboolean(L, 5),
+                           lua_toboolean(L, 6)};
     struct plan_spec spec = lx_checkplan(L, 3);
     for (uint32_t i = 0; i < spec.n; i++) {
         const char *trouble = pattern_check_channel(spec.subs[i].channel);
@@ -104,9 +106,26 @@ static int l_accept(lua_State *L) {
     int err = server_accept(s->server, r, plan, as, &c);
     plan_unref(plan);
     if (err < 0) return lx_fail(L, err);
-    lua_pushstring(L, c->id);
+    char id[CLIENT_ID_LENGTH + 1];
+    memcpy(id, c->id, sizeof id);
+    client_unref(c);
+    lua_pushstring(L, id);
     lua_pushboolean(L, err == ACCEPT_AGAIN); /* the request is the I/O thread's */
     return 2;
+}
+
+/* server:claim(req, plan[, user]) -> whether it is a poll of a client that its function writes, and
+ * of this user: it goes on with it. 'plan' has no channels. */
+static int l_claim(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct request *r = find_request(L, s);
+    const char *user = luaL_optstring(L, 4, NULL);
+    struct plan_spec spec = lx_checkplan(L, 3);
+    struct plan *plan = r ? plan_new(&spec) : NULL;
+    int err = plan ? server_claim(s->server, r, plan, user) : E_NOTFOUND;
+    plan_unref(plan);
+    lua_pushboolean(L, err == 0);
+    return 1;
 }
 
 /* ---- Clients ------------------------------------------------------------------------ */
@@ -241,6 +260,7 @@ void lx_server_add_clients(lua_State *L) {
                                        {"want", l_want},
                                        {"respond", l_respond},
                                        {"accept", l_accept},
+                                       {"claim", l_claim},
                                        {"client", l_client},
                                        {"clients", l_clients},
                                        {"is_open", l_is_open},

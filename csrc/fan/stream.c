@@ -249,9 +249,42 @@ void stream_bye(struct stream *s, enum end_reason reason) {
 int stream_send(struct stream *s, struct slice text) {
     ASSERT_OWNER(s->fan->loop);
     if (s->ending) return E_CLOSED;
-    int err = stream_queue(s, text, s->fan->head, 0, STREAM_GOES_ON);
-    if (err == 0) stream_wake(s);
-    return err;
+    struct note *note = note_new(text, s->fan->head, 0, STREAM_GOES_ON);
+    if (!note) return E_NOMEM;
+    note->own = true;
+    stream_add_note(s, note);
+    stream_wake(s);
+    return 0;
+}
+
+struct note *stream_take_own(struct stream *s) {
+    ASSERT_OWNER(s->fan->loop);
+    struct note *own = NULL, **end = &own, **at = &s->notes;
+    while (*at) {
+        struct note *note = *at;
+        if (!note->own) {
+            at = &note->next;
+            continue;
+        }
+        *at = note->next;
+        s->note_bytes -= note->n;
+        *end = note;
+        end = &note->next;
+    }
+    *end = NULL;
+    s->notes_end = at;
+    return own;
+}
+
+void stream_put_own(struct stream *s, struct note *own) {
+    ASSERT_OWNER(s->fan->loop);
+    while (own) {
+        struct note *note = own;
+        own = note->next;
+        if (s->ending) mem_free(note);
+        else stream_add_note(s, note);
+    }
+    stream_wake(s);
 }
 
 bool stream_wants_sync(const struct stream *s, int64_t now_ms) {

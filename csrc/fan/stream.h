@@ -28,6 +28,7 @@ struct note {
     bool alone;   /* an end by right: no event goes before it */
     bool waits;   /* hello: its id is not known yet (stream->seeks) */
     bool resumes; /* ... and becomes "resumed":true unless a reset comes before */
+    bool own;     /* of stream_send */
     uint32_t n;   /* bytes of text */
     char text[];
 };
@@ -105,6 +106,11 @@ struct sub *stream_find(const struct stream *s, struct slice channel);
 /* Queue an event, as a frame's text, for this stream alone (copies). The caller bounds what
  * waits. 0, E_NOMEM or E_CLOSED. */
 int stream_send(struct stream *s, struct slice text);
+
+/* What stream_send queued and nobody was given, for a stream that takes the place of this one: owned
+ * between the two calls. A stream that ends drops it. */
+struct note *stream_take_own(struct stream *s);
+void stream_put_own(struct stream *s, struct note *own); /* takes */
 
 /* How a stream ends; borrowed. */
 struct bye {

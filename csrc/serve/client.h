@@ -50,6 +50,7 @@ struct client {
     uint8_t n_topics; /* at most STREAM_CHANNELS_MAX */
     bool registered,
         announced; /* in the registry; 'open' was dispatched, or never will be */
+    bool written;  /* by its function; before it opens, and [io] reads it then */
 
     /* both */
     atomic_bool wants_writable; /* [app] sets, [io] clears and reports */

@@ -27,6 +27,7 @@ void request_unref(struct request *r) {
     buf_free(&r->answer);
     plan_unref(r->plan);
     client_unref(r->client);
+    client_unref(r->held);
     if (r->upload) buf_free(&r->upload->piece.bytes);
     mem_free(r->upload);
     mem_free(r->chunks);

@@ -104,6 +104,7 @@ struct request {
     struct buf answer; /* the whole answer, ready to send */
     struct plan *plan;
     struct client *client;
+    struct client *held; /* of a poll: who its token names, not yet who asks; NULL */
 };
 
 struct request *request_new(void); /* owned, one reference */

@@ -29,6 +29,7 @@ app:stream("/written", function(req, client)
   end
   client:stop("done", {})
 end)
+app:stream("/small", { channels = { "log" }, compress = "auto" })
 app:stream("/post", { method = "POST" }, "log")
 app:cors("/log", { origins = { "https://a.example" } })
 local said = app:state("said", { list = {} })
@@ -61,7 +62,7 @@ describe("a long-poll", function()
   local function poll(path, before, options)
     local query = { "mode=poll" }
     if before and type(before.poll) == "string" then query[#query + 1] = "poll=" .. before.poll end
-    if before and before.cursor then query[#query + 1] = "lastEventId=" .. before.cursor end
+    if before and type(before.cursor) == "string" then query[#query + 1] = "lastEventId=" .. before.cursor end
     options = options or {}
     options.headers = options.headers or {}
     options.headers.accept = options.headers.accept or "application/json"
@@ -144,6 +145,18 @@ describe("a long-poll", function()
     assert.equal(406, (kind("text/html")))
     assert.equal(406, (kind("application/json;q=0", "")))
     assert.equal(406, t:post("/post", { headers = { accept = "application/json" }, body = "" }).status)
+  end)
+
+  it("is never compressed, and says so", function()
+    publish("log", 1)
+    local options = { headers = { ["Accept-Encoding"] = "gzip" } }
+    local answer, r = poll("/small", { cursor = publish("log", 2):gsub("%d+$", "0") }, options)
+    assert.truthy(answer.hello)
+    assert.is_nil(r.headers["content-encoding"])
+    assert.equal("Accept", r.headers.vary)
+    r = t:get("/small", { headers = { accept = "text/html", ["Accept-Encoding"] = "gzip" } })
+    assert.equal(406, r.status)
+    assert.is_nil(r.headers.vary)
   end)
 
   it("is one client over all polls: hooks run once, presence stays, and ends 50 s after the last", function()
@@ -377,5 +390,192 @@ describe("a long-poll", function()
     t:advance(40)
     assert.equal("expired", t:state("why").reason)
     assert.equal("expired", poll("/log", answer).bye.reason)
+  end)
+
+  describe("is judged each time:", function()
+    before_each(function()
+      t:stop()
+      t = kit.start [[
+        local out = app:state("out", { runs = 0 })
+        local function signed(req)
+          local name = req.headers["X-User"]
+          if not name or out()[name] then return 401, "sign in first" end
+          req.user = { id = name }
+          return true
+        end
+        local function may(user, p) return user ~= nil and (user.id == p.user or p.user == "all") end
+        app:channel("mail/:user", { history = 100, read = function(user, p)
+          return may(user, p) and not out()["no " .. p.user]
+        end })
+        app:stream("/mail", signed, function(req) return "mail/" .. req.user.id end)
+        app:stream("/two", signed, function(req)
+          return { channels = { "mail/" .. req.user.id, "mail/all" } }
+        end)
+        app:stream("/written", signed, function(req, client)
+          out().runs = out().runs + 1
+          for i = 1, 9 do
+            client:send("secret", { of = req.user.id, i = i })
+            sluice.sleep(10)
+          end
+          client:stop()
+        end)
+        app:stream("/signs", function(req, client)
+          out().runs = out().runs + 1
+          req.user = { id = req.headers["X-User"] }
+          for i = 1, 9 do
+            client:send("secret", { of = req.user.id, i = i })
+            sluice.sleep(10)
+          end
+        end)
+        app:post("/end/:reason", function(req)
+          for client in app:clients() do client:close(req.params.reason) end
+          return 204
+        end)
+        app:post("/out/:name", function(req) out()[req.params.name] = true; return 204 end)
+        app:post("/deny/:channel", function(req)
+          out()["no " .. req.params.channel] = true
+          app:recheck()
+          if req.query.again then out()["no " .. req.params.channel] = false end
+          return 204
+        end)
+      ]]
+    end)
+
+    local function as(name) return { headers = { ["X-User"] = name } } end
+
+    local function status(path, before, name) return select(2, poll(path, before, as(name))).status end
+
+    --- Who was told what a function wrote.
+    local function told(answer)
+      local list = {}
+      for i, e in ipairs(answer.state) do list[i] = json.decode(e.data).of .. json.decode(e.data).i end
+      return table.concat(list, " ")
+    end
+
+    it("what a function writes is for the one who asked for it", function()
+      local ann = poll("/written", nil, as("ann"))
+      assert.equal("ann1", told(ann))
+      assert.equal(401, status("/written", ann, nil))
+      assert.equal("bob1", told(poll("/written", ann, as("bob"))))
+      assert.equal("ann2", told(poll("/written", ann, as("ann"))))
+      assert.equal(2, t:state("out").runs)
+      t:post("/out/ann")
+      assert.equal(401, status("/written", ann, "ann"))
+    end)
+
+    it("a function that says itself who asks goes on, and begins for another", function()
+      local ann = poll("/signs", nil, as("ann"))
+      assert.equal("bob1", told(poll("/signs", ann, as("bob"))))
+      local second = poll("/signs", ann, as("ann"))
+      assert.equal("ann2", told(second))
+      assert.is_nil(second.hello)
+      assert.equal("ann3", told(poll("/signs", second, as("ann"))))
+    end)
+
+    for _, reason in ipairs { "stop", "moved", "denied", "revoked", "expired" } do
+      it("of a client that has ended, too: " .. reason, function()
+        local ann = begin("/mail", "mail/ann", as("ann"))
+        publish("mail/ann", 2)
+        poll("/mail", ann, as("ann")) -- lost
+        t:post("/end/" .. reason)
+        local bob = poll("/mail", ann, as("bob"))
+        assert.equal("", numbers(bob))
+        assert.is_nil(bob.bye)
+        assert.equal(401, status("/mail", ann, nil))
+        t:post("/out/ann")
+        assert.equal(401, status("/mail", ann, "ann"))
+      end)
+    end
+
+    for _, reason in ipairs { "denied", "revoked", "expired" } do
+      it("nothing is given again to one that was ended by right: " .. reason, function()
+        local ann = begin("/mail", "mail/ann", as("ann"))
+        publish("mail/ann", 2)
+        assert.equal("2", numbers(poll("/mail", ann, as("ann")))) -- lost
+        t:post("/end/" .. reason)
+        for _ = 1, 2 do
+          local last = poll("/mail", ann, as("ann"))
+          assert.equal("", numbers(last))
+          assert.equal(reason, last.bye.reason)
+          assert.equal(reason == "denied" and "stop" or ann.cursor, last.cursor)
+          assert.equal(json.null, last.poll)
+        end
+      end)
+    end
+
+    it("nothing of a channel that was denied meanwhile is given again", function()
+      local ann = begin("/two", "mail/ann", as("ann"))
+      publish("mail/all", 2)
+      publish("mail/ann", 3)
+      assert.equal("2 3", numbers(poll("/two", ann, as("ann")))) -- lost
+      t:post("/deny/all?again=1")
+      assert.equal("3", numbers(poll("/two", ann, as("ann")))) -- it has one channel less, until it asks anew
+      t:post("/deny/all")
+      assert.equal(403, status("/two", ann, "ann"))
+    end)
+  end)
+
+  describe("whose answer was lost", function()
+    it("hears of the stop, after that answer", function()
+      local answer = begin("/log")
+      publish("log", 2)
+      local lost, raw = poll("/log", answer)
+      t:post("/clients/stop")
+      local _, again = poll("/log", answer)
+      assert.equal(raw.body, again.body)
+      local last = poll("/log", lost)
+      assert.equal("stop", last.bye.reason)
+      assert.equal("stop", last.cursor)
+      assert.equal("stop", poll("/log", lost).bye.reason)
+      assert.equal("connect, subscribe, unsubscribe, disconnect stop", said())
+    end)
+
+    it("hears of the stop after the rest of an answer that was cut", function()
+      local answer = begin("/log")
+      for n = 2, 5 do publish("log", n) end
+      local lost = poll("/log", answer)
+      t:post("/clients/stop")
+      local cut = { poll = answer.poll, cursor = lost.events[2].id }
+      local rest = poll("/log", cut)
+      assert.equal("4 5", numbers(rest))
+      assert.equal("4 5", numbers(poll("/log", cut)))
+      assert.equal("stop", poll("/log", rest).bye.reason)
+      local odd = poll("/log", { poll = answer.poll, cursor = answer.cursor:gsub("%d+$", "1") })
+      assert.equal("stop", odd.bye.reason)
+    end)
+
+    it("comes back where it was moved to with the id that it has", function()
+      local answer = begin("/log")
+      publish("log", 2)
+      local lost = poll("/log", answer)
+      t:post("/clients/close")
+      assert.equal("2", numbers(poll("/log", answer)))
+      local last = poll("/log", lost)
+      assert.equal("moved", last.bye.reason)
+      publish("log", 3)
+      assert.equal("3", numbers(poll("/log", last)))
+    end)
+
+    it("gets what it was sent after one that was cut", function()
+      local answer = begin("/log")
+      publish("log", 2)
+      publish("log", 3)
+      local lost = poll("/log", answer)
+      t:post("/clients/send")
+      local cut = { poll = answer.poll, cursor = lost.events[1].id }
+      local rest, raw = poll("/log", cut)
+      assert.equal("3", numbers(rest))
+      assert.same({ { event = "own", data = '{"n":1}' } }, rest.state)
+      t:post("/clients/send")
+      publish("log", 4)
+      for _ = 1, 2 do
+        local _, again = poll("/log", cut)
+        assert.equal(raw.body, again.body)
+      end
+      local next = poll("/log", rest)
+      assert.equal("4", numbers(next))
+      assert.equal(1, #next.state)
+      assert.equal("connect, subscribe", said())
+    end)
   end)
 end)

@@ -135,16 +135,21 @@ bool server_keeps_alive(const struct request *r);
 struct accept_as {
     const char *user;  /* copied; NULL: none */
     bool close_wanted; /* its end is reported whatever server_want_news said */
+    bool written;      /* by its function */
 };
 
 /* Answer it: with the bytes in r->answer and r->status, without any with r->file, or with a
  * stream. The request leaves the table and is the I/O thread's. server_accept returns the client
- * (borrowed) in *out; E_CLOSED for HEAD, which is answered and has no client; ACCEPT_AGAIN when it
- * is a client that polls again, which is registered already. */
+ * (shared) in *out; E_CLOSED for HEAD, which is answered and has no client; ACCEPT_AGAIN when it
+ * is a client that polls again, which was registered before. server_claim answers a poll of a client
+ * whose function writes it, without a run of that function: 'plan' has no channels; E_NOTFOUND, and
+ * the request stays, when this user has no such client. */
 #define ACCEPT_AGAIN 1
 void server_answer(struct server *s, struct request *r);
 int server_accept(struct server *s, struct request *r, struct plan *plan,
                   struct accept_as as, struct client **out);
+int server_claim(struct server *s, struct request *r, struct plan *plan,
+                 const char *user);
 
 /* ---- Events [app] ------------------------------------------------------------------- */
 

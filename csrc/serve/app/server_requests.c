@@ -83,17 +83,31 @@ void server_answer(struct server *s, struct request *r) {
     reply(s, r, r->answer.n > 0 ? REPLY_ANSWER : REPLY_FILE);
 }
 
-/* The client that polls again, for the same user and plan. Of one that its function writes (a
- * plan without channels) the I/O thread knows without asking. */
-static struct client *find_polling(const struct server *s, const struct request *r,
-                                   const struct plan *plan, const char *user) {
+/* Whether the one who asks, as guards and plan have judged this request, is the client that its
+ * token names, with the same user and plan. It may have ended. */
+static bool polls_again(const struct server *s, const struct request *r,
+                        const struct plan *plan, const char *user) {
     struct poll_token t;
-    if (!r->polls || plan->n == 0 || !poll_token_read(r, &t)) return NULL;
-    struct client *c = server_find_client(s, t.client);
+    if (!r->held || !poll_token_read(r, &t)) return false;
     struct plan_spec spec = {plan->specs, plan->n, plan->options};
     struct poll_holder holder = {user, r->path, plan_mark(&spec)};
-    bool same = c && c->lane == r->lane && poll_token_is_of(&t, &s->hub, &holder);
-    return same ? c : NULL;
+    return poll_token_is_of(&t, &s->hub, &holder);
+}
+
+static void let_poll(struct server *s, struct request *r, struct plan *plan) {
+    r->again = true;
+    r->plan = plan_ref(plan);
+    r->client = client_ref(r->held);
+    reply(s, r, REPLY_STREAM);
+}
+
+int server_claim(struct server *s, struct request *r, struct plan *plan,
+                 const char *user) {
+    ASSERT_OWNER(&s->loop);
+    if (!r->held || !r->held->written || !polls_again(s, r, plan, user))
+        return E_NOTFOUND;
+    let_poll(s, r, plan);
+    return 0;
 }
 
 int server_accept(struct server *s, struct request *r, struct plan *plan,
@@ -104,22 +118,20 @@ int server_accept(struct server *s, struct request *r, struct plan *plan,
         reply(s, r, REPLY_STREAM);
         return E_CLOSED;
     }
-    struct client *c = find_polling(s, r, plan, as.user);
-    r->again = c != NULL;
-    if (c) {
-        r->plan = plan_ref(plan);
-        *out = r->client = client_ref(c);
-        reply(s, r, REPLY_STREAM);
+    if (polls_again(s, r, plan, as.user)) {
+        *out = client_ref(r->held); /* before the request is another's */
+        let_poll(s, r, plan);
         return ACCEPT_AGAIN;
     }
-    c = client_new(r->lane, r->ip, r->path, r->route->id);
+    struct client *c = client_new(r->lane, r->ip, r->path, r->route->id);
+    c->written = as.written;
     if (as.user) c->user = mem_strndup(as.user, strlen(as.user));
     registry_add(s, c, plan);
     c->announced = !atomic_load(&s->hub.news_wanted);
     atomic_store(&c->close_wanted, as.close_wanted);
     r->plan = plan_ref(plan);
     r->client = c; /* takes */
-    *out = c;
+    *out = client_ref(c);
     reply(s, r, REPLY_STREAM);
     return 0;
 }

@@ -375,7 +375,7 @@ bool dispatch(struct conn *c, struct request *r) {
         dispatch_file(c, r);
         return true;
     }
-    if (r->polls && !r->is_head && poll_claim(c, r)) return false;
+    if (r->polls && !r->is_head && poll_lead(c, r)) return false;
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
     if (r->route->kind == ROUTE_FEED && r->route->plan) return open_feed(c, r);
     queue_add(&conn_worker(c)->lane, r);

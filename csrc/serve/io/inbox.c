@@ -90,6 +90,7 @@ void io_on_client(void *owner, struct message *message) {
     if (o && m->op == CLIENT_SEND) take_text(o, m->words);
     else if (o && m->op == CLIENT_END) stream_end(&o->stream, &m->bye);
     else if (o) change(&o->stream, m);
+    if (o && m->op == CLIENT_DENY) outlet_on_deny(o);
     if (o && o->stream.ending) outlet_on_end(o);
     plan_unref(m->plan);
     client_unref(m->client);

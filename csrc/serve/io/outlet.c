@@ -446,6 +446,10 @@ void outlet_on_end(struct outlet *o) {
     if (conn_of(o)->polls) poll_on_end(conn_of(o));
 }
 
+void outlet_on_deny(struct outlet *o) {
+    if (conn_of(o)->polls) poll_on_deny(conn_of(o));
+}
+
 static void log_end(struct outlet *o, enum end_reason reason) {
     if (!log_wants(LOG_INFO) || !o->client) return;
     char id[40];

@@ -63,6 +63,9 @@ int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
 /* An end was queued: that of a client that polls goes into its next answer. */
 void outlet_on_end(struct outlet *o);
 
+/* A channel was taken from it by right: what was given of it is not given again. */
+void outlet_on_deny(struct outlet *o);
+
 /* When it is looked at next. */
 void outlet_schedule(struct conn *c);
 

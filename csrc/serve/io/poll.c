@@ -32,7 +32,8 @@ struct poll {
     /* Numbers: the ids that the client has before and after that answer, or NO_ID. */
     uint64_t before, after;
     unsigned answers;
-    uint16_t resets; /* that were seen */
+    unsigned asked, from; /* the token that was brought last; and for the last answer */
+    uint16_t resets;      /* that were seen */
     int64_t since_ms;
     bool worth; /* the body has more than hello and sync */
     bool late;  /* the time of the poll is over */
@@ -158,7 +159,8 @@ static void answer(struct poll *p, struct slice body) {
     struct conn *c = p->asker;
     struct request *r = p->request;
     char token[POLL_TOKEN_MAX] = "", room[40];
-    if (!p->over) poll_token_write(token, p->client, p->mark, p->answers);
+    if (!p->over || p->body.n > 0)
+        poll_token_write(token, p->client, p->mark, p->answers);
     write_answer(c, r, body, id_text(worker_of(p), p->after, room), slice_str(token));
     dispatch_log(c, r, 200);
     p->asker = NULL;
@@ -196,19 +198,33 @@ static void park(struct poll *p) {
     }
 }
 
-/* The answer with all that was gathered. It stays until the next poll. */
+/* What was gathered becomes an answer, which stays until the next one. */
+static void turn_page(struct poll *p) {
+    struct stream *s = stream_of(p);
+    buf_free(&p->last);
+    p->last = p->body;
+    buf_init(&p->body);
+    p->before = p->after;
+    if (p->home.streams && (s->written > 0 || s->opened)) p->after = s->written;
+    p->from = p->asked;
+    p->answers++;
+    p->worth = false;
+}
+
+/* Its client may no longer read: what was given is not given again. */
+static bool lost_its_right(struct poll *p) {
+    enum end_reason reason = stream_of(p)->reason;
+    return p->over &&
+           (reason == END_DENIED || reason == END_REVOKED || reason == END_EXPIRED);
+}
+
+/* The answer with all that was gathered. */
 static void give(struct poll *p) {
     struct conn *c = p->asker;
     if (p->body.n > 0) {
-        struct stream *s = stream_of(p);
-        buf_free(&p->last);
-        p->last = p->body;
-        buf_init(&p->body);
-        p->before = p->after;
-        if (p->home.streams && (s->written > 0 || s->opened)) p->after = s->written;
-        p->answers++;
-        p->worth = false;
+        turn_page(p);
         answer(p, buf_slice(&p->last));
+        if (lost_its_right(p)) buf_free(&p->last);
     } else {
         answer(p, slice_of(NULL, 0));
     }
@@ -247,6 +263,15 @@ bool poll_give(struct worker *w) {
 
 /* ---- What its stream is sent -------------------------------------------------------- */
 
+static void drop_last(struct poll *p) {
+    if (!list_empty(&p->parked)) worker_of(p)->parked_bytes -= p->last.n;
+    buf_free(&p->last);
+}
+
+void poll_on_deny(struct conn *home) {
+    drop_last(poll_of(home));
+}
+
 enum fan_sent poll_send(struct conn *home, struct block *b) {
     struct poll *p = poll_of(home);
     struct outlet *o = &home->outlet;
@@ -262,6 +287,7 @@ enum fan_sent poll_send(struct conn *home, struct block *b) {
     p->worth = p->worth || b->events > 0 || o->unacked > 0 || s->resets != p->resets;
     p->resets = s->resets;
     p->over = over;
+    if (lost_its_right(p)) drop_last(p);
     if (o->unacked > 0 && s->note_bytes == 0) outlet_acknowledge(o);
     block_unref(b);
     if (over || (p->worth && p->asker)) make_due(p);
@@ -335,13 +361,15 @@ static int open_stream(struct poll *p, struct request *r) {
 }
 
 /* Its client was cut in the middle of an answer, or holds another id for some other reason: begin
- * anew with what that says, as a stream does, with all that it follows now. */
+ * anew with what that says, as a stream does, with all that it follows now. What client:send gave
+ * and no answer has brought yet comes along. */
 static int reopen(struct poll *p, struct request *r) {
     struct stream *s = stream_of(p);
     if (!p->home.streams || s->plain || s->ending) return E_CLOSED;
     struct plan *now = stream_plan(s, p->plan);
     if (!now) return E_NOMEM;
-    outlet_acknowledge(&p->home.outlet); /* lost, like all that is sent into a cut */
+    struct note *own = stream_take_own(s);
+    if (!own) outlet_acknowledge(&p->home.outlet);
     stream_deinit(s);
     init_stream(p);
     buf_free(&p->body);
@@ -352,6 +380,7 @@ static int reopen(struct poll *p, struct request *r) {
     p->after = number_of(worker_of(p), r);
     int err = outlet_begin(&p->home.outlet, r, now, p->client, true);
     plan_unref(now);
+    stream_put_own(s, own);
     return err;
 }
 
@@ -387,29 +416,62 @@ static void wait_for_answer(struct poll *p, struct conn *c, struct request *r) {
     outlet_schedule(&p->home);
 }
 
+/* The last answer was lost, from somewhere on. */
+static void repeat(struct poll *p, struct conn *c, struct request *r, struct slice text) {
+    wait_for_answer(p, c, r);
+    answer(p, text);
+    park(p);
+}
+
+static bool ends(struct poll *p) {
+    return p->over || (p->home.streams && stream_of(p)->ending);
+}
+
+/* There is no answer that fits the id it has. Of a client that has ended it hears that, and comes
+ * back with that id if it may; else it is a newcomer next time. */
+static void turn_away(struct poll *p, struct conn *c, struct request *r) {
+    enum end_reason reason = ends(p) ? stream_of(p)->reason : END_NONE;
+    if (!reason_end(reason)->has_bye) reason = END_NONE;
+    poll_refuse(c, r, reason, 0);
+    dispatch_log(c, r, 200);
+    if (reason) park(p);
+    else conn_doom(&p->home, END_GONE);
+}
+
+/* What the last answer of a client that ends had behind the id that it was cut at. */
+static struct slice rest_of_last(struct poll *p, const struct request *r) {
+    char room[40], line[48];
+    uint64_t seq = number_of(worker_of(p), r);
+    struct slice id = id_text(worker_of(p), seq, room), last = buf_slice(&p->last);
+    if (!ends(p) || seq == NO_ID || last.n == 0) return slice_of(NULL, 0);
+    int n = snprintf(line, sizeof line, "\nid: %.*s\n\n", (int)id.n, id.p);
+    const char *at = memmem(last.p, last.n, line, (size_t)n);
+    if (!at) return slice_of(NULL, 0);
+    at += n;
+    return slice_of(at, last.n - (size_t)(at - last.p));
+}
+
 /* A client that was here before. */
 static void come_back(struct poll *p, struct conn *c, struct request *r,
                       const struct poll_token *t) {
     if (p->asker) supersede(p);
     unpark(p);
-    if (t->answers + 1 == p->answers && p->last.n > 0 && holds(p, r, p->before)) {
-        wait_for_answer(p, c, r); /* the last answer was lost */
-        answer(p, buf_slice(&p->last));
-        park(p);
-    } else if ((t->answers == p->answers && holds(p, r, p->after)) || reopen(p, r) == 0) {
+    bool has_last = t->answers == p->answers && !(p->over && p->body.n == 0);
+    bool lost = !has_last && t->answers == p->from && p->last.n > 0;
+    struct slice rest = rest_of_last(p, r);
+    if (lost && holds(p, r, p->before)) {
+        repeat(p, c, r, buf_slice(&p->last));
+    } else if ((has_last && holds(p, r, p->after)) || reopen(p, r) == 0) {
+        p->asked = t->answers;
         wait_for_answer(p, c, r);
-    } else { /* a newcomer next time */
-        poll_refuse(c, r, END_NONE, 0);
-        dispatch_log(c, r, 200);
-        conn_doom(&p->home, END_GONE);
+    } else if ((has_last || lost) && rest.n > 0) {
+        repeat(p, c, r, rest);
+    } else {
+        turn_away(p, c, r);
     }
 }
 
-static bool path_is(const struct client *client, const struct request *r) {
-    return slice_eq(slice_str(client_path(client)), slice_of(r->path, r->path_n));
-}
-
-bool poll_claim(struct conn *c, struct request *r) {
+bool poll_lead(struct conn *c, struct request *r) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct worker *w = conn_worker(c);
     struct poll_token t;
@@ -418,13 +480,9 @@ bool poll_claim(struct conn *c, struct request *r) {
         conn_move(c, w->hub->lanes[t.lane]);
         return true;
     }
-    struct poll *p = find(w, t.client);
-    if (!p || p->home.doomed || !(p->over || p->plan->n == 0)) return false;
-    struct poll_holder holder = {p->client->user, client_path(p->client), p->mark};
-    if (!path_is(p->client, r) || !poll_token_is_of(&t, w->hub, &holder)) return false;
-    come_back(p, c, r, &t);
-    conn_end_request(c);
-    return true;
+    const struct poll *p = find(w, t.client);
+    if (p && !p->home.doomed) r->held = client_ref(p->client);
+    return false;
 }
 
 struct client *poll_client(const struct conn *c, struct request *r,
@@ -435,8 +493,7 @@ struct client *poll_client(const struct conn *c, struct request *r,
     struct poll_token t;
     struct poll *p = NULL;
     if (r->polls && poll_token_read(r, &t)) p = find(w, t.client);
-    r->again = p && !p->over && !p->home.doomed && !p->client->user &&
-               poll_token_is_of(&t, w->hub, &holder);
+    r->again = p && !p->home.doomed && poll_token_is_of(&t, w->hub, &holder);
     if (r->again) return client_ref(p->client);
     return client_new(&conn_worker(c)->lane, r->ip, r->path, r->route->id);
 }
@@ -475,8 +532,12 @@ void poll_leave(struct conn *c) {
     request_unref(p->request);
     p->request = NULL;
     if (p->home.doomed) return;
-    if (p->answers == 0) conn_doom(&p->home, END_GONE);
-    else park(p);
+    if (p->answers == 0) {
+        conn_doom(&p->home, END_GONE);
+        return;
+    }
+    if (p->worth && !p->over) turn_page(p); /* lost, like one that was on its way */
+    park(p);
 }
 
 void poll_drain(struct conn *home, int64_t window_ms) {

@@ -10,7 +10,8 @@
  * turn that brought one; between two polls the stream is blocked like one whose socket is full, and
  * its cursor stands. An answer is kept until the next poll shows that it has arrived: one that was
  * lost is asked for with the token and the id before it, and is given again. A client with another
- * id was cut in the middle: its stream is opened anew where it is.
+ * id was cut in the middle: its stream is opened anew where it is, or one that has ended gives the
+ * rest of that answer. An answer is not kept over the loss of a right.
  *
  * A home that nobody polls ends after POLL_GRACE_MS, the oldest before when there are too many of
  * them. [the worker's thread] */
@@ -22,9 +23,9 @@
 struct poll;
 
 /* Before anybody is asked for a plan: a poll of a client of another thread goes there with its
- * connection, and one of a client whose plan need not be asked for (it is written by its function,
- * or has ended) gets on with its home. True: nothing is left to do here. */
-bool poll_claim(struct conn *c, struct request *r);
+ * connection; true: nothing is left to do here. Else r->held is the client that its token names:
+ * nobody knows yet who asks. */
+bool poll_lead(struct conn *c, struct request *r);
 
 /* The client that polls with this plan, which is a route's own: the one that its token is of,
  * or a new one. Owned. */
@@ -51,7 +52,8 @@ bool poll_give(struct worker *w);
 
 enum fan_sent poll_send(struct conn *home, struct block *b); /* takes it */
 bool poll_take_back(struct conn *home);
-void poll_on_end(struct conn *home); /* an end was queued */
+void poll_on_end(struct conn *home);  /* an end was queued */
+void poll_on_deny(struct conn *home); /* a channel was taken from it */
 int64_t poll_due_in(const struct conn *home);
 void poll_on_timer(struct conn *home);
 void poll_drain(struct conn *home, int64_t window_ms);

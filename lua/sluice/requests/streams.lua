@@ -47,7 +47,7 @@ local function what_it_asked(session)
 end
 
 -- Register a stream with core and runtime; returns its id, or nil, message, code. A client that
--- polls again is registered, and keeps the meta that it had.
+-- polls again (then the second result is true) is registered, and keeps the meta that it had.
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
   local user, asked = req.user, what_it_asked(session)
@@ -56,10 +56,11 @@ local function accept(session, concrete, meta, is_written)
   local close_wanted = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil
     or asked ~= nil
   local id, again, code = runtime.server:accept(session.id, concrete, user and user.id,
-    close_wanted)
+    close_wanted, is_written)
   if not id then return nil, again, code end
+  if again and is_written then return id, true end -- another run of its function writes it
   session.client_id = id
-  if again then return id end
+  if again then return id, true end
   runtime:remember(id, user, meta, is_written, asked)
   return id
 end
@@ -67,11 +68,11 @@ end
 -- Open now, because a plan function wants to write.
 local function open_early(session, client)
   if session.refused then return nil end
-  local id = accept(session, { channels = {} }, client.meta, true)
-  if not id then
+  local id, again = accept(session, { channels = {} }, client.meta, true)
+  if not id or again == true then
     session.refused = true
-    -- the core has answered HEAD: there is no stream, so the plan ends where it waits next
-    if session.req.method == "HEAD" then
+    -- HEAD is answered, or another run writes for the client that polls: this ends where it waits
+    if session.req.method == "HEAD" or id then
       session.runtime.scheduler:cancel(session.runtime.scheduler.current)
     end
     return nil
@@ -139,11 +140,21 @@ local function admit(session)
   return "answer", answers.read("a guard of " .. route.name, status, body, headers)
 end
 
+-- Whether this is the next poll of a client that its function writes: who asks is known after the
+-- guards, and the function has run.
+local function is_claimed(session)
+  if session.why or type(session.route.plan) ~= "function" then return false end
+  local user = session.req.user
+  return session.runtime.server:claim(session.id, { channels = {}, expires = expires_of(user) },
+    user and user.id)
+end
+
 -- "answer", status, headers, text | "plan", concrete, meta | "ended"
 local function decide(session)
   local route, req = session.route, session.req
   local verdict, code, list, text = admit(session)
   if verdict then return verdict, code, list, text end
+  if is_claimed(session) then return "ended" end
   local planned, first, second, third = run_plan(session)
   if not planned then
     if first == nil and second == nil then return "ended" end
