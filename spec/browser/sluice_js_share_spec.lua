@@ -26,6 +26,22 @@ window.c = connect("/s", { share: true, eventTypes: ["e", "st"], onReset: (r) =>
   onMessage: (e) => { if (e.type === "e") seen.push(e.data.n); else last[e.data.k] = e.data.n; } });
 </script>]], { ["Content-Type"] = "text/html" } end)]==]
 
+-- Streams that refuse, as its cookie says, and how often each was asked.
+local REFUSING = [==[
+local asked = app:state("asked", { n = 0 })
+app:channel("log", { rewind = "all" })
+app:stream("/s", function(req)
+  asked().n = asked().n + 1
+  return req.cookies.user and "log" or 401
+end)
+app:get("/asked", function() return tostring(asked().n) end)
+app:get("/page", function() return 200, [[<!doctype html><title>Tab</title><script type="module">
+import { connect } from "/sluice.js";
+Object.assign(window, { errors: [], token: 0 });
+window.follow = (asks) => { window.c = connect("/s", { share: true, token: asks && (() => String(++token)),
+  onError: (e) => errors.push(e.status) }); };
+</script>]], { ["Content-Type"] = "text/html" } end)]==]
+
 describe("tabs that share a stream", function()
   local b
 
@@ -46,5 +62,25 @@ describe("tabs that share a stream", function()
     assert.same({ true, true, KILLS }, { seen.all, seen.one, seen.killed })
     assert.equal(TABS, #seen.told)
     for _, early in ipairs(seen.told) do assert.same({}, early) end
+  end)
+
+  it("are refused by few requests", function()
+    local s = live.start(REFUSING)
+    local function asked() return tonumber(s.get("/asked").body) end
+    for _, asks in ipairs { false, true } do
+      local pages, before = {}, asked()
+      for i = 1, 3 do
+        pages[i] = b.open(s.url .. "/page")
+        pages[i].wait("!!window.follow", 10)
+      end
+      for _, page in ipairs(pages) do page.eval("(asks) => void follow(asks)", asks) end
+      for _, page in ipairs(pages) do
+        page.wait("c.status === 'closed'", 20)
+        assert.same({ 401 }, page.eval("errors"))
+      end
+      local most = (asks and 2 or 1) * 4 -- of the worker and of each tab
+      assert.is_true(asked() - before <= most, asked() - before)
+      for _, page in ipairs(pages) do page.close() end
+    end
   end)
 end)

@@ -29,14 +29,14 @@ describe("sluice.js in Node", function()
     if not has_node() then pending("build/node is not installed") return end
     local passed, failed = run("sluice.js")
     assert.equal("", failed)
-    assert.is_true(passed >= 27, passed)
+    assert.is_true(passed >= 36, passed)
   end)
 
   it("does the same in its form for older browsers, which is ES5", function()
     if not has_node() then pending("build/node is not installed") return end
     local passed, failed = run("sluice.legacy.js")
     assert.equal("", failed)
-    assert.is_true(passed >= 18, passed)
+    assert.is_true(passed >= 25, passed)
     assert.same({ 0, "" }, { process.run { "node", ".ci/es5.mjs", FILES .. "sluice.legacy.js" } })
   end)
 

@@ -80,7 +80,7 @@ export function useSse<T = any>(url: string | null, options: Options<T> = {}): S
   const shared = useContext(SharedContext);
   const [state, setState] = useState<SseResult<SseEvent<T>>>(START);
   const latest = useRef(options);
-  const place = useRef({ opens: "", id: "" });
+  const place = useRef({ opens: "", id: "", user: "" });
   useLayoutEffect(() => void (latest.current = options));
 
   const { eventTypes, keys, maxRate, throttle, withCredentials, token, headers, method, body } = options;
@@ -99,12 +99,12 @@ export function useSse<T = any>(url: string | null, options: Options<T> = {}): S
       ...latest.current,
       eventTypes: to === url ? types : ["*"], // all that share a stream ask the same
       ackUrl: latest.current.ackUrl ?? url.split("?")[0] + "/ack",
-      lastEventId: again && place.current.id ? place.current.id : latest.current.lastEventId,
+      ...(again && place.current.id && { lastEventId: place.current.id, user: place.current.user }),
       filter: (event) => (to === url || types.includes(event.type) || types.includes("*"))
         && (latest.current.filter?.(event) ?? true),
       onMessage(event) {
-        change((before) => ({ ...before, lastEvent: event, events: [...before.events.slice(1 - EVENTS_MAX), event] }));
-        if (alive) latest.current.onMessage?.(event);
+        setState((before) => ({ ...before, lastEvent: event, events: [...before.events.slice(1 - EVENTS_MAX), event] }));
+        latest.current.onMessage?.(event); // when it closes, too: what a throttle held
       },
       onReset(reset) {
         if (reset.channel === null) change((before) => ({ ...before, events: [], lastEvent: null }));
@@ -121,7 +121,7 @@ export function useSse<T = any>(url: string | null, options: Options<T> = {}): S
     });
     return () => {
       alive = false;
-      place.current = { opens, id: connection.lastEventId };
+      place.current = { opens, id: connection.lastEventId, user: connection.user };
       connection.close();
     };
   }, [opens, asks]);

@@ -31,9 +31,11 @@ export interface Options<T = any> {
   onReset?: (reset: Reset) => void;
   onStatus?: (status: Status) => void;
   onError?: (problem: { status?: number; message: string }) => void;
-  /** The newest of each type, at most every so many milliseconds, or once a frame. */
+  /** The newest of each type, at most every so many milliseconds, or once a frame; what waits comes at the close. */
   throttle?: number | "frame";
+  /** Go on after this id; with `user` of the connection it came from, a reset when that is another now. */
   lastEventId?: string;
+  user?: string;
   /** Cookies go to other origins too. */
   withCredentials?: boolean;
   /** A one-use ticket, sent as ?ticket=; a function is asked before each request. */
@@ -51,11 +53,13 @@ export interface Options<T = any> {
   share?: boolean;
   /** Default: the path of the URL and "/ack". */
   ackUrl?: string;
+  /** When it throws, that is reported, and `data` is undefined. */
   parse?: (text: string) => unknown;
   signal?: AbortSignal;
 }
 
 export interface Connection {
+  /** What \`throttle\` holds is given first. */
   close(): void;
   /** Ask for something else; it goes on after the newest id. Resolves when that is open. */
   set(changes: { keys?: readonly string[]; maxRate?: number; eventTypes?: readonly string[] }): Promise<void>;
@@ -63,6 +67,8 @@ export interface Connection {
   /** The server's name for this stream. */
   readonly client: string;
   readonly lastEventId: string;
+  /** Who that is for, in the server's words: for `user` of the next connection. */
+  readonly user: string;
 }
 
 export function connect<T = any>(url: string, options?: Options<T>): Connection;

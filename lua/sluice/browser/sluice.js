@@ -72,8 +72,9 @@ export function parser(emit) {
  */
 export class Stream {
   constructor(ask, on) {
-    Object.assign(this, { ask, on, id: ask.lastEventId ?? "", client: "", share: "", state: "", opened: false,
-      resumed: false, polls: false, token: "", renewed: false, tries: 0, retry: 3000, beat: 0, heard: 0, timer: 0 });
+    Object.assign(this, { ask, on, id: ask.lastEventId ?? "", client: "", share: ask.user ?? "", state: "", opened: false,
+      resumed: false, polls: false, token: "", renewed: false, tries: 0, retry: 3000, heard: 0, timer: 0 });
+    this.beat = FIRST_WORD / 2.5 - 400; // until the first block says whether there is one
     this.wake = this.wake.bind(this);
     this.name = ask.method === "POST" ? globalThis.crypto?.randomUUID?.() ?? String(Math.random()) : "";
   }
@@ -140,20 +141,22 @@ export class Stream {
   async read(reader, turn) {
     const decoder = new TextDecoder();
     const feed = parser((block) => this.turn === turn && this.take(block));
+    const held = this.polled;
+    if (!held) this.token = "";
     for (let all = ""; ;) {
       const { done, value: bytes } = await reader.read();
       if (this.turn !== turn) return;
-      if (done && this.polled) { // whole: of one that was cut nothing counts, and it is given again
-        this.token = /\npoll: (.+)\n\n$/.exec(all)?.[1] ?? "";
-        feed(all);
+      if (done) { // held: of one that was cut nothing counts, and it is given again
+        this.token = this.polls && /\npoll: (.+)\n\n$/.exec(all)?.[1] || "";
+        this.polled = held || !!this.token; // a gateway may take the length away
+        return feed(held ? all : "");
       }
-      if (done) return;
       this.heard = Date.now();
       this.spoke = true;
       this.become("open");
       const text = decoder.decode(bytes, { stream: true });
-      if (this.polled) all += text;
-      else feed(text);
+      all = (held ? all : all.slice(-999)) + text;
+      if (!held) feed(text);
     }
   }
 
@@ -169,7 +172,10 @@ export class Stream {
       this.opened = this.resumed = false;
       this.on.reset(Object(json(data)));
     }
-    if (data !== null) this.on.frame(block, before);
+    if (data === null) return;
+    if (!this.client) this.beat = 0; // no server of ours
+    if (type !== "hello") this.renewed = false;
+    this.on.frame(block, before);
   }
 
   hello(said) {
@@ -184,7 +190,6 @@ export class Stream {
     this.beat = said.heartbeat * 1000 || 0;
     this.resumed = said.resumed;
     this.opened = false;
-    this.renewed = false;
     if (other) this.failed(this.forget("user")); // what it holds is another user's
     return !other;
   }
@@ -459,7 +464,7 @@ function asked(url, o) {
   if (types?.length) to.searchParams.set("types", types.join());
   if (o.keys) to.searchParams.set("keys", o.keys.join());
   if (o.maxRate) to.searchParams.set("max_rate", o.maxRate);
-  const { method, headers, body, token, withCredentials, fallback, fallbackAfter, share, lastEventId } = o;
+  const { method, headers, body, token, withCredentials, fallback, fallbackAfter, share, lastEventId, user } = o;
   const text = body === undefined || typeof body === "string" ? body : JSON.stringify(body);
   const kind = text === body ? {} : { "Content-Type": "application/json" };
   const all = typeof headers === "function" ? async () => ({ ...kind, ...await headers() }) : { ...kind, ...headers };
@@ -472,38 +477,41 @@ function asked(url, o) {
   const functions = [number(token), number(headers)];
   const key = JSON.stringify([to, own, withCredentials, fallback, fallbackAfter, share, functions]);
   return { key, ask: { url: to.href, method, headers: all, body: text, token, withCredentials, fallback, fallbackAfter,
-    share, lastEventId } };
+    share, lastEventId, user } };
 }
 
-function enter(member, url, options, lastEventId) {
-  const { key, ask } = asked(url, { ...options, lastEventId });
+function enter(member, url, options) {
+  const { key, ask } = asked(url, options), { lastEventId = "", user = "" } = ask;
   const main = hubs.get(key);
-  const same = main && !main.begun && main.stream.id === (lastEventId ?? "");
+  const same = main && !main.begun && main.stream.id === lastEventId && main.stream.share === user;
   const hub = same ? main : new Hub(ask, key, main);
   if (!main) hubs.set(key, hub);
   hub.add(member);
 }
 
-/** Calls at most every `throttle`: the first at once, then the newest of each type. */
+/** add calls at most every `throttle`: the first at once, then the newest of each type. out: now what is kept. */
 function throttled(throttle, call) {
-  if (!throttle) return call;
-  const kept = new Map();
+  const kept = new Map(), frame = globalThis.requestAnimationFrame;
   let waits = false;
-  const frame = globalThis.requestAnimationFrame;
   const wait = (fn) => (throttle === "frame" && frame && !document.hidden ? frame(fn)
     : setTimeout(fn, throttle === "frame" ? 16 : throttle));
-  const flush = () => {
-    const events = [...kept.values()];
-    kept.clear();
-    waits = events.length > 0;
-    if (waits) wait(flush);
-    events.forEach(call);
+  const out = () => {
+    for (const [type, event] of kept) {
+      kept.delete(type);
+      call(event);
+    }
   };
-  return (event) => {
+  const turn = () => {
+    waits = kept.size > 0;
+    if (waits) wait(turn);
+    out();
+  };
+  const add = (event) => {
+    if (!throttle) return call(event);
     kept.set(event.type, event);
-    if (waits) return;
-    flush();
+    if (!waits) turn();
   };
+  return { add, out, kept };
 }
 
 /**
@@ -515,10 +523,11 @@ function throttled(throttle, call) {
 export function connect(url, options = {}) {
   const o = { ...options };
   let status = "connecting", closed = false, waiting = [];
-  const call = throttled(o.throttle, (event) => closed !== "here" && tell(options.onMessage, event));
+  const { add, out, kept } = throttled(o.throttle, (event) => tell(options.onMessage, event));
   const become = (state) => {
     if (state === status) return;
     status = state;
+    if (state === "closed") out();
     tell(options.onStatus, state);
   };
   const ack = async (event) => {
@@ -535,9 +544,13 @@ export function connect(url, options = {}) {
       const types = o.eventTypes ?? ["message"];
       if (closed || !(types.includes(type) || types.includes("*"))) return;
       const event = { type, data: tell(o.parse ?? json, data), id: id ?? "", ack: () => ack(event) };
-      if (!options.filter || tell(options.filter, event)) call(event);
+      if (!options.filter || tell(options.filter, event)) add(event);
     },
-    reset: (notice) => tell(options.onReset, notice),
+    reset(notice) {
+      if (notice.channel === null) kept.clear();
+      out(); // what comes after it is new
+      tell(options.onReset, notice);
+    },
     error: (problem) => tell(options.onError, problem),
     status(state) {
       if (closed) return;
@@ -546,33 +559,34 @@ export function connect(url, options = {}) {
     },
     over() {
       if (closed) return;
-      closed = "there";
+      closed = true;
       member.hub.leave(member);
       become("closed");
       for (const done of waiting.splice(0)) done();
       o.signal?.removeEventListener("abort", close);
     },
   };
-  const close = () => {
-    member.over();
-    closed = "here";
-  };
+  const close = () => member.over();
   const connection = {
     close,
     async set(changes) {
       if (closed) throw new Error("the connection is closed");
-      const { stream } = member.hub, id = member.from || stream.id, before = member.hub;
-      Object.assign(o, changes);
-      enter(member, url, o, id);
+      const before = member.hub, { lastEventId, user } = connection;
+      out();
+      if (closed) return;
+      Object.assign(o, changes, { lastEventId, user });
+      const opened = new Promise((done) => waiting.push(done));
+      enter(member, url, o);
       before.leave(member);
-      await new Promise((done) => waiting.push(done));
+      await opened;
     },
     get status() { return status; },
     get client() { return member.hub.stream.client; },
+    get user() { return member.hub.stream.share; },
     get lastEventId() { return member.from || member.hub.stream.id; },
   };
   o.signal?.addEventListener("abort", close);
-  enter(member, url, o, o.lastEventId);
+  enter(member, url, o);
   if (o.signal?.aborted) close();
   return connection;
 }

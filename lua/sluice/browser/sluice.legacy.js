@@ -17,17 +17,20 @@
     try { return JSON.parse(text); } catch (_) { return text; }
   }
 
+  function later(error) { setTimeout(function () { throw error; }); }
+
   function tell(fn, a) {
-    try { return fn && fn(a); } catch (error) { setTimeout(function () { throw error; }); }
+    try { return fn && fn(a); } catch (error) { later(error); }
   }
 
   /** A value, what a function returns, what a promise brings, or what a function gives to its argument. */
-  function value(it, done) {
+  function value(it, done, fail) {
     if (typeof it !== "function") return done(it);
-    var called = false, once = function (x) { if (!called) { called = true; done(x); } };
-    var got = it(once);
-    if (got && got.then) got.then(once, function () { once(); });
-    else if (got !== undefined) once(got);
+    var called = false, got;
+    function once(then) { return function (x) { if (!called) { called = true; then(x); } }; }
+    try { got = it(once(done)); } catch (error) { return once(fail)(error); }
+    if (got && got.then) got.then(once(done), once(fail));
+    else if (got !== undefined) once(done)(got);
   }
 
   function parser(emit) {
@@ -76,15 +79,17 @@
 
   function connect(url, options) {
     var o = options || {}, types = o.eventTypes || ["message"];
-    var status = "connecting", id = o.lastEventId || "", client = "", user = "", retry = 3000, beat = 0, tries = 0;
+    var status = "connecting", id = o.lastEventId || "", client = "", user = (o.user || "").split(".")[0];
+    var retry = 3000, tries = 0, beat = FIRST_WORD / 2.5 - 400; // until the first block says whether there is one
     var xhr = null, timer = null, watching = null, heard = 0, spoke = false, over = false, renewed = false, kept = {}, waits = false;
     var polls = false, polled = false, poll = "";
     var name = o.method === "POST" ? String(Math.random()).slice(2) + String(Math.random()).slice(2) : "";
-    var connection = { status: status, client: client, lastEventId: id, close: function () { finish(); waits = "closed"; } };
+    var connection = { status: status, client: client, lastEventId: id, user: o.user || "", close: function () { finish(); } };
 
     function become(state) {
       if (status === state) return;
       connection.status = status = state;
+      if (state === "closed") out();
       tell(o.onStatus, state);
     }
 
@@ -124,26 +129,31 @@
     }
 
     function forget(reason) {
+      kept = {};
       tell(o.onReset, { channel: null, reason: reason, from: id, oldest: null });
       connection.lastEventId = id = poll = "";
       again({ atOnce: true });
     }
 
-    function flush() {
-      var events = kept, any = false;
-      kept = {};
-      for (var type in events) {
-        any = true;
-        if (waits !== "closed") tell(o.onMessage, events[type]);
+    /** Of a throttle: now what is kept. */
+    function out() {
+      for (var type in kept) {
+        var event = kept[type];
+        delete kept[type];
+        tell(o.onMessage, event);
       }
-      if (waits === "closed") return;
-      waits = any;
-      if (any) setTimeout(flush, o.throttle === "frame" ? 16 : o.throttle);
+    }
+
+    function flush() {
+      waits = false;
+      for (var type in kept) waits = !!type;
+      if (waits) setTimeout(flush, o.throttle === "frame" ? 16 : o.throttle);
+      out();
     }
 
     function deliver(block) {
       if (!has(types, block.type) && !has(types, "*")) return;
-      var event = { type: block.type, data: (o.parse || json)(block.data), id: block.id || "", ack: function () { ack(event); } };
+      var event = { type: block.type, data: tell(o.parse || json, block.data), id: block.id || "", ack: function () { ack(event); } };
       if (o.filter && !tell(o.filter, event)) return;
       if (!o.throttle) return tell(o.onMessage, event);
       kept[event.type] = event;
@@ -158,7 +168,7 @@
         post.setRequestHeader("Content-Type", "application/json");
         post.withCredentials = !!o.withCredentials;
         post.send(JSON.stringify({ ids: [event.data && event.data.id !== undefined ? event.data.id : event.id] }));
-      });
+      }, later);
     }
 
     function take(block) {
@@ -169,8 +179,8 @@
       if (type === "hello") {
         var now = String(said.share || "").split(".")[0];
         connection.client = client = said.client || "";
+        connection.user = said.share || "";
         beat = said.heartbeat * 1000 || 0;
-        renewed = false;
         if (id && user && user !== now) {
           user = now;
           return forget("user");
@@ -181,8 +191,14 @@
       if (type === "bye" && said.reason === "denied") return refused(said.status || 403, "bye denied");
       if (block.id !== null && !(client && isBefore(block.id, id))) connection.lastEventId = id = block.id;
       if (type === "bye") return again({ status: said.status, message: "bye " + said.reason, wait: said.retry });
-      if (type === "reset") tell(o.onReset, said);
-      else if (type !== "hello" && type !== "sync" && block.data !== null) deliver(block);
+      if (type === "hello" || block.data === null) return;
+      renewed = false;
+      if (!client) beat = 0; // no server of ours
+      if (type === "reset") {
+        if (said.channel === null) kept = {};
+        out();
+        tell(o.onReset, said);
+      } else if (type !== "sync") deliver(block);
     }
 
     function judge(mine) {
@@ -227,16 +243,14 @@
       for (var field in headers || {}) mine.setRequestHeader(field, headers[field]);
       mine.withCredentials = !!o.withCredentials;
       heard = new Date().getTime();
-      spoke = false;
-      if (!polled) become("connecting");
-      polled = false;
       mine.onreadystatechange = function () {
         if (mine !== xhr || mine.readyState < 3) return;
         var kind = mine.status === 200 && mine.getResponseHeader("Content-Type");
         if (/^text\/event-stream/i.test(kind || "")) {
-          polled = polls && !!mine.getResponseHeader("Content-Length");
-          var text = polled && mine.readyState < 4 ? "" : mine.responseText; // of one that is cut nothing counts
-          if (polled && text) poll = (/\npoll: (.+)\n\n$/.exec(text) || ["", ""])[1];
+          var held = polls && !!mine.getResponseHeader("Content-Length");
+          var text = held && mine.readyState < 4 ? "" : mine.responseText; // of one that is cut nothing counts
+          if (!held || text) poll = (polls && mine.readyState === 4 && /\npoll: (.+)\n\n$/.exec(text) || ["", ""])[1];
+          polled = held || !!poll; // a gateway may take the length away
           heard = new Date().getTime();
           if (text.length > at) {
             spoke = true;
@@ -256,9 +270,16 @@
     function open() {
       if (over) return;
       var turn = timer = setTimeout(function () {}, 0); // who asks for a ticket may be closed meanwhile
+      function fail(error) { if (!over && timer === turn) again({ message: String(error && error.message || error) }); }
+      spoke = false;
+      if (!polled) become("connecting");
+      polled = false;
       value(o.token, function (ticket) {
-        value(o.headers, function (headers) { if (!over && timer === turn) send(ticket, headers); });
-      });
+        value(o.headers, function (headers) {
+          if (over || timer !== turn) return;
+          try { send(ticket, headers); } catch (error) { fail(error); }
+        }, fail);
+      }, fail);
     }
 
     open();

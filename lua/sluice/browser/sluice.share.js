@@ -23,7 +23,7 @@ class Follower {
   }
 
   connect() {
-    const { token, headers, lastEventId, ...ask } = this.hub.ask;
+    const { token, headers, lastEventId, user, ...ask } = this.hub.ask;
     const worker = new SharedWorker(new URL("./sluice.share.js", import.meta.url), { type: "module", name: "sluice" });
     this.port?.close();
     this.port = worker.port;
@@ -82,6 +82,12 @@ class Follower {
     if (this.role === "join" && !this.stream.turn) this.stream.run();
   }
 
+  /** The worker was: a stream of its own says whether this tab is too. */
+  refused() {
+    if (this.role === "follow") this.join();
+    this.go();
+  }
+
   /** Its own stream is closed: what the worker said meanwhile, in order. */
   switched(kept) {
     this.role = "follow";
@@ -96,6 +102,7 @@ class Follower {
     else if (message.need) this.give(message);
     else if (message.stop) this.stream.end();
     else if (message.leave) this.join();
+    else if (message.over) this.refused();
     else if (message.state && this.role === "follow") this.stream.become(message.state);
     else if ("after" in message) this.take(message);
   }
@@ -185,9 +192,10 @@ class Leader {
     if (message.joined) this.next(port);
     if (message.bye) this.drop(port);
     if (message.given) this.needs.get(message.given)?.(message.it);
-    if (message.up && this.whole && epoch(message.up) !== epoch(stream.id)) stream.run(); // it follows a server that is gone
+    if (message.up && stream.over) this.start(); // refused once: that tab is not
+    else if (message.up && this.whole && epoch(message.up) !== epoch(stream.id)) stream.run(); // its server is gone
     if (!message.join) return;
-    if (stream.over) this.start(); // refused once: this tab may be somebody else
+    if (stream.over) port.postMessage({ over: 1 });
     else if (stream.client) port.postMessage(this.place());
     this.turns = [...this.turns.filter((it) => it !== port), port];
     if (!this.current || this.current === port) this.next(this.current);
@@ -255,7 +263,7 @@ class Leader {
   error() {}
 
   end(problem) {
-    this.say(problem ? { leave: 1 } : { stop: 1 });
+    this.say(problem ? { over: 1 } : { stop: 1 });
     if (!problem) leaders.delete(this.key);
   }
 }

@@ -34,7 +34,7 @@ globalThis.XMLHttpRequest = class {
   }
   abort() { this.aborted = true; this.asked.destroy(); }
 };
-const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "follows another tab's", "leaves no stream", "answers out of", "changes what it", "closes by"];
+const MODERN = ["follows events without", "is one stream", "gives a late one", "keeps the stream of", "follows another tab's", "leaves no stream", "answers out of", "changes what it", "changes its", "knows that", "closes by"];
 
 let clients = 0; // each stream has a name of its own
 const HELLO = (more) => `:ok\nretry: 500\nevent: hello\ndata: ${JSON.stringify({ client: `c${++clients}`, epoch: "a", resumed: false,
@@ -74,7 +74,8 @@ function follow(url, options = {}) {
   const seen = { events: [], data: [], states: [], errors: [], resets: [] };
   seen.connection = connect(url, { eventTypes: ["e"], ...options,
     onMessage: (e) => { seen.events.push(e); seen.data.push(e.data); options.onMessage?.(e); },
-    onStatus: (s) => seen.states.push(s), onError: (e) => seen.errors.push(e), onReset: (r) => seen.resets.push(r) });
+    onStatus: (s) => { seen.states.push(s); options.status?.(s); }, onError: (e) => seen.errors.push(e),
+    onReset: (r) => { seen.resets.push(r); options.reset?.(r); } });
   seen.has = (n) => until(() => JSON.stringify(seen), () => seen.events.length >= n);
   seen.is = (state) => until(() => `${state}: ${JSON.stringify(seen)}`, () => seen.connection.status === state);
   return seen;
@@ -461,6 +462,129 @@ const cases = {
     assert.deepEqual(seen.events.slice(0, 4).map((e) => e.id), ["a-2", "a-3", "a-4", "a-5"]);
     return [s, seen];
   },
+
+  async "knows that another user has signed in when it changes what it asks for"() {
+    const s = await serve((res) => res.sse(HELLO({ share: "alice.p" }), SYNC, event(2)),
+      (res) => res.sse(HELLO({ share: "bob.p", resumed: true }), event(5)), (res) => res.sse(HELLO({ share: "bob.p" }), SYNC, event(4)));
+    const seen = follow(s.url);
+    await seen.has(1);
+    await seen.connection.set({ keys: ["b"] });
+    await seen.has(2);
+    assert.deepEqual([seen.data, seen.resets.map((r) => r.reason)], [[2, 4], ["user"]]);
+    assert.deepEqual(s.asked.map((a) => a.query.lastEventId), [undefined, "a-2", undefined]);
+    return [s, seen];
+  },
+
+  async "goes on after an id for the user it was of, else anew"() {
+    for (const [share, wanted] of [["alice.q", [[5], [], 1]], ["bob.p", [[4], ["user"], 2]]]) {
+      const first = await serve((res) => res.sse(HELLO({ share: "alice.p" }), SYNC, event(2)));
+      const before = follow(first.url);
+      await before.has(1);
+      const { user, lastEventId } = before.connection;
+      assert.deepEqual([user, lastEventId], ["alice.p", "a-2"]);
+      const s = await serve((res) => res.sse(HELLO({ share, resumed: true }), event(5)), (res) => res.sse(HELLO({ share }), event(4)));
+      const seen = follow(s.url, { lastEventId, user });
+      await seen.has(1);
+      assert.deepEqual([seen.data, seen.resets.map((r) => r.reason), s.asked.length], wanted);
+      for (const it of [first, s, before.connection, seen.connection]) it.close();
+    }
+  },
+
+  async "gives what a throttle holds before a reset of a channel, and never after one of all"() {
+    const reset = (channel) => `event: reset\ndata: ${JSON.stringify({ channel, reason: "trimmed" })}\nid: a-9\n\n`;
+    for (const [channel, wanted] of [["l", [2, 3, "reset", 10]], [null, [2, "reset", 10]]]) {
+      const s = await serve((res) => live(res).sse(event(2), event(3), reset(channel), event(10)));
+      const order = [];
+      const seen = follow(s.url, { throttle: 200, onMessage: (e) => order.push(e.data), reset: () => order.push("reset") });
+      await until(() => order.join(), () => order.at(-1) === 10);
+      assert.deepEqual(order, wanted);
+      seen.connection.close();
+      s.close();
+    }
+  },
+
+  async "gives what a throttle holds when it is closed and when the server stops, and nothing later"() {
+    const s = await serve((res) => live(res).sse(event(2), event(3))), seen = follow(s.url, { throttle: 300 });
+    await until(() => seen.connection.lastEventId, () => seen.connection.lastEventId === "a-3");
+    assert.deepEqual(seen.data, [2]);
+    seen.connection.close();
+    assert.deepEqual(seen.data, [2, 3]);
+    const stopped = await serve((res) => live(res).sse(event(2), event(3), bye("stop").replace("a-1", "stop"))), told = [];
+    follow(stopped.url, { throttle: 300, onMessage: (e) => told.push(e.data), status: (state) => told.push(state) });
+    await until(() => told.join(), () => told.includes("closed"));
+    await wait(400);
+    assert.deepEqual([seen.data, told], [[2, 3], ["open", 2, 3, "closed"]]);
+    return [s, stopped];
+  },
+
+  async "waits and asks again when a function for the token or the headers fails"() {
+    for (const name of ["token", "headers"]) {
+      for (const fails of [() => { throw new Error("broken once"); }, () => Promise.reject(new Error("broken once"))]) {
+        const s = await serve((res) => live(res).sse(event(2)).end(), (res) => live(res).sse(event(3)));
+        let n = 0;
+        const give = () => (name === "token" ? `t${n}` : { "X-Turn": `t${n}` });
+        const seen = follow(s.url, { [name]: () => (++n === 2 ? fails() : give()) });
+        await seen.has(2);
+        assert.deepEqual(s.asked.map((a) => a.query.ticket ?? a.headers["x-turn"]), ["t1", "t3"]);
+        assert.ok(seen.errors.some((e) => e.message === "broken once"), JSON.stringify(seen.errors));
+        seen.connection.close();
+        s.close();
+      }
+    }
+  },
+
+  async "gives an event without data when parse raises, and reports it"() {
+    const s = await serve((res) => live(res).sse(event(2) + event(3) + event(4)));
+    const raised = [], note = (error) => raised.push(error.message);
+    process.on("uncaughtException", note);
+    const seen = follow(s.url, { parse: (text) => { if (text === "3") throw new Error("no parse"); return +text; } });
+    await seen.has(3);
+    await until(() => raised.join(), () => raised.includes("no parse"));
+    process.off("uncaughtException", note);
+    assert.deepEqual([seen.data, seen.events[1].id], [[2, undefined, 4], "a-3"]);
+    return [s, seen];
+  },
+
+  async "is refused when a new token is no better, also behind a hello"() {
+    const s = await serve((res) => res.sse(HELLO(), bye("denied", { status: 401 }).replace("a-1", "stop")));
+    const seen = follow(s.url, { token: () => "old" });
+    await seen.is("closed");
+    assert.deepEqual([s.asked.length, seen.errors.map((e) => e.status)], [2, [401]]);
+    return [s, seen];
+  },
+
+  async "polls in silence through a gateway that takes the length away"() {
+    const poll = (n, begin = "") => (res) => res.sse(begin, event(n).slice(0, -1) + `poll: t${n}\n\n`).end();
+    const cut = (res) => res.sse(event(4), "event: e\ndata: 5\n") && setTimeout(() => res.destroy(), 50);
+    const s = await serve((res) => res.sse(), poll(2, HELLO()), poll(3), cut, poll(5), poll(6));
+    const seen = follow(s.url, { fallbackAfter: 300 });
+    await until(() => JSON.stringify(seen), () => seen.events.length >= 5, 30000);
+    assert.deepEqual(seen.data.slice(0, 5), [2, 3, 4, 5, 6]);
+    assert.deepEqual(s.asked.slice(0, 6).map(({ query }) => query.poll), [undefined, undefined, "t2", "t3", undefined, "t5"]);
+    assert.deepEqual(s.asked.slice(1, 6).map(({ query }) => query.lastEventId), [undefined, "a-2", "a-3", "a-4", "a-5"]);
+    assert.deepEqual(seen.states, ["waiting", "connecting", "open", "waiting", "connecting", "open"]);
+    assert.equal(seen.errors.length, 2);
+    return [s, seen];
+  },
+
+  async "changes its question to that of an open stream that has said nothing"() {
+    const s = await serve((res) => res.sse(":ok\n\n")), quiet = follow(s.url, { keys: ["b"] }), seen = follow(s.url, { keys: ["a"] });
+    await quiet.is("open");
+    await seen.is("open");
+    let set = false;
+    seen.connection.set({ keys: ["b"] }).then(() => { set = true; });
+    await until(() => "set", () => set);
+    return [s, quiet, seen];
+  },
+};
+
+// A first word takes ten seconds: with the full size.
+if (process.env.SLUICE_SPEC_FULL === "1") cases["notices a server that falls silent before its hello"] = async () => {
+  const s = await serve((res) => res.sse(":ok\n\n"), live), seen = follow(s.url);
+  await until(() => JSON.stringify(seen), () => s.asked.length === 2, 20000);
+  await seen.is("open");
+  assert.deepEqual(seen.states, ["open", "stale", "waiting", "connecting", "open"]);
+  return [s, seen];
 };
 
 const wanted = Object.entries(cases).filter(([name]) => !LEGACY || !MODERN.some((begin) => name.startsWith(begin)));
