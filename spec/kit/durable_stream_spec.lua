@@ -202,12 +202,14 @@ describe("a durable stream", function()
     it("again, with the tag of the answer before", function()
       publish("log/x", 1, 2)
       local first = get("/json/x")
-      assert.equal("public, max-age=60, stale-while-revalidate=300", first.headers["cache-control"])
+      assert.equal("no-cache", first.headers["cache-control"]) -- what is trimmed meanwhile is never its beginning again
       local same = get("/json/x", { ["If-None-Match"] = first.headers.etag })
       assert.same({ 304, "" }, { same.status, same.body })
       publish("log/x", 3)
       local new = get("/json/x", { ["If-None-Match"] = first.headers.etag })
       assert.same({ 200, "[1,2,3]" }, { new.status, new.body })
+      assert.equal("public, max-age=60, stale-while-revalidate=300",
+        get("/json/x?offset=" .. next_offset(first)).headers["cache-control"])
       local tags = {}
       for _, path in ipairs { "/json/x", "/json/y", "/text/x", "/some/x", "/json/x?offset=" .. next_offset(first),
         "/json/x?types=b" } do

@@ -153,11 +153,13 @@ static void write_etag(struct head *h, const struct stream *s, const struct plac
              h->offset, p->closed ? "-closed" : "");
 }
 
-/* Who may keep it. What depends on who asks is asked for anew each time. */
+/* Who may keep it. What depends on who asks is asked for anew each time; so is the beginning,
+ * since a reader that has lost its place must not be led to where the log began once. */
 static const char *cache_control(const struct feeding *f, int status) {
     if (status == 204 || f->ask.at_end) return "no-store";
     if (!f->is_public) return "private, no-cache";
-    return f->events > 0 ? "public, max-age=60, stale-while-revalidate=300" : "no-cache";
+    bool moves = f->events == 0 || f->ask.from.kind == EVENTID_NONE;
+    return moves ? "no-cache" : "public, max-age=60, stale-while-revalidate=300";
 }
 
 static void make_head(struct head *h, const struct request *r, const struct stream *s,
