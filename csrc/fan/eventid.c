@@ -34,3 +34,15 @@ struct eventid eventid_parse(struct slice text) {
     id.kind = EVENTID_GOOD;
     return id;
 }
+
+struct eventid eventid_last(struct slice blocks) {
+    for (size_t end = blocks.n; end > 0;) {
+        const char *before = memrchr(blocks.p, '\n', end - 1);
+        size_t begin = before ? (size_t)(before - blocks.p) + 1 : 0;
+        struct slice line = slice_of(blocks.p + begin, end - begin - 1);
+        if (line.n > 4 && memcmp(line.p, "id: ", 4) == 0)
+            return eventid_parse(slice_of(line.p + 4, line.n - 4));
+        end = begin;
+    }
+    return (struct eventid){.kind = EVENTID_NONE};
+}

@@ -19,4 +19,7 @@ struct eventid {
 /* ^[a-z2-7]{13}-(0|[1-9][0-9]{0,18})$ is good, nothing is none, the rest is bad. */
 struct eventid eventid_parse(struct slice text);
 
+/* The last id of what was written to a stream; EVENTID_NONE: it has none. */
+struct eventid eventid_last(struct slice blocks);
+
 #endif

@@ -132,8 +132,7 @@ struct place {
 
 static struct place place_of(const struct stream *s) {
     const struct chan *c = sub_chan(s->subs);
-    struct place p = {
-        .c = c, .next = s->cursor, .all = s->cursor >= c->last};
+    struct place p = {.c = c, .next = s->cursor, .all = s->cursor >= c->last};
     if (p.all) p.next = feed_end(&s->fan->chans, c);
     if (p.next < s->feed->from) p.next = s->feed->from;
     p.closed = p.all && feed_is_closed(s->feed, c);

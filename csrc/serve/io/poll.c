@@ -200,12 +200,14 @@ static void park(struct poll *p) {
 
 /* What was gathered becomes an answer, which stays until the next one. */
 static void turn_page(struct poll *p) {
-    struct stream *s = stream_of(p);
     buf_free(&p->last);
     p->last = p->body;
     buf_init(&p->body);
     p->before = p->after;
-    if (p->home.streams && (s->written > 0 || s->opened)) p->after = s->written;
+    struct eventid newest = eventid_last(buf_slice(&p->last));
+    bool ours =
+        newest.kind == EVENTID_GOOD && strcmp(newest.epoch, worker_of(p)->fan.epoch) == 0;
+    if (ours) p->after = newest.seq;
     p->from = p->asked;
     p->answers++;
     p->worth = false;
