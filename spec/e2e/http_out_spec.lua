@@ -69,7 +69,8 @@ describe("sluice.http", function()
     for line in c.head:gmatch("([^\r\n]+)\r\n") do lines[#lines + 1] = line end
     table.sort(lines)
     assert.same({ "Content-Length: 4", "Empty:", ("Host: 127.0.0.1:%d"):format(from.port), "PUT /a?b=c HTTP/1.1",
-      "User-Agent: sluice/" .. require("sluice.core").version, "X-Key: k", "accept: */*" }, lines)
+      "User-Agent: sluice/" .. require("sluice.core").version, "X-Key: k", "accept: */*",
+      lines[#lines]:match("^traceparent: 00%-%x+%-%x+%-01$") }, lines)
     assert.equal("text", c.body)
     c:answer(200)
     assert.equal(200, told().status)

@@ -88,7 +88,7 @@ describe("the showcase", function()
   end)
 
   it("is what make run serves", function()
-    local line = tree.read("Makefile"):match("\nrun:.-\texec ([^\n]+)")
+    local line = tree.read("Makefile"):match("\nrun:[^\n]- exec ([^\n]+)")
     assert.equal("build/bin/sluice run " .. PATH .. " --demo --host $(HOST) --port $(PORT)", line)
   end)
 
