@@ -103,7 +103,8 @@ import { createRoot } from "react-dom/client";
 import { useSse } from "$EXAMPLE/src/sse";
 window.seen = [];
 function Probe({ url, tag, options }) {
-  window.result = useSse(url, { eventTypes: ["e"], ...options, onMessage: ({ data }) => seen.push(data.n + tag) });
+  window.result = useSse(url, { eventTypes: ["e"], ...options, onMessage: ({ data }) => seen.push(data.n + tag),
+    filter: ({ data }) => { window.came = data.n; return true; } });
   return null;
 }
 const root = createRoot(document.getElementById("root")!);
@@ -346,6 +347,15 @@ describe("examples/react", function()
     l.publish("log", { first = 5, n = 120 })
     page.wait("result.lastEvent.data.n === 124", 20)
     assert.same({ 100, 25 }, page.eval("[result.events.length, result.events[0].data.n]"))
+    page.eval("seen.length = 0")
+    render("/log", "f", { throttle = 60000 })
+    clients(1)
+    l.publish("log", { first = 200 })
+    seen("200f")
+    l.publish("log", { first = 201, n = 2 })
+    page.wait("came === 202", 20)
+    render("/log", "g", { throttle = 60001 })
+    seen("200f,202g")
     page.eval("leave()")
     clients(0)
     page.close()

@@ -1,6 +1,7 @@
 --- share = true: tabs of Chromium share one stream, whatever happens to the worker between them.
 --- A tab whose worker is killed says nothing of it. $SLUICE_SPEC_FULL=1 kills 200 workers.
 local browser = require("spec.support.browser")
+local deadline = require("spec.support.deadline")
 local live = require("spec.support.live")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
@@ -26,20 +27,21 @@ window.c = connect("/s", { share: true, eventTypes: ["e", "st"], onReset: (r) =>
   onMessage: (e) => { if (e.type === "e") seen.push(e.data.n); else last[e.data.k] = e.data.n; } });
 </script>]], { ["Content-Type"] = "text/html" } end)]==]
 
--- Streams that refuse, as its cookie says, and how often each was asked.
+-- A stream that refuses all tickets but one, and how often it was asked.
 local REFUSING = [==[
 local asked = app:state("asked", { n = 0 })
 app:channel("log", { rewind = "all" })
 app:stream("/s", function(req)
   asked().n = asked().n + 1
-  return req.cookies.user and "log" or 401
+  return req.query.ticket == "good" and "log" or 401
 end)
+app:post("/cut", function() for c in app:clients() do c:close("moved") end end)
 app:get("/asked", function() return tostring(asked().n) end)
 app:get("/page", function() return 200, [[<!doctype html><title>Tab</title><script type="module">
 import { connect } from "/sluice.js";
-Object.assign(window, { errors: [], token: 0 });
-window.follow = (asks) => { window.c = connect("/s", { share: true, token: asks && (() => String(++token)),
-  onError: (e) => errors.push(e.status) }); };
+Object.assign(window, { errors: [], seen: [], ticket: "bad" });
+window.follow = (asks) => { window.c = connect("/s", { share: true, token: asks && (() => ticket), eventTypes: ["e"],
+  onError: (e) => errors.push(e.status), onMessage: (e) => seen.push(e.data.n) }); };
 </script>]], { ["Content-Type"] = "text/html" } end)]==]
 
 describe("tabs that share a stream", function()
@@ -78,9 +80,36 @@ describe("tabs that share a stream", function()
         page.wait("c.status === 'closed'", 20)
         assert.same({ 401 }, page.eval("errors"))
       end
-      local most = (asks and 2 or 1) * 4 -- of the worker and of each tab
+      local most = (asks and 2 or 1) * 6 -- of each tab, and of a worker that may have ended before the next came
       assert.is_true(asked() - before <= most, asked() - before)
       for _, page in ipairs(pages) do page.close() end
     end
+  end)
+
+  it("go on with the stream when another tab's ticket was refused", function()
+    local s = live.start(REFUSING)
+    local function tab()
+      local page = b.open(s.url .. "/page")
+      page.wait("!!window.follow", 10)
+      page.eval("ticket = 'good'")
+      page.eval("follow(true)")
+      page.wait("c.status === 'open'", 20)
+      return page
+    end
+    local good, other = tab(), tab()
+    s.wait_clients(1, 20)
+    other.eval("ticket = 'bad'")
+    deadline.eventually(function() -- until the worker takes the ticket of that one
+      s.post("/cut")
+      return other.eval("c.status") == "closed"
+    end, 30, "it is refused")
+    s.wait_clients(1, 20)
+    s.publish("log", { first = 7 })
+    good.wait("seen.at(-1) === 7", 20)
+    local shared = { good, tab() }
+    s.wait_clients(1, 20)
+    s.publish("log", { first = 8 })
+    for _, page in ipairs(shared) do page.wait("seen.at(-1) === 8", 20) end
+    assert.same({ 7, 8 }, good.eval("seen"))
   end)
 end)

@@ -410,6 +410,22 @@ return function(engine)
       if share then s.wait_clients(1, 20) end
     end)
 
+    it("another user signs in, and the page asks for something else" .. shared, function()
+      local s = start()
+      local page = page_of(s.port)
+      page.eval("document.cookie = 'user=alice'")
+      page.eval("(share) => follow('/mine', { share, onMessage: (e) => rows.push(e.data.k) })", share)
+      s.publish("mine/alice", { key = "of alice" })
+      page.wait("rows.length === 1", 10)
+      s.publish("mine/bob", { key = "of bob" })
+      page.eval("document.cookie = 'user=bob'")
+      page.eval("() => c.set({ maxRate: 1000 })")
+      s.publish("mine/bob", { key = "of bob" })
+      page.wait("rows.length === 4", 20)
+      assert.same({ "of alice", "user", "of bob", "of bob" }, page.eval("rows"))
+      s.wait_clients(1, 20)
+    end)
+
     if chromium then
       it("the page is frozen, and goes on" .. shared, function()
         local s = start()
