@@ -22,12 +22,12 @@ local rooms = require("sluice.rooms").new(app, { name = "doc", field = "document
 local heat = alerts.new(app, { name = "heat", channel = "device/:subject/alerts",
   subject = "deviceId", rewind = 5, durable = false })
 heat:rule("hot", { field = "temperature", above = 80, clear = 75, severity = "high",
-  message = "The boiler is hot" })
+  category = "heat", message = "The boiler is hot" })
 local health = alerts.new(app, { name = "health", channel = "system/alerts",
   event = "system-alert", rewind = "latest", durable = false })
 health:rule("high-cpu", { field = "cpu", above = 90, clear = 80, hold = 30,
-  message = "The processors are busy" })
-health:rule("service", { message = "A service does not run",
+  category = "performance", message = "The processors are busy" })
+health:rule("service", { category = "services", message = "A service does not run",
   when = function(sample) return sample.services[1].status == "stopped" end })
 
 app:channel("metrics", { history = 60, rewind = "all" })

@@ -100,6 +100,12 @@ local SENDERS = {
     t:advance(2)
     return t, { c }
   end,
+  ["examples/react"] = function()
+    local t = kit.open("examples/react/app.lua", { flags = { demo = true } })
+    local c = t:connect("/api/all?match=7&device=boiler&document=tea")
+    t:advance(30)
+    return t, { c }
+  end,
   ["examples/room"] = function()
     local t = kit.open("examples/room/app.lua")
     local a = t:connect("/api/documents/d/collaboration", { user = "alice" })

@@ -85,8 +85,8 @@ describe("a preflight", function()
       { "Vary", "Origin, Access-Control-Request-Method, Access-Control-Request-Headers" },
       { "Access-Control-Allow-Origin", "https://app.example" },
       { "Access-Control-Allow-Methods", "GET, HEAD, POST, PUT, PATCH, DELETE" },
-      { "Access-Control-Allow-Headers", "Authorization, Cache-Control, Content-Type, Idempotency-Key, If-None-Match, " ..
-        "Last-Event-ID, X-API-Key, X-Requested-With" },
+      { "Access-Control-Allow-Headers", "Authorization, Cache-Control, Content-Type, Idempotency-Key, " ..
+        "If-None-Match, Last-Event-ID, X-API-Key, X-Requested-With" },
       { "Access-Control-Max-Age", "7200" },
     }, http.cors(request("OPTIONS", ASK), { "https://app.example" }).fields)
   end)
