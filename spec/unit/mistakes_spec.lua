@@ -13,7 +13,8 @@ local at_load = {
   { "a method with a typo", 'app:chanel("a")', "app.lua:3: app has no 'chanel': did you mean app:channel?" },
   { "a function with a typo", "sluice.slep(1)", "app.lua:3: sluice has no 'slep': did you mean sluice.sleep?" },
   { "a method of another library", 'app:use(print)', "app.lua:3: app has no 'use' (it has: after, at, cancel, "
-    .. "channel, channels, check, client, clients, cors, delete, durable_stream, event_type, event_types, every, get, guard, "
+    .. "channel, channels, check, client, clients, cors, delete, durable_stream, "
+    .. "event_type, event_types, every, get, guard, "
     .. "has_store, history, latest, newest, on, patch, post, publish, put, recheck, remove, replan, service, slowest, "
     .. "spawn, state, static, stats, store, stream, task, transform)" },
   { "a level with a typo", 'sluice.log.warning("x")',
