@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 
 const [file, url, readers, cuts, seed, speed] = process.argv.slice(2);
 const timeout = setTimeout;
-globalThis.setTimeout = (fn, ms) => timeout(fn, ms > 400 && ms < 60000 ? ms / speed : ms);
+globalThis.setTimeout = (fn, ms, ...args) => timeout(fn, ms > 400 && ms < 60000 ? ms / speed : ms, ...args);
 const { connect } = await import(pathToFileURL(file));
 const upstream = new URL(url);
 let state = Number(seed), made = 0;
