@@ -10,8 +10,12 @@ struct scan {
     const char *p, *end;
 };
 
+static bool is_blank(char c) {
+    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
+}
+
 static void skip_blanks(struct scan *s) {
-    while (s->p < s->end && memchr(" \t\n\r", *s->p, 4)) s->p++;
+    while (s->p < s->end && is_blank(*s->p)) s->p++;
 }
 
 static bool take(struct scan *s, char c) {

@@ -28,9 +28,10 @@ struct block *block_new(const char *bytes, uint32_t n, enum stream_end end) {
 int block_code(struct block *b, enum form_id form, struct coder *coder) {
     enum coding coding = form_coding(form);
     if (!coding || b->coded[coding]) return 0;
-    enum coding other = coding == CODING_GZIP ? CODING_ZSTD : CODING_GZIP;
-    if (PLANTED(47) && b->coded[other])
-        return (b->coded[coding] = block_ref(b->coded[other])), 0;
+    if (PLANTED(47) && b->coded[CODING_GZIP + CODING_ZSTD - coding])
+        return (b->coded[coding] =
+                    block_ref(b->coded[CODING_GZIP + CODING_ZSTD - coding])),
+               0;
     int err = coder_code(coder, coding, slice_of(block_bytes(b), b->n));
     if (err < 0) return err;
     const char *bytes = coder->out.n > 0 ? coder->out.p : "";

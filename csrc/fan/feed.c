@@ -18,7 +18,7 @@
 enum feed_kind feed_kind_of(struct slice type) {
     static const char json[] = "application/json";
     size_t n = 0;
-    while (n < type.n && !memchr("; \t", type.p[n], 3)) n++;
+    while (n < type.n && type.p[n] != ';' && type.p[n] != ' ' && type.p[n] != '\t') n++;
     if (n == sizeof json - 1 && strncasecmp(type.p, json, n) == 0) return FEED_JSON;
     return n > 5 && strncasecmp(type.p, "text/", 5) == 0 ? FEED_TEXT : FEED_BYTES;
 }
