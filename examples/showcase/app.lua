@@ -1,60 +1,50 @@
---- All together: the dashboard's page, and a hub to which whoever has a key can post.
+--- All eight use cases, the chat and a hub in one app: a page of each, and one stream of all.
 ---
 ---   sluice run --demo examples/showcase/app.lua      (make run) and open http://127.0.0.1:5121/
----   curl -N http://127.0.0.1:5121/api/sse/connect
+---   curl -N 'http://127.0.0.1:5121/api/showcase?match=7&device=boiler&document=welcome'
 ---   curl -H 'X-API-Key: your-api-key' --json '{"message":"Hello"}' \
 ---     http://127.0.0.1:5121/api/sse/notification
 ---   curl --json '{"intervalSeconds":1}' http://127.0.0.1:5121/api/demo/start
----   curl -N http://127.0.0.1:5121/api/showcase
 ---
---- With --demo the key your-api-key is valid, anyone may listen, the page is signed in as alice,
---- and after a start events of all kinds come by themselves. Without it, KEYS names a file of keys,
---- and strangers get 401.
+--- With --demo the key your-api-key is valid, everybody is alice, and everything moves by itself
+--- while somebody looks (games.lua, market.lua, plant.lua, bob.lua). Without it, KEYS names a file of keys, pages sign in,
+--- and strangers get 401. Change rules.lua while it runs. Nothing is written to the disk.
 local sluice = require("sluice")
 local app = sluice.app()
+local rules = require("rules")
 local is_demo = sluice.is_demo()
 
 local DEMO_KEYS = { { id = "demo", roles = { "publisher", "Admin" }, -- printf %s KEY | sha256sum
   hash = "a2ae6a9ee724b61d83d3cb2ec4a4bfc5d72624008508511935f85a4227a92db6" } }
 
 local keys = is_demo and DEMO_KEYS or sluice.env("KEYS", "")
-local auth = require("sluice.auth").new(app, {
-  keys = keys ~= "" and keys or {},
-  session = { secret = is_demo and "of a demo: everybody knows this secret"
-    or sluice.env("SESSION_SECRET", sluice.id() .. sluice.id()), secure = not is_demo },
-  durable = not is_demo, -- a demo leaves nothing behind
-})
-local hub = require("sluice.hub").new(app)
-local system = require("sluice.system").new(app)
-local listener = is_demo and auth:optional() or auth:user()
+local with = {
+  auth = require("sluice.auth").new(app, { keys = keys ~= "" and keys or {}, durable = false,
+    session = { secret = is_demo and "of a demo: everybody knows this secret"
+      or sluice.env("SESSION_SECRET", sluice.id() .. sluice.id()),
+      secure = sluice.env("SECURE", is_demo and "" or "yes") ~= "" } }),
+  hub = require("sluice.hub").new(app),
+  demo = require("sluice.demo").new(app),
+  inbox = require("sluice.inbox").new(app, { max = 20, durable = false, escalate = {
+    critical = { { after = 10, via = function(user, data)
+      sluice.log.warn(("%s has not looked at '%s'"):format(user, data.message))
+    end } } } }),
+  jobs = require("sluice.jobs").new(app, { durable = false }),
+  runs = require("sluice.runs").new(app, { keep = 600, max_bytes = 1 << 16, concurrency = 8,
+    queue = 20, durable = false }),
+  rooms = require("sluice.rooms").new(app, { name = "doc", field = "documentId" }),
+  system = require("sluice.system").new(app, { services = {
+    { name = "ssh", tcp = sluice.env("SSH", "127.0.0.1:22") } } }),
+  heat = require("sluice.alerts").new(app, { name = "heat", channel = "device/:subject/alerts",
+    subject = "deviceId", rewind = "latest", durable = false }),
+  health = require("sluice.alerts").new(app, { name = "health", channel = "system/alerts",
+    event = "system-alert", rewind = "latest", durable = false }),
+}
+for name, rule in pairs(rules.devices) do with.heat:rule(name, rule) end
+for name, rule in pairs(rules.system) do with.health:rule(name, rule) end
 
-hub:routes("/api/sse", { connect = listener, publish = auth:role("publisher"),
-  admin = auth:role("Admin") })
-app:every(30, { name = "heartbeat" }, function() hub:heartbeat() end)
-
-app:channel("metrics", { history = 300, rewind = "all" })
-app:stream("/api/dashboard-metrics", listener, "metrics")
-app:every(1, { while_subscribed = "metrics" }, function()
-  app:publish("metrics", "metrics-update", system:sample())
-end)
-
--- One stream with all kinds of events: their names differ.
-local demo = require("sluice.demo").new(app)
-demo:routes("/api/demo")
-demo:use_cases("showcase")
-app:channel("showcase", { history = 100, rewind = 10 })
-app:stream("/api/showcase", listener, { channels = { "showcase", "hub" } })
-
-app:get("/", function()
-  local headers = is_demo and auth:sign_in({ id = "alice", name = "Alice" }) or {}
-  headers.Location = "/index.html"
-  return 302, nil, headers
-end)
-app:static("/look", "../look")
-app:static("/", "../dashboard/public")
-
-app:on("start", function()
-  if is_demo then sluice.log.warn("the key your-api-key is valid, and pages are alice's") end
-end)
+local parts = { "channels", "pages", "streams", "posts", "chat", "measure" }
+if is_demo then table.move({ "games", "market", "plant", "bob" }, 1, 4, #parts + 1, parts) end
+for _, part in ipairs(parts) do require(part)(app, with) end
 
 return app

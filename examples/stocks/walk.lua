@@ -13,9 +13,7 @@ function walk.names()
   return names
 end
 
---- A market at its opening.
--- @tparam integer seed
--- @treturn table { random, symbols = { { symbol, open, price, volume, n, speed }, … } }
+--- A market at its opening: { random = seed, symbols = { { symbol, open, price, … }, … } }.
 function walk.open(seed)
   local market = { random = seed, symbols = {} }
   for _, name in ipairs(walk.names()) do
@@ -32,17 +30,21 @@ function walk.draw(market)
   return (market.random >> 11) / 2 ^ 52
 end
 
---- One trade: the first symbols trade most. Returns what is published; `n` counts the trades of
---- the symbol, so that a reader knows how many were skipped.
+--- What is published of a symbol; `n` counts its trades: a reader knows how many were skipped.
+function walk.quote(s)
+  local change = math.floor(100 * (s.price - s.open) + 0.5) / 100
+  return { symbol = s.symbol, price = s.price, change = change, volume = s.volume, n = s.n,
+    changePercent = math.floor(10000 * change / s.open + 0.5) / 100 }
+end
+
+--- One trade: the first symbols trade most. Returns what is published.
 function walk.trade(market)
   local s = market.symbols[1 + math.floor(#market.symbols * walk.draw(market) ^ 1.4)]
   local step = walk.draw(market) + walk.draw(market) + walk.draw(market) - 1.5
   s.price = math.max(0.5, math.floor(s.price * (1 + s.speed * step) * 100 + 0.5) / 100)
   s.volume = s.volume + 10 * (1 + math.floor(20 * walk.draw(market) ^ 3))
   s.n = s.n + 1
-  local change = math.floor(100 * (s.price - s.open) + 0.5) / 100
-  return { symbol = s.symbol, price = s.price, change = change, volume = s.volume, n = s.n,
-    changePercent = math.floor(10000 * change / s.open + 0.5) / 100 }
+  return walk.quote(s)
 end
 
 --- The index: 1,000 at the opening, and by the mean of what the symbols have changed since.

@@ -1,0 +1,16 @@
+--- This machine's figures: for the dashboard every second, for the monitoring every five, and the
+--- heartbeat of the hub. Each only while somebody looks, but for the heartbeat.
+return function(app, with)
+  app:channel("metrics", { history = 300, rewind = "all" })
+  app:channel("system/metrics", { history = 180, rewind = "all" })
+
+  app:every(1, { name = "measure", while_subscribed = "metrics" }, function()
+    app:publish("metrics", "metrics-update", with.system:sample())
+  end)
+  app:every(5, { name = "monitor", while_subscribed = "system/metrics" }, function()
+    local sample = with.system:sample()
+    app:publish("system/metrics", "system-metrics", sample)
+    with.health:check("server", sample)
+  end)
+  app:every(30, { name = "heartbeat" }, function() with.hub:heartbeat() end)
+end

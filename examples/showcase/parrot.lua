@@ -1,0 +1,1 @@
+../chat/parrot.lua

@@ -1,0 +1,51 @@
+--- Eight streams, the same as one, and who may ask. All need a user.
+local sluice = require("sluice")
+
+local ALICE = { id = "alice", name = "Alice" }
+local OWN_GUARDS = { "^/api/sse/", "^/api/demo/" } -- these say themselves who may ask
+
+local function visitor(req)
+  for _, path in ipairs(OWN_GUARDS) do
+    if req.path:find(path) then return true end
+  end
+  if sluice.is_demo() then req.user = req.user or ALICE end
+  if req.user then return true end
+  return 401, "sign in first"
+end
+
+-- The channels of all streams for one user; what is not named is left out.
+local function all_of(user, query, with)
+  local list = { "metrics", with.inbox:channel(user), with.jobs:channel(user), "news", "prices",
+    "system/metrics", "system/alerts", "hub", "reload", "chat/" .. user }
+  local function add(named, ...)
+    if not named then return end
+    for _, name in ipairs { ... } do list[#list + 1] = name:format(named) end
+  end
+  add(query.match, "match/%s/events", "match/%s/commentary")
+  add(query.device, "device/%s", "device/%s/alerts")
+  add(query.document, "doc/%s", "doc/%s/live", "text/%s")
+  return list
+end
+
+return function(app, with)
+  local auth = with.auth
+  app:guard("/api/**", auth:optional(), visitor)
+  local listener = sluice.is_demo() and auth:optional() or auth:user()
+  with.hub:routes("/api/sse", { connect = listener, publish = auth:role("publisher"),
+    admin = auth:role("Admin") })
+  with.demo:routes("/api/demo")
+  app:channel("reload", { history = 20 })
+
+  app:stream("/api/dashboard-metrics", "metrics")
+  with.inbox:stream("/api/notifications")
+  with.jobs:stream("/api/job-progress")
+  app:stream("/api/live-match/:id", { channels = { "match/:id/events", "match/:id/commentary",
+    "news" } })
+  app:stream("/api/stock-prices", { channels = { "prices" }, query = { keys = "symbols" } })
+  app:stream("/api/devices/:id/telemetry", { channels = { "device/:id", "device/:id/alerts" } })
+  with.rooms:stream("/api/documents/:id/collaboration", { channels = { "text/:id" } })
+  app:stream("/api/system/monitoring", { channels = { "system/metrics", "system/alerts" } })
+  app:stream("/api/showcase", function(req)
+    return { channels = all_of(req.user.id, req.query, with) }
+  end)
+end

@@ -1,0 +1,1 @@
+../stocks/walk.lua
