@@ -13,8 +13,8 @@ app:durable_stream("/text/:id", { channel = "log/:id", type = "text/plain; chars
 app:durable_stream("/bytes/:id", { channel = "log/:id", type = "image/png" })
 app:durable_stream("/short/:id", "short/:id")
 app:durable_stream("/some/:id", { channel = "log/:id", types = { "a" }, wait = 5 })
-app:durable_stream("/none", "none")
-app:durable_stream("/state", "state")
+app:durable_stream("/none", function() return "none" end)
+app:durable_stream("/state", function() return "state" end)
 app:durable_stream("/mine/:id", "mine/:id")
 app:durable_stream("/guarded/:id", function(req)
   if req.query.key == "k" then return true end
@@ -445,6 +445,9 @@ describe("a durable stream", function()
       ['app:durable_stream("/x", "log/:id")'] = "no path parameter :id",
       ['app:durable_stream("/x", "log/*")'] = "is a pattern",
       ['app:durable_stream("/x", "log") app:stream("/x", "log")'] = "registered already",
+      ['app:durable_stream("/x", "log") app:channel("log", { history = 0 })'] = "'log', which has history = 0: a feed",
+      ['app:durable_stream("/x/:id", "a/:id") app:channel("a/*", { history = "latest" })'] = "'a/:id', a state channel",
+      ['app:channel("**", { key = "k", rewind = "latest" }) app:durable_stream("/x", "log")'] = "'log', a keyed log",
     } do
       local ok, problem = pcall(kit.start, text)
       assert.is_false(ok, text)

@@ -96,10 +96,10 @@ describe("policies", function()
   it("tell the kind and the rate that they come to, before they hold", function()
     local list = { { pattern = "**", history = "latest", max_rate = 3 }, { pattern = "a", history = 5 },
       { pattern = "b", history = 5, rewind = "latest", key = "k", max_rate = 0 } }
-    assert.same({ "state", 2, false }, { core.merge(list, "x") })
-    assert.same({ "log", 2, false }, { core.merge(list, "a") })
-    assert.same({ "keyed", 0, false }, { core.merge(list, "b") })
-    assert.same({ "log", 0, false }, { core.merge({}, "x") })
+    assert.same({ "state", 2, false, 0 }, { core.merge(list, "x") })
+    assert.same({ "log", 2, false, 5 }, { core.merge(list, "a") })
+    assert.same({ "keyed", 0, false, 5 }, { core.merge(list, "b") })
+    assert.same({ "log", 0, false, 100 }, { core.merge({}, "x") })
   end)
 
   it("that name no option change nothing", function()

@@ -5,12 +5,14 @@
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local options = require("sluice.base.options")
+local patterns = require("sluice.base.patterns")
 local plan = require("sluice.app.plan")
 
 local feed = {}
 
 local PLAN = { channel = options.NONE, type = options.NONE, closes = options.NONE,
   types = options.NONE, wait = options.NONE }
+local KINDS = { state = "state channel", keyed = "keyed log" }
 local WAIT_MOST = 300
 local TYPE_DEFAULT = "application/json"
 local TOKEN = "[%w!#$&^_.+-]+"
@@ -64,6 +66,24 @@ function feed.check(what, given)
     closes = o.closes ~= nil and check_closes(what, o.closes) or {},
     wait = o.wait ~= nil and check_wait(what, o.wait) or nil }
   return out
+end
+
+--- Check that the feeds whose channel is written down read logs that keep something, when all
+-- channels are declared; raises.
+-- @tparam sluice.Generation generation
+function feed.check_logs(generation)
+  for _, route in ipairs(generation.routes) do
+    local pattern = route.kind == "feed" and route.checked and route.checked.channels[1][1]
+    if pattern then
+      local name = patterns.example(pattern, pattern)
+      local kind, _, _, history = core.merge(generation.policies, name)
+      if kind ~= "log" or history == 0 then
+        error(("%s: app:durable_stream(%q) reads '%s', %s: a feed reads one log with a history")
+          :format(route.where, route.pattern, pattern,
+            kind == "log" and "which has history = 0" or "a " .. KINDS[kind]), 0)
+      end
+    end
+  end
 end
 
 return feed

@@ -8,6 +8,7 @@ local channels = require("sluice.app.channels")
 local core = require("sluice.core")
 local environment = require("sluice.live.environment")
 local failure = require("sluice.base.failure")
+local feed = require("sluice.app.feed")
 local process = require("sluice.base.process")
 
 local generation = {}
@@ -54,6 +55,7 @@ local function run_chunk(self, text)
     error(("%s: the script must end with 'return app' (it returned %s)"):format(self.path, got), 0)
   end
   channels.check_merged(self)
+  feed.check_logs(self)
 end
 
 -- Run code of the app while nothing may have an effect; a failure names its phase.
