@@ -110,7 +110,8 @@ function browser.start(engine)
   local self = { pid = p.pid }
   function self.open(url, options)
     local o = options or {}
-    local opened = ask { op = "open", url = url, width = o.width, height = o.height, scheme = o.scheme }
+    local opened = ask { op = "open", url = url, width = o.width, height = o.height, scheme = o.scheme,
+      apart = o.apart }
     local page = page_of(ask, opened.page)
     page.status = opened.status
     return page

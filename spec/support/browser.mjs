@@ -21,7 +21,7 @@ const context = await engines[engine].launchPersistentContext(profile, {
   args: !chromium ? [] : ["--headless", "--no-sandbox", "--host-resolver-rules=MAP *.test 127.0.0.1", "--disable-gpu", "--disable-quic", "--no-first-run",
     "--disable-background-networking", "--disable-component-update", "--disable-sync"],
 });
-const pages = [];
+const pages = [], others = [];
 const noise = []; // what pages complained about: [page, kind, text]
 
 function watch(page) {
@@ -38,8 +38,11 @@ const call = ({ js, arg }) => {
 };
 
 const ops = {
-  async open({ url, width, height, scheme }) {
-    const page = await context.newPage();
+  async open({ url, width, height, scheme, apart }) {
+    // apart: with connections, cookies and a cache of its own, as in another profile
+    const where = apart ? await context.browser().newContext({ ignoreHTTPSErrors: true }) : context;
+    if (apart) others.push(where);
+    const page = await where.newPage();
     const n = watch(page);
     if (width) await page.setViewportSize({ width, height });
     if (scheme) await page.emulateMedia({ colorScheme: scheme });
@@ -75,6 +78,7 @@ const ops = {
   noise: () => noise.splice(0),
   async clear() { // as new: nothing is left of who used it before
     for (const page of context.pages().slice(1)) await page.close();
+    for (const other of others.splice(0)) await other.close();
     if (chromium) await context.setOffline(false);
     await context.clearCookies();
     pages.length = 0;

@@ -84,7 +84,7 @@ local function open_page(row, base, paths)
   local address = page_address(base, { frames = frames(row, base, paths) })
   if row.runs == "webkit" then return clients.of_process(row.name, webkit.open(address), paths) end
   browsers[row.runs] = browsers[row.runs] or browser.start(row.runs)
-  local page = browsers[row.runs].open(address)
+  local page = browsers[row.runs].open(address, { apart = row.runs == "chromium" }) -- six connections are for each
   return clients.watch(row.name, paths, function() return by_number(page.eval("streams")) end)
 end
 
