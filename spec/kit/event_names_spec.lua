@@ -106,8 +106,8 @@ local SENDERS = {
     t:advance(30)
     return t, { c }
   end,
-  ["examples/room"] = function()
-    local t = kit.open("examples/room/app.lua")
+  ["examples/editor"] = function()
+    local t = kit.open("examples/editor/app.lua")
     local a = t:connect("/api/documents/d/collaboration", { user = "alice" })
     local b = t:connect("/api/documents/d/collaboration", { user = "bob" })
     t:post("/api/documents/d/cursor", { user = "bob", json = { line = 3, column = 7 } })

@@ -195,11 +195,11 @@ describe("examples/match", function()
   end)
 end)
 
-describe("examples/room", function()
+describe("examples/editor", function()
   local TEA = "/api/documents/tea/"
   local t
 
-  before_each(function() t = kit.open("examples/room/app.lua") end)
+  before_each(function() t = kit.open("examples/editor/app.lua") end)
   after_each(kit.stop_all)
 
   local function enter(user) return t:connect(TEA .. "collaboration", { user = user }) end
@@ -224,20 +224,6 @@ describe("examples/room", function()
     assert.same({ "bob", 1 }, { gone.data.userId, gone.data.activeUsers })
     assert.near(65, t:elapsed(), 0.01)
     assert.equal(1, enter("alice"):count("user-joined"))
-  end)
-
-  it("shows a late visitor the newest of each line, and takes lines of members only", function()
-    enter("alice")
-    local function write(user, line, text)
-      return t:put(TEA .. "lines/" .. line, { user = user, json = { text = text } }).status
-    end
-    for i = 1, 3 do assert.equal(202, write("alice", 1, "one " .. i)) end
-    assert.equal(202, write("alice", 2, "<b>two"))
-    assert.same({ 403, 422, 422 }, { write("eve", 1, "x"), write("alice", 0, "x"), write("alice", "1e3", "x") })
-    local bob = enter("bob")
-    local text = {}
-    for _, e in ipairs(bob:events("line-change")) do text[e.data.line] = e.data.text end
-    assert.same({ 2, "one 3", "<b>two" }, { bob:count("line-change"), text[1], text[2] })
   end)
 
   it("takes a page that is loaded again for the same visit, also over a reload", function()
@@ -270,11 +256,16 @@ describe("examples/room", function()
   it("shows where each cursor stands, the newest only", function()
     local alice = enter("alice")
     enter("bob")
+    local born = t:get(TEA .. "text", { user = "bob" }).json.born
+    assert.equal(200, t:post(TEA .. "changes", { user = "bob", json = { born = born, version = 0, client = "b", n = 1,
+      changes = { ("\n"):rep(60) } } }).status)
     for i = 1, 50 do
       assert.equal(202, t:post(TEA .. "cursor", { user = "bob", json = { line = i, column = 1 } }).status)
     end
     t:advance(0.1)
-    assert.equal(50, alice:events("cursor-move")[alice:count("cursor-move")].data.position.line)
+    local last = alice:events("cursor-move")[alice:count("cursor-move")].data
+    assert.same({ line = 50, column = 0 }, last.position)
+    assert.same({ 1, 49, 49 }, { last.version, last.anchor, last.head })
     assert.equal(1, enter("carol"):count("cursor-move"))
     t:advance(60)
     assert.equal(401, t:connect(TEA .. "collaboration").status)
