@@ -1,0 +1,70 @@
+// The rule that one changes while everybody watches: its text as it is now, and what reloads said. Code is shown in a
+// dialog, at a line.
+import { byId, clock, make } from "/look/page.js";
+import { known, number, parts, say, words } from "./cards/card.js";
+
+const RULES = "examples/showcase/rules.lua";
+const LINKS = ["dashboard", "notifications", "progress", "match", "stocks", "devices", "editor", "monitoring", "chat"];
+const part = parts("rules"), whole = number(0);
+let before = null; // the lines as they were
+
+async function read(file) {
+  const answer = await fetch(`/api/code?file=${encodeURIComponent(file)}`).catch(() => null);
+  return answer?.ok ? answer.text() : null;
+}
+
+/** Lines with their numbers; those of `marked` stand out. */
+function lines(text, marked = () => false) {
+  return make("ol", text.replace(/\n$/, "").split("\n").map((line, i) => make("li", make("code", line || " "), { class: marked(line, i) ? "marked" : undefined })));
+}
+
+export async function showCode(file, line) {
+  const text = await read(file);
+  const dialog = byId("viewer") ?? document.body.appendChild(make("dialog", [
+    make("form", [make("h2", "", { id: "viewer-title" }), make("button", "Close", { autofocus: "" })], { method: "dialog", class: "row spread" }),
+    make("div", "", { class: "code", tabindex: 0 })], { id: "viewer", "aria-labelledby": "viewer-title" }));
+  say(byId("viewer-title"), file);
+  const box = dialog.querySelector(".code");
+  box.replaceChildren(text === null ? make("p", "This file is not shown here", { class: "soft" }) : lines(text, (_, i) => i + 1 === line));
+  dialog.showModal();
+  box.querySelector(".marked")?.scrollIntoView({ block: "center" });
+}
+
+/** What has changed since the last time stands out. */
+async function showRules() {
+  const text = await read(RULES);
+  part.code.hidden = text === null;
+  if (text === null) return;
+  const old = before && new Set(before);
+  part.code.replaceChildren(lines(text, (line) => old && line.trim() && !old.has(line)));
+  before = text.split("\n");
+}
+
+export function onReload(data) {
+  const files = (Array.isArray(data.files) ? data.files : [data.file]).map((it) => words(it, 80).replace(/^.*\//, "")).filter(Boolean).join(", ");
+  const kept = data.connections;
+  part.badge.hidden = false;
+  part.said.dataset.tone = data.ok === false ? "bad" : "good";
+  if (data.ok === false) {
+    say(part.badge, `the one before goes on`);
+    say(part.said, `${clock(undefined, true)}: not loaded, ${words(data.message, 300)}. Nobody has noticed but you.`);
+  } else {
+    say(part.badge, `generation ${whole(data.generation)}`);
+    say(part.said, `reload #${whole(data.generation)}${files && `: ${files}`}${known(kept) ? `, ${kept === 1 ? "one connection" : `${whole(kept)} connections`} kept` : ""}`);
+  }
+  part.said.classList.remove("fresh");
+  requestAnimationFrame(() => part.said.classList.add("fresh"));
+  return showRules();
+}
+
+function link(file, label) {
+  const button = make("button", label, { type: "button", class: "plain" });
+  button.addEventListener("click", () => showCode(file));
+  return button;
+}
+
+export async function start() {
+  await showRules();
+  if (before === null) return; // code is not shown here
+  part.links.append(make("span", "The code:", { class: "soft" }), ...LINKS.map((name) => link(`examples/${name}/app.lua`, name)), link("examples/showcase/app.lua", "this page"));
+}
