@@ -7,8 +7,9 @@
 ---   curl --json '{"intervalSeconds":1}' http://127.0.0.1:5121/api/demo/start
 ---
 --- With --demo the key your-api-key is valid, everybody is alice, and everything moves by itself
---- while somebody looks (games.lua, market.lua, plant.lua, bob.lua). Without it, KEYS names a file of keys, pages sign in,
---- and strangers get 401. Change rules.lua while it runs. Nothing is written to the disk.
+--- while somebody looks (games.lua, market.lua, plant.lua, bob.lua). Without it, KEYS names a file
+--- of keys, pages sign in, and strangers get 401. Change rules.lua while it runs. Nothing is kept
+--- on the disk.
 local sluice = require("sluice")
 local app = sluice.app()
 local rules = require("rules")
@@ -22,7 +23,7 @@ local with = {
   auth = require("sluice.auth").new(app, { keys = keys ~= "" and keys or {}, durable = false,
     session = { secret = is_demo and "of a demo: everybody knows this secret"
       or sluice.env("SESSION_SECRET", sluice.id() .. sluice.id()),
-      secure = sluice.env("SECURE", is_demo and "" or "yes") ~= "" } }),
+      secure = sluice.env("SECURE", is_demo and "no" or "yes") ~= "no" } }),
   hub = require("sluice.hub").new(app),
   demo = require("sluice.demo").new(app),
   inbox = require("sluice.inbox").new(app, { max = 20, durable = false, escalate = {

@@ -33,7 +33,7 @@ return function(app, with)
         column = math.random(0, 12) } })
   end)
 
-  app:every(60, { name = "batch", while_subscribed = jobs:channel("alice") }, function()
+  app:every(20, { name = "batch", while_subscribed = jobs:channel("alice") }, function()
     local now = sent()
     now.batches = now.batches + 1
     begin_batch(jobs, now.batches)

@@ -1,5 +1,5 @@
---- The chat of examples/chat, answered by its parrot. What a user's answers bring is told on the one
---- stream of all, too, with the id of the run.
+--- The chat of examples/chat, answered by its parrot. What a user's answers bring is told on the
+--- one stream of all, too, with the id of the run.
 local sluice = require("sluice")
 local openai, parrot = require("openai"), require("parrot")
 

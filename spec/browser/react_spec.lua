@@ -27,13 +27,13 @@ import { Toaster } from "$EXAMPLE/src/toast";
 %s
 const parts = [%s];
 const props = { jobId: new URLSearchParams(location.search).get("job"), matchId: "7", symbols: ["ACME", "NOVA"],
-  deviceId: "boiler", documentId: "tea" };
+  deviceId: "boiler", documentId: "welcome" };
 const of = ["/api/notifications", "/api/job-progress", "/api/live-match/7", "/api/stock-prices",
-  "/api/devices/boiler/telemetry", "/api/documents/tea/collaboration", "/api/system/monitoring"];
+  "/api/devices/boiler/telemetry", "/api/documents/welcome/collaboration", "/api/system/monitoring"];
 const root = createRoot(document.getElementById("root")!);
 window.leave = () => root.unmount();
 window.show = (more) => root.render(<StrictMode>
-  <SharedStream url="/api/all?match=7&device=boiler&document=tea" of={of}>
+  <SharedStream url="/api/showcase?match=7&device=boiler&document=welcome" of={of}>
     {parts.map(([name, Part]) => <section key={name} id={name}><Part {...props} {...more} /></section>)}
     <Toaster />
   </SharedStream></StrictMode>);
@@ -70,7 +70,7 @@ local POSTS = [[async () => {
     body: JSON.stringify(body) });
   const began = performance.now();
   const answers = await Promise.all([post("/api/process-batch", { items: ["a"] }),
-    post("/api/documents/tea/cursor", { line: 1, column: 1 }), post("/api/notifications/ack", { ids: ["x"] })]);
+    post("/api/documents/welcome/cursor", { line: 1, column: 1 }), post("/api/notifications/ack", { ids: ["x"] })]);
   if (answers.some(({ ok }) => !ok)) throw new Error(answers.map(({ status }) => status).join());
   return performance.now() - began;
 }]]
@@ -164,7 +164,7 @@ describe("examples/react", function()
 
   local function start(...)
     if not folder then pending("build/node or Chromium is not there") return nil end
-    s = server.start { path = "examples/react/app.lua", args = { ... }, env = { PAGES = folder } }
+    s = server.start { path = "examples/showcase/app.lua", args = { ... }, env = { PAGES = folder, SECURE = "no" } }
     return s
   end
 
@@ -174,7 +174,7 @@ describe("examples/react", function()
     for line in s.log():gmatch("{[^\n]+}") do
       local row = json.decode(line)
       if row.message == "stream ended" then ended = ended + 1 end
-      local is_stream = row.path and (row.path:find("^/api/all") or row.path:find("^/api/dashboard") or
+      local is_stream = row.path and (row.path:find("^/api/showcase") or row.path:find("^/api/dashboard") or
         row.path:find("^/api/notifications$") or row.path:find("^/api/job%-") or row.path:find("^/api/live") or
         row.path:find("^/api/stock") or row.path:find("/telemetry$") or row.path:find("/collaboration$") or
         row.path:find("/monitoring$"))
@@ -278,7 +278,7 @@ describe("examples/react", function()
     alive(2) -- the first of them has an EventSource, which StrictMode may have made twice
     local before = streams()
     page.eval("show({ symbols: ['TIDE'] })") -- a filter of the new props, on the stream of the old
-    page.wait("/^2\\d\\.\\d\\d$/.test(document.querySelector('#StockTicker .stock p').textContent)", 20)
+    page.wait("/^5\\d\\.\\d\\d$/.test(document.querySelector('#StockTicker .stock p').textContent)", 20)
     assert.equal(before, (streams()))
     page.eval("leave()")
     alive(0)

@@ -100,12 +100,6 @@ local SENDERS = {
     t:advance(2)
     return t, { c }
   end,
-  ["examples/react"] = function()
-    local t = kit.open("examples/react/app.lua", { flags = { demo = true } })
-    local c = t:connect("/api/all?match=7&device=boiler&document=tea")
-    t:advance(30)
-    return t, { c }
-  end,
   ["examples/editor"] = function()
     local t = kit.open("examples/editor/app.lua")
     local a = t:connect("/api/documents/d/collaboration", { user = "alice" })
@@ -117,12 +111,13 @@ local SENDERS = {
   end,
   ["examples/showcase"] = function()
     local t = kit.open("examples/showcase/app.lua", { flags = { demo = true } })
-    local page, figures = t:connect("/api/sse/connect"), t:connect("/api/dashboard-metrics")
+    local page = t:connect("/api/sse/connect")
+    local all = t:connect("/api/showcase?match=7&device=boiler&document=welcome")
     local key = { ["X-API-Key"] = "your-api-key" }
     t:post("/api/sse/notification", { headers = key, json = { message = "a" } })
     t:post("/api/sse/broadcast-maintenance", { headers = key, json = { startTime = "3:00" } })
     t:advance(31)
-    return t, { page, figures }
+    return t, { page, all }
   end,
   ["examples/stocks"] = function()
     local t = kit.open("examples/stocks/app.lua")

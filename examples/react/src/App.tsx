@@ -13,9 +13,9 @@ import { Stocks } from "./components/Stocks";
 import { SharedStream, useSse } from "./sse";
 import { Toaster, toast } from "./toast";
 
-const MATCH = "7", DEVICE = "boiler", DOCUMENT = "tea";
+const MATCH = "7", DEVICE = "boiler", DOCUMENT = "welcome";
 const SYMBOLS = ["ACME", "BOLT", "IRIS", "NOVA", "TIDE", "WAVE"];
-const ALL = `/api/all?match=${MATCH}&device=${DEVICE}&document=${DOCUMENT}`;
+const ALL = `/api/showcase?match=${MATCH}&device=${DEVICE}&document=${DOCUMENT}`;
 const OF = [
   "/api/dashboard-metrics", "/api/notifications", "/api/job-progress", `/api/live-match/${MATCH}`, "/api/stock-prices",
   `/api/devices/${DEVICE}/telemetry`, `/api/documents/${DOCUMENT}/collaboration`, "/api/system/monitoring",

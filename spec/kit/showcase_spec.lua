@@ -1,22 +1,22 @@
---- The server of examples/react in virtual time: what each of its streams has at once, who may ask, what is posted.
+--- The showcase in virtual time: what each of its streams has at once, who may ask, what is posted.
 local kit = require("spec.support.kit")
 
-local PATH = "examples/react/app.lua"
-local ALL = "/api/all?match=7&device=boiler&document=tea"
+local PATH = "examples/showcase/app.lua"
+local ALL = "/api/showcase?match=7&device=boiler&document=welcome"
 
 -- Of each stream, the events that are there when it opens.
 local STREAMS = {
   ["/api/dashboard-metrics"] = { "metrics-update" },
   ["/api/notifications"] = { "notification" },
   ["/api/job-progress"] = { "progress" },
-  ["/api/live-match/7"] = { "match-event", "commentary" },
+  ["/api/live-match/7"] = { "match-event", "commentary", "news" },
   ["/api/stock-prices"] = { "price-update" },
   ["/api/devices/boiler/telemetry"] = { "telemetry", "alert" },
-  ["/api/documents/tea/collaboration"] = { "user-joined", "cursor-move", "line-change" },
+  ["/api/documents/welcome/collaboration"] = { "user-joined", "cursor-move", "line-change" },
   ["/api/system/monitoring"] = { "system-metrics" },
 }
 
-describe("examples/react", function()
+describe("the showcase", function()
   local t
 
   after_each(kit.stop_all)
@@ -32,7 +32,7 @@ describe("examples/react", function()
         all:wait_for(event, 0.1)
       end
     end
-    assert.equal(6, t:connect("/api/stock-prices"):count("price-update"))
+    assert.equal(50, t:connect("/api/stock-prices"):count("price-update"))
     assert.equal(1, t:connect("/api/stock-prices?symbols=NOVA"):count("price-update"))
     assert.same({}, t:log("error"))
   end)
@@ -68,12 +68,12 @@ describe("examples/react", function()
     assert.equal(202, answer.status)
     all:wait_for("job-complete", 5, { jobId = answer.json.jobId })
     assert.equal(422, t:post("/api/process-batch", { json = { items = {} } }).status)
-    assert.equal(202, t:post("/api/documents/tea/cursor", { json = { line = 2, column = 3 } }).status)
+    assert.equal(202, t:post("/api/documents/welcome/cursor", { json = { line = 2, column = 3 } }).status)
     assert.same({ line = 2, column = 3 }, all:wait_for("cursor-move", 1, { userId = "alice" }).data.position)
-    assert.equal(202, t:put("/api/documents/tea/lines/2", { json = { text = "x" } }).status)
+    assert.equal(202, t:put("/api/documents/welcome/lines/2", { json = { text = "x" } }).status)
     all:wait_for("line-change", 1, { userId = "alice", text = "x" })
     assert.equal(403, t:put("/api/documents/soup/lines/2", { json = { text = "x" } }).status)
-    assert.equal(422, t:put("/api/documents/tea/lines/0", { json = { text = "x" } }).status)
+    assert.equal(422, t:put("/api/documents/welcome/lines/0", { json = { text = "x" } }).status)
     local id = all:wait_for("notification", 1).data.id
     assert.equal(200, t:post("/api/notifications/ack", { json = { ids = { id } } }).status)
     all:wait_for("notification-ack", 1, { id = id })
