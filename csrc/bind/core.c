@@ -21,6 +21,7 @@
 #include "bind/rehearsal.h"
 #include "bind/server_type.h"
 #include "bind/store_tools.h"
+#include "bind/wanted.h"
 #include "fan/frame.h"
 #include "net/http_bytes.h"
 #include "net/http_field.h"
@@ -327,6 +328,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"store_is_there", lx_store_is_there},
                                          {"sql_look", lx_sql_look},
                                          {NULL, NULL}};
+    wanted_learn(L);
     lx_server_type(L);
     luaL_newlib(L, functions);
     budget_add_functions(L);

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/status.h"
 #include "bind/server_type.h"
+#include "bind/wanted.h"
 #include "serve/app/durable.h"
 
 static int fail_publish(lua_State *L, struct server *s, int err, const struct event *e) {
@@ -12,6 +13,17 @@ static int fail_publish(lua_State *L, struct server *s, int err, const struct ev
     return lx_fail_text(L, err,
                         "the disk does not answer, and no number is left below what it "
                         "has: nothing was published, try again");
+}
+
+static int publish(lua_State *L, struct server *s, const struct event *event,
+                   bool wants_id) {
+    struct published done;
+    int err = server_publish(s, event, &done);
+    if (err < 0) return fail_publish(L, s, err, event);
+    if (wants_id && done.has_id) lx_pushid(L, s, done.seq);
+    else lua_pushboolean(L, true);
+    lua_pushinteger(L, done.subscribers);
+    return 2;
 }
 
 /* server:publish(channel, event, text[, key[, remove[, ttl]]])
@@ -24,13 +36,26 @@ static int l_publish(lua_State *L) {
                           .key = lx_optslice(L, 5),
                           .remove = lua_toboolean(L, 6),
                           .ttl_ms = lx_ms(luaL_optnumber(L, 7, 0))};
-    struct published done;
-    int err = server_publish(s->server, &event, &done);
-    if (err < 0) return fail_publish(L, s->server, err, &event);
-    if (done.has_id) lx_pushid(L, s->server, done.seq);
-    else lua_pushboolean(L, true);
-    lua_pushinteger(L, done.subscribers);
-    return 2;
+    return publish(L, s->server, &event, true);
+}
+
+static bool is_name(lua_State *L, int index) {
+    int type = lua_type(L, index);
+    return type == LUA_TSTRING || type == LUA_TNIL;
+}
+
+/* server:publish_text(channel, event, data) -> as publish | nothing: event or data is no text.
+ *
+ * For a function that returns what this does: the caller of that one may drop the id, which
+ * costs as much as the rest of a publish, since Lua looks among all its strings for it. Then it
+ * is not made. */
+static int l_publish_text(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    if (lua_type(L, 4) != LUA_TSTRING || !is_name(L, 3)) return 0;
+    struct event event = {.channel = lx_checkslice(L, 2),
+                          .name = lx_optslice(L, 3),
+                          .data = lx_checkslice(L, 4)};
+    return publish(L, s->server, &event, !wanted_nothing(L));
 }
 
 /* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, durable, max_rate,
@@ -346,8 +371,10 @@ static int l_subscribers(lua_State *L) {
 
 void lx_server_add_channels(lua_State *L) {
     static const luaL_Reg methods[] = {
-        {"publish", l_publish},         {"policy", l_policy},     {"latest", l_latest},
-        {"history", l_history},         {"channels", l_channels}, {"stored", l_stored},
-        {"subscribers", l_subscribers}, {"newest", l_newest},     {NULL, NULL}};
+        {"publish", l_publish}, {"publish_text", l_publish_text},
+        {"policy", l_policy},   {"latest", l_latest},
+        {"history", l_history}, {"channels", l_channels},
+        {"stored", l_stored},   {"subscribers", l_subscribers},
+        {"newest", l_newest},   {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

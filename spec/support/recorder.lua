@@ -41,6 +41,11 @@ function Recorder:publish(channel, event, text, key, remove, ttl, ...)
   return table.unpack(results, 1, results.n)
 end
 
+function Recorder:publish_text(channel, event, data)
+  if type(data) ~= "string" or (event ~= nil and type(event) ~= "string") then return end
+  return self:publish(channel, event or "message", data)
+end
+
 -- The channels of a stream are those that it has now, as long as it is open.
 local function stream_of(self, id, plan, user)
   return setmetatable({ plan = plan, user = user, sent = {} }, { __index = function(stream, name)

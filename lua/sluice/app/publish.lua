@@ -1,7 +1,7 @@
 --- app:publish: from an event to the sequencer.
--- The usual case is one table look-up, one JSON text and one call of the core; what a channel
--- needs (key, transforms, hooks) is found once per channel and generation. In memory: what was
--- found, for at most 10,000 channels per generation.
+-- The usual case is one table look-up, one call of the core, and a JSON text where the data is no
+-- string; what a channel needs (key, transforms, hooks) is found once per channel and generation.
+-- In memory: what was found, for at most 10,000 channels per generation.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
@@ -35,6 +35,7 @@ local function resolve(generation, channel)
   local how = { key = policy.key, kind = policy.kind, durable = policy.durable,
     transforms = transforms, published = published,
     simple = not (transforms or published or generation.runtime.pause) }
+  how.plain = how.simple and not (how.key or how.durable)
   if generation.how_count >= KNOWN_MAX then generation.how, generation.how_count = {}, 0 end
   generation.how[channel], generation.how_count = how, generation.how_count + 1
   return how
@@ -243,6 +244,10 @@ function publish.publish(self, channel, event, data, opts)
   if not how then
     how, message, code = resolve(generation, channel)
     if not how then return nil, message, code end
+  end
+  if how.plain and not (opts or generation.typed[event]) then -- the usual case
+    local id, subscribers, third = generation.server:publish_text(channel, event, data)
+    if id or subscribers then return id, subscribers, third end
   end
   if event == nil then event = "message" end
   if type(event) ~= "string" then
