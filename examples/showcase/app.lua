@@ -44,7 +44,8 @@ local with = {
 for name, rule in pairs(rules.devices) do with.heat:rule(name, rule) end
 for name, rule in pairs(rules.system) do with.health:rule(name, rule) end
 
-local parts = { "channels", "pages", "streams", "posts", "chat", "measure" }
+local parts = { "channels", "pages", "streams", "posts", "chat", "measure", "reloads",
+  "code" }
 if is_demo then table.move({ "games", "market", "plant", "bob" }, 1, 4, #parts + 1, parts) end
 for _, part in ipairs(parts) do require(part)(app, with) end
 

@@ -34,7 +34,6 @@ return function(app, with)
   with.hub:routes("/api/sse", { connect = listener, publish = auth:role("publisher"),
     admin = auth:role("Admin") })
   with.demo:routes("/api/demo")
-  app:channel("reload", { history = 20 })
 
   app:stream("/api/dashboard-metrics", "metrics")
   with.inbox:stream("/api/notifications")

@@ -26,12 +26,14 @@ describe("a reload", function()
       app:on("published", "telemetry/*", print)
       app:get("/v", function() return require("rules") end)
       app:state("counters", {}, { version = 2, migrate = function(old) return old end })
-      app:on("reload", function(e) sluice.log.info("hook " .. e.generation .. " after " .. e.previous) end)]]) }
+      app:on("reload", function(e)
+        sluice.log.info(("hook %d after %d: %s"):format(e.generation, e.previous, table.concat(e.files, ", ")))
+      end)]]) }
     assert.is_true(outcome.ok)
     assert.equal("two", t:get("/v").body)
     assert.same({ 2, 1 }, { outcome.generation, outcome.previous })
     local lines = rehearsal.logged("info")
-    assert.equal("hook 2 after 1", lines[#lines])
+    assert.equal("hook 2 after 1: app.lua, rules.lua", lines[#lines])
     assert.equal("reload #2 in 0.0 ms: +on:published telemetry/*  +on:reload  ~every:metrics 5s→2s  "
       .. "-get:/x  state counters v1→v2  app.lua rules.lua", lines[#lines - 1])
   end)

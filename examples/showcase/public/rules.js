@@ -8,6 +8,12 @@ const LINKS = ["dashboard", "notifications", "progress", "match", "stocks", "dev
 const part = parts("rules"), whole = number(0);
 let before = null; // the lines as they were
 
+/** Where it is in the checkout, of whatever the server calls it. */
+const placed = (file) => {
+  const [, folder = "showcase", name] = /(?:([\w-]+)\/)?([\w-]+\.lua)$/.exec(file) ?? [];
+  return name ? `examples/${folder}/${name}` : file;
+};
+
 async function read(file) {
   const answer = await fetch(`/api/code?file=${encodeURIComponent(file)}`).catch(() => null);
   return answer?.ok ? answer.text() : null;
@@ -18,8 +24,8 @@ function lines(text, marked = () => false) {
   return make("ol", text.replace(/\n$/, "").split("\n").map((line, i) => make("li", make("code", line || " "), { class: marked(line, i) ? "marked" : undefined })));
 }
 
-export async function showCode(file, line) {
-  const text = await read(file);
+export async function showCode(given, line) {
+  const file = placed(given), text = await read(file);
   const dialog = byId("viewer") ?? document.body.appendChild(make("dialog", [
     make("form", [make("h2", "", { id: "viewer-title" }), make("button", "Close", { autofocus: "" })], { method: "dialog", class: "row spread" }),
     make("div", "", { class: "code", tabindex: 0 })], { id: "viewer", "aria-labelledby": "viewer-title" }));
@@ -40,18 +46,19 @@ async function showRules() {
   before = text.split("\n");
 }
 
+const sentence = ({ generation, files, connections: n }) => {
+  const saved = (Array.isArray(files) ? files : []).map((it) => words(it, 80)).filter(Boolean).join(", ");
+  const kept = !known(n) ? "" : n === 1 ? ", one connection kept" : `, ${whole(n)} connections kept`;
+  return `reload #${whole(generation)}${saved && `: ${saved}`}${kept}`;
+};
+
 export function onReload(data) {
-  const files = (Array.isArray(data.files) ? data.files : [data.file]).map((it) => words(it, 80).replace(/^.*\//, "")).filter(Boolean).join(", ");
-  const kept = data.connections;
-  part.badge.hidden = false;
-  part.said.dataset.tone = data.ok === false ? "bad" : "good";
-  if (data.ok === false) {
-    say(part.badge, `the one before goes on`);
-    say(part.said, `${clock(undefined, true)}: not loaded, ${words(data.message, 300)}. Nobody has noticed but you.`);
-  } else {
-    say(part.badge, `generation ${whole(data.generation)}`);
-    say(part.said, `reload #${whole(data.generation)}${files && `: ${files}`}${known(kept) ? `, ${kept === 1 ? "one connection" : `${whole(kept)} connections`} kept` : ""}`);
-  }
+  const at = clock(Date.parse(data.timestamp) || undefined, true), failed = data.ok === false;
+  const why = words(data.message, 400).replace(/^\S*\/(?=[^/\s]+\.lua:)/, "");
+  part.said.dataset.tone = failed ? "bad" : "good";
+  say(part.said, failed ? `${at} not loaded: ${why}. The rules before go on, and no page has noticed.` : `${at} ${sentence(data)}`);
+  part.badge.hidden = !known(data.generation);
+  say(part.badge, `generation ${whole(data.generation)} serves`);
   part.said.classList.remove("fresh");
   requestAnimationFrame(() => part.said.classList.add("fresh"));
   return showRules();

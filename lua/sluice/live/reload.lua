@@ -142,7 +142,9 @@ local function succeed(self, outcome, prepared, began)
   for _, note in ipairs(outcome.notes) do core.log("warn", note) end
   losses.note(outcome.notes, outcome.losses, true) -- the store has logged what it deleted
   outcome.losses = nil
-  hooks.fire(runtime, "reload", { generation = outcome.generation, previous = live.id })
+  local files = arrays.mark(table.move(outcome.files, 1, #outcome.files, 1, {}))
+  hooks.fire(runtime, "reload", { generation = outcome.generation, previous = live.id,
+    files = files })
   return outcome
 end
 

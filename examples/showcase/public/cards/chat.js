@@ -4,7 +4,7 @@ import { parts, say, soon, words } from "./card.js";
 
 const MOST = 1000;
 const part = parts("chat");
-let question = "", answer = "", state = "";
+let run = "", question = "", answer = "", state = "";
 
 const show = soon(() => {
   if (part.talk.children.length === 0 && (question || answer)) {
@@ -16,12 +16,13 @@ const show = soon(() => {
   part.talk.dataset.state = state;
 });
 
-function end(how) {
-  return () => {
-    state = how;
-    show();
-  };
-}
+/** Several answers may be on their way: the one to the last question is shown. */
+const ofRun = (change) => (data) => {
+  if (words(data.runId, 64) !== run) return;
+  change(data);
+  show();
+};
+const end = (how) => ofRun(() => { state = how; });
 
 part.form.addEventListener("submit", async (event) => {
   event.preventDefault();
@@ -42,13 +43,10 @@ export default {
   channels: /^(run|chat|answer)/,
   on: {
     question: (data) => {
-      [question, answer, state] = [words(data.content, MOST), "", "running"];
+      [run, question, answer, state] = [words(data.runId, 64), words(data.content, MOST), "", "running"];
       show();
     },
-    text: (data) => {
-      answer = (answer + words(data.text, MOST)).slice(-MOST);
-      show();
-    },
+    text: ofRun((data) => { answer = (answer + words(data.text, MOST)).slice(-MOST); }),
     "run-complete": end("complete"),
     "run-failed": end("failed"),
     "run-stopped": end("stopped"),
