@@ -24,8 +24,8 @@ export function clock(time, seconds) {
   return new Date(time ?? Date.now()).toLocaleTimeString("en-GB", { hour: "2-digit", minute: "2-digit", second });
 }
 
-/** The head of a page. With `home` the logo leads there. */
-export function head(name, home) {
+/** The head of a page. With `home` the logo leads there: to the showcase, when it serves this page as /NAME/. */
+export function head(name, home = location.pathname.startsWith(`/${name}/`) ? "/" : undefined) {
   const brand = make(home ? "a" : "div", [make("img", "", { class: "mark", src: "/look/logo.svg", alt: "" }),
     make("h1", ["Sluice ", make("span", name)])], { class: "brand", href: home });
   const status = make("p", [make("span", "", { class: "dot", "aria-hidden": "true" }),

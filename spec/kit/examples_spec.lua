@@ -444,15 +444,104 @@ describe("examples/devices", function()
     reading(20)
     t:kill()
     t:advance(19)
-    assert.equal(1, connect("alice"):count("alert"))
+    assert.equal(0, connect("alice"):count("alert"))
     t:advance(2)
-    assert.equal(2, connect("alice"):count("alert"))
+    assert.equal(1, connect("alice"):count("alert"))
+  end)
+
+  it("shows its owner all devices by one stream, also one that is added meanwhile", function()
+    local c = t:connect("/api/floor", { user = "alice" })
+    assert.same({ "d1", 80, 75 }, { c:wait_for("device", 0).data.deviceId, c:events("device")[1].data.limit,
+      c:events("device")[1].data.clear })
+    local answer = t:post("/api/devices/d2",
+      { user = "alice", json = { limit = -15, clear = -18, name = "Freezer" } })
+    assert.equal("Freezer", c:wait_for("device", 1, { deviceId = "d2" }).data.name)
+    assert.equal(202, t:post("/api/devices/d2/telemetry", { headers = { ["X-Device-Key"] = answer.json.key },
+      json = { temperature = -14 } }).status)
+    assert.equal("-14.0 °C, the limit is -15 °C", c:wait_for("alert", 1, { deviceId = "d2" }).data.message)
+    assert.equal(0, t:connect("/api/floor", { user = "bob" }):count("device"))
+    local function add(n) return t:post("/api/devices/d" .. n, { user = "alice", json = { limit = 1 } }).status end
+    for i = 3, 30 do assert.equal(201, add(i)) end
+    assert.equal(503, add(31))
+    t:kill()
+    local again = t:connect("/api/floor", { user = "alice" })
+    assert.same({ 30, 1 }, { again:count("device"), again:count("alert") })
+  end)
+
+  it("judges the next reading by limits that were changed, and lets their owner only change them", function()
+    local c = connect("alice")
+    reading(70)
+    local function put(user, limit, clear)
+      return t:put("/api/devices/d1/limits", { user = user, json = { limit = limit, clear = clear } })
+    end
+    assert.equal(404, put("bob", 60, 50).status)
+    assert.equal("clear", put("alice", 60, 60).json.error.field)
+    assert.equal("limit", put("alice", 5000, 60).json.error.field)
+    assert.equal(204, put("alice", 60, 50).status)
+    c:expect_none("alert", 1)
+    reading(70)
+    local alert = c:wait_for("alert", 1).data
+    reading(51)
+    c:expect_none("alert-cleared", 1)
+    assert.equal(404, t:post("/api/device-alerts/" .. alert.id .. "/ack", { user = "bob" }).status)
+    assert.equal(204, t:post("/api/device-alerts/" .. alert.id .. "/ack", { user = "alice" }).status)
+    assert.equal("alice", c:wait_for("alert-ack", 1).data.user)
+    reading(50)
+    assert.equal(alert.id, c:wait_for("alert-cleared", 1).data.id)
+  end)
+
+  it("refuses what is no place, no name, no limit", function()
+    for field, bad in pairs { x = { x = 101 }, y = { y = -1 }, name = { name = "" }, clear = { clear = 9 } } do
+      bad.limit = 1
+      assert.equal(field, t:post("/api/devices/dx", { json = bad }).json.error.field)
+    end
   end)
 
   it("takes a device's own key, and shows a device to its owner", function()
     assert.same({ 401, 403, 403 }, { reading(1, "x"), connect("bob").status, connect().status })
     assert.equal(422, t:post("/api/devices/d1", { json = { limit = 1 } }).status)
     assert.equal(422, t:post("/api/devices/a%20b", { json = { limit = 1 } }).status)
+  end)
+end)
+
+describe("examples/devices with --demo", function()
+  local t
+
+  before_each(function() t = kit.open("examples/devices/app.lua", { flags = { demo = true } }) end)
+  after_each(kit.stop_all)
+
+  it("plays a house while somebody looks: hot, open, weak, silent; and no silence when nobody did", function()
+    local c = t:connect("/api/floor")
+    t:advance(1)
+    assert.equal(8, c:count("device"))
+    assert.is_true(c:count("telemetry") > 8 * 60)
+    t:advance(180)
+    local seen = {}
+    for _, e in ipairs(c:events("alert")) do
+      local name = e.data.deviceId .. " " .. e.data.rule
+      seen[name] = (seen[name] or 0) + 1
+    end
+    assert.same({ "garage offline", "garage battery" }, { seen["garage offline"] and "garage offline",
+      seen["garage battery"] and "garage battery" })
+    assert.is_true(seen["boiler temperature"] >= 2 and seen["freezer temperature"] >= 1)
+    local before = c:count("telemetry")
+    c:drop()
+    t:advance(600)
+    local late = t:connect("/api/floor")
+    assert.equal(0, late:count("alert-cleared"))
+    local offline = 0
+    for _, e in ipairs(late:events("alert")) do if e.data.rule == "offline" then offline = offline + 1 end end
+    assert.equal(0, offline)
+    assert.is_true(before > 8 * 60)
+  end)
+
+  it("gives limits back that a visitor changed", function()
+    local c = t:connect("/api/floor")
+    assert.equal(204, t:put("/api/devices/rack/limits", { json = { limit = 20, clear = 10 } }).status)
+    assert.equal(20, c:wait_for("device", 1, { deviceId = "rack", limit = 20 }).data.limit)
+    t:advance(590)
+    assert.equal(20, t:connect("/api/floor"):wait_for("device", 0, { deviceId = "rack" }).data.limit)
+    c:wait_for("device", 20, { deviceId = "rack", limit = 35 })
   end)
 end)
 

@@ -4,6 +4,7 @@
 ---   local page = b.open(server.url .. "/", { width = 390, height = 844, scheme = "dark" })
 ---   page.eval("document.title"); page.wait("(n) => window.events.length > n", 10, 3)
 ---   page.text("#cpu"); page.click("#go"); page.fill("#q", "x"); page.screenshot("build/x.png")
+---   page.press("Enter")                                to what has the focus
 ---   page.reload(); page.size(390, 844); page.media("dark"); page.close()
 ---   page.freeze(true)                                  nothing of it runs (Chromium only)
 ---   b.noise() -> what pages logged as errors or warnings: { page, kind, text } each
@@ -42,6 +43,7 @@ local function page_of(ask, n)
   function page.fill(selector, value, seconds)
     return op("fill", { selector = selector, value = value }, seconds or 5)
   end
+  function page.press(key) return op("press", { key = key }) end
   function page.screenshot(path, full) return op("screenshot", { path = path, full = full }) end
   function page.reload() return op("reload", {}) end
   function page.size(width, height) return op("size", { width = width, height = height }) end

@@ -64,6 +64,7 @@ const ops = {
   text: (o) => pages[o.page - 1].textContent(o.selector, { timeout: o.ms }),
   click: (o) => pages[o.page - 1].click(o.selector, { timeout: o.ms }),
   fill: (o) => pages[o.page - 1].fill(o.selector, o.value, { timeout: o.ms }),
+  press: (o) => pages[o.page - 1].keyboard.press(o.key).then(() => true),
   reload: (o) => pages[o.page - 1].reload({ waitUntil: "load" }).then(() => true),
   media: (o) => pages[o.page - 1].emulateMedia({ colorScheme: o.scheme }).then(() => true),
   size: (o) => pages[o.page - 1].setViewportSize({ width: o.width, height: o.height }).then(() => true),
