@@ -83,10 +83,12 @@ function Documents:text(id, user, client)
     user = { id = user.id, name = user.name } }
 end
 
---- At the top level: the stream, text, changes, cursor and members of each document.
-function Documents:routes(prefix, guard)
+--- At the top level: the stream, text, changes, cursor and members of each document; `more`
+--- channels are on its stream, too.
+function Documents:routes(prefix, guard, more)
   prefix = prefix .. "/:id"
-  self.rooms:stream(prefix .. "/collaboration", guard, { channels = { self:channel(":id") } })
+  self.rooms:stream(prefix .. "/collaboration", guard, { channels = { self:channel(":id"),
+    table.unpack(more or {}) } })
   self.app:get(prefix .. "/text", guard, function(req)
     return self:text(req.params.id, req.user, req.query.client)
   end)

@@ -7,7 +7,8 @@ end
 
 return function(req)
   local id, name = req.headers["x-user"], decoded(req.headers["x-user-name"] or "")
-  if not id then return req.user and true or 401, "X-User is missing: who are you?" end
+  if not id and req.user then return true end
+  if not id then return 401, "X-User is missing: who are you?" end
   if not id:find("^[%w._-]+$") or #id > 40 then
     return 422, "X-User: 1 to 40 letters, digits and . _ - are expected"
   elseif (utf8.len(name) or 99) > 40 or name:find("%c") then

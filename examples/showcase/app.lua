@@ -18,19 +18,22 @@ local is_demo = sluice.is_demo()
 local DEMO_KEYS = { { id = "demo", roles = { "publisher", "Admin" }, -- printf %s KEY | sha256sum
   hash = "a2ae6a9ee724b61d83d3cb2ec4a4bfc5d72624008508511935f85a4227a92db6" } }
 
+local function call(user, data)
+  sluice.log.warn(("%s has not looked at '%s'"):format(user, data.message), { id = data.id })
+end
+
 local keys = is_demo and DEMO_KEYS or sluice.env("KEYS", "")
 local with = {
+  event_types = require("event_types").new(),
   auth = require("sluice.auth").new(app, { keys = keys ~= "" and keys or {}, durable = false,
     session = { secret = is_demo and "of a demo: everybody knows this secret"
       or sluice.env("SESSION_SECRET", sluice.id() .. sluice.id()),
       secure = sluice.env("SECURE", is_demo and "no" or "yes") ~= "no" } }),
   hub = require("sluice.hub").new(app),
   demo = require("sluice.demo").new(app),
-  inbox = require("sluice.inbox").new(app, { max = 20, durable = false, escalate = {
-    critical = { { after = 10, via = function(user, data)
-      sluice.log.warn(("%s has not looked at '%s'"):format(user, data.message))
-    end } } } }),
-  jobs = require("sluice.jobs").new(app, { durable = false }),
+  inbox = require("sluice.inbox").new(app, { max = 20, keep = 3600, durable = false,
+    escalate = { critical = { { after = 10, via = call } } } }),
+  jobs = require("sluice.jobs").new(app, { keep = 300, queue = 50, durable = false }),
   runs = require("sluice.runs").new(app, { keep = 600, max_bytes = 1 << 16, concurrency = 8,
     queue = 20, durable = false }),
   rooms = require("sluice.rooms").new(app, { name = "doc", field = "documentId" }),
@@ -41,12 +44,17 @@ local with = {
   health = require("sluice.alerts").new(app, { name = "health", channel = "system/alerts",
     event = "system-alert", rewind = "latest", durable = false }),
 }
+local tells = with.event_types.tells
 for name, rule in pairs(rules.devices) do with.heat:rule(name, rule) end
 for name, rule in pairs(rules.system) do with.health:rule(name, rule) end
+tells(call, "escalation")
+tells(rules.devices.hot.message, "alert", "alert-cleared")
+tells(rules.system["high-cpu"].message, "system-alert", "system-alert-cleared")
 
-local parts = { "channels", "pages", "streams", "posts", "chat", "measure", "reloads",
-  "code" }
+local parts = { "channels", "reloads", "code", "pages", "streams", "posts", "together", "lines",
+  "chat", "measure" }
 if is_demo then table.move({ "games", "market", "plant", "bob" }, 1, 4, #parts + 1, parts) end
 for _, part in ipairs(parts) do require(part)(app, with) end
+require("event_types").routes(app, with.event_types, require("types"))
 
 return app

@@ -19,7 +19,6 @@ return function(app, with)
   app:channel("news", { history = 20, rewind = "all" })
   app:channel("prices", { history = "latest", key = "symbol", max_rate = 4 })
   app:channel("device/:id", { history = "latest" })
-  app:channel("text/:id", { history = 1000, key = "line", rewind = "latest" })
   app:get("/api/devices", function()
     local list = {}
     for i, device in ipairs(DEVICES) do

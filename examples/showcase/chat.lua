@@ -6,15 +6,17 @@ local openai, parrot = require("openai"), require("parrot")
 return function(app, with)
   local runs = with.runs
   app:channel("chat/:user", { history = 200, rewind = "all", ttl = 600 })
-  runs:define("answer", function(run, args)
+  local tells = with.event_types.tells
+  runs:define("answer", tells(function(run, args)
     run:emit("question", args.messages[#args.messages])
     for event in run:from(parrot(args.messages, run.last_id)) do
       local text = openai.text_of(event)
       if not text then return end
       run:text(text)
     end
-  end)
-  runs:routes("/api/chat", openai.guard, with.auth:limit("ask", { rate = 60, per = 60 }))
+  end, "question", "text", "run-complete", "run-failed"))
+  tells(nil, "run-stopped")
+  runs:routes("/api/chat", openai.guard, with.auth:limit("ask", { rate = 20, per = 60 }))
   runs:stream("/api/answers")
   app:post("/api/visitor", function() return 204 end)
   app:on("published", "run/:id/:token", function(event, params)

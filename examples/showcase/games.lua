@@ -25,8 +25,9 @@ local function play(app, id, game)
     text = any(SAID, game), timestamp = sluice.timestamp() })
 end
 
-return function(app)
-  local games = app:state("games", { news = 0 })
+return function(app, with)
+  local games, tells = app:state("games", { news = 0 }), with.event_types.tells
+  tells(play, "match-event", "commentary")
 
   for id, seed in pairs(SEEDS) do
     local channel = "match/" .. id .. "/events"
@@ -37,9 +38,9 @@ return function(app)
     end)
   end
 
-  app:every(20, { name = "news", while_subscribed = "news" }, function()
+  app:every(20, { name = "news", while_subscribed = "news" }, tells(function()
     games().news = games().news % #NEWS + 1
     local said = NEWS[games().news]
     app:publish("news", "news", { title = said[1], text = said[2], timestamp = sluice.timestamp() })
-  end)
+  end, "news"))
 end

@@ -14,16 +14,17 @@ local function trade(app, market)
   market.is_open = true
 end
 
-return function(app)
-  local market = app:state("market", walk.open(2026))
+return function(app, with)
+  local market, tells = app:state("market", walk.open(2026)), with.event_types.tells
+  tells(trade, "price-update")
 
   app:every(EVERY, { name = "market", while_subscribed = "prices" }, function()
     trade(app, market())
   end)
 
-  app:every(2, { name = "index", while_subscribed = "prices" }, function()
+  app:every(2, { name = "index", while_subscribed = "prices" }, tells(function()
     local index = walk.index(market())
     index.timestamp = sluice.timestamp()
     app:publish("prices", "index-update", index)
-  end)
+  end, "index-update"))
 end

@@ -4,13 +4,15 @@ return function(app, with)
   app:channel("metrics", { history = 300, rewind = "all" })
   app:channel("system/metrics", { history = 180, rewind = "all" })
 
-  app:every(1, { name = "measure", while_subscribed = "metrics" }, function()
+  local tells = with.event_types.tells
+
+  app:every(1, { name = "measure", while_subscribed = "metrics" }, tells(function()
     app:publish("metrics", "metrics-update", with.system:sample())
-  end)
-  app:every(5, { name = "monitor", while_subscribed = "system/metrics" }, function()
+  end, "metrics-update"))
+  app:every(5, { name = "monitor", while_subscribed = "system/metrics" }, tells(function()
     local sample = with.system:sample()
     app:publish("system/metrics", "system-metrics", sample)
     with.health:check("server", sample)
-  end)
-  app:every(30, { name = "heartbeat" }, function() with.hub:heartbeat() end)
+  end, "system-metrics"))
+  app:every(30, { name = "heartbeat" }, tells(function() with.hub:heartbeat() end, "heartbeat"))
 end

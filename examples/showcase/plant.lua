@@ -18,6 +18,7 @@ end
 
 return function(app, with)
   local readings = app:state("readings", {})
+  with.event_types.tells(read, "telemetry")
 
   for i, device in ipairs(with.devices) do
     local channel = "device/" .. device.id

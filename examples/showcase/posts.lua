@@ -1,13 +1,15 @@
---- What the pages post: who they are, what they have read, messages, a batch, cursors and lines.
+--- What the pages post: who they are, what they have read, messages, and a batch.
 local sluice = require("sluice")
 
-local ITEMS_MAX, TEXT_MAX = 1000, 500
+local ITEMS_MAX = 1000
 
--- The work of a batch, a quarter of a second an item.
+-- The work of a batch, a quarter of a second an item; one that is called "broken" ends it.
 local function process(job, args)
   for i, item in ipairs(args.items) do
+    local name = tostring(type(item) == "table" and item.name or item)
     sluice.sleep(0.25)
-    job:progress(i, { currentItem = tostring(type(item) == "table" and item.name or item) })
+    if name == "broken" then error("an item is broken", 0) end
+    job:progress(i, { currentItem = name })
   end
 end
 
@@ -22,19 +24,24 @@ local function sign_in_by_name(app, auth)
 end
 
 return function(app, with)
-  local auth, inbox, jobs, rooms = with.auth, with.inbox, with.jobs, with.rooms
+  local auth, inbox, jobs, tells = with.auth, with.inbox, with.jobs, with.event_types.tells
   local often = auth:limit("posts", { rate = 60, per = 60 })
   sign_in_by_name(app, auth)
+  tells(nil, "notification-ack", "notification-dropped")
   inbox:routes("/api/notifications")
+  tells(nil, "system-alert-ack")
   with.health:routes("/api/alerts", function() return true end)
+  tells(nil, "alert-ack")
+  with.heat:routes("/api/device-alerts", function() return true end)
+  tells(nil, "job-cancelled")
   jobs:routes("/api/jobs")
-  jobs:define("process-batch", process)
-  app:post("/api/messages", often, function(req)
+  jobs:define("process-batch", tells(process, "progress", "job-complete", "job-failed"))
+  app:post("/api/messages", often, tells(function(req)
     local body = req:json { to = "string", message = "string",
       severity = { "info", "warning", "high", "critical", optional = true } }
     return sluice.receipt(inbox:send(body.to, { message = body.message, severity = body.severity,
       from = req.user.id, idempotency = req.headers["idempotency-key"] }))
-  end)
+  end, "notification"))
   app:post("/api/process-batch", often, function(req)
     local items = req:json({ items = "array" }).items
     if #items == 0 or #items > ITEMS_MAX then return 422, "items: 1 to 1000 are expected" end
@@ -42,19 +49,5 @@ return function(app, with)
       args = { items = items }, total = #items, fields = { currentItem = "" } })
     if not job then return nil, message, code, field end
     return 202, { jobId = job.id }
-  end)
-  app:post("/api/documents/:id/cursor", function(req)
-    local position = req:json({ line = "integer", column = "integer" })
-    return sluice.receipt(rooms:send(req.params.id, req.user, "cursor-move", { position = {
-      line = position.line, column = position.column } }))
-  end)
-  app:put("/api/documents/:id/lines/:line", function(req)
-    local id, line = req.params.id, tonumber(req.params.line:match("^[1-9]%d?$"))
-    if not line then return 422, "a line from 1 to 99 is expected" end
-    local text = req:json({ text = "string" }).text
-    if #text > TEXT_MAX then return 422, "text: at most 500 bytes are expected" end
-    if not rooms:has(id, req.user.id) then return 403, "you are not in this document" end
-    return sluice.receipt(app:publish("text/" .. id, "line-change", { documentId = id, line = line,
-      text = text, userId = req.user.id }))
   end)
 end

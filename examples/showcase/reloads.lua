@@ -2,13 +2,13 @@
 --- did not happen.
 local sluice = require("sluice")
 
-return function(app)
+return function(app, with)
   app:channel("reload", { history = 20, rewind = 1 })
 
-  app:on("reload", function(report)
+  app:on("reload", with.event_types.tells(function(report)
     app:publish("reload", "reload", { ok = true, generation = report.generation,
       files = report.files, connections = app:stats().streams, timestamp = sluice.timestamp() })
-  end)
+  end, "reload"))
 
   app:on("error", function(report)
     if report.where ~= "reload" then return end

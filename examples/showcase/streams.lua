@@ -16,14 +16,15 @@ end
 -- The channels of all streams for one user; what is not named is left out.
 local function all_of(user, query, with)
   local list = { "metrics", with.inbox:channel(user), with.jobs:channel(user), "news", "prices",
-    "system/metrics", "system/alerts", "hub", "reload", "chat/" .. user }
+    "system/metrics", "system/alerts", "hub", "hub/user/" .. user, "reload",
+    "chat/" .. user }
   local function add(named, ...)
     if not named then return end
     for _, name in ipairs { ... } do list[#list + 1] = name:format(named) end
   end
   add(query.match, "match/%s/events", "match/%s/commentary")
   add(query.device, "device/%s", "device/%s/alerts")
-  add(query.document, "doc/%s", "doc/%s/live", "text/%s")
+  add(query.document, "doc/%s", "doc/%s/live", "doc/%s/text", "text/%s")
   return list
 end
 
@@ -31,6 +32,7 @@ return function(app, with)
   local auth = with.auth
   app:guard("/api/**", auth:optional(), visitor)
   local listener = sluice.is_demo() and auth:optional() or auth:user()
+  with.event_types.tells(nil, "dataUpdate")
   with.hub:routes("/api/sse", { connect = listener, publish = auth:role("publisher"),
     admin = auth:role("Admin") })
   with.demo:routes("/api/demo")
@@ -42,7 +44,6 @@ return function(app, with)
     "news" } })
   app:stream("/api/stock-prices", { channels = { "prices" }, query = { keys = "symbols" } })
   app:stream("/api/devices/:id/telemetry", { channels = { "device/:id", "device/:id/alerts" } })
-  with.rooms:stream("/api/documents/:id/collaboration", { channels = { "text/:id" } })
   app:stream("/api/system/monitoring", { channels = { "system/metrics", "system/alerts" } })
   app:stream("/api/showcase", function(req)
     return { channels = all_of(req.user.id, req.query, with) }

@@ -27,13 +27,13 @@ import { Toaster } from "$EXAMPLE/src/toast";
 %s
 const parts = [%s];
 const props = { jobId: new URLSearchParams(location.search).get("job"), matchId: "7", symbols: ["ACME", "NOVA"],
-  deviceId: "boiler", documentId: "welcome" };
+  deviceId: "boiler", documentId: "tea" };
 const of = ["/api/notifications", "/api/job-progress", "/api/live-match/7", "/api/stock-prices",
-  "/api/devices/boiler/telemetry", "/api/documents/welcome/collaboration", "/api/system/monitoring"];
+  "/api/devices/boiler/telemetry", "/api/documents/tea/collaboration", "/api/system/monitoring"];
 const root = createRoot(document.getElementById("root")!);
 window.leave = () => root.unmount();
 window.show = (more) => root.render(<StrictMode>
-  <SharedStream url="/api/showcase?match=7&device=boiler&document=welcome" of={of}>
+  <SharedStream url="/api/showcase?match=7&device=boiler&document=tea" of={of}>
     {parts.map(([name, Part]) => <section key={name} id={name}><Part {...props} {...more} /></section>)}
     <Toaster />
   </SharedStream></StrictMode>);
@@ -70,7 +70,7 @@ local POSTS = [[async () => {
     body: JSON.stringify(body) });
   const began = performance.now();
   const answers = await Promise.all([post("/api/process-batch", { items: ["a"] }),
-    post("/api/documents/welcome/cursor", { line: 1, column: 1 }), post("/api/notifications/ack", { ids: ["x"] })]);
+    post("/api/documents/tea/lines/1/cursor", { column: 1 }), post("/api/notifications/ack", { ids: ["x"] })]);
   if (answers.some(({ ok }) => !ok)) throw new Error(answers.map(({ status }) => status).join());
   return performance.now() - began;
 }]]

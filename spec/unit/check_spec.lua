@@ -182,6 +182,8 @@ states
       right = right:gsub("/room/%*%*", "/rooms/**")
       assert.same({}, warnings(text:format("remind", right)), right)
     end
+    assert.same({}, warnings(text:format("remind", 'require("sluice.hub").new(app):routes("/h", { publish = print,'
+      .. ' admin = print }) app:on("published", "hub", print)'))) -- what a module publishes
     assert.same({ "app.lua:6: there is no app:task('remnid'), did you mean 'remind'?" },
       warnings(text:format("remnid", "")))
     assert.matches('app.lua: app:cors%("/a/%*%*"%) matches no route$',

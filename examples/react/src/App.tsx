@@ -13,7 +13,7 @@ import { Stocks } from "./components/Stocks";
 import { SharedStream, useSse } from "./sse";
 import { Toaster, toast } from "./toast";
 
-const MATCH = "7", DEVICE = "boiler", DOCUMENT = "welcome";
+const MATCH = "7", DEVICE = "boiler", DOCUMENT = "tea";
 const SYMBOLS = ["ACME", "BOLT", "IRIS", "NOVA", "TIDE", "WAVE"];
 const ALL = `/api/showcase?match=${MATCH}&device=${DEVICE}&document=${DOCUMENT}`;
 const OF = [

@@ -136,7 +136,7 @@ local function channels(generation, say)
         meant(item, take))
     end
   end
-  return follow, publish, known
+  return follow, publish, known, modules
 end
 
 -- A timer that waits for subscribers of a channel that nothing else names, or no stream follows.
@@ -153,7 +153,9 @@ local function timers(generation, say, follow, publish, known)
   end
 end
 
-local function hooks(generation, say, follow, publish)
+local function hooks(generation, say, follow, publish, modules)
+  local published = table.move(publish, 1, #publish, 1, { unread = publish.unread })
+  table.move(modules, 1, #modules, #published + 1, published)
   local function judge(what, list, others)
     for _, item in ipairs(list) do
       if not others.unread and not overlaps_some(item, others) then
@@ -164,12 +166,12 @@ local function hooks(generation, say, follow, publish)
   end
   judge("the subscribe hook", hooked(generation, "subscribe"), follow)
   judge("the unsubscribe hook", hooked(generation, "unsubscribe"), follow)
-  judge("the published hook", hooked(generation, "published"), publish)
+  judge("the published hook", hooked(generation, "published"), published)
   local list = {}
   for _, row in ipairs(generation.transforms) do
     list[#list + 1] = { name = row.pattern, where = row.where }
   end
-  judge("the transform", list, publish)
+  judge("the transform", list, published)
 end
 
 -- A guard without a route protects nothing.
@@ -206,9 +208,9 @@ end
 -- @tparam sluice.Generation generation
 -- @tparam function say called with a format and its values
 function unmet.warn(generation, say)
-  local follow, publish, known = channels(generation, say)
+  local follow, publish, known, modules = channels(generation, say)
   timers(generation, say, follow, publish, known)
-  hooks(generation, say, follow, publish)
+  hooks(generation, say, follow, publish, modules)
   paths(generation, say)
   tasks(generation, say)
 end

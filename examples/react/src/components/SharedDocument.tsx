@@ -41,7 +41,7 @@ export function SharedDocument({ documentId }: { documentId: string }) {
       <ActiveUsersList users={users} />
       <Editor
         cursors={cursors} lines={lines}
-        onCursor={(position) => put("/cursor", "POST", position)}
+        onCursor={({ line, column }) => put(`/lines/${line}/cursor`, "POST", { column })}
         onLine={(line, text) => put(`/lines/${line}`, "PUT", { text })}
       />
     </Card>
