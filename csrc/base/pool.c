@@ -9,7 +9,8 @@
 #define SLAB_BYTES 65536
 
 void pool_init(struct pool *p, size_t size) {
-    *p = (struct pool){.size = (size + POOL_LINE - 1) / POOL_LINE * POOL_LINE};
+    size_t step = size < POOL_LINE ? sizeof(void *) : POOL_LINE;
+    *p = (struct pool){.size = (size + step - 1) / step * step};
 }
 
 #ifdef __SANITIZE_ADDRESS__

@@ -18,6 +18,7 @@ void fan_init(struct fan *fan, const struct fan_setup *setup) {
                         .random = setup->seed};
     snprintf(fan->epoch, sizeof fan->epoch, "%s", setup->epoch);
     chans_init(&fan->chans);
+    pool_init(&fan->subs, sizeof(struct sub));
     map_init(&fan->filters);
     map_init(&fan->audiences);
     ticks_init(&fan->ticks);
@@ -37,6 +38,7 @@ void fan_deinit(struct fan *fan) {
     cache_clear(&fan->cache);
     chans_deinit(&fan->chans);
     assert(fan->filters.n == 0 && fan->audiences.n == 0);
+    pool_deinit(&fan->subs);
     map_deinit(&fan->audiences);
     map_deinit(&fan->filters);
     while (!list_empty(&fan->tallies))

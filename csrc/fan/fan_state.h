@@ -4,6 +4,7 @@
 #define SLUICE_FAN_FAN_STATE_H
 
 #include "base/buf.h"
+#include "base/pool.h"
 #include "fan/cache.h"
 #include "fan/coder.h"
 #include "fan/chans.h"
@@ -42,6 +43,7 @@ struct fan {
     struct map filters;   /* struct filter, interned */
     struct map audiences; /* struct audience, by audience_key */
     struct ticks ticks;
+    struct pool subs;
     struct list dirty;   /* audiences whose turn it is, the next one first */
     struct list ready;   /* streams that lag and may be served, the next one first */
     struct list waiting; /* streams whose sockets are full, the longest waiting first */

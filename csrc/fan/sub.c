@@ -32,7 +32,7 @@ int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
         chans_release(&fan->chans, key.chan);
         return err;
     }
-    struct sub *sub = mem_new(sizeof *sub);
+    struct sub *sub = pool_new(&fan->subs);
     sub->stream = s;
     sub->joined = fan->head;
     sub->next = s->subs;
@@ -54,7 +54,7 @@ void sub_free(struct stream *s, struct sub **at) {
     audience_release(s->fan, a);
     chan_release_backlog(c); /* it may have been kept for this one alone */
     chans_release(&s->fan->chans, c);
-    mem_free(sub);
+    pool_free(&s->fan->subs, sub);
 }
 
 int sub_reserve(struct sub *sub, const struct sub_spec *wanted, struct audience **out) {
