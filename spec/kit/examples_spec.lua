@@ -72,8 +72,9 @@ describe("examples/progress", function()
     local id = begin(3, "alice")
     bob:expect_none("progress", 2)
     assert.equal(404, t:delete("/api/jobs/" .. id, { user = "bob" }).status)
-    assert.equal(401, t:connect("/api/job-progress").status)
-    assert.equal(200, t:connect("/api/job-progress", { headers = { ["X-User"] = "carol" } }).status)
+    local others = { t:connect("/api/job-progress"),
+      t:connect("/api/job-progress", { headers = { ["X-User"] = "carol" } }) }
+    for _, other in ipairs(others) do assert.same({ 200, 0 }, { other.status, other:count("job-complete") }) end
     assert.equal(422, t:post("/api/process-batch", { user = "bob", json = { items = {} } }).status)
   end)
 
@@ -88,6 +89,42 @@ describe("examples/progress", function()
     assert.is_true(t:elapsed() < 6, "it took " .. t:elapsed() .. " s")
     t:advance(1)
     assert.equal(1, alice:count("job-complete"))
+  end)
+
+  it("fails at an item that is broken, and says at which", function()
+    local alice = t:connect("/api/job-progress", { user = "alice" })
+    t:post("/api/process-batch", { user = "alice", json = { title = "Scans", items = { "a", { name = "b" }, "" } } })
+    local failed = alice:wait_for("job-failed", 2).data
+    assert.same({ "failed", "item 3 has no name", 2, "Scans" },
+      { failed.status, failed.error, failed.processed, failed.title })
+    assert.equal(422, t:post("/api/process-batch", { user = "alice", json = { items = { "a" },
+      title = ("x"):rep(81) } }).status)
+    local many = {}
+    for i = 1, 1001 do many[i] = "x" end
+    assert.equal(422, t:post("/api/process-batch", { user = "alice", json = { items = many } }).status)
+  end)
+
+  it("works on three batches at a time; others wait", function()
+    local alice = t:connect("/api/job-progress", { user = "alice" })
+    for _ = 1, 5 do begin(20, "alice") end
+    t:advance(0.5)
+    local status = {}
+    for _, job in ipairs(t:get("/api/jobs", { user = "alice" }).json.jobs) do
+      status[job.status] = (status[job.status] or 0) + 1
+    end
+    assert.same({ running = 3, queued = 2 }, status)
+    t:advance(3)
+    assert.equal(5, alice:count("job-complete"))
+  end)
+
+  it("has batches by itself with --demo, while somebody looks", function()
+    local demo = kit.open("examples/progress/app.lua", { flags = { demo = true } })
+    demo:advance(60)
+    assert.equal(0, demo:get("/api/jobs").json.total)
+    local c = demo:connect("/api/job-progress")
+    demo:advance(90)
+    assert.is_true(c:count("job-complete") >= 3)
+    assert.equal("item 214 has no name", c:wait_for("job-failed", 60).data.error)
   end)
 
   it("can be cancelled by its owner", function()
