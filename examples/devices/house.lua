@@ -43,7 +43,8 @@ end
 
 local DEVICES = {
   { id = "boiler", name = "Boiler", x = 13, y = 76, limit = 80, clear = 75,
-    temperature = around(75, 8, 38, 1, 0.3),
+    temperature = around(75, 8, 38, 1, 0.3), battery = function() return 88 end,
+    flow = function(n) return round(12 + noise(n, 11), 10) end,
     pressure = function(n) return round(1.9 + 0.2 * noise(n // 5, 9), 100) end },
   { id = "freezer", name = "Freezer", x = 14, y = 30, limit = -15, clear = -18,
     temperature = freezer },
@@ -67,8 +68,9 @@ local function reading(device, n)
   local temperature = round(device.temperature(n), 10)
   return { temperature = temperature, status = "online",
     battery = device.battery and device.battery(n),
-    location = device.location and device.location(n),
-    sensors = { temperature = temperature, pressure = device.pressure and device.pressure(n) } }
+    location = device.location and device.location(n) or { x = device.x, y = device.y },
+    sensors = { temperature = temperature, pressure = device.pressure and device.pressure(n),
+      flow = device.flow and device.flow(n) } }
 end
 
 local function speaks(device, n) return not (device.silent and device.silent(n)) end

@@ -7,7 +7,7 @@
 ---   curl --json '{"intervalSeconds":1}' http://127.0.0.1:5121/api/demo/start
 ---
 --- With --demo the key your-api-key is valid, everybody is alice, and everything moves by itself
---- while somebody looks (games.lua, market.lua, plant.lua, bob.lua). Without it, KEYS names a file
+--- while somebody looks (games.lua, market.lua, house.lua, bob.lua). Without it, KEYS names a file
 --- of keys, pages sign in, and strangers get 401. Change rules.lua while it runs. Nothing is kept
 --- on the disk.
 local sluice = require("sluice")
@@ -39,21 +39,20 @@ local with = {
   rooms = require("sluice.rooms").new(app, { name = "doc", field = "documentId" }),
   system = require("sluice.system").new(app, { services = {
     { name = "ssh", tcp = sluice.env("SSH", "127.0.0.1:22") } } }),
-  heat = require("sluice.alerts").new(app, { name = "heat", channel = "device/:subject/alerts",
-    subject = "deviceId", rewind = "latest", durable = false }),
+  fleet = require("fleet").new(app, { durable = false }),
   health = require("sluice.alerts").new(app, { name = "health", channel = "system/alerts",
     event = "system-alert", rewind = "latest", durable = false }),
 }
 local tells = with.event_types.tells
-for name, rule in pairs(rules.devices) do with.heat:rule(name, rule) end
+for name, rule in pairs(rules.devices) do with.fleet.alerts:rule(name, rule) end
 for name, rule in pairs(rules.system) do with.health:rule(name, rule) end
 tells(call, "escalation")
-tells(rules.devices.hot.message, "alert", "alert-cleared")
+tells(rules.devices.warm.message, "alert", "alert-cleared")
 tells(rules.system["high-cpu"].message, "system-alert", "system-alert-cleared")
 
 local parts = { "channels", "reloads", "code", "pages", "streams", "posts", "together", "lines",
   "chat", "measure" }
-if is_demo then table.move({ "games", "market", "plant", "bob" }, 1, 4, #parts + 1, parts) end
+if is_demo then table.move({ "games", "market", "bob" }, 1, 3, #parts + 1, parts) end
 for _, part in ipairs(parts) do require(part)(app, with) end
 require("event_types").routes(app, with.event_types, require("types"))
 

@@ -1,5 +1,6 @@
 --- Plays the others while the server runs with --demo: Bob writes alice messages, and has a batch
---- running for her; her phone acknowledges what she leaves unread.
+--- running for her; her phone acknowledges what she leaves unread; her house is that of
+--- examples/devices.
 local MESSAGES = { { "Bob has commented on your draft" }, { "Disk 2 is nearly full", "warning" },
   { "The nightly backup is done" }, { "Nobody answers the door bell", "critical" },
   { "Your report is ready" } }
@@ -7,6 +8,7 @@ local UNREAD, PAGES = 6, 40
 
 return function(app, with)
   local inbox, jobs, tells = with.inbox, with.jobs, with.event_types.tells
+  require("house")(app, with.fleet, { owner = "alice" })
   local sent = app:state("bob", { messages = 0, batches = 0, unread = {} })
 
   local function write()

@@ -1,8 +1,12 @@
 --- The rules of the alerts. Change a number or a text while the server runs, and save: the next
 --- sample is judged by it, and no page reconnects. Break the file: what was there before goes on.
-local function too_hot(degrees) return ("The boiler is hot: %.1f °C"):format(degrees) end
-local function battery_low(percent) return ("The battery has %d %% left"):format(percent) end
+local function warm(degrees) return ("The boiler is warm: %.1f °C"):format(degrees) end
 local function busy(percent) return ("The processors are busy: %d %%"):format(percent) end
+
+-- A limit of one device: the others have none.
+local function of(device, limit)
+  return function(id) return id == device and limit or nil end
+end
 
 local function is_stopped(sample)
   for _, service in ipairs(sample.services) do
@@ -13,10 +17,8 @@ end
 
 return {
   devices = {
-    hot = { field = "temperature", above = 80, clear = 75, severity = "high", category = "heat",
-      message = too_hot },
-    battery = { field = "battery", below = 15, clear = 20, category = "power",
-      message = battery_low },
+    warm = { field = "temperature", above = of("boiler", 72), clear = of("boiler", 70),
+      severity = "warning", category = "heat", message = warm },
   },
   system = {
     ["high-cpu"] = { field = "cpu", above = 90, clear = 80, hold = 30, category = "performance",

@@ -23,7 +23,8 @@ local function all_of(user, query, with)
     for _, name in ipairs { ... } do list[#list + 1] = name:format(named) end
   end
   add(query.match, "match/%s/events", "match/%s/commentary")
-  add(query.device, "device/%s", "device/%s/alerts")
+  local device = with.fleet:get(query.device or "")
+  add(device and device.owner == user and query.device, "device/%s", "device/%s/alerts")
   add(query.document, "doc/%s", "doc/%s/live", "doc/%s/text", "text/%s")
   return list
 end
@@ -32,7 +33,10 @@ return function(app, with)
   local auth = with.auth
   app:guard("/api/**", auth:optional(), visitor)
   local listener = sluice.is_demo() and auth:optional() or auth:user()
-  with.event_types.tells(nil, "dataUpdate")
+  local tells = with.event_types.tells
+  tells(with.fleet.report, "telemetry")
+  tells(with.fleet.alerts.ack, "alert-ack")
+  tells(nil, "dataUpdate")
   with.hub:routes("/api/sse", { connect = listener, publish = auth:role("publisher"),
     admin = auth:role("Admin") })
   with.demo:routes("/api/demo")
@@ -43,7 +47,6 @@ return function(app, with)
   app:stream("/api/live-match/:id", { channels = { "match/:id/events", "match/:id/commentary",
     "news" } })
   app:stream("/api/stock-prices", { channels = { "prices" }, query = { keys = "symbols" } })
-  app:stream("/api/devices/:id/telemetry", { channels = { "device/:id", "device/:id/alerts" } })
   app:stream("/api/system/monitoring", { channels = { "system/metrics", "system/alerts" } })
   app:stream("/api/showcase", function(req)
     return { channels = all_of(req.user.id, req.query, with) }
