@@ -11,6 +11,7 @@
 #include "base/status.h"
 #include "base/version.h"
 #include "bind/budget.h"
+#include "bind/child.h"
 #include "bind/crypto.h"
 #include "bind/decoder.h"
 #include "bind/disk.h"
@@ -332,6 +333,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     lx_server_type(L);
     luaL_newlib(L, functions);
     budget_add_functions(L);
+    child_add_functions(L);
     crypto_add_functions(L);
     host_add_functions(L);
     listener_add_functions(L);

@@ -11,11 +11,10 @@
 
 #include "base/bounds.h"
 #include "bind/l_aux.h"
+#include "net/sock.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <lauxlib.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -44,25 +43,6 @@ static int check_conn(lua_State *L, const struct listener *l) {
     return (int)i - 1;
 }
 
-static int open_loopback(uint16_t port, int *out, uint16_t *bound) {
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), one = 1;
-    if (fd < 0) return -errno;
-    struct sockaddr_in at = {.sin_family = AF_INET,
-                             .sin_port = htons(port),
-                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof at;
-    if (setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one) < 0 ||
-        bind(fd, (struct sockaddr *)&at, sizeof at) < 0 || listen(fd, 16) < 0 ||
-        getsockname(fd, (struct sockaddr *)&at, &size) < 0) {
-        int err = -errno;
-        close(fd);
-        return err;
-    }
-    *out = fd;
-    *bound = ntohs(at.sin_port);
-    return 0;
-}
-
 /* core.listener(port) -> listener on 127.0.0.1, its port | nil, message, code */
 static int l_listener(lua_State *L) {
     lua_Integer port = luaL_checkinteger(L, 1);
@@ -71,9 +51,10 @@ static int l_listener(lua_State *L) {
     l->fd = -1;
     for (int i = 0; i < LISTENER_CONNS_MAX; i++) l->conns[i] = -1;
     luaL_setmetatable(L, TYPE);
-    uint16_t bound;
-    int err = open_loopback((uint16_t)port, &l->fd, &bound);
-    if (err < 0) return lx_fail(L, err);
+    uint16_t bound = (uint16_t)port;
+    int fd = sock_listen_local(&bound);
+    if (fd < 0) return lx_fail(L, fd);
+    l->fd = fd;
     lua_pushinteger(L, bound);
     return 2;
 }

@@ -10,7 +10,7 @@ static const char TYPE[] = "sluice.server";
 
 struct lx_server *lx_newserver(lua_State *L) {
     struct lx_server *s = lua_newuserdatauv(L, sizeof *s, 0);
-    *s = (struct lx_server){.on_event = LUA_NOREF};
+    *s = (struct lx_server){.on_event = LUA_NOREF, .on_lab = LUA_NOREF};
     luaL_setmetatable(L, TYPE);
     return s;
 }

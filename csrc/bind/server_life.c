@@ -72,6 +72,10 @@ static int l_close(lua_State *L) {
     s->server = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, s->on_event);
     s->on_event = LUA_NOREF;
+    luaL_unref(L, LUA_REGISTRYINDEX, s->on_lab);
+    s->on_lab = LUA_NOREF;
+    lab_free(s->lab);
+    s->lab = NULL;
     http_out_free(s->http); /* it uses the server's loop */
     s->http = NULL;
     sql_free(s->sql); /* what it has posted goes with the mailbox */

@@ -12,6 +12,7 @@ void lx_server_type(lua_State *L) {
     lx_server_add_http_out(L);
     lx_server_add_durable(L);
     lx_server_add_sql(L);
+    lx_server_add_lab(L);
     rehearsal_add_methods(L);
     lua_pop(L, 1);
 }

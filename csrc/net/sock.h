@@ -54,6 +54,10 @@ void sock_flush(struct socks *s, sock_fn *on_result);
  * errno. */
 ssize_t sock_read(int fd, char *bytes, size_t n);
 
+/* A socket that listens on 127.0.0.1 (returns owned), and its port when that was 0; or a
+ * negative errno. */
+int sock_listen_local(uint16_t *port);
+
 /* Bytes that the kernel holds: the peer has not acknowledged them. */
 uint32_t sock_held(int fd);
 

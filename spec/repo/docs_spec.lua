@@ -13,7 +13,7 @@ local PAGES = {
   "doc/api/sqlite.md", "doc/api/store.md", "doc/api/timers.md", "doc/auth.md", "doc/browser.md",
   "doc/changes.md", "doc/demo.md",
   "doc/design.md", "doc/durability.md", "doc/durable-streams.md", "doc/first-hour.md", "doc/html.md", "doc/hub.md",
-  "doc/inbox.md", "doc/jobs.md",
+  "doc/inbox.md", "doc/jobs.md", "doc/lab.md",
   "doc/mail.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md", "doc/react.md", "doc/rooms.md", "doc/runs.md",
   "doc/stability.md", "doc/system.md", "doc/testing.md",
   "examples/react/README.md" }

@@ -1,5 +1,5 @@
---- The command line: sluice run | test | reload | check | store | record | replay | version | help,
--- on argparse.
+--- The command line: sluice run | test | reload | check | store | record | replay | lab | version |
+-- help, on argparse.
 -- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage, 75 another process has the
 -- data folder. Keeps nothing in memory.
 local need = require("sluice.base.need")
@@ -9,6 +9,7 @@ local check = require("sluice.command.check")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
 local difference = require("sluice.live.difference")
+local lab = require("sluice.command.lab")
 local record = require("sluice.command.record")
 local remote = require("sluice.command.remote")
 local replay = require("sluice.command.replay")
@@ -72,6 +73,7 @@ local function make_parser()
   store.add(parser)
   record.add(parser)
   replay.add(parser)
+  lab.add(parser)
   parser:command("version", "Print the version.")
   parser:add_help_command()
   return parser
@@ -157,7 +159,8 @@ function cli.main(args, out, err)
   end
   if given.command == "reload" then return ask_reload(parser, given, out, err) end
   if given.command == "check" then return check.run(given, out, err) end
-  local run_it = ({ store = store.run, record = record.run, replay = replay.run })[given.command]
+  local run_it = ({ store = store.run, record = record.run, replay = replay.run, lab = lab.run })
+    [given.command]
   if run_it then
     return run_it(given, function(message) return usage(parser, message, err) end, out, err)
   end
