@@ -10,12 +10,10 @@ local sluice = require("sluice")
 local visitor = require("visitor")
 local app = sluice.app()
 
-local WELCOME = [[
-This text belongs to everybody who has this page open.
-
-Open it in a second window and type in both. Cut the network, type on, and come back: what you
-typed is merged, and nothing of the others is lost.
-]]
+local WELCOME = "This text belongs to everybody who has this page open.\n\n"
+  .. "Open it in a second window and type in both: each sees the other's cursor.\n\n"
+  .. "Then cut the network, type on, and come back. What you typed is merged, and nothing of the "
+  .. "others is lost.\n"
 
 local rooms = require("sluice.rooms").new(app, { name = "doc", field = "documentId" })
 local documents = require("documents").new(app, rooms, { durable = not sluice.is_demo(),

@@ -80,6 +80,7 @@ function Documents:text(id, user, client)
   local known = client and doc.clients[document.key(user.id, client)]
   return { documentId = id, born = doc.born, version = doc.version, text = doc.text,
     maxLength = self.max_length, n = known and known.n or 0, knownSince = doc.since,
+    refused = known ~= nil and known.code ~= nil,
     user = { id = user.id, name = user.name } }
 end
 
