@@ -297,6 +297,10 @@ static int resume(lua_State *L, lua_State *co, int n) {
     return results;
 }
 
+bool budget_can_wait(lua_State *L) {
+    return budget.running == L && !budget.is_inner && lua_isyieldable(L);
+}
+
 /* core.resume(co, …): coroutine.resume, and the budget is that of what runs */
 static int l_resume(lua_State *L) {
     lua_State *co = check_coroutine(L);

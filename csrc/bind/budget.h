@@ -22,6 +22,7 @@
 #define SLUICE_BIND_BUDGET_H
 
 #include <lua.h>
+#include <stdbool.h>
 
 /* Set up for the thread that calls; seconds <= 0: no budget. 0 or a negative errno: then
  * nothing is stopped. */
@@ -36,6 +37,9 @@ struct budget_mark {
 };
 struct budget_mark budget_begin(void);
 void budget_end(struct budget_mark mark);
+
+/* Whether this coroutine of the app can wait here: the runtime resumed it, nobody else. */
+bool budget_can_wait(lua_State *L);
 
 /* Put resume, wrap, close, budget_enter, … into the table on top of the stack. */
 void budget_add_functions(lua_State *L);

@@ -30,6 +30,11 @@ struct lx_server *lx_checkserver(lua_State *L) {
     return s;
 }
 
+bool lx_are_texts(lua_State *L) {
+    int name = lua_type(L, 3);
+    return lua_type(L, 4) == LUA_TSTRING && (name == LUA_TSTRING || name == LUA_TNIL);
+}
+
 void lx_pushid(lua_State *L, const struct server *s, uint64_t seq) {
     char text[EPOCH_LENGTH + 1 + 20], *end = text + sizeof text;
     char *start = decimal_before(end, seq);

@@ -23,6 +23,9 @@ struct lx_server {
 
 struct lx_server *lx_checkserver(lua_State *L); /* argument 1, open */
 
+/* Whether the event (or none) and the data of (server, channel, event, data) are strings. */
+bool lx_are_texts(lua_State *L);
+
 /* An event's id. */
 void lx_pushid(lua_State *L, const struct server *s, uint64_t seq);
 

@@ -39,11 +39,6 @@ static int l_publish(lua_State *L) {
     return publish(L, s->server, &event, true);
 }
 
-static bool is_name(lua_State *L, int index) {
-    int type = lua_type(L, index);
-    return type == LUA_TSTRING || type == LUA_TNIL;
-}
-
 /* server:publish_text(channel, event, data) -> as publish | nothing: event or data is no text.
  *
  * For a function that returns what this does: the caller of that one may drop the id, which
@@ -51,7 +46,7 @@ static bool is_name(lua_State *L, int index) {
  * is not made. */
 static int l_publish_text(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
-    if (lua_type(L, 4) != LUA_TSTRING || !is_name(L, 3)) return 0;
+    if (!lx_are_texts(L)) return 0;
     struct event event = {.channel = lx_checkslice(L, 2),
                           .name = lx_optslice(L, 3),
                           .data = lx_checkslice(L, 4)};

@@ -2,6 +2,7 @@
  * commit gives a ticket, which the callback "answer" brings back (server_events.c). */
 #include "base/mem.h"
 #include "base/status.h"
+#include "bind/budget.h"
 #include "bind/disk.h"
 #include "bind/server_type.h"
 #include "serve/app/durable.h"
@@ -55,6 +56,12 @@ static int l_commit_event(lua_State *L) {
     int err = durable_commit(s->server, &c, &ticket);
     if (err < 0) return lx_fail_event(L, err, &c.event);
     return push_ticket(L, ticket);
+}
+
+/* server:commit_text(channel, event, data) -> as commit_event | nothing: event or data is no
+ * text, or the caller cannot wait for the answer */
+static int l_commit_text(lua_State *L) {
+    return lx_are_texts(L) && budget_can_wait(L) ? l_commit_event(L) : 0;
 }
 
 /* server:commit_pair(store, key, value | nil) -> ticket | nil, message, code */
@@ -194,16 +201,12 @@ int lx_store_is_there(lua_State *L) {
 }
 
 void lx_server_add_durable(lua_State *L) {
-    static const luaL_Reg methods[] = {{"store_open", l_store_open},
-                                       {"commit_event", l_commit_event},
-                                       {"commit_pair", l_commit_pair},
-                                       {"commit_task", l_commit_task},
-                                       {"stored_pairs", l_stored_pairs},
-                                       {"stored_tasks", l_stored_tasks},
-                                       {"store_stats", l_store_stats},
-                                       {"store_pace", l_store_pace},
-                                       {"store_hold", l_store_hold},
-                                       {"store_kill", l_store_kill},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"store_open", l_store_open},     {"commit_event", l_commit_event},
+        {"commit_text", l_commit_text},   {"commit_pair", l_commit_pair},
+        {"commit_task", l_commit_task},   {"stored_pairs", l_stored_pairs},
+        {"stored_tasks", l_stored_tasks}, {"store_stats", l_store_stats},
+        {"store_pace", l_store_pace},     {"store_hold", l_store_hold},
+        {"store_kill", l_store_kill},     {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

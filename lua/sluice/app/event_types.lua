@@ -5,6 +5,7 @@ local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
 local options = require("sluice.base.options")
 local plain = require("sluice.base.plain")
+local json = require("sluice.json")
 local shape = require("sluice.base.shape")
 
 local event_types = {}
@@ -22,6 +23,28 @@ function event_types.check_name(what, event, data, call)
   if type(event) == "string" or type(event) == "number" then return end
   local hint = data == nil and (": write %s\"message\", data)"):format(call) or ""
   caller.raise("%s: the event is a string, not a %s%s", what, type(event), hint)
+end
+
+--- Check the fields of a declared event, and mark empty lists as arrays.
+-- @tparam string event
+-- @tparam table fields as declared
+-- @tparam table data
+-- @return the data, or nil, message, code and the field that is missing or wrong
+function event_types.check_fields(event, fields, data)
+  local fault, field = shape.fault(data, fields)
+  if fault then return nil, ("%s: %s"):format(event, fault), "EBADFIELD", field end
+  local marked = data
+  for name, kind in pairs(fields) do
+    if (kind == "array" or kind == "array?") and type(data[name]) == "table"
+      and next(data[name]) == nil then
+      if marked == data then
+        marked = {}
+        for k, v in pairs(data) do marked[k] = v end
+      end
+      marked[name] = json.array({})
+    end
+  end
+  return marked
 end
 
 --- Register: app:event_type.

@@ -11,7 +11,6 @@ local hooks = require("sluice.app.hooks")
 local json = require("sluice.json")
 local options = require("sluice.base.options")
 local phase = require("sluice.app.phase")
-local shape = require("sluice.base.shape")
 
 local publish = {}
 
@@ -35,7 +34,7 @@ local function resolve(generation, channel)
   local how = { key = policy.key, kind = policy.kind, durable = policy.durable,
     transforms = transforms, published = published,
     simple = not (transforms or published or generation.runtime.pause) }
-  how.plain = how.simple and not (how.key or how.durable)
+  how.plain = how.simple and not how.key
   if generation.how_count >= KNOWN_MAX then generation.how, generation.how_count = {}, 0 end
   generation.how[channel], generation.how_count = how, generation.how_count + 1
   return how
@@ -49,24 +48,6 @@ local function read_key(channel, field, data)
   if key == true then return "true" end
   local text = "the data has no field '%s', which is the key of channel '%s'"
   return nil, text:format(field, channel), "EKEY"
-end
-
--- Fields of a declared event type: what is missing, and empty lists marked as arrays.
-local function check_fields(event, fields, data)
-  local fault, field = shape.fault(data, fields)
-  if fault then return nil, ("%s: %s"):format(event, fault), "EBADFIELD", field end
-  local marked = data
-  for name, kind in pairs(fields) do
-    if (kind == "array" or kind == "array?") and type(data[name]) == "table"
-      and next(data[name]) == nil then
-      if marked == data then
-        marked = {}
-        for k, v in pairs(data) do marked[k] = v end
-      end
-      marked[name] = json.array({})
-    end
-  end
-  return marked
 end
 
 local function transform(runtime, list, event)
@@ -164,6 +145,19 @@ local function commit(runtime, published, channel, event, text, key, o)
   return id, subscribers, again
 end
 
+-- The usual case of commit; nothing: it is another.
+local function commit_text(generation, channel, event, data)
+  local runtime = generation.runtime
+  local scheduler = runtime.scheduler
+  local fiber = scheduler.current
+  if not fiber or fiber.no_wait or scheduler.closing then return end
+  local ticket, message, code = generation.server:commit_text(channel, event, data)
+  if not ticket then return ticket, message, code end
+  local ok, id, subscribers, again = runtime.stored:await(ticket)
+  if ok then return id, subscribers, again end
+  return nil, id, subscribers
+end
+
 -- In a test with `waits`: let others run, as a durable channel would. Their publish may have had
 -- the same idempotency key.
 local function pause(runtime, channel, o)
@@ -193,7 +187,7 @@ local function full(generation, how, channel, event, data, o)
   end
   local fields = generation.typed[event]
   if fields and type(data) == "table" and not o.remove then
-    data, message, code, wrong = check_fields(event, fields, data)
+    data, message, code, wrong = event_types.check_fields(event, fields, data)
     if not data then return nil, message, code, wrong end
   end
   local text = data
@@ -245,11 +239,13 @@ function publish.publish(self, channel, event, data, opts)
     how, message, code = resolve(generation, channel)
     if not how then return nil, message, code end
   end
+  if event == nil then event = "message" end
   if how.plain and not (opts or generation.typed[event]) then -- the usual case
-    local id, subscribers, third = generation.server:publish_text(channel, event, data)
+    local id, subscribers, third
+    if how.durable then id, subscribers, third = commit_text(generation, channel, event, data)
+    else id, subscribers, third = generation.server:publish_text(channel, event, data) end
     if id or subscribers then return id, subscribers, third end
   end
-  if event == nil then event = "message" end
   if type(event) ~= "string" then
     event_types.check_name("app:publish(channel, event, data)", event, data,
       ("app:publish(%q, "):format(channel))

@@ -107,10 +107,6 @@ function callbacks.sql(self, ticket, rows, message, code)
   if fiber then self.scheduler:resume(fiber, rows, message, code) end
 end
 
-function callbacks.answer(self, ticket, is_final, ok, id, subscribers, again)
-  self.stored:answer(ticket, is_final, ok, id, subscribers, again)
-end
-
 --- The channel of a publish became one in memory before its turn came: whether it is refused.
 function callbacks.moved(self, ticket)
   return self.stored:judge(ticket)

@@ -62,16 +62,15 @@ end
 
 local function settle(self, fiber, outer, alive, first, ...)
   budget.leave()
+  self.current = outer
+  if first == WAIT then -- nobody else has that value
+    if fiber.cancelled then self:cancel(fiber) end
+    return
+  end
   if coroutine.status(fiber.co) == "suspended" then
-    self.current = outer
-    if first == WAIT then
-      if fiber.cancelled then self:cancel(fiber) end
-      return
-    end
     return self:cancel(fiber,
       failure.late("coroutine.yield() cannot be resumed here: use sluice.sleep()"))
   end
-  self.current = outer
   if not alive then
     budget.close(fiber.co, fiber.name)
     return finish(self, fiber, false, failure.late(first))
