@@ -4,7 +4,8 @@
  *   disk --dir D --syncs N                N times 4 KiB and fdatasync: each one's time
  *
  * The table, its index and the settings of the connection are those of Sluice's store; the
- * data is as long as that of the benchmark's events. Both files have their size before the
+ * data is as long as that of the benchmark's events, and so are the numbers: a group leaves
+ * as many free below itself, and checksums have four bytes. Nothing else is Sluice's. Both files have their size before the
  * clock starts: the log of a database is written again and again in place, and a file that
  * grows costs another write of its metadata. One line of JSON. */
 #include <fcntl.h>
@@ -20,6 +21,8 @@
 #define SYNCS_MAX 100000u
 #define SYNC_PAGES 256u
 #define WARM_ROWS 6000u
+#define FIRST (1ll << 33)
+#define GAP (1ll << 24)
 
 static const char SETUP[] =
     "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA cache_size = -8192;"
@@ -47,10 +50,17 @@ static void run(sqlite3 *db, const char *sql) {
     exit(1);
 }
 
-static void insert(sqlite3_stmt *add, uint32_t seq, const char *data) {
-    sqlite3_bind_int64(add, 1, seq);
+static int64_t number(const struct disk *d, uint32_t row) {
+    return FIRST + (int64_t)(row / d->group) * GAP + row;
+}
+
+static void insert(const struct disk *d, sqlite3_stmt *add, uint32_t row,
+                   const char *data) {
+    sqlite3_bind_int64(add, 1, number(d, row));
     sqlite3_bind_int64(add, 2, (int64_t)(clock_ns() / 1000000));
     sqlite3_bind_blob(add, 3, data, (int)strlen(data), SQLITE_STATIC);
+    sqlite3_bind_int64(add, 4, number(d, row - 1));
+    sqlite3_bind_int64(add, 5, (int32_t)(row * 2654435761u));
     if (sqlite3_step(add) != SQLITE_DONE || sqlite3_reset(add) != SQLITE_OK)
         fail("disk: insert");
 }
@@ -63,17 +73,17 @@ static double insert_all(const struct disk *d) {
     if (sqlite3_open(path, &db) != SQLITE_OK) fail(path);
     run(db, SETUP);
     const char *sql =
-        "INSERT INTO events VALUES (?1, 1, ?1 - 1, ?2, 0, 0, 'tick', '', ?3, ?1)";
+        "INSERT INTO events VALUES (?1, 1, ?4, ?2, 0, 0, 'tick', '', ?3, ?5)";
     if (sqlite3_prepare_v2(db, sql, -1, &add, NULL) != SQLITE_OK) fail(sql);
     memset(data, 'x', sizeof data - 1);
     data[sizeof data - 1 - 40] = 0;
     run(db, "BEGIN IMMEDIATE");
-    for (uint32_t n = 0; n < WARM_ROWS; n++) insert(add, n + 1, data);
+    for (uint32_t n = 0; n < WARM_ROWS; n++) insert(d, add, n + 1, data);
     run(db, "COMMIT; PRAGMA wal_checkpoint(RESTART)");
     const uint64_t began = clock_ns();
     for (uint32_t n = 0; n < d->events; n++) {
         if (n % d->group == 0) run(db, "BEGIN IMMEDIATE");
-        insert(add, WARM_ROWS + n + 1, data);
+        insert(d, add, WARM_ROWS + n + 1, data);
         if ((n + 1) % d->group == 0 || n + 1 == d->events) run(db, "COMMIT");
     }
     const double seconds = (double)(clock_ns() - began) / 1e9;
