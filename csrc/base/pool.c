@@ -9,7 +9,7 @@
 #define SLAB_BYTES 65536
 
 void pool_init(struct pool *p, size_t size) {
-    size_t step = size < POOL_LINE ? sizeof(void *) : POOL_LINE;
+    size_t step = size < POOL_LINE ? sizeof(void *) : POOL_LINE / 2;
     *p = (struct pool){.size = (size + step - 1) / step * step};
 }
 

@@ -1,9 +1,10 @@
 /* A pool: objects of one size, carved from slabs.
  *
  * What lives as long as a stream does stands apart from what is allocated and freed
- * around it, and has no allocator's header. What is as large as a cache line begins at one.
- * Slabs go when the pool goes; until then what was freed serves the next. Under the address sanitizer every
- * object is an allocation of its own. [one thread] */
+ * around it, and has no allocator's header. What is as large as a cache line begins at one,
+ * or in the middle of one. Slabs go when the pool goes; until then what was freed serves the
+ * next. Under the address sanitizer every object is an allocation of its own. [one thread]
+ */
 #ifndef SLUICE_BASE_POOL_H
 #define SLUICE_BASE_POOL_H
 

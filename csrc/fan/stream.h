@@ -49,20 +49,21 @@ struct stream {
     struct paging *paging; /* it needs pages of durable logs (history.h); NULL */
     struct feed *feed;     /* its reader gets messages of a log (feed.h); NULL: events */
     struct note *notes, **notes_end; /* in their order; where the next one is linked */
-    bool lagging;    /* not walked with its audiences: its cursor is written down */
-    bool blocked;    /* waits until its socket takes bytes again, or for a result */
-    bool opened;     /* hello is queued or out: it has a cursor of ours */
-    bool came_back;  /* with an id, to a stream that had no channels yet */
-    bool ending;     /* a last note is queued: nothing may follow */
-    bool filtered;   /* has a filter: its id is refreshed more often */
-    bool ends_clean; /* its client comes back after a clean end, and may hang else */
-    bool plain;      /* no control events: for clients that look at no names */
-    bool pads;       /* a comment of 2 KiB goes first */
-    bool seeks; /* where it starts, or whether that is whole, is asked of a store: nothing
+    bool lagging : 1;    /* not walked with its audiences: its cursor is written down */
+    bool blocked : 1;    /* waits until its socket takes bytes again, or for a result */
+    bool opened : 1;     /* hello is queued or out: it has a cursor of ours */
+    bool came_back : 1;  /* with an id, to a stream that had no channels yet */
+    bool ending : 1;     /* a last note is queued: nothing may follow */
+    bool filtered : 1;   /* has a filter: its id is refreshed more often */
+    bool ends_clean : 1; /* its client comes back after a clean end, and may hang else */
+    bool plain : 1;      /* no control events: for clients that look at no names */
+    bool pads : 1;       /* a comment of 2 KiB goes first */
+    bool
+        seeks : 1; /* where it starts, or whether that is whole, is asked of a store: nothing
                       * is sent before */
-    uint8_t form;           /* enum form_id */
-    uint16_t resets;        /* that it was sent; no more than fit */
-    enum end_reason reason; /* of its bye; END_NONE before */
+    uint8_t form;               /* enum form_id */
+    enum end_reason reason : 8; /* of its bye; END_NONE before */
+    uint16_t resets;            /* that it was sent; no more than fit */
 };
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form);

@@ -32,7 +32,6 @@ struct client {
     /* io */
     struct outlet *outlet; /* NULL: closed */
     struct plan *plan; /* what it was opened with, unless the app knows; it takes it */
-    enum end_reason reason; /* why it closed; written before the app is notified */
 
     /* both */
     struct message message;         /* on its way while there is news */
@@ -56,6 +55,7 @@ struct client {
     atomic_bool wants_writable; /* [app] sets, [io] clears and reports */
     atomic_bool close_wanted;   /* [app] sets: its end is reported, wanted or not */
     _Atomic uint16_t resets;    /* as events */
+    uint8_t reason; /* [io] enum end_reason: why it closed; before the app is notified */
 
     /* immutable */
     char id[CLIENT_ID_LENGTH + 1];
