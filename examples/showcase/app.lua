@@ -51,7 +51,7 @@ tells(rules.devices.warm.message, "alert", "alert-cleared")
 tells(rules.system["high-cpu"].message, "system-alert", "system-alert-cleared")
 
 local parts = { "channels", "reloads", "code", "pages", "streams", "posts", "together", "lines",
-  "chat", "measure" }
+  "chat", "measure", "lab" }
 if is_demo then table.move({ "games", "market", "bob" }, 1, 3, #parts + 1, parts) end
 for _, part in ipairs(parts) do require(part)(app, with) end
 require("event_types").routes(app, with.event_types, require("types"))

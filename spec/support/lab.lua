@@ -24,9 +24,9 @@ local function said(p)
 end
 
 --- Start one on free ports; words are more arguments, behind a "--" too.
-function lab.start(url, words)
+function lab.start(url, words, env)
   local line = { lab.SLUICE, "lab", url, "--port", "0", "--control", "0", "--json", table.unpack(words or {}) }
-  local p = process.spawn(line, { kind = "lab" })
+  local p = process.spawn(line, { kind = "lab", env = env })
   local first = deadline.eventually(function()
     local object = said(p)
     if p:code() and not object then deadline.give_up("the lab has ended: " .. p:log()) end

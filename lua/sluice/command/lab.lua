@@ -43,6 +43,7 @@ function command.add(parser)
   end
   c:option("--seed", "the same faults at the same times again"):argname("<n>")
   c:flag("--json", "print what happens as JSON, an object a line")
+  c:flag("--quiet", "print nothing of it")
 end
 
 -- ---- Options -----------------------------------------------------------------------------
@@ -98,7 +99,8 @@ local function read(given)
   local host, port, path = read_url(given.url, #words > 0)
   if not host then error(port, 0) end
   local lab = { host = host, to_port = port, path = path, words = words,
-    values = read_faults(given), profile = given.profile, json = given.json }
+    values = read_faults(given), profile = given.profile, json = given.json,
+    quiet = given.quiet }
   lab.port = given.port and whole(given, "port", 0, 65535) or PORT
   local next_port = lab.port > 0 and lab.port < 65535 and lab.port + 1 or 0
   lab.control = given.control and whole(given, "control", 0, 65535) or next_port
@@ -142,6 +144,7 @@ local NEWS = {
 }
 
 function Lab:say(kind, ...)
+  if self.quiet then return end
   local line, fields = NEWS[kind](...)
   local now = core.time()
   if self.json then
@@ -158,6 +161,7 @@ function Lab:introduce()
   local base = ("http://127.0.0.1:%d"):format(self.port)
   self.url = base .. self.path
   self.to = ("http://%s:%d%s"):format(self.host, self.to_port, self.path)
+  if self.quiet then return end
   local control_url = ("http://127.0.0.1:%d/lab"):format(self.control)
   if self.json then
     self.out:write(json.encode({ ready = true, url = self.url, server = self.to,
