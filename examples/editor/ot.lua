@@ -131,14 +131,15 @@ function ot.read(list)
   if type(list) ~= "table" or #list > 1000 then return nil, "a list of at most 1000 parts" end
   local out = {}
   for i, part in ipairs(list) do
+    local number = type(part) ~= "string" and math.tointeger(part) -- of "7" it would be one, too
     if type(part) == "string" then
       if not utf8.len(part) or part:gsub("[\t\n]", ""):find("[%c\127]") then
         return nil, ("part %d: no control characters; line ends are \\n"):format(i)
       end
-    elseif not math.tointeger(part) or math.abs(part) > 1000000 then
+    elseif not number or math.abs(number) > 1000000 then
       return nil, ("part %d: a text or an integer is expected"):format(i)
     end
-    ot.add(out, math.tointeger(part) or part)
+    ot.add(out, number or part)
   end
   return finish(out)
 end

@@ -34,7 +34,7 @@ local OWN = set [[ bench/bench property/planted wire/front_planted e2e/store_fau
 
 -- A second time with publishes that wait: what stands on the public API alone. Random worlds that draw by
 -- themselves whether they wait need none.
-local WAITS = set [[ kit/alerts kit/changes kit/changes_source kit/demo kit/examples kit/hub
+local WAITS = set [[ kit/alerts kit/changes kit/changes_source kit/demo kit/editor kit/examples kit/hub
   kit/inbox kit/rooms kit/rooms_random ]]
 
 -- Files in a process: what is left of one slows every collection of the next. Those of spec/browser share a browser.

@@ -7,6 +7,8 @@
  * kept at the end.
  */
 const isText = (part) => typeof part === "string";
+const deletes = (part) => typeof part === "number" && part < 0; // "-3" < 0 is true, too
+const keeps = (part) => typeof part === "number" && part > 0;
 
 /** How many characters a text has. */
 export function count(text) {
@@ -29,17 +31,17 @@ export function add(change, part) {
   if (part === 0 || part === "" || part === undefined) return change;
   const last = change.length - 1;
   if (isText(part)) {
-    const gone = change[last] < 0 ? change.pop() : 0;
+    const gone = deletes(change[last]) ? change.pop() : 0;
     if (isText(change.at(-1))) change[change.length - 1] += part;
     else change.push(part);
     if (gone) change.push(gone);
-  } else if (last >= 0 && !isText(change[last]) && change[last] < 0 === part < 0) change[last] += part;
+  } else if (keeps(part) ? keeps(change[last]) : deletes(change[last])) change[last] += part;
   else change.push(part);
   return change;
 }
 
 function finish(change) {
-  if (change.at(-1) > 0) change.pop();
+  if (keeps(change.at(-1))) change.pop();
   return change;
 }
 
@@ -89,7 +91,7 @@ export function compose(a, b) {
   const out = [], one = new Reader(a), two = new Reader(b);
   while (one.left !== undefined || two.left !== undefined) {
     const x = one.left, y = two.left;
-    if (x < 0) add(out, one.take());
+    if (deletes(x)) add(out, one.take());
     else if (isText(y)) add(out, two.take());
     else if (x === undefined) add(out, two.take());
     else if (y === undefined) add(out, one.take());
