@@ -120,4 +120,57 @@ describe("the editor page", function()
     assert.same({}, complaints())
     for _, page in ipairs(pages) do page.close() end
   end)
+
+  -- Types at the end, or with `at` there.
+  local INSERT = [[([text, at]) => {
+    const area = document.getElementById("text");
+    area.focus();
+    area.setSelectionRange(at ?? area.value.length, at ?? area.value.length);
+    document.execCommand("insertText", false, text);
+  }]]
+
+  it("keeps what is typed offline, takes back what its user did, and shows what it is told as text", function()
+    start()
+    local ann, ben = open { width = 1280, height = 844, scheme = "dark" }, open { width = 390, height = 844 }
+    local pages = { ann, ben }
+    ann.fill("#me input", "Ann <b>")
+    ann.click("#me button")
+    ben.wait("document.getElementById('members').textContent.includes('Ann <b>')", 20)
+    ben.wait("document.querySelectorAll('#members li').length === 2", 30) -- the old name has left
+    ann.eval(INSERT, { "<img src=x onerror=alert(1)> 😀7\n", 0 })
+    same(pages)
+    assert.equal("<img src=x onerror=alert(1)> 😀7\n", text():sub(1, 35))
+    assert.equal(0, ben.eval("document.querySelectorAll('#marks img, #members b').length"))
+    ben.wait("document.querySelector('.caret')?.textContent === 'Ann <b>'", 20)
+
+    b.offline(true)
+    ann.eval(INSERT, { "from Ann ", 0 })
+    ben.eval(INSERT, { "from Ben" })
+    ann.wait("document.getElementById('saved').textContent === 'Offline: 1 change waits'", 30)
+    ann.screenshot("build/editor-offline.png")
+    b.offline(false)
+    same(pages)
+    assert.truthy(text():find("^from Ann <img") and text():find("from Ben$"))
+
+    ann.click("#undo")
+    same(pages)
+    assert.truthy(text():find("^<img") and text():find("from Ben$"))
+    ann.click("#redo")
+    same(pages)
+    assert.truthy(text():find("^from Ann <img") and text():find("from Ben$"))
+
+    ann.eval("document.getElementById('text').dispatchEvent(new CompositionEvent('compositionstart'))")
+    ben.eval(INSERT, { " meanwhile" })
+    ben.wait("document.getElementById('saved').textContent === 'Saved'", 20)
+    assert.is_false(ann.eval("document.getElementById('text').value.includes('meanwhile')"))
+    ann.eval("document.getElementById('text').dispatchEvent(new CompositionEvent('compositionend'))")
+    same(pages)
+
+    ann.eval(INSERT, { ("a long text "):rep(1800) })
+    ann.wait("/Not saved: \\d+ characters too many/.test(document.getElementById('saved').textContent)", 20)
+    assert.is_nil(text():find("a long text", 1, true))
+    ann.click("#undo")
+    same(pages)
+    assert.same({}, complaints())
+  end)
 end)
