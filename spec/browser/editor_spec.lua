@@ -143,6 +143,8 @@ describe("the editor page", function()
     assert.equal(0, ben.eval("document.querySelectorAll('#marks img, #members b').length"))
     ben.wait("document.querySelector('.caret')?.textContent === 'Ann <b>'", 20)
 
+    -- a pause: what is typed without one is one step of undo
+    ann.wait("(window.since ??= performance.now()) + 1000 < performance.now()", 20)
     b.offline(true)
     ann.eval(INSERT, { "from Ann ", 0 })
     ben.eval(INSERT, { "from Ben" })
