@@ -1,15 +1,16 @@
---- Plays the others while the server runs with --demo: Bob writes alice messages, and has a batch
---- running for her; her phone acknowledges what she leaves unread; her house is that of
---- examples/devices.
+--- Plays the others while the server runs with --demo: Bob writes alice messages, and her phone
+--- acknowledges what she leaves unread. Her batches are those of examples/progress, and her house
+--- is that of examples/devices.
 local MESSAGES = { { "Bob has commented on your draft" }, { "Disk 2 is nearly full", "warning" },
   { "The nightly backup is done" }, { "Nobody answers the door bell", "critical" },
   { "Your report is ready" } }
-local UNREAD, PAGES = 6, 40
+local UNREAD = 6
 
 return function(app, with)
-  local inbox, jobs, tells = with.inbox, with.jobs, with.event_types.tells
+  local inbox, tells = with.inbox, with.event_types.tells
   require("house")(app, with.fleet, { owner = "alice" })
-  local sent = app:state("bob", { messages = 0, batches = 0, unread = {} })
+  require("robot")(app, with.jobs, "alice")
+  local sent = app:state("bob", { messages = 0, unread = {} })
 
   local function write()
     local now = sent()
@@ -21,12 +22,4 @@ return function(app, with)
   end
   app:every(15, { name = "messages", while_subscribed = inbox:channel("alice") },
     tells(write, "notification"))
-
-  app:every(20, { name = "batch", while_subscribed = jobs:channel("alice") }, function()
-    local now, items = sent(), {}
-    now.batches = now.batches + 1
-    for i = 1, PAGES do items[i] = "page " .. i end
-    jobs:start("process-batch", { id = "demo-" .. now.batches, owner = "alice",
-      args = { items = items }, total = #items, fields = { currentItem = "" } })
-  end)
 end

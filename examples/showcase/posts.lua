@@ -1,17 +1,5 @@
---- What the pages post: who they are, what they have read, messages, and a batch.
+--- What the pages post: who they are, what they have read, messages, batches and files.
 local sluice = require("sluice")
-
-local ITEMS_MAX = 1000
-
--- The work of a batch, a quarter of a second an item; one that is called "broken" ends it.
-local function process(job, args)
-  for i, item in ipairs(args.items) do
-    local name = tostring(type(item) == "table" and item.name or item)
-    sluice.sleep(0.25)
-    if name == "broken" then error("an item is broken", 0) end
-    job:progress(i, { currentItem = name })
-  end
-end
 
 local function sign_in_by_name(app, auth)
   app:post("/session", auth:limit("sign-in", { rate = 10, per = 60, by = "ip" }), function(req)
@@ -33,19 +21,13 @@ return function(app, with)
   with.health:routes("/api/alerts", function() return true end)
   tells(nil, "job-cancelled")
   jobs:routes("/api/jobs")
-  jobs:define("process-batch", tells(process, "progress", "job-complete", "job-failed"))
+  app:guard("/api/process-batch", often)
+  tells(nil, "progress", "job-complete", "job-failed")
+  require("batches")(app, jobs, { upload = 1 << 20 })
   app:post("/api/messages", often, tells(function(req)
     local body = req:json { to = "string", message = "string",
       severity = { "info", "warning", "high", "critical", optional = true } }
     return sluice.receipt(inbox:send(body.to, { message = body.message, severity = body.severity,
       from = req.user.id, idempotency = req.headers["idempotency-key"] }))
   end, "notification"))
-  app:post("/api/process-batch", often, function(req)
-    local items = req:json({ items = "array" }).items
-    if #items == 0 or #items > ITEMS_MAX then return 422, "items: 1 to 1000 are expected" end
-    local job, message, code, field = jobs:start("process-batch", { owner = req.user.id,
-      args = { items = items }, total = #items, fields = { currentItem = "" } })
-    if not job then return nil, message, code, field end
-    return 202, { jobId = job.id }
-  end)
 end

@@ -6,14 +6,16 @@ import { useSseTyped } from "../sse";
 import { toast } from "../toast";
 import type { Job } from "../types";
 
+const goesOn = ({ status }: Job) => ["queued", "running"].includes(status);
+
 export function Progress() {
   const [jobId, setJobId] = useState<string | null>(null);
   const [job, setJob] = useState<Job | null>(null);
 
   const { status, error } = useSseTyped<Job>("/api/job-progress", {
     eventTypes: ["progress", "job-complete", "job-failed", "job-cancelled"],
-    filter: (data) => jobId === null || data.jobId === jobId, // the newest, until one is started here
-    onMessage: setJob,
+    filter: (data) => jobId === null || data.jobId === jobId, // any, until one is started here; but one at a time
+    onMessage: (data) => setJob((shown) => (shown && shown.jobId !== data.jobId && goesOn(shown) ? shown : data)),
   });
 
   useEffect(() => setJob((shown) => (jobId === null || shown?.jobId === jobId ? shown : null)), [jobId]);
@@ -25,7 +27,7 @@ export function Progress() {
   }
 
   const done = job?.status === "success";
-  const running = job !== null && ["queued", "running"].includes(job.status);
+  const running = job !== null && goesOn(job);
   const act = running ? () => api("DELETE", `/api/jobs/${job.jobId}`) : start;
   return (
     <Card title="Progress" status={status} error={error}>
