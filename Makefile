@@ -65,8 +65,10 @@ clean: ; rm -rf $(filter-out $(addprefix build/,node nginx haproxy exim4 varnish
 install: install-lua ; .ci/command "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(DESTDIR)$(PREFIX)/bin/sluice"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
+EXAMPLES := showcase look dashboard notifications progress match stocks devices editor monitoring chat # of sluice demo
 install-lua: core
 	install -D -m 755 $(B)/sluice/core.so "$(DESTDIR)$(INST_LIBDIR)/sluice/core.so"
+	find -L $(EXAMPLES:%=examples/%) -type f ! -name '*.png' | while read -r f; do install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/sluice/$$f" || exit 1; done
 	find lua -type f | while read -r f; do install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/$${f#lua/}" || exit 1; done
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)

@@ -45,9 +45,21 @@ describe("the rock", function()
     process.remove_dir(folder)
   end)
 
-  it("installs every Lua file, the core and nothing else", function()
-    local expected = {}
+  -- What is in the checkout of the pages that the showcase serves, links followed.
+  local function shown()
+    local list = {}
+    for name in tree.read("Makefile"):match("\nEXAMPLES := ([%l ]+)"):gmatch("%l+") do
+      for _, path in ipairs(tree.files("^examples/" .. name .. "/.*")) do
+        if not path:find("%.png$") then list[#list + 1] = "sluice/" .. path end
+      end
+    end
+    return list
+  end
+
+  it("installs every Lua file, the core, the showcase's files and nothing else", function()
+    local expected = shown()
     for _, path in ipairs(tree.files("^lua/.*")) do expected[#expected + 1] = path:sub(#"lua/" + 1) end
+    table.sort(expected)
     assert.same(expected, below(installed .. "/share/lua/5.4"))
     assert.same({ "sluice/core.so" }, below(installed .. "/lib/lua/5.4"))
     assert.same({ "sluice" }, below(installed .. "/bin"))
@@ -110,6 +122,18 @@ describe("the rock", function()
     local answer = http.get(tonumber(port), "/where")
     assert.equal(200, answer.status)
     assert.equal(installed .. "/share/lua/5.4/sluice/init.lua", answer.body)
+    assert.equal(0, p:stop())
+  end)
+
+  it("serves the showcase from the installed tree", function()
+    local p = process.spawn({ installed .. "/bin/sluice", "demo", "--port", "0" }, { dir = "/" })
+    local port = deadline.eventually(function()
+      if p:code() then deadline.give_up(p:log()) end
+      return p:log():gsub("\\/", "/"):match("http://127%.0%.0%.1:(%d+)")
+    end, 10, "an address in the log")
+    for _, path in ipairs { "/index.html", "/look/page.js", "/stocks/", "/editor/", "/api/event-types" } do
+      assert.equal(200, http.get(tonumber(port), path).status, path)
+    end
     assert.equal(0, p:stop())
   end)
 end)

@@ -52,6 +52,8 @@ describe("sluice", function()
       { "%-%-max%-body: a size from 1 bytes", "run", path, "--max-body", "big" },
       { "%-%-log%-level: one of debug, info, warn, error, off", "run", path, "--log-level", "loud" },
       { "%-%-demo: its keys are known to everybody.*not '0.0.0.0'", "run", path, "--demo", "--host", "0.0.0.0" },
+      { "%-%-demo: its keys are known to everybody.*not '0.0.0.0'", "demo", "--host", "0.0.0.0" },
+      { "too many arguments", "demo", path },
       { "Did you mean", "run", path, "--no-watc" },
       { "Error: write: sluice run app.lua\n", "app.lua" },
       { "exclude each other", "reload", "--dry-run", "--rollback" },
@@ -86,6 +88,19 @@ describe("sluice", function()
     assert.is_true(options.trust_proxy)
     assert.same({ "example.org" }, options.allow_hosts)
     assert.matches("^serving .*app.lua on http://127.0.0.1:40000$", rehearsal.lines()[#rehearsal.lines()].message)
+  end)
+
+  it("serves the showcase, and says when it is not there", function()
+    assert.equal(0, (run("demo", "--port", "0", "--no-watch")))
+    assert.same({ 0, "127.0.0.1" }, { ran.options.port, ran.options.host })
+    local said = {}
+    for i, line in ipairs(rehearsal.lines()) do said[i] = line.message end
+    assert.matches("\nserving /[^\n]*/examples/showcase/app.lua on http://127.0.0.1:40000\n",
+      "\n" .. table.concat(said, "\n") .. "\n")
+    rehearsal.stub("real_path", function() return nil end)
+    local code, _, err = run("demo")
+    assert.equal(1, code)
+    assert.matches("^sluice: the showcase is not installed: there is no .*/examples/showcase/app.lua\n$", err)
   end)
 
   it("has a demo mode on this machine's own addresses, and warns of it", function()

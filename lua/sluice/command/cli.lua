@@ -1,5 +1,5 @@
---- The command line: sluice run | test | reload | check | store | record | replay | lab | version |
--- help, on argparse.
+--- The command line: sluice run | demo | test | reload | check | store | record | replay | lab |
+-- version | help, on argparse.
 -- Exit codes: 0 fine, 1 cannot start or broken script, 2 usage, 75 another process has the
 -- data folder. Keeps nothing in memory.
 local need = require("sluice.base.need")
@@ -8,6 +8,7 @@ local budget = require("sluice.base.budget")
 local check = require("sluice.command.check")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
+local demo = require("sluice.command.demo")
 local difference = require("sluice.live.difference")
 local lab = require("sluice.command.lab")
 local record = require("sluice.command.record")
@@ -68,6 +69,7 @@ local function make_parser()
   parser:require_command(false)
   parser:flag("--version -v", "Print the version.")
   add_run(parser)
+  demo.add(parser)
   add_test(parser)
   add_reload(parser)
   store.add(parser)
@@ -153,9 +155,13 @@ function cli.main(args, out, err)
     out:write("sluice ", core.version, "\n")
     return 0
   end
-  if given.command == "run" then
+  if given.command == "run" or given.command == "demo" then
     core.default_interrupt()
-    return run(parser, given, err)
+    if given.command == "run" then return run(parser, given, err) end
+    local as_run, why = demo.as_run(given)
+    if as_run then return run(parser, as_run, err) end
+    err:write("sluice: ", why, "\n")
+    return 1
   end
   if given.command == "reload" then return ask_reload(parser, given, out, err) end
   if given.command == "check" then return check.run(given, out, err) end

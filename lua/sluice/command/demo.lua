@@ -1,0 +1,36 @@
+--- `sluice demo`: serves the showcase, from a checkout as from an installation, where the examples
+--- are beside these files. Keeps nothing in memory.
+local core = require("sluice.core")
+
+local demo = {}
+
+local APP = "examples/showcase/app.lua"
+local PLACES = { "", "../../" } -- below lua/sluice, where `make install` puts it; of a checkout
+
+--- Add the command to the parser.
+-- @param parser of argparse
+function demo.add(parser)
+  local command = parser:command("demo", "Serve the showcase: eight live pages that move by "
+    .. "themselves, a chat, and a rule that you may change. Open http://127.0.0.1:5121/.")
+  command:option("--host", "address to listen on, of this machine (default: 127.0.0.1)")
+    :argname("<addr>")
+  command:option("--port", "port to listen on, 0 for a free one (default: 5121)"):argname("<n>")
+  command:flag("--no-watch", "do not reload when one of its files changes"):target("no_watch")
+end
+
+--- What `sluice run` would be given: the app's path, its own place for data, demo mode.
+-- @tparam table given what was parsed
+-- @treturn table|nil or nil and why not
+function demo.as_run(given)
+  local folder = debug.getinfo(1, "S").source:match("^@(.*)command/[^/]*$")
+  for _, place in ipairs(PLACES) do
+    local path = core.real_path(folder .. place .. APP)
+    if path then
+      return { app = path, host = given.host, port = given.port, no_watch = given.no_watch,
+        demo = true, data = path:gsub("app%.lua$", "sluice-data") }
+    end
+  end
+  return nil, ("the showcase is not installed: there is no %s%s"):format(folder, APP)
+end
+
+return demo
