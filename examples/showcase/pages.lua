@@ -3,12 +3,6 @@ local sluice = require("sluice")
 
 local NAMES = { "dashboard", "notifications", "progress", "match", "stocks", "devices", "editor",
   "monitoring", "chat" }
-local HERE = debug.getinfo(1, "S").source:match("^@(.*/)[^/]*$")
-
-local function is_there(folder)
-  local file = io.open(HERE .. folder .. "/index.html")
-  return file and file:close()
-end
 
 return function(app, with)
   app:get("/", function()
@@ -16,13 +10,9 @@ return function(app, with)
     headers.Location = "/index.html"
     return 302, nil, headers
   end)
-  for _, name in ipairs(NAMES) do
-    local folder = ("../%s/public"):format(name)
-    if is_there(folder) then app:static("/" .. name, folder) end
-  end
+  for _, name in ipairs(NAMES) do app:static("/" .. name, ("../%s/public"):format(name)) end
   app:static("/look", "../look")
-  local own = sluice.env("PAGES", is_there("public") and "public" or "../dashboard/public")
-  app:static("/", own)
+  app:static("/", sluice.env("PAGES", "public"))
 
   app:on("start", function()
     if not sluice.is_demo() then return end

@@ -18,7 +18,7 @@ local STREAMS = {
   ["/api/system/monitoring"] = { "system-metrics" },
 }
 
-local PAGES = { "dashboard", "notifications", "match", "stocks", "monitoring", "chat" }
+local PAGES = { "dashboard", "notifications", "progress", "match", "stocks", "devices", "editor", "monitoring", "chat" }
 local KEY = { ["X-API-Key"] = "your-api-key" }
 local CONTROL = { hello = true, sync = true, reset = true, bye = true, removed = true }
 
