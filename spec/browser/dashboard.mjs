@@ -5,7 +5,7 @@ import { get } from "node:http";
 
 const PATH = "/api/dashboard-metrics";
 
-async function until(what, probe, seconds = 20) {
+export async function until(what, probe, seconds = 20) {
   const end = Date.now() + seconds * 1000;
   for (let last; ; ) {
     last = await probe();
@@ -16,7 +16,7 @@ async function until(what, probe, seconds = 20) {
 }
 
 // Passes bytes both ways; cut() destroys what is open and, while blocked, what comes.
-async function startProxy(port) {
+export async function startProxy(port) {
   const open = new Set();
   const proxy = { blocked: false, refused: 0 };
   const server = createServer((near) => {

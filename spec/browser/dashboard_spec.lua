@@ -41,9 +41,10 @@ describe("the dashboard", function()
     assert.same({}, complaints())
   end)
 
-  it("is the page of the showcase, which is alice's without signing in", function()
+  it("is a page of the showcase, which is alice's without signing in", function()
     local s = server.start { path = "examples/showcase/app.lua", args = { "--demo" } }
-    local page = b.open(s.url .. "/")
+    b.open(s.url .. "/").close()
+    local page = b.open(s.url .. "/dashboard/")
     page.wait("dashboard.state === 'open' && dashboard.events > 1", 15)
     page.eval([[() => {
       window.told = []

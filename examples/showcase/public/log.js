@@ -78,6 +78,7 @@ function toggle() {
     waiting = null;
   }
   missed = 0;
+  showPause();
   show();
 }
 

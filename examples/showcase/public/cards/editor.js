@@ -1,12 +1,13 @@
-// A document: who is in it, its first lines, and where each of them is.
-import { make } from "/look/page.js";
+// A document: who is in it, its last lines, and where each of them is. Its text is asked for once; then each change is
+// made here, too. A change that is not the next one was missed: then the text is asked for again.
+import { ask, make } from "/look/page.js";
 import { known, parts, say, soon, words } from "./card.js";
 
-const LINES = 5, PEOPLE = 6, COLUMNS = 60, AWAY_MS = 15000;
+const DOCUMENT = "welcome", LINES = 5, PEOPLE = 6, COLUMNS = 60, AWAY_MS = 15000, AGAIN_MS = 1000;
 const part = parts("editor");
 const people = new Map(); // id -> name
 const cursors = new Map(); // id -> { line, column, at }
-const lines = new Map(); // number -> text
+let text = null, version = -1, asking = false; // characters, as a list
 
 const hue = (id) => [...id].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 360, 7);
 function coloured(element, id) {
@@ -14,25 +15,72 @@ function coloured(element, id) {
   return element;
 }
 
-const show = soon(() => {
-  const there = [...people].slice(0, PEOPLE);
+/** The lines that are shown, from the number of the first: those around the newest cursor, or the first ones. */
+function excerpt(lines) {
+  const [newest] = [...cursors.values()].sort((a, b) => b.at - a.at);
+  const from = Math.max(1, Math.min(newest ? newest.line - 2 : 1, lines.length - LINES + 1));
+  return [from, lines.slice(from - 1, from - 1 + LINES)];
+}
+
+function showPeople() {
+  const there = [...people].slice(0, PEOPLE), key = JSON.stringify([there, people.size]);
+  if (part.people.dataset.key === key) return;
+  part.people.dataset.key = key;
   part.people.replaceChildren(...there.map(([id, name]) => coloured(make("li", [make("span", name.charAt(0).toUpperCase(), { "aria-hidden": "true" }), name]), id)),
     ...(people.size > PEOPLE ? [make("li", `and ${people.size - PEOPLE} more`, { class: "more" })] : []));
-  const last = Math.min(LINES, Math.max(0, ...lines.keys(), ...[...cursors.values()].map(({ line }) => line)));
-  while (part.text.children.length > last) part.text.lastChild.remove();
-  for (let n = 1; n <= last; n += 1) {
-    const li = part.text.children[n - 1] ?? part.text.appendChild(make("li", make("span", "", { class: "words" })));
-    say(li.firstChild, lines.get(n) ?? "");
+}
+
+function mark(id, column) {
+  const made = coloured(make("i", "", { "aria-hidden": "true", title: people.get(id) ?? id }), id);
+  made.style.setProperty("--column", Math.min(column, COLUMNS));
+  return made;
+}
+
+const show = soon(() => {
+  showPeople();
+  const [from, shown] = excerpt((text ?? []).join("").split("\n"));
+  while (part.text.children.length > shown.length) part.text.lastChild.remove();
+  shown.forEach((line, i) => {
+    const li = part.text.children[i] ?? part.text.appendChild(make("li", make("span")));
+    say(li.firstChild, words(line, COLUMNS));
     while (li.children.length > 1) li.lastChild.remove();
-    for (const [id, { line, column }] of cursors) {
-      if (line !== n) continue;
-      const mark = coloured(make("i", "", { "aria-hidden": "true", title: people.get(id) ?? id }), id);
-      mark.style.setProperty("--column", Math.min(column, COLUMNS));
-      li.append(mark);
-    }
-  }
+    for (const [id, at] of cursors) if (at.line === from + i) li.append(mark(id, at.column));
+  });
 });
 
+/** 5 keeps five characters, "abc" inserts, -3 deletes three. */
+function change(list) {
+  let at = 0;
+  for (const step of list) {
+    if (typeof step === "string") {
+      const added = [...step];
+      text.splice(at, 0, ...added);
+      at += added.length;
+    } else if (step < 0) text.splice(at, -step);
+    else if (known(step)) at += step;
+  }
+}
+
+async function read() {
+  if (asking) return;
+  asking = true;
+  try {
+    const is = await ask("GET", `/api/documents/${DOCUMENT}/text`);
+    [text, version] = [[...words(is.text, 20000)], is.version];
+    show();
+  } catch { /* there is no such document here: only who is in it is shown */ }
+  setTimeout(() => { asking = false; }, AGAIN_MS);
+}
+
+function onChange({ version: next, changes }) {
+  if (next <= version) return;
+  if (text === null || next !== version + 1 || !Array.isArray(changes)) return read();
+  change(changes);
+  version = next;
+  show();
+}
+
+read();
 setInterval(() => { // a cursor that has not moved for long is away
   for (const [id, { at }] of cursors) if (Date.now() - at > AWAY_MS) { cursors.delete(id); show(); }
 }, 5000);
@@ -59,15 +107,12 @@ export default {
       if (cursors.size > 50) cursors.delete(cursors.keys().next().value);
       show();
     },
-    "line-change": (data) => {
-      if (known(data.line) && data.line >= 1 && data.line <= LINES) lines.set(data.line, words(data.text, COLUMNS));
-      show();
-    },
+    "text-change": onChange,
   },
   reset() {
     people.clear();
     cursors.clear();
-    lines.clear();
     show();
+    read();
   },
 };
