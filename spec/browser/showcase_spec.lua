@@ -252,14 +252,15 @@ describe("the showcase's page", function()
     local own = server.start { path = folder .. "/showcase/app.lua", args = { "--demo" }, watch = true }
     local file = folder .. "/showcase/rules.lua"
     local rules = process.read_file(file)
+    assert.truthy(rules:find("above = 90", 1, true))
     local page = b.open(own.url .. "/")
     page.wait("document.querySelectorAll('#rules .code li').length > 5", 20)
     page.wait("document.querySelector('#connection [data-is=client]').textContent.length > 5", 10)
     local client = page.text("#connection [data-is=client]")
-    process.write_file(file, (rules:gsub("above = 80", "above = 76")))
+    process.write_file(file, (rules:gsub("above = 90", "above = 91")))
     page.wait("/reload #2: rules.lua, one connection kept$/.test("
       .. "document.querySelector('#rules [data-is=said]').textContent)", 20)
-    page.wait("/above = 76/.test(document.querySelector('#rules .code .marked')?.textContent)", 10)
+    page.wait("/above = 91/.test(document.querySelector('#rules .code .marked')?.textContent)", 10)
     process.write_file(file, rules .. "}")
     page.wait("/not loaded: rules.lua:\\d+: /.test("
       .. "document.querySelector('#rules [data-is=said]').textContent)", 20)

@@ -42,6 +42,11 @@ const settled = () => new Promise((done) => {
   look();
 });
 
+/** What came while little was let through. */
+function tellSlow(bytesBefore, eventsBefore) {
+  report(`It is quick again: in those ${SLOW.seconds} s came ${whole(events - eventsBefore)} events, ${bytes(ledger.bytes - bytesBefore)}`, "good");
+}
+
 async function act(does, url, buttons) {
   const [text, body] = DOES[does];
   for (const button of buttons) button.disabled = true;
@@ -49,6 +54,7 @@ async function act(does, url, buttons) {
     if (!stream) await begin(url).then(settled);
     report(text);
     await ask("POST", `/api/lab/${does}`, body);
+    if (body) setTimeout(tellSlow, body.seconds * 1000, ledger.bytes, events);
   } catch (problem) {
     report(`Not done: ${problem.message}`, "bad");
   }

@@ -1,11 +1,11 @@
 /**
  * The log of events: newest first, a filter by type and text, a pause that counts what comes meanwhile; and what is known
- * of each type. In memory: the newest 300 events, and as many that wait while it is paused.
+ * of each type. In memory: the newest 80 events of a type, 600 of all, and as many that wait while it is paused.
  */
 import { ask, byId, clock, make } from "/look/page.js";
 import { number, say, soon, words } from "./cards/card.js";
 
-const KEPT = 300, SHOWN = 150, BUSY = 1.4, SLOT_MS = 200, WINDOW_MS = 3000, CALM_MS = 30000, TEXT_MOST = 4000, LINE_MOST = 240, TYPES_MOST = 200;
+const KEPT = 600, OF_TYPE = 80, SHOWN = 150, BUSY = 1.4, SLOT_MS = 200, WINDOW_MS = 3000, CALM_MS = 30000, TEXT_MOST = 4000, LINE_MOST = 240, TYPES_MOST = 200;
 const whole = number(0);
 
 const kept = []; // newest first: { at, type, id, text }
@@ -54,8 +54,8 @@ const show = soon(() => {
     else log.insertBefore(row, before);
   }
   const all = kept.length;
-  say(byId("log-count"), `${whole(list.length)} of the last ${whole(all)}`);
-  say(byId("log-none"), all > 0 ? "None of the last events is like this" : "Nothing yet");
+  say(byId("log-count"), `${whole(list.length)} of ${whole(all)} kept`);
+  say(byId("log-none"), all > 0 ? "None of the kept events is like this" : "Nothing yet");
   showPause();
   showAbout();
 });
@@ -66,8 +66,12 @@ function showPause() {
   say(button, waiting === null ? "Pause" : missed > 0 ? `Continue (${whole(missed)} new)` : "Continue");
 }
 
+/** Of each type some are kept, so that what comes all the time does not push out the rest. */
 function keep(event) {
   kept.unshift(event);
+  if (kept.filter(({ type }) => type === event.type).length > OF_TYPE) {
+    kept.splice(kept.findLastIndex(({ type }) => type === event.type), 1);
+  }
   if (kept.length > KEPT) kept.length = KEPT;
 }
 

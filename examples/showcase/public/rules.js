@@ -28,7 +28,7 @@ export async function showCode(given, line) {
   const file = placed(given), text = await read(file);
   const dialog = byId("viewer") ?? document.body.appendChild(make("dialog", [
     make("form", [make("h2", "", { id: "viewer-title" }), make("button", "Close", { autofocus: "" })], { method: "dialog", class: "row spread" }),
-    make("div", "", { class: "code", tabindex: 0 })], { id: "viewer", "aria-labelledby": "viewer-title" }));
+    make("div", "", { class: "code", tabindex: 0, role: "region", "aria-labelledby": "viewer-title" })], { id: "viewer", "aria-labelledby": "viewer-title" }));
   say(byId("viewer-title"), file);
   const box = dialog.querySelector(".code");
   box.replaceChildren(text === null ? make("p", "This file is not shown here", { class: "soft" }) : lines(text, (_, i) => i + 1 === line));
@@ -43,6 +43,8 @@ async function showRules() {
   if (text === null) return;
   const old = before && new Set(before);
   part.code.replaceChildren(lines(text, (line) => old && line.trim() && !old.has(line)));
+  const [seen] = part.code.querySelectorAll(".marked"), [limit] = [...part.code.querySelectorAll("li")].filter((li) => / = \d/.test(li.textContent));
+  if (seen ?? limit) part.code.scrollTop = (seen ?? limit).offsetTop - part.code.clientHeight / 3;
   before = text.split("\n");
 }
 

@@ -3,7 +3,7 @@
 import { ask, make } from "/look/page.js";
 import { known, parts, say, soon, words } from "./card.js";
 
-const DOCUMENT = "welcome", LINES = 5, PEOPLE = 6, COLUMNS = 60, AWAY_MS = 15000, AGAIN_MS = 1000;
+const DOCUMENT = "welcome", LINES = 5, PEOPLE = 6, COLUMNS = 100, AWAY_MS = 15000, AGAIN_MS = 1000;
 const part = parts("editor");
 const people = new Map(); // id -> name
 const cursors = new Map(); // id -> { line, column, at }
@@ -30,22 +30,23 @@ function showPeople() {
     ...(people.size > PEOPLE ? [make("li", `and ${people.size - PEOPLE} more`, { class: "more" })] : []));
 }
 
-function mark(id, column) {
-  const made = coloured(make("i", "", { "aria-hidden": "true", title: people.get(id) ?? id }), id);
-  made.style.setProperty("--column", Math.min(column, COLUMNS));
-  return made;
+/** A line, with a mark at each column where somebody is. */
+function lineOf(text, marks) {
+  const characters = [...text], parts = [];
+  let from = 0;
+  for (const [id, { column }] of marks.sort(([, a], [, b]) => a.column - b.column)) {
+    parts.push(characters.slice(from, column).join(""), coloured(make("i", "", { "aria-hidden": "true", title: people.get(id) ?? id }), id));
+    from = Math.min(Math.max(column, from), characters.length);
+  }
+  return [...parts, characters.slice(from).join("")];
 }
 
 const show = soon(() => {
   showPeople();
   const [from, shown] = excerpt((text ?? []).join("").split("\n"));
-  while (part.text.children.length > shown.length) part.text.lastChild.remove();
-  shown.forEach((line, i) => {
-    const li = part.text.children[i] ?? part.text.appendChild(make("li", make("span")));
-    say(li.firstChild, words(line, COLUMNS));
-    while (li.children.length > 1) li.lastChild.remove();
-    for (const [id, at] of cursors) if (at.line === from + i) li.append(mark(id, at.column));
-  });
+  part.text.hidden = text === null;
+  part.text.replaceChildren(...shown.map((line, i) => make("li",
+    lineOf(words(line, COLUMNS), [...cursors].filter(([, at]) => at.line === from + i)))));
 });
 
 /** 5 keeps five characters, "abc" inserts, -3 deletes three. */

@@ -18,10 +18,11 @@ function draw(li, job) {
   const percent = known(job.percentage) ? Math.min(100, Math.max(0, job.percentage)) : 0;
   const end = ENDS[job.status], [name, figure] = li.querySelector("p").children, bar = li.querySelector(".bar");
   const item = words(job.currentItem, 40), kind = words(job.kind, 24) || "job";
-  say(name, end ? `${kind}: ${end}` : [kind, item || (job.status === "queued" ? "waits" : "")].filter(Boolean).join(": "));
+  say(name, end ? `${kind}: ${end}${known(job.processed) ? `, ${whole(job.processed)} items` : ""}` : [kind, item || (job.status === "queued" ? "waits" : "")].filter(Boolean).join(": "));
   say(figure, end ? (job.status === "success" ? "✓" : "✗") : `${whole(percent)} %`);
   bar.setAttribute("aria-valuenow", String(Math.round(percent)));
   li.dataset.end = end ?? "";
+  bar.hidden = Boolean(end);
   fill(bar, job.status === "success" ? 100 : percent);
 }
 
