@@ -13,9 +13,12 @@ local function visitor(req)
   return 401, "sign in first"
 end
 
+-- Six symbols and the index are enough for a page that shows everything.
+local PRICES = { "prices", keys = { "ACME", "BOLT", "IRIS", "NOVA", "TIDE", "WAVE", "SLX" } }
+
 -- The channels of all streams for one user; what is not named is left out.
 local function all_of(user, query, with)
-  local list = { "metrics", with.inbox:channel(user), with.jobs:channel(user), "news", "prices",
+  local list = { "metrics", with.inbox:channel(user), with.jobs:channel(user), "news", PRICES,
     "system/metrics", "system/alerts", "hub", "hub/user/" .. user, "reload",
     "chat/" .. user }
   local function add(named, ...)
@@ -48,7 +51,7 @@ return function(app, with)
     "news" } })
   app:stream("/api/stock-prices", { channels = { "prices" }, query = { keys = "symbols" } })
   app:stream("/api/system/monitoring", { channels = { "system/metrics", "system/alerts" } })
-  app:stream("/api/showcase", function(req)
+  app:stream("/api/showcase", { compress = "auto" }, function(req)
     return { channels = all_of(req.user.id, req.query, with) }
   end)
 end

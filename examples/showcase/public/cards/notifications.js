@@ -20,7 +20,7 @@ function row(key, { id, message, title, severity, from, timestamp }) {
   const text = words(message) || words(title) || "–";
   const button = make("button", "✓", { type: "button", class: "plain", "aria-label": `Read: ${text}`, title: "Mark as read" });
   button.addEventListener("click", () => read(key, button));
-  const whom = id ? words(from, 20) && `from ${words(from, 20)}` : "to everybody";
+  const whom = id ? words(from, 20) && `from ${words(from, 20)}` : "from the application";
   const about = [whom, clock(Date.parse(timestamp) || undefined)].filter(Boolean).join(", ");
   return make("li", [make("span", "", { class: "mark-of", "aria-hidden": "true" }),
     make("p", [make("span", text, { class: "line" }), make("small", `${words(severity, 10) || "info"} · ${about}`)], { title: text }), button],
