@@ -26,7 +26,8 @@
 static _Noreturn void become(char *const *words, pid_t parent, int failed) {
     sigset_t none;
     sigemptyset(&none);
-    for (int n = 1; n < 32; n++) (void)signal(n, SIG_DFL);
+    for (int n = 1; n < 32; n++)
+        (void)signal(n, SIG_DFL); /* NOLINT(concurrency-mt-unsafe) */
     sigprocmask(SIG_SETMASK, &none, NULL);
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);

@@ -1,7 +1,6 @@
 /* A direction that delays; see pipe.h.
  *
- * Each piece that came has a time at which it may go, never before that of the piece in
- * front. What is limited by bandwidth earns credit as time passes, at most for
+ * Each piece that came has a time at which it may go, behind the piece in front of it. What is limited by bandwidth earns credit as time passes, at most for
  * LAB_BURST_MS, so that a pause is not made up for. */
 #include "lab/pipe.h"
 
@@ -32,7 +31,6 @@ static int64_t due_of(struct pipe *p, const struct pipe_now *now) {
     if (now->jitter_ms > 0)
         due += (int64_t)(rand_next(&p->random) % (uint64_t)(now->jitter_ms + 1));
     if (now->hold_ms > 0) due = (due / now->hold_ms + 1) * now->hold_ms;
-    if (due < p->last_due) due = p->last_due;
     p->last_due = due;
     return due;
 }

@@ -6,6 +6,7 @@ local json = require("sluice.json")
 local lab = require("spec.support.lab")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
+local socket = require("socket")
 local source = require("spec.support.source")
 local tree = require("spec.support.tree")
 local wire = require("spec.support.wire")
@@ -107,6 +108,28 @@ describe("the bytes through a lab", function()
     local state = l.state()
     assert.is_true(state.bytes.down <= 50000 * (os.time() - began + 2), json.encode(state))
     assert.is_true(client:read(20000, deadline.after(20)) == text:sub(1, 20000))
+  end)
+end)
+
+describe("the bytes of a reader that pauses", function()
+  it("wait, at the server when there are too many, and none is lost", function()
+    local _, client, origin = through()
+    local text, sent, got, idle = noise(1 << 16, 4):rep(256), 0, {}, 0
+    local size, left = 0, deadline.after(60)
+    while size < #text and left() > 0 do
+      local last, _, part = origin.sock:send(text, sent + 1)
+      local at = last or part or sent
+      idle, sent = at > sent and 0 or idle + 1, math.max(at, sent)
+      if idle > 3 or sent == #text then -- only now it reads, and not all
+        client:fill(0.05)
+        got[#got + 1] = client:take(#client.buffer)
+        size = size + #got[#got]
+        idle = math.random(3)
+      else
+        socket.select(nil, { origin.sock }, 0.02) -- until it takes more
+      end
+    end
+    assert.is_true(table.concat(got) == text, ("%d of %d bytes"):format(size, #text))
   end)
 end)
 
