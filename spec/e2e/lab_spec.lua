@@ -209,6 +209,7 @@ describe("a server that is away", function()
     end
     assert.is_nil(s:try_accept(0.1))
     assert.same({ true, 2 }, { l.state().away, l.state().happened.refused })
+    assert.is_nil(l.wait_said("refused").reason) -- not that the server did not answer
     l.post("calm")
     assert(l.wait_said("back"))
     client = assert(wire.connect(l.port))
