@@ -157,6 +157,18 @@ describe("the ends of a connection", function()
     assert.truthy(("last words"):find(text, 1, true)) -- a reset may overtake them
   end)
 
+  it("are passed on as what they are: RST as RST, FIN as FIN", function()
+    for how, code in pairs({ reset = 56, close = 18 }) do
+      local s = source.listen()
+      local p = process.spawn({ "curl", "-sN", lab.start(s.url .. "/").url }, {})
+      local origin = s:accept()
+      origin:send("HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\nbefore")
+      deadline.eventually(function() return p:log():find("before") end, 10)
+      origin[how](origin)
+      assert.equal(code, p:wait(10), how)
+    end
+  end)
+
   it("are RST when a lab cuts, and FIN when it is told to, with what was sent before", function()
     for kind, codes in pairs({ reset = { [56] = true }, ["end"] = { [18] = true } }) do
       local s = source.listen()
