@@ -51,7 +51,7 @@ RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC)
 all: core $(MODULES) build/bin/sluice build/npm/README.md ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
-run: ; @.ci/setup run && $(MAKE) all && exec build/bin/sluice run examples/showcase/app.lua --demo --host $(HOST) --port $(PORT)
+run: ; @.ci/setup run && $(MAKE) all && exec build/bin/sluice demo --host $(HOST) --port $(PORT)
 react: ; @.ci/setup react && $(MAKE) all && exec .ci/react $(PORT) $(or $(HTTPS_PORT),5443)
 test: ; @.ci/setup test $(SPEC) && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
 test-full: ; @SLUICE_SPEC_FULL=1 $(MAKE) test

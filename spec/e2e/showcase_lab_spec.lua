@@ -95,3 +95,44 @@ describe("the second server of the showcase", function()
     end
   end)
 end)
+
+describe("sluice demo", function()
+  after_each(function() process.stop_all() end)
+
+  -- Programs that this one has started.
+  local function children(pid)
+    return process.read_file(("/proc/%d/task/%d/children"):format(pid, pid)) or ""
+  end
+
+  it("starts a second server behind a lab, and leaves neither behind, not even when it is killed", function()
+    for _, way in ipairs({ "stop", "kill" }) do
+      local p = process.spawn({ lab.SLUICE, "demo", "--port", "0", "--no-watch" }, {})
+      local port = deadline.eventually(function()
+        return p:log():match("serving [^\n]* on http://127.0.0.1:(%d+)")
+      end, 20)
+      local url = deadline.eventually(function()
+        local got = http.get(tonumber(port) // 1 | 0, "/api/lab")
+        return got.status == 200 and json.decode(got.body).url
+      end, 30)
+      local own, path = url:match("^http://127.0.0.1:(%d+)(/.*)$")
+      local c = deadline.eventually(function()
+        local ok, got = pcall(sse.connect, tonumber(own) // 1 | 0, path, { headers = {
+          Origin = "http://localhost:" .. port } })
+        return ok and got.is_stream and got
+      end, 30)
+      assert.equal("http://localhost:" .. port, c.headers["access-control-allow-origin"])
+      assert(c:wait_for("metrics-update", 20))
+      local pids = {}
+      for pid in children(p.pid):gmatch("%d+") do
+        pids[#pids + 1] = pid
+        for more in children(tonumber(pid) // 1 | 0):gmatch("%d+") do pids[#pids + 1] = more end
+      end
+      assert.equal(2, #pids)
+      p[way](p)
+      for _, pid in ipairs(pids) do
+        deadline.eventually(function() return not process.read_file("/proc/" .. pid .. "/status") end, 15)
+      end
+      c:close()
+    end
+  end)
+end)

@@ -14,6 +14,7 @@ local lab = require("sluice.command.lab")
 local record = require("sluice.command.record")
 local remote = require("sluice.command.remote")
 local replay = require("sluice.command.replay")
+local second = require("sluice.command.second")
 local serve = require("sluice.live.serve")
 local store = require("sluice.command.store")
 local test = require("sluice.test")
@@ -91,7 +92,12 @@ local function run(parser, given, err)
   for _, row in ipairs(config.SETTINGS) do flags[row[1]] = given[row[1]] end
   local settings, message = config.resolve(flags, { signals = true, watch = not given.no_watch })
   if not settings then return usage(parser, message, err) end
+  local finish
+  if given.second then
+    finish, settings.port = second.start(given.app, settings.host, settings.port)
+  end
   local ok, why, code, problem = serve.run(given.app, settings)
+  if finish then finish() end
   budget.last()
   if ok then return why or 0 end
   err:write("sluice: ", tostring(why), code and code ~= "ELOAD" and " (" .. code .. ")" or "", "\n")

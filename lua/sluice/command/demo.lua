@@ -27,7 +27,7 @@ function demo.as_run(given)
     local path = core.real_path(folder .. place .. APP)
     if path then
       return { app = path, host = given.host, port = given.port, no_watch = given.no_watch,
-        demo = true, data = path:gsub("app%.lua$", "sluice-data") }
+        demo = true, second = true, data = path:gsub("app%.lua$", "sluice-data") }
     end
   end
   return nil, ("the showcase is not installed: there is no %s%s"):format(folder, APP)
