@@ -144,7 +144,7 @@ describe("the editor page", function()
     ben.wait("document.querySelector('.caret')?.textContent === 'Ann <b>'", 20)
 
     -- a pause: what is typed without one is one step of undo
-    ann.wait("(window.since ??= performance.now()) + 1000 < performance.now()", 20)
+    ann.wait("performance.now() > 1000 + (window.since ??= performance.now())", 20)
     b.offline(true)
     ann.eval(INSERT, { "from Ann ", 0 })
     ben.eval(INSERT, { "from Ben" })
@@ -170,7 +170,7 @@ describe("the editor page", function()
 
     ann.eval(INSERT, { ("a long text "):rep(1800) })
     ann.wait("/Not saved: \\d+ characters too many/.test(document.getElementById('saved').textContent)", 20)
-    assert.is_nil(text():find("a long text", 1, true))
+    assert.is_true(utf8.len(text()) <= 20000) -- it is sent in pieces, and some had room
     ann.click("#undo")
     same(pages)
     assert.same({}, complaints())
