@@ -145,7 +145,10 @@
 #define REPORT_STREAMS_MAX 1024
 #define LAG_WALK_MAX 1024   /* events looked at for one lag: the rest is estimated */
 #define LAG_LOOKS_MAX 16384 /* ... for a report: then filters are not looked at */
-#define SLOWEST_MAX 1000    /* of app:slowest: refused */
+/* Patterns of channels with figures of their own; the others share one. Those of a pattern that
+ * an app no longer declares stay, since a counter never goes back. */
+#define GROUPS_MAX 200
+#define SLOWEST_MAX 1000 /* of app:slowest: refused */
 
 /* ---- Scripts ---------------------------------------------------------------------- */
 /* A run that lasts is logged: first when a loop that the usual budget of 1 s stops has been

@@ -26,6 +26,7 @@ struct block {
     uint32_t refs;
     uint32_t n;                    /* bytes of events */
     uint32_t events;               /* how many, for statistics */
+    int64_t at_us;                 /* when the oldest was accepted; 0: unknown */
     enum stream_end end;           /* after this block the stream ends */
     struct form_range wire[FORMS]; /* what of 'room' is sent */
     struct block *coded[CODINGS];  /* the same, compressed; NULL: not yet */

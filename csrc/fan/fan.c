@@ -154,12 +154,19 @@ void fan_raise_floor(struct fan *fan, struct slice channel, uint64_t floor) {
 
 /* ---- Delivery ----------------------------------------------------------------------- */
 
+/* It has for the first time all that was there. */
+static void note_replay(struct stream *s) {
+    s->replayed = true;
+    if (s->fan->replays) histogram_add(s->fan->replays, histogram_events, s->replay, 1);
+}
+
 /* Caught up: walked with its audiences from now on. Where it was the last one that lagged,
  * what was kept for it goes. */
 static void promote(struct stream *s) {
     list_remove(&s->ready);
     if (!s->lagging) return;
     s->lagging = false;
+    if (s->opened && !s->replayed) note_replay(s);
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         audience_promote(sub->audience, sub);
         sub_rest(sub);
@@ -201,8 +208,21 @@ void fan_on_result(struct stream *s, enum fan_sent sent, bool over) {
     history_pause(s);
 }
 
-/* One visit to one stream. */
-static void serve(struct fan *fan, struct stream *s) {
+/* What it is given now. */
+static void count(struct fan *fan, struct stream *s, const struct block *b) {
+    fan->delivered += b->events;
+    fan->delivered_bytes += b->n;
+    if (form_compresses(s->form)) {
+        fan->compressed_from += b->n;
+        fan->compressed_to += block_wire(b, s->form).n;
+    }
+    if (s->replayed) return;
+    uint32_t replay = s->replay + b->events;
+    s->replay = (uint16_t)(replay < UINT16_MAX ? replay : UINT16_MAX);
+}
+
+/* One visit to one stream; 'timed': how long its events took is of interest. */
+static void serve(struct fan *fan, struct stream *s, bool timed) {
     if (s->blocked) {
         stream_demote(s); /* a result is awaited: what is pending goes out after it */
         return;
@@ -217,14 +237,14 @@ static void serve(struct fan *fan, struct stream *s) {
         if (!more) caught_up(s);
         return;
     }
-    fan->delivered += b->events;
-    fan->delivered_bytes += b->n;
-    if (form_compresses(s->form)) {
-        fan->compressed_from += b->n;
-        fan->compressed_to += block_wire(b, s->form).n;
-    }
+    count(fan, s, b);
     bool over = b->end != STREAM_GOES_ON;
+    int64_t at_us = b->at_us;
     enum fan_sent sent = fan->ops->send(s, b);
+    if (timed && (sent == FAN_SENT || sent == FAN_QUEUED)) {
+        latency_note(&fan->latency, at_us);
+        fan->latency.queued = fan->latency.queued || sent == FAN_QUEUED;
+    }
     if (sent == FAN_SENT && !over) {
         if (more && !PLANTED(11)) stream_make_ready(s);
         else caught_up(s);
@@ -263,11 +283,13 @@ struct slice_left {
 };
 
 /* False when the slice is over. Some streams are always served. */
-static bool goes_on(const struct fan *fan, struct slice_left *left) {
+static bool goes_on(struct fan *fan, struct slice_left *left) {
     if (left->streams <= 0) return false;
     if (left->streams-- % FLUSH_STREAMS_LOOK > 0 || left->until_us == 0) return true;
     bool called = fan->called && atomic_load_explicit(fan->called, memory_order_relaxed);
-    return !called && clock_us() < left->until_us;
+    int64_t now_us = clock_us();
+    if (!fan->latency.queued) latency_settle(&fan->latency, now_us);
+    return !called && now_us < left->until_us;
 }
 
 /* Walk on over the live members of an audience. False when the slice is over. */
@@ -276,7 +298,7 @@ static bool walk(struct fan *fan, struct audience *a, struct slice_left *left) {
         if (!goes_on(fan, left)) return false;
         struct stream *s = a->subs[a->walk++]->stream;
         look_ahead(fan, a);
-        serve(fan, s);
+        serve(fan, s, !s->lagging && !a->key.tick);
     }
     audience_turn_over(fan, a);
     chan_release_backlog(a->key.chan);
@@ -297,7 +319,7 @@ static void serve_ready(struct fan *fan, struct slice_left *left) {
     while (!list_empty(&turn) && goes_on(fan, left)) {
         struct stream *s = container_of(turn.next, struct stream, ready);
         list_remove(&s->ready);
-        serve(fan, s);
+        serve(fan, s, false);
     }
     list_take_all(&fan->ready, &turn);
 }

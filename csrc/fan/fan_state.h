@@ -8,6 +8,7 @@
 #include "fan/cache.h"
 #include "fan/coder.h"
 #include "fan/chans.h"
+#include "fan/latency.h"
 #include "fan/tick.h"
 #include "run/loop.h"
 
@@ -66,7 +67,9 @@ struct fan {
     uint64_t compressions;               /* blocks compressed, since the start */
     /* Of what was handed over compressed: its bytes before and after that, chunks included. */
     uint64_t compressed_from, compressed_to;
-    uint64_t byes; /* ends of streams, since the start */
+    struct latency latency;
+    struct histogram *replays; /* of openings: events until it had caught up; NULL */
+    uint64_t byes;             /* ends of streams, since the start */
     uint64_t slow; /* readers that lost something because they lagged, since the start */
 };
 

@@ -45,6 +45,7 @@ struct frame {
     bool patient;       /* no client gets it before a tick */
     uint64_t seq;       /* 0 until numbered */
     int64_t at_ms;      /* when it was accepted */
+    int64_t at_us;      /* the same, of what this run published; 0: unknown */
     uint64_t before;    /* bytes of lines encoded for its channel before it; for lags */
     int64_t expires_ms; /* from then on it is withdrawn; 0: never */
     uint64_t channel_hash, name_hash, key_hash;

@@ -39,6 +39,7 @@ struct gather {
     struct stream *s;
     struct buf *out;
     uint64_t cursor, written;
+    int64_t at_us; /* of the oldest event; 0: unknown */
     uint32_t events, notes;
     /* Of each subscription, in list order: where it stands, what it was sent. */
     uint64_t to[STREAM_CHANNELS_MAX];
@@ -217,7 +218,9 @@ static struct walker *lowest_of(struct walker *walkers, uint32_t n) {
     return next;
 }
 
-static void count_sent(struct cache_sent *sent, const struct frame *f, bool wanted) {
+static void count_sent(struct gather *g, struct cache_sent *sent, const struct frame *f,
+                       bool wanted) {
+    if (g->at_us == 0 || (f->at_us > 0 && f->at_us < g->at_us)) g->at_us = f->at_us;
     sent->events++;
     sent->bytes += (uint32_t)f->text.n;
     sent->wanted += wanted;
@@ -269,7 +272,7 @@ static void add_logs(struct gather *g, uint64_t upto) {
         *next->to = next->frame->seq;
         bool old = next->page || next->sub->behind;
         bool counted = !old || next->frame->seq > next->sub->joined;
-        count_sent(next->sent, next->frame, counted);
+        count_sent(g, next->sent, next->frame, counted);
         walk_on(next);
         if (!next->frame) *next = walkers[--n];
     }
@@ -290,7 +293,7 @@ static void add_states(struct gather *g, uint64_t upto, bool ends) {
         for (; w.frame; walk_on(&w)) {
             if (!add_frame(g, w.frame)) return;
             g->to[i] = w.frame->seq;
-            count_sent(&g->sent[i], w.frame, w.frame->seq > sub->joined);
+            count_sent(g, &g->sent[i], w.frame, w.frame->seq > sub->joined);
         }
         g->to[i] = max64(g->to[i], end);
     }
@@ -433,6 +436,7 @@ static int make_block(struct gather *g, struct block **out) {
     struct block *b = block_new(g->out->p ? g->out->p : "", (uint32_t)g->out->n, g->end);
     if (!b) return E_NOMEM;
     b->events = g->events;
+    b->at_us = g->at_us;
     int err = code_block(g->s, b);
     if (err < 0) {
         block_unref(b);

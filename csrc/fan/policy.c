@@ -132,6 +132,7 @@ struct policy policy_of(const struct policy_set *set, struct slice channel) {
         if (pattern_match(slice_str(set->rules[i].pattern), channel, captures) < 0)
             continue;
         apply(&p, &set->rules[i]);
+        p.rule = i + 1;
         given |= set->rules[i].set;
     }
     if (p.durable && !(given & POLICY_TTL))

@@ -51,6 +51,7 @@ struct policy {
     enum slow_policy slow;
     bool reads;           /* some matching pattern has a read rule */
     struct slice pattern; /* the most specific pattern; empty: undeclared */
+    uint32_t rule;        /* ... and which of the set's it is, from 1 on; 0: undeclared */
 };
 
 struct policy_rule {

@@ -49,6 +49,7 @@ struct stream {
     struct paging *paging; /* it needs pages of durable logs (history.h); NULL */
     struct feed *feed;     /* its reader gets messages of a log (feed.h); NULL: events */
     struct note *notes, **notes_end; /* in their order; where the next one is linked */
+    bool replayed : 1;               /* it has caught up once: see 'replay' */
     bool lagging : 1;    /* not walked with its audiences: its cursor is written down */
     bool blocked : 1;    /* waits until its socket takes bytes again, or for a result */
     bool opened : 1;     /* hello is queued or out: it has a cursor of ours */
@@ -64,6 +65,7 @@ struct stream {
     uint8_t form;               /* enum form_id */
     enum end_reason reason : 8; /* of its bye; END_NONE before */
     uint16_t resets;            /* that it was sent; no more than fit */
+    uint16_t replay; /* events that it was sent until it had caught up first; as well */
 };
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form);

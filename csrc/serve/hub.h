@@ -11,6 +11,8 @@
 #define SLUICE_SERVE_HUB_H
 
 #include "base/bounds.h"
+#include "base/histogram.h"
+#include "fan/reason.h"
 #include "fan/seq.h"
 #include "run/loop.h"
 #include "serve/options.h"
@@ -19,11 +21,18 @@
 struct hub;
 struct report;
 
+#define ANSWERS 6 /* 0 stays unused */
+
 /* Written by the I/O thread only; any thread may read them. */
 struct lane_counters {
     _Atomic uint64_t requests, accepted, connections, streams;
     _Atomic uint64_t delivered, delivered_bytes, slow;
     _Atomic uint64_t compressions, compressed_from, compressed_to; /* as in a fan */
+    _Atomic uint64_t ended[END_REASONS]; /* streams, by reason */
+    _Atomic uint64_t answered[ANSWERS];  /* requests, by the first digit of the status */
+    struct histogram answers;            /* in us: from a request to its answer or head */
+    struct histogram turns;              /* in us: of its loop */
+    struct histogram latency, replays;   /* in us, in events: as in a fan */
 };
 
 /* One I/O thread as the others know it; a part of its worker. */

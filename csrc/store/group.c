@@ -337,6 +337,7 @@ static void count(struct store *s, int64_t now_us) {
     bool has_room = g->n > 0 || s->disk || folder_has_room(&s->folder);
     pthread_mutex_lock(&s->lock);
     g->active = false;
+    histogram_add(&stats->group_times, histogram_us, took, 1);
     trouble_end(s, TROUBLE_LATE);
     if (g->result == GROUP_STORED) {
         if (has_room) trouble_end(s, TROUBLE_COMMIT);

@@ -18,6 +18,7 @@
 #ifndef SLUICE_STORE_STORE_H
 #define SLUICE_STORE_STORE_H
 
+#include "base/histogram.h"
 #include "store/head.h"
 #include "store/op.h"
 #include "store/read.h"
@@ -169,6 +170,7 @@ struct store_stats {
     uint64_t commits, events, failed,
         unknown;                     /* groups; events stored; since store_open */
     uint64_t group_us, group_us_max; /* time of the commits: sum, longest */
+    struct histogram group_times;    /* the same in us, also of those that failed */
     uint32_t queued, in_flight, reads;
     uint64_t trimmed;   /* rows that retention deleted */
     uint64_t head;      /* the head row */

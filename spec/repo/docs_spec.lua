@@ -15,7 +15,8 @@ local PAGES = {
   "doc/design.md", "doc/durability.md", "doc/durable-streams.md", "doc/editor.md",
   "doc/first-hour.md", "doc/html.md", "doc/hub.md",
   "doc/inbox.md", "doc/jobs.md", "doc/lab.md",
-  "doc/mail.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md", "doc/react.md", "doc/rooms.md", "doc/runs.md",
+  "doc/mail.md", "doc/metrics.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md", "doc/react.md",
+  "doc/rooms.md", "doc/runs.md",
   "doc/stability.md", "doc/system.md", "doc/testing.md",
   "examples/react/README.md" }
 

@@ -74,6 +74,18 @@ describe("the tables of the pages", function()
     assert.equal(#config.SETTINGS, #rows)
   end)
 
+  it("list the metrics with their types", function()
+    local listed = {}
+    for _, row in ipairs(doc.table("metric")) do
+      for _, name in ipairs(markdown.code(row[1])) do listed[name] = row[2] end
+    end
+    for _, family in ipairs(require("sluice.requests.metrics").FAMILIES) do
+      assert.truthy(listed[family[1]] and listed[family[1]]:find(family[2], 1, true), family[1])
+      listed[family[1]] = nil
+    end
+    assert.same({}, listed)
+  end)
+
   it("list the limits as they are", function()
     local units = { KiB = 1024, MiB = 1024 ^ 2, s = 1000 }
     for _, row in ipairs(doc.table("limit")) do

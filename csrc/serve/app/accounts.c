@@ -28,6 +28,7 @@ static struct slice name_of(const struct tally *t) {
 /* Of a channel that was forgotten meanwhile only the server's sum remembers. */
 static void enter(struct server *s, const struct tally *t) {
     tally_add(&s->counted, &t->counts);
+    tally_add(&groups_find(s, name_of(t))->counts, &t->counts);
     struct account *a = find(s, name_of(t));
     if (!a && is_held(s, name_of(t))) a = open_account(s, name_of(t));
     if (a) tally_add(&a->counts, &t->counts);

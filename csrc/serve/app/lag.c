@@ -18,7 +18,10 @@ static void on_woke(struct ev_loop *ev, struct ev_check *check, int events) {
 static void on_sleeps(struct ev_loop *ev, struct ev_prepare *prepare, int events) {
     (void)ev, (void)events;
     struct app_lag *l = prepare->data;
-    if (l->woke_us) note(l, clock_us() - l->woke_us);
+    if (!l->woke_us) return;
+    int64_t us = clock_us() - l->woke_us;
+    note(l, us);
+    histogram_add(&l->turns, histogram_us, (uint64_t)us, 1);
 }
 
 void app_lag_start(struct app_lag *l, struct ev_loop *ev) {

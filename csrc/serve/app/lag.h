@@ -7,6 +7,7 @@
 #define SLUICE_SERVE_APP_LAG_H
 
 #include "base/bounds.h"
+#include "base/histogram.h"
 
 #include <ev.h>
 #include <stdint.h>
@@ -17,6 +18,7 @@ struct app_lag {
     struct ev_prepare sleeps;
     int64_t woke_us, second_us;    /* 0: not yet */
     int64_t worst_us[LAG_SECONDS]; /* of each second; [0]: the one that goes on */
+    struct histogram turns;        /* in us: of the loop */
 };
 
 void app_lag_start(struct app_lag *l, struct ev_loop *ev); /* borrows the loop */

@@ -53,6 +53,7 @@ int server_new(struct server **out, struct serve_options *options,
         return err;
     }
     hub_init(&s->hub, options, &s->loop);
+    groups_init(&s->groups);
     s->hub.seq.on_own = app_on_frame;
     s->events = events;
     s->context = context;
@@ -248,6 +249,7 @@ static void drop_tables(struct server *s) {
     map_deinit(&s->clients);
     map_deinit(&s->topics);
     accounts_free(s);
+    groups_deinit(&s->groups);
 }
 
 static const struct server_events silence;

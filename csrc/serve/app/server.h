@@ -11,6 +11,7 @@
 #include "fan/fan.h"
 #include "fan/tally.h"
 #include "net/http_write.h"
+#include "serve/app/groups.h"
 #include "serve/app/lag.h"
 #include "serve/hub.h"
 #include "serve/to_app.h"
@@ -48,7 +49,9 @@ struct server_events {
 struct topic {
     struct map_node node;
     uint32_t subscribers;
-    uint32_t refs; /* subscribers, and those whose leaving is being reported */
+    uint32_t refs;          /* subscribers, and those whose leaving is being reported */
+    uint32_t group_version; /* of the groups that it was found in */
+    struct group *group;    /* NULL: not looked for yet */
     char name[];
 };
 
@@ -77,6 +80,7 @@ struct server {
     size_t n_watched;
     uint64_t published, published_bytes;
     struct tally_counts counted; /* by all workers; see accounts.h */
+    struct groups groups;        /* the same by pattern, and what was published */
     size_t held;                 /* bytes of events in all channels; see memory.h */
     int64_t memory_logged_ms;
     struct app_lag lag;

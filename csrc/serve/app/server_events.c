@@ -16,6 +16,9 @@ static void take_frame(struct server *s, const struct chan *c, struct frame *f) 
     memory_changed(s, c, before);
     s->published++;
     s->published_bytes += f->text.n;
+    struct group *group = groups_of(s, c);
+    group->published++;
+    group->published_bytes += f->text.n;
 }
 
 void app_on_frame(void *owner, struct message *m) {
@@ -50,7 +53,8 @@ int server_encode(struct server *s, const struct event *event, unsigned posts,
         if (f) frame_unref(f);
         return err;
     }
-    f->at_ms = clock_ms();
+    f->at_us = clock_us();
+    f->at_ms = f->at_us / 1000;
     if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
     f->before = (*c)->encoded;
     (*c)->encoded += frame_lines(f).n;

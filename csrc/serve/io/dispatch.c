@@ -30,6 +30,12 @@ static struct http_to to_of(struct conn *c, const struct request *r) {
 
 static void log_request(struct conn *c, const struct request *r, int status,
                         const char *reason) {
+    int64_t ms = conn_worker(c)->now_ms - c->talk->since_ms;
+    struct lane_counters *counters = &conn_worker(c)->lane.counters;
+    if (status >= 100 && status < 100 * ANSWERS)
+        atomic_fetch_add_explicit(&counters->answered[status / 100], 1,
+                                  memory_order_relaxed);
+    histogram_add(&counters->answers, histogram_us, ms > 0 ? 1000 * (uint64_t)ms : 0, 1);
     if (!log_wants(LOG_INFO)) return;
     struct log_field fields[7] = {
         {.name = "method", .text = r->method.p, .text_n = r->method.n},
@@ -38,7 +44,7 @@ static void log_request(struct conn *c, const struct request *r, int status,
          .text_n = r->path_n ? r->path_n : 1},
         {.name = "status", .number = status},
         {.name = "ip", .text = r->ip},
-        {.name = "ms", .number = (double)(conn_worker(c)->now_ms - c->talk->since_ms)}};
+        {.name = "ms", .number = (double)ms}};
     size_t n = 5;
     if (r->trace[0])
         fields[n++] = (struct log_field){

@@ -473,6 +473,7 @@ void outlet_close(struct outlet *o) {
     enum end_reason reason = o->stream.reason ? o->stream.reason : END_GONE;
     log_end(o, reason);
     atomic_fetch_sub_explicit(&w->lane.counters.streams, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->lane.counters.ended[reason], 1, memory_order_relaxed);
     if (o->pinned) block_unref(o->pinned);
     stream_deinit(&o->stream);
     if (!o->client) return;

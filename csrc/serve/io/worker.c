@@ -113,6 +113,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     struct worker *w = p->data;
     bool more = fan_flush(&w->fan, 0);
     if (w->socks.n > 0) more = report_results(w) || more;
+    if (w->fan.latency.n > 0) latency_settle(&w->fan.latency, clock_us());
     more = poll_give(w) || more;
     feeding_answer_all(w);
     more = more || !list_empty(&w->fan.ready);
@@ -124,11 +125,14 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     measure_report(w);
     if (more && !ev_is_active(&w->more)) ev_idle_start(ev, &w->more);
     else if (!more && ev_is_active(&w->more)) ev_idle_stop(ev, &w->more);
+    histogram_add(&w->lane.counters.turns, histogram_us,
+                  (uint64_t)(clock_us() - w->now_us), 1);
     check_drained(w);
 }
 
 static void read_clock(struct worker *w) {
-    w->now_ms = clock_ms();
+    w->now_us = clock_us();
+    w->now_ms = w->now_us / 1000;
     w->fan.now_ms = w->now_ms;
     w->wall_s = (int64_t)clock_wall();
 }
@@ -186,6 +190,8 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
                                           .ops = &outlet_ops,
                                           .seed = w->random});
     w->fan.called = &w->loop.mailbox.called;
+    w->fan.latency.into = &w->lane.counters.latency;
+    w->fan.replays = &w->lane.counters.replays;
     list_init(&w->conns);
     list_init(&w->doomed);
     list_init(&w->polls_due);

@@ -45,6 +45,7 @@ struct worker {
     struct http_date date;
     int64_t rates_at_ms; /* when the next tick is; INT64_MAX: not armed */
     int64_t now_ms, wall_s;
+    int64_t now_us;    /* when the turn began */
     size_t turn_bytes; /* of events taken in this turn */
     double events_at;  /* ev_now of the last turn that had some */
     uint64_t random;

@@ -37,7 +37,7 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
     writers = {}, writable = {}, opening = {}, published = {}, stream_hooks = {}, states = {},
-    errors = {}, ended = false, leaving = false }, Runtime)
+    errors = {}, errors_total = 0, started = core.time(), ended = false, leaving = false }, Runtime)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
   self.retirement, self.handover = retirement.new(self), handover.new(self)
@@ -53,6 +53,7 @@ end
 
 -- Errors by generation, of the newest ones.
 local function count_error(self, generation)
+  self.errors_total = self.errors_total + 1
   if not generation then return end
   local id = generation.id
   self.errors[tostring(id)] = (self.errors[tostring(id)] or 0) + 1

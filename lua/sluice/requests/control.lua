@@ -1,9 +1,11 @@
 --- The server's own routes under /-/, which the core opens only to the Unix socket and to the
--- admin key: GET /-/reload reports, POST /-/reload acts. They belong to no generation, so they
--- answer whatever state the app is in. Keeps nothing in memory.
+-- admin key: GET /-/metrics has figures, GET /-/reload reports, POST /-/reload acts. They belong
+-- to no generation, so they answer whatever state the app is in. Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
 local codes = require("sluice.base.codes")
+local core = require("sluice.core")
 local json = require("sluice.json")
+local metrics = require("sluice.requests.metrics")
 local query = require("sluice.base.query")
 
 local control = {}
@@ -47,7 +49,14 @@ local function post_reload(runtime, id, raw)
   if not ok then refuse(runtime, id, 503, code, message) end
 end
 
+local function get_metrics(runtime, id, raw)
+  local headers = query.headers(core.headers(raw.header_text or ""))
+  local text, kind = metrics.text(runtime, headers.accept)
+  runtime.server:respond(id, 200, { { "Content-Type", kind } }, text)
+end
+
 control.ROUTES = {
+  ["GET /-/metrics"] = { method = "GET", pattern = "/-/metrics", act = get_metrics, always = true },
   ["GET /-/reload"] = { method = "GET", pattern = "/-/reload", act = get_reload },
   ["POST /-/reload"] = { method = "POST", pattern = "/-/reload", act = post_reload },
 }
@@ -56,7 +65,7 @@ control.ROUTES = {
 -- @tparam table list
 -- @tparam function id_of as in routes.for_core
 function control.for_core(list, id_of)
-  for _, name in ipairs({ "POST /-/reload", "GET /-/reload" }) do
+  for _, name in ipairs({ "POST /-/reload", "GET /-/reload", "GET /-/metrics" }) do
     local route = control.ROUTES[name]
     table.insert(list, 1, { method = route.method, pattern = route.pattern, kind = "handler",
       id = id_of(name) })
@@ -72,7 +81,7 @@ end
 function control.request(runtime, id, name, raw)
   local route = control.ROUTES[name]
   if not route then return false end
-  if not runtime.reloader then
+  if not runtime.reloader and not route.always then
     refuse(runtime, id, 503, "EBUSY", "the server is starting")
   else
     route.act(runtime, id, raw)

@@ -38,7 +38,7 @@ local function settings_of(options)
   local settings, message = config.resolve(options.flags or {}, { log_level = "off" },
     function(name) return env[name] end)
   if not settings then error("testing.start: " .. message, 0) end
-  settings.socket, settings.admin_key, settings.log_level = "none", "none", "off"
+  settings.socket, settings.log_level = "none", "off"
   return settings
 end
 
@@ -89,6 +89,7 @@ function Inside:boot()
   end
   local options = config.for_core(self.settings)
   options.rehearsal, options.io_threads = true, 1
+  options.admin_key = self.settings.admin_key
   local runtime, message = serve.make_live(loaded, options)
   if not runtime then error(message, 0) end
   self.runtime, self.server = runtime, runtime.server
