@@ -1,0 +1,224 @@
+--- /-/metrics on a real server: what promtool says of it, who may read it, what it says about streams on
+--- sockets and a store on a disk, and that scraping leaves delivery alone. The alert rules and the dashboard
+--- of doc/ use what is there.
+local crowd = require("spec.support.crowd")
+local deadline = require("spec.support.deadline")
+local families = require("sluice.requests.metrics").FAMILIES
+local http = require("spec.support.http")
+local json = require("sluice.json")
+local lfs = require("lfs")
+local live = require("spec.support.live")
+local openmetrics = require("spec.support.openmetrics")
+local process = require("spec.support.process")
+local socket = require("socket")
+
+local KEY = ("k"):rep(40)
+local PROMTOOL = "build/promtool/usr/bin/promtool"
+local RULES, DASHBOARD = "doc/prometheus-alerts.yml", "doc/grafana-dashboard.json"
+local FULL = os.getenv("SLUICE_SPEC_FULL")
+
+local APP = [[
+app:channel("log", { history = 50 })
+app:channel("kept", { durable = true })
+app:stream("/log", { channels = { "log" } })]]
+
+local function promtool(what, ...)
+  if not lfs.attributes(PROMTOOL) then return pending("promtool is not there") end
+  local code, out = process.run({ PROMTOOL, what, ... })
+  assert.equal(0, code, out)
+end
+
+--- All names of metrics in a text of PromQL that are ours, without what a type adds.
+local function names_in(text)
+  local known, unknown, seen = {}, {}, 0
+  for _, row in ipairs(families) do
+    local suffixes = ({ counter = { "_total" }, histogram = { "_bucket", "_sum", "_count" }, info = { "_info" } })
+    for _, suffix in ipairs(suffixes[row[2]] or { "" }) do known[row[1] .. suffix] = true end
+  end
+  for name in text:gmatch("%f[%w_](sluice_[%w_]+)") do
+    seen = seen + 1
+    if not known[name] then unknown[#unknown + 1] = name end
+  end
+  for name in text:gmatch("%f[%w_](process_[%w_]+)") do
+    if not known[name] then unknown[#unknown + 1] = name end
+  end
+  return unknown, seen
+end
+
+describe("the scraper's page", function()
+  local s
+
+  after_each(live.stop_all)
+
+  local function start(options)
+    options = options or {}
+    options.args = options.args or { "--admin-key", KEY }
+    s = live.start(APP, options)
+  end
+
+  local function ask(accept)
+    return http.get(s.port, "/-/metrics", { ["X-Admin-Key"] = KEY, Accept = accept })
+  end
+
+  local function scrape() return openmetrics.parse(ask().body) end
+
+  it("passes promtool, with everything in it", function()
+    start()
+    local all = crowd.connect(s.port, "/log", 3)
+    s.publish("log", { n = 10 })
+    s.publish("kept", { n = 3 })
+    all:wait_for("id: ", 5)
+    local answer = ask("text/plain")
+    assert.equal("text/plain; version=0.0.4; charset=utf-8", answer.headers["content-type"])
+    assert.truthy(openmetrics.parse(answer.body, false).value("sluice_store_commits_total") > 0)
+    local path = os.tmpname()
+    process.write_file(path, answer.body)
+    if not lfs.attributes(PROMTOOL) then return pending("promtool is not there") end
+    local code, out = process.run(("%s check metrics < %s"):format(PROMTOOL, path))
+    os.remove(path)
+    assert.same({ 0, "" }, { code, out })
+  end)
+
+  it("is for the admin key and the Unix socket", function()
+    start()
+    assert.equal(401, http.get(s.port, "/-/metrics").status)
+    assert.equal(401, http.get(s.port, "/-/metrics", { ["X-Admin-Key"] = KEY:sub(2) }).status)
+    assert.equal(405, http.post(s.port, "/-/metrics", "", { ["X-Admin-Key"] = KEY }).status)
+    local path = ("%s/sluice/%d.sock"):format(s.folder, s.port)
+    local code, out = process.run({ "curl", "-s", "--unix-socket", path, "http://localhost/-/metrics" })
+    assert.equal(0, code)
+    openmetrics.parse(out)
+  end)
+
+  it("says what streams on sockets were sent, on one thread and on two", function()
+    start()
+    local all = crowd.connect(s.port, "/log", 8)
+    s.wait_clients(8)
+    for round = 0, 4 do s.publish("log", { first = round * 10 + 1, n = 10 }) end
+    s.publish("log", { event = "end" })
+    all:wait_for("event: end\n", 5)
+    deadline.eventually(function()
+      return scrape().value("sluice_pattern_delivered_events_total", { pattern = "log" }) == 51 * 8
+    end, 5, "all is told")
+    local m = scrape()
+    assert.same({ 8, 8, 51, 51 * 8 }, { m.sum("sluice_streams"),
+      m.value("sluice_pattern_subscribers", { pattern = "log" }), m.value("sluice_published_events_total"),
+      m.sum("sluice_delivered_events_total") })
+    local timed = m.sum("sluice_publish_latency_seconds_count")
+    assert.is_true(timed >= 8 and timed <= 51 * 8, timed)
+    local first = scrape()
+    all:close()
+    deadline.eventually(function() return scrape().value("sluice_streams_ended_total", { reason = "gone" }) == 8 end,
+      5, "they have gone")
+    local second = scrape().counters()
+    for key, value in pairs(first.counters()) do assert.is_true(second[key] >= value, key) end
+  end)
+
+  it("leaves delivery alone while it is read", function()
+    start()
+    local streams, seconds = FULL and 1000 or 50, FULL and 120 or 1
+    local all = crowd.connect(s.port, "/log", streams)
+    s.wait_clients(streams, 30)
+    -- p99 in seconds of the deliveries of so many seconds, with or without scrapes between them
+    local function p99(scraping, long)
+      local before, ends = scrape(), socket.gettime() + long
+      local n = 0
+      while socket.gettime() < ends do
+        s.publish("log", { n = 5 })
+        n = n + 1
+        if scraping and n % 5 == 0 then scrape() end
+        all:read(0.02)
+      end
+      local after = scrape()
+      local counted = "sluice_publish_latency_seconds_count"
+      local total = after.sum(counted) - before.sum(counted)
+      assert.is_true(total >= streams, total)
+      for _, le in ipairs({ "0.0001", "0.00025", "0.0005", "0.001", "0.0025", "0.005", "0.01", "0.025", "0.05", "0.1",
+        "0.25", "0.5", "1.0", "2.5", "5.0", "10.0" }) do
+        local below = 0
+        for i = 0, 15 do
+          local of = { thread = "io" .. i, le = le }
+          below = below + (after.value("sluice_publish_latency_seconds_bucket", of) or 0)
+            - (before.value("sluice_publish_latency_seconds_bucket", of) or 0)
+        end
+        if below >= 0.99 * total then return tonumber(le) end
+      end
+      return math.huge
+    end
+    live.one_of(3, function()
+      local without, with = p99(false, FULL and 30 or seconds), p99(true, seconds)
+      return with <= 2.5 * without, ("p99 up to %g s without scrapes, %g s with"):format(without, with)
+    end)
+  end)
+end)
+
+describe("the alert rules", function()
+  it("pass promtool", function() promtool("check", "rules", RULES) end)
+
+  it("and the dashboard ask for what there is", function()
+    for _, path in ipairs({ RULES, DASHBOARD }) do
+      local unknown, seen = names_in(assert(process.read_file(path)))
+      assert.same({}, unknown, path)
+      assert.is_true(seen > 20, path)
+    end
+    local dashboard = assert(json.decode(process.read_file(DASHBOARD)))
+    local ids, charts = {}, 0
+    for _, panel in ipairs(dashboard.panels) do
+      assert.is_nil(ids[panel.id])
+      ids[panel.id] = true
+      if panel.type ~= "row" then
+        charts = charts + 1
+        assert.is_true(#panel.targets > 0 and panel.description ~= "", panel.title)
+      end
+    end
+    assert.is_true(charts >= 15)
+  end)
+
+  it("each have a row in the page for the first night", function()
+    local page, n = process.read_file("doc/operating.md"), 0
+    for name in process.read_file(RULES):gmatch("alert: (%w+)") do
+      n = n + 1
+      assert.truthy(page:find("`" .. name .. "`", 1, true), name)
+    end
+    assert.is_true(n >= 15)
+  end)
+
+  it("fire when it is time, and not before", function()
+    local folder = process.temp_dir()
+    process.write_file(folder .. "/test.yml", ([[
+rule_files: [%s/%s]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - series: 'up{job="sluice",instance="a"}'
+        values: '1 1 0 0 0 0'
+      - series: 'sluice_connections{job="sluice",instance="a",thread="io0"}'
+        values: '10 10 50 50 50 50 10'
+      - series: 'sluice_connections{job="sluice",instance="a",thread="io1"}'
+        values: '10 10 50 50 50 50 10'
+      - series: 'sluice_connections_limit{job="sluice",instance="a"}'
+        values: '100x10'
+      - series: 'sluice_dropped_events_total{job="sluice",instance="a"}'
+        values: '0 0 0 7 7 7 7 7 7 7 7 7'
+    alert_rule_test:
+      - { eval_time: 1m, alertname: SluiceDown, exp_alerts: [] }
+      - eval_time: 4m
+        alertname: SluiceDown
+        exp_alerts:
+          - exp_labels: { severity: critical, job: sluice, instance: a }
+            exp_annotations: { summary: 'Sluice a: nobody answers the scraper' }
+      - { eval_time: 1m, alertname: SluiceConnectionsNearLimit, exp_alerts: [] }
+      - eval_time: 5m
+        alertname: SluiceConnectionsNearLimit
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: a }
+            exp_annotations: { summary: 'Sluice a: 100 connections, --max-connections is near' }
+      - { eval_time: 6m, alertname: SluiceConnectionsNearLimit, exp_alerts: [] }
+      - { eval_time: 2m, alertname: SluiceEventsDropped, exp_alerts: [] }
+      - { eval_time: 11m, alertname: SluiceEventsDropped, exp_alerts: [] }
+]]):format(lfs.currentdir(), RULES))
+    promtool("test", "rules", folder .. "/test.yml")
+    process.remove_dir(folder)
+  end)
+end)
