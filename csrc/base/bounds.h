@@ -168,10 +168,11 @@
 
 /* ---- Connections ------------------------------------------------------------------ */
 #define CONNECTIONS_MAX_DEFAULT 100000 /* over it new ones are closed at once */
-#define ACCEPT_TURN_MAX 64             /* accepted in one turn of a loop */
-#define BACKLOG_DRAIN_MAX 4096         /* accepted at most when a drain begins */
-#define ACCEPT_PAUSE_MS 100            /* pause when descriptors or memory are lacking */
-#define ACCEPT_TELL_MS 10000           /* ... which is logged so often */
+#define SCRAPERS_MAX 16        /* connections of the port for metrics: more are closed */
+#define ACCEPT_TURN_MAX 64     /* accepted in one turn of a loop */
+#define BACKLOG_DRAIN_MAX 4096 /* accepted at most when a drain begins */
+#define ACCEPT_PAUSE_MS 100    /* pause when descriptors or memory are lacking */
+#define ACCEPT_TELL_MS 10000   /* ... which is logged so often */
 #define REQUESTS_QUEUED_MAX 1024 /* handed to the app, per I/O thread; others wait */
 #define INPUT_BYTES_MAX 16384  /* received and not used: reading pauses. A largest head */
 #define OUTPUT_BYTES_MAX 32768 /* unsent answers: parsing pauses */
@@ -271,16 +272,16 @@
 #define LISTENER_CONNS_MAX 64 /* of a command that serves: more wait to be accepted */
 
 /* ---- sluice lab -------------------------------------------------------------------- */
-#define LAB_CONNS_MAX 512      /* more wait to be accepted */
-#define LAB_PIPE_BYTES 65536   /* on their way, of one direction: then it reads no more */
-#define LAB_PIPE_LEAST 4096    /* ... however little a second brings */
-#define LAB_PIECES_MAX 128     /* ... that come at times of their own */
-#define LAB_TURN_BYTES 16384   /* of one connection and direction in a turn of the loop */
-#define LAB_TURN_SENDS 16      /* ... where bytes go one by one */
-#define LAB_BURST_MS 100       /* what a pause earns for later, where bandwidth is limited */
-#define LAB_STEP_MS 20         /* ... and how often something goes */
-#define LAB_REQUEST_MAX 16384  /* of a head that is answered 502: then without waiting */
-#define LAB_REQUEST_MS 5000    /* ... and for how long it may take */
-#define LAB_CONNECT_MS 10000   /* until the server takes a connection: 502 */
+#define LAB_CONNS_MAX 512    /* more wait to be accepted */
+#define LAB_PIPE_BYTES 65536 /* on their way, of one direction: then it reads no more */
+#define LAB_PIPE_LEAST 4096  /* ... however little a second brings */
+#define LAB_PIECES_MAX 128   /* ... that come at times of their own */
+#define LAB_TURN_BYTES 16384 /* of one connection and direction in a turn of the loop */
+#define LAB_TURN_SENDS 16    /* ... where bytes go one by one */
+#define LAB_BURST_MS 100 /* what a pause earns for later, where bandwidth is limited */
+#define LAB_STEP_MS 20   /* ... and how often something goes */
+#define LAB_REQUEST_MAX 16384 /* of a head that is answered 502: then without waiting */
+#define LAB_REQUEST_MS 5000   /* ... and for how long it may take */
+#define LAB_CONNECT_MS 10000  /* until the server takes a connection: 502 */
 
 #endif

@@ -24,6 +24,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->max_body = (uint64_t)lx_field_number(L, 1, "max_body", 0);
     o->memory = (uint64_t)lx_field_number(L, 1, "memory", 0);
     o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
+    o->metrics_port = (uint16_t)lx_field_number(L, 1, "metrics_port", 0);
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
     o->trace = lx_field_bool(L, 1, "trace", true);
     o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);
@@ -51,12 +52,14 @@ int lx_server_new(lua_State *L) {
     struct slice host = lx_field_slice(L, 1, "host");
     struct slice control = lx_field_slice(L, 1, "control");
     struct slice key = lx_field_slice(L, 1, "admin_key");
+    struct slice metrics = lx_field_slice(L, 1, "metrics_host");
     lua_getfield(L, 1, "allow_hosts");
     struct filter_list hosts = lx_checklist(L, -1, "allow_hosts");
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
     s->L = lua_tothread(L, -1); /* never L itself: it may be a coroutine that dies */
     if (host.n > 0) options.host = mem_strndup(host.p, host.n);
     if (control.n > 0) options.control = mem_strndup(control.p, control.n);
+    if (metrics.n > 0) options.metrics_host = mem_strndup(metrics.p, metrics.n);
     if (key.n > 0) options.admin_key = mem_strndup(key.p, key.n);
     copy_hosts(&options, hosts);
     int err = server_new(&s->server, &options, &lx_server_events, s);
@@ -121,6 +124,9 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
     lua_pushnil(L);
     if (s->failed == START_LISTEN)
         lua_pushfstring(L, "cannot listen on %s port %d: %s", o->host, o->port, why);
+    else if (s->failed == START_METRICS)
+        lua_pushfstring(L, "cannot listen on %s port %d for metrics: %s", o->metrics_host,
+                        o->metrics_port, why);
     else if (s->failed == START_CONTROL)
         lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control, why);
     else if (s->failed == START_STORE)
@@ -130,14 +136,16 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
     return 3;
 }
 
-/* server:start() -> port | nil, message, code */
+/* server:start() -> port, [that for metrics] | nil, message, code */
 static int l_start(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_argcheck(L, !s->server->hub.started, 1, "the server runs already");
     int err = server_start(s->server);
     if (err < 0) return start_failed(L, s->server, err);
     lua_pushinteger(L, s->server->port);
-    return 1;
+    if (s->server->metrics_port == 0) return 1;
+    lua_pushinteger(L, s->server->metrics_port);
+    return 2;
 }
 
 /* server:run() -> true, when all streams have ended after server:stop() */

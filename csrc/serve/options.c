@@ -38,5 +38,6 @@ void serve_options_free(struct serve_options *o) {
     mem_free(o->host);
     mem_free(o->control);
     mem_free(o->admin_key);
+    mem_free(o->metrics_host);
     *o = (struct serve_options){0};
 }

@@ -20,10 +20,13 @@ struct serve_options {
     uint32_t max_connections;
     char *control; /* path of the Unix socket; "{port}" in it is replaced; NULL: none */
     bool control_needed; /* a server without it does not start */
-    char *admin_key;     /* opens "/-/" on the TCP port; NULL: nothing does */
-    bool trace;          /* requests belong to traces: see trace.h */
-    bool trust_proxy;    /* take the client's address from X-Forwarded-For */
-    bool rehearsal;      /* no threads, no listeners: see rehearsal.h */
+    char
+        *metrics_host; /* owned: where scrapers have a port of their own; NULL: nowhere */
+    uint16_t metrics_port; /* 0: a free one */
+    char *admin_key;       /* opens "/-/" on the TCP port; NULL: nothing does */
+    bool trace;            /* requests belong to traces: see trace.h */
+    bool trust_proxy;      /* take the client's address from X-Forwarded-For */
+    bool rehearsal;        /* no threads, no listeners: see rehearsal.h */
     bool delay_writes; /* for specs: what streams are sent leaves at the end of a turn */
     bool signals;      /* TERM, INT and HUP are ours */
     struct slice *hosts; /* names in Host that are answered besides localhost */

@@ -10,6 +10,7 @@ local lfs = require("lfs")
 local live = require("spec.support.live")
 local openmetrics = require("spec.support.openmetrics")
 local process = require("spec.support.process")
+local server = require("spec.support.server")
 local socket = require("socket")
 
 local KEY = ("k"):rep(40)
@@ -88,6 +89,44 @@ describe("the scraper's page", function()
     local code, out = process.run({ "curl", "-s", "--unix-socket", path, "http://localhost/-/metrics" })
     assert.equal(0, code)
     openmetrics.parse(out)
+  end)
+
+  it("has a port of its own that is for nothing else", function()
+    start({ args = { "--metrics-port", "0", "--max-connections", "3" } })
+    local host, port = s.wait_log("metrics on http://([%d.]+):(%d+)/metrics")
+    assert.equal("127.0.0.1", host)
+    port = math.tointeger(tonumber(port))
+    local idle = {}
+    for i = 1, 3 do idle[i] = http.connect(s.port) end
+    for _, path in ipairs({ "/metrics", "/-/metrics", "/metrics?x=1" }) do
+      local answer = http.get(port, path)
+      assert.equal(200, answer.status, path)
+      openmetrics.parse(answer.body)
+    end
+    for _, path in ipairs({ "/log", "/-/reload", "/", "/-t/alive", "/-/lab", "/metrics/" }) do
+      assert.equal(404, http.get(port, path).status, path)
+    end
+    assert.equal(404, http.post(port, "/-/reload", "").status)
+    assert.equal(405, http.post(port, "/metrics", "").status)
+    assert.equal(200, http.get(port, "/-/healthz").status)
+    assert.equal(421, http.get(port, "/metrics", { Host = "evil.example" }).status)
+    for _, c in ipairs(idle) do c:close() end
+    deadline.eventually(function() return http.get(s.port, "/metrics").status == 404 end, 5, "there is room")
+    local many = {}
+    for i = 1, 16 do
+      many[i] = http.connect(port)
+      assert.equal(200, many[i]:request("GET", "/metrics").status)
+    end
+    assert.is_nil(http.connect(port):request("GET", "/metrics", nil, nil, 2))
+    many[1]:close()
+    deadline.eventually(function()
+      local ok, answer = pcall(http.get, port, "/metrics")
+      return ok and answer.status == 200
+    end, 5, "another one fits")
+    for i = 2, 16 do many[i]:close() end
+    local code, log = server.run_to_end { app = "return require('sluice').app()", args = { "--metrics-port", port } }
+    assert.equal(1, code)
+    assert.truthy(log:find(("cannot listen on 127.0.0.1 port %d for metrics: "):format(port), 1, true), log)
   end)
 
   it("says what streams on sockets were sent, on one thread and on two", function()

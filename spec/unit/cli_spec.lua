@@ -205,7 +205,7 @@ describe("settings", function()
       trace = { [true] = true, [false] = true },
       demo = { [true] = true, [false] = true },
       host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, data = { ["a b/c"] = true },
-      admin_key = { ["a b/c"] = true } }
+      admin_key = { ["a b/c"] = true }, metrics_port = { [5] = true }, metrics_host = { ["a b/c"] = true } }
     for _, name in ipairs({ "head_timeout", "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do
       good[name] = { [5] = true, [1.5] = true }
     end

@@ -105,6 +105,19 @@ static int make_workers(struct server *s, int *fds, unsigned n) {
     return 0;
 }
 
+/* The port that has metrics and nothing else, at the first worker. */
+static int open_metrics(struct server *s) {
+    const struct serve_options *o = &s->hub.options;
+    if (!o->metrics_host || o->rehearsal) return 0;
+    uint16_t port = o->metrics_port;
+    int err = listener_check(o->metrics_host, port);
+    int fd = err < 0 ? err : listener_open(o->metrics_host, &port, o->stall_timeout_ms);
+    if (fd < 0) return fd;
+    s->metrics_port = port;
+    worker_listen_scrapers(&s->workers[0], fd);
+    return 0;
+}
+
 /* A socket that was asked for must be there; without the usual one the server runs, and
  * says what that means. */
 static int open_control(struct server *s) {
@@ -136,6 +149,9 @@ static int start(struct server *s, int *fds) {
     if (err < 0) return err;
     s->failed = START_THREADS;
     err = make_workers(s, fds, o->io_threads);
+    if (err < 0) return err;
+    s->failed = START_METRICS;
+    err = open_metrics(s);
     if (err < 0) return err;
     s->failed = START_CONTROL;
     err = open_control(s);

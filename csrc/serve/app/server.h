@@ -56,7 +56,13 @@ struct topic {
 };
 
 /* What did not succeed when server_start failed. */
-enum start_step { START_LISTEN, START_CONTROL, START_STORE, START_THREADS };
+enum start_step {
+    START_LISTEN,
+    START_METRICS,
+    START_CONTROL,
+    START_STORE,
+    START_THREADS
+};
 
 struct server {
     struct loop loop;
@@ -75,8 +81,8 @@ struct server {
     struct http_date date;
     const struct server_events *events;
     void *context;
-    uint16_t port;
-    struct watched **watched; /* see watch.h */
+    uint16_t port, metrics_port; /* the second one: 0 without it */
+    struct watched **watched;    /* see watch.h */
     size_t n_watched;
     uint64_t published, published_bytes;
     struct tally_counts counted; /* by all workers; see accounts.h */

@@ -123,6 +123,12 @@ static bool is_full(const struct hub *hub) {
 /* Over the limit it is closed at once; the operator always gets in. */
 static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     struct worker *w = a->worker;
+    if (a->scraper) {
+        if (w->n_scrapers < SCRAPERS_MAX) conn_new(w, fd, ip)->scraper = true;
+        else close(fd);
+        w->n_scrapers += w->n_scrapers < SCRAPERS_MAX;
+        return;
+    }
     if (!a->trusted)
         atomic_fetch_add_explicit(&w->lane.counters.accepted, 1, memory_order_relaxed);
     if (!a->trusted && is_full(w->hub)) {

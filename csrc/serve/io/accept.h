@@ -20,6 +20,7 @@ struct accept {
     struct worker *worker;
     int64_t logged_ms; /* when it was logged that something is lacking */
     bool trusted;      /* the Unix socket: who may open it is */
+    bool scraper;      /* for figures and nothing else, without a key */
 };
 
 /* Takes the socket; -1: there is none. */

@@ -96,6 +96,7 @@ static void leave(struct conn *c) {
     struct worker *w = conn_worker(c);
     list_remove(&c->node);
     w->n_conns--;
+    w->n_scrapers -= c->scraper;
     atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
     pool_free(&w->conn_pool, c);
 }

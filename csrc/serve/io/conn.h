@@ -67,6 +67,7 @@ struct conn {
     uint16_t passed; /* bytes read behind a stream's request or the last answer */
     enum conn_phase phase : 4;
     bool trusted : 1; /* came over the Unix socket */
+    bool scraper : 1; /* came over the port for metrics */
     bool doomed : 1, keep_alive : 1, half_closed : 1;
     bool streams : 1; /* its outlet is in use */
     bool queued : 1;  /* the result of a write is awaited: see net/sock.h */

@@ -18,6 +18,8 @@
 
 #include <stdio.h>
 
+static const char METRICS[] = "/-/metrics";
+
 static struct slice path_of(const struct request *r) {
     return slice_of(r->path, r->path_n);
 }
@@ -128,7 +130,7 @@ static bool same_key(struct slice given, const char *key) {
 static int check_admin(const struct conn *c, const struct request *r) {
     const char *key = conn_worker(c)->hub->options.admin_key;
     struct slice given = field(r, "x-admin-key");
-    if (c->trusted) return 0;
+    if (c->trusted || c->scraper) return 0;
     if (!key) return 403;
     if (!given.p) given = http_credentials(field(r, "authorization"), "bearer");
     return given.p && same_key(given, key) ? 0 : 401;
@@ -137,6 +139,17 @@ static int check_admin(const struct conn *c, const struct request *r) {
 /* Not from the moment on when the stop hooks begin. */
 static bool is_ready(const struct worker *w) {
     return !w->draining && !atomic_load(&w->hub->stopping);
+}
+
+/* Over the port for metrics these are "/metrics", too, and nothing else of "/-/" or of the app is
+ * there. False: not found. */
+static bool is_for_scrapers(struct request *r) {
+    if (slice_eq_lit(path_of(r), "/metrics")) {
+        mem_free(r->path);
+        r->path = mem_strndup(METRICS, sizeof METRICS - 1);
+        r->path_n = sizeof METRICS - 1;
+    }
+    return slice_eq(path_of(r), slice_of(METRICS, sizeof METRICS - 1));
 }
 
 int dispatch_check(struct conn *c, struct request *r) {
@@ -152,6 +165,7 @@ int dispatch_check(struct conn *c, struct request *r) {
     if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
     if (slice_eq_lit(path_of(r), "/-/readyz"))
         return is_ready(conn_worker(c)) ? 200 : 503;
+    if (c->scraper && !is_for_scrapers(r)) return 404;
     if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
     status = check_route(r); /* known now, so that a body in pieces is refused at once */
     if (is_foreign(r)) return 403;

@@ -204,7 +204,7 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
-    w->signals.fd = w->control.accept.io.fd = -1;
+    w->signals.fd = w->control.accept.io.fd = w->scrapers.io.fd = -1;
     init_watchers(w);
     w->reserve_fd = fault_here() ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (w->reserve_fd < 0) err = -errno;
@@ -216,6 +216,13 @@ void worker_listen(struct worker *w, int fd) {
     ASSERT_OWNER(&w->loop);
     accept_init(&w->accept, w, fd, false);
     accept_start(&w->accept);
+}
+
+void worker_listen_scrapers(struct worker *w, int fd) {
+    ASSERT_OWNER(&w->loop);
+    accept_init(&w->scrapers, w, fd, false);
+    w->scrapers.scraper = true;
+    accept_start(&w->scrapers);
 }
 
 static void *run(void *arg) {
@@ -259,6 +266,7 @@ void worker_deinit(struct worker *w) {
     if (!w->loop.ev) return;
     ASSERT_OWNER(&w->loop);
     accept_stop(&w->accept);
+    accept_stop(&w->scrapers);
     control_close(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     sock_flush(&w->socks, on_result);
@@ -293,6 +301,7 @@ void io_on_drain(void *owner, struct message *m) {
     accept_all(&w->accept, BACKLOG_DRAIN_MAX);
     w->draining = true;
     accept_stop(&w->accept);
+    accept_stop(&w->scrapers);
     control_close(w);
     for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {
         next = node->next;

@@ -27,6 +27,7 @@ struct worker {
     struct wheel wheel;
     struct accept accept;
     struct control control;
+    struct accept scrapers; /* the port for metrics; its fd is -1 without one */
     struct ev_io signals;
     struct ev_prepare before_sleep;
     struct ev_check after_sleep;
@@ -52,6 +53,8 @@ struct worker {
     int64_t drain_end_ms;
     int64_t reported_ms;
     char *input; /* what one recv() may bring */
+    uint32_t
+        n_scrapers; /* of the connections: those that came over the port for metrics */
     uint32_t n_conns, turn_events, turn_patient;
     int reserve_fd;     /* given up for a moment when descriptors run out */
     bool reported_lags; /* by that */
@@ -69,6 +72,9 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index);
 /* Take the connections of a listening socket (takes; of another process or just opened).
  * Before the thread runs. [app] */
 void worker_listen(struct worker *w, int fd);
+
+/* The same for the port that has metrics and nothing else. */
+void worker_listen_scrapers(struct worker *w, int fd);
 
 int worker_start(struct worker *w); /* the thread, held by the gate; 0 or -errno */
 

@@ -121,6 +121,9 @@ config.SETTINGS = {
     "Unix socket of the server's own routes; default: PORT.sock in the runtime folder" },
   { "admin_key", text, nil, "<key>",
     "key to the server's own routes over TCP; default: one kept in the runtime folder" },
+  { "metrics_port", whole(0, 65535), nil, "<n>",
+    "port for scrapers, with metrics alone and without a key; default: none" },
+  { "metrics_host", text, "127.0.0.1", "<address>", "address of the port for scrapers" },
   { "log_level", one_of("debug", "info", "warn", "error", "off"), "info", "<level>",
     "debug, info, warn, error or off" },
   { "log_format", one_of("text", "json"), nil, "<format>",
@@ -195,6 +198,9 @@ function config.for_core(settings)
     out[name] = settings[name]
   end
   out.allow_hosts = settings.allow_host
+  if settings.metrics_port then
+    out.metrics_port, out.metrics_host = settings.metrics_port, settings.metrics_host
+  end
   return out
 end
 

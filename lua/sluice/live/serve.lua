@@ -99,11 +99,15 @@ local function start(target, settings)
   if not opened then return nil, message, code end
   port, message, code = self.server:start()
   if not port then return nil, message, code end
+  local scraped = message -- the port for metrics; nil: none
   self.reloader = reload.new(self, type(target) == "string" and target or nil)
   if settings.watch and type(target) == "string" then
     self.watcher = watcher.new(self)
   end
   core.log("info", ("serving %s on %s"):format(self.generation.path, urls_of(settings.host, port)))
+  if scraped then
+    core.log("info", ("metrics on %s/metrics"):format(urls_of(settings.metrics_host, scraped)))
+  end
   if settings.demo then
     core.log("warn", "--demo: keys that everybody knows may be valid: let no proxy lead here")
   end

@@ -67,6 +67,8 @@
 ---@field max_body? integer|string
 ---@field max_connections? integer
 ---@field memory? integer|string
+---@field metrics_host? string
+---@field metrics_port? integer
 ---@field head_timeout? number
 ---@field body_timeout? number
 ---@field idle_timeout? number
