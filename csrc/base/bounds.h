@@ -168,6 +168,11 @@
 
 /* ---- Connections ------------------------------------------------------------------ */
 #define CONNECTIONS_MAX_DEFAULT 100000 /* over it new ones are closed at once */
+/* /-/readyz turns at this part of a limit, before somebody is refused, and back below the other, so
+ * that it does not flutter. */
+#define LOAD_FULL 0.95
+#define LOAD_AGAIN 0.90
+#define DESCRIPTORS_OWN 64     /* descriptors that are no connections, about */
 #define SCRAPERS_MAX 16        /* connections of the port for metrics: more are closed */
 #define ACCEPT_TURN_MAX 64     /* accepted in one turn of a loop */
 #define BACKLOG_DRAIN_MAX 4096 /* accepted at most when a drain begins */

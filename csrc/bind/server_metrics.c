@@ -5,8 +5,6 @@
 #include "serve/app/durable.h"
 #include "store/store.h"
 
-#include <sys/resource.h>
-
 static uint64_t read_count(const _Atomic uint64_t *count) {
     return atomic_load_explicit(count, memory_order_relaxed);
 }
@@ -127,9 +125,8 @@ static int l_metrics(lua_State *L) {
     set_scale(L, "scale_events", histogram_events);
     lx_set_integer(L, "max_connections", s->hub.options.max_connections);
     lx_set_integer(L, "memory", s->hub.options.memory);
-    struct rlimit files;
-    bool known = getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY;
-    if (known) lx_set_integer(L, "max_descriptors", files.rlim_cur);
+    if (s->hub.max_descriptors > 0)
+        lx_set_integer(L, "max_descriptors", s->hub.max_descriptors);
     lua_pushstring(L, SLUICE_VERSION);
     lua_setfield(L, -2, "version");
     return 1;

@@ -5,11 +5,17 @@
 #include "base/rand.h"
 #include "serve/to_io.h"
 
+#include <sys/resource.h>
+
 void hub_init(struct hub *hub, struct serve_options *options, struct loop *app) {
     *hub = (struct hub){.options = *options, .app = app};
     *options = (struct serve_options){0};
     serve_options_defaults(&hub->options);
     pthread_mutex_init(&hub->gate, NULL);
+    struct rlimit files;
+    bool limited =
+        getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY;
+    hub->max_descriptors = limited ? files.rlim_cur : 0;
     rand_bytes(hub->poll_key, sizeof hub->poll_key);
     mailbox_init(&hub->deferred, app->mailbox.owner);
     atomic_init(&hub->news_wanted, true);

@@ -60,6 +60,8 @@ struct hub {
     atomic_bool news_wanted;    /* [app] clients that come and go are reported */
     atomic_bool stopping;       /* [app] the stop hooks have begun */
     atomic_bool trouble;        /* [app] of the store: see store_stats */
+    atomic_bool full;           /* no more clients should come: see io/load.h */
+    uint64_t max_descriptors;   /* of the process; 0: no limit */
     atomic_bool draining;       /* the drain has begun: by the app, or without it */
     atomic_bool signalled;      /* [io] by TERM or INT */
     _Atomic int64_t stop_ms;    /* when the end was first asked for; 0: not yet */

@@ -129,6 +129,47 @@ describe("the scraper's page", function()
     assert.truthy(log:find(("cannot listen on 127.0.0.1 port %d for metrics: "):format(port), 1, true), log)
   end)
 
+  it("has a score for balancers, and readyz turns before somebody is refused", function()
+    start({ args = { "--admin-key", KEY, "--max-connections", "40", "--metrics-port", "0" } })
+    local _, port = s.wait_log("metrics on http://([%d.]+):(%d+)/metrics")
+    port = math.tointeger(tonumber(port))
+    local function load() return json.decode(http.get(port, "/-/load").body) end
+    local function weight() return http.get(port, "/-/load?weight").body end
+    local function ready() return http.get(port, "/-/readyz").status end
+    assert.equal(401, http.get(s.port, "/-/load").status)
+    assert.equal(200, http.get(s.port, "/-/load", { ["X-Admin-Key"] = KEY }).status)
+    local idle = {}
+    local function open_to(n)
+      while #idle > n do table.remove(idle):close() end
+      while #idle < n do
+        local c = http.connect(s.port)
+        idle[#idle + 1] = c
+        assert.equal(200, c:request("GET", "/-/healthz").status, #idle .. " are open")
+      end
+    end
+    local function eventually(status)
+      deadline.eventually(function() return ready() == status end, 5, "readyz is " .. status)
+    end
+    open_to(20)
+    local score = load()
+    assert.same({ "connections", true, 0 }, { score.most, score.ready, score.requests })
+    assert.is_true(score.load >= 0.5 and score.load <= 0.55 and score.connections == score.load, score.load)
+    local free = tonumber(weight():match("^(%d+)%%\n$"))
+    assert.is_true(free >= 45 and free <= 50, free)
+    eventually(200)
+    open_to(37) -- and the one that asks: 95 %
+    eventually(503)
+    assert.truthy(http.get(port, "/-/readyz").body:find("a limit is near", 1, true))
+    assert.same({ false, "0%\n" }, { load().ready, weight() })
+    open_to(38) -- nobody is refused yet
+    open_to(35) -- 36 of 40: not yet below 90 %
+    deadline.eventually(function() return load().load <= 0.9 end, 5, "they have gone")
+    assert.equal(503, ready())
+    open_to(30)
+    eventually(200)
+    assert.is_true(load().ready)
+  end)
+
   it("says what streams on sockets were sent, on one thread and on two", function()
     start()
     local all = crowd.connect(s.port, "/log", 8)

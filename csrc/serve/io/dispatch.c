@@ -9,6 +9,7 @@
 #include "net/url.h"
 #include "serve/client.h"
 #include "serve/io/feeding.h"
+#include "serve/io/load.h"
 #include "serve/io/narrow.h"
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
@@ -137,8 +138,17 @@ static int check_admin(const struct conn *c, const struct request *r) {
 }
 
 /* Not from the moment on when the stop hooks begin. */
+static bool is_stopping(const struct worker *w) {
+    return w->draining || atomic_load(&w->hub->stopping);
+}
+
 static bool is_ready(const struct worker *w) {
-    return !w->draining && !atomic_load(&w->hub->stopping);
+    struct load load = load_of(w->hub);
+    return load_has_room(w->hub, &load) && !is_stopping(w);
+}
+
+static bool is_load(const struct request *r) {
+    return slice_eq_lit(path_of(r), "/-/load");
 }
 
 /* Over the port for metrics these are "/metrics", too, and nothing else of "/-/" or of the app is
@@ -149,7 +159,7 @@ static bool is_for_scrapers(struct request *r) {
         r->path = mem_strndup(METRICS, sizeof METRICS - 1);
         r->path_n = sizeof METRICS - 1;
     }
-    return slice_eq(path_of(r), slice_of(METRICS, sizeof METRICS - 1));
+    return slice_eq(path_of(r), slice_of(METRICS, sizeof METRICS - 1)) || is_load(r);
 }
 
 int dispatch_check(struct conn *c, struct request *r) {
@@ -167,6 +177,7 @@ int dispatch_check(struct conn *c, struct request *r) {
         return is_ready(conn_worker(c)) ? 200 : 503;
     if (c->scraper && !is_for_scrapers(r)) return 404;
     if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
+    if (is_load(r)) return 200;
     status = check_route(r); /* known now, so that a body in pieces is refused at once */
     if (is_foreign(r)) return 403;
     if (!http_field_only_token(request_fields(r), "content-encoding", "identity"))
@@ -207,7 +218,11 @@ static const char *explain(const struct conn *c, const struct request *r, int st
                "for a poll";
     case 415: return "a body may have no content-encoding but identity";
     case 421: return "this name is not in --allow-host";
-    case 503: return "the application is busy: nothing was done, try again";
+    case 503:
+        if (!slice_eq_lit(path_of(r), "/-/readyz"))
+            return "the application is busy: nothing was done, try again";
+        if (is_stopping(conn_worker(c))) return "the server stops";
+        return "a limit is near: see /-/load";
     default: return NULL;
     }
 }
@@ -220,6 +235,23 @@ static struct slice health(const struct conn *c) {
     return slice_str(trouble ? "ok\nstore: trouble\n" : "ok\n");
 }
 
+static int answer_load(struct conn *c, struct request *r, const struct http_to *to) {
+    struct hub *hub = conn_worker(c)->hub;
+    struct load load = load_of(hub);
+    bool ready = load_has_room(hub, &load) && !is_stopping(conn_worker(c));
+    bool as_weight = slice_eq_lit(r->query, "weight");
+    struct http_field type = {
+        slice_str("Content-Type"),
+        slice_str(as_weight ? "text/plain; charset=utf-8" : "application/json")};
+    struct buf text = {0};
+    int err = load_write(&text, &load, ready, as_weight);
+    if (err == 0)
+        err = http_write_answer(&c->talk->out, to, 200, (struct http_fields){&type, 1},
+                                buf_slice(&text));
+    buf_free(&text);
+    return err;
+}
+
 void dispatch_refuse(struct conn *c, struct request *r, int status) {
     struct http_to to = to_of(c, r);
     struct http_field identity = {slice_str("Accept-Encoding"), slice_str("identity")};
@@ -229,6 +261,7 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
         err = answer_options(c, r, &to);
     else if (status == 204)
         err = http_write_answer(&c->talk->out, &to, 204, none, slice_of("", 0));
+    else if (status == 200 && is_load(r)) err = answer_load(c, r, &to);
     else if (status == 200)
         err = http_write_answer(&c->talk->out, &to, 200, none, health(c));
     else if (status == 405) err = answer_method(c, r, &to);
