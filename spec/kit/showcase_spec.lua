@@ -164,4 +164,26 @@ describe("the showcase", function()
     end
     assert.same(listed, seen)
   end)
+
+  it("bounds what a visitor can leave", function()
+    demo()
+    t:connect(ALL .. "welcome")
+    local counts = {}
+    local function post(path, body)
+      local status = t:post(path, { json = body }).status
+      counts[path .. " " .. status] = (counts[path .. " " .. status] or 0) + 1
+      return status
+    end
+    for i = 1, 70 do post("/api/messages", { to = "alice", message = "m" .. i }) end
+    assert.equal(60, counts["/api/messages 202"])
+    assert.equal(10, counts["/api/messages 429"])
+    assert.is_true(#t:get("/api/notifications/unread").json.notifications <= 21) -- and what is said of the rest
+    for i = 1, 25 do
+      post("/api/chat", { id = "c" .. i, messages = { { role = "user", content = "?" } } })
+    end
+    assert.equal(20, counts["/api/chat 202"])
+    assert.equal(5, counts["/api/chat 429"])
+    for i = 1, 30 do t:get(("/api/documents/d%d/text"):format(i)) end
+    assert.is_true(#t:get("/api/documents/welcome/text").json.text > 0)
+  end)
 end)
