@@ -32,10 +32,11 @@ describe("the editor page", function()
   local b, s, folder
 
   setup(function() b = browser.start() end)
-  teardown(function()
-    b.stop()
+  teardown(function() b.stop() end)
+  after_each(function()
     server.stop_all()
-    if folder then process.remove_dir(folder) end
+    process.remove_dir(folder)
+    folder = nil
   end)
 
   local function start(port, flag)

@@ -24,7 +24,11 @@ async function call(method, path, body) {
   }
 }
 
-const begin = () => call("POST", "start", { intervalSeconds: part.interval.valueAsNumber || 0 });
+function begin() {
+  const intervalSeconds = part.interval.valueAsNumber;
+  if (intervalSeconds >= 0.1 && intervalSeconds <= 3600) return call("POST", "start", { intervalSeconds });
+  say(part.said, "A number of seconds from 0.1 to 3600 is expected");
+}
 
 export function start() {
   part.switch.addEventListener("click", () => (on ? call("POST", "stop") : begin()));
