@@ -1,5 +1,6 @@
 --- Eight streams, the same as one, and who may ask. All need a user.
 local sluice = require("sluice")
+local walk = require("walk")
 
 local ALICE = { id = "alice", name = "Alice" }
 local OWN_GUARDS = { "^/api/sse/", "^/api/demo/" } -- these say themselves who may ask
@@ -49,6 +50,7 @@ return function(app, with)
   with.jobs:stream("/api/job-progress")
   app:stream("/api/live-match/:id", { channels = { "match/:id/events", "match/:id/commentary",
     "news" } })
+  app:get("/api/symbols", function() return walk.names() end)
   app:stream("/api/stock-prices", { channels = { "prices" }, query = { keys = "symbols" } })
   app:stream("/api/system/monitoring", { channels = { "system/metrics", "system/alerts" } })
   app:stream("/api/showcase", { compress = "auto" }, function(req)

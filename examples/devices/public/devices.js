@@ -38,8 +38,8 @@ function makeViews(device) {
   chart.setAttribute("class", "chart");
   chart.setAttribute("preserveAspectRatio", "none");
   chart.setAttribute("aria-hidden", "true");
-  device.pin = make("button", [make("span"), make("b")], { class: "pin", type: "button" });
-  device.row = make("button", [make("i", "", { class: "dot", "aria-hidden": "true" }), make("span"), chart, make("b")],
+  device.pin = make("button", [make("span"), make("b"), make("i", "", { class: "unseen" })], { class: "pin", type: "button" });
+  device.row = make("button", [make("s", "", { class: "dot", "aria-hidden": "true" }), make("span"), chart, make("b"), make("i", "", { class: "unseen" })],
     { class: "choose", type: "button" });
   for (const view of [device.pin, device.row]) view.addEventListener("click", () => choose(device.id));
   device.place = make("li", device.pin);
@@ -67,12 +67,11 @@ function show(device) {
   if (!device.about) return; // its telemetry came first
   if (!device.pin) makeViews(device);
   const now = stateOf(device), value = device.last?.temperature, at = device.last?.location ?? {};
-  const words = `${nameOf(device)}, ${degrees(value)}, ${now.words}`;
   for (const view of [device.pin, device.row]) {
     mark(view, now);
     view.querySelector("span").textContent = nameOf(device);
     view.setAttribute("aria-pressed", String(page.chosen === device.id));
-    view.setAttribute("aria-label", words);
+    view.querySelector("i").textContent = now.words;
   }
   const text = known(value) ? `${tenths.format(value).replace("-", "−")}°` : "–";
   device.pin.querySelector("b").textContent = now.severity ? `${now.state === "silent" ? "…" : "!"} ${text}` : text;
