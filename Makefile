@@ -6,6 +6,7 @@
 # fuzz     FUZZ_SECONDS=20 a target        bench  against raw sockets (spec/bench/)
 # format   clang-format all C files        install  below PREFIX=/usr/local, after `all`
 # react    build examples/react, serve it behind HTTP/2 too, by Caddy
+# screenshots  the pictures in doc/images, from the real pages: PAGES="devices reload", or all
 # Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread,
 # V=1 (show commands), CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR,
 # and _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
@@ -47,12 +48,13 @@ COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -p
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed \
   -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR) $(ZLIB_LIBDIR) $(ZSTD_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD_$(SAN)))) .ci/lua
-.PHONY: help all core run react test test-full check asan tsan fuzz bench format install install-lua clean
+.PHONY: help all core run react screenshots test test-full check asan tsan fuzz bench format install install-lua clean
 all: core $(MODULES) build/bin/sluice build/npm/README.md ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
 run: ; @.ci/setup run && $(MAKE) all && exec build/bin/sluice demo --host $(HOST) --port $(PORT)
 react: ; @.ci/setup react && $(MAKE) all && exec .ci/react $(PORT) $(or $(HTTPS_PORT),5443)
+screenshots: ; @.ci/setup screenshots && $(MAKE) all && node .ci/screenshots.mjs $(PAGES)
 test: ; @.ci/setup test $(SPEC) && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
 test-full: ; @SLUICE_SPEC_FULL=1 $(MAKE) test
 asan: ; @$(MAKE) test SAN=address

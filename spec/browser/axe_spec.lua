@@ -42,7 +42,8 @@ describe("the pages of the examples", function()
     local count = 0
     for name in lfs.dir("examples") do
       if READY[name] and lfs.attributes(("examples/%s/public/index.html"):format(name)) then
-        pages[#pages + 1] = { url = ("http://%s.localhost:%d/%s/"):format(name, showcase.port, name), ready = READY[name] }
+        local url = ("http://%s.localhost:%d/%s/"):format(name, showcase.port, name)
+        pages[#pages + 1] = { url = url, ready = READY[name] }
       elseif lfs.attributes(("examples/%s/public/index.html"):format(name)) then
         count = count + 1
       end
