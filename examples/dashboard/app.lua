@@ -15,7 +15,9 @@ app:static("/look", "../look")
 app:static("/", "public")
 
 app:every(1, { while_subscribed = "metrics" }, function()
-  app:publish("metrics", "metrics-update", system:sample())
+  local sample = system:sample()
+  sample.activeUsers = math.max(1, sample.activeUsers) -- the first one is still connecting
+  app:publish("metrics", "metrics-update", sample)
 end)
 
 return app

@@ -7,7 +7,9 @@ return function(app, with)
   local tells = with.event_types.tells
 
   app:every(1, { name = "measure", while_subscribed = "metrics" }, tells(function()
-    app:publish("metrics", "metrics-update", with.system:sample())
+    local sample = with.system:sample()
+    sample.activeUsers = math.max(1, sample.activeUsers) -- the first one is still connecting
+    app:publish("metrics", "metrics-update", sample)
   end, "metrics-update"))
   app:every(5, { name = "monitor", while_subscribed = "system/metrics" }, tells(function()
     local sample = with.system:sample()

@@ -10,7 +10,9 @@ describe("examples/dashboard", function()
     t:advance(3600)
     local first = t:connect("/api/dashboard-metrics")
     assert.equal(1, first:count("metrics-update"))
-    assert.is_number(first:wait_for("metrics-update", 0).data.cpu)
+    local figures = first:wait_for("metrics-update", 0).data
+    assert.is_number(figures.cpu)
+    assert.equal(1, figures.activeUsers)
     for _ = 1, 20 do t:connect("/api/dashboard-metrics") end
     t:advance(5)
     assert.equal(6, first:count("metrics-update"))
