@@ -9,7 +9,7 @@
 # screenshots  the pictures in doc/images, from the real pages: PAGES="devices reload", or all
 # Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread,
 # V=1 (show commands), CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR,
-# and _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
+# and _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD. URING=no: without liburing, where it is there.
 SAN     ?=
 B       ?= build/$(or $(SAN),plain)
 LUA     ?= lua5.4
@@ -22,7 +22,8 @@ Q       := $(if $(V),,@)
 MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 
 TESTING := $(wildcard csrc/bind/testing*.c)
-LIBS    := -lev -lcurl -lsqlite3 -lcrypto -lz -lzstd -lpthread
+URING   ?= $(shell pkg-config --atleast-version=2.2 liburing 2>/dev/null && echo yes || echo no)
+LIBS    := -lev -lcurl -lsqlite3 -lcrypto -lz -lzstd -lpthread $(if $(filter yes,$(URING)),-luring)
 SIM     := $(wildcard csrc/bind/sim*.c)
 SRC     := $(filter-out $(TESTING) $(SIM),$(wildcard csrc/*/*.c csrc/*/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
@@ -76,6 +77,9 @@ $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)
 $(B)/obj/%.o: csrc/%.c Makefile ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
+$(B)/obj/net/ring.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING)
+$(B)/obj/net/ring.o: $(B)/uring-$(URING)
+$(B)/uring-%: ; $(Q)mkdir -p $(@D) && rm -f $(B)/uring-* && touch $@
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/npm/README.md: .ci/npm doc/browser.md $(wildcard lua/sluice/browser/*) ; $(Q).ci/npm $(@D)
 build/bin/sluice: .ci/sluice ; @install -D -m 755 $< $@

@@ -4,8 +4,10 @@
 --- Files that measure nothing run $SLUICE_SPEC_JOBS processes at a time (one more than there are
 --- processors, six at most: many wait), then as many of those that measure time and mostly wait, then what
 --- loads the machine, alone; see spec/support/plan.lua. Those that start a server (they require
---- spec.support.server or live) run a second time with two I/O threads, with exceptions. With
---- $SLUICE_IO_THREADS set there is one run, with that many threads. Apps of spec/kit that use the public
+--- spec.support.server or live) run a second time with two I/O threads, with exceptions: these send through
+--- a ring of io_uring where there is one, with one thread they use send(); with the full size and under a
+--- sanitizer each does both. With $SLUICE_IO_THREADS set there is one run, with that many threads, and with
+--- $SLUICE_IO_URING (auto, on or off) as that says. Apps of spec/kit that use the public
 --- API alone run once more with publishes that wait, with $SLUICE_SPEC_FULL all of spec/kit.
 --- $SLUICE_SPEC_FULL (set by `make test-full`) is the full size of everything. $SLUICE_BUILD names the
 --- flavour (build/plain).
@@ -102,6 +104,7 @@ local function write_job(job, path, options)
   local loader = lfs.currentdir() .. "/.ci/lua" -- it loads the sanitizer
   local interpreter = os.getenv("SLUICE_PRELOAD") and loader or arg[-1]
   local words = { "SLUICE_SPEC_PASS=1", "SLUICE_IO_THREADS=" .. job.threads,
+    "SLUICE_IO_URING=" .. (os.getenv("SLUICE_IO_URING") or job.ring),
     "SLUICE_SPEC_WAITS=" .. (job.waits and "1" or ""),
     "SLUICE_SPEC_COUNTS=" .. path .. ".counts", "SLUICE_LUA=" .. shell_quote(interpreter),
     shell_quote(interpreter), "spec/run.lua" }
@@ -124,7 +127,7 @@ local function files_of(job, list)
   if not file then return end
   for seconds, cpu, failed, name in file:read("a"):gmatch("\n([%d.]+) ([%d.]+) (%d+) ([^\n]+)") do
     list[#list + 1] = { name = name, seconds = tonumber(seconds), cpu = tonumber(cpu), failed = tonumber(failed),
-      threads = job.threads, waits = job.waits }
+      threads = job.threads, ring = job.ring, waits = job.waits }
   end
 end
 
@@ -183,7 +186,7 @@ local function run_again(options, totals)
   for _, row in ipairs(rows) do
     local second = { passed = 0, failed = 0, skipped = 0, files = {} }
     io.write("again, alone: ", row.name, "\n")
-    run_jobs({ { files = { row.name }, threads = row.threads } }, 1, options, second)
+    run_jobs({ { files = { row.name }, threads = row.threads, ring = row.ring } }, 1, options, second)
     if second.failed == 0 and second.passed >= row.failed then
       totals.failed, totals.passed = totals.failed - row.failed, totals.passed + row.failed
       io.write(("unsteady: %s failed %d and passed alone\n"):format(row.name, row.failed))
@@ -197,7 +200,8 @@ local function show_times(files)
   for _, file in ipairs(files) do
     seconds, cpu = seconds + file.seconds, cpu + file.cpu
     io.write(("%8.2f s %8.2f s of a processor  %s%s%s\n"):format(file.seconds, file.cpu, file.name,
-      file.threads == "1" and "" or "  I/O threads: " .. file.threads, file.waits and "  publishes wait" or ""))
+      file.threads .. file.ring == "1off" and "" or ("  I/O threads: %s, ring: %s"):format(file.threads, file.ring),
+      file.waits and "  publishes wait" or ""))
   end
   io.write(("%8.2f s %8.2f s of a processor\n"):format(seconds, cpu))
 end
@@ -215,7 +219,9 @@ if os.getenv("SLUICE_SPEC_PASS") then
 else
   local files, options, times = split_arguments()
   local totals = { passed = 0, failed = 0, skipped = 0, files = {} }
-  local jobs = plan.jobs(installed(files, totals), os.getenv("SLUICE_IO_THREADS"), os.getenv("SLUICE_SPEC_FULL"))
+  local full = os.getenv("SLUICE_SPEC_FULL")
+  local jobs = plan.jobs(installed(files, totals), os.getenv("SLUICE_IO_THREADS"), full,
+    full or os.getenv("SLUICE_PRELOAD"))
   local side = tonumber(os.getenv("SLUICE_SPEC_JOBS")) or math.min(6, processors() + 1)
   run_jobs(jobs.beside, side, options, totals)
   run_jobs(jobs.timed, side, options, totals)

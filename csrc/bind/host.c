@@ -5,6 +5,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
+#include "net/ring.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -292,6 +293,22 @@ static int l_is_terminal(lua_State *L) {
     return 1;
 }
 
+/* core.io_uring() -> "yes" and what there is of it | nil, why not */
+static int l_io_uring(lua_State *L) {
+    struct ring *r;
+    int err = ring_new(&r);
+    if (err < 0) {
+        lua_pushnil(L);
+        lua_pushstring(L, ring_problem(err));
+        return 2;
+    }
+    char text[RING_TEXT_MAX];
+    ring_describe(r, text, sizeof text);
+    ring_free(r);
+    lua_pushstring(L, text);
+    return 1;
+}
+
 /* A program that is started without stdin, stdout or stderr would find its next file or
  * socket there, and write its log into it. */
 static void hold_standard(void) {
@@ -319,6 +336,7 @@ void host_add_functions(lua_State *L) {
                                          {"write_private", l_write_private},
                                          {"call", l_call},
                                          {"is_terminal", l_is_terminal},
+                                         {"io_uring", l_io_uring},
                                          {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

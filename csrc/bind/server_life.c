@@ -10,6 +10,14 @@ static int64_t field_ms(lua_State *L, int index, const char *name, double absent
     return (int64_t)(seconds * 1000);
 }
 
+static enum ring_use field_ring(lua_State *L) {
+    static const char *const words[] = {"off", "auto", "on", NULL};
+    lua_getfield(L, 1, "io_uring");
+    int use = luaL_checkoption(L, -1, "off", words);
+    lua_pop(L, 1);
+    return (enum ring_use)use;
+}
+
 /* Everything that may raise comes first; the copies are made when nothing can. */
 static void read_options(lua_State *L, struct serve_options *o) {
     o->port = (uint16_t)lx_field_number(L, 1, "port", 0);
@@ -28,6 +36,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
     o->trace = lx_field_bool(L, 1, "trace", true);
     o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);
+    o->io_uring = field_ring(L);
     o->delay_writes = lx_field_bool(L, 1, "delay_writes", false);
     o->signals = lx_field_bool(L, 1, "signals", false);
     o->control_needed = lx_field_bool(L, 1, "control_needed", false);
@@ -131,6 +140,8 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
         lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control, why);
     else if (s->failed == START_STORE)
         lua_pushfstring(L, "cannot start the store: %s", why);
+    else if (s->failed == START_RING)
+        lua_pushfstring(L, "--io-uring on: %s; with auto Sluice runs without it", why);
     else lua_pushfstring(L, "cannot start %d I/O threads: %s", (int)o->io_threads, why);
     lua_pushstring(L, status_name(err));
     return 3;

@@ -66,7 +66,7 @@ static int channel_stats(lua_State *L, const struct server *s, struct slice name
 static int l_stats(lua_State *L) {
     const struct server *s = check_fresh(L);
     if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));
-    lua_createtable(L, 0, 28);
+    lua_createtable(L, 0, 29);
     struct hub_totals totals = hub_totals(&s->hub);
     lx_set_integer(L, "requests", totals.requests);
     lx_set_integer(L, "accepted", totals.accepted);
@@ -89,6 +89,8 @@ static int l_stats(lua_State *L) {
     set_lag(L, s, slice_of("", 0));
     lua_pushstring(L, s->hub.seq.epoch);
     lua_setfield(L, -2, "epoch");
+    lua_pushstring(L, totals.rings > 0 ? "io_uring" : "send");
+    lua_setfield(L, -2, "sends_by");
     return 1;
 }
 

@@ -1,7 +1,10 @@
 /* Reading and writing; see sock.h. */
 #include "net/sock.h"
 
+#include "base/bounds.h"
+#include "base/log.h"
 #include "base/mem.h"
+#include "net/ring.h"
 
 #include <assert.h>
 #include <linux/sockios.h>
@@ -35,32 +38,66 @@ ssize_t sock_send(int fd, struct slice head, struct slice body) {
     return errno == EAGAIN || errno == EWOULDBLOCK || errno == EINTR ? 0 : -errno;
 }
 
+/* ---- Queued writes ------------------------------------------------------------------ */
+
+/* Those that have not been in the kernel. A ring that fails is not tried again. */
+static void submit(struct socks *s) {
+    struct sock_write *writes = s->queued + s->done;
+    uint32_t n = s->n - s->done;
+    s->done = s->n;
+    for (uint32_t i = 0; i < n; i++) writes[i].result = SOCK_QUEUED;
+    if (s->ring && ring_send(s->ring, writes, n)) return;
+    if (s->ring) {
+        socks_end(s);
+        log_printf(LOG_WARN, "io_uring failed; this thread goes on with send()");
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (writes[i].result == SOCK_QUEUED)
+            writes[i].result = sock_send(writes[i].fd, writes[i].head, writes[i].body);
+}
+
 ssize_t sock_queue(struct socks *s, const struct sock_write *w) {
     if (s->n == s->room) {
-        uint32_t room = s->room > 0 ? 2 * s->room : 16;
-        struct sock_write *more = mem_new(room * sizeof *more);
+        s->room = s->room > 0 ? 2 * s->room : RING_BATCH;
+        struct sock_write *more = mem_new(s->room * sizeof *more);
         if (s->n > 0) memcpy(more, s->queued, s->n * sizeof *more);
         mem_free(s->queued);
         s->queued = more;
-        s->room = room;
     }
     s->queued[s->n++] = *w;
+    if (s->ring && s->n - s->done == RING_BATCH) submit(s);
     return SOCK_QUEUED;
 }
 
 void sock_flush(struct socks *s, sock_fn *on_result) {
     if (s->n == 0) return;
+    submit(s);
     struct socks now = *s;
-    *s = (struct socks){.delayed = now.delayed};
-    for (uint32_t i = 0; i < now.n; i++) {
-        const struct sock_write *w = &now.queued[i];
-        on_result(w->owner, sock_send(w->fd, w->head, w->body));
+    *s = (struct socks){.delayed = now.delayed, .ring = now.ring};
+    for (uint32_t i = 0; i < now.n; i++)
+        on_result(now.queued[i].owner, now.queued[i].result);
+    if (s->queued || now.room > SOCKS_KEPT_MAX) {
+        mem_free(now.queued);
+    } else {
+        s->queued = now.queued;
+        s->room = now.room;
     }
-    mem_free(now.queued);
+}
+
+int socks_begin(struct socks *s) {
+    int err = s->ring ? ring_begin(s->ring) : 0;
+    if (err < 0) socks_end(s);
+    return err;
+}
+
+void socks_end(struct socks *s) {
+    ring_free(s->ring);
+    s->ring = NULL;
 }
 
 void socks_deinit(struct socks *s) {
     assert(s->n == 0);
+    socks_end(s);
     mem_free(s->queued);
     *s = (struct socks){0};
 }

@@ -2,9 +2,11 @@
  *
  * Writing is asynchronous in shape: sock_write sends what the socket takes, or queues the
  * write; then its bytes stay where they are, and nothing else is written to that socket,
- * until sock_flush reports the result, once. A plain set of sockets never queues. A delayed
- * one queues every write until the flush: it shows in specs that no code relies on a result
- * at once. A set belongs to one thread and has one write under way for each socket. */
+ * until sock_flush reports the result, once. A set with a ring (ring.h) queues every write:
+ * they enter the kernel when RING_BATCH are there or at the flush. A plain set never queues. A
+ * delayed one queues until the flush, and then sends one by one: it shows in specs that no code
+ * relies on a result at once. A set belongs to one thread and has one write under way for each
+ * socket. */
 #ifndef SLUICE_NET_SOCK_H
 #define SLUICE_NET_SOCK_H
 
@@ -22,18 +24,30 @@ struct sock_write {
     int fd;
     struct slice head, body;
     void *owner;
+    ssize_t result; /* of one that was queued and is done */
 };
+
+static inline bool sock_write_is_empty(const struct sock_write *w) {
+    return w->head.n == 0 && w->body.n == 0;
+}
+
+struct ring;
 
 struct socks {
     bool delayed;
+    struct ring *ring; /* NULL: there is none. Owned */
     struct sock_write *queued;
-    uint32_t n, room;
+    uint32_t n, done, room; /* the first 'done' have been in the kernel */
 };
 
 /* The result of a queued write: bytes that were taken, or a negative errno. */
 typedef void sock_fn(void *owner, ssize_t n);
 
 void socks_deinit(struct socks *s); /* nothing may be queued */
+
+/* The calling thread uses its ring from here on, or no longer. 0 or a negative errno. */
+int socks_begin(struct socks *s);
+void socks_end(struct socks *s);
 
 /* Send both in one call, now: the bytes that were taken (0: the socket is full), or a
  * negative errno. */
@@ -44,7 +58,7 @@ ssize_t sock_queue(struct socks *s, const struct sock_write *w);
 
 /* One or the other (borrows the bytes until the result is known). */
 static inline ssize_t sock_write(struct socks *s, const struct sock_write *w) {
-    return s->delayed ? sock_queue(s, w) : sock_send(w->fd, w->head, w->body);
+    return s->ring || s->delayed ? sock_queue(s, w) : sock_send(w->fd, w->head, w->body);
 }
 
 /* Report the results of all that is queued; what is queued meanwhile is for the next. */

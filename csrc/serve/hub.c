@@ -62,6 +62,7 @@ struct hub_totals hub_totals(const struct hub *hub) {
         sum.compressions += read_count(&c->compressions);
         sum.compressed_from += read_count(&c->compressed_from);
         sum.compressed_to += read_count(&c->compressed_to);
+        sum.rings += read_count(&c->rings);
     }
     return sum;
 }

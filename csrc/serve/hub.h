@@ -33,6 +33,7 @@ struct lane_counters {
     struct histogram answers;            /* in us: from a request to its answer or head */
     struct histogram turns;              /* in us: of its loop */
     struct histogram latency, replays;   /* in us, in events: as in a fan */
+    _Atomic uint64_t rings;              /* 1: it sends through a ring */
 };
 
 /* One I/O thread as the others know it; a part of its worker. */
@@ -86,6 +87,7 @@ struct hub_totals {
     uint64_t requests, accepted, connections, streams;
     uint64_t delivered, delivered_bytes, slow;
     uint64_t compressions, compressed_from, compressed_to;
+    uint64_t rings;
 };
 struct hub_totals hub_totals(const struct hub *hub);
 

@@ -8,6 +8,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+/* Whether what streams are sent goes through a ring (net/ring.h) of each I/O thread. */
+enum ring_use {
+    RING_OFF,
+    RING_AUTO, /* where there is one; the log says why not */
+    RING_ON    /* without one the server does not start */
+};
+
 struct serve_options {
     char *host; /* owned, as are the names of hosts */
     uint16_t port;
@@ -27,6 +34,7 @@ struct serve_options {
     bool trace;            /* requests belong to traces: see trace.h */
     bool trust_proxy;      /* take the client's address from X-Forwarded-For */
     bool rehearsal;        /* no threads, no listeners: see rehearsal.h */
+    enum ring_use io_uring;
     bool delay_writes; /* for specs: what streams are sent leaves at the end of a turn */
     bool signals;      /* TERM, INT and HUP are ours */
     struct slice *hosts; /* names in Host that are answered besides localhost */

@@ -1,4 +1,5 @@
 --- Natural batching: what is published in one turn leaves in few calls, whole and in order.
+local core = require("sluice.core")
 local crowd = require("spec.support.crowd")
 local deadline = require("spec.support.deadline")
 local live = require("spec.support.live")
@@ -20,7 +21,8 @@ end
 
 --- The calls of a kind that process `pid` makes while fn runs.
 local function count_calls(pid, fn)
-  local p = process.spawn({ "strace", "-f", "-e", "trace=sendto,sendmsg,write,writev,setsockopt", "-p", pid }, {})
+  local calls = "trace=sendto,sendmsg,write,writev,setsockopt,io_uring_enter"
+  local p = process.spawn({ "strace", "-f", "-e", calls, "-p", pid }, {})
   deadline.eventually(function() return p:log():find("attached", 1, true) end)
   fn()
   p:signal("INT")
@@ -33,7 +35,7 @@ local function count(text, what) return select(2, text:gsub(what, "")) end
 describe("50 publishes of one handler", function()
   local s
 
-  before_each(function() s = live.start(APP) end)
+  before_each(function() s = live.start(APP) end) -- with or without a ring, as the run says
   after_each(live.stop_all)
 
   --- Every number once and in order; the chunks of each stream, hello's not counted.
@@ -84,6 +86,7 @@ describe("50 publishes of one handler", function()
 
   it("cost each stream few calls, and a connect costs one", function()
     if not strace() then pending("no strace") return end
+    s = live.start(APP, { io_uring = "off" })
     local trace = count_calls(s.pid, function()
       local one = crowd.connect(s.port, "/log", 1)
       one:close()
@@ -100,6 +103,27 @@ describe("50 publishes of one handler", function()
       local sends = count(trace, "sendto%(") + count(trace, "sendmsg%(")
       assert.is_true(sends >= 20, sends .. " calls for 20 streams")
       return sends <= 20 * 4 + 2, sends .. " calls for 20 streams"
+    end)
+  end)
+
+  it("cost all streams few calls through a ring, and a connect costs one", function()
+    if not strace() or not core.io_uring() then pending("no strace or no ring") return end
+    s = live.start(APP, { io_uring = "on", io_threads = 1 })
+    local trace = count_calls(s.pid, function()
+      local one = crowd.connect(s.port, "/log", 1)
+      one:close()
+    end)
+    assert.same({ 1, 0 }, { count(trace, "io_uring_enter%("), count(trace, "send%l+%(") }, trace)
+    live.one_of(5, function()
+      local all = crowd.connect(s.port, "/log", 100)
+      trace = count_calls(s.pid, function()
+        s.publish("log", { n = 50, pad = 20 })
+        all:wait_for('"n":50', 5)
+      end)
+      all:close()
+      local enters = count(trace, "io_uring_enter%(")
+      assert.is_true(enters >= 1 and count(trace, "send%l+%(") <= 2, trace) -- the answer to the publish
+      return enters <= 30, enters .. " calls for 100 streams"
     end)
   end)
 end)

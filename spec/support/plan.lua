@@ -1,9 +1,10 @@
 --- Which spec files run beside each other, which alone, and which a second time; for spec/run.lua.
 ---
----   plan.jobs(files, asked, full) -> { beside = { job, … }, timed = { job, … }, alone = { job, … } }
---- A job is a process: { files = { path, … }, threads = "1" | "2", waits = true | nil }. What a file is
---- follows from the lists below and from what it requires. $SLUICE_IO_THREADS (`asked`) makes it one run
---- with so many threads.
+---   plan.jobs(files, asked, full, rings) -> { beside = { job, … }, timed = { job, … }, alone = { job, … } }
+--- A job is a process: { files = { path, … }, threads = "1" | "2", ring = "auto" | "off", waits = true | nil }. What
+--- a file is follows from the lists below and from what it requires. One thread sends with send(), two through
+--- a ring of io_uring where there is one; with `rings` each does both. $SLUICE_IO_THREADS (`asked`) makes it one
+--- run with so many threads.
 local plan = {}
 
 local function set(names)
@@ -63,33 +64,40 @@ local function runs_with_waits(path, full)
   return (text:find("kit%.start") or text:find("kit%.whole") or text:find("kit%.open")) ~= nil
 end
 
-local function add(jobs, path, threads, waits)
+local function add(jobs, path, threads, ring, waits)
   local folder = path:match("^(.*)/") or "."
-  local place = folder .. threads .. (waits and " waits" or "")
+  local place = folder .. threads .. ring .. (waits and " waits" or "")
   local is_own = OWN[path] or TIMED[path] or ALONE[path]
   local last = not is_own and jobs.open[place]
   if last and #last.files < (folder == "spec/browser" and BROWSER_CHUNK or CHUNK) then
     table.insert(last.files, path)
     return
   end
-  local job = { files = { path }, threads = threads, waits = waits, nth = #jobs + 1,
+  local job = { files = { path }, threads = threads, ring = ring, waits = waits, nth = #jobs + 1,
     rank = is_own and 2 or RANKS[folder] or 5 }
   if not is_own then jobs.open[place] = job end
   table.insert(jobs, job)
 end
 
+-- Threads and ring of each run; the first one is of all files.
+local function runs_of(asked, rings)
+  if asked then return { { asked, asked == "1" and "off" or "auto" } } end
+  if not rings then return { { "1", "off" }, { "2", "auto" } } end
+  return { { "1", "off" }, { "1", "auto" }, { "2", "auto" }, { "2", "off" } }
+end
+
 --- Put the files into processes.
-function plan.jobs(files, asked, full)
+function plan.jobs(files, asked, full, rings)
   local out = { beside = { open = {} }, timed = { open = {} }, alone = { open = {} } }
-  for _, threads in ipairs(asked and { asked } or { "1", "2" }) do
+  for i, run in ipairs(runs_of(asked, rings)) do
     for _, path in ipairs(files) do
-      if threads == "1" or asked or runs_twice(path, full) then
-        add(ALONE[path] and out.alone or TIMED[path] and out.timed or out.beside, path, threads)
+      if i == 1 or runs_twice(path, full) then
+        add(ALONE[path] and out.alone or TIMED[path] and out.timed or out.beside, path, run[1], run[2])
       end
     end
   end
   for _, path in ipairs(files) do
-    if runs_with_waits(path, full) then add(out.beside, path, asked or "1", true) end
+    if runs_with_waits(path, full) then add(out.beside, path, asked or "1", "off", true) end
   end
   table.sort(out.beside, function(a, b)
     if a.rank ~= b.rank then return a.rank < b.rank end

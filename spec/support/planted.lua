@@ -15,10 +15,13 @@ function planted.build(...)
   if code ~= 0 then error(output) end
 end
 
---- Run a Lua file with these modules: its exit code and what it said.
-function planted.run(file, ...)
-  return process.run { "env", "LUA_PATH=./?.lua;./lua/?.lua;;",
-    "LUA_CPATH=" .. planted.folder .. "/?.so;;", "lua5.4", file, ... }
+--- Run Lua with these modules while one bug is active (0: none): its exit code and what it said.
+function planted.run_bug(bug, ...)
+  return process.run { "env", "SLUICE_PLANT=" .. bug, "LUA_PATH=./?.lua;./lua/?.lua;./lua/?/init.lua;;",
+    "LUA_CPATH=" .. planted.folder .. "/?.so;;", "lua5.4", ... }
 end
+
+--- The same with a Lua file that chooses its bug itself.
+function planted.run(file, ...) return planted.run_bug(0, file, ...) end
 
 return planted

@@ -31,7 +31,8 @@ end
 local function command_line(options, folder)
   local words = { lfs.currentdir() .. "/build/bin/sluice", "run", app_path(options, folder), "--port",
     tostring(options.port or 0), "--io-threads",
-    tostring(options.io_threads or os.getenv("SLUICE_IO_THREADS") or 1) }
+    tostring(options.io_threads or os.getenv("SLUICE_IO_THREADS") or 1),
+    "--io-uring", options.io_uring or os.getenv("SLUICE_IO_URING") or "auto" }
   if not options.watch then words[#words + 1] = "--no-watch" end
   for _, word in ipairs(options.args or {}) do words[#words + 1] = tostring(word) end
   return words
@@ -98,7 +99,7 @@ local function spawn(words, options, folder)
 end
 
 --- Start one. Options: app (Lua text) or path, files = { name = text } beside the app, args,
---- env, io_threads, port, watch (reload when a file changes), seconds (to wait for it).
+--- env, io_threads, io_uring, port, watch (reload when a file changes), seconds (to wait for it).
 function server.start(options)
   local folder = process.temp_dir()
   local words = command_line(options, folder)

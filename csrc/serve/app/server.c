@@ -5,6 +5,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "net/ring.h"
 #include "serve/app/accounts.h"
 #include "serve/app/command.h"
 #include "serve/app/durable.h"
@@ -91,6 +92,21 @@ static int open_listeners(struct server *s, int *fds, unsigned n) {
     return err;
 }
 
+/* One that was asked for must be there; otherwise all threads do without when one has to. */
+static int give_ring(struct server *s, struct worker *w) {
+    enum ring_use *use = &s->hub.options.io_uring;
+    int err = *use == RING_OFF ? 0 : worker_give_ring(w);
+    if (err == 0) return 0;
+    if (*use == RING_ON) {
+        s->failed = START_RING;
+        return err;
+    }
+    log_printf(LOG_INFO, "io_uring is not used: %s", ring_problem(err));
+    *use = RING_OFF;
+    for (unsigned i = 0; i < s->hub.n_lanes; i++) socks_end(&s->workers[i].socks);
+    return 0;
+}
+
 /* A worker for each socket of the list (takes those that it has used: -1 then). */
 static int make_workers(struct server *s, int *fds, unsigned n) {
     s->workers = mem_new(n * sizeof *s->workers);
@@ -99,6 +115,8 @@ static int make_workers(struct server *s, int *fds, unsigned n) {
         int err = worker_init(w, &s->hub, i);
         if (err < 0) return err;
         hub_add(&s->hub, &w->lane);
+        err = give_ring(s, w);
+        if (err < 0) return err;
         if (fds[i] >= 0) worker_listen(w, fds[i]);
         fds[i] = -1;
     }
@@ -167,6 +185,7 @@ static int start(struct server *s, int *fds) {
     if (err < 0) return err;
     s->failed = START_THREADS;
     if (!o->rehearsal) return start_threads(s);
+    worker_begin(&s->workers[0]);
     s->hub.started = true;
     return 0;
 }
@@ -204,6 +223,7 @@ int server_start(struct server *s) {
 
 const char *server_problem(const struct server *s, int err) {
     if (s->failed == START_CONTROL) return control_problem(err);
+    if (s->failed == START_RING) return ring_problem(err);
     return err == E_ADDRESS ? "the host is an IP address or localhost" : status_text(err);
 }
 

@@ -61,6 +61,7 @@ enum start_step {
     START_METRICS,
     START_CONTROL,
     START_STORE,
+    START_RING,
     START_THREADS
 };
 

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/planted.h"
 #include "base/pool.h"
 #include "base/rand.h"
 #include "base/status.h"
@@ -146,6 +147,7 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     o->pinned = b;
     o->pinned_sent = 0;
     c->queued = true;
+    if (PLANTED(403)) block_unref(b);
     return FAN_QUEUED;
 }
 
@@ -224,6 +226,7 @@ void outlet_on_result(struct outlet *o, ssize_t n) {
     struct stream *s = &o->stream;
     bool first = list_empty(&s->ready);
     c->queued = false;
+    if (PLANTED(402) && n > 0 && first) n = (ssize_t)block_wire(o->pinned, s->form).n;
     if (n < 0 || c->doomed) {
         conn_doom(c, END_GONE);
         if (first) fan_on_result(s, FAN_GONE, false);

@@ -7,6 +7,7 @@
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/status.h"
+#include "net/ring.h"
 #include "serve/io/conn.h"
 #include "serve/io/due.h"
 #include "serve/io/feeding.h"
@@ -47,6 +48,7 @@ static void count(struct worker *w) {
     show(&c->compressions, w->fan.compressions);
     show(&c->compressed_from, w->fan.compressed_from);
     show(&c->compressed_to, w->fan.compressed_to);
+    show(&c->rings, w->socks.ring != NULL);
 }
 
 static void report_finished(struct worker *w) {
@@ -225,6 +227,19 @@ void worker_listen_scrapers(struct worker *w, int fd) {
     accept_start(&w->scrapers);
 }
 
+int worker_give_ring(struct worker *w) {
+    ASSERT_OWNER(&w->loop);
+    int err = ring_new(&w->socks.ring);
+    show(&w->lane.counters.rings, err == 0);
+    return err;
+}
+
+void worker_begin(struct worker *w) {
+    ASSERT_OWNER(&w->loop);
+    int err = socks_begin(&w->socks);
+    if (err < 0) log_printf(LOG_WARN, "io_uring is not used: %s", ring_problem(err));
+}
+
 static void *run(void *arg) {
     struct worker *w = arg;
     pthread_mutex_lock(&w->hub->gate); /* until all threads are there */
@@ -235,8 +250,10 @@ static void *run(void *arg) {
     snprintf(name, sizeof name, "sluice-io%u", w->lane.index);
     pthread_setname_np(pthread_self(), name);
     loop_own(&w->loop);
+    worker_begin(w);
     loop_run(&w->loop);
     report_finished(w);
+    socks_end(&w->socks); /* it is this thread's only */
     return NULL;
 }
 

@@ -76,6 +76,12 @@ void worker_listen(struct worker *w, int fd);
 /* The same for the port that has metrics and nothing else. */
 void worker_listen_scrapers(struct worker *w, int fd);
 
+/* Before the thread runs: what is sent goes through a ring. 0 or a negative errno. [app] */
+int worker_give_ring(struct worker *w);
+
+/* The calling thread is the worker's from here on; without one, in a rehearsal, the app's. */
+void worker_begin(struct worker *w);
+
 int worker_start(struct worker *w); /* the thread, held by the gate; 0 or -errno */
 
 /* One turn without a thread, in a rehearsal. [app] */

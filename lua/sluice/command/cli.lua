@@ -77,7 +77,7 @@ local function make_parser()
   record.add(parser)
   replay.add(parser)
   lab.add(parser)
-  parser:command("version", "Print the version.")
+  parser:command("version", "Print the version, and whether there is an io_uring here.")
   parser:add_help_command()
   return parser
 end
@@ -141,6 +141,16 @@ local function ask_reload(parser, given, out, err)
   return 0
 end
 
+-- The version; as a command with what the machine has.
+local function print_version(whole, out)
+  out:write("sluice ", core.version, "\n")
+  if whole then
+    local there, why = core.io_uring()
+    out:write("io_uring: ", there or "no: " .. why, "\n")
+  end
+  return 0
+end
+
 --- Run the command.
 -- @tparam {string,...} args
 -- @tparam[opt=io.stdout] file out
@@ -158,8 +168,7 @@ function cli.main(args, out, err)
     return usage(parser, path and ("write: sluice run %s"):format(path) or given, err)
   end
   if given.version or given.command == "version" then
-    out:write("sluice ", core.version, "\n")
-    return 0
+    return print_version(given.command == "version", out)
   end
   if given.command == "run" or given.command == "demo" then
     core.default_interrupt()

@@ -89,6 +89,8 @@ config.SETTINGS = {
   { "port", whole(0, 65535), 5121, "<n>", "port to listen on; 0 takes a free one" },
   { "io_threads", whole(1, LIMITS.IO_THREADS_MAX), nil, "<n>",
     "I/O threads; default: one less than processors" },
+  { "io_uring", one_of("auto", "on", "off"), "auto", "<auto|on|off>",
+    "send to many sockets with one system call" },
   { "heartbeat", seconds(1, 3600), usual("HEARTBEAT_MS"), "<s>",
     "seconds between heartbeats of an idle stream" },
   { "drain", seconds(0, 3600), usual("DRAIN_MS"), "<s>",
@@ -192,9 +194,9 @@ end
 --- The part of the settings that the core takes.
 function config.for_core(settings)
   local out = {}
-  for _, name in ipairs({ "host", "port", "io_threads", "heartbeat", "drain", "max_body",
-    "max_connections", "memory", "trace", "trust_proxy", "signals", "head_timeout", "body_timeout",
-    "idle_timeout", "request_timeout", "stall_timeout" }) do
+  for _, name in ipairs({ "host", "port", "io_threads", "io_uring", "heartbeat", "drain",
+    "max_body", "max_connections", "memory", "trace", "trust_proxy", "signals", "head_timeout",
+    "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do
     out[name] = settings[name]
   end
   out.allow_hosts = settings.allow_host

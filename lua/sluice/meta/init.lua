@@ -62,6 +62,7 @@
 ---@field host? string
 ---@field port? integer
 ---@field io_threads? integer
+---@field io_uring? "auto"|"on"|"off"
 ---@field heartbeat? number
 ---@field drain? number
 ---@field max_body? integer|string

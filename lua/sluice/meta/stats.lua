@@ -38,6 +38,7 @@
 ---@field compressed_to integer and after
 ---@field loop_lag_ms number
 ---@field epoch string
+---@field sends_by "io_uring"|"send"
 ---@field generation integer
 ---@field generations_alive integer
 ---@field handler_errors table<string, integer> by generation

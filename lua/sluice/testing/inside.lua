@@ -35,8 +35,8 @@ local function settings_of(options)
   for _, row in ipairs(config.SETTINGS) do known[row[1]] = true end
   check_names("testing.start: flags", options.flags or {}, known)
   local env = options.env or {}
-  local settings, message = config.resolve(options.flags or {}, { log_level = "off" },
-    function(name) return env[name] end)
+  local settings, message = config.resolve(options.flags or {},
+    { log_level = "off", io_uring = "off" }, function(name) return env[name] end)
   if not settings then error("testing.start: " .. message, 0) end
   settings.socket, settings.log_level = "none", "off"
   return settings
