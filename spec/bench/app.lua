@@ -71,7 +71,7 @@ local function publish_next(burst)
   local n = burst.n + 1
   local channel = burst.channels[n % #burst.channels + 1]
   while true do
-    local text = ('{"n":%d,"t":%d,"pad":"%s"}'):format(n, sluice.now() * 1e6 // 1, PAD)
+    local text = ('{"n":%d,"t":%d,"pad":"%s"}'):format(n, sluice.now() * 1e6 // 1, burst.pad or PAD)
     local id, message, code = app:publish(channel, "tick", text)
     if id then break end
     if code ~= "EBUSY" then error(message) end
@@ -103,6 +103,8 @@ app:post("/burst", function(req)
     bursts()[to] = burst
   end
   burst.busy = true
+  local pad = req:number("pad", 1, 10000)
+  burst.pad = pad and ("x"):rep(pad)
   local events, batch, every = req:number("events", 1, 1e7), req:number("batch", 1, 64), req:number("every", 0, 1e7)
   app:spawn(function() run(burst, events, batch or 1, (every or 0) / 1e6) end)
   return 202, { from = burst.n + 1 }

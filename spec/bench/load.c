@@ -88,11 +88,12 @@ static uint64_t read_rounds(const struct load *l, struct hist half[2]) {
 
 static void print_hist(const char *name, const struct hist *h) {
     const double mean = h->count ? (double)h->sum / (double)h->count / 1e3 : 0;
-    printf(",\"%s\":{\"count\":%llu,\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p99\":%.1f,"
+    printf(",\"%s\":{\"count\":%llu,\"mean\":%.1f,\"p50\":%.1f,\"p90\":%.1f,\"p95\":%.1f,"
+           "\"p99\":%.1f,"
            "\"max\":%.1f}",
            name, (unsigned long long)h->count, mean, (double)hist_quantile(h, 0.5) / 1e3,
-           (double)hist_quantile(h, 0.9) / 1e3, (double)hist_quantile(h, 0.99) / 1e3,
-           (double)hist_quantile(h, 1) / 1e3);
+           (double)hist_quantile(h, 0.9) / 1e3, (double)hist_quantile(h, 0.95) / 1e3,
+           (double)hist_quantile(h, 0.99) / 1e3, (double)hist_quantile(h, 1) / 1e3);
 }
 
 static void print_rounds(const struct load *l) {

@@ -138,6 +138,26 @@ function Program:cpu()
   return sum
 end
 
+-- The kernel's threads that do what a processor could not do at once for the network.
+local softirq
+
+--- CPU time of these so far, in ns, whomever they worked for.
+function program.ksoftirqd()
+  if not softirq then
+    softirq = {}
+    for name in lfs.dir("/proc") do
+      if name:find("^%d+$") and (read_file("/proc/" .. name .. "/comm") or ""):find("^ksoftirqd/") then
+        softirq[#softirq + 1] = name
+      end
+    end
+  end
+  local sum = 0
+  for _, pid in ipairs(softirq) do
+    sum = sum + (tonumber((read_file("/proc/" .. pid .. "/schedstat") or ""):match("^%d+")) or 0)
+  end
+  return sum
+end
+
 --- CPU time of the main thread alone, in ns.
 function Program:main_cpu()
   return tonumber(read_file(("/proc/%d/task/%d/schedstat"):format(self.pid, self.pid)):match("^%d+"))

@@ -14,12 +14,12 @@ local CONTROL_LOW, CONTROL_HIGH = 0.97, 1.03
 
 --- Start the variants of a row: each its own server and its own readers.
 -- @tparam table bench
--- @tparam table list { name, kind = "raw"|"sluice"|"nchan", path, streams, burst, … }
+-- @tparam table list { name, kind = "raw"|"sluice"|"ring"|"nchan", path, streams, burst, … }
 -- @treturn table the variants; rounds.stop ends them
 function rounds.start(bench, list)
   local variants = {}
   for _, v in ipairs(list) do
-    if v.kind ~= "nchan" or bench.nchan then
+    if (v.kind ~= "nchan" or bench.nchan) and (v.kind ~= "ring" or bench.ring) then
       v.target = target[v.kind](bench.dir, bench.io_threads)
       v.readers = subscribers.start(bench, v.target, { path = v.path or "/s/to/one", streams = v.streams,
         rounds = v.rounds, parse = v.parse })

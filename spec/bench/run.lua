@@ -3,8 +3,9 @@
 ---
 --- Builds its programs into build/bench/, runs Sluice, the raw baseline and (where nginx
 --- has it) nchan on loopback, and prints a table: targets, what was measured, how far a copy
---- of the baseline strays (the error bar), a verdict. CPU time is summed over all threads of
---- a server; ratios are taken inside one round. On loopback the receiver's share of TCP is
+--- of the baseline strays (the error bar), a verdict. Rows that send have one for send() and one for a
+--- ring of io_uring. CPU time is summed over all threads of a server and the kernel's ksoftirqd; ratios
+--- are taken inside one round. On loopback the receiver's share of TCP is
 --- charged to the sender: ratios carry over to other machines, microseconds do not.
 --- --quick is a smoke run: its figures mean nothing, its counts of lost, repeated and
 --- disordered events do. The exit code is 1 when an event went wrong or a row failed to run.
@@ -21,14 +22,15 @@ local report = require("spec.bench.report")
 local target = require("spec.bench.target")
 
 local GROUPS = { "fanout", "latency", "script", "memory", "connect", "reload", "policies", "durable",
-  "compression", "pages", "showcase" }
+  "compression", "pages", "published", "showcase" }
 local ORDER = { "T1", "T2", "T3", "T4", "T5", "T6", "INFLIGHT", "T7", "JSON", "T9", "T14", "T15", "T16", "T19",
   "T21", "SPIN",
-  "RESUME", "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18", "PAGE",
-  "SHOWCASE" }
+  "RESUME", "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
+  "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE" }
 -- A smoke run leaves out what only takes time.
 local QUICK = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN", "RESUME",
-  "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18", "PAGE", "SHOWCASE" }
+  "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
+  "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE" }
 
 local Bench = {}
 Bench.__index = Bench
@@ -120,7 +122,8 @@ local function conditions(bench)
   local load_now = io.open("/proc/loadavg"):read("l")
   return ("%s; servers on one processor, readers on another: %s; I/O threads: %d; load average: %s; %s"):format(
     bench.quick and "SMOKE RUN, the figures mean nothing" or "full run", program.pinned and "yes" or "no",
-    bench.io_threads, load_now, bench.nchan and "nchan is here" or "no nchan")
+    bench.io_threads, load_now, bench.nchan and "nchan is here" or "no nchan") ..
+    ("; a system call (getppid): %d ns; %s"):format(bench.call_ns, bench.ring and "io_uring is here" or "no io_uring")
 end
 
 local function verdict(bench)
@@ -137,6 +140,9 @@ local function main()
   if bench.nchan == nil then bench.nchan = not bench.quick and target.has_nchan() end
   math.randomseed(os.time())
   build()
+  bench.ring = target.has_ring()
+  local pipe <close> = assert(io.popen("build/bench/getppid"))
+  bench.call_ns = pipe:read("n")
   bench.dir = ("build/bench/run-%d-%d"):format(os.time(), math.random(99999))
   assert(lfs.mkdir(bench.dir))
   print(conditions(bench) .. "\n")

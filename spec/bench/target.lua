@@ -1,5 +1,5 @@
---- What is measured: the raw baseline, Sluice, nginx with nchan. All are told by HTTP to
---- send a burst of numbered events, all have a pid whose CPU time counts.
+--- What is measured: the raw baseline, Sluice with send() and through a ring of io_uring, nginx with
+--- nchan. All are told by HTTP to send a burst of numbered events, all have a pid whose CPU time counts.
 local cjson = require("cjson")
 local lfs = require("lfs")
 local socket = require("socket")
@@ -54,16 +54,26 @@ end
 -- @tparam integer io_threads
 -- @tparam[opt] boolean free all processors, not the servers' one
 -- @tparam[opt] string data the data folder of a server with durable channels: spec/bench/durable_app.lua
-function target.sluice(dir, io_threads, free, data)
+-- @tparam[opt] boolean ring it sends through a ring of io_uring
+function target.sluice(dir, io_threads, free, data, ring)
   local port = program.free_port()
   local command = os.getenv("SLUICE_COMMAND") or "build/bin/sluice"
   local app = data and "spec/bench/durable_app.lua" or "spec/bench/app.lua"
   local self = new("sluice", dir, port, { name = "sluice", cpu = not free and 0 or nil,
-    words = { command, "run", app, "--port", port, "--io-threads", io_threads or 1,
-      "--log-level", "warn", "--drain", 0, "--no-watch", "--handler-budget", 5, "--data",
-      data or dir .. "/none" } })
+    words = { "env", "SLUICE_IO_URING=" .. (ring and "on" or "off"), command, "run", app, "--port", port,
+      "--io-threads", io_threads or 1, "--log-level", "warn", "--drain", 0, "--no-watch", "--handler-budget", 5,
+      "--data", data or dir .. "/none" } })
   self.data = data
   return wait_until_it_listens(self)
+end
+
+--- The same through a ring.
+function target.ring(dir, io_threads) return target.sluice(dir, io_threads, false, nil, true) end
+
+--- Whether there is a ring here.
+function target.has_ring()
+  local pipe <close> = assert(io.popen("build/bin/sluice version"))
+  return pipe:read("a"):find("io_uring: yes", 1, true) ~= nil
 end
 
 --- Whether nginx with nchan is here.
@@ -131,8 +141,8 @@ function Target:burst(b)
     self.last = self.last + b.events
     return
   end
-  self:request("POST", ("/burst?events=%d&batch=%d&every=%d&kind=%s&to=%s"):format(b.events, b.batch or 1,
-    b.every or 0, b.kind or "joined", b.to or "one"))
+  self:request("POST", ("/burst?events=%d&batch=%d&every=%d&kind=%s&to=%s%s"):format(b.events, b.batch or 1,
+    b.every or 0, b.kind or "joined", b.to or "one", b.pad and "&pad=" .. b.pad or ""))
 end
 
 --- Publish over one connection, so many requests of it under way at a time; returns when all are
@@ -176,7 +186,8 @@ function Target:settle()
   if cjson.decode(line).refused > 0 then error("nchan refused a publish: " .. line, 0) end
 end
 
-function Target:cpu() return self.program:cpu() end
+--- CPU time so far in ns: of all its threads, and of the kernel's that do the network's work behind it.
+function Target:cpu() return self.program:cpu() + program.ksoftirqd() end
 function Target:stop() self.program:stop() end
 
 return target

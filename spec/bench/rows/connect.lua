@@ -27,7 +27,7 @@ end
 local function servers(bench, list)
   local variants = {}
   for _, v in ipairs(list) do
-    if v[2] ~= "nchan" or bench.nchan then
+    if (v[2] ~= "nchan" or bench.nchan) and (v[2] ~= "ring" or bench.ring) then
       table.insert(variants, { name = v[1], path = v[3], target = target[v[2]](bench.dir, bench.io_threads) })
     end
   end
@@ -38,20 +38,21 @@ local function connects(bench, list, count, rate, rows)
   local variants <close> = bench:own(servers(bench, list), rounds.stop)
   local samples = rounds.run(bench, variants.value, bench:pick(15, 1), storm(bench, count, rate))
   local function us(name) return stats.median(rounds.pick(samples, name, "cpu")) end
-  for _, row in ipairs(rows) do
+  for _, row in ipairs(rows) do if samples[row.name] then
     row.row, row.note = "T19", ("%.1f us against %.1f us; %s"):format(us(row.name), us("raw"),
       rounds.shares(variants.value, row.name))
     bench:add(rounds.judge(row, rounds.ratio(samples, row.name, "raw", "cpu"),
       rounds.ratio(samples, "control", "raw", "cpu"), rounds.ratio(samples, "nchan", "raw", "cpu")))
-  end
+  end end
 end
 
 --- T19: from connect to the hello, against accept, read, send, close of a bare server: as
 --- fast as connects come, and 2,000 a second, when each of them wakes threads that sleep.
 function connect.T19(bench)
   connects(bench, { { "raw", "raw", "/s" }, { "control", "raw", "/s" }, { "static", "sluice", "/s/to/one" },
-    { "nchan", "nchan", "/s/one" } }, bench:pick(5000, 500), nil,
-    { { name = "static", what = "CPU a connect, static plan, as fast as they come", bar = 1.6, aim = 1.3 } })
+    { "ring", "ring", "/s/to/one" }, { "nchan", "nchan", "/s/one" } }, bench:pick(5000, 500), nil,
+    { { name = "static", what = "CPU a connect, static plan, as fast as they come", bar = 1.6, aim = 1.3 },
+      { name = "ring", what = "... through a ring", bar = 1.6, aim = 1.3 } })
   connects(bench, { { "raw", "raw", "/s" }, { "control", "raw", "/s" }, { "static", "sluice", "/s/to/one" },
     { "plan", "sluice", "/s/function/one" } }, bench:pick(2000, 200), 2000,
     { { name = "static", what = "... static plan, 2,000/s", bar = 1.6, aim = 1.3 },
@@ -63,17 +64,17 @@ function connect.T21(bench)
   local streams, period = bench:pick(10000, 300), bench:pick(15, 1)
   local path = bench:pick("/s/beat/15", "/s/beat/1")
   local list = { { name = "raw", kind = "raw" }, { name = "control", kind = "raw" },
-    { name = "sluice", kind = "sluice", path = path } }
+    { name = "sluice", kind = "sluice", path = path }, { name = "ring", kind = "ring", path = path } }
   for _, v in ipairs(list) do v.streams = streams end
   local variants <close> = bench:own(rounds.start(bench, list), rounds.stop)
   socket.sleep(period)
   local function window(v)
     v.readers:report()
     local before = v.target:cpu()
-    if v.name ~= "sluice" then
+    if v.kind == "raw" then
       v.target:burst({ events = streams, every = period * 1e6 // streams, kind = "beat" })
     end
-    socket.sleep(period + (v.name ~= "sluice" and 0.05 or 0))
+    socket.sleep(period + (v.kind == "raw" and 0.05 or 0))
     local spent, report = v.target:cpu() - before, v.readers:report()
     return { cpu = spent / 1e3 / math.max(report.beats, 1), core = spent / 1e7 / period, beats = report.beats,
       sends = report.reads }
@@ -85,6 +86,9 @@ function connect.T21(bench)
     what = ("CPU a heartbeat, %d idle readers, every %d s"):format(streams, period),
     note = ("%.2f %% of a core; %.0f heartbeats in a period"):format(core, beats) },
     rounds.ratio(samples, "sluice", "raw", "cpu"), rounds.ratio(samples, "control", "raw", "cpu")))
+  if not bench.ring then return end
+  bench:add(rounds.judge({ row = "T21", bar = 1.3, what = "... through a ring" },
+    rounds.ratio(samples, "ring", "raw", "cpu"), rounds.ratio(samples, "control", "raw", "cpu")))
 end
 
 -- Sums of what the reports of a storm say.

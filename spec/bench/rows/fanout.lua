@@ -18,11 +18,15 @@ end
 local function four(streams, burst, with_nchan)
   local list = {
     { name = "raw", kind = "raw" }, { name = "control", kind = "raw" }, { name = "sluice", kind = "sluice" },
+    { name = "ring", kind = "ring" },
   }
   if with_nchan then table.insert(list, { name = "nchan", kind = "nchan", path = "/s/one" }) end
   for _, v in ipairs(list) do v.streams, v.burst = streams, burst end
   return list
 end
+
+-- What a ring may cost of a raw loop: where a system call is cheap there is less to gain.
+local function ring_bar(bench) return bench.call_ns >= 500 and 0.75 or 0.92 end
 
 --- T1: one event a turn, to 1,000 and 10,000 subscribers, and with three channels each.
 local function single(bench, streams, burst)
@@ -35,6 +39,11 @@ local function single(bench, streams, burst)
   bench:add(rounds.judge({ row = "T1", what = ("CPU a delivery, 1 event a turn, N = %d"):format(streams), bar = 1.10,
     aim = 1.08, note = cost_note(samples, "sluice", variants.value) }, rounds.ratio(samples, "sluice", "raw", "cpu"),
     control, rounds.ratio(samples, "nchan", "raw", "cpu")))
+  if bench.ring then
+    bench:add(rounds.judge({ row = "T1", what = ("... through a ring, N = %d"):format(streams), bar = ring_bar(bench),
+      note = ("%.2f x send(); %s"):format(rounds.ratio(samples, "ring", "sluice", "cpu").median,
+        cost_note(samples, "ring", variants.value)) }, rounds.ratio(samples, "ring", "raw", "cpu"), control))
+  end
   bench:add(rounds.judge({ row = "T1", what = ("... streams with three channels, N = %d"):format(streams), bar = 1.12,
     note = cost_note(samples, "three", variants.value) }, rounds.ratio(samples, "three", "raw", "cpu"), control))
 end
@@ -53,6 +62,10 @@ function fanout.T2(bench)
   bench:add(rounds.judge({ row = "T2", what = ("CPU a delivery, 8 events a turn, N = %d"):format(streams), bar = 1.25,
     aim = 1.10, note = cost_note(samples, "sluice", variants.value) }, rounds.ratio(samples, "sluice", "raw", "cpu"),
     rounds.ratio(samples, "control", "raw", "cpu"), rounds.ratio(samples, "nchan", "raw", "cpu")))
+  if not bench.ring then return end
+  bench:add(rounds.judge({ row = "T2", what = ("... through a ring, N = %d"):format(streams),
+    bar = ring_bar(bench) + 0.25, note = cost_note(samples, "ring", variants.value) },
+    rounds.ratio(samples, "ring", "raw", "cpu"), rounds.ratio(samples, "control", "raw", "cpu")))
 end
 
 local function add_saturated(bench, variants, samples, name, what)
@@ -72,13 +85,15 @@ function fanout.T3(bench)
   local streams = bench:pick(1000, 100)
   local list = four(streams, { kind = "single", events = bench:pick(100, 50) }, true)
   list[3].burst = { events = bench:pick(10000, 1000) }
-  if list[4] then list[4].burst = { events = bench:pick(100, 50), batch = 8 } end
+  list[4].burst = list[3].burst
+  if list[5] then list[5].burst = { events = bench:pick(100, 50), batch = 8 } end
   table.insert(list, { name = "paced", kind = "sluice", streams = streams,
     burst = { events = bench:pick(4000, 1000), every = 250 } })
   local variants <close> = bench:own(rounds.start(bench, list), rounds.stop)
   local samples = rounds.run(bench, variants.value, bench:pick(31, 1))
   add_saturated(bench, variants.value, samples, "sluice",
     ("deliveries a CPU second, saturated, N = %d"):format(streams))
+  if bench.ring then add_saturated(bench, variants.value, samples, "ring", "... through a ring") end
   add_saturated(bench, variants.value, samples, "paced", "... at 4,000 events a second")
 end
 

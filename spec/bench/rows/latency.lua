@@ -14,7 +14,8 @@ end
 
 local function variants_of(bench, streams, burst)
   return rounds.start(bench, parsed({ { name = "raw", kind = "raw" }, { name = "control", kind = "raw" },
-    { name = "sluice", kind = "sluice" }, { name = "nchan", kind = "nchan", path = "/s/one" } }, streams, burst))
+    { name = "sluice", kind = "sluice" }, { name = "ring", kind = "ring" },
+    { name = "nchan", kind = "nchan", path = "/s/one" } }, streams, burst))
 end
 
 local function compare(bench, row, samples, field)
@@ -22,6 +23,10 @@ local function compare(bench, row, samples, field)
   row.note = ("%.3f ms against %.3f ms"):format(ms("sluice"), ms("raw"))
   bench:add(rounds.judge(row, rounds.ratio(samples, "sluice", "raw", field),
     rounds.ratio(samples, "control", "raw", field), rounds.ratio(samples, "nchan", "raw", field)))
+  if not bench.ring then return end
+  bench:add(rounds.judge({ row = row.row, what = "... through a ring, against send()", bar = 1.05,
+    note = ("%.3f ms against %.3f ms"):format(ms("ring"), ms("sluice")) },
+    rounds.ratio(samples, "ring", "sluice", field), rounds.ratio(samples, "control", "raw", field)))
 end
 
 --- T5: one reader, an idle server: a publish in Lua against a send by the publishing thread.
@@ -39,6 +44,8 @@ function latency.T6(bench)
   local variants <close> = bench:own(
     variants_of(bench, streams, { events = bench:pick(150, 20), every = 20000 }), rounds.stop)
   local samples = rounds.run(bench, variants.value, bench:pick(15, 1))
+  local what = "p50 publish to last reader"
+  compare(bench, { row = "T6", what = what, bar = 2.0 }, samples, function(s) return s.report.rounds.p50 end)
   compare(bench, { row = "T6", what = ("p99 publish to last reader, 50 events/s, N = %d"):format(streams), bar = 2.0,
     aim = 1.3 }, samples, function(s) return s.report.rounds.p99 end)
 end
@@ -99,6 +106,19 @@ local function overload(bench, kind, burst, streams, seconds)
   return report
 end
 
+local function overload_row(bench, kind, what, seconds, every, turn)
+  local report = overload(bench, kind, { every = every }, bench:pick(1000, 100), seconds)
+  local growth = report.rounds_second.p99 / report.rounds_first.p99
+  local row = { row = "T4", what = what, bar = 4, aim = 3, note = ("p50 %.1f, p99 %.1f ms, round %.1f ms; second " ..
+    "half / first %.2f; readers busy %.0f %%; %d publishes had to wait"):format(report.rounds.p50 / 1e3,
+    report.rounds.p99 / 1e3, turn / 1e3, growth, report.busy * 100, report.refused) }
+  local p99 = report.rounds.p99 / turn
+  rounds.judge(row, { median = p99, low = report.rounds.p50 / turn, high = report.rounds.max / turn, count = 1 })
+  if growth > 2 and report.rounds_second.p99 > 3 * turn then row.verdict = "MISS, backlog grows" end
+  bench:add(row)
+  return report
+end
+
 --- T4: five times what one send an event could carry, for half a minute: the backlog must
 --- not grow, and the last reader has each event within some rounds (N raw sends). A bare
 --- loop that batches likewise, before and after, shows what the machine and the readers do
@@ -109,17 +129,10 @@ function latency.T4(bench)
   local every = math.max(100, math.floor(turn / 5))
   local bare = { every = every, kind = "natural" }
   local before = overload(bench, "raw", bare, streams, seconds / 3)
-  local report = overload(bench, "sluice", { every = every }, streams, seconds)
+  local what = "p99 publish to last reader in raw rounds, %d events/s for %d s, N = %d"
+  local report = overload_row(bench, "sluice", what:format(1e6 // every, seconds, streams), seconds, every, turn)
+  if bench.ring then overload_row(bench, "ring", "... through a ring", seconds, every, turn) end
   local after = overload(bench, "raw", bare, streams, seconds / 3)
-  local growth = report.rounds_second.p99 / report.rounds_first.p99
-  local row = { row = "T4", what = ("p99 publish to last reader in raw rounds, %d events/s for %d s, N = %d"):format(
-    1e6 // every, seconds, streams), bar = 4, aim = 3, note = ("p50 %.1f, p99 %.1f ms, round %.1f ms; second half " ..
-    "/ first %.2f; readers busy %.0f %%; %d publishes had to wait"):format(report.rounds.p50 / 1e3,
-    report.rounds.p99 / 1e3, turn / 1e3, growth, report.busy * 100, report.refused) }
-  local p99 = report.rounds.p99 / turn
-  rounds.judge(row, { median = p99, low = report.rounds.p50 / turn, high = report.rounds.max / turn, count = 1 })
-  if growth > 2 and report.rounds_second.p99 > 3 * turn then row.verdict = "MISS, backlog grows" end
-  bench:add(row)
   local least = (before.rounds.p99 + after.rounds.p99) / 2
   bench:add(rounds.judge({ row = "T4", what = "... against a bare loop that batches likewise", bar = 1.5, aim = 1.2,
     note = ("bare loop: p50 %.1f and %.1f, p99 %.1f and %.1f ms; readers busy %.0f and %.0f %%"):format(

@@ -80,6 +80,11 @@ function memory.T14(bench)
   bench:add(rounds.judge({ row = "T14", what = "kernel memory of a stalled reader, default settings / ours",
     more = true, bar = 50, aim = 100,
     note = ("%.0f KB against %.0f KB"):format(ours / 1e3, default / 1e3) }, one(default / ours)))
+  if not bench.ring then return end
+  local ring <close> = bench:own(target.ring(bench.dir, bench.io_threads), stop)
+  local held = stall_one(bench, ring.value)
+  bench:add(rounds.judge({ row = "T14", what = "... through a ring", more = true, bar = 50, aim = 100,
+    note = ("%.0f KB against %.0f KB"):format(held / 1e3, default / 1e3) }, one(default / held)))
 end
 
 --- T16: all readers stalled while events pour in.
