@@ -70,6 +70,20 @@ end
 --- The same through a ring.
 function target.ring(dir, io_threads) return target.sluice(dir, io_threads, false, nil, true) end
 
+local BETTER_SSE = "build/compare/node_modules/better-sse/build/index.mjs"
+
+local function node(dir, which)
+  local port = program.free_port()
+  return wait_until_it_listens(new(which, dir, port, { name = which, cpu = 0,
+    words = { "node", "spec/bench/compare/server.mjs", port, which, lfs.currentdir() .. "/" .. BETTER_SSE } }))
+end
+
+--- Servers of node, for spec/bench/compare.
+function target.node(dir) return node(dir, "node") end
+function target.better_sse(dir) return node(dir, "better-sse") end
+function target.has_node() return (os.execute("command -v node >/dev/null")) == true end
+function target.has_better_sse() return target.has_node() and first_file({ BETTER_SSE }) ~= nil end
+
 --- Whether there is a ring here.
 function target.has_ring()
   local pipe <close> = assert(io.popen("build/bin/sluice version"))

@@ -114,20 +114,31 @@ static void keep(char *into, size_t size, const char *p, size_t n) {
     into[n] = 0;
 }
 
+/* The value of a field's line; the space behind its colon may be missing. NULL: another field. */
+static const char *value_of(const char *p, size_t n, const char *field, size_t *left) {
+    const size_t name = strlen(field);
+    if (n < name + 1 || memcmp(p, field, name) != 0 || p[name] != ':') return NULL;
+    const size_t at = name + (n > name + 1 && p[name + 1] == ' ' ? 2 : 1);
+    *left = n - at;
+    return p + at;
+}
+
 /* One line without its LF. */
 static void take_line(struct track *t, const char *p, size_t n, uint64_t now_ns) {
+    const char *value;
+    size_t left;
     if (n == 0) {
         dispatch(t, now_ns);
         forget_event(t);
-    } else if (n >= 6 && memcmp(p, "data: ", 6) == 0) {
-        if (!t->has_data) keep(t->data, sizeof t->data, p + 6, n - 6);
+    } else if ((value = value_of(p, n, "data", &left))) {
+        if (!t->has_data) keep(t->data, sizeof t->data, value, left);
         t->has_data = true;
-    } else if (n >= 4 && memcmp(p, "id: ", 4) == 0) {
-        keep(t->id, sizeof t->id, p + 4, n - 4);
+    } else if ((value = value_of(p, n, "id", &left))) {
+        keep(t->id, sizeof t->id, value, left);
         t->has_id = true;
-    } else if (n >= 7 && memcmp(p, "event: ", 7) == 0) {
-        keep(t->event, sizeof t->event, p + 7, n - 7);
-    } else if (p[0] != ':' && !(n >= 7 && memcmp(p, "retry: ", 7) == 0)) {
+    } else if ((value = value_of(p, n, "event", &left))) {
+        keep(t->event, sizeof t->event, value, left);
+    } else if (p[0] != ':' && !value_of(p, n, "retry", &left)) {
         t->tally->malformed++;
     }
 }
