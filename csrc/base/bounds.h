@@ -195,7 +195,9 @@
 /* Streams served between two looks at the clock, and whether an answer waits to be sent:
  * for that the slice ends at once. */
 #define FLUSH_STREAMS_LOOK 16
-#define RING_BATCH 128      /* writes that enter the kernel together; more gain no more */
+#define RING_BATCH 128 /* writes that enter the kernel together; more gain no more */
+/* A larger write is a call of its own: a replay that was queued cost 4 x as much. */
+#define RING_BYTES_MAX 8192
 #define SOCKS_KEPT_MAX 1024 /* queued writes whose memory stays for the next flush */
 #define REHEARSAL_ROUNDS_MAX 100000 /* of one step: then the app does not come to rest */
 #define ADDRESSES_MAX 8             /* of this machine that the first log line names */

@@ -2,7 +2,7 @@
  *
  * Writing is asynchronous in shape: sock_write sends what the socket takes, or queues the
  * write; then its bytes stay where they are, and nothing else is written to that socket,
- * until sock_flush reports the result, once. A set with a ring (ring.h) queues every write:
+ * until sock_flush reports the result, once. A set with a ring (ring.h) queues every small write:
  * they enter the kernel when RING_BATCH are there or at the flush. A plain set never queues. A
  * delayed one queues until the flush, and then sends one by one: it shows in specs that no code
  * relies on a result at once. A set belongs to one thread and has one write under way for each
@@ -10,6 +10,7 @@
 #ifndef SLUICE_NET_SOCK_H
 #define SLUICE_NET_SOCK_H
 
+#include "base/bounds.h"
 #include "base/slice.h"
 
 #include <errno.h>
@@ -58,7 +59,8 @@ ssize_t sock_queue(struct socks *s, const struct sock_write *w);
 
 /* One or the other (borrows the bytes until the result is known). */
 static inline ssize_t sock_write(struct socks *s, const struct sock_write *w) {
-    return s->ring || s->delayed ? sock_queue(s, w) : sock_send(w->fd, w->head, w->body);
+    bool joins = s->ring && w->head.n + w->body.n <= RING_BYTES_MAX;
+    return joins || s->delayed ? sock_queue(s, w) : sock_send(w->fd, w->head, w->body);
 }
 
 /* Report the results of all that is queued; what is queued meanwhile is for the next. */

@@ -21,9 +21,10 @@ end
 
 local function text_of(i)
   local kind = i % KINDS
-  if kind == 4 then return ("head of %d\n"):format(i), ("body of %d\n"):format(i):rep(i) end
+  if kind == 4 then return ("head of %d\n"):format(i), ("body of %d\n"):format(i):rep(i % 50 + 1) end
   if kind == 5 then return "", "" end
-  return "", ("what socket %d is sent\n"):format(i):rep(kind == 1 and 2000 or i)
+  if kind == 1 then return "", ("x"):rep(8190) end
+  return "", ("what socket %d is sent\n"):format(i):rep(i % 50 + 1)
 end
 
 -- Write to each, flush: what was said, and what the peers have.
