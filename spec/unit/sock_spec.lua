@@ -25,7 +25,9 @@ describe("that story", function()
 
   local function play(bug)
     return planted.run_bug(bug, "-e",
-      'local d = require("spec.support.sock_story").difference("send", "ring") if d then error(d, 0) end')
+      [[local story = require("spec.support.sock_story")
+      local d = story.difference("send", "ring") or story.difference("send", "delayed")
+      if d then error(d, 0) end]])
   end
 
   lazy_setup(function() planted.build("core") end)
