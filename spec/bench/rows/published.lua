@@ -28,7 +28,7 @@ function published.BROAD(bench)
     readers.value:report()
     local before = server.value:cpu()
     server.value:burst({ events = 1000 * seconds, every = 1000 })
-    local report = readers.value:wait(1000 * seconds, seconds + 60)
+    local report = readers.value:wait(1000 * seconds, seconds + 240) -- a slow machine is behind, and says so
     local busy = (server.value:cpu() - before) / 1e9
     bench:add(rounds.judge({ row = "BROAD", unit = "ms", bar = 11,
       what = ("p95 of a delivery, 1,000 events/s to %d readers, %s"):format(streams, NAMES[way]),
