@@ -10,7 +10,7 @@ function floor.rules(self)
       return ("%.1f °C, the limit is %g °C"):format(value, limit(id))
     end })
   self.alerts:rule("battery", { field = "battery", below = 15, clear = 20, category = "power",
-    message = function(value) return ("Battery at %d %%"):format(value) end })
+    message = function(value) return ("Battery at %.0f %%"):format(value) end })
   self.alerts:silence("offline", { after = 20, category = "silence",
     message = "Silent for 20 seconds" })
 end

@@ -41,7 +41,9 @@ local function take(doc, event)
   doc.last = event.id
   if not doc.born and said.version == 1 then doc.born = said.born end
   if said.born ~= doc.born or said.version ~= doc.version + 1 then return end
-  doc.text, doc.version = ot.apply(doc.text, said.changes), said.version
+  local text = ot.apply(doc.text, said.changes)
+  if not text then return end
+  doc.text, doc.version = text, said.version
   doc.length = doc.length + ot.measure(said.changes)
   doc.ops[#doc.ops + 1] = said.changes
   if #doc.ops > OPS_MAX then table.remove(doc.ops, 1) end

@@ -19,8 +19,9 @@ local CHANGE = { born = "string", version = "integer", client = "string", n = "i
 local CURSOR = { version = "integer?", anchor = "integer?", head = "integer?", line = "integer?",
   column = "integer?" }
 
---- The document as it is now; nil, message, code when too many are open.
+--- The document as it is now; nil, message, code when too many are open, or none can have this id.
 function Documents:open(id)
+  if #id > 64 or not id:find("^[%w_.-]+$") then return nil, "no such document", "ENOTFOUND" end
   local open = self.open_ones()
   local doc = open[id]
   if not doc then

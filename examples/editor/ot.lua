@@ -136,7 +136,7 @@ function ot.read(list)
       if not utf8.len(part) or part:gsub("[\t\n]", ""):find("[%c\127]") then
         return nil, ("part %d: no control characters; line ends are \\n"):format(i)
       end
-    elseif not number or math.abs(number) > 1000000 then
+    elseif not number or number > 1000000 or number < -1000000 then
       return nil, ("part %d: a text or an integer is expected"):format(i)
     end
     ot.add(out, number or part)

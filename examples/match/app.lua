@@ -19,7 +19,8 @@ app:channel("news", { history = 200, rewind = 20, ttl = 24 * 3600 })
 
 local function known(req)
   req.match = matches()[req.params.id]
-  return req.match and true or 404, "no such match"
+  if req.match then return true end
+  return 404, "no such match"
 end
 
 app:stream("/api/live-match/:id", known,

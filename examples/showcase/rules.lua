@@ -1,7 +1,7 @@
 --- The rules of the alerts. Change a number or a text while the server runs, and save: the next
 --- sample is judged by it, and no page reconnects. Break the file: what was there before goes on.
 local function warm(degrees) return ("The boiler is warm: %.1f °C"):format(degrees) end
-local function busy(percent) return ("The processors are busy: %d %%"):format(percent) end
+local function busy(percent) return ("The processors are busy: %.0f %%"):format(percent) end
 
 -- A limit of one device: the others have none.
 local function of(device, limit)

@@ -26,6 +26,16 @@ describe("a request of the kit", function()
   end)
   after_each(kit.stop_all)
 
+  it("goes on behind a guard that returns true and a text, and not behind true and a table", function()
+    local app = kit.start [[
+      app:get("/fine", function() return true, "no such thing" end, function() return "here" end)
+      app:get("/odd", function() return true, {} end, function() return "here" end)]]
+    assert.equal("here", app:get("/fine").body)
+    assert.is_nil(app:last_error())
+    assert.equal(500, app:get("/odd").status)
+    assert.matches("returned true and a table: only a function of the answer", app:last_error(), 1, true)
+  end)
+
   it("may be of a demo, when the test says so", function()
     local source = 'local demo = sluice.is_demo()\napp:get("/", function() return { demo, sluice.is_demo() } end)'
     local shown = kit.start(source, { flags = { demo = true } })

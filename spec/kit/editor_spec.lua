@@ -53,6 +53,25 @@ describe("examples/editor", function()
     assert.equal("one and two!", look().text)
   end)
 
+  it("is not broken by a number that has no opposite, nor by an id that no channel can have", function()
+    start()
+    change(1, { "one" })
+    for _, part in ipairs { math.mininteger, math.maxinteger, -1000001, 1e300, 0.5 } do
+      assert.equal(422, change(2, { part }).status)
+    end
+    assert.equal("one", look().text)
+    for _, id in ipairs { "*", "a*b", ("x"):rep(65), "%F0%9F%98%80", ":id", "a%20b" } do
+      local path = "/api/documents/" .. id .. "/"
+      assert.equal(404, t:get(path .. "text", { user = "ann" }).status, id)
+      assert.equal(404, change(1, { "a" }, { path = path, version = 0 }).status, id)
+      local cursor = t:post(path .. "cursor", { user = "ann", json = { line = 1, column = 0 } })
+      assert.equal(404, cursor.status, id)
+    end
+    assert.equal(200, t:get("/api/documents/" .. ("x"):rep(64) .. "/text", { user = "ann" }).status)
+    assert.equal("one", look().text)
+    assert.is_nil(t:last_error())
+  end)
+
   it("takes numbers of another user or document for others", function()
     start()
     change(1, { "a" })

@@ -195,10 +195,17 @@ function onAlert(alert) {
   note(`${nameOf(device)}: ${alert.message}`, "bad", alert.timestamp);
 }
 
+// One alert is over; the device may have others.
+function overWords(device, alert) {
+  if (alert.rule === "offline") return `${nameOf(device)} is back`;
+  if (alert.rule === "temperature" && known(alert.value)) return `${nameOf(device)} is back at ${degrees(alert.value)}`;
+  return `${nameOf(device)}: over: ${alert.message}`;
+}
+
 function onCleared(alert) {
   const device = find(alert.deviceId);
   if (device.alerts.get(alert.rule)?.id === alert.id) device.alerts.delete(alert.rule);
-  if (rows.get(alert.id)) note(`${nameOf(device)} is back${known(alert.value) && alert.rule === "temperature" ? ` at ${degrees(alert.value)}` : ""}`, "good", alert.timestamp);
+  if (rows.get(alert.id)) note(overWords(device, alert), "good", alert.timestamp);
   rows.get(alert.id)?.remove();
   rows.delete(alert.id);
 }

@@ -210,6 +210,7 @@ byId("file").addEventListener("change", async ({ target }) => {
   try {
     const answer = await fetch(`/api/files/${encodeURIComponent(name)}`, { method: "PUT", body: file });
     if (!answer.ok) throw new Error((await answer.json()).error.message);
+    byId("said").textContent = `Uploaded: ${name}`;
   } catch (problem) {
     byId("said").textContent = `Not uploaded: ${problem.message}`;
   }

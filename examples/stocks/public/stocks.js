@@ -116,7 +116,12 @@ function frame() {
 }
 
 async function start() {
-  names = await ask("GET", "/api/symbols");
+  try {
+    names = await ask("GET", "/api/symbols");
+  } catch {
+    setTimeout(start, 3000); // the server is away
+    return;
+  }
   for (const name of names) {
     const box = make("input", "", { type: "checkbox", value: name });
     box.checked = true;

@@ -21,6 +21,12 @@ local function guard_mistake(route, asked, got)
   error(text:format(asked.n, asked.where, tostring(got)), 0)
 end
 
+-- A text beside true is what "return fine and true or 404, message" leaves, and is no mistake.
+local function guard_surplus(asked, got)
+  error(("guard #%d of %s returned true and a %s: only a function of the answer may follow true")
+    :format(asked.n, asked.where, type(got)), 0)
+end
+
 -- The guards that may apply to a route: the app's, then its own. Found once per route.
 local function find_guards(generation, route)
   local list = {}
@@ -59,7 +65,8 @@ function router.guard(generation, route, req, after)
       if look then look(req, asked) end
       if type(answer) == "number" then return answer, second, third end
       if answer ~= true then guard_mistake(route, asked, answer) end
-      if second ~= nil then after[#after + 1] = second end
+      if type(second) == "function" then after[#after + 1] = second
+      elseif second ~= nil and type(second) ~= "string" then guard_surplus(asked, second) end
     end
   end
   return nil

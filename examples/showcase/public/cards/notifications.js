@@ -8,12 +8,13 @@ const items = new Map(); // id, or a number of ours -> item, oldest first
 let unread = 0, counted = 0;
 
 async function read(key, button) {
-  button.disabled = true;
+  if (button.ariaBusy === "true") return; // not disabled: it would lose the focus
+  button.ariaBusy = "true";
   const item = items.get(key);
   if (!item.id) return forget(key);
   try {
     await ask("POST", "/api/notifications/ack", { ids: [item.id] });
-  } catch { button.disabled = false; } // the line stays: it is not read
+  } catch { button.ariaBusy = "false"; } // the line stays: it is not read
 }
 
 function row(key, { id, message, title, severity, from, timestamp }) {
@@ -30,8 +31,10 @@ function row(key, { id, message, title, severity, from, timestamp }) {
 /** The newest, each as the line that it has already. */
 function show() {
   const there = new Map([...part.list.children].map((li) => [li.dataset.key, li]));
+  const focused = part.list.contains(document.activeElement);
   const newest = [...items].slice(-SHOWN).reverse();
   part.list.replaceChildren(...newest.map(([key, item]) => there.get(key) ?? row(key, item)));
+  if (focused && !part.list.contains(document.activeElement)) part.list.querySelector("button")?.focus();
   say(part.unread, whole(unread));
 }
 
