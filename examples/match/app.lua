@@ -19,8 +19,7 @@ app:channel("news", { history = 200, rewind = 20, ttl = 24 * 3600 })
 
 local function known(req)
   req.match = matches()[req.params.id]
-  if req.match then return true end
-  return 404, "no such match"
+  return req.match and true or 404, "no such match"
 end
 
 app:stream("/api/live-match/:id", known,
