@@ -255,7 +255,7 @@ describe("the alert rules", function()
   end)
 
   it("each have a row in the page for the first night", function()
-    local page, n = process.read_file("doc/operating.md"), 0
+    local page, n = process.read_file("doc/metrics.md"), 0
     for name in process.read_file(RULES):gmatch("alert: (%w+)") do
       n = n + 1
       assert.truthy(page:find("`" .. name .. "`", 1, true), name)
