@@ -28,7 +28,7 @@ static _Noreturn void become(char *const *words, pid_t parent, int failed) {
     sigemptyset(&none);
     for (int n = 1; n < 32; n++)
         (void)signal(n, SIG_DFL); /* NOLINT(concurrency-mt-unsafe) */
-    sigprocmask(SIG_SETMASK, &none, NULL);
+    (void)pthread_sigmask(SIG_SETMASK, &none, NULL);
     (void)setpgid(0, 0);
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != parent) _exit(127); /* it has gone meanwhile */

@@ -312,7 +312,8 @@ describe("sluice lab", function()
       { { "http://a/", "--cut", "0" }, "%-%-cut: a number of seconds from 0.001 to 86400" },
       { { "http://a/", "--cut-by", "x" }, "reset or end" }, { { "http://a/", "--seed", "x" }, "%-%-seed: a whole" },
       { { "http://a/", "--bandwidth", "1.5" }, "bytes a second" },
-      { { "http://a/", "--stall-every", "3" }, "%-%-stall says how long" }, { { "http://a/", "--port", "x" }, "%-%-port" },
+      { { "http://a/", "--stall-every", "3" }, "%-%-stall says how long" },
+      { { "http://a/", "--port", "x" }, "%-%-port" },
     }) do
       local code, text = run(table.unpack(case[1]))
       assert.equal(2, code, text)

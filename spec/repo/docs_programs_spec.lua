@@ -117,7 +117,8 @@ describe("the programs of the pages", function()
       local shown = block.is_shown or block.lang ~= "text" and block.lang ~= "" or block.path == STORY
       if not shown then left[#left + 1] = block.path end
     end
-    assert.same({ "CONTRIBUTING.md", "README.md", "doc/api/reload.md", "doc/design.md", "doc/design.md", "doc/lab.md" }, left)
+    assert.same({ "CONTRIBUTING.md", "README.md", "doc/api/reload.md", "doc/design.md", "doc/design.md",
+      "doc/lab.md" }, left)
   end)
 
   it("are watched: the tour of the README shows the log that it says", function()

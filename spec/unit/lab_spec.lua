@@ -152,7 +152,8 @@ describe("a pipe", function()
       local network
       while true do
         if math.random() < 0.1 or not network then
-          network = { latency_ms = maybe(300), jitter_ms = maybe(200), hold_ms = maybe(100), bandwidth = 2000 * maybe(25),
+          network = { latency_ms = maybe(300), jitter_ms = maybe(200), hold_ms = maybe(100),
+            bandwidth = 2000 * maybe(25),
             byte_at_a_time = math.random() < 0.2, stalled = math.random() < 0.2 }
         end
         if closed then network.stalled = false end
