@@ -141,7 +141,8 @@ function change(data, status) {
   job.data = { ...job.data, ...data, status: status ?? data.status };
   jobs.set(data.jobId, job);
   if (isOver(job)) {
-    if (!was) end(job, !isNew);
+    if (was) showLine(job); // its last progress came first: now there is the reason, too
+    else end(job, !isNew);
   } else {
     const now = performance.now();
     job.seen.push([now, data.processed]);
