@@ -87,4 +87,18 @@ describe("what app:publish answers", function()
     local t <close> = testing.start({ source = APP })
     assert.same({ "ECHANNEL", "EBADFIELD", "EBADFIELD", "EJSON" }, t:get("/refused").json)
   end)
+
+  it("is a code where the fields of a declared type are wrong, also without a name", function()
+    local t <close> = testing.start({ source = [[
+local app = require("sluice").app()
+app:event_type("message", { fields = { n = "number" } })
+app:get("/", function()
+  local wrong, right = select(3, app:publish("a", nil, { n = "one" })), app:publish("a", nil, { n = 1 })
+  return { wrong = wrong, right = right }
+end)
+return app]] })
+    local said = t:get("/").json
+    assert.equal("EBADFIELD", said.wrong)
+    assert.matches("%-1$", said.right)
+  end)
 end)
