@@ -1,15 +1,13 @@
-# Targets: help all run react test test-full check asan tsan fuzz bench format install clean
+# Targets: help all run react screenshots test test-full check asan tsan fuzz bench format install clean
 #
 # all      the module, into build/         run    install what is missing, serve the showcase
 # test     the same, run every spec        test-full  with the large counts too (half an hour)
 # check    linters, zero warnings          asan tsan  the specs with gcc's sanitizers
 # fuzz     FUZZ_SECONDS=20 a target        bench  against raw sockets (spec/bench/)
 # format   clang-format all C files        install  below PREFIX=/usr/local, after `all`
-# react    build examples/react, serve it behind HTTP/2 too, by Caddy
-# screenshots  the pictures in doc/images, from the real pages: PAGES="devices reload", or all
-# Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread,
-# V=1 (show commands), CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR,
-# and _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD. URING=no: without liburing, where it is there.
+# react    build examples/react, serve it by Caddy   screenshots  doc/images: PAGES="devices reload", or all
+# Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread, V=1 (show commands),
+# URING=no, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR; _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
 SAN     ?=
 B       ?= build/$(or $(SAN),plain)
 LUA     ?= lua5.4
@@ -20,7 +18,6 @@ FUZZ_SECONDS ?= 20
 CFLAGS  ?= -O2 -g
 Q       := $(if $(V),,@)
 MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
-
 TESTING := $(wildcard csrc/bind/testing*.c)
 URING   ?= $(shell pkg-config --atleast-version=2.2 liburing 2>/dev/null && echo yes || echo no)
 LIBS    := -lev -lcurl -lsqlite3 -lcrypto -lz -lzstd -lpthread $(if $(filter yes,$(URING)),-luring)
@@ -31,24 +28,20 @@ PLAIN   := $(filter-out $(B)/obj/bind/%,$(OBJ))
 LX      := $(filter %/bind/l_aux.o,$(OBJ))
 MODULES := $(TESTING:csrc/bind/%.c=$(B)/sluice/core/%.so)
 FUZZERS := $(patsubst spec/fuzz/%.c,$(B)/%,$(wildcard spec/fuzz/*_fuzz.c))
-
-PRELOAD_address := libasan.so
-PRELOAD_thread  := libtsan.so
+PRELOAD := $(patsubst thread,libtsan.so,$(patsubst address,libasan.so,$(SAN)))
 SAN_address := -O1 -U_FORTIFY_SOURCE -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 SAN_thread  := -O1 -U_FORTIFY_SOURCE -fno-omit-frame-pointer -fsanitize=thread
 SAN_fuzz    := -O1 -U_FORTIFY_SOURCE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 try      = $(shell $(CC) -Werror $1 -xc -c /dev/null -o /dev/null 2>/dev/null && echo "$1")
-WARN    := -Wall -Wextra -Wformat=2 -Wconversion -Wimplicit-fallthrough $(call try,-Wtrampolines -Wbidi-chars=any) \
-  -Werror=format-security -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion $(if $(CI),-Werror)
+WARN    := -Wall -Wextra -Wformat=2 -Wconversion -Wimplicit-fallthrough $(call try,-Wtrampolines -Wbidi-chars=any) -Werror=format-security -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion $(if $(CI),-Werror)
 HARDEN  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
-  $(call try,-fcf-protection=full) $(call try,-ftrivial-auto-var-init=zero) \
-  -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions
+  $(call try,-fcf-protection=full) $(call try,-ftrivial-auto-var-init=zero) -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions
 INCLUDE  = -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)) $(addprefix -I,$(LIBEV_INCDIR) $(LIBCURL_INCDIR) $(SQLITE_INCDIR) $(OPENSSL_INCDIR) $(ZLIB_INCDIR) $(ZSTD_INCDIR))
 COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(HARDEN) $(SAN_$(SAN)) $(INCLUDE) -MMD -MP
 # -z nodelete: a thread's code must outlive lua_close. No liblua: the interpreter brings its own.
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed \
   -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR) $(ZLIB_LIBDIR) $(ZSTD_LIBDIR)) $(LIBS) && mv $@.new $@
-RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD_$(SAN)),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD_$(SAN)))) .ci/lua
+RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD))) .ci/lua
 .PHONY: help all core run react screenshots test test-full check asan tsan fuzz bench format install install-lua clean
 all: core $(MODULES) build/bin/sluice build/npm/README.md ; @:
 core: $(B)/sluice/core.so
@@ -68,11 +61,10 @@ clean: ; rm -rf $(filter-out $(addprefix build/,node nginx haproxy exim4 promtoo
 install: install-lua ; .ci/command "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(DESTDIR)$(PREFIX)/bin/sluice"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
-EXAMPLES := showcase look dashboard notifications progress match stocks devices editor monitoring chat # of sluice demo
 install-lua: core
 	install -D -m 755 $(B)/sluice/core.so "$(DESTDIR)$(INST_LIBDIR)/sluice/core.so"
-	find -L $(EXAMPLES:%=examples/%) -type f ! -name '*.png' | while read -r f; do install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/sluice/$$f" || exit 1; done
-	find lua -type f | while read -r f; do install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/$${f#lua/}" || exit 1; done
+	{ find lua -type f; find -L $(addprefix examples/,showcase look dashboard notifications progress match stocks devices editor monitoring chat) -type f ! -name '*.png'; } | while read -r f; do \
+	  case $$f in lua/*) to=$${f#lua/} ;; *) to=sluice/$$f ;; esac; install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/$$to" || exit 1; done
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)

@@ -48,7 +48,7 @@ describe("the rock", function()
   -- What is in the checkout of the pages that the showcase serves, links followed.
   local function shown()
     local list = {}
-    for name in tree.read("Makefile"):match("\nEXAMPLES := ([%l ]+)"):gmatch("%l+") do
+    for name in tree.read("Makefile"):match("addprefix examples/,([%l ]+)%)"):gmatch("%l+") do
       for _, path in ipairs(tree.files("^examples/" .. name .. "/.*")) do
         if not path:find("%.png$") then list[#list + 1] = "sluice/" .. path end
       end
