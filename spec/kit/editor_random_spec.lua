@@ -7,9 +7,10 @@ local json = require("sluice.json")
 local kit = require("spec.support.kit")
 local process = require("spec.support.process")
 local tree = require("spec.support.tree")
+local worlds = require("spec.support.worlds")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL")
-local STEPS, SEEDS, CASES = 250, FULL and 60 or 3, FULL and 200000 or 4000
+local STEPS, CASES = 250, FULL and 200000 or 4000
 local FOLDER = "examples/editor/"
 
 local APP = [[
@@ -85,14 +86,6 @@ local function run(pages, seed, options)
   kit.stop_all()
 end
 
-local function seeds()
-  local one = tonumber(os.getenv("SEED"))
-  if one then return { one } end
-  local list, first = {}, FULL and os.time() % 1000000 or 1
-  for i = 1, SEEDS do list[i] = first + i end
-  return list
-end
-
 -- ---- Random texts and changes ----
 
 local PIECES = { "a", "7", "-2", "\n", "é", "e\u{301}", "😀", "👩‍👩‍👧", "\u{fffd}", "𠀀", "\t" }
@@ -128,19 +121,19 @@ describe("the editor at random", function()
   after_each(kit.stop_all)
 
   it("converges, and loses and doubles nothing that was typed, over kills", function()
-    for _, seed in ipairs(seeds()) do run(pages, seed, { durable = true }) end
+    worlds.hold(function(seed) run(pages, seed, { durable = true }) end, 3, 60)
   end)
 
   it("does so in memory: what a kill takes away is told", function()
-    for _, seed in ipairs(seeds()) do run(pages, seed) end
+    worlds.hold(function(seed) run(pages, seed) end, 3, 60)
   end)
 
   it("does so when the text is full", function()
-    for _, seed in ipairs(seeds()) do run(pages, seed, { durable = true, length = 16 }) end
+    worlds.hold(function(seed) run(pages, seed, { durable = true, length = 16 }) end, 3, 60)
   end)
 
   it("converges when steps are taken back and made again", function()
-    for _, seed in ipairs(seeds()) do run(pages, seed, { undo = true }) end
+    worlds.hold(function(seed) run(pages, seed, { undo = true }) end, 3, 60)
   end)
 
   it("transforms, applies and shifts on the server as in the page", function()

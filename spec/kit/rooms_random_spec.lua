@@ -4,9 +4,10 @@
 local kit = require("spec.support.kit")
 local presence = require("spec.support.presence")
 local tree = require("spec.support.tree")
+local worlds = require("spec.support.worlds")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL")
-local STEPS, SEEDS = FULL and 10000 or 250, FULL and 4 or 2
+local STEPS = FULL and 10000 or 250
 
 local APP = [[
 local rooms = require("my_rooms").new(app, { name = "doc", grace = GRACE, max_members = 100 })
@@ -56,27 +57,19 @@ local function run(seed, steps, options)
   kit.stop_all()
 end
 
-local function seeds()
-  local one = tonumber(os.getenv("SEED"))
-  if one then return { one } end
-  local list, first = {}, FULL and os.time() % 1000000 or 1
-  for i = 1, SEEDS do list[i] = first + i end
-  return list
-end
-
 describe("rooms at random", function()
   after_each(kit.stop_all)
 
   it("tell exactly who is there, when it is due, in numbers that fit", function()
-    for _, seed in ipairs(seeds()) do run(seed, STEPS, {}) end
+    worlds.hold(function(seed) run(seed, STEPS, {}) end, 2, 4)
   end)
 
   it("do so without a grace", function()
-    for _, seed in ipairs(seeds()) do run(seed, STEPS, { grace = 0 }) end
+    worlds.hold(function(seed) run(seed, STEPS, { grace = 0 }) end, 2, 4)
   end)
 
   it("do so when hooks of the app are slow", function()
-    for _, seed in ipairs(seeds()) do run(seed, STEPS, { slow = true }) end
+    worlds.hold(function(seed) run(seed, STEPS, { slow = true }) end, 2, 4)
   end)
 
   local BUGS = {
