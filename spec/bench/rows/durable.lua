@@ -24,8 +24,8 @@ local function new_folder(bench, name)
   return path
 end
 
-local function start(bench)
-  return target.sluice(bench.dir, bench.io_threads, false, new_folder(bench, "data"))
+local function start(bench, preload)
+  return target.sluice(bench.dir, bench.io_threads, false, new_folder(bench, "data"), false, preload)
 end
 
 local function publish(server, publishers, events, more)
@@ -33,21 +33,21 @@ local function publish(server, publishers, events, more)
 end
 
 -- SQLite alone, or fdatasync alone, in a folder of its own on the same disk.
-local function alone(bench, words)
+local function alone(bench, words, preload)
   local folder = new_folder(bench, "alone")
-  return program.run({ "build/bench/disk", "--dir", folder, words })
+  return program.run({ "env", "LD_PRELOAD=" .. (preload or ""), "build/bench/disk", "--dir", folder, words })
 end
 
 -- Each round: SQLite alone with this group size, as many publishers in flight, and the disk.
-local function commit_rounds(bench, server)
+local function commit_rounds(bench, server, preload)
   local samples = {}
   for _, n in ipairs(IN_FLIGHT) do samples[n] = { ratio = {}, late = {}, rate = {}, p99 = {}, sync = {} } end
   local count = bench.rounds or bench:pick(9, 1)
   for round = 0, count do
     for _, n in ipairs(stats.shuffled(IN_FLIGHT)) do
       local events, s = bench:pick(n == 1 and 200 or n * 100, n * 4), samples[n]
-      local sqlite = alone(bench, ("--group %d --events %d"):format(n, events))
-      local sync = alone(bench, "--syncs " .. bench:pick(500, 10)).p99
+      local sqlite = alone(bench, ("--group %d --events %d"):format(n, events), preload)
+      local sync = alone(bench, "--syncs " .. bench:pick(500, 10), preload).p99
       local ours = publish(server, n, events, "&same=1")
       if round > 0 then
         s.ratio[round], s.rate[round] = ours.rate / sqlite.rate, ours.rate
@@ -59,24 +59,30 @@ local function commit_rounds(bench, server)
   return samples
 end
 
---- COMMIT: publishers that wait for their answers, against SQLite alone in groups of that many;
---- and how long an answer takes, against what the disk needs.
-function durable.COMMIT(bench)
-  local server <close> = bench:own(start(bench), stop)
-  local samples = commit_rounds(bench, server.value)
+local function commit(bench, disk, preload)
+  local server <close> = bench:own(start(bench, preload), stop)
+  local samples = commit_rounds(bench, server.value, preload)
   for _, n in ipairs(IN_FLIGHT) do
     local s = samples[n]
     bench:add(rounds.judge({ row = "COMMIT", bar = 0.7, more = true,
-      what = ("durable publishes a second, %d in flight / rows of SQLite alone in groups of %d"):format(n, n),
+      what = ("durable publishes a second, %d in flight / rows of SQLite alone in groups of %d%s"):format(n, n, disk),
       note = ("%.0f publishes a second"):format(stats.median(s.rate)) }, stats.summary(s.ratio)))
   end
   for _, n in ipairs(IN_FLIGHT) do
     local s = samples[n]
     bench:add(rounds.judge({ row = "COMMIT", bar = 1,
-      what = ("... p99 of one, %d in flight / (2 ms + 2 x p99 of fdatasync)"):format(n),
+      what = ("... p99 of one, %d in flight / (2 ms + 2 x p99 of fdatasync)%s"):format(n, disk),
       note = ("%.1f ms, fdatasync %.1f ms"):format(stats.median(s.p99) / 1e3, stats.median(s.sync) / 1e3) },
       stats.summary(s.late)))
   end
+end
+
+--- COMMIT: publishers that wait for their answers, against SQLite alone in groups of that many;
+--- and how long an answer takes, against what the disk needs. On the disk as it is, and on one whose
+--- syncs take a millisecond more.
+function durable.COMMIT(bench)
+  commit(bench, "")
+  commit(bench, ", syncs of a millisecond more", "build/bench/slowsync.so")
 end
 
 -- A burst in memory at a fixed pace: how long until its readers have it.
