@@ -57,7 +57,7 @@ check: ; @.ci/setup check && $(MAKE) all && LUA=$(LUA) CC=$(CC) .ci/check
 bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
 fuzz: ; @.ci/setup fuzz && $(MAKE) SAN=fuzz CC=clang $(FUZZERS:$(B)/%=build/fuzz/%) && .ci/fuzz $(FUZZ_SECONDS)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] csrc/*/*/*.[ch] spec/*/*.[ch])
-clean: ; rm -rf $(filter-out $(addprefix build/,node nginx haproxy exim4 promtool varnishd caddy apache2 lighttpd squid stunnel4),$(wildcard build/*))
+clean: ; rm -rf $(filter-out $(addprefix build/,node nginx openresty haproxy exim4 promtool varnishd caddy apache2 lighttpd squid stunnel4),$(wildcard build/*))
 install: install-lua ; .ci/command "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(DESTDIR)$(PREFIX)/bin/sluice"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4

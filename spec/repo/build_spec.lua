@@ -49,7 +49,7 @@ describe("make", function()
   local function bare_machine(folder)
     local bin = folder .. "/bin"
     os.execute(("mkdir -p %s && cp -r .ci spec %s"):format(bin, folder))
-    for tool in ("sh dirname grep sed paste mkdir env cmp id tail cat cp rm"):gmatch("%S+") do
+    for tool in ("sh dirname grep sed paste mkdir env cmp id tail cat cp rm ln"):gmatch("%S+") do
       os.execute(("ln -s $(command -v %s) %s/%s"):format(tool, bin, tool))
     end
     local fakes = { sudo = 'exec "$@"', ["dpkg-query"] = "exit 1", dpkg = "mkdir -p usr/sbin",
@@ -97,7 +97,7 @@ describe("make", function()
       assert.is_true(names[name], name)
     end
     assert.is_nil(names.xvfb)
-    for _, part in ipairs { "nginx", "haproxy", "node" } do
+    for _, part in ipairs { "nginx", "haproxy", "openresty", "node" } do
       assert.truthy(output:find("build/" .. part .. ", %d+ MB"), output)
     end
     assert.falsy(output:find("build/caddy", 1, true))

@@ -15,9 +15,10 @@ local PAGES = {
   "doc/design.md", "doc/durability.md", "doc/durable-streams.md", "doc/editor.md",
   "doc/first-hour.md", "doc/html.md", "doc/hub.md",
   "doc/inbox.md", "doc/jobs.md", "doc/lab.md",
-  "doc/mail.md", "doc/metrics.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md", "doc/react.md",
+  "doc/mail.md", "doc/metrics.md", "doc/migrating.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md",
+  "doc/publishing.md", "doc/react.md",
   "doc/rooms.md", "doc/runs.md",
-  "doc/stability.md", "doc/system.md", "doc/testing.md",
+  "doc/stability.md", "doc/system.md", "doc/testing.md", "doc/use-cases.md", "doc/when-not.md",
   "examples/react/README.md" }
 
 local doc = markdown.pages()
