@@ -101,6 +101,16 @@ static int l_ended(lua_State *L) {
     return 1;
 }
 
+/* core.pause(seconds): blocks; a signal ends it sooner */
+static int l_pause(lua_State *L) {
+    double seconds = luaL_checknumber(L, 1);
+    luaL_argcheck(L, seconds >= 0 && seconds <= 3600, 1, "0 to 3600 seconds");
+    struct timespec t = {.tv_sec = (time_t)seconds,
+                         .tv_nsec = (long)((seconds - (double)(time_t)seconds) * 1e9)};
+    (void)nanosleep(&t, NULL);
+    return 0;
+}
+
 /* core.setenv(name, value): for this process and those it starts; before threads run */
 static int l_setenv(lua_State *L) {
     const char *name = luaL_checkstring(L, 1), *value = luaL_checkstring(L, 2);
@@ -109,10 +119,8 @@ static int l_setenv(lua_State *L) {
 }
 
 void child_add_functions(lua_State *L) {
-    static const luaL_Reg functions[] = {{"spawn", l_spawn},
-                                         {"kill", l_kill},
-                                         {"ended", l_ended},
-                                         {"setenv", l_setenv},
-                                         {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"spawn", l_spawn},   {"kill", l_kill},
+                                         {"ended", l_ended},   {"pause", l_pause},
+                                         {"setenv", l_setenv}, {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
 }

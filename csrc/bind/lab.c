@@ -1,9 +1,8 @@
 /* `sluice lab` on the loop of the server that has its control routes; see lab/lab.h. Each fault
  * is reported by a call of one function, with its name and its numbers. */
 #include "base/status.h"
+#include "bind/lookup.h"
 #include "bind/server_type.h"
-
-#include <netdb.h>
 
 static const char *const names[LAB_KINDS] = {
     [LAB_CUT] = "cut",   [LAB_STALL] = "stall", [LAB_FLOW] = "flow",
@@ -32,25 +31,6 @@ static void on_note(void *context, const struct lab_note *note) {
     lx_server_call(context, push_note, &r);
 }
 
-/* The first address of a name; IPv4 for localhost, as servers here listen. Blocks. */
-static int find(struct slice host, uint16_t port, struct lab_options *o) {
-    char service[8];
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_family = AF_UNSPEC}, *all;
-    if (slice_eq_lit(host, "localhost")) hints.ai_family = AF_INET;
-    snprintf(service, sizeof service, "%u", port);
-    if (getaddrinfo(host.p, service, &hints, &all) != 0) return E_ADDRESS;
-    memcpy(&o->to, all->ai_addr, all->ai_addrlen);
-    o->to_n = all->ai_addrlen;
-    freeaddrinfo(all);
-    return 0;
-}
-
-static uint16_t field_port(lua_State *L, const char *name) {
-    double port = lx_field_number(L, 2, name, 0);
-    luaL_argcheck(L, port >= 0 && port <= 65535, 2, "a port is 0 to 65535");
-    return (uint16_t)port;
-}
-
 /* server:lab{ port =, host =, to =, seed =, on = fn(name, n, ended[, why]) } -> port
  *   | nil, message, code: one in a server's life */
 static int l_lab(lua_State *L) {
@@ -59,13 +39,13 @@ static int l_lab(lua_State *L) {
     luaL_argcheck(L, !s->lab, 1, "it has a lab already");
     struct slice host = lx_field_slice(L, 2, "host"); /* the table keeps it */
     struct lab_options o = {
-        .port = field_port(L, "port"), .on_note = on_note, .context = s};
-    uint16_t to = field_port(L, "to");
+        .port = lx_field_port(L, 2, "port"), .on_note = on_note, .context = s};
+    uint16_t to = lx_field_port(L, 2, "to");
     if (lua_getfield(L, 2, "seed") == LUA_TNUMBER)
         o.seed = (uint64_t)lua_tointeger(L, -1);
     lua_getfield(L, 2, "on");
     luaL_checktype(L, -1, LUA_TFUNCTION);
-    int err = find(host, to, &o);
+    int err = lx_find_address(host, to, &o.to, &o.to_n);
     if (err < 0) return lx_fail_text(L, err, "no address has this name");
     luaL_unref(L, LUA_REGISTRYINDEX, s->on_lab);
     s->on_lab = luaL_ref(L, LUA_REGISTRYINDEX);

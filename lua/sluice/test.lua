@@ -5,8 +5,8 @@ local need = require("sluice.base.need")
 
 local test = {}
 
--- Where `luarocks --local` puts what it installs: Lua itself does not look there.
-local function add_local_tree()
+--- Have modules looked for where `luarocks --local` installs them, too: Lua itself does not.
+function test.add_local_tree()
   local home = os.getenv("HOME")
   if not home or home == "" then return end
   local share, lib = home .. "/.luarocks/share/lua/5.4/", home .. "/.luarocks/lib/lua/5.4/"
@@ -57,7 +57,7 @@ end
 -- @tparam file err
 -- @treturn integer exit code
 function test.run(words, err)
-  add_local_tree()
+  test.add_local_tree()
   local found, runner = pcall(need, "busted.runner")
   if not found then
     err:write("sluice: ", tostring(runner), "\n")

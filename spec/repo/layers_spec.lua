@@ -27,7 +27,7 @@ local LUA_LAYERS = {
   requests = { "app/", "base/", "core", "json" },
   out = { "base/", "core", "json" },
   live = { "app", "requests/", "app/", "base/", "core", "json" },
-  command = { "live/", "app/", "base/", "core", "json", "test", "client", "http" },
+  command = { "live/", "requests/", "app/", "base/", "core", "json", "test", "client", "http", "eventstream" },
   meta = {},
   testing = { "live/", "base/", "core", "json", "eventstream" },
 }

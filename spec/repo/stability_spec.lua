@@ -145,7 +145,7 @@ describe("what is stable", function()
     end
     local commands, rows = {}, listed("command")
     local function add(help, before)
-      for name in (help:match("Commands:\n(.*)") .. "\n\n"):match("^(.-)\n\n"):gmatch("\n?   (%l+) ") do
+      for name in (help:match("Commands:\n(.*)") .. "\n\n"):match("^(.-)\n\n"):gmatch("\n?   ([%l-]+) ") do
         commands[#commands + 1] = before .. name
       end
     end

@@ -1,4 +1,5 @@
 --- `sluice test`: specs of an app run with busted, by the Lua of the command.
+local deadline = require("spec.support.deadline")
 local lfs = require("lfs")
 local process = require("spec.support.process")
 
@@ -27,7 +28,10 @@ describe("sluice test", function()
     process.write_file(folder .. "/app.lua", APP)
     process.write_file(folder .. "/app_spec.lua", SPEC:format("answers", "false", "hi"))
   end)
-  after_each(function() process.remove_dir(folder) end)
+  after_each(function()
+    process.stop_all()
+    process.remove_dir(folder)
+  end)
 
   local function run(words, env)
     local line = ("env -u LUA_PATH -u LUA_CPATH %s %s test %s"):format(env or "", COMMAND, words)
@@ -70,6 +74,23 @@ describe("sluice test", function()
     os.remove(folder .. "/app_spec.lua")
     assert.same({ 2, "sluice: no specs here: name them, or call them …_spec.lua\n" }, { run("") })
     assert.matches("Usage: sluice test .*<file>", select(2, run("--help")))
+  end)
+
+  it("runs them again when a file has changed, however quickly", function()
+    local p = process.spawn({ COMMAND, "test", "--watch", "app_spec.lua" }, { dir = folder })
+    local function says(pattern)
+      return deadline.eventually(function() return p:log():find(pattern) end, 20, pattern .. " in " .. p:log())
+    end
+    says("1 success.*waiting for a change")
+    process.write_file(folder .. "/app.lua", (APP:gsub('"hi"', '"ho"'))) -- of the same length
+    says("app.lua has changed\n.*1 failure.*waiting for a change")
+    process.write_file(folder .. "/app.lua", APP)
+    says("1 failure.*app.lua has changed\n.*1 success.*waiting for a change")
+    process.write_file(folder .. "/more.lua", "return {}")
+    says("more.lua has changed\n.*1 success.*waiting for a change")
+    assert.is_nil(p:log():find("\27", 1, true))
+    p:signal("INT")
+    assert.equal(130, p:wait(10))
   end)
 
   -- As `luarocks --local install busted` leaves it, where Debian's is not on the path.

@@ -166,9 +166,12 @@ function routes.guard(generation, pattern, ...)
   table.insert(generation.guards, guards)
 end
 
--- Whether the I/O threads may answer a stream without Lua: its plan is constant, it has no guard,
+--- Whether the I/O threads may answer a stream without Lua: its plan is constant, it has no guard,
 -- no read rule applies, and no timer waits for its first subscriber.
-local function is_constant(generation, route)
+-- @tparam sluice.Generation generation
+-- @tparam table route
+-- @treturn boolean
+function routes.is_constant(generation, route)
   if not route.checked or #route.guards > 0 then return false end
   for _, guard in ipairs(generation.guards) do
     if patterns.may_overlap(guard.pattern, route.pattern) then return false end
@@ -199,7 +202,7 @@ function routes.for_core(generation, id_of)
   for i, route in ipairs(sorted) do
     local streams = route.kind == "stream" or route.kind == "feed"
     if streams or route.body_max then check_guards_fit(generation, route) end
-    local constant = streams and is_constant(generation, route)
+    local constant = streams and routes.is_constant(generation, route)
     list[i] = { method = route.method, pattern = route.pattern, kind = route.kind or "handler",
       id = id_of(route.name), heartbeat = route.heartbeat, body_max = route.body_max,
       compress = route.compress or nil, plan = constant and route.checked or nil }

@@ -1,19 +1,14 @@
 --- `sluice check app.lua`: load and check without serving; print what the app registers, what
 -- looks wrong, and the difference to a running server. Keeps nothing in memory.
-local core = require("sluice.core")
 local difference = require("sluice.live.difference")
-local generation = require("sluice.live.generation")
+local help = require("sluice.command.help")
+local json = require("sluice.json")
+local loading = require("sluice.command.loading")
 local losses = require("sluice.live.losses")
 local remote = require("sluice.command.remote")
-local runtime = require("sluice.live.runtime")
 local warnings = require("sluice.command.warnings")
 
-local check = {}
-
-local LOAD_SECONDS = 1 -- of computing; the default of sluice run
-
--- In place of a server: enough to prepare a generation.
-local NO_SERVER = { on = function() end }
+local check = { name = "check" }
 
 local SECTIONS = { { "routes", "^get:", "^post:", "^put:", "^patch:", "^delete:", "^static:",
     "^guard:", "^cors:" },
@@ -54,49 +49,83 @@ local function print_description(out, description)
   end
 end
 
--- What the server has stored, and this app would delete.
-local function say_losses(given, policies, out)
-  local live = remote.ask(given, "GET", "/-/reload?stored=1")
-  if not live or not live.stored then return end
-  local text = losses.text(losses.among(live.stored, policies), 0, false)
-  if text then out:write("  ", text, "\n") end
+-- What the server has stored, and this app would delete: lines.
+local function losses_of(given, policies)
+  local lines, live = {}, remote.ask(given, "GET", "/-/reload?stored=1")
+  if not live or not live.stored then return lines end
+  lines[1] = losses.text(losses.among(live.stored, policies), 0, false)
   if live.stored_left_out > 0 then
-    out:write(("  %d stored channels more were not compared: sluice reload --dry-run looks at "
-      .. "all\n"):format(live.stored_left_out))
+    lines[#lines + 1] = ("%d stored channels more were not compared: sluice reload --dry-run looks "
+      .. "at all"):format(live.stored_left_out)
   end
+  return lines
 end
 
-local function compare(given, loaded, out, err)
+-- The difference to a running server, or nil and why there is none.
+local function compare(given, loaded)
   local live, message = remote.ask(given, "GET", "/-/reload")
-  if not live then
-    err:write("sluice: ", message, "\n")
+  if not live then return nil, message end
+  local text = difference.between(live.registered or {}, loaded.description)
+  local is_about_channels = text:find("channel:", 1, true)
+  return { generation = live.generation, difference = text,
+    losses = json.array(is_about_channels and losses_of(given, loaded.policies) or {}) }
+end
+
+local function print_found(out, found)
+  print_description(out, found.registered)
+  if found.warnings[1] then
+    out:write("warnings\n  ", table.concat(found.warnings, "\n  "), "\n")
+  end
+  local server = found.server
+  if not server then return end
+  out:write("difference to generation ", tostring(server.generation), "\n  ",
+    server.difference ~= "" and server.difference or "none in what is registered", "\n")
+  for _, line in ipairs(server.losses) do out:write("  ", line, "\n") end
+end
+
+-- The app does not load.
+local function refuse(given, problem, out, err)
+  if given.json then
+    out:write(json.encode({ ok = false, phase = problem.phase, message = problem.message,
+      traceback = problem.traceback }), "\n")
     return 1
   end
-  local text = difference.between(live.registered or {}, loaded.description)
-  out:write("difference to generation ", tostring(live.generation), "\n  ",
-    text ~= "" and text or "none in what is registered", "\n")
-  if text:find("channel:", 1, true) then say_losses(given, loaded.policies, out) end
-  return 0
+  err:write("sluice: ", problem.message, "\n")
+  if problem.traceback then err:write(problem.traceback, "\n") end
+  return 1
+end
+
+--- Add the command to the parser.
+-- @param parser of argparse
+function check.add(parser)
+  local command = parser:command("check", "Load an app without serving it, and say what it holds, "
+    .. "what looks wrong, and, with --port or --socket, how it differs from a running server.")
+  command:argument("app", "the app's file"):argname("<app.lua>")
+  command:flag("--json", "print JSON")
+  remote.add(command)
+  help.add(command, { "sluice check app.lua", "sluice check app.lua --port 5121" },
+    { { 0, "it loads, also with warnings" },
+      { 1, "it does not, or the server that was named does not answer" } })
 end
 
 --- Run the command.
--- @tparam table given from the command line: app, port, socket
+-- @tparam table given from the command line: app, json, port, socket
 -- @treturn integer exit code
-function check.run(given, out, err)
-  core.budget_set(LOAD_SECONDS)
-  local loaded, problem = generation.load(1, given.app)
-  local prepared
-  if loaded then prepared, problem = runtime.new(NO_SERVER):prepare(loaded) end
-  if not prepared then
-    err:write("sluice: ", problem.message, "\n")
-    if problem.traceback then err:write(problem.traceback, "\n") end
-    return 1
+function check.run(given, _, out, err)
+  local loaded, problem = loading.load(given.app)
+  if not loaded then return refuse(given, problem, out, err) end
+  local found = { ok = true, registered = loaded.description,
+    warnings = json.array(warnings.of(loaded)) }
+  local message
+  if given.port or given.socket then found.server, message = compare(given, loaded) end
+  if given.json then
+    found.message = message
+    out:write(json.encode(found), "\n")
+  else
+    print_found(out, found)
+    if message then err:write("sluice: ", message, "\n") end
   end
-  print_description(out, loaded.description)
-  local list = warnings.of(loaded)
-  if list[1] then out:write("warnings\n  ", table.concat(list, "\n  "), "\n") end
-  if given.port or given.socket then return compare(given, loaded, out, err) end
-  return 0
+  return message and 1 or 0
 end
 
 return check

@@ -1,8 +1,10 @@
 --- `sluice demo`: serves the showcase, from a checkout as from an installation, where the examples
 --- are beside these files. Keeps nothing in memory.
 local core = require("sluice.core")
+local help = require("sluice.command.help")
+local run = require("sluice.command.run")
 
-local demo = {}
+local demo = { name = "demo" }
 
 local APP = "examples/showcase/app.lua"
 local PLACES = { "", "../../" } -- below lua/sluice, where `make install` puts it; of a checkout
@@ -16,12 +18,11 @@ function demo.add(parser)
     :argname("<addr>")
   command:option("--port", "port to listen on, 0 for a free one (default: 5121)"):argname("<n>")
   command:flag("--no-watch", "do not reload when one of its files changes"):target("no_watch")
+  help.add(command, { "sluice demo --port 8080" }, run.CODES)
 end
 
---- What `sluice run` would be given: the app's path, its own place for data, demo mode.
--- @tparam table given what was parsed
--- @treturn table|nil or nil and why not
-function demo.as_run(given)
+-- What `sluice run` would be given: the app's path, its own place for data, demo mode.
+local function as_run(given)
   local folder = debug.getinfo(1, "S").source:match("^@(.*)command/[^/]*$")
   for _, place in ipairs(PLACES) do
     local path = core.real_path(folder .. place .. APP)
@@ -31,6 +32,18 @@ function demo.as_run(given)
     end
   end
   return nil, ("the showcase is not installed: there is no %s%s"):format(folder, APP)
+end
+
+--- Run it.
+-- @tparam table given what the parser found
+-- @tparam function usage called with a message when the use is wrong; returns the exit code
+-- @treturn integer exit code
+function demo.run(given, usage, out, err)
+  core.default_interrupt()
+  local found, why = as_run(given)
+  if found then return run.run(found, usage, out, err) end
+  err:write("sluice: ", why, "\n")
+  return 1
 end
 
 return demo

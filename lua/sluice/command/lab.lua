@@ -1,34 +1,37 @@
 --- `sluice lab URL`: a faulty proxy on this machine before a server, and its control routes. The
 --- proxy is in the core (csrc/lab); here is what a person gives and reads. In memory: its options.
+local address = require("sluice.command.address")
 local backend = require("sluice.command.lab.backend")
 local config = require("sluice.live.config")
 local control = require("sluice.command.lab.control")
 local core = require("sluice.core")
 local faults = require("sluice.command.lab.faults")
 local generation = require("sluice.live.generation")
+local help = require("sluice.command.help")
 local json = require("sluice.json")
 local serve = require("sluice.live.serve")
 
-local command = {}
+local command = { name = "lab" }
 
 local PORT = 5131
+local NO_TLS = "the lab speaks no TLS: give it the server itself (http://), and put what speaks "
+  .. "TLS in front of the lab"
 local ARGNAMES = { ms = "<ms>", seconds = "<s>", bytes = "<B/s>", word = "<how>" }
 
 local PROFILES = {}
 for i, row in ipairs(faults.PROFILES) do PROFILES[i] = ("  %-19s %s"):format(row[1], row[3]) end
 
-local EPILOG = "Profiles:\n" .. table.concat(PROFILES, "\n") .. [[
-
-Example: a test runs against http://127.0.0.1:5131/api/news, through tunnels that seed 7 digs.
-  sluice lab http://127.0.0.1:5121/api/news --profile train --seed 7
-  curl -X POST http://127.0.0.1:5132/lab/cut
-Exit codes: 0 ended by SIGTERM or SIGINT, 1 cannot start or <command> has ended, 2 usage.]]
+local EXAMPLES = {
+  "# a test runs against http://127.0.0.1:5131/api/news, through tunnels that seed 7 digs",
+  "sluice lab http://127.0.0.1:5121/api/news --profile train --seed 7",
+  "curl -X POST http://127.0.0.1:5132/lab/cut" }
+local CODES = { { 0, "ended by SIGTERM or SIGINT" },
+  { 1, "it cannot start, or <command> has ended" } }
 
 --- Add the command to the parser.
 -- @param parser of argparse
 function command.add(parser)
   local c = parser:command("lab", "Stand before a server as a network that is as bad as you want.")
-    :epilog(EPILOG)
   c:argument("url", "of the server, http only; with a <command> its port may be 0"):argname("<url>")
   c:argument("words", "a server that the lab starts, may kill, and ends; it finds its port in PORT "
     .. "and SLUICE_PORT. Write -- before it"):argname("<command>"):args("*")
@@ -44,27 +47,10 @@ function command.add(parser)
   c:option("--seed", "the same faults at the same times again"):argname("<n>")
   c:flag("--json", "print what happens as JSON, an object a line")
   c:flag("--quiet", "print nothing of it")
+  help.add(c, EXAMPLES, CODES, "Profiles:\n" .. table.concat(PROFILES, "\n"))
 end
 
 -- ---- Options -----------------------------------------------------------------------------
-
--- host, port, path of a URL; or nil and what is wrong.
-local function read_url(url, may_choose)
-  if url:find("^https:") then
-    return nil, "the lab speaks no TLS: give it the server itself (http://), and put what speaks "
-      .. "TLS in front of the lab"
-  end
-  local host, port, path = url:match("^http://%[([%x:.]+)%]:?(%d*)(.*)$")
-  if not host then host, port, path = url:match("^http://([^/:?#@%s]+):?(%d*)(.*)$") end
-  if not host or not (path == "" or path:find("^[/?]")) then
-    return nil, ("'%s' is no address like http://127.0.0.1:5121/api/news"):format(url)
-  end
-  port = port == "" and 80 or math.tointeger(tonumber(port))
-  if port > 65535 or port == 0 and not may_choose then
-    return nil, ("'%s': a port is 1 to 65535%s"):format(url, may_choose and ", or 0" or "")
-  end
-  return host, port, path == "" and "/" or path
-end
 
 local function whole(given, name, least, most)
   local n = math.tointeger(tonumber(given[name]))
@@ -96,7 +82,7 @@ end
 
 local function read(given)
   local words = given.words
-  local host, port, path = read_url(given.url, #words > 0)
+  local host, port, path = address.read(given.url, #words > 0, NO_TLS)
   if not host then error(port, 0) end
   local lab = { host = host, to_port = port, path = path, words = words,
     values = read_faults(given), profile = given.profile, json = given.json,

@@ -3,10 +3,11 @@
 local client = require("sluice.client")
 local core = require("sluice.core")
 local headers = require("sluice.command.headers")
+local help = require("sluice.command.help")
 local recording = require("sluice.base.recording")
 local work = require("sluice.command.work")
 
-local record = {}
+local record = { name = "record" }
 
 local LINE_MAX = 8 << 20 -- of an event of 1 MiB, each byte of which JSON may write as six
 
@@ -19,6 +20,8 @@ function record.add(parser)
   command:argument("file", "where to, - for standard output"):argname("<file>")
   command:flag("--force", "overwrite the file when it is there")
   headers.add(command)
+  help.add(command, { "sluice record http://127.0.0.1:5121/api/news news.jsonl" },
+    { { 0, "the stream is over, or Ctrl-C" }, { 1, "something failed" } })
 end
 
 local function is_there(path)

@@ -37,6 +37,13 @@ local function read_answer(text)
   return value, math.tointeger(tonumber(status))
 end
 
+--- Add the options that name the server.
+-- @param command of argparse
+function remote.add(command)
+  command:option("--port", "port of the running server (default: 5121)"):argname("<n>")
+  command:option("--socket", "its Unix socket, when --socket was given to it"):argname("<path>")
+end
+
 --- One request.
 -- @tparam table given { port, socket } from the command line
 -- @tparam string method

@@ -1,14 +1,15 @@
 --- `sluice replay FILE`: what `sluice record` wrote, again: as a stream on standard output, from a
 --- server of its own, or posted to a publish endpoint. In memory: one event.
 local core = require("sluice.core")
+local forms = require("sluice.command.forms")
 local headers = require("sluice.command.headers")
+local help = require("sluice.command.help")
 local http = require("sluice.http")
-local json = require("sluice.json")
 local recording = require("sluice.base.recording")
 local viewers = require("sluice.command.viewers")
 local work = require("sluice.command.work")
 
-local replay = {}
+local replay = { name = "replay" }
 
 local SPEED_LEAST, SPEED_MOST, PORT = 0.001, 1e6, 5122
 local BURST = 100 -- events without a pause
@@ -26,6 +27,8 @@ function replay.add(parser)
   command:option("--to", "post each event to this URL, as {\"eventType\":…,\"data\":…}")
     :argname("<url>")
   headers.add(command)
+  help.add(command, { "sluice replay news.jsonl --speed 10", "sluice replay news.jsonl --serve" },
+    { { 0, "all was played" }, { 1, "something failed or was left out" }, { 130, "interrupted" } })
 end
 
 -- Read it once: tells what is wrong, and returns how many events there are, and faults.
@@ -73,13 +76,6 @@ local function to_stream(given, out, err)
   end, err)
 end
 
--- Objects and lists go as they are, everything else as a text.
-local function body_of(record)
-  local is_value = record.data:find("^%s*[{%[]") and json.decode(record.data) ~= nil
-  return ('{"eventType":%s,"data":%s}'):format(json.encode(record.event),
-    is_value and record.data or json.encode(record.data))
-end
-
 -- After these no other event would fare better.
 local HOPELESS = { [401] = true, [403] = true, [404] = true, [405] = true, [415] = true }
 
@@ -88,7 +84,8 @@ local function post(given, fields, err)
   local code = work.run("replay", function(sleep)
     return play(given, sleep, function(record)
       local answer, message = http.post(given.to,
-        { headers = fields, body = body_of(record), redirects = 0 }) -- a GET would post nothing
+        { headers = fields, redirects = 0, -- a GET would post nothing
+          body = forms.body({ as = "hub" }, record.event, record.data, fields) })
       if answer and answer.status // 100 == 2 then
         sent = sent + 1
         return nil
@@ -137,7 +134,6 @@ function replay.run(given, usage, out, err)
   if given.serve then
     code = viewers.serve(given, err)
   elseif given.to then
-    fields["Content-Type"] = "application/json"
     code = post(given, fields, err)
   else
     code = to_stream(given, out, err)

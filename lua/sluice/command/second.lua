@@ -2,6 +2,7 @@
 --- slow and end it. The app finds both in the environment; without them it has no second server.
 --- All end with this process, however it ends. Keeps nothing in memory.
 local core = require("sluice.core")
+local myself = require("sluice.command.myself")
 
 local second = {}
 
@@ -13,19 +14,6 @@ local function free_port()
   if not listener then return nil, port end
   listener:shut()
   return port
-end
-
-local function interpreter()
-  local first = 0
-  while arg and arg[first - 1] do first = first - 1 end
-  return first < 0 and arg[first] or "lua5.4"
-end
-
--- The words that run this command again.
-local function myself()
-  local main = assert(package.searchpath("sluice.main", package.path))
-  return { "env", "LUA_PATH_5_4=" .. package.path, "LUA_CPATH_5_4=" .. package.cpath, interpreter(),
-    main }
 end
 
 local function append(list, ...)

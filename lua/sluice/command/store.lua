@@ -1,22 +1,32 @@
 --- `sluice store verify | stats | export | import | backup`: what is done to a data folder as a
 -- whole, beside its server or without one. Keeps nothing in memory.
 local core = require("sluice.core")
+local help = require("sluice.command.help")
 local json = require("sluice.json")
 
-local store = {}
+local store = { name = "store" }
 
 local FAILED, LOCKED, INTERRUPTED = 1, 75, 130
 local STDERR = 2 -- its descriptor
 local FOLDER = "sluice-data"
 
 local HELP = "Look after a data folder. All but import work beside a running server."
+local STOPPED = { INTERRUPTED, "interrupted: nothing was changed" }
 local COMMANDS = {
-  { "verify", "Read and check everything. Exit code 1: something is wrong.", json = true },
-  { "stats", "What it holds.", json = true },
-  { "export", "Write all of it as text.", file = "where to, - for standard output", force = true },
+  { "verify", "Read and check everything.", json = true, example = "--data sluice-data",
+    codes = { { 0, "nothing is wrong" }, { FAILED, "something is, or cannot be read" }, STOPPED } },
+  { "stats", "What it holds.", json = true, example = "--json",
+    codes = { { 0, "printed" }, { FAILED, "there is no store, or it cannot be read" } } },
+  { "export", "Write all of it as text.", file = "where to, - for standard output", force = true,
+    example = "store.jsonl",
+    codes = { { 0, "written" }, { FAILED, "something failed" }, STOPPED } },
   { "import", "Make a store of such a text, in a folder that has none.",
-    file = "what export wrote, - for standard input", renew = true },
-  { "backup", "Copy it as it is now; the server goes on.", file = "where to", force = true },
+    file = "what export wrote, - for standard input", renew = true,
+    example = "store.jsonl --data new-data",
+    codes = { { 0, "made" }, { FAILED, "something failed" },
+      { LOCKED, "another process has the folder" }, STOPPED } },
+  { "backup", "Copy it as it is now; the server goes on.", file = "where to", force = true,
+    example = "monday.db", codes = { { 0, "copied" }, { FAILED, "something failed" }, STOPPED } },
 }
 
 --- Add the command to the parser.
@@ -37,7 +47,9 @@ function store.add(parser)
     if row[1] ~= "stats" then
       command:flag("--progress", "report progress on stderr (on a terminal: always)")
     end
+    help.add(command, { ("sluice store %s %s"):format(row[1], row.example) }, row.codes)
   end
+  help.add(all, { "sluice store verify" }, { { 0, "done" }, { FAILED, "it failed" } })
 end
 
 -- ---- Words -------------------------------------------------------------------------------

@@ -22,15 +22,17 @@ end
 
 --- Run it.
 -- @tparam string name of the command, for messages
--- @tparam function fn fn(sleep) -> exit code; `sleep(seconds)`
+-- @tparam function fn fn(sleep, later, server) -> exit code; `sleep(seconds)`; `later(seconds, fn)`
+--   calls a function then, which may not wait; `server`: whose loop it runs on
 -- @tparam file err
 -- @tparam[opt="error"] string log_level what is told of the rest
 -- @treturn integer|nil the code; nil when it was interrupted
 function work.run(name, fn, err, log_level)
   local self, code, message
   local function sleep(seconds) self.scheduler:sleep(seconds, name) end
+  local function later(seconds, act) self.scheduler:at(core.now() + seconds, act) end
   local function whole()
-    local ok, result = pcall(fn, sleep)
+    local ok, result = pcall(fn, sleep, later, self.server)
     if ok then
       code = result
     else

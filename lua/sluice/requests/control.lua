@@ -1,12 +1,14 @@
 --- The server's own routes under /-/, which the core opens only to the Unix socket and to the
--- admin key: GET /-/metrics has figures, GET /-/reload reports, POST /-/reload acts. They belong
--- to no generation, so they answer whatever state the app is in. Keeps nothing in memory.
+-- admin key: GET /-/metrics has figures, GET /-/routes what is served, GET /-/reload reports,
+-- POST /-/reload acts. They belong to no generation, so they answer whatever state the app is in.
+-- Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
 local codes = require("sluice.base.codes")
 local core = require("sluice.core")
 local json = require("sluice.json")
 local metrics = require("sluice.requests.metrics")
 local query = require("sluice.base.query")
+local route_list = require("sluice.requests.route_list")
 
 local control = {}
 
@@ -55,8 +57,14 @@ local function get_metrics(runtime, id, raw)
   runtime.server:respond(id, 200, { { "Content-Type", kind } }, text)
 end
 
+local function get_routes(runtime, id)
+  answer(runtime, id, 200, { generation = runtime.generation.id,
+    routes = route_list.of(runtime.generation) })
+end
+
 control.ROUTES = {
   ["GET /-/metrics"] = { method = "GET", pattern = "/-/metrics", act = get_metrics, always = true },
+  ["GET /-/routes"] = { method = "GET", pattern = "/-/routes", act = get_routes },
   ["GET /-/reload"] = { method = "GET", pattern = "/-/reload", act = get_reload },
   ["POST /-/reload"] = { method = "POST", pattern = "/-/reload", act = post_reload },
 }
@@ -65,7 +73,7 @@ control.ROUTES = {
 -- @tparam table list
 -- @tparam function id_of as in routes.for_core
 function control.for_core(list, id_of)
-  for _, name in ipairs({ "POST /-/reload", "GET /-/reload", "GET /-/metrics" }) do
+  for _, name in ipairs({ "POST /-/reload", "GET /-/reload", "GET /-/routes", "GET /-/metrics" }) do
     local route = control.ROUTES[name]
     table.insert(list, 1, { method = route.method, pattern = route.pattern, kind = "handler",
       id = id_of(name) })

@@ -27,8 +27,11 @@ local function guard_surplus(asked, got)
     :format(asked.n, asked.where, type(got)), 0)
 end
 
--- The guards that may apply to a route: the app's, then its own. Found once per route.
-local function find_guards(generation, route)
+--- The guards that may apply to a route: the app's, then its own. Found once per route.
+-- @tparam sluice.Generation generation
+-- @tparam table route
+-- @treturn {table,...} { fn, n, where, pattern }; `pattern`: only paths that match it are guarded
+function router.guards_of(generation, route)
   local list = {}
   for _, guards in ipairs(generation.guards) do
     if patterns.may_overlap(guards.pattern, route.pattern) then
@@ -57,7 +60,7 @@ end
 function router.guard(generation, route, req, after)
   local path
   local look = generation.runtime.after_guard
-  route.all_guards = route.all_guards or find_guards(generation, route)
+  route.all_guards = route.all_guards or router.guards_of(generation, route)
   for _, asked in ipairs(route.all_guards) do
     if asked.pattern then path = path or path_of(req) end
     if not asked.pattern or core.match(asked.pattern, path) then

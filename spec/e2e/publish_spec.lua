@@ -1,0 +1,224 @@
+--- `sluice publish` and `sluice wait-for` as processes: what servers of each kind are sent, what is
+--- printed, and that a script may rely on both.
+local json = require("sluice.json")
+local lfs = require("lfs")
+local process = require("spec.support.process")
+local server = require("spec.support.server")
+local source = require("spec.support.source")
+
+local SLUICE = lfs.currentdir() .. "/build/bin/sluice"
+
+local HUB = [[
+local sluice = require("sluice")
+local app = sluice.app()
+local function key(req)
+  if req.headers["X-API-Key"] ~= "k" then return 401, "a key is missing" end
+  req.user = { id = "ops" }
+  return true
+end
+require("sluice.hub").new(app, { rewind = "all" }):routes("/api", { publish = key, admin = key })
+return app]]
+
+local function run(words, input)
+  if not input then return process.run({ SLUICE, table.unpack(words) }) end
+  local line = {}
+  for i, word in ipairs(words) do line[i] = process.quote(word) end
+  return process.run(("printf %%s %s | %s %s"):format(process.quote(input), SLUICE, table.concat(line, " ")))
+end
+
+-- What a server of another kind is sent, which then answers: its request, exit code, what was printed.
+local function sent(answer, ...)
+  local s = source.listen()
+  local p = process.spawn({ SLUICE, "publish", s.url .. "/pub", ... }, {})
+  local c = s:accept()
+  c:finish(table.unpack(answer))
+  return c, p:wait(10), p:log()
+end
+
+after_each(function()
+  process.stop_all()
+  source.close_all()
+end)
+
+describe("sluice publish", function()
+  it("publishes to a hub what wait-for then sees, and prints the id", function()
+    local s = server.start { app = HUB }
+    local to, from = s.url .. "/api/broadcast", s.url .. "/api/connect"
+    local function publish(...) return run { "publish", to, "--header", "X-API-Key: k", ... } end
+    local code, id = publish("news", '{"n":1.50}')
+    assert.equal(0, code, id)
+    assert.matches("^[%w]+%-%d+\n$", id)
+    assert.same({ 0, '{"n":1.5}\n' }, { run { "wait-for", from, "news" } })
+    -- a text, nothing, standard input; a key counts once
+    local _, first = publish("note", "[not JSON", "--key", "one")
+    assert.same({ 0, first }, { publish("note", "other", "--key", "one") })
+    assert.equal(0, (publish("empty")))
+    assert.equal(0, (run({ "publish", to, "--header", "X-API-Key: k", "piped", "-" }, '{"a":[1,2]}\n')))
+    for name, data in pairs { note = "[not JSON", empty = "{}", piped = '{"a":[1,2]}' } do
+      local _, line = run { "wait-for", from, name, "--json" }
+      assert.equal(data, json.decode(line).data)
+    end
+    -- as JSON
+    code, first = publish("news", "{}", "--json")
+    local answer = json.decode(first)
+    assert.same({ 0, 202, answer.id, false }, { code, answer.status, answer.answer.id, answer.answer.duplicate })
+  end)
+
+  it("says why an event was refused", function()
+    local s = server.start { app = HUB }
+    local to = s.url .. "/api/broadcast"
+    assert.same({ 1, ("sluice: %s answered 401: a key is missing\n"):format(to) }, { run { "publish", to, "e", "{}" } })
+    local code, text = run { "publish", to, "hello", "--header", "X-API-Key: k", "--json" }
+    assert.equal(1, code)
+    assert.equal(422, json.decode(text:match("{[^\n]+")).status)
+    assert.matches("sluice: [^\n]* answered 422: [^\n]+\n", text)
+    code, text = run { "publish", s.url .. "/api/send/nobody", "--header", "X-API-Key: k", "e" }
+    assert.equal(1, code)
+    assert.matches("answered 404: ", text)
+    code, text = run { "publish", "http://127.0.0.1:1/", "e" }
+    assert.equal(1, code)
+    assert.matches("^sluice: Failed to connect ", text)
+    local silent = source.listen()
+    code = run { "publish", silent.url, "e", "--timeout", "0.2" }
+    assert.equal(1, code)
+  end)
+
+  it("posts to a user of a hub, and only there", function()
+    local c, code, text = sent({ 202, '{"id":"e-7","subscribers":0,"duplicate":false}',
+      { ["Content-Type"] = "application/json" } }, "note", "{}", "--user", 'al"ice')
+    assert.same({ "POST", "/pub", "application/json", 0, "e-7\n" },
+      { c.method, c.path, c.headers["content-type"], code, text })
+    assert.same({ eventType = "note", data = {}, user = 'al"ice' }, json.decode(c.body))
+  end)
+
+  it("speaks as a Mercure hub wants it", function()
+    local c, code, text = sent({ 200, "urn:uuid:5e94c686-2c0b-4f9b-958c-92ccc3bbb4eb" }, "--as", "mercure", "--topic",
+      "https://example.com/books/1", "--topic", "b&c", "--private", "--header", "Authorization: Bearer T", "up date",
+      'a=b&c%\195\188')
+    assert.same({ "application/x-www-form-urlencoded", "Bearer T", 0,
+      "urn:uuid:5e94c686-2c0b-4f9b-958c-92ccc3bbb4eb\n" },
+      { c.headers["content-type"], c.headers.authorization, code, text })
+    assert.equal("topic=https%3A%2F%2Fexample.com%2Fbooks%2F1&topic=b%26c&type=up%20date&data=a%3Db%26c%25%C3%BC"
+      .. "&private=on", c.body)
+  end)
+
+  it("speaks as nchan wants it", function()
+    local c, code, text = sent({ 201, '{"messages":5,"requested":-1,"subscribers":2,"last_message_id":"1450755280:0"}',
+      { ["Content-Type"] = "text/json" } }, "--as", "nchan", "goal", "1:0")
+    assert.same({ "goal", "text/json", "1:0", 0, "1450755280:0\n" },
+      { c.headers["x-eventsource-event"], c.headers.accept, c.body, code, text })
+  end)
+
+  it("follows no redirect, and shows no byte that a terminal would obey", function()
+    local _, code, text = sent({ 302, "", { Location = "/elsewhere" } }, "e")
+    assert.same({ 1, true }, { code, text:find("answered 302", 1, true) ~= nil })
+    _, code, text = sent({ 400, "\27[2J" }, "e")
+    assert.same({ 1, true }, { code, text:find("answered 400: \\x1b[2J\n", 1, true) ~= nil }, text)
+  end)
+
+  it("refuses what makes no sense", function()
+    for _, words in ipairs { { "--as", "mercure" }, { "--as", "carrier-pigeon" }, { "--topic", "t" }, { "--private" },
+      { "--timeout", "0" }, { "--as", "nchan", "--user", "u" }, { "--header", "nonsense" } } do
+      local code, text = run { "publish", "http://127.0.0.1:1/", "e", table.unpack(words) }
+      assert.equal(2, code, text)
+    end
+    assert.equal(2, (run { "publish", "http://127.0.0.1:1/", "a\nb" }))
+    assert.equal(2, (run { "publish", "http://127.0.0.1:1/" }))
+  end)
+end)
+
+describe("sluice wait-for", function()
+  local function wait_for(...) return process.spawn({ SLUICE, "wait-for", ... }, {}) end
+
+  it("waits for the event whose data are as it was told", function()
+    local s = source.listen()
+    local p = wait_for(s.url, "goal", "--match", "team.name=home", "--match", "n=2", "--match", "own=false",
+      "--timeout", "20")
+    local c = s:accept()
+    for _, data in ipairs { "no JSON", "[]", '{"team":{"name":"home"},"n":3,"own":false}',
+      '{"team":{"name":"home"},"n":2,"own":null}', '{"team":"home","n":2,"own":false}' } do
+      c[c.begun and "send" or "stream"](c, ("event: goal\ndata: %s\n\n"):format(data))
+      c.begun = true
+    end
+    c:send('event: other\ndata: {"team":{"name":"home"},"n":2,"own":false}\n\n')
+    assert.is_nil(p:code())
+    c:send('event: goal\ndata: {"team":{"name":"home"},"n":2.0,"own":false}\n\n')
+    assert.equal(0, p:wait(10))
+    assert.equal('{"team":{"name":"home"},"n":2.0,"own":false}\n', p:log())
+  end)
+
+  it("gives up in time, and says what came instead", function()
+    local s = source.listen()
+    local p = wait_for(s.url, "goal", "--match", "n=1", "--timeout", "0.6")
+    s:accept():stream("event: a\ndata: 1\n\nevent: a\ndata: 2\n\nevent: goal\ndata: {}\n\n")
+    assert.equal(1, p:wait(10))
+    assert.equal("sluice: 'goal' has not come within 0.6 s; this came: a (2), goal that does not match (1)\n", p:log())
+    -- a server that never says anything, nor answers
+    p = wait_for(s.url, "goal", "--timeout", "0.3")
+    assert.equal(1, p:wait(10))
+    assert.matches("has not come within 0.3 s: [^\n]+; no other event came\n$", p:log())
+  end)
+
+  it("waits for a server that is not up yet, and not for one that refuses", function()
+    local s = source.listen()
+    local port = s.port
+    s:close()
+    local p = wait_for(s.url, "up", "--timeout", "20")
+    s = source.listen(port)
+    s:accept(10):finish(502)
+    s:accept(10):stream("event: up\ndata:\n\n")
+    assert.equal(0, p:wait(10))
+    p = wait_for(s.url, "up", "--timeout", "20")
+    s:accept():finish(401, '{"error":{"message":"a key is missing"}}')
+    assert.equal(1, p:wait(10))
+    assert.matches("answered 401: a key is missing\n$", p:log())
+    p = wait_for(s.url, "up", "--timeout", "20")
+    s:accept():finish(204)
+    assert.equal(1, p:wait(10))
+    assert.matches("the stream is over; no other event came\n$", p:log())
+  end)
+
+  it("starts a program when it listens, so that what that causes is not missed", function()
+    local s = server.start { app = [[
+      local app = require("sluice").app()
+      app:stream("/s", function() return "c" end)
+      app:post("/go", function() app:publish("c", "done", { n = 7 }) return 204 end)
+      return app]] }
+    local function wait(...) return run { "wait-for", s.url .. "/s", "done", "--timeout", "10", ... } end
+    local code, text = wait("--", "curl", "-s", "-X", "POST", s.url .. "/go")
+    assert.same({ 0, '{"n":7}\n' }, { code, text })
+    code, text = wait("--", "sh", "-c", ("echo working; curl -s -X POST %s/go; exit 3"):format(s.url))
+    assert.equal(1, code)
+    assert.matches("working\n", text)
+    assert.matches("sluice: sh has ended with code 3\n$", text)
+    code, text = wait("--", "no-such-program")
+    assert.equal(1, code)
+    assert.matches("sluice: no%-such%-program cannot be started: ", text)
+  end)
+
+  it("comes back after a cut, with its id", function()
+    local s = source.listen()
+    local p = wait_for(s.url, "b", "--since", "1", "--timeout", "20", "--json")
+    local c = s:accept()
+    assert.equal("1", c.headers["last-event-id"])
+    c:stream("retry: 10\nevent: a\ndata: x\nid: 2\n\n")
+    c:close()
+    c = s:accept(10)
+    assert.equal("2", c.headers["last-event-id"])
+    c:stream("event: b\ndata: y\nid: 3\n\n")
+    assert.equal(0, p:wait(10))
+    local event = json.decode(p:log())
+    assert.same({ "b", "y", "3" }, { event.event, event.data, event.id })
+  end)
+
+  it("ends at Ctrl-C with 130, and refuses what makes no sense", function()
+    local s = source.listen()
+    local p = wait_for(s.url, "b", "--timeout", "20")
+    s:accept():stream()
+    p:signal("INT")
+    assert.equal(130, p:wait(10))
+    for _, words in ipairs { { "--timeout", "x" }, { "--match", "x" }, { "--header", "x" }, { "--since", "a\nb" } } do
+      assert.equal(2, (run { "wait-for", "http://127.0.0.1:1/", "e", table.unpack(words) }))
+    end
+  end)
+end)
