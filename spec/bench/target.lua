@@ -61,7 +61,8 @@ function target.sluice(dir, io_threads, free, data, ring, preload)
   local command = os.getenv("SLUICE_COMMAND") or "build/bin/sluice"
   local app = data and "spec/bench/durable_app.lua" or "spec/bench/app.lua"
   local self = new("sluice", dir, port, { name = "sluice", cpu = not free and 0 or nil,
-    words = { "env", "SLUICE_IO_URING=" .. (ring and "on" or "off"), "LD_PRELOAD=" .. (preload or ""), command, "run", app, "--port", port,
+    words = { "env", "SLUICE_IO_URING=" .. (ring and "on" or "off"), "LD_PRELOAD=" .. (preload or ""), command,
+      "run", app, "--port", port,
       "--io-threads", io_threads or 1, "--log-level", "warn", "--drain", 0, "--no-watch", "--handler-budget", 5,
       "--data", data or dir .. "/none" } })
   self.data = data
