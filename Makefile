@@ -4,7 +4,7 @@
 # test     the same, run every spec        test-full  with the large counts too (half an hour)
 # check    linters, zero warnings          asan tsan  the specs with gcc's sanitizers
 # fuzz     FUZZ_SECONDS=20 a target        bench  against raw sockets (spec/bench/)
-# format   clang-format all C files        install  below PREFIX=/usr/local, after `all`
+# format   clang-format all C files        install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR
 # react    build examples/react, serve it by Caddy   screenshots  doc/images: PAGES="devices reload", or all
 # Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread, V=1 (show commands),
 # URING=no, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR; _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
@@ -58,7 +58,7 @@ bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
 fuzz: ; @.ci/setup fuzz && $(MAKE) SAN=fuzz CC=clang $(FUZZERS:$(B)/%=build/fuzz/%) && .ci/fuzz $(FUZZ_SECONDS)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] csrc/*/*/*.[ch] spec/*/*.[ch])
 clean: ; rm -rf $(filter-out $(addprefix build/,node nginx openresty haproxy exim4 promtool varnishd caddy apache2 lighttpd squid stunnel4),$(wildcard build/*))
-install: install-lua ; .ci/command "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(DESTDIR)$(PREFIX)/bin/sluice"
+install: install-lua ; B=$(B) .ci/install "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(PREFIX)" "$(DESTDIR)"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
 install-lua: core
@@ -69,8 +69,8 @@ $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)
 $(B)/obj/%.o: csrc/%.c Makefile ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
-$(B)/obj/net/ring.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING)
-$(B)/obj/net/ring.o: $(B)/uring-$(URING)
+$(B)/obj/net/ring.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"')
+$(B)/obj/net/ring.o $(B)/obj/bind/build.o: $(B)/uring-$(URING)
 $(B)/uring-%: ; $(Q)mkdir -p $(@D) && rm -f $(B)/uring-* && touch $@
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/npm/README.md: .ci/npm doc/browser.md $(wildcard lua/sluice/browser/*) ; $(Q).ci/npm $(@D)

@@ -174,7 +174,9 @@
 #define LOAD_AGAIN 0.90
 #define DESCRIPTORS_OWN 64     /* descriptors that are no connections, about */
 #define SCRAPERS_MAX 16        /* connections of the port for metrics: more are closed */
+#define HANDED_MAX 8           /* listening sockets that are handed over: refused */
 #define ACCEPT_TURN_MAX 64     /* accepted in one turn of a loop */
+#define ACCEPT_SHARED_MAX 4    /* ... where several threads take from one socket */
 #define BACKLOG_DRAIN_MAX 4096 /* accepted at most when a drain begins */
 #define ACCEPT_PAUSE_MS 100    /* pause when descriptors or memory are lacking */
 #define ACCEPT_TELL_MS 10000   /* ... which is logged so often */

@@ -38,11 +38,16 @@ static struct {
 } logger = {.lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER};
 
 static atomic_int min_level = LOG_INFO;
-static atomic_bool as_json;
+static atomic_bool as_json, for_journal;
 
-void log_configure(enum log_level level, bool json) {
+void log_configure(enum log_level level, struct log_form form) {
     atomic_store(&min_level, level);
-    atomic_store(&as_json, json);
+    atomic_store(&as_json, form.json);
+    atomic_store(&for_journal, form.journal);
+}
+
+static struct log_form form_now(void) {
+    return (struct log_form){atomic_load(&as_json), atomic_load(&for_journal)};
 }
 
 bool log_wants(enum log_level level) {
@@ -98,7 +103,7 @@ static void report_missing(unsigned long lines) {
     struct buf b = {0};
     struct log_field field = {.name = "lines", .number = (double)lines};
     struct slice message = slice_str("the log was too slow: lines were dropped");
-    if (log_line_add(&b, atomic_load(&as_json),
+    if (log_line_add(&b, form_now(),
                      &(struct log_message){LOG_WARN, message, &field, 1}) == 0)
         write_line(buf_slice(&b));
     buf_free(&b);
@@ -218,7 +223,7 @@ void log_write_slice(enum log_level level, struct slice message,
     if (log_kept_is_on() && (n == 0 || level > LOG_INFO)) log_kept_add(level, message);
     if (!log_wants(level) || level >= LOG_OFF) return;
     struct buf line = {0};
-    if (log_line_add(&line, atomic_load(&as_json),
+    if (log_line_add(&line, form_now(),
                      &(struct log_message){level, message, fields, n}) < 0)
         line.n = 0; /* out of memory: it counts as dropped */
     pthread_mutex_lock(&logger.lock);

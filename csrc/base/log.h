@@ -8,8 +8,8 @@
 
 #include "base/log_line.h"
 
-/* Lines below 'level' are dropped; 'json' chooses one JSON object a line. */
-void log_configure(enum log_level level, bool json);
+/* Lines below 'level' are dropped. */
+void log_configure(enum log_level level, struct log_form form);
 bool log_wants(enum log_level level);
 
 /* Start and stop the thread; calls nest. log_stop writes what is waiting, if stderr takes

@@ -11,7 +11,8 @@
 /* The buffer, and the first failure. */
 struct out {
     struct buf *b;
-    bool json;
+    bool json, journal;
+    enum log_level level;
     int err;
 };
 
@@ -39,6 +40,19 @@ static void add_hidden(struct out *o, uint32_t code) {
                      0xdc00 + (unsigned)(code & 0x3ff));
 }
 
+/* As syslog counts: 3 is an error, 7 for debugging. */
+static void add_priority(struct out *o) {
+    static const char *const marks[] = {"<7>", "<6>", "<4>", "<3>"};
+    if (o->journal) adds(o, marks[o->level]);
+}
+
+/* The message goes on in a line of its own. */
+static void add_break(struct out *o) {
+    adds(o, "\n");
+    add_priority(o);
+    adds(o, "    ");
+}
+
 /* The first character of 's', of which there is one; returns its length. */
 static size_t add_character(struct out *o, struct slice s, bool quote) {
     const unsigned char *p = (const unsigned char *)s.p;
@@ -47,7 +61,8 @@ static size_t add_character(struct out *o, struct slice s, bool quote) {
         if (!o->err) o->err = buf_addf(o->b, o->json ? "\\\\x%02x" : "\\x%02x", p[0]);
         return 1;
     }
-    if (p[0] == '\n') adds(o, quote ? "\\n" : "\n    ");
+    if (p[0] == '\n' && !quote) add_break(o);
+    else if (p[0] == '\n') adds(o, "\\n");
     else if (quote && (p[0] == '"' || p[0] == '\\'))
         adds(o, p[0] == '"' ? "\\\"" : "\\\\");
     else if (utf8_is_hidden(utf8_code(p, n))) add_hidden(o, utf8_code(p, n));
@@ -141,21 +156,26 @@ static void add_field(struct out *o, const struct log_field *f) {
     else add_number(o, f);
 }
 
-int log_line_add(struct buf *b, bool json, const struct log_message *m) {
-    struct out o = {b, json, 0};
+static void add_begin(struct out *o) {
+    add_priority(o);
+    if (o->json) adds(o, "{\"time\":\"");
+    if (o->json || !o->journal) add_time(o);
+}
+
+int log_line_add(struct buf *b, struct log_form form, const struct log_message *m) {
+    struct out o = {b, form.json, form.journal, m->level, 0};
     const char *name = log_level_name(m->level);
-    if (json) adds(&o, "{\"time\":\"");
-    add_time(&o);
-    if (json) {
+    add_begin(&o);
+    if (form.json) {
         adds(&o, "\",\"level\":\"");
         adds(&o, name);
         adds(&o, "\",\"message\":");
         add_string(&o, m->text);
     } else {
-        if (!o.err) o.err = buf_addf(b, " %-5s ", name);
+        if (!o.err && !form.journal) o.err = buf_addf(b, " %-5s ", name);
         add_escaped(&o, m->text, false);
     }
     for (size_t i = 0; i < m->n; i++) add_field(&o, &m->fields[i]);
-    adds(&o, json ? "}\n" : "\n");
+    adds(&o, form.json ? "}\n" : "\n");
     return o.err;
 }

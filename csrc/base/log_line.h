@@ -3,6 +3,11 @@
  *   2026-11-22T09:00:00.123Z info  request  method=GET path=/a status=200
  *   {"time":"2026-11-22T09:00:00.123Z","level":"info","message":"request","method":"GET"}
  *
+ * For the journal each line begins with its priority, which the journal takes off, and the text
+ * form is without what the journal has itself, time and level:
+ *
+ *   <6>request  method=GET path=/a status=200
+ *
  * Whatever a peer or an app puts into a name, a message or a value, the line is one line
  * (a line feed in a message of the text form goes on indented), shows what is there, and
  * as JSON it parses: bytes that are no UTF-8 are written \xff, characters that would not be
@@ -37,7 +42,11 @@ struct log_message {
     size_t n;
 };
 
+struct log_form {
+    bool json, journal;
+};
+
 /* Append a line with its line feed. 0 or E_NOMEM. [any thread] */
-int log_line_add(struct buf *b, bool json, const struct log_message *m);
+int log_line_add(struct buf *b, struct log_form form, const struct log_message *m);
 
 #endif

@@ -11,12 +11,14 @@
 #include "base/status.h"
 #include "base/version.h"
 #include "bind/budget.h"
+#include "bind/build.h"
 #include "bind/child.h"
 #include "bind/crypto.h"
 #include "bind/decoder.h"
 #include "bind/disk.h"
 #include "bind/host.h"
 #include "bind/listener.h"
+#include "bind/manager.h"
 #include "bind/json.h"
 #include "bind/l_aux.h"
 #include "bind/rehearsal.h"
@@ -214,14 +216,16 @@ static int l_log(lua_State *L) {
     return 0;
 }
 
-/* core.log_setup([level[, format]]): info, and text on a terminal, else json */
+/* core.log_setup([level[, format]]): info, and text on a terminal and for the journal, else json */
 static int l_log_setup(lua_State *L) {
     int level = log_level_of(luaL_optstring(L, 1, "info"));
     luaL_argcheck(L, level >= 0, 1, "debug, info, warn, error or off");
-    const char *format = luaL_optstring(L, 2, isatty(STDERR_FILENO) ? "text" : "json");
+    bool journal = manager_reads_log();
+    bool is_read = journal || isatty(STDERR_FILENO);
+    const char *format = luaL_optstring(L, 2, is_read ? "text" : "json");
     bool json = strcmp(format, "json") == 0;
     luaL_argcheck(L, json || strcmp(format, "text") == 0, 2, "text or json");
-    log_configure((enum log_level)level, json);
+    log_configure((enum log_level)level, (struct log_form){json, journal});
     return 0;
 }
 
@@ -292,7 +296,8 @@ static void push_limits(lua_State *L) {
                   LIMIT(HEAD_TIMEOUT_MS),     LIMIT(BODY_TIMEOUT_MS),
                   LIMIT(IDLE_TIMEOUT_MS),     LIMIT(REQUEST_TIMEOUT_MS),
                   LIMIT(STALL_TIMEOUT_MS),    LIMIT(PAIRS_BYTES_MAX),
-                  LIMIT(PAIR_KEY_MAX),        LIMIT(MAIL_TO_MAX)};
+                  LIMIT(PAIR_KEY_MAX),        LIMIT(MAIL_TO_MAX),
+                  LIMIT(HANDED_MAX)};
     int n = sizeof limits / sizeof *limits;
     lua_createtable(L, 0, n);
     for (int i = 0; i < n; i++) {
@@ -337,6 +342,8 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
     crypto_add_functions(L);
     host_add_functions(L);
     listener_add_functions(L);
+    manager_add_functions(L);
+    build_add_functions(L);
     json_add_functions(L);
     rehearsal_add_functions(L);
     store_tools_add(L);

@@ -201,14 +201,24 @@ static bool try_system(struct tries *t) {
     return try_folder(t, "/run", "sluice");
 }
 
+/* What systemd made for this service alone; the first of a list. */
+static bool try_service(struct tries *t) {
+    const char *own = getenv("RUNTIME_DIRECTORY"); /* NOLINT(concurrency-mt-unsafe) */
+    if (!own || own[0] != '/') return false;
+    snprintf(t->path, sizeof t->path, "%.*s", (int)strcspn(own, ":"), own);
+    const char *why = check_private(t->path);
+    return why ? refuse(t, why) : true;
+}
+
 /* core.runtime_dir() -> path[, why it is not the first choice] | nil, message, code: for the
- * socket and the admin key; made with mode 0700. $XDG_RUNTIME_DIR/sluice, else /run/sluice,
- * else /tmp/sluice-UID. */
+ * socket and the admin key; made with mode 0700. $RUNTIME_DIRECTORY, else
+ * $XDG_RUNTIME_DIR/sluice, else /run/sluice, else /tmp/sluice-UID. */
 static int l_runtime_dir(lua_State *L) {
     struct tries t = {0};
     char own_name[32];
     snprintf(own_name, sizeof own_name, "sluice-%u", (unsigned)geteuid());
-    if (!try_own(&t) && !try_system(&t) && !try_folder(&t, "/tmp", own_name))
+    if (!try_service(&t) && !try_own(&t) && !try_system(&t) &&
+        !try_folder(&t, "/tmp", own_name))
         return lx_fail_text(L, E_DENIED, t.trouble);
     lua_pushstring(L, t.path);
     if (t.trouble[0] == '\0') return 1;

@@ -18,6 +18,21 @@ static enum ring_use field_ring(lua_State *L) {
     return (enum ring_use)use;
 }
 
+/* Listening sockets that were handed over; core.listening has looked at them. */
+static void field_handed(lua_State *L, struct serve_options *o) {
+    if (lua_getfield(L, 1, "handed") != LUA_TNIL) {
+        luaL_checktype(L, -1, LUA_TTABLE);
+        lua_Unsigned n = lua_rawlen(L, -1);
+        luaL_argcheck(L, n <= HANDED_MAX, 1, "too many sockets are handed over");
+        for (; o->n_handed < n; o->n_handed++) {
+            lua_rawgeti(L, -1, (lua_Integer)o->n_handed + 1);
+            o->handed[o->n_handed] = (int)luaL_checkinteger(L, -1);
+            lua_pop(L, 1);
+        }
+    }
+    lua_pop(L, 1);
+}
+
 /* Everything that may raise comes first; the copies are made when nothing can. */
 static void read_options(lua_State *L, struct serve_options *o) {
     o->port = (uint16_t)lx_field_number(L, 1, "port", 0);
@@ -37,6 +52,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->trace = lx_field_bool(L, 1, "trace", true);
     o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);
     o->io_uring = field_ring(L);
+    field_handed(L, o);
     o->delay_writes = lx_field_bool(L, 1, "delay_writes", false);
     o->signals = lx_field_bool(L, 1, "signals", false);
     o->control_needed = lx_field_bool(L, 1, "control_needed", false);

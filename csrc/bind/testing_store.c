@@ -515,7 +515,7 @@ static int l_plant(lua_State *L) {
 #endif
 
 LX_EXPORT int luaopen_sluice_core_testing_store(lua_State *L) {
-    log_configure(LOG_OFF, false); /* trouble is what the specs make */
+    log_configure(LOG_OFF, (struct log_form){0}); /* trouble is what the specs make */
     static const luaL_Reg methods[] = {
         {"begin", box_begin}, {"run", box_run},       {"submit", box_submit},
         {"read", box_read},   {"memory", box_memory}, {"head", box_head},

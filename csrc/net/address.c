@@ -4,6 +4,10 @@
 #include "net/http_bytes.h"
 
 #include <arpa/inet.h>
+#include <errno.h>
+#include <stddef.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 
 void address_format(const struct in6_addr *address, char out[ADDRESS_TEXT_MAX]) {
     const bool mapped = IN6_IS_ADDR_V4MAPPED(address);
@@ -42,4 +46,45 @@ bool address_read(struct slice text, struct in6_addr *out) {
     memset(out, 0, sizeof *out);
     out->s6_addr[10] = out->s6_addr[11] = 0xff;
     return inet_pton(AF_INET, copy, &out->s6_addr[12]) == 1;
+}
+
+/* Whether an option of the socket has this value. */
+static bool has(int fd, int option, int value) {
+    int got = -1;
+    socklen_t n = sizeof got;
+    return getsockopt(fd, SOL_SOCKET, option, &got, &n) == 0 && got == value;
+}
+
+/* The kernel writes no NUL behind a name that begins with one. */
+static void local_path(const struct sockaddr_un *a, size_t n,
+                       char out[LISTENING_TEXT_MAX]) {
+    n -= offsetof(struct sockaddr_un, sun_path);
+    memcpy(out, a->sun_path, n);
+    out[n] = '\0';
+    if (n > 0 && out[0] == '\0') out[0] = '@';
+}
+
+int address_listening(int fd, char out[LISTENING_TEXT_MAX], uint16_t *port) {
+    union {
+        struct sockaddr any;
+        struct sockaddr_in v4;
+        struct sockaddr_in6 v6;
+        struct sockaddr_un local;
+    } a = {{0}};
+    socklen_t n = sizeof a;
+    *port = 0;
+    if (getsockname(fd, &a.any, &n) < 0) return -errno;
+    if (!has(fd, SO_TYPE, SOCK_STREAM) || !has(fd, SO_ACCEPTCONN, 1)) return -EINVAL;
+    if (a.any.sa_family == AF_INET) {
+        inet_ntop(AF_INET, &a.v4.sin_addr, out, LISTENING_TEXT_MAX);
+        *port = ntohs(a.v4.sin_port);
+    } else if (a.any.sa_family == AF_INET6) {
+        inet_ntop(AF_INET6, &a.v6.sin6_addr, out, LISTENING_TEXT_MAX);
+        *port = ntohs(a.v6.sin6_port);
+    } else if (a.any.sa_family == AF_UNIX) {
+        local_path(&a.local, n, out);
+    } else {
+        return -EAFNOSUPPORT;
+    }
+    return 0;
 }

@@ -6,6 +6,7 @@
 
 #include <netinet/in.h>
 #include <stdbool.h>
+#include <stdint.h>
 
 #define ADDRESS_TEXT_MAX 46 /* the longest IPv6 address and its NUL */
 
@@ -15,5 +16,11 @@ void address_format(const struct in6_addr *address, char out[ADDRESS_TEXT_MAX]);
 /* Read what a proxy writes: "192.0.2.1", "2001:db8::1", each also with a port
  * ("192.0.2.1:80", "[2001:db8::1]:80"). False when it is no address ("unknown"). */
 bool address_read(struct slice text, struct in6_addr *out);
+
+#define LISTENING_TEXT_MAX 112 /* a path of a Unix socket, and its NUL */
+
+/* Where a socket listens: an address, and *port; or a path ("@name" without a file) and 0. 0 or
+ * a negative errno: -EINVAL when it does not listen for streams. */
+int address_listening(int fd, char out[LISTENING_TEXT_MAX], uint16_t *port);
 
 #endif

@@ -3,6 +3,7 @@
 #ifndef SLUICE_SERVE_OPTIONS_H
 #define SLUICE_SERVE_OPTIONS_H
 
+#include "base/bounds.h"
 #include "base/slice.h"
 
 #include <stdbool.h>
@@ -18,6 +19,9 @@ enum ring_use {
 struct serve_options {
     char *host; /* owned, as are the names of hosts */
     uint16_t port;
+    /* Sockets that listen already, instead of host and port: borrowed, they stay open. */
+    int handed[HANDED_MAX];
+    unsigned n_handed;
     unsigned io_threads; /* 0: the cores less one, at least one */
     int64_t heartbeat_ms, drain_ms;
     int64_t head_timeout_ms, idle_timeout_ms, body_timeout_ms;

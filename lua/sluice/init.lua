@@ -34,8 +34,8 @@ end
 --- Serve an app until the process is asked to stop.
 -- @tparam string|sluice.App target the app's file (or an app object, which has no source to reload)
 -- @tparam[opt] table options host, port, io_threads, io_uring, heartbeat, drain, max_body,
---   memory, trace, trust_proxy, allow_hosts, handler_budget, lua_memory, socket, admin_key, watch,
---   log_level, log_format, signals
+--   memory, trace, trust_proxy, allow_hosts, handler_budget, listen_fd, lua_memory, socket,
+--   admin_key, watch, log_level, log_format, signals
 -- @treturn boolean|nil true, and the code when the app called os.exit(code); or nil, message, code
 function sluice.serve(target, options)
   if process.loading then

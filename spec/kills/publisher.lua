@@ -55,7 +55,10 @@ end
 --- Ask: the operation whose result is not known, or a new one. Nothing, when nobody listens.
 function Lane:ask(port, channel)
   self.sock = self.sock or connect(port)
-  if not self.sock then return end
+  if not self.sock then
+    self.refused = (self.refused or 0) + 1
+    return
+  end
   local op = self.again or make(self, channel or world.names[self.rng(#world.names)])
   self.again, self.op, self.text = nil, op, ""
   local path = ("/pub/%s?n=1"):format(op.channel)

@@ -2,6 +2,7 @@
 --- each of them saw. All that is drawn comes from the seed; where a kill falls also from the machine.
 ---
 ---   run.cycles { folder =, seed =, cycles =, subscribers =, publishers =, lanes = }
+--- (run.restarts: stopped and started by a service manager instead, without a gap.)
 --- The folder gets: runs (a line for each: number, first id), publishers, sub-1 … sub-N.
 local deadline = require("spec.support.deadline")
 local disk_fails = require("spec.support.disk_fails")
@@ -214,11 +215,11 @@ end
 
 -- The last run: one more event on each channel, which all must get.
 local function settle(self)
-  local s = self:start()
-  probe(self, self.number)
+  local s = self.service or self:start()
+  if not self.service then probe(self, self.number) end
   for _, sub in ipairs(self.subs) do
     sub.marks, sub.habit = 0, "steady"
-    sub:connect(self.port, self.number)
+    if not sub.sock then sub:connect(self.port, self.number) end
   end
   publish_until(self, 40)
   for _ = 1, 200 do -- what is not known yet is asked again
@@ -249,6 +250,11 @@ local function settle(self)
   s.stop()
 end
 
+local function write_down(self)
+  process.write_file(self.o.folder .. "/runs", table.concat(self.runs, "\n") .. "\n")
+  process.write_file(self.o.folder .. "/publishers", table.concat(self.log, "\n") .. "\n")
+end
+
 --- All of it; raises when a server does not do what it must.
 function run.cycles(o)
   local self = run.new(o)
@@ -260,8 +266,62 @@ function run.cycles(o)
   settle(self)
   self.failed_writes, self.failed_syncs = self.disk.failed()
   self.disk.remove()
-  process.write_file(o.folder .. "/runs", table.concat(self.runs, "\n") .. "\n")
-  process.write_file(o.folder .. "/publishers", table.concat(self.log, "\n") .. "\n")
+  write_down(self)
+  return self
+end
+
+-- ---- Restarts ----------------------------------------------------------------------------
+
+-- Numbers of two runs are 2^40 apart, and less than this were used up before the probe.
+local PROBED_LATE = 1000000
+
+local function probe_late(self, number, at)
+  local c = sse.connect(self.port, world.PROBE)
+  local epoch, seq = assert(c:next_event(10)).id:match("^(%w+)%-(%d+)$")
+  c:close()
+  self.runs[#self.runs + 1] = ("%d\t%s-%d\t%.6f"):format(number, epoch, math.max(0, seq - PROBED_LATE), at)
+end
+
+-- Those that were sent away come back at once, while nobody serves as well.
+local function come_back(self)
+  for _, s in ipairs(self.subs) do
+    if not s.sock then s:connect(self.port, subscriber.SOME_RUN) end
+  end
+end
+
+local function publish_and_return(self, enough)
+  local left = deadline.after(40)
+  while not enough() and left() > 0 do
+    self:turn(true)
+    come_back(self)
+  end
+  return enough()
+end
+
+--- Restart a service whose socket its manager holds, while all publish, read and come back: o.cycles
+--- times. o.start(port) -> the service, see spec/support/manager.lua. self.window: from the last stop on,
+--- until the next server was ready.
+function run.restarts(o)
+  local self = run.new(o)
+  for _, s in ipairs(self.subs) do s.habit, s.comes = "steady", 0 end
+  self.all_lanes = self.lanes
+  self.service = o.start(self.port)
+  probe_late(self, 1, 0)
+  for number = 1, o.cycles do
+    self.answers = 0
+    local most = self.rng(ANSWERS_MOST)
+    publish_and_return(self, function() return self.answers >= most end)
+    local stopped = socket.gettime()
+    self.service.restart()
+    local back = publish_and_return(self, function() return self.service.lives() > number end)
+    assert(back, "no server came back; the log:\n" .. self.service.log())
+    probe_late(self, number + 1, stopped)
+    self.window = { stopped, socket.gettime() }
+  end
+  publish_and_return(self, function() return self.answers >= 2 * ANSWERS_MOST end)
+  self.number = o.cycles + 1
+  settle(self)
+  write_down(self)
   return self
 end
 

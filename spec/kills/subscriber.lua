@@ -11,6 +11,8 @@ local socket = require("socket")
 
 local subscriber = {}
 
+subscriber.SOME_RUN = 0 -- who connects while nobody serves does not know which
+
 local Subscriber = {}
 Subscriber.__index = Subscriber
 
@@ -26,7 +28,10 @@ function Subscriber:connect(port, run)
   local sock = socket.tcp4()
   if self.habit == "slow" then sock:setoption("recv-buffer-size", 4096) end
   sock:settimeout(5)
-  if not sock:connect("127.0.0.1", port) then return sock:close() end
+  if not sock:connect("127.0.0.1", port) then
+    self.refused = (self.refused or 0) + 1
+    return sock:close()
+  end
   local ok = sock:send(http.request_text("GET", self.path, { Accept = "text/event-stream",
     ["Cache-Control"] = "no-cache", ["Last-Event-ID"] = self.last_id }, nil, "127.0.0.1:" .. port))
   if not ok then return sock:close() end

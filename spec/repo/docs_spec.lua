@@ -12,7 +12,7 @@ local PAGES = {
   "doc/api/channels.md", "doc/api/clients.md", "doc/api/outgoing.md", "doc/api/reload.md", "doc/api/requests.md",
   "doc/api/sqlite.md", "doc/api/store.md", "doc/api/timers.md", "doc/auth.md", "doc/browser.md",
   "doc/changes.md", "doc/demo.md",
-  "doc/design.md", "doc/durability.md", "doc/durable-streams.md", "doc/editor.md",
+  "doc/deploy.md", "doc/design.md", "doc/durability.md", "doc/durable-streams.md", "doc/editor.md",
   "doc/first-hour.md", "doc/html.md", "doc/hub.md",
   "doc/inbox.md", "doc/jobs.md", "doc/lab.md",
   "doc/mail.md", "doc/metrics.md", "doc/migrating.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md",

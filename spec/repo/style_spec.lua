@@ -7,7 +7,8 @@ local LUA_FILE_LINES, LUA_FUNCTION_LINES = 300, 60
 local EXAMPLE_LINES, EXAMPLE_MODULE_LINES = 60, 150
 
 local TOP_LEVEL = { "Makefile", "README.md", "CONTRIBUTING.md", "SECURITY.md", "LICENSE", "CHANGELOG.md",
-  "csrc", "doc", "examples", "lua", "spec" }
+  "Containerfile",
+  "csrc", "debian", "doc", "examples", "lua", "spec", "systemd" }
 local UNSAFE = { "strcpy", "strcat", "sprintf", "vsprintf", "strtok", "atoi", "atol", "gets", "alloca" }
 
 local function line_count(path)

@@ -42,8 +42,35 @@ describe("sluice", function()
       local first, rest = out:match("^(.-\n)(.*)$")
       assert.equal("sluice " .. rehearsal.core.version .. "\n", first)
       if word ~= "version" then assert.equal("", rest)
-      else assert.truthy(rest:find("^io_uring: yes[^\n]*\n$") or rest:find("^io_uring: no: [^\n]+\n$"), rest) end
+      else
+        assert.matches("^built by [^\n]+ for %w+[^\n]*\nwith lua 5%.4%.%d+, libev 4%.%d+, libcurl [%d.]+, "
+          .. "openssl 3[%d.]+, sqlite 3[%d.]+, zlib 1[%d.]+, zstd 1[%d.]+, "
+          .. "liburing %w[%d.]*o?n?e?\nio_uring: [^\n]+\n$", rest)
+      end
     end
+  end)
+
+  it("prints what it is made of as JSON", function()
+    local code, out = run("version", "--json")
+    assert.equal(0, code)
+    local about = require("cjson").decode(out)
+    assert.equal(rehearsal.core.version, about.version)
+    assert.equal("boolean", type(about.io_uring.usable))
+    local zlib = select(2, process.run({ "pkg-config", "--modversion", "zlib" })):match("^%d+%.%d+")
+    assert.equal(zlib, about.libraries.zlib:match("^%d+%.%d+"))
+    assert.matches("^gcc %d", about.compiler)
+    assert.equal(select(2, process.run({ "uname", "-m" })), about.machine .. "\n")
+    assert.falsy(out:find(os.date("%Y"), 1, true), out) -- no date of the build
+  end)
+
+  it("lists its commands once, and gives shells what they load", function()
+    local code, out, err = run("completion", "bash")
+    assert.same({ 0, "" }, { code, err })
+    for _, row in ipairs(config.SETTINGS) do
+      assert.truthy(out:find("--" .. row[1]:gsub("_", "-"), 1, true), row[1])
+    end
+    assert.truthy(out:find('compgen -W "auto on off"', 1, true))
+    assert.equal(2, (run("completion")))
   end)
 
   it("ends with 2 for a wrong use, and names the nearest flag or command", function()
@@ -216,7 +243,9 @@ describe("settings", function()
       for _, value in ipairs(values) do
         local settings, message = resolve({}, {}, { [row[1]] = value })
         local shown = row[1] .. " = " .. tostring(value)
-        if good[row[1]] and good[row[1]][value] then
+        if row[1] == "listen_fd" and (value == 5 or type(value) == "table" and value[1] == 5) then
+          assert.same({ 5 }, settings.listen_fd)
+        elseif good[row[1]] and good[row[1]][value] then
           assert.equal(value, settings[row[1]], shown)
         else
           assert.is_nil(settings, shown)

@@ -123,6 +123,32 @@ describe("a line of the log", function()
     return out
   end
 
+  -- For a reader that JOURNAL_STREAM names, by device and number.
+  local function run_in_journal(text, stream)
+    local path = os.tmpname()
+    process.write_file(path, 'local core = require("sluice.core")\n' .. text)
+    local code, output = process.run(("JOURNAL_STREAM=%s LUA_CPATH_5_4='%s' %s %s"):format(
+      stream or "$(stat -L -c %d:%i /proc/self/fd/2)", CPATH, LUA, path))
+    os.remove(path)
+    assert.equal(0, code, output)
+    return output
+  end
+
+  it("begins with its priority for the journal, which has the time and the level itself", function()
+    local levels = [[
+      for _, level in ipairs { "debug", "info", "warn", "error" } do core.log(level, level, { n = 1 }) end
+      core.log("warn", "a\nb")]]
+    assert.equal("<7>debug  n=1\n<6>info  n=1\n<4>warn  n=1\n<3>error  n=1\n<4>a\n<4>    b\n",
+      run_in_journal("core.log_setup('debug')" .. levels))
+    local list = lines_of(run_in_journal("core.log_setup('info', 'json')" .. levels))
+    assert.equal(4, #list)
+    assert.equal("info", cjson.decode(list[1]:match("^<6>({.*})$")).level)
+    assert.equal("a\nb", cjson.decode(list[4]:match("^<4>({.*})$")).message)
+    for _, other in ipairs { "1:1", "x", "''" } do -- stderr was led elsewhere
+      assert.matches('^{"time":', run_in_journal("core.log_setup()" .. levels, other))
+    end
+  end)
+
   it("is one line of text whose fields stand apart, whatever they hold", function()
     for seed = 1, SEEDS do
       local list = lines_of(run(RANDOM .. [[

@@ -78,11 +78,12 @@ int server_new(struct server **out, struct serve_options *options,
 
 /* ---- Start -------------------------------------------------------------------------- */
 
-/* A listening socket for each worker, all on one port; -1 in a rehearsal. */
+/* A listening socket for each worker, all on one port; -1 in a rehearsal, and where sockets
+ * were handed over. */
 static int open_listeners(struct server *s, int *fds, unsigned n) {
     const struct serve_options *o = &s->hub.options;
     for (unsigned i = 0; i < IO_THREADS_MAX; i++) fds[i] = -1;
-    if (o->rehearsal) return 0;
+    if (o->rehearsal || o->n_handed > 0) return 0;
     int err = listener_check(o->host, s->port);
     for (unsigned i = 0; err == 0 && i < n; i++) {
         int fd = listener_open(o->host, &s->port, o->stall_timeout_ms);
@@ -107,6 +108,20 @@ static int give_ring(struct server *s, struct worker *w) {
     return 0;
 }
 
+/* Each thread takes connections from all of them; the first one's port is the server's. */
+static int adopt_listeners(struct server *s, struct worker *w) {
+    const struct serve_options *o = &s->hub.options;
+    for (unsigned i = o->n_handed; i-- > 0;) {
+        int fd = listener_adopt(o->handed[i], &s->port, o->stall_timeout_ms);
+        if (fd < 0) {
+            s->failed = START_LISTEN;
+            return fd;
+        }
+        worker_listen(w, fd, true);
+    }
+    return 0;
+}
+
 /* A worker for each socket of the list (takes those that it has used: -1 then). */
 static int make_workers(struct server *s, int *fds, unsigned n) {
     s->workers = mem_new(n * sizeof *s->workers);
@@ -117,7 +132,9 @@ static int make_workers(struct server *s, int *fds, unsigned n) {
         hub_add(&s->hub, &w->lane);
         err = give_ring(s, w);
         if (err < 0) return err;
-        if (fds[i] >= 0) worker_listen(w, fds[i]);
+        err = adopt_listeners(s, w);
+        if (err < 0) return err;
+        if (fds[i] >= 0) worker_listen(w, fds[i], false);
         fds[i] = -1;
     }
     return 0;

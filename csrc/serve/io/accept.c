@@ -157,7 +157,10 @@ void accept_all(struct accept *a, int max) {
 
 static void on_ready(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev, (void)events;
-    accept_all(io->data, ACCEPT_TURN_MAX);
+    struct accept *a = io->data;
+    bool shared =
+        a->handed && a->worker->hub->n_lanes > 1; /* an idle thread takes the next */
+    accept_all(a, shared ? ACCEPT_SHARED_MAX : ACCEPT_TURN_MAX);
 }
 
 /* ---- Life --------------------------------------------------------------------------- */

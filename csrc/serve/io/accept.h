@@ -21,6 +21,7 @@ struct accept {
     int64_t logged_ms; /* when it was logged that something is lacking */
     bool trusted;      /* the Unix socket: who may open it is */
     bool scraper;      /* for figures and nothing else, without a key */
+    bool handed; /* others have the socket too: threads, and the process after this one */
 };
 
 /* Takes the socket; -1: there is none. */

@@ -4,6 +4,7 @@
 
 #include "base/fault.h"
 #include "base/status.h"
+#include "net/address.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -95,6 +96,20 @@ int listener_open(const char *host, uint16_t *port, int64_t stall_ms) {
     bool v6 = address.any.sa_family == AF_INET6;
     *port = ntohs(v6 ? address.v6.sin6_port : address.v4.sin_port);
     return fd;
+}
+
+int listener_adopt(int fd, uint16_t *port, int64_t stall_ms) {
+    char place[LISTENING_TEXT_MAX];
+    uint16_t own;
+    int err = address_listening(fd, place, &own);
+    if (err < 0) return err;
+    int copy = fault_here() ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 3);
+    if (copy < 0) return -errno;
+    set_options(copy, stall_ms);
+    (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
+    (void)fcntl(copy, F_SETFL, fcntl(copy, F_GETFL) | O_NONBLOCK);
+    if (own != 0) *port = own;
+    return copy;
 }
 
 int listener_accept(int fd, struct in6_addr *peer) {

@@ -18,6 +18,11 @@ int listener_check(const char *host, uint16_t port);
  * descriptor, E_ADDRESS or a negative errno. */
 int listener_open(const char *host, uint16_t *port, int64_t stall_ms);
 
+/* The same on a socket that listens already, the manager's of this machine or another process's
+ * (borrows; several threads may have it). What waits there when this process ends is the next
+ * one's. The port is set when it has one. The descriptor, a copy, or a negative errno. */
+int listener_adopt(int fd, uint16_t *port, int64_t stall_ms);
+
 /* The next connection: its descriptor, or a negative errno (-EAGAIN: none). */
 int listener_accept(int fd, struct in6_addr *peer);
 

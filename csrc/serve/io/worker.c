@@ -165,7 +165,6 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
 /* ---- Life --------------------------------------------------------------------------- */
 
 static void init_watchers(struct worker *w) {
-    accept_init(&w->accept, w, -1, false);
     ev_prepare_init(&w->before_sleep, on_before_sleep);
     ev_check_init(&w->after_sleep, on_after_sleep);
     ev_set_priority(&w->after_sleep, EV_MAXPRI); /* the clock first */
@@ -214,10 +213,12 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     return err;
 }
 
-void worker_listen(struct worker *w, int fd) {
+void worker_listen(struct worker *w, int fd, bool handed) {
     ASSERT_OWNER(&w->loop);
-    accept_init(&w->accept, w, fd, false);
-    accept_start(&w->accept);
+    struct accept *a = &w->accepts[w->n_accepts++];
+    accept_init(a, w, fd, false);
+    a->handed = handed;
+    accept_start(a);
 }
 
 void worker_listen_scrapers(struct worker *w, int fd) {
@@ -279,12 +280,16 @@ void worker_join(struct worker *w) {
     loop_own(&w->loop);
 }
 
+static void stop_listening(struct worker *w) {
+    for (unsigned i = 0; i < w->n_accepts; i++) accept_stop(&w->accepts[i]);
+    accept_stop(&w->scrapers);
+    control_close(w);
+}
+
 void worker_deinit(struct worker *w) {
     if (!w->loop.ev) return;
     ASSERT_OWNER(&w->loop);
-    accept_stop(&w->accept);
-    accept_stop(&w->scrapers);
-    control_close(w);
+    stop_listening(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     sock_flush(&w->socks, on_result);
     while (!list_empty(&w->conns))
@@ -315,11 +320,11 @@ void io_on_drain(void *owner, struct message *m) {
     w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + DRAIN_TELL_MS;
     w->fan.drained_ms = w->now_ms + last + longer;
     if (w->draining) return;
-    accept_all(&w->accept, BACKLOG_DRAIN_MAX);
+    /* what waits would be cut off; at a socket that was handed over it waits on */
+    for (unsigned i = 0; i < w->n_accepts; i++)
+        if (!w->accepts[i].handed) accept_all(&w->accepts[i], BACKLOG_DRAIN_MAX);
     w->draining = true;
-    accept_stop(&w->accept);
-    accept_stop(&w->scrapers);
-    control_close(w);
+    stop_listening(w);
     for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {
         next = node->next;
         conn_drain(container_of(node, struct conn, node), window);

@@ -25,7 +25,8 @@ struct worker {
     pthread_t thread;
     struct fan fan;
     struct wheel wheel;
-    struct accept accept;
+    struct accept accepts[HANDED_MAX]; /* one, unless sockets were handed over */
+    unsigned n_accepts;
     struct control control;
     struct accept scrapers; /* the port for metrics; its fd is -1 without one */
     struct ev_io signals;
@@ -70,8 +71,8 @@ struct worker {
 int worker_init(struct worker *w, struct hub *hub, unsigned index);
 
 /* Take the connections of a listening socket (takes; of another process or just opened).
- * Before the thread runs. [app] */
-void worker_listen(struct worker *w, int fd);
+ * 'handed': others have it too, see accept.h. HANDED_MAX at most. Before the thread runs. [app] */
+void worker_listen(struct worker *w, int fd, bool handed);
 
 /* The same for the port that has metrics and nothing else. */
 void worker_listen_scrapers(struct worker *w, int fd);

@@ -1,5 +1,5 @@
 --- The command line, on argparse. A command is a file of this folder: `name`, `add(parser)`, and
--- `run(given, usage, out, err)`, which returns the exit code. Keeps nothing in memory.
+-- `run(given, usage, out, err, parser)`, which returns the exit code. Keeps nothing in memory.
 local need = require("sluice.base.need")
 local argparse = need("argparse")
 local version = require("sluice.command.version")
@@ -15,6 +15,7 @@ local COMMANDS = {
   require("sluice.command.record"), require("sluice.command.replay"),
   require("sluice.command.tail"), require("sluice.command.publish"),
   require("sluice.command.wait_for"), require("sluice.command.lab"),
+  require("sluice.command.completion"),
   version,
 }
 
@@ -66,7 +67,7 @@ function cli.main(args, out, err)
     return 0
   end
   command = named(given.command)
-  if command then return command.run(given, usage, out, err) end
+  if command then return command.run(given, usage, out, err, parser) end
   return usage("a command is missing: sluice run app.lua")
 end
 

@@ -39,8 +39,9 @@ function run.add(parser)
 end
 
 local function report(message, code, problem, err)
-  err:write("sluice: ", tostring(message), code and code ~= "ELOAD" and " (" .. code .. ")" or "",
-    "\n")
+  local priority = core.reads_log() and "<3>" or "" -- of an error, for the journal
+  err:write(priority, "sluice: ", tostring(message),
+    code and code ~= "ELOAD" and " (" .. code .. ")" or "", "\n")
   if problem and problem.traceback then err:write(problem.traceback, "\n") end
   return code == "ELOCKED" and LOCKED or 1
 end

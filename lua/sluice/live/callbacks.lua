@@ -138,6 +138,7 @@ end
 function callbacks.stopping(self)
   if self.stopping then return end
   self.stopping = true
+  if self.manager then self.manager:stopping() end
   self.timers:stop()
   self.services:stop()
   -- the drain begins when the stop hooks have published their last events

@@ -50,16 +50,36 @@ local function text(v)
   return nil, "a text"
 end
 
--- Names of hosts. An empty list is refused: it would mean "all".
-local function hosts(v)
-  local out = type(v) == "table" and table.move(v, 1, #v, 1, {}) or {}
+-- The items of a list, or of a text with commas; none of anything else.
+local function items_of(v)
+  if type(v) == "table" then return table.move(v, 1, #v, 1, {}) end
+  local out = {}
   if type(v) == "string" then
     for item in v:gmatch("[^,%s]+") do out[#out + 1] = item end
   end
+  return out
+end
+
+-- Names of hosts. An empty list is refused: it would mean "all".
+local function hosts(v)
+  local out = items_of(v)
   local good = #out > 0 and not (type(v) == "table" and options.list_fault(v, "names", "string"))
   for _, item in ipairs(good and out or {}) do good = good and item:find("^[%w*._:%[%]-]+$") end
   if good then return out end
   return nil, "a list of host names (or a text, separated by commas)"
+end
+
+-- "auto", or descriptors: a number or a list of them.
+local function descriptors(v)
+  if v == "auto" then return v end
+  local out = items_of(type(v) == "number" and tostring(v) or v)
+  local good = #out > 0 and not (type(v) == "table" and options.list_fault(v, "numbers", "text"))
+  for i, item in ipairs(out) do
+    out[i] = math.tointeger(tonumber(item))
+    good = good and out[i] and out[i] > 2
+  end
+  if good then return out end
+  return nil, "auto, or numbers of descriptors from 3, separated by commas"
 end
 
 local function yes(v)
@@ -87,6 +107,8 @@ end
 config.SETTINGS = {
   { "host", text, "127.0.0.1", "<address>", "address to listen on" },
   { "port", whole(0, 65535), 5121, "<n>", "port to listen on; 0 takes a free one" },
+  { "listen_fd", descriptors, "auto", "<auto|n,...>",
+    "listen on these descriptors, which listen already, or on what LISTEN_FDS names" },
   { "io_threads", whole(1, LIMITS.IO_THREADS_MAX), nil, "<n>",
     "I/O threads; default: one less than processors" },
   { "io_uring", one_of("auto", "on", "off"), "auto", "<auto|on|off>",
@@ -126,10 +148,11 @@ config.SETTINGS = {
   { "metrics_port", whole(0, 65535), nil, "<n>",
     "port for scrapers, with metrics alone and without a key; default: none" },
   { "metrics_host", text, "127.0.0.1", "<address>", "address of the port for scrapers" },
-  { "log_level", one_of("debug", "info", "warn", "error", "off"), "info", "<level>",
+  { "log_level", one_of("debug", "info", "warn", "error", "off"), "info",
+    "<debug|info|warn|error|off>",
     "debug, info, warn, error or off" },
-  { "log_format", one_of("text", "json"), nil, "<format>",
-    "text or json; default: text on a terminal" },
+  { "log_format", one_of("text", "json"), nil, "<text|json>",
+    "text or json; default: text on a terminal and in the journal" },
   { "demo", yes, nil, nil, "let the app show itself, with keys that everybody knows" },
 }
 

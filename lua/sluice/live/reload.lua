@@ -148,12 +148,19 @@ local function succeed(self, outcome, prepared, began)
   return outcome
 end
 
+-- A dry run is no reload.
+local function tell_manager(self, kind, what)
+  local manager = self.runtime.manager
+  if manager and kind ~= "dry_run" then manager[what](manager) end
+end
+
 local function conclude(self, kind, outcome, problem, began)
   outcome = outcome or fail(self, kind, problem, core.now() - began)
   if kind ~= "dry_run" then
     self.last, self.touched = outcome, {}
     self.runtime:files_changed()
   end
+  tell_manager(self, kind, "reloaded")
   return outcome
 end
 
@@ -215,6 +222,7 @@ end
 --   waits = true, message, generation }: it comes into force later, or the log says why not
 function Reloader:perform(kind, later)
   local began, live = core.now(), self.runtime.generation
+  tell_manager(self, kind, "reloading")
   local prepared, problem = prepare(self, kind)
   local outcome
   if prepared then

@@ -4,6 +4,7 @@ local access = require("sluice.live.access")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
 local generation = require("sluice.live.generation")
+local manager = require("sluice.live.manager")
 local need = require("sluice.base.need")
 local process = require("sluice.base.process")
 local reload = require("sluice.live.reload")
@@ -79,21 +80,25 @@ function serve.make_live(loaded, options)
   return self
 end
 
-local function load_and_make(target, settings)
+local function load_and_make(target, settings, handed)
   serve.set_up(settings)
   for _, name in ipairs(FOR_APPS) do need(name) end
   collectgarbage("incremental", PAUSE, STEP_MULTIPLIER, STEP_SIZE)
   local loaded, problem = serve.load(target)
   if not loaded then return nil, problem.message, "ELOAD", problem end
   local options, places, notes = config.for_core(settings), access.of(settings)
+  options.handed = handed
   for name, value in pairs(places) do options[name] = value end
   for _, note in ipairs(notes) do core.log("warn", note) end
   return serve.make_live(loaded, options)
 end
 
 local function start(target, settings)
-  local self, message, code, problem = load_and_make(target, settings)
+  local handed, where, fault = manager.sockets(settings.listen_fd)
+  if not handed then return nil, where, fault end
+  local self, message, code, problem = load_and_make(target, settings, handed)
   if not self then return nil, message, code, problem end
+  self.manager = manager.new(self, settings)
   local opened, port
   opened, message, code = stored.open(self, settings.data)
   if not opened then return nil, message, code end
@@ -104,7 +109,8 @@ local function start(target, settings)
   if settings.watch and type(target) == "string" then
     self.watcher = watcher.new(self)
   end
-  core.log("info", ("serving %s on %s"):format(self.generation.path, urls_of(settings.host, port)))
+  core.log("info", ("serving %s on %s"):format(self.generation.path, #handed == 0
+    and urls_of(settings.host, port) or table.concat(where, ", ") .. " (handed over)"))
   if scraped then
     core.log("info", ("metrics on %s/metrics"):format(urls_of(settings.metrics_host, scraped)))
   end
@@ -123,6 +129,7 @@ function serve.run(target, settings)
   local self, message, code, problem = start(target, settings)
   if not self then return nil, message, code, problem end
   self:go()
+  if self.manager then self.manager:started() end
   local ok, why, how = self.server:run()
   self:close()
   if ok == nil and why then return nil, why, how end

@@ -86,6 +86,7 @@
 ---@field admin_key? string
 ---@field watch? boolean reload when a file of the app changes
 ---@field log_level? "debug"|"info"|"warn"|"error"|"off"
+---@field listen_fd? "auto"|integer|integer[]|string descriptors that listen already
 ---@field log_format? "text"|"json"
 ---@field demo? boolean
 ---@field signals? boolean
