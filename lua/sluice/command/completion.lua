@@ -12,7 +12,8 @@ function completion.add(parser)
   local command = parser:command("completion",
     "Print what a shell loads to complete this command's words.")
   command:argument("shell", "bash, zsh or fish"):choices(SHELLS)
-  help.add(command, { "source <(sluice completion bash)" }, { { 0, "always" } })
+  help.add(command, { "sluice completion bash", "sluice completion zsh" }, { { 0, "always" } },
+    "bash: source <(sluice completion bash), in ~/.bashrc.")
 end
 
 -- The words that "<on|off>" names; nil: it stands for something else.
