@@ -63,19 +63,23 @@ uint64_t map_mark(uint64_t before, struct slice text) {
     return sip(before, 0, text);
 }
 
-void map_init(struct map *m) {
-    *m = (struct map){0};
+void map_init(struct map *m, map_key_fn *key_of) {
+    *m = (struct map){.key_of = key_of};
 }
 
 void map_deinit(struct map *m) {
     mem_free(m->buckets);
-    *m = (struct map){0};
+    *m = (struct map){.key_of = m->key_of};
+}
+
+static struct map_node **bucket_of(const struct map *m, const struct map_node *node) {
+    return &m->buckets[map_hash(m->key_of(node)) & (m->size - 1)];
 }
 
 struct map_node *map_get_hashed(const struct map *m, struct slice key, uint64_t hash) {
     if (m->size == 0) return NULL;
     struct map_node *node = m->buckets[hash & (m->size - 1)];
-    while (node && !(node->hash == hash && slice_eq(node->key, key))) node = node->next;
+    while (node && !slice_eq(m->key_of(node), key)) node = node->next;
     return node;
 }
 
@@ -91,9 +95,9 @@ static void grow(struct map *m) {
     for (size_t i = 0; i < m->size; i++) {
         for (struct map_node *node = m->buckets[i], *next; node; node = next) {
             next = node->next;
-            struct map_node **at = &buckets[node->hash & (size - 1)];
-            node->next = *at;
-            *at = node;
+            size_t at = map_hash(m->key_of(node)) & (size - 1);
+            node->next = buckets[at];
+            buckets[at] = node;
         }
     }
     mem_free(m->buckets);
@@ -107,15 +111,14 @@ void map_add(struct map *m, struct map_node *node) {
         m->buckets = mem_new(8 * sizeof *m->buckets);
         m->size = 8;
     }
-    node->hash = map_hash(node->key);
-    struct map_node **at = &m->buckets[node->hash & (m->size - 1)];
+    struct map_node **at = bucket_of(m, node);
     node->next = *at;
     *at = node;
     m->n++;
 }
 
 void map_remove(struct map *m, struct map_node *node) {
-    struct map_node **at = &m->buckets[node->hash & (m->size - 1)];
+    struct map_node **at = bucket_of(m, node);
     while (*at != node) {
         assert(*at);
         at = &(*at)->next;
@@ -127,7 +130,7 @@ void map_remove(struct map *m, struct map_node *node) {
 
 struct map_node *map_next(const struct map *m, struct map_node *node) {
     if (node && node->next) return node->next;
-    size_t i = node ? (node->hash & (m->size - 1)) + 1 : 0;
+    size_t i = node ? (size_t)(bucket_of(m, node) - m->buckets) + 1 : 0;
     for (; i < m->size; i++)
         if (m->buckets[i]) return m->buckets[i];
     return NULL;

@@ -47,7 +47,7 @@ void lx_pushid(lua_State *L, const struct server *s, uint64_t seq) {
 void lx_pushchannels(lua_State *L, struct client *c) {
     lua_createtable(L, (int)c->n_topics, 0);
     for (uint32_t i = 0; i < c->n_topics; i++) {
-        lua_pushstring(L, client_topics(c)[i]->name);
+        lx_pushslice(L, topic_name(client_topics(c)[i]));
         lua_rawseti(L, -2, (lua_Integer)i + 1);
     }
 }

@@ -57,7 +57,7 @@ static int l_publish_text(lua_State *L) {
  * batch }; durable: it is published to through the store; ttl is false when events do not age */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
-    struct policy p = policy_of(s->server->fan.chans.policies, lx_checkslice(L, 2));
+    struct policy p = policy_of(s->server->fan.chans.policies.set, lx_checkslice(L, 2));
     lua_createtable(L, 0, 9);
     lua_pushstring(L, lx_kind_name(policy_kind(&p)));
     lua_setfield(L, -2, "kind");
@@ -157,15 +157,16 @@ static void hold(const struct selection *sel, struct frame *f, uint64_t *n,
 
 /* Hold the selection; with 'out' NULL only count it. */
 static uint64_t each_selected(const struct selection *sel, struct held *out) {
-    const struct chan *c = sel->c;
+    const struct kept *k = sel->c->kept;
+    const struct latest *l = k->latest;
     uint64_t n = 0;
-    if (c->kind == CHANNEL_STATE || sel->newest) {
-        for (uint32_t i = latest_after(c->latest, 0); i < c->latest->n;
-             i = latest_next(c->latest, i))
-            hold(sel, latest_at(c->latest, i), &n, out);
+    if (l && (sel->c->kind == CHANNEL_STATE || sel->newest)) {
+        for (uint32_t i = latest_after(l, 0); i < l->n; i = latest_next(l, i))
+            hold(sel, latest_at(l, i), &n, out);
         return n;
     }
-    for (uint64_t i = c->history; i < c->head; i++) hold(sel, chan_at(c, i), &n, out);
+    for (uint64_t i = k->history; i < k->head; i++)
+        hold(sel, chan_at(sel->c, i), &n, out);
     return n;
 }
 
@@ -229,15 +230,15 @@ static int l_history(lua_State *L) {
 static struct held *hold_newest(lua_State *L, struct fan *fan, struct slice channel,
                                 struct selection *sel, lua_Integer limit) {
     struct chan *c = chans_find(&fan->chans, channel);
-    size_t max = c && c->latest ? c->latest->live : 0;
+    size_t max = c && c->kept->latest ? c->kept->latest->live : 0;
     if (max > (size_t)limit) max = (size_t)limit;
     struct held *h = lx_box(L, sizeof *h + max * sizeof *h->frames, held_gc);
     h->max = max;
     sel->c = chans_find(&fan->chans, channel); /* a finalizer may have published */
-    if (!sel->c || !sel->c->latest) return h;
+    if (!sel->c || !sel->c->kept->latest) return h;
     each_selected(sel, h);
     sel->after = 0;
-    const struct latest *l = sel->c->latest;
+    const struct latest *l = sel->c->kept->latest;
     for (uint32_t i = latest_after(l, 0); i < l->n; i = latest_next(l, i)) {
         if (!is_selected(sel, latest_at(l, i))) continue;
         h->all++;
@@ -271,8 +272,8 @@ static int l_channels(lua_State *L) {
     struct capture captures[PATTERN_CAPTURES_MAX];
     struct buf *names = lx_newbuf(L);
     for (struct chan *c = NULL; (c = chans_next(&s->server->fan.chans, c));) {
-        if (pattern.n > 0 && pattern_match(pattern, c->node.key, captures) < 0) continue;
-        lx_addname(L, names, c->node.key);
+        if (pattern.n > 0 && pattern_match(pattern, chan_name(c), captures) < 0) continue;
+        lx_addname(L, names, chan_name(c));
     }
     lx_pushnames(L, names);
     return 1;
@@ -292,13 +293,14 @@ struct stored {
 
 /* By what memory knows of a durable channel. False: nothing. */
 static bool look_at(const struct chan *c, struct stored *out) {
-    *out = (struct stored){.kind = c->kind, .name_n = c->node.key.n};
-    memcpy(out->name, c->node.key.p, out->name_n);
-    if (c->latest) out->values = c->latest->live - c->latest->removals;
+    *out = (struct stored){.kind = c->kind, .name_n = c->name_n};
+    memcpy(out->name, c->name, out->name_n);
+    const struct kept *k = c->kept;
+    if (k->latest) out->values = k->latest->live - k->latest->removals;
     if (c->kind != CHANNEL_STATE) {
-        uint64_t first = chan_after(c, c->unstored);
-        out->events = c->head - (first > c->history ? first : c->history);
-        out->more = chan_lost(c) < c->gone;
+        uint64_t first = chan_after(c, k->unstored);
+        out->events = k->head - (first > k->history ? first : k->history);
+        out->more = chan_lost(c) < k->gone;
     }
     return out->events > 0 || out->values > 0 || out->more;
 }
@@ -306,7 +308,7 @@ static bool look_at(const struct chan *c, struct stored *out) {
 /* What becomes of a channel by the set deletes what is stored of it. NULL: any set. */
 static bool goes(const struct chan *c, const struct policy_set *set) {
     if (!set) return true;
-    struct policy to = policy_of(set, c->node.key);
+    struct policy to = policy_of(set, chan_name(c));
     return !to.durable ||
            (policy_kind(&to) == CHANNEL_STATE) != (c->kind == CHANNEL_STATE);
 }
@@ -317,7 +319,7 @@ static lua_Integer collect_stored(struct server *s, const struct policy_set *set
     lua_Integer left_out = 0;
     for (struct chan *c = NULL; (c = chans_next(&s->fan.chans, c));) {
         struct stored has;
-        if (!c->known || !c->policy.durable || !goes(c, set) || !look_at(c, &has))
+        if (!c->known || !c->policy->durable || !goes(c, set) || !look_at(c, &has))
             continue;
         bool fits = rows->n / sizeof has < STORED_ROWS_MAX;
         if (!fits || buf_add(rows, &has, sizeof has) < 0) left_out++;

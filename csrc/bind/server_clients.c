@@ -149,7 +149,7 @@ static int l_client(lua_State *L) {
     lua_createtable(L, 0, 6);
     lua_pushstring(L, c->id);
     lua_setfield(L, -2, "id");
-    lua_pushstring(L, c->user);
+    lua_pushstring(L, client_user(c));
     lua_setfield(L, -2, "user");
     lua_pushstring(L, client_ip(c));
     lua_setfield(L, -2, "ip");

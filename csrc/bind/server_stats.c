@@ -33,20 +33,21 @@ static void set_lag(lua_State *L, const struct server *s, struct slice channel) 
 /* ---- One channel -------------------------------------------------------------------- */
 
 static void set_held(lua_State *L, const struct server *s, const struct chan *c) {
-    size_t bytes = c && c->latest ? c->latest->bytes : 0;
-    if (c && c->kind != CHANNEL_STATE) bytes = c->ring_bytes;
-    lx_set_integer(L, "published", c ? c->events : 0);
-    lx_set_integer(L, "published_bytes", c ? c->bytes : 0);
+    const struct kept *k = c ? c->kept : NULL;
+    size_t bytes = k && k->latest ? k->latest->bytes : 0;
+    if (k && c->kind != CHANNEL_STATE) bytes = k->ring_bytes;
+    lx_set_integer(L, "published", k ? k->events : 0);
+    lx_set_integer(L, "published_bytes", k ? k->bytes : 0);
     lx_set_integer(L, "held", c ? chan_events(c) : 0);
     lx_set_integer(L, "held_bytes", bytes);
-    if (!c || !c->known || c->kind == CHANNEL_STATE) return;
-    lx_pushid(L, s, c->last);
+    if (!k || !c->known || c->kind == CHANNEL_STATE) return;
+    lx_pushid(L, s, k->last);
     lua_setfield(L, -2, "last");
 }
 
 static int channel_stats(lua_State *L, const struct server *s, struct slice name) {
     const struct chan *c = chans_find(&s->fan.chans, name);
-    struct policy policy = policy_of(s->fan.chans.policies, name);
+    struct policy policy = policy_of(s->fan.chans.policies.set, name);
     struct tally_counts counts = accounts_of(s, name);
     lua_createtable(L, 0, 17);
     lua_pushstring(L, lx_kind_name(policy_kind(&policy)));

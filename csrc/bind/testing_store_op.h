@@ -13,10 +13,15 @@
 
 struct policy_row {
     struct map_node node;
+    struct slice key;
     struct store_policy policy;
     uint64_t floor;
     char name[];
 };
+
+static struct slice policy_key(const struct map_node *node) {
+    return container_of(node, const struct policy_row, node)->key;
+}
 
 struct policies {
     struct map by_name;
@@ -51,13 +56,13 @@ static enum store_kind check_kind(lua_State *L, int t) {
 /* { name = { kind =, durable =, events =, bytes =, age =, keys =, floor = } } */
 static struct policies *check_policies(lua_State *L, int t) {
     struct policies *p = mem_new(sizeof *p);
-    map_init(&p->by_name);
+    map_init(&p->by_name, policy_key);
     for (lua_pushnil(L); lua_next(L, t); lua_pop(L, 1)) {
         struct slice name = lx_checkslice(L, -2);
         int v = lua_absindex(L, -1);
         struct policy_row *row = mem_new(sizeof *row + name.n + 1);
         memcpy(row->name, name.p, name.n);
-        row->node.key = slice_of(row->name, name.n);
+        row->key = slice_of(row->name, name.n);
         double none = (double)STORE_NO_LIMIT;
         row->policy = (struct store_policy){
             .kind = check_kind(L, v),

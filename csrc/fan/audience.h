@@ -13,6 +13,9 @@
  *     subs   | visited | not yet visited |  lagging  |
  *            0        walk            n_live       n_subs
  *
+ * A channel has few audiences without a filter, one for each rate, and any number with one:
+ * only these have an index.
+ *
  * Numbers below are those of events (frame->seq); counts are modulo 2^32 and only ever
  * subtracted from each other. [one thread] */
 #ifndef SLUICE_FAN_AUDIENCE_H
@@ -26,7 +29,7 @@
 
 struct fan;
 struct stream;
-struct interest;
+struct indexed;
 
 /* What makes an audience; compared as bytes. */
 struct audience_key {
@@ -59,13 +62,13 @@ struct audience {
     struct audience_key key;
     struct list turn; /* in fan->dirty or its tick, while something is pending */
     uint64_t last;    /* number: the newest event that it may want */
-    uint64_t newest;  /* number: the newest that came and is wanted; 0: none yet */
     uint64_t pending; /* number: live members were sent all below it; 0: all there is */
     uint64_t due;     /* number: how far the running or the last turn goes */
 
     uint32_t wanted;      /* count: events that it wanted so far */
     uint32_t wanted_due;  /* count: of these, those up to 'due' */
     uint32_t wanted_sent; /* count: of these, those below 'pending' */
+    bool news : 1;        /* 'last' is wanted for sure: it came when this was here */
     bool again : 1;       /* a member rested in this turn: there is one more */
     bool typed : 1;       /* its filter asks for the event's name, too */
 
@@ -73,9 +76,10 @@ struct audience {
     uint32_t n_live, n_subs, cap_subs; /* live members, all members, room for members */
     struct sub **subs, *first;         /* &first until there are two */
 
-    struct map_node node;      /* in fan->audiences; key: the bytes of 'key' */
-    struct list in_chan;       /* chan->broad, or chan->narrow when it has keys */
-    struct interest *interest; /* in chan->by_key; one for each key */
+    union {
+        struct audience *next;   /* of chan->whole: it has no filter */
+        struct indexed *indexed; /* it has one */
+    } at;
 };
 
 /* Find or make an audience, and make room for one more member. The tick of the key is chosen
@@ -116,6 +120,11 @@ static inline struct filter *sub_filter(const struct sub *sub) {
 }
 static inline bool sub_is_state(const struct sub *sub) {
     return sub_chan(sub)->kind == CHANNEL_STATE;
+}
+
+/* Whether an event is the newest that came, and it is known that it is wanted. */
+static inline bool audience_took(const struct audience *a, const struct frame *f) {
+    return a->news && f->seq == a->last;
 }
 
 /* Number: live members have everything up to here. */

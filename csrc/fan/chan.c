@@ -7,21 +7,33 @@
 
 #include <assert.h>
 
-struct chan *chan_new(struct slice name) {
-    struct chan *c = mem_new(sizeof *c + name.n + 1);
+static const struct kept nothing;
+
+struct chan *chan_new(struct slice name, const struct policy *policy) {
+    struct chan *c = mem_new(offsetof(struct chan, name) + name.n + 1);
     memcpy(c->name, name.p, name.n);
-    c->node.key = slice_of(c->name, name.n);
-    list_init(&c->broad);
-    list_init(&c->narrow);
+    c->name_n = (uint16_t)name.n;
+    c->policy = policy;
+    c->kind = policy_kind(policy);
+    c->kept = &nothing;
     return c;
+}
+
+struct kept *chan_keep(struct chan *c) {
+    if (c->kept == &nothing) {
+        struct kept *k = mem_new(sizeof *k);
+        k->latest = c->kind != CHANNEL_LOG ? latest_new() : NULL;
+        c->kept = k;
+    }
+    return (struct kept *)c->kept;
 }
 
 /* ---- Ring --------------------------------------------------------------------------- */
 
 /* Whether a client misses it when it goes. What its publisher has withdrawn is reported to
  * no client; the time of the newest event decides, which is the same on all threads. */
-static bool is_missed(const struct chan *c, const struct frame *f) {
-    return !frame_is_over(f, c->last_ms);
+static bool is_missed(const struct kept *k, const struct frame *f) {
+    return !frame_is_over(f, k->last_ms);
 }
 
 static void rise(uint64_t *number, uint64_t to) {
@@ -30,46 +42,51 @@ static void rise(uint64_t *number, uint64_t to) {
 
 /* The oldest frame leaves the history; it stays in the ring for streams that lag. */
 static void leave_history(struct chan *c) {
-    struct frame *f = chan_at(c, c->history++);
-    bool stored = chan_is_paged(c) && f->seq > c->unstored;
-    c->history_bytes -= f->text.n;
-    if (is_missed(c, f) && !stored) rise(&c->floor, f->seq);
+    struct kept *k = chan_keep(c);
+    struct frame *f = chan_at(c, k->history++);
+    bool stored = chan_is_paged(c) && f->seq > k->unstored;
+    k->history_bytes -= f->text.n;
+    if (is_missed(k, f) && !stored) rise(&k->floor, f->seq);
 }
 
 static void leave_ring(struct chan *c) {
-    if (c->tail == c->history) leave_history(c);
-    struct frame *f = chan_at(c, c->tail++);
-    c->ring_bytes -= f->text.n;
-    if (is_missed(c, f)) c->gone = f->seq;
+    struct kept *k = chan_keep(c);
+    if (k->tail == k->history) leave_history(c);
+    struct frame *f = chan_at(c, k->tail++);
+    k->ring_bytes -= f->text.n;
+    if (is_missed(k, f)) k->gone = f->seq;
     frame_unref(f);
 }
 
 static bool over_history(const struct chan *c) {
-    const struct policy *p = &c->policy;
-    uint64_t held = c->head - c->history;
+    const struct policy *p = c->policy;
+    const struct kept *k = c->kept;
+    uint64_t held = k->head - k->history;
     return held > p->history ||
-           (p->history_bytes > 0 && c->history_bytes > p->history_bytes) ||
-           (p->durable && (held > p->held || c->history_bytes > HELD_BYTES_MAX));
+           (p->history_bytes > 0 && k->history_bytes > p->history_bytes) ||
+           (p->durable && (held > p->held || k->history_bytes > HELD_BYTES_MAX));
 }
 
-static bool over_backlog(const struct chan *c) {
-    return c->tail < c->history &&
-           (c->head - c->tail > BACKLOG_EVENTS_MAX || c->ring_bytes > BACKLOG_BYTES_MAX);
+static bool over_backlog(const struct kept *k) {
+    return k->tail < k->history &&
+           (k->head - k->tail > BACKLOG_EVENTS_MAX || k->ring_bytes > BACKLOG_BYTES_MAX);
 }
 
 static void enforce(struct chan *c) {
-    while (c->history < c->head && over_history(c)) leave_history(c);
-    while (over_backlog(c)) leave_ring(c);
+    while (c->kept->history < c->kept->head && over_history(c)) leave_history(c);
+    while (over_backlog(c->kept)) leave_ring(c);
 }
 
 void chan_free(struct chan *c) {
-    assert(list_empty(&c->broad) && list_empty(&c->narrow));
-    while (c->tail < c->head) leave_ring(c);
-    map_deinit(&c->by_key);
+    assert(!c->whole && !c->filtered);
+    while (c->kept->tail < c->kept->head) leave_ring(c);
     tally_part(c->tally);
-    mem_free(c->ring);
-    if (c->latest) latest_deinit(c->latest);
-    mem_free(c->latest);
+    if (c->kept != &nothing) {
+        struct kept *k = chan_keep(c);
+        mem_free(k->ring);
+        latest_free(k->latest);
+        mem_free(k);
+    }
     mem_free(c);
 }
 
@@ -77,37 +94,31 @@ void chan_free(struct chan *c) {
  * reset, now or when it comes back with an id below the floor. That is the newest event of a log; the
  * values of a state have no ids, and leave it where it was. */
 static void begin_anew(struct chan *c) {
-    while (c->tail < c->head) leave_ring(c);
-    if (c->kind != CHANNEL_STATE && c->last > c->floor && !PLANTED(25))
-        c->floor = c->last;
-    c->gone = 0;
-}
-
-/* No stream walks the newest per key any more. */
-static void drop_latest(struct chan *c) {
-    if (!c->latest) return;
-    latest_deinit(c->latest);
-    mem_free(c->latest);
-    c->latest = NULL;
+    struct kept *k = chan_keep(c);
+    while (k->tail < k->head) leave_ring(c);
+    if (c->kind != CHANNEL_STATE && k->last > k->floor && !PLANTED(25))
+        k->floor = k->last;
+    k->gone = 0;
 }
 
 /* The newest per key of a log that becomes keyed are those of its history; of a durable one
  * those that are stored, and fan_convert brings what memory does not hold. */
-static void make_latest(struct chan *c) {
-    c->latest = mem_new(sizeof *c->latest);
-    latest_init(c->latest);
-    for (uint64_t i = c->history; i < c->head; i++) {
+static struct latest *make_latest(const struct chan *c) {
+    struct latest *latest = latest_new();
+    for (uint64_t i = c->kept->history; i < c->kept->head; i++) {
         struct frame *f = chan_at(c, i);
-        if (c->policy.durable && f->seq <= c->unstored && !PLANTED(40)) continue;
-        if (f->remove) latest_remove(c->latest, f, false, c->policy.max_keys);
-        else latest_put(c->latest, f, c->policy.max_keys);
+        if (c->policy->durable && f->seq <= c->kept->unstored && !PLANTED(40)) continue;
+        if (f->remove) latest_remove(latest, f, false, c->policy->max_keys);
+        else latest_put(latest, f, c->policy->max_keys);
     }
+    return latest;
 }
 
 uint64_t chan_beyond(const struct chan *c) {
+    const struct kept *k = c->kept;
     if (!chan_is_paged(c)) return 0;
-    uint64_t left = c->tail < c->history ? chan_at(c, c->history - 1)->seq : c->gone;
-    return left > c->floor && left > c->unstored ? left : 0;
+    uint64_t left = k->tail < k->history ? chan_at(c, k->history - 1)->seq : k->gone;
+    return left > k->floor && left > k->unstored ? left : 0;
 }
 
 enum chan_change chan_change(const struct chan *c, const struct policy *policy) {
@@ -117,107 +128,134 @@ enum chan_change chan_change(const struct chan *c, const struct policy *policy) 
     return turns ? CHAN_TURNS : CHAN_REKEYS;
 }
 
-void chan_configure(struct chan *c, const struct policy *policy) {
-    enum channel_kind kind = policy_kind(policy);
-    enum chan_change change = chan_change(c, policy);
-    bool was_durable = c->policy.durable;
-    uint64_t beyond = chan_beyond(c); /* what only the store has */
-    c->policy = *policy;
+/* What it keeps is for its new policy. */
+static void convert(struct chan *c, enum chan_change change, bool was_durable) {
+    struct kept *k = chan_keep(c);
     if (change == CHAN_TURNS) begin_anew(c);
-    if (policy->durable && !was_durable && !PLANTED(35)) c->unstored = c->last;
-    if (change != CHAN_SAME) drop_latest(c);
-    if (kind != CHANNEL_LOG && !c->latest) make_latest(c);
-    c->kind = kind;
-    if (!chan_is_paged(c) && !PLANTED(34)) rise(&c->floor, beyond);
-    if (c->latest) latest_limit(c->latest, policy->max_keys);
+    if (c->policy->durable && !was_durable && !PLANTED(35)) k->unstored = k->last;
+    if (change == CHAN_SAME) return;
+    latest_free(k->latest); /* no stream walks the newest per key any more */
+    k->latest = policy_kind(c->policy) != CHANNEL_LOG ? make_latest(c) : NULL;
+}
+
+void chan_configure(struct chan *c, const struct policy *policy) {
+    enum chan_change change = chan_change(c, policy);
+    bool was_durable = c->policy->durable;
+    uint64_t beyond = chan_beyond(c); /* what only the store has */
+    c->policy = policy;
+    if (c->kept != &nothing) convert(c, change, was_durable);
+    c->kind = policy_kind(policy);
+    if (beyond > 0 && !chan_is_paged(c) && !PLANTED(34))
+        rise(&chan_keep(c)->floor, beyond);
+    if (c->kept->latest) latest_limit(c->kept->latest, policy->max_keys);
     enforce(c);
 }
 
 /* False when memory is out: the caller makes room by dropping the oldest. */
 static bool grow_ring(struct chan *c) {
-    uint32_t cap = c->cap ? c->cap * 2 : 4;
+    struct kept *k = chan_keep(c);
+    uint32_t cap = k->cap ? k->cap * 2 : 4;
     struct frame **ring = mem_try(cap * sizeof *ring);
     if (!ring) return false;
-    for (uint64_t i = c->tail; i < c->head; i++) ring[i & (cap - 1)] = chan_at(c, i);
-    mem_free(c->ring);
-    c->ring = ring;
-    c->cap = cap;
+    for (uint64_t i = k->tail; i < k->head; i++) ring[i & (cap - 1)] = chan_at(c, i);
+    mem_free(k->ring);
+    k->ring = ring;
+    k->cap = cap;
     return true;
 }
 
 static void push(struct chan *c, struct frame *f) {
-    if (c->head - c->tail == c->cap && !grow_ring(c)) {
-        if (c->cap == 0) { /* nowhere to keep it: as if trimmed at once, with a reset */
-            c->gone = f->seq;
-            if (!chan_is_paged(c)) c->floor = f->seq;
+    struct kept *k = chan_keep(c);
+    if (k->head - k->tail == k->cap && !grow_ring(c)) {
+        if (k->cap == 0) { /* nowhere to keep it: as if trimmed at once, with a reset */
+            k->gone = f->seq;
+            if (!chan_is_paged(c)) k->floor = f->seq;
             return;
         }
         leave_ring(c);
     }
-    c->ring[c->head++ & (c->cap - 1)] = frame_ref(f);
-    c->history_bytes += f->text.n;
-    c->ring_bytes += f->text.n;
+    k->ring[k->head++ & (k->cap - 1)] = frame_ref(f);
+    k->history_bytes += f->text.n;
+    k->ring_bytes += f->text.n;
+}
+
+static void note_newest(struct kept *k, const struct frame *f) {
+    assert(f->seq > k->last);
+    k->last = f->seq;
+    k->last_ms = f->at_ms;
+    if (f->expires_ms) k->expiring = f->seq;
 }
 
 void chan_append(struct chan *c, struct frame *f) {
-    assert(f->seq > c->last);
-    c->last = f->seq;
-    c->last_ms = f->at_ms;
-    if (f->expires_ms) c->expiring = f->seq;
-    c->events++;
-    c->bytes += f->text.n;
+    struct kept *k = chan_keep(c);
+    note_newest(k, f);
+    k->events++;
+    k->bytes += f->text.n;
     if (c->kind != CHANNEL_STATE) push(c, f);
-    if (c->latest && f->remove)
-        latest_remove(c->latest, f, c->kind == CHANNEL_STATE, c->policy.max_keys);
-    else if (c->latest) latest_put(c->latest, f, c->policy.max_keys);
+    if (k->latest && f->remove)
+        latest_remove(k->latest, f, c->kind == CHANNEL_STATE, c->policy->max_keys);
+    else if (k->latest) latest_put(k->latest, f, c->policy->max_keys);
     enforce(c);
 }
 
+/* Those up to a number leave the history. */
+static void trim_history(struct chan *c, uint64_t seq) {
+    const struct kept *k = c->kept;
+    while (k->history < k->head && chan_at(c, k->history)->seq <= seq) leave_history(c);
+}
+
 void chan_trim(struct chan *c, uint64_t seq) {
-    bool stay = c->kind == CHANNEL_KEYED && c->history < c->head && !PLANTED(39);
-    while (c->history < c->head && chan_at(c, c->history)->seq <= seq) leave_history(c);
-    if (c->latest && !c->policy.durable)
-        latest_trim(c->latest, seq, stay ? c->last_ms : INT64_MAX);
+    const struct kept *k = c->kept;
+    bool stay = c->kind == CHANNEL_KEYED && k->history < k->head && !PLANTED(39);
+    trim_history(c, seq);
+    if (k->latest && !c->policy->durable)
+        latest_trim(k->latest, seq, stay ? k->last_ms : INT64_MAX);
     enforce(c);
 }
 
 void chan_forget_latest(struct chan *c) {
-    latest_deinit(c->latest);
-    latest_init(c->latest);
+    struct kept *k = chan_keep(c);
+    latest_free(k->latest);
+    k->latest = latest_new();
 }
 
 void chan_raise_floor(struct chan *c, uint64_t floor) {
-    rise(&c->floor, floor);
-    while (c->history < c->head && chan_at(c, c->history)->seq <= floor) leave_history(c);
+    rise(&chan_keep(c)->floor, floor);
+    trim_history(c, floor);
     enforce(c);
 }
 
 void chan_restore(struct chan *c, uint64_t floor, uint64_t last) {
-    assert(c->head == 0);
+    struct kept *k = chan_keep(c);
+    assert(k->head == 0);
     c->known = true;
-    c->floor = c->unstored = floor;
-    c->last = last;
-    c->gone = c->kind == CHANNEL_STATE ? 0 : last;
+    k->floor = k->unstored = floor;
+    k->last = last;
+    k->gone = c->kind == CHANNEL_STATE ? 0 : last;
 }
 
 void chan_restore_event(struct chan *c, struct frame *f) {
-    assert(f->seq > c->last && c->kind != CHANNEL_STATE);
-    c->last = f->seq;
-    c->last_ms = f->at_ms;
-    if (f->expires_ms) c->expiring = f->seq;
+    assert(c->kind != CHANNEL_STATE);
+    note_newest(chan_keep(c), f);
     push(c, f);
     enforce(c);
 }
 
+void chan_restore_newest(struct chan *c, struct frame *f) {
+    latest_put(chan_keep(c)->latest, f, c->policy->max_keys);
+}
+
 void chan_release_backlog(struct chan *c) {
-    if (c->n_lagging > 0 || (c->n_pending > 0 && !PLANTED(22))) return;
-    while (c->tail < c->history) leave_ring(c);
-    if (c->latest && c->latest->removals > 0) latest_forget_removals(c->latest);
+    const struct kept *k = c->kept;
+    if (c->n_lagging > 0 || (k->n_pending > 0 && !PLANTED(22))) return;
+    while (k->tail < k->history) leave_ring(c);
+    if (k->latest && k->latest->removals > 0) latest_forget_removals(k->latest);
 }
 
 uint64_t chan_after(const struct chan *c, uint64_t seq) {
-    if (c->last <= seq || c->head == c->tail) return c->head;
-    uint64_t low = c->tail, high = c->head;
+    const struct kept *k = c->kept;
+    if (k->last <= seq || k->head == k->tail) return k->head;
+    uint64_t low = k->tail, high = k->head;
     while (low < high) {
         uint64_t middle = low + (high - low) / 2;
         if (chan_at(c, middle)->seq > seq) high = middle;
@@ -227,17 +265,18 @@ uint64_t chan_after(const struct chan *c, uint64_t seq) {
 }
 
 uint64_t chan_oldest(const struct chan *c, uint64_t seq) {
-    if (chan_is_paged(c) && c->gone > seq) return seq + 1;
+    if (chan_is_paged(c) && c->kept->gone > seq) return seq + 1;
     uint64_t pos = chan_after(c, seq);
-    return pos < c->head ? chan_at(c, pos)->seq : 0;
+    return pos < c->kept->head ? chan_at(c, pos)->seq : 0;
 }
 
 struct frame *chan_latest(const struct chan *c, struct slice key, struct slice name,
                           int64_t now_ms) {
-    if (c->latest && key.n > 0) return latest_find(c->latest, key, name, now_ms);
-    if (c->latest && c->kind == CHANNEL_STATE)
-        return latest_newest(c->latest, name, now_ms);
-    for (uint64_t i = c->head; i-- > c->history;) {
+    const struct kept *k = c->kept;
+    if (k->latest && key.n > 0) return latest_find(k->latest, key, name, now_ms);
+    if (k->latest && c->kind == CHANNEL_STATE)
+        return latest_newest(k->latest, name, now_ms);
+    for (uint64_t i = k->head; i-- > k->history;) {
         struct frame *f = chan_at(c, i);
         if ((name.n == 0 || slice_eq(f->name, name)) &&
             (key.n == 0 || slice_eq(f->key, key)) && !frame_is_over(f, now_ms))
@@ -247,6 +286,7 @@ struct frame *chan_latest(const struct chan *c, struct slice key, struct slice n
 }
 
 uint32_t chan_events(const struct chan *c) {
-    if (c->kind == CHANNEL_STATE) return c->latest->live - c->latest->removals;
-    return (uint32_t)(c->head - c->history);
+    const struct latest *l = c->kept->latest;
+    if (c->kind == CHANNEL_STATE) return l ? l->live - l->removals : 0;
+    return (uint32_t)(c->kept->head - c->kept->history);
 }

@@ -22,14 +22,11 @@
 #include "fan/policy.h"
 #include "fan/tally.h"
 
-struct chan {
-    struct map_node node; /* key: the name */
-    struct policy policy;
-    enum channel_kind kind;
-    bool known; /* an event came: it has a floor of its own */
-
+/* What a channel keeps. Before its first event it keeps nothing, which costs nothing. */
+struct kept {
     struct frame **ring;
-    uint32_t cap; /* a power of two, or 0 */
+    uint32_t cap;       /* a power of two, or 0 */
+    uint32_t n_pending; /* audiences with something pending */
     uint64_t tail, history,
         head; /* positions, which only rise: pos & (cap - 1) is the index */
     uint64_t history_bytes, ring_bytes;
@@ -39,22 +36,33 @@ struct chan {
     uint64_t last;     /* the newest number */
     uint64_t expiring; /* the newest with a ttl of its own; 0: none */
     int64_t last_ms;   /* when it was accepted */
-    struct latest *latest; /* states and keyed logs */
-
-    struct list broad, narrow; /* audiences: without a list of keys, and with one */
-    struct map by_key;         /* the narrow ones */
-    uint32_t n_subs;           /* of all audiences */
-    uint32_t n_lagging;        /* subscriptions that lag */
-    uint32_t n_pending;        /* audiences with something pending */
-
+    struct latest *latest;  /* states and keyed logs; NULL: a log, or nothing is kept */
     uint64_t events, bytes; /* published here, for statistics */
     uint64_t encoded; /* bytes of lines, also of what is on its way to the store [app] */
-    struct tally *tally; /* counts since the last report; NULL: none */
-    char name[];
 };
 
-struct chan *chan_new(struct slice name); /* owned */
-void chan_free(struct chan *c);           /* must have no audience */
+struct chan {
+    struct map_node node;        /* key: the name */
+    const struct policy *policy; /* shared */
+    const struct kept *kept;     /* never NULL; to be written to by chan_keep */
+    struct tally *tally;         /* counts since the last report; NULL: none */
+    struct audience *whole;      /* audiences without a filter */
+    struct filtered *filtered;   /* those with one; NULL: none */
+    uint32_t n_subs;             /* of all audiences */
+    uint32_t n_lagging;          /* subscriptions that lag */
+    enum channel_kind kind : 8;
+    bool known; /* an event came: it has a floor of its own */
+    uint16_t name_n;
+    char name[]; /* with a NUL */
+};
+
+static inline struct slice chan_name(const struct chan *c) {
+    return slice_of(c->name, c->name_n);
+}
+
+/* Owned. The policy, as that of chan_configure, is there until another one comes. */
+struct chan *chan_new(struct slice name, const struct policy *policy);
+void chan_free(struct chan *c); /* must have no audience */
 
 /* What another policy means for its subscribers, which are informed before it comes. */
 enum chan_change {
@@ -67,6 +75,9 @@ enum chan_change chan_change(const struct chan *c, const struct policy *policy);
 /* Take the policy that the set has for it; trims at once what the policy no longer
  * keeps. */
 void chan_configure(struct chan *c, const struct policy *policy);
+
+/* What it keeps, to be written to: made when there is nothing yet. */
+struct kept *chan_keep(struct chan *c);
 
 /* Append a numbered frame (shares). */
 void chan_append(struct chan *c, struct frame *f);
@@ -89,15 +100,19 @@ void chan_restore(struct chan *c, uint64_t floor, uint64_t last);
 /* One of its newest stored events, for the ring (shares); in rising order, above 'last'. */
 void chan_restore_event(struct chan *c, struct frame *f);
 
+/* One of its newest stored values (shares). It is no log. */
+void chan_restore_newest(struct chan *c, struct frame *f);
+
 /* Whether what leaves its ring can be had in pages (fan/history.h). */
 static inline bool chan_is_paged(const struct chan *c) {
-    return c->policy.durable && c->kind != CHANNEL_STATE &&
-           (c->policy.history > 0 || c->kind == CHANNEL_KEYED);
+    return c->policy->durable && c->kind != CHANNEL_STATE &&
+           (c->policy->history > 0 || c->kind == CHANNEL_KEYED);
 }
 
 /* The highest number that can be had neither from the ring nor in pages. */
 static inline uint64_t chan_lost(const struct chan *c) {
-    return chan_is_paged(c) && c->unstored < c->gone ? c->unstored : c->gone;
+    const struct kept *k = c->kept;
+    return chan_is_paged(c) && k->unstored < k->gone ? k->unstored : k->gone;
 }
 
 /* When no subscription lags and nothing is pending, what only those needed goes. */
@@ -106,13 +121,13 @@ void chan_release_backlog(struct chan *c);
 /* Where to count what happened on it: its tally, made at the end of the list when it has
  * none. */
 static inline struct tally *chan_tally(struct chan *c, struct list *tallies) {
-    return c->tally ? c->tally : tally_new(tallies, c->node.key, &c->tally);
+    return c->tally ? c->tally : tally_new(tallies, chan_name(c), &c->tally);
 }
 
-/* The position of the first frame above 'seq' (c->head when none), and the frame there. */
+/* The position of the first frame above 'seq' (kept->head when none), and the frame there. */
 uint64_t chan_after(const struct chan *c, uint64_t seq);
 static inline struct frame *chan_at(const struct chan *c, uint64_t pos) {
-    return c->ring[pos & (c->cap - 1)];
+    return c->kept->ring[pos & (c->kept->cap - 1)];
 }
 
 /* The newest event that is not withdrawn: of a key, of a name, or of all (both empty).

@@ -7,9 +7,13 @@
 #include "base/planted.h"
 #include "base/status.h"
 
+static struct slice key_of(const struct map_node *node) {
+    return chan_name(container_of(node, const struct chan, node));
+}
+
 void chans_init(struct chans *cs) {
     *cs = (struct chans){.held = HELD_EVENTS_MAX};
-    map_init(&cs->map);
+    map_init(&cs->map, key_of);
 }
 
 void chans_deinit(struct chans *cs) {
@@ -20,7 +24,7 @@ void chans_deinit(struct chans *cs) {
     map_deinit(&cs->map);
     for (uint32_t i = 0; i < cs->n_floors; i++) mem_free(cs->floors[i].pattern);
     mem_free(cs->floors);
-    policy_set_unref(cs->policies);
+    policy_table_deinit(&cs->policies);
 }
 
 static struct chan *find_hashed(const struct chans *cs, struct slice name,
@@ -37,22 +41,25 @@ struct chan *chans_find_of(const struct chans *cs, const struct frame *f) {
     return find_hashed(cs, f->channel, f->channel_hash);
 }
 
-struct policy chans_policy(const struct chans *cs, struct slice name) {
-    struct policy policy = policy_of(cs->policies, name);
+const struct policy *chans_policy(struct chans *cs, struct slice name) {
+    struct policy policy = policy_of(cs->policies.set, name);
     policy.held = cs->held;
-    return policy;
+    return policy_table_share(&cs->policies, &policy);
 }
 
 static struct chan *make(struct chans *cs, struct slice name) {
-    struct chan *c = chan_new(name);
-    struct policy policy = chans_policy(cs, name);
-    chan_configure(c, &policy);
+    struct chan *c = chan_new(name, chans_policy(cs, name));
     map_add(&cs->map, &c->node);
     return c;
 }
 
 int chans_get(struct chans *cs, struct slice name, struct chan **out) {
-    *out = chans_find(cs, name);
+    return chans_get_hashed(cs, name, map_hash(name), out);
+}
+
+int chans_get_hashed(struct chans *cs, struct slice name, uint64_t hash,
+                     struct chan **out) {
+    *out = find_hashed(cs, name, hash);
     if (*out) return 0;
     if (pattern_check_channel(name)) return E_CHANNEL;
     if (cs->map.n >= CHANNELS_MAX) return E_FULL;
@@ -76,21 +83,21 @@ static const struct chans_floor *find_floor(const struct chans *cs,
 
 /* The floor of a channel that had no event yet. */
 static uint64_t floor_left(const struct chans *cs, const struct chan *c) {
-    const struct chans_floor *left = find_floor(cs, c->policy.pattern);
+    const struct chans_floor *left = find_floor(cs, c->policy->pattern);
     uint64_t floor = left ? left->floor : cs->any_floor;
-    bool stored = c->policy.durable && left && left->is_stored;
+    bool stored = c->policy->durable && left && left->is_stored;
     if (c->kind == CHANNEL_STATE || stored || PLANTED(30)) return floor;
     return cs->first > floor ? cs->first : floor;
 }
 
 uint64_t chans_floor(const struct chans *cs, const struct chan *c) {
-    return c->known || PLANTED(7) ? c->floor : floor_left(cs, c);
+    return c->known || PLANTED(7) ? c->kept->floor : floor_left(cs, c);
 }
 
 struct chan *chans_of_frame(struct chans *cs, const struct frame *f) {
     struct chan *c = find_hashed(cs, f->channel, f->channel_hash);
     if (!c) c = make(cs, f->channel);
-    if (!c->known) c->floor = floor_left(cs, c);
+    if (!c->known) chan_keep(c)->floor = floor_left(cs, c);
     c->known = true;
     return c;
 }
@@ -105,9 +112,9 @@ static bool stays_stored(const struct chans_floor *f, const struct policy_set *s
 /* Whether channels of a memory pattern, which lost all with the last run, fall to other patterns
  * now: a store that knows those for longer knows nothing of it. */
 static bool frees_memory(const struct chans *cs, const struct policy_set *set) {
-    for (uint32_t i = 0; i < policy_set_count(cs->policies); i++) {
-        struct slice pattern = policy_set_pattern(cs->policies, i);
-        struct policy was = policy_of(cs->policies, pattern);
+    for (uint32_t i = 0; i < policy_set_count(cs->policies.set); i++) {
+        struct slice pattern = policy_set_pattern(cs->policies.set, i);
+        struct policy was = policy_of(cs->policies.set, pattern);
         bool log = !was.durable && policy_kind(&was) != CHANNEL_STATE;
         if (log && !policy_set_has(set, pattern)) return true;
     }
@@ -142,9 +149,9 @@ static void share_floors(struct chans *cs, const struct policy_set *set) {
 
 uint64_t chans_floor_with(const struct chans *cs, const struct policy_set *set,
                           struct slice pattern) {
-    bool same = policy_same_patterns(cs->policies, set);
+    bool same = policy_same_patterns(cs->policies.set, set);
     const struct chans_floor *left = pattern.n > 0 ? find_floor(cs, pattern) : NULL;
-    bool durable = left && policy_of(cs->policies, pattern).durable;
+    bool durable = left && policy_of(cs->policies.set, pattern).durable;
     uint64_t floor = same && left ? left->floor : shared_floor(cs, set);
     if (left && left->floor > floor) floor = left->floor;
     if (durable && left->is_stored) return floor;
@@ -186,20 +193,20 @@ void chans_release(struct chans *cs, struct chan *c) {
 }
 
 void chans_drop(struct chans *cs, struct chan *c) {
-    if (!c->known || (chan_is_paged(c) && c->floor < c->last)) return;
-    chan_trim(c, c->last);
-    if (c->latest) latest_trim(c->latest, c->last, INT64_MAX);
-    fold_floor(cs, c->policy.pattern, c->floor, false);
+    if (!c->known || (chan_is_paged(c) && c->kept->floor < c->kept->last)) return;
+    chan_trim(c, c->kept->last);
+    if (c->kept->latest) latest_trim(c->kept->latest, c->kept->last, INT64_MAX);
+    fold_floor(cs, c->policy->pattern, c->kept->floor, false);
     c->known = false;
     chan_release_backlog(c);
     chans_release(cs, c);
 }
 
-struct policy_set *chans_set_policies(struct chans *cs, struct policy_set *set) {
-    struct policy_set *old = cs->policies;
-    if (!policy_same_patterns(old, set)) share_floors(cs, set);
+struct policy_table chans_set_policies(struct chans *cs, struct policy_set *set) {
+    struct policy_table old = cs->policies;
+    if (!policy_same_patterns(old.set, set)) share_floors(cs, set);
     for (uint32_t i = 0; i < cs->n_floors; i++)
         cs->floors[i].is_stored = stays_stored(&cs->floors[i], set);
-    cs->policies = policy_set_ref(set);
+    cs->policies = (struct policy_table){.set = policy_set_ref(set)};
     return old;
 }

@@ -19,7 +19,7 @@ struct chans_floor {
 
 struct chans {
     struct map map;
-    struct policy_set *policies;
+    struct policy_table policies;
     struct chans_floor *floors;
     uint32_t n_floors;
     uint64_t any_floor; /* of policies beyond META_FLOORS_MAX */
@@ -34,14 +34,16 @@ struct chan *chans_find(const struct chans *cs, struct slice name); /* NULL */
 /* The same of an event's channel, whose hash is known. */
 struct chan *chans_find_of(const struct chans *cs, const struct frame *f);
 
-/* Find or make (E_FULL, E_CHANNEL). */
+/* Find or make (E_FULL, E_CHANNEL). 'hash' is map_hash of its name. */
 int chans_get(struct chans *cs, struct slice name, struct chan **out);
+int chans_get_hashed(struct chans *cs, struct slice name, uint64_t hash,
+                     struct chan **out);
 
 /* The channel of an event that came; it has a floor of its own from now on. */
 struct chan *chans_of_frame(struct chans *cs, const struct frame *f);
 
-/* What the set says of a channel. */
-struct policy chans_policy(const struct chans *cs, struct slice name);
+/* What the set says of a channel; shared by all for which that is the same. */
+const struct policy *chans_policy(struct chans *cs, struct slice name);
 
 /* The floor of those channels of a durable policy that have none of their own. */
 void chans_restore_floor(struct chans *cs, struct slice pattern, uint64_t floor);
@@ -65,7 +67,7 @@ void chans_release(struct chans *cs, struct chan *c);
 void chans_drop(struct chans *cs, struct chan *c);
 
 /* Take other policies (shares); returns the old ones, which the channels use until each is
- * configured anew: then unref them. */
-struct policy_set *chans_set_policies(struct chans *cs, struct policy_set *set);
+ * configured anew: then deinit them. */
+struct policy_table chans_set_policies(struct chans *cs, struct policy_set *set);
 
 #endif

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/planted.h"
+#include "fan/filtered.h"
 #include "fan/gather.h"
 #include "fan/history.h"
 #include "fan/sub.h"
@@ -18,9 +19,10 @@ void fan_init(struct fan *fan, const struct fan_setup *setup) {
                         .random = setup->seed};
     snprintf(fan->epoch, sizeof fan->epoch, "%s", setup->epoch);
     chans_init(&fan->chans);
+    pool_init(&fan->audiences, sizeof(struct audience));
     pool_init(&fan->subs, sizeof(struct sub));
-    map_init(&fan->filters);
-    map_init(&fan->audiences);
+    map_init(&fan->filters, filter_map_key);
+    map_init(&fan->filtered, filtered_key);
     ticks_init(&fan->ticks);
     list_init(&fan->dirty);
     list_init(&fan->ready);
@@ -37,9 +39,10 @@ void fan_deinit(struct fan *fan) {
     assert(list_empty(&fan->page_queue) && list_empty(&fan->page_rest));
     cache_clear(&fan->cache);
     chans_deinit(&fan->chans);
-    assert(fan->filters.n == 0 && fan->audiences.n == 0);
+    assert(fan->filters.n == 0 && fan->filtered.n == 0);
     pool_deinit(&fan->subs);
-    map_deinit(&fan->audiences);
+    pool_deinit(&fan->audiences);
+    map_deinit(&fan->filtered);
     map_deinit(&fan->filters);
     while (!list_empty(&fan->tallies))
         tally_free(container_of(fan->tallies.next, struct tally, node));
@@ -79,7 +82,7 @@ void fan_restore_event(struct fan *fan, struct frame *f) {
 void fan_restore_newest(struct fan *fan, struct frame *f) {
     ASSERT_OWNER(fan->loop);
     struct chan *c = chans_find(&fan->chans, f->channel);
-    if (c && c->latest) latest_put(c->latest, f, c->policy.max_keys);
+    if (c && c->kind != CHANNEL_LOG) chan_restore_newest(c, f);
 }
 
 /* ---- Commands ----------------------------------------------------------------------- */
@@ -97,24 +100,24 @@ void fan_frame(struct fan *fan, struct frame *f) {
 
 /* The subscribers are informed while the channel is what it was. */
 static void configure(struct fan *fan, struct chan *c) {
-    struct policy policy = chans_policy(&fan->chans, c->node.key);
-    enum chan_change change = chan_change(c, &policy);
-    bool ends = chan_is_paged(c) && !policy_is_paged(&policy); /* else its rows stay */
+    const struct policy *policy = chans_policy(&fan->chans, chan_name(c));
+    enum chan_change change = chan_change(c, policy);
+    bool ends = chan_is_paged(c) && !policy_is_paged(policy); /* else its rows stay */
     if (ends && change != CHAN_TURNS)
         audiences_each_sub(c, change == CHAN_SAME ? history_end : history_cut);
     if (ends || PLANTED(44)) audiences_each_sub(c, history_forget);
     if (change == CHAN_TURNS) audiences_each_sub(c, sub_begin_anew);
     if (change != CHAN_SAME) audiences_each_sub(c, sub_end_snapshot);
-    chan_configure(c, &policy);
+    chan_configure(c, policy);
     audiences_retune(fan, c);
 }
 
 void fan_policies(struct fan *fan, struct policy_set *set) {
     ASSERT_OWNER(fan->loop);
-    struct policy_set *old = chans_set_policies(&fan->chans, set);
+    struct policy_table old = chans_set_policies(&fan->chans, set);
     cache_clear(&fan->cache);
     for (struct chan *c = NULL; (c = chans_next(&fan->chans, c));) configure(fan, c);
-    policy_set_unref(old);
+    policy_table_deinit(&old);
 }
 
 void fan_convert(struct fan *fan, const struct fan_conversion *c) {

@@ -41,10 +41,10 @@ struct fan {
     const _Atomic uint64_t
         *log_head; /* number: the newest given; ids above are 'future' */
     struct chans chans;
-    struct map filters;   /* struct filter, interned */
-    struct map audiences; /* struct audience, by audience_key */
+    struct map filters;  /* struct filter, interned */
+    struct map filtered; /* struct indexed: audiences with a filter, by audience_key */
     struct ticks ticks;
-    struct pool subs;
+    struct pool audiences, subs;
     struct list dirty;   /* audiences whose turn it is, the next one first */
     struct list ready;   /* streams that lag and may be served, the next one first */
     struct list waiting; /* streams whose sockets are full, the longest waiting first */

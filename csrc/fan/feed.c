@@ -95,13 +95,13 @@ void feed_free(struct feed *feed) {
 /* ---- Its log ------------------------------------------------------------------------ */
 
 bool feed_fits(const struct chan *c) {
-    return c->kind == CHANNEL_LOG && c->policy.history > 0;
+    return c->kind == CHANNEL_LOG && c->policy->history > 0;
 }
 
 uint64_t feed_end(const struct chans *cs, const struct chan *c) {
     uint64_t end = chans_floor(cs, c);
-    if (!c->policy.durable && cs->first > end) end = cs->first;
-    return c->last > end ? c->last : end;
+    if (!c->policy->durable && cs->first > end) end = cs->first;
+    return c->kept->last > end ? c->kept->last : end;
 }
 
 static bool closes(const struct feed *feed, const struct frame *f) {
@@ -113,19 +113,20 @@ static bool closes(const struct feed *feed, const struct frame *f) {
 
 /* The newest event, if memory has it. */
 static const struct frame *newest_of(const struct chan *c) {
-    if (c->head == c->history) return NULL;
-    const struct frame *f = chan_at(c, c->head - 1);
-    return f->seq == c->last ? f : NULL;
+    if (c->kept->head == c->kept->history) return NULL;
+    const struct frame *f = chan_at(c, c->kept->head - 1);
+    return f->seq == c->kept->last ? f : NULL;
 }
 
 bool feed_is_closed(const struct feed *feed, const struct chan *c) {
     const struct frame *f = newest_of(c);
-    return f ? closes(feed, f) : feed->closing != 0 && feed->closing == c->last;
+    return f ? closes(feed, f) : feed->closing != 0 && feed->closing == c->kept->last;
 }
 
 uint64_t feed_look_from(const struct feed *feed, const struct chans *cs,
                         const struct chan *c, uint64_t from) {
-    bool asks = feed->plan->options.feed.closes.n > 0 && from == c->last && from > 0;
+    bool asks =
+        feed->plan->options.feed.closes.n > 0 && from == c->kept->last && from > 0;
     if (!asks || newest_of(c) || !chan_beyond(c)) return from;
     return chans_floor(cs, c) < from ? from - 1 : from;
 }

@@ -26,6 +26,10 @@ struct filter {
     struct set types, keys;
 };
 
+struct slice filter_map_key(const struct map_node *node) {
+    return buf_slice(&container_of(node, const struct filter, node)->canonical);
+}
+
 static int compare(const void *a, const void *b) {
     const struct slice *x = a, *y = b;
     size_t n = x->n < y->n ? x->n : y->n;
@@ -117,7 +121,6 @@ static int intern(struct map *filters, struct buf *canonical, size_t keys_at,
     }
     f->refs = 1;
     f->home = filters;
-    f->node.key = buf_slice(&f->canonical);
     map_add(filters, &f->node);
     *out = f;
     return 0;

@@ -18,6 +18,8 @@ struct filter_list {
     bool given;
 };
 
+map_key_fn filter_map_key; /* of the map that they are in */
+
 /* The filter for these lists: a new one or the one that is there (shares; unref it).
  * *out is NULL when neither list is given. 0 or E_NOMEM. */
 int filter_intern(struct map *filters, struct filter_list types, struct filter_list keys,

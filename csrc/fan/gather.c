@@ -70,7 +70,7 @@ static uint64_t looks_upto(const struct sub *sub, uint64_t upto) {
 static void walk_ring(struct walker *w) {
     const struct chan *c = sub_chan(w->sub);
     w->in_latest = false;
-    for (w->frame = NULL; w->at < c->head; w->at++) {
+    for (w->frame = NULL; w->at < c->kept->head; w->at++) {
         struct frame *f = chan_at(c, w->at);
         if (f->seq > w->upto) return;
         if (!sub_wants(w->sub, f)) continue;
@@ -100,7 +100,7 @@ static bool slot_is_wanted(const struct sub *sub, const struct frame *f) {
 }
 
 static void walk_latest(struct walker *w) {
-    const struct latest *l = sub_chan(w->sub)->latest;
+    const struct latest *l = sub_chan(w->sub)->kept->latest;
     uint64_t end =
         w->sub->snapshot && w->sub->joined < w->upto ? w->sub->joined : w->upto;
     w->in_latest = true;
@@ -132,7 +132,7 @@ static struct walker walk_from(struct sub *sub, uint64_t seq, uint64_t upto) {
     struct chan *c = sub_chan(sub);
     if (sub->audience->last <= seq) return w;
     if (c->kind == CHANNEL_STATE || (sub->snapshot && seq < sub->joined)) {
-        w.at = latest_after(c->latest, seq);
+        w.at = latest_after(c->kept->latest, seq);
         walk_latest(&w);
     } else {
         w.at = chan_after(c, seq);
@@ -143,7 +143,7 @@ static struct walker walk_from(struct sub *sub, uint64_t seq, uint64_t upto) {
 
 static void walk_on(struct walker *w) {
     if (w->in_latest) {
-        w->at = latest_next(sub_chan(w->sub)->latest, (uint32_t)w->at);
+        w->at = latest_next(sub_chan(w->sub)->kept->latest, (uint32_t)w->at);
         walk_latest(w);
     } else {
         w->at++;
@@ -322,7 +322,7 @@ static bool is_held_up(const struct gather *g, const struct note *note) {
 static bool is_over(const struct gather *g) {
     const struct stream *s = g->s;
     const struct chan *c = s->subs ? sub_chan(s->subs) : NULL;
-    return c && !g->full && g->cursor >= c->last && feed_is_closed(s->feed, c);
+    return c && !g->full && g->cursor >= c->kept->last && feed_is_closed(s->feed, c);
 }
 
 /* Live, what a visit brought ends with where its reader is. */
@@ -333,7 +333,7 @@ static void finish_feed(struct gather *g) {
     if (!s->subs || feed->mode != FEED_SSE || g->err < 0) return;
     if (!g->draft.open && g->notes == 0 && !over) return;
     const struct chan *c = sub_chan(s->subs);
-    bool all = !g->full && g->cursor >= c->last && !s->seeks;
+    bool all = !g->full && g->cursor >= c->kept->last && !s->seeks;
     uint64_t at = all ? feed_end(&s->fan->chans, c) : g->cursor;
     struct feed_control control = {max64(at, feed->from), all, over};
     g->err = feed_add_control(feed, &g->draft, s->fan->epoch, &control, g->out);
@@ -341,7 +341,7 @@ static void finish_feed(struct gather *g) {
 }
 
 static void fill(struct gather *g) {
-    const struct note *note = g->s->notes;
+    const struct note *note = stream_note(g->s);
     if (g->s->seeks && !(note && note->alone)) return;
     uint64_t head = max64(g->s->fan->head, g->cursor);
     for (;;) {
@@ -355,7 +355,7 @@ static void fill(struct gather *g) {
         if (note->id) g->written = note->id;
         g->end = note->end;
         if (ends) return;
-        note = note->next;
+        note = stream_next_note(g->s, note);
     }
 }
 
@@ -391,13 +391,7 @@ static void count_for(struct sub *sub, const struct cache_sent *sent, bool whole
 /* Move the stream behind what it gets. */
 static void commit(struct gather *g) {
     struct stream *s = g->s;
-    for (; g->notes > 0; g->notes--) {
-        struct note *note = s->notes;
-        s->notes = note->next;
-        s->note_bytes -= note->n;
-        mem_free(note);
-    }
-    if (!s->notes) s->notes_end = &s->notes;
+    for (; g->notes > 0; g->notes--) mem_free(stream_take_note(s));
     s->cursor = g->cursor;
     uint32_t i = 0;
     bool confirm = false;
@@ -411,7 +405,7 @@ static void commit(struct gather *g) {
     if (confirm && !s->ending) stream_sync(s);
     if (g->written) {
         s->written = g->written;
-        s->written_ms = s->fan->now_ms;
+        s->written_ms = (uint32_t)s->fan->now_ms;
     }
 }
 
@@ -459,11 +453,11 @@ struct standing {
 static bool is_for_it_alone(const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
     bool state = c->kind == CHANNEL_STATE;
-    return state && c->latest->removals > 0 && sub->from < sub->joined;
+    return state && c->kept->latest->removals > 0 && sub->from < sub->joined;
 }
 
 static void find_standing(struct stream *s, bool pages, struct standing *at) {
-    at->n = s->notes || pages || (s->feed && feed_is_alone(s->feed)) ? -1 : 0;
+    at->n = s->last_note || pages || (s->feed && feed_is_alone(s->feed)) ? -1 : 0;
     for (struct sub *sub = s->subs; sub && at->n >= 0; sub = sub->next) {
         uint64_t from = stream_cursor(s, sub);
         if (sub->snapshot || sub->behind) at->n = -1; /* it also has an end of its own */
@@ -520,7 +514,7 @@ static void apply_cached(struct stream *s, const struct cache_entry *entry,
     }
     if (entry->written) {
         s->written = entry->written;
-        s->written_ms = s->fan->now_ms;
+        s->written_ms = (uint32_t)s->fan->now_ms;
     }
 }
 
@@ -576,7 +570,7 @@ int stream_gather(struct stream *s, struct block **out, bool *more) {
     commit(&g);
     note_close(s, *out);
     if (s->paging || pages) history_ask(s);
-    *more = g.full || (s->notes && !paging_awaits(s));
+    *more = g.full || (s->last_note && !paging_awaits(s));
     if (at.n > 0 && *out) put_cached(s->fan, &g, &at, *out);
     return 0;
 }

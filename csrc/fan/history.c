@@ -106,16 +106,16 @@ static void settle_place(struct paging *p, struct sub *sub, uint64_t place) {
 static void lose(struct sub *sub, bool replays) {
     struct chan *c = sub_chan(sub);
     struct stream *s = sub->stream;
-    uint64_t at = place_of(sub), pos = chan_after(c, c->gone);
-    stream_reset(s, c->node.key, RESET_TRIMMED, at,
-                 pos < c->head ? chan_at(c, pos)->seq : 0);
-    sub->from = c->gone;
+    uint64_t at = place_of(sub), pos = chan_after(c, c->kept->gone);
+    stream_reset(s, chan_name(c), RESET_TRIMMED, at,
+                 pos < c->kept->head ? chan_at(c, pos)->seq : 0);
+    sub->from = c->kept->gone;
     if (replays && c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
 
 static void give_up(struct paging *p, struct sub *sub) {
     p->failed = 0;
-    if (sub->seeks) settle_place(p, sub, sub_chan(sub)->gone);
+    if (sub->seeks) settle_place(p, sub, sub_chan(sub)->kept->gone);
     drop_place(p, sub);
     lose(sub, true);
 }
@@ -127,18 +127,18 @@ static void fail(struct fan *fan, struct paging *p, struct sub *sub) {
 
 static struct page_request *request_new(struct paging *p, struct sub *sub) {
     const struct chan *c = sub_chan(sub);
-    struct page_request *r = mem_try(sizeof *r + c->node.key.n + 1);
+    struct page_request *r = mem_try(sizeof *r + c->name_n + 1);
     if (!r) return NULL;
     *r = (struct page_request){.above = place_of(sub),
-                               .upto = c->gone,
+                               .upto = c->kept->gone,
                                .events_max = HISTORY_PAGE_EVENTS,
                                .bytes_max = HISTORY_PAGE_BYTES,
                                .newest = sub->seeks ? p->places->events : 0,
                                .joined = sub->joined,
                                .paging = p,
                                .sub = sub};
-    memcpy(r->name, c->node.key.p, c->node.key.n + 1);
-    r->channel = slice_of(r->name, c->node.key.n);
+    memcpy(r->name, c->name, c->name_n + 1);
+    r->channel = slice_of(r->name, c->name_n);
     return r;
 }
 
@@ -227,7 +227,7 @@ static void report_floor(struct sub *sub, uint64_t floor) {
     struct chan *c = sub_chan(sub);
     struct stream *s = sub->stream;
     bool told = is_told(sub, floor) && !PLANTED(45);
-    if (!told) stream_reset(s, c->node.key, RESET_TRIMMED, place_of(sub), floor + 1);
+    if (!told) stream_reset(s, chan_name(c), RESET_TRIMMED, place_of(sub), floor + 1);
     if (floor > sub->from) sub->from = floor;
     if (!told && c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
@@ -338,7 +338,7 @@ void history_forget(struct sub *sub) {
 /* A newcomer that was to begin where the store says begins with what the ring has. */
 static void end_pages(struct sub *sub, bool replays) {
     struct stream *s = sub->stream;
-    if (s->paging && sub->seeks) settle_place(s->paging, sub, sub_chan(sub)->gone);
+    if (s->paging && sub->seeks) settle_place(s->paging, sub, sub_chan(sub)->kept->gone);
     if (s->paging) drop_place(s->paging, sub);
     if (PLANTED(42) || !history_has(sub, place_of(sub))) return;
     lose(sub, replays);

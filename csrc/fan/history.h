@@ -85,7 +85,7 @@ int64_t history_next(const struct fan *fan);
  * the store. */
 static inline bool history_has(const struct sub *sub, uint64_t at) {
     const struct chan *c = sub_chan(sub);
-    return c->gone > at && chan_is_paged(c) && sub->audience->last > at;
+    return c->kept->gone > at && chan_is_paged(c) && sub->audience->last > at;
 }
 
 /* The page that holds what follows 'at'; NULL: it is not here. */

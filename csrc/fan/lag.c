@@ -27,11 +27,11 @@ static void look(const struct sub *sub, const struct frame *f, struct lag *lag) 
  * What a store refused is a gap in the sum, and a channel that was forgotten and came back
  * began it anew: it is at most what the ring holds. */
 static struct lag whole(const struct chan *c, uint64_t pos) {
-    if (pos == c->head) return (struct lag){0};
-    const struct frame *first = chan_at(c, pos), *last = chan_at(c, c->head - 1);
-    uint64_t n = c->head - pos, lines = frame_lines(last).n;
+    if (pos == c->kept->head) return (struct lag){0};
+    const struct frame *first = chan_at(c, pos), *last = chan_at(c, c->kept->head - 1);
+    uint64_t n = c->kept->head - pos, lines = frame_lines(last).n;
     uint64_t bytes = last->before + lines - first->before + n * (last->text.n - lines);
-    if (bytes > c->ring_bytes) bytes = c->ring_bytes;
+    if (bytes > c->kept->ring_bytes) bytes = c->kept->ring_bytes;
     return (struct lag){n, bytes};
 }
 
@@ -41,13 +41,14 @@ static struct lag in_ring(const struct sub *sub, uint64_t after, int *looks) {
     int most = most_looks(looks);
     if (!sub_filter(sub) || most == 0) return whole(c, first);
     struct lag lag = {0};
-    for (; pos < c->head && most > 0; pos++, most--, --*looks)
+    for (; pos < c->kept->head && most > 0; pos++, most--, --*looks)
         look(sub, chan_at(c, pos), &lag);
-    return scale(lag, pos - first, c->head - first);
+    return scale(lag, pos - first, c->kept->head - first);
 }
 
 static struct lag in_latest(const struct sub *sub, uint64_t after, int *looks) {
-    const struct latest *l = sub_chan(sub)->latest;
+    const struct latest *l = sub_chan(sub)->kept->latest;
+    if (!l) return (struct lag){0};
     uint64_t end = sub->snapshot ? sub->joined : UINT64_MAX;
     uint32_t first = latest_after(l, after), i = first;
     int most = most_looks(looks);

@@ -10,6 +10,7 @@
 struct key {
     struct map_node node;
     struct latest_entry *first;
+    uint32_t text_n;
     char text[];
 };
 
@@ -20,8 +21,15 @@ struct latest_entry {
     uint32_t slot;
 };
 
-void latest_init(struct latest *l) {
-    *l = (struct latest){0};
+static struct slice text_of(const struct map_node *node) {
+    const struct key *k = container_of(node, const struct key, node);
+    return slice_of(k->text, k->text_n);
+}
+
+struct latest *latest_new(void) {
+    struct latest *l = mem_new(sizeof *l);
+    map_init(&l->keys, text_of);
+    return l;
 }
 
 /* ---- Entries ------------------------------------------------------------------------ */
@@ -31,7 +39,7 @@ static struct key *key_get(struct latest *l, struct slice text, uint64_t hash) {
     if (node) return container_of(node, struct key, node);
     struct key *k = mem_new(sizeof *k + text.n + 1);
     if (text.n > 0) memcpy(k->text, text.p, text.n);
-    k->node.key = slice_of(k->text, text.n);
+    k->text_n = (uint32_t)text.n;
     map_add(&l->keys, &k->node);
     return k;
 }
@@ -64,13 +72,14 @@ static void entry_free(struct latest *l, struct latest_entry *e) {
     mem_free(e);
 }
 
-void latest_deinit(struct latest *l) {
+void latest_free(struct latest *l) {
+    if (!l) return;
     for (uint32_t i = 0; i < l->n; i++)
         if (l->slots[i].entry) entry_free(l, l->slots[i].entry);
     assert(l->keys.n == 0);
     map_deinit(&l->keys);
     mem_free(l->slots);
-    *l = (struct latest){0};
+    mem_free(l);
 }
 
 /* ---- Slots -------------------------------------------------------------------------- */

@@ -37,8 +37,8 @@ struct latest {
                     * went before all had seen it, a value for which there was no memory */
 };
 
-void latest_init(struct latest *l);
-void latest_deinit(struct latest *l);
+struct latest *latest_new(void);    /* owned */
+void latest_free(struct latest *l); /* NULL is fine */
 
 /* Drop the oldest values above max_keys, and the oldest removals above as many. Returns how
  * many values went. */

@@ -140,6 +140,47 @@ struct policy policy_of(const struct policy_set *set, struct slice channel) {
     return p;
 }
 
+struct shared_policy {
+    struct shared_policy *next;
+    struct policy policy;
+};
+
+/* Texts of one set: the same text is at the same place. */
+static bool same_text(struct slice a, struct slice b) {
+    return a.p == b.p && a.n == b.n;
+}
+
+static bool is_same(const struct policy *a, const struct policy *b) {
+    return a->rule == b->rule && same_text(a->pattern, b->pattern) &&
+           same_text(a->key, b->key) && a->latest == b->latest &&
+           a->durable == b->durable && a->reads == b->reads && a->slow == b->slow &&
+           a->history == b->history && a->held == b->held &&
+           a->history_bytes == b->history_bytes && a->ttl_ms == b->ttl_ms &&
+           a->period_ms == b->period_ms && a->batch_ms == b->batch_ms &&
+           a->max_keys == b->max_keys && a->rewind == b->rewind;
+}
+
+const struct policy *policy_table_share(struct policy_table *all,
+                                        const struct policy *p) {
+    struct shared_policy *shared = all->shared;
+    while (shared && !is_same(&shared->policy, p)) shared = shared->next;
+    if (shared) return &shared->policy;
+    shared = mem_new(sizeof *shared);
+    *shared = (struct shared_policy){.next = all->shared, .policy = *p};
+    all->shared = shared;
+    return &shared->policy;
+}
+
+void policy_table_deinit(struct policy_table *all) {
+    while (all->shared) {
+        struct shared_policy *first = all->shared;
+        all->shared = first->next;
+        mem_free(first);
+    }
+    policy_set_unref(all->set);
+    all->set = NULL;
+}
+
 enum channel_kind policy_kind(const struct policy *p) {
     if (p->latest) return CHANNEL_STATE;
     return p->rewind == REWIND_LATEST ? CHANNEL_KEYED : CHANNEL_LOG;

@@ -83,6 +83,17 @@ struct slice policy_set_pattern(const struct policy_set *set, uint32_t i);
 /* The merged policy of one channel; slices are borrowed from the set. */
 struct policy policy_of(const struct policy_set *set, struct slice channel);
 
+/* A set, and the policies that channels of one thread have by it: one object for all channels
+ * whose merged policies are equal, which are few. */
+struct policy_table {
+    struct policy_set *set; /* NULL: no rules */
+    struct shared_policy *shared;
+};
+
+/* The object for a policy that is merged from its set (copies). Lives as long as they do. */
+const struct policy *policy_table_share(struct policy_table *all, const struct policy *p);
+void policy_table_deinit(struct policy_table *all); /* unrefs the set */
+
 enum channel_kind policy_kind(const struct policy *p);
 
 /* Whether what leaves memory can be had in pages (fan/history.h). */

@@ -12,9 +12,9 @@ static uint64_t later_of(uint64_t a, uint64_t b) {
 static void count_dropped(struct sub *sub, uint64_t pos) {
     struct chan *c = sub_chan(sub);
     uint32_t left = 0;
-    if (!sub_filter(sub)) left = (uint32_t)(c->head - pos);
+    if (!sub_filter(sub)) left = (uint32_t)(c->kept->head - pos);
     else
-        for (; pos < c->head; pos++)
+        for (; pos < c->kept->head; pos++)
             left += filter_wants(sub_filter(sub), chan_at(c, pos));
     sub_count_dropped(sub, left);
 }
@@ -23,14 +23,14 @@ static void count_dropped(struct sub *sub, uint64_t pos) {
  * gets the notice before any later event of the channel. */
 static void report_slow(struct stream *s, struct sub *sub) {
     struct chan *c = sub_chan(sub);
-    bool closes = c->policy.slow == SLOW_CLOSE;
+    bool closes = c->policy->slow == SLOW_CLOSE;
     uint64_t lost = chan_lost(c);
     s->fan->slow++;
     if (closes && !s->ending) {
         stream_bye(s, END_SLOW);
     } else {
         count_dropped(sub, chan_after(c, lost));
-        stream_reset(s, c->node.key, RESET_SLOW, stream_cursor(s, sub),
+        stream_reset(s, chan_name(c), RESET_SLOW, stream_cursor(s, sub),
                      chan_oldest(c, lost));
     }
     sub->from = lost;
@@ -39,7 +39,7 @@ static void report_slow(struct stream *s, struct sub *sub) {
 
 /* Something of a state went before this stream saw it: it gets the whole snapshot again. */
 static void report_lost_state(struct stream *s, struct sub *sub) {
-    stream_reset(s, sub_chan(sub)->node.key, RESET_SLOW, 0, 0);
+    stream_reset(s, chan_name(sub_chan(sub)), RESET_SLOW, 0, 0);
     s->fan->slow++;
     sub->from = 0;
     sub->joined = s->fan->head;
@@ -54,13 +54,15 @@ static uint64_t log_place(const struct stream *s, const struct sub *sub) {
 
 static bool lost_something(const struct stream *s, const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
-    if (c->kind != CHANNEL_STATE) return c->gone > log_place(s, sub);
-    return c->latest->lost > later_of(stream_cursor(s, sub), sub->joined);
+    if (c->kind != CHANNEL_STATE) return c->kept->gone > log_place(s, sub);
+    const struct latest *l = c->kept->latest;
+    return l && l->lost > later_of(stream_cursor(s, sub), sub->joined);
 }
 
 bool slow_check(struct stream *s) {
     bool pages = false;
-    if (s->notes && s->notes->alone) return false; /* it gets no notice any more */
+    if (s->last_note && stream_note(s)->alone)
+        return false; /* it gets no notice any more */
     for (struct sub *sub = s->subs; sub; sub = sub->next) {
         pages = pages || sub->seeks;
         if (!lost_something(s, sub)) continue;

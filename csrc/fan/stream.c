@@ -11,15 +11,16 @@
 #include "fan/paging.h"
 
 void stream_init(struct stream *s, struct fan *fan, enum form_id form) {
-    *s = (struct stream){
-        .fan = fan, .lagging = true, .lagging_ms = fan->now_ms, .form = (uint8_t)form};
-    s->notes_end = &s->notes;
+    *s = (struct stream){.fan = fan,
+                         .lagging = true,
+                         .lagging_ms = (uint32_t)fan->now_ms,
+                         .form = (uint8_t)form};
     list_init(&s->ready);
 }
 
 struct sub *stream_find(const struct stream *s, struct slice channel) {
     struct sub *sub = s->subs;
-    while (sub && !slice_eq(sub_chan(sub)->node.key, channel)) sub = sub->next;
+    while (sub && !slice_eq(chan_name(sub_chan(sub)), channel)) sub = sub->next;
     return sub;
 }
 
@@ -42,7 +43,7 @@ void stream_demote(struct stream *s) {
     if (s->lagging) return;
     stream_settle(s);
     s->lagging = true;
-    s->lagging_ms = s->fan->now_ms;
+    s->lagging_ms = (uint32_t)s->fan->now_ms;
     for (struct sub *sub = s->subs; sub; sub = sub->next)
         audience_demote(sub->audience, sub);
 }
@@ -67,23 +68,26 @@ void stream_writable(struct stream *s) {
 
 /* ---- Notes -------------------------------------------------------------------------- */
 
+struct note *stream_take_note(struct stream *s) {
+    struct note *first = stream_note(s);
+    if (first == s->last_note) s->last_note = NULL;
+    else s->last_note->next = first->next;
+    s->note_bytes -= first->n;
+    return first;
+}
+
 void stream_drop_notes(struct stream *s) {
-    while (s->notes) {
-        struct note *note = s->notes;
-        s->notes = note->next;
-        mem_free(note);
-    }
-    s->notes_end = &s->notes;
-    s->note_bytes = 0;
+    while (s->last_note) mem_free(stream_take_note(s));
 }
 
 void stream_add_note(struct stream *s, struct note *note) {
-    struct note **at = s->notes_end;
-    if (s->notes && note->after < container_of(at, struct note, next)->after)
-        for (at = &s->notes; (*at)->after <= note->after;) at = &(*at)->next;
-    note->next = *at;
-    *at = note;
-    if (!note->next) s->notes_end = &note->next;
+    struct note *before = s->last_note ? s->last_note : note;
+    if (before == note) note->next = note;
+    if (note->after >= before->after) s->last_note = note;
+    else
+        while (before->next->after <= note->after) before = before->next;
+    note->next = before->next;
+    before->next = note;
     s->note_bytes += note->n;
 }
 
@@ -172,13 +176,13 @@ void stream_reset(struct stream *s, struct slice channel, enum reset_reason reas
  * back, and with it goes its cursor: the client keeps the id that it has. False when the
  * stream has ended already, as far as its socket is concerned. */
 static bool take_all_back(struct stream *s) {
-    bool hello = s->notes && s->written == 0;
+    bool hello = s->last_note && s->written == 0;
     if (s->blocked && s->fan->ops->take_back(s)) {
         s->ending = false;
         s->opened = PLANTED(23);
         stream_writable(s);
     }
-    if (s->ending && !s->notes) return false;
+    if (s->ending && !s->last_note) return false;
     if (hello) s->opened = false;
     stream_drop_notes(s);
     return true;
@@ -259,21 +263,18 @@ int stream_send(struct stream *s, struct slice text) {
 
 struct note *stream_take_own(struct stream *s) {
     ASSERT_OWNER(s->fan->loop);
-    struct note *own = NULL, **end = &own, **at = &s->notes;
-    while (*at) {
-        struct note *note = *at;
-        if (!note->own) {
-            at = &note->next;
-            continue;
-        }
-        *at = note->next;
-        s->note_bytes -= note->n;
-        *end = note;
-        end = &note->next;
+    struct note *first[2] = {NULL, NULL}, **end[2] = {&first[0], &first[1]};
+    while (s->last_note) {
+        struct note *note = stream_take_note(s);
+        *end[note->own] = note;
+        end[note->own] = &note->next;
     }
-    *end = NULL;
-    s->notes_end = at;
-    return own;
+    *end[false] = *end[true] = NULL;
+    for (struct note *note = first[false], *next; note; note = next) {
+        next = note->next;
+        stream_add_note(s, note);
+    }
+    return first[true];
 }
 
 void stream_put_own(struct stream *s, struct note *own) {
@@ -292,8 +293,8 @@ bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
     bool logs = false;
     for (const struct sub *sub = s->subs; sub && !logs; sub = sub->next)
         logs = !sub_is_state(sub);
-    return logs &&
-           now_ms - s->written_ms >= (s->filtered ? SYNC_FILTERED_MS : SYNC_QUIET_MS);
+    uint32_t quiet_ms = (uint32_t)now_ms - s->written_ms;
+    return logs && quiet_ms >= (s->filtered ? SYNC_FILTERED_MS : SYNC_QUIET_MS);
 }
 
 struct note *note_new_sync(const struct stream *s, uint64_t at_least) {

@@ -21,9 +21,9 @@
 #include "fan/reason.h"
 
 struct note {
-    struct note *next;
-    uint64_t after; /* number: events up to here go first */
-    uint64_t id;    /* number: the cursor it carries; 0: none */
+    struct note *next; /* of the last one: the first */
+    uint64_t after;    /* number: events up to here go first */
+    uint64_t id;       /* number: the cursor it carries; 0: none */
     enum stream_end end;
     bool alone;   /* an end by right: no event goes before it */
     bool waits;   /* hello: its id is not known yet (stream->seeks) */
@@ -41,15 +41,16 @@ struct stream {
                         * fan->waiting while 'blocked' */
     struct sub *subs;  /* the newest first */
     uint32_t n_subs;
-    uint32_t note_bytes;   /* of all notes, in bytes of text */
-    uint64_t cursor;       /* number; of a live stream it may be too low */
-    uint64_t written;      /* number: the newest id on the wire; 0: none */
-    int64_t written_ms;    /* monotonic: when that was written */
-    int64_t lagging_ms;    /* monotonic: since when it lags */
-    struct paging *paging; /* it needs pages of durable logs (history.h); NULL */
-    struct feed *feed;     /* its reader gets messages of a log (feed.h); NULL: events */
-    struct note *notes, **notes_end; /* in their order; where the next one is linked */
-    bool replayed : 1;               /* it has caught up once: see 'replay' */
+    uint32_t note_bytes; /* of all notes, in bytes of text */
+    uint64_t cursor;     /* number; of a live stream it may be too low */
+    uint64_t written;    /* number: the newest id on the wire; 0: none */
+    uint32_t
+        written_ms; /* when that was written: the clock's low 32 bits, for differences */
+    uint32_t lagging_ms;    /* since when it lags, in the same way */
+    struct paging *paging;  /* it needs pages of durable logs (history.h); NULL */
+    struct feed *feed;      /* its reader gets messages of a log (feed.h); NULL: events */
+    struct note *last_note; /* of the queue, in their order; the first follows it. NULL */
+    bool replayed : 1;      /* it has caught up once: see 'replay' */
     bool lagging : 1;    /* not walked with its audiences: its cursor is written down */
     bool blocked : 1;    /* waits until its socket takes bytes again, or for a result */
     bool opened : 1;     /* hello is queued or out: it has a cursor of ours */
@@ -103,6 +104,15 @@ static inline uint64_t stream_cursor(const struct stream *s, const struct sub *s
 void stream_settle(struct stream *s);
 
 struct sub *stream_find(const struct stream *s, struct slice channel);
+
+/* The first note that waits, and the one behind it; NULL. */
+static inline struct note *stream_note(const struct stream *s) {
+    return s->last_note ? s->last_note->next : NULL;
+}
+static inline struct note *stream_next_note(const struct stream *s,
+                                            const struct note *note) {
+    return note == s->last_note ? NULL : note->next;
+}
 
 /* ---- What is sent to it alone ------------------------------------------------------- */
 
@@ -158,7 +168,8 @@ struct note *note_new_sync(const struct stream *s, uint64_t at_least); /* or the
 /* Put a note behind those that go out after the same number or a lower one (takes). */
 void stream_add_note(struct stream *s, struct note *note);
 int stream_queue(struct stream *s, struct slice text, uint64_t after, uint64_t id,
-                 enum stream_end end); /* a new one: 0 or E_NOMEM */
+                 enum stream_end end);           /* a new one: 0 or E_NOMEM */
+struct note *stream_take_note(struct stream *s); /* out of the queue: owned */
 void stream_drop_notes(struct stream *s);
 
 void stream_count_reset(struct stream *s, struct slice channel, enum reset_reason reason);

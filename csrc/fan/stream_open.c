@@ -24,12 +24,12 @@ void stream_deinit(struct stream *s) {
 
 /* The oldest event of the history in memory; 0: none. */
 static uint64_t oldest_held(const struct chan *c) {
-    return c->history < c->head ? chan_at(c, c->history)->seq : 0;
+    return c->kept->history < c->kept->head ? chan_at(c, c->kept->history)->seq : 0;
 }
 
 /* The oldest event that is left of a channel; 0: none. */
 static uint64_t oldest_left(const struct chan *c) {
-    return chan_beyond(c) ? c->floor + 1 : oldest_held(c);
+    return chan_beyond(c) ? c->kept->floor + 1 : oldest_held(c);
 }
 
 /* ---- Opening ------------------------------------------------------------------------ */
@@ -61,7 +61,7 @@ static uint64_t longest_period(const struct stream *s) {
     uint64_t period = 0;
     for (const struct sub *sub = s->subs; sub; sub = sub->next) {
         if (!sub_is_state(sub)) continue;
-        uint64_t own = sub_chan(sub)->policy.period_ms;
+        uint64_t own = sub_chan(sub)->policy->period_ms;
         uint64_t asked = sub->audience->key.asked_ms;
         if (own > period) period = own;
         if (asked > period) period = asked;
@@ -126,7 +126,7 @@ static int write_resets(struct buf *b, struct stream *s, const struct eventid *l
     for (uint32_t i = 0; left > 0 && err == 0; i++) {
         if (!v->reasons[i]) continue;
         const struct chan *c = sub_chan(v->subs[i]);
-        struct control_reset reset = {.channel = c->node.key,
+        struct control_reset reset = {.channel = chan_name(c),
                                       .reason = v->reasons[i],
                                       .from = buf_slice(&from),
                                       .oldest = oldest_left(c),
@@ -211,8 +211,8 @@ static void write_resumed(struct stream *s, struct note *note) {
 void stream_begin(struct stream *s) {
     ASSERT_OWNER(s->fan->loop);
     static const size_t room = sizeof "id: -18446744073709551615\n\n" - 1 + EPOCH_LENGTH;
-    struct note *note = s->notes;
-    while (note && !note->waits) note = note->next;
+    struct note *note = stream_note(s);
+    while (note && !note->waits) note = stream_next_note(s, note);
     s->seeks = false;
     if (!note) return; /* an end by right took it back */
     note->waits = false;
@@ -228,7 +228,7 @@ void stream_begin(struct stream *s) {
 static int32_t rewind_of(const struct sub *sub, const struct sub_spec *spec) {
     const struct feed *feed = sub->stream->feed;
     if (feed) return feed->at_end ? 0 : REWIND_ALL;
-    return spec->rewind == REWIND_DEFAULT ? sub_chan(sub)->policy.rewind : spec->rewind;
+    return spec->rewind == REWIND_DEFAULT ? sub_chan(sub)->policy->rewind : spec->rewind;
 }
 
 /* It goes on where only the store has what follows, and may have deleted some of it. */
@@ -278,7 +278,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
         n++;
     }
     s->cursor = lowest(s, &o->last_id);
-    s->written_ms = s->fan->now_ms;
+    s->written_ms = (uint32_t)s->fan->now_ms;
     v.resumed = v.resumed && s->n_subs > 0;
     for (uint32_t i = 0; i < n; i++) s->seeks = s->seeks || is_unsure(&v, v.subs[i]);
     s->came_back = o->last_id.kind != EVENTID_NONE && s->n_subs == 0;
@@ -295,7 +295,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     s->opened = s->n_subs > 0 && !s->seeks;
     for (uint32_t i = 0; i < n; i++)
         if (v.reasons[i])
-            stream_count_reset(s, sub_chan(v.subs[i])->node.key, v.reasons[i]);
+            stream_count_reset(s, chan_name(sub_chan(v.subs[i])), v.reasons[i]);
     return 0;
 }
 
@@ -310,7 +310,7 @@ struct plan *stream_plan(const struct stream *s, const struct plan *opened) {
     uint32_t i = s->n_subs; /* the newest is the first */
     for (const struct sub *sub = s->subs; sub; sub = sub->next) {
         struct sub_spec *spec = &specs[--i];
-        *spec = (struct sub_spec){.channel = sub_chan(sub)->node.key,
+        *spec = (struct sub_spec){.channel = chan_name(sub_chan(sub)),
                                   .period_ms = (uint32_t)sub->audience->key.asked_ms};
         spec->rewind = rewind_in(opened, spec->channel);
         filter_lists(sub_filter(sub), &spec->types, &spec->keys);
@@ -351,7 +351,7 @@ static int batch_event(struct batch *b, const struct sub *sub, const struct fram
 /* A client that came back to a stream without channels cannot be resumed by its id. */
 static int queue_reset(struct stream *s, const struct chan *c) {
     struct buf text = {0};
-    struct control_reset r = {.channel = c->node.key,
+    struct control_reset r = {.channel = chan_name(c),
                               .reason = RESET_UNKNOWN_ID,
                               .from = slice_str("null"),
                               .oldest = oldest_left(c)};
@@ -364,7 +364,7 @@ static int queue_reset(struct stream *s, const struct chan *c) {
 
 /* The newest per key, at this point of the order. */
 static int batch_newest(struct batch *b, const struct sub *sub) {
-    const struct latest *l = sub_chan(sub)->latest;
+    const struct latest *l = sub_chan(sub)->kept->latest;
     int err = 0;
     uint32_t i = latest_after(l, 0);
     for (; i < l->n && err == 0; i = latest_next(l, i))
@@ -421,7 +421,7 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
 bool stream_unsubscribe(struct stream *s, struct slice channel) {
     ASSERT_OWNER(s->fan->loop);
     for (struct sub **at = &s->subs; *at; at = &(*at)->next) {
-        if (!slice_eq(sub_chan(*at)->node.key, channel)) continue;
+        if (!slice_eq(chan_name(sub_chan(*at)), channel)) continue;
         history_forget(*at);
         sub_free(s, at);
         return true;

@@ -87,39 +87,40 @@ void sub_move(struct sub *sub, struct audience *to) {
 /* Just before the oldest event of the history; the head when there is none. */
 static uint64_t before_history(const struct fan *fan, const struct chan *c,
                                uint64_t skip) {
-    uint64_t pos = c->history + skip;
-    return pos < c->head ? chan_at(c, pos)->seq - 1 : fan->head;
+    uint64_t pos = c->kept->history + skip;
+    return pos < c->kept->head ? chan_at(c, pos)->seq - 1 : fan->head;
 }
 
 /* Just before all that is left of a log: what memory has, or the store. */
 static uint64_t before_all(const struct fan *fan, const struct chan *c) {
-    uint64_t stored = c->floor > c->unstored ? c->floor : c->unstored;
+    const struct kept *k = c->kept;
+    uint64_t stored = k->floor > k->unstored ? k->floor : k->unstored;
     return chan_beyond(c) ? stored : before_history(fan, c, 0);
 }
 
 /* The store's floor may be higher than is known here, and a newcomer misses nothing of what is
  * gone: the store says where it starts. */
 static bool seeks(const struct chan *c, int32_t rewind) {
-    bool more =
-        rewind == REWIND_ALL || (rewind > 0 && (uint64_t)rewind > c->head - c->history);
+    uint64_t held = c->kept->head - c->kept->history;
+    bool more = rewind == REWIND_ALL || (rewind > 0 && (uint64_t)rewind > held);
     return more && chan_beyond(c) != 0;
 }
 
 /* The newest per key first, then live. */
 static void start_snapshot(struct sub *sub) {
-    const struct latest *l = sub_chan(sub)->latest;
-    uint32_t i = latest_after(l, 0);
-    sub->snapshot = i < l->n;
+    const struct latest *l = sub_chan(sub)->kept->latest;
+    uint32_t i = l ? latest_after(l, 0) : 0;
+    sub->snapshot = l && i < l->n;
     sub->from = sub->snapshot ? l->slots[i].seq - 1 : sub->stream->fan->head;
 }
 
 void sub_start_newcomer(struct sub *sub, int32_t rewind) {
     const struct chan *c = sub_chan(sub);
     const struct fan *fan = sub->stream->fan;
-    uint64_t kept = c->head - c->history;
+    uint64_t kept = c->kept->head - c->kept->history;
     sub->from = fan->head;
     if (c->kind == CHANNEL_STATE) sub->from = 0;
-    else if (rewind == REWIND_LATEST && c->latest) start_snapshot(sub);
+    else if (rewind == REWIND_LATEST && c->kind == CHANNEL_KEYED) start_snapshot(sub);
     else if (rewind == REWIND_ALL || seeks(c, rewind)) sub->from = before_all(fan, c);
     else if (rewind > 0 && (uint64_t)rewind >= kept)
         sub->from = before_history(fan, c, 0);
@@ -137,7 +138,7 @@ void sub_replay(struct sub *sub) {
 /* Whether a compacted replay that is at this number has something left to bring; what came
  * after it joined, the log brings. */
 static bool has_snapshot_left(const struct sub *sub, uint64_t at) {
-    const struct latest *l = sub_chan(sub)->latest;
+    const struct latest *l = sub_chan(sub)->kept->latest;
     for (uint32_t i = latest_after(l, at); i < l->n; i = latest_next(l, i)) {
         const struct frame *f = latest_at(l, i);
         if (f->seq > sub->joined) return false;
@@ -157,7 +158,7 @@ void sub_end_snapshot(struct sub *sub) {
     struct stream *s = sub->stream;
     uint64_t at = stream_cursor(s, sub);
     if (has_snapshot_left(sub, at))
-        stream_reset(s, sub_chan(sub)->node.key, RESET_TRIMMED, at, 0);
+        stream_reset(s, chan_name(sub_chan(sub)), RESET_TRIMMED, at, 0);
     if (sub->from < sub->joined) sub->from = sub->joined;
     if (sub_snapshot_over(sub)) stream_sync(s);
 }
@@ -176,7 +177,7 @@ void sub_begin_anew(struct sub *sub) {
     const struct audience *a = sub->audience;
     uint64_t at = stream_cursor(s, sub);
     if (at < a->last) {
-        stream_reset(s, sub_chan(sub)->node.key, RESET_TRIMMED, at, 0);
+        stream_reset(s, chan_name(sub_chan(sub)), RESET_TRIMMED, at, 0);
         sub_count_dropped(sub, 0);
     }
     sub->counted = a->wanted;
@@ -186,7 +187,7 @@ void sub_begin_anew(struct sub *sub) {
 
 /* Nothing of a memory log is left from before this run. */
 static bool is_of_this_run(const struct chan *c) {
-    return !c->policy.durable && c->kind != CHANNEL_STATE && !PLANTED(30);
+    return !c->policy->durable && c->kind != CHANNEL_STATE && !PLANTED(30);
 }
 
 /* What lies below its floor is lost: with the run before, or since. */
@@ -196,7 +197,7 @@ static enum reset_reason judge_floor(const struct fan *fan, const struct chan *c
     if (is_of_this_run(c) && fan->chans.first > floor) floor = fan->chans.first;
     if (at + PLANTED(6) >= floor) return RESET_NONE;
     bool restart =
-        at < fan->chans.first && (!c->policy.durable || floor == fan->chans.first);
+        at < fan->chans.first && (!c->policy->durable || floor == fan->chans.first);
     return restart ? RESET_RESTART : RESET_TRIMMED;
 }
 
@@ -215,13 +216,13 @@ static enum reset_reason judge(const struct fan *fan, const struct chan *c,
 static bool is_reported(const struct chan *c, enum reset_reason reason) {
     if (c->kind == CHANNEL_STATE)
         return reason && reason_reset(reason)->of_state && !PLANTED(26);
-    return c->policy.history > 0 || c->kind == CHANNEL_KEYED;
+    return c->policy->history > 0 || c->kind == CHANNEL_KEYED;
 }
 
 enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventid *id,
                             bool *whole) {
     const struct chan *c = sub_chan(sub);
-    if (rewind == REWIND_DEFAULT) rewind = c->policy.rewind;
+    if (rewind == REWIND_DEFAULT) rewind = c->policy->rewind;
     if (id->kind == EVENTID_NONE) {
         sub_start_newcomer(sub, rewind);
         return RESET_NONE;
@@ -245,25 +246,30 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
 }
 
 bool sub_wants(const struct sub *sub, const struct frame *f) {
-    bool wants = f->seq == sub->audience->newest || filter_wants(sub_filter(sub), f);
+    bool wants = audience_took(sub->audience, f) || filter_wants(sub_filter(sub), f);
     return wants && !frame_is_over(f, sub->stream->fan->now_ms);
+}
+
+static uint64_t pending_values(const struct sub *sub) {
+    const struct latest *l = sub_chan(sub)->kept->latest;
+    uint64_t n = 0;
+    uint32_t i = l ? latest_after(l, sub->from) : 0;
+    for (; l && i < l->n; i = latest_next(l, i)) {
+        const struct frame *f = latest_at(l, i);
+        n += !f->remove && sub_wants(sub, f);
+    }
+    return n;
 }
 
 uint64_t sub_pending(const struct sub *sub) {
     const struct chan *c = sub_chan(sub);
+    const struct kept *k = c->kept;
     uint64_t n = 0;
-    if (c->kind == CHANNEL_STATE || sub->snapshot) {
-        uint32_t i = latest_after(c->latest, sub->from);
-        for (; i < c->latest->n; i = latest_next(c->latest, i)) {
-            const struct frame *f = latest_at(c->latest, i);
-            n += !f->remove && sub_wants(sub, f);
-        }
-        return n;
-    }
+    if (c->kind == CHANNEL_STATE || sub->snapshot) return pending_values(sub);
     uint64_t pos = chan_after(c, sub->from);
-    if (pos < c->history) pos = c->history; /* what is in the store is not counted */
-    if (!sub_filter(sub) && c->expiring <= sub->from) return c->head - pos;
-    for (; pos < c->head; pos++) n += sub_wants(sub, chan_at(c, pos));
+    if (pos < k->history) pos = k->history; /* what is in the store is not counted */
+    if (!sub_filter(sub) && k->expiring <= sub->from) return k->head - pos;
+    for (; pos < k->head; pos++) n += sub_wants(sub, chan_at(c, pos));
     return n;
 }
 

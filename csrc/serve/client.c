@@ -4,20 +4,25 @@
 #include "base/mem.h"
 #include "base/rand.h"
 
+#include <assert.h>
 #include <string.h>
 
-struct client *client_new(struct lane *lane, const char *ip, const char *path,
-                          int route_id) {
-    size_t ip_size = strlen(ip) + 1, path_size = strlen(path) + 1;
-    struct client *c = mem_new(offsetof(struct client, text) + ip_size + path_size);
+struct client *client_new(struct lane *lane, const struct client_spec *spec) {
+    size_t ip = strlen(spec->ip) + 1, path = strlen(spec->path) + 1;
+    size_t user = spec->user ? strlen(spec->user) + 1 : 0;
+    struct client *c = mem_new(offsetof(struct client, text) + ip + path + user);
     atomic_init(&c->refs, 1);
     rand_base32(c->id, CLIENT_ID_LENGTH);
-    c->node.key = slice_of(c->id, CLIENT_ID_LENGTH);
     c->lane = lane;
-    c->route_id = route_id;
-    memcpy(c->text, ip, ip_size);
-    c->path_at = (uint8_t)ip_size;
-    memcpy(c->text + ip_size, path, path_size);
+    c->route_id = spec->route_id;
+    c->written = spec->written;
+    c->path_at = (uint8_t)ip;
+    memcpy(c->text, spec->ip, ip);
+    memcpy(c->text + ip, spec->path, path);
+    if (user == 0) return c;
+    assert(ip + path <= UINT16_MAX);
+    c->user_at = (uint16_t)(ip + path);
+    memcpy(c->text + c->user_at, spec->user, user);
     return c;
 }
 
@@ -28,8 +33,7 @@ struct client *client_ref(struct client *c) {
 
 void client_unref(struct client *c) {
     if (!c || atomic_fetch_sub_explicit(&c->refs, 1, memory_order_acq_rel) > 1) return;
-    plan_unref(c->plan);
-    mem_free(c->user);
-    if (c->n_topics > CLIENT_FEW_TOPICS) mem_free(c->topics.many);
+    if (c->has_plan) plan_unref(c->topics.plan);
+    else if (c->n_topics > CLIENT_FEW_TOPICS) mem_free(c->topics.many);
     mem_free(c);
 }

@@ -29,39 +29,39 @@ struct client {
     int route_id;
     struct lane *lane;
 
-    /* io */
-    struct outlet *outlet; /* NULL: closed */
-    struct plan *plan; /* what it was opened with, unless the app knows; it takes it */
-
-    /* both */
-    struct message message;         /* on its way while there is news */
-    atomic_uint news;               /* [io] adds to it, [app] takes all */
-    atomic_uint queued;             /* bytes of client:send that wait for the socket */
-    _Atomic uint64_t events, bytes; /* given to its socket; [io] counts, [app] reads */
-
-    /* app */
-    struct map_node node;
-    char *user; /* before it opens; [io] reads it then */
+    struct outlet *outlet; /* [io] NULL: closed */
+    struct map_node node;  /* [app] in server->clients */
     union {
-        struct topic *few[CLIENT_FEW_TOPICS]; /* while they fit there */
-        struct topic **many;                  /* as long as the next power of two */
+        struct topic *few[CLIENT_FEW_TOPICS]; /* [app] while they fit there */
+        struct topic **many;                  /* [app] as long as the next power of two */
+        struct plan *plan; /* what it was opened with, while it has one: 'has_plan' */
     } topics;
-    uint8_t n_topics; /* at most STREAM_CHANNELS_MAX */
-    bool registered,
-        announced; /* in the registry; 'open' was dispatched, or never will be */
-    bool written;  /* by its function; before it opens, and [io] reads it then */
 
-    /* both */
-    atomic_bool wants_writable; /* [app] sets, [io] clears and reports */
-    atomic_bool close_wanted;   /* [app] sets: its end is reported, wanted or not */
-    _Atomic uint16_t resets;    /* as events */
+    struct message message;         /* on its way while there is news */
+    _Atomic uint64_t events, bytes; /* given to its socket; [io] counts, [app] reads */
+    atomic_uint queued;             /* bytes of client:send that wait for the socket */
+    _Atomic uint16_t resets;        /* as events */
+    atomic_uchar news;              /* [io] adds to it, [app] takes all */
+    atomic_bool wants_writable;     /* [app] sets, [io] clears and reports */
+    atomic_bool close_wanted;       /* [app] sets: its end is reported, wanted or not */
+
+    bool has_plan;  /* [io] sets it with the news that it is open; the app takes it */
     uint8_t reason; /* [io] enum end_reason: why it closed; before the app is notified */
+    uint8_t n_topics; /* [app] at most STREAM_CHANNELS_MAX */
+    bool registered;  /* [app] in the registry */
+    bool announced;   /* [app] 'open' was dispatched, or never will be */
 
     /* immutable */
+    bool written; /* by its function */
     char id[CLIENT_ID_LENGTH + 1];
-    uint8_t path_at; /* the address and the path, each with its NUL */
-    char text[];
+    uint8_t path_at;
+    uint16_t user_at; /* 0: none */
+    char text[];      /* the address, the path and the user, each with its NUL */
 };
+
+static inline struct slice client_id(const struct client *c) {
+    return slice_of(c->id, CLIENT_ID_LENGTH);
+}
 
 static inline const char *client_ip(const struct client *c) {
     return c->text;
@@ -69,6 +69,10 @@ static inline const char *client_ip(const struct client *c) {
 
 static inline const char *client_path(const struct client *c) {
     return c->text + c->path_at;
+}
+
+static inline const char *client_user(const struct client *c) {
+    return c->user_at ? c->text + c->user_at : NULL;
 }
 
 static inline struct topic **client_topics(struct client *c) {
@@ -85,9 +89,15 @@ static inline void client_count(struct client *c, uint32_t events, uint32_t byte
     atomic_store_explicit(&c->resets, resets, memory_order_relaxed);
 }
 
-/* Copies the texts. Owned, one reference. */
-struct client *client_new(struct lane *lane, const char *ip, const char *path,
-                          int route_id);
+/* What a client is from its beginning; borrowed. */
+struct client_spec {
+    const char *ip, *path, *user; /* NULL: no user */
+    int route_id;
+    bool written;
+};
+
+/* Copies. Owned, one reference. */
+struct client *client_new(struct lane *lane, const struct client_spec *spec);
 struct client *client_ref(struct client *c);
 void client_unref(struct client *c); /* NULL is fine */
 

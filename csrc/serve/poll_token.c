@@ -63,7 +63,7 @@ void poll_token_write(char out[POLL_TOKEN_MAX], const struct client *c, uint64_t
     struct poll_token t = {.lane = c->lane->index,
                            .answers = answers,
                            .client = slice_of(c->id, CLIENT_ID_LENGTH)};
-    struct poll_holder holder = {c->user, client_path(c), mark};
+    struct poll_holder holder = {client_user(c), client_path(c), mark};
     out[0] = '\0'; /* without memory: a newcomer next time */
     if (make_mac(c->lane->hub, &t, &holder, mac))
         snprintf(out, POLL_TOKEN_MAX, "%u.%u.%s.%s", t.lane, t.answers, c->id, mac);

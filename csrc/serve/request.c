@@ -55,6 +55,14 @@ struct http_fields request_fields(const struct request *r) {
     return (struct http_fields){r->fields, r->n_fields};
 }
 
+struct client *request_client(const struct request *r, const char *user, bool written) {
+    return client_new(r->lane, &(struct client_spec){.ip = r->ip,
+                                                     .path = r->path,
+                                                     .user = user,
+                                                     .route_id = r->route->id,
+                                                     .written = written});
+}
+
 void request_take_forwarded(struct request *r) {
     struct http_list list = http_list_of(request_fields(r), "x-forwarded-for");
     struct slice last = slice_of(NULL, 0);

@@ -127,6 +127,8 @@ bool request_streams(const struct request *r);
 bool request_find_form(struct request *r);
 /* Whether what answers it is a client of the app: a stream, or a feed that is read live. */
 bool request_opens_client(const struct request *r);
+/* That client, new. Owned; 'user' and 'written' as in client.h. */
+struct client *request_client(const struct request *r, const char *user, bool written);
 
 /* The form of its stream. Compressed: with the coding that it wants most of those of its route, zstd
  * of equals. */

@@ -26,6 +26,10 @@ void static_file_unref(struct static_file *f) {
         mem_free(f);
 }
 
+static struct slice file_key(const struct map_node *node) {
+    return container_of(node, const struct static_file, node)->path;
+}
+
 static void free_files(struct map *files) {
     for (struct map_node *node; (node = map_next(files, NULL));) {
         map_remove(files, node);
@@ -78,6 +82,7 @@ struct route *routes_add(struct routes *r, enum route_kind kind, const char *met
     route->pattern = mem_strndup(pattern, strlen(pattern));
     route->id = id;
     route->heartbeat = -1;
+    map_init(&route->files, file_key);
     return route;
 }
 
@@ -104,7 +109,7 @@ void route_add_file(struct route *route, struct slice path, struct slice type,
     struct static_file *f = mem_new(sizeof *f + path.n + type.n + body.n);
     atomic_init(&f->refs, 1);
     char *at = (char *)(f + 1);
-    f->node.key = put(&at, path);
+    f->path = put(&at, path);
     f->type = put(&at, type);
     f->body = put(&at, body);
     snprintf(f->etag, sizeof f->etag, "\"%016llx\"",

@@ -17,8 +17,8 @@ enum route_kind { ROUTE_HANDLER, ROUTE_STREAM, ROUTE_STATIC, ROUTE_FEED };
 /* Outlives its routes while it is being sent. */
 struct static_file {
     atomic_uint refs;
-    struct map_node node; /* key: the URL path */
-    struct slice type, body;
+    struct map_node node; /* in route->files; key: the path */
+    struct slice path, type, body;
     char etag[20];
 };
 

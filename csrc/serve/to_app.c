@@ -47,7 +47,10 @@ bool to_app_wants_close(const struct hub *hub, const struct client *c) {
 void to_app_opened(struct client *c, struct plan *plan) {
     ASSERT_OWNER(c->lane->loop);
     if (c->announced) return;
-    if (!c->registered) c->plan = plan_ref(plan);
+    if (!c->registered) {
+        c->topics.plan = plan_ref(plan);
+        c->has_plan = true;
+    }
     post_news(c, CLIENT_OPENED, atomic_load(&c->lane->hub->news_wanted));
 }
 

@@ -216,7 +216,7 @@ int store_each_channel(struct store *s,
     int err = 0;
     for (uint32_t i = 0; err == 0 && i < s->records.n; i++) {
         const struct record *r = s->records.all[i];
-        struct store_channel c = {.name = r->node.key,
+        struct store_channel c = {.name = r->key,
                                   .kind = r->now.kind,
                                   .durable = r->now.durable,
                                   .floor = r->now.floor,

@@ -174,7 +174,7 @@ int convert_all(struct store *s, const struct store_conversion *c, uint64_t numb
     for (uint32_t i = 0; err == 0 && i < s->records.n; i++) {
         struct record *r = s->records.all[i]; /* one that is converted differs no more */
         struct conversion plan = {.number = number, .live = live};
-        c->judge(c->arg, r->node.key, &plan.to);
+        c->judge(c->arg, r->key, &plan.to);
         err = convert_known(s, r, &plan, NULL);
     }
     return err;

@@ -76,7 +76,7 @@ static struct slice name_of(const struct export *e, int64_t id) {
     for (uint32_t low = 0, high = e->records.n; low < high;) {
         uint32_t mid = low + (high - low) / 2;
         const struct record *r = e->records.all[mid];
-        if (r->id == id) return r->node.key;
+        if (r->id == id) return r->key;
         if (r->id < id) low = mid + 1;
         else high = mid;
     }
@@ -96,7 +96,7 @@ static int put_channels(struct export *e) {
     int err = 0;
     for (uint32_t i = 0; err == 0 && i < e->records.n; i++) {
         const struct record *r = e->records.all[i];
-        err = put(e, "channel", "siii", r->node.key, (int64_t)r->now.kind,
+        err = put(e, "channel", "siii", r->key, (int64_t)r->now.kind,
                   (int64_t)r->now.durable, (int64_t)r->now.floor);
     }
     return err;

@@ -359,7 +359,7 @@ static void count(struct store *s, int64_t now_us) {
 static void report_floors(struct store *s) {
     for (struct record *r = s->records.touched; r; r = r->touched)
         if (r->now.floor > r->before.floor)
-            s->calls->floor(s->owner, r->node.key, r->now.floor);
+            s->calls->floor(s->owner, r->key, r->now.floor);
 }
 
 static void look_at_log(struct store *s) {

@@ -297,7 +297,7 @@ static int import_into(struct import *m, const struct store_place *where,
                        const struct folder *folder, struct store_job *job) {
     const char *file = where->disk ? FOLDER_FILE : folder->file;
     const char *vfs = where->disk ? disk_vfs(where->disk) : NULL;
-    map_init(&m->records.by_name);
+    map_init(&m->records.by_name, record_key);
     int err = db_open(&m->db, file, vfs, DB_WRITE);
     if (err == 0) err = import(m, job);
     if (err < 0 && !job->why) job->why = says(m, err);

@@ -29,8 +29,7 @@ void lost_look(struct store *s, struct head *found) {
 
 /* A number is one row's: those of this run begin far above. */
 static int report(struct store *s, struct record *r) {
-    bool has_rows =
-        r->now.kind != STORE_STATE && pattern_check_channel(r->node.key) == NULL;
+    bool has_rows = r->now.kind != STORE_STATE && pattern_check_channel(r->key) == NULL;
     if (!r->now.durable) return 0;
     record_touch(&s->records, r);
     int err = record_count(r, &s->db);

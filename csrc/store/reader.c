@@ -203,8 +203,14 @@ static int find_key(struct db *db, struct store_read *r) {
 
 struct told {
     struct map_node node;
+    size_t name_n;
     char name[];
 };
+
+static struct slice told_key(const struct map_node *node) {
+    const struct told *t = container_of(node, const struct told, node);
+    return slice_of(t->name, t->name_n);
+}
 
 /* A channel whose readers come back again and again says it once. */
 static void tell_damage(struct store *s, struct slice channel) {
@@ -213,7 +219,7 @@ static void tell_damage(struct store *s, struct slice channel) {
     if (map_get(&reader->told, channel)) return;
     struct told *t = mem_new(sizeof *t + channel.n);
     memcpy(t->name, channel.p, channel.n);
-    t->node.key = slice_of(t->name, channel.n);
+    t->name_n = channel.n;
     map_add(&reader->told, &t->node);
     log_printf(LOG_ERROR,
                "store: events of '%.*s' are damaged or not there: who needs them gets a "
@@ -353,7 +359,7 @@ void reader_init(struct reader *reader) {
     pthread_cond_init(&reader->woken, NULL);
     pthread_mutex_init(&reader->gate, NULL);
     list_init(&reader->queue);
-    map_init(&reader->told);
+    map_init(&reader->told, told_key);
 }
 
 void reader_deinit(struct reader *reader) {

@@ -9,10 +9,14 @@
 
 #include <assert.h>
 
+struct slice record_key(const struct map_node *node) {
+    return container_of(node, const struct record, node)->key;
+}
+
 static struct record *new_record(struct slice name) {
     struct record *r = mem_new(sizeof *r + name.n + 1);
     memcpy(r->name, name.p, name.n);
-    r->node.key = slice_of(r->name, name.n);
+    r->key = slice_of(r->name, name.n);
     return r;
 }
 
@@ -54,13 +58,13 @@ static int load_last(struct record *r, struct db *db) {
 
 int records_load(struct records *rs, struct db *db) {
     *rs = (struct records){0};
-    map_init(&rs->by_name);
+    map_init(&rs->by_name, record_key);
     sqlite3_stmt *q = db_sql(db, SQL_CHANNELS);
     int err;
     while ((err = db_row(db, q)) > 0) {
         struct record *r = NULL;
         err = read_row(&r, q);
-        if (err == 0 && record_find(rs, r->node.key)) err = E_DAMAGED;
+        if (err == 0 && record_find(rs, r->key)) err = E_DAMAGED;
         if (err == 0) err = append(rs, r);
         if (err < 0) {
             mem_free(r);
@@ -88,7 +92,7 @@ struct record *record_find(const struct records *rs, struct slice name) {
 static int64_t sum_of(const struct record *r) {
     const struct record_state *now = &r->now;
     struct sum_channel c = {.id = r->id,
-                            .name = r->node.key,
+                            .name = r->key,
                             .kind = now->kind,
                             .durable = now->durable,
                             .floor = now->floor,
@@ -117,7 +121,7 @@ int record_add(struct records *rs, struct db *db, struct slice name,
     r->is_new = true;
     record_touch(rs, r);
     *out = r;
-    return db_run(db, db_bind(db, SQL_CHANNEL_ADD, "isiiiiiii", r->id, r->node.key,
+    return db_run(db, db_bind(db, SQL_CHANNEL_ADD, "isiiiiiii", r->id, r->key,
                               (int64_t)as->kind, (int64_t)as->durable, (int64_t)as->floor,
                               (int64_t)0, (int64_t)0, (int64_t)as->floor, sum_of(r)));
 }

@@ -32,7 +32,8 @@ struct record_as {
 };
 
 struct record {
-    struct map_node node; /* key: the name */
+    struct map_node node; /* in records->by_name */
+    struct slice key;     /* the name */
     int64_t id;
     struct store_policy policy; /* its limits; asked for when the serial is old */
     unsigned policy_serial;
@@ -48,6 +49,8 @@ struct records {
     uint32_t n, cap;
     struct record *touched;
 };
+
+map_key_fn record_key;
 
 /* Read all rows. 0, E_DAMAGED or as db.h. */
 int records_load(struct records *rs, struct db *db);

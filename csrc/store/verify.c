@@ -88,7 +88,7 @@ static int check_events(struct check *c) {
         const struct record *r = record_by_id(c, sqlite3_column_int64(q, 0));
         uint64_t prev = db_u64(q, 2);
         if (!r || sum_event(r->id, prev, &row) != sqlite3_column_int64(q, 9)) {
-            find(c, (struct store_finding){.channel = r ? r->node.key : slice_of("", 0),
+            find(c, (struct store_finding){.channel = r ? r->key : slice_of("", 0),
                                            .seq = row.seq,
                                            .text = "an event is not what was written",
                                            .lost = LOST_EVENT});
@@ -96,7 +96,7 @@ static int check_events(struct check *c) {
             if (chan != r->id || place < r->now.floor) place = r->now.floor;
             if (prev > place)
                 find(c, (struct store_finding){.fault = STORE_MISSING,
-                                               .channel = r->node.key,
+                                               .channel = r->key,
                                                .seq = prev,
                                                .text = "an event is not there",
                                                .lost = LOST_EVENT});
@@ -113,20 +113,25 @@ static int check_events(struct check *c) {
 
 /* What the events of a keyed log say: the newest number of each key and name. */
 struct value {
-    struct map_node node; /* the key, a NUL byte that ends its length, the name */
+    struct map_node node;
+    struct slice text; /* the key, a NUL byte that ends its length, the name */
     uint64_t seq;
     size_t key_n;
-    char text[];
+    char bytes[];
 };
+
+static struct slice value_key(const struct map_node *node) {
+    return container_of(node, const struct value, node)->text;
+}
 
 static void note_value(struct map *values, const struct store_row *row) {
     struct value *v = mem_new(sizeof *v + row->key.n + row->name.n + 1);
-    if (row->key.n > 0) memcpy(v->text, row->key.p, row->key.n);
-    if (row->name.n > 0) memcpy(v->text + row->key.n + 1, row->name.p, row->name.n);
-    v->node.key = slice_of(v->text, row->key.n + 1 + row->name.n);
+    if (row->key.n > 0) memcpy(v->bytes, row->key.p, row->key.n);
+    if (row->name.n > 0) memcpy(v->bytes + row->key.n + 1, row->name.p, row->name.n);
+    v->text = slice_of(v->bytes, row->key.n + 1 + row->name.n);
     v->key_n = row->key.n;
     v->seq = row->seq;
-    struct map_node *old = map_get(values, v->node.key);
+    struct map_node *old = map_get(values, v->text);
     if (old) {
         map_remove(values, old);
         mem_free(container_of(old, struct value, node));
@@ -138,7 +143,7 @@ static void drop_key(struct map *values, struct slice key) {
     for (struct map_node *n = map_next(values, NULL), *next; n; n = next) {
         next = map_next(values, n);
         struct value *v = container_of(n, struct value, node);
-        if (!slice_eq(slice_of(v->text, v->key_n), key)) continue;
+        if (!slice_eq(slice_of(v->bytes, v->key_n), key)) continue;
         map_remove(values, n);
         mem_free(v);
     }
@@ -176,21 +181,21 @@ static struct store_row newest_row(sqlite3_stmt *q) {
 /* Take what the table has out of 'values'; *oldest is its oldest number. */
 static int compare(struct check *c, const struct record *r, struct map *values,
                    uint64_t *oldest) {
-    sqlite3_stmt *q = db_bind(c->db, SQL_NEWEST_OF, "s", r->node.key);
+    sqlite3_stmt *q = db_bind(c->db, SQL_NEWEST_OF, "s", r->key);
     int err;
     *oldest = UINT64_MAX;
     while ((err = db_row(c->db, q)) > 0) {
         struct store_row row = newest_row(q);
         struct map one;
-        map_init(&one);
+        map_init(&one, value_key);
         note_value(&one, &row);
-        struct map_node *n = map_get(values, map_next(&one, NULL)->key);
+        struct map_node *n = map_get(values, value_key(map_next(&one, NULL)));
         bool fits = n ? container_of(n, struct value, node)->seq == row.seq
                       : row.seq <= r->now.floor;
         if (!fits)
             find(c,
                  (struct store_finding){.fault = STORE_STALE,
-                                        .channel = r->node.key,
+                                        .channel = r->key,
                                         .seq = row.seq,
                                         .text = "a newest value is not the newest",
                                         .lost = "clients see an older value of its key"});
@@ -207,14 +212,14 @@ static int compare(struct check *c, const struct record *r, struct map *values,
 static int check_keyed(struct check *c, const struct record *r) {
     struct map values;
     uint64_t oldest = 0;
-    map_init(&values);
+    map_init(&values, value_key);
     int err = walk(c, r, &values);
     if (err == 0) err = compare(c, r, &values, &oldest);
     for (struct map_node *n = map_next(&values, NULL); n; n = map_next(&values, n)) {
         const struct value *v = container_of(n, struct value, node);
         if (v->seq > oldest || oldest == UINT64_MAX)
             find(c, (struct store_finding){.fault = STORE_STALE,
-                                           .channel = r->node.key,
+                                           .channel = r->key,
                                            .seq = v->seq,
                                            .text = "a newest value is not there",
                                            .lost = LOST_VALUE});

@@ -32,7 +32,7 @@ bool write_is_durable(struct store *s, struct slice channel) {
 struct store_policy *write_limits(struct store *s, struct record *r) {
     uint64_t floor = 0;
     if (r->policy_serial != s->policy_serial)
-        s->calls->policy(s->owner, r->node.key, &r->policy, &floor);
+        s->calls->policy(s->owner, r->key, &r->policy, &floor);
     r->policy_serial = s->policy_serial;
     return &r->policy;
 }

@@ -4,6 +4,11 @@
 #include "base/mem.h"
 #include "serve/app/server.h"
 
+struct slice account_key(const struct map_node *node) {
+    const struct account *a = container_of(node, const struct account, node);
+    return slice_of(a->channel, a->channel_n);
+}
+
 static struct account *find(const struct server *s, struct slice channel) {
     struct map_node *node = map_get(&s->accounts, channel);
     return node ? container_of(node, struct account, node) : NULL;
@@ -16,7 +21,7 @@ static bool is_held(const struct server *s, struct slice channel) {
 static struct account *open_account(struct server *s, struct slice channel) {
     struct account *a = mem_new(sizeof *a + channel.n);
     memcpy(a->channel, channel.p, channel.n);
-    a->node.key = slice_of(a->channel, channel.n);
+    a->channel_n = (uint32_t)channel.n;
     map_add(&s->accounts, &a->node);
     return a;
 }

@@ -10,9 +10,12 @@ struct server;
 
 struct account {
     struct map_node node; /* in server->accounts; key: the channel */
+    uint32_t channel_n;
     struct tally_counts counts;
     char channel[];
 };
+
+map_key_fn account_key;
 
 /* What was counted on a channel; zeros when nothing was. */
 struct tally_counts accounts_of(const struct server *s, struct slice channel);

@@ -156,15 +156,16 @@ int durable_open(struct server *s, const struct durable_place *place,
                               .weak = place->weak,
                               .calls = &calls,
                               .owner = d};
-    if (s->fan.chans.policies) d->policies = policy_set_ref(s->fan.chans.policies);
+    if (s->fan.chans.policies.set)
+        d->policies = policy_set_ref(s->fan.chans.policies.set);
     int err = store_open(&d->store, &o, why);
-    if (err == 0) err = durable_begin(d, s->fan.chans.policies, start, why);
+    if (err == 0) err = durable_begin(d, s->fan.chans.policies.set, start, why);
     if (err < 0) {
         if (d->store) store_close(d->store, 0);
         durable_forget(d);
         return err;
     }
-    map_init(&d->floors);
+    map_init(&d->floors, durable_floor_key);
     s->durable = d;
     ev_timer_init(&d->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
     d->tick.data = s;
@@ -274,7 +275,7 @@ void durable_hold(struct server *s, bool on) {
 
 bool durable_has(const struct server *s, struct slice channel) {
     const struct policy_set *other = s->durable ? s->durable->other : NULL;
-    return policy_of(s->fan.chans.policies, channel).durable ||
+    return policy_of(s->fan.chans.policies.set, channel).durable ||
            (other && policy_of(other, channel).durable);
 }
 
@@ -374,9 +375,9 @@ int durable_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
         err = E_NOMEM;
     }
     if (err < 0) {
-        chan->encoded = encoded;
+        chan_keep(chan)->encoded = encoded;
         chans_release(&s->fan.chans, chan);
-    } else if (!chan->policy.durable) s->durable->drained = s->durable->submitted;
+    } else if (!chan->policy->durable) s->durable->drained = s->durable->submitted;
     return err;
 }
 
@@ -453,7 +454,7 @@ static int publish_in_memory(struct server *s, struct durable_op *op) {
     struct frame *f = op->frame;
     int err = 0;
     do {
-        struct policy policy = policy_of(s->fan.chans.policies, f->channel);
+        struct policy policy = policy_of(s->fan.chans.policies.set, f->channel);
         f->has_id = policy_kind(&policy) != CHANNEL_STATE;
         err = server_post(s, chans_find_of(&s->fan.chans, f), f);
     } while (err > 0);

@@ -39,15 +39,15 @@ static bool any_pattern_differs(const struct policy_set *of, const struct policy
 }
 
 bool durable_converts(const struct server *s, const struct policy_set *policies) {
-    const struct policy_set *old = s->fan.chans.policies;
+    const struct policy_set *old = s->fan.chans.policies.set;
     if (!s->durable || !s->durable->is_running) return false;
     if (s->durable->converting) return true;
     if (policy_same_kept(old, policies)) return false;
     if (any_pattern_differs(policies, old, policies)) return true;
     if (any_pattern_differs(old, old, policies)) return true;
     for (struct chan *c = NULL; (c = chans_next(&s->fan.chans, c));) {
-        struct policy to = policy_of(policies, c->node.key);
-        if (is_other(&c->policy, &to)) return true;
+        struct policy to = policy_of(policies, chan_name(c));
+        if (is_other(c->policy, &to)) return true;
     }
     return false;
 }
@@ -85,13 +85,13 @@ static int add_live(struct change *c, struct frame *f, int64_t boot_ms) {
 /* A channel in memory that becomes durable. What a state had is no event of a log. */
 static bool becomes_durable(const struct chan *chan, const struct policy_set *set,
                             struct policy *to) {
-    if (!chan->known || chan->policy.durable) return false;
-    *to = policy_of(set, chan->node.key);
+    if (!chan->known || chan->policy->durable) return false;
+    *to = policy_of(set, chan_name(chan));
     return to->durable;
 }
 
 static bool brings_lives(const struct chan *chan, const struct policy *to) {
-    return chan->latest && policy_kind(to) == chan->kind;
+    return chan->kept->latest && policy_kind(to) == chan->kind;
 }
 
 static int add_channel(struct change *c, struct server *s, const struct chan *chan,
@@ -100,13 +100,13 @@ static int add_channel(struct change *c, struct server *s, const struct chan *ch
     if (!becomes_durable(chan, c->policies, &to)) return 0;
     bool was_state = chan->kind == CHANNEL_STATE;
     struct store_change *change = &c->changes[c->n_changes++];
-    *change = (struct store_change){.was = kind_of(&chan->policy),
+    *change = (struct store_change){.was = kind_of(chan->policy),
                                     .newest = was_state ? chans_floor(&s->fan.chans, chan)
-                                                        : chan->last,
+                                                        : chan->kept->last,
                                     .lives = c->lives + c->n_lives};
-    int err = add_text(c, &change->name, chan->node.key);
+    int err = add_text(c, &change->name, chan_name(chan));
     if (!brings_lives(chan, &to)) return err;
-    const struct latest *l = chan->latest;
+    const struct latest *l = chan->kept->latest;
     for (uint32_t i = latest_after(l, 0); err == 0 && i < l->n; i = latest_next(l, i)) {
         if (latest_at(l, i)->remove) continue;
         err = add_live(c, latest_at(l, i), boot_ms);
@@ -145,7 +145,7 @@ static int make_room(struct change *c, const struct server *s) {
         struct policy to;
         if (!becomes_durable(chan, c->policies, &to)) continue;
         changes++;
-        if (brings_lives(chan, &to)) lives += chan->latest->live;
+        if (brings_lives(chan, &to)) lives += chan->kept->latest->live;
     }
     c->changes = mem_try((changes + 1) * sizeof *c->changes);
     c->lives = mem_try((lives + 1) * sizeof *c->lives);
@@ -184,7 +184,7 @@ static struct durable_op *new_change(const struct server *s,
     if (!op) return NULL;
     struct change *c = op->change = mem_new(sizeof *c);
     c->policies = policy_set_ref(policies);
-    if (s->fan.chans.policies) c->before = policy_set_ref(s->fan.chans.policies);
+    if (s->fan.chans.policies.set) c->before = policy_set_ref(s->fan.chans.policies.set);
     return op;
 }
 
@@ -245,7 +245,7 @@ void durable_limits(struct server *s) {
     struct durable *d = s->durable;
     if (!d || !d->is_running) return;
     uint64_t ticket;
-    struct durable_op *op = new_change(s, s->fan.chans.policies);
+    struct durable_op *op = new_change(s, s->fan.chans.policies.set);
     be_stale(d, !op || submit(s, op, &ticket) < 0);
 }
 

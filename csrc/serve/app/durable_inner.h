@@ -96,6 +96,7 @@ const struct fan_history *durable_history(struct durable *d, struct lane *lane);
 
 /* The floor of channels that have no row, from now on. [store thread] */
 void durable_keep_floor(struct durable *d, struct slice pattern, uint64_t floor);
+map_key_fn durable_floor_key;
 
 /* What the store is to keep of each name, by a policy set. */
 store_judge_fn durable_judge;

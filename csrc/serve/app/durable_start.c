@@ -45,8 +45,14 @@ int durable_begin(struct durable *d, const struct policy_set *set,
 struct pattern_floor {
     struct map_node node;
     uint64_t floor;
+    size_t name_n;
     char name[];
 };
+
+struct slice durable_floor_key(const struct map_node *node) {
+    const struct pattern_floor *p = container_of(node, const struct pattern_floor, node);
+    return slice_of(p->name, p->name_n);
+}
 
 void durable_keep_floor(struct durable *d, struct slice pattern, uint64_t floor) {
     struct map_node *node = map_get(&d->floors, pattern);
@@ -56,7 +62,7 @@ void durable_keep_floor(struct durable *d, struct slice pattern, uint64_t floor)
     }
     struct pattern_floor *p = mem_new(sizeof *p + pattern.n);
     memcpy(p->name, pattern.p, pattern.n);
-    p->node.key = slice_of(p->name, pattern.n);
+    p->name_n = pattern.n;
     p->floor = floor;
     map_add(&d->floors, &p->node);
 }
@@ -122,8 +128,8 @@ static int load_log(struct loading *l, const struct store_channel *c, uint32_t h
     for (; l->n > 0; l->n--) {
         struct frame *f = l->recent[l->n - 1];
         if (chan) {
-            f->before = chan->encoded;
-            chan->encoded += frame_lines(f).n;
+            f->before = chan->kept->encoded;
+            chan_keep(chan)->encoded += frame_lines(f).n;
             fan_restore_event(&l->s->fan, f);
         }
         frame_unref(f);
@@ -140,7 +146,7 @@ static int load_channel(void *arg, const struct store_channel *c) {
         durable_keep_floor(l->d, c->name, c->floor);
         return 0;
     }
-    struct policy policy = policy_of(l->s->fan.chans.policies, c->name);
+    struct policy policy = policy_of(l->s->fan.chans.policies.set, c->name);
     int err = c->kind == STORE_STATE
                   ? fan_restore_channel(&l->s->fan, c->name, c->floor, c->last)
                   : load_log(l, c, policy.history);
@@ -153,11 +159,12 @@ static int load_newest(void *arg, struct slice channel, const struct store_row *
     struct chan *c = chans_find(&l->s->fan.chans, channel);
     struct frame_row row = durable_row(channel, r, l->boot_ms);
     struct frame *f = NULL;
-    int err = c && c->latest ? 0 : E_NOTFOUND;
+    int err = c && c->kind != CHANNEL_LOG ? 0 : E_NOTFOUND;
     if (err == 0)
         err = frame_restore(&f, &row, c->kind != CHANNEL_STATE, l->s->hub.seq.epoch);
     if (err == 0) fan_restore_newest(&l->s->fan, f);
-    if (err == 0 && f->seq > c->last) c->last = f->seq; /* a state has no other rows */
+    if (err == 0 && f->seq > c->kept->last)
+        chan_keep(c)->last = f->seq; /* a state has no other rows */
     if (f) frame_unref(f);
     if (err < 0) l->lost++;
     return 0;
@@ -191,17 +198,18 @@ void durable_restore(struct server *s, struct fan *fan, struct lane *lane) {
     const struct chans *from = &s->fan.chans;
     if (!s->durable) return;
     fan->history = durable_history(s->durable, lane);
-    fan_policies(fan, from->policies);
+    fan_policies(fan, from->policies.set);
     fan_restore_start(fan, s->hub.seq.epoch, from->first);
     for (uint32_t i = 0; i < from->n_floors; i++)
         fan_restore_pattern(fan, slice_str(from->floors[i].pattern),
                             from->floors[i].floor);
     for (struct chan *c = NULL; (c = chans_next(from, c));) {
         if (!c->known) continue;
-        fan_restore_channel(fan, c->node.key, c->floor,
-                            c->head > c->tail ? c->gone : c->last);
-        for (uint64_t i = c->tail; i < c->head; i++)
+        const struct kept *k = c->kept;
+        fan_restore_channel(fan, chan_name(c), k->floor,
+                            k->head > k->tail ? k->gone : k->last);
+        for (uint64_t i = k->tail; i < k->head; i++)
             fan_restore_event(fan, chan_at(c, i));
-        if (c->latest) copy_newest(fan, c->latest);
+        if (k->latest) copy_newest(fan, k->latest);
     }
 }

@@ -39,7 +39,7 @@ static struct group *get(struct groups *g, struct slice pattern) {
 /* A reload may have brought other patterns. */
 static void keep_up(struct server *s) {
     struct groups *g = &s->groups;
-    struct policy_set *set = s->fan.chans.policies;
+    struct policy_set *set = s->fan.chans.policies.set;
     if (set == g->set) return;
     uint32_t n = policy_set_count(set);
     mem_free(g->of_rule);
@@ -57,14 +57,14 @@ static struct group *of_policy(struct server *s, const struct policy *p) {
 
 struct group *groups_of(struct server *s, const struct chan *c) {
     ASSERT_OWNER(&s->loop);
-    return of_policy(s, &c->policy);
+    return of_policy(s, c->policy);
 }
 
 struct group *groups_find(struct server *s, struct slice channel) {
     ASSERT_OWNER(&s->loop);
     const struct chan *c = chans_find(&s->fan.chans, channel);
-    if (c) return of_policy(s, &c->policy);
-    struct policy policy = policy_of(s->fan.chans.policies, channel);
+    if (c) return of_policy(s, c->policy);
+    struct policy policy = policy_of(s->fan.chans.policies.set, channel);
     return of_policy(s, &policy);
 }
 
@@ -72,7 +72,7 @@ struct group *groups_find(struct server *s, struct slice channel) {
 
 static struct group *of_topic(struct server *s, struct topic *t) {
     if (t->group && t->group_version == s->groups.version) return t->group;
-    t->group = groups_find(s, t->node.key);
+    t->group = groups_find(s, topic_name(t));
     t->group_version = s->groups.version;
     return t->group;
 }
@@ -101,9 +101,9 @@ void groups_measure(struct server *s) {
         struct group *group = groups_of(s, c);
         group->channels++;
         group->held += chan_events(c);
-        group->held_bytes += c->kind != CHANNEL_STATE ? c->ring_bytes
-                             : c->latest              ? c->latest->bytes
-                                                      : 0;
+        const struct latest *l = c->kept->latest;
+        if (c->kind != CHANNEL_STATE) group->held_bytes += c->kept->ring_bytes;
+        else if (l) group->held_bytes += l->bytes;
     }
     for (struct map_node *node = NULL; (node = map_next(&s->topics, node));) {
         struct topic *t = container_of(node, struct topic, node);

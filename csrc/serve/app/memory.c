@@ -6,11 +6,12 @@
 #include "serve/app/command.h"
 
 size_t memory_of(const struct chan *c) {
-    size_t frames = (size_t)(c->head - c->tail);
-    size_t bytes = (size_t)c->ring_bytes;
-    if (c->latest) {
-        frames += c->latest->live;
-        bytes += c->latest->bytes;
+    const struct kept *k = c->kept;
+    size_t frames = (size_t)(k->head - k->tail);
+    size_t bytes = (size_t)k->ring_bytes;
+    if (k->latest) {
+        frames += k->latest->live;
+        bytes += k->latest->bytes;
     }
     return bytes + frames * sizeof(struct frame);
 }
@@ -37,22 +38,23 @@ static size_t largest(const struct server *s) {
 
 /* The number that parts the older half of what the channel holds; 0: nothing to part. */
 static uint64_t middle(const struct chan *c) {
-    uint64_t kept = c->head - c->history;
-    if (c->kind != CHANNEL_STATE && kept > 0)
-        return chan_at(c, c->history + (kept - 1) / 2)->seq;
-    if (!c->latest || c->latest->live == 0) return 0;
-    uint32_t i = latest_after(c->latest, 0);
-    for (uint32_t left = (c->latest->live - 1) / 2; left > 0; left--)
-        i = latest_next(c->latest, i);
-    return latest_at(c->latest, i)->seq;
+    const struct kept *k = c->kept;
+    const struct latest *l = k->latest;
+    uint64_t n = k->head - k->history;
+    if (c->kind != CHANNEL_STATE && n > 0)
+        return chan_at(c, k->history + (n - 1) / 2)->seq;
+    if (!l || l->live == 0) return 0;
+    uint32_t i = latest_after(l, 0);
+    for (uint32_t left = (l->live - 1) / 2; left > 0; left--) i = latest_next(l, i);
+    return latest_at(l, i)->seq;
 }
 
 static void halve(struct server *s, struct chan *c) {
     uint64_t seq = middle(c);
     if (seq == 0) return;
-    command_trim(s, c->node.key, seq);
+    command_trim(s, chan_name(c), seq);
     struct log_field fields[] = {
-        {.name = "channel", .text = c->name},
+        {.name = "channel", .text = c->name, .text_n = c->name_n},
         {.name = "events", .number = (double)chan_events(c)},
         {.name = "limit", .number = (double)s->hub.options.memory}};
     if (s->swept_ms != s->memory_logged_ms) /* one line a second is enough */

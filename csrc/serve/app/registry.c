@@ -6,6 +6,19 @@
 
 #include <assert.h>
 
+static struct slice topic_key(const struct map_node *node) {
+    return topic_name(container_of(node, const struct topic, node));
+}
+
+static struct slice client_key(const struct map_node *node) {
+    return client_id(container_of(node, const struct client, node));
+}
+
+void registry_init(struct server *s) {
+    map_init(&s->clients, client_key);
+    map_init(&s->topics, topic_key);
+}
+
 static struct topic *topic_find(const struct server *s, struct slice name) {
     struct map_node *node = map_get(&s->topics, name);
     return node ? container_of(node, struct topic, node) : NULL;
@@ -14,9 +27,9 @@ static struct topic *topic_find(const struct server *s, struct slice name) {
 static struct topic *topic_get(struct server *s, struct slice name) {
     struct topic *t = topic_find(s, name);
     if (t) return t;
-    t = mem_new(sizeof *t + name.n + 1);
+    t = mem_new(offsetof(struct topic, name) + name.n);
     memcpy(t->name, name.p, name.n);
-    t->node.key = slice_of(t->name, name.n);
+    t->name_n = (uint16_t)name.n;
     map_add(&s->topics, &t->node);
     return t;
 }
@@ -24,14 +37,14 @@ static struct topic *topic_get(struct server *s, struct slice name) {
 static void topic_unref(struct server *s, struct topic *t) {
     if (--t->refs > 0) return;
     map_remove(&s->topics, &t->node);
-    accounts_release(s, t->node.key);
+    accounts_release(s, topic_name(t));
     mem_free(t);
 }
 
 static bool find(struct client *c, struct slice channel, uint32_t *at) {
     struct topic **topics = client_topics(c);
     for (*at = 0; *at < c->n_topics; ++*at)
-        if (slice_eq(topics[*at]->node.key, channel)) return true;
+        if (slice_eq(topic_name(topics[*at]), channel)) return true;
     return false;
 }
 
@@ -117,20 +130,25 @@ struct client *server_find_client(const struct server *s, struct slice id) {
 
 struct user_name {
     struct map_node node;
+    struct slice name;
 };
+
+static struct slice user_key(const struct map_node *node) {
+    return container_of(node, const struct user_name, node)->name;
+}
 
 uint32_t server_active_users(const struct server *s) {
     ASSERT_OWNER(&s->loop);
     struct map users;
-    map_init(&users);
+    map_init(&users, user_key);
     struct user_name *all = mem_new((s->clients.n + 1) * sizeof *all);
     size_t n = 0;
     for (struct map_node *node = map_next(&s->clients, NULL); node;
          node = map_next(&s->clients, node)) {
         const struct client *c = container_of(node, struct client, node);
-        struct slice name = slice_str(c->user ? c->user : client_ip(c));
+        struct slice name = slice_str(client_user(c) ? client_user(c) : client_ip(c));
         if (map_get(&users, name)) continue;
-        all[n].node.key = name;
+        all[n].name = name;
         map_add(&users, &all[n++].node);
     }
     map_deinit(&users);

@@ -5,6 +5,8 @@
 
 #include "serve/app/server.h"
 
+void registry_init(struct server *s);
+
 void registry_add(struct server *s, struct client *c,
                   const struct plan *plan); /* shares */
 /* Out of the clients and of all counts; its topics keep their names until it is forgotten. */

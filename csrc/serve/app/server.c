@@ -55,6 +55,9 @@ int server_new(struct server **out, struct serve_options *options,
     }
     hub_init(&s->hub, options, &s->loop);
     groups_init(&s->groups);
+    registry_init(s);
+    map_init(&s->requests, server_request_key);
+    map_init(&s->accounts, account_key);
     s->hub.seq.on_own = app_on_frame;
     s->events = events;
     s->context = context;
@@ -196,7 +199,7 @@ static int start(struct server *s, int *fds) {
     if (err < 0) return err;
     for (unsigned i = 0; i < s->hub.n_lanes; i++)
         durable_restore(s, &s->workers[i].fan, &s->workers[i].lane);
-    if (s->routes) command_configure(s, s->routes, s->fan.chans.policies);
+    if (s->routes) command_configure(s, s->routes, s->fan.chans.policies.set);
     s->failed = START_STORE;
     err = durable_run(s);
     if (err < 0) return err;

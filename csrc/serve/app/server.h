@@ -47,13 +47,18 @@ struct server_events {
 
 /* How many subscribers a channel has over all threads. */
 struct topic {
-    struct map_node node;
-    uint32_t subscribers;
-    uint32_t refs;          /* subscribers, and those whose leaving is being reported */
-    uint32_t group_version; /* of the groups that it was found in */
+    struct map_node node;   /* in server->topics; key: the name */
     struct group *group;    /* NULL: not looked for yet */
+    uint32_t group_version; /* of the groups that it was found in */
+    uint32_t subscribers;
+    uint32_t refs; /* subscribers, and those whose leaving is being reported */
+    uint16_t name_n;
     char name[];
 };
+
+static inline struct slice topic_name(const struct topic *t) {
+    return slice_of(t->name, t->name_n);
+}
 
 /* What did not succeed when server_start failed. */
 enum start_step {
@@ -133,7 +138,10 @@ void server_install(struct server *s, const struct configuration *wanted); /* at
 
 /* ---- Requests [app] ----------------------------------------------------------------- */
 
-struct request *server_find_request(struct server *s, uint64_t id); /* borrows; NULL */
+map_key_fn server_request_key; /* of server->requests */
+
+struct request *server_find_request(const struct server *s,
+                                    uint64_t id); /* borrows; NULL */
 
 /* Ask for the next piece of its body: 0, and on_piece follows, unless on_cancel does or the
  * request is answered first. E_CLOSED: the client has gone, or has its answer. E_NOTFOUND: there

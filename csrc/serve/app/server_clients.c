@@ -98,9 +98,12 @@ static void announce(struct server *s, struct client *c) {
 }
 
 static void on_opened(struct server *s, struct client *c) {
-    if (c->plan) registry_add(s, c, c->plan);
-    plan_unref(c->plan);
-    c->plan = NULL;
+    if (c->has_plan) {
+        struct plan *plan = c->topics.plan; /* its topics take its place */
+        c->has_plan = false;
+        registry_add(s, c, plan);
+        plan_unref(plan);
+    }
     announce(s, c);
 }
 

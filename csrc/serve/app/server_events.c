@@ -40,12 +40,12 @@ void server_take_in(struct server *s, struct message *own) {
 
 int server_encode(struct server *s, const struct event *event, unsigned posts,
                   struct chan **c, struct frame **out) {
-    int err = chans_get(&s->fan.chans, event->channel, c);
-    if (err < 0) return err;
     struct event hashed = *event;
-    hashed.channel_hash = (*c)->node.hash; /* for all who look the channel up */
+    hashed.channel_hash = map_hash(event->channel); /* for all who look the channel up */
+    int err = chans_get_hashed(&s->fan.chans, event->channel, hashed.channel_hash, c);
+    if (err < 0) return err;
     struct frame *f = NULL;
-    if ((*c)->policy.key.n > 0 && event->key.n == 0) err = E_KEY;
+    if ((*c)->policy->key.n > 0 && event->key.n == 0) err = E_KEY;
     else err = frame_new(&f, &hashed, (*c)->kind != CHANNEL_STATE, posts);
     if (err == 0) err = memory_check(s);
     if (err < 0) {
@@ -56,9 +56,9 @@ int server_encode(struct server *s, const struct event *event, unsigned posts,
     f->at_us = clock_us();
     f->at_ms = f->at_us / 1000;
     if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
-    f->before = (*c)->encoded;
-    (*c)->encoded += frame_lines(f).n;
-    f->patient = policy_period(&(*c)->policy) >= PATIENT_LEAST_MS;
+    f->before = (*c)->kept->encoded;
+    chan_keep(*c)->encoded += frame_lines(f).n;
+    f->patient = policy_period((*c)->policy) >= PATIENT_LEAST_MS;
     *out = f;
     return 0;
 }
@@ -79,14 +79,14 @@ static int publish(struct server *s, const struct event *event, struct published
     int err = server_encode(s, event, s->hub.n_lanes, &c, &f);
     if (err < 0) return err;
     out->has_id = f->has_id;
-    bool stored = c->policy.durable || (s->durable && durable_has(s, event->channel));
+    bool stored = c->policy->durable || (s->durable && durable_has(s, event->channel));
     err = stored ? E_STORE : server_post(s, c, f);
     if (err == 0) {
         out->seq = f->seq;
         server_catch_up(s);
         out->subscribers = registry_count(s, event->channel, f->channel_hash);
     } else {
-        c->encoded = f->before;
+        chan_keep(c)->encoded = f->before;
         chans_release(&s->fan.chans, c);
     }
     frame_unref(f);

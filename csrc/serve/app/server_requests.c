@@ -8,6 +8,16 @@
 #include "serve/poll_token.h"
 #include "serve/to_io.h"
 
+struct slice server_request_key(const struct map_node *node) {
+    const struct request *r = container_of(node, const struct request, node);
+    return slice_of((const char *)&r->id, sizeof r->id);
+}
+
+/* Whether it waits for its answer. */
+static bool is_open(const struct server *s, const struct request *r) {
+    return r->id > 0 && server_find_request(s, r->id) == r;
+}
+
 void app_on_request(void *owner, struct message *m) {
     struct server *s = owner;
     struct request *r = container_of(m, struct request, to_app);
@@ -20,7 +30,6 @@ void app_on_request(void *owner, struct message *m) {
         return;
     }
     r->id = ++s->next_request;
-    r->node.key = slice_of((const char *)&r->id, sizeof r->id);
     map_add(&s->requests, &r->node); /* takes the message's reference */
     s->events->on_request(s->context, r);
 }
@@ -28,7 +37,7 @@ void app_on_request(void *owner, struct message *m) {
 void app_on_cancel(void *owner, struct message *m) {
     struct server *s = owner;
     struct request *r = container_of(m, struct request, cancel);
-    if (map_get(&s->requests, r->node.key) == &r->node) { /* not answered meanwhile */
+    if (is_open(s, r)) { /* not answered meanwhile */
         map_remove(&s->requests, &r->node);
         request_unref(r);
         if (s->events->on_cancel) s->events->on_cancel(s->context, r->id);
@@ -45,9 +54,8 @@ void app_on_piece(void *owner, struct message *m) {
     buf_init(&u->piece.bytes);
     u->asked = false;
     u->all = piece.last;
-    bool there =
-        map_get(&s->requests, r->node.key) == &r->node; /* not answered meanwhile */
-    if (there && s->events->on_piece) s->events->on_piece(s->context, r->id, &piece);
+    if (is_open(s, r) && s->events->on_piece) /* not answered meanwhile */
+        s->events->on_piece(s->context, r->id, &piece);
     buf_free(&piece.bytes);
     request_unref(r);
 }
@@ -63,7 +71,7 @@ int server_want(struct server *s, uint64_t id) {
     return 0;
 }
 
-struct request *server_find_request(struct server *s, uint64_t id) {
+struct request *server_find_request(const struct server *s, uint64_t id) {
     ASSERT_OWNER(&s->loop);
     struct map_node *node = map_get(&s->requests, slice_of((const char *)&id, sizeof id));
     return node ? container_of(node, struct request, node) : NULL;
@@ -123,9 +131,7 @@ int server_accept(struct server *s, struct request *r, struct plan *plan,
         let_poll(s, r, plan);
         return ACCEPT_AGAIN;
     }
-    struct client *c = client_new(r->lane, r->ip, r->path, r->route->id);
-    c->written = as.written;
-    if (as.user) c->user = mem_strndup(as.user, strlen(as.user));
+    struct client *c = request_client(r, as.user, as.written);
     registry_add(s, c, plan);
     c->announced = !atomic_load(&s->hub.news_wanted);
     atomic_store(&c->close_wanted, as.close_wanted);

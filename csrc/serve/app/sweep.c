@@ -8,16 +8,18 @@
 
 /* The newest event of the channel that is older than the cutoff; 0: none. */
 static uint64_t last_older(const struct chan *c, int64_t cutoff_ms) {
+    const struct kept *k = c->kept;
+    const struct latest *l = k->latest;
     uint64_t seq = 0;
     if (c->kind == CHANNEL_STATE) {
-        uint32_t i = latest_after(c->latest, 0);
-        for (; i < c->latest->n; i = latest_next(c->latest, i)) {
-            if (latest_at(c->latest, i)->at_ms > cutoff_ms) break;
-            seq = latest_at(c->latest, i)->seq;
+        uint32_t i = latest_after(l, 0);
+        for (; i < l->n; i = latest_next(l, i)) {
+            if (latest_at(l, i)->at_ms > cutoff_ms) break;
+            seq = latest_at(l, i)->seq;
         }
         return seq;
     }
-    for (uint64_t i = c->history; i < c->head; i++) {
+    for (uint64_t i = k->history; i < k->head; i++) {
         if (chan_at(c, i)->at_ms > cutoff_ms) break;
         seq = chan_at(c, i)->seq;
     }
@@ -27,20 +29,20 @@ static uint64_t last_older(const struct chan *c, int64_t cutoff_ms) {
 static bool is_empty(const struct chan *c, int64_t now_ms) {
     if (chan_events(c) > 0) return false;
     return c->kind != CHANNEL_KEYED ||
-           !latest_newest(c->latest, slice_of(NULL, 0), now_ms);
+           !latest_newest(c->kept->latest, slice_of(NULL, 0), now_ms);
 }
 
 static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
     if (!c->known) return;
     if (s->durable && durable_is_busy(s))
         return; /* it may be what the store is told of */
-    int64_t ttl_ms = c->policy.ttl_ms;
+    int64_t ttl_ms = c->policy->ttl_ms;
     uint64_t seq = ttl_ms > 0 ? last_older(c, now_ms - ttl_ms) : 0;
-    if (seq > 0) command_trim(s, c->node.key, seq);
-    if (c->policy.durable) return; /* the store has something of it, or its floor */
-    bool silent = now_ms - c->last_ms >= (ttl_ms > 0 ? ttl_ms : TTL_DEFAULT_MS);
-    if (silent && is_empty(c, now_ms) && server_subscribers(s, c->node.key) == 0)
-        command_drop(s, c->node.key);
+    if (seq > 0) command_trim(s, chan_name(c), seq);
+    if (c->policy->durable) return; /* the store has something of it, or its floor */
+    bool silent = now_ms - c->kept->last_ms >= (ttl_ms > 0 ? ttl_ms : TTL_DEFAULT_MS);
+    if (silent && is_empty(c, now_ms) && server_subscribers(s, chan_name(c)) == 0)
+        command_drop(s, chan_name(c));
 }
 
 static void give_back(struct server *s) {

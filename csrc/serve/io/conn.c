@@ -162,7 +162,7 @@ void conn_free(struct conn *c) {
     }
     if (c->talk && c->talk->poll) poll_leave(c);
     if (c->streams) outlet_close(&c->outlet);
-    if (c->outlet.feeding) feeding_close(c);
+    if (conn_feeding(c)) feeding_close(c);
     if (c->talk) conn_drop_request(c);
     forget(c);
 }
@@ -317,7 +317,7 @@ void conn_drain(struct conn *c, int64_t window_ms) {
     if (c->doomed) return;
     c->keep_alive = false;
     if (c->phase == CONN_STREAM) outlet_drain(&c->outlet, window_ms);
-    if (c->outlet.feeding) {
+    if (conn_feeding(c)) {
         feeding_drain(c);
         conn_go_on(c);
         return;

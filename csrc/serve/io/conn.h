@@ -38,6 +38,7 @@ enum conn_phase {
 };
 
 struct poll;
+struct feeding;
 
 struct talk {
     struct in6_addr ip; /* IPv4 mapped */
@@ -50,6 +51,7 @@ struct talk {
     size_t file_sent;
     struct request *request; /* being read or answered */
     struct poll *poll;       /* whose answer it waits for */
+    struct feeding *feeding; /* its stream collects a page of a feed; NULL */
     uint32_t scanned;        /* of in: looked at by the parser, which wants more */
     uint32_t spare;          /* bytes of a body that lingering drops before it counts, */
     uint32_t spare_seen;     /* ... and when that was looked at last */
@@ -85,6 +87,11 @@ static inline size_t conn_unsent(const struct conn *c) {
     const struct talk *t = c->talk;
     if (!t) return 0;
     return t->out.n - t->out_sent + (t->file ? t->file->body.n - t->file_sent : 0);
+}
+
+/* What collects a page for its request; NULL. */
+static inline struct feeding *conn_feeding(const struct conn *c) {
+    return c->talk ? c->talk->feeding : NULL;
 }
 
 /* Answers wait for each other: while so much is unsent nothing more is parsed. */

@@ -392,8 +392,7 @@ static bool open_feed(struct conn *c, struct request *r) {
         return true;
     }
     struct client *client = NULL;
-    if (request_opens_client(r))
-        client = client_new(&conn_worker(c)->lane, r->ip, r->path, r->route->id);
+    if (request_opens_client(r)) client = request_client(r, NULL, false);
     bool answered = feeding_begin(c, r, plan, client);
     client_unref(client);
     plan_unref(plan);

@@ -56,7 +56,7 @@ static int64_t due_ms(const struct conn *c) {
     if (c->phase == CONN_HEAD) due = head_due(c);
     else if (c->phase == CONN_BODY) due = body_due(c);
     else if (c->phase == CONN_WAIT)
-        due = c->outlet.feeding ? feeding_due_ms(c) : wait_due(c);
+        due = conn_feeding(c) ? feeding_due_ms(c) : wait_due(c);
     if (conn_unsent(c) == 0) return due;
     return earlier(due, taken + conn_worker(c)->hub->options.stall_timeout_ms);
 }
@@ -143,7 +143,7 @@ static void on_due(struct conn *c) {
         if (now >= body_due(c)) conn_refuse(c, 408);
         break;
     case CONN_WAIT:
-        if (c->outlet.feeding) feeding_on_timer(c);
+        if (conn_feeding(c)) feeding_on_timer(c);
         else on_wait_timer(c);
         break;
     case CONN_LINGER: on_linger_timer(c); break;

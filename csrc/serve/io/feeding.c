@@ -132,7 +132,7 @@ struct place {
 
 static struct place place_of(const struct stream *s) {
     const struct chan *c = sub_chan(s->subs);
-    struct place p = {.c = c, .next = s->cursor, .all = s->cursor >= c->last};
+    struct place p = {.c = c, .next = s->cursor, .all = s->cursor >= c->kept->last};
     if (p.all) p.next = feed_end(&s->fan->chans, c);
     if (p.next < s->feed->from) p.next = s->feed->from;
     p.closed = p.all && feed_is_closed(s->feed, c);
@@ -187,10 +187,10 @@ static void make_head(struct head *h, const struct request *r, const struct stre
 /* ---- Answers ------------------------------------------------------------------------ */
 
 static void close_stream(struct conn *c, enum end_reason reason) {
-    struct feeding *f = c->outlet.feeding;
+    struct feeding *f = conn_feeding(c);
     stream_deinit(&c->outlet.stream);
     list_remove(&f->node);
-    c->outlet.feeding = NULL;
+    c->talk->feeding = NULL;
     if (f->live_client) to_app_closed(f->live_client, reason);
     client_unref(f->live_client);
     plan_unref(f->live);
@@ -200,7 +200,7 @@ static void close_stream(struct conn *c, enum end_reason reason) {
 
 /* The request ends with an error, and so does the page. */
 static void refuse(struct conn *c, int status, const char *code, const char *message) {
-    if (c->outlet.feeding) close_stream(c, END_GONE);
+    if (conn_feeding(c)) close_stream(c, END_GONE);
     dispatch_log(c, c->talk->request, status);
     if (output_answer(c, status, code, message) == 0) conn_next(c);
 }
@@ -233,7 +233,7 @@ static int add_body(struct buf *out, const struct stream *s, const struct feedin
 static int write_page(struct conn *c, const struct request *r, int *status) {
     struct worker *w = conn_worker(c);
     const struct stream *s = &c->outlet.stream;
-    const struct feeding *f = c->outlet.feeding;
+    const struct feeding *f = conn_feeding(c);
     struct buf *out = &c->talk->out;
     struct http_to to = request_to(r, &w->date, w->wall_s);
     struct head h;
@@ -253,12 +253,12 @@ static int write_page(struct conn *c, const struct request *r, int *status) {
 static bool has_ended(const struct conn *c) {
     const struct stream *s = &c->outlet.stream;
     if (!s->subs) return true;
-    return s->ending && !(s->feed->fault && c->outlet.feeding->events > 0);
+    return s->ending && !(s->feed->fault && c->talk->feeding->events > 0);
 }
 
 /* Nothing is lost where it is: the stream begins. */
 static void go_live(struct conn *c) {
-    struct feeding *f = c->outlet.feeding;
+    struct feeding *f = conn_feeding(c);
     struct plan *plan = f->live;
     struct client *client = f->live_client;
     f->live = NULL;
@@ -270,7 +270,7 @@ static void go_live(struct conn *c) {
 }
 
 static void answer(struct conn *c) {
-    struct feeding *f = c->outlet.feeding;
+    struct feeding *f = conn_feeding(c);
     struct request *r = c->talk->request;
     int status;
     if (f->failed) {
@@ -314,20 +314,20 @@ static int add_block(struct feeding *f, const struct feed *feed, const struct bl
 
 /* All that was there when it began is in it. */
 static bool is_whole(const struct conn *c) {
-    const struct feeding *f = c->outlet.feeding;
+    const struct feeding *f = conn_feeding(c);
     const struct stream *s = &c->outlet.stream;
-    if (s->notes) return false;
+    if (s->last_note) return false;
     return f->ask.mode == FEED_PAGE || f->events > 0 ||
            (s->subs && feed_is_closed(s->feed, sub_chan(s->subs)));
 }
 
 enum fan_sent feeding_send(struct conn *c, struct block *b) {
-    struct feeding *f = c->outlet.feeding;
+    struct feeding *f = conn_feeding(c);
     bool ended = b->end != STREAM_GOES_ON;
     if (c->doomed) ended = true;
     else if (!ended && add_block(f, c->outlet.stream.feed, b) < 0) f->failed = true;
     block_unref(b);
-    f->waits = c->outlet.stream.notes == NULL;
+    f->waits = c->outlet.stream.last_note == NULL;
     if (!ended && !f->failed && !f->live && f->body.n < FEED_ANSWER_MAX && !is_whole(c))
         return FAN_SENT;
     if (list_empty(&f->node)) list_add(&conn_worker(c)->feedings, &f->node);
@@ -350,7 +350,7 @@ static int open_page(struct conn *c, struct request *r, struct plan *plan,
                           .expires = plan->options.expires};
     list_init(&f->node);
     stream_init(&o->stream, &w->fan, FORM_CHUNKED);
-    o->feeding = f;
+    c->talk->feeding = f;
     struct stream_opening opening = {.plan = {plan->specs, plan->n, plan->options},
                                      .last_id = ask->from,
                                      .ask = ask,
@@ -383,7 +383,7 @@ static void begin(struct conn *c, struct request *r, struct plan *plan,
     }
     if (live) ask->mode = FEED_PAGE;
     begin_page(c, r, plan, ask);
-    struct feeding *f = c->outlet.feeding;
+    struct feeding *f = conn_feeding(c);
     if (!f) {
         if (client) to_app_closed(client, END_GONE);
         return;
@@ -409,11 +409,11 @@ bool feeding_begin(struct conn *c, struct request *r, struct plan *plan,
 /* ---- Time and ends ------------------------------------------------------------------ */
 
 bool feeding_waits(const struct conn *c) {
-    return c->outlet.feeding && c->outlet.feeding->waits;
+    return conn_feeding(c) && c->talk->feeding->waits;
 }
 
 int64_t feeding_due_ms(const struct conn *c) {
-    const struct feeding *f = c->outlet.feeding;
+    const struct feeding *f = conn_feeding(c);
     int64_t due = f->until_ms;
     if (f->expires == 0) return due;
     double left = f->expires - clock_wall();
@@ -423,7 +423,7 @@ int64_t feeding_due_ms(const struct conn *c) {
 
 void feeding_on_timer(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
-    struct feeding *f = c->outlet.feeding;
+    struct feeding *f = conn_feeding(c);
     if (f->expires != 0 && f->expires <= clock_wall()) refuse(c, 401, NULL, NULL);
     else if (conn_worker(c)->now_ms < f->until_ms) return;
     else if (f->waits) answer(c);

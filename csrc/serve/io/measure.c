@@ -27,7 +27,8 @@ static uint32_t count(const struct list *streams, uint32_t most) {
  * block that its socket took in part. */
 static struct lagging measure(struct outlet *o, int *looks) {
     struct stream *s = &o->stream;
-    struct lagging b = {.since_ms = s->lagging_ms};
+    int64_t now_ms = s->fan->now_ms;
+    struct lagging b = {.since_ms = now_ms - ((uint32_t)now_ms - s->lagging_ms)};
     uint64_t most = 0;
     b.lag.events = o->pinned ? o->pinned->events : 0;
     b.lag.bytes = outlet_unsent(o);

@@ -132,7 +132,7 @@ static enum fan_sent outlet_send(struct stream *s, struct block *b) {
     struct outlet *o = container_of(s, struct outlet, stream);
     struct conn *c = conn_of(o);
     if (c->polls) return poll_send(c, b);
-    if (o->feeding) return feeding_send(c, b);
+    if (conn_feeding(c)) return feeding_send(c, b);
     struct slice bytes = block_wire(b, o->stream.form);
     if (o->client) __builtin_prefetch(&o->client->events, 1); /* ready after the call */
     ssize_t n = c->doomed ? -EPIPE : write_out(c, bytes);
@@ -305,7 +305,8 @@ static double set_heartbeat(struct outlet *o, double seconds) {
 /* Marks of a user and a plan: streams with equal ones are told the same. */
 static struct slice share_of(const struct client *client, const struct plan_spec *plan,
                              char *room, size_t size) {
-    uint64_t user = client->user ? map_mark(1, slice_str(client->user)) : 0;
+    const char *name = client_user(client);
+    uint64_t user = name ? map_mark(1, slice_str(name)) : 0;
     int n = snprintf(room, size, "%llx.%llx", (unsigned long long)user,
                      (unsigned long long)plan_mark(plan));
     return slice_of(room, (size_t)n);
@@ -334,9 +335,10 @@ int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
     }
     int err = stream_open(&o->stream, &opening);
     if (err < 0) return err;
-    if (!o->client) o->client = client_ref(client);
     o->expires = plan->options.expires;
     client->outlet = o;
+    if (o->client) return 0; /* it was opened before, and begins anew */
+    o->client = client_ref(client);
     to_app_opened(client, plan);
     return 0;
 }

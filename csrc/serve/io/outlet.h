@@ -14,13 +14,11 @@
 
 struct conn;
 struct request;
-struct feeding;
 
 /* Part of a conn. */
 struct outlet {
-    struct client *client;   /* NULL: a late head without a plan yet */
-    struct feeding *feeding; /* it collects a page of a feed instead; NULL */
-    struct block *pinned;    /* partly sent */
+    struct client *client; /* NULL: a late head without a plan yet */
+    struct block *pinned;  /* partly sent */
     uint32_t pinned_sent;
     uint32_t unacked;      /* bytes of client:send that are not with the kernel yet */
     uint32_t heartbeat_ms; /* 0: none */

@@ -54,6 +54,10 @@ static struct worker *worker_of(const struct poll *p) {
     return conn_worker(&p->home);
 }
 
+struct slice poll_key(const struct map_node *node) {
+    return client_id(container_of(node, const struct poll, node)->client);
+}
+
 static struct poll *find(const struct worker *w, struct slice client) {
     struct map_node *node = map_get(&w->polls, client);
     return node ? container_of(node, struct poll, node) : NULL;
@@ -334,7 +338,6 @@ static struct poll *poll_new(struct worker *w, struct plan *plan, struct client 
     p->plan = plan_ref(plan);
     p->mark = plan_mark(&spec);
     p->before = p->after = NO_ID;
-    p->node.key = slice_of(client->id, CLIENT_ID_LENGTH);
     map_add(&w->polls, &p->node);
     return p;
 }
@@ -497,7 +500,7 @@ struct client *poll_client(const struct conn *c, struct request *r,
     if (r->polls && poll_token_read(r, &t)) p = find(w, t.client);
     r->again = p && !p->home.doomed && poll_token_is_of(&t, w->hub, &holder);
     if (r->again) return client_ref(p->client);
-    return client_new(&conn_worker(c)->lane, r->ip, r->path, r->route->id);
+    return request_client(r, NULL, false);
 }
 
 int poll_take(struct conn *c, struct request *r, struct plan *plan,

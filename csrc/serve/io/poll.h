@@ -22,6 +22,8 @@
 
 struct poll;
 
+map_key_fn poll_key; /* of worker->polls */
+
 /* Before anybody is asked for a plan: a poll of a client of another thread goes there with its
  * connection; true: nothing is left to do here. Else r->held is the client that its token names:
  * nobody knows yet who asks. */

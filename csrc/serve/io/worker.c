@@ -197,7 +197,7 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     list_init(&w->doomed);
     list_init(&w->polls_due);
     list_init(&w->polls_parked);
-    map_init(&w->polls);
+    map_init(&w->polls, poll_key);
     list_init(&w->feedings);
     queue_init(&w->lane.queue);
     pool_init(&w->conn_pool, sizeof(struct conn));
