@@ -1,10 +1,11 @@
-# Targets: help all run react screenshots test test-full check asan tsan fuzz bench format install clean
+# Targets: help all run react screenshots docs test test-full check asan tsan fuzz bench format install clean
 #
 # all      the module, into build/         run    install what is missing, serve the showcase
 # test     the same, run every spec        test-full  with the large counts too (half an hour)
 # check    linters, zero warnings          asan tsan  the specs with gcc's sanitizers
 # fuzz     FUZZ_SECONDS=20 a target        bench  against raw sockets (spec/bench/)
-# format   clang-format all C files        install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR
+# format   clang-format all C files        docs   pages of the documents, into build/docs
+# install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR
 # react    build examples/react, serve it by Caddy   screenshots  doc/images: PAGES="devices reload", or all
 # Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread, V=1 (show commands),
 # URING=no, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR; _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
@@ -34,21 +35,20 @@ SAN_thread  := -O1 -U_FORTIFY_SOURCE -fno-omit-frame-pointer -fsanitize=thread
 SAN_fuzz    := -O1 -U_FORTIFY_SOURCE -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=undefined
 try      = $(shell $(CC) -Werror $1 -xc -c /dev/null -o /dev/null 2>/dev/null && echo "$1")
 WARN    := -Wall -Wextra -Wformat=2 -Wconversion -Wimplicit-fallthrough $(call try,-Wtrampolines -Wbidi-chars=any) -Werror=format-security -Werror=implicit -Werror=incompatible-pointer-types -Werror=int-conversion $(if $(CI),-Werror)
-HARDEN  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection \
-  $(call try,-fcf-protection=full) $(call try,-ftrivial-auto-var-init=zero) -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions
+HARDEN  := -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=3 -fstack-protector-strong -fstack-clash-protection $(call try,-fcf-protection=full) $(call try,-ftrivial-auto-var-init=zero) -fno-delete-null-pointer-checks -fno-strict-overflow -fno-strict-aliasing -fexceptions
 INCLUDE  = -Icsrc $(if $(LUA_INCDIR),-I$(LUA_INCDIR),$(shell pkg-config --cflags lua5.4)) $(addprefix -I,$(LIBEV_INCDIR) $(LIBCURL_INCDIR) $(SQLITE_INCDIR) $(OPENSSL_INCDIR) $(ZLIB_INCDIR) $(ZSTD_INCDIR))
 COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -pthread $(WARN) $(HARDEN) $(SAN_$(SAN)) $(INCLUDE) -MMD -MP
 # -z nodelete: a thread's code must outlive lua_close. No liblua: the interpreter brings its own.
-LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed \
-  -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR) $(ZLIB_LIBDIR) $(ZSTD_LIBDIR)) $(LIBS) && mv $@.new $@
+LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR) $(ZLIB_LIBDIR) $(ZSTD_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD))) .ci/lua
-.PHONY: help all core run react screenshots test test-full check asan tsan fuzz bench format install install-lua clean
+.PHONY: help all core run react screenshots docs test test-full check asan tsan fuzz bench format install install-lua clean
 all: core $(MODULES) build/bin/sluice build/npm/README.md ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
 run: ; @.ci/setup run && $(MAKE) all && exec build/bin/sluice demo --host $(HOST) --port $(PORT)
 react: ; @.ci/setup react && $(MAKE) all && exec .ci/react $(PORT) $(or $(HTTPS_PORT),5443)
 screenshots: ; @.ci/setup screenshots && $(MAKE) all && node .ci/screenshots.mjs $(PAGES)
+docs: ; @.ci/setup docs && $(LUA) .ci/docs/build.lua
 test: ; @.ci/setup test $(SPEC) && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
 test-full: ; @SLUICE_SPEC_FULL=1 $(MAKE) test
 asan: ; @$(MAKE) test SAN=address

@@ -35,6 +35,13 @@ function app.new(generation)
   return setmetatable({ _generation = generation }, App)
 end
 
+--- Register a handler of requests. It is given the request, and answers a status, a body, or both:
+-- nothing is 204, a table is sent as JSON, nil with a message and a code is the status of the code.
+-- @function App:get
+-- @also post put patch delete
+-- @tparam string path a pattern: `:name` is one segment and a parameter
+-- @param ... guards; of post, put and patch then { body = "stream", max = bytes }, for a body that is
+--   taken in pieces by req:chunks(); and fn(req) -> status[, body[, headers]] | body | nothing
 for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
   App[method] = function(self, path, ...)
     routes.handler(phase.loading(self, method, path), method, path, ...)

@@ -158,7 +158,11 @@ function sluice.is_demo()
   return process.demo
 end
 
---- Answer a request with what app:publish returned.
+--- Answer a request with what app:publish returned: `return sluice.receipt(app:publish(…))`.
+-- @param id of the event; true of a state; nil: it was refused
+-- @param subscribers how many get it; or the message
+-- @param duplicate whether it was published before; or the code
+-- @param field that is missing or wrong
 -- @treturn integer 202 and a table; or nil, message, code, field
 function sluice.receipt(id, subscribers, duplicate, field)
   if not id then return nil, subscribers, duplicate, field end
@@ -186,6 +190,11 @@ local function plain_fields(fields)
   return out
 end
 
+--- Write a line to the log.
+-- @function sluice.log.debug
+-- @also info warn error
+-- @param message a text, or anything: a table is shown by its fields
+-- @tparam[opt] table fields name -> text, number or boolean, beside the message
 for _, level in ipairs({ "debug", "info", "warn", "error" }) do
   sluice.log[level] = function(message, fields)
     if fields ~= nil and type(fields) ~= "table" then

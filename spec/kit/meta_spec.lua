@@ -218,4 +218,34 @@ describe("meta", function()
     assert_fields("sluice.EventStreamEvent", parser:feed("retry: 5\ndata: x\n\n")[1])
     assert.same({ "", 5 }, { parser.last_id, parser.retry })
   end)
+
+  it("lists the functions of the kit, and the methods of what they make", function()
+    local MAKE = { Alerts = "alerts", Changes = "changes", Demo = "demo", Hub = "hub", Inbox = "inbox", Jobs = "jobs",
+      Outbox = "outbox", Rooms = "rooms", Runs = "runs", Auth = "auth" }
+    local OPTIONS = { auth = '{ keys = {}, durable = false }', outbox = '{ durable = false }',
+      inbox = "{ durable = false }" }
+    local app, wanted = { [[
+      local seen = app:state("seen", {})
+      local function keep(class, module, object)
+        local list = {}
+        for _, t in ipairs { module, getmetatable(object) } do
+          for name, value in pairs(t) do
+            if type(value) == "function" and name:sub(1, 1) ~= "_" then list[#list + 1] = name end
+          end
+        end
+        table.sort(list)
+        app:on("start", function() seen()[class] = list end)
+      end]] }, {}
+    for class, module in pairs(MAKE) do
+      local line = "do local m = require('sluice.%s') keep('%s', m, m.new(app, %s)) end"
+      app[#app + 1] = line:format(module, class, OPTIONS[module] or "nil")
+      local list = {}
+      for name in TEXT:gmatch("\nfunction " .. module .. "%.([%w_]+)%(") do list[#list + 1] = name end
+      for name in TEXT:gmatch("\nfunction " .. class .. ":([%w_]+)%(") do list[#list + 1] = name end
+      table.sort(list)
+      wanted[class] = list
+    end
+    local t = kit.start(table.concat(app, "\n"))
+    assert.same(wanted, t:state("seen"))
+  end)
 end)

@@ -1,5 +1,5 @@
 --- The tables of the pages agree with the code: settings, limits, options, codes, reasons, hooks,
---- figures, messages. And every public function has a comment where it stands.
+--- figures, messages.
 local codes = require("sluice.base.codes")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
@@ -322,48 +322,6 @@ describe("the tables of the pages", function()
       assert.equal(500, http.get(s.port, "/" .. i).status, row[1])
       s.wait_log("error GET /" .. i .. " ")
       assert.truthy(s.log():find(row[2], 1, true), row[2] .. "\n" .. s.log())
-    end
-  end)
-end)
-
-describe("public functions", function()
-  it("are documented where they stand", function()
-    local sources = {}
-    for _, path in ipairs(tree.files("^lua/sluice/.*%.lua$")) do
-      if not path:find("sluice/meta/", 1, true) then sources[#sources + 1] = tree.read(path) end
-    end
-    local text = table.concat(sources, "\n")
-    -- where the methods of App live that are made elsewhere
-    local places = { App = { "App:", "publish.", "reading." }, Request = { "Request:" }, Client = { "Client:" },
-      http = { "http." }, client = { "client." }, Connection = { "Connection:", "returning." },
-      HttpStream = { "HttpStream:" }, mail = { "mail." },
-      sqlite = { "sqlite." }, Database = { "Database:" },
-      sluice = { "sluice." }, ["sluice.json"] = { "json." }, system = { "system." }, System = { "System:" },
-      auth = { "auth." }, Auth = { "Auth:" },
-      crypto = { "crypto." }, Key = { "Key:" }, hub = { "hub." }, Hub = { "Hub:" },
-      changes = { "changes." }, Changes = { "Changes:" }, Entity = { "Entity:" },
-      alerts = { "alerts." }, Alerts = { "Alerts:", "pages." },
-      demo = { "demo." }, Demo = { "Demo:" },
-      jobs = { "jobs." }, Jobs = { "Jobs:", "pages." }, Job = { "Job:" },
-      rooms = { "rooms." }, Rooms = { "Rooms:" }, inbox = { "inbox." }, Inbox = { "Inbox:", "pages." },
-      runs = { "runs." }, Runs = { "Runs:", "pages." }, Run = { "Run:", "loop." },
-      datastar = { "datastar." }, htmx = { "htmx." },
-      outbox = { "outbox." }, Outbox = { "Outbox:", "pages." },
-      eventstream = { "eventstream." }, EventStream = { "EventStream:" }, testing = { "testing." },
-      Test = { "Test:" }, Stream = { "Stream:" }, Store = { "Store:" } }
-    for owner, name in tree.meta():gmatch("\nfunction ([%w.]+)[:.]([%w_]+)%(") do
-      local found = false
-      for _, prefix in ipairs(places[owner] or {}) do
-        local full = prefix:gsub("%p", "%%%0") .. name
-        found = found or text:find("\n%-%-[^\n]*\nfunction " .. full .. "%(")
-          or text:find("\n%-%-[^\n]*\n" .. full .. " = [%w.]+\n") -- a function of the core
-      end
-      -- get, post … and the levels of the log are made in loops
-      found = found or owner == "sluice.log"
-        or owner == "App" and text:find('"' .. name .. '"[^\n]*}%) do\n  App%[method%]')
-        or owner == "Test" and text:find('"' .. name .. '"[^\n]*}%) do\n  %-%-%- ')
-        or owner == "Stream" and text:find("\n%-%-%- [^\n]+\nStream%." .. name .. " = ")
-      assert.truthy(found, owner .. " " .. name .. " has no comment")
     end
   end)
 end)

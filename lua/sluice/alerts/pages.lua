@@ -36,6 +36,7 @@ end
 
 --- Register GET <prefix> (what is active: { total, alerts }, the newest 1,000) and
 -- POST <prefix>/:id/ack. Whom `read` refuses a subject sees none of its alerts.
+-- @function Alerts:routes
 -- @tparam string prefix
 -- @param ... guards, at least one
 function pages.routes(self, prefix, ...)
@@ -54,6 +55,7 @@ end
 
 --- Register a stream of the alerts; of one subject when the channel has `:subject`, which the path
 -- then has, too.
+-- @function Alerts:stream
 -- @tparam string path
 -- @param ... guards
 function pages.stream(self, path, ...)

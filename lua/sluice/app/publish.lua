@@ -220,7 +220,7 @@ local NO_OPTIONS = {}
 
 --- Publish an event to all streams that follow a channel. On a durable channel it waits until the
 -- event is on the disk.
--- @tparam sluice.App self
+-- @function App:publish
 -- @tparam string channel
 -- @tparam[opt="message"] string event
 -- @param data a string, or what becomes JSON
@@ -270,7 +270,7 @@ function publish.publish(self, channel, event, data, opts)
 end
 
 --- Take a key out of a channel: an event "removed" that also removes.
--- @tparam sluice.App self
+-- @function App:remove
 -- @tparam string channel
 -- @tparam string key
 -- @tparam[opt] table opts { update, idempotency, wait } as of publish; update: only when the key is

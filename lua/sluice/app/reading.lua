@@ -49,7 +49,7 @@ local function check_user(what, id)
 end
 
 --- The newest event of a channel.
--- @tparam sluice.App self
+-- @function App:latest
 -- @tparam string channel
 -- @tparam[opt] string key
 -- @tparam[opt] string event
@@ -69,7 +69,7 @@ end
 
 --- The events of a channel that memory has, oldest first: of a durable log the newest 1024 at most.
 -- Of more than `limit` the newest.
--- @tparam sluice.App self
+-- @function App:history
 -- @tparam string channel
 -- @tparam[opt] table opts { limit = 100, after = id, event = name }
 -- @treturn {table,...}|nil { id, event, data, key }; or nil, message, code
@@ -86,7 +86,7 @@ function reading.history(self, channel, opts)
 end
 
 --- The newest event of each key and event name that a state or keyed log holds, the oldest first.
--- @tparam sluice.App self
+-- @function App:newest
 -- @tparam string channel
 -- @tparam[opt] table opts { limit = 100, after = id, event = name }
 -- @treturn {table,...}|nil { id (of a keyed log), event, data, key }; or nil, message, code
@@ -109,7 +109,7 @@ end
 
 --- Figures of one channel, or of the server; doc/operating.md lists them. What the I/O threads
 -- count per channel, and lags, are up to 250 ms old.
--- @tparam sluice.App self
+-- @function App:stats
 -- @tparam[opt] string channel
 -- @treturn table|nil of a channel that is not in use: zeros; or nil, message, code
 function reading.stats(self, channel)
@@ -126,7 +126,7 @@ function reading.stats(self, channel)
 end
 
 --- The clients that lag, those with the most pending bytes first.
--- @tparam sluice.App self
+-- @function App:slowest
 -- @tparam[opt=10] integer n at most so many
 -- @treturn {table,...} { client = sluice.Client } and the fields of client:stats()
 function reading.slowest(self, n)
@@ -143,7 +143,7 @@ function reading.slowest(self, n)
 end
 
 --- The names of the channels that exist now.
--- @tparam sluice.App self
+-- @function App:channels
 -- @tparam[opt] string pattern
 -- @treturn {string,...}|nil or nil, message, code
 function reading.channels(self, pattern)
@@ -156,7 +156,7 @@ function reading.channels(self, pattern)
 end
 
 --- One client by the id that the server gave it.
--- @tparam sluice.App self
+-- @function App:client
 -- @tparam string id
 -- @treturn sluice.Client|nil
 function reading.client(self, id)
@@ -169,7 +169,7 @@ function reading.client(self, id)
 end
 
 --- Iterate over the clients as they are now; one that leaves while the loop waits is left out.
--- @tparam sluice.App self
+-- @function App:clients
 -- @tparam[opt] table filter { channel = name, user = id }
 -- @treturn function iterator over sluice.Client
 function reading.clients(self, filter)
@@ -215,7 +215,7 @@ function reading.recheck_one(generation, client)
 end
 
 --- Apply the read rules again to open streams; a stream that loses a channel gets a notice.
--- @tparam sluice.App self
+-- @function App:recheck
 -- @tparam[opt] string user_id only this user's streams
 -- @treturn integer how many channels were taken away
 function reading.recheck(self, user_id)
@@ -231,7 +231,7 @@ end
 --- Run the plans of open streams again: channels that a plan names are followed, others left.
 -- A plan function is given the path, the user and client.meta; query and headers only where
 -- a coroutine writes the stream.
--- @tparam sluice.App self
+-- @function App:replan
 -- @tparam string pattern of paths
 -- @treturn integer|nil how many streams, done in slices; or nil, message, code
 function reading.replan(self, pattern)

@@ -20,6 +20,7 @@ local function with(guards, ...)
 end
 
 --- Register a stream with the inbox of whoever opens it.
+-- @function Inbox:stream
 -- @tparam string path
 -- @param ... guards, asked first
 function pages.stream(self, path, ...)
@@ -52,6 +53,7 @@ end
 
 --- Register GET <prefix>/unread ({ unread, notifications }) and POST <prefix>/ack ({ ids }) for
 -- whoever asks.
+-- @function Inbox:routes
 -- @tparam string prefix
 -- @param ... guards, asked first
 function pages.routes(self, prefix, ...)

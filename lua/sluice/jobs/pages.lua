@@ -21,6 +21,7 @@ end
 
 --- Register a stream of the user's jobs; with `:id` in the path, or ?jobId=, of one job, for its
 -- owner and those with the role: how far it is, at once, and its end, with which the stream ends.
+-- @function Jobs:stream
 -- @tparam string path
 -- @param ... guards
 function pages.stream(self, path, ...)
@@ -46,6 +47,7 @@ end
 
 --- Register GET prefix (the user's jobs: { total, jobs }; with the role `?owner=` of somebody else,
 -- or `*`), GET prefix/:id and DELETE prefix/:id (cancels): for the owner and those with the role.
+-- @function Jobs:routes
 -- @tparam string prefix
 -- @param ... guards
 function pages.routes(self, prefix, ...)

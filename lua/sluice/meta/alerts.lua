@@ -34,9 +34,9 @@
 ---@class sluice.AlertsModule require("sluice.alerts")
 local alerts = {}
 ---@param app sluice.App
----@param o? sluice.AlertsOptions
+---@param options? sluice.AlertsOptions
 ---@return sluice.Alerts
-function alerts.new(app, o) end
+function alerts.new(app, options) end
 
 ---@class sluice.Alerts
 local Alerts = {}

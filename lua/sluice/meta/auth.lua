@@ -44,9 +44,9 @@
 ---@class sluice.AuthModule require("sluice.auth")
 local auth = {}
 ---@param app sluice.App
----@param o sluice.AuthOptions
+---@param options sluice.AuthOptions
 ---@return sluice.Auth
-function auth.new(app, o) end
+function auth.new(app, options) end
 
 ---@class sluice.Auth
 local Auth = {}
@@ -58,9 +58,9 @@ function Auth:optional() end
 ---@return sluice.Guard
 function Auth:role(...) end
 ---@param name string
----@param o? { rate?: number, per?: number, by?: "user"|"ip" }
+---@param options? { rate?: number, per?: number, by?: "user"|"ip" }
 ---@return sluice.Guard
-function Auth:limit(name, o) end
+function Auth:limit(name, options) end
 ---@return sluice.Guard
 function Auth:idempotent() end
 ---@param user { id: string, name?: string, roles?: table, expires?: number }

@@ -38,9 +38,9 @@
 ---@class sluice.ChangesModule require("sluice.changes")
 local changes = {}
 ---@param app sluice.App
----@param o? sluice.ChangesOptions
+---@param options? sluice.ChangesOptions
 ---@return sluice.Changes
-function changes.new(app, o) end
+function changes.new(app, options) end
 
 ---@class sluice.Changes
 local Changes = {}
@@ -50,8 +50,8 @@ function Changes:entity(type) end
 ---@param type string
 ---@return string
 function Changes:channel(type) end
----@param o sluice.ChangesSource
-function Changes:sqlite(o) end
+---@param options sluice.ChangesSource
+function Changes:sqlite(options) end
 
 ---@class sluice.Entity
 local Entity = {}

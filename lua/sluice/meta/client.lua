@@ -22,13 +22,13 @@
 ---@class sluice.EventsClient require("sluice.client")
 local client = {}
 ---@param url string
----@param o? sluice.ClientOptions
+---@param options? sluice.ClientOptions
 ---@return fun(): sluice.ClientEvent?
-function client.events(url, o) end
+function client.events(url, options) end
 ---@param url string
----@param o? sluice.ClientOptions
+---@param options? sluice.ClientOptions
 ---@return sluice.Connection?, string? message, string? code
-function client.connect(url, o) end
+function client.connect(url, options) end
 
 ---@class sluice.Connection
 ---@field status integer 200 or 204
@@ -38,7 +38,7 @@ local Connection = {}
 ---@return fun(): sluice.ClientEvent?
 function Connection:events() end
 function Connection:close() end
----@param o? { tries?: integer, last_event_id?: string, on_wait?: fun(message: string, seconds: number) }
-function Connection:resume_only(o) end
+---@param options? { tries?: integer, last_event_id?: string, on_wait?: fun(message: string, seconds: number) }
+function Connection:resume_only(options) end
 
 return client

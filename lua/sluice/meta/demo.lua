@@ -25,9 +25,9 @@
 ---@class sluice.DemoModule require("sluice.demo")
 local demo = {}
 ---@param app sluice.App
----@param o? sluice.DemoOptions
+---@param options? sluice.DemoOptions
 ---@return sluice.Demo
-function demo.new(app, o) end
+function demo.new(app, options) end
 
 ---@class sluice.Demo
 local Demo = {}
@@ -35,13 +35,13 @@ local Demo = {}
 ---@param fn fun(n: integer, random: fun(from?: number|any[], to?: number): any): string?, string?, table?, table?
 function Demo:producer(name, fn) end
 ---@param file string what `sluice record` wrote
----@param o? sluice.DemoReplay
-function Demo:replay(file, o) end
+---@param options? sluice.DemoReplay
+function Demo:replay(file, options) end
 ---@param channel string
 function Demo:use_cases(channel) end
----@param o? sluice.DemoStart
+---@param options? sluice.DemoStart
 ---@return sluice.DemoStatus?, string? message, string? code, string? field
-function Demo:start(o) end
+function Demo:start(options) end
 ---@return sluice.DemoStatus?, string? message, string? code
 function Demo:stop() end
 ---@return sluice.DemoStatus?, string? message, string? code

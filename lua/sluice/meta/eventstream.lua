@@ -16,9 +16,9 @@
 
 ---@class sluice.EventStreamModule require("sluice.eventstream")
 local eventstream = {}
----@param o? sluice.EventStreamOptions
+---@param options? sluice.EventStreamOptions
 ---@return sluice.EventStream
-function eventstream.new(o) end
+function eventstream.new(options) end
 
 ---@class sluice.EventStream
 ---@field last_id string

@@ -26,20 +26,20 @@
 
 ---@class sluice.Http require("sluice.http")
 local http = {}
----@param o sluice.HttpOptions
+---@param options sluice.HttpOptions
 ---@return sluice.HttpResponse?, string? message, string? code
-function http.request(o) end
+function http.request(options) end
 ---@param url string
----@param o? sluice.HttpOptions
+---@param options? sluice.HttpOptions
 ---@return sluice.HttpResponse?, string? message, string? code
-function http.get(url, o) end
+function http.get(url, options) end
 ---@param url string
----@param o? sluice.HttpOptions
+---@param options? sluice.HttpOptions
 ---@return sluice.HttpResponse?, string? message, string? code
-function http.post(url, o) end
----@param o sluice.HttpOptions|{ idle?: number, compress?: boolean } without retries, deadline and max_bytes
+function http.post(url, options) end
+---@param options sluice.HttpOptions|{ idle?: number, compress?: boolean } without retries, deadline and max_bytes
 ---@return sluice.HttpStream?, string? message, string? code
-function http.stream(o) end
+function http.stream(options) end
 
 ---@class sluice.HttpStream
 ---@field status integer

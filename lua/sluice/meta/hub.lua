@@ -50,9 +50,9 @@
 ---@class sluice.HubModule require("sluice.hub")
 local hub = {}
 ---@param app sluice.App
----@param o? sluice.HubOptions
+---@param options? sluice.HubOptions
 ---@return sluice.Hub
-function hub.new(app, o) end
+function hub.new(app, options) end
 
 ---@class sluice.Hub
 local Hub = {}

@@ -37,9 +37,9 @@
 ---@class sluice.InboxModule require("sluice.inbox")
 local inbox = {}
 ---@param app sluice.App
----@param o? sluice.InboxOptions
+---@param options? sluice.InboxOptions
 ---@return sluice.Inbox
-function inbox.new(app, o) end
+function inbox.new(app, options) end
 
 ---@class sluice.Inbox
 local Inbox = {}

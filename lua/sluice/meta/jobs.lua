@@ -21,9 +21,9 @@
 ---@class sluice.JobsModule require("sluice.jobs")
 local jobs = {}
 ---@param app sluice.App
----@param o? sluice.JobsOptions
+---@param options? sluice.JobsOptions
 ---@return sluice.Jobs
-function jobs.new(app, o) end
+function jobs.new(app, options) end
 
 ---@class sluice.Jobs
 local Jobs = {}
@@ -31,20 +31,20 @@ local Jobs = {}
 ---@param fn fun(job: sluice.Job, args: table): any
 function Jobs:define(kind, fn) end
 ---@param kind string
----@param o? sluice.JobStart
+---@param options? sluice.JobStart
 ---@return sluice.Job?, string? message, string? code, string? field
-function Jobs:start(kind, o) end
+function Jobs:start(kind, options) end
 ---@param kind string
----@param o sluice.JobStart?
+---@param options sluice.JobStart?
 ---@param fn fun(job: sluice.Job): any
 ---@return any result, string? message, string? code, string? field
-function Jobs:attend(kind, o, fn) end
+function Jobs:attend(kind, options, fn) end
 ---@param id string|integer
 ---@return sluice.Job?, string? message, string? code
 function Jobs:get(id) end
----@param o? { owner?: string|integer, status?: string }
+---@param options? { owner?: string|integer, status?: string }
 ---@return sluice.Job[]
-function Jobs:list(o) end
+function Jobs:list(options) end
 ---@param id string|integer
 ---@return boolean?, string? message, string? code
 function Jobs:cancel(id) end

@@ -38,11 +38,11 @@
 
 ---@class sluice.Mail require("sluice.mail")
 local mail = {}
----@param o sluice.MailOptions
+---@param options sluice.MailOptions
 ---@return sluice.MailSent?, string? message, string? code, sluice.MailRefusal[]? refused
-function mail.send(o) end
----@param o sluice.MailOptions
+function mail.send(options) end
+---@param options sluice.MailOptions
 ---@return boolean?, string? message, string? code
-function mail.check(o) end
+function mail.check(options) end
 
 return mail

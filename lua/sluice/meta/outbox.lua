@@ -51,12 +51,12 @@ function outbox.new(app, options) end
 
 ---@class sluice.Outbox
 local Outbox = {}
----@param o sluice.OutboxWebhook
+---@param options sluice.OutboxWebhook
 ---@return string? id, boolean|string duplicate_or_message, string? code
-function Outbox:webhook(o) end
----@param o sluice.MailOptions|{ data?: any }
+function Outbox:webhook(options) end
+---@param options sluice.MailOptions|{ data?: any }
 ---@return string? id, boolean|string duplicate_or_message, string? code
-function Outbox:mail(o) end
+function Outbox:mail(options) end
 ---@param options? { limit?: integer }
 ---@return sluice.OutboxLetter[]
 function Outbox:list(options) end

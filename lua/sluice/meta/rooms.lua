@@ -15,9 +15,9 @@
 ---@class sluice.RoomsModule require("sluice.rooms")
 local rooms = {}
 ---@param app sluice.App
----@param o? sluice.RoomsOptions
+---@param options? sluice.RoomsOptions
 ---@return sluice.Rooms
-function rooms.new(app, o) end
+function rooms.new(app, options) end
 
 ---@class sluice.Rooms
 local Rooms = {}

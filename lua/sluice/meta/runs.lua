@@ -34,9 +34,9 @@
 ---@class sluice.RunsModule require("sluice.runs")
 local runs = {}
 ---@param app sluice.App
----@param o? sluice.RunsOptions
+---@param options? sluice.RunsOptions
 ---@return sluice.Runs
-function runs.new(app, o) end
+function runs.new(app, options) end
 
 ---@class sluice.Runs
 local Runs = {}
@@ -44,18 +44,18 @@ local Runs = {}
 ---@param fn fun(run: sluice.Run, args: any): any
 function Runs:define(kind, fn) end
 ---@param kind string
----@param o? { id?: string|integer, args?: any, owner?: sluice.User|string|integer }
+---@param options? { id?: string|integer, args?: any, owner?: sluice.User|string|integer }
 ---@return sluice.RunView?, string? message, string? code, string? field
-function Runs:start(kind, o) end
+function Runs:start(kind, options) end
 ---@param id string
 ---@return boolean?, string? message, string? code
 function Runs:stop(id) end
 ---@param id string
 ---@return sluice.RunView?, string? message, string? code
 function Runs:get(id) end
----@param o? { owner?: sluice.User|string|integer, status?: string }
+---@param options? { owner?: sluice.User|string|integer, status?: string }
 ---@return sluice.RunView[]
-function Runs:list(o) end
+function Runs:list(options) end
 ---@param id string
 ---@return string?, string? message, string? code
 function Runs:channel(id) end
@@ -84,7 +84,8 @@ function Run:emit(event, data) end
 ---@param data any
 function Run:checkpoint(data) end
 ---@param source any client.events(…), an answer of http.stream, or another iterator
+---@param ... any the rest of what these return
 ---@return fun(): any
-function Run:from(source, state, first, closing) end
+function Run:from(source, ...) end
 
 return runs

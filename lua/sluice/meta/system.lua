@@ -44,9 +44,9 @@
 ---@class sluice.SystemModule require("sluice.system")
 local system = {}
 ---@param app sluice.App
----@param o? sluice.SystemOptions
+---@param options? sluice.SystemOptions
 ---@return sluice.System
-function system.new(app, o) end
+function system.new(app, options) end
 
 ---@class sluice.System
 local System = {}

@@ -28,7 +28,7 @@ end
 
 --- Come back only where the source would repeat nothing, and not for ever: for an answer that is
 -- made once, not a feed. Without a call of this a connection comes back always.
--- @tparam sluice.Connection self
+-- @function Connection:resume_only
 -- @tparam[opt] table given `tries` (5: failures in a row), `last_event_id` (where to begin, when
 --   nothing has come yet), `on_wait` (fn(message, seconds): before each pause after a failure)
 function returning.resume_only(self, given)

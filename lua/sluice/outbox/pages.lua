@@ -30,6 +30,7 @@ end
 
 --- Register GET <prefix> (figures), GET <prefix>/dead ({ total, letters }, the newest 1,000),
 -- POST <prefix>/dead/replay (all), POST <prefix>/dead/:id/replay and DELETE <prefix>/dead/:id.
+-- @function Outbox:routes
 -- @tparam string prefix
 -- @param ... guards, at least one
 function pages.routes(self, prefix, ...)
@@ -49,6 +50,7 @@ end
 
 --- Register a stream of what has died: dead-letter { id, via, target, attempts, error, code,
 -- timestamp }.
+-- @function Outbox:stream
 -- @tparam string path
 -- @param ... guards, at least one
 function pages.stream(self, path, ...)

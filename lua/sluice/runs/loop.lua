@@ -191,7 +191,9 @@ end
 --- Loop over what comes from elsewhere: `for event in run:from(client.events(url, …)) do`. What is
 -- emitted for one event is taken when the loop asks for the next one, all or nothing. A reload
 -- hands the upstream over to the new code. It is asked again only where it would repeat nothing.
+-- @function Run:from
 -- @param source what client.events or answer:chunks() return, or another iterator
+-- @param ... the rest of what these return
 -- @return what `for … in` wants
 function loop.from(self, source, state, first, closing)
   local given = table.pack(read_source(source, state, first, closing))

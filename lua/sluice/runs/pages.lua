@@ -96,6 +96,7 @@ end
 --- Register the streams of runs: GET `path/:id` (all of it, from the first byte; one that comes
 -- back goes on behind its id) and POST `path`, which starts a run and streams it. A path with
 -- `:id` serves both.
+-- @function Runs:stream
 -- @tparam string path
 -- @param ... guards; and last, a table of more options: `control` (false: a plain stream, for
 --   clients that take every event for data), `types` (only these events), `heartbeat`
@@ -118,6 +119,7 @@ end
 
 --- Register POST prefix (starts a run: { kind, id, args }, answered with 202 and the run), GET
 -- prefix (the user's own), GET prefix/:id, and DELETE prefix/:id, which stops it.
+-- @function Runs:routes
 -- @tparam string prefix
 -- @param ... guards
 function pages.routes(self, prefix, ...)

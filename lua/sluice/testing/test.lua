@@ -160,15 +160,16 @@ local function request(self, method, path, given)
   return response
 end
 
+--- Ask the app.
+-- @function Test:get
+-- @also post put patch delete
+-- @tparam string path
+-- @tparam[opt] table given user, headers, json, body: a string, or a function that returns pieces: a
+--   string, a number (so many seconds pass), false (the connection is cut), nil (it is whole)
+-- @treturn table { status, headers, body, json, error }; error: what the log says of a 500, or which
+--   guard put another user in place of this one
 for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
-  --- Ask the app: { status, headers, body, json }, and `error`: what the log says of a 500, and
-  -- which guard put another user in place of the one given here (a 401 after that raises).
-  -- given: user = "alice" | { id =, roles = {} }, headers =, json =, body = a string, or a function
-  -- that returns one piece after the other, and nil behind the last; a number lets so many seconds
-  -- pass, and false cuts the connection (then the answer has no status)
-  Test[method] = function(self, path, given)
-    return request(self, method:upper(), path, given)
-  end
+  Test[method] = function(self, path, given) return request(self, method:upper(), path, given) end
 end
 
 --- Open a stream; returns when `hello` has come, a plain stream has begun, or the refusal is there.
