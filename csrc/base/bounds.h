@@ -295,4 +295,12 @@
 #define LAB_REQUEST_MS 5000   /* ... and for how long it may take */
 #define LAB_CONNECT_MS 10000  /* until the server takes a connection: 502 */
 
+/* ---- sluice bench ------------------------------------------------------------------ */
+#define CROWD_READERS_MAX 60000  /* ports of one address end before: the rest fails */
+#define CROWD_UNDER_WAY_MAX 128  /* that connect at a time: a listener's queue is short */
+#define CROWD_READ_BYTES 65536   /* of one reader in a turn of the loop */
+#define CROWD_HEAD_MAX 16384     /* of an answer: a larger one has failed */
+#define CROWD_LINE_MAX (1 << 20) /* an unfinished line: a longer one breaks its stream */
+#define CROWD_STEP_MS 1          /* how often readers are opened, where a rate is given */
+
 #endif

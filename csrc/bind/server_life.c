@@ -104,6 +104,8 @@ static int l_close(lua_State *L) {
     s->on_lab = LUA_NOREF;
     lab_free(s->lab);
     s->lab = NULL;
+    crowd_free(s->crowd);
+    s->crowd = NULL;
     http_out_free(s->http); /* it uses the server's loop */
     s->http = NULL;
     sql_free(s->sql); /* what it has posted goes with the mailbox */

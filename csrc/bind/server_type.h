@@ -21,6 +21,7 @@ void lx_server_add_http_out(lua_State *L);
 void lx_server_add_durable(lua_State *L);
 void lx_server_add_sql(lua_State *L);
 void lx_server_add_lab(lua_State *L);
+void lx_server_add_crowd(lua_State *L);
 
 /* What happens on the server, for Lua. */
 extern const struct server_events lx_server_events;

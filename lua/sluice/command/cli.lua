@@ -8,13 +8,20 @@ local cli = {}
 
 -- In the order of `sluice help`.
 local COMMANDS = {
-  require("sluice.command.run"), require("sluice.command.demo"),
-  require("sluice.command.test"), require("sluice.command.check"),
+  require("sluice.command.run"),
+  require("sluice.command.demo"),
+  require("sluice.command.test"),
+  require("sluice.command.check"),
   require("sluice.command.routes"),
-  require("sluice.command.reload"), require("sluice.command.store"),
-  require("sluice.command.record"), require("sluice.command.replay"),
-  require("sluice.command.tail"), require("sluice.command.publish"),
-  require("sluice.command.wait_for"), require("sluice.command.lab"),
+  require("sluice.command.reload"),
+  require("sluice.command.store"),
+  require("sluice.command.record"),
+  require("sluice.command.replay"),
+  require("sluice.command.tail"),
+  require("sluice.command.publish"),
+  require("sluice.command.wait_for"),
+  require("sluice.command.bench"),
+  require("sluice.command.lab"),
   require("sluice.command.completion"),
   version,
 }

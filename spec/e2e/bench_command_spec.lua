@@ -1,0 +1,167 @@
+--- `sluice bench` as a process, on a Sluice and on servers whose bytes are the spec's: what it counts, and
+--- what it says.
+local deadline = require("spec.support.deadline")
+local json = require("sluice.json")
+local lfs = require("lfs")
+local process = require("spec.support.process")
+local server = require("spec.support.server")
+local source = require("spec.support.source")
+
+local SLUICE = lfs.currentdir() .. "/build/bin/sluice"
+
+local HUB = [[
+local app = require("sluice").app()
+local function key(req) return req.headers["X-API-Key"] == "k" or 401 end
+require("sluice.hub").new(app):routes("/api", { publish = key, admin = key, connect = key })
+return app]]
+
+local CHUNKED = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n"
+  .. "Transfer-Encoding: chunked\r\n\r\n"
+
+local function run(...) return process.run({ SLUICE, "bench", ... }) end
+
+-- Begin one against a source, with so many readers there.
+local function begin(s, readers, ...)
+  local p = process.spawn({ SLUICE, "bench", s.url .. "/feed?a=1", "-c", tostring(readers), ... }, {})
+  local list = {}
+  for i = 1, readers do list[i] = s:accept() end
+  return p, list
+end
+
+local function chunk(text) return ("%x\r\n%s\r\n"):format(#text, text) end
+
+local function outcome(p)
+  assert.equal(0, p:wait(30), p:log())
+  return json.decode(p:log():match("{.*"))
+end
+
+-- What comes from here on is measured.
+local function until_it_measures(p)
+  deadline.eventually(function() return p:log():find("readers are there; measuring for", 1, true) end, 10)
+end
+
+after_each(function()
+  process.stop_all()
+  source.close_all()
+end)
+
+describe("sluice bench", function()
+  it("counts what a hub delivers, and how long that takes", function()
+    local s = server.start { app = HUB }
+    local code, text = run(s.url .. "/api/connect", "-c", "40", "-d", "0.5", "--publish", s.url .. "/api/broadcast",
+      "--rate", "20", "--size", "300", "--header", "X-API-Key: k", "--json")
+    assert.equal(0, code, text)
+    local found = json.decode(text:match("{.*"))
+    assert.is_true(found.published >= 1 and found.published <= 10)
+    assert.same({ 40, 40 * found.published, 0, 0, 0 },
+      { found.open, found.events, found.lost, found.repeated, found.outOfOrder })
+    assert.same({ found.events, 40 }, { found.latencySeconds.n, found.headSeconds.n })
+    local t = found.latencySeconds
+    assert.is_true(0 < t.p50 and t.p50 <= t.p99 and t.p99 <= t.p999 and t.p999 <= t.max)
+    assert.is_true(found.bytes > found.events * 300)
+    code, text = run(s.url .. "/api/connect", "-c", "3", "-d", "0.2", "--header", "X-API-Key: k", "--connect-rate",
+      "100")
+    assert.equal(0, code, text)
+    assert.matches("\nreaders    3 of 3, after ", text)
+    assert.matches("\nlatency    not known: no event says when it was published", text)
+    assert.matches("\nlost       0 %(repeated 0, out of order 0%)\n", text)
+  end)
+
+  it("says what one reader lacks and another has, and how connections ended", function()
+    local s = source.listen()
+    local p, readers = begin(s, 5, "-d", "2", "--json")
+    assert.same({ "/feed?a=1", "text/event-stream", "no-cache" },
+      { readers[1].path, readers[1].headers.accept, readers[1].headers["cache-control"] })
+    local events = {}
+    for n = 1, 6 do events[n] = ("data: x\nid: e-%d\n\n"):format(n * 10) end
+    readers[5]:finish(503)
+    readers[4]:stream("event: hello\ndata: {\"client\":\"c\",\"epoch\":\"e\"}\n\nevent: bye\ndata: {}\n\n")
+    readers[3]:send(CHUNKED)
+    readers[2]:send(CHUNKED)
+    readers[1]:stream()
+    until_it_measures(p)
+    readers[1]:send(table.concat(events))
+    readers[2]:send(chunk(events[1] .. events[2]) .. chunk(events[4] .. events[5]) .. chunk(events[6]))
+    readers[3]:send(chunk(events[1]) .. "0\r\n\r\n")
+    readers[4]:close()
+    readers[2]:send(chunk(events[6]))
+    local found = outcome(p)
+    assert.same({ 1, 1, 503 }, { found.lost, found.repeated, found.status })
+    assert.same({ 2, 1, 2, 0, 1 }, { found.open, found.refused, found.ended, found.broken, found.byes })
+    assert.equal(13, found.events)
+  end)
+
+  it("tells an end from a break, by what the body is", function()
+    local s = source.listen()
+    local p, readers = begin(s, 4, "-d", "0.2")
+    readers[1]:send(CHUNKED .. chunk("data: a\n\n"))
+    readers[1]:close() -- without a last chunk
+    readers[2]:send(CHUNKED .. "zz\r\n")
+    readers[3]:stream("data: a\n\n")
+    readers[3]:reset()
+    readers[4]:stream(": ok\n\n")
+    assert.equal(0, p:wait(20), p:log())
+    assert.matches("\ntroubles   3 broke off\n", p:log())
+    assert.matches("\nreaders    1 of 4", p:log())
+  end)
+
+  it("counts what of its own events is missing, in the middle and at the end", function()
+    local s = source.listen()
+    local p = process.spawn({ SLUICE, "bench", s.url .. "/feed", "-c", "1", "-d", "1", "--publish", s.url .. "/pub",
+      "--rate", "4", "--json", "--as", "nchan" }, {})
+    local reader = s:accept()
+    reader:stream()
+    local post = s:accept()
+    for n = 1, 4 do
+      if n > 1 then post:again() end
+      assert.same({ "POST", "/pub", "bench" }, { post.method, post.path, post.headers["x-eventsource-event"] })
+      assert.equal(n, json.decode(post.body).n)
+      if n % 2 == 1 then reader:send("data: " .. post.body .. "\n\n") end
+      post:answer(202)
+    end
+    local found = outcome(p)
+    assert.same({ 4, 2, 2 }, { found.published, found.lost, found.latencySeconds.n })
+  end)
+
+  it("measures by a field of the data when it is told which", function()
+    local s = source.listen()
+    local p, readers = begin(s, 1, "-d", "1", "--time", "at", "--json")
+    readers[1]:stream(": ok\n\n")
+    until_it_measures(p)
+    readers[1]:send(('data: {"at":%d}\n\ndata: {"at":"soon"}\n\n'):format(os.time() - 100))
+    local found = outcome(p)
+    assert.equal(1, found.latencySeconds.n)
+    assert.is_true(found.latencySeconds.p50 > 95)
+  end)
+
+  it("says why it measures nothing", function()
+    local s = server.start { app = HUB }
+    local function fails(pattern, ...)
+      local code, text = run("-d", "0.2", "-c", "2", ...)
+      assert.equal(1, code, text)
+      assert.matches(pattern, text)
+    end
+    fails("^sluice: no reader got a stream of [^\n]*: 2 refused %(status 401%)\n$", s.url .. "/api/connect")
+    fails("^sluice: no reader got a stream of [^\n]*: 2 failed %(Connection refused%)\n$", "http://127.0.0.1:1/")
+    fails("answered 404", s.url .. "/api/connect", "--header", "X-API-Key: k", "--publish", s.url .. "/none")
+    fails("no address has this name", "http://nowhere.invalid/")
+    for _, words in ipairs { { "https://127.0.0.1/" }, { "nonsense" }, { "http://127.0.0.1/", "-c", "0" },
+      { "http://127.0.0.1/", "-d", "x" }, { "http://127.0.0.1/", "--rate", "5" },
+      { "http://127.0.0.1/", "--as", "mercure" }, { "http://127.0.0.1/", "-c", "1.5" } } do
+      local code, text = run(table.unpack(words))
+      assert.equal(2, code, text)
+    end
+  end)
+
+  it("ends at Ctrl-C, and opens no more than it may", function()
+    local s = source.listen()
+    local p, readers = begin(s, 2, "-d", "60")
+    for _, c in ipairs(readers) do c:stream() end
+    p:signal("INT")
+    assert.equal(130, p:wait(10))
+    for _, c in ipairs(readers) do assert.is_true(c:gone()) end
+    local code, text = process.run(("ulimit -n 200; %s bench http://127.0.0.1:1/ -c 1000"):format(SLUICE))
+    assert.equal(1, code)
+    assert.matches("this process may have 136 connections: ulimit %-Hn is the limit", text)
+  end)
+end)
