@@ -4,6 +4,7 @@
  * testing.c, whose module this is a part of. */
 #include "bind/sim.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
@@ -50,6 +51,7 @@ static enum fan_sent on_send(struct stream *s, struct block *b) {
     if (r->delayed) {
         c->pinned = b;
         list_add(&r->queued, &c->queued);
+        if (++r->unsent == RING_BATCH) sim_enter_kernel(r);
         return FAN_QUEUED;
     }
     if (c->stalled) {
@@ -75,6 +77,7 @@ static bool on_take_back(struct stream *s) {
 
 /* What was queued is sent, or pinned by a stalled socket. */
 static void report_results(struct replica *r) {
+    sim_enter_kernel(r);
     while (!list_empty(&r->queued)) {
         struct client *c = container_of(r->queued.next, struct client, queued);
         struct block *b = c->pinned;
@@ -204,6 +207,7 @@ int sim_new(lua_State *L) {
                                               .seed = seed});
         if (head > 0) fan_restore_start(&r->fan, sim->seq.epoch, head);
         sim_history_init(r, held);
+        sim_latency_init(r);
         seq_add_target(&sim->seq, &r->loop.mailbox);
     }
     sim->open = true;
@@ -243,6 +247,7 @@ static int sim_publish(lua_State *L) {
     int err = frame_new(&f, &ev, !lua_toboolean(L, 7), sim->n);
     if (err < 0) return lx_fail(L, err);
     struct message *own; /* nothing: no replica is the publisher's */
+    f->at_us = clock_us();
     err = seq_publish(&sim->seq, f, &own);
     uint64_t seq = f->seq;
     frame_unref(f);
@@ -341,6 +346,7 @@ static int sim_flush(lua_State *L) {
     struct replica *r = sim_check_replica(L, sim, 2);
     bool more = fan_flush(&r->fan, (int)luaL_optinteger(L, 3, INT32_MAX / 4));
     report_results(r);
+    fan_settle(&r->fan);
     lua_pushboolean(L, more || !list_empty(&r->fan.ready));
     return 1;
 }
@@ -553,6 +559,8 @@ void sim_types(lua_State *L) {
                                            {"pages", sim_pages},
                                            {"answer", sim_answer},
                                            {"paging", sim_paging},
+                                           {"latencies", sim_latencies},
+                                           {"clock", sim_clock},
                                            {NULL, NULL}};
     static const luaL_Reg client_methods[] = {{"close", client_close},
                                               {"take", client_take},

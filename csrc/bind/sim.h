@@ -13,6 +13,9 @@
 struct replica {
     bool delayed; /* what is sent is queued until the end of a flush */
     struct list queued;
+    uint32_t unsent;  /* of these, blocks that have not entered the kernel */
+    int64_t batch_us; /* that a batch takes there */
+    struct histogram latency;
     struct fan fan;
     struct loop loop; /* never run: its owner and its mailbox */
     struct fan_history history;
@@ -45,6 +48,11 @@ void sim_history_deinit(struct replica *r);
 int sim_restore(lua_State *L), sim_pages(lua_State *L), sim_answer(lua_State *L);
 int sim_paging(lua_State *L), sim_restore_pattern(lua_State *L);
 struct fan_conversion *sim_check_conversion(lua_State *L, struct sim *sim);
+/* How long events took: sim_latency.c. */
+void sim_latency_init(struct replica *r);
+void sim_enter_kernel(struct replica *r);
+int sim_latencies(lua_State *L), sim_clock(lua_State *L);
+
 /* The last one frees it. */
 void sim_take_conversion(struct replica *r, struct fan_conversion *c);
 

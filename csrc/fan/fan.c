@@ -224,6 +224,25 @@ static void count(struct fan *fan, struct stream *s, const struct block *b) {
     s->replay = (uint16_t)(replay < UINT16_MAX ? replay : UINT16_MAX);
 }
 
+static void note_latency(struct fan *fan, enum fan_sent sent, int64_t at_us) {
+    if (sent == FAN_SENT) latency_note(&fan->latency, at_us);
+    else if (sent == FAN_QUEUED) latency_note(&fan->latency_queued, at_us);
+}
+
+/* One more block is queued: with it its whole batch may have entered the kernel. */
+static void note_queued(struct fan *fan) {
+    if (fan->latency_queued.n > 0 && *fan->unsent == 0)
+        latency_settle(&fan->latency_queued, clock_us());
+}
+
+void fan_settle(struct fan *fan) {
+    ASSERT_OWNER(fan->loop);
+    if (fan->latency.n + fan->latency_queued.n == 0) return;
+    int64_t now_us = clock_us();
+    latency_settle(&fan->latency, now_us);
+    latency_settle(&fan->latency_queued, now_us);
+}
+
 /* One visit to one stream; 'timed': how long its events took is of interest. */
 static void serve(struct fan *fan, struct stream *s, bool timed) {
     if (s->blocked) {
@@ -244,10 +263,8 @@ static void serve(struct fan *fan, struct stream *s, bool timed) {
     bool over = b->end != STREAM_GOES_ON;
     int64_t at_us = b->at_us;
     enum fan_sent sent = fan->ops->send(s, b);
-    if (timed && (sent == FAN_SENT || sent == FAN_QUEUED)) {
-        latency_note(&fan->latency, at_us);
-        fan->latency.queued = fan->latency.queued || sent == FAN_QUEUED;
-    }
+    if (timed) note_latency(fan, sent, at_us);
+    if (sent == FAN_QUEUED) note_queued(fan);
     if (PLANTED(401) && sent == FAN_QUEUED) sent = FAN_SENT;
     if (sent == FAN_SENT && !over) {
         if (more && !PLANTED(11)) stream_make_ready(s);
@@ -292,7 +309,7 @@ static bool goes_on(struct fan *fan, struct slice_left *left) {
     if (left->streams-- % FLUSH_STREAMS_LOOK > 0 || left->until_us == 0) return true;
     bool called = fan->called && atomic_load_explicit(fan->called, memory_order_relaxed);
     int64_t now_us = clock_us();
-    if (!fan->latency.queued) latency_settle(&fan->latency, now_us);
+    latency_settle(&fan->latency, now_us);
     return !called && now_us < left->until_us;
 }
 

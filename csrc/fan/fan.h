@@ -80,6 +80,9 @@ void fan_raise_floor(struct fan *fan, struct slice channel, uint64_t floor);
  * time is at fan_next (monotonic ms; INT64_MAX: none). */
 bool fan_flush(struct fan *fan, int budget);
 
+/* All that was given to ops->send is with the kernel: how long its events took is counted. */
+void fan_settle(struct fan *fan);
+
 /* The result of a block that was queued (FAN_QUEUED), and whether it ended the stream. */
 void fan_on_result(struct stream *s, enum fan_sent sent, bool over);
 int64_t fan_next(const struct fan *fan);

@@ -67,7 +67,9 @@ struct fan {
     uint64_t compressions;               /* blocks compressed, since the start */
     /* Of what was handed over compressed: its bytes before and after that, chunks included. */
     uint64_t compressed_from, compressed_to;
-    struct latency latency;
+    struct latency latency;        /* of blocks that were sent */
+    struct latency latency_queued; /* of those that are queued */
+    const uint32_t *unsent; /* queued ones that have not entered the kernel; NULL: none */
     struct histogram *replays; /* of openings: events until it had caught up; NULL */
     uint64_t byes;             /* ends of streams, since the start */
     uint64_t slow; /* readers that lost something because they lagged, since the start */

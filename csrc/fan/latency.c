@@ -9,7 +9,7 @@ void latency_note(struct latency *l, int64_t at_us) {
         l->noted[l->n - 1].streams++;
         return;
     }
-    if (l->n == FLUSH_STREAMS_LOOK) latency_settle(l, clock_us());
+    if (l->n == RING_BATCH) latency_settle(l, clock_us());
     l->noted[l->n].at_us = at_us;
     l->noted[l->n++].streams = 1;
 }
@@ -21,5 +21,4 @@ void latency_settle(struct latency *l, int64_t now_us) {
                       l->noted[i].streams);
     }
     l->n = 0;
-    l->queued = false;
 }

@@ -1,7 +1,8 @@
 /* Latency: how long events took from app:publish until the sockets of caught-up streams had them.
  *
  * A visit to a live stream notes when the oldest event of its block was accepted; the clock is read
- * for some of them together: where a flush looks at it anyway, and when the turn's writes are done.
+ * for some of them together: of blocks that were sent where a flush looks at it anyway, of those
+ * that are queued when their batch has entered the kernel, and of all at the end of a turn.
  * So a delivery costs a comparison and an addition, and the last stream of a fan-out counts with
  * all the time that it waited for the others. Streams that lag do not count: they wait for their
  * own sockets (see lag.h). Neither do events that wait for a tick, as their channel asks. [one thread] */
@@ -11,16 +12,13 @@
 #include "base/bounds.h"
 #include "base/histogram.h"
 
-#include <stdbool.h>
-
 struct latency {
     struct histogram *into; /* NULL: nobody wants to know */
     uint32_t n;             /* of those below: the clock was not read since */
-    bool queued;            /* their writes may not be done yet */
     struct {
         int64_t at_us;
         uint32_t streams;
-    } noted[FLUSH_STREAMS_LOOK];
+    } noted[RING_BATCH]; /* as many blocks as are queued before they are sent */
 };
 
 /* A block whose oldest event was accepted then (0: unknown) was given to a live stream. */

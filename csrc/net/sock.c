@@ -42,9 +42,9 @@ ssize_t sock_send(int fd, struct slice head, struct slice body) {
 
 /* Those that have not been in the kernel. A ring that fails is not tried again. */
 static void submit(struct socks *s) {
-    struct sock_write *writes = s->queued + s->done;
-    uint32_t n = s->n - s->done;
-    s->done = s->n;
+    struct sock_write *writes = s->queued + s->n - s->waiting;
+    uint32_t n = s->waiting;
+    s->waiting = 0;
     for (uint32_t i = 0; i < n; i++) writes[i].result = SOCK_QUEUED;
     if (s->ring && ring_send(s->ring, writes, n)) return;
     if (s->ring) {
@@ -65,13 +65,13 @@ ssize_t sock_queue(struct socks *s, const struct sock_write *w) {
         s->queued = more;
     }
     s->queued[s->n++] = *w;
-    if (s->ring && s->n - s->done == RING_BATCH) submit(s);
+    if (++s->waiting == RING_BATCH) submit(s);
     return SOCK_QUEUED;
 }
 
 void sock_flush(struct socks *s, sock_fn *on_result) {
     if (s->n == 0) return;
-    submit(s);
+    if (s->waiting > 0) submit(s);
     struct socks now = *s;
     *s = (struct socks){.delayed = now.delayed, .ring = now.ring};
     for (uint32_t i = 0; i < now.n; i++)

@@ -2,11 +2,10 @@
  *
  * Writing is asynchronous in shape: sock_write sends what the socket takes, or queues the
  * write; then its bytes stay where they are, and nothing else is written to that socket,
- * until sock_flush reports the result, once. A set with a ring (ring.h) queues every small write:
- * they enter the kernel when RING_BATCH are there or at the flush. A plain set never queues. A
- * delayed one queues until the flush, and then sends one by one: it shows in specs that no code
- * relies on a result at once. A set belongs to one thread and has one write under way for each
- * socket. */
+ * until sock_flush reports the result, once. A set with a ring (ring.h) queues every small write: they
+ * enter the kernel when RING_BATCH are there or at the flush. A plain set never queues. A delayed
+ * one queues as if it had a ring, and sends one by one: it shows in specs that no code relies on a
+ * result at once. A set belongs to one thread and has one write under way for each socket. */
 #ifndef SLUICE_NET_SOCK_H
 #define SLUICE_NET_SOCK_H
 
@@ -38,7 +37,8 @@ struct socks {
     bool delayed;
     struct ring *ring; /* NULL: there is none. Owned */
     struct sock_write *queued;
-    uint32_t n, done, room; /* the first 'done' have been in the kernel */
+    uint32_t n, room;
+    uint32_t waiting; /* of these n the last ones, that have not been in the kernel */
 };
 
 /* The result of a queued write: bytes that were taken, or a negative errno. */

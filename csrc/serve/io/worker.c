@@ -115,7 +115,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     struct worker *w = p->data;
     bool more = fan_flush(&w->fan, 0);
     if (w->socks.n > 0) more = report_results(w) || more;
-    if (w->fan.latency.n > 0) latency_settle(&w->fan.latency, clock_us());
+    fan_settle(&w->fan);
     more = poll_give(w) || more;
     feeding_answer_all(w);
     more = more || !list_empty(&w->fan.ready);
@@ -191,7 +191,8 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
                                           .ops = &outlet_ops,
                                           .seed = w->random});
     w->fan.called = &w->loop.mailbox.called;
-    w->fan.latency.into = &w->lane.counters.latency;
+    w->fan.latency.into = w->fan.latency_queued.into = &w->lane.counters.latency;
+    w->fan.unsent = &w->socks.waiting;
     w->fan.replays = &w->lane.counters.replays;
     list_init(&w->conns);
     list_init(&w->doomed);
