@@ -198,8 +198,12 @@
  * for that the slice ends at once. */
 #define FLUSH_STREAMS_LOOK 16
 #define RING_BATCH 128 /* writes that enter the kernel together; more gain no more */
-/* A larger write is a call of its own: a replay that was queued cost 4 x as much. */
-#define RING_BYTES_MAX 8192
+#define RING_BATCH_BYTES (256 * 1024) /* ... and as many bytes as take half a slice */
+/* Blocks that one flush makes when writes are queued: they live until the results are there.
+ * Above 128 KiB malloc gives their memory back to the kernel in each turn and takes it again,
+ * a page fault for each 4 KiB: a replay of 200 KB had 35, and up to four times the price. */
+#define FLUSH_BYTES_MAX (96 * 1024)
+#define FLUSH_WALK_BYTES_MAX (64 * 1024) /* ... of them for streams that are not behind */
 #define SOCKS_KEPT_MAX 1024 /* queued writes whose memory stays for the next flush */
 #define REHEARSAL_ROUNDS_MAX 100000 /* of one step: then the app does not come to rest */
 #define ADDRESSES_MAX 8             /* of this machine that the first log line names */

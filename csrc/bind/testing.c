@@ -98,6 +98,8 @@ static void push_limits(lua_State *L) {
         const char *name;
         uint64_t value;
     } limits[] = {{"backlog_events", BACKLOG_EVENTS_MAX},
+                  {"flush_bytes", FLUSH_BYTES_MAX},
+                  {"flush_walk_bytes", FLUSH_WALK_BYTES_MAX},
                   {"backlog_bytes", BACKLOG_BYTES_MAX},
                   {"gather_bytes", GATHER_BYTES_MAX},
                   {"private_bytes", STREAM_PRIVATE_BYTES_MAX},

@@ -231,6 +231,7 @@ static void note_latency(struct fan *fan, enum fan_sent sent, int64_t at_us) {
 
 /* One more block is queued: with it its whole batch may have entered the kernel. */
 static void note_queued(struct fan *fan) {
+    fan->queued = true;
     if (fan->latency_queued.n > 0 && *fan->unsent == 0)
         latency_settle(&fan->latency_queued, clock_us());
 }
@@ -301,11 +302,13 @@ static void look_ahead(const struct fan *fan, const struct audience *a) {
 struct slice_left {
     int streams;
     int64_t until_us; /* 0: however long it takes */
+    uint64_t bytes;   /* of fan->gathered, when blocks are queued */
 };
 
 /* False when the slice is over. Some streams are always served. */
 static bool goes_on(struct fan *fan, struct slice_left *left) {
     if (left->streams <= 0) return false;
+    if (fan->queued && fan->gathered >= left->bytes) return false;
     if (left->streams-- % FLUSH_STREAMS_LOOK > 0 || left->until_us == 0) return true;
     bool called = fan->called && atomic_load_explicit(fan->called, memory_order_relaxed);
     int64_t now_us = clock_us();
@@ -347,15 +350,20 @@ static void serve_ready(struct fan *fan, struct slice_left *left) {
 
 bool fan_flush(struct fan *fan, int budget) {
     ASSERT_OWNER(fan->loop);
-    struct slice_left walks = {budget, 0}, serves = {budget / 2 + 1, 0};
+    struct slice_left walks = {budget, 0, FLUSH_WALK_BYTES_MAX};
+    struct slice_left serves = {budget / 2 + 1, 0, FLUSH_BYTES_MAX};
     if (budget == 0) {
         int64_t now_us = clock_us();
-        walks = (struct slice_left){INT32_MAX, now_us + FLUSH_WALK_US_MAX};
-        serves = (struct slice_left){INT32_MAX, now_us + FLUSH_US_MAX};
+        walks.streams = serves.streams = INT32_MAX;
+        walks.until_us = now_us + FLUSH_WALK_US_MAX;
+        serves.until_us = now_us + FLUSH_US_MAX;
     }
+    fan->gathered = 0;
+    fan->queued = false;
     audiences_tick(fan);
     history_tick(fan);
     walk_dirty(fan, &walks);
+    if (fan->gathered >= serves.bytes) serves.bytes = fan->gathered + 1;
     serve_ready(fan, &serves);
     bool left = !list_empty(&fan->dirty) || !list_empty(&fan->ready);
     if (!left) cache_clear(&fan->cache);

@@ -70,6 +70,8 @@ struct fan {
     struct latency latency;        /* of blocks that were sent */
     struct latency latency_queued; /* of those that are queued */
     const uint32_t *unsent; /* queued ones that have not entered the kernel; NULL: none */
+    bool queued;            /* something, by this flush */
+    uint64_t gathered;      /* bytes of the blocks that it has made */
     struct histogram *replays; /* of openings: events until it had caught up; NULL */
     uint64_t byes;             /* ends of streams, since the start */
     uint64_t slow; /* readers that lost something because they lagged, since the start */

@@ -429,6 +429,7 @@ static int make_block(struct gather *g, struct block **out) {
     if (is_empty(g)) return 0;
     struct block *b = block_new(g->out->p ? g->out->p : "", (uint32_t)g->out->n, g->end);
     if (!b) return E_NOMEM;
+    g->s->fan->gathered += b->n;
     b->events = g->events;
     b->at_us = g->at_us;
     int err = code_block(g->s, b);

@@ -2,7 +2,7 @@
  *
  * Writing is asynchronous in shape: sock_write sends what the socket takes, or queues the
  * write; then its bytes stay where they are, and nothing else is written to that socket,
- * until sock_flush reports the result, once. A set with a ring (ring.h) queues every small write: they
+ * until sock_flush reports the result, once. A set with a ring (ring.h) queues every write: they
  * enter the kernel when RING_BATCH are there or at the flush. A plain set never queues. A delayed
  * one queues as if it had a ring, and sends one by one: it shows in specs that no code relies on a
  * result at once. A set belongs to one thread and has one write under way for each socket. */
@@ -39,6 +39,7 @@ struct socks {
     struct sock_write *queued;
     uint32_t n, room;
     uint32_t waiting; /* of these n the last ones, that have not been in the kernel */
+    size_t bytes;     /* of those that wait */
 };
 
 /* The result of a queued write: bytes that were taken, or a negative errno. */
@@ -59,8 +60,7 @@ ssize_t sock_queue(struct socks *s, const struct sock_write *w);
 
 /* One or the other (borrows the bytes until the result is known). */
 static inline ssize_t sock_write(struct socks *s, const struct sock_write *w) {
-    bool joins = s->ring && w->head.n + w->body.n <= RING_BYTES_MAX;
-    return joins || s->delayed ? sock_queue(s, w) : sock_send(w->fd, w->head, w->body);
+    return s->ring || s->delayed ? sock_queue(s, w) : sock_send(w->fd, w->head, w->body);
 }
 
 /* Report the results of all that is queued; what is queued meanwhile is for the next. */

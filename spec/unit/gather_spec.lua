@@ -175,3 +175,51 @@ describe("a sliced flush", function()
     assert.equal(4, served())
   end)
 end)
+
+describe("a flush whose blocks are queued", function()
+  -- All live streams have so much pending that each gets a block of its own, and as many lag.
+  local function play(delayed)
+    s:close()
+    s = testing.sim(1, 1, delayed)
+    s:policies { { pattern = "log/:id", history = 100 } }
+    s:drain(1)
+    local live, lagging = {}, {}
+    for i = 1, 20 do
+      live[i] = s:connect(1, { channels = { "log/live" .. i } })
+      lagging[i] = s:connect(1, { channels = { "log/late" .. i } })
+    end
+    sim.run(s)
+    table.move(lagging, 1, 20, 21, table.move(live, 1, 20, 1, streams))
+    for i = 1, 20 do
+      lagging[i]:stall(true)
+      for _ = 1, 30 do s:publish("log/late" .. i, "e", ("x"):rep(1000)) end
+    end
+    sim.run(s)
+    for i = 1, 20 do
+      lagging[i]:stall(false)
+      s:publish("log/live" .. i, "e", ("x"):rep(15000))
+    end
+    for _, stream in ipairs(streams) do stream:take() end
+    s:drain(1)
+    local more = s:flush(1)
+    local function given(list)
+      local n = 0
+      for _, stream in ipairs(list) do if #stream:take() > 0 then n = n + 1 end end
+      return n
+    end
+    return given(live), given(lagging), more
+  end
+
+  it("makes no more than it may, some of them for streams that are behind, and says that there is more", function()
+    local walk, all = testing.limits.flush_walk_bytes, testing.limits.flush_bytes
+    local live, lagging, more = play(true)
+    assert.same({ walk // 15000 + 1, true }, { live, more })
+    assert.is_true(lagging >= 1 and (live + lagging - 2) * 15000 <= all, lagging)
+    sim.run(s)
+    assert.equal(20 + 20 - live - lagging, served())
+  end)
+
+  it("makes as many as there are where they are sent at once", function()
+    assert.same({ 20, 20, false }, { play(false) })
+  end)
+end)
