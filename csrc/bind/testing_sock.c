@@ -2,14 +2,17 @@
  * product.
  *
  *     set = testing_sock.new("send" | "delayed" | "ring")     raises where there is none
- *     i = set:pair([room])            set:write(i, head, body) -> taken | "queued" | -errno
- *     set:flush() -> { [i] = taken or -errno }    set:fill(i)   set:read(i)   set:close(i) */
+ *     i = set:pair([room[, tcp]])     set:write(i, head, body) -> taken | "queued" | -errno
+ *     set:flush() -> { [i] = taken or -errno }
+ *     set:fill(i)   set:read(i)   set:close(i)   set:reset(i): a pair of TCP */
 #include "base/fault.h"
 #include "base/mem.h"
 #include "bind/l_aux.h"
 #include "net/ring.h"
 
+#include <arpa/inet.h>
 #include <lauxlib.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -47,12 +50,35 @@ static int l_new(lua_State *L) {
     return err < 0 ? luaL_error(L, "%s", ring_problem(err)) : 1;
 }
 
-/* set:pair([bytes that it holds unread]) -> its number */
+static int connect_local(uint16_t port) {
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    struct sockaddr_in to = {.sin_family = AF_INET,
+                             .sin_port = htons(port),
+                             .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (fd >= 0 && connect(fd, (struct sockaddr *)&to, sizeof to) == 0) return fd;
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+static int tcp_pair(int *pair) {
+    uint16_t port = 0;
+    int listener = sock_listen_local(&port);
+    if (listener < 0) return -1;
+    pair[1] = connect_local(port);
+    pair[0] = pair[1] < 0 ? -1 : accept4(listener, NULL, NULL, SOCK_CLOEXEC);
+    close(listener);
+    if (pair[0] < 0 && pair[1] >= 0) close(pair[1]);
+    return pair[0] < 0 ? -1 : 0;
+}
+
+/* set:pair([bytes that it holds unread[, tcp]]) -> its number */
 static int l_pair(lua_State *L) {
     struct set *set = check(L);
     int room = (int)luaL_optinteger(L, 2, 0), *pair = set->pairs[set->n];
     luaL_argcheck(L, set->n < PAIRS_MAX, 1, "it has too many");
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+    if ((lua_toboolean(L, 3)
+             ? tcp_pair(pair)
+             : socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair)) < 0)
         return luaL_error(L, "no pair of sockets");
     if (room > 0) setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &room, sizeof room);
     lua_pushinteger(L, ++set->n);
@@ -117,6 +143,17 @@ static int l_close(lua_State *L) {
     return 0;
 }
 
+/* set:reset(pair): its other end is gone without a word */
+static int l_reset(lua_State *L) {
+    const int *pair = check(L)->pairs[check_pair(L, check(L))];
+    struct linger now = {.l_onoff = 1};
+    struct pollfd hears = {.fd = pair[0]};
+    setsockopt(pair[1], SOL_SOCKET, SO_LINGER, &now, sizeof now);
+    l_close(L);
+    poll(&hears, 1, 5000);
+    return 0;
+}
+
 static void ignore(void *owner, ssize_t n) {
     (void)owner, (void)n;
 }
@@ -150,10 +187,10 @@ LX_EXPORT int luaopen_sluice_core_testing_sock(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"new", l_new}, {"fail_after", l_fail_after}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
-        {"pair", l_pair},    {"write", l_write}, {"flush", l_flush},
-        {"read", l_read},    {"close", l_close}, {"has_ring", l_has_ring},
-        {"fill", l_fill},    {"shut", l_shut},   {"__gc", l_shut},
-        {"__close", l_shut}, {NULL, NULL}};
+        {"pair", l_pair},   {"write", l_write},  {"flush", l_flush},
+        {"read", l_read},   {"close", l_close},  {"has_ring", l_has_ring},
+        {"reset", l_reset}, {"fill", l_fill},    {"shut", l_shut},
+        {"__gc", l_shut},   {"__close", l_shut}, {NULL, NULL}};
     if (luaL_newmetatable(L, TYPE)) {
         luaL_setfuncs(L, methods, 0);
         lua_pushvalue(L, -1);

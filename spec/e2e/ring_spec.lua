@@ -25,7 +25,14 @@ describe("a server", function()
   it("uses a ring where there is one, and send() when it is told so", function()
     assert.equal(has_ring and "io_uring" or "send", sends_by(live.start(APP, { io_uring = "auto" })))
     assert.equal("send", sends_by(live.start(APP, { io_uring = "off" })))
-    if has_ring then assert.equal("io_uring", sends_by(live.start(APP, { io_uring = "on" }))) end
+    if has_ring then
+      assert.equal("io_uring", sends_by(live.start(APP, { io_uring = "on" })))
+    else
+      local code, log = server.run_to_end { io_uring = "on", app = "return require('sluice').app()" }
+      local _, why = core.io_uring()
+      assert.equal(1, code, log)
+      assert.truthy(log:find("--io-uring on: " .. why, 1, true), log)
+    end
   end)
 
   if has_ring then

@@ -1,20 +1,20 @@
 --- Queued writes of net/sock and net/ring: each way of sending says the same of a socket with room, of
---- one with some, of a full one and of one whose peer is gone, and brings the same bytes.
+--- one with some, of a full one, of one whose peer is gone and of one that was reset, and brings the same bytes.
 local core = require("sluice.core")
 local sock = require("sluice.core.testing_sock")
 
-local BATCH, PIPE = 128, 32 -- RING_BATCH, EPIPE
+local BATCH, PIPE, RESET = 128, 32, 104 -- RING_BATCH, EPIPE, ECONNRESET
 local WAYS = { "send", "delayed", core.io_uring() and "ring" }
 
--- By what is left of its number: 1 takes a part, 2 is full, 3 is gone, 4 gets two pieces.
-local KINDS = 7
+-- By what is left of its number: 1 takes a part, 2 is full, 3 is gone, 4 gets two pieces, 5 nothing, 6 was reset.
+local KINDS = 8
 
 local function open(way, n)
   local set = sock.new(way)
   for i = 1, n do
     local kind = i % KINDS
-    set:pair((kind == 1 or kind == 2) and 4096 or 0)
-    if kind == 2 then set:fill(i) elseif kind == 3 then set:close(i) end
+    set:pair((kind == 1 or kind == 2) and 4096 or 0, kind == 6)
+    if kind == 2 then set:fill(i) elseif kind == 3 then set:close(i) elseif kind == 6 then set:reset(i) end
   end
   return set
 end
@@ -42,7 +42,7 @@ local function play(way, n, before_flush)
       assert.equal("queued", said[i])
       said[i] = results[i]
     end
-    got[i] = i % KINDS == 3 and "" or set:read(i)
+    got[i] = (i % KINDS == 3 or i % KINDS == 6) and "" or set:read(i)
   end
   assert.same({}, set:flush()) -- each result once
   return said, got, set:has_ring()
@@ -59,6 +59,7 @@ describe("a set of sockets", function()
         if kind == 1 then assert.is_true(said[i] > 0 and said[i] < #body, said[i])
         elseif kind == 2 then assert.equal(0, said[i])
         elseif kind == 3 then assert.equal(-PIPE, said[i])
+        elseif kind == 6 then assert.equal(-RESET, said[i])
         else assert.same({ #head + #body, head .. body }, { said[i], got[i] }) end
       end
       for _, way in ipairs(WAYS) do
