@@ -1,9 +1,9 @@
-# Targets: help all run react screenshots docs test test-full check asan tsan fuzz bench format install clean
+# Targets: help all run react screenshots docs test test-full check asan tsan fuzz bench compare format install clean
 #
 # all      the module, into build/         run    install what is missing, serve the showcase
 # test     the same, run every spec        test-full  with the large counts too (half an hour)
 # check    linters, zero warnings          asan tsan  the specs with gcc's sanitizers
-# fuzz     FUZZ_SECONDS=20 a target        bench  against raw sockets (spec/bench/)
+# fuzz     FUZZ_SECONDS=20 a target        bench compare  against raw sockets; other servers (spec/bench/)
 # format   clang-format all C files        docs   pages of the documents, into build/docs
 # install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR
 # react    build examples/react, serve it by Caddy   screenshots  doc/images: PAGES="devices reload", or all
@@ -26,7 +26,6 @@ SIM     := $(wildcard csrc/bind/sim*.c)
 SRC     := $(filter-out $(TESTING) $(SIM),$(wildcard csrc/*/*.c csrc/*/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
 PLAIN   := $(filter-out $(B)/obj/bind/%,$(OBJ))
-LX      := $(filter %/bind/l_aux.o,$(OBJ))
 MODULES := $(TESTING:csrc/bind/%.c=$(B)/sluice/core/%.so)
 FUZZERS := $(patsubst spec/fuzz/%.c,$(B)/%,$(wildcard spec/fuzz/*_fuzz.c))
 PRELOAD := $(patsubst thread,libtsan.so,$(patsubst address,libasan.so,$(SAN)))
@@ -41,7 +40,7 @@ COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -p
 # -z nodelete: a thread's code must outlive lua_close. No liblua: the interpreter brings its own.
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR) $(ZLIB_LIBDIR) $(ZSTD_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD))) .ci/lua
-.PHONY: help all core run react screenshots docs test test-full check asan tsan fuzz bench format install install-lua clean
+.PHONY: help all core run react screenshots docs test test-full check asan tsan fuzz bench compare format install install-lua clean
 all: core $(MODULES) build/bin/sluice build/npm/README.md ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
@@ -55,6 +54,7 @@ asan: ; @$(MAKE) test SAN=address
 tsan: ; @$(MAKE) test SAN=thread
 check: ; @.ci/setup check && $(MAKE) all && LUA=$(LUA) CC=$(CC) .ci/check
 bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
+compare: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/compare/run.lua $(COMPARE)
 fuzz: ; @.ci/setup fuzz && $(MAKE) SAN=fuzz CC=clang $(FUZZERS:$(B)/%=build/fuzz/%) && .ci/fuzz $(FUZZ_SECONDS)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] csrc/*/*/*.[ch] spec/*/*.[ch])
 clean: ; rm -rf $(filter-out $(addprefix build/,node nginx openresty haproxy exim4 promtool varnishd caddy apache2 lighttpd squid stunnel4),$(wildcard build/*))
@@ -66,7 +66,7 @@ install-lua: core
 	{ find lua -type f; find -L $(addprefix examples/,showcase look dashboard notifications progress match stocks devices editor monitoring chat) -type f ! -name '*.png'; } | while read -r f; do \
 	  case $$f in lua/*) to=$${f#lua/} ;; *) to=sluice/$$f ;; esac; install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/$$to" || exit 1; done
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
-$(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(LX) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
+$(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(B)/obj/bind/l_aux.o ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)
 $(B)/obj/%.o: csrc/%.c Makefile ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
 $(B)/obj/net/ring.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"')

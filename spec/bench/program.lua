@@ -25,6 +25,8 @@ local PROCESSORS = select(2, (read_file("/proc/cpuinfo") or ""):gsub("\nprocesso
 local PIN = PROCESSORS > 1 and exists("taskset")
 local FOLLOW = exists("setpriv") and "setpriv --pdeathsig TERM " or ""
 
+program.processors = PROCESSORS
+
 --- Whether servers and clients have a processor each.
 program.pinned = PIN and true or false
 
@@ -198,11 +200,15 @@ function program.machine()
   return (words[1] + words[2] + words[3] + words[6] + words[7]) / 100, finished / 1e9 -- user nice system irq softirq
 end
 
---- End it: TERM (or the end of its stdin), KILL after some seconds.
-function Program:stop(seconds)
+--- End it: a word that it obeys, TERM (or the end of its stdin), KILL after some seconds.
+function Program:stop(seconds, word)
   if self.stopped then return end
   self.stopped = true
-  finished = finished + self:cpu()
+  finished = finished + self:cpu() -- while its children are there
+  if word then
+    self.pipe:write(word, "\n")
+    program.wait_for(seconds, function() return not self:alive() end)
+  end
   os.execute(("kill -TERM %d 2>/dev/null"):format(self.pid))
   if not program.wait_for(seconds or 8, function() return not self:alive() end) then
     os.execute(("kill -KILL %d 2>/dev/null"):format(self.pid))

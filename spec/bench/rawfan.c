@@ -2,7 +2,7 @@
  *
  *   rawfan [--port P]            prints its port, then serves until it is killed
  *   GET  /anything               a stream: head and preamble, then what bursts send
- *   POST /burst?events=E&batch=K&every=US&kind=KIND[&to=N]
+ *   POST /burst?events=E&batch=K&every=US&kind=KIND[&to=N][&pad=BYTES]
  *   GET  /status                 {"subscribers","events","sends","again","cpu_ns"}
  *
  * One thread, no queue, no log, no Lua. A burst is a plain loop that leaves the event loop
@@ -32,8 +32,9 @@
 
 #define SOCKETS_MAX 65536
 #define EVENT_PAD 126 /* makes a frame of 200 bytes, as the Lua app's */
+#define PAD_MAX 1000
 #define BATCH_MAX 64
-#define FRAME_MAX 320
+#define FRAME_MAX (PAD_MAX + 200)
 #define REQUEST_MAX 16384
 
 static const char HEAD[] = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n"
@@ -53,6 +54,7 @@ struct fan {
     uint64_t n; /* number of the last event */
     uint64_t events, sends, again, burst_cpu_ns;
     int next_beat;
+    int pad; /* bytes in each event of this burst */
     uint32_t random;
 };
 
@@ -92,18 +94,17 @@ static void send_to_some(struct fan *f, unsigned long to, const char *p, size_t 
  * Returns its size. */
 static size_t write_chunk(struct fan *f, char *into, unsigned long k, uint64_t due,
                           uint64_t every) {
-    char body[BATCH_MAX * FRAME_MAX], pad[EVENT_PAD + 1];
+    static char body[BATCH_MAX * FRAME_MAX], pad[PAD_MAX];
     size_t n = 0;
-    memset(pad, 'x', EVENT_PAD);
-    pad[EVENT_PAD] = 0;
+    memset(pad, 'x', PAD_MAX);
     for (unsigned long i = 0; i < k; i++) {
         const unsigned long long number = ++f->n;
         const unsigned long long us = (due ? due + i * every : clock_ns()) / 1000;
-        n +=
-            (size_t)snprintf(body + n, FRAME_MAX,
-                             "event: tick\ndata: {\"n\":%llu,\"t\":%llu,\"pad\":\"%s\"}\n"
-                             "id: aaaaaaaaaaaaa-%llu\n\n",
-                             number, us, pad, number);
+        n += (size_t)snprintf(
+            body + n, FRAME_MAX,
+            "event: tick\ndata: {\"n\":%llu,\"t\":%llu,\"pad\":\"%.*s\"}\n"
+            "id: aaaaaaaaaaaaa-%llu\n\n",
+            number, us, f->pad, pad, number);
     }
     return (size_t)sprintf(into, "%zx\r\n%.*s\r\n", n, (int)n, body);
 }
@@ -212,6 +213,8 @@ static void on_request(struct fan *f, int fd, const char *request) {
     if (strncmp(request, "POST /burst", 11) == 0) {
         struct burst b;
         read_burst(request, &b);
+        const unsigned long pad = read_param(request, "pad=", EVENT_PAD);
+        f->pad = (int)(pad < PAD_MAX ? pad : PAD_MAX);
         answer(fd, 202, "{}");
         burst_run(f, &b);
     } else if (strncmp(request, "GET /status", 11) == 0) {

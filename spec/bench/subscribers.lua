@@ -51,9 +51,14 @@ local function ask(self, text, seconds)
   return report
 end
 
+--- Wait until every stream has had so many more events, or for so long: the report, which is `complete` or not.
+function Subscribers:try(events, seconds)
+  return ask(self, ("wait %d %g"):format(events, seconds), seconds + 15)
+end
+
 --- Wait until every stream has had so many more events: the report. Raises when they do not come.
 function Subscribers:wait(events, seconds)
-  local report = ask(self, ("wait %d %g"):format(events, seconds), seconds + 15)
+  local report = self:try(events, seconds)
   self.target:settle()
   if not report.complete then
     error(("%s: %d of %d events came in %g s (closed %d, resets %d, lost %d)"):format(self.target.kind,
@@ -80,11 +85,6 @@ function Subscribers:storm() return ask(self, "storm", 15) end
 
 function Subscribers:ready(seconds) return ask(self, ("ready %g"):format(seconds), seconds + 10) end
 
-function Subscribers:stop()
-  if self.program.stopped then return end
-  self.program.pipe:write("quit\n")
-  program.wait_for(5, function() return not self.program:alive() end)
-  self.program:stop()
-end
+function Subscribers:stop() self.program:stop(5, "quit") end
 
 return subscribers

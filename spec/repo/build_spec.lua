@@ -33,7 +33,7 @@ describe("make", function()
   it("builds a module without liburing, which sends by send() and says why", function()
     local folder = ("build/no-uring-%d"):format(os.time())
     finally(function() os.execute("rm -rf " .. folder) end)
-    assert(os.execute(("mkdir -p %s && cp -al build/plain/obj %s && rm %s/obj/net/ring.*"):gsub("%%s", folder)))
+    assert(os.execute(("mkdir -p %s && cp -a build/plain/obj %s"):gsub("%%s", folder)))
     make(("URING=no CI=1 B=%s core"):format(folder))
     local _, needs = process.run { "readelf", "-dW", folder .. "/sluice/core.so" }
     assert.truthy(needs:find("libev", 1, true))

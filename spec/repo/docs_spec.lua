@@ -19,7 +19,7 @@ local PAGES = {
   "doc/publishing.md", "doc/react.md",
   "doc/rooms.md", "doc/runs.md",
   "doc/stability.md", "doc/system.md", "doc/testing.md", "doc/tools.md", "doc/use-cases.md", "doc/when-not.md",
-  "examples/react/README.md" }
+  "examples/react/README.md", "spec/bench/compare/README.md" }
 
 local doc = markdown.pages()
 

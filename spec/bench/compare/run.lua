@@ -1,10 +1,5 @@
---- Servers of others on the same work as Sluice, for anybody to run again and to argue with:
----   lua5.4 spec/bench/compare/run.lua [--streams 1000] [--events 50] [--every 20000] [--rounds 9]
----
---- The raw loop, Sluice with send() and through a ring, nginx with nchan, node:http alone, and better-sse
---- (npm install --prefix build/compare better-sse), whichever are here. Each has one processor for what serves,
---- the readers another; rounds are interleaved; each reader checks the number of each event it gets. CPU time is of
---- all threads and ksoftirqd. What each round said stays in build/bench/compare-TIME.jsonl.
+--- Servers of others on the same work as Sluice, for anybody to run again and to argue with: `make compare`.
+--- README.md beside this file says what is run and what the figures are.
 local root = arg[0]:match("^(.*)/spec/bench/compare/run%.lua$") or "."
 local lfs = require("lfs")
 assert(lfs.chdir(root))
