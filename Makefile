@@ -75,5 +75,5 @@ $(B)/uring-%: ; $(Q)mkdir -p $(@D) && rm -f $(B)/uring-* && touch $@
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/npm/README.md: .ci/npm doc/browser.md $(wildcard lua/sluice/browser/*) ; $(Q).ci/npm $(@D)
 build/bin/sluice: .ci/sluice ; @install -D -m 755 $< $@
-.SECONDARY:
+.SECONDARY: $(TESTING:csrc/%.c=$(B)/obj/%.o)
 -include $(wildcard $(B)/obj/*/*.d $(B)/obj/*/*/*.d)
