@@ -69,6 +69,8 @@
 #define RETRY_MIN_MS 2000
 #define RETRY_MAX_MS 4000
 #define RETRY_OVERLOAD_MAX_MS 10000
+#define RETRY_LIMIT_MIN_MS 10000 /* over a limit of its address or user */
+#define RETRY_LIMIT_MAX_MS 30000
 #define RETRY_DRAIN_MIN_MS 500 /* after the end of a drain: the next process starts */
 #define RETRY_DRAIN_MAX_MS 2500
 #define RETRY_NEVER_MS 3600000
@@ -150,6 +152,11 @@
 #define GROUPS_MAX 200
 #define SLOWEST_MAX 1000 /* of app:slowest: refused */
 
+/* Bytes of channels in the last minute, in steps: see serve/app/budgets.h. */
+#define BUDGET_STEPS 12
+#define BUDGET_STEP_MS 5000
+#define BUDGET_CLEAR 0.8 /* of its budget, or less: then a channel is within it again */
+
 /* ---- Scripts ---------------------------------------------------------------------- */
 /* A run that lasts is logged: first when a loop that the usual budget of 1 s stops has been
  * stopped, then each time it has lasted twice as long, so that the log is not flooded. */
@@ -172,14 +179,20 @@
  * that it does not flutter. */
 #define LOAD_FULL 0.95
 #define LOAD_AGAIN 0.90
-#define DESCRIPTORS_OWN 64     /* descriptors that are no connections, about */
-#define SCRAPERS_MAX 16        /* connections of the port for metrics: more are closed */
-#define HANDED_MAX 8           /* listening sockets that are handed over: refused */
-#define ACCEPT_TURN_MAX 64     /* accepted in one turn of a loop */
-#define ACCEPT_SHARED_MAX 4    /* ... where several threads take from one socket */
-#define BACKLOG_DRAIN_MAX 4096 /* accepted at most when a drain begins */
-#define ACCEPT_PAUSE_MS 100    /* pause when descriptors or memory are lacking */
-#define ACCEPT_TELL_MS 10000   /* ... which is logged so often */
+#define DESCRIPTORS_OWN 64 /* descriptors that are no connections, about */
+/* Of one address or user: see serve/limits.h. */
+#define LIMIT_MOST 1000000    /* of streams, and of requests a minute, that can be said */
+#define LIMIT_PER_MS 60000    /* requests are counted by the minute */
+#define LIMIT_BUCKETS 65536   /* who sent some last: others are forgotten, 1.5 MB each */
+#define LIMIT_EXEMPT_MAX 1000 /* networks without limits: refused */
+#define LIMIT_TELL_MS 10000   /* one line of the log for each kind of limit so often */
+#define SCRAPERS_MAX 16       /* connections of the port for metrics: more are closed */
+#define HANDED_MAX 8          /* listening sockets that are handed over: refused */
+#define ACCEPT_TURN_MAX 64    /* accepted in one turn of a loop */
+#define ACCEPT_SHARED_MAX 4   /* ... where several threads take from one socket */
+#define BACKLOG_DRAIN_MAX 4096   /* accepted at most when a drain begins */
+#define ACCEPT_PAUSE_MS 100      /* pause when descriptors or memory are lacking */
+#define ACCEPT_TELL_MS 10000     /* ... which is logged so often */
 #define REQUESTS_QUEUED_MAX 1024 /* handed to the app, per I/O thread; others wait */
 #define INPUT_BYTES_MAX 16384  /* received and not used: reading pauses. A largest head */
 #define OUTPUT_BYTES_MAX 32768 /* unsent answers: parsing pauses */

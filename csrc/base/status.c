@@ -30,6 +30,7 @@ static const struct row rows[] = {
     {E_STORE, "ESTORE", "the disk does not take it: nothing was stored"},
     {E_LOCKED, "ELOCKED", "another process uses the data folder"},
     {E_DAMAGED, "EDAMAGED", "the store is damaged"},
+    {E_RATE, "ERATE", "too many streams at a time"},
 };
 
 static const struct row *find(int code) {

@@ -255,7 +255,7 @@ static int l_alive(lua_State *L) {
  * the ends without a bye are among those of bye. */
 static void push_reasons(lua_State *L) {
     static const char *const places[] = {"after all", "at the cursor", "at once"};
-    static const char *const retries[] = {"usual", "overload", "drain", "never"};
+    static const char *const retries[] = {"usual", "overload", "limit", "drain", "never"};
     lua_createtable(L, 0, 2);
     lua_createtable(L, 0, END_REASONS);
     for (int i = END_NONE + 1; i < END_REASONS; i++) {
@@ -297,7 +297,8 @@ static void push_limits(lua_State *L) {
                   LIMIT(IDLE_TIMEOUT_MS),     LIMIT(REQUEST_TIMEOUT_MS),
                   LIMIT(STALL_TIMEOUT_MS),    LIMIT(PAIRS_BYTES_MAX),
                   LIMIT(PAIR_KEY_MAX),        LIMIT(MAIL_TO_MAX),
-                  LIMIT(HANDED_MAX)};
+                  LIMIT(HANDED_MAX),          LIMIT(LIMIT_MOST),
+                  LIMIT(LIMIT_EXEMPT_MAX)};
     int n = sizeof limits / sizeof *limits;
     lua_createtable(L, 0, n);
     for (int i = 0; i < n; i++) {
@@ -316,6 +317,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"match", l_match},
                                          {"check_pattern", l_check_pattern},
                                          {"check_channel", l_check_channel},
+                                         {"check_network", lx_check_network},
                                          {"headers", l_headers},
                                          {"media_type", l_media_type},
                                          {"check_event", l_check_event},

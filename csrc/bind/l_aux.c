@@ -397,6 +397,9 @@ static void read_rule(lua_State *L, int table, struct policy_rule *rule) {
     v->durable = lua_toboolean(L, -1);
     lua_pop(L, 1);
     read_ticks(L, table, rule);
+    double budget = lx_field_number(L, table, "budget", -1);
+    if (budget >= 0) rule->set |= POLICY_BUDGET;
+    v->budget = budget > 0 ? (uint64_t)budget : 0;
 }
 
 struct policy_set *lx_checkpolicies(lua_State *L, int index) {

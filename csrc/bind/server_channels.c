@@ -54,14 +54,15 @@ static int l_publish_text(lua_State *L) {
 }
 
 /* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, durable, max_rate,
- * batch }; durable: it is published to through the store; ttl is false when events do not age */
+ * batch, budget }; durable: it is published to through the store; ttl is false when events do not age */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct policy p = policy_of(s->server->fan.chans.policies.set, lx_checkslice(L, 2));
-    lua_createtable(L, 0, 9);
+    lua_createtable(L, 0, 10);
     lua_pushstring(L, lx_kind_name(policy_kind(&p)));
     lua_setfield(L, -2, "kind");
     lx_set_integer(L, "history", p.history);
+    lx_set_integer(L, "budget", p.budget);
     lx_set_integer(L, "max_keys", p.max_keys);
     if (p.ttl_ms > 0) lua_pushnumber(L, (double)p.ttl_ms / 1000);
     else lua_pushboolean(L, false);

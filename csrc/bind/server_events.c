@@ -260,6 +260,18 @@ static void on_policies(void *context, bool busy) {
     call(s, 1);
 }
 
+/* The channel, whether it is over its budget, what it sent in a minute, the budget. */
+static void on_budget(void *context, struct slice channel, const struct budget_state *b) {
+    struct lx_server *s = context;
+    lua_State *L = s->L;
+    if (!begin(s, "budget")) return;
+    lx_pushslice(L, channel);
+    lua_pushboolean(L, b->over);
+    lua_pushinteger(L, (lua_Integer)b->bytes);
+    lua_pushinteger(L, (lua_Integer)b->budget);
+    call(s, 4);
+}
+
 const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_cancel = on_cancel,
                                                .on_piece = on_piece,
@@ -273,4 +285,5 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_moved = on_moved,
                                                .on_stopping = on_stopping,
                                                .on_drained = on_drained,
-                                               .on_policies = on_policies};
+                                               .on_policies = on_policies,
+                                               .on_budget = on_budget};

@@ -39,13 +39,15 @@ static void set_resets(lua_State *L, const struct tally_counts *counts) {
 }
 
 static void push_group(lua_State *L, const struct group *g) {
-    lua_createtable(L, 0, 17);
+    lua_createtable(L, 0, 19);
     lua_pushstring(L, g->pattern);
     lua_setfield(L, -2, "pattern");
     lx_set_integer(L, "published", g->published);
     lx_set_integer(L, "published_bytes", g->published_bytes);
     lx_set_integer(L, "delivered", g->counts.delivered);
     lx_set_integer(L, "delivered_bytes", g->counts.delivered_bytes);
+    lx_set_integer(L, "over_budget", g->over_budget);
+    lx_set_integer(L, "budget_alarms", g->budget_alarms);
     lx_set_integer(L, "conflated", g->counts.conflated);
     lx_set_integer(L, "dropped", g->counts.dropped);
     lx_set_integer(L, "channels", g->channels);

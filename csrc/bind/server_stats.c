@@ -15,7 +15,7 @@ static void set_counts(lua_State *L, const struct tally_counts *counts) {
 }
 
 /* Argument 1, with the clients as the workers know them. */
-static const struct server *check_fresh(lua_State *L) {
+static struct server *check_fresh(lua_State *L) {
     struct server *s = lx_checkserver(L)->server;
     server_catch_up(s);
     return s;
@@ -45,11 +45,18 @@ static void set_held(lua_State *L, const struct server *s, const struct chan *c)
     lua_setfield(L, -2, "last");
 }
 
-static int channel_stats(lua_State *L, const struct server *s, struct slice name) {
+/* Without a budget nothing is added up. */
+static void set_budget(lua_State *L, struct server *s, struct slice name) {
+    struct budget_state state = budgets_of(s, name);
+    lx_set_boolean(L, "over_budget", state.over);
+    lx_set_integer(L, "minute_bytes", state.bytes);
+}
+
+static int channel_stats(lua_State *L, struct server *s, struct slice name) {
     const struct chan *c = chans_find(&s->fan.chans, name);
     struct policy policy = policy_of(s->fan.chans.policies.set, name);
     struct tally_counts counts = accounts_of(s, name);
-    lua_createtable(L, 0, 17);
+    lua_createtable(L, 0, 19);
     lua_pushstring(L, lx_kind_name(policy_kind(&policy)));
     lua_setfield(L, -2, "kind");
     lx_set_integer(L, "subscribers", server_subscribers(s, name));
@@ -58,6 +65,7 @@ static int channel_stats(lua_State *L, const struct server *s, struct slice name
     lx_set_integer(L, "delivered_bytes", counts.delivered_bytes);
     set_counts(L, &counts);
     set_lag(L, s, name);
+    set_budget(L, s, name);
     return 1;
 }
 
@@ -65,9 +73,9 @@ static int channel_stats(lua_State *L, const struct server *s, struct slice name
 
 /* server:stats([channel]) -> figures of the server, or of one channel */
 static int l_stats(lua_State *L) {
-    const struct server *s = check_fresh(L);
+    struct server *s = check_fresh(L);
     if (!lua_isnoneornil(L, 2)) return channel_stats(L, s, lx_checkslice(L, 2));
-    lua_createtable(L, 0, 29);
+    lua_createtable(L, 0, 31);
     struct hub_totals totals = hub_totals(&s->hub);
     lx_set_integer(L, "requests", totals.requests);
     lx_set_integer(L, "accepted", totals.accepted);
@@ -86,6 +94,8 @@ static int l_stats(lua_State *L) {
     lx_set_integer(L, "channels", s->fan.chans.map.n);
     lx_set_integer(L, "held_bytes", s->held);
     lx_set_number(L, "loop_lag_ms", app_lag_ms(&s->lag));
+    lx_set_refused(L, &s->hub.limits);
+    lx_set_integer(L, "over_budget", s->budgets.n_over);
     set_counts(L, &s->counted);
     set_lag(L, s, slice_of("", 0));
     lua_pushstring(L, s->hub.seq.epoch);

@@ -15,6 +15,7 @@ void lx_server_type(lua_State *L) {
     lx_server_add_sql(L);
     lx_server_add_lab(L);
     lx_server_add_crowd(L);
+    lx_server_add_limits(L);
     rehearsal_add_methods(L);
     lua_pop(L, 1);
 }

@@ -11,6 +11,11 @@ int lx_store_is_there(lua_State *L); /* core.store_is_there */
 
 int lx_sql_look(lua_State *L); /* core.sql_look */
 
+int lx_check_network(lua_State *L); /* core.check_network */
+
+/* Field 'refused' of the table on top: how often each limit did. */
+void lx_set_refused(lua_State *L, const struct limits *l);
+
 /* The methods of one file each, added to the type's table on top of the stack. */
 void lx_server_add_life(lua_State *L);
 void lx_server_add_channels(lua_State *L);
@@ -22,6 +27,7 @@ void lx_server_add_durable(lua_State *L);
 void lx_server_add_sql(lua_State *L);
 void lx_server_add_lab(lua_State *L);
 void lx_server_add_crowd(lua_State *L);
+void lx_server_add_limits(lua_State *L);
 
 /* What happens on the server, for Lua. */
 extern const struct server_events lx_server_events;

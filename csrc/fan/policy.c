@@ -117,6 +117,7 @@ static void apply(struct policy *p, const struct policy_rule *rule) {
     if (rule->set & POLICY_MAX_RATE) p->period_ms = v->period_ms;
     if (rule->set & POLICY_BATCH) p->batch_ms = v->batch_ms;
     if (rule->set & POLICY_DURABLE) p->durable = v->durable;
+    if (rule->set & POLICY_BUDGET) p->budget = v->budget;
     p->reads = p->reads || v->reads;
     p->pattern = slice_str(rule->pattern);
 }
@@ -157,7 +158,7 @@ static bool is_same(const struct policy *a, const struct policy *b) {
            a->history == b->history && a->held == b->held &&
            a->history_bytes == b->history_bytes && a->ttl_ms == b->ttl_ms &&
            a->period_ms == b->period_ms && a->batch_ms == b->batch_ms &&
-           a->max_keys == b->max_keys && a->rewind == b->rewind;
+           a->max_keys == b->max_keys && a->rewind == b->rewind && a->budget == b->budget;
 }
 
 const struct policy *policy_table_share(struct policy_table *all,

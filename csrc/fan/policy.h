@@ -33,7 +33,8 @@ enum policy_option {
     POLICY_SLOW = 64,
     POLICY_MAX_RATE = 128,
     POLICY_BATCH = 256,
-    POLICY_DURABLE = 512
+    POLICY_DURABLE = 512,
+    POLICY_BUDGET = 1024
 };
 
 struct policy {
@@ -45,7 +46,8 @@ struct policy {
     int64_t ttl_ms;         /* 0: events do not age */
     uint32_t period_ms;     /* states: the least time between two of a key; 0: none */
     uint32_t batch_ms;      /* events are collected for so long; 0: they go at once */
-    struct slice key;       /* field of the data; borrowed from the set */
+    uint64_t budget;  /* bytes a minute to all subscribers; more is reported; 0: none */
+    struct slice key; /* field of the data; borrowed from the set */
     uint32_t max_keys;
     int32_t rewind; /* events for a newcomer, or REWIND_* */
     enum slow_policy slow;

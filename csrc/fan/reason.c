@@ -46,14 +46,16 @@ enum end_reason reason_of_word(const char *word) {
     return END_NONE;
 }
 
-uint32_t reason_retry_ms(enum end_reason reason, uint64_t *random, int64_t left_ms) {
+uint32_t reason_retry_ms(enum end_retry retry, uint64_t *random, int64_t left_ms) {
     uint32_t left = left_ms > 0 ? (uint32_t)left_ms : 0;
-    switch (reason_end(reason)->retry) {
+    switch (retry) {
     case RETRY_NEVER: return RETRY_NEVER_MS;
     case RETRY_DRAIN:
         return left + rand_between(random, RETRY_DRAIN_MIN_MS, RETRY_DRAIN_MAX_MS);
     case RETRY_OVERLOAD:
         return left + rand_between(random, RETRY_MIN_MS, RETRY_OVERLOAD_MAX_MS);
+    case RETRY_LIMIT:
+        return left + rand_between(random, RETRY_LIMIT_MIN_MS, RETRY_LIMIT_MAX_MS);
     case RETRY_USUAL: break;
     }
     return left + rand_between(random, RETRY_MIN_MS, RETRY_MAX_MS);

@@ -37,6 +37,7 @@ enum end_when {
 enum end_retry {
     RETRY_USUAL,
     RETRY_OVERLOAD, /* over a longer time */
+    RETRY_LIMIT,    /* over a still longer one: of no row, a bye says it */
     RETRY_DRAIN,    /* when this process has gone */
     RETRY_NEVER     /* in an hour, unless its page opens a new stream */
 };
@@ -58,7 +59,7 @@ enum end_reason reason_of_word(const char *word);
 
 /* What bye says about coming back, drawn at random: no browser adds jitter of its own.
  * 'left_ms': how long no server will listen here; 0 unless the server drains. */
-uint32_t reason_retry_ms(enum end_reason reason, uint64_t *random, int64_t left_ms);
+uint32_t reason_retry_ms(enum end_retry retry, uint64_t *random, int64_t left_ms);
 
 enum reset_reason {
     RESET_NONE,

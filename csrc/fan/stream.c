@@ -197,12 +197,12 @@ static int write_end(struct buf *b, const struct stream *s, const struct bye *by
     if (err == 0 && bye->word.n) err = buf_adds(b, "\n");
     if (err < 0 || s->plain || !reason_end(bye->reason)->has_bye) return err;
     int64_t left_ms = s->fan->drained_ms - s->fan->now_ms;
-    struct control_bye text = {.reason = bye->reason,
-                               .retry_ms =
-                                   reason_retry_ms(bye->reason, &s->fan->random, left_ms),
-                               .status = bye->status,
-                               .has_id = s->opened,
-                               .id = at};
+    struct control_bye text = {
+        .reason = bye->reason,
+        .retry_ms = reason_retry_ms(bye_retry(bye), &s->fan->random, left_ms),
+        .status = bye->status,
+        .has_id = s->opened,
+        .id = at};
     return control_bye(b, s->fan->epoch, &text);
 }
 

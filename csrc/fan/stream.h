@@ -131,7 +131,12 @@ struct bye {
     bool breaks; /* no clean end in any case: something is missing and was not reported */
     int status;  /* of a late refusal; 0: none */
     struct slice word; /* lines of an event that goes before the bye; empty: none */
+    bool over_limit;   /* of its address or user: it comes back later than others */
 };
+
+static inline enum end_retry bye_retry(const struct bye *bye) {
+    return bye->over_limit ? RETRY_LIMIT : reason_end(bye->reason)->retry;
+}
 
 /* Queue the end where the reason's row says, and bye if it says one. Only an end by right
  * takes the place of one that was queued before and is not out yet. */

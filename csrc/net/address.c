@@ -88,3 +88,29 @@ int address_listening(int fd, char out[LISTENING_TEXT_MAX], uint16_t *port) {
     }
     return 0;
 }
+
+bool address_read_network(struct slice text, struct network *out) {
+    const char *slash = text.n ? memchr(text.p, '/', text.n) : NULL;
+    size_t n = slash ? (size_t)(slash - text.p) : text.n;
+    if (!address_read(slice_of(text.p, n), &out->address)) return false;
+    out->bits = 128;
+    if (!slash) return true;
+    struct slice digits = slice_of(slash + 1, text.n - n - 1);
+    if (digits.n == 0 || digits.n > 3 || !http_all(digits, HTTP_DIGIT)) return false;
+    unsigned bits = 0, most = IN6_IS_ADDR_V4MAPPED(&out->address) ? 32 : 128;
+    for (size_t i = 0; i < digits.n; i++)
+        bits = bits * 10 + (unsigned)(digits.p[i] - '0');
+    out->bits = 128 - most + bits;
+    return bits <= most;
+}
+
+bool address_is_in(const struct in6_addr *address, const struct network *network) {
+    unsigned whole = network->bits / 8, rest = network->bits % 8;
+    const uint8_t *a = address->s6_addr, *b = network->address.s6_addr;
+    if (memcmp(a, b, whole) != 0) return false;
+    return rest == 0 || ((a[whole] ^ b[whole]) >> (8 - rest)) == 0;
+}
+
+void address_cut(struct in6_addr *address) {
+    if (!IN6_IS_ADDR_V4MAPPED(address)) memset(&address->s6_addr[8], 0, 8);
+}

@@ -23,4 +23,18 @@ bool address_read(struct slice text, struct in6_addr *out);
  * a negative errno: -EINVAL when it does not listen for streams. */
 int address_listening(int fd, char out[LISTENING_TEXT_MAX], uint16_t *port);
 
+/* A network; a single address is one, too. */
+struct network {
+    struct in6_addr address; /* IPv4 mapped */
+    unsigned bits;           /* of the 128 that its addresses have in common */
+};
+
+/* Read "192.0.2.0/24", "2001:db8::/32" or an address. False when it is none of these. */
+bool address_read_network(struct slice text, struct network *out);
+bool address_is_in(const struct in6_addr *address, const struct network *network);
+
+/* What tells one client from another: of an IPv6 address the /64 network, since a client
+ * chooses the rest; an IPv4 address as it is. */
+void address_cut(struct in6_addr *address);
+
 #endif

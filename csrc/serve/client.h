@@ -50,6 +50,7 @@ struct client {
     uint8_t n_topics; /* [app] at most STREAM_CHANNELS_MAX */
     bool registered;  /* [app] in the registry */
     bool announced;   /* [app] 'open' was dispatched, or never will be */
+    uint8_t places;   /* as admission.h counts; before it opens, then [io] */
 
     /* immutable */
     bool written; /* by its function */

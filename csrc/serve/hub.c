@@ -16,6 +16,7 @@ void hub_init(struct hub *hub, struct serve_options *options, struct loop *app) 
     bool limited =
         getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY;
     hub->max_descriptors = limited ? files.rlim_cur : 0;
+    limits_init(&hub->limits);
     rand_bytes(hub->poll_key, sizeof hub->poll_key);
     mailbox_init(&hub->deferred, app->mailbox.owner);
     atomic_init(&hub->news_wanted, true);
@@ -25,6 +26,7 @@ void hub_init(struct hub *hub, struct serve_options *options, struct loop *app) 
 void hub_deinit(struct hub *hub) {
     mailbox_deinit(&hub->deferred);
     seq_deinit(&hub->seq);
+    limits_deinit(&hub->limits);
     pthread_mutex_destroy(&hub->gate);
     serve_options_free(&hub->options);
 }

@@ -15,6 +15,7 @@
 #include "fan/reason.h"
 #include "fan/seq.h"
 #include "run/loop.h"
+#include "serve/limits.h"
 #include "serve/options.h"
 #include "serve/queue.h"
 
@@ -51,6 +52,7 @@ struct lane {
 struct hub {
     struct serve_options options;
     struct sequencer seq;
+    struct limits limits; /* of addresses and users */
     struct loop *app;
     struct lane *lanes[IO_THREADS_MAX];
     unsigned n_lanes;

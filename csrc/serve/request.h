@@ -93,10 +93,12 @@ struct request {
     char trace[TRACE_MAX]; /* empty: not wanted */
     int minor;
     bool keep_alive, is_head;
-    uint8_t polls;      /* enum poll_kind */
-    bool unnamed, pads; /* ?named=0, ?padding=true */
-    bool again;         /* a poll of a client that is known: 'client' is that one */
-    bool is_cut;        /* refused before all of its fields were read */
+    uint8_t polls;         /* enum poll_kind */
+    bool unnamed, pads;    /* ?named=0, ?padding=true */
+    bool again;            /* a poll of a client that is known: 'client' is that one */
+    bool is_cut;           /* refused before all of its fields were read */
+    atomic_bool has_place; /* as admission.h counts */
+    unsigned wait_s; /* it is over a limit of its address: until when; 0: it is not */
 
     enum reply_kind reply; /* [app] until it is posted back, then [io] */
     int status;

@@ -2,6 +2,7 @@
 #include "serve/to_app.h"
 
 #include "base/mem.h"
+#include "serve/admission.h"
 #include "serve/report.h"
 
 static void post(struct hub *hub, struct message *m, message_fn *deliver) {
@@ -57,6 +58,7 @@ void to_app_opened(struct client *c, struct plan *plan) {
 void to_app_closed(struct client *c, enum end_reason reason) {
     if (!c) return;
     ASSERT_OWNER(c->lane->loop);
+    admission_leave(c);
     c->reason = reason;
     post_news(c, CLIENT_CLOSED, to_app_wants_close(c->lane->hub, c));
 }

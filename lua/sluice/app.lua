@@ -8,6 +8,7 @@ local cors = require("sluice.app.cors")
 local event_types = require("sluice.app.event_types")
 local files = require("sluice.app.files")
 local hooks = require("sluice.app.hooks")
+local limits_of = require("sluice.app.limits")
 local names = require("sluice.base.names")
 local phase = require("sluice.app.phase")
 local publish = require("sluice.app.publish")
@@ -82,6 +83,13 @@ end
 -- @tparam table rule { origins, credentials, max_age }
 function App:cors(pattern, rule)
   cors.register(phase.loading(self, "cors", pattern), pattern, rule)
+end
+
+--- Limit what one address and one user may have.
+-- @tparam table limits { max_streams_per_address, max_streams_per_user, max_requests_per_address,
+--   max_requests_per_user (a minute), exempt = { "10.0.0.0/8" } }; a setting of the same name wins
+function App:limits(limits)
+  limits_of.register(phase.loading(self, "limits"), limits)
 end
 
 --- Declare channels.

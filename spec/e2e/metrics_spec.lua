@@ -281,6 +281,12 @@ tests:
         values: '100x10'
       - series: 'sluice_dropped_events_total{job="sluice",instance="a"}'
         values: '0 0 0 7 7 7 7 7 7 7 7 7'
+      - series: 'sluice_refused_total{job="sluice",instance="a",limit="max_streams_per_user"}'
+        values: '0 0 1 1 1 1 1 1 1 1 1 1'
+      - series: 'sluice_refused_total{job="sluice",instance="a",limit="max_requests_per_address"}'
+        values: '0+60x20'
+      - series: 'sluice_pattern_over_budget_channels{job="sluice",instance="a",pattern="feed/:id"}'
+        values: '0 2 2 2 0'
     alert_rule_test:
       - { eval_time: 1m, alertname: SluiceDown, exp_alerts: [] }
       - eval_time: 4m
@@ -297,6 +303,19 @@ tests:
       - { eval_time: 6m, alertname: SluiceConnectionsNearLimit, exp_alerts: [] }
       - { eval_time: 2m, alertname: SluiceEventsDropped, exp_alerts: [] }
       - { eval_time: 11m, alertname: SluiceEventsDropped, exp_alerts: [] }
+      - { eval_time: 4m, alertname: SluiceRefuses, exp_alerts: [] }
+      - eval_time: 12m
+        alertname: SluiceRefuses
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: a, limit: max_requests_per_address }
+            exp_annotations: { summary: 'Sluice a: max_requests_per_address refuses 1 a second' }
+      - { eval_time: 1m, alertname: SluiceOverBudget, exp_alerts: [] }
+      - eval_time: 3m
+        alertname: SluiceOverBudget
+        exp_alerts:
+          - exp_labels: { severity: warning, instance: a, pattern: 'feed/:id' }
+            exp_annotations: { summary: 'Sluice a: 2 channels of feed/:id send more than their budget' }
+      - { eval_time: 4m, alertname: SluiceOverBudget, exp_alerts: [] }
 ]]):format(lfs.currentdir(), RULES))
     promtool("test", "rules", folder .. "/test.yml")
     process.remove_dir(folder)

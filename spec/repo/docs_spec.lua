@@ -14,7 +14,7 @@ local PAGES = {
   "doc/changes.md", "doc/demo.md",
   "doc/deploy.md", "doc/design.md", "doc/durability.md", "doc/durable-streams.md", "doc/editor.md",
   "doc/first-hour.md", "doc/html.md", "doc/hub.md",
-  "doc/inbox.md", "doc/jobs.md", "doc/lab.md",
+  "doc/inbox.md", "doc/jobs.md", "doc/lab.md", "doc/limits.md",
   "doc/mail.md", "doc/metrics.md", "doc/migrating.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md",
   "doc/publishing.md", "doc/react.md",
   "doc/rooms.md", "doc/runs.md",

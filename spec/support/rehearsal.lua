@@ -143,6 +143,7 @@ function rehearsal.stub_server(run)
     local s = { options = options, responses = {} }
     function s.on(_, fn) s.fn = fn end
     function s.configure() return true end
+    function s.limit() end
     function s.start() return options.port == 0 and 40000 or options.port end
     function s.wake() end
     function s.run()

@@ -239,6 +239,7 @@ describe("settings", function()
     for _, name in ipairs({ "head_timeout", "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do
       good[name] = { [5] = true, [1.5] = true }
     end
+    for _, name in ipairs(require("sluice.app.limits").NAMES) do good[name] = { [5] = true } end
     for _, row in ipairs(config.SETTINGS) do
       for _, value in ipairs(values) do
         local settings, message = resolve({}, {}, { [row[1]] = value })

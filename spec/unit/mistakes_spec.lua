@@ -15,8 +15,8 @@ local at_load = {
   { "a method of another library", 'app:use(print)', "app.lua:3: app has no 'use' (it has: after, at, cancel, "
     .. "channel, channels, check, client, clients, cors, delete, durable_stream, "
     .. "event_type, event_types, every, get, guard, "
-    .. "has_store, history, latest, newest, on, patch, post, publish, put, recheck, remove, replan, service, slowest, "
-    .. "spawn, state, static, stats, store, stream, task, transform)" },
+    .. "has_store, history, latest, limits, newest, on, patch, post, publish, put, recheck, remove, replan, service, "
+    .. "slowest, spawn, state, static, stats, store, stream, task, transform)" },
   { "a level with a typo", 'sluice.log.warning("x")',
     "app.lua:3: sluice.log has no 'warning': did you mean sluice.log.warn?" },
   { "a codec with a typo", "sluice.json.encod(1)",
@@ -40,8 +40,8 @@ local at_load = {
     "app.lua:3: app:get(path, …): the path is a string that starts with a slash" },
   { "a stream without a plan", 'app:stream("/x")', "app.lua:3: app:stream(\"/x\", …): the plan is missing" },
   { "an option with a typo", 'app:channel("a", { histroy = 5 })',
-    "app.lua:3: channel 'a': unknown option 'histroy', did you mean 'history'? (known: batch, durable, history, key, "
-      .. "max_keys, max_rate, read, rewind, slow, ttl)" },
+    "app.lua:3: channel 'a': unknown option 'histroy', did you mean 'history'? (known: batch, budget, durable, "
+      .. "history, key, max_keys, max_rate, read, rewind, slow, ttl)" },
   { "max_rate on a log", 'app:channel("a", { max_rate = 2 })',
     "app.lua:3: channel 'a': max_rate needs history = \"latest\": in a log no event is ever replaced" },
   { "a log whose slow readers skip", 'app:channel("a", { slow = "latest" })',

@@ -37,6 +37,7 @@ static void enter(struct server *s, const struct tally *t) {
     struct account *a = find(s, name_of(t));
     if (!a && is_held(s, name_of(t))) a = open_account(s, name_of(t));
     if (a) tally_add(&a->counts, &t->counts);
+    budgets_add(s, name_of(t), t->counts.delivered_bytes);
 }
 
 void app_on_report(void *owner, struct message *m) {
@@ -57,6 +58,7 @@ void app_on_report(void *owner, struct message *m) {
     report_free(lane->report);
     lane->report = r;
     atomic_store_explicit(&lane->reporting, false, memory_order_release);
+    budgets_tell(s);
 }
 
 struct tally_counts accounts_of(const struct server *s, struct slice channel) {

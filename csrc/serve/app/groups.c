@@ -94,7 +94,7 @@ void groups_measure(struct server *s) {
     for (uint32_t i = 0; i < g->n; i++) {
         struct group *group = g->list[i];
         group->channels = group->subscribers = group->held = group->held_bytes = 0;
-        group->behind = 0;
+        group->behind = group->over_budget = 0;
         group->lag = (struct lag){0};
     }
     for (struct chan *c = NULL; (c = chans_next(&s->fan.chans, c));) {
@@ -109,6 +109,7 @@ void groups_measure(struct server *s) {
         struct topic *t = container_of(node, struct topic, node);
         if (t->subscribers > 0) of_topic(s, t)->subscribers += t->subscribers;
     }
+    budgets_measure(s);
     for (unsigned i = 0; i < s->hub.n_lanes; i++)
         if (s->hub.lanes[i]->report) measure_report(s, s->hub.lanes[i]->report);
 }

@@ -18,8 +18,10 @@ struct chan;
 struct group {
     char *pattern; /* owned */
     uint64_t published, published_bytes;
+    uint64_t budget_alarms;
     struct tally_counts counts;
     /* as measured */
+    uint64_t over_budget;
     uint64_t channels, subscribers, held, held_bytes;
     uint64_t behind;
     struct lag lag; /* the greatest */

@@ -61,7 +61,8 @@ double rehearsal_next(const struct server *s) {
     }
     int64_t store = durable_next(s);
     if (store < next) next = store;
-    if (s->fan.chans.map.n > 0 && s->swept_ms + 1000 < next) next = s->swept_ms + 1000;
+    bool sweeps = s->fan.chans.map.n > 0 || s->budgets.meters.n > 0;
+    if (sweeps && s->swept_ms + 1000 < next) next = s->swept_ms + 1000;
     double seconds = next == INT64_MAX ? -1 : (double)next / 1000;
     if (s->wake_at >= 0 && (seconds < 0 || s->wake_at < seconds)) seconds = s->wake_at;
     return seconds;

@@ -58,6 +58,7 @@ int server_new(struct server **out, struct serve_options *options,
     registry_init(s);
     map_init(&s->requests, server_request_key);
     map_init(&s->accounts, account_key);
+    budgets_init(&s->budgets);
     s->hub.seq.on_own = app_on_frame;
     s->events = events;
     s->context = context;
@@ -306,6 +307,7 @@ static void drop_tables(struct server *s) {
     map_deinit(&s->topics);
     accounts_free(s);
     groups_deinit(&s->groups);
+    budgets_deinit(&s->budgets);
 }
 
 static const struct server_events silence;

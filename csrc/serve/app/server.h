@@ -11,6 +11,7 @@
 #include "fan/fan.h"
 #include "fan/tally.h"
 #include "net/http_write.h"
+#include "serve/app/budgets.h"
 #include "serve/app/groups.h"
 #include "serve/app/lag.h"
 #include "serve/hub.h"
@@ -43,6 +44,8 @@ struct server_events {
     /* What channels are for a publisher has changed, or is about to; 'busy': they cannot be
      * changed again yet (E_BUSY). */
     void (*on_policies)(void *context, bool busy);
+    /* A channel is over its budget of bytes, or no more. */
+    void (*on_budget)(void *context, struct slice channel, const struct budget_state *b);
 };
 
 /* How many subscribers a channel has over all threads. */
@@ -93,6 +96,7 @@ struct server {
     uint64_t published, published_bytes;
     struct tally_counts counted; /* by all workers; see accounts.h */
     struct groups groups;        /* the same by pattern, and what was published */
+    struct budgets budgets;      /* of channels, in bytes */
     size_t held;                 /* bytes of events in all channels; see memory.h */
     int64_t memory_logged_ms;
     struct app_lag lag;
@@ -159,8 +163,9 @@ struct accept_as {
 
 /* Answer it: with the bytes in r->answer and r->status, without any with r->file, or with a
  * stream. The request leaves the table and is the I/O thread's. server_accept returns the client
- * (shared) in *out; E_CLOSED for HEAD, which is answered and has no client; ACCEPT_AGAIN when it
- * is a client that polls again, which was registered before. server_claim answers a poll of a client
+ * (shared) in *out; E_RATE when its user or address has too many, and the request stays;
+ * E_CLOSED for HEAD, which is answered and has no client; ACCEPT_AGAIN when it is a client
+ * that polls again, which was registered before. server_claim answers a poll of a client
  * whose function writes it, without a run of that function: 'plan' has no channels; E_NOTFOUND, and
  * the request stays, when this user has no such client. */
 #define ACCEPT_AGAIN 1

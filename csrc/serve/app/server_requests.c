@@ -3,6 +3,7 @@
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/status.h"
+#include "serve/admission.h"
 #include "serve/app/registry.h"
 #include "serve/app/server.h"
 #include "serve/poll_token.h"
@@ -132,6 +133,10 @@ int server_accept(struct server *s, struct request *r, struct plan *plan,
         return ACCEPT_AGAIN;
     }
     struct client *c = request_client(r, as.user, as.written);
+    if (!admission_take(c, r)) {
+        client_unref(c);
+        return E_RATE;
+    }
     registry_add(s, c, plan);
     c->announced = !atomic_load(&s->hub.news_wanted);
     atomic_store(&c->close_wanted, as.close_wanted);

@@ -58,6 +58,7 @@ void sweep_run(struct server *s, int64_t now_ms) {
     ASSERT_OWNER(&s->loop);
     server_catch_up(s);
     give_back(s);
+    budgets_look(s, now_ms);
     const struct map *m = &s->fan.chans.map;
     size_t buckets = m->size / 60 > 1024 ? m->size / 60 : 1024;
     if (s->swept >= m->size) s->swept = 0;

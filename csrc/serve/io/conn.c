@@ -6,6 +6,7 @@
 #include "base/planted.h"
 #include "base/status.h"
 #include "net/sock.h"
+#include "serve/admission.h"
 #include "serve/io/dispatch.h"
 #include "serve/io/due.h"
 #include "serve/io/feeding.h"
@@ -57,6 +58,12 @@ void conn_doom(struct conn *c, enum end_reason reason) {
     list_add(&conn_worker(c)->doomed, &c->node);
 }
 
+void conn_release(struct conn *c) {
+    admission_drop(c->talk->request);
+    request_unref(c->talk->request);
+    c->talk->request = NULL;
+}
+
 void conn_drop_request(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct request *r = c->talk->request;
@@ -64,8 +71,7 @@ void conn_drop_request(struct conn *c) {
     upload_leave(c);
     r->conn = NULL;
     if (!queue_withdraw(r)) to_app_cancel(r);
-    request_unref(r);
-    c->talk->request = NULL;
+    conn_release(c);
 }
 
 static void free_talk(struct conn *c) {
@@ -86,8 +92,7 @@ void conn_end_request(struct conn *c) {
         conn_next(c);
         return;
     }
-    request_unref(c->talk->request);
-    c->talk->request = NULL;
+    conn_release(c);
     conn_end_talk(c);
 }
 
@@ -236,8 +241,7 @@ void conn_finish(struct conn *c) {
 
 void conn_next(struct conn *c) {
     upload_leave(c);
-    request_unref(c->talk->request);
-    c->talk->request = NULL;
+    conn_release(c);
     if (!c->keep_alive || conn_worker(c)->draining) {
         conn_finish(c);
         return;

@@ -128,6 +128,9 @@ void conn_next(struct conn *c);
 /* A request that cannot be understood: one answer, then the end. */
 void conn_refuse(struct conn *c, int status);
 
+/* Its request is another's, or nobody's. */
+void conn_release(struct conn *c);
+
 /* The app need not answer any more; what it did not take it never will. */
 void conn_drop_request(struct conn *c);
 

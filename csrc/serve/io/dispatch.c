@@ -5,8 +5,11 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/mem.h"
+#include "base/planted.h"
+#include "base/rand.h"
 #include "base/status.h"
 #include "net/url.h"
+#include "serve/admission.h"
 #include "serve/client.h"
 #include "serve/io/feeding.h"
 #include "serve/io/load.h"
@@ -60,10 +63,10 @@ void dispatch_log(struct conn *c, const struct request *r, int status) {
     log_request(c, r, status, NULL);
 }
 
-void dispatch_bye(struct conn *c, struct request *r, enum end_reason reason, int status) {
-    if (r->polls) poll_refuse(c, r, reason, status);
-    else outlet_refuse(c, r, reason, status);
-    log_request(c, r, 200, reason_end(reason)->word);
+void dispatch_bye(struct conn *c, struct request *r, const struct bye *bye) {
+    if (r->polls) poll_refuse(c, r, bye);
+    else outlet_refuse(c, r, bye);
+    log_request(c, r, 200, reason_end(bye->reason)->word);
 }
 
 /* ---- Checks before the body --------------------------------------------------------- */
@@ -162,6 +165,12 @@ static bool is_for_scrapers(struct request *r) {
     return slice_eq(path_of(r), slice_of(METRICS, sizeof METRICS - 1)) || is_load(r);
 }
 
+/* A stream is answered later, with a bye. */
+static int check_rate(const struct conn *c, struct request *r) {
+    if (admission_ask(r, conn_worker(c)->now_ms)) return 0;
+    return r->route->kind == ROUTE_STREAM ? 0 : 429;
+}
+
 int dispatch_check(struct conn *c, struct request *r) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     const struct serve_options *o = &conn_worker(c)->hub->options;
@@ -182,6 +191,7 @@ int dispatch_check(struct conn *c, struct request *r) {
     if (is_foreign(r)) return 403;
     if (!http_field_only_token(request_fields(r), "content-encoding", "identity"))
         return 415;
+    if (status == 0 && !is_admin(r)) status = check_rate(c, r);
     return status;
 }
 
@@ -218,6 +228,7 @@ static const char *explain(const struct conn *c, const struct request *r, int st
                "for a poll";
     case 415: return "a body may have no content-encoding but identity";
     case 421: return "this name is not in --allow-host";
+    case 429: return "this address asks too often, or has too many streams";
     case 503:
         if (!slice_eq_lit(path_of(r), "/-/readyz"))
             return "the application is busy: nothing was done, try again";
@@ -252,9 +263,21 @@ static int answer_load(struct conn *c, struct request *r, const struct http_to *
     return err;
 }
 
+/* Any other status, with the field that says what to do about it. */
+static int answer_error(struct conn *c, struct request *r, const struct http_to *to,
+                        int status) {
+    char seconds[12];
+    snprintf(seconds, sizeof seconds, "%u", r->wait_s);
+    struct http_field field = {slice_str("Accept-Encoding"), slice_str("identity")};
+    if (status == 429)
+        field = (struct http_field){slice_str("Retry-After"), slice_str(seconds)};
+    struct http_fields fields = {&field, status == 415 || status == 429};
+    struct http_error e = {.status = status, .message = explain(c, r, status)};
+    return http_write_error(&c->talk->out, to, &e, fields);
+}
+
 void dispatch_refuse(struct conn *c, struct request *r, int status) {
     struct http_to to = to_of(c, r);
-    struct http_field identity = {slice_str("Accept-Encoding"), slice_str("identity")};
     struct http_fields none = {0};
     int err;
     if (status == 204 && slice_eq_lit(r->method, "OPTIONS"))
@@ -265,11 +288,7 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
     else if (status == 200)
         err = http_write_answer(&c->talk->out, &to, 200, none, health(c));
     else if (status == 405) err = answer_method(c, r, &to);
-    else {
-        struct http_error e = {.status = status, .message = explain(c, r, status)};
-        err = http_write_error(&c->talk->out, &to, &e,
-                               (struct http_fields){&identity, status == 415});
-    }
+    else err = answer_error(c, r, &to, status);
     if (err < 0) conn_doom(c, END_OVERLOAD);
     if (status != 200) dispatch_log(c, r, status);
 }
@@ -308,8 +327,24 @@ void dispatch_overload(struct conn *c, struct request *r) {
         return;
     }
     enum end_reason reason = conn_worker(c)->draining ? END_DRAIN : END_OVERLOAD;
-    dispatch_bye(c, r, reason, 0);
+    dispatch_bye(c, r, &(struct bye){.reason = reason});
     conn_end_request(c);
+}
+
+/* It is over a limit of its address: bye in place of hello, or a status where that is
+ * understood. True when it was refused with an answer. */
+static bool refuse_over(struct conn *c, struct request *r) {
+    uint64_t *random = &conn_worker(c)->random;
+    if (r->wait_s == 0)
+        r->wait_s = rand_between(random, RETRY_LIMIT_MIN_MS, RETRY_LIMIT_MAX_MS) / 1000;
+    if (request_streams(r)) {
+        dispatch_bye(c, r, &(struct bye){.reason = END_OVERLOAD, .over_limit = true});
+        conn_end_request(c);
+        return false;
+    }
+    if (r->route->kind == ROUTE_STREAM) dispatch_head(c, r);
+    else dispatch_refuse(c, r, 429);
+    return true;
 }
 
 /* ---- Answers ------------------------------------------------------------------------ */
@@ -351,7 +386,7 @@ static void refuse_trimmed(struct conn *c, struct request *r, int why) {
 /* The plan took its time, and its user is no longer who they said: bye in place of hello. */
 static void refuse_expired(struct conn *c, struct request *r, struct client *client) {
     if (!r->again) to_app_closed(client, END_EXPIRED);
-    dispatch_bye(c, r, END_EXPIRED, 0);
+    dispatch_bye(c, r, &(struct bye){.reason = END_EXPIRED});
     conn_end_request(c);
 }
 
@@ -393,7 +428,8 @@ static bool open_feed(struct conn *c, struct request *r) {
     }
     struct client *client = NULL;
     if (request_opens_client(r)) client = request_client(r, NULL, false);
-    bool answered = feeding_begin(c, r, plan, client);
+    bool may = !client || admission_take(client, r);
+    bool answered = may ? feeding_begin(c, r, plan, client) : refuse_over(c, r);
     client_unref(client);
     plan_unref(plan);
     return answered;
@@ -415,19 +451,29 @@ static bool open_static(struct conn *c, struct request *r) {
         return true;
     }
     struct client *client = poll_client(c, r, plan);
-    dispatch_stream(c, r, plan, client);
+    bool may = r->again || admission_take(client, r), answered = false;
+    if (may) dispatch_stream(c, r, plan, client);
+    else answered = refuse_over(c, r);
     client_unref(client);
     plan_unref(plan);
-    return false;
+    return answered;
+}
+
+/* Not a poll of a client that has one: whether it is that one is known later. */
+static bool wants_place(const struct request *r) {
+    bool streams = r->route->kind == ROUTE_STREAM || r->route->kind == ROUTE_FEED;
+    return streams && !r->is_head && (!r->held || PLANTED(507));
 }
 
 bool dispatch(struct conn *c, struct request *r) {
     ASSERT_OWNER(&conn_worker(c)->loop);
+    if (r->wait_s > 0) return refuse_over(c, r);
     if (r->route->kind == ROUTE_STATIC && r->route->id == 0) {
         dispatch_file(c, r);
         return true;
     }
     if (r->polls && !r->is_head && poll_lead(c, r)) return false;
+    if (wants_place(r) && !admission_enter(r)) return refuse_over(c, r);
     if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
     if (r->route->kind == ROUTE_FEED && r->route->plan) return open_feed(c, r);
     queue_add(&conn_worker(c)->lane, r);

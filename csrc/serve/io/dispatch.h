@@ -32,8 +32,7 @@ void dispatch_overload(struct conn *c, struct request *r);
 /* The line of a request: the status that was sent. */
 void dispatch_log(struct conn *c, const struct request *r, int status);
 
-/* Refuse a stream, or a poll, with a bye: 200, and a line with its reason. 'status': what a late
- * head cannot say any more; 0: none. */
-void dispatch_bye(struct conn *c, struct request *r, enum end_reason reason, int status);
+/* Refuse a stream, or a poll, with a bye: 200, and a line with its reason. */
+void dispatch_bye(struct conn *c, struct request *r, const struct bye *bye);
 
 #endif

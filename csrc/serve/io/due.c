@@ -91,7 +91,7 @@ static bool give_up(struct conn *c) {
     if (queue_withdraw(r)) {
         dispatch_overload(c, r);
     } else if (request_streams(r)) {
-        dispatch_bye(c, r, END_ERROR, 0);
+        dispatch_bye(c, r, &(struct bye){.reason = END_ERROR});
         conn_drop_request(c);
         if (c->phase == CONN_WAIT) conn_next(c);
         conn_end_talk(c);

@@ -437,6 +437,5 @@ void feeding_drain(struct conn *c) {
 
 void feeding_close(struct conn *c) {
     close_stream(c, END_GONE);
-    request_unref(c->talk->request);
-    c->talk->request = NULL;
+    conn_release(c);
 }

@@ -374,8 +374,7 @@ void outlet_break(struct conn *c) {
     stream_end(&c->outlet.stream, &(struct bye){.reason = END_SLOW, .breaks = true});
 }
 
-void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
-                   int status) {
+void outlet_refuse(struct conn *c, struct request *r, const struct bye *bye) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct stream *s = &c->outlet.stream;
     if (!c->streams) {
@@ -386,7 +385,7 @@ void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason,
         }
         attach(c);
     }
-    stream_end(s, &(struct bye){.reason = reason, .status = status});
+    stream_end(s, bye);
 }
 
 /* ---- Heartbeats and drains ---------------------------------------------------------- */
@@ -477,13 +476,14 @@ void outlet_close(struct outlet *o) {
     struct worker *w = conn_worker(conn_of(o));
     enum end_reason reason = o->stream.reason ? o->stream.reason : END_GONE;
     log_end(o, reason);
-    atomic_fetch_sub_explicit(&w->lane.counters.streams, 1, memory_order_relaxed);
-    atomic_fetch_add_explicit(&w->lane.counters.ended[reason], 1, memory_order_relaxed);
     if (o->pinned) block_unref(o->pinned);
     stream_deinit(&o->stream);
-    if (!o->client) return;
-    o->client->outlet = NULL;
-    to_app_closed(o->client, reason);
+    if (o->client) {
+        o->client->outlet = NULL;
+        to_app_closed(o->client, reason);
+    }
     client_unref(o->client);
     o->client = NULL;
+    atomic_fetch_sub_explicit(&w->lane.counters.streams, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&w->lane.counters.ended[reason], 1, memory_order_relaxed);
 }

@@ -37,9 +37,8 @@ int outlet_open(struct conn *c, struct request *r, struct plan *plan,
 int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
                 struct client *client);
 
-/* A stream that must end before it began: head, bye, end. 'status': what a late head
- * cannot say any more; 0: none. */
-void outlet_refuse(struct conn *c, struct request *r, enum end_reason reason, int status);
+/* A stream that must end before it began: head, bye, end. */
+void outlet_refuse(struct conn *c, struct request *r, const struct bye *bye);
 
 /* After a late head: its plain stream cannot go on where the client was. */
 void outlet_break(struct conn *c);

@@ -143,14 +143,15 @@ static uint64_t number_of(const struct worker *w, const struct request *r) {
                                                                             : NO_ID;
 }
 
-void poll_refuse(struct conn *c, struct request *r, enum end_reason reason, int status) {
+void poll_refuse(struct conn *c, struct request *r, const struct bye *why) {
     struct worker *w = conn_worker(c);
     struct buf text = {0};
     char room[40];
     int64_t left_ms = w->fan.drained_ms - w->now_ms;
-    struct control_bye bye = {.reason = reason, .status = status};
-    if (reason) bye.retry_ms = reason_retry_ms(reason, &w->fan.random, left_ms);
-    int err = reason ? control_bye(&text, w->fan.epoch, &bye) : 0;
+    struct control_bye bye = {.reason = why->reason, .status = why->status};
+    if (bye.reason)
+        bye.retry_ms = reason_retry_ms(bye_retry(why), &w->fan.random, left_ms);
+    int err = bye.reason ? control_bye(&text, w->fan.epoch, &bye) : 0;
     if (err < 0) conn_doom(c, END_OVERLOAD);
     else
         write_answer(c, r, buf_slice(&text), id_text(w, number_of(w, r), room),
@@ -437,7 +438,7 @@ static bool ends(struct poll *p) {
 static void turn_away(struct poll *p, struct conn *c, struct request *r) {
     enum end_reason reason = ends(p) ? stream_of(p)->reason : END_NONE;
     if (!reason_end(reason)->has_bye) reason = END_NONE;
-    poll_refuse(c, r, reason, 0);
+    poll_refuse(c, r, &(struct bye){.reason = reason});
     dispatch_log(c, r, 200);
     if (reason) park(p);
     else conn_doom(&p->home, END_GONE);
@@ -510,7 +511,7 @@ int poll_take(struct conn *c, struct request *r, struct plan *plan,
     struct poll *p = r->again ? find(w, slice_str(client->id)) : NULL;
     struct poll_token t;
     if (r->again && (!p || p->home.doomed || !poll_token_read(r, &t))) {
-        poll_refuse(c, r, END_NONE, 0); /* its stream has ended meanwhile */
+        poll_refuse(c, r, &(struct bye){0}); /* its stream has ended meanwhile */
         dispatch_log(c, r, 200);
     } else if (r->again) {
         p->home.outlet.expires = plan->options.expires;

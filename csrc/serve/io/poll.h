@@ -38,8 +38,8 @@ struct client *poll_client(const struct conn *c, struct request *r, const struct
 int poll_take(struct conn *c, struct request *r, struct plan *plan,
               struct client *client);
 
-/* Answer at once: a bye, or nothing, for a client that is not known. */
-void poll_refuse(struct conn *c, struct request *r, enum end_reason reason, int status);
+/* Answer at once: a bye; or nothing, without a reason, for a client that is not known. */
+void poll_refuse(struct conn *c, struct request *r, const struct bye *why);
 
 /* The head of an answer, for HEAD. 0 or E_NOMEM. */
 int poll_head(struct conn *c, const struct request *r);

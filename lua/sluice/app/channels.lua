@@ -12,9 +12,11 @@ local channels = {}
 
 local NONE = options.NONE
 local POLICY = { history = NONE, ttl = NONE, key = NONE, max_keys = NONE, rewind = NONE,
-  slow = NONE, read = NONE, durable = NONE, max_rate = NONE, batch = NONE }
+  slow = NONE, read = NONE, durable = NONE, max_rate = NONE, batch = NONE,
+  budget = NONE }
 local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow", "durable" }
 local HISTORY_MAX, RATE_LEAST = core.limits.HISTORY_EVENTS_MAX, core.limits.RATE_LEAST
+local BUDGET_MOST = 2 ^ 53
 local BATCH_LEAST, BATCH_MOST = 0.02, 60
 local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
 local NO_LOG = '%s: %s has no use with history = "latest": a state always gives the newest values, '
@@ -118,6 +120,12 @@ local CHECK = {
         BATCH_MOST)
     end
   end,
+  budget = function(what, v)
+    local good = math.type(v) == "integer" or type(v) == "number" and v == math.floor(v)
+    if v ~= false and not (good and v >= 1 and v <= BUDGET_MOST) then
+      caller.raise("%s: budget is a whole number of bytes a minute, or false", what)
+    end
+  end,
   durable = function(what, v)
     if type(v) ~= "boolean" then caller.raise("%s: durable is true or false", what) end
   end,
@@ -167,7 +175,7 @@ function channels.declare(generation, pattern, given)
   local row = { pattern = pattern, denies = p.read ~= nil, where = where,
     is_module = caller.is_module() }
   for _, name in ipairs(TO_CORE) do row[name] = p[name] end
-  for _, name in ipairs({ "max_rate", "batch" }) do
+  for _, name in ipairs({ "max_rate", "batch", "budget" }) do
     if p[name] == false then row[name] = 0 else row[name] = p[name] end -- 0 undoes a wider pattern
   end
   table.insert(generation.policies, row)

@@ -13,7 +13,7 @@ local hooks = {}
 
 -- true: takes a pattern of channels
 local KNOWN = { start = false, stop = false, reload = false, connect = false, disconnect = false,
-  error = false, subscribe = true, unsubscribe = true, published = true }
+  error = false, subscribe = true, unsubscribe = true, published = true, budget = true }
 local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
 hooks.DEPTH_MAX = 4
 
@@ -33,7 +33,7 @@ function hooks.register(generation, kind, pattern, fn)
     caller.raise("app:on(kind, …): the kind comes first: a string, not a %s", type(kind))
   elseif KNOWN[kind] == nil then
     caller.raise("no hook '%s' (known: start stop reload connect disconnect error "
-      .. "subscribe unsubscribe published)",
+      .. "subscribe unsubscribe published budget)",
       kind)
   end
   local what = ('app:on("%s"%s, fn)'):format(kind, KNOWN[kind] and ", pattern" or "")
@@ -90,6 +90,18 @@ function hooks.fire_then(runtime, kind, done, ...)
       done and ended, hook.fn, ...)
   end
   if done and left == 0 then done() end
+end
+
+--- Report that a channel is over its budget of bytes, or no more.
+-- @tparam sluice.Runtime runtime
+-- @tparam table alarm { channel, over, bytes, budget }: each hook gets one of its own
+function hooks.budget(runtime, alarm)
+  for _, hook in ipairs(hooks.matching(runtime.generation.hooks.budget, alarm.channel) or {}) do
+    local own = { channel = alarm.channel, over = alarm.over, bytes = alarm.bytes,
+      budget = alarm.budget }
+    runtime.scheduler:queue(runtime.generation, "hook", "budget hook (" .. hook.where .. ")", nil,
+      hook.fn, own, hook.params)
+  end
 end
 
 local function run_one(runtime, hook, event)

@@ -121,6 +121,15 @@ function callbacks.policies(self, busy)
   if not busy and self.reloader then self.reloader:kick() end
 end
 
+local OVER = "channel '%s' sent %d bytes within a minute: its budget is %d"
+local WITHIN = "channel '%s' is within its budget again: %d bytes within a minute, of %d"
+
+function callbacks.budget(self, channel, over, bytes, budget)
+  core.log(over and "warn" or "info", (over and OVER or WITHIN):format(channel, bytes, budget),
+    { channel = channel, bytes = bytes, budget = budget })
+  hooks.budget(self, { channel = channel, over = over, bytes = bytes, budget = budget })
+end
+
 function callbacks.timer(self)
   self.armed = nil
   self.scheduler:tick()

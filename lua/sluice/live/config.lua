@@ -1,6 +1,7 @@
 --- Settings of a server and where they come from: flag > SLUICE_* > options > default.
 -- Keeps nothing in memory.
 local core = require("sluice.core")
+local limits = require("sluice.app.limits")
 local options = require("sluice.base.options")
 
 local config = {}
@@ -82,6 +83,12 @@ local function descriptors(v)
   return nil, "auto, or numbers of descriptors from 3, separated by commas"
 end
 
+local function networks(v)
+  local out = items_of(v)
+  if #out > 0 and not limits.exempt_fault(out) then return out end
+  return nil, "a list of addresses and networks such as 10.0.0.0/8 (or a text, separated by commas)"
+end
+
 local function yes(v)
   if v == true or v == "yes" or v == "true" or v == "1" then return true end
   if v == false or v == "no" or v == "false" or v == "0" then return false end
@@ -120,6 +127,13 @@ config.SETTINGS = {
   { "max_body", bytes(1), LIMITS.MAX_BODY_DEFAULT, "<size>", "largest request body" },
   { "max_connections", whole(1, 1000000), LIMITS.CONNECTIONS_MAX_DEFAULT, "<n>",
     "connections in all" },
+  { "max_streams_per_address", whole(0, LIMITS.LIMIT_MOST), nil, "<n>",
+    "streams of one address at a time; 0 for no limit; default: what the app says" },
+  { "max_streams_per_user", whole(0, LIMITS.LIMIT_MOST), nil, "<n>", "the same of one user" },
+  { "max_requests_per_address", whole(0, LIMITS.LIMIT_MOST), nil, "<n>",
+    "requests of one address a minute" },
+  { "max_requests_per_user", whole(0, LIMITS.LIMIT_MOST), nil, "<n>", "the same of one user" },
+  { "limits_exempt", networks, nil, "<list>", "addresses and networks without these limits" },
   { "memory", bytes(1024 * 1024), LIMITS.MEMORY_DEFAULT, "<size>",
     "memory for events of all channels" },
   { "head_timeout", seconds(0.1, 3600), usual("HEAD_TIMEOUT_MS"), "<s>",
@@ -223,6 +237,9 @@ function config.for_core(settings)
     out[name] = settings[name]
   end
   out.allow_hosts = settings.allow_host
+  out.limits = {} -- for the app's side: see sluice.app.limits
+  for _, name in ipairs(limits.NAMES) do out.limits[name] = settings[name] end
+  out.limits.exempt = settings.limits_exempt
   if settings.metrics_port then
     out.metrics_port, out.metrics_host = settings.metrics_port, settings.metrics_host
   end

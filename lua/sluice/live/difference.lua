@@ -3,6 +3,7 @@
 -- Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
 local core = require("sluice.core")
+local limits = require("sluice.app.limits")
 
 local difference = {}
 
@@ -78,10 +79,13 @@ function difference.describe(generation)
   describe_hooks(generation, out)
   for _, p in ipairs(generation.policies) do
     local row = texts(p, "history", "ttl", "key", "max_keys", "rewind", "slow", "durable",
-      "max_rate", "batch")
+      "max_rate", "batch", "budget")
     row.read = p.denies and "yes" or nil
     if p.ttl == false then row.ttl = "false" end
     out["channel:" .. p.pattern] = row
+  end
+  if generation.limits then
+    out.limits = texts(generation.limits, "exempt", table.unpack(limits.NAMES))
   end
   for _, timer in ipairs(generation.timers) do
     local row = texts(timer, "channel", "now")

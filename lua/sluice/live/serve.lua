@@ -72,6 +72,7 @@ function serve.make_live(loaded, options)
   local server, message, code = core.server(options)
   if not server then return nil, message, code end
   local self = runtime.new(server)
+  self.limits = options.limits or {}
   local prepared, problem = self:prepare(loaded)
   if not prepared then return nil, problem.message, "ELOAD", problem end
   local ok

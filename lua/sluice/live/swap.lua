@@ -7,6 +7,7 @@ local control = require("sluice.requests.control")
 local difference = require("sluice.live.difference")
 local files = require("sluice.app.files")
 local hooks = require("sluice.app.hooks")
+local limits = require("sluice.app.limits")
 local locals = require("sluice.live.locals")
 local routes = require("sluice.app.routes")
 local state = require("sluice.app.state")
@@ -92,6 +93,7 @@ function swap.install(self, prepared)
   end
   generation.runtime, generation.server = self, self.server
   self.generation = generation
+  self.server:limit(limits.for_core(generation, self.limits))
   generation.phase = "live"
   self.retirement:add(generation)
   if old then

@@ -37,6 +37,8 @@ function App:static(prefix, folder) end
 ---@param pattern string
 ---@param rule { origins: string[], credentials?: boolean, max_age?: number }
 function App:cors(pattern, rule) end
+---@param limits sluice.Limits
+function App:limits(limits) end
 ---@param pattern string
 ---@param policy? sluice.Policy
 function App:channel(pattern, policy) end
@@ -58,7 +60,7 @@ function App:task(name, opts, fn) end
 ---@param name string
 ---@param fn fun()
 function App:service(name, fn) end
----@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"
+---@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"|"budget"
 ---@param pattern string
 ---@param fn function
 ---@overload fun(self: sluice.App, kind: string, fn: function)

@@ -39,9 +39,17 @@
 ---@field rewind? integer|"all"|"latest"
 ---@field max_rate? number|false events per second and key of a state
 ---@field batch? number|false seconds for which events are collected
+---@field budget? integer|false bytes a minute; more is an alarm
 ---@field slow? "reset"|"close"
 ---@field durable? boolean events are on the disk before publish returns
 ---@field read? fun(user: sluice.User?, params: table, client: sluice.Client): boolean
+
+---@class sluice.Limits
+---@field max_streams_per_address? integer at a time; 0: any number
+---@field max_streams_per_user? integer
+---@field max_requests_per_address? integer a minute
+---@field max_requests_per_user? integer
+---@field exempt? string[] addresses and networks
 
 ---@class sluice.Event
 ---@field channel string
@@ -67,6 +75,11 @@
 ---@field drain? number
 ---@field max_body? integer|string
 ---@field max_connections? integer
+---@field max_streams_per_address? integer 0: any number, whatever the app says
+---@field max_streams_per_user? integer
+---@field max_requests_per_address? integer a minute
+---@field max_requests_per_user? integer
+---@field limits_exempt? string[]|string addresses and networks
 ---@field memory? integer|string
 ---@field metrics_host? string
 ---@field metrics_port? integer

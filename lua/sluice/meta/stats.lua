@@ -23,6 +23,8 @@
 ---@field subscribers integer
 ---@field held integer events in the history, or values of a state
 ---@field last? string id of the newest event
+---@field over_budget boolean
+---@field minute_bytes integer 0 without a budget
 
 ---@class sluice.Stats: sluice.Counts
 ---@field requests integer
@@ -37,6 +39,8 @@
 ---@field compressed_from integer bytes that were sent compressed, before that
 ---@field compressed_to integer and after
 ---@field loop_lag_ms number
+---@field over_budget integer channels
+---@field refused table<"max_streams_per_address"|"max_streams_per_user"|"max_requests_per_address"|"max_requests_per_user", integer>
 ---@field epoch string
 ---@field sends_by "io_uring"|"send"
 ---@field generation integer

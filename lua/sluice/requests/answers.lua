@@ -9,8 +9,9 @@ local json = require("sluice.json")
 
 local answers = {}
 
--- The disk may have room again soon; a client that asks at once only adds to the queue.
-local RETRY = { ESTORE = { ["Retry-After"] = "5" } }
+-- The disk may have room again soon, and a user fewer streams; a client that asks at once only adds
+-- to the queue.
+local RETRY = { ESTORE = { ["Retry-After"] = "5" }, ERATE = { ["Retry-After"] = "20" } }
 
 local NO_BODY = { [204] = true, [304] = true }
 

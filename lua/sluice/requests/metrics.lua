@@ -130,6 +130,12 @@ local FAMILIES = {
     "From a request to its answer or the head of its stream, measured in milliseconds",
     thread_times("answers") },
   { "sluice_streams_ended", C, false, "Streams that ended, by the reason of their bye", ended },
+  { "sluice_refused", C, false, "Requests and streams over a limit of their address or user",
+    function(out, data)
+      for _, name in ipairs(sorted(data.stats.refused)) do
+        out:sample({ limit = name }, data.stats.refused[name])
+      end
+    end },
   { "sluice_publish_latency_seconds", H, "seconds",
     "From app:publish until the sockets of streams that had caught up took the event",
     thread_times("latency") },
@@ -186,6 +192,10 @@ local FAMILIES = {
     by_pattern("lag_events") },
   { "sluice_pattern_lag_bytes", G, "bytes", "Bytes of the one that lags most",
     by_pattern("lag_bytes") },
+  { "sluice_pattern_over_budget_channels", G, false, "Channels that are over their budget",
+    by_pattern("over_budget") },
+  { "sluice_pattern_budget_alarms", C, false, "How often a channel came to be over its budget",
+    by_pattern("budget_alarms") },
   { "sluice_generation", G, false, "Number of the running code", stat("generation") },
   { "sluice_generations_alive", G, false, "Generations that still have coroutines",
     stat("generations_alive") },

@@ -51,6 +51,14 @@ local function path_of(req)
   return (req.path:gsub("//+", "/"))
 end
 
+-- Who the user is is known when the guards have run.
+local function over_limit(generation, req)
+  local user = rawget(req, "user")
+  local id = type(user) == "table" and user.id
+  local wait = id and generation.server:ask(tostring(id))
+  if wait then return 429, "too many requests", { ["Retry-After"] = wait } end
+end
+
 --- Run the guards of a route.
 -- @tparam sluice.Generation generation
 -- @tparam table route
@@ -72,7 +80,7 @@ function router.guard(generation, route, req, after)
       elseif second ~= nil and type(second) ~= "string" then guard_surplus(asked, second) end
     end
   end
-  return nil
+  return over_limit(generation, req)
 end
 
 -- Headers as the app writes them: values by name, or lists of values.

@@ -65,14 +65,30 @@ local function accept(session, concrete, meta, is_written)
   return id
 end
 
+local function refuse(session, status, headers, text)
+  if session.client_id then
+    session.runtime.server:close(session.client_id, status >= 500 and "error" or "denied", status)
+  else
+    router.respond(session.runtime, session.id, session.route, status, headers, text)
+  end
+  return status
+end
+
+-- The core does not accept it; ECLOSED: nobody waits for an answer.
+local function refuse_open(session, message, code)
+  if code == "ECLOSED" then return 200 end
+  return refuse(session, answers.read(session.route.name, nil, message, code))
+end
+
 -- Open now, because a plan function wants to write.
 local function open_early(session, client)
   if session.refused then return nil end
-  local id, again = accept(session, { channels = {} }, client.meta, true)
+  local id, again, code = accept(session, { channels = {} }, client.meta, true)
   if not id or again == true then
     session.refused = true
-    -- HEAD is answered, or another run writes for the client that polls: this ends where it waits
-    if session.req.method == "HEAD" or id then
+    if not id then refuse_open(session, again, code) end
+    -- it is answered, or another run writes for the client that polls: this ends where it waits
+    if session.req.method == "HEAD" or id or code ~= "ECLOSED" then
       session.runtime.scheduler:cancel(session.runtime.scheduler.current)
     end
     return nil
@@ -170,15 +186,6 @@ local function decide(session)
   return "plan", concrete, planned.meta
 end
 
-local function refuse(session, status, headers, text)
-  if session.client_id then
-    session.runtime.server:close(session.client_id, status >= 500 and "error" or "denied", status)
-  else
-    router.respond(session.runtime, session.id, session.route, status, headers, text)
-  end
-  return status
-end
-
 -- Apply the plan of a stream that is open already; app:replan also removes other channels.
 local function extend(session, concrete)
   local runtime, id = session.runtime, session.client_id
@@ -203,10 +210,7 @@ end
 local function open(session, concrete, meta)
   if session.client_id then return extend(session, concrete) end
   local id, message, code = accept(session, concrete, meta)
-  if id or code == "ECLOSED" then return 200 end
-  local status = codes.status(code)
-  return refuse(session, answers.read(session.route.name, status,
-    codes.body(status, message, code)))
+  return id and 200 or refuse_open(session, message, code)
 end
 
 local function act(session)
