@@ -68,10 +68,10 @@ install-lua: core
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(B)/obj/bind/l_aux.o ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)
-$(B)/obj/%.o: csrc/%.c Makefile ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
+$(B)/obj/%.o: csrc/%.c Makefile | $(B)/libraries-$(URING) ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
 $(B)/obj/net/ring.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"')
-$(B)/obj/net/ring.o $(B)/obj/bind/build.o: $(B)/uring-$(URING)
-$(B)/uring-%: ; $(Q)mkdir -p $(@D) && rm -f $(B)/uring-* && touch $@
+$(B)/obj/net/ring.o $(B)/obj/bind/build.o: $(B)/libraries-$(URING)
+$(B)/libraries-%: ; $(Q).ci/libraries $(CC) $(INCLUDE) && mkdir -p $(@D) && rm -f $(B)/libraries-* && touch $@
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/npm/README.md: .ci/npm doc/browser.md $(wildcard lua/sluice/browser/*) ; $(Q).ci/npm $(@D)
 build/bin/sluice: .ci/sluice ; @install -D -m 755 $< $@

@@ -19,7 +19,8 @@ local GROUPS = {
     "doc/system", "doc/runs", "doc/mail", "doc/outbox", "doc/demo" },
   { name = "In pages", "doc/browser", "doc/react", "examples/react/README", "doc/html", "doc/durable-streams",
     "doc/editor" },
-  { name = "Test and run", "doc/testing", "doc/lab", "doc/tools", "doc/deploy", "doc/operating", "doc/metrics", "doc/durability", "doc/protocol",
+  { name = "Test and run", "doc/testing", "doc/lab", "doc/tools", "doc/deploy", "doc/operating", "doc/metrics",
+    "doc/durability", "doc/protocol",
     "SECURITY" },
   { name = "More", "doc/stability", "doc/design", "CONTRIBUTING", "CHANGELOG" },
 }

@@ -31,7 +31,9 @@ static int fail(int err, const char *path, const char *what, const char **why) {
 
 static int fail_errno(const char *path, const char *what, const char **why) {
     int err = -errno;
-    *why = why_says("the data folder '%s' %s: %s", path, what, status_text(err));
+    bool denied = err == -EACCES || err == -EPERM || err == -EROFS || err == -ENOENT;
+    *why = why_says("the data folder '%s' %s: %s%s", path, what, status_text(err),
+                    denied ? "; choose another one with --data" : "");
     return err;
 }
 

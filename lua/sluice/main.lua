@@ -5,7 +5,6 @@ local function give_up(message)
   os.exit(1)
 end
 
-if _VERSION ~= "Lua 5.4" then give_up("Lua 5.4 is needed, this is " .. _VERSION) end
 local found, need = pcall(require, "sluice.base.need")
 if not found then
   give_up("its files are not where Lua looks for them (LUA_PATH): " .. package.path)

@@ -242,10 +242,22 @@ int server_start(struct server *s) {
     return err;
 }
 
+static const char *listen_problem(int err) {
+    switch (err) {
+    case E_ADDRESS: return "the host is an IP address or localhost";
+    case -EADDRINUSE:
+        return "address already in use: choose another port, 0 takes a free one";
+    case -EADDRNOTAVAIL: return "this machine has no such address";
+    case -EACCES:
+        return "permission denied: choose a port above 1023, and a proxy for 80";
+    default: return status_text(err);
+    }
+}
+
 const char *server_problem(const struct server *s, int err) {
     if (s->failed == START_CONTROL) return control_problem(err);
     if (s->failed == START_RING) return ring_problem(err);
-    return err == E_ADDRESS ? "the host is an IP address or localhost" : status_text(err);
+    return listen_problem(err);
 }
 
 /* ---- Running and stopping ----------------------------------------------------------- */

@@ -38,7 +38,7 @@ static bool concerns_one(int error) {
 
 static const char *explain(int error) {
     switch (error) {
-    case EMFILE: return NO "the server is out of file descriptors (ulimit -n)";
+    case EMFILE: return NO "the server is out of file descriptors: raise ulimit -n";
     case ENFILE: return NO "the system is out of file descriptors (fs.file-max)";
     case ENOMEM:
     case ENOBUFS: return NO "the kernel has no memory for it";

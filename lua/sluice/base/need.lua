@@ -66,6 +66,9 @@ end
 
 --- The same; raises one line when something that the module needs is missing.
 local function call(_, name)
+  if _VERSION ~= "Lua 5.4" then
+    error(("Lua 5.4 is needed, this is %s: sudo apt-get install lua5.4"):format(_VERSION), 0)
+  end
   local ok, value = pcall(need.elsewhere, name)
   if ok then return value end
   error(explain(value), 0)
