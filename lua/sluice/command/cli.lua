@@ -21,6 +21,7 @@ local COMMANDS = {
   require("sluice.command.publish"),
   require("sluice.command.wait_for"),
   require("sluice.command.bench"),
+  require("sluice.command.doctor"),
   require("sluice.command.lab"),
   require("sluice.command.completion"),
   version,

@@ -106,6 +106,7 @@ local function start(target, settings)
   port, message, code = self.server:start()
   if not port then return nil, message, code end
   local scraped = message -- the port for metrics; nil: none
+  self.trust_proxy = settings.trust_proxy
   self.reloader = reload.new(self, type(target) == "string" and target or nil)
   if settings.watch and type(target) == "string" then
     self.watcher = watcher.new(self)

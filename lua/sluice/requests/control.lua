@@ -62,8 +62,18 @@ local function get_routes(runtime, id)
     routes = route_list.of(runtime.generation) })
 end
 
+-- What the server takes for the address of a stream's reader: sluice doctor compares.
+local function get_client(runtime, id, raw)
+  local values = query.parse(raw.query) or {}
+  local client = runtime.server:client(values.id or "")
+  if not client then return refuse(runtime, id, 404, "ENOTFOUND", "no stream has this client") end
+  answer(runtime, id, 200, { id = client.id, ip = client.ip, path = client.path,
+    trustProxy = runtime.trust_proxy == true })
+end
+
 control.ROUTES = {
   ["GET /-/metrics"] = { method = "GET", pattern = "/-/metrics", act = get_metrics, always = true },
+  ["GET /-/client"] = { method = "GET", pattern = "/-/client", act = get_client },
   ["GET /-/routes"] = { method = "GET", pattern = "/-/routes", act = get_routes },
   ["GET /-/reload"] = { method = "GET", pattern = "/-/reload", act = get_reload },
   ["POST /-/reload"] = { method = "POST", pattern = "/-/reload", act = post_reload },
@@ -73,7 +83,7 @@ control.ROUTES = {
 -- @tparam table list
 -- @tparam function id_of as in routes.for_core
 function control.for_core(list, id_of)
-  for _, name in ipairs({ "POST /-/reload", "GET /-/reload", "GET /-/routes", "GET /-/metrics" }) do
+  for name in pairs(control.ROUTES) do
     local route = control.ROUTES[name]
     table.insert(list, 1, { method = route.method, pattern = route.pattern, kind = "handler",
       id = id_of(name) })
