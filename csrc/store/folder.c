@@ -37,12 +37,22 @@ static int fail_errno(const char *path, const char *what, const char **why) {
     return err;
 }
 
+/* A link is followed where it is root's or our own, as the one that systemd makes for a service
+ * is; that of another user may lead anywhere. */
+static int open_folder(const char *path) {
+    struct stat link;
+    int flags = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    bool trusted = lstat(path, &link) == 0 && S_ISLNK(link.st_mode) &&
+                   (link.st_uid == 0 || link.st_uid == geteuid());
+    return open(path, trusted ? flags : flags | O_NOFOLLOW);
+}
+
 /* SQLite refuses symbolic links anywhere in a name, so it gets the real one; that it is the
  * folder that was opened is looked at. */
 static int find(struct folder *f, const char *path, const char **why) {
-    f->dir = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    f->dir = open_folder(path);
     if (f->dir < 0 && (errno == ELOOP || errno == ENOTDIR))
-        return fail(E_INVAL, path, "is a symbolic link, or no folder", why);
+        return fail(E_INVAL, path, "is another user's symbolic link, or no folder", why);
     if (f->dir < 0) return fail_errno(path, "cannot be opened", why);
     struct stat own, named;
     if (fstat(f->dir, &own) < 0) return fail_errno(path, "cannot be looked at", why);

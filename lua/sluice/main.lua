@@ -1,4 +1,3 @@
-#!/usr/bin/env lua5.4
 --- The command `sluice`: everything is in sluice.command.cli. It reports what is missing in a line.
 local function give_up(message)
   io.stderr:write("sluice: ", tostring(message), "\n")
