@@ -104,8 +104,9 @@ print(*jobs)]], ".github/workflows/release.yml" }
   local function install()
     if lfs.attributes(bare .. "/usr/bin/sluice") then return end
     run { "mmdebstrap", "--variant=minbase", "--include=curl,systemd-sysv", "bookworm", bare }
-    run { "cp", deb, "debian/tests/serves", bare .. "/srv" }
-    run { "sh", "-c", ("chroot %s apt-get install -y --no-install-recommends /srv/sluice_*.deb"):format(bare) }
+    run { "cp", deb, bare .. "/srv/sluice.deb" }
+    run { "cp", "debian/tests/serves", bare .. "/srv" }
+    run { "chroot", bare, "apt-get", "install", "-y", "--no-install-recommends", "/srv/sluice.deb" }
   end
 
   local CLEAN = { "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_PAGER=" }
@@ -144,7 +145,7 @@ print(*jobs)]], ".github/workflows/release.yml" }
     local enter = { "nsenter", "-t", leader, "-m", "-u", "-i", "-n", "-p" }
     local function ask(code, ...) return inside(enter, { ... }, code) end
     deadline.eventually(function()
-      return (process.run(("nsenter -t %s -m -p systemctl is-system-running"):format(leader)))  == 0
+      return (process.run(("nsenter -t %s -m -p systemctl is-system-running"):format(leader))) == 0
     end, 60, "it has booted")
     run { "install", "-D", "-m", "644", "examples/dashboard/app.lua", bare .. "/srv/sluice/news/app.lua" }
     ask(0, "systemctl", "enable", "--now", "sluice@news.socket", "sluice@news.service")
