@@ -57,6 +57,7 @@ build = {
   install = {
     bin = { sluice = "lua/sluice/main.lua" },
   },
+  copy_directories = { "doc" },
 }
 test = {
   type = "command",

@@ -41,8 +41,8 @@ end
 -- @function App:get
 -- @also post put patch delete
 -- @tparam string path a pattern: `:name` is one segment and a parameter
--- @param ... guards; of post, put and patch then { body = "stream", max = bytes }, for a body that is
---   taken in pieces by req:chunks(); and fn(req) -> status[, body[, headers]] | body | nothing
+-- @param ... guards; of post, put and patch { body = "stream", max = bytes }, for a body that comes
+--   in pieces by req:chunks(); and fn(req) -> status[, body[, headers]] | body | nothing
 for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
   App[method] = function(self, path, ...)
     routes.handler(phase.loading(self, method, path), method, path, ...)

@@ -35,7 +35,8 @@ describe("the reference", function()
     if not HAS_TOOLS then return skip() end
     for problem, edit in pairs {
       ["Hub:alert has no LDoc comment where it stands"] = { "lua/sluice/hub.lua", "--- Publish an `alert`.", "-- ." },
-      ["rooms.new: undocumented formal argument: 'given'"] = { "lua/sluice/rooms.lua", "-- @tparam sluice.App app\n", "" },
+      ["rooms.new: undocumented formal argument: 'given'"] = { "lua/sluice/rooms.lua",
+        "-- @tparam sluice.App app\n", "" },
       ["Hub:alert has 2 parameters in meta/ and 1 in its LDoc comment"] = { "lua/sluice/meta/hub.lua",
         "function Hub:alert(body) end", "function Hub:alert(body, more) end" },
       ["Hub:alert has an LDoc comment and is not in meta/"] = { "lua/sluice/meta/hub.lua",
@@ -96,7 +97,8 @@ describe("the pages of make docs", function()
           while found:find("[^/]+/%.%./") do found = found:gsub("[^/]+/%.%./", "", 1) end
           local there = pages[found] or lfs.attributes(folder .. "/" .. found, "mode")
           assert.truthy(there, path .. " leads to " .. target)
-          if anchor ~= "" then assert.truthy(pages[found]:find('id="' .. anchor .. '"', 1, true), path .. " to " .. target) end
+          local is_there = anchor == "" or pages[found]:find('id="' .. anchor .. '"', 1, true)
+          assert.truthy(is_there, path .. " leads to " .. target)
           n = n + 1
         end
       end

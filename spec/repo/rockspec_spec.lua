@@ -65,6 +65,23 @@ describe("the rock", function()
     assert.same({ "sluice" }, below(installed .. "/bin"))
   end)
 
+  it("brings the documents, what editors read, sluice.js and the examples", function()
+    local lua, rock = installed .. "/share/lua/5.4/sluice/", installed .. "/lib/luarocks/rocks-5.4/sluice/"
+    for _, path in ipairs { "meta/init.lua", "browser/sluice.js", "browser/sluice.d.ts", "examples/alerts/app.lua" } do
+      assert.equal("file", lfs.attributes(lua .. path, "mode"), path)
+    end
+    local _, version = process.run { "ls", rock }
+    for _, path in ipairs { "doc/first-hour.md", "doc/api/channels.md" } do
+      assert.equal("file", lfs.attributes(rock .. version:match("%S+") .. "/" .. path, "mode"), path)
+    end
+  end)
+
+  it("has nothing that luarocks lint finds, and its specs run by luarocks test", function()
+    local rockspec = tree.files("^sluice%-.*%.rockspec$")[1]
+    luarocks("lint " .. rockspec)
+    assert.matches("shape_spec%.lua +%d+ ok", luarocks("test " .. rockspec .. " -- spec/unit/shape_spec.lua"))
+  end)
+
   it("has one version: rockspec, header, core and command", function()
     local name = tree.files("^sluice%-.*%.rockspec$")
     assert.equal(1, #name)

@@ -164,10 +164,10 @@ end
 -- @function Test:get
 -- @also post put patch delete
 -- @tparam string path
--- @tparam[opt] table given user, headers, json, body: a string, or a function that returns pieces: a
---   string, a number (so many seconds pass), false (the connection is cut), nil (it is whole)
--- @treturn table { status, headers, body, json, error }; error: what the log says of a 500, or which
---   guard put another user in place of this one
+-- @tparam[opt] table given user, headers, json, body: a text, or a function that returns pieces: a
+--   text, a number (so many seconds pass), false (the connection is cut), nil (it is whole)
+-- @treturn table status, headers, body, json, error: what the log says of a 500, or which guard put
+--   another user in place of this one
 for _, method in ipairs({ "get", "post", "put", "patch", "delete" }) do
   Test[method] = function(self, path, given) return request(self, method:upper(), path, given) end
 end
