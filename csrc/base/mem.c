@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #ifdef __GLIBC__
 #include <malloc.h>
 #endif
@@ -18,12 +19,14 @@ static void *counted(void *p) {
     return p;
 }
 
+static void give_up(size_t size) {
+    fprintf(stderr, "sluice: out of memory (%zu bytes)\n", size);
+    abort();
+}
+
 void *mem_new(size_t size) {
     void *p = calloc(1, size);
-    if (!p) {
-        fprintf(stderr, "sluice: out of memory (%zu bytes)\n", size);
-        abort();
-    }
+    if (!p) give_up(size);
     return counted(p);
 }
 
@@ -45,6 +48,17 @@ char *mem_strndup(const char *p, size_t n) {
 void mem_free(void *p) {
     if (p) count_add(&live, -1);
     free(p);
+}
+
+void *mem_pages(size_t size) {
+    void *p =
+        mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (p == MAP_FAILED) give_up(size);
+    return p;
+}
+
+void mem_free_pages(void *p, size_t size) {
+    munmap(p, size);
 }
 
 void mem_give_back(void) {

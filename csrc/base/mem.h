@@ -14,6 +14,10 @@ void *mem_resize(void *p, size_t size);     /* takes p; on NULL p is still owned
 char *mem_strndup(const char *p, size_t n); /* NUL-terminated copy, as mem_new */
 void mem_free(void *p);                     /* takes; NULL is fine */
 
+/* Whole pages, zeroed, beside nothing else (owned; as mem_new, but not counted). */
+void *mem_pages(size_t size);
+void mem_free_pages(void *p, size_t size); /* takes */
+
 /* Give free pages back to the system, where the C library can. Takes about a millisecond
  * for every ten megabytes that were in use. */
 void mem_give_back(void);

@@ -3,7 +3,7 @@
 
 #include "base/mem.h"
 
-#include <stdint.h>
+#include <assert.h>
 #include <string.h>
 
 #define SLAB_BYTES 65536
@@ -42,21 +42,27 @@ static void *pop(void **chain) {
 }
 
 void pool_deinit(struct pool *p) {
-    for (void *slab; (slab = pop(&p->slabs));) mem_free(slab);
+    for (void *slab; (slab = pop(&p->slabs));) mem_free_pages(slab, SLAB_BYTES);
     p->free = NULL;
+    p->fresh = p->end = NULL;
 }
 
-/* Its first word is the chain's; the objects fill it from the end. */
+/* Its first line has the chain. */
 static void add_slab(struct pool *p) {
-    char *slab = mem_new(SLAB_BYTES);
+    char *slab = mem_pages(SLAB_BYTES);
     push(&p->slabs, slab);
-    char *at = slab + SLAB_BYTES - ((uintptr_t)slab + SLAB_BYTES) % POOL_LINE;
-    while ((at -= p->size) >= slab + sizeof(void *)) push(&p->free, at);
+    p->fresh = slab + POOL_LINE;
+    p->end = slab + SLAB_BYTES;
 }
 
 void *pool_new(struct pool *p) {
-    if (!p->free) add_slab(p);
-    return memset(pop(&p->free), 0, p->size);
+    void *object = pop(&p->free);
+    if (!object) {
+        if ((size_t)(p->end - p->fresh) < p->size) add_slab(p);
+        object = p->fresh;
+        p->fresh += p->size;
+    }
+    return memset(object, 0, p->size);
 }
 
 void pool_free(struct pool *p, void *object) {
@@ -64,3 +70,29 @@ void pool_free(struct pool *p, void *object) {
 }
 
 #endif
+
+/* ---- Of several sizes --------------------------------------------------------------- */
+
+void pools_init(struct pools *ps) {
+    for (size_t i = 0; i < sizeof ps->of_size / sizeof *ps->of_size; i++)
+        ps->of_size[i] = (struct pool){.size = (i + 1) * POOLS_STEP};
+}
+
+void pools_deinit(struct pools *ps) {
+    for (size_t i = 0; i < sizeof ps->of_size / sizeof *ps->of_size; i++)
+        pool_deinit(&ps->of_size[i]);
+}
+
+static struct pool *pool_of(struct pools *ps, size_t size) {
+    return &ps->of_size[(size - 1) / POOLS_STEP];
+}
+
+void *pools_new(struct pools *ps, size_t size) {
+    assert(size > 0);
+    return size > POOLS_BYTES_MAX ? mem_new(size) : pool_new(pool_of(ps, size));
+}
+
+void pools_free(struct pools *ps, void *object, size_t size) {
+    if (size > POOLS_BYTES_MAX) mem_free(object);
+    else pool_free(pool_of(ps, size), object);
+}

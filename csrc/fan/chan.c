@@ -9,8 +9,13 @@
 
 static const struct kept nothing;
 
-struct chan *chan_new(struct slice name, const struct policy *policy) {
-    struct chan *c = mem_new(offsetof(struct chan, name) + name.n + 1);
+static size_t size_of(size_t name_n) {
+    return offsetof(struct chan, name) + name_n + 1;
+}
+
+struct chan *chan_new(struct pools *pools, struct slice name,
+                      const struct policy *policy) {
+    struct chan *c = pools_new(pools, size_of(name.n));
     memcpy(c->name, name.p, name.n);
     c->name_n = (uint16_t)name.n;
     c->policy = policy;
@@ -77,17 +82,17 @@ static void enforce(struct chan *c) {
     while (over_backlog(c->kept)) leave_ring(c);
 }
 
-void chan_free(struct chan *c) {
+void chan_free(struct pools *pools, struct chan *c) {
     assert(!c->whole && !c->filtered);
     while (c->kept->tail < c->kept->head) leave_ring(c);
-    tally_part(c->tally);
     if (c->kept != &nothing) {
         struct kept *k = chan_keep(c);
+        tally_part(k->tally);
         mem_free(k->ring);
         latest_free(k->latest);
         mem_free(k);
     }
-    mem_free(c);
+    pools_free(pools, c, size_of(c->name_n));
 }
 
 /* What one kind held means nothing to the other: a client that has not got all of it gets a

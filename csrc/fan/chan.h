@@ -17,12 +17,13 @@
 
 #include "base/list.h"
 #include "base/map.h"
+#include "base/pool.h"
 #include "fan/frame.h"
 #include "fan/latest.h"
 #include "fan/policy.h"
 #include "fan/tally.h"
 
-/* What a channel keeps. Before its first event it keeps nothing, which costs nothing. */
+/* What a channel keeps. Before its first event it keeps nothing, and that costs nothing. */
 struct kept {
     struct frame **ring;
     uint32_t cap;       /* a power of two, or 0 */
@@ -30,12 +31,13 @@ struct kept {
     uint64_t tail, history,
         head; /* positions, which only rise: pos & (cap - 1) is the index */
     uint64_t history_bytes, ring_bytes;
-    uint64_t floor;    /* the highest number that ever left the history, or the store */
-    uint64_t gone;     /* the highest number that ever left the ring */
-    uint64_t unstored; /* of a durable log: the store has nothing up to here */
-    uint64_t last;     /* the newest number */
-    uint64_t expiring; /* the newest with a ttl of its own; 0: none */
-    int64_t last_ms;   /* when it was accepted */
+    uint64_t floor;      /* the highest number that ever left the history, or the store */
+    uint64_t gone;       /* the highest number that ever left the ring */
+    uint64_t unstored;   /* of a durable log: the store has nothing up to here */
+    uint64_t last;       /* the newest number */
+    uint64_t expiring;   /* the newest with a ttl of its own; 0: none */
+    int64_t last_ms;     /* when it was accepted */
+    struct tally *tally; /* counts since the last report; NULL: none */
     struct latest *latest;  /* states and keyed logs; NULL: a log, or nothing is kept */
     uint64_t events, bytes; /* published here, for statistics */
     uint64_t encoded; /* bytes of lines, also of what is on its way to the store [app] */
@@ -45,7 +47,6 @@ struct chan {
     struct map_node node;        /* key: the name */
     const struct policy *policy; /* shared */
     const struct kept *kept;     /* never NULL; to be written to by chan_keep */
-    struct tally *tally;         /* counts since the last report; NULL: none */
     struct audience *whole;      /* audiences without a filter */
     struct filtered *filtered;   /* those with one; NULL: none */
     uint32_t n_subs;             /* of all audiences */
@@ -61,8 +62,9 @@ static inline struct slice chan_name(const struct chan *c) {
 }
 
 /* Owned. The policy, as that of chan_configure, is there until another one comes. */
-struct chan *chan_new(struct slice name, const struct policy *policy);
-void chan_free(struct chan *c); /* must have no audience */
+struct chan *chan_new(struct pools *pools, struct slice name,
+                      const struct policy *policy);
+void chan_free(struct pools *pools, struct chan *c); /* must have no audience */
 
 /* What another policy means for its subscribers, which are informed before it comes. */
 enum chan_change {
@@ -121,7 +123,8 @@ void chan_release_backlog(struct chan *c);
 /* Where to count what happened on it: its tally, made at the end of the list when it has
  * none. */
 static inline struct tally *chan_tally(struct chan *c, struct list *tallies) {
-    return c->tally ? c->tally : tally_new(tallies, chan_name(c), &c->tally);
+    struct tally *t = c->kept->tally;
+    return t ? t : tally_new(tallies, chan_name(c), &chan_keep(c)->tally);
 }
 
 /* The position of the first frame above 'seq' (kept->head when none), and the frame there. */

@@ -14,14 +14,16 @@ static struct slice key_of(const struct map_node *node) {
 void chans_init(struct chans *cs) {
     *cs = (struct chans){.held = HELD_EVENTS_MAX};
     map_init(&cs->map, key_of);
+    pools_init(&cs->pools);
 }
 
 void chans_deinit(struct chans *cs) {
     for (struct chan *c; (c = chans_next(cs, NULL));) {
         map_remove(&cs->map, &c->node);
-        chan_free(c);
+        chan_free(&cs->pools, c);
     }
     map_deinit(&cs->map);
+    pools_deinit(&cs->pools);
     for (uint32_t i = 0; i < cs->n_floors; i++) mem_free(cs->floors[i].pattern);
     mem_free(cs->floors);
     policy_table_deinit(&cs->policies);
@@ -48,7 +50,7 @@ const struct policy *chans_policy(struct chans *cs, struct slice name) {
 }
 
 static struct chan *make(struct chans *cs, struct slice name) {
-    struct chan *c = chan_new(name, chans_policy(cs, name));
+    struct chan *c = chan_new(&cs->pools, name, chans_policy(cs, name));
     map_add(&cs->map, &c->node);
     return c;
 }
@@ -189,7 +191,7 @@ void chans_restore_floor(struct chans *cs, struct slice pattern, uint64_t floor)
 void chans_release(struct chans *cs, struct chan *c) {
     if (c->known || c->n_subs > 0) return;
     map_remove(&cs->map, &c->node);
-    chan_free(c);
+    chan_free(&cs->pools, c);
 }
 
 void chans_drop(struct chans *cs, struct chan *c) {

@@ -19,6 +19,7 @@ struct chans_floor {
 
 struct chans {
     struct map map;
+    struct pools pools; /* what they stand in */
     struct policy_table policies;
     struct chans_floor *floors;
     uint32_t n_floors;

@@ -12,6 +12,8 @@ void hub_init(struct hub *hub, struct serve_options *options, struct loop *app) 
     *options = (struct serve_options){0};
     serve_options_defaults(&hub->options);
     pthread_mutex_init(&hub->gate, NULL);
+    pthread_mutex_init(&hub->clients_lock, NULL);
+    pools_init(&hub->clients);
     struct rlimit files;
     bool limited =
         getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur != RLIM_INFINITY;
@@ -28,6 +30,8 @@ void hub_deinit(struct hub *hub) {
     seq_deinit(&hub->seq);
     limits_deinit(&hub->limits);
     pthread_mutex_destroy(&hub->gate);
+    pthread_mutex_destroy(&hub->clients_lock);
+    pools_deinit(&hub->clients);
     serve_options_free(&hub->options);
 }
 

@@ -12,6 +12,7 @@
 
 #include "base/bounds.h"
 #include "base/histogram.h"
+#include "base/pool.h"
 #include "fan/reason.h"
 #include "fan/seq.h"
 #include "run/loop.h"
@@ -60,6 +61,8 @@ struct hub {
      * and before the clients are looked at. */
     struct mailbox deferred;
     atomic_bool any_deferred;
+    pthread_mutex_t clients_lock;
+    struct pools clients;       /* what they stand in; under the lock: see client.c */
     atomic_bool news_wanted;    /* [app] clients that come and go are reported */
     atomic_bool stopping;       /* [app] the stop hooks have begun */
     atomic_bool trouble;        /* [app] of the store: see store_stats */

@@ -17,6 +17,13 @@ static struct slice client_key(const struct map_node *node) {
 void registry_init(struct server *s) {
     map_init(&s->clients, client_key);
     map_init(&s->topics, topic_key);
+    pools_init(&s->topic_pools);
+}
+
+void registry_deinit(struct server *s) {
+    map_deinit(&s->clients);
+    map_deinit(&s->topics);
+    pools_deinit(&s->topic_pools);
 }
 
 static struct topic *topic_find(const struct server *s, struct slice name) {
@@ -24,10 +31,14 @@ static struct topic *topic_find(const struct server *s, struct slice name) {
     return node ? container_of(node, struct topic, node) : NULL;
 }
 
+static size_t topic_size(size_t name_n) {
+    return offsetof(struct topic, name) + name_n;
+}
+
 static struct topic *topic_get(struct server *s, struct slice name) {
     struct topic *t = topic_find(s, name);
     if (t) return t;
-    t = mem_new(offsetof(struct topic, name) + name.n);
+    t = pools_new(&s->topic_pools, topic_size(name.n));
     memcpy(t->name, name.p, name.n);
     t->name_n = (uint16_t)name.n;
     map_add(&s->topics, &t->node);
@@ -38,7 +49,7 @@ static void topic_unref(struct server *s, struct topic *t) {
     if (--t->refs > 0) return;
     map_remove(&s->topics, &t->node);
     accounts_release(s, topic_name(t));
-    mem_free(t);
+    pools_free(&s->topic_pools, t, topic_size(t->name_n));
 }
 
 static bool find(struct client *c, struct slice channel, uint32_t *at) {

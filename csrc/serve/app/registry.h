@@ -6,6 +6,7 @@
 #include "serve/app/server.h"
 
 void registry_init(struct server *s);
+void registry_deinit(struct server *s); /* all clients were forgotten */
 
 void registry_add(struct server *s, struct client *c,
                   const struct plan *plan); /* shares */

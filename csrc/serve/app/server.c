@@ -315,8 +315,7 @@ static void drop_tables(struct server *s) {
         registry_forget(s, c);
     }
     map_deinit(&s->requests);
-    map_deinit(&s->clients);
-    map_deinit(&s->topics);
+    registry_deinit(s);
     accounts_free(s);
     groups_deinit(&s->groups);
     budgets_deinit(&s->budgets);

@@ -81,6 +81,7 @@ struct server {
     struct fan fan;
     struct routes *routes;
     struct map requests, clients, topics, accounts;
+    struct pools topic_pools; /* what topics stand in */
     uint64_t next_request;
     struct ev_timer wake, sweep, hooks;
     struct ev_prepare before_sleep;

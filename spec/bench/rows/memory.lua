@@ -44,9 +44,9 @@ function memory.T9(bench)
   local dirty, heap = slope_of(bench, "/s/function/one")
   local own_dirty, own_heap = slope_of(bench, "/s/own/u{i}")
   local note = ("private %.0f B, of which Lua heap %.0f B"):format(dirty, heap)
-  local row = rounds.judge({ row = "T9", unit = "B", bar = 1024, aim = 614,
+  local row = rounds.judge({ row = "T9", unit = "B", bar = 614,
     what = "bytes an idle reader: plan function, 2 channels, head of 800 B", note = note }, one(dirty + heap))
-  local own = rounds.judge({ row = "T9", unit = "B", bar = 1024, what = "... one of the channels its own, counted in" },
+  local own = rounds.judge({ row = "T9", unit = "B", bar = 900, what = "... one of the channels its own, counted in" },
     one(own_dirty + own_heap))
   if bench.nchan then
     local nginx <close> = bench:own(target.nchan(bench.dir), stop)
