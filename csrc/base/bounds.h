@@ -150,7 +150,10 @@
 /* Patterns of channels with figures of their own; the others share one. Those of a pattern that
  * an app no longer declares stay, since a counter never goes back. */
 #define GROUPS_MAX 200
-#define SLOWEST_MAX 1000 /* of app:slowest: refused */
+#define SLOWEST_MAX 1000          /* of app:slowest: refused */
+#define FLIGHT_BYTES (512 * 1024) /* of each of a thread's two recorders: the oldest go */
+#define FLIGHT_LINES_MAX 200      /* of one answer, from one thread: the newest */
+#define EXPLAIN_LOOKS_MAX 4096    /* events looked at to say what a stream lags */
 
 /* Bytes of channels in the last minute, in steps: see serve/app/budgets.h. */
 #define BUDGET_STEPS 12

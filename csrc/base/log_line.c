@@ -162,6 +162,12 @@ static void add_begin(struct out *o) {
     if (o->json || !o->journal) add_time(o);
 }
 
+int log_line_add_string(struct buf *b, struct slice text) {
+    struct out o = {.b = b, .json = true};
+    add_string(&o, text);
+    return o.err;
+}
+
 int log_line_add(struct buf *b, struct log_form form, const struct log_message *m) {
     struct out o = {b, form.json, form.journal, m->level, 0};
     const char *name = log_level_name(m->level);

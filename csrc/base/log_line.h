@@ -46,6 +46,9 @@ struct log_form {
     bool json, journal;
 };
 
+/* Append a text as JSON writes it, with the quotes, escaped as in a line. 0 or E_NOMEM. */
+int log_line_add_string(struct buf *b, struct slice text);
+
 /* Append a line with its line feed. 0 or E_NOMEM. [any thread] */
 int log_line_add(struct buf *b, struct log_form form, const struct log_message *m);
 

@@ -177,6 +177,12 @@ static int l_merge(lua_State *L) {
     return 4;
 }
 
+/* core.weight(pattern) -> a number: of two policies that match, the greater one wins */
+static int l_weight(lua_State *L) {
+    lua_pushinteger(L, pattern_weight(lx_checkslice(L, 1)));
+    return 1;
+}
+
 /* ---- Log ---------------------------------------------------------------------------- */
 
 /* The value on top of the stack. Texts are borrowed. */
@@ -288,6 +294,7 @@ static void push_limits(lua_State *L) {
     } limits[] = {LIMIT(STREAM_CHANNELS_MAX), LIMIT(FILTER_ITEMS_MAX),
                   LIMIT(RATE_LEAST),          LIMIT(CONNECTIONS_MAX_DEFAULT),
                   LIMIT(HISTORY_EVENTS_MAX),  LIMIT(SLOWEST_MAX),
+                  LIMIT(BACKLOG_EVENTS_MAX),  LIMIT(BACKLOG_BYTES_MAX),
                   LIMIT(STATIC_FILE_MAX),     LIMIT(STATIC_BYTES_MAX),
                   LIMIT(WATCHED_FILES_MAX),   LIMIT(URL_PARAMS_MAX),
                   LIMIT(JSON_DEPTH_MAX),      LIMIT(IO_THREADS_MAX),
@@ -325,6 +332,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"mail_text", l_mail_text},
                                          {"text_of", l_text_of},
                                          {"merge", l_merge},
+                                         {"weight", l_weight},
                                          {"log", l_log},
                                          {"log_setup", l_log_setup},
                                          {"log_keep", l_log_keep},

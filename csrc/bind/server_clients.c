@@ -162,6 +162,27 @@ static int l_client(lua_State *L) {
     return 1;
 }
 
+static bool has_value(const struct client *c, struct slice value) {
+    return slice_eq(slice_str(client_ip(c)), value) ||
+           slice_eq(slice_str(client_path(c)), value) ||
+           (client_user(c) && slice_eq(slice_str(client_user(c)), value));
+}
+
+/* server:clients_with(value) -> ids of those that have it as their user, address or path */
+static int l_clients_with(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct slice value = lx_checkslice(L, 2);
+    struct buf *ids = lx_newbuf(L);
+    server_catch_up(s->server);
+    for (struct map_node *node = map_next(&s->server->clients, NULL); node;
+         node = map_next(&s->server->clients, node)) {
+        struct client *c = container_of(node, struct client, node);
+        if (has_value(c, value)) lx_addname(L, ids, slice_str(c->id));
+    }
+    lx_pushnames(L, ids);
+    return 1;
+}
+
 /* server:is_open(id) -> whether it is there */
 static int l_is_open(lua_State *L) {
     const struct lx_server *s = lx_checkserver(L);
@@ -264,6 +285,7 @@ void lx_server_add_clients(lua_State *L) {
                                        {"client", l_client},
                                        {"clients", l_clients},
                                        {"is_open", l_is_open},
+                                       {"clients_with", l_clients_with},
                                        {"want_close", l_want_close},
                                        {"subscribe", l_subscribe},
                                        {"unsubscribe", l_unsubscribe},

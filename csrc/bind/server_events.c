@@ -272,6 +272,29 @@ static void on_budget(void *context, struct slice channel, const struct budget_s
     call(s, 4);
 }
 
+static int push_told(lua_State *L) {
+    const struct slice *lines = lua_touserdata(L, 1);
+    lx_pushslice(L, *lines);
+    return 1;
+}
+
+/* The ticket, and what one thread answers; nil when there is no memory for it. */
+static void on_told(void *context, uint64_t ticket, struct slice lines) {
+    struct lx_server *s = context;
+    lua_State *L = s->L;
+    if (!begin(s, "told")) return;
+    lua_pushinteger(L, (lua_Integer)ticket);
+    lua_pushcfunction(L, push_told); /* protected: it allocates */
+    lua_pushlightuserdata(L, &lines);
+    struct budget_mark mark = budget_begin();
+    if (lua_pcall(L, 1, 1, 0) != LUA_OK) {
+        lua_pop(L, 1);
+        lua_pushnil(L);
+    }
+    budget_end(mark);
+    call(s, 2);
+}
+
 const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_cancel = on_cancel,
                                                .on_piece = on_piece,
@@ -286,4 +309,5 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_stopping = on_stopping,
                                                .on_drained = on_drained,
                                                .on_policies = on_policies,
-                                               .on_budget = on_budget};
+                                               .on_budget = on_budget,
+                                               .on_told = on_told};

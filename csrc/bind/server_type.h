@@ -22,6 +22,7 @@ void lx_server_add_channels(lua_State *L);
 void lx_server_add_clients(lua_State *L);
 void lx_server_add_stats(lua_State *L);
 void lx_server_add_metrics(lua_State *L);
+void lx_server_add_explain(lua_State *L);
 void lx_server_add_http_out(lua_State *L);
 void lx_server_add_durable(lua_State *L);
 void lx_server_add_sql(lua_State *L);

@@ -66,6 +66,10 @@ static void on_expect(const struct stream *s) {
     (void)s;
 }
 
+static void on_lost(struct stream *s, const struct loss *loss) {
+    (void)s, (void)loss;
+}
+
 /* A stalled one has taken nothing of what it was given. */
 static bool on_take_back(struct stream *s) {
     struct client *c = container_of(s, struct client, stream);
@@ -90,7 +94,7 @@ static void report_results(struct replica *r) {
 }
 
 static const struct fan_ops ops = {
-    .send = on_send, .take_back = on_take_back, .expect = on_expect};
+    .send = on_send, .take_back = on_take_back, .lost = on_lost, .expect = on_expect};
 
 static void io_on_frame(void *owner, struct message *m) {
     struct replica *r = owner;
@@ -115,7 +119,8 @@ struct command {
 static void io_on_command(void *owner, struct message *m) {
     struct replica *r = owner;
     struct command *command = container_of(m, struct command, message);
-    if (command->kind == TRIM) fan_trim(&r->fan, command->channel, command->seq);
+    if (command->kind == TRIM)
+        fan_trim(&r->fan, command->channel, command->seq, LOST_TTL);
     if (command->kind == FLOOR) fan_raise_floor(&r->fan, command->channel, command->seq);
     if (command->kind == DROP) fan_drop(&r->fan, command->channel);
     if (command->kind == POLICIES) fan_policies(&r->fan, command->set);

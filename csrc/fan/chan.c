@@ -41,22 +41,25 @@ static bool is_missed(const struct kept *k, const struct frame *f) {
     return !frame_is_over(f, k->last_ms);
 }
 
-static void rise(uint64_t *number, uint64_t to) {
-    if (to > *number) *number = to;
+static void raise_floor(struct chan *c, uint64_t to, enum lost_by by) {
+    struct kept *k = chan_keep(c);
+    if (to <= k->floor) return;
+    k->floor = to;
+    losses_note(&k->losses, by, to);
 }
 
 /* The oldest frame leaves the history; it stays in the ring for streams that lag. */
-static void leave_history(struct chan *c) {
+static void leave_history(struct chan *c, enum lost_by by) {
     struct kept *k = chan_keep(c);
     struct frame *f = chan_at(c, k->history++);
     bool stored = chan_is_paged(c) && f->seq > k->unstored;
     k->history_bytes -= f->text.n;
-    if (is_missed(k, f) && !stored) rise(&k->floor, f->seq);
+    if (is_missed(k, f) && !stored) raise_floor(c, f->seq, by);
 }
 
-static void leave_ring(struct chan *c) {
+static void leave_ring(struct chan *c, enum lost_by by) {
     struct kept *k = chan_keep(c);
-    if (k->tail == k->history) leave_history(c);
+    if (k->tail == k->history) leave_history(c, by);
     struct frame *f = chan_at(c, k->tail++);
     k->ring_bytes -= f->text.n;
     if (is_missed(k, f)) k->gone = f->seq;
@@ -77,18 +80,19 @@ static bool over_backlog(const struct kept *k) {
            (k->head - k->tail > BACKLOG_EVENTS_MAX || k->ring_bytes > BACKLOG_BYTES_MAX);
 }
 
-static void enforce(struct chan *c) {
-    while (c->kept->history < c->kept->head && over_history(c)) leave_history(c);
-    while (over_backlog(c->kept)) leave_ring(c);
+static void enforce(struct chan *c, enum lost_by by) {
+    while (c->kept->history < c->kept->head && over_history(c)) leave_history(c, by);
+    while (over_backlog(c->kept)) leave_ring(c, LOST_BACKLOG);
 }
 
 void chan_free(struct pools *pools, struct chan *c) {
     assert(!c->whole && !c->filtered);
-    while (c->kept->tail < c->kept->head) leave_ring(c);
+    while (c->kept->tail < c->kept->head) leave_ring(c, LOST_FORGOTTEN);
     if (c->kept != &nothing) {
         struct kept *k = chan_keep(c);
         tally_part(k->tally);
         mem_free(k->ring);
+        mem_free(k->losses);
         latest_free(k->latest);
         mem_free(k);
     }
@@ -100,9 +104,8 @@ void chan_free(struct pools *pools, struct chan *c) {
  * values of a state have no ids, and leave it where it was. */
 static void begin_anew(struct chan *c) {
     struct kept *k = chan_keep(c);
-    while (k->tail < k->head) leave_ring(c);
-    if (c->kind != CHANNEL_STATE && k->last > k->floor && !PLANTED(25))
-        k->floor = k->last;
+    while (k->tail < k->head) leave_ring(c, LOST_RELOAD);
+    if (c->kind != CHANNEL_STATE && !PLANTED(25)) raise_floor(c, k->last, LOST_RELOAD);
     k->gone = 0;
 }
 
@@ -151,9 +154,9 @@ void chan_configure(struct chan *c, const struct policy *policy) {
     if (c->kept != &nothing) convert(c, change, was_durable);
     c->kind = policy_kind(policy);
     if (beyond > 0 && !chan_is_paged(c) && !PLANTED(34))
-        rise(&chan_keep(c)->floor, beyond);
+        raise_floor(c, beyond, LOST_RELOAD);
     if (c->kept->latest) latest_limit(c->kept->latest, policy->max_keys);
-    enforce(c);
+    enforce(c, LOST_RELOAD);
 }
 
 /* False when memory is out: the caller makes room by dropping the oldest. */
@@ -174,10 +177,10 @@ static void push(struct chan *c, struct frame *f) {
     if (k->head - k->tail == k->cap && !grow_ring(c)) {
         if (k->cap == 0) { /* nowhere to keep it: as if trimmed at once, with a reset */
             k->gone = f->seq;
-            if (!chan_is_paged(c)) k->floor = f->seq;
+            if (!chan_is_paged(c)) raise_floor(c, f->seq, LOST_ROOM);
             return;
         }
-        leave_ring(c);
+        leave_ring(c, LOST_ROOM);
     }
     k->ring[k->head++ & (k->cap - 1)] = frame_ref(f);
     k->history_bytes += f->text.n;
@@ -200,22 +203,23 @@ void chan_append(struct chan *c, struct frame *f) {
     if (k->latest && f->remove)
         latest_remove(k->latest, f, c->kind == CHANNEL_STATE, c->policy->max_keys);
     else if (k->latest) latest_put(k->latest, f, c->policy->max_keys);
-    enforce(c);
+    enforce(c, LOST_HISTORY);
 }
 
 /* Those up to a number leave the history. */
-static void trim_history(struct chan *c, uint64_t seq) {
+static void trim_history(struct chan *c, uint64_t seq, enum lost_by by) {
     const struct kept *k = c->kept;
-    while (k->history < k->head && chan_at(c, k->history)->seq <= seq) leave_history(c);
+    while (k->history < k->head && chan_at(c, k->history)->seq <= seq)
+        leave_history(c, by);
 }
 
-void chan_trim(struct chan *c, uint64_t seq) {
+void chan_trim(struct chan *c, uint64_t seq, enum lost_by by) {
     const struct kept *k = c->kept;
     bool stay = c->kind == CHANNEL_KEYED && k->history < k->head && !PLANTED(39);
-    trim_history(c, seq);
+    trim_history(c, seq, by);
     if (k->latest && !c->policy->durable)
         latest_trim(k->latest, seq, stay ? k->last_ms : INT64_MAX);
-    enforce(c);
+    enforce(c, by);
 }
 
 void chan_forget_latest(struct chan *c) {
@@ -225,16 +229,17 @@ void chan_forget_latest(struct chan *c) {
 }
 
 void chan_raise_floor(struct chan *c, uint64_t floor) {
-    rise(&chan_keep(c)->floor, floor);
-    trim_history(c, floor);
-    enforce(c);
+    raise_floor(c, floor, LOST_STORED);
+    trim_history(c, floor, LOST_STORED);
+    enforce(c, LOST_STORED);
 }
 
 void chan_restore(struct chan *c, uint64_t floor, uint64_t last) {
     struct kept *k = chan_keep(c);
     assert(k->head == 0);
     c->known = true;
-    k->floor = k->unstored = floor;
+    raise_floor(c, floor, LOST_STORED);
+    k->unstored = floor;
     k->last = last;
     k->gone = c->kind == CHANNEL_STATE ? 0 : last;
 }
@@ -243,7 +248,7 @@ void chan_restore_event(struct chan *c, struct frame *f) {
     assert(c->kind != CHANNEL_STATE);
     note_newest(chan_keep(c), f);
     push(c, f);
-    enforce(c);
+    enforce(c, LOST_HISTORY);
 }
 
 void chan_restore_newest(struct chan *c, struct frame *f) {
@@ -253,7 +258,7 @@ void chan_restore_newest(struct chan *c, struct frame *f) {
 void chan_release_backlog(struct chan *c) {
     const struct kept *k = c->kept;
     if (c->n_lagging > 0 || (k->n_pending > 0 && !PLANTED(22))) return;
-    while (k->tail < k->history) leave_ring(c);
+    while (k->tail < k->history) leave_ring(c, LOST_BACKLOG);
     if (k->latest && k->latest->removals > 0) latest_forget_removals(k->latest);
 }
 

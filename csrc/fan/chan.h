@@ -20,6 +20,7 @@
 #include "base/pool.h"
 #include "fan/frame.h"
 #include "fan/latest.h"
+#include "fan/loss.h"
 #include "fan/policy.h"
 #include "fan/tally.h"
 
@@ -38,6 +39,7 @@ struct kept {
     uint64_t expiring;   /* the newest with a ttl of its own; 0: none */
     int64_t last_ms;     /* when it was accepted */
     struct tally *tally; /* counts since the last report; NULL: none */
+    struct losses *losses;  /* what raised the floor; NULL: nothing did */
     struct latest *latest;  /* states and keyed logs; NULL: a log, or nothing is kept */
     uint64_t events, bytes; /* published here, for statistics */
     uint64_t encoded; /* bytes of lines, also of what is on its way to the store [app] */
@@ -87,7 +89,7 @@ void chan_append(struct chan *c, struct frame *f);
 /* Drop history up to and including a number. Of a durable log it is still in the store. The
  * newest values of a durable channel stay, and those of a keyed log but for what is withdrawn;
  * of one whose history is empty they go, for there is nothing else to make room. */
-void chan_trim(struct chan *c, uint64_t seq);
+void chan_trim(struct chan *c, uint64_t seq, enum lost_by by);
 
 /* The store has nothing up to and including a number any more. */
 void chan_raise_floor(struct chan *c, uint64_t floor);

@@ -96,10 +96,28 @@ uint64_t chans_floor(const struct chans *cs, const struct chan *c) {
     return c->known || PLANTED(7) ? c->kept->floor : floor_left(cs, c);
 }
 
+/* Where that floor is from. */
+static enum lost_by left_by(const struct chans *cs, const struct chan *c) {
+    const struct chans_floor *left = find_floor(cs, c->policy->pattern);
+    if (left && left->is_stored) return LOST_STORED;
+    return left || !cs->any_by_reload ? LOST_FORGOTTEN : LOST_RELOAD;
+}
+
+enum lost_by chans_lost_by(const struct chans *cs, const struct chan *c, uint64_t at) {
+    return c->known ? losses_find(c->kept->losses, at, LOST_UNKNOWN) : left_by(cs, c);
+}
+
+/* It has a floor of its own from now on. */
+static void give_floor(const struct chans *cs, struct chan *c) {
+    struct kept *k = chan_keep(c);
+    k->floor = floor_left(cs, c);
+    if (k->floor > 0) losses_note(&k->losses, left_by(cs, c), k->floor);
+}
+
 struct chan *chans_of_frame(struct chans *cs, const struct frame *f) {
     struct chan *c = find_hashed(cs, f->channel, f->channel_hash);
     if (!c) c = make(cs, f->channel);
-    if (!c->known) chan_keep(c)->floor = floor_left(cs, c);
+    if (!c->known) give_floor(cs, c);
     c->known = true;
     return c;
 }
@@ -136,7 +154,9 @@ static uint64_t shared_floor(const struct chans *cs, const struct policy_set *se
  * left behind holds for all. */
 static void share_floors(struct chans *cs, const struct policy_set *set) {
     uint32_t n = 0;
-    cs->any_floor = shared_floor(cs, set);
+    uint64_t any = shared_floor(cs, set);
+    cs->any_by_reload = cs->any_by_reload || any > cs->any_floor;
+    cs->any_floor = any;
     for (uint32_t i = 0; i < cs->n_floors; i++) {
         struct chans_floor f = cs->floors[i];
         if (!stays_stored(&f, set)) {
@@ -196,7 +216,7 @@ void chans_release(struct chans *cs, struct chan *c) {
 
 void chans_drop(struct chans *cs, struct chan *c) {
     if (!c->known || (chan_is_paged(c) && c->kept->floor < c->kept->last)) return;
-    chan_trim(c, c->kept->last);
+    chan_trim(c, c->kept->last, LOST_FORGOTTEN);
     if (c->kept->latest) latest_trim(c->kept->latest, c->kept->last, INT64_MAX);
     fold_floor(cs, c->policy->pattern, c->kept->floor, false);
     c->known = false;

@@ -23,7 +23,9 @@ struct chans {
     struct policy_table policies;
     struct chans_floor *floors;
     uint32_t n_floors;
-    uint64_t any_floor; /* of policies beyond META_FLOORS_MAX */
+    uint64_t
+        any_floor; /* of policies beyond META_FLOORS_MAX, and of those before these */
+    bool any_by_reload; /* ... the latter */
     uint64_t first;     /* number: logs in memory have nothing from up to here */
     uint32_t held;      /* events of a durable log in memory, at most */
 };
@@ -59,6 +61,9 @@ struct chan *chans_next(const struct chans *cs, struct chan *c);
 
 /* The floor a resume is judged by: of a state, from the time when it was a log. */
 uint64_t chans_floor(const struct chans *cs, const struct chan *c);
+
+/* What took the first event that a stream at a number misses, below that floor. */
+enum lost_by chans_lost_by(const struct chans *cs, const struct chan *c, uint64_t at);
 
 /* A channel without events and without subscribers goes. */
 void chans_release(struct chans *cs, struct chan *c);

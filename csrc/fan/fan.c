@@ -133,11 +133,11 @@ void fan_convert(struct fan *fan, const struct fan_conversion *c) {
         fan_restore_newest(fan, c->newest[i]);
 }
 
-void fan_trim(struct fan *fan, struct slice channel, uint64_t seq) {
+void fan_trim(struct fan *fan, struct slice channel, uint64_t seq, enum lost_by by) {
     ASSERT_OWNER(fan->loop);
     struct chan *c = chans_find(&fan->chans, channel);
     if (!c) return;
-    chan_trim(c, seq);
+    chan_trim(c, seq, by);
     chan_release_backlog(c);
 }
 

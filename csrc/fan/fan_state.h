@@ -13,6 +13,7 @@
 #include "run/loop.h"
 
 struct stream;
+struct loss;
 struct fan_history;
 
 enum fan_sent {
@@ -29,6 +30,9 @@ struct fan_ops {
     /* Throw away the block that was given last, if its socket has taken nothing of it.
      * Returns whether it did; then the stream is not blocked any more. */
     bool (*take_back)(struct stream *s);
+
+    /* It lost something of a channel, and is sent a reset, or ends. */
+    void (*lost)(struct stream *s, const struct loss *loss);
 
     /* It will be sent something soon: fetch what that takes into the processor's cache. */
     void (*expect)(const struct stream *s);

@@ -521,7 +521,7 @@ static void apply_cached(struct stream *s, const struct cache_entry *entry,
 
 /* An event of its log is not what its type says: it goes no further. */
 static int break_feed(struct stream *s, bool *more) {
-    stream_break(s, END_SLOW);
+    stream_break(s, END_SLOW, BY_FEED);
     *more = true;
     return 0;
 }
@@ -533,6 +533,7 @@ static void note_close(struct stream *s, const struct block *b) {
     if (!b || b->end == STREAM_GOES_ON || s->ending) return;
     s->ending = true;
     s->reason = END_END;
+    s->cause = BY_CLOSED_LOG;
 }
 
 int stream_gather(struct stream *s, struct block **out, bool *more) {

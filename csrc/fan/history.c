@@ -103,12 +103,16 @@ static void settle_place(struct paging *p, struct sub *sub, uint64_t place) {
 }
 
 /* As if all that only the store has were trimmed: the ring is left. */
-static void lose(struct sub *sub, bool replays) {
+static void lose(struct sub *sub, enum lost_by by, bool replays) {
     struct chan *c = sub_chan(sub);
     struct stream *s = sub->stream;
-    uint64_t at = place_of(sub), pos = chan_after(c, c->kept->gone);
-    stream_reset(s, chan_name(c), RESET_TRIMMED, at,
-                 pos < c->kept->head ? chan_at(c, pos)->seq : 0);
+    uint64_t pos = chan_after(c, c->kept->gone);
+    stream_reset(
+        s, &(struct loss){.channel = chan_name(c),
+                          .reason = RESET_TRIMMED,
+                          .by = by,
+                          .from = place_of(sub),
+                          .oldest = pos < c->kept->head ? chan_at(c, pos)->seq : 0});
     sub->from = c->kept->gone;
     if (replays && c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
@@ -117,7 +121,7 @@ static void give_up(struct paging *p, struct sub *sub) {
     p->failed = 0;
     if (sub->seeks) settle_place(p, sub, sub_chan(sub)->kept->gone);
     drop_place(p, sub);
-    lose(sub, true);
+    lose(sub, LOST_UNREAD, true);
 }
 
 static void fail(struct fan *fan, struct paging *p, struct sub *sub) {
@@ -227,7 +231,12 @@ static void report_floor(struct sub *sub, uint64_t floor) {
     struct chan *c = sub_chan(sub);
     struct stream *s = sub->stream;
     bool told = is_told(sub, floor) && !PLANTED(45);
-    if (!told) stream_reset(s, chan_name(c), RESET_TRIMMED, place_of(sub), floor + 1);
+    if (!told)
+        stream_reset(s, &(struct loss){.channel = chan_name(c),
+                                       .reason = RESET_TRIMMED,
+                                       .by = LOST_STORED,
+                                       .from = place_of(sub),
+                                       .oldest = floor + 1});
     if (floor > sub->from) sub->from = floor;
     if (!told && c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
 }
@@ -341,7 +350,7 @@ static void end_pages(struct sub *sub, bool replays) {
     if (s->paging && sub->seeks) settle_place(s->paging, sub, sub_chan(sub)->kept->gone);
     if (s->paging) drop_place(s->paging, sub);
     if (PLANTED(42) || !history_has(sub, place_of(sub))) return;
-    lose(sub, replays);
+    lose(sub, LOST_RELOAD, replays);
     stream_wake(s);
 }
 

@@ -1,5 +1,6 @@
 /* Why a stream ends, and why a client is notified that it lost something: the words of bye and
- * of reset, one row each.
+ * of reset, one row each. Behind the reason of an end is its cause, which only the operator is
+ * told: a stream ends as "gone" because its client left, its network is silent, …
  *
  * Whatever depends on such a word is a column here. Lua reads the same rows
  * (sluice.core.reasons), and a spec holds the tables of doc/protocol.md against them. */
@@ -42,6 +43,34 @@ enum end_retry {
     RETRY_NEVER     /* in an hour, unless its page opens a new stream */
 };
 
+enum end_cause {
+    END_AS_USUAL,
+    BY_APP,        /* the app's code: what it did is known there */
+    BY_DRAIN,      /* the server stops */
+    BY_TIME,       /* the time of its user is over */
+    BY_RIGHT,      /* the last of its channels was taken from it */
+    BY_BACKLOG,    /* it lagged further than is kept, and its policy closes */
+    BY_LOSS,       /* it lost something, and has no notices for that */
+    BY_STALL,      /* its socket took nothing for --stall-timeout */
+    BY_CLIENT,     /* its client closed the connection */
+    BY_NETWORK,    /* the connection broke */
+    BY_SILENCE,    /* nothing was acknowledged for a heartbeat */
+    BY_INPUT,      /* its client kept sending */
+    BY_ABSENCE,    /* its client did not poll again */
+    BY_CROWD,      /* too many clients that do not poll now: the oldest goes */
+    BY_QUEUE,      /* its request waited for the app for too long */
+    BY_SLOW_PLAN,  /* the app took its request, and did not answer in time */
+    BY_ANSWER,     /* the app refused its request */
+    BY_LIMIT,      /* over a limit of its address or user */
+    BY_MEMORY,     /* there was no memory for what it was to be sent */
+    BY_CLOSED_LOG, /* the log that it reads is closed */
+    BY_FEED,       /* an event of its log is not what its type says */
+    END_CAUSES
+};
+
+/* "client", "network", … */
+const char *reason_cause(enum end_cause cause);
+
 struct end_row {
     const char *word;
     enum end_when when;
@@ -49,6 +78,7 @@ struct end_row {
     bool has_bye;
     bool
         stays_away; /* its id becomes "stop", and its connection ends clean for all clients */
+    enum end_cause usual; /* when nothing else is said */
 };
 
 /* The row of END_DRAIN to END_GONE. */

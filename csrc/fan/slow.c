@@ -26,12 +26,18 @@ static void report_slow(struct stream *s, struct sub *sub) {
     bool closes = c->policy->slow == SLOW_CLOSE;
     uint64_t lost = chan_lost(c);
     s->fan->slow++;
-    if (closes && !s->ending) {
+    struct loss loss = {.channel = chan_name(c),
+                        .reason = RESET_SLOW,
+                        .by = LOST_BACKLOG,
+                        .from = stream_cursor(s, sub),
+                        .oldest = chan_oldest(c, lost),
+                        .closes = closes && !s->ending};
+    if (loss.closes) {
+        s->fan->ops->lost(s, &loss);
         stream_bye(s, END_SLOW);
     } else {
         count_dropped(sub, chan_after(c, lost));
-        stream_reset(s, chan_name(c), RESET_SLOW, stream_cursor(s, sub),
-                     chan_oldest(c, lost));
+        stream_reset(s, &loss);
     }
     sub->from = lost;
     if (c->kind == CHANNEL_KEYED && !s->ending) sub_replay(sub);
@@ -39,7 +45,9 @@ static void report_slow(struct stream *s, struct sub *sub) {
 
 /* Something of a state went before this stream saw it: it gets the whole snapshot again. */
 static void report_lost_state(struct stream *s, struct sub *sub) {
-    stream_reset(s, chan_name(sub_chan(sub)), RESET_SLOW, 0, 0);
+    stream_reset(s, &(struct loss){.channel = chan_name(sub_chan(sub)),
+                                   .reason = RESET_SLOW,
+                                   .by = LOST_BACKLOG});
     s->fan->slow++;
     sub->from = 0;
     sub->joined = s->fan->head;

@@ -128,37 +128,37 @@ int stream_preamble(struct stream *s, uint32_t retry_ms) {
     return queue_text(s, &text, s->fan->head, err);
 }
 
-void stream_count_reset(struct stream *s, struct slice channel,
-                        enum reset_reason reason) {
+void stream_count_reset(struct stream *s, const struct loss *loss) {
     struct list *tallies = &s->fan->tallies;
-    struct chan *c = chans_find(&s->fan->chans, channel);
-    struct tally *t = c ? chan_tally(c, tallies) : tally_new(tallies, channel, NULL);
+    struct chan *c = chans_find(&s->fan->chans, loss->channel);
+    struct tally *t =
+        c ? chan_tally(c, tallies) : tally_new(tallies, loss->channel, NULL);
     if (s->resets < UINT16_MAX) s->resets++;
-    t->counts.resets[reason]++;
+    t->counts.resets[loss->reason]++;
+    s->fan->ops->lost(s, loss);
 }
 
-void stream_break(struct stream *s, enum end_reason reason) {
-    stream_end(s, &(struct bye){.reason = reason, .breaks = true});
+void stream_break(struct stream *s, enum end_reason reason, enum end_cause cause) {
+    stream_end(s, &(struct bye){.reason = reason, .cause = cause, .breaks = true});
 }
 
-void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
-                  uint64_t from, uint64_t oldest) {
+void stream_reset(struct stream *s, const struct loss *loss) {
     ASSERT_OWNER(s->fan->loop);
     stream_wake(s);
-    stream_count_reset(s, channel, reason);
+    stream_count_reset(s, loss);
     if (s->feed && PLANTED(305)) return;
-    if (s->feed) s->feed->lost = reason;
+    if (s->feed) s->feed->lost = loss->reason;
     if (s->plain) {
-        stream_break(s, reason_reset(reason)->plain);
+        stream_break(s, reason_reset(loss->reason)->plain, BY_LOSS);
         return;
     }
     struct buf text = {0}, id = {0};
     bool has_id = !s->seeks; /* its place may be below: hello has the id */
-    int err = control_id_json(&id, s->fan->epoch, from);
-    struct control_reset reset = {.channel = channel,
-                                  .reason = reason,
+    int err = control_id_json(&id, s->fan->epoch, loss->from);
+    struct control_reset reset = {.channel = loss->channel,
+                                  .reason = loss->reason,
                                   .from = buf_slice(&id),
-                                  .oldest = oldest,
+                                  .oldest = loss->oldest,
                                   .has_id = has_id,
                                   .id = PLANTED(4) ? s->fan->head : s->cursor};
     if (err == 0) err = control_reset(&text, s->fan->epoch, &reset);
@@ -239,6 +239,8 @@ void stream_end(struct stream *s, const struct bye *bye) {
     uint64_t after = replays ? 0 : at; /* history that joined waits for pages, too */
     s->ending = true;
     s->reason = bye->reason;
+    s->cause = row->usual;
+    if (bye->cause) s->cause = bye->cause;
     struct buf words = {0};
     int err = write_end(&words, s, bye, at);
     queue_end(s, err == 0 ? &words : NULL, after, bye);

@@ -63,6 +63,7 @@ struct stream {
     bool
         seeks : 1; /* where it starts, or whether that is whole, is asked of a store: nothing
                       * is sent before */
+    enum end_cause cause : 5;   /* what brought its end about */
     uint8_t form;               /* enum form_id */
     enum end_reason reason : 8; /* of its bye; END_NONE before */
     uint16_t resets;            /* that it was sent; no more than fit */
@@ -128,6 +129,7 @@ void stream_put_own(struct stream *s, struct note *own); /* takes */
 /* How a stream ends; borrowed. */
 struct bye {
     enum end_reason reason;
+    enum end_cause cause; /* END_AS_USUAL: the usual one of the reason */
     bool breaks; /* no clean end in any case: something is missing and was not reported */
     int status;  /* of a late refusal; 0: none */
     struct slice word; /* lines of an event that goes before the bye; empty: none */
@@ -153,8 +155,7 @@ int stream_head(const struct stream *s, struct buf *b, uint32_t retry_ms);
 int stream_preamble(struct stream *s, uint32_t retry_ms);
 
 /* Notify of events of a channel that are lost or no longer allowed. */
-void stream_reset(struct stream *s, struct slice channel, enum reset_reason reason,
-                  uint64_t from, uint64_t oldest);
+void stream_reset(struct stream *s, const struct loss *loss);
 
 /* Queue a heartbeat, or a sync in its place when the last written id is old. */
 void stream_beat(struct stream *s);
@@ -177,9 +178,10 @@ int stream_queue(struct stream *s, struct slice text, uint64_t after, uint64_t i
 struct note *stream_take_note(struct stream *s); /* out of the queue: owned */
 void stream_drop_notes(struct stream *s);
 
-void stream_count_reset(struct stream *s, struct slice channel, enum reset_reason reason);
+/* A reset is queued, or stands in place of one: count it, and report it (fan_ops.lost). */
+void stream_count_reset(struct stream *s, const struct loss *loss);
 
 /* A plain stream has no notices: it breaks off, and its client comes back. */
-void stream_break(struct stream *s, enum end_reason reason);
+void stream_break(struct stream *s, enum end_reason reason, enum end_cause cause);
 
 #endif

@@ -258,6 +258,21 @@ static int judge_feed(struct stream *s, const struct verdict *v) {
     return 0;
 }
 
+/* What its opening told of a subscription, if it was a reset. */
+static void report_reset(struct stream *s, const struct verdict *v, uint32_t i,
+                         const struct eventid *came) {
+    if (!v->reasons[i]) return;
+    const struct chan *c = sub_chan(v->subs[i]);
+    struct loss loss = {.channel = chan_name(c),
+                        .reason = v->reasons[i],
+                        .from = came->seq,
+                        .oldest = oldest_left(c),
+                        .came = came};
+    if (loss.reason == RESET_TRIMMED)
+        loss.by = chans_lost_by(&s->fan->chans, c, came->seq);
+    stream_count_reset(s, &loss);
+}
+
 int stream_open(struct stream *s, const struct stream_opening *o) {
     ASSERT_OWNER(s->fan->loop);
     struct verdict v = {.resumed = o->last_id.kind != EVENTID_NONE};
@@ -293,9 +308,7 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     }
     seek_places(s, &v, n);
     s->opened = s->n_subs > 0 && !s->seeks;
-    for (uint32_t i = 0; i < n; i++)
-        if (v.reasons[i])
-            stream_count_reset(s, chan_name(sub_chan(v.subs[i])), v.reasons[i]);
+    for (uint32_t i = 0; i < n; i++) report_reset(s, &v, i, &o->last_id);
     return 0;
 }
 
@@ -358,7 +371,8 @@ static int queue_reset(struct stream *s, const struct chan *c) {
     int err = control_reset(&text, s->fan->epoch, &r);
     if (err == 0) err = stream_queue(s, buf_slice(&text), 0, 0, STREAM_GOES_ON);
     buf_free(&text);
-    stream_count_reset(s, r.channel, r.reason);
+    stream_count_reset(
+        s, &(struct loss){.channel = r.channel, .reason = r.reason, .oldest = r.oldest});
     return err;
 }
 
@@ -404,7 +418,7 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     if (s->came_back && rewind != REWIND_LATEST) rewind = REWIND_ALL;
     sub_start_newcomer(sub, rewind);
     if (sub_is_state(sub)) return 0;
-    if (s->plain && s->came_back) stream_break(s, END_SLOW);
+    if (s->plain && s->came_back) stream_break(s, END_SLOW, BY_LOSS);
     err = queue_start(s, sub);
     if (err < 0) {
         sub_free(s, &s->subs); /* the newest is the first */

@@ -158,7 +158,10 @@ void sub_end_snapshot(struct sub *sub) {
     struct stream *s = sub->stream;
     uint64_t at = stream_cursor(s, sub);
     if (has_snapshot_left(sub, at))
-        stream_reset(s, chan_name(sub_chan(sub)), RESET_TRIMMED, at, 0);
+        stream_reset(s, &(struct loss){.channel = chan_name(sub_chan(sub)),
+                                       .reason = RESET_TRIMMED,
+                                       .by = LOST_RELOAD,
+                                       .from = at});
     if (sub->from < sub->joined) sub->from = sub->joined;
     if (sub_snapshot_over(sub)) stream_sync(s);
 }
@@ -177,7 +180,10 @@ void sub_begin_anew(struct sub *sub) {
     const struct audience *a = sub->audience;
     uint64_t at = stream_cursor(s, sub);
     if (at < a->last) {
-        stream_reset(s, chan_name(sub_chan(sub)), RESET_TRIMMED, at, 0);
+        stream_reset(s, &(struct loss){.channel = chan_name(sub_chan(sub)),
+                                       .reason = RESET_TRIMMED,
+                                       .by = LOST_RELOAD,
+                                       .from = at});
         sub_count_dropped(sub, 0);
     }
     sub->counted = a->wanted;

@@ -77,6 +77,11 @@ void to_app_report(struct lane *lane, struct report *r) {
     post(lane->hub, &r->message, app_on_report);
 }
 
+void to_app_told(struct question *q) {
+    ASSERT_OWNER(q->lane->loop);
+    post(q->lane->hub, &q->message, app_on_told);
+}
+
 void to_app_signal(struct hub *hub, int number) {
     struct signal_message *m = mem_new(sizeof *m);
     m->number = number;

@@ -7,6 +7,7 @@
 
 #include "serve/client.h"
 #include "serve/hub.h"
+#include "serve/question.h"
 #include "serve/request.h"
 
 /* ---- Posting [io] ------------------------------------------------------------------- */
@@ -21,6 +22,7 @@ void to_app_closed(struct client *c, enum end_reason reason); /* NULL client: fi
 void to_app_sent(struct client *c, uint32_t bytes);           /* of client:send */
 
 void to_app_report(struct lane *lane, struct report *r); /* takes */
+void to_app_told(struct question *q);                    /* with its answer; takes */
 void to_app_signal(struct hub *hub, int number);
 void to_app_finished(struct lane *lane);
 
@@ -40,6 +42,7 @@ message_fn app_on_request, app_on_cancel;  /* server_requests.c */
 message_fn app_on_piece;                   /* server_requests.c */
 message_fn app_on_news, app_on_deferred;   /* server_clients.c */
 message_fn app_on_report;                  /* accounts.c */
+message_fn app_on_told;                    /* server_questions.c */
 message_fn app_on_signal, app_on_finished; /* server.c */
 
 #endif

@@ -86,6 +86,11 @@ int to_io_end(struct client *c, const struct bye *bye) {
     return 0;
 }
 
+void to_io_question(struct question *q) {
+    ASSERT_OWNER(q->lane->hub->app);
+    post(q->lane, &q->message, io_on_question);
+}
+
 void to_io_drain(struct lane *lane, int64_t window_ms, bool stuck) {
     struct drain_message *m = mem_new(sizeof *m);
     m->window_ms = window_ms;

@@ -10,6 +10,7 @@
 #include "serve/client.h"
 #include "serve/conversion.h"
 #include "serve/hub.h"
+#include "serve/question.h"
 #include "serve/request.h"
 
 /* ---- To every thread [app] ---------------------------------------------------------- */
@@ -20,6 +21,7 @@ struct io_command {
     struct message message;
     enum io_command_kind kind;
     uint64_t seq;
+    enum lost_by by; /* of IO_TRIM */
     struct routes *routes;
     struct policy_set *policies; /* NULL: as they are */
     struct conversion *conversion;
@@ -71,6 +73,9 @@ void to_io_client(struct client *c, enum client_op op, struct plan *plan);
 int to_io_send(struct client *c, struct slice text);
 int to_io_end(struct client *c, const struct bye *bye);
 
+/* Ask a thread (takes); the answer comes by to_app_told. */
+void to_io_question(struct question *q);
+
 /* ---- To one thread [any thread] ----------------------------------------------------- */
 
 struct drain_message {
@@ -89,6 +94,7 @@ void to_io_drain_all(struct hub *hub, int64_t window_ms, bool stuck);
 message_fn io_on_page; /* inbox.c; a page of a durable log */
 message_fn io_on_frame, io_on_command, io_on_reply, io_on_client; /* inbox.c */
 message_fn io_on_drain;                                           /* worker.c */
+message_fn io_on_question;                                        /* explain.c */
 message_fn io_on_room;                                            /* serve/queue.c */
 message_fn io_on_want;                                            /* upload.c */
 

@@ -5,6 +5,7 @@
 ---
 --- A stream (`curl -N`) stays open until process.stop_all("curl").
 local deadline = require("spec.support.deadline")
+local lfs = require("lfs")
 local markdown = require("spec.support.markdown")
 local process = require("spec.support.process")
 
@@ -13,7 +14,11 @@ local commands = {}
 --- Where the programs of the pages are served, and their readers ask.
 commands.ADDRESS = "http://127.0.0.1:5121"
 
+-- `sluice explain` and its like ask that server.
 local function real(line, s)
+  if line:find("^sluice ") then
+    return ("XDG_RUNTIME_DIR=%s %s/build/bin/%s --port %d"):format(s.folder, lfs.currentdir(), line, s.port)
+  end
   return (line:gsub("^curl ", "curl -sS "):gsub(commands.ADDRESS:gsub("%p", "%%%0"), s.url))
 end
 

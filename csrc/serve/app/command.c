@@ -9,12 +9,13 @@ static void send_all(struct server *s, const struct io_command *what) {
     server_take_in(s, to_io_all(&s->hub, what));
 }
 
-void command_trim(struct server *s, struct slice channel, uint64_t seq) {
+void command_trim(struct server *s, struct slice channel, uint64_t seq, enum lost_by by) {
     ASSERT_OWNER(&s->loop);
-    send_all(s, &(struct io_command){.kind = IO_TRIM, .channel = channel, .seq = seq});
+    send_all(s, &(struct io_command){
+                    .kind = IO_TRIM, .channel = channel, .seq = seq, .by = by});
     struct chan *c = chans_find(&s->fan.chans, channel);
     size_t before = c ? memory_of(c) : 0;
-    fan_trim(&s->fan, channel, seq);
+    fan_trim(&s->fan, channel, seq, by);
     if (c) memory_changed(s, c, before);
 }
 

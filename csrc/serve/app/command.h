@@ -6,7 +6,7 @@
 #include "serve/app/server.h"
 
 /* They share routes and policies, and copy names. */
-void command_trim(struct server *s, struct slice channel, uint64_t seq);
+void command_trim(struct server *s, struct slice channel, uint64_t seq, enum lost_by by);
 void command_drop(struct server *s, struct slice channel);
 void command_configure(struct server *s, struct routes *routes,
                        struct policy_set *policies);

@@ -52,7 +52,7 @@ static uint64_t middle(const struct chan *c) {
 static void halve(struct server *s, struct chan *c) {
     uint64_t seq = middle(c);
     if (seq == 0) return;
-    command_trim(s, chan_name(c), seq);
+    command_trim(s, chan_name(c), seq, LOST_MEMORY);
     struct log_field fields[] = {
         {.name = "channel", .text = c->name, .text_n = c->name_n},
         {.name = "events", .number = (double)chan_events(c)},

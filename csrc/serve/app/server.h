@@ -46,6 +46,8 @@ struct server_events {
     void (*on_policies)(void *context, bool busy);
     /* A channel is over its budget of bytes, or no more. */
     void (*on_budget)(void *context, struct slice channel, const struct budget_state *b);
+    /* What one I/O thread answers to server_ask: lines of JSON. */
+    void (*on_told)(void *context, uint64_t ticket, struct slice lines);
 };
 
 /* How many subscribers a channel has over all threads. */
@@ -82,7 +84,7 @@ struct server {
     struct routes *routes;
     struct map requests, clients, topics, accounts;
     struct pools topic_pools; /* what topics stand in */
-    uint64_t next_request;
+    uint64_t next_request, next_question;
     struct ev_timer wake, sweep, hooks;
     struct ev_prepare before_sleep;
     double wake_at; /* in a rehearsal, instead of the timer; < 0: none */
@@ -203,6 +205,14 @@ int server_post(struct server *s, const struct chan *c, struct frame *f);
 void server_take_in(struct server *s, struct message *own);
 
 uint32_t server_subscribers(const struct server *s, struct slice channel);
+
+/* ---- Questions [app] ---------------------------------------------------------------- */
+
+/* Ask every I/O thread how a client (NULL: none) and a channel (empty: none) stand, and for
+ * recorded lines with a text in them. Returns a ticket: on_told comes with it once for each
+ * thread. */
+uint64_t server_ask(struct server *s, struct client *c, struct slice channel,
+                    struct slice wanted);
 
 /* ---- Clients [app] ------------------------------------------------------------------ */
 

@@ -78,7 +78,7 @@ int server_send(struct client *c, const struct event *event) {
 int server_close(struct client *c, enum end_reason reason, int status,
                  const struct event *word) {
     ASSERT_OWNER(c->lane->hub->app);
-    struct bye bye = {.reason = reason, .status = status};
+    struct bye bye = {.reason = reason, .cause = BY_APP, .status = status};
     struct frame *f = NULL;
     int err = word ? frame_new(&f, word, false, 0) : 0;
     if (err < 0) return err;

@@ -47,15 +47,26 @@ struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
     return c;
 }
 
-void conn_doom(struct conn *c, enum end_reason reason) {
+/* What was decided before stays. */
+static void note_end(struct stream *s, enum end_reason reason, enum end_cause cause) {
+    if (s->reason) return;
+    s->reason = reason;
+    s->cause = cause;
+}
+
+void conn_doom_by(struct conn *c, enum end_reason reason, enum end_cause cause) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->doomed) return;
     c->doomed = true;
-    if (c->streams && !c->outlet.stream.reason) c->outlet.stream.reason = reason;
+    if (c->streams) note_end(&c->outlet.stream, reason, cause);
     ev_io_stop(conn_worker(c)->loop.ev, &c->io);
     wheel_cancel(&c->timer);
     list_remove(&c->node);
     list_add(&conn_worker(c)->doomed, &c->node);
+}
+
+void conn_doom(struct conn *c, enum end_reason reason) {
+    conn_doom_by(c, reason, reason_end(reason)->usual);
 }
 
 void conn_release(struct conn *c) {
@@ -265,7 +276,7 @@ static void on_eof(struct conn *c) {
     c->half_closed = true;
     if (c->phase == CONN_STREAM || c->phase == CONN_POLL || c->phase == CONN_LINGER ||
         feeding_waits(c) || (PLANTED(116) && conn_unsent(c) > 0)) {
-        conn_doom(c, END_GONE);
+        conn_doom_by(c, END_GONE, BY_CLIENT);
     } else if (c->phase == CONN_WAIT && request_streams(c->talk->request)) {
         conn_drop_request(c);
         conn_finish(c);
@@ -281,7 +292,8 @@ static void pass(struct conn *c, size_t n) {
         n -= spared;
     }
     n += c->passed;
-    if (c->phase == CONN_STREAM && n > STREAM_INPUT_MAX) conn_doom(c, END_GONE);
+    if (c->phase == CONN_STREAM && n > STREAM_INPUT_MAX)
+        conn_doom_by(c, END_GONE, BY_INPUT);
     c->passed = (uint16_t)(n < LINGER_BYTES_MAX ? n : LINGER_BYTES_MAX);
 }
 

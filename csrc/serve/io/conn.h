@@ -103,8 +103,9 @@ static inline bool conn_is_full(const struct conn *c) {
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* borrows */
 
 /* To be closed at the end of this turn; 'reason' is what a stream that has not ended yet
- * ends with. */
+ * ends with, by what usually brings that about or by another cause. */
 void conn_doom(struct conn *c, enum end_reason reason);
+void conn_doom_by(struct conn *c, enum end_reason reason, enum end_cause cause);
 void conn_free(struct conn *c); /* by the worker, when doomed */
 
 /* At the end of this turn its socket goes to another thread, which asks for its request again. To

@@ -12,6 +12,7 @@
 #include "serve/admission.h"
 #include "serve/client.h"
 #include "serve/io/feeding.h"
+#include "serve/io/flight.h"
 #include "serve/io/load.h"
 #include "serve/io/narrow.h"
 #include "serve/io/outlet.h"
@@ -64,6 +65,7 @@ void dispatch_log(struct conn *c, const struct request *r, int status) {
 }
 
 void dispatch_bye(struct conn *c, struct request *r, const struct bye *bye) {
+    flight_refused(conn_worker(c), r, bye);
     if (r->polls) poll_refuse(c, r, bye);
     else outlet_refuse(c, r, bye);
     log_request(c, r, 200, reason_end(bye->reason)->word);
@@ -326,8 +328,9 @@ void dispatch_overload(struct conn *c, struct request *r) {
         conn_next(c);
         return;
     }
-    enum end_reason reason = conn_worker(c)->draining ? END_DRAIN : END_OVERLOAD;
-    dispatch_bye(c, r, &(struct bye){.reason = reason});
+    struct bye bye = {.reason = END_OVERLOAD, .cause = BY_QUEUE};
+    if (conn_worker(c)->draining) bye = (struct bye){.reason = END_DRAIN};
+    dispatch_bye(c, r, &bye);
     conn_end_request(c);
 }
 
@@ -338,7 +341,9 @@ static bool refuse_over(struct conn *c, struct request *r) {
     if (r->wait_s == 0)
         r->wait_s = rand_between(random, RETRY_LIMIT_MIN_MS, RETRY_LIMIT_MAX_MS) / 1000;
     if (request_streams(r)) {
-        dispatch_bye(c, r, &(struct bye){.reason = END_OVERLOAD, .over_limit = true});
+        dispatch_bye(
+            c, r,
+            &(struct bye){.reason = END_OVERLOAD, .cause = BY_LIMIT, .over_limit = true});
         conn_end_request(c);
         return false;
     }
@@ -379,6 +384,8 @@ static void refuse_trimmed(struct conn *c, struct request *r, int why) {
         return;
     }
     int status = why == E_TRIMMED ? 410 : 500;
+    struct bye bye = {.reason = END_SLOW, .cause = BY_LOSS, .status = status};
+    flight_refused(conn_worker(c), r, &bye);
     dispatch_log(c, r, status);
     if (output_answer(c, status, NULL, status_text(why)) == 0) conn_next(c);
 }

@@ -91,7 +91,7 @@ static bool give_up(struct conn *c) {
     if (queue_withdraw(r)) {
         dispatch_overload(c, r);
     } else if (request_streams(r)) {
-        dispatch_bye(c, r, &(struct bye){.reason = END_ERROR});
+        dispatch_bye(c, r, &(struct bye){.reason = END_ERROR, .cause = BY_SLOW_PLAN});
         conn_drop_request(c);
         if (c->phase == CONN_WAIT) conn_next(c);
         conn_end_talk(c);
@@ -130,7 +130,7 @@ static void on_linger_timer(struct conn *c) {
 static void on_due(struct conn *c) {
     int64_t now = conn_worker(c)->now_ms;
     if (conn_unsent(c) > 0 && output_is_stalled(c)) {
-        conn_doom(c, END_SLOW);
+        conn_doom_by(c, END_SLOW, BY_STALL);
         return;
     }
     switch (c->phase) {

@@ -41,7 +41,8 @@ static void convert(struct worker *w, struct io_command *command) {
 void io_on_command(void *owner, struct message *m) {
     struct worker *w = owner;
     struct io_command *command = container_of(m, struct io_command, message);
-    if (command->kind == IO_TRIM) fan_trim(&w->fan, command->channel, command->seq);
+    if (command->kind == IO_TRIM)
+        fan_trim(&w->fan, command->channel, command->seq, command->by);
     else if (command->kind == IO_DROP) fan_drop(&w->fan, command->channel);
     else if (command->kind == IO_CONVERT) convert(w, command);
     else configure(w, command);
@@ -63,7 +64,9 @@ void io_on_reply(void *owner, struct message *m) {
 
 static void deny(struct stream *stream, struct slice channel) {
     if (!stream_unsubscribe(stream, channel)) return;
-    stream_reset(stream, channel, RESET_DENIED, stream->cursor, 0);
+    stream_reset(stream, &(struct loss){.channel = channel,
+                                        .reason = RESET_DENIED,
+                                        .from = stream->cursor});
     if (stream->n_subs == 0) stream_bye(stream, END_REVOKED);
     stream_wake(stream);
 }

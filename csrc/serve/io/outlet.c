@@ -15,6 +15,7 @@
 #include "serve/io/due.h"
 #include "serve/io/poll.h"
 #include "serve/io/feeding.h"
+#include "serve/io/flight.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -170,8 +171,14 @@ static bool outlet_take_back(struct stream *s) {
     return true;
 }
 
-const struct fan_ops outlet_ops = {
-    .send = outlet_send, .take_back = outlet_take_back, .expect = outlet_expect};
+static void outlet_lost(struct stream *s, const struct loss *loss) {
+    flight_lost(container_of(s, struct outlet, stream), loss);
+}
+
+const struct fan_ops outlet_ops = {.send = outlet_send,
+                                   .take_back = outlet_take_back,
+                                   .lost = outlet_lost,
+                                   .expect = outlet_expect};
 
 size_t outlet_unsent(const struct outlet *o) {
     size_t pinned =
@@ -318,6 +325,7 @@ int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
         plan->options.heartbeat >= 0 ? plan->options.heartbeat : r->route->heartbeat;
     double heartbeat = conn_of(o)->polls ? 0 : set_heartbeat(o, wanted);
     struct plan_spec spec = {plan->specs, plan->n, plan->options};
+    bool is_new = !o->client; /* else it begins anew */
     char room[40];
     struct stream_opening opening = {.client = slice_str(client->id),
                                      .plan = spec,
@@ -333,12 +341,17 @@ int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
         opening.ask = &ask;
         opening.feed_plan = plan;
     }
+    if (is_new) o->client = client_ref(client); /* what it loses at once is its loss */
     int err = stream_open(&o->stream, &opening);
+    if (err < 0 && is_new) {
+        client_unref(o->client);
+        o->client = NULL;
+    }
     if (err < 0) return err;
     o->expires = plan->options.expires;
     client->outlet = o;
-    if (o->client) return 0; /* it was opened before, and begins anew */
-    o->client = client_ref(client);
+    if (!is_new) return 0;
+    flight_opened(conn_worker(conn_of(o)), r, plan, client);
     to_app_opened(client, plan);
     return 0;
 }
@@ -371,7 +384,7 @@ int outlet_plan(struct outlet *o, struct request *r, struct plan *plan,
 }
 
 void outlet_break(struct conn *c) {
-    stream_end(&c->outlet.stream, &(struct bye){.reason = END_SLOW, .breaks = true});
+    stream_break(&c->outlet.stream, END_SLOW, BY_LOSS);
 }
 
 void outlet_refuse(struct conn *c, struct request *r, const struct bye *bye) {
@@ -416,7 +429,7 @@ void outlet_on_timer(struct outlet *o) {
     if (expires_in(o) == 0) stream_bye(&o->stream, END_EXPIRED);
     if (leaves_in(c) == 0) say_drain(c);
     if (o->pinned && output_is_stalled(c)) {
-        conn_doom(c, END_SLOW);
+        conn_doom_by(c, END_SLOW, BY_STALL);
         return;
     }
     if (c->polls) {
@@ -426,7 +439,7 @@ void outlet_on_timer(struct outlet *o) {
     }
     if (!o->pinned && o->heartbeat_ms > 0) {
         if (is_cut_off(c)) {
-            conn_doom(c, END_GONE);
+            conn_doom_by(c, END_GONE, BY_SILENCE);
             return;
         }
         if (quiet_ms(c) >= o->heartbeat_ms) beat(c);
@@ -454,12 +467,14 @@ void outlet_on_deny(struct outlet *o) {
     if (conn_of(o)->polls) poll_on_deny(conn_of(o));
 }
 
-static void log_end(struct outlet *o, enum end_reason reason) {
-    if (!log_wants(LOG_INFO) || !o->client) return;
+/* In the log and, with its cause, for who asks why. */
+static void report_end(struct outlet *o, enum end_reason reason, enum end_cause cause) {
+    if (!o->client) return;
+    struct worker *w = conn_worker(conn_of(o));
     char id[40];
     snprintf(id, sizeof id, "%s-%llu", o->stream.fan->epoch,
              (unsigned long long)o->stream.written);
-    double seconds = (double)(conn_worker(conn_of(o))->now_ms - o->opened_ms) / 1000;
+    double seconds = (double)(w->now_ms - o->opened_ms) / 1000;
     struct log_field fields[] = {{.name = "path", .text = client_path(o->client)},
                                  {.name = "client", .text = o->client->id},
                                  {.name = "ip", .text = client_ip(o->client)},
@@ -467,15 +482,19 @@ static void log_end(struct outlet *o, enum end_reason reason) {
                                  {.name = "seconds", .number = seconds},
                                  {.name = "events", .number = (double)o->client->events},
                                  {.name = "bytes", .number = (double)o->client->bytes},
-                                 {.name = "last", .text = id}};
-    log_write(LOG_INFO, "stream ended", fields, sizeof fields / sizeof *fields);
+                                 {.name = "last", .text = id},
+                                 {.name = "cause", .text = reason_cause(cause)},
+                                 {.name = "user", .text = client_user(o->client)}};
+    size_t n = sizeof fields / sizeof *fields, for_log = n - 2;
+    if (log_wants(LOG_INFO)) log_write(LOG_INFO, "stream ended", fields, for_log);
+    flight_ended(w, fields, client_user(o->client) ? n : n - 1, cause);
 }
 
 void outlet_close(struct outlet *o) {
     ASSERT_OWNER(o->stream.fan->loop);
     struct worker *w = conn_worker(conn_of(o));
     enum end_reason reason = o->stream.reason ? o->stream.reason : END_GONE;
-    log_end(o, reason);
+    report_end(o, reason, o->stream.cause ? o->stream.cause : BY_NETWORK);
     if (o->pinned) block_unref(o->pinned);
     stream_deinit(&o->stream);
     if (o->client) {

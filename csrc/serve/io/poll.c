@@ -199,7 +199,7 @@ static void park(struct poll *p) {
     while (w->n_parked > POLLS_PARKED_MAX || w->parked_bytes > POLLS_PARKED_BYTES_MAX) {
         struct poll *oldest = container_of(w->polls_parked.next, struct poll, parked);
         unpark(oldest);
-        conn_doom(&oldest->home, END_GONE);
+        conn_doom_by(&oldest->home, END_GONE, BY_CROWD);
     }
 }
 
@@ -539,7 +539,7 @@ void poll_leave(struct conn *c) {
     p->request = NULL;
     if (p->home.doomed) return;
     if (p->answers == 0) {
-        conn_doom(&p->home, END_GONE);
+        conn_doom_by(&p->home, END_GONE, BY_CLIENT);
         return;
     }
     if (p->worth && !p->over) turn_page(p); /* lost, like one that was on its way */
@@ -564,7 +564,7 @@ void poll_on_timer(struct conn *home) {
     poll_on_end(home);
     if (poll_due_in(home) > 0) return;
     if (!p->asker) {
-        conn_doom(home, END_GONE);
+        conn_doom_by(home, END_GONE, BY_ABSENCE);
     } else if (!p->late) {
         p->late = true;
         if (home->streams && stream_wants_sync(stream_of(p), worker_of(p)->now_ms))

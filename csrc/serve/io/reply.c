@@ -21,6 +21,7 @@ static enum end_reason refusal(const struct conn *c, const struct request *r) {
 static void refuse_stream(struct conn *c, struct request *r, enum end_reason reason) {
     dispatch_bye(c, r,
                  &(struct bye){.reason = reason,
+                               .cause = BY_ANSWER,
                                .status = c->streams ? r->status : 0,
                                .over_limit = r->status == 429});
     conn_end_request(c);

@@ -206,6 +206,7 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
+    flight_init(&w->flight);
     w->signals.fd = w->control.accept.io.fd = w->scrapers.io.fd = -1;
     init_watchers(w);
     w->reserve_fd = fault_here() ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
@@ -305,6 +306,7 @@ void worker_deinit(struct worker *w) {
     if (w->signals.fd >= 0) close(w->signals.fd);
     if (w->reserve_fd >= 0) close(w->reserve_fd);
     mem_free(w->input);
+    flight_deinit(&w->flight);
     loop_deinit(&w->loop);
 }
 

@@ -16,6 +16,7 @@
 #include "run/wheel.h"
 #include "serve/hub.h"
 #include "serve/io/control.h"
+#include "serve/io/flight.h"
 #include "serve/routes.h"
 
 struct worker {
@@ -41,6 +42,7 @@ struct worker {
     size_t parked_bytes;
     uint32_t n_parked;
     struct list feedings; /* answers that can be given: see feeding.h */
+    struct flight flight;
     struct pool conn_pool;
     struct socks socks;
     struct routes *routes;

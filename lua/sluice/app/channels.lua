@@ -223,6 +223,7 @@ end
 -- @tparam table|nil user
 -- @tparam sluice.Client client
 -- @treturn boolean
+-- @treturn table|nil the rule that says no
 function channels.may_read(generation, channel, user, client)
   for _, rule in ipairs(generation.readers) do
     local params = core.match(rule.pattern, channel)
@@ -238,7 +239,7 @@ function channels.may_read(generation, channel, user, client)
         core.log("warn", ("read rule of '%s' (%s) returned %s, which means no: only true "
           .. "allows reading"):format(rule.pattern, rule.where, show(answer)))
       end
-      if not ok or answer ~= true then return false end
+      if not ok or answer ~= true then return false, rule end
     end
   end
   return true

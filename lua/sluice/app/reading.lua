@@ -198,13 +198,17 @@ end
 -- when none is left the stream ends with bye.
 -- @tparam sluice.Generation generation
 -- @tparam sluice.Client client
+-- @tparam[opt] string why for whoever asks later: "after reload #3"
 -- @treturn integer how many channels were taken away
-function reading.recheck_one(generation, client)
+function reading.recheck_one(generation, client, why)
   local server = generation.server
   local info = server:client(client.id)
   local taken = 0
   for _, channel in ipairs(info and info.channels or {}) do
-    if not channels.may_read(generation, channel, client.user, client) then
+    local good, rule = channels.may_read(generation, channel, client.user, client)
+    if not good then
+      generation.runtime.recorder:deed({ message = "denied", client = client.id, channel = channel,
+        cause = "read", pattern = rule.pattern, where = rule.where, why = why })
       local followed, announced = server:unsubscribe(client.id, channel, "denied")
       if announced then stream_hooks.leave(generation.runtime, client, channel, "denied") end
       if followed then taken = taken + 1 end
@@ -221,9 +225,10 @@ end
 function reading.recheck(self, user_id)
   local generation = phase.running(self, "recheck")
   check_user("app:recheck()", user_id)
+  local why = "by app:recheck() at " .. caller.where()
   local taken = 0
   for client in reading.clients(self, { user = user_id }) do
-    taken = taken + reading.recheck_one(generation, client)
+    taken = taken + reading.recheck_one(generation, client, why)
   end
   return taken
 end

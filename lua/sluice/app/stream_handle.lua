@@ -22,6 +22,9 @@ for word, row in pairs(core.reasons.bye) do
 end
 table.sort(REASONS)
 
+-- What an operator who asks why is told of an end by the app.
+local CAUSES = { stop = "stopped", revoked = "revoked", expired = "expired", denied = "denied" }
+
 -- The runtime and the id; opens a stream whose plan function is still running.
 local function opened(self, what)
   if getmetatable(self) ~= stream_handle.META then
@@ -128,6 +131,8 @@ local function close(self, what, reason, event, data)
     if not text then return nil, message, code end
   end
   if not id then return nil, "closed", "ECLOSED" end
+  runtime.recorder:deed({ message = "closed", client = id, reason = reason, how = what .. "()",
+    cause = CAUSES[reason] or "closed", where = (caller.where()) })
   return runtime.server:close(id, reason, nil, event, text)
 end
 

@@ -14,6 +14,7 @@ local COMMANDS = {
   require("sluice.command.check"),
   require("sluice.command.routes"),
   require("sluice.command.reload"),
+  require("sluice.command.explain"),
   require("sluice.command.store"),
   require("sluice.command.record"),
   require("sluice.command.replay"),

@@ -135,8 +135,16 @@ function callbacks.timer(self)
   self.scheduler:tick()
 end
 
+--- One I/O thread answers a question.
+function callbacks.told(self, ticket, lines)
+  self.explainer:told(ticket, lines)
+end
+
 function callbacks.signal(self, name)
-  if name ~= "HUP" then return self.server:stop() end
+  if name ~= "HUP" then
+    self.recorder:deed({ message = "stopping", text = "the signal " .. name })
+    return self.server:stop()
+  end
   if self.reloader then self.reloader:request("reload") end
 end
 

@@ -102,7 +102,9 @@ end
 -- A rule that is stopped by its budget denies.
 local function recheck_one(runtime, id)
   local client = stream_handle.new(runtime, id)
-  local ok, problem = budget.call("read rules", reading.recheck_one, runtime.generation, client)
+  local why = ("after reload #%d"):format(runtime.generation.id)
+  local ok, problem = budget.call("read rules", reading.recheck_one, runtime.generation, client,
+    why)
   if ok then return end
   runtime:report(nil, failure.late(problem), "read rules")
   runtime.server:close(id, "revoked")

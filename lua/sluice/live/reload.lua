@@ -79,6 +79,7 @@ local function fail(self, kind, problem, seconds)
   core.log("error", ("%s failed in %s: %s; generation %d keeps serving"):format(kind, problem.phase,
     problem.message, live.id), { phase = problem.phase, file = file, line = outcome.line,
     traceback = problem.traceback, generation = live.id })
+  self.runtime.recorder:reload(outcome)
   hooks.fire(self.runtime, "error", { where = "reload", phase = problem.phase, file = file,
     message = problem.message, traceback = problem.traceback, line = outcome.line,
     generation = live.id })
@@ -139,6 +140,7 @@ local function succeed(self, outcome, prepared, began)
   count(self, "ok", "swap", outcome.seconds)
   core.log("info", ("%s #%d in %.1f ms: %s"):format(outcome.kind, outcome.generation,
     outcome.seconds * 1000, difference.summary(outcome.difference, outcome.files)))
+  runtime.recorder:reload(outcome)
   for _, note in ipairs(outcome.notes) do core.log("warn", note) end
   losses.note(outcome.notes, outcome.losses, true) -- the store has logged what it deleted
   outcome.losses = nil

@@ -4,12 +4,14 @@
 -- states, stores, pending tasks and idempotency keys.
 local callbacks = require("sluice.live.callbacks")
 local core = require("sluice.core")
+local explainer = require("sluice.explain.explainer")
 local failure = require("sluice.base.failure")
 local handover = require("sluice.live.handover")
 local hooks = require("sluice.app.hooks")
 local idempotency = require("sluice.live.idempotency")
 local plain = require("sluice.base.plain")
 local process = require("sluice.base.process")
+local recorder = require("sluice.explain.recorder")
 local retirement = require("sluice.live.retirement")
 local scheduler = require("sluice.live.scheduler")
 local services = require("sluice.app.services")
@@ -41,6 +43,7 @@ function runtime.new(server)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
   self.retirement, self.handover = retirement.new(self), handover.new(self)
+  self.recorder, self.explainer = recorder.new(), explainer.new(self)
   self.idempotency, self.stored = idempotency.new(core.now), stored.new(self)
   self.stores = stores.new(self)
   server:on(function(kind, a, b, c, d, e, f) return self:dispatch(kind, a, b, c, d, e, f) end)
@@ -79,6 +82,7 @@ function Runtime:report(fiber, problem, name)
   name = name or fiber and fiber.name or "callback"
   local generation = fiber and fiber.generation or self.generation
   count_error(self, generation)
+  self.recorder:error(name, problem, generation and generation.id)
   core.log("error", with_name(name, problem.message),
     failure.fields(problem, { generation = generation and generation.id,
       trace = trace.id(fiber and fiber.trace) }))
@@ -209,6 +213,7 @@ function Runtime:exit(code, where)
     fiber and " in " .. fiber.name or ""), { code = code })
   if not self.exit_code then
     self.exit_code = code
+    self.recorder:deed({ message = "stopping", text = ("os.exit(%d) at %s"):format(code, where) })
     self.scheduler:at(core.now(), function() self.server:stop() end)
   end
   if fiber then self.scheduler:cancel(fiber) end

@@ -1,7 +1,7 @@
 --- The server's own routes under /-/, which the core opens only to the Unix socket and to the
--- admin key: GET /-/metrics has figures, GET /-/routes what is served, GET /-/reload reports,
--- POST /-/reload acts. They belong to no generation, so they answer whatever state the app is in.
--- Keeps nothing in memory.
+-- admin key: GET /-/metrics has figures, GET /-/routes what is served, GET /-/explain why, GET
+-- /-/reload reports, POST /-/reload acts. They belong to no generation, so they answer whatever
+-- state the app is in. Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
 local codes = require("sluice.base.codes")
 local core = require("sluice.core")
@@ -71,10 +71,25 @@ local function get_client(runtime, id, raw)
     trustProxy = runtime.trust_proxy == true })
 end
 
+local function get_explain(runtime, id, raw)
+  local values = query.parse(raw.query) or {}
+  for _, kind in ipairs(runtime.explainer.KINDS) do
+    if values[kind] and values[kind] ~= "" then
+      local ok, message, code = runtime.explainer:explain(kind, values[kind], function(told)
+        answer(runtime, id, 200, told)
+      end)
+      if not ok then refuse(runtime, id, codes.status(code), code, message) end
+      return
+    end
+  end
+  refuse(runtime, id, 400, "EINVAL", "say what to explain: ?client=ID, ?channel=NAME or ?reset=ID")
+end
+
 control.ROUTES = {
   ["GET /-/metrics"] = { method = "GET", pattern = "/-/metrics", act = get_metrics, always = true },
   ["GET /-/client"] = { method = "GET", pattern = "/-/client", act = get_client },
   ["GET /-/routes"] = { method = "GET", pattern = "/-/routes", act = get_routes },
+  ["GET /-/explain"] = { method = "GET", pattern = "/-/explain", act = get_explain },
   ["GET /-/reload"] = { method = "GET", pattern = "/-/reload", act = get_reload },
   ["POST /-/reload"] = { method = "POST", pattern = "/-/reload", act = post_reload },
 }

@@ -64,7 +64,7 @@ end
 -- @tparam table route
 -- @tparam sluice.Request req
 -- @tparam table after filled with the functions that get the answer
--- @return nil when all agreed, else the refusal: status, body, headers
+-- @return nil when all agreed, else the refusal: status, body, headers, and which guard it was
 function router.guard(generation, route, req, after)
   local path
   local look = generation.runtime.after_guard
@@ -74,7 +74,7 @@ function router.guard(generation, route, req, after)
     if not asked.pattern or core.match(asked.pattern, path) then
       local answer, second, third = asked.fn(req)
       if look then look(req, asked) end
-      if type(answer) == "number" then return answer, second, third end
+      if type(answer) == "number" then return answer, second, third, asked end
       if answer ~= true then guard_mistake(route, asked, answer) end
       if type(second) == "function" then after[#after + 1] = second
       elseif second ~= nil and type(second) ~= "string" then guard_surplus(asked, second) end

@@ -4,6 +4,7 @@
 -- returns opens the stream and writes it from its coroutine. streams.again runs the plan of
 -- an open stream again (a reload, app:replan). In memory: the plans that run, with their requests.
 local answers = require("sluice.requests.answers")
+local asked = require("sluice.requests.asked")
 local budget = require("sluice.base.budget")
 local channels = require("sluice.app.channels")
 local codes = require("sluice.base.codes")
@@ -11,6 +12,7 @@ local failure = require("sluice.base.failure")
 local feed = require("sluice.app.feed")
 local plain = require("sluice.base.plain")
 local plan = require("sluice.app.plan")
+local refusals = require("sluice.requests.refusals")
 local request = require("sluice.requests.request")
 local router = require("sluice.requests.router")
 local show = require("sluice.base.show")
@@ -36,36 +38,27 @@ local function expires_of(user)
   return math.max(expires, 1)
 end
 
-local KEPT = { "method", "path", "headers", "header_text", "body", "ip", "host", "params", "user" }
-
--- What the client of a stream by POST asked for, when another run of its plan needs it.
-local function what_it_asked(session)
-  if session.req.method ~= "POST" or session.route.checked then return nil end
-  local asked = { query_text = rawget(session.req, "query_text") }
-  for _, name in ipairs(KEPT) do asked[name] = rawget(session.req, name) end
-  return asked
-end
-
 -- Register a stream with core and runtime; returns its id, or nil, message, code. A client that
 -- polls again (then the second result is true) is registered, and keeps the meta that it had.
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
-  local user, asked = req.user, what_it_asked(session)
+  local user, kept = req.user, asked.keep(session)
   concrete.expires = expires_of(user)
   -- see Runtime:remember
   local close_wanted = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil
-    or asked ~= nil
+    or kept ~= nil
   local id, again, code = runtime.server:accept(session.id, concrete, user and user.id,
     close_wanted, is_written)
   if not id then return nil, again, code end
   if again and is_written then return id, true end -- another run of its function writes it
   session.client_id = id
   if again then return id, true end
-  runtime:remember(id, user, meta, is_written, asked)
+  runtime:remember(id, user, meta, is_written, kept)
   return id
 end
 
 local function refuse(session, status, headers, text)
+  refusals.note(session, status)
   if session.client_id then
     session.runtime.server:close(session.client_id, status >= 500 and "error" or "denied", status)
   else
@@ -141,7 +134,10 @@ end
 local function not_allowed(session, concrete)
   local client = session.client or stream_handle.pending(session)
   for _, entry in ipairs(concrete.channels) do
-    if not channels.may_read(session.generation, entry[1], session.req.user, client) then
+    local good, rule = channels.may_read(session.generation, entry[1], session.req.user, client)
+    if not good then
+      session.why_not = { cause = "read", channel = entry[1], pattern = rule.pattern,
+        where = rule.where }
       return codes.body(403, "not allowed: " .. entry[1], "EDENIED")
     end
   end
@@ -151,8 +147,9 @@ end
 local function admit(session)
   local route, req = session.route, session.req
   if session.why then return nil end -- an open stream has passed the guards already
-  local status, body, headers = router.guard(session.generation, route, req, session.after)
+  local status, body, headers, by = router.guard(session.generation, route, req, session.after)
   if not status then return nil end
+  session.why_not = { cause = "guard", guard = by.n, where = by.where }
   return "answer", answers.read("a guard of " .. route.name, status, body, headers)
 end
 
@@ -174,10 +171,14 @@ local function decide(session)
   local planned, first, second, third = run_plan(session)
   if not planned then
     if first == nil and second == nil then return "ended" end
+    session.why_not = { cause = "plan", text = type(second) == "string" and second or nil }
     return "answer", answers.read(route.title, first, second, third)
   end
   local concrete, message = plan.concrete(planned, req, planned == route.checked and req.params)
-  if not concrete then return "answer", answers.read(route.name, 404, message) end
+  if not concrete then
+    session.why_not = { cause = "channel", text = message }
+    return "answer", answers.read(route.name, 404, message)
+  end
   local denied = not_allowed(session, concrete)
   if denied then return "answer", answers.read(route.name, 403, denied) end
   concrete.heartbeat = concrete.heartbeat or route.heartbeat
@@ -217,7 +218,11 @@ local function act(session)
   local what, a, b, c = decide(session)
   if what == "plan" then return open(session, a, b) end
   if what == "answer" then return refuse(session, a, b, c) end
-  if session.client_id then session.runtime.server:close(session.client_id, "end") end
+  if session.client_id then
+    session.runtime.recorder:deed({ message = "closed", client = session.client_id,
+      cause = "finished", route = session.route.name, where = session.route.where })
+    session.runtime.server:close(session.client_id, "end")
+  end
   return 200
 end
 
@@ -233,6 +238,8 @@ local function serve(session)
     local headers, text, problem
     local where = session.route.name
     status, headers, text, problem = answers.failed(where, status)
+    session.why_not = problem and { cause = "plan_error", text = problem.message,
+      traceback = problem.traceback } or { cause = "plan", text = "req:abort" }
     if problem then runtime:report(runtime.scheduler.current, problem) end
     budget.close_children(runtime.scheduler.current)
     refuse(session, status, headers, text)
@@ -264,15 +271,6 @@ function streams.request(runtime, id, route, raw)
     req = request.new(raw), after = {} })
 end
 
--- The request of a stream for another run of its plan, without fields that the old code added.
--- Of a stream by GET whose plan has returned only the path is known.
-local function same_request(req, info, params)
-  local raw = { method = "GET", path = info.path, ip = info.ip, body = "" }
-  for _, name in ipairs(KEPT) do raw[name] = req and rawget(req, name) or raw[name] end
-  raw.query, raw.params = req and rawget(req, "query_text") or nil, raw.params or params
-  return request.new(raw)
-end
-
 --- Run the plan of an open stream again, with the code of the current generation.
 -- @tparam sluice.Runtime runtime
 -- @tparam string id the client
@@ -283,9 +281,12 @@ function streams.again(runtime, id, before, why)
   if not info or not runtime.server:want_close(id) then return end
   local route, params = runtime:route_of(info.path, info.route)
   -- it comes back: to 404, or to where it was in a log
-  if not route or route.kind == "feed" then return runtime.server:close(id, "end") end
+  if not route or route.kind == "feed" then
+    runtime.recorder:deed({ message = "closed", client = id, cause = "route", path = info.path })
+    return runtime.server:close(id, "end")
+  end
   local entry = runtime.clients[id]
-  local req = same_request(before and before.req or entry and entry.asked, info, params)
+  local req = asked.again(before and before.req or entry and entry.asked, info, params)
   if before and before.route.name ~= route.name then req.params = params end
   req.user = entry and entry.user
   local meta = before and before.client and rawget(before.client, "meta") or entry and entry.meta

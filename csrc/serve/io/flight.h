@@ -1,0 +1,41 @@
+/* The flight recorder of an I/O thread: what happened to its streams, for whoever asks later why.
+ *
+ * A line of JSON each, as the log has them: a stream that opened, was refused, lost something, or
+ * ended, with the cause. Who comes and leaves is kept apart from what is done to streams, so that
+ * a thousand visits do not push out the one reset that somebody asks about. Nothing is noted for a
+ * delivery. Bounded by FLIGHT_BYTES. [the worker's thread] */
+#ifndef SLUICE_SERVE_IO_FLIGHT_H
+#define SLUICE_SERVE_IO_FLIGHT_H
+
+#include "base/log_line.h"
+#include "base/recorder.h"
+#include "fan/loss.h"
+
+struct worker;
+struct request;
+struct plan;
+struct client;
+struct outlet;
+struct bye;
+
+struct flight {
+    struct recorder visits; /* opened, and left by themselves */
+    struct recorder deeds;  /* refused, reset, ended by the server or the app */
+};
+
+void flight_init(struct flight *f);
+void flight_deinit(struct flight *f);
+
+/* When the oldest line was written; empty: it has all since the start. */
+struct slice flight_since(const struct recorder *r);
+
+void flight_opened(struct worker *w, const struct request *r, const struct plan *plan,
+                   const struct client *c);
+void flight_refused(struct worker *w, const struct request *r, const struct bye *bye);
+void flight_lost(const struct outlet *o, const struct loss *loss);
+
+/* 'fields': what is known of its life. */
+void flight_ended(struct worker *w, const struct log_field *fields, size_t n,
+                  enum end_cause cause);
+
+#endif

@@ -1,0 +1,83 @@
+--- `sluice explain` asks a real server, with two I/O threads, about clients on sockets.
+local deadline = require("spec.support.deadline")
+local json = require("sluice.json")
+local live = require("spec.support.live")
+local process = require("spec.support.process")
+
+local KEY = "0123456789abcdefghijklmnopqrstuvwxyzABCDEF"
+
+local APP = [[
+app:channel("log", { history = 5 })
+app:stream("/log", "log")
+app:stream("/any/*rest", function() return "log" end)
+app:stream("/no/*rest", function() return 403 end)]]
+
+describe("sluice explain", function()
+  local s
+
+  before_each(function()
+    s = live.start(APP, { io_threads = 2, args = { "--drain", "0", "--admin-key", KEY } })
+  end)
+  after_each(live.stop_all)
+
+  local function explain(...)
+    return process.run({ "env", "XDG_RUNTIME_DIR=" .. s.folder, "build/bin/sluice", "explain", "--port", s.port, ... })
+  end
+
+  local function cause_of(kind, id)
+    local answer = s.get(("/-/explain?%s=%s"):format(kind, id), { Authorization = "Bearer " .. KEY })
+    return json.decode(answer.body).because[1].cause
+  end
+
+  local function ended(id, cause, seconds)
+    deadline.eventually(function() return cause_of("client", id) == cause end, seconds or 5, "cause " .. cause)
+  end
+
+  it("finds a client on any thread, open and gone, and says how it left", function()
+    for how, leave in pairs({ left = function(c) c:close() end, network = function(c) c:reset() end }) do
+      for _ = 1, 3 do -- on either thread
+        local c = live.connect(s, "/log")
+        local id = c.hello.client
+        assert.equal("publish", cause_of("client", id))
+        leave(c)
+        ended(id, how)
+      end
+    end
+  end)
+
+  it("tells a full socket", function()
+    local c = live.connect(s, "/log", { rcvbuf = 4096 })
+    local id = c.hello.client
+    for _ = 1, 5 do s.publish("log", { n = 10, pad = 60000 }) end
+    ended(id, "socket")
+    local _, text = explain("client", id)
+    assert.truthy(text:find("^client " .. id .. ": open for %d+ s, GET /log %(/%S+/app.lua:%d+%), 127.0.0.1\n"), text)
+    assert.truthy(text:find("Its socket is full", 1, true), text)
+  end)
+
+  it("writes nothing of a client's to a terminal as it came, and ends with 1 when it knows nothing", function()
+    local c = live.connect(s, "/any/%c2%9b31mred%e2%80%ae")
+    local id = c.hello.client
+    local code, text = explain("client", id)
+    assert.equal(0, code)
+    assert.is_nil(text:find("[%z\1-\9\11-\31\127]"))
+    assert.is_nil(text:find("\xc2\x9b", 1, true))
+    assert.is_nil(text:find("\xe2\x80\xae", 1, true))
+    assert.truthy(text:find("red", 1, true))
+    code, text = explain("client", "nobody")
+    assert.equal(1, code)
+    assert.truthy(text:find("Nothing is known of 'nobody'", 1, true))
+    code, text = explain("channel", "a b")
+    assert.equal(1, code)
+    assert.truthy(text:find("segment 'a b'", 1, true) or text:find("'a b'", 1, true), text)
+  end)
+
+  it("answers over TCP with the admin key alone", function()
+    assert.equal(401, s.get("/-/explain?client=x").status)
+    assert.equal(401, s.get("/-/explain?client=x", { Authorization = "Bearer " .. KEY:reverse() }).status)
+    assert.equal("unknown", cause_of("client", "x"))
+    local code, text = explain("client", "x", "--json")
+    assert.same({ 1, "unknown" }, { code, json.decode(text).because[1].cause })
+    assert.is_nil(s.log():find(KEY, 1, true))
+  end)
+end)
