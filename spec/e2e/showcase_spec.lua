@@ -5,7 +5,6 @@ local http = require("spec.support.http")
 local json = require("sluice.json")
 local process = require("spec.support.process")
 local server = require("spec.support.server")
-local shared = require("spec.support.shared")
 local sse = require("spec.support.sse")
 local tree = require("spec.support.tree")
 
@@ -28,10 +27,8 @@ end
 describe("the showcase", function()
   after_each(function() process.stop_all() end)
 
-  it("answers the document's own curl line", function()
-    local text = shared.read("use-cases.md")
-    if not text then return pending("no ../shared/use-cases.md") end
-    local line = text:match("```bash\n.-\n   (curl .-)\n   ```")
+  it("answers the curl line of the page about use cases", function()
+    local line = tree.read("doc/use-cases.md"):match("\n`(curl [^`]+)`\n"):gsub("\n", " ")
     assert.truthy(line:find("http://localhost:" .. PORT, 1, true), line)
     local up, s = pcall(server.start, { path = PATH, port = PORT, args = { "--demo" } })
     if not up then return pending("port 5121 is taken") end

@@ -27,6 +27,13 @@ local titles = setmetatable({}, { __index = function(self, path)
   return self[path]
 end })
 
+-- The code of the test with these words.
+local function body_of(path, words)
+  local text = tree.read(path)
+  local at = text:find(words, 1, true)
+  return text:sub(at, (text:find("\n%s*it%(", at) or #text))
+end
+
 -- { title, level, text } of each heading.
 local function sections_of(text)
   local list = {}
@@ -73,6 +80,7 @@ describe("the page of use cases", function()
       assert.truthy(words, path .. " is named without a test of it")
       words = words:gsub("%s+", " ")
       assert.truthy(titles[path]:find(words, 1, true), ('%s has no test "%s"'):format(path, words))
+      assert.falsy(body_of(path, words):find("shared%."), words .. " is skipped in most checkouts")
     end
   end)
 
