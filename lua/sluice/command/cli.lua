@@ -15,6 +15,7 @@ local COMMANDS = {
   require("sluice.command.routes"),
   require("sluice.command.reload"),
   require("sluice.command.explain"),
+  require("sluice.command.repl"),
   require("sluice.command.store"),
   require("sluice.command.record"),
   require("sluice.command.replay"),

@@ -48,13 +48,14 @@ end
 -- @tparam table given { port, socket } from the command line
 -- @tparam string method
 -- @tparam string target
+-- @tparam[opt=""] string body
 -- @treturn table|nil the JSON answer, or nil, message
 -- @treturn integer status
-function remote.ask(given, method, target)
+function remote.ask(given, method, target, body)
   local path, port = socket_path(given)
   if not path then return nil, port end
   local text, why = core.call(path, ("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
-    .. "Content-Length: 0\r\n\r\n"):format(method, target), SECONDS)
+    .. "Content-Length: %d\r\n\r\n%s"):format(method, target, #(body or ""), body or ""), SECONDS)
   if not text then
     return nil, ("no server answers at %s: %s%s"):format(path, why, port and hint(port) or "")
   end

@@ -8,6 +8,7 @@ local core = require("sluice.core")
 local json = require("sluice.json")
 local metrics = require("sluice.requests.metrics")
 local query = require("sluice.base.query")
+local repl = require("sluice.requests.repl")
 local route_list = require("sluice.requests.route_list")
 
 local control = {}
@@ -85,12 +86,25 @@ local function get_explain(runtime, id, raw)
   refuse(runtime, id, 400, "EINVAL", "say what to explain: ?client=ID, ?channel=NAME or ?reset=ID")
 end
 
+-- Not with the admin key: a key may be read by others, a socket is opened by its user alone.
+local function post_repl(runtime, id, raw)
+  local values = query.parse(raw.query) or {}
+  if raw.ip ~= "unix" then
+    return refuse(runtime, id, 403, "EDENIED", "only over the Unix socket")
+  end
+  repl.run(runtime, { code = raw.body or "", session = values.session or "",
+    writes = is_on(values, "write"), as_json = is_on(values, "json") }, function(out)
+    answer(runtime, id, 200, out)
+  end)
+end
+
 control.ROUTES = {
   ["GET /-/metrics"] = { method = "GET", pattern = "/-/metrics", act = get_metrics, always = true },
   ["GET /-/client"] = { method = "GET", pattern = "/-/client", act = get_client },
   ["GET /-/routes"] = { method = "GET", pattern = "/-/routes", act = get_routes },
   ["GET /-/explain"] = { method = "GET", pattern = "/-/explain", act = get_explain },
   ["GET /-/reload"] = { method = "GET", pattern = "/-/reload", act = get_reload },
+  ["POST /-/repl"] = { method = "POST", pattern = "/-/repl", act = post_repl },
   ["POST /-/reload"] = { method = "POST", pattern = "/-/reload", act = post_reload },
 }
 
