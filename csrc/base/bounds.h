@@ -193,7 +193,20 @@
 #define HANDED_MAX 8          /* listening sockets that are handed over: refused */
 #define ACCEPT_TURN_MAX 64    /* accepted in one turn of a loop */
 #define ACCEPT_SHARED_MAX 4   /* ... where several threads take from one socket */
-#define BACKLOG_DRAIN_MAX 4096   /* accepted at most when a drain begins */
+#define BACKLOG_DRAIN_MAX 4096 /* accepted at most when a drain begins */
+#define HANDSHAKES_MAX 512 /* of TLS, per I/O thread: accepting waits for one to end */
+#define HANDSHAKE_MS 5000  /* for one: closed */
+#define HANDSHAKE_HURRY_MS 1000 /* ... while HANDSHAKES_MAX are under way */
+/* Handshakes compute so long in one turn; one takes some 400 us. Streams are served between. */
+#define HANDSHAKE_TURN_US 1000
+#define HANDSHAKE_BYTES_MAX 32768 /* that a client may send in one */
+#define TLS_PAIRS_MAX 64          /* certificates: more are refused at the start */
+#define TLS_FILE_MAX 262144       /* of a certificate with its chain, or a key */
+#define TLS_LOOK_S 2              /* their files are looked at so often */
+/* A new ticket key so often, and so many are understood: a ticket lives for two rotations. */
+#define TICKET_ROTATE_S 43200
+#define TICKET_LIFE_S 86400
+#define TICKET_KEYS 3
 #define ACCEPT_PAUSE_MS 100      /* pause when descriptors or memory are lacking */
 #define ACCEPT_TELL_MS 10000     /* ... which is logged so often */
 #define REQUESTS_QUEUED_MAX 1024 /* handed to the app, per I/O thread; others wait */

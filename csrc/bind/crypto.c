@@ -6,6 +6,7 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
+#include "crypto/certificate.h"
 #include "crypto/digest.h"
 #include "crypto/pubkey.h"
 #include "crypto/scrypt.h"
@@ -171,6 +172,43 @@ static int l_scrypt(lua_State *L) {
     return err < 0 ? lx_fail(L, err) : 1;
 }
 
+/* ---- Certificates ------------------------------------------------------------------- */
+
+static void set_text(lua_State *L, const char *name, const struct buf *text) {
+    lua_pushlstring(L, text->p, text->n);
+    lua_setfield(L, -2, name);
+}
+
+static int push_local(lua_State *L) {
+    const struct certificate_local *c = lua_touserdata(L, 1);
+    lua_createtable(L, 0, 3);
+    set_text(L, "ca", &c->ca);
+    set_text(L, "cert", &c->certificate);
+    set_text(L, "key", &c->key);
+    return 1;
+}
+
+/* core.local_certificate() -> { ca =, cert =, key = } as PEM | nil, message, code */
+static int l_local_certificate(lua_State *L) {
+    struct certificate_local made;
+    lua_pushcfunction(L, push_local); /* protected: it allocates */
+    int err = certificate_make_local(&made);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushlightuserdata(L, &made);
+    int failed = lua_pcall(L, 1, 1, 0);
+    certificate_free_local(&made);
+    return failed ? lua_error(L) : 1;
+}
+
+/* core.certificate_expires(pem) -> seconds since 1970 | nil, message, code */
+static int l_certificate_expires(lua_State *L) {
+    int64_t at = 0;
+    int err = certificate_expires(lx_checkslice(L, 1), &at);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushinteger(L, at);
+    return 1;
+}
+
 /* ---- The table ---------------------------------------------------------------------- */
 
 static void make_type(lua_State *L, const char *name, const char *method,
@@ -197,6 +235,8 @@ void crypto_add_functions(lua_State *L) {
                                          {"from_base64url", l_from_base64url},
                                          {"public_key", l_public_key},
                                          {"scrypt", l_scrypt},
+                                         {"local_certificate", l_local_certificate},
+                                         {"certificate_expires", l_certificate_expires},
                                          {NULL, NULL}};
     /* a thread may still compute when the process ends: nothing is taken from it then */
     OPENSSL_init_crypto(OPENSSL_INIT_NO_ATEXIT, NULL);

@@ -2,6 +2,7 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "bind/server_type.h"
+#include "serve/app/certificates.h"
 #include "serve/app/watch.h"
 
 static int64_t field_ms(lua_State *L, int index, const char *name, double absent) {
@@ -48,6 +49,8 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->memory = (uint64_t)lx_field_number(L, 1, "memory", 0);
     o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
     o->metrics_port = (uint16_t)lx_field_number(L, 1, "metrics_port", 0);
+    o->tls_port = (uint16_t)lx_field_number(L, 1, "tls_port", 0);
+    o->tls_redirect = lx_field_bool(L, 1, "tls_redirect", false);
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
     o->trace = lx_field_bool(L, 1, "trace", true);
     o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);
@@ -68,6 +71,15 @@ static void copy_hosts(struct serve_options *o, struct filter_list hosts) {
     for (uint32_t i = 0; i < hosts.n; i++) o->hosts[i] = copy_slice(hosts.items[i]);
 }
 
+static void copy_pairs(struct serve_options *o, struct filter_list certificates,
+                       struct filter_list keys) {
+    o->tls = mem_new((keys.n + 1) * sizeof *o->tls);
+    o->n_tls = (int)keys.n;
+    for (uint32_t i = 0; i < keys.n; i++)
+        o->tls[i] = (struct tls_files){copy_slice(certificates.items[i]).p,
+                                       copy_slice(keys.items[i]).p};
+}
+
 /* core.server(options) -> server | nil, message, code */
 int lx_server_new(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
@@ -78,6 +90,13 @@ int lx_server_new(lua_State *L) {
     struct slice control = lx_field_slice(L, 1, "control");
     struct slice key = lx_field_slice(L, 1, "admin_key");
     struct slice metrics = lx_field_slice(L, 1, "metrics_host");
+    struct slice tls_host = lx_field_slice(L, 1, "tls_host");
+    lua_getfield(L, 1, "tls_certificates");
+    struct filter_list certificates = lx_checklist(L, -1, "tls_certificates");
+    lua_getfield(L, 1, "tls_keys");
+    struct filter_list keys = lx_checklist(L, -1, "tls_keys");
+    luaL_argcheck(L, certificates.n == keys.n, 1,
+                  "a key for each certificate is expected");
     lua_getfield(L, 1, "allow_hosts");
     struct filter_list hosts = lx_checklist(L, -1, "allow_hosts");
     lua_rawgeti(L, LUA_REGISTRYINDEX, LUA_RIDX_MAINTHREAD);
@@ -86,6 +105,8 @@ int lx_server_new(lua_State *L) {
     if (control.n > 0) options.control = mem_strndup(control.p, control.n);
     if (metrics.n > 0) options.metrics_host = mem_strndup(metrics.p, metrics.n);
     if (key.n > 0) options.admin_key = mem_strndup(key.p, key.n);
+    if (tls_host.n > 0) options.tls_host = mem_strndup(tls_host.p, tls_host.n);
+    copy_pairs(&options, certificates, keys);
     copy_hosts(&options, hosts);
     int err = server_new(&s->server, &options, &lx_server_events, s);
     if (err < 0) return lx_fail(L, err);
@@ -154,6 +175,10 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
     else if (s->failed == START_METRICS)
         lua_pushfstring(L, "cannot listen on %s port %d for metrics: %s", o->metrics_host,
                         o->metrics_port, why);
+    else if (s->failed == START_TLS && certificates_problem(s)) lua_pushstring(L, why);
+    else if (s->failed == START_TLS)
+        lua_pushfstring(L, "cannot listen on %s port %d for TLS: %s",
+                        o->tls_host ? o->tls_host : o->host, o->tls_port, why);
     else if (s->failed == START_CONTROL)
         lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control, why);
     else if (s->failed == START_STORE)
@@ -165,16 +190,35 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
     return 3;
 }
 
-/* server:start() -> port, [that for metrics] | nil, message, code */
+static void push_port(lua_State *L, uint16_t port) {
+    if (port > 0) lua_pushinteger(L, port);
+    else lua_pushboolean(L, false);
+}
+
+/* server:start() -> port, that for metrics | false, that for TLS | false
+ *   | nil, message, code */
 static int l_start(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_argcheck(L, !s->server->hub.started, 1, "the server runs already");
     int err = server_start(s->server);
     if (err < 0) return start_failed(L, s->server, err);
     lua_pushinteger(L, s->server->port);
-    if (s->server->metrics_port == 0) return 1;
-    lua_pushinteger(L, s->server->metrics_port);
-    return 2;
+    push_port(L, s->server->metrics_port);
+    push_port(L, s->server->tls_port);
+    return 3;
+}
+
+/* server:read_certificates() -> true | nil, message, code: those in use go on */
+static int l_read_certificates(lua_State *L) {
+    char why[CERTIFICATES_WHY_MAX];
+    if (certificates_reload(lx_checkserver(L)->server, why) == 0) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    lua_pushnil(L);
+    lua_pushstring(L, why);
+    lua_pushstring(L, status_name(E_INVAL));
+    return 3;
 }
 
 /* server:run() -> true, when all streams have ended after server:stop() */
@@ -233,11 +277,19 @@ static int l_watch(lua_State *L) {
 }
 
 void lx_server_add_life(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"on", l_on},       {"configure", l_configure}, {"start", l_start},
-        {"run", l_run},     {"stop", l_stop},           {"drain", l_drain},
-        {"leave", l_leave}, {"wake", l_wake},           {"watch", l_watch},
-        {"shut", l_close},  {"__gc", l_close},          {"__close", l_close},
-        {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"on", l_on},
+                                       {"configure", l_configure},
+                                       {"start", l_start},
+                                       {"run", l_run},
+                                       {"stop", l_stop},
+                                       {"drain", l_drain},
+                                       {"read_certificates", l_read_certificates},
+                                       {"leave", l_leave},
+                                       {"wake", l_wake},
+                                       {"watch", l_watch},
+                                       {"shut", l_close},
+                                       {"__gc", l_close},
+                                       {"__close", l_close},
+                                       {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

@@ -2,6 +2,7 @@
  * often something took how long. The text is made in Lua (lua/sluice/requests/metrics.lua). */
 #include "base/version.h"
 #include "bind/server_type.h"
+#include "net/tls_server.h"
 #include "serve/app/durable.h"
 #include "store/store.h"
 
@@ -85,6 +86,14 @@ static void set_ended(lua_State *L, const struct lane_counters *c) {
     lua_setfield(L, -2, "answered");
 }
 
+static void set_tls_failed(lua_State *L, const struct lane_counters *c) {
+    lua_createtable(L, 0, TLS_FAILURES);
+    for (int i = TLS_FAILED_NOT + 1; i < TLS_FAILURES; i++)
+        lx_set_integer(L, tls_failure_word((enum tls_failure)i),
+                       read_count(&c->tls_failed[i]));
+    lua_setfield(L, -2, "tls_failed");
+}
+
 static void push_thread(lua_State *L, const struct lane_counters *c) {
     lua_createtable(L, 0, 18);
     lx_set_integer(L, "requests", read_count(&c->requests));
@@ -97,6 +106,9 @@ static void push_thread(lua_State *L, const struct lane_counters *c) {
     lx_set_integer(L, "compressions", read_count(&c->compressions));
     lx_set_integer(L, "compressed_from", read_count(&c->compressed_from));
     lx_set_integer(L, "compressed_to", read_count(&c->compressed_to));
+    lx_set_integer(L, "tls_handshakes", read_count(&c->tls_handshakes));
+    lx_set_integer(L, "tls_resumed", read_count(&c->tls_resumed));
+    set_tls_failed(L, c);
     set_ended(L, c);
     set_histogram(L, "answers", &c->answers);
     set_histogram(L, "turns", &c->turns);
@@ -125,6 +137,8 @@ static int l_metrics(lua_State *L) {
     if (durable_stats(s, &stats)) set_histogram(L, "commits", &stats.group_times);
     set_scale(L, "scale_us", histogram_us);
     set_scale(L, "scale_events", histogram_events);
+    if (s->hub.tls)
+        lx_set_integer(L, "tls_expires", (uint64_t)tls_server_expires(s->hub.tls));
     lx_set_integer(L, "max_connections", s->hub.options.max_connections);
     lx_set_integer(L, "memory", s->hub.options.memory);
     if (s->hub.max_descriptors > 0)

@@ -87,6 +87,9 @@ static int l_stats(lua_State *L) {
     lx_set_integer(L, "compressions", totals.compressions);
     lx_set_integer(L, "compressed_from", totals.compressed_from);
     lx_set_integer(L, "compressed_to", totals.compressed_to);
+    lx_set_integer(L, "tls_handshakes", totals.tls_handshakes);
+    lx_set_integer(L, "tls_resumed", totals.tls_resumed);
+    lx_set_integer(L, "tls_failed", totals.tls_failed);
     lx_set_integer(L, "published", s->published);
     lx_set_integer(L, "published_bytes", s->published_bytes);
     lx_set_integer(L, "clients", s->clients.n);

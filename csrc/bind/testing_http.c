@@ -490,7 +490,7 @@ static int l_host_allowed(lua_State *L) {
     return 1;
 }
 
-/* cors(head, origins | nil[, credentials]) -> { fields =, is_foreign = } */
+/* cors(head, origins | nil[, credentials[, secure]]) -> { fields =, is_foreign = } */
 static int l_cors(lua_State *L) {
     static struct http_head h;
     struct slice origins[LIST_MAX];
@@ -506,7 +506,8 @@ static int l_cors(lua_State *L) {
     lua_newtable(L);
     const struct http_fields sent = http_head_fields(&h);
     set_fields(L, fields, origin_fields(given, h.method, sent, fields));
-    set_boolean(L, "is_foreign", origin_is_foreign(given, h.host, sent));
+    set_boolean(L, "is_foreign",
+                origin_is_foreign(given, h.host, sent, lua_toboolean(L, 4)));
     return 1;
 }
 

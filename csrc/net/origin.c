@@ -131,22 +131,24 @@ static struct slice without(struct slice host, const char *port) {
 }
 
 /* Does an origin name this Host? A port that is the scheme's own may be left out. */
-static bool is_own(struct slice origin, struct slice host) {
+static bool is_own(struct slice origin, struct slice host, bool secure) {
     const char *slashes = origin.n ? memmem(origin.p, origin.n, "://", 3) : NULL;
     if (!slashes) return false; /* null */
     const size_t scheme = (size_t)(slashes - origin.p);
-    const char *usual = http_is(slice_of(origin.p, scheme), "https") ? ":443" : ":80";
+    const bool is_https = http_is(slice_of(origin.p, scheme), "https");
+    if (secure && !is_https) return false;
+    const char *usual = is_https ? ":443" : ":80";
     const struct slice named = slice_of(slashes + 3, origin.n - scheme - 3);
     return same_text(without(named, usual), without(host, usual));
 }
 
 bool origin_is_foreign(const struct origin_policy *policy, struct slice host,
-                       struct http_fields sent) {
+                       struct http_fields sent, bool secure) {
     const struct slice site = http_field_value(sent, "sec-fetch-site");
     const struct slice origin = http_field_value(sent, "origin");
     if (policy && (names_origin(policy, origin) || (origin.p && allows_any(policy))))
         return false;
     if (slice_eq_lit(site, "same-origin") || slice_eq_lit(site, "none")) return false;
     if (site.p) return true; /* cross-site, and same-site: a neighbour is not the house */
-    return origin.p && !is_own(origin, host);
+    return origin.p && !is_own(origin, host, secure);
 }

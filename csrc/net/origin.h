@@ -30,10 +30,11 @@ bool origin_host_allowed(struct slice host, const struct slice *allowed, size_t 
 size_t origin_fields(const struct origin_policy *policy, struct slice method,
                      struct http_fields sent, struct http_field out[ORIGIN_FIELDS_MAX]);
 
-/* Was it made by a page of another origin that 'policy' (may be NULL) does not name?
+/* Was it made by a page of another origin that 'policy' (may be NULL) does not name? Over TLS
+ * ('secure') a page that came without is another one; without, a proxy may have had it.
  * Such a request must not change anything (403). Programs send neither Origin nor
  * Sec-Fetch-Site and are not foreign. */
 bool origin_is_foreign(const struct origin_policy *policy, struct slice host,
-                       struct http_fields sent);
+                       struct http_fields sent, bool secure);
 
 #endif

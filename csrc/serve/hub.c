@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "base/rand.h"
+#include "net/tls_server.h"
 #include "serve/to_io.h"
 
 #include <sys/resource.h>
@@ -29,6 +30,7 @@ void hub_deinit(struct hub *hub) {
     mailbox_deinit(&hub->deferred);
     seq_deinit(&hub->seq);
     limits_deinit(&hub->limits);
+    tls_server_free(hub->tls);
     pthread_mutex_destroy(&hub->gate);
     pthread_mutex_destroy(&hub->clients_lock);
     pools_deinit(&hub->clients);
@@ -69,6 +71,10 @@ struct hub_totals hub_totals(const struct hub *hub) {
         sum.compressed_from += read_count(&c->compressed_from);
         sum.compressed_to += read_count(&c->compressed_to);
         sum.rings += read_count(&c->rings);
+        sum.tls_handshakes += read_count(&c->tls_handshakes);
+        sum.tls_resumed += read_count(&c->tls_resumed);
+        for (int k = 0; k < TLS_FAILURES; k++)
+            sum.tls_failed += read_count(&c->tls_failed[k]);
     }
     return sum;
 }

@@ -15,6 +15,7 @@
 #include "base/pool.h"
 #include "fan/reason.h"
 #include "fan/seq.h"
+#include "net/tls.h"
 #include "run/loop.h"
 #include "serve/limits.h"
 #include "serve/options.h"
@@ -22,6 +23,7 @@
 
 struct hub;
 struct report;
+struct tls_server;
 
 #define ANSWERS 6 /* 0 stays unused */
 
@@ -35,7 +37,9 @@ struct lane_counters {
     struct histogram answers;            /* in us: from a request to its answer or head */
     struct histogram turns;              /* in us: of its loop */
     struct histogram latency, replays;   /* in us, in events: as in a fan */
-    _Atomic uint64_t rings;              /* 1: it sends through a ring */
+    _Atomic uint64_t tls_handshakes, tls_resumed;
+    _Atomic uint64_t tls_failed[TLS_FAILURES]; /* handshakes, by reason */
+    _Atomic uint64_t rings;                    /* 1: it sends through a ring */
 };
 
 /* One I/O thread as the others know it; a part of its worker. */
@@ -72,8 +76,10 @@ struct hub {
     atomic_bool signalled;      /* [io] by TERM or INT */
     _Atomic int64_t stop_ms;    /* when the end was first asked for; 0: not yet */
     unsigned char poll_key[32]; /* of the tokens of polls */
-    pthread_mutex_t gate;       /* held while the threads are made */
-    bool started;               /* under the gate while they are */
+    struct tls_server *tls;     /* owned; NULL: no TLS */
+    uint16_t redirect_port; /* of TLS, to which the plain port leads; 0: it does not */
+    pthread_mutex_t gate;   /* held while the threads are made */
+    bool started;           /* under the gate while they are */
 };
 
 /* Takes the options, also on failure of what follows. [app] */
@@ -93,6 +99,7 @@ struct hub_totals {
     uint64_t delivered, delivered_bytes, slow;
     uint64_t compressions, compressed_from, compressed_to;
     uint64_t rings;
+    uint64_t tls_handshakes, tls_resumed, tls_failed;
 };
 struct hub_totals hub_totals(const struct hub *hub);
 

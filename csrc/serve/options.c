@@ -39,5 +39,11 @@ void serve_options_free(struct serve_options *o) {
     mem_free(o->control);
     mem_free(o->admin_key);
     mem_free(o->metrics_host);
+    mem_free(o->tls_host);
+    for (int i = 0; i < o->n_tls; i++) {
+        mem_free((char *)o->tls[i].certificate);
+        mem_free((char *)o->tls[i].key);
+    }
+    mem_free(o->tls);
     *o = (struct serve_options){0};
 }

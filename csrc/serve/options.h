@@ -5,6 +5,7 @@
 
 #include "base/bounds.h"
 #include "base/slice.h"
+#include "net/tls_server.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -34,8 +35,13 @@ struct serve_options {
     char
         *metrics_host; /* owned: where scrapers have a port of their own; NULL: nowhere */
     uint16_t metrics_port; /* 0: a free one */
+    uint16_t tls_port;     /* 0: a free one */
+    int n_tls;             /* pairs in tls; 0: no TLS */
+    struct tls_files *tls; /* owned, with their paths: certificates and keys */
+    char *tls_host;        /* NULL: as host */
     char *admin_key;       /* opens "/-/" on the TCP port; NULL: nothing does */
     bool trace;            /* requests belong to traces: see trace.h */
+    bool tls_redirect;     /* what comes over the plain port is sent to that of TLS */
     bool trust_proxy;      /* take the client's address from X-Forwarded-For */
     bool rehearsal;        /* no threads, no listeners: see rehearsal.h */
     enum ring_use io_uring;

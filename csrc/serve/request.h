@@ -93,6 +93,7 @@ struct request {
     char trace[TRACE_MAX]; /* empty: not wanted */
     int minor;
     bool keep_alive, is_head;
+    bool secure;           /* came over TLS */
     uint8_t polls;         /* enum poll_kind */
     bool unnamed, pads;    /* ?named=0, ?padding=true */
     bool again;            /* a poll of a client that is known: 'client' is that one */

@@ -3,13 +3,17 @@
 ---   local s = server.start { app = [[ local app = require("sluice").app() ... return app ]] }
 ---   after_each(server.stop_all)
 ---
---- Fields: host, port, pid, url. Methods (plain functions): log() -> text, stop() -> exit code,
+--- Fields: host, port, pid, url; over TLS plain_port too. Methods (plain functions): log() -> text, stop() -> code,
 --- kill(), signal(name), wait_log(pattern, seconds), rss() and dirty() -> bytes, fds() -> count.
 local deadline = require("spec.support.deadline")
 local process = require("spec.support.process")
 local lfs = require("lfs")
 
+local wire = require("spec.support.wire")
+
 local server = {}
+
+local OVER_TLS = (os.getenv("SLUICE_SPEC_TLS") or "") ~= ""
 
 local REPORTS = { "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: " }
 
@@ -35,6 +39,8 @@ local function command_line(options, folder)
     "--io-uring", options.io_uring or os.getenv("SLUICE_IO_URING") or "auto" }
   if not options.watch then words[#words + 1] = "--no-watch" end
   for _, word in ipairs(options.args or {}) do words[#words + 1] = tostring(word) end
+  local secure = options.tls and require("spec.support.tls").words() or {}
+  for _, word in ipairs(secure) do words[#words + 1] = word end
   return words
 end
 
@@ -88,6 +94,10 @@ local function handle(p, folder)
       return p:log():match(pattern)
     end, seconds or 5, "the log says " .. pattern)
   end
+  --- The port for HTTPS.
+  function self.tls_port()
+    return math.tointeger(tonumber((self.wait_log("https:[/\\]+[^%s\"]-:(%d+)"))))
+  end
   return self
 end
 
@@ -99,8 +109,12 @@ local function spawn(words, options, folder)
 end
 
 --- Start one. Options: app (Lua text) or path, files = { name = text } beside the app, args,
---- env, io_threads, io_uring, port, watch (reload when a file changes), seconds (to wait for it).
+--- env, io_threads, io_uring, port, watch (reload when a file changes), seconds (to wait for it), tls (port and
+--- url are those of HTTPS; default: with $SLUICE_SPEC_TLS).
 function server.start(options)
+  if options.tls == nil and OVER_TLS then
+    options = setmetatable({ tls = true }, { __index = options })
+  end
   local folder = process.temp_dir()
   local words = command_line(options, folder)
   local p = spawn(words, options, folder)
@@ -115,6 +129,11 @@ function server.start(options)
     error(("the server %s; its log:\n%s"):format(how, p:log()), 2)
   end
   self.url = ("http://%s:%d"):format(self.host, self.port)
+  if options.tls then
+    self.plain_port, self.port = self.port, self.tls_port()
+    self.url = ("https://%s:%d"):format(self.host, self.port)
+    wire.secure[self.port] = true
+  end
   return self
 end
 

@@ -2,12 +2,19 @@
 local deadline = require("spec.support.deadline")
 local socket = require("socket")
 
-local wire = {}
+local wire = { secure = {} } -- ports that speak TLS: see server.lua
 
 local Wire = {}
 Wire.__index = Wire
 
---- options: host (127.0.0.1), rcvbuf (SO_RCVBUF before connect), from (source address).
+local function secure(sock, host)
+  local over, why = require("spec.support.tls").wrap(sock, host)
+  if not over then sock:close() end
+  return over, why
+end
+
+--- options: host (127.0.0.1), rcvbuf (SO_RCVBUF before connect), from (source address), plain (no
+--- TLS, whatever the port speaks).
 function wire.connect(port, options)
   options = options or {}
   local host = options.host or "127.0.0.1"
@@ -21,6 +28,10 @@ function wire.connect(port, options)
     return nil, err
   end
   sock:setoption("tcp-nodelay", true)
+  if wire.secure[port] and not options.plain then
+    sock, err = secure(sock, host)
+    if not sock then return nil, err end
+  end
   return setmetatable({ sock = sock, buffer = "", received = 0 }, Wire)
 end
 
@@ -33,6 +44,7 @@ end
 --- Wait up to `seconds` for more bytes: true, or nil and "timeout" or "closed".
 function Wire:fill(seconds)
   if self.ended then return nil, "closed" end
+  local began = socket.gettime()
   local ready = socket.select({ self.sock }, nil, seconds)
   if #ready == 0 then return nil, "timeout" end
   self.sock:settimeout(0)
@@ -41,7 +53,9 @@ function Wire:fill(seconds)
   self.received = self.received + #data
   self.buffer = self.buffer .. data
   if #data > 0 then return true end
-  if err == "timeout" then return nil, "timeout" end
+  if err == "timeout" then -- what came was TLS's own
+    return self:fill(math.max(0, seconds - (socket.gettime() - began)))
+  end
   self.ended = true
   return nil, "closed"
 end

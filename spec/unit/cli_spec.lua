@@ -235,17 +235,23 @@ describe("settings", function()
       trace = { [true] = true, [false] = true },
       demo = { [true] = true, [false] = true },
       host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, data = { ["a b/c"] = true },
-      admin_key = { ["a b/c"] = true }, metrics_port = { [5] = true }, metrics_host = { ["a b/c"] = true } }
+      admin_key = { ["a b/c"] = true }, metrics_port = { [5] = true }, metrics_host = { ["a b/c"] = true },
+      tls_port = { [5] = true }, tls_host = { ["a b/c"] = true }, tls_redirect = { [true] = true, [false] = true } }
+    local pair = { tls_cert = { "c" }, tls_key = { "k" } }
     for _, name in ipairs({ "head_timeout", "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do
       good[name] = { [5] = true, [1.5] = true }
     end
     for _, name in ipairs(require("sluice.app.limits").NAMES) do good[name] = { [5] = true } end
     for _, row in ipairs(config.SETTINGS) do
       for _, value in ipairs(values) do
-        local settings, message = resolve({}, {}, { [row[1]] = value })
+        local given = row[1]:find("^tls_") and { tls_cert = pair.tls_cert, tls_key = pair.tls_key } or {}
+        given[row[1]] = value
+        local settings, message = resolve({}, {}, given)
         local shown = row[1] .. " = " .. tostring(value)
         if row[1] == "listen_fd" and (value == 5 or type(value) == "table" and value[1] == 5) then
           assert.same({ 5 }, settings.listen_fd)
+        elseif pair[row[1]] and value == "a b/c" then
+          assert.same({ value }, settings[row[1]])
         elseif good[row[1]] and good[row[1]][value] then
           assert.equal(value, settings[row[1]], shown)
         else
@@ -254,6 +260,19 @@ describe("settings", function()
         end
       end
     end
+  end)
+
+  it("take certificates with their keys, and what follows from them", function()
+    local s = resolve({ tls_cert = "/a b.pem,c.pem", tls_key = { "k", "l" } }, {}, {})
+    assert.same({ { "/a b.pem", "c.pem" }, { "k", "l" }, 5443 }, { s.tls_cert, s.tls_key, s.tls_port })
+    assert.equal(443, resolve({ tls = "dev", tls_port = 443 }, {}, {}).tls_port)
+    assert.is_nil(resolve({}, {}, {}).tls_port)
+    assert.same({ nil, "--tls-cert names 1 and --tls-key 2 files: each certificate needs its key, in the same order" },
+      { resolve({ tls_cert = "a", tls_key = "b,c" }, {}, {}) })
+    assert.same({ nil, "--tls-redirect: a certificate is needed: --tls-cert and --tls-key, or --tls dev" },
+      { resolve({}, { SLUICE_TLS_REDIRECT = "yes" }, {}) })
+    assert.same({ nil, "--tls dev makes its own certificate: leave --tls-cert and --tls-key out" },
+      { resolve({ tls = "dev", tls_cert = "a", tls_key = "b" }, {}, {}) })
   end)
 
   it("answer to no host by mistake, and to all of them by none", function()

@@ -8,6 +8,7 @@ local http = require("spec.support.http")
 local rows = require("spec.wire.http_vectors")
 local server = require("spec.support.server")
 local socket = require("socket")
+local wire = require("spec.support.wire")
 
 local LAST = "GET /last HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 local CUTS = 256
@@ -81,10 +82,8 @@ end
 
 --- A connection that has sent the first `cut` bytes.
 local function open(port, row, cut)
-  local sock = socket.tcp4()
+  local sock = assert(wire.connect(port)).sock
   sock:settimeout(SECONDS * deadline.scale)
-  assert(sock:connect("127.0.0.1", port))
-  sock:setoption("tcp-nodelay", true)
   local all = row.input .. LAST
   assert(sock:send(all:sub(1, cut)))
   return { sock = sock, rest = all:sub(cut + 1), pieces = {}, cut = cut }

@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "net/ring.h"
 #include "serve/app/accounts.h"
+#include "serve/app/certificates.h"
 #include "serve/app/command.h"
 #include "serve/app/durable.h"
 #include "serve/app/registry.h"
@@ -192,6 +193,9 @@ static int start(struct server *s, int *fds) {
     s->failed = START_METRICS;
     err = open_metrics(s);
     if (err < 0) return err;
+    s->failed = START_TLS;
+    err = certificates_open(s);
+    if (err < 0) return err;
     s->failed = START_CONTROL;
     err = open_control(s);
     if (err < 0) return err;
@@ -217,11 +221,14 @@ static void undo_start(struct server *s) {
     mem_free(s->workers);
     s->workers = NULL;
     hub_clear(&s->hub);
+    tls_server_free(s->hub.tls);
+    s->hub.tls = NULL;
     s->port = s->hub.options.port;
 }
 
 int server_start(struct server *s) {
     ASSERT_OWNER(&s->loop);
+    certificates_close(s); /* of a start that failed: they could say why until now */
     int fds[IO_THREADS_MAX];
     sigset_t before;
     pthread_sigmask(SIG_SETMASK, NULL, &before);
@@ -231,6 +238,7 @@ int server_start(struct server *s) {
         if (!s->hub.options.rehearsal) {
             ev_timer_start(s->loop.ev, &s->sweep);
             app_lag_start(&s->lag, s->loop.ev);
+            certificates_watch(s);
         }
         return 0;
     }
@@ -257,6 +265,7 @@ static const char *listen_problem(int err) {
 const char *server_problem(const struct server *s, int err) {
     if (s->failed == START_CONTROL) return control_problem(err);
     if (s->failed == START_RING) return ring_problem(err);
+    if (s->failed == START_TLS && certificates_problem(s)) return certificates_problem(s);
     return listen_problem(err);
 }
 
@@ -339,6 +348,7 @@ void server_free(struct server *s) {
     durable_free(s);
     drop_tables(s);
     watch_set(s, NULL, 0);
+    certificates_close(s);
     fan_deinit(&s->fan);
     routes_unref(s->routes);
     ev_prepare_stop(s->loop.ev, &s->before_sleep);

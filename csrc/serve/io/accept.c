@@ -6,6 +6,7 @@
 #include "base/status.h"
 #include "net/http_write.h"
 #include "serve/io/conn.h"
+#include "serve/io/handshake.h"
 #include "serve/io/listener.h"
 #include "serve/io/worker.h"
 
@@ -134,6 +135,8 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     if (!a->trusted && is_full(w->hub)) {
         log_lack(a, "as many connections as --max-connections: more are closed", NULL);
         close(fd);
+    } else if (a->secure) {
+        handshake_begin(w, fd, ip);
     } else {
         conn_new(w, fd, ip)->trusted = a->trusted;
     }
@@ -144,6 +147,7 @@ void accept_all(struct accept *a, int max) {
     if (a->io.fd < 0) return; /* a rehearsal has none */
     for (int i = 0; i < max; i++) {
         struct in6_addr ip;
+        if (a->secure && handshakes_full(a->worker)) return;
         int fd = take_one(a, &ip);
         if (fd == -EAGAIN) return;
         if (fd >= 0) {
@@ -174,7 +178,13 @@ void accept_init(struct accept *a, struct worker *w, int fd, bool trusted) {
 
 void accept_start(struct accept *a) {
     ASSERT_OWNER(&a->worker->loop);
+    if (a->secure && handshakes_full(a->worker)) return; /* starts it when one ends */
     if (a->io.fd >= 0) ev_io_start(a->worker->loop.ev, &a->io);
+}
+
+void accept_hold(struct accept *a) {
+    ASSERT_OWNER(&a->worker->loop);
+    ev_io_stop(a->worker->loop.ev, &a->io);
 }
 
 bool accept_stop(struct accept *a) {

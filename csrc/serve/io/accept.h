@@ -20,6 +20,7 @@ struct accept {
     struct worker *worker;
     int64_t logged_ms; /* when it was logged that something is lacking */
     bool trusted;      /* the Unix socket: who may open it is */
+    bool secure;       /* speaks TLS: a handshake first */
     bool scraper;      /* for figures and nothing else, without a key */
     bool handed; /* others have the socket too: threads, and the process after this one */
 };
@@ -27,6 +28,9 @@ struct accept {
 /* Takes the socket; -1: there is none. */
 void accept_init(struct accept *a, struct worker *w, int fd, bool trusted);
 void accept_start(struct accept *a);
+
+/* Accept no more until it is started again. */
+void accept_hold(struct accept *a);
 
 /* Close it. Idempotent. True when there was one. */
 bool accept_stop(struct accept *a);

@@ -14,6 +14,7 @@
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
 #include "serve/io/poll.h"
+#include "serve/io/secure.h"
 #include "serve/io/upload.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
@@ -25,8 +26,18 @@
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events);
 
-static struct conn *conn_make(struct worker *w, int fd, struct talk *talk) {
-    struct conn *c = pool_new(&w->conn_pool);
+static struct conn *conn_place(struct worker *w, struct tls *tls) {
+    if (!tls) return pool_new(&w->conn_pool);
+    struct secure *s = pool_new(&w->secure_pool);
+    s->conn.secure = true;
+    s->tls = tls;
+    return &s->conn;
+}
+
+/* 'tls': NULL for a plain one. */
+static struct conn *conn_make(struct worker *w, int fd, struct talk *talk,
+                              struct tls *tls) {
+    struct conn *c = conn_place(w, tls);
     c->talk = talk;
     ev_io_init(&c->io, on_io, fd, 0);
     c->io.data = w;
@@ -37,14 +48,19 @@ static struct conn *conn_make(struct worker *w, int fd, struct talk *talk) {
     return c;
 }
 
-struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
+struct conn *conn_new_secure(struct worker *w, int fd, const struct in6_addr *ip,
+                             struct tls *tls) {
     ASSERT_OWNER(&w->loop);
     struct talk *talk = mem_new(sizeof *talk);
     talk->ip = *ip;
     talk->since_ms = w->now_ms;
-    struct conn *c = conn_make(w, fd, talk);
+    struct conn *c = conn_make(w, fd, talk, tls);
     conn_go_on(c);
     return c;
+}
+
+struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
+    return conn_new_secure(w, fd, ip, NULL);
 }
 
 /* What was decided before stays. */
@@ -114,12 +130,16 @@ static void leave(struct conn *c) {
     w->n_conns--;
     w->n_scrapers -= c->scraper;
     atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
-    pool_free(&w->conn_pool, c);
+    if (c->secure) pool_free(&w->secure_pool, container_of(c, struct secure, conn));
+    else pool_free(&w->conn_pool, c);
 }
 
 /* The same with what it holds; nothing is notified. */
 static void forget(struct conn *c) {
     int fd = c->io.fd;
+    /* an end that is none of an answer; one that cut something off must not look whole */
+    if (c->secure && c->phase == CONN_HEAD && conn_unsent(c) == 0) secure_close(c);
+    tls_free(conn_tls(c));
     if (c->talk) free_talk(c);
     leave(c);
     close(fd);
@@ -130,6 +150,7 @@ static void forget(struct conn *c) {
 struct move {
     struct message message;
     struct talk *talk;
+    struct tls *tls;
     int fd;
     bool trusted, keep_alive, half_closed;
 };
@@ -137,7 +158,7 @@ struct move {
 static void io_on_move(void *owner, struct message *message) {
     struct move *m = container_of(message, struct move, message);
     struct worker *w = owner;
-    struct conn *c = conn_make(w, m->fd, m->talk);
+    struct conn *c = conn_make(w, m->fd, m->talk, m->tls);
     struct request *r = c->talk->request;
     c->trusted = m->trusted;
     c->keep_alive = m->keep_alive;
@@ -160,6 +181,7 @@ static void hand_over(struct conn *c) {
     struct lane *to = c->talk->request->lane;
     struct move *m = mem_new(sizeof *m);
     *m = (struct move){.talk = c->talk,
+                       .tls = conn_tls(c),
                        .fd = c->io.fd,
                        .trusted = c->trusted,
                        .keep_alive = c->keep_alive,
@@ -190,7 +212,7 @@ static bool spares(const struct conn *c) {
     return c->talk && c->talk->spare > 0;
 }
 
-static int wanted(const struct conn *c) {
+static int wanted_by_phase(const struct conn *c) {
     switch (c->phase) {
     case CONN_STREAM:
         return c->outlet.pinned && !c->queued ? EV_READ | EV_WRITE : EV_READ;
@@ -200,6 +222,12 @@ static int wanted(const struct conn *c) {
     }
     int reads = !c->half_closed && input_room(c) > 0 ? EV_READ : 0;
     return conn_unsent(c) > 0 ? reads | EV_WRITE : reads;
+}
+
+static int wanted(const struct conn *c) {
+    int events = wanted_by_phase(c);
+    if (c->secure && secure_wants_write(c) && (events & EV_READ)) events |= EV_WRITE;
+    return events;
 }
 
 void conn_watch(struct conn *c) {
@@ -219,6 +247,7 @@ void conn_watch(struct conn *c) {
 /* ---- From state to state ------------------------------------------------------------ */
 
 static void start_linger(struct conn *c) {
+    if (c->secure && !secure_close(c)) return; /* stays in FLUSH until it can be said */
     if (c->half_closed) { /* it has said all: nothing can come that would kill the answer */
         conn_doom(c, END_GONE);
         return;
@@ -285,7 +314,7 @@ static void on_eof(struct conn *c) {
 
 /* Bytes that were not asked for are counted and dropped. After the last answer the peer has
  * some time to take it, read or not. */
-static void pass(struct conn *c, size_t n) {
+void conn_pass(struct conn *c, size_t n) {
     if (c->phase != CONN_STREAM && c->talk) {
         size_t spared = n < c->talk->spare ? n : c->talk->spare;
         c->talk->spare -= (uint32_t)spared;
@@ -303,19 +332,25 @@ void conn_read(struct conn *c) {
         c->phase == CONN_STREAM || c->phase == CONN_FLUSH || c->phase == CONN_LINGER;
     size_t room = passes ? WORKER_INPUT_BYTES : input_room(c);
     char *input = conn_worker(c)->input;
-    ssize_t n = sock_read(c->io.fd, input, room);
+    ssize_t n = conn_receive(c, input, room, WORKER_INPUT_BYTES);
     if (n == 0) on_eof(c);
-    else if (n > 0 && passes) pass(c, (size_t)n);
+    else if (n > 0 && passes) conn_pass(c, (size_t)n);
     else if (n > 0 && buf_add(&c->talk->in, input, (size_t)n) < 0)
         conn_doom(c, END_OVERLOAD);
     else if (n < 0 && n != -EAGAIN) conn_doom(c, END_GONE);
+}
+
+/* A session may have to write something of its own before it can read on. */
+static bool may_read(const struct conn *c, int events) {
+    if (events & wanted(c) & EV_READ) return true;
+    return c->secure && (events & EV_WRITE) && secure_wants_write(c);
 }
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev;
     struct conn *c = container_of(io, struct conn, io);
     if ((events & EV_WRITE) && c->phase == CONN_STREAM) outlet_writable(&c->outlet);
-    if ((events & wanted(c) & EV_READ) && !c->doomed) conn_read(c);
+    if (may_read(c, events) && !c->doomed) conn_read(c);
     conn_go_on(c);
 }
 

@@ -26,6 +26,7 @@
 #include <ev.h>
 
 struct worker;
+struct tls;
 
 enum conn_phase {
     CONN_HEAD,
@@ -75,6 +76,7 @@ struct conn {
     bool queued : 1;  /* the result of a write is awaited: see net/sock.h */
     bool polls : 1;   /* has no socket: the home of a client that polls */
     bool moves : 1;   /* doomed here: goes to the thread of its request's lane */
+    bool secure : 1;  /* over TLS: see secure.h */
     struct outlet outlet;
 };
 
@@ -102,6 +104,10 @@ static inline bool conn_is_full(const struct conn *c) {
 /* Takes the socket. */
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* borrows */
 
+/* The same with a session on it, whose handshake is done (takes). */
+struct conn *conn_new_secure(struct worker *w, int fd, const struct in6_addr *ip,
+                             struct tls *tls);
+
 /* To be closed at the end of this turn; 'reason' is what a stream that has not ended yet
  * ends with, by what usually brings that about or by another cause. */
 void conn_doom(struct conn *c, enum end_reason reason);
@@ -116,6 +122,9 @@ void conn_drain(struct conn *c, int64_t window_ms);
 
 /* Read what its socket has, as far as there is room for it. To be followed by conn_go_on. */
 void conn_read(struct conn *c);
+
+/* So many bytes came that were not asked for. */
+void conn_pass(struct conn *c, size_t n);
 
 /* Parse and send what can be parsed and sent, then wait for more. */
 void conn_go_on(struct conn *c);

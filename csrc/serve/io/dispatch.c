@@ -18,6 +18,7 @@
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
 #include "serve/io/poll.h"
+#include "serve/io/redirect.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -114,8 +115,9 @@ static int check_route(struct request *r) {
 }
 
 static bool is_foreign(const struct request *r) {
-    return !is_safe(r->method) && origin_is_foreign(routes_cors(r->routes, path_of(r)),
-                                                    r->host, request_fields(r));
+    return !is_safe(r->method) &&
+           origin_is_foreign(routes_cors(r->routes, path_of(r)), r->host,
+                             request_fields(r), r->secure);
 }
 
 static bool is_admin(const struct request *r) {
@@ -186,6 +188,7 @@ int dispatch_check(struct conn *c, struct request *r) {
     if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
     if (slice_eq_lit(path_of(r), "/-/readyz"))
         return is_ready(conn_worker(c)) ? 200 : 503;
+    if (redirect_wanted(c, r)) return 308;
     if (c->scraper && !is_for_scrapers(r)) return 404;
     if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
     if (is_load(r)) return 200;
@@ -290,6 +293,7 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
     else if (status == 200)
         err = http_write_answer(&c->talk->out, &to, 200, none, health(c));
     else if (status == 405) err = answer_method(c, r, &to);
+    else if (status == 308) err = redirect_answer(c, r, &to);
     else err = answer_error(c, r, &to, status);
     if (err < 0) conn_doom(c, END_OVERLOAD);
     if (status != 200) dispatch_log(c, r, status);

@@ -48,6 +48,11 @@ static int64_t wait_due(const struct conn *c) {
     return earlier(earlier(due_reply_ms(c), late_due(c)), upload_due_ms(c));
 }
 
+/* Something has to go out yet: of answers, or over TLS the word that they were the last. */
+static bool owes(const struct conn *c) {
+    return conn_unsent(c) > 0 || c->phase == CONN_FLUSH;
+}
+
 /* When to look at it, whatever comes; INT64_MAX: no need. A stream's outlet knows its own
  * time. */
 static int64_t due_ms(const struct conn *c) {
@@ -57,7 +62,7 @@ static int64_t due_ms(const struct conn *c) {
     else if (c->phase == CONN_BODY) due = body_due(c);
     else if (c->phase == CONN_WAIT)
         due = conn_feeding(c) ? feeding_due_ms(c) : wait_due(c);
-    if (conn_unsent(c) == 0) return due;
+    if (!owes(c)) return due;
     return earlier(due, taken + conn_worker(c)->hub->options.stall_timeout_ms);
 }
 
@@ -129,7 +134,7 @@ static void on_linger_timer(struct conn *c) {
 
 static void on_due(struct conn *c) {
     int64_t now = conn_worker(c)->now_ms;
-    if (conn_unsent(c) > 0 && output_is_stalled(c)) {
+    if (owes(c) && output_is_stalled(c)) {
         conn_doom_by(c, END_SLOW, BY_STALL);
         return;
     }

@@ -170,6 +170,7 @@ static struct request *make_request(struct conn *c, const struct http_head *head
     r->host = rebase(head->host, base, r);
     r->minor = head->minor;
     r->is_head = head->verb == HTTP_HEAD;
+    r->secure = c->secure;
     r->refused = read_path(r, rebase(head->path, base, r));
     r->keep_alive = c->keep_alive;
     r->routes = conn_worker(c)->routes ? routes_ref(conn_worker(c)->routes) : NULL;

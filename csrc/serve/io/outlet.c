@@ -7,7 +7,6 @@
 #include "base/pool.h"
 #include "base/rand.h"
 #include "base/status.h"
-#include "net/sock.h"
 #include "fan/fan.h"
 #include "fan/stream_open.h"
 #include "serve/io/conn.h"
@@ -16,6 +15,7 @@
 #include "serve/io/poll.h"
 #include "serve/io/feeding.h"
 #include "serve/io/flight.h"
+#include "serve/io/secure.h"
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
@@ -80,6 +80,7 @@ static ssize_t write_out(struct conn *c, struct slice block) {
     struct sock_write w = {.fd = c->io.fd, .body = block, .owner = c};
     w.head.n = conn_unsent(c);
     if (w.head.n > 0) w.head.p = c->talk->out.p + c->talk->out_sent;
+    if (c->secure) return secure_send(c, w.head, w.body);
     return sock_write(&conn_worker(c)->socks, &w);
 }
 
@@ -166,6 +167,7 @@ static bool outlet_take_back(struct stream *s) {
     struct outlet *o = container_of(s, struct outlet, stream);
     if (conn_of(o)->polls) return poll_take_back(conn_of(o));
     if (!o->pinned || o->pinned_sent > 0 || conn_of(o)->queued) return false;
+    if (conn_of(o)->secure) return false; /* its record is made */
     block_unref(o->pinned);
     o->pinned = NULL;
     return true;

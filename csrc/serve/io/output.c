@@ -3,7 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/planted.h"
-#include "net/sock.h"
+#include "serve/io/secure.h"
 #include "serve/io/worker.h"
 
 /* ---- What the peer takes ------------------------------------------------------------ */
@@ -34,13 +34,13 @@ bool output_is_stalled(struct conn *c) {
 /* ---- Sending ------------------------------------------------------------------------ */
 
 /* What is there, in one call: what the socket took, or a negative errno. */
-static ssize_t send_some(const struct conn *c) {
+static ssize_t send_some(struct conn *c) {
     const struct talk *t = c->talk;
     struct slice head = slice_of(NULL, 0), body = head;
     if (t->out.n > 0) head = slice_of(t->out.p + t->out_sent, t->out.n - t->out_sent);
     if (t->file)
         body = slice_of(t->file->body.p + t->file_sent, t->file->body.n - t->file_sent);
-    return sock_send(c->io.fd, head, body);
+    return conn_send(c, head, body);
 }
 
 /* Move behind n bytes, and let go of what is out. */

@@ -10,6 +10,7 @@
 #include "net/ring.h"
 #include "serve/io/conn.h"
 #include "serve/io/due.h"
+#include "serve/io/secure.h"
 #include "serve/io/feeding.h"
 #include "serve/io/measure.h"
 #include "serve/io/outlet.h"
@@ -61,7 +62,7 @@ static void report_finished(struct worker *w) {
  * it go: it has the signals, and no other thread ends a process whose script hangs. */
 static void check_drained(struct worker *w) {
     if (!w->draining) return;
-    if (w->n_conns > 0 && w->now_ms < w->drain_end_ms) return;
+    if (w->n_conns + w->handshakes.n > 0 && w->now_ms < w->drain_end_ms) return;
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     reap(w);
@@ -113,7 +114,8 @@ static bool report_results(struct worker *w) {
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
     (void)events;
     struct worker *w = p->data;
-    bool more = fan_flush(&w->fan, 0);
+    bool more = handshakes_go_on(w);
+    more = fan_flush(&w->fan, 0) || more;
     if (w->socks.n > 0) more = report_results(w) || more;
     fan_settle(&w->fan);
     more = poll_give(w) || more;
@@ -159,6 +161,7 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct worker *w = timer->data;
     wheel_advance(&w->wheel, w->now_ms, on_due, w);
+    handshakes_on_tick(w);
     if (w->lane.index == 0) stop_watch(w);
 }
 
@@ -202,6 +205,8 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     list_init(&w->feedings);
     queue_init(&w->lane.queue);
     pool_init(&w->conn_pool, sizeof(struct conn));
+    pool_init(&w->secure_pool, sizeof(struct secure));
+    handshakes_init(w);
     w->socks.delayed = hub->options.delay_writes;
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
@@ -285,6 +290,7 @@ void worker_join(struct worker *w) {
 static void stop_listening(struct worker *w) {
     for (unsigned i = 0; i < w->n_accepts; i++) accept_stop(&w->accepts[i]);
     accept_stop(&w->scrapers);
+    handshakes_drain(w);
     control_close(w);
 }
 
@@ -292,6 +298,7 @@ void worker_deinit(struct worker *w) {
     if (!w->loop.ev) return;
     ASSERT_OWNER(&w->loop);
     stop_listening(w);
+    handshakes_deinit(w);
     mailbox_drain(&w->loop.mailbox, INT32_MAX);
     sock_flush(&w->socks, on_result);
     while (!list_empty(&w->conns))
@@ -302,6 +309,7 @@ void worker_deinit(struct worker *w) {
     queue_close(&w->lane.queue);
     fan_deinit(&w->fan);
     pool_deinit(&w->conn_pool);
+    pool_deinit(&w->secure_pool);
     routes_unref(w->routes);
     if (w->signals.fd >= 0) close(w->signals.fd);
     if (w->reserve_fd >= 0) close(w->reserve_fd);
@@ -326,6 +334,7 @@ void io_on_drain(void *owner, struct message *m) {
     /* what waits would be cut off; at a socket that was handed over it waits on */
     for (unsigned i = 0; i < w->n_accepts; i++)
         if (!w->accepts[i].handed) accept_all(&w->accepts[i], BACKLOG_DRAIN_MAX);
+    accept_all(&w->handshakes.accept, BACKLOG_DRAIN_MAX);
     w->draining = true;
     stop_listening(w);
     for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {

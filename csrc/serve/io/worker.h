@@ -17,6 +17,7 @@
 #include "serve/hub.h"
 #include "serve/io/control.h"
 #include "serve/io/flight.h"
+#include "serve/io/handshake.h"
 #include "serve/routes.h"
 
 struct worker {
@@ -29,6 +30,7 @@ struct worker {
     struct accept accepts[HANDED_MAX]; /* one, unless sockets were handed over */
     unsigned n_accepts;
     struct control control;
+    struct handshakes handshakes;
     struct accept scrapers; /* the port for metrics; its fd is -1 without one */
     struct ev_io signals;
     struct ev_prepare before_sleep;
@@ -43,7 +45,7 @@ struct worker {
     uint32_t n_parked;
     struct list feedings; /* answers that can be given: see feeding.h */
     struct flight flight;
-    struct pool conn_pool;
+    struct pool conn_pool, secure_pool;
     struct socks socks;
     struct routes *routes;
     struct http_date date;

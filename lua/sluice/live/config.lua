@@ -1,5 +1,6 @@
 --- Settings of a server and where they come from: flag > SLUICE_* > options > default.
 -- Keeps nothing in memory.
+local certificates = require("sluice.live.certificates")
 local core = require("sluice.core")
 local limits = require("sluice.app.limits")
 local options = require("sluice.base.options")
@@ -83,6 +84,18 @@ local function descriptors(v)
   return nil, "auto, or numbers of descriptors from 3, separated by commas"
 end
 
+-- A path may have spaces in it.
+local function paths(v)
+  local out = type(v) == "table" and items_of(v) or {}
+  if type(v) == "string" then
+    for item in v:gmatch("[^,]+") do out[#out + 1] = item end
+  end
+  local good = #out > 0 and not (type(v) == "table" and options.list_fault(v, "paths", "string"))
+  for _, item in ipairs(good and out or {}) do good = good and text(item) ~= nil end
+  if good then return out end
+  return nil, "a list of files (or a text, separated by commas)"
+end
+
 local function networks(v)
   local out = items_of(v)
   if #out > 0 and not limits.exempt_fault(out) then return out end
@@ -162,6 +175,14 @@ config.SETTINGS = {
   { "metrics_port", whole(0, 65535), nil, "<n>",
     "port for scrapers, with metrics alone and without a key; default: none" },
   { "metrics_host", text, "127.0.0.1", "<address>", "address of the port for scrapers" },
+  { "tls_cert", paths, nil, "<files>",
+    "certificates, each with those that vouch for it (PEM): HTTPS" },
+  { "tls_key", paths, nil, "<files>", "their private keys, in the same order" },
+  { "tls_port", whole(0, 65535), nil, "<n>",
+    "port for HTTPS; 0 takes a free one; default with a certificate: 5443" },
+  { "tls_host", text, nil, "<address>", "address of the port for HTTPS; default: --host" },
+  { "tls_redirect", yes, nil, "<yes|no>", "send what comes over the plain port to HTTPS" },
+  { "tls", one_of("dev"), nil, "<dev>", "dev: make a certificate for this machine alone" },
   { "log_level", one_of("debug", "info", "warn", "error", "off"), "info",
     "<debug|info|warn|error|off>",
     "debug, info, warn, error or off" },
@@ -224,6 +245,8 @@ function config.resolve(flags, given, getenv)
     return nil, ("--demo: its keys are known to everybody, so the host has to be one of "
       .. "127.0.0.0/8, ::1 or localhost, not '%s'"):format(out.host)
   end
+  local fits, why = certificates.check(out)
+  if not fits then return nil, why end
   out.signals, out.watch = given.signals == true, given.watch == true
   return out
 end

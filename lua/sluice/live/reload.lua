@@ -3,6 +3,7 @@
 -- those that come while one waits are answered by the same reload. In memory: the sources of the
 -- last three revisions, and counters.
 local arrays = require("sluice.base.arrays")
+local certificates = require("sluice.live.certificates")
 local core = require("sluice.core")
 local difference = require("sluice.live.difference")
 local failure = require("sluice.base.failure")
@@ -225,12 +226,15 @@ end
 function Reloader:perform(kind, later)
   local began, live = core.now(), self.runtime.generation
   tell_manager(self, kind, "reloading")
+  local refused = kind ~= "dry_run" and certificates.read_again(self.runtime)
   local prepared, problem = prepare(self, kind)
   local outcome
+  if refused then core.log("error", refused) end
   if prepared then
     outcome = { ok = true, kind = kind, generation = live.id, notes = arrays.mark(prepared.notes),
       files = difference.files(live.root, self.touched, live.sources, prepared.generation.sources),
       difference = difference.between(live.description, prepared.generation.description) }
+    outcome.certificates = refused or nil
     for _, kept in ipairs({ self.runtime.tasks, self.runtime.stores }) do
       for _, text in ipairs(kept:orphans(prepared.generation)) do
         table.insert(outcome.notes, text)

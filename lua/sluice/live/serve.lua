@@ -1,6 +1,7 @@
 --- sluice.serve: load an app, listen, serve until the server stops.
 -- Keeps nothing in memory of its own.
 local access = require("sluice.live.access")
+local certificates = require("sluice.live.certificates")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
 local generation = require("sluice.live.generation")
@@ -25,13 +26,14 @@ local FOR_APPS = { "sluice", "sluice.alerts", "sluice.auth", "sluice.changes", "
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
 -- What a browser can be pointed at: every address of this machine when it listens on all.
-local function urls_of(host, port)
+local function urls_of(host, port, scheme)
   local list, urls = { host }, {}
   if LOOPBACK[host] then list = core.addresses() or { LOOPBACK[host] } end
   for _, address in ipairs(list) do
     local is_v6 = address:find(":", 1, true) ~= nil
     if host ~= "0.0.0.0" or not is_v6 then
-      urls[#urls + 1] = (is_v6 and "http://[%s]:%d" or "http://%s:%d"):format(address, port)
+      urls[#urls + 1] = (is_v6 and "%s://[%s]:%d" or "%s://%s:%d"):format(scheme or "http",
+        address, port)
     end
   end
   return table.concat(urls, ", ")
@@ -91,6 +93,10 @@ local function load_and_make(target, settings, handed)
   options.handed = handed
   for name, value in pairs(places) do options[name] = value end
   for _, note in ipairs(notes) do core.log("warn", note) end
+  local secure, said = certificates.for_core(settings)
+  if not secure then return nil, said, "EINVAL" end
+  for name, value in pairs(secure) do options[name] = value end
+  for _, note in ipairs(said) do core.log("info", note) end
   return serve.make_live(loaded, options)
 end
 
@@ -103,9 +109,9 @@ local function start(target, settings)
   local opened, port
   opened, message, code = stored.open(self, settings.data)
   if not opened then return nil, message, code end
-  port, message, code = self.server:start()
-  if not port then return nil, message, code end
-  local scraped = message -- the port for metrics; nil: none
+  local scraped, secure -- the ports for metrics and TLS; false: none
+  port, scraped, secure = self.server:start()
+  if not port then return nil, scraped, secure end
   self.trust_proxy = settings.trust_proxy
   self.reloader = reload.new(self, type(target) == "string" and target or nil)
   if settings.watch and type(target) == "string" then
@@ -113,6 +119,10 @@ local function start(target, settings)
   end
   core.log("info", ("serving %s on %s"):format(self.generation.path, #handed == 0
     and urls_of(settings.host, port) or table.concat(where, ", ") .. " (handed over)"))
+  if secure then
+    local urls = urls_of(settings.tls_host or settings.host, secure, "https")
+    core.log("info", "TLS on " .. urls)
+  end
   if scraped then
     core.log("info", ("metrics on %s/metrics"):format(urls_of(settings.metrics_host, scraped)))
   end

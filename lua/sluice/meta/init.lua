@@ -83,6 +83,12 @@
 ---@field memory? integer|string
 ---@field metrics_host? string
 ---@field metrics_port? integer
+---@field tls_cert? string[]|string files: HTTPS
+---@field tls_key? string[]|string files
+---@field tls_port? integer
+---@field tls_host? string
+---@field tls_redirect? boolean
+---@field tls? "dev"
 ---@field head_timeout? number
 ---@field body_timeout? number
 ---@field idle_timeout? number

@@ -43,6 +43,9 @@
 ---@field refused table<"max_streams_per_address"|"max_streams_per_user"|"max_requests_per_address"|"max_requests_per_user", integer>
 ---@field epoch string
 ---@field sends_by "io_uring"|"send"
+---@field tls_handshakes integer
+---@field tls_resumed integer of these by a ticket
+---@field tls_failed integer
 ---@field generation integer
 ---@field generations_alive integer
 ---@field handler_errors table<string, integer> by generation

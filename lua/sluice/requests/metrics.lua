@@ -77,12 +77,15 @@ local function responses(out, data)
   end
 end
 
-local function ended(out, data)
-  local sums = {}
-  for _, row in ipairs(data.threads) do
-    for reason, n in pairs(row.ended) do sums[reason] = (sums[reason] or 0) + n end
+-- Of all threads, by reason.
+local function by_reason(field)
+  return function(out, data)
+    local sums = {}
+    for _, row in ipairs(data.threads) do
+      for reason, n in pairs(row[field]) do sums[reason] = (sums[reason] or 0) + n end
+    end
+    each_reason(out, sums)
   end
-  each_reason(out, sums)
 end
 
 local function pattern_resets(out, data)
@@ -129,7 +132,7 @@ local FAMILIES = {
   { "sluice_response_seconds", H, "seconds",
     "From a request to its answer or the head of its stream, measured in milliseconds",
     thread_times("answers") },
-  { "sluice_streams_ended", C, false, "Streams that ended, by the reason of their bye", ended },
+  { "sluice_streams_ended", C, false, "Streams that ended, by reason", by_reason("ended") },
   { "sluice_refused", C, false, "Requests and streams over a limit of their address or user",
     function(out, data)
       for _, name in ipairs(sorted(data.stats.refused)) do
@@ -207,6 +210,11 @@ local FAMILIES = {
   { "sluice_lua_heap_bytes", G, "bytes", "The Lua heap", of("heap") },
   { "sluice_lua_collections", C, false, "Cycles that Lua's collector has finished",
     of("collections") },
+  { "sluice_tls_handshakes", C, false, "Handshakes of TLS", by_thread("tls_handshakes") },
+  { "sluice_tls_resumed_handshakes", C, false, "Of these, by a ticket", by_thread("tls_resumed") },
+  { "sluice_tls_failed_handshakes", C, false, "Others, by reason", by_reason("tls_failed") },
+  { "sluice_tls_certificate_expiry_seconds", G, "seconds",
+    "When the first certificate ends, since 1970", of("tls_expires") },
   { "sluice_store_commits", C, false, "Commits", store("commits"), "store" },
   { "sluice_store_commit_seconds", H, "seconds", "What commits took, also those that failed",
     function(out, data) out:histogram(NONE, data.commits, data.scale_us, US) end, "store" },

@@ -1,0 +1,328 @@
+--- HTTPS on the wire: what openssl's own client and curl get, certificates that change, and what
+--- attackers do before a handshake is done.
+local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
+local process = require("spec.support.process")
+local server = require("spec.support.server")
+local socket = require("socket")
+local sse = require("spec.support.sse")
+local tls = require("spec.support.tls")
+local wire = require("spec.support.wire")
+
+local APP = [[
+local app = require("sluice").app()
+app:get("/", function(req) return 200, "hello " .. req.ip end)
+app:post("/", function(req) return 200, ("n=%d;"):format(#req.body) end)
+app:post("/pub", function(req) app:publish("news", "text", req.body) return 204 end)
+app:stream("/s", { channels = { "news" } })
+app:stream("/asked", function() return { channels = { "news" } } end)
+return app
+]]
+
+local GET = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+
+-- One of its own for a name, by openssl.
+local function make_pair(folder, name)
+  local at = folder .. "/" .. name:gsub("%W", "_")
+  local code, out = process.run({ "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+    "-nodes", "-days", "30", "-subj", "/CN=" .. name, "-addext", "subjectAltName=DNS:" .. name,
+    "-keyout", at .. ".key", "-out", at .. ".pem" })
+  assert(code == 0, out)
+  return at .. ".pem", at .. ".key"
+end
+
+--- What openssl s_client says that sends `text`: all of its output.
+local function s_client(port, words, text)
+  local line = ("printf '%s' | timeout 10 openssl s_client -connect 127.0.0.1:%d -ign_eof %s 2>&1")
+    :format((text or GET):gsub("\r\n", "\\r\\n"), port, words)
+  local _, out = process.run(line)
+  return out
+end
+
+local function figures(s)
+  local r = http.get(s.plain_port, "/-/metrics", { Authorization = "Bearer key" })
+  return function(name) return tonumber(r.body:match("\n" .. name:gsub("%p", "%%%0") .. " (%d+)")) end
+end
+
+describe("HTTPS", function()
+  local s, folder, a_cert, a_key, b_cert, b_key
+  setup(function()
+    folder = process.temp_dir()
+    a_cert, a_key = make_pair(folder, "a.example")
+    b_cert, b_key = make_pair(folder, "*.b.example")
+    s = server.start({ app = APP, tls = true, args = { "--admin-key", "key", "--allow-host", "*" }, io_threads = 2 })
+  end)
+  teardown(function()
+    server.stop_all()
+    process.remove_dir(folder)
+  end)
+
+  it("is spoken with TLS 1.3 and 1.2, and with ciphers that keep a secret", function()
+    for words, version in pairs({ ["-tls1_3"] = "TLSv1.3", ["-tls1_2"] = "TLSv1.2", [""] = "TLSv1.3",
+      ["-ciphersuites TLS_CHACHA20_POLY1305_SHA256 -tls1_3"] = "TLSv1.3",
+      ["-tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256"] = "TLSv1.2",
+      ["-tls1_2 -cipher ECDHE-ECDSA-CHACHA20-POLY1305"] = "TLSv1.2", ["-groups P-256"] = "TLSv1.3" }) do
+      local out = s_client(s.port, words)
+      assert.truthy(out:find("New, " .. version, 1, true), words .. "\n" .. out)
+      assert.truthy(out:find("hello 127.0.0.1", 1, true), words .. "\n" .. out)
+      assert.truthy(out:find("closed\n", 1, true), out)
+    end
+  end)
+
+  it("is refused to what is older or weaker", function()
+    for _, words in ipairs({ "-tls1_1 -cipher ALL:@SECLEVEL=0", "-tls1 -cipher ALL:@SECLEVEL=0",
+      "-tls1_2 -cipher AES128-SHA", "-tls1_2 -cipher ECDHE-ECDSA-AES128-SHA",
+      "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256", "-alpn h2", "-alpn foo" }) do
+      local out = s_client(s.port, words)
+      assert.truthy(out:find("alert", 1, true), words .. "\n" .. out)
+      assert.falsy(out:find("HTTP/1.1 200", 1, true), words)
+    end
+  end)
+
+  it("speaks HTTP/1.1, asked for it or for nothing", function()
+    assert.truthy(s_client(s.port, ""):find("No ALPN negotiated", 1, true))
+    for _, asked in ipairs({ "http/1.1", "h2,http/1.1", "http/1.1,h2" }) do
+      assert.truthy(s_client(s.port, "-alpn " .. asked):find("ALPN protocol: http/1.1", 1, true), asked)
+    end
+  end)
+
+  it("takes up a session by its ticket, on any thread, with early data off", function()
+    local kept = folder .. "/session"
+    for _, version in ipairs({ "-tls1_3", "-tls1_2" }) do
+      assert.truthy(s_client(s.port, version .. " -sess_out " .. kept):find("New, TLS", 1, true))
+      local before = figures(s)
+      for _ = 1, 6 do
+        local out = s_client(s.port, version .. " -sess_in " .. kept)
+        assert.truthy(out:find("Reused, TLS", 1, true), out)
+      end
+      assert.truthy(before)
+    end
+    local _, text = process.run({ "openssl", "sess_id", "-in", kept, "-text", "-noout" })
+    assert.falsy(text:find("Max Early Data: [1-9]"), text)
+    local r = http.get(s.plain_port, "/-/metrics", { Authorization = "Bearer key" }).body
+    local resumed = 0
+    for n in r:gmatch('sluice_tls_resumed_handshakes_total{thread="io%d"} (%d+)') do resumed = resumed + n end
+    assert.equal(12, resumed)
+  end)
+
+  it("does not renegotiate", function()
+    local line = ("(sleep 0.5; echo R; sleep 1) | timeout 10 openssl s_client -connect 127.0.0.1:%d -tls1_2 2>&1")
+      :format(s.port)
+    local _, out = process.run(line)
+    assert.truthy(out:find("RENEGOTIATING", 1, true), out)
+    assert.truthy(out:find("no renegotiation", 1, true), out)
+  end)
+
+  it("says to plain HTTP what it speaks, and nothing to what is neither", function()
+    for _, text in ipairs({ GET, "OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n", "P" }) do
+      local c = assert(wire.connect(s.port, { plain = true }))
+      c:send(text)
+      local answer = c:drain(5)
+      assert.truthy(answer:find("^HTTP/1%.1 400 "), answer)
+      assert.truthy(answer:find("https://", 1, true), answer)
+      c:close()
+    end
+    for _, text in ipairs({ "\0\0\0\0", "\128\46\1\3\1", "get / http/1.1\r\n\r\n", "\22\3\1\0\5hello" }) do
+      local c = assert(wire.connect(s.port, { plain = true }))
+      c:send(text)
+      local answer, how = c:drain(5)
+      assert.equal("closed", how)
+      assert.is_true(#answer == 0 or answer:byte() == 21, ("%q"):format(answer)) -- an alert
+      c:close()
+    end
+    assert.is_true(figures(s)('sluice_tls_failed_handshakes_total{reason="plain"}') >= 3)
+  end)
+
+  it("takes a hello that comes byte by byte, and gives up one that is too long", function()
+    local through = assert(socket.bind("127.0.0.1", 0))
+    local port = select(2, through:getsockname())
+    local client = process.spawn({ "openssl", "s_client", "-connect", "127.0.0.1:" .. port, "-brief" }, {})
+    through:settimeout(5 * deadline.scale)
+    local front = assert(through:accept())
+    front:settimeout(1)
+    local hello = front:receive(5)
+    hello = hello .. front:receive(hello:byte(4) * 256 + hello:byte(5))
+    client:kill()
+    front:close()
+    through:close()
+    local c = assert(wire.connect(s.port, { plain = true }))
+    for i = 1, #hello do c:send(hello:sub(i, i)) end
+    assert.equal("\22\3\3", c:read(3, deadline.after(5))) -- its answer begins
+    c:reset()
+
+    c = assert(wire.connect(s.port, { plain = true }))
+    local long = "\22\3\1\64\0\1\1\0\0" .. ("x"):rep(16380) .. ("\22\3\3\64\0" .. ("x"):rep(16384)):rep(3)
+    c:send(long)
+    local _, how = c:drain(5)
+    assert.equal("closed", how)
+    c:close()
+  end)
+
+  it("carries large answers to slow readers, and large requests", function()
+    local body = ("0123456789abcdef"):rep(4000)
+    local r = assert(http.connect(s.port)):request("POST", "/", {}, body)
+    assert.equal("n=64000;", r.body)
+  end)
+
+  it("takes a page without TLS for another one", function()
+    local function post(origin, port)
+      return http.connect(port):request("POST", "/", { Host = "a.example", Origin = origin }, "x").status
+    end
+    assert.equal(200, post("https://a.example", s.port))
+    assert.equal(403, post("http://a.example", s.port))
+    assert.equal(200, post("http://a.example", s.plain_port))
+    assert.equal(200, post("https://a.example", s.plain_port)) -- a proxy may have it
+  end)
+
+  it("keeps a stream's words in one record for each moment, and its end tells whole from cut", function()
+    local one = server.start({ app = APP, tls = true, args = { "--drain", "0" } })
+    local c = assert(sse.connect(one.port, "/s"))
+    assert(c:wait_for("hello"))
+    assert.equal(204, http.connect(one.port):request("POST", "/pub", {}, "over TLS").status)
+    assert.equal("over TLS", c:wait_for("text").data)
+    one.signal("TERM")
+    assert.equal("bye", c:wait_for("bye").event)
+    assert.equal("closed", c:wait_end())
+    assert.equal("closed", c.wire.sock.how) -- said over TLS
+    deadline.eventually(function() return one.code() == 0 end, 5, "the server has ended")
+
+    one = server.start({ app = APP, tls = true })
+    local w = assert(wire.connect(one.port))
+    w:send("GET /s HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    w:read_until("event: sync", deadline.after(5))
+    one.kill()
+    w:drain(5)
+    assert.equal("cut", w.sock.how)
+    w:close()
+  end)
+
+  it("says its end over TLS when it is done", function()
+    local w = assert(wire.connect(s.port))
+    w:send(GET)
+    local text, how = w:drain(5)
+    assert.truthy(text:find("hello 127.0.0.1", 1, true))
+    assert.same({ "closed", "closed" }, { how, w.sock.how })
+    w:close()
+  end)
+
+  it("reads its files anew under open streams, and keeps what it has when they are wrong", function()
+    local cert, key = folder .. "/site.pem", folder .. "/site.key"
+    local function put(from_cert, from_key)
+      process.write_file(cert, process.read_file(from_cert))
+      process.write_file(key, process.read_file(from_key))
+    end
+    put(a_cert, a_key)
+    os.execute("chmod 600 " .. key)
+    local one = server.start({ app = APP, args = { "--tls-port", 0, "--tls-cert", cert, "--tls-key", key } })
+    local port = one.tls_port()
+    local function subject(words) return s_client(port, words or ""):match("subject=CN = (%S+)") end
+    assert.equal("a.example", subject())
+    local open = process.spawn({ "curl", "-sN", "--cacert", a_cert, "--resolve", "a.example:" .. port .. ":127.0.0.1",
+      "-H", "Host: localhost", ("https://a.example:%d/s"):format(port) }, {})
+    deadline.eventually(function() return open:log():find("event: sync", 1, true) end, 5, "the stream is open")
+
+    put(b_cert, a_key)
+    one.wait_log("it does not belong to the certificate .-; those in use go on", 10)
+    assert.equal("a.example", subject())
+    put(b_cert, b_key)
+    one.wait_log("TLS certificates read anew", 10)
+    assert.equal("*.b.example", subject())
+
+    put(a_cert, a_key)
+    one.signal("HUP")
+    one.wait_log("reload #2", 5)
+    assert.equal("a.example", subject())
+    os.execute("chmod 644 " .. key)
+    one.signal("HUP")
+    one.wait_log("everybody on this machine may open it.-the certificates in use go on", 5)
+    assert.equal("a.example", subject())
+    assert.equal(204, http.connect(one.port):request("POST", "/pub", {}, "after all").status)
+    deadline.eventually(function() return open:log():find("after all", 1, true) end, 5, "the stream goes on")
+    open:kill()
+  end)
+
+  it("gives each name its certificate, and the first one to the others", function()
+    local one = server.start({ app = APP, args = { "--tls-port", 0, "--tls-cert", a_cert .. "," .. b_cert, "--tls-key",
+      a_key .. "," .. b_key } })
+    local port = one.tls_port()
+    for name, want in pairs({ ["a.example"] = "a.example", ["x.b.example"] = "*.b.example",
+      ["c.example"] = "a.example" }) do
+      assert.equal(want, s_client(port, "-servername " .. name):match("subject=CN = (%S+)"), name)
+    end
+    assert.equal("a.example", s_client(port, "-noservername"):match("subject=CN = (%S+)"))
+  end)
+
+  it("is where the plain port leads, when that is wanted", function()
+    local one = server.start({ app = APP, tls = true, args = { "--tls-redirect", "yes" } })
+    local function ask(text)
+      local c = assert(http.connect(one.plain_port))
+      c:send(text)
+      local r = c:response()
+      c:close()
+      return r.status, r.headers.location
+    end
+    local to = ("https://localhost:%d"):format(one.port)
+    assert.same({ 308, to .. "/a%20b?x=1&y" }, { ask("GET /a%20b?x=1&y HTTP/1.1\r\nHost: localhost:5\r\n\r\n") })
+    assert.same({ 308, to .. "/" }, { ask("POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1\r\n\r\nx") })
+    assert.same({ 308, ("https://[::1]:%d/s"):format(one.port) }, { ask("GET /s HTTP/1.1\r\nHost: [::1]:80\r\n\r\n") })
+    assert.equal(421, (ask("GET / HTTP/1.1\r\nHost: evil.example\r\n\r\n")))
+    assert.equal(200, (ask("GET /-/healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")))
+    assert.equal("hello 127.0.0.1", http.get(one.port, "/").body)
+  end)
+
+  it("makes a certificate of this machine, once", function()
+    local run = process.temp_dir()
+    local function start()
+      return server.start({ app = APP, env = { XDG_RUNTIME_DIR = run }, args = { "--tls", "dev", "--tls-port", 0 } })
+    end
+    local one = start()
+    local port = one.tls_port()
+    local ca = one.wait_log("certutil [^\n]- %-i (%S-) ")
+    ca = ca:gsub("\\/", "/")
+    assert.same({ 0, "hello 127.0.0.1" },
+      { process.run({ "curl", "-sS", "--cacert", ca, ("https://localhost:%d/"):format(port) }) })
+    local before = process.read_file(ca)
+    assert.equal(0, one.stop())
+    start()
+    assert.equal(before, process.read_file(ca))
+    process.remove_dir(run)
+  end)
+
+  it("does not start with what it cannot use, and says what it is", function()
+    local files = tls.files()
+    for words, why in pairs({
+      [{ "--tls-cert", files.cert }] = "names 1 and %-%-tls%-key 0 files",
+      [{ "--tls-port", "0" }] = "%-%-tls%-port: a certificate is needed: %-%-tls%-cert and %-%-tls%-key",
+      [{ "--tls", "dev", "--tls-cert", files.cert, "--tls-key", files.key }] = "makes its own certificate",
+      [{ "--tls-cert", "/nowhere.pem", "--tls-key", files.key }] = "TLS certificate /nowhere.pem: No such file",
+      [{ "--tls-cert", files.cert, "--tls-key", a_key }] = "it does not belong to the certificate",
+      [{ "--tls-port", tostring(s.port), "--tls-cert", files.cert, "--tls-key", files.key }] =
+        "cannot listen on 127.0.0.1 port %d+ for TLS: Address already in use",
+    }) do
+      local code, log = server.run_to_end({ app = APP, args = words, tls = false })
+      assert.is_true(code == 1 or code == 2, log)
+      assert.matches(why, log)
+    end
+  end)
+
+  it("serves who is connected while others are silent before their hello", function()
+    local one = server.start({ app = APP, tls = true, args = { "--admin-key", "key" } })
+    local c = assert(sse.connect(one.port, "/s"))
+    assert(c:wait_for("hello"))
+    local silent = {}
+    for i = 1, 700 do -- more than there are places
+      silent[i] = assert(wire.connect(one.port, { plain = true }))
+      if i % 2 == 0 then silent[i]:send("\22\3\1") end
+    end
+    for i = 1, 20 do
+      assert.equal(204, http.connect(one.plain_port):request("POST", "/pub", {}, "n" .. i).status)
+      assert.equal("n" .. i, c:wait_for("text").data)
+    end
+    -- places become free: in a second while all are taken
+    assert.equal("hello 127.0.0.1", assert(http.connect(one.port)):request("GET", "/").body)
+    deadline.eventually(function()
+      return (figures(one)('sluice_tls_failed_handshakes_total{reason="timeout"}') or 0) >= 188
+    end, 10, "late ones are given up")
+    for _, w in ipairs(silent) do w:reset() end
+  end)
+end)
