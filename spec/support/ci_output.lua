@@ -49,6 +49,7 @@ return function()
   local mark = threads and threads ~= "1" and "  I/O threads: " .. threads or ""
 
   if os.getenv("SLUICE_SPEC_WAITS") == "1" then mark = mark .. "  publishes wait" end
+  if os.getenv("SLUICE_SPEC_TLS") == "1" then mark = mark .. "  over TLS" end
 
   local function show_new(kind, list)
     for i = shown[list] + 1, #handler[list] do show(kind, handler[list][i]) end

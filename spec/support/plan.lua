@@ -1,7 +1,8 @@
 --- Which spec files run beside each other, which alone, and which a second time; for spec/run.lua.
 ---
 ---   plan.jobs(files, asked, full, rings) -> { beside = { job, … }, timed = { job, … }, alone = { job, … } }
---- A job is a process: { files = { path, … }, threads = "1" | "2", ring = "auto" | "off", waits = true | nil }. What
+--- A job is a process: { files = { path, … }, threads = "1" | "2", ring = "auto" | "off", waits = true | nil,
+--- tls = true | nil }. What
 --- a file is follows from the lists below and from what it requires. One thread sends with send(), two through
 --- a ring of io_uring where there is one; with `rings` each does both. $SLUICE_IO_THREADS (`asked`) makes it one
 --- run with so many threads.
@@ -20,7 +21,10 @@ local ONCE = set [[ e2e/bench_command e2e/bytes e2e/changes e2e/client e2e/demo 
   e2e/publish e2e/record e2e/repl e2e/runaway e2e/runs e2e/slow e2e/sqlite e2e/stall e2e/store_command e2e/store_faults
   e2e/storm e2e/stuck e2e/system e2e/tail
   kit/sockets unit/environment unit/routes_command wire/http_connection wire/http_cors wire/http_fields
-  wire/http_head wire/http_slow wire/http_vectors ]]
+  wire/http_head wire/http_slow wire/http_vectors wire/tls ]]
+
+-- Once more over TLS, where server.lua and wire.lua make it so; with the full size more of them.
+local OVER_TLS = set [[ wire/http_streams wire/http_pieces ]]
 
 -- They measure time, and mostly wait: a few at a time, when all others are done.
 local TIMED = set [[ e2e/batching e2e/descriptors e2e/drain e2e/heartbeat e2e/late e2e/manager e2e/memory e2e/nginx
@@ -66,17 +70,22 @@ local function runs_with_waits(path, full)
   return (text:find("kit%.start") or text:find("kit%.whole") or text:find("kit%.open")) ~= nil
 end
 
-local function add(jobs, path, threads, ring, waits)
+-- Whether it runs once more over TLS: what asks a server through spec/support/wire.lua alone.
+local function runs_over_tls(path, full)
+  return OVER_TLS[path] or full and path:find("^spec/wire/http_") ~= nil
+end
+
+local function add(jobs, path, threads, ring, how)
   local folder = path:match("^(.*)/") or "."
-  local place = folder .. threads .. ring .. (waits and " waits" or "")
+  local place = folder .. threads .. ring .. (how or "")
   local is_own = OWN[path] or TIMED[path] or ALONE[path]
   local last = not is_own and jobs.open[place]
   if last and #last.files < (folder == "spec/browser" and BROWSER_CHUNK or CHUNK) then
     table.insert(last.files, path)
     return
   end
-  local job = { files = { path }, threads = threads, ring = ring, waits = waits, nth = #jobs + 1,
-    rank = is_own and 2 or RANKS[folder] or 5 }
+  local job = { files = { path }, threads = threads, ring = ring, waits = how == "waits", tls = how == "tls",
+    nth = #jobs + 1, rank = is_own and 2 or RANKS[folder] or 5 }
   if not is_own then jobs.open[place] = job end
   table.insert(jobs, job)
 end
@@ -99,7 +108,10 @@ function plan.jobs(files, asked, full, rings)
     end
   end
   for _, path in ipairs(files) do
-    if runs_with_waits(path, full) then add(out.beside, path, asked or "1", "off", true) end
+    if runs_with_waits(path, full) then add(out.beside, path, asked or "1", "off", "waits") end
+    if runs_over_tls(path, full) then
+      add(TIMED[path] and out.timed or out.beside, path, asked or "1", "off", "tls")
+    end
   end
   table.sort(out.beside, function(a, b)
     if a.rank ~= b.rank then return a.rank < b.rank end

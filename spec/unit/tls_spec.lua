@@ -178,7 +178,8 @@ describe("TLS", function()
     end
     local key = process.read_file(files.key)
     local locked = folder .. "/locked.key"
-    assert.equal(0, (process.run({ "openssl", "ec", "-in", files.key, "-aes256", "-passout", "pass:x", "-out", locked })))
+    assert.equal(0, (process.run({ "openssl", "ec", "-in", files.key, "-aes256", "-passout", "pass:x",
+      "-out", locked })))
     local cases = {
       { { folder .. "/none.pem" }, { files.key },
         "TLS certificate " .. folder .. "/none.pem: No such file or directory" },

@@ -297,7 +297,7 @@ describe("HTTPS", function()
       [{ "--tls-cert", "/nowhere.pem", "--tls-key", files.key }] = "TLS certificate /nowhere.pem: No such file",
       [{ "--tls-cert", files.cert, "--tls-key", a_key }] = "it does not belong to the certificate",
       [{ "--tls-port", tostring(s.port), "--tls-cert", files.cert, "--tls-key", files.key }] =
-        "cannot listen on 127.0.0.1 port %d+ for TLS: Address already in use",
+        "cannot listen on 127.0.0.1 port %d+ for TLS: address already in use",
     }) do
       local code, log = server.run_to_end({ app = APP, args = words, tls = false })
       assert.is_true(code == 1 or code == 2, log)
