@@ -187,7 +187,8 @@ local function run_again(options, totals)
   for _, row in ipairs(rows) do
     local second = { passed = 0, failed = 0, skipped = 0, files = {} }
     io.write("again, alone: ", row.name, "\n")
-    run_jobs({ { files = { row.name }, threads = row.threads, ring = row.ring } }, 1, options, second)
+    local job = { files = { row.name }, threads = row.threads, ring = row.ring, tls = row.tls }
+    run_jobs({ job }, 1, options, second)
     if second.failed == 0 and second.passed >= row.failed then
       totals.failed, totals.passed = totals.failed - row.failed, totals.passed + row.failed
       io.write(("unsteady: %s failed %d and passed alone\n"):format(row.name, row.failed))
