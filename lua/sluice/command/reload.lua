@@ -38,6 +38,7 @@ local function print_success(given, outcome, out)
     or ("%s #%d in %.1f ms"):format(outcome.kind, outcome.generation, outcome.seconds * 1000)
   out:write(head, ": ", difference.summary(outcome.difference, outcome.files), "\n")
   for _, note in ipairs(outcome.notes) do out:write("  ", note, "\n") end
+  if outcome.certificates then out:write("  ", outcome.certificates, "\n") end
 end
 
 --- Run it.

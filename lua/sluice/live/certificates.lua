@@ -93,7 +93,9 @@ end
 function certificates.read_again(runtime)
   local ok, message = runtime.server:read_certificates()
   if ok then return nil end
-  return message .. "; the certificates in use go on"
+  message = message .. "; the certificates in use go on"
+  core.log("error", message)
+  return message
 end
 
 return certificates

@@ -226,15 +226,13 @@ end
 function Reloader:perform(kind, later)
   local began, live = core.now(), self.runtime.generation
   tell_manager(self, kind, "reloading")
-  local refused = kind ~= "dry_run" and certificates.read_again(self.runtime)
-  local prepared, problem = prepare(self, kind)
-  local outcome
-  if refused then core.log("error", refused) end
+  local refused = kind ~= "dry_run" and certificates.read_again(self.runtime) or nil
+  local outcome, prepared, problem = nil, prepare(self, kind)
   if prepared then
     outcome = { ok = true, kind = kind, generation = live.id, notes = arrays.mark(prepared.notes),
+      certificates = refused,
       files = difference.files(live.root, self.touched, live.sources, prepared.generation.sources),
       difference = difference.between(live.description, prepared.generation.description) }
-    outcome.certificates = refused or nil
     for _, kept in ipairs({ self.runtime.tasks, self.runtime.stores }) do
       for _, text in ipairs(kept:orphans(prepared.generation)) do
         table.insert(outcome.notes, text)
