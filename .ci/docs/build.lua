@@ -111,6 +111,11 @@ end
 local calls, classes = functions.places(pages)
 local set, read = documents(), {}
 for path in pairs(set) do read[path] = guides.read(path, set, calls) end
+local explaining = {} -- the documents about functions: neither those to begin with nor "More"
+for i = 2, #GROUPS - 1 do
+  for _, name in ipairs(GROUPS[i]) do explaining[#explaining + 1] = read[name .. ".md"] end
+end
+functions.mention(pages, explaining)
 local rendered = { index = functions.index(pages) }
 for i, p in ipairs(pages) do rendered[i] = functions.render(p, classes) end
 local groups = groups_of(read, rendered)

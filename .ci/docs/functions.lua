@@ -64,12 +64,36 @@ local function returned(f, where)
   return ("<p>Returns %s%s"):format(table.concat(types, ", "), #says > 0 and ": " .. table.concat(says, "; ") or "")
 end
 
-local function function_html(f, where)
+-- "fun(self: sluice.App, seconds: number, fn: fun())" -> "seconds, fn"
+local function overload_names(text)
+  local inner = text:match("^fun(%b())"):sub(2, -2):gsub("%b()", ""):gsub("%b{}", ""):gsub("%b<>", "")
   local names = {}
+  for argument in inner:gmatch("[^,]+") do
+    local name = argument:match("^%s*([%w_.]+)")
+    if name ~= "self" then names[#names + 1] = name end
+  end
+  return table.concat(names, ", ")
+end
+
+-- The documents that mention it: links.
+local function mentioned(f)
+  local links = {}
+  for i = 1, math.min(#(f.mentions or {}), 5) do
+    links[i] = ('<a href="../%s">%s</a>'):format(f.mentions[i].path, escape(f.mentions[i].title))
+  end
+  return #links > 0 and "<p>In " .. table.concat(links, ", ") .. "." or ""
+end
+
+local function function_html(f, where)
+  local names, also = {}, {}
   for i, p in ipairs(f.params) do names[i] = p.name end
-  local call = ("%s(%s)"):format(reference.call_of(f.name), table.concat(names, ", "))
-  return ('<h3 id="%s"><a href="#%s"><code>%s</code></a></h3>\n%s\n%s\n%s'):format(f.name, f.name, escape(call),
-    paragraphs(f.summary .. f.description), parameters(f, where), returned(f, where))
+  local call, heading = reference.call_of(f.name), '<h3 id="%s"><a href="#%s"><code>%s(%s)</code></a></h3>\n'
+  for i, text in ipairs(f.overloads) do
+    also[i] = ("<p>Also <code>%s(%s)</code>."):format(escape(call), escape(overload_names(text)))
+  end
+  return heading:format(f.name, f.name, escape(call), escape(table.concat(names, ", ")))
+    .. paragraphs(f.summary .. f.description) .. table.concat(also) .. parameters(f, where) .. returned(f, where)
+    .. mentioned(f)
 end
 
 local function class_html(class, where)
@@ -112,6 +136,19 @@ function functions.places(pages)
     end
   end
   return calls, classes
+end
+
+--- Tell each function which documents mention it.
+function functions.mention(pages, guides)
+  for _, p in ipairs(pages) do
+    for _, part in ipairs(p.parts) do
+      local place = functions.path_of(p.name) .. "#" .. part.name
+      part.mentions = {}
+      for _, guide in ipairs(guides) do
+        if guide.mentions[place] then table.insert(part.mentions, guide) end
+      end
+    end
+  end
 end
 
 --- The page of a file of meta/.

@@ -38,6 +38,7 @@ local function link_code(self, code)
   local call = plain(code):match("^([%a_]+[:.][%w_.]+)")
   local target = call and self.calls[call]
   if not target then return "<code>" .. code .. "</code>" end
+  self.mentions[target] = true
   return ('<a class="call" href="%s%s"><code>%s</code></a>'):format(page.up(self.path), target, code)
 end
 
@@ -87,13 +88,14 @@ end
 -- @tparam string path "doc/hub.md"
 -- @tparam table pages set of the documents that have pages
 -- @tparam table calls "app:publish" -> "reference/app.html#App:publish"
--- @treturn table { path, title, html }
+-- @treturn table { path, title, html, mentions = { "reference/app.html#App:publish" = true } }
 function guides.read(path, pages, calls)
   local html = run(path)
-  local self = { folder = path:match("^.*/") or "", path = guides.path_of(path), pages = pages, calls = calls }
+  local self = { folder = path:match("^.*/") or "", path = guides.path_of(path), pages = pages, calls = calls,
+    mentions = {} }
   html = see_to(self, html)
   local title = plain(html:match("<h1[^>]*>(.-)</h1>") or path)
-  return { path = self.path, title = title, html = html }
+  return { path = self.path, title = title, html = html, mentions = self.mentions }
 end
 
 return guides
