@@ -6,6 +6,10 @@ local functions = {}
 
 local escape = page.escape
 
+local function wide(rows)
+  return '<div class="wide" tabindex="0"><table>' .. table.concat(rows, "\n") .. "</table></div>"
+end
+
 -- `code` in a text, types that are classes as links.
 local function marked(text)
   return (escape(text):gsub("`([^`]+)`", "<code>%1</code>"))
@@ -23,7 +27,7 @@ local function paragraphs(text)
   local function flush()
     if #words > 0 then out[#out + 1] = "<p>" .. marked(table.concat(words, " ")) .. "</p>" end
     if #code > 0 then
-      out[#out + 1] = "<pre><code>" .. page.highlight(table.concat(code, "\n"), "lua") .. "</code></pre>"
+      out[#out + 1] = "<pre tabindex=\"0\"><code>" .. page.highlight(table.concat(code, "\n"), "lua") .. "</code></pre>"
     end
     code, words = {}, {}
   end
@@ -51,7 +55,7 @@ local function parameters(f, where)
       p.optional and " or nothing" or "", marked(p.text))
   end
   if #rows == 0 then return "" end
-  return '<div class="wide"><table>' .. table.concat(rows) .. "</table></div>"
+  return wide(rows)
 end
 
 local function returned(f, where)
@@ -104,8 +108,8 @@ local function class_html(class, where)
   end
   local parent = class.parent and "Also has what " .. typed(class.parent, where) .. " has. " or ""
   local text = "<p>" .. parent .. marked(class.text)
-  return ('<h3 id="%s"><a href="#%s"><code>%s</code></a></h3>\n%s\n<div class="wide"><table>%s</table></div>'):format(
-    class.name, class.name, class.name, text, table.concat(rows))
+  return ('<h3 id="%s"><a href="#%s"><code>%s</code></a></h3>\n%s\n%s'):format(class.name, class.name,
+    class.name, text, wide(rows))
 end
 
 local function alias_html(part, where)
@@ -159,6 +163,7 @@ function functions.render(p, classes)
     local list = part.kind == "function" and parts or fields
     list[#list + 1] = part_html(part, where)
   end
+  if #parts > 0 then table.insert(parts, 1, "<h2>Functions</h2>") end
   if #parts > 0 and #fields > 0 then parts[#parts + 1] = "<h2>Options and fields</h2>" end
   table.move(fields, 1, #fields, #parts + 1, parts)
   local title = functions.title_of(p)
@@ -181,7 +186,7 @@ function functions.index(pages)
   table.sort(rows, function(a, b) return a[1]:lower() < b[1]:lower() end)
   for i, row in ipairs(rows) do rows[i] = row[2] end
   return { path = "reference/index.html", title = "All names",
-    html = "<h1>All names</h1>\n<div class=\"wide\"><table>" .. table.concat(rows, "\n") .. "</table></div>" }
+    html = "<h1>All names</h1>\n" .. wide(rows) }
 end
 
 return functions

@@ -45,7 +45,7 @@ end
 local function see_to(self, html)
   html = html:gsub('<pre><code class="language%-(%w+)">(.-)</code></pre>', function(lang, code)
     return ("<pre><code>%s</code></pre>"):format(page.highlight(plain(code), lang))
-  end)
+  end):gsub("<pre>", '<pre tabindex="0">'):gsub("<th></th>", "<td></td>")
   html = html:gsub("<h(%d)>(.-)</h%d>", function(level, inner)
     local id = guides.slug(plain(inner))
     return ('<h%s id="%s"><a href="#%s">%s</a></h%s>'):format(level, id, id, inner:gsub("</?a[^>]*>", ""), level)
@@ -54,10 +54,10 @@ local function see_to(self, html)
   html = html:gsub('( src=")([^"]+)"', function(before, target) return before .. new_href(self, target) .. '"' end)
   html = html:gsub('( srcset=")([^"]+)"', function(before, target) return before .. new_href(self, target) .. '"' end)
   html = html:gsub("(<%l+>)<code>(.-)</code>", function(before, code)
-    return before == "<pre>" and before .. "<code>" .. code .. "</code>" or before .. link_code(self, code)
+    return before .. link_code(self, code)
   end)
   html = html:gsub("([ (])<code>([^<]*)</code>", function(before, code) return before .. link_code(self, code) end)
-  return (html:gsub("<table>", '<div class="wide"><table>'):gsub("</table>", "</table></div>"))
+  return (html:gsub("<table>", '<div class="wide" tabindex="0"><table>'):gsub("</table>", "</table></div>"))
 end
 
 --- { title, id, text, rows } of each section, for the search; a row is of a table whose first cell is code.

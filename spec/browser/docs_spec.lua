@@ -41,6 +41,16 @@ describe("the pages of the documents", function()
     assert.same({}, b.noise())
   end)
 
+  it("have no fault that axe-core knows", function()
+    if not HAS_TOOLS then return pending("lua-ldoc or cmark-gfm is not installed") end
+    local pages = {}
+    for i, path in ipairs { "reference/hub", "api/channels" } do
+      pages[i] = { url = url .. path .. ".html", ready = "document.querySelector('#search input')" }
+    end
+    local found = b.run("spec/browser/axe.mjs", { pages = pages, widths = { 1280 }, schemes = { "light", "dark" } }, 60)
+    assert.equal("", table.concat(found, "\n"))
+  end)
+
   it("are reached by keys, fit a phone, and show the dark", function()
     if not HAS_TOOLS then return pending("lua-ldoc or cmark-gfm is not installed") end
     local page = b.open(url .. "reference/app.html", { width = 390, height = 844, scheme = "dark" })
