@@ -20,8 +20,7 @@ local GROUPS = {
   { name = "In pages", "doc/browser", "doc/react", "examples/react/README", "doc/html", "doc/durable-streams",
     "doc/editor" },
   { name = "Test and run", "doc/testing", "doc/lab", "doc/tools", "doc/deploy", "doc/operating", "doc/metrics",
-    "doc/durability", "doc/protocol",
-    "SECURITY" },
+    "doc/durability", "doc/protocol", "doc/tls", "SECURITY" },
   { name = "More", "doc/stability", "doc/design", "CONTRIBUTING", "CHANGELOG" },
 }
 
