@@ -3,6 +3,7 @@
 -- In memory: per stream one small table, only when there is a user or meta;
 -- states, stores, pending tasks and idempotency keys.
 local callbacks = require("sluice.live.callbacks")
+local collector = require("sluice.live.collector")
 local core = require("sluice.core")
 local explainer = require("sluice.explain.explainer")
 local failure = require("sluice.base.failure")
@@ -181,6 +182,7 @@ end
 
 --- Start what is queued and have the core call again when the next timer is due.
 function Runtime:turn()
+  if collector.is_over then collector.adapt() end
   local at = self.scheduler:turn()
   if at ~= self.armed then
     self.armed = at

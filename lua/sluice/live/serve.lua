@@ -1,6 +1,7 @@
 --- sluice.serve: load an app, listen, serve until the server stops.
 -- Keeps nothing in memory of its own.
 local access = require("sluice.live.access")
+local collector = require("sluice.live.collector")
 local certificates = require("sluice.live.certificates")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
@@ -61,11 +62,6 @@ function serve.set_up(settings)
   process.demo = settings.demo == true
 end
 
---- Short steps of the collector: a turn of the loop must not wait for it. A step traverses so
--- many words for each that was allocated; the hand-over of a thousand coroutines allocates
--- much at once, and with Lua's 100 a turn of it took up to 40 ms, with 20 below 4.
-local PAUSE, STEP_MULTIPLIER, STEP_SIZE = 150, 20, 10
-
 -- A runtime whose first generation is live, on a server that does not listen yet.
 -- @tparam sluice.Generation loaded
 -- @tparam table options of core.server
@@ -86,7 +82,7 @@ end
 local function load_and_make(target, settings, handed)
   serve.set_up(settings)
   for _, name in ipairs(FOR_APPS) do need(name) end
-  collectgarbage("incremental", PAUSE, STEP_MULTIPLIER, STEP_SIZE)
+  collector.start()
   local loaded, problem = serve.load(target)
   if not loaded then return nil, problem.message, "ELOAD", problem end
   local options, places, notes = config.for_core(settings), access.of(settings)
