@@ -34,6 +34,13 @@ static void field_handed(lua_State *L, struct serve_options *o) {
     lua_pop(L, 1);
 }
 
+/* False: it is not wanted. */
+static bool field_port(lua_State *L, const char *name, uint16_t *port) {
+    double n = lx_field_number(L, 1, name, -1);
+    *port = n > 0 ? (uint16_t)n : 0;
+    return n >= 0;
+}
+
 /* Everything that may raise comes first; the copies are made when nothing can. */
 static void read_options(lua_State *L, struct serve_options *o) {
     o->port = (uint16_t)lx_field_number(L, 1, "port", 0);
@@ -48,7 +55,8 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->max_body = (uint64_t)lx_field_number(L, 1, "max_body", 0);
     o->memory = (uint64_t)lx_field_number(L, 1, "memory", 0);
     o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
-    o->metrics_port = (uint16_t)lx_field_number(L, 1, "metrics_port", 0);
+    o->has_metrics = field_port(L, "metrics_port", &o->metrics_port);
+    o->has_agent = field_port(L, "agent_port", &o->agent_port);
     o->tls_port = (uint16_t)lx_field_number(L, 1, "tls_port", 0);
     o->tls_redirect = lx_field_bool(L, 1, "tls_redirect", false);
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
@@ -179,6 +187,9 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
     else if (s->failed == START_TLS)
         lua_pushfstring(L, "cannot listen on %s port %d for TLS: %s",
                         o->tls_host ? o->tls_host : o->host, o->tls_port, why);
+    else if (s->failed == START_AGENT)
+        lua_pushfstring(L, "cannot listen on %s port %d for agents: %s", o->metrics_host,
+                        o->agent_port, why);
     else if (s->failed == START_CONTROL)
         lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control, why);
     else if (s->failed == START_STORE)
@@ -195,8 +206,8 @@ static void push_port(lua_State *L, uint16_t port) {
     else lua_pushboolean(L, false);
 }
 
-/* server:start() -> port, that for metrics | false, that for TLS | false
- *   | nil, message, code */
+/* server:start() -> port, that for metrics | false, that for TLS | false,
+ *   that for agents | false | nil, message, code */
 static int l_start(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_argcheck(L, !s->server->hub.started, 1, "the server runs already");
@@ -205,7 +216,8 @@ static int l_start(lua_State *L) {
     lua_pushinteger(L, s->server->port);
     push_port(L, s->server->metrics_port);
     push_port(L, s->server->tls_port);
-    return 3;
+    push_port(L, s->server->agent_port);
+    return 4;
 }
 
 /* server:read_certificates() -> true | nil, message, code: those in use go on */

@@ -32,11 +32,11 @@ struct serve_options {
     uint32_t max_connections;
     char *control; /* path of the Unix socket; "{port}" in it is replaced; NULL: none */
     bool control_needed; /* a server without it does not start */
-    char
-        *metrics_host; /* owned: where scrapers have a port of their own; NULL: nowhere */
-    uint16_t metrics_port; /* 0: a free one */
-    uint16_t tls_port;     /* 0: a free one */
-    int n_tls;             /* pairs in tls; 0: no TLS */
+    char *metrics_host;  /* owned: where scrapers and agents have ports of their own */
+    bool has_metrics, has_agent;       /* whether they have */
+    uint16_t metrics_port, agent_port; /* 0: a free one */
+    uint16_t tls_port;                 /* 0: a free one */
+    int n_tls;                         /* pairs in tls; 0: no TLS */
     struct tls_files *tls; /* owned, with their paths: certificates and keys */
     char *tls_host;        /* NULL: as host */
     char *admin_key;       /* opens "/-/" on the TCP port; NULL: nothing does */

@@ -62,7 +62,7 @@ describe("the tables of the pages", function()
   it("list the settings with their defaults", function()
     local elsewhere = { io_threads = "processors - 1", trust_proxy = "no", allow_host = "none",
       lua_memory = "none", data = "none", socket = "none", admin_key = "none", log_format = "by terminal",
-      metrics_port = "none", demo = "no", limits_exempt = "none", max_streams_per_address = "none",
+      metrics_port = "none", agent_port = "none", demo = "no", limits_exempt = "none", max_streams_per_address = "none",
       max_streams_per_user = "none", max_requests_per_address = "none", max_requests_per_user = "none",
       tls_cert = "none", tls_key = "none", tls_port = "none", tls_host = "none", tls_redirect = "no", tls = "none",
       max_connections = ("`%d`"):format(bounds.CONNECTIONS_MAX_DEFAULT) }

@@ -235,7 +235,8 @@ describe("settings", function()
       trace = { [true] = true, [false] = true },
       demo = { [true] = true, [false] = true },
       host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, data = { ["a b/c"] = true },
-      admin_key = { ["a b/c"] = true }, metrics_port = { [5] = true }, metrics_host = { ["a b/c"] = true },
+      admin_key = { ["a b/c"] = true }, metrics_port = { [5] = true }, agent_port = { [5] = true },
+      metrics_host = { ["a b/c"] = true },
       tls_port = { [5] = true }, tls_host = { ["a b/c"] = true }, tls_redirect = { [true] = true, [false] = true } }
     local pair = { tls_cert = { "c" }, tls_key = { "k" } }
     for _, name in ipairs({ "head_timeout", "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do

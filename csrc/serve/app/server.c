@@ -145,16 +145,34 @@ static int make_workers(struct server *s, int *fds, unsigned n) {
     return 0;
 }
 
+/* A socket beside those of clients: its descriptor, or a negative code. */
+static int open_beside(const struct server *s, uint16_t *port) {
+    const struct serve_options *o = &s->hub.options;
+    int err = listener_check(o->metrics_host, *port);
+    return err < 0 ? err : listener_open(o->metrics_host, port, o->stall_timeout_ms);
+}
+
 /* The port that has metrics and nothing else, at the first worker. */
 static int open_metrics(struct server *s) {
     const struct serve_options *o = &s->hub.options;
-    if (!o->metrics_host || o->rehearsal) return 0;
+    if (!o->has_metrics || o->rehearsal) return 0;
     uint16_t port = o->metrics_port;
-    int err = listener_check(o->metrics_host, port);
-    int fd = err < 0 ? err : listener_open(o->metrics_host, &port, o->stall_timeout_ms);
+    int fd = open_beside(s, &port);
     if (fd < 0) return fd;
     s->metrics_port = port;
     worker_listen_scrapers(&s->workers[0], fd);
+    return 0;
+}
+
+/* The port for HAProxy's agents, too. */
+static int open_agent(struct server *s) {
+    const struct serve_options *o = &s->hub.options;
+    if (!o->has_agent || o->rehearsal) return 0;
+    uint16_t port = o->agent_port;
+    int fd = open_beside(s, &port);
+    if (fd < 0) return fd;
+    s->agent_port = port;
+    worker_listen_agents(&s->workers[0], fd);
     return 0;
 }
 
@@ -192,6 +210,9 @@ static int start(struct server *s, int *fds) {
     if (err < 0) return err;
     s->failed = START_METRICS;
     err = open_metrics(s);
+    if (err < 0) return err;
+    s->failed = START_AGENT;
+    err = open_agent(s);
     if (err < 0) return err;
     s->failed = START_TLS;
     err = certificates_open(s);

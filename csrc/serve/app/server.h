@@ -70,6 +70,7 @@ static inline struct slice topic_name(const struct topic *t) {
 enum start_step {
     START_LISTEN,
     START_METRICS,
+    START_AGENT,
     START_TLS,
     START_CONTROL,
     START_STORE,
@@ -95,9 +96,9 @@ struct server {
     struct http_date date;
     const struct server_events *events;
     void *context;
-    uint16_t port, metrics_port, tls_port; /* the others: 0 without them */
-    struct certificates *certificates;     /* NULL: no TLS */
-    struct watched **watched;              /* see watch.h */
+    uint16_t port, metrics_port, tls_port, agent_port; /* the others: 0 without them */
+    struct certificates *certificates;                 /* NULL: no TLS */
+    struct watched **watched;                          /* see watch.h */
     size_t n_watched;
     uint64_t published, published_bytes;
     struct tally_counts counted; /* by all workers; see accounts.h */

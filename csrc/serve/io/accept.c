@@ -8,6 +8,7 @@
 #include "serve/io/conn.h"
 #include "serve/io/handshake.h"
 #include "serve/io/listener.h"
+#include "serve/io/load.h"
 #include "serve/io/worker.h"
 
 #include <errno.h>
@@ -121,13 +122,31 @@ static bool is_full(const struct hub *hub) {
     return hub_totals(hub).connections >= hub->options.max_connections;
 }
 
+static void admit_scraper(struct worker *w, int fd, const struct in6_addr *ip) {
+    if (w->n_scrapers < SCRAPERS_MAX) conn_new(w, fd, ip)->scraper = true;
+    else close(fd);
+    w->n_scrapers += w->n_scrapers < SCRAPERS_MAX;
+}
+
+/* HAProxy's agent-check: one line, and the end. */
+static void tell_agent(struct worker *w, int fd) {
+    struct buf line = {0};
+    struct load load = load_of(w->hub);
+    if (load_write(&line, &load, load_takes_more(w->hub, &load), true) == 0)
+        (void)!send(fd, line.p, line.n, MSG_DONTWAIT | MSG_NOSIGNAL);
+    buf_free(&line);
+    close(fd);
+}
+
 /* Over the limit it is closed at once; the operator always gets in. */
 static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
     struct worker *w = a->worker;
     if (a->scraper) {
-        if (w->n_scrapers < SCRAPERS_MAX) conn_new(w, fd, ip)->scraper = true;
-        else close(fd);
-        w->n_scrapers += w->n_scrapers < SCRAPERS_MAX;
+        admit_scraper(w, fd, ip);
+        return;
+    }
+    if (a->agent) {
+        tell_agent(w, fd);
         return;
     }
     if (!a->trusted)

@@ -22,6 +22,7 @@ struct accept {
     bool trusted;      /* the Unix socket: who may open it is */
     bool secure;       /* speaks TLS: a handshake first */
     bool scraper;      /* for figures and nothing else, without a key */
+    bool agent;        /* each connection is told the load, and closed */
     bool handed; /* others have the socket too: threads, and the process after this one */
 };
 

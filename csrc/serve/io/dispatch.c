@@ -151,7 +151,7 @@ static bool is_stopping(const struct worker *w) {
 
 static bool is_ready(const struct worker *w) {
     struct load load = load_of(w->hub);
-    return load_has_room(w->hub, &load) && !is_stopping(w);
+    return load_takes_more(w->hub, &load);
 }
 
 static bool is_load(const struct request *r) {
@@ -254,7 +254,7 @@ static struct slice health(const struct conn *c) {
 static int answer_load(struct conn *c, struct request *r, const struct http_to *to) {
     struct hub *hub = conn_worker(c)->hub;
     struct load load = load_of(hub);
-    bool ready = load_has_room(hub, &load) && !is_stopping(conn_worker(c));
+    bool ready = load_takes_more(hub, &load);
     bool as_weight = slice_eq_lit(r->query, "weight");
     struct http_field type = {
         slice_str("Content-Type"),

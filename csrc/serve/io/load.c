@@ -40,6 +40,11 @@ bool load_has_room(struct hub *hub, const struct load *load) {
     return !full;
 }
 
+bool load_takes_more(struct hub *hub, const struct load *load) {
+    bool stops = atomic_load(&hub->stopping) || atomic_load(&hub->draining);
+    return load_has_room(hub, load) && !stops;
+}
+
 static double shown(double part) {
     return part < 1 ? part : 1;
 }

@@ -20,6 +20,9 @@ struct load load_of(const struct hub *hub);
 /* Whether more clients should come: not from LOAD_FULL on, and again below LOAD_AGAIN. */
 bool load_has_room(struct hub *hub, const struct load *load);
 
+/* The same, and not from the moment on when the stop hooks begin. */
+bool load_takes_more(struct hub *hub, const struct load *load);
+
 /* Append it as JSON, or as a weight for HAProxy's agent ("58%"). 0 or E_NOMEM. */
 int load_write(struct buf *b, const struct load *load, bool ready, bool as_weight);
 

@@ -212,7 +212,8 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
     flight_init(&w->flight);
-    w->signals.fd = w->control.accept.io.fd = w->scrapers.io.fd = -1;
+    w->signals.fd = w->control.accept.io.fd = -1;
+    w->scrapers.io.fd = w->agents.io.fd = -1;
     init_watchers(w);
     w->reserve_fd = fault_here() ? -1 : open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (w->reserve_fd < 0) err = -errno;
@@ -233,6 +234,13 @@ void worker_listen_scrapers(struct worker *w, int fd) {
     accept_init(&w->scrapers, w, fd, false);
     w->scrapers.scraper = true;
     accept_start(&w->scrapers);
+}
+
+void worker_listen_agents(struct worker *w, int fd) {
+    ASSERT_OWNER(&w->loop);
+    accept_init(&w->agents, w, fd, false);
+    w->agents.agent = true;
+    accept_start(&w->agents);
 }
 
 int worker_give_ring(struct worker *w) {
@@ -290,6 +298,7 @@ void worker_join(struct worker *w) {
 static void stop_listening(struct worker *w) {
     for (unsigned i = 0; i < w->n_accepts; i++) accept_stop(&w->accepts[i]);
     accept_stop(&w->scrapers);
+    accept_stop(&w->agents);
     handshakes_drain(w);
     control_close(w);
 }

@@ -32,6 +32,7 @@ struct worker {
     struct control control;
     struct handshakes handshakes;
     struct accept scrapers; /* the port for metrics; its fd is -1 without one */
+    struct accept agents;   /* that for HAProxy's agents */
     struct ev_io signals;
     struct ev_prepare before_sleep;
     struct ev_check after_sleep;
@@ -80,6 +81,9 @@ void worker_listen(struct worker *w, int fd, bool handed);
 
 /* The same for the port that has metrics and nothing else. */
 void worker_listen_scrapers(struct worker *w, int fd);
+
+/* The same for the port that tells HAProxy's agents the load. */
+void worker_listen_agents(struct worker *w, int fd);
 
 /* Before the thread runs: what is sent goes through a ring. 0 or a negative errno. [app] */
 int worker_give_ring(struct worker *w);

@@ -174,7 +174,9 @@ config.SETTINGS = {
     "key to the server's own routes over TCP; default: one kept in the runtime folder" },
   { "metrics_port", whole(0, 65535), nil, "<n>",
     "port for scrapers, with metrics alone and without a key; default: none" },
-  { "metrics_host", text, "127.0.0.1", "<address>", "address of the port for scrapers" },
+  { "metrics_host", text, "127.0.0.1", "<address>", "address of the ports for scrapers, agents" },
+  { "agent_port", whole(0, 65535), nil, "<n>",
+    "port that tells HAProxy's agent-check the load; default: none" },
   { "tls_cert", paths, nil, "<files>",
     "certificates, each with those that vouch for it (PEM): HTTPS" },
   { "tls_key", paths, nil, "<files>", "their private keys, in the same order" },
@@ -263,8 +265,9 @@ function config.for_core(settings)
   out.limits = {} -- for the app's side: see sluice.app.limits
   for _, name in ipairs(limits.NAMES) do out.limits[name] = settings[name] end
   out.limits.exempt = settings.limits_exempt
-  if settings.metrics_port then
+  if settings.metrics_port or settings.agent_port then
     out.metrics_port, out.metrics_host = settings.metrics_port, settings.metrics_host
+    out.agent_port = settings.agent_port
   end
   return out
 end

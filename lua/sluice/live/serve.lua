@@ -102,11 +102,10 @@ local function start(target, settings)
   local self, message, code, problem = load_and_make(target, settings, handed)
   if not self then return nil, message, code, problem end
   self.manager = manager.new(self, settings)
-  local opened, port
+  local opened
   opened, message, code = stored.open(self, settings.data)
   if not opened then return nil, message, code end
-  local scraped, secure -- the ports for metrics and TLS; false: none
-  port, scraped, secure = self.server:start()
+  local port, scraped, secure, agent = self.server:start() -- of those behind the first, false: none
   if not port then return nil, scraped, secure end
   self.trust_proxy = settings.trust_proxy
   self.reloader = reload.new(self, type(target) == "string" and target or nil)
@@ -121,6 +120,9 @@ local function start(target, settings)
   end
   if scraped then
     core.log("info", ("metrics on %s/metrics"):format(urls_of(settings.metrics_host, scraped)))
+  end
+  if agent then
+    core.log("info", ("agent-check on %s port %d"):format(settings.metrics_host, agent))
   end
   if settings.demo then
     core.log("warn", "--demo: keys that everybody knows may be valid: let no proxy lead here")

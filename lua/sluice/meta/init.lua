@@ -83,6 +83,7 @@
 ---@field memory? integer|string
 ---@field metrics_host? string
 ---@field metrics_port? integer
+---@field agent_port? integer for HAProxy's agent-check
 ---@field tls_cert? string[]|string files: HTTPS
 ---@field tls_key? string[]|string files
 ---@field tls_port? integer
