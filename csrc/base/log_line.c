@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/clock.h"
+#include "base/number.h"
 #include "base/utf8.h"
 
 #include <math.h>
@@ -117,20 +118,44 @@ static void add_word(struct out *o, struct slice s, bool is_name) {
 
 /* ---- The line ----------------------------------------------------------------------- */
 
+#define SECOND_LENGTH 19 /* 2026-11-22T09:00:00 */
+
+/* The same for all lines of a second. */
+static const char *second_text(time_t second) {
+    static _Thread_local struct {
+        time_t second;
+        char text[SECOND_LENGTH + 1];
+    } last;
+    if (last.text[0] && last.second == second) return last.text;
+    struct tm tm;
+    gmtime_r(&second, &tm);
+    strftime(last.text, sizeof last.text, "%Y-%m-%dT%H:%M:%S", &tm);
+    last.second = second;
+    return last.text;
+}
+
 static void add_time(struct out *o) {
     double now = clock_wall();
-    time_t seconds = (time_t)now;
-    struct tm tm;
-    gmtime_r(&seconds, &tm);
-    char text[32];
-    strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S", &tm);
-    if (!o->err)
-        o->err = buf_addf(o->b, "%s.%03dZ", text, (int)((now - (double)seconds) * 1000));
+    time_t second = (time_t)now;
+    int ms = (int)((now - (double)second) * 1000);
+    char text[SECOND_LENGTH + 5]; /* .123Z */
+    memcpy(text, second_text(second), SECOND_LENGTH);
+    text[SECOND_LENGTH] = '.';
+    text[SECOND_LENGTH + 1] = (char)('0' + ms / 100);
+    text[SECOND_LENGTH + 2] = (char)('0' + ms / 10 % 10);
+    text[SECOND_LENGTH + 3] = (char)('0' + ms % 10);
+    text[SECOND_LENGTH + 4] = 'Z';
+    add(o, text, sizeof text);
+}
+
+static void add_integer(struct out *o, int64_t n) {
+    char text[NUMBER_TEXT_MAX];
+    add(o, text, number_text_integer(text, n));
 }
 
 static void add_number(struct out *o, const struct log_field *f) {
     if (o->err) return;
-    if (f->is_integer) o->err = buf_addf(o->b, "%lld", (long long)f->integer);
+    if (f->is_integer) add_integer(o, f->integer);
     else if (isfinite(f->number)) o->err = buf_add_number(o->b, f->number);
     else o->err = buf_adds(o->b, "null");
 }
@@ -168,8 +193,10 @@ int log_line_add_string(struct buf *b, struct slice text) {
     return o.err;
 }
 
+#define LINE_USUAL 384 /* bytes */
+
 int log_line_add(struct buf *b, struct log_form form, const struct log_message *m) {
-    struct out o = {b, form.json, form.journal, m->level, 0};
+    struct out o = {b, form.json, form.journal, m->level, buf_reserve(b, LINE_USUAL)};
     const char *name = log_level_name(m->level);
     add_begin(&o);
     if (form.json) {
