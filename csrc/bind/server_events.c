@@ -98,6 +98,7 @@ static int push_request(lua_State *L) {
     set_slice(L, "host", r->host);
     set_slice(L, "ip", slice_str(r->ip));
     if (r->trace[0]) set_slice(L, "traceparent", slice_str(r->trace));
+    if (r->held) lx_set_boolean(L, "_names_client", true); /* the token of a poll does */
     push_header_text(L, r);
     lua_setfield(L, -2, "header_text");
     lua_createtable(L, 0, r->n_params);

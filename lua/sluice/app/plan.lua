@@ -85,6 +85,15 @@ function plan.check_templates(what, checked, path)
   end
 end
 
+-- What a function returned is of one request: nothing has to be copied.
+local function check_names(checked)
+  for _, entry in ipairs(checked.channels) do
+    local good, message = channels.check(entry[1])
+    if not good then return nil, message end
+  end
+  return checked
+end
+
 --- The channels of a plan for one request: names filled, filters narrowed. Never widens.
 -- @tparam table checked
 -- @tparam sluice.Request req
@@ -94,6 +103,7 @@ end
 function plan.concrete(checked, req, params)
   local asked = plan_options.asked_by(checked, req)
   local filters = plan_options.has_filters(checked, asked)
+  if not params and not filters then return check_names(checked) end
   local out = plan_options.without_filters(checked)
   out.channels = {}
   for i, entry in ipairs(checked.channels) do

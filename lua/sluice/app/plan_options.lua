@@ -123,7 +123,7 @@ local function lowest(own, common, asked)
   return math.min(own or math.huge, common or math.huge, asked or math.huge)
 end
 
--- The options, in the order in which they are checked: a new one is a row here, and a field of
+-- The options: a new one is a row here, and a field of
 -- what the core reads. `route`: app:stream itself takes it too; `request`: nothing else does.
 -- `channel`: the table of one channel does, and client:subscribe. `filter`: it narrows what is
 -- sent, so client:set and the client's query may narrow it further.
@@ -145,11 +145,11 @@ local OPTIONS = {
 
 -- Those of one kind: a list, with what options() knows them by.
 local function of_kind(kind)
-  local list = { known = {} }
+  local list = { known = {}, by_name = {} }
   for _, option in ipairs(OPTIONS) do
     if kind == "plan" and not option.request or option[kind] then
       list[#list + 1] = option
-      list.known[option.name] = options.NONE
+      list.known[option.name], list.by_name[option.name] = options.NONE, option
     end
   end
   return list
@@ -181,9 +181,10 @@ end
 -- @tparam table out where they are put
 -- @treturn table out
 function plan_options.read(what, kind, given, out)
-  for _, option in ipairs(KINDS[kind]) do
-    local value = given[option.name]
-    if value ~= nil then out[option.name] = option.check(what, option.name, value) end
+  local by_name = KINDS[kind].by_name
+  for name, value in next, given do
+    local option = by_name[name]
+    if option then out[name] = option.check(what, name, value) end
   end
   return out
 end

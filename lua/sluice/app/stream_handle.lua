@@ -160,21 +160,35 @@ function Client:stop(event, data)
   return close(self, "stop", "stop", event, data)
 end
 
+-- The request whose plan function has this handle, while it runs.
+local function request_of(self)
+  local session = rawget(self, "_session")
+  return session and session.req
+end
+
 local LAZY = {
   id = function(self) return (select(2, opened(self, "id"))) end,
   user = function(self)
+    local req = request_of(self)
+    if req then return req.user end
     local entry = self._runtime.clients[rawget(self, "id")]
     return entry and entry.user
   end,
   meta = function(self)
+    if request_of(self) then return {} end
     local entry = self._runtime.clients[rawget(self, "id")]
     return entry and entry.meta or self._runtime:constant_meta(self) or {}
   end,
-  params = function(self) return self._runtime:path_params(self) or {} end,
+  params = function(self)
+    local req = request_of(self)
+    return req and req.params or self._runtime:path_params(self) or {}
+  end,
 }
 
 local function from_core(name)
   return function(self)
+    local req = request_of(self)
+    if req and rawget(req, name) ~= nil then return req[name] end
     local info = rawget(self, "id") and self._runtime.server:client(self.id)
     return info and info[name]
   end
@@ -239,9 +253,7 @@ end
 -- @tparam[opt] function open called once with the session and the handle; returns the id, or
 --   nil; without it the handle never has one
 function stream_handle.pending(session, open)
-  local req = session.req
-  return setmetatable({ _runtime = session.runtime, _open = open, _session = session,
-    user = req.user, ip = req.ip, path = req.path, params = req.params, meta = {} },
+  return setmetatable({ _runtime = session.runtime, _open = open, _session = session },
     stream_handle.META)
 end
 

@@ -156,7 +156,7 @@ end
 -- Whether this is the next poll of a client that its function writes: who asks is known after the
 -- guards, and the function has run.
 local function is_claimed(session)
-  if session.why or type(session.route.plan) ~= "function" then return false end
+  if session.why or not rawget(session.req, "_names_client") then return false end
   local user = session.req.user
   return session.runtime.server:claim(session.id, { channels = {}, expires = expires_of(user) },
     user and user.id)
