@@ -5,7 +5,8 @@ local browser = require("spec" .. ".support.browser") -- one row needs it: witho
 local cjson = require("cjson")
 local process = require("spec.support.process")
 
-local ROWS = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN", "RESUME",
+local ROWS = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN",
+  "RESUME", "TLS", "TLSIDLE",
   "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
   "BROAD", "CORE", "OPEN", "SHOWCASE" }
 if browser.installed() then ROWS[#ROWS + 1] = "PAGE" end

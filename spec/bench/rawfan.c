@@ -1,6 +1,6 @@
 /* The raw limit: what the kernel alone charges for handing the same bytes to N sockets.
  *
- *   rawfan [--port P]            prints its port, then serves until it is killed
+ *   rawfan [--port P [CERTIFICATE KEY]]   prints its port, then serves until it is killed
  *   GET  /anything               a stream: head and preamble, then what bursts send
  *   POST /burst?events=E&batch=K&every=US&kind=KIND[&to=N][&pad=BYTES]
  *   GET  /status                 {"subscribers","events","sends","again","cpu_ns"}
@@ -13,6 +13,7 @@
  *   natural an event every US; each turn sends all that are due, joined: the least that a
  *           server with natural batching can do, with the readers' own delays in it
  *   beat    one heartbeat to the next socket a turn (paced sends)
+ * With a certificate streams may come over TLS, each chunk in one SSL_write.
  * With N an event goes to N sockets that are drawn for it, without to all.
  * The cost of a connect (accept, options, epoll, read, head, close) needs no burst. */
 #include <arpa/inet.h>
@@ -29,6 +30,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "secure.h"
 
 #define SOCKETS_MAX 65536
 #define EVENT_PAD 126 /* makes a frame of 200 bytes, as the Lua app's */
@@ -54,7 +56,8 @@ struct fan {
     uint64_t n; /* number of the last event */
     uint64_t events, sends, again, burst_cpu_ns;
     int next_beat;
-    int pad; /* bytes in each event of this burst */
+    int pad;     /* bytes in each event of this burst */
+    bool secure; /* streams come over TLS */
     uint32_t random;
 };
 
@@ -72,6 +75,10 @@ static void fail(const char *what) {
 
 static void send_to(struct fan *f, int fd, const char *p, size_t n) {
     f->sends++;
+    if (f->secure) {
+        if (secure_send(fd, p, n) != (ssize_t)n) f->again++;
+        return;
+    }
     if (send(fd, p, n, MSG_NOSIGNAL | MSG_DONTWAIT) != (ssize_t)n) f->again++;
 }
 
@@ -204,7 +211,8 @@ static void answer_status(struct fan *f, int fd) {
 }
 
 static void become_stream(struct fan *f, int fd) {
-    if (send(fd, HEAD, sizeof HEAD - 1, MSG_NOSIGNAL) < 0) return;
+    if (secure_is(fd)) secure_send(fd, HEAD, sizeof HEAD - 1);
+    else if (send(fd, HEAD, sizeof HEAD - 1, MSG_NOSIGNAL) < 0) return;
     f->place[fd] = f->count;
     f->sockets[f->count++] = fd;
 }
@@ -233,13 +241,27 @@ static void drop(struct fan *f, int fd) {
         f->place[f->sockets[at]] = at;
     }
     f->place[fd] = -1;
+    secure_end(fd);
     close(fd);
+}
+
+/* Bytes of a request; 0 at its end. A hello, which begins with 22, is followed by all of its handshake: the
+ * readers make one at a time. */
+static ssize_t read_some(struct fan *f, int fd, char *into) {
+    char first = 0;
+    if (secure_is(fd)) return secure_recv(fd, into, REQUEST_MAX);
+    if (f->secure && recv(fd, &first, 1, MSG_PEEK | MSG_DONTWAIT) == 1 && first == 22) {
+        const bool done = secure_shake(fd);
+        errno = EAGAIN;
+        return done ? -1 : 0;
+    }
+    return recv(fd, into, REQUEST_MAX, MSG_DONTWAIT);
 }
 
 /* A request is taken for whole when it came in one piece, as those of load.c do. */
 static void on_readable(struct fan *f, int fd) {
     static char request[REQUEST_MAX + 1];
-    const ssize_t n = recv(fd, request, REQUEST_MAX, MSG_DONTWAIT);
+    const ssize_t n = read_some(f, fd, request);
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) {
         drop(f, fd);
@@ -294,7 +316,9 @@ static void fan_start(struct fan *f, uint16_t port) {
 
 int main(int argc, char **argv) {
     static struct fan f = {.random = 1};
-    const bool has_port = argc == 3 && strcmp(argv[1], "--port") == 0;
+    const bool has_port = argc >= 3 && strcmp(argv[1], "--port") == 0;
+    f.secure = argc == 5;
+    if (f.secure) secure_start(argv[3], argv[4]);
     fan_start(&f, has_port ? (uint16_t)strtoul(argv[2], NULL, 10) : 0);
     for (;;) {
         struct epoll_event events[256];

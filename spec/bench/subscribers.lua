@@ -16,11 +16,13 @@ local FAULTS = { lost = { "lost", "crc_short" }, repeated = { "repeated", "crc_l
 -- @tparam table o path, streams and options of load by name (mode, parse, rounds, head, …);
 --   idle = true: do not wait, no stream gets ready (until)
 function subscribers.start(bench, target, o)
-  local words = { "build/bench/load", "--port", target.port, "--path", o.path, "--streams", o.streams }
+  local port = target.tls_port or target.port
+  local words = { "build/bench/load", "--port", port, "--path", o.path, "--streams", o.streams }
   for _, name in ipairs { "mode", "slow", "rcvbuf", "parse", "rate", "head", "until", "gap", "source", "processes",
     "last-event-id" } do
     if o[name] then table.move({ "--" .. name, o[name] }, 1, 2, #words + 1, words) end
   end
+  if target.tls_port then words[#words + 1] = "--tls" end
   for _, name in ipairs { "rounds", "hold" } do
     if o[name] then words[#words + 1] = "--" .. name end
   end

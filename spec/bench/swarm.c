@@ -17,6 +17,7 @@
 
 #include "clock.h"
 #include "conn.h"
+#include "secure.h"
 
 #define UNDER_WAY_MAX 128
 #define READ_BYTES (256 * 1024)
@@ -52,6 +53,7 @@ static void close_conn(struct swarm *s, struct conn *c) {
         s->t->open--;
         if (c->track) s->t->parsed--;
     }
+    if (s->o->secure) secure_end(c->fd);
     close(c->fd);
     free(c->head);
     c->head = NULL;
@@ -141,13 +143,19 @@ static size_t write_request(struct swarm *s, struct conn *c, char *into) {
     return (size_t)n;
 }
 
+/* A handshake first, where there is one: one at a time. */
+static bool send_request(const struct swarm *s, int fd, const char *request, size_t n) {
+    if (!s->o->secure) return send(fd, request, n, MSG_NOSIGNAL) == (ssize_t)n;
+    return secure_shake(fd) && secure_send(fd, request, n) == (ssize_t)n;
+}
+
 static void on_connected(struct swarm *s, struct conn *c) {
     char request[REQUEST_MAX];
     int err = 0;
     socklen_t size = sizeof err;
     getsockopt(c->fd, SOL_SOCKET, SO_ERROR, &err, &size);
     const size_t n = write_request(s, c, request);
-    if (err || send(c->fd, request, n, MSG_NOSIGNAL) != (ssize_t)n) {
+    if (err || !send_request(s, c->fd, request, n)) {
         reopen(s, c);
         return;
     }
@@ -191,7 +199,8 @@ static bool has_enough(struct swarm *s, struct conn *c) {
 
 /* Read once, up to 'max' bytes. */
 static void read_conn(struct swarm *s, struct conn *c, size_t max) {
-    const ssize_t n = recv(c->fd, s->buffer, max, 0);
+    const ssize_t n = s->o->secure ? secure_recv(c->fd, s->buffer, max)
+                                   : recv(c->fd, s->buffer, max, 0);
     if (n < 0 && errno == EAGAIN) return;
     if (n <= 0) {
         reopen(s, c);
@@ -303,6 +312,7 @@ static void free_conns(struct conn *conns, uint32_t count) {
 
 void swarm_run(const struct swarm_options *o, struct tally *t) {
     struct swarm s = {.o = o, .t = t, .began_ns = clock_ns()};
+    if (o->secure) secure_start(NULL, NULL);
     s.conns = make_conns(o, t);
     s.queue = calloc(o->streams, sizeof *s.queue);
     s.buffer = malloc(READ_BYTES);

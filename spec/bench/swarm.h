@@ -27,6 +27,7 @@ struct swarm_options {
     uint64_t gap_ns; /* count silences longer than this; 0: do not */
     bool hold;       /* streams that are done stay open */
     bool rounds;     /* keep the rounds of the tally */
+    bool secure;     /* over TLS */
     enum swarm_mode mode;
 };
 

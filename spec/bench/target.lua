@@ -56,17 +56,49 @@ end
 -- @tparam[opt] string data the data folder of a server with durable channels: spec/bench/durable_app.lua
 -- @tparam[opt] boolean ring it sends through a ring of io_uring
 -- @tparam[opt] string preload a library for LD_PRELOAD
-function target.sluice(dir, io_threads, free, data, ring, preload)
+-- @tparam[opt] table more words of its command line
+function target.sluice(dir, io_threads, free, data, ring, preload, more)
   local port = program.free_port()
   local command = os.getenv("SLUICE_COMMAND") or "build/bin/sluice"
   local app = data and "spec/bench/durable_app.lua" or "spec/bench/app.lua"
-  local self = new("sluice", dir, port, { name = "sluice", cpu = not free and 0 or nil,
-    words = { "env", "SLUICE_IO_URING=" .. (ring and "on" or "off"), "LD_PRELOAD=" .. (preload or ""), command,
+  local words = { "env", "SLUICE_IO_URING=" .. (ring and "on" or "off"), "LD_PRELOAD=" .. (preload or ""), command,
       "run", app, "--port", port,
       "--io-threads", io_threads or 1, "--log-level", "warn", "--drain", 0, "--no-watch", "--handler-budget", 5,
-      "--data", data or dir .. "/none" } })
+      "--data", data or dir .. "/none" }
+  table.move(more or {}, 1, #(more or {}), #words + 1, words)
+  local self = new("sluice", dir, port, { name = "sluice", cpu = not free and 0 or nil, words = words })
   self.data = data
   return wait_until_it_listens(self)
+end
+
+-- A certificate on P-256 with its key: paths.
+local function pair(dir)
+  local at = dir .. "/tls"
+  if not first_file({ at .. ".pem" }) then
+    assert(os.execute(("openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -days 30 "
+      .. "-subj /CN=localhost -keyout %s.key -out %s.pem 2>/dev/null"):format(at, at)))
+  end
+  return at .. ".pem", at .. ".key"
+end
+
+--- The raw baseline over TLS.
+function target.raw_tls(dir)
+  local port = program.free_port()
+  local certificate, key = pair(dir)
+  local self = new("raw", dir, port,
+    { name = "rawfan", words = { BUILT .. "rawfan", "--port", port, certificate, key }, cpu = 0 })
+  self.tls_port = port
+  return wait_until_it_listens(self)
+end
+
+--- A Sluice whose readers come over TLS.
+function target.sluice_tls(dir, io_threads)
+  local port = program.free_port()
+  local certificate, key = pair(dir)
+  local self = target.sluice(dir, io_threads, false, nil, false, nil,
+    { "--tls-port", port, "--tls-cert", certificate, "--tls-key", key })
+  self.tls_port = port
+  return self
 end
 
 --- The same through a ring.
