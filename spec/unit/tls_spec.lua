@@ -1,6 +1,8 @@
 --- TLS of csrc/net on pairs of sockets: both sides, full sockets, ends, certificates, tickets.
 local core = require("sluice.core")
+local deadline = require("spec.support.deadline")
 local process = require("spec.support.process")
+local socket = require("socket")
 local support = require("spec.support.tls")
 local testing = require("sluice.core.testing")
 local testing_tls = require("sluice.core.testing_tls")
@@ -220,6 +222,41 @@ describe("TLS", function()
     assert.is_nil((shake(opened())))
     client = assert(testing_tls.client(other.ca))
     assert.is_true(shake(opened()))
+  end)
+
+  it("knows tickets of the last keys, and no others", function()
+    local listener = assert(socket.bind("127.0.0.1", 0))
+    local port = select(2, listener:getsockname())
+    local kept = folder .. "/session"
+    -- What openssl's client says of one connection that the server ends.
+    local function connect(words)
+      local p = process.spawn({ "sh", "-c", ("openssl s_client -connect 127.0.0.1:%d -ign_eof %s </dev/null 2>&1")
+        :format(port, words) }, {})
+      listener:settimeout(5 * deadline.scale)
+      local peer = assert(listener:accept())
+      local t = server:open(peer:getfd())
+      local left = deadline.after(5)
+      repeat socket.select({ peer }, nil, 0.1) until t:handshake() or left() == 0
+      t:write("HTTP/1.0 200 OK\r\n\r\n")
+      local resumed = t:about().resumed
+      t:close()
+      t:free()
+      peer:shutdown("send")
+      p:wait(5)
+      peer:close()
+      return resumed
+    end
+    for _, version in ipairs({ "-tls1_2", "-tls1_3" }) do
+      assert.is_false(connect(version .. " -sess_out " .. kept))
+      assert.is_true(connect(version .. " -sess_in " .. kept))
+      server:rotate()
+      assert.is_true(connect(version .. " -sess_in " .. kept))
+      server:rotate()
+      assert.is_true(connect(version .. " -sess_in " .. kept))
+      server:rotate()
+      assert.is_false(connect(version .. " -sess_in " .. kept))
+    end
+    listener:close()
   end)
 
   it("leaves nothing behind when memory is out at any step", function()
