@@ -4,7 +4,11 @@
  *     one system call           the kernel does them one after the other
  *     the results               all there when the call returns: MSG_DONTWAIT lets none wait
  *
- * So nothing outlives the call, and a write is what it is with send(). It is there where
+ * So nothing outlives the call, and a write is what it is with send(). It pays for three writes
+ * and more, whatever their size (two cost the same, one costs 5 to 11 % more). The first bytes of
+ * a stream are such writes; accepting and reading are no part of it: in batches of 63 that spares
+ * 0.3 us of the 40 of a connect, in batches of 4 it costs more, and before Linux 6.10 no accept in
+ * a ring returns at once when nobody waits. It is there where
  * Sluice is built with liburing and the kernel, which may forbid it, gives one: otherwise
  * ring_new says why not. Its memory is some 40 KB, whatever comes. [one thread] */
 #ifndef SLUICE_NET_RING_H
