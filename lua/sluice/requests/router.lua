@@ -64,7 +64,8 @@ end
 -- @tparam table route
 -- @tparam sluice.Request req
 -- @tparam table after filled with the functions that get the answer
--- @return nil when all agreed, else the refusal: status, body, headers, and which guard it was
+-- @return nil when all agreed, else the refusal: status, body, headers, and which guard it was; nil
+--   instead of that when the user is over a limit
 function router.guard(generation, route, req, after)
   local path
   local look = generation.runtime.after_guard

@@ -149,7 +149,7 @@ local function admit(session)
   if session.why then return nil end -- an open stream has passed the guards already
   local status, body, headers, by = router.guard(session.generation, route, req, session.after)
   if not status then return nil end
-  session.why_not = { cause = "guard", guard = by.n, where = by.where }
+  if by then session.why_not = { cause = "guard", guard = by.n, where = by.where } end
   return "answer", answers.read("a guard of " .. route.name, status, body, headers)
 end
 
