@@ -36,6 +36,7 @@ static bool enter(const struct request *r, enum limit which, struct slice who) {
 bool admission_enter(struct request *r) {
     bool may = enter(r, LIMIT_STREAMS_OF_ADDRESS, address_of(r));
     atomic_store(&r->has_place, may);
+    r->has_no_place = !may;
     return may;
 }
 

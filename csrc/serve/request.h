@@ -99,6 +99,7 @@ struct request {
     bool again;            /* a poll of a client that is known: 'client' is that one */
     bool is_cut;           /* refused before all of its fields were read */
     atomic_bool has_place; /* as admission.h counts */
+    bool has_no_place;     /* its address has all that it may */
     unsigned wait_s; /* it is over a limit of its address: until when; 0: it is not */
 
     enum reply_kind reply; /* [app] until it is posted back, then [io] */

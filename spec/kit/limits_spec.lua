@@ -1,5 +1,6 @@
 --- Limits of one address and one user in virtual time: who is refused and how, who is not, what comes back when
 --- a stream ends, what a reload changes, and what the operator is told.
+local core = require("sluice.core")
 local json = require("sluice.json")
 local kit = require("spec.support.kit")
 
@@ -189,7 +190,7 @@ describe("limits", function()
     waits:write("GET /log?offset=now&live=long-poll HTTP/1.1\r\nHost: localhost\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n")
     t:settle()
     local r = t:get("/log?offset=-1", from("192.0.2.1"))
-    assert.equal(429, r.status)
+    assert.same({ 429, "this address has too many streams" }, { r.status, r.json.error.message })
     local seconds = tonumber(r.headers["retry-after"])
     assert.is_true(seconds >= 10 and seconds <= 30, seconds)
     assert_over(connect("/news", "192.0.2.1"))
@@ -212,6 +213,7 @@ describe("limits", function()
     for _ = 1, 6 do assert.equal(200, ask("192.0.2.1").status) end
     local r = ask("192.0.2.1")
     assert.same({ 429, "10", "ERATE" }, { r.status, r.headers["retry-after"], r.json.error.code })
+    assert.equal("this address sends too many requests", r.json.error.message)
     assert.equal(200, ask("192.0.2.2").status)
     assert.equal(6 + 1, t:state("seen").asked)
     assert.equal(404, t:get("/nothing", from("192.0.2.1")).status)
@@ -230,6 +232,18 @@ describe("limits", function()
     t:advance(60)
     for _ = 1, 6 do assert.equal(200, ask("192.0.2.1").status) end
     assert.equal(429, ask("192.0.2.1").status)
+  end)
+
+  it("refuse nobody who has not asked before, however many there are", function()
+    start("{ max_requests_per_address = 1 }")
+    local many = os.getenv("SLUICE_SPEC_FULL") and 80000 or 2000 -- more than are remembered
+    local before = core.alive().memory
+    for i = 1, many do
+      local r = t:get("/asked", from(("10.%d.%d.%d"):format(i >> 16, i >> 8 & 255, i & 255)))
+      assert.equal(200, r.status)
+    end
+    assert.equal(0, stats().refused.max_requests_per_address)
+    assert.is_true(core.alive().memory - before < 1000, "something is kept of each")
   end)
 
   it("do the same for a user, whatever the address", function()

@@ -233,7 +233,9 @@ static const char *explain(const struct conn *c, const struct request *r, int st
                "for a poll";
     case 415: return "a body may have no content-encoding but identity";
     case 421: return "this name is not in --allow-host";
-    case 429: return "this address asks too often, or has too many streams";
+    case 429:
+        return r->has_no_place ? "this address has too many streams"
+                               : "this address sends too many requests";
     case 503:
         if (!slice_eq_lit(path_of(r), "/-/readyz"))
             return "the application is busy: nothing was done, try again";
