@@ -77,9 +77,9 @@ struct hub {
     _Atomic int64_t stop_ms;    /* when the end was first asked for; 0: not yet */
     unsigned char poll_key[32]; /* of the tokens of polls */
     struct tls_server *tls;     /* owned; NULL: no TLS */
+    pthread_mutex_t gate;       /* held while the threads are made */
+    bool started;               /* under the gate while they are */
     uint16_t redirect_port; /* of TLS, to which the plain port leads; 0: it does not */
-    pthread_mutex_t gate;   /* held while the threads are made */
-    bool started;           /* under the gate while they are */
 };
 
 /* Takes the options, also on failure of what follows. [app] */

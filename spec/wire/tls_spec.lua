@@ -13,6 +13,7 @@ local APP = [[
 local app = require("sluice").app()
 app:get("/", function(req) return 200, "hello " .. req.ip end)
 app:post("/", function(req) return 200, ("n=%d;"):format(#req.body) end)
+app:get("/large", function() return 200, ("0123456789abcdef"):rep(200000) end)
 app:post("/pub", function(req) app:publish("news", "text", req.body) return 204 end)
 app:stream("/s", { channels = { "news" } })
 app:stream("/asked", function() return { channels = { "news" } } end)
@@ -37,6 +38,22 @@ local function s_client(port, words, text)
     :format((text or GET):gsub("\r\n", "\\r\\n"), port, words)
   local _, out = process.run(line)
   return out
+end
+
+-- The first words of a client, as bytes.
+local function hello_of_openssl()
+  local through = assert(socket.bind("127.0.0.1", 0))
+  local port = select(2, through:getsockname())
+  local client = process.spawn({ "openssl", "s_client", "-connect", "127.0.0.1:" .. port, "-brief" }, {})
+  through:settimeout(5 * deadline.scale)
+  local front = assert(through:accept())
+  front:settimeout(1)
+  local hello = front:receive(5)
+  hello = hello .. front:receive(hello:byte(4) * 256 + hello:byte(5))
+  client:kill()
+  front:close()
+  through:close()
+  return hello
 end
 
 local function figures(s)
@@ -134,17 +151,7 @@ describe("HTTPS", function()
   end)
 
   it("takes a hello that comes byte by byte, and gives up one that is too long", function()
-    local through = assert(socket.bind("127.0.0.1", 0))
-    local port = select(2, through:getsockname())
-    local client = process.spawn({ "openssl", "s_client", "-connect", "127.0.0.1:" .. port, "-brief" }, {})
-    through:settimeout(5 * deadline.scale)
-    local front = assert(through:accept())
-    front:settimeout(1)
-    local hello = front:receive(5)
-    hello = hello .. front:receive(hello:byte(4) * 256 + hello:byte(5))
-    client:kill()
-    front:close()
-    through:close()
+    local hello = hello_of_openssl()
     local c = assert(wire.connect(s.port, { plain = true }))
     for i = 1, #hello do c:send(hello:sub(i, i)) end
     assert.equal("\22\3\3", c:read(3, deadline.after(5))) -- its answer begins
@@ -158,8 +165,71 @@ describe("HTTPS", function()
     c:close()
   end)
 
+  it("closes what is cut in a record, and what was changed on its way", function()
+    local before = s.fds()
+    for _, text in ipairs({ "\23\3\3\1\0" .. ("x"):rep(100), "\23\3\3\1\0" .. ("x"):rep(256),
+      "\23\3\3\255\255" .. ("x"):rep(100), "GET / HTTP/1.1\r\n\r\n" }) do
+      for _, path in ipairs({ "/", "/s" }) do
+        local w = assert(wire.connect(s.port))
+        w:send("GET " .. path .. " HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert(w:read_until("\r\n\r\n", deadline.after(5)))
+        w.sock.sock:send(text)
+        w.sock.sock:shutdown("send")
+        local _, how = w:drain(5)
+        assert.equal("closed", how)
+        w:close()
+      end
+    end
+    deadline.eventually(function() return s.fds() <= before end, 5, "descriptors are back")
+  end)
+
+  it("gives a client 5 seconds for its handshake", function()
+    if not os.getenv("SLUICE_SPEC_FULL") then pending("full size only") return end
+    for _, text in ipairs({ "", "\22\3\1\2\0" }) do
+      local c = assert(wire.connect(s.port, { plain = true }))
+      if text ~= "" then c:send(text) end
+      local answer, how = c:drain(20)
+      assert.equal("closed", how)
+      assert.is_true(#answer == 0 or answer:byte() == 21)
+      c:close()
+    end
+  end)
+
+  it("delivers between the handshakes of a flood", function()
+    local one = server.start({ app = APP, tls = true, io_threads = 1 })
+    local c = assert(sse.connect(one.plain_port, "/s"))
+    assert(c:wait_for("hello"))
+    local hello, flood = hello_of_openssl(), {}
+    for i = 1, 500 do flood[i] = assert(wire.connect(one.port, { plain = true })) end
+    assert.equal("hello 127.0.0.1", http.get(one.plain_port, "/").body) -- all are accepted
+    for _, w in ipairs(flood) do w:send(hello) end
+    local function answered()
+      local n = 0
+      for _, w in ipairs(flood) do
+        if #w.buffer > 0 or w:fill(0) then n = n + 1 end
+      end
+      return n
+    end
+    local delivered, at = 0
+    repeat
+      assert.equal(204, http.connect(one.plain_port):request("POST", "/pub", {}, "x").status)
+      assert(c:wait_for("text"))
+      at = answered()
+      if at < #flood then delivered = delivered + 1 end
+    until at == #flood
+    assert.is_true(delivered > 0)
+    for _, w in ipairs(flood) do w:reset() end
+  end)
+
   it("carries large answers to slow readers, and large requests", function()
     local body = ("0123456789abcdef"):rep(4000)
+    local w = assert(wire.connect(s.port, { rcvbuf = 4096 }))
+    w:send("GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+    local answer, how = w:drain(30)
+    assert.equal("closed", how)
+    assert.equal("closed", w.sock.how)
+    assert.is_true(answer:match("\r\n\r\n(.*)$") == body:rep(50))
+    w:close()
     local r = assert(http.connect(s.port)):request("POST", "/", {}, body)
     assert.equal("n=64000;", r.body)
   end)

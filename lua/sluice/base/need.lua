@@ -11,6 +11,7 @@ local PACKAGES = {
   ["libev.so"] = { "libev4" },
   ["libcurl.so"] = { "libcurl4" },
   ["libcrypto.so"] = { "libssl3" },
+  ["libssl.so"] = { "libssl3" },
 }
 
 local function how_to_install(name)
