@@ -16,7 +16,14 @@ app:post("/", function(req) return 200, ("n=%d;"):format(#req.body) end)
 app:get("/large", function() return 200, ("0123456789abcdef"):rep(200000) end)
 app:post("/pub", function(req) app:publish("news", "text", req.body) return 204 end)
 app:stream("/s", { channels = { "news" } })
-app:stream("/asked", function() return { channels = { "news" } } end)
+app:post("/many", function(req)
+  for _ = 1, 500 do app:publish("news", "text", req.body) end
+  return 204
+end)
+app:stream("/short", function(req)
+  req.user = { id = "u", expires = os.time() + 2 }
+  return true
+end, { channels = { "news" } })
 return app
 ]]
 
@@ -264,6 +271,27 @@ describe("HTTPS", function()
     w:drain(5)
     assert.equal("cut", w.sock.how)
     w:close()
+  end)
+
+  it("ends by right behind the record that a full socket has begun to take", function()
+    local c = assert(sse.connect(s.port, "/short", { rcvbuf = 4096 }))
+    assert(c:wait_for("hello"))
+    local began, body = os.time(), ("0123456789"):rep(700) -- less than a record, so that one is refused as a whole
+    assert.equal(204, http.connect(s.plain_port):request("POST", "/many", {}, body).status)
+    deadline.eventually(function() return os.time() > began + 3 end, 10, "its time is over")
+    local seen, last = 0, nil
+    repeat
+      local event = c:next_event(10) -- a broken chunk raises
+      if event and event.event == "text" then
+        seen = seen + 1
+        assert.is_true(event.data == body)
+      end
+      last = event or last
+    until not event
+    assert.equal("bye", last.event)
+    assert.truthy(last.data:find('"reason":"expired"', 1, true), last.data)
+    assert.is_true(seen < 500)
+    assert.equal("closed", c.wire.sock.how)
   end)
 
   it("says its end over TLS when it is done", function()
