@@ -39,6 +39,8 @@
 #define JSON_DEPTH_MOST 1000              /* that json.decode may be asked to read */
 
 /* ---- Streams ---------------------------------------------------------------------- */
+#define HEAP_POOLED \
+    (16 * 1024 * 1024)         /* of small Lua objects: others are the C library's */
 #define STREAM_CHANNELS_MAX 64 /* a plan with more is refused: 422 */
 #define FILTER_ITEMS_MAX 100   /* names or keys in one filter: 422 */
 #define RATE_LEAST (1.0 / 60)  /* events per second: the longest class of ticks; 422 */

@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "base/status.h"
+#include "bind/heap.h"
 #include "bind/l_aux.h"
 #include "run/stall.h"
 
@@ -452,6 +453,12 @@ static int l_memory_limit(lua_State *L) {
     return 0;
 }
 
+/* core.pool_heap(): small Lua objects come from pools */
+static int l_pool_heap(lua_State *L) {
+    heap_pool(L);
+    return 0;
+}
+
 /* core.heap() -> bytes of the Lua heap */
 static int l_heap(lua_State *L) {
     lua_pushinteger(L,
@@ -460,13 +467,19 @@ static int l_heap(lua_State *L) {
 }
 
 void budget_add_functions(lua_State *L) {
-    static const luaL_Reg functions[] = {
-        {"resume", l_resume},      {"wrap", l_wrap},
-        {"close", l_close},        {"budget_enter", l_enter},
-        {"budget_leave", l_leave}, {"tripped", l_tripped},
-        {"budget_set", l_budget},  {"memory_limit", l_memory_limit},
-        {"budget_last", l_last},   {"budget_own", l_own},
-        {"heap", l_heap},          {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"resume", l_resume},
+                                         {"wrap", l_wrap},
+                                         {"close", l_close},
+                                         {"budget_enter", l_enter},
+                                         {"budget_leave", l_leave},
+                                         {"tripped", l_tripped},
+                                         {"budget_set", l_budget},
+                                         {"memory_limit", l_memory_limit},
+                                         {"budget_last", l_last},
+                                         {"budget_own", l_own},
+                                         {"pool_heap", l_pool_heap},
+                                         {"heap", l_heap},
+                                         {NULL, NULL}};
     luaL_setfuncs(L, functions, 0);
     await_finalizers(L);
 }

@@ -58,6 +58,7 @@ function serve.set_up(settings)
   core.log_setup(settings.log_level, settings.log_format)
   local ok, message = core.budget_set(settings.handler_budget)
   if not ok then core.log("warn", "no handler is stopped when it loops: " .. message) end
+  core.pool_heap()
   core.memory_limit(settings.lua_memory)
   process.demo = settings.demo == true
 end
