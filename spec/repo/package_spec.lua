@@ -12,6 +12,22 @@ describe("a release", function()
   local version = require("sluice.core").version
   local workflow = tree.read(".github/workflows/release.yml")
 
+  local APP = [[
+local app = require("sluice").app()
+app:channel("news", { history = 100, durable = true })
+app:stream("/news", "news")
+app:every(0.2, function() app:publish("news", "tick", {}) end)
+return app
+]]
+
+  local function run(words, options)
+    options = options or {}
+    options.seconds = options.seconds or 900
+    local code, output = process.run(words, options)
+    assert.equal(0, code, (type(words) == "table" and table.concat(words, " ") or words) .. "\n" .. output)
+    return output
+  end
+
   it("is one version", function()
     assert.equal(version, tree.read("debian/changelog"):match("^sluice %(([%d.]+)%) "))
     assert.equal(version, tree.read("doc/sluice.1"):match('"sluice ([%d.]+)"'))
@@ -39,17 +55,26 @@ print(*jobs)]], ".github/workflows/release.yml" }
     assert.same({ 1, ("release: the tag v9.9.9 is not v%s (csrc/base/version.h)\n"):format(version) }, { code, output })
   end)
 
+  it("is reloaded by a save on the other side of a bind mount, as in a container", function()
+    local folder = process.temp_dir()
+    finally(function()
+      process.stop_all()
+      process.remove_dir(folder)
+    end)
+    if not os.execute("unshare -rm true 2>/dev/null") then return pending("no user may mount anything here") end
+    run { "mkdir", folder .. "/host", folder .. "/app" }
+    process.write_file(folder .. "/host/app.lua", APP)
+    local p = process.spawn({ "unshare", "-rm", "sh", "-c", [[mount --bind "$1/host" "$1/app" &&
+      exec build/bin/sluice run "$1/app/app.lua" --port 0 --data "$1/data"]], "sh", folder }, {})
+    deadline.eventually(function() return p:log():find("serving", 1, true) end, 10, "it serves")
+    process.write_file(folder .. "/host/app.lua", APP .. "-- saved\n")
+    deadline.eventually(function() return p:log():find("reload #2 in [^\n]*app.lua") end, 10, "it has reloaded")
+    assert.equal(0, p:stop())
+  end)
+
   if not FULL then return end
 
   local folder, out, deb, bare
-
-  local function run(words, options)
-    options = options or {}
-    options.seconds = options.seconds or 900
-    local code, output = process.run(words, options)
-    assert.equal(0, code, (type(words) == "table" and table.concat(words, " ") or words) .. "\n" .. output)
-    return output
-  end
 
   setup(function()
     folder = process.temp_dir()
@@ -106,7 +131,8 @@ print(*jobs)]], ".github/workflows/release.yml" }
     run { "mmdebstrap", "--variant=minbase", "--include=curl,systemd-sysv", "bookworm", bare }
     run { "cp", deb, bare .. "/srv/sluice.deb" }
     run { "cp", "debian/tests/serves", bare .. "/srv" }
-    run { "chroot", bare, "apt-get", "install", "-y", "--no-install-recommends", "/srv/sluice.deb" }
+    run { "chroot", bare, "apt-get", "-q", "update" }
+    run { "chroot", bare, "apt-get", "-q", "install", "-y", "--no-install-recommends", "/srv/sluice.deb" }
   end
 
   local CLEAN = { "env", "-i", "PATH=/usr/sbin:/usr/bin:/sbin:/bin", "SYSTEMD_PAGER=" }
@@ -125,7 +151,7 @@ print(*jobs)]], ".github/workflows/release.yml" }
     local chroot = { "chroot", bare }
     assert.matches("serves and stops\n$", inside(chroot, { "sh", "/srv/serves" }))
     assert.equal(version, require("sluice.json").decode(inside(chroot, { "sluice", "version", "--json" })).version)
-    local p = process.spawn { "chroot", bare, "/usr/bin/sluice", "demo", "--port", "0" }
+    local p = process.spawn({ "chroot", bare, "/usr/bin/sluice", "demo", "--port", "0" }, {})
     local port = deadline.eventually(function()
       return p:log():gsub("\\/", "/"):match("http://127%.0%.0%.1:(%d+)")
     end, 10, "the showcase")
@@ -137,20 +163,25 @@ print(*jobs)]], ".github/workflows/release.yml" }
   it("is a service of a systemd that has booted: shut in, reloaded, restarted without a gap, watched", function()
     install()
     local boot = process.spawn({ "systemd-nspawn", "-q", "-D", bare, "--boot", "--register=no", "--keep-unit",
-      "--private-network", "--link-journal=no", "--console=pipe" })
+      "--private-network", "--link-journal=no", "--console=pipe" }, {})
     local leader = deadline.eventually(function()
       if boot:code() then deadline.give_up("systemd-nspawn: " .. boot:log()) end
-      return (process.read_file(("/proc/%d/task/%d/children"):format(boot.pid, boot.pid)) or ""):match("%d+")
+      local child = (process.read_file(("/proc/%d/task/%d/children"):format(boot.pid, boot.pid)) or ""):match("%d+")
+      return child and process.read_file(("/proc/%s/comm"):format(child)) == "systemd\n" and child
     end, 20, "the container's first process")
+    finally(function()
+      if not boot:code() then process.run { "kill", "-KILL", leader } end
+    end)
     local enter = { "nsenter", "-t", leader, "-m", "-u", "-i", "-n", "-p" }
     local function ask(code, ...) return inside(enter, { ... }, code) end
     deadline.eventually(function()
       return (process.run(("nsenter -t %s -m -p systemctl is-system-running"):format(leader))) == 0
     end, 60, "it has booted")
-    run { "install", "-D", "-m", "644", "examples/dashboard/app.lua", bare .. "/srv/sluice/news/app.lua" }
+    run { "mkdir", "-p", bare .. "/srv/sluice/news" }
+    process.write_file(bare .. "/srv/sluice/news/app.lua", APP)
     ask(0, "systemctl", "enable", "--now", "sluice@news.socket", "sluice@news.service")
-    assert.matches("STREAM", ask(0, "sh", "-c", "curl -sSN --max-time 2 http://127.0.0.1:5121/api/dashboard-metrics "
-      .. "| grep -q metrics-update && echo STREAM"))
+    assert.matches("STREAM", ask(0, "sh", "-c", "curl -sSN --max-time 2 http://127.0.0.1:5121/news "
+      .. "| grep -q 'event: tick' && echo STREAM"))
     assert.matches("sluice%[%d+%]: serving /srv/sluice/news/app.lua on http://127.0.0.1:5121 %(handed over%)",
       ask(0, "journalctl", "-u", "sluice@news", "-p", "info"))
     local status = ask(0, "sh", "-c", "cat /proc/$(systemctl show -P MainPID sluice@news)/status")
@@ -165,7 +196,7 @@ print(*jobs)]], ".github/workflows/release.yml" }
     run { "sed", "-i", "$d", bare .. "/srv/sluice/news/app.lua" }
     process.write_file(bare .. "/srv/ask.sh", "while [ ! -e /run/enough ]; do\n"
       .. "curl -sS --max-time 30 -o /dev/null http://127.0.0.1:5121/-/healthz || exit 1; done\n")
-    local asking = process.spawn { "nsenter", "-t", leader, "-m", "-n", "-p", "sh", "/srv/ask.sh" }
+    local asking = process.spawn({ "nsenter", "-t", leader, "-m", "-n", "-p", "sh", "/srv/ask.sh" }, {})
     for _ = 1, 3 do ask(0, "systemctl", "restart", "sluice@news") end
     ask(0, "touch", "/run/enough")
     assert.equal(0, asking:wait(30), asking:log()) -- nobody was refused
@@ -175,6 +206,27 @@ print(*jobs)]], ".github/workflows/release.yml" }
     end, 120, "the watchdog has acted")
     process.run(("nsenter -t %s -m -p systemctl poweroff"):format(leader))
     assert.equal(0, boot:wait(60), boot:log())
+  end)
+
+  it("is an image that needs no root and no place to write, where something can build one", function()
+    if not os.execute("command -v buildah >/dev/null") then return pending("buildah is not here") end
+    local store = ("buildah --root %s/images --runroot %s/run --storage-driver vfs "):format(folder, folder)
+    run { "mmdebstrap", "--variant=minbase", "bookworm", folder .. "/base.tar" }
+    local made = run(store .. "from scratch"):match("%S+")
+    run(store .. ("add -q %s %s/base.tar /"):format(made, folder))
+    run(store .. ("commit -q %s localhost/base"):format(made))
+    run(store .. "bud -q --isolation chroot --format docker --build-arg BASE=localhost/base -f Containerfile "
+      .. "-t localhost/sluice .")
+    local config = require("sluice.json").decode(run(store .. "inspect --type image localhost/sluice")).Docker.config
+    assert.same({ "10001:10001", { "sluice" }, { "run", "/app/app.lua" } },
+      { config.User, config.Entrypoint, config.Cmd })
+    local container = run(store .. "from localhost/sluice"):match("%S+")
+    local health = config.Healthcheck.Test
+    assert.same({ "CMD", "bash", "-c" }, { health[1], health[2], health[3] })
+    local told = run { "sh", "-c", store .. "run --isolation chroot " .. container .. " -- bash -c \"$1\"", "sh",
+      "id -u; sluice demo --host 127.0.0.1 >/tmp/log 2>&1 & pid=$!; id -u; for i in $(seq 100); do (" .. health[4]
+        .. ") 2>/dev/null && echo healthy && break; sleep 0.1; done; kill $pid; wait $pid; echo ended $?" }
+    assert.matches("^10001\n10001\nhealthy\nended 0\n$", told)
   end)
 
   it("goes away without a trace of the command", function()
