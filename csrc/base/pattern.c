@@ -53,8 +53,18 @@ const char *pattern_check(struct slice pattern) {
     return captures > PATTERN_CAPTURES_MAX ? "more than 16 captures" : NULL;
 }
 
+/* Most of what is asked about differs in a letter, which takes no look at segments. */
+static bool differs(struct slice pattern, struct slice name) {
+    size_t i = 0, segment = 0;
+    for (; i < pattern.n && i < name.n && pattern.p[i] == name.p[i]; i++)
+        if (pattern.p[i] == '/') segment = i + 1;
+    if (i == pattern.n || i == name.n) return false;
+    return pattern.p[segment] != ':' && pattern.p[segment] != '*';
+}
+
 int pattern_match(struct slice pattern, struct slice name, struct capture *out) {
     int n = 0;
+    if (differs(pattern, name)) return -1;
     struct slice want, have;
     while (next_segment(&pattern, &want)) {
         if (takes_rest(want)) {
