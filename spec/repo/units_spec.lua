@@ -61,7 +61,7 @@ describe("the units", function()
   it("say what the page says of them", function()
     local service, socket = tree.read("systemd/sluice@.service"), tree.read("systemd/sluice@.socket")
     local page = markdown.read("doc/deploy.md").text
-    local manual = tree.read("doc/sluice.1")
+    local manual = tree.read("doc/sluice.1.in")
     for _, path in ipairs { "/srv/sluice/", "/etc/sluice/", "/var/lib/sluice/", "/run/sluice/" } do
       assert.truthy(page:find(path .. "news", 1, true) and manual:find(path .. "NAME", 1, true), path)
       local named = path:gsub("^/var/lib", "%%S"):gsub("^/run", "%%t")
