@@ -19,7 +19,7 @@ local function runs(asked, full, rings)
   for _, list in ipairs { jobs.beside, jobs.timed, jobs.alone } do
     for _, job in ipairs(list) do
       for _, path in ipairs(job.files) do
-        if not job.waits then
+        if not (job.waits or job.tls) then
           local key = job.threads .. " " .. job.ring
           assert.is_nil(out[path][key], path .. " twice")
           out[path][key] = true
@@ -52,6 +52,21 @@ describe("what starts a server", function()
     for path, ways in pairs(runs(nil, false, true)) do
       assert.same(plain[path]["2 auto"] and FOUR or SEND, ways, path)
     end
+  end)
+
+  it("runs once more over TLS where only wire.lua asks it, and all of HTTP's with the full size", function()
+    local function over_tls(full)
+      local out, files = {}, tree.files("^spec/%w+/[%w_]+_spec%.lua$")
+      for _, list in pairs(plan.jobs(files, nil, full)) do
+        for _, job in ipairs(list) do
+          for _, path in ipairs(job.tls and job.files or {}) do out[#out + 1] = path end
+        end
+      end
+      table.sort(out)
+      return out
+    end
+    assert.same({ "spec/wire/http_pieces_spec.lua", "spec/wire/http_streams_spec.lua" }, over_tls())
+    assert.same(tree.files("^spec/wire/http_[%w_]+_spec%.lua$"), over_tls(true))
   end)
 
   it("runs once where the number of threads is asked for", function()

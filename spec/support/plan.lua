@@ -2,10 +2,9 @@
 ---
 ---   plan.jobs(files, asked, full, rings) -> { beside = { job, … }, timed = { job, … }, alone = { job, … } }
 --- A job is a process: { files = { path, … }, threads = "1" | "2", ring = "auto" | "off", waits = true | nil,
---- tls = true | nil }. What
---- a file is follows from the lists below and from what it requires. One thread sends with send(), two through
---- a ring of io_uring where there is one; with `rings` each does both. $SLUICE_IO_THREADS (`asked`) makes it one
---- run with so many threads.
+--- tls = true | nil }. What a file is follows from the lists below and from what it requires. One thread sends
+--- with send(), two through a ring of io_uring where there is one; with `rings` each does both.
+--- $SLUICE_IO_THREADS (`asked`) makes it one run with so many threads.
 local plan = {}
 
 local function set(names)
