@@ -63,7 +63,7 @@ INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
 install-lua: core
 	install -D -m 755 $(B)/sluice/core.so "$(DESTDIR)$(INST_LIBDIR)/sluice/core.so"
-	{ find lua -type f; find -L $(addprefix examples/,showcase look dashboard notifications progress match stocks devices editor monitoring chat alerts triggers) -type f ! -name '*.png'; } | while read -r f; do \
+	{ find lua -type f; find -L $(addprefix examples/,showcase look dashboard notifications progress match stocks devices editor monitoring chat alerts triggers templates) -type f ! -name '*.png'; } | while read -r f; do \
 	  case $$f in lua/*) to=$${f#lua/} ;; *) to=sluice/$$f ;; esac; install -D -m 644 $$f "$(DESTDIR)$(INST_LUADIR)/$$to" || exit 1; done
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(B)/obj/bind/l_aux.o ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)

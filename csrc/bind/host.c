@@ -236,6 +236,31 @@ static int write_private(const char *path, struct slice text) {
     return err;
 }
 
+/* Make a folder and those above it that are missing. 0 or a negative errno. */
+static int make_folders(char *path) {
+    for (char *p = path + 1; *p; p++) {
+        if (*p != '/') continue;
+        *p = 0;
+        int failed = mkdir(path, 0777) < 0 && errno != EEXIST;
+        *p = '/';
+        if (failed) return -errno;
+    }
+    return mkdir(path, 0777) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* core.make_folder(path) -> true | nil, message, code: those above it, too; one that is there
+ * is fine */
+static int l_make_folder(lua_State *L) {
+    struct slice path = lx_checkslice(L, 1);
+    luaL_argcheck(L, path.n > 0, 1, "a path is expected");
+    char *copy = lx_scratch(L, path.n + 1);
+    memcpy(copy, path.p, path.n);
+    int err = make_folders(copy);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
 /* core.write_private(path, text) -> true | nil, message, code: a file with mode 0600 */
 static int l_write_private(lua_State *L) {
     int err = write_private(luaL_checkstring(L, 1), lx_checkslice(L, 2));
@@ -344,6 +369,7 @@ void host_add_functions(lua_State *L) {
                                          {"addresses", l_addresses},
                                          {"runtime_dir", l_runtime_dir},
                                          {"write_private", l_write_private},
+                                         {"make_folder", l_make_folder},
                                          {"call", l_call},
                                          {"is_terminal", l_is_terminal},
                                          {"io_uring", l_io_uring},

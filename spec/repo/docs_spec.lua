@@ -20,7 +20,9 @@ local PAGES = {
   "doc/rooms.md", "doc/runs.md",
   "doc/stability.md", "doc/system.md", "doc/testing.md", "doc/tls.md", "doc/tools.md",
   "doc/use-cases.md", "doc/when-not.md",
-  "examples/react/README.md", "spec/bench/compare/README.md" }
+  "examples/react/README.md",
+  "examples/templates/alerts/README.md", "examples/templates/chat/README.md", "examples/templates/feed/README.md",
+  "examples/templates/htmx/README.md", "examples/templates/jobs/README.md", "spec/bench/compare/README.md" }
 
 local doc = markdown.pages()
 

@@ -142,6 +142,17 @@ describe("the rock", function()
     assert.equal(0, p:stop())
   end)
 
+  it("makes a new app from the installed tree", function()
+    local dir = folder .. "/apps"
+    process.run { "mkdir", dir }
+    for _, name in ipairs { "feed", "chat", "jobs", "alerts", "htmx" } do
+      local code, output = process.run({ installed .. "/bin/sluice", "new", name, "--template", name }, { dir = dir })
+      assert.equal(0, code, output)
+      code, output = process.run({ installed .. "/bin/sluice", "check", "app.lua" }, { dir = dir .. "/" .. name })
+      assert.equal(0, code, output)
+    end
+  end)
+
   it("serves the showcase from the installed tree", function()
     local p = process.spawn({ installed .. "/bin/sluice", "demo", "--port", "0" }, { dir = "/" })
     local port = deadline.eventually(function()

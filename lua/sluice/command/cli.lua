@@ -8,6 +8,7 @@ local cli = {}
 
 -- In the order of `sluice help`.
 local COMMANDS = {
+  require("sluice.command.new"),
   require("sluice.command.run"),
   require("sluice.command.demo"),
   require("sluice.command.test"),

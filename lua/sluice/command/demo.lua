@@ -1,13 +1,13 @@
---- `sluice demo`: serves the showcase, from a checkout as from an installation, where the examples
---- are beside these files. Keeps nothing in memory.
+--- `sluice demo`: serves the showcase, from a checkout as from an installation. Keeps nothing in
+--- memory.
 local core = require("sluice.core")
 local help = require("sluice.command.help")
+local places = require("sluice.command.places")
 local run = require("sluice.command.run")
 
 local demo = { name = "demo" }
 
 local APP = "examples/showcase/app.lua"
-local PLACES = { "", "../../" } -- below lua/sluice, where `make install` puts it; of a checkout
 
 --- Add the command to the parser.
 -- @param parser of argparse
@@ -23,15 +23,12 @@ end
 
 -- What `sluice run` would be given: the app's path, its own place for data, demo mode.
 local function as_run(given)
-  local folder = debug.getinfo(1, "S").source:match("^@(.*)command/[^/]*$")
-  for _, place in ipairs(PLACES) do
-    local path = core.real_path(folder .. place .. APP)
-    if path then
-      return { app = path, host = given.host, port = given.port, no_watch = given.no_watch,
-        demo = true, second = true, data = path:gsub("app%.lua$", "sluice-data") }
-    end
+  local path = places.find(APP)
+  if path then
+    return { app = path, host = given.host, port = given.port, no_watch = given.no_watch,
+      demo = true, second = true, data = path:gsub("app%.lua$", "sluice-data") }
   end
-  return nil, ("the showcase is not installed: there is no %s%s"):format(folder, APP)
+  return nil, ("the showcase is not installed: there is no %s%s"):format(places.FOLDER, APP)
 end
 
 --- Run it.

@@ -1,0 +1,37 @@
+--- What the chat promises: `sluice test`, or `sluice test --watch` while you write.
+local testing = require("sluice.testing")
+
+describe("the chat", function()
+  it("brings a message to everybody in the room, and to who comes later", function()
+    local t <close> = testing.start("app.lua")
+    local ann = t:connect("/api/rooms/tea", { user = "ann" })
+    local other = t:connect("/api/rooms/coffee", { user = "bob" })
+    local answer = t:post("/api/rooms/tea/messages", { user = "ann", json = { text = "hello" } })
+    assert.equal(202, answer.status)
+    local said = ann:wait_for("said").data
+    assert.same({ "ann", "hello" }, { said.from, said.text })
+    assert.equal("hello", t:connect("/api/rooms/tea", { user = "cyd" }):wait_for("said").data.text)
+    other:expect_none("said", 1)
+  end)
+
+  it("says who comes and who leaves, and not who refreshes", function()
+    local t <close> = testing.start("app.lua")
+    local ann = t:connect("/api/rooms/tea", { user = "ann" })
+    ann:wait_for("user-joined", 1, { userId = "ann" })
+    local bob = t:connect("/api/rooms/tea", { user = "bob" })
+    ann:wait_for("user-joined", 1, { userId = "bob" })
+    bob:close()
+    bob = t:connect("/api/rooms/tea", { user = "bob" })
+    ann:expect_none("user-left", 60)
+    bob:close()
+    ann:wait_for("user-left", 60, { userId = "bob" })
+  end)
+
+  it("lets nobody in without a name, and takes no book for a message", function()
+    local t <close> = testing.start("app.lua")
+    assert.equal(422, t:connect("/api/rooms/tea").status)
+    assert.equal(422, t:connect("/api/rooms/tea?name=%3Cb%3E").status)
+    local long = { text = ("x"):rep(2001) }
+    assert.equal(422, t:post("/api/rooms/tea/messages", { user = "ann", json = long }).status)
+  end)
+end)
