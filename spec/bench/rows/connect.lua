@@ -56,7 +56,7 @@ function connect.T19(bench)
   connects(bench, { { "raw", "raw", "/s" }, { "control", "raw", "/s" }, { "static", "sluice", "/s/to/one" },
     { "plan", "sluice", "/s/function/one" } }, bench:pick(2000, 200), 2000,
     { { name = "static", what = "... static plan, 2,000/s", bar = 1.6, aim = 1.3 },
-      { name = "plan", what = "... plan function in Lua, 2,000/s", bar = 2.0 } })
+      { name = "plan", what = "... plan function in Lua, 2,000/s", bar = 1.8 } })
 end
 
 --- T21: idle readers and their heartbeats, against a loop that sends them one by one.
