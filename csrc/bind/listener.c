@@ -48,7 +48,7 @@ static int l_listener(lua_State *L) {
     lua_Integer port = luaL_checkinteger(L, 1);
     luaL_argcheck(L, port >= 0 && port <= 65535, 1, "a port is 0 to 65535");
     struct listener *l = lua_newuserdatauv(L, sizeof *l, 0);
-    l->fd = -1;
+    *l = (struct listener){.fd = -1};
     for (int i = 0; i < LISTENER_CONNS_MAX; i++) l->conns[i] = -1;
     luaL_setmetatable(L, TYPE);
     uint16_t bound = (uint16_t)port;

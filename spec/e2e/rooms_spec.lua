@@ -107,6 +107,8 @@ describe("a member that", function()
       assert.equal("bye", e and e.event)
       list[i]:close()
     end
+    watcher:close()
+    deadline.eventually(s.code, 10, "it has stopped") -- a second signal would cut that short
   end)
 
   it("is cut off by its network has left after two heartbeats and the grace, also after a reload, or three", function()
