@@ -220,7 +220,7 @@ describe("a body in pieces, on the wire:", function()
     end
     assert.equal(204, assert(c:response(20)).status)
     local more = os.getenv("SLUICE_PRELOAD") and 0 or s.rss() - before -- a sanitizer keeps what was freed
-    assert.is_true(more < 4 << 20, more .. " bytes more")
+    assert.is_true(more < 8 << 20, more .. " bytes more") -- Lua's heap may hold 4 MiB of garbage
     c:close()
   end)
 
