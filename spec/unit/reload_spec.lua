@@ -156,6 +156,21 @@ describe("a reload", function()
     assert.equal("2", t:get("/v").body)
   end)
 
+  it("gives no place among the revisions to a reload that changes nothing, or fails", function()
+    local function version(n) return app(('app:get("/v", function() return "%d" end)'):format(n)) end
+    t = rehearsal.serve(version(1))
+    assert.is_true(t:change(version(2)).ok)
+    for _ = 1, 4 do assert.is_true(t:reload().ok) end
+    assert.is_false(t:change("broken").ok)
+    assert.is_true(t:change(version(2)).ok)
+    assert.same({ true, { "app.lua" } }, { t:reload("rollback").ok, t.runtime.reloader.last.files })
+    assert.equal("1", t:get("/v").body)
+    assert.matches("there is no earlier revision", t:reload("rollback").message)
+    assert.equal("2", t:reload().ok and t:get("/v").body)
+    t:reload("rollback")
+    assert.equal("1", t:get("/v").body)
+  end)
+
   it("takes a module back too", function()
     t = rehearsal.serve { ["app.lua"] = app('app:get("/v", function() return require("rules") end) require("rules")'),
       ["rules.lua"] = 'return "one"' }

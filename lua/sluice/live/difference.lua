@@ -167,6 +167,18 @@ function difference.files(root, touched, before, now)
   return arrays.mark(list)
 end
 
+--- Whether a generation was loaded from the same texts as one before. That one may have more:
+-- what it required while it served.
+-- @tparam table before texts by path
+-- @tparam table now
+-- @treturn boolean
+function difference.is_none(before, now)
+  for path, text in pairs(now) do
+    if before[path] ~= text then return false end
+  end
+  return true
+end
+
 --- What a reload changed, for one line.
 -- @tparam string text from difference.between
 -- @tparam {string,...} files whose text is another than before

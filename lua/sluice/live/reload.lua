@@ -117,12 +117,10 @@ local function prepare(self, kind)
   return self.runtime:prepare(loaded)
 end
 
--- Keep the sources: the newest last.
+-- Keep the sources, the newest last; a reload that brought nothing new takes no place.
 local function remember(self, kind, sources)
-  if kind == "rollback" then
-    table.remove(self.revisions)
-    return
-  end
+  if kind == "rollback" then return table.remove(self.revisions) end
+  if difference.is_none(self.revisions[#self.revisions], sources) then return end
   table.insert(self.revisions, sources)
   if #self.revisions > REVISIONS_MAX then table.remove(self.revisions, 1) end
 end
