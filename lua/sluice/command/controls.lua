@@ -13,7 +13,8 @@ local RESETS = { trimmed = "what was missed has left the history",
   denied = "this reader may no longer read the channel",
   restart = "the server was started again, and this channel was not stored" }
 
-local BYES = { drain = "the server stops: come back", overload = "too much waits: come back later",
+local BYES = { drain = "the server stops: come back",
+  overload = "a limit is met, or too much waits: come back later",
   slow = "this reader lagged too far: come back", error = "guard or plan raised: come back",
   stop = "it is over", denied = "this reader may not read this",
   revoked = "this reader may no longer read this",
