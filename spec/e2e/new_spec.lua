@@ -100,6 +100,19 @@ describe("sluice new", function()
     end
   end)
 
+  it("names itself so that a shell finds it", function()
+    local path = os.getenv("PATH")
+    local function next_of(name, env)
+      local _, text = process.run({ "env", "PATH=" .. env, SLUICE, "new", name }, { dir = folder })
+      return text:match("\n  (%S+) run app%.lua"), text
+    end
+    assert.equal("sluice", (next_of("on", path .. ":" .. SLUICE:match("^(.*)/"))))
+    local command, text = next_of("off", path:gsub("[^:]+", function(dir)
+      return lfs.attributes(dir .. "/sluice") and folder .. "/none" or nil
+    end))
+    assert.equal(SLUICE, command, text)
+  end)
+
   it("overwrites nothing, and leaves nothing half made", function()
     assert.equal(0, (sluice { "new", "a/b/c d" }))
     assert.matches("^# c d\n", process.read_file(folder .. "/a/b/c d/README.md"))
@@ -111,7 +124,9 @@ describe("sluice new", function()
     for _, name in ipairs { "", ".", "..", "a\nb", "-x%", "/" } do
       assert.is_true(sluice { "new", "--", name } > 0, name)
     end
-    assert.equal(2, (sluice { "new", "x", "--template", "none" }))
+    local code, text = sluice { "new", "x", "--template", "caht" }
+    assert.equal(2, code)
+    assert.matches("there is no 'caht', did you mean 'chat'?", text, 1, true)
     assert.equal(1, (process.run(("ulimit -f 1; trap '' XFSZ; %s new full"):format(SLUICE), { dir = folder })))
     assert.is_nil(lfs.attributes(folder .. "/full"))
     for name in lfs.dir(folder) do assert.is_nil(name:find("part", 1, true), name) end

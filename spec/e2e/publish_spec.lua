@@ -50,13 +50,19 @@ describe("sluice publish", function()
     assert.matches("^[%w]+%-%d+\n$", id)
     assert.same({ 0, '{"n":1.5}\n' }, { run { "wait-for", from, "news" } })
     -- a text, nothing, standard input; a key counts once
-    local _, first = publish("note", "[not JSON", "--key", "one")
+    local _, first = publish("note", "not [JSON", "--key", "one")
     assert.same({ 0, first }, { publish("note", "other", "--key", "one") })
     assert.equal(0, (publish("empty")))
     assert.equal(0, (run({ "publish", to, "--header", "X-API-Key: k", "piped", "-" }, '{"a":[1,2]}\n')))
-    for name, data in pairs { note = "[not JSON", empty = "{}", piped = '{"a":[1,2]}' } do
+    for name, data in pairs { note = "not [JSON", empty = "{}", piped = '{"a":[1,2]}' } do
       local _, line = run { "wait-for", from, name, "--json" }
       assert.equal(data, json.decode(line).data)
+    end
+    -- what was meant as JSON and is none
+    for _, data in ipairs { '{"title":"x",}', " [1,", "[not JSON" } do
+      local refused, text = publish("broken", data)
+      assert.equal(2, refused, text)
+      assert.matches("begin with { or [ and are no JSON: ", text, 1, true)
     end
     -- as JSON
     code, first = publish("news", "{}", "--json")

@@ -651,7 +651,7 @@ describe("alerts at load", function()
       ['alerts:rule("a", { field = "t" })'] = "alerts:rule 'a': give one of above, below",
       ['alerts:rule("a", { field = "t", above = 1, below = 0 })'] = "give one of above, below",
       ['alerts:rule("a", { above = 1 })'] = "field is missing",
-      ['alerts:rule("a", { field = "t", above = "1" })'] = "above is a number",
+      ['alerts:rule("a", { field = "t", above = "1" })'] = 'not the string "1"',
       ['alerts:rule("a", { field = "t", above = 0/0 })'] = "above is a number",
       ['alerts:rule("a", { field = "t", above = 1, clear = 2 })'] = "clear (2) is on the wrong side",
       ['alerts:rule("a", { field = "t", below = 1, clear = 0 })'] = "clear (0) is on the wrong side",

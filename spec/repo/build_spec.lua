@@ -126,7 +126,7 @@ describe("make", function()
     end
     names = select(3, setup("test spec/browser/firefox_spec.lua"))
     assert.same({ true, true, nil }, { names["firefox-esr"], names.nodejs, names.chromium })
-    assert.is_nil(select(3, setup("run"))["lua-busted"])
+    assert.is_nil(select(3, setup("run"))["lua-socket"])
   end)
 
   it("refuses specs that are not there, by name and before it installs anything", function()

@@ -17,19 +17,22 @@ local function anybody(req)
 end
 
 app:channel("figures", { history = "latest" })
-app:stream("/api/figures", { channels = { "figures", alerts:channel("here") } })
+app:stream("/api/figures", { channels = { "figures", alerts:channel("here"),
+  alerts:channel("elsewhere") } })
 alerts:routes("/api/alerts", anybody)
 
--- Samples may come from anywhere: this machine here, devices by the POST below.
+-- All in per cent, as the limits in rules.lua: system:sample() tells memory in MB.
 app:every(2, { name = "measure" }, function()
   local sample = system:sample()
-  app:publish("figures", "figures", { cpu = sample.cpu, memory = sample.memory })
-  alerts:check("here", sample)
+  local figures = { cpu = sample.cpu, memory = 100 * sample.memory / sample.memoryTotal }
+  app:publish("figures", "figures", figures)
+  alerts:check("here", figures)
 end)
 
+-- Samples of another machine: alerts of their own, which end by its samples alone.
 app:post("/api/samples", anybody, function(req)
   local sample = req:json({ cpu = "number?", memory = "number?" })
-  local ok, message, code, field = alerts:check("here", sample)
+  local ok, message, code, field = alerts:check("elsewhere", sample)
   if not ok then return nil, message, code, field end
   return 204
 end)

@@ -26,7 +26,8 @@ end
 local function limit_fault(o, name)
   local v = o[name]
   if v == nil or type(v) == "function" or type(v) == "number" and is_finite(v) then return nil end
-  return ("%s is a number, or a function that returns one, not %s"):format(name, tostring(v))
+  local shown = type(v) == "string" and ('the string "%s"'):format(v:sub(1, 64)) or tostring(v)
+  return ("%s is a number, or a function that returns one, not %s"):format(name, shown)
 end
 
 local function seconds_fault(o, name, least)

@@ -23,14 +23,24 @@ function forms.fault(given)
   end
 end
 
+--- What is wrong with the data, or nil: what begins as an object or a list of JSON is one, where
+-- the server takes JSON.
+-- @tparam table given `as`
+-- @tparam string data
+function forms.data_fault(given, data)
+  if given.as ~= "hub" or not data:find("^%s*[{%[]") then return nil end
+  local value, message = json.decode(data)
+  if value ~= nil then return nil end
+  return "the data begin with { or [ and are no JSON: " .. tostring(message)
+end
+
 local function escape(text)
   return (text:gsub("[^%w%-._~]", function(c) return ("%%%02X"):format(c:byte()) end))
 end
 
--- The text when it is a JSON object or list, else the text as JSON.
+-- The text when it is an object or a list, which forms.data_fault has read; else the text as JSON.
 local function as_json(text)
-  local is_value = text:find("^%s*[{%[]") and json.decode(text) ~= nil
-  return is_value and text or assert(json.encode(text))
+  return text:find("^%s*[{%[]") and text or assert(json.encode(text))
 end
 
 local write = {}

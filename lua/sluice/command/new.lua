@@ -3,6 +3,7 @@
 local core = require("sluice.core")
 local file = require("sluice.base.file")
 local help = require("sluice.command.help")
+local options = require("sluice.base.options")
 local places = require("sluice.command.places")
 
 local new = { name = "new" }
@@ -27,7 +28,7 @@ function new.add(parser)
     .. "its spec and a README.")
   command:argument("folder", "to be made; its last part is the app's name"):argname("<name>")
   command:option("--template", "which, see below (default: feed)"):argname("<template>")
-    :choices(NAMES):default("feed"):show_default(false)
+    :default("feed"):show_default(false)
   help.add(command, { "sluice new board --template chat", "cd board && sluice run app.lua" },
     { { 0, "made" }, { 1, "it is there already, or cannot be written" } },
     "Templates:\n" .. table.concat(LINES, "\n"))
@@ -104,20 +105,41 @@ local function make(given)
   return folder
 end
 
+local function template_fault(name)
+  for _, known in ipairs(NAMES) do
+    if name == known then return nil end
+  end
+  local near = options.nearest(name, NAMES)
+  return ("--template: there is no '%s'%s (there are: %s)"):format(name,
+    near and (", did you mean '%s'?"):format(near) or "", table.concat(NAMES, ", "))
+end
+
+-- How a shell finds this command: by its name, or in a checkout by its path.
+local function called()
+  for folder in (os.getenv("PATH") or ""):gmatch("[^:]+") do
+    if core.real_path(folder .. "/sluice") then return "sluice" end
+  end
+  local main = package.searchpath("sluice.main", package.path) or ""
+  return core.real_path((main:gsub("lua/sluice/main%.lua$", "build/bin/sluice"))) or "sluice"
+end
+
 --- Run it.
 -- @tparam table given what the parser found
 -- @tparam function usage called with a message when the use is wrong; returns the exit code
 -- @treturn integer exit code
-function new.run(given, _, out, err)
+function new.run(given, usage, out, err)
+  local wrong = template_fault(given.template)
+  if wrong then return usage(wrong) end
   local folder, message = make(given)
   if not folder then
     err:write("sluice: ", message, "\n")
     return 1
   end
   local quoted = folder:find("[^%w/._-]") and "'" .. folder .. "'" or folder
-  out:write(("%s: made from the template %s. Next:\n  cd %s\n  sluice run app.lua      # and open "
-    .. "http://127.0.0.1:5121/\n  sluice test --watch     # in another terminal\n")
-    :format(folder, given.template, quoted))
+  local command = called()
+  out:write(("%s: made from the template %s. Next:\n  cd %s\n  %s run app.lua      # and open "
+    .. "http://127.0.0.1:5121/\n  %s test --watch     # in another terminal\n")
+    :format(folder, given.template, quoted, command, command))
   return 0
 end
 

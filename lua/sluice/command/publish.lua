@@ -98,6 +98,8 @@ function publish.run(given, usage, out, err)
   if given.key then lower["idempotency-key"] = given.key end
   if given.data == "-" then given.data = io.stdin:read("a") end
   given.data = given.data or "{}"
+  problem = forms.data_fault(given, given.data)
+  if problem then return usage(problem) end
   return work.run("publish", function() return post(given, lower, out, err) end, err) or INTERRUPTED
 end
 

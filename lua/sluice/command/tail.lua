@@ -142,6 +142,9 @@ function tail.run(given, usage, out, err)
   if given.since and given.since:find("%c") then
     return usage("--since: an id without control characters is expected")
   end
+  if given.url:find("^[%w.-]+:%d+/?") then
+    return usage(("'%s': write http://%s"):format(given.url, given.url))
+  end
   given.types = read_types(given.types)
   local print = printer(given, out, err)
   if given.url ~= "-" then return follow_url(given, fields, print, err) end
