@@ -54,6 +54,12 @@ describe("sluice tail", function()
     assert.equal(130, p:wait(10))
   end)
 
+  it("says how an address without http:// is written", function()
+    local p = tail("localhost:5141/x")
+    assert.equal(2, p:wait(10))
+    assert.matches("'localhost:5141/x': write http://localhost:5141/x\n", p:log(), 1, true)
+  end)
+
   it("comes back as a browser does: after the server's retry, with the last whole id", function()
     local s = source.listen()
     local p = tail(s.url, "--since", "5")
