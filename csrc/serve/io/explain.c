@@ -100,7 +100,7 @@ static void add_subscription(struct buf *out, const struct sub *sub, int *looks)
     log_fields_integer(&f, "bytes", lag.bytes);
     log_fields_integer(&f, "at", stream_cursor(sub->stream, sub));
     log_fields_integer(&f, "last", c->kept->last);
-    if (c->kept->last > 0)
+    if (c->kept->last > 0 && c->kept->last_ms > 0) /* 0: before the start */
         log_fields_number(&f, "last_s", seconds_since(fan, c->kept->last_ms));
     add_filter(&f, sub, keys, types, sizeof keys);
     add_rate(&f, sub);
@@ -170,7 +170,7 @@ static void add_channel(struct buf *out, const struct fan *fan, struct slice nam
     log_fields_integer(&f, "waiting", c->kept->n_pending);
     log_fields_integer(&f, "head", fan->head);
     log_fields_integer(&f, "last", c->kept->last);
-    if (c->kept->last > 0)
+    if (c->kept->last > 0 && c->kept->last_ms > 0) /* 0: before the start */
         log_fields_number(&f, "last_s", seconds_since(fan, c->kept->last_ms));
     log_fields_integer(&f, "floor", chans_floor(&fan->chans, c));
     log_fields_text(&f, "lost", losses_text(c->kept->losses, lost, sizeof lost));

@@ -104,9 +104,10 @@ end
 
 local function fine(_, _, told, figures)
   local last = told.channels[1] and told.channels[1].last_s
-  local text = "Nothing is wrong with it: %s, %s so far, the last one %s ago."
+  local text = "Nothing is wrong with it: %s, %s so far, the last one %s."
   return { cause = "nothing", text = text:format(words.count(figures.subscribers, "subscriber"),
-    words.count(figures.published, "event"), last and words.seconds(last) or "?") }
+    words.count(figures.published, "event"),
+    last and words.seconds(last) .. " ago" or "before the start") }
 end
 
 local FINDINGS = { undeclared, lagging, rated, was_reset, unused, emptied, unfollowed, fine }
