@@ -26,7 +26,7 @@ local function ask(self)
   for name, value in pairs(self.headers or {}) do fields[name:lower()] = value end
   if self.id ~= "" then fields["last-event-id"] = self.id end
   return http.stream({ url = self.url, headers = fields, idle = IDLE_SECONDS,
-    timeout = math.min(HEAD_SECONDS, left(self)) })
+    verify = not self.insecure, timeout = math.min(HEAD_SECONDS, left(self)) })
 end
 
 -- What a server says instead of a stream: its own message, or how its answer begins.
@@ -106,7 +106,8 @@ local function connect(self)
 end
 
 --- Follow it.
--- @tparam table o `url`; `headers` (a map); `since` (an id); `sleep(seconds)`; `on`: functions that
+-- @tparam table o `url`; `headers` (a map); `insecure` (take any certificate); `since` (an id);
+--   `sleep(seconds)`; `on`: functions that
 --   return true when that was enough: `event(event)` (`control`: it is one of Sluice's own),
 --   `open(answer, id)` and `lost(problem, seconds)`; `patient`: the first connection may fail, too,
 --   and a server that says 5xx is asked again; `seconds` and `later(seconds, fn)`: until when

@@ -1,4 +1,4 @@
---- The option --header of commands that ask other servers. Keeps nothing in memory.
+--- The options --header and --insecure of commands that ask other servers. Keeps nothing in memory.
 local headers = {}
 
 --- Add the option.
@@ -8,7 +8,13 @@ function headers.add(command)
     :argname("<field>"):count("*")
 end
 
---- Read its values.
+--- Add the option that takes any certificate, as that of `--tls dev`.
+-- @param command of argparse
+function headers.insecure(command)
+  command:flag("--insecure", "take any certificate")
+end
+
+--- Read the values of --header.
 -- @tparam {string,...} list
 -- @treturn table|nil name -> value, or nil and what is wrong
 function headers.read(list)

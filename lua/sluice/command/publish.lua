@@ -29,6 +29,7 @@ function publish.add(parser)
     :argname("<s>")
   command:flag("--json", "print status, id and answer as JSON")
   headers.add(command)
+  headers.insecure(command)
   help.add(command, {
     [[sluice publish http://127.0.0.1:5121/api/sse/broadcast news '{"text":"Hello"}']],
     "sluice publish --as mercure --topic news --header 'Authorization: Bearer T' "
@@ -50,7 +51,7 @@ end
 local function post(given, fields, out, err)
   local body = forms.body(given, given.event, given.data, fields)
   local answer, message = http.post(given.url, { headers = fields, body = body, redirects = 0,
-    timeout = given.timeout }) -- a redirect would turn it into a GET, which publishes nothing
+    timeout = given.timeout, verify = not given.insecure }) -- a redirected POST is a GET
   if not answer then
     err:write("sluice: ", terminal.safe(message), "\n")
     return 1

@@ -24,6 +24,7 @@ function tail.add(parser)
   command:option("--count", "end after so many events"):argname("<n>")
   command:flag("--json", "print an object a line, as record writes them")
   headers.add(command)
+  headers.insecure(command)
   help.add(command, { "sluice tail http://127.0.0.1:5121/api/news",
       "sluice tail http://127.0.0.1:5121/api/news --types goal --count 1 --json" },
     { { 0, "--count was reached, or the stream is over" },
@@ -121,7 +122,8 @@ local function follow_url(given, fields, print, err)
   local opened, lost = tell_of(print)
   return work.run("tail", function(sleep)
     local verdict, message = follow.run({ url = given.url, headers = fields, since = given.since,
-      sleep = sleep, on = { event = taker(given, print), open = opened, lost = lost } })
+      insecure = given.insecure, sleep = sleep,
+      on = { event = taker(given, print), open = opened, lost = lost } })
     return conclude(verdict, message, print, err)
   end, err) or INTERRUPTED
 end

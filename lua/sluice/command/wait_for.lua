@@ -33,6 +33,7 @@ function wait_for.add(parser)
   command:option("--since", "begin behind the event of this id"):argname("<id>")
   command:flag("--json", "print the event as record writes it")
   headers.add(command)
+  headers.insecure(command)
   help.add(command, {
     "sluice wait-for http://127.0.0.1:5121/api/news goal --match team=home --timeout 10",
     "sluice wait-for http://127.0.0.1:5121/api/news goal -- curl -s -X POST "
@@ -151,7 +152,7 @@ local function wait(self, sleep, later)
     later(SETTLE_SECONDS, function() start(self) end)
   end
   local verdict, message = follow.run({ url = self.url, headers = self.fields, since = self.since,
-    sleep = sleep, later = later, seconds = self.seconds, patient = true,
+    insecure = self.insecure, sleep = sleep, later = later, seconds = self.seconds, patient = true,
     on = { event = function(event) return take(self, event) end, open = opened,
       lost = function() return self.failure ~= nil end } })
   await(self, sleep)
@@ -175,7 +176,8 @@ local function read(given)
     return nil, "--since: an id without control characters is expected"
   end
   return { url = given.url, event = given.event, words = given.words, since = given.since,
-    json = given.json, rules = rules, seconds = seconds, fields = fields }
+    json = given.json, rules = rules, seconds = seconds, fields = fields,
+    insecure = given.insecure }
 end
 
 --- Run it.
