@@ -220,11 +220,13 @@ static int l_start(lua_State *L) {
     return 4;
 }
 
-/* server:read_certificates() -> true | nil, message, code: those in use go on */
+/* server:read_certificates() -> whether they are others than before
+ *                             | nil, message, code: those in use go on */
 static int l_read_certificates(lua_State *L) {
     char why[CERTIFICATES_WHY_MAX];
-    if (certificates_reload(lx_checkserver(L)->server, why) == 0) {
-        lua_pushboolean(L, true);
+    int others = certificates_reload(lx_checkserver(L)->server, why);
+    if (others >= 0) {
+        lua_pushboolean(L, others);
         return 1;
     }
     lua_pushnil(L);

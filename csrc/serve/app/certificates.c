@@ -70,11 +70,15 @@ int certificates_reload(struct server *s, char why[CERTIFICATES_WHY_MAX]) {
     ASSERT_OWNER(&s->loop);
     const struct serve_options *o = &s->hub.options;
     if (!s->certificates) return 0;
-    look_at_all(s,
-                s->certificates->seen); /* before: what changes meanwhile is seen again */
+    struct look *now = mem_new(looks_size(s));
+    look_at_all(s, now); /* before: what changes meanwhile is seen again */
+    bool others = memcmp(now, s->certificates->seen, looks_size(s)) != 0;
+    mem_free(s->certificates->seen);
+    s->certificates->seen = now;
     int err = tls_server_load(s->hub.tls, o->tls, o->n_tls, why, CERTIFICATES_WHY_MAX);
-    if (err == 0) warn_of_end(s);
-    return err;
+    if (err < 0) return err;
+    warn_of_end(s);
+    return others;
 }
 
 /* Whether they are others than those that were read, and have been still since the last look:
@@ -94,7 +98,7 @@ static void on_timer(struct ev_loop *ev, struct ev_timer *timer, int events) {
     struct server *s = timer->data;
     char why[CERTIFICATES_WHY_MAX];
     if (!have_changed(s)) return;
-    if (certificates_reload(s, why) == 0)
+    if (certificates_reload(s, why) >= 0)
         log_printf(LOG_INFO, "TLS certificates read anew");
     else log_printf(LOG_ERROR, "%s; those in use go on", why);
 }

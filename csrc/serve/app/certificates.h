@@ -20,7 +20,8 @@ void certificates_close(struct server *s); /* idempotent */
 /* What was wrong at the start; NULL: no file. */
 const char *certificates_problem(const struct server *s);
 
-/* Read them now. 0, or E_INVAL with a sentence in 'why': nothing has changed. Without TLS 0. */
+/* Read them now. 1 when the files are others than those that were read last, else 0; or E_INVAL
+ * with a sentence in 'why': nothing has changed. Without TLS 0. */
 int certificates_reload(struct server *s, char why[CERTIFICATES_WHY_MAX]);
 
 #endif

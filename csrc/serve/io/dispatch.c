@@ -188,7 +188,7 @@ int dispatch_check(struct conn *c, struct request *r) {
     if (slice_eq_lit(path_of(r), "/-/healthz")) return 200;
     if (slice_eq_lit(path_of(r), "/-/readyz"))
         return is_ready(conn_worker(c)) ? 200 : 503;
-    if (redirect_wanted(c, r)) return 308;
+    if (redirect_wanted(c)) return r->host.n > 0 ? 308 : 400;
     if (c->scraper && !is_for_scrapers(r)) return 404;
     if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
     if (is_load(r)) return 200;
@@ -226,6 +226,8 @@ static const char *explain(const struct conn *c, const struct request *r, int st
         return "this server has no admin key: use its Unix socket";
     if (status == 400 && http_field_repeated(request_fields(r)))
         return "a header field that has one value comes twice";
+    if (status == 400 && r->host.n == 0 && redirect_wanted(c))
+        return "this port leads to the one of HTTPS only: send a Host, or use that one";
     switch (status) {
     case 403: return "a page of another site may not send this request: see app:cors()";
     case 406:

@@ -4,11 +4,12 @@
 
 #include "serve/io/conn.h"
 
-/* Whether this request is to be sent there. Not one that came over TLS already, over the Unix
- * socket or over the port for metrics. */
-bool redirect_wanted(const struct conn *c, const struct request *r);
+/* Whether requests of this connection are to be sent there. Not what came over TLS already, over
+ * the Unix socket or over the port for metrics. */
+bool redirect_wanted(const struct conn *c);
 
-/* Queue the answer: 308, so that the method stays. 0 or E_NOMEM. */
+/* Queue the answer to a request that names its host: 308, so that the method stays. 0 or
+ * E_NOMEM. */
 int redirect_answer(struct conn *c, const struct request *r, const struct http_to *to);
 
 #endif

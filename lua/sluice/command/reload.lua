@@ -15,7 +15,16 @@ function reload.add(parser)
   command:flag("--json", "print the outcome as JSON")
   remote.add(command)
   help.add(command, { "sluice reload --dry-run", "sluice reload --port 8080" },
-    { { 0, "the new code serves" }, { 1, "it does not, or no server answers" } })
+    { { 0, "the new code serves" },
+      { 1, "it does not, the TLS certificates were refused, or no server answers" } })
+end
+
+-- What an outcome has, as far as it is printed.
+local function shape_of(outcome)
+  if not outcome.ok then return { ok = "boolean" } end
+  return { ok = "boolean", kind = "string", generation = "number", seconds = "number",
+    difference = "string", files = { "string" }, notes = { "string" },
+    ["certificates?"] = { ok = "boolean", message = "string" } }
 end
 
 local function print_failure(outcome, err)
@@ -33,12 +42,19 @@ local function print_failure(outcome, err)
   end
 end
 
-local function print_success(given, outcome, out)
+local function certificates_fit(outcome)
+  return not outcome.certificates or outcome.certificates.ok
+end
+
+local function print_success(given, outcome, out, err)
   local head = given.dry_run and "dry run"
-    or ("%s #%d in %.1f ms"):format(outcome.kind, outcome.generation, outcome.seconds * 1000)
-  out:write(head, ": ", difference.summary(outcome.difference, outcome.files), "\n")
+    or ("%s #%.0f in %.1f ms"):format(outcome.kind, outcome.generation, outcome.seconds * 1000)
+  out:write(head, ": ", difference.summary(outcome.difference, outcome.files,
+    outcome.certificates), "\n")
   for _, note in ipairs(outcome.notes) do out:write("  ", note, "\n") end
-  if outcome.certificates then out:write("  ", outcome.certificates, "\n") end
+  if not certificates_fit(outcome) then
+    err:write("sluice: ", outcome.certificates.message, "\n")
+  end
 end
 
 --- Run it.
@@ -50,7 +66,7 @@ function reload.run(given, usage, out, err)
     return usage("--dry-run and --rollback exclude each other")
   end
   local query = given.dry_run and "?dry_run=1" or given.rollback and "?rollback=1" or ""
-  local outcome, message = remote.ask(given, "POST", "/-/reload" .. query)
+  local outcome, message = remote.ask(given, "POST", "/-/reload" .. query, nil, shape_of)
   if not outcome then
     err:write("sluice: ", message, "\n")
     return 1
@@ -58,11 +74,11 @@ function reload.run(given, usage, out, err)
   if given.json then
     out:write(json.encode(outcome), "\n")
   elseif outcome.ok then
-    print_success(given, outcome, out)
+    print_success(given, outcome, out, err)
   else
     print_failure(outcome, err)
   end
-  return outcome.ok and 0 or 1
+  return outcome.ok and certificates_fit(outcome) and 0 or 1
 end
 
 return reload

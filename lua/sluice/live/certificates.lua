@@ -89,13 +89,14 @@ end
 
 --- Read them anew, before a reload: what is wrong with them is logged, and those in use go on.
 -- @tparam sluice.Runtime runtime
--- @treturn string|nil what was wrong
+-- @treturn table|nil { ok, message } when others were read, or they were refused
 function certificates.read_again(runtime)
-  local ok, message = runtime.server:read_certificates()
-  if ok then return nil end
-  message = message .. "; the certificates in use go on"
-  core.log("error", message)
-  return message
+  local others, problem = runtime.server:read_certificates()
+  if others == false then return nil end
+  local out = { ok = others ~= nil, message = others and "TLS certificates read anew"
+    or problem .. "; the certificates in use go on" }
+  core.log(out.ok and "info" or "error", out.message)
+  return out
 end
 
 return certificates

@@ -182,11 +182,14 @@ end
 --- What a reload changed, for one line.
 -- @tparam string text from difference.between
 -- @tparam {string,...} files whose text is another than before
+-- @tparam[opt] table certificates { ok, message }: what became of those on the disk
 -- @treturn string
-function difference.summary(text, files)
-  local list = table.concat(files, " ")
-  if text == "" and list == "" then return "nothing has changed" end
-  return text .. (text ~= "" and list ~= "" and "  " or "") .. list
+function difference.summary(text, files, certificates)
+  local parts = {}
+  if text ~= "" then parts[1] = text end
+  if files[1] then parts[#parts + 1] = table.concat(files, " ") end
+  if certificates and certificates.ok then parts[#parts + 1] = certificates.message end
+  return parts[1] and table.concat(parts, "  ") or "nothing has changed"
 end
 
 return difference

@@ -138,7 +138,8 @@ local function succeed(self, outcome, prepared, began)
   outcome.seconds = core.now() - began
   count(self, "ok", "swap", outcome.seconds)
   core.log("info", ("%s #%d in %.1f ms: %s"):format(outcome.kind, outcome.generation,
-    outcome.seconds * 1000, difference.summary(outcome.difference, outcome.files)))
+    outcome.seconds * 1000, difference.summary(outcome.difference, outcome.files,
+      outcome.certificates)))
   runtime.recorder:reload(outcome)
   for _, note in ipairs(outcome.notes) do core.log("warn", note) end
   losses.note(outcome.notes, outcome.losses, true) -- the store has logged what it deleted
@@ -224,11 +225,11 @@ end
 function Reloader:perform(kind, later)
   local began, live = core.now(), self.runtime.generation
   tell_manager(self, kind, "reloading")
-  local refused = kind ~= "dry_run" and certificates.read_again(self.runtime) or nil
+  local read = kind ~= "dry_run" and certificates.read_again(self.runtime) or nil
   local outcome, prepared, problem = nil, prepare(self, kind)
   if prepared then
     outcome = { ok = true, kind = kind, generation = live.id, notes = arrays.mark(prepared.notes),
-      certificates = refused,
+      certificates = read,
       files = difference.files(live.root, self.touched, live.sources, prepared.generation.sources),
       difference = difference.between(live.description, prepared.generation.description) }
     for _, kept in ipairs({ self.runtime.tasks, self.runtime.stores }) do
