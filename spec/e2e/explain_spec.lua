@@ -45,6 +45,20 @@ describe("sluice explain", function()
     end
   end)
 
+  it("tells of a reset also when it is asked by address, of a client that is open or gone", function()
+    local c = live.connect(s, "/log", { last_event_id = "zzz-5" })
+    local function timeline()
+      local answer = s.get("/-/explain?client=127.0.0.1", { Authorization = "Bearer " .. KEY })
+      local list = {}
+      for i, row in ipairs(json.decode(answer.body).timeline) do list[i] = row.what end
+      return table.concat(list, " ")
+    end
+    assert.equal("opened reset", timeline())
+    c:close()
+    ended(c.hello.client, "left")
+    assert.equal("opened reset ended", timeline())
+  end)
+
   it("tells a full socket", function()
     local c = live.connect(s, "/log", { rcvbuf = 4096 })
     local id = c.hello.client

@@ -165,6 +165,14 @@ describe("sluice wait-for", function()
     assert.matches("has not come within 0.3 s: [^\n]+; no other event came\n$", p:log())
   end)
 
+  it("says that redirects go in a circle, and not that there was no answer in time", function()
+    local s = source.listen()
+    local p = wait_for(s.url, "goal", "--timeout", "1")
+    for _ = 1, 6 do s:accept():finish(302, "", { Location = s.url }) end
+    assert.equal(1, p:wait(10))
+    assert.matches("has not come within 1 s: more than 5 redirects; no other event came\n$", p:log())
+  end)
+
   it("waits for a server that is not up yet, and not for one that refuses", function()
     local s = source.listen()
     local port = s.port

@@ -22,6 +22,14 @@ function explain.add(parser)
     { { 0, "printed" }, { 1, "nothing is known, or no server answers" } })
 end
 
+-- What an answer has, as far as it is printed.
+local SHAPE = { found = "string", subject = { kind = "string", id = "string" },
+  because = { { text = "string", ["advice?"] = "string", ["rule?"] = { where = "string" } } },
+  timeline = { { time = "number", text = "string" } }, ["since?"] = "number",
+  ["client?"] = { open_s = "number" }, ["policy?"] = { { option = "string" } },
+  ["channel?"] = { kind = "string", subscribers = "number", published = "number",
+    held = "number" } }
+
 -- One line; what stands in an answer may be a client's text.
 local function plain(text)
   return (terminal.safe(tostring(text)):gsub("[\n\t]", " "))
@@ -106,7 +114,7 @@ end
 -- @treturn integer exit code
 function explain.run(given, _, out, err)
   local answer, status = remote.ask(given, "GET",
-    ("/-/explain?%s=%s"):format(given.kind, encode(given.id)))
+    ("/-/explain?%s=%s"):format(given.kind, encode(given.id)), nil, SHAPE)
   local problem = not answer and status or answer.error and answer.error.message
   if problem then
     err:write("sluice: ", plain(problem), "\n")

@@ -12,6 +12,7 @@ local follow = {}
 local RETRY_SECONDS, HEAD_SECONDS, IDLE_SECONDS = 3, 30, 86400
 local PATIENT_SECONDS = 0.25 -- until a server is there
 local FINAL = { EINVAL = true, EBADFIELD = true } -- no attempt fares better
+local RETRY_MOST = 3600 -- seconds, whatever the server says
 local SAID_BYTES = 300 -- of an answer that is no stream
 
 local function left(self)
@@ -47,7 +48,7 @@ local function feed(self, bytes)
     if self.on.event(event) then return true end
   end
   self.id = self.parser.last_id
-  if self.parser.retry then self.retry = self.parser.retry / 1000 end
+  if self.parser.retry then self.retry = math.min(self.parser.retry / 1000, RETRY_MOST) end
   return false, problem
 end
 
@@ -99,7 +100,7 @@ local function connect(self)
     if verdict or not (again and self.patient) then return verdict, why end
     return "again", why
   end
-  self.has_begun = true
+  self.has_begun, self.problem = true, nil
   if self.on.open and self.on.open(answer, self.id) then return "enough" end
   local enough, problem = read(self, answer)
   return enough and "enough" or "again", problem
@@ -117,11 +118,12 @@ function follow.run(o)
     { __index = o })
   while true do
     local verdict, message = connect(self)
-    if is_over(self) and verdict ~= "enough" then return "late", message end
+    if is_over(self) and verdict ~= "enough" then return "late", self.problem or message end
     if verdict ~= "again" then return verdict, message end
     local seconds = self.retry or self.patient and not self.has_begun and PATIENT_SECONDS
       or RETRY_SECONDS
     if self.on.lost and self.on.lost(message, seconds) then return "enough" end
+    self.problem = message -- tells more than that the last attempt was cut by the end of the time
     self.sleep(math.min(seconds, left(self)))
     if is_over(self) then return "late", message end
   end

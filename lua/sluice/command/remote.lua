@@ -29,11 +29,32 @@ local function hint(port)
     .. "the one that it was started with"):format(port, procfs.user_name("", user or "?"))
 end
 
-local function read_answer(text)
+-- Whether a value is what a shape says: the name of a type, a list of one shape, or fields.
+local function fits(value, shape)
+  if type(shape) == "string" then return type(value) == shape end
+  if type(value) ~= "table" then return false end
+  if shape[1] then
+    for _, one in ipairs(value) do
+      if not fits(one, shape[1]) then return false end
+    end
+    return true
+  end
+  for name, one in pairs(shape) do
+    local field = value[name:match("^(.-)%??$")]
+    if not (field == nil and name:sub(-1) == "?") and not fits(field, one) then return false end
+  end
+  return true
+end
+
+-- Nil when no Sluice said that.
+local function read_answer(text, shape)
   local status, rest = text:match("^HTTP/1%.%d (%d%d%d)[^\r\n]*(.*)$")
   local body = rest and rest:match("\r\n\r\n(.*)$")
   local value = body and json.decode(body)
-  if type(value) ~= "table" then return nil, "the server's answer cannot be read" end
+  if type(value) ~= "table" then return nil end
+  if value.error ~= nil then shape = { error = { message = "string" } } end
+  if type(shape) == "function" then shape = shape(value) end
+  if not fits(value, shape or {}) then return nil end
   return value, math.tointeger(tonumber(status))
 end
 
@@ -49,9 +70,12 @@ end
 -- @tparam string method
 -- @tparam string target
 -- @tparam[opt=""] string body
+-- @tparam[opt] table|function shape what an answer without `error` has: by name (with ? where it
+--   may be missing) the name of a type, `{ shape }` for a list, or fields again; or a function that
+--   gives this for an answer
 -- @treturn table|nil the JSON answer, or nil, message
 -- @treturn integer status
-function remote.ask(given, method, target, body)
+function remote.ask(given, method, target, body, shape)
   local path, port = socket_path(given)
   if not path then return nil, port end
   local text, why = core.call(path, ("%s %s HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n"
@@ -59,7 +83,9 @@ function remote.ask(given, method, target, body)
   if not text then
     return nil, ("no server answers at %s: %s%s"):format(path, why, port and hint(port) or "")
   end
-  return read_answer(text)
+  local answer, status = read_answer(text, shape)
+  if answer then return answer, status end
+  return nil, ("the server at %s answered something else than a Sluice"):format(path)
 end
 
 return remote

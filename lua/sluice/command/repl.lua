@@ -24,11 +24,18 @@ function repl.add(parser)
       { 130, "interrupted" } })
 end
 
+-- What an answer has, as far as it is printed.
+local function shape_of(out)
+  if out.incomplete then return {} end
+  return { ok = "boolean", ["printed?"] = "string", ["text?"] = "string",
+    ["message?"] = "string" }
+end
+
 -- Have the server run it: its answer, or nil and why there is none.
 local function ask(self, code)
   local target = ("/-/repl?session=%s%s%s"):format(self.session, self.write and "&write=1" or "",
     self.json and "&json=1" or "")
-  local out, message = remote.ask(self.place, "POST", target, code)
+  local out, message = remote.ask(self.place, "POST", target, code, shape_of)
   if not out then return nil, message end
   if type(out.error) == "table" then return nil, out.error.message end
   return out
@@ -39,11 +46,11 @@ local function print_outcome(self, out)
     self.out:write(json.encode({ ok = out.ok, printed = out.printed ~= "" and out.printed or nil,
       values = out.values, message = out.message }), "\n")
   elseif out.ok then
-    if out.printed ~= "" then self.out:write(terminal.safe(out.printed), "\n") end
-    if out.text ~= "" then self.out:write(terminal.safe(out.text), "\n") end
+    if (out.printed or "") ~= "" then self.out:write(terminal.safe(out.printed), "\n") end
+    if (out.text or "") ~= "" then self.out:write(terminal.safe(out.text), "\n") end
   else
     if (out.printed or "") ~= "" then self.out:write(terminal.safe(out.printed), "\n") end
-    self.err:write("sluice: ", terminal.safe(out.message), "\n")
+    self.err:write("sluice: ", terminal.safe(out.message or "?"), "\n")
   end
   self.out:flush()
 end

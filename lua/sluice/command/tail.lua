@@ -104,8 +104,8 @@ local function tell_of(print)
     local behind = id ~= "" and ", behind the id " .. id or ""
     return not print:note("open", answer.status .. behind)
   end, function(problem, seconds)
-    return not print:note("cut", ("%s; again in %g s"):format(
-      problem or "the connection has ended", seconds), "yellow")
+    return not print:note("cut", (seconds < 10 and "%s; again in %.2g s" or "%s; again in %.0f s")
+      :format(problem or "the connection has ended", seconds), "yellow")
   end
 end
 

@@ -43,9 +43,11 @@ function TAKE.recorder(told, line)
   end
 end
 
+-- What was asked for by an address and by the client's id comes twice.
 local function take(told, text)
   for line in (text or ""):gmatch("[^\n]+") do
-    local row = json.decode(line)
+    local row = not told.seen[line] and json.decode(line)
+    told.seen[line] = true
     if row then
       row.time = words.time(row.time) or 0
       local act = TAKE[row.message]
@@ -79,14 +81,14 @@ function Explainer:told(ticket, lines)
   question.done(question.told)
 end
 
--- Ask all threads; the answer comes in another turn.
-local function ask(self, done, ...)
+-- Ask all threads; the answer comes in another turn, in `told` if another question began that.
+local function ask(self, told, done, ...)
   if self.count >= ASKED_MOST then return nil, "too many questions at a time", "EBUSY" end
   local ticket, left, code = self.runtime.server:ask_threads(...)
   if not ticket then return nil, left, code end
   self.count = self.count + 1
-  self.asked[ticket] = { left = left, done = done, told = { subscriptions = {}, channels = {},
-    recorded = {}, stream = nil, since = nil } }
+  self.asked[ticket] = { left = left, done = done, told = told or { subscriptions = {},
+    channels = {}, recorded = {}, seen = {}, stream = nil, since = nil } }
   return true
 end
 
@@ -94,25 +96,38 @@ end
 
 local KINDS = {}
 
--- By its id, or as the only one with that user, address or path.
+-- The client of the last line that names one.
+local function last_client(told)
+  for i = #told.recorded, 1, -1 do
+    if told.recorded[i].client then return told.recorded[i].client end
+  end
+end
+
+-- By its id, or as the only one with that user, address or path: then what was noted of the client
+-- itself is asked for, too, since a line about a reset names no address.
 function KINDS.client(self, id, done)
   local server = self.runtime.server
   local open = server:is_open(id) and { id } or server:clients_with(id)
   local one = #open == 1 and open[1] or nil
-  return ask(self, function(told)
+  local function explain(told)
     done(client.explain(self.runtime, { asked = id, open = open, one = one }, told))
+  end
+  return ask(self, nil, function(told)
+    local found = one or #open == 0 and last_client(told)
+    if found and found ~= id and ask(self, told, explain, nil, nil, found) then return end
+    explain(told)
   end, one, nil, id)
 end
 
 function KINDS.channel(self, name, done)
   local good, message = core.check_channel(name)
   if not good then return nil, ("'%s': %s"):format(name, message), "ECHANNEL" end
-  return ask(self, function(told) done(channel.explain(self.runtime, name, told)) end, nil, name,
-    name, "channel")
+  return ask(self, nil, function(told) done(channel.explain(self.runtime, name, told)) end, nil,
+    name, name, "channel")
 end
 
 function KINDS.reset(self, id, done)
-  return ask(self, function(told)
+  return ask(self, nil, function(told)
     done(client.explain_reset(self.runtime, id, told))
   end, nil, nil, id)
 end

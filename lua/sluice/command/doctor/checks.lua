@@ -104,6 +104,11 @@ function checks.compression(ctx)
     return "ok", coding and ("%s, and each event comes at once"):format(coding)
       or "streams are not compressed, also where that is asked for"
   end
+  if s.headers and not coding then
+    return ctx.first and "fault" or "note", ("where gzip is asked for no event comes within %d s, "
+      .. "and the answer is not compressed: it is not gzip that holds it back"):format(
+      FIRST_SECONDS), ctx.first and "buffering" or nil
+  end
   return "fault", ("where %s is asked for nothing comes within %d s: what compresses holds it "
     .. "back"):format(coding or "gzip", FIRST_SECONDS), "compression"
 end
