@@ -21,7 +21,7 @@ end
 
 -- What an outcome has, as far as it is printed.
 local function shape_of(outcome)
-  if not outcome.ok then return { ok = "boolean" } end
+  if not outcome.ok then return { ok = "boolean", kind = "string", message = "string" } end
   return { ok = "boolean", kind = "string", generation = "number", seconds = "number",
     difference = "string", files = { "string" }, notes = { "string" },
     ["certificates?"] = { ok = "boolean", message = "string" } }

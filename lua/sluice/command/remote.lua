@@ -34,6 +34,7 @@ local function fits(value, shape)
   if type(shape) == "string" then return type(value) == shape end
   if type(value) ~= "table" then return false end
   if shape[1] then
+    if next(value) ~= nil and #value == 0 then return false end -- an object
     for _, one in ipairs(value) do
       if not fits(one, shape[1]) then return false end
     end

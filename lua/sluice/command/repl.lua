@@ -28,7 +28,7 @@ end
 local function shape_of(out)
   if out.incomplete then return {} end
   return { ok = "boolean", ["printed?"] = "string", ["text?"] = "string",
-    ["message?"] = "string" }
+    [out.ok and "message?" or "message"] = "string" }
 end
 
 -- Have the server run it: its answer, or nil and why there is none.
@@ -50,7 +50,7 @@ local function print_outcome(self, out)
     if (out.text or "") ~= "" then self.out:write(terminal.safe(out.text), "\n") end
   else
     if (out.printed or "") ~= "" then self.out:write(terminal.safe(out.printed), "\n") end
-    self.err:write("sluice: ", terminal.safe(out.message or "?"), "\n")
+    self.err:write("sluice: ", terminal.safe(out.message), "\n")
   end
   self.out:flush()
 end

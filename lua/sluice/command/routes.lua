@@ -72,16 +72,14 @@ local function of_file(given)
   return { routes = route_list.of(loaded) }
 end
 
-local SHAPE = { ["routes?"] = { { method = "string", path = "string", kind = "string",
+local SHAPE = { routes = { { method = "string", path = "string", kind = "string",
   ["plan?"] = "string", ["channels?"] = { "string" }, ["folder?"] = "string",
   ["where?"] = "string", guards = { { where = "string", ["pattern?"] = "string" } } } } }
 
 local function of_server(given)
   local found, message = remote.ask(given, "GET", "/-/routes", nil, SHAPE)
   if not found then return nil, message end
-  if not found.routes then
-    return nil, found.error and found.error.message or "the server knows no /-/routes: it is older"
-  end
+  if found.error then return nil, found.error.message end
   return found
 end
 
