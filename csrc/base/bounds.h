@@ -152,7 +152,12 @@
 /* Patterns of channels with figures of their own; the others share one. Those of a pattern that
  * an app no longer declares stay, since a counter never goes back. */
 #define GROUPS_MAX 200
-#define SLOWEST_MAX 1000          /* of app:slowest: refused */
+#define SLOWEST_MAX 1000   /* of app:slowest: refused */
+#define TOP_MAX 10         /* clients and channels that were sent most */
+#define TOP_STEPS 12       /* ... in so many rounds of the search for them: a minute */
+#define TOP_LOOKS_MAX 8192 /* ... of which one slice looks at so many: a millisecond */
+#define TOP_MARKS_MAX \
+    (256 * 1024) /* ... of so many at most, for each of which a mark is kept */
 #define FLIGHT_BYTES (512 * 1024) /* of each of a thread's two recorders: the oldest go */
 #define FLIGHT_LINES_MAX 200      /* of one answer, from one thread: the newest */
 #define EXPLAIN_LOOKS_MAX 4096    /* events looked at to say what a stream lags */
@@ -176,6 +181,7 @@
 #define LOG_BYTES_MAX (1024 * 1024) /* ... and their bytes, of one line at least */
 #define LOG_TEXT_MAX 16384          /* of a message or value; the rest is cut */
 #define LOG_FIELDS_MAX 32           /* of one line; it says how many more there were */
+#define LOG_TAIL_BYTES (128 * 1024) /* of lines that the console may still show */
 #define LOG_STOP_MS 1000            /* for what still waits when the process ends */
 
 /* ---- Connections ------------------------------------------------------------------ */

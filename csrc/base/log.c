@@ -7,6 +7,7 @@
 
 #include "base/bounds.h"
 #include "base/log_kept.h"
+#include "base/log_tail.h"
 #include "base/mem.h"
 #include "base/status.h"
 
@@ -218,14 +219,27 @@ static void put(struct buf *line) {
     *line = (struct buf){0};
 }
 
+/* The tail has JSON. */
+static void keep_tail(const struct log_message *m, struct log_form form,
+                      struct slice line) {
+    struct buf text = {0};
+    bool is_json = form.json && !form.journal;
+    if (!is_json && log_line_add(&text, (struct log_form){.json = true}, m) == 0)
+        line = buf_slice(&text);
+    log_tail_add(line);
+    buf_free(&text);
+}
+
 void log_write_slice(enum log_level level, struct slice message,
                      const struct log_field *fields, size_t n) {
     if (log_kept_is_on() && (n == 0 || level > LOG_INFO)) log_kept_add(level, message);
     if (!log_wants(level) || level >= LOG_OFF) return;
     struct buf line = {0};
-    if (log_line_add(&line, form_now(),
-                     &(struct log_message){level, message, fields, n}) < 0)
+    struct log_message m = {level, message, fields, n};
+    struct log_form form = form_now();
+    if (log_line_add(&line, form, &m) < 0)
         line.n = 0; /* out of memory: it counts as dropped */
+    keep_tail(&m, form, buf_slice(&line));
     pthread_mutex_lock(&logger.lock);
     bool now = logger.users == 0;
     if (!now) {

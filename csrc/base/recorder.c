@@ -70,3 +70,11 @@ int recorder_find(const struct recorder *r, struct slice text, uint32_t most,
     }
     return err;
 }
+
+int recorder_newest(const struct recorder *r, uint32_t most, struct buf *out) {
+    size_t at = r->n;
+    struct slice line;
+    for (uint32_t n = 0; n < most && find_before(r, slice_of("", 0), at, &line); n++)
+        at = (size_t)(line.p - r->lines);
+    return at < r->n ? buf_add(out, r->lines + at, r->n - at) : 0;
+}

@@ -33,4 +33,7 @@ void recorder_add(struct recorder *r, struct slice line);
 int recorder_find(const struct recorder *r, struct slice text, uint32_t most,
                   struct buf *out);
 
+/* Append the newest lines, so many at most. 0 or E_NOMEM. */
+int recorder_newest(const struct recorder *r, uint32_t most, struct buf *out);
+
 #endif

@@ -305,7 +305,7 @@ static void push_limits(lua_State *L) {
                   LIMIT(STALL_TIMEOUT_MS),    LIMIT(PAIRS_BYTES_MAX),
                   LIMIT(PAIR_KEY_MAX),        LIMIT(MAIL_TO_MAX),
                   LIMIT(HANDED_MAX),          LIMIT(LIMIT_MOST),
-                  LIMIT(LIMIT_EXEMPT_MAX)};
+                  LIMIT(LIMIT_EXEMPT_MAX),    LIMIT(TOP_STEPS)};
     int n = sizeof limits / sizeof *limits;
     lua_createtable(L, 0, n);
     for (int i = 0; i < n; i++) {
@@ -335,6 +335,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"weight", l_weight},
                                          {"log", l_log},
                                          {"log_setup", l_log_setup},
+                                         {"log_tail", lx_log_tail},
                                          {"log_keep", l_log_keep},
                                          {"log_kept", l_log_kept},
                                          {"alive", l_alive},

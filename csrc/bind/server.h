@@ -1,6 +1,6 @@
 /* The Lua object "sluice.server": its userdata, and how the functions that take one get at
  * it. Its methods are in server_life.c, server_channels.c, server_clients.c, server_stats.c,
- * server_explain.c, http_out.c, sql.c, lab.c, crowd.c and rehearsal.c; server_type.c puts them together,
+ * server_explain.c, server_console.c, http_out.c, sql.c, lab.c, crowd.c and rehearsal.c; server_type.c puts them together,
  * and server_events.c calls
  * Lua with what happens. */
 #ifndef SLUICE_BIND_SERVER_H

@@ -86,14 +86,15 @@ static int l_want(lua_State *L) {
     return 1;
 }
 
-/* server:accept(req, plan[, user[, close_wanted[, written]]]) -> client id, again | nil, message,
- * code. 'close_wanted': "close" is reported even when the configuration has news = false. 'written':
- * by its function. 'again': it polls, and was here before. */
+/* server:accept(req, plan[, user[, close_wanted[, written[, hidden]]]]) -> client id, again | nil,
+ * message, code. 'close_wanted': "close" is reported even when the configuration has news = false.
+ * 'written': by its function. 'hidden': it is no client of the app. 'again': it polls, and was here
+ * before. */
 static int l_accept(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
     struct accept_as as = {luaL_optstring(L, 4, NULL), lua_toboolean(L, 5),
-                           lua_toboolean(L, 6)};
+                           lua_toboolean(L, 6), lua_toboolean(L, 7)};
     struct plan_spec spec = lx_checkplan(L, 3);
     for (uint32_t i = 0; i < spec.n; i++) {
         const char *trouble = pattern_check_channel(spec.subs[i].channel);
@@ -256,6 +257,7 @@ static int l_set(lua_State *L) {
 static int l_send(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct client *c = find_client(L, s);
+    if (!c) c = server_find_hidden(s->server, lx_checkslice(L, 2));
     struct event event = {.name = lx_checkslice(L, 3), .data = lx_checkslice(L, 4)};
     if (!c) return lx_fail(L, E_CLOSED);
     int err = server_send(c, &event);

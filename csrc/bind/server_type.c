@@ -11,6 +11,7 @@ void lx_server_type(lua_State *L) {
     lx_server_add_stats(L);
     lx_server_add_metrics(L);
     lx_server_add_explain(L);
+    lx_server_add_console(L);
     lx_server_add_http_out(L);
     lx_server_add_durable(L);
     lx_server_add_sql(L);

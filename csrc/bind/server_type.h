@@ -23,12 +23,15 @@ void lx_server_add_clients(lua_State *L);
 void lx_server_add_stats(lua_State *L);
 void lx_server_add_metrics(lua_State *L);
 void lx_server_add_explain(lua_State *L);
+void lx_server_add_console(lua_State *L);
 void lx_server_add_http_out(lua_State *L);
 void lx_server_add_durable(lua_State *L);
 void lx_server_add_sql(lua_State *L);
 void lx_server_add_lab(lua_State *L);
 void lx_server_add_crowd(lua_State *L);
 void lx_server_add_limits(lua_State *L);
+
+int lx_log_tail(lua_State *L); /* core.log_tail */
 
 /* What happens on the server, for Lua. */
 extern const struct server_events lx_server_events;

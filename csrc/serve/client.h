@@ -54,6 +54,7 @@ struct client {
 
     /* immutable */
     bool written; /* by its function */
+    bool hidden;  /* the server's own page: no client of the app */
     char id[CLIENT_ID_LENGTH + 1];
     uint8_t path_at;
     uint16_t user_at; /* 0: none */

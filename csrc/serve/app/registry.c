@@ -16,12 +16,14 @@ static struct slice client_key(const struct map_node *node) {
 
 void registry_init(struct server *s) {
     map_init(&s->clients, client_key);
+    map_init(&s->hidden, client_key);
     map_init(&s->topics, topic_key);
     pools_init(&s->topic_pools);
 }
 
 void registry_deinit(struct server *s) {
     map_deinit(&s->clients);
+    map_deinit(&s->hidden);
     map_deinit(&s->topics);
     pools_deinit(&s->topic_pools);
 }
@@ -99,12 +101,16 @@ bool registry_unfollow(struct server *s, struct client *c, struct slice channel)
     return true;
 }
 
+static struct map *clients_of(struct server *s, const struct client *c) {
+    return c->hidden ? &s->hidden : &s->clients;
+}
+
 void registry_add(struct server *s, struct client *c, const struct plan *plan) {
     ASSERT_OWNER(&s->loop);
     if (c->registered) return;
     c->registered = true;
     client_ref(c);
-    map_add(&s->clients, &c->node);
+    map_add(clients_of(s, c), &c->node);
     for (uint32_t i = 0; i < plan->n; i++) registry_follow(s, c, plan->specs[i].channel);
 }
 
@@ -113,7 +119,10 @@ void registry_leave(struct server *s, struct client *c) {
     assert(c->registered);
     for (uint32_t i = 0; i < c->n_topics; i++) client_topics(c)[i]->subscribers--;
     c->registered = false;
-    map_remove(&s->clients, &c->node);
+    map_remove(clients_of(s, c), &c->node);
+    if (!c->hidden) return;
+    s->hidden_events += atomic_load(&c->events);
+    s->hidden_bytes += atomic_load(&c->bytes);
 }
 
 void registry_forget(struct server *s, struct client *c) {
@@ -133,10 +142,19 @@ uint32_t server_subscribers(const struct server *s, struct slice channel) {
     return registry_count(s, channel, map_hash(channel));
 }
 
+static struct client *look_up(const struct map *clients, struct slice id) {
+    struct map_node *node = map_get(clients, id);
+    return node ? container_of(node, struct client, node) : NULL;
+}
+
 struct client *server_find_client(const struct server *s, struct slice id) {
     ASSERT_OWNER(&s->loop);
-    struct map_node *node = map_get(&s->clients, id);
-    return node ? container_of(node, struct client, node) : NULL;
+    return look_up(&s->clients, id);
+}
+
+struct client *server_find_hidden(const struct server *s, struct slice id) {
+    ASSERT_OWNER(&s->loop);
+    return look_up(&s->hidden, id);
 }
 
 struct user_name {

@@ -12,6 +12,7 @@
 #include "serve/app/durable.h"
 #include "serve/app/registry.h"
 #include "serve/app/sweep.h"
+#include "serve/app/top.h"
 #include "serve/app/watch.h"
 #include "serve/io/listener.h"
 #include "serve/io/stop.h"
@@ -333,17 +334,23 @@ void app_on_finished(void *owner, struct message *m) {
     if (!s->events->on_drained || !s->events->on_drained(s->context)) server_leave(s);
 }
 
+static void drop_clients(struct server *s, struct map *clients) {
+    for (struct map_node *node; (node = map_next(clients, NULL));) {
+        struct client *c = container_of(node, struct client, node);
+        registry_leave(s, c);
+        registry_forget(s, c);
+    }
+}
+
 /* Requests that are not answered any more, and clients. */
 static void drop_tables(struct server *s) {
     for (struct map_node *node; (node = map_next(&s->requests, NULL));) {
         map_remove(&s->requests, node);
         request_unref(container_of(node, struct request, node));
     }
-    for (struct map_node *node; (node = map_next(&s->clients, NULL));) {
-        struct client *c = container_of(node, struct client, node);
-        registry_leave(s, c);
-        registry_forget(s, c);
-    }
+    top_free(s->top);
+    drop_clients(s, &s->clients);
+    drop_clients(s, &s->hidden);
     map_deinit(&s->requests);
     registry_deinit(s);
     accounts_free(s);

@@ -20,6 +20,7 @@
 struct worker;
 struct durable;
 struct certificates;
+struct top;
 struct answer;
 
 /* What happens to the app; called on its thread, from server_run. */
@@ -86,7 +87,9 @@ struct server {
     struct fan fan;
     struct routes *routes;
     struct map requests, clients, topics, accounts;
-    struct pools topic_pools; /* what topics stand in */
+    struct map hidden; /* clients that are not the app's: nobody walks over them */
+    uint64_t hidden_events, hidden_bytes; /* that those were sent who have left */
+    struct pools topic_pools;             /* what topics stand in */
     uint64_t next_request, next_question;
     struct ev_timer wake, sweep, hooks;
     struct ev_prepare before_sleep;
@@ -109,6 +112,7 @@ struct server {
     struct app_lag lag;
     int64_t swept_ms;
     struct durable *durable; /* NULL: no store is open */
+    struct top *top;         /* NULL: nobody asks who was sent most */
     enum start_step failed;
     bool running;
 };
@@ -166,6 +170,7 @@ struct accept_as {
     const char *user;  /* copied; NULL: none */
     bool close_wanted; /* its end is reported whatever server_want_news said */
     bool written;      /* by its function */
+    bool hidden; /* the server's own page: it is counted nowhere, and has no limit */
 };
 
 /* Answer it: with the bytes in r->answer and r->status, without any with r->file, or with a
@@ -230,6 +235,7 @@ void server_want_news(struct server *s, bool wanted);
 void server_catch_up(struct server *s);
 
 struct client *server_find_client(const struct server *s, struct slice id); /* NULL */
+struct client *server_find_hidden(const struct server *s, struct slice id); /* NULL */
 
 /* 0, E_CHANNEL, E_FULL, E_NOMEM; *is_new is false when it is followed already. */
 int server_subscribe(struct server *s, struct client *c, const struct sub_spec *spec,

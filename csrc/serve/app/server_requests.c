@@ -133,12 +133,13 @@ int server_accept(struct server *s, struct request *r, struct plan *plan,
         return ACCEPT_AGAIN;
     }
     struct client *c = request_client(r, as.user, as.written);
-    if (!admission_take(c, r)) {
+    c->hidden = as.hidden;
+    if (!as.hidden && !admission_take(c, r)) {
         client_unref(c);
         return E_RATE;
     }
     registry_add(s, c, plan);
-    c->announced = !atomic_load(&s->hub.news_wanted);
+    c->announced = as.hidden || !atomic_load(&s->hub.news_wanted);
     atomic_store(&c->close_wanted, as.close_wanted);
     r->plan = plan_ref(plan);
     r->client = c; /* takes */

@@ -144,6 +144,17 @@ static int check_admin(const struct conn *c, const struct request *r) {
     return given.p && same_key(given, key) ? 0 : 401;
 }
 
+/* The files of the console, which are the same on every server, are open: what they ask is not. */
+static bool is_console(const struct request *r) {
+    static const char CONSOLE[] = "/-/console";
+    size_t n = sizeof CONSOLE - 1;
+    if (r->path_n < n || memcmp(r->path, CONSOLE, n) != 0) return false;
+    struct route_match match;
+    routes_find(r->routes, r->method, path_of(r), &match);
+    return match.route && match.route->kind == ROUTE_STATIC &&
+           slice_eq(slice_str(match.route->pattern), path_of(r));
+}
+
 /* Not from the moment on when the stop hooks begin. */
 static bool is_stopping(const struct worker *w) {
     return w->draining || atomic_load(&w->hub->stopping);
@@ -190,7 +201,7 @@ int dispatch_check(struct conn *c, struct request *r) {
         return is_ready(conn_worker(c)) ? 200 : 503;
     if (redirect_wanted(c)) return r->host.n > 0 ? 308 : 400;
     if (c->scraper && !is_for_scrapers(r)) return 404;
-    if (is_admin(r) && (status = check_admin(c, r)) > 0) return status;
+    if (is_admin(r) && !is_console(r) && (status = check_admin(c, r)) > 0) return status;
     if (is_load(r)) return 200;
     status = check_route(r); /* known now, so that a body in pieces is refused at once */
     if (is_foreign(r)) return 403;
@@ -477,7 +488,7 @@ static bool open_static(struct conn *c, struct request *r) {
 /* Not a poll of a client that has one: whether it is that one is known later. */
 static bool wants_place(const struct request *r) {
     bool streams = r->route->kind == ROUTE_STREAM || r->route->kind == ROUTE_FEED;
-    return streams && !r->is_head && (!r->held || PLANTED(507));
+    return streams && !r->is_head && !is_admin(r) && (!r->held || PLANTED(507));
 }
 
 bool dispatch(struct conn *c, struct request *r) {

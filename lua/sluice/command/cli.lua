@@ -15,6 +15,7 @@ local COMMANDS = {
   require("sluice.command.check"),
   require("sluice.command.routes"),
   require("sluice.command.reload"),
+  require("sluice.command.console"),
   require("sluice.command.explain"),
   require("sluice.command.repl"),
   require("sluice.command.store"),

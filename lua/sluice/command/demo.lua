@@ -26,7 +26,7 @@ local function as_run(given)
   local path = places.find(APP)
   if path then
     return { app = path, host = given.host, port = given.port, no_watch = given.no_watch,
-      demo = true, second = true, data = path:gsub("app%.lua$", "sluice-data") }
+      demo = true, second = true, link = true, data = path:gsub("app%.lua$", "sluice-data") }
   end
   return nil, ("the showcase is not installed: there is no %s%s"):format(places.FOLDER, APP)
 end

@@ -46,16 +46,27 @@ local function report(message, code, problem, err)
   return code == "ELOCKED" and LOCKED or 1
 end
 
+-- The link has the admin key in it, which is for no file.
+local function show_link(given, settings, out)
+  if not (given.link or core.is_terminal(1)) then return end
+  function settings.ready(link)
+    out:write("console: ", link, "\n")
+    out:flush()
+  end
+end
+
 --- Run it.
--- @tparam table given what the parser found; `second`: with a second server for visitors to break
+-- @tparam table given what the parser found; `second`: with a second server for visitors to break;
+--   `link`: prints the link to the console wherever it goes, else only on a terminal
 -- @tparam function usage called with a message when the use is wrong; returns the exit code
 -- @treturn integer exit code
-function run.run(given, usage, _, err)
+function run.run(given, usage, out, err)
   core.default_interrupt()
   local flags = {}
   for _, row in ipairs(config.SETTINGS) do flags[row[1]] = given[row[1]] end
   local settings, message = config.resolve(flags, { signals = true, watch = not given.no_watch })
   if not settings then return usage(message) end
+  show_link(given, settings, out)
   local finish
   if given.second then
     finish, settings.port = second.start(given.app, settings.host, settings.port)

@@ -18,7 +18,8 @@ local function queue() return { first = 1, last = 0 } end
 --- Make one.
 -- @treturn sluice.Recorder
 function recorder.new()
-  return setmetatable({ deeds = queue(), reloads = queue(), errors = queue() }, Recorder)
+  return setmetatable({ deeds = queue(), reloads = queue(), errors = queue(), noted = 0 },
+    Recorder)
 end
 
 local function cut(value)
@@ -53,25 +54,28 @@ function Recorder:reload(outcome)
   add(self, "reloads", { ok = outcome.ok, kind = outcome.kind, generation = outcome.generation,
     seconds = outcome.seconds, difference = outcome.difference, phase = outcome.phase,
     text = outcome.message, traceback = outcome.traceback,
-    files = outcome.files and table.concat(outcome.files, " ") })
+    files = outcome.files and table.concat(outcome.files, " "),
+    notes = outcome.notes and outcome.notes[1] and table.concat(outcome.notes, "\n") })
 end
 
---- Note an error of the app's code. The same one again is counted.
+--- Note an error of the app's code. The same one again is counted, and has another `noted`, a
+-- number that grows.
 -- @tparam string where what failed
 -- @tparam sluice.Failure problem
 -- @tparam[opt] integer generation
 function Recorder:error(where, problem, generation)
   local list = self.errors
+  self.noted = self.noted + 1
   for i = list.last, list.first, -1 do
     local row = list[i]
     if row.where == cut(where) and row.text == cut(problem.message)
       and row.generation == generation then
-      row.times, row.time = row.times + 1, core.time()
+      row.times, row.time, row.noted = row.times + 1, core.time(), self.noted
       return
     end
   end
   add(self, "errors", { where = where, text = problem.message, traceback = problem.traceback,
-    generation = generation, times = 1 })
+    generation = generation, times = 1, noted = self.noted })
 end
 
 --- The entries of a kind, the oldest first.

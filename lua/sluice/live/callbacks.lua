@@ -38,7 +38,11 @@ local function open(self, kind, id, route_id, raw)
   streams.request(self, id, route, raw)
 end
 
-function callbacks.stream(self, ...) open(self, "stream", ...) end
+function callbacks.stream(self, id, route_id, raw)
+  if control.request(self, id, self.names[route_id], raw) then return end
+  open(self, "stream", id, route_id, raw)
+end
+
 function callbacks.feed(self, ...) open(self, "feed", ...) end
 
 function callbacks.cancel(self, id)
@@ -68,6 +72,7 @@ local function report_leaving(self, id, reason, channels, known)
 end
 
 function callbacks.close(self, id, reason, channels, path, ip)
+  if self.console:left(id) then return end
   wake_writers(self, id, false)
   local writer = self.writers[id]
   if writer then

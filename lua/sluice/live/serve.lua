@@ -26,18 +26,30 @@ local FOR_APPS = { "sluice", "sluice.alerts", "sluice.auth", "sluice.changes", "
 
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
+local function url_of(address, port, scheme)
+  local is_v6 = address:find(":", 1, true) ~= nil
+  return (is_v6 and "%s://[%s]:%d" or "%s://%s:%d"):format(scheme or "http", address, port)
+end
+
 -- What a browser can be pointed at: every address of this machine when it listens on all.
 local function urls_of(host, port, scheme)
   local list, urls = { host }, {}
   if LOOPBACK[host] then list = core.addresses() or { LOOPBACK[host] } end
   for _, address in ipairs(list) do
-    local is_v6 = address:find(":", 1, true) ~= nil
-    if host ~= "0.0.0.0" or not is_v6 then
-      urls[#urls + 1] = (is_v6 and "%s://[%s]:%d" or "%s://%s:%d"):format(scheme or "http",
-        address, port)
+    if host ~= "0.0.0.0" or not address:find(":", 1, true) then
+      urls[#urls + 1] = url_of(address, port, scheme)
     end
   end
   return table.concat(urls, ", ")
+end
+
+-- Where the console is, for a browser of this machine.
+local function lead_to_console(self, settings, port, secure)
+  local host = secure and settings.tls_host or settings.host
+  self.console:at(url_of(LOOPBACK[host] or host, secure or port, secure and "https"),
+    self.admin_key)
+  local link = self.console.link
+  if link and settings.ready then settings.ready(link.url .. link.path) end
 end
 
 --- The generation of a path or of an app object.
@@ -71,7 +83,7 @@ function serve.make_live(loaded, options)
   local server, message, code = core.server(options)
   if not server then return nil, message, code end
   local self = runtime.new(server)
-  self.limits = options.limits or {}
+  self.limits, self.admin_key = options.limits or {}, options.admin_key
   local prepared, problem = self:prepare(loaded)
   if not prepared then return nil, problem.message, "ELOAD", problem end
   local ok
@@ -125,6 +137,7 @@ local function start(target, settings)
   if agent then
     core.log("info", ("agent-check on %s port %d"):format(settings.metrics_host, agent))
   end
+  lead_to_console(self, settings, port, secure)
   if settings.demo then
     core.log("warn", "--demo: keys that everybody knows may be valid: let no proxy lead here")
   end
@@ -133,7 +146,7 @@ end
 
 --- Serve until the server is stopped.
 -- @tparam string|sluice.App target the app's file, or an app made in this program
--- @tparam table settings from config.resolve
+-- @tparam table settings from config.resolve; `ready`: called with the link to the console
 -- @treturn boolean|nil true and the code of an os.exit; or nil, message, code ("ELOAD": the
 --   script), failure
 function serve.run(target, settings)

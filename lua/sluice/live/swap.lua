@@ -9,6 +9,7 @@ local files = require("sluice.app.files")
 local hooks = require("sluice.app.hooks")
 local limits = require("sluice.app.limits")
 local locals = require("sluice.live.locals")
+local page = require("sluice.console.page")
 local routes = require("sluice.app.routes")
 local state = require("sluice.app.state")
 local stored = require("sluice.live.stored")
@@ -30,6 +31,7 @@ local function snapshot(self, generation)
   files.for_core(generation, number, list)
   local cors = browser_files.for_core(list, generation.cors)
   control.for_core(list, number)
+  page.for_core(list)
   -- While no hook is about clients, a stream of a constant plan costs this thread nothing. Hooks
   -- that a reload adds get what happens from then on.
   return { routes = list, policies = generation.policies, cors = cors,

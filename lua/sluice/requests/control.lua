@@ -1,7 +1,8 @@
 --- The server's own routes under /-/, which the core opens only to the Unix socket and to the
 -- admin key: GET /-/metrics has figures, GET /-/routes what is served, GET /-/explain why, GET
--- /-/reload reports, POST /-/reload acts. They belong to no generation, so they answer whatever
--- state the app is in. Keeps nothing in memory.
+-- /-/reload reports, POST /-/reload acts; the console's page has a stream and a POST of its own.
+-- They belong to no generation, so they answer whatever state the app is in. Keeps nothing in
+-- memory.
 local arrays = require("sluice.base.arrays")
 local codes = require("sluice.base.codes")
 local core = require("sluice.core")
@@ -98,6 +99,26 @@ local function post_repl(runtime, id, raw)
   end)
 end
 
+local function open_console(runtime, id)
+  runtime.console:open(id)
+end
+
+-- The key is told to who could read it anyway.
+local function get_link(runtime, id, raw)
+  if raw.ip ~= "unix" then
+    return refuse(runtime, id, 403, "EDENIED", "only over the Unix socket")
+  elseif not runtime.console.link then
+    return refuse(runtime, id, 404, "ENOTFOUND", "the server has no admin key: give it --admin-key")
+  end
+  answer(runtime, id, 200, runtime.console.link)
+end
+
+local function publish_in_console(runtime, id, raw)
+  runtime.console:publish(raw.ip, raw.body or "", function(status, body)
+    answer(runtime, id, status, body)
+  end)
+end
+
 control.ROUTES = {
   ["GET /-/metrics"] = { method = "GET", pattern = "/-/metrics", act = get_metrics, always = true },
   ["GET /-/client"] = { method = "GET", pattern = "/-/client", act = get_client },
@@ -106,6 +127,11 @@ control.ROUTES = {
   ["GET /-/reload"] = { method = "GET", pattern = "/-/reload", act = get_reload },
   ["POST /-/repl"] = { method = "POST", pattern = "/-/repl", act = post_repl },
   ["POST /-/reload"] = { method = "POST", pattern = "/-/reload", act = post_reload },
+  ["GET /-/console/stream"] = { method = "GET", pattern = "/-/console/stream", kind = "stream",
+    act = open_console },
+  ["GET /-/console/link"] = { method = "GET", pattern = "/-/console/link", act = get_link },
+  ["POST /-/console/publish"] = { method = "POST", pattern = "/-/console/publish",
+    act = publish_in_console },
 }
 
 --- Add the routes to a snapshot, before those of the app.
@@ -114,12 +140,12 @@ control.ROUTES = {
 function control.for_core(list, id_of)
   for name in pairs(control.ROUTES) do
     local route = control.ROUTES[name]
-    table.insert(list, 1, { method = route.method, pattern = route.pattern, kind = "handler",
-      id = id_of(name) })
+    table.insert(list, 1, { method = route.method, pattern = route.pattern,
+      kind = route.kind or "handler", id = id_of(name) })
   end
 end
 
---- Answer a request, if it is for one of these routes.
+--- Answer a request for a handler or a stream, if it is for one of these routes.
 -- @tparam sluice.Runtime runtime
 -- @tparam integer id
 -- @tparam string name the route's
