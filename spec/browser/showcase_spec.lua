@@ -71,6 +71,7 @@ describe("the showcase's page", function()
     local page = b.open(s.url .. "/", { width = 1280, height = 900, scheme = "light" })
     page.wait(FILLED, 40)
     assert.equal("Live", page.text("#status"))
+    page.wait("document.querySelector('#connection [data-is=compression]').textContent !== '–'", 20)
     assert.matches("^gzip$", (page.text("#connection [data-is=compression]"):gsub("zstd", "gzip")))
     for _, width in ipairs { 1280, 390 } do
       page.size(width, 900)
