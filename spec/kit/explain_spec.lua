@@ -149,6 +149,15 @@ describe("explain", function()
     end)())
   end)
 
+  it("tells what happened in one moment with the end last", function()
+    local t = kit.start([[app:channel("log", { history = 10 }) app:stream("/log", "log")]], flags())
+    local c = t:connect("/log", { last_event_id = "zzz-5" })
+    c:close()
+    local list = {}
+    for i, row in ipairs(ask(t, { client = c.hello.client }).timeline) do list[i] = row.what end
+    assert.same({ "opened", "reset", "ended" }, list)
+  end)
+
   it("takes no text of a client for a field of its own", function()
     local t = kit.start([[app:stream("/*any", function(req) return "c" end)]], flags())
     local c = t:connect("/x%22,%22client%22:%22liar")

@@ -58,6 +58,8 @@ function timeline.of(runtime, lines, notes)
   for i, row in ipairs(all) do order[row] = i end
   table.sort(all, function(a, b)
     if a.time ~= b.time then return a.time < b.time end
+    local a_ends, b_ends = a.message == "ended", b.message == "ended"
+    if a_ends ~= b_ends then return b_ends end -- it may stand in another list than what came before
     return order[a] < order[b]
   end)
   local out = arrays.mark({})
