@@ -150,9 +150,10 @@ int event_feed(struct event_state *e, const struct event_words *words, struct sl
     while (bytes.n > 0) {
         const char *end = memchr(bytes.p, '\n', bytes.n);
         struct slice part = slice_of(bytes.p, end ? (size_t)(end - bytes.p) : bytes.n);
-        if (!end || e->line.n > 0) {
+        if (!end) return keep(e, part);
+        if (e->line.n > 0) {
             int err = keep(e, part);
-            if (err < 0 || !end) return err;
+            if (err < 0) return err;
             part = buf_slice(&e->line);
         }
         take_line(e, words, part, fn, context);

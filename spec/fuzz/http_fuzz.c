@@ -254,7 +254,8 @@ static void check_answer(const struct http_head *h) {
     origin_host_allowed(h->host, names, 2);
     const struct http_fields sent = http_head_fields(h);
     MUST(origin_fields(&policy, h->method, sent, added) <= ORIGIN_FIELDS_MAX);
-    origin_is_foreign(&policy, h->host, sent);
+    origin_is_foreign(&policy, h->host, sent, false);
+    origin_is_foreign(&policy, h->host, sent, true);
 }
 
 /* Any text may stand in an error. */
