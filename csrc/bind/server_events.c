@@ -85,7 +85,7 @@ static void push_header_text(lua_State *L, const struct request *r) {
 
 static int push_request(lua_State *L) {
     const struct request *r = lua_touserdata(L, 1);
-    lua_createtable(L, 0, 11);
+    lua_createtable(L, 0, 12);
     set_slice(L, "method", r->method);
     set_slice(L, "path", slice_of(r->path, r->path_n));
     set_slice(L, "query", r->query);
@@ -97,6 +97,7 @@ static int push_request(lua_State *L) {
     }
     set_slice(L, "host", r->host);
     set_slice(L, "ip", slice_str(r->ip));
+    lx_set_boolean(L, "secure", r->secure);
     if (r->trace[0]) set_slice(L, "traceparent", slice_str(r->trace));
     if (r->held) lx_set_boolean(L, "_names_client", true); /* the token of a poll does */
     push_header_text(L, r);

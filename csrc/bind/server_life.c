@@ -57,6 +57,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->max_connections = (uint32_t)lx_field_number(L, 1, "max_connections", 0);
     o->has_metrics = field_port(L, "metrics_port", &o->metrics_port);
     o->has_agent = field_port(L, "agent_port", &o->agent_port);
+    o->tls_handed = (int)lx_field_number(L, 1, "tls_handed", 0);
     o->tls_port = (uint16_t)lx_field_number(L, 1, "tls_port", 0);
     o->tls_redirect = lx_field_bool(L, 1, "tls_redirect", false);
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);

@@ -217,16 +217,57 @@ static SSL_CTX *make_context(struct tls_server *s) {
 
 /* ---- All of them -------------------------------------------------------------------- */
 
+static bool has_name(const GENERAL_NAMES *names, GENERAL_NAME *wanted) {
+    for (int i = 0; i < sk_GENERAL_NAME_num(names); i++)
+        if (GENERAL_NAME_cmp(sk_GENERAL_NAME_value(names, i), wanted) == 0) return true;
+    return false;
+}
+
+static bool has_names_of(const GENERAL_NAMES *names, const GENERAL_NAMES *others) {
+    for (int i = 0; i < sk_GENERAL_NAME_num(others); i++)
+        if (!has_name(names, sk_GENERAL_NAME_value(others, i))) return false;
+    return true;
+}
+
+/* Whether both are for the same names, in any order. */
+static bool are_for_the_same(X509 *a, X509 *b) {
+    GENERAL_NAMES *of_a = X509_get_ext_d2i(a, NID_subject_alt_name, NULL, NULL);
+    GENERAL_NAMES *of_b = X509_get_ext_d2i(b, NID_subject_alt_name, NULL, NULL);
+    bool same = of_a && of_b && has_names_of(of_a, of_b) && has_names_of(of_b, of_a);
+    GENERAL_NAMES_free(of_a);
+    GENERAL_NAMES_free(of_b);
+    return same;
+}
+
+/* Put a pair beside one for the same names whose key is of another kind: OpenSSL gives a client
+ * what it can verify. False: there is none. */
+static bool join(struct tls_pairs *pairs, SSL_CTX *c) {
+    X509 *own = SSL_CTX_get0_certificate(c);
+    STACK_OF(X509) *chain = NULL;
+    SSL_CTX_get0_chain_certs(c, &chain);
+    for (int i = 0; i < pairs->n; i++) {
+        SSL_CTX *other = pairs->contexts[i];
+        if (are_for_the_same(SSL_CTX_get0_certificate(other), own) &&
+            SSL_CTX_use_cert_and_key(other, own, SSL_CTX_get0_privatekey(c), chain, 0) ==
+                1)
+            return true;
+    }
+    ERR_clear_error(); /* one of that kind is there */
+    return false;
+}
+
 static int add_pair(struct problem *p, struct tls_server *s, struct tls_pairs *pairs,
                     const struct tls_files *f) {
     SSL_CTX *c = make_context(s);
     if (!c) return explain(p, CERTIFICATE, f->certificate);
-    pairs->contexts[pairs->n++] = c;
     int err = use_files(p, c, f);
-    if (err < 0) return err;
-    int64_t expires = time_of(X509_get0_notAfter(SSL_CTX_get0_certificate(c)));
-    if (pairs->expires == 0 || expires < pairs->expires) pairs->expires = expires;
-    return 0;
+    if (err == 0) {
+        int64_t expires = time_of(X509_get0_notAfter(SSL_CTX_get0_certificate(c)));
+        if (pairs->expires == 0 || expires < pairs->expires) pairs->expires = expires;
+    }
+    if (err < 0 || join(pairs, c)) SSL_CTX_free(c);
+    else pairs->contexts[pairs->n++] = c;
+    return err;
 }
 
 static struct tls_pairs *current(struct tls_server *s) {

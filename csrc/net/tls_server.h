@@ -21,7 +21,8 @@ struct tls_server *tls_server_new(void);    /* owned; NULL: no memory or random 
 void tls_server_free(struct tls_server *s); /* takes; sessions may go on */
 
 /* Read these pairs and use them from the next handshake on; the first is for clients that
- * name none of the others. 0, or E_INVAL with a sentence in 'why': then nothing has changed.
+ * name none of the others. Pairs for the same names with keys of two kinds are one, of which a
+ * client gets what it can verify. 0, or E_INVAL with a sentence in 'why': then nothing has changed.
  * A key that others than owner and group may open is refused. */
 int tls_server_load(struct tls_server *s, const struct tls_files *files, int n, char *why,
                     size_t why_size);

@@ -23,6 +23,7 @@ struct serve_options {
     /* Sockets that listen already, instead of host and port: borrowed, they stay open. */
     int handed[HANDED_MAX];
     unsigned n_handed;
+    int tls_handed;      /* the one that speaks TLS, instead of tls_port; 0: none */
     unsigned io_threads; /* 0: the cores less one, at least one */
     int64_t heartbeat_ms, drain_ms;
     int64_t head_timeout_ms, idle_timeout_ms, body_timeout_ms;

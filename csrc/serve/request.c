@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "net/address.h"
+#include "net/http_bytes.h"
 #include "net/url.h"
 #include "serve/client.h"
 
@@ -63,12 +64,20 @@ struct client *request_client(const struct request *r, const char *user, bool wr
                                                      .written = written});
 }
 
-void request_take_forwarded(struct request *r) {
-    struct http_list list = http_list_of(request_fields(r), "x-forwarded-for");
+/* The last of a list, which the proxy itself has added; its p is NULL without one. */
+static struct slice last_of(const struct request *r, const char *name) {
+    struct http_list list = http_list_of(request_fields(r), name);
     struct slice last = slice_of(NULL, 0);
-    struct in6_addr address;
     while (http_list_next(&list, &last)) continue;
-    if (last.p && address_read(last, &address)) address_format(&address, r->ip);
+    return last;
+}
+
+void request_take_forwarded(struct request *r) {
+    struct slice ip = last_of(r, "x-forwarded-for");
+    struct slice scheme = last_of(r, "x-forwarded-proto");
+    struct in6_addr address;
+    if (ip.p && address_read(ip, &address)) address_format(&address, r->ip);
+    if (scheme.p) r->secure = http_is(scheme, "https");
 }
 
 void request_find_cors(struct request *r) {

@@ -93,7 +93,7 @@ struct request {
     char trace[TRACE_MAX]; /* empty: not wanted */
     int minor;
     bool keep_alive, is_head;
-    bool secure;           /* came over TLS */
+    bool secure;           /* came over TLS, to us or to a trusted proxy */
     uint8_t polls;         /* enum poll_kind */
     bool unnamed, pads;    /* ?named=0, ?padding=true */
     bool again;            /* a poll of a client that is known: 'client' is that one */
@@ -151,8 +151,9 @@ struct http_to request_to(const struct request *r, struct http_date *date, int64
 /* What the client sent, for the readers of net/http_field.h. */
 struct http_fields request_fields(const struct request *r);
 
-/* The client's address as a trusted proxy gives it: the last address of X-Forwarded-For, which
- * the proxy itself has added. What is no address leaves the peer's. */
+/* The client as a trusted proxy gives it: the last address of X-Forwarded-For, which the proxy
+ * itself has added, and whether the last scheme of X-Forwarded-Proto is https. What is no address, or
+ * is not there, leaves what is known of the peer. */
 void request_take_forwarded(struct request *r);
 
 #endif

@@ -7,6 +7,8 @@ local process = require("spec.support.process")
 local server = require("spec.support.server")
 local socket = require("socket")
 local sse = require("spec.support.sse")
+local tls = require("spec.support.tls")
+local wire = require("spec.support.wire")
 
 local APP = [[
 local sluice, core = require("sluice"), require("sluice.core")
@@ -86,6 +88,26 @@ describe("a service manager", function()
     for _, c in ipairs(streams) do assert.truthy(c:wait_for("bye")) end
   end)
 
+  it("hands over the port for HTTPS by its name, over a restart too", function()
+    local s = manager.start { app = APP, io_threads = 2, args = { "--drain", "0.5", table.unpack(tls.words()) },
+      places = { "tls:0", "tcp:0" } }
+    local ports = {}
+    for port in s.log():gmatch("listening (%d+)\n") do ports[#ports + 1] = math.tointeger(tonumber(port)) end
+    local secure, plain = ports[1], ports[2]
+    wire.secure[secure] = true
+    local log = s.log():gsub("\\/", "/")
+    assert.truthy(log:find(("on http://127.0.0.1:%d (handed over)"):format(plain), 1, true), log)
+    assert.truthy(log:find(("TLS on https://127.0.0.1:%d (handed over)"):format(secure), 1, true), log)
+    local first = http.get(secure, "/pid").body
+    assert.equal(first, http.get(plain, "/pid").body)
+    s.restart()
+    s.wait_told("^STOPPING=1")
+    assert.are_not.equal(first, http.get(secure, "/pid", nil, 20).body) -- it was never refused
+    deadline.eventually(function() return s.lives() == 2 end, 5, "the second one is ready")
+    assert.equal(0, s.stop())
+    wire.secure[secure] = nil
+  end)
+
   it("holds what connects while the server stops, for the next one", function()
     local s = manager.start { app = APP, args = { "--drain", "1" } }
     local c, first = sse.connect(s.port, "/log"), s.pid()
@@ -143,5 +165,28 @@ describe("a service manager", function()
     local code, output = process.run("build/bin/sluice run " .. folder .. "/app.lua --listen-fd 3 3</dev/null")
     assert.equal(1, code)
     assert.matches("descriptor 3 is no socket that listens for streams %([^)]*socket%)", output)
+  end)
+
+  it("that announces nonsense is told so", function()
+    local folder = process.temp_dir()
+    finally(function() process.remove_dir(folder) end)
+    process.write_file(folder .. "/app.lua", APP)
+    local listens = "import socket, os\nfor i in 3, 4:\n"
+      .. "  s = socket.create_server(('127.0.0.1', 0)); os.dup2(s.fileno(), 50 + i)\n"
+      .. "for i in 3, 4: os.dup2(50 + i, i)\n"
+      .. "os.environ['LISTEN_PID'] = str(os.getpid()); os.execv('build/bin/sluice', ['sluice', 'run', '"
+      .. folder .. "/app.lua'])"
+    for words, why in pairs {
+      ["LISTEN_FDS=x"] = "LISTEN_FDS is 'x': how many sockets are handed over is expected",
+      ["LISTEN_FDS=-1"] = "LISTEN_FDS is '%-1': how many",
+      ["LISTEN_FDS=99999999999999999999"] = "LISTEN_FDS is '9+': how many",
+      ["LISTEN_FDS=1000000000"] = "1000000000 sockets are handed over, 8 may be",
+      ["LISTEN_FDS=1 LISTEN_FDNAMES=tls"] = "a socket named tls is handed over, and there is no certificate",
+      ["LISTEN_FDS=2 LISTEN_FDNAMES=tls:tls"] = "two sockets are handed over by the name tls: one may be",
+    } do
+      local code, output = process.run(("%s timeout 20 python3 -c %s"):format(words, process.quote(listens)))
+      assert.equal(1, code, output)
+      assert.matches(why, output)
+    end
   end)
 end)

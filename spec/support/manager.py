@@ -1,7 +1,9 @@
 """A service manager, as far as a server sees one: it holds the listening sockets and hands them over
 (LISTEN_FDS), reads what the server tells (NOTIFY_SOCKET), and has a watchdog. For spec/support/manager.lua.
 
-    manager.py FOLDER WATCHDOG_SECONDS tcp:PORT|unix:PATH ... -- COMMAND ...
+    manager.py FOLDER WATCHDOG_SECONDS tcp:PORT|tls:PORT|unix:PATH ... -- COMMAND ...
+
+A socket of tls: has that for a name, others that of no unit.
 
 What happens is printed, a line each, with seconds of the monotonic clock. USR1 restarts the service, HUP
 is passed on, TERM stops it and ends. A service that ends by itself with an error is started again.
@@ -38,7 +40,8 @@ def start():
     if watchdog:
         env.update(WATCHDOG_USEC=str(int(watchdog * 1e6)), WATCHDOG_PID=str(os.getpid()))
     if sockets:
-        env.update(LISTEN_FDS=str(len(sockets)), LISTEN_PID=str(os.getpid()))
+        names = ["tls" if place.startswith("tls:") else "app.socket" for place in places]
+        env.update(LISTEN_FDS=str(len(sockets)), LISTEN_PID=str(os.getpid()), LISTEN_FDNAMES=":".join(names))
     high = [os.dup2(s.fileno(), 100 + i, inheritable=True) for i, s in enumerate(sockets)]
     for i, fd in enumerate(high):
         os.dup2(fd, 3 + i, inheritable=True)

@@ -10,9 +10,12 @@ local tls = require("spec.support.tls")
 local wire = require("spec.support.wire")
 
 local APP = [[
-local app = require("sluice").app()
+local sluice = require("sluice")
+local app = sluice.app()
 app:get("/", function(req) return 200, "hello " .. req.ip end)
+app:get("/secure", function(req) return 200, tostring(req.secure) end)
 app:post("/", function(req) return 200, ("n=%d;"):format(#req.body) end)
+app:get("/waits", function() sluice.sleep(0.3) return 200, "waited" end)
 app:get("/large", function() return 200, ("0123456789abcdef"):rep(200000) end)
 app:post("/pub", function(req) app:publish("news", "text", req.body) return 204 end)
 app:stream("/s", { channels = { "news" } })
@@ -29,12 +32,13 @@ return app
 
 local GET = "GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
 
--- One of its own for a name, by openssl.
-local function make_pair(folder, name)
-  local at = folder .. "/" .. name:gsub("%W", "_")
-  local code, out = process.run({ "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-    "-nodes", "-days", "30", "-subj", "/CN=" .. name, "-addext", "subjectAltName=DNS:" .. name,
-    "-keyout", at .. ".key", "-out", at .. ".pem" })
+local P256, RSA = "ec -pkeyopt ec_paramgen_curve:P-256", "rsa:2048"
+
+-- One of its own for a name, by openssl; `names` (another order, more of them) stand in it.
+local function make_pair(folder, name, kind, names)
+  local at = ("%s/%s_%s"):format(folder, name:gsub("%W", "_"), (kind or P256):match("%w+"))
+  local code, out = process.run(("openssl req -x509 -nodes -days 30 -newkey %s -subj '/CN=%s' "
+    .. "-addext 'subjectAltName=%s' -keyout %s.key -out %s.pem"):format(kind or P256, name, names or "DNS:" .. name, at, at))
   assert(code == 0, out)
   return at .. ".pem", at .. ".key"
 end
@@ -251,6 +255,24 @@ describe("HTTPS", function()
     assert.equal(200, post("https://a.example", s.plain_port)) -- a proxy may have it
   end)
 
+  it("is what req.secure says, and with a trusted proxy what that says", function()
+    local function ask(port, proto)
+      return http.get(port, "/secure", proto and { ["X-Forwarded-Proto"] = proto }).body
+    end
+    assert.equal("true", ask(s.port))
+    assert.equal("false", ask(s.plain_port))
+    assert.equal("false", ask(s.plain_port, "https")) -- whoever says so
+    assert.equal("true", ask(s.port, "http"))
+    local one = server.start({ app = APP, tls = true, args = { "--trust-proxy", "yes" } })
+    for proto, want in pairs({ ["https"] = "true", ["HTTPS"] = "true", ["http, https"] = "true",
+      ["https, http"] = "false", ["http"] = "false", ["wss"] = "false" }) do
+      assert.equal(want, ask(one.plain_port, proto), proto)
+      assert.equal(want, ask(one.port, proto), proto)
+    end
+    assert.equal("true", ask(one.port))
+    assert.equal("false", ask(one.plain_port))
+  end)
+
   it("keeps a stream's words in one record for each moment, and its end tells whole from cut", function()
     local one = server.start({ app = APP, tls = true, args = { "--drain", "0" } })
     local c = assert(sse.connect(one.port, "/s"))
@@ -303,6 +325,19 @@ describe("HTTPS", function()
     w:close()
   end)
 
+  it("answers a client that says its end over TLS, and not one that is gone below it", function()
+    local function ask(finish)
+      local w = assert(wire.connect(s.port))
+      w:send("GET /waits HTTP/1.1\r\nHost: localhost\r\n\r\n")
+      finish(w)
+      local text = w:drain(5)
+      w:close()
+      return text
+    end
+    assert.matches("waited$", ask(function(w) w:finish() end))
+    assert.equal("", ask(function(w) w.sock.sock:shutdown("send") end))
+  end)
+
   it("reads its files anew under open streams, and keeps what it has when they are wrong", function()
     local cert, key = folder .. "/site.pem", folder .. "/site.key"
     local function put(from_cert, from_key)
@@ -353,6 +388,26 @@ describe("HTTPS", function()
       assert.equal(want, s_client(port, "-servername " .. name):match("subject=CN = (%S+)"), name)
     end
     assert.equal("a.example", s_client(port, "-noservername"):match("subject=CN = (%S+)"))
+  end)
+
+  it("gives a client the kind of key that it can verify, of two for the same names", function()
+    local both = { "DNS:two.example,DNS:also.example", "DNS:also.example,DNS:two.example" }
+    local ec_cert, ec_key = make_pair(folder, "two.example", P256, both[1])
+    local rsa_cert, rsa_key = make_pair(folder, "two.example", RSA, both[2])
+    local one = server.start({ app = APP, args = { "--tls-port", 0, "--tls-cert",
+      table.concat({ a_cert, ec_cert, rsa_cert }, ","), "--tls-key", table.concat({ a_key, ec_key, rsa_key }, ",") } })
+    local port = one.tls_port()
+    local function kind(words)
+      return s_client(port, words):match("Server public key is (%d+) bit")
+    end
+    local name = "-servername also.example "
+    assert.equal("256", kind(name))
+    assert.equal("256", kind(name .. "-sigalgs ECDSA+SHA256:RSA-PSS+SHA256"))
+    assert.equal("2048", kind(name .. "-sigalgs RSA-PSS+SHA256"))
+    assert.equal("2048", kind(name .. "-tls1_2 -cipher ECDHE-RSA-AES128-GCM-SHA256"))
+    assert.equal("256", kind(name .. "-tls1_2 -cipher ECDHE-ECDSA-AES128-GCM-SHA256"))
+    assert.is_nil(kind("-servername a.example -sigalgs RSA-PSS+SHA256")) -- it has one kind
+    assert.equal("256", kind("-servername a.example"))
   end)
 
   it("is where the plain port leads, when that is wanted", function()

@@ -105,15 +105,23 @@ static void on_timer(struct ev_loop *ev, struct ev_timer *timer, int events) {
 
 /* ---- Life --------------------------------------------------------------------------- */
 
+/* A socket for one more worker: of its own, or of what was handed over. */
+static int open_one(struct server *s, const char *host) {
+    const struct serve_options *o = &s->hub.options;
+    if (o->tls_handed > 0)
+        return listener_adopt(o->tls_handed, &s->tls_port, o->stall_timeout_ms);
+    return listener_open(host, &s->tls_port, o->stall_timeout_ms);
+}
+
 static int listen_at(struct server *s) {
     const struct serve_options *o = &s->hub.options;
     const char *host = o->tls_host ? o->tls_host : o->host;
     s->tls_port = o->tls_port;
-    int err = listener_check(host, s->tls_port);
+    int err = o->tls_handed > 0 ? 0 : listener_check(host, s->tls_port);
     for (unsigned i = 0; err == 0 && i < s->hub.n_lanes; i++) {
-        int fd = listener_open(host, &s->tls_port, o->stall_timeout_ms);
+        int fd = open_one(s, host);
         if (fd < 0) err = fd;
-        else handshakes_listen(&s->workers[i], fd);
+        else handshakes_listen(&s->workers[i], fd, o->tls_handed > 0);
     }
     if (err == 0 && o->tls_redirect) s->hub.redirect_port = s->tls_port;
     return err;

@@ -192,10 +192,11 @@ void handshakes_init(struct worker *w) {
     pool_init(&all->pool, sizeof(struct handshake));
 }
 
-void handshakes_listen(struct worker *w, int fd) {
+void handshakes_listen(struct worker *w, int fd, bool handed) {
     ASSERT_OWNER(&w->loop);
     accept_init(&w->handshakes.accept, w, fd, false);
     w->handshakes.accept.secure = true;
+    w->handshakes.accept.handed = handed;
     accept_start(&w->handshakes.accept);
 }
 

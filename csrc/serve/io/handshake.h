@@ -29,8 +29,9 @@ struct handshakes {
 void handshakes_init(struct worker *w);
 void handshakes_deinit(struct worker *w);
 
-/* Take the connections of this listening socket (takes). Before the thread runs. */
-void handshakes_listen(struct worker *w, int fd);
+/* Take the connections of this listening socket (takes). 'handed': see accept.h. Before the
+ * thread runs. */
+void handshakes_listen(struct worker *w, int fd, bool handed);
 
 /* Whether no more can begin. */
 bool handshakes_full(const struct worker *w);

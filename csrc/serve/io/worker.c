@@ -343,7 +343,8 @@ void io_on_drain(void *owner, struct message *m) {
     /* what waits would be cut off; at a socket that was handed over it waits on */
     for (unsigned i = 0; i < w->n_accepts; i++)
         if (!w->accepts[i].handed) accept_all(&w->accepts[i], BACKLOG_DRAIN_MAX);
-    accept_all(&w->handshakes.accept, BACKLOG_DRAIN_MAX);
+    if (!w->handshakes.accept.handed)
+        accept_all(&w->handshakes.accept, BACKLOG_DRAIN_MAX);
     w->draining = true;
     stop_listening(w);
     for (struct list *node = w->conns.next, *next; node != &w->conns; node = next) {

@@ -10,41 +10,74 @@ local Manager = {}
 Manager.__index = Manager
 
 local FIRST = 3 -- the first descriptor that is handed over
+local TLS = "tls" -- the name of the one for HTTPS
+local MAX = core.limits.HANDED_MAX
 local BEATS = 4 -- in the time of the watchdog: a handler may take three quarters of it
 local STATUS_SECONDS = 30 -- between two texts for `systemctl status`, without a watchdog
 local STOP_SECONDS = 15 -- besides the drain: hooks, handlers, and a script that hangs
 
--- Descriptors that are meant for this process, and not for the one that started it.
+local function too_many(n)
+  return nil, ("--listen-fd: %d sockets are handed over, %d may be"):format(n, MAX), "EFULL"
+end
+
+-- Descriptors that are meant for this process, and not for the one that started it; and their
+-- names, as far as they have some.
 local function announced(getenv)
-  local n = math.tointeger(tonumber(getenv("LISTEN_FDS"))) or 0
-  local list = {}
-  if math.tointeger(tonumber(getenv("LISTEN_PID"))) ~= core.pid() then return list end
+  local list, names = {}, {}
+  if math.tointeger(tonumber(getenv("LISTEN_PID"))) ~= core.pid() then return list, names end
+  local text = getenv("LISTEN_FDS") or "0"
+  local n = text:find("^%d+$") and math.tointeger(tonumber(text))
+  if not n then
+    return nil, ("LISTEN_FDS is '%s': how many sockets are handed over is expected"):format(text),
+      "EINVAL"
+  end
+  if n > MAX then return too_many(n) end
+  for name in ((getenv("LISTEN_FDNAMES") or "") .. ":"):gmatch("([^:]*):") do
+    names[#names + 1] = name
+  end
   for i = 1, n do list[i] = FIRST + i - 1 end
-  return list
+  return list, names
+end
+
+-- Where a descriptor listens, as the log names it; or nil, message, code.
+local function place_of(fd, scheme)
+  local host, port, code = core.listening(fd)
+  if not host then
+    return nil, ("--listen-fd: descriptor %d is no socket that listens for streams (%s): start "
+      .. "Sluice by what opens it, as the socket unit does"):format(fd, port), code
+  end
+  if not port then return "unix:" .. host end
+  return (host:find(":", 1, true) and "%s://[%s]:%d" or "%s://%s:%d"):format(scheme, host, port)
+end
+
+local function sort_out(list, names)
+  if #list > MAX then return too_many(#list) end
+  local out = { plain = {}, places = {} }
+  for i, fd in ipairs(list) do
+    local secure = names[i] == TLS
+    local place, message, code = place_of(fd, secure and "https" or "http")
+    if not place then return nil, message, code end
+    if secure and out.tls then
+      return nil, "two sockets are handed over by the name tls: one may be", "EFULL"
+    elseif secure then
+      out.tls, out.tls_place = fd, place
+    else
+      out.plain[#out.plain + 1], out.places[#out.places + 1] = fd, place
+    end
+  end
+  return out
 end
 
 --- The sockets to listen on instead of host and port.
 -- @tparam string|{integer,...} wanted the setting: "auto", or descriptors
 -- @tparam[opt=os.getenv] function getenv
--- @treturn {integer,...}|nil descriptors, none when there are none; or nil, message, code
--- @treturn {string,...} where each listens, as the log names it
+-- @treturn table|nil `plain`: descriptors, none when there are none, `places`: where each listens,
+--   as the log names it, `tls` and `tls_place`: of the one for HTTPS; or nil, message, code
 function manager.sockets(wanted, getenv)
-  local list = wanted == "auto" and announced(getenv or os.getenv) or wanted
-  local places = {}
-  if #list > core.limits.HANDED_MAX then
-    return nil, ("--listen-fd: %d sockets are handed over, %d may be"):format(#list,
-      core.limits.HANDED_MAX), "EFULL"
-  end
-  for i, fd in ipairs(list) do
-    local host, port, code = core.listening(fd)
-    if not host then
-      return nil, ("--listen-fd: descriptor %d is no socket that listens for streams (%s): start "
-        .. "Sluice by what opens it, as the socket unit does"):format(fd, port), code
-    end
-    places[i] = not port and "unix:" .. host
-      or (host:find(":", 1, true) and "http://[%s]:%d" or "http://%s:%d"):format(host, port)
-  end
-  return list, places
+  if wanted ~= "auto" then return sort_out(wanted, {}) end
+  local list, names, code = announced(getenv or os.getenv)
+  if not list then return nil, names, code end
+  return sort_out(list, names)
 end
 
 -- Seconds after which the watchdog acts; nil: there is none, or it watches another process.

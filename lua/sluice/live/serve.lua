@@ -99,19 +99,23 @@ local function load_and_make(target, settings, handed)
   local loaded, problem = serve.load(target)
   if not loaded then return nil, problem.message, "ELOAD", problem end
   local options, places, notes = config.for_core(settings), access.of(settings)
-  options.handed = handed
+  options.handed, options.tls_handed = handed.plain, handed.tls
   for name, value in pairs(places) do options[name] = value end
   for _, note in ipairs(notes) do core.log("warn", note) end
   local secure, said = certificates.for_core(settings)
   if not secure then return nil, said, "EINVAL" end
+  if handed.tls and not secure.tls_certificates then
+    return nil, "a socket named tls is handed over, and there is no certificate: --tls-cert and "
+      .. "--tls-key name one", "EINVAL"
+  end
   for name, value in pairs(secure) do options[name] = value end
   for _, note in ipairs(said) do core.log("info", note) end
   return serve.make_live(loaded, options)
 end
 
 local function start(target, settings)
-  local handed, where, fault = manager.sockets(settings.listen_fd)
-  if not handed then return nil, where, fault end
+  local handed, why, fault = manager.sockets(settings.listen_fd)
+  if not handed then return nil, why, fault end
   local self, message, code, problem = load_and_make(target, settings, handed)
   if not self then return nil, message, code, problem end
   self.manager = manager.new(self, settings)
@@ -125,11 +129,11 @@ local function start(target, settings)
   if settings.watch and type(target) == "string" then
     self.watcher = watcher.new(self)
   end
-  core.log("info", ("serving %s on %s"):format(self.generation.path, #handed == 0
-    and urls_of(settings.host, port) or table.concat(where, ", ") .. " (handed over)"))
+  core.log("info", ("serving %s on %s"):format(self.generation.path, #handed.plain == 0
+    and urls_of(settings.host, port) or table.concat(handed.places, ", ") .. " (handed over)"))
   if secure then
-    local urls = urls_of(settings.tls_host or settings.host, secure, "https")
-    core.log("info", "TLS on " .. urls)
+    core.log("info", "TLS on " .. (handed.tls and handed.tls_place .. " (handed over)"
+      or urls_of(settings.tls_host or settings.host, secure, "https")))
   end
   if scraped then
     core.log("info", ("metrics on %s/metrics"):format(urls_of(settings.metrics_host, scraped)))

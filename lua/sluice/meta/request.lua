@@ -12,6 +12,7 @@
 ---@field body string
 ---@field ip string
 ---@field host string
+---@field secure boolean whether it came over TLS
 ---@field id string
 ---@field traceparent? string of what is done for it: see sluice.traceparent
 ---@field user? sluice.User put there by a guard

@@ -4,7 +4,8 @@ local request = require("sluice.requests.request")
 
 local asked = {}
 
-local KEPT = { "method", "path", "headers", "header_text", "body", "ip", "host", "params", "user" }
+local KEPT = { "method", "path", "headers", "header_text", "body", "ip", "host", "secure", "params",
+  "user" }
 
 --- What another run of the plan of a stream by POST needs; nil of others.
 -- @tparam table session

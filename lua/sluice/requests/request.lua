@@ -142,7 +142,7 @@ local META = {
 
 -- Guards put fields of their own there, so a missing one is no mistake by itself.
 names.lenient(META, "req", Request, { "method", "path", "params", "query", "headers", "cookies",
-  "body", "ip", "host", "id", "user" })
+  "body", "ip", "host", "secure", "id", "user" })
 
 --- Turn the core's table into a request (in place).
 -- @tparam table raw
