@@ -24,6 +24,7 @@ local ONCE = set [[ e2e/bench_command e2e/bytes e2e/changes e2e/client e2e/demo 
 
 -- Once more over TLS, where server.lua and wire.lua make it so; with the full size more of them.
 local OVER_TLS = set [[ wire/http_streams wire/http_pieces ]]
+local OVER_TLS_FULL = set [[ wire/front ]]
 
 -- They measure time, and mostly wait: a few at a time, when all others are done.
 local TIMED = set [[ e2e/batching e2e/descriptors e2e/drain e2e/heartbeat e2e/late e2e/manager e2e/memory e2e/nginx
@@ -71,7 +72,7 @@ end
 
 -- Whether it runs once more over TLS: what asks a server through spec/support/wire.lua alone.
 local function runs_over_tls(path, full)
-  return OVER_TLS[path] or full and path:find("^spec/wire/http_") ~= nil
+  return OVER_TLS[path] or full and (OVER_TLS_FULL[path] or path:find("^spec/wire/http_") ~= nil)
 end
 
 local function add(jobs, path, threads, ring, how)

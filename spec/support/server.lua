@@ -14,6 +14,7 @@ local wire = require("spec.support.wire")
 local server = {}
 
 local OVER_TLS = (os.getenv("SLUICE_SPEC_TLS") or "") ~= ""
+local OVER_H2 = os.getenv("SLUICE_SPEC_TLS") == "h2"
 
 local REPORTS = { "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: " }
 
@@ -110,10 +111,11 @@ end
 
 --- Start one. Options: app (Lua text) or path, files = { name = text } beside the app, args,
 --- env, io_threads, io_uring, port, watch (reload when a file changes), seconds (to wait for it), tls (port and
---- url are those of HTTPS; default: with $SLUICE_SPEC_TLS).
+--- url are those of HTTPS; default: with $SLUICE_SPEC_TLS), h2 (what asks that port does so over HTTP/2; default: with
+--- SLUICE_SPEC_TLS=h2).
 function server.start(options)
   if options.tls == nil and OVER_TLS then
-    options = setmetatable({ tls = true }, { __index = options })
+    options = setmetatable({ tls = true, h2 = OVER_H2 }, { __index = options })
   end
   local folder = process.temp_dir()
   local words = command_line(options, folder)
@@ -133,6 +135,7 @@ function server.start(options)
     self.plain_port, self.port = self.port, self.tls_port()
     self.url = ("https://%s:%d"):format(self.host, self.port)
     wire.secure[self.port] = true
+    wire.h2[self.port] = options.h2 or nil
   end
   return self
 end

@@ -83,13 +83,15 @@ function Socket:receive(n)
   return table.concat(parts)
 end
 
-function Socket:send(bytes)
-  local left, sent = deadline.after(self.seconds), 0
-  while sent < #bytes do
-    local n = self.session:write(bytes:sub(sent + 1))
+--- As that of luasocket: what it returns is the place of the last byte that was taken.
+function Socket:send(bytes, first, last)
+  local left, sent = deadline.after(self.seconds), (first or 1) - 1
+  last = last or #bytes
+  while sent < last do
+    local n = self.session:write(bytes:sub(sent + 1, last))
     if not n then return nil, "closed", sent end
     sent = sent + n
-    if sent < #bytes then
+    if sent < last then
       local _, ready = socket.select(nil, { self.sock }, left())
       if #ready == 0 then return nil, "timeout", sent end
     end

@@ -2,21 +2,30 @@
 local deadline = require("spec.support.deadline")
 local socket = require("socket")
 
-local wire = { secure = {} } -- ports that speak TLS: see server.lua
+-- Ports that speak TLS, and those that are asked over HTTP/2: see server.lua.
+local wire = { secure = {}, h2 = {} }
 
 local Wire = {}
 Wire.__index = Wire
+wire.Wire = Wire
 
-local function secure(sock, host)
-  local over, why = require("spec.support.tls").wrap(sock, host)
+local function secure(sock, host, protocol)
+  local over, why = require("spec.support.tls").wrap(sock, host, protocol)
   if not over then sock:close() end
   return over, why
 end
 
+local function over_h2(port, options)
+  local w, why = wire.connect(port, setmetatable({ protocol = "h2" }, { __index = options }))
+  if not w then return nil, why end
+  return require("spec.support.h2_wire").over(w, { scheme = wire.secure[port] and "https" or "http" })
+end
+
 --- options: host (127.0.0.1), rcvbuf (SO_RCVBUF before connect), from (source address), plain (no
---- TLS, whatever the port speaks).
+--- TLS and no HTTP/2, whatever the port speaks), protocol (asked for by ALPN).
 function wire.connect(port, options)
   options = options or {}
+  if wire.h2[port] and not options.plain and not options.protocol then return over_h2(port, options) end
   local host = options.host or "127.0.0.1"
   local sock = host:find(":", 1, true) and socket.tcp6() or socket.tcp4()
   if options.rcvbuf then assert(sock:setoption("recv-buffer-size", options.rcvbuf)) end
@@ -29,7 +38,7 @@ function wire.connect(port, options)
   end
   sock:setoption("tcp-nodelay", true)
   if wire.secure[port] and not options.plain then
-    sock, err = secure(sock, host)
+    sock, err = secure(sock, host, options.protocol)
     if not sock then return nil, err end
   end
   return setmetatable({ sock = sock, buffer = "", received = 0 }, Wire)

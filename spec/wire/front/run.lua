@@ -133,7 +133,7 @@ function run.draws(at, seeds, options)
     patience = (options.patience or PROGRESS_SECONDS) * deadline.scale }
   state.slow_seeds, state.seeds = sorted(seeds)
   state.slow_seeds.at, state.seeds.at = 1, 1
-  local active, beats = {}, new_beats(at.port)
+  local active, beats = {}, new_beats(at.plain_port or at.port)
   local turned = socket.gettime()
   repeat
     fill(active, state, at)

@@ -10,6 +10,7 @@ local site = {}
 
 site.ADMIN_KEY = "kEy-0123456789abcdef0123456789abcdef"
 site.ALLOWED_HOST, site.ALLOWED_ORIGIN = "front.example", "https://shop.example"
+site.scheme = "http" -- of the server that was started last
 site.MAX_BODY = 65536
 site.MAX_PIECES = 200000 -- of a body that the handler takes in pieces
 site.STALL_SECONDS = 3 -- a socket that takes nothing for so long is closed
@@ -128,6 +129,7 @@ function site.start(options)
   all.args = { "--trust-proxy", "yes", "--allow-host", site.ALLOWED_HOST, "--admin-key", site.ADMIN_KEY,
     "--stall-timeout", site.STALL_SECONDS, "--head-timeout", 60, "--body-timeout", 60 }
   local s = server.start(all)
+  site.scheme = s.url:match("^%w+")
   s.files = know_files(s.port)
   function s.clean() process.remove_dir(folder) end
   return s

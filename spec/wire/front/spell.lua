@@ -132,7 +132,8 @@ local function content_type(r, fields)
 end
 
 local function cross_site(r, fields)
-  if r.origin then add(fields, "Origin", r.origin == "own" and "http://" .. spell.authority(r) or r.origin) end
+  if r.origin == "own" then add(fields, "Origin", site.scheme .. "://" .. spell.authority(r))
+  elseif r.origin then add(fields, "Origin", r.origin) end
   if r.preflight then
     add(fields, "Access-Control-Request-Method", r.preflight)
     if chance(0.5) then add_list(fields, "Access-Control-Request-Headers", { "content-type", "x-foo" }) end

@@ -8,6 +8,8 @@ local site = require("spec.wire.front.site")
 local socket = require("socket")
 local spell = require("spec.wire.front.spell")
 local spoil = require("spec.wire.front.spoil")
+local tls = require("spec.support.tls")
+local wire = require("spec.support.wire")
 
 local talk = {}
 
@@ -98,6 +100,7 @@ function Talk:connect(port)
   sock:settimeout(10)
   assert(sock:connect("127.0.0.1", port))
   sock:setoption("tcp-nodelay", true)
+  if wire.secure[port] then sock = assert(tls.wrap(sock)) end
   sock:settimeout(0)
   self.sock, self.since, self.next_read = sock, socket.gettime(), 0
   self.moved, self.last_read = self.since, self.since
