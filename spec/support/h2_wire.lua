@@ -139,7 +139,7 @@ function Face:fill(seconds)
 end
 
 --- HTTP/2 has no such thing: the client stays.
-function Face:finish() return true end
+function Face.finish() return true end
 
 function Face:close()
   self.ended = true

@@ -38,7 +38,8 @@ local P256, RSA = "ec -pkeyopt ec_paramgen_curve:P-256", "rsa:2048"
 local function make_pair(folder, name, kind, names)
   local at = ("%s/%s_%s"):format(folder, name:gsub("%W", "_"), (kind or P256):match("%w+"))
   local code, out = process.run(("openssl req -x509 -nodes -days 30 -newkey %s -subj '/CN=%s' "
-    .. "-addext 'subjectAltName=%s' -keyout %s.key -out %s.pem"):format(kind or P256, name, names or "DNS:" .. name, at, at))
+    .. "-addext 'subjectAltName=%s' -keyout %s.key -out %s.pem"):format(kind or P256, name,
+    names or "DNS:" .. name, at, at))
   assert(code == 0, out)
   return at .. ".pem", at .. ".key"
 end
