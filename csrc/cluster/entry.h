@@ -1,0 +1,42 @@
+/* What the keys of a cluster hold, read back: an entry of the feed, of a history, a newest value.
+ *
+ * What is read came from another process: nothing in it is believed before it was looked at.
+ * All slices borrow the reply. [any thread] */
+#ifndef SLUICE_CLUSTER_ENTRY_H
+#define SLUICE_CLUSTER_ENTRY_H
+
+#include "cluster/resp.h"
+
+enum entry_kind {
+    ENTRY_LOG = 'l',
+    ENTRY_KEYED = 'k',
+    ENTRY_STATE = 's',
+    ENTRY_MARK = 'v',  /* events were lost here; channel "": of all channels */
+    ENTRY_EPOCH = 'E', /* a new epoch began: event = its name, key = the old one's, prior = the base */
+    ENTRY_OTHER = 'x'  /* of a kind that this version does not know: only seq */
+};
+
+struct entry {
+    enum entry_kind kind;
+    uint64_t seq;
+    uint64_t prior; /* the number of the channel's event before it */
+    bool is_bound;  /* ... is not known: nothing above 'prior' came before it */
+    bool remove, is_idempotent;
+    struct slice channel, event, key, data;
+    struct slice evicted; /* the field (event, NUL, key) that went for want of room */
+    uint32_t slot;        /* who published it */
+    struct slice token;
+    int64_t time_ms, expires_ms;
+};
+
+/* An item of script_followed's list: 0, or E_INVAL when it makes no sense; then out->seq is its
+ * number, or 0 when not even that can be read. */
+int entry_of_feed(const struct reply *r, struct entry *out);
+
+/* An item of script_loaded.history; kind is ENTRY_LOG or ENTRY_MARK, channel is empty. */
+int entry_of_history(const struct reply *r, struct entry *out);
+
+/* A pair of script_loaded.values; kind is ENTRY_STATE. */
+int entry_of_value(const struct reply *field, const struct reply *value, struct entry *out);
+
+#endif
