@@ -8,12 +8,12 @@
 #include "cluster/resp.h"
 
 enum entry_kind {
-    ENTRY_LOG = 'l',
-    ENTRY_KEYED = 'k',
-    ENTRY_STATE = 's',
-    ENTRY_MARK = 'v',  /* events were lost here; channel "": of all channels */
-    ENTRY_EPOCH = 'E', /* a new epoch began: event = its name, key = the old one's, prior = the base */
-    ENTRY_OTHER = 'x'  /* of a kind that this version does not know: only seq */
+    FEED_LOG = 'l',
+    FEED_KEYED = 'k',
+    FEED_STATE = 's',
+    FEED_MARK = 'v',  /* events were lost here; channel "": of all channels */
+    FEED_EPOCH = 'E', /* a new epoch began: event = its name, key = the old one's, prior = the base */
+    FEED_OTHER = 'x'  /* of a kind that this version does not know: only seq */
 };
 
 struct entry {
@@ -24,8 +24,7 @@ struct entry {
     bool remove, is_idempotent;
     struct slice channel, event, key, data;
     struct slice evicted; /* the field (event, NUL, key) that went for want of room */
-    uint32_t slot;        /* who published it */
-    struct slice token;
+    struct slice slot, token; /* who published it, and what told it from others there */
     int64_t time_ms, expires_ms;
 };
 
@@ -33,10 +32,10 @@ struct entry {
  * number, or 0 when not even that can be read. */
 int entry_of_feed(const struct reply *r, struct entry *out);
 
-/* An item of script_loaded.history; kind is ENTRY_LOG or ENTRY_MARK, channel is empty. */
+/* An item of script_loaded.history; kind is FEED_LOG or FEED_MARK, channel is empty. */
 int entry_of_history(const struct reply *r, struct entry *out);
 
-/* A pair of script_loaded.values; kind is ENTRY_STATE. */
+/* A pair of script_loaded.values; kind is FEED_STATE. */
 int entry_of_value(const struct reply *field, const struct reply *value, struct entry *out);
 
 #endif

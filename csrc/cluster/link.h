@@ -1,19 +1,18 @@
 /* The link of a node to Redis: its connections, which stand and fall together.
  *
- *      ┌──────── any error, a timeout, link_drop: all close; 50 ms .. 2 s later ───────┐
- *      ▼                                                                              │
- *   dial, AUTH, SELECT, INFO, SCRIPT LOAD ──▶ judge the server ──▶ up ──▶ link_send … reply
- *                                                 │ refused: with what to do about it
- *                                                 └──▶ down
+ *   link_dial ──▶ connect, AUTH, SELECT, INFO, SCRIPT LOAD ──▶ judge the server ──▶ up
+ *                      │ any error, a timeout                     │ refused          │ link_send … reply
+ *                      ▼                                          ▼                  ▼
+ *                    down ◀──────────────────────────────── all are closed ◀── any error, a timeout
  *
  * LINK_SCRIPTS carries scripts, pipelined: answers come in order. LINK_FEED carries XREAD, which may
  * block. Both are proven to be the same process of the same server. What was sent and not
  * answered when the link goes down gets no answer: a join on the next link decides what became of it
- * (scripts.h). Nothing is sent again by the link.
+ * (scripts.h). Nothing is sent again by the link, and it dials only when it is told to.
  *
  * Everything runs on the thread of the loop that it was given, and no call waits: names are resolved
- * by a thread that ends by itself. Bounds: LINK_ANSWER_MS for the oldest answer, LINK_PENDING_MAX
- * commands and LINK_OUT_MAX bytes under way. */
+ * by a thread that ends by itself. Bounds: LINK_DIAL_MS until it is up, LINK_ANSWER_MS for the oldest
+ * answer, LINK_PENDING_MAX commands and LINK_OUT_MAX bytes under way. */
 #ifndef SLUICE_CLUSTER_LINK_H
 #define SLUICE_CLUSTER_LINK_H
 
@@ -33,7 +32,6 @@ struct link_options {
     const char *password_file;   /* read at each connect; NULL: none */
     const char *name;            /* of the cluster: [a-z0-9-]{1,32} */
     const char *node;            /* label */
-    uint64_t seed;               /* of the pauses */
 };
 
 /* The server that answers, as INFO and CONFIG have it. Texts live as long as the link is up. */
@@ -48,11 +46,10 @@ struct link_server {
 struct link_calls {
     /* All connections are there and proven: join now. */
     void (*up)(void *owner, const struct link_server *server);
-    /* The reply to what was sent with that tag (borrowed). The callee may send and drop. */
+    /* The reply to what was sent with that tag (borrowed). The callee may send and close. */
     void (*reply)(void *owner, enum link_lane lane, uint64_t tag, const struct reply *r);
     /* It was up and is no longer, or an attempt has failed: why, as a sentence. 'refused': the server
-     * is there and cannot be used as it is; the sentence says what to do. The link goes on trying
-     * by itself. */
+     * is there and cannot be used as it is; the sentence says what to do. The callee may dial. */
     void (*down)(void *owner, const char *why, bool refused);
     /* Something to be told to whoever runs it: no persistence, no TLS, ...; once per kind. */
     void (*warn)(void *owner, const char *what);
@@ -63,7 +60,7 @@ int link_new(struct link **out, struct loop *loop, const struct link_options *o,
              const struct link_calls *calls, void *owner);
 void link_free(struct link *l); /* calls nothing */
 
-void link_start(struct link *l); /* dial now */
+void link_dial(struct link *l); /* once; 'up' or 'down' follows, never inside of this call */
 bool link_is_up(const struct link *l);
 
 /* Where keys and digests are, for the functions of scripts.h; while it is up. */
@@ -73,8 +70,8 @@ const struct scripts *link_scripts(const struct link *l);
  * under way, nothing was sent. */
 int link_send(struct link *l, enum link_lane lane, uint64_t tag, struct buf *command);
 
-/* Close all and dial again after a pause; calls->down gets 'why'. */
-void link_drop(struct link *l, const char *why);
+/* Close all; nothing is called. */
+void link_close(struct link *l);
 
 /* Figures. */
 struct link_stats {

@@ -1,10 +1,10 @@
 /* The scripts that run inside Redis, which make one step of what must not be taken apart; how they
  * are asked, and what they answer.
  *
- *   join   prove or renew the epoch, take a slot, raise its fence     beat   each second: the proof,
- *   pub    number and keep events                                            this node's row, the time
- *   load   history, newest values and floor of channels               head   the proof, and the head
- *   mark   say in a log that events of it were lost                   probe  commands that are denied
+ *   join   prove or renew the epoch, raise this node's fence    beat   each second: the proof, this
+ *   pub    number and keep events                                      node's row, the time
+ *   load   history, newest values and floor of channels         head   the proof, and the head
+ *   mark   say in a log that events of it were lost             probe  commands that are denied
  *
  * All but join and probe begin with the same proof: this is a master, and still the process, the epoch
  * and the fence that a join has shown, and it has not fallen behind what this node knows. A refusal
@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define CLUSTER_NAME_MAX 32
-#define SCRIPT_EPOCH_MAX 32 /* of an epoch, a fence, a node's id */
+#define SCRIPT_WORD_MAX 32 /* of an epoch, a fence, a slot */
 #define SCRIPT_ID_MAX 40    /* of a run id and a replication id, in hex */
 #define SCRIPT_LINEAGE_MAX 16
 #define SCRIPT_BATCH_MAX 64 /* events of a pub, channels of a load or a mark */
@@ -54,8 +54,6 @@ enum script_answer {
     SCRIPT_FENCE,      /* a later join of this slot */
     SCRIPT_BACK,       /* it knows less than this node does */
     SCRIPT_EVICTED,    /* it has deleted keys for want of memory */
-    SCRIPT_SLOT,       /* join: another node has that slot; ask for any */
-    SCRIPT_FULL,       /* join: all slots are taken */
     SCRIPT_NEWER,      /* join: its keys are of a newer version of Sluice */
     SCRIPT_OOM,        /* out of memory: nothing was stored */
     SCRIPT_NOREPLICAS, /* too few replicas (min-replicas-to-write): nothing was stored */
@@ -71,7 +69,7 @@ const char *script_answer_word(enum script_answer a); /* "REPLID"; never NULL */
 /* What a join has shown, and each later call proves. */
 struct script_proof {
     const char *epoch, *fence, *replid;
-    uint32_t slot;
+    const char *slot; /* this run of this node: drawn at random when it starts */
     uint64_t known; /* the highest number that this node knows of */
 };
 
@@ -80,8 +78,7 @@ struct script_proof {
 enum script_safe { SAFE_NO, SAFE_YES, SAFE_UNKNOWN }; /* appendfsync is always */
 
 struct script_join {
-    uint32_t slot;         /* 0: any */
-    const char *node;      /* this process: drawn at random when it starts */
+    const char *slot;
     const char *epoch;     /* its own; "" at first */
     uint64_t known;        /* in that epoch */
     const char *new_epoch; /* drawn at random for each join */
@@ -90,16 +87,15 @@ struct script_join {
 };
 
 struct script_ancestor {
-    char epoch[SCRIPT_EPOCH_MAX + 1];
+    char epoch[SCRIPT_WORD_MAX + 1];
     uint64_t base; /* the last number that it and its heirs have in common */
 };
 
 struct script_joined {
-    char epoch[SCRIPT_EPOCH_MAX + 1], fence[2 * SCRIPT_EPOCH_MAX + 1];
+    char epoch[SCRIPT_WORD_MAX + 1], fence[SCRIPT_WORD_MAX + 1];
     char run[SCRIPT_ID_MAX + 1], replid[SCRIPT_ID_MAX + 1];
     uint64_t seq, mark;
     int64_t now_ms;
-    uint32_t slot;
     bool took; /* this join began the epoch */
     uint32_t n_lineage;
     struct script_ancestor lineage[SCRIPT_LINEAGE_MAX]; /* the newest first */
@@ -128,7 +124,7 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
 struct script_place {
     uint64_t seq;
     bool is_repeat;                   /* the idempotency key had an event: */
-    char epoch[SCRIPT_EPOCH_MAX + 1]; /* ... its epoch */
+    char epoch[SCRIPT_WORD_MAX + 1]; /* ... its epoch */
     uint32_t crc;                     /* ... and what was asked then */
 };
 /* For n events; SCRIPT_OK: all have a place. */
@@ -138,7 +134,7 @@ enum script_answer script_published(const struct reply *r, struct script_place *
 /* ---- beat, head ----------------------------------------------------------------------- */
 
 struct script_beat {
-    const char *node, *label;
+    const char *label;
     enum script_safe safe;
     uint32_t feed_events; /* that the feed keeps; 0: as it is */
 };
@@ -170,7 +166,8 @@ int script_load(struct buf *out, const struct scripts *s, const struct script_pr
 
 /* What came; all of it borrows the reply. Entries and values: entry.h. */
 struct script_loaded {
-    uint64_t floor;             /* nothing above it is missing in 'history' */
+    uint64_t floor; /* nothing above it is missing in 'history'; of several pages: the least */
+    uint64_t last;  /* the number of the newest event; 0: not known */
     uint64_t before;            /* more of the history is there, below it; 0: no more */
     struct slice cursor;        /* more of the values is there; "0": no more */
     const struct reply *history; /* a list of entries, the oldest first */
