@@ -8,20 +8,20 @@
 # install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR
 # react    build examples/react, serve it by Caddy   screenshots  doc/images: PAGES="devices reload", or all
 # Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread, V=1 (show commands),
-# URING=no, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR; _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
+# URING=no, HIREDIS=no, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR; _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
 SAN     ?=
 B       ?= build/$(or $(SAN),plain)
 LUA     ?= lua5.4
 HOST    ?= 127.0.0.1
 PORT    ?= 5121
 PREFIX  ?= /usr/local
-FUZZ_SECONDS ?= 20
 CFLAGS  ?= -O2 -g
 Q       := $(if $(V),,@)
 MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc))
 TESTING := $(wildcard csrc/bind/testing*.c)
 URING   ?= $(shell pkg-config --atleast-version=2.2 liburing 2>/dev/null && echo yes || echo no)
-LIBS    := -lev -lcurl -lsqlite3 -lssl -lcrypto -lz -lzstd -lpthread $(if $(filter yes,$(URING)),-luring)
+HIREDIS ?= $(shell pkg-config --atleast-version=0.14 hiredis 2>/dev/null && echo yes || echo no)
+LIBS    := -lev -lcurl -lsqlite3 -lssl -lcrypto -lz -lzstd -lpthread $(if $(filter yes,$(URING)),-luring) $(if $(filter yes,$(HIREDIS)),-lhiredis)
 SIM     := $(wildcard csrc/bind/sim*.c)
 SRC     := $(filter-out $(TESTING) $(SIM),$(wildcard csrc/*/*.c csrc/*/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
@@ -55,9 +55,9 @@ tsan: ; @$(MAKE) test SAN=thread
 check: ; @.ci/setup check && $(MAKE) all && LUA=$(LUA) CC=$(CC) .ci/check
 bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
 compare: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/compare/run.lua $(COMPARE)
-fuzz: ; @.ci/setup fuzz && $(MAKE) SAN=fuzz CC=clang $(FUZZERS:$(B)/%=build/fuzz/%) && .ci/fuzz $(FUZZ_SECONDS)
+fuzz: ; @.ci/setup fuzz && $(MAKE) SAN=fuzz CC=clang $(FUZZERS:$(B)/%=build/fuzz/%) && .ci/fuzz $(or $(FUZZ_SECONDS),20)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] csrc/*/*/*.[ch] spec/*/*.[ch])
-clean: ; rm -rf $(filter-out $(addprefix build/,node nginx openresty haproxy exim4 promtool varnishd caddy apache2 lighttpd squid stunnel4),$(wildcard build/*))
+clean: ; rm -rf $(filter-out $(addprefix build/,node nginx openresty haproxy exim4 promtool varnishd caddy apache2 lighttpd squid stunnel4 redis-server),$(wildcard build/*))
 install: install-lua ; B=$(B) .ci/install "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(PREFIX)" "$(DESTDIR)"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4
@@ -68,9 +68,9 @@ install-lua: core
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(B)/obj/bind/l_aux.o ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)
-$(B)/obj/%.o: csrc/%.c Makefile | $(B)/libraries-$(URING) ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
-$(B)/obj/net/ring.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"')
-$(B)/obj/net/ring.o $(B)/obj/bind/build.o: $(B)/libraries-$(URING)
+$(B)/obj/%.o: csrc/%.c Makefile | $(B)/libraries-$(URING)$(HIREDIS) ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
+$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"') $(if $(filter yes,$(HIREDIS)),-DHAVE_HIREDIS)
+$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/bind/build.o: $(B)/libraries-$(URING)$(HIREDIS)
 $(B)/libraries-%: ; $(Q).ci/libraries $(CC) $(INCLUDE) && mkdir -p $(@D) && rm -f $(B)/libraries-* && touch $@
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/npm/README.md: .ci/npm doc/browser.md $(wildcard lua/sluice/browser/*) ; $(Q).ci/npm $(@D)

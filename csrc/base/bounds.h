@@ -296,6 +296,23 @@
 #define SQL_BUSY_LOOK_MS 5    /* between two looks at a locked file */
 #define SQL_END_MS 1000       /* for their threads, at the end of a server */
 
+/* ---- Redis -------------------------------------------------------------------------- */
+#define RESP_REPLY_MAX (8 * 1024 * 1024) /* of one reply: the server is not trusted */
+#define RESP_DEPTH_MAX 5                 /* lists in each other: XREAD has five */
+#define RESP_ITEMS_MAX 262144            /* of all lists of a reply */
+#define RESP_BLOCK_BYTES 65536           /* that a reply is kept in, and one stays */
+#define WIRE_CONNECT_MS 2000             /* until a connection is there */
+#define WIRE_ANSWER_MS 3000              /* for the oldest command without an answer */
+#define WIRE_TICK_MS 250                 /* how often both are looked at */
+#define WIRE_PENDING_MAX 1024            /* commands without an answer: EBUSY */
+#define WIRE_OUT_MAX (16 * 1024 * 1024)  /* bytes that are not sent: EBUSY */
+#define WIRE_TURN_READS 8                /* of 64 KiB, in a turn of the loop */
+#define LINK_LOOK_MS 10000               /* how often the server's settings are looked at */
+#define LINK_PASSWORD_MAX 4096           /* bytes of a file with one */
+#define LINK_ADDRESSES_MAX 8             /* of a name; others are not tried */
+/* Entries of one XREAD: the largest events fill less than RESP_REPLY_MAX. */
+#define FOLLOW_COUNT_MAX 100
+
 /* ---- Keys and hashes -------------------------------------------------------------- */
 #define RSA_BITS_MIN 2048 /* weaker keys are refused (RFC 7518, 3.3) */
 #define RSA_BITS_MAX 8192 /* checking takes longer with the square: refused */

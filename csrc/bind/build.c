@@ -15,6 +15,15 @@
 #define LIBURING_VERSION NULL
 #endif
 
+#ifdef HAVE_HIREDIS
+#include <hiredis/hiredis.h>
+#define STRING(x) #x
+#define DOTTED(a, b, c) STRING(a) "." STRING(b) "." STRING(c)
+#define HIREDIS_VERSION DOTTED(HIREDIS_MAJOR, HIREDIS_MINOR, HIREDIS_PATCH)
+#else
+#define HIREDIS_VERSION NULL
+#endif
+
 #if defined(__clang__)
 #define COMPILER "clang " __clang_version__
 #elif defined(__GNUC__)
@@ -38,7 +47,7 @@ static void set(lua_State *L, const char *name, const char *version) {
 
 /* As they are loaded now; of those that cannot say so, as they were compiled against. */
 static void push_libraries(lua_State *L) {
-    lua_createtable(L, 0, 8);
+    lua_createtable(L, 0, 9);
     set(L, "lua", LUA_VERSION_MAJOR "." LUA_VERSION_MINOR "." LUA_VERSION_RELEASE);
     lua_pushfstring(L, "%d.%d", ev_version_major(), ev_version_minor());
     lua_setfield(L, -2, "libev");
@@ -48,6 +57,7 @@ static void push_libraries(lua_State *L) {
     set(L, "zlib", zlibVersion());
     set(L, "zstd", ZSTD_versionString());
     set(L, "liburing", LIBURING_VERSION);
+    set(L, "hiredis", HIREDIS_VERSION);
 }
 
 /* core.build() -> { compiler, machine, sanitizer, libraries = { name = version } } */

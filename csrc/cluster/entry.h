@@ -11,9 +11,10 @@ enum entry_kind {
     FEED_LOG = 'l',
     FEED_KEYED = 'k',
     FEED_STATE = 's',
-    FEED_MARK = 'v',  /* events were lost here; channel "": of all channels */
-    FEED_EPOCH = 'E', /* a new epoch began: event = its name, key = the old one's, prior = the base */
-    FEED_OTHER = 'x'  /* of a kind that this version does not know: only seq */
+    FEED_MARK = 'v', /* events were lost here; channel "": of all channels */
+    FEED_EPOCH =
+        'E', /* a new epoch began: event = its name, key = the old one's, prior = the base */
+    FEED_OTHER = 'x' /* of a kind that this version does not know: only seq */
 };
 
 struct entry {
@@ -23,7 +24,7 @@ struct entry {
     bool is_bound;  /* ... is not known: nothing above 'prior' came before it */
     bool remove, is_idempotent;
     struct slice channel, event, key, data;
-    struct slice evicted; /* the field (event, NUL, key) that went for want of room */
+    struct slice evicted;     /* the field (event, NUL, key) that went for want of room */
     struct slice slot, token; /* who published it, and what told it from others there */
     int64_t time_ms, expires_ms;
 };
@@ -36,6 +37,7 @@ int entry_of_feed(const struct reply *r, struct entry *out);
 int entry_of_history(const struct reply *r, struct entry *out);
 
 /* A pair of script_loaded.values; kind is FEED_STATE. */
-int entry_of_value(const struct reply *field, const struct reply *value, struct entry *out);
+int entry_of_value(const struct reply *field, const struct reply *value,
+                   struct entry *out);
 
 #endif

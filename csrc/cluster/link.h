@@ -31,7 +31,7 @@ struct link_options {
     const char *user, *password; /* NULL: none */
     const char *password_file;   /* read at each connect; NULL: none */
     const char *name;            /* of the cluster: [a-z0-9-]{1,32} */
-    const char *node;            /* label */
+    const char *client;          /* how the connections are called: CLIENT SETNAME */
 };
 
 /* The server that answers, as INFO and CONFIG have it. Texts live as long as the link is up. */
@@ -60,15 +60,20 @@ int link_new(struct link **out, struct loop *loop, const struct link_options *o,
              const struct link_calls *calls, void *owner);
 void link_free(struct link *l); /* calls nothing */
 
-void link_dial(struct link *l); /* once; 'up' or 'down' follows, never inside of this call */
+void link_dial(
+    struct link *l); /* once; 'up' or 'down' follows, never inside of this call */
 bool link_is_up(const struct link *l);
+
+/* As of the last look, which comes every LINK_LOOK_MS; while it is up. */
+const struct link_server *link_server(const struct link *l);
 
 /* Where keys and digests are, for the functions of scripts.h; while it is up. */
 const struct scripts *link_scripts(const struct link *l);
 
 /* Send one command (moves the bytes out of 'command'). 0; E_CLOSED: it is not up; E_BUSY: too much is
- * under way, nothing was sent. */
-int link_send(struct link *l, enum link_lane lane, uint64_t tag, struct buf *command);
+ * under way, nothing was sent. 'extra_ms': for how long the command may block. Tags are below 2^63. */
+int link_send(struct link *l, enum link_lane lane, uint64_t tag, struct buf *command,
+              uint32_t extra_ms);
 
 /* Close all; nothing is called. */
 void link_close(struct link *l);

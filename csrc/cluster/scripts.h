@@ -20,9 +20,8 @@
 #include <stdint.h>
 
 #define CLUSTER_NAME_MAX 32
-#define SCRIPT_WORD_MAX 32 /* of an epoch, a fence, a slot */
+#define SCRIPT_WORD_MAX 32  /* of an epoch, a fence, a slot */
 #define SCRIPT_ID_MAX 40    /* of a run id and a replication id, in hex */
-#define SCRIPT_LINEAGE_MAX 16
 #define SCRIPT_BATCH_MAX 64 /* events of a pub, channels of a load or a mark */
 
 enum script {
@@ -70,7 +69,7 @@ const char *script_answer_word(enum script_answer a); /* "REPLID"; never NULL */
 struct script_proof {
     const char *epoch, *fence, *replid;
     const char *slot; /* this run of this node: drawn at random when it starts */
-    uint64_t known; /* the highest number that this node knows of */
+    uint64_t known;   /* the highest number that this node knows of */
 };
 
 /* ---- join --------------------------------------------------------------------------- */
@@ -86,19 +85,14 @@ struct script_join {
     const char *label; /* host and version: for people */
 };
 
-struct script_ancestor {
-    char epoch[SCRIPT_WORD_MAX + 1];
-    uint64_t base; /* the last number that it and its heirs have in common */
-};
-
 struct script_joined {
     char epoch[SCRIPT_WORD_MAX + 1], fence[SCRIPT_WORD_MAX + 1];
     char run[SCRIPT_ID_MAX + 1], replid[SCRIPT_ID_MAX + 1];
     uint64_t seq, mark;
     int64_t now_ms;
     bool took; /* this join began the epoch */
-    uint32_t n_lineage;
-    struct script_ancestor lineage[SCRIPT_LINEAGE_MAX]; /* the newest first */
+    struct slice
+        lineage; /* "epoch:base,epoch:base", the newest first; borrows the reply */
 };
 
 int script_join(struct buf *out, const struct scripts *s, const struct script_join *ask);
@@ -123,9 +117,9 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
 
 struct script_place {
     uint64_t seq;
-    bool is_repeat;                   /* the idempotency key had an event: */
+    bool is_repeat;                  /* the idempotency key had an event: */
     char epoch[SCRIPT_WORD_MAX + 1]; /* ... its epoch */
-    uint32_t crc;                     /* ... and what was asked then */
+    uint32_t crc;                    /* ... and what was asked then */
 };
 /* For n events; SCRIPT_OK: all have a place. */
 enum script_answer script_published(const struct reply *r, struct script_place *out,
@@ -148,7 +142,8 @@ struct script_now {
 int script_beat(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_beat *ask);
 int script_head(struct buf *out, const struct scripts *s, const struct script_proof *p);
-enum script_answer script_now(const struct reply *r, struct script_now *out); /* of both */
+/* Of both, and of mark. */
+enum script_answer script_now(const struct reply *r, struct script_now *out);
 
 /* ---- load ----------------------------------------------------------------------------- */
 
@@ -157,8 +152,9 @@ struct script_load {
     char kind;
     struct slice channel;
     uint32_t ttl_s;
-    uint64_t before;     /* entries of the history below it; 1: none (they are there) */
-    struct slice cursor; /* newest values: as the page before said; "": none (they are there) */
+    uint64_t before; /* entries of the history below it; 1: none (they are there) */
+    struct slice
+        cursor; /* newest values: as the page before said; "": none (they are there) */
 };
 
 int script_load(struct buf *out, const struct scripts *s, const struct script_proof *p,
@@ -166,33 +162,37 @@ int script_load(struct buf *out, const struct scripts *s, const struct script_pr
 
 /* What came; all of it borrows the reply. Entries and values: entry.h. */
 struct script_loaded {
-    uint64_t floor; /* nothing above it is missing in 'history'; of several pages: the least */
-    uint64_t last;  /* the number of the newest event; 0: not known */
-    uint64_t before;            /* more of the history is there, below it; 0: no more */
-    struct slice cursor;        /* more of the values is there; "0": no more */
+    uint64_t
+        floor; /* nothing above it is missing in 'history'; of several pages: the least */
+    uint64_t last;               /* the number of the newest event; 0: not known */
+    uint64_t before;             /* more of the history is there, below it; 0: no more */
+    struct slice cursor;         /* more of the values is there; "0": no more */
     const struct reply *history; /* a list of entries, the oldest first */
     const struct reply *values;  /* a list of field, value, field, value, ... */
 };
 
-/* The moment of the load in 'now'; *n is how many of the channels were answered, at least one:
- * ask for the others again. Values of later pages may be newer or removed meanwhile: what the
+/* The moment of the load in 'now'. *n channels were asked for; it becomes how many were answered, at
+ * least one: ask for the others again. Values of later pages may be newer or removed meanwhile: what the
  * feed says above now->seq of the first page decides, by number. */
 enum script_answer script_loaded(const struct reply *r, struct script_now *now,
                                  struct script_loaded *out, uint32_t *n);
 
 /* ---- mark ----------------------------------------------------------------------------- */
 
-/* Logs (and keyed logs) of which events are lost; n = 0: one mark for all there are. */
+struct script_mark {
+    struct slice channel;
+    uint32_t ttl_s, history;
+};
+
+/* Logs and keyed logs of which events are lost; n = 0: one mark for all there are. */
 int script_mark(struct buf *out, const struct scripts *s, const struct script_proof *p,
-                const struct script_load *channels, const uint32_t *histories,
-                uint32_t n);
-enum script_answer script_marked(const struct reply *r, struct script_now *out);
+                const struct script_mark *channels, uint32_t n);
 
 /* ---- The feed ------------------------------------------------------------------------- */
 
 /* XREAD: up to 'count' entries above 'after', or nothing after 'block_ms'. */
-int script_follow(struct buf *out, const struct scripts *s, uint64_t after, uint32_t count,
-                  uint32_t block_ms);
+int script_follow(struct buf *out, const struct scripts *s, uint64_t after,
+                  uint32_t count, uint32_t block_ms);
 /* The list of entries of its reply, each for entry_of_feed; *n = 0 when nothing came. */
 enum script_answer script_followed(const struct reply *r, const struct reply **entries,
                                    uint32_t *n);

@@ -12,12 +12,13 @@ local C_LAYERS = {
   store = { "run", "base" },
   crypto = { "base" },
   edge = { "fan", "run", "base" },
+  cluster = { "net", "fan", "run", "base" },
   lab = { "net", "run", "base" },
   crowd = { "net", "run", "base" },
   serve = { "store", "crypto", "net", "fan", "run", "base" }, -- what both threads share
   ["serve/io"] = { "serve", "net", "fan", "run", "base" },
   ["serve/app"] = { "serve/io", "serve", "store", "net", "fan", "run", "base" },
-  bind = { "serve/app", "serve", "store", "lab", "crowd", "edge", "crypto", "net", "fan", "run", "base" },
+  bind = { "serve/app", "serve", "store", "lab", "crowd", "edge", "cluster", "crypto", "net", "fan", "run", "base" },
 }
 
 --- What a file in a folder of lua/sluice may require beside its own folder: folders, and modules

@@ -6,7 +6,7 @@ local json = require("sluice.json")
 
 local version = { name = "version" }
 
-local LIBRARIES = { "lua", "libev", "libcurl", "openssl", "sqlite", "zlib", "zstd", "liburing" }
+local LIBRARIES = { "lua", "libev", "libcurl", "openssl", "sqlite", "zlib", "zstd", "liburing", "hiredis" }
 
 --- Add the command to the parser.
 -- @param parser of argparse

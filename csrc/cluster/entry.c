@@ -1,0 +1,140 @@
+/* Entries, read field by field; see entry.h, and script_texts.c for what they look like. */
+#include "cluster/entry.h"
+
+#include "base/bounds.h"
+#include "base/status.h"
+
+/* ---- Pieces of a text ------------------------------------------------------------------ */
+
+/* The bytes up to 'mark', which is passed; false: there is no such byte. */
+static bool take_until(struct slice *rest, char mark, struct slice *out) {
+    const char *at = rest->n > 0 ? memchr(rest->p, mark, rest->n) : NULL;
+    if (!at) return false;
+    *out = slice_of(rest->p, (size_t)(at - rest->p));
+    *rest = slice_of(at + 1, rest->n - out->n - 1);
+    return true;
+}
+
+static bool read_number(struct slice text, uint64_t *out) {
+    struct reply r = {.kind = REPLY_TEXT, .text = text};
+    return reply_number(&r, out) == 0;
+}
+
+static bool read_time(struct slice text, int64_t *out) {
+    uint64_t n;
+    if (!read_number(text, &n)) return false;
+    *out = (int64_t)n;
+    return true;
+}
+
+static bool take_number(struct slice *rest, uint64_t *out) {
+    struct slice text;
+    return take_until(rest, ' ', &text) && read_number(text, out);
+}
+
+/* "12", or "~12". */
+static bool read_prior(struct slice text, struct entry *out) {
+    out->is_bound = text.n > 0 && text.p[0] == '~';
+    if (out->is_bound) text = slice_of(text.p + 1, text.n - 1);
+    return read_number(text, &out->prior);
+}
+
+static void read_flags(struct slice text, struct entry *out) {
+    out->remove = memchr(text.p, 'r', text.n) != NULL;
+    out->is_idempotent = memchr(text.p, 'i', text.n) != NULL;
+}
+
+static bool has_sizes(const struct entry *e) {
+    return e->channel.n <= CHANNEL_NAME_MAX && e->event.n <= EVENT_NAME_MAX &&
+           e->key.n <= EVENT_KEY_MAX && e->data.n <= EVENT_BYTES_MAX;
+}
+
+/* ---- The feed -------------------------------------------------------------------------- */
+
+/* What one field of an entry says. */
+static bool read_field(struct slice name, struct slice value, struct entry *out,
+                       char *kind) {
+    if (name.n != 1) return false;
+    switch (name.p[0]) {
+    case 'k': *kind = value.n == 1 ? value.p[0] : FEED_OTHER; return true;
+    case 'c': out->channel = value; return true;
+    case 'e': out->event = value; return true;
+    case 'y': out->key = value; return true;
+    case 'p': return value.n == 0 || read_prior(value, out);
+    case 'n': out->token = value; return take_until(&out->token, '.', &out->slot);
+    case 't': return read_time(value, &out->time_ms);
+    case 'x': return read_time(value, &out->expires_ms);
+    case 'o': read_flags(value, out); return true;
+    case 'v': out->evicted = value; return true;
+    case 'd': out->data = value; return true;
+    default: return true; /* of a later version */
+    }
+}
+
+static int judge(struct entry *e, char kind) {
+    switch (kind) {
+    case FEED_LOG:
+    case FEED_KEYED:
+    case FEED_STATE: return e->channel.n > 0 && e->slot.n > 0 ? kind : 0;
+    case FEED_MARK: return kind;
+    case FEED_EPOCH: return e->event.n > 0 ? kind : 0;
+    default: return FEED_OTHER;
+    }
+}
+
+int entry_of_feed(const struct reply *r, struct entry *out) {
+    struct slice id = reply_text(r, 0);
+    *out = (struct entry){.kind = FEED_OTHER};
+    if (id.n < 3 || memcmp(id.p, "0-", 2) != 0 ||
+        !read_number(slice_of(id.p + 2, id.n - 2), &out->seq))
+        return E_INVAL;
+    if (r->n != 2 || r->items[1].kind != REPLY_LIST || r->items[1].n % 2 != 0)
+        return E_INVAL;
+    const struct reply *fields = &r->items[1];
+    char kind = FEED_OTHER;
+    for (uint32_t i = 0; i < fields->n; i += 2) {
+        if (fields->items[i + 1].kind != REPLY_TEXT ||
+            !read_field(reply_text(fields, i), fields->items[i + 1].text, out, &kind))
+            return E_INVAL;
+    }
+    int is = judge(out, kind);
+    if (is == 0 || !has_sizes(out)) return E_INVAL;
+    out->kind = (enum entry_kind)is;
+    return 0;
+}
+
+/* ---- Histories and values --------------------------------------------------------------- */
+
+int entry_of_history(const struct reply *r, struct entry *out) {
+    struct slice rest = r->text, prior, flags;
+    uint64_t time, expires;
+    *out = (struct entry){.kind = FEED_LOG};
+    if (r->kind != REPLY_TEXT || !take_number(&rest, &out->seq) ||
+        !take_until(&rest, ' ', &prior) || !read_prior(prior, out) ||
+        !take_number(&rest, &time) || !take_number(&rest, &expires) ||
+        !take_until(&rest, ' ', &flags) || !take_until(&rest, '\0', &out->event) ||
+        !take_until(&rest, '\0', &out->key))
+        return E_INVAL;
+    read_flags(flags, out);
+    if (memchr(flags.p, 'v', flags.n)) out->kind = FEED_MARK;
+    out->time_ms = (int64_t)time;
+    out->expires_ms = (int64_t)expires;
+    out->data = rest;
+    return has_sizes(out) ? 0 : E_INVAL;
+}
+
+int entry_of_value(const struct reply *field, const struct reply *value,
+                   struct entry *out) {
+    struct slice name = field->text, rest = value->text, expires;
+    uint64_t time;
+    *out = (struct entry){.kind = FEED_STATE};
+    if (field->kind != REPLY_TEXT || value->kind != REPLY_TEXT ||
+        !take_until(&name, '\0', &out->event) || !take_number(&rest, &out->seq) ||
+        !take_number(&rest, &time) || !take_until(&rest, '\0', &expires) ||
+        !read_time(expires, &out->expires_ms))
+        return E_INVAL;
+    out->key = name;
+    out->time_ms = (int64_t)time;
+    out->data = rest;
+    return has_sizes(out) ? 0 : E_INVAL;
+}

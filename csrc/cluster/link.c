@@ -1,0 +1,438 @@
+/* Dial, prove the server, send; see link.h.
+ *
+ * LINK_SCRIPTS first: who we are, what the server is, and the scripts, in one go; then what the user
+ * may not; then LINK_FEED, to the same address, where the run id shows that it is the same process. All
+ * commands of our own have a step as their tag, above OWN. */
+#include "cluster/link.h"
+
+#include "base/bounds.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "cluster/judge.h"
+#include "cluster/resolve.h"
+#include "cluster/wire.h"
+
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <sys/un.h>
+
+#define OWN (UINT64_C(1) << 63)
+
+enum step {
+    STEP_AUTH,
+    STEP_SELECT,
+    STEP_NAME,
+    STEP_INFO,
+    STEP_CONFIG,
+    STEP_PROBE,
+    STEP_LOAD
+};
+
+enum link_state { LINK_IDLE, LINK_RESOLVING, LINK_DIALLING, LINK_UP };
+
+struct link {
+    struct loop *loop;
+    const struct link_calls *calls;
+    void *owner;
+    struct link_options o; /* its texts are ours */
+    enum link_state state;
+    struct resolve *resolve;
+    struct resolved to;
+    unsigned at; /* of these addresses */
+    struct wire *wires[LINK_LANES];
+    struct ev_timer later; /* what is to be reported in a turn of its own */
+    bool refused;          /* ... as that */
+    struct ev_timer look;
+    struct judge judge;
+    struct scripts scripts;
+    uint32_t warned; /* a bit per kind */
+    struct link_stats stats;
+    char why[512];
+};
+
+/* ---- Ends -------------------------------------------------------------------------------- */
+
+static void count(struct link *l, const struct wire *w) {
+    struct wire_stats s;
+    wire_stats(w, &s);
+    l->stats.sent += s.sent;
+    l->stats.received += s.received;
+    l->stats.bytes_out += s.bytes_out;
+    l->stats.bytes_in += s.bytes_in;
+}
+
+void link_close(struct link *l) {
+    ASSERT_OWNER(l->loop);
+    resolve_forget(l->resolve);
+    l->resolve = NULL;
+    for (int i = 0; i < LINK_LANES; i++) {
+        if (l->wires[i]) count(l, l->wires[i]);
+        wire_free(l->wires[i]);
+        l->wires[i] = NULL;
+    }
+    ev_timer_stop(l->loop->ev, &l->later);
+    ev_timer_stop(l->loop->ev, &l->look);
+    l->state = LINK_IDLE;
+}
+
+/* The link may be gone behind this: the owner is called. */
+static void fail(struct link *l, bool refused, const char *why) {
+    char copy[sizeof l->why];
+    snprintf(copy, sizeof copy, "%s", why);
+    link_close(l);
+    l->calls->down(l->owner, copy, refused);
+}
+
+/* Where it dials, for people. */
+static void place(const struct link *l, char *out, size_t size) {
+    if (l->o.path) snprintf(out, size, "%s", l->o.path);
+    else snprintf(out, size, "%s:%u", l->o.host, l->o.port);
+}
+
+static void fail_at(struct link *l, const char *why) {
+    char at[280], text[sizeof l->why];
+    place(l, at, sizeof at);
+    snprintf(text, sizeof text, "Redis at %s: %s", at, why);
+    fail(l, false, text);
+}
+
+static void on_later(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    struct link *l = timer->data;
+    char why[sizeof l->why];
+    (void)ev, (void)events;
+    snprintf(why, sizeof why, "%s", l->why);
+    if (l->refused) fail(l, true, why);
+    else fail_at(l, why);
+}
+
+/* ---- Commands of our own ------------------------------------------------------------------ */
+
+static int ask(struct link *l, enum link_lane lane, uint64_t step, uint32_t n,
+               const char *const *words) {
+    struct buf command = {0};
+    int err = resp_begin(&command, n);
+    for (uint32_t i = 0; i < n && err == 0; i++) err = resp_words(&command, words[i]);
+    if (err == 0) err = wire_send(l->wires[lane], OWN + step, &command, 0);
+    buf_free(&command);
+    return err;
+}
+
+#define ASK(l, lane, step, ...)                                                      \
+    ask(l, lane, step, sizeof((const char *[]){__VA_ARGS__}) / sizeof(const char *), \
+        (const char *const[]){__VA_ARGS__})
+
+/* Its first line. 0, or a negative errno; the caller clears 'out'. */
+static int read_password(const char *path, char *out, size_t size) {
+    FILE *file = fopen(path, "re");
+    if (!file) return -errno;
+    bool got = fgets(out, (int)size, file) != NULL;
+    int err = ferror(file) ? -errno : 0;
+    fclose(file);
+    if (err < 0) return err;
+    if (!got) return -ENODATA;
+    out[strcspn(out, "\r\n")] = '\0';
+    return out[0] ? 0 : -ENODATA;
+}
+
+/* Who we are. False: it was reported. */
+static bool greet(struct link *l, enum link_lane lane) {
+    char room[LINK_PASSWORD_MAX + 1], db[16];
+    const char *password = l->o.password;
+    int err = 0;
+    if (l->o.password_file) {
+        err = read_password(l->o.password_file, room, sizeof room);
+        password = room;
+        if (err < 0) {
+            snprintf(l->why, sizeof l->why, "--cluster-password-file %s: %s",
+                     l->o.password_file,
+                     err == -ENODATA ? "there is no password in it" : strerror(-err));
+            fail(l, true, l->why);
+            return false;
+        }
+    }
+    if (password && l->o.user) ASK(l, lane, STEP_AUTH, "AUTH", l->o.user, password);
+    else if (password) ASK(l, lane, STEP_AUTH, "AUTH", password);
+    explicit_bzero(room, sizeof room);
+    snprintf(db, sizeof db, "%u", l->o.db);
+    if (l->o.db > 0) ASK(l, lane, STEP_SELECT, "SELECT", db);
+    ASK(l, lane, STEP_NAME, "CLIENT", "SETNAME", l->o.client);
+    ASK(l, lane, STEP_INFO, "INFO");
+    return true;
+}
+
+static void ask_config(struct link *l) {
+    ASK(l, LINK_SCRIPTS, STEP_CONFIG, "CONFIG", "GET", "appendonly", "appendfsync",
+        "min-replicas-to-write");
+}
+
+static void ask_scripts(struct link *l) {
+    for (int i = 0; i < SCRIPTS; i++)
+        ASK(l, LINK_SCRIPTS, STEP_LOAD + (uint64_t)i, "SCRIPT", "LOAD",
+            script_text((enum script)i));
+}
+
+/* ---- Dialling ----------------------------------------------------------------------------- */
+
+static const struct wire_calls CALLS;
+
+static bool dial(struct link *l, enum link_lane lane) {
+    const char *why;
+    const struct sockaddr *to = (const struct sockaddr *)&l->to.addresses[l->at];
+    l->wires[lane] = wire_open(l->loop, to, l->to.sizes[l->at], &CALLS, l, &why);
+    if (!l->wires[lane]) snprintf(l->why, sizeof l->why, "no connection (%s)", why);
+    return l->wires[lane] != NULL;
+}
+
+/* The first address that can be dialled; the next one when that does not answer. */
+static void dial_some(struct link *l) {
+    l->state = LINK_DIALLING;
+    for (; l->at < l->to.n; l->at++)
+        if (dial(l, LINK_SCRIPTS)) return;
+    char why[sizeof l->why];
+    snprintf(why, sizeof why, "%s", l->why);
+    fail_at(l, why);
+}
+
+static void on_resolved(void *owner, const struct resolved *r) {
+    struct link *l = owner;
+    l->resolve = NULL;
+    l->to = *r;
+    l->at = 0;
+    if (r->n == 0) fail_at(l, r->why);
+    else dial_some(l);
+}
+
+static void on_opened(void *owner, struct wire *w) {
+    struct link *l = owner;
+    if (w == l->wires[LINK_FEED]) {
+        (void)greet(l, LINK_FEED);
+        return;
+    }
+    judge_init(&l->judge);
+    if (!greet(l, LINK_SCRIPTS)) return;
+    ask_config(l);
+    ask_scripts(l);
+}
+
+static void on_closed(void *owner, struct wire *w, const char *why) {
+    struct link *l = owner;
+    bool first = w == l->wires[LINK_SCRIPTS] && l->state == LINK_DIALLING;
+    if (first && l->at + 1 < l->to.n && !l->judge.heard) {
+        snprintf(l->why, sizeof l->why, "%s", why);
+        count(l, w);
+        wire_free(w);
+        l->wires[LINK_SCRIPTS] = NULL;
+        l->at++;
+        dial_some(l);
+        return;
+    }
+    fail_at(l, why);
+}
+
+/* ---- What the server says of itself -------------------------------------------------------- */
+
+static bool is_local(const struct link *l) {
+    const struct sockaddr_storage *to = &l->to.addresses[l->at];
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)to;
+    const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)to;
+    if (to->ss_family == AF_UNIX) return true;
+    if (to->ss_family == AF_INET) return ntohl(v4->sin_addr.s_addr) >> 24 == 127;
+    return IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+}
+
+static void warn(struct link *l) {
+    for (int kind = 0; kind < JUDGE_WARNINGS; kind++) {
+        const char *text =
+            judge_warning(&l->judge, (enum judge_warning)kind, is_local(l));
+        if (!text || (l->warned & 1u << kind)) continue;
+        l->warned |= 1u << kind;
+        l->calls->warn(l->owner, text);
+    }
+}
+
+static void go_up(struct link *l) {
+    l->state = LINK_UP;
+    l->stats.ups++;
+    ev_timer_set(&l->look, LINK_LOOK_MS / 1000.0, LINK_LOOK_MS / 1000.0);
+    ev_timer_start(l->loop->ev, &l->look);
+    warn(l);
+    l->calls->up(l->owner, &l->judge.server);
+}
+
+static void on_look(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    ask_config(timer->data);
+}
+
+/* An error of one of our own commands. True: it is one that ends the attempt, and was reported. */
+static bool has_failed(struct link *l, uint64_t step, const struct reply *r) {
+    char why[sizeof l->why];
+    bool may_fail = step == STEP_NAME || step == STEP_CONFIG;
+    if (r->kind != REPLY_ERROR || (may_fail && reply_is_error(r, "NOPERM"))) return false;
+    bool refused = judge_error(r->text, l->o.user, step == STEP_AUTH, why, sizeof why);
+    if (refused) fail(l, true, why);
+    else fail_at(l, why);
+    return true;
+}
+
+static void on_digest(struct link *l, uint64_t i, const struct reply *r) {
+    if (r->kind != REPLY_TEXT || r->text.n != SCRIPT_ID_MAX) {
+        fail_at(l, "what it says of a script makes no sense");
+        return;
+    }
+    memcpy(l->scripts.sha[i], r->text.p, SCRIPT_ID_MAX);
+    if (i + 1 < SCRIPTS) return;
+    struct buf command = {0};
+    if (script_probe(&command, &l->scripts) == 0)
+        (void)wire_send(l->wires[LINK_SCRIPTS], OWN + STEP_PROBE, &command, 0);
+    buf_free(&command);
+}
+
+/* The last answer before LINK_FEED. */
+static void on_probe(struct link *l, const struct reply *r) {
+    char why[sizeof l->why];
+    if (!judge_denied(r, l->o.user, why, sizeof why)) {
+        fail(l, true, why);
+    } else if (!judge_server(&l->judge, why, sizeof why)) {
+        fail(l, true, why);
+    } else if (!dial(l, LINK_FEED)) {
+        snprintf(why, sizeof why, "%s", l->why);
+        fail_at(l, why);
+    }
+}
+
+static void on_info(struct link *l, enum link_lane lane, const struct reply *r) {
+    struct slice text = r->kind == REPLY_TEXT ? r->text : slice_of("", 0);
+    if (lane == LINK_SCRIPTS) {
+        if (!judge_info(&l->judge, text))
+            fail_at(l, "what it says of itself makes no sense");
+        else if (l->judge.is_loading) fail_at(l, "it is loading its data");
+    } else if (!judge_is_same(&l->judge, text)) {
+        fail_at(l, "two connections reached two servers");
+    } else {
+        go_up(l);
+    }
+}
+
+static void on_own(struct link *l, enum link_lane lane, uint64_t step,
+                   const struct reply *r) {
+    l->judge.heard = true;
+    if (has_failed(l, step, r)) return;
+    if (step == STEP_INFO) on_info(l, lane, r);
+    else if (step == STEP_CONFIG) judge_config(&l->judge, r);
+    else if (step == STEP_PROBE) on_probe(l, r);
+    else if (step >= STEP_LOAD) on_digest(l, step - STEP_LOAD, r);
+}
+
+static void on_reply(void *owner, struct wire *w, uint64_t tag, const struct reply *r) {
+    struct link *l = owner;
+    enum link_lane lane = w == l->wires[LINK_FEED] ? LINK_FEED : LINK_SCRIPTS;
+    if (tag >= OWN) on_own(l, lane, tag - OWN, r);
+    else l->calls->reply(l->owner, lane, tag, r);
+}
+
+static const struct wire_calls CALLS = {on_opened, on_reply, on_closed};
+
+/* ---- Public ------------------------------------------------------------------------------- */
+
+static const char *copy(const char *text) {
+    return text ? mem_strndup(text, strlen(text)) : NULL;
+}
+
+int link_new(struct link **out, struct loop *loop, const struct link_options *o,
+             const struct link_calls *calls, void *owner) {
+    if (!resp_can_read()) return E_INVAL;
+    struct link *l = mem_new(sizeof *l);
+    l->loop = loop;
+    l->calls = calls;
+    l->owner = owner;
+    l->o = *o;
+    l->o.host = copy(o->host);
+    l->o.path = copy(o->path);
+    l->o.user = copy(o->user);
+    l->o.password = copy(o->password);
+    l->o.password_file = copy(o->password_file);
+    l->o.client = copy(o->client);
+    snprintf(l->scripts.name, sizeof l->scripts.name, "%s", o->name);
+    l->o.name = l->scripts.name;
+    ev_timer_init(&l->later, on_later, 0, 0);
+    ev_timer_init(&l->look, on_look, 0, 0);
+    l->later.data = l->look.data = l;
+    *out = l;
+    return 0;
+}
+
+void link_free(struct link *l) {
+    if (!l) return;
+    link_close(l);
+    const char *texts[] = {l->o.host, l->o.path, l->o.user, l->o.password_file,
+                           l->o.client};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) mem_free((void *)texts[i]);
+    if (l->o.password) explicit_bzero((void *)l->o.password, strlen(l->o.password));
+    mem_free((void *)l->o.password);
+    mem_free(l);
+}
+
+static bool fill_path(struct link *l) {
+    struct sockaddr_un *to = (struct sockaddr_un *)&l->to.addresses[0];
+    *to = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(l->o.path) >= sizeof to->sun_path) return false;
+    snprintf(to->sun_path, sizeof to->sun_path, "%s", l->o.path);
+    l->to.sizes[0] = sizeof *to;
+    l->to.n = 1;
+    l->at = 0;
+    return true;
+}
+
+static void report_later(struct link *l, bool refused) {
+    l->state = LINK_DIALLING;
+    l->refused = refused;
+    ev_timer_set(&l->later, 0, 0);
+    ev_timer_start(l->loop->ev, &l->later);
+}
+
+void link_dial(struct link *l) {
+    ASSERT_OWNER(l->loop);
+    assert(l->state == LINK_IDLE);
+    l->stats.dials++;
+    judge_init(&l->judge);
+    if (!l->o.path) {
+        l->state = LINK_RESOLVING;
+        l->resolve = resolve_start(l->loop, l->o.host, l->o.port, on_resolved, l);
+    } else if (!fill_path(l)) {
+        snprintf(l->why, sizeof l->why, "--cluster: the socket's path is too long");
+        report_later(l, true);
+    } else {
+        l->state = LINK_DIALLING;
+        if (!dial(l, LINK_SCRIPTS)) report_later(l, false);
+    }
+}
+
+bool link_is_up(const struct link *l) {
+    return l->state == LINK_UP;
+}
+
+const struct scripts *link_scripts(const struct link *l) {
+    return &l->scripts;
+}
+
+const struct link_server *link_server(const struct link *l) {
+    return &l->judge.server;
+}
+
+int link_send(struct link *l, enum link_lane lane, uint64_t tag, struct buf *command,
+              uint32_t extra_ms) {
+    assert(tag < OWN);
+    if (l->state != LINK_UP) return E_CLOSED;
+    return wire_send(l->wires[lane], tag, command, extra_ms);
+}
+
+void link_stats(const struct link *l, struct link_stats *out) {
+    struct link now = *l; /* counts what is open, too */
+    for (int i = 0; i < LINK_LANES; i++)
+        if (l->wires[i]) count(&now, l->wires[i]);
+    *out = now.stats;
+    for (int i = 0; i < LINK_LANES; i++)
+        if (l->wires[i]) out->pending += wire_pending(l->wires[i]);
+}

@@ -1,0 +1,338 @@
+/* The scripts, as Redis runs them; see scripts.h. All keys begin with "sluice:{NAME}:"
+ *
+ *   m       hash     fmt; epoch, run, replid (whose process), seq (the last number), safe, evicted,
+ *                    feedmax, mark (the last one for all), lineage ("epoch:base,epoch:base",
+ *                    the newest first), and for each node fence:<slot>
+ *   f       stream   the feed: id 0-<seq>, fields k kind, c channel, e event, y key, p prior,
+ *                    n slot.token, t ms, x expiry in ms, o flags, v evicted field, d data
+ *   l:<ch>  list     history: "seq prior t x flags event\0key\0data"
+ *   s:<ch>  hash     newest values: "event\0key" is "seq t x\0data"
+ *   t       zset     now and then a number, by the second at which it was the last
+ *   n       hash     slot: "beat label", for a day
+ *   i:<ch>\0<key>    idempotency: "epoch-seq crc", for a day
+ *
+ * prior is the number of the event before it in its channel, or "~n": no history is kept, and
+ * nothing above n came before. Flags: r remove, i idempotent, v a mark, z no data is kept (the
+ * history is 0): its number is a floor. Channel keys expire a minute after their ttl.
+ *
+ * Reads come first, and the first write is the one that can fail (XADD, when the feed is not
+ * where m says): a refusal has changed nothing. Over maxmemory Redis refuses a whole script that
+ * begins with #!lua; what must go on then says allow-oom. Numbers are exact below 2^53. */
+#include "cluster/scripts.h"
+
+#define OF_MASTER                                                       \
+    "local call, find, match = redis.call, string.find, string.match\n" \
+    "local function text(n) return string.format('%.0f', n) end\n"      \
+    "local time = call('TIME')\n"                                       \
+    "local now = text(time[1] * 1000 + math.floor(time[2] / 1000))\n"
+
+/* KEYS[1] is m. ARGV: epoch, slot, fence, known, replid. */
+#define PROOF                                                                            \
+    OF_MASTER                                                                            \
+    "local info = call('INFO', 'replication')\n"                                         \
+    "if not find(info, 'role:master', 1, true) then return {'REPLICA'} end\n"            \
+    "if not find(info, 'master_replid:' .. ARGV[5], 1, true) then return {'REPLID'} "    \
+    "end\n"                                                                              \
+    "local m = call('HMGET', KEYS[1], 'epoch', 'fence:' .. ARGV[2], 'seq', 'feedmax',\n" \
+    "  'mark', 'evicted')\n"                                                             \
+    "if m[1] ~= ARGV[1] then return {'EPOCH'} end\n"                                     \
+    "if m[2] ~= ARGV[3] then return {'FENCE'} end\n"                                     \
+    "local seq = tonumber(m[3])\n"                                                       \
+    "if tonumber(ARGV[4]) > seq then return {'BACK'} end\n"
+
+/* KEYS[3] is t. What has no history can miss nothing that is younger than its ttl and a minute. */
+#define BOUND                                                                        \
+    "local function bound(ttl)\n"                                                    \
+    "  local since = time[1] - tonumber(ttl) - 60\n"                                 \
+    "  local point = call('ZRANGEBYSCORE', KEYS[3], since, '+inf', 'LIMIT', 0, 1)\n" \
+    "  return point[1] or m[3]\n"                                                    \
+    "end\n"
+
+/* KEYS[3] is t, KEYS[4] is n: this node's row, and a point of time each ten seconds. */
+#define ROW                                                                \
+    "local function note(slot, label, number)\n"                           \
+    "  call('HSET', KEYS[4], slot, now .. ' ' .. label)\n"                 \
+    "  local newest = call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]\n" \
+    "  if newest and time[1] - newest < 10 then return end\n"              \
+    "  call('ZADD', KEYS[3], time[1], number)\n"                           \
+    "  call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] - 86400)\n"       \
+    "end\n"
+
+/* KEYS: m, f, t, n. ARGV: slot, own epoch or '', known, new epoch, safe (0, 1, ''), label. */
+static const char JOIN[] =
+    "#!lua flags=allow-oom\n" OF_MASTER ROW
+    "local info = call('INFO', 'server', 'replication', 'stats')\n"
+    "if not find(info, 'role:master', 1, true) then return {'REPLICA'} end\n"
+    "local run, replid = match(info, 'run_id:(%x+)'), match(info, "
+    "'master_replid:(%x+)')\n"
+    "local gone = match(info, 'evicted_keys:(%d+)')\n"
+    "local m = call('HMGET', KEYS[1], 'fmt', 'epoch', 'run', 'replid', 'seq', 'safe',\n"
+    "  'lineage', 'evicted')\n"
+    "if m[1] and tonumber(m[1]) > 1 then return {'NEWER'} end\n"
+    /* Doubt: may numbers have been given that are not here? */
+    "local top = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]\n"
+    "local fed = tonumber(top and match(top[1], '%-(%d+)$') or '0')\n"
+    "local seq, epoch, took = tonumber(m[5] or '0'), m[2], '0'\n"
+    "local torn = fed > seq\n"
+    "if torn then seq = fed end\n"
+    "local back = ARGV[2] == epoch and tonumber(ARGV[3]) > seq\n"
+    "local moved = m[3] ~= run or m[4] ~= replid\n"
+    "local evicted = not moved and m[8] and tonumber(gone) > tonumber(m[8])\n"
+    "if not epoch or torn or back or evicted or (moved and m[6] ~= '1') then\n"
+    "  local lineage = m[7] or ''\n"
+    "  if epoch or fed > 0 then\n"
+    "    local base, old = text(seq), epoch or ''\n"
+    "    seq = math.max(seq, tonumber(ARGV[3])) + 1048576\n"
+    "    call('XADD', KEYS[2], '0-' .. text(seq), 'k', 'E', 'e', ARGV[4], 'y', old, 'p', "
+    "base)\n"
+    "    if epoch then lineage = epoch .. ':' .. base .. (lineage ~= '' and ',' or '') "
+    ".. lineage end\n"
+    "    for _ = 17, select(2, string.gsub(lineage, ',', ',')) + 1 do\n"
+    "      lineage = match(lineage, '^(.*),')\n"
+    "    end\n"
+    "  end\n"
+    "  epoch, took = ARGV[4], '1'\n"
+    "  call('HSET', KEYS[1], 'fmt', '1', 'epoch', epoch, 'seq', text(seq), 'lineage', "
+    "lineage)\n"
+    "end\n"
+    "local safe = ARGV[5] ~= '' and ARGV[5] or (moved and '0' or m[6] or '0')\n"
+    "local fence = text(call('HINCRBY', KEYS[1], 'fence:' .. ARGV[1], 1))\n"
+    "call('HSET', KEYS[1], 'run', run, 'replid', replid, 'safe', safe, 'evicted', gone)\n"
+    "call('HSETNX', KEYS[1], 'feedmax', '10000')\n"
+    "note(ARGV[1], ARGV[6], text(seq))\n"
+    /* Nodes that nobody has heard of for a day. */
+    "local rows = call('HGETALL', KEYS[4])\n"
+    "for j = 1, #rows, 2 do\n"
+    "  if now - (match(rows[j + 1], '^%d+') or '0') > 86400000 then\n"
+    "    call('HDEL', KEYS[4], rows[j])\n"
+    "    call('HDEL', KEYS[1], 'fence:' .. rows[j])\n"
+    "  end\n"
+    "end\n"
+    "local h = call('HMGET', KEYS[1], 'lineage', 'mark')\n"
+    "return {'OK', epoch, fence, text(seq), h[1], took, run, replid, h[2] or '0', now}\n";
+
+/* KEYS: m, f, t, then for each event l, s, i. ARGV: the proof, then for each event kind, channel, event,
+ * key, data, history, ttl in s, expiry in ms, token, flags, max. keys, crc. */
+static const char PUB[] =
+    "#!lua\n" PROOF BOUND "local n, prior, known = (#ARGV - 5) / 12 - 1, {}, {}\n"
+    "for e = 0, n do\n"
+    "  local a, k = 6 + e * 12, 4 + e * 3\n"
+    "  if find(ARGV[a + 9], 'i', 1, true) then known[KEYS[k + 2]] = call('GET', KEYS[k + "
+    "2]) end\n"
+    "  if ARGV[a] ~= 's' and not prior[KEYS[k]] then\n"
+    "    local newest = call('LINDEX', KEYS[k], -1)\n"
+    "    prior[KEYS[k]] = newest and match(newest, '^%d+') or '~' .. bound(ARGV[a + 6])\n"
+    "  end\n"
+    "  if ARGV[a] ~= 'l' then call('HLEN', KEYS[k + 1]) end\n"
+    "end\n"
+    /* The oldest of some values, which makes room for one more. */
+    "local function oldest(s, field, most)\n"
+    "  if call('HLEN', s) < most or call('HEXISTS', s, field) == 1 then return '' end\n"
+    "  local some, old, least = call('HRANDFIELD', s, 128, 'WITHVALUES'), '', math.huge\n"
+    "  for j = 1, #some, 2 do\n"
+    "    local number = tonumber(match(some[j + 1], '^%d+') or '0')\n"
+    "    if number < least then old, least = some[j], number end\n"
+    "  end\n"
+    "  return old\n"
+    "end\n"
+    "local out = {'OK'}\n"
+    "for e = 0, n do\n"
+    "  local a, k = 6 + e * 12, 4 + e * 3\n"
+    "  local kind, l, s, i = ARGV[a], KEYS[k], KEYS[k + 1], KEYS[k + 2]\n"
+    "  local data, history, flags = ARGV[a + 4], tonumber(ARGV[a + 5]), ARGV[a + 9]\n"
+    "  local ttl, x, field = ARGV[a + 6] + 60, ARGV[a + 7], ARGV[a + 2] .. '\\0' .. "
+    "ARGV[a + 3]\n"
+    "  local once, remove = find(flags, 'i', 1, true), find(flags, 'r', 1, true)\n"
+    "  if once and known[i] then\n"
+    "    out[e + 2] = '=' .. known[i]\n"
+    "  else\n"
+    "    seq = seq + 1\n"
+    "    local number, p, old = text(seq), kind ~= 's' and prior[l] or '', ''\n"
+    "    if kind ~= 'l' and not remove then old = oldest(s, field, tonumber(ARGV[a + "
+    "10])) end\n"
+    "    call('XADD', KEYS[2], 'MAXLEN', '~', m[4], '0-' .. number, 'k', kind, 'c', "
+    "ARGV[a + 1],\n"
+    "      'e', ARGV[a + 2], 'y', ARGV[a + 3], 'p', p, 'n', ARGV[2] .. '.' .. ARGV[a + "
+    "8], 't', now,\n"
+    "      'x', x, 'o', flags, 'v', old, 'd', data)\n"
+    "    if kind ~= 's' then\n"
+    "      if history == 0 then flags, data = flags .. 'z', '' end\n"
+    "      local entry = table.concat({number, p, now, x, flags, field}, ' ') .. '\\0' "
+    ".. data\n"
+    "      if call('RPUSH', l, entry) > history then call('LTRIM', l, -math.max(history, "
+    "1), -1) end\n"
+    "      call('EXPIRE', l, ttl)\n"
+    "      prior[l] = number\n"
+    "    end\n"
+    "    if kind ~= 'l' then\n"
+    "      if old ~= '' then call('HDEL', s, old) end\n"
+    "      if remove then\n"
+    "        call('HDEL', s, field)\n"
+    "      else\n"
+    "        call('HSET', s, field, number .. ' ' .. now .. ' ' .. x .. '\\0' .. ARGV[a "
+    "+ 4])\n"
+    "      end\n"
+    "      call('EXPIRE', s, ttl)\n"
+    "    end\n"
+    "    if once then\n"
+    "      known[i] = ARGV[1] .. '-' .. number .. ' ' .. ARGV[a + 11]\n"
+    "      call('SET', i, known[i], 'EX', 86400)\n"
+    "    end\n"
+    "    out[e + 2] = number\n"
+    "  end\n"
+    "end\n"
+    "call('HSET', KEYS[1], 'seq', text(seq))\n"
+    "return out\n";
+
+/* KEYS: m, f, t, n. ARGV: the proof, label, safe (0, 1, ''), entries of the feed or ''. */
+static const char BEAT[] =
+    "#!lua flags=allow-oom\n" PROOF ROW
+    "local gone = match(call('INFO', 'stats'), 'evicted_keys:(%d+)')\n"
+    "if tonumber(gone) > tonumber(m[6] or '0') then return {'EVICTED'} end\n"
+    "note(ARGV[2], ARGV[6], m[3])\n"
+    "if ARGV[7] ~= '' then call('HSET', KEYS[1], 'safe', ARGV[7]) end\n"
+    "if ARGV[8] ~= '' then\n"
+    "  local most = math.min(math.max(tonumber(ARGV[8]), 1000), 100000)\n"
+    "  call('HSET', KEYS[1], 'feedmax', text(most))\n"
+    "end\n"
+    "local nodes = 0\n"
+    "for _, row in ipairs(call('HVALS', KEYS[4])) do\n"
+    "  local beat = match(row, '^%d+')\n"
+    "  if beat and now - beat < 10000 then nodes = nodes + 1 end\n"
+    "end\n"
+    "return {'OK', m[3], now, m[5] or '0', text(nodes)}\n";
+
+/* KEYS: m. ARGV: the proof. */
+static const char HEAD[] =
+    "#!lua flags=no-writes\n" PROOF "return {'OK', m[3], now, m[5] or '0', '0'}\n";
+
+/* KEYS: m, f, t, then for each channel l, s. ARGV: the proof, then for each channel kind, ttl in s, before,
+ * cursor. An answer has 4 MiB and the last page; channels that come after are left out. */
+static const char LOAD[] =
+    "#!lua flags=no-writes\n" PROOF BOUND "local MOST = 4194304\n"
+    "local used, out = 0, {'OK', m[3], now, m[5] or '0'}\n"
+    /* Backwards from the newest below 'before': entries, the floor, and where more are. */
+    "local function history(l, ttl, before)\n"
+    "  local some, at, floor, more = {}, -1, nil, nil\n"
+    "  repeat\n"
+    "    local part = call('LRANGE', l, at - 31, at)\n"
+    "    for j = #part, 1, -1 do\n"
+    "      local number, p, flags = match(part[j], '^(%d+) ~?(%d+) %d+ %d+ (%a*) ')\n"
+    "      if not number then return some, floor or m[3], '0' end\n" /* not ours */
+    "      local below = before == 0 or tonumber(number) < before\n"
+    "      if below and find(flags, 'z', 1, true) then return some, number, '0' end\n"
+    "      if below and used > MOST then return some, floor, more end\n"
+    "      if below then\n"
+    "        some[#some + 1], floor, more = part[j], p, number\n"
+    "        used = used + #part[j] + 16\n"
+    "      end\n"
+    "    end\n"
+    "    at = at - 32\n"
+    "  until #part < 32\n"
+    "  return some, floor, '0'\n"
+    "end\n"
+    "local function values(s, cursor)\n"
+    "  local all = {}\n"
+    "  repeat\n"
+    "    local page = call('HSCAN', s, cursor, 'COUNT', 20)\n"
+    "    cursor = page[1]\n"
+    "    for _, v in ipairs(page[2]) do all[#all + 1], used = v, used + #v + 16 end\n"
+    "  until cursor == '0' or used > MOST\n"
+    "  return all, cursor\n"
+    "end\n"
+    "for e = 0, (#ARGV - 5) / 4 - 1 do\n"
+    "  local a, k = 6 + e * 4, 4 + e * 2\n"
+    "  local kind, before, cursor = ARGV[a], tonumber(ARGV[a + 2]), ARGV[a + 3]\n"
+    "  local entries, fields, floor, more, last = {}, {}, '0', '0', '0'\n"
+    "  if kind ~= 's' and before ~= 1 then\n"
+    "    local some\n"
+    "    some, floor, more = history(KEYS[k], ARGV[a + 1], before)\n"
+    "    if not floor then floor = before > 0 and text(before - 1) or bound(ARGV[a + 1]) "
+    "end\n"
+    "    last = match(call('LINDEX', KEYS[k], -1) or '', '^%d+') or '0'\n"
+    "    for j = #some, 1, -1 do entries[#entries + 1] = some[j] end\n"
+    "  end\n"
+    "  if kind ~= 'l' and cursor ~= '' then fields, cursor = values(KEYS[k + 1], cursor) "
+    "end\n"
+    "  out[#out + 1] = {floor, last, more, cursor, entries, fields}\n"
+    "  if used > MOST then return out end\n"
+    "end\n"
+    "return out\n";
+
+/* KEYS: m, f, t, then for each channel l. ARGV: the proof, then for each channel its name, ttl in s, history. */
+static const char MARK[] =
+    "#!lua flags=allow-oom\n" PROOF BOUND
+    "local n, prior, done = (#ARGV - 5) / 3 - 1, {}, {}\n"
+    "for e = 0, n do\n"
+    "  local newest = call('LINDEX', KEYS[4 + e], -1)\n"
+    "  local flags = newest and match(newest, '^%d+ ~?%d+ %d+ %d+ (%a*) ')\n"
+    "  done[e] = flags and find(flags, 'v', 1, true)\n"
+    "  prior[e] = newest and match(newest, '^%d+') or '~' .. bound(ARGV[7 + e * 3])\n"
+    "end\n"
+    "local function feed(channel, p)\n"
+    "  seq = seq + 1\n"
+    "  call('XADD', KEYS[2], 'MAXLEN', '~', m[4], '0-' .. text(seq), 'k', 'v', 'c', "
+    "channel,\n"
+    "    'e', '', 'y', '', 'p', p, 'n', ARGV[2] .. '.', 't', now, 'x', '0', 'o', 'v', "
+    "'v', '', 'd', '')\n"
+    "  return text(seq)\n"
+    "end\n"
+    "for e = 0, n do\n"
+    "  local a, l = 6 + e * 3, KEYS[4 + e]\n"
+    "  local ttl, history = ARGV[a + 1] + 60, tonumber(ARGV[a + 2])\n"
+    "  if not done[e] then\n"
+    "    local flags = history == 0 and 'vz' or 'v'\n"
+    "    local entry = {feed(ARGV[a], prior[e]), prior[e], now, '0', flags, '\\0\\0'}\n"
+    "    call('RPUSH', l, table.concat(entry, ' '))\n"
+    "    call('LTRIM', l, -math.max(history, 1), -1)\n"
+    "    call('EXPIRE', l, ttl)\n"
+    "  end\n"
+    "end\n"
+    "local mark = m[5] or '0'\n"
+    "if n < 0 then\n"
+    "  mark = feed('', '')\n"
+    "  call('HSET', KEYS[1], 'mark', mark)\n"
+    "end\n"
+    "call('HSET', KEYS[1], 'seq', text(seq))\n"
+    "return {'OK', text(seq), now, mark, '0'}\n";
+
+/* KEYS: one of each type: m, f, t, n, l, s, i. Commands that this user may not run. */
+static const char PROBE[] =
+    "#!lua flags=no-writes\n"
+    "local m, f, t, n, l, s, i = unpack(KEYS)\n"
+    "local need, denied = {\n"
+    "  {'INFO', 'server'}, {'TIME'}, {'EVALSHA', 'x', '1', m}, {'XREAD', 'STREAMS', f, "
+    "'0'},\n"
+    "  {'HMGET', m, 'x'}, {'HSET', m, 'x', 'x'}, {'HSETNX', m, 'x', 'x'}, {'HINCRBY', m, "
+    "'x', '1'},\n"
+    "  {'HGETALL', n}, {'HVALS', n}, {'HLEN', s}, {'HEXISTS', s, 'x'}, {'HDEL', s, "
+    "'x'},\n"
+    "  {'HRANDFIELD', s, '1'}, {'HSCAN', s, '0'}, {'XADD', f, '*', 'x', 'x'},\n"
+    "  {'XREVRANGE', f, '+', '-'}, {'LINDEX', l, '0'}, {'LRANGE', l, '0', '0'}, "
+    "{'RPUSH', l, 'x'},\n"
+    "  {'LTRIM', l, '0', '0'}, {'EXPIRE', l, '1'}, {'GET', i}, {'SET', i, 'x'},\n"
+    "  {'ZADD', t, '0', 'x'}, {'ZRANGEBYSCORE', t, '0', '1'}, {'ZREVRANGE', t, '0', "
+    "'0'},\n"
+    "  {'ZREMRANGEBYSCORE', t, '0', '1'}}, {'OK'}\n"
+    "for _, command in ipairs(need) do\n"
+    "  if not redis.acl_check_cmd(unpack(command)) then denied[#denied + 1] = command[1] "
+    "end\n"
+    "end\n"
+    "return denied\n";
+
+static const struct {
+    const char *name, *text;
+} TEXTS[SCRIPTS] = {
+    [SCRIPT_JOIN] = {"join", JOIN},    [SCRIPT_PUB] = {"pub", PUB},
+    [SCRIPT_BEAT] = {"beat", BEAT},    [SCRIPT_LOAD] = {"load", LOAD},
+    [SCRIPT_MARK] = {"mark", MARK},    [SCRIPT_HEAD] = {"head", HEAD},
+    [SCRIPT_PROBE] = {"probe", PROBE},
+};
+
+const char *script_name(enum script s) {
+    return TEXTS[s].name;
+}
+
+const char *script_text(enum script s) {
+    return TEXTS[s].text;
+}

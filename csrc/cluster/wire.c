@@ -1,0 +1,254 @@
+/* A socket, a reader, and a ring of what is not answered; see wire.h. */
+#include "cluster/wire.h"
+
+#include "base/bounds.h"
+#include "base/clock.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "net/sock.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <unistd.h>
+
+struct pending {
+    uint64_t tag;
+    int64_t by_ms;
+};
+
+struct wire {
+    struct loop *loop;
+    const struct wire_calls *calls;
+    void *owner;
+    int fd;
+    struct ev_io io;
+    struct ev_timer tick;
+    bool connected, busy,
+        gone; /* busy: in a call of the owner's, who may free it: gone */
+    int64_t ticked_ms, connect_by_ms;
+    struct buf out;
+    size_t written; /* of 'out' */
+    struct resp *resp;
+    struct pending pending[WIRE_PENDING_MAX]; /* a ring */
+    uint32_t first, n;
+    struct wire_stats stats;
+    char why[160];
+};
+
+static void release(struct wire *w) {
+    buf_free(&w->out);
+    resp_free(w->resp);
+    mem_free(w);
+}
+
+void wire_free(struct wire *w) {
+    if (!w || w->gone) return;
+    ASSERT_OWNER(w->loop);
+    ev_io_stop(w->loop->ev, &w->io);
+    ev_timer_stop(w->loop->ev, &w->tick);
+    close(w->fd);
+    w->fd = -1;
+    w->gone = true;
+    if (!w->busy) release(w);
+}
+
+/* It must not be used behind this. */
+static void end(struct wire *w, const char *why) {
+    ev_io_stop(w->loop->ev, &w->io);
+    ev_timer_stop(w->loop->ev, &w->tick);
+    w->calls->closed(w->owner, w, why);
+}
+
+static void end_by_errno(struct wire *w, int error) {
+    const char *when = w->connected ? "the connection broke" : "no connection";
+    snprintf(w->why, sizeof w->why, "%s (%s)", when, strerror(error));
+    end(w, w->why);
+}
+
+/* ---- Out -------------------------------------------------------------------------------- */
+
+static void watch(struct wire *w, int events) {
+    if (w->io.events == events && ev_is_active(&w->io)) return;
+    ev_io_stop(w->loop->ev, &w->io);
+    ev_io_set(&w->io, w->fd, events);
+    ev_io_start(w->loop->ev, &w->io);
+}
+
+/* False: it broke, and the owner knows. */
+static bool flush(struct wire *w) {
+    while (w->written < w->out.n) {
+        struct slice rest = slice_of(w->out.p + w->written, w->out.n - w->written);
+        ssize_t n = sock_send(w->fd, rest, slice_of(NULL, 0));
+        if (n < 0) {
+            end_by_errno(w, (int)-n);
+            return false;
+        }
+        if (n == 0) break;
+        w->written += (size_t)n;
+        w->stats.bytes_out += (uint64_t)n;
+    }
+    if (w->written == w->out.n) {
+        w->written = 0;
+        w->out.n = 0;
+        if (w->out.cap > RESP_BLOCK_BYTES) buf_free(&w->out);
+    }
+    watch(w, w->out.n > 0 ? EV_READ | EV_WRITE : EV_READ);
+    return true;
+}
+
+int wire_send(struct wire *w, uint64_t tag, struct buf *command, uint32_t extra_ms) {
+    ASSERT_OWNER(w->loop);
+    if (w->n == WIRE_PENDING_MAX || w->out.n - w->written + command->n > WIRE_OUT_MAX)
+        return E_BUSY;
+    if (w->out.n == 0) {
+        struct buf spare = w->out;
+        w->out = *command;
+        *command = spare;
+    } else if (buf_add(&w->out, command->p, command->n) < 0) {
+        return E_BUSY;
+    }
+    buf_free(command);
+    w->pending[(w->first + w->n++) % WIRE_PENDING_MAX] =
+        (struct pending){tag, clock_ms() + WIRE_ANSWER_MS + extra_ms};
+    w->stats.sent++;
+    if (w->connected) watch(w, EV_READ | EV_WRITE); /* what follows goes along */
+    return 0;
+}
+
+/* ---- In --------------------------------------------------------------------------------- */
+
+static const char *why_refused(int err) {
+    if (err == E_TOOBIG) return "the server's reply is larger than any that is asked for";
+    if (err == E_NOMEM) return "no memory for the server's reply";
+    return "what the server says is not Redis' protocol";
+}
+
+/* False: the wire is gone, or over. */
+static bool deliver(struct wire *w) {
+    const struct reply *r;
+    int got;
+    while ((got = resp_next(w->resp, &r)) > 0) {
+        if (w->n == 0) {
+            end(w, r->kind == REPLY_ERROR ? "the server refuses connections"
+                                          : "the server said something unasked");
+            return false;
+        }
+        struct pending p = w->pending[w->first];
+        w->first = (w->first + 1) % WIRE_PENDING_MAX;
+        w->n--;
+        w->stats.received++;
+        w->calls->reply(w->owner, w, p.tag, r);
+        if (w->gone) return false;
+    }
+    if (got == 0) return true;
+    end(w, why_refused(got));
+    return false;
+}
+
+static void read_some(struct wire *w) {
+    char bytes[RESP_BLOCK_BYTES];
+    for (int i = 0; i < WIRE_TURN_READS; i++) {
+        ssize_t n = sock_read(w->fd, bytes, sizeof bytes);
+        if (n == -EAGAIN) return;
+        if (n <= 0) {
+            if (n < 0) end_by_errno(w, (int)-n);
+            else end(w, "the server closed the connection");
+            return;
+        }
+        w->stats.bytes_in += (uint64_t)n;
+        int err = resp_feed(w->resp, slice_of(bytes, (size_t)n));
+        if (err < 0) end(w, why_refused(err));
+        if (err < 0 || !deliver(w) || (size_t)n < sizeof bytes) return;
+    }
+}
+
+/* False: there is none. */
+static bool connected(struct wire *w) {
+    int error = 0;
+    socklen_t size = sizeof error;
+    (void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error) {
+        end_by_errno(w, error);
+        return false;
+    }
+    w->connected = true;
+    w->calls->opened(w->owner, w);
+    return !w->gone;
+}
+
+static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
+    struct wire *w = io->data;
+    (void)ev;
+    w->busy = true;
+    if (w->connected || connected(w)) {
+        if (!(events & EV_WRITE) || flush(w))
+            if (events & EV_READ) read_some(w);
+    }
+    w->busy = false;
+    if (w->gone) release(w);
+}
+
+static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    struct wire *w = timer->data;
+    int64_t now = clock_ms();
+    bool late = now - w->ticked_ms > 2 * WIRE_TICK_MS;
+    (void)ev, (void)events;
+    w->ticked_ms = now;
+    if (late) return;
+    w->busy = true;
+    if (!w->connected && now >= w->connect_by_ms) end(w, "no connection within 2 s");
+    else if (w->n > 0 && now >= w->pending[w->first].by_ms)
+        end(w, "no answer within 3 s");
+    w->busy = false;
+    if (w->gone) release(w);
+}
+
+/* ---- Begin ------------------------------------------------------------------------------- */
+
+static int connect_socket(const struct sockaddr *to, socklen_t size) {
+    int on = 1;
+    int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    if (fd < 0) return -errno;
+    if (to->sa_family != AF_UNIX)
+        (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (connect(fd, to, size) < 0 && errno != EINPROGRESS) {
+        int err = -errno;
+        close(fd);
+        return err;
+    }
+    return fd;
+}
+
+struct wire *wire_open(struct loop *loop, const struct sockaddr *to, socklen_t size,
+                       const struct wire_calls *calls, void *owner, const char **why) {
+    ASSERT_OWNER(loop);
+    int fd = connect_socket(to, size);
+    if (fd < 0) {
+        *why = strerror(-fd);
+        return NULL;
+    }
+    struct wire *w = mem_new(sizeof *w);
+    w->loop = loop;
+    w->calls = calls;
+    w->owner = owner;
+    w->fd = fd;
+    w->resp = resp_new();
+    w->ticked_ms = clock_ms();
+    w->connect_by_ms = w->ticked_ms + WIRE_CONNECT_MS;
+    ev_io_init(&w->io, on_io, fd, EV_WRITE);
+    w->io.data = w;
+    ev_io_start(loop->ev, &w->io);
+    ev_timer_init(&w->tick, on_tick, WIRE_TICK_MS / 1000.0, WIRE_TICK_MS / 1000.0);
+    w->tick.data = w;
+    ev_timer_start(loop->ev, &w->tick);
+    return w;
+}
+
+uint32_t wire_pending(const struct wire *w) {
+    return w->n;
+}
+
+void wire_stats(const struct wire *w, struct wire_stats *out) {
+    *out = w->stats;
+}

@@ -1,0 +1,41 @@
+/* One connection to Redis: bytes out, replies in, each with the tag of its command.
+ *
+ * Replies come in the order of the commands. A server that says something unasked, too much
+ * (resp.h), or nothing for WIRE_ANSWER_MS while it owes an answer, is not listened to any more. A
+ * process that was stopped itself gives the server one more tick: what it said meanwhile lies in
+ * the socket. [the loop's thread] */
+#ifndef SLUICE_CLUSTER_WIRE_H
+#define SLUICE_CLUSTER_WIRE_H
+
+#include "cluster/resp.h"
+#include "run/loop.h"
+
+#include <sys/socket.h>
+
+struct wire;
+
+struct wire_calls {
+    void (*opened)(void *owner, struct wire *w);
+    void (*reply)(void *owner, struct wire *w, uint64_t tag, const struct reply *r);
+    /* It is over, for this reason (borrowed): free it. */
+    void (*closed)(void *owner, struct wire *w, const char *why);
+};
+
+struct wire_stats {
+    uint64_t sent, received, bytes_out, bytes_in;
+};
+
+/* Begin to connect (owned; NULL and *why at once when that cannot be). No call comes before this
+ * one has returned. */
+struct wire *wire_open(struct loop *loop, const struct sockaddr *to, socklen_t size,
+                       const struct wire_calls *calls, void *owner, const char **why);
+void wire_free(struct wire *w); /* also inside of its calls; NULL is fine */
+
+/* 0 (the bytes are taken), or E_BUSY: too much is under way. 'extra_ms' is what the command may take
+ * by itself. */
+int wire_send(struct wire *w, uint64_t tag, struct buf *command, uint32_t extra_ms);
+
+uint32_t wire_pending(const struct wire *w);
+void wire_stats(const struct wire *w, struct wire_stats *out);
+
+#endif

@@ -1,0 +1,558 @@
+--- What the scripts of a cluster do inside a real redis-server: numbers, histories and newest values, refusals
+--- that change nothing, epochs after each way to lose data.
+local redis = require("spec.support.redis")
+local resp = require("spec.support.resp")
+local scripts = require("sluice.core.testing_scripts")
+
+if not redis.installed() then
+  describe("scripts of a cluster", function() pending(redis.NAME) end)
+  return
+end
+
+local KEYS = "sluice:{test}:"
+
+local server, shared, shas -- shared: by all that need nothing special, and emptied before each
+
+local function load_scripts()
+  shas = {}
+  for name, text in pairs(scripts.texts()) do
+    shas[name] = server:call("SCRIPT", "LOAD", text)
+    assert.equal("string", type(shas[name]), type(shas[name]) == "table" and shas[name].err)
+  end
+end
+
+local function start(config)
+  if config then
+    server = redis.start { config = config }
+  else
+    shared = shared or redis.start()
+    server = shared
+    server:call("FLUSHALL")
+    server:call("CONFIG", "RESETSTAT")
+  end
+  load_scripts()
+end
+
+local function leave()
+  if server and server ~= shared then server:stop() end
+  server = nil
+end
+
+local function leave_all()
+  if shared then shared:stop() end
+  shared = nil
+end
+
+local function ask(what, args, proof)
+  local bytes = scripts.command("test", shas, what, args, proof)
+  return scripts.answer(what, resp.reply(server:send(bytes)), #args)
+end
+
+local joins = 0
+
+-- Join, and return the proof for what follows.
+local function join(slot, from)
+  joins = joins + 1
+  local j = ask("join", { slot = slot, new_epoch = "E" .. joins, label = "here", epoch = from and from.epoch,
+    known = from and from.known, safe = from and from.safe })
+  if j.answer ~= "OK" then return j end
+  return { epoch = j.epoch, fence = j.fence, replid = j.replid, slot = slot, known = j.seq, joined = j }
+end
+
+local function event(channel, data, more)
+  local e = { kind = "l", channel = channel, event = "said", data = data, history = 3, ttl = 600, keys_max = 100,
+    token = "1" }
+  for name, value in pairs(more or {}) do e[name] = value end
+  return e
+end
+
+local function load_one(proof, kind, channel, more)
+  local row = { kind = kind, channel = channel, ttl = 600 }
+  for name, value in pairs(more or {}) do row[name] = value end
+  local a = ask("load", { row }, proof)
+  assert.equal("OK", a.answer)
+  return a[1], a
+end
+
+local function feed(after)
+  return ask("follow", { after = after or 0, count = 100, block = 1 })
+end
+
+-- A field of each item.
+local function column(list, name)
+  local out = {}
+  for i, item in ipairs(list) do out[i] = item[name] end
+  return out
+end
+
+-- All that is stored, as text.
+local function everything()
+  local keys = server:call("KEYS", "*")
+  table.sort(keys)
+  local out = {}
+  for _, key in ipairs(keys) do out[#out + 1] = key .. " " .. tostring(server:call("DUMP", key)) end
+  return table.concat(out, "\n")
+end
+
+describe("scripts of a cluster", function()
+  after_each(leave)
+  teardown(leave_all)
+
+  it("number all events in one order, with the one before them in their channel", function()
+    start()
+    local p = join("a")
+    assert.is_true(p.joined.took)
+    assert.same({ 1, 2, 3, 4 }, column(ask("pub", { event("x", "1"), event("y", "1"),
+      event("s", "1", { kind = "s" }), event("x", "2") }, p), "seq"))
+    assert.same({ 5 }, column(ask("pub", { event("x", "3") }, p), "seq"))
+    local f = feed()
+    assert.same({ 1, 2, 3, 4, 5 }, column(f, "seq"))
+    assert.same({ "x", "y", "s", "x", "x" }, column(f, "channel"))
+    assert.same({ 0, 0, 0, 1, 4 }, column(f, "prior"))
+    assert.same({ true, true, false, false, false }, column(f, "is_bound"))
+    assert.same({ "a", "1" }, { f[5].slot, f[5].token })
+    assert.same({ 4, 5 }, column(feed(3), "seq"))
+    assert.same({ "5" }, { server:call("HGET", KEYS .. "m", "seq") })
+  end)
+
+  it("keep a history and say from where on nothing is missing", function()
+    start()
+    local p = join("a")
+    for i = 1, 5 do ask("pub", { event("x", "d" .. i), event("y", "other") }, p) end
+    local x, all = load_one(p, "l", "x")
+    assert.same({ "d3", "d4", "d5" }, column(x.history, "data"))
+    assert.same({ 5, 7, 9 }, column(x.history, "seq"))
+    assert.same({ 3, 9, 0, 10 }, { x.floor, x.last, x.before, all.seq })
+  end)
+
+  it("give bytes back as they came", function()
+    start()
+    local p = join("a")
+    local data, key = "a b\0c\r\nd ~1 \255", "k k"
+    ask("pub", { event("x", data, { kind = "k", key = key, event = "e-1", expires = 1234567890123 }) }, p)
+    local x = load_one(p, "k", "x")
+    for _, e in ipairs { x.history[1], x.values[1], feed()[1] } do
+      assert.same({ data, key, "e-1", 1234567890123 }, { e.data, e.key, e.event, e.expires })
+    end
+  end)
+
+  it("keep the newest value of each key, and none of one that was removed", function()
+    start()
+    local p = join("a")
+    ask("pub", { event("r", "1", { kind = "k", key = "a" }), event("r", "2", { kind = "k", key = "b" }),
+      event("r", "3", { kind = "k", key = "a" }), event("r", "", { kind = "k", key = "b", remove = true }) }, p)
+    local r = load_one(p, "k", "r")
+    assert.same({ "3" }, column(r.values, "data"))
+    assert.same({ 3 }, column(r.values, "seq"))
+    assert.same({ false, false, true }, column(r.history, "remove"))
+  end)
+
+  it("drop the oldest key above the limit, and say which", function()
+    start()
+    local p = join("a")
+    for i = 1, 5 do ask("pub", { event("s", "v", { kind = "s", key = "k" .. i, keys_max = 3 }) }, p) end
+    local kept = column(load_one(p, "s", "s").values, "key")
+    table.sort(kept)
+    assert.same({ "k3", "k4", "k5" }, kept)
+    assert.same({ "", "", "", "said\0k1", "said\0k2" }, column(feed(), "evicted"))
+    ask("pub", { event("s", "v", { kind = "s", key = "k4", keys_max = 3 }) }, p) -- one that is there needs no room
+    assert.equal("", feed(5)[1].evicted)
+  end)
+
+  it("answer an idempotency key with its event, also within a batch, and what was asked then", function()
+    start()
+    local p = join("a")
+    local once = { idempotency = "k9", crc = 77 }
+    local first = ask("pub", { event("pay", "x", once), event("pay", "x", once) }, p)
+    assert.same({ { seq = 1 }, { seq = 1, epoch = p.epoch, crc = 77 }, answer = "OK" }, first)
+    assert.same({ { seq = 1, epoch = p.epoch, crc = 77 }, answer = "OK" },
+      ask("pub", { event("pay", "other", { idempotency = "k9", crc = 5 }) }, p))
+    assert.equal(1, #feed())
+    -- a channel's name and a key do not run into each other
+    ask("pub", { event("a:b", "x", { idempotency = "c" }) }, p)
+    assert.same({ 3 }, column(ask("pub", { event("a", "x", { idempotency = "b:c" }) }, p), "seq"))
+  end)
+
+  it("keep no data where the history is 0, but the number", function()
+    start()
+    local p = join("a")
+    ask("pub", { event("x", "1", { history = 0 }), event("x", "2", { history = 0 }) }, p)
+    local x = load_one(p, "l", "x")
+    assert.same({ {}, 2, 2 }, { x.history, x.floor, x.last })
+    assert.equal(1, feed()[2].prior)
+    ask("pub", { event("x", "3") }, p) -- it keeps some from here on
+    x = load_one(p, "l", "x")
+    assert.same({ { "3" }, 2, 3 }, { column(x.history, "data"), x.floor, x.last })
+  end)
+
+  it("say of a channel without a history only what its ttl allows", function()
+    start()
+    local p = join("a")
+    local now = tonumber(server:call("TIME")[1])
+    for _ = 1, 8 do ask("pub", { event("z", "x") }, p) end
+    server:call("DEL", KEYS .. "t")
+    assert.equal(8, load_one(p, "l", "x").floor) -- nothing is known of the time: nothing is promised
+    server:call("ZADD", KEYS .. "t", now - 5000, 3)
+    server:call("ZADD", KEYS .. "t", now - 400, 5)
+    server:call("ZADD", KEYS .. "t", now - 10, 7)
+    assert.equal(5, load_one(p, "l", "x", { ttl = 600 }).floor) -- 3 is older than its ttl: it may have gone since
+    assert.equal(7, load_one(p, "l", "x", { ttl = 60 }).floor)
+    assert.equal(3, load_one(p, "l", "x", { ttl = 86400 }).floor)
+    ask("pub", { event("x", "1") }, p)
+    assert.same({ 5, true }, { feed(8)[1].prior, feed(8)[1].is_bound })
+  end)
+
+  it("load what is large in pages that meet", function()
+    start()
+    local p = join("a")
+    local data = ("x"):rep(60000)
+    for _ = 1, 4 do
+      local batch = {}
+      for i = 1, 25 do batch[i] = event("big", data, { history = 90, kind = "k", key = "k" .. #feed() .. i }) end
+      ask("pub", batch, p)
+    end
+    local seqs, before, pages, page = {}, 0, 0, nil
+    repeat
+      page = load_one(p, "l", "big", { before = before })
+      for i = #page.history, 1, -1 do table.insert(seqs, 1, page.history[i].seq) end
+      before, pages = page.before, pages + 1
+    until before == 0
+    assert.is_true(pages > 1)
+    local expected = {}
+    for i = 1, 90 do expected[i] = i + 10 end
+    assert.same(expected, seqs)
+    assert.equal(10, page.floor)
+    -- channels behind a large one are left for the next load
+    local a = ask("load", { { kind = "l", channel = "big", ttl = 600 }, { kind = "l", channel = "x", ttl = 600 } }, p)
+    assert.same({ "OK", 1 }, { a.answer, #a })
+    local cursor, values = "0", {}
+    repeat
+      page = load_one(p, "k", "big", { before = 1, cursor = cursor })
+      assert.same({}, page.history)
+      for _, value in ipairs(page.values) do values[value.key] = true end
+      cursor = page.cursor
+    until cursor == "0"
+    local n = 0
+    for _ in pairs(values) do n = n + 1 end
+    assert.equal(server:call("HLEN", KEYS .. "s:big"), n)
+  end)
+
+  it("mark a log once, and all of them", function()
+    start()
+    local p = join("a")
+    ask("pub", { event("x", "1"), event("x", "2") }, p)
+    local row = { channel = "x", history = 3, ttl = 600 }
+    assert.equal(3, ask("mark", { row }, p).seq)
+    assert.equal(3, ask("mark", { row }, p).seq) -- it is marked
+    local x = load_one(p, "l", "x")
+    assert.same({ "l", "l", "v" }, column(x.history, "kind"))
+    assert.same({ "v", "x", 2 }, { feed(2)[1].kind, feed(2)[1].channel, feed(2)[1].prior })
+    ask("pub", { event("x", "3") }, p)
+    assert.equal(5, ask("mark", { row }, p).seq)
+    assert.equal(6, ask("mark", { { channel = "none", history = 0, ttl = 600 } }, p).seq)
+    assert.same({ {}, 6 }, { load_one(p, "l", "none").history, load_one(p, "l", "none").floor })
+    assert.same({ "OK", 7 }, { ask("mark", {}, p).answer, ask("head", {}, p).mark })
+    assert.same({ "v", "" }, { feed(6)[1].kind, feed(6)[1].channel })
+  end)
+
+  it("beat: the nodes, the feed's length, whether a restart is safe", function()
+    start()
+    local p = join("a")
+    join("b")
+    local b = ask("beat", { label = "here", safe = "yes", feed_events = 5 }, p)
+    assert.same({ "OK", 2 }, { b.answer, b.nodes })
+    assert.same({ "1000", "1" }, server:call("HMGET", KEYS .. "m", "feedmax", "safe"))
+    assert.equal("OK", ask("beat", { label = "here", safe = "no", feed_events = 10000000 }, p).answer)
+    assert.same({ "100000", "0" }, server:call("HMGET", KEYS .. "m", "feedmax", "safe"))
+    assert.equal("OK", ask("beat", { label = "here" }, p).answer)
+    assert.same({ "100000", "0" }, server:call("HMGET", KEYS .. "m", "feedmax", "safe"))
+  end)
+
+  it("forget nodes that nobody has heard of for a day", function()
+    start()
+    join("old")
+    server:call("HSET", KEYS .. "n", "old", "1 here")
+    join("a")
+    assert.same({ "a" }, server:call("HKEYS", KEYS .. "n"))
+    assert.equal(0, server:call("HEXISTS", KEYS .. "m", "fence:old"))
+  end)
+
+  describe("refuse, and nothing has changed:", function()
+    local p
+
+    before_each(function()
+      start()
+      p = join("a")
+      ask("pub", { event("x", "1"), event("r", "1", { kind = "k", key = "a" }) }, p)
+    end)
+
+    after_each(function()
+      for name, value in pairs { maxmemory = 0, ["maxmemory-policy"] = "noeviction", ["min-replicas-to-write"] = 0 } do
+        assert.equal("OK", server:call("CONFIG", "SET", name, value))
+      end
+    end)
+
+    local function refused(why, change, calls)
+      local proof = {}
+      for name, value in pairs(p) do proof[name] = value end
+      for name, value in pairs(change or {}) do proof[name] = value end
+      local before = everything()
+      for what, args in pairs(calls or { pub = { event("x", "2") }, load = { { kind = "l", channel = "x", ttl = 600 } },
+        mark = { { channel = "x", history = 3, ttl = 600 } }, head = {}, beat = { label = "here" } }) do
+        assert.equal(why, ask(what, args, proof).answer, what)
+      end
+      assert.equal(before, everything())
+    end
+
+    it("another epoch", function() refused("EPOCH", { epoch = "E0" }) end)
+    it("an earlier connection's fence", function() refused("FENCE", { fence = "0" }) end)
+    it("a node without a fence", function() refused("FENCE", { slot = "b" }) end)
+    it("a server that knows less than this node", function() refused("BACK", { known = 99 }) end)
+    it("another history", function() refused("REPLID", { replid = ("0"):rep(40) }) end)
+
+    it("a key of another type, anywhere in a batch", function()
+      server:call("SET", KEYS .. "l:bad", "text")
+      server:call("SET", KEYS .. "s:bad2", "text")
+      server:call("LPUSH", KEYS .. "i:pay\0k", "text")
+      local good = event("x", "2")
+      refused("WRONGTYPE", nil, { pub = { good, event("bad", "1") } })
+      refused("WRONGTYPE", nil, { pub = { good, event("bad2", "1", { kind = "s" }) } })
+      refused("WRONGTYPE", nil, { pub = { good, event("pay", "1", { idempotency = "k" }) } })
+      refused("WRONGTYPE", nil, { mark = { { channel = "x", history = 3, ttl = 600 },
+        { channel = "bad", history = 3, ttl = 600 } } })
+    end)
+
+    it("a feed that is further than its head", function()
+      server:call("XADD", KEYS .. "f", "0-50", "k", "l")
+      refused("FAILED", nil, { pub = { event("x", "2") } })
+      assert.equal(50 + 2 ^ 20, join("a", p).joined.seq) -- which a join finds and mends
+    end)
+
+    it("no memory; what must go on goes on", function()
+      server:call("CONFIG", "SET", "maxmemory", "1")
+      refused("OOM", nil, { pub = { event("x", "2") } })
+      for what, args in pairs { load = { { kind = "l", channel = "x", ttl = 600 } }, head = {},
+        mark = { { channel = "x", history = 3, ttl = 600 } }, beat = { label = "here" } } do
+        assert.equal("OK", ask(what, args, p).answer, what)
+      end
+      assert.equal("2", join("a", p).fence)
+    end)
+
+    it("too few replicas", function()
+      server:call("CONFIG", "SET", "min-replicas-to-write", "1")
+      refused("NOREPLICAS", nil, { pub = { event("x", "2") }, beat = { label = "here" } })
+      assert.equal("NOREPLICAS", join("a", p).answer)
+      assert.equal("OK", ask("head", {}, p).answer)
+    end)
+
+    it("a script that was forgotten", function()
+      server:call("SCRIPT", "FLUSH")
+      refused("NOSCRIPT")
+    end)
+
+    it("keys of a newer version", function()
+      server:call("HSET", KEYS .. "m", "fmt", "2")
+      assert.equal("NEWER", join("a", p).answer)
+    end)
+
+    it("a server that has deleted keys", function()
+      server:call("CONFIG", "SET", "maxmemory-policy", "allkeys-random")
+      server:call("SET", "victim", ("x"):rep(1000))
+      server:call("HSET", KEYS .. "m", "evicted", "-1") -- as if one had gone since
+      refused("EVICTED", nil, { beat = { label = "here" } })
+      assert.is_true(join("a", p).joined.took)
+    end)
+  end)
+end)
+
+describe("an epoch", function()
+  after_each(leave)
+  teardown(leave_all)
+
+  local function publish(p, n)
+    for i = 1, n do
+      local a = ask("pub", { event("x", "d" .. i) }, p)
+      assert.equal("OK", a.answer)
+      p.known = a[1].seq
+    end
+  end
+
+  local function restart()
+    server:kill()
+    server:again()
+    load_scripts()
+  end
+
+  it("goes on while the process does, for each node, with a fence of its own for each connection", function()
+    start()
+    local a, b = join("a"), join("b")
+    assert.same({ a.epoch, false, "1" }, { b.epoch, b.joined.took, b.fence })
+    local again = join("a", a)
+    assert.same({ a.epoch, false, "2" }, { again.epoch, again.joined.took, again.fence })
+    assert.equal("FENCE", ask("pub", { event("x", "late") }, a).answer)
+    assert.equal("OK", ask("pub", { event("x", "1") }, again).answer)
+    assert.equal("OK", ask("pub", { event("x", "2") }, b).answer)
+  end)
+
+  it("ends with a restart that may have lost something; the next begins far above", function()
+    start { appendonly = "yes", appendfsync = "everysec" }
+    local a = join("a")
+    publish(a, 9)
+    restart()
+    local b = join("b", a)
+    assert.is_true(b.joined.took)
+    assert.equal(a.epoch .. ":9", b.joined.lineage)
+    assert.equal(9 + 2 ^ 20, b.joined.seq)
+    local entry = feed(9)[1]
+    assert.same({ "E", 9 + 2 ^ 20, 9, b.epoch, a.epoch },
+      { entry.kind, entry.seq, entry.prior, entry.event, entry.key })
+    assert.equal("EPOCH", ask("pub", { event("x", "late") }, { epoch = a.epoch, slot = "a", fence = "1", known = 0,
+      replid = b.replid }).answer)
+    publish(b, 1)
+    assert.same({ "d8", "d9", "d1" }, column(load_one(b, "l", "x").history, "data"))
+    assert.is_false(join("a", a).joined.took) -- the second to come finds it
+  end)
+
+  it("ends with a power cut: numbers that were lost are not given again", function()
+    start { appendonly = "yes", appendfsync = "everysec" }
+    local a = join("a")
+    publish(a, 20)
+    server:kill()
+    server:lose(1500)
+    server:again()
+    load_scripts()
+    local left = tonumber(server:call("HGET", KEYS .. "m", "seq"))
+    assert.is_true(left < 20, left)
+    local b = join("a", a)
+    assert.same({ true, a.epoch .. ":" .. left, 20 + 2 ^ 20 }, { b.joined.took, b.joined.lineage, b.joined.seq })
+  end)
+
+  it("goes on over a restart when every write was on the disk", function()
+    start { appendonly = "yes", appendfsync = "always" }
+    local a = join("a", { safe = "yes" })
+    publish(a, 5)
+    restart()
+    a.safe = "yes"
+    local b = join("a", a)
+    assert.same({ a.epoch, false, 5 }, { b.epoch, b.joined.took, b.joined.seq })
+    assert.not_equal(a.replid, b.replid)
+    assert.equal("REPLID", ask("pub", { event("x", "1") }, a).answer)
+    publish(b, 1)
+    -- but not when this node knows more than there is
+    restart()
+    assert.is_true(join("a", { epoch = b.epoch, known = 99, safe = "yes" }).joined.took)
+  end)
+
+  it("ends with FLUSHALL, and numbers begin anew", function()
+    start()
+    local a = join("a")
+    publish(a, 5)
+    server:call("FLUSHALL")
+    assert.equal("EPOCH", ask("pub", { event("x", "1") }, a).answer)
+    local b = join("a", a)
+    assert.same({ true, "", 0 }, { b.joined.took, b.joined.lineage, b.joined.seq })
+    publish(b, 1)
+  end)
+
+  it("ends when the head was deleted and the feed was not", function()
+    start()
+    local a = join("a")
+    publish(a, 5)
+    server:call("DEL", KEYS .. "m")
+    local b = join("b")
+    assert.same({ true, "", 5 + 2 ^ 20 }, { b.joined.took, b.joined.lineage, b.joined.seq })
+    assert.same({ "E", 5 }, { feed(5)[1].kind, feed(5)[1].prior })
+  end)
+
+  it("goes on densely when the feed was deleted and the head was not", function()
+    start()
+    local a = join("a")
+    publish(a, 5)
+    server:call("DEL", KEYS .. "f")
+    publish(a, 1)
+    assert.same({ 6 }, column(feed(), "seq"))
+  end)
+
+  it("keeps sixteen ancestors", function()
+    start()
+    local p = join("a")
+    for _ = 1, 20 do
+      server:call("HSET", KEYS .. "m", "run", "x")
+      p = join("a", p)
+    end
+    local _, commas = p.joined.lineage:gsub(",", "")
+    assert.equal(15, commas)
+    assert.truthy(p.joined.lineage:find("^E" .. joins - 1 .. ":"))
+  end)
+
+  describe("on two servers", function()
+    local master, replica
+
+    before_each(function()
+      master = redis.start { tcp = true, config = { ["repl-diskless-sync-delay"] = "0" } }
+      replica = redis.start { tcp = true, config = { replicaof = "127.0.0.1 " .. master.port,
+        ["repl-diskless-sync-delay"] = "0" } }
+      server = master
+      load_scripts()
+    end)
+
+    after_each(function()
+      master:stop()
+      replica:stop()
+      server = nil
+    end)
+
+    local function replicated()
+      assert.equal(1, master:call("WAIT", 1, 10000))
+    end
+
+    local function offset(s)
+      return tonumber(s:call("INFO", "replication"):match("master_repl_offset:(%d+)"))
+    end
+
+    -- A process that is ready to be asked, as a master.
+    local function turn_to(s)
+      server = s
+      load_scripts()
+    end
+
+    local function synced()
+      require("spec.support.deadline").eventually(function()
+        return replica:call("INFO", "replication"):find("master_link_status:up", 1, true)
+          and offset(replica) == offset(master)
+      end, 20, "the replica has caught up")
+    end
+
+    it("ends with a promotion; a replica is no server for us", function()
+      synced()
+      local a = join("a")
+      publish(a, 3)
+      replicated()
+      turn_to(replica)
+      assert.equal("REPLICA", join("a", a).answer)
+      replica:call("REPLICAOF", "NO", "ONE")
+      turn_to(replica)
+      local b = join("a", a)
+      assert.same({ true, a.epoch .. ":3", 3 + 2 ^ 20 }, { b.joined.took, b.joined.lineage, b.joined.seq })
+      publish(b, 1)
+    end)
+
+    it("is not fooled by a master that is demoted and promoted again under open connections", function()
+      synced()
+      local a = join("a")
+      publish(a, 3)
+      replicated()
+      replica:call("REPLICAOF", "NO", "ONE")
+      master:call("REPLICAOF", "127.0.0.1", replica.port)
+      assert.equal("REPLICA", ask("pub", { event("x", "late") }, a).answer)
+      require("spec.support.deadline").eventually(function()
+        return master:call("INFO", "replication"):find("master_link_status:up", 1, true)
+      end, 20, "the old master follows the new one")
+      assert.equal("REPLICA", ask("load", { { kind = "l", channel = "x", ttl = 600 } }, a).answer)
+      master:call("REPLICAOF", "NO", "ONE")
+      assert.equal("REPLID", ask("pub", { event("x", "late") }, a).answer)
+      assert.equal(3, #feed())
+      assert.is_true(join("a", a).joined.took)
+    end)
+  end)
+end)

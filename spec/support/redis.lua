@@ -1,0 +1,113 @@
+--- A real redis-server on a Unix socket, and on a free port with `tcp = true`, in a folder of its own that goes
+--- with it. The program is the system's, or what .ci/setup unpacks below build/.
+---   local server = redis.start { config = { appendonly = "yes" } }
+---   server.path, server.port, server.folder
+---   server:call("GET", "x")         on a connection of its own: a reply as in spec.support.resp
+---   server:send(bytes)              the reply to a command that is written already
+---   server:kill(), server:again()   the same folder, another process;  server:stop()
+---   server:lose(bytes)              cut so many bytes off the end of its append-only file
+local deadline = require("spec.support.deadline")
+local lfs = require("lfs")
+local process = require("spec.support.process")
+local resp = require("spec.support.resp")
+local socket = require("socket")
+
+local redis = { NAME = "redis-server" }
+
+local Server = {}
+Server.__index = Server
+
+local BELOW = "/build/redis-server/usr"
+
+-- The program, and where its libraries are when it was unpacked.
+local function program()
+  if lfs.attributes("/usr/bin/redis-server") then return "/usr/bin/redis-server" end
+  local path = lfs.currentdir() .. BELOW .. "/bin/redis-server"
+  if not lfs.attributes(path) then return nil end
+  local pipe <close> = assert(io.popen("find " .. process.quote(lfs.currentdir() .. BELOW)
+    .. " -name '*.so*' -printf '%h\\n' | sort -u"))
+  return path, (pipe:read("a"):gsub("\n$", ""):gsub("\n", ":"))
+end
+
+function redis.installed()
+  return program() ~= nil
+end
+
+function redis.free_port()
+  local s = assert(socket.bind("127.0.0.1", 0))
+  local _, port = s:getsockname()
+  s:close()
+  return math.tointeger(tonumber(port))
+end
+
+--- options: config ({ name = value }), tcp, folder (another server's).
+function redis.start(options)
+  options = options or {}
+  local self = setmetatable({ config = options.config or {}, folder = process.temp_dir() }, Server)
+  self.path = self.folder .. "/s"
+  self.port = options.tcp and redis.free_port() or 0
+  self:again()
+  return self
+end
+
+--- A connection: a function that sends bytes and returns the reply.
+function Server:connect()
+  local unix = require("socket.unix")
+  local s = assert((type(unix) == "table" and unix.stream or unix)())
+  assert(s:connect(self.path))
+  s:settimeout(10 * deadline.scale)
+  return s
+end
+
+function Server:send(bytes)
+  local s = self.connection
+  assert(s:send(bytes))
+  return resp.read(function() return (assert(s:receive("*l")):gsub("\r$", "")) end,
+    function(n) return n == 0 and "" or assert(s:receive(n)) end)
+end
+
+function Server:call(...)
+  return self:send(resp.command(...))
+end
+
+--- Start it, in its folder.
+function Server:again()
+  local path, libraries = program()
+  assert(path, "no redis-server; .ci/setup test brings it")
+  local words = { path, "--port", self.port, "--bind", "127.0.0.1", "--unixsocket", self.path, "--dir", self.folder,
+    "--save", "", "--databases", "4" }
+  for name, value in pairs(self.config) do
+    words[#words + 1] = "--" .. name
+    words[#words + 1] = value
+  end
+  os.remove(self.path)
+  self.process = process.spawn(words, { env = { LD_LIBRARY_PATH = libraries } })
+  deadline.eventually(function()
+    if self.process:code() then deadline.give_up("redis-server: " .. self.process:log()) end
+    self.connection = self:connect()
+    return self:call("PING") == "PONG"
+  end, 20, "redis-server answers")
+end
+
+function Server:kill()
+  self.connection:close()
+  self.process:kill()
+end
+
+function Server:stop()
+  if not self.process:code() then self:kill() end
+  process.remove_dir(self.folder)
+end
+
+--- Cut so many bytes off what it has written last, as a power cut does. It must not run.
+function Server:lose(bytes)
+  for name in lfs.dir(self.folder .. "/appendonlydir") do
+    local path = self.folder .. "/appendonlydir/" .. name
+    if name:find("incr") then
+      local size = lfs.attributes(path, "size")
+      assert(os.execute(("truncate -s %d %s"):format(size - bytes, process.quote(path))))
+    end
+  end
+end
+
+return redis
