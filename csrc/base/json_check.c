@@ -1,6 +1,7 @@
 /* One pass, with a bit for each array or object that is open; see json_check.h. */
 #include "base/json_check.h"
 
+#include "base/blank.h"
 #include "base/bounds.h"
 
 #include <stdint.h>
@@ -10,12 +11,8 @@ struct scan {
     const char *p, *end;
 };
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t' || c == '\n' || c == '\r';
-}
-
 static void skip_blanks(struct scan *s) {
-    while (s->p < s->end && is_blank(*s->p)) s->p++;
+    while (s->p < s->end && blank_in_json(*s->p)) s->p++;
 }
 
 static bool take(struct scan *s, char c) {

@@ -1,6 +1,8 @@
 /* Two passes: whether it must be quoted, and the text; see quoted.h. */
 #include "base/quoted.h"
 
+#include "base/blank.h"
+
 #include <string.h>
 
 #define LINE_MAX_BYTES 76
@@ -18,12 +20,8 @@ static bool next_line(struct slice *rest, struct slice *line) {
     return true;
 }
 
-static bool is_blank(char c) {
-    return c == ' ' || c == '\t';
-}
-
 static bool is_plain_line(struct slice line) {
-    if (line.n > LINE_MAX_BYTES || (line.n > 0 && is_blank(line.p[line.n - 1])))
+    if (line.n > LINE_MAX_BYTES || (line.n > 0 && blank_in_line(line.p[line.n - 1])))
         return false;
     for (size_t i = 0; i < line.n; i++)
         if ((line.p[i] < ' ' && line.p[i] != '\t') || line.p[i] >= 0x7f) return false;
@@ -42,8 +40,8 @@ static char *quote_line(char *out, struct slice line) {
     size_t width = 0;
     for (size_t i = 0; i < line.n; i++) {
         unsigned char c = (unsigned char)line.p[i];
-        bool bare =
-            (c > ' ' && c < 0x7f && c != '=') || (is_blank((char)c) && i + 1 < line.n);
+        bool bare = (c > ' ' && c < 0x7f && c != '=') ||
+                    (blank_in_line((char)c) && i + 1 < line.n);
         size_t n = bare ? 1 : 3;
         if (width + n > LINE_MAX_BYTES - 1) {
             *out++ = '=';

@@ -1,7 +1,7 @@
 /* Digests, keys and hashes for Lua; see crypto.h. */
 #include "bind/crypto.h"
 
-#include "base/base64url.h"
+#include "base/base64.h"
 #include "base/bounds.h"
 #include "base/rand.h"
 #include "base/status.h"
@@ -55,9 +55,9 @@ static int l_random_bytes(lua_State *L) {
 /* core.base64url(bytes) -> text */
 static int l_base64url(lua_State *L) {
     struct slice bytes = lx_checkslice(L, 1);
-    size_t n = base64url_text_size(bytes.n);
+    size_t n = base64_url_size(bytes.n);
     luaL_Buffer b;
-    base64url_write(luaL_buffinitsize(L, &b, n), bytes);
+    base64_write_url(luaL_buffinitsize(L, &b, n), bytes);
     luaL_pushresultsize(&b, n);
     return 1;
 }
@@ -66,8 +66,7 @@ static int l_base64url(lua_State *L) {
 static int l_from_base64url(lua_State *L) {
     struct slice text = lx_checkslice(L, 1);
     luaL_Buffer b;
-    ssize_t n =
-        base64url_read(luaL_buffinitsize(L, &b, base64url_bytes_max(text.n)), text);
+    ssize_t n = base64_read_url(luaL_buffinitsize(L, &b, base64_bytes_max(text.n)), text);
     luaL_pushresultsize(&b, n < 0 ? 0 : (size_t)n);
     if (n < 0) lua_pushnil(L);
     return 1;

@@ -6,6 +6,7 @@
  * 2^53 as 1.0 or 1e3. Other numbers become the nearest double; what is beyond all doubles is
  * refused. Arrays get a metatable, so that
  * they are arrays when they are written again. */
+#include "base/blank.h"
 #include "base/bounds.h"
 #include "base/number.h"
 #include "base/utf8.h"
@@ -213,7 +214,7 @@ static int read_string(struct reader *r) {
 
 /* The next byte that is no white space. */
 static char next(struct reader *r) {
-    while (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t') r->at++;
+    while (blank_in_json(*r->at)) r->at++;
     return *r->at;
 }
 

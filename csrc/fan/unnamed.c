@@ -1,6 +1,7 @@
 /* One walk over the lines, and over the JSON in them; see unnamed.h. */
 #include "fan/unnamed.h"
 
+#include "base/blank.h"
 #include "base/bounds.h"
 
 #include <string.h>
@@ -39,7 +40,7 @@ static bool is_one_of(char c, const char *set) {
 }
 
 static void skip_blanks(struct rest *r) {
-    while (r->p < r->end && is_one_of(*r->p, " \t\n\r")) r->p++;
+    while (r->p < r->end && blank_in_json(*r->p)) r->p++;
 }
 
 static bool take(struct rest *r, char c) {

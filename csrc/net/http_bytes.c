@@ -1,6 +1,8 @@
 /* Byte classes of HTTP and the small comparisons built on them. */
 #include "net/http_bytes.h"
 
+#include "base/blank.h"
+
 #include <string.h>
 
 /* Bits of enum http_byte, sixteen bytes a row. */
@@ -59,12 +61,8 @@ bool http_is(struct slice s, const char *lower) {
     return i == s.n && lower[i] == '\0';
 }
 
-static inline bool is_blank(char c) {
-    return c == ' ' || c == '\t';
-}
-
 struct slice http_trim(struct slice s) {
-    while (s.n > 0 && is_blank(s.p[s.n - 1])) s.n--;
-    while (s.n > 0 && is_blank(s.p[0])) s.p++, s.n--;
+    while (s.n > 0 && blank_in_line(s.p[s.n - 1])) s.n--;
+    while (s.n > 0 && blank_in_line(s.p[0])) s.p++, s.n--;
     return s;
 }
