@@ -98,13 +98,18 @@ static bool asks_for(const struct request *r, const char *name, const char *valu
     return n >= 0 && slice_eq(slice_of(text, (size_t)n), slice_str(value));
 }
 
+bool request_find_names(struct request *r) {
+    r->unnamed = asks_for(r, "named", "0");
+    return r->unnamed || asks_for(r, "named", "1") ||
+           url_query_get(r->query, "named", NULL, 0) == -404;
+}
+
 bool request_find_form(struct request *r) {
     struct http_fields sent = request_fields(r);
     int text = http_accepts(sent, "text/event-stream");
     int json = http_accepts(sent, "application/json");
     bool may = slice_eq_lit(r->method, "GET") || r->is_head;
     bool asks = asks_for(r, "mode", "poll");
-    r->unnamed = asks_for(r, "named", "0");
     r->pads = asks_for(r, "padding", "true");
     bool wants_json = asks ? json > text : text == 0 && http_is_named(json);
     r->polls = POLL_NO;

@@ -126,9 +126,12 @@ bool request_in_pieces(const struct request *r);
 /* Whether it is answered with a stream, and so are refusals. */
 bool request_streams(const struct request *r);
 
-/* Which form of a stream it accepts: that becomes 'polls', and its query 'unnamed' and 'pads'. A poll is one that asks for it
- * (?mode=poll), or accepts nothing but JSON. False: none. */
+/* Which form of a stream it accepts: that becomes 'polls', and its query 'pads'. A poll is one
+ * that asks for it (?mode=poll), or accepts nothing but JSON. False: none. */
 bool request_find_form(struct request *r);
+
+/* Whether its events have names: 'unnamed'. False: the query says neither 0 nor 1. */
+bool request_find_names(struct request *r);
 /* Whether what answers it is a client of the app: a stream, or a feed that is read live. */
 bool request_opens_client(const struct request *r);
 /* That client, new. Owned; 'user' and 'written' as in client.h. */

@@ -62,6 +62,15 @@ describe("a stream without names", function()
     assert.equal("b", named:events()[2].event)
   end)
 
+  it("is not what another value than 0 asks for, which is refused", function()
+    for _, value in ipairs { "false", "", "00", "2", "no", ("0"):rep(9), "%30%30" } do
+      local x = t:connect("/all?named=" .. value)
+      assert.same({ 422, "named" }, { x.status, json.decode(x.body).error.field }, value)
+      x:close()
+    end
+    assert.equal(200, t:connect("/all?named=%30&mode=live").status)
+  end)
+
   it("opens late, and polls, in the same way", function()
     local c = t:connect("/late?named=0")
     t:advance(4)

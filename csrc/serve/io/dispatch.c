@@ -99,6 +99,7 @@ static struct eventid find_last_id(const struct request *r) {
 
 static int check_stream(struct request *r) {
     if (!request_find_form(r)) return 406;
+    if (!request_find_names(r)) return 422;
     r->last_id = find_last_id(r);
     return r->last_id.kind == EVENTID_STOP ? 204 : 0;
 }
@@ -245,6 +246,7 @@ static const char *explain(const struct conn *c, const struct request *r, int st
         return "this is an event stream: accept text/event-stream, or application/json "
                "for a poll";
     case 415: return "a body may have no content-encoding but identity";
+    case 422: return "0 (all events come without a name) or 1 is expected";
     case 421: return "this name is not in --allow-host";
     case 429:
         return r->has_no_place ? "this address has too many streams"
@@ -293,6 +295,8 @@ static int answer_error(struct conn *c, struct request *r, const struct http_to 
         field = (struct http_field){slice_str("Retry-After"), slice_str(seconds)};
     struct http_fields fields = {&field, status == 415 || status == 429};
     struct http_error e = {.status = status, .message = explain(c, r, status)};
+    if (status == 422)
+        e.field = "named"; /* the rest of a query is judged with the plan */
     return http_write_error(&c->talk->out, to, &e, fields);
 }
 
