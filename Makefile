@@ -1,11 +1,11 @@
-# Targets: help all run react screenshots docs test test-full check asan tsan fuzz bench compare format install clean
+# Targets: help all run react screenshots docs test test-full check asan tsan fuzz bench compare format version install clean
 #
 # all      the module, into build/         run    install what is missing, serve the showcase
 # test     the same, run every spec        test-full  with the large counts too (half an hour)
 # check    linters, zero warnings          asan tsan  the specs with gcc's sanitizers
 # fuzz     FUZZ_SECONDS=20 a target        bench compare  against raw sockets; other servers (spec/bench/)
 # format   clang-format all C files        docs   pages of the documents, into build/docs
-# install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR
+# install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR   version  prints it; VERSION=0.2.0 sets it
 # react    build examples/react, serve it by Caddy   screenshots  doc/images: PAGES="devices reload", or all
 # Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread, V=1 (show commands),
 # URING=no, HIREDIS=no, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR; _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
@@ -40,7 +40,7 @@ COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -p
 # -z nodelete: a thread's code must outlive lua_close. No liblua: the interpreter brings its own.
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR) $(ZLIB_LIBDIR) $(ZSTD_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD))) .ci/lua
-.PHONY: help all core run react screenshots docs test test-full check asan tsan fuzz bench compare format install install-lua clean
+.PHONY: help all core run react screenshots docs test test-full check asan tsan fuzz bench compare format version install install-lua clean
 all: core $(MODULES) build/bin/sluice build/npm/README.md ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
@@ -50,8 +50,8 @@ screenshots: ; @.ci/setup screenshots && $(MAKE) all && node .ci/screenshots.mjs
 docs: ; @.ci/setup docs && $(LUA) .ci/docs/build.lua
 test: ; @.ci/setup test $(SPEC) && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
 test-full: ; @SLUICE_SPEC_FULL=1 $(MAKE) test
-asan: ; @$(MAKE) test SAN=address
-tsan: ; @$(MAKE) test SAN=thread
+asan tsan: ; @$(MAKE) test SAN=$(if $(filter asan,$@),address,thread)
+version: ; @.ci/version $(VERSION)
 check: ; @.ci/setup check && $(MAKE) all && LUA=$(LUA) CC=$(CC) .ci/check
 bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
 compare: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/compare/run.lua $(COMPARE)

@@ -1,5 +1,5 @@
-/* The version of Sluice, said once: the rockspec, the command and the CHANGELOG are
- * compared with it by spec/repo/rockspec_spec.lua. */
+/* The version of Sluice. `make version VERSION=0.2.0` writes it here and into the files whose
+ * format wants a copy; spec/repo/version_spec.lua holds them equal. */
 #ifndef SLUICE_BASE_VERSION_H
 #define SLUICE_BASE_VERSION_H
 

@@ -98,11 +98,15 @@ describe("the pages", function()
 
   it("name commands that exist", function()
     local makefile, setup = tree.read("Makefile"), tree.read(".ci/setup")
+    local targets = {}
+    for names in makefile:gmatch("\n([%l -]+):[^=]") do
+      for name in names:gmatch("%S+") do targets[name] = true end
+    end
     for _, block in ipairs(doc.blocks) do
       for line in (block.lang == "sh" and block.text or ""):gmatch("[^\n]+") do
         local target = line:match("^make ([%l-]+)")
         local file = line:match("LUAROCKS_CONFIG=(%S+)")
-        if target then assert.truthy(makefile:find("\n" .. target .. ":", 1, true), line) end
+        if target then assert.truthy(targets[target], line) end
         if file then assert.equal("file", lfs.attributes(file, "mode")) end
         for package in (line:match("apt%-get install (.*)") or ""):gmatch("%S+") do
           assert.truthy(setup:find("%f[%w]" .. package:gsub("%p", "%%%0") .. "%f[^%w.-]"), package)

@@ -82,20 +82,10 @@ describe("the rock", function()
     assert.matches("shape_spec%.lua +%d+ ok", luarocks("test " .. rockspec .. " -- spec/unit/shape_spec.lua"))
   end)
 
-  it("has one version: rockspec, header, core and command", function()
-    local name = tree.files("^sluice%-.*%.rockspec$")
-    assert.equal(1, #name)
-    local version = name[1]:match("^sluice%-(.+)%-%d+%.rockspec$")
-    local rockspec = {}
-    assert(loadfile(name[1], "t", rockspec))()
-    assert.equal(version, rockspec.version:match("^(.+)%-%d+$"))
-    assert.equal("v" .. version, rockspec.source.tag)
-    assert.equal(version, tree.read("csrc/base/version.h"):match('#define SLUICE_VERSION "([^"]+)"'))
-    assert.equal(version, require("sluice.core").version)
+  it("says its version where it is installed", function()
     for _, place in ipairs { made, installed } do
-      local code, output = process.run({ place .. "/bin/sluice", "--version" }, { dir = "/" })
-      assert.equal(0, code, output)
-      assert.truthy(output:find(version, 1, true), output)
+      assert.same({ 0, "sluice " .. require("sluice.core").version .. "\n" },
+        { process.run({ place .. "/bin/sluice", "--version" }, { dir = "/" }) })
     end
   end)
 
