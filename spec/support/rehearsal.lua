@@ -288,7 +288,7 @@ function rehearsal.sink()
   return { write = function(self, ...)
     for _, part in ipairs({ ... }) do parts[#parts + 1] = part end
     return self
-  end, text = function() return table.concat(parts) end }
+  end, flush = function(self) return self end, text = function() return table.concat(parts) end }
 end
 
 return rehearsal

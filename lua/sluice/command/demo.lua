@@ -9,6 +9,21 @@ local demo = { name = "demo" }
 
 local APP = "examples/showcase/app.lua"
 
+-- What to do next, by lines that may be copied.
+local GUIDE = [[
+
+The showcase is at %s/ until Ctrl-C. In another terminal:
+
+  curl -N '%s/api/showcase?match=7&device=boiler'    # what the page is sent
+  curl -H 'X-API-Key: your-api-key' --json '{"message":"Hello"}' %s/api/sse/notification
+
+Change a limit in %s and save: the page follows.
+An app of your own, when you have seen it (Ctrl-C):
+
+  %s new %s
+
+]]
+
 --- Add the command to the parser.
 -- @param parser of argparse
 function demo.add(parser)
@@ -21,12 +36,19 @@ function demo.add(parser)
   help.add(command, { "sluice demo --port 8080" }, run.CODES)
 end
 
+local function guide(url)
+  local rules = places.find("examples/showcase/rules.lua")
+  local command = places.command()
+  local is_checkout = core.real_path(places.FOLDER .. "../../build/bin/sluice") ~= nil
+  return GUIDE:format(url, url, url, rules, command, is_checkout and "../board" or "board")
+end
+
 -- What `sluice run` would be given: the app's path, its own place for data, demo mode.
 local function as_run(given)
   local path = places.find(APP)
   if path then
     return { app = path, host = given.host, port = given.port, no_watch = given.no_watch,
-      demo = true, second = true, link = true, data = path:gsub("app%.lua$", "sluice-data") }
+      demo = true, second = true, guide = guide, data = path:gsub("app%.lua$", "sluice-data") }
   end
   return nil, ("the showcase is not installed: there is no %s%s"):format(places.FOLDER, APP)
 end

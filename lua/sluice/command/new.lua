@@ -114,15 +114,6 @@ local function template_fault(name)
     near and (", did you mean '%s'?"):format(near) or "", table.concat(NAMES, ", "))
 end
 
--- How a shell finds this command: by its name, or in a checkout by its path.
-local function called()
-  for folder in (os.getenv("PATH") or ""):gmatch("[^:]+") do
-    if core.real_path(folder .. "/sluice") then return "sluice" end
-  end
-  local main = package.searchpath("sluice.main", package.path) or ""
-  return core.real_path((main:gsub("lua/sluice/main%.lua$", "build/bin/sluice"))) or "sluice"
-end
-
 --- Run it.
 -- @tparam table given what the parser found
 -- @tparam function usage called with a message when the use is wrong; returns the exit code
@@ -136,7 +127,7 @@ function new.run(given, usage, out, err)
     return 1
   end
   local quoted = folder:find("[^%w/._-]") and "'" .. folder .. "'" or folder
-  local command = called()
+  local command = places.command()
   out:write(("%s: made from the template %s. Next:\n  cd %s\n  %s run app.lua      # and open "
     .. "http://127.0.0.1:5121/\n  %s test --watch     # in another terminal\n")
     :format(folder, given.template, quoted, command, command))

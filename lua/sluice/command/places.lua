@@ -19,4 +19,13 @@ function places.find(path)
   end
 end
 
+--- How a shell finds the command: by its name, or in a checkout by its path.
+-- @treturn string
+function places.command()
+  for folder in (os.getenv("PATH") or ""):gmatch("[^:]+") do
+    if core.real_path(folder .. "/sluice") then return "sluice" end
+  end
+  return core.real_path(places.FOLDER .. "../../build/bin/sluice") or "sluice"
+end
+
 return places

@@ -46,18 +46,20 @@ local function report(message, code, problem, err)
   return code == "ELOCKED" and LOCKED or 1
 end
 
--- The link has the admin key in it, which is for no file.
+-- What is printed once it listens. The link has the admin key in it, which is for no file.
 local function show_link(given, settings, out)
-  if not (given.link or core.is_terminal(1)) then return end
-  function settings.ready(link)
-    out:write("console: ", link, "\n")
+  if not (given.guide or core.is_terminal(1)) then return end
+  function settings.ready(url, link)
+    if given.guide then out:write(given.guide(url)) end
+    if link then out:write("console: ", link, "\n") end
     out:flush()
   end
 end
 
 --- Run it.
 -- @tparam table given what the parser found; `second`: with a second server for visitors to break;
---   `link`: prints the link to the console wherever it goes, else only on a terminal
+--   `guide`: makes of the server's URL what is printed once it listens, and the link to the console
+--   is printed wherever that goes, else only on a terminal
 -- @tparam function usage called with a message when the use is wrong; returns the exit code
 -- @treturn integer exit code
 function run.run(given, usage, out, err)

@@ -43,13 +43,13 @@ local function urls_of(host, port, scheme)
   return table.concat(urls, ", ")
 end
 
--- Where the console is, for a browser of this machine.
-local function lead_to_console(self, settings, port, secure)
+-- It listens: where it is, and the console, for a browser of this machine.
+local function tell_where(self, settings, port, secure)
   local host = secure and settings.tls_host or settings.host
-  self.console:at(url_of(LOOPBACK[host] or host, secure or port, secure and "https"),
-    self.admin_key)
+  local own = url_of(LOOPBACK[host] or host, secure or port, secure and "https")
+  self.console:at(own, self.admin_key)
   local link = self.console.link
-  if link and settings.ready then settings.ready(link.url .. link.path) end
+  if settings.ready then settings.ready(own, link and link.url .. link.path) end
 end
 
 --- The generation of a path or of an app object.
@@ -141,7 +141,7 @@ local function start(target, settings)
   if agent then
     core.log("info", ("agent-check on %s port %d"):format(settings.metrics_host, agent))
   end
-  lead_to_console(self, settings, port, secure)
+  tell_where(self, settings, port, secure)
   if settings.demo then
     core.log("warn", "--demo: keys that everybody knows may be valid: let no proxy lead here")
   end
@@ -150,7 +150,8 @@ end
 
 --- Serve until the server is stopped.
 -- @tparam string|sluice.App target the app's file, or an app made in this program
--- @tparam table settings from config.resolve; `ready`: called with the link to the console
+-- @tparam table settings from config.resolve; `ready`: called once it listens, with its URL for a
+--   browser of this machine and the link to the console, if there is one
 -- @treturn boolean|nil true and the code of an os.exit; or nil, message, code ("ELOAD": the
 --   script), failure
 function serve.run(target, settings)
