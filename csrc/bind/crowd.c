@@ -3,9 +3,21 @@
 #include "base/status.h"
 #include "bind/lookup.h"
 #include "bind/server_type.h"
+#include "net/tls.h"
 
 #include <errno.h>
 #include <stdio.h>
+
+/* The fields `tls`, `ca` (NULL: the system) and `any`: whom to trust; NULL without a message: no
+ * TLS. */
+static struct tls_client *read_tls(lua_State *L, char *why, size_t size) {
+    why[0] = '\0';
+    if (!lx_field_bool(L, 2, "tls", false)) return NULL;
+    bool any = lx_field_bool(L, 2, "any", false);
+    lua_getfield(L, 2, "ca"); /* the table keeps it */
+    const char *ca = luaL_optstring(L, -1, NULL);
+    return tls_client_new(ca, any, why, size);
+}
 
 static int fail_readers(lua_State *L, int err, uint64_t limit) {
     char text[100];
@@ -16,8 +28,8 @@ static int fail_readers(lua_State *L, int err, uint64_t limit) {
     return lx_fail_text(L, err, text);
 }
 
-/* server:crowd{ host =, port =, request =, mark =, time =, readers =, rate = } -> true
- *   | nil, message, code: one at a time */
+/* server:crowd{ host =, port =, request =, mark =, time =, readers =, rate =, tls =, ca =, any = }
+ *   -> true | nil, message, code: one at a time */
 static int l_crowd(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TTABLE);
@@ -28,16 +40,24 @@ static int l_crowd(lua_State *L) {
     struct crowd_options o = {.request = lx_field_slice(L, 2, "request"),
                               .mark = lx_field_slice(L, 2, "mark"),
                               .time = lx_field_slice(L, 2, "time"),
+                              .host = host,
                               .readers = (uint32_t)readers,
                               .rate = lx_field_number(L, 2, "rate", 0)};
+    char why[256];
     uint64_t limit = 0;
     int err = lx_find_address(host, lx_field_port(L, 2, "port"), &o.to, &o.to_n);
     if (err < 0) return lx_fail_text(L, err, "no address has this name");
     err = crowd_allow(o.readers, &limit);
-    if (err == 0) err = crowd_new(&s->crowd, &s->server->loop, &o);
     if (err < 0) return fail_readers(L, err, limit);
-    lua_pushboolean(L, true);
-    return 1;
+    o.tls = read_tls(L, why, sizeof why);
+    if (!o.tls && why[0]) return lx_fail_text(L, E_INVAL, why);
+    err = crowd_new(&s->crowd, &s->server->loop, &o); /* nothing raises behind read_tls */
+    if (err == 0) {
+        lua_pushboolean(L, true);
+        return 1;
+    }
+    if (o.tls) tls_client_free(o.tls);
+    return lx_fail(L, err);
 }
 
 static struct crowd *check_crowd(lua_State *L) {

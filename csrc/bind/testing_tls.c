@@ -53,7 +53,7 @@ static int refuse(lua_State *L, const char *why) {
 static int l_client(lua_State *L) {
     char why[256];
     struct side *side = new_side(L);
-    side->client = tls_client_new(luaL_optstring(L, 1, NULL), why, sizeof why);
+    side->client = tls_client_new(luaL_optstring(L, 1, NULL), false, why, sizeof why);
     return side->client ? 1 : refuse(L, why);
 }
 

@@ -47,16 +47,18 @@ void crowd_go_on(struct crowd *crowd) {
 
 /* Copy the texts behind each other, so that one block owns them. */
 static void copy_texts(struct crowd *crowd, const struct crowd_options *o) {
-    const struct slice all[] = {o->request, o->mark, o->time};
-    struct slice copies[3];
-    size_t n = o->request.n + o->mark.n + o->time.n;
-    char *at = crowd->texts = mem_new(n + 1);
-    for (int i = 0; i < 3; i++) {
+    const struct slice all[] = {o->request, o->mark, o->time, o->host};
+    struct slice copies[4];
+    size_t n = o->request.n + o->mark.n + o->time.n + o->host.n;
+    char *at = crowd->texts = mem_new(n + 4);
+    for (int i = 0; i < 4; i++) {
         if (all[i].n > 0) memcpy(at, all[i].p, all[i].n);
         copies[i] = slice_of(at, all[i].n);
         at += all[i].n;
+        *at++ = '\0'; /* OpenSSL wants one behind the host */
     }
     crowd->options.request = copies[0];
+    crowd->options.host = copies[3];
     crowd->words = (struct event_words){.mark = copies[1], .time = copies[2]};
 }
 
@@ -87,6 +89,7 @@ void crowd_free(struct crowd *crowd) {
     crowd->opened = crowd->options.readers; /* no more are */
     for (size_t i = 0; i < crowd->options.readers; i++) member_close(&crowd->readers[i]);
     ev_timer_stop(crowd->loop->ev, &crowd->opener);
+    if (crowd->options.tls) tls_client_free(crowd->options.tls);
     mem_free(crowd->texts);
     mem_free(crowd);
 }

@@ -1,6 +1,6 @@
 /* A crowd: many readers of one event stream, counted together.
  *
- * What `sluice bench` runs, against any server that speaks HTTP/1.1. Readers are opened at a
+ * What `sluice bench` runs, against any server that speaks HTTP/1.1, with or without TLS. Readers are opened at a
  * rate, parse what comes (chunked or bare), and are not opened again when they end. Counts
  * are of all readers since crowd_measure.
  *
@@ -20,11 +20,14 @@
 #include <sys/socket.h>
 
 struct crowd;
+struct tls_client;
 
 struct crowd_options {
     struct sockaddr_storage to;
     socklen_t to_n;
-    struct slice request; /* the whole head that each reader sends (copied) */
+    struct tls_client *tls; /* whom to trust (takes); NULL: no TLS */
+    struct slice host;      /* whose certificate is wanted then (copied) */
+    struct slice request;   /* the whole head that each reader sends (copied) */
     struct slice
         mark; /* what the data of our own events hold (copied); empty: none are */
     struct slice
@@ -49,7 +52,7 @@ struct crowd_counts {
     struct hist latency; /* of events with a time, us */
 };
 
-/* Borrows the loop; begins to connect. 0, E_NOMEM or a negative errno. */
+/* Borrows the loop; begins to connect. 0, E_NOMEM or a negative errno: then 'tls' is not taken. */
 int crowd_new(struct crowd **out, struct loop *loop, const struct crowd_options *options);
 void crowd_free(struct crowd *crowd); /* takes; NULL is fine. Connections end */
 

@@ -20,8 +20,10 @@ void member_close(struct member *r) {
     if (r->state == MEMBER_IDLE) return;
     if (r->state == MEMBER_OPEN) crowd->order.open = --crowd->counts.open;
     else crowd->counts.waiting--;
-    if (r->state == MEMBER_CONNECTING) crowd->under_way--;
+    if (r->state == MEMBER_CONNECTING || r->state == MEMBER_HANDSHAKE) crowd->under_way--;
     ev_io_stop(crowd->loop->ev, &r->io);
+    tls_free(r->tls);
+    r->tls = NULL;
     if (r->fd >= 0) close(r->fd);
     buf_free(&r->head);
     event_deinit(&r->event);
@@ -46,7 +48,7 @@ static void refuse(struct member *r, int status) {
 /* Over: 'result' is 0 (the server closed) or what was wrong. A body without chunks ends so in
  * order, one with them by its last chunk only. */
 static void end(struct member *r, ssize_t result) {
-    if (r->state == MEMBER_HEAD) {
+    if (r->state != MEMBER_OPEN) {
         fail(r, result < 0 ? (int)-result : ECONNRESET);
         return;
     }
@@ -206,37 +208,76 @@ static void take_head(struct member *r, struct slice bytes) {
 
 /* ---- The connection ------------------------------------------------------------------- */
 
-static void on_connected(struct member *r) {
+static void watch(struct member *r, int events) {
+    struct ev_loop *ev = r->crowd->loop->ev;
+    ev_io_stop(ev, &r->io);
+    ev_io_set(&r->io, r->fd, events);
+    ev_io_start(ev, &r->io);
+}
+
+static void watch_tls(struct member *r) {
+    watch(r, tls_wants(r->tls) == TLS_WANTS_WRITE ? EV_WRITE : EV_READ);
+}
+
+static void send_request(struct member *r) {
     struct crowd *crowd = r->crowd;
-    int error = 0;
-    socklen_t size = sizeof error;
-    (void)getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &error, &size);
-    if (error) {
-        fail(r, error);
-        return;
-    }
-    ssize_t sent = sock_send(r->fd, crowd->options.request, (struct slice){0});
-    if (sent != (ssize_t)crowd->options.request.n) {
+    struct slice request = crowd->options.request, none = {0};
+    ssize_t sent =
+        r->tls ? tls_write(r->tls, request, none) : sock_send(r->fd, request, none);
+    if (sent != (ssize_t)request.n) {
         fail(r, sent < 0 ? (int)-sent : EAGAIN);
         return;
     }
     r->state = MEMBER_HEAD;
     crowd->under_way--;
-    ev_io_stop(crowd->loop->ev, &r->io);
-    ev_io_set(&r->io, r->fd, EV_READ);
-    ev_io_start(crowd->loop->ev, &r->io);
+    watch(r, EV_READ);
     crowd_go_on(crowd);
+}
+
+static void shake_hands(struct member *r) {
+    int err = tls_handshake(r->tls);
+    if (err == 0) send_request(r);
+    else if (err == -EAGAIN) watch_tls(r);
+    else fail(r, -err);
+}
+
+static void on_connected(struct member *r) {
+    const struct crowd_options *o = &r->crowd->options;
+    int error = 0;
+    socklen_t size = sizeof error;
+    (void)getsockopt(r->fd, SOL_SOCKET, SO_ERROR, &error, &size);
+    if (error) {
+        fail(r, error);
+    } else if (!o->tls) {
+        send_request(r);
+    } else if ((r->tls = tls_client_open(o->tls, r->fd, o->host.p,
+                                         slice_str("\x08http/1.1")))) {
+        r->state = MEMBER_HANDSHAKE;
+        shake_hands(r);
+    } else {
+        fail(r, ENOMEM);
+    }
+}
+
+/* The next bytes of the answer, as sock_read says it. */
+static ssize_t read_bytes(struct member *r) {
+    char *into = r->crowd->bytes;
+    if (!r->tls) return sock_read(r->fd, into, sizeof r->crowd->bytes);
+    ssize_t n = tls_read(r->tls, into, sizeof r->crowd->bytes);
+    if (n == -EAGAIN) watch_tls(r);
+    return n;
 }
 
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     (void)ev, (void)events;
     struct member *r = io->data;
     struct crowd *crowd = r->crowd;
-    if (r->state == MEMBER_CONNECTING) {
-        on_connected(r);
+    if (r->state == MEMBER_CONNECTING || r->state == MEMBER_HANDSHAKE) {
+        if (r->state == MEMBER_CONNECTING) on_connected(r);
+        else shake_hands(r);
         return;
     }
-    ssize_t n = sock_read(r->fd, crowd->bytes, sizeof crowd->bytes);
+    ssize_t n = read_bytes(r);
     if (n == -EAGAIN) return;
     if (n <= 0) {
         end(r, n);

@@ -8,10 +8,12 @@
 #include "crowd/event.h"
 #include "crowd/order.h"
 #include "net/http_chunks.h"
+#include "net/tls.h"
 
 enum member_state {
     MEMBER_IDLE, /* not opened yet, or over */
     MEMBER_CONNECTING,
+    MEMBER_HANDSHAKE,
     MEMBER_HEAD, /* waits for the answer */
     MEMBER_OPEN
 };
@@ -20,6 +22,7 @@ struct member {
     struct crowd *crowd;
     enum member_state state;
     int fd;
+    struct tls *tls; /* NULL: none. Owned */
     struct ev_io io;
     int64_t began_us;
     struct buf head; /* of the answer, while it comes */

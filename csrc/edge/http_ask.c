@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "base/version.h"
 
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 
@@ -94,6 +95,14 @@ static curl_socket_t open_socket(void *context, curlsocktype purpose,
     return socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
 }
 
+/* Whom to trust in place of the system, as programs with OpenSSL are told it. */
+static void set_trusted(CURL *e) {
+    const char *file = getenv("SSL_CERT_FILE"); /* NOLINT(concurrency-mt-unsafe) */
+    if (!file || file[0] == '\0') return;
+    curl_easy_setopt(e, CURLOPT_CAINFO, file);
+    curl_easy_setopt(e, CURLOPT_CAPATH, NULL);
+}
+
 void http_ask_limits(const struct http_ask *ask, CURL *e) {
 #if LIBCURL_VERSION_NUM >= 0x075700
     curl_easy_setopt(e, CURLOPT_QUICK_EXIT, 1L); /* wait for no resolver thread */
@@ -103,6 +112,7 @@ void http_ask_limits(const struct http_ask *ask, CURL *e) {
     curl_easy_setopt(e, CURLOPT_TCP_KEEPALIVE, 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYPEER, ask->unverified ? 0L : 1L);
     curl_easy_setopt(e, CURLOPT_SSL_VERIFYHOST, ask->unverified ? 0L : 2L);
+    set_trusted(e);
     curl_easy_setopt(e, CURLOPT_TIMEOUT_MS, (long)ask->timeout_ms);
     int64_t connect_ms = ask->idle_ms > 0 ? ask->idle_ms : ask->timeout_ms;
     if (connect_ms > 0) curl_easy_setopt(e, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);

@@ -1,6 +1,7 @@
 /* Outgoing HTTP over libcurl; see http_out.h. */
 #include "edge/http_out.h"
 
+#include "base/blank.h"
 #include "base/bounds.h"
 #include "base/buf.h"
 #include "base/list.h"
@@ -122,8 +123,22 @@ static int error_of(const struct call *c, CURLcode code) {
     return first_byte > 0 ? E_TOOBIG : E_NOMEM;
 }
 
+/* In place of what curl and OpenSSL say when the scheme is that of another port. */
+static const char *wrong_scheme(const struct call *c, CURLcode code) {
+    if (code == CURLE_SSL_CONNECT_ERROR && (strstr(c->message, "wrong version number") ||
+                                            strstr(c->message, "packet length too long")))
+        return "the server speaks no TLS on this port: the address begins with http://, "
+               "or "
+               "its TLS has another port";
+    if (code == CURLE_UNSUPPORTED_PROTOCOL && strstr(c->message, "HTTP/0.9"))
+        return "what came back is no HTTP: where the server speaks TLS on this port, the "
+               "address begins with https://";
+    return NULL;
+}
+
 static void explain(struct call *c, CURLcode code) {
     char seconds[NUMBER_TEXT_MAX];
+    const char *scheme = wrong_scheme(c, code);
     number_text(seconds,
                 code == CURLE_OK ? c->idle.repeat : (double)c->timeout_ms / 1000);
     if (c->err == E_TOOBIG)
@@ -133,6 +148,7 @@ static void explain(struct call *c, CURLcode code) {
         snprintf(c->message, sizeof c->message, "nothing came for %s s", seconds);
     else if (c->err == E_TIMEOUT)
         snprintf(c->message, sizeof c->message, "no answer within %s s", seconds);
+    else if (scheme) snprintf(c->message, sizeof c->message, "%s", scheme);
     else if (c->message[0] == '\0' || c->err == E_NOMEM)
         snprintf(c->message, sizeof c->message, "%s",
                  code == CURLE_OK || c->err == E_NOMEM ? status_text(c->err)
@@ -175,7 +191,7 @@ static size_t split_head(struct buf *head, struct http_ask_field *fields) {
         const char *last = eol ? eol : stop;
         if (colon && colon > p) {
             const char *from = colon + 1;
-            while (from < last && (*from == ' ' || *from == '\t')) from++;
+            while (from < last && blank_in_line(*from)) from++;
             while (last > from && strchr(" \t\r", last[-1])) last--;
             fields[n++] = (struct http_ask_field){slice_of(p, (size_t)(colon - p)),
                                                   slice_of(from, (size_t)(last - from))};

@@ -148,7 +148,7 @@ void tls_explain(char *why, size_t size, const char *what, const char *path) {
 
 /* ---- Clients ------------------------------------------------------------------------ */
 
-struct tls_client *tls_client_new(const char *ca, char *why, size_t why_size) {
+struct tls_client *tls_client_new(const char *ca, bool any, char *why, size_t why_size) {
     SSL_CTX *c = tls_context(TLS_client_method());
     int ok =
         c ? ca ? SSL_CTX_load_verify_file(c, ca) : SSL_CTX_set_default_verify_paths(c)
@@ -158,7 +158,7 @@ struct tls_client *tls_client_new(const char *ca, char *why, size_t why_size) {
         SSL_CTX_free(c);
         return NULL;
     }
-    SSL_CTX_set_verify(c, SSL_VERIFY_PEER, NULL);
+    SSL_CTX_set_verify(c, any ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
     return (struct tls_client *)c;
 }
 

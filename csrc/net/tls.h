@@ -50,9 +50,9 @@ struct tls;
 
 struct tls_client; /* whom to trust; may be shared by many sessions of one thread */
 
-/* Trust what 'ca' (a file of PEM; NULL: the system) vouches for. Owned; NULL and a sentence
- * in 'why' on failure. */
-struct tls_client *tls_client_new(const char *ca, char *why, size_t why_size);
+/* Trust what 'ca' (a file of PEM; NULL: the system) vouches for; 'any': whatever comes. Owned; NULL
+ * and a sentence in 'why' on failure. */
+struct tls_client *tls_client_new(const char *ca, bool any, char *why, size_t why_size);
 void tls_client_free(struct tls_client *c); /* takes; sessions may go on */
 
 /* A session on a socket that is connected (borrows the descriptor) to 'host', a name or an

@@ -30,7 +30,7 @@ Connection.__name = "sluice.Connection"
 
 local KNOWN = { events = options.NONE, keys = options.NONE, headers = options.NONE,
   last_event_id = options.STRING, timeout = 60, method = options.STRING, body = options.STRING,
-  json = options.NONE, compress = true }
+  json = options.NONE, compress = true, verify = true }
 local LIMITS = { line_max = 1 << 20, event_max = 1 << 20 }
 local STEADY_SECONDS = 30 -- so long a connection counts as a success, also without events
 local BURST = 100 -- events without a pause: then other coroutines run
@@ -74,8 +74,8 @@ local function new(what, url, given)
   local full = outgoing.with_query(url, { types = o.events, keys = o.keys })
   return setmetatable({ runtime = runtime, what = what, url = full, shown = outgoing.shown(url),
     method = o.method, body = o.body, headers = o.headers, wanted = wanted, timeout = o.timeout,
-    last_id = o.last_event_id or "", asking = {}, failures = 0, run = 0, queue = {}, first = 1 },
-    Connection)
+    verify = o.verify, last_id = o.last_event_id or "", asking = {}, failures = 0, run = 0,
+    queue = {}, first = 1 }, Connection)
 end
 
 -- ---- Connecting --------------------------------------------------------------------------
@@ -101,7 +101,7 @@ end
 local function open(self)
   local t, status, headers = outgoing.ask(self.runtime, self.what, { url = self.url,
     method = self.method, body = self.body, headers = fields(self), redirects = REDIRECTS,
-    idle = self.timeout, verify = true }, self.asking)
+    idle = self.timeout, verify = self.verify }, self.asking)
   if not t then return nil, status, headers, not FINAL_CODE[headers] end
   self.status = status
   local kind = core.media_type(headers["content-type"] or "") or ""
@@ -272,8 +272,8 @@ Connection.__close, Connection.__call = Connection.close, next_event
 -- @tparam string url
 -- @tparam[opt] table o `events` (only these names; `reset` comes always), `keys` (for a Sluice),
 --   `headers` (a map), `last_event_id`, `timeout` (seconds without a byte after which the
---   connection is given up, 60), `compress` (ask for gzip, true); for one by POST `json` or `body`,
---   which each attempt sends
+--   connection is given up, 60), `compress` (ask for gzip, true), `verify` (the certificate, true);
+--   for one by POST `json` or `body`, which each attempt sends
 -- @treturn sluice.Connection|nil with `status`, 200 or 204; or nil, message, code: one attempt
 function client.connect(url, o)
   local self = new("client.connect()", url, o)

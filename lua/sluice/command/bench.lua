@@ -2,11 +2,13 @@
 --- They are in the core (csrc/crowd), on the loop of a server without routes. In memory: them.
 local address = require("sluice.command.address")
 local core = require("sluice.core")
+local follow = require("sluice.command.follow")
 local forms = require("sluice.command.forms")
 local headers = require("sluice.command.headers")
 local help = require("sluice.command.help")
 local http = require("sluice.http")
 local report = require("sluice.command.bench.report")
+local trust = require("sluice.command.trust")
 local work = require("sluice.command.work")
 
 local bench = { name = "bench" }
@@ -14,7 +16,6 @@ local bench = { name = "bench" }
 local INTERRUPTED = 130
 local OPEN_SECONDS, GRACE_SECONDS, LOOK_SECONDS = 30, 1, 0.02
 local POST_SECONDS = 10
-local NO_TLS = "bench speaks no TLS: measure the server itself (http://)"
 
 -- Name, least, most, whole, default.
 local NUMBERS = {
@@ -28,7 +29,7 @@ local NUMBERS = {
 function bench.add(parser)
   local command = parser:command("bench", "Measure an event stream with many readers at once. It "
     .. "stops by itself.")
-  command:argument("url", "of any event stream, http only"):argname("<url>")
+  command:argument("url", "of any event stream, by HTTP/1.1"):argname("<url>")
   command:option("-c --connections", "readers (default: 100)"):argname("<n>")
   command:option("-d --duration", "seconds that are measured, once all readers are there "
     .. "(default: 10)"):argname("<s>")
@@ -43,6 +44,7 @@ function bench.add(parser)
     .. "how long it took"):argname("<field>")
   command:flag("--json", "print JSON")
   headers.add(command)
+  trust.add(command)
   help.add(command, { "sluice bench http://127.0.0.1:5121/api/sse/connect -c 1000 --publish "
       .. "http://127.0.0.1:5121/api/sse/broadcast --header 'X-API-Key: k'",
       "sluice bench http://127.0.0.1:5121/api/news -c 10000 --time timestamp --json" },
@@ -77,13 +79,15 @@ local function read(given)
   local self = { url = given.url, publish = given.publish, time = given.time, as = given.as,
     topic = given.topic, fields = {} }
   for _, row in ipairs(NUMBERS) do self[row[1]] = number(given, row) end
-  self.host, self.port, self.path = address.read(given.url, false, NO_TLS)
+  self.host, self.port, self.path, self.secure = address.read(given.url, false)
   if not self.host then error(self.port, 0) end
   local fields, problem = headers.read(given.header)
   if not fields then error(problem, 0) end
   for name, value in pairs(fields) do self.fields[name:lower()] = value end
   problem = forms.fault(self)
+  problem = problem or trust.fault(given)
   if problem then error(problem, 0) end
+  self.insecure = given.insecure
   if not given.publish and (given.rate or given.size) then
     error("--rate and --size are for --publish", 0)
   end
@@ -99,13 +103,17 @@ local function open(self, sleep)
   local most = OPEN_SECONDS + (self.connect_rate and self.connections / self.connect_rate or 0)
   local ok, message = self.server:crowd({ host = self.host, port = self.port,
     request = request_of(self), mark = self.publish and self.mark or nil, time = self.time,
-    readers = self.connections, rate = self.connect_rate })
-  if not ok then return nil, ("%s: %s"):format(self.host, message) end
+    readers = self.connections, rate = self.connect_rate, tls = self.secure, ca = trust.file(),
+    any = self.insecure })
+  if not ok then return nil, ("%s: %s"):format(self.host, trust.explain(message)) end
   repeat sleep(LOOK_SECONDS)
   until self.server:crowd_counts().waiting == 0 or core.now() - began > most
   local counts = self.server:crowd_counts()
   if counts.open > 0 then return core.now() - began end
-  return nil, ("no reader got a stream of %s: %s"):format(self.url, report.troubles(counts))
+  local why = follow.why({ url = self.url, headers = self.fields, insecure = self.insecure,
+    sleep = sleep }) -- of many only numbers are kept
+  return nil, ("no reader got a stream of %s: %s%s"):format(self.url, report.troubles(counts),
+    why and "; " .. trust.explain(why) or "")
 end
 
 -- Our own event: its number, and when it was published, or should have been.
@@ -119,8 +127,9 @@ local function post(self, n, seconds)
   for name, value in pairs(self.fields) do fields[name] = value end
   local body = forms.body(self, "bench", data_of(self, n, seconds), fields)
   local answer, message = http.post(self.publish, { headers = fields, body = body, redirects = 0,
-    timeout = POST_SECONDS, idempotent = true }) -- a connection is used again; twice is counted
-  if not answer then return nil, message end
+    timeout = POST_SECONDS, verify = not self.insecure,
+    idempotent = true }) -- a connection is used again; what comes twice is counted
+  if not answer then return nil, trust.explain(message) end
   if answer.status // 100 == 2 then return true end
   return nil, forms.refusal(self.publish, answer)
 end

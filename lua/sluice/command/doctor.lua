@@ -8,6 +8,7 @@ local json = require("sluice.json")
 local remote = require("sluice.command.remote")
 local restart = require("sluice.command.doctor.restart")
 local terminal = require("sluice.command.terminal")
+local trust = require("sluice.command.trust")
 local work = require("sluice.command.work")
 
 local doctor = { name = "doctor" }
@@ -37,7 +38,7 @@ function doctor.add(parser)
     :argname("<name>")
   command:option("--seconds", ("how long silence is watched at most (default: %d)"):format(SECONDS))
     :argname("<s>")
-  headers.insecure(command)
+  trust.add(command)
   command:flag("--json", "print JSON")
   headers.add(command)
   remote.add(command)
@@ -60,6 +61,8 @@ end
 local function read(given)
   local fields, problem = headers.read(given.header)
   if not fields then return nil, problem end
+  problem = trust.fault(given)
+  if problem then return nil, problem end
   local lower = {}
   for name, value in pairs(fields) do lower[name:lower()] = value end
   local seconds = tonumber(given.seconds or SECONDS)

@@ -13,6 +13,7 @@ local RETRY_SECONDS, HEAD_SECONDS, IDLE_SECONDS = 3, 30, 86400
 local PATIENT_SECONDS = 0.25 -- until a server is there
 local FINAL = { EINVAL = true, EBADFIELD = true } -- no attempt fares better
 local RETRY_MOST = 3600 -- seconds, whatever the server says
+local WHY_SECONDS = 1 -- it has answered just now
 local SAID_BYTES = 300 -- of an answer that is no stream
 
 local function left(self)
@@ -127,6 +128,16 @@ function follow.run(o)
     self.sleep(math.min(seconds, left(self)))
     if is_over(self) then return "late", message end
   end
+end
+
+--- Why there is no stream, in the server's own words, by one more request.
+-- @tparam table o `url`, `headers`, `insecure`, `sleep` as above
+-- @treturn string|nil nil: now there is one, or it answers no more
+function follow.why(o)
+  local function enough() return true end
+  local verdict, message = follow.run(setmetatable({ seconds = WHY_SECONDS,
+    on = { event = enough, open = enough, lost = enough } }, { __index = o }))
+  return not verdict and message or nil
 end
 
 --- Follow the text of a stream in a file, such as standard input.

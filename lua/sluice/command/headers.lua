@@ -1,4 +1,4 @@
---- The options --header and --insecure of commands that ask other servers. Keeps nothing in memory.
+--- The option --header of commands that ask other servers. Keeps nothing in memory.
 local headers = {}
 
 --- Add the option.
@@ -6,12 +6,6 @@ local headers = {}
 function headers.add(command)
   command:option("--header", "a field of the requests, as 'X-API-Key: k'; may be repeated")
     :argname("<field>"):count("*")
-end
-
---- Add the option that takes any certificate, as that of `--tls dev`.
--- @param command of argparse
-function headers.insecure(command)
-  command:flag("--insecure", "take any certificate")
 end
 
 --- Read the values of --header.

@@ -6,6 +6,7 @@ local help = require("sluice.command.help")
 local http = require("sluice.http")
 local json = require("sluice.json")
 local terminal = require("sluice.command.terminal")
+local trust = require("sluice.command.trust")
 local work = require("sluice.command.work")
 
 local publish = { name = "publish" }
@@ -29,7 +30,7 @@ function publish.add(parser)
     :argname("<s>")
   command:flag("--json", "print status, id and answer as JSON")
   headers.add(command)
-  headers.insecure(command)
+  trust.add(command)
   help.add(command, {
     [[sluice publish http://127.0.0.1:5121/api/sse/broadcast news '{"text":"Hello"}']],
     "sluice publish --as mercure --topic news --header 'Authorization: Bearer T' "
@@ -53,7 +54,7 @@ local function post(given, fields, out, err)
   local answer, message = http.post(given.url, { headers = fields, body = body, redirects = 0,
     timeout = given.timeout, verify = not given.insecure }) -- a redirected POST is a GET
   if not answer then
-    err:write("sluice: ", terminal.safe(message), "\n")
+    err:write("sluice: ", terminal.safe(trust.explain(message)), "\n")
     return 1
   end
   local value = answer.json()
@@ -83,7 +84,7 @@ local function fault(given)
   elseif given.key and given.key:find("%c") then
     return "--key: a key without control characters is expected"
   end
-  return forms.fault(given)
+  return forms.fault(given) or trust.fault(given)
 end
 
 --- Run it.

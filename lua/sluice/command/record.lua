@@ -2,9 +2,12 @@
 --- command is interrupted. In memory: one event, and what the client holds.
 local client = require("sluice.client")
 local core = require("sluice.core")
+local follow = require("sluice.command.follow")
 local headers = require("sluice.command.headers")
 local help = require("sluice.command.help")
 local recording = require("sluice.base.recording")
+local terminal = require("sluice.command.terminal")
+local trust = require("sluice.command.trust")
 local work = require("sluice.command.work")
 
 local record = { name = "record" }
@@ -20,6 +23,7 @@ function record.add(parser)
   command:argument("file", "where to, - for standard output"):argname("<file>")
   command:flag("--force", "overwrite the file when it is there")
   headers.add(command)
+  trust.add(command)
   help.add(command, { "sluice record http://127.0.0.1:5121/api/news news.jsonl" },
     { { 0, "the stream is over, or Ctrl-C" }, { 1, "something failed" } })
 end
@@ -63,10 +67,13 @@ local function write(handle, line)
     :format(message), 0)
 end
 
-local function follow(given, state, out, err)
-  local stream, message = client.connect(given.url, { headers = given.headers })
+local function write_all(given, state, sleep, out, err)
+  local stream, message = client.connect(given.url,
+    { headers = given.headers, verify = not given.insecure })
   if not stream then
-    err:write("sluice: ", message, "\n")
+    local why = follow.why({ url = given.url, headers = given.headers, insecure = given.insecure,
+      sleep = sleep })
+    err:write("sluice: ", terminal.safe(trust.explain(why or message)), "\n")
     return 1
   end
   local _ <close> = stream
@@ -94,14 +101,17 @@ end
 function record.run(given, usage, out, err)
   local fields, problem = headers.read(given.header)
   if not fields then return usage(problem) end
+  problem = trust.fault(given)
+  if problem then return usage(problem) end
   given.headers = fields
   if given.file ~= "-" and not given.force and is_there(given.file) then
     err:write(("sluice: %s is there already: --force overwrites it\n"):format(given.file))
     return 1
   end
   local state = { id = "", events = 0, resets = 0 }
-  local code = work.run("record", function() return follow(given, state, out, err) end, err,
-    "warn") -- cuts are told
+  local code = work.run("record", function(sleep)
+    return write_all(given, state, sleep, out, err)
+  end, err, "warn") -- cuts are told
   if not state.finish then return code or 0 end
   local ok, message = state.finish()
   if not ok and code ~= 1 then

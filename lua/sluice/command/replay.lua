@@ -6,6 +6,7 @@ local headers = require("sluice.command.headers")
 local help = require("sluice.command.help")
 local http = require("sluice.http")
 local recording = require("sluice.base.recording")
+local trust = require("sluice.command.trust")
 local viewers = require("sluice.command.viewers")
 local work = require("sluice.command.work")
 
@@ -19,7 +20,7 @@ local BURST = 100 -- events without a pause
 function replay.add(parser)
   local command = parser:command("replay", "Play a recording: on standard output, or where an "
     .. "option says.")
-  command:argument("file", "what record wrote"):argname("<file>")
+  command:argument("file", "what record wrote; -: it comes on standard input"):argname("<file>")
   command:option("--speed", "times as fast (default: 1)"):argname("<n>")
   command:flag("--serve", "serve it as a stream on this machine, to each reader from its start")
   command:option("--port", ("of --serve; 0 takes a free one (default: %d)"):format(PORT))
@@ -27,34 +28,33 @@ function replay.add(parser)
   command:option("--to", "post each event to this URL, as {\"eventType\":…,\"data\":…}")
     :argname("<url>")
   headers.add(command)
-  help.add(command, { "sluice replay news.jsonl --speed 10", "sluice replay news.jsonl --serve" },
+  trust.add(command)
+  help.add(command, { "sluice replay news.jsonl --speed 10", "sluice replay news.jsonl --serve",
+      "zcat news.jsonl.gz | sluice replay - --to http://127.0.0.1:5121/api/sse/broadcast" },
     { { 0, "all was played" }, { 1, "something failed or was left out" }, { 130, "interrupted" } })
 end
 
--- Read it once: tells what is wrong, and returns how many events there are, and faults.
-local function examine(path, err)
-  local handle, message = io.open(path, "rb")
+-- Read it once: whether it can be read, and holds an event. What is wrong is told.
+local function examine(given)
+  local handle <close>, message = io.open(given.file, "rb")
   if not handle then return nil, message end
-  local _ <close> = handle
-  local events, faults = 0, 0
-  for record, why in recording.lines(handle, path) do
-    if not record then
-      faults = faults + 1
-      err:write("sluice: ", why, "; left out\n")
-    elseif not record.note then
-      events = events + 1
-    end
+  local events = 0
+  for record, why in recording.lines(handle, given.name) do
+    if not record then given.on_fault(why) elseif not record.note then events = events + 1 end
   end
-  if events == 0 then return nil, path .. " holds no event" end
-  return events, faults
+  given.on_fault = function() end -- they are told once
+  if events == 0 then return nil, given.name .. " holds no event" end
+  return true
 end
 
 -- Call `act` with each event, when it is due.
 local function play(given, sleep, act)
-  local handle <close> = assert(io.open(given.file, "rb"))
+  local handle <close> = given.file == "-" and io.stdin or assert(io.open(given.file, "rb"))
   local began, first, run = core.now(), nil, 0
-  for record in recording.lines(handle, given.file) do
-    if record and not record.note then
+  for record, why in recording.lines(handle, given.name) do
+    if not record then
+      given.on_fault(why)
+    elseif not record.note then
       first = first or record.t
       local wait = began + (record.t - first) / given.speed - core.now()
       run = wait > 0 and 0 or run + 1
@@ -84,7 +84,7 @@ local function post(given, fields, err)
   local code = work.run("replay", function(sleep)
     return play(given, sleep, function(record)
       local answer, message = http.post(given.to,
-        { headers = fields, redirects = 0, -- a GET would post nothing
+        { headers = fields, redirects = 0, verify = not given.insecure, -- a GET would post nothing
           body = forms.body({ as = "hub" }, record.event, record.data, fields) })
       if answer and answer.status // 100 == 2 then
         sent = sent + 1
@@ -94,11 +94,11 @@ local function post(given, fields, err)
       if answer then
         message = ("%s answered %d: %s"):format(given.to, answer.status, answer.body)
       end
-      err:write(("sluice: %s:%d: %s\n"):format(given.file, record.line, message))
+      err:write(("sluice: %s:%d: %s\n"):format(given.name, record.line, trust.explain(message)))
       return (not answer or HOPELESS[answer.status]) and 1 or nil
     end)
   end, err)
-  err:write(("%s: %d events sent%s\n"):format(given.file, sent,
+  err:write(("%s: %d events sent%s\n"):format(given.name, sent,
     refused > 0 and (", %d not"):format(refused) or ""))
   return refused > 0 and 1 or code
 end
@@ -109,6 +109,8 @@ local function check(given)
     return "--speed: a number from 0.001 to 1000000 is expected"
   elseif given.serve and given.to then
     return "--serve and --to exclude each other"
+  elseif given.serve and given.file == "-" then
+    return "--serve reads the recording for each reader: a file is expected, not -"
   end
   local port = math.tointeger(tonumber(given.port or PORT))
   if not (port and port >= 0 and port <= 65535) then
@@ -122,13 +124,21 @@ end
 -- @tparam function usage called with a message when the use is wrong; returns the exit code
 -- @treturn integer exit code
 function replay.run(given, usage, out, err)
-  local problem = check(given)
+  local problem = check(given) or trust.fault(given)
   local fields, why = headers.read(given.header)
   if problem or not fields then return usage(problem or why) end
-  local ok, events, faults = pcall(examine, given.file, err)
-  if not ok or not events then
-    err:write("sluice: ", tostring(not ok and events or faults), "\n")
-    return 1
+  local faults = 0
+  given.name = given.file == "-" and "standard input" or given.file
+  function given.on_fault(text)
+    faults = faults + 1
+    err:write("sluice: ", text, "; left out\n")
+  end
+  if given.file ~= "-" then -- a pipe is played while it comes
+    local ok, good, message = pcall(examine, given)
+    if not ok or not good then
+      err:write("sluice: ", tostring(not ok and good or message), "\n")
+      return 1
+    end
   end
   local code
   if given.serve then

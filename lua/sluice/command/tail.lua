@@ -7,6 +7,7 @@ local headers = require("sluice.command.headers")
 local help = require("sluice.command.help")
 local recording = require("sluice.base.recording")
 local terminal = require("sluice.command.terminal")
+local trust = require("sluice.command.trust")
 local work = require("sluice.command.work")
 
 local tail = { name = "tail" }
@@ -24,7 +25,7 @@ function tail.add(parser)
   command:option("--count", "end after so many events"):argname("<n>")
   command:flag("--json", "print an object a line, as record writes them")
   headers.add(command)
-  headers.insecure(command)
+  trust.add(command)
   help.add(command, { "sluice tail http://127.0.0.1:5121/api/news",
       "sluice tail http://127.0.0.1:5121/api/news --types goal --count 1 --json" },
     { { 0, "--count was reached, or the stream is over" },
@@ -111,7 +112,7 @@ end
 
 local function conclude(verdict, message, print, err)
   if not verdict then
-    err:write("sluice: ", terminal.safe(message), "\n")
+    err:write("sluice: ", terminal.safe(trust.explain(message)), "\n")
     return 1
   end
   if verdict == "over" then print:note("over", "the stream has ended for good") end
@@ -134,7 +135,8 @@ end
 -- @treturn integer exit code
 function tail.run(given, usage, out, err)
   local fields, problem = headers.read(given.header)
-  if not fields then return usage(problem) end
+  problem = problem or trust.fault(given)
+  if problem then return usage(problem) end
   if given.count then
     given.count = math.tointeger(tonumber(given.count))
     if not given.count or given.count < 1 then

@@ -8,6 +8,7 @@ local help = require("sluice.command.help")
 local json = require("sluice.json")
 local recording = require("sluice.base.recording")
 local terminal = require("sluice.command.terminal")
+local trust = require("sluice.command.trust")
 local work = require("sluice.command.work")
 
 local wait_for = { name = "wait-for" }
@@ -33,7 +34,7 @@ function wait_for.add(parser)
   command:option("--since", "begin behind the event of this id"):argname("<id>")
   command:flag("--json", "print the event as record writes it")
   headers.add(command)
-  headers.insecure(command)
+  trust.add(command)
   help.add(command, {
     "sluice wait-for http://127.0.0.1:5121/api/news goal --match team=home --timeout 10",
     "sluice wait-for http://127.0.0.1:5121/api/news goal -- curl -s -X POST "
@@ -141,7 +142,7 @@ local function conclude(self, verdict, message)
     or verdict == "late" and ("'%s' has not come within %g s%s%s"):format(
       terminal.safe(self.event), self.seconds, message and ": " .. message or "", seen(self))
     or message
-  self.err:write("sluice: ", terminal.safe(why), "\n")
+  self.err:write("sluice: ", terminal.safe(trust.explain(why)), "\n")
   return 1
 end
 
@@ -175,6 +176,8 @@ local function read(given)
   if given.since and given.since:find("%c") then
     return nil, "--since: an id without control characters is expected"
   end
+  problem = trust.fault(given)
+  if problem then return nil, problem end
   return { url = given.url, event = given.event, words = given.words, since = given.since,
     json = given.json, rules = rules, seconds = seconds, fields = fields,
     insecure = given.insecure }

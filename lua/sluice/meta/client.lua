@@ -9,6 +9,7 @@
 ---@field last_event_id? string
 ---@field timeout? number seconds without a byte
 ---@field compress? boolean ask for gzip
+---@field verify? boolean the certificate
 ---@field json? any
 ---@field body? string
 ---@field method? "GET"|"POST"

@@ -5,6 +5,7 @@ local core = require("sluice.core")
 local json = require("sluice.json")
 local probe = require("sluice.command.doctor.probe")
 local remote = require("sluice.command.remote")
+local trust = require("sluice.command.trust")
 
 local checks = {}
 
@@ -37,7 +38,7 @@ local function answers_head(ctx)
 end
 
 local function no_answer(ctx, s)
-  if s.code ~= "ETIMEOUT" then return "fault", s.message end
+  if s.code ~= "ETIMEOUT" then return "fault", trust.explain(s.message) end
   if answers_head(ctx) then
     return "fault", ("the server says that it is a stream, and then nothing of it comes within "
       .. "%d s: something holds it back"):format(FIRST_SECONDS), "buffering"
