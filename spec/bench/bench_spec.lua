@@ -8,11 +8,11 @@ local process = require("spec.support.process")
 local ROWS = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN",
   "RESUME", "TLS", "TLSIDLE",
   "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
-  "BROAD", "CORE", "OPEN", "SHOWCASE" }
+  "BROAD", "CORE", "OPEN", "SHOWCASE", "TOOL" }
 if browser.installed() then ROWS[#ROWS + 1] = "PAGE" end
 -- What takes longest is run at full size only.
 local LONG = { T4 = true, T9 = true, T17 = true, T19 = true, T21 = true, SPIN = true, FILTER = true, SLOW = true,
-  BROAD = true, CORE = true, OPEN = true }
+  BROAD = true, CORE = true, OPEN = true, TOOL = true }
 
 local function wanted()
   local list = {}

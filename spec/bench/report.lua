@@ -12,6 +12,7 @@ local function figure(row, s)
 end
 
 local function bars(row)
+  if row.target then return row.target end
   local sign = row.more and ">=" or "<="
   local aim = row.aim and (" (aim %g)"):format(row.aim) or ""
   return ("%s %g%s"):format(sign, row.bar, aim)

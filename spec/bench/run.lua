@@ -22,17 +22,17 @@ local report = require("spec.bench.report")
 local target = require("spec.bench.target")
 
 local GROUPS = { "fanout", "latency", "script", "memory", "connect", "reload", "policies", "durable",
-  "compression", "pages", "published", "tls", "showcase" }
+  "compression", "pages", "published", "tls", "showcase", "tool" }
 local ORDER = { "T1", "T2", "T3", "T4", "T5", "T6", "INFLIGHT", "T7", "JSON", "T9", "T14", "T15", "T16", "T19",
   "T21", "SPIN",
   "RESUME", "TLS", "TLSIDLE",
   "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
-  "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE" }
+  "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE", "TOOL" }
 -- A smoke run leaves out what only takes time.
 local QUICK = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN",
   "RESUME", "TLS", "TLSIDLE",
   "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
-  "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE" }
+  "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE", "TOOL" }
 
 local Bench = {}
 Bench.__index = Bench
