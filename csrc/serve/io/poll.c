@@ -437,7 +437,7 @@ static bool ends(struct poll *p) {
  * back with that id if it may; else it is a newcomer next time. */
 static void turn_away(struct poll *p, struct conn *c, struct request *r) {
     enum end_reason reason = ends(p) ? stream_of(p)->reason : END_NONE;
-    if (!reason_end(reason)->has_bye) reason = END_NONE;
+    if (reason && !reason_end(reason)->has_bye) reason = END_NONE;
     poll_refuse(c, r, &(struct bye){.reason = reason});
     dispatch_log(c, r, 200);
     if (reason) park(p);
