@@ -37,9 +37,18 @@ static bool cut_port(struct slice *text) {
     return is_port(slice_of(colon + 1, (size_t)(end - colon - 1)));
 }
 
+/* A link of this machine's, behind an IPv6 address ("%eth0"), says nothing about who it is. */
+static void cut_zone(struct slice *text) {
+    const char *zone = text->n ? memchr(text->p, '%', text->n) : NULL;
+    if (zone && memchr(text->p, ':', (size_t)(zone - text->p)))
+        text->n = (size_t)(zone - text->p);
+}
+
 bool address_read(struct slice text, struct in6_addr *out) {
     char copy[ADDRESS_TEXT_MAX];
-    if (!cut_port(&text) || text.n == 0 || text.n >= sizeof copy) return false;
+    if (!cut_port(&text)) return false;
+    cut_zone(&text);
+    if (text.n == 0 || text.n >= sizeof copy) return false;
     memcpy(copy, text.p, text.n);
     copy[text.n] = '\0';
     if (inet_pton(AF_INET6, copy, out) == 1) return true;

@@ -14,7 +14,8 @@
 void address_format(const struct in6_addr *address, char out[ADDRESS_TEXT_MAX]);
 
 /* Read what a proxy writes: "192.0.2.1", "2001:db8::1", each also with a port
- * ("192.0.2.1:80", "[2001:db8::1]:80"). False when it is no address ("unknown"). */
+ * ("192.0.2.1:80", "[2001:db8::1]:80"), and with a zone, which is passed over
+ * ("fe80::1%eth0"). False when it is no address ("unknown"). */
 bool address_read(struct slice text, struct in6_addr *out);
 
 #define LISTENING_TEXT_MAX 112 /* a path of a Unix socket, and its NUL */

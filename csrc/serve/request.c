@@ -64,6 +64,12 @@ struct client *request_client(const struct request *r, const char *user, bool wr
                                                      .written = written});
 }
 
+/* Some proxies quote what has a colon in it. */
+static struct slice without_quotes(struct slice s) {
+    bool quoted = s.n >= 2 && s.p[0] == '"' && s.p[s.n - 1] == '"';
+    return quoted ? slice_of(s.p + 1, s.n - 2) : s;
+}
+
 /* The last of a list, which the proxy itself has added; its p is NULL without one. */
 static struct slice last_of(const struct request *r, const char *name) {
     struct http_list list = http_list_of(request_fields(r), name);
@@ -76,7 +82,7 @@ void request_take_forwarded(struct request *r) {
     struct slice ip = last_of(r, "x-forwarded-for");
     struct slice scheme = last_of(r, "x-forwarded-proto");
     struct in6_addr address;
-    if (ip.p && address_read(ip, &address)) address_format(&address, r->ip);
+    if (ip.p && address_read(without_quotes(ip), &address)) address_format(&address, r->ip);
     if (scheme.p) r->secure = http_is(scheme, "https");
 }
 

@@ -272,6 +272,7 @@ describe("address_read", function()
   it("takes addresses, also with a port, and writes them the usual way", function()
     for text, expected in pairs({ ["192.0.2.1"] = "192.0.2.1", ["192.0.2.1:8080"] = "192.0.2.1",
       ["2001:DB8:0::1"] = "2001:db8::1", ["[2001:db8::1]"] = "2001:db8::1", ["[2001:db8::1]:443"] = "2001:db8::1",
+      ["fe80::1%eth0"] = "fe80::1", ["[fe80::1%25eth0]:80"] = "fe80::1",
       ["::ffff:192.0.2.1"] = "192.0.2.1", ["[::ffff:192.0.2.1]:1"] = "192.0.2.1" }) do
       assert.equal(expected, http.address(text), text)
     end
@@ -279,7 +280,7 @@ describe("address_read", function()
 
   it("takes nothing else", function()
     for _, text in ipairs({ "", "unknown", "_hidden", "unix:", "192.0.2.1.", "192.0.2.256", "192.0.2", "1.2.3.4:",
-      "1.2.3.4:x", "1.2.3.4:123456", "[2001:db8::1", "[2001:db8::1]x", "[2001:db8::1]:", "[]", "fe80::1%eth0",
+      "1.2.3.4:x", "1.2.3.4:123456", "[2001:db8::1", "[2001:db8::1]x", "[2001:db8::1]:", "[]", "1.2.3.4%eth0", "%eth0",
       "a.b.c.d", "1.2.3.4 ", "dead.beef", ("1"):rep(60), "::1:1.2.3.4:80", '"192.0.2.1"' }) do
       assert.is_nil(http.address(text), text)
     end
