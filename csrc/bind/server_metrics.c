@@ -138,7 +138,8 @@ static int l_metrics(lua_State *L) {
     set_scale(L, "scale_us", histogram_us);
     set_scale(L, "scale_events", histogram_events);
     if (s->hub.tls)
-        lx_set_integer(L, "tls_expires", (uint64_t)tls_server_expires(s->hub.tls));
+        lx_set_integer(L, "tls_expires",
+                       (uint64_t)tls_server_expires(s->hub.tls, &(int){0}));
     lx_set_integer(L, "max_connections", s->hub.options.max_connections);
     lx_set_integer(L, "memory", s->hub.options.memory);
     if (s->hub.max_descriptors > 0)

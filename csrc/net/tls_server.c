@@ -24,7 +24,8 @@
 struct tls_pairs {
     atomic_uint refs;
     int n;
-    int64_t expires;
+    int64_t expires; /* of the one that ends first ... */
+    int first;       /* ... which is that of these files */
     SSL_CTX *contexts[TLS_PAIRS_MAX];
 };
 
@@ -256,15 +257,20 @@ static bool join(struct tls_pairs *pairs, SSL_CTX *c) {
     return false;
 }
 
+static void note_end(struct tls_pairs *pairs, SSL_CTX *c, int index) {
+    int64_t expires = time_of(X509_get0_notAfter(SSL_CTX_get0_certificate(c)));
+    if (pairs->expires > 0 && expires >= pairs->expires) return;
+    pairs->expires = expires;
+    pairs->first = index;
+}
+
 static int add_pair(struct problem *p, struct tls_server *s, struct tls_pairs *pairs,
-                    const struct tls_files *f) {
+                    const struct tls_files *files, int index) {
+    const struct tls_files *f = &files[index];
     SSL_CTX *c = make_context(s);
     if (!c) return explain(p, CERTIFICATE, f->certificate);
     int err = use_files(p, c, f);
-    if (err == 0) {
-        int64_t expires = time_of(X509_get0_notAfter(SSL_CTX_get0_certificate(c)));
-        if (pairs->expires == 0 || expires < pairs->expires) pairs->expires = expires;
-    }
+    if (err == 0) note_end(pairs, c, index);
     if (err < 0 || join(pairs, c)) SSL_CTX_free(c);
     else pairs->contexts[pairs->n++] = c;
     return err;
@@ -288,7 +294,7 @@ int tls_server_load(struct tls_server *s, const struct tls_files *files, int n, 
     struct tls_pairs *fresh = mem_new(sizeof *fresh);
     atomic_store(&fresh->refs, 1);
     for (int i = 0; i < n; i++) {
-        if (add_pair(&p, s, fresh, &files[i]) == 0) continue;
+        if (add_pair(&p, s, fresh, files, i) == 0) continue;
         tls_pairs_unref(fresh);
         return E_INVAL;
     }
@@ -300,9 +306,10 @@ int tls_server_load(struct tls_server *s, const struct tls_files *files, int n, 
     return 0;
 }
 
-int64_t tls_server_expires(struct tls_server *s) {
+int64_t tls_server_expires(struct tls_server *s, int *which) {
     struct tls_pairs *pairs = current(s);
     int64_t expires = pairs ? pairs->expires : 0;
+    *which = pairs ? pairs->first : 0;
     tls_pairs_unref(pairs);
     return expires;
 }

@@ -27,8 +27,9 @@ void tls_server_free(struct tls_server *s); /* takes; sessions may go on */
 int tls_server_load(struct tls_server *s, const struct tls_files *files, int n, char *why,
                     size_t why_size);
 
-/* When the first of the certificates in use is over: seconds since 1970. */
-int64_t tls_server_expires(struct tls_server *s);
+/* When the first of the certificates in use is over, seconds since 1970; and which of the files
+ * that were loaded it is. */
+int64_t tls_server_expires(struct tls_server *s, int *which);
 
 /* The next ticket key takes its place. */
 void tls_server_rotate(struct tls_server *s);

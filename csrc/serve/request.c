@@ -82,7 +82,8 @@ void request_take_forwarded(struct request *r) {
     struct slice ip = last_of(r, "x-forwarded-for");
     struct slice scheme = last_of(r, "x-forwarded-proto");
     struct in6_addr address;
-    if (ip.p && address_read(without_quotes(ip), &address)) address_format(&address, r->ip);
+    if (ip.p && address_read(without_quotes(ip), &address))
+        address_format(&address, r->ip);
     if (scheme.p) r->secure = http_is(scheme, "https");
 }
 

@@ -339,6 +339,15 @@ describe("HTTPS", function()
     assert.equal("", ask(function(w) w.sock.sock:shutdown("send") end))
   end)
 
+  it("warns of a certificate that ends soon by its file", function()
+    local soon = folder .. "/soon.pem"
+    assert.equal(0, (process.run({ "openssl", "req", "-x509", "-key", a_key, "-days", "2", "-subj", "/CN=soon",
+      "-out", soon })))
+    local one = server.start({ app = APP, args = { "--tls-port", 0, "--tls-cert", b_cert .. "," .. soon, "--tls-key",
+      b_key .. "," .. a_key } })
+    one.wait_log("the TLS certificate [^\n]*soon.pem expires in 4[78] h", 5)
+  end)
+
   it("reads its files anew under open streams, and keeps what it has when they are wrong", function()
     local cert, key = folder .. "/site.pem", folder .. "/site.key"
     local function put(from_cert, from_key)

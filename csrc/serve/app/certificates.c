@@ -59,11 +59,16 @@ static void look_at_all(const struct server *s, struct look *out) {
 /* ---- Reading ------------------------------------------------------------------------ */
 
 static void warn_of_end(struct server *s) {
-    double left = (double)tls_server_expires(s->hub.tls) - clock_wall();
+    int which;
+    double left = (double)tls_server_expires(s->hub.tls, &which) - clock_wall();
+    const char *path = s->hub.options.tls[which].certificate;
     if (left >= SOON_S) return;
     if (left <= 0)
-        log_printf(LOG_WARN, "a TLS certificate has expired: browsers refuse it");
-    else log_printf(LOG_WARN, "a TLS certificate expires in %.0f h", left / 3600);
+        log_printf(LOG_WARN, "the TLS certificate %s has expired: browsers refuse it",
+                   path);
+    else
+        log_printf(LOG_WARN, "the TLS certificate %s expires in %.0f h", path,
+                   left / 3600);
 }
 
 int certificates_reload(struct server *s, char why[CERTIFICATES_WHY_MAX]) {
