@@ -53,6 +53,13 @@ local function named(name)
   end
 end
 
+-- `sluice help NAME` asks for a command that there is none of: argparse's own way of saying so ends
+-- the process.
+local function asks_in_vain(args)
+  local name = args[1] == "help" and args[2]
+  return name and not name:find("^%-") and name ~= "help" and not named(name)
+end
+
 --- Run the command.
 -- @tparam {string,...} args
 -- @tparam[opt=io.stdout] file out
@@ -69,7 +76,8 @@ function cli.main(args, out, err)
   if command and command.is_raw and not HELP[args[2]] then
     return command.run(table.move(args, 2, #args, 1, {}), usage, out, err)
   end
-  local ok, given = parser:pparse(table.move(args, 1, #args, 1, {}))
+  local ok, given = parser:pparse(asks_in_vain(args) and { args[2] }
+    or table.move(args, 1, #args, 1, {}))
   if not ok then
     local path = tostring(args[1]):find("%.lua$") and args[1]
     return usage(path and ("write: sluice run %s"):format(path) or given)
