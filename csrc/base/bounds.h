@@ -160,6 +160,7 @@
     (256 * 1024) /* ... of so many at most, for each of which a mark is kept */
 #define FLIGHT_BYTES (512 * 1024) /* of each of a thread's two recorders: the oldest go */
 #define FLIGHT_LINES_MAX 200      /* of one answer, from one thread: the newest */
+#define FLIGHT_CLOSED_MS 1000     /* between two lines about connections without room */
 #define EXPLAIN_LOOKS_MAX 4096    /* events looked at to say what a stream lags */
 
 /* Bytes of channels in the last minute, in steps: see serve/app/budgets.h. */
@@ -197,6 +198,7 @@
 #define LIMIT_BUCKETS 65536   /* who sent some last: others are forgotten, 1.5 MB each */
 #define LIMIT_EXEMPT_MAX 1000 /* networks without limits: refused */
 #define LIMIT_TELL_MS 10000   /* one line of the log for each kind of limit so often */
+#define GUESS_TELL_MS 10000   /* ... and about wrong admin keys, from each thread */
 #define SCRAPERS_MAX 16       /* connections of the port for metrics: more are closed */
 #define HANDED_MAX 8          /* listening sockets that are handed over: refused */
 #define ACCEPT_TURN_MAX 64    /* accepted in one turn of a loop */

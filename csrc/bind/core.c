@@ -257,12 +257,31 @@ static int l_alive(lua_State *L) {
     return 1;
 }
 
+/* A list of what is behind reasons, for the operator; what is without a word is left out. */
+static void push_causes(lua_State *L, const char *(*word)(int), int n) {
+    lua_newtable(L);
+    for (int i = 0; i < n; i++) {
+        if (word(i)[0] == '\0') continue;
+        lua_pushstring(L, word(i));
+        lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    }
+}
+
+static const char *end_cause_word(int i) {
+    return reason_cause((enum end_cause)i);
+}
+
+static const char *lost_by_word(int i) {
+    return loss_word((enum lost_by)i);
+}
+
 /* core.reasons: the rows of fan/reason as { bye = { word = {…} }, reset = { word = true } };
- * the ends without a bye are among those of bye. */
+ * the ends without a bye are among those of bye. And what is noted behind them: { causes = { word, … },
+ * lost = { word, … } }. */
 static void push_reasons(lua_State *L) {
     static const char *const places[] = {"after all", "at the cursor", "at once"};
     static const char *const retries[] = {"usual", "overload", "limit", "drain", "never"};
-    lua_createtable(L, 0, 2);
+    lua_createtable(L, 0, 4);
     lua_createtable(L, 0, END_REASONS);
     for (int i = END_NONE + 1; i < END_REASONS; i++) {
         const struct end_row *row = reason_end((enum end_reason)i);
@@ -280,6 +299,10 @@ static void push_reasons(lua_State *L) {
     for (int i = RESET_NONE + 1; i < RESET_REASONS; i++)
         lx_set_boolean(L, reason_reset((enum reset_reason)i)->word, true);
     lua_setfield(L, -2, "reset");
+    push_causes(L, end_cause_word, END_CAUSES);
+    lua_setfield(L, -2, "causes");
+    push_causes(L, lost_by_word, LOST_CAUSES);
+    lua_setfield(L, -2, "lost");
 }
 
 #define LIMIT(name) \

@@ -87,9 +87,9 @@ static int l_want(lua_State *L) {
 }
 
 /* server:accept(req, plan[, user[, close_wanted[, written[, hidden]]]]) -> client id, again | nil,
- * message, code. 'close_wanted': "close" is reported even when the configuration has news = false.
- * 'written': by its function. 'hidden': it is no client of the app. 'again': it polls, and was here
- * before. */
+ * message, code[, limit]. 'close_wanted': "close" is reported even when the configuration has
+ * news = false. 'written': by its function. 'hidden': it is no client of the app. 'again': it polls,
+ * and was here before. */
 static int l_accept(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct request *r = find_request(L, s);
@@ -106,7 +106,12 @@ static int l_accept(lua_State *L) {
     struct client *c;
     int err = server_accept(s->server, r, plan, as, &c);
     plan_unref(plan);
-    if (err < 0) return lx_fail(L, err);
+    if (err < 0) {
+        int n = lx_fail(L, err);
+        if (err != E_RATE) return n;
+        lua_pushstring(L, r->limit);
+        return n + 1;
+    }
     char id[CLIENT_ID_LENGTH + 1];
     memcpy(id, c->id, sizeof id);
     client_unref(c);

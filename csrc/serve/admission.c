@@ -8,8 +8,10 @@ static struct slice address_of(const struct request *r) {
     return slice_str(r->ip);
 }
 
-static void refused(const struct request *r, enum limit which, struct slice who) {
+static void refused(struct request *r, enum limit which, struct slice who) {
     struct hub *hub = r->lane->hub;
+    r->limit = limit_name(which);
+    r->most = atomic_load_explicit(&hub->limits.most[which], memory_order_relaxed);
     bool is_proxied =
         !hub->options.trust_proxy && http_field_has(request_fields(r), "x-forwarded-for");
     limits_refused(&hub->limits, which, who, is_proxied);
@@ -27,7 +29,7 @@ bool admission_ask(struct request *r, int64_t now_ms) {
 /* ---- Streams ------------------------------------------------------------------------ */
 
 /* True: it has a place of its address now. */
-static bool enter(const struct request *r, enum limit which, struct slice who) {
+static bool enter(struct request *r, enum limit which, struct slice who) {
     if (limits_enter(&r->lane->hub->limits, which, who)) return true;
     refused(r, which, who);
     return false;

@@ -100,7 +100,9 @@ struct request {
     bool is_cut;           /* refused before all of its fields were read */
     atomic_bool has_place; /* as admission.h counts */
     bool has_no_place;     /* its address has all that it may */
-    unsigned wait_s; /* it is over a limit of its address: until when; 0: it is not */
+    unsigned wait_s;   /* it is over a limit of its address: until when; 0: it is not */
+    const char *limit; /* which one refused it, as limits.h names it; NULL: none */
+    uint32_t most;     /* ... and what that allowed */
 
     enum reply_kind reply; /* [app] until it is posted back, then [io] */
     int status;

@@ -11,6 +11,7 @@ local caller = require("sluice.base.caller")
 local core = require("sluice.core")
 local names = require("sluice.base.names")
 local process = require("sluice.base.process")
+local show = require("sluice.base.show")
 
 ---@class sluice.Crypto
 local crypto = {}
@@ -60,7 +61,7 @@ end
 -- @treturn string
 function crypto.random(n)
   if math.type(n) ~= "integer" or n < 0 or n > 65536 then
-    caller.raise("crypto.random(n): n is an integer from 0 to 65536, not %s", tostring(n))
+    caller.raise("crypto.random(n): n is an integer from 0 to 65536, not %s", show(n))
   end
   return core.random_bytes(n)
 end
@@ -158,7 +159,7 @@ function crypto.key(alg, source)
   local read = READ[alg]
   if not read then
     caller.raise('crypto.key(alg, source): alg is "HS256", "RS256" or "ES256", not %s',
-      tostring(alg))
+      show(alg))
   end
   if type(source) ~= "string" and type(source) ~= "table" then
     caller.raise("crypto.key(alg, source): the source is a string or a JWK, not a %s",

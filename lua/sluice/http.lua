@@ -14,6 +14,7 @@ local options = require("sluice.base.options")
 local outgoing = require("sluice.out.outgoing")
 local retry = require("sluice.out.retry")
 local returning = require("sluice.out.returning")
+local show = require("sluice.base.show")
 local signature = require("sluice.out.signature")
 local transfer = require("sluice.out.transfer")
 
@@ -51,7 +52,7 @@ local function check_number(what, o, name, least, most, whole)
   if not good then
     caller.raise("%s: %s is a %s from %s to %s, not %s", what, name,
       whole and "whole number" or "number", core.text_of(least), core.text_of(most),
-      core.text_of(n))
+      show(n))
   end
 end
 

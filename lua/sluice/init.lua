@@ -55,7 +55,7 @@ function sluice.sleep(seconds)
   local runtime = process.running("sluice.sleep()")
   if type(seconds) ~= "number" or not (seconds >= 0 and seconds <= SLEEP_MAX) then
     caller.raise("sluice.sleep(seconds): a number of seconds from 0 is expected, not %s",
-      tostring(seconds))
+      show(seconds))
   end
   runtime.scheduler:sleep(seconds, "sluice.sleep()")
 end
@@ -105,7 +105,7 @@ end
 function sluice.timestamp(time)
   time = time or core.time()
   if type(time) ~= "number" or not (time >= 0 and time < 253402300800) then
-    caller.raise("sluice.timestamp(time): seconds since 1970 are expected, not %s", tostring(time))
+    caller.raise("sluice.timestamp(time): seconds since 1970 are expected, not %s", show(time))
   end
   -- the digits that the number is written with: 0.123 is a little less than that
   local digits = core.text_of(time):match("^%d+%.(%d+)$") or ""

@@ -12,6 +12,7 @@ local json = require("sluice.json")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local process = require("sluice.base.process")
+local show = require("sluice.base.show")
 local transfer = require("sluice.out.transfer")
 
 ---@class sluice.Sqlite
@@ -130,7 +131,7 @@ end
 function sqlite.open(path, given)
   if type(path) ~= "string" or path == "" or path:find("\0", 1, true) then
     caller.raise("sqlite.open(path): the path of a file is expected, not %s",
-      type(path) == "string" and "''" or tostring(path))
+      show(path))
   end
   local limits = check_options(given)
   if process.loading then

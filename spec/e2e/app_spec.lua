@@ -310,6 +310,17 @@ describe("the command", function()
     assert.matches("app.lua:2", log)
   end)
 
+  it("logs what check would say, and names in the environment that are no settings", function()
+    local s = server.start { app = [[
+      local app = require("sluice").app()
+      app:stream("/s", "pricse")
+      app:post("/p", function() app:publish("prices", "e", {}) end)
+      return app]], env = { SLUICE_PROT = "8080" } }
+    s.wait_log("app.lua:2: .-pricse.- is subscribed here and published nowhere .-, did you mean 'prices'%?")
+    s.wait_log([[app.lua:3: .-prices.- is published here and no stream follows it]])
+    s.wait_log("SLUICE_PROT in the environment is no setting, and has no effect: did you mean SLUICE_PORT%?")
+  end)
+
   it("ends with 2 for a wrong flag", function()
     local code, log = server.run_to_end({ app = "", args = { "--prot", "1" } })
     assert.equal(2, code)

@@ -59,6 +59,17 @@ describe("the console of a server", function()
     assert.equal(404, http.get(port, "/-/console").status)
   end)
 
+  it("logs that a wrong key came, and from where, once in a while", function()
+    for n = 1, 5 do assert.equal(401, s.get("/-/load", { Authorization = "Bearer guess" .. n }).status) end
+    assert.equal(401, s.get("/-/load").status)
+    s.wait_log("a wrong admin key was refused", 5)
+    local line = s.log():match('[^\n]*a wrong admin key was refused[^\n]*')
+    assert.matches("127.0.0.1", line)
+    assert.matches("load", line)
+    assert.is_nil(s.log():find("guess", 1, true))
+    assert.is_true(select(2, s.log():gsub("a wrong admin key", "")) <= 2, "one line from each thread")
+  end)
+
   it("tells each line of the log once, to who comes later too", function()
     s.get("/broken/1")
     local early = look()

@@ -1,5 +1,6 @@
 --- `sluice explain` asks a real server, with two I/O threads, about clients on sockets.
 local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
 local json = require("sluice.json")
 local live = require("spec.support.live")
 local process = require("spec.support.process")
@@ -43,6 +44,20 @@ describe("sluice explain", function()
         ended(id, how)
       end
     end
+  end)
+
+  it("says that the server was full to an address whose connection was closed for that", function()
+    local full = live.start(APP, { io_threads = 1, args = { "--drain", "0", "--max-connections", "2" } })
+    for _ = 1, 2 do live.connect(full, "/log") end
+    local one = assert(http.connect(full.port))
+    one:send("GET /log HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    full.wait_log("as many connections as %-%-max%-connections", 5)
+    local _, out = process.run({ "env", "XDG_RUNTIME_DIR=" .. full.folder, "build/bin/sluice", "explain", "--port",
+      full.port, "client", "127.0.0.1", "--json" })
+    local found
+    for _, row in ipairs(json.decode(out).timeline) do found = found or row.cause == "connections" and row.text end
+    assert.matches("^refused: It came from 127.0.0.1 when the server had 2 connections, as many as "
+      .. "%-%-max%-connections allows", (found or out):gsub("\n", " "))
   end)
 
   it("tells of a reset also when it is asked by address, of a client that is open or gone", function()

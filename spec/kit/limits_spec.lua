@@ -207,6 +207,15 @@ describe("limits", function()
     assert_open(connect("/news", "192.0.2.1"))
   end)
 
+  it("take an address that a proxy wrote in any form for its network", function()
+    start("{ max_streams_per_address = 1 }")
+    assert_open(connect("/news", "2001:db8::1"))
+    for _, form in ipairs({ "2001:db8::2%eth0", '"[2001:db8::3]:80"', "[2001:db8::4%25eth0]:80", '"2001:DB8:0::5"' }) do
+      assert_over(connect("/news", form))
+    end
+    assert_open(connect("/news", "2001:db8:0:1::1%eth0"))
+  end)
+
   it("answer a request too many with 429, and say when the next one may come", function()
     start("{ max_requests_per_address = 6 }")
     local function ask(ip) return t:get("/asked", from(ip)) end

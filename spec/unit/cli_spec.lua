@@ -85,6 +85,8 @@ describe("sluice", function()
       { "%-%-demo: its keys are known to everybody.*not '0.0.0.0'", "run", path, "--demo", "--host", "0.0.0.0" },
       { "%-%-demo: its keys are known to everybody.*not '0.0.0.0'", "demo", "--host", "0.0.0.0" },
       { "too many arguments", "demo", path },
+      { "unknown command 'nope'", "help", "nope" },
+      { "Did you mean 'reload'", "help", "relaod" },
       { "Did you mean", "run", path, "--no-watc" },
       { "Error: write: sluice run app.lua\n", "app.lua" },
       { "exclude each other", "reload", "--dry-run", "--rollback" },
@@ -181,8 +183,9 @@ describe("sluice", function()
       assert.same({ "no runtime folder (/tmp/sluice-7: belongs to another user): sluice reload needs --socket, "
         .. "/-/ over TCP an --admin-key" }, warned())
       assert.same({ nil, false, nil }, { ran.options.control, ran.options.control_needed, ran.options.admin_key })
-      assert.same({}, warned("--socket", "/s", "--admin-key", "k"))
-      assert.same({ "/s", true, "k" }, { ran.options.control, ran.options.control_needed, ran.options.admin_key })
+      assert.same({}, warned("--socket", "/s", "--admin-key", ("k"):rep(16)))
+      assert.same({ "/s", true, ("k"):rep(16) },
+        { ran.options.control, ran.options.control_needed, ran.options.admin_key })
       rehearsal.stub("runtime_dir", function() return folder, "/run/sluice: is no folder" end)
       rehearsal.stub("write_private", function() return nil, "no space left", "ENOSPC" end)
       assert.same({ ("the runtime folder is %s (/run/sluice: is no folder)"):format(folder),
@@ -195,6 +198,8 @@ describe("sluice", function()
       rehearsal.stub("budget_set", function() return nil, "Resource temporarily unavailable", "EAGAIN" end)
       assert.matches("^no handler is stopped when it loops: Resource temporarily", warned("--socket", "/s",
         "--admin-key", "k")[1])
+      assert.matches("^the admin key has 1 characters, and may be guessed", warned("--socket", "/s",
+        "--admin-key", "k")[2])
     end)
   end)
 end)

@@ -68,6 +68,25 @@ describe("generation", function()
     assert.matches("app.lua:5: 'count' is not declared", lines[2])
   end)
 
+  it("warns at a reload of what check warns of, a line for each", function()
+    local t = rehearsal.serve([[
+      local app = require("sluice").app()
+      app:stream("/s", "pricse")
+      app:post("/p", function() app:publish("prices", "e", {}) end)
+      return app]])
+    t.runtime.is_served = true
+    local function told()
+      local list = rehearsal.logged("warn")
+      table.sort(list)
+      return list
+    end
+    local wanted = { 'app.lua:2: "pricse" is subscribed here and published nowhere in these files, did you mean '
+      .. "'prices'?", 'app.lua:3: "prices" is published here and no stream follows it, did you mean \'pricse\'?' }
+    assert.is_true(t:reload().ok)
+    for i, line in ipairs(told()) do assert.equal(wanted[i], line:match("app.lua.*")) end
+    assert.equal(2, #told())
+  end)
+
   it("loads text only, also through load", function()
     file("binary.lua", string.dump(function() end))
     assert.equal("binary.lua: is compiled Lua (bytecode); only source text is loaded", failing('require("binary")'))

@@ -153,6 +153,7 @@ static void admit(struct accept *a, int fd, const struct in6_addr *ip) {
         atomic_fetch_add_explicit(&w->lane.counters.accepted, 1, memory_order_relaxed);
     if (!a->trusted && is_full(w->hub)) {
         log_lack(a, "as many connections as --max-connections: more are closed", NULL);
+        flight_closed(w, ip);
         close(fd);
     } else if (a->secure) {
         handshake_begin(w, fd, ip);

@@ -134,6 +134,20 @@ static bool same_key(struct slice given, const char *key) {
     return !differs;
 }
 
+/* Somebody guesses, or a scraper was not told of a new key. */
+static void note_guess(const struct conn *c, const struct request *r) {
+    struct worker *w = conn_worker(c);
+    w->guesses++;
+    if (w->guessed_ms > 0 && w->now_ms - w->guessed_ms < GUESS_TELL_MS) return;
+    struct log_field fields[] = {
+        {.name = "address", .text = r->ip},
+        {.name = "path", .text = r->path, .text_n = r->path_n},
+        {.name = "times", .integer = w->guesses, .is_integer = true}};
+    log_write(LOG_WARN, "a wrong admin key was refused", fields, 3);
+    w->guessed_ms = w->now_ms;
+    w->guesses = 0;
+}
+
 /* "/-/" is for the operator: over the Unix socket, or with the admin key. That a request
  * comes from this machine proves nothing: so does everything behind a local proxy. */
 static int check_admin(const struct conn *c, const struct request *r) {
@@ -142,7 +156,9 @@ static int check_admin(const struct conn *c, const struct request *r) {
     if (c->trusted || c->scraper) return 0;
     if (!key) return 403;
     if (!given.p) given = http_credentials(field(r, "authorization"), "bearer");
-    return given.p && same_key(given, key) ? 0 : 401;
+    if (given.p && same_key(given, key)) return 0;
+    if (given.p) note_guess(c, r);
+    return 401;
 }
 
 /* The files of the console, which are the same on every server, are open: what they ask is not. */

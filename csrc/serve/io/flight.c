@@ -84,6 +84,25 @@ void flight_refused(struct worker *w, const struct request *r, const struct bye 
     log_fields_text(&f, "reason", slice_str(row->word));
     log_fields_text(&f, "cause", slice_str(reason_cause(cause)));
     if (bye->status > 0) log_fields_integer(&f, "status", (uint64_t)bye->status);
+    if (r->limit) {
+        log_fields_text(&f, "limit", slice_str(r->limit));
+        log_fields_integer(&f, "most", r->most);
+    }
+    add(&w->flight.deeds, "refused", f.all, f.n);
+}
+
+void flight_closed(struct worker *w, const struct in6_addr *address) {
+    ASSERT_OWNER(&w->loop);
+    if (w->flight.closed_ms > 0 && w->now_ms - w->flight.closed_ms < FLIGHT_CLOSED_MS)
+        return;
+    w->flight.closed_ms = w->now_ms;
+    struct log_fields f = {.n = 0};
+    char ip[ADDRESS_TEXT_MAX];
+    address_format(address, ip);
+    log_fields_text(&f, "ip", slice_str(ip));
+    log_fields_text(&f, "cause", slice_str("connections"));
+    log_fields_text(&f, "limit", slice_str("max_connections"));
+    log_fields_integer(&f, "most", w->hub->options.max_connections);
     add(&w->flight.deeds, "refused", f.all, f.n);
 }
 

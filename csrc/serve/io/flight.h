@@ -10,6 +10,7 @@
 #include "base/log_line.h"
 #include "base/recorder.h"
 #include "fan/loss.h"
+#include "net/address.h"
 
 struct worker;
 struct request;
@@ -21,6 +22,7 @@ struct bye;
 struct flight {
     struct recorder visits; /* opened, and left by themselves */
     struct recorder deeds;  /* refused, reset, ended by the server or the app */
+    int64_t closed_ms;      /* when a connection was last noted that found no room */
 };
 
 void flight_init(struct flight *f);
@@ -32,6 +34,10 @@ struct slice flight_since(const struct recorder *r);
 void flight_opened(struct worker *w, const struct request *r, const struct plan *plan,
                    const struct client *c);
 void flight_refused(struct worker *w, const struct request *r, const struct bye *bye);
+
+/* A connection above --max-connections was closed: one of them in FLIGHT_CLOSED_MS is noted, since
+ * a storm of them would push out all else. */
+void flight_closed(struct worker *w, const struct in6_addr *address);
 void flight_lost(const struct outlet *o, const struct loss *loss);
 
 /* 'fields': what is known of its life. */

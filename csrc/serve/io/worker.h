@@ -64,6 +64,8 @@ struct worker {
     uint32_t n_conns, turn_events, turn_patient;
     int reserve_fd;     /* given up for a moment when descriptors run out */
     bool reported_lags; /* by that */
+    int64_t guessed_ms; /* when a wrong admin key was last logged */
+    uint32_t guesses;   /* ... and how many came since */
     bool draining;
     bool finished_sent,
         released; /* 'finished' is posted; the app needs this thread no more */

@@ -225,7 +225,7 @@ end
 function reading.recheck(self, user_id)
   local generation = phase.running(self, "recheck")
   check_user("app:recheck()", user_id)
-  local why = "by app:recheck() at " .. caller.where()
+  local why = "by app:recheck() " .. caller.place(generation.runtime.scheduler.current)
   local taken = 0
   for client in reading.clients(self, { user = user_id }) do
     taken = taken + reading.recheck_one(generation, client, why)

@@ -131,8 +131,9 @@ local function close(self, what, reason, event, data)
     if not text then return nil, message, code end
   end
   if not id then return nil, "closed", "ECLOSED" end
+  local place, where = caller.place(runtime.scheduler.current)
   runtime.recorder:deed({ message = "closed", client = id, reason = reason, how = what .. "()",
-    cause = CAUSES[reason] or "closed", where = (caller.where()) })
+    cause = CAUSES[reason] or "closed", place = place, where = where })
   return runtime.server:close(id, reason, nil, event, text)
 end
 

@@ -32,6 +32,18 @@ function caller.where()
   return "?", nil
 end
 
+--- Where something was decided: the user's line; or, where a module of Sluice's decides by itself,
+-- what that runs in.
+-- @tparam table|nil fiber the one that runs
+-- @treturn string "at app.lua:12", or "by the timer auth:keys (app.lua:7)"
+-- @treturn string|nil the line
+function caller.place(fiber)
+  local where = caller.where()
+  if where ~= "?" then return "at " .. where, where end
+  if not fiber then return "by Sluice itself", nil end
+  return "by the " .. fiber.name, fiber.name:match("%(([^()]+:%d+)%)$")
+end
+
 --- Whether a method of the app was called by a module of Sluice's, and not by the user's code.
 -- Helpers in base/ are passed over: they are called by both.
 function caller.is_module()

@@ -2,6 +2,7 @@
 -- only module with state, because a function like sluice.sleep() is called without an object.
 
 local caller = require("sluice.base.caller")
+local show = require("sluice.base.show")
 
 -- `os` for apps. The core formats and parses numbers independently of the locale; so that numbers
 -- formatted by the app keep their decimal point too, the locale of numbers cannot be changed.
@@ -33,7 +34,7 @@ local function exit_code(code)
   if code == false then return 1 end
   local whole = math.tointeger(code)
   if not whole then
-    caller.raise("os.exit(code): a whole number or a boolean is expected, not %s", tostring(code))
+    caller.raise("os.exit(code): a whole number or a boolean is expected, not %s", show(code))
   end
   return whole & 0xff
 end

@@ -6,7 +6,7 @@ local json = require("sluice.json")
 local loading = require("sluice.command.loading")
 local losses = require("sluice.live.losses")
 local remote = require("sluice.command.remote")
-local warnings = require("sluice.command.warnings")
+local warnings = require("sluice.live.warnings")
 
 local check = { name = "check" }
 

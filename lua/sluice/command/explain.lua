@@ -74,8 +74,8 @@ end
 
 function HEADS.channel(answer)
   local c = answer.channel
-  return (" a %s, %d subscribers, %d events published, %d held"):format(c.kind, c.subscribers,
-    c.published, c.held)
+  return (" a %s, %d subscriber%s, %d event%s published, %d held"):format(c.kind, c.subscribers,
+    c.subscribers == 1 and "" or "s", c.published, c.published == 1 and "" or "s", c.held)
 end
 
 function HEADS.reset(answer)

@@ -56,7 +56,17 @@ local function lagging(_, _, told, figures)
   return { cause = "socket", text = ("%s of its %s lag: their sockets are full. The one that lags "
     .. "most has %s (%s) to go."):format(words.number(math.max(behind, sum(told, "behind"))),
     words.count(figures.subscribers, "subscriber"), words.count(figures.lag_events, "event"),
-    words.bytes(figures.lag_bytes)), advice = "The console and app:slowest() name them." }
+    words.bytes(figures.lag_bytes)), advice = "The console and app:slowest() name them: their "
+    .. "networks, or a proxy, read too slowly." }
+end
+
+local function over_budget(_, _, _, figures, of)
+  if not figures.over_budget then return nil end
+  local text = "It is over its budget: in a minute %s left for its subscribers, and %s."
+  return { cause = "budget", text = text:format(words.bytes(figures.minute_bytes),
+    rules.text(of.budget, "that is more than its budget")), rule = rules.shown(of.budget),
+    advice = "Nothing is held back. Less data, max_rate, batch or filters make it less; or raise "
+      .. "the budget." }
 end
 
 local function rated(_, _, told, _, of)
@@ -64,7 +74,8 @@ local function rated(_, _, told, _, of)
   local rule = of.max_rate or of.batch
   if waiting == 0 or not rule then return nil end
   local text = "Its newest events are pending until the next tick: %s."
-  return { cause = "rate", text = text:format(rules.text(rule)), rule = rules.shown(rule) }
+  return { cause = "rate", text = text:format(rules.text(rule)), rule = rules.shown(rule),
+    advice = "A higher max_rate or a shorter batch sends them sooner." }
 end
 
 local function was_reset(runtime, _, told, figures)
@@ -82,7 +93,8 @@ local function unused(runtime, name, _, figures)
   local all = runtime.server:channels()
   local near = #all <= NAMES_MOST and options.nearest(name, all)
   return { cause = "publish", text = ("%s nothing was published to it since the start, or since it "
-    .. "was forgotten.%s"):format(who, near and (" There is '%s'."):format(near) or "") }
+    .. "was forgotten.%s"):format(who, near and (" There is '%s'."):format(near) or ""),
+    advice = "sluice check names channels that are followed and never published to." }
 end
 
 local function emptied(_, _, told, figures, of)
@@ -92,14 +104,15 @@ local function emptied(_, _, told, figures, of)
   local rule = of[cause]
   local why = EMPTIED[cause]:format(rules.text(rule, "the default"))
   return { cause = cause, text = "It holds no event, and who comes waits for the next. " .. why,
-    rule = rules.shown(rule) }
+    rule = rules.shown(rule), advice = "More history or a longer ttl gives it to who comes late." }
 end
 
 local function unfollowed(_, _, told, figures)
   if figures.subscribers > 0 then return nil end
   local last = told.channels[1] and told.channels[1].last_s
   return { cause = "nobody", text = ("Nobody follows it now.%s"):format(
-    last and (" Its last event came %s ago."):format(words.seconds(last)) or "") }
+    last and (" Its last event came %s ago."):format(words.seconds(last)) or ""),
+    advice = "sluice routes says which streams follow it." }
 end
 
 local function fine(_, _, told, figures)
@@ -110,17 +123,30 @@ local function fine(_, _, told, figures)
     last and words.seconds(last) .. " ago" or "before the start") }
 end
 
-local FINDINGS = { undeclared, lagging, rated, was_reset, unused, emptied, unfollowed, fine }
+local FINDINGS = { undeclared, over_budget, lagging, rated, was_reset, unused, emptied, unfollowed,
+  fine }
+
+-- The value of an option as the script would say it; the core counts no events of a state, and
+-- has no word for what is off.
+local function said(merged, option, rule)
+  local value = merged[option]
+  if option == "history" and merged.kind == "state" then return "latest" end
+  if type(rule and rule.value) == "table" then return rules.shown(rule).value end
+  if option ~= "history" and (value == 0 or value == false) then return "none" end
+  return value ~= nil and core.text_of(value) or rule and core.text_of(rule.value)
+end
+
+local POLICY = { "history", "ttl", "key", "max_keys", "rewind", "slow", "max_rate", "batch",
+  "budget", "durable" }
 
 -- Which rule is in force for each option; the defaults where none was declared.
 local function policy(runtime, name, of)
   local merged, out = runtime.server:policy(name), arrays.mark({})
-  for _, option in ipairs({ "history", "ttl", "key", "max_keys", "max_rate", "batch",
-    "durable" }) do
-    local rule, value = of[option], merged[option]
-    if value == 0 and option ~= "history" then value = "none" end
-    if value ~= nil then
-      out[#out + 1] = { option = option, value = core.text_of(value), where = rule and rule.where,
+  for _, option in ipairs(POLICY) do
+    local rule = of[option]
+    local value = said(merged, option, rule)
+    if value then
+      out[#out + 1] = { option = option, value = value, where = rule and rule.where,
         pattern = rule and rule.pattern }
     end
   end

@@ -69,6 +69,21 @@ local function several(who)
     #who.open > SHOWN_MOST and ", …" or "") }
 end
 
+-- Asked by an address, a user or a path: beside who is open, the last one that was refused.
+local function refused_too(runtime, who, told, notes)
+  if who.asked == who.one then return nil end
+  local last -- a line, or a note where the lines do not name the user
+  for _, list in ipairs({ notes, told.recorded }) do
+    for _, row in ipairs(list) do
+      if row.message == "refused" and (not last or row.time >= last.time) then last = row end
+    end
+  end
+  if not last then return nil end
+  local one = last.reason and ends.judge(runtime, last, notes) or ends.from_note(runtime, last)
+  one.text = ("One was refused at %s: %s"):format(words.clock(last.time), one.text)
+  return one
+end
+
 local function facts(runtime, id, stream)
   local info = runtime.server:client(id)
   local out = { client = id, path = info and info.path, ip = info and info.ip,
@@ -103,9 +118,10 @@ function client.explain(runtime, who, told)
   if told.stream then
     out.found = "open"
     out.because = waits.judge(runtime, told.stream, told.subscriptions)
+    out.because[#out.because + 1] = refused_too(runtime, who, told, notes)
     out.client, out.channels = facts(runtime, who.one, told.stream), followed(told)
   elseif #who.open > 1 then
-    out.found, out.because = "open", { several(who) }
+    out.found, out.because = "open", { several(who), refused_too(runtime, who, told, notes) }
   elseif line then
     out.found = line.message
     add_channel(told, line)
@@ -113,7 +129,7 @@ function client.explain(runtime, who, told)
     if one.cause == "route" then one.text = one.text .. taken(runtime, line.path) end
     out.because = { one }
   elseif note then
-    out.found, out.because = "refused", { ends.from_note(note) }
+    out.found, out.because = "refused", { ends.from_note(runtime, note) }
   else
     local missing = no_route(runtime, id)
     out.found, out.because = "none", { missing or nothing(told, id) }

@@ -113,13 +113,19 @@ function JUDGES.denied(line, _, runtime)
   for _, row in ipairs(runtime.recorder:find(line.client, "client")) do
     if row.message == "denied" and row.channel == line.channel then note = row end
   end
-  if not note then return "The app took the channel from the client.", nil end
+  if not note then
+    return "A read rule took the channel from the client; which one is no longer known.", nil,
+      "The read rules of the channel decide by the user as it is now."
+  end
   return ("The read rule of '%s' (%s) says no, when it was asked again%s."):format(note.pattern,
     note.where, note.why and " " .. note.why or ""), { option = "read", pattern = note.pattern,
     where = note.where, value = "function" }, "The rule decides by the user as it is now."
 end
 
-function JUDGES.failover() return "Another server took over.", nil end
+function JUDGES.failover()
+  return "Another server took over, which has not all that this one had.", nil,
+    "Nothing: its page has what the reset left it."
+end
 
 --- Why one reset happened.
 -- @tparam sluice.Runtime runtime

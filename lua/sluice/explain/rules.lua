@@ -5,7 +5,7 @@ local core = require("sluice.core")
 local rules = {}
 
 local OPTIONS = { "history", "ttl", "key", "max_keys", "rewind", "slow", "durable", "max_rate",
-  "batch" }
+  "batch", "budget" }
 
 --- The declared patterns that match a channel, the most specific last, as the core merges them.
 -- @tparam sluice.Generation generation

@@ -17,15 +17,19 @@ function TEXTS.opened(line)
     words.count(line.channels or 0, "channel"))
 end
 
-function TEXTS.ended(line, _, runtime)
+function TEXTS.ended(line, notes, runtime)
   return ("ended after %s and %s (%s): %s"):format(words.seconds(line.seconds or 0),
-    words.count(line.events or 0, "event"), line.reason, ends.judge(runtime, line, {}).text)
+    words.count(line.events or 0, "event"), line.reason, ends.judge(runtime, line, notes).text)
 end
 
-function TEXTS.refused(line, _, runtime)
-  if not line.reason then return "refused: " .. ends.note(line) end
-  return ("refused %s (%s): %s"):format(line.path or "?", line.reason,
-    ends.judge(runtime, line, {}).text)
+-- A note of the app's thread has no reason.
+function TEXTS.refused(line, notes, runtime)
+  if line.reason then
+    return ("refused %s (%s): %s"):format(line.path or "?", line.reason,
+      ends.judge(runtime, line, notes).text)
+  end
+  local text = line.limit and ends.judge(runtime, line, notes).text or ends.note(line)
+  return "refused: " .. text
 end
 
 function TEXTS.reset(line, _, runtime)
@@ -38,9 +42,9 @@ function TEXTS.lagged(line)
     words.bytes(line.unsent or 0))
 end
 
-local function text_of(row, runtime)
+local function text_of(row, notes, runtime)
   local make = TEXTS[row.message]
-  if make then return make(row, row, runtime) end
+  if make then return make(row, notes, runtime) end
   return ends.note(row)
 end
 
@@ -65,7 +69,7 @@ function timeline.of(runtime, lines, notes)
   local out = arrays.mark({})
   for i = math.max(1, #all - MOST + 1), #all do
     local row = all[i]
-    out[#out + 1] = { time = row.time, what = row.message, text = text_of(row, runtime),
+    out[#out + 1] = { time = row.time, what = row.message, text = text_of(row, notes, runtime),
       cause = row.by or row.cause or row.reason, client = row.client, channel = row.channel }
   end
   return out

@@ -106,7 +106,8 @@ end
 function Job:progress(processed, fields)
   local row = self._row
   if not is_count(processed) then
-    error("job:progress(processed): a number from 0 is expected, not " .. tostring(processed), 2)
+    error("job:progress(processed): a number from 0 is expected, not "
+      .. (type(processed) == "string" and ("%q"):format(processed) or tostring(processed)), 2)
   elseif fields ~= nil and type(fields) ~= "table" then
     error("job:progress(processed, fields): fields are a table, not a " .. type(fields), 2)
   end

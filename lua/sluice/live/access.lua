@@ -5,6 +5,7 @@ local core = require("sluice.core")
 local access = {}
 
 local KEY_LEAST = 32 -- characters; a shorter key could be guessed
+local GIVEN_LEAST = 16 -- of one that somebody chose: a shorter one is warned of
 
 --- The socket of a running server.
 -- @tparam integer port
@@ -37,8 +38,12 @@ end
 function access.of(settings)
   local out, notes = { control = settings.socket, control_needed = settings.socket ~= nil,
     admin_key = settings.admin_key }, {}
-  if out.control and out.admin_key then return out, notes end
   local function say(text, ...) notes[#notes + 1] = text:format(...) end
+  if out.admin_key and #out.admin_key < GIVEN_LEAST then
+    say("the admin key has %d characters, and may be guessed: take %d at random", #out.admin_key,
+      KEY_LEAST)
+  end
+  if out.control and out.admin_key then return out, notes end
   local dir, why = core.runtime_dir()
   if not dir then
     say("no runtime folder (%s): sluice reload needs --socket, /-/ over TCP an --admin-key", why)

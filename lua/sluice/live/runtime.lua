@@ -114,7 +114,7 @@ end
 --- Start what the first generation runs by itself.
 function Runtime:go()
   process.runtime = self
-  for _, warning in ipairs(self.generation.warnings) do core.log("warn", warning) end
+  for _, warning in ipairs(self:warnings_of(self.generation)) do core.log("warn", warning) end
   self:adopt()
   hooks.fire(self, "start")
   self:turn()

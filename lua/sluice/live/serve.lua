@@ -12,6 +12,7 @@ local process = require("sluice.base.process")
 local reload = require("sluice.live.reload")
 local runtime = require("sluice.live.runtime")
 local stored = require("sluice.live.stored")
+local variables = require("sluice.live.variables")
 local watcher = require("sluice.live.watcher")
 
 local serve = {}
@@ -94,6 +95,7 @@ end
 
 local function load_and_make(target, settings, handed)
   serve.set_up(settings)
+  for _, warning in ipairs(variables.warnings()) do core.log("warn", warning) end
   for _, name in ipairs(FOR_APPS) do need(name) end
   collector.start()
   local loaded, problem = serve.load(target)
@@ -118,7 +120,7 @@ local function start(target, settings)
   if not handed then return nil, why, fault end
   local self, message, code, problem = load_and_make(target, settings, handed)
   if not self then return nil, message, code, problem end
-  self.manager = manager.new(self, settings)
+  self.manager, self.is_served = manager.new(self, settings), true
   local opened
   opened, message, code = stored.open(self, settings.data)
   if not opened then return nil, message, code end

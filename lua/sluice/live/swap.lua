@@ -13,6 +13,7 @@ local page = require("sluice.console.page")
 local routes = require("sluice.app.routes")
 local state = require("sluice.app.state")
 local stored = require("sluice.live.stored")
+local warnings = require("sluice.live.warnings")
 
 local swap = {}
 
@@ -38,6 +39,14 @@ local function snapshot(self, generation)
     news = hooks.ask_for_clients(generation) }
 end
 
+--- What is logged about a generation when it goes live: of a server all that `sluice check` says; in
+-- a test, which publishes by itself, what the code does at fault.
+-- @tparam sluice.Generation generation
+-- @treturn {string,...}
+function swap.warnings_of(self, generation)
+  return self.is_served and warnings.of(generation) or generation.warnings
+end
+
 --- Do everything that can fail before a generation goes live; changes nothing.
 -- @tparam sluice.Generation generation
 -- @treturn table|nil prepared, for Runtime:configure
@@ -56,7 +65,8 @@ function swap.prepare(self, generation)
     generation.noted = locals.note(generation)
   end)
   if not ok then return nil, problem end
-  for _, warning in ipairs(generation.warnings) do table.insert(prepared.notes, warning) end
+  local found = self:warnings_of(generation)
+  table.move(found, 1, #found, #prepared.notes + 1, prepared.notes)
   return prepared
 end
 

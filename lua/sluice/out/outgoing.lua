@@ -4,6 +4,7 @@ local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local json = require("sluice.json")
 local query = require("sluice.base.query")
+local show = require("sluice.base.show")
 local trace = require("sluice.base.trace")
 local transfer = require("sluice.out.transfer")
 
@@ -114,7 +115,7 @@ end
 --- Raise unless a URL is a string; its contents are checked by the core.
 function outgoing.check_url(what, url)
   if type(url) ~= "string" then
-    caller.raise("%s: the url is a string, not %s", what, tostring(url))
+    caller.raise("%s: the url is a string, not %s", what, show(url))
   end
 end
 

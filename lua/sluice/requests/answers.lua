@@ -6,6 +6,7 @@ local core = require("sluice.core")
 local codes = require("sluice.base.codes")
 local failure = require("sluice.base.failure")
 local json = require("sluice.json")
+local show = require("sluice.base.show")
 
 local answers = {}
 
@@ -18,7 +19,7 @@ local NO_BODY = { [204] = true, [304] = true }
 local function check_status(where, status)
   local whole = math.tointeger(status)
   if not whole or whole < 200 or whole > 599 then
-    error(("%s: %s is no status for an answer (200 to 599)"):format(where, tostring(status)), 0)
+    error(("%s: %s is no status for an answer (200 to 599)"):format(where, show(status)), 0)
   end
   return whole
 end

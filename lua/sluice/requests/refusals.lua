@@ -9,7 +9,7 @@ local refusals = {}
 -- @tparam integer status
 function refusals.note(session, status)
   local req = session.req
-  local entry = session.why_not or { cause = status == 429 and "limit" or "ended" }
+  local entry = session.why_not or { cause = "ended" }
   entry.message, entry.status, entry.route = "refused", status, session.route.name
   entry.where = entry.where or session.route.where
   entry.client, entry.path, entry.ip = session.client_id, req.path, req.ip

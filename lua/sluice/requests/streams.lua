@@ -44,11 +44,11 @@ local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
   local user, kept = req.user, asked.keep(session)
   concrete.expires = expires_of(user)
-  -- see Runtime:remember
-  local close_wanted = is_written or user ~= nil or meta ~= nil and next(meta) ~= nil
-    or kept ~= nil
-  local id, again, code = runtime.server:accept(session.id, concrete, user and user.id,
+  local has_meta = meta ~= nil and next(meta) ~= nil
+  local close_wanted = is_written or user ~= nil or has_meta or kept ~= nil -- Runtime:remember
+  local id, again, code, limit = runtime.server:accept(session.id, concrete, user and user.id,
     close_wanted, is_written)
+  if limit then session.why_not = { cause = "limit", limit = limit } end
   if not id then return nil, again, code end
   if again and is_written then return id, true end -- another run of its function writes it
   session.client_id = id
@@ -149,7 +149,8 @@ local function admit(session)
   if session.why then return nil end -- an open stream has passed the guards already
   local status, body, headers, by = router.guard(session.generation, route, req, session.after)
   if not status then return nil end
-  if by then session.why_not = { cause = "guard", guard = by.n, where = by.where } end
+  session.why_not = by and { cause = "guard", guard = by.n, where = by.where }
+    or { cause = "limit", limit = "max_requests_per_user" } -- router.guard
   return "answer", answers.read("a guard of " .. route.name, status, body, headers)
 end
 
@@ -158,8 +159,8 @@ end
 local function is_claimed(session)
   if session.why or not rawget(session.req, "_names_client") then return false end
   local user = session.req.user
-  return session.runtime.server:claim(session.id, { channels = {}, expires = expires_of(user) },
-    user and user.id)
+  local nothing = { channels = {}, expires = expires_of(user) }
+  return session.runtime.server:claim(session.id, nothing, user and user.id)
 end
 
 -- "answer", status, headers, text | "plan", concrete, meta | "ended"
@@ -236,8 +237,7 @@ local function serve(session)
   local ok, status = failure.try(act, session)
   if not ok then
     local headers, text, problem
-    local where = session.route.name
-    status, headers, text, problem = answers.failed(where, status)
+    status, headers, text, problem = answers.failed(session.route.name, status)
     session.why_not = problem and { cause = "plan_error", text = problem.message,
       traceback = problem.traceback } or { cause = "plan", text = "req:abort" }
     if problem then runtime:report(runtime.scheduler.current, problem) end

@@ -43,7 +43,8 @@ async function ask(method, path, body, signal) {
   const headers = { ...authorization(), ...(body && { "Content-Type": "application/json" }) };
   const answer = await fetch(here(path), { method, headers, body: body && JSON.stringify(body), signal, cache: "no-store", credentials: "omit" });
   if (answer.status === 401) askForKey("The server does not take this key any more.");
-  return { status: answer.status, data: await answer.json() };
+  const foreign = { error: { message: `What answered (${answer.status}) is not this server: a proxy is in between.` } };
+  return { status: answer.status, data: await answer.json().catch(() => foreign) };
 }
 
 // ---- What comes ---------------------------------------------------------------------------------------------

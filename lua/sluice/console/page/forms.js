@@ -116,7 +116,7 @@ const LABELS = { client: "Id, user, address, path or trace", channel: "Its name"
 function because(one) {
   const rule = one.rule, where = rule && !one.text.includes(rule.where);
   return make("li", [make("span", one.cause, { class: "badge" }), make("div", [make("p", one.text),
-    where && rule.option ? make("p", `${rule.option} = ${rule.value ?? "?"} of ${rule.pattern} (${rule.where})`, { class: "small soft" }) : "",
+    where && rule.option && rule.pattern ? make("p", `${rule.option} = ${rule.value ?? "?"} of ${rule.pattern} (${rule.where})`, { class: "small soft" }) : "",
     one.advice ? make("p", `→ ${one.advice}`, { class: "small advice" }) : ""], { class: "grow" })]);
 }
 

@@ -4,7 +4,7 @@
 -- Keeps nothing in memory.
 local options = require("sluice.base.options")
 local patterns = require("sluice.base.patterns")
-local sources = require("sluice.command.sources")
+local sources = require("sluice.live.sources")
 
 local unmet = {}
 

@@ -1,7 +1,7 @@
 --- Warnings found by reading an app's text: common first mistakes that are no errors.
 -- Heuristics on the sources of one generation; each names its line. Keeps nothing in memory.
-local sources = require("sluice.command.sources")
-local unmet = require("sluice.command.unmet")
+local sources = require("sluice.live.sources")
+local unmet = require("sluice.live.unmet")
 
 local warnings = {}
 
@@ -51,6 +51,7 @@ function warnings.of(generation)
   local out = {}
   local function say(text, ...) out[#out + 1] = text:format(...) end
   for _, text in ipairs(generation.warnings) do out[#out + 1] = text end
+  if not generation.files[1] then return out end -- an app that a program made: its text is unknown
   writers(generation, say)
   unmet.warn(generation, say)
   calls(generation, say)
