@@ -1,0 +1,294 @@
+/* The connection and its calls; see machine.h. */
+#include "cluster/inner.h"
+
+#include "base/planted.h"
+#include "base/rand.h"
+
+#include <assert.h>
+#include <stdio.h>
+
+static struct slice warm_key(const struct map_node *node) {
+    const struct warm *w = container_of(node, struct warm, node);
+    return slice_of(w->name, w->n);
+}
+
+void machine_init(struct machine *m, const struct machine_ops *ops, void *owner,
+                  const char *slot, uint64_t seed) {
+    *m = (struct machine){.ops = ops, .owner = owner, .random = seed};
+    snprintf(m->slot, sizeof m->slot, "%s", slot);
+    recent_init(&m->recent);
+    map_init(&m->warm, warm_key);
+    struct list *lists[] = {&m->queue,  &m->flight, &m->doubt,
+                            &m->wanted, &m->asked,  &m->held};
+    for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
+}
+
+void machine_deinit(struct machine *m) {
+    struct map_node *next = map_next(&m->warm, NULL);
+    while (next) {
+        struct slice name = warm_key(next);
+        next = map_next(&m->warm, next);
+        machine_cool(m, name);
+    }
+    map_deinit(&m->warm);
+    recent_deinit(&m->recent);
+}
+
+static void turn(struct machine *m, enum machine_state state) {
+    if (state != MACHINE_LIVE && m->away_ms == 0) m->away_ms = m->now_ms;
+    if (state == MACHINE_LIVE) {
+        m->away_ms = 0;
+        m->failures = 0;
+    }
+    if (m->state == state) return;
+    m->state = state;
+    m->ops->changed(m->owner);
+}
+
+/* ---- Calls ---------------------------------------------------------------------------- */
+
+bool machine_has_room(const struct machine *m) {
+    return m->n_sent < CLUSTER_CALLS_MAX;
+}
+
+struct machine_sent *machine_call(struct machine *m, struct cluster_call *call) {
+    assert(machine_has_room(m));
+    unsigned at = (m->first_sent + m->n_sent++) % CLUSTER_CALLS_MAX;
+    struct machine_sent *sent = &m->sent[at];
+    sent->kind = call->kind;
+    sent->n = call->n;
+    sent->era = m->era;
+    sent->at_ms = m->now_ms;
+    call->slot = m->slot;
+    call->epoch = m->epoch;
+    call->fence = m->fence;
+    call->run = m->run;
+    call->replid = m->replid;
+    call->known = PLANTED(603) ? 0 : m->known;
+    m->ops->call(m->owner, call);
+    return sent;
+}
+
+static void beat(struct machine *m) {
+    if (!machine_is_joined(m) || m->beats > m->heard || !machine_has_room(m)) return;
+    m->beats++;
+    m->beat_ms = m->now_ms;
+    machine_call(m, &(struct cluster_call){.kind = CALL_BEAT});
+}
+
+bool machine_ask(struct machine *m, uint64_t *ticket) {
+    if (!machine_is_joined(m)) return false;
+    *ticket = m->wanted_beat = m->beats + 1;
+    beat(m);
+    return true;
+}
+
+/* What this node has read, or has given to its publishers, and nobody else may know of. */
+static void mark(struct machine *m) {
+    struct slice channels[MARKS_MAX];
+    struct cluster_call call = {.kind = CALL_MARK, .channels = channels};
+    bool owes = m->recent.n_owed > 0 || m->recent.owes_all;
+    if (!owes || m->marking || !machine_is_joined(m) || !machine_has_room(m)) return;
+    if (!m->recent.owes_all) call.n = recent_owed(&m->recent, channels, MARKS_MAX);
+    m->marking = true;
+    m->counts.marks += call.n;
+    machine_call(m, &call);
+}
+
+/* ---- The connection ------------------------------------------------------------------- */
+
+static void hang_up(struct machine *m) {
+    if (!m->dialled) return;
+    m->dialled = m->marking = false;
+    m->n_sent = m->n_batches = m->n_loads = 0;
+    m->heard = m->wanted_beat = m->beats;
+    m->jump = 0;
+    m->ops->hang_up(m->owner);
+    publishes_doubt(m);
+    warm_broken(m);
+    turn(m, MACHINE_AWAY);
+}
+
+/* Half of the pause up to one and a half of it, which doubles each time. */
+static int64_t pause_of(struct machine *m) {
+    unsigned doubled = m->failures < 6 ? m->failures++ : 6;
+    uint32_t mean = CLUSTER_AGAIN_MS << doubled;
+    if (mean > CLUSTER_AGAIN_MOST_MS) mean = CLUSTER_AGAIN_MOST_MS;
+    return rand_between(&m->random, mean / 2, mean + mean / 2);
+}
+
+void machine_rejoin(struct machine *m) {
+    if (!m->dialled) return;
+    hang_up(m);
+    m->dial_ms = m->now_ms + pause_of(m);
+}
+
+void machine_broken(struct machine *m) {
+    machine_rejoin(m);
+}
+
+void machine_dialled(struct machine *m, const char *run, const char *replid) {
+    assert(m->dialled && m->state == MACHINE_AWAY);
+    bool proves = !PLANTED(601) || !*m->run;
+    if (proves) snprintf(m->run, sizeof m->run, "%s", run);
+    if (proves) snprintf(m->replid, sizeof m->replid, "%s", replid);
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
+    for (unsigned i = 0; i < EPOCH_LENGTH; i++)
+        m->new_epoch[i] = letters[rand_next(&m->random) >> 59];
+    turn(m, MACHINE_PROVING);
+    machine_call(m,
+                 &(struct cluster_call){.kind = CALL_JOIN, .new_epoch = m->new_epoch});
+}
+
+/* ---- Joining -------------------------------------------------------------------------- */
+
+/* Another epoch than ours: what of ours is above its base is lost. */
+static uint64_t adopt(struct machine *m, const struct cluster_reply *r) {
+    uint64_t base = 0;
+    if (!lineage_find(&m->lineage, m->epoch, &base)) base = 0;
+    if (PLANTED(609)) base = r->seq;
+    snprintf(m->epoch, sizeof m->epoch, "%s", r->epoch);
+    if (m->pos > base) m->pos = base;
+    m->known = r->seq;
+    m->counts.epochs++;
+    /* Who begins an epoch writes it above all that it knew: everybody is told by that. */
+    recent_lose(&m->recent, base, !r->took && !PLANTED(611));
+    publishes_lose(m, base);
+    warm_cut(m);
+    m->ops->epoch(m->owner, base);
+    return base;
+}
+
+static void begin(struct machine *m, const struct cluster_reply *r) {
+    snprintf(m->epoch, sizeof m->epoch, "%s", r->epoch);
+    m->pos = m->known = r->seq;
+    m->ops->epoch(m->owner, UINT64_MAX);
+}
+
+static void join(struct machine *m, const struct cluster_reply *r) {
+    uint64_t base = m->pos;
+    bool ours = strcmp(m->epoch, r->epoch) == 0;
+    m->counts.joins++;
+    m->joined = r->seq;
+    m->fed_ms = m->beat_ms = m->now_ms;
+    snprintf(m->fence, sizeof m->fence, "%s", r->fence);
+    lineage_read(&m->lineage, r->lineage);
+    turn(m, MACHINE_CATCHING_UP);
+    m->resolving = !list_empty(&m->doubt);
+    if (!*m->epoch) begin(m, r);
+    else if (!ours) base = adopt(m, r);
+    if (PLANTED(604)) publishes_settle(m, false);
+    if (!ours && base == 0 && m->pos < r->seq) follow_land(m, r->seq);
+    else m->ops->follow(m->owner, m->pos);
+    machine_moved(m);
+}
+
+void machine_moved(struct machine *m) {
+    if (m->state == MACHINE_CATCHING_UP && m->pos >= m->joined) turn(m, MACHINE_LIVE);
+    publishes_settle(m, false);
+    warm_show(m);
+    mark(m);
+    warm_ask(m);
+    publishes_flush(m);
+    if (m->wanted_beat > m->beats) beat(m);
+}
+
+/* ---- Answers -------------------------------------------------------------------------- */
+
+static void heard(struct machine *m, const struct cluster_reply *r) {
+    bool ours = strcmp(r->epoch, m->epoch) == 0;
+    /* Where another epoch begins is in the feed, unless that is behind us or trimmed. */
+    if (!ours && (m->pos >= r->seq || m->jump > 0)) {
+        machine_rejoin(m);
+        return;
+    }
+    m->heard++;
+    if (ours && r->seq > m->known) m->known = r->seq;
+    if (m->jump > 0 && m->heard >= m->jump) follow_land(m, r->seq);
+    m->ops->changed(m->owner);
+}
+
+static void accept(struct machine *m, const struct machine_sent *sent,
+                   const struct cluster_reply *r) {
+    switch (sent->kind) {
+    case CALL_JOIN: join(m, r); break;
+    case CALL_PUBLISH: publishes_number(m, sent, r); break;
+    case CALL_LOAD: warm_loaded(m, sent, r); break;
+    case CALL_MARK:
+        m->marking = false;
+        recent_paid(&m->recent);
+        break;
+    case CALL_BEAT: heard(m, r); break;
+    }
+}
+
+void machine_reply(struct machine *m, const struct cluster_reply *r) {
+    assert(m->n_sent > 0);
+    const struct machine_sent *sent = &m->sent[m->first_sent];
+    bool is_own = sent->kind == CALL_PUBLISH && r->refused != REFUSED_LINEAGE;
+    if (r->refused && !is_own) {
+        machine_rejoin(m);
+        return;
+    }
+    m->first_sent = (m->first_sent + 1) % CLUSTER_CALLS_MAX;
+    m->n_sent--;
+    accept(m, sent, r);
+    if (machine_is_joined(m)) machine_moved(m);
+}
+
+/* ---- Time ----------------------------------------------------------------------------- */
+
+static bool is_silent(const struct machine *m) {
+    int64_t since = m->now_ms - CLUSTER_SILENT_MS;
+    if (m->state == MACHINE_AWAY) return m->now_ms - m->dial_ms >= CLUSTER_DIAL_MS;
+    if (m->n_sent > 0 && m->sent[m->first_sent].at_ms <= since) return true;
+    return machine_is_joined(m) && m->fed_ms <= since;
+}
+
+/* Who slept for long cannot say what happened meanwhile: it joins again before anything it has
+ * read goes out. */
+void machine_clock(struct machine *m, int64_t now_ms) {
+    bool slept = now_ms - m->now_ms >= CLUSTER_SILENT_MS;
+    m->now_ms = now_ms;
+    if (m->away_ms == 0 && m->state != MACHINE_LIVE) m->away_ms = now_ms;
+    if (m->dialled && (slept || is_silent(m))) machine_rejoin(m);
+    if (!m->dialled && now_ms >= m->dial_ms) {
+        m->dialled = true;
+        m->dial_ms = now_ms;
+        m->ops->dial(m->owner);
+    }
+    if (now_ms - m->beat_ms >= CLUSTER_BEAT_MS) beat(m);
+    publishes_tick(m);
+}
+
+static int64_t sooner(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+int64_t machine_next(const struct machine *m) {
+    int64_t at = publishes_next(m);
+    if (m->state == MACHINE_AWAY)
+        return sooner(at, m->dial_ms + (m->dialled ? CLUSTER_DIAL_MS : 0));
+    if (m->n_sent > 0)
+        at = sooner(at, m->sent[m->first_sent].at_ms + CLUSTER_SILENT_MS);
+    if (!machine_is_joined(m)) return at;
+    if (m->beats == m->heard) at = sooner(at, m->beat_ms + CLUSTER_BEAT_MS);
+    return sooner(at, m->fed_ms + CLUSTER_SILENT_MS);
+}
+
+/* ---- Judging -------------------------------------------------------------------------- */
+
+enum machine_verdict machine_judge(const struct machine *m, const char *epoch,
+                                   uint64_t seq, bool asked, uint64_t *place) {
+    uint64_t base, known = m->known > m->pos ? m->known : m->pos;
+    *place = seq;
+    if (strcmp(epoch, m->epoch) == 0) {
+        if (seq <= (PLANTED(607) ? m->pos : known)) return PLACE_OURS;
+        return asked || PLANTED(607) ? PLACE_FUTURE : PLACE_ASK;
+    }
+    if (lineage_find(&m->lineage, epoch, &base)) {
+        if (base < seq) *place = base;
+        return PLACE_FAILOVER;
+    }
+    return asked || PLANTED(610) ? PLACE_EPOCH : PLACE_ASK;
+}

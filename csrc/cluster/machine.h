@@ -1,0 +1,269 @@
+/* A node of a cluster, without sockets, threads or a clock: answers and times go in, calls and
+ * events come out. What it promises is tested with every fault that a network and a server have
+ * (spec/cluster/machine_spec.lua).
+ *
+ * One server numbers, keeps and distributes the events of all nodes: each is an entry of its
+ * feed, one number after the other. A node releases nothing but what it has read there, its own
+ * events too: so all nodes have one order.
+ *
+ *     AWAY --dial--> PROVING --join--> CATCHING UP --pos is the head of the join--> LIVE
+ *       ^---------- anything breaks: hang up, and dial again after a pause ----------'
+ *
+ * Numbers. Within an epoch each entry has the number after the one before it, so a hole is seen
+ * at once: the feed was trimmed before it was read, and histories, which go back further, are
+ * loaded. An epoch ends when nobody can say that nothing of it was lost: the server is another
+ * process, or another copy, than the one that numbered last. The next epoch begins far above,
+ * with an entry that says up to where the last one survived (its base; see fan/lineage.h).
+ *
+ * Publishes. Each has a token. When a connection breaks, those on their way are in doubt. The
+ * next join fences the old connection off: what it stored is in the feed up to the head of that
+ * join. When the node has read so far, those it has read are answered, and the others were
+ * never stored: they are sent again, in order. Only a hole in between leaves one unknown.
+ *
+ * Channels. A node keeps what somebody here follows (warm). The first follower has it loaded;
+ * the load says at which number it was made, and is shown when the node has read so far.
+ *
+ * [one thread; no call of 'ops' may call back] */
+#ifndef SLUICE_CLUSTER_MACHINE_H
+#define SLUICE_CLUSTER_MACHINE_H
+
+#include "base/list.h"
+#include "base/map.h"
+#include "cluster/recent.h"
+#include "fan/lineage.h"
+
+enum machine_state { MACHINE_AWAY, MACHINE_PROVING, MACHINE_CATCHING_UP, MACHINE_LIVE };
+
+/* ---- What is said to the server -------------------------------------------------------- */
+
+/* One publish: of its caller, who has it back with the answer. */
+struct cluster_publish {
+    struct list node;      /* the machine's, as all but the channel and the bytes */
+    struct slice channel;  /* of the caller's */
+    uint32_t bytes;        /* ... about what it takes in a call */
+    uint64_t token;        /* its name in this run of this node */
+    uint64_t seq;          /* its number; 0: none yet */
+    bool repeats;          /* it was stored before: its idempotency key says so */
+    bool blind;            /* entries were passed over, and it may be one of them */
+    int64_t since_ms;      /* of its number, or of its place in the queue */
+};
+
+enum cluster_call_kind { CALL_JOIN, CALL_PUBLISH, CALL_LOAD, CALL_MARK, CALL_BEAT };
+
+/* A script on the server. All go through one connection, and are answered in their order. Each
+ * but CALL_JOIN proves itself: where the server has another epoch, fence or replid, or a number
+ * below 'known', it does nothing and says which. */
+struct cluster_call {
+    enum cluster_call_kind kind;
+    const char *slot;         /* names this run of this node, in the whole cluster */
+    const char *epoch;        /* ours; "" before the first join */
+    const char *fence;        /* of the last join */
+    const char *run, *replid; /* what the server that was dialled calls itself */
+    uint64_t known;           /* a number that was surely given */
+    const char *new_epoch;    /* CALL_JOIN: should it have to begin one */
+    unsigned n;
+    struct cluster_publish *const *publishes; /* CALL_PUBLISH */
+    const struct slice *channels; /* CALL_LOAD; CALL_MARK: none: a mark for all of them */
+};
+
+enum cluster_refusal {
+    REFUSED_NOT,
+    REFUSED_LINEAGE,  /* EPOCH, FENCE, BACK or REPLID: join again */
+    REFUSED_REPLICAS, /* too few replicas: nothing is stored now */
+    REFUSED_FULL,     /* out of memory: nothing is stored now */
+    REFUSED_OTHER     /* what the call asks for cannot be done */
+};
+
+struct cluster_number {
+    uint64_t seq;
+    bool repeats;
+};
+
+/* What the server has of a channel: its newest number, and the rest, which the machine hands to
+ * ops.fill or ops.drop. */
+struct cluster_loaded {
+    uint64_t last;
+    void *fill;
+};
+
+/* The answer to the oldest call. */
+struct cluster_reply {
+    enum cluster_refusal refused;
+    uint64_t seq;         /* all but CALL_PUBLISH: the newest number at that moment */
+    const char *epoch;    /* CALL_JOIN, CALL_BEAT */
+    const char *fence;    /* CALL_JOIN */
+    struct slice lineage; /* CALL_JOIN: as lineage_read has it */
+    bool took;            /* CALL_JOIN: it began the epoch */
+    const struct cluster_number *numbers; /* CALL_PUBLISH: one for each */
+    const struct cluster_loaded *loaded;  /* CALL_LOAD: one for each */
+};
+
+/* ---- What is read ---------------------------------------------------------------------- */
+
+enum cluster_entry_kind {
+    ENTRY_EVENT,
+    ENTRY_MARK, /* readers of its channel (none: of all) are told that something is lost */
+    ENTRY_EPOCH,
+    ENTRY_OTHER /* has a number, and that is all */
+};
+
+/* An entry of the feed; borrowed. */
+struct cluster_entry {
+    enum cluster_entry_kind kind;
+    uint64_t seq;
+    struct slice channel;
+    bool chained;    /* 'before' is exact */
+    uint64_t before; /* the number of the log's event before it */
+    struct slice slot; /* of the node that published it, and its token there */
+    uint64_t token;
+    const char *epoch, *ended; /* ENTRY_EPOCH: which begins, which has ended */
+    uint64_t base;             /* ... and up to where that survived */
+    void *event;               /* what the owner makes of it */
+};
+
+enum cluster_taken {
+    ENTRY_TAKEN,
+    ENTRY_LATER, /* not taken: the same one again, after the next answer or some time */
+    ENTRY_STOP   /* not taken: what was read goes; ops.follow says from where again */
+};
+
+/* ---- What it does ---------------------------------------------------------------------- */
+
+struct machine_ops {
+    /* Connect anew: machine_dialled or machine_broken follows. */
+    void (*dial)(void *owner);
+    /* Close all connections: what was called is not answered any more. */
+    void (*hang_up)(void *owner);
+    /* Answered by machine_reply (borrows). */
+    void (*call)(void *owner, const struct cluster_call *call);
+    /* Read the feed from behind this number on. Each entry goes to machine_entry, and when there
+     * was none for a second, machine_idle is called. */
+    void (*follow)(void *owner, uint64_t pos);
+    /* An event or a mark of a warm channel, or a mark for all. False: no room; it comes again. */
+    bool (*release)(void *owner, const struct cluster_entry *e);
+    /* What was loaded is shown, in place of what was there before (takes): with 'lost' whoever
+     * has followed the channel is told so. Where 'more' follow, that is at one moment. */
+    void (*fill)(void *owner, struct slice channel, void *fill, bool lost, bool more);
+    /* An entry goes behind what was loaded. */
+    void (*add)(void *owner, void *fill, const struct cluster_entry *e);
+    void (*drop)(void *owner, void *fill); /* takes */
+    /* It has an epoch now, its first or another one. Whatever is above 'base' goes, and who
+     * follows a log is told "failover". 0: all of it goes; UINT64_MAX: nothing, it is the first.
+     * Which one: machine->epoch, ->lineage, ->pos. */
+    void (*epoch)(void *owner, uint64_t base);
+    /* A publish is done (gives it back). 0: it has a number; E_BUSY, E_FULL, E_STORE: it is
+     * surely not stored; E_TIMEOUT: nobody knows. */
+    void (*answer)(void *owner, struct cluster_publish *p, int err);
+    /* The state is another one; or machine_heard is. */
+    void (*changed)(void *owner);
+};
+
+/* What an operator looks at. */
+struct machine_counts {
+    uint64_t published, refused, unknown, resent; /* publishes */
+    uint64_t holes, loads, epochs, marks, joins;
+    uint64_t cold; /* entries that nobody here follows */
+};
+
+/* ---- The machine ----------------------------------------------------------------------- */
+
+struct machine_sent { /* a call that is not answered */
+    enum cluster_call_kind kind;
+    unsigned n;
+    uint64_t era; /* loads of an earlier one are void */
+    int64_t at_ms;
+    uint64_t tokens[CLUSTER_BATCH_MAX];
+    struct warm *warm[CLUSTER_LOAD_MAX]; /* NULL: it is not wanted any more */
+};
+
+struct machine {
+    const struct machine_ops *ops;
+    void *owner;
+    uint64_t random;
+    int64_t now_ms;
+    enum machine_state state;
+    struct machine_counts counts;
+    /* The numbering. */
+    char slot[CLUSTER_SLOT_LENGTH + 1];
+    char epoch[EPOCH_LENGTH + 1];
+    struct lineage lineage;
+    uint64_t pos;   /* read up to here */
+    uint64_t known; /* surely given */
+    struct recent recent;
+    /* The connection. */
+    char run[CLUSTER_RUN_LENGTH + 1], replid[CLUSTER_RUN_LENGTH + 1];
+    char fence[CLUSTER_FENCE_MAX + 1], new_epoch[EPOCH_LENGTH + 1];
+    uint64_t joined; /* the head of the join */
+    bool dialled;    /* dial, or more, is under way */
+    unsigned failures;
+    int64_t dial_ms, away_ms; /* when to dial; since when it is not live (0: it is) */
+    int64_t fed_ms, beat_ms;  /* when the feed was heard last; the last beat */
+    struct machine_sent sent[CLUSTER_CALLS_MAX]; /* a ring */
+    unsigned first_sent, n_sent, n_batches, n_loads;
+    bool marking;          /* a mark is under way */
+    uint64_t beats, heard; /* sent, answered: one at a time */
+    uint64_t wanted_beat;  /* ... and the one that somebody waits for */
+    uint64_t jump;         /* the one that says where to go on behind a hole; 0: none */
+    /* Publishes, in their order. */
+    struct list queue, flight, doubt;
+    uint64_t token;   /* the last one */
+    bool resolving;   /* the doubt ends when pos is the head of the join */
+    unsigned n_publishes;
+    uint64_t publish_bytes;
+    /* Channels. */
+    struct map warm;
+    struct list wanted, asked, held; /* not loaded, being loaded, not shown yet */
+    uint64_t era;
+    unsigned n_whole; /* of all those behind a hole: not loaded */
+    bool whole;       /* ... and they are shown at one moment */
+    uint64_t hold;    /* ... which is not below this number */
+};
+
+/* 'slot' names this run of this node and no other: CLUSTER_SLOT_LENGTH characters. */
+void machine_init(struct machine *m, const struct machine_ops *ops, void *owner,
+                  const char *slot, uint64_t seed);
+void machine_deinit(struct machine *m); /* drops what it holds; nothing is answered */
+
+/* The time (monotonic ms that go on while the machine sleeps), before anything else in a turn;
+ * and when it wants to be told again. */
+void machine_clock(struct machine *m, int64_t now_ms);
+int64_t machine_next(const struct machine *m);
+
+/* ---- In ---------------------------------------------------------------------------------- */
+
+/* Connected to a master that calls itself so. */
+void machine_dialled(struct machine *m, const char *run, const char *replid);
+void machine_broken(struct machine *m); /* a connection is gone, or was not made */
+void machine_reply(struct machine *m, const struct cluster_reply *reply);
+enum cluster_taken machine_entry(struct machine *m, const struct cluster_entry *e);
+void machine_idle(struct machine *m); /* nothing to read for a second */
+
+/* Publish (takes it until ops.answer, which may be at once). */
+void machine_publish(struct machine *m, struct cluster_publish *p);
+
+/* Follow a channel: true: it is shown already, else ops.fill will. Let go of it. */
+bool machine_warm(struct machine *m, struct slice channel);
+bool machine_is_warm(const struct machine *m, struct slice channel);
+void machine_cool(struct machine *m, struct slice channel);
+
+/* ---- Judging a place --------------------------------------------------------------------- */
+
+enum machine_verdict {
+    PLACE_OURS,     /* it goes on there; what is above pos comes when it is read */
+    PLACE_FAILOVER, /* of an earlier epoch: it goes on at *place, and is told */
+    PLACE_FUTURE,   /* no such number was given */
+    PLACE_EPOCH,    /* nobody knows this epoch */
+    PLACE_ASK       /* ask first: machine_ask */
+};
+
+/* 'asked': a beat that was sent since it came is answered. */
+enum machine_verdict machine_judge(const struct machine *m, const char *epoch, uint64_t seq,
+                                   bool asked, uint64_t *place);
+
+/* Ask the server: *ticket is reached by machine_heard when it has answered. False: away. */
+bool machine_ask(struct machine *m, uint64_t *ticket);
+static inline uint64_t machine_heard(const struct machine *m) {
+    return m->heard;
+}
+
+#endif

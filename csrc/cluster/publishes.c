@@ -1,0 +1,194 @@
+/* Publishes: the queue, those on their way, those in doubt; see machine.h. Each list is in the
+ * order of the tokens, and what is in doubt is older than what is on its way. */
+#include "cluster/inner.h"
+
+#include "base/planted.h"
+#include "base/status.h"
+
+static struct cluster_publish *publish_of(const struct list *node) {
+    return container_of(node, struct cluster_publish, node);
+}
+
+static void answer(struct machine *m, struct cluster_publish *p, int err) {
+    list_remove(&p->node);
+    m->n_publishes--;
+    m->publish_bytes -= p->bytes;
+    if (err == 0) m->counts.published++;
+    else if (err == E_TIMEOUT) m->counts.unknown++;
+    else m->counts.refused++;
+    m->ops->answer(m->owner, p, err);
+}
+
+static bool is_away(const struct machine *m) {
+    return m->away_ms > 0 && m->now_ms - m->away_ms >= CLUSTER_PATIENCE_MS;
+}
+
+void machine_publish(struct machine *m, struct cluster_publish *p) {
+    bool full = m->n_publishes >= CLUSTER_QUEUE_MAX ||
+                m->publish_bytes + p->bytes > CLUSTER_QUEUE_BYTES;
+    list_init(&p->node);
+    p->token = ++m->token;
+    p->seq = 0;
+    p->repeats = p->blind = false;
+    p->since_ms = m->now_ms;
+    m->n_publishes++;
+    m->publish_bytes += p->bytes;
+    if (full || is_away(m)) {
+        answer(m, p, E_BUSY);
+        return;
+    }
+    list_add(&m->queue, &p->node);
+    publishes_flush(m);
+}
+
+/* ---- To the server, and its numbers ----------------------------------------------------- */
+
+static void send_batch(struct machine *m) {
+    struct cluster_publish *publishes[CLUSTER_BATCH_MAX];
+    struct cluster_call call = {.kind = CALL_PUBLISH, .publishes = publishes};
+    uint32_t bytes = 0;
+    while (call.n < CLUSTER_BATCH_MAX && !list_empty(&m->queue)) {
+        struct cluster_publish *p = publish_of(m->queue.next);
+        if (call.n > 0 && bytes + p->bytes > CLUSTER_BATCH_BYTES) break;
+        bytes += p->bytes;
+        list_remove(&p->node);
+        list_add(&m->flight, &p->node);
+        publishes[call.n++] = p;
+    }
+    struct machine_sent *sent = machine_call(m, &call);
+    for (unsigned i = 0; i < call.n; i++) sent->tokens[i] = publishes[i]->token;
+    m->n_batches++;
+}
+
+void publishes_flush(struct machine *m) {
+    while (machine_is_joined(m) && !m->resolving && m->jump == 0 &&
+           !list_empty(&m->queue) && m->n_batches < CLUSTER_BATCHES &&
+           machine_has_room(m))
+        send_batch(m);
+}
+
+/* From 'at' on; NULL: it has its answer already. */
+static struct cluster_publish *find(const struct list *in, const struct list *at,
+                                    uint64_t token) {
+    while (at != in && publish_of(at)->token < token) at = at->next;
+    return at != in && publish_of(at)->token == token ? publish_of(at) : NULL;
+}
+
+static void number(struct machine *m, struct cluster_publish *p,
+                   const struct cluster_number *given) {
+    p->seq = given->seq;
+    p->repeats = given->repeats;
+    p->since_ms = m->now_ms;
+    if (p->repeats || p->blind) {
+        answer(m, p, 0);
+        return;
+    }
+    recent_note(&m->recent, p->channel, map_hash(p->channel), p->seq);
+    if (p->seq > m->known) m->known = p->seq;
+}
+
+static int status_of(enum cluster_refusal refused) {
+    if (refused == REFUSED_FULL) return E_FULL;
+    return refused == REFUSED_REPLICAS ? E_BUSY : E_STORE;
+}
+
+void publishes_number(struct machine *m, const struct machine_sent *sent,
+                      const struct cluster_reply *reply) {
+    m->n_batches--;
+    for (unsigned i = 0; i < sent->n; i++) {
+        struct cluster_publish *p = find(&m->flight, m->flight.next, sent->tokens[i]);
+        if (!p) continue;
+        if (reply->refused) answer(m, p, status_of(reply->refused));
+        else number(m, p, &reply->numbers[i]);
+    }
+}
+
+void publishes_read(struct machine *m, uint64_t token, uint64_t seq) {
+    struct cluster_publish *p = find(&m->flight, m->flight.next, token);
+    if (!p) p = find(&m->doubt, m->doubt.next, token);
+    if (!p) return;
+    p->seq = seq;
+    answer(m, p, 0);
+}
+
+/* ---- Doubt ------------------------------------------------------------------------------ */
+
+void publishes_doubt(struct machine *m) {
+    list_take_all(&m->doubt, &m->flight);
+}
+
+static void blind_all(struct machine *m, struct list *in) {
+    for (struct list *at = in->next, *next; at != in; at = next) {
+        struct cluster_publish *p = publish_of(at);
+        next = at->next;
+        p->blind = true;
+        if (p->seq > 0) answer(m, p, 0);
+    }
+}
+
+void publishes_blind(struct machine *m) {
+    if (PLANTED(613)) return;
+    blind_all(m, &m->flight);
+    blind_all(m, &m->doubt);
+}
+
+/* All that the connections before this join have stored was read, or passed over. */
+void publishes_settle(struct machine *m, bool hole) {
+    struct list again;
+    bool blindly = PLANTED(604);
+    if (!m->resolving || (m->pos < m->joined && !hole && !blindly)) return;
+    list_init(&again);
+    m->resolving = false;
+    while (!list_empty(&m->doubt)) {
+        struct cluster_publish *p = publish_of(m->doubt.next);
+        if (p->blind && !blindly) {
+            answer(m, p, E_TIMEOUT);
+            continue;
+        }
+        list_remove(&p->node);
+        list_add(&again, &p->node);
+        m->counts.resent++;
+    }
+    list_take_all(&again, &m->queue);
+    list_take_all(&m->queue, &again);
+}
+
+static void lose(struct list *in, uint64_t base) {
+    for (struct list *at = in->next; at != in; at = at->next)
+        if (publish_of(at)->seq > base) publish_of(at)->seq = 0;
+}
+
+void publishes_lose(struct machine *m, uint64_t base) {
+    lose(&m->flight, base);
+    lose(&m->doubt, base);
+}
+
+/* ---- Time ------------------------------------------------------------------------------- */
+
+static void answer_all(struct machine *m, struct list *in, int err) {
+    while (!list_empty(in)) {
+        struct cluster_publish *p = publish_of(in->next);
+        answer(m, p, p->seq > 0 ? 0 : err);
+    }
+}
+
+/* It has its number, and is read when the feed has come so far. */
+static bool is_late(const struct machine *m, const struct list *at) {
+    const struct cluster_publish *p = publish_of(at);
+    return p->seq > 0 && m->now_ms - p->since_ms >= CLUSTER_READ_BACK_MS;
+}
+
+void publishes_tick(struct machine *m) {
+    while (!list_empty(&m->flight) && is_late(m, m->flight.next))
+        answer(m, publish_of(m->flight.next), 0);
+    if (!is_away(m)) return;
+    answer_all(m, &m->queue, E_BUSY);
+    answer_all(m, &m->doubt, E_TIMEOUT);
+    m->resolving = false;
+}
+
+int64_t publishes_next(const struct machine *m) {
+    if (m->away_ms > 0 && m->n_publishes > 0) return m->away_ms + CLUSTER_PATIENCE_MS;
+    if (list_empty(&m->flight) || publish_of(m->flight.next)->seq == 0) return INT64_MAX;
+    return publish_of(m->flight.next)->since_ms + CLUSTER_READ_BACK_MS;
+}
