@@ -59,6 +59,7 @@ static bool take_event(struct machine *m, const struct cluster_entry *e) {
     struct warm *w = warm_find(m, e->channel, hash);
     if (e->channel.n == 0) {
         if (!m->ops->release(m->owner, e)) return false;
+        if (e->kind == ENTRY_MARK) m->mark = e->seq;
     } else if (w) {
         if (!give(m, w, e)) return false;
     } else m->counts.cold++;

@@ -53,8 +53,10 @@ bool machine_has_room(const struct machine *m) {
 
 struct machine_sent *machine_call(struct machine *m, struct cluster_call *call) {
     assert(machine_has_room(m));
-    unsigned at = (m->first_sent + m->n_sent++) % CLUSTER_CALLS_MAX;
-    struct machine_sent *sent = &m->sent[at];
+    while (m->sent[call->tag].used) call->tag++;
+    struct machine_sent *sent = &m->sent[call->tag];
+    m->n_sent++;
+    sent->used = true;
     sent->kind = call->kind;
     sent->n = call->n;
     sent->era = m->era;
@@ -70,7 +72,8 @@ struct machine_sent *machine_call(struct machine *m, struct cluster_call *call) 
 }
 
 static void beat(struct machine *m) {
-    if (!machine_is_joined(m) || m->beats > m->heard || !machine_has_room(m)) return;
+    if (!machine_is_joined(m) || m->beating || !machine_has_room(m)) return;
+    m->beating = true;
     m->beats++;
     m->beat_ms = m->now_ms;
     machine_call(m, &(struct cluster_call){.kind = CALL_BEAT});
@@ -89,8 +92,10 @@ static void mark(struct machine *m) {
     struct cluster_call call = {.kind = CALL_MARK, .channels = channels};
     bool owes = m->recent.n_owed > 0 || m->recent.owes_all;
     if (!owes || m->marking || !machine_is_joined(m) || !machine_has_room(m)) return;
+    if (m->mark_ms > 0 && m->now_ms - m->mark_ms < CLUSTER_BEAT_MS) return; /* refused */
     if (!m->recent.owes_all) call.n = recent_owed(&m->recent, channels, MARKS_MAX);
     m->marking = true;
+    m->mark_ms = m->now_ms;
     m->counts.marks += call.n;
     machine_call(m, &call);
 }
@@ -99,10 +104,11 @@ static void mark(struct machine *m) {
 
 static void hang_up(struct machine *m) {
     if (!m->dialled) return;
-    m->dialled = m->marking = false;
+    m->dialled = m->marking = m->beating = false;
+    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) m->sent[i].used = false;
     m->n_sent = m->n_batches = m->n_loads = 0;
-    m->heard = m->wanted_beat = m->beats;
-    m->jump = 0;
+    m->wanted_beat = m->jump = 0;
+    m->mark_ms = 0;
     m->ops->hang_up(m->owner);
     publishes_doubt(m);
     warm_broken(m);
@@ -173,6 +179,7 @@ static void join(struct machine *m, const struct cluster_reply *r) {
     m->fed_ms = m->beat_ms = m->now_ms;
     snprintf(m->fence, sizeof m->fence, "%s", r->fence);
     lineage_read(&m->lineage, r->lineage);
+    m->mark = r->mark;
     turn(m, MACHINE_CATCHING_UP);
     m->resolving = !list_empty(&m->doubt);
     if (!*m->epoch) begin(m, r);
@@ -196,14 +203,9 @@ void machine_moved(struct machine *m) {
 /* ---- Answers -------------------------------------------------------------------------- */
 
 static void heard(struct machine *m, const struct cluster_reply *r) {
-    bool ours = strcmp(r->epoch, m->epoch) == 0;
-    /* Where another epoch begins is in the feed, unless that is behind us or trimmed. */
-    if (!ours && (m->pos >= r->seq || m->jump > 0)) {
-        machine_rejoin(m);
-        return;
-    }
-    m->heard++;
-    if (ours && r->seq > m->known) m->known = r->seq;
+    m->heard = m->beats;
+    if (r->seq > m->known) m->known = r->seq;
+    if (r->mark > m->mark) m->mark = r->mark;
     if (m->jump > 0 && m->heard >= m->jump) follow_land(m, r->seq);
     m->ops->changed(m->owner);
 }
@@ -216,33 +218,50 @@ static void accept(struct machine *m, const struct machine_sent *sent,
     case CALL_LOAD: warm_loaded(m, sent, r); break;
     case CALL_MARK:
         m->marking = false;
+        m->mark_ms = 0;
         recent_paid(&m->recent);
         break;
-    case CALL_BEAT: heard(m, r); break;
+    case CALL_BEAT:
+        m->beating = false;
+        heard(m, r);
+        break;
     }
 }
 
-void machine_reply(struct machine *m, const struct cluster_reply *r) {
-    assert(m->n_sent > 0);
-    const struct machine_sent *sent = &m->sent[m->first_sent];
-    bool is_own = sent->kind == CALL_PUBLISH && r->refused != REFUSED_LINEAGE;
-    if (r->refused && !is_own) {
-        machine_rejoin(m);
-        return;
-    }
-    m->first_sent = (m->first_sent + 1) % CLUSTER_CALLS_MAX;
+/* What cannot be done now, and is tried again in its time. */
+static void refuse(struct machine *m, const struct machine_sent *sent,
+                   const struct cluster_reply *r) {
+    bool again = sent->kind == CALL_JOIN || sent->kind == CALL_LOAD;
+    if (r->refused == REFUSED_LINEAGE || again) machine_rejoin(m);
+    else if (sent->kind == CALL_PUBLISH) publishes_number(m, sent, r);
+    else if (sent->kind == CALL_MARK) m->marking = false;
+    else m->beating = false;
+}
+
+void machine_reply(struct machine *m, unsigned tag, const struct cluster_reply *r) {
+    assert(tag < CLUSTER_CALLS_MAX && m->sent[tag].used);
+    struct machine_sent *sent = &m->sent[tag];
     m->n_sent--;
-    accept(m, sent, r);
+    if (r->refused) refuse(m, sent, r);
+    else accept(m, sent, r);
+    sent->used = false;
     if (machine_is_joined(m)) machine_moved(m);
 }
 
 /* ---- Time ----------------------------------------------------------------------------- */
 
+/* When the oldest call was made. */
+static int64_t oldest(const struct machine *m) {
+    int64_t at = INT64_MAX;
+    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++)
+        if (m->sent[i].used && m->sent[i].at_ms < at) at = m->sent[i].at_ms;
+    return at;
+}
+
 static bool is_silent(const struct machine *m) {
     int64_t since = m->now_ms - CLUSTER_SILENT_MS;
     if (m->state == MACHINE_AWAY) return m->now_ms - m->dial_ms >= CLUSTER_DIAL_MS;
-    if (m->n_sent > 0 && m->sent[m->first_sent].at_ms <= since) return true;
-    return machine_is_joined(m) && m->fed_ms <= since;
+    return oldest(m) <= since || (machine_is_joined(m) && m->fed_ms <= since);
 }
 
 /* Who slept for long cannot say what happened meanwhile: it joins again before anything it has
@@ -269,10 +288,9 @@ int64_t machine_next(const struct machine *m) {
     int64_t at = publishes_next(m);
     if (m->state == MACHINE_AWAY)
         return sooner(at, m->dial_ms + (m->dialled ? CLUSTER_DIAL_MS : 0));
-    if (m->n_sent > 0)
-        at = sooner(at, m->sent[m->first_sent].at_ms + CLUSTER_SILENT_MS);
+    if (m->n_sent > 0) at = sooner(at, oldest(m) + CLUSTER_SILENT_MS);
     if (!machine_is_joined(m)) return at;
-    if (m->beats == m->heard) at = sooner(at, m->beat_ms + CLUSTER_BEAT_MS);
+    if (!m->beating) at = sooner(at, m->beat_ms + CLUSTER_BEAT_MS);
     return sooner(at, m->fed_ms + CLUSTER_SILENT_MS);
 }
 
@@ -283,6 +301,7 @@ enum machine_verdict machine_judge(const struct machine *m, const char *epoch,
     uint64_t base, known = m->known > m->pos ? m->known : m->pos;
     *place = seq;
     if (strcmp(epoch, m->epoch) == 0) {
+        if (seq < m->mark) return PLACE_FAILOVER;
         if (seq <= (PLANTED(607) ? m->pos : known)) return PLACE_OURS;
         return asked || PLANTED(607) ? PLACE_FUTURE : PLACE_ASK;
     }

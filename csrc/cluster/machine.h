@@ -50,11 +50,12 @@ struct cluster_publish {
 
 enum cluster_call_kind { CALL_JOIN, CALL_PUBLISH, CALL_LOAD, CALL_MARK, CALL_BEAT };
 
-/* A script on the server. All go through one connection, and are answered in their order. Each
- * but CALL_JOIN proves itself: where the server has another epoch, fence or replid, or a number
- * below 'known', it does nothing and says which. */
+/* A script on the server. All go through one connection, in their order. Each but CALL_JOIN proves
+ * itself: where the server has another epoch, fence or replid, or a newest number below 'known', it
+ * does nothing and says which. */
 struct cluster_call {
     enum cluster_call_kind kind;
+    unsigned tag;             /* for its answer */
     const char *slot;         /* names this run of this node, in the whole cluster */
     const char *epoch;        /* ours; "" before the first join */
     const char *fence;        /* of the last join */
@@ -68,7 +69,7 @@ struct cluster_call {
 
 enum cluster_refusal {
     REFUSED_NOT,
-    REFUSED_LINEAGE,  /* EPOCH, FENCE, BACK or REPLID: join again */
+    REFUSED_LINEAGE,  /* its proof does not hold: join again */
     REFUSED_REPLICAS, /* too few replicas: nothing is stored now */
     REFUSED_FULL,     /* out of memory: nothing is stored now */
     REFUSED_OTHER     /* what the call asks for cannot be done */
@@ -86,11 +87,12 @@ struct cluster_loaded {
     void *fill;
 };
 
-/* The answer to the oldest call. */
+/* The answer to a call. */
 struct cluster_reply {
     enum cluster_refusal refused;
     uint64_t seq;         /* all but CALL_PUBLISH: the newest number at that moment */
-    const char *epoch;    /* CALL_JOIN, CALL_BEAT */
+    uint64_t mark;        /* CALL_JOIN, CALL_BEAT: the number of the newest mark for all */
+    const char *epoch;    /* CALL_JOIN */
     const char *fence;    /* CALL_JOIN */
     struct slice lineage; /* CALL_JOIN: as lineage_read has it */
     bool took;            /* CALL_JOIN: it began the epoch */
@@ -168,6 +170,7 @@ struct machine_counts {
 /* ---- The machine ----------------------------------------------------------------------- */
 
 struct machine_sent { /* a call that is not answered */
+    bool used;
     enum cluster_call_kind kind;
     unsigned n;
     uint64_t era; /* loads of an earlier one are void */
@@ -189,6 +192,7 @@ struct machine {
     struct lineage lineage;
     uint64_t pos;   /* read up to here */
     uint64_t known; /* surely given */
+    uint64_t mark;  /* the newest mark for all channels */
     struct recent recent;
     /* The connection. */
     char run[CLUSTER_RUN_LENGTH + 1], replid[CLUSTER_RUN_LENGTH + 1];
@@ -198,10 +202,11 @@ struct machine {
     unsigned failures;
     int64_t dial_ms, away_ms; /* when to dial; since when it is not live (0: it is) */
     int64_t fed_ms, beat_ms;  /* when the feed was heard last; the last beat */
-    struct machine_sent sent[CLUSTER_CALLS_MAX]; /* a ring */
-    unsigned first_sent, n_sent, n_batches, n_loads;
-    bool marking;          /* a mark is under way */
-    uint64_t beats, heard; /* sent, answered: one at a time */
+    struct machine_sent sent[CLUSTER_CALLS_MAX]; /* by tag */
+    unsigned n_sent, n_batches, n_loads;
+    bool marking, beating; /* such a call is under way */
+    int64_t mark_ms;       /* the last mark */
+    uint64_t beats, heard; /* the last one sent; the last one answered */
     uint64_t wanted_beat;  /* ... and the one that somebody waits for */
     uint64_t jump;         /* the one that says where to go on behind a hole; 0: none */
     /* Publishes, in their order. */
@@ -234,7 +239,7 @@ int64_t machine_next(const struct machine *m);
 /* Connected to a master that calls itself so. */
 void machine_dialled(struct machine *m, const char *run, const char *replid);
 void machine_broken(struct machine *m); /* a connection is gone, or was not made */
-void machine_reply(struct machine *m, const struct cluster_reply *reply);
+void machine_reply(struct machine *m, unsigned tag, const struct cluster_reply *reply);
 enum cluster_taken machine_entry(struct machine *m, const struct cluster_entry *e);
 void machine_idle(struct machine *m); /* nothing to read for a second */
 
@@ -250,7 +255,7 @@ void machine_cool(struct machine *m, struct slice channel);
 
 enum machine_verdict {
     PLACE_OURS,     /* it goes on there; what is above pos comes when it is read */
-    PLACE_FAILOVER, /* of an earlier epoch: it goes on at *place, and is told */
+    PLACE_FAILOVER, /* something behind it is lost: it goes on at *place, and is told */
     PLACE_FUTURE,   /* no such number was given */
     PLACE_EPOCH,    /* nobody knows this epoch */
     PLACE_ASK       /* ask first: machine_ask */

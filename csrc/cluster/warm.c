@@ -52,9 +52,10 @@ static void drop_fill(struct machine *m, struct warm *w) {
 
 /* Its answer finds nobody. */
 static void forget_sent(struct machine *m, const struct warm *w) {
-    for (unsigned i = 0; i < m->n_sent; i++) {
-        struct machine_sent *sent = &m->sent[(m->first_sent + i) % CLUSTER_CALLS_MAX];
-        for (unsigned k = 0; sent->kind == CALL_LOAD && k < sent->n; k++)
+    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) {
+        struct machine_sent *sent = &m->sent[i];
+        if (!sent->used || sent->kind != CALL_LOAD) continue;
+        for (unsigned k = 0; k < sent->n; k++)
             if (sent->warm[k] == w) sent->warm[k] = NULL;
     }
 }
