@@ -343,26 +343,27 @@
 #define LISTENER_CONNS_MAX 64 /* of a command that serves: more wait to be accepted */
 
 /* ---- Clusters ----------------------------------------------------------------------- */
-#define LINEAGE_MAX 16          /* ended epochs whose ids are understood */
-#define MARKS_MAX 1000          /* channels that are told one by one of a loss */
-#define CLUSTER_SLOT_LENGTH 13  /* base32 characters that name a run of a node */
-#define CLUSTER_RUN_LENGTH 40   /* what a server calls itself */
+#define LINEAGE_MAX 16         /* ended epochs whose ids are understood */
+#define MARKS_MAX 1000         /* channels that are told one by one of a loss */
+#define CLUSTER_SLOT_LENGTH 13 /* base32 characters that name a run of a node */
+#define CLUSTER_RUN_LENGTH 40  /* what a server calls itself */
 #define CLUSTER_FENCE_MAX 63
 #define CLUSTER_BATCH_MAX 64 /* publishes of one call */
 #define CLUSTER_BATCH_BYTES (256 * 1024)
-#define CLUSTER_BATCHES 2       /* of them under way: what comes meanwhile gathers */
-#define CLUSTER_QUEUE_MAX 4096  /* publishes that are not answered: EBUSY */
+#define CLUSTER_BATCHES 2      /* of them under way: what comes meanwhile gathers */
+#define CLUSTER_QUEUE_MAX 4096 /* publishes that are not answered: EBUSY */
 #define CLUSTER_QUEUE_BYTES (16 * 1024 * 1024)
-#define CLUSTER_LOAD_MAX 64     /* channels of one call */
-#define CLUSTER_LOADS 4         /* of them under way */
-#define CLUSTER_CALLS_MAX 8     /* of all kinds: batches, loads, a beat, marks */
-#define CLUSTER_DIAL_MS 2000    /* until a connection is there */
-#define CLUSTER_SILENT_MS 3000  /* no answer, or nothing from the feed: dialled anew */
-#define CLUSTER_BEAT_MS 1000    /* the numbering is proved so often */
-#define CLUSTER_AGAIN_MS 50     /* the first pause before dialling again, */
+#define CLUSTER_LOAD_MAX 64        /* channels of one call */
+#define CLUSTER_LOADS 4            /* of them under way */
+#define CLUSTER_CALLS_MAX 8        /* of all kinds: batches, loads, a beat, marks */
+#define CLUSTER_DIAL_MS 2000       /* until a connection is there */
+#define CLUSTER_SILENT_MS 3000     /* no answer, or nothing from the feed: dialled anew */
+#define CLUSTER_BEAT_MS 1000       /* the numbering is proved so often */
+#define CLUSTER_AGAIN_MS 50        /* the first pause before dialling again, */
 #define CLUSTER_AGAIN_MOST_MS 2000 /* ... and the longest; half more or less */
-#define CLUSTER_READ_BACK_MS 1000 /* a number is the answer when so long nothing was read */
-#define CLUSTER_PATIENCE_MS 5000  /* publishes wait so long for a server: EBUSY */
+#define CLUSTER_READ_BACK_MS \
+    1000 /* a number is the answer when so long nothing was read */
+#define CLUSTER_PATIENCE_MS 5000 /* publishes wait so long for a server: EBUSY */
 
 /* ---- sluice lab -------------------------------------------------------------------- */
 #define LAB_CONNS_MAX 512    /* more wait to be accepted */

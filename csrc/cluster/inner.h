@@ -3,21 +3,25 @@
 #ifndef SLUICE_CLUSTER_INNER_H
 #define SLUICE_CLUSTER_INNER_H
 
+#include "base/planted.h"
 #include "cluster/machine.h"
+
+/* A rule does not hold: that one, or all of them, as in the plainest design. */
+#define BROKEN(n) (PLANTED(n) || PLANTED(600))
 
 enum warm_state { WARM_WANTED, WARM_ASKED, WARM_HELD, WARM_SHOWN };
 
 /* A channel that somebody here follows. */
 struct warm {
     struct map_node node;
-    struct list list;      /* of the machine, by its state; in none when it is shown */
+    struct list list; /* of the machine, by its state; in none when it is shown */
     enum warm_state state;
-    bool whole;            /* it is one of those behind a hole */
-    bool lost;             /* its readers have missed something for good */
-    bool chained;          /* 'last' is known */
-    uint64_t last;         /* the number of its newest event */
-    uint64_t upto;         /* WARM_HELD: the number of its load */
-    void *fill;            /* WARM_HELD */
+    bool whole;    /* it is one of those behind a hole */
+    bool lost;     /* its readers have missed something for good */
+    bool chained;  /* 'last' is known */
+    uint64_t last; /* the number of its newest event */
+    uint64_t upto; /* WARM_HELD: the number of its load */
+    void *fill;    /* WARM_HELD */
     size_t n;
     char name[];
 };
@@ -40,8 +44,8 @@ void publishes_flush(struct machine *m);
 void publishes_number(struct machine *m, const struct machine_sent *sent,
                       const struct cluster_reply *reply);
 void publishes_read(struct machine *m, uint64_t token, uint64_t seq);
-void publishes_doubt(struct machine *m);  /* the connection is gone */
-void publishes_blind(struct machine *m);  /* entries were passed over */
+void publishes_doubt(struct machine *m); /* the connection is gone */
+void publishes_blind(struct machine *m); /* entries were passed over */
 void publishes_settle(struct machine *m, bool hole);
 void publishes_lose(struct machine *m, uint64_t base); /* numbers above it are void */
 void publishes_tick(struct machine *m);
@@ -58,9 +62,9 @@ void warm_ask(struct machine *m); /* loads that are wanted, as far as there is r
 void warm_loaded(struct machine *m, const struct machine_sent *sent,
                  const struct cluster_reply *reply);
 void warm_again(struct machine *m, struct warm *w, bool lost); /* load it anew */
-void warm_all_again(struct machine *m);  /* behind a hole: and show all at one moment */
-void warm_broken(struct machine *m);     /* what was asked is not answered any more */
-void warm_cut(struct machine *m);        /* another epoch: what is not shown is void */
-void warm_show(struct machine *m);       /* what pos has reached */
+void warm_all_again(struct machine *m); /* behind a hole: and show all at one moment */
+void warm_broken(struct machine *m);    /* what was asked is not answered any more */
+void warm_cut(struct machine *m);       /* another epoch: what is not shown is void */
+void warm_show(struct machine *m);      /* what pos has reached */
 
 #endif

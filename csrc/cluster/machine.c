@@ -1,8 +1,8 @@
 /* The connection and its calls; see machine.h. */
-#include "cluster/inner.h"
+#include "cluster/machine.h"
 
-#include "base/planted.h"
 #include "base/rand.h"
+#include "cluster/inner.h"
 
 #include <assert.h>
 #include <stdio.h>
@@ -142,8 +142,7 @@ void machine_dialled(struct machine *m, const char *run, const char *replid) {
     for (unsigned i = 0; i < EPOCH_LENGTH; i++)
         m->new_epoch[i] = letters[rand_next(&m->random) >> 59];
     turn(m, MACHINE_PROVING);
-    machine_call(m,
-                 &(struct cluster_call){.kind = CALL_JOIN, .new_epoch = m->new_epoch});
+    machine_call(m, &(struct cluster_call){.kind = CALL_JOIN, .new_epoch = m->new_epoch});
 }
 
 /* ---- Joining -------------------------------------------------------------------------- */
@@ -152,13 +151,13 @@ void machine_dialled(struct machine *m, const char *run, const char *replid) {
 static uint64_t adopt(struct machine *m, const struct cluster_reply *r) {
     uint64_t base = 0;
     if (!lineage_find(&m->lineage, m->epoch, &base)) base = 0;
-    if (PLANTED(609)) base = r->seq;
+    if (BROKEN(609)) base = r->seq;
     snprintf(m->epoch, sizeof m->epoch, "%s", r->epoch);
     if (m->pos > base) m->pos = base;
     m->known = r->seq;
     m->counts.epochs++;
     /* Who begins an epoch writes it above all that it knew: everybody is told by that. */
-    recent_lose(&m->recent, base, !r->took && !PLANTED(611));
+    recent_lose(&m->recent, base, !r->took && !BROKEN(611));
     publishes_lose(m, base);
     warm_cut(m);
     m->ops->epoch(m->owner, base);
@@ -184,7 +183,7 @@ static void join(struct machine *m, const struct cluster_reply *r) {
     m->resolving = !list_empty(&m->doubt);
     if (!*m->epoch) begin(m, r);
     else if (!ours) base = adopt(m, r);
-    if (PLANTED(604)) publishes_settle(m, false);
+    if (BROKEN(604)) publishes_settle(m, false);
     if (!ours && base == 0 && m->pos < r->seq) follow_land(m, r->seq);
     else m->ops->follow(m->owner, m->pos);
     machine_moved(m);
@@ -242,9 +241,9 @@ void machine_reply(struct machine *m, unsigned tag, const struct cluster_reply *
     assert(tag < CLUSTER_CALLS_MAX && m->sent[tag].used);
     struct machine_sent *sent = &m->sent[tag];
     m->n_sent--;
+    sent->used = false; /* only a join calls before it returns, and that needs no more */
     if (r->refused) refuse(m, sent, r);
     else accept(m, sent, r);
-    sent->used = false;
     if (machine_is_joined(m)) machine_moved(m);
 }
 
@@ -302,12 +301,12 @@ enum machine_verdict machine_judge(const struct machine *m, const char *epoch,
     *place = seq;
     if (strcmp(epoch, m->epoch) == 0) {
         if (seq < m->mark) return PLACE_FAILOVER;
-        if (seq <= (PLANTED(607) ? m->pos : known)) return PLACE_OURS;
-        return asked || PLANTED(607) ? PLACE_FUTURE : PLACE_ASK;
+        if (seq <= (BROKEN(607) ? m->pos : known)) return PLACE_OURS;
+        return asked || BROKEN(607) ? PLACE_FUTURE : PLACE_ASK;
     }
     if (lineage_find(&m->lineage, epoch, &base)) {
         if (base < seq) *place = base;
         return PLACE_FAILOVER;
     }
-    return asked || PLANTED(610) ? PLACE_EPOCH : PLACE_ASK;
+    return asked || BROKEN(610) ? PLACE_EPOCH : PLACE_ASK;
 }

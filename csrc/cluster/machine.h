@@ -38,14 +38,14 @@ enum machine_state { MACHINE_AWAY, MACHINE_PROVING, MACHINE_CATCHING_UP, MACHINE
 
 /* One publish: of its caller, who has it back with the answer. */
 struct cluster_publish {
-    struct list node;      /* the machine's, as all but the channel and the bytes */
-    struct slice channel;  /* of the caller's */
-    uint32_t bytes;        /* ... about what it takes in a call */
-    uint64_t token;        /* its name in this run of this node */
-    uint64_t seq;          /* its number; 0: none yet */
-    bool repeats;          /* it was stored before: its idempotency key says so */
-    bool blind;            /* entries were passed over, and it may be one of them */
-    int64_t since_ms;      /* of its number, or of its place in the queue */
+    struct list node;     /* the machine's, as all but the channel and the bytes */
+    struct slice channel; /* of the caller's */
+    uint32_t bytes;       /* ... about what it takes in a call */
+    uint64_t token;       /* its name in this run of this node */
+    uint64_t seq;         /* its number; 0: none yet */
+    bool repeats;         /* it was stored before: its idempotency key says so */
+    bool blind;           /* entries were passed over, and it may be one of them */
+    int64_t since_ms;     /* of its number, or of its place in the queue */
 };
 
 enum cluster_call_kind { CALL_JOIN, CALL_PUBLISH, CALL_LOAD, CALL_MARK, CALL_BEAT };
@@ -90,12 +90,12 @@ struct cluster_loaded {
 /* The answer to a call. */
 struct cluster_reply {
     enum cluster_refusal refused;
-    uint64_t seq;         /* all but CALL_PUBLISH: the newest number at that moment */
-    uint64_t mark;        /* CALL_JOIN, CALL_BEAT: the number of the newest mark for all */
-    const char *epoch;    /* CALL_JOIN */
-    const char *fence;    /* CALL_JOIN */
-    struct slice lineage; /* CALL_JOIN: as lineage_read has it */
-    bool took;            /* CALL_JOIN: it began the epoch */
+    uint64_t seq;      /* all but CALL_PUBLISH: the newest number at that moment */
+    uint64_t mark;     /* CALL_JOIN, CALL_BEAT: the number of the newest mark for all */
+    const char *epoch; /* CALL_JOIN */
+    const char *fence; /* CALL_JOIN */
+    struct slice lineage;                 /* CALL_JOIN: as lineage_read has it */
+    bool took;                            /* CALL_JOIN: it began the epoch */
     const struct cluster_number *numbers; /* CALL_PUBLISH: one for each */
     const struct cluster_loaded *loaded;  /* CALL_LOAD: one for each */
 };
@@ -114,8 +114,8 @@ struct cluster_entry {
     enum cluster_entry_kind kind;
     uint64_t seq;
     struct slice channel;
-    bool chained;    /* 'before' is exact */
-    uint64_t before; /* the number of the log's event before it */
+    bool chained;      /* 'before' is exact */
+    uint64_t before;   /* the number of the log's event before it */
     struct slice slot; /* of the node that published it, and its token there */
     uint64_t token;
     const char *epoch, *ended; /* ENTRY_EPOCH: which begins, which has ended */
@@ -211,8 +211,8 @@ struct machine {
     uint64_t jump;         /* the one that says where to go on behind a hole; 0: none */
     /* Publishes, in their order. */
     struct list queue, flight, doubt;
-    uint64_t token;   /* the last one */
-    bool resolving;   /* the doubt ends when pos is the head of the join */
+    uint64_t token; /* the last one */
+    bool resolving; /* the doubt ends when pos is the head of the join */
     unsigned n_publishes;
     uint64_t publish_bytes;
     /* Channels. */
@@ -262,8 +262,8 @@ enum machine_verdict {
 };
 
 /* 'asked': a beat that was sent since it came is answered. */
-enum machine_verdict machine_judge(const struct machine *m, const char *epoch, uint64_t seq,
-                                   bool asked, uint64_t *place);
+enum machine_verdict machine_judge(const struct machine *m, const char *epoch,
+                                   uint64_t seq, bool asked, uint64_t *place);
 
 /* Ask the server: *ticket is reached by machine_heard when it has answered. False: away. */
 bool machine_ask(struct machine *m, uint64_t *ticket);

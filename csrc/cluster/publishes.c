@@ -2,7 +2,6 @@
  * order of the tokens, and what is in doubt is older than what is on its way. */
 #include "cluster/inner.h"
 
-#include "base/planted.h"
 #include "base/status.h"
 
 static struct cluster_publish *publish_of(const struct list *node) {
@@ -127,7 +126,7 @@ static void blind_all(struct machine *m, struct list *in) {
 }
 
 void publishes_blind(struct machine *m) {
-    if (PLANTED(613)) return;
+    if (BROKEN(613)) return;
     blind_all(m, &m->flight);
     blind_all(m, &m->doubt);
 }
@@ -135,7 +134,7 @@ void publishes_blind(struct machine *m) {
 /* All that the connections before this join have stored was read, or passed over. */
 void publishes_settle(struct machine *m, bool hole) {
     struct list again;
-    bool blindly = PLANTED(604);
+    bool blindly = BROKEN(604);
     if (!m->resolving || (m->pos < m->joined && !hole && !blindly)) return;
     list_init(&again);
     m->resolving = false;
@@ -188,7 +187,8 @@ void publishes_tick(struct machine *m) {
 }
 
 int64_t publishes_next(const struct machine *m) {
-    if (m->away_ms > 0 && m->n_publishes > 0) return m->away_ms + CLUSTER_PATIENCE_MS;
+    bool waits = !list_empty(&m->queue) || !list_empty(&m->doubt);
+    if (m->away_ms > 0 && waits) return m->away_ms + CLUSTER_PATIENCE_MS;
     if (list_empty(&m->flight) || publish_of(m->flight.next)->seq == 0) return INT64_MAX;
     return publish_of(m->flight.next)->since_ms + CLUSTER_READ_BACK_MS;
 }

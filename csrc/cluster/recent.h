@@ -11,7 +11,7 @@
 
 struct recent {
     struct map map;
-    struct list order;  /* the oldest first */
+    struct list order; /* the oldest first */
     unsigned n;
     uint64_t forgotten; /* the highest number of those */
     unsigned n_owed;    /* marks that are to be written */

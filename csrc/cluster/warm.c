@@ -2,7 +2,6 @@
 #include "cluster/inner.h"
 
 #include "base/mem.h"
-#include "base/planted.h"
 
 static struct warm *warm_of(const struct list *at) {
     return container_of(at, struct warm, list);
@@ -182,7 +181,7 @@ static void show_whole(struct machine *m) {
 }
 
 void warm_show(struct machine *m) {
-    bool early = PLANTED(608);
+    bool early = BROKEN(608);
     if (m->whole) {
         if ((m->n_whole > 0 || m->pos < m->hold) && !early) return;
         show_whole(m);

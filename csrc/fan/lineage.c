@@ -31,7 +31,8 @@ static bool take_number(struct slice *text, uint64_t *out) {
 
 void lineage_read(struct lineage *l, struct slice text) {
     *l = (struct lineage){0};
-    while (l->n < LINEAGE_MAX && text.n > EPOCH_LENGTH + 1 && text.p[EPOCH_LENGTH] == ':') {
+    while (l->n < LINEAGE_MAX && text.n > EPOCH_LENGTH + 1 &&
+           text.p[EPOCH_LENGTH] == ':') {
         struct lineage_row *row = &l->rows[l->n];
         memcpy(row->epoch, text.p, EPOCH_LENGTH);
         row->epoch[EPOCH_LENGTH] = '\0';

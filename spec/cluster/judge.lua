@@ -1,0 +1,90 @@
+--- Judges a world when it is over: what each client read against what the server has, and what each publisher was
+--- told. Knows nothing of machines and rings. Returns what is wrong, by name, with how often.
+local judge = {}
+
+local function add(bad, what, n) bad[what] = (bad[what] or 0) + (n or 1) end
+
+--- Place of each event of a channel among those that there are.
+local function places_of(all)
+  local places = {}
+  for i, entry in ipairs(all) do places[entry.seq .. ":" .. entry.id] = i end
+  return places
+end
+
+local function judge_publishes(world, bad)
+  local copies, newest = {}, {}
+  for _, channel in ipairs(world.channels) do
+    for _, entry in ipairs(world.master:all(channel)) do copies[entry.id] = (copies[entry.id] or 0) + 1 end
+  end
+  for id, publish in ipairs(world.publishes) do
+    local n = copies[id] or 0
+    if n > 1 then add(bad, "stored twice") end
+    if publish.code and publish.code ~= "ETIMEOUT" and n > 0 then add(bad, "refused, and stored") end
+    if not publish.answered then add(bad, "never answered") end
+  end
+  for _, channel in ipairs(world.channels) do
+    for _, entry in ipairs(world.master:all(channel)) do
+      local from = channel .. entry.slot
+      if (newest[from] or 0) > entry.id then add(bad, "stored in another order than published") end
+      newest[from] = math.max(newest[from] or 0, entry.id)
+    end
+  end
+end
+
+--- What one client read of one channel: in order, all of it, each once; a reset says what is not so.
+local function judge_events(world, client, channel, all, bad)
+  local places, seen, previous, since, moved = places_of(all), {}, nil, false, false
+  for _, one in ipairs(client.got) do
+    if one.what == "cut" then moved = true
+    elseif one.channel ~= channel then previous = previous -- of another
+    elseif one.what == "reset" then since, seen, moved = true, {}, false
+    else
+      if seen[one.event] then add(bad, "repeat") end
+      seen[one.event] = true
+      local place = places[one.id.seq .. ":" .. one.event]
+      if place and previous then
+        local back = place <= previous and (not since or place < previous and world.lossy == 0)
+        if back then add(bad, "order")
+        elseif place > previous + 1 and not since then add(bad, "silent loss", place - previous - 1)
+        elseif since and place == previous + 1 and world.doubt == 0 and not moved then add(bad, "needless reset") end
+      end
+      if place then previous, since = place, false end
+    end
+  end
+  if #all > 0 and not since and previous ~= #all and client.got[1] then add(bad, "silent loss") end
+end
+
+--- Events that are gone: whoever had them, or could have waited for them, was told.
+local function judge_lost(world, client, channel, here, bad)
+  local mine, last_reset = {}, -1
+  for _, one in ipairs(client.got) do
+    if one.channel == channel and one.what == "reset" then last_reset = math.max(last_reset, one.at) end
+    if one.channel == channel and one.what == "event" then mine[one.event] = one.at end
+  end
+  for id, publish in ipairs(world.publishes) do
+    if publish.channel == channel and not here[id] then
+      local awaited = publish.answered and not publish.code and not mine[id] and publish.stored > client.began
+      if awaited and last_reset < (publish.lost or 0) then
+        add(bad, world.min_replicas and "lost, untold" or "lost, untold, without min-replicas")
+      end
+      if mine[id] and last_reset < mine[id] then add(bad, "phantom, untold") end
+    end
+  end
+end
+
+function judge.world(world)
+  local bad = {}
+  judge_publishes(world, bad)
+  for _, client in ipairs(world.clients) do
+    if not client.open or not client.began then add(bad, "stuck") end
+    for _, channel in ipairs(client.open and client.began and client.channels or {}) do
+      local all, here = world.master:all(channel), {}
+      for _, entry in ipairs(all) do here[entry.id] = true end
+      judge_events(world, client, channel, all, bad)
+      judge_lost(world, client, channel, here, bad)
+    end
+  end
+  return bad
+end
+
+return judge

@@ -1,0 +1,215 @@
+--- A node of a cluster (csrc/cluster/machine.h): drawn worlds with every fault of networks and servers
+--- (world.lua), judged by what clients read and publishers were told (judge.lua), and by hand what these
+--- worlds have no room for. SEEDS=10000 runs more of them, SEED=n repeats one.
+local run = require("spec.cluster.run")
+local testing = require("sluice.core.testing_cluster")
+
+local FULL = os.getenv("SLUICE_SPEC_FULL")
+
+-- The same ones in `make test`; whoever asks for more hunts where nobody was.
+local function hold(few, many, kind)
+  local seed, wanted = tonumber(os.getenv("SEED")), tonumber(os.getenv("SEEDS"))
+  local n = seed and 1 or wanted or FULL and many or few
+  local first = seed or (n > few) and os.time() % 1000000 * 1000 or 1
+  local problems, totals = run.seeds(testing, first, first + n - 1, 1, kind)
+  assert.is_nil(problems[1] and problems[1] .. "\nrepeat it with SEED=" .. problems[1]:match("seed (%d+)"))
+  return totals
+end
+
+describe("a node in drawn worlds", function()
+  it("loses nothing without a word, repeats nothing, stores nothing twice", function()
+    local before = testing.alive()
+    local totals = hold(150, 10000)
+    for _, name in ipairs { "holes", "epochs", "marks", "resent", "unknown", "cold" } do
+      if not os.getenv("SEED") then assert.is_true(totals[name] > 0, name) end
+    end
+    assert.equal(before, testing.alive())
+  end)
+
+  it("tells of no loss while the server never fails", function()
+    local totals = hold(80, 1000, { calm = true })
+    assert.equal(0, totals.epochs)
+  end)
+end)
+
+-- ---- By hand ----------------------------------------------------------------------------------
+
+local EPOCH = ("a"):rep(13)
+
+--- A node that has joined at number `head`, and what it did since.
+local function joined(head)
+  local node = testing.machine("slot", 1)
+  local one = { node = node, now = 1000 }
+  function one.acts(what)
+    local found = {}
+    for _, action in ipairs(node:take() or {}) do
+      if not what or action.what == what then found[#found + 1] = action end
+    end
+    return found
+  end
+  function one.wait(ms)
+    one.now = one.now + ms
+    node:clock(one.now)
+  end
+  --- The answer to the only call since.
+  function one.reply(reply)
+    local calls = one.acts("call")
+    assert.equal(1, #calls)
+    node:reply(calls[1].tag, reply)
+    return calls[1]
+  end
+  function one.join()
+    node:dialled("run", "replid")
+    one.reply { epoch = EPOCH, seq = head, fence = "1" }
+  end
+  one.wait(0)
+  one.join()
+  one.acts()
+  return one
+end
+
+local function event(seq, channel, before)
+  return { kind = "event", seq = seq, channel = channel, before = before, id = seq }
+end
+
+describe("a node", function()
+  it("shows what was loaded when it has read so far", function()
+    local one = joined(10)
+    assert.is_false(one.node:warm("a"))
+    one.reply { seq = 12, results = { { last = 9, fill = 7 } } }
+    assert.same({}, one.acts("fill"))
+    assert.equal("taken", one.node:entry(event(11, "b", 0)))
+    assert.equal("taken", one.node:entry(event(12, "c", 0)))
+    local fill = one.acts("fill")[1]
+    assert.same({ "a", 7, false, false }, { fill.channel, fill.fill, fill.lost, fill.more })
+    assert.equal("taken", one.node:entry(event(13, "a", 9)))
+    assert.equal(13, one.acts("release")[1].seq)
+  end)
+
+  it("loads a channel again, and says so, when an event of it is not the one that was there before", function()
+    local one = joined(10)
+    one.node:warm("a")
+    one.reply { seq = 10, results = { { last = 9, fill = 7 } } }
+    one.acts()
+    assert.equal("later", one.node:entry(event(11, "a", 8)))
+    assert.equal("a", one.reply({ seq = 11, results = { { last = 11, fill = 8 } } }).channels[1])
+    assert.equal("taken", one.node:entry(event(11, "a", 8)))
+    local fill = one.acts("fill")[1]
+    assert.same({ 8, true }, { fill.fill, fill.lost })
+  end)
+
+  it("asks for what it had asked for before a hole once more", function()
+    local one = joined(10)
+    one.node:warm("a")
+    local load = one.acts("call")[1]
+    assert.equal("stop", one.node:entry(event(20, "b", 0)))
+    one.reply { seq = 25 }
+    assert.equal(25, (select(3, one.node:look())))
+    one.node:reply(load.tag, { seq = 20, results = { { last = 9, fill = 7 } } })
+    assert.equal(7, one.acts("drop")[1].fill)
+  end)
+
+  it("says which number it knows of", function()
+    local one = joined(10)
+    one.node:entry(event(11, "a", 0))
+    one.node:publish("a", 1)
+    local call = one.acts("call")[1]
+    assert.same({ "publish", EPOCH, "1", "replid", 11 }, { call.kind, call.epoch, call.fence, call.replid, call.known })
+  end)
+
+  it("answers a publish when it has read it, or a second after its number", function()
+    local one = joined(10)
+    one.node:publish("a", 1)
+    one.node:publish("a", 2)
+    for _, call in ipairs(one.acts("call")) do
+      one.node:reply(call.tag, { results = { { seq = call.publishes[1].id + 10 } } })
+    end
+    assert.same({}, one.acts("answer"))
+    one.node:entry { kind = "event", seq = 11, channel = "a", slot = "slot", token = 1, id = 1 }
+    assert.equal(1, one.acts("answer")[1].id)
+    one.wait(1000)
+    local answer = one.acts("answer")[1]
+    assert.same({ 2, 12 }, { answer.id, answer.seq })
+  end)
+
+  for refused, code in pairs { full = "EFULL", replicas = "EBUSY", other = "ESTORE" } do
+    it("tells a publisher that nothing is stored: " .. refused, function()
+      local one = joined(10)
+      one.node:publish("a", 1)
+      one.reply { refused = refused }
+      assert.equal(code, one.node:take()[1].code)
+      assert.equal("live", one.node:look())
+    end)
+  end
+
+  it("lets publishers wait for five seconds while the server is away", function()
+    local one = joined(10)
+    one.node:publish("a", 1)
+    one.node:broken()
+    one.node:publish("a", 2)
+    one.acts()
+    one.wait(2500)
+    one.node:broken()
+    assert.same({}, one.acts("answer"))
+    one.wait(2500)
+    local codes = {}
+    for _, answer in ipairs(one.acts("answer")) do codes[answer.id] = answer.code end
+    assert.same({ "ETIMEOUT", "EBUSY" }, codes)
+    one.node:publish("a", 3)
+    assert.equal("EBUSY", one.acts("answer")[1].code)
+  end)
+
+  it("refuses more publishes than may wait", function()
+    local one = joined(10)
+    for id = 1, 4097 do one.node:publish("a", id) end
+    local answers = one.acts("answer")
+    assert.equal(1, #answers)
+    assert.same({ 4097, "EBUSY" }, { answers[1].id, answers[1].code })
+  end)
+
+  it("dials anew when the feed, or an answer, is silent for three seconds", function()
+    local one = joined(10)
+    for _ = 1, 3 do
+      one.wait(900)
+      for _, call in ipairs(one.acts("call")) do one.node:reply(call.tag, { seq = 10 }) end
+    end
+    assert.equal("live", one.node:look())
+    one.wait(900)
+    assert.equal("away", one.node:look())
+    assert.equal(1, #one.acts("hang_up"))
+    one.wait(75)
+    assert.equal(1, #one.acts("dial"))
+    one.join()
+    one.wait(1000)
+    for _ = 1, 3 do
+      one.node:idle()
+      one.wait(1000)
+    end
+    assert.equal("away", one.node:look())
+  end)
+
+  it("joins again when it has slept, before it gives out what it reads", function()
+    local one = joined(10)
+    one.node:warm("a")
+    one.reply { seq = 10, results = { { last = 0, fill = 1 } } }
+    one.acts()
+    one.wait(30000)
+    assert.equal("stop", one.node:entry(event(11, "a", 0)))
+    assert.same({}, one.acts("release"))
+  end)
+
+  it("marks a loss in each channel that it has read, and one for all when these are too many", function()
+    for n, marks in pairs { [3] = 3, [1001] = 0 } do
+      local one = joined(10)
+      for i = 1, n do one.node:entry(event(10 + i, "c" .. i, 0)) end
+      one.node:broken()
+      one.wait(75)
+      one.acts()
+      one.node:dialled("run2", "replid")
+      one.reply { epoch = ("b"):rep(13), seq = 5000, fence = "2", lineage = EPOCH .. ":10" }
+      local mark
+      for _, call in ipairs(one.acts("call")) do if call.kind == "mark" then mark = call end end
+      assert.equal(marks, #mark.channels)
+    end
+  end)
+end)

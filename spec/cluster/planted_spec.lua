@@ -1,0 +1,47 @@
+--- The worlds of a cluster must show each bug that is planted into a node, each rule of the server that is taken
+--- away, and the plainest design. The seed that is known to show it is tried first; $SLUICE_SPEC_FULL=1 knows none.
+local bugs = require("spec.cluster.planted")
+local planted = require("spec.support.planted")
+
+local SEEDS = 3000
+local FULL = os.getenv("SLUICE_SPEC_FULL")
+
+local function hunt(bug, first, last, ...)
+  return planted.run("spec/cluster/hunt.lua", tostring(bug), tostring(first), tostring(last), ...)
+end
+
+local function assert_shown(bug, seed, ...)
+  local code, output = 0, nil
+  if not FULL then code, output = hunt(bug, seed, seed, ...) end
+  if code == 0 then code, output = hunt(bug, 1, SEEDS, ...) end
+  assert.equal(1, code, output)
+  assert.truthy(output:find("seed %d+[,:]"), output)
+end
+
+describe("the worlds of a cluster", function()
+  lazy_setup(function() planted.build("core/testing_cluster") end)
+
+  it("find nothing when nothing is planted", function()
+    local code, output = hunt(0, 1, FULL and 1000 or 20)
+    assert.equal(0, code, output)
+    for _, bug in ipairs(bugs) do
+      code, output = hunt(0, bug[2], bug[2])
+      assert.equal(0, code, output)
+    end
+  end)
+
+  for _, bug in ipairs(bugs) do
+    it("find this one: " .. bug[3], function() assert_shown(bug[1], bug[2]) end)
+  end
+
+  for rule, seed in pairs(bugs.rules) do
+    it("find that this rule of the server does not hold: " .. rule, function() assert_shown(0, seed, rule) end)
+  end
+
+  it("find the plainest design in nearly all of them", function()
+    local code, output = hunt(bugs.obvious.plant, 1, 50)
+    assert.equal(1, code, output)
+    local found = tonumber(output:match("(%d+) of 50"))
+    assert.is_true(found >= 45, output)
+  end)
+end)

@@ -1,0 +1,328 @@
+--- One drawn run of three nodes, five clients and a server: nodes crash and sleep, connections break with calls
+--- that are run later, the server restarts with a lost suffix, is replaced by a replica, goes on alone, is demoted
+--- and promoted again, trims its feed; clients hop. Then all is well for a while, and the judge looks.
+local node = require("spec.cluster.node")
+local server = require("spec.cluster.server")
+local streams = require("spec.cluster.streams")
+
+local world = {}
+
+local World = {}
+World.__index = World
+
+local CHANNELS = { "a", "b", "c" }
+local STEPS, NODES, CLIENTS = 1000, 3, 5
+local RULES = { "runid", "replid", "known", "fence", "carry" }
+
+-- How often each thing happens; what is not calm fails the server itself.
+local ACTS = {
+  publish = 20, exec = 60, answer = 60, fetch = 30, read = 40, client = 16, move = 7, dial = 14, attach = 16,
+  break_off = 1.2, crash = 0.4, pause = 0.6, heal = 0.8, late = 4, tick = 16, cool = 0.4, room = 1,
+  restart = 0.5, fail_over = 0.35, swap = 0.3,
+}
+local NOT_CALM = { restart = true, fail_over = true, swap = true }
+
+-- ---- Drawing: a sequence of its own, so that a world is the same whatever else is drawn -------------
+
+local function dice(seed)
+  local state = seed * 2862933555777941757 + 3037000493
+  return function(n)
+    state = state ~ (state << 13)
+    state = state ~ (state >> 7)
+    state = state ~ (state << 17)
+    return (state >> 11) % n + 1
+  end
+end
+
+function World:chance(p) return self.random(1 << 20) <= p * (1 << 20) end
+function World:pick(list) return list[self.random(#list)] end
+
+--- `kind`: { calm = the server never fails, without = { names of rules of the server that do not hold } }
+function world.new(testing, seed, kind)
+  kind = kind or {}
+  local self = setmetatable({ testing = testing, random = dice(seed), step = 0, now = 1000, channels = CHANNELS,
+    processes = 0, publishes = {}, late = {}, fills = {}, n_fills = 0, lossy = 0, doubt = 0, rules = {},
+    calm = kind.calm, count = {} }, World)
+  for _, rule in ipairs(RULES) do self.rules[rule] = true end
+  for _, rule in ipairs(kind.without or {}) do self.rules[rule] = false end
+  self.master = server.new(self)
+  self.always = self:chance(0.25)       -- each write is on the disk before it is answered
+  self.min_replicas = self:chance(0.5)  -- a master alone refuses writes
+  self.nodes, self.clients = {}, {}
+  for i = 1, NODES do self.nodes[i] = node.new(self, i) end
+  for i = 1, CLIENTS do
+    local away = self.random(#CHANNELS)
+    local channels = {}
+    for k, channel in ipairs(CHANNELS) do if k ~= away then channels[#channels + 1] = channel end end
+    self.clients[i] = streams.client(self, channels)
+  end
+  return self
+end
+
+-- ---- What the parts ask the world -------------------------------------------------------------------
+
+--- Whether all of the server's runs so far kept what they had numbered, as it says itself.
+function World:is_safe() return self.always and self.lossy == 0 end
+
+function World:is_cut_off(one) return one == self.alone end
+
+--- The server that a node reaches.
+function World:reach(one) return self.alone and self.cut[one] and self.alone or self.master end
+
+function World:keep_fill(fill)
+  self.n_fills = self.n_fills + 1
+  self.fills[self.n_fills] = fill
+  return self.n_fills
+end
+
+function World:take_fill(n)
+  local fill = self.fills[n]
+  self.fills[n] = nil
+  return fill
+end
+
+function World:on_stored(id, by)
+  local publish = self.publishes[id]
+  publish.stored = self.step
+  if by == self.alone then publish.lost = self.step end
+end
+
+function World:on_answer(id, code)
+  local publish = self.publishes[id]
+  if publish.answered then error(("publish %d is answered twice"):format(id), 0) end
+  publish.answered, publish.code = true, code
+end
+
+--- What is in one state and not in another is lost now.
+function World:note_lost(old, new)
+  for _, channel in ipairs(CHANNELS) do
+    local left, at = {}, new.full[channel]
+    while at do
+      left[at.entry.id] = true
+      at = at.before
+    end
+    at = old.full[channel]
+    while at do
+      if not left[at.entry.id] then self.publishes[at.entry.id].lost = self.step end
+      at = at.before
+    end
+  end
+end
+
+function World:awake()
+  local list = {}
+  for _, one in ipairs(self.nodes) do if one:is_awake() then list[#list + 1] = one end end
+  return list[1] and self:pick(list)
+end
+
+-- ---- What happens --------------------------------------------------------------------------------------
+
+local acts = {}
+
+function World:publish(one, channel)
+  local id = #self.publishes + 1
+  self.publishes[id] = { channel = channel }
+  one:publish(channel, id)
+end
+
+function acts.publish(self)
+  local one = self:awake()
+  if one then self:publish(one, self:pick(CHANNELS)) end
+end
+
+function acts.exec(self) self:pick(self.nodes):run_call() end
+
+--- What a broken connection still held is run, up to some place.
+function acts.late(self)
+  if not self.late[1] then return end
+  local i = self.random(#self.late)
+  local late = self.late[i]
+  local goes_on = late.server.up and self:chance(0.75)
+  if goes_on then late.server:execute(table.remove(late.calls, 1)) end
+  if not goes_on or not late.calls[1] then table.remove(self.late, i) end
+end
+
+local function of_awake(name, most)
+  return function(self)
+    local one = self:awake()
+    if one then one[name](one, most and self.random(most)) end
+  end
+end
+
+acts.answer, acts.fetch, acts.read = of_awake("take_answer"), of_awake("fetch", 5), of_awake("read", 5)
+
+function acts.client(self)
+  local client = self:pick(self.clients)
+  if client.open then client:take(self.random(3)) end
+end
+
+local function attach(self, client)
+  local one = client.queue and self:chance(0.7) and client.queue or self:awake()
+  if one and one:is_awake() and one.machine then client:attach(one) end
+end
+
+function acts.move(self)
+  local client = self:pick(self.clients)
+  client:cut()
+  attach(self, client)
+end
+
+function acts.attach(self)
+  for _, client in ipairs(self.clients) do
+    if not client.open and self:chance(0.6) then attach(self, client) end
+  end
+end
+
+function acts.dial(self)
+  local one = self:pick(self.nodes)
+  if not one.up then
+    if self:chance(0.5) then one:start() end
+  elseif one:is_awake() then one:dial() end
+end
+
+function acts.break_off(self)
+  local one = self:awake()
+  if one then one:break_off() end
+end
+
+function acts.crash(self)
+  local one = self:pick(self.nodes)
+  if not one.up then return end
+  for _, client in ipairs(self.clients) do if client.queue == one then client:leave_queue() end end
+  one:crash()
+end
+
+function acts.pause(self)
+  local one = self:awake()
+  if one then one.paused = self.step + self:pick { 15, 60, 120 } end
+end
+
+function acts.tick(self)
+  local one = self:awake()
+  if one then one:clock() end
+end
+
+function acts.cool(self)
+  local one = self:awake()
+  if one then one:cool(self:pick(CHANNELS)) end
+end
+
+function acts.room(self)
+  local one = self:awake()
+  if one then one.machine:room(self:chance(0.7)) end
+end
+
+--- Another process takes its place; the old one may go on without knowing.
+function World:replace(state, goes_on)
+  local old = self.master
+  self:note_lost(old.state, state)
+  self.master = server.new(self, state)
+  self.cut = {}
+  if goes_on then
+    self.alone = old
+    for _, one in ipairs(self.nodes) do self.cut[one] = self:chance(0.5) end
+  else old.up = false end
+  for _, one in ipairs(self.nodes) do
+    if one.up and not self.cut[one] then one:break_off() end
+  end
+end
+
+function acts.restart(self)
+  if self.alone then return end
+  self.doubt = self.doubt + 1
+  local lose = self.always and 0 or self:pick { 0, 1, 2, 4, 7 }
+  local state = self.master:prefix(math.min(lose, #self.master.snapshots))
+  if not self.always and state ~= self.master.state then self.lossy = self.lossy + 1 end
+  self:replace(state)
+end
+
+function acts.fail_over(self)
+  if self.alone then return end
+  self.doubt, self.lossy = self.doubt + 1, self.lossy + 1
+  local lose = math.min(self:pick { 0, 1, 3, 6 }, #self.master.snapshots)
+  self:replace(self.master:prefix(lose), self:chance(0.5))
+end
+
+function acts.heal(self)
+  local old = self.alone
+  if not old then return end
+  self.alone, old.up = nil, false
+  for _, one in ipairs(self.nodes) do if one.up and one.server == old then one:break_off() end end
+end
+
+--- Demoted, a copy of one that lagged, and promoted again: its connections stay.
+function acts.swap(self)
+  if self.alone then return end
+  local master = self.master
+  self.doubt, self.lossy = self.doubt + 1, self.lossy + 1
+  local state = master:prefix(math.min(self:pick { 1, 2, 4 }, #master.snapshots))
+  self:note_lost(master.state, state)
+  master.state, master.snapshots, master.replid = state, {}, master.replid .. "'"
+end
+
+-- ---- A run ------------------------------------------------------------------------------------------
+
+local function draw_table(calm)
+  local names, total = {}, 0
+  for name, weight in pairs(ACTS) do
+    if not (calm and NOT_CALM[name]) then
+      names[#names + 1] = name
+      total = total + weight
+    end
+  end
+  table.sort(names)
+  return names, total
+end
+
+function World:act(names, total)
+  local at = self.random(1 << 30) / (1 << 30) * total
+  for _, name in ipairs(names) do
+    at = at - ACTS[name]
+    if at <= 0 then return acts[name](self) end
+  end
+end
+
+--- All is well: everything is run, read and answered.
+function World:settle()
+  acts.heal(self)
+  self.late = {}
+  for _, one in ipairs(self.nodes) do
+    one.paused = 0
+    if not one.up then one:start() end
+    one.machine:room(true)
+  end
+  for round = 1, 60 do
+    self.now, self.step = self.now + 100, self.step + 1
+    local publishes = round == 20 or round == 40
+    for _, channel in ipairs(publishes and CHANNELS or {}) do self:publish(self.nodes[1], channel) end
+    for _, one in ipairs(self.nodes) do
+      one:clock()
+      one:dial()
+      while one:run_call() do end
+      while one:take_answer() do end
+      one:fetch(20)
+      one:read(20)
+    end
+    for _, client in ipairs(self.clients) do
+      if not client.open then attach(self, client) end
+      if client.open then client:take(math.maxinteger) end
+    end
+  end
+end
+
+function World:run()
+  local names, total = draw_table(self.calm)
+  for _, one in ipairs(self.nodes) do one:start() end
+  for step = 1, STEPS do
+    self.step, self.now = step, self.now + self.random(20)
+    if self:chance(0.001) then self.now = self.now + 4000 end
+    self:act(names, total)
+  end
+  self:settle()
+  for _, one in ipairs(self.nodes) do
+    for name, n in pairs(one.machine:counts()) do self.count[name] = (self.count[name] or 0) + n end
+    one.machine:close()
+  end
+end
+
+return world
