@@ -11,8 +11,10 @@ local Target = {}
 Target.__index = Target
 
 local BUILT = "build/bench/"
-local MODULES = { "/usr/lib/nginx/modules/ngx_nchan_module.so", "/usr/lib64/nginx/modules/ngx_nchan_module.so" }
-local NGINX = { "/usr/sbin/nginx", "/usr/bin/nginx", "build/nginx/usr/sbin/nginx" }
+-- An nginx and its module: what .ci/setup has unpacked, or the system's.
+local NCHAN = { { "build/nchan/usr/sbin/nginx", "build/nchan/usr/lib/nginx/modules/ngx_nchan_module.so" },
+  { "/usr/sbin/nginx", "/usr/lib/nginx/modules/ngx_nchan_module.so" },
+  { "/usr/sbin/nginx", "/usr/lib64/nginx/modules/ngx_nchan_module.so" } }
 
 local function first_file(list)
   for _, path in ipairs(list) do
@@ -124,24 +126,38 @@ function target.has_ring()
   return pipe:read("a"):find("io_uring: yes", 1, true) ~= nil
 end
 
---- Whether nginx with nchan is here.
-function target.has_nchan()
-  return first_file(NGINX) and first_file(MODULES) and true or false
+local function find_nchan()
+  for _, row in ipairs(NCHAN) do
+    if first_file({ row[1] }) and first_file({ row[2] }) then return row[1], row[2] end
+  end
 end
+
+-- The words that start it. nchan wants the folders that are compiled in, whatever its configuration says: what is
+-- only unpacked sees its own in their place.
+local function nchan_words(nginx, home)
+  local words = { nginx, "-p", home .. "/", "-c", home .. "/nginx.conf" }
+  local own = nginx:match("^(build/[^/]+)/")
+  if not own or lfs.attributes("/var/lib/nginx", "mode") then return words end
+  return { "unshare", "-rm", "sh", "-c", 'mount --bind "$0/var/lib" /var/lib && exec "$@"', own, table.unpack(words) }
+end
+
+--- Whether nginx with nchan is here.
+function target.has_nchan() return find_nchan() ~= nil end
 
 --- An nginx with nchan, its files in a folder of its own.
 function target.nchan(dir)
   local port = program.free_port()
+  local nginx, module = find_nchan()
   local home = ("%s/%s/nginx-%d"):format(lfs.currentdir(), dir, port)
   assert(lfs.mkdir(home))
   local from <close> = assert(io.open("spec/bench/nchan.conf"))
-  local values = { DIR = home, PORT = tostring(port), MODULE = first_file(MODULES) }
+  local values = { DIR = home, PORT = tostring(port), MODULE = module:gsub("^build", lfs.currentdir() .. "/%0") }
   local text = from:read("a"):gsub("@(%u+)@", values)
   local to = assert(io.open(home .. "/nginx.conf", "w"))
   to:write(text)
   to:close()
   return wait_until_it_listens(new("nchan", dir, port,
-    { name = "nginx", words = { first_file(NGINX), "-p", home .. "/", "-c", home .. "/nginx.conf" }, cpu = 0 }))
+    { name = "nginx", words = nchan_words(nginx, home), cpu = 0 }))
 end
 
 local function send_request(self, method, path)
