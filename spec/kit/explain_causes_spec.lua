@@ -153,7 +153,7 @@ app:stream("/s", "state")]])
     end
     local state, log = policy("state"), policy("log")
     assert.same({ "latest", "k" }, { state.history, state.key })
-    assert.same({ "{ count = 7, bytes = 5000 }", "none", "close", "all", "none", "none" }, { log.history, log.ttl,
+    assert.same({ "{ count = 7, bytes = 5000 }", "none", "close", "all", "none", "false" }, { log.history, log.ttl,
       log.slow, log.rewind, log.budget, log.durable })
   end)
 

@@ -85,6 +85,8 @@ describe("generation", function()
     assert.is_true(t:reload().ok)
     for i, line in ipairs(told()) do assert.equal(wanted[i], line:match("app.lua.*")) end
     assert.equal(2, #told())
+    assert.is_true(t:reload().ok) -- they are not said again
+    assert.equal(2, #told())
   end)
 
   it("loads text only, also through load", function()

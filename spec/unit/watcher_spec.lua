@@ -53,6 +53,15 @@ describe("the watcher", function()
     assert.equal(2, t.runtime.generation.id)
   end)
 
+  it("loads what was saved when somebody has tried it meanwhile", function()
+    serve { ["app.lua"] = app("") }
+    touch("app.lua", app("-- new"))
+    assert.is_true(t:reload("dry_run").ok)
+    assert.equal(1, t.runtime.generation.id)
+    t:advance(2)
+    assert.equal(2, t.runtime.generation.id)
+  end)
+
   it("waits with a file that the process cannot open for want of descriptors", function()
     serve { ["app.lua"] = app("") }
     touch("app.lua", app("-- new"))

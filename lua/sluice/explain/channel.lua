@@ -132,7 +132,7 @@ local function said(merged, option, rule)
   local value = merged[option]
   if option == "history" and merged.kind == "state" then return "latest" end
   if type(rule and rule.value) == "table" then return rules.shown(rule).value end
-  if option ~= "history" and (value == 0 or value == false) then return "none" end
+  if value == 0 and option ~= "history" or value == false and option == "ttl" then return "none" end
   return value ~= nil and core.text_of(value) or rule and core.text_of(rule.value)
 end
 

@@ -109,11 +109,12 @@ local function prepare(self, kind)
   local live = self.runtime.generation
   local given, problem = sources_for(self, kind)
   if problem then return nil, problem end
-  local loaded, tried
-  loaded, problem, tried = generation.load(live.id + 1, self.path, nil, given)
-  self.tried = tried.sources
-  self.attempt = { files = tried.files, missing = tried.missing, statics = tried.statics }
-  if not loaded then return nil, problem end
+  local loaded, why, tried = generation.load(live.id + 1, self.path, nil, given)
+  if kind ~= "dry_run" then -- after that what was saved is still to be loaded
+    self.tried, self.attempt = tried.sources, { files = tried.files, missing = tried.missing,
+      statics = tried.statics }
+  end
+  if not loaded then return nil, why end
   return self.runtime:prepare(loaded)
 end
 

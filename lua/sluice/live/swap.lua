@@ -39,12 +39,13 @@ local function snapshot(self, generation)
     news = hooks.ask_for_clients(generation) }
 end
 
---- What is logged about a generation when it goes live: of a server all that `sluice check` says; in
--- a test, which publishes by itself, what the code does at fault.
+--- What is logged about a generation when it goes live: of a server all that `sluice check` says,
+-- in a test, which publishes by itself, what the code does at fault.
 -- @tparam sluice.Generation generation
 -- @treturn {string,...}
 function swap.warnings_of(self, generation)
-  return self.is_served and warnings.of(generation) or generation.warnings
+  generation.found = self.is_served and warnings.of(generation) or generation.warnings
+  return generation.found
 end
 
 --- Do everything that can fail before a generation goes live; changes nothing.
@@ -65,8 +66,11 @@ function swap.prepare(self, generation)
     generation.noted = locals.note(generation)
   end)
   if not ok then return nil, problem end
-  local found = self:warnings_of(generation)
-  table.move(found, 1, #found, #prepared.notes + 1, prepared.notes)
+  local known = {} -- which the log has already
+  for _, text in ipairs(self.generation and self.generation.found or {}) do known[text] = true end
+  for _, text in ipairs(self:warnings_of(generation)) do
+    if not known[text] then table.insert(prepared.notes, text) end
+  end
   return prepared
 end
 

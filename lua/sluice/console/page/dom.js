@@ -3,30 +3,44 @@
  * and numbers in words.
  */
 const FEW = 10; // rows of a table
+const BRIEF = 60; // characters of a name in one
 
 export const byId = (id) => document.getElementById(id);
+
+const TURNS = /[\u0000-\u0008\u000b-\u001f\u007f-\u009f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g;
+
+/** A text of strangers: characters that turn the direction of what follows, or show nothing, are spelled out. */
+export const plain = (text) => text.replace(TURNS, (c) => `\\u{${c.codePointAt(0).toString(16).toUpperCase()}}`);
+
+const safe = (part) => (typeof part === "string" ? plain(part) : part);
 
 /** An element: its name, its text or children, and attributes. */
 export function make(name, content = [], attributes = {}) {
   const made = document.createElement(name);
-  made.append(...[content].flat().filter((part) => part !== null && part !== undefined && part !== ""));
-  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) made.setAttribute(key, value);
+  made.append(...[content].flat().filter((part) => part !== null && part !== undefined && part !== "").map(safe));
+  for (const [key, value] of Object.entries(attributes)) if (value !== undefined) made.setAttribute(key, key === "title" ? plain(value) : value);
   return made;
 }
 
 /** Change a text that is another now. */
 export function say(element, text) {
-  if (element.textContent !== text) element.textContent = text;
+  if (element.textContent !== plain(text)) element.textContent = plain(text);
 }
 
 /** The last part of "examples/x/app.lua:12". */
 export const place = (where) => make("span", where.replace(/^.*\//, ""), { title: where });
 
+/** A name that somebody chose: of a long one the beginning. */
+export function brief(text) {
+  const shown = [...text].slice(0, BRIEF).join("");
+  return shown === text ? text : make("span", `${shown}…`, { title: text });
+}
+
 /** Who a client is: its user, or its address, which is one word. */
-export const who = (row) => row.user ?? make("span", row.ip ?? "", { class: "keep" });
+export const who = (row) => (row.user ? brief(row.user) : null) ?? make("span", row.ip ?? "", { class: "keep" });
 
 /** A button that looks like a word: `asks` is what the page explains when it is clicked. */
-export const asker = (kind, id, text = id) => make("button", text, { type: "button", class: "name", title: id,
+export const asker = (kind, id, text = brief(id)) => make("button", text, { type: "button", class: "name", title: id,
   "data-kind": kind, "data-id": id, "aria-label": `Explain the ${kind} ${id}` });
 
 /**

@@ -1,5 +1,5 @@
 /** The figures at the top, with the last two minutes of each, and the slowest readers. */
-import { asker, byId, bytes, count, duration, make, rate, say, size, table, who } from "./dom.js";
+import { asker, brief, byId, bytes, count, duration, make, rate, say, size, table, who } from "./dom.js";
 
 const KEPT = 120; // pulses
 const NS = "http://www.w3.org/2000/svg";
@@ -62,7 +62,7 @@ const cards = CARDS.map((card) => {
 
 const slowest = table(byId("slowest"), [
   { name: "Client", cell: (row) => asker("client", row.client), keep: true },
-  { name: "Stream", cell: (row) => row.path ?? "", wide: true },
+  { name: "Stream", cell: (row) => brief(row.path ?? ""), wide: true },
   { name: "From", cell: who, wide: true },
   { name: "Most of", cell: (row) => (row.channel ? asker("channel", row.channel) : "") },
   { name: "Events", cell: (row) => count(row.lag_events), num: true, wide: true },

@@ -77,9 +77,11 @@ export function showCode(now) {
 
 // ---- Publish ------------------------------------------------------------------------------------------------
 
-/** JSON as what it says, other text as it is. */
+/** JSON as what it says, other text as it is; what begins as JSON does is meant to be some. */
 function read(text) {
-  try { return { data: JSON.parse(text), kind: "as JSON" }; } catch { return { data: text, kind: "as text: it is no JSON" }; }
+  try { return { data: JSON.parse(text), kind: "as JSON" }; } catch (error) {
+    return /^\s*[{[]/.test(text) ? { fault: error.message, kind: "it is no JSON" } : { data: text, kind: "as text: it is no JSON" };
+  }
 }
 
 function wirePublish(ask) {
@@ -91,6 +93,7 @@ function wirePublish(ask) {
     event.preventDefault();
     const channel = byId("publish-channel").value.trim(), name = byId("publish-event").value.trim() || undefined;
     during(event.submitter, said, async (signal) => {
+      if (read(data.value).fault) throw new Error(`${time()}: not sent: the data begin as JSON does and are none: ${read(data.value).fault}`);
       const { status, data: answer } = await ask("POST", "publish", { channel, event: name, data: read(data.value).data }, signal);
       if (status !== 200) throw new Error(`${time()}: refused: ${answer.error?.message ?? status}`);
       const readers = answer.subscribers === 1 ? "1 reader" : `${answer.subscribers} readers`;

@@ -1,5 +1,5 @@
 /** Who is there and who is sent most: streams by route, channels by pattern, top clients and channels. */
-import { asker, bar, byId, count, place, rate, say, size, table, who } from "./dom.js";
+import { asker, bar, brief, byId, count, place, rate, say, size, table, who } from "./dom.js";
 
 const streams = table(byId("streams"), [
   { name: "Route", cell: (row) => row.route },
@@ -20,7 +20,7 @@ const perMinute = (row) => [`${size(row.minute)}`, bar(row.part)];
 
 const clients = table(byId("clients"), [
   { name: "Client", cell: (row) => asker("client", row.client), keep: true },
-  { name: "Stream", cell: (row) => row.path ?? "", wide: true },
+  { name: "Stream", cell: (row) => brief(row.path ?? ""), wide: true },
   { name: "From", cell: who },
   { name: "A minute", cell: perMinute, num: true },
 ], (row) => row.client, "Nobody was sent anything.");

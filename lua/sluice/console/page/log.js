@@ -5,6 +5,7 @@ const KEPT = 500;
 const LEVELS = { debug: 0, info: 1, warn: 2, error: 3 };
 const PLAIN = new Set(["time", "level", "message"]);
 const LONG = new Set(["traceback"]);
+const SHOWN = 400; // characters of what stands behind a message, unless somebody wants to see all
 
 const list = byId("log-list"), level = byId("log-level"), only = byId("log-text"), pause = byId("log-pause");
 
@@ -28,7 +29,9 @@ function fits(line) {
 
 function element(line) {
   const more = fields(line), time = typeof line.time === "string" ? Date.parse(line.time) / 1000 : line.time;
-  const text = [line.message ?? "", more && make("small", ` ${more}`, { class: "soft" })];
+  const short = more.length > SHOWN ? `${more.slice(0, SHOWN)}…` : more;
+  const text = [line.message ?? "", more && make("small", ` ${short}`, { class: "soft" })];
+  if (short !== more) text.push(make("details", [make("summary", "All of it"), make("pre", more)]));
   if (line.traceback) text.push(make("pre", line.traceback));
   return make("li", [time ? stamp(time) : "", make("span", line.level ?? "", { class: "badge", "data-level": line.level }),
     make("div", text, { class: "grow" })]);
