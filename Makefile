@@ -8,11 +8,10 @@
 # install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR   version  prints it; VERSION=0.2.0 sets it
 # react    build examples/react, serve it by Caddy   screenshots  doc/images: PAGES="devices reload", or all
 # Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread, V=1 (show commands),
-# URING=no, HIREDIS=no, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR; _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
+# URING=no, HIREDIS=no, NGHTTP2=no, CC, CFLAGS, LDFLAGS, PREFIX, DESTDIR, LUA, LUA_INCDIR; _INCDIR and _LIBDIR of LIBEV, LIBCURL, SQLITE, OPENSSL, ZLIB, ZSTD.
 SAN     ?=
 B       ?= build/$(or $(SAN),plain)
 LUA     ?= lua5.4
-HOST    ?= 127.0.0.1
 PORT    ?= 5121
 PREFIX  ?= /usr/local
 CFLAGS  ?= -O2 -g
@@ -21,7 +20,8 @@ MAKEFLAGS += --no-print-directory $(if $(filter 0,$(MAKELEVEL)),-j$(shell nproc)
 TESTING := $(wildcard csrc/bind/testing*.c)
 URING   ?= $(shell pkg-config --atleast-version=2.2 liburing 2>/dev/null && echo yes || echo no)
 HIREDIS ?= $(shell pkg-config --atleast-version=0.14 hiredis 2>/dev/null && echo yes || echo no)
-LIBS    := -lev -lcurl -lsqlite3 -lssl -lcrypto -lz -lzstd -lpthread $(if $(filter yes,$(URING)),-luring) $(if $(filter yes,$(HIREDIS)),-lhiredis)
+NGHTTP2 ?= $(shell pkg-config --atleast-version=1.50 libnghttp2 2>/dev/null && echo yes || echo no)
+LIBS    := -lev -lcurl -lsqlite3 -lssl -lcrypto -lz -lzstd -lpthread $(if $(filter yes,$(URING)),-luring) $(if $(filter yes,$(HIREDIS)),-lhiredis) $(if $(filter yes,$(NGHTTP2)),-lnghttp2)
 SIM     := $(wildcard csrc/bind/sim*.c)
 SRC     := $(filter-out $(TESTING) $(SIM),$(wildcard csrc/*/*.c csrc/*/*/*.c))
 OBJ     := $(SRC:csrc/%.c=$(B)/obj/%.o)
@@ -44,7 +44,7 @@ RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD),SLUICE_PRELOAD=$(shell $(CC) -print
 all: core $(MODULES) build/bin/sluice build/npm/README.md ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
-run: ; @.ci/setup run && $(MAKE) all && exec build/bin/sluice demo --host $(HOST) --port $(PORT)
+run: ; @.ci/setup run && $(MAKE) all && exec build/bin/sluice demo --host $(or $(HOST),127.0.0.1) --port $(PORT)
 react: ; @.ci/setup react && $(MAKE) all && exec .ci/react $(PORT) $(or $(HTTPS_PORT),5443)
 screenshots: ; @.ci/setup screenshots && $(MAKE) all && node .ci/screenshots.mjs $(PAGES)
 docs: ; @.ci/setup docs && $(LUA) .ci/docs/build.lua
@@ -68,9 +68,9 @@ install-lua: core
 $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(B)/obj/bind/l_aux.o ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)
-$(B)/obj/%.o: csrc/%.c Makefile | $(B)/libraries-$(URING)$(HIREDIS) ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
-$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"') $(if $(filter yes,$(HIREDIS)),-DHAVE_HIREDIS)
-$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/bind/build.o: $(B)/libraries-$(URING)$(HIREDIS)
+$(B)/obj/%.o: csrc/%.c Makefile | $(B)/libraries-$(URING)$(HIREDIS)$(NGHTTP2) ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
+$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/net/h2.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"') $(if $(filter yes,$(HIREDIS)),-DHAVE_HIREDIS) $(if $(filter yes,$(NGHTTP2)),-DHAVE_NGHTTP2)
+$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/net/h2.o $(B)/obj/bind/build.o: $(B)/libraries-$(URING)$(HIREDIS)$(NGHTTP2)
 $(B)/libraries-%: ; $(Q).ci/libraries $(CC) $(INCLUDE) && mkdir -p $(@D) && rm -f $(B)/libraries-* && touch $@
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/npm/README.md: .ci/npm doc/browser.md $(wildcard lua/sluice/browser/*) ; $(Q).ci/npm $(@D)

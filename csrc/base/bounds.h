@@ -329,10 +329,19 @@
 #define HTTP_METHOD_MAX 32 /* a longer method cannot be ours: 501 */
 #define HTTP_LINE_MAX 8192 /* the request line without its CRLF: 414 */
 #define HTTP_HEAD_MAX \
-    16384                          /* request line, fields and empty line together: 431.
+    16384                   /* request line, fields and empty line together: 431.
                                     * Real cookies reach 12 KiB. */
-#define HTTP_FIELDS_MAX 100        /* 431; a request held by the parser is 3.4 KiB */
-#define HTTP_HOST_MAX 255          /* the longest DNS name: 400 */
+#define HTTP_FIELDS_MAX 100 /* 431; a request held by the parser is 3.4 KiB */
+#define HTTP_HOST_MAX 255   /* the longest DNS name: 400 */
+#define H2_STREAMS_MAX 128  /* of a connection: more are refused, or it ends */
+#define H2_TABLE_BYTES 4096 /* of head fields that are known by number, each way */
+#define H2_FLOOD_MS 10000   /* in so long a client may send ... */
+#define H2_RESETS_MAX \
+    150 /* ... so many resets, as all of its streams at once, or provoke them */
+#define H2_USELESS_MAX 1000        /* ... and frames that ask for nothing: then GOAWAY */
+#define H2_CONTINUATIONS_MAX 8     /* pieces of one head: the same */
+#define H2_PING_MS 30000           /* of silence: then it is asked whether it is there */
+#define H2_NOTICE_MS 1000          /* between the two GOAWAY of a drain */
 #define HTTP_BLANK_LINES_MAX 2     /* empty lines before a request, from old POSTs: 400 */
 #define CHUNK_DIGITS_MAX 16        /* hex digits of a size fill a uint64_t: 400 */
 #define CHUNK_EXTENSION_MAX 256    /* bytes of extensions of one chunk: 400 */

@@ -4,6 +4,8 @@
 
 #include "bind/l_aux.h"
 
+#include "net/h2.h"
+
 #include <curl/curl.h>
 #include <ev.h>
 #include <openssl/crypto.h>
@@ -56,6 +58,7 @@ static void push_libraries(lua_State *L) {
     set(L, "sqlite", sqlite3_libversion());
     set(L, "zlib", zlibVersion());
     set(L, "zstd", ZSTD_versionString());
+    set(L, "nghttp2", h2_version());
     set(L, "liburing", LIBURING_VERSION);
     set(L, "hiredis", HIREDIS_VERSION);
 }

@@ -60,6 +60,7 @@ static void read_options(lua_State *L, struct serve_options *o) {
     o->tls_handed = (int)lx_field_number(L, 1, "tls_handed", 0);
     o->tls_port = (uint16_t)lx_field_number(L, 1, "tls_port", 0);
     o->tls_redirect = lx_field_bool(L, 1, "tls_redirect", false);
+    o->h2c = lx_field_bool(L, 1, "h2c", false);
     o->trust_proxy = lx_field_bool(L, 1, "trust_proxy", false);
     o->trace = lx_field_bool(L, 1, "trace", true);
     o->rehearsal = lx_field_bool(L, 1, "rehearsal", false);

@@ -28,7 +28,7 @@ struct client {
 
 /* Without what goes around a chunk. */
 static struct slice sent_to(const struct client *c, const struct block *b) {
-    if (c->stream.form == FORM_HTTP10) return block_wire(b, FORM_HTTP10);
+    if (c->stream.form == FORM_BARE) return block_wire(b, FORM_BARE);
     enum coding coding = form_coding(c->stream.form);
     const struct block *sent = coding ? b->coded[coding] : b;
     return slice_of(block_bytes(sent), sent->n);
@@ -403,7 +403,7 @@ static int sim_connect(lua_State *L) {
     struct slice last_id = lx_optslice(L, 4);
     struct slice id = lx_optslice(L, 5);
     static const char *const forms[] = {"chunked", "http10", "gzip", "zstd", NULL};
-    static const enum form_id ids[] = {FORM_CHUNKED, FORM_HTTP10, FORM_GZIP, FORM_ZSTD};
+    static const enum form_id ids[] = {FORM_CHUNKED, FORM_BARE, FORM_GZIP, FORM_ZSTD};
     enum form_id form = ids[luaL_checkoption(L, 6, forms[0], forms)];
     lua_settop(L, 5);
     struct plan_spec plan = lx_checkplan(L, 3);

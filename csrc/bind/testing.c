@@ -32,12 +32,12 @@ static int l_encode(lua_State *L) {
     return 2;
 }
 
-/* testing.wire("chunked" | "http10" | "gzip" | "zstd" | "unnamed", events[, ends]) -> what is sent of a block of
- * them; what a stream begins with, and a heartbeat, before they are compressed; what goes
+/* testing.wire(form, events[, ends]) -> what is sent of a block of them; what a stream begins with, and a heartbeat, before they are compressed; what goes
  * before the first block */
 static int l_wire(lua_State *L) {
-    static const char *const names[] = {"chunked", "http10",  "gzip",
-                                        "zstd",    "unnamed", NULL};
+    static const char *const names[] = {"chunked",   "gzip",         "zstd",
+                                        "unnamed",   "bare",         "gzip bare",
+                                        "zstd bare", "unnamed bare", NULL};
     enum form_id id = (enum form_id)luaL_checkoption(L, 1, NULL, names);
     struct slice events = lx_checkslice(L, 2);
     enum stream_end end = lua_toboolean(L, 3) ? STREAM_ENDS : STREAM_GOES_ON;

@@ -17,7 +17,7 @@ struct block *block_new(const char *bytes, uint32_t n, enum stream_end end) {
     memcpy(b->room + FORM_BEFORE, bytes, n);
     for (enum form_id id = 0; id < FORMS; id++) {
         const struct form *form = form_of(id);
-        bool wrong = PLANTED(50) && id == FORM_HTTP10;
+        bool wrong = PLANTED(50) && id == FORM_BARE;
         b->wire[id] = (wrong ? form_of(FORM_CHUNKED) : form)->event(b->room, n);
         if (end == STREAM_ENDS) b->wire[id] = form->end(b->room, b->wire[id]);
     }

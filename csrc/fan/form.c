@@ -57,7 +57,6 @@ static struct form_range put_no_end(char *room, struct form_range range) {
 const struct form *form_of(enum form_id id) {
     static const struct form forms[FORMS] = {
         [FORM_CHUNKED] = {{0}, add_head, put_chunk, add_heartbeat, put_last_chunk},
-        [FORM_HTTP10] = {{0}, add_head, put_nothing, add_heartbeat, put_no_end},
         [FORM_GZIP] = {{GZIP_BEGIN, sizeof GZIP_BEGIN - 1},
                        add_head,
                        put_chunk,
@@ -65,6 +64,13 @@ const struct form *form_of(enum form_id id) {
                        put_last_chunk},
         [FORM_ZSTD] = {{0}, add_head, put_chunk, add_heartbeat, put_last_chunk},
         [FORM_UNNAMED] = {{0}, add_head, put_chunk, add_heartbeat, put_last_chunk},
-        [FORM_UNNAMED_HTTP10] = {{0}, add_head, put_nothing, add_heartbeat, put_no_end}};
+        [FORM_BARE] = {{0}, add_head, put_nothing, add_heartbeat, put_no_end},
+        [FORM_GZIP_BARE] = {{GZIP_HEADER, sizeof GZIP_HEADER - 1},
+                            add_head,
+                            put_nothing,
+                            add_heartbeat,
+                            put_no_end},
+        [FORM_ZSTD_BARE] = {{0}, add_head, put_nothing, add_heartbeat, put_no_end},
+        [FORM_UNNAMED_BARE] = {{0}, add_head, put_nothing, add_heartbeat, put_no_end}};
     return &forms[id];
 }

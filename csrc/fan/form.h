@@ -5,7 +5,7 @@
  * ends a body, and whether its blocks are compressed (coder.h):
  *
  *     chunked      1a CRLF | event: x LF data: y LF LF ... | CRLF | 0 CRLF CRLF
- *     HTTP/1.0             | event: x LF data: y LF LF ... |
+ *     bare                 | event: x LF data: y LF LF ... |
  *     gzip, zstd   12 CRLF | (the same, compressed)        | CRLF | 0 CRLF CRLF
  *                  event     block_bytes                     event  end
  *
@@ -24,13 +24,21 @@
 
 enum form_id {
     FORM_CHUNKED, /* HTTP/1.1: each block is a chunk (RFC 9112, 7.1) */
-    FORM_HTTP10,  /* bare; the end of the connection ends the body */
     FORM_GZIP,    /* each block is a chunk, compressed on its own */
     FORM_ZSTD,
     FORM_UNNAMED, /* chunked, and without names (unnamed.h) */
-    FORM_UNNAMED_HTTP10,
+    /* The same without chunks: of HTTP/1.0, where the end of the connection ends the body, and of
+     * HTTP/2, which has frames. */
+    FORM_BARE,
+    FORM_GZIP_BARE,
+    FORM_ZSTD_BARE,
+    FORM_UNNAMED_BARE,
     FORMS
 };
+
+static inline enum form_id form_without_chunks(enum form_id id) {
+    return id < FORM_BARE ? (enum form_id)(id + FORM_BARE) : id;
+}
 
 /* Part of a block's room, in bytes. */
 struct form_range {
@@ -39,11 +47,13 @@ struct form_range {
 
 /* How the blocks of a form are compressed. */
 static inline enum coding form_coding(enum form_id id) {
-    if (id == FORM_UNNAMED || id == FORM_UNNAMED_HTTP10) return CODING_UNNAMED;
-    return id == FORM_GZIP ? CODING_GZIP : id == FORM_ZSTD ? CODING_ZSTD : CODING_NONE;
+    static const enum coding codings[] = {CODING_NONE, CODING_GZIP, CODING_ZSTD,
+                                          CODING_UNNAMED};
+    return codings[id % FORM_BARE];
 }
 static inline bool form_compresses(enum form_id id) {
-    return id == FORM_GZIP || id == FORM_ZSTD;
+    enum coding coding = form_coding(id);
+    return coding == CODING_GZIP || coding == CODING_ZSTD;
 }
 
 struct form {

@@ -12,6 +12,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* What a message is for: 0 or 1, a minor version of HTTP/1, or this. */
+#define HTTP_2 2
+
 struct http_field {
     struct slice name;  /* as sent */
     struct slice value; /* without blanks around it; may be empty */

@@ -168,6 +168,7 @@ static int add_date(struct buf *b, const struct http_to *to) {
 
 /* Connection, where the version does not say it already. */
 static int add_connection(struct buf *b, const struct http_to *to) {
+    if (to->minor == HTTP_2) return 0;
     if (!to->keep_alive) return buf_adds(b, "Connection: close\r\n");
     return to->minor == 0 && !PLANTED(109) ? buf_adds(b, "Connection: keep-alive\r\n")
                                            : 0;
@@ -222,12 +223,12 @@ int http_write_stream(struct buf *b, const struct http_to *to,
                                "Cache-Control: no-store, no-transform\r\n"
                                "X-Accel-Buffering: no\r\n"
                                "X-Content-Type-Options: nosniff\r\n";
-    const bool close = to->minor == 0 || !to->keep_alive;
+    const bool close = to->minor == 0 || (to->minor == 1 && !to->keep_alive);
     const size_t start = b->n;
     int err = buf_add(b, head, sizeof head - 1);
     if (!err) err = add_fields(b, to, fields);
     if (!err) err = add_date(b, to);
-    if (!err && to->minor > 0) err = buf_adds(b, "Transfer-Encoding: chunked\r\n");
+    if (!err && to->minor == 1) err = buf_adds(b, "Transfer-Encoding: chunked\r\n");
     if (!err && close) err = buf_adds(b, "Connection: close\r\n");
     if (!err) err = buf_add(b, "\r\n", 2);
     return finish(b, start, err);

@@ -266,8 +266,10 @@ enum tls_want tls_wants(const struct tls *t) {
 }
 
 enum tls_protocol tls_protocol(const struct tls *t) {
-    (void)t; /* until there is another */
-    return TLS_HTTP1;
+    const unsigned char *name = NULL;
+    unsigned n = 0;
+    SSL_get0_alpn_selected(t->ssl, &name, &n);
+    return slice_eq_lit(slice_of((const char *)name, n), "h2") ? TLS_HTTP2 : TLS_HTTP1;
 }
 
 bool tls_is_resumed(const struct tls *t) {

@@ -40,7 +40,7 @@ enum tls_failure {
 const char *tls_failure_word(enum tls_failure why);
 
 /* What both sides agreed to speak. A peer that does not ask for anything speaks HTTP/1.1. */
-enum tls_protocol { TLS_HTTP1 };
+enum tls_protocol { TLS_HTTP1, TLS_HTTP2 };
 
 enum tls_want { TLS_WANTS_READ, TLS_WANTS_WRITE };
 

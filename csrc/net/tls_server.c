@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/status.h"
+#include "net/h2.h"
 #include "net/tls_inner.h"
 #include "net/tls_tickets.h"
 
@@ -190,17 +191,19 @@ static int on_name(SSL *ssl, int *alert, void *context) {
     return SSL_TLSEXT_ERR_OK;
 }
 
-/* What is offered; a client that asks for nothing of it gets an alert (RFC 7301, section
- * 3.2). */
-static const unsigned char offered[] = "\x08http/1.1";
+/* What is offered, the better first; a client that asks for nothing of it gets an alert (RFC 7301,
+ * section 3.2). */
+static const unsigned char offered[] = "\x02h2\x08http/1.1";
+#define OF_H2 3 /* bytes of it */
 
 /* NOLINTNEXTLINE(readability-function-size): OpenSSL calls it so */
 static int on_alpn(SSL *ssl, const unsigned char **out, unsigned char *n,
                    const unsigned char *asked, unsigned asked_n, void *context) {
     (void)ssl, (void)context;
     unsigned char *chosen;
-    int found =
-        SSL_select_next_proto(&chosen, n, offered, sizeof offered - 1, asked, asked_n);
+    unsigned skip = h2_is_built() ? 0 : OF_H2;
+    int found = SSL_select_next_proto(
+        &chosen, n, offered + skip, (unsigned)sizeof offered - 1 - skip, asked, asked_n);
     *out = chosen;
     return found == OPENSSL_NPN_NEGOTIATED ? SSL_TLSEXT_ERR_OK
                                            : SSL_TLSEXT_ERR_ALERT_FATAL;

@@ -42,6 +42,7 @@ struct serve_options {
     char *tls_host;        /* NULL: as host */
     char *admin_key;       /* opens "/-/" on the TCP port; NULL: nothing does */
     bool trace;            /* requests belong to traces: see trace.h */
+    bool h2c;              /* HTTP/2 on the plain port, for clients that know it */
     bool tls_redirect;     /* what comes over the plain port is sent to that of TLS */
     bool trust_proxy;      /* take the client's address from X-Forwarded-For */
     bool rehearsal;        /* no threads, no listeners: see rehearsal.h */

@@ -128,8 +128,8 @@ bool request_find_form(struct request *r) {
 static const char *const coding_names[CODINGS] = {NULL, "gzip", "zstd"};
 
 enum form_id request_plain_form(const struct request *r) {
-    if (r->unnamed) return r->minor > 0 ? FORM_UNNAMED : FORM_UNNAMED_HTTP10;
-    return r->minor > 0 ? FORM_CHUNKED : FORM_HTTP10;
+    enum form_id form = r->unnamed ? FORM_UNNAMED : FORM_CHUNKED;
+    return r->minor == 1 ? form : form_without_chunks(form);
 }
 
 enum form_id request_form(const struct request *r) {
@@ -142,7 +142,7 @@ enum form_id request_form(const struct request *r) {
         int wanted = http_accepts_coding(request_fields(r), coding_names[coding]);
         if (wanted <= most) continue;
         most = wanted;
-        best = form;
+        best = r->minor == 1 ? form : form_without_chunks(form);
     }
     return best;
 }

@@ -155,7 +155,7 @@ describe("what is stable", function()
     for name, flags in pairs(rows) do
       local known = {}
       if name ~= "help" then
-        for flag in run(name .. " --help"):gmatch("\n   %-?h?,? ?(%-%-[%l-]+)") do known[#known + 1] = flag end
+        for flag in run(name .. " --help"):gmatch("\n   %-?h?,? ?(%-%-[%l%d-]+)") do known[#known + 1] = flag end
       end
       assert.same(sorted(known), flags, name)
     end

@@ -45,7 +45,7 @@ describe("sluice", function()
       else
         assert.matches("^built by [^\n]+ for %w+[^\n]*\nwith lua 5%.4%.%d+, libev 4%.%d+, libcurl [%d.]+, "
           .. "openssl 3[%d.]+, sqlite 3[%d.]+, zlib 1[%d.]+, zstd 1[%d.]+, "
-          .. "liburing %w[%d.]*o?n?e?\nio_uring: [^\n]+\n$", rest)
+          .. "nghttp2 %w[%d.]*o?n?e?, liburing %w[%d.]*o?n?e?\nio_uring: [^\n]+\n$", rest)
       end
     end
   end)
@@ -238,7 +238,7 @@ describe("settings", function()
       max_connections = { [5] = true }, heartbeat = { [5] = true, [1.5] = true }, drain = { [5] = true, [1.5] = true },
       handler_budget = { [5] = true, [1.5] = true }, trust_proxy = { [true] = true, [false] = true },
       trace = { [true] = true, [false] = true },
-      demo = { [true] = true, [false] = true },
+      demo = { [true] = true, [false] = true }, h2c = { [true] = true, [false] = true },
       host = { ["a b/c"] = true }, socket = { ["a b/c"] = true }, data = { ["a b/c"] = true },
       admin_key = { ["a b/c"] = true }, metrics_port = { [5] = true }, agent_port = { [5] = true },
       metrics_host = { ["a b/c"] = true },

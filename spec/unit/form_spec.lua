@@ -20,13 +20,13 @@ describe("a form", function()
   end)
 
   it("sends the bare events in HTTP/1.0, whose body ends with the connection", function()
-    assert.equal(EVENTS, (testing.wire("http10", EVENTS)))
-    assert.equal(EVENTS, (testing.wire("http10", EVENTS, true)))
-    assert.equal("", (testing.wire("http10", "", true)))
+    assert.equal(EVENTS, (testing.wire("bare", EVENTS)))
+    assert.equal(EVENTS, (testing.wire("bare", EVENTS, true)))
+    assert.equal("", (testing.wire("bare", "", true)))
   end)
 
   it("begins with a comment and the time to wait, and beats with a comment", function()
-    for _, form in ipairs({ "chunked", "http10" }) do
+    for _, form in ipairs({ "chunked", "bare" }) do
       local _, head, heartbeat = testing.wire(form, EVENTS)
       assert.equal(":ok\nretry: 2500\n", head)
       assert.equal(":\n", heartbeat)
@@ -72,7 +72,7 @@ describe("a compressed form", function()
   end
 
   it("begins with the header of gzip, which is a chunk of its own", function()
-    for _, form in ipairs { "gzip", "zstd", "chunked", "http10" } do
+    for _, form in ipairs { "gzip", "zstd", "chunked", "bare" } do
       assert.equal(BEGIN[form] or "", (select(4, testing.wire(form, EVENTS))))
     end
   end)

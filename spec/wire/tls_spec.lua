@@ -101,17 +101,18 @@ describe("HTTPS", function()
   it("is refused to what is older or weaker", function()
     for _, words in ipairs({ "-tls1_1 -cipher ALL:@SECLEVEL=0", "-tls1 -cipher ALL:@SECLEVEL=0",
       "-tls1_2 -cipher AES128-SHA", "-tls1_2 -cipher ECDHE-ECDSA-AES128-SHA",
-      "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256", "-alpn h2", "-alpn foo" }) do
+      "-tls1_2 -cipher DHE-RSA-AES128-GCM-SHA256", "-alpn h2c", "-alpn foo" }) do
       local out = s_client(s.port, words)
       assert.truthy(out:find("alert", 1, true), words .. "\n" .. out)
       assert.falsy(out:find("HTTP/1.1 200", 1, true), words)
     end
   end)
 
-  it("speaks HTTP/1.1, asked for it or for nothing", function()
+  it("speaks HTTP/1.1, asked for it or for nothing, and HTTP/2 to who can", function()
     assert.truthy(s_client(s.port, ""):find("No ALPN negotiated", 1, true))
-    for _, asked in ipairs({ "http/1.1", "h2,http/1.1", "http/1.1,h2" }) do
-      assert.truthy(s_client(s.port, "-alpn " .. asked):find("ALPN protocol: http/1.1", 1, true), asked)
+    for asked, chosen in pairs({ ["http/1.1"] = "http/1.1", ["foo,http/1.1"] = "http/1.1", h2 = "h2",
+      ["h2,http/1.1"] = "h2", ["http/1.1,h2"] = "h2" }) do
+      assert.truthy(s_client(s.port, "-alpn " .. asked):find("ALPN protocol: " .. chosen, 1, true), asked)
     end
   end)
 

@@ -9,8 +9,10 @@
 #include "serve/admission.h"
 #include "serve/io/dispatch.h"
 #include "serve/io/due.h"
+#include "serve/io/exchange.h"
 #include "serve/io/feeding.h"
 #include "serve/io/input.h"
+#include "serve/io/mux.h"
 #include "serve/io/outlet.h"
 #include "serve/io/output.h"
 #include "serve/io/poll.h"
@@ -34,17 +36,21 @@ static struct conn *conn_place(struct worker *w, struct tls *tls) {
     return &s->conn;
 }
 
+void conn_init(struct conn *c, struct worker *w, int fd) {
+    ev_io_init(&c->io, on_io, fd, 0);
+    c->io.data = w;
+    list_add(&w->conns, &c->node);
+    wheel_timer_init(&c->timer);
+}
+
 /* 'tls': NULL for a plain one. */
 static struct conn *conn_make(struct worker *w, int fd, struct talk *talk,
                               struct tls *tls) {
     struct conn *c = conn_place(w, tls);
     c->talk = talk;
-    ev_io_init(&c->io, on_io, fd, 0);
-    c->io.data = w;
-    list_add(&w->conns, &c->node);
+    conn_init(c, w, fd);
     w->n_conns++;
     atomic_fetch_add_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
-    wheel_timer_init(&c->timer);
     return c;
 }
 
@@ -55,12 +61,25 @@ struct conn *conn_new_secure(struct worker *w, int fd, const struct in6_addr *ip
     talk->ip = *ip;
     talk->since_ms = w->now_ms;
     struct conn *c = conn_make(w, fd, talk, tls);
+    if (tls && tls_protocol(tls) == TLS_HTTP2) mux_begin(c);
     conn_go_on(c);
     return c;
 }
 
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip) {
     return conn_new_secure(w, fd, ip, NULL);
+}
+
+static const struct conn *under(const struct conn *c) {
+    return c->carried ? exchange_carrier(c) : c;
+}
+
+bool conn_is_secure(const struct conn *c) {
+    return under(c) && under(c)->secure;
+}
+
+int conn_fd(const struct conn *c) {
+    return under(c) ? under(c)->io.fd : -1;
 }
 
 /* What was decided before stays. */
@@ -75,6 +94,8 @@ void conn_doom_by(struct conn *c, enum end_reason reason, enum end_cause cause) 
     if (c->doomed) return;
     c->doomed = true;
     if (c->streams) note_end(&c->outlet.stream, reason, cause);
+    if (c->carried) exchange_on_doom(c, cause);
+    if (conn_mux(c)) mux_on_doom(c, reason, cause);
     ev_io_stop(conn_worker(c)->loop.ev, &c->io);
     wheel_cancel(&c->timer);
     list_remove(&c->node);
@@ -127,6 +148,10 @@ void conn_end_request(struct conn *c) {
 static void leave(struct conn *c) {
     struct worker *w = conn_worker(c);
     list_remove(&c->node);
+    if (c->carried) {
+        exchange_free(c);
+        return;
+    }
     w->n_conns--;
     w->n_scrapers -= c->scraper;
     atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
@@ -137,12 +162,13 @@ static void leave(struct conn *c) {
 /* The same with what it holds; nothing is notified. */
 static void forget(struct conn *c) {
     int fd = c->io.fd;
+    if (conn_mux(c)) mux_free(c);
     /* an end that is none of an answer; one that cut something off must not look whole */
     if (c->secure && c->phase == CONN_HEAD && conn_unsent(c) == 0) secure_close(c);
     tls_free(conn_tls(c));
     if (c->talk) free_talk(c);
     leave(c);
-    close(fd);
+    if (fd >= 0) close(fd);
 }
 
 /* ---- To another thread -------------------------------------------------------------- */
@@ -233,6 +259,10 @@ static int wanted(const struct conn *c) {
 void conn_watch(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     if (c->polls) return;
+    if (c->carried) {
+        exchange_watch(c);
+        return;
+    }
     int events = wanted(c), before = c->io.events & (EV_READ | EV_WRITE);
     if (c->doomed || events == before) return;
     if (events & ~before & EV_WRITE) { /* it is full from now on */
@@ -248,7 +278,8 @@ void conn_watch(struct conn *c) {
 
 static void start_linger(struct conn *c) {
     if (c->secure && !secure_close(c)) return; /* stays in FLUSH until it can be said */
-    if (c->half_closed) { /* it has said all: nothing can come that would kill the answer */
+    if (c->half_closed ||
+        c->carried) { /* it has said all: nothing can come that would kill the answer */
         conn_doom(c, END_GONE);
         return;
     }
@@ -304,7 +335,8 @@ void conn_refuse(struct conn *c, int status) {
 static void on_eof(struct conn *c) {
     c->half_closed = true;
     if (c->phase == CONN_STREAM || c->phase == CONN_POLL || c->phase == CONN_LINGER ||
-        feeding_waits(c) || (PLANTED(116) && conn_unsent(c) > 0)) {
+        c->phase == CONN_MUX || feeding_waits(c) ||
+        (PLANTED(116) && conn_unsent(c) > 0)) {
         conn_doom_by(c, END_GONE, BY_CLIENT);
     } else if (c->phase == CONN_WAIT && request_streams(c->talk->request)) {
         conn_drop_request(c);
@@ -328,6 +360,7 @@ void conn_pass(struct conn *c, size_t n) {
 
 void conn_read(struct conn *c) {
     ASSERT_OWNER(&conn_worker(c)->loop);
+    if (c->carried) return; /* what it is sent comes by itself */
     bool passes =
         c->phase == CONN_STREAM || c->phase == CONN_FLUSH || c->phase == CONN_LINGER;
     size_t room = passes ? WORKER_INPUT_BYTES : input_room(c);
@@ -335,6 +368,7 @@ void conn_read(struct conn *c) {
     ssize_t n = conn_receive(c, input, room, WORKER_INPUT_BYTES);
     if (n == 0) on_eof(c);
     else if (n > 0 && passes) conn_pass(c, (size_t)n);
+    else if (n > 0 && c->phase == CONN_MUX) mux_receive(c, slice_of(input, (size_t)n));
     else if (n > 0 && buf_add(&c->talk->in, input, (size_t)n) < 0)
         conn_doom(c, END_OVERLOAD);
     else if (n < 0 && n != -EAGAIN) conn_doom(c, END_GONE);
@@ -351,6 +385,7 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     struct conn *c = container_of(io, struct conn, io);
     if ((events & EV_WRITE) && c->phase == CONN_STREAM) outlet_writable(&c->outlet);
     if (may_read(c, events) && !c->doomed) conn_read(c);
+    if (c->phase == CONN_MUX) mux_mark(c);
     conn_go_on(c);
 }
 
@@ -361,6 +396,10 @@ void conn_drain(struct conn *c, int64_t window_ms) {
     if (c->doomed) return;
     if (c->polls) {
         poll_drain(c, window_ms);
+        return;
+    }
+    if (c->phase == CONN_MUX) {
+        mux_drain(c);
         return;
     }
     if (c->phase == CONN_HEAD && c->talk->in.n == 0) conn_read(c); /* asked in time */

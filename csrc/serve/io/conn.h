@@ -1,8 +1,10 @@
-/* A connection: one socket and the HTTP conversation on it.
+/* A connection: one socket and the HTTP conversation on it. Two kinds have no socket: the home of a client
+ * that polls (poll.h), and an exchange of HTTP/2 (exchange.h), which a connection carries.
  *
  *     HEAD -> BODY -> WAIT -> HEAD …   requests, one after the other
  *                  \-> POLL -> HEAD …   one that waits for events: see poll.h
  *                  \-> STREAM          an event stream: see outlet.h
+ *     HEAD -> MUX                      HTTP/2: see mux.h
  *     any  -> FLUSH -> LINGER          the last answer, then read on until the peer has it
  *
  * Whatever happens to it changes its state and ends in conn_go_on, which does what can be
@@ -35,11 +37,13 @@ enum conn_phase {
     CONN_POLL,
     CONN_STREAM,
     CONN_FLUSH,
-    CONN_LINGER
+    CONN_LINGER,
+    CONN_MUX
 };
 
 struct poll;
 struct feeding;
+struct mux;
 
 struct talk {
     struct in6_addr ip; /* IPv4 mapped */
@@ -53,6 +57,7 @@ struct talk {
     struct request *request; /* being read or answered */
     struct poll *poll;       /* whose answer it waits for */
     struct feeding *feeding; /* its stream collects a page of a feed; NULL */
+    struct mux *mux;         /* it carries exchanges; NULL */
     uint32_t scanned;        /* of in: looked at by the parser, which wants more */
     uint32_t spare;          /* bytes of a body that lingering drops before it counts, */
     uint32_t spare_seen;     /* ... and when that was looked at last */
@@ -77,6 +82,8 @@ struct conn {
     bool polls : 1;   /* has no socket: the home of a client that polls */
     bool moves : 1;   /* doomed here: goes to the thread of its request's lane */
     bool secure : 1;  /* over TLS: see secure.h */
+    bool carried : 1; /* has no socket: an exchange of HTTP/2 */
+    bool asked : 1;   /* the head of a request came */
     struct outlet outlet;
 };
 
@@ -91,6 +98,11 @@ static inline size_t conn_unsent(const struct conn *c) {
     return t->out.n - t->out_sent + (t->file ? t->file->body.n - t->file_sent : 0);
 }
 
+/* What it carries exchanges with; NULL. */
+static inline struct mux *conn_mux(const struct conn *c) {
+    return c->talk ? c->talk->mux : NULL;
+}
+
 /* What collects a page for its request; NULL. */
 static inline struct feeding *conn_feeding(const struct conn *c) {
     return c->talk ? c->talk->feeding : NULL;
@@ -101,12 +113,19 @@ static inline bool conn_is_full(const struct conn *c) {
     return c->talk->file || conn_unsent(c) > OUTPUT_BYTES_MAX;
 }
 
+/* Part of making one: in the worker's list, with a socket (takes) or without (-1). */
+void conn_init(struct conn *c, struct worker *w, int fd);
+
 /* Takes the socket. */
 struct conn *conn_new(struct worker *w, int fd, const struct in6_addr *ip); /* borrows */
 
-/* The same with a session on it, whose handshake is done (takes). */
+/* The same with a session on it, whose handshake is done (takes); it speaks what that agreed to. */
 struct conn *conn_new_secure(struct worker *w, int fd, const struct in6_addr *ip,
                              struct tls *tls);
+
+/* Whether it came over TLS, and the socket under it, its own or its carrier's. */
+bool conn_is_secure(const struct conn *c);
+int conn_fd(const struct conn *c);
 
 /* To be closed at the end of this turn; 'reason' is what a stream that has not ended yet
  * ends with, by what usually brings that about or by another cause. */

@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "serve/io/dispatch.h"
 #include "serve/io/feeding.h"
+#include "serve/io/mux.h"
 #include "serve/io/output.h"
 #include "serve/io/upload.h"
 #include "serve/io/worker.h"
@@ -60,6 +61,7 @@ static int64_t due_ms(const struct conn *c) {
     if (c->phase == CONN_LINGER) return taken + LINGER_TIMEOUT_MS;
     if (c->phase == CONN_HEAD) due = head_due(c);
     else if (c->phase == CONN_BODY) due = body_due(c);
+    else if (c->phase == CONN_MUX) due = mux_due_ms(c);
     else if (c->phase == CONN_WAIT)
         due = conn_feeding(c) ? feeding_due_ms(c) : wait_due(c);
     if (!owes(c)) return due;
@@ -152,6 +154,7 @@ static void on_due(struct conn *c) {
         else on_wait_timer(c);
         break;
     case CONN_LINGER: on_linger_timer(c); break;
+    case CONN_MUX: mux_on_timer(c); break;
     case CONN_POLL:
     case CONN_STREAM:
     case CONN_FLUSH: break;

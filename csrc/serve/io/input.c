@@ -7,6 +7,8 @@
 #include "net/http_parse.h"
 #include "net/url.h"
 #include "serve/io/dispatch.h"
+#include "serve/io/exchange.h"
+#include "serve/io/mux.h"
 #include "serve/io/upload.h"
 #include "serve/io/worker.h"
 
@@ -170,7 +172,7 @@ static struct request *make_request(struct conn *c, const struct http_head *head
     r->host = rebase(head->host, base, r);
     r->minor = head->minor;
     r->is_head = head->verb == HTTP_HEAD;
-    r->secure = c->secure;
+    r->secure = conn_is_secure(c);
     r->refused = read_path(r, rebase(head->path, base, r));
     r->keep_alive = c->keep_alive;
     r->routes = conn_worker(c)->routes ? routes_ref(conn_worker(c)->routes) : NULL;
@@ -183,6 +185,7 @@ static struct request *make_request(struct conn *c, const struct http_head *head
 }
 
 static void on_head(struct conn *c, const struct http_head *head, size_t n) {
+    c->asked = true;
     c->keep_alive = head->keep_alive && !conn_worker(c)->draining;
     struct request *r = make_request(c, head, n, false);
     atomic_fetch_add_explicit(&conn_worker(c)->lane.counters.requests, 1,
@@ -210,9 +213,25 @@ static void refuse_head(struct conn *c, const struct http_head *head, int status
     conn_next(c);
 }
 
+/* Whether its first bytes are those of HTTP/2, or may become them. */
+static bool prefers_h2(const struct conn *c) {
+    const struct buf *in = &c->talk->in;
+    size_t size = sizeof H2_PREFACE - 1, n = in->n < size ? in->n : size;
+    bool may = conn_worker(c)->hub->options.h2c && !c->asked && !c->carried &&
+               !c->secure && !c->trusted && !c->scraper;
+    return may && memcmp(in->p, H2_PREFACE, n) == 0;
+}
+
 static void parse_head(struct conn *c) {
     struct http_head head; /* 3 KiB, of which only what is used gets written */
-    int n = http_parse_head(c->talk->in.p, c->talk->in.n, c->talk->scanned, &head);
+    bool h2 = prefers_h2(c), whole = c->talk->in.n >= sizeof H2_PREFACE - 1;
+    if (h2 && whole) {
+        mux_begin(c);
+        return;
+    }
+    int n = 0;
+    if (!h2) n = http_parse_head(c->talk->in.p, c->talk->in.n, c->talk->scanned, &head);
+    if (c->carried && n != 0) exchange_take_head(c, &head);
     if (n > 0) {
         on_head(c, &head, (size_t)n);
     } else if (n < 0) {

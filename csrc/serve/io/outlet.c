@@ -12,6 +12,7 @@
 #include "serve/io/conn.h"
 #include "serve/io/output.h"
 #include "serve/io/due.h"
+#include "serve/io/exchange.h"
 #include "serve/io/poll.h"
 #include "serve/io/feeding.h"
 #include "serve/io/flight.h"
@@ -77,6 +78,7 @@ void outlet_schedule(struct conn *c) {
 /* One call: what is left of the head, then the block. What the socket took of both, a
  * negative errno or SOCK_QUEUED. */
 static ssize_t write_out(struct conn *c, struct slice block) {
+    if (c->carried) return exchange_send(c);
     struct sock_write w = {.fd = c->io.fd, .body = block, .owner = c};
     w.head.n = conn_unsent(c);
     if (w.head.n > 0) w.head.p = c->talk->out.p + c->talk->out_sent;
@@ -182,22 +184,20 @@ const struct fan_ops outlet_ops = {.send = outlet_send,
                                    .lost = outlet_lost,
                                    .expect = outlet_expect};
 
-size_t outlet_unsent(const struct outlet *o) {
-    size_t pinned =
-        o->pinned ? block_wire(o->pinned, o->stream.form).n - o->pinned_sent : 0;
-    return pinned + o->stream.note_bytes;
+struct slice outlet_rest(const struct outlet *o) {
+    if (!o->pinned) return slice_of(NULL, 0);
+    struct slice bytes = block_wire(o->pinned, o->stream.form);
+    return slice_of(bytes.p + o->pinned_sent, bytes.n - o->pinned_sent);
 }
 
-static struct slice rest_of(const struct conn *c) {
-    struct slice bytes = block_wire(c->outlet.pinned, c->outlet.stream.form);
-    size_t sent = c->outlet.pinned_sent;
-    return slice_of(bytes.p + sent, bytes.n - sent);
+size_t outlet_unsent(const struct outlet *o) {
+    return outlet_rest(o).n + o->stream.note_bytes;
 }
 
 /* So many bytes were taken of what the socket had left. */
 static void took_rest(struct conn *c, size_t n) {
     struct outlet *o = &c->outlet;
-    size_t size = rest_of(c).n;
+    size_t size = outlet_rest(o).n;
     if (n > 0) c->tx_ms = now_ms(c);
     c->held += (uint32_t)n;
     n = behind_head(c, n);
@@ -217,7 +217,7 @@ void outlet_writable(struct outlet *o) {
     ASSERT_OWNER(o->stream.fan->loop);
     struct conn *c = conn_of(o);
     if (!o->pinned || c->queued) return;
-    ssize_t n = write_out(c, rest_of(c));
+    ssize_t n = write_out(c, outlet_rest(o));
     if (n == SOCK_QUEUED) {
         c->queued = true;
         conn_watch(c);
@@ -417,7 +417,7 @@ static bool is_cut_off(const struct conn *c) {
     uint32_t heartbeat = c->outlet.heartbeat_ms;
     uint32_t limit = heartbeat > SILENT_MS_LEAST ? heartbeat : SILENT_MS_LEAST;
     if (quiet_ms(c) < heartbeat) limit *= 2;
-    return sock_silent_ms(c->io.fd) >= limit;
+    return sock_silent_ms(conn_fd(c)) >= limit;
 }
 
 static void say_drain(struct conn *c) {

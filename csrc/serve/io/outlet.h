@@ -43,6 +43,9 @@ void outlet_refuse(struct conn *c, struct request *r, const struct bye *bye);
 /* After a late head: its plain stream cannot go on where the client was. */
 void outlet_break(struct conn *c);
 
+/* What of the block that its socket took in part is not out. */
+struct slice outlet_rest(const struct outlet *o);
+
 /* Bytes that are meant for it alone or that its socket took only in part. */
 size_t outlet_unsent(const struct outlet *o);
 

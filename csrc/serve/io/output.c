@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/planted.h"
+#include "serve/io/exchange.h"
 #include "serve/io/secure.h"
 #include "serve/io/worker.h"
 
@@ -19,6 +20,7 @@ void output_note_taken(struct conn *c) {
 
 /* The peer may have taken some of what the kernel holds long before that wants more. */
 bool output_has_taken(struct conn *c) {
+    if (c->carried) return exchange_is_held_up(c); /* then its carrier is looked at */
     uint32_t before = c->held;
     c->held = sock_held(c->io.fd);
     return c->held < before;
@@ -36,6 +38,10 @@ bool output_is_stalled(struct conn *c) {
 /* What is there, in one call: what the socket took, or a negative errno. */
 static ssize_t send_some(struct conn *c) {
     const struct talk *t = c->talk;
+    if (c->carried) {
+        ssize_t n = exchange_send(c);
+        return n == SOCK_QUEUED ? 0 : n;
+    }
     struct slice head = slice_of(NULL, 0), body = head;
     if (t->out.n > 0) head = slice_of(t->out.p + t->out_sent, t->out.n - t->out_sent);
     if (t->file)
@@ -43,9 +49,10 @@ static ssize_t send_some(struct conn *c) {
     return conn_send(c, head, body);
 }
 
-/* Move behind n bytes, and let go of what is out. */
-static void move_on(struct conn *c, size_t n) {
+/* Move behind them, and let go of what is out. */
+void output_took(struct conn *c, size_t n) {
     struct talk *t = c->talk;
+    if (!t) return;
     size_t head = t->out.n - t->out_sent;
     t->out_sent += n < head ? n : head;
     t->file_sent += n < head ? 0 : n - head;
@@ -66,7 +73,7 @@ bool output_flush(struct conn *c) {
         ssize_t n = send_some(c);
         if (n == 0) return false;
         if (n < 0) conn_doom(c, END_GONE);
-        else move_on(c, (size_t)n);
+        else output_took(c, (size_t)n);
     }
     return !c->doomed;
 }

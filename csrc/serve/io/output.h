@@ -9,6 +9,9 @@
 /* Send what waits. True when nothing is left. */
 bool output_flush(struct conn *c);
 
+/* The socket, or the carrier, took so many bytes of it. */
+void output_took(struct conn *c, size_t n);
+
 /* An answer of ours is queued. 0, or it is doomed. */
 int output_answer(struct conn *c, int status, const char *code, const char *message);
 

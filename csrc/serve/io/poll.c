@@ -482,6 +482,7 @@ bool poll_lead(struct conn *c, struct request *r) {
     struct worker *w = conn_worker(c);
     struct poll_token t;
     if (!poll_token_read(r, &t)) return false;
+    if (t.lane != w->lane.index && c->carried) return false; /* it begins anew here */
     if (t.lane != w->lane.index) {
         conn_move(c, w->hub->lanes[t.lane]);
         return true;

@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 bool redirect_wanted(const struct conn *c) {
-    return conn_worker(c)->hub->redirect_port > 0 && !c->secure && !c->trusted &&
+    return conn_worker(c)->hub->redirect_port > 0 && !conn_is_secure(c) && !c->trusted &&
            !c->scraper;
 }
 

@@ -10,11 +10,13 @@
 #include "net/ring.h"
 #include "serve/io/conn.h"
 #include "serve/io/due.h"
-#include "serve/io/secure.h"
+#include "serve/io/exchange.h"
 #include "serve/io/feeding.h"
 #include "serve/io/measure.h"
+#include "serve/io/mux.h"
 #include "serve/io/outlet.h"
 #include "serve/io/poll.h"
+#include "serve/io/secure.h"
 #include "serve/io/stop.h"
 #include "serve/report.h"
 #include "serve/to_app.h"
@@ -117,14 +119,16 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     bool more = handshakes_go_on(w);
     more = fan_flush(&w->fan, 0) || more;
     if (w->socks.n > 0) more = report_results(w) || more;
+    muxes_write(w);
     fan_settle(&w->fan);
     more = poll_give(w) || more;
     feeding_answer_all(w);
-    more = more || !list_empty(&w->fan.ready);
+    muxes_write(w);
     await_tick(w);
     watch_burst(w);
     w->turn_bytes = w->turn_events = w->turn_patient = 0;
     reap(w);
+    more = more || !list_empty(&w->fan.ready) || !list_empty(&w->muxes);
     count(w);
     measure_report(w);
     if (more && !ev_is_active(&w->more)) ev_idle_start(ev, &w->more);
@@ -203,14 +207,17 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     list_init(&w->polls_parked);
     map_init(&w->polls, poll_key);
     list_init(&w->feedings);
+    list_init(&w->muxes);
     queue_init(&w->lane.queue);
     pool_init(&w->conn_pool, sizeof(struct conn));
     pool_init(&w->secure_pool, sizeof(struct secure));
+    pool_init(&w->exchange_pool, sizeof(struct exchange));
     handshakes_init(w);
     w->socks.delayed = hub->options.delay_writes;
     read_clock(w);
     wheel_init(&w->wheel, w->now_ms);
     w->input = mem_new(WORKER_INPUT_BYTES);
+    w->frames = mem_new(H2_WRITE_BYTES);
     flight_init(&w->flight);
     w->signals.fd = w->control.accept.io.fd = -1;
     w->scrapers.io.fd = w->agents.io.fd = -1;
@@ -312,6 +319,7 @@ void worker_deinit(struct worker *w) {
     sock_flush(&w->socks, on_result);
     while (!list_empty(&w->conns))
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
+    muxes_write(w); /* nothing, but what waits for a result gets one */
     reap(w);
     map_deinit(&w->polls);
     socks_deinit(&w->socks);
@@ -319,10 +327,12 @@ void worker_deinit(struct worker *w) {
     fan_deinit(&w->fan);
     pool_deinit(&w->conn_pool);
     pool_deinit(&w->secure_pool);
+    pool_deinit(&w->exchange_pool);
     routes_unref(w->routes);
     if (w->signals.fd >= 0) close(w->signals.fd);
     if (w->reserve_fd >= 0) close(w->reserve_fd);
     mem_free(w->input);
+    mem_free(w->frames);
     flight_deinit(&w->flight);
     loop_deinit(&w->loop);
 }

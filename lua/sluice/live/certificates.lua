@@ -1,4 +1,4 @@
---- The settings of TLS: which certificates, and how they become options of the core. With
+--- The settings of TLS and HTTP/2: which certificates, how they become options of the core. With
 -- `--tls dev` the certificate is made here, in the runtime folder, and says how browsers come to
 -- trust it. Keeps nothing in memory.
 local core = require("sluice.core")
@@ -15,6 +15,9 @@ local FRESH_DAYS = 7 -- one that ends earlier is made anew
 -- @treturn boolean|nil true, or nil, message
 function certificates.check(settings)
   local cert, key = settings.tls_cert, settings.tls_key
+  if settings.h2c and not core.build().libraries.nghttp2 then
+    return nil, "--h2c: Sluice was built without nghttp2 (libnghttp2-dev)"
+  end
   if settings.tls and (cert or key) then
     return nil, "--tls dev makes its own certificate: leave --tls-cert and --tls-key out"
   end

@@ -184,6 +184,8 @@ config.SETTINGS = {
     "port for HTTPS; 0 takes a free one; default with a certificate: 5443" },
   { "tls_host", text, nil, "<address>", "address of the port for HTTPS; default: --host" },
   { "tls_redirect", yes, nil, "<yes|no>", "send what comes over the plain port to HTTPS" },
+  { "h2c", yes, nil, "<yes|no>",
+    "HTTP/2 on the plain port too, for proxies and programs that begin with it" },
   { "tls", one_of("dev"), nil, "<dev>", "dev: make a certificate for this machine alone" },
   { "log_level", one_of("debug", "info", "warn", "error", "off"), "info",
     "<debug|info|warn|error|off>",
@@ -258,7 +260,7 @@ function config.for_core(settings)
   local out = {}
   for _, name in ipairs({ "host", "port", "io_threads", "io_uring", "heartbeat", "drain",
     "max_body", "max_connections", "memory", "trace", "trust_proxy", "signals", "head_timeout",
-    "body_timeout", "idle_timeout", "request_timeout", "stall_timeout" }) do
+    "body_timeout", "idle_timeout", "request_timeout", "stall_timeout", "h2c" }) do
     out[name] = settings[name]
   end
   out.allow_hosts = settings.allow_host

@@ -89,6 +89,7 @@
 ---@field tls_port? integer
 ---@field tls_host? string
 ---@field tls_redirect? boolean
+---@field h2c? boolean HTTP/2 on the plain port
 ---@field tls? "dev"
 ---@field head_timeout? number
 ---@field body_timeout? number

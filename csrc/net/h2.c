@@ -1,0 +1,480 @@
+/* Sessions; see h2.h. */
+#include "net/h2.h"
+
+#include "base/bounds.h"
+#include "base/mem.h"
+#include "base/status.h"
+
+#ifdef HAVE_NGHTTP2
+#include "net/h2_frames.h"
+#include "net/h2_text.h"
+
+#include <errno.h>
+#include <nghttp2/nghttp2.h>
+#include <pthread.h>
+
+#define FRAME_HEAD 9
+
+struct h2 {
+    nghttp2_session *session;
+    const struct h2_ops *ops;
+    void *owner;
+    struct h2_frames frames; /* that came */
+    struct h2_text text;     /* the request that is being told: one at a time */
+    char *room;              /* of h2_write, while it runs */
+    size_t n;                /* bytes in it */
+    bool said;               /* the settings are out */
+    bool last;               /* the frame of data that is written now ends its stream */
+    bool broken;             /* nothing can be read or written any more */
+    uint32_t n_again;
+    int32_t again[2 * H2_STREAMS_MAX]; /* had no room in the last h2_write */
+};
+
+bool h2_is_built(void) {
+    return true;
+}
+
+const char *h2_version(void) {
+    return nghttp2_version(0)->version_str;
+}
+
+/* ---- Memory ------------------------------------------------------------------------- */
+
+static void *give(size_t n, void *unused) {
+    (void)unused;
+    return mem_try(n > 0 ? n : 1);
+}
+
+static void *give_zeroed(size_t items, size_t size, void *unused) {
+    if (size > 0 && items > SIZE_MAX / size) return NULL;
+    void *p = give(items * size, unused);
+    return p ? memset(p, 0, items * size) : NULL;
+}
+
+static void *resize(void *p, size_t n, void *unused) {
+    if (!p) return give(n, unused);
+    return mem_resize(p, n > 0 ? n : 1);
+}
+
+static void take(void *p, void *unused) {
+    (void)unused;
+    mem_free(p);
+}
+
+/* ---- Requests ----------------------------------------------------------------------- */
+
+static bool is_request(const nghttp2_frame *frame) {
+    return frame->hd.type == NGHTTP2_HEADERS &&
+           frame->headers.cat == NGHTTP2_HCAT_REQUEST;
+}
+
+static void *exchange_of(struct h2 *h, int32_t id) {
+    return nghttp2_session_get_stream_user_data(h->session, id);
+}
+
+static int on_begin_headers(nghttp2_session *session, const nghttp2_frame *frame,
+                            void *context) {
+    (void)session;
+    struct h2 *h = context;
+    if (is_request(frame)) h2_text_deinit(&h->text);
+    return 0;
+}
+
+/* What comes behind a body is read and dropped, as over HTTP/1.1.
+ * NOLINTNEXTLINE(readability-function-size): nghttp2 calls it so */
+static int on_header(nghttp2_session *session, const nghttp2_frame *frame,
+                     const uint8_t *name, size_t name_n, const uint8_t *value,
+                     size_t value_n, uint8_t flags, void *context) {
+    (void)session, (void)flags;
+    struct h2 *h = context;
+    if (!is_request(frame)) return 0;
+    int err = h2_text_add(&h->text, slice_of((const char *)name, name_n),
+                          slice_of((const char *)value, value_n));
+    return err < 0 ? NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE : 0;
+}
+
+/* Left alone it would be passed over.
+ * NOLINTNEXTLINE(readability-function-size) */
+static int on_bad_header(nghttp2_session *session, const nghttp2_frame *frame,
+                         const uint8_t *name, size_t name_n, const uint8_t *value,
+                         size_t value_n, uint8_t flags, void *context) {
+    (void)session, (void)frame, (void)name, (void)name_n, (void)value, (void)value_n;
+    (void)flags, (void)context;
+    return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+}
+
+/* All streams are of the same urgency and take turns, whatever the client says. */
+static void level(struct h2 *h, int32_t id) {
+    const nghttp2_extpri same = {.urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY, .inc = 1};
+    nghttp2_session_change_extpri_stream_priority(h->session, id, &same, 1);
+}
+
+static void reset(struct h2 *h, int32_t id, uint32_t code) {
+    nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, code);
+}
+
+static void on_request(struct h2 *h, const nghttp2_frame *frame) {
+    int32_t id = frame->hd.stream_id;
+    struct buf head;
+    int err = h2_text_finish(&h->text, &head);
+    if (err < 0) {
+        reset(h, id, err == E_NOMEM ? NGHTTP2_REFUSED_STREAM : NGHTTP2_PROTOCOL_ERROR);
+        return;
+    }
+    level(h, id);
+    bool body = !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
+    void *x = h->ops->begin(h->owner, id, &head, body);
+    if (!x) { /* the client may ask again (8.7) */
+        reset(h, id, NGHTTP2_REFUSED_STREAM);
+        return;
+    }
+    nghttp2_session_set_stream_user_data(h->session, id, x);
+    h->ops->go_on(x);
+}
+
+static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
+    (void)session;
+    struct h2 *h = context;
+    if (is_request(frame)) {
+        on_request(h, frame);
+        return 0;
+    }
+    bool ends = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
+    if (!ends || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
+    void *x = exchange_of(h, frame->hd.stream_id);
+    if (x) h->ops->end(x);
+    return 0;
+}
+
+/* The window of the connection is for all: one body that waits must not hold up others.
+ * NOLINTNEXTLINE(readability-function-size): nghttp2 calls it so */
+static int on_data(nghttp2_session *session, uint8_t flags, int32_t id,
+                   const uint8_t *bytes, size_t n, void *context) {
+    (void)flags;
+    struct h2 *h = context;
+    void *x = exchange_of(h, id);
+    nghttp2_session_consume_connection(session, n);
+    if (!x) nghttp2_session_consume_stream(session, id, n);
+    else if (!h->ops->data(x, slice_of((const char *)bytes, n)))
+        reset(h, id, NGHTTP2_INTERNAL_ERROR);
+    return 0;
+}
+
+static int on_closed(nghttp2_session *session, int32_t id, uint32_t code, void *context) {
+    (void)code;
+    struct h2 *h = context;
+    void *x = exchange_of(h, id);
+    nghttp2_session_set_stream_user_data(session, id, NULL);
+    if (x) h->ops->closed(x);
+    return 0;
+}
+
+/* ---- Writing ------------------------------------------------------------------------ */
+
+/* nghttp2 ends the connection at the first stream above what it has said, where one alone is to be
+ * refused: so it is told of more than what is said. The first entry of the first frame. */
+static void say_fewer(struct h2 *h, char *frame) {
+    frame[FRAME_HEAD + 2] = frame[FRAME_HEAD + 3] = frame[FRAME_HEAD + 4] = 0;
+    frame[FRAME_HEAD + 5] = (char)H2_STREAMS_MAX;
+    h->said = true;
+}
+
+static ssize_t on_send(nghttp2_session *session, const uint8_t *bytes, size_t n,
+                       int flags, void *context) {
+    (void)session, (void)flags;
+    struct h2 *h = context;
+    size_t left = H2_WRITE_BYTES - h->n;
+    if (left == 0) return NGHTTP2_ERR_WOULDBLOCK;
+    if (n > left) n = left;
+    memcpy(h->room + h->n, bytes, n);
+    if (!h->said) say_fewer(h, h->room + h->n);
+    h->n += n;
+    return (ssize_t)n;
+}
+
+/* Not into what is written now: it is asked again in the next. */
+static ssize_t wait_for_room(struct h2 *h, int32_t id) {
+    if (h->n_again == 2 * H2_STREAMS_MAX) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    h->again[h->n_again++] = id;
+    return NGHTTP2_ERR_DEFERRED;
+}
+
+/* How much of its body the next frame has. One that was left has nothing but its end.
+ * NOLINTNEXTLINE(readability-function-size): nghttp2 calls it so */
+static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *unused, size_t most,
+                       uint32_t *flags, nghttp2_data_source *source, void *context) {
+    (void)session, (void)unused, (void)source;
+    struct h2 *h = context;
+    void *x = exchange_of(h, id);
+    bool last = true;
+    size_t all = x ? h->ops->size(x, &last) : 0, n = all;
+    if (n == 0 && !last) return NGHTTP2_ERR_DEFERRED;
+    if (n > most) n = most;
+    if (n > H2_WRITE_BYTES - FRAME_HEAD) n = H2_WRITE_BYTES - FRAME_HEAD;
+    if (n > 0 && h->n + FRAME_HEAD + n > H2_WRITE_BYTES) return wait_for_room(h, id);
+    h->last = last && n == all;
+    if (h->last) *flags |= NGHTTP2_DATA_FLAG_EOF;
+    if (n > 0) *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
+    else if (x) h->ops->pull(x, NULL, 0, true);
+    return (ssize_t)n;
+}
+
+/* NOLINTNEXTLINE(readability-function-size) */
+static int on_send_data(nghttp2_session *session, nghttp2_frame *frame,
+                        const uint8_t *head, size_t n, nghttp2_data_source *source,
+                        void *context) {
+    (void)session, (void)source;
+    struct h2 *h = context;
+    void *x = exchange_of(h, frame->hd.stream_id);
+    if (!x) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+    memcpy(h->room + h->n, head, FRAME_HEAD);
+    h->ops->pull(x, h->room + h->n + FRAME_HEAD, n, h->last);
+    h->n += FRAME_HEAD + n;
+    return 0;
+}
+
+/* A client that still sends a body when the answer is whole is told to leave it (8.1). What it
+ * provokes counts as if it had done it itself. */
+static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
+    struct h2 *h = context;
+    int32_t id = frame->hd.stream_id;
+    if (frame->hd.type == NGHTTP2_RST_STREAM) {
+        uint32_t code = frame->rst_stream.error_code;
+        bool ours = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL;
+        h->frames.resets += !ours;
+        return 0;
+    }
+    bool ends = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
+    h->frames.sent += frame->hd.type == NGHTTP2_DATA;
+    if (ends && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
+        nghttp2_session_get_stream_remote_close(session, id) == 0)
+        reset(h, id, NGHTTP2_NO_ERROR);
+    return 0;
+}
+
+/* ---- Life --------------------------------------------------------------------------- */
+
+static nghttp2_session_callbacks *callbacks; /* for the process */
+static nghttp2_option *option;
+
+static void make_callbacks(void) {
+    if (nghttp2_session_callbacks_new(&callbacks) != 0) return;
+    nghttp2_session_callbacks *c = callbacks;
+    nghttp2_session_callbacks_set_on_begin_headers_callback(c, on_begin_headers);
+    nghttp2_session_callbacks_set_on_header_callback(c, on_header);
+    nghttp2_session_callbacks_set_on_invalid_header_callback(c, on_bad_header);
+    nghttp2_session_callbacks_set_on_frame_recv_callback(c, on_frame);
+    nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
+    nghttp2_session_callbacks_set_on_stream_close_callback(c, on_closed);
+    nghttp2_session_callbacks_set_send_callback(c, on_send);
+    nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
+    nghttp2_session_callbacks_set_on_frame_send_callback(c, on_sent);
+    if (nghttp2_option_new(&option) != 0) return;
+    nghttp2_option_set_no_auto_window_update(option, 1);
+    nghttp2_option_set_no_closed_streams(option, 1);
+    nghttp2_option_set_max_deflate_dynamic_table_size(option, H2_TABLE_BYTES);
+    nghttp2_option_set_max_outbound_ack(option, H2_USELESS_MAX);
+}
+
+static int say_settings(struct h2 *h) {
+    const nghttp2_settings_entry ours[] = {
+        {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 2 * H2_STREAMS_MAX},
+        {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_HEAD_MAX},
+        {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}};
+    return nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, ours,
+                                   sizeof ours / sizeof *ours);
+}
+
+struct h2 *h2_new(const struct h2_ops *ops, void *owner) {
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    pthread_once(&once, make_callbacks);
+    struct h2 *h = callbacks && option ? mem_try(sizeof *h) : NULL;
+    if (!h) return NULL;
+    *h = (struct h2){.ops = ops, .owner = owner};
+    h2_frames_init(&h->frames);
+    nghttp2_mem mem = {NULL, give, take, give_zeroed, resize};
+    int err = nghttp2_session_server_new3(&h->session, callbacks, h, option, &mem);
+    if (err == 0 && say_settings(h) == 0) return h;
+    if (err != 0) h->session = NULL;
+    h2_free(h);
+    return NULL;
+}
+
+void h2_free(struct h2 *h) {
+    if (!h) return;
+    nghttp2_session_del(h->session);
+    h2_text_deinit(&h->text);
+    mem_free(h);
+}
+
+bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms) {
+    if (h->broken) return false;
+    bool calm = h2_frames_take(&h->frames, bytes, now_ms);
+    ssize_t n = 0;
+    if (calm) n = nghttp2_session_mem_recv(h->session, (const uint8_t *)bytes.p, bytes.n);
+    if (!calm || n == NGHTTP2_ERR_FLOODED || h2_frames_too_many(&h->frames)) {
+        h2_end(h, true);
+        return false;
+    }
+    h->broken = n < 0;
+    return !h->broken && nghttp2_session_want_read(h->session);
+}
+
+size_t h2_write(struct h2 *h, char *room) {
+    if (h->broken) return 0;
+    h->room = room;
+    h->n = 0;
+    uint32_t again = h->n_again;
+    h->n_again = 0;
+    for (uint32_t i = 0; i < again; i++)
+        nghttp2_session_resume_data(h->session, h->again[i]);
+    h->broken = nghttp2_session_send(h->session) != 0;
+    return h->n;
+}
+
+bool h2_is_over(const struct h2 *h) {
+    return h->broken || (!nghttp2_session_want_read(h->session) &&
+                         !nghttp2_session_want_write(h->session));
+}
+
+bool h2_is_amid(const struct h2 *h) {
+    return h2_frames_amid(&h->frames);
+}
+
+bool h2_is_full(const struct h2 *h) {
+    return nghttp2_session_get_remote_window_size(h->session) <= 0;
+}
+
+/* ---- Exchanges ---------------------------------------------------------------------- */
+
+/* Secrets stay out of the table that a guess could be tried against (RFC 7541, 7.1.3). */
+static nghttp2_nv pair_of(struct slice name, struct slice value) {
+    bool secret = slice_eq_lit(name, "set-cookie");
+    return (nghttp2_nv){(uint8_t *)name.p, (uint8_t *)value.p, name.n, value.n,
+                        secret ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE};
+}
+
+static int submit(struct h2 *h, int32_t id, const nghttp2_nv *pairs, size_t n,
+                  bool bare) {
+    const nghttp2_data_provider body = {.read_callback = on_read};
+    if (pairs[0].value[0] == '1')
+        return nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, id, NULL, pairs, n,
+                                      NULL);
+    return nghttp2_submit_response(h->session, id, pairs, n, bare ? NULL : &body);
+}
+
+int h2_answer(struct h2 *h, int32_t id, struct slice head, bool bare) {
+    size_t most = h2_text_lines(head);
+    struct http_field *fields = mem_try(most * sizeof *fields);
+    nghttp2_nv *pairs = mem_try((most + 1) * sizeof *pairs);
+    int err = fields && pairs ? 0 : E_NOMEM;
+    if (err == 0) {
+        struct slice status;
+        size_t n = h2_text_fields(head, fields, &status);
+        pairs[0] = pair_of(slice_str(":status"), status);
+        for (size_t i = 0; i < n; i++)
+            pairs[i + 1] = pair_of(fields[i].name, fields[i].value);
+        if (submit(h, id, pairs, n + 1, bare) != 0) err = E_NOMEM;
+    }
+    mem_free(pairs);
+    mem_free(fields);
+    return err;
+}
+
+void h2_wake(struct h2 *h, int32_t id) {
+    nghttp2_session_resume_data(h->session, id);
+}
+
+void h2_credit(struct h2 *h, int32_t id, size_t n) {
+    nghttp2_session_consume_stream(h->session, id, n);
+}
+
+void h2_leave(struct h2 *h, int32_t id, bool cut) {
+    nghttp2_session_set_stream_user_data(h->session, id, NULL);
+    if (cut) reset(h, id, NGHTTP2_CANCEL);
+    else h2_wake(h, id);
+}
+
+/* ---- The connection ----------------------------------------------------------------- */
+
+void h2_ping(struct h2 *h) {
+    nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL);
+}
+
+void h2_announce(struct h2 *h) {
+    nghttp2_submit_shutdown_notice(h->session);
+}
+
+void h2_goaway(struct h2 *h) {
+    int32_t last = nghttp2_session_get_last_proc_stream_id(h->session);
+    nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
+}
+
+void h2_end(struct h2 *h, bool calm) {
+    nghttp2_session_terminate_session(h->session, calm ? NGHTTP2_ENHANCE_YOUR_CALM
+                                                       : NGHTTP2_NO_ERROR);
+}
+
+#else
+
+bool h2_is_built(void) {
+    return false;
+}
+
+const char *h2_version(void) {
+    return NULL;
+}
+
+struct h2 *h2_new(const struct h2_ops *ops, void *owner) {
+    (void)ops, (void)owner;
+    return NULL;
+}
+
+/* Without a session none of these is called. */
+void h2_free(struct h2 *h) {
+    (void)h;
+}
+bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms) {
+    (void)h, (void)bytes, (void)now_ms;
+    return false;
+}
+size_t h2_write(struct h2 *h, char *room) {
+    (void)h, (void)room;
+    return 0;
+}
+bool h2_is_over(const struct h2 *h) {
+    return !h;
+}
+bool h2_is_amid(const struct h2 *h) {
+    return !h;
+}
+bool h2_is_full(const struct h2 *h) {
+    return !h;
+}
+int h2_answer(struct h2 *h, int32_t id, struct slice head, bool bare) {
+    (void)h, (void)id, (void)head, (void)bare;
+    return E_INVAL;
+}
+void h2_wake(struct h2 *h, int32_t id) {
+    (void)h, (void)id;
+}
+void h2_credit(struct h2 *h, int32_t id, size_t n) {
+    (void)h, (void)id, (void)n;
+}
+void h2_leave(struct h2 *h, int32_t id, bool cut) {
+    (void)h, (void)id, (void)cut;
+}
+void h2_ping(struct h2 *h) {
+    (void)h;
+}
+void h2_announce(struct h2 *h) {
+    (void)h;
+}
+void h2_goaway(struct h2 *h) {
+    (void)h;
+}
+void h2_end(struct h2 *h, bool calm) {
+    (void)h, (void)calm;
+}
+
+#endif
