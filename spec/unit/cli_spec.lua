@@ -45,7 +45,7 @@ describe("sluice", function()
       else
         assert.matches("^built by [^\n]+ for %w+[^\n]*\nwith lua 5%.4%.%d+, libev 4%.%d+, libcurl [%d.]+, "
           .. "openssl 3[%d.]+, sqlite 3[%d.]+, zlib 1[%d.]+, zstd 1[%d.]+, "
-          .. "nghttp2 %w[%d.]*o?n?e?, liburing %w[%d.]*o?n?e?\nio_uring: [^\n]+\n$", rest)
+          .. "nghttp2 %w[%d.]*o?n?e?, liburing %w[%d.]*o?n?e?, hiredis %w[%d.]*o?n?e?\nio_uring: [^\n]+\n$", rest)
       end
     end
   end)
