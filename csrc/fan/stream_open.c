@@ -219,7 +219,8 @@ void stream_begin(struct stream *s) {
     s->opened = true;
     if (note->resumes && (s->resets == 0 || PLANTED(46))) write_resumed(s, note);
     if (!s->plain) write_id(s, note, PLANTED(37) ? s->fan->head : s->cursor, room);
-    if (!says_opened(s) || s->ending) return;
+    if (s->plain || s->ending)
+        return; /* it had channels when it opened, also if none is left */
     struct note *sync = note_new_sync(s, s->cursor);
     if (sync) stream_add_note(s, sync);
     else stream_bye(s, END_OVERLOAD); /* it comes back, and gets it then */

@@ -801,8 +801,10 @@ function Watcher:on_data(event, id_text, fresh_id)
   if note.event ~= one then fail("history %d comes before %d", one.seq, note.event.seq) end
 end
 
---- Whether history that a sync confirms has still to come.
-local function is_owed(note)
+--- Whether history that a sync confirms has still to come, or the store has not said yet what there is.
+local function is_owed(self, note)
+  local sub = self.subs[note.channel]
+  if sub and sub.late == note and sub.seeks then return true end
   for _, entry in ipairs(note.history or {}) do
     if entry.want == "must" or entry.want == "cut" then return true end
   end
@@ -829,7 +831,7 @@ function Watcher:on_block(event)
   if event.event == "hello" then return self:on_hello(event, id) end
   if event.event == "reset" then return self:on_reset(event, id) end
   local asked = self.notes[1] and self.notes[1].what == "sync" and self.notes[1].after == id
-    and not is_owed(self.notes[1])
+    and not is_owed(self, self.notes[1])
   if self.opening and not (asked and self.asks) then -- where a store is asked first, others may go before it
     self.opening = nil
     if id < self.joined then fail("the sync that ends the opening has id %d, and %d was there", id, self.joined) end
