@@ -20,11 +20,18 @@ local CHUNKED = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf
 
 local function run(...) return process.run({ SLUICE, "bench", ... }) end
 
+local kept = {} -- connections that would end with the function that made them
+
+local function accept(s)
+  kept[#kept + 1] = s:accept()
+  return kept[#kept]
+end
+
 -- Begin one against a source, with so many readers there.
 local function begin(s, readers, ...)
   local p = process.spawn({ SLUICE, "bench", s.url .. "/feed?a=1", "-c", tostring(readers), ... }, {})
   local list = {}
-  for i = 1, readers do list[i] = s:accept() end
+  for i = 1, readers do list[i] = accept(s) end
   return p, list
 end
 
@@ -40,12 +47,26 @@ local function until_it_measures(p)
   deadline.eventually(function() return p:log():find("readers are there; measuring for", 1, true) end, 10)
 end
 
-after_each(function()
-  process.stop_all()
-  source.close_all()
-end)
+-- What takes its seconds is begun before the first test: act() returns a function that judges it.
+local acts = {}
+local function beside(name, act)
+  acts[name] = act
+  it(name, function()
+    local ok, judge = table.unpack(acts[name])
+    if not ok then error(judge, 0) end
+    judge()
+  end)
+end
 
 describe("sluice bench", function()
+  setup(function()
+    for name, act in pairs(acts) do acts[name] = { pcall(act) } end
+  end)
+  teardown(function()
+    process.stop_all()
+    source.close_all()
+  end)
+
   it("counts what a hub delivers, and how long that takes", function()
     local s = server.start { app = HUB }
     local code, text = run(s.url .. "/api/connect", "-c", "40", "-d", "0.5", "--publish", s.url .. "/api/broadcast",
@@ -67,7 +88,7 @@ describe("sluice bench", function()
     assert.matches("\nlost       0 %(repeated 0, out of order 0%)\n", text)
   end)
 
-  it("says what one reader lacks and another has, and how connections ended", function()
+  beside("says what one reader lacks and another has, and how connections ended", function()
     local s = source.listen()
     local p, readers = begin(s, 5, "-d", "2", "--json")
     assert.same({ "/feed?a=1", "text/event-stream", "no-cache" },
@@ -85,13 +106,15 @@ describe("sluice bench", function()
     readers[3]:send(chunk(events[1]) .. "0\r\n\r\n")
     readers[4]:close()
     readers[2]:send(chunk(events[6]))
-    local found = outcome(p)
-    assert.same({ 1, 1, 503 }, { found.lost, found.repeated, found.status })
-    assert.same({ 2, 1, 2, 0, 1 }, { found.open, found.refused, found.ended, found.broken, found.byes })
-    assert.equal(13, found.events)
+    return function()
+      local found = outcome(p)
+      assert.same({ 1, 1, 503 }, { found.lost, found.repeated, found.status })
+      assert.same({ 2, 1, 2, 0, 1 }, { found.open, found.refused, found.ended, found.broken, found.byes })
+      assert.equal(13, found.events)
+    end
   end)
 
-  it("tells an end from a break, by what the body is", function()
+  beside("tells an end from a break, by what the body is", function()
     local s = source.listen()
     local p, readers = begin(s, 4, "-d", "0.2")
     readers[1]:send(CHUNKED .. chunk("data: a\n\n"))
@@ -100,18 +123,20 @@ describe("sluice bench", function()
     readers[3]:stream("data: a\n\n")
     readers[3]:reset()
     readers[4]:stream(": ok\n\n")
-    assert.equal(0, p:wait(20), p:log())
-    assert.matches("\ntroubles   3 broke off\n", p:log())
-    assert.matches("\nreaders    1 of 4", p:log())
+    return function()
+      assert.equal(0, p:wait(20), p:log())
+      assert.matches("\ntroubles   3 broke off\n", p:log())
+      assert.matches("\nreaders    1 of 4", p:log())
+    end
   end)
 
-  it("counts what of its own events is missing, in the middle and at the end", function()
+  beside("counts what of its own events is missing, in the middle and at the end", function()
     local s = source.listen()
     local p = process.spawn({ SLUICE, "bench", s.url .. "/feed", "-c", "1", "-d", "1", "--publish", s.url .. "/pub",
       "--rate", "4", "--json", "--as", "nchan" }, {})
-    local reader = s:accept()
+    local reader = accept(s)
     reader:stream()
-    local post = s:accept()
+    local post = accept(s)
     for n = 1, 4 do
       if n > 1 then post:again() end
       assert.same({ "POST", "/pub", "bench" }, { post.method, post.path, post.headers["x-eventsource-event"] })
@@ -119,37 +144,47 @@ describe("sluice bench", function()
       if n % 2 == 1 then reader:send("data: " .. post.body .. "\n\n") end
       post:answer(202)
     end
-    local found = outcome(p)
-    assert.same({ 4, 2, 2 }, { found.published, found.lost, found.latencySeconds.n })
+    return function()
+      local found = outcome(p)
+      assert.same({ 4, 2, 2 }, { found.published, found.lost, found.latencySeconds.n })
+    end
   end)
 
-  it("measures by a field of the data when it is told which", function()
+  beside("measures by a field of the data when it is told which", function()
     local s = source.listen()
     local p, readers = begin(s, 1, "-d", "1", "--time", "at", "--json")
     readers[1]:stream(": ok\n\n")
     until_it_measures(p)
     readers[1]:send(('data: {"at":%d}\n\ndata: {"at":"soon"}\n\n'):format(os.time() - 100))
-    local found = outcome(p)
-    assert.equal(1, found.latencySeconds.n)
-    assert.is_true(found.latencySeconds.p50 > 95)
+    return function()
+      local found = outcome(p)
+      assert.equal(1, found.latencySeconds.n)
+      assert.is_true(found.latencySeconds.p50 > 95)
+    end
   end)
 
   it("says why it measures nothing", function()
     local s = server.start { app = HUB }
-    local function fails(pattern, ...)
-      local code, text = run("-d", "0.2", "-c", "2", ...)
-      assert.equal(1, code, text)
-      assert.matches(pattern, text)
+    local none = "^sluice: no reader got a stream of [^\n]*: 2 "
+    local cases = {
+      { 1, none .. "refused %(status 401%); [^\n]* answered 401[^\n]*\n$", s.url .. "/api/connect" },
+      { 1, none .. "failed %(Connection refused%); Failed to connect [^\n]*\n$", "http://127.0.0.1:1/" },
+      { 1, "answered 404", s.url .. "/api/connect", "--header", "X-API-Key: k", "--publish", s.url .. "/none" },
+      { 1, "no address has this name", "http://nowhere.invalid/" },
+      { 2, "no address like", "ftp://127.0.0.1/" }, { 2, "no address like", "nonsense" },
+      { 2, "%-%-connections", "http://127.0.0.1/", "-c", "0" }, { 2, "%-%-duration", "http://127.0.0.1/", "-d", "x" },
+      { 2, "%-%-rate", "http://127.0.0.1/", "--rate", "5" }, { 2, "mercure", "http://127.0.0.1/", "--as", "mercure" },
+      { 2, "%-%-connections", "http://127.0.0.1/", "-c", "1.5" },
+    }
+    local list = {}
+    for i, row in ipairs(cases) do
+      local usual = row[1] == 1 and { "-d", "0.2", "-c", "2" } or {}
+      list[i] = { SLUICE, "bench", table.unpack(row, 3) }
+      table.move(usual, 1, #usual, #list[i] + 1, list[i])
     end
-    fails("^sluice: no reader got a stream of [^\n]*: 2 refused %(status 401%); [^\n]* answered 401[^\n]*\n$", s.url .. "/api/connect")
-    fails("^sluice: no reader got a stream of [^\n]*: 2 failed %(Connection refused%); Failed to connect [^\n]*\n$", "http://127.0.0.1:1/")
-    fails("answered 404", s.url .. "/api/connect", "--header", "X-API-Key: k", "--publish", s.url .. "/none")
-    fails("no address has this name", "http://nowhere.invalid/")
-    for _, words in ipairs { { "ftp://127.0.0.1/" }, { "nonsense" }, { "http://127.0.0.1/", "-c", "0" },
-      { "http://127.0.0.1/", "-d", "x" }, { "http://127.0.0.1/", "--rate", "5" },
-      { "http://127.0.0.1/", "--as", "mercure" }, { "http://127.0.0.1/", "-c", "1.5" } } do
-      local code, text = run(table.unpack(words))
-      assert.equal(2, code, text)
+    for i, row in ipairs(process.run_beside(list)) do
+      assert.equal(cases[i][1], row[1], row[2])
+      assert.matches(cases[i][2], row[2])
     end
   end)
 

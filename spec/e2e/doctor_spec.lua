@@ -36,7 +36,7 @@ local function start(options, ...)
   return s
 end
 
-local folder
+local folder, begun
 
 -- Begin to look, and what was found then: by check; the exit code; the whole.
 local function begin(port, ...)
@@ -54,14 +54,14 @@ end
 
 -- A program for behind --: it kills the server, and ends when that is there again.
 local function killer(s)
-  return "sh", "-c", ("kill -KILL %d; while [ ! -e %s/again ]; do sleep 0.05; done"):format(s.pid, folder)
+  return "sh", "-c", ("kill -KILL %d; while [ ! -e %s/%d ]; do sleep 0.05; done"):format(s.pid, folder, s.port)
 end
 
 -- The server dies, and is started again.
 local function revive(s, ...)
   deadline.eventually(function() return s.code() end, 30, "the server is killed")
   local again = start({ port = s.port }, ...)
-  process.write_file(folder .. "/again", "")
+  process.write_file(("%s/%d"):format(folder, s.port), "")
   return again
 end
 
@@ -92,22 +92,74 @@ local function there(...)
   pending(table.concat({ ... }, ", ") .. " is not installed")
 end
 
-before_each(function() folder = process.temp_dir() end)
-after_each(function()
-  process.stop_all()
-  process.remove_dir(folder)
-  source.close_all()
-end)
+-- All that waits for heartbeats and for what does not come begins at once, and is judged later.
+local function begin_all()
+  local words, all = { "--trust-proxy", "yes", "--heartbeat", "1" }, {}
+  all.talkative = server.start { app = [[
+    local app = require("sluice").app()
+    app:stream("/api/news", "news")
+    app:every(0.2, function() app:publish("news", "n", {}) end)
+    return app]], args = { "--heartbeat", "2" } }
+  all.heard = begin(all.talkative.port, "--seconds", "1.5")
+  if not proxies.installed("nginx") then return all end
+  all.good, all.bare = start({}, table.unpack(words)), start({}, table.unpack(words))
+  all.behind_good = begin(proxies.start("nginx", all.good.port).port, "--socket", all.good.socket, "--origin", PAGE,
+    "--", killer(all.good))
+  all.behind_bare = begin(nginx(all.bare).port, "--socket", all.bare.socket, "--", killer(all.bare))
+  local s, slow = start({}, "--heartbeat", "1"), start({}, "--heartbeat", "15")
+  local trusting = start({}, "--heartbeat", "1", "--trust-proxy", "yes")
+  local host = "proxy_set_header Host $http_host; "
+  local held = host .. "proxy_ignore_headers X-Accel-Buffering; proxy_buffering on;"
+  local freed = held:gsub("proxy_buffering on;", fixes.REMEDIES.buffering.nginx[1]:match("[^#]+"))
+  all.planted = {
+    held = begin(nginx(s, held).port), freed = begin(nginx(s, freed).port),
+    cut = begin(nginx(slow, host .. "proxy_read_timeout 1s;").port),
+    idle = begin(lab.start(slow.url, { "--idle", "1" }).port, "--proxy", "all"),
+    deaf = begin(nginx(s, host .. 'proxy_set_header Last-Event-ID "";').port, "--origin", "https://another.example"),
+    direct = begin(s.port, "--origin", PAGE),
+    untrusted = begin(proxies.start("nginx", s.port).port, "--socket", s.socket),
+    alone = begin(trusting.port, "--socket", trusting.socket),
+  }
+  revive(all.good, table.unpack(words))
+  revive(all.bare, table.unpack(words))
+  return all
+end
 
 describe("sluice doctor", function()
+  setup(function()
+    folder = process.temp_dir()
+    begun = begin_all()
+  end)
+  teardown(function()
+    process.stop_all()
+    process.remove_dir(folder)
+    source.close_all()
+  end)
+
+  it("finds compression that holds back, and what comes from a cache", function()
+    local one, other = source.listen(), source.listen()
+    local more = { "--json", "--seconds", "1", "--proxy", "varnish" }
+    local packing = process.spawn({ SLUICE, "doctor", one.url, table.unpack(more) }, {})
+    local caching = process.spawn({ SLUICE, "doctor", other.url, "--seconds", "1" }, {})
+    local plain = one:accept()
+    assert.equal(nil, plain.headers["accept-encoding"])
+    plain:stream("data: a\n\n")
+    other:accept():send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nAge: 7\r\n\r\ndata: a\n\n")
+    local packed = one:accept(10)
+    assert.matches("gzip", packed.headers["accept-encoding"])
+    packed:send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n")
+    assert.equal(1, caching:wait(30))
+    local text = caching:log()
+    assert.matches("^fault stream       the answer comes from a cache", text)
+    assert.matches("\nAgainst cache:\n  Sluice\n    The answer says Cache%-Control: no%-store", text)
+    local rows, code = outcome(packing)
+    assert.same({ "compression", 1 }, { faults(rows), code })
+    says(rows.compression, "Varnish", "set beresp.do_gzip = false;")
+  end)
+
   it("finds nothing wrong behind nginx as doc/operating.md has it, nor over a restart", function()
     if not there("nginx") then return end
-    local words = { "--trust-proxy", "yes", "--heartbeat", "1" }
-    local s = start({}, table.unpack(words))
-    local front = proxies.start("nginx", s.port)
-    local p = begin(front.port, "--socket", s.socket, "--origin", PAGE, "--", killer(s))
-    revive(s, table.unpack(words))
-    local rows, code, found = outcome(p)
+    local rows, code, found = outcome(begun.behind_good)
     assert.same({ "", 0, true, "nginx" }, { faults(rows), code, found.ok, found.proxy }, json.encode(found))
     for _, name in ipairs { "stream", "buffering", "idle", "compression", "resume", "host", "address", "cors",
       "restart" } do
@@ -119,11 +171,7 @@ describe("sluice doctor", function()
 
   it("finds what nginx does that is told nothing: address, host, restart", function()
     if not there("nginx") then return end
-    local words = { "--trust-proxy", "yes", "--heartbeat", "1" }
-    local s = start({}, table.unpack(words))
-    local p = begin(nginx(s).port, "--socket", s.socket, "--", killer(s))
-    revive(s, table.unpack(words))
-    local rows, code = outcome(p)
+    local rows, code = outcome(begun.behind_bare)
     assert.same({ "address host restart", 1 }, { faults(rows), code }, json.encode(rows))
     assert.matches("answered 502: a browser's EventSource ends", rows.restart.text)
     says(rows.address, "nginx", "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;")
@@ -134,22 +182,8 @@ describe("sluice doctor", function()
 
   it("finds each fault that is planted, and what helps helps", function()
     if not there("nginx") then return end
-    local s, slow = start({}, "--heartbeat", "1"), start({}, "--heartbeat", "15")
-    local trusting = start({}, "--heartbeat", "1", "--trust-proxy", "yes")
-    local host = "proxy_set_header Host $http_host; "
-    local held = host .. "proxy_ignore_headers X-Accel-Buffering; proxy_buffering on;"
-    local freed = held:gsub("proxy_buffering on;", fixes.REMEDIES.buffering.nginx[1]:match("[^#]+"))
-    local all = {
-      held = begin(nginx(s, held).port), freed = begin(nginx(s, freed).port),
-      cut = begin(nginx(slow, host .. "proxy_read_timeout 1s;").port),
-      idle = begin(lab.start(slow.url, { "--idle", "1" }).port, "--proxy", "all"),
-      deaf = begin(nginx(s, host .. 'proxy_set_header Last-Event-ID "";').port, "--origin", "https://another.example"),
-      direct = begin(s.port, "--origin", PAGE),
-      untrusted = begin(proxies.start("nginx", s.port).port, "--socket", s.socket),
-      alone = begin(trusting.port, "--socket", trusting.socket),
-    }
     local rows = {}
-    for name, p in pairs(all) do rows[name] = outcome(p) end
+    for name, p in pairs(begun.planted) do rows[name] = outcome(p) end
     local found = {}
     for name, list in pairs(rows) do found[name] = faults(list) end
     assert.same({ held = "stream", freed = "", cut = "idle", idle = "idle", deaf = "cors resume", direct = "",
@@ -166,53 +200,29 @@ describe("sluice doctor", function()
     says(rows.untrusted.address, "Sluice", "--trust-proxy yes")
   end)
 
-  it("finds compression that holds back, and what comes from a cache", function()
-    local s = source.listen()
-    local p = process.spawn({ SLUICE, "doctor", s.url, "--json", "--seconds", "1", "--proxy", "varnish" }, {})
-    local plain = s:accept()
-    assert.equal(nil, plain.headers["accept-encoding"])
-    plain:stream("data: a\n\n")
-    local packed = s:accept(10)
-    assert.matches("gzip", packed.headers["accept-encoding"])
-    packed:send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Encoding: gzip\r\n\r\n")
-    assert.equal(1, p:wait(30))
-    local rows = {}
-    for _, row in ipairs(json.decode(p:log()).checks) do rows[row.check] = row end
-    assert.equal("compression", faults(rows))
-    says(rows.compression, "Varnish", "set beresp.do_gzip = false;")
-    p = process.spawn({ SLUICE, "doctor", s.url, "--seconds", "1" }, {})
-    s:accept():send("HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nAge: 7\r\n\r\ndata: a\n\n")
-    assert.equal(1, p:wait(30))
-    assert.matches("^fault stream       the answer comes from a cache", p:log())
-    assert.matches("\nAgainst cache:\n  Sluice\n    The answer says Cache%-Control: no%-store", p:log())
-  end)
-
   it("does not call a stream silent on which events come", function()
-    local s = server.start { app = [[
-      local app = require("sluice").app()
-      app:stream("/api/news", "news")
-      app:every(0.2, function() app:publish("news", "n", {}) end)
-      return app]], args = { "--heartbeat", "2" } }
-    local rows = outcome(begin(s.port, "--seconds", "1.5"))
+    local rows = outcome(begun.heard)
     assert.same({ "", "note" }, { faults(rows), rows.idle.verdict })
     assert.matches("^events came all the time", rows.idle.text)
   end)
 
   it("says why there is no stream, and refuses what makes no sense", function()
-    local s = start({})
-    local function refuses(pattern, url, ...)
-      local code, text = process.run { SLUICE, "doctor", url, ... }
-      assert.equal(1, code, text)
-      assert.matches(pattern, text)
+    local s, running = start({}), {}
+    local function look(wanted, pattern, url, ...)
+      running[#running + 1] = { wanted, pattern, process.spawn({ SLUICE, "doctor", url, ... }, {}) }
     end
-    refuses("status 404: there is no such stream", s.url .. "/none")
-    refuses("status 403: this reader may not read it", s.url .. "/api/closed")
-    refuses("status 421: the server does not answer to this name: start it with %-%-allow%-host", s.url .. "/api/news",
+    look(1, "status 404: there is no such stream", s.url .. "/none")
+    look(1, "status 403: this reader may not read it", s.url .. "/api/closed")
+    look(1, "status 421: the server does not answer to this name: start it with %-%-allow%-host", s.url .. "/api/news",
       "--header", "Host: other.example")
-    refuses("^fault stream       Failed to connect ", "http://127.0.0.1:1/")
+    look(1, "^fault stream       Failed to connect ", "http://127.0.0.1:1/")
     for _, words in ipairs { { "nonsense" }, { s.url, "--seconds", "0" }, { s.url, "--origin", "https://a/b" },
       { s.url, "--proxy", "iis" }, { s.url, "--header", "x" } } do
-      assert.equal(2, (process.run { SLUICE, "doctor", table.unpack(words) }))
+      look(2, "\nError: ", table.unpack(words))
+    end
+    for _, row in ipairs(running) do
+      assert.equal(row[1], row[3]:wait(30), row[3]:log())
+      assert.matches(row[2], row[3]:log())
     end
   end)
 
@@ -235,6 +245,12 @@ describe("sluice doctor", function()
 end)
 
 describe("sluice doctor behind the other proxies", function()
+  before_each(function() folder = process.temp_dir() end)
+  after_each(function()
+    process.stop_all()
+    process.remove_dir(folder)
+  end)
+
   -- A proxy, what is changed in its configuration, and what that does.
   local PLANTED = {
     { "varnish", "sub vcl_backend_error {", "sub vcl_backend_response { set beresp.do_gzip = true; }\n%0",

@@ -54,15 +54,20 @@ describe("sluice publish", function()
     assert.same({ 0, first }, { publish("note", "other", "--key", "one") })
     assert.equal(0, (publish("empty")))
     assert.equal(0, (run({ "publish", to, "--header", "X-API-Key: k", "piped", "-" }, '{"a":[1,2]}\n')))
-    for name, data in pairs { note = "not [JSON", empty = "{}", piped = '{"a":[1,2]}' } do
-      local _, line = run { "wait-for", from, name, "--json" }
-      assert.equal(data, json.decode(line).data)
+    local wanted, seen = { note = "not [JSON", empty = "{}", piped = '{"a":[1,2]}' }, {}
+    for name in pairs(wanted) do seen[name] = process.spawn({ SLUICE, "wait-for", from, name, "--json" }, {}) end
+    for name, data in pairs(wanted) do
+      assert.equal(0, seen[name]:wait(10), seen[name]:log())
+      assert.equal(data, json.decode(seen[name]:log()).data)
     end
     -- what was meant as JSON and is none
-    for _, data in ipairs { '{"title":"x",}', " [1,", "[not JSON" } do
-      local refused, text = publish("broken", data)
-      assert.equal(2, refused, text)
-      assert.matches("begin with { or [ and are no JSON: ", text, 1, true)
+    local list = {}
+    for i, data in ipairs { '{"title":"x",}', " [1,", "[not JSON" } do
+      list[i] = { SLUICE, "publish", to, "broken", data }
+    end
+    for _, row in ipairs(process.run_beside(list)) do
+      assert.equal(2, row[1], row[2])
+      assert.matches("begin with { or [ and are no JSON: ", row[2], 1, true)
     end
     -- as JSON
     code, first = publish("news", "{}", "--json")
@@ -123,13 +128,15 @@ describe("sluice publish", function()
   end)
 
   it("refuses what makes no sense", function()
-    for _, words in ipairs { { "--as", "mercure" }, { "--as", "carrier-pigeon" }, { "--topic", "t" }, { "--private" },
-      { "--timeout", "0" }, { "--as", "nchan", "--user", "u" }, { "--header", "nonsense" } } do
-      local code, text = run { "publish", "http://127.0.0.1:1/", "e", table.unpack(words) }
-      assert.equal(2, code, text)
+    local list = {}
+    for i, words in ipairs { { "e", "--as", "mercure" }, { "e", "--as", "carrier-pigeon" }, { "e", "--topic", "t" },
+      { "e", "--private" }, { "e", "--timeout", "0" }, { "e", "--as", "nchan", "--user", "u" },
+      { "e", "--header", "nonsense" }, { "a\nb" }, {} } do
+      list[i] = { SLUICE, "publish", "http://127.0.0.1:1/", table.unpack(words) }
     end
-    assert.equal(2, (run { "publish", "http://127.0.0.1:1/", "a\nb" }))
-    assert.equal(2, (run { "publish", "http://127.0.0.1:1/" }))
+    for i, row in ipairs(process.run_beside(list)) do
+      assert.equal(2, row[1], table.concat(list[i], " ") .. row[2])
+    end
   end)
 end)
 
@@ -155,14 +162,14 @@ describe("sluice wait-for", function()
 
   it("gives up in time, and says what came instead", function()
     local s = source.listen()
+    local mute = source.listen() -- a server that never says anything, nor answers
+    local unheard = wait_for(mute.url, "goal", "--timeout", "0.3")
     local p = wait_for(s.url, "goal", "--match", "n=1", "--timeout", "0.6")
     s:accept():stream("event: a\ndata: 1\n\nevent: a\ndata: 2\n\nevent: goal\ndata: {}\n\n")
     assert.equal(1, p:wait(10))
     assert.equal("sluice: 'goal' has not come within 0.6 s; this came: a (2), goal that does not match (1)\n", p:log())
-    -- a server that never says anything, nor answers
-    p = wait_for(s.url, "goal", "--timeout", "0.3")
-    assert.equal(1, p:wait(10))
-    assert.matches("has not come within 0.3 s: [^\n]+; no other event came\n$", p:log())
+    assert.equal(1, unheard:wait(10))
+    assert.matches("has not come within 0.3 s: [^\n]+; no other event came\n$", unheard:log())
   end)
 
   it("says that redirects go in a circle, and not that there was no answer in time", function()
@@ -195,19 +202,22 @@ describe("sluice wait-for", function()
   it("starts a program when it listens, so that what that causes is not missed", function()
     local s = server.start { app = [[
       local app = require("sluice").app()
-      app:stream("/s", function() return "c" end)
-      app:post("/go", function() app:publish("c", "done", { n = 7 }) return 204 end)
+      app:stream("/s/:c", function(req) return req.params.c end)
+      app:post("/go/:c", function(req) app:publish(req.params.c, "done", { n = 7 }) return 204 end)
       return app]] }
-    local function wait(...) return run { "wait-for", s.url .. "/s", "done", "--timeout", "10", ... } end
-    local code, text = wait("--", "curl", "-s", "-X", "POST", s.url .. "/go")
-    assert.same({ 0, '{"n":7}\n' }, { code, text })
-    code, text = wait("--", "sh", "-c", ("echo working; curl -s -X POST %s/go; exit 3"):format(s.url))
-    assert.equal(1, code)
-    assert.matches("working\n", text)
-    assert.matches("sluice: sh has ended with code 3\n$", text)
-    code, text = wait("--", "no-such-program")
-    assert.equal(1, code)
-    assert.matches("sluice: no%-such%-program cannot be started: ", text)
+    local function wait(path, ...)
+      return { SLUICE, "wait-for", s.url .. path, "done", "--timeout", "10", "--", ... }
+    end
+    local good, bad, none = table.unpack(process.run_beside {
+      wait("/s/a", "curl", "-s", "-X", "POST", s.url .. "/go/a"),
+      wait("/s/b", "sh", "-c", ("echo working; curl -s -X POST %s/go/b; exit 3"):format(s.url)),
+      wait("/s/c", "no-such-program") })
+    assert.same({ 0, '{"n":7}\n' }, good)
+    assert.equal(1, bad[1])
+    assert.matches("working\n", bad[2])
+    assert.matches("sluice: sh has ended with code 3\n$", bad[2])
+    assert.equal(1, none[1])
+    assert.matches("sluice: no%-such%-program cannot be started: ", none[2])
   end)
 
   it("comes back after a cut, with its id", function()
@@ -231,8 +241,10 @@ describe("sluice wait-for", function()
     s:accept():stream()
     p:signal("INT")
     assert.equal(130, p:wait(10))
-    for _, words in ipairs { { "--timeout", "x" }, { "--match", "x" }, { "--header", "x" }, { "--since", "a\nb" } } do
-      assert.equal(2, (run { "wait-for", "http://127.0.0.1:1/", "e", table.unpack(words) }))
+    local list = {}
+    for i, words in ipairs { { "--timeout", "x" }, { "--match", "x" }, { "--header", "x" }, { "--since", "a\nb" } } do
+      list[i] = { SLUICE, "wait-for", "http://127.0.0.1:1/", "e", table.unpack(words) }
     end
+    for i, row in ipairs(process.run_beside(list)) do assert.equal(2, row[1], list[i][5] .. row[2]) end
   end)
 end)

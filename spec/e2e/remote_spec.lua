@@ -21,26 +21,36 @@ describe("a server that is no Sluice", function()
     process.remove_dir(folder)
   end)
 
-  it("is named in one line, whatever it answers", function()
-    local path = folder .. "/s"
-    local listener = assert(unix())
+  -- As many of a command as there are answers, side by side: each takes another one.
+  local function ask_all(words, n)
+    local path = ("%s/%d"):format(folder, n)
+    local listener, running = assert(unix()), {}
     assert(listener:bind(path))
-    assert(listener:listen(8))
+    assert(listener:listen(#ANSWERS))
     listener:settimeout(10)
-    for _, words in ipairs(COMMANDS) do
-      for _, body in ipairs(ANSWERS) do
-        local p = process.spawn({ SLUICE, table.unpack(words) }, { env = { SLUICE_SOCKET = path } })
-        local c = assert(listener:accept())
-        c:settimeout(10)
-        repeat until assert(c:receive("*l")) == ""
-        c:send(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"):format(#body, body))
-        c:close()
-        local what = words[1] .. " " .. body
-        assert.equal(1, p:wait(10), what)
-        local want = ("sluice: the server at %s answered something else than a Sluice\n"):format(path)
-        assert.equal(want, p:log(), what)
-      end
+    for i = 1, #ANSWERS do
+      running[i] = process.spawn({ SLUICE, table.unpack(words) }, { env = { SLUICE_SOCKET = path } })
     end
-    listener:close()
+    return running, listener, path
+  end
+
+  local function answer(listener, body)
+    local c = assert(listener:accept())
+    c:settimeout(10)
+    repeat until assert(c:receive("*l")) == ""
+    c:send(("HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s"):format(#body, body))
+    c:close()
+  end
+
+  it("is named in one line, whatever it answers", function()
+    local asked = {}
+    for n, words in ipairs(COMMANDS) do asked[n] = { ask_all(words, n) } end
+    for n, words in ipairs(COMMANDS) do
+      local running, listener, path = table.unpack(asked[n])
+      for _, body in ipairs(ANSWERS) do answer(listener, body) end
+      listener:close()
+      local want = ("sluice: the server at %s answered something else than a Sluice\n"):format(path)
+      for _, p in ipairs(running) do assert.same({ 1, want }, { p:wait(10), p:log() }, words[1]) end
+    end
   end)
 end)

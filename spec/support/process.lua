@@ -81,6 +81,14 @@ function process.run(command, options)
   return how == "signal" and 128 + code or code, output
 end
 
+--- Run commands (lists of words) side by side, each to its end: { { exit code, output }, … }.
+function process.run_beside(list, options)
+  local all, results = {}, {}
+  for i, words in ipairs(list) do all[i] = process.spawn(words, options or {}) end
+  for i, p in ipairs(all) do results[i] = { p:wait(60), p:log() } end
+  return results
+end
+
 --- Start a program: words, options { dir, env, kind, folders }. Its output goes to a file. The
 --- folders are removed when its end is noticed; kind is a word for process.stop_all.
 function process.spawn(words, options)
