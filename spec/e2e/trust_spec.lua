@@ -38,22 +38,25 @@ end
 
 local HURRY = "--timeout" -- wait-for waits for servers that are not up yet
 
--- All of them at once: { name = { code, text } }. What would go on is ended when it has said what it says.
-local function run_all(base, more, env)
+-- Begin all of them; the function that is returned waits: { name = { code, text } }. What would go on is ended when it
+-- has said what it says.
+local function begin_all(base, more, env)
   local running, found = {}, {}
   for name in pairs(COMMANDS) do
     local words = words_of(name, base)
     for _, word in ipairs(more or {}) do words[#words + 1] = word end
     running[name] = process.spawn(words, { env = env })
   end
-  for name, p in pairs(running) do
-    if name == "record" then
-      deadline.eventually(function() return p:code() or p:log():find('"event":"n"', 1, true) end, 20, "an event")
-      p:signal("INT")
+  return function()
+    for name, p in pairs(running) do
+      if name == "record" then
+        deadline.eventually(function() return p:code() or p:log():find('"event":"n"', 1, true) end, 20, "an event")
+        p:signal("INT")
+      end
+      found[name] = { p:wait(40), p:log() }
     end
-    found[name] = { p:wait(40), p:log() }
+    return found
   end
-  return found
 end
 
 local function all_work(found)
@@ -67,7 +70,7 @@ end
 -- All but doctor, which prints its findings, say one line on standard error, and end with 1.
 local function all_say(pattern, base, more)
   COMMANDS["wait-for"][3], COMMANDS["wait-for"][4] = HURRY, "0.3"
-  local found = run_all(base, more)
+  local found = begin_all(base, more)()
   COMMANDS["wait-for"][3], COMMANDS["wait-for"][4] = nil, nil
   for name, result in pairs(found) do
     assert.equal(1, result[1], name .. ": " .. result[2])
@@ -91,9 +94,9 @@ describe("commands that take a URL", function()
   end)
 
   it("trust what --cacert or SSL_CERT_FILE names, and with --insecure anything", function()
-    all_work(run_all(s.url, { "--cacert", files.ca }))
-    all_work(run_all(s.url, nil, { SSL_CERT_FILE = files.ca }))
-    all_work(run_all(s.url, { "--insecure" }))
+    local running = { begin_all(s.url, { "--cacert", files.ca }), begin_all(s.url, nil, { SSL_CERT_FILE = files.ca }),
+      begin_all(s.url, { "--insecure" }) }
+    for _, finish in ipairs(running) do all_work(finish()) end
   end)
 
   it("trust nothing else, and say what there is to do", function()
@@ -104,16 +107,19 @@ describe("commands that take a URL", function()
   end)
 
   it("refuse a file that is none, and both at once", function()
+    local list, wanted = {}, {}
     for name in pairs(COMMANDS) do
       for text, more in pairs { ["No such file"] = { "--cacert", folder .. "/gone.pem" },
         ["none.pem: there is no certificate in it"] = { "--cacert", folder .. "/none.pem" },
         ["exclude each other"] = { "--cacert", files.ca, "--insecure" } } do
         local words = words_of(name, s.url)
         for _, word in ipairs(more) do words[#words + 1] = word end
-        local code, output = process.run(words)
-        assert.equal(2, code, name .. output)
-        assert.matches(text, output, 1, true)
+        list[#list + 1], wanted[#wanted + 1] = words, text
       end
+    end
+    for i, row in ipairs(process.run_beside(list)) do
+      assert.equal(2, row[1], list[i][2] .. row[2])
+      assert.matches(wanted[i], row[2], 1, true)
     end
   end)
 
