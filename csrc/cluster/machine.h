@@ -80,10 +80,10 @@ struct cluster_number {
     bool repeats;
 };
 
-/* What the server has of a channel: its newest number, and the rest, which the machine hands to
- * ops.fill or ops.drop. */
+/* What the server has of a channel: the newest number of all at that moment, the newest of the
+ * channel, and the rest, which the machine hands to ops.fill or ops.drop. */
 struct cluster_loaded {
-    uint64_t last;
+    uint64_t upto, last;
     void *fill;
 };
 

@@ -95,16 +95,15 @@ void warm_ask(struct machine *m) {
         send_load(m);
 }
 
-static void hold(struct machine *m, struct warm *w, const struct cluster_loaded *loaded,
-                 uint64_t upto) {
+static void hold(struct machine *m, struct warm *w, const struct cluster_loaded *loaded) {
     w->fill = loaded->fill;
     w->last = loaded->last;
     w->chained = true;
-    w->upto = upto;
+    w->upto = loaded->upto;
     become(w, WARM_HELD, &m->held);
     if (!w->whole) return;
     m->n_whole--;
-    if (upto > m->hold) m->hold = upto;
+    if (w->upto > m->hold) m->hold = w->upto;
 }
 
 void warm_loaded(struct machine *m, const struct machine_sent *sent,
@@ -113,8 +112,7 @@ void warm_loaded(struct machine *m, const struct machine_sent *sent,
     for (unsigned i = 0; i < sent->n; i++) {
         struct warm *w = sent->warm[i];
         bool is_void = sent->era != m->era && !PLANTED(620);
-        if (w && !is_void && w->state == WARM_ASKED)
-            hold(m, w, &reply->loaded[i], reply->seq);
+        if (w && !is_void && w->state == WARM_ASKED) hold(m, w, &reply->loaded[i]);
         else if (reply->loaded[i].fill) m->ops->drop(m->owner, reply->loaded[i].fill);
     }
 }

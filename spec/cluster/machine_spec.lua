@@ -76,7 +76,7 @@ describe("a node", function()
   it("shows what was loaded when it has read so far", function()
     local one = joined(10)
     assert.is_false(one.node:warm("a"))
-    one.reply { seq = 12, results = { { last = 9, fill = 7 } } }
+    one.reply { results = { { upto = 12, last = 9, fill = 7 } } }
     assert.same({}, one.acts("fill"))
     assert.equal("taken", one.node:entry(event(11, "b", 0)))
     assert.equal("taken", one.node:entry(event(12, "c", 0)))
@@ -89,10 +89,10 @@ describe("a node", function()
   it("loads a channel again, and says so, when an event of it is not the one that was there before", function()
     local one = joined(10)
     one.node:warm("a")
-    one.reply { seq = 10, results = { { last = 9, fill = 7 } } }
+    one.reply { results = { { upto = 10, last = 9, fill = 7 } } }
     one.acts()
     assert.equal("later", one.node:entry(event(11, "a", 8)))
-    assert.equal("a", one.reply({ seq = 11, results = { { last = 11, fill = 8 } } }).channels[1])
+    assert.equal("a", one.reply({ results = { { upto = 11, last = 11, fill = 8 } } }).channels[1])
     assert.equal("taken", one.node:entry(event(11, "a", 8)))
     local fill = one.acts("fill")[1]
     assert.same({ 8, true }, { fill.fill, fill.lost })
@@ -105,7 +105,7 @@ describe("a node", function()
     assert.equal("stop", one.node:entry(event(20, "b", 0)))
     one.reply { seq = 25 }
     assert.equal(25, (select(3, one.node:look())))
-    one.node:reply(load.tag, { seq = 20, results = { { last = 9, fill = 7 } } })
+    one.node:reply(load.tag, { results = { { upto = 20, last = 9, fill = 7 } } })
     assert.equal(7, one.acts("drop")[1].fill)
   end)
 
@@ -191,7 +191,7 @@ describe("a node", function()
   it("joins again when it has slept, before it gives out what it reads", function()
     local one = joined(10)
     one.node:warm("a")
-    one.reply { seq = 10, results = { { last = 0, fill = 1 } } }
+    one.reply { results = { { upto = 10, last = 0, fill = 1 } } }
     one.acts()
     one.wait(30000)
     assert.equal("stop", one.node:entry(event(11, "a", 0)))

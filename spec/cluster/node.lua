@@ -109,7 +109,9 @@ end
 function Node:run_call()
   if not (self.server and self.server.up and self.calls[1]) then return false end
   local call = table.remove(self.calls, 1)
-  self.answers[#self.answers + 1] = { kind = call.kind, tag = call.tag, reply = self.server:execute(call) }
+  local reply = self.server:execute(call)
+  if reply then self.answers[#self.answers + 1] = { kind = call.kind, tag = call.tag, reply = reply }
+  else self.calls[#self.calls + 1] = call end
   return true
 end
 

@@ -121,15 +121,18 @@ function scripts.publish(self, call)
   return { results = results }
 end
 
+--- What is long takes several steps, of which each has its moment: then there is no answer yet.
 function scripts.load(self, call)
-  local state, results = self.state, {}
-  for i, channel in ipairs(call.channels) do
-    local list = state.history[channel] or {}
+  local state = self.state
+  call.results = call.results or {}
+  for i = #call.results + 1, #call.channels do
+    local list = state.history[call.channels[i]] or {}
     local first = list[1]
-    results[i] = { last = #list > 0 and list[#list].seq or 0,
+    call.results[i] = { upto = state.last, last = #list > 0 and list[#list].seq or 0,
       fill = self.world:keep_fill { floor = first and first.before or 0, entries = copy(list) } }
+    if i < #call.channels and self.world:chance(0.2) then return nil end
   end
-  return { seq = state.last, results = results }
+  return { results = call.results }
 end
 
 function scripts.mark(self, call)

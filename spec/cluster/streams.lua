@@ -142,6 +142,21 @@ function Client:take(n)
   end
 end
 
+--- What was loaded has a number, for a world and its machines.
+function streams.keep_fills(World)
+  function World:keep_fill(fill)
+    self.n_fills = self.n_fills + 1
+    self.fills[self.n_fills] = fill
+    return self.n_fills
+  end
+
+  function World:take_fill(n)
+    local fill = self.fills[n]
+    self.fills[n] = nil
+    return fill
+  end
+end
+
 -- ---- The rings of a node ------------------------------------------------------------------------
 
 --- What it does with the actions of its machine that are meant for it; see node.lua.

@@ -9,6 +9,7 @@ local world = {}
 
 local World = {}
 World.__index = World
+streams.keep_fills(World)
 
 local CHANNELS = { "a", "b", "c" }
 local STEPS, NODES, CLIENTS = 1000, 3, 5
@@ -68,18 +69,6 @@ function World:is_cut_off(one) return one == self.alone end
 
 --- The server that a node reaches.
 function World:reach(one) return self.alone and self.cut[one] and self.alone or self.master end
-
-function World:keep_fill(fill)
-  self.n_fills = self.n_fills + 1
-  self.fills[self.n_fills] = fill
-  return self.n_fills
-end
-
-function World:take_fill(n)
-  local fill = self.fills[n]
-  self.fills[n] = nil
-  return fill
-end
 
 function World:on_stored(id, by)
   local publish = self.publishes[id]

@@ -1,0 +1,525 @@
+/* A machine and its link; see node.h. */
+#include "cluster/node.h"
+
+#include "base/mem.h"
+#include "base/rand.h"
+#include "base/status.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#define FOLLOW_BLOCK_MS 1000
+#define FOLLOW_ENTRIES 512
+#define FOLLOW_AGAIN_S 0.002 /* what found no room is read again */
+
+struct node {
+    struct machine machine;
+    struct link *link;
+    struct loop *loop;
+    struct ev_timer timer, again;
+    const struct node_calls *calls;
+    void *owner;
+    char label[64];
+    uint32_t feed_events;
+    bool broken;         /* found where the machine cannot be told */
+    bool reading;        /* an XREAD is under way, or what it brought is looked at */
+    uint64_t generation; /* of reading: what an older one brings is void */
+    uint64_t bad_entries;
+    enum cluster_call_kind kinds[CLUSTER_CALLS_MAX]; /* by tag */
+    uint32_t sizes[CLUSTER_CALLS_MAX];
+    struct load loads[CLUSTER_CALLS_MAX];
+};
+
+static struct script_proof proof_of(const struct machine *m) {
+    return (struct script_proof){.epoch = m->epoch,
+                                 .fence = m->fence,
+                                 .replid = m->replid,
+                                 .slot = m->slot,
+                                 .known = m->known};
+}
+
+/* Milliseconds that go on while the machine sleeps. */
+static int64_t boot_ms(void) {
+    struct timespec now;
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- Out ------------------------------------------------------------------------------- */
+
+static void send_script(struct node *n, unsigned tag, struct buf *command, int err) {
+    if (err == 0) err = link_send(n->link, LINK_SCRIPTS, tag, command, 0);
+    n->broken = n->broken || err < 0;
+    buf_free(command);
+}
+
+static int write_join(struct node *n, struct buf *out, const struct cluster_call *call) {
+    struct script_join join = {.slot = call->slot,
+                               .epoch = call->epoch,
+                               .known = call->known,
+                               .new_epoch = call->new_epoch,
+                               .safe = link_server(n->link)->safe,
+                               .label = n->label};
+    return script_join(out, link_scripts(n->link), &join);
+}
+
+static int write_publishes(struct node *n, struct buf *out,
+                           const struct cluster_call *call) {
+    struct script_proof proof = proof_of(&n->machine);
+    struct script_event events[CLUSTER_BATCH_MAX];
+    for (unsigned i = 0; i < call->n; i++) {
+        struct node_publish *p =
+            container_of(call->publishes[i], struct node_publish, publish);
+        snprintf(p->token, sizeof p->token, "%llu", (unsigned long long)p->publish.token);
+        events[i] = p->event;
+        events[i].token = slice_str(p->token);
+    }
+    return script_pub(out, link_scripts(n->link), &proof, events, call->n);
+}
+
+static int write_load(struct node *n, struct buf *out, const struct cluster_call *call) {
+    struct load *load = &n->loads[call->tag];
+    struct script_proof proof = proof_of(&n->machine);
+    load->n = call->n;
+    for (unsigned i = 0; i < call->n; i++) {
+        struct node_policy policy = n->calls->policy(n->owner, call->channels[i]);
+        load->rows[i] = (struct load_row){
+            .fill = fill_new(call->channels[i], policy.kind, policy.ttl_s)};
+    }
+    return load_ask(load, out, link_scripts(n->link), &proof);
+}
+
+static int write_mark(struct node *n, struct buf *out, const struct cluster_call *call) {
+    struct script_proof proof = proof_of(&n->machine);
+    struct script_mark marks[SCRIPT_BATCH_MAX];
+    unsigned many = call->n > SCRIPT_BATCH_MAX ? 0 : call->n; /* then one for all */
+    for (unsigned i = 0; i < many; i++) {
+        struct node_policy policy = n->calls->policy(n->owner, call->channels[i]);
+        marks[i] = (struct script_mark){.channel = call->channels[i],
+                                        .ttl_s = policy.ttl_s,
+                                        .history = policy.history};
+    }
+    return script_mark(out, link_scripts(n->link), &proof, marks, many);
+}
+
+static int write_beat(struct node *n, struct buf *out) {
+    struct script_proof proof = proof_of(&n->machine);
+    struct script_beat beat = {.label = n->label,
+                               .safe = link_server(n->link)->safe,
+                               .feed_events = n->feed_events};
+    return script_beat(out, link_scripts(n->link), &proof, &beat);
+}
+
+static void on_call(void *owner, const struct cluster_call *call) {
+    struct node *n = owner;
+    struct buf command = {0};
+    int err = E_CLOSED;
+    n->kinds[call->tag] = call->kind;
+    n->sizes[call->tag] = call->n;
+    if (link_is_up(n->link)) {
+        switch (call->kind) {
+        case CALL_JOIN: err = write_join(n, &command, call); break;
+        case CALL_PUBLISH: err = write_publishes(n, &command, call); break;
+        case CALL_LOAD: err = write_load(n, &command, call); break;
+        case CALL_MARK: err = write_mark(n, &command, call); break;
+        case CALL_BEAT: err = write_beat(n, &command); break;
+        }
+    }
+    send_script(n, call->tag, &command, err);
+}
+
+static void follow(struct node *n) {
+    struct buf command = {0};
+    int err = link_is_up(n->link) ? 0 : E_CLOSED;
+    if (err == 0)
+        err = script_follow(&command, link_scripts(n->link), n->machine.pos,
+                            FOLLOW_ENTRIES, FOLLOW_BLOCK_MS);
+    if (err == 0)
+        err = link_send(n->link, LINK_FEED, n->generation, &command, FOLLOW_BLOCK_MS);
+    n->broken = n->broken || err < 0;
+    n->reading = true;
+    buf_free(&command);
+}
+
+/* One XREAD at a time: what is under way ends first, and brings nothing. */
+static void on_follow(void *owner, uint64_t pos) {
+    struct node *n = owner;
+    (void)pos; /* the machine's */
+    n->generation++;
+    if (!n->reading) follow(n);
+}
+
+static void on_dial(void *owner) {
+    link_dial(((struct node *)owner)->link);
+}
+
+static void on_hang_up(void *owner) {
+    struct node *n = owner;
+    link_close(n->link);
+    ev_timer_stop(n->loop->ev, &n->again);
+    n->generation++;
+    n->reading = n->broken = false;
+    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) load_drop(&n->loads[i]);
+}
+
+/* ---- To its owner ---------------------------------------------------------------------- */
+
+static bool on_release(void *owner, const struct cluster_entry *e) {
+    const struct node *n = owner;
+    return n->calls->release(n->owner, e->event);
+}
+
+static void on_fill(void *owner, struct slice channel, void *fill, bool lost, bool more) {
+    const struct node *n = owner;
+    (void)channel;
+    n->calls->fill(n->owner, fill, lost, more);
+}
+
+static void on_add(void *owner, void *fill, const struct cluster_entry *e) {
+    (void)owner;
+    fill_add(fill, e->event);
+}
+
+static void on_drop(void *owner, void *fill) {
+    (void)owner;
+    fill_free(fill);
+}
+
+static void on_epoch(void *owner, uint64_t base) {
+    const struct node *n = owner;
+    n->calls->epoch(n->owner, base);
+}
+
+static void on_answer(void *owner, struct cluster_publish *p, int err) {
+    const struct node *n = owner;
+    n->calls->answer(n->owner, container_of(p, struct node_publish, publish), err);
+}
+
+static void on_changed(void *owner) {
+    const struct node *n = owner;
+    n->calls->changed(n->owner);
+}
+
+static const struct machine_ops ops = {.dial = on_dial,
+                                       .hang_up = on_hang_up,
+                                       .call = on_call,
+                                       .follow = on_follow,
+                                       .release = on_release,
+                                       .fill = on_fill,
+                                       .add = on_add,
+                                       .drop = on_drop,
+                                       .epoch = on_epoch,
+                                       .answer = on_answer,
+                                       .changed = on_changed};
+
+/* ---- Time ------------------------------------------------------------------------------ */
+
+/* The end of every turn: what broke is told, and the machine's next time is set. */
+static void settle(struct node *n) {
+    while (n->broken) {
+        n->broken = false;
+        machine_broken(&n->machine);
+    }
+    int64_t next = machine_next(&n->machine), now = boot_ms();
+    double left = next > now ? (double)(next - now) / 1000 : 0;
+    if (left > 1) left = 1; /* to see that it slept */
+    ev_timer_stop(n->loop->ev, &n->timer);
+    ev_timer_set(&n->timer, left, 0);
+    ev_timer_start(n->loop->ev, &n->timer);
+}
+
+static void begin(struct node *n) {
+    machine_clock(&n->machine, boot_ms());
+}
+
+static void on_timer(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    struct node *n = container_of(timer, struct node, timer);
+    (void)ev, (void)events;
+    begin(n);
+    settle(n);
+}
+
+/* ---- The feed -------------------------------------------------------------------------- */
+
+static uint64_t number_of(struct slice text) {
+    uint64_t number = 0;
+    for (size_t i = 0; i < text.n && i < 19; i++) {
+        if (text.p[i] < '0' || text.p[i] > '9') return 0;
+        number = number * 10 + (uint64_t)(text.p[i] - '0');
+    }
+    return number;
+}
+
+static enum cluster_entry_kind kind_of(const struct entry *e) {
+    switch (e->kind) {
+    case FEED_LOG:
+    case FEED_KEYED:
+    case FEED_STATE: return ENTRY_EVENT;
+    case FEED_MARK: return ENTRY_MARK;
+    case FEED_EPOCH: return ENTRY_EPOCH;
+    default: return ENTRY_OTHER;
+    }
+}
+
+static enum cluster_taken take(struct node *n, struct entry *e, bool makes_sense) {
+    char epoch[EPOCH_LENGTH + 1];
+    struct cluster_entry c = {.kind = makes_sense ? kind_of(e) : ENTRY_OTHER,
+                              .seq = e->seq,
+                              .channel = e->channel,
+                              .event = e};
+    if (!makes_sense) return machine_entry(&n->machine, &c);
+    c.chained = e->kind != FEED_STATE && !e->is_bound && e->prior > 0;
+    c.before = e->prior;
+    c.slot = e->slot;
+    c.token = number_of(e->token);
+    if (c.kind == ENTRY_EPOCH) {
+        snprintf(epoch, sizeof epoch, "%.*s", (int)e->event.n, e->event.p);
+        c.epoch = epoch;
+        c.base = e->prior;
+    }
+    return machine_entry(&n->machine, &c);
+}
+
+static void take_entries(struct node *n, const struct reply *entries, uint32_t many) {
+    enum cluster_taken taken = ENTRY_TAKEN;
+    if (many == 0) machine_idle(&n->machine);
+    for (uint32_t i = 0; i < many && taken == ENTRY_TAKEN; i++) {
+        struct entry e;
+        bool makes_sense = entry_of_feed(&entries[i], &e) == 0;
+        if (!makes_sense) n->bad_entries++;
+        if (!makes_sense && e.seq == 0) n->broken = true;
+        else taken = take(n, &e, makes_sense);
+        if (n->broken) return;
+    }
+    if (taken != ENTRY_LATER) return;
+    n->reading = true; /* until on_again */
+    ev_timer_stop(n->loop->ev, &n->again);
+    ev_timer_set(&n->again, FOLLOW_AGAIN_S, 0);
+    ev_timer_start(n->loop->ev, &n->again);
+}
+
+static bool follows(const struct node *n) {
+    return n->machine.state >= MACHINE_CATCHING_UP && n->machine.jump == 0;
+}
+
+static void on_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    struct node *n = container_of(timer, struct node, again);
+    (void)ev, (void)events;
+    begin(n);
+    n->reading = false;
+    if (follows(n)) follow(n);
+    settle(n);
+}
+
+static void on_feed(struct node *n, uint64_t generation, const struct reply *r) {
+    const struct reply *entries;
+    uint32_t many = 0;
+    n->reading = false;
+    if (generation == n->generation) {
+        if (script_followed(r, &entries, &many) != SCRIPT_OK) n->broken = true;
+        else take_entries(n, entries, many);
+    }
+    if (!n->reading && !n->broken && follows(n)) follow(n);
+}
+
+/* ---- Answers --------------------------------------------------------------------------- */
+
+static enum cluster_refusal refusal_of(enum cluster_call_kind kind,
+                                       enum script_answer answer) {
+    if (answer == SCRIPT_OK) return REFUSED_NOT;
+    if (answer == SCRIPT_NOREPLICAS) return REFUSED_REPLICAS;
+    if (kind != CALL_PUBLISH) return REFUSED_LINEAGE;
+    if (answer == SCRIPT_OOM) return REFUSED_FULL;
+    return answer == SCRIPT_WRONGTYPE ? REFUSED_OTHER : REFUSED_LINEAGE;
+}
+
+static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
+    struct script_joined joined = {0};
+    enum script_answer answer = script_joined(r, &joined);
+    struct cluster_reply reply = {.refused = refusal_of(CALL_JOIN, answer),
+                                  .seq = joined.seq,
+                                  .mark = joined.mark,
+                                  .epoch = joined.epoch,
+                                  .fence = joined.fence,
+                                  .lineage = joined.lineage,
+                                  .took = joined.took};
+    if (answer == SCRIPT_OK && strlen(joined.epoch) != EPOCH_LENGTH)
+        reply.refused = REFUSED_LINEAGE; /* not ours */
+    if (reply.refused) n->calls->tell(n->owner, script_answer_word(answer), true);
+    machine_reply(&n->machine, tag, &reply);
+}
+
+/* Where a key was used before, the first one says what came of it. */
+static void note_repeat(const struct node *n, uint64_t token,
+                        const struct script_place *place) {
+    const struct list *flight = &n->machine.flight;
+    for (struct list *at = flight->next; at != flight; at = at->next) {
+        struct node_publish *p = container_of(at, struct node_publish, publish.node);
+        if (p->publish.token != token) continue;
+        snprintf(p->epoch, sizeof p->epoch, "%s", place->epoch);
+        p->crc = place->crc;
+        return;
+    }
+}
+
+static void on_published(struct node *n, unsigned tag, const struct reply *r) {
+    struct script_place places[CLUSTER_BATCH_MAX];
+    struct cluster_number numbers[CLUSTER_BATCH_MAX];
+    uint32_t many = n->sizes[tag];
+    enum script_answer answer = script_published(r, places, many);
+    for (uint32_t i = 0; i < many && answer == SCRIPT_OK; i++) {
+        numbers[i] = (struct cluster_number){places[i].seq, places[i].is_repeat};
+        if (places[i].is_repeat)
+            note_repeat(n, n->machine.sent[tag].tokens[i], &places[i]);
+    }
+    machine_reply(&n->machine, tag,
+                  &(struct cluster_reply){.refused = refusal_of(CALL_PUBLISH, answer),
+                                          .numbers = numbers});
+}
+
+static void on_loaded(struct node *n, unsigned tag, const struct reply *r) {
+    struct load *load = &n->loads[tag];
+    struct cluster_loaded loaded[CLUSTER_LOAD_MAX];
+    bool whole = false;
+    enum script_answer answer = load_take(load, r, &whole);
+    if (answer == SCRIPT_OK && !whole) {
+        struct script_proof proof = proof_of(&n->machine);
+        struct buf command = {0};
+        int err = load_ask(load, &command, link_scripts(n->link), &proof);
+        send_script(n, tag, &command, err);
+        return;
+    }
+    for (uint32_t i = 0; i < load->n && answer == SCRIPT_OK; i++) {
+        struct load_row *row = &load->rows[i];
+        loaded[i] = (struct cluster_loaded){row->upto, row->fill->last, row->fill};
+        row->fill = NULL;
+    }
+    load_drop(load);
+    machine_reply(&n->machine, tag,
+                  &(struct cluster_reply){.refused = refusal_of(CALL_LOAD, answer),
+                                          .loaded = loaded});
+}
+
+static void on_now(struct node *n, unsigned tag, const struct reply *r) {
+    struct script_now now = {0};
+    enum script_answer answer = script_now(r, &now);
+    machine_reply(&n->machine, tag,
+                  &(struct cluster_reply){.refused = refusal_of(n->kinds[tag], answer),
+                                          .seq = now.seq,
+                                          .mark = now.mark});
+}
+
+static void on_script(struct node *n, unsigned tag, const struct reply *r) {
+    switch (n->kinds[tag]) {
+    case CALL_JOIN: on_joined(n, tag, r); break;
+    case CALL_PUBLISH: on_published(n, tag, r); break;
+    case CALL_LOAD: on_loaded(n, tag, r); break;
+    case CALL_MARK:
+    case CALL_BEAT: on_now(n, tag, r); break;
+    }
+}
+
+/* ---- The link -------------------------------------------------------------------------- */
+
+static void on_reply(void *owner, enum link_lane lane, uint64_t tag,
+                     const struct reply *r) {
+    struct node *n = owner;
+    begin(n);
+    if (link_is_up(n->link)) { /* else it slept, and has hung up */
+        if (lane == LINK_FEED) on_feed(n, tag, r);
+        else on_script(n, (unsigned)tag, r);
+    }
+    settle(n);
+}
+
+static void on_up(void *owner, const struct link_server *server) {
+    struct node *n = owner;
+    begin(n);
+    if (link_is_up(n->link)) machine_dialled(&n->machine, server->run, server->replid);
+    settle(n);
+}
+
+static void on_down(void *owner, const char *why, bool refused) {
+    struct node *n = owner;
+    n->calls->tell(n->owner, why, refused);
+    begin(n);
+    machine_broken(&n->machine);
+    settle(n);
+}
+
+static void on_warn(void *owner, const char *what) {
+    const struct node *n = owner;
+    n->calls->tell(n->owner, what, false);
+}
+
+static const struct link_calls link_calls = {
+    .up = on_up, .reply = on_reply, .down = on_down, .warn = on_warn};
+
+/* ---- A node ---------------------------------------------------------------------------- */
+
+int node_new(struct node **out, struct loop *loop, const struct node_options *o,
+             const struct node_calls *calls, void *owner) {
+    struct node *n = mem_new(sizeof *n);
+    char slot[CLUSTER_SLOT_LENGTH + 1];
+    int err = link_new(&n->link, loop, &o->link, &link_calls, n);
+    if (err < 0) {
+        mem_free(n);
+        return err;
+    }
+    n->loop = loop;
+    n->calls = calls;
+    n->owner = owner;
+    n->feed_events = o->feed_events;
+    snprintf(n->label, sizeof n->label, "%s", o->label);
+    rand_base32(slot, CLUSTER_SLOT_LENGTH);
+    machine_init(&n->machine, &ops, n, slot, o->seed);
+    ev_timer_init(&n->timer, on_timer, 0, 0);
+    ev_timer_init(&n->again, on_again, 0, 0);
+    ev_timer_start(loop->ev, &n->timer);
+    *out = n;
+    return 0;
+}
+
+void node_free(struct node *n) {
+    if (!n) return;
+    ev_timer_stop(n->loop->ev, &n->timer);
+    ev_timer_stop(n->loop->ev, &n->again);
+    link_free(n->link);
+    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) load_drop(&n->loads[i]);
+    machine_deinit(&n->machine);
+    mem_free(n);
+}
+
+const struct machine *node_machine(const struct node *n) {
+    return &n->machine;
+}
+
+void node_publish(struct node *n, struct node_publish *p) {
+    begin(n);
+    p->publish.channel = p->event.channel;
+    p->publish.bytes = (uint32_t)(p->event.channel.n + p->event.event.n + p->event.key.n +
+                                  p->event.data.n + 200);
+    machine_publish(&n->machine, &p->publish);
+    settle(n);
+}
+
+bool node_warm(struct node *n, struct slice channel) {
+    bool is_here = machine_warm(&n->machine, channel);
+    settle(n);
+    return is_here;
+}
+
+void node_cool(struct node *n, struct slice channel) {
+    machine_cool(&n->machine, channel);
+}
+
+bool node_ask(struct node *n, uint64_t *ticket) {
+    begin(n);
+    bool asks = machine_ask(&n->machine, ticket);
+    settle(n);
+    return asks;
+}
+
+uint64_t node_bad_entries(const struct node *n) {
+    return n->bad_entries;
+}

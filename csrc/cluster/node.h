@@ -1,0 +1,70 @@
+/* A node at work: its machine (machine.h) on a link to a real server (link.h).
+ *
+ * Everything runs on the thread of the loop that it was given; no call waits. What its owner is
+ * told is what the machine decided, in order: events of warm channels, loaded channels, other
+ * epochs, answers. [one thread] */
+#ifndef SLUICE_CLUSTER_NODE_H
+#define SLUICE_CLUSTER_NODE_H
+
+#include "cluster/fill.h"
+#include "cluster/link.h"
+#include "cluster/machine.h"
+
+/* One event to publish: of its caller, who has it back with the answer, and keeps its texts until
+ * then. 'token' is the node's. */
+struct node_publish {
+    struct cluster_publish publish;
+    struct script_event event;
+    char token[24];
+    /* The answer, where its idempotency key was used before: in which epoch its number is, and
+     * the mark of what was asked then. */
+    char epoch[EPOCH_LENGTH + 1];
+    uint32_t crc;
+};
+
+/* How a channel is kept. */
+struct node_policy {
+    char kind; /* 'l' log, 'k' keyed log, 's' state */
+    uint32_t history, ttl_s;
+};
+
+struct node_calls {
+    struct node_policy (*policy)(void *owner, struct slice channel);
+    /* An event or a mark of a warm channel, or a mark for all of them (borrowed). False: no
+     * room; it comes again. */
+    bool (*release)(void *owner, const struct entry *e);
+    /* See machine_ops.fill (takes). */
+    void (*fill)(void *owner, struct fill *f, bool lost, bool more);
+    void (*epoch)(void *owner, uint64_t base); /* see machine_ops.epoch */
+    void (*answer)(void *owner, struct node_publish *p, int err);
+    void (*changed)(void *owner); /* its state, or machine_heard */
+    /* The server is away, or cannot be used ('refused'), and why; a warning ('why' alone). */
+    void (*tell)(void *owner, const char *why, bool refused);
+};
+
+struct node_options {
+    struct link_options link;
+    const char *label; /* of this node, for people */
+    uint64_t seed;
+    uint32_t feed_events; /* that the feed keeps; 0: as it is */
+};
+
+struct node;
+
+/* Owned. Copies the options; begins to dial. 0, or E_INVAL when this build cannot. */
+int node_new(struct node **out, struct loop *loop, const struct node_options *o,
+             const struct node_calls *calls, void *owner);
+void node_free(struct node *n); /* answers nothing */
+
+/* To look at, and for machine_judge and machine_is_warm. */
+const struct machine *node_machine(const struct node *n);
+
+void node_publish(struct node *n, struct node_publish *p); /* takes until calls.answer */
+bool node_warm(struct node *n, struct slice channel);      /* see machine_warm */
+void node_cool(struct node *n, struct slice channel);
+bool node_ask(struct node *n, uint64_t *ticket); /* see machine_ask */
+
+/* Entries of the feed that made no sense, and were passed over. */
+uint64_t node_bad_entries(const struct node *n);
+
+#endif
