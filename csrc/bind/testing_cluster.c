@@ -278,6 +278,7 @@ static unsigned read_results(lua_State *L, struct cluster_number *numbers,
         numbers[n] =
             (struct cluster_number){.seq = field(L, at, "seq"),
                                     .repeats = lx_field_bool(L, at, "repeats", false)};
+        loaded[n].upto = field(L, at, "upto");
         loaded[n].last = field(L, at, "last");
         loaded[n].fill = pointer_of((lua_Integer)field(L, at, "fill"));
         lua_pop(L, 1);

@@ -1,7 +1,9 @@
 --- The world of world.lua with nothing played: three nodes with their links, and a redis-server that is killed,
 --- stopped, robbed of its last bytes, and cuts connections; clients hop. The same judge looks, at what the feed holds
 --- in the end.
+local lfs = require("lfs")
 local node = require("sluice.core.testing_node")
+local process = require("spec.support.process")
 local redis = require("spec.support.redis")
 local socket = require("socket")
 local streams = require("spec.cluster.streams")
@@ -110,10 +112,24 @@ end
 
 local faults = {}
 
---- A process dies, and with it what was not on the disk.
+--- The file ends behind a transaction. Cut within a command of one, redis-server 7.0 leaves the beginning of that
+--- transaction there, and its next start but one executes it: what was lost, and stored again, is there twice.
+local function end_behind_transaction(server)
+  for name in lfs.dir(server.folder .. "/appendonlydir") do
+    local path = server.folder .. "/appendonlydir/" .. name
+    if name:find("incr") then
+      local text, last = process.read_file(path), 0
+      for at in text:gmatch("\r\n%*1\r\n%$4\r\nEXEC\r\n()") do last = at - 1 end
+      process.write_file(path, text:sub(1, last))
+    end
+  end
+end
+
+--- The machine loses its power, and what was not on the disk.
 function faults.power(self)
   self.server:kill()
   self.server:lose(math.random(1, 4000))
+  end_behind_transaction(self.server)
   self.lossy, self.doubt = self.lossy + 1, self.doubt + 1
   self.killed[#self.killed + 1] = self.step
   self.server:again()
