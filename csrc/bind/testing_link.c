@@ -180,7 +180,8 @@ static int l_gc(lua_State *L) {
 }
 
 static const char *text_of(lua_State *L, const char *name) {
-    return lx_field_slice(L, 1, name).p; /* the table keeps it */
+    struct slice s = lx_field_slice(L, 1, name); /* the table keeps it */
+    return s.n > 0 ? s.p : NULL;
 }
 
 static int l_open(lua_State *L) {

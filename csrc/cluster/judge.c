@@ -182,6 +182,11 @@ bool judge_error(struct slice error, const char *user, bool is_auth, char *why,
     else if (begins(error, "NOPERM") && name.n > 0)
         snprintf(why, size, "the Redis user '%s' may not run %.*s: ACL SETUSER %s +%.*s",
                  user, (int)name.n, name.p, user, (int)name.n, name.p);
+    else if (begins(error, "NOPERM"))
+        snprintf(why, size,
+                 "the Redis user '%s' may not use the keys of a cluster: ACL SETUSER %s "
+                 "~sluice:*",
+                 user, user);
     else if (begins(error, "DENIED"))
         snprintf(why, size,
                  "this Redis is in protected mode, which takes connections of its own "

@@ -146,7 +146,7 @@ static bool greet(struct link *l, enum link_lane lane) {
         if (err < 0) {
             snprintf(l->why, sizeof l->why, "--cluster-password-file %s: %s",
                      l->o.password_file,
-                     err == -ENODATA ? "there is no password in it" : strerror(-err));
+                     err == -ENODATA ? "there is no password in it" : status_text(err));
             fail(l, true, l->why);
             return false;
         }
@@ -177,11 +177,9 @@ static void ask_scripts(struct link *l) {
 static const struct wire_calls CALLS;
 
 static bool dial(struct link *l, enum link_lane lane) {
-    const char *why;
-    const struct sockaddr *to = (const struct sockaddr *)&l->to.addresses[l->at];
-    l->wires[lane] = wire_open(l->loop, to, l->to.sizes[l->at], &CALLS, l, &why);
-    if (!l->wires[lane]) snprintf(l->why, sizeof l->why, "no connection (%s)", why);
-    return l->wires[lane] != NULL;
+    int err = wire_open(&l->wires[lane], l->loop, &l->to.addresses[l->at], &CALLS, l);
+    if (err < 0) snprintf(l->why, sizeof l->why, "no connection (%s)", status_text(err));
+    return err == 0;
 }
 
 /* The first address that can be dialled; the next one when that does not answer. */
@@ -233,7 +231,7 @@ static void on_closed(void *owner, struct wire *w, const char *why) {
 /* ---- What the server says of itself -------------------------------------------------------- */
 
 static bool is_local(const struct link *l) {
-    const struct sockaddr_storage *to = &l->to.addresses[l->at];
+    const struct sockaddr_storage *to = &l->to.addresses[l->at].address;
     const struct sockaddr_in *v4 = (const struct sockaddr_in *)to;
     const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)to;
     if (to->ss_family == AF_UNIX) return true;
@@ -294,8 +292,6 @@ static void on_probe(struct link *l, const struct reply *r) {
     char why[sizeof l->why];
     if (!judge_denied(r, l->o.user, why, sizeof why)) {
         fail(l, true, why);
-    } else if (!judge_server(&l->judge, why, sizeof why)) {
-        fail(l, true, why);
     } else if (!dial(l, LINK_FEED)) {
         snprintf(why, sizeof why, "%s", l->why);
         fail_at(l, why);
@@ -303,15 +299,17 @@ static void on_probe(struct link *l, const struct reply *r) {
 }
 
 static void on_info(struct link *l, enum link_lane lane, const struct reply *r) {
+    char why[sizeof l->why];
     struct slice text = r->kind == REPLY_TEXT ? r->text : slice_of("", 0);
-    if (lane == LINK_SCRIPTS) {
-        if (!judge_info(&l->judge, text))
-            fail_at(l, "what it says of itself makes no sense");
-        else if (l->judge.is_loading) fail_at(l, "it is loading its data");
-    } else if (!judge_is_same(&l->judge, text)) {
-        fail_at(l, "two connections reached two servers");
-    } else {
-        go_up(l);
+    if (lane == LINK_FEED) {
+        if (judge_is_same(&l->judge, text)) go_up(l);
+        else fail_at(l, "two connections reached two servers");
+    } else if (!judge_info(&l->judge, text)) {
+        fail_at(l, "what it says of itself makes no sense");
+    } else if (l->judge.is_loading) {
+        fail_at(l, "it is loading its data");
+    } else if (!judge_server(&l->judge, why, sizeof why)) {
+        fail(l, true, why);
     }
 }
 
@@ -375,11 +373,11 @@ void link_free(struct link *l) {
 }
 
 static bool fill_path(struct link *l) {
-    struct sockaddr_un *to = (struct sockaddr_un *)&l->to.addresses[0];
+    struct sockaddr_un *to = (struct sockaddr_un *)&l->to.addresses[0].address;
     *to = (struct sockaddr_un){.sun_family = AF_UNIX};
     if (strlen(l->o.path) >= sizeof to->sun_path) return false;
     snprintf(to->sun_path, sizeof to->sun_path, "%s", l->o.path);
-    l->to.sizes[0] = sizeof *to;
+    l->to.addresses[0].size = sizeof *to;
     l->to.n = 1;
     l->at = 0;
     return true;

@@ -34,10 +34,11 @@ static void look_up(struct resolve *r, int flags) {
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = flags}, *all = NULL;
     int err = getaddrinfo(r->host, r->port, &hints, &all);
     for (struct addrinfo *a = err ? NULL : all; a; a = a->ai_next) {
-        unsigned n = r->result.n;
-        if (n == LINK_ADDRESSES_MAX || a->ai_addrlen > sizeof *r->result.addresses) break;
-        memcpy(&r->result.addresses[n], a->ai_addr, a->ai_addrlen);
-        r->result.sizes[n] = a->ai_addrlen;
+        struct wire_address *to = &r->result.addresses[r->result.n];
+        if (r->result.n == LINK_ADDRESSES_MAX || a->ai_addrlen > sizeof to->address)
+            break;
+        memcpy(&to->address, a->ai_addr, a->ai_addrlen);
+        to->size = a->ai_addrlen;
         r->result.n++;
     }
     if (all) freeaddrinfo(all);

@@ -5,13 +5,11 @@
 #define SLUICE_CLUSTER_RESOLVE_H
 
 #include "base/bounds.h"
+#include "cluster/wire.h"
 #include "run/loop.h"
 
-#include <sys/socket.h>
-
 struct resolved {
-    struct sockaddr_storage addresses[LINK_ADDRESSES_MAX];
-    socklen_t sizes[LINK_ADDRESSES_MAX];
+    struct wire_address addresses[LINK_ADDRESSES_MAX];
     unsigned n;
     char why[128]; /* n = 0: why there is none */
 };

@@ -57,10 +57,14 @@ static void put_plain_key(struct call *c, const char *kind) {
     put_key(c, kind, slice_of("", 0), slice_of("", 0));
 }
 
-/* EVALSHA, with the first of the keys m, f, t, n. */
+/* EVALSHA, with the first of the keys m, f, t, n: as many as the script has. */
 static struct call begin(struct buf *out, const struct scripts *s, enum script which,
-                         uint32_t n_plain, uint32_t n_keys, uint32_t n_words) {
+                         uint32_t n_more, uint32_t n_words) {
     static const char *const PLAIN[] = {"m", "f", "t", "n"};
+    static const uint8_t N_PLAIN[SCRIPTS] = {
+        [SCRIPT_JOIN] = 4, [SCRIPT_PUB] = 3,  [SCRIPT_BEAT] = 4, [SCRIPT_LOAD] = 3,
+        [SCRIPT_MARK] = 3, [SCRIPT_HEAD] = 1, [SCRIPT_PROBE] = 4};
+    uint32_t n_plain = N_PLAIN[which], n_keys = n_plain + n_more;
     struct call c = {out, s, resp_begin(out, 3 + n_keys + n_words)};
     put_text(&c, "EVALSHA");
     put_text(&c, s->sha[which]);
@@ -84,7 +88,7 @@ static const char *safe_text(enum script_safe safe) {
 }
 
 int script_join(struct buf *out, const struct scripts *s, const struct script_join *ask) {
-    struct call c = begin(out, s, SCRIPT_JOIN, 4, 4, 6);
+    struct call c = begin(out, s, SCRIPT_JOIN, 0, 6);
     put_text(&c, ask->slot);
     put_text(&c, ask->epoch);
     put_number(&c, ask->known);
@@ -115,7 +119,7 @@ static void put_event(struct call *c, const struct script_event *e) {
 int script_pub(struct buf *out, const struct scripts *s, const struct script_proof *p,
                const struct script_event *events, uint32_t n) {
     struct slice none = slice_of("", 0);
-    struct call c = begin(out, s, SCRIPT_PUB, 3, 3 + 3 * n, 5 + EVENT_WORDS * n);
+    struct call c = begin(out, s, SCRIPT_PUB, 3 * n, 5 + EVENT_WORDS * n);
     for (uint32_t i = 0; i < n; i++) {
         put_key(&c, "l:", events[i].channel, none);
         put_key(&c, "s:", events[i].channel, none);
@@ -128,7 +132,7 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
 
 int script_beat(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_beat *ask) {
-    struct call c = begin(out, s, SCRIPT_BEAT, 4, 4, 8);
+    struct call c = begin(out, s, SCRIPT_BEAT, 0, 8);
     put_proof(&c, p);
     put_text(&c, ask->label);
     put_text(&c, safe_text(ask->safe));
@@ -138,7 +142,7 @@ int script_beat(struct buf *out, const struct scripts *s, const struct script_pr
 }
 
 int script_head(struct buf *out, const struct scripts *s, const struct script_proof *p) {
-    struct call c = begin(out, s, SCRIPT_HEAD, 1, 1, 5);
+    struct call c = begin(out, s, SCRIPT_HEAD, 0, 5);
     put_proof(&c, p);
     return c.err;
 }
@@ -146,7 +150,7 @@ int script_head(struct buf *out, const struct scripts *s, const struct script_pr
 int script_load(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_load *channels, uint32_t n) {
     struct slice none = slice_of("", 0);
-    struct call c = begin(out, s, SCRIPT_LOAD, 3, 3 + 2 * n, 5 + LOAD_WORDS * n);
+    struct call c = begin(out, s, SCRIPT_LOAD, 2 * n, 5 + LOAD_WORDS * n);
     for (uint32_t i = 0; i < n; i++) {
         put_key(&c, "l:", channels[i].channel, none);
         put_key(&c, "s:", channels[i].channel, none);
@@ -164,7 +168,7 @@ int script_load(struct buf *out, const struct scripts *s, const struct script_pr
 int script_mark(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_mark *channels, uint32_t n) {
     struct slice none = slice_of("", 0);
-    struct call c = begin(out, s, SCRIPT_MARK, 3, 3 + n, 5 + MARK_WORDS * n);
+    struct call c = begin(out, s, SCRIPT_MARK, n, 5 + MARK_WORDS * n);
     for (uint32_t i = 0; i < n; i++) put_key(&c, "l:", channels[i].channel, none);
     put_proof(&c, p);
     for (uint32_t i = 0; i < n; i++) {
@@ -177,7 +181,7 @@ int script_mark(struct buf *out, const struct scripts *s, const struct script_pr
 
 int script_probe(struct buf *out, const struct scripts *s) {
     struct slice channel = slice_of("x", 1), none = slice_of("", 0);
-    struct call c = begin(out, s, SCRIPT_PROBE, 4, 7, 0);
+    struct call c = begin(out, s, SCRIPT_PROBE, 3, 0);
     put_key(&c, "l:", channel, none);
     put_key(&c, "s:", channel, none);
     put_key(&c, "i:", channel, none);

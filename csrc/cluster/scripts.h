@@ -149,8 +149,8 @@ enum script_answer script_now(const struct reply *r, struct script_now *out);
 
 /* A page of a channel: the first has before = 0 and cursor = "0". */
 struct script_load {
-    char kind;
     struct slice channel;
+    char kind;
     uint32_t ttl_s;
     uint64_t before; /* entries of the history below it; 1: none (they are there) */
     struct slice

@@ -62,7 +62,7 @@ static void end(struct wire *w, const char *why) {
 
 static void end_by_errno(struct wire *w, int error) {
     const char *when = w->connected ? "the connection broke" : "no connection";
-    snprintf(w->why, sizeof w->why, "%s (%s)", when, strerror(error));
+    snprintf(w->why, sizeof w->why, "%s (%s)", when, status_text(-error));
     end(w, w->why);
 }
 
@@ -206,13 +206,14 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
 
 /* ---- Begin ------------------------------------------------------------------------------- */
 
-static int connect_socket(const struct sockaddr *to, socklen_t size) {
+static int connect_socket(const struct wire_address *a) {
+    const struct sockaddr *to = (const struct sockaddr *)&a->address;
     int on = 1;
     int fd = socket(to->sa_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
     if (fd < 0) return -errno;
     if (to->sa_family != AF_UNIX)
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    if (connect(fd, to, size) < 0 && errno != EINPROGRESS) {
+    if (connect(fd, to, a->size) < 0 && errno != EINPROGRESS) {
         int err = -errno;
         close(fd);
         return err;
@@ -220,14 +221,12 @@ static int connect_socket(const struct sockaddr *to, socklen_t size) {
     return fd;
 }
 
-struct wire *wire_open(struct loop *loop, const struct sockaddr *to, socklen_t size,
-                       const struct wire_calls *calls, void *owner, const char **why) {
+int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
+              const struct wire_calls *calls, void *owner) {
     ASSERT_OWNER(loop);
-    int fd = connect_socket(to, size);
-    if (fd < 0) {
-        *why = strerror(-fd);
-        return NULL;
-    }
+    int fd = connect_socket(to);
+    *out = NULL;
+    if (fd < 0) return fd;
     struct wire *w = mem_new(sizeof *w);
     w->loop = loop;
     w->calls = calls;
@@ -242,7 +241,8 @@ struct wire *wire_open(struct loop *loop, const struct sockaddr *to, socklen_t s
     ev_timer_init(&w->tick, on_tick, WIRE_TICK_MS / 1000.0, WIRE_TICK_MS / 1000.0);
     w->tick.data = w;
     ev_timer_start(loop->ev, &w->tick);
-    return w;
+    *out = w;
+    return 0;
 }
 
 uint32_t wire_pending(const struct wire *w) {

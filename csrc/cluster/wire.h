@@ -25,10 +25,15 @@ struct wire_stats {
     uint64_t sent, received, bytes_out, bytes_in;
 };
 
-/* Begin to connect (owned; NULL and *why at once when that cannot be). No call comes before this
+struct wire_address {
+    struct sockaddr_storage address;
+    socklen_t size;
+};
+
+/* Begin to connect (owned). 0, or a negative errno when that cannot be. No call comes before this
  * one has returned. */
-struct wire *wire_open(struct loop *loop, const struct sockaddr *to, socklen_t size,
-                       const struct wire_calls *calls, void *owner, const char **why);
+int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
+              const struct wire_calls *calls, void *owner);
 void wire_free(struct wire *w); /* also inside of its calls; NULL is fine */
 
 /* 0 (the bytes are taken), or E_BUSY: too much is under way. 'extra_ms' is what the command may take

@@ -211,7 +211,8 @@ describe("scripts of a cluster", function()
       for i = 1, 25 do batch[i] = event("big", data, { history = 90, kind = "k", key = "k" .. #feed() .. i }) end
       ask("pub", batch, p)
     end
-    local seqs, before, pages, page = {}, 0, 0, nil
+    local seqs, before, pages = {}, 0, 0
+    local page
     repeat
       page = load_one(p, "l", "big", { before = before })
       for i = #page.history, 1, -1 do table.insert(seqs, 1, page.history[i].seq) end

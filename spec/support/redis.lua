@@ -85,6 +85,7 @@ function Server:again()
   deadline.eventually(function()
     if self.process:code() then deadline.give_up("redis-server: " .. self.process:log()) end
     self.connection = self:connect()
+    if self.config.requirepass then self:call("AUTH", self.config.requirepass) end
     return self:call("PING") == "PONG"
   end, 20, "redis-server answers")
 end
