@@ -199,7 +199,7 @@
 #define LIMIT_EXEMPT_MAX 1000 /* networks without limits: refused */
 #define LIMIT_TELL_MS 10000   /* one line of the log for each kind of limit so often */
 #define GUESS_TELL_MS 10000   /* ... and about wrong admin keys, from each thread */
-#define SCRAPERS_MAX 16       /* connections of the port for metrics: more are closed */
+#define SCRAPERS_MAX 16       /* connections of the port for metrics: an idle one goes */
 #define HANDED_MAX 8          /* listening sockets that are handed over: refused */
 #define ACCEPT_TURN_MAX 64    /* accepted in one turn of a loop */
 #define ACCEPT_SHARED_MAX 4   /* ... where several threads take from one socket */

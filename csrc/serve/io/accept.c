@@ -122,10 +122,34 @@ static bool is_full(const struct hub *hub) {
     return hub_totals(hub).connections >= hub->options.max_connections;
 }
 
+/* A free place; or that of the scraper that has asked for nothing for longest, so that silent
+ * connections keep nobody out. NULL: all are being answered. */
+static struct conn **place_for_scraper(struct worker *w) {
+    struct conn **idlest = NULL;
+    for (int i = 0; i < SCRAPERS_MAX; i++) {
+        struct conn **at = &w->scraping[i], *c = *at;
+        if (!c) return at;
+        bool idle = c->phase == CONN_HEAD && conn_unsent(c) == 0;
+        if (idle && (!idlest || c->talk->since_ms < (*idlest)->talk->since_ms))
+            idlest = at;
+    }
+    if (idlest) conn_doom(*idlest, END_GONE);
+    return idlest;
+}
+
 static void admit_scraper(struct worker *w, int fd, const struct in6_addr *ip) {
-    if (w->n_scrapers < SCRAPERS_MAX) conn_new(w, fd, ip)->scraper = true;
-    else close(fd);
-    w->n_scrapers += w->n_scrapers < SCRAPERS_MAX;
+    struct conn **place = place_for_scraper(w);
+    if (!place) {
+        close(fd);
+        return;
+    }
+    *place = conn_new(w, fd, ip);
+    (*place)->scraper = true;
+}
+
+void accept_forget(struct worker *w, const struct conn *c) {
+    for (int i = 0; i < SCRAPERS_MAX; i++)
+        if (w->scraping[i] == c) w->scraping[i] = NULL;
 }
 
 /* HAProxy's agent-check: one line, and the end. */

@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 struct worker;
+struct conn;
 
 struct accept {
     struct ev_io io; /* its data, and the timer's: the accept */
@@ -38,5 +39,8 @@ bool accept_stop(struct accept *a);
 
 /* Take what waits, 'max' connections at most. */
 void accept_all(struct accept *a, int max);
+
+/* A connection that came over the port for metrics has ended. */
+void accept_forget(struct worker *w, const struct conn *c);
 
 #endif

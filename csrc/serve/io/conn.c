@@ -7,6 +7,7 @@
 #include "base/status.h"
 #include "net/sock.h"
 #include "serve/admission.h"
+#include "serve/io/accept.h"
 #include "serve/io/dispatch.h"
 #include "serve/io/due.h"
 #include "serve/io/exchange.h"
@@ -153,7 +154,7 @@ static void leave(struct conn *c) {
         return;
     }
     w->n_conns--;
-    w->n_scrapers -= c->scraper;
+    if (c->scraper) accept_forget(w, c);
     atomic_fetch_sub_explicit(&w->lane.counters.connections, 1, memory_order_relaxed);
     if (c->secure) pool_free(&w->secure_pool, container_of(c, struct secure, conn));
     else pool_free(&w->conn_pool, c);

@@ -60,9 +60,8 @@ struct worker {
     uint64_t random;
     int64_t drain_end_ms;
     int64_t reported_ms;
-    char *input; /* what one recv() may bring */
-    uint32_t
-        n_scrapers; /* of the connections: those that came over the port for metrics */
+    char *input;                         /* what one recv() may bring */
+    struct conn *scraping[SCRAPERS_MAX]; /* that came over the port for metrics */
     uint32_t n_conns, turn_events, turn_patient;
     int reserve_fd;     /* given up for a moment when descriptors run out */
     bool reported_lags; /* by that */
