@@ -126,7 +126,7 @@ describe("a link to Redis", function()
 
   it("takes no more than it may have under way, and nothing while it is down", function()
     local link = up { path = server().path }
-    local taken, code = 0, nil
+    local taken, code = 0
     repeat
       local ok, _, why = link:send("scripts", 1, resp.command("PING"))
       taken, code = taken + (ok and 1 or 0), why

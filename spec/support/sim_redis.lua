@@ -1,0 +1,269 @@
+--- A simulated Redis that runs the scripts of a cluster, the same texts, at a time that its owner decides. What
+--- it knows of Redis is what these scripts and the link need; spec/cluster/sim_redis_spec.lua holds it against a
+--- real server.
+---   local sim = sim_redis.new { seed = 1, now_ms = ... }
+---   sim:call("GET", "x"), sim:send(bytes)     a reply as in spec.support.resp
+---   sim.now_ms                                its TIME
+---   sim.is_replica, sim.out_of_memory, sim.few_replicas, sim.is_loading: as if so
+---   sim:restart { lose = n }                  another process, without the last n writes
+---   sim:promote { lose = n }                  its replica takes over: another history, too
+---   local c = sim:connect()                   a connection, in order, that can block:
+---     c:send(bytes, tag)  c:step() -> list of { tag, reply }  c.broken  (as each is after a restart)
+---   sim.paused = true                         it takes commands, and carries them out afterwards
+local data = require("spec.support.sim_redis_data")
+local resp = require("spec.support.resp")
+
+local sim_redis = {}
+
+local Sim = {}
+Sim.__index = Sim
+
+local REMEMBERED = 64 -- transactions that can be lost
+
+local READS = {}
+for name in ("GET HGET HMGET HEXISTS HLEN HGETALL HVALS HSCAN HRANDFIELD LRANGE LINDEX XLEN XREVRANGE XREAD "
+  .. "ZRANGEBYSCORE ZREVRANGE KEYS TYPE INFO TIME PING SELECT CLIENT AUTH CONFIG SCRIPT EVALSHA WAIT"):gmatch("%u+") do
+  READS[name] = true
+end
+
+local GROWS = { SET = true, HSET = true, HSETNX = true, HINCRBY = true, RPUSH = true, XADD = true, ZADD = true }
+
+function Sim:hex()
+  local out = {}
+  for i = 1, 5 do out[i] = ("%08x"):format(self.random(0, 0xffffffff)) end
+  return table.concat(out)
+end
+
+-- splitmix64, of this server alone: `random(n)` and `random(a, b)` as in math.
+local function generator(seed)
+  local state = seed
+  return function(low, high)
+    if not high then low, high = 1, low end
+    state = state + 0x9e3779b97f4a7c15
+    local z = (state ~ (state >> 30)) * 0xbf58476d1ce4e5b9
+    z = (z ~ (z >> 27)) * 0x94d049bb133111eb
+    return low + ((z ~ (z >> 31)) >> 1) % (high - low + 1)
+  end
+end
+
+function sim_redis.new(options)
+  local random = generator(options and options.seed or 1)
+  local self = setmetatable({ data = data.new(random), random = random, scripts = {}, done = {}, connections = {},
+    now_ms = options and options.now_ms or 1700000000000, replid = nil, evicted = 0,
+    config = { appendonly = "yes", appendfsync = "everysec", ["min-replicas-to-write"] = "0" } }, Sim)
+  self.run, self.replid = self:hex(), self:hex()
+  return self
+end
+
+-- ---- What it says of itself --------------------------------------------------------------
+
+function Sim:info()
+  return table.concat({ "# Server", "redis_version:7.0.15", "run_id:" .. self.run, "loading:" ..
+    (self.is_loading and 1 or 0), "# Stats", "evicted_keys:" .. self.evicted, "# Replication",
+    "role:" .. (self.is_replica and "slave" or "master"), "connected_slaves:0", "master_replid:" .. self.replid,
+    "# Memory", "maxmemory:0", "maxmemory_policy:noeviction", "# Persistence", "aof_enabled:1",
+    "# Cluster", "cluster_enabled:0", "" }, "\r\n")
+end
+
+local SERVER = {}
+
+function SERVER.INFO(sim) return sim:info() end
+function SERVER.TIME(sim) return { tostring(sim.now_ms // 1000), tostring(sim.now_ms % 1000 * 1000) } end
+function SERVER.PING(_, text) return text or { ok = "PONG" } end
+function SERVER.SELECT() return { ok = "OK" } end
+SERVER.CLIENT, SERVER.AUTH = SERVER.SELECT, SERVER.SELECT
+function SERVER.WAIT() return 0 end
+
+function SERVER.CONFIG(sim, what, ...)
+  local words, out = { ... }, {}
+  if what:upper() == "SET" then
+    sim.config[words[1]] = words[2]
+    return { ok = "OK" }
+  end
+  for _, name in ipairs(words) do table.move({ name, sim.config[name] }, 1, 2, #out + 1, out) end
+  return out
+end
+
+-- ---- Scripts -------------------------------------------------------------------------------
+
+local function digest(text)
+  local a, b = 0xcbf29ce484222325, 5381
+  for i = 1, #text do
+    a = (a ~ text:byte(i)) * 0x100000001b3
+    b = b * 33 + text:byte(i)
+  end
+  return ("%016x%016x%08x"):format(a, b, #text)
+end
+
+function SERVER.SCRIPT(sim, what, text)
+  if what:upper() == "FLUSH" then
+    sim.scripts = {}
+    return { ok = "OK" }
+  end
+  local flags, name = text:match("^#!lua([^\n]*)"), digest(text)
+  sim.scripts[name] = { flags = flags, run = text:gsub("^[^\n]*", "", 1) }
+  return name
+end
+
+-- What a script is given for a reply, and what Redis makes of what it returns.
+local function to_lua(reply)
+  if type(reply) ~= "table" or reply.ok or reply.err then return reply end
+  local out = {}
+  for i, item in ipairs(reply) do out[i] = to_lua(item) end
+  return out
+end
+
+local function from_lua(value)
+  if value == nil or value == false then return false end
+  if value == true then return 1 end
+  if type(value) == "number" then return value // 1 | 0 end
+  if type(value) ~= "table" or value.ok or value.err then return value end
+  local out = {}
+  for i, item in ipairs(value) do out[i] = from_lua(item) end
+  return out
+end
+
+local function to_word(value)
+  if math.type(value) == "float" then return ("%.17g"):format(value) end
+  return tostring(value)
+end
+
+function Sim:environment(keys, args)
+  local function call(...)
+    local words = { ... }
+    for i, word in ipairs(words) do words[i] = to_word(word) end
+    return to_lua(self:execute(words))
+  end
+  return { KEYS = keys, ARGV = args, redis = { call = call, acl_check_cmd = function() return true end },
+    string = string, table = table, math = math, tonumber = tonumber, tostring = tostring, ipairs = ipairs,
+    pairs = pairs, select = select, unpack = table.unpack, type = type }
+end
+
+function Sim:refuse_script(flags)
+  local reads = flags:find("no-writes", 1, true)
+  if self.is_replica and not reads then return "READONLY You can't write against a read only replica." end
+  if self.few_replicas and not reads then return "NOREPLICAS Not enough good replicas to write." end
+  if self.out_of_memory and not reads and not flags:find("allow-oom", 1, true) then
+    return "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+  end
+end
+
+function SERVER.EVALSHA(sim, name, n, ...)
+  local script, words = sim.scripts[name], { ... }
+  if not script then return { err = "NOSCRIPT No matching script. Please use EVAL." } end
+  local why = sim:refuse_script(script.flags)
+  if why then return { err = why } end
+  n = math.tointeger(tonumber(n))
+  local keys, args = table.move(words, 1, n, 1, {}), table.move(words, n + 1, #words, 1, {})
+  local run = assert(load(script.run, "=script", "t", sim:environment(keys, args)))
+  return from_lua(run())
+end
+
+-- ---- Commands ------------------------------------------------------------------------------
+
+--- One command, inside of a script or not; an error is raised.
+function Sim:execute(words)
+  local name = words[1]:upper()
+  local own, command = SERVER[name], data.commands[name]
+  self.data.now_ms = self.now_ms
+  if own then return own(self, table.unpack(words, 2)) end
+  if not command then error({ err = "ERR unknown command '" .. words[1] .. "'" }, 0) end
+  return command(self.data, table.unpack(words, 2))
+end
+
+local function plain(reply)
+  if type(reply) ~= "table" or reply.err then return reply end
+  if reply.ok then return reply.ok end
+  local out = {}
+  for i, item in ipairs(reply) do out[i] = plain(item) end
+  return out
+end
+
+function Sim:refuse(name)
+  if self.is_loading and name ~= "INFO" then return "LOADING Redis is loading the dataset in memory" end
+  if READS[name] then return nil end
+  if self.is_replica then return "READONLY You can't write against a read only replica." end
+  if self.few_replicas then return "NOREPLICAS Not enough good replicas to write." end
+  if self.out_of_memory and GROWS[name] then return "OOM command not allowed when used memory > 'maxmemory'." end
+end
+
+--- A command as a client sends it: one step, which can be lost as a whole.
+function Sim:call(...)
+  local words = { ... }
+  for i, word in ipairs(words) do words[i] = tostring(word) end
+  local why = self:refuse(words[1]:upper())
+  if why then return { err = why } end
+  self.data.undo = {}
+  local done, reply = pcall(self.execute, self, words)
+  local undo = self.data.undo
+  self.data.undo = nil
+  if #undo > 0 then self.done[#self.done + 1] = undo end
+  if #self.done > REMEMBERED then table.remove(self.done, 1) end
+  if not done and type(reply) ~= "table" then error(reply, 2) end -- a script of ours that is wrong
+  return plain(reply)
+end
+
+function Sim:send(bytes)
+  return self:call(table.unpack(resp.words(bytes)))
+end
+
+-- ---- Faults --------------------------------------------------------------------------------
+
+function Sim:lose(n)
+  for _ = 1, math.min(n or 0, #self.done) do
+    local undo = table.remove(self.done)
+    for i = #undo, 1, -1 do undo[i]() end
+  end
+end
+
+--- Another process, over what is left. What lies in its sockets is gone.
+function Sim:restart(options)
+  self:lose(options and options.lose)
+  self.run, self.replid, self.scripts, self.done, self.evicted = self:hex(), self:hex(), {}, {}, 0
+  for c in pairs(self.connections) do c.broken = true end
+  self.connections, self.paused = {}, false
+end
+
+sim_redis.Sim = Sim
+Sim.promote = Sim.restart -- who asks sees the same: another process, another history, a suffix less
+
+-- ---- Connections ---------------------------------------------------------------------------
+
+local Connection = {}
+Connection.__index = Connection
+
+function Sim:connect()
+  local c = setmetatable({ sim = self, queue = {}, broken = false }, Connection)
+  self.connections[c] = true
+  return c
+end
+
+function Connection:send(bytes, tag)
+  self.queue[#self.queue + 1] = { words = resp.words(bytes), tag = tag }
+end
+
+-- Until when this one waits for an entry; nil: it does not.
+local function blocks_until(sim, one)
+  for i, word in ipairs(one.words) do
+    if word == "BLOCK" then
+      one.by = one.by or sim.now_ms + tonumber(one.words[i + 1])
+      return one.by
+    end
+  end
+end
+
+--- Carry out what can be by now.
+function Connection:step()
+  local out, sim = {}, self.sim
+  while #self.queue > 0 and not (sim.paused or self.broken) do
+    local one = self.queue[1]
+    local reply = sim:call(table.unpack(one.words))
+    local by = reply == false and blocks_until(sim, one)
+    if by and sim.now_ms < by then break end
+    table.remove(self.queue, 1)
+    out[#out + 1] = { one.tag, reply }
+  end
+  return out
+end
+
+return sim_redis
