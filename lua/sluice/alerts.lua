@@ -36,15 +36,15 @@ local RULES_MAX, SUBJECT_MAX = 100, 128
 -- ---- Rules: at load ----------------------------------------------------------------------
 
 local function add(self, what, rule, message)
-  if not rule then error(message, 3) end
+  if not rule then options.raise(message) end
   if self.book.is_ready then
-    error(("alerts:%s '%s' belongs at the top level of the app"):format(what, rule.name), 3)
+    options.raise("alerts:%s '%s' belongs at the top level of the app", what, rule.name)
   end
   if self.book.rules[rule.name] then
-    error(("alerts: there is a rule '%s' already"):format(rule.name), 3)
+    options.raise("alerts: there is a rule '%s' already", rule.name)
   end
   if #self.book.limits + #self.book.silences >= RULES_MAX then
-    error(("alerts: more than %d rules"):format(RULES_MAX), 3)
+    options.raise("alerts: more than %d rules", RULES_MAX)
   end
   self.book.rules[rule.name] = rule
   table.insert(rule.after and self.book.silences or self.book.limits, rule)

@@ -53,16 +53,18 @@ end
 
 local function check(given)
   local o = options("auth.new", given, KNOWN)
-  if not o.name:find("^%w[%w_-]*$") then error("auth.new: name: letters, digits, _ and -", 3) end
+  if not o.name:find("^%w[%w_-]*$") then
+    options.raise("auth.new: name: letters, digits, _ and -")
+  end
   if not (o.keep >= 3600 and o.keep <= 366 * 86400) then
-    error("auth.new: keep is a number of seconds from 3600", 3)
+    options.raise("auth.new: keep is a number of seconds from 3600")
   end
   if o.query == true then o.query = "apikey" end
   if o.query ~= nil and o.query ~= false and type(o.query) ~= "string" then
-    error('auth.new: query is the name of a parameter, as "apikey"', 3)
+    options.raise('auth.new: query is the name of a parameter, as "apikey"')
   end
   if not (o.keys or o.jwt or o.session) then
-    error("auth.new: nobody could be known: give keys, jwt or session", 3)
+    options.raise("auth.new: nobody could be known: give keys, jwt or session")
   end
   if o.failures ~= false then
     o.failures = limits.check("auth.new: failures", o.failures or FAILURES, "ip")

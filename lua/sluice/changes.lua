@@ -258,14 +258,14 @@ end
 local function check(given)
   local o = options("changes.new", given, KNOWN)
   if not o.name:find("^[%w_][%w_.-]*$") then
-    error(("changes.new: name '%s' may hold letters, digits and _ . - only"):format(o.name), 3)
+    options.raise("changes.new: name '%s' may hold letters, digits and _ . - only", o.name)
   end
   o.max_delay = o.max_delay or DELAY * o.debounce
   if not (o.debounce >= 0 and o.debounce <= SECONDS_MAX) then
-    error("changes.new: debounce is a number of seconds from 0 to 3600", 3)
+    options.raise("changes.new: debounce is a number of seconds from 0 to 3600")
   end
   if not (o.max_delay >= o.debounce and o.max_delay <= DELAY * SECONDS_MAX) then
-    error("changes.new: max_delay is a number of seconds from debounce to 72000", 3)
+    options.raise("changes.new: max_delay is a number of seconds from debounce to 72000")
   end
   return o
 end

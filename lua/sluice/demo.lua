@@ -241,10 +241,10 @@ end
 
 local function check_new(o)
   if not o.name:find("^[%w_][%w_.-]*$") then
-    error(("demo.new: name '%s' may hold letters, digits and _ . - only"):format(o.name), 3)
+    options.raise("demo.new: name '%s' may hold letters, digits and _ . - only", o.name)
   end
   if not (o.max_time >= 1 and o.max_time <= TIME_MOST) then
-    error("demo.new: max_time is a number of seconds from 1 to 604800", 3)
+    options.raise("demo.new: max_time is a number of seconds from 1 to 604800")
   end
 end
 

@@ -223,8 +223,8 @@ local function read_guards(given, name)
   local list = type(given) == "table" and given or { given }
   for i = 1, math.max(#list, 1) do
     if type(list[i]) ~= "function" then
-      error(("hub:routes: %s is a guard, or a list of them: without, all pages are open to anyone")
-        :format(name), 3)
+      options.raise("hub:routes: %s is a guard, or a list of them: without, all pages are open to "
+        .. "anyone", name)
     end
   end
   return list

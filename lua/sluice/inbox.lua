@@ -160,7 +160,7 @@ end
 local function check(given)
   local o = options("inbox.new", given, KNOWN)
   local function need(good, text, ...)
-    if not good then error("inbox.new: " .. text:format(...), 4) end
+    if not good then options.raise("inbox.new: " .. text:format(...)) end
   end
   if o.keep == nil then o.keep = KEEP end
   for _, name in ipairs({ "name", "event" }) do

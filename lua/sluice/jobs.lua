@@ -210,7 +210,7 @@ end
 local function check(given)
   local o = options("jobs.new", given, KNOWN)
   local function need(good, text, ...)
-    if not good then error("jobs.new: " .. text:format(...), 4) end
+    if not good then options.raise("jobs.new: " .. text:format(...)) end
   end
   need(o.name:find("^[%w_][%w_.-]*$") and #o.name <= 64,
     "name '%s' may hold letters, digits and _ . - only", o.name)

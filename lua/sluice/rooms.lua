@@ -196,7 +196,7 @@ end
 local function check(given)
   local o = options("rooms.new", given, KNOWN)
   local function need(good, text, ...)
-    if not good then error("rooms.new: " .. text:format(...), 4) end
+    if not good then options.raise("rooms.new: " .. text:format(...)) end
   end
   need(o.name:find("^[%w_][%w_.-]*$"), "name '%s' may hold letters, digits and _ . - only", o.name)
   need(o.field ~= "" and not FIELDS[o.field], "field: '%s' is a field of the rooms' own", o.field)

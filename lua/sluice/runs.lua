@@ -189,7 +189,7 @@ end
 local function check(given)
   local o = options("runs.new", given, KNOWN)
   local function need(good, text, ...)
-    if not good then error("runs.new: " .. text:format(...), 4) end
+    if not good then options.raise("runs.new: " .. text:format(...)) end
   end
   need(o.name:find("^[%w_][%w_.-]*$"), "name '%s' may hold letters, digits and _ . - only", o.name)
   need(#o.name <= NAME_MAX, "name '%s' has more than %d bytes", o.name, NAME_MAX)

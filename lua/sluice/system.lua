@@ -36,11 +36,11 @@ local OLD = 3 -- intervals after which what was found out is no longer true
 
 local function check_disks(disks)
   local fault = options.list_fault(disks, "paths", "string")
-  if fault then error("system.new: disks " .. fault, 4) end
-  if #disks > DISKS_MAX then error("system.new: disks lists more than 100", 4) end
+  if fault then options.raise("system.new: disks " .. fault) end
+  if #disks > DISKS_MAX then options.raise("system.new: disks lists more than 100") end
   for i, path in ipairs(disks) do
     if path:sub(1, 1) ~= "/" or (path .. "/"):find("/../", 1, true) then
-      error(("system.new: disks[%d]: '%s' is no absolute path"):format(i, path:sub(1, 64)), 4)
+      options.raise("system.new: disks[%d]: '%s' is no absolute path", i, path:sub(1, 64))
     end
   end
 end
@@ -48,7 +48,7 @@ end
 local function check(given)
   local o = options("system.new", given, KNOWN)
   if not (o.interval >= 1 and o.interval <= 86400) then
-    error("system.new: interval is a number of seconds from 1 to 86400", 3)
+    options.raise("system.new: interval is a number of seconds from 1 to 86400")
   end
   check_disks(o.disks)
   o.services = services.read(o.services)

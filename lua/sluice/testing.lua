@@ -8,6 +8,7 @@
 --
 -- The app runs on the server's real core; only the clock, the random numbers and the connections
 -- are the test's. Keeps nothing in memory.
+local caller = require("sluice.base.caller")
 local need = require("sluice.base.need")
 need("sluice.core")
 local inside = require("sluice.testing.inside")
@@ -35,18 +36,18 @@ local function check_options(given)
   options.check_names("testing.start", given, KNOWN, 3)
   for name, value in pairs(given) do
     local wanted, fits = table.unpack(KNOWN[name])
-    if not fits(value) then error(("testing.start: %s is %s"):format(name, wanted), 3) end
+    if not fits(value) then caller.raise("testing.start: %s is %s", name, wanted) end
   end
 end
 
 local function check_target(target, given)
   if type(target) == "string" then return target end
   if type(target) ~= "table" then
-    error("testing.start(app): a path, { source = text } or an app is expected", 3)
+    caller.raise("testing.start(app): a path, { source = text } or an app is expected")
   end
   if rawget(target, "_generation") then return target end
   if type(target.source) ~= "string" then
-    error("testing.start{ source = text }: the source is a string", 3)
+    caller.raise("testing.start{ source = text }: the source is a string")
   end
   return { source = target.source, files = target.files or given.files, path = target.path }
 end

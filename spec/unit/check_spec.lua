@@ -107,6 +107,21 @@ states
     assert.equal(2, (run("check")))
   end)
 
+  it("tells a wrong option of a module at the line that gave it, however deep it is found", function()
+    for _, text in ipairs { 'require("sluice.auth").new(app, { jwt = { { alg = "HS256" } } })',
+      'require("sluice.auth").new(app, { jwt = { { issuer = "i", alg = "HS256", key = "k" } } })',
+      'require("sluice.auth").new(app, { keys = {}, session = { secret = "short" } })',
+      'require("sluice.inbox").new(app, { escalate = { loud = {} } })',
+      'require("sluice.inbox").new(app, { escalate = { high = { { via = "pigeon" } } } })',
+      'require("sluice.system").new(app, { services = { { name = "a", tcp = 7 } } })',
+      'require("sluice.changes").new(app, { debounce = -1 })' } do
+      local code, err = failing("check", app(text))
+      assert.equal(1, code, text)
+      assert.matches("^sluice: [^\n:]*/app.lua:3: ", err)
+      assert.falsy(err:find("/live/", 1, true), err)
+    end
+  end)
+
   it("notes a coroutine per client, and a loop that never pauses", function()
     assert.same({ "app.lua:3: GET /x: a coroutine per client; app:every with a channel measures once for all" },
       warnings('app:stream("/x", function(req, client)\nwhile true do client:send("a", 1) sluice.sleep(1) end end)'))
@@ -124,6 +139,14 @@ states
     local list = warnings(text:format("room/:id/x"))
     assert.matches('"room/:id/x" is subscribed here and published nowhere in these files', list[1])
     for _, line in ipairs(list) do assert.not_matches('"room/:id" is', line) end
+  end)
+
+  it("warns of no channel that a module keeps for administrators", function()
+    local text = 'require("sluice.auth").new(app, { keys = {} })'
+    local code, out = run("check", app(text))
+    assert.equal(0, code)
+    assert.truthy(out:find("audit", 1, true))
+    assert.same({}, warnings(text))
   end)
 
   it("notes a channel without a publisher, and one without a subscriber", function()

@@ -34,7 +34,7 @@ end
 
 local function read_entry(app, name, given, i, place)
   local what = ("auth.new: jwt[%d]"):format(i)
-  local function fail(message) error(what .. ": " .. message, 7) end
+  local function fail(message) options.raise(what .. ": " .. message) end
   local o = options(what, given, KNOWN)
   if not o.issuer or o.issuer == "" then fail("issuer is missing: the iss of its tokens") end
   if not ALGS[o.alg or ""] then fail('alg is "HS256", "RS256" or "ES256"') end
@@ -57,7 +57,7 @@ end
 -- @tparam function place gives the place of a file
 function jwt.new(app, name, list, keep, place)
   local fault = options.list_fault(list, "issuers", "table")
-  if fault then error("auth.new: jwt " .. fault, 4) end
+  if fault then options.raise("auth.new: jwt " .. fault) end
   local self = setmetatable({ entries = {}, keep = keep }, Jwt)
   for i, given in ipairs(list) do self.entries[i] = read_entry(app, name, given, i, place) end
   return self

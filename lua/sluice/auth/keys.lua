@@ -103,7 +103,7 @@ function keys.new(app, name, source, gone)
     app:every(LOOK_SECONDS, { name = name .. ":keys" }, function() self:read() end)
   else
     local rows, message = read_rows(source, "auth.new: keys")
-    if not rows then error(message, 4) end
+    if not rows then options.raise(message) end
     self.rows = rows
   end
   if not self.ask then
@@ -125,7 +125,7 @@ function Keys:read(first)
     self.rows = rows
     if not first then self:compare() end
   elseif first then
-    error("auth.new: keys: " .. message, 5)
+    options.raise("auth.new: keys: " .. message)
   else
     sluice.log.error("the keys stay as they were: " .. message)
   end

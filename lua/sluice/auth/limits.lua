@@ -22,11 +22,11 @@ end
 -- @treturn table { rate, per, by }
 function limits.check(what, given, by)
   local o = options(what, given, { rate = 10, per = 60, by = by })
-  if not (o.rate >= 1 and o.rate <= 1e9) then error(what .. ": rate is a number from 1", 3) end
+  if not (o.rate >= 1 and o.rate <= 1e9) then options.raise(what .. ": rate is a number from 1") end
   if not (o.per >= 0.1 and o.per <= 86400) then
-    error(what .. ": per is a number of seconds from 0.1 to 86400", 3)
+    options.raise(what .. ": per is a number of seconds from 0.1 to 86400")
   end
-  if o.by ~= "user" and o.by ~= "ip" then error(what .. ': by is "user" or "ip"', 3) end
+  if o.by ~= "user" and o.by ~= "ip" then options.raise(what .. ': by is "user" or "ip"') end
   return o
 end
 

@@ -37,7 +37,7 @@ end
 -- @tparam number keep the longest life
 -- @tparam string name of the auth object: another one does not take its sessions
 function sessions.new(given, keep, name)
-  local function fail(message) error("auth.new: " .. message, 5) end
+  local function fail(message) options.raise("auth.new: " .. message) end
   local o = options("auth.new: session", given, KNOWN)
   if not (o.ttl >= 1 and o.ttl <= keep) then
     fail(("session.ttl is a number of seconds from 1 to %d"):format(keep // 1))

@@ -16,7 +16,7 @@ local TTL_MAX = 3600
 function tickets.new(app, name, given)
   local o = options("auth.new: tickets", given ~= true and given or nil, { ttl = 30 })
   if not (o.ttl >= 1 and o.ttl <= TTL_MAX) then
-    error(("auth.new: tickets.ttl is a number of seconds from 1 to %d"):format(TTL_MAX), 4)
+    options.raise("auth.new: tickets.ttl is a number of seconds from 1 to %d", TTL_MAX)
   end
   return setmetatable({ ttl = o.ttl,
     state = app:state(name .. ".tickets", { rows = {}, order = {}, first = 1, last = 0 }) },

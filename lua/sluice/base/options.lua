@@ -125,8 +125,9 @@ local function list_fault(list, items, kind)
   if n ~= #list then return ("is a list of %s, and this one has holes"):format(items) end
 end
 
+-- `raise`: what the caller did wrong, told at the user's line however deep this is called.
 local options = { NONE = NONE, check_names = check_names, list_fault = list_fault,
-  nearest = nearest }
+  nearest = nearest, raise = caller.raise }
 for name, kind in pairs(KINDS) do options[name] = kind end
 
 return setmetatable(options, { __call = check })

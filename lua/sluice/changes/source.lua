@@ -237,23 +237,23 @@ local function check(given, check_type)
   local o = options("changes:sqlite()", given, KNOWN)
   for _, name in ipairs { "path", "table", "cursor", "id" } do
     if o[name] == nil or o[name] == "" then
-      error(("changes:sqlite(): %s is missing"):format(name), 4)
+      options.raise("changes:sqlite(): %s is missing", name)
     end
   end
   for name, range in pairs(RANGES) do
     local n = o[name]
     if n and not (n >= range[1] and n <= range[2]) then
-      error(("changes:sqlite(): %s is a number from %g to %g"):format(name, range[1], range[2]), 4)
+      options.raise("changes:sqlite(): %s is a number from %g to %g", name, range[1], range[2])
     end
   end
-  if not math.tointeger(o.batch) then error("changes:sqlite(): batch is a whole number", 4) end
+  if not math.tointeger(o.batch) then options.raise("changes:sqlite(): batch is a whole number") end
   if o.start ~= "end" and o.start ~= "begin" then
-    error('changes:sqlite(): start is "end" or "begin"', 4)
+    options.raise('changes:sqlite(): start is "end" or "begin"')
   end
   local fault = o.fields and options.list_fault(o.fields, "names of columns", "string")
-  if fault then error("changes:sqlite(): fields " .. fault, 4) end
+  if fault then options.raise("changes:sqlite(): fields " .. fault) end
   if o.fields and o.changes then
-    error("changes:sqlite(): fields and changes: one of them says what is published", 4)
+    options.raise("changes:sqlite(): fields and changes: one of them says what is published")
   end
   o.type = o.type or o.table
   check_type("changes:sqlite()", o.type, 5)

@@ -35,10 +35,10 @@ end
 -- @tparam string folder of the file that calls, with its slash
 -- @tparam[opt] table given { channel, speed }
 function players.add(demo, file, folder, given)
-  if type(file) ~= "string" then error("demo:replay(file): the file is a string", 3) end
+  if type(file) ~= "string" then options.raise("demo:replay(file): the file is a string") end
   local o = options("demo:replay", given, KNOWN)
   if not (o.speed >= 0.01 and o.speed <= 1000) then
-    error("demo:replay: speed is a number from 0.01 to 1000", 3)
+    options.raise("demo:replay: speed is a number from 0.01 to 1000")
   end
   local path = file:find("^/") and file or folder .. file
   table.insert(demo.files, { path = path, channel = o.channel, speed = o.speed, list = read(path) })

@@ -97,7 +97,9 @@ end
 -- @treturn table|nil or nil, message, code, field
 -- @treturn string|nil the key of idempotency
 function items.make(what, name, user_id, given)
-  if type(given) ~= "table" then error(what .. ": the message is a table, as { message = }", 3) end
+  if type(given) ~= "table" then
+    options.raise(what .. ": the message is a table, as { message = }")
+  end
   local m = options(what, given, KNOWN)
   local ok, text, code, field = check(m)
   if not ok then return nil, text, code, field end

@@ -47,10 +47,10 @@ end
 local FAULT = { webhook = webhook_fault, email = email_fault, ["function"] = function() end }
 
 local function read_step(what, given)
-  if type(given) ~= "table" then error(what .. " is a table, as { after =, via = }", 6) end
+  if type(given) ~= "table" then options.raise(what .. " is a table, as { after =, via = }") end
   local name = type(given.via) == "function" and "function" or given.via
   local more = BY_VIA[name]
-  if not more then error(what .. ': via is "webhook", "email" or a function', 6) end
+  if not more then options.raise(what .. ': via is "webhook", "email" or a function') end
   local known = {}
   for _, list in ipairs({ STEP, more }) do
     for key, default in pairs(list) do known[key] = default end
@@ -60,7 +60,7 @@ local function read_step(what, given)
   local fine = type(step.after) == "number" and step.after >= 0 and step.after <= SECONDS_MAX
   local fault = not fine and ("after is a number of seconds from 0 to %d"):format(SECONDS_MAX)
     or FAULT[name](step)
-  if fault then error(("%s: %s"):format(what, fault), 6) end
+  if fault then options.raise("%s: %s", what, fault) end
   return step
 end
 
@@ -72,19 +72,19 @@ function steps.check(given, severities)
   local rules = {}
   for severity, list in pairs(given or {}) do
     if not severities[severity] then
-      error(("inbox.new: escalate: '%s' is no severity: info, warning, high, critical")
-        :format(tostring(severity)), 5)
+      options.raise("inbox.new: escalate: '%s' is no severity: info, warning, high, critical",
+        tostring(severity))
     end
     local what = "inbox.new: escalate." .. severity
     local fault = options.list_fault(list, "steps")
-    if fault then error(("%s %s"):format(what, fault), 5) end
-    if #list > STEPS_MAX then error(("%s: at most %d steps"):format(what, STEPS_MAX), 5) end
+    if fault then options.raise("%s %s", what, fault) end
+    if #list > STEPS_MAX then options.raise("%s: at most %d steps", what, STEPS_MAX) end
     local own = {}
     for i, step in ipairs(list) do
       own[i] = read_step(("%s[%d]"):format(what, i), step)
       if i > 1 and own[i].after < own[i - 1].after then
-        error(("%s[%d]: after counts from when it was sent, and is less than that of the step "
-          .. "before"):format(what, i), 5)
+        options.raise("%s[%d]: after counts from when it was sent, and is less than that of the "
+          .. "step before", what, i)
       end
     end
     if #own > 0 then rules[severity] = own end

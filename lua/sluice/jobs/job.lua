@@ -1,6 +1,7 @@
 --- One job of sluice.jobs, as its function and its app see it: fields that are always those of now,
 -- and what the function says of its work. Keeps nothing in memory.
 local names = require("sluice.base.names")
+local options = require("sluice.base.options")
 local sluice = require("sluice")
 local telling = require("sluice.jobs.telling")
 local work = require("sluice.jobs.work")
@@ -80,7 +81,7 @@ end
 
 local function encoded(what, value, most)
   local text, message = telling.text(value, most)
-  if not text then error(("%s: %s"):format(what, message), 3) end
+  if not text then options.raise("%s: %s", what, message) end
   return text
 end
 
@@ -151,7 +152,7 @@ local function save(self, row)
   while true do
     local ok, message, code = self._jobs.book:save_work(row)
     if ok then return end
-    if not telling.LATER[code] or code == "EFULL" then error(message, 3) end
+    if not telling.LATER[code] or code == "EFULL" then options.raise(message) end
     sluice.log.warn(("%s: job '%s' waits at its checkpoint: %s"):format(self._jobs.o.name, row.id,
       message), { code = code })
     sluice.sleep(1)

@@ -93,7 +93,8 @@ end
 local function declared(generation)
   local list, modules = {}, {}
   for _, policy in ipairs(generation.policies) do
-    local item = { name = policy.pattern, where = policy.where }
+    local item = { name = policy.pattern, where = policy.where,
+      is_internal = policy.is_module and policy.denies and not policy.pattern:find("[:*]") }
     list[#list + 1] = item
     if policy.is_module then modules[#modules + 1] = item end
   end
@@ -131,7 +132,8 @@ local function channels(generation, say)
     end
   end
   for _, item in ipairs(known) do
-    if not take.unread and not overlaps_some(item, take) and not overlaps_some(item, reported) then
+    if not take.unread and not item.is_internal and not overlaps_some(item, take)
+      and not overlaps_some(item, reported) then
       say('%s: channel "%s" is declared here and no stream follows it%s', item.where, item.name,
         meant(item, take))
     end

@@ -57,7 +57,7 @@ end
 -- @treturn table|nil or nil, message, code
 function letters.webhook(what, given)
   local o = options(what, given, WEBHOOK)
-  if o.body and o.json ~= nil then error(what .. ": body or json, not both", 3) end
+  if o.body and o.json ~= nil then options.raise(what .. ": body or json, not both") end
   local host = type(o.url) == "string" and #o.url <= 8192 and not o.url:find("[%c ]")
     and (o.url:match("^https?://([^/?#]+)") or ""):match("([^@]+)$")
   if not host then return nil, what .. ": url is one of http or https", "EINVAL" end

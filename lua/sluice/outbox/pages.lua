@@ -1,5 +1,6 @@
 --- The stream and the endpoints of sluice.outbox. Keeps nothing in memory.
 local dead = require("sluice.outbox.dead")
+local options = require("sluice.base.options")
 
 local pages = {}
 
@@ -24,8 +25,8 @@ end
 
 local function need_guard(self, method, n)
   if n > 0 then return end
-  error(("%s:%s(path, guard…): a guard is missing: letters are for administrators"):format(
-    self.name, method), 3)
+  options.raise("%s:%s(path, guard…): a guard is missing: letters are for administrators",
+    self.name, method)
 end
 
 --- Register GET <prefix> (figures), GET <prefix>/dead ({ total, letters }, the newest 1,000),

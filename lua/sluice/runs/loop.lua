@@ -1,6 +1,7 @@
 --- Loops of a run over what comes from elsewhere: the upstream is the run's, not its function's, so
 --- that a reload hands it over; what is emitted for one event is taken when the next is asked for.
 --- Keeps nothing in memory but the run.
+local options = require("sluice.base.options")
 local sluice = require("sluice")
 local writer = require("sluice.runs.writer")
 
@@ -63,8 +64,8 @@ local function read_source(source, state, first, closing)
     return source, nil, nil, source
   end
   if type(source) ~= "function" then
-    error("run:from(events): events of client.events(…), chunks of http.stream{…} or another "
-      .. "iterator are expected, not a " .. type(source), 3)
+    options.raise("run:from(events): events of client.events(…), chunks of http.stream{…} or "
+      .. "another iterator are expected, not a " .. type(source))
   end
   return source, state, first, closing
 end

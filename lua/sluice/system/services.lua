@@ -21,13 +21,13 @@ local UNIT_FOLDERS = { "/etc/systemd/system/", "/run/systemd/system/", "/usr/lib
 
 local function read_unit(what, name)
   if not name:find("^[%w:_.@\\-]+$") or name:find("..", 1, true) or #name > 255 then
-    error(("%s: '%s' is no name of a unit, such as \"nginx.service\""):format(what,
-      name:sub(1, 64)), 5)
+    options.raise("%s: '%s' is no name of a unit, such as \"nginx.service\"", what,
+      name:sub(1, 64))
   end
   local kind = name:match("%.(%a+)$")
   if OTHER_KINDS[kind] then
-    error(("%s: '%s' is a %s, and only a service tells whether it runs"):format(what, name,
-      kind), 5)
+    options.raise("%s: '%s' is a %s, and only a service tells whether it runs", what, name,
+      kind)
   end
   local unit = kind == "service" and name or name .. ".service"
   return { name = name, key = "unit " .. unit, unit = unit,
@@ -39,7 +39,7 @@ local function read_address(what, o)
   if not host then host, port = o.tcp:match("^(%[[%x:.]+%]):(%d+)$") end
   port = math.tointeger(tonumber(port))
   if not port or port < 1 or port > 65535 then
-    error(("%s: tcp is \"host:port\", got '%s'"):format(what, o.tcp), 5)
+    options.raise("%s: tcp is \"host:port\", got '%s'", what, o.tcp)
   end
   return { name = o.name or o.tcp, key = "tcp " .. o.tcp, port = port,
     address = not NEAR[host] and ("%s:%d"):format(host, port) or nil }
@@ -49,7 +49,7 @@ local function read_one(service, i)
   local what = ("system.new: services[%d]"):format(i)
   if type(service) == "string" then return read_unit(what, service) end
   local o = options(what, service, SERVICE)
-  if o.tcp == nil then error(what .. " wants tcp = \"host:port\", or is a name", 5) end
+  if o.tcp == nil then options.raise(what .. " wants tcp = \"host:port\", or is a name") end
   return read_address(what, o)
 end
 
@@ -58,8 +58,8 @@ end
 -- @treturn table of { name, key, and unit and program, or port, or address }
 function services.read(list)
   local fault = options.list_fault(list, "services")
-  if fault then error("system.new: services " .. fault, 4) end
-  if #list > SERVICES_MAX then error("system.new: services lists more than 100", 4) end
+  if fault then options.raise("system.new: services " .. fault) end
+  if #list > SERVICES_MAX then options.raise("system.new: services lists more than 100") end
   local read = {}
   for i, service in ipairs(list) do read[i] = read_one(service, i) end
   return read

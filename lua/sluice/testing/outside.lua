@@ -2,6 +2,7 @@
 -- already. Time is real here; what needs the inside of the app is refused. Keeps in memory
 -- which connections are open.
 local access_key = require("sluice.core").id
+local caller = require("sluice.base.caller")
 local child = require("sluice.testing.child")
 local need = require("sluice.base.need")
 local socket_found, socket = pcall(need, "socket")
@@ -118,7 +119,7 @@ end
 function outside.remote(url)
   local address, port = tostring(url):match("^http://([^/:]+):?(%d*)/?$")
   if not address then
-    error("testing.remote(url): http://host:port is expected; TLS is for a proxy", 3)
+    caller.raise("testing.remote(url): http://host:port is expected; TLS is for a proxy")
   end
   return new({ address = address, port = tonumber(port) or 80,
     host = port == "" and address or address .. ":" .. port })

@@ -181,7 +181,7 @@ local function fail(self, message)
   local trouble = self.test:last_error(0)
   if trouble then text = text .. "\nthe log's last error:\n" .. trouble end
   if self.error then text = text .. "\n" .. self.error end
-  error(text, 3)
+  caller.raise(text)
 end
 
 -- The next event that is meant and fits, after the last one of its name.
