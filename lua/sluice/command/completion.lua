@@ -23,8 +23,12 @@ local function choices_of(argname)
   return #words > 1 and words or nil
 end
 
--- An option whose place holder lists its words has these: they are checked elsewhere.
+-- An option whose place holder lists its words has these: they are checked elsewhere. One that is
+-- not offered is not completed.
 local function add_choices(parser)
+  for i = #parser._options, 1, -1 do
+    if parser._options[i]._hidden then table.remove(parser._options, i) end
+  end
   for _, option in ipairs(parser._options) do
     local argname = type(option._argname) == "table" and option._argname[1] or option._argname
     local words = type(argname) == "string" and choices_of(argname)

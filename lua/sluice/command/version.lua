@@ -6,8 +6,8 @@ local json = require("sluice.json")
 
 local version = { name = "version" }
 
-local LIBRARIES = { "lua", "libev", "libcurl", "openssl", "sqlite", "zlib", "zstd", "nghttp2", "liburing",
-  "hiredis" }
+local LIBRARIES = { "lua", "libev", "libcurl", "openssl", "sqlite", "zlib", "zstd", "nghttp2",
+  "liburing", "hiredis" }
 
 --- Add the command to the parser.
 -- @param parser of argparse

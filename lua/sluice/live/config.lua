@@ -1,6 +1,7 @@
 --- Settings of a server and where they come from: flag > SLUICE_* > options > default.
 -- Keeps nothing in memory.
 local certificates = require("sluice.live.certificates")
+local cluster = require("sluice.live.cluster")
 local core = require("sluice.core")
 local limits = require("sluice.app.limits")
 local options = require("sluice.base.options")
@@ -195,11 +196,19 @@ config.SETTINGS = {
   { "demo", yes, nil, nil, "let the app show itself, with keys that everybody knows" },
 }
 
+--- The same of those that neither help nor documents name yet.
+config.UNOFFERED = cluster.settings(text, bytes)
+
 local function known()
   local out = {}
   for _, row in ipairs(config.SETTINGS) do out[row[1]] = options.NONE end
   out.allow_hosts, out.signals, out.watch = options.NONE, options.BOOLEAN, options.BOOLEAN
   return out
+end
+
+local function each_row()
+  local all = table.move(config.SETTINGS, 1, #config.SETTINGS, 1, {})
+  return ipairs(table.move(config.UNOFFERED, 1, #config.UNOFFERED, #all + 1, all))
 end
 
 -- The value of a setting, and the name of its source.
@@ -235,7 +244,7 @@ end
 function config.resolve(flags, given, getenv)
   given = options("sluice.serve()", given, known())
   local out = {}
-  for _, row in ipairs(config.SETTINGS) do
+  for _, row in each_row() do
     local value, place = find(row, flags, getenv or os.getenv, given)
     if value ~= nil then
       local checked, wanted = row[2](value)
@@ -249,8 +258,10 @@ function config.resolve(flags, given, getenv)
     return nil, ("--demo: its keys are known to everybody, so the host has to be one of "
       .. "127.0.0.0/8, ::1 or localhost, not '%s'"):format(out.host)
   end
-  local fits, why = certificates.check(out)
-  if not fits then return nil, why end
+  for _, part in ipairs({ certificates, cluster }) do
+    local fits, why = part.check(out)
+    if not fits then return nil, why end
+  end
   out.signals, out.watch = given.signals == true, given.watch == true
   return out
 end

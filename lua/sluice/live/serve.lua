@@ -116,6 +116,9 @@ local function load_and_make(target, settings, handed)
 end
 
 local function start(target, settings)
+  if settings.cluster then
+    return nil, "--cluster: this version serves an app on one machine", "EINVAL"
+  end
   local handed, why, fault = manager.sockets(settings.listen_fd)
   if not handed then return nil, why, fault end
   local self, message, code, problem = load_and_make(target, settings, handed)

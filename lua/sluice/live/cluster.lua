@@ -1,0 +1,177 @@
+--- The settings of a cluster: where its Redis is, and as whom. Until an app can be served on
+--- several machines they are offered nowhere, and checked all the same. Keeps nothing in memory.
+local core = require("sluice.core")
+local file = require("sluice.base.file")
+
+local cluster = {}
+
+local PORT = 6379
+local FEED = 64 * 1024 * 1024
+local FEED_LEAST = 1024 * 1024
+local DATABASES_MOST = 65535
+local NODE_MOST, PATH_MOST = 64, 107
+
+local LATER = { rediss = "TLS", ["redis+sentinel"] = "Sentinel", ["rediss+sentinel"] = "Sentinel" }
+
+local function word(v)
+  if type(v) == "string" and v ~= "" and not v:find("[%z\1-\32\127]") then return v end
+  return nil, "a text without spaces"
+end
+
+local function name(v)
+  if type(v) == "string" and #v <= 32 and v:find("^[a-z0-9-]+$") then return v end
+  return nil, "a name of 1 to 32 characters of a-z, 0-9 and '-'"
+end
+
+local function node(v)
+  if word(v) and #v <= NODE_MOST then return v end
+  return nil, ("a text of at most %d bytes without spaces"):format(NODE_MOST)
+end
+
+--- The rows of sluice.live.config, which passes in its check of a size.
+function cluster.settings(path, bytes)
+  return {
+    { "cluster", path, nil, "<url>", "Redis of all nodes: redis://host:port or unix:///path" },
+    { "cluster_name", name, nil, "<name>", "of the cluster: other apps in that Redis have others" },
+    { "cluster_password_file", path, nil, "<file>", "its password, read at each connect" },
+    { "cluster_feed", bytes(FEED_LEAST), nil, "<size>", "what Redis keeps for nodes that lag" },
+    { "cluster_node", node, nil, "<name>", "what this node is called; default: the host's name" },
+  }
+end
+
+-- ---- The URL ----------------------------------------------------------------------------
+
+-- Without the password: this goes into messages.
+local function shown(url)
+  return (url:gsub("^(%a[%w+.-]*://[^/@]*):[^/]*@", "%1:...@"))
+end
+
+local function decode(text)
+  if text:gsub("%%%x%x", ""):find("%", 1, true) then return nil end
+  return (text:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+end
+
+-- user and password, of "user:password", ":password" or "user".
+local function read_user(out, text)
+  local user, password = text:match("^([^:]*):(.*)$")
+  user, password = decode(user or text), decode(password or "")
+  if not user or not password or (user .. password):find("[%z\1-\31]") then
+    return nil, "what stands before '@' is no user:password (a '%' has to be written as %25)"
+  end
+  out.user, out.password = user ~= "" and user or nil, password ~= "" and password or nil
+  return true
+end
+
+local function read_database(out, text)
+  local n = text == "" and 0 or text:find("^%d+$") and tonumber(text)
+  if not n or n > DATABASES_MOST then
+    return nil, ("'%s' is no number of a database"):format(text)
+  end
+  out.db = math.tointeger(n)
+  return true
+end
+
+local function read_host(out, text)
+  local host, port = text:match("^%[([%x:.]+)%](.*)$")
+  if not host then host, port = text:match("^([^:%[%]]*)(.*)$") end
+  if not host or host == "" then return nil, "a host is missing" end
+  if not host:find("^[%w._:-]+$") then return nil, ("'%s' is no host"):format(host) end
+  local n = port == "" and PORT or port:find("^:%d+$") and tonumber(port:sub(2))
+  if not n or n < 1 or n > 65535 then return nil, ("'%s' is no port"):format(port:sub(2)) end
+  out.host, out.port = host, math.tointeger(n)
+  return true
+end
+
+local function read_redis(out, rest)
+  local place, database = rest:match("^([^/]*)/?(.*)$")
+  local user, host = place:match("^(.*)@([^@]*)$")
+  if user then
+    local ok, why = read_user(out, user)
+    if not ok then return nil, why end
+  end
+  local ok, why = read_host(out, host or place)
+  if not ok then return nil, why end
+  return read_database(out, database)
+end
+
+local function read_unix(out, rest)
+  local user, path = rest:match("^([^/@]*)@(/.*)$")
+  if user then
+    local ok, why = read_user(out, user)
+    if not ok then return nil, why end
+  end
+  local database
+  path, database = (path or rest):match("^(/[^?]+)%??(.*)$")
+  if not path then return nil, "a path is missing: unix:///run/redis/redis.sock" end
+  path = decode(path)
+  if not path or #path > PATH_MOST then return nil, "its path is broken, or too long" end
+  out.path = path
+  if database == "" then return read_database(out, "") end
+  local number = database:match("^db=(.*)$")
+  if not number then return nil, ("'?%s' is not known: ?db=1 may stand there"):format(database) end
+  return read_database(out, number)
+end
+
+--- Read a URL of Redis.
+-- @tparam string url
+-- @treturn table|nil host and port, or path; db, user, password; or nil, message
+function cluster.read(url)
+  local scheme, rest = url:match("^(%a[%w+.-]*)://(.*)$")
+  local out = {}
+  local ok, why
+  if LATER[scheme] then
+    why = LATER[scheme] .. " comes in a later version"
+  elseif scheme == "redis" and not rest:find("[?#]") then
+    ok, why = read_redis(out, rest)
+  elseif scheme == "unix" then
+    ok, why = read_unix(out, rest)
+  else
+    why = "redis://host:port/database or unix:///path is expected"
+  end
+  if ok then return out end
+  return nil, ("--cluster: %s: %s"):format(shown(url), why)
+end
+
+-- ---- Together ---------------------------------------------------------------------------
+
+local function host_name()
+  local text = file.read("/proc/sys/kernel/hostname") or ""
+  return text:match("^%S+") or "node"
+end
+
+local function needs_cluster(settings)
+  for _, row in ipairs({ "cluster_name", "cluster_password_file", "cluster_feed",
+    "cluster_node" }) do
+    if settings[row] ~= nil then
+      return nil, ("--%s: --cluster is missing, which names the Redis"):format((row:gsub("_", "-")))
+    end
+  end
+  return true
+end
+
+--- Check the settings against each other; `cluster` becomes a table.
+-- @tparam table settings
+-- @treturn boolean|nil true, or nil, message
+function cluster.check(settings)
+  if not settings.cluster then return needs_cluster(settings) end
+  local out, why = cluster.read(settings.cluster)
+  if not out then return nil, why end
+  if not settings.cluster_name then
+    return nil, "--cluster-name is missing: all nodes of an app say the same one"
+  end
+  if settings.cluster_password_file and out.password then
+    return nil, "--cluster-password-file: --cluster has a password already; leave that out"
+  end
+  if settings.data then
+    return nil, "--data: with --cluster Redis keeps what is durable; leave it out"
+  end
+  if not core.build().libraries.hiredis then
+    return nil, "--cluster: Sluice was built without hiredis (libhiredis-dev)"
+  end
+  out.name, out.password_file = settings.cluster_name, settings.cluster_password_file
+  out.feed, out.node = settings.cluster_feed or FEED, settings.cluster_node or host_name()
+  settings.cluster = out
+  return true
+end
+
+return cluster
