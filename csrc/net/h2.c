@@ -146,6 +146,14 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     return 0;
 }
 
+/* Of a body behind whose answer nobody is. Some clients lose that answer when they are told to leave the
+ * rest (8.1), so it is read for a while. */
+static void drop(struct h2 *h, int32_t id, size_t n) {
+    nghttp2_session_consume_stream(h->session, id, n);
+    h->frames.dropped += (uint32_t)n;
+    if (h->frames.dropped > LINGER_BODY_MAX) reset(h, id, NGHTTP2_NO_ERROR);
+}
+
 /* The window of the connection is for all: one body that waits must not hold up others.
  * NOLINTNEXTLINE(readability-function-size): nghttp2 calls it so */
 static int on_data(nghttp2_session *session, uint8_t flags, int32_t id,
@@ -154,7 +162,7 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id,
     struct h2 *h = context;
     void *x = exchange_of(h, id);
     nghttp2_session_consume_connection(session, n);
-    if (!x) nghttp2_session_consume_stream(session, id, n);
+    if (!x) drop(h, id, n);
     else if (!h->ops->data(x, slice_of((const char *)bytes, n)))
         reset(h, id, NGHTTP2_INTERNAL_ERROR);
     return 0;
@@ -233,22 +241,16 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame,
     return 0;
 }
 
-/* A client that still sends a body when the answer is whole is told to leave it (8.1). What it
- * provokes counts as if it had done it itself. */
+/* What a client provokes counts as if it had done it itself. */
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
+    (void)session;
     struct h2 *h = context;
-    int32_t id = frame->hd.stream_id;
+    h->frames.sent += frame->hd.type == NGHTTP2_DATA;
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         uint32_t code = frame->rst_stream.error_code;
         bool ours = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL;
         h->frames.resets += !ours;
-        return 0;
     }
-    bool ends = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
-    h->frames.sent += frame->hd.type == NGHTTP2_DATA;
-    if (ends && (frame->hd.flags & NGHTTP2_FLAG_END_STREAM) &&
-        nghttp2_session_get_stream_remote_close(session, id) == 0)
-        reset(h, id, NGHTTP2_NO_ERROR);
     return 0;
 }
 

@@ -45,7 +45,7 @@ static void pass(struct h2_frames *f, const char *bytes, size_t n) {
 static void begin_window(struct h2_frames *f, int64_t now_ms) {
     if (now_ms - f->since_ms < H2_FLOOD_MS) return;
     f->since_ms = now_ms;
-    f->resets = f->useless = f->sent = 0;
+    f->resets = f->useless = f->sent = f->dropped = 0;
 }
 
 bool h2_frames_too_many(const struct h2_frames *f) {

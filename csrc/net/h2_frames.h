@@ -18,8 +18,8 @@ struct h2_frames {
     uint32_t pieces;  /* ... in so many CONTINUATION frames */
     int64_t since_ms; /* what follows is counted from then on */
     uint32_t resets, useless;
-    uint32_t
-        sent; /* frames of data that were sent: each may be answered by an update or two */
+    uint32_t dropped; /* bytes of bodies */
+    uint32_t sent;    /* frames of data: each may be answered by updates */
 };
 
 void h2_frames_init(struct h2_frames *f);

@@ -233,6 +233,7 @@ void exchange_on_doom(struct conn *c, enum end_cause cause) {
     if (!e->carrier || e->closed) return;
     bool whole = c->phase == CONN_FLUSH && conn_unsent(c) == 0;
     bool may_end = e->answered && (whole || (c->streams && cause != BY_STALL));
+    if (e->uncredited > 0) h2_credit(h2_of(e), e->id, e->uncredited);
     h2_leave(h2_of(e), e->id, !(e->ended || may_end));
     e->closed = true;
     note_due(e);
