@@ -195,7 +195,7 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *bytes, size_t n,
     if (left == 0) return NGHTTP2_ERR_WOULDBLOCK;
     if (n > left) n = left;
     memcpy(h->room + h->n, bytes, n);
-    if (!h->said) say_fewer(h, h->room + h->n);
+    if (!h->said && h->room[h->n + 3] == NGHTTP2_SETTINGS) say_fewer(h, h->room + h->n);
     h->n += n;
     return (ssize_t)n;
 }

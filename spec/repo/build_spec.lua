@@ -30,17 +30,21 @@ describe("make", function()
   end)
 
   -- All but one object are those of the ordinary build.
-  it("builds a module without liburing, which sends by send() and says why", function()
+  it("builds a module without liburing and nghttp2, which sends by send() and says why", function()
     local folder = ("build/no-uring-%d"):format(os.time())
     finally(function() os.execute("rm -rf " .. folder) end)
     assert(os.execute(("mkdir -p %s && cp -a build/plain/obj %s"):gsub("%%s", folder)))
-    make(("URING=no CI=1 B=%s core"):format(folder))
+    make(("URING=no NGHTTP2=no CI=1 B=%s core"):format(folder))
     local _, needs = process.run { "readelf", "-dW", folder .. "/sluice/core.so" }
     assert.truthy(needs:find("libev", 1, true))
-    assert.falsy(needs:find("liburing", 1, true), needs)
+    assert.falsy(needs:find("liburing", 1, true) or needs:find("nghttp2", 1, true), needs)
     local code, output = process.run(("env SLUICE_BUILD=%s build/bin/sluice version"):format(folder))
     assert.equal(0, code, output)
     assert.truthy(output:find("\nio_uring: no: Sluice was built without liburing", 1, true), output)
+    assert.truthy(output:find(", nghttp2 none", 1, true), output)
+    code, output = process.run(("env SLUICE_BUILD=%s build/bin/sluice run x.lua --h2c yes"):format(folder))
+    assert.equal(2, code)
+    assert.truthy(output:find("--h2c: Sluice was built without nghttp2", 1, true), output)
     -- on one thread with auto; what says that a ring must be there has to be refused
     code, output = process.run(("env -u SLUICE_SPEC_PASS -u SLUICE_SPEC_COUNTS SLUICE_BUILD=%s SLUICE_IO_THREADS=1 " ..
       "SLUICE_IO_URING=auto lua5.4 spec/run.lua spec/e2e/ring_spec.lua"):format(folder))
