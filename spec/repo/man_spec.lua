@@ -24,7 +24,7 @@ end
 
 local function options(command)
   local names = {}
-  for name in output_of("help " .. command):gmatch("\n   [^\n]-(%-%-[%l-]+)") do
+  for name in output_of("help " .. command):gmatch("\n   [^\n]-(%-%-[%l%d-]+)") do
     if name ~= "--help" then names[#names + 1] = name end
   end
   return names

@@ -103,7 +103,7 @@ describe("the settings of a cluster", function()
   end)
 
   it("are offered nowhere, and no app is served with them yet", function()
-    for _, command in ipairs { "run --help", "completion bash", "completion zsh" } do
+    for _, command in ipairs { "run --help", "completion bash", "completion zsh", "--help" } do
       local code, text = process.run("build/bin/sluice " .. command)
       assert.equal(0, code)
       assert.falsy(text:find("%-%-cluster"), command)
