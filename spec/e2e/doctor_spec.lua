@@ -154,6 +154,7 @@ describe("sluice doctor", function()
     assert.matches("\nAgainst cache:\n  Sluice\n    The answer says Cache%-Control: no%-store", text)
     local rows, code = outcome(packing)
     assert.same({ "compression", 1 }, { faults(rows), code })
+    assert.equal("nothing came for 1 s, and the stream stayed open", rows.idle.text) -- though it has no sync
     says(rows.compression, "Varnish", "set beresp.do_gzip = false;")
   end)
 
