@@ -150,15 +150,19 @@ end
 
 -- ---- What the way there does -----------------------------------------------------------------
 
+-- A word for a shell.
+local function quote(text) return "'" .. text:gsub("'", "'\\''") .. "'" end
+
 --- The version of HTTP that a browser would get.
 function checks.version(ctx)
   if ctx.url:find("^http:") then
     return "note", "without TLS a browser uses HTTP/1.1, and opens six connections to a host in "
       .. "all its tabs: have one stream with several channels"
   end
-  local quoted = "'" .. ctx.url:gsub("'", "'\\''") .. "'"
+  local file = trust.file()
+  local trusted = ctx.insecure and "-k " or file and "--cacert " .. quote(file) .. " "
   local pipe = io.popen(("curl -sI %s-o /dev/null --http2 --max-time 5 -w '%%{http_version}' %s "
-    .. "2>/dev/null"):format(ctx.insecure and "-k " or "", quoted))
+    .. "2>/dev/null"):format(trusted or "", quote(ctx.url)))
   local version = pipe and pipe:read("a") or ""
   if pipe then pipe:close() end
   if version == "2" or version == "3" then return "ok", "HTTP/" .. version end
