@@ -158,6 +158,18 @@ describe("explain", function()
     assert.same({ "opened", "reset", "ended" }, list)
   end)
 
+  it("answers also when it fails, and the log has why", function()
+    local t = kit.start('app:stream("/s", "s")', flags())
+    t:connect("/s")
+    local channel = require("sluice.explain.channel")
+    local explain = channel.explain
+    finally(function() channel.explain = explain end)
+    channel.explain = function() error("no such luck", 0) end
+    local answer = t:get("/-/explain?channel=s", { headers = { Authorization = "Bearer " .. KEY } })
+    assert.same({ 500, "EINTERNAL" }, { answer.status, answer.json.error.code })
+    assert.matches("explain: .*no such luck", t:log("error")[1])
+  end)
+
   it("takes no text of a client for a field of its own", function()
     local t = kit.start([[app:stream("/*any", function(req) return "c" end)]], flags())
     local c = t:connect("/x%22,%22client%22:%22liar")

@@ -36,6 +36,23 @@ describe("the units", function()
     end
   end)
 
+  it("are read with the drop-in that HTTPS needs, and the server takes what that says", function()
+    local units = folder .. "/lib/systemd/system"
+    local drop_in = markdown.read("doc/tls.md").block("ini").text
+    assert.equal(0, (process.run({ "mkdir", units .. "/sluice@news.service.d" })))
+    process.write_file(units .. "/sluice@news.service.d/override.conf", drop_in)
+    local code, output = analyze(("verify --man=no %s/sluice@news.service"):format(units))
+    process.remove_dir(units .. "/sluice@news.service.d")
+    assert.equal(0, code, output)
+    assert.is_nil(output:match("[^\n]*sluice[^\n]*"))
+    local said = 0
+    for name, value in drop_in:gmatch("(SLUICE_[%w_]+)=(%S+)") do
+      said = said + 1
+      assert.same({}, require("sluice.live.variables").warnings(name .. "=" .. value .. "\0"))
+    end
+    assert.equal(4, said)
+  end)
+
   it("start the command that is installed beside them", function()
     local text = process.read_file(folder .. "/lib/systemd/system/sluice@.service")
     assert.truthy(text:find(("\nExecStart=%s/bin/sluice run --no-watch "):format(folder), 1, true))

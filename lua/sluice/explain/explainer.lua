@@ -5,6 +5,7 @@ local arrays = require("sluice.base.arrays")
 local channel = require("sluice.explain.channel")
 local client = require("sluice.explain.client")
 local core = require("sluice.core")
+local failure = require("sluice.base.failure")
 local json = require("sluice.json")
 local words = require("sluice.explain.words")
 
@@ -78,16 +79,19 @@ function Explainer:told(ticket, lines)
   self.asked[ticket], self.count = nil, self.count - 1
   sort(question.told.recorded)
   question.told.since = later(question.told.since, self.runtime.recorder:since())
-  question.done(question.told)
+  local good, problem = failure.try(question.done, question.told)
+  if good then return end
+  self.runtime:report(nil, problem, "explain") -- a mistake in Sluice: who asked is answered
+  question.fail()
 end
 
 -- Ask all threads; the answer comes in another turn, in `told` if another question began that.
-local function ask(self, told, done, ...)
+local function ask(self, told, done, fail, ...)
   if self.count >= ASKED_MOST then return nil, "too many questions at a time", "EBUSY" end
   local ticket, left, code = self.runtime.server:ask_threads(...)
   if not ticket then return nil, left, code end
   self.count = self.count + 1
-  self.asked[ticket] = { left = left, done = done, told = told or { subscriptions = {},
+  self.asked[ticket] = { left = left, done = done, fail = fail, told = told or { subscriptions = {},
     channels = {}, recorded = {}, seen = {}, stream = nil, since = nil } }
   return true
 end
@@ -105,7 +109,7 @@ end
 
 -- By its id, or as the only one with that user, address or path: then what was noted of the client
 -- itself is asked for, too, since a line about a reset names no address.
-function KINDS.client(self, id, done)
+function KINDS.client(self, id, done, fail)
   local server = self.runtime.server
   local open = server:is_open(id) and { id } or server:clients_with(id)
   local one = #open == 1 and open[1] or nil
@@ -114,22 +118,22 @@ function KINDS.client(self, id, done)
   end
   return ask(self, nil, function(told)
     local found = one or #open == 0 and last_client(told)
-    if found and found ~= id and ask(self, told, explain, nil, nil, found) then return end
+    if found and found ~= id and ask(self, told, explain, fail, nil, nil, found) then return end
     explain(told)
-  end, one, nil, id)
+  end, fail, one, nil, id)
 end
 
-function KINDS.channel(self, name, done)
+function KINDS.channel(self, name, done, fail)
   local good, message = core.check_channel(name)
   if not good then return nil, ("'%s': %s"):format(name, message), "ECHANNEL" end
-  return ask(self, nil, function(told) done(channel.explain(self.runtime, name, told)) end, nil,
-    name, name, "channel")
+  return ask(self, nil, function(told) done(channel.explain(self.runtime, name, told)) end, fail,
+    nil, name, name, "channel")
 end
 
-function KINDS.reset(self, id, done)
+function KINDS.reset(self, id, done, fail)
   return ask(self, nil, function(told)
     done(client.explain_reset(self.runtime, id, told))
-  end, nil, nil, id)
+  end, fail, nil, nil, id)
 end
 
 Explainer.KINDS = arrays.mark({ "client", "channel", "reset" })
@@ -139,9 +143,10 @@ Explainer.KINDS = arrays.mark({ "client", "channel", "reset" })
 -- @tparam string id
 -- @tparam function done called with the answer, in another turn: { subject, found, because,
 --   timeline, since, and facts }
+-- @tparam function fail called instead when that went wrong, which the log has
 -- @treturn boolean|nil true, or nil, message, code
-function Explainer:explain(kind, id, done)
-  return KINDS[kind](self, id, done)
+function Explainer:explain(kind, id, done, fail)
+  return KINDS[kind](self, id, done, fail)
 end
 
 return explainer

@@ -17,6 +17,8 @@ local warnings = require("sluice.live.warnings")
 
 local swap = {}
 
+local WARNINGS_MOST = 20 -- that the log gets of one generation
+
 -- One number per route name, the same in all generations.
 local function id_of(self, name)
   if not self.ids[name] then
@@ -44,8 +46,14 @@ end
 -- @tparam sluice.Generation generation
 -- @treturn {string,...}
 function swap.warnings_of(self, generation)
-  generation.found = self.is_served and warnings.of(generation) or generation.warnings
-  return generation.found
+  local found = self.is_served and warnings.of(generation) or generation.warnings
+  local more = #found - WARNINGS_MOST
+  if more > 0 then
+    found = table.move(found, 1, WARNINGS_MOST, 1, {})
+    found[WARNINGS_MOST + 1] = ("%d warnings more: sluice check prints all"):format(more)
+  end
+  generation.found = found
+  return found
 end
 
 --- Do everything that can fail before a generation goes live; changes nothing.

@@ -79,6 +79,8 @@ local function get_explain(runtime, id, raw)
     if values[kind] and values[kind] ~= "" then
       local ok, message, code = runtime.explainer:explain(kind, values[kind], function(told)
         answer(runtime, id, 200, told)
+      end, function()
+        refuse(runtime, id, 500, "EINTERNAL", "it cannot be explained: see the log")
       end)
       if not ok then refuse(runtime, id, codes.status(code), code, message) end
       return
