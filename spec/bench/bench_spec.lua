@@ -4,15 +4,17 @@
 local browser = require("spec" .. ".support.browser") -- one row needs it: without it the others run
 local cjson = require("cjson")
 local process = require("spec.support.process")
+local target = require("spec.bench.target")
 
 local ROWS = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN",
-  "RESUME", "TLS", "TLSIDLE",
+  "RESUME", "TLS", "TLSIDLE", "H2", "H2IDLE",
   "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
   "BROAD", "CORE", "OPEN", "SHOWCASE", "TOOL" }
+if target.has_nginx() then ROWS[#ROWS + 1] = "SHAKE" end
 if browser.installed() then ROWS[#ROWS + 1] = "PAGE" end
 -- What takes longest is run at full size only.
 local LONG = { T4 = true, T9 = true, T17 = true, T19 = true, T21 = true, SPIN = true, FILTER = true, SLOW = true,
-  BROAD = true, CORE = true, OPEN = true, TOOL = true }
+  BROAD = true, CORE = true, OPEN = true, TOOL = true, SHAKE = true }
 
 local function wanted()
   local list = {}

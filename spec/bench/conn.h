@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "frames.h"
 #include "tally.h"
 #include "track.h"
 
@@ -39,8 +40,9 @@ struct conn {
     uint32_t crc;
     char *head;
     size_t head_n;
-    uint64_t wanted;     /* events of this connection until it is done */
-    struct track *track; /* NULL: checksum only */
+    struct frames frames; /* of HTTP/2 */
+    uint64_t wanted;      /* events of this connection until it is done */
+    struct track *track;  /* NULL: checksum only */
 };
 
 /* Start reading a new response. */

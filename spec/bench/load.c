@@ -46,7 +46,7 @@ static const char USAGE[] =
     "  [--mode honest|slow|stalled] [--slow BYTES/S] [--rcvbuf BYTES] [--parse PERCENT]\n"
     "  [--rate CONNECTS/S] [--head BYTES] [--last-event-id ID] [--until EVENTS] "
     "[--hold]\n"
-    "  [--gap MS] [--source N] [--rounds] [--tls] [--seconds S]\n";
+    "  [--gap MS] [--source N] [--rounds] [--tls] [--h2] [--seconds S]\n";
 
 /* ---- Tallies ------------------------------------------------------------------------ */
 
@@ -280,16 +280,13 @@ static enum swarm_mode read_mode(const char *name) {
 }
 
 static const struct option OPTIONS[] = {
-    {"port", 1, 0, 'p'},      {"host", 1, 0, 'H'},
-    {"path", 1, 0, 'u'},      {"streams", 1, 0, 'n'},
-    {"processes", 1, 0, 'P'}, {"mode", 1, 0, 'm'},
-    {"slow", 1, 0, 'b'},      {"rcvbuf", 1, 0, 'r'},
-    {"parse", 1, 0, 'f'},     {"rate", 1, 0, 'R'},
-    {"head", 1, 0, 'h'},      {"last-event-id", 1, 0, 'l'},
-    {"until", 1, 0, 'U'},     {"hold", 0, 0, 'o'},
-    {"gap", 1, 0, 'g'},       {"source", 1, 0, 's'},
-    {"rounds", 0, 0, 'q'},    {"tls", 0, 0, 'S'},
-    {"seconds", 1, 0, 't'},   {0, 0, 0, 0}};
+    {"port", 1, 0, 'p'},    {"host", 1, 0, 'H'},      {"path", 1, 0, 'u'},
+    {"streams", 1, 0, 'n'}, {"processes", 1, 0, 'P'}, {"mode", 1, 0, 'm'},
+    {"slow", 1, 0, 'b'},    {"rcvbuf", 1, 0, 'r'},    {"parse", 1, 0, 'f'},
+    {"rate", 1, 0, 'R'},    {"head", 1, 0, 'h'},      {"last-event-id", 1, 0, 'l'},
+    {"until", 1, 0, 'U'},   {"hold", 0, 0, 'o'},      {"gap", 1, 0, 'g'},
+    {"source", 1, 0, 's'},  {"rounds", 0, 0, 'q'},    {"tls", 0, 0, 'S'},
+    {"h2", 0, 0, '2'},      {"seconds", 1, 0, 't'},   {0, 0, 0, 0}};
 
 static void read_option(struct load *l, int which, const char *text) {
     struct swarm_options *o = &l->o;
@@ -316,6 +313,7 @@ static void read_option(struct load *l, int which, const char *text) {
     case 's': o->source = number; break;
     case 'q': o->rounds = true; break;
     case 'S': o->secure = true; break;
+    case '2': o->secure = o->frames = true; break;
     case 't': l->seconds = number; break;
     default: usage();
     }

@@ -13,7 +13,8 @@
 local root = arg[0]:match("^(.*)/spec/bench/run%.lua$") or "."
 local lfs = require("lfs")
 assert(lfs.chdir(root))
-package.path = "./?.lua;" .. package.path
+package.path = "./?.lua;./lua/?.lua;./lua/?/init.lua;" .. package.path
+package.cpath = "./build/plain/?.so;" .. package.cpath
 
 local cjson = require("cjson")
 local socket = require("socket")
@@ -25,12 +26,12 @@ local GROUPS = { "fanout", "latency", "script", "memory", "connect", "reload", "
   "compression", "pages", "published", "tls", "showcase", "tool" }
 local ORDER = { "T1", "T2", "T3", "T4", "T5", "T6", "INFLIGHT", "T7", "JSON", "T9", "T14", "T15", "T16", "T19",
   "T21", "SPIN",
-  "RESUME", "TLS", "TLSIDLE",
+  "RESUME", "TLS", "TLSIDLE", "H2", "H2IDLE", "SHAKE",
   "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
   "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE", "TOOL" }
 -- A smoke run leaves out what only takes time.
 local QUICK = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN",
-  "RESUME", "TLS", "TLSIDLE",
+  "RESUME", "TLS", "TLSIDLE", "H2", "H2IDLE", "SHAKE",
   "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
   "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE", "TOOL" }
 

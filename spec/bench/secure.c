@@ -37,6 +37,11 @@ void secure_start(const char *certificate, const char *key) {
         fail("TLS certificate");
 }
 
+void secure_want_h2(void) {
+    if (SSL_CTX_set_alpn_protos(context, (const unsigned char *)"\2h2", 3) != 0)
+        fail("ALPN");
+}
+
 static bool go_on(SSL *s, int fd, int result) {
     const int why = SSL_get_error(s, result);
     if (why != SSL_ERROR_WANT_READ && why != SSL_ERROR_WANT_WRITE) return false;

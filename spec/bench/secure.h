@@ -8,6 +8,7 @@
 
 /* The side that has a certificate, or with NULL the other, which trusts any. Ends the program on failure. */
 void secure_start(const char *certificate, const char *key);
+void secure_want_h2(void); /* from now on handshakes ask for HTTP/2 (ALPN) */
 
 /* A handshake on a socket, to its end, however long that takes. The peer has to have begun, or to be
  * answering. False: it failed. */

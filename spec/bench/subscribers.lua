@@ -22,7 +22,7 @@ function subscribers.start(bench, target, o)
     "last-event-id" } do
     if o[name] then table.move({ "--" .. name, o[name] }, 1, 2, #words + 1, words) end
   end
-  if target.tls_port then words[#words + 1] = "--tls" end
+  if target.tls_port then words[#words + 1] = target.h2 and "--h2" or "--tls" end
   for _, name in ipairs { "rounds", "hold" } do
     if o[name] then words[#words + 1] = "--" .. name end
   end

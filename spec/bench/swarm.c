@@ -126,6 +126,7 @@ static size_t write_request(struct swarm *s, struct conn *c, char *into) {
     const struct swarm_options *o = s->o;
     char path[512];
     write_path(path, sizeof path, o->path, o->first + (uint32_t)(c - s->conns));
+    if (o->frames) return frames_open(into, path);
     const char *id =
         c->track && c->track->last_id[0] ? c->track->last_id : o->last_event_id;
     int n = snprintf(
@@ -162,6 +163,7 @@ static void on_connected(struct swarm *s, struct conn *c) {
     s->under_way--;
     s->t->connects++;
     conn_begin(c, clock_ns());
+    frames_begin(&c->frames);
     if (s->o->until > 0 && c->track) c->wanted = c->track->events + (uint64_t)s->o->until;
     const bool reads = s->o->mode == SWARM_HONEST;
     watch(s, c, EPOLL_CTL_MOD, reads ? EPOLLIN : 0); /* errors are always told */
@@ -197,6 +199,30 @@ static bool has_enough(struct swarm *s, struct conn *c) {
     return s->o->until == 0 || (c->track && c->track->events >= c->wanted);
 }
 
+/* A connection that reads HTTP/2. */
+struct reading {
+    struct swarm *s;
+    struct conn *c;
+    uint64_t now;
+};
+
+static bool take_text(void *owner, const char *p, size_t n) {
+    const struct reading *r = owner;
+    return conn_feed(r->c, r->s->t, p, n, r->now);
+}
+
+static bool answer(void *owner, const char *p, size_t n) {
+    const struct reading *r = owner;
+    return secure_send(r->c->fd, p, n) == (ssize_t)n;
+}
+
+static bool feed(struct swarm *s, struct conn *c, size_t n, uint64_t now) {
+    if (!s->o->frames) return conn_feed(c, s->t, s->buffer, n, now);
+    struct reading r = {s, c, now};
+    const struct frames_out out = {&r, take_text, answer};
+    return frames_feed(&c->frames, &out, s->buffer, n);
+}
+
 /* Read once, up to 'max' bytes. */
 static void read_conn(struct swarm *s, struct conn *c, size_t max) {
     const ssize_t n = s->o->secure ? secure_recv(c->fd, s->buffer, max)
@@ -210,7 +236,7 @@ static void read_conn(struct swarm *s, struct conn *c, size_t max) {
     s->t->reads++;
     s->t->bytes += (uint64_t)n;
     if (c->ready) note_gap(s, c, now);
-    if (!conn_feed(c, s->t, s->buffer, (size_t)n, now)) {
+    if (!feed(s, c, (size_t)n, now)) {
         reopen(s, c);
         return;
     }
@@ -313,6 +339,7 @@ static void free_conns(struct conn *conns, uint32_t count) {
 void swarm_run(const struct swarm_options *o, struct tally *t) {
     struct swarm s = {.o = o, .t = t, .began_ns = clock_ns()};
     if (o->secure) secure_start(NULL, NULL);
+    if (o->frames) secure_want_h2();
     s.conns = make_conns(o, t);
     s.queue = calloc(o->streams, sizeof *s.queue);
     s.buffer = malloc(READ_BYTES);

@@ -28,6 +28,7 @@ struct swarm_options {
     bool hold;       /* streams that are done stay open */
     bool rounds;     /* keep the rounds of the tally */
     bool secure;     /* over TLS */
+    bool frames;     /* ... and HTTP/2, a connection each */
     enum swarm_mode mode;
 };
 

@@ -103,6 +103,65 @@ function target.sluice_tls(dir, io_threads)
   return self
 end
 
+--- ... which speak HTTP/2, a connection each.
+function target.sluice_h2(dir, io_threads)
+  local self = target.sluice_tls(dir, io_threads)
+  self.h2 = true
+  return self
+end
+
+-- The words that start it. nchan wants the folders that are compiled in, whatever its configuration says: what is
+-- only unpacked sees its own in their place.
+local function nchan_words(nginx, home)
+  local words = { nginx, "-p", home .. "/", "-c", home .. "/nginx.conf" }
+  local own = nginx:match("^(build/[^/]+)/")
+  if not own or lfs.attributes("/var/lib/nginx", "mode") then return words end
+  return { "unshare", "-rm", "sh", "-c", 'mount --bind "$0/var/lib" /var/lib && exec "$@"', own, table.unpack(words) }
+end
+
+--- Whether there is an nginx, with nchan or without.
+function target.has_nginx() return first_file({ NCHAN[1][1], NCHAN[2][1] }) ~= nil end
+
+--- An nginx that answers over TLS, with the same certificate.
+function target.nginx_tls(dir)
+  local port = program.free_port()
+  local certificate, key = pair(dir)
+  local home = ("%s/%s/nginx-%d"):format(lfs.currentdir(), dir, port)
+  assert(lfs.mkdir(home))
+  local function full(path) return lfs.currentdir() .. "/" .. path end
+  local to = assert(io.open(home .. "/nginx.conf", "w"))
+  local text = ([[
+daemon off;
+user root;
+worker_processes 1;
+pid "@HOME@/nginx.pid";
+error_log "@HOME@/nginx.err" error;
+events { }
+http {
+  access_log off;
+  client_body_temp_path "@HOME@/body";
+  proxy_temp_path "@HOME@/proxy";
+  fastcgi_temp_path "@HOME@/fastcgi";
+  uwsgi_temp_path "@HOME@/uwsgi";
+  scgi_temp_path "@HOME@/scgi";
+  server {
+    listen 127.0.0.1:@PORT@ ssl backlog=4096;
+    ssl_certificate "@CERT@";
+    ssl_certificate_key "@KEY@";
+    ssl_protocols TLSv1.2 TLSv1.3;
+    ssl_session_cache shared:SSL:4m;
+    location / { return 204; }
+  }
+}
+]]):gsub("@(%u+)@", { HOME = home, PORT = tostring(port), CERT = full(certificate), KEY = full(key) })
+  to:write(text)
+  to:close()
+  local self = new("nginx", dir, port, { name = "nginx", cpu = 0,
+    words = nchan_words(first_file({ NCHAN[1][1], NCHAN[2][1] }), home) })
+  self.tls_port = port
+  return wait_until_it_listens(self)
+end
+
 --- The same through a ring.
 function target.ring(dir, io_threads) return target.sluice(dir, io_threads, false, nil, true) end
 
@@ -130,15 +189,6 @@ local function find_nchan()
   for _, row in ipairs(NCHAN) do
     if first_file({ row[1] }) and first_file({ row[2] }) then return row[1], row[2] end
   end
-end
-
--- The words that start it. nchan wants the folders that are compiled in, whatever its configuration says: what is
--- only unpacked sees its own in their place.
-local function nchan_words(nginx, home)
-  local words = { nginx, "-p", home .. "/", "-c", home .. "/nginx.conf" }
-  local own = nginx:match("^(build/[^/]+)/")
-  if not own or lfs.attributes("/var/lib/nginx", "mode") then return words end
-  return { "unshare", "-rm", "sh", "-c", 'mount --bind "$0/var/lib" /var/lib && exec "$@"', own, table.unpack(words) }
 end
 
 --- Whether nginx with nchan is here.

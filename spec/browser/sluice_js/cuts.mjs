@@ -1,5 +1,5 @@
 // Readers whose connections are cut anywhere, again and again, while numbers are published:
-//   node cuts.mjs <file of connect> <url> <readers> <cuts of each> <seed> <speed of waits> -> { cuts, wrong }
+//   node cuts.mjs <file of connect> <url> <readers> <cuts of each> <seed> <speed of waits> -> { cuts, left, wrong }
 // The proxy in between cuts after a random number of bytes, and sometimes only falls silent: a
 // checker of its own compares what each reader was given with 1, 2, 3 …
 import { connect as dial, createServer } from "node:net";
@@ -26,14 +26,15 @@ const proxy = createServer((client) => {
   const end = () => { client.destroy(); server.destroy(); };
   client.on("error", end).on("close", end);
   server.on("error", end).on("close", end);
-  client.once("data", (head) => {
-    const reader = /reader=(\d+)/.exec(head)?.[1], cut = left.get(reader);
-    if (!cut) return;
+  client.on("data", (bytes) => {
+    server.write(bytes);
+    // a reader that polls may use a connection that another one has opened
+    const reader = /reader=(\d+)/.exec(bytes)?.[1], cut = left.get(reader);
+    if (!cut || room < Infinity) return;
     left.set(reader, cut - 1);
     room = random(4) ? 400 + random(900) : random(400); // most behind the head
     deaf = random(20) === 0;
   });
-  client.on("data", (bytes) => server.write(bytes));
   server.on("data", (bytes) => {
     if (room === 0) return;
     client.write(bytes.subarray(0, room));
@@ -68,5 +69,5 @@ const wrong = all.flatMap(({ seen, resets }, i) => {
   return at < 0 && seen.length === n && !resets.length ? [] : [{ reader: i, at, near: seen.slice(Math.max(at, 2) - 2, at + 3),
     last: seen.at(-1), n, resets }];
 });
-console.log(JSON.stringify({ cuts: made, wrong }));
+console.log(JSON.stringify({ cuts: made, left: [...left.values()].reduce((a, b) => a + b), wrong }));
 process.exit(0);
