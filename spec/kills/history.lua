@@ -30,7 +30,8 @@ local function on_ask(ops, at, f)
   op.asks = op.asks + 1
 end
 
---- result: "ok", "no", "unknown"; once "ok", it stays.
+--- result: "ok", "no", "unknown"; once "ok", it stays. That one attempt was refused says nothing of an earlier
+--- one without an answer.
 function history.publishers(text)
   local ops = {}
   for line in text:gmatch("[^\n]+") do
@@ -41,8 +42,9 @@ function history.publishers(text)
     else
       if what == "no" then op.refused = op.refused + 1 end
       if what == "ok" then op.ids[#op.ids + 1] = f[4] end
+      if what == "unknown" then op.open = true end
       if op.result ~= "ok" then
-        op.answered, op.result, op.id = at, what, f[4]
+        op.answered, op.result, op.id = at, what == "no" and op.open and "unknown" or what, f[4]
         op.from = (op.asks == 1 or f[5] == "duplicate") and op.begun or op.asked
       end
     end

@@ -321,12 +321,19 @@ local function allowed(self, name)
   return keys
 end
 
+local function listed(tokens)
+  local list = {}
+  for token in pairs(tokens) do list[#list + 1] = token end
+  table.sort(list)
+  return table.concat(list, " or ")
+end
+
 local function judge_values(self, reader, name, keys)
   local have = reader.values[name] or {}
   for key, tokens in pairs(keys) do
     local token = have[key] or "none"
     if not tokens[token] then
-      self:find("gap", "subscriber %d ends with %s as %s of %s", reader.index, token, key, name)
+      self:find("gap", "subscriber %d ends with %s as %s of %s, not %s", reader.index, token, key, name, listed(tokens))
     end
     local other = self.final[name .. key]
     if other and other ~= token then

@@ -96,6 +96,14 @@ describe("the judge", function()
     assert.equal(2, found.seen.restart)
   end)
 
+  it("knows that what was refused once may come of an attempt that was not answered", function()
+    local refused = "51.1\tno\t1.1-4\tESTORE\n"
+    local open = swapped(PUBLISHED, ok(51.1, "1.1-4", 103, true), refused)
+    assert.same({}, judged(parts(), nil, open).list)
+    local no = swapped(open, "6.0\tunknown\t1.1-4\n", "6.0\tno\t1.1-4\tESTORE\n")
+    finds("phantom", parts(), nil, no)
+  end)
+
   it("finds an acknowledged event that nobody gets", function()
     finds("lost", lie { first = "" }, lie { first = "" })
     finds("lost", lie { fifth = "" }, lie { fifth = "" }) -- the last one
