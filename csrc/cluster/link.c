@@ -335,7 +335,7 @@ static const struct wire_calls CALLS = {on_opened, on_reply, on_closed};
 /* ---- Public ------------------------------------------------------------------------------- */
 
 static const char *copy(const char *text) {
-    return text ? mem_strndup(text, strlen(text)) : NULL;
+    return text && *text ? mem_strndup(text, strlen(text)) : NULL;
 }
 
 int link_new(struct link **out, struct loop *loop, const struct link_options *o,

@@ -23,7 +23,7 @@ struct link;
 
 enum link_lane { LINK_SCRIPTS, LINK_FEED, LINK_LANES };
 
-struct link_options {
+struct link_options { /* an empty text is none */
     const char *host; /* or */
     uint16_t port;
     const char *path; /* ... of a Unix socket */

@@ -32,12 +32,26 @@ local function add_peer(peer)
   return peer
 end
 
+-- Turns of some links and of all that stands in between, until something is so.
+local function turns(some, so, seconds, what)
+  return deadline.eventually(function()
+    for _ = 1, 50 do
+      for name, link in pairs(some) do
+        for _, e in ipairs(link:step(#peers > 0 and 1 or 20)) do
+          local found = so(e, name)
+          if found then return found end
+        end
+      end
+      for _, peer in ipairs(peers) do peer:step() end
+    end
+  end, seconds, what)
+end
+
 -- Until something happens that is called so: that, and all that happened.
 local function wait_for(link, what, seconds)
   local seen = {}
-  local found = deadline.eventually(function()
-    for _, e in ipairs(link:step(#peers > 0 and 1 or 50)) do seen[#seen + 1] = e end
-    for _, peer in ipairs(peers) do peer:step() end
+  local found = turns({ link }, function(one)
+    seen[#seen + 1] = one
     for _, e in ipairs(seen) do
       if e[1] == what then return e end
       if e[1] == "down" then deadline.give_up(e[2]) end
@@ -65,9 +79,8 @@ local function works(link)
   assert.is_true(link:send("scripts", 7, resp.command("PING", "hello")))
   assert.is_true(link:send("feed", 8, resp.command("XREAD", "BLOCK", 1, "STREAMS", "none", "0-0"), 1))
   local got = {}
-  deadline.eventually(function()
-    for _, e in ipairs(link:step(20)) do got[#got + 1] = e end
-    for _, peer in ipairs(peers) do peer:step() end
+  turns({ link }, function(e)
+    got[#got + 1] = e
     return #got == 2
   end, 10, "both answers")
   table.sort(got, function(a, b) return a[3] < b[3] end)
@@ -298,6 +311,12 @@ describe("a link to Redis", function()
       works((up(options)))
     end)
 
+    it("comes up far away", function()
+      local proxy, options = to_proxy()
+      proxy.delay = 0.1
+      works((up(options)))
+    end)
+
     it("goes down wherever it is cut, and up again", function()
       local whole, options = to_proxy()
       up(options)
@@ -334,14 +353,9 @@ describe("a link to Redis", function()
       a:dial()
       b:dial()
       local why = {}
-      deadline.eventually(function()
-        for name, link in pairs { a = a, b = b, c = c } do
-          for _, e in ipairs(link:step(5)) do
-            assert.same({ "down", false }, { e[1], e[3] })
-            why[name] = e[2]:match(": (.*)$")
-          end
-        end
-        for _, peer in ipairs(peers) do peer:step() end
+      turns({ a = a, b = b, c = c }, function(e, name)
+        assert.same({ "down", false }, { e[1], e[3] })
+        why[name] = e[2]:match(": (.*)$")
         return why.a and why.b and why.c
       end, 15, "all are down")
       assert.same({ a = "no connection within 2 s", b = "no answer within 3 s", c = "no answer within 3 s" }, why)
@@ -388,12 +402,7 @@ describe("a link to Redis", function()
           local fake = liar(nth, bytes)
           local link = open { host = "127.0.0.1", port = fake.port }
           link:dial()
-          local e = deadline.eventually(function()
-            local got
-            for _, one in ipairs(link:step(1)) do got = one[1] ~= "warn" and one or got end
-            fake:step()
-            return got
-          end, 10, "up or down")
+          local e = turns({ link }, function(one) return one[1] ~= "warn" and one end, 10, "up or down")
           -- what it can do without may be anything; nothing else lets it come up
           if nth ~= 3 then assert.equal("down", e[1], nth .. " " .. bytes) end
           link:shut()

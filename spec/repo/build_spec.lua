@@ -52,6 +52,19 @@ describe("make", function()
     assert.truthy(output:find("\n2 passed, 0 failed", 1, true), output)
   end)
 
+  it("builds a module without hiredis, which says so where a cluster is asked for", function()
+    local folder = ("build/no-hiredis-%d"):format(os.time())
+    finally(function() os.execute("rm -rf " .. folder) end)
+    assert(os.execute(("mkdir -p %s && cp -a build/plain/obj %s"):gsub("%%s", folder)))
+    make(("HIREDIS=no CI=1 B=%s core"):format(folder))
+    local _, needs = process.run { "readelf", "-dW", folder .. "/sluice/core.so" }
+    assert.falsy(needs:find("hiredis", 1, true), needs)
+    local code, output = process.run(("env SLUICE_BUILD=%s build/bin/sluice run examples/chat/app.lua " ..
+      "--cluster redis://r --cluster-name x"):format(folder))
+    assert.equal(2, code, output)
+    assert.truthy(output:find("--cluster: Sluice was built without hiredis (libhiredis-dev)", 1, true), output)
+  end)
+
   it("installs a module and a command that run from there", function()
     local folder = process.temp_dir()
     finally(function() process.remove_dir(folder) end)

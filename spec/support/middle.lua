@@ -3,6 +3,7 @@
 ---   m.cut = { up = n } or { down = n }      after so many bytes of that direction both ends are closed
 ---   m.hole = true                           takes connections and bytes, and passes nothing on
 ---   m.one_by_one = true                     each byte in a segment of its own
+---   m.delay = seconds                       all of it comes so much later
 ---   local m = middle.fake(answer)           a server: answer(words, connection) -> bytes, or nil to close
 ---   local m = middle.deaf()                 a port that takes no connection
 ---   m:step(), m:shut()
@@ -63,7 +64,7 @@ function Middle:accept()
   if not client then return end
   client:settimeout(0)
   client:setoption("tcp-nodelay", true)
-  local conn = { client = client, text = "", up = "", down = "" }
+  local conn = { client = client, text = "", up = "", down = "", late = { up = {}, down = {} } }
   if self.to then
     conn.server = assert(socket.connect("127.0.0.1", self.to))
     conn.server:settimeout(0)
@@ -84,6 +85,15 @@ local function write(s, data)
   return data:sub((last or part or 0) + 1)
 end
 
+-- What is due of what has come, now and before.
+function Middle:due(late, data)
+  if not self.delay then return data end
+  if data ~= "" then late[#late + 1] = { socket.gettime() + self.delay, data } end
+  data = ""
+  while late[1] and late[1][1] <= socket.gettime() do data = data .. table.remove(late, 1)[2] end
+  return data
+end
+
 -- False: the connection is over.
 function Middle:move(conn, way)
   local from, to = conn.client, conn.server
@@ -94,6 +104,7 @@ function Middle:move(conn, way)
   end
   local data = read(from)
   if not data then return false end
+  data = self:due(conn.late[way], data)
   if data == "" or self.hole then return true end
   local limit = self.cut and self.cut[way]
   local over = limit and self.moved[way] + #data >= limit
