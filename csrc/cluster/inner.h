@@ -62,9 +62,8 @@ void warm_ask(struct machine *m); /* loads that are wanted, as far as there is r
 void warm_loaded(struct machine *m, const struct machine_sent *sent,
                  const struct cluster_reply *reply);
 void warm_again(struct machine *m, struct warm *w, bool lost); /* load it anew */
-void warm_all_again(struct machine *m); /* behind a hole: and show all at one moment */
+void warm_all_again(struct machine *m); /* all of them, which are shown at one moment */
 void warm_broken(struct machine *m);    /* what was asked is not answered any more */
-void warm_cut(struct machine *m);       /* another epoch: what is not shown is void */
 void warm_show(struct machine *m);      /* what pos has reached */
 
 #endif

@@ -159,8 +159,8 @@ static uint64_t adopt(struct machine *m, const struct cluster_reply *r) {
     /* Who begins an epoch writes it above all that it knew: everybody is told by that. */
     recent_lose(&m->recent, base, !r->took && !BROKEN(611));
     publishes_lose(m, base);
-    warm_cut(m);
     m->ops->epoch(m->owner, base);
+    warm_all_again(m); /* which newest values a lost one has replaced is known to the server */
     return base;
 }
 

@@ -147,15 +147,6 @@ void warm_all_again(struct machine *m) {
     m->hold = 0;
 }
 
-void warm_cut(struct machine *m) {
-    m->era++;
-    again_all(m, &m->asked);
-    again_all(m, &m->held);
-    m->hold = 0;
-    for (struct map_node *at = NULL; (at = map_next(&m->warm, at));)
-        container_of(at, struct warm, node)->chained = false;
-}
-
 /* ---- Showing ---------------------------------------------------------------------------- */
 
 static void show(struct machine *m, struct warm *w, bool more) {

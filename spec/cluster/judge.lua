@@ -54,7 +54,8 @@ local function judge_events(world, client, channel, all, bad)
   if #all > 0 and not since and previous ~= #all and client.got[1] then add(bad, "silent loss") end
 end
 
---- Events that are gone: whoever had them, or could have waited for them, was told.
+--- Events that are gone: whoever had them, or could have waited for them, was told. Nobody can tell of those that
+--- a master that was alone has acknowledged, where writes need no replica, to a node that died before the others heard it.
 local function judge_lost(world, client, channel, here, bad)
   local mine, last_reset = {}, -1
   for _, one in ipairs(client.got) do
@@ -64,9 +65,9 @@ local function judge_lost(world, client, channel, here, bad)
   for id, publish in ipairs(world.publishes) do
     if publish.channel == channel and not here[id] then
       local awaited = publish.answered and not publish.code and not mine[id] and publish.stored > client.began
-      if awaited and last_reset < (publish.lost or 0) then
-        add(bad, world.min_replicas and "lost, untold" or "lost, untold, without min-replicas")
-      end
+      local told = last_reset >= (publish.lost or 0)
+      if awaited and not told and publish.forgotten then world.count.forgotten = (world.count.forgotten or 0) + 1
+      elseif awaited and not told then add(bad, "lost, untold") end
       if mine[id] and last_reset < mine[id] then add(bad, "phantom, untold") end
     end
   end

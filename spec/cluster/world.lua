@@ -13,6 +13,7 @@ streams.keep_fills(World)
 
 local CHANNELS = { "a", "b", "c" }
 local STEPS, NODES, CLIENTS = 1000, 3, 5
+local UNTOLD = 150 -- steps, in which a node that was cut off may not have told of what is lost
 local RULES = { "runid", "replid", "known", "fence", "carry" }
 
 -- How often each thing happens; what is not calm fails the server itself.
@@ -73,7 +74,7 @@ function World:reach(one) return self.alone and self.cut[one] and self.alone or 
 function World:on_stored(id, by)
   local publish = self.publishes[id]
   publish.stored = self.step
-  if by == self.alone then publish.lost = self.step end
+  if by == self.alone then publish.lost, publish.alone = self.step, true end
 end
 
 function World:on_answer(id, code)
@@ -110,7 +111,7 @@ local acts = {}
 
 function World:publish(one, channel)
   local id = #self.publishes + 1
-  self.publishes[id] = { channel = channel }
+  self.publishes[id] = { channel = channel, by = one }
   one:publish(channel, id)
 end
 
@@ -178,6 +179,10 @@ function acts.crash(self)
   local one = self:pick(self.nodes)
   if not one.up then return end
   for _, client in ipairs(self.clients) do if client.queue == one then client:leave_queue() end end
+  local tells = not self.alone and self.step > (self.healed or 0) + UNTOLD
+  for _, publish in ipairs(tells and {} or self.publishes) do
+    if publish.alone and publish.by == one then publish.forgotten = true end
+  end
   one:crash()
 end
 
@@ -235,7 +240,7 @@ end
 function acts.heal(self)
   local old = self.alone
   if not old then return end
-  self.alone, old.up = nil, false
+  self.alone, old.up, self.healed = nil, false, self.step
   for _, one in ipairs(self.nodes) do if one.up and one.server == old then one:break_off() end end
 end
 
