@@ -5,6 +5,7 @@
  * and a publish are whole numbers that Lua chose. */
 #include "base/mem.h"
 #include "base/planted.h"
+#include "base/rand.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
 #include "cluster/machine.h"
@@ -157,11 +158,25 @@ static void on_drop(void *owner, void *fill) {
     add_action(owner);
 }
 
+/* As lineage_read has it. */
+static void push_lineage(lua_State *L, const struct lineage *l) {
+    lua_pushliteral(L, "");
+    for (unsigned i = 0; i < l->n; i++) {
+        lua_pushfstring(L, "%s%s:%I", i > 0 ? "," : "", l->rows[i].epoch,
+                        (LUAI_UACINT)l->rows[i].base);
+        lua_concat(L, 2);
+    }
+    lua_setfield(L, -2, "lineage");
+}
+
 static void on_epoch(void *owner, uint64_t base) {
     const struct node *n = owner;
     lua_State *L = new_action(owner, "epoch");
     lx_set_integer(L, "base", base > INT64_MAX ? INT64_MAX : base);
     set_text(L, "epoch", n->machine.epoch);
+    lx_set_integer(L, "pos", n->machine.pos);
+    lx_set_integer(L, "mark", n->machine.mark);
+    push_lineage(L, &n->machine.lineage);
     add_action(owner);
 }
 
@@ -429,6 +444,12 @@ static int l_plant(lua_State *L) {
     return 0;
 }
 
+/* testing_cluster.seed(n): names are hashed in the same way in each run */
+static int l_seed(lua_State *L) {
+    rand_seed((uint64_t)luaL_checkinteger(L, 1));
+    return 0;
+}
+
 static int l_alive(lua_State *L) {
     lua_pushinteger(L, mem_live());
     return 1;
@@ -454,8 +475,11 @@ int luaopen_sluice_core_testing_cluster(lua_State *L) {
                                        {"counts", l_counts},
                                        {"close", l_close},
                                        {NULL, NULL}};
-    static const luaL_Reg functions[] = {
-        {"machine", l_machine}, {"plant", l_plant}, {"alive", l_alive}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"machine", l_machine},
+                                         {"plant", l_plant},
+                                         {"alive", l_alive},
+                                         {"seed", l_seed},
+                                         {NULL, NULL}};
     luaL_newmetatable(L, MACHINE);
     lua_pushcfunction(L, l_close);
     lua_setfield(L, -2, "__gc");

@@ -262,6 +262,71 @@ void chan_release_backlog(struct chan *c) {
     if (k->latest && k->latest->removals > 0) latest_forget_removals(k->latest);
 }
 
+/* ---- Of a cluster ------------------------------------------------------------------- */
+
+/* The newest frame goes: nobody has lost it who was not told. */
+static void take_newest(struct kept *k) {
+    struct frame *f = k->ring[--k->head & (k->cap - 1)];
+    k->ring_bytes -= f->text.n;
+    if (k->head >= k->history) k->history_bytes -= f->text.n;
+    else k->history = k->head;
+    frame_unref(f);
+}
+
+static bool loses_key(const struct latest *old, const struct latest *now) {
+    uint32_t i = old ? latest_after(old, 0) : 0;
+    for (; old && i < old->n; i = latest_next(old, i)) {
+        const struct frame *f = latest_at(old, i);
+        if (!f->remove && !latest_find(now, f->key, f->name, 0)) return true;
+    }
+    return false;
+}
+
+/* The values, and what came behind them; true: a key is gone. */
+static bool refill_latest(struct chan *c, const struct chan_fill *f) {
+    struct kept *k = chan_keep(c);
+    struct latest *old = k->latest;
+    if (c->kind == CHANNEL_LOG) return false;
+    k->latest = latest_new();
+    for (uint32_t i = 0; i < f->n_values; i++)
+        latest_put(k->latest, f->values[i], c->policy->max_keys);
+    bool loses = loses_key(old, k->latest);
+    latest_free(old);
+    return loses;
+}
+
+bool chan_refill(struct chan *c, const struct chan_fill *f) {
+    struct kept *k = chan_keep(c);
+    while (k->head > k->tail) take_newest(k);
+    c->known = true;
+    k->history = k->tail;
+    k->history_bytes = k->ring_bytes = 0;
+    k->last = 0;
+    k->marked = f->marked;
+    k->gone = c->kind == CHANNEL_STATE ? 0 : f->floor;
+    k->floor = 0;
+    raise_floor(c, f->floor, LOST_HISTORY);
+    for (uint32_t i = 0; i < f->n && c->kind != CHANNEL_STATE; i++) {
+        note_newest(k, f->frames[i]);
+        push(c, f->frames[i]);
+    }
+    bool loses = refill_latest(c, f);
+    if (f->last > k->last) k->last = f->last;
+    enforce(c, LOST_HISTORY);
+    return loses;
+}
+
+void chan_cut(struct chan *c, uint64_t base) {
+    if (c->kept == &nothing) return;
+    struct kept *k = chan_keep(c);
+    while (k->head > k->tail && chan_at(c, k->head - 1)->seq > base) take_newest(k);
+    if (k->last > base) k->last = base;
+    if (k->floor > base) k->floor = base;
+    if (k->gone > base) k->gone = base;
+}
+
+/* ---- Looking ------------------------------------------------------------------------ */
+
 uint64_t chan_after(const struct chan *c, uint64_t seq) {
     const struct kept *k = c->kept;
     if (k->last <= seq || k->head == k->tail) return k->head;

@@ -36,6 +36,7 @@ struct kept {
     uint64_t gone;       /* the highest number that ever left the ring */
     uint64_t unstored;   /* of a durable log: the store has nothing up to here */
     uint64_t last;       /* the newest number */
+    uint64_t marked;     /* of a cluster: readers below it may miss something */
     uint64_t expiring;   /* the newest with a ttl of its own; 0: none */
     int64_t last_ms;     /* when it was accepted */
     struct tally *tally; /* counts since the last report; NULL: none */
@@ -106,6 +107,22 @@ void chan_restore_event(struct chan *c, struct frame *f);
 
 /* One of its newest stored values (shares). It is no log. */
 void chan_restore_newest(struct chan *c, struct frame *f);
+
+/* A channel as it was loaded from elsewhere; borrowed. */
+struct chan_fill {
+    struct frame **frames; /* history: rising, at or below 'last' */
+    struct frame **values; /* the newest of each key and name: rising */
+    uint32_t n, n_values;
+    uint64_t floor; /* the highest number that is gone */
+    uint64_t last, marked;
+};
+
+/* Take that in place of what is there, which its subscribers have no turn for. True: a key is
+ * gone that was there. */
+bool chan_refill(struct chan *c, const struct chan_fill *f);
+
+/* Drop all events above a number: they are lost. The newest values too: they are refilled. */
+void chan_cut(struct chan *c, uint64_t base);
 
 /* Whether what leaves its ring can be had in pages (fan/history.h). */
 static inline bool chan_is_paged(const struct chan *c) {

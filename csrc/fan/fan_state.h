@@ -9,12 +9,14 @@
 #include "fan/coder.h"
 #include "fan/chans.h"
 #include "fan/latency.h"
+#include "fan/lineage.h"
 #include "fan/tick.h"
 #include "run/loop.h"
 
 struct stream;
 struct loss;
 struct fan_history;
+struct ended;
 
 enum fan_sent {
     FAN_SENT,    /* all of it is with the kernel */
@@ -41,6 +43,9 @@ struct fan_ops {
 struct fan {
     const struct loop *loop;      /* of the one thread: ASSERT_OWNER */
     char epoch[EPOCH_LENGTH + 1]; /* of all numbers here */
+    struct lineage lineage;       /* of a cluster: earlier epochs */
+    uint64_t marked;              /* ... number: what is below may miss something */
+    const struct ended *ended;    /* ... while another one begins (shared.c) */
     uint64_t head;                /* number: the newest event that came to this thread */
     const _Atomic uint64_t
         *log_head; /* number: the newest given; ids above are 'future' */

@@ -34,10 +34,15 @@ void seq_add_target(struct sequencer *q, struct mailbox *target) {
     q->targets[q->n++] = target;
 }
 
+static void raise_head(struct sequencer *q, uint64_t seq) {
+    if (seq > atomic_load_explicit(&q->head, memory_order_relaxed))
+        atomic_store_explicit(&q->head, seq, memory_order_release);
+}
+
 /* The head is stored before the pushes: an id that a client can have seen is never
  * taken for one of the future. */
 static void release(struct sequencer *q, struct frame *f) {
-    atomic_store_explicit(&q->head, f->seq, memory_order_release);
+    raise_head(q, f->seq);
     frame_refs_add(f, q->n);
     for (unsigned i = 0; i < q->n; i++)
         mailbox_post_event(q->targets[i], &f->posts[i].message, q->on_frame, f->patient);
@@ -131,6 +136,37 @@ void seq_wake(struct sequencer *q) {
 struct message *seq_post(struct sequencer *q, struct message **messages,
                          message_fn *deliver) {
     pthread_mutex_lock(&q->lock);
+    for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
+    struct message *own = own_take(q);
+    pthread_mutex_unlock(&q->lock);
+    return own;
+}
+
+/* ---- Of a cluster --------------------------------------------------------------------- */
+
+int seq_give(struct sequencer *q, struct frame *f, uint64_t seq, struct message **own) {
+    int err = E_BUSY;
+    pthread_mutex_lock(&q->lock);
+    if (all_have_room(q)) {
+        frame_number(f, q->epoch, seq);
+        release(q, f);
+        *own = own_take(q);
+        err = 0;
+    }
+    pthread_mutex_unlock(&q->lock);
+    return err;
+}
+
+void seq_know(struct sequencer *q, uint64_t seq) {
+    pthread_mutex_lock(&q->lock);
+    raise_head(q, seq);
+    pthread_mutex_unlock(&q->lock);
+}
+
+struct message *seq_epoch(struct sequencer *q, const char *epoch,
+                          struct message **messages, message_fn *deliver) {
+    pthread_mutex_lock(&q->lock);
+    snprintf(q->epoch, sizeof q->epoch, "%s", epoch);
     for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
     struct message *own = own_take(q);
     pthread_mutex_unlock(&q->lock);

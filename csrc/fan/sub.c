@@ -207,11 +207,23 @@ static enum reset_reason judge_floor(const struct fan *fan, const struct chan *c
     return restart ? RESET_RESTART : RESET_TRIMMED;
 }
 
+/* Of an earlier epoch of this cluster: what survived of it is behind 'place'. */
+static enum reset_reason judge_earlier(const struct fan *fan, const struct eventid *id,
+                                       uint64_t *place) {
+    uint64_t base;
+    if (!lineage_find(&fan->lineage, id->epoch, &base)) return RESET_EPOCH;
+    if (base < id->seq) *place = base;
+    return RESET_FAILOVER;
+}
+
 /* RESET_NONE: what came after the id is still here; else the reason of a reset. */
 static enum reset_reason judge(const struct fan *fan, const struct chan *c,
-                               const struct eventid *id) {
+                               const struct eventid *id, uint64_t *place) {
+    *place = id->seq;
     if (id->kind != EVENTID_GOOD) return RESET_UNKNOWN_ID;
-    if (strcmp(id->epoch, fan->epoch) != 0) return RESET_EPOCH;
+    if (strcmp(id->epoch, fan->epoch) != 0) return judge_earlier(fan, id, place);
+    uint64_t marked = fan->marked > c->kept->marked ? fan->marked : c->kept->marked;
+    if (id->seq < marked && !PLANTED(635)) return RESET_FAILOVER;
     uint64_t log_head = atomic_load_explicit(fan->log_head, memory_order_acquire);
     if (id->seq > (PLANTED(16) ? fan->head : log_head)) return RESET_FUTURE;
     return judge_floor(fan, c, id->seq);
@@ -233,7 +245,8 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
         sub_start_newcomer(sub, rewind);
         return RESET_NONE;
     }
-    enum reset_reason reason = judge(sub->stream->fan, c, id);
+    uint64_t place;
+    enum reset_reason reason = judge(sub->stream->fan, c, id, &place);
     bool reported = is_reported(c, reason);
     if (reason && (reported || c->kind != CHANNEL_STATE)) *whole = false;
     if (reported && !reason) {
@@ -242,6 +255,8 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
         sub_start_newcomer(sub, rewind);
         /* its client may have seen more than this thread */
         if (!reason && c->kind == CHANNEL_LOG && id->seq > sub->from) sub->from = id->seq;
+    } else if (reason == RESET_FAILOVER && place >= c->kept->floor) {
+        sub->from = place;
     } else if (c->kind == CHANNEL_KEYED && rewind == REWIND_LATEST) {
         start_snapshot(sub); /* the sync that ends the opening confirms it */
     } else {

@@ -54,8 +54,8 @@ local function judge_events(world, client, channel, all, bad)
   if #all > 0 and not since and previous ~= #all and client.got[1] then add(bad, "silent loss") end
 end
 
---- Events that are gone: whoever had them, or could have waited for them, was told. Nobody can tell of those that
---- a master that was alone has acknowledged, where writes need no replica, to a node that died before the others heard it.
+--- Events that are gone: whoever had them, or could have waited for them, was told. Nobody can tell of those that a
+--- master that was alone has acknowledged, where writes need no replica, to a node that died before it was heard.
 local function judge_lost(world, client, channel, here, bad)
   local mine, last_reset = {}, -1
   for _, one in ipairs(client.got) do

@@ -1,6 +1,7 @@
---- A node of a cluster (csrc/cluster/machine.h): drawn worlds with every fault of networks and servers
---- (world.lua), judged by what clients read and publishers were told (judge.lua), and by hand what these
---- worlds have no room for. SEEDS=10000 runs more of them, SEED=n repeats one.
+--- A node of a cluster (csrc/cluster/machine.h): drawn worlds with every fault of networks and servers (world.lua), with
+--- streams as small as can be and with those of csrc/fan, judged by what clients read and publishers were told
+--- (judge.lua); and by hand what these worlds have no room for. SEEDS=10000 runs more of them, SEED=n repeats one.
+local fans = require("spec.cluster.fans")
 local run = require("spec.cluster.run")
 local testing = require("sluice.core.testing_cluster")
 
@@ -19,7 +20,7 @@ end
 describe("a node in drawn worlds", function()
   it("loses nothing without a word, repeats nothing, stores nothing twice", function()
     local before = testing.alive()
-    local totals = hold(150, 10000)
+    local totals = hold(100, 10000)
     for _, name in ipairs { "holes", "epochs", "marks", "resent", "unknown", "cold" } do
       if not os.getenv("SEED") then assert.is_true(totals[name] > 0, name) end
     end
@@ -27,9 +28,15 @@ describe("a node in drawn worlds", function()
   end)
 
   it("tells of no loss while the server never fails", function()
-    local totals = hold(80, 1000, { calm = true })
+    local totals = hold(50, 1000, { calm = true })
     assert.equal(0, totals.epochs)
   end)
+end)
+
+describe("a node and its streams in drawn worlds", function()
+  it("lose nothing without a word, repeat nothing", function() hold(60, 5000, { streams = fans }) end)
+
+  it("tell of no loss while the server never fails", function() hold(40, 1000, { streams = fans, calm = true }) end)
 end)
 
 -- ---- By hand ----------------------------------------------------------------------------------

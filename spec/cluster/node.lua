@@ -1,7 +1,5 @@
 --- A node of a world: its machine (csrc/cluster), and what carries its calls and entries, which may break off,
 --- come late, or in pieces.
-local streams = require("spec.cluster.streams")
-
 local Node = {}
 Node.__index = Node
 
@@ -18,6 +16,7 @@ function Node:start()
   self.rings, self.streams, self.pending = {}, {}, {}
   self.machine = self.world.testing.machine(("slot%d.%d"):format(self.index, self.runs), self.world.random(1 << 30))
   self.server, self.calls, self.answers, self.fed, self.feed_at = nil, {}, {}, {}, nil
+  self.world.streams.start(self)
   self:clock()
 end
 
@@ -26,14 +25,20 @@ function Node:crash()
   self:lose_calls()
   for id in pairs(self.pending) do self.world:on_answer(id, "ETIMEOUT") end
   for client in pairs(self.streams) do client:cut() end
-  self.machine:close()
+  self:close()
   self.up, self.machine = false, nil
+end
+
+function Node:close()
+  self.machine:close()
+  self.world.streams.stop(self)
 end
 
 function Node:is_awake() return self.up and self.paused <= self.world.step end
 
 function Node:epoch() return (select(2, self.machine:look())) end
 function Node:pos() return (select(3, self.machine:look())) end
+function Node:known() return (select(4, self.machine:look())) end
 function Node:heard() return (select(5, self.machine:look())) end
 
 --- Whether a channel is here; if not it will be.
@@ -53,8 +58,6 @@ function Node:lose_calls()
 end
 
 local acts = {}
-for what, act in pairs(streams.rings) do acts[what] = act end
-
 function acts.dial(self) self.dials = true end
 
 function acts.hang_up(self)
@@ -74,7 +77,7 @@ end
 --- Do what it asked for, and send what there is to be sent.
 function Node:act()
   for _, action in ipairs(self.machine:take() or {}) do
-    local more = acts[action.what](self, action)
+    local more = (acts[action.what] or self.world.streams.rings[action.what])(self, action)
     if not more then
       for client in pairs(action.what ~= "call" and self.streams or {}) do client:pump() end
     end
@@ -153,6 +156,9 @@ function Node:read(n)
   end
 end
 
+--- Its threads do some of what they have to; all of it without a number.
+function Node:serve(most) self.world.streams.serve(self, most) end
+
 function Node:publish(channel, id)
   self.pending[id] = true
   self.machine:publish(channel, id)
@@ -164,7 +170,7 @@ function Node:cool(channel)
   for client in pairs(self.streams) do
     if client.at[channel] then return end
   end
-  self.rings[channel] = nil
+  self.world.streams.forget(self, channel)
   self.machine:cool(channel)
   self:act()
 end

@@ -1,5 +1,5 @@
---- What is planted into a node (csrc/cluster, behind PLANTED(n)), and which rules of the server are taken away:
---- the worlds must show each of them.
+--- What is planted into a node (csrc/cluster, behind PLANTED(n)) and its streams (csrc/fan/shared.c), and which rules of
+--- the server are taken away: the worlds must show each of them.
 local RULES = { "runid", "replid", "known", "fence", "carry" }
 
 return {
@@ -18,6 +18,11 @@ return {
   { 618, 18, "entries of a channel that is being loaded are dropped" },
   { 619, 7, "behind a hole each channel is shown when it is loaded" },
   { 620, 1224, "what was asked for before a hole passes for what is asked for behind it" },
+  streams = {
+    { 633, 2, "channels are filled one by one" },
+    { 635, 17, "a client that comes back below a mark is not told" },
+    { 636, 573, "the end of an epoch is told behind what is sent again" },
+  },
   rules = { runid = 1, replid = 10, fence = 45, carry = 154 },
   obvious = { plant = 600, without = RULES },
 }

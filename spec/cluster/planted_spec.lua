@@ -19,11 +19,15 @@ local function assert_shown(bug, seed, ...)
 end
 
 describe("the worlds of a cluster", function()
-  lazy_setup(function() planted.build("core/testing_cluster") end)
+  lazy_setup(function() planted.build("core/testing", "core/testing_cluster") end)
 
   it("find nothing when nothing is planted", function()
     local code, output = hunt(0, 1, FULL and 1000 or 20)
     assert.equal(0, code, output)
+    for _, bug in ipairs(bugs.streams) do
+      code, output = hunt(0, bug[2], bug[2], "streams")
+      assert.equal(0, code, output)
+    end
     for _, bug in ipairs(bugs) do
       code, output = hunt(0, bug[2], bug[2])
       assert.equal(0, code, output)
@@ -32,6 +36,10 @@ describe("the worlds of a cluster", function()
 
   for _, bug in ipairs(bugs) do
     it("find this one: " .. bug[3], function() assert_shown(bug[1], bug[2]) end)
+  end
+
+  for _, bug in ipairs(bugs.streams) do
+    it("find this one with real streams: " .. bug[3], function() assert_shown(bug[1], bug[2], "streams") end)
   end
 
   for rule, seed in pairs(bugs.rules) do

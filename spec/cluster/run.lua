@@ -6,13 +6,19 @@ local run = {}
 
 --- One seed: nil, or what was wrong; and the counters of the run.
 function run.seed(testing, seed, kind)
+  testing.seed(1)
   local one = world.new(testing, seed, kind)
   local ok, problem = xpcall(one.run, function(message)
     return tostring(message):find("%.lua:%d+:") and debug.traceback(message) or message
   end, one)
-  if not ok then return ("seed %d, step %d: %s"):format(seed, one.step, problem), one.count end
+  if not ok then
+    pcall(one.close, one)
+    return ("seed %d, step %d: %s"):format(seed, one.step, problem), one.count
+  end
   local words = {}
-  for what, n in pairs(judge.world(one)) do words[#words + 1] = n .. " × " .. what end
+  local bad = judge.world(one)
+  one:close()
+  for what, n in pairs(bad) do words[#words + 1] = n .. " × " .. what end
   table.sort(words)
   if words[1] then return ("seed %d: %s"):format(seed, table.concat(words, ", ")), one.count end
   return nil, one.count

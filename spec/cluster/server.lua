@@ -129,7 +129,7 @@ function scripts.load(self, call)
     local list = state.history[call.channels[i]] or {}
     local first = list[1]
     call.results[i] = { upto = state.last, last = #list > 0 and list[#list].seq or 0,
-      fill = self.world:keep_fill { floor = first and first.before or 0, entries = copy(list) } }
+      fill = self.world:keep_fill { floor = first and first.before or 0, upto = state.last, entries = copy(list) } }
     if i < #call.channels and self.world:chance(0.2) then return nil end
   end
   return { results = call.results }

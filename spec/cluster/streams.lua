@@ -157,6 +157,8 @@ function streams.keep_fills(World)
   end
 end
 
+function Client.parse() end
+
 -- ---- The rings of a node ------------------------------------------------------------------------
 
 --- What it does with the actions of its machine that are meant for it; see node.lua.
@@ -217,5 +219,10 @@ function rings.epoch(node, action)
 end
 
 streams.rings = rings
+
+function streams.forget(node, channel) node.rings[channel] = nil end
+function streams.start() end
+function streams.stop() end
+function streams.serve() end
 
 return streams

@@ -20,7 +20,7 @@ local RULES = { "runid", "replid", "known", "fence", "carry" }
 local ACTS = {
   publish = 20, exec = 60, answer = 60, fetch = 30, read = 40, client = 16, move = 7, dial = 14, attach = 16,
   break_off = 1.2, crash = 0.4, pause = 0.6, heal = 0.8, late = 4, tick = 16, cool = 0.4, room = 1,
-  restart = 0.5, fail_over = 0.35, swap = 0.3,
+  restart = 0.5, fail_over = 0.35, swap = 0.3, serve = 40,
 }
 local NOT_CALM = { restart = true, fail_over = true, swap = true }
 
@@ -39,12 +39,13 @@ end
 function World:chance(p) return self.random(1 << 20) <= p * (1 << 20) end
 function World:pick(list) return list[self.random(#list)] end
 
---- `kind`: { calm = the server never fails, without = { names of rules of the server that do not hold } }
+--- `kind`: { calm = the server never fails, streams = fans.lua in place of streams.lua,
+--- without = { names of rules of the server that do not hold } }
 function world.new(testing, seed, kind)
   kind = kind or {}
   local self = setmetatable({ testing = testing, random = dice(seed), step = 0, now = 1000, channels = CHANNELS,
     processes = 0, publishes = {}, late = {}, fills = {}, n_fills = 0, lossy = 0, doubt = 0, rules = {},
-    calm = kind.calm, count = {} }, World)
+    calm = kind.calm, count = {}, streams = kind.streams or streams }, World)
   for _, rule in ipairs(RULES) do self.rules[rule] = true end
   for _, rule in ipairs(kind.without or {}) do self.rules[rule] = false end
   self.master = server.new(self)
@@ -56,7 +57,7 @@ function world.new(testing, seed, kind)
     local away = self.random(#CHANNELS)
     local channels = {}
     for k, channel in ipairs(CHANNELS) do if k ~= away then channels[#channels + 1] = channel end end
-    self.clients[i] = streams.client(self, channels)
+    self.clients[i] = self.streams.client(self, channels)
   end
   return self
 end
@@ -140,6 +141,7 @@ local function of_awake(name, most)
 end
 
 acts.answer, acts.fetch, acts.read = of_awake("take_answer"), of_awake("fetch", 5), of_awake("read", 5)
+acts.serve = of_awake("serve", 4)
 
 function acts.client(self)
   local client = self:pick(self.clients)
@@ -256,10 +258,11 @@ end
 
 -- ---- A run ------------------------------------------------------------------------------------------
 
-local function draw_table(calm)
+local function draw_table(self)
   local names, total = {}, 0
   for name, weight in pairs(ACTS) do
-    if not (calm and NOT_CALM[name]) then
+    local happens = not (self.calm and NOT_CALM[name]) and (name ~= "serve" or self.streams ~= streams)
+    if happens then
       names[#names + 1] = name
       total = total + weight
     end
@@ -296,6 +299,7 @@ function World:settle()
       while one:take_answer() do end
       one:fetch(20)
       one:read(20)
+      one:serve()
     end
     for _, client in ipairs(self.clients) do
       if not client.open then attach(self, client) end
@@ -305,7 +309,7 @@ function World:settle()
 end
 
 function World:run()
-  local names, total = draw_table(self.calm)
+  local names, total = draw_table(self)
   for _, one in ipairs(self.nodes) do one:start() end
   for step = 1, STEPS do
     self.step, self.now = step, self.now + self.random(20)
@@ -315,7 +319,14 @@ function World:run()
   self:settle()
   for _, one in ipairs(self.nodes) do
     for name, n in pairs(one.machine:counts()) do self.count[name] = (self.count[name] or 0) + n end
-    one.machine:close()
+    for client in pairs(one.streams) do client:parse() end
+  end
+end
+
+function World:close()
+  for _, one in ipairs(self.nodes) do
+    for client in pairs(one.up and one.streams or {}) do client:cut() end
+    if one.up then one:close() end
   end
 end
 

@@ -1,0 +1,200 @@
+/* Fills, epochs and marks; see shared.h. */
+#include "fan/shared.h"
+
+#include "base/mem.h"
+#include "base/planted.h"
+#include "fan/control.h"
+#include "fan/feed.h"
+#include "fan/sub.h"
+
+#include <stdio.h>
+
+/* ---- Fills ---------------------------------------------------------------------------- */
+
+static void settle(struct sub *sub) {
+    stream_wake(sub->stream);
+}
+
+/* What its audience may have pending is a matter of its own place now. */
+static void refilled(struct sub *sub) {
+    sub->audience->last = sub_chan(sub)->kept->last;
+    sub->audience->news = false;
+}
+
+static void tell_trimmed(struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    if (sub_is_state(sub)) return;
+    stream_reset(sub->stream, &(struct loss){.channel = chan_name(c),
+                                             .reason = RESET_TRIMMED,
+                                             .from = stream_cursor(sub->stream, sub),
+                                             .oldest = chan_oldest(c, 0)});
+}
+
+static void fill_one(struct fan *fan, const struct fan_fill *fill) {
+    struct chan *c;
+    if (chans_get(&fan->chans, fill->channel, &c) < 0) return;
+    bool loses_key = chan_refill(c, &fill->chan);
+    if (loses_key && c->kind == CHANNEL_STATE) chan_keep(c)->latest->lost = fan->head;
+    audiences_each_sub(c, refilled);
+    if (fill->lost) audiences_each_sub(c, tell_trimmed);
+}
+
+/* First all streams write down where they are: with the head that was before. */
+void fan_fill(struct fan *fan, const struct fan_fill *fills, uint32_t n) {
+    ASSERT_OWNER(fan->loop);
+    cache_clear(&fan->cache);
+    for (uint32_t i = 0; i < n && !PLANTED(633); i++) {
+        struct chan *c = chans_find(&fan->chans, fills[i].channel);
+        if (c) audiences_each_sub(c, settle);
+    }
+    for (uint32_t i = 0; i < n; i++)
+        if (fills[i].upto > fan->head) fan->head = fills[i].upto;
+    for (uint32_t i = 0; i < n; i++) fill_one(fan, &fills[i]);
+}
+
+/* ---- Epochs --------------------------------------------------------------------------- */
+
+/* The epoch that ends. */
+struct ended {
+    const char *epoch;
+    uint64_t head, base;
+};
+
+static uint64_t least(uint64_t a, uint64_t b) {
+    return a < b ? a : b;
+}
+
+static void move_back(struct sub *sub, uint64_t base) {
+    sub->snapshot = sub->confirm = sub->behind = false;
+    sub->from = sub_is_state(sub) ? 0 : least(sub->from, base);
+    sub->joined = least(sub->joined, base);
+}
+
+/* One reset; the last of a stream carries the new id. */
+static int queue_reset(struct stream *s, const struct sub *sub, const struct ended *old,
+                       bool is_last) {
+    struct buf text = {0}, id = {0};
+    uint64_t from = least(s->cursor, old->base), to = least(old->head, old->base);
+    int err = control_id_json(&id, old->epoch, from);
+    struct control_reset reset = {.channel = chan_name(sub_chan(sub)),
+                                  .reason = RESET_FAILOVER,
+                                  .from = buf_slice(&id),
+                                  .oldest = chan_oldest(sub_chan(sub), 0),
+                                  .has_id = is_last || PLANTED(630),
+                                  .id = to};
+    if (err == 0) err = control_reset(&text, s->fan->epoch, &reset);
+    if (err == 0)
+        err = stream_queue(s, buf_slice(&text), PLANTED(636) ? old->head : to,
+                           reset.has_id ? to : 0, STREAM_GOES_ON);
+    buf_free(&id);
+    buf_free(&text);
+    return err;
+}
+
+static void tell(struct stream *s, const struct sub *sub, const struct ended *old,
+                 bool is_last) {
+    struct loss loss = {.channel = chan_name(sub_chan(sub)),
+                        .reason = RESET_FAILOVER,
+                        .from = least(s->cursor, old->base),
+                        .oldest = chan_oldest(sub_chan(sub), 0)};
+    stream_count_reset(s, &loss);
+    if (s->feed) s->feed->lost = loss.reason;
+    if (s->plain) stream_break(s, reason_reset(loss.reason)->plain, BY_LOSS);
+    else if (queue_reset(s, sub, old, is_last) < 0) stream_bye(s, END_OVERLOAD);
+}
+
+/* Ids that are not out yet are of the epoch that ends, and of what is lost with it: a sync that
+ * waits says the new one. */
+static void renew_ids(struct stream *s, uint64_t base) {
+    struct note *kept = NULL, **end = &kept;
+    bool dropped = false;
+    while (s->last_note) {
+        struct note *note = stream_take_note(s);
+        bool is_void = note->after > base && note->id > 0 && note->end == STREAM_GOES_ON;
+        dropped = dropped || is_void;
+        if (is_void) {
+            mem_free(note);
+            continue;
+        }
+        note->next = NULL;
+        *end = note;
+        end = &note->next;
+    }
+    while (kept) {
+        struct note *note = kept;
+        kept = note->next;
+        stream_add_note(s, note);
+    }
+    struct note *sync = dropped ? note_new_sync(s, 0) : NULL;
+    if (sync) stream_add_note(s, sync);
+}
+
+/* The whole stream goes back at once. */
+static void fail_over(struct stream *s, const struct ended *old) {
+    uint32_t logs = 0;
+    stream_wake(s);
+    renew_ids(s, old->base);
+    for (struct sub *sub = s->subs; sub; sub = sub->next) logs += !sub_is_state(sub);
+    for (struct sub *sub = s->subs; sub && !s->ending; sub = sub->next)
+        if (!sub_is_state(sub)) tell(s, sub, old, --logs == 0);
+    s->cursor = least(s->cursor, old->base);
+    for (struct sub *sub = s->subs; sub; sub = sub->next) move_back(sub, old->base);
+    s->written = 0; /* an id of the epoch that has ended */
+}
+
+static void fail_over_first(struct sub *sub) {
+    struct stream *s = sub->stream;
+    if (sub == s->subs) fail_over(s, s->fan->ended);
+}
+
+static void cut(struct fan *fan, const struct ended *old) {
+    fan->ended = old;
+    for (struct chan *c = NULL; (c = chans_next(&fan->chans, c));)
+        audiences_each_sub(c, fail_over_first);
+    fan->ended = NULL;
+    for (struct chan *c = NULL; (c = chans_next(&fan->chans, c));) {
+        chan_cut(c, old->base);
+        audiences_each_sub(c, refilled);
+    }
+}
+
+void fan_epoch(struct fan *fan, const struct fan_epoch *e) {
+    ASSERT_OWNER(fan->loop);
+    char before[EPOCH_LENGTH + 1];
+    struct ended old = {before, fan->head, e->base};
+    snprintf(before, sizeof before, "%s", fan->epoch);
+    snprintf(fan->epoch, sizeof fan->epoch, "%s", e->epoch);
+    if (fan->head > e->base) fan->head = e->base;
+    fan->lineage = *e->lineage;
+    fan->marked = e->marked;
+    cache_clear(&fan->cache);
+    if (e->base == UINT64_MAX) {
+        fan->head = e->head;
+        return;
+    }
+    cut(fan, &old);
+}
+
+/* ---- Marks ---------------------------------------------------------------------------- */
+
+static void tell_failover(struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    if (sub_is_state(sub)) return;
+    stream_reset(sub->stream, &(struct loss){.channel = chan_name(c),
+                                             .reason = RESET_FAILOVER,
+                                             .from = stream_cursor(sub->stream, sub),
+                                             .oldest = chan_oldest(c, 0)});
+}
+
+void fan_mark(struct fan *fan, struct slice channel, uint64_t seq) {
+    ASSERT_OWNER(fan->loop);
+    struct chan *c = channel.n > 0 ? chans_find(&fan->chans, channel) : NULL;
+    if (seq > fan->head) fan->head = seq;
+    if (channel.n == 0) fan->marked = seq;
+    if (c) {
+        chan_keep(c)->marked = seq;
+        audiences_each_sub(c, tell_failover);
+    }
+    for (struct chan *any = NULL; channel.n == 0 && (any = chans_next(&fan->chans, any));)
+        audiences_each_sub(any, tell_failover);
+}

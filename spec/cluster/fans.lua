@@ -1,0 +1,150 @@
+--- In place of streams.lua: what a node's machine releases goes to the real fan (csrc/fan, in a sim), and clients read
+--- the bytes of real streams. The same worlds, the same judge.
+local core = require("sluice.core.testing")
+
+local fans = {}
+
+local HISTORY = 6
+
+-- ---- A client ---------------------------------------------------------------------------------
+
+local Client = {}
+Client.__index = Client
+
+function fans.client(world, channels)
+  return setmetatable({ world = world, channels = channels, got = {}, out = {}, at = {} }, Client)
+end
+
+function Client:note(what) self.got[#self.got + 1] = what end
+
+function Client:cut()
+  if self.stream then self.stream:close() end
+  if self.node then self.node.streams[self] = nil end
+  self.node, self.open, self.out, self.stream = nil, false, {}, nil
+  self:note { what = "cut", at = self.world.step }
+end
+
+function Client:leave_queue() self.queue, self.ticket = nil, nil end
+
+--- What its id means is known to the node's threads: asked of the server first, where the node cannot say.
+local function is_judged(self, node)
+  if not self.last then return true end
+  local asked = self.ticket and node:heard() >= self.ticket
+  local verdict = node.machine:judge(self.last.epoch, self.last.seq, asked)
+  if verdict == "ask" then self.ticket = self.ticket or node.machine:ask() end
+  if verdict ~= "ask" and self.last.epoch ~= node.sim_epoch then node.sim:drain(1) end
+  return verdict ~= "ask"
+end
+
+function Client:attach(node)
+  if self.queue ~= node then self:leave_queue() end
+  self.queue = node
+  if node:epoch() == "" then return end
+  local ready = true
+  for _, channel in ipairs(self.channels) do ready = node:want(channel) and ready end
+  if not ready or not is_judged(self, node) then return end
+  node.sim:drain(1)
+  node.sim:know(node:known())
+  local id = self.last and self.last.epoch .. "-" .. self.last.seq
+  self:leave_queue()
+  self.stream = assert(node.sim:connect(1, { channels = self.channels }, id))
+  self.node, self.open, self.out = node, true, {}
+  for _, channel in ipairs(self.channels) do self.at[channel] = true end
+  node.streams[self] = true
+end
+
+function Client.pump() end
+
+--- The blocks of what was sent, each with the id that a client has behind it.
+function Client:parse()
+  self.bytes = self.stream:take()
+  for block in self.bytes:gmatch("(.-)\n\n") do
+    local fields = {}
+    for name, value in block:gmatch("(%l+): ([^\n]*)") do fields[name] = value end
+    local epoch, seq = (fields.id or ""):match("^(%w+)%-(%d+)$")
+    local one = { id = epoch and { epoch = epoch, seq = math.tointeger(tonumber(seq)) } }
+    if fields.event == "reset" then
+      one.what = "reset"
+      one.channel, one.why = fields.data:match('"channel":"(%w+)"'), fields.data:match('"reason":"([%w_]+)"')
+    elseif fields.event then one.what = fields.event
+    elseif fields.data then
+      one.what, one.event = "event", tonumber(fields.data)
+      one.channel = self.world.publishes[one.event].channel
+    end
+    if one.what then self.out[#self.out + 1] = one end
+  end
+end
+
+function Client:take(n)
+  self:parse()
+  for _ = 1, math.min(n, #self.out) do
+    local one = table.remove(self.out, 1)
+    self.last = one.id or self.last
+    self.began = self.began or self.world.step
+    if one.what == "event" or one.what == "reset" then
+      one.at, one.id = self.world.step, one.id or self.last
+      self:note(one)
+    end
+  end
+end
+
+-- ---- The fan of a node ------------------------------------------------------------------------
+
+function fans.start(node)
+  node.sim = core.sim(1, node.world.random(1 << 30))
+  node.sim:policies { { pattern = "*", history = HISTORY, rewind = 0 } }
+  node.filled = {}
+end
+
+function fans.stop(node)
+  node.sim:drain(1)
+  node.sim:close()
+end
+
+--- A thread takes some of what was released, and sends some of it.
+function fans.serve(node, most)
+  node.sim:drain(1, most)
+  node.sim:flush(1, most)
+end
+
+function fans.forget(node, channel) node.sim:drop(channel) end
+
+local rings = {}
+
+function rings.release(node, action)
+  if action.mark then node.sim:mark(action.channel, action.seq)
+  else assert(node.sim:give(action.channel, "message", tostring(action.id), "", false, false, action.seq)) end
+end
+
+function rings.fill(node, action)
+  local fill = node.world:take_fill(action.fill)
+  local one = { channel = action.channel, floor = fill.floor, lost = action.lost, upto = fill.upto, rows = {},
+    marked = 0, last = 0 }
+  for _, entry in ipairs(fill.entries) do
+    one.last = entry.seq
+    if entry.mark or entry.kind == "mark" then one.marked = entry.seq
+    else one.rows[#one.rows + 1] = { seq = entry.seq, data = tostring(entry.id) } end
+  end
+  node.filled[#node.filled + 1] = one
+  if action.more then return true end
+  for _, filled in ipairs(node.filled) do filled.upto = math.max(filled.upto, filled.last) end
+  node.sim:fills(node.filled)
+  node.filled = {}
+end
+
+function rings.add(node, action)
+  local entries = node.world.fills[action.fill].entries
+  entries[#entries + 1] = action
+end
+
+function rings.drop(node, action) node.world:take_fill(action.fill) end
+
+function rings.epoch(node, action)
+  local base = action.base == math.maxinteger and -1 or action.base
+  node.sim_epoch = action.epoch
+  node.sim:adopt(action.epoch, action.lineage, base, action.pos, action.mark)
+end
+
+fans.rings = rings
+
+return fans
