@@ -9,7 +9,7 @@
 --- sanitizer each does both. With $SLUICE_IO_THREADS set there is one run, with that many threads, and with
 --- $SLUICE_IO_URING (auto, on or off) as that says. Apps of spec/kit that use the public
 --- API alone run once more with publishes that wait, with $SLUICE_SPEC_FULL all of spec/kit. Some of spec/wire
---- runs once more over TLS, with $SLUICE_SPEC_FULL most of it.
+--- runs once more over TLS and over HTTP/2, with $SLUICE_SPEC_FULL more of it.
 --- $SLUICE_SPEC_FULL (set by `make test-full`) is the full size of everything. $SLUICE_BUILD names the
 --- flavour (build/plain).
 --- A file that failed and runs real programs runs once more, alone: what a busy machine did is printed as
@@ -106,7 +106,7 @@ local function write_job(job, path, options)
   local interpreter = os.getenv("SLUICE_PRELOAD") and loader or arg[-1]
   local words = { "SLUICE_SPEC_PASS=1", "SLUICE_IO_THREADS=" .. job.threads,
     "SLUICE_IO_URING=" .. (os.getenv("SLUICE_IO_URING") or job.ring),
-    "SLUICE_SPEC_WAITS=" .. (job.waits and "1" or ""), "SLUICE_SPEC_TLS=" .. (job.tls and "1" or ""),
+    "SLUICE_SPEC_WAITS=" .. (job.waits and "1" or ""), "SLUICE_SPEC_TLS=" .. (job.tls or ""),
     "SLUICE_SPEC_COUNTS=" .. path .. ".counts", "SLUICE_LUA=" .. shell_quote(interpreter),
     shell_quote(interpreter), "spec/run.lua" }
   for _, list in ipairs { options, job.files } do
@@ -203,7 +203,7 @@ local function show_times(files)
     seconds, cpu = seconds + file.seconds, cpu + file.cpu
     io.write(("%8.2f s %8.2f s of a processor  %s%s%s\n"):format(file.seconds, file.cpu, file.name,
       file.threads .. file.ring == "1off" and "" or ("  I/O threads: %s, ring: %s"):format(file.threads, file.ring),
-      file.waits and "  publishes wait" or file.tls and "  over TLS" or ""))
+      file.waits and "  publishes wait" or file.tls and (file.tls == "h2" and "  over HTTP/2" or "  over TLS") or ""))
   end
   io.write(("%8.2f s %8.2f s of a processor\n"):format(seconds, cpu))
 end

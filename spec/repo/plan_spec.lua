@@ -55,11 +55,11 @@ describe("what starts a server", function()
   end)
 
   it("runs once more over TLS where only wire.lua asks it, and all of HTTP's with the full size", function()
-    local function over_tls(full)
+    local function over_tls(full, how)
       local out, files = {}, tree.files("^spec/%w+/[%w_]+_spec%.lua$")
       for _, list in pairs(plan.jobs(files, nil, full)) do
         for _, job in ipairs(list) do
-          for _, path in ipairs(job.tls and job.files or {}) do out[#out + 1] = path end
+          for _, path in ipairs(job.tls == (how or "1") and job.files or {}) do out[#out + 1] = path end
         end
       end
       table.sort(out)
@@ -69,6 +69,8 @@ describe("what starts a server", function()
     local full = tree.files("^spec/wire/http_[%w_]+_spec%.lua$")
     table.insert(full, 1, "spec/wire/front_spec.lua")
     assert.same(full, over_tls(true))
+    assert.same({ "spec/wire/http_streams_spec.lua" }, over_tls(false, "h2"))
+    assert.same({ "spec/wire/http_cors_spec.lua", "spec/wire/http_streams_spec.lua" }, over_tls(true, "h2"))
   end)
 
   it("runs once where the number of threads is asked for", function()

@@ -352,14 +352,14 @@ function Client:stream()
   return s
 end
 
---- Send a request's head. options: authority, body (all of it, with the end; false: the end comes later), fields
---- (all of them, instead), credits (false: its window is not opened again).
+--- Send a request's head. options: authority, body (all of it, with the end), later (true: its body comes
+--- later), fields (all of them, instead), credits (false: its window is not opened again).
 function Client:open(method, path, headers, options)
   local o = options or {}
   local s = self:stream()
   s.method, s.credits = method, o.credits
   local fields = o.fields or h2.fields(method, path, headers, o.authority or self.authority, self.scheme)
-  local flags = h2.END_HEADERS | (o.body == nil and h2.END_STREAM or 0)
+  local flags = h2.END_HEADERS | ((o.body or o.later) and 0 or h2.END_STREAM)
   self:send(h2.frame("HEADERS", flags, s.id, self.encode(fields)))
   if o.body then s:send(o.body, true) end
   return s

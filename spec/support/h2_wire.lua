@@ -18,10 +18,10 @@ local DROPPED = { host = true, connection = true, ["keep-alive"] = true, ["trans
 
 -- A head's text as what the stream is opened with; `left`: bytes of the body, or "chunked".
 local function read_head(text)
-  local method, target, rest = text:match("^(%S+) (%S+) HTTP/1%.[01]\r\n(.*)\r\n$")
+  local method, target, rest = text:match("^(%S+) (%S+) HTTP/1%.[01]\r\n(.*)$")
   assert(method, "no request that HTTP/2 could have: " .. ("%q"):format(text:sub(1, 200)))
   local out = { method = method, fields = {}, path = target, authority = "", left = 0 }
-  for name, value in (rest .. "\r\n"):gmatch("([^\r\n:]+):[ \t]*(.-)[ \t]*\r\n") do
+  for name, value in rest:gmatch("([^\r\n:]+):[ \t]*(.-)[ \t]*\r\n") do
     name = name:lower()
     if name == "host" then out.authority = value end
     if name == "content-length" then out.left = math.tointeger(tonumber(value)) end
@@ -35,9 +35,8 @@ local function read_head(text)
 end
 
 local function begin(self, head)
-  local options = { fields = h2.fields(head.method, head.path, head.fields, head.authority, self.client.scheme) }
-  if head.left ~= 0 then options.body = false end
-  local stream = self.client:open(head.method, head.path, nil, options)
+  local stream = self.client:open(head.method, head.path, nil, { later = head.left ~= 0,
+    fields = h2.fields(head.method, head.path, head.fields, head.authority, self.client.scheme) })
   table.insert(self.asked, { stream = stream, closes = head.closes, method = head.method, shown = 0 })
   self.body = head.left ~= 0 and { stream = stream, left = head.left } or nil
 end

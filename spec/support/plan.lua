@@ -2,7 +2,7 @@
 ---
 ---   plan.jobs(files, asked, full, rings) -> { beside = { job, … }, timed = { job, … }, alone = { job, … } }
 --- A job is a process: { files = { path, … }, threads = "1" | "2", ring = "auto" | "off", waits = true | nil,
---- tls = true | nil }. What a file is follows from the lists below and from what it requires. One thread sends
+--- tls = "1" | "h2" | nil }. What a file is follows from the lists below and from what it requires. One thread sends
 --- with send(), two through a ring of io_uring where there is one; with `rings` each does both.
 --- $SLUICE_IO_THREADS (`asked`) makes it one run with so many threads.
 local plan = {}
@@ -25,6 +25,9 @@ local ONCE = set [[ e2e/bench_command e2e/bytes e2e/changes e2e/client e2e/demo 
 -- Once more over TLS, where server.lua and wire.lua make it so; with the full size more of them.
 local OVER_TLS = set [[ wire/http_streams wire/http_pieces ]]
 local OVER_TLS_FULL = set [[ wire/front ]]
+
+-- ... and over HTTP/2, through spec/support/h2_wire.lua.
+local OVER_H2, OVER_H2_FULL = set [[ wire/http_streams ]], set [[ wire/http_cors ]]
 
 -- They measure time, and mostly wait: a few at a time, when all others are done.
 local TIMED = set [[ e2e/batching e2e/descriptors e2e/drain e2e/heartbeat e2e/late e2e/manager e2e/memory e2e/nginx
@@ -84,8 +87,8 @@ local function add(jobs, path, threads, ring, how)
     table.insert(last.files, path)
     return
   end
-  local job = { files = { path }, threads = threads, ring = ring, waits = how == "waits", tls = how == "tls",
-    nth = #jobs + 1, rank = is_own and 2 or RANKS[folder] or 5 }
+  local job = { files = { path }, threads = threads, ring = ring, waits = how == "waits",
+    tls = (how == "1" or how == "h2") and how or nil, nth = #jobs + 1, rank = is_own and 2 or RANKS[folder] or 5 }
   if not is_own then jobs.open[place] = job end
   table.insert(jobs, job)
 end
@@ -110,8 +113,9 @@ function plan.jobs(files, asked, full, rings)
   for _, path in ipairs(files) do
     if runs_with_waits(path, full) then add(out.beside, path, asked or "1", "off", "waits") end
     if runs_over_tls(path, full) then
-      add(TIMED[path] and out.timed or out.beside, path, asked or "1", "off", "tls")
+      add(TIMED[path] and out.timed or out.beside, path, asked or "1", "off", "1")
     end
+    if OVER_H2[path] or full and OVER_H2_FULL[path] then add(out.beside, path, asked or "1", "off", "h2") end
   end
   table.sort(out.beside, function(a, b)
     if a.rank ~= b.rank then return a.rank < b.rank end

@@ -13,8 +13,10 @@ local wire = require("spec.support.wire")
 
 local server = {}
 
+--- Whether what is asked goes over HTTP/2: see start.
+server.over_h2 = os.getenv("SLUICE_SPEC_TLS") == "h2"
+
 local OVER_TLS = (os.getenv("SLUICE_SPEC_TLS") or "") ~= ""
-local OVER_H2 = os.getenv("SLUICE_SPEC_TLS") == "h2"
 
 local REPORTS = { "ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer", ": runtime error: " }
 
@@ -115,7 +117,7 @@ end
 --- SLUICE_SPEC_TLS=h2).
 function server.start(options)
   if options.tls == nil and OVER_TLS then
-    options = setmetatable({ tls = true, h2 = OVER_H2 }, { __index = options })
+    options = setmetatable({ tls = true, h2 = server.over_h2 }, { __index = options })
   end
   local folder = process.temp_dir()
   local words = command_line(options, folder)

@@ -106,6 +106,7 @@ describe("a page of an origin that may read", function()
   end)
 
   it("reads what the parser refuses, as far as it has read", function()
+    if server.over_h2 then return pending("HTTP/1.1 only") end
     is_readable(414, send(head("GET /api/ok?" .. ("a"):rep(9000), FROM)))
     is_readable(431, send(head("GET /api/ok", FROM, "Cookie: " .. ("a"):rep(17000))))
     is_readable(431, send(head("GET /api/ok", FROM, (("X: y\r\n"):rep(110):sub(1, -3)))))
@@ -118,6 +119,7 @@ describe("a page of an origin that may read", function()
   end)
 
   it("reads a refusal that came before its Origin where no other may", function()
+    if server.over_h2 then return pending("HTTP/1.1 only") end
     for _, text in ipairs({ head("GET /one/ok", "Cookie: " .. ("a"):rep(17000), FROM),
       head("GET /one/ok", "bad line", FROM), head("GET /one/" .. ("a"):rep(17000), FROM) }) do
       local r = send(text)
@@ -140,6 +142,7 @@ describe("a page of an origin that may read", function()
   end)
 
   it("reads everything where every origin may", function()
+    if server.over_h2 then return pending("HTTP/1.1 only") end
     for line, status in pairs({ ["GET /any/ok"] = 200, ["GET /any/nowhere"] = 404, ["PUT /any/ok"] = 405,
       ["GET /any/" .. ("a"):rep(17000)] = 414 }) do
       local r = send(head(line, FROM))

@@ -117,6 +117,7 @@ describe("a stream request", function()
   end)
 
   it("takes the types it is asked for as they are (N117, N118)", function()
+    if server.over_h2 then return pending("HTTP/1.1 only") end
     for _, fields in ipairs({ "Accept-Encoding: gzip;q=0, *;q=0\r\n", "", "Accept: */*\r\n",
       "Accept: text/event-stream\r\n" }) do
       local c, response = ask("/news", fields)
@@ -194,6 +195,7 @@ describe("a client of a stream", function()
   teardown(server.stop_all)
 
   it("does not get requests executed that it sends behind (N108)", function()
+    if server.over_h2 then return pending("HTTP/1.1 only") end
     local c, response = ask("/news")
     assert.equal(200, response.status)
     local before = hits()
@@ -216,6 +218,7 @@ describe("a client of a stream", function()
   end)
 
   it("is gone when it closes its half (N109)", function()
+    if server.over_h2 then return pending("HTTP/1.1 only") end
     none_left()
     local c = ask("/news")
     deadline.eventually(function() return clients() == 1 end, 2, "the client is there")
@@ -292,6 +295,7 @@ describe("a request from elsewhere", function()
   end)
 
   it("that accepts gzip gets its header as a first chunk; HTTP/1.0 gets plain bytes (N117, N118)", function()
+    if server.over_h2 then return pending("HTTP/1.1 only") end
     local accepts = "Accept-Encoding: gzip\r\n"
     local c, response = ask("/small", accepts)
     assert.equal("gzip", response.headers["content-encoding"])

@@ -1,0 +1,326 @@
+/* Fuzz target for csrc/net/h2: a client that means harm, in frames.
+ *
+ * The input is a list of what the client and the app do, so that frames are whole more often than
+ * chance would have them: a byte that says what, then what it needs. Judged is what comes out: a
+ * head that one parser reads to its end, an exchange that is named only while it lives, and frames that
+ * are frames, within the windows that the client gave, for streams that live. */
+#include "base/buf.h"
+#include "net/h2.h"
+#include "net/http_parse.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Holds with assertions off as well. */
+#define MUST(fact)                                                             \
+    do {                                                                       \
+        if (!(fact)) {                                                         \
+            fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #fact); \
+            abort();                                                           \
+        }                                                                      \
+    } while (0)
+
+#define EXCHANGES_MAX 512
+#define FRAME_HEAD 9
+#define FRAME_MAX 16384
+#define WINDOW 65535
+
+enum {
+    DATA,
+    HEADERS,
+    PRIORITY,
+    RST_STREAM,
+    SETTINGS,
+    PUSH_PROMISE,
+    PING,
+    GOAWAY,
+    UPDATE
+};
+
+struct exchange {
+    int32_t id;
+    size_t has; /* bytes to send */
+    bool body, answered, ends, ended, left;
+};
+
+struct world {
+    struct h2 *h;
+    struct exchange *list[EXCHANGES_MAX];
+    unsigned n;
+    bool over;
+    /* What a judge beside it sees of both directions. */
+    struct buf in, out;
+    uint64_t granted, taken; /* bytes of DATA, on the connection */
+    int64_t now_ms;
+};
+
+/* What is left of the input. */
+struct input {
+    const uint8_t *p;
+    size_t n;
+};
+
+static uint8_t next(struct input *in) {
+    if (in->n == 0) return 0;
+    in->n--;
+    return *in->p++;
+}
+
+static struct slice next_bytes(struct input *in, size_t most) {
+    size_t n = most < in->n ? most : in->n;
+    struct slice s = slice_of((const char *)in->p, n);
+    in->p += n;
+    in->n -= n;
+    return s;
+}
+
+/* ---- The app ------------------------------------------------------------------------ */
+
+/* Text that reads as one request or as none: never as one and the beginning of another. */
+static void judge_head(const struct buf *head) {
+    static struct http_head parsed;
+    int got = http_parse_head(head->p, head->n, 0, &parsed);
+    MUST(got < 0 || (got > 0 && (size_t)got == head->n));
+    MUST(got < 0 || parsed.minor == 1);
+    MUST(got < 0 || parsed.body != HTTP_BODY_CHUNKED);
+}
+
+static void *on_begin(void *owner, int32_t id, struct buf *head, bool body) {
+    struct world *w = owner;
+    judge_head(head);
+    buf_free(head);
+    MUST(id > 0 && id % 2 == 1);
+    if (w->n == EXCHANGES_MAX) return NULL;
+    struct exchange *x = calloc(1, sizeof *x);
+    if (!x) abort();
+    *x = (struct exchange){.id = id, .body = body};
+    w->list[w->n++] = x;
+    return x;
+}
+
+static void on_go_on(void *p) {
+    struct exchange *x = p;
+    MUST(!x->left);
+}
+
+static bool on_data(void *p, struct slice bytes) {
+    struct exchange *x = p;
+    MUST(x->body && !x->ended && !x->left);
+    return bytes.n == 0 || bytes.p[0] != 'n';
+}
+
+static void on_end(void *p) {
+    struct exchange *x = p;
+    MUST(x->body && !x->ended && !x->left);
+    x->ended = true;
+}
+
+static size_t on_size(void *p, bool *last) {
+    struct exchange *x = p;
+    MUST(x->answered && !x->left);
+    *last = x->ends;
+    return x->has;
+}
+
+static void on_pull(void *p, char *to, size_t n, bool last) {
+    struct exchange *x = p;
+    MUST(x->answered && !x->left && n <= x->has && (!last || x->ends));
+    if (n > 0) memset(to, 'd', n);
+    x->has -= n;
+}
+
+static struct world *the; /* closed has no owner */
+
+static void forget(struct world *w, struct exchange *x) {
+    for (unsigned i = 0; i < w->n; i++) {
+        if (w->list[i] != x) continue;
+        w->list[i] = w->list[--w->n];
+        free(x);
+        return;
+    }
+    MUST(!"an exchange that is gone is named");
+}
+
+static void on_closed(void *p) {
+    forget(the, p);
+}
+
+static const char *const answers[] = {
+    "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n",
+    "HTTP/1.1 204 No Content\r\nSet-Cookie: a=b\r\nDate: x\r\n\r\n",
+    "HTTP/1.1 100 Continue\r\n\r\n", "HTTP/1.1 404 Not Found\r\nX-A: \r\n\r\n"};
+
+static void answer(struct world *w, struct exchange *x, uint8_t how) {
+    if (x->answered) return;
+    unsigned which = how % 4;
+    char *text = strdup(answers[which]);
+    bool bare = which != 2 && (how & 64);
+    MUST(text && h2_answer(w->h, x->id, slice_str(text), bare) == 0);
+    free(text);
+    if (which == 2) return;
+    x->answered = true;
+    x->ends = x->ends || bare;
+}
+
+/* The app does something with one of its exchanges. */
+static void act(struct world *w, struct input *in) {
+    uint8_t what = next(in), how = next(in);
+    struct exchange *x = w->n > 0 ? w->list[next(in) % w->n] : NULL;
+    if (!x) return;
+    switch (what % 5) {
+    case 0: answer(w, x, how); break;
+    case 1:
+        if (!x->answered || x->ends) break;
+        x->has += (size_t)how * 64;
+        x->ends = how % 7 == 0;
+        h2_wake(w->h, x->id);
+        break;
+    case 2: h2_credit(w->h, x->id, how); break;
+    case 3: h2_wake(w->h, x->id); break;
+    default: {
+        int32_t id = x->id;
+        bool answered = x->answered;
+        forget(w, x);
+        h2_leave(w->h, id, !answered || (how & 1));
+    }
+    }
+}
+
+/* ---- What comes out ----------------------------------------------------------------- */
+
+static void judge_frame(struct world *w, const unsigned char *p, size_t n) {
+    uint32_t id =
+        (uint32_t)p[5] << 24 | (uint32_t)p[6] << 16 | (uint32_t)p[7] << 8 | p[8];
+    MUST(n <= FRAME_MAX && id < (1u << 31));
+    MUST(p[3] != PUSH_PROMISE && p[3] != PRIORITY && p[3] <= 9);
+    bool of_stream = p[3] == DATA || p[3] == HEADERS || p[3] == RST_STREAM;
+    MUST(!of_stream || id % 2 == 1);
+    if (p[3] != DATA) return;
+    w->taken += n;
+    MUST(w->taken <= w->granted);
+}
+
+/* Whole frames are judged and taken off. */
+static void take_frames(struct buf *b, struct world *w,
+                        void (*on)(struct world *, const unsigned char *, size_t)) {
+    size_t at = 0;
+    while (b->n - at >= FRAME_HEAD) {
+        const unsigned char *p = (const unsigned char *)b->p + at;
+        size_t n = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
+        if (b->n - at < FRAME_HEAD + n) break;
+        on(w, p, n);
+        at += FRAME_HEAD + n;
+    }
+    buf_shift(b, at);
+}
+
+static void write_all(struct world *w, unsigned most) {
+    static char room[H2_WRITE_BYTES];
+    for (unsigned i = 0; i < most; i++) {
+        size_t n = h2_write(w->h, room);
+        MUST(n <= sizeof room);
+        if (n == 0) return;
+        MUST(buf_add(&w->out, room, n) == 0);
+        take_frames(&w->out, w, judge_frame);
+    }
+}
+
+/* ---- What goes in ------------------------------------------------------------------- */
+
+static void see_frame(struct world *w, const unsigned char *p, size_t n) {
+    bool of_all = (p[5] & 127) == 0 && p[6] == 0 && p[7] == 0 && p[8] == 0;
+    if (p[3] != UPDATE || !of_all || n != 4) return;
+    const unsigned char *v = p + FRAME_HEAD;
+    w->granted +=
+        (uint32_t)(v[0] & 127) << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3];
+}
+
+static void give(struct world *w, struct slice bytes) {
+    if (w->over || bytes.n == 0) return;
+    MUST(buf_add(&w->in, bytes.p, bytes.n) == 0);
+    take_frames(&w->in, w, see_frame);
+    char *exact = malloc(bytes.n); /* ASan sees one byte read too far */
+    if (!exact) abort();
+    memcpy(exact, bytes.p, bytes.n);
+    w->over = !h2_receive(w->h, slice_of(exact, bytes.n), w->now_ms);
+    free(exact);
+}
+
+static void give_frame(struct world *w, uint8_t type, uint8_t flags, uint32_t id,
+                       struct slice payload) {
+    char head[FRAME_HEAD] = {0, (char)(payload.n >> 8), (char)payload.n, (char)type,
+                             (char)flags};
+    for (int i = 0; i < 4; i++) head[5 + i] = (char)(id >> (24 - 8 * i));
+    give(w, slice_of(head, FRAME_HEAD));
+    give(w, payload);
+}
+
+/* A request as most are, and what the input has to add. */
+static void give_request(struct world *w, struct input *in) {
+    static const char *const starts[] = {"\x82\x84\x86\x41\x01x", "\x83\x84\x87\x41\x01x",
+                                         "\x82\x86\x41\x01x\x04\x02/a", "\x82\x84\x86"};
+    uint8_t how = next(in), id = next(in);
+    char block[256];
+    const char *start = starts[how % 4];
+    size_t n = strlen(start);
+    memcpy(block, start, n);
+    struct slice more = next_bytes(in, how & 32 ? next(in) % 200 : 0);
+    if (more.n > 0) memcpy(block + n, more.p, more.n);
+    uint8_t flags = (uint8_t)((how & 64 ? 0 : 1) | (how & 128 ? 0 : 4));
+    give_frame(w, HEADERS, flags, id | 1u, slice_of(block, n + more.n));
+}
+
+static void step(struct world *w, struct input *in) {
+    uint8_t what = next(in);
+    switch (what % 8) {
+    case 0: give_request(w, in); break;
+    case 1: give_request(w, in); break;
+    case 2:
+    case 3: {
+        uint8_t type = next(in) % 12, flags = next(in), id = next(in);
+        size_t n = next(in);
+        give_frame(w, type, flags, id, next_bytes(in, n));
+        break;
+    }
+    case 4: give(w, next_bytes(in, next(in))); break;
+    case 5: write_all(w, what / 8); break;
+    case 6: w->now_ms += what; break;
+    default: act(w, in);
+    }
+}
+
+static void control(struct world *w, uint8_t how) {
+    if (how == 1) h2_ping(w->h);
+    if (how == 2) h2_announce(w->h);
+    if (how == 3) h2_goaway(w->h);
+    if (how == 4) h2_end(w->h, true);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
+    static const struct h2_ops ops = {.begin = on_begin,
+                                      .go_on = on_go_on,
+                                      .data = on_data,
+                                      .end = on_end,
+                                      .size = on_size,
+                                      .pull = on_pull,
+                                      .closed = on_closed};
+    struct world w = {.granted = WINDOW, .now_ms = 1000};
+    struct input in = {data, size};
+    the = &w;
+    w.h = h2_new(&ops, &w);
+    if (!w.h) return 0;
+    uint8_t how = next(&in);
+    if (how & 1) w.over = !h2_receive(w.h, slice_str(H2_PREFACE), w.now_ms);
+    if (how & 2) give_frame(&w, SETTINGS, 0, 0, slice_of(NULL, 0));
+    while (in.n > 0 && !w.over) {
+        step(&w, &in);
+        if (next(&in) == 255) control(&w, next(&in) % 8);
+    }
+    write_all(&w, 1000);
+    h2_free(w.h);
+    for (unsigned i = 0; i < w.n; i++) free(w.list[i]);
+    buf_free(&w.in);
+    buf_free(&w.out);
+    return 0;
+}
