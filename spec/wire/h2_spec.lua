@@ -165,7 +165,7 @@ describe("HTTP/2", function()
   local s
   setup(function()
     s = server.start { app = APP, tls = true, env = { SLUICE_H2C = "yes" },
-      args = { "--stall-timeout", 1, "--max-body", 1000000 } }
+      args = { "--stall-timeout", os.getenv("SLUICE_PRELOAD") and 5 or 1, "--max-body", 1000000 } }
   end)
   teardown(server.stop_all)
 
