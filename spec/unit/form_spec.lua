@@ -19,7 +19,7 @@ describe("a form", function()
     assert.equal("0\r\n\r\n", (testing.wire("chunked", "", true)))
   end)
 
-  it("sends the bare events in HTTP/1.0, whose body ends with the connection", function()
+  it("sends the bare events in HTTP/1.0, whose body ends with the connection, and in HTTP/2", function()
     assert.equal(EVENTS, (testing.wire("bare", EVENTS)))
     assert.equal(EVENTS, (testing.wire("bare", EVENTS, true)))
     assert.equal("", (testing.wire("bare", "", true)))
@@ -74,6 +74,15 @@ describe("a compressed form", function()
   it("begins with the header of gzip, which is a chunk of its own", function()
     for _, form in ipairs { "gzip", "zstd", "chunked", "bare" } do
       assert.equal(BEGIN[form] or "", (select(4, testing.wire(form, EVENTS))))
+    end
+  end)
+
+  it("is the same without its chunks, over HTTP/2", function()
+    for _, form in ipairs { "gzip", "zstd", "unnamed" } do
+      local chunk, _, _, begin = testing.wire(form, EVENTS)
+      local bytes, _, _, bare = testing.wire(form .. " bare", EVENTS, true)
+      assert.equal(inside(chunk), bytes)
+      assert.equal(form == "gzip" and inside(begin) or "", bare)
     end
   end)
 
