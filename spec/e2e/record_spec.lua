@@ -168,8 +168,9 @@ describe("sluice record", function()
     assert.equal("", process.read_file(path))
     p = spawn({ SLUICE, "record", s.url, folder .. "/new" })
     s:accept():finish(404)
+    s:accept():finish(404, '{"error":{"message":"there is none"}}') -- asked once more for its words
     assert.equal(1, p:wait(10))
-    assert.matches("answered 404", p:log())
+    assert.matches("answered 404: there is none\n$", p:log())
     assert.is_nil(lfs.attributes(folder .. "/new"))
   end)
 

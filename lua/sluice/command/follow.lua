@@ -13,7 +13,7 @@ local RETRY_SECONDS, HEAD_SECONDS, IDLE_SECONDS = 3, 30, 86400
 local PATIENT_SECONDS = 0.25 -- until a server is there
 local FINAL = { EINVAL = true, EBADFIELD = true } -- no attempt fares better
 local RETRY_MOST = 3600 -- seconds, whatever the server says
-local WHY_SECONDS = 1 -- it has answered just now
+local WHY_SECONDS = 5 -- it has answered just now
 local SAID_BYTES = 300 -- of an answer that is no stream
 
 local function left(self)
