@@ -120,13 +120,18 @@ static int put_join(struct asked *a) {
         .new_epoch = text_of(a->L, 4, "new_epoch"),
         .safe = safe_of(a->L, 4),
         .label = text_of(a->L, 4, "label"),
+        .rules = text_of(a->L, 4, "rules"),
     };
     return script_join(a->out, &a->scripts, &join);
 }
 
 static int put_beat(struct asked *a) {
-    struct script_beat beat = {text_of(a->L, 4, "label"), safe_of(a->L, 4),
-                               (uint32_t)number_of(a->L, 4, "feed_events")};
+    struct script_beat beat = {
+        .label = text_of(a->L, 4, "label"),
+        .safe = safe_of(a->L, 4),
+        .feed_events = (uint32_t)number_of(a->L, 4, "feed_events"),
+        .rules = text_of(a->L, 4, "rules"),
+    };
     return script_beat(a->out, &a->scripts, &a->proof, &beat);
 }
 

@@ -2,7 +2,7 @@
  *
  *   m       hash     fmt; epoch, run, replid (whose process), seq (the last number), safe, evicted,
  *                    feedmax, mark (the last one for all), lineage ("epoch:base,epoch:base",
- *                    the newest first), and for each node fence:<slot>
+ *                    the newest first), rules and grown (see bound), and for each node fence:<slot>
  *   f       stream   the feed: id 0-<seq>, fields k kind, c channel, e event, y key, p prior,
  *                    n slot.token, t ms, x expiry in ms, o flags, v evicted field, d data
  *   l:<ch>  list     history: "seq prior t x flags event\0key\0data"
@@ -34,31 +34,36 @@
     "local replid = 'master_replid:' .. ARGV[5]\n"                                       \
     "if not find(info, replid, 1, true) then return {'REPLID'} end\n"                    \
     "local m = call('HMGET', KEYS[1], 'epoch', 'fence:' .. ARGV[2], 'seq', 'feedmax',\n" \
-    "  'mark', 'evicted')\n"                                                             \
+    "  'mark', 'evicted', 'grown', 'rules')\n"                                           \
     "if m[1] ~= ARGV[1] then return {'EPOCH'} end\n"                                     \
     "if m[2] ~= ARGV[3] then return {'FENCE'} end\n"                                     \
     "local seq = tonumber(m[3])\n"                                                       \
     "if tonumber(ARGV[4]) > seq then return {'BACK'} end\n"
 
-/* KEYS[3] is t. What has no history can miss nothing that is younger than its ttl and a minute. */
+/* KEYS[3] is t. What has no history can miss nothing that is younger than its ttl and a minute; unless its
+ * ttl was shorter before: so nobody is sure of what came before the last change of rules. */
 #define BOUND                                                                        \
     "local function bound(ttl)\n"                                                    \
     "  local since = time[1] - tonumber(ttl) - 60\n"                                 \
     "  local point = call('ZRANGEBYSCORE', KEYS[3], since, '+inf', 'LIMIT', 0, 1)\n" \
-    "  return point[1] or m[3]\n"                                                    \
+    "  local number, grown = point[1] or m[3], m[7] or '0'\n"                        \
+    "  return tonumber(grown) > tonumber(number) and grown or number\n"              \
     "end\n"
 
 /* KEYS[3] is t, KEYS[4] is n: this node's row, and a point of time each ten seconds. */
 #define ROW                                                                \
-    "local function note(slot, label, number)\n"                           \
+    "local function note(slot, label, number, rules, before)\n"            \
     "  call('HSET', KEYS[4], slot, now .. ' ' .. label)\n"                 \
+    "  if rules ~= '' and rules ~= before then\n"                          \
+    "    call('HSET', KEYS[1], 'rules', rules, 'grown', number)\n"         \
+    "  end\n"                                                              \
     "  local newest = call('ZREVRANGE', KEYS[3], 0, 0, 'WITHSCORES')[2]\n" \
     "  if newest and time[1] - newest < 10 then return end\n"              \
     "  call('ZADD', KEYS[3], time[1], number)\n"                           \
     "  call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] - 86400)\n"       \
     "end\n"
 
-/* KEYS: m, f, t, n. ARGV: slot, own epoch or '', known, new epoch, safe (0, 1, ''), label. */
+/* KEYS: m, f, t, n. ARGV: slot, own epoch or '', known, new epoch, safe (0, 1, ''), label, rules. */
 static const char JOIN[] =
     "#!lua flags=allow-oom\n" OF_MASTER ROW
     "local info = call('INFO', 'server', 'replication', 'stats')\n"
@@ -67,7 +72,7 @@ static const char JOIN[] =
     "local replid = match(info, 'master_replid:(%x+)')\n"
     "local gone = match(info, 'evicted_keys:(%d+)')\n"
     "local m = call('HMGET', KEYS[1], 'fmt', 'epoch', 'run', 'replid', 'seq', 'safe',\n"
-    "  'lineage', 'evicted')\n"
+    "  'lineage', 'evicted', 'rules')\n"
     "if m[1] and tonumber(m[1]) > 1 then return {'NEWER'} end\n"
     /* Doubt: may numbers have been given that are not here? */
     "local top = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]\n"
@@ -99,7 +104,7 @@ static const char JOIN[] =
     "local fence = text(call('HINCRBY', KEYS[1], 'fence:' .. ARGV[1], 1))\n"
     "call('HSET', KEYS[1], 'run', run, 'replid', replid, 'safe', safe, 'evicted', gone)\n"
     "call('HSETNX', KEYS[1], 'feedmax', '10000')\n"
-    "note(ARGV[1], ARGV[6], text(seq))\n"
+    "note(ARGV[1], ARGV[6], text(seq), ARGV[7], m[9])\n"
     /* Nodes that nobody has heard of for a day. */
     "local rows = call('HGETALL', KEYS[4])\n"
     "for j = 1, #rows, 2 do\n"
@@ -178,12 +183,12 @@ static const char PUB[] =
     "call('HSET', KEYS[1], 'seq', text(seq))\n"
     "return out\n";
 
-/* KEYS: m, f, t, n. ARGV: the proof, label, safe (0, 1, ''), entries of the feed or ''. */
+/* KEYS: m, f, t, n. ARGV: the proof, label, safe (0, 1, ''), entries of the feed or '', rules. */
 static const char BEAT[] =
     "#!lua flags=allow-oom\n" PROOF ROW
     "local gone = match(call('INFO', 'stats'), 'evicted_keys:(%d+)')\n"
     "if tonumber(gone) > tonumber(m[6] or '0') then return {'EVICTED'} end\n"
-    "note(ARGV[2], ARGV[6], m[3])\n"
+    "note(ARGV[2], ARGV[6], m[3], ARGV[9], m[8])\n"
     "if ARGV[7] ~= '' then call('HSET', KEYS[1], 'safe', ARGV[7]) end\n"
     "if ARGV[8] ~= '' then\n"
     "  local most = math.min(math.max(tonumber(ARGV[8]), 1000), 100000)\n"

@@ -88,13 +88,14 @@ static const char *safe_text(enum script_safe safe) {
 }
 
 int script_join(struct buf *out, const struct scripts *s, const struct script_join *ask) {
-    struct call c = begin(out, s, SCRIPT_JOIN, 0, 6);
+    struct call c = begin(out, s, SCRIPT_JOIN, 0, 7);
     put_text(&c, ask->slot);
     put_text(&c, ask->epoch);
     put_number(&c, ask->known);
     put_text(&c, ask->new_epoch);
     put_text(&c, safe_text(ask->safe));
     put_text(&c, ask->label);
+    put_text(&c, ask->rules ? ask->rules : "");
     return c.err;
 }
 
@@ -132,12 +133,13 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
 
 int script_beat(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_beat *ask) {
-    struct call c = begin(out, s, SCRIPT_BEAT, 0, 8);
+    struct call c = begin(out, s, SCRIPT_BEAT, 0, 9);
     put_proof(&c, p);
     put_text(&c, ask->label);
     put_text(&c, safe_text(ask->safe));
     if (ask->feed_events > 0) put_number(&c, ask->feed_events);
     else put_text(&c, "");
+    put_text(&c, ask->rules ? ask->rules : "");
     return c.err;
 }
 

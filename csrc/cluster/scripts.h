@@ -83,6 +83,7 @@ struct script_join {
     const char *new_epoch; /* drawn at random for each join */
     enum script_safe safe;
     const char *label; /* host and version: for people */
+    const char *rules; /* a digest of the ttls of all channels; NULL: not told */
 };
 
 struct script_joined {
@@ -131,6 +132,7 @@ struct script_beat {
     const char *label;
     enum script_safe safe;
     uint32_t feed_events; /* that the feed keeps; 0: as it is */
+    const char *rules;    /* as in a join */
 };
 
 struct script_now {

@@ -202,6 +202,26 @@ describe("scripts of a cluster", function()
     assert.same({ 5, true }, { feed(8)[1].prior, feed(8)[1].is_bound })
   end)
 
+  it("are not sure of what came before the rules were others: a ttl may have been shorter", function()
+    start()
+    local p = join("a")
+    assert.equal("OK", ask("beat", { label = "here", rules = "one" }, p).answer)
+    local now = tonumber(server:call("TIME")[1])
+    for _ = 1, 8 do ask("pub", { event("x", "x", { ttl = 60 }) }, p) end
+    server:call("ZADD", KEYS .. "t", now - 650, 4)
+    server:call("DEL", KEYS .. "l:x") -- as if its ttl had passed
+    server:call("ZADD", KEYS .. "t", now - 10, 7)
+    assert.equal(4, load_one(p, "l", "x", { ttl = 600 }).floor)
+    assert.equal("OK", ask("beat", { label = "here", rules = "one" }, p).answer)
+    assert.equal(4, load_one(p, "l", "x", { ttl = 600 }).floor)
+    assert.equal("OK", ask("beat", { label = "here", rules = "other" }, p).answer)
+    assert.equal(8, load_one(p, "l", "x", { ttl = 600 }).floor)
+    for _ = 1, 2 do ask("pub", { event("y", "y") }, p) end
+    assert.equal(8, load_one(p, "l", "x", { ttl = 600 }).floor) -- that is long enough ago
+    ask("join", { slot = "b", new_epoch = "En", label = "here", rules = "third" })
+    assert.equal(10, load_one(p, "l", "x", { ttl = 600 }).floor)
+  end)
+
   it("load what is large in pages that meet", function()
     start()
     local p = join("a")

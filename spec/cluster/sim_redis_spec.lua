@@ -135,7 +135,9 @@ local ARGS = {
   pub = some_events,
   load = some_channels,
   mark = function() return math.random(5) == 1 and {} or some_channels() end,
-  beat = function() return { label = "here", safe = pick { "yes", "no", "" }, feed_events = pick { 0, 7 } } end,
+  beat = function()
+    return { label = "here", safe = pick { "yes", "no", "" }, feed_events = pick { 0, 7 }, rules = pick { "", "1", "2" } }
+  end,
   follow = function() return { after = math.random(0, 60), count = math.random(20), block = 1 } end,
   head = function() return {} end,
   probe = function() return {} end,
@@ -146,7 +148,8 @@ local DICE = { { "pub", 45 }, { "load", 60 }, { "mark", 66 }, { "beat", 70 }, { 
   { "probe", 82 }, { "join", 91 }, { "words", 97 }, { "memory", 100 } }
 
 local function draw(n, now_s)
-  local step, number = { n = n, node = pick { "n1", "n2" }, safe = pick { "yes", "no", "" } }, math.random(100)
+  local step, number = { n = n, node = pick { "n1", "n2" }, safe = pick { "yes", "no", "" },
+    rules = pick { "", "1", "2" } }, math.random(100)
   step.ahead, step.stale = math.random(30) == 1 and 5 or 0, math.random(20) == 1
   for i = #DICE, 1, -1 do
     if number <= DICE[i][2] then step.what = DICE[i][1] end
@@ -160,7 +163,7 @@ end
 local function join(own, step)
   local p = own.proofs[step.node]
   local j = own:ask("join", { slot = step.node, epoch = p and p.epoch, known = p and p.known + step.ahead,
-    new_epoch = "E" .. step.n, safe = step.safe, label = "here" })
+    new_epoch = "E" .. step.n, safe = step.safe, label = "here", rules = step.rules })
   if j.answer == "OK" then
     own.proofs[step.node] = { epoch = j.epoch, fence = j.fence, replid = j.replid, known = j.seq }
   end
