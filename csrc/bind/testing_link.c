@@ -8,7 +8,9 @@
  *     link:step(ms) -> list of what happened, after one turn of the loop or so many ms:
  *         { "up", { version =, run =, replid =, safe = } }, { "down", why, refused },
  *         { "warn", text }, { "reply", lane, tag, reply } as in testing_scripts
+ *     testing_link.stand(ms) the clock stands so many ms from now; without a number it goes on
  *     link:stats() -> { dials =, ups =, sent =, received =, pending = } */
+#include "base/clock.h"
 #include "bind/l_aux.h"
 #include "bind/reply_tree.h"
 #include "cluster/link.h"
@@ -208,9 +210,16 @@ static int l_open(lua_State *L) {
     return err < 0 ? lx_fail(L, err) : 1;
 }
 
+static int l_stand(lua_State *L) {
+    if (lua_isnoneornil(L, 1)) clock_release();
+    else clock_hold(clock_us() + luaL_checkinteger(L, 1) * 1000, clock_wall());
+    return 0;
+}
+
 LX_EXPORT int luaopen_sluice_core_testing_link(lua_State *L);
 LX_EXPORT int luaopen_sluice_core_testing_link(lua_State *L) {
-    static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
+    static const luaL_Reg functions[] = {
+        {"open", l_open}, {"stand", l_stand}, {NULL, NULL}};
     static const luaL_Reg methods[] = {
         {"dial", l_dial}, {"shut", l_shut}, {"is_up", l_is_up},
         {"send", l_send}, {"shas", l_shas}, {"stats", l_stats},

@@ -340,6 +340,33 @@ describe("a link to Redis", function()
       end
     end)
 
+    it("reads what came while it was stopped itself, before it says that nothing did", function()
+      local proxy, options = to_proxy()
+      local link = up(options)
+      finally(function() links.stand() end)
+      local function ping()
+        assert.is_true(link:send("scripts", 1, resp.command("PING", "late")))
+        links.stand(0)
+        link:step(1)
+        links.stand(10000) -- as if this process had not run for so long
+      end
+      -- Turns of a second, in which its look at the time comes four times; more than `stopped` ms before each turn.
+      local function next_event(stopped)
+        for _ = 1, 50 do
+          local e = link:step(20)[1]
+          if e then return e end
+          links.stand(stopped)
+        end
+      end
+      ping()
+      assert.is_nil(next_event(1000))
+      proxy:step()
+      proxy:step()
+      assert.same({ "reply", "scripts", 1, "late" }, wait_for(link, "reply"))
+      ping() -- and now nothing comes
+      assert.truthy(next_event(0)[2]:find("no answer within 3 s", 1, true))
+    end)
+
     it("waits for no answer longer than it may, at whatever moment they stay away", function()
       local deaf = add_peer(middle.deaf())
       local silent, to_silent = to_proxy()
