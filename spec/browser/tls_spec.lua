@@ -1,5 +1,5 @@
---- Real browsers over HTTPS with the certificate that `--tls dev` makes, trusted as its line in the log says: a page, a
---- POST of it, and a stream.
+--- Real browsers over HTTPS with the certificate that `--tls dev` makes, trusted as its line in the log says: a page,
+--- eight streams of it, more than HTTP/1.1 would let it have, and eight POSTs between them.
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local process = require("spec.support.process")
@@ -12,9 +12,16 @@ app:channel("news", {})
 local told = {}
 app:get("/page", function()
   return 200, [[<!doctype html><title>page</title><script>
-    const stream = new EventSource("/s");
-    stream.addEventListener("hello", () => fetch("/pub", { method: "POST", body: "over TLS" }));
-    stream.addEventListener("text", (e) => fetch("/told?" + e.data.replace(" ", "+") + "," + isSecureContext));
+    let opened = 0, heard = 0;
+    for (let i = 0; i < 8; i++) {
+      const stream = new EventSource("/s?" + i);
+      stream.addEventListener("hello", () => {
+        if (++opened === 8) for (let k = 0; k < 8; k++) fetch("/pub", { method: "POST", body: "over TLS" });
+      });
+      stream.addEventListener("text", (e) => {
+        if (++heard === 64) fetch("/told?" + e.data.replace(" ", "+") + "," + heard + "," + isSecureContext);
+      });
+    }
   </script>]], { ["Content-Type"] = "text/html" }
 end)
 app:post("/pub", function(req) app:publish("news", "text", req.body) return 204 end)
@@ -62,7 +69,7 @@ describe("a page over --tls dev", function()
   it("works in Chromium", function()
     process.run({ "mkdir", "-p", home .. "/.pki/nssdb" })
     trust(home .. "/.pki/nssdb")
-    assert.equal("over+TLS,true", visit({ CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu",
+    assert.equal("over+TLS,64,true", visit({ CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu",
       "--user-data-dir=" .. home .. "/chromium", "--remote-debugging-port=0",
       ("https://localhost:%d/page"):format(s.tls_port()) }))
   end)
@@ -70,7 +77,8 @@ describe("a page over --tls dev", function()
   it("works in Firefox", function()
     process.run({ "mkdir", "-p", home .. "/firefox" })
     trust(home .. "/firefox")
-    assert.equal("over+TLS,true", visit({ "firefox-esr", "--headless", "--no-remote", "--profile", home .. "/firefox",
+    assert.equal("over+TLS,64,true", visit({ "firefox-esr", "--headless", "--no-remote", "--profile",
+      home .. "/firefox",
       ("https://127.0.0.1:%d/page"):format(s.tls_port()) }))
   end)
 end)

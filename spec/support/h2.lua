@@ -300,7 +300,7 @@ end
 
 --- Read until the function returns something true, which is returned; nil, "timeout" or "closed".
 function Client:wait_for(done, seconds)
-  local left = deadline.after(seconds or 5)
+  local left = type(seconds) == "function" and seconds or deadline.after(seconds or 5)
   while true do
     local result = done()
     if result then return result end

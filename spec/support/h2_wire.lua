@@ -4,6 +4,7 @@
 --- of an event stream, and of what asked for `Connection: close`, the connection is over.
 local h2 = require("spec.support.h2")
 local http = require("spec.support.http")
+local socket = require("socket")
 local wire = require("spec.support.wire")
 
 local h2_wire = {}
@@ -126,10 +127,11 @@ end
 function Face:fill(seconds)
   if self.ended then return nil, "closed" end
   local more
+  local ends = socket.gettime() + seconds -- exactly so long, as in wire.lua
   local _, why = self.client:wait_for(function()
     more = show_all(self)
     return more or self.over
-  end, seconds)
+  end, function() return math.max(0, ends - socket.gettime()) end)
   if more then return true end
   if self.over or why == "closed" or why == "cut" then
     self.ended = true
