@@ -1,6 +1,6 @@
 --- The options --cacert and --insecure of commands that ask other servers over TLS: whose
 --- certificates are taken. SSL_CERT_FILE in the environment is what --cacert is, for the core and
---- for programs that a command starts. Keeps nothing in memory.
+--- for programs that read it. Keeps nothing in memory.
 local core = require("sluice.core")
 
 local trust = {}
