@@ -17,7 +17,7 @@ describe("os.exit of an app", function()
       assert.matches("process_spec.lua:%d+$", row[2])
     end
     assert.same({ 0, 3, 0, 1, 1, 255, 0 }, codes)
-    assert.matches("a whole number or a boolean is expected, not x", select(2, pcall(exit, "x")))
+    assert.matches("a whole number or a boolean is expected, not \"x\"", select(2, pcall(exit, "x")))
   end)
 
   it("is an error while an app is loading, which would end a server that runs", function()
