@@ -6,6 +6,7 @@ local core = require("sluice.core")
 local eventstream = require("sluice.eventstream")
 local http = require("sluice.http")
 local json = require("sluice.json")
+local trust = require("sluice.command.trust")
 
 local follow = {}
 
@@ -92,7 +93,8 @@ end
 local function connect(self)
   local answer, message, code = ask(self)
   if not answer then
-    if FINAL[code] or not (self.has_begun or self.patient) then return nil, message end
+    local waits = self.has_begun or self.patient and not trust.is_lasting(message)
+    if FINAL[code] or not waits then return nil, message end
     return "again", message
   end
   local _ <close> = answer

@@ -48,4 +48,17 @@ function trust.explain(message)
   return message:find("certificate", 1, true) and message .. WAY_OUT or message
 end
 
+-- Of what sluice.http says.
+local LASTING = { "certificate", "speaks no TLS on this port", "what came back is no HTTP" }
+
+--- Whether a failure is there to stay: the certificate, or a scheme that is another port's.
+-- @tparam string message
+-- @treturn boolean
+function trust.is_lasting(message)
+  for _, words in ipairs(LASTING) do
+    if message:find(words, 1, true) then return true end
+  end
+  return false
+end
+
 return trust
