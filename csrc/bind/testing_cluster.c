@@ -341,6 +341,7 @@ static int l_entry(lua_State *L) {
     struct cluster_entry e = {.kind = (enum cluster_entry_kind)kind,
                               .seq = field(L, 2, "seq"),
                               .channel = lx_field_slice(L, 2, "channel"),
+                              .is_state = lx_field_bool(L, 2, "key", false),
                               .chained = chained,
                               .before = field(L, 2, "before"),
                               .slot = lx_field_slice(L, 2, "slot"),
@@ -352,7 +353,7 @@ static int l_entry(lua_State *L) {
     return 1;
 }
 
-/* node:publish(channel, id) */
+/* node:publish(channel, id, is_state) */
 static int l_publish(lua_State *L) {
     struct slice channel = lx_checkslice(L, 2);
     lua_Integer id = luaL_checkinteger(L, 3);
@@ -361,6 +362,7 @@ static int l_publish(lua_State *L) {
     memcpy(p->channel, channel.p, channel.n);
     p->id = id;
     p->inner.channel = slice_of(p->channel, channel.n);
+    p->inner.is_state = lua_toboolean(L, 4);
     p->inner.bytes = 100;
     list_add(&n->publishes, &p->node);
     machine_publish(&n->machine, &p->inner);

@@ -160,7 +160,8 @@ static uint64_t adopt(struct machine *m, const struct cluster_reply *r) {
     recent_lose(&m->recent, base, !r->took && !BROKEN(611));
     publishes_lose(m, base);
     m->ops->epoch(m->owner, base);
-    warm_all_again(m); /* which newest values a lost one has replaced is known to the server */
+    warm_all_again(
+        m); /* which newest values a lost one has replaced is known to the server */
     return base;
 }
 

@@ -40,6 +40,7 @@ enum machine_state { MACHINE_AWAY, MACHINE_PROVING, MACHINE_CATCHING_UP, MACHINE
 struct cluster_publish {
     struct list node;     /* the machine's, as all but the channel and the bytes */
     struct slice channel; /* of the caller's */
+    bool is_state;        /* ... whose losses no mark tells of: it is sent anew */
     uint32_t bytes;       /* ... about what it takes in a call */
     uint64_t token;       /* its name in this run of this node */
     uint64_t seq;         /* its number; 0: none yet */
@@ -114,6 +115,7 @@ struct cluster_entry {
     enum cluster_entry_kind kind;
     uint64_t seq;
     struct slice channel;
+    bool is_state;
     bool chained;      /* 'before' is exact */
     uint64_t before;   /* the number of the log's event before it */
     struct slice slot; /* of the node that published it, and its token there */

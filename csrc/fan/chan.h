@@ -117,7 +117,7 @@ struct chan_fill {
     uint64_t last, marked;
 };
 
-/* Take that in place of what is there, which its subscribers have no turn for. True: a key is
+/* Take that in place of what is there, which its subscribers have no turn for. True: a value is
  * gone that was there. */
 bool chan_refill(struct chan *c, const struct chan_fill *f);
 

@@ -30,13 +30,43 @@ static void tell_trimmed(struct sub *sub) {
                                              .oldest = chan_oldest(c, 0)});
 }
 
+static void tell_failover(struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    if (sub_is_state(sub)) return;
+    stream_reset(sub->stream, &(struct loss){.channel = chan_name(c),
+                                             .reason = RESET_FAILOVER,
+                                             .from = stream_cursor(sub->stream, sub),
+                                             .oldest = chan_oldest(c, 0)});
+}
+
+/* It gets all values that are left. */
+static void tell_lost_value(struct sub *sub) {
+    struct stream *s = sub->stream;
+    stream_reset(s, &(struct loss){.channel = chan_name(sub_chan(sub)),
+                                   .reason = RESET_TRIMMED,
+                                   .from = stream_cursor(s, sub)});
+    if (!sub_is_state(sub)) {
+        sub_replay(sub);
+        return;
+    }
+    sub->from = 0;
+    sub->joined = s->fan->head;
+}
+
+/* A mark that came with the fill: who has passed it knows. */
+static void tell_of_mark(struct sub *sub) {
+    uint64_t at = stream_cursor(sub->stream, sub);
+    if (at < sub_chan(sub)->kept->marked && !PLANTED(638)) tell_failover(sub);
+}
+
 static void fill_one(struct fan *fan, const struct fan_fill *fill) {
     struct chan *c;
     if (chans_get(&fan->chans, fill->channel, &c) < 0) return;
-    bool loses_key = chan_refill(c, &fill->chan);
-    if (loses_key && c->kind == CHANNEL_STATE) chan_keep(c)->latest->lost = fan->head;
+    bool loses_value = chan_refill(c, &fill->chan);
     audiences_each_sub(c, refilled);
+    if (loses_value && !PLANTED(639)) audiences_each_sub(c, tell_lost_value);
     if (fill->lost) audiences_each_sub(c, tell_trimmed);
+    else audiences_each_sub(c, tell_of_mark);
 }
 
 /* First all streams write down where they are: with the head that was before. */
@@ -68,6 +98,7 @@ static void move_back(struct sub *sub, uint64_t base) {
     sub->snapshot = sub->confirm = sub->behind = false;
     sub->from = sub_is_state(sub) ? 0 : least(sub->from, base);
     sub->joined = least(sub->joined, base);
+    if (sub_chan(sub)->kind == CHANNEL_KEYED) sub_replay(sub);
 }
 
 /* One reset; the last of a stream carries the new id. */
@@ -176,15 +207,6 @@ void fan_epoch(struct fan *fan, const struct fan_epoch *e) {
 }
 
 /* ---- Marks ---------------------------------------------------------------------------- */
-
-static void tell_failover(struct sub *sub) {
-    const struct chan *c = sub_chan(sub);
-    if (sub_is_state(sub)) return;
-    stream_reset(sub->stream, &(struct loss){.channel = chan_name(c),
-                                             .reason = RESET_FAILOVER,
-                                             .from = stream_cursor(sub->stream, sub),
-                                             .oldest = chan_oldest(c, 0)});
-}
 
 void fan_mark(struct fan *fan, struct slice channel, uint64_t seq) {
     ASSERT_OWNER(fan->loop);

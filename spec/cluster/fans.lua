@@ -5,6 +5,9 @@ local core = require("sluice.core.testing")
 local fans = {}
 
 local HISTORY = 6
+local STATE = "s"
+
+fans.STATES = true
 
 -- ---- A client ---------------------------------------------------------------------------------
 
@@ -12,7 +15,7 @@ local Client = {}
 Client.__index = Client
 
 function fans.client(world, channels)
-  return setmetatable({ world = world, channels = channels, got = {}, out = {}, at = {} }, Client)
+  return setmetatable({ world = world, channels = channels, got = {}, out = {}, at = {}, view = {} }, Client)
 end
 
 function Client:note(what) self.got[#self.got + 1] = what end
@@ -80,19 +83,28 @@ function Client:take(n)
   for _ = 1, math.min(n, #self.out) do
     local one = table.remove(self.out, 1)
     self.last = one.id or self.last
+    if one.what == "hello" then self.view = {} end
     self.began = self.began or self.world.step
-    if one.what == "event" or one.what == "reset" then
+    if one.channel == STATE then self:see(one)
+    elseif one.what == "event" or one.what == "reset" then
       one.at, one.id = self.world.step, one.id or self.last
       self:note(one)
     end
   end
 end
 
+--- Its view of the state: by key the newest value. It begins with all there are, and again behind a reset.
+function Client:see(one)
+  if one.what == "reset" then self.view = {}
+  else self.view[self.world:key_of(one.event)] = one.event end
+end
+
 -- ---- The fan of a node ------------------------------------------------------------------------
 
 function fans.start(node)
   node.sim = core.sim(1, node.world.random(1 << 30))
-  node.sim:policies { { pattern = "*", history = HISTORY, rewind = 0 } }
+  node.sim:policies { { pattern = "*", history = HISTORY, rewind = 0 },
+    { pattern = STATE, history = "latest", key = "k" } }
   node.filled = {}
 end
 
@@ -112,15 +124,30 @@ function fans.forget(node, channel) node.sim:drop(channel) end
 local rings = {}
 
 function rings.release(node, action)
-  if action.mark then node.sim:mark(action.channel, action.seq)
-  else assert(node.sim:give(action.channel, "message", tostring(action.id), "", false, false, action.seq)) end
+  if action.mark then
+    node.sim:mark(action.channel, action.seq)
+    return
+  end
+  local key = node.world:key_of(action.id)
+  assert(node.sim:give(action.channel, "message", tostring(action.id), key or "", false, key ~= nil, action.seq))
+end
+
+--- The newest of each key, by number: of what was loaded, and of what came behind it.
+local function fill_state(node, fill, one)
+  local values, list = {}, {}
+  for key, entry in pairs(fill.values or {}) do values[key] = entry end
+  for _, entry in ipairs(fill.entries) do values[node.world:key_of(entry.id)] = entry end
+  for key, entry in pairs(values) do list[#list + 1] = { seq = entry.seq, key = key, data = tostring(entry.id) } end
+  table.sort(list, function(a, b) return a.seq < b.seq end)
+  one.values, one.state, one.last = list, true, list[1] and list[#list].seq or 0
 end
 
 function rings.fill(node, action)
   local fill = node.world:take_fill(action.fill)
   local one = { channel = action.channel, floor = fill.floor, lost = action.lost, upto = fill.upto, rows = {},
     marked = 0, last = 0 }
-  for _, entry in ipairs(fill.entries) do
+  if action.channel == STATE then fill_state(node, fill, one) end
+  for _, entry in ipairs(action.channel ~= STATE and fill.entries or {}) do
     one.last = entry.seq
     if entry.mark or entry.kind == "mark" then one.marked = entry.seq
     else one.rows[#one.rows + 1] = { seq = entry.seq, data = tostring(entry.id) } end

@@ -1,6 +1,6 @@
---- lua5.4 spec/cluster/hunt.lua BUG FIRST LAST [streams] [WITHOUT…]: look for what is planted (0: nothing), or for rules
---- of the server that are taken away; "streams": in worlds with those of csrc/fan. Prints the first seed that shows it
---- and how many do; exits with 1 when one does.
+--- lua5.4 spec/cluster/hunt.lua BUG FIRST LAST [streams] [WITHOUT…]: look for what is planted (0: nothing), or for
+--- rules of the server that are taken away; "streams": in worlds with those of csrc/fan. Prints the first seed that
+--- shows it and how many do; exits with 1 when one does.
 local planted = require("spec.cluster.planted")
 local run = require("spec.cluster.run")
 local testing = require("sluice.core.testing_cluster")

@@ -73,12 +73,25 @@ local function judge_lost(world, client, channel, here, bad)
   end
 end
 
+--- What clients see of a state is what the server has.
+local function judge_view(world, client, bad)
+  local values = world.master.state and world.master.state.values.s or {}
+  for key, entry in pairs(values) do
+    if client.view[key] ~= entry.id then add(bad, "another value") end
+  end
+  for key in pairs(client.view) do
+    if not values[key] then add(bad, "a value that is not there") end
+  end
+end
+
 function judge.world(world)
   local bad = {}
   judge_publishes(world, bad)
   for _, client in ipairs(world.clients) do
     if not client.open or not client.began then add(bad, "stuck") end
+    if client.view and client.open then judge_view(world, client, bad) end
     for _, channel in ipairs(client.open and client.began and client.channels or {}) do
+      if channel == "s" then break end -- its last one, a state
       local all, here = world.master:all(channel), {}
       for _, entry in ipairs(all) do here[entry.id] = true end
       judge_events(world, client, channel, all, bad)

@@ -1,5 +1,5 @@
---- A node of a cluster (csrc/cluster/machine.h): drawn worlds with every fault of networks and servers (world.lua), with
---- streams as small as can be and with those of csrc/fan, judged by what clients read and publishers were told
+--- A node of a cluster (csrc/cluster/machine.h): drawn worlds with every fault of networks and servers (world.lua),
+--- with streams as small as can be and with those of csrc/fan, judged by what clients read and publishers were told
 --- (judge.lua); and by hand what these worlds have no room for. SEEDS=10000 runs more of them, SEED=n repeats one.
 local fans = require("spec.cluster.fans")
 local run = require("spec.cluster.run")

@@ -161,7 +161,7 @@ function Node:serve(most) self.world.streams.serve(self, most) end
 
 function Node:publish(channel, id)
   self.pending[id] = true
-  self.machine:publish(channel, id)
+  self.machine:publish(channel, id, self.world:key_of(id) ~= nil)
   self:act()
 end
 

@@ -1,5 +1,5 @@
---- What is planted into a node (csrc/cluster, behind PLANTED(n)) and its streams (csrc/fan/shared.c), and which rules of
---- the server are taken away: the worlds must show each of them.
+--- What is planted into a node (csrc/cluster, behind PLANTED(n)) and its streams (csrc/fan/shared.c), and which rules
+--- of the server are taken away: the worlds must show each of them.
 local RULES = { "runid", "replid", "known", "fence", "carry" }
 
 return {
@@ -19,9 +19,12 @@ return {
   { 619, 7, "behind a hole each channel is shown when it is loaded" },
   { 620, 1224, "what was asked for before a hole passes for what is asked for behind it" },
   streams = {
-    { 633, 2, "channels are filled one by one" },
-    { 635, 17, "a client that comes back below a mark is not told" },
-    { 636, 573, "the end of an epoch is told behind what is sent again" },
+    { 633, 4, "channels are filled one by one" },
+    { 635, 35, "a client that comes back below a mark is not told" },
+    { 636, 52, "the end of an epoch is told behind what is sent again" },
+    { 637, 63, "an older value that is the newest again is not sent" },
+    { 638, 940, "a mark that comes with a fill is not told to who follows its log" },
+    { 639, 43, "a value that is lost stays with its readers" },
   },
   rules = { runid = 1, replid = 10, fence = 45, carry = 154 },
   obvious = { plant = 600, without = RULES },

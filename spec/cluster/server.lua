@@ -17,14 +17,15 @@ function server.new(world, state)
   world.processes = world.processes + 1
   local n = world.processes
   return setmetatable({ run = "run" .. n, replid = "repl" .. n, up = true, snapshots = {}, world = world,
-    state = state or { feed = {}, last = 0, mark = 0, history = {}, full = {}, lineage = {}, fences = {} } }, Server)
+    state = state or { feed = {}, last = 0, mark = 0, history = {}, full = {}, lineage = {}, fences = {},
+      values = {} } }, Server)
 end
 
 --- Before a write: the state is another one from here on.
 function Server:write()
   local old, new = self.state, {}
   for name, value in pairs(old) do new[name] = value end
-  for _, name in ipairs { "history", "full", "fences" } do
+  for _, name in ipairs { "history", "full", "fences", "values" } do
     new[name] = {}
     for key, value in pairs(old[name]) do new[name][key] = value end
   end
@@ -53,6 +54,14 @@ local function keep(state, entry)
   local list = copy(old, #old >= HISTORY and #old - HISTORY + 2 or 1)
   list[#list + 1] = entry
   state.history[entry.channel] = list
+end
+
+--- The newest value of a key of a state, which has no history.
+local function put_value(state, entry)
+  local values = {}
+  for key, value in pairs(state.values[entry.channel] or {}) do values[key] = value end
+  values[entry.key], entry.before = entry, nil
+  state.values[entry.channel] = values
 end
 
 local function newest(state, channel)
@@ -113,8 +122,13 @@ function scripts.publish(self, call)
     local entry = { kind = "event", seq = state.last + 1, channel = p.channel, id = p.id, slot = call.slot,
       token = p.token, before = before and before.seq or 0 }
     append(state, entry)
-    keep(state, entry)
-    state.full[p.channel] = { entry = entry, before = state.full[p.channel] }
+    entry.key = self.world:key_of(p.id)
+    if entry.key then
+      put_value(state, entry)
+    else
+      keep(state, entry)
+      state.full[p.channel] = { entry = entry, before = state.full[p.channel] }
+    end
     self.world:on_stored(p.id, self)
     results[i] = { seq = entry.seq }
   end
@@ -129,7 +143,8 @@ function scripts.load(self, call)
     local list = state.history[call.channels[i]] or {}
     local first = list[1]
     call.results[i] = { upto = state.last, last = #list > 0 and list[#list].seq or 0,
-      fill = self.world:keep_fill { floor = first and first.before or 0, upto = state.last, entries = copy(list) } }
+      fill = self.world:keep_fill { floor = first and first.before or 0, upto = state.last, entries = copy(list),
+        values = state.values[call.channels[i]] } }
     if i < #call.channels and self.world:chance(0.2) then return nil end
   end
   return { results = call.results }

@@ -12,6 +12,7 @@ World.__index = World
 streams.keep_fills(World)
 
 local CHANNELS = { "a", "b", "c" }
+local STATE = "s" -- where the streams know states
 local STEPS, NODES, CLIENTS = 1000, 3, 5
 local UNTOLD = 150 -- steps, in which a node that was cut off may not have told of what is lost
 local RULES = { "runid", "replid", "known", "fence", "carry" }
@@ -57,6 +58,7 @@ function world.new(testing, seed, kind)
     local away = self.random(#CHANNELS)
     local channels = {}
     for k, channel in ipairs(CHANNELS) do if k ~= away then channels[#channels + 1] = channel end end
+    if self.streams.STATES then channels[3] = STATE end
     self.clients[i] = self.streams.client(self, channels)
   end
   return self
@@ -110,15 +112,19 @@ end
 
 local acts = {}
 
+--- Only a state has keys.
+function World:key_of(id) return self.publishes[id].key end
+
 function World:publish(one, channel)
   local id = #self.publishes + 1
-  self.publishes[id] = { channel = channel, by = one }
+  self.publishes[id] = { channel = channel, by = one, key = channel == STATE and "k" .. self.random(3) or nil }
   one:publish(channel, id)
 end
 
 function acts.publish(self)
   local one = self:awake()
-  if one then self:publish(one, self:pick(CHANNELS)) end
+  local is_state = one and self.streams.STATES and self:chance(0.25)
+  if one then self:publish(one, is_state and STATE or self:pick(CHANNELS)) end
 end
 
 function acts.exec(self) self:pick(self.nodes):run_call() end
