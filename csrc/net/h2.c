@@ -309,6 +309,14 @@ void h2_free(struct h2 *h) {
     mem_free(h);
 }
 
+void h2_move(struct h2 *h, void *owner) {
+    h->owner = owner;
+}
+
+void h2_name(struct h2 *h, int32_t id, void *x) {
+    nghttp2_session_set_stream_user_data(h->session, id, x);
+}
+
 bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms) {
     if (h->broken) return false;
     bool calm = h2_frames_take(&h->frames, bytes, now_ms);
@@ -435,6 +443,12 @@ struct h2 *h2_new(const struct h2_ops *ops, void *owner) {
 /* Without a session none of these is called. */
 void h2_free(struct h2 *h) {
     (void)h;
+}
+void h2_move(struct h2 *h, void *owner) {
+    (void)h, (void)owner;
+}
+void h2_name(struct h2 *h, int32_t id, void *x) {
+    (void)h, (void)id, (void)x;
 }
 bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms) {
     (void)h, (void)bytes, (void)now_ms;

@@ -52,6 +52,10 @@ const char *h2_version(void); /* of nghttp2; NULL without */
 struct h2 *h2_new(const struct h2_ops *ops, void *owner);
 void h2_free(struct h2 *h); /* nothing is called any more */
 
+/* Another has it from here on; and another exchange is what 'id' was. */
+void h2_move(struct h2 *h, void *owner);
+void h2_name(struct h2 *h, int32_t id, void *x);
+
 /* What came. False: it is over, as soon as what h2_write has is out. */
 bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms);
 

@@ -96,7 +96,7 @@ void conn_doom_by(struct conn *c, enum end_reason reason, enum end_cause cause) 
     c->doomed = true;
     if (c->streams) note_end(&c->outlet.stream, reason, cause);
     if (c->carried) exchange_on_doom(c, cause);
-    if (conn_mux(c)) mux_on_doom(c, reason, cause);
+    if (conn_mux(c) && !c->moves) mux_on_doom(c, reason, cause);
     ev_io_stop(conn_worker(c)->loop.ev, &c->io);
     wheel_cancel(&c->timer);
     list_remove(&c->node);
@@ -180,6 +180,7 @@ struct move {
     struct tls *tls;
     int fd;
     bool trusted, keep_alive, half_closed;
+    struct exchange carried; /* when it carries one */
 };
 
 static void io_on_move(void *owner, struct message *message) {
@@ -190,7 +191,9 @@ static void io_on_move(void *owner, struct message *message) {
     c->trusted = m->trusted;
     c->keep_alive = m->keep_alive;
     c->half_closed = m->half_closed;
+    if (conn_mux(c)) mux_arrive(c, &m->carried);
     mem_free(m);
+    if (conn_mux(c)) return;
     r->conn = c;
     c->phase = CONN_WAIT;
     c->talk->since_ms = w->now_ms;
@@ -199,13 +202,16 @@ static void io_on_move(void *owner, struct message *message) {
 }
 
 void conn_move(struct conn *c, struct lane *to) {
+    struct conn *asks = conn_mux(c) ? conn_mux(c)->led : c;
     c->moves = true;
-    c->talk->request->lane = to;
+    asks->talk->request->lane = to;
     conn_doom(c, END_GONE);
 }
 
 static void hand_over(struct conn *c) {
-    struct lane *to = c->talk->request->lane;
+    struct mux *x = conn_mux(c);
+    struct conn *asks = x ? x->led : c;
+    struct lane *to = asks->talk->request->lane;
     struct move *m = mem_new(sizeof *m);
     *m = (struct move){.talk = c->talk,
                        .tls = conn_tls(c),
@@ -213,6 +219,8 @@ static void hand_over(struct conn *c) {
                        .trusted = c->trusted,
                        .keep_alive = c->keep_alive,
                        .half_closed = c->half_closed};
+    if (x) exchange_pack(asks, &m->carried);
+    if (x) list_remove(&x->dirty);
     leave(c);
     mailbox_post(&to->loop->mailbox, &m->message, io_on_move);
 }

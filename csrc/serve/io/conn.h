@@ -80,7 +80,7 @@ struct conn {
     bool streams : 1; /* its outlet is in use */
     bool queued : 1;  /* the result of a write is awaited: see net/sock.h */
     bool polls : 1;   /* has no socket: the home of a client that polls */
-    bool moves : 1;   /* doomed here: goes to the thread of its request's lane */
+    bool moves : 1;   /* doomed here: goes to another thread */
     bool secure : 1;  /* over TLS: see secure.h */
     bool carried : 1; /* has no socket: an exchange of HTTP/2 */
     bool asked : 1;   /* the head of a request came */
@@ -133,8 +133,8 @@ void conn_doom(struct conn *c, enum end_reason reason);
 void conn_doom_by(struct conn *c, enum end_reason reason, enum end_cause cause);
 void conn_free(struct conn *c); /* by the worker, when doomed */
 
-/* At the end of this turn its socket goes to another thread, which asks for its request again. To
- * be called while that waits, before anybody was asked. */
+/* At the end of this turn its socket goes to another thread, which asks for its request again, or for
+ * that of the one exchange that it carries. To be called while that waits, before anybody was asked. */
 void conn_move(struct conn *c, struct lane *to);
 
 void conn_drain(struct conn *c, int64_t window_ms);

@@ -27,16 +27,16 @@ static void note_due(struct exchange *e) {
 
 /* ---- Beginning ---------------------------------------------------------------------- */
 
-static struct exchange *make(struct conn *carrier, int32_t id) {
+static struct exchange *make(struct conn *carrier, int32_t id, struct talk *talk) {
     struct worker *w = conn_worker(carrier);
     struct exchange *e = pool_new(&w->exchange_pool);
     struct conn *c = &e->conn;
     c->carried = true;
     c->trusted = carrier->trusted;
     conn_init(c, w, -1);
-    c->talk = mem_new(sizeof *c->talk);
-    c->talk->ip = carrier->talk->ip;
-    c->talk->since_ms = w->now_ms;
+    c->talk = talk;
+    talk->ip = carrier->talk->ip;
+    talk->since_ms = w->now_ms;
     output_note_taken(c);
     e->carrier = carrier;
     e->id = id;
@@ -52,7 +52,7 @@ static void *begin(void *owner, int32_t id, struct buf *head, bool body) {
         buf_free(head);
         return NULL;
     }
-    struct exchange *e = make(carrier, id);
+    struct exchange *e = make(carrier, id, mem_new(sizeof(struct talk)));
     e->conn.talk->in = *head;
     e->body = body;
     return e;
@@ -69,6 +69,30 @@ void exchange_take_head(struct conn *c, struct http_head *head) {
     head->keep_alive = false;
     e->chunked = e->body && head->body == HTTP_BODY_NONE;
     if (e->chunked) head->body = HTTP_BODY_CHUNKED;
+}
+
+/* ---- To another thread -------------------------------------------------------------- */
+
+void exchange_pack(struct conn *c, struct exchange *out) {
+    struct exchange *e = exchange_of(c);
+    *out = *e;
+    wheel_cancel(&c->timer);
+    ev_io_stop(conn_worker(c)->loop.ev, &c->io);
+    list_remove(&c->node);
+    list_remove(&e->node);
+    list_remove(&e->due);
+    pool_free(&conn_worker(c)->exchange_pool, e);
+}
+
+struct conn *exchange_unpack(struct conn *carrier, const struct exchange *packed) {
+    struct exchange *e = make(carrier, packed->id, packed->conn.talk);
+    e->uncredited = packed->uncredited;
+    e->body = packed->body;
+    e->conn.asked = true;
+    e->conn.talk->request->conn = &e->conn;
+    e->conn.phase = CONN_WAIT;
+    h2_name(h2_of(e), e->id, e);
+    return &e->conn;
 }
 
 /* ---- Its body ----------------------------------------------------------------------- */
@@ -243,7 +267,7 @@ void exchange_free(struct conn *c) {
     struct exchange *e = exchange_of(c);
     list_remove(&e->node);
     list_remove(&e->due);
-    if (e->carrier) mux_lost_one(e->carrier);
+    if (e->carrier) mux_lost_one(e->carrier, c);
     pool_free(&conn_worker(c)->exchange_pool, e);
 }
 

@@ -54,6 +54,11 @@ const struct conn *exchange_carrier(const struct conn *c);
 /* Whether its carrier's socket is what holds it up. */
 bool exchange_is_held_up(const struct conn *c);
 
+/* It goes to another thread with its connection, the only one that that carries: what is left of it is
+ * in *out, and it is freed. And there it goes on. */
+void exchange_pack(struct conn *c, struct exchange *out);
+struct conn *exchange_unpack(struct conn *carrier, const struct exchange *packed);
+
 void exchange_on_doom(struct conn *c, enum end_cause cause);
 void exchange_free(struct conn *c);
 

@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "serve/io/dispatch.h"
 #include "serve/io/exchange.h"
 #include "serve/io/output.h"
 #include "serve/io/secure.h"
@@ -111,10 +112,28 @@ static void close_down(struct conn *c, struct mux *m) {
     conn_go_on(c);
 }
 
+/* Here, since others are there too: the request is that of a newcomer. */
+static void stay(struct conn *led) {
+    if (dispatch(led, led->talk->request)) conn_next(led);
+    conn_go_on(led);
+}
+
+/* True: the connection is on its way. */
+static bool lead(struct conn *c, struct mux *m) {
+    struct conn *led = m->led;
+    bool goes = m->n == 1 && !h2_is_over(m->h2) && m->reason == END_NONE;
+    if (led->doomed) goes = false;
+    else if (goes) conn_move(c, m->leads);
+    else stay(led);
+    if (!goes) m->led = NULL;
+    return goes;
+}
+
 static void write_one(struct conn *c, struct mux *m) {
     if (!c->doomed && c->phase == CONN_MUX) write_frames(c, m);
     report(m);
     if (c->doomed || c->phase != CONN_MUX) return;
+    if (m->led && lead(c, m)) return;
     bool drained = conn_worker(c)->draining && m->n == 0;
     if (drained && m->reason == END_NONE) end(m, false, END_DRAIN, BY_DRAIN);
     bool full = m->n > 0 && h2_is_full(m->h2);
@@ -134,6 +153,35 @@ void muxes_write(struct worker *w) {
         list_remove(&m->dirty);
         write_one(m->conn, m);
     }
+}
+
+/* ---- To another thread -------------------------------------------------------------- */
+
+bool mux_lead(struct conn *exchange, struct lane *to) {
+    struct conn *c = (struct conn *)exchange_carrier(exchange);
+    struct mux *m = c ? conn_mux(c) : NULL;
+    if (!m || m->n > 1 || m->led) return false;
+    m->led = exchange;
+    m->leads = to;
+    mux_mark(c);
+    return true;
+}
+
+void mux_arrive(struct conn *c, const struct exchange *packed) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
+    struct mux *m = conn_mux(c);
+    m->conn = c;
+    m->led = NULL;
+    m->n = 0;
+    list_init(&m->dirty);
+    list_init(&m->exchanges);
+    list_init(&m->due);
+    h2_move(m->h2, c);
+    c->phase = CONN_MUX;
+    stay(exchange_unpack(c, packed));
+    mux_mark(c);
+    if (conn_worker(c)->draining) mux_drain(c);
+    conn_go_on(c);
 }
 
 /* ---- Time --------------------------------------------------------------------------- */
@@ -197,8 +245,9 @@ void mux_drain(struct conn *c) {
     mux_mark(c);
 }
 
-void mux_lost_one(struct conn *c) {
+void mux_lost_one(struct conn *c, const struct conn *exchange) {
     struct mux *m = conn_mux(c);
+    if (m->led == exchange) m->led = NULL;
     if (--m->n == 0) m->idle_ms = conn_worker(c)->now_ms;
     mux_mark(c);
 }

@@ -16,6 +16,8 @@
 #include "net/h2.h"
 #include "serve/io/conn.h"
 
+struct exchange;
+
 struct mux {
     struct conn *conn;
     struct h2 *h2;         /* owned */
@@ -26,6 +28,8 @@ struct mux {
     /* Since when: 0 if it is not so. */
     int64_t idle_ms, amid_ms, full_ms, asked_ms, announced_ms;
     int64_t heard_ms;
+    struct conn *led; /* an exchange whose request is another thread's; NULL */
+    struct lane *leads;
     enum end_reason reason; /* what its streams end with */
     enum end_cause cause;
 };
@@ -41,7 +45,14 @@ void mux_mark(struct conn *c);
 /* Write what all have, and tell what was taken. */
 void muxes_write(struct worker *w);
 
-void mux_lost_one(struct conn *c); /* of its exchanges */
+/* The request of this exchange is another thread's: it goes there with its connection, when that carries
+ * nothing else at the end of this turn; else it is asked again here. False: it carries more already. */
+bool mux_lead(struct conn *exchange, struct lane *to);
+
+/* That connection has come. */
+void mux_arrive(struct conn *c, const struct exchange *led);
+
+void mux_lost_one(struct conn *c, const struct conn *exchange);
 void mux_drain(struct conn *c);
 int64_t mux_due_ms(const struct conn *c);
 void mux_on_timer(struct conn *c);

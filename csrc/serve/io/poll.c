@@ -10,6 +10,7 @@
 #include "fan/stream_open.h"
 #include "fan/unnamed.h"
 #include "serve/io/dispatch.h"
+#include "serve/io/mux.h"
 #include "serve/io/outlet.h"
 #include "serve/io/worker.h"
 #include "serve/poll_token.h"
@@ -482,7 +483,8 @@ bool poll_lead(struct conn *c, struct request *r) {
     struct worker *w = conn_worker(c);
     struct poll_token t;
     if (!poll_token_read(r, &t)) return false;
-    if (t.lane != w->lane.index && c->carried) return false; /* it begins anew here */
+    if (t.lane != w->lane.index && c->carried)
+        return mux_lead(c, w->hub->lanes[t.lane]); /* or it begins anew here */
     if (t.lane != w->lane.index) {
         conn_move(c, w->hub->lanes[t.lane]);
         return true;
