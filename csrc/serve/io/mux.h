@@ -50,7 +50,7 @@ void muxes_write(struct worker *w);
 bool mux_lead(struct conn *exchange, struct lane *to);
 
 /* That connection has come. */
-void mux_arrive(struct conn *c, const struct exchange *led);
+void mux_arrive(struct conn *c, const struct exchange *packed);
 
 void mux_lost_one(struct conn *c, const struct conn *exchange);
 void mux_drain(struct conn *c);
