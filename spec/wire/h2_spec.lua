@@ -487,6 +487,21 @@ describe("HTTP/2", function()
     deadline.eventually(function() return one.code() == 0 end, 10, "the server has ended")
   end)
 
+  it("asks a client that says nothing whether it is there, and closes when no answer comes", function()
+    if not os.getenv("SLUICE_SPEC_FULL") then pending("full size only") return end
+    local there, gone = connect({ credit = false }), connect({ credit = false, silent = true })
+    there:open("GET", "/s")
+    local one = gone:open("GET", "/s")
+    assert.is_truthy(there:wait_for(function() return there.pings end, 45))
+    assert.is_true(gone:wait_closed(20))
+    assert.equal(1, gone.pings)
+    assert.is_nil(one.code)
+    assert(there:sync())
+    assert.is_nil(there.streams[1].ended)
+    there:close()
+    gone:close()
+  end)
+
   -- ---- Floods -------------------------------------------------------------------------------
 
   -- Send the same again and again until the server has had enough of it. options: the client's, and `most`.
