@@ -174,5 +174,9 @@ app:stream("/s", auth:user(), "s")]]
     assert.equal("revoked", one.cause, one.text)
     assert.equal("What it was opened with was revoked by the reload hook (app.lua:3).", one.text)
     assert.equal("app.lua:3", one.rule.where)
+    assert.equal(one.text, first(t, { client = "ann" }).text) -- what was noted of its end names no user
+    for _, row in ipairs(ask(t, { client = "ann" }).timeline) do
+      assert.is_nil(row.text:find("no longer known", 1, true), row.text)
+    end
   end)
 end)

@@ -32,6 +32,20 @@ local function last_end(told, notes)
   return line
 end
 
+-- What is asked for by a user or an address: with the notes that name its client alone.
+local function with_notes(runtime, notes, id, one)
+  if not one or one == id then return notes end
+  local all, seen = {}, {}
+  for _, list in ipairs({ notes, runtime.recorder:find(one, "client") }) do
+    for _, row in ipairs(list) do
+      if not seen[row] then all[#all + 1] = row end
+      seen[row] = true
+    end
+  end
+  table.sort(all, function(a, b) return a.n < b.n end)
+  return all
+end
+
 -- A channel whose policy closed it has a line of its own.
 local function add_channel(told, line)
   for _, one in ipairs(told.recorded) do
@@ -112,9 +126,10 @@ end
 function client.explain(runtime, who, told)
   local id = who.asked
   local notes = runtime.recorder:find(id)
+  local line, note = last_end(told, notes)
+  notes = with_notes(runtime, notes, id, who.one or line and line.client)
   local out = { subject = { kind = "client", id = id }, since = told.since,
     timeline = timeline.of(runtime, told.recorded, notes) }
-  local line, note = last_end(told, notes)
   if told.stream then
     out.found = "open"
     out.because = waits.judge(runtime, told.stream, told.subscriptions)
