@@ -60,7 +60,7 @@ end
 -- All rows are there, each once.
 local function await(s)
   local rows = tonumber(shell("SELECT count(*) FROM log"))
-  deadline.eventually(function() return (read(s)) == rows end, 20, rows .. " rows")
+  deadline.eventually(function() return (read(s)) == rows end, 60, rows .. " rows")
   local n, seen = read(s)
   assert.equal(rows, n)
   for seq in shell("SELECT seq FROM log"):gmatch("%d+") do assert.is_true(seen[tonumber(seq)], "row " .. seq) end

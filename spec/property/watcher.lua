@@ -529,7 +529,9 @@ function Watcher:on_retained(data, told)
     end
     return true
   end
-  if sub.unkeyed and sub.page_keyed then sub.was_slow = true end -- the replay that followed was cut
+  if sub.unkeyed and sub.page_keyed then -- the replay that followed was cut, or over: then its sync comes
+    sub.was_slow, self.syncs = true, self.syncs + 1
+  end
   self:excuse_history(sub.name, oldest, "not")
   sub.oldest = oldest -- the thread may not have got yet what is lost
   for i = self.next, #self.expect do
