@@ -44,7 +44,7 @@ end
 -- Of each row its number, as often as it is in an event; and what is out of order.
 local function read(s)
   local seen, n, last = {}, 0, {}
-  for _, e in ipairs(json.decode(http.get(s.port, "/all", { timeout = 20 }).body)) do
+  for _, e in ipairs(json.decode(http.request(s.port, "GET", "/all", nil, nil, 30).body)) do
     local seqs = {}
     for name in pairs(e.changes) do seqs[#seqs + 1] = math.tointeger(tonumber(name:sub(2))) end
     table.sort(seqs)

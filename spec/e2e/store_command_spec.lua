@@ -52,7 +52,7 @@ local function start(folder)
 end
 
 local function post(s, path)
-  local answer = http.post(s.port, path, "{}", { ["Content-Type"] = "application/json" })
+  local answer = http.request(s.port, "POST", path, { ["Content-Type"] = "application/json" }, "{}", 60)
   assert.truthy(answer.status == 200 or answer.status == 204, answer.body)
   return answer.status == 200 and json.decode(answer.body)
 end
