@@ -61,7 +61,8 @@ static bool take_event(struct machine *m, const struct cluster_entry *e) {
     } else if (w) {
         if (!give(m, w, e)) return false;
     } else m->counts.cold++;
-    if (e->kind == ENTRY_EVENT && !e->is_state) recent_note(&m->recent, e->channel, hash, e->seq);
+    if (e->kind == ENTRY_EVENT && !e->is_state)
+        recent_note(&m->recent, e->channel, hash, e->seq);
     return true;
 }
 

@@ -82,8 +82,7 @@ static void number(struct machine *m, struct cluster_publish *p,
         answer(m, p, 0);
         return;
     }
-    if (!p->is_state)
-        recent_note(&m->recent, p->channel, map_hash(p->channel), p->seq);
+    if (!p->is_state) recent_note(&m->recent, p->channel, map_hash(p->channel), p->seq);
     if (p->seq > m->known) m->known = p->seq;
 }
 
