@@ -11,6 +11,15 @@ local function places_of(all)
   return places
 end
 
+--- Epochs whose events may still be there. Those of a lost one have numbers that were given again.
+local function epochs_of(world)
+  local state, epochs = world.master.state, {}
+  if not state then return setmetatable(epochs, { __index = function() return true end }) end
+  epochs[state.epoch] = true
+  for _, row in ipairs(state.lineage) do epochs[row.epoch] = true end
+  return epochs
+end
+
 local function judge_publishes(world, bad)
   local copies, newest = {}, {}
   for _, channel in ipairs(world.channels) do
@@ -34,6 +43,7 @@ end
 --- What one client read of one channel: in order, all of it, each once; a reset says what is not so.
 local function judge_events(world, client, channel, all, bad)
   local places, seen, previous, since, moved = places_of(all), {}, nil, false, false
+  local epochs = epochs_of(world)
   for _, one in ipairs(client.got) do
     if one.what == "cut" then moved = true
     elseif one.channel ~= channel then previous = previous -- of another
@@ -41,7 +51,7 @@ local function judge_events(world, client, channel, all, bad)
     else
       if seen[one.event] then add(bad, "repeat") end
       seen[one.event] = true
-      local place = places[one.id.seq .. ":" .. one.event]
+      local place = epochs[one.id.epoch] and places[one.id.seq .. ":" .. one.event]
       if place and previous then
         local back = place <= previous and (not since or place < previous and world.lossy == 0)
         if back then add(bad, "order")

@@ -14,7 +14,7 @@ streams.keep_fills(World)
 local CHANNELS = { "a", "b", "c" }
 local STATE = "s" -- where the streams know states
 local STEPS, NODES, CLIENTS = 1000, 3, 5
-local UNTOLD = 150 -- steps, in which a node that was cut off may not have told of what is lost
+local UNTOLD = 300 -- steps, in which a node that was cut off may not have told of what is lost
 local RULES = { "runid", "replid", "known", "fence", "carry" }
 
 -- How often each thing happens; what is not calm fails the server itself.
