@@ -107,6 +107,7 @@ for _, threads in ipairs { 1, 3 } do
     end)
 
     it("has an answer before the next request on its connection gets one", function()
+      if server.over_h2 then return pending("HTTP/1.1 only") end
       local c = http.connect(s.port)
       local answer = begin(c, "/news")
       c:send(head(query("/news", answer)) .. head("/hello") .. head(query("/news", answer)) .. head("/hello"))
@@ -151,6 +152,7 @@ for _, threads in ipairs { 1, 3 } do
     end)
 
     it("answers the one that waited when another of its client comes", function()
+      if server.over_h2 then return pending("HTTP/1.1 only") end -- it looks at bare sockets
       local a, b = http.connect(s.port), http.connect(s.port)
       local answer = begin(a, "/news")
       ask(a, "/news", answer)
