@@ -189,11 +189,13 @@ describe("X-Forwarded-For of a trusted proxy", function()
     assert.equal("198.51.100.1", ip("203.0.113.9", "203.0.113.8, 198.51.100.1 , ,"))
     assert.equal("2001:db8::1", ip("203.0.113.9, 2001:DB8::1"))
     assert.equal("198.51.100.1", ip("198.51.100.1:4711"))
+    assert.equal("198.51.100.1", ip('203.0.113.9, "198.51.100.1"'))
+    assert.equal("2001:db8::1", ip('203.0.113.9, "[2001:db8::1]:80"'))
   end)
 
   it("leaves the address of the peer where it ends with none", function()
     for _, value in ipairs({ "", "unknown", "203.0.113.9, unknown", "203.0.113.9, 1.2.3.4.5", "203.0.113.9, a b",
-      "203.0.113.9 198.51.100.1", "unix:", "999.1.1.1", "::::", "dead.beef", '203.0.113.9, "198.51.100.1"' }) do
+      "203.0.113.9 198.51.100.1", "unix:", "999.1.1.1", "::::", "dead.beef", '203.0.113.9, "198.51.100.1' }) do
       assert.equal("127.0.0.1", ip(value), value)
     end
     assert.equal("127.0.0.1", ip())
