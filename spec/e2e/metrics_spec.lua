@@ -324,7 +324,15 @@ tests:
         values: '0+60x20'
       - series: 'sluice_pattern_over_budget_channels{job="sluice",instance="a",pattern="feed/:id"}'
         values: '0 2 2 2 0'
+      - series: 'sluice_generations_alive{job="sluice",instance="a"}'
+        values: '1 2 1 2 2 2 2 2 2 2 2 2 2 2 2'
     alert_rule_test:
+      - { eval_time: 12m, alertname: SluiceGenerationsKept, exp_alerts: [] }
+      - eval_time: 13m
+        alertname: SluiceGenerationsKept
+        exp_alerts:
+          - exp_labels: { severity: warning, job: sluice, instance: a }
+            exp_annotations: { summary: 'Sluice a: coroutines of old code do not end, reloads wait' }
       - { eval_time: 1m, alertname: SluiceDown, exp_alerts: [] }
       - eval_time: 4m
         alertname: SluiceDown

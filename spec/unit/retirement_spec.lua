@@ -105,6 +105,31 @@ describe("a retiring generation", function()
     assert.matches("belongs at the top level of the app", message)
   end)
 
+  it("is counted as alive while it runs, and no longer, whatever the collector does", function()
+    local alive = function() return t.runtime:figures().generations_alive end
+    collectgarbage("stop")
+    local _ <close> = setmetatable({}, { __close = function() collectgarbage("restart") end })
+    t = rehearsal.serve(app([[
+      app:stream("/w", function(req, client) while true do client:send("x", {}) sluice.sleep(1) end end)
+      app:get("/slow", function() sluice.sleep(2) return "x" end)]]))
+    for _ = 1, 4 do assert.is_true(t:reload().ok) end
+    assert.same({ 1, 5 }, { alive(), t.runtime.retirement:held() })
+    t:connect("/w")
+    t:advance(0.1)
+    t:request("GET", "/slow")
+    assert.is_true(t:reload().ok)
+    assert.equal(2, alive()) -- for the request
+    t:advance(2.1)
+    assert.equal(1, alive())
+    t:write(app('app:stream("/w", function(req, client) sluice.sleep(60) end)'))
+    assert.is_true(t:reload().ok)
+    t:advance(0.1)
+    assert.is_true(t:reload().ok)
+    assert.equal(2, alive()) -- for the writer of the open stream, which takes no word yet
+    t:advance(5.1)
+    assert.equal(1, alive())
+  end)
+
   it("leaves nothing in memory", function()
     t = rehearsal.serve(app([[
       app:state("s", {})
@@ -132,7 +157,7 @@ describe("a retiring generation", function()
     for _ = 1, 20 do round() end
     local grown = round() - before
     assert.is_true(grown < 64, grown)
-    assert.equal(1, t.runtime.retirement:alive())
+    assert.equal(1, t.runtime.retirement:held())
     assert.equal(28, t.generation.id)
   end)
 

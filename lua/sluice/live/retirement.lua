@@ -47,8 +47,14 @@ function Retirement:add(generation)
   self.watched[generation.id] = { held = held, retired = nil, reported = false }
 end
 
---- How many generations are in memory.
+--- How many generations run: the current one, and one whose coroutines, those that write streams
+-- among them, have not ended. What has ended is not counted, whether the collector came by or not.
 function Retirement:alive()
+  return self.old and 2 or 1
+end
+
+--- How many generations are in memory, those too that wait for the collector.
+function Retirement:held()
   local n = 0
   for id, row in pairs(self.watched) do
     if next(row.held) then n = n + 1 else self.watched[id] = nil end

@@ -47,7 +47,7 @@
 ---@field tls_resumed integer of these by a ticket
 ---@field tls_failed integer
 ---@field generation integer
----@field generations_alive integer
+---@field generations_alive integer that run: 2 while coroutines of the one before have not ended
 ---@field handler_errors table<string, integer> by generation
 ---@field reloads_total? table<string, integer> by outcome
 ---@field reload_seconds? number of the last one

@@ -200,7 +200,7 @@ local FAMILIES = {
   { "sluice_pattern_budget_alarms", C, false, "How often a channel came to be over its budget",
     by_pattern("budget_alarms") },
   { "sluice_generation", G, false, "Number of the running code", stat("generation") },
-  { "sluice_generations_alive", G, false, "Generations that still have coroutines",
+  { "sluice_generations_alive", G, false, "Generations that run: 2 while one ends",
     stat("generations_alive") },
   { "sluice_reloads", C, false, "Reloads by result", reloads },
   { "sluice_reload_seconds", G, "seconds", "What the last reload took", function(out, data)
