@@ -1,5 +1,6 @@
 --- `sluice publish` and `sluice wait-for` as processes: what servers of each kind are sent, what is
 --- printed, and that a script may rely on both.
+local deadline = require("spec.support.deadline")
 local json = require("sluice.json")
 local lfs = require("lfs")
 local process = require("spec.support.process")
@@ -218,6 +219,49 @@ describe("sluice wait-for", function()
     assert.matches("sluice: sh has ended with code 3\n$", bad[2])
     assert.equal(1, none[1])
     assert.matches("sluice: no%-such%-program cannot be started: ", none[2])
+  end)
+
+  it("takes no event for the program's that was there before it: of a history, a state, another server", function()
+    local s = server.start { app = [[
+      local app = require("sluice").app()
+      app:channel("log", { history = 9, rewind = "all" })
+      app:channel("state", { history = "latest" })
+      app:stream("/s/:c", function(req) return req.params.c end)
+      app:post("/go/:c/:n", function(req) app:publish(req.params.c, "done", { n = req.params.n }) return 204 end)
+      return app]] }
+    local function go(c, n) return { "curl", "-s", "-X", "POST", ("%s/go/%s/%d"):format(s.url, c, n) } end
+    local function wait(c, options, program)
+      local words = { SLUICE, "wait-for", s.url .. "/s/" .. c, "done", "--timeout", "2", table.unpack(options) }
+      words[#words + 1] = program and "--" or nil
+      return table.move(program or {}, 1, program and #program or 0, #words + 1, words)
+    end
+    for _, c in ipairs { "log", "state" } do
+      for n = 1, 2 do process.run(go(c, n)) end
+    end
+    local idle, matching = { "true" }, { "--match", "n=2" }
+    local found = process.run_beside { wait("log", {}), wait("state", {}), wait("log", {}, idle),
+      wait("state", {}, idle), wait("log", matching, idle), wait("state", {}, { "no-such-program" }) }
+    assert.same({ { 0, '{"n":"1"}\n' }, { 0, '{"n":"2"}\n' } }, { found[1], found[2] })
+    for i = 3, 5 do
+      assert.equal(1, found[i][1], i .. found[i][2])
+      assert.matches("'done' has not come within 2 s; this came: done of before true %(", found[i][2])
+    end
+    assert.equal(1, found[6][1])
+    assert.matches("cannot be started", found[6][2])
+    for _, c in ipairs { "log", "state" } do
+      assert.same({ 0, '{"n":"3"}\n' }, process.run_beside({ wait(c, {}, go(c, 3)) })[1])
+    end
+    local first = select(2, process.run({ SLUICE, "wait-for", s.url .. "/s/log", "done", "--json" }))
+    local since = { "--since", json.decode(first).id }
+    assert.same({ 0, '{"n":"2"}\n' }, process.run_beside({ wait("log", since, go("log", 4)) })[1])
+    local other = source.listen()
+    local p = wait_for(other.url, "done", "--timeout", "20", "--", "echo", "begun")
+    local c = other:accept()
+    c:stream("event: done\ndata: old\n\n")
+    deadline.eventually(function() return p:log():find("begun\n", 1, true) end, 10, "the program")
+    c:send("event: done\ndata: new\n\n")
+    assert.equal(0, p:wait(10))
+    assert.equal("begun\nnew\n", p:log())
   end)
 
   it("comes back after a cut, with its id", function()

@@ -1,6 +1,6 @@
 --- `sluice wait-for URL EVENT`: ends when an event has come, or too much time has passed. It may
---- run a program once it listens, so that what the program causes is not missed. In memory: the
---- names of what came instead.
+--- run a program once it listens, so that what the program causes is not missed; what came before
+--- that is old, and does not count. In memory: the names of what came instead.
 local core = require("sluice.core")
 local follow = require("sluice.command.follow")
 local headers = require("sluice.command.headers")
@@ -14,7 +14,7 @@ local work = require("sluice.command.work")
 local wait_for = { name = "wait-for" }
 
 local TIMEOUT, TIMEOUT_MOST, INTERRUPTED = 3, 86400, 130
-local SETTLE_SECONDS = 0.5 -- for the hello of a Sluice; other servers have none
+local SETTLE_SECONDS = 0.5 -- for the opening of another server, which has no end that one can see
 local LOOK_SECONDS = 0.05
 local NAMED_MAX = 20
 
@@ -26,12 +26,14 @@ function wait_for.add(parser)
   command:argument("url", "of any event stream"):argname("<url>")
   command:argument("event", "the event's name"):argname("<event>")
   command:argument("words", "a program that is started once the stream is open, to cause the "
-    .. "event. Write -- before it"):argname("<command>"):args("*")
+    .. "event: an older one, which a history or a state brings, does not count. Write -- before it")
+    :argname("<command>"):args("*")
   command:option("--timeout", ("seconds until it is given up (default: %d)"):format(TIMEOUT))
     :argname("<s>")
   command:option("--match", "only when this field of the data is that; may be repeated. "
     .. "a.b is a field of a field"):argname("<key=value>"):count("*")
-  command:option("--since", "begin behind the event of this id"):argname("<id>")
+  command:option("--since", "begin behind the event of this id; what follows it counts, "
+    .. "before <command> too"):argname("<id>")
   command:flag("--json", "print the event as record writes it")
   headers.add(command)
   trust.add(command)
@@ -122,15 +124,28 @@ local function print_event(self, event)
   self.out:write(line):flush()
 end
 
+-- A Sluice ends its opening with `sync`: what comes from then on is new. An id of one's own says
+-- what is new, too.
+local function take_control(self, event)
+  self.is_sluice = true
+  if event.event == (self.since and "hello" or "sync") then start(self) end
+end
+
+local function is_old(self) return self.words[1] and not (self.started or self.since) end
+
 local function take(self, event)
-  if event.control and event.event == "hello" then start(self) end
+  if event.control then take_control(self, event) end
   if self.failure then return true end
-  if event.event == self.event and matches(self.rules, event) then
+  local what = event.event
+  if what == self.event and not matches(self.rules, event) then
+    what = what .. " that does not match"
+  elseif what == self.event and is_old(self) then
+    what = what .. " of before " .. self.words[1]
+  elseif what == self.event then
     self.found = true
     print_event(self, event)
     return true
   end
-  local what = event.event == self.event and event.event .. " that does not match" or event.event
   self.seen[what] = (self.seen[what] or 0) + 1
   return false
 end
@@ -150,7 +165,9 @@ local function wait(self, sleep, later)
   self.later, self.began, self.seen = later, core.now(), {}
   local function opened(answer)
     self.answer = answer
-    later(SETTLE_SECONDS, function() start(self) end)
+    later(SETTLE_SECONDS, function()
+      if not self.is_sluice then start(self) end
+    end)
   end
   local verdict, message = follow.run({ url = self.url, headers = self.fields, since = self.since,
     insecure = self.insecure, sleep = sleep, later = later, seconds = self.seconds, patient = true,
