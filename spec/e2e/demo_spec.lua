@@ -63,7 +63,10 @@ describe("the showcase's demo", function()
     local url = guide:match("The showcase is at (%S+)/ until Ctrl%-C%.")
     local follow, note, rules, new = guide:match("\n  (curl %-N [^\n]+)\n  (curl [^\n]+)\n.-Change a limit in (%S+) "
       .. "and save.-\n  (%S+ new %S+)\n")
-    assert.truthy(guide:find(("\nconsole: %s/-/console#"):format(url), 1, true), guide)
+    assert.falsy(log:find("key=", 1, true), log) -- which is for a terminal
+    local ask = guide:match("\nconsole: (%S+ console %-%-port %d+)\n")
+    local link = select(2, process.run(ask))
+    assert.truthy(link:find(url .. "/-/console#key=", 1, true), link)
     local stream = process.spawn({ "sh", "-c", "exec " .. follow }, {})
     deadline.eventually(function() return stream:log():find("event: sync", 1, true) end, 10, "the stream")
     local code, answer = process.run((note:gsub("^curl", "curl -sSf")))
@@ -74,6 +77,20 @@ describe("the showcase's demo", function()
     assert.equal(0, (process.run(new, { dir = folder .. "/sluice" })))
     assert.equal("file", lfs.attributes(folder .. "/board/app.lua", "mode"))
     assert.equal(0, p:stop())
+  end)
+
+  it("prints the link to the console on a terminal, and never into a file", function()
+    local sluice, app = lfs.currentdir() .. "/build/bin/sluice", process.temp_dir()
+    process.write_file(app .. "/app.lua", 'return require("sluice").app()')
+    for what, words in pairs { demo = "demo", run = "run " .. app .. "/app.lua --data " .. app } do
+      local line = ("%s %s --port 0 --no-watch"):format(sluice, words)
+      local p = process.spawn({ "script", "-qec", line, "/dev/null" }, { folders = { app } })
+      deadline.eventually(function()
+        if p:code() then deadline.give_up(p:log()) end
+        return p:log():find("\nconsole: http://127.0.0.1:%d+/%-/console#key=")
+      end, 20, "the link of " .. what)
+      p:stop()
+    end
   end)
 
   it("is off without --demo", function()

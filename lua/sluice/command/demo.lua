@@ -58,7 +58,6 @@ end
 -- @tparam function usage called with a message when the use is wrong; returns the exit code
 -- @treturn integer exit code
 function demo.run(given, usage, out, err)
-  core.default_interrupt()
   local found, why = as_run(given)
   if found then return run.run(found, usage, out, err) end
   err:write("sluice: ", why, "\n")

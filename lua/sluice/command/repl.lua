@@ -98,7 +98,6 @@ function repl.run(given, _, out, err)
   local self = { place = given, write = given.write, json = given.json, session = core.id(),
     out = out, err = err, prompt = function() end }
   local ok, message = true, nil
-  core.default_interrupt()
   if given.eval then
     local one = true
     ok, message = run_lines(self, function()

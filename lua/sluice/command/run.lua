@@ -3,6 +3,7 @@ local budget = require("sluice.base.budget")
 local config = require("sluice.live.config")
 local core = require("sluice.core")
 local help = require("sluice.command.help")
+local places = require("sluice.command.places")
 local second = require("sluice.command.second")
 local serve = require("sluice.live.serve")
 
@@ -49,24 +50,28 @@ local function report(message, code, problem, err)
   return code == "ELOCKED" and LOCKED or 1
 end
 
+-- How to get the link where it is not shown.
+local function ask_for_link(url)
+  return ("%s console --port %s"):format(places.command(), url:match(":(%d+)$"))
+end
+
 -- What is printed once it listens. The link has the admin key in it, which is for no file.
 local function show_link(given, settings, out)
-  if not (given.guide or core.is_terminal(1)) then return end
+  local shows = core.is_terminal(1)
+  if not (given.guide or shows) then return end
   function settings.ready(url, link)
     if given.guide then out:write(given.guide(url)) end
-    if link then out:write("console: ", link, "\n") end
+    if link then out:write("console: ", shows and link or ask_for_link(url), "\n") end
     out:flush()
   end
 end
 
 --- Run it.
 -- @tparam table given what the parser found; `second`: with a second server for visitors to break;
---   `guide`: makes of the server's URL what is printed once it listens, and the link to the console
---   is printed wherever that goes, else only on a terminal
+--   `guide`: makes of the server's URL what is printed once it listens
 -- @tparam function usage called with a message when the use is wrong; returns the exit code
 -- @treturn integer exit code
 function run.run(given, usage, out, err)
-  core.default_interrupt()
   local flags = {}
   for _, rows in ipairs({ config.SETTINGS, config.UNOFFERED }) do
     for _, row in ipairs(rows) do flags[row[1]] = given[row[1]] end

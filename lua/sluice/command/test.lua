@@ -100,7 +100,6 @@ local function watch(words, out, err)
   if not found then return specs.run(words, err) end -- which says what is missing
   local line = command_line(words)
   local paint = terminal.painter(out)
-  core.default_interrupt()
   while true do
     local before, message = look(lfs)
     local name
