@@ -80,7 +80,15 @@ static void set_times(lua_State *L, const char *name, const struct hist *h) {
     lua_setfield(L, -2, name);
 }
 
-/* server:crowd_counts() -> the fields of struct crowd_counts; `error` as a text */
+static void set_reasons(lua_State *L, const struct crowd_counts *c) {
+    lua_createtable(L, 0, 2);
+    for (int i = 0; i < CROWD_REASONS_MAX && c->reasons[i].n > 0; i++)
+        lx_set_integer(L, c->reasons[i].word, c->reasons[i].n);
+    lua_setfield(L, -2, "reasons");
+}
+
+/* server:crowd_counts() -> the fields of struct crowd_counts; `error` as a text, `reasons` by
+ * word */
 static int l_counts(lua_State *L) {
     const struct crowd_counts *c = crowd_counts(check_crowd(L));
     lua_createtable(L, 0, 20);
@@ -104,6 +112,7 @@ static int l_counts(lua_State *L) {
         lua_pushstring(L, status_text(-c->error));
         lua_setfield(L, -2, "error");
     }
+    set_reasons(L, c);
     set_times(L, "head", &c->head);
     set_times(L, "latency", &c->latency);
     return 1;

@@ -85,6 +85,8 @@ static void on_event(void *context, const struct event_state *e) {
     lua_createtable(L, 0, 7);
     lua_pushstring(L, names[e->kind]);
     lua_setfield(L, -2, "kind");
+    lua_pushstring(L, e->reason);
+    lua_setfield(L, -2, "reason");
     lx_set_boolean(L, "id", e->has_id);
     lx_set_boolean(L, "sluice", e->is_sluice);
     lx_set_boolean(L, "own", e->is_own);

@@ -14,6 +14,7 @@
 #define SLUICE_CROWD_CROWD_H
 
 #include "base/slice.h"
+#include "crowd/event.h"
 #include "crowd/hist.h"
 #include "run/loop.h"
 
@@ -36,6 +37,13 @@ struct crowd_options {
     double rate; /* connections a second; 0: as fast as they come */
 };
 
+#define CROWD_REASONS_MAX 8 /* that are told apart: Sluice has as many */
+
+struct crowd_reason {
+    char word[EVENT_REASON_MAX];
+    uint64_t n;
+};
+
 struct crowd_counts {
     uint32_t waiting; /* not opened yet, or not answered */
     uint32_t open;    /* have an event stream */
@@ -47,6 +55,7 @@ struct crowd_counts {
     int error;        /* of the last failure: an errno; 0: none */
     uint64_t events, own, bytes;
     uint64_t hellos, resets, byes; /* of a Sluice; its control events are no events */
+    struct crowd_reason reasons[CROWD_REASONS_MAX]; /* of byes; unused ones are empty */
     uint64_t lost, repeated, disordered;
     struct hist head;    /* connect to the head of the answer, us */
     struct hist latency; /* of events with a time, us */

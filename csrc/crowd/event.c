@@ -83,9 +83,22 @@ static bool holds(struct slice data, struct slice words) {
     return memmem(data.p, data.n, words.p, words.n) != NULL;
 }
 
+/* The reason of a bye, when it is a word as Sluice's are. */
+static void take_reason(struct event_state *e, struct slice data) {
+    struct slice text = field_of(data, slice_str("reason"));
+    size_t n = 0;
+    if (!text.p || text.n == 0 || text.p[0] != '"') return;
+    for (const char *p = text.p + 1; n + 1 < text.n && n + 1 < EVENT_REASON_MAX; n++) {
+        if (!((p[n] >= 'a' && p[n] <= 'z') || p[n] == '_')) break;
+        e->reason[n] = p[n];
+    }
+    e->reason[n] = '\0';
+}
+
 static void take_data(struct event_state *e, const struct event_words *words,
                       struct slice data) {
     e->has_data = true;
+    if (e->kind == EVENT_BYE) take_reason(e, data);
     if (!e->is_sluice)
         e->greets |=
             holds(data, slice_str("\"client\":")) && holds(data, slice_str("\"epoch\":"));
@@ -119,7 +132,7 @@ static void take_line(struct event_state *e, const struct event_words *words,
                       struct slice line, event_fn *fn, void *context) {
     if (line.n > 0 && line.p[line.n - 1] == '\r') line.n--;
     if (line.n == 0) {
-        e->is_sluice |= e->greets && e->kind == EVENT_HELLO;
+        e->is_sluice |= (e->greets && e->kind == EVENT_HELLO) || e->reason[0];
         if (e->has_data) fn(context, e);
         begin(e);
         return;

@@ -84,7 +84,19 @@ static void take_id(struct member *r, uint64_t hash) {
     r->crowd->counts.repeated += ahead < 0;
 }
 
-static void on_control(struct crowd_counts *counts, enum event_kind kind) {
+static void count_reason(struct crowd_counts *counts, const char *word) {
+    for (int i = 0; i < CROWD_REASONS_MAX; i++) {
+        struct crowd_reason *row = &counts->reasons[i];
+        if (row->n == 0) memcpy(row->word, word, sizeof row->word);
+        if (strcmp(row->word, word) != 0) continue;
+        row->n++;
+        return;
+    }
+}
+
+static void on_control(struct crowd_counts *counts, const struct event_state *e) {
+    enum event_kind kind = e->kind;
+    if (kind == EVENT_BYE && e->reason[0]) count_reason(counts, e->reason);
     counts->hellos += kind == EVENT_HELLO;
     counts->resets += kind == EVENT_RESET;
     counts->byes += kind == EVENT_BYE;
@@ -95,7 +107,7 @@ static void on_event(void *context, const struct event_state *e) {
     struct crowd *crowd = r->crowd;
     struct crowd_counts *counts = &crowd->counts;
     if (e->is_sluice && e->kind != EVENT_OTHER) {
-        on_control(counts, e->kind);
+        on_control(counts, e);
         return;
     }
     counts->events++;

@@ -150,6 +150,41 @@ describe("sluice bench", function()
     end
   end)
 
+  beside("blames nobody when a route publishes something else than it is posted", function()
+    local s = source.listen()
+    local p = process.spawn({ SLUICE, "bench", s.url .. "/feed", "-c", "1", "-d", "0.6", "--publish", s.url .. "/pub",
+      "--rate", "2" }, {})
+    local reader = accept(s)
+    reader:stream()
+    local post = accept(s)
+    for n = 1, 2 do
+      if n > 1 then post:again() end
+      reader:send("data: its own\n\n")
+      post:answer(202)
+    end
+    return function()
+      assert.equal(0, p:wait(20), p:log())
+      assert.matches("\nlatency    not known: the events carry no stamp of this tool's; [^\n]+"
+        .. "\nlost       not known, for the same reason\n", p:log())
+    end
+  end)
+
+  beside("names the reasons of byes, with a hello before them or without", function()
+    local s = source.listen()
+    local p, readers = begin(s, 4, "-d", "0.2")
+    for i, reason in ipairs { "overload", "drain", "overload" } do
+      local hello = i == 2 and 'event: hello\ndata: {"client":"c","epoch":"e"}\n\n' or ""
+      readers[i]:stream(("%sevent: bye\ndata: {\"reason\":\"%s\"}\n\n"):format(hello, reason))
+      readers[i]:close()
+    end
+    readers[4]:stream(": ok\n\n")
+    return function()
+      assert.equal(0, p:wait(20), p:log())
+      assert.matches("\ntroubles   3 ended by the server %(bye drain 1, overload 2%)\ntold       0 reset, 3 bye\n",
+        p:log())
+    end
+  end)
+
   beside("measures by a field of the data when it is told which", function()
     local s = source.listen()
     local p, readers = begin(s, 1, "-d", "1", "--time", "at", "--json")

@@ -5,6 +5,19 @@ local report = {}
 
 local BUSY = 0.8 -- of a processor: then the figures may be this tool's
 
+-- What byes gave as their reason: " (bye overload 25)".
+local function reasons(counts)
+  local list = {}
+  for word, n in pairs(counts.reasons) do list[#list + 1] = ("%s %d"):format(word, n) end
+  table.sort(list)
+  return #list > 0 and (" (bye %s)"):format(table.concat(list, ", ")) or ""
+end
+
+-- Events came, and none of them is what was published: the route makes others of it.
+local function is_unstamped(self, counts)
+  return self.publish and counts.own == 0 and counts.events > 0
+end
+
 --- Why readers have no stream, in words.
 -- @tparam table counts
 -- @treturn string
@@ -14,7 +27,7 @@ function report.troubles(counts)
   add(counts.refused, ("%%d refused (status %d)"):format(counts.status))
   add(counts.failed, "%d failed (" .. (counts.error or "no connection"):gsub("%%", "%%%%") .. ")")
   add(counts.waiting, "%d without an answer")
-  add(counts.ended, "%d ended by the server")
+  add(counts.ended, "%d ended by the server" .. reasons(counts))
   add(counts.broken, "%d broke off")
   return table.concat(list, ", ")
 end
@@ -41,6 +54,11 @@ local function latency_text(self, counts)
     return ("%s (of %d events)"):format(times(counts.latency), counts.latency.n)
   elseif self.time then
     return ("not known: no event had a time in '%s'"):format(self.time)
+  elseif is_unstamped(self, counts) then
+    return "not known: the events carry no stamp of this tool's; --publish wants a route that "
+      .. "publishes the data as they were posted"
+  elseif self.publish then
+    return "not known: no event came"
   end
   return "not known: no event says when it was published (--publish, or --time)"
 end
@@ -58,7 +76,8 @@ local function lines_of(self, found)
       found.published / seconds, self.rate) }
   end
   list[#list + 1] = { "latency", latency_text(self, c) }
-  list[#list + 1] = { "lost", ("%d (repeated %d, out of order %d)"):format(c.lost, c.repeated,
+  list[#list + 1] = { "lost", is_unstamped(self, c) and "not known, for the same reason"
+    or ("%d (repeated %d, out of order %d)"):format(c.lost, c.repeated,
     c.disordered) }
   local troubles = report.troubles(c)
   if troubles ~= "" then list[#list + 1] = { "troubles", troubles } end
@@ -77,10 +96,12 @@ local function to_json(self, found)
     openedSeconds = found.opened, seconds = seconds, events = c.events,
     eventsPerSecond = c.events / seconds, bytes = c.bytes, bytesPerSecond = c.bytes / seconds,
     published = found.published, headSeconds = c.head,
-    latencySeconds = c.latency.n > 0 and c.latency or nil, lost = c.lost, repeated = c.repeated,
+    latencySeconds = c.latency.n > 0 and c.latency or nil,
+    lost = not is_unstamped(self, c) and c.lost or nil, repeated = c.repeated,
     outOfOrder = c.disordered, refused = c.refused, status = c.status > 0 and c.status or nil,
     failed = c.failed, error = c.error, ended = c.ended, broken = c.broken, waiting = c.waiting,
-    resets = c.resets, byes = c.byes, cpu = found.cpu / seconds })
+    resets = c.resets, byes = c.byes, byeReasons = next(c.reasons) and c.reasons or nil,
+    cpu = found.cpu / seconds })
 end
 
 --- Print it.
