@@ -10,7 +10,4 @@ if not found then
 end
 local loaded, cli = pcall(need, "sluice.command.cli")
 if not loaded then give_up(cli) end
--- Ctrl-C ends any command at once, with 130 for the shell, until it has a server's loop, which
--- ends in order.
-require("sluice.core").default_interrupt()
 os.exit(cli.main(arg), true)

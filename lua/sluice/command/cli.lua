@@ -2,6 +2,7 @@
 -- `run(given, usage, out, err, parser)`, which returns the exit code. Keeps nothing in memory.
 local need = require("sluice.base.need")
 local argparse = need("argparse")
+local core = require("sluice.core")
 local version = require("sluice.command.version")
 
 local cli = {}
@@ -67,6 +68,7 @@ end
 -- @treturn integer exit code
 function cli.main(args, out, err)
   out, err = out or io.stdout, err or io.stderr
+  core.default_interrupt() -- ends it at once, with 130 for a shell, until a server's loop runs
   local parser = cli.parser()
   local function usage(message)
     err:write(parser:get_usage(), "\n\nError: ", message, "\nTry: sluice help\n")
