@@ -1,4 +1,5 @@
 --- `sluice explain` asks a real server, with two I/O threads, about clients on sockets.
+local crypto = require("sluice.crypto")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
@@ -108,5 +109,54 @@ describe("sluice explain", function()
     local code, text = explain("client", "x", "--json")
     assert.same({ 1, "unknown" }, { code, json.decode(text).because[1].cause })
     assert.is_nil(s.log():find(KEY, 1, true))
+  end)
+
+  --- How a user is revoked, the app's line or module that it is to name.
+  local function revoked_by(how, durable)
+    local keys = os.tmpname()
+    local function write(...)
+      local rows = {}
+      for i, id in ipairs({ ... }) do
+        rows[i] = ('{"id":"%s","hash":"%s"}'):format(id, crypto.hex(crypto.sha256("key-of-" .. id)))
+      end
+      local file = assert(io.open(keys, "w"))
+      file:write("[", table.concat(rows, ","), "]")
+      file:close()
+    end
+    write("ann", "bob")
+    local one = live.start(([[
+local auth = require("sluice.auth").new(app, { keys = %q, durable = %s })
+app:stream("/mine", auth:user(), function() return "log" end)
+app:post("/revoke", function() auth:revoke({ user = "ann" }) end)]]):format(keys, durable), { io_threads = 2,
+      args = { "--drain", "0", "--admin-key", KEY } })
+    local list = {}
+    for i, id in ipairs({ "ann", "ann", "ann", "bob" }) do
+      list[i] = live.connect(one, "/mine", { headers = { Authorization = "Bearer key-of-" .. id } })
+    end
+    if how == "file" then write("bob") else one.post("/revoke") end
+    for i = 1, 3 do
+      list[i]:wait_for("bye", 5)
+      list[i]:close()
+    end
+    local answer
+    deadline.eventually(function()
+      answer = json.decode(one.get("/-/explain?client=ann", { Authorization = "Bearer " .. KEY }).body)
+      local n = 0
+      for _, row in ipairs(answer.timeline) do n = n + (row.what == "ended" and 1 or 0) end
+      return n == 3 and answer.found == "ended"
+    end, 5, "three ends")
+    os.remove(keys)
+    return answer
+  end
+
+  it("names what revoked each stream of a user: the app's line, or the module that read the keys", function()
+    for _, case in ipairs({ { "line", false, "at %S+app.lua:33%.$" }, { "line", true, "at %S+app.lua:33%.$" },
+      { "file", false, "by the timer auth:keys %(%S+app.lua:31%)%.$" } }) do
+      local answer = revoked_by(case[1], case[2])
+      assert.matches("^What it was opened with was revoked " .. case[3], answer.because[1].text)
+      for _, row in ipairs(answer.timeline) do
+        if row.what ~= "opened" then assert.matches(case[3], row.text) end
+      end
+    end
   end)
 end)

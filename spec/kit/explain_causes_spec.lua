@@ -179,4 +179,41 @@ app:stream("/s", auth:user(), "s")]]
       assert.is_nil(row.text:find("no longer known", 1, true), row.text)
     end
   end)
+
+  it("a path that no stream has is told with what serves it", function()
+    local t = start([[
+app:post("/api/tickets/:id", function() return 204 end)
+app:stream("/s", "s")]])
+    local one = first(t, { client = "/api/tickets/7" })
+    assert.equal("handler", one.cause)
+    assert.matches("POST /api/tickets/:id %(app.lua:3%) serves it", one.text)
+    assert.equal("route", first(t, { client = "/other" }).cause)
+  end)
+
+  it("a plan that took too long was not ended by a reload, and refusals that are the same come once", function()
+    local t = start([[
+app:stream("/slow", function() sluice.sleep(60) end)
+app:stream("/no", function() return 403 end)]], { request_timeout = 2 })
+    pcall(t.connect, t, "/slow") -- fails, as it should
+    local told = {}
+    for i, row in ipairs(ask(t, { client = "/slow" }).timeline) do told[i] = row.cause end
+    assert.same({ "slow_plan", "abandoned" }, told)
+    for _ = 1, 26 do t:connect("/no") end
+    local timeline = ask(t, { client = "/no" }).timeline
+    assert.is_true(#timeline <= 2)
+    for _, row in ipairs(timeline) do
+      assert.equal(26, row.times)
+      assert.matches("%(26 times, the first at %d%d:%d%d:%d%d%)$", row.text)
+    end
+  end)
+
+  it("what is unknown is told with when the notes began, and a numbering with all that begins one", function()
+    local t = start('app:channel("s", { history = 3 }) app:stream("/s", "s")')
+    for _, what in ipairs({ { client = "nobody" }, { reset = "uz7qk3mw5bt2x-1" } }) do
+      local text = first(t, what).text
+      assert.matches("begin with the start of the process, which was at %d+%-%d%d%-%d%d %d%d:%d%d:%d%d", text)
+    end
+    local c = t:connect("/s", { last_event_id = "uz7qk3mw5bt2x-1" })
+    assert.truthy(first(t, { reset = c.hello.client }).text:find("--new-epoch or a restore", 1, true))
+  end)
 end)

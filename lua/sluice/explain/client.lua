@@ -1,5 +1,6 @@
 --- The answer to: what about this client? Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
+local core = require("sluice.core")
 local ends = require("sluice.explain.ends")
 local reloads = require("sluice.explain.reloads")
 local resets = require("sluice.explain.resets")
@@ -32,17 +33,18 @@ local function last_end(told, notes)
   return line
 end
 
--- What is asked for by a user or an address: with the notes that name its client alone.
-local function with_notes(runtime, notes, id, one)
-  if not one or one == id then return notes end
-  local all, seen = {}, {}
-  for _, list in ipairs({ notes, runtime.recorder:find(one, "client") }) do
-    for _, row in ipairs(list) do
-      if not seen[row] then all[#all + 1] = row end
-      seen[row] = true
-    end
+-- What is asked for by a user, an address or a path: with the notes that name nothing but one of
+-- the clients that had it, since those of the ends of a revoked user name no user.
+local function with_notes(runtime, notes, told, one)
+  local clients, seen, all = {}, {}, {}
+  if one then clients[one] = true end
+  for _, line in ipairs(told.recorded) do
+    if line.client then clients[line.client] = true end
   end
-  table.sort(all, function(a, b) return a.n < b.n end)
+  for _, row in ipairs(notes) do seen[row] = true end
+  for _, row in ipairs(runtime.recorder:list("deeds")) do
+    if seen[row] or clients[row.client or ""] then all[#all + 1] = row end
+  end
   return all
 end
 
@@ -60,18 +62,48 @@ local function taken(runtime, path)
   return (" %s took it: %s."):format(reloads.text(row):match("^(.-):"), table.concat(found, "  "))
 end
 
+-- What serves a path that is no stream's: "POST /api/tickets (app.lua:12)", in the order of routes.
+local function served(runtime, path)
+  local list, generation = {}, runtime.generation
+  local function add(method, pattern, where)
+    if not core.match(pattern, path) then return end
+    list[#list + 1] = ("%s %s (%s)"):format(method, pattern, where or "?")
+  end
+  for _, route in ipairs(generation.sorted_routes) do
+    if route.kind ~= "stream" and route.kind ~= "feed" then
+      add(route.method, route.pattern, route.where)
+    end
+  end
+  for _, static in ipairs(generation.statics) do
+    add("GET", static.prefix .. "/**", generation.static_named[static.prefix])
+  end
+  return table.concat(list, ", ")
+end
+
 local function no_route(runtime, path)
   if path:sub(1, 1) ~= "/" or runtime:route_of(path) then return nil end
+  local by = served(runtime, path)
+  if by ~= "" then
+    local text = "'%s' is no stream: %s serves it, and no refusal of it by the server was noted.%s"
+    return { cause = "handler", text = text:format(path, by, taken(runtime, path)),
+      advice = "Explain is about streams; the log has a line for each request." }
+  end
   local text = "No stream route matches '%s': a client gets 404.%s"
   return { cause = "route", text = text:format(path, taken(runtime, path)) }
 end
 
-local function nothing(told, id)
-  local text = ("Nothing is known of '%s': no open stream, and nothing that was noted, has it as "
-    .. "its client, user, address, path or trace."):format(id)
+-- How far the notes go back: they are in memory, and begin with the process.
+local function reach(runtime, told)
   if told.since then
-    text = ("%s What was noted reaches back to %s."):format(text, words.clock(told.since))
+    return (" What was noted reaches back to %s."):format(words.clock(told.since))
   end
+  return (" Notes begin with the start of the process, which was at %s (UTC): for what was before "
+    .. "that ask the log."):format(os.date("!%Y-%m-%d %H:%M:%S", math.floor(runtime.started)))
+end
+
+local function nothing(runtime, told, id)
+  local text = ("Nothing is known of '%s': no open stream, and nothing that was noted, has it as "
+    .. "its client, user, address, path or trace.%s"):format(id, reach(runtime, told))
   return { cause = "unknown", text = text }
 end
 
@@ -127,7 +159,7 @@ function client.explain(runtime, who, told)
   local id = who.asked
   local notes = runtime.recorder:find(id)
   local line, note = last_end(told, notes)
-  notes = with_notes(runtime, notes, id, who.one or line and line.client)
+  notes = with_notes(runtime, notes, told, who.one)
   local out = { subject = { kind = "client", id = id }, since = told.since,
     timeline = timeline.of(runtime, told.recorded, notes) }
   if told.stream then
@@ -147,7 +179,7 @@ function client.explain(runtime, who, told)
     out.found, out.because = "refused", { ends.from_note(runtime, note) }
   else
     local missing = no_route(runtime, id)
-    out.found, out.because = "none", { missing or nothing(told, id) }
+    out.found, out.because = "none", { missing or nothing(runtime, told, id) }
   end
   arrays.mark(out.because)
   return out
@@ -175,12 +207,9 @@ function client.explain_reset(runtime, id, told)
   end
   local found = list[1] ~= nil
   if not found then
-    list[1] = nothing(told, id)
-    local reach = told.since and (" What was noted reaches back to %s."):format(
-      words.clock(told.since)) or ""
     local none = "No reset that was noted has the id '%s', has it in 'from', or went to a client "
       .. "of that name.%s"
-    list[1].text = none:format(id, reach)
+    list[1] = { cause = "unknown", text = none:format(id, reach(runtime, told)) }
   end
   return { subject = { kind = "reset", id = id }, found = found and "reset" or "none",
     because = arrays.mark(list), since = told.since, timeline = timeline.of(runtime, shown, {}) }

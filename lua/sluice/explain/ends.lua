@@ -129,6 +129,8 @@ local NOTES = {
   channel = "The plan of %s (%s) names what is no channel: %s.",
   read = "The read rule of '%s' (%s) does not let it read '%s'%s.",
   ended = "The plan of %s (%s) was ended: a reload, or the end of the server.",
+  abandoned = "The plan of %s (%s) was ended when nobody waited for it any more: "
+    .. "--request-timeout was over, or its client had left.",
   finished = "The function that writes %s (%s) returned.",
   route = "There is no stream route for %s any more.",
 }
@@ -149,6 +151,7 @@ local SAYS = {
     return row.pattern, row.where, row.channel, row.why and " " .. row.why or ""
   end,
   ended = function(row) return row.route, row.where end,
+  abandoned = function(row) return row.route, row.where end,
   finished = function(row) return row.route, row.where end,
   route = function(row) return row.path end,
 }
@@ -175,6 +178,7 @@ local ADVICE = {
   channel = "Names have letters, digits and _ . @ + = ~ : - between single slashes.",
   read = "The rule decides by the user as it is when it is asked.",
   ended = "Its client comes back.",
+  abandoned = "If the client did not leave, the plan waits for somebody: give that a timeout.",
   finished = "A stream that is to go on returns its channels.",
   route = "Its client comes back to 404 until the route is there again.",
 }

@@ -90,9 +90,11 @@ function JUDGES.restart(line)
 end
 
 function JUDGES.epoch(line, _, runtime)
-  return ("The id %s belongs to another numbering than this server's, which is %s: it was started "
-    .. "anew without a store, or the id is another server's."):format(line.from or "?",
-    runtime.server:stats().epoch), nil, "With a durable channel a server keeps its numbering."
+  return ("The id %s belongs to another numbering than this server's, which is %s: the server was "
+    .. "started anew without its store; or its numbering was begun anew, by --new-epoch or a "
+    .. "restore; or the id is another server's."):format(line.from or "?",
+    runtime.server:stats().epoch), nil, "With a durable channel a server keeps its numbering over "
+    .. "a start. After --new-epoch or a restore each client is reset once, which is meant."
 end
 
 function JUDGES.future(line)

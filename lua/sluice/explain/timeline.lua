@@ -48,11 +48,47 @@ local function text_of(row, notes, runtime)
   return ends.note(row)
 end
 
+local OWN = { time = true, n = true, trace = true } -- what equal rows may differ in
+
+local function key_of(row)
+  local parts = {}
+  for name, value in pairs(row) do
+    if not OWN[name] then parts[#parts + 1] = name .. "=" .. tostring(value) end
+  end
+  table.sort(parts)
+  return table.concat(parts, "\0")
+end
+
+-- Rows that say the same become one, where the last of them stands: { row, times, first }.
+local function fold(all)
+  local out, found = {}, {}
+  for i = #all, 1, -1 do
+    local row, key = all[i], key_of(all[i])
+    if found[key] then
+      found[key].times, found[key].first = found[key].times + 1, row.time
+    elseif #out < MOST then
+      out[#out + 1] = { row = row, times = 1, first = row.time }
+      found[key] = out[#out]
+    end
+  end
+  return out
+end
+
+local function shown(one, notes, runtime)
+  local row, text = one.row, text_of(one.row, notes, runtime)
+  if one.times > 1 then
+    text = ("%s (%d times, the first at %s)"):format(text, one.times, words.clock(one.first))
+  end
+  return { time = row.time, what = row.message, text = text, times = one.times > 1 and one.times
+    or nil, cause = row.by or row.cause or row.reason, client = row.client, channel = row.channel }
+end
+
 --- The newest things that happened.
 -- @tparam sluice.Runtime runtime
 -- @tparam {table,...} lines of the I/O threads
 -- @tparam {table,...} notes of the app's thread
--- @treturn {table,...} { time, what, text, cause, client, channel }, the oldest first
+-- @treturn {table,...} { time, what, text, times, cause, client, channel }, the oldest first:
+--   `times` when several said the same, at the time of the last one
 function timeline.of(runtime, lines, notes)
   local all = {}
   for _, list in ipairs({ lines, notes }) do
@@ -67,11 +103,8 @@ function timeline.of(runtime, lines, notes)
     return order[a] < order[b]
   end)
   local out = arrays.mark({})
-  for i = math.max(1, #all - MOST + 1), #all do
-    local row = all[i]
-    out[#out + 1] = { time = row.time, what = row.message, text = text_of(row, notes, runtime),
-      cause = row.by or row.cause or row.reason, client = row.client, channel = row.channel }
-  end
+  local folded = fold(all)
+  for i = #folded, 1, -1 do out[#out + 1] = shown(folded[i], notes, runtime) end
   return out
 end
 

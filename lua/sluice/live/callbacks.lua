@@ -47,7 +47,10 @@ function callbacks.feed(self, ...) open(self, "feed", ...) end
 
 function callbacks.cancel(self, id)
   local fiber = self.opening[id]
-  if fiber then self.scheduler:cancel(fiber) end
+  if fiber then
+    fiber.abandoned = true -- for whoever asks why
+    self.scheduler:cancel(fiber)
+  end
   if self.bodies[id] then self.bodies[id]:on_gone() end
 end
 

@@ -258,7 +258,7 @@ local function start(session)
   end
   local fiber = runtime.scheduler:start(session.generation, "stream", session.route.title, on_end,
     serve, session)
-  if id and not fiber.ended then runtime.opening[id] = fiber end
+  if id and not fiber.ended then runtime.opening[id], session.fiber = fiber, fiber end
 end
 
 --- The core's "stream".
