@@ -119,7 +119,9 @@ describe("sluice new", function()
     assert.same({ 1, "sluice: a/b/c d is there already\n" }, { sluice { "new", "a/b/c d" } })
     process.write_file(folder .. "/file", "mine")
     assert.equal(1, (sluice { "new", "file" }))
-    assert.equal(1, (sluice { "new", "file/below" }))
+    local below = { sluice { "new", "file/below" } }
+    assert.equal(1, below[1])
+    assert.matches("^sluice: file/below cannot be made: [^\n]+\n$", below[2])
     assert.equal("mine", process.read_file(folder .. "/file"))
     for _, name in ipairs { "", ".", "..", "a\nb", "-x%", "/" } do
       assert.is_true(sluice { "new", "--", name } > 0, name)

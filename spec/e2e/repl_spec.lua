@@ -116,6 +116,8 @@ describe("sluice repl", function()
     assert.matches("^sluice: repl:1: unexpected symbol near", select(2, repl("-e", "x = = 1")))
     assert.matches("^sluice: repl:.*<eof>", select(2, repl("-e", "for i = 1, 2 do")))
     assert.same({ 1, "sluice: repl:1: boom\n2\n" }, { piped("error('boom')\n1 + 1") })
+    assert.same({ 1, "1\nsluice: repl:3: boom\nsluice: repl:6: late\n" },
+      { piped("1\n\nerror('boom')\nfor i = 1, 2 do\n  local x = i\n  error('late')\nend") })
     assert.equal(200, http.get(s.port, "/seen").status)
   end)
 

@@ -97,6 +97,9 @@ describe("sluice", function()
       assert.equal(2, code, case[1])
       assert.matches(case[1], err)
       assert.matches("^Usage: sluice", err)
+      local name = case[2] ~= "help" and case[2] ~= "rnu" and case[2] ~= "app.lua" and case[2]
+      if name then assert.matches("^Usage: sluice " .. name, err) end
+      assert.matches(name and "\nTry: sluice help " .. name .. "\n$" or "\nTry: sluice help\n$", err)
     end
     assert.is_nil(ran)
   end)

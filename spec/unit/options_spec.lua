@@ -64,6 +64,11 @@ describe("options", function()
     assert.matches("channel 'a': options must be a table, got boolean", select(2, pcall(make, false)))
   end)
 
+  it("takes no name of one letter for another", function()
+    assert.is_nil(options.nearest("b", { "a", "c" }))
+    assert.equal("ab", options.nearest("b", { "a", "ab" }))
+  end)
+
   it("blames the nearest line that is not Sluice's own", function()
     local timers = require("sluice.app.timers")
     local function call() timers.register({ timer_counts = {} }, 5, { bad = 1 }, print) end

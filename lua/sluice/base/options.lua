@@ -41,7 +41,8 @@ local function nearest(key, names)
   for _, name in ipairs(names) do
     local limit = math.max(2, #name // 3 + 1)
     local d = distance(key:lower(), name:lower(), limit)
-    if d < limit and (not best or d < best_distance) then best, best_distance = name, d end
+    local is_alike = d < limit and d < math.max(#name, #key) -- of "a" and "b" nothing is
+    if is_alike and (not best or d < best_distance) then best, best_distance = name, d end
     local n = math.min(#name, #key)
     if n >= BEGINNING_LEAST and name:sub(1, n) == key:sub(1, n) then longer = name end
   end

@@ -54,6 +54,12 @@ local function named(name)
   end
 end
 
+local function parser_of(parser, name)
+  for _, one in ipairs(parser._commands) do
+    if one._name == name then return one end
+  end
+end
+
 -- `sluice help NAME` asks for a command that there is none of: argparse's own way of saying so ends
 -- the process.
 local function asks_in_vain(args)
@@ -70,11 +76,13 @@ function cli.main(args, out, err)
   out, err = out or io.stdout, err or io.stderr
   core.default_interrupt() -- ends it at once, with 130 for a shell, until a server's loop runs
   local parser = cli.parser()
+  local command = named(args[1])
   local function usage(message)
-    err:write(parser:get_usage(), "\n\nError: ", message, "\nTry: sluice help\n")
+    local at = command and parser_of(parser, command.name) or parser
+    err:write(at:get_usage(), "\n\nError: ", message, "\nTry: sluice help",
+      command and " " .. command.name or "", "\n")
     return 2
   end
-  local command = named(args[1])
   if command and command.is_raw and not HELP[args[2]] then
     return command.run(table.move(args, 2, #args, 1, {}), usage, out, err)
   end

@@ -101,7 +101,7 @@ local function make(given)
   if not files then return nil, message end
   local ok
   ok, message = write_all(folder, files)
-  if not ok then return nil, message end
+  if not ok then return nil, ("%s cannot be made: %s"):format(folder, message) end
   return folder
 end
 

@@ -33,7 +33,8 @@ end
 
 -- Have the server run it: its answer, or nil and why there is none.
 local function ask(self, code)
-  local target = ("/-/repl?session=%s%s%s"):format(self.session, self.write and "&write=1" or "",
+  local target = ("/-/repl?session=%s&line=%d%s%s"):format(self.session, self.line,
+    self.write and "&write=1" or "",
     self.json and "&json=1" or "")
   local out, message = remote.ask(self.place, "POST", target, code, shape_of)
   if not out then return nil, message end
@@ -57,9 +58,11 @@ end
 
 -- Run lines until they end. What is not whole waits for the next line.
 local function run_lines(self, lines)
-  local code, failed = "", false
+  local code, failed, n = "", false, 0
   self.prompt("> ")
   for line in lines do
+    n = n + 1
+    if code == "" and self.counts then self.line = n end
     code = code .. line .. "\n"
     if code:find("%S") then
       local out, message = ask(self, code)
@@ -96,7 +99,7 @@ end
 -- @treturn integer exit code
 function repl.run(given, _, out, err)
   local self = { place = given, write = given.write, json = given.json, session = core.id(),
-    out = out, err = err, prompt = function() end }
+    line = 1, counts = not core.is_terminal(STDIN), out = out, err = err, prompt = function() end }
   local ok, message = true, nil
   if given.eval then
     local one = true

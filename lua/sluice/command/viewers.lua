@@ -138,7 +138,8 @@ end
 function viewers.serve(given, err)
   local listener, port = core.listener(given.port)
   if not listener then
-    err:write(("sluice: cannot listen on 127.0.0.1:%d: %s\n"):format(given.port, port))
+    err:write(("sluice: cannot listen on 127.0.0.1:%d: %s; --port takes another, 0 a free one\n")
+      :format(given.port, port))
     return 1
   end
   err:write(("serving %s on http://127.0.0.1:%d/\n"):format(given.file, port))

@@ -96,7 +96,8 @@ local function post_repl(runtime, id, raw)
     return refuse(runtime, id, 403, "EDENIED", "only over the Unix socket")
   end
   repl.run(runtime, { code = raw.body or "", session = values.session or "",
-    writes = is_on(values, "write"), as_json = is_on(values, "json") }, function(out)
+    line = math.tointeger(tonumber(values.line)) or 1, writes = is_on(values, "write"),
+    as_json = is_on(values, "json") }, function(out)
     answer(runtime, id, 200, out)
   end)
 end

@@ -11,6 +11,7 @@ local repl = {}
 
 local SESSIONS_MAX, SESSION_SECONDS = 8, 600
 local LINES_MAX, LINE_MAX = 200, 100
+local LINE_MOST = 65536 -- beyond it, numbers of lines stay
 
 -- ---- Sessions ----------------------------------------------------------------------------
 
@@ -93,11 +94,13 @@ end
 
 -- ---- Running -----------------------------------------------------------------------------
 
-local function compile(text, env)
-  local chunk = load("return " .. text, "=repl", "t", env)
+-- Errors name the line of what the text stands in, from `first` on.
+local function compile(text, first, env)
+  local above = ("\n"):rep(math.min(math.max(first, 1), LINE_MOST) - 1)
+  local chunk = load(above .. "return " .. text, "=repl", "t", env)
   if chunk then return chunk end
   local message
-  chunk, message = load(text, "=repl", "t", env)
+  chunk, message = load(above .. text, "=repl", "t", env)
   return chunk, message
 end
 
@@ -109,7 +112,7 @@ local function run(runtime, asked, respond)
     for i = 1, list.n do list[i] = tostring(list[i]) end
     if #printed < LINES_MAX then printed[#printed + 1] = table.concat(list, "\t") end
   end
-  local chunk, message = compile(asked.code, env)
+  local chunk, message = compile(asked.code, asked.line, env)
   if not chunk then
     return respond({ ok = false, incomplete = message:find("<eof>$") ~= nil, message = message })
   end
@@ -126,7 +129,7 @@ end
 
 --- Run what was asked.
 -- @tparam sluice.Runtime runtime
--- @tparam table asked `code`, `session`, `writes`, `as_json`
+-- @tparam table asked `code`, `line` (the number of its first one), `session`, `writes`, `as_json`
 -- @tparam function respond called once with a table for JSON
 function repl.run(runtime, asked, respond)
   local answered = false
