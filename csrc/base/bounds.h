@@ -159,9 +159,10 @@
 #define TOP_MARKS_MAX \
     (256 * 1024) /* ... of so many at most, for each of which a mark is kept */
 #define FLIGHT_BYTES (512 * 1024) /* of each of a thread's two recorders: the oldest go */
-#define FLIGHT_LINES_MAX 200      /* of one answer, from one thread: the newest */
-#define FLIGHT_CLOSED_MS 1000     /* between two lines about connections without room */
-#define EXPLAIN_LOOKS_MAX 4096    /* events looked at to say what a stream lags */
+#define FLIGHT_REQUESTS_BYTES (128 * 1024) /* ... of its third, about requests */
+#define FLIGHT_LINES_MAX 200   /* of one answer, from one thread: the newest */
+#define FLIGHT_CLOSED_MS 1000  /* between two lines about connections without room */
+#define EXPLAIN_LOOKS_MAX 4096 /* events looked at to say what a stream lags */
 
 /* Bytes of channels in the last minute, in steps: see serve/app/budgets.h. */
 #define BUDGET_STEPS 12
@@ -309,9 +310,9 @@
 #define WIRE_PENDING_MAX 1024            /* commands without an answer: EBUSY */
 #define WIRE_OUT_MAX (16 * 1024 * 1024)  /* bytes that are not sent: EBUSY */
 #define WIRE_TURN_READS 8                /* of 64 KiB, in a turn of the loop */
-#define LINK_LOOK_MS 10000               /* how often the server's settings are looked at */
-#define LINK_PASSWORD_MAX 4096           /* bytes of a file with one */
-#define LINK_ADDRESSES_MAX 8             /* of a name; others are not tried */
+#define LINK_LOOK_MS 10000     /* how often the server's settings are looked at */
+#define LINK_PASSWORD_MAX 4096 /* bytes of a file with one */
+#define LINK_ADDRESSES_MAX 8   /* of a name; others are not tried */
 /* Entries of one XREAD: the largest events fill less than RESP_REPLY_MAX. */
 #define FOLLOW_COUNT_MAX 100
 

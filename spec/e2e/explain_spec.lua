@@ -111,6 +111,38 @@ describe("sluice explain", function()
     assert.is_nil(s.log():find(KEY, 1, true))
   end)
 
+  it("knows a request that the server refused by itself, by its trace and its path", function()
+    local one = live.start([[
+app:post("/api/tickets", function() return 204 end)
+app:limits({ max_requests_per_address = 3 })]], { io_threads = 2, args = { "--drain", "0", "--admin-key", KEY,
+      "--allow-host", "a.example" } })
+    local function ask(id)
+      return json.decode(one.get("/-/explain?client=" .. id, { Authorization = "Bearer " .. KEY }).body)
+    end
+    local function trace_of(n) return ("%032x"):format(n) end
+    local function send(n, method, path, host)
+      local c = assert(http.connect(one.port))
+      c:send(("%s %s HTTP/1.1\r\nHost: %s\r\ntraceparent: 00-%s-00f067aa0ba902b7-01\r\nContent-Length: 0\r\n\r\n")
+        :format(method, path, host, trace_of(n)))
+      local status = assert(c:response(5)).status
+      c:close()
+      return status
+    end
+    assert.equal(421, send(1, "POST", "/api/tickets", "evil.example"))
+    local answer = ask(trace_of(1))
+    assert.same({ "refused", "status" }, { answer.found, answer.because[1].cause })
+    assert.matches("POST /api/tickets with 421 %(Host: evil.example%): this name is not in %-%-allow%-host",
+      answer.because[1].text)
+    local n = 1
+    repeat n = n + 1 until send(n, "POST", "/api/tickets", "localhost") == 429 or n == 9
+    answer = ask(trace_of(n))
+    assert.equal("limit", answer.because[1].cause)
+    assert.matches("3 requests a minute that max_requests_per_address", answer.because[1].text)
+    answer = ask("/api/tickets")
+    assert.same({ "limit", "handler" }, { answer.because[1].cause, answer.because[2].cause })
+    assert.matches("POST /api/tickets %(%S+app.lua:31%)", answer.because[2].text)
+  end)
+
   --- How a user is revoked, the app's line or module that it is to name.
   local function revoked_by(how, durable)
     local keys = os.tmpname()

@@ -63,7 +63,7 @@ describe("explain, whatever the cause:", function()
     assert.same({}, wrong)
     assert.is_true(seen > 400)
     for cause in pairs(ends.causes()) do -- and none for what nobody notes
-      local is_noted = cause == "connections"
+      local is_noted = cause == "connections" or cause == "status"
       for _, one in ipairs(core.reasons.causes) do is_noted = is_noted or one == cause end
       assert.is_true(is_noted, cause)
     end

@@ -316,6 +316,13 @@ static int answer_error(struct conn *c, struct request *r, const struct http_to 
     return http_write_error(&c->talk->out, to, &e, fields);
 }
 
+/* A balancer that asks a server which is not ready is refused nothing. */
+static void note_refusal(struct conn *c, const struct request *r, int status,
+                         const char *why) {
+    if (status < 400 || slice_eq_lit(path_of(r), "/-/readyz")) return;
+    flight_answered(conn_worker(c), r, status, why);
+}
+
 void dispatch_refuse(struct conn *c, struct request *r, int status) {
     struct http_to to = to_of(c, r);
     struct http_fields none = {0};
@@ -332,6 +339,7 @@ void dispatch_refuse(struct conn *c, struct request *r, int status) {
     else err = answer_error(c, r, &to, status);
     if (err < 0) conn_doom(c, END_OVERLOAD);
     if (status != 200) dispatch_log(c, r, status);
+    note_refusal(c, r, status, explain(c, r, status));
 }
 
 /* The same words as lua/sluice/app/plan.lua has for plans that are functions. */
@@ -345,6 +353,7 @@ static void refuse_query(struct conn *c, struct request *r, int status,
     if (http_write_error(&c->talk->out, &to, &e, (struct http_fields){0}) < 0)
         conn_doom(c, END_OVERLOAD);
     dispatch_log(c, r, status);
+    note_refusal(c, r, status, message);
 }
 
 void dispatch_head(struct conn *c, struct request *r) {

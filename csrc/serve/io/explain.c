@@ -184,10 +184,12 @@ static void add_recorded(struct buf *out, const struct flight *flight,
     struct log_fields f = {.n = 0};
     log_fields_text(&f, "visits", flight_since(&flight->visits));
     log_fields_text(&f, "deeds", flight_since(&flight->deeds));
+    log_fields_text(&f, "requests", flight_since(&flight->requests));
     add_line(out, "recorder", &f);
     size_t before = out->n;
     if (recorder_find(&flight->visits, wanted, FLIGHT_LINES_MAX, out) < 0 ||
-        recorder_find(&flight->deeds, wanted, FLIGHT_LINES_MAX, out) < 0)
+        recorder_find(&flight->deeds, wanted, FLIGHT_LINES_MAX, out) < 0 ||
+        recorder_find(&flight->requests, wanted, FLIGHT_LINES_MAX, out) < 0)
         out->n = before;
 }
 

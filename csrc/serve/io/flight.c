@@ -22,11 +22,13 @@ struct slice flight_since(const struct recorder *r) {
 void flight_init(struct flight *f) {
     recorder_init(&f->visits, FLIGHT_BYTES);
     recorder_init(&f->deeds, FLIGHT_BYTES);
+    recorder_init(&f->requests, FLIGHT_REQUESTS_BYTES);
 }
 
 void flight_deinit(struct flight *f) {
     recorder_deinit(&f->visits);
     recorder_deinit(&f->deeds);
+    recorder_deinit(&f->requests);
 }
 
 /* Without memory for it a line is not kept. */
@@ -60,6 +62,12 @@ static void add_request(struct log_fields *f, const struct request *r) {
     if (r->route) log_fields_integer(f, "route", (uint64_t)r->route->id);
 }
 
+static void add_limit(struct log_fields *f, const struct request *r) {
+    if (!r->limit) return;
+    log_fields_text(f, "limit", slice_str(r->limit));
+    log_fields_integer(f, "most", r->most);
+}
+
 /* ---- Lines -------------------------------------------------------------------------- */
 
 void flight_opened(struct worker *w, const struct request *r, const struct plan *plan,
@@ -84,11 +92,22 @@ void flight_refused(struct worker *w, const struct request *r, const struct bye 
     log_fields_text(&f, "reason", slice_str(row->word));
     log_fields_text(&f, "cause", slice_str(reason_cause(cause)));
     if (bye->status > 0) log_fields_integer(&f, "status", (uint64_t)bye->status);
-    if (r->limit) {
-        log_fields_text(&f, "limit", slice_str(r->limit));
-        log_fields_integer(&f, "most", r->most);
-    }
+    add_limit(&f, r);
     add(&w->flight.deeds, "refused", f.all, f.n);
+}
+
+void flight_answered(struct worker *w, const struct request *r, int status,
+                     const char *why) {
+    ASSERT_OWNER(&w->loop);
+    struct log_fields f = {.n = 0};
+    log_fields_text(&f, "method", r->method);
+    add_request(&f, r);
+    log_fields_text(&f, "cause", slice_str("status"));
+    log_fields_integer(&f, "status", (uint64_t)status);
+    if (why) log_fields_text(&f, "why", slice_str(why));
+    if (status == 421) log_fields_text(&f, "host", r->host);
+    add_limit(&f, r);
+    add(&w->flight.requests, "answered", f.all, f.n);
 }
 
 void flight_closed(struct worker *w, const struct in6_addr *address) {

@@ -2,8 +2,8 @@
  *
  * A line of JSON each, as the log has them: a stream that opened, was refused, lost something, or
  * ended, with the cause. Who comes and leaves is kept apart from what is done to streams, so that
- * a thousand visits do not push out the one reset that somebody asks about. Nothing is noted for a
- * delivery. Bounded by FLIGHT_BYTES. [the worker's thread] */
+ * a thousand visits do not push out the one reset that somebody asks about; so are requests that
+ * were refused. Nothing is noted for a delivery. Bounded by FLIGHT_BYTES, FLIGHT_REQUESTS_BYTES. [the worker's thread] */
 #ifndef SLUICE_SERVE_IO_FLIGHT_H
 #define SLUICE_SERVE_IO_FLIGHT_H
 
@@ -22,7 +22,9 @@ struct bye;
 struct flight {
     struct recorder visits; /* opened, and left by themselves */
     struct recorder deeds;  /* refused, reset, ended by the server or the app */
-    int64_t closed_ms;      /* when a connection was last noted that found no room */
+    struct recorder
+        requests;      /* answered by the server itself with 4xx or 5xx: no streams */
+    int64_t closed_ms; /* when a connection was last noted that found no room */
 };
 
 void flight_init(struct flight *f);
@@ -34,6 +36,11 @@ struct slice flight_since(const struct recorder *r);
 void flight_opened(struct worker *w, const struct request *r, const struct plan *plan,
                    const struct client *c);
 void flight_refused(struct worker *w, const struct request *r, const struct bye *bye);
+
+/* A request that a thread answered with an error by itself; 'why' may be NULL. A storm of them
+ * pushes out none but its own kind. */
+void flight_answered(struct worker *w, const struct request *r, int status,
+                     const char *why);
 
 /* A connection above --max-connections was closed: one of them in FLIGHT_CLOSED_MS is noted, since
  * a storm of them would push out all else. */

@@ -84,7 +84,7 @@ local function no_route(runtime, path)
   if path:sub(1, 1) ~= "/" or runtime:route_of(path) then return nil end
   local by = served(runtime, path)
   if by ~= "" then
-    local text = "'%s' is no stream: %s serves it, and no refusal of it by the server was noted.%s"
+    local text = "'%s' is no stream: %s serves it.%s"
     return { cause = "handler", text = text:format(path, by, taken(runtime, path)),
       advice = "Explain is about streams; the log has a line for each request." }
   end
@@ -94,9 +94,8 @@ end
 
 -- How far the notes go back: they are in memory, and begin with the process.
 local function reach(runtime, told)
-  if told.since then
-    return (" What was noted reaches back to %s."):format(words.clock(told.since))
-  end
+  local since = math.max(told.since or 0, told.requests_since or 0)
+  if since > 0 then return (" What was noted reaches back to %s."):format(words.clock(since)) end
   return (" Notes begin with the start of the process, which was at %s (UTC): for what was before "
     .. "that ask the log."):format(os.date("!%Y-%m-%d %H:%M:%S", math.floor(runtime.started)))
 end
@@ -149,6 +148,22 @@ local function followed(told)
   return list
 end
 
+-- What neither streams nor notes are about: a request that the server refused by itself, or a
+-- path that no stream has.
+local function no_stream(runtime, told, id)
+  local found, list = "none", {}
+  for i = #told.recorded, 1, -1 do
+    local line = told.recorded[i]
+    if line.message == "answered" then
+      found, list[1] = "refused", ends.judge(runtime, line, {})
+      break
+    end
+  end
+  list[#list + 1] = no_route(runtime, id)
+  if not list[1] then list[1] = nothing(runtime, told, id) end
+  return found, list
+end
+
 --- Explain a client.
 -- @tparam sluice.Runtime runtime
 -- @tparam table who `asked`: a client's id; or a user, an address, a path, a trace: then the last
@@ -178,8 +193,7 @@ function client.explain(runtime, who, told)
   elseif note then
     out.found, out.because = "refused", { ends.from_note(runtime, note) }
   else
-    local missing = no_route(runtime, id)
-    out.found, out.because = "none", { missing or nothing(runtime, told, id) }
+    out.found, out.because = no_stream(runtime, told, id)
   end
   arrays.mark(out.because)
   return out

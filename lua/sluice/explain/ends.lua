@@ -86,6 +86,21 @@ end
 
 JUDGES.connections = JUDGES.limit
 
+local OF_STATUS = {
+  [404] = "sluice routes lists what is served.",
+  [405] = "sluice routes lists what is served, with its methods.",
+  [421] = "--allow-host takes the names that are served.",
+}
+
+-- A request that a thread answered by itself: the app was not asked.
+function JUDGES.status(line)
+  local host = line.host and (" (Host: %s)"):format(line.host) or ""
+  local why = line.why and (": %s"):format(line.why) or ""
+  return "status", ("The server itself answered %s %s with %d%s%s."):format(line.method
+    or "a request for", line.path or "what it could not read", line.status or 0, host, why),
+    OF_STATUS[line.status] or "The app was not asked: the sentence says what to change."
+end
+
 function JUDGES.no_memory()
   return "no_memory", "There was no memory for what it was to be sent.",
     "The machine, or the memory that its service may have, is full: see the log."

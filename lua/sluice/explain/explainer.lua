@@ -42,6 +42,7 @@ function TAKE.recorder(told, line)
   for _, name in ipairs({ "visits", "deeds" }) do
     told.since = later(told.since, line[name] and words.time(line[name]))
   end
+  told.requests_since = later(told.requests_since, line.requests and words.time(line.requests))
 end
 
 -- What was asked for by an address and by the client's id comes twice.

@@ -32,6 +32,12 @@ function TEXTS.refused(line, notes, runtime)
   return "refused: " .. text
 end
 
+function TEXTS.answered(line, notes, runtime)
+  local text = ends.judge(runtime, line, notes).text
+  return ("refused %s %s (%d): %s"):format(line.method or "a request for", line.path or "?",
+    line.status or 0, text)
+end
+
 function TEXTS.reset(line, _, runtime)
   return ("reset of '%s' (%s): %s"):format(line.channel, line.reason, resets.judge(runtime, line)
     .text)
