@@ -79,20 +79,6 @@ describe("the showcase's demo", function()
     assert.equal(0, p:stop())
   end)
 
-  it("prints the link to the console on a terminal, and never into a file", function()
-    local sluice, app = lfs.currentdir() .. "/build/bin/sluice", process.temp_dir()
-    process.write_file(app .. "/app.lua", 'return require("sluice").app()')
-    for what, words in pairs { demo = "demo", run = "run " .. app .. "/app.lua --data " .. app } do
-      local line = ("%s %s --port 0 --no-watch"):format(sluice, words)
-      local p = process.spawn({ "script", "-qec", line, "/dev/null" }, { folders = { app } })
-      deadline.eventually(function()
-        if p:code() then deadline.give_up(p:log()) end
-        return p:log():find("\nconsole: http://127.0.0.1:%d+/%-/console#key=")
-      end, 20, "the link of " .. what)
-      p:stop()
-    end
-  end)
-
   it("is off without --demo", function()
     local s = server.start { path = PATH, args = { "--data", process.temp_dir() } }
     local answer = post(s, "start", '{"intervalSeconds":1}')
