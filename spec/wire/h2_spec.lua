@@ -267,6 +267,22 @@ describe("HTTP/2", function()
     c:close()
   end)
 
+  it("tells who waits for it to go on, with a length or without, and refuses before the body comes", function()
+    local c = connect()
+    for _, length in ipairs { "", "3" } do
+      local headers = { { "expect", "100-continue" }, length ~= "" and { "content-length", length } or nil }
+      local one = c:open("POST", "/echo", headers, { later = true })
+      assert.truthy(one:wait(function() return one.interim end, 5), "100, length " .. length)
+      assert.is_nil(one.status)
+      one:send("abc", true)
+      assert.equal("end", one:wait("end"))
+      assert.equal("abc", one.body)
+      local refused = c:open("POST", "/no/such", headers, { later = true })
+      assert.equal(404, refused:wait("head", 5))
+    end
+    c:close()
+  end)
+
   it("keeps secrets out of the tables of HPACK", function()
     local c = connect()
     for _ = 1, 2 do

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "base/status.h"
 #include "net/h2_text.h"
+#include "net/http_bytes.h"
+#include "net/http_field.h"
 #include "net/sock.h"
 #include "serve/io/input.h"
 #include "serve/io/mux.h"
@@ -63,12 +65,22 @@ static void go_on(void *x) {
     conn_go_on(&e->conn);
 }
 
+/* A body that is announced by no length: its head alone said nothing of it. */
+static bool waits_to_be_told(const struct http_head *head) {
+    struct http_list list = http_list_of(http_head_fields(head), "expect");
+    for (struct slice item; http_list_next(&list, &item);)
+        if (http_is(item, "100-continue")) return true;
+    return false;
+}
+
 void exchange_take_head(struct conn *c, struct http_head *head) {
     struct exchange *e = exchange_of(c);
     head->minor = HTTP_2;
     head->keep_alive = false;
     e->chunked = e->body && head->body == HTTP_BODY_NONE;
-    if (e->chunked) head->body = HTTP_BODY_CHUNKED;
+    if (!e->chunked) return;
+    head->body = HTTP_BODY_CHUNKED;
+    head->expect_continue = waits_to_be_told(head);
 }
 
 /* ---- To another thread -------------------------------------------------------------- */
