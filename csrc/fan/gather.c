@@ -318,11 +318,13 @@ static bool is_held_up(const struct gather *g, const struct note *note) {
            merge_end(g, note->after) < note->after;
 }
 
-/* Whether it has all of the log's events; that they close it ends a live one. */
+/* Whether it has all of the log's events; that they close it ends a live one. Where the store has to
+ * say first where it starts it has none. */
 static bool is_over(const struct gather *g) {
     const struct stream *s = g->s;
     const struct chan *c = s->subs ? sub_chan(s->subs) : NULL;
-    return c && !g->full && g->cursor >= c->kept->last && feed_is_closed(s->feed, c);
+    return c && !g->full && !s->seeks && g->cursor >= c->kept->last &&
+           feed_is_closed(s->feed, c);
 }
 
 /* Live, what a visit brought ends with where its reader is. */

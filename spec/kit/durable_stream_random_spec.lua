@@ -27,6 +27,10 @@ end
 describe("readers of durable streams", function()
   it("get the same messages in the same order, or are told", function() worlds.hold(feeds.play, 15, 3000) end)
 
+  it("get what a log had before it closed, also where the store has yet to say where that begins", function()
+    assert.is_nil(feeds.play(1796002506025))
+  end)
+
   it("find nothing when no mistake is active", function()
     planted.build("core")
     assert.same({ 0, "" }, { hunt(0, 1, 3) })
