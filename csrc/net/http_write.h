@@ -22,11 +22,11 @@ struct http_date {
 
 /* What the writers need to know of the request and the moment. */
 struct http_to {
-    struct http_date *date;    /* borrows */
-    int64_t now;               /* seconds since 1970 */
-    int minor;                 /* of the request; HTTP_2: without what that has no use for */
-    bool keep_alive;           /* shall the connection stay open behind this answer? */
-    bool is_head;              /* the request was HEAD: no body follows the head */
+    struct http_date *date; /* borrows */
+    int64_t now;            /* seconds since 1970 */
+    int minor;              /* of the request; HTTP_2: without what that has no use for */
+    bool keep_alive;        /* shall the connection stay open behind this answer? */
+    bool is_head;           /* the request was HEAD: no body follows the head */
     struct http_fields always; /* stand in every answer to it: CORS (borrows) */
 };
 

@@ -91,7 +91,7 @@ struct request {
     struct eventid last_id;
     char ip[IP_TEXT_MAX];
     char trace[TRACE_MAX]; /* empty: not wanted */
-    int minor; /* of HTTP/1, or HTTP_2 */
+    int minor;             /* of HTTP/1, or HTTP_2 */
     bool keep_alive, is_head;
     bool secure;           /* came over TLS, to us or to a trusted proxy */
     uint8_t polls;         /* enum poll_kind */

@@ -136,7 +136,8 @@ local ARGS = {
   load = some_channels,
   mark = function() return math.random(5) == 1 and {} or some_channels() end,
   beat = function()
-    return { label = "here", safe = pick { "yes", "no", "" }, feed_events = pick { 0, 7 }, rules = pick { "", "1", "2" } }
+    return { label = "here", safe = pick { "yes", "no", "" }, feed_events = pick { 0, 7 },
+      rules = pick { "", "1", "2" } }
   end,
   follow = function() return { after = math.random(0, 60), count = math.random(20), block = 1 } end,
   head = function() return {} end,

@@ -338,7 +338,8 @@ describe("sluice replay", function()
     end
     write_lines('{"t":0,"data":"a"}')
     local taken = source.listen()
-    assert.matches("cannot listen on 127.0.0.1:%d+: .*%-%-port takes another, 0 a free one\n$", select(2, replay("--serve", "--port", tostring(taken.port))))
+    assert.matches("cannot listen on 127.0.0.1:%d+: .*%-%-port takes another, 0 a free one\n$",
+      select(2, replay("--serve", "--port", tostring(taken.port))))
     assert.equal(1, (replay("--to", "http://127.0.0.1:1/")))
     local code, text = process.run(("{ %s replay %s; echo ended $? >&2; } | true"):format(SLUICE, path))
     assert.same({ 0, true }, { code, text:find("ended [01]") ~= nil }, text)

@@ -64,7 +64,8 @@ describe("the tables of the pages", function()
       lua_memory = "none", data = "none", socket = "none", admin_key = "none", log_format = "by terminal",
       metrics_port = "none", agent_port = "none", demo = "no", limits_exempt = "none", max_streams_per_address = "none",
       max_streams_per_user = "none", max_requests_per_address = "none", max_requests_per_user = "none",
-      tls_cert = "none", tls_key = "none", tls_port = "none", tls_host = "none", tls_redirect = "no", tls = "none", h2c = "no",
+      tls_cert = "none", tls_key = "none", tls_port = "none", tls_host = "none", tls_redirect = "no", tls = "none",
+      h2c = "no",
       max_connections = ("`%d`"):format(bounds.CONNECTIONS_MAX_DEFAULT) }
     local rows = doc.table("flag")
     for i, setting in ipairs(config.SETTINGS) do

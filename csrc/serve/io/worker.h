@@ -46,8 +46,8 @@ struct worker {
     uint32_t n_parked;
     struct list feedings; /* answers that can be given: see feeding.h */
     struct flight flight;
-    struct list muxes;    /* those with something to write: see mux.h */
-    char *frames;         /* what they write next */
+    struct list muxes; /* those with something to write: see mux.h */
+    char *frames;      /* what they write next */
     struct pool conn_pool, secure_pool, exchange_pool;
     struct socks socks;
     struct routes *routes;
