@@ -43,7 +43,7 @@ void machine_publish(struct machine *m, struct cluster_publish *p) {
 /* ---- To the server, and its numbers ----------------------------------------------------- */
 
 static void send_batch(struct machine *m) {
-    struct cluster_publish *publishes[CLUSTER_BATCH_MAX];
+    struct cluster_publish *publishes[CLUSTER_BATCH_MAX] = {NULL};
     struct cluster_call call = {.kind = CALL_PUBLISH, .publishes = publishes};
     uint32_t bytes = 0;
     while (call.n < CLUSTER_BATCH_MAX && !list_empty(&m->queue)) {

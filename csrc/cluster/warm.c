@@ -75,7 +75,7 @@ void machine_cool(struct machine *m, struct slice channel) {
 
 static void send_load(struct machine *m) {
     struct slice channels[CLUSTER_LOAD_MAX];
-    struct warm *warm[CLUSTER_LOAD_MAX];
+    struct warm *warm[CLUSTER_LOAD_MAX] = {NULL};
     struct cluster_call call = {.kind = CALL_LOAD, .channels = channels};
     while (call.n < CLUSTER_LOAD_MAX && !list_empty(&m->wanted)) {
         struct warm *w = warm_of(m->wanted.next);
