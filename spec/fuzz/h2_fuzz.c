@@ -264,7 +264,7 @@ static void give_request(struct world *w, struct input *in) {
     char block[256];
     const char *start = starts[how % 4];
     size_t n = strlen(start);
-    memcpy(block, start, n);
+    for (size_t i = 0; i < n; i++) block[i] = start[i];
     struct slice more = next_bytes(in, how & 32 ? next(in) % 200 : 0);
     if (more.n > 0) memcpy(block + n, more.p, more.n);
     uint8_t flags = (uint8_t)((how & 64 ? 0 : 1) | (how & 128 ? 0 : 4));
