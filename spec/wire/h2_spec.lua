@@ -283,6 +283,16 @@ describe("HTTP/2", function()
     c:close()
   end)
 
+  it("refuses what it cannot read as a request without the fields of HTTP/1.1", function()
+    local c = connect()
+    local refused = c:open("CONNECT", nil, nil,
+      { fields = { { ":method", "CONNECT" }, { ":authority", "a.example:80" } } })
+    assert.equal("end", refused:wait("end", 5)) -- the client raises at a Connection field
+    assert.equal(405, refused.status)
+    assert.equal(200, c:get("/told").status)
+    c:close()
+  end)
+
   it("keeps secrets out of the tables of HPACK", function()
     local c = connect()
     for _ = 1, 2 do

@@ -90,7 +90,8 @@ int output_answer(struct conn *c, int status, const char *code, const char *mess
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct worker *w = conn_worker(c);
     struct request *r = c->talk->request;
-    struct http_to to = {.date = &w->date, .now = w->wall_s, .minor = 1};
+    struct http_to to = {
+        .date = &w->date, .now = w->wall_s, .minor = c->carried ? HTTP_2 : 1};
     if (r) to = request_to(r, &w->date, w->wall_s);
     to.keep_alive = c->keep_alive;
     struct http_error e = {.status = status, .code = code, .message = message};
