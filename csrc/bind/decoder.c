@@ -47,12 +47,7 @@ static void new_type(lua_State *L) {
                                        {"close", l_close},
                                        {"__gc", l_close},
                                        {NULL, NULL}};
-    if (luaL_newmetatable(L, TYPE)) {
-        luaL_setfuncs(L, methods, 0);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    lx_newtype(L, TYPE, methods);
 }
 
 int lx_decoder_new(lua_State *L) {

@@ -51,12 +51,7 @@ static void new_type(lua_State *L) {
     static const luaL_Reg methods[] = {{"close", l_close}, {"kill", l_kill},
                                        {"cut", l_cut},     {"fault", l_fault},
                                        {"__gc", l_close},  {NULL, NULL}};
-    if (luaL_newmetatable(L, TYPE)) {
-        luaL_setfuncs(L, methods, 0);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    lx_newtype(L, TYPE, methods);
 }
 
 int lx_disk_new(lua_State *L) {

@@ -69,6 +69,15 @@ void lx_set_number(lua_State *L, const char *name, double value) {
     lua_setfield(L, -2, name);
 }
 
+void lx_newtype(lua_State *L, const char *name, const luaL_Reg *methods) {
+    if (luaL_newmetatable(L, name)) {
+        luaL_setfuncs(L, methods, 0);
+        lua_pushvalue(L, -1);
+        lua_setfield(L, -2, "__index");
+    }
+    lua_pop(L, 1);
+}
+
 void lx_pushalive(lua_State *L) {
     lua_createtable(L, 0, 3);
     lua_pushinteger(L, mem_live());

@@ -83,6 +83,9 @@ void lx_set_integer(lua_State *L, const char *name, uint64_t value);
 void lx_set_number(lua_State *L, const char *name, double value);
 void lx_set_boolean(lua_State *L, const char *name, bool value);
 
+/* A type of userdata with these methods, unless it is there. */
+void lx_newtype(lua_State *L, const char *name, const luaL_Reg *methods);
+
 /* { memory, frames, blocks }: what is allocated now. */
 void lx_pushalive(lua_State *L);
 

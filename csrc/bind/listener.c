@@ -146,12 +146,7 @@ void listener_add_functions(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"wait", l_wait}, {"read", l_read}, {"write", l_write}, {"close", l_close},
         {"shut", l_gc},   {"__gc", l_gc},   {NULL, NULL}};
-    if (luaL_newmetatable(L, TYPE)) {
-        luaL_setfuncs(L, methods, 0);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    lx_newtype(L, TYPE, methods);
     lua_pushcfunction(L, l_listener);
     lua_setfield(L, -2, "listener");
 }

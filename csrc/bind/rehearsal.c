@@ -115,12 +115,7 @@ static void new_type(lua_State *L) {
     static const luaL_Reg methods[] = {
         {"write", dialled_write}, {"read", dialled_read},     {"close", dialled_close},
         {"__gc", dialled_close},  {"__close", dialled_close}, {NULL, NULL}};
-    if (luaL_newmetatable(L, TYPE)) {
-        luaL_setfuncs(L, methods, 0);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    lx_newtype(L, TYPE, methods);
 }
 
 void rehearsal_add_methods(lua_State *L) {

@@ -126,12 +126,7 @@ LX_EXPORT int luaopen_sluice_core_testing_crowd(lua_State *L) {
     static const luaL_Reg methods[] = {{"of", l_of},     {"got", l_got},
                                        {"open", l_open}, {"begin", l_begin},
                                        {"lost", l_lost}, {NULL, NULL}};
-    if (luaL_newmetatable(L, ORDER)) {
-        luaL_setfuncs(L, methods, 0);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
+    lx_newtype(L, ORDER, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -231,10 +231,7 @@ LX_EXPORT int luaopen_sluice_core_testing_disk(lua_State *L) {
                                          {"verify", l_verify}, {"figures", l_figures},
                                          {"backup", l_backup}, {"export", l_export},
                                          {"import", l_import}, {NULL, NULL}};
-    luaL_newmetatable(L, "sluice.disk");
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
+    lx_newtype(L, "sluice.disk", methods);
     luaL_newlib(L, functions);
     return 1;
 }

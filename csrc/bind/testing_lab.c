@@ -167,14 +167,6 @@ static int l_bandwidth(lua_State *L) {
     return 1;
 }
 
-static void new_type(lua_State *L, const char *name, const luaL_Reg *methods) {
-    luaL_newmetatable(L, name);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
-}
-
 LX_EXPORT int luaopen_sluice_core_testing_lab(lua_State *L) {
     static const luaL_Reg pipe_methods[] = {
         {"put", l_put},     {"close", l_close}, {"look", l_look},  {"took", l_took},
@@ -189,8 +181,8 @@ LX_EXPORT int luaopen_sluice_core_testing_lab(lua_State *L) {
                                                {NULL, NULL}};
     static const luaL_Reg functions[] = {
         {"pipe", l_pipe}, {"weather", l_weather}, {NULL, NULL}};
-    new_type(L, PIPE, pipe_methods);
-    new_type(L, WEATHER, weather_methods);
+    lx_newtype(L, PIPE, pipe_methods);
+    lx_newtype(L, WEATHER, weather_methods);
     luaL_newlib(L, functions);
     lua_pushinteger(L, LAB_PIPE_BYTES);
     lua_setfield(L, -2, "PIPE_BYTES");

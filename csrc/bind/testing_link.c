@@ -224,11 +224,7 @@ LX_EXPORT int luaopen_sluice_core_testing_link(lua_State *L) {
         {"dial", l_dial}, {"shut", l_shut}, {"is_up", l_is_up},
         {"send", l_send}, {"shas", l_shas}, {"stats", l_stats},
         {"step", l_step}, {"__gc", l_gc},   {NULL, NULL}};
-    luaL_newmetatable(L, LINK);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    lx_newtype(L, LINK, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -301,11 +301,7 @@ LX_EXPORT int luaopen_sluice_core_testing_node(lua_State *L) {
                                        {"look", l_look},   {"counts", l_counts},
                                        {"close", l_close}, {"__gc", l_close},
                                        {NULL, NULL}};
-    luaL_newmetatable(L, NODE);
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
-    lua_pop(L, 1);
+    lx_newtype(L, NODE, methods);
     luaL_newlib(L, functions);
     return 1;
 }

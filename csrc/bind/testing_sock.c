@@ -191,11 +191,7 @@ LX_EXPORT int luaopen_sluice_core_testing_sock(lua_State *L) {
         {"read", l_read},   {"close", l_close},  {"has_ring", l_has_ring},
         {"reset", l_reset}, {"fill", l_fill},    {"shut", l_shut},
         {"__gc", l_shut},   {"__close", l_shut}, {NULL, NULL}};
-    if (luaL_newmetatable(L, TYPE)) {
-        luaL_setfuncs(L, methods, 0);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -2, "__index");
-    }
+    lx_newtype(L, TYPE, methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -531,10 +531,7 @@ LX_EXPORT int luaopen_sluice_core_testing_store(lua_State *L) {
                                          {"plant", l_plant},
 #endif
                                          {NULL, NULL}};
-    luaL_newmetatable(L, "sluice.store");
-    luaL_setfuncs(L, methods, 0);
-    lua_pushvalue(L, -1);
-    lua_setfield(L, -2, "__index");
+    lx_newtype(L, "sluice.store", methods);
     luaL_newlib(L, functions);
     return 1;
 }

@@ -201,15 +201,6 @@ static int l_shut(lua_State *L) {
     return 0;
 }
 
-static void make_type(lua_State *L, const char *name, const luaL_Reg *methods) {
-    if (luaL_newmetatable(L, name)) {
-        luaL_setfuncs(L, methods, 0);
-        lua_pushvalue(L, -1);
-        lua_setfield(L, -2, "__index");
-    }
-    lua_pop(L, 1);
-}
-
 LX_EXPORT int luaopen_sluice_core_testing_tls(lua_State *L) {
     static const luaL_Reg functions[] = {
         {"client", l_client}, {"server", l_server},         {"pair", l_pair},
@@ -223,8 +214,8 @@ LX_EXPORT int luaopen_sluice_core_testing_tls(lua_State *L) {
                                           {"write", l_write},         {"close", l_close},
                                           {"about", l_about},         {"free", l_free},
                                           {"__gc", l_free},           {NULL, NULL}};
-    make_type(L, SIDE, of_side);
-    make_type(L, SESSION, of_session);
+    lx_newtype(L, SIDE, of_side);
+    lx_newtype(L, SESSION, of_session);
     luaL_newlib(L, functions);
     return 1;
 }
