@@ -57,9 +57,10 @@ local function killer(s)
   return "sh", "-c", ("kill -KILL %d; while [ ! -e %s/%d ]; do sleep 0.05; done"):format(s.pid, folder, s.port)
 end
 
--- The server dies, and is started again.
-local function revive(s, ...)
+-- The server dies, and is started again when a request through this proxy has met nobody.
+local function revive(s, front, ...)
   deadline.eventually(function() return s.code() end, 30, "the server is killed")
+  deadline.eventually(function() return front.log():find("connect() failed", 1, true) end, 30, "it is missed")
   local again = start({ port = s.port }, ...)
   process.write_file(("%s/%d"):format(folder, s.port), "")
   return again
@@ -103,9 +104,9 @@ local function begin_all()
   all.heard = begin(all.talkative.port, "--seconds", "1.5")
   if not proxies.installed("nginx") then return all end
   all.good, all.bare = start({}, table.unpack(words)), start({}, table.unpack(words))
-  all.behind_good = begin(proxies.start("nginx", all.good.port).port, "--socket", all.good.socket, "--origin", PAGE,
-    "--", killer(all.good))
-  all.behind_bare = begin(nginx(all.bare).port, "--socket", all.bare.socket, "--", killer(all.bare))
+  local good_front, bare_front = proxies.start("nginx", all.good.port), nginx(all.bare)
+  all.behind_good = begin(good_front.port, "--socket", all.good.socket, "--origin", PAGE, "--", killer(all.good))
+  all.behind_bare = begin(bare_front.port, "--socket", all.bare.socket, "--", killer(all.bare))
   local s, slow = start({}, "--heartbeat", "1"), start({}, "--heartbeat", "15")
   local trusting = start({}, "--heartbeat", "1", "--trust-proxy", "yes")
   local host = "proxy_set_header Host $http_host; "
@@ -120,8 +121,8 @@ local function begin_all()
     untrusted = begin(proxies.start("nginx", s.port).port, "--socket", s.socket),
     alone = begin(trusting.port, "--socket", trusting.socket),
   }
-  revive(all.good, table.unpack(words))
-  revive(all.bare, table.unpack(words))
+  revive(all.good, good_front, table.unpack(words))
+  revive(all.bare, bare_front, table.unpack(words))
   return all
 end
 

@@ -5,7 +5,7 @@ local probe = require("sluice.command.doctor.probe")
 
 local restart = {}
 
-local MOST_SECONDS, QUIET_SECONDS, EVENT_SECONDS, PAUSE_SECONDS = 60, 5, 2, 0.1
+local MOST_SECONDS, QUIET_SECONDS, EVENT_SECONDS, PAUSE_SECONDS = 60, 5, 2, 0.02
 local BACK = 3 -- good streams one after the other: it is there again
 
 -- One request: "there", "away" (an EventSource comes back) or the status that ends it.
@@ -38,11 +38,20 @@ local function watch(ctx, pid)
   return seen
 end
 
+-- Whether a stream that was open before has ended.
+local function has_ended(s)
+  local more
+  repeat more = s:wait_bytes(PAUSE_SECONDS) until not more
+  return more == nil
+end
+
 --- The check; see sluice.command.doctor.checks.
 function restart.check(ctx)
   if not ctx.words[1] then
     return "skip", "not looked at: a program behind -- restarts the server"
   end
+  local before = probe.open(ctx)
+  local _ <close> = setmetatable({}, { __close = function() before:close() end })
   local pid, message = core.spawn(ctx.words)
   if not pid then return "note", ("%s cannot be started: %s"):format(ctx.words[1], message) end
   local seen = watch(ctx, pid)
@@ -53,6 +62,9 @@ function restart.check(ctx)
     return "note", ("the server was not there again within %d s"):format(MOST_SECONDS)
   elseif seen.code ~= 0 then
     return "note", ("%s has ended with code %d"):format(ctx.words[1], seen.code or -1)
+  elseif not seen.away and before.answer and has_ended(before) then
+    return "note", "the server was away for so short a time that no request missed it: let the "
+      .. "program wait a second before it starts it again"
   elseif not seen.away then
     return "note", "the server was not away, as far as a reader saw"
   end
