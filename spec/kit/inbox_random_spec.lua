@@ -225,6 +225,15 @@ end
 
 -- ---- The checker ---------------------------------------------------------------------------
 
+-- Whether one that was there before this item has stayed, though it is of the lowest severity.
+local function stays_lower(w, listed, item)
+  for message in pairs(listed) do
+    local other = w.items[message]
+    if other.n < item.n and PRIORITY[other.severity] == 0 then return true end
+  end
+  return false
+end
+
 local function check_list(w, user, is_calm)
   local answer, listed, last, n = list_of(w, user), {}, 0, 0
   for _, row in ipairs(answer.notifications) do
@@ -237,8 +246,6 @@ local function check_list(w, user, is_calm)
     listed[row.message], n = row, n + 1
   end
   if n > MAX and is_calm then return "more than max" end
-  local lowest = 3
-  for message in pairs(listed) do lowest = math.min(lowest, PRIORITY[w.items[message].severity]) end
   for message, item in pairs(w.items) do
     local key = user .. " " .. message
     local is_here = listed[message] ~= nil
@@ -246,7 +253,7 @@ local function check_list(w, user, is_calm)
     if item.known and item.to == user and not is_here and not is_gone then
       local notice = answer.dropped
       if not notice then return "it vanished: " .. message end
-      local is_wrong = is_calm and PRIORITY[item.severity] == 3 and lowest == 0
+      local is_wrong = is_calm and PRIORITY[item.severity] == 3 and stays_lower(w, listed, item)
       if is_wrong then return "the wrong one was dropped: " .. message end
     end
     if is_here and w.t:elapsed() - item.at > KEEP + 65 and is_calm then return "too old: " .. message end

@@ -214,6 +214,7 @@ end
 
 function World:come_back(page)
   if page.c.status == 200 then page.c:drop() end
+  if not page.last then self:call(page, "lose") end -- as the page does: its stream begins anew
   page.c = self.t:connect(DOCUMENT .. "/collaboration", { user = page.user, last_event_id = page.last })
   page.seen, page.is_open = 0, page.c.status == 200
   self:note("%s is back after %s", page.id, tostring(page.last))

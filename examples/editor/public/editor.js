@@ -300,6 +300,7 @@ function connect() {
     },
     onStatus: (status) => {
       live = status === "open";
+      if (!live && !stream?.lastEventId) session.lose(); // cut before its place was known: it begins anew
       if (live && session.loading) load();
       if (live) failures = 0;
       send();
