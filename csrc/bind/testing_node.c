@@ -8,9 +8,17 @@
  *     node:look() -> state, epoch, pos, known, heard      node:counts()
  *     node:step(ms) -> list of what happened, after one turn of the loop or so many ms: tables with
  *         what = "release", "fill", "epoch", "answer", "tell"
+ * With by_hand = true a spec is the server (see by_hand.h), and says what time it is:
+ *     node:turn() -> list as above    node:next_ms() -> when something is due
+ *     testing_node.hold(seconds) is the time of all nodes; without a number it goes on
+ *     testing_node.seed(n)
+ *     node:redis_dialled(lane), redis_accept, redis_take, redis_hear, redis_cut
  * Channels that begin with "s" are states, with "k" keyed logs; others logs. */
+#include "base/clock.h"
 #include "base/mem.h"
+#include "base/rand.h"
 #include "base/status.h"
+#include "bind/by_hand.h"
 #include "bind/l_aux.h"
 #include "cluster/node.h"
 
@@ -151,6 +159,13 @@ static void on_timer(struct ev_loop *ev, struct ev_timer *timer, int events) {
     ev_break(ev, EVBREAK_ONE);
 }
 
+static int push_events(lua_State *L) {
+    lua_getiuservalue(L, 1, 1);
+    lua_newtable(L);
+    lua_setiuservalue(L, 1, 1);
+    return 1;
+}
+
 static int l_step(lua_State *L) {
     double seconds = luaL_checknumber(L, 2) / 1000;
     struct driven *d = check(L);
@@ -159,10 +174,37 @@ static int l_step(lua_State *L) {
     ev_timer_start(d->loop.ev, &d->timer);
     ev_run(d->loop.ev, EVRUN_ONCE);
     ev_timer_stop(d->loop.ev, &d->timer);
-    lua_getiuservalue(L, 1, 1);
-    lua_newtable(L);
-    lua_setiuservalue(L, 1, 1);
+    return push_events(L);
+}
+
+static int l_turn(lua_State *L) {
+    node_step(check(L)->node);
+    return push_events(L);
+}
+
+static int l_next_ms(lua_State *L) {
+    lua_pushinteger(L, node_next(check(L)->node));
     return 1;
+}
+
+static int l_dialled(lua_State *L) {
+    return by_hand_dialled(L, check(L)->node);
+}
+
+static int l_accept(lua_State *L) {
+    return by_hand_accept(L, check(L)->node);
+}
+
+static int l_take(lua_State *L) {
+    return by_hand_take(L, check(L)->node);
+}
+
+static int l_hear(lua_State *L) {
+    return by_hand_hear(L, check(L)->node);
+}
+
+static int l_cut(lua_State *L) {
+    return by_hand_cut(L, check(L)->node);
 }
 
 static struct slice copy(char **at, struct slice text) {
@@ -274,7 +316,8 @@ static int l_open(lua_State *L) {
                  .port = (uint16_t)lx_field_number(L, 1, "port", 6379),
                  .path = text_of(L, "path"),
                  .name = text_of(L, "name"),
-                 .client = "sluice-test"},
+                 .client = "sluice-test",
+                 .by_hand = lx_field_bool(L, 1, "by_hand", false)},
         .label = "test",
         .seed = (uint64_t)lx_field_number(L, 1, "seed", 1),
         .feed_events = (uint32_t)lx_field_number(L, 1, "feed", 0)};
@@ -292,14 +335,38 @@ static int l_open(lua_State *L) {
     return err < 0 ? lx_fail(L, err) : 1;
 }
 
+static int l_hold(lua_State *L) {
+    if (lua_isnoneornil(L, 1)) clock_release();
+    else clock_hold((int64_t)(luaL_checknumber(L, 1) * 1e6 + 0.5), 0);
+    return 0;
+}
+
+static int l_seed(lua_State *L) {
+    rand_seed((uint64_t)luaL_checkinteger(L, 1));
+    return 0;
+}
+
 LX_EXPORT int luaopen_sluice_core_testing_node(lua_State *L);
 LX_EXPORT int luaopen_sluice_core_testing_node(lua_State *L) {
-    static const luaL_Reg functions[] = {{"open", l_open}, {NULL, NULL}};
-    static const luaL_Reg methods[] = {{"step", l_step},   {"publish", l_publish},
-                                       {"warm", l_warm},   {"cool", l_cool},
-                                       {"ask", l_ask},     {"judge", l_judge},
-                                       {"look", l_look},   {"counts", l_counts},
-                                       {"close", l_close}, {"__gc", l_close},
+    static const luaL_Reg functions[] = {
+        {"open", l_open}, {"hold", l_hold}, {"seed", l_seed}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"step", l_step},
+                                       {"publish", l_publish},
+                                       {"warm", l_warm},
+                                       {"cool", l_cool},
+                                       {"ask", l_ask},
+                                       {"judge", l_judge},
+                                       {"look", l_look},
+                                       {"counts", l_counts},
+                                       {"close", l_close},
+                                       {"__gc", l_close},
+                                       {"turn", l_turn},
+                                       {"next_ms", l_next_ms},
+                                       {"redis_dialled", l_dialled},
+                                       {"redis_accept", l_accept},
+                                       {"redis_take", l_take},
+                                       {"redis_hear", l_hear},
+                                       {"redis_cut", l_cut},
                                        {NULL, NULL}};
     lx_newtype(L, NODE, methods);
     luaL_newlib(L, functions);

@@ -177,7 +177,9 @@ static void ask_scripts(struct link *l) {
 static const struct wire_calls CALLS;
 
 static bool dial(struct link *l, enum link_lane lane) {
-    int err = wire_open(&l->wires[lane], l->loop, &l->to.addresses[l->at], &CALLS, l);
+    int err = l->o.by_hand ? wire_by_hand(&l->wires[lane], l->loop, &CALLS, l)
+                           : wire_open(&l->wires[lane], l->loop, &l->to.addresses[l->at],
+                                       &CALLS, l);
     if (err < 0) snprintf(l->why, sizeof l->why, "no connection (%s)", status_text(err));
     return err == 0;
 }
@@ -258,9 +260,13 @@ static void go_up(struct link *l) {
     l->calls->up(l->owner, &l->judge.server);
 }
 
+void link_look(struct link *l) {
+    if (l->state == LINK_UP) ask_config(l);
+}
+
 static void on_look(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
-    ask_config(timer->data);
+    link_look(timer->data);
 }
 
 /* An error of one of our own commands. True: it is one that ends the attempt, and was reported. */
@@ -409,6 +415,10 @@ void link_dial(struct link *l) {
 
 bool link_is_up(const struct link *l) {
     return l->state == LINK_UP;
+}
+
+struct wire *link_wire(const struct link *l, enum link_lane lane) {
+    return l->wires[lane];
 }
 
 const struct scripts *link_scripts(const struct link *l) {

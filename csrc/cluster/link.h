@@ -32,6 +32,7 @@ struct link_options { /* an empty text is none */
     const char *password_file;   /* read at each connect; NULL: none */
     const char *name;            /* of the cluster: [a-z0-9-]{1,32} */
     const char *client;          /* how the connections are called: CLIENT SETNAME */
+    bool by_hand; /* a test is the server, by link_wire; 'path' is how it is called */
 };
 
 /* The server that answers, as INFO and CONFIG have it. Texts live as long as the link is up. */
@@ -77,6 +78,10 @@ int link_send(struct link *l, enum link_lane lane, uint64_t tag, struct buf *com
 
 /* Close all; nothing is called. */
 void link_close(struct link *l);
+
+/* By hand: the wire of a lane (NULL: none), and what a timer would do every LINK_LOOK_MS. */
+struct wire *link_wire(const struct link *l, enum link_lane lane);
+void link_look(struct link *l);
 
 /* Figures. */
 struct link_stats {

@@ -1,22 +1,23 @@
 /* A machine and its link; see node.h. */
 #include "cluster/node.h"
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/status.h"
 
 #include <stdio.h>
-#include <time.h>
 
 #define FOLLOW_BLOCK_MS 1000
 #define FOLLOW_ENTRIES 512
-#define FOLLOW_AGAIN_S 0.002 /* what found no room is read again */
+#define FOLLOW_AGAIN_MS 2 /* what found no room is read again */
 
 struct node {
     struct machine machine;
     struct link *link;
     struct loop *loop;
     struct ev_timer timer, again;
+    int64_t again_ms, looked_ms; /* by hand, in place of timers */
     const struct node_calls *calls;
     void *owner;
     char label[64];
@@ -36,13 +37,6 @@ static struct script_proof proof_of(const struct machine *m) {
                                  .replid = m->replid,
                                  .slot = m->slot,
                                  .known = m->known};
-}
-
-/* Milliseconds that go on while the machine sleeps. */
-static int64_t boot_ms(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_BOOTTIME, &now);
-    return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
 /* ---- Out ------------------------------------------------------------------------------- */
@@ -220,7 +214,7 @@ static void settle(struct node *n) {
         n->broken = false;
         machine_broken(&n->machine);
     }
-    int64_t next = machine_next(&n->machine), now = boot_ms();
+    int64_t next = machine_next(&n->machine), now = clock_boot_ms();
     double left = next > now ? (double)(next - now) / 1000 : 0;
     if (left > 1) left = 1; /* to see that it slept */
     ev_timer_stop(n->loop->ev, &n->timer);
@@ -229,7 +223,7 @@ static void settle(struct node *n) {
 }
 
 static void begin(struct node *n) {
-    machine_clock(&n->machine, boot_ms());
+    machine_clock(&n->machine, clock_boot_ms());
 }
 
 static void on_timer(struct ev_loop *ev, struct ev_timer *timer, int events) {
@@ -295,7 +289,8 @@ static void take_entries(struct node *n, const struct reply *entries, uint32_t m
     if (taken != ENTRY_LATER) return;
     n->reading = true; /* until on_again */
     ev_timer_stop(n->loop->ev, &n->again);
-    ev_timer_set(&n->again, FOLLOW_AGAIN_S, 0);
+    n->again_ms = clock_boot_ms() + FOLLOW_AGAIN_MS;
+    ev_timer_set(&n->again, FOLLOW_AGAIN_MS / 1000.0, 0);
     ev_timer_start(n->loop->ev, &n->again);
 }
 
@@ -303,12 +298,16 @@ static bool follows(const struct node *n) {
     return n->machine.state >= MACHINE_CATCHING_UP && n->machine.jump == 0;
 }
 
+static void read_again(struct node *n) {
+    n->reading = false;
+    if (follows(n)) follow(n);
+}
+
 static void on_again(struct ev_loop *ev, struct ev_timer *timer, int events) {
     struct node *n = container_of(timer, struct node, again);
     (void)ev, (void)events;
     begin(n);
-    n->reading = false;
-    if (follows(n)) follow(n);
+    read_again(n);
     settle(n);
 }
 
@@ -520,6 +519,30 @@ bool node_ask(struct node *n, uint64_t *ticket) {
     bool asks = machine_ask(&n->machine, ticket);
     settle(n);
     return asks;
+}
+
+struct link *node_link(const struct node *n) {
+    return n->link;
+}
+
+void node_step(struct node *n) {
+    int64_t now = clock_boot_ms();
+    begin(n);
+    if (ev_is_active(&n->again) && now >= n->again_ms) {
+        ev_timer_stop(n->loop->ev, &n->again);
+        read_again(n);
+    }
+    if (now - n->looked_ms >= LINK_LOOK_MS) {
+        n->looked_ms = now;
+        link_look(n->link);
+    }
+    settle(n);
+}
+
+int64_t node_next(const struct node *n) {
+    int64_t at = machine_next(&n->machine);
+    if (ev_is_active(&n->again) && n->again_ms < at) at = n->again_ms;
+    return at;
 }
 
 uint64_t node_bad_entries(const struct node *n) {

@@ -64,6 +64,12 @@ bool node_warm(struct node *n, struct slice channel);      /* see machine_warm *
 void node_cool(struct node *n, struct slice channel);
 bool node_ask(struct node *n, uint64_t *ticket); /* see machine_ask */
 
+/* By hand (see link_options): its link, what is due by now, and when something is next, in ms of
+ * clock_boot_ms. */
+struct link *node_link(const struct node *n);
+void node_step(struct node *n);
+int64_t node_next(const struct node *n);
+
 /* Entries of the feed that made no sense, and were passed over. */
 uint64_t node_bad_entries(const struct node *n);
 

@@ -21,7 +21,7 @@ struct wire {
     struct loop *loop;
     const struct wire_calls *calls;
     void *owner;
-    int fd;
+    int fd; /* -1: by hand */
     struct ev_io io;
     struct ev_timer tick;
     bool connected, busy,
@@ -47,7 +47,7 @@ void wire_free(struct wire *w) {
     ASSERT_OWNER(w->loop);
     ev_io_stop(w->loop->ev, &w->io);
     ev_timer_stop(w->loop->ev, &w->tick);
-    close(w->fd);
+    if (w->fd >= 0) close(w->fd);
     w->fd = -1;
     w->gone = true;
     if (!w->busy) release(w);
@@ -112,7 +112,8 @@ int wire_send(struct wire *w, uint64_t tag, struct buf *command, uint32_t extra_
     w->pending[(w->first + w->n++) % WIRE_PENDING_MAX] =
         (struct pending){tag, clock_ms() + WIRE_ANSWER_MS + extra_ms};
     w->stats.sent++;
-    if (w->connected) watch(w, EV_READ | EV_WRITE); /* what follows goes along */
+    if (w->connected && w->fd >= 0)
+        watch(w, EV_READ | EV_WRITE); /* what follows goes along */
     return 0;
 }
 
@@ -221,12 +222,8 @@ static int connect_socket(const struct wire_address *a) {
     return fd;
 }
 
-int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
-              const struct wire_calls *calls, void *owner) {
-    ASSERT_OWNER(loop);
-    int fd = connect_socket(to);
-    *out = NULL;
-    if (fd < 0) return fd;
+static struct wire *make(struct loop *loop, const struct wire_calls *calls, void *owner,
+                         int fd) {
     struct wire *w = mem_new(sizeof *w);
     w->loop = loop;
     w->calls = calls;
@@ -237,12 +234,64 @@ int wire_open(struct wire **out, struct loop *loop, const struct wire_address *t
     w->connect_by_ms = w->ticked_ms + WIRE_CONNECT_MS;
     ev_io_init(&w->io, on_io, fd, EV_WRITE);
     w->io.data = w;
-    ev_io_start(loop->ev, &w->io);
     ev_timer_init(&w->tick, on_tick, WIRE_TICK_MS / 1000.0, WIRE_TICK_MS / 1000.0);
     w->tick.data = w;
-    ev_timer_start(loop->ev, &w->tick);
-    *out = w;
+    return w;
+}
+
+int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
+              const struct wire_calls *calls, void *owner) {
+    ASSERT_OWNER(loop);
+    int fd = connect_socket(to);
+    *out = NULL;
+    if (fd < 0) return fd;
+    *out = make(loop, calls, owner, fd);
+    ev_io_start(loop->ev, &(*out)->io);
+    ev_timer_start(loop->ev, &(*out)->tick);
     return 0;
+}
+
+/* ---- By hand ----------------------------------------------------------------------------- */
+
+int wire_by_hand(struct wire **out, struct loop *loop, const struct wire_calls *calls,
+                 void *owner) {
+    ASSERT_OWNER(loop);
+    *out = make(loop, calls, owner, -1);
+    return 0;
+}
+
+bool wire_is_open(const struct wire *w) {
+    return w->connected;
+}
+
+void wire_accept(struct wire *w) {
+    w->busy = w->connected = true;
+    w->calls->opened(w->owner, w);
+    w->busy = false;
+    if (w->gone) release(w);
+}
+
+void wire_take(struct wire *w, struct buf *out) {
+    w->stats.bytes_out += w->out.n;
+    (void)buf_add(out, w->out.p, w->out.n);
+    w->out.n = 0;
+}
+
+void wire_hear(struct wire *w, struct slice bytes) {
+    w->busy = true;
+    w->stats.bytes_in += bytes.n;
+    int err = resp_feed(w->resp, bytes);
+    if (err < 0) end(w, why_refused(err));
+    else (void)deliver(w);
+    w->busy = false;
+    if (w->gone) release(w);
+}
+
+void wire_cut(struct wire *w, const char *why) {
+    w->busy = true;
+    end(w, why);
+    w->busy = false;
+    if (w->gone) release(w);
 }
 
 uint32_t wire_pending(const struct wire *w) {

@@ -40,6 +40,16 @@ void wire_free(struct wire *w); /* also inside of its calls; NULL is fine */
  * by itself. */
 int wire_send(struct wire *w, uint64_t tag, struct buf *command, uint32_t extra_ms);
 
+/* ---- By hand: no socket, and no time; a test is the server ---- */
+
+int wire_by_hand(struct wire **out, struct loop *loop, const struct wire_calls *calls,
+                 void *owner);
+bool wire_is_open(const struct wire *w);
+void wire_accept(struct wire *w);                   /* the connection is there */
+void wire_take(struct wire *w, struct buf *out);    /* what it has said (adds it) */
+void wire_hear(struct wire *w, struct slice bytes); /* what the server says */
+void wire_cut(struct wire *w, const char *why);     /* it is gone */
+
 uint32_t wire_pending(const struct wire *w);
 void wire_stats(const struct wire *w, struct wire_stats *out);
 

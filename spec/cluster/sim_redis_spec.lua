@@ -3,7 +3,8 @@
 local redis = require("spec.support.redis")
 local resp = require("spec.support.resp")
 local scripts = require("sluice.core.testing_scripts")
-local sim_redis = require("spec.support.sim_redis")
+local served = require("sluice.testing.resp")
+local sim_redis = require("sluice.testing.redis")
 
 local KEYS = "sluice:{test}:"
 local FULL = os.getenv("SLUICE_SPEC_FULL")
@@ -18,6 +19,9 @@ end
 
 local Side = {}
 Side.__index = Side
+
+-- A command as its bytes, to the one in this process, too.
+function sim_redis.Sim:send(bytes) return self:call(table.unpack((served.words(bytes)))) end
 
 local function side(server, now)
   return setmetatable({ server = server, proofs = {}, now = now }, Side)
@@ -264,7 +268,7 @@ describe("a simulated Redis", function()
   end)
 
   it("is another one when it differs: a comparison that finds nothing is none", function()
-    local commands = require("spec.support.sim_redis_data").commands
+    local commands = require("sluice.testing.redis_lists").commands
     local ltrim = commands.LTRIM
     finally(function() commands.LTRIM = ltrim end)
     commands.LTRIM = function() return { ok = "OK" } end
@@ -301,17 +305,17 @@ describe("a simulated Redis", function()
   it("holds a reader until there is something, or its time is over; and all while it is paused", function()
     local sim = sim_redis.new()
     local c, other = sim:connect(), sim:connect()
-    c:send(resp.command("XREAD", "COUNT", 5, "BLOCK", 1000, "STREAMS", "f", "0-0"), "read")
-    c:send(resp.command("PING"), "behind")
+    c:send({ "XREAD", "COUNT", "5", "BLOCK", "1000", "STREAMS", "f", "0-0" }, "read")
+    c:send({ "PING" }, "behind")
     assert.same({}, c:step())
     sim.paused = true
-    other:send(resp.command("XADD", "f", "0-1", "k", "v"), "write")
+    other:send({ "XADD", "f", "0-1", "k", "v" }, "write")
     assert.same({}, other:step())
     assert.same({}, c:step())
     sim.paused = false
     assert.same({ { "write", "0-1" } }, other:step())
     assert.same({ { "read", { { "f", { { "0-1", { "k", "v" } } } } } }, { "behind", "PONG" } }, c:step())
-    c:send(resp.command("XREAD", "BLOCK", 1000, "STREAMS", "f", "0-1"), "late")
+    c:send({ "XREAD", "BLOCK", "1000", "STREAMS", "f", "0-1" }, "late")
     assert.same({}, c:step())
     sim.now_ms = sim.now_ms + 1000
     assert.same({ { "late", false } }, c:step())

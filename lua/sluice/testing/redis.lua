@@ -1,32 +1,36 @@
---- A simulated Redis that runs the scripts of a cluster, the same texts, at a time that its owner decides. What
---- it knows of Redis is what these scripts and the link need; spec/cluster/sim_redis_spec.lua holds it against a
---- real server.
----   local sim = sim_redis.new { seed = 1, now_ms = ... }
----   sim:call("GET", "x"), sim:send(bytes)     a reply as in spec.support.resp
----   sim.now_ms                                its TIME
----   sim.is_replica, sim.out_of_memory, sim.few_replicas, sim.is_loading: as if so
----   sim:restart { lose = n }                  another process, without the last n writes
----   sim:promote { lose = n }                  its replica takes over: another history, too
----   local c = sim:connect()                   a connection, in order, that can block:
----     c:send(bytes, tag)  c:step() -> list of { tag, reply }  c.broken  (as each is after a restart)
----   sim.paused = true                         it takes commands, and carries them out afterwards
-local data = require("spec.support.sim_redis_data")
-local resp = require("spec.support.resp")
+--- A simulated Redis that runs the scripts of a cluster, the same texts, at a time that its owner
+-- decides. What it knows of Redis is what these scripts and the link need (csrc/cluster); a spec
+-- holds it against a real server. In memory: its keys, and how its last writes are undone.
+--
+--   local sim = redis.new { seed = 1, now_ms = ... }
+--   sim:call("GET", "x")                      a reply as in resp.lua
+--   sim.now_ms                                its TIME
+--   sim.is_replica, sim.out_of_memory, sim.few_replicas, sim.is_loading: as if so
+--   sim:restart { lose = n }                  another process, without the last n writes
+--   sim:promote { lose = n }                  its replica takes over: another history, too
+--   local c = sim:connect()                   a connection, in order, that can block:
+--     c:send(words, tag)  c:step() -> list of { tag, reply }  c:close()
+--     c.broken                              as each is after a restart
+--   sim.paused = true                         it takes commands, and carries them out afterwards
+local keys = require("sluice.testing.redis_lists")
+local scripts = require("sluice.testing.redis_scripts")
 
-local sim_redis = {}
+local redis = {}
 
 local Sim = {}
 Sim.__index = Sim
 
-local REMEMBERED = 64 -- transactions that can be lost
+local REMEMBERED = 1000 -- steps that can be lost
 
 local READS = {}
-for name in ("GET HGET HMGET HEXISTS HLEN HGETALL HVALS HSCAN HRANDFIELD LRANGE LINDEX XLEN XREVRANGE XREAD "
-  .. "ZRANGEBYSCORE ZREVRANGE KEYS TYPE INFO TIME PING SELECT CLIENT AUTH CONFIG SCRIPT EVALSHA WAIT"):gmatch("%u+") do
+for name in ("GET HGET HMGET HEXISTS HLEN HGETALL HVALS HSCAN HRANDFIELD LRANGE LINDEX XLEN "
+  .. "XREVRANGE XREAD ZRANGEBYSCORE ZREVRANGE KEYS TYPE INFO TIME PING SELECT CLIENT AUTH CONFIG "
+  .. "SCRIPT EVALSHA WAIT"):gmatch("%u+") do
   READS[name] = true
 end
 
-local GROWS = { SET = true, HSET = true, HSETNX = true, HINCRBY = true, RPUSH = true, XADD = true, ZADD = true }
+local GROWS = { SET = true, HSET = true, HSETNX = true, HINCRBY = true, RPUSH = true, XADD = true,
+  ZADD = true }
 
 function Sim:hex()
   local out = {}
@@ -46,11 +50,14 @@ local function generator(seed)
   end
 end
 
-function sim_redis.new(options)
-  local random = generator(options and options.seed or 1)
-  local self = setmetatable({ data = data.new(random), random = random, scripts = {}, done = {}, connections = {},
-    now_ms = options and options.now_ms or 1700000000000, replid = nil, evicted = 0,
-    config = { appendonly = "yes", appendfsync = "everysec", ["min-replicas-to-write"] = "0" } }, Sim)
+--- Make one; it is empty.
+-- @tparam[opt] table options seed (of what it draws), now_ms (what it says that it is)
+function redis.new(options)
+  options = options or {}
+  local random = generator(options.seed or 1)
+  local self = setmetatable({ data = keys.new(random), random = random, scripts = {}, done = {},
+    connections = {}, now_ms = options.now_ms or 1700000000000, evicted = 0, config = {
+      appendonly = "yes", appendfsync = "everysec", ["min-replicas-to-write"] = "0" } }, Sim)
   self.run, self.replid = self:hex(), self:hex()
   return self
 end
@@ -60,15 +67,19 @@ end
 function Sim:info()
   return table.concat({ "# Server", "redis_version:7.0.15", "run_id:" .. self.run, "loading:" ..
     (self.is_loading and 1 or 0), "# Stats", "evicted_keys:" .. self.evicted, "# Replication",
-    "role:" .. (self.is_replica and "slave" or "master"), "connected_slaves:0", "master_replid:" .. self.replid,
-    "# Memory", "maxmemory:0", "maxmemory_policy:noeviction", "# Persistence", "aof_enabled:1",
-    "# Cluster", "cluster_enabled:0", "" }, "\r\n")
+    "role:" .. (self.is_replica and "slave" or "master"), "connected_slaves:0",
+    "master_replid:" .. self.replid, "# Memory", "maxmemory:0", "maxmemory_policy:noeviction",
+    "# Persistence", "aof_enabled:1", "# Cluster", "cluster_enabled:0", "" }, "\r\n")
 end
 
 local SERVER = {}
 
 function SERVER.INFO(sim) return sim:info() end
-function SERVER.TIME(sim) return { tostring(sim.now_ms // 1000), tostring(sim.now_ms % 1000 * 1000) } end
+
+function SERVER.TIME(sim)
+  return { tostring(sim.now_ms // 1000), tostring(sim.now_ms % 1000 * 1000) }
+end
+
 function SERVER.PING(_, text) return text or { ok = "PONG" } end
 function SERVER.SELECT() return { ok = "OK" } end
 SERVER.CLIENT, SERVER.AUTH = SERVER.SELECT, SERVER.SELECT
@@ -86,85 +97,54 @@ end
 
 -- ---- Scripts -------------------------------------------------------------------------------
 
-local function digest(text)
-  local a, b = 0xcbf29ce484222325, 5381
-  for i = 1, #text do
-    a = (a ~ text:byte(i)) * 0x100000001b3
-    b = b * 33 + text:byte(i)
-  end
-  return ("%016x%016x%08x"):format(a, b, #text)
-end
-
 function SERVER.SCRIPT(sim, what, text)
   if what:upper() == "FLUSH" then
     sim.scripts = {}
     return { ok = "OK" }
   end
-  local flags, name = text:match("^#!lua([^\n]*)"), digest(text)
-  sim.scripts[name] = { flags = flags, run = text:gsub("^[^\n]*", "", 1) }
-  return name
+  local script = scripts.new(text, function(words) return sim:execute(words) end)
+  sim.scripts[script.name] = script
+  return script.name
 end
 
--- What a script is given for a reply, and what Redis makes of what it returns.
-local function to_lua(reply)
-  if type(reply) ~= "table" or reply.ok or reply.err then return reply end
-  local out = {}
-  for i, item in ipairs(reply) do out[i] = to_lua(item) end
-  return out
-end
-
-local function from_lua(value)
-  if value == nil or value == false then return false end
-  if value == true then return 1 end
-  if type(value) == "number" then return value // 1 | 0 end
-  if type(value) ~= "table" or value.ok or value.err then return value end
-  local out = {}
-  for i, item in ipairs(value) do out[i] = from_lua(item) end
-  return out
-end
-
-local function to_word(value)
-  if math.type(value) == "float" then return ("%.17g"):format(value) end
-  return tostring(value)
-end
-
-function Sim:environment(keys, args)
-  local function call(...)
-    local words = { ... }
-    for i, word in ipairs(words) do words[i] = to_word(word) end
-    return to_lua(self:execute(words))
-  end
-  return { KEYS = keys, ARGV = args, redis = { call = call, acl_check_cmd = function() return true end },
-    string = string, table = table, math = math, tonumber = tonumber, tostring = tostring, ipairs = ipairs,
-    pairs = pairs, select = select, unpack = table.unpack, type = type }
-end
-
-function Sim:refuse_script(flags)
-  local reads = flags:find("no-writes", 1, true)
-  if self.is_replica and not reads then return "READONLY You can't write against a read only replica." end
-  if self.few_replicas and not reads then return "NOREPLICAS Not enough good replicas to write." end
-  if self.out_of_memory and not reads and not flags:find("allow-oom", 1, true) then
-    return "OOM allow-oom flag is not set on the script, can not run it when used memory > 'maxmemory'"
+function Sim:refuse_script(script)
+  if script.reads then return nil end
+  if self.is_replica then return "READONLY You can't write against a read only replica." end
+  if self.few_replicas then return "NOREPLICAS Not enough good replicas to write." end
+  if self.out_of_memory and not script.grows then
+    return "OOM allow-oom flag is not set on the script, can not run it when used memory > "
+      .. "'maxmemory'"
   end
 end
 
 function SERVER.EVALSHA(sim, name, n, ...)
   local script, words = sim.scripts[name], { ... }
   if not script then return { err = "NOSCRIPT No matching script. Please use EVAL." } end
-  local why = sim:refuse_script(script.flags)
+  local why = sim:refuse_script(script)
   if why then return { err = why } end
   n = math.tointeger(tonumber(n))
-  local keys, args = table.move(words, 1, n, 1, {}), table.move(words, n + 1, #words, 1, {})
-  local run = assert(load(script.run, "=script", "t", sim:environment(keys, args)))
-  return from_lua(run())
+  return script:run(table.move(words, 1, n, 1, {}), table.move(words, n + 1, #words, 1, {}))
 end
 
 -- ---- Commands ------------------------------------------------------------------------------
 
+local EVENTS = { l = true, k = true, s = true }
+
+-- An entry of a feed; those that are events are counted, to be lost.
+function SERVER.XADD(sim, ...)
+  local undo, words = sim.data.undo, { ... }
+  for i = 1, #words - 1 do
+    local is_event = words[i] == "k" and EVENTS[words[i + 1]]
+    if is_event then undo.events = (undo.events or 0) + 1 end
+    if words[i] == "k" then break end
+  end
+  return keys.commands.XADD(sim.data, ...)
+end
+
 --- One command, inside of a script or not; an error is raised.
 function Sim:execute(words)
   local name = words[1]:upper()
-  local own, command = SERVER[name], data.commands[name]
+  local own, command = SERVER[name], keys.commands[name]
   self.data.now_ms = self.now_ms
   if own then return own(self, table.unpack(words, 2)) end
   if not command then error({ err = "ERR unknown command '" .. words[1] .. "'" }, 0) end
@@ -180,11 +160,15 @@ local function plain(reply)
 end
 
 function Sim:refuse(name)
-  if self.is_loading and name ~= "INFO" then return "LOADING Redis is loading the dataset in memory" end
+  if self.is_loading and name ~= "INFO" then
+    return "LOADING Redis is loading the dataset in memory"
+  end
   if READS[name] then return nil end
   if self.is_replica then return "READONLY You can't write against a read only replica." end
   if self.few_replicas then return "NOREPLICAS Not enough good replicas to write." end
-  if self.out_of_memory and GROWS[name] then return "OOM command not allowed when used memory > 'maxmemory'." end
+  if self.out_of_memory and GROWS[name] then
+    return "OOM command not allowed when used memory > 'maxmemory'."
+  end
 end
 
 --- A command as a client sends it: one step, which can be lost as a whole.
@@ -203,17 +187,31 @@ function Sim:call(...)
   return plain(reply)
 end
 
-function Sim:send(bytes)
-  return self:call(table.unpack(resp.words(bytes)))
-end
-
 -- ---- Faults --------------------------------------------------------------------------------
 
+--- The last steps never were.
 function Sim:lose(n)
   for _ = 1, math.min(n or 0, #self.done) do
     local undo = table.remove(self.done)
     for i = #undo, 1, -1 do undo[i]() end
   end
+end
+
+--- How many of the last events can be lost.
+function Sim:losable()
+  local events = 0
+  for _, undo in ipairs(self.done) do events = events + (undo.events or 0) end
+  return events
+end
+
+--- So many of the last steps never were that the last n events are among them.
+function Sim:lose_events(n)
+  local steps, events = 0, 0
+  while events < n and steps < #self.done do
+    events = events + (self.done[#self.done - steps].events or 0)
+    steps = steps + 1
+  end
+  self:lose(steps)
 end
 
 --- Another process, over what is left. What lies in its sockets is gone.
@@ -224,7 +222,7 @@ function Sim:restart(options)
   self.connections, self.paused = {}, false
 end
 
-sim_redis.Sim = Sim
+redis.Sim = Sim
 Sim.promote = Sim.restart -- who asks sees the same: another process, another history, a suffix less
 
 -- ---- Connections ---------------------------------------------------------------------------
@@ -238,11 +236,12 @@ function Sim:connect()
   return c
 end
 
-function Connection:send(bytes, tag)
-  self.queue[#self.queue + 1] = { words = resp.words(bytes), tag = tag }
+--- A command, as words; its reply comes with the tag.
+function Connection:send(words, tag)
+  self.queue[#self.queue + 1] = { words = words, tag = tag }
 end
 
--- Until when this one waits for an entry; nil: it does not.
+-- Until when this one waits for an entry, in ms; nil: it does not.
 local function blocks_until(sim, one)
   for i, word in ipairs(one.words) do
     if word == "BLOCK" then
@@ -252,6 +251,8 @@ local function blocks_until(sim, one)
   end
 end
 
+function Connection:close() self.sim.connections[self] = nil end
+
 --- Carry out what can be by now.
 function Connection:step()
   local out, sim = {}, self.sim
@@ -259,11 +260,12 @@ function Connection:step()
     local one = self.queue[1]
     local reply = sim:call(table.unpack(one.words))
     local by = reply == false and blocks_until(sim, one)
-    if by and sim.now_ms < by then break end
+    self.blocks_till = by and sim.now_ms < by and by or nil
+    if self.blocks_till then break end
     table.remove(self.queue, 1)
     out[#out + 1] = { one.tag, reply }
   end
   return out
 end
 
-return sim_redis
+return redis

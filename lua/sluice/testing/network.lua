@@ -1,0 +1,231 @@
+--- The network between the nodes of a cluster under test and its simulated Redis: what goes each
+-- way, how long it takes, and what is cut off. In memory: the connections, and what is under way.
+local redis = require("sluice.testing.redis")
+local resp = require("sluice.testing.resp")
+
+local network = {}
+
+local Network = {}
+Network.__index = Network
+
+local LANES = { "scripts", "feed" } -- as a node's link has them
+local REFUSED = "no connection (connection refused)"
+local BROKEN = "the server closed the connection"
+
+--- Make one; nobody is connected.
+-- @param world whose clock it follows
+function network.new(world)
+  local sim = redis.new { seed = world.seed, now_ms = math.floor(world:time() * 1000) }
+  return setmetatable({ world = world, redis = sim, lines = {}, late = {}, cut = {}, latency = 0,
+    away_till = nil, paused_till = nil, n = 0 }, Network)
+end
+
+-- ---- A connection --------------------------------------------------------------------------
+
+-- `going` and `coming`: { at =, … }, the oldest first; nothing overtakes.
+local function open(self, node, lane, number)
+  self.n = self.n + 1
+  local line = { node = node, lane = lane, number = number, order = self.n, going = {}, coming = {},
+    link = self.redis:connect() }
+  self.lines[#self.lines + 1] = line
+  return line
+end
+
+local function line_of(self, node, lane)
+  for _, line in ipairs(self.lines) do
+    if line.node == node and line.lane == lane then return line end
+  end
+end
+
+local function remove(list, one)
+  for i, other in ipairs(list) do
+    if other == one then return table.remove(list, i) end
+  end
+end
+
+-- The node has left it: what it has said goes on.
+local function abandon(self, line)
+  remove(self.lines, line)
+  self.late[#self.late + 1] = line
+end
+
+local function put(self, list, what)
+  what.at = self.world:now() + self.latency / 2
+  local last = list[#list]
+  if last and last.at > what.at then what.at = last.at end
+  list[#list + 1] = what
+end
+
+local function is_due(self, list) return list[1] and list[1].at <= self.world:now() end
+
+-- ---- What moves ----------------------------------------------------------------------------
+
+-- What a node has said: commands, whole.
+local function gather(self, line)
+  local bytes = line.node.server:redis_take(line.lane)
+  local at = 1
+  while at <= #bytes do
+    local words
+    words, at = resp.words(bytes, at)
+    put(self, line.going, { words = words })
+  end
+  return #bytes > 0
+end
+
+-- Between a connection and the server; whether something moved.
+local function serve(self, line)
+  local moved = false
+  while is_due(self, line.going) and not self.cut[line.node] do
+    line.link:send(table.remove(line.going, 1).words)
+    moved = true
+  end
+  for _, reply in ipairs(line.link:step()) do
+    put(self, line.coming, { bytes = resp.reply(reply[2] or false) })
+    moved = true
+  end
+  return moved
+end
+
+local function deliver(self, line)
+  if not is_due(self, line.coming) or self.cut[line.node] or line.node:is_asleep() then
+    return false
+  end
+  line.node.server:redis_hear(line.lane, table.remove(line.coming, 1).bytes)
+  return true
+end
+
+-- Dial, hang up: whether something changed.
+local function follow_dials(self, node, lane)
+  local number, is_open = nil, nil
+  if node.server then number, is_open = node.server:redis_dialled(lane) end
+  local line = line_of(self, node, lane)
+  if line and line.number ~= number then
+    abandon(self, line)
+    line = nil
+  end
+  if not number or is_open or line or self.cut[node] then return false end
+  if self.away_till then
+    node.server:redis_cut(lane, REFUSED)
+  else
+    open(self, node, lane, number)
+    node.server:redis_accept(lane)
+  end
+  return true
+end
+
+-- A server that has ended says so, to whom it reaches.
+local function report_ends(self)
+  local any = false
+  for i = #self.lines, 1, -1 do
+    local line = self.lines[i]
+    if line.link.broken and not self.cut[line.node] and not line.node:is_asleep() then
+      table.remove(self.lines, i)
+      line.node.server:redis_cut(line.lane, BROKEN)
+      any = true
+    end
+  end
+  return any
+end
+
+local function carry_late(self)
+  local moved = false
+  for i = #self.late, 1, -1 do
+    local line = self.late[i]
+    moved = serve(self, line) or moved
+    local is_over = #line.going == 0 and #line.link.queue == 0
+    if is_over or line.link.broken or line.link.blocks_till then
+      line.link:close()
+      table.remove(self.late, i)
+    end
+  end
+  return moved
+end
+
+local function turn(self, node)
+  local moved = false
+  for _, lane in ipairs(LANES) do
+    if not node:is_asleep() then moved = follow_dials(self, node, lane) or moved end
+    local line = line_of(self, node, lane)
+    if line then
+      if not node:is_asleep() then moved = gather(self, line) or moved end
+      moved = serve(self, line) or moved
+      moved = deliver(self, line) or moved
+    end
+  end
+  return moved
+end
+
+--- Do all that is due now.
+-- @tparam {sluice.testing.Inside,...} nodes
+-- @treturn boolean whether something moved
+function Network:carry(nodes)
+  local now = self.world:now()
+  self.redis.now_ms = math.floor(self.world:time() * 1000 + 1e-6)
+  if self.away_till and now >= self.away_till then self.away_till = nil end
+  if self.paused_till and now >= self.paused_till then
+    self.paused_till, self.redis.paused = nil, false
+  end
+  local moved = report_ends(self)
+  moved = carry_late(self) or moved
+  for _, node in ipairs(nodes) do moved = turn(self, node) or moved end
+  return moved
+end
+
+-- ---- Time ------------------------------------------------------------------------------------
+
+local function sooner(a, b) return b and b < a and b or a end
+
+--- When something is next; math.huge: nothing is.
+function Network:next_due()
+  local at = sooner(sooner(math.huge, self.away_till), self.paused_till)
+  local ahead = self.world:time() - self.world:now()
+  for _, line in ipairs(self.lines) do
+    if not self.cut[line.node] then
+      at = sooner(at, line.going[1] and line.going[1].at)
+      local heard = line.coming[1] and not line.node:is_asleep()
+      at = sooner(at, heard and line.coming[1].at)
+    end
+    local till = line.link.blocks_till
+    at = sooner(at, till and not self.redis.paused and till / 1000 - ahead)
+  end
+  for _, line in ipairs(self.late) do
+    if not self.cut[line.node] then at = sooner(at, line.going[1] and line.going[1].at) end
+  end
+  return at
+end
+
+-- ---- Faults ----------------------------------------------------------------------------------
+
+--- A node has died: what it has said is on its way.
+function Network:forget(node)
+  for i = #self.lines, 1, -1 do
+    if self.lines[i].node == node then abandon(self, self.lines[i]) end
+  end
+end
+
+--- Nothing passes between these nodes and the server.
+function Network:part(nodes)
+  for _, node in ipairs(nodes) do self.cut[node] = true end
+end
+
+--- It does again, for all.
+function Network:heal() self.cut = {} end
+
+--- Another process is the server, after some seconds.
+-- @tparam integer lose so many of the last events are lost
+-- @tparam number seconds
+function Network:restart(lose, seconds)
+  self.redis:lose_events(lose)
+  self.redis:restart()
+  self.paused_till = nil
+  self.away_till = seconds > 0 and self.world:now() + seconds or nil
+end
+
+--- It takes commands, and carries them out afterwards.
+-- @tparam boolean|number how for so many seconds
+function Network:pause(how)
+  self.redis.paused = how ~= false
+  self.paused_till = type(how) == "number" and self.world:now() + how or nil
+end
+
+return network
