@@ -7,15 +7,15 @@
 
 static inline void reply_push(lua_State *L, const struct reply *r) {
     switch (r->kind) {
-    case REPLY_NIL: lua_pushboolean(L, false); return;
-    case REPLY_NUMBER: lua_pushinteger(L, r->number); return;
-    case REPLY_TEXT: lx_pushslice(L, r->text); return;
-    case REPLY_ERROR:
+    case RESP_NIL: lua_pushboolean(L, false); return;
+    case RESP_NUMBER: lua_pushinteger(L, r->number); return;
+    case RESP_TEXT: lx_pushslice(L, r->text); return;
+    case RESP_ERROR:
         lua_createtable(L, 0, 1);
         lx_pushslice(L, r->text);
         lua_setfield(L, -2, "err");
         return;
-    case REPLY_LIST: break;
+    case RESP_LIST: break;
     }
     lua_createtable(L, (int)r->n, 0);
     luaL_checkstack(L, 4, NULL);

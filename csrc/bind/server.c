@@ -40,7 +40,7 @@ void lx_pushid(lua_State *L, const struct server *s, uint64_t seq) {
     char *start = decimal_before(end, seq);
     *--start = '-';
     start -= EPOCH_LENGTH;
-    memcpy(start, s->hub.seq.epoch, EPOCH_LENGTH);
+    memcpy(start, s->fan.epoch, EPOCH_LENGTH);
     lua_pushlstring(L, start, (size_t)(end - start));
 }
 

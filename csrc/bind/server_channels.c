@@ -196,7 +196,7 @@ static lua_Integer read_selection(lua_State *L, const struct lx_server *s,
     luaL_argcheck(L, limit >= 0, 3, "0 or more");
     struct eventid after = eventid_parse(lx_optslice(L, 4));
     if (after.kind != EVENTID_NONE && after.kind != EVENTID_GOOD) return -1;
-    if (strcmp(after.epoch, s->server->hub.seq.epoch) == 0) sel->after = after.seq;
+    if (strcmp(after.epoch, s->server->fan.epoch) == 0) sel->after = after.seq;
     lua_settop(L, 5);
     return limit;
 }

@@ -5,7 +5,7 @@
 #include "bind/budget.h"
 #include "bind/disk.h"
 #include "bind/server_type.h"
-#include "serve/app/durable.h"
+#include "serve/app/shared.h"
 
 static int fail(lua_State *L, int err, const char *why) {
     return why ? lx_fail_text(L, err, why) : lx_fail(L, err);
@@ -53,7 +53,8 @@ static int l_commit_event(lua_State *L) {
                        .update = lua_toboolean(L, 8),
                        .idempotency = lx_optslice(L, 9)};
     uint64_t ticket;
-    int err = durable_commit(s->server, &c, &ticket);
+    int err = s->server->hub.cluster ? shared_commit(s->server, &c, &ticket)
+                                     : durable_commit(s->server, &c, &ticket);
     if (err < 0) return lx_fail_event(L, err, &c.event);
     return push_ticket(L, ticket);
 }

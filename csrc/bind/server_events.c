@@ -9,6 +9,9 @@
 #include <signal.h>
 
 static const char UNKNOWN[] = "the disk does not answer: it may be stored, or may not";
+static const char UNKNOWN_THERE[] = "Redis does not answer: it may be stored, or may "
+                                    "not; with an idempotency key it can be "
+                                    "published again";
 
 static int with_traceback(lua_State *L) {
     const char *message = luaL_tolstring(L, 1, NULL);
@@ -228,12 +231,15 @@ static void on_answer(void *context, const struct answer *a) {
     lua_pushboolean(L, a->is_final);
     lua_pushboolean(L, a->err == 0);
     if (a->err < 0) {
-        lua_pushstring(L, a->err == E_TIMEOUT ? UNKNOWN : status_text(a->err));
+        const char *unknown = s->server->hub.cluster ? UNKNOWN_THERE : UNKNOWN;
+        lua_pushstring(L, a->err == E_TIMEOUT ? unknown : status_text(a->err));
         lua_pushstring(L, status_name(a->err));
         call(s, 5);
         return;
     }
-    if (a->is_event && a->has_id) lx_pushid(L, s->server, a->seq);
+    if (a->is_event && a->has_id && a->epoch)
+        lua_pushfstring(L, "%s-%I", a->epoch, (LUAI_UACINT)a->seq);
+    else if (a->is_event && a->has_id) lx_pushid(L, s->server, a->seq);
     else lua_pushboolean(L, true);
     lua_pushinteger(L, a->subscribers);
     lua_pushboolean(L, a->is_duplicate);

@@ -194,6 +194,7 @@ static int start_failed(lua_State *L, const struct server *s, int err) {
                         o->agent_port, why);
     else if (s->failed == START_CONTROL)
         lua_pushfstring(L, "cannot listen on the Unix socket %s: %s", o->control, why);
+    else if (s->failed == START_CLUSTER) lua_pushfstring(L, "cluster: %s", why);
     else if (s->failed == START_STORE)
         lua_pushfstring(L, "cannot start the store: %s", why);
     else if (s->failed == START_RING)

@@ -101,7 +101,7 @@ static int l_stats(lua_State *L) {
     lx_set_integer(L, "over_budget", s->budgets.n_over);
     set_counts(L, &s->counted);
     set_lag(L, s, slice_of("", 0));
-    lua_pushstring(L, s->hub.seq.epoch);
+    lua_pushstring(L, s->fan.epoch);
     lua_setfield(L, -2, "epoch");
     lua_pushstring(L, totals.rings > 0 ? "io_uring" : "send");
     lua_setfield(L, -2, "sends_by");

@@ -14,6 +14,7 @@ void lx_server_type(lua_State *L) {
     lx_server_add_console(L);
     lx_server_add_http_out(L);
     lx_server_add_durable(L);
+    lx_server_add_cluster(L);
     lx_server_add_sql(L);
     lx_server_add_lab(L);
     lx_server_add_crowd(L);

@@ -26,6 +26,7 @@ void lx_server_add_explain(lua_State *L);
 void lx_server_add_console(lua_State *L);
 void lx_server_add_http_out(lua_State *L);
 void lx_server_add_durable(lua_State *L);
+void lx_server_add_cluster(lua_State *L);
 void lx_server_add_sql(lua_State *L);
 void lx_server_add_lab(lua_State *L);
 void lx_server_add_crowd(lua_State *L);

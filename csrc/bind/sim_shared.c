@@ -54,10 +54,9 @@ int sim_give(lua_State *L) {
                        .remove = lua_toboolean(L, 6)};
     uint64_t seq = (uint64_t)luaL_checkinteger(L, 8);
     struct frame *f;
-    struct message *own;
     int err = frame_new(&f, &ev, !lua_toboolean(L, 7), sim->n);
     if (err < 0) return lx_fail(L, err);
-    err = seq_give(&sim->seq, f, seq, &own);
+    err = seq_give(&sim->seq, f, seq);
     frame_unref(f);
     if (err < 0) return lx_fail(L, err);
     lua_pushboolean(L, true);
@@ -118,8 +117,7 @@ static void read_fill(lua_State *L, int at, const struct sim *sim, struct comman
 static void post(struct sim *sim, struct command **commands, const char *epoch) {
     struct message *messages[THREADS_MAX];
     for (unsigned i = 0; i < sim->n; i++) messages[i] = &commands[i]->message;
-    if (epoch) seq_epoch(&sim->seq, epoch, messages, on_command);
-    else seq_post(&sim->seq, messages, on_command);
+    seq_command(&sim->seq, epoch, messages, on_command, NULL, NULL);
 }
 
 /* sim:fills{ { channel =, floor =, last =, upto =, marked =, lost =, state =, rows =, values = }, … }:

@@ -16,7 +16,7 @@ static bool take_until(struct slice *rest, char mark, struct slice *out) {
 }
 
 static bool read_number(struct slice text, uint64_t *out) {
-    struct reply r = {.kind = REPLY_TEXT, .text = text};
+    struct reply r = {.kind = RESP_TEXT, .text = text};
     return reply_number(&r, out) == 0;
 }
 
@@ -88,12 +88,12 @@ int entry_of_feed(const struct reply *r, struct entry *out) {
     if (id.n < 3 || memcmp(id.p, "0-", 2) != 0 ||
         !read_number(slice_of(id.p + 2, id.n - 2), &out->seq))
         return E_INVAL;
-    if (r->n != 2 || r->items[1].kind != REPLY_LIST || r->items[1].n % 2 != 0)
+    if (r->n != 2 || r->items[1].kind != RESP_LIST || r->items[1].n % 2 != 0)
         return E_INVAL;
     const struct reply *fields = &r->items[1];
     char kind = FEED_OTHER;
     for (uint32_t i = 0; i < fields->n; i += 2) {
-        if (fields->items[i + 1].kind != REPLY_TEXT ||
+        if (fields->items[i + 1].kind != RESP_TEXT ||
             !read_field(reply_text(fields, i), fields->items[i + 1].text, out, &kind))
             return E_INVAL;
     }
@@ -109,7 +109,7 @@ int entry_of_history(const struct reply *r, struct entry *out) {
     struct slice rest = r->text, prior, flags;
     uint64_t time, expires;
     *out = (struct entry){.kind = FEED_LOG};
-    if (r->kind != REPLY_TEXT || !take_number(&rest, &out->seq) ||
+    if (r->kind != RESP_TEXT || !take_number(&rest, &out->seq) ||
         !take_until(&rest, ' ', &prior) || !read_prior(prior, out) ||
         !take_number(&rest, &time) || !take_number(&rest, &expires) ||
         !take_until(&rest, ' ', &flags) || !take_until(&rest, '\0', &out->event) ||
@@ -128,7 +128,7 @@ int entry_of_value(const struct reply *field, const struct reply *value,
     struct slice name = field->text, rest = value->text, expires;
     uint64_t time;
     *out = (struct entry){.kind = FEED_STATE};
-    if (field->kind != REPLY_TEXT || value->kind != REPLY_TEXT ||
+    if (field->kind != RESP_TEXT || value->kind != RESP_TEXT ||
         !take_until(&name, '\0', &out->event) || !take_number(&rest, &out->seq) ||
         !take_number(&rest, &time) || !take_until(&rest, '\0', &expires) ||
         !read_time(expires, &out->expires_ms))

@@ -65,13 +65,13 @@ void fill_add(struct fill *f, const struct entry *e) {
 
 /* ---- Loads ------------------------------------------------------------------------------ */
 
-void load_drop(struct load *l) {
+void loading_drop(struct loading *l) {
     for (uint32_t i = 0; i < l->n; i++) fill_free(l->rows[i].fill);
     l->n = 0;
 }
 
-int load_ask(const struct load *l, struct buf *out, const struct scripts *s,
-             const struct script_proof *p) {
+int loading_ask(const struct loading *l, struct buf *out, const struct scripts *s,
+                const struct script_proof *p) {
     struct script_load pages[CLUSTER_LOAD_MAX];
     uint32_t n = 0;
     for (uint32_t i = 0; i < l->n; i++) {
@@ -125,7 +125,7 @@ static bool take_page(struct load_row *row, const struct script_loaded *page,
     return true;
 }
 
-enum script_answer load_take(struct load *l, const struct reply *r, bool *whole) {
+enum script_answer loading_take(struct loading *l, const struct reply *r, bool *whole) {
     struct script_loaded pages[CLUSTER_LOAD_MAX];
     struct script_now now;
     uint32_t n = 0, at = 0;

@@ -35,25 +35,25 @@ void fill_add(struct fill *f, const struct entry *e);
 
 /* A load under way, of up to CLUSTER_LOAD_MAX channels. */
 struct load_row {
-    struct fill *fill; /* owned until load_take says it is whole */
+    struct fill *fill; /* owned until loading_take says it is whole */
     uint64_t upto;     /* the moment of its first page */
     uint64_t before;   /* of the next page; as script_load has it */
     char cursor[24];
     bool begun, whole;
 };
 
-struct load {
+struct loading {
     struct load_row rows[CLUSTER_LOAD_MAX];
     uint32_t n;
 };
 
-void load_drop(struct load *l); /* what it has, which nobody gets */
+void loading_drop(struct loading *l); /* what it has, which nobody gets */
 
 /* Ask for the pages that are missing. 0 or E_NOMEM. */
-int load_ask(const struct load *l, struct buf *out, const struct scripts *s,
-             const struct script_proof *p);
+int loading_ask(const struct loading *l, struct buf *out, const struct scripts *s,
+                const struct script_proof *p);
 
 /* Take in what came: SCRIPT_OK or what is wrong; *whole: nothing is missing. */
-enum script_answer load_take(struct load *l, const struct reply *r, bool *whole);
+enum script_answer loading_take(struct loading *l, const struct reply *r, bool *whole);
 
 #endif

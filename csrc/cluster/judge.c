@@ -35,7 +35,7 @@ static struct slice field(struct slice info, const char *name) {
 
 static uint64_t number(struct slice info, const char *name) {
     uint64_t n = 0;
-    struct reply r = {.kind = REPLY_TEXT, .text = field(info, name)};
+    struct reply r = {.kind = RESP_TEXT, .text = field(info, name)};
     return reply_number(&r, &n) < 0 ? 0 : n;
 }
 
@@ -81,11 +81,10 @@ static struct slice setting(const struct reply *r, const char *name) {
 }
 
 void judge_config(struct judge *j, const struct reply *r) {
-    j->knows_config = r->kind == REPLY_LIST;
+    j->knows_config = r->kind == RESP_LIST;
     j->server.safe = SAFE_UNKNOWN;
     if (!j->knows_config) return;
-    struct reply least = {.kind = REPLY_TEXT,
-                          .text = setting(r, "min-replicas-to-write")};
+    struct reply least = {.kind = RESP_TEXT, .text = setting(r, "min-replicas-to-write")};
     struct slice fsync = setting(r, "appendfsync");
     if (reply_number(&least, &j->min_replicas) < 0) j->min_replicas = 0;
     if (fsync.n == 0) return;
@@ -135,7 +134,7 @@ static const char *or_default(const char *user) {
 
 bool judge_denied(const struct reply *r, const char *user, char *why, size_t size) {
     char names[256] = "", rules[256] = "";
-    if (r->kind != REPLY_LIST || r->n == 0 || !slice_eq_lit(reply_text(r, 0), "OK"))
+    if (r->kind != RESP_LIST || r->n == 0 || !slice_eq_lit(reply_text(r, 0), "OK"))
         return refuse(why, size, "what Redis says of its commands makes no sense");
     for (uint32_t i = 1; i < r->n; i++) {
         struct slice name = reply_text(r, i);

@@ -273,7 +273,7 @@ static void on_look(struct ev_loop *ev, struct ev_timer *timer, int events) {
 static bool has_failed(struct link *l, uint64_t step, const struct reply *r) {
     char why[sizeof l->why];
     bool may_fail = step == STEP_NAME || step == STEP_CONFIG;
-    if (r->kind != REPLY_ERROR || (may_fail && reply_is_error(r, "NOPERM"))) return false;
+    if (r->kind != RESP_ERROR || (may_fail && reply_is_error(r, "NOPERM"))) return false;
     bool refused = judge_error(r->text, l->o.user, step == STEP_AUTH, why, sizeof why);
     if (refused) fail(l, true, why);
     else fail_at(l, why);
@@ -281,7 +281,7 @@ static bool has_failed(struct link *l, uint64_t step, const struct reply *r) {
 }
 
 static void on_digest(struct link *l, uint64_t i, const struct reply *r) {
-    if (r->kind != REPLY_TEXT || r->text.n != SCRIPT_ID_MAX) {
+    if (r->kind != RESP_TEXT || r->text.n != SCRIPT_ID_MAX) {
         fail_at(l, "what it says of a script makes no sense");
         return;
     }
@@ -306,7 +306,7 @@ static void on_probe(struct link *l, const struct reply *r) {
 
 static void on_info(struct link *l, enum link_lane lane, const struct reply *r) {
     char why[sizeof l->why];
-    struct slice text = r->kind == REPLY_TEXT ? r->text : slice_of("", 0);
+    struct slice text = r->kind == RESP_TEXT ? r->text : slice_of("", 0);
     if (lane == LINK_FEED) {
         if (judge_is_same(&l->judge, text)) go_up(l);
         else fail_at(l, "two connections reached two servers");

@@ -26,9 +26,11 @@ struct node {
     bool reading;        /* an XREAD is under way, or what it brought is looked at */
     uint64_t generation; /* of reading: what an older one brings is void */
     uint64_t bad_entries;
+    int64_t ahead_ms; /* of the server's clock before ours */
+    uint32_t nodes;   /* that beat lately */
     enum cluster_call_kind kinds[CLUSTER_CALLS_MAX]; /* by tag */
     uint32_t sizes[CLUSTER_CALLS_MAX];
-    struct load loads[CLUSTER_CALLS_MAX];
+    struct loading loads[CLUSTER_CALLS_MAX];
 };
 
 static struct script_proof proof_of(const struct machine *m) {
@@ -72,7 +74,7 @@ static int write_publishes(struct node *n, struct buf *out,
 }
 
 static int write_load(struct node *n, struct buf *out, const struct cluster_call *call) {
-    struct load *load = &n->loads[call->tag];
+    struct loading *load = &n->loads[call->tag];
     struct script_proof proof = proof_of(&n->machine);
     load->n = call->n;
     for (unsigned i = 0; i < call->n; i++) {
@@ -80,7 +82,7 @@ static int write_load(struct node *n, struct buf *out, const struct cluster_call
         load->rows[i] = (struct load_row){
             .fill = fill_new(call->channels[i], policy.kind, policy.ttl_s)};
     }
-    return load_ask(load, out, link_scripts(n->link), &proof);
+    return loading_ask(load, out, link_scripts(n->link), &proof);
 }
 
 static int write_mark(struct node *n, struct buf *out, const struct cluster_call *call) {
@@ -153,7 +155,7 @@ static void on_hang_up(void *owner) {
     ev_timer_stop(n->loop->ev, &n->again);
     n->generation++;
     n->reading = n->broken = false;
-    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) load_drop(&n->loads[i]);
+    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) loading_drop(&n->loads[i]);
 }
 
 /* ---- To its owner ---------------------------------------------------------------------- */
@@ -333,6 +335,10 @@ static enum cluster_refusal refusal_of(enum cluster_call_kind kind,
     return answer == SCRIPT_WRONGTYPE ? REFUSED_OTHER : REFUSED_LINEAGE;
 }
 
+static void note_time(struct node *n, int64_t server_ms) {
+    if (server_ms > 0) n->ahead_ms = server_ms - clock_boot_ms();
+}
+
 static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
     struct script_joined joined = {0};
     enum script_answer answer = script_joined(r, &joined);
@@ -346,6 +352,7 @@ static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
     if (answer == SCRIPT_OK && strlen(joined.epoch) != EPOCH_LENGTH)
         reply.refused = REFUSED_LINEAGE; /* not ours */
     if (reply.refused) n->calls->tell(n->owner, script_answer_word(answer), true);
+    else note_time(n, joined.now_ms);
     machine_reply(&n->machine, tag, &reply);
 }
 
@@ -378,14 +385,14 @@ static void on_published(struct node *n, unsigned tag, const struct reply *r) {
 }
 
 static void on_loaded(struct node *n, unsigned tag, const struct reply *r) {
-    struct load *load = &n->loads[tag];
+    struct loading *load = &n->loads[tag];
     struct cluster_loaded loaded[CLUSTER_LOAD_MAX];
     bool whole = false;
-    enum script_answer answer = load_take(load, r, &whole);
+    enum script_answer answer = loading_take(load, r, &whole);
     if (answer == SCRIPT_OK && !whole) {
         struct script_proof proof = proof_of(&n->machine);
         struct buf command = {0};
-        int err = load_ask(load, &command, link_scripts(n->link), &proof);
+        int err = loading_ask(load, &command, link_scripts(n->link), &proof);
         send_script(n, tag, &command, err);
         return;
     }
@@ -394,7 +401,7 @@ static void on_loaded(struct node *n, unsigned tag, const struct reply *r) {
         loaded[i] = (struct cluster_loaded){row->upto, row->fill->last, row->fill};
         row->fill = NULL;
     }
-    load_drop(load);
+    loading_drop(load);
     machine_reply(&n->machine, tag,
                   &(struct cluster_reply){.refused = refusal_of(CALL_LOAD, answer),
                                           .loaded = loaded});
@@ -403,6 +410,8 @@ static void on_loaded(struct node *n, unsigned tag, const struct reply *r) {
 static void on_now(struct node *n, unsigned tag, const struct reply *r) {
     struct script_now now = {0};
     enum script_answer answer = script_now(r, &now);
+    if (answer == SCRIPT_OK) note_time(n, now.now_ms);
+    if (answer == SCRIPT_OK && n->kinds[tag] == CALL_BEAT) n->nodes = now.nodes;
     machine_reply(&n->machine, tag,
                   &(struct cluster_reply){.refused = refusal_of(n->kinds[tag], answer),
                                           .seq = now.seq,
@@ -485,7 +494,7 @@ void node_free(struct node *n) {
     ev_timer_stop(n->loop->ev, &n->timer);
     ev_timer_stop(n->loop->ev, &n->again);
     link_free(n->link);
-    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) load_drop(&n->loads[i]);
+    for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) loading_drop(&n->loads[i]);
     machine_deinit(&n->machine);
     mem_free(n);
 }
@@ -547,4 +556,12 @@ int64_t node_next(const struct node *n) {
 
 uint64_t node_bad_entries(const struct node *n) {
     return n->bad_entries;
+}
+
+int64_t node_time_ms(const struct node *n) {
+    return clock_boot_ms() + n->ahead_ms;
+}
+
+uint32_t node_count(const struct node *n) {
+    return n->nodes;
 }

@@ -73,4 +73,10 @@ int64_t node_next(const struct node *n);
 /* Entries of the feed that made no sense, and were passed over. */
 uint64_t node_bad_entries(const struct node *n);
 
+/* The server's clock, in ms since 1970, as far as it is known. */
+int64_t node_time_ms(const struct node *n);
+
+/* How many nodes of this cluster were seen lately. */
+uint32_t node_count(const struct node *n);
+
 #endif

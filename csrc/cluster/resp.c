@@ -51,28 +51,28 @@ int resp_number(struct buf *out, uint64_t n) {
 /* ---- Replies ------------------------------------------------------------------------ */
 
 bool reply_is(const struct reply *r, const char *text) {
-    return r->kind == REPLY_TEXT && slice_eq(r->text, slice_str(text));
+    return r->kind == RESP_TEXT && slice_eq(r->text, slice_str(text));
 }
 
 bool reply_is_error(const struct reply *r, const char *word) {
     size_t n = strlen(word);
-    if (r->kind != REPLY_ERROR || r->text.n < n || memcmp(r->text.p, word, n) != 0)
+    if (r->kind != RESP_ERROR || r->text.n < n || memcmp(r->text.p, word, n) != 0)
         return false;
     return r->text.n == n || r->text.p[n] == ' ';
 }
 
 struct slice reply_text(const struct reply *r, uint32_t item) {
-    if (r->kind != REPLY_LIST || item >= r->n || r->items[item].kind != REPLY_TEXT)
+    if (r->kind != RESP_LIST || item >= r->n || r->items[item].kind != RESP_TEXT)
         return slice_of("", 0);
     return r->items[item].text;
 }
 
 int reply_number(const struct reply *r, uint64_t *out) {
-    if (r->kind == REPLY_NUMBER && r->number >= 0) {
+    if (r->kind == RESP_NUMBER && r->number >= 0) {
         *out = (uint64_t)r->number;
         return 0;
     }
-    if (r->kind != REPLY_TEXT || r->text.n == 0 || r->text.n > 16) return E_INVAL;
+    if (r->kind != RESP_TEXT || r->text.n == 0 || r->text.n > 16) return E_INVAL;
     uint64_t n = 0;
     for (size_t i = 0; i < r->text.n; i++) {
         char c = r->text.p[i];
@@ -150,7 +150,7 @@ static void clear(struct resp *r, bool all) {
 }
 
 /* Where the item belongs. */
-static struct reply *place(const redisReadTask *task, enum reply_kind kind) {
+static struct reply *place(const redisReadTask *task, enum resp_kind kind) {
     struct reply *p;
     if (task->parent) p = &((struct reply *)task->parent->obj)->items[task->idx];
     else p = take(task->privdata, sizeof *p);
@@ -164,8 +164,8 @@ static void *refuse(const redisReadTask *task, int error) {
 }
 
 static void *on_text(const redisReadTask *task, char *bytes, size_t n) {
-    enum reply_kind kind = task->type == REDIS_REPLY_ERROR ? REPLY_ERROR : REPLY_TEXT;
-    if (kind == REPLY_TEXT && task->type != REDIS_REPLY_STRING &&
+    enum resp_kind kind = task->type == REDIS_REPLY_ERROR ? RESP_ERROR : RESP_TEXT;
+    if (kind == RESP_TEXT && task->type != REDIS_REPLY_STRING &&
         task->type != REDIS_REPLY_STATUS)
         return refuse(task, E_INVAL);
     struct reply *p = place(task, kind);
@@ -184,7 +184,7 @@ static void *on_list(const redisReadTask *task, items_n n) {
     for (const redisReadTask *up = task->parent; up; up = up->parent) depth++;
     if (depth > RESP_DEPTH_MAX || (uint64_t)n > RESP_ITEMS_MAX - r->items)
         return refuse(task, E_TOOBIG);
-    struct reply *p = place(task, REPLY_LIST);
+    struct reply *p = place(task, RESP_LIST);
     if (!p || n == 0) return p;
     p->items = take(r, (size_t)n * sizeof *p->items);
     if (!p->items) return NULL;
@@ -195,13 +195,13 @@ static void *on_list(const redisReadTask *task, items_n n) {
 }
 
 static void *on_number(const redisReadTask *task, long long n) {
-    struct reply *p = place(task, REPLY_NUMBER);
+    struct reply *p = place(task, RESP_NUMBER);
     if (p) p->number = n;
     return p;
 }
 
 static void *on_nil(const redisReadTask *task) {
-    return place(task, REPLY_NIL);
+    return place(task, RESP_NIL);
 }
 
 #if HIREDIS_MAJOR >= 1

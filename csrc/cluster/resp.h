@@ -24,14 +24,14 @@ int resp_number(struct buf *out, uint64_t n);
 
 /* ---- Replies ------------------------------------------------------------------------ */
 
-enum reply_kind { REPLY_NIL, REPLY_NUMBER, REPLY_TEXT, REPLY_ERROR, REPLY_LIST };
+enum resp_kind { RESP_NIL, RESP_NUMBER, RESP_TEXT, RESP_ERROR, RESP_LIST };
 
 struct reply {
-    enum reply_kind kind;
-    int64_t number;    /* REPLY_NUMBER */
-    struct slice text; /* REPLY_TEXT, whether short or bulk, and REPLY_ERROR */
+    enum resp_kind kind;
+    int64_t number;    /* RESP_NUMBER */
+    struct slice text; /* RESP_TEXT, whether short or bulk, and RESP_ERROR */
     struct reply *items;
-    uint32_t n; /* REPLY_LIST */
+    uint32_t n; /* RESP_LIST */
 };
 
 /* Whether a reply is that text, or an error that begins with that word. */

@@ -259,7 +259,7 @@ static enum script_answer of_error(const struct reply *r) {
 }
 
 enum script_answer script_answer(const struct reply *r) {
-    if (r->kind == REPLY_ERROR) return of_error(r);
+    if (r->kind == RESP_ERROR) return of_error(r);
     struct slice word = reply_text(r, 0);
     for (size_t i = 0; i < sizeof OURS / sizeof *OURS; i++)
         if (slice_eq(word, slice_str(OURS[i].word))) return OURS[i].is;
@@ -276,7 +276,7 @@ struct items {
 };
 
 static const struct reply *next(struct items *i) {
-    static const struct reply NONE = {.kind = REPLY_NIL};
+    static const struct reply NONE = {.kind = RESP_NIL};
     if (i->at >= i->list->n) {
         i->wrong = true;
         return &NONE;
@@ -292,7 +292,7 @@ static uint64_t next_number(struct items *i) {
 
 static struct slice next_text(struct items *i) {
     const struct reply *r = next(i);
-    if (r->kind == REPLY_TEXT) return r->text;
+    if (r->kind == RESP_TEXT) return r->text;
     i->wrong = true;
     return slice_of("", 0);
 }
@@ -338,9 +338,9 @@ static bool read_repeat(struct slice text, struct script_place *out) {
     const char *dash = space ? memrchr(text.p, '-', (size_t)(space - text.p)) : NULL;
     if (!dash) return false;
     const char *end = text.p + text.n;
-    struct reply number = {.kind = REPLY_TEXT,
+    struct reply number = {.kind = RESP_TEXT,
                            .text = {dash + 1, (size_t)(space - dash - 1)}};
-    struct reply crc = {.kind = REPLY_TEXT,
+    struct reply crc = {.kind = RESP_TEXT,
                         .text = {space + 1, (size_t)(end - space - 1)}};
     uint64_t sum;
     out->is_repeat = true;
@@ -385,7 +385,7 @@ enum script_answer script_now(const struct reply *r, struct script_now *out) {
 }
 
 static bool read_loaded(const struct reply *r, struct script_loaded *out) {
-    if (r->kind != REPLY_LIST) return false;
+    if (r->kind != RESP_LIST) return false;
     struct items i = {r, 0, false};
     out->floor = next_number(&i);
     out->last = next_number(&i);
@@ -393,8 +393,8 @@ static bool read_loaded(const struct reply *r, struct script_loaded *out) {
     out->cursor = next_text(&i);
     out->history = next(&i);
     out->values = next(&i);
-    return !i.wrong && out->history->kind == REPLY_LIST &&
-           out->values->kind == REPLY_LIST && out->values->n % 2 == 0;
+    return !i.wrong && out->history->kind == RESP_LIST &&
+           out->values->kind == RESP_LIST && out->values->n % 2 == 0;
 }
 
 enum script_answer script_loaded(const struct reply *r, struct script_now *now,
@@ -415,10 +415,10 @@ enum script_answer script_followed(const struct reply *r, const struct reply **e
                                    uint32_t *n) {
     *entries = NULL;
     *n = 0;
-    if (r->kind == REPLY_NIL) return SCRIPT_OK;
-    if (r->kind == REPLY_ERROR) return of_error(r);
-    if (r->kind != REPLY_LIST || r->n != 1 || r->items[0].kind != REPLY_LIST ||
-        r->items[0].n != 2 || r->items[0].items[1].kind != REPLY_LIST)
+    if (r->kind == RESP_NIL) return SCRIPT_OK;
+    if (r->kind == RESP_ERROR) return of_error(r);
+    if (r->kind != RESP_LIST || r->n != 1 || r->items[0].kind != RESP_LIST ||
+        r->items[0].n != 2 || r->items[0].items[1].kind != RESP_LIST)
         return SCRIPT_SENSELESS;
     *entries = r->items[0].items[1].items;
     *n = r->items[0].items[1].n;

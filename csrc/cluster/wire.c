@@ -131,8 +131,8 @@ static bool deliver(struct wire *w) {
     int got;
     while ((got = resp_next(w->resp, &r)) > 0) {
         if (w->n == 0) {
-            end(w, r->kind == REPLY_ERROR ? "the server refuses connections"
-                                          : "the server said something unasked");
+            end(w, r->kind == RESP_ERROR ? "the server refuses connections"
+                                         : "the server said something unasked");
             return false;
         }
         struct pending p = w->pending[w->first];

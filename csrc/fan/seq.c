@@ -67,6 +67,11 @@ static void own_add(struct sequencer *q, struct message *m, message_fn *deliver)
     q->own_last = &m->next;
 }
 
+static void own_add_command(struct sequencer *q, struct message *m, message_fn *deliver) {
+    own_add(q, m, deliver);
+    q->own_command = true;
+}
+
 static struct message *own_take(struct sequencer *q) {
     struct message *own = q->own;
     q->own = NULL;
@@ -133,10 +138,15 @@ void seq_wake(struct sequencer *q) {
     for (unsigned i = 0; i < q->n; i++) mailbox_wake_pending(q->targets[i]);
 }
 
+static void post_all(struct sequencer *q, struct message **messages,
+                     message_fn *deliver) {
+    for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
+}
+
 struct message *seq_post(struct sequencer *q, struct message **messages,
                          message_fn *deliver) {
     pthread_mutex_lock(&q->lock);
-    for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
+    post_all(q, messages, deliver);
     struct message *own = own_take(q);
     pthread_mutex_unlock(&q->lock);
     return own;
@@ -144,13 +154,13 @@ struct message *seq_post(struct sequencer *q, struct message **messages,
 
 /* ---- Of a cluster --------------------------------------------------------------------- */
 
-int seq_give(struct sequencer *q, struct frame *f, uint64_t seq, struct message **own) {
+int seq_give(struct sequencer *q, struct frame *f, uint64_t seq) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
     if (all_have_room(q)) {
         frame_number(f, q->epoch, seq);
         release(q, f);
-        *own = own_take(q);
+        if (q->on_own) own_add(q, &frame_ref(f)->posts[q->n].message, q->on_own);
         err = 0;
     }
     pthread_mutex_unlock(&q->lock);
@@ -163,14 +173,13 @@ void seq_know(struct sequencer *q, uint64_t seq) {
     pthread_mutex_unlock(&q->lock);
 }
 
-struct message *seq_epoch(struct sequencer *q, const char *epoch,
-                          struct message **messages, message_fn *deliver) {
+void seq_command(struct sequencer *q, const char *epoch, struct message **messages,
+                 message_fn *deliver, struct message *own, message_fn *on_own) {
     pthread_mutex_lock(&q->lock);
-    snprintf(q->epoch, sizeof q->epoch, "%s", epoch);
-    for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
-    struct message *own = own_take(q);
+    if (epoch) snprintf(q->epoch, sizeof q->epoch, "%s", epoch);
+    post_all(q, messages, deliver);
+    if (own) own_add_command(q, own, on_own);
     pthread_mutex_unlock(&q->lock);
-    return own;
 }
 
 /* ---- Groups --------------------------------------------------------------------------- */
@@ -232,9 +241,8 @@ void seq_group_command(struct sequencer *q, struct message **messages,
     pthread_mutex_lock(&q->lock);
     assert(q->group_first > 0 && q->group_n == 1);
     atomic_store_explicit(&q->head, q->group_first, memory_order_release);
-    for (unsigned i = 0; i < q->n; i++) mailbox_post(q->targets[i], messages[i], deliver);
-    own_add(q, own, on_own);
-    q->own_command = true;
+    post_all(q, messages, deliver);
+    own_add_command(q, own, on_own);
     q->group_first = 0;
     pthread_mutex_unlock(&q->lock);
 }

@@ -54,16 +54,17 @@ void seq_adopt(struct sequencer *q, const char *epoch, uint64_t head);
  * may have to be another one behind it. */
 int seq_publish(struct sequencer *q, struct frame *f, struct message **own);
 
-/* Post a frame that another machine has numbered, above all before it (shares). E_BUSY: a mailbox
- * is full, and nothing happened. */
-int seq_give(struct sequencer *q, struct frame *f, uint64_t seq, struct message **own);
+/* Post a frame that another machine has numbered, above all before it, with one more post for the
+ * publisher's replica, if there is one (shares). E_BUSY: a mailbox is full, and nothing happened. */
+int seq_give(struct sequencer *q, struct frame *f, uint64_t seq);
 
 /* A number was given elsewhere: an id up to it is not of the future. */
 void seq_know(struct sequencer *q, uint64_t seq);
 
-/* Another epoch from here on: as seq_post. */
-struct message *seq_epoch(struct sequencer *q, const char *epoch,
-                          struct message **messages, message_fn *deliver);
+/* A command of a cluster, at one point of the order: a message for each target, and one for the
+ * publisher's replica (takes them; NULL: it has none). 'epoch': another one from here on; NULL. */
+void seq_command(struct sequencer *q, const char *epoch, struct message **messages,
+                 message_fn *deliver, struct message *own, message_fn *on_own);
 
 /* Events in memory that were refused since a group kept its numbers until all below them were
  * given; *now: the next one would be, too. */

@@ -23,6 +23,7 @@
 
 struct hub;
 struct report;
+struct cluster;
 struct tls_server;
 
 #define ANSWERS 6 /* 0 stays unused */
@@ -77,6 +78,7 @@ struct hub {
     _Atomic int64_t stop_ms;    /* when the end was first asked for; 0: not yet */
     unsigned char poll_key[32]; /* of the tokens of polls */
     struct tls_server *tls;     /* owned; NULL: no TLS */
+    struct cluster *cluster;    /* [app] owned; NULL: it serves alone */
     pthread_mutex_t gate;       /* held while the threads are made */
     bool started;               /* under the gate while they are */
     uint16_t redirect_port; /* of TLS, to which the plain port leads; 0: it does not */

@@ -97,6 +97,7 @@ struct request {
     uint8_t polls;         /* enum poll_kind */
     bool unnamed, pads;    /* ?named=0, ?padding=true */
     bool again;            /* a poll of a client that is known: 'client' is that one */
+    bool judged;           /* [io] all that a cluster can say of its id is known */
     bool is_cut;           /* refused before all of its fields were read */
     atomic_bool has_place; /* as admission.h counts */
     bool has_no_place;     /* its address has all that it may */

@@ -97,5 +97,6 @@ message_fn io_on_drain;                                           /* worker.c */
 message_fn io_on_question;                                        /* explain.c */
 message_fn io_on_room;                                            /* serve/queue.c */
 message_fn io_on_want;                                            /* upload.c */
+message_fn io_on_cluster, io_on_followed, io_on_judged;           /* follow.c */
 
 #endif

@@ -15,9 +15,9 @@ local C_LAYERS = {
   cluster = { "net", "fan", "run", "base" },
   lab = { "net", "run", "base" },
   crowd = { "net", "run", "base" },
-  serve = { "store", "crypto", "net", "fan", "run", "base" }, -- what both threads share
-  ["serve/io"] = { "serve", "net", "fan", "run", "base" },
-  ["serve/app"] = { "serve/io", "serve", "store", "net", "fan", "run", "base" },
+  serve = { "cluster", "store", "crypto", "net", "fan", "run", "base" }, -- what both threads share
+  ["serve/io"] = { "serve", "cluster", "net", "fan", "run", "base" },
+  ["serve/app"] = { "serve/io", "serve", "cluster", "store", "net", "fan", "run", "base" },
   bind = { "serve/app", "serve", "store", "lab", "crowd", "edge", "cluster", "crypto", "net", "fan", "run", "base" },
 }
 

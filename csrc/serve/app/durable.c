@@ -302,30 +302,14 @@ static struct slice put(char **at, struct slice from) {
     return to;
 }
 
-static uint64_t take_ticket(struct tickets *t) {
-    return t->n_free > 0 ? t->free[--t->n_free] : ++t->used;
-}
-
-/* Without memory for it, it does not come again. */
-static void give_ticket_back(struct tickets *t, uint64_t ticket) {
-    if (t->n_free == t->cap) {
-        size_t cap = t->cap ? 2 * t->cap : 64;
-        uint64_t *more = mem_resize(t->free, cap * sizeof *more);
-        if (!more) return;
-        t->free = more;
-        t->cap = cap;
-    }
-    t->free[t->n_free++] = ticket;
-}
-
 int durable_submit(struct server *s, struct durable_op *op, uint64_t *ticket) {
     struct durable *d = s->durable;
     op->number = ++d->submitted;
-    op->ticket = *ticket = take_ticket(&d->tickets);
+    op->ticket = *ticket = tickets_take(&d->tickets);
     int err = d->is_running ? store_submit(d->store, &op->op) : E_STORE;
     if (err < 0) {
         d->submitted--;
-        give_ticket_back(&d->tickets, op->ticket);
+        tickets_give_back(&d->tickets, op->ticket);
         durable_free_op(op);
     }
     return err;
@@ -484,7 +468,7 @@ void app_on_stored(void *owner, struct message *m) {
     if (moves && !has_answer) err = publish_in_memory(s, op);
     if (op->change) durable_end_change(s, op, err);
     if (!has_answer) answer(s, op, err, true);
-    give_ticket_back(&s->durable->tickets, op->ticket);
+    tickets_give_back(&s->durable->tickets, op->ticket);
     durable_note_done(s, op);
     durable_free_op(op);
 }

@@ -104,6 +104,7 @@ struct answer {
     int err; /* 0, E_STORE, E_TIMEOUT (its result is unknown), E_NOTFOUND (an update without
               * its key), or what a publish in memory refuses */
     bool is_event, has_id, is_duplicate;
+    const char *epoch; /* of its number; NULL: ours */
     uint64_t seq;
     uint32_t subscribers;
 };

@@ -6,20 +6,13 @@
 #include "base/buf.h"
 #include "fan/history.h"
 #include "serve/app/durable.h"
+#include "serve/app/tickets.h"
 
 /* How one I/O thread gets at pages. */
 struct lane_history {
     struct fan_history history;
     struct durable *durable;
     struct lane *lane;
-};
-
-/* Tickets are small numbers that come again once they have had their last answer: what waits
- * for them is a short array then. */
-struct tickets {
-    uint64_t used; /* the highest one */
-    uint64_t *free;
-    size_t n_free, cap;
 };
 
 struct durable {

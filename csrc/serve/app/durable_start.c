@@ -80,7 +80,7 @@ void durable_forget(struct durable *d) {
     map_deinit(&d->floors);
     policy_set_unref(d->policies);
     policy_set_unref(d->other);
-    mem_free(d->tickets.free);
+    tickets_deinit(&d->tickets);
     mem_free(d);
 }
 

@@ -11,9 +11,11 @@
 #include "serve/app/command.h"
 #include "serve/app/durable.h"
 #include "serve/app/registry.h"
+#include "serve/app/shared.h"
 #include "serve/app/sweep.h"
 #include "serve/app/top.h"
 #include "serve/app/watch.h"
+#include "serve/cluster.h"
 #include "serve/io/listener.h"
 #include "serve/io/stop.h"
 #include "serve/io/worker.h"
@@ -42,7 +44,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     (void)ev, (void)events;
     struct server *s = p->data;
     seq_wake(&s->hub.seq); /* what was published in this turn is surely on its way */
-    if (s->durable) server_take_in(s, seq_take_own(&s->hub.seq));
+    if (s->durable || s->hub.cluster) server_take_in(s, seq_take_own(&s->hub.seq));
     server_catch_up(s);
 }
 
@@ -230,6 +232,9 @@ static int start(struct server *s, int *fds) {
     s->failed = START_STORE;
     err = durable_run(s);
     if (err < 0) return err;
+    s->failed = START_CLUSTER;
+    err = s->hub.cluster ? cluster_run(s->hub.cluster) : 0;
+    if (err < 0) return err;
     s->failed = START_THREADS;
     if (!o->rehearsal) return start_threads(s);
     worker_begin(&s->workers[0]);
@@ -239,6 +244,7 @@ static int start(struct server *s, int *fds) {
 
 /* As it was before the start. */
 static void undo_start(struct server *s) {
+    if (s->hub.cluster) cluster_close(s->hub.cluster);
     for (unsigned i = 0; i < s->hub.n_lanes; i++) worker_deinit(&s->workers[i]);
     mem_free(s->workers);
     s->workers = NULL;
@@ -287,6 +293,8 @@ static const char *listen_problem(int err) {
 const char *server_problem(const struct server *s, int err) {
     if (s->failed == START_CONTROL) return control_problem(err);
     if (s->failed == START_RING) return ring_problem(err);
+    if (s->failed == START_CLUSTER && err == E_CONNECT)
+        return cluster_trouble(s->hub.cluster);
     if (s->failed == START_TLS && certificates_problem(s)) return certificates_problem(s);
     return listen_problem(err);
 }
@@ -356,6 +364,7 @@ static void drop_tables(struct server *s) {
     accounts_free(s);
     groups_deinit(&s->groups);
     budgets_deinit(&s->budgets);
+    tickets_deinit(&s->shared_tickets);
 }
 
 static const struct server_events silence;
@@ -368,6 +377,7 @@ void server_free(struct server *s) {
         for (unsigned i = 0; i < s->hub.n_lanes; i++) worker_join(&s->workers[i]);
     }
     durable_close(s);
+    shared_close(s);
     mailbox_drain(&s->loop.mailbox, INT32_MAX);
     for (unsigned i = 0; i < s->hub.n_lanes; i++) worker_deinit(&s->workers[i]);
     mailbox_drain(&s->hub.deferred, INT32_MAX);
@@ -405,9 +415,12 @@ void server_wake_at(struct server *s, double at) {
 
 void server_install(struct server *s, const struct configuration *wanted) {
     ASSERT_OWNER(&s->loop);
+    struct cluster *cluster = s->hub.cluster;
     routes_unref(s->routes);
     s->routes = routes_ref(wanted->routes);
+    if (cluster) cluster_hold(cluster, wanted->policies);
     command_configure(s, wanted->routes, wanted->policies);
+    if (cluster) cluster_let_go(cluster);
     server_want_news(s, wanted->news);
 }
 

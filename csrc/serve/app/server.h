@@ -14,6 +14,7 @@
 #include "serve/app/budgets.h"
 #include "serve/app/groups.h"
 #include "serve/app/lag.h"
+#include "serve/app/tickets.h"
 #include "serve/hub.h"
 #include "serve/to_app.h"
 
@@ -75,6 +76,7 @@ enum start_step {
     START_TLS,
     START_CONTROL,
     START_STORE,
+    START_CLUSTER,
     START_RING,
     START_THREADS
 };
@@ -111,8 +113,9 @@ struct server {
     int64_t memory_logged_ms;
     struct app_lag lag;
     int64_t swept_ms;
-    struct durable *durable; /* NULL: no store is open */
-    struct top *top;         /* NULL: nobody asks who was sent most */
+    struct durable *durable;       /* NULL: no store is open */
+    struct tickets shared_tickets; /* of publishes in a cluster */
+    struct top *top;               /* NULL: nobody asks who was sent most */
     enum start_step failed;
     bool running;
 };

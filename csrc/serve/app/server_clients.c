@@ -69,7 +69,7 @@ int server_send(struct client *c, const struct event *event) {
     struct frame *f;
     int err = frame_new(&f, event, false, 0);
     if (err < 0) return err;
-    frame_number(f, c->lane->hub->seq.epoch, 1); /* it has no id: ends the text */
+    frame_number(f, "", 1); /* it has no id: ends the text */
     err = send_text(c, f->text);
     frame_unref(f);
     return err;

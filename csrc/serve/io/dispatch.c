@@ -13,6 +13,7 @@
 #include "serve/client.h"
 #include "serve/io/feeding.h"
 #include "serve/io/flight.h"
+#include "serve/io/follow.h"
 #include "serve/io/load.h"
 #include "serve/io/narrow.h"
 #include "serve/io/outlet.h"
@@ -472,6 +473,13 @@ void dispatch_stream(struct conn *c, struct request *r, struct plan *plan,
     conn_end_request(c);
 }
 
+/* Takes the plan when it is. */
+static bool is_parked(struct conn *c, struct request *r, struct plan *plan) {
+    bool waits = follow_waits(conn_worker(c), r, plan);
+    if (waits) plan_unref(plan);
+    return waits;
+}
+
 /* What the one channel of a feed makes of the path. */
 static bool open_feed(struct conn *c, struct request *r) {
     struct plan *plan = NULL;
@@ -481,6 +489,7 @@ static bool open_feed(struct conn *c, struct request *r) {
         refuse_query(c, r, status, &fault);
         return true;
     }
+    if (is_parked(c, r, plan)) return false;
     struct client *client = NULL;
     if (request_opens_client(r)) client = request_client(r, NULL, false);
     bool may = !client || admission_take(client, r);
@@ -505,6 +514,7 @@ static bool open_static(struct conn *c, struct request *r) {
         dispatch_head(c, r);
         return true;
     }
+    if (is_parked(c, r, plan)) return false;
     struct client *client = poll_client(c, r, plan);
     bool may = r->again || admission_take(client, r), answered = false;
     if (may) dispatch_stream(c, r, plan, client);
@@ -520,6 +530,11 @@ static bool wants_place(const struct request *r) {
     return streams && !r->is_head && !is_admin(r) && (!r->held || PLANTED(507));
 }
 
+bool dispatch_plan(struct conn *c, struct request *r) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
+    return r->route->kind == ROUTE_FEED ? open_feed(c, r) : open_static(c, r);
+}
+
 bool dispatch(struct conn *c, struct request *r) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     if (r->wait_s > 0) return refuse_over(c, r);
@@ -529,8 +544,7 @@ bool dispatch(struct conn *c, struct request *r) {
     }
     if (r->polls && !r->is_head && poll_lead(c, r)) return false;
     if (wants_place(r) && !admission_enter(r)) return refuse_over(c, r);
-    if (r->route->kind == ROUTE_STREAM && r->route->plan) return open_static(c, r);
-    if (r->route->kind == ROUTE_FEED && r->route->plan) return open_feed(c, r);
+    if (r->route->plan) return dispatch_plan(c, r);
     queue_add(&conn_worker(c)->lane, r);
     return false;
 }

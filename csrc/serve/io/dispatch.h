@@ -14,6 +14,9 @@ void dispatch_refuse(struct conn *c, struct request *r, int status);
  * app or became a stream. */
 bool dispatch(struct conn *c, struct request *r);
 
+/* The same of one whose route has a plan, when what that follows is here. */
+bool dispatch_plan(struct conn *c, struct request *r);
+
 /* The file that the route was found with. */
 void dispatch_file(struct conn *c, struct request *r);
 

@@ -55,7 +55,13 @@ void io_on_command(void *owner, struct message *m) {
 void io_on_reply(void *owner, struct message *m) {
     (void)owner;
     struct request *r = container_of(m, struct request, to_io);
-    if (r->conn && !r->conn->doomed) reply_take(r->conn, r);
+    bool stays = r->conn && !r->conn->doomed;
+    if (stays && r->reply == REPLY_STREAM &&
+        follow_waits(conn_worker(r->conn), r, r->plan)) {
+        request_unref(r);
+        return;
+    }
+    if (stays) reply_take(r->conn, r);
     else if (!r->again) to_app_closed(r->client, END_GONE);
     request_unref(r);
 }
@@ -87,8 +93,8 @@ static void take_text(struct outlet *o, struct slice text) {
 }
 
 void io_on_client(void *owner, struct message *message) {
-    (void)owner;
     struct client_message *m = container_of(message, struct client_message, message);
+    if (follow_parks(owner, m)) return;
     struct outlet *o = m->client->outlet;
     if (o && m->op == CLIENT_SEND) take_text(o, m->words);
     else if (o && m->op == CLIENT_END) stream_end(&o->stream, &m->bye);

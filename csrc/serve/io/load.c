@@ -2,6 +2,7 @@
 #include "serve/io/load.h"
 
 #include "base/bounds.h"
+#include "serve/cluster.h"
 
 static void note(struct load *load, double *part, double value, const char *name) {
     *part = value;
@@ -42,7 +43,8 @@ bool load_has_room(struct hub *hub, const struct load *load) {
 
 bool load_takes_more(struct hub *hub, const struct load *load) {
     bool stops = atomic_load(&hub->stopping) || atomic_load(&hub->draining);
-    return load_has_room(hub, load) && !stops;
+    bool is_away = hub->cluster && cluster_is_away(hub->cluster);
+    return load_has_room(hub, load) && !stops && !is_away;
 }
 
 static double shown(double part) {

@@ -219,6 +219,7 @@ int worker_init(struct worker *w, struct hub *hub, unsigned index) {
     w->input = mem_new(WORKER_INPUT_BYTES);
     w->frames = mem_new(H2_WRITE_BYTES);
     flight_init(&w->flight);
+    follow_init(w);
     w->signals.fd = w->control.accept.io.fd = -1;
     w->scrapers.io.fd = w->agents.io.fd = -1;
     init_watchers(w);
@@ -321,6 +322,7 @@ void worker_deinit(struct worker *w) {
         conn_doom(container_of(w->conns.next, struct conn, node), END_DRAIN);
     muxes_write(w); /* nothing, but what waits for a result gets one */
     reap(w);
+    follow_deinit(w);
     map_deinit(&w->polls);
     socks_deinit(&w->socks);
     queue_close(&w->lane.queue);

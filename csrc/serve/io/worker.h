@@ -17,6 +17,7 @@
 #include "serve/hub.h"
 #include "serve/io/control.h"
 #include "serve/io/flight.h"
+#include "serve/io/follow.h"
 #include "serve/io/handshake.h"
 #include "serve/routes.h"
 
@@ -46,6 +47,7 @@ struct worker {
     uint32_t n_parked;
     struct list feedings; /* answers that can be given: see feeding.h */
     struct flight flight;
+    struct following following;
     struct list muxes; /* those with something to write: see mux.h */
     char *frames;      /* what they write next */
     struct pool conn_pool, secure_pool, exchange_pool;

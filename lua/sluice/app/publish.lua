@@ -31,8 +31,9 @@ local function resolve(generation, channel)
   local policy = generation.runtime.server:policy(channel)
   local transforms = hooks.matching(generation.transforms, channel)
   local published = hooks.matching(generation.hooks.published, channel)
-  local how = { key = policy.key, kind = policy.kind, durable = policy.durable,
-    transforms = transforms, published = published,
+  local waits = policy.durable or generation.runtime.is_shared
+  local how = { key = policy.key, kind = policy.kind, durable = waits, transforms = transforms,
+    published = published,
     simple = not (transforms or published or generation.runtime.pause) }
   how.plain = how.simple and not how.key
   if generation.how_count >= KNOWN_MAX then generation.how, generation.how_count = {}, 0 end
@@ -94,7 +95,8 @@ local function update_fault(runtime, how, channel, key)
       :format(channel), "EINVAL"
   end
   if not key then return "an update needs a key", "EKEY" end
-  if how.durable or runtime.server:latest(channel, key) then return nil end
+  local judged_later = how.durable and not runtime.is_shared
+  if judged_later or runtime.server:latest(channel, key) then return nil end
   return NO_KEY:format(channel, key), "ENOTFOUND"
 end
 
@@ -113,11 +115,11 @@ local function judge(runtime, channel, key, o)
 end
 
 -- What becomes of a commit is of use to others than its caller: hooks, a key, the log.
-local function finish(runtime, ticket, published, channel, text, key, o)
+local function finish(runtime, ticket, published, channel, text, key, o, waits)
   local fiber = runtime.scheduler.current
   local what = ("an event of channel '%s'"):format(channel)
   -- also when it is stored long after the caller got ETIMEOUT
-  return runtime.stored:finish(ticket, o.wait ~= false, what, function(good, number, _, is_old)
+  return runtime.stored:finish(ticket, waits, what, function(good, number, _, is_old)
     if not good or is_old then return end
     if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, number) end
     pass_on(runtime, published, number, text, fiber)
@@ -127,7 +129,8 @@ end
 -- Publish on a durable channel: wait until it is on the disk, unless wait = false.
 local function commit(runtime, published, channel, event, text, key, o)
   local stored, waits = runtime.stored, o.wait ~= false
-  if waits then stored:need_wait(WAITS) end
+  if waits and runtime.is_shared then waits = runtime.scheduler:can_wait()
+  elseif waits then stored:need_wait(WAITS) end
   local ticket, message, code = runtime.server:commit_event(channel, event, text, key, o.remove,
     o.ttl, o.update, o.idempotency)
   if not ticket then return nil, message, code end
@@ -135,7 +138,7 @@ local function commit(runtime, published, channel, event, text, key, o)
   if waits and not (published or o.idempotency or o.update) then
     ok, id, subscribers, again = stored:await(ticket)
   else
-    ok, id, subscribers, again = finish(runtime, ticket, published, channel, text, key, o)
+    ok, id, subscribers, again = finish(runtime, ticket, published, channel, text, key, o, waits)
   end
   if not waits then return true, runtime.server:subscribers(channel), false end
   if not ok then
@@ -172,7 +175,7 @@ local function full(generation, how, channel, event, data, o)
     if #o.idempotency > IDEMPOTENCY_MAX then
       return nil, ("an idempotency key of more than %d bytes"):format(IDEMPOTENCY_MAX), "ETOOBIG"
     end
-    local id = runtime.idempotency:find(channel, o.idempotency)
+    local id = not runtime.is_shared and runtime.idempotency:find(channel, o.idempotency)
     if id then return id, runtime.server:subscribers(channel), true end
   end
   local message, code, key, wrong

@@ -11,6 +11,7 @@ local need = require("sluice.base.need")
 local process = require("sluice.base.process")
 local reload = require("sluice.live.reload")
 local runtime = require("sluice.live.runtime")
+local shared = require("sluice.live.shared")
 local stored = require("sluice.live.stored")
 local variables = require("sluice.live.variables")
 local watcher = require("sluice.live.watcher")
@@ -116,16 +117,14 @@ local function load_and_make(target, settings, handed)
 end
 
 local function start(target, settings)
-  if settings.cluster then
-    return nil, "--cluster: this version serves an app on one machine", "EINVAL"
-  end
   local handed, why, fault = manager.sockets(settings.listen_fd)
   if not handed then return nil, why, fault end
   local self, message, code, problem = load_and_make(target, settings, handed)
   if not self then return nil, message, code, problem end
   self.manager, self.is_served = manager.new(self, settings), true
   local opened
-  opened, message, code = stored.open(self, settings.data)
+  if settings.cluster then opened, message, code = shared.open(self, settings)
+  else opened, message, code = stored.open(self, settings.data) end
   if not opened then return nil, message, code end
   local port, scraped, secure, agent = self.server:start() -- of those behind the first, false: none
   if not port then return nil, scraped, secure end
@@ -146,6 +145,7 @@ local function start(target, settings)
   if agent then
     core.log("info", ("agent-check on %s port %d"):format(settings.metrics_host, agent))
   end
+  if settings.cluster then shared.tell(settings) end
   tell_where(self, settings, port, secure)
   if settings.demo then
     core.log("warn", "--demo: keys that everybody knows may be valid: let no proxy lead here")

@@ -1,8 +1,8 @@
 --- The server's own routes under /-/, which the core opens only to the Unix socket and to the
--- admin key: GET /-/metrics has figures, GET /-/routes what is served, GET /-/explain why, GET
--- /-/reload reports, POST /-/reload acts; the console's page has a stream and a POST of its own.
--- They belong to no generation, so they answer whatever state the app is in. Keeps nothing in
--- memory.
+-- admin key: GET /-/metrics has figures, GET /-/routes what is served, GET /-/cluster how the
+-- cluster stands, GET /-/explain why, GET /-/reload reports, POST /-/reload acts; the console's
+-- page has a stream and a POST of its own. They belong to no generation, so they answer whatever
+-- state the app is in. Keeps nothing in memory.
 local arrays = require("sluice.base.arrays")
 local codes = require("sluice.base.codes")
 local core = require("sluice.core")
@@ -62,6 +62,12 @@ end
 local function get_routes(runtime, id)
   answer(runtime, id, 200, { generation = runtime.generation.id,
     routes = route_list.of(runtime.generation) })
+end
+
+local function get_cluster(runtime, id)
+  local look = runtime.server:cluster_look()
+  if not look then return refuse(runtime, id, 404, "ENOTFOUND", "it serves alone: no --cluster") end
+  answer(runtime, id, 200, look)
 end
 
 -- What the server takes for the address of a stream's reader: sluice doctor compares.
@@ -124,6 +130,7 @@ end
 
 control.ROUTES = {
   ["GET /-/metrics"] = { method = "GET", pattern = "/-/metrics", act = get_metrics, always = true },
+  ["GET /-/cluster"] = { method = "GET", pattern = "/-/cluster", act = get_cluster, always = true },
   ["GET /-/client"] = { method = "GET", pattern = "/-/client", act = get_client },
   ["GET /-/routes"] = { method = "GET", pattern = "/-/routes", act = get_routes },
   ["GET /-/explain"] = { method = "GET", pattern = "/-/explain", act = get_explain },

@@ -1,0 +1,93 @@
+/* The cluster of the server object: joined before the start, and looked at. What is published is
+ * committed as on a durable channel (server_durable.c). */
+#include "base/rand.h"
+#include "base/status.h"
+#include "bind/server_type.h"
+#include "serve/cluster.h"
+
+#define FEED_ENTRY_BYTES 640 /* about what an entry of the feed takes */
+#define FEED_EVENTS_LEAST 1000
+#define FEED_EVENTS_MOST 100000
+
+static const char *text_of(lua_State *L, const char *name) {
+    return lx_field_slice(L, 2, name).p; /* the table keeps it; NULL: none */
+}
+
+static uint32_t feed_events(double bytes) {
+    double events = bytes / FEED_ENTRY_BYTES;
+    if (events < FEED_EVENTS_LEAST) return FEED_EVENTS_LEAST;
+    return events > FEED_EVENTS_MOST ? FEED_EVENTS_MOST : (uint32_t)events;
+}
+
+/* server:cluster_open{ host =, port = | path =, db =, user =, password = | password_file =, name =,
+ * feed =, node = } -> true | nil, message, code: after configure, before start */
+static int l_cluster_open(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct server *server = s->server;
+    luaL_checktype(L, 2, LUA_TTABLE);
+    luaL_argcheck(L, !server->hub.cluster && !server->hub.started, 1,
+                  "before it is started, and once");
+    struct node_options o = {.link = {.host = text_of(L, "host"),
+                                      .port = (uint16_t)lx_field_number(L, 2, "port", 0),
+                                      .path = text_of(L, "path"),
+                                      .db = (uint32_t)lx_field_number(L, 2, "db", 0),
+                                      .user = text_of(L, "user"),
+                                      .password = text_of(L, "password"),
+                                      .password_file = text_of(L, "password_file"),
+                                      .name = text_of(L, "name"),
+                                      .client = "sluice"},
+                             .label = text_of(L, "node"),
+                             .feed_events =
+                                 feed_events(lx_field_number(L, 2, "feed", 0))};
+    rand_bytes(&o.seed, sizeof o.seed);
+    int err = cluster_open(&server->hub.cluster, &server->hub, &o);
+    if (err < 0) return lx_fail(L, err);
+    cluster_hold(server->hub.cluster, server->fan.chans.policies.set);
+    cluster_let_go(server->hub.cluster);
+    lua_pushboolean(L, true);
+    return 1;
+}
+
+static void set_counts(lua_State *L, const struct machine_counts *c) {
+    lx_set_integer(L, "published", c->published);
+    lx_set_integer(L, "refused", c->refused);
+    lx_set_integer(L, "unknown", c->unknown);
+    lx_set_integer(L, "resent", c->resent);
+    lx_set_integer(L, "holes", c->holes);
+    lx_set_integer(L, "loads", c->loads);
+    lx_set_integer(L, "epochs", c->epochs);
+    lx_set_integer(L, "marks", c->marks);
+    lx_set_integer(L, "joins", c->joins);
+    lx_set_integer(L, "cold", c->cold);
+}
+
+/* server:cluster_look() -> table | nothing: it serves alone */
+static int l_cluster_look(lua_State *L) {
+    static const char *const states[] = {"away", "proving", "catching up", "live"};
+    struct lx_server *s = lx_checkserver(L);
+    struct cluster_look look;
+    if (!s->server->hub.cluster) return 0;
+    cluster_look(s->server->hub.cluster, &look);
+    lua_createtable(L, 0, 20);
+    lua_pushstring(L, states[look.state]);
+    lua_setfield(L, -2, "state");
+    lua_pushstring(L, look.epoch);
+    lua_setfield(L, -2, "epoch");
+    lua_pushstring(L, look.slot);
+    lua_setfield(L, -2, "slot");
+    lx_set_integer(L, "pos", look.pos);
+    lx_set_integer(L, "lag", look.known - look.pos);
+    lx_set_integer(L, "nodes", look.nodes);
+    lx_set_integer(L, "warm", look.warm);
+    lx_set_integer(L, "bad_entries", look.bad_entries);
+    lx_set_integer(L, "conflicts", look.conflicts);
+    lx_set_number(L, "away_seconds", look.away_seconds);
+    set_counts(L, &look.counts);
+    return 1;
+}
+
+void lx_server_add_cluster(lua_State *L) {
+    static const luaL_Reg methods[] = {
+        {"cluster_open", l_cluster_open}, {"cluster_look", l_cluster_look}, {NULL, NULL}};
+    luaL_setfuncs(L, methods, 0);
+}

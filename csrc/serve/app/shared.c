@@ -1,0 +1,139 @@
+/* Publishes and the app's replica; see shared.h. */
+#include "serve/app/shared.h"
+
+#include "base/crc32c.h"
+#include "base/mem.h"
+#include "base/pattern.h"
+#include "base/status.h"
+#include "serve/app/accounts.h"
+#include "serve/app/memory.h"
+#include "serve/app/registry.h"
+#include "serve/app/tickets.h"
+#include "serve/cluster.h"
+#include "serve/cluster_news.h"
+
+/* ---- Publishing ----------------------------------------------------------------------- */
+
+/* What any node would refuse. */
+static int check(const struct policy *p, const struct event *e) {
+    struct frame *f;
+    if (pattern_check_channel(e->channel)) return E_CHANNEL;
+    if (p->key.n > 0 && e->key.n == 0) return E_KEY;
+    int err = frame_new(&f, e, true, 0);
+    if (err == 0) frame_unref(f);
+    return err;
+}
+
+static struct slice put(char **at, struct slice from) {
+    struct slice to = slice_of(*at, from.n);
+    if (from.n > 0) memcpy(*at, from.p, from.n);
+    *at += from.n;
+    return to;
+}
+
+/* A second use of an idempotency key with other content is told from the first by this. */
+static uint32_t content_mark(const struct event *e) {
+    uint32_t crc = crc32c(0, e->name.p, e->name.n);
+    crc = crc32c(crc, e->key.p, e->key.n);
+    return crc32c(crc, e->data.p, e->data.n);
+}
+
+static char letter_of(const struct policy *p) {
+    switch (policy_kind(p)) {
+    case CHANNEL_STATE: return FEED_STATE;
+    case CHANNEL_KEYED: return FEED_KEYED;
+    default: return FEED_LOG;
+    }
+}
+
+static struct shared_publish *new_publish(const struct commit *c,
+                                          const struct policy *p) {
+    const struct event *e = &c->event;
+    struct slice name = e->name.n > 0 ? e->name : slice_str("message");
+    size_t n = e->channel.n + name.n + e->key.n + e->data.n + c->idempotency.n;
+    struct shared_publish *out = mem_try(sizeof *out + n);
+    if (!out) return NULL;
+    memset(out, 0, sizeof *out);
+    char *at = out->bytes;
+    list_init(&out->node);
+    out->lives_ms = e->ttl_ms;
+    out->channel_hash = map_hash(e->channel);
+    out->inner.event = (struct script_event){.kind = letter_of(p),
+                                             .remove = e->remove,
+                                             .channel = put(&at, e->channel),
+                                             .event = put(&at, name),
+                                             .key = put(&at, e->key),
+                                             .data = put(&at, e->data),
+                                             .idempotency = put(&at, c->idempotency),
+                                             .crc = content_mark(e),
+                                             .history = p->history,
+                                             .ttl_s = cluster_ttl_s(p),
+                                             .keys_max = p->max_keys};
+    return out;
+}
+
+int shared_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
+    ASSERT_OWNER(&s->loop);
+    struct policy p = policy_of(s->fan.chans.policies.set, c->event.channel);
+    int err = check(&p, &c->event);
+    if (err < 0) return err;
+    struct shared_publish *out = new_publish(c, &p);
+    if (!out) return E_NOMEM;
+    out->ticket = *ticket = tickets_take(&s->shared_tickets);
+    cluster_publish(s->hub.cluster, out);
+    return 0;
+}
+
+void app_on_published(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct shared_publish *p = container_of(m, struct shared_publish, message);
+    const struct node_publish *inner = &p->inner;
+    server_take_in(s, seq_take_own(&s->hub.seq));
+    server_catch_up(s);
+    struct answer a = {.ticket = p->ticket,
+                       .is_final = true,
+                       .err = p->err,
+                       .is_event = true,
+                       .has_id = inner->event.kind != FEED_STATE,
+                       .is_duplicate = inner->publish.repeats,
+                       .epoch = inner->publish.repeats ? inner->epoch : NULL,
+                       .seq = inner->publish.seq,
+                       .subscribers =
+                           registry_count(s, inner->event.channel, p->channel_hash)};
+    if (s->events->on_answer) s->events->on_answer(s->context, &a);
+    tickets_give_back(&s->shared_tickets, p->ticket);
+    mem_free(p);
+}
+
+/* ---- The app's replica ------------------------------------------------------------------ */
+
+static size_t held_by(const struct server *s, struct slice channel) {
+    const struct chan *c = chans_find(&s->fan.chans, channel);
+    return c ? memory_of(c) : 0;
+}
+
+void app_on_cluster(void *owner, struct message *m) {
+    struct server *s = owner;
+    struct news_post *post = container_of(m, struct news_post, message);
+    struct cluster_news *n = post->news;
+    size_t before = 0, after = 0;
+    if (n->kind == NEWS_DROP) before = held_by(s, n->channel);
+    for (uint32_t i = 0; i < n->n; i++) before += held_by(s, n->fills[i].channel);
+    news_apply(&s->fan, n);
+    for (uint32_t i = 0; i < n->n; i++) after += held_by(s, n->fills[i].channel);
+    s->held += after - before;
+    if (n->kind == NEWS_EPOCH) memory_recount(s);
+    if (n->kind == NEWS_DROP) accounts_release(s, n->channel);
+    news_unref(n);
+    mem_free(post);
+}
+
+/* ---- The end ---------------------------------------------------------------------------- */
+
+void shared_close(struct server *s) {
+    struct cluster *c = s->hub.cluster;
+    if (!c) return;
+    cluster_close(c);
+    s->hub.cluster = NULL;
+    cluster_free(c);
+}

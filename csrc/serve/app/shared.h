@@ -1,0 +1,17 @@
+/* Publishing in a cluster: what the app hands to its thread, and what comes back.
+ *
+ * As with a durable channel an event is checked on the app's thread and gets a ticket; on_answer
+ * comes when Redis has numbered it and this node has read it back, which its replica has taken in
+ * by then. [the app's thread] */
+#ifndef SLUICE_SERVE_APP_SHARED_H
+#define SLUICE_SERVE_APP_SHARED_H
+
+#include "serve/app/durable.h"
+
+/* As durable_commit. */
+int shared_commit(struct server *s, const struct commit *c, uint64_t *ticket);
+
+/* The cluster's thread ends. Idempotent. */
+void shared_close(struct server *s);
+
+#endif

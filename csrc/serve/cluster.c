@@ -1,0 +1,589 @@
+/* The thread and what it holds; see cluster.h. Functions named node_on_x are called by the node, and may
+ * not call it. */
+#include "serve/cluster.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mem.h"
+#include "base/status.h"
+#include "serve/cluster_news.h"
+#include "serve/to_app.h"
+#include "serve/to_io.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdio.h>
+#include <time.h>
+
+#define TICK_SECONDS 1.0
+#define START_WAIT_MS 2500    /* for Redis, before clients are let in */
+#define AWAY_MS 5000          /* then new clients go elsewhere */
+#define TTL_ENDLESS 315360000 /* seconds: ten years */
+
+/* A channel that a thread follows, or followed not long ago. */
+struct followed {
+    struct map_node node;
+    struct list idle; /* in cluster->idle while none does */
+    uint32_t lanes;   /* bits: those that do */
+    int64_t idle_ms;  /* since when none does */
+    uint64_t encoded; /* bytes of lines before the next one: for lags */
+    unsigned version; /* of the policies that the next two are of */
+    enum channel_kind kind;
+    bool patient;
+    size_t n;
+    char name[];
+};
+
+struct cluster {
+    struct hub *hub;
+    struct loop loop;
+    pthread_t thread;
+    bool runs; /* [app] */
+    struct node *node;
+    struct map followed;
+    struct list idle;      /* struct followed, the longest first */
+    struct list publishes; /* that are out */
+    struct list places;    /* struct place_message: not judged yet */
+    struct cluster_news *fills;
+    struct ev_prepare before_sleep;
+    struct ev_timer tick;
+    bool released;      /* something, in this turn */
+    uint64_t conflicts; /* events of another kind than their channel has here */
+    bool is_live;       /* as of the last line in the log */
+    char told[256];
+    pthread_mutex_t order; /* held while one event is released, or the policies change */
+    struct policy_set *policies; /* under it */
+    unsigned version;            /* ... rises with them */
+    _Atomic int64_t away_ms;     /* clock_ms: since when it is not live; 0: it is */
+    pthread_mutex_t lock;        /* of what follows */
+    pthread_cond_t settled;
+    bool is_settled, is_refused;
+    char trouble[256];
+    struct cluster_look look;
+};
+
+static struct slice followed_key(const struct map_node *node) {
+    const struct followed *f = container_of(node, const struct followed, node);
+    return slice_of(f->name, f->n);
+}
+
+static struct followed *find(const struct cluster *c, struct slice channel) {
+    struct map_node *node = map_get(&c->followed, channel);
+    return node ? container_of(node, struct followed, node) : NULL;
+}
+
+/* ---- What Redis keeps ------------------------------------------------------------------ */
+
+uint32_t cluster_ttl_s(const struct policy *p) {
+    int64_t ttl_s = p->ttl_ms > 0 ? (p->ttl_ms + 999) / 1000 : TTL_ENDLESS;
+    return (uint32_t)(ttl_s < TTL_ENDLESS ? ttl_s : TTL_ENDLESS);
+}
+
+static struct node_policy node_policy_of(const struct policy *p) {
+    static const char letters[] = {
+        [CHANNEL_LOG] = 'l', [CHANNEL_STATE] = 's', [CHANNEL_KEYED] = 'k'};
+    return (struct node_policy){letters[policy_kind(p)], p->history, cluster_ttl_s(p)};
+}
+
+static struct policy policy_here(struct cluster *c, struct slice channel) {
+    pthread_mutex_lock(&c->order);
+    struct policy p = policy_of(c->policies, channel);
+    pthread_mutex_unlock(&c->order);
+    return p;
+}
+
+static struct node_policy node_on_policy(void *owner, struct slice channel) {
+    struct policy p = policy_here(owner, channel);
+    return node_policy_of(&p);
+}
+
+void cluster_hold(struct cluster *c, struct policy_set *policies) {
+    pthread_mutex_lock(&c->order);
+    policy_set_unref(c->policies);
+    c->policies = policy_set_ref(policies);
+    c->version++;
+}
+
+void cluster_let_go(struct cluster *c) {
+    pthread_mutex_unlock(&c->order);
+}
+
+/* ---- Events ---------------------------------------------------------------------------- */
+
+static struct news_clock clock_now(const struct cluster *c) {
+    int64_t now_ms = clock_ms();
+    return (struct news_clock){node_time_ms(c->node) - now_ms, now_ms};
+}
+
+static void take_times(const struct cluster *c, struct frame *f, const struct entry *e) {
+    struct news_clock clock = clock_now(c);
+    f->at_us = clock_us();
+    f->at_ms = e->time_ms - clock.boot_ms;
+    if (f->at_ms > clock.now_ms) f->at_ms = clock.now_ms;
+    if (e->expires_ms == 0) return;
+    f->expires_ms = e->expires_ms - clock.boot_ms;
+    if (f->expires_ms <= 0) f->expires_ms = 1;
+}
+
+/* What the policies, which are held, say of it. */
+static void look_up(const struct cluster *c, struct followed *f) {
+    struct policy p = policy_of(c->policies, slice_of(f->name, f->n));
+    f->version = c->version;
+    f->kind = policy_kind(&p);
+    f->patient = policy_period(&p) >= PATIENT_LEAST_MS;
+}
+
+static enum channel_kind kind_of(const struct entry *e) {
+    if (e->kind == FEED_STATE) return CHANNEL_STATE;
+    return e->kind == FEED_KEYED ? CHANNEL_KEYED : CHANNEL_LOG;
+}
+
+/* 0; E_BUSY: no room; else it is passed over. */
+static int release_event(struct cluster *c, struct followed *to, const struct entry *e) {
+    struct event event = {.channel = e->channel,
+                          .name = e->event,
+                          .key = e->key,
+                          .data = e->data,
+                          .remove = e->remove};
+    struct frame *f;
+    if (to->version != c->version) look_up(c, to);
+    if (kind_of(e) != to->kind) {
+        c->conflicts++;
+        return E_INVAL;
+    }
+    int err = frame_new(&f, &event, to->kind != CHANNEL_STATE, c->hub->n_lanes + 1);
+    if (err < 0) return err;
+    take_times(c, f, e);
+    f->patient = to->patient;
+    f->before = to->encoded;
+    err = seq_give(&c->hub->seq, f, e->seq);
+    if (err == 0) to->encoded += frame_lines(f).n;
+    frame_unref(f);
+    return err;
+}
+
+static void post(struct cluster *c, struct cluster_news *n) {
+    news_post(c->hub, n);
+    c->released = true;
+}
+
+static bool release_mark(struct cluster *c, const struct entry *e) {
+    struct cluster_news *n = news_new(NEWS_MARK, e->channel);
+    n->seq = e->seq;
+    post(c, n);
+    return true;
+}
+
+static bool node_on_release(void *owner, const struct entry *e) {
+    struct cluster *c = owner;
+    if (e->kind == FEED_MARK) return release_mark(c, e);
+    struct followed *to = find(c, e->channel);
+    if (!to) return true;
+    pthread_mutex_lock(&c->order);
+    int err = release_event(c, to, e);
+    pthread_mutex_unlock(&c->order);
+    c->released = c->released || err == 0;
+    return err != E_BUSY;
+}
+
+static void node_on_fill(void *owner, struct fill *f, bool lost, bool more) {
+    struct cluster *c = owner;
+    const struct machine *m = node_machine(c->node);
+    struct policy p = policy_here(c, f->channel);
+    struct news_fill how = {.epoch = m->epoch,
+                            .clock = clock_now(c),
+                            .upto = m->pos,
+                            .ttl_ms = p.ttl_ms,
+                            .lost = lost,
+                            .is_state = f->kind == FEED_STATE};
+    if (!c->fills) c->fills = news_new(NEWS_FILLS, slice_of("", 0));
+    news_add_fill(c->fills, f, &how);
+    fill_free(f);
+    if (more) return;
+    post(c, c->fills);
+    c->fills = NULL;
+}
+
+static void node_on_epoch(void *owner, uint64_t base) {
+    struct cluster *c = owner;
+    const struct machine *m = node_machine(c->node);
+    struct cluster_news *n = news_new(NEWS_EPOCH, slice_of("", 0));
+    snprintf(n->name, sizeof n->name, "%s", m->epoch);
+    n->lineage = m->lineage;
+    n->epoch = (struct fan_epoch){.epoch = n->name,
+                                  .lineage = &n->lineage,
+                                  .base = base,
+                                  .head = m->pos,
+                                  .marked = m->mark};
+    seq_know(&c->hub->seq, m->pos);
+    post(c, n);
+    if (base == UINT64_MAX) return;
+    log_printf(LOG_WARN,
+               "cluster: epoch %s began: what Redis had above number %llu is lost, and "
+               "readers are told (failover)",
+               m->epoch, (unsigned long long)base);
+}
+
+/* ---- Answers --------------------------------------------------------------------------- */
+
+static void give_back(struct cluster *c, struct shared_publish *p, int err) {
+    p->err = err;
+    list_remove(&p->node);
+    mailbox_post(&c->hub->app->mailbox, &p->message, app_on_published);
+}
+
+static void node_on_answer(void *owner, struct node_publish *inner, int err) {
+    give_back(owner, container_of(inner, struct shared_publish, inner), err);
+}
+
+static void on_publish(void *owner, struct message *m) {
+    struct cluster *c = owner;
+    struct shared_publish *p = container_of(m, struct shared_publish, message);
+    if (p->lives_ms > 0) p->inner.event.expires_ms = node_time_ms(c->node) + p->lives_ms;
+    list_add(&c->publishes, &p->node);
+    node_publish(c->node, &p->inner);
+}
+
+void cluster_publish(struct cluster *c, struct shared_publish *p) {
+    ASSERT_OWNER(c->hub->app);
+    mailbox_post(&c->loop.mailbox, &p->message, on_publish);
+}
+
+/* ---- Channels -------------------------------------------------------------------------- */
+
+static struct followed *follow(struct cluster *c, struct slice channel) {
+    struct followed *f = find(c, channel);
+    if (f) return f;
+    f = mem_new(sizeof *f + channel.n);
+    f->n = channel.n;
+    memcpy(f->name, channel.p, channel.n);
+    list_init(&f->idle);
+    map_add(&c->followed, &f->node);
+    return f;
+}
+
+static void answer_follow(struct follow_message *m) {
+    mailbox_post(&m->lane->loop->mailbox, &m->message, io_on_followed);
+}
+
+static void on_follow(void *owner, struct message *message) {
+    struct cluster *c = owner;
+    struct follow_message *m = container_of(message, struct follow_message, message);
+    struct followed *f = follow(c, m->channel);
+    f->lanes |= 1u << m->lane->index;
+    list_remove(&f->idle);
+    if (node_warm(c->node, m->channel)) answer_follow(m);
+    else mem_free(m);
+}
+
+static void on_leave(void *owner, struct message *message) {
+    struct cluster *c = owner;
+    struct follow_message *m = container_of(message, struct follow_message, message);
+    struct followed *f = find(c, m->channel);
+    if (f) f->lanes &= ~(1u << m->lane->index);
+    if (f && f->lanes == 0 && list_empty(&f->idle)) {
+        f->idle_ms = clock_ms();
+        list_add(&c->idle, &f->idle);
+    }
+    mem_free(m);
+}
+
+static void send_follow(struct cluster *c, struct lane *lane, struct slice channel,
+                        bool leaves) {
+    ASSERT_OWNER(lane->loop);
+    struct follow_message *m = mem_new(sizeof *m + channel.n);
+    m->lane = lane;
+    m->leaves = leaves;
+    memcpy(m->name, channel.p, channel.n);
+    m->channel = slice_of(m->name, channel.n);
+    mailbox_post(&c->loop.mailbox, &m->message, leaves ? on_leave : on_follow);
+}
+
+void cluster_follow(struct cluster *c, struct lane *lane, struct slice channel) {
+    send_follow(c, lane, channel, false);
+}
+
+void cluster_leave(struct cluster *c, struct lane *lane, struct slice channel) {
+    send_follow(c, lane, channel, true);
+}
+
+/* Nobody has followed it for as long as its events live. */
+static void cool(struct cluster *c, struct followed *f) {
+    struct slice name = slice_of(f->name, f->n);
+    node_cool(c->node, name);
+    post(c, news_new(NEWS_DROP, name));
+    list_remove(&f->idle);
+    map_remove(&c->followed, &f->node);
+    mem_free(f);
+}
+
+static void cool_idle(struct cluster *c) {
+    int64_t now_ms = clock_ms();
+    while (!list_empty(&c->idle)) {
+        struct followed *f = container_of(c->idle.next, struct followed, idle);
+        struct policy p = policy_here(c, slice_of(f->name, f->n));
+        int64_t ttl_ms = p.ttl_ms > 0 ? p.ttl_ms : TTL_DEFAULT_MS;
+        if (ttl_ms > TTL_DEFAULT_MS) ttl_ms = TTL_DEFAULT_MS;
+        if (now_ms - f->idle_ms < ttl_ms) return;
+        cool(c, f);
+    }
+}
+
+/* ---- Places ---------------------------------------------------------------------------- */
+
+/* False: it has to wait. */
+static bool judge(struct cluster *c, struct place_message *m) {
+    const struct machine *machine = node_machine(c->node);
+    uint64_t place;
+    if (!machine->epoch[0]) return false;
+    bool asked = m->ticket > 0 && machine_heard(machine) >= m->ticket;
+    enum machine_verdict v =
+        machine_judge(machine, m->id.epoch, m->id.seq, asked, &place);
+    if (v == PLACE_ASK && m->ticket == 0 && !node_ask(c->node, &m->ticket)) m->ticket = 0;
+    return v != PLACE_ASK;
+}
+
+static void answer_place(struct cluster *c, struct place_message *m) {
+    seq_know(&c->hub->seq, node_machine(c->node)->known);
+    list_remove(&m->node);
+    mailbox_post(&m->lane->loop->mailbox, &m->message, io_on_judged);
+}
+
+static void judge_all(struct cluster *c) {
+    for (struct list *at = c->places.next, *next; at != &c->places; at = next) {
+        struct place_message *m = container_of(at, struct place_message, node);
+        next = at->next;
+        if (judge(c, m)) answer_place(c, m);
+    }
+}
+
+static void on_judge(void *owner, struct message *message) {
+    struct cluster *c = owner;
+    struct place_message *m = container_of(message, struct place_message, message);
+    list_add(&c->places, &m->node);
+    if (judge(c, m)) answer_place(c, m);
+}
+
+void cluster_judge(struct cluster *c, struct place_message *m) {
+    ASSERT_OWNER(m->lane->loop);
+    m->ticket = 0;
+    list_init(&m->node);
+    mailbox_post(&c->loop.mailbox, &m->message, on_judge);
+}
+
+/* ---- What is told ----------------------------------------------------------------------- */
+
+static void settle(struct cluster *c, const char *refused) {
+    pthread_mutex_lock(&c->lock);
+    if (!c->is_settled && refused) {
+        c->is_refused = true;
+        snprintf(c->trouble, sizeof c->trouble, "%s", refused);
+    }
+    c->is_settled = true;
+    pthread_cond_signal(&c->settled);
+    pthread_mutex_unlock(&c->lock);
+}
+
+/* Once for each reason, until it is live again. */
+static void node_on_tell(void *owner, const char *why, bool refused) {
+    struct cluster *c = owner;
+    bool is_new = strcmp(c->told, why) != 0;
+    snprintf(c->told, sizeof c->told, "%s", why);
+    if (refused) settle(c, why);
+    if (is_new) log_printf(refused ? LOG_ERROR : LOG_WARN, "cluster: %s", why);
+}
+
+static void show(struct cluster *c) {
+    const struct machine *m = node_machine(c->node);
+    struct cluster_look *l = &c->look;
+    pthread_mutex_lock(&c->lock);
+    l->state = m->state;
+    snprintf(l->epoch, sizeof l->epoch, "%s", m->epoch);
+    snprintf(l->slot, sizeof l->slot, "%s", m->slot);
+    l->pos = m->pos;
+    l->known = m->known > m->pos ? m->known : m->pos;
+    l->counts = m->counts;
+    l->conflicts = c->conflicts;
+    l->bad_entries = node_bad_entries(c->node);
+    l->nodes = node_count(c->node);
+    l->warm = (uint32_t)m->warm.n;
+    pthread_mutex_unlock(&c->lock);
+}
+
+static void tell_state(struct cluster *c, const struct machine *m) {
+    c->is_live = m->state == MACHINE_LIVE;
+    if (c->is_live)
+        log_printf(LOG_INFO, "cluster: live, epoch %s, number %llu", m->epoch,
+                   (unsigned long long)m->pos);
+    else
+        log_printf(LOG_WARN, "cluster: Redis is away: open streams stay, and what is "
+                             "published waits");
+    if (c->is_live) c->told[0] = '\0';
+}
+
+static void node_on_changed(void *owner) {
+    struct cluster *c = owner;
+    const struct machine *m = node_machine(c->node);
+    bool is_live = m->state == MACHINE_LIVE;
+    int64_t away_ms = atomic_load(&c->away_ms);
+    if (is_live) settle(c, NULL);
+    if (is_live && away_ms > 0) atomic_store(&c->away_ms, 0);
+    if (!is_live && away_ms == 0) atomic_store(&c->away_ms, clock_ms());
+    if (is_live != c->is_live && (is_live || m->state == MACHINE_AWAY)) tell_state(c, m);
+}
+
+static const struct node_calls calls = {.policy = node_on_policy,
+                                        .release = node_on_release,
+                                        .fill = node_on_fill,
+                                        .epoch = node_on_epoch,
+                                        .answer = node_on_answer,
+                                        .changed = node_on_changed,
+                                        .tell = node_on_tell};
+
+/* ---- The loop --------------------------------------------------------------------------- */
+
+static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
+    (void)ev, (void)events;
+    struct cluster *c = p->data;
+    judge_all(c);
+    if (!c->released) return;
+    c->released = false;
+    seq_wake(&c->hub->seq);
+    mailbox_wake(&c->hub->app->mailbox); /* its replica takes in what was released */
+}
+
+static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    struct cluster *c = timer->data;
+    cool_idle(c);
+    show(c);
+}
+
+static void *run(void *arg) {
+    struct cluster *c = arg;
+    pthread_setname_np(pthread_self(), "sluice-cluster");
+    loop_own(&c->loop);
+    loop_run(&c->loop);
+    return NULL;
+}
+
+/* ---- Life ------------------------------------------------------------------------------- */
+
+int cluster_open(struct cluster **out, struct hub *hub, const struct node_options *o) {
+    struct cluster *c = mem_new(sizeof *c);
+    c->hub = hub;
+    int err = loop_init(&c->loop, c);
+    if (err < 0) {
+        mem_free(c);
+        return err;
+    }
+    pthread_mutex_init(&c->order, NULL);
+    pthread_mutex_init(&c->lock, NULL);
+    pthread_cond_init(&c->settled, NULL);
+    map_init(&c->followed, followed_key);
+    list_init(&c->idle);
+    list_init(&c->publishes);
+    list_init(&c->places);
+    atomic_init(&c->away_ms, clock_ms());
+    ev_prepare_init(&c->before_sleep, on_before_sleep);
+    ev_timer_init(&c->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
+    c->before_sleep.data = c->tick.data = c;
+    err = node_new(&c->node, &c->loop, o, &calls, c);
+    if (err < 0) {
+        cluster_free(c);
+        return err;
+    }
+    ev_prepare_start(c->loop.ev, &c->before_sleep);
+    ev_timer_start(c->loop.ev, &c->tick);
+    *out = c;
+    return 0;
+}
+
+static void await(struct cluster *c) {
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_sec += START_WAIT_MS / 1000;
+    until.tv_nsec += START_WAIT_MS % 1000 * 1000000L;
+    until.tv_sec += until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    pthread_mutex_lock(&c->lock);
+    while (!c->is_settled &&
+           pthread_cond_timedwait(&c->settled, &c->lock, &until) != ETIMEDOUT) {
+    }
+    c->is_settled = true; /* what is wrong from now on is logged */
+    pthread_mutex_unlock(&c->lock);
+}
+
+int cluster_run(struct cluster *c) {
+    ASSERT_OWNER(c->hub->app);
+    sigset_t all, before;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int err = pthread_create(&c->thread, NULL, run, c);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    if (err != 0) return -err;
+    c->runs = true;
+    await(c);
+    if (!c->is_refused) return 0;
+    cluster_close(c);
+    return E_CONNECT;
+}
+
+const char *cluster_trouble(const struct cluster *c) {
+    return c->trouble;
+}
+
+static void on_stop(void *owner, struct message *m) {
+    struct cluster *c = owner;
+    mem_free(m);
+    loop_break(&c->loop);
+}
+
+void cluster_close(struct cluster *c) {
+    ASSERT_OWNER(c->hub->app);
+    if (!c->runs) return;
+    c->runs = false;
+    mailbox_post(&c->loop.mailbox, mem_new(sizeof(struct message)), on_stop);
+    pthread_join(c->thread, NULL);
+    loop_own(&c->loop);
+    mailbox_drain(&c->loop.mailbox, INT32_MAX);
+    while (!list_empty(&c->publishes))
+        give_back(c, container_of(c->publishes.next, struct shared_publish, node),
+                  E_TIMEOUT);
+    while (!list_empty(&c->places))
+        answer_place(c, container_of(c->places.next, struct place_message, node));
+}
+
+void cluster_free(struct cluster *c) {
+    if (!c) return;
+    node_free(c->node);
+    if (c->fills) news_unref(c->fills);
+    for (struct map_node *node; (node = map_next(&c->followed, NULL));) {
+        map_remove(&c->followed, node);
+        mem_free(container_of(node, struct followed, node));
+    }
+    map_deinit(&c->followed);
+    policy_set_unref(c->policies);
+    ev_prepare_stop(c->loop.ev, &c->before_sleep);
+    ev_timer_stop(c->loop.ev, &c->tick);
+    loop_deinit(&c->loop);
+    pthread_cond_destroy(&c->settled);
+    pthread_mutex_destroy(&c->lock);
+    pthread_mutex_destroy(&c->order);
+    mem_free(c);
+}
+
+/* ---- To look at -------------------------------------------------------------------------- */
+
+void cluster_look(struct cluster *c, struct cluster_look *out) {
+    pthread_mutex_lock(&c->lock);
+    *out = c->look;
+    pthread_mutex_unlock(&c->lock);
+    int64_t away_ms = atomic_load(&c->away_ms);
+    out->away_seconds = away_ms > 0 ? (double)(clock_ms() - away_ms) / 1000 : 0;
+}
+
+bool cluster_is_away(const struct cluster *c) {
+    int64_t away_ms = atomic_load(&c->away_ms);
+    return away_ms > 0 && clock_ms() - away_ms > AWAY_MS;
+}

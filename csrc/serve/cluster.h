@@ -1,0 +1,104 @@
+/* The cluster's thread: this server as one of several nodes that share one log in Redis.
+ *
+ *   app thread      cluster_publish ──▶                       ──▶ app_on_published, with its answer
+ *                                       node (csrc/cluster),
+ *   Redis           ◀── scripts ──      a thread of its own   ── feed ──▶ the sequencer
+ *                                            ▲                               │ events, cluster_news
+ *   I/O threads     cluster_follow ──────────┘                               ▼ all replicas
+ *
+ * All channels are shared. Numbers come from Redis, and every replica gets an event when this node
+ * has read it in the feed, its own too: the order is the same on all nodes. Only channels that somebody
+ * here follows are held; an I/O thread asks for one before its first subscriber, and has it with
+ * the news that fill it (io/follow.h). A script that hangs stops neither the feed nor the proof that
+ * this node is there. */
+#ifndef SLUICE_SERVE_CLUSTER_H
+#define SLUICE_SERVE_CLUSTER_H
+
+#include "cluster/node.h"
+#include "fan/eventid.h"
+#include "fan/policy.h"
+#include "serve/hub.h"
+
+struct cluster;
+
+/* ---- Life [app] ----------------------------------------------------------------------- */
+
+/* Begin to dial (copies the options); its thread runs from cluster_run on. 0 or a code. */
+int cluster_open(struct cluster **out, struct hub *hub, const struct node_options *o);
+
+/* Start the thread, and wait a moment for Redis: 0, also when it is away; -errno; E_CONNECT: Redis
+ * is there and cannot be used, cluster_trouble says why. */
+int cluster_run(struct cluster *c);
+const char *cluster_trouble(const struct cluster *c);
+
+/* The thread ends, and each publish that is out comes back with E_TIMEOUT. Idempotent. */
+void cluster_close(struct cluster *c);
+void cluster_free(struct cluster *c); /* takes a closed one; NULL is fine */
+
+/* How long Redis keeps what has such a policy; ten years when it does not age. [any thread] */
+uint32_t cluster_ttl_s(const struct policy *p);
+
+/* Other policies: no event is released between the two calls, in which all replicas get them (shares). */
+void cluster_hold(struct cluster *c, struct policy_set *policies);
+void cluster_let_go(struct cluster *c);
+
+/* ---- Publishing [app] ------------------------------------------------------------------ */
+
+/* Its caller's until cluster_publish, and from app_on_published on. */
+struct shared_publish {
+    struct message message;
+    struct list node; /* [cluster] */
+    struct node_publish inner;
+    int64_t lives_ms; /* of its event; 0: as its channel says */
+    uint64_t ticket, channel_hash;
+    int err;
+    char bytes[]; /* the texts of inner.event */
+};
+
+void cluster_publish(struct cluster *c, struct shared_publish *p);
+
+/* ---- Channels and places [io] ----------------------------------------------------------- */
+
+/* A channel that a thread follows, or follows no longer. */
+struct follow_message {
+    struct message message;
+    struct lane *lane;
+    bool leaves;
+    struct slice channel;
+    char name[];
+};
+
+/* The first subscriber comes: io_on_followed when its channel is here already, else news fill it. */
+void cluster_follow(struct cluster *c, struct lane *lane, struct slice channel);
+void cluster_leave(struct cluster *c, struct lane *lane, struct slice channel);
+
+/* Whether an id that this node does not know may be one that was given elsewhere. */
+struct place_message {
+    struct message message;
+    struct list node; /* [cluster] */
+    struct lane *lane;
+    struct eventid id;
+    uint64_t ticket; /* [cluster] 0: Redis was not asked yet */
+};
+
+/* io_on_judged follows (its sender's from then on): what can be known is known to the thread. */
+void cluster_judge(struct cluster *c, struct place_message *m);
+
+/* ---- To look at [any thread] ------------------------------------------------------------ */
+
+struct cluster_look {
+    enum machine_state state;
+    char epoch[EPOCH_LENGTH + 1], slot[CLUSTER_SLOT_LENGTH + 1];
+    uint64_t pos, known;
+    struct machine_counts counts;
+    uint64_t bad_entries, conflicts;
+    uint32_t nodes, warm;
+    double away_seconds; /* since when it is not live; 0: it is */
+};
+
+void cluster_look(struct cluster *c, struct cluster_look *out);
+
+/* Whether new clients had better go to another node. */
+bool cluster_is_away(const struct cluster *c);
+
+#endif

@@ -1,0 +1,329 @@
+/* Parking; see follow.h. */
+#include "serve/io/follow.h"
+
+#include "base/mem.h"
+#include "base/status.h"
+#include "serve/cluster.h"
+#include "serve/cluster_news.h"
+#include "serve/io/dispatch.h"
+#include "serve/io/feeding.h"
+#include "serve/io/worker.h"
+#include "serve/to_app.h"
+
+#define WALK_SECONDS 1.0
+#define WALK_PARTS 60 /* a whole walk takes so many */
+#define WALK_LEAST 1024
+
+struct followed {
+    struct map_node node;
+    bool is_here;
+    struct list waiting; /* struct parked */
+    size_t n;
+    char name[];
+};
+
+/* What waits: a request, or a subscription of an open stream. */
+struct parked {
+    struct list node;    /* in followed->waiting; in none while its place is asked for */
+    struct list opening; /* in following->openings, when the app has answered it */
+    struct worker *worker;
+    struct request *request;       /* shared; NULL: */
+    struct client_message *change; /* ... owned */
+    struct plan *plan;             /* shared */
+    struct message *later, **last; /* for its client, which is not open yet */
+    struct place_message place;
+};
+
+static struct slice name_of(const struct followed *f) {
+    return slice_of(f->name, f->n);
+}
+
+static struct slice followed_key(const struct map_node *node) {
+    return name_of(container_of(node, const struct followed, node));
+}
+
+static struct followed *find(const struct worker *w, struct slice channel) {
+    struct map_node *node = map_get(&w->following.channels, channel);
+    return node ? container_of(node, struct followed, node) : NULL;
+}
+
+/* Found, or asked for. */
+static struct followed *follow(struct worker *w, struct slice channel) {
+    struct followed *f = find(w, channel);
+    if (f) return f;
+    f = mem_new(sizeof *f + channel.n);
+    f->n = channel.n;
+    memcpy(f->name, channel.p, channel.n);
+    list_init(&f->waiting);
+    map_add(&w->following.channels, &f->node);
+    cluster_follow(w->hub->cluster, &w->lane, channel);
+    return f;
+}
+
+/* ---- What is missing -------------------------------------------------------------------- */
+
+/* All are asked for at once. NULL: none is missing. */
+static struct followed *first_missing(struct worker *w, const struct plan *plan) {
+    struct followed *missing = NULL;
+    for (uint32_t i = 0; i < plan->n; i++) {
+        struct followed *f = follow(w, plan->specs[i].channel);
+        if (!missing && !f->is_here) missing = f;
+    }
+    return missing;
+}
+
+static struct eventid id_of(const struct request *r) {
+    struct feed_ask ask;
+    if (r->route->kind != ROUTE_FEED) return r->last_id;
+    return feeding_read_ask(r, &ask) ? (struct eventid){0} : ask.from;
+}
+
+/* An id that this node has not given may be one of a node that is ahead, or of an epoch that has begun. */
+static bool is_unknown(const struct worker *w, const struct eventid *id) {
+    uint64_t base;
+    if (id->kind != EVENTID_GOOD) return false;
+    if (strcmp(id->epoch, w->fan.epoch) != 0)
+        return !lineage_find(&w->fan.lineage, id->epoch, &base);
+    return id->seq > atomic_load_explicit(w->fan.log_head, memory_order_acquire);
+}
+
+/* ---- Parking ---------------------------------------------------------------------------- */
+
+static struct parked *park(struct worker *w, struct plan *plan) {
+    struct parked *p = mem_new(sizeof *p);
+    p->worker = w;
+    p->plan = plan_ref(plan);
+    p->last = &p->later;
+    list_init(&p->node);
+    list_init(&p->opening);
+    return p;
+}
+
+static void unpark(struct parked *p) {
+    list_remove(&p->node);
+    list_remove(&p->opening);
+    plan_unref(p->plan);
+    request_unref(p->request);
+    mem_free(p);
+}
+
+/* True: it waits for the next thing that is missing. */
+static bool wait_on(struct parked *p) {
+    struct worker *w = p->worker;
+    struct request *r = p->request;
+    struct eventid id = {0};
+    if (r && !r->judged) id = id_of(r);
+    if (is_unknown(w, &id)) {
+        p->place = (struct place_message){.lane = &w->lane, .id = id};
+        cluster_judge(w->hub->cluster, &p->place);
+        return true;
+    }
+    struct followed *missing = first_missing(w, p->plan);
+    if (!missing) return false;
+    list_add(&missing->waiting, &p->node);
+    return true;
+}
+
+bool follow_waits(struct worker *w, struct request *r, struct plan *plan) {
+    ASSERT_OWNER(&w->loop);
+    if (!w->hub->cluster || r->is_head) return false;
+    struct eventid id = r->judged ? (struct eventid){0} : id_of(r);
+    if (!is_unknown(w, &id) && !first_missing(w, plan)) return false;
+    struct parked *p = park(w, plan);
+    p->request = request_ref(r);
+    if (r->client) list_add(&w->following.openings, &p->opening);
+    return wait_on(p);
+}
+
+/* ---- Going on --------------------------------------------------------------------------- */
+
+/* What the app has sent to its client meanwhile. */
+static void deliver(struct worker *w, struct message *m) {
+    for (struct message *next; m; m = next) {
+        next = m->next;
+        io_on_client(w, m);
+    }
+}
+
+static void go_on_answered(struct parked *p) {
+    struct worker *w = p->worker;
+    struct message *later = p->later;
+    struct request *r = request_ref(p->request);
+    unpark(p);
+    io_on_reply(w, &r->to_io);
+    deliver(w, later);
+}
+
+/* A plan of the route's own: nobody was asked. */
+static void go_on_asked(struct parked *p) {
+    struct request *r = request_ref(p->request);
+    struct conn *c = r->conn;
+    unpark(p);
+    bool stays = c && !c->doomed && atomic_load(&r->state) == REQUEST_QUEUED;
+    if (stays && dispatch_plan(c, r)) conn_next(c);
+    if (stays) conn_go_on(c);
+    request_unref(r);
+}
+
+static void go_on_changed(struct parked *p) {
+    struct worker *w = p->worker;
+    struct client_message *m = p->change;
+    unpark(p);
+    io_on_client(w, &m->message);
+}
+
+static void free_message(struct client_message *m) {
+    plan_unref(m->plan);
+    client_unref(m->client);
+    mem_free(m);
+}
+
+static void drop(struct parked *p) {
+    for (struct message *m = p->later, *next; m; m = next) {
+        next = m->next;
+        free_message(container_of(m, struct client_message, message));
+    }
+    if (p->change) free_message(p->change);
+    else if (p->request->client && !p->request->again)
+        to_app_closed(p->request->client, END_GONE);
+    unpark(p);
+}
+
+static void go_on(struct parked *p) {
+    list_remove(&p->node);
+    if (!p->worker->hub->cluster) drop(p); /* the server is being freed */
+    else if (wait_on(p)) return;
+    else if (p->change) go_on_changed(p);
+    else if (p->request->client) go_on_answered(p);
+    else go_on_asked(p);
+}
+
+static void note_here(struct worker *w, struct slice channel) {
+    struct followed *f = find(w, channel);
+    struct list waiting;
+    if (!f || f->is_here) return;
+    f->is_here = true;
+    list_init(&waiting);
+    list_take_all(&waiting, &f->waiting);
+    while (!list_empty(&waiting)) go_on(container_of(waiting.next, struct parked, node));
+}
+
+void io_on_followed(void *owner, struct message *message) {
+    struct follow_message *m = container_of(message, struct follow_message, message);
+    note_here(owner, m->channel);
+    mem_free(m);
+}
+
+void io_on_judged(void *owner, struct message *message) {
+    (void)owner;
+    struct place_message *m = container_of(message, struct place_message, message);
+    struct parked *p = container_of(m, struct parked, place);
+    p->request->judged = true;
+    go_on(p);
+}
+
+void io_on_cluster(void *owner, struct message *message) {
+    struct worker *w = owner;
+    struct news_post *post = container_of(message, struct news_post, message);
+    struct cluster_news *n = post->news;
+    news_apply(&w->fan, n);
+    for (uint32_t i = 0; i < n->n; i++) note_here(w, n->fills[i].channel);
+    news_unref(n);
+    mem_free(post);
+}
+
+/* ---- Messages for clients --------------------------------------------------------------- */
+
+static struct parked *find_opening(const struct worker *w, const struct client *client) {
+    const struct list *all = &w->following.openings;
+    for (struct list *at = all->next; at != all; at = at->next) {
+        struct parked *p = container_of(at, struct parked, opening);
+        if (p->request->client == client) return p;
+    }
+    return NULL;
+}
+
+/* It follows that channel no longer, before it did. */
+static void take_back(struct worker *w, const struct client_message *m) {
+    struct followed *f = find(w, m->plan->specs[0].channel);
+    for (struct list *at = f ? f->waiting.next : NULL, *next; f && at != &f->waiting;
+         at = next) {
+        struct parked *p = container_of(at, struct parked, node);
+        next = at->next;
+        if (!p->change || p->change->client != m->client) continue;
+        free_message(p->change);
+        unpark(p);
+    }
+}
+
+bool follow_parks(struct worker *w, struct client_message *m) {
+    ASSERT_OWNER(&w->loop);
+    if (!w->hub->cluster) return false;
+    struct parked *p = m->client->outlet ? NULL : find_opening(w, m->client);
+    if (p) {
+        m->message.next = NULL;
+        *p->last = &m->message;
+        p->last = &m->message.next;
+        return true;
+    }
+    if (!m->client->outlet) return false;
+    if (m->op == CLIENT_UNSUBSCRIBE || m->op == CLIENT_DENY) take_back(w, m);
+    if (m->op != CLIENT_SUBSCRIBE || !first_missing(w, m->plan)) return false;
+    p = park(w, m->plan);
+    p->change = m;
+    return wait_on(p);
+}
+
+/* ---- Letting go ------------------------------------------------------------------------- */
+
+static bool is_used(const struct worker *w, const struct followed *f) {
+    const struct chan *c = chans_find(&w->fan.chans, name_of(f));
+    return !f->is_here || !list_empty(&f->waiting) || (c && c->n_subs > 0);
+}
+
+static void let_go(struct worker *w, struct followed *f) {
+    cluster_leave(w->hub->cluster, &w->lane, name_of(f));
+    map_remove(&w->following.channels, &f->node);
+    mem_free(f);
+}
+
+static void on_walk(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    struct worker *w = timer->data;
+    const struct map *m = &w->following.channels;
+    size_t *at = &w->following.walked;
+    size_t buckets =
+        m->size / WALK_PARTS > WALK_LEAST ? m->size / WALK_PARTS : WALK_LEAST;
+    if (*at >= m->size) *at = 0;
+    for (; buckets > 0 && *at < m->size; buckets--, (*at)++) {
+        for (struct map_node *node = m->buckets[*at], *next; node; node = next) {
+            next = node->next;
+            struct followed *f = container_of(node, struct followed, node);
+            if (!is_used(w, f)) let_go(w, f);
+        }
+    }
+}
+
+/* ---- Life ------------------------------------------------------------------------------- */
+
+void follow_init(struct worker *w) {
+    struct following *f = &w->following;
+    map_init(&f->channels, followed_key);
+    list_init(&f->openings);
+    ev_timer_init(&f->walk, on_walk, WALK_SECONDS, WALK_SECONDS);
+    f->walk.data = w;
+    if (w->hub->cluster) ev_timer_start(w->loop.ev, &f->walk);
+}
+
+void follow_deinit(struct worker *w) {
+    struct following *f = &w->following;
+    ev_timer_stop(w->loop.ev, &f->walk);
+    for (struct map_node *node; (node = map_next(&f->channels, NULL));) {
+        struct followed *one = container_of(node, struct followed, node);
+        while (!list_empty(&one->waiting))
+            drop(container_of(one->waiting.next, struct parked, node));
+        map_remove(&f->channels, node);
+        mem_free(one);
+    }
+    map_deinit(&f->channels);
+}

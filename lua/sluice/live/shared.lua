@@ -1,0 +1,33 @@
+--- An app in a cluster: joining it before the server starts, and what an app cannot have there.
+-- Keeps nothing in memory.
+local core = require("sluice.core")
+local stored = require("sluice.live.stored")
+
+local shared = {}
+
+local NO_STORE = "in a cluster of this version no node keeps anything on a disk: durable = true, "
+  .. "app:store and durable tasks are for an app on one machine; leave them out, or --cluster"
+
+local function refuse() return nil, NO_STORE, "EINVAL" end
+
+--- Join the cluster of the settings.
+-- @tparam sluice.Runtime runtime whose first generation is live
+-- @tparam table settings as sluice.live.cluster has checked them
+-- @treturn boolean|nil true, or nil, message, code
+function shared.open(runtime, settings)
+  runtime.stored.opener = refuse -- for a reload
+  if stored.is_needed(runtime.generation) then return refuse() end
+  local opened, message, code = runtime.server:cluster_open(settings.cluster)
+  if not opened then return nil, message, code end
+  runtime.is_shared = true
+  return true
+end
+
+--- What the log says of it at the start.
+function shared.tell(settings)
+  local place = settings.cluster
+  core.log("info", ("cluster %s on %s: all channels are shared; timers, services and tasks run on "
+    .. "every node"):format(place.name, place.path or place.host .. ":" .. place.port))
+end
+
+return shared
