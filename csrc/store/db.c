@@ -105,23 +105,33 @@ sqlite3_stmt *db_sql(struct db *db, enum db_sql which) {
     return db->kept[which];
 }
 
+static void give_bytes(sqlite3_stmt *stmt, int i, char type, struct slice s) {
+    const char *p = s.p ? s.p : "";
+    if (type == 's') sqlite3_bind_text64(stmt, i, p, s.n, SQLITE_STATIC, SQLITE_UTF8);
+    else sqlite3_bind_blob64(stmt, i, p, s.n, SQLITE_STATIC);
+}
+
+static void give(sqlite3_stmt *stmt, int first, const char *types, va_list args) {
+    for (int i = first; *types; i++, types++) {
+        if (*types == 'i') sqlite3_bind_int64(stmt, i, va_arg(args, int64_t));
+        else give_bytes(stmt, i, *types, va_arg(args, struct slice));
+    }
+}
+
 sqlite3_stmt *db_bind(struct db *db, enum db_sql which, const char *types, ...) {
     sqlite3_stmt *stmt = db_sql(db, which);
     va_list args;
     va_start(args, types);
-    for (int i = 1; stmt && types[i - 1]; i++) {
-        if (types[i - 1] == 'i') {
-            sqlite3_bind_int64(stmt, i, va_arg(args, int64_t));
-            continue;
-        }
-        struct slice s = va_arg(args, struct slice);
-        const char *p = s.p ? s.p : "";
-        if (types[i - 1] == 's')
-            sqlite3_bind_text64(stmt, i, p, s.n, SQLITE_STATIC, SQLITE_UTF8);
-        else sqlite3_bind_blob64(stmt, i, p, s.n, SQLITE_STATIC);
-    }
+    if (stmt) give(stmt, 1, types, args);
     va_end(args);
     return stmt;
+}
+
+void db_give(sqlite3_stmt *stmt, int first, const char *types, ...) {
+    va_list args;
+    va_start(args, types);
+    give(stmt, first, types, args);
+    va_end(args);
 }
 
 void db_done(sqlite3_stmt *stmt) {

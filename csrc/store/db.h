@@ -10,6 +10,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#define DB_ROWS_AT_ONCE 16
+
 /* Every statement that runs more than once; the texts are in db_sql.c. */
 enum db_sql {
     SQL_BEGIN,
@@ -26,6 +28,7 @@ enum db_sql {
     SQL_EVENTS_NEWEST,
     SQL_EVENTS_UPTO,
     SQL_EVENT_ADD,
+    SQL_EVENTS_ADD, /* DB_ROWS_AT_ONCE of them */
     SQL_EVENTS_OLDEST,
     SQL_EVENTS_DEAD,
     SQL_EVENTS_ABOVE,
@@ -86,6 +89,9 @@ sqlite3_stmt *db_sql(struct db *db, enum db_sql which);
 /* Give a statement its values, from the left: 'i' int64_t, 's' struct slice (borrowed until
  * it is reset; as text), 'b' the same as bytes. Returns it. */
 sqlite3_stmt *db_bind(struct db *db, enum db_sql which, const char *types, ...);
+
+/* The same for values from the one numbered 'first' on. */
+void db_give(sqlite3_stmt *stmt, int first, const char *types, ...);
 
 /* Run it to its end; it gives no rows. */
 int db_run(struct db *db, sqlite3_stmt *stmt);

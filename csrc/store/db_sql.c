@@ -6,6 +6,10 @@
 #define NEWEST_COLUMNS \
     "c.name, n.seq, n.at, n.expires, n.name, n.key, n.data, n.crc, n.chan"
 
+#define EVENT_ROW "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+#define FOUR_ROWS EVENT_ROW ", " EVENT_ROW ", " EVENT_ROW ", " EVENT_ROW
+_Static_assert(DB_ROWS_AT_ONCE == 16, "as many as SQL_EVENTS_ADD adds");
+
 const char *const db_texts[SQL_STATEMENTS] = {
     [SQL_BEGIN] = "BEGIN IMMEDIATE",
     [SQL_BEGIN_READ] = "BEGIN",
@@ -33,7 +37,10 @@ const char *const db_texts[SQL_STATEMENTS] = {
     [SQL_EVENTS_UPTO] = "SELECT max(seq) FROM events WHERE chan = ? AND seq <= ?",
 
     [SQL_EVENT_ADD] = "INSERT INTO events (chan, " EVENT_COLUMNS ") "
-                      "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                      "VALUES " EVENT_ROW,
+    /* An error ends the transaction: FAIL keeps no way back to before the statement. */
+    [SQL_EVENTS_ADD] = "INSERT OR FAIL INTO events (chan, " EVENT_COLUMNS ") "
+                       "VALUES " FOUR_ROWS ", " FOUR_ROWS ", " FOUR_ROWS ", " FOUR_ROWS,
     [SQL_EVENTS_OLDEST] =
         "SELECT seq, at, length(name) + length(key) + length(data) FROM events "
         "WHERE chan = ? AND seq > ? ORDER BY seq LIMIT ?",

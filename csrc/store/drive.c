@@ -1,8 +1,9 @@
 /* Driving the machine; see drive.h.
  *
  * The thread writes at once when it is idle and one publisher is about. When the last group
- * had more, it waits for as many: until so many are queued, none came for a while, or the
- * first has waited for STORE_GATHER_US. Publishers wake it only when it has enough. */
+ * had more, it waits for as many: until so many are queued, none came for a while, the first
+ * has waited for STORE_GATHER_US, or the wait takes as long as a commit does, which more in
+ * this one could save. Publishers wake it only when it has enough. */
 #include "store/drive.h"
 
 #include "base/clock.h"
@@ -55,7 +56,8 @@ static void wait_for_more(struct store *s) {
     uint32_t want = s->expected < STORE_GROUP_MAX ? s->expected : STORE_GROUP_MAX;
     if (s->n_queued == 0) return;
     struct store_op *first = container_of(s->queue.next, struct store_op, node);
-    int64_t until = first->queued_us + STORE_GATHER_US;
+    int64_t until =
+        soonest(first->queued_us + STORE_GATHER_US, s->ended_us + s->commit_us);
     while (!s->closing && s->n_queued < want) {
         int64_t left = until - clock_us();
         uint32_t before = s->n_queued;

@@ -226,9 +226,11 @@ static int look_for_others(struct store *s) {
 static int write_all(struct store *s) {
     struct group *g = &s->group;
     s->budget = STORE_ROUND_MAX;
+    rows_forget(s); /* of one that failed */
     int err = db_run(&s->db, db_sql(&s->db, SQL_BEGIN));
     if (err == 0) err = look_for_others(s);
     for (uint32_t i = 0; err == 0 && i < g->n; i++) err = write_op(s, g->ops[i]);
+    if (err == 0) err = rows_flush(s);
     if (err == 0) err = retain_round(s, g->began_us);
     g->next = next_head(s);
     return err < 0 ? err : put_head(s, &g->next, false);
@@ -236,7 +238,9 @@ static int write_all(struct store *s) {
 
 static enum group_result commit(struct store *s) {
     struct group *g = &s->group;
+    int64_t began_us = clock_us();
     int err = db_run(&s->db, db_sql(&s->db, SQL_COMMIT));
+    s->commit_us = clock_us() - began_us;
     if (err == 0) {
         const char *trouble = group_place_trouble(s);
         if (!trouble) return GROUP_STORED;
@@ -335,6 +339,7 @@ static void count(struct store *s, int64_t now_us) {
     uint64_t took = (uint64_t)(now_us - g->began_us);
     /* The head's row alone fits where no event does. */
     bool has_room = g->n > 0 || s->disk || folder_has_room(&s->folder);
+    s->ended_us = now_us;
     pthread_mutex_lock(&s->lock);
     g->active = false;
     histogram_add(&stats->group_times, histogram_us, took, 1);

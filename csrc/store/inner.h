@@ -49,6 +49,18 @@ struct trouble {
     uint64_t refused; /* of stats, when it began */
 };
 
+/* A row of an event that is not in the file yet; its slices are the operation's. */
+struct new_row {
+    int64_t chan, sum;
+    uint64_t prev;
+    struct store_row row;
+};
+
+struct new_rows {
+    struct new_row all[DB_ROWS_AT_ONCE];
+    uint32_t n;
+};
+
 struct store {
     const struct store_calls *calls;
     void *owner;
@@ -74,6 +86,7 @@ struct store {
     uint64_t lost; /* numbers up to it may be of events that are gone; 0: none */
     struct records records;
     struct group group;
+    struct new_rows new_rows; /* of the open transaction */
     unsigned policy_serial;
     uint32_t sweep;       /* the next record that maintenance looks at */
     int64_t maintain_us;  /* not before */
@@ -85,6 +98,8 @@ struct store {
     bool pace_early, is_held;
     uint32_t expected; /* ops that are likely to come: those of the last group */
     uint32_t wake_at;  /* [lock] ops that the thread wants to be woken for */
+    int64_t commit_us; /* how long the last commit took */
+    int64_t ended_us;  /* when the last group ended */
     uint32_t budget;   /* rows that this transaction may still trim */
     uint64_t trimmed;
     pthread_t thread;
@@ -104,6 +119,11 @@ int write_newest(struct store *s, struct record *r, const struct store_row *row)
 int write_lost(struct store *s, struct record *r, uint64_t upto);
 int write_limit_keys(struct store *s, struct record *r);
 struct store_policy *write_limits(struct store *s, struct record *r);
+
+/* ---- rows.c: events that are added in the open transaction ----------------------------- */
+int rows_add(struct store *s, const struct new_row *row);
+int rows_flush(struct store *s); /* before rows are read or deleted, and at the end */
+void rows_forget(struct store *s);
 
 /* ---- convert.c ------------------------------------------------------------------------ */
 /* 'live': while events flow; else at a start, when memory channels begin anew at 'number'. */

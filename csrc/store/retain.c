@@ -95,8 +95,8 @@ static int trim(struct store *s, struct record *r, int64_t wall, uint32_t *budge
 int retain_channel(struct store *s, struct record *r, uint32_t *budget) {
     const struct store_policy *limits = write_limits(s, r);
     int64_t wall = wall_ms();
-    int err = 0;
     if (!r->now.durable || !is_over(&r->now, limits, wall, false)) return 0;
+    int err = rows_flush(s);
     while (err == 0 && *budget > 0 && is_over(&r->now, limits, wall, true))
         err = trim(s, r, wall, budget);
     return err;

@@ -99,10 +99,8 @@ int write_limit_keys(struct store *s, struct record *r) {
 static int put_row(struct store *s, struct record *r, const struct store_row *row,
                    int64_t sum) {
     struct record_state *now = &r->now;
-    int err = db_run(&s->db, db_bind(&s->db, SQL_EVENT_ADD, "iiiiiibbbi", r->id,
-                                     (int64_t)row->seq, (int64_t)now->last, row->at_ms,
-                                     row->expires_ms, (int64_t)row->remove, row->name,
-                                     row->key, row->data, sum));
+    int err = rows_add(
+        s, &(struct new_row){.chan = r->id, .sum = sum, .prev = now->last, .row = *row});
     if (now->events == 0) now->oldest_ms = row->at_ms;
     now->last = row->seq;
     now->events++;
@@ -121,7 +119,8 @@ int write_lost(struct store *s, struct record *r, uint64_t upto) {
                             .name = none,
                             .key = none,
                             .data = none};
-    return put_row(s, r, &row, ~sum_event(r->id, r->now.last, &row));
+    int err = put_row(s, r, &row, ~sum_event(r->id, r->now.last, &row));
+    return err < 0 ? err : rows_flush(s);
 }
 
 /* Whether its idempotency key is known: then the op is answered. */
@@ -224,6 +223,8 @@ static int write_task(struct store *s, struct store_op *op) {
 }
 
 int write_op(struct store *s, struct store_op *op) {
+    int err = op->kind == STORE_EVENT ? 0 : rows_flush(s);
+    if (err < 0) return err;
     switch (op->kind) {
     case STORE_EVENT: return write_event(s, op);
     case STORE_TRIM: return write_trim(s, op);
