@@ -1,6 +1,7 @@
 /* Growable byte buffer: doubles from 64 bytes. */
 #include "base/buf.h"
 
+#include "base/decimal.h"
 #include "base/mem.h"
 #include "base/number.h"
 #include "base/status.h"
@@ -42,23 +43,87 @@ int buf_adds(struct buf *b, const char *s) {
     return buf_add(b, s, strlen(s));
 }
 
+int buf_add_unsigned(struct buf *b, uint64_t number) {
+    char text[20], *end = text + sizeof text, *first = decimal_before(end, number);
+    return buf_add(b, first, (size_t)(end - first));
+}
+
+/* ---- Formats -------------------------------------------------------------------------- */
+
+/* Behind a conversion's text; NULL: it is another one. */
+static const char *behind(const char *at, const char *conversion) {
+    size_t n = strlen(conversion);
+    return strncmp(at, conversion, n) == 0 ? at + n : NULL;
+}
+
+/* The one behind a '%'. E_INVAL: none of the usual ones. */
+static int add_value(struct buf *b, const char **at, va_list *args) {
+    const char *next;
+    if ((next = behind(*at, "s"))) {
+        *at = next;
+        return buf_adds(b, va_arg(*args, const char *));
+    }
+    if ((next = behind(*at, ".*s"))) {
+        int most = va_arg(*args, int);
+        const char *text = va_arg(*args, const char *);
+        *at = next;
+        return most < 0 ? E_INVAL : buf_add(b, text, strnlen(text, (size_t)most));
+    }
+    if ((next = behind(*at, "u"))) {
+        *at = next;
+        return buf_add_unsigned(b, va_arg(*args, unsigned));
+    }
+    if ((next = behind(*at, "llu"))) {
+        *at = next;
+        return buf_add_unsigned(b, va_arg(*args, unsigned long long));
+    }
+    return E_INVAL;
+}
+
+/* What has the usual conversions only; E_INVAL: it has others. */
+static int add_usual(struct buf *b, const char *format, va_list *args) {
+    int err = 0;
+    for (;;) {
+        const char *mark = strchrnul(format, '%');
+        if (buf_add(b, format, (size_t)(mark - format)) < 0) return E_NOMEM;
+        if (*mark == '\0') return buf_reserve(b, 1);
+        format = mark + 1;
+        err = add_value(b, &format, args);
+        if (err < 0) return err;
+    }
+}
+
 /* Once into what room there is, and once more when that is too little. */
-int buf_addf(struct buf *b, const char *format, ...) {
-    va_list args;
+static int add_any(struct buf *b, const char *format, va_list args) {
     size_t room = b->cap - b->n;
     char *at = room ? b->p + b->n : NULL;
-    va_start(args, format);
+    va_list again;
+    va_copy(again, args);
     int n = vsnprintf(at, room, format, args);
-    va_end(args);
     assert(n >= 0);
-    if ((size_t)n >= room) {
-        if (buf_reserve(b, (size_t)n + 1) < 0) return E_NOMEM;
-        va_start(args, format);
-        vsnprintf(b->p + b->n, (size_t)n + 1, format, args);
-        va_end(args);
-    }
-    b->n += (size_t)n;
-    return 0;
+    int err = (size_t)n >= room ? buf_reserve(b, (size_t)n + 1) : 0;
+    if (err == 0 && (size_t)n >= room)
+        vsnprintf(b->p + b->n, (size_t)n + 1, format, again);
+    va_end(again);
+    if (err == 0) b->n += (size_t)n;
+    return err;
+}
+
+/* printf takes thousands of instructions for a line, which is written for every stream that
+ * opens: what needs little of it goes without. */
+int buf_addf(struct buf *b, const char *format, ...) {
+    va_list args;
+    size_t before = b->n;
+    va_start(args, format);
+    int err = add_usual(b, format, &args);
+    va_end(args);
+    if (err < 0) b->n = before;
+    else b->p[b->n] = '\0';
+    if (err != E_INVAL) return err;
+    va_start(args, format);
+    err = add_any(b, format, args);
+    va_end(args);
+    return err;
 }
 
 int buf_add_number(struct buf *b, double number) {

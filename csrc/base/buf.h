@@ -5,6 +5,7 @@
 #include "base/slice.h"
 
 #include <stddef.h>
+#include <stdint.h>
 
 struct buf {
     char *p;
@@ -21,8 +22,10 @@ int buf_reserve(struct buf *b, size_t n);
 /* Append (copies). 0 or E_NOMEM; on failure nothing changed. */
 int buf_add(struct buf *b, const void *p, size_t n);
 int buf_adds(struct buf *b, const char *s);
+/* ... with a NUL behind it, which does not count. */
 int buf_addf(struct buf *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+int buf_add_unsigned(struct buf *b, uint64_t number);
 
 int buf_add_number(struct buf *b, double number); /* as in JSON */
 

@@ -1,4 +1,4 @@
-/* Decimal digits without printf, which costs more than the rest of a publish. */
+/* Digits without printf, which costs more than the rest of a publish. */
 #ifndef SLUICE_BASE_DECIMAL_H
 #define SLUICE_BASE_DECIMAL_H
 
@@ -10,6 +10,15 @@ static inline char *decimal_before(char *end, uint64_t n) {
     do {
         *--end = (char)('0' + n % 10);
         n /= 10;
+    } while (n > 0);
+    return end;
+}
+
+/* The same in hexadecimal, in lower case; at most 16 bytes. */
+static inline char *hex_before(char *end, uint64_t n) {
+    do {
+        *--end = "0123456789abcdef"[n & 15];
+        n >>= 4;
     } while (n > 0);
     return end;
 }

@@ -75,8 +75,22 @@ static bool is_plain(char c) {
     return c > ' ' && c <= '~' && c != '"' && c != '\\';
 }
 
+#define EACH(byte) (0x0101010101010101u * (uint64_t)(byte))
+
+/* Whether all eight are plain: a zero byte shows in the high bit of (w - 1) & ~w. */
+static bool are_plain(const char *p) {
+    uint64_t w;
+    memcpy(&w, p, 8);
+    uint64_t quote = w ^ EACH('"'), back = w ^ EACH('\\'), delete = w ^ EACH(0x7f);
+    uint64_t low = (w - EACH(' ' + 1)) & ~w;
+    uint64_t found = ((quote - EACH(1)) & ~quote) | ((back - EACH(1)) & ~back) |
+                     ((delete - EACH(1)) & ~delete) | low | w;
+    return (found & EACH(0x80)) == 0;
+}
+
 static size_t plain_run(struct slice s) {
     size_t i = 0;
+    while (s.n - i >= 8 && are_plain(s.p + i)) i += 8;
     while (i < s.n && is_plain(s.p[i])) i++;
     return i;
 }
@@ -102,7 +116,25 @@ static void add_escaped(struct out *o, struct slice s, bool quote) {
     if (!whole && !o->err) o->err = buf_addf(o->b, "... (%zu bytes)", all);
 }
 
+static char *put(char *at, struct slice s) {
+    memcpy(at, s.p, s.n);
+    return at + s.n;
+}
+
+/* Most texts need no escape: they are copied with what stands around them. */
+static bool add_plain(struct out *o, struct slice before, struct slice s,
+                      struct slice after) {
+    size_t n = before.n + s.n + after.n;
+    if (s.n > LOG_TEXT_MAX || plain_run(s) < s.n) return false;
+    if (!o->err) o->err = buf_reserve(o->b, n);
+    if (o->err) return true;
+    put(put(put(o->b->p + o->b->n, before), s), after);
+    o->b->n += n;
+    return true;
+}
+
 static void add_string(struct out *o, struct slice s) {
+    if (add_plain(o, slice_str("\""), s, slice_str("\""))) return;
     adds(o, "\"");
     add_escaped(o, s, true);
     adds(o, "\"");
@@ -172,7 +204,7 @@ static void add_field(struct out *o, const struct log_field *f) {
         adds(o, ",\"_");
         add(o, name.p, name.n);
         adds(o, "\":");
-    } else {
+    } else if (!o->json || !add_plain(o, slice_str(",\""), name, slice_str("\":"))) {
         adds(o, o->json ? "," : "  ");
         add_word(o, name, true);
         adds(o, o->json ? ":" : "=");

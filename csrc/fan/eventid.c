@@ -1,6 +1,8 @@
 /* Strict parsing of a Last-Event-ID; see eventid.h. */
 #include "fan/eventid.h"
 
+#include "base/decimal.h"
+
 static bool is_base32(char c) {
     return (c >= 'a' && c <= 'z') || (c >= '2' && c <= '7');
 }
@@ -33,6 +35,15 @@ struct eventid eventid_parse(struct slice text) {
     memcpy(id.epoch, text.p, EPOCH_LENGTH);
     id.kind = EVENTID_GOOD;
     return id;
+}
+
+size_t eventid_text(char out[EVENTID_TEXT_MAX], const char *epoch, uint64_t seq) {
+    char digits[20], *end = digits + sizeof digits, *first = decimal_before(end, seq);
+    size_t n = (size_t)(end - first);
+    memcpy(out, epoch, EPOCH_LENGTH);
+    out[EPOCH_LENGTH] = '-';
+    memcpy(out + EPOCH_LENGTH + 1, first, n);
+    return EPOCH_LENGTH + 1 + n;
 }
 
 struct eventid eventid_last(struct slice blocks) {

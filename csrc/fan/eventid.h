@@ -19,6 +19,11 @@ struct eventid {
 /* ^[a-z2-7]{13}-(0|[1-9][0-9]{0,18})$ is good, nothing is none, the rest is bad. */
 struct eventid eventid_parse(struct slice text);
 
+#define EVENTID_TEXT_MAX (EPOCH_LENGTH + 1 + 20) /* without a NUL */
+
+/* Write the text of an id; returns its length. */
+size_t eventid_text(char out[EVENTID_TEXT_MAX], const char *epoch, uint64_t seq);
+
 /* The last id of what was written to a stream; EVENTID_NONE: it has none. */
 struct eventid eventid_last(struct slice blocks);
 

@@ -1,6 +1,8 @@
 /* Chunks, bare bytes, and what is compressed; see form.h. */
 #include "fan/form.h"
 
+#include "base/decimal.h"
+
 #include <string.h>
 
 static int add_head(struct buf *b, uint32_t retry_ms) {
@@ -21,10 +23,9 @@ _Static_assert(FORM_AFTER == sizeof CRLF - 1 + sizeof LAST_CHUNK - 1, "both fit"
 /* An empty chunk would be the last. */
 static struct form_range put_chunk(char *room, uint32_t n) {
     if (n == 0) return (struct form_range){FORM_BEFORE, 0};
-    char *events = room + FORM_BEFORE, *at = events;
-    *--at = '\n';
-    *--at = '\r';
-    for (uint32_t left = n; left > 0; left >>= 4) *--at = "0123456789abcdef"[left & 15];
+    char *events = room + FORM_BEFORE, *at = hex_before(events - 2, n);
+    events[-2] = '\r';
+    events[-1] = '\n';
     events[n] = '\r';
     events[n + 1] = '\n';
     return (struct form_range){(uint32_t)(at - room), (uint32_t)(events - at) + n + 2};

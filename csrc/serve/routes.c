@@ -154,11 +154,12 @@ void routes_find(const struct routes *r, struct slice method, struct slice path,
     out->file = NULL;
     out->n = 0;
     out->allow[0] = '\0';
+    const uint64_t hash = map_hash(path);
     for (size_t i = 0; r && i < r->n; i++) {
         const struct route *route = &r->all[i];
         struct map_node *node = NULL;
         if (route->kind == ROUTE_STATIC) {
-            if (!(node = map_get(&route->files, path))) continue;
+            if (!(node = map_get_hashed(&route->files, path, hash))) continue;
         } else if ((out->n = pattern_match(slice_str(route->pattern), path,
                                            out->captures)) < 0) {
             continue;

@@ -3,7 +3,7 @@
 
 #include "base/rand.h"
 
-#include <stdio.h>
+#include <string.h>
 
 #define PARENT_AT 36
 #define FLAGS_AT 53
@@ -37,6 +37,18 @@ static bool is_odd(char digit) {
     return strchr("13579bdf", digit) != NULL;
 }
 
+static char *put(char *to, const char *from, size_t n) {
+    memcpy(to, from, n);
+    return to + n;
+}
+
+/* Sixteen digits. */
+static char *put_hex(char *to, uint64_t value) {
+    for (int shift = 60; shift >= 0; shift -= 4)
+        *to++ = "0123456789abcdef"[value >> shift & 15];
+    return to;
+}
+
 void trace_make(char out[TRACE_MAX], struct http_fields fields, uint64_t *random) {
     struct slice given = http_field_value(fields, "traceparent");
     struct http_list lines = http_list_of(fields, "traceparent");
@@ -44,10 +56,11 @@ void trace_make(char out[TRACE_MAX], struct http_fields fields, uint64_t *random
     int n = 0;
     while (n < 2 && http_list_next(&lines, &line)) n++;
     bool good = given.p && n == 1 && trace_is_good(given);
-    unsigned long long high = rand_next(random), low = rand_next(random);
-    unsigned long long parent = rand_next(random) | 1;
-    if (good)
-        snprintf(out, TRACE_MAX, "00-%.*s-%016llx-0%d", TRACE_ID_LENGTH,
-                 given.p + TRACE_ID_AT, parent, is_odd(given.p[FLAGS_AT + 1]));
-    else snprintf(out, TRACE_MAX, "00-%016llx%016llx-%016llx-01", high, low | 1, parent);
+    uint64_t high = rand_next(random), low = rand_next(random);
+    uint64_t parent = rand_next(random) | 1;
+    char *at = put(out, "00-", TRACE_ID_AT);
+    if (good) at = put(at, given.p + TRACE_ID_AT, TRACE_ID_LENGTH);
+    else at = put_hex(put_hex(at, high), low | 1);
+    at = put_hex(put(at, "-", 1), parent);
+    put(at, good && !is_odd(given.p[FLAGS_AT + 1]) ? "-00" : "-01", sizeof "-01");
 }

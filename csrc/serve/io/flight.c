@@ -6,10 +6,6 @@
 #include "serve/io/worker.h"
 #include "serve/request.h"
 
-#include <stdio.h>
-
-#define ID_TEXT_MAX (EPOCH_LENGTH + 22)
-
 /* {"time":"2026-11-22T09:00:00.123Z", … */
 #define TIME_AT 9
 #define TIME_LENGTH 24
@@ -29,27 +25,27 @@ void flight_deinit(struct flight *f) {
     recorder_deinit(&f->visits);
     recorder_deinit(&f->deeds);
     recorder_deinit(&f->requests);
+    buf_free(&f->line);
 }
 
 /* Without memory for it a line is not kept. */
-static void add(struct recorder *r, const char *what, const struct log_field *fields,
-                size_t n) {
-    struct buf line = {0};
+static void add(struct flight *f, struct recorder *r, const char *what,
+                const struct log_field *fields, size_t n) {
     struct log_message m = {LOG_INFO, slice_str(what), fields, n};
-    if (log_line_add(&line, (struct log_form){.json = true}, &m) == 0)
-        recorder_add(r, buf_slice(&line));
-    buf_free(&line);
+    f->line.n = 0;
+    if (log_line_add(&f->line, (struct log_form){.json = true}, &m) == 0)
+        recorder_add(r, buf_slice(&f->line));
 }
 
 /* ---- Fields ------------------------------------------------------------------------- */
 
-static struct slice id_text(char room[ID_TEXT_MAX], const char *epoch, uint64_t seq) {
-    int n = snprintf(room, ID_TEXT_MAX, "%s-%llu", epoch, (unsigned long long)seq);
-    return slice_of(room, (size_t)n);
+static struct slice id_text(char room[EVENTID_TEXT_MAX], const char *epoch,
+                            uint64_t seq) {
+    return slice_of(room, eventid_text(room, epoch, seq));
 }
 
 /* The id that a client brought: "?" when it cannot be read. */
-static struct slice came_with(char room[ID_TEXT_MAX], const struct eventid *id) {
+static struct slice came_with(char room[EVENTID_TEXT_MAX], const struct eventid *id) {
     if (id->kind == EVENTID_NONE) return slice_of("", 0);
     return id->kind == EVENTID_GOOD ? id_text(room, id->epoch, id->seq) : slice_str("?");
 }
@@ -74,13 +70,13 @@ void flight_opened(struct worker *w, const struct request *r, const struct plan 
                    const struct client *c) {
     ASSERT_OWNER(&w->loop);
     struct log_fields f = {.n = 0};
-    char came[ID_TEXT_MAX];
+    char came[EVENTID_TEXT_MAX];
     log_fields_text(&f, "client", client_id(c));
     if (client_user(c)) log_fields_text(&f, "user", slice_str(client_user(c)));
     add_request(&f, r);
     log_fields_text(&f, "came", came_with(came, &r->last_id));
     log_fields_integer(&f, "channels", plan->n);
-    add(&w->flight.visits, "opened", f.all, f.n);
+    add(&w->flight, &w->flight.visits, "opened", f.all, f.n);
 }
 
 void flight_refused(struct worker *w, const struct request *r, const struct bye *bye) {
@@ -93,7 +89,7 @@ void flight_refused(struct worker *w, const struct request *r, const struct bye 
     log_fields_text(&f, "cause", slice_str(reason_cause(cause)));
     if (bye->status > 0) log_fields_integer(&f, "status", (uint64_t)bye->status);
     add_limit(&f, r);
-    add(&w->flight.deeds, "refused", f.all, f.n);
+    add(&w->flight, &w->flight.deeds, "refused", f.all, f.n);
 }
 
 void flight_answered(struct worker *w, const struct request *r, int status,
@@ -107,7 +103,7 @@ void flight_answered(struct worker *w, const struct request *r, int status,
     if (why) log_fields_text(&f, "why", slice_str(why));
     if (status == 421) log_fields_text(&f, "host", r->host);
     add_limit(&f, r);
-    add(&w->flight.requests, "answered", f.all, f.n);
+    add(&w->flight, &w->flight.requests, "answered", f.all, f.n);
 }
 
 void flight_closed(struct worker *w, const struct in6_addr *address) {
@@ -122,11 +118,11 @@ void flight_closed(struct worker *w, const struct in6_addr *address) {
     log_fields_text(&f, "cause", slice_str("connections"));
     log_fields_text(&f, "limit", slice_str("max_connections"));
     log_fields_integer(&f, "most", w->hub->options.max_connections);
-    add(&w->flight.deeds, "refused", f.all, f.n);
+    add(&w->flight, &w->flight.deeds, "refused", f.all, f.n);
 }
 
 /* Where it was: the id that its client brought, or that of an open stream. */
-static struct slice place_of(char room[ID_TEXT_MAX], const struct fan *fan,
+static struct slice place_of(char room[EVENTID_TEXT_MAX], const struct fan *fan,
                              const struct loss *loss) {
     if (loss->came) return came_with(room, loss->came);
     return loss->from > 0 ? id_text(room, fan->epoch, loss->from) : slice_of("", 0);
@@ -147,7 +143,7 @@ void flight_lost(const struct outlet *o, const struct loss *loss) {
     const struct fan *fan = s->fan;
     struct worker *w = container_of(fan, struct worker, fan);
     struct log_fields f = {.n = 0};
-    char from[ID_TEXT_MAX], oldest[ID_TEXT_MAX], at[ID_TEXT_MAX];
+    char from[EVENTID_TEXT_MAX], oldest[EVENTID_TEXT_MAX], at[EVENTID_TEXT_MAX];
     log_fields_text(&f, "client", client_id(o->client));
     log_fields_text(&f, "channel", loss->channel);
     log_fields_text(&f, "reason", slice_str(reason_reset(loss->reason)->word));
@@ -161,7 +157,7 @@ void flight_lost(const struct outlet *o, const struct loss *loss) {
         log_fields_integer(&f, "unsent", outlet_unsent(o));
         log_fields_integer(&f, "behind_ms", (uint32_t)fan->now_ms - s->lagging_ms);
     }
-    add(&w->flight.deeds, loss->closes ? "lagged" : "reset", f.all, f.n);
+    add(&w->flight, &w->flight.deeds, loss->closes ? "lagged" : "reset", f.all, f.n);
 }
 
 /* It ended by itself, as far as the server is concerned. */
@@ -172,5 +168,6 @@ static bool is_visit(enum end_cause cause) {
 void flight_ended(struct worker *w, const struct log_field *fields, size_t n,
                   enum end_cause cause) {
     ASSERT_OWNER(&w->loop);
-    add(is_visit(cause) ? &w->flight.visits : &w->flight.deeds, "ended", fields, n);
+    struct flight *f = &w->flight;
+    add(f, is_visit(cause) ? &f->visits : &f->deeds, "ended", fields, n);
 }

@@ -24,6 +24,7 @@ struct flight {
     struct recorder deeds;  /* refused, reset, ended by the server or the app */
     struct recorder
         requests;      /* answered by the server itself with 4xx or 5xx: no streams */
+    struct buf line;   /* in the making */
     int64_t closed_ms; /* when a connection was last noted that found no room */
 };
 

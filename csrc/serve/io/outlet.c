@@ -2,6 +2,7 @@
 #include "serve/io/outlet.h"
 
 #include "base/clock.h"
+#include "base/decimal.h"
 #include "base/log.h"
 #include "base/planted.h"
 #include "base/pool.h"
@@ -21,7 +22,6 @@
 #include "serve/to_app.h"
 
 #include <errno.h>
-#include <stdio.h>
 
 static struct conn *conn_of(struct outlet *o) {
     return container_of(o, struct conn, outlet);
@@ -311,14 +311,16 @@ static double set_heartbeat(struct outlet *o, double seconds) {
     return sent;
 }
 
+#define SHARE_MAX (16 + 1 + 16)
+
 /* Marks of a user and a plan: streams with equal ones are told the same. */
 static struct slice share_of(const struct client *client, const struct plan_spec *plan,
-                             char *room, size_t size) {
+                             char room[SHARE_MAX]) {
     const char *name = client_user(client);
-    uint64_t user = name ? map_mark(1, slice_str(name)) : 0;
-    int n = snprintf(room, size, "%llx.%llx", (unsigned long long)user,
-                     (unsigned long long)plan_mark(plan));
-    return slice_of(room, (size_t)n);
+    char *end = room + SHARE_MAX, *at = hex_before(end, plan_mark(plan));
+    *--at = '.';
+    at = hex_before(at, name ? map_mark(1, slice_str(name)) : 0);
+    return slice_of(at, (size_t)(end - at));
 }
 
 int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
@@ -328,10 +330,10 @@ int outlet_begin(struct outlet *o, struct request *r, struct plan *plan,
     double heartbeat = conn_of(o)->polls ? 0 : set_heartbeat(o, wanted);
     struct plan_spec spec = {plan->specs, plan->n, plan->options};
     bool is_new = !o->client; /* else it begins anew */
-    char room[40];
+    char room[SHARE_MAX];
     struct stream_opening opening = {.client = slice_str(client->id),
                                      .plan = spec,
-                                     .share = share_of(client, &spec, room, sizeof room),
+                                     .share = share_of(client, &spec, room),
                                      .last_id = r->last_id,
                                      .retry_ms = worker_retry(conn_worker(conn_of(o))),
                                      .heartbeat = heartbeat,
@@ -473,9 +475,8 @@ void outlet_on_deny(struct outlet *o) {
 static void report_end(struct outlet *o, enum end_reason reason, enum end_cause cause) {
     if (!o->client) return;
     struct worker *w = conn_worker(conn_of(o));
-    char id[40];
-    snprintf(id, sizeof id, "%s-%llu", o->stream.fan->epoch,
-             (unsigned long long)o->stream.written);
+    char id[EVENTID_TEXT_MAX];
+    size_t id_n = eventid_text(id, o->stream.fan->epoch, o->stream.written);
     double seconds = (double)(w->now_ms - o->opened_ms) / 1000;
     struct log_field fields[] = {{.name = "path", .text = client_path(o->client)},
                                  {.name = "client", .text = o->client->id},
@@ -484,7 +485,7 @@ static void report_end(struct outlet *o, enum end_reason reason, enum end_cause 
                                  {.name = "seconds", .number = seconds},
                                  {.name = "events", .number = (double)o->client->events},
                                  {.name = "bytes", .number = (double)o->client->bytes},
-                                 {.name = "last", .text = id},
+                                 {.name = "last", .text = id, .text_n = id_n},
                                  {.name = "cause", .text = reason_cause(cause)},
                                  {.name = "user", .text = client_user(o->client)}};
     size_t n = sizeof fields / sizeof *fields, for_log = n - 2;

@@ -131,10 +131,7 @@ static void write_answer(struct conn *c, struct request *r, struct slice body,
 
 /* An id of ours as text. */
 static struct slice id_text(const struct worker *w, uint64_t seq, char room[40]) {
-    int n = seq == NO_ID
-                ? 0
-                : snprintf(room, 40, "%s-%llu", w->fan.epoch, (unsigned long long)seq);
-    return slice_of(room, (size_t)n);
+    return slice_of(room, seq == NO_ID ? 0 : eventid_text(room, w->fan.epoch, seq));
 }
 
 /* The number of the id that a request brings; NO_ID: none of ours. */
