@@ -241,9 +241,9 @@ void budget_limit_memory(lua_State *L, size_t bytes) {
 
 /* ---- Coroutines --------------------------------------------------------------------- */
 
-static lua_State *check_coroutine(lua_State *L) {
-    lua_State *co = lua_tothread(L, 1);
-    if (!co) luaL_typeerror(L, 1, "coroutine");
+static lua_State *check_coroutine(lua_State *L, int index) {
+    lua_State *co = lua_tothread(L, index);
+    if (!co) luaL_typeerror(L, index, "coroutine");
     return co;
 }
 
@@ -302,13 +302,17 @@ bool budget_can_wait(lua_State *L) {
     return budget.running == L && !budget.is_inner && lua_isyieldable(L);
 }
 
+/* What a resume has left lies behind 'index', where now comes whether it was good. */
+static int push_outcome(lua_State *L, int index, int n) {
+    lua_pushboolean(L, n >= 0);
+    lua_replace(L, index);
+    return n >= 0 ? n + 1 : 2;
+}
+
 /* core.resume(co, …): coroutine.resume, and the budget is that of what runs */
 static int l_resume(lua_State *L) {
-    lua_State *co = check_coroutine(L);
-    int n = resume(L, co, lua_gettop(L) - 1);
-    lua_pushboolean(L, n >= 0);
-    lua_insert(L, n >= 0 ? -(n + 1) : -2);
-    return n >= 0 ? n + 1 : 2;
+    lua_State *co = check_coroutine(L, 1);
+    return push_outcome(L, 1, resume(L, co, lua_gettop(L) - 1));
 }
 
 static int wrapped(lua_State *L) {
@@ -346,7 +350,7 @@ static int l_wrap(lua_State *L) {
 
 /* core.close(co): coroutine.close, tracked */
 static int l_close(lua_State *L) {
-    lua_State *co = check_coroutine(L);
+    lua_State *co = check_coroutine(L, 1);
     int status = lua_status(co);
     lua_Debug ar;
     bool busy = L == co || (status == LUA_OK && lua_getstack(co, 0, &ar));
@@ -371,25 +375,43 @@ void budget_end(struct budget_mark mark) {
     budget.depth = mark.depth;
 }
 
-/* core.budget_enter(name): the script begins to run; calls nest. The caller holds the name. */
-static int l_enter(lua_State *L) {
-    const char *name = luaL_checkstring(L, 1);
+/* The script begins to run; calls nest. The caller holds the name. */
+static void enter(lua_State *L, const char *name) {
     if (budget.depth > 0) {
         budget.depth++;
-        return 0;
+        return;
     }
     budget.stall = stall_enter(name);
     budget.running = budget.base = L;
     budget.ticks = budget.trips = budget.spared = 0;
     budget.is_inner = false;
     budget.depth = 1;
+}
+
+/* What held up the app for long is logged in one line. */
+static void leave(lua_State *L) {
+    lua_sethook(L, NULL, 0, 0);
+    if (budget.depth > 0 && --budget.depth == 0) stall_leave(budget.stall);
+}
+
+/* core.run(name, co, …): coroutine.resume as a run of its own */
+static int l_run(lua_State *L) {
+    const char *name = luaL_checkstring(L, 1);
+    lua_State *co = check_coroutine(L, 2);
+    enter(L, name);
+    int n = resume(L, co, lua_gettop(L) - 2);
+    leave(L);
+    return push_outcome(L, 2, n);
+}
+
+/* core.budget_enter(name), core.budget_leave(): a run that resumes nothing */
+static int l_enter(lua_State *L) {
+    enter(L, luaL_checkstring(L, 1));
     return 0;
 }
 
-/* core.budget_leave(): what held up the app for long is logged in one line */
 static int l_leave(lua_State *L) {
-    lua_sethook(L, NULL, 0, 0);
-    if (budget.depth > 0 && --budget.depth == 0) stall_leave(budget.stall);
+    leave(L);
     return 0;
 }
 
@@ -468,6 +490,7 @@ static int l_heap(lua_State *L) {
 
 void budget_add_functions(lua_State *L) {
     static const luaL_Reg functions[] = {{"resume", l_resume},
+                                         {"run", l_run},
                                          {"wrap", l_wrap},
                                          {"close", l_close},
                                          {"budget_enter", l_enter},

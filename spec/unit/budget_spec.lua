@@ -12,13 +12,14 @@ end
 describe("budget", function()
   it("names each run to the core, which tells who holds up the app", function()
     local t = load('app:get("/x", function() return "x" end)\napp:every(1, { name = "m" }, function() end)')
-    local names, depth = {}, 0
-    rehearsal.stub("budget_enter", function(name) names[#names + 1], depth = name, depth + 1 end)
-    rehearsal.stub("budget_leave", function() depth = depth - 1 end)
+    local names, run = {}, require("sluice.core").run
+    rehearsal.stub("run", function(name, ...)
+      names[#names + 1] = name
+      return run(name, ...)
+    end)
     t:get("/x")
     t:advance(1)
     assert.same({ "GET /x (app.lua:3)", "timer m (app.lua:4)" }, names)
-    assert.equal(0, depth)
   end)
 
   it("asks no message handler of the app about a budget that is used up", function()

@@ -12,17 +12,6 @@ local CHILDREN_LEAST = 64
 
 if caller.OWN then core.budget_own("@" .. caller.OWN) end
 
---- Begin one run between two suspension points.
--- @tparam string name of a fiber or a phase, for messages
-function budget.enter(name)
-  core.budget_enter(name)
-end
-
---- End it.
-function budget.leave()
-  core.budget_leave()
-end
-
 --- Whether the current run has used up its budget: then all of it ends, and code that catches
 -- the errors of one part must not go on with the next part.
 function budget.tripped()
@@ -34,14 +23,11 @@ function budget.last()
   core.budget_last()
 end
 
---- Like coroutine.resume, but seen by the core.
-budget.resume = core.resume
-
 --- Close a coroutine: its `<close>` variables run under the budget.
 function budget.close(co, name)
-  budget.enter(name)
+  core.budget_enter(name)
   local ok, problem = core.close(co)
-  budget.leave()
+  core.budget_leave()
   return ok, problem
 end
 
@@ -51,9 +37,7 @@ end
 -- @return as pcall: true and results, or false and what was raised
 function budget.call(name, fn, ...)
   local co = coroutine.create(fn)
-  budget.enter(name)
-  local results = table.pack(budget.resume(co, ...))
-  budget.leave()
+  local results = table.pack(core.run(name, co, ...))
   if coroutine.status(co) == "suspended" then
     budget.close(co, name)
     return false, "coroutine.yield() cannot be resumed here"

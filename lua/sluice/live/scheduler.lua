@@ -7,6 +7,7 @@
 -- one heap of everything that waits for a time.
 local budget = require("sluice.base.budget")
 local caller = require("sluice.base.caller")
+local core = require("sluice.core")
 local failure = require("sluice.base.failure")
 local heap = require("sluice.base.heap")
 
@@ -61,7 +62,6 @@ local function finish(self, fiber, ok, ...)
 end
 
 local function settle(self, fiber, outer, alive, first, ...)
-  budget.leave()
   self.current = outer
   if first == WAIT then -- nobody else has that value
     if fiber.cancelled then self:cancel(fiber) end
@@ -81,8 +81,7 @@ end
 local function run(self, fiber, ...)
   local outer = self.current
   self.current = fiber
-  budget.enter(fiber.name)
-  return settle(self, fiber, outer, budget.resume(fiber.co, ...))
+  return settle(self, fiber, outer, core.run(fiber.name, fiber.co, ...))
 end
 
 local function make(self, generation, kind, name, on_end)
@@ -240,6 +239,8 @@ end
 --- Start what is queued, and say when to come back.
 -- @treturn number|nil time of the next tick
 function Scheduler:turn()
+  local entry = self.times[1]
+  if self.first > self.last then return entry and entry.at end -- mostly nothing is queued
   for _ = 1, TURN_MAX do
     if self.first > self.last then break end
     local next_up = self.ready[self.first]
@@ -249,7 +250,7 @@ function Scheduler:turn()
   end
   if self.first <= self.last then return self.now() end
   self.first, self.last = 1, 0
-  local entry = self.times:first()
+  entry = self.times:first()
   return entry and entry.at
 end
 
