@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 
 #ifdef HAVE_NGHTTP2
@@ -14,6 +15,7 @@
 #include <pthread.h>
 
 #define FRAME_HEAD 9
+#define WINDOW_MAX INT32_MAX
 
 struct h2 {
     nghttp2_session *session;
@@ -203,7 +205,7 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *bytes, size_t n,
 /* Not into what is written now: it is asked again in the next. */
 static ssize_t wait_for_room(struct h2 *h, int32_t id) {
     if (h->n_again == 2 * H2_STREAMS_MAX) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    h->again[h->n_again++] = id;
+    if (!PLANTED(703)) h->again[h->n_again++] = id;
     return NGHTTP2_ERR_DEFERRED;
 }
 
@@ -241,7 +243,8 @@ static int on_send_data(nghttp2_session *session, nghttp2_frame *frame,
     return 0;
 }
 
-/* What a client provokes counts as if it had done it itself. */
+/* What a client provokes counts as if it had done it itself. To refuse has cost no more than any frame
+ * does, and a client that was not told of the limit yet may ask for much. */
 static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
     (void)session;
     struct h2 *h = context;
@@ -249,7 +252,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *c
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         uint32_t code = frame->rst_stream.error_code;
         bool ours = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL;
-        h->frames.resets += !ours;
+        if (code == NGHTTP2_REFUSED_STREAM) h->frames.useless++;
+        else h->frames.resets += !ours;
     }
     return 0;
 }
@@ -278,13 +282,17 @@ static void make_callbacks(void) {
     nghttp2_option_set_max_outbound_ack(option, H2_USELESS_MAX);
 }
 
+/* What holds a body up is the window of its stream; that of the connection is for all. */
 static int say_settings(struct h2 *h) {
     const nghttp2_settings_entry ours[] = {
         {NGHTTP2_SETTINGS_MAX_CONCURRENT_STREAMS, 2 * H2_STREAMS_MAX},
         {NGHTTP2_SETTINGS_MAX_HEADER_LIST_SIZE, HTTP_HEAD_MAX},
         {NGHTTP2_SETTINGS_NO_RFC7540_PRIORITIES, 1}};
-    return nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, ours,
-                                   sizeof ours / sizeof *ours);
+    int err = nghttp2_submit_settings(h->session, NGHTTP2_FLAG_NONE, ours,
+                                      sizeof ours / sizeof *ours);
+    if (err != 0) return err;
+    return nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, 0,
+                                                 WINDOW_MAX);
 }
 
 struct h2 *h2_new(const struct h2_ops *ops, void *owner) {
@@ -317,12 +325,18 @@ void h2_name(struct h2 *h, int32_t id, void *x) {
     nghttp2_session_set_stream_user_data(h->session, id, x);
 }
 
+/* Also when it reads nothing, and what it is owed for each frame waits. */
+static bool is_flooded(const struct h2 *h) {
+    return h2_frames_too_many(&h->frames) ||
+           nghttp2_session_get_outbound_queue_size(h->session) > H2_USELESS_MAX;
+}
+
 bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms) {
     if (h->broken) return false;
     bool calm = h2_frames_take(&h->frames, bytes, now_ms);
     ssize_t n = 0;
     if (calm) n = nghttp2_session_mem_recv(h->session, (const uint8_t *)bytes.p, bytes.n);
-    if (!calm || n == NGHTTP2_ERR_FLOODED || h2_frames_too_many(&h->frames)) {
+    if (!calm || n == NGHTTP2_ERR_FLOODED || is_flooded(h)) {
         h2_end(h, true);
         return false;
     }
@@ -373,6 +387,13 @@ static int submit(struct h2 *h, int32_t id, const nghttp2_nv *pairs, size_t n,
     return nghttp2_submit_response(h->session, id, pairs, n, bare ? NULL : &body);
 }
 
+/* What is still to come of its body is dropped, so all of it may come: who waits for room there may have
+ * stopped reading at the end of the answer, as curl 7.88 does. */
+static void open_window(struct h2 *h, int32_t id) {
+    if (nghttp2_session_get_stream_remote_close(h->session, id) != 0) return;
+    nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, id, WINDOW_MAX);
+}
+
 int h2_answer(struct h2 *h, int32_t id, struct slice head, bool bare) {
     size_t most = h2_text_lines(head);
     struct http_field *fields = mem_try(most * sizeof *fields);
@@ -381,6 +402,7 @@ int h2_answer(struct h2 *h, int32_t id, struct slice head, bool bare) {
     if (err == 0) {
         struct slice status;
         size_t n = h2_text_fields(head, fields, &status);
+        if (status.p[0] != '1') open_window(h, id);
         pairs[0] = pair_of(slice_str(":status"), status);
         for (size_t i = 0; i < n; i++)
             pairs[i + 1] = pair_of(fields[i].name, fields[i].value);

@@ -9,7 +9,7 @@
  * behind its frame's header, into what is written next: many frames, of all streams in turn, leave
  * together.
  *
- * Bounds: 128 streams, HTTP_HEAD_MAX of a head, H2_RESETS_MAX resets and H2_CONTROL_MAX frames without
+ * Bounds: 128 streams, HTTP_HEAD_MAX of a head, H2_RESETS_MAX resets and H2_USELESS_MAX frames without
  * use in H2_FLOOD_MS: then GOAWAY with ENHANCE_YOUR_CALM. Priorities are ignored: streams take turns.
  * Without nghttp2 at build time there is none of it: h2_new returns NULL. [one thread] */
 #ifndef SLUICE_NET_H2_H
@@ -74,7 +74,8 @@ bool h2_is_full(const struct h2 *h);
 /* ---- Exchanges ---------------------------------------------------------------------- */
 
 /* The head of an answer, text up to its empty line (borrows, and makes its names lower case). An
- * answer of 1xx is followed by another. 'bare': no body follows. 0 or a negative code. */
+ * answer of 1xx is followed by another; behind any other the client may send all of its body, which is
+ * to be dropped. 'bare': no body follows. 0 or a negative code. */
 int h2_answer(struct h2 *h, int32_t id, struct slice head, bool bare);
 
 /* It has more to send, or its end. */

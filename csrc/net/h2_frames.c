@@ -29,7 +29,7 @@ static void on_frame(struct h2_frames *f) {
     unsigned type = f->head[3], flags = f->head[4];
     f->left = length_of(f);
     f->n = 0;
-    f->padded = type == DATA && (flags & PADDED);
+    f->padded = type == DATA && (flags & PADDED) && !(flags & END_STREAM);
     if (type == HEADERS || type == CONTINUATION) on_headers(f, flags, type == HEADERS);
     else if (type == RST_STREAM) f->resets++;
     else if (type != DATA || (f->left == 0 && !(flags & END_STREAM))) f->useless++;

@@ -26,7 +26,7 @@ static bool has_line_end(struct slice s) {
     return s.n > 0 && (memchr(s.p, '\r', s.n) || memchr(s.p, '\n', s.n));
 }
 
-/* A scheme says nothing that the connection does not. */
+/* A scheme says which port need not be named, and else nothing that the connection does not. */
 static int add_pseudo(struct h2_text *t, struct slice name, struct slice value) {
     if (is(name, ":method")) {
         if (!http_all(value, HTTP_TOKEN)) t->wrong = true;
@@ -37,12 +37,19 @@ static int add_pseudo(struct h2_text *t, struct slice name, struct slice value) 
         return buf_add(&t->target, value.p, value.n);
     }
     if (is(name, ":authority")) return buf_add(&t->authority, value.p, value.n);
+    if (is(name, ":scheme")) t->https = http_is(value, "https");
     return 0;
 }
 
 static int add_crumb(struct h2_text *t, struct slice value) {
     int err = t->cookies.n > 0 ? buf_adds(&t->cookies, "; ") : 0;
     return err ? err : buf_add(&t->cookies, value.p, value.n);
+}
+
+/* Whether a Host says again what :authority, which comes before, has said (RFC 9113, 8.3.1). */
+static bool says_again(const struct h2_text *t, struct slice host) {
+    return http_same(http_host_of(host, t->https),
+                     http_host_of(buf_slice(&t->authority), t->https));
 }
 
 static int add_line(struct buf *b, struct slice name, struct slice value) {
@@ -62,10 +69,7 @@ int h2_text_add(struct h2_text *t, struct slice name, struct slice value) {
     if (name.p[0] == ':') return add_pseudo(t, name, value);
     if (is(name, "cookie")) return add_crumb(t, value);
     if (!http_all(name, HTTP_TOKEN)) t->wrong = true;
-    if (is(name, "host")) {
-        t->has_host = true;
-        if (slice_eq(value, buf_slice(&t->authority))) return 0; /* said twice */
-    }
+    if (is(name, "host") && says_again(t, value)) return 0;
     return add_line(&t->fields, name, value);
 }
 

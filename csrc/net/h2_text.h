@@ -15,9 +15,9 @@ struct h2_text {
     struct buf method, target, authority;
     struct buf fields;  /* lines */
     struct buf cookies; /* joined: they come in crumbs (RFC 9113, 8.2.3) */
-    bool has_host;
-    bool wrong; /* what may not be put down */
-    bool full;  /* more than is read anyway: the rest was dropped */
+    bool https;         /* its scheme */
+    bool wrong;         /* what may not be put down */
+    bool full;          /* more than is read anyway: the rest was dropped */
 };
 
 void h2_text_deinit(struct h2_text *t); /* it is empty, and usable */

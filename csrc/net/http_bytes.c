@@ -61,6 +61,20 @@ bool http_is(struct slice s, const char *lower) {
     return i == s.n && lower[i] == '\0';
 }
 
+bool http_same(struct slice a, struct slice b) {
+    if (a.n != b.n) return false;
+    for (size_t i = 0; i < a.n; i++)
+        if (http_lower(a.p[i]) != http_lower(b.p[i])) return false;
+    return true;
+}
+
+struct slice http_host_of(struct slice authority, bool https) {
+    const char *port = https ? ":443" : ":80";
+    const size_t n = strlen(port);
+    bool ends = authority.n > n && memcmp(authority.p + authority.n - n, port, n) == 0;
+    return ends ? slice_of(authority.p, authority.n - n) : authority;
+}
+
 struct slice http_trim(struct slice s) {
     while (s.n > 0 && blank_in_line(s.p[s.n - 1])) s.n--;
     while (s.n > 0 && blank_in_line(s.p[0])) s.p++, s.n--;

@@ -49,6 +49,10 @@ bool http_all(struct slice s, enum http_byte set);
 
 /* Compares ignoring ASCII case; 'lower' is a lower-case string. */
 bool http_is(struct slice s, const char *lower);
+bool http_same(struct slice a, struct slice b);
+
+/* A host without the port that its scheme has anyway. */
+struct slice http_host_of(struct slice authority, bool https);
 
 /* Without SP and HTAB on both sides (nothing else is blank in HTTP). */
 struct slice http_trim(struct slice s);

@@ -13,13 +13,6 @@ static const char allowed_fields[] =
     "Last-Event-ID, X-API-Key, X-Requested-With";
 static const char allowed_methods[] = "GET, HEAD, POST, PUT, PATCH, DELETE";
 
-static bool same_text(struct slice a, struct slice b) {
-    if (a.n != b.n) return false;
-    for (size_t i = 0; i < a.n; i++)
-        if (http_lower(a.p[i]) != http_lower(b.p[i])) return false;
-    return true;
-}
-
 /* ---- Host ------------------------------------------------------------------------- */
 
 /* "name:port" and "name." -> "name"; "[::1]:80" -> "[::1]". */
@@ -48,10 +41,10 @@ static bool is_ipv4(struct slice s) {
 static bool host_matches(struct slice name, struct slice allowed) {
     if (slice_eq_lit(allowed, "*")) return true;
     if (allowed.n < 2 || memcmp(allowed.p, "*.", 2) != 0)
-        return same_text(name, host_name(allowed));
+        return http_same(name, host_name(allowed));
     const size_t tail = allowed.n - 1; /* with its dot */
     if (name.n <= tail) return false;
-    return same_text(slice_of(name.p + name.n - tail, tail),
+    return http_same(slice_of(name.p + name.n - tail, tail),
                      slice_of(allowed.p + 1, tail));
 }
 
@@ -69,7 +62,7 @@ bool origin_host_allowed(struct slice host, const struct slice *allowed, size_t 
 
 static bool names_origin(const struct origin_policy *policy, struct slice origin) {
     for (size_t i = 0; origin.n && i < policy->n; i++)
-        if (same_text(policy->origins[i], origin)) return !http_is(origin, "null");
+        if (http_same(policy->origins[i], origin)) return !http_is(origin, "null");
     return false;
 }
 
@@ -124,12 +117,6 @@ size_t origin_fields(const struct origin_policy *policy, struct slice method,
 
 /* ---- Requests in another user's name ------------------------------------------------ */
 
-static struct slice without(struct slice host, const char *port) {
-    const size_t n = strlen(port);
-    const bool ends = host.n > n && memcmp(host.p + host.n - n, port, n) == 0;
-    return ends ? slice_of(host.p, host.n - n) : host;
-}
-
 /* Does an origin name this Host? A port that is the scheme's own may be left out. */
 static bool is_own(struct slice origin, struct slice host, bool secure) {
     const char *slashes = origin.n ? memmem(origin.p, origin.n, "://", 3) : NULL;
@@ -137,9 +124,8 @@ static bool is_own(struct slice origin, struct slice host, bool secure) {
     const size_t scheme = (size_t)(slashes - origin.p);
     const bool is_https = http_is(slice_of(origin.p, scheme), "https");
     if (secure && !is_https) return false;
-    const char *usual = is_https ? ":443" : ":80";
     const struct slice named = slice_of(slashes + 3, origin.n - scheme - 3);
-    return same_text(without(named, usual), without(host, usual));
+    return http_same(http_host_of(named, is_https), http_host_of(host, is_https));
 }
 
 bool origin_is_foreign(const struct origin_policy *policy, struct slice host,

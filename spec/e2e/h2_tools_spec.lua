@@ -8,6 +8,10 @@ local app = require("sluice").app()
 app:get("/", function(req) return 200, "hello" end)
 app:get("/large", function() return 200, ("0123456789abcdef"):rep(20000) end)
 app:post("/echo", function(req) return 200, req.body end)
+app:post("/early", { body = "stream", max = 1000000000 }, function(req) return 200, "read nothing" end)
+app:post("/some", { body = "stream", max = 1000000000 }, function(req)
+  for piece in req:chunks() do return 200, "read some" end
+end)
 app:post("/pub", function(req) app:publish("news", "text", req.body) return 204 end)
 app:stream("/s", { channels = { "news" } })
 app:stream("/stops", function(req, client) client:send("one", {}) client:stop() end)
@@ -39,6 +43,23 @@ describe("HTTP/2 by other programs", function()
     code, out = process.run(("curl -sSN -m 10 --http2 --cacert %s %s/stops"):format(ca, url))
     assert.equal(0, code) -- an end that is one
     assert.matches("event: bye\n", out)
+  end)
+
+  -- curl 7.88 reads no more when it has the answer, and sends its body to the end.
+  it("answers curl before its body is read, which may be larger than any window", function()
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    for target, words in pairs { early = "read nothing", some = "read some", ["no/such"] = "" } do
+      for _, size in ipairs { 300000, target == "early" and 40000000 or 1000000 } do
+        process.write_file(path, ("x"):rep(size))
+        for _, length in ipairs { "", "-H Transfer-Encoding:chunked -H Content-Length:" } do
+          local code, out = process.run(("curl -sS -m 20 --http2 --cacert %s %s -T %s -X POST %s/%s")
+            :format(ca, length, path, url, target))
+          assert.equal(0, code, ("%s, %d bytes: %s"):format(target, size, out))
+          assert.truthy(out:find(words, 1, true), out)
+        end
+      end
+    end
   end)
 
   it("ends a stream by END_STREAM, as nghttp sees it", function()

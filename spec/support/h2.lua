@@ -269,16 +269,19 @@ function ON.WINDOW_UPDATE(c, frame)
   of.room = of.room + n
 end
 
--- The next frame, or nil, why.
+-- The next frame, or nil, why; a head whose frame is not whole is kept.
 local function read_frame(c, left)
-  local head, why = c.wire:read(9, left)
+  local head, why = c.head, nil
+  if not head then head, why = c.wire:read(9, left) end
   if not head then return nil, why end
+  c.head = head
   local n, kind, flags, stream = string.unpack(">I3BBI4", head)
   assert(n <= FRAME_MAX, "a frame that is too large")
   assert(stream < 1 << 31, "the reserved bit is set")
   local payload
   payload, why = c.wire:read(n, left)
-  if not payload then return nil, why == "timeout" and "cut" or why end
+  if not payload then return nil, why end
+  c.head = nil
   return { kind = NAMES[kind] or kind, flags = flags, stream = stream, payload = payload }
 end
 

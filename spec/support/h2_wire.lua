@@ -133,7 +133,7 @@ function Face:fill(seconds)
     return more or self.over
   end, function() return math.max(0, ends - socket.gettime()) end)
   if more then return true end
-  if self.over or why == "closed" or why == "cut" then
+  if self.over or why == "closed" then
     self.ended = true
     return nil, "closed"
   end

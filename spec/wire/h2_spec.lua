@@ -26,6 +26,7 @@ app:post("/pieces", { body = "stream", max = 10000000 }, function(req)
   for piece in req:chunks() do n = n + #piece if req.query.slow then sluice.sleep(0.05) end end
   return 200, tostring(n)
 end)
+app:post("/early", { body = "stream", max = 10000000 }, function(req) return 200, "early" end)
 app:post("/never", { body = "stream", max = 10000000 }, function(req) sluice.sleep(60) return 204 end)
 app:stream("/s", { channels = { "news" } })
 app:stream("/stops", function(req, client) client:send("one", {}) client:stop() end)
@@ -132,6 +133,7 @@ local RESETS = {
   { "a space in :path", "PROTOCOL_ERROR", fields({ [":path"] = "/ HTTP/1.1\r\nx:" }) },
   { "a space in :method", "PROTOCOL_ERROR", fields({ [":method"] = "GET /x" }) },
   { "a Host that is not :authority", 400, fields({}, { { "host", "example.org" } }) },
+  { "a Host with a port that is not the usual one", 400, fields({}, { { "host", "localhost:443" } }) },
   { "no :authority and no Host", { 400, "PROTOCOL_ERROR" }, fields({ [":authority"] = false }) },
   { "two of :authority's hosts", 400, fields({ [":authority"] = "localhost,localhost" }) },
   { "less DATA than content-length", "PROTOCOL_ERROR", fields(POST, { { "content-length", "5" } }),
@@ -267,6 +269,36 @@ describe("HTTP/2", function()
     c:close()
   end)
 
+  it("takes a Host that says what :authority says, in other letters or with the port that goes without", function()
+    local c = connect()
+    for host, authority in pairs { LOCALHOST = "localhost", ["localhost:80"] = "localhost",
+      localhost = "LocalHost:80" } do
+      local one = c:open(nil, nil, nil,
+        { fields = fields({ [":path"] = "/told", [":authority"] = authority }, { { "host", host } }) })
+      assert.equal("end", one:wait("end"))
+      assert.matches("^GET /told " .. authority:gsub("%p", "%%%0"), one.body)
+    end
+    local secure = c:open(nil, nil, nil, { fields = fields({ [":path"] = "/told", [":scheme"] = "https" },
+      { { "host", "localhost:443" } }) })
+    assert.equal("end", secure:wait("end"))
+    assert.equal(200, secure.status)
+    c:close()
+  end)
+
+  it("lets a client send all of a body that nobody reads, when the answer is whole", function()
+    local c = connect()
+    local up = c:open("POST", "/early", nil, { later = true })
+    assert.equal("end", up:wait("end"))
+    assert.equal("early", up.body)
+    assert.is_true(up.room > 1000000000) -- and no frame has to come for that any more
+    assert.is_true(up.ended == "end" and c.room > 1000000000)
+    for _ = 1, 100 do c:frame("DATA", 0, up.id, ("x"):rep(16384)) end
+    c:frame("DATA", h2.END_STREAM, up.id, "x")
+    assert(c:sync())
+    assert.equal("hello", c:get("/").body)
+    c:close()
+  end)
+
   it("tells who waits for it to go on, with a length or without, and refuses before the body comes", function()
     local c = connect()
     for _, length in ipairs { "", "3" } do
@@ -322,11 +354,15 @@ describe("HTTP/2", function()
   it("refuses streams above the limit that a client did not know yet, in a way that is safe to repeat", function()
     local c = connect({ silent = true })
     local open = {}
-    for i = 1, 140 do open[i] = c:open("GET", "/s") end
+    for i = 1, 800 do open[i] = c:open("GET", "/s") end
     for i, one in ipairs(open) do
       if i <= 128 then assert.equal(200, one:wait("head", 10)) else assert.equal("reset", one:wait("end", 10)) end
     end
-    for i = 129, 140 do assert.equal("REFUSED_STREAM", open[i].code) end
+    for i = 129, 800 do assert.equal("REFUSED_STREAM", open[i].code) end
+    c:frame("SETTINGS", h2.ACK, 0)
+    open[1]:reset()
+    assert(c:sync())
+    assert.equal("hello", c:get("/").body)
     assert.is_nil(c.goaway)
     c:close()
   end)
@@ -590,6 +626,13 @@ describe("HTTP/2", function()
       if first then return h2.frame("HEADERS", h2.END_HEADERS, c:stream().id, text(fields(POST))) end
       return h2.frame("DATA", 0, 1, "")
     end, 50000 },
+    { "DATA of padding alone", function(c, first)
+      if first then return h2.frame("HEADERS", h2.END_HEADERS, c:stream().id, text(fields(POST))) end
+      return h2.frame("DATA", h2.PADDED, 1, "\9" .. ("\0"):rep(9))
+    end, 50000 },
+    { "streams above the limit, again and again", function(c)
+      return h2.frame("HEADERS", HEAD_END, c:stream().id, text(fields({ [":path"] = "/s" })))
+    end, 2000 },
     { "PRIORITY", function() return h2.frame("PRIORITY", 0, 1, u32(0) .. "\16") end, 50000 },
     { "WINDOW_UPDATE", function() return update(0, 1) end, 50000 },
     { "frames that nobody knows", function() return h2.frame(99, 0, 0, "") end, 50000 },
@@ -614,6 +657,24 @@ describe("HTTP/2", function()
       assert.is_truthy(c)
     end
     is_well()
+  end)
+
+  it("keeps no refusals for who reads none", function()
+    local other = server.start { app = APP, tls = false, env = { SLUICE_H2C = "yes" } }
+    local c = assert(h2.connect(other.port, { silent = true, rcvbuf = 4096, window = 2 ^ 31 - 1 }))
+    c:frame("WINDOW_UPDATE", 0, 0, u32(2 ^ 31 - 1 - 65535))
+    local before = other.rss()
+    for i = 1, 128 do c:open("GET", i <= 30 and "/large" or "/s") end -- until nothing goes out any more
+    local head, grown = text(GET), 0
+    for _ = 1, 500 do
+      local part = {}
+      for i = 1, 500 do part[i] = h2.frame("HEADERS", HEAD_END, c:stream().id, head) end
+      if not c:send(table.concat(part)) then break end
+      grown = math.max(grown, other.rss() - before)
+    end
+    assert.is_true(grown < GROWS_BY, "it keeps " .. grown)
+    c:close()
+    assert.equal("hello", http.get(other.port, "/").body)
   end)
 
   it("keeps a table of HPACK within its limit, whatever is put in", function()

@@ -1,9 +1,13 @@
 --- Streams of one HTTP/2 connection whose windows an adversary opens as it likes: at once, in drips, late, never. What
 --- a stream was sent is judged by its text alone: every event in order, or a reset that says what is missing. And
---- one that stands still holds up no other. SEED=n repeats a draw, `make test-full` draws 200 new ones.
+--- one that stands still holds up no other. SEED=n repeats a draw, `make test-full` draws 200 new ones and plants bugs.
+---
+--- It is no part of spec/property, whose worlds have no sockets: there a write takes what the world draws, or nothing,
+--- and for a stream a window that is used up is just that. What is left to be drawn is what HTTP/2 makes of many.
 local deadline = require("spec.support.deadline")
 local h2 = require("spec.support.h2")
 local http = require("spec.support.http")
+local planted = require("spec.support.planted")
 local server = require("spec.support.server")
 
 local APP = [[
@@ -94,6 +98,15 @@ local function draw(s, port, seed, spoil)
   c:close()
 end
 
+-- ---- Planted bugs ----------------------------------------------------------------------------
+
+-- Behind PLANTED(700 + n) (csrc/base/planted.h); in a build with them, build/planted.
+local BUGS = {
+  "what a window has cut goes on from its beginning",
+  "what a window has cut off counts as sent",
+  "a frame that had no room in what is written now is not asked for again",
+}
+
 -- ---- The spec -----------------------------------------------------------------------------
 
 local function seeds()
@@ -120,6 +133,23 @@ describe("the windows of streams on one connection", function()
     end
     deadline.eventually(function() return s.fds() <= before end, 5, "descriptors are back")
   end)
+
+  for bug, what in ipairs(BUGS) do
+    (os.getenv("SLUICE_SPEC_FULL") and not os.getenv("SLUICE_PRELOAD") and it or pending)("find this one: " .. what,
+      function()
+        planted.build("core")
+        local other = server.start { app = APP, tls = true, h2 = false, args = { "--stall-timeout", 60 },
+          env = { SLUICE_BUILD = planted.folder, SLUICE_PLANT = 700 + bug } }
+        finally(other.kill)
+        other.published = 0
+        local found
+        for seed = 1, 60 do
+          found = select(2, pcall(draw, other, other.port, seed))
+          if found then break end
+        end
+        assert.is_truthy(found)
+      end)
+  end
 
   -- What could go wrong, done to what went right: the judge sees it.
   local SPOILT = {

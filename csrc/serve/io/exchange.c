@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/planted.h"
 #include "base/status.h"
 #include "net/h2_text.h"
 #include "net/http_bytes.h"
@@ -215,7 +216,7 @@ static size_t size_of(void *x, bool *last) {
 static void pull(void *x, char *to, size_t n, bool last) {
     struct exchange *e = x;
     struct pieces p = pieces_of(&e->conn);
-    size_t skip = e->pulled;
+    size_t skip = PLANTED(701) ? 0 : e->pulled;
     e->pulled += (uint32_t)n;
     e->ended = e->ended || last;
     note_due(e);
@@ -241,6 +242,7 @@ void exchange_report(struct exchange *e) {
         e->waits = conn_unsent(c) > 0;
         conn_go_on(c);
     } else {
+        if (PLANTED(702) && n > 0) n = outlet_rest(&c->outlet).n;
         if (c->outlet.pinned) outlet_on_result(&c->outlet, (ssize_t)n);
         conn_end_talk(c);
     }
@@ -269,7 +271,6 @@ void exchange_on_doom(struct conn *c, enum end_cause cause) {
     if (!e->carrier || e->closed) return;
     bool whole = c->phase == CONN_FLUSH && conn_unsent(c) == 0;
     bool may_end = e->answered && (whole || (c->streams && cause != BY_STALL));
-    if (e->uncredited > 0) h2_credit(h2_of(e), e->id, e->uncredited);
     h2_leave(h2_of(e), e->id, !(e->ended || may_end));
     e->closed = true;
     note_due(e);
