@@ -6,6 +6,8 @@
 #include "base/fault.h"
 #include "base/status.h"
 
+#include <sys/epoll.h>
+
 static void wake(void *loop) {
     struct loop *l = loop;
     ev_async_send(l->ev, &l->wake);
@@ -76,6 +78,23 @@ void loop_deinit(struct loop *loop) {
     ev_timer_stop(loop->ev, &loop->look);
     ev_loop_destroy(loop->ev);
     loop->ev = NULL;
+}
+
+/* libev shows its own descriptor only to a loop that embeds it. */
+static int epoll_of(struct loop *l) {
+    if (ev_backend(l->ev) != EVBACKEND_EPOLL) return -1;
+    struct ev_embed whole;
+    ev_embed_init(&whole, NULL, l->ev);
+    ev_embed_start(l->ev, &whole);
+    int fd = whole.io.fd;
+    ev_embed_stop(l->ev, &whole);
+    return fd;
+}
+
+void loop_let_go(struct loop *loop, int fd) {
+    ASSERT_OWNER(loop);
+    int epoll = epoll_of(loop);
+    if (epoll >= 0) epoll_ctl(epoll, EPOLL_CTL_DEL, fd, &(struct epoll_event){0});
 }
 
 void loop_own(struct loop *loop) {

@@ -40,6 +40,11 @@ void loop_look_again(struct loop *loop, enum mailbox_promise promise);
 /* Look now, for what must not miss this turn. [owner] */
 void loop_look(struct loop *loop);
 
+/* A descriptor whose watchers are stopped becomes another thread's. (libev leaves it with the kernel
+ * until that tells of it once more: then the other may have closed it, and its number be another's.)
+ * [owner] */
+void loop_let_go(struct loop *loop, int fd);
+
 /* Milliseconds of the monotonic clock, as of this turn's start. [owner] */
 int64_t loop_now_ms(struct loop *loop);
 

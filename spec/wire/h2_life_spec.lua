@@ -3,6 +3,8 @@
 local h2 = require("spec.support.h2")
 local http = require("spec.support.http")
 local json = require("cjson")
+local lfs = require("lfs")
+local process = require("spec.support.process")
 local server = require("spec.support.server")
 
 local APP = [[
@@ -29,9 +31,24 @@ describe("a connection of HTTP/2", function()
     return server.start(options)
   end
 
+  --- How many descriptors several event loops of the process watch.
+  local function watched_twice(pid)
+    local by, n = {}, 0
+    local folder = ("/proc/%d/fdinfo/"):format(pid)
+    for name in lfs.dir(folder) do
+      local ok, text = pcall(process.read_file, folder .. name)
+      for fd in (ok and text or ""):gmatch("tfd: *(%d+)") do
+        by[fd] = (by[fd] or 0) + 1
+        if by[fd] == 2 then n = n + 1 end
+      end
+    end
+    return n
+  end
+
   it("follows its poll to the thread that knows the client, and stays one client", function()
     local s = start { io_threads = 3 }
     local token, cursor
+    local twice = watched_twice(s.pid)
     for i = 1, 15 do
       local c = assert(h2.connect(s.port))
       local target = "/news?mode=poll" .. (token and ("&poll=%s&lastEventId=%s"):format(token, cursor) or "")
@@ -42,6 +59,7 @@ describe("a connection of HTTP/2", function()
       local answer = json.decode(poll.body)
       assert.same({ 1, "number " .. i }, { #answer.events, answer.events[1].data })
       token, cursor = answer.poll, answer.cursor
+      assert.equal(twice, watched_twice(s.pid))
       assert.matches("^%d+$", c:get("/came").body) -- the connection goes on where it is
       c:close()
     end

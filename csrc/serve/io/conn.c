@@ -221,6 +221,7 @@ static void hand_over(struct conn *c) {
                        .half_closed = c->half_closed};
     if (x) exchange_pack(asks, &m->carried);
     if (x) list_remove(&x->dirty);
+    loop_let_go(&conn_worker(c)->loop, m->fd);
     leave(c);
     mailbox_post(&to->loop->mailbox, &m->message, io_on_move);
 }
