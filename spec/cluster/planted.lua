@@ -1,6 +1,6 @@
 --- What is planted into a node (csrc/cluster, behind PLANTED(n)) and its streams (csrc/fan/shared.c), and which rules
 --- of the server are taken away: the worlds must show each of them.
-local RULES = { "runid", "replid", "known", "fence", "carry" }
+local RULES = { "runid", "replid", "known", "fence", "carry", "promoted" }
 
 return {
   -- { number, the first seed that shows it, what is broken }
@@ -26,6 +26,6 @@ return {
     { 638, 940, "a mark that comes with a fill is not told to who follows its log" },
     { 639, 43, "a value that is lost stays with its readers" },
   },
-  rules = { runid = 1, replid = 10, fence = 45, carry = 154 },
+  rules = { runid = 1, replid = 10, fence = 45, carry = 154, promoted = 130 },
   obvious = { plant = 600, without = RULES },
 }

@@ -544,9 +544,10 @@ describe("an epoch", function()
       end, 20, "the replica has caught up")
     end
 
-    it("ends with a promotion; a replica is no server for us", function()
+    it("ends with a promotion, also of one that writes at once; a replica is no server for us", function()
       synced()
-      local a = join("a")
+      local a = join("a", { safe = "yes" })
+      a.safe = "yes"
       publish(a, 3)
       replicated()
       turn_to(replica)
@@ -560,7 +561,8 @@ describe("an epoch", function()
 
     it("is not fooled by a master that is demoted and promoted again under open connections", function()
       synced()
-      local a = join("a")
+      local a = join("a", { safe = "yes" })
+      a.safe = "yes"
       publish(a, 3)
       replicated()
       replica:call("REPLICAOF", "NO", "ONE")

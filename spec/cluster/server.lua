@@ -12,11 +12,13 @@ local function copy(list, from)
   return table.move(list, from or 1, #list, 1, {})
 end
 
---- A process over a state; without one it is empty. `rules`: those that hold (see planted.lua).
-function server.new(world, state)
+--- A process over a state; without one it is empty. `promoted`: it was a replica.
+--- `rules`: those that hold (see planted.lua).
+function server.new(world, state, promoted)
   world.processes = world.processes + 1
   local n = world.processes
   return setmetatable({ run = "run" .. n, replid = "repl" .. n, up = true, snapshots = {}, world = world,
+    promoted = promoted,
     state = state or { feed = {}, last = 0, mark = 0, history = {}, full = {}, lineage = {}, fences = {},
       values = {} } }, Server)
 end
@@ -94,11 +96,13 @@ local function is_doubtful(self, state, call)
   if not rules.runid then return false end
   local moved = state.run ~= call.run or rules.replid and state.replid ~= call.replid
   local back = rules.known and call.epoch == state.epoch and call.known > state.last
-  return back or moved and not self.world:is_safe()
+  local is_safe = state.safe and not (rules.promoted and self.promoted)
+  return back or moved and not is_safe
 end
 
 function scripts.join(self, call)
   local state, took = self:write(), false
+  self.joined = true
   if not state.epoch then state.epoch, took = call.new_epoch, true
   elseif is_doubtful(self, state, call) then
     local base, lineage = state.last, copy(state.lineage)
@@ -108,7 +112,7 @@ function scripts.join(self, call)
     append(state, { kind = "epoch", seq = above, epoch = call.new_epoch, base = base })
     state.epoch, state.lineage, took = call.new_epoch, lineage, true
   end
-  state.run, state.replid = call.run, call.replid
+  state.run, state.replid, state.safe = call.run, call.replid, self.world.always
   state.fence = (state.fence or 0) + 1
   state.fences[call.slot] = tostring(state.fence)
   return { seq = state.last, mark = state.mark, epoch = state.epoch, fence = tostring(state.fence),

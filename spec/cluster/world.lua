@@ -15,7 +15,7 @@ local CHANNELS = { "a", "b", "c" }
 local STATE = "s" -- where the streams know states
 local STEPS, NODES, CLIENTS = 1000, 3, 5
 local UNTOLD = 300 -- steps, in which a node that was cut off may not have told of what is lost
-local RULES = { "runid", "replid", "known", "fence", "carry" }
+local RULES = { "runid", "replid", "known", "fence", "carry", "promoted" }
 
 -- How often each thing happens; what is not calm fails the server itself.
 local ACTS = {
@@ -65,9 +65,6 @@ function world.new(testing, seed, kind)
 end
 
 -- ---- What the parts ask the world -------------------------------------------------------------------
-
---- Whether all of the server's runs so far kept what they had numbered, as it says itself.
-function World:is_safe() return self.always and self.lossy == 0 end
 
 function World:is_cut_off(one) return one == self.alone end
 
@@ -214,11 +211,11 @@ function acts.room(self)
   if one then one.machine:room(self:chance(0.7)) end
 end
 
---- Another process takes its place; the old one may go on without knowing.
-function World:replace(state, goes_on)
+--- Another process takes its place, or a replica; the old one may go on without knowing.
+function World:replace(state, promoted, goes_on)
   local old = self.master
   self:note_lost(old.state, state)
-  self.master = server.new(self, state)
+  self.master = server.new(self, state, promoted)
   self.cut = {}
   if goes_on then
     self.alone = old
@@ -229,8 +226,9 @@ function World:replace(state, goes_on)
   end
 end
 
+-- A replica that is promoted and started again before a node has joined it looks like its master started again.
 function acts.restart(self)
-  if self.alone then return end
+  if self.alone or self.master.promoted and not self.master.joined then return end
   self.doubt = self.doubt + 1
   local lose = self.always and 0 or self:pick { 0, 1, 2, 4, 7 }
   local state = self.master:prefix(math.min(lose, #self.master.snapshots))
@@ -242,7 +240,7 @@ function acts.fail_over(self)
   if self.alone then return end
   self.doubt, self.lossy = self.doubt + 1, self.lossy + 1
   local lose = math.min(self:pick { 0, 1, 3, 6 }, #self.master.snapshots)
-  self:replace(self.master:prefix(lose), self:chance(0.5))
+  self:replace(self.master:prefix(lose), true, self:chance(0.5))
 end
 
 function acts.heal(self)
@@ -259,7 +257,8 @@ function acts.swap(self)
   self.doubt, self.lossy = self.doubt + 1, self.lossy + 1
   local state = master:prefix(math.min(self:pick { 1, 2, 4 }, #master.snapshots))
   self:note_lost(master.state, state)
-  master.state, master.snapshots, master.replid = state, {}, master.replid .. "'"
+  master.state, master.snapshots, master.replid, master.promoted = state, {}, master.replid .. "'", true
+  master.joined = nil
 end
 
 -- ---- A run ------------------------------------------------------------------------------------------

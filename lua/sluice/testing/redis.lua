@@ -50,6 +50,8 @@ local function generator(seed)
   end
 end
 
+local NONE = ("0"):rep(40) -- it was no replica
+
 --- Make one; it is empty.
 -- @tparam[opt] table options seed (of what it draws), now_ms (what it says that it is)
 function redis.new(options)
@@ -58,7 +60,7 @@ function redis.new(options)
   local self = setmetatable({ data = keys.new(random), random = random, scripts = {}, done = {},
     connections = {}, now_ms = options.now_ms or 1700000000000, evicted = 0, config = {
       appendonly = "yes", appendfsync = "everysec", ["min-replicas-to-write"] = "0" } }, Sim)
-  self.run, self.replid = self:hex(), self:hex()
+  self.run, self.replid, self.replid2 = self:hex(), self:hex(), NONE
   return self
 end
 
@@ -68,7 +70,8 @@ function Sim:info()
   return table.concat({ "# Server", "redis_version:7.0.15", "run_id:" .. self.run, "loading:" ..
     (self.is_loading and 1 or 0), "# Stats", "evicted_keys:" .. self.evicted, "# Replication",
     "role:" .. (self.is_replica and "slave" or "master"), "connected_slaves:0",
-    "master_replid:" .. self.replid, "# Memory", "maxmemory:0", "maxmemory_policy:noeviction",
+    "master_replid:" .. self.replid, "master_replid2:" .. self.replid2, "# Memory", "maxmemory:0",
+    "maxmemory_policy:noeviction",
     "# Persistence", "aof_enabled:1", "# Cluster", "cluster_enabled:0", "" }, "\r\n")
 end
 
@@ -218,12 +221,19 @@ end
 function Sim:restart(options)
   self:lose(options and options.lose)
   self.run, self.replid, self.scripts, self.done, self.evicted = self:hex(), self:hex(), {}, {}, 0
+  self.replid2 = NONE
   for c in pairs(self.connections) do c.broken = true end
   self.connections, self.paused = {}, false
 end
 
+--- A replica takes its place: another process too, that says whose it was.
+function Sim:promote(options)
+  local before = self.replid
+  self:restart(options)
+  self.replid2 = before
+end
+
 redis.Sim = Sim
-Sim.promote = Sim.restart -- who asks sees the same: another process, another history, a suffix less
 
 -- ---- Connections ---------------------------------------------------------------------------
 
