@@ -1,9 +1,14 @@
 --- What stands between a client and a server, or in place of a server, step by step in the spec's own process.
 ---   local m = middle.proxy(port)            to a server on this machine; m.port
----   m.cut = { up = n } or { down = n }      after so many bytes of that direction both ends are closed
+---   m.cut = { up = n } or { down = n }      after so many bytes of that direction both ends are closed; with
+---                                           once = true only those, and m.cut is nil then
 ---   m.hole = true                           takes connections and bytes, and passes nothing on
 ---   m.one_by_one = true                     each byte in a segment of its own
+---   m.half = "up" or "down"                 passes on what goes that way alone
 ---   m.delay = seconds                       all of it comes so much later
+---   m.swallow = text                        once that went up, what comes down is lost, and both ends are closed
+---   m.to = port                             of another server, for the next connection
+---   m:cut_all()                             closes all that it has; m.swallowed, m.was_cut count what was done
 ---   local m = middle.fake(answer)           a server: answer(words, connection) -> bytes, or nil to close
 ---   local m = middle.deaf()                 a port that takes no connection
 ---   m:step(), m:shut()
@@ -65,11 +70,16 @@ function Middle:accept()
   client:settimeout(0)
   client:setoption("tcp-nodelay", true)
   local conn = { client = client, text = "", up = "", down = "", late = { up = {}, down = {} } }
-  if self.to then
-    conn.server = assert(socket.connect("127.0.0.1", self.to))
-    conn.server:settimeout(0)
-  end
   self.conns[conn] = true
+  if not self.to then return end
+  conn.server = socket.connect("127.0.0.1", self.to)
+  if not conn.server then return self:close(conn) end -- it is refused there, and here
+  conn.server:settimeout(0)
+  conn.server:setoption("tcp-nodelay", true)
+end
+
+function Middle:cut_all()
+  for conn in pairs(self.conns) do self:close(conn) end
 end
 
 -- What has come, "" or nil when it was closed.
@@ -94,6 +104,19 @@ function Middle:due(late, data)
   return data
 end
 
+-- Whether that connection has an answer to lose now.
+function Middle:swallows(conn, way, data)
+  if not self.swallow then return false end
+  if way == "up" then
+    conn.tail = (conn.tail or ""):sub(-#self.swallow) .. data
+    conn.lost = conn.lost or conn.tail:find(self.swallow, 1, true) ~= nil
+    return false
+  end
+  if not conn.lost then return false end
+  self.swallow, self.swallowed = nil, (self.swallowed or 0) + 1
+  return true
+end
+
 -- False: the connection is over.
 function Middle:move(conn, way)
   local from, to = conn.client, conn.server
@@ -105,10 +128,15 @@ function Middle:move(conn, way)
   local data = read(from)
   if not data then return false end
   data = self:due(conn.late[way], data)
-  if data == "" or self.hole then return true end
+  if data == "" or self.hole or self.half and self.half ~= way then return true end
+  if self:swallows(conn, way, data) then return false end
   local limit = self.cut and self.cut[way]
   local over = limit and self.moved[way] + #data >= limit
-  if over then data = data:sub(1, limit - self.moved[way]) end
+  if over then data = data:sub(1, math.max(0, limit - self.moved[way])) end
+  if over then
+    self.was_cut = (self.was_cut or 0) + 1
+    if self.cut.once then self.cut = nil end
+  end
   self.moved[way] = self.moved[way] + #data
   if self.one_by_one then
     for i = 1, #data do conn[way] = conn[way] .. write(to, data:sub(i, i)) end
