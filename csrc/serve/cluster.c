@@ -47,6 +47,7 @@ struct cluster {
     struct cluster_news *fills;
     struct ev_prepare before_sleep;
     struct ev_timer tick;
+    bool has_changed;
     bool released;      /* something, in this turn */
     uint64_t conflicts; /* events of another kind than their channel has here */
     bool is_live;       /* as of the last line in the log */
@@ -426,6 +427,7 @@ static void node_on_changed(void *owner) {
     const struct machine *m = node_machine(c->node);
     bool is_live = m->state == MACHINE_LIVE;
     int64_t away_ms = atomic_load(&c->away_ms);
+    c->has_changed = true;
     if (is_live) settle(c, NULL);
     if (is_live && away_ms > 0) atomic_store(&c->away_ms, 0);
     if (!is_live && away_ms == 0) atomic_store(&c->away_ms, clock_ms());
@@ -446,6 +448,8 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     (void)ev, (void)events;
     struct cluster *c = p->data;
     judge_all(c);
+    if (c->has_changed) show(c);
+    c->has_changed = false;
     if (!c->released) return;
     c->released = false;
     seq_wake(&c->hub->seq);

@@ -28,6 +28,7 @@ function Nodes:more(options)
   local port = options.to and options.to(i) or self.redis.port
   local args = { "--cluster", "redis://127.0.0.1:" .. port, "--cluster-name", options.name or "test",
     "--cluster-node", "n" .. i }
+  if not options.drain then args[#args + 1], args[#args + 2] = "--drain", "0" end
   for _, word in ipairs(options.args or {}) do args[#args + 1] = word end
   self[i] = server.start { app = options.app, path = options.path, files = options.files, args = args,
     io_threads = options.io_threads, env = { SLUICE_ADMIN_KEY = nodes.KEY }, seconds = 20, tls = false }
@@ -54,11 +55,12 @@ function Nodes:wait_live()
   end
 end
 
+--- Redis first: one that was started again has the sockets of clients that were open then.
 function Nodes:stop()
-  for i = 1, #self do
-    if not self[i].code() then self[i].kill() end
-  end
   self.redis:stop()
+  for i = 1, #self do
+    if not self[i].code() then self[i].stop() end
+  end
 end
 
 return nodes

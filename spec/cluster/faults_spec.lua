@@ -1,0 +1,136 @@
+--- A cluster whose Redis dies, comes back, loses all, or does not answer: what open streams and publishers see.
+local deadline = require("spec.support.deadline")
+local http = require("spec.support.http")
+local json = require("sluice.json")
+local nodes = require("spec.support.nodes")
+local sse = require("spec.support.sse")
+
+local APP = [[
+local app = require("sluice").app()
+app:channel("news", { history = 50 })
+app:stream("/news", { channels = { "news" } })
+app:post("/publish", function(req)
+  local id, message, code = app:publish("news", "message", { n = tonumber(req.query.n) })
+  if not id then return nil, message, code end
+  return { id = id }
+end)
+return app
+]]
+
+local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
+
+describe("a cluster", function()
+  local problem = nodes.problem()
+  if problem then return it("needs Redis", function() pending(problem) end) end
+  local cluster
+
+  local function start(options)
+    options = options or {}
+    options.app = APP
+    cluster = nodes.start(options)
+  end
+  after_each(function() cluster:stop() end)
+
+  local function publish(i, n)
+    local r = http.post(cluster[i].port, "/publish?n=" .. n)
+    return json.decode(r.body), r.status
+  end
+
+  --- A stream on each node, behind its first event.
+  local function follow_all()
+    local clients = {}
+    for i = 1, #cluster do
+      clients[i] = sse.connect(cluster[i].port, "/news")
+      assert.equal("hello", clients[i]:next_event(5).event)
+    end
+    local first = publish(1, 0)
+    for _, client in ipairs(clients) do
+      local event
+      repeat event = assert(client:next_event(5)) until event.event == "message"
+      assert.equal(first.id, event.id)
+    end
+    return clients, first.id:match("^%w+")
+  end
+
+  local function next_of(client, seconds)
+    local event
+    repeat event = assert(client:next_event(seconds or 10)) until event.event ~= "sync"
+    return event
+  end
+
+  --- The first event behind one reset or more, by the new epoch and by the mark.
+  local function told(client, reason)
+    local event = next_of(client)
+    assert.equal("reset", event.event)
+    while event.event == "reset" do
+      assert.equal(reason, json.decode(event.data).reason)
+      event = next_of(client)
+    end
+    return event
+  end
+
+  it("goes on as if nothing was when Redis has kept all", function()
+    start()
+    local clients, epoch = follow_all()
+    cluster.redis:kill()
+    cluster.redis:again()
+    local second = publish(2, 1)
+    assert.equal(epoch, second.id:match("^%w+"))
+    for _, client in ipairs(clients) do assert.equal(second.id, next_of(client).id) end
+    for _, client in ipairs(clients) do client:close() end
+  end)
+
+  it("tells its readers, and begins another epoch, when Redis has lost all", function()
+    start { config = {} }
+    local clients = follow_all()
+    local before = publish(1, 1)
+    for _, client in ipairs(clients) do assert.equal(before.id, next_of(client).id) end
+    cluster.redis:kill()
+    cluster.redis:again()
+    local after = publish(2, 2)
+    assert.not_equal(before.id:match("^%w+"), after.id:match("^%w+"))
+    for _, client in ipairs(clients) do assert.equal(after.id, told(client, "failover").id) end
+    local back = sse.connect(cluster[1].port, "/news", { last_event_id = before.id })
+    assert.equal("hello", back:next_event(5).event)
+    assert.equal(after.id, told(back, "epoch").id)
+    for _, client in ipairs(clients) do client:close() end
+    back:close()
+  end)
+
+  it("takes an id of a node that is ahead, and one that nobody gave for what it is", function()
+    start()
+    local clients = follow_all()
+    local last = publish(1, 1)
+    local epoch, seq = last.id:match("^(%w+)%-(%d+)$")
+    local future = sse.connect(cluster[2].port, "/news", { last_event_id = epoch .. "-" .. seq + 1000 })
+    assert.equal("hello", future:next_event(5).event)
+    assert.equal("future", json.decode(next_of(future).data).reason)
+    local other = sse.connect(cluster[2].port, "/news", { last_event_id = "aaaaaaaaaaaaa-1" })
+    assert.equal("hello", other:next_event(5).event)
+    assert.equal("epoch", json.decode(next_of(other).data).reason)
+    for _, client in ipairs { future, other, clients[1], clients[2] } do client:close() end
+  end)
+
+  it("refuses to start where Redis cannot be used", function()
+    start { n = 0, config = { maxmemory = "100mb", ["maxmemory-policy"] = "allkeys-lru" } }
+    local ok, why = pcall(cluster.more, cluster)
+    assert.falsy(ok)
+    assert.truthy(why:find("noeviction", 1, true), why)
+  end)
+
+  if not FULL then return end
+
+  it("is not ready, and refuses what is published, when Redis is away for long", function()
+    start { n = 1 }
+    local clients = follow_all()
+    cluster.redis.process:signal("STOP")
+    deadline.eventually(function() return http.get(cluster[1].port, "/-/readyz").status == 503 end, 20, "not ready")
+    local answer, status = publish(1, 1)
+    assert.same({ 503, "EBUSY" }, { status, answer.error.code })
+    cluster.redis.process:signal("CONT")
+    deadline.eventually(function() return http.get(cluster[1].port, "/-/readyz").status == 200 end, 20, "ready")
+    local good = publish(1, 2)
+    assert.equal(good.id, next_of(clients[1]).id)
+    clients[1]:close()
+  end)
+end)
