@@ -3,6 +3,7 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "bind/server_type.h"
+#include "serve/app/shared.h"
 #include "serve/cluster.h"
 
 #define FEED_ENTRY_BYTES 640 /* about what an entry of the feed takes */
@@ -48,6 +49,15 @@ static int l_cluster_open(lua_State *L) {
     return 1;
 }
 
+/* server:cluster_want(channel) -> ticket | nothing: the channel is here */
+static int l_cluster_want(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    uint64_t ticket;
+    if (shared_has(s->server, lx_checkslice(L, 2), &ticket)) return 0;
+    lua_pushinteger(L, (lua_Integer)ticket);
+    return 1;
+}
+
 static void set_counts(lua_State *L, const struct machine_counts *c) {
     lx_set_integer(L, "published", c->published);
     lx_set_integer(L, "refused", c->refused);
@@ -87,7 +97,9 @@ static int l_cluster_look(lua_State *L) {
 }
 
 void lx_server_add_cluster(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"cluster_open", l_cluster_open}, {"cluster_look", l_cluster_look}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"cluster_open", l_cluster_open},
+                                       {"cluster_look", l_cluster_look},
+                                       {"cluster_want", l_cluster_want},
+                                       {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

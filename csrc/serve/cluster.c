@@ -1,4 +1,4 @@
-/* The thread and what it holds; see cluster.h. Functions named node_on_x are called by the node, and may
+/* The thread, events and publishes; see cluster.h. Functions named node_on_x are called by the node, and may
  * not call it. */
 #include "serve/cluster.h"
 
@@ -6,7 +6,7 @@
 #include "base/log.h"
 #include "base/mem.h"
 #include "base/status.h"
-#include "serve/cluster_news.h"
+#include "serve/cluster_inner.h"
 #include "serve/to_app.h"
 #include "serve/to_io.h"
 
@@ -19,59 +19,6 @@
 #define START_WAIT_MS 2500    /* for Redis, before clients are let in */
 #define AWAY_MS 5000          /* then new clients go elsewhere */
 #define TTL_ENDLESS 315360000 /* seconds: ten years */
-
-/* A channel that a thread follows, or followed not long ago. */
-struct followed {
-    struct map_node node;
-    struct list idle; /* in cluster->idle while none does */
-    uint32_t lanes;   /* bits: those that do */
-    int64_t idle_ms;  /* since when none does */
-    uint64_t encoded; /* bytes of lines before the next one: for lags */
-    unsigned version; /* of the policies that the next two are of */
-    enum channel_kind kind;
-    bool patient;
-    size_t n;
-    char name[];
-};
-
-struct cluster {
-    struct hub *hub;
-    struct loop loop;
-    pthread_t thread;
-    bool runs; /* [app] */
-    struct node *node;
-    struct map followed;
-    struct list idle;      /* struct followed, the longest first */
-    struct list publishes; /* that are out */
-    struct list places;    /* struct place_message: not judged yet */
-    struct cluster_news *fills;
-    struct ev_prepare before_sleep;
-    struct ev_timer tick;
-    bool has_changed;
-    bool released;      /* something, in this turn */
-    uint64_t conflicts; /* events of another kind than their channel has here */
-    bool is_live;       /* as of the last line in the log */
-    char told[256];
-    pthread_mutex_t order; /* held while one event is released, or the policies change */
-    struct policy_set *policies; /* under it */
-    unsigned version;            /* ... rises with them */
-    _Atomic int64_t away_ms;     /* clock_ms: since when it is not live; 0: it is */
-    pthread_mutex_t lock;        /* of what follows */
-    pthread_cond_t settled;
-    bool is_settled, is_refused;
-    char trouble[256];
-    struct cluster_look look;
-};
-
-static struct slice followed_key(const struct map_node *node) {
-    const struct followed *f = container_of(node, const struct followed, node);
-    return slice_of(f->name, f->n);
-}
-
-static struct followed *find(const struct cluster *c, struct slice channel) {
-    struct map_node *node = map_get(&c->followed, channel);
-    return node ? container_of(node, struct followed, node) : NULL;
-}
 
 /* ---- What Redis keeps ------------------------------------------------------------------ */
 
@@ -86,27 +33,9 @@ static struct node_policy node_policy_of(const struct policy *p) {
     return (struct node_policy){letters[policy_kind(p)], p->history, cluster_ttl_s(p)};
 }
 
-static struct policy policy_here(struct cluster *c, struct slice channel) {
-    pthread_mutex_lock(&c->order);
-    struct policy p = policy_of(c->policies, channel);
-    pthread_mutex_unlock(&c->order);
-    return p;
-}
-
 static struct node_policy node_on_policy(void *owner, struct slice channel) {
-    struct policy p = policy_here(owner, channel);
+    struct policy p = cluster_policy(owner, channel);
     return node_policy_of(&p);
-}
-
-void cluster_hold(struct cluster *c, struct policy_set *policies) {
-    pthread_mutex_lock(&c->order);
-    policy_set_unref(c->policies);
-    c->policies = policy_set_ref(policies);
-    c->version++;
-}
-
-void cluster_let_go(struct cluster *c) {
-    pthread_mutex_unlock(&c->order);
 }
 
 /* ---- Events ---------------------------------------------------------------------------- */
@@ -126,14 +55,6 @@ static void take_times(const struct cluster *c, struct frame *f, const struct en
     if (f->expires_ms <= 0) f->expires_ms = 1;
 }
 
-/* What the policies, which are held, say of it. */
-static void look_up(const struct cluster *c, struct followed *f) {
-    struct policy p = policy_of(c->policies, slice_of(f->name, f->n));
-    f->version = c->version;
-    f->kind = policy_kind(&p);
-    f->patient = policy_period(&p) >= PATIENT_LEAST_MS;
-}
-
 static enum channel_kind kind_of(const struct entry *e) {
     if (e->kind == FEED_STATE) return CHANNEL_STATE;
     return e->kind == FEED_KEYED ? CHANNEL_KEYED : CHANNEL_LOG;
@@ -147,7 +68,7 @@ static int release_event(struct cluster *c, struct followed *to, const struct en
                           .data = e->data,
                           .remove = e->remove};
     struct frame *f;
-    if (to->version != c->version) look_up(c, to);
+    if (to->version != c->version) cluster_look_up(c, to);
     if (kind_of(e) != to->kind) {
         c->conflicts++;
         return E_INVAL;
@@ -163,7 +84,7 @@ static int release_event(struct cluster *c, struct followed *to, const struct en
     return err;
 }
 
-static void post(struct cluster *c, struct cluster_news *n) {
+void cluster_post(struct cluster *c, struct cluster_news *n) {
     news_post(c->hub, n);
     c->released = true;
 }
@@ -171,14 +92,14 @@ static void post(struct cluster *c, struct cluster_news *n) {
 static bool release_mark(struct cluster *c, const struct entry *e) {
     struct cluster_news *n = news_new(NEWS_MARK, e->channel);
     n->seq = e->seq;
-    post(c, n);
+    cluster_post(c, n);
     return true;
 }
 
 static bool node_on_release(void *owner, const struct entry *e) {
     struct cluster *c = owner;
     if (e->kind == FEED_MARK) return release_mark(c, e);
-    struct followed *to = find(c, e->channel);
+    struct followed *to = cluster_find(c, e->channel);
     if (!to) return true;
     pthread_mutex_lock(&c->order);
     int err = release_event(c, to, e);
@@ -187,10 +108,19 @@ static bool node_on_release(void *owner, const struct entry *e) {
     return err != E_BUSY;
 }
 
+static void show_fills(struct cluster *c) {
+    struct cluster_news *n = c->fills;
+    atomic_fetch_add(&n->refs, 1);
+    cluster_post(c, n);
+    cluster_tell_filled(c, n);
+    news_unref(n);
+    c->fills = NULL;
+}
+
 static void node_on_fill(void *owner, struct fill *f, bool lost, bool more) {
     struct cluster *c = owner;
     const struct machine *m = node_machine(c->node);
-    struct policy p = policy_here(c, f->channel);
+    struct policy p = cluster_policy(c, f->channel);
     struct news_fill how = {.epoch = m->epoch,
                             .clock = clock_now(c),
                             .upto = m->pos,
@@ -200,9 +130,7 @@ static void node_on_fill(void *owner, struct fill *f, bool lost, bool more) {
     if (!c->fills) c->fills = news_new(NEWS_FILLS, slice_of("", 0));
     news_add_fill(c->fills, f, &how);
     fill_free(f);
-    if (more) return;
-    post(c, c->fills);
-    c->fills = NULL;
+    if (!more) show_fills(c);
 }
 
 static void node_on_epoch(void *owner, uint64_t base) {
@@ -217,7 +145,7 @@ static void node_on_epoch(void *owner, uint64_t base) {
                                   .head = m->pos,
                                   .marked = m->mark};
     seq_know(&c->hub->seq, m->pos);
-    post(c, n);
+    cluster_post(c, n);
     if (base == UINT64_MAX) return;
     log_printf(LOG_WARN,
                "cluster: epoch %s began: what Redis had above number %llu is lost, and "
@@ -248,128 +176,6 @@ static void on_publish(void *owner, struct message *m) {
 void cluster_publish(struct cluster *c, struct shared_publish *p) {
     ASSERT_OWNER(c->hub->app);
     mailbox_post(&c->loop.mailbox, &p->message, on_publish);
-}
-
-/* ---- Channels -------------------------------------------------------------------------- */
-
-static struct followed *follow(struct cluster *c, struct slice channel) {
-    struct followed *f = find(c, channel);
-    if (f) return f;
-    f = mem_new(sizeof *f + channel.n);
-    f->n = channel.n;
-    memcpy(f->name, channel.p, channel.n);
-    list_init(&f->idle);
-    map_add(&c->followed, &f->node);
-    return f;
-}
-
-static void answer_follow(struct follow_message *m) {
-    mailbox_post(&m->lane->loop->mailbox, &m->message, io_on_followed);
-}
-
-static void on_follow(void *owner, struct message *message) {
-    struct cluster *c = owner;
-    struct follow_message *m = container_of(message, struct follow_message, message);
-    struct followed *f = follow(c, m->channel);
-    f->lanes |= 1u << m->lane->index;
-    list_remove(&f->idle);
-    if (node_warm(c->node, m->channel)) answer_follow(m);
-    else mem_free(m);
-}
-
-static void on_leave(void *owner, struct message *message) {
-    struct cluster *c = owner;
-    struct follow_message *m = container_of(message, struct follow_message, message);
-    struct followed *f = find(c, m->channel);
-    if (f) f->lanes &= ~(1u << m->lane->index);
-    if (f && f->lanes == 0 && list_empty(&f->idle)) {
-        f->idle_ms = clock_ms();
-        list_add(&c->idle, &f->idle);
-    }
-    mem_free(m);
-}
-
-static void send_follow(struct cluster *c, struct lane *lane, struct slice channel,
-                        bool leaves) {
-    ASSERT_OWNER(lane->loop);
-    struct follow_message *m = mem_new(sizeof *m + channel.n);
-    m->lane = lane;
-    m->leaves = leaves;
-    memcpy(m->name, channel.p, channel.n);
-    m->channel = slice_of(m->name, channel.n);
-    mailbox_post(&c->loop.mailbox, &m->message, leaves ? on_leave : on_follow);
-}
-
-void cluster_follow(struct cluster *c, struct lane *lane, struct slice channel) {
-    send_follow(c, lane, channel, false);
-}
-
-void cluster_leave(struct cluster *c, struct lane *lane, struct slice channel) {
-    send_follow(c, lane, channel, true);
-}
-
-/* Nobody has followed it for as long as its events live. */
-static void cool(struct cluster *c, struct followed *f) {
-    struct slice name = slice_of(f->name, f->n);
-    node_cool(c->node, name);
-    post(c, news_new(NEWS_DROP, name));
-    list_remove(&f->idle);
-    map_remove(&c->followed, &f->node);
-    mem_free(f);
-}
-
-static void cool_idle(struct cluster *c) {
-    int64_t now_ms = clock_ms();
-    while (!list_empty(&c->idle)) {
-        struct followed *f = container_of(c->idle.next, struct followed, idle);
-        struct policy p = policy_here(c, slice_of(f->name, f->n));
-        int64_t ttl_ms = p.ttl_ms > 0 ? p.ttl_ms : TTL_DEFAULT_MS;
-        if (ttl_ms > TTL_DEFAULT_MS) ttl_ms = TTL_DEFAULT_MS;
-        if (now_ms - f->idle_ms < ttl_ms) return;
-        cool(c, f);
-    }
-}
-
-/* ---- Places ---------------------------------------------------------------------------- */
-
-/* False: it has to wait. */
-static bool judge(struct cluster *c, struct place_message *m) {
-    const struct machine *machine = node_machine(c->node);
-    uint64_t place;
-    if (!machine->epoch[0]) return false;
-    bool asked = m->ticket > 0 && machine_heard(machine) >= m->ticket;
-    enum machine_verdict v =
-        machine_judge(machine, m->id.epoch, m->id.seq, asked, &place);
-    if (v == PLACE_ASK && m->ticket == 0 && !node_ask(c->node, &m->ticket)) m->ticket = 0;
-    return v != PLACE_ASK;
-}
-
-static void answer_place(struct cluster *c, struct place_message *m) {
-    seq_know(&c->hub->seq, node_machine(c->node)->known);
-    list_remove(&m->node);
-    mailbox_post(&m->lane->loop->mailbox, &m->message, io_on_judged);
-}
-
-static void judge_all(struct cluster *c) {
-    for (struct list *at = c->places.next, *next; at != &c->places; at = next) {
-        struct place_message *m = container_of(at, struct place_message, node);
-        next = at->next;
-        if (judge(c, m)) answer_place(c, m);
-    }
-}
-
-static void on_judge(void *owner, struct message *message) {
-    struct cluster *c = owner;
-    struct place_message *m = container_of(message, struct place_message, message);
-    list_add(&c->places, &m->node);
-    if (judge(c, m)) answer_place(c, m);
-}
-
-void cluster_judge(struct cluster *c, struct place_message *m) {
-    ASSERT_OWNER(m->lane->loop);
-    m->ticket = 0;
-    list_init(&m->node);
-    mailbox_post(&c->loop.mailbox, &m->message, on_judge);
 }
 
 /* ---- What is told ----------------------------------------------------------------------- */
@@ -447,7 +253,7 @@ static const struct node_calls calls = {.policy = node_on_policy,
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
     (void)ev, (void)events;
     struct cluster *c = p->data;
-    judge_all(c);
+    cluster_judge_all(c);
     if (c->has_changed) show(c);
     c->has_changed = false;
     if (!c->released) return;
@@ -459,7 +265,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
 static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct cluster *c = timer->data;
-    cool_idle(c);
+    cluster_cool_idle(c);
     show(c);
 }
 
@@ -484,7 +290,7 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
     pthread_mutex_init(&c->order, NULL);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->settled, NULL);
-    map_init(&c->followed, followed_key);
+    map_init(&c->followed, cluster_key);
     list_init(&c->idle);
     list_init(&c->publishes);
     list_init(&c->places);
@@ -555,18 +361,14 @@ void cluster_close(struct cluster *c) {
         give_back(c, container_of(c->publishes.next, struct shared_publish, node),
                   E_TIMEOUT);
     while (!list_empty(&c->places))
-        answer_place(c, container_of(c->places.next, struct place_message, node));
+        cluster_answer_place(c, container_of(c->places.next, struct place_message, node));
 }
 
 void cluster_free(struct cluster *c) {
     if (!c) return;
     node_free(c->node);
     if (c->fills) news_unref(c->fills);
-    for (struct map_node *node; (node = map_next(&c->followed, NULL));) {
-        map_remove(&c->followed, node);
-        mem_free(container_of(node, struct followed, node));
-    }
-    map_deinit(&c->followed);
+    cluster_free_channels(c);
     policy_set_unref(c->policies);
     ev_prepare_stop(c->loop.ev, &c->before_sleep);
     ev_timer_stop(c->loop.ev, &c->tick);
@@ -585,6 +387,10 @@ void cluster_look(struct cluster *c, struct cluster_look *out) {
     pthread_mutex_unlock(&c->lock);
     int64_t away_ms = atomic_load(&c->away_ms);
     out->away_seconds = away_ms > 0 ? (double)(clock_ms() - away_ms) / 1000 : 0;
+}
+
+bool cluster_is_apart(const struct cluster *c) {
+    return atomic_load(&c->away_ms) > 0;
 }
 
 bool cluster_is_away(const struct cluster *c) {

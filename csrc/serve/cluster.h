@@ -57,13 +57,15 @@ struct shared_publish {
 
 void cluster_publish(struct cluster *c, struct shared_publish *p);
 
+/* The app reads a channel that nobody follows: news fill it, or app_on_wanted says that they have. */
+void cluster_want(struct cluster *c, struct slice channel);
+
 /* ---- Channels and places [io] ----------------------------------------------------------- */
 
 /* A channel that a thread follows, or follows no longer. */
 struct follow_message {
     struct message message;
-    struct lane *lane;
-    bool leaves;
+    struct lane *lane; /* NULL: the app */
     struct slice channel;
     char name[];
 };
@@ -98,7 +100,10 @@ struct cluster_look {
 
 void cluster_look(struct cluster *c, struct cluster_look *out);
 
-/* Whether new clients had better go to another node. */
+/* Whether Redis is away now. */
+bool cluster_is_apart(const struct cluster *c);
+
+/* ... for so long that new clients had better go to another node. */
 bool cluster_is_away(const struct cluster *c);
 
 #endif

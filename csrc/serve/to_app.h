@@ -36,14 +36,15 @@ struct signal_message {
     int number;
 };
 
-message_fn app_on_frame;                     /* server_events.c; from the sequencer */
-message_fn app_on_stored;                    /* durable.c; from the store */
-message_fn app_on_cluster, app_on_published; /* shared.c; from the cluster */
-message_fn app_on_request, app_on_cancel;    /* server_requests.c */
-message_fn app_on_piece;                     /* server_requests.c */
-message_fn app_on_news, app_on_deferred;     /* server_clients.c */
-message_fn app_on_report;                    /* accounts.c */
-message_fn app_on_told;                      /* server_questions.c */
-message_fn app_on_signal, app_on_finished;   /* server.c */
+message_fn app_on_frame;  /* server_events.c; from the sequencer */
+message_fn app_on_stored; /* durable.c; from the store */
+message_fn app_on_cluster, app_on_published,
+    app_on_wanted;                         /* shared.c; from the cluster */
+message_fn app_on_request, app_on_cancel;  /* server_requests.c */
+message_fn app_on_piece;                   /* server_requests.c */
+message_fn app_on_news, app_on_deferred;   /* server_clients.c */
+message_fn app_on_report;                  /* accounts.c */
+message_fn app_on_told;                    /* server_questions.c */
+message_fn app_on_signal, app_on_finished; /* server.c */
 
 #endif

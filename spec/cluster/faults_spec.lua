@@ -125,6 +125,13 @@ describe("a cluster", function()
     local clients = follow_all()
     cluster.redis.process:signal("STOP")
     deadline.eventually(function() return http.get(cluster[1].port, "/-/readyz").status == 503 end, 20, "not ready")
+    local stranger = sse.connect(cluster[1].port, "/news", { last_event_id = "aaaaaaaaaaaaa-1", timeout = 10 })
+    local bye
+    repeat bye = assert(stranger:next_event(20)) until bye.event
+    assert.same({ "bye", "moved" }, { bye.event, json.decode(bye.data).reason })
+    local known = sse.connect(cluster[1].port, "/news", { last_event_id = clients[1].last_id })
+    assert.equal("hello", known:next_event(5).event)
+    known:close()
     local answer, status = publish(1, 1)
     assert.same({ 503, "EBUSY" }, { status, answer.error.code })
     cluster.redis.process:signal("CONT")

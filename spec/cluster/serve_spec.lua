@@ -23,6 +23,16 @@ app:post("/publish", function(req)
   if not id then return nil, subscribers, again end
   return { id = id, subscribers = subscribers, again = again }
 end)
+app:get("/read", function(req)
+  local q = req.query
+  return { latest = app:latest(q.channel, q.key), history = app:history(q.channel) }
+end)
+app:post("/update", function(req)
+  local opts = { update = true, key = req.query.key }
+  local id, message, code = app:publish(req.query.channel, "message", { item = req.query.key }, opts)
+  if not id then return nil, message, code end
+  return { id = id }
+end)
 app:post("/add", function(req)
   app:client(req.query.client):subscribe(req.query.channel)
   return {}
@@ -115,6 +125,19 @@ describe("a server in a cluster", function()
     assert.equal(true, third.id)
     assert.equal(21, json.decode(next_of(client).data).n)
     client:close()
+  end)
+
+  it("loads a channel that its app reads and nobody follows", function()
+    for n = 1, 3 do publish(cluster[1], "channel=read&n=" .. n) end
+    publish(cluster[1], "channel=stock/read&key=a&n=7")
+    local function read(query) return json.decode(http.get(cluster[2].port, "/read?" .. query).body) end
+    local told = read("channel=read")
+    assert.same({ 3, 3 }, { told.latest.n, #told.history })
+    assert.equal(7, read("channel=stock/read&key=a").latest.n)
+    local answer = publish(cluster[2], "channel=read&n=4")
+    assert.equal(answer.id, read("channel=read").history[4].id)
+    assert.equal(404, http.post(cluster[2].port, "/update?channel=stock/new&key=a").status)
+    assert.equal(200, http.post(cluster[1].port, "/update?channel=stock/read&key=a").status)
   end)
 
   it("lets the app subscribe an open stream to a channel that is not here yet", function()

@@ -38,6 +38,7 @@ static void on_sweep(struct ev_loop *ev, struct ev_timer *timer, int events) {
     app_lag_second(&s->lag);
     s->swept_ms = clock_ms();
     sweep_run(s, s->swept_ms);
+    if (s->hub.cluster) shared_tick(s);
 }
 
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
@@ -63,6 +64,7 @@ int server_new(struct server **out, struct serve_options *options,
     map_init(&s->requests, server_request_key);
     map_init(&s->accounts, account_key);
     budgets_init(&s->budgets);
+    list_init(&s->shared_wants);
     s->hub.seq.on_own = app_on_frame;
     s->events = events;
     s->context = context;

@@ -114,7 +114,8 @@ struct server {
     struct app_lag lag;
     int64_t swept_ms;
     struct durable *durable;       /* NULL: no store is open */
-    struct tickets shared_tickets; /* of publishes in a cluster */
+    struct tickets shared_tickets; /* of publishes and reads in a cluster */
+    struct list shared_wants;      /* reads that wait, the oldest first */
     struct top *top;               /* NULL: nobody asks who was sent most */
     enum start_step failed;
     bool running;

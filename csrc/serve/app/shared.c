@@ -1,6 +1,7 @@
 /* Publishes and the app's replica; see shared.h. */
 #include "serve/app/shared.h"
 
+#include "base/clock.h"
 #include "base/crc32c.h"
 #include "base/mem.h"
 #include "base/pattern.h"
@@ -105,6 +106,74 @@ void app_on_published(void *owner, struct message *m) {
     mem_free(p);
 }
 
+/* ---- Reading ----------------------------------------------------------------------------- */
+
+#define WANT_MS 5000 /* a read waits so long for its channel */
+
+/* A read that waits. */
+struct want {
+    struct list node;
+    uint64_t ticket;
+    int64_t since_ms;
+    size_t n;
+    char name[];
+};
+
+/* What is filled, and not dropped, knows its floor. */
+static bool has(const struct server *s, struct slice channel) {
+    const struct chan *c = chans_find(&s->fan.chans, channel);
+    return c && c->known;
+}
+
+bool shared_has(struct server *s, struct slice channel, uint64_t *ticket) {
+    ASSERT_OWNER(&s->loop);
+    server_take_in(s, seq_take_own(&s->hub.seq));
+    if (!s->hub.cluster || has(s, channel) || pattern_check_channel(channel)) return true;
+    struct want *w = mem_new(sizeof *w + channel.n);
+    w->ticket = *ticket = tickets_take(&s->shared_tickets);
+    w->since_ms = clock_ms();
+    w->n = channel.n;
+    memcpy(w->name, channel.p, channel.n);
+    list_add(&s->shared_wants, &w->node);
+    cluster_want(s->hub.cluster, channel);
+    return false;
+}
+
+static void end_want(struct server *s, struct want *w, int err) {
+    struct answer a = {.ticket = w->ticket, .is_final = true, .err = err};
+    list_remove(&w->node);
+    if (s->events->on_answer) s->events->on_answer(s->context, &a);
+    tickets_give_back(&s->shared_tickets, w->ticket);
+    mem_free(w);
+}
+
+static void note_here(struct server *s, struct slice channel) {
+    for (struct list *at = s->shared_wants.next, *next; at != &s->shared_wants;
+         at = next) {
+        struct want *w = container_of(at, struct want, node);
+        next = at->next;
+        if (slice_eq(slice_of(w->name, w->n), channel)) end_want(s, w, 0);
+    }
+}
+
+void app_on_wanted(void *owner, struct message *message) {
+    struct server *s = owner;
+    struct follow_message *m = container_of(message, struct follow_message, message);
+    server_take_in(s, seq_take_own(&s->hub.seq));
+    note_here(s, m->channel);
+    mem_free(m);
+}
+
+void shared_tick(struct server *s) {
+    int64_t now_ms = clock_ms();
+    memory_check(s);
+    while (!list_empty(&s->shared_wants)) {
+        struct want *w = container_of(s->shared_wants.next, struct want, node);
+        if (now_ms - w->since_ms < WANT_MS) return;
+        end_want(s, w, E_BUSY);
+    }
+}
+
 /* ---- The app's replica ------------------------------------------------------------------ */
 
 static size_t held_by(const struct server *s, struct slice channel) {
@@ -134,6 +203,8 @@ void shared_close(struct server *s) {
     struct cluster *c = s->hub.cluster;
     if (!c) return;
     cluster_close(c);
+    while (!list_empty(&s->shared_wants))
+        end_want(s, container_of(s->shared_wants.next, struct want, node), E_CLOSED);
     s->hub.cluster = NULL;
     cluster_free(c);
 }

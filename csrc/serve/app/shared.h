@@ -11,6 +11,13 @@
 /* As durable_commit. */
 int shared_commit(struct server *s, const struct commit *c, uint64_t *ticket);
 
+/* Whether the app's replica has a channel; else a ticket, whose answer comes when it has (E_BUSY: not
+ * in time). */
+bool shared_has(struct server *s, struct slice channel, uint64_t *ticket);
+
+/* Once a second. */
+void shared_tick(struct server *s);
+
 /* The cluster's thread ends. Idempotent. */
 void shared_close(struct server *s);
 

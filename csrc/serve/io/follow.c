@@ -1,6 +1,7 @@
 /* Parking; see follow.h. */
 #include "serve/io/follow.h"
 
+#include "base/bounds.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "serve/cluster.h"
@@ -11,6 +12,8 @@
 #include "serve/to_app.h"
 
 #define WALK_SECONDS 1.0
+#define MOVED_MS \
+    2000 /* an id that Redis alone can judge waits so long while it is away */
 #define WALK_PARTS 60 /* a whole walk takes so many */
 #define WALK_LEAST 1024
 
@@ -24,8 +27,11 @@ struct followed {
 
 /* What waits: a request, or a subscription of an open stream. */
 struct parked {
-    struct list node;    /* in followed->waiting; in none while its place is asked for */
-    struct list opening; /* in following->openings, when the app has answered it */
+    struct list node; /* in followed->waiting; in none while its place is asked for */
+    struct list all;  /* in following->requests */
+    int64_t since_ms;
+    bool is_asked, is_over; /* its place is being judged; and nobody waits for that */
+    struct list opening;    /* in following->openings, when the app has answered it */
     struct worker *worker;
     struct request *request;       /* shared; NULL: */
     struct client_message *change; /* ... owned */
@@ -96,12 +102,15 @@ static struct parked *park(struct worker *w, struct plan *plan) {
     p->last = &p->later;
     list_init(&p->node);
     list_init(&p->opening);
+    list_init(&p->all);
+    p->since_ms = w->now_ms;
     return p;
 }
 
 static void unpark(struct parked *p) {
     list_remove(&p->node);
     list_remove(&p->opening);
+    list_remove(&p->all);
     plan_unref(p->plan);
     request_unref(p->request);
     mem_free(p);
@@ -114,6 +123,7 @@ static bool wait_on(struct parked *p) {
     struct eventid id = {0};
     if (r && !r->judged) id = id_of(r);
     if (is_unknown(w, &id)) {
+        p->is_asked = true;
         p->place = (struct place_message){.lane = &w->lane, .id = id};
         cluster_judge(w->hub->cluster, &p->place);
         return true;
@@ -131,6 +141,7 @@ bool follow_waits(struct worker *w, struct request *r, struct plan *plan) {
     if (!is_unknown(w, &id) && !first_missing(w, plan)) return false;
     struct parked *p = park(w, plan);
     p->request = request_ref(r);
+    list_add(&w->following.requests, &p->all);
     if (r->client) list_add(&w->following.openings, &p->opening);
     return wait_on(p);
 }
@@ -178,11 +189,17 @@ static void free_message(struct client_message *m) {
     mem_free(m);
 }
 
-static void drop(struct parked *p) {
+static void drop_later(struct parked *p) {
     for (struct message *m = p->later, *next; m; m = next) {
         next = m->next;
         free_message(container_of(m, struct client_message, message));
     }
+    p->later = NULL;
+    p->last = &p->later;
+}
+
+static void drop(struct parked *p) {
+    drop_later(p);
     if (p->change) free_message(p->change);
     else if (p->request->client && !p->request->again)
         to_app_closed(p->request->client, END_GONE);
@@ -218,8 +235,10 @@ void io_on_judged(void *owner, struct message *message) {
     (void)owner;
     struct place_message *m = container_of(message, struct place_message, message);
     struct parked *p = container_of(m, struct parked, place);
+    p->is_asked = false;
     p->request->judged = true;
-    go_on(p);
+    if (p->is_over) unpark(p);
+    else go_on(p);
 }
 
 void io_on_cluster(void *owner, struct message *message) {
@@ -274,6 +293,45 @@ bool follow_parks(struct worker *w, struct client_message *m) {
     return wait_on(p);
 }
 
+/* ---- Giving up -------------------------------------------------------------------------- */
+
+static void refuse(struct conn *c, struct request *r, const struct bye *bye) {
+    if (request_streams(r)) {
+        dispatch_bye(c, r, bye);
+        conn_end_request(c);
+    } else dispatch_overload(c, r);
+    conn_go_on(c);
+}
+
+static void give_up(struct parked *p, const struct bye *bye) {
+    struct request *r = request_ref(p->request);
+    struct conn *c = r->conn;
+    bool stays = c && !c->doomed && (r->client || queue_withdraw(r));
+    if (r->client && !r->again) to_app_closed(r->client, bye->reason);
+    drop_later(p);
+    list_remove(&p->all);
+    list_remove(&p->opening);
+    p->is_over = true;
+    if (!p->is_asked) unpark(p);
+    if (stays) refuse(c, r, bye);
+    request_unref(r);
+}
+
+/* Those that have waited for too long. */
+static void look_at_requests(struct worker *w) {
+    struct list *all = &w->following.requests;
+    bool is_away = cluster_is_apart(w->hub->cluster);
+    for (struct list *at = all->next, *next; at != all; at = next) {
+        struct parked *p = container_of(at, struct parked, all);
+        int64_t ms = w->now_ms - p->since_ms;
+        next = at->next;
+        if (ms < MOVED_MS) return;
+        if (is_away && p->is_asked) give_up(p, &(struct bye){.reason = END_MOVED});
+        else if (ms >= QUEUE_TIMEOUT_MS)
+            give_up(p, &(struct bye){.reason = END_OVERLOAD, .cause = BY_QUEUE});
+    }
+}
+
 /* ---- Letting go ------------------------------------------------------------------------- */
 
 static bool is_used(const struct worker *w, const struct followed *f) {
@@ -290,6 +348,7 @@ static void let_go(struct worker *w, struct followed *f) {
 static void on_walk(struct ev_loop *ev, struct ev_timer *timer, int events) {
     (void)ev, (void)events;
     struct worker *w = timer->data;
+    look_at_requests(w);
     const struct map *m = &w->following.channels;
     size_t *at = &w->following.walked;
     size_t buckets =
@@ -310,6 +369,7 @@ void follow_init(struct worker *w) {
     struct following *f = &w->following;
     map_init(&f->channels, followed_key);
     list_init(&f->openings);
+    list_init(&f->requests);
     ev_timer_init(&f->walk, on_walk, WALK_SECONDS, WALK_SECONDS);
     f->walk.data = w;
     if (w->hub->cluster) ev_timer_start(w->loop.ev, &f->walk);

@@ -6,8 +6,9 @@
  *                              it is parked ──▶ io_on_judged, io_on_cluster (fills), io_on_followed
  *                                                      └──▶ it goes on
  *
- * A parked request waits as for a late app: its stream gets its head after a time, its client may go,
- * and it is given up in the same time. A channel that nobody here follows any more is let go of in a
+ * A parked request waits as for a late app: its stream gets its head after a time, and its client may
+ * go. It is given up when its channels do not come (bye, overload); sooner when it has an id that only
+ * Redis can judge, and Redis is away: another node may know it (bye, moved). A channel that nobody here follows any more is let go of in a
  * walk that never ends. Without a cluster there is nothing to wait for. [the worker's thread] */
 #ifndef SLUICE_SERVE_IO_FOLLOW_H
 #define SLUICE_SERVE_IO_FOLLOW_H
@@ -21,6 +22,7 @@ struct worker;
 struct following {
     struct map channels;  /* those that this thread follows, and those it has asked for */
     struct list openings; /* answers of the app that are parked */
+    struct list requests; /* all that are parked, the oldest first */
     struct ev_timer walk;
     size_t walked;
 };

@@ -96,6 +96,10 @@ local function update_fault(runtime, how, channel, key)
   end
   if not key then return "an update needs a key", "EKEY" end
   local judged_later = how.durable and not runtime.is_shared
+  if not judged_later then
+    local here, message, code = runtime.stored:need_here(channel)
+    if not here then return message, code end
+  end
   if judged_later or runtime.server:latest(channel, key) then return nil end
   return NO_KEY:format(channel, key), "ENOTFOUND"
 end

@@ -18,6 +18,13 @@ local CLIENTS = { channel = options.NONE, user = options.NONE }
 local LIMIT_MAX = 10000
 local SLOWEST, SLOWEST_MAX = 10, core.limits.SLOWEST_MAX
 
+-- What is wrong with the name of a channel that is read, or why a cluster has not brought it in time.
+local function check_read(generation, channel)
+  local good, message, code = channels.check(channel)
+  if not good then return nil, message, code end
+  return generation.runtime.stored:need_here(channel)
+end
+
 local function read_data(text)
   local data = json.decode(text)
   if data == nil then return text end
@@ -56,7 +63,7 @@ end
 -- @return data and id (no id for a state channel), or nil; or nil, message, code
 function reading.latest(self, channel, key, event)
   local generation = phase.running(self, "latest")
-  local good, message, code = channels.check(channel)
+  local good, message, code = check_read(generation, channel)
   if not good then return nil, message, code end
   if event ~= nil and type(event) ~= "string" then
     caller.raise("app:latest(): the event's name is a string, not a %s", type(event))
@@ -75,7 +82,7 @@ end
 -- @treturn {table,...}|nil { id, event, data, key }; or nil, message, code
 function reading.history(self, channel, opts)
   local generation = phase.running(self, "history")
-  local good, message, code = channels.check(channel)
+  local good, message, code = check_read(generation, channel)
   if not good then return nil, message, code end
   local o = read_limits("app:history()", opts)
   local list
@@ -94,7 +101,7 @@ end
 -- @treturn integer their size in bytes
 function reading.newest(self, channel, opts)
   local generation = phase.running(self, "newest")
-  local good, message, code = channels.check(channel)
+  local good, message, code = check_read(generation, channel)
   if not good then return nil, message, code end
   local o = read_limits("app:newest()", opts)
   if generation.server:policy(channel).kind == "log" then

@@ -111,6 +111,20 @@ function Stored:await(ticket)
   return self.runtime.scheduler.park()
 end
 
+--- In a cluster: wait until a channel that nobody follows is here, where the caller can wait; else
+-- what is here is read.
+-- @tparam string channel
+-- @treturn boolean|nil true, or nil, message, code
+function Stored:need_here(channel)
+  local runtime = self.runtime
+  if not runtime.is_shared or not runtime.scheduler:can_wait() then return true end
+  local ticket = runtime.server:cluster_want(channel)
+  if not ticket then return true end
+  local ok, message, code = self:await(ticket)
+  if ok then return true end
+  return nil, message, code
+end
+
 --- Have the answer to a ticket, for which no coroutine waits.
 -- @tparam integer ticket
 -- @tparam function settle as for finish

@@ -1,0 +1,230 @@
+/* Channels that are followed here, and places that are judged; see cluster.h. */
+#include "serve/cluster_inner.h"
+
+#include "base/clock.h"
+#include "base/mem.h"
+#include "serve/to_app.h"
+#include "serve/to_io.h"
+
+struct slice cluster_key(const struct map_node *node) {
+    const struct followed *f = container_of(node, const struct followed, node);
+    return slice_of(f->name, f->n);
+}
+
+struct followed *cluster_find(const struct cluster *c, struct slice channel) {
+    struct map_node *node = map_get(&c->followed, channel);
+    return node ? container_of(node, struct followed, node) : NULL;
+}
+
+/* ---- Policies --------------------------------------------------------------------------- */
+
+struct policy cluster_policy(struct cluster *c, struct slice channel) {
+    pthread_mutex_lock(&c->order);
+    struct policy p = policy_of(c->policies, channel);
+    pthread_mutex_unlock(&c->order);
+    return p;
+}
+
+void cluster_look_up(const struct cluster *c, struct followed *f) {
+    struct policy p = policy_of(c->policies, slice_of(f->name, f->n));
+    f->version = c->version;
+    f->kind = policy_kind(&p);
+    f->patient = policy_period(&p) >= PATIENT_LEAST_MS;
+}
+
+/* ---- Channels -------------------------------------------------------------------------- */
+
+static struct followed *follow(struct cluster *c, struct slice channel) {
+    struct followed *f = cluster_find(c, channel);
+    if (f) return f;
+    f = mem_new(sizeof *f + channel.n);
+    f->n = channel.n;
+    memcpy(f->name, channel.p, channel.n);
+    list_init(&f->idle);
+    map_add(&c->followed, &f->node);
+    pthread_mutex_lock(&c->order);
+    cluster_look_up(c, f);
+    pthread_mutex_unlock(&c->order);
+    f->loaded_as = f->kind;
+    return f;
+}
+
+/* From now on nobody does. */
+static void rest(struct cluster *c, struct followed *f) {
+    list_remove(&f->idle);
+    f->idle_ms = clock_ms();
+    list_add(&c->idle, &f->idle);
+}
+
+static void answer_follow(struct follow_message *m) {
+    mailbox_post(&m->lane->loop->mailbox, &m->message, io_on_followed);
+}
+
+static void on_follow(void *owner, struct message *message) {
+    struct cluster *c = owner;
+    struct follow_message *m = container_of(message, struct follow_message, message);
+    struct followed *f = follow(c, m->channel);
+    f->lanes |= 1u << m->lane->index;
+    list_remove(&f->idle);
+    if (node_warm(c->node, m->channel)) answer_follow(m);
+    else mem_free(m);
+}
+
+static void on_leave(void *owner, struct message *message) {
+    struct cluster *c = owner;
+    struct follow_message *m = container_of(message, struct follow_message, message);
+    struct followed *f = cluster_find(c, m->channel);
+    if (f) f->lanes &= ~(1u << m->lane->index);
+    if (f && f->lanes == 0) rest(c, f);
+    mem_free(m);
+}
+
+/* To the app (takes). Behind what the channel was filled with. */
+static void tell_app(struct cluster *c, struct follow_message *m) {
+    mailbox_post(&c->hub->app->mailbox, &m->message, app_on_wanted);
+}
+
+void cluster_tell_filled(struct cluster *c, const struct cluster_news *n) {
+    for (uint32_t i = 0; i < n->n; i++) {
+        struct followed *f = cluster_find(c, n->fills[i].channel);
+        if (f && f->wanted) tell_app(c, f->wanted);
+        if (f) f->wanted = NULL;
+    }
+}
+
+static void on_want(void *owner, struct message *message) {
+    struct cluster *c = owner;
+    struct follow_message *m = container_of(message, struct follow_message, message);
+    struct followed *f = follow(c, m->channel);
+    if (f->lanes == 0) rest(c, f);
+    if (node_warm(c->node, m->channel)) tell_app(c, m);
+    else if (f->wanted) mem_free(m);
+    else f->wanted = m;
+}
+
+static void send_name(struct cluster *c, struct lane *lane, struct slice channel,
+                      message_fn *deliver) {
+    struct follow_message *m = mem_new(sizeof *m + channel.n);
+    m->lane = lane;
+    memcpy(m->name, channel.p, channel.n);
+    m->channel = slice_of(m->name, channel.n);
+    mailbox_post(&c->loop.mailbox, &m->message, deliver);
+}
+
+void cluster_follow(struct cluster *c, struct lane *lane, struct slice channel) {
+    ASSERT_OWNER(lane->loop);
+    send_name(c, lane, channel, on_follow);
+}
+
+void cluster_leave(struct cluster *c, struct lane *lane, struct slice channel) {
+    ASSERT_OWNER(lane->loop);
+    send_name(c, lane, channel, on_leave);
+}
+
+void cluster_want(struct cluster *c, struct slice channel) {
+    ASSERT_OWNER(c->hub->app);
+    send_name(c, NULL, channel, on_want);
+}
+
+/* Other policies: what has become another kind of channel is loaded as that. */
+static void on_policies(void *owner, struct message *m) {
+    struct cluster *c = owner;
+    mem_free(m);
+    for (struct map_node *node = NULL; (node = map_next(&c->followed, node));) {
+        struct followed *f = container_of(node, struct followed, node);
+        pthread_mutex_lock(&c->order);
+        cluster_look_up(c, f);
+        pthread_mutex_unlock(&c->order);
+        if (f->kind == f->loaded_as) continue;
+        f->loaded_as = f->kind;
+        node_cool(c->node, slice_of(f->name, f->n));
+        node_warm(c->node, slice_of(f->name, f->n));
+    }
+}
+
+void cluster_hold(struct cluster *c, struct policy_set *policies) {
+    pthread_mutex_lock(&c->order);
+    policy_set_unref(c->policies);
+    c->policies = policy_set_ref(policies);
+    c->version++;
+}
+
+void cluster_let_go(struct cluster *c) {
+    pthread_mutex_unlock(&c->order);
+    mailbox_post(&c->loop.mailbox, mem_new(sizeof(struct message)), on_policies);
+}
+
+/* Nobody has followed it for as long as its events live. */
+static void cool(struct cluster *c, struct followed *f) {
+    struct slice name = slice_of(f->name, f->n);
+    node_cool(c->node, name);
+    cluster_post(c, news_new(NEWS_DROP, name));
+    list_remove(&f->idle);
+    map_remove(&c->followed, &f->node);
+    mem_free(f->wanted); /* it has given up long ago */
+    mem_free(f);
+}
+
+void cluster_cool_idle(struct cluster *c) {
+    int64_t now_ms = clock_ms();
+    while (!list_empty(&c->idle)) {
+        struct followed *f = container_of(c->idle.next, struct followed, idle);
+        struct policy p = cluster_policy(c, slice_of(f->name, f->n));
+        int64_t ttl_ms = p.ttl_ms > 0 ? p.ttl_ms : TTL_DEFAULT_MS;
+        if (ttl_ms > TTL_DEFAULT_MS) ttl_ms = TTL_DEFAULT_MS;
+        if (now_ms - f->idle_ms < ttl_ms) return;
+        cool(c, f);
+    }
+}
+
+void cluster_free_channels(struct cluster *c) {
+    for (struct map_node *node; (node = map_next(&c->followed, NULL));) {
+        struct followed *f = container_of(node, struct followed, node);
+        map_remove(&c->followed, node);
+        mem_free(f->wanted);
+        mem_free(f);
+    }
+    map_deinit(&c->followed);
+}
+
+/* ---- Places ---------------------------------------------------------------------------- */
+
+/* False: it has to wait. */
+static bool judge(struct cluster *c, struct place_message *m) {
+    const struct machine *machine = node_machine(c->node);
+    uint64_t place;
+    if (!machine->epoch[0]) return false;
+    bool asked = m->ticket > 0 && machine_heard(machine) >= m->ticket;
+    enum machine_verdict v =
+        machine_judge(machine, m->id.epoch, m->id.seq, asked, &place);
+    if (v == PLACE_ASK && m->ticket == 0 && !node_ask(c->node, &m->ticket)) m->ticket = 0;
+    return v != PLACE_ASK;
+}
+
+void cluster_answer_place(struct cluster *c, struct place_message *m) {
+    seq_know(&c->hub->seq, node_machine(c->node)->known);
+    list_remove(&m->node);
+    mailbox_post(&m->lane->loop->mailbox, &m->message, io_on_judged);
+}
+
+void cluster_judge_all(struct cluster *c) {
+    for (struct list *at = c->places.next, *next; at != &c->places; at = next) {
+        struct place_message *m = container_of(at, struct place_message, node);
+        next = at->next;
+        if (judge(c, m)) cluster_answer_place(c, m);
+    }
+}
+
+static void on_judge(void *owner, struct message *message) {
+    struct cluster *c = owner;
+    struct place_message *m = container_of(message, struct place_message, message);
+    list_add(&c->places, &m->node);
+    if (judge(c, m)) cluster_answer_place(c, m);
+}
+
+void cluster_judge(struct cluster *c, struct place_message *m) {
+    ASSERT_OWNER(m->lane->loop);
+    m->ticket = 0;
+    list_init(&m->node);
+    mailbox_post(&c->loop.mailbox, &m->message, on_judge);
+}

@@ -1,0 +1,77 @@
+/* What the files of the cluster's thread share: cluster.c has the thread, events and publishes;
+ * cluster_channels.c channels and places. */
+#ifndef SLUICE_SERVE_CLUSTER_INNER_H
+#define SLUICE_SERVE_CLUSTER_INNER_H
+
+#include "serve/cluster.h"
+#include "serve/cluster_news.h"
+
+/* A channel that a thread follows, or followed not long ago. */
+struct followed {
+    struct map_node node;
+    struct list idle;              /* in cluster->idle while none does */
+    uint32_t lanes;                /* bits: those that do */
+    int64_t idle_ms;               /* since when none does */
+    uint64_t encoded;              /* bytes of lines before the next one: for lags */
+    struct follow_message *wanted; /* the app waits for it; NULL */
+    unsigned version;              /* of the policies that the next two are of */
+    enum channel_kind kind, loaded_as;
+    bool patient;
+    size_t n;
+    char name[];
+};
+
+struct cluster {
+    struct hub *hub;
+    struct loop loop;
+    pthread_t thread;
+    bool runs; /* [app] */
+    struct node *node;
+    struct map followed;
+    struct list idle;      /* struct followed, the longest first */
+    struct list publishes; /* that are out */
+    struct list places;    /* struct place_message: not judged yet */
+    struct cluster_news *fills;
+    struct ev_prepare before_sleep;
+    struct ev_timer tick;
+    bool has_changed;
+    bool released;      /* something, in this turn */
+    uint64_t conflicts; /* events of another kind than their channel has here */
+    bool is_live;       /* as of the last line in the log */
+    char told[256];
+    pthread_mutex_t order; /* held while one event is released, or the policies change */
+    struct policy_set *policies;   /* under it */
+    struct follow_message *wanted; /* the app waits for it; NULL */
+    unsigned version;              /* ... rises with them */
+    _Atomic int64_t away_ms;       /* clock_ms: since when it is not live; 0: it is */
+    pthread_mutex_t lock;          /* of what follows */
+    pthread_cond_t settled;
+    bool is_settled, is_refused;
+    char trouble[256];
+    struct cluster_look look;
+};
+
+map_key_fn cluster_key; /* of cluster->followed */
+
+struct followed *cluster_find(const struct cluster *c, struct slice channel); /* NULL */
+
+/* What the policies, which are held, say of it. */
+void cluster_look_up(const struct cluster *c, struct followed *f);
+
+/* What the policy of a channel is now. */
+struct policy cluster_policy(struct cluster *c, struct slice channel);
+
+/* News for all replicas (takes). */
+void cluster_post(struct cluster *c, struct cluster_news *n);
+
+/* What filled them has been posted: the app hears of those it waits for. */
+void cluster_tell_filled(struct cluster *c, const struct cluster_news *n);
+
+void cluster_cool_idle(struct cluster *c);
+void cluster_judge_all(struct cluster *c);
+void cluster_free_channels(struct cluster *c);
+
+/* A place that cannot wait any longer. */
+void cluster_answer_place(struct cluster *c, struct place_message *m);
+
+#endif
