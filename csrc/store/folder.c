@@ -2,6 +2,7 @@
 #include "store/folder.h"
 
 #include "base/crc32c.h"
+#include "base/decimal.h"
 #include "base/mem.h"
 #include "base/status.h"
 #include "store/why.h"
@@ -218,16 +219,29 @@ static void parse_mark(const char *text, struct head *out) {
     out->commits = strtoull(end, NULL, 10);
 }
 
-static int put_mark(char *text, size_t size, const struct head *head) {
-    int n = snprintf(text, size, "%s %020" PRIu64 " %020" PRIu64, head->epoch, head->last,
-                     head->commits);
-    return n +
-           snprintf(text + n, size - (size_t)n, " %08x\n", crc32c(0, text, (size_t)n));
+/* Twenty digits, and a space before them. */
+static char *put_number(char *at, uint64_t number) {
+    char *end = at + 21, *first = decimal_before(end, number);
+    *at = ' ';
+    memset(at + 1, '0', (size_t)(first - at - 1));
+    return end;
+}
+
+/* "epoch last commits crc", by hand: each commit writes it. */
+static int put_mark(char *text, const struct head *head) {
+    size_t n = strlen(head->epoch);
+    memcpy(text, head->epoch, n);
+    char *at = put_number(put_number(text + n, head->last), head->commits);
+    uint32_t crc = crc32c(0, text, (size_t)(at - text));
+    memcpy(at, " 00000000\n", sizeof " 00000000\n");
+    char digits[16], *end = digits + sizeof digits, *first = hex_before(end, crc);
+    memcpy(at + 9 - (end - first), first, (size_t)(end - first));
+    return (int)(at - text) + 10;
 }
 
 void folder_mark(const struct folder *f, const struct head *head) {
     char text[MARK_BYTES];
-    int n = put_mark(text, sizeof text, head);
+    int n = put_mark(text, head);
     /* When that fails a loss may not be noticed, which a commit must not fail for. */
     ssize_t done = pwrite(f->lock, text, (size_t)n, MARK_AT);
     (void)done;
@@ -238,7 +252,7 @@ bool folder_marked(const struct folder *f, struct head *out) {
     *out = (struct head){0};
     if (pread(f->lock, text, sizeof text - 1, MARK_AT) <= 0) return false;
     parse_mark(text, out);
-    put_mark(whole, sizeof whole, out);
+    put_mark(whole, out);
     return strcmp(text, whole) == 0;
 }
 

@@ -84,9 +84,11 @@ void records_free(struct records *rs) {
     *rs = (struct records){0};
 }
 
-struct record *record_find(const struct records *rs, struct slice name) {
+struct record *record_find(struct records *rs, struct slice name) {
+    if (rs->found && slice_eq(rs->found->key, name)) return rs->found;
     struct map_node *node = map_get(&rs->by_name, name);
-    return node ? container_of(node, struct record, node) : NULL;
+    rs->found = node ? container_of(node, struct record, node) : NULL;
+    return rs->found;
 }
 
 static int64_t sum_of(const struct record *r) {
@@ -195,6 +197,7 @@ void records_rollback(struct records *rs) {
         r->now = r->before;
         if (!r->is_new) continue;
         assert(rs->all[rs->n - 1] == r);
+        if (rs->found == r) rs->found = NULL;
         rs->n--;
         map_remove(&rs->by_name, &r->node);
         mem_free(r);

@@ -48,6 +48,8 @@ struct records {
     struct record **all; /* in order of id */
     uint32_t n, cap;
     struct record *touched;
+    struct record
+        *found; /* the last one that was asked for: mostly it is asked for again */
 };
 
 map_key_fn record_key;
@@ -56,7 +58,7 @@ map_key_fn record_key;
 int records_load(struct records *rs, struct db *db);
 void records_free(struct records *rs);
 
-struct record *record_find(const struct records *rs, struct slice name); /* NULL */
+struct record *record_find(struct records *rs, struct slice name); /* NULL */
 
 /* Add one and its row, in a transaction. 0, E_FULL (CHANNELS_MAX), or as db.h. */
 int record_add(struct records *rs, struct db *db, struct slice name,
