@@ -7,10 +7,18 @@
 /* Write the digits of 'n' so that they end before 'end'; returns where they begin. At
  * most 20 bytes. */
 static inline char *decimal_before(char *end, uint64_t n) {
-    do {
-        *--end = (char)('0' + n % 10);
-        n /= 10;
-    } while (n > 0);
+    static const char pairs[] = "0001020304050607080910111213141516171819"
+                                "2021222324252627282930313233343536373839"
+                                "4041424344454647484950515253545556575859"
+                                "6061626364656667686970717273747576777879"
+                                "8081828384858687888990919293949596979899";
+    for (; n >= 10; n /= 100) {
+        const char *pair = pairs + 2 * (n % 100);
+        *--end = pair[1];
+        *--end = pair[0];
+        if (n < 100) return end;
+    }
+    *--end = (char)('0' + n);
     return end;
 }
 

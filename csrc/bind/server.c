@@ -10,7 +10,8 @@ static const char TYPE[] = "sluice.server";
 
 struct lx_server *lx_newserver(lua_State *L) {
     struct lx_server *s = lua_newuserdatauv(L, sizeof *s, 0);
-    *s = (struct lx_server){.on_event = LUA_NOREF, .on_lab = LUA_NOREF};
+    *s = (struct lx_server){
+        .type = TYPE, .on_event = LUA_NOREF, .on_answer = LUA_NOREF, .on_lab = LUA_NOREF};
     luaL_setmetatable(L, TYPE);
     return s;
 }
@@ -19,12 +20,11 @@ struct lx_server *lx_toserver(lua_State *L) {
     return luaL_checkudata(L, 1, TYPE);
 }
 
+/* A publish asks each time: what has the size and the mark is one. */
 struct lx_server *lx_checkserver(lua_State *L) {
     struct lx_server *s = lua_touserdata(L, 1);
-    bool same = s && lua_getmetatable(L, 1) && /* by address: a publish asks each time */
-                lua_rawgetp(L, LUA_REGISTRYINDEX, TYPE) && lua_rawequal(L, -1, -2);
-    if (!same) s = luaL_checkudata(L, 1, TYPE); /* says what it is instead */
-    lua_pop(L, 2);
+    if (!s || lua_rawlen(L, 1) != sizeof *s || s->type != TYPE)
+        s = luaL_checkudata(L, 1, TYPE); /* says what it is instead */
     luaL_argcheck(L, s->server, 1, "the server is closed");
     assert(s->server);
     return s;
@@ -56,8 +56,6 @@ bool lx_newservertype(lua_State *L) {
     if (luaL_newmetatable(L, TYPE)) {
         lua_pushvalue(L, -1);
         lua_setfield(L, -2, "__index");
-        lua_pushvalue(L, -1);
-        lua_rawsetp(L, LUA_REGISTRYINDEX, TYPE);
         return true;
     }
     lua_pop(L, 1); /* required again in the same state */

@@ -14,9 +14,11 @@
 #include "serve/app/server.h"
 
 struct lx_server {
+    const void *type;      /* what it is; see lx_checkserver */
     struct server *server; /* NULL: closed */
     lua_State *L;          /* the thread that runs it, or the main one */
     int on_event;          /* registry reference of the one callback */
+    int on_answer;         /* ... and of the one for answers; LUA_REFNIL: none */
     struct http_out *http; /* NULL until the first request to another server */
     struct sql *sql;       /* NULL until the first database file of another program */
     struct lab *lab;       /* NULL without `sluice lab` */

@@ -40,10 +40,20 @@ static int push_ticket(lua_State *L, uint64_t ticket) {
     return 1;
 }
 
+/* A ticket; or 0, and what is returned instead is pushed: *n values. */
+static uint64_t commit(lua_State *L, const struct commit *c, int *n) {
+    struct lx_server *s = lx_checkserver(L);
+    uint64_t ticket;
+    int err = s->server->hub.cluster ? shared_commit(s->server, c, &ticket)
+                                     : durable_commit(s->server, c, &ticket);
+    if (err == 0) return ticket;
+    *n = lx_fail_event(L, err, &c->event);
+    return 0;
+}
+
 /* server:commit_event(channel, event, text[, key, remove, ttl, update, idempotency])
  *   -> ticket | nil, message, code */
 static int l_commit_event(lua_State *L) {
-    struct lx_server *s = lx_checkserver(L);
     struct commit c = {.event = {.channel = lx_checkslice(L, 2),
                                  .name = lx_optslice(L, 3),
                                  .data = lx_checkslice(L, 4),
@@ -52,17 +62,40 @@ static int l_commit_event(lua_State *L) {
                                  .ttl_ms = lx_ms(luaL_optnumber(L, 7, 0))},
                        .update = lua_toboolean(L, 8),
                        .idempotency = lx_optslice(L, 9)};
-    uint64_t ticket;
-    int err = s->server->hub.cluster ? shared_commit(s->server, &c, &ticket)
-                                     : durable_commit(s->server, &c, &ticket);
-    if (err < 0) return lx_fail_event(L, err, &c.event);
-    return push_ticket(L, ticket);
+    int n = 0;
+    uint64_t ticket = commit(L, &c, &n);
+    return ticket ? push_ticket(L, ticket) : n;
 }
 
-/* server:commit_text(channel, event, data) -> as commit_event | nothing: event or data is no
- * text, or the caller cannot wait for the answer */
+#define TEXT_ARGS 7
+
+/* The answer lies behind the arguments, without the mark. */
+static int on_committed(lua_State *L, int status, lua_KContext context) {
+    (void)status, (void)context;
+    int answer = TEXT_ARGS, n = lua_gettop(L) - answer;
+    if (lua_toboolean(L, answer)) return n;
+    lua_pushnil(L);
+    lua_replace(L, answer);
+    return n + 1;
+}
+
+/* server:commit_text(channel, event, data, fiber, waiting, mark)
+ *   -> id, subscribers, again | nil, message, code
+ *   | nothing: event or data is no text, or the caller cannot wait for the answer
+ * Waits: waiting[ticket] becomes the fiber, which yields the mark and is resumed with what
+ * on_answer is told from 'ok' on. */
 static int l_commit_text(lua_State *L) {
-    return lx_are_texts(L) && budget_can_wait(L) ? l_commit_event(L) : 0;
+    if (!lx_are_texts(L) || !budget_can_wait(L)) return 0;
+    struct commit c = {.event = {.channel = lx_checkslice(L, 2),
+                                 .name = lx_optslice(L, 3),
+                                 .data = lx_checkslice(L, 4)}};
+    int n = 0;
+    uint64_t ticket = commit(L, &c, &n);
+    if (!ticket) return n;
+    lua_settop(L, TEXT_ARGS);
+    lua_pushvalue(L, 5);
+    lua_rawseti(L, 6, (lua_Integer)ticket);
+    return lua_yieldk(L, 1, 0, on_committed);
 }
 
 /* server:commit_pair(store, key, value | nil) -> ticket | nil, message, code */

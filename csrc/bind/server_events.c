@@ -19,27 +19,38 @@ static int with_traceback(lua_State *L) {
     return 1;
 }
 
-/* Push the handler and the function; false when there is none. */
-static bool begin(struct lx_server *s, const char *kind) {
+/* Push the handler and a function; false when there is none. */
+static bool begin_call(struct lx_server *s, int function) {
     lua_State *L = s->L;
-    if (s->on_event == LUA_NOREF || !lua_checkstack(L, 16)) return false;
+    if (function == LUA_NOREF || function == LUA_REFNIL || !lua_checkstack(L, 16))
+        return false;
     lua_pushcfunction(L, with_traceback);
-    lua_rawgeti(L, LUA_REGISTRYINDEX, s->on_event);
-    lua_pushstring(L, kind);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, function);
     return true;
 }
 
-/* Call with the kind and 'n' values above it. Whether the answer is true. */
-static bool call(struct lx_server *s, int n) {
+static bool begin(struct lx_server *s, const char *kind) {
+    if (!begin_call(s, s->on_event)) return false;
+    lua_pushstring(s->L, kind);
+    return true;
+}
+
+/* Call the function with the 'n' values above it. Whether the answer is true. */
+static bool call_with(struct lx_server *s, int n) {
     lua_State *L = s->L;
-    int handler = lua_gettop(L) - n - 2;
+    int handler = lua_gettop(L) - n - 1;
     struct budget_mark mark = budget_begin();
-    bool good = lua_pcall(L, n + 1, 1, handler) == LUA_OK;
+    bool good = lua_pcall(L, n, 1, handler) == LUA_OK;
     if (!good) log_printf(LOG_ERROR, "error in the runtime: %s", lua_tostring(L, -1));
     bool yes = good && lua_toboolean(L, -1);
     lua_settop(L, handler - 1);
     budget_end(mark);
     return yes;
+}
+
+/* ... with the kind and those above it. */
+static bool call(struct lx_server *s, int n) {
+    return call_with(s, n + 1);
 }
 
 bool lx_server_call(struct lx_server *s, lua_CFunction push, void *what) {
@@ -226,7 +237,7 @@ static void on_changed(void *context, const char *path) {
 static void on_answer(void *context, const struct answer *a) {
     struct lx_server *s = context;
     lua_State *L = s->L;
-    if (!begin(s, "answer")) return;
+    if (!begin_call(s, s->on_answer)) return;
     lua_pushinteger(L, (lua_Integer)a->ticket);
     lua_pushboolean(L, a->is_final);
     lua_pushboolean(L, a->err == 0);
@@ -234,7 +245,7 @@ static void on_answer(void *context, const struct answer *a) {
         const char *unknown = s->server->hub.cluster ? UNKNOWN_THERE : UNKNOWN;
         lua_pushstring(L, a->err == E_TIMEOUT ? unknown : status_text(a->err));
         lua_pushstring(L, status_name(a->err));
-        call(s, 5);
+        call_with(s, 5);
         return;
     }
     if (a->is_event && a->has_id && a->epoch)
@@ -243,7 +254,7 @@ static void on_answer(void *context, const struct answer *a) {
     else lua_pushboolean(L, true);
     lua_pushinteger(L, a->subscribers);
     lua_pushboolean(L, a->is_duplicate);
-    call(s, 6);
+    call_with(s, 6);
 }
 
 static bool on_moved(void *context, uint64_t ticket) {

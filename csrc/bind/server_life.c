@@ -131,6 +131,8 @@ static int l_close(lua_State *L) {
     s->server = NULL;
     luaL_unref(L, LUA_REGISTRYINDEX, s->on_event);
     s->on_event = LUA_NOREF;
+    luaL_unref(L, LUA_REGISTRYINDEX, s->on_answer);
+    s->on_answer = LUA_NOREF;
     luaL_unref(L, LUA_REGISTRYINDEX, s->on_lab);
     s->on_lab = LUA_NOREF;
     lab_free(s->lab);
@@ -145,14 +147,21 @@ static int l_close(lua_State *L) {
     return 0;
 }
 
-/* server:on(fn): the one function that is called with what happens */
+/* Take the reference of the value on top in place of another. */
+static void put_callback(lua_State *L, int *reference) {
+    int before = *reference;
+    *reference = luaL_ref(L, LUA_REGISTRYINDEX);
+    luaL_unref(L, LUA_REGISTRYINDEX, before);
+}
+
+/* server:on(fn[, on_answer]): the one function that is called with what happens; and the one
+ * for answers to tickets, which are frequent */
 static int l_on(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    lua_settop(L, 2);
-    int before = s->on_event;
-    s->on_event = luaL_ref(L, LUA_REGISTRYINDEX);
-    luaL_unref(L, LUA_REGISTRYINDEX, before);
+    lua_settop(L, 3);
+    put_callback(L, &s->on_answer); /* of nil it is LUA_REFNIL */
+    put_callback(L, &s->on_event);
     return 0;
 }
 

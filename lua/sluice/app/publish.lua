@@ -152,17 +152,14 @@ local function commit(runtime, published, channel, event, text, key, o)
   return id, subscribers, again
 end
 
--- The usual case of commit; nothing: it is another.
+-- The usual case of commit; nothing: it is another. The core commits, and waits with its caller.
 local function commit_text(generation, channel, event, data)
   local runtime = generation.runtime
   local scheduler = runtime.scheduler
   local fiber = scheduler.current
   if not fiber or fiber.no_wait or scheduler.closing then return end
-  local ticket, message, code = generation.server:commit_text(channel, event, data)
-  if not ticket then return ticket, message, code end
-  local ok, id, subscribers, again = runtime.stored:await(ticket)
-  if ok then return id, subscribers, again end
-  return nil, id, subscribers
+  return generation.server:commit_text(channel, event, data, fiber, runtime.stored.waiting,
+    scheduler.WAIT)
 end
 
 -- In a test with `waits`: let others run, as a durable channel would. Their publish may have had

@@ -49,7 +49,8 @@ function runtime.new(server)
   self.console = console.new(self)
   self.idempotency, self.stored = idempotency.new(core.now), stored.new(self)
   self.stores = stores.new(self)
-  server:on(function(kind, a, b, c, d, e, f) return self:dispatch(kind, a, b, c, d, e, f) end)
+  server:on(function(kind, a, b, c, d, e, f) return self:dispatch(kind, a, b, c, d, e, f) end,
+    self.stored:answerer(function() self:turn() end))
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   self.bodies = {} -- of requests whose body comes in pieces, by id
   self.questions = {} -- coroutines that wait for sluice.sqlite, by ticket
@@ -197,10 +198,6 @@ end
 -- @return what the core expects from a callback of that kind
 function Runtime:dispatch(kind, a, b, c, d, e, f)
   process.runtime = self
-  if kind == "answer" then -- the most frequent one
-    self.stored:answer(a, b, c, d, e, f)
-    return self:turn()
-  end
   local act = callbacks[kind]
   local answer = act and act(self, a, b, c, d, e, f)
   self:turn()

@@ -19,16 +19,19 @@ Scheduler.__index = Scheduler
 Scheduler.__name = "sluice.Scheduler"
 
 local WAIT = {} -- what a fiber yields; anything else was yielded by mistake
+Scheduler.WAIT = WAIT
 local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the next
 
 --- Make one.
 -- @tparam function now monotonic seconds
 -- @tparam function report called with (fiber, failure) when a fiber died of an error
--- Its field `idle` may be set: called with a generation when its last fiber has ended.
+-- Its field `idle` may be set: called with a generation when its last fiber has ended. `stirred`
+-- says that Scheduler:turn has something to do: a fiber is queued, or times have changed.
 -- @treturn sluice.Scheduler
 function scheduler.new(now, report)
   return setmetatable({ now = now, report = report, times = heap.new(), fibers = {}, count = 0,
-    made = 0, ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil },
+    made = 0, ready = {}, first = 1, last = 0, current = nil, closing = nil, idle = nil,
+    stirred = true },
     Scheduler)
 end
 
@@ -40,7 +43,7 @@ local function forget(self, fiber)
   fiber.ended = true
   self.fibers[fiber] = nil
   self.count = self.count - 1
-  if fiber.wake then self.times:remove(fiber.wake) end
+  if fiber.wake then self:drop(fiber.wake) end
 end
 
 -- Report the end of a fiber to its owner, then to what waits for its generation.
@@ -110,7 +113,7 @@ end
 --- Start a fiber when the current one waits or ends.
 function Scheduler:queue(generation, kind, name, on_end, fn, ...)
   local fiber = make(self, generation, kind, name, on_end)
-  self.last = self.last + 1
+  self.last, self.stirred = self.last + 1, true
   self.ready[self.last] = table.pack(fiber, fn, ...)
   return fiber
 end
@@ -118,8 +121,9 @@ end
 --- Go on with a fiber that waits.
 function Scheduler:resume(fiber, ...)
   if fiber.ended then return end
-  fiber.waiting = nil
-  run(self, fiber, ...)
+  local outer = self.current
+  self.current = fiber
+  return settle(self, fiber, outer, core.run(fiber.name, fiber.co, ...))
 end
 
 --- End a fiber: its `<close>` variables run, it never goes on, its on_end gets nil.
@@ -202,7 +206,7 @@ function Scheduler:join(other, seconds)
   local function go_on()
     if done then return end
     done = true
-    self.times:remove(entry)
+    self:drop(entry)
     self:resume(fiber)
   end
   other.on_end = function(...)
@@ -217,17 +221,20 @@ end
 --- Call a function at a time of the monotonic clock.
 -- @treturn table an entry for Scheduler:drop
 function Scheduler:at(at, fn)
+  self.stirred = true
   return self.times:add(at, { fn = fn })
 end
 
 --- Forget an entry.
 function Scheduler:drop(entry)
+  self.stirred = true
   return self.times:remove(entry)
 end
 
 --- Run what is due. What becomes due meanwhile waits for the next turn.
 function Scheduler:tick()
   local now = self.now()
+  self.stirred = true
   for _ = 1, self.times.n do
     local entry = self.times:first()
     if not entry or entry.at > now then break end
@@ -239,8 +246,6 @@ end
 --- Start what is queued, and say when to come back.
 -- @treturn number|nil time of the next tick
 function Scheduler:turn()
-  local entry = self.times[1]
-  if self.first > self.last then return entry and entry.at end -- mostly nothing is queued
   for _ = 1, TURN_MAX do
     if self.first > self.last then break end
     local next_up = self.ready[self.first]
@@ -249,8 +254,8 @@ function Scheduler:turn()
     if not next_up[1].ended then run(self, table.unpack(next_up, 1, next_up.n)) end
   end
   if self.first <= self.last then return self.now() end
-  self.first, self.last = 1, 0
-  entry = self.times:first()
+  self.first, self.last, self.stirred = 1, 0, false
+  local entry = self.times:first()
   return entry and entry.at
 end
 

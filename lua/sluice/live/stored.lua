@@ -2,7 +2,9 @@
 -- The core gives a ticket for each commit and reports the answer once. In memory: one entry per
 -- commit under way.
 local caller = require("sluice.base.caller")
+local collector = require("sluice.live.collector")
 local core = require("sluice.core")
+local process = require("sluice.base.process")
 local store = require("sluice.app.store")
 
 local stored = {}
@@ -133,24 +135,8 @@ function Stored:watch(ticket, settle, late)
   self.waiting[ticket] = { settle = settle, late = late }
 end
 
---- The channel of a publish became one in memory before its turn came: whether it has its answer
--- by that, and is not published.
-function Stored:judge(ticket)
-  local entry = self.waiting[ticket]
-  local verdict = entry and entry.judge and table.pack(entry.judge())
-  if not verdict or verdict.n == 0 then return false end
-  self:answer(ticket, true, table.unpack(verdict, 1, verdict.n))
-  return true
-end
-
---- An answer of the core's.
-function Stored:answer(ticket, is_final, ok, ...)
-  local entry = self.waiting[ticket]
-  if not entry then return end
-  if entry.co then -- a coroutine, and nothing else
-    self.waiting[ticket] = not is_final and ANSWERED or nil
-    return self.runtime.scheduler:resume(entry, ok, ...)
-  end
+-- An answer to what is more than a coroutine that waits.
+local function answer(self, ticket, entry, is_final, ok, ...)
   if is_final then
     self.waiting[ticket] = nil
     if entry.settle then entry.settle(ok, ...) end
@@ -162,6 +148,35 @@ function Stored:answer(ticket, is_final, ok, ...)
   local message, code = ...
   if not ok and entry.what then
     core.log("error", ("%s was not stored: %s"):format(entry.what, message), { code = code })
+  end
+end
+
+--- The channel of a publish became one in memory before its turn came: whether it has its answer
+-- by that, and is not published.
+function Stored:judge(ticket)
+  local entry = self.waiting[ticket]
+  local verdict = entry and entry.judge and table.pack(entry.judge())
+  if not verdict or verdict.n == 0 then return false end
+  answer(self, ticket, entry, true, table.unpack(verdict, 1, verdict.n))
+  return true
+end
+
+--- What the core calls with its answers: a function(ticket, whether it is the last one, …), as
+-- finish returns from there on.
+-- @tparam function turn the runtime's, called when there is something to do
+function Stored:answerer(turn)
+  local runtime, waiting = self.runtime, self.waiting
+  local scheduler = runtime.scheduler
+  return function(ticket, is_final, ok, id, subscribers, is_old)
+    local entry = waiting[ticket]
+    process.runtime = runtime
+    if entry and entry.co then -- a coroutine, and nothing else: nearly always
+      waiting[ticket] = not is_final and ANSWERED or nil
+      scheduler:resume(entry, ok, id, subscribers, is_old)
+    elseif entry then
+      answer(self, ticket, entry, is_final, ok, id, subscribers, is_old)
+    end
+    if scheduler.stirred or collector.is_over then turn() end
   end
 end
 
