@@ -1,10 +1,10 @@
-# Targets: help all run react screenshots docs test test-full check asan tsan fuzz bench compare format version install clean
+# Targets: help all run react cluster screenshots docs test test-full check asan tsan fuzz bench compare format version install clean
 #
 # all      the module, into build/         run    install what is missing, serve the showcase
 # test     the same, run every spec        test-full  with the large counts too (half an hour)
 # check    linters, zero warnings          asan tsan  the specs with gcc's sanitizers
 # fuzz     FUZZ_SECONDS=20 a target        bench compare  against raw sockets; other servers (spec/bench/)
-# format   clang-format all C files        docs   pages of the documents, into build/docs
+# format   clang-format all C files        docs   pages of the documents, into build/docs   cluster  three nodes
 # install  below PREFIX=/usr/local, after `all`; UNITDIR, ZSHDIR   version  prints it; VERSION=0.2.0 sets it
 # react    build examples/react, serve it by Caddy   screenshots  doc/images: PAGES="devices reload", or all
 # Variables: HOST=127.0.0.1 PORT=5121 (run), HTTPS_PORT=5443 (react), SPEC=spec/unit (test), SAN=address|thread, V=1 (show commands),
@@ -40,12 +40,12 @@ COMPILE  = $(CC) $(CFLAGS) -std=gnu11 -D_GNU_SOURCE -fPIC -fvisibility=hidden -p
 # -z nodelete: a thread's code must outlive lua_close. No liblua: the interpreter brings its own.
 LINK     = $(CC) -shared -pthread -Wl,-z,relro,-z,now,-z,noexecstack,-z,nodelete -Wl,--as-needed -Wl,--no-copy-dt-needed-entries $(LDFLAGS) $(SAN_$(SAN)) -o $@.new $^ $(addprefix -L,$(LIBEV_LIBDIR) $(LIBCURL_LIBDIR) $(SQLITE_LIBDIR) $(OPENSSL_LIBDIR) $(ZLIB_LIBDIR) $(ZSTD_LIBDIR)) $(LIBS) && mv $@.new $@
 RUN      = SLUICE_BUILD=$(B) $(if $(PRELOAD),SLUICE_PRELOAD=$(shell $(CC) -print-file-name=$(PRELOAD))) .ci/lua
-.PHONY: help all core run react screenshots docs test test-full check asan tsan fuzz bench compare format version install install-lua clean
+.PHONY: help all core run react cluster screenshots docs test test-full check asan tsan fuzz bench compare format version install install-lua clean
 all: core $(MODULES) build/bin/sluice build/npm/README.md ; @:
 core: $(B)/sluice/core.so
 help: ; @sed -n "s/^# \{0,1\}//p;/^SAN/q" Makefile
 run: ; @.ci/setup run && $(MAKE) all && exec build/bin/sluice demo --host $(or $(HOST),127.0.0.1) --port $(PORT)
-react: ; @.ci/setup react && $(MAKE) all && exec .ci/react $(PORT) $(or $(HTTPS_PORT),5443)
+react cluster: ; @.ci/setup $@ && $(MAKE) all && exec .ci/$@ $(PORT) $(or $(HTTPS_PORT),5443)
 screenshots: ; @.ci/setup screenshots && $(MAKE) all && node .ci/screenshots.mjs $(PAGES)
 docs: ; @.ci/setup docs && $(LUA) .ci/docs/build.lua
 test: ; @.ci/setup test $(SPEC) && $(MAKE) all && $(RUN) spec/run.lua $(SPEC)
