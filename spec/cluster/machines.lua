@@ -91,7 +91,7 @@ function Machines:open(i)
       "--cluster-node", "machine" .. i }, 1, 6, #args + 1, args)
   end
   node.server = machines.serve { app = APP:format(machines.SHORT), args = args, env = self.options.env, tls = false,
-    io_threads = i % 2 + 1 }
+    io_threads = i % 2 + 1, meanwhile = function() self:each_proxy(function(proxy) proxy:step() end) end }
   node.asleep = false
 end
 

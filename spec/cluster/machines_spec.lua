@@ -1,7 +1,9 @@
 --- Machines around a real redis-server, with what fails both of them (failures.lua), and visitors that publish, read
 --- and hop all the while. SEED=n draws the same again, as far as a machine repeats itself; WRITE=path writes down
 --- what was seen; some cases run with $SLUICE_SPEC_FULL alone.
+local failures = require("spec.cluster.failures")
 local machines = require("spec.cluster.machines")
+local nodes = require("spec.support.nodes")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL")
 local SEED = math.tointeger(tonumber(os.getenv("SEED"))) or FULL and os.time() or 1
@@ -25,4 +27,25 @@ describe("one ordinary server", function()
     local found = assert_held(m)
     assert.is_true(found.seen.connect > 6, "nobody hopped")
   end)
+end)
+
+local function run_case(case)
+  local m = machines.start { redis = case.redis, args = case.args, bytes = case.bytes, pace = case.pace, seed = SEED,
+    hop = FULL and 2 or 0.3 }
+  finally(function() m:close() end)
+  local ok, why = pcall(case.fault, m)
+  if not ok then error(("SEED=%d: %s\n%s"):format(SEED, why, m:logs()), 0) end
+  assert_held(m, case.seen)
+end
+
+describe("machines around a Redis lose nothing without a word", function()
+  local problem = nodes.problem()
+  if problem then return it("needs Redis", function() pending(problem) end) end
+
+  for _, case in ipairs(failures) do
+    it("when " .. case[1], function()
+      if not (FULL or case.quick) then return pending("full size only") end
+      run_case(case)
+    end)
+  end
 end)

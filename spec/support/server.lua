@@ -112,9 +112,9 @@ local function spawn(words, options, folder)
 end
 
 --- Start one. Options: app (Lua text) or path, files = { name = text } beside the app, args,
---- env, io_threads, io_uring, port, watch (reload when a file changes), seconds (to wait for it), tls (port and
---- url are those of HTTPS; default: with $SLUICE_SPEC_TLS), h2 (what asks that port does so over HTTP/2; default: with
---- SLUICE_SPEC_TLS=h2).
+--- env, io_threads, io_uring, port, watch (reload when a file changes), seconds (to wait for it), meanwhile (a function
+--- that is called while it starts), tls (port and url are those of HTTPS; default: with $SLUICE_SPEC_TLS), h2 (what
+--- asks that port does so over HTTP/2; default: with SLUICE_SPEC_TLS=h2).
 function server.start(options)
   if options.tls == nil and OVER_TLS then
     options = setmetatable({ tls = true, h2 = server.over_h2 }, { __index = options })
@@ -124,6 +124,7 @@ function server.start(options)
   local p = spawn(words, options, folder)
   local self = handle(p, folder)
   local up = pcall(deadline.eventually, function()
+    if options.meanwhile then options.meanwhile() end
     return find_address(p:log()) or p:code()
   end, options.seconds or 10)
   self.host, self.port = find_address(p:log())
