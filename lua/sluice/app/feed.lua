@@ -86,4 +86,21 @@ function feed.check_logs(generation)
   end
 end
 
+--- What the plan function of a feed returns. It is given the request alone: a feed has no client
+-- before it is read live.
+-- @tparam table route
+-- @tparam sluice.Request req
+-- @treturn table|nil the plan; or nil, and the answer that it returned
+function feed.run_plan(route, req)
+  local first, second, third = route.plan(req)
+  if type(first) == "number" or first == nil and second ~= nil then
+    return nil, first, second, third
+  end
+  if first == nil then
+    error(route.where .. ": the plan function returned nothing: return a channel, a table, or a "
+      .. "status", 0)
+  end
+  return feed.check(("%s: the plan of %s"):format(route.where, route.pattern), first)
+end
+
 return feed

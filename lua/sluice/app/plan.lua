@@ -13,6 +13,7 @@ local show = require("sluice.base.show")
 
 local plan = {}
 
+local check_channel, unpack = core.check_channel, table.unpack
 local CHANNELS_MAX = core.limits.STREAM_CHANNELS_MAX
 local PLAN, ENTRY = plan_options.names("plan", "channels"), plan_options.names("channel", 1)
 
@@ -61,6 +62,29 @@ function plan.check(what, given)
   return out
 end
 
+local USUAL = { channels = true, heartbeat = true }
+
+--- The plan that functions usually return: channels by their names, and a heartbeat at most. It can
+-- go to the core as it is.
+-- @param given what a function returned
+-- @tparam sluice.Request req
+-- @treturn table|nil a plan for the core; nil: it is another one, or wrong: plan.check says why
+function plan.usual(given, req)
+  if type(given) ~= "table" or not plan_options.asks_nothing(req) then return nil end
+  for name in next, given do
+    if not USUAL[name] then return nil end
+  end
+  local list, heartbeat = given.channels, given.heartbeat
+  local n = type(list) == "table" and #list or 0
+  if n == 0 or n > CHANNELS_MAX or next(list, n) ~= nil then return nil end
+  for i = 1, n do
+    local name = list[i]
+    if type(name) ~= "string" or not check_channel(name) then return nil end
+  end
+  if heartbeat ~= nil and not plan_options.is_heartbeat(heartbeat) then return nil end
+  return { channels = { unpack(list, 1, n) }, heartbeat = heartbeat, expires = 0, is_usual = true }
+end
+
 --- Check the channel templates of a constant plan, when the app loads.
 -- @tparam string what
 -- @tparam table checked
@@ -101,6 +125,7 @@ end
 -- @treturn table|nil the plan for the core (its entries may be those of `checked`);
 --   or nil, message when a name is no channel
 function plan.concrete(checked, req, params)
+  if checked.is_usual then return checked end
   local asked = plan_options.asked_by(checked, req)
   local filters = plan_options.has_filters(checked, asked)
   if not params and not filters then return check_names(checked) end

@@ -35,8 +35,12 @@ local function check_rewind(what, _, rewind)
   return rewind
 end
 
+function plan_options.is_heartbeat(seconds)
+  return type(seconds) == "number" and seconds >= 1 and seconds <= 3600
+end
+
 local function check_heartbeat(what, _, seconds)
-  if type(seconds) ~= "number" or not (seconds >= 1 and seconds <= 3600) then
+  if not plan_options.is_heartbeat(seconds) then
     caller.raise("%s: heartbeat is a number of seconds from 1 to 3600", what)
   end
   return seconds
@@ -198,14 +202,26 @@ function plan_options.check(what, kind, given)
   return plan_options.read(what, kind, options(what, given, KINDS[kind].known), {})
 end
 
+--- The name of a channel of a plan for the core.
+-- @tparam string|table entry
+function plan_options.name_of(entry)
+  return type(entry) == "string" and entry or entry[1]
+end
+
 -- ---- For one request --------------------------------------------------------------------
+
+--- Whether a client has sent no query, which is where it could ask for something.
+-- @tparam sluice.Request req
+function plan_options.asks_nothing(req)
+  return rawget(req, "query_text") == "" and rawget(req, "query") == nil
+end
 
 --- What the client asks for, by the names of options; without a query nothing is parsed.
 -- @tparam table checked the plan
 -- @tparam sluice.Request req
 -- @treturn table
 function plan_options.asked_by(checked, req)
-  if req.query_text == "" and rawget(req, "query") == nil then return NOTHING end
+  if plan_options.asks_nothing(req) then return NOTHING end
   local out, renamed = {}, checked.query or NOTHING
   for _, option in ipairs(KINDS.filter) do
     out[option.name] = option.asked(req, renamed[option.name] or option.name)

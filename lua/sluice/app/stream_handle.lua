@@ -237,7 +237,7 @@ end
 --- Make an open stream follow one more channel, and run the hooks; nothing happens when it
 -- follows it already.
 -- @tparam sluice.Client client
--- @tparam table entry { channel } and options, as in a plan
+-- @tparam string|table entry a channel, or { channel } and options, as in a plan
 -- @treturn boolean|nil true, or nil, message, code
 function stream_handle.follow(client, entry)
   local runtime, id = rawget(client, "_runtime"), rawget(client, "id")
@@ -245,7 +245,7 @@ function stream_handle.follow(client, entry)
   if message then return nil, message, code end
   local ok, second, third = runtime.server:subscribe(id, entry)
   if not ok then return nil, second, third end
-  if second then stream_hooks.arrive(runtime, client, entry[1]) end
+  if second then stream_hooks.arrive(runtime, client, plan_options.name_of(entry)) end
   return true
 end
 

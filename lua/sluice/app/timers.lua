@@ -5,6 +5,7 @@ local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
 local options = require("sluice.base.options")
+local plan_options = require("sluice.app.plan_options")
 local show = require("sluice.base.show")
 
 local timers = {}
@@ -162,6 +163,12 @@ function Timers:warm(channel)
     if not row.running and not fresh then fiber = run(self, row) end
     if fiber then scheduler:join(fiber, WARM_SECONDS) end
   end
+end
+
+--- The same for all channels of a plan for the core.
+function Timers:warm_all(entries)
+  if next(self.watching) == nil then return end
+  for _, entry in ipairs(entries) do self:warm(plan_options.name_of(entry)) end
 end
 
 return timers

@@ -89,7 +89,8 @@ end
 
 local function make(self, generation, kind, name, on_end)
   local fiber = { co = coroutine.create(body), generation = generation, kind = kind, name = name,
-    on_end = on_end, depth = 0, number = self.made, trace = self.current and self.current.trace }
+    on_end = on_end, depth = 0, number = self.made, trace = self.current and self.current.trace,
+    ended = false }
   self.made = self.made + 1
   self.fibers[fiber] = true
   self.count = self.count + 1

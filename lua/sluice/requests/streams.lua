@@ -12,6 +12,7 @@ local failure = require("sluice.base.failure")
 local feed = require("sluice.app.feed")
 local plain = require("sluice.base.plain")
 local plan = require("sluice.app.plan")
+local plan_options = require("sluice.app.plan_options")
 local refusals = require("sluice.requests.refusals")
 local request = require("sluice.requests.request")
 local router = require("sluice.requests.router")
@@ -94,26 +95,15 @@ local function open_early(session, client)
   return id
 end
 
--- A feed has no client before it is read live: its plan is given the request alone.
-local function run_feed_plan(route, req)
-  local first, second, third = route.plan(req)
-  if type(first) == "number" or first == nil and second ~= nil then
-    return nil, first, second, third
-  end
-  if first == nil then
-    error(route.where .. ": the plan function returned nothing: return a channel, a table, or a "
-      .. "status", 0)
-  end
-  return feed.check(("%s: the plan of %s"):format(route.where, route.pattern), first)
-end
-
 local function run_plan(session)
   local route, req = session.route, session.req
   if type(route.plan) ~= "function" then return route.checked end
-  if route.kind == "feed" then return run_feed_plan(route, req) end
+  if route.kind == "feed" then return feed.run_plan(route, req) end
   local client = session.client or stream_handle.pending(session, open_early)
   session.client = client
   local first, second, third = route.plan(req, client)
+  local usual = plan.usual(first, req)
+  if usual then return usual end
   if type(first) == "number" or first == nil and second ~= nil then
     return nil, first, second, third
   end
@@ -132,13 +122,15 @@ local function run_plan(session)
 end
 
 local function not_allowed(session, concrete)
+  if #session.generation.readers == 0 then return nil end
   local client = session.client or stream_handle.pending(session)
   for _, entry in ipairs(concrete.channels) do
-    local good, rule = channels.may_read(session.generation, entry[1], session.req.user, client)
+    local name = plan_options.name_of(entry)
+    local good, rule = channels.may_read(session.generation, name, session.req.user, client)
     if not good then
-      session.why_not = { cause = "read", channel = entry[1], pattern = rule.pattern,
+      session.why_not = { cause = "read", channel = name, pattern = rule.pattern,
         where = rule.where }
-      return codes.body(403, "not allowed: " .. entry[1], "EDENIED")
+      return codes.body(403, "not allowed: " .. name, "EDENIED")
     end
   end
 end
@@ -184,7 +176,7 @@ local function decide(session)
   if denied then return "answer", answers.read(route.name, 403, denied) end
   concrete.heartbeat = concrete.heartbeat or route.heartbeat
   if req.method == "HEAD" then return "plan", concrete end -- which the core never opens
-  for _, entry in ipairs(concrete.channels) do session.runtime.timers:warm(entry[1]) end
+  session.runtime.timers:warm_all(concrete.channels)
   return "plan", concrete, planned.meta
 end
 
@@ -193,13 +185,14 @@ local function extend(session, concrete)
   local runtime, id = session.runtime, session.client_id
   local followed = streams.followed(runtime, id)
   for _, entry in ipairs(concrete.channels) do
-    if not followed[entry[1]] then
+    local name = plan_options.name_of(entry)
+    if not followed[name] then
       local ok, message, code = stream_handle.follow(session.client, entry)
       if not ok and code ~= "ECLOSED" then
         error(("%s: %s"):format(session.route.where, message), 0)
       end
     end
-    followed[entry[1]] = nil
+    followed[name] = nil
   end
   if session.why ~= "replan" then return 200 end
   for name in pairs(followed) do
@@ -247,17 +240,20 @@ local function serve(session)
   if #session.after > 0 then router.notify(runtime, session.route, session.after, status, nil) end
 end
 
+-- The coroutine of a session has ended; as a scheduler's on_end.
+local function on_end(session, ok)
+  local runtime = session.runtime
+  if session.id then runtime.opening[session.id] = nil end
+  if session.handed then return end
+  if session.client_id then runtime.writers[session.client_id] = nil end
+  if ok == nil and runtime.exit_code and session.client_id then return end -- the drain sends bye
+  if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
+end
+
 local function start(session)
   local runtime, id = session.runtime, session.id
-  local function on_end(ok)
-    if id then runtime.opening[id] = nil end
-    if session.handed then return end
-    if session.client_id then runtime.writers[session.client_id] = nil end
-    if ok == nil and runtime.exit_code and session.client_id then return end -- the drain sends bye
-    if ok ~= true and not runtime.ended then refuse(session, 500, {}, nil) end
-  end
-  local fiber = runtime.scheduler:start(session.generation, "stream", session.route.title, on_end,
-    serve, session)
+  local fiber = runtime.scheduler:start(session.generation, "stream", session.route.title,
+    function(ok) on_end(session, ok) end, serve, session)
   if id and not fiber.ended then runtime.opening[id], session.fiber = fiber, fiber end
 end
 
