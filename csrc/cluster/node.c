@@ -49,13 +49,18 @@ static void send_script(struct node *n, unsigned tag, struct buf *command, int e
     buf_free(command);
 }
 
+static const char *rules_of(const struct node *n) {
+    return n->calls->rules ? n->calls->rules(n->owner) : NULL;
+}
+
 static int write_join(struct node *n, struct buf *out, const struct cluster_call *call) {
     struct script_join join = {.slot = call->slot,
                                .epoch = call->epoch,
                                .known = call->known,
                                .new_epoch = call->new_epoch,
                                .safe = link_server(n->link)->safe,
-                               .label = n->label};
+                               .label = n->label,
+                               .rules = rules_of(n)};
     return script_join(out, link_scripts(n->link), &join);
 }
 
@@ -102,7 +107,8 @@ static int write_beat(struct node *n, struct buf *out) {
     struct script_proof proof = proof_of(&n->machine);
     struct script_beat beat = {.label = n->label,
                                .safe = link_server(n->link)->safe,
-                               .feed_events = n->feed_events};
+                               .feed_events = n->feed_events,
+                               .rules = rules_of(n)};
     return script_beat(out, link_scripts(n->link), &proof, &beat);
 }
 

@@ -30,6 +30,8 @@ struct node_policy {
 
 struct node_calls {
     struct node_policy (*policy)(void *owner, struct slice channel);
+    /* A digest of the ttls of all channels (script_join). NULL: it is not told. */
+    const char *(*rules)(void *owner);
     /* An event or a mark of a warm channel, or a mark for all of them (borrowed). False: no
      * room; it comes again. */
     bool (*release)(void *owner, const struct entry *e);

@@ -38,6 +38,25 @@ static struct node_policy node_on_policy(void *owner, struct slice channel) {
     return node_policy_of(&p);
 }
 
+/* With other ttls something may be missing for longer than the new ones say. */
+static const char *node_on_rules(void *owner) {
+    struct cluster *c = owner;
+    pthread_mutex_lock(&c->order);
+    uint64_t digest = 1;
+    for (uint32_t i = 0; c->ruled != c->version && i < policy_set_count(c->policies);
+         i++) {
+        struct slice pattern = policy_set_pattern(c->policies, i);
+        struct policy p = policy_of(c->policies, pattern);
+        digest = map_mark(map_mark(digest, pattern),
+                          slice_of((const char *)&p.ttl_ms, sizeof p.ttl_ms));
+    }
+    if (c->ruled != c->version)
+        snprintf(c->rules, sizeof c->rules, "%llx", (unsigned long long)digest);
+    c->ruled = c->version;
+    pthread_mutex_unlock(&c->order);
+    return c->rules;
+}
+
 /* ---- Events ---------------------------------------------------------------------------- */
 
 static struct news_clock clock_now(const struct cluster *c) {
@@ -241,6 +260,7 @@ static void node_on_changed(void *owner) {
 }
 
 static const struct node_calls calls = {.policy = node_on_policy,
+                                        .rules = node_on_rules,
                                         .release = node_on_release,
                                         .fill = node_on_fill,
                                         .epoch = node_on_epoch,

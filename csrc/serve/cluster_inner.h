@@ -40,6 +40,8 @@ struct cluster {
     bool is_live;       /* as of the last line in the log */
     char told[256];
     pthread_mutex_t order; /* held while one event is released, or the policies change */
+    char rules[20];        /* a digest of the ttls of version 'ruled' */
+    unsigned ruled;
     struct policy_set *policies;   /* under it */
     struct follow_message *wanted; /* the app waits for it; NULL */
     unsigned version;              /* ... rises with them */

@@ -3,6 +3,7 @@ local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
 local nodes = require("spec.support.nodes")
+local process = require("spec.support.process")
 local sse = require("spec.support.sse")
 
 local APP = [[
@@ -116,6 +117,19 @@ describe("a cluster", function()
     local ok, why = pcall(cluster.more, cluster)
     assert.falsy(ok)
     assert.truthy(why:find("noeviction", 1, true), why)
+  end)
+
+  it("needs no more rights of its user than the page says", function()
+    start { n = 0 }
+    local page = assert(process.read_file("doc/cluster.md"))
+    local rights = {}
+    for word in assert(page:match("user sluice on >PASSWORD ([^\n]+)")):gmatch("%S+") do rights[#rights + 1] = word end
+    cluster.redis:call("ACL", "SETUSER", "sluice", "on", ">pw", table.unpack(rights))
+    cluster:more { user = "sluice:pw@" }
+    assert.truthy(publish(1, 1).id)
+    cluster.redis:call("ACL", "SETUSER", "sluice", "-zadd")
+    cluster.redis:call("CLIENT", "KILL", "USER", "sluice")
+    cluster[1].wait_log("may not", 10)
   end)
 
   if not FULL then return end

@@ -140,6 +140,16 @@ describe("a server in a cluster", function()
     assert.equal(200, http.post(cluster[1].port, "/update?channel=stock/read&key=a").status)
   end)
 
+  it("says how it stands", function()
+    cluster:wait_live()
+    local _, look = cluster:state(1)
+    assert.equal(0, look.away_seconds)
+    local text = http.get(cluster[1].port, "/-/metrics", { ["X-Admin-Key"] = nodes.KEY }).body
+    assert.truthy(text:find('sluice_cluster_state{state="live"} 1', 1, true))
+    assert.truthy(tonumber(text:match("sluice_cluster_published_events_total ([%d.]+)")) > 0)
+    deadline.eventually(function() return select(2, cluster:state(1)).nodes == 2 end, 10, "it knows both")
+  end)
+
   it("lets the app subscribe an open stream to a channel that is not here yet", function()
     publish(cluster[1], "channel=late&n=1")
     local client = sse.connect(cluster[2].port, "/any?channel=news")

@@ -11,7 +11,7 @@ local PAGES = {
   "CONTRIBUTING.md", "README.md", "SECURITY.md", "doc/alerts.md", "doc/api/README.md", "doc/api/access.md",
   "doc/api/channels.md", "doc/api/clients.md", "doc/api/outgoing.md", "doc/api/reload.md", "doc/api/requests.md",
   "doc/api/sqlite.md", "doc/api/store.md", "doc/api/timers.md", "doc/auth.md", "doc/browser.md",
-  "doc/changes.md", "doc/console.md", "doc/demo.md",
+  "doc/changes.md", "doc/cluster.md", "doc/console.md", "doc/demo.md",
   "doc/deploy.md", "doc/design.md", "doc/durability.md", "doc/durable-streams.md", "doc/editor.md",
   "doc/first-hour.md", "doc/html.md", "doc/hub.md",
   "doc/inbox.md", "doc/jobs.md", "doc/lab.md", "doc/limits.md",

@@ -65,9 +65,11 @@ describe("the tables of the pages", function()
       metrics_port = "none", agent_port = "none", demo = "no", limits_exempt = "none", max_streams_per_address = "none",
       max_streams_per_user = "none", max_requests_per_address = "none", max_requests_per_user = "none",
       tls_cert = "none", tls_key = "none", tls_port = "none", tls_host = "none", tls_redirect = "no", tls = "none",
-      h2c = "no",
+      h2c = "no", cluster = "none", cluster_name = "none", cluster_password_file = "none", cluster_feed = "none",
+      cluster_node = "none",
       max_connections = ("`%d`"):format(bounds.CONNECTIONS_MAX_DEFAULT) }
-    local rows = doc.table("flag")
+    local rows, more = doc.table("flag"), doc.table("flag of a cluster")
+    table.move(more, 1, #more, #rows + 1, rows)
     for i, setting in ipairs(config.SETTINGS) do
       local name, default = setting[1], setting[3]
       assert.equal(("`--%s`"):format((name:gsub("_", "-"))), rows[i][1])

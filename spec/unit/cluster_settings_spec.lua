@@ -102,12 +102,7 @@ describe("the settings of a cluster", function()
     assert.same({ nil, "--cluster: Sluice was built without hiredis (libhiredis-dev)" }, { resolve(given()) })
   end)
 
-  it("are offered nowhere yet, and checked", function()
-    for _, command in ipairs { "run --help", "completion bash", "completion zsh", "--help" } do
-      local code, text = process.run("build/bin/sluice " .. command)
-      assert.equal(0, code)
-      assert.falsy(text:find("%-%-cluster"), command)
-    end
+  it("are checked before anything is loaded", function()
     if not has_hiredis then return pending("built without hiredis") end
     local folder = process.temp_dir()
     finally(function() process.remove_dir(folder) end)

@@ -33,9 +33,6 @@ function run.add(parser)
       command:flag("--" .. name, text):target(name)
     end
   end
-  for _, row in ipairs(config.UNOFFERED) do
-    command:option("--" .. row[1]:gsub("_", "-")):target(row[1]):hidden(true)
-  end
   command:flag("--no-watch", "do not reload when one of the app's files changes")
     :target("no_watch")
   help.add(command, { "sluice run app.lua", "SLUICE_PORT=8080 sluice run app.lua --host 0.0.0.0" },
@@ -73,9 +70,7 @@ end
 -- @treturn integer exit code
 function run.run(given, usage, out, err)
   local flags = {}
-  for _, rows in ipairs({ config.SETTINGS, config.UNOFFERED }) do
-    for _, row in ipairs(rows) do flags[row[1]] = given[row[1]] end
-  end
+  for _, row in ipairs(config.SETTINGS) do flags[row[1]] = given[row[1]] end
   local settings, message = config.resolve(flags, { signals = true, watch = not given.no_watch })
   if not settings then return usage(message) end
   show_link(given, settings, out)

@@ -1,5 +1,4 @@
---- The settings of a cluster: where its Redis is, and as whom. Until an app can be served on
---- several machines they are offered nowhere, and checked all the same. Keeps nothing in memory.
+--- The settings of a cluster: where its Redis is, and as whom. Keeps nothing in memory.
 local core = require("sluice.core")
 local file = require("sluice.base.file")
 

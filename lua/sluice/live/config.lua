@@ -196,19 +196,15 @@ config.SETTINGS = {
   { "demo", yes, nil, nil, "let the app show itself, with keys that everybody knows" },
 }
 
---- The same of those that neither help nor documents name yet.
-config.UNOFFERED = cluster.settings(text, bytes)
+for _, row in ipairs(cluster.settings(text, bytes)) do
+  config.SETTINGS[#config.SETTINGS + 1] = row
+end
 
 local function known()
   local out = {}
   for _, row in ipairs(config.SETTINGS) do out[row[1]] = options.NONE end
   out.allow_hosts, out.signals, out.watch = options.NONE, options.BOOLEAN, options.BOOLEAN
   return out
-end
-
-local function each_row()
-  local all = table.move(config.SETTINGS, 1, #config.SETTINGS, 1, {})
-  return ipairs(table.move(config.UNOFFERED, 1, #config.UNOFFERED, #all + 1, all))
 end
 
 -- The value of a setting, and the name of its source.
@@ -244,7 +240,7 @@ end
 function config.resolve(flags, given, getenv)
   given = options("sluice.serve()", given, known())
   local out = {}
-  for _, row in each_row() do
+  for _, row in ipairs(config.SETTINGS) do
     local value, place = find(row, flags, getenv or os.getenv, given)
     if value ~= nil then
       local checked, wanted = row[2](value)

@@ -133,7 +133,7 @@ function Runtime:figures()
   if self.reloader then
     out.reloads_total, out.reload_seconds = plain.copy(self.reloader.totals), self.reloader.seconds
   end
-  out.store = self.server:store_stats()
+  out.store, out.cluster = self.server:store_stats(), self.server:cluster_look()
   return out
 end
 

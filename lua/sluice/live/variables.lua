@@ -22,7 +22,6 @@ function variables.warnings(environment)
     names[i] = "SLUICE_" .. row[1]:upper()
     known[names[i]] = true
   end
-  for _, row in ipairs(config.UNOFFERED) do known["SLUICE_" .. row[1]:upper()] = true end
   environment = environment or file.read("/proc/self/environ") or ""
   for name in environment:gmatch("([^=%z]+)=[^%z]*") do
     if name:find("^SLUICE_") and not (known[name] or OTHERS[name] or name:find(OF_SPECS)) then

@@ -99,6 +99,11 @@
 ---@field trace? boolean
 ---@field trust_proxy? boolean
 ---@field data? string folder of what is durable
+---@field cluster? string Redis of all nodes
+---@field cluster_name? string
+---@field cluster_password_file? string
+---@field cluster_feed? integer|string
+---@field cluster_node? string
 ---@field allow_host? string[]|string
 ---@field allow_hosts? string[] the same
 ---@field handler_budget? number seconds of computing

@@ -2,6 +2,7 @@
 -- those of app:stats() (doc/metrics.md), by I/O thread and by declared pattern of
 -- channels: how many lines there are depends on the app and the threads, never on channels, users
 -- or clients. Keeps nothing in memory.
+local cluster_metrics = require("sluice.requests.cluster_metrics")
 local collector = require("sluice.base.collector")
 local exposition = require("sluice.requests.exposition")
 local file = require("sluice.base.file")
@@ -60,8 +61,7 @@ end
 
 local function replays(out, data)
   for i, row in ipairs(data.threads) do
-    out:histogram(thread_name(i), row.replays, data.scale_events, 1)
-  end
+    out:histogram(thread_name(i), row.replays, data.scale_events, 1) end
 end
 
 local function turns(out, data)
@@ -114,7 +114,7 @@ end
 
 local C, G, H, I = "counter", "gauge", "histogram", "info"
 
--- name, type, unit or false, help, what adds its samples; and "store" where it needs one
+-- name, type, unit or false, help, what adds its samples; and whose it is where not all have one
 local FAMILIES = {
   { "sluice_build", I, false, "Version of Sluice", function(out, data)
     out:sample({ version = data.version }, 1) end },
@@ -237,19 +237,19 @@ local FAMILIES = {
   { "sluice_store_damaged_rows", C, false, "Rows that were not as written",
     store("damaged"), "store" },
   { "sluice_store_log_bytes", G, "bytes", "Of the file's write-ahead log",
-    store("wal_pages", 4 * KIB),
-    "store" },
+    store("wal_pages", 4 * KIB), "store" },
   { "sluice_store_in_doubt", G, false, "1: a commit's result is not known",
     store("in_doubt"), "store" },
   { "sluice_store_trouble", G, false, "1: events cannot be stored, or the log grows",
-    store("trouble"),
-    "store" },
+    store("trouble"), "store" },
   { "process_cpu_seconds", C, "seconds", "Processor time", of("cpu") },
   { "process_resident_memory_bytes", G, "bytes", "Resident memory", of("resident") },
   { "process_max_fds", G, false, "The limit of open descriptors", of("max_descriptors") },
   { "process_start_time_seconds", G, "seconds", "When the server started, since 1970",
     of("started") },
 }
+
+table.move(cluster_metrics, 1, #cluster_metrics, #FAMILIES + 1, FAMILIES)
 
 -- ---- The text --------------------------------------------------------------------------------
 
@@ -287,7 +287,7 @@ function metrics.text(runtime, accept)
   local out, data = exposition.new(is_open), figures(runtime)
   for _, row in ipairs(FAMILIES) do
     local name, kind, unit, help, add, needs = table.unpack(row)
-    if not needs or data.stats.store then
+    if not needs or data.stats[needs] then
       out:family(name, kind, help, unit)
       add(out, data)
     end
