@@ -5,8 +5,10 @@
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rand.h"
+#include "bind/by_hand.h"
 #include "bind/server.h"
 #include "serve/app/rehearsal.h"
+#include "serve/cluster.h"
 
 #include <errno.h>
 #include <sys/socket.h>
@@ -63,6 +65,34 @@ static int l_group_gap(lua_State *L) {
     luaL_argcheck(L, n > 0 && n <= GROUP_GAP, 2, "1 to 2^24");
     s->server->hub.seq.gap = (uint32_t)n;
     return 0;
+}
+
+/* What a node of a cluster says to its Redis, which the test is: see by_hand.h. */
+
+static struct node *check_node(lua_State *L) {
+    const struct lx_server *s = check_rehearsal(L);
+    const struct cluster *c = s->server->hub.cluster;
+    return c ? cluster_node(c) : NULL;
+}
+
+static int l_redis_dialled(lua_State *L) {
+    return by_hand_dialled(L, check_node(L));
+}
+
+static int l_redis_accept(lua_State *L) {
+    return by_hand_accept(L, check_node(L));
+}
+
+static int l_redis_take(lua_State *L) {
+    return by_hand_take(L, check_node(L));
+}
+
+static int l_redis_hear(lua_State *L) {
+    return by_hand_hear(L, check_node(L));
+}
+
+static int l_redis_cut(lua_State *L) {
+    return by_hand_cut(L, check_node(L));
 }
 
 static struct dialled *check_dialled(lua_State *L) {
@@ -123,6 +153,11 @@ void rehearsal_add_methods(lua_State *L) {
                                        {"next_due", l_next_due},
                                        {"dial", l_dial},
                                        {"group_gap", l_group_gap},
+                                       {"redis_dialled", l_redis_dialled},
+                                       {"redis_accept", l_redis_accept},
+                                       {"redis_take", l_redis_take},
+                                       {"redis_hear", l_redis_hear},
+                                       {"redis_cut", l_redis_cut},
                                        {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
     new_type(L);

@@ -21,7 +21,7 @@ static uint32_t feed_events(double bytes) {
 }
 
 /* server:cluster_open{ host =, port = | path =, db =, user =, password = | password_file =, name =,
- * feed =, node = } -> true | nil, message, code: after configure, before start */
+ * feed =, node =, by_hand = } -> true | nil, message, code: after configure, before start */
 static int l_cluster_open(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct server *server = s->server;
@@ -36,7 +36,8 @@ static int l_cluster_open(lua_State *L) {
                                       .password = text_of(L, "password"),
                                       .password_file = text_of(L, "password_file"),
                                       .name = text_of(L, "name"),
-                                      .client = "sluice"},
+                                      .client = "sluice",
+                                      .by_hand = lx_field_bool(L, 2, "by_hand", false)},
                              .label = text_of(L, "node"),
                              .feed_events =
                                  feed_events(lx_field_number(L, 2, "feed", 0))};

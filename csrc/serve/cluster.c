@@ -270,23 +270,50 @@ static const struct node_calls calls = {.policy = node_on_policy,
 
 /* ---- The loop --------------------------------------------------------------------------- */
 
+/* The end of a turn: whether something was released in it. */
+static bool end_turn(struct cluster *c) {
+    bool released = c->released;
+    cluster_judge_all(c);
+    if (c->has_changed) show(c);
+    c->has_changed = c->released = false;
+    return released;
+}
+
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
     (void)ev, (void)events;
     struct cluster *c = p->data;
-    cluster_judge_all(c);
-    if (c->has_changed) show(c);
-    c->has_changed = false;
-    if (!c->released) return;
-    c->released = false;
+    if (!end_turn(c)) return;
     seq_wake(&c->hub->seq);
     mailbox_wake(&c->hub->app->mailbox); /* its replica takes in what was released */
 }
 
-static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
-    (void)ev, (void)events;
-    struct cluster *c = timer->data;
+static void tick(struct cluster *c) {
     cluster_cool_idle(c);
     show(c);
+}
+
+static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    tick(timer->data);
+}
+
+bool cluster_step(struct cluster *c) {
+    int64_t now_ms = clock_ms();
+    node_step(c->node);
+    bool busy = mailbox_drain(&c->loop.mailbox, INT32_MAX) > 0;
+    busy = end_turn(c) || busy;
+    if (now_ms - c->ticked_ms < (int64_t)(TICK_SECONDS * 1000)) return busy;
+    c->ticked_ms = now_ms;
+    tick(c);
+    return busy;
+}
+
+int64_t cluster_next(const struct cluster *c) {
+    return node_next(c->node);
+}
+
+struct node *cluster_node(const struct cluster *c) {
+    return c->node;
 }
 
 static void *run(void *arg) {
@@ -347,12 +374,15 @@ static void await(struct cluster *c) {
 int cluster_run(struct cluster *c) {
     ASSERT_OWNER(c->hub->app);
     sigset_t all, before;
+    c->runs = true;
+    c->has_thread = !c->hub->options.rehearsal;
+    if (!c->has_thread) return 0;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
     int err = pthread_create(&c->thread, NULL, run, c);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
+    c->runs = err == 0;
     if (err != 0) return -err;
-    c->runs = true;
     await(c);
     if (!c->is_refused) return 0;
     cluster_close(c);
@@ -369,13 +399,17 @@ static void on_stop(void *owner, struct message *m) {
     loop_break(&c->loop);
 }
 
+static void join(struct cluster *c) {
+    mailbox_post(&c->loop.mailbox, mem_new(sizeof(struct message)), on_stop);
+    pthread_join(c->thread, NULL);
+    loop_own(&c->loop);
+}
+
 void cluster_close(struct cluster *c) {
     ASSERT_OWNER(c->hub->app);
     if (!c->runs) return;
     c->runs = false;
-    mailbox_post(&c->loop.mailbox, mem_new(sizeof(struct message)), on_stop);
-    pthread_join(c->thread, NULL);
-    loop_own(&c->loop);
+    if (c->has_thread) join(c);
     mailbox_drain(&c->loop.mailbox, INT32_MAX);
     while (!list_empty(&c->publishes))
         give_back(c, container_of(c->publishes.next, struct shared_publish, node),

@@ -31,6 +31,12 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
 int cluster_run(struct cluster *c);
 const char *cluster_trouble(const struct cluster *c);
 
+/* In a rehearsal it has no thread: do what is due, and say whether there was something; when
+ * something is next, in ms of clock_ms; and its node, whose Redis is a test (cluster/link.h). */
+bool cluster_step(struct cluster *c);
+int64_t cluster_next(const struct cluster *c);
+struct node *cluster_node(const struct cluster *c);
+
 /* The thread ends, and each publish that is out comes back with E_TIMEOUT. Idempotent. */
 void cluster_close(struct cluster *c);
 void cluster_free(struct cluster *c); /* takes a closed one; NULL is fine */

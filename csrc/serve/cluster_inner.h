@@ -25,7 +25,7 @@ struct cluster {
     struct hub *hub;
     struct loop loop;
     pthread_t thread;
-    bool runs; /* [app] */
+    bool runs, has_thread; /* [app] */
     struct node *node;
     struct map followed;
     struct list idle;      /* struct followed, the longest first */
@@ -34,6 +34,7 @@ struct cluster {
     struct cluster_news *fills;
     struct ev_prepare before_sleep;
     struct ev_timer tick;
+    int64_t ticked_ms; /* in a rehearsal, in its place */
     bool has_changed;
     bool released;      /* something, in this turn */
     uint64_t conflicts; /* events of another kind than their channel has here */

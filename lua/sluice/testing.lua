@@ -11,6 +11,7 @@
 local caller = require("sluice.base.caller")
 local need = require("sluice.base.need")
 need("sluice.core")
+local cluster = require("sluice.testing.cluster")
 local inside = require("sluice.testing.inside")
 local names = require("sluice.base.names")
 local arguments = require("sluice.testing.arguments")
@@ -27,6 +28,7 @@ end
 
 local KNOWN = { env = a("table"), flags = a("table"), seed = a("number"), now = a("number"),
   sockets = a("boolean"), files = a("table"), http = a("table"),
+  nodes = { "a whole number from 1 to 16", cluster.fits },
   waits = { "true or a number of seconds", function(value)
     return type(value) == "boolean" or type(value) == "number" and value >= 0 and value <= 1e6
   end } }
@@ -62,22 +64,26 @@ end
 -- @tparam[opt] table given env (its environment variables), flags (settings, as of sluice run),
 --   seed (1), now (seconds since 1970), files, http (answers for other servers by URL, as t:http),
 --   waits (true: every publish lets others run, where it may; a number: for so many seconds),
---   sockets (true: a server in a process of its own)
+--   nodes (so many of one cluster, with a simulated Redis), sockets (true: a server in a process of
+--   its own)
 -- @treturn sluice.testing.Test
 function testing.start(target, given)
   given = given or {}
   check_options(given)
   target = check_target(target, given)
   extend_luassert()
-  local place = (given.sockets and outside or inside).new(target, given)
+  local kind = given.sockets and outside or given.nodes and cluster or inside
+  local place = kind.new(target, given)
   local t
   local ok, problem = pcall(function()
-    place:boot()
+    (place.cluster or place):boot()
     t = test.new(place)
     t:settle()
   end)
   if ok then return t end
-  pcall(place.shut, place, "kill")
+  for _, node in ipairs(place.cluster and place.cluster.nodes or { place }) do
+    pcall(node.shut, node, "kill")
+  end
   place:leave()
   error(problem, 2)
 end

@@ -24,6 +24,7 @@ end
 local function start(i)
   local one = nodes[i] or { sleeps = false }
   function one.is_asleep() return one.sleeps end
+  function one.enter() end
   one.got, one.answers, one.epochs, one.fills = {}, {}, {}, {}
   one.server = assert(node.open { by_hand = true, path = "redis", name = "test", seed = world.seed * 100 + i,
     history = 100 })

@@ -223,6 +223,19 @@ describe("the programs of the pages", function()
     assert.equal(1, count)
   end)
 
+  it("are told of what Redis loses, on several nodes, as the page about tests says", function()
+    local program, count = program_with("/api/games/:id/goals"), 0
+    for _, block in ipairs(markdown.read("doc/testing.md").blocks) do
+      if markdown.is_test(block) and block.text:find('"game.lua"', 1, true) then
+        count = count + 1
+        local code, output = run_busted(block.text, program)
+        assert.equal(0, code, output)
+        assert.not_equal(0, (run_busted(block.text, (program:gsub("history = 100", 'history = "latest"')))))
+      end
+    end
+    assert.equal(1, count)
+  end)
+
   it("have guards that leave a test its user", function()
     local program = program_with("/api/orders/:user")
     local path = assert(program:match('app:guard%("(/[%w/]+)/%*%*"'))

@@ -271,9 +271,12 @@ describe("the tables of the pages", function()
   end)
 
   it("list what a test and its streams can do", function()
-    for head, module in pairs { ["of a test"] = "test", ["of a stream"] = "stream" } do
+    require("sluice.testing")
+    local tables = { t = doc.table("of a test"), c = doc.table("of a stream") }
+    for _, row in ipairs(doc.table("with nodes")) do table.insert(tables[row[1]:match("^`(%l):")], row) end
+    for letter, module in pairs { t = "test", c = "stream" } do
       local listed, names = {}, {}
-      for _, row in ipairs(doc.table(head)) do
+      for _, row in ipairs(tables[letter]) do
         for _, code in ipairs(markdown.code(row[1])) do listed[#listed + 1] = code:match("^%l:([%l_]+)") end
       end
       for name, value in pairs(require("sluice.testing." .. module).methods) do
@@ -287,6 +290,12 @@ describe("the tables of the pages", function()
     local t <close> = require("sluice.testing").start({ source = 'return require("sluice").app()' })
     local message = select(2, pcall(t.disk, t, { nothing_like_it = 1 }))
     assert.same(known_names(message, {}), names_of(doc.table("option of `t:disk`")))
+  end)
+
+  it("list what the Redis of a test can do", function()
+    local t <close> = require("sluice.testing").start({ source = 'return require("sluice").app()' }, { nodes = 1 })
+    local message = select(2, pcall(t.redis, t, { nothing_like_it = 1 }))
+    assert.same(known_names(message, {}), names_of(doc.table("option of `t:redis`")))
   end)
 
   it("list the codes with their statuses", function()

@@ -4,9 +4,11 @@
 #include "base/bounds.h"
 #include "base/clock.h"
 #include "serve/io/conn.h"
+#include "serve/io/follow.h"
 #include "serve/io/measure.h"
 #include "serve/app/durable.h"
 #include "serve/app/sweep.h"
+#include "serve/cluster.h"
 #include "serve/io/worker.h"
 
 #include <errno.h>
@@ -36,6 +38,10 @@ static bool one_round(struct server *s) {
         busy = ev_is_active(&w->more) || w->loop.mailbox.first || busy;
     }
     busy = durable_step(s) || busy;
+    if (s->hub.cluster) {
+        busy = cluster_step(s->hub.cluster) || busy;
+        server_take_in(s, seq_take_own(&s->hub.seq));
+    }
     server_catch_up(s);
     return mailbox_drain(&s->loop.mailbox, INT32_MAX) > 0 || busy;
 }
@@ -55,12 +61,16 @@ double rehearsal_next(const struct server *s) {
         int64_t at = wheel_next(&s->workers[i].wheel);
         int64_t tick = fan_next(&s->workers[i].fan);
         int64_t report = measure_next(&s->workers[i]);
+        int64_t parked = follow_next(&s->workers[i]);
         if (at < next) next = at;
         if (tick < next) next = tick;
         if (report < next) next = report;
+        if (parked < next) next = parked;
     }
     int64_t store = durable_next(s);
     if (store < next) next = store;
+    int64_t cluster = s->hub.cluster ? cluster_next(s->hub.cluster) : INT64_MAX;
+    if (cluster < next) next = cluster;
     bool sweeps = s->fan.chans.map.n > 0 || s->budgets.meters.n > 0;
     if (sweeps && s->swept_ms + 1000 < next) next = s->swept_ms + 1000;
     double seconds = next == INT64_MAX ? -1 : (double)next / 1000;

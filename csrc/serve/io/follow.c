@@ -345,9 +345,7 @@ static void let_go(struct worker *w, struct followed *f) {
     mem_free(f);
 }
 
-static void on_walk(struct ev_loop *ev, struct ev_timer *timer, int events) {
-    (void)ev, (void)events;
-    struct worker *w = timer->data;
+static void walk(struct worker *w) {
     look_at_requests(w);
     const struct map *m = &w->following.channels;
     size_t *at = &w->following.walked;
@@ -363,6 +361,25 @@ static void on_walk(struct ev_loop *ev, struct ev_timer *timer, int events) {
     }
 }
 
+static void on_walk(struct ev_loop *ev, struct ev_timer *timer, int events) {
+    (void)ev, (void)events;
+    walk(timer->data);
+}
+
+void follow_step(struct worker *w) {
+    struct following *f = &w->following;
+    if (!w->hub->cluster || w->now_ms - f->walked_ms < (int64_t)(WALK_SECONDS * 1000))
+        return;
+    f->walked_ms = w->now_ms;
+    walk(w);
+}
+
+int64_t follow_next(const struct worker *w) {
+    const struct following *f = &w->following;
+    return list_empty(&f->requests) ? INT64_MAX
+                                    : f->walked_ms + (int64_t)(WALK_SECONDS * 1000);
+}
+
 /* ---- Life ------------------------------------------------------------------------------- */
 
 void follow_init(struct worker *w) {
@@ -372,7 +389,8 @@ void follow_init(struct worker *w) {
     list_init(&f->requests);
     ev_timer_init(&f->walk, on_walk, WALK_SECONDS, WALK_SECONDS);
     f->walk.data = w;
-    if (w->hub->cluster) ev_timer_start(w->loop.ev, &f->walk);
+    if (w->hub->cluster && !w->hub->options.rehearsal)
+        ev_timer_start(w->loop.ev, &f->walk);
 }
 
 void follow_deinit(struct worker *w) {

@@ -25,10 +25,15 @@ struct following {
     struct list requests; /* all that are parked, the oldest first */
     struct ev_timer walk;
     size_t walked;
+    int64_t walked_ms; /* in a rehearsal, in place of the timer */
 };
 
 void follow_init(struct worker *w);
 void follow_deinit(struct worker *w); /* what is parked has no client any more */
+
+/* In a rehearsal: a part of the walk, when it is due; and when that is, in ms. */
+void follow_step(struct worker *w);
+int64_t follow_next(const struct worker *w);
 
 /* Whether a request has to wait for what its plan follows, or for what its id means. Then it is parked,
  * and comes again: through dispatch_plan, or with its answer through io_on_reply. */

@@ -295,6 +295,7 @@ void worker_step(struct worker *w) {
     ASSERT_OWNER(&w->loop);
     read_clock(w);
     wheel_advance(&w->wheel, w->now_ms, on_due, w);
+    follow_step(w);
     ev_run(w->loop.ev, EVRUN_NOWAIT);
 }
 

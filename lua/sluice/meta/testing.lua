@@ -10,6 +10,7 @@
 ---@field files? table<string, string> texts of files beside the app
 ---@field http? table<string, sluice.testing.HttpAnswer> answers of other servers by URL
 ---@field waits? boolean|number every publish lets others run, where it may; for so many seconds
+---@field nodes? integer so many of one cluster, with a simulated Redis
 ---@field sockets? boolean true: a server in a process of its own, and real time
 
 ---@class sluice.testing.DiskOptions
@@ -18,6 +19,15 @@
 ---@field full? boolean|integer true: nothing more is taken; bytes that all files may have
 ---@field failing? "write"|"sync"|false these fail with an I/O error
 ---@field hung? boolean true: no commit ends
+
+---@class sluice.testing.RedisOptions
+---@field restart? true|number another process, over what it has kept; so many seconds later
+---@field promote? true a replica takes its place
+---@field lose? integer with one of these: so many of the last events are gone
+---@field pause? boolean|number true: commands wait until false; for so many seconds
+---@field latency? number seconds from a command to its answer (0)
+---@field full? boolean it is out of memory
+---@field fsync? "everysec"|"always" what a restart may lose: as it is at first, or nothing
 
 ---@class sluice.testing.RequestOptions
 ---@field user? string|sluice.User becomes req.user; roles may be a list, which becomes a set
@@ -100,6 +110,17 @@ function Test:kill() end
 function Test:cut() end
 ---@param options sluice.testing.DiskOptions
 function Test:disk(options) end
+---@param n integer
+---@return sluice.testing.Test the same test, at that node of its cluster
+function Test:node(n) end
+---@param ... integer numbers of nodes that reach Redis no more
+function Test:partition(...) end
+function Test:heal() end
+---@param options sluice.testing.RedisOptions
+function Test:redis(options) end
+function Test:crash() end
+---@param seconds number that its process is stopped
+function Test:sleep(seconds) end
 function Test:stop() end
 ---@param n integer
 function Test:seed(n) end
@@ -162,5 +183,9 @@ function Stream:stall(seconds) end
 ---@param options? sluice.testing.RequestOptions
 ---@return sluice.testing.Stream
 function Stream:reconnect(options) end
+---@param n integer the node of the cluster at which it comes back
+---@param options? sluice.testing.RequestOptions
+---@return sluice.testing.Stream
+function Stream:hop(n, options) end
 
 return testing

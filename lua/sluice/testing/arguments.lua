@@ -50,7 +50,9 @@ end
 --- Raise unless a method was called with a test that was not stopped.
 function arguments.running(class, t, method)
   arguments.self(class, t, "t", method)
-  if t.stopped then caller.raise("t:%s(): this test was stopped", method) end
+  if t.stopped or t.whole and t.whole.stopped then
+    caller.raise("t:%s(): this test was stopped", method)
+  end
 end
 
 --- Raise when the app of a test is not in this process.

@@ -10,6 +10,7 @@ local check_names = require("sluice.base.options").check_names
 local outgoing = require("sluice.testing.outgoing")
 local reload = require("sluice.live.reload")
 local serve = require("sluice.live.serve")
+local shared = require("sluice.live.shared")
 local process = require("sluice.base.process")
 local storage = require("sluice.testing.storage")
 local stored = require("sluice.live.stored")
@@ -24,6 +25,7 @@ Inside.virtual = true
 
 local STOP_SECONDS = 1 -- as long as stop hooks may run
 local HANDLERS_SECONDS = 3 -- and handlers, after the streams
+local FEED = 64 << 20 -- bytes, as when it is served
 
 -- Sources that the test gave, in front of what is on the disk.
 local function overlay(texts)
@@ -45,9 +47,11 @@ end
 --- Make the place; nothing runs yet.
 -- @param target a path, { source =, files = } or an app
 -- @tparam table options of testing.start
-function inside.new(target, options)
-  local self = setmetatable({ world = world.new(options), settings = settings_of(options),
-    texts = nil, app = nil, path = nil }, Inside)
+-- @tparam[opt] sluice.testing.Inside first of a cluster, whose world is the others', too
+function inside.new(target, options, first)
+  local self = setmetatable({ world = first and first.world or world.new(options),
+    settings = settings_of(options), texts = nil, app = nil, path = nil, cluster = nil,
+    number = nil, asleep_till = nil, down = false }, Inside)
   self.world.demo = self.settings.demo == true
   if type(target) == "string" then
     self.path = target
@@ -59,7 +63,8 @@ function inside.new(target, options)
     local root = self.path:match("^(.*)/[^/]*$") or "."
     for name, text in pairs(target.files or {}) do self.texts[root .. "/" .. name] = text end
   end
-  self.users, self.outgoing = identity.new(), outgoing.new(self)
+  self.users = identity.new()
+  self.outgoing = first and first.outgoing or outgoing.new(self)
   self.storage = storage.new(function() return self.world.seed end)
   self.waits = options.waits == true and 0 or options.waits
   for url, response in pairs(options.http or {}) do self.outgoing:answer(url, response) end
@@ -71,17 +76,13 @@ local function load_first(self)
   return generation.load(1, self.path, nil, self.texts)
 end
 
--- Random numbers are seeded at the first start only; a server that restarts draws others.
-function Inside:roll_once()
-  if self.rolled then return end
-  self.rolled = true
-  self.world:roll(self.world.seed)
-end
+--- Make its world the one of the process, and what is logged its own.
+function Inside:enter() self.world:enter(self.number) end
 
 --- Start the app; raises when it cannot be loaded.
 function Inside:boot()
-  self.world:enter()
-  self:roll_once()
+  self:enter()
+  self.world:roll_once()
   serve.set_up(self.settings)
   local loaded, problem = load_first(self)
   if not loaded then
@@ -96,11 +97,18 @@ function Inside:boot()
   runtime.identify = function(raw) self.users:claim(raw) end
   runtime.after_guard = function(req, guard) self.users:look(req, guard) end
   if self.waits then runtime.pause = function() self:pause() end end
-  self:open_store()
+  if self.cluster then self:join() else self:open_store() end
   assert(self.server:start())
   runtime.reloader = reload.new(runtime, self.path)
   runtime.reloader.given = self.texts
   runtime:go()
+end
+
+-- A node of a cluster, whose Redis is the test's (network.lua).
+function Inside:join()
+  local joined, message = shared.open(self.runtime, { cluster = { by_hand = true, path = "test",
+    name = "test", node = "node " .. self.number, feed = FEED } })
+  if not joined then error("testing.start: nodes: " .. message, 0) end
 end
 
 -- The store is on a disk in memory, which outlives a kill and a restart.
@@ -118,9 +126,14 @@ function Inside:pause()
   if run:can_wait() then run:sleep(self.waits, "app:publish()") end
 end
 
---- Do all that is due now.
+--- Do all that is due now, on all nodes.
 function Inside:step()
-  self.world:enter()
+  if self.cluster then self.cluster:step() else self:step_alone() end
+end
+
+--- ... on this one.
+function Inside:step_alone()
+  self:enter()
   if not self.server then return end -- its start failed
   process.runtime = self.runtime
   local rests = self.server:step()
@@ -134,7 +147,7 @@ end
 -- @tparam number till of Inside:now()
 -- @treturn boolean false when it is as late as that already
 function Inside:move(till)
-  local due = self.server and self.server:next_due()
+  local due = self.cluster and self.cluster:next_due() or self:next_alone()
   local now = self.world:now()
   if not due or due > till then
     if now >= till then return false end
@@ -143,6 +156,16 @@ function Inside:move(till)
   self.world:set(due)
   self:step()
   return true
+end
+
+--- When something is due next on this node; nil: nothing is.
+function Inside:next_alone() return self.server and self.server:next_due() end
+
+--- Whether its process is stopped for now.
+function Inside:is_asleep()
+  local is_due = self.asleep_till and self.world:now() >= self.asleep_till
+  if is_due then self.asleep_till = nil end
+  return self.asleep_till ~= nil
 end
 
 --- Whether a stream waits for its plan.
@@ -154,13 +177,13 @@ function Inside:time() return self.world:time() end
 --- A connection to the server.
 -- @tparam[opt] integer buffer bytes that the socket takes unread
 function Inside:dial(buffer)
-  self.world:enter()
+  self:enter()
   return assert(self.server:dial(buffer or 0))
 end
 
 --- Run a function as the app's own code would run, and return its results.
 function Inside:run(name, fn, ...)
-  self.world:enter()
+  self:enter()
   process.runtime = self.runtime
   local results
   self.runtime.scheduler:start(self.runtime.generation, "spawn", name,
@@ -172,7 +195,7 @@ end
 --- Ask for a reload, with another source or what there is now.
 -- @treturn function gives the outcome when there is one
 function Inside:reload(source)
-  self.world:enter()
+  self:enter()
   local before, outcome = self.texts, nil
   if source then
     self.texts = overlay({})
@@ -192,7 +215,7 @@ end
 --- Begin to stop, as at SIGTERM.
 -- @treturn number seconds that it may take
 function Inside:terminate()
-  self.world:enter()
+  self:enter()
   process.runtime = self.runtime
   self.server:stop()
   return STOP_SECONDS + self.settings.drain + HANDLERS_SECONDS
@@ -211,7 +234,7 @@ end
 --   "cut": as a power cut
 function Inside:shut(how)
   if self.server then
-    self.world:enter()
+    self:enter()
     if how == "stop" then self.runtime:close() end
     self.runtime.ended = true
     if how ~= "stop" then self.server:store_kill() end
@@ -221,6 +244,7 @@ function Inside:shut(how)
   end
   self.storage:close(how)
   self.world:listen()
+  if self.cluster then self.cluster.network:forget(self) end
 end
 
 --- The live table of an app:state.
@@ -239,7 +263,7 @@ end
 
 function Inside:leave() self.world:leave() end
 
---- What was logged.
-function Inside:log(level) return self.world:messages(level) end
+--- What was logged here.
+function Inside:log(level) return self.world:messages(level, self.number) end
 
 return inside

@@ -9,6 +9,7 @@ local Network = {}
 Network.__index = Network
 
 local LANES = { "scripts", "feed" } -- as a node's link has them
+local RESENT_MOST_MS = 6000 -- behind the end of a partition
 local REFUSED = "no connection (connection refused)"
 local BROKEN = "the server closed the connection"
 
@@ -72,10 +73,15 @@ local function gather(self, line)
   return #bytes > 0
 end
 
+-- Whether what a node has said does not arrive for now.
+local function is_held(self, line)
+  return self.cut[line.node] or line.held_till ~= nil and self.world:now() < line.held_till
+end
+
 -- Between a connection and the server; whether something moved.
 local function serve(self, line)
   local moved = false
-  while is_due(self, line.going) and not self.cut[line.node] do
+  while is_due(self, line.going) and not is_held(self, line) do
     line.link:send(table.remove(line.going, 1).words)
     moved = true
   end
@@ -120,6 +126,7 @@ local function report_ends(self)
     local line = self.lines[i]
     if line.link.broken and not self.cut[line.node] and not line.node:is_asleep() then
       table.remove(self.lines, i)
+      line.node:enter()
       line.node.server:redis_cut(line.lane, BROKEN)
       any = true
     end
@@ -143,6 +150,7 @@ end
 
 local function turn(self, node)
   local moved = false
+  node:enter()
   for _, lane in ipairs(LANES) do
     if not node:is_asleep() then moved = follow_dials(self, node, lane) or moved end
     local line = line_of(self, node, lane)
@@ -189,7 +197,10 @@ function Network:next_due()
     at = sooner(at, till and not self.redis.paused and till / 1000 - ahead)
   end
   for _, line in ipairs(self.late) do
-    if not self.cut[line.node] then at = sooner(at, line.going[1] and line.going[1].at) end
+    local first = line.going[1]
+    if first and not self.cut[line.node] then
+      at = sooner(at, math.max(first.at, line.held_till or 0))
+    end
   end
   return at
 end
@@ -208,8 +219,15 @@ function Network:part(nodes)
   for _, node in ipairs(nodes) do self.cut[node] = true end
 end
 
---- It does again, for all.
-function Network:heal() self.cut = {} end
+--- It does again, for all. What was said before comes when it is sent again, which takes its time.
+function Network:heal()
+  for _, line in ipairs(self.late) do
+    if self.cut[line.node] then
+      line.held_till = self.world:now() + self.redis.random(0, RESENT_MOST_MS) / 1000
+    end
+  end
+  self.cut = {}
+end
 
 --- Another process is the server, after some seconds.
 -- @tparam integer lose so many of the last events are lost

@@ -1,5 +1,6 @@
 --- Other servers, as an app under test sees them: answers that the test gave, by URL. A URL
 -- that it gave none for fails the test at its next step. In memory: the last requests.
+local arguments = require("sluice.testing.arguments")
 local arrays = require("sluice.base.arrays")
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
@@ -127,12 +128,49 @@ function Outgoing:answer_mail(response)
   self.mail_answer = response
 end
 
---- Raise when the app sent a request that the test has no answer for.
+--- Raise when an app sent a request that the test has no answer for.
 function Outgoing:check()
   if not self.problem then return end
   local problem = self.problem
   self.problem = nil
   error(problem, 0)
+end
+
+-- ---- For a test ------------------------------------------------------------------------------
+
+--- Give a test its methods.
+-- @tparam table Test the class
+-- @tparam function need_inside raises where the app is in another process
+function outgoing.extend(Test, need_inside)
+  --- Answer for another server, from here on: { status =, headers =, json = | body = | events = },
+  -- or fn(request) that returns such a table or nil, message, code. `events` is a list of
+  -- { event =, data = } that the test may add to.
+  function Test:http(url, response)
+    need_inside(self, "http")
+    arguments.check("t:http(url, answer)", url, "text")
+    self.outgoing:answer(url, response)
+  end
+
+  --- The requests that the app sent to other servers: { method, url, headers, body, json, at }.
+  function Test:requests()
+    need_inside(self, "requests")
+    return self.outgoing.sent
+  end
+
+  --- Answer for the mail server, from here on; without it every mail is taken: { status =,
+  -- message }, { refused = { [address] = "550 why" } }, or fn(mail): one of these, or nil, message,
+  -- code.
+  function Test:mail(response)
+    need_inside(self, "mail")
+    self.outgoing:answer_mail(response)
+  end
+
+  --- The mails that the app sent, each attempt: { from, to, subject, text, html, headers, id, url,
+  -- user, raw, at }.
+  function Test:mails()
+    need_inside(self, "mails")
+    return self.outgoing.mails
+  end
 end
 
 return outgoing

@@ -106,6 +106,9 @@ function outside.new(target, options)
   if options.now then
     error("testing.start: now = needs the app in this process: a server has the real clock", 0)
   end
+  if options.nodes then
+    error("testing.start: nodes = needs the app in this process: sockets = true has one", 0)
+  end
   if options.waits then
     error("testing.start: waits = needs the app in this process: a server takes real time", 0)
   end

@@ -266,6 +266,7 @@ function Connection:close() self.sim.connections[self] = nil end
 --- Carry out what can be by now.
 function Connection:step()
   local out, sim = {}, self.sim
+  self.blocks_till = nil
   while #self.queue > 0 and not (sim.paused or self.broken) do
     local one = self.queue[1]
     local reply = sim:call(table.unpack(one.words))

@@ -261,18 +261,24 @@ function Stream:stall(seconds)
   self.exchange.stalled_till = self.test.place:now() + (seconds or math.huge)
 end
 
---- Come back as a browser does: the same request, with the id that came last.
--- @tparam[opt] table options instead of those of the first connect
--- @treturn sluice.testing.Stream a new one; raises after a refusal: there a browser stays away
-function Stream:reconnect(options)
-  need_stream(self, "reconnect", "a browser does not come back")
+--- Come back as a browser does, at a test or another node of it.
+-- @tparam string method for messages
+function stream.come_back(self, method, test, options)
+  need_stream(self, method, "a browser does not come back")
   self.test:settle() -- what had been sent was received
   self:drop()
   local again = {}
   for name, value in pairs(self.options) do again[name] = value end
   again.last_event_id, again.token = self:last_id(), self.token
   for name, value in pairs(options or {}) do again[name] = value end
-  return self.test:connect(self.path, again)
+  return test:connect(self.path, again)
+end
+
+--- Come back as a browser does: the same request, with the id that came last.
+-- @tparam[opt] table options instead of those of the first connect
+-- @treturn sluice.testing.Stream a new one; raises after a refusal: there a browser stays away
+function Stream:reconnect(options)
+  return stream.come_back(self, "reconnect", self.test, options)
 end
 
 names.strict(Stream, "c", ":", { "status", "headers", "body", "json", "hello", "id", "error",

@@ -3,10 +3,12 @@
 local arguments = require("sluice.testing.arguments")
 local arrays = require("sluice.base.arrays")
 local caller = require("sluice.base.caller")
+local cluster = require("sluice.testing.cluster")
 local exchange = require("sluice.testing.exchange")
 local fault = require("sluice.testing.fault")
 local lives = require("sluice.testing.lives")
 local names = require("sluice.base.names")
+local outgoing = require("sluice.testing.outgoing")
 local polls = require("sluice.testing.polls")
 local options = require("sluice.base.options")
 local store = require("sluice.testing.store")
@@ -32,8 +34,9 @@ for name, kind in pairs(REQUEST) do OPENING[name] = kind end
 -- Raise unless the app is up.
 local function need_up(self, method)
   arguments.running(Test, self, method)
-  if self.down then
-    caller.raise("t:%s(): the app is down since its start failed; t:restart() starts it", method)
+  if self.place.down then
+    caller.raise("t:%s(): the app is down since %s; t:restart() starts it", method,
+      self.place.down)
   end
 end
 
@@ -68,16 +71,17 @@ local function exhaust(self)
 end
 
 --- Make one of a place whose app is up; for testing.start and testing.remote.
-function test.new(place)
-  local self = setmetatable({ place = place, began = place:time(), open = {}, stopped = false,
-    down = false, pump = pump, outgoing = place.outgoing or false }, Test)
-  return self
+-- @tparam[opt] sluice.testing.Test whole of which it is a node
+function test.new(place, whole)
+  return setmetatable({ place = place, began = whole and whole.began or place:time(),
+    open = whole and whole.open or {}, stopped = false, whole = whole or false, pump = pump,
+    outgoing = place.outgoing or false }, Test)
 end
 
 --- Do all that is due now, and read what came of it. No time passes.
 function Test:settle()
   arguments.self(Test, self, "t", "settle")
-  if self.stopped then return end
+  if self.stopped or self.whole and self.whole.stopped then return end
   self.place:step()
   exhaust(self)
 end
@@ -105,7 +109,11 @@ end
 --- Let time pass; everything runs that is due meanwhile, in order.
 -- @tparam number seconds
 function Test:advance(seconds)
-  need_inside(self, "advance")
+  if self.place.cluster then -- other nodes go on
+    arguments.running(Test, self, "advance")
+  else
+    need_inside(self, "advance")
+  end
   arguments.check("t:advance(seconds)", seconds, "seconds")
   self:wait(seconds, function() return false end)
 end
@@ -228,6 +236,7 @@ function Test:reload(source)
 end
 
 lives.extend(Test)
+cluster.extend(Test, stream.methods, test.new)
 
 Test.__close = function(self, problem)
   if problem == nil then return self:stop() end
@@ -238,7 +247,7 @@ end
 function Test:seed(n)
   need_inside(self, "seed")
   arguments.check("t:seed(n)", n, "number")
-  self.place.world:enter()
+  self.place:enter()
   self.place.world:roll(n)
 end
 
@@ -258,34 +267,7 @@ function Test:store(name)
   return store.new(self, name)
 end
 
---- Answer for another server, from here on: { status =, headers =, json = | body = | events = },
--- or fn(request) that returns such a table or nil, message, code. `events` is a list of
--- { event =, data = } that the test may add to.
-function Test:http(url, response)
-  need_inside(self, "http")
-  arguments.check("t:http(url, answer)", url, "text")
-  self.outgoing:answer(url, response)
-end
-
---- The requests that the app sent to other servers: { method, url, headers, body, json, at }.
-function Test:requests()
-  need_inside(self, "requests")
-  return self.outgoing.sent
-end
-
---- Answer for the mail server, from here on; without it every mail is taken: { status =, message },
--- { refused = { [address] = "550 why" } }, or fn(mail): one of these, or nil, message, code.
-function Test:mail(response)
-  need_inside(self, "mail")
-  self.outgoing:answer_mail(response)
-end
-
---- The mails that the app sent, each attempt: { from, to, subject, text, html, headers, id, url,
--- user, raw, at }.
-function Test:mails()
-  need_inside(self, "mails")
-  return self.outgoing.mails
-end
+outgoing.extend(Test, need_inside)
 
 --- The messages that the app and Sluice have logged, oldest first.
 -- @tparam[opt] string level "debug", "info", "warn" or "error"

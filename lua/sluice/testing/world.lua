@@ -40,8 +40,8 @@ end
 -- @treturn sluice.testing.World
 function world.new(options)
   local self = setmetatable({ us = BEGIN_US, wall = (options.now or NOW) - BEGIN_US / 1e6,
-    seed = options.seed or 1, env = options.env or {}, log = {}, outgoing = nil, demo = false },
-    World)
+    seed = options.seed or 1, env = options.env or {}, log = {}, outgoing = nil, demo = false,
+    node = nil, rolled = false }, World)
   self.os = make_os(self, self.env)
   return self
 end
@@ -57,10 +57,16 @@ function World:roll(seed)
   math.randomseed(seed)
 end
 
+--- ... at the first start only; a server that restarts draws others.
+function World:roll_once()
+  if not self.rolled then self:roll(self.seed) end
+  self.rolled = true
+end
+
 local function add(self, level, message, fields)
   if #self.log >= LOG_MAX then table.remove(self.log, 1) end
   self.log[#self.log + 1] = { level = level, message = message, fields = fields or {},
-    at = self.us / 1e6 }
+    at = self.us / 1e6, node = self.node }
 end
 
 --- Take over what the core itself has logged until now.
@@ -81,8 +87,14 @@ function World:answer_with(fn)
 end
 
 --- Activate this world.
-function World:enter()
-  if current == self then return end
+-- @tparam[opt] integer node of a cluster, whose log this is from here on
+function World:enter(node)
+  if current == self then
+    if node ~= self.node then self:listen() end
+    self.node = node
+    return
+  end
+  self.node = node
   if current then current:listen() end
   core.log_keep(true)
   real_log = real_log or core.log
@@ -128,11 +140,13 @@ end
 
 --- The messages that were logged, oldest first.
 -- @tparam[opt] string level "debug", "info", "warn" or "error"
+-- @tparam[opt] integer node only of this one
 -- @treturn {string,...}
-function World:messages(level)
+function World:messages(level, node)
   local out = {}
   for _, entry in ipairs(self.log) do
-    if not level or entry.level == level then out[#out + 1] = entry.message end
+    local is_meant = (not level or entry.level == level) and entry.node == node
+    if is_meant then out[#out + 1] = entry.message end
   end
   return out
 end
