@@ -347,6 +347,7 @@ LX_EXPORT int luaopen_sluice_core(lua_State *L) {
                                          {"match", l_match},
                                          {"check_pattern", l_check_pattern},
                                          {"check_channel", l_check_channel},
+                                         {"usual_plan", lx_usual_plan},
                                          {"check_network", lx_check_network},
                                          {"headers", l_headers},
                                          {"media_type", l_media_type},

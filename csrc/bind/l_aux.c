@@ -302,9 +302,10 @@ static struct feed_spec check_feed(lua_State *L, int index) {
     return feed;
 }
 
-static struct plan_options check_options(lua_State *L, int index) {
+static struct plan_options check_options(lua_State *L, int index, bool usual) {
     struct plan_options o = {.heartbeat = lx_field_number(L, index, "heartbeat", -1),
                              .expires = lx_field_number(L, index, "expires", 0)};
+    if (usual) return o;
     o.plain = lua_getfield(L, index, "control") == LUA_TBOOLEAN && !lua_toboolean(L, -1);
     lua_pop(L, 1);
     o.feed = check_feed(L, index);
@@ -312,14 +313,24 @@ static struct plan_options check_options(lua_State *L, int index) {
     return o;
 }
 
+/* What holds for all channels of a plan. */
+static struct sub_spec check_common(lua_State *L, int index) {
+    struct sub_spec common = {.rewind = field_rewind(L, index)};
+    struct sub_spec wanted = lx_checkwanted(L, index);
+    common.types = wanted.types;
+    common.keys = wanted.keys;
+    common.period_ms = wanted.period_ms;
+    return common;
+}
+
+/* 'is_usual' says that there are no options but a heartbeat and the end of the user's time. */
 struct plan_spec lx_checkplan(lua_State *L, int index) {
     index = lua_absindex(L, index);
     luaL_checktype(L, index, LUA_TTABLE);
-    struct plan_spec plan = {.options = check_options(L, index)};
-    struct filter_list types = field_list(L, index, "types");
-    struct filter_list keys = field_list(L, index, "keys");
-    int32_t rewind = field_rewind(L, index);
-    uint32_t period_ms = field_period(L, index);
+    bool usual = lx_field_bool(L, index, "is_usual", false);
+    struct plan_spec plan = {.options = check_options(L, index, usual)};
+    struct sub_spec common = {.rewind = REWIND_DEFAULT};
+    if (!usual) common = check_common(L, index);
     lua_getfield(L, index, "channels");
     luaL_checktype(L, -1, LUA_TTABLE);
     int list = lua_gettop(L);
@@ -332,14 +343,52 @@ struct plan_spec lx_checkplan(lua_State *L, int index) {
     for (uint32_t i = 0; i < plan.n; i++) {
         lua_rawgeti(L, list, (lua_Integer)i + 1);
         struct sub_spec spec = lx_checkspec(L, -1);
-        if (!spec.types.given) spec.types = types;
-        if (!spec.keys.given) spec.keys = keys;
-        if (spec.rewind == REWIND_DEFAULT) spec.rewind = rewind;
-        if (spec.period_ms < period_ms) spec.period_ms = period_ms;
+        if (!spec.types.given) spec.types = common.types;
+        if (!spec.keys.given) spec.keys = common.keys;
+        if (spec.rewind == REWIND_DEFAULT) spec.rewind = common.rewind;
+        if (spec.period_ms < common.period_ms) spec.period_ms = common.period_ms;
         subs[i] = spec;
     }
     plan.subs = subs;
     return plan;
+}
+
+/* Whether a table has no fields but these. */
+static bool is_usual(lua_State *L, int index) {
+    for (lua_pushnil(L); lua_next(L, index); lua_pop(L, 1)) {
+        if (lua_type(L, -2) != LUA_TSTRING) return false;
+        struct slice name = lx_checkslice(L, -2);
+        if (!slice_eq_lit(name, "channels") && !slice_eq_lit(name, "heartbeat"))
+            return false;
+    }
+    return true;
+}
+
+/* Whether the list on top holds names of channels alone, of which there are n. */
+static bool are_names(lua_State *L, lua_Unsigned n) {
+    int list = lua_gettop(L);
+    lua_Unsigned found = 0;
+    for (lua_pushnil(L); lua_next(L, list); lua_pop(L, 1)) {
+        if (!lua_isinteger(L, -2) || lua_type(L, -1) != LUA_TSTRING) return false;
+        if (pattern_check_channel(lx_checkslice(L, -1))) return false;
+        found++;
+    }
+    return found == n;
+}
+
+int lx_usual_plan(lua_State *L) {
+    lua_settop(L, 1);
+    if (!lua_istable(L, 1) || !is_usual(L, 1)) return 0;
+    if (lua_getfield(L, 1, "channels") != LUA_TTABLE) return 0;
+    lua_Unsigned n = lua_rawlen(L, 2);
+    if (n == 0 || n > STREAM_CHANNELS_MAX || !are_names(L, n)) return 0;
+    lua_createtable(L, (int)n, 0);
+    for (lua_Unsigned i = 1; i <= n; i++) {
+        lua_rawgeti(L, 2, (lua_Integer)i);
+        lua_rawseti(L, 3, (lua_Integer)i);
+    }
+    lua_getfield(L, 1, "heartbeat");
+    return 2;
 }
 
 /* ---- Policies ----------------------------------------------------------------------- */

@@ -13,7 +13,7 @@ local show = require("sluice.base.show")
 
 local plan = {}
 
-local check_channel, unpack = core.check_channel, table.unpack
+local usual_plan = core.usual_plan
 local CHANNELS_MAX = core.limits.STREAM_CHANNELS_MAX
 local PLAN, ENTRY = plan_options.names("plan", "channels"), plan_options.names("channel", 1)
 
@@ -62,27 +62,16 @@ function plan.check(what, given)
   return out
 end
 
-local USUAL = { channels = true, heartbeat = true }
-
 --- The plan that functions usually return: channels by their names, and a heartbeat at most. It can
 -- go to the core as it is.
 -- @param given what a function returned
 -- @tparam sluice.Request req
 -- @treturn table|nil a plan for the core; nil: it is another one, or wrong: plan.check says why
 function plan.usual(given, req)
-  if type(given) ~= "table" or not plan_options.asks_nothing(req) then return nil end
-  for name in next, given do
-    if not USUAL[name] then return nil end
-  end
-  local list, heartbeat = given.channels, given.heartbeat
-  local n = type(list) == "table" and #list or 0
-  if n == 0 or n > CHANNELS_MAX or next(list, n) ~= nil then return nil end
-  for i = 1, n do
-    local name = list[i]
-    if type(name) ~= "string" or not check_channel(name) then return nil end
-  end
-  if heartbeat ~= nil and not plan_options.is_heartbeat(heartbeat) then return nil end
-  return { channels = { unpack(list, 1, n) }, heartbeat = heartbeat, expires = 0, is_usual = true }
+  local list, heartbeat = usual_plan(given)
+  if not list or not plan_options.asks_nothing(req) then return nil end
+  if heartbeat and not plan_options.is_heartbeat(heartbeat) then return nil end
+  return { channels = list, heartbeat = heartbeat, expires = 0, is_usual = true }
 end
 
 --- Check the channel templates of a constant plan, when the app loads.

@@ -100,6 +100,13 @@ function routes.handler(generation, what, path, ...)
   route.handler, route.body_max = handler, body_max
 end
 
+-- Whether a plan function has a parameter for the client: one that it does not take is not made.
+local function takes_client(given)
+  if type(given) ~= "function" then return false end
+  local info = debug.getinfo(given, "u")
+  return info.nparams > 1 or info.isvararg
+end
+
 --- Register a stream: app:stream(path[, guard…][, opts], plan).
 function routes.stream(generation, path, ...)
   local list = table.pack(...)
@@ -118,6 +125,7 @@ function routes.stream(generation, path, ...)
   local route = add(generation, opts and opts.method or "GET", path, list)
   if checked then plan.check_templates(what, checked, path) end
   route.kind, route.plan, route.checked = "stream", given, checked
+  route.takes_client = takes_client(given)
   route.heartbeat = opts and opts.heartbeat
   route.compress = opts and opts.compress
   if route.compress == nil and checked then route.compress = checked.compress end

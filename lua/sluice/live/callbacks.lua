@@ -31,19 +31,18 @@ function callbacks.request(self, id, route_id, raw)
 end
 
 local function open(self, kind, id, route_id, raw)
-  local route = self.generation.route_named[self.names[route_id]]
+  local name = self.names[route_id]
+  local route = self.generation.route_named[name]
+  if not route and control.request(self, id, name, raw) then return end
   if not route then return self.server:respond(id, 404, {}, nil) end
   if route.kind ~= kind then return self.server:respond(id, 503, {}, nil) end
   if self.identify then self.identify(raw) end
   streams.request(self, id, route, raw)
 end
 
-function callbacks.stream(self, id, route_id, raw)
-  if control.request(self, id, self.names[route_id], raw) then return end
-  open(self, "stream", id, route_id, raw)
-end
+function callbacks.stream(self, id, route_id, raw) open(self, "stream", id, route_id, raw) end
 
-function callbacks.feed(self, ...) open(self, "feed", ...) end
+function callbacks.feed(self, id, route_id, raw) open(self, "feed", id, route_id, raw) end
 
 function callbacks.cancel(self, id)
   local fiber = self.opening[id]

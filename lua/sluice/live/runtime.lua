@@ -200,7 +200,7 @@ function Runtime:dispatch(kind, a, b, c, d, e, f)
   process.runtime = self
   local act = callbacks[kind]
   local answer = act and act(self, a, b, c, d, e, f)
-  self:turn()
+  if self.scheduler.stirred or collector.is_over then self:turn() end
   return answer
 end
 

@@ -43,7 +43,7 @@ end
 -- polls again (then the second result is true) is registered, and keeps the meta that it had.
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
-  local user, kept = req.user, asked.keep(session)
+  local user, kept = rawget(req, "user"), asked.keep(session)
   concrete.expires = expires_of(user)
   local has_meta = meta ~= nil and next(meta) ~= nil
   local close_wanted = is_written or user ~= nil or has_meta or kept ~= nil -- Runtime:remember
@@ -99,8 +99,11 @@ local function run_plan(session)
   local route, req = session.route, session.req
   if type(route.plan) ~= "function" then return route.checked end
   if route.kind == "feed" then return feed.run_plan(route, req) end
-  local client = session.client or stream_handle.pending(session, open_early)
-  session.client = client
+  local client = session.client
+  if not client and route.takes_client then
+    client = stream_handle.pending(session, open_early)
+    session.client = client
+  end
   local first, second, third = route.plan(req, client)
   local usual = plan.usual(first, req)
   if usual then return usual end
