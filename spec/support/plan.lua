@@ -26,8 +26,10 @@ local ONCE = set [[ e2e/bench_command e2e/bytes e2e/changes e2e/client e2e/demo 
 local OVER_TLS = set [[ wire/http_streams wire/http_pieces ]]
 local OVER_TLS_FULL = set [[ wire/front ]]
 
--- ... and over HTTP/2, through spec/support/h2_wire.lua.
-local OVER_H2, OVER_H2_FULL = set [[ wire/http_streams ]], set [[ wire/http_cors wire/http_polls ]]
+-- ... and over HTTP/2, through spec/support/h2_wire.lua. (The others are about bytes of HTTP/1.1: what they ask of any
+-- version is in wire/h2 and wire/h2_requests.)
+local OVER_H2 = set [[ wire/http_streams ]]
+local OVER_H2_FULL = set [[ wire/http_cors wire/http_polls wire/http_fields ]]
 
 -- They measure time, and mostly wait: a few at a time, when all others are done.
 local TIMED = set [[ e2e/batching e2e/descriptors e2e/drain e2e/heartbeat e2e/late e2e/manager e2e/memory e2e/nginx

@@ -27,6 +27,14 @@ app:post("/pieces", { body = "stream", max = 10000000 }, function(req)
   return 200, tostring(n)
 end)
 app:post("/early", { body = "stream", max = 10000000 }, function(req) return 200, "early" end)
+local note = app:state("note", { text = "" })
+app:post("/noted", { body = "stream", max = 10000000 }, function(req)
+  local n = 0
+  local ok, problem = pcall(function() for piece in req:chunks() do n = n + #piece end end)
+  note().text = ("%s %d %s"):format(req.query_text, n, ok and "whole" or problem.code)
+  return 204
+end)
+app:get("/notes", function() return 200, note().text end)
 app:post("/never", { body = "stream", max = 10000000 }, function(req) sluice.sleep(60) return 204 end)
 app:stream("/s", { channels = { "news" } })
 app:stream("/stops", function(req, client) client:send("one", {}) client:stop() end)
@@ -297,6 +305,20 @@ describe("HTTP/2", function()
     assert(c:sync())
     assert.equal("hello", c:get("/").body)
     c:close()
+  end)
+
+  it("tells the handler of a body that its client breaks off", function()
+    for _, how in ipairs { "reset", "close", "whole" } do
+      local c = connect()
+      local up = c:open("POST", "/noted?" .. how, nil, { later = true })
+      up:send("abc")
+      assert(c:sync())
+      if how == "reset" then up:reset() elseif how == "close" then c:close() else up:send("def", true) end
+      local told = how == "whole" and "6 whole" or "3 ECLOSED"
+      told = how .. " " .. told
+      deadline.eventually(function() return http.get(s.plain_port, "/notes").body == told end, 5, told)
+      c:close()
+    end
   end)
 
   it("tells who waits for it to go on, with a length or without, and refuses before the body comes", function()
