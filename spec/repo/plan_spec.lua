@@ -70,8 +70,8 @@ describe("what starts a server", function()
     table.insert(full, 1, "spec/wire/front_spec.lua")
     assert.same(full, over_tls(true))
     assert.same({ "spec/wire/http_streams_spec.lua" }, over_tls(false, "h2"))
-    assert.same({ "spec/wire/http_cors_spec.lua", "spec/wire/http_polls_spec.lua", "spec/wire/http_streams_spec.lua" },
-      over_tls(true, "h2"))
+    assert.same({ "spec/wire/http_cors_spec.lua", "spec/wire/http_fields_spec.lua", "spec/wire/http_polls_spec.lua",
+      "spec/wire/http_streams_spec.lua" }, over_tls(true, "h2"))
   end)
 
   it("runs once where the number of threads is asked for", function()
