@@ -69,8 +69,8 @@ $(B)/sluice/core.so: $(OBJ) ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/%.so: $(B)/obj/bind/%.o $(PLAIN) $(B)/obj/bind/l_aux.o ; $(Q)mkdir -p $(@D) && echo "  link  $@" && $(LINK)
 $(B)/sluice/core/testing.so: $(SIM:csrc/%.c=$(B)/obj/%.o)
 $(B)/obj/%.o: csrc/%.c Makefile | $(B)/libraries-$(URING)$(HIREDIS)$(NGHTTP2) ; $(Q)mkdir -p $(@D) && echo "  cc    $<" && $(COMPILE) -c -o $@ $<
-$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/net/h2.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"') $(if $(filter yes,$(HIREDIS)),-DHAVE_HIREDIS) $(if $(filter yes,$(NGHTTP2)),-DHAVE_NGHTTP2)
-$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/net/h2.o $(B)/obj/bind/build.o: $(B)/libraries-$(URING)$(HIREDIS)$(NGHTTP2)
+$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/net/h2.o $(B)/obj/net/h2_none.o $(B)/obj/bind/build.o: INCLUDE += $(if $(filter yes,$(URING)),-DHAVE_LIBURING -DLIBURING_VERSION='"$(shell pkg-config --modversion liburing)"') $(if $(filter yes,$(HIREDIS)),-DHAVE_HIREDIS) $(if $(filter yes,$(NGHTTP2)),-DHAVE_NGHTTP2)
+$(B)/obj/net/ring.o $(B)/obj/cluster/resp.o $(B)/obj/net/h2.o $(B)/obj/net/h2_none.o $(B)/obj/bind/build.o: $(B)/libraries-$(URING)$(HIREDIS)$(NGHTTP2)
 $(B)/libraries-%: ; $(Q).ci/libraries $(CC) $(INCLUDE) && mkdir -p $(@D) && rm -f $(B)/libraries-* && touch $@
 $(B)/%_fuzz: spec/fuzz/%_fuzz.c $(PLAIN) ; $(Q)echo "  link  $@" && $(COMPILE) -fsanitize=fuzzer -o $@ $^ $(LIBS)
 build/npm/README.md: .ci/npm doc/browser.md $(wildcard lua/sluice/browser/*) ; $(Q).ci/npm $(@D)

@@ -23,13 +23,17 @@ struct h2 {
     void *owner;
     struct h2_frames frames; /* that came */
     struct h2_text text;     /* the request that is being told: one at a time */
-    char *room;              /* of h2_write, while it runs */
-    size_t n;                /* bytes in it */
-    bool said;               /* the settings are out */
-    bool last;               /* the frame of data that is written now ends its stream */
-    bool broken;             /* nothing can be read or written any more */
-    uint32_t n_again;
-    int32_t again[2 * H2_STREAMS_MAX]; /* had no room in the last h2_write */
+    struct list streams;
+    struct list ready; /* those that have something to send */
+    int64_t window;    /* bytes that the client takes, of all streams */
+    int64_t initial;   /* ... of a new one */
+    char *room;        /* of h2_write, while it runs */
+    size_t n;          /* bytes in it */
+    bool full;         /* not all that could be written had room */
+    bool says;         /* nghttp2 may have something to write */
+    bool said;         /* the settings are out */
+    bool over;         /* nothing will be read or written any more */
+    bool broken;       /* ... nor can be */
 };
 
 bool h2_is_built(void) {
@@ -70,7 +74,7 @@ static bool is_request(const nghttp2_frame *frame) {
            frame->headers.cat == NGHTTP2_HCAT_REQUEST;
 }
 
-static void *exchange_of(struct h2 *h, int32_t id) {
+static struct h2_stream *stream_of(struct h2 *h, int32_t id) {
     return nghttp2_session_get_stream_user_data(h->session, id);
 }
 
@@ -105,14 +109,27 @@ static int on_bad_header(nghttp2_session *session, const nghttp2_frame *frame,
     return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
 }
 
-/* All streams are of the same urgency and take turns, whatever the client says. */
-static void level(struct h2 *h, int32_t id) {
-    const nghttp2_extpri same = {.urgency = NGHTTP2_EXTPRI_DEFAULT_URGENCY, .inc = 1};
-    nghttp2_session_change_extpri_stream_priority(h->session, id, &same, 1);
-}
-
 static void reset(struct h2 *h, int32_t id, uint32_t code) {
     nghttp2_submit_rst_stream(h->session, NGHTTP2_FLAG_NONE, id, code);
+    h->says = true;
+}
+
+void h2_stream_init(struct h2_stream *s) {
+    *s = (struct h2_stream){0};
+    list_init(&s->node);
+    list_init(&s->ready);
+}
+
+void h2_stream_drop(struct h2_stream *s) {
+    list_remove(&s->node);
+    list_remove(&s->ready);
+}
+
+void h2_adopt(struct h2 *h, struct h2_stream *s) {
+    list_init(&s->node);
+    list_init(&s->ready);
+    list_add(&h->streams, &s->node);
+    nghttp2_session_set_stream_user_data(h->session, s->id, s);
 }
 
 static void on_request(struct h2 *h, const nghttp2_frame *frame) {
@@ -123,15 +140,16 @@ static void on_request(struct h2 *h, const nghttp2_frame *frame) {
         reset(h, id, err == E_NOMEM ? NGHTTP2_REFUSED_STREAM : NGHTTP2_PROTOCOL_ERROR);
         return;
     }
-    level(h, id);
     bool body = !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM);
-    void *x = h->ops->begin(h->owner, id, &head, body);
-    if (!x) { /* the client may ask again (8.7) */
+    struct h2_stream *s = h->ops->begin(h->owner, &head, body);
+    if (!s) { /* the client may ask again (8.7) */
         reset(h, id, NGHTTP2_REFUSED_STREAM);
         return;
     }
-    nghttp2_session_set_stream_user_data(h->session, id, x);
-    h->ops->go_on(x);
+    s->id = id;
+    s->window = h->initial;
+    h2_adopt(h, s);
+    h->ops->go_on(s);
 }
 
 static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *context) {
@@ -143,8 +161,8 @@ static int on_frame(nghttp2_session *session, const nghttp2_frame *frame, void *
     }
     bool ends = frame->hd.type == NGHTTP2_DATA || frame->hd.type == NGHTTP2_HEADERS;
     if (!ends || !(frame->hd.flags & NGHTTP2_FLAG_END_STREAM)) return 0;
-    void *x = exchange_of(h, frame->hd.stream_id);
-    if (x) h->ops->end(x);
+    struct h2_stream *s = stream_of(h, frame->hd.stream_id);
+    if (s) h->ops->end(s);
     return 0;
 }
 
@@ -162,10 +180,10 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id,
                    const uint8_t *bytes, size_t n, void *context) {
     (void)flags;
     struct h2 *h = context;
-    void *x = exchange_of(h, id);
+    struct h2_stream *s = stream_of(h, id);
     nghttp2_session_consume_connection(session, n);
-    if (!x) drop(h, id, n);
-    else if (!h->ops->data(x, slice_of((const char *)bytes, n)))
+    if (!s) drop(h, id, n);
+    else if (!h->ops->data(s, slice_of((const char *)bytes, n)))
         reset(h, id, NGHTTP2_INTERNAL_ERROR);
     return 0;
 }
@@ -173,9 +191,11 @@ static int on_data(nghttp2_session *session, uint8_t flags, int32_t id,
 static int on_closed(nghttp2_session *session, int32_t id, uint32_t code, void *context) {
     (void)code;
     struct h2 *h = context;
-    void *x = exchange_of(h, id);
+    struct h2_stream *s = stream_of(h, id);
     nghttp2_session_set_stream_user_data(session, id, NULL);
-    if (x) h->ops->closed(x);
+    if (!s) return 0;
+    h2_stream_drop(s);
+    h->ops->closed(s);
     return 0;
 }
 
@@ -194,6 +214,7 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *bytes, size_t n,
     (void)session, (void)flags;
     struct h2 *h = context;
     size_t left = H2_WRITE_BYTES - h->n;
+    h->full = n > left;
     if (left == 0) return NGHTTP2_ERR_WOULDBLOCK;
     if (n > left) n = left;
     memcpy(h->room + h->n, bytes, n);
@@ -202,45 +223,108 @@ static ssize_t on_send(nghttp2_session *session, const uint8_t *bytes, size_t n,
     return (ssize_t)n;
 }
 
-/* Not into what is written now: it is asked again in the next. */
-static ssize_t wait_for_room(struct h2 *h, int32_t id) {
-    if (h->n_again == 2 * H2_STREAMS_MAX) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
-    if (!PLANTED(703)) h->again[h->n_again++] = id;
-    return NGHTTP2_ERR_DEFERRED;
+/* Heads, ends, and what is said about streams. */
+static void write_control(struct h2 *h) {
+    h->broken = nghttp2_session_send(h->session) != 0;
+    h->says = h->full;
+    h->over =
+        !nghttp2_session_want_read(h->session) && !nghttp2_session_want_write(h->session);
 }
 
-/* How much of its body the next frame has. One that was left has nothing but its end.
+/* The end of a body is a frame without data.
  * NOLINTNEXTLINE(readability-function-size): nghttp2 calls it so */
 static ssize_t on_read(nghttp2_session *session, int32_t id, uint8_t *unused, size_t most,
                        uint32_t *flags, nghttp2_data_source *source, void *context) {
-    (void)session, (void)unused, (void)source;
-    struct h2 *h = context;
-    void *x = exchange_of(h, id);
-    bool last = true;
-    size_t all = x ? h->ops->size(x, &last) : 0, n = all;
-    if (n == 0 && !last) return NGHTTP2_ERR_DEFERRED;
-    if (n > most) n = most;
-    if (n > H2_WRITE_BYTES - FRAME_HEAD) n = H2_WRITE_BYTES - FRAME_HEAD;
-    if (n > 0 && h->n + FRAME_HEAD + n > H2_WRITE_BYTES) return wait_for_room(h, id);
-    h->last = last && n == all;
-    if (h->last) *flags |= NGHTTP2_DATA_FLAG_EOF;
-    if (n > 0) *flags |= NGHTTP2_DATA_FLAG_NO_COPY;
-    else if (x) h->ops->pull(x, NULL, 0, true);
-    return (ssize_t)n;
+    (void)session, (void)id, (void)unused, (void)most, (void)source, (void)context;
+    *flags |= NGHTTP2_DATA_FLAG_EOF;
+    return 0;
 }
 
-/* NOLINTNEXTLINE(readability-function-size) */
-static int on_send_data(nghttp2_session *session, nghttp2_frame *frame,
-                        const uint8_t *head, size_t n, nghttp2_data_source *source,
-                        void *context) {
-    (void)session, (void)source;
-    struct h2 *h = context;
-    void *x = exchange_of(h, frame->hd.stream_id);
-    if (!x) return NGHTTP2_ERR_TEMPORAL_CALLBACK_FAILURE;
+static void say_end(struct h2 *h, struct h2_stream *s) {
+    const nghttp2_data_provider nothing = {.read_callback = on_read};
+    if (s->over) return;
+    s->over = true;
+    h->says = true;
+    if (nghttp2_submit_data(h->session, NGHTTP2_FLAG_END_STREAM, s->id, &nothing) != 0)
+        h->broken = true; /* no memory */
+}
+
+static void put_frame(struct h2 *h, struct h2_stream *s, size_t n, bool last) {
+    uint32_t id = (uint32_t)s->id;
+    const char head[FRAME_HEAD] = {
+        0,       (char)(n >> 8),   (char)n,          NGHTTP2_DATA,
+        0,       (char)(id >> 24), (char)(id >> 16), (char)(id >> 8),
+        (char)id};
     memcpy(h->room + h->n, head, FRAME_HEAD);
-    h->ops->pull(x, h->room + h->n + FRAME_HEAD, n, h->last);
+    h->ops->pull(s, h->room + h->n + FRAME_HEAD, n, last);
     h->n += FRAME_HEAD + n;
-    return 0;
+    s->window -= (int64_t)n;
+    h->window -= (int64_t)n;
+    h->frames.sent++;
+}
+
+/* How much of its body the next frame has: what both windows take, and never half of what would fit into
+ * what is written next. */
+static size_t size_of_frame(const struct h2 *h, const struct h2_stream *s, size_t all) {
+    int64_t most = s->window < h->window ? s->window : h->window;
+    if (most > H2_WRITE_BYTES - FRAME_HEAD) most = H2_WRITE_BYTES - FRAME_HEAD;
+    if (most < 0) most = 0;
+    return all < (size_t)most ? all : (size_t)most;
+}
+
+/* The turn of a stream: one frame. With its window used up it is not ready before there is an update. */
+static void write_frame(struct h2 *h, struct h2_stream *s) {
+    bool last = true;
+    size_t all = h->ops->size(s, &last), n = size_of_frame(h, s, all);
+    if (all == 0) {
+        if (last) h->ops->pull(s, NULL, 0, true);
+        if (last) say_end(h, s);
+        return;
+    }
+    bool fits = h->n + FRAME_HEAD + n <= H2_WRITE_BYTES;
+    if (n > 0 && fits) {
+        put_frame(h, s, n, last && n == all);
+        if (last && n == all) say_end(h, s);
+    }
+    bool more = s->window > 0 && !(fits && n == all);
+    h->full = h->full || (more && h->window > 0);
+    if (more && !(PLANTED(703) && !fits)) list_add(&h->ready, &s->ready);
+}
+
+static void write_data(struct h2 *h) {
+    struct list now;
+    list_init(&now);
+    list_take_all(&now, &h->ready);
+    while (!list_empty(&now)) {
+        struct h2_stream *s = container_of(now.next, struct h2_stream, ready);
+        list_remove(&s->ready);
+        write_frame(h, s);
+    }
+}
+
+size_t h2_write(struct h2 *h, char *room) {
+    if (h->broken) return 0;
+    h->room = room;
+    h->n = 0;
+    h->full = false;
+    if (h->says) write_control(h);
+    if (!h->full && !h->broken) write_data(h);
+    if (h->says && !h->full && !h->broken) write_control(h); /* ends */
+    h->full = h->full || h->says;
+    return h->n;
+}
+
+bool h2_has_more(const struct h2 *h) {
+    return h->full;
+}
+
+/* Its data may follow. */
+static void on_head_out(struct h2 *h, int32_t id) {
+    struct h2_stream *s = stream_of(h, id);
+    if (!s) return;
+    s->heads--;
+    s->open = s->answered && s->heads == 0;
+    h2_wake(h, s);
 }
 
 /* What a client provokes counts as if it had done it itself. To refuse has cost no more than any frame
@@ -249,6 +333,7 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *c
     (void)session;
     struct h2 *h = context;
     h->frames.sent += frame->hd.type == NGHTTP2_DATA;
+    if (frame->hd.type == NGHTTP2_HEADERS) on_head_out(h, frame->hd.stream_id);
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         uint32_t code = frame->rst_stream.error_code;
         bool ours = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL;
@@ -273,7 +358,6 @@ static void make_callbacks(void) {
     nghttp2_session_callbacks_set_on_data_chunk_recv_callback(c, on_data);
     nghttp2_session_callbacks_set_on_stream_close_callback(c, on_closed);
     nghttp2_session_callbacks_set_send_callback(c, on_send);
-    nghttp2_session_callbacks_set_send_data_callback(c, on_send_data);
     nghttp2_session_callbacks_set_on_frame_send_callback(c, on_sent);
     if (nghttp2_option_new(&option) != 0) return;
     nghttp2_option_set_no_auto_window_update(option, 1);
@@ -300,7 +384,13 @@ struct h2 *h2_new(const struct h2_ops *ops, void *owner) {
     pthread_once(&once, make_callbacks);
     struct h2 *h = callbacks && option ? mem_try(sizeof *h) : NULL;
     if (!h) return NULL;
-    *h = (struct h2){.ops = ops, .owner = owner};
+    *h = (struct h2){.ops = ops,
+                     .owner = owner,
+                     .window = NGHTTP2_INITIAL_CONNECTION_WINDOW_SIZE,
+                     .initial = NGHTTP2_INITIAL_WINDOW_SIZE,
+                     .says = true};
+    list_init(&h->streams);
+    list_init(&h->ready);
     h2_frames_init(&h->frames);
     nghttp2_mem mem = {NULL, give, take, give_zeroed, resize};
     int err = nghttp2_session_server_new3(&h->session, callbacks, h, option, &mem);
@@ -312,6 +402,8 @@ struct h2 *h2_new(const struct h2_ops *ops, void *owner) {
 
 void h2_free(struct h2 *h) {
     if (!h) return;
+    while (!list_empty(&h->streams))
+        h2_stream_drop(container_of(h->streams.next, struct h2_stream, node));
     nghttp2_session_del(h->session);
     h2_text_deinit(&h->text);
     mem_free(h);
@@ -321,8 +413,40 @@ void h2_move(struct h2 *h, void *owner) {
     h->owner = owner;
 }
 
-void h2_name(struct h2 *h, int32_t id, void *x) {
-    nghttp2_session_set_stream_user_data(h->session, id, x);
+/* ---- Reading ------------------------------------------------------------------------ */
+
+/* All streams may send that much more, or less. */
+static void set_initial(struct h2 *h, uint32_t window) {
+    int64_t more = (int64_t)window - h->initial;
+    h->initial = window;
+    for (struct list *node = h->streams.next; node != &h->streams; node = node->next) {
+        struct h2_stream *s = container_of(node, struct h2_stream, node);
+        s->window += more;
+        if (s->window > INT32_MAX) reset(h, s->id, NGHTTP2_FLOW_CONTROL_ERROR);
+        if (s->window > 0) h2_wake(h, s);
+    }
+}
+
+static void on_update(struct h2 *h, int32_t id, uint32_t more) {
+    struct h2_stream *s = id > 0 ? stream_of(h, id) : NULL;
+    if (id == 0) h->window += more;
+    else if (s) s->window += more;
+    if (h->window > INT32_MAX)
+        nghttp2_session_terminate_session(h->session, NGHTTP2_FLOW_CONTROL_ERROR);
+    else if (s && s->window > INT32_MAX) reset(h, id, NGHTTP2_FLOW_CONTROL_ERROR);
+    else if (s) h2_wake(h, s);
+}
+
+/* One piece of what came: nghttp2's code. An update of a stream that nobody has is its to judge. */
+static ssize_t take_piece(struct h2 *h, struct slice piece) {
+    const struct h2_frames *f = &h->frames;
+    int32_t id = (int32_t)f->id;
+    bool ours = f->news == H2_UPDATE && (id == 0 || stream_of(h, id));
+    if (f->news == H2_INITIAL) set_initial(h, f->amount);
+    if (ours) on_update(h, id, f->amount);
+    else if (f->news == H2_UPDATE) piece = h2_frames_update(f);
+    if (piece.n == 0) return 0;
+    return nghttp2_session_mem_recv(h->session, (const uint8_t *)piece.p, piece.n);
 }
 
 /* Also when it reads nothing, and what it is owed for each frame waits. */
@@ -333,32 +457,25 @@ static bool is_flooded(const struct h2 *h) {
 
 bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms) {
     if (h->broken) return false;
-    bool calm = h2_frames_take(&h->frames, bytes, now_ms);
+    h->says = true;
+    h2_frames_begin(&h->frames, now_ms);
     ssize_t n = 0;
-    if (calm) n = nghttp2_session_mem_recv(h->session, (const uint8_t *)bytes.p, bytes.n);
-    if (!calm || n == NGHTTP2_ERR_FLOODED || is_flooded(h)) {
-        h2_end(h, true);
-        return false;
+    bool flood = false;
+    while (bytes.n > 0 && n >= 0 && !flood) {
+        struct slice piece;
+        size_t some = h2_frames_next(&h->frames, bytes, &piece);
+        bytes = slice_of(bytes.p + some, bytes.n - some);
+        flood = h2_frames_too_many(&h->frames);
+        if (!flood) n = take_piece(h, piece);
+        flood = flood || n == NGHTTP2_ERR_FLOODED || is_flooded(h);
     }
-    h->broken = n < 0;
-    return !h->broken && nghttp2_session_want_read(h->session);
-}
-
-size_t h2_write(struct h2 *h, char *room) {
-    if (h->broken) return 0;
-    h->room = room;
-    h->n = 0;
-    uint32_t again = h->n_again;
-    h->n_again = 0;
-    for (uint32_t i = 0; i < again; i++)
-        nghttp2_session_resume_data(h->session, h->again[i]);
-    h->broken = nghttp2_session_send(h->session) != 0;
-    return h->n;
+    if (flood) h2_end(h, true);
+    else h->broken = n < 0;
+    return !flood && !h->broken && nghttp2_session_want_read(h->session);
 }
 
 bool h2_is_over(const struct h2 *h) {
-    return h->broken || (!nghttp2_session_want_read(h->session) &&
-                         !nghttp2_session_want_write(h->session));
+    return h->broken || h->over;
 }
 
 bool h2_is_amid(const struct h2 *h) {
@@ -366,7 +483,7 @@ bool h2_is_amid(const struct h2 *h) {
 }
 
 bool h2_is_full(const struct h2 *h) {
-    return nghttp2_session_get_remote_window_size(h->session) <= 0;
+    return h->window <= 0;
 }
 
 /* ---- Exchanges ---------------------------------------------------------------------- */
@@ -378,13 +495,17 @@ static nghttp2_nv pair_of(struct slice name, struct slice value) {
                         secret ? NGHTTP2_NV_FLAG_NO_INDEX : NGHTTP2_NV_FLAG_NONE};
 }
 
-static int submit(struct h2 *h, int32_t id, const nghttp2_nv *pairs, size_t n,
+/* 1xx, or the head of what follows, or all that there is. */
+static int submit(struct h2 *h, struct h2_stream *s, const nghttp2_nv *pairs, size_t n,
                   bool bare) {
-    const nghttp2_data_provider body = {.read_callback = on_read};
-    if (pairs[0].value[0] == '1')
-        return nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, id, NULL, pairs, n,
-                                      NULL);
-    return nghttp2_submit_response(h->session, id, pairs, n, bare ? NULL : &body);
+    bool last = pairs[0].value[0] != '1';
+    s->heads++;
+    s->answered = last;
+    s->over = last && bare;
+    h->says = true;
+    if (s->over) return nghttp2_submit_response(h->session, s->id, pairs, n, NULL);
+    return nghttp2_submit_headers(h->session, NGHTTP2_FLAG_NONE, s->id, NULL, pairs, n,
+                                  NULL);
 }
 
 /* What is still to come of its body is dropped, so all of it may come: who waits for room there may have
@@ -394,7 +515,7 @@ static void open_window(struct h2 *h, int32_t id) {
     nghttp2_session_set_local_window_size(h->session, NGHTTP2_FLAG_NONE, id, WINDOW_MAX);
 }
 
-int h2_answer(struct h2 *h, int32_t id, struct slice head, bool bare) {
+int h2_answer(struct h2 *h, struct h2_stream *s, struct slice head, bool bare) {
     size_t most = h2_text_lines(head);
     struct http_field *fields = mem_try(most * sizeof *fields);
     nghttp2_nv *pairs = mem_try((most + 1) * sizeof *pairs);
@@ -402,117 +523,55 @@ int h2_answer(struct h2 *h, int32_t id, struct slice head, bool bare) {
     if (err == 0) {
         struct slice status;
         size_t n = h2_text_fields(head, fields, &status);
-        if (status.p[0] != '1') open_window(h, id);
+        if (status.p[0] != '1') open_window(h, s->id);
         pairs[0] = pair_of(slice_str(":status"), status);
         for (size_t i = 0; i < n; i++)
             pairs[i + 1] = pair_of(fields[i].name, fields[i].value);
-        if (submit(h, id, pairs, n + 1, bare) != 0) err = E_NOMEM;
+        if (submit(h, s, pairs, n + 1, bare) != 0) err = E_NOMEM;
     }
     mem_free(pairs);
     mem_free(fields);
     return err;
 }
 
-void h2_wake(struct h2 *h, int32_t id) {
-    nghttp2_session_resume_data(h->session, id);
+void h2_wake(struct h2 *h, struct h2_stream *s) {
+    if (s->open && !s->over && list_empty(&s->ready)) list_add(&h->ready, &s->ready);
 }
 
-void h2_credit(struct h2 *h, int32_t id, size_t n) {
-    nghttp2_session_consume_stream(h->session, id, n);
+void h2_credit(struct h2 *h, const struct h2_stream *s, size_t n) {
+    nghttp2_session_consume_stream(h->session, s->id, n);
+    h->says = true;
 }
 
-void h2_leave(struct h2 *h, int32_t id, bool cut) {
-    nghttp2_session_set_stream_user_data(h->session, id, NULL);
-    if (cut) reset(h, id, NGHTTP2_CANCEL);
-    else h2_wake(h, id);
+void h2_leave(struct h2 *h, struct h2_stream *s, bool cut) {
+    h2_stream_drop(s);
+    nghttp2_session_set_stream_user_data(h->session, s->id, NULL);
+    if (cut) reset(h, s->id, NGHTTP2_CANCEL);
+    else say_end(h, s);
 }
 
 /* ---- The connection ----------------------------------------------------------------- */
 
 void h2_ping(struct h2 *h) {
+    h->says = true;
     nghttp2_submit_ping(h->session, NGHTTP2_FLAG_NONE, NULL);
 }
 
 void h2_announce(struct h2 *h) {
+    h->says = true;
     nghttp2_submit_shutdown_notice(h->session);
 }
 
 void h2_goaway(struct h2 *h) {
+    h->says = true;
     int32_t last = nghttp2_session_get_last_proc_stream_id(h->session);
     nghttp2_submit_goaway(h->session, NGHTTP2_FLAG_NONE, last, NGHTTP2_NO_ERROR, NULL, 0);
 }
 
 void h2_end(struct h2 *h, bool calm) {
+    h->says = true;
     nghttp2_session_terminate_session(h->session, calm ? NGHTTP2_ENHANCE_YOUR_CALM
                                                        : NGHTTP2_NO_ERROR);
-}
-
-#else
-
-bool h2_is_built(void) {
-    return false;
-}
-
-const char *h2_version(void) {
-    return NULL;
-}
-
-struct h2 *h2_new(const struct h2_ops *ops, void *owner) {
-    (void)ops, (void)owner;
-    return NULL;
-}
-
-/* Without a session none of these is called. */
-void h2_free(struct h2 *h) {
-    (void)h;
-}
-void h2_move(struct h2 *h, void *owner) {
-    (void)h, (void)owner;
-}
-void h2_name(struct h2 *h, int32_t id, void *x) {
-    (void)h, (void)id, (void)x;
-}
-bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms) {
-    (void)h, (void)bytes, (void)now_ms;
-    return false;
-}
-size_t h2_write(struct h2 *h, char *room) {
-    (void)h, (void)room;
-    return 0;
-}
-bool h2_is_over(const struct h2 *h) {
-    return !h;
-}
-bool h2_is_amid(const struct h2 *h) {
-    return !h;
-}
-bool h2_is_full(const struct h2 *h) {
-    return !h;
-}
-int h2_answer(struct h2 *h, int32_t id, struct slice head, bool bare) {
-    (void)h, (void)id, (void)head, (void)bare;
-    return E_INVAL;
-}
-void h2_wake(struct h2 *h, int32_t id) {
-    (void)h, (void)id;
-}
-void h2_credit(struct h2 *h, int32_t id, size_t n) {
-    (void)h, (void)id, (void)n;
-}
-void h2_leave(struct h2 *h, int32_t id, bool cut) {
-    (void)h, (void)id, (void)cut;
-}
-void h2_ping(struct h2 *h) {
-    (void)h;
-}
-void h2_announce(struct h2 *h) {
-    (void)h;
-}
-void h2_goaway(struct h2 *h) {
-    (void)h;
-}
-void h2_end(struct h2 *h, bool calm) {
-    (void)h, (void)calm;
 }
 
 #endif

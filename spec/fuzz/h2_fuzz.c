@@ -25,6 +25,7 @@
 #define FRAME_HEAD 9
 #define FRAME_MAX 16384
 #define WINDOW 65535
+#define IDS 128 /* of streams that are judged: those below 256 */
 
 enum {
     DATA,
@@ -39,7 +40,7 @@ enum {
 };
 
 struct exchange {
-    int32_t id;
+    struct h2_stream stream;
     size_t has; /* bytes to send */
     bool body, answered, ends, ended, left;
 };
@@ -52,6 +53,9 @@ struct world {
     /* What a judge beside it sees of both directions. */
     struct buf in, out;
     uint64_t granted, taken; /* bytes of DATA, on the connection */
+    int64_t initial;
+    int64_t windows[IDS]; /* of streams, by half their id */
+    bool headed[IDS];     /* the head of an answer is out */
     int64_t now_ms;
 };
 
@@ -86,45 +90,48 @@ static void judge_head(const struct buf *head) {
     MUST(got < 0 || parsed.body != HTTP_BODY_CHUNKED);
 }
 
-static void *on_begin(void *owner, int32_t id, struct buf *head, bool body) {
+static struct exchange *of(const struct h2_stream *s) {
+    return container_of(s, struct exchange, stream);
+}
+
+static struct h2_stream *on_begin(void *owner, struct buf *head, bool body) {
     struct world *w = owner;
     judge_head(head);
     buf_free(head);
-    MUST(id > 0 && id % 2 == 1);
     if (w->n == EXCHANGES_MAX) return NULL;
     struct exchange *x = calloc(1, sizeof *x);
     if (!x) abort();
-    *x = (struct exchange){.id = id, .body = body};
+    x->body = body;
+    h2_stream_init(&x->stream);
     w->list[w->n++] = x;
-    return x;
+    return &x->stream;
 }
 
-static void on_go_on(void *p) {
-    struct exchange *x = p;
-    MUST(!x->left);
+static void on_go_on(struct h2_stream *s) {
+    MUST(!of(s)->left && s->id > 0 && s->id % 2 == 1);
 }
 
-static bool on_data(void *p, struct slice bytes) {
-    struct exchange *x = p;
+static bool on_data(struct h2_stream *s, struct slice bytes) {
+    struct exchange *x = of(s);
     MUST(x->body && !x->ended && !x->left);
     return bytes.n == 0 || bytes.p[0] != 'n';
 }
 
-static void on_end(void *p) {
-    struct exchange *x = p;
+static void on_end(struct h2_stream *s) {
+    struct exchange *x = of(s);
     MUST(x->body && !x->ended && !x->left);
     x->ended = true;
 }
 
-static size_t on_size(void *p, bool *last) {
-    struct exchange *x = p;
+static size_t on_size(const struct h2_stream *s, bool *last) {
+    const struct exchange *x = of(s);
     MUST(x->answered && !x->left);
     *last = x->ends;
     return x->has;
 }
 
-static void on_pull(void *p, char *to, size_t n, bool last) {
-    struct exchange *x = p;
+static void on_pull(struct h2_stream *s, char *to, size_t n, bool last) {
+    struct exchange *x = of(s);
     MUST(x->answered && !x->left && n <= x->has && (!last || x->ends));
     if (n > 0) memset(to, 'd', n);
     x->has -= n;
@@ -142,8 +149,8 @@ static void forget(struct world *w, struct exchange *x) {
     MUST(!"an exchange that is gone is named");
 }
 
-static void on_closed(void *p) {
-    forget(the, p);
+static void on_closed(struct h2_stream *s) {
+    forget(the, of(s));
 }
 
 static const char *const answers[] = {
@@ -156,7 +163,7 @@ static void answer(struct world *w, struct exchange *x, uint8_t how) {
     unsigned which = how % 4;
     char *text = strdup(answers[which]);
     bool bare = which != 2 && (how & 64);
-    MUST(text && h2_answer(w->h, x->id, slice_str(text), bare) == 0);
+    MUST(text && h2_answer(w->h, &x->stream, slice_str(text), bare) == 0);
     free(text);
     if (which == 2) return;
     x->answered = true;
@@ -174,15 +181,13 @@ static void act(struct world *w, struct input *in) {
         if (!x->answered || x->ends) break;
         x->has += (size_t)how * 64;
         x->ends = how % 7 == 0;
-        h2_wake(w->h, x->id);
+        h2_wake(w->h, &x->stream);
         break;
-    case 2: h2_credit(w->h, x->id, how); break;
-    case 3: h2_wake(w->h, x->id); break;
+    case 2: h2_credit(w->h, &x->stream, how); break;
+    case 3: h2_wake(w->h, &x->stream); break;
     default: {
-        int32_t id = x->id;
-        bool answered = x->answered;
+        h2_leave(w->h, &x->stream, !x->answered || (how & 1));
         forget(w, x);
-        h2_leave(w->h, id, !answered || (how & 1));
     }
     }
 }
@@ -196,9 +201,14 @@ static void judge_frame(struct world *w, const unsigned char *p, size_t n) {
     MUST(p[3] != PUSH_PROMISE && p[3] != PRIORITY && p[3] <= 9);
     bool of_stream = p[3] == DATA || p[3] == HEADERS || p[3] == RST_STREAM;
     MUST(!of_stream || id % 2 == 1);
-    if (p[3] != DATA) return;
-    w->taken += n;
+    if (p[3] == DATA) w->taken += n;
     MUST(w->taken <= w->granted);
+    if (id >= 2 * IDS) return;
+    if (p[3] == HEADERS) w->headed[id / 2] = true;
+    if (p[3] != DATA) return;
+    MUST(w->headed[id / 2]);
+    w->windows[id / 2] -= (int64_t)n;
+    MUST(n == 0 || w->windows[id / 2] >= 0);
 }
 
 /* Whole frames are judged and taken off. */
@@ -228,12 +238,26 @@ static void write_all(struct world *w, unsigned most) {
 
 /* ---- What goes in ------------------------------------------------------------------- */
 
+static uint32_t number_at(const unsigned char *p) {
+    return (uint32_t)p[0] << 24 | (uint32_t)p[1] << 16 | (uint32_t)p[2] << 8 | p[3];
+}
+
+static void see_settings(struct world *w, const unsigned char *p, size_t n) {
+    for (size_t at = 0; at + 6 <= n; at += 6) {
+        uint32_t window = number_at(p + at + 2);
+        if (p[at] != 0 || p[at + 1] != 4 || window > INT32_MAX) continue;
+        for (int i = 0; i < IDS; i++) w->windows[i] += (int64_t)window - w->initial;
+        w->initial = window;
+    }
+}
+
 static void see_frame(struct world *w, const unsigned char *p, size_t n) {
-    bool of_all = (p[5] & 127) == 0 && p[6] == 0 && p[7] == 0 && p[8] == 0;
-    if (p[3] != UPDATE || !of_all || n != 4) return;
-    const unsigned char *v = p + FRAME_HEAD;
-    w->granted +=
-        (uint32_t)(v[0] & 127) << 24 | (uint32_t)v[1] << 16 | (uint32_t)v[2] << 8 | v[3];
+    uint32_t id = number_at(p + 5) & INT32_MAX;
+    if (p[3] == SETTINGS && !(p[4] & 1) && n % 6 == 0) see_settings(w, p + FRAME_HEAD, n);
+    if (p[3] != UPDATE || n != 4) return;
+    uint32_t more = number_at(p + FRAME_HEAD) & INT32_MAX;
+    if (id == 0) w->granted += more;
+    else if (id < 2 * IDS) w->windows[id / 2] += more;
 }
 
 static void give(struct world *w, struct slice bytes) {
@@ -305,7 +329,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
                                       .size = on_size,
                                       .pull = on_pull,
                                       .closed = on_closed};
-    struct world w = {.granted = WINDOW, .now_ms = 1000};
+    struct world w = {.granted = WINDOW, .initial = WINDOW, .now_ms = 1000};
+    for (int i = 0; i < IDS; i++) w.windows[i] = WINDOW;
     struct input in = {data, size};
     the = &w;
     w.h = h2_new(&ops, &w);

@@ -19,18 +19,22 @@ static struct exchange *exchange_of(struct conn *c) {
     return container_of(c, struct exchange, conn);
 }
 
+static struct exchange *of_stream(const struct h2_stream *s) {
+    return container_of(s, struct exchange, stream);
+}
+
 static struct h2 *h2_of(const struct exchange *e) {
     return conn_mux(e->carrier)->h2;
 }
 
 static void note_due(struct exchange *e) {
     if (list_empty(&e->due)) list_add(&conn_mux(e->carrier)->due, &e->due);
-    mux_mark(e->carrier);
+    mux_queue(e->carrier);
 }
 
 /* ---- Beginning ---------------------------------------------------------------------- */
 
-static struct exchange *make(struct conn *carrier, int32_t id, struct talk *talk) {
+static struct exchange *make(struct conn *carrier, struct talk *talk) {
     struct worker *w = conn_worker(carrier);
     struct exchange *e = pool_new(&w->exchange_pool);
     struct conn *c = &e->conn;
@@ -42,28 +46,27 @@ static struct exchange *make(struct conn *carrier, int32_t id, struct talk *talk
     talk->since_ms = w->now_ms;
     output_note_taken(c);
     e->carrier = carrier;
-    e->id = id;
+    h2_stream_init(&e->stream);
     list_init(&e->due);
     list_add(&conn_mux(carrier)->exchanges, &e->node);
     conn_mux(carrier)->n++;
     return e;
 }
 
-static void *begin(void *owner, int32_t id, struct buf *head, bool body) {
+static struct h2_stream *begin(void *owner, struct buf *head, bool body) {
     struct conn *carrier = owner;
     if (carrier->doomed || conn_mux(carrier)->n == H2_STREAMS_MAX) {
         buf_free(head);
         return NULL;
     }
-    struct exchange *e = make(carrier, id, mem_new(sizeof(struct talk)));
+    struct exchange *e = make(carrier, mem_new(sizeof(struct talk)));
     e->conn.talk->in = *head;
     e->body = body;
-    return e;
+    return &e->stream;
 }
 
-static void go_on(void *x) {
-    struct exchange *e = x;
-    conn_go_on(&e->conn);
+static void go_on(struct h2_stream *s) {
+    conn_go_on(&of_stream(s)->conn);
 }
 
 /* A body that is announced by no length: its head alone said nothing of it. */
@@ -94,17 +97,19 @@ void exchange_pack(struct conn *c, struct exchange *out) {
     list_remove(&c->node);
     list_remove(&e->node);
     list_remove(&e->due);
+    h2_stream_drop(&e->stream);
     pool_free(&conn_worker(c)->exchange_pool, e);
 }
 
 struct conn *exchange_unpack(struct conn *carrier, const struct exchange *packed) {
-    struct exchange *e = make(carrier, packed->id, packed->conn.talk);
+    struct exchange *e = make(carrier, packed->conn.talk);
     e->uncredited = packed->uncredited;
     e->body = packed->body;
     e->conn.asked = true;
     e->conn.talk->request->conn = &e->conn;
     e->conn.phase = CONN_WAIT;
-    h2_name(h2_of(e), e->id, e);
+    e->stream = packed->stream;
+    h2_adopt(h2_of(e), &e->stream);
     return &e->conn;
 }
 
@@ -121,8 +126,8 @@ static int add_chunk(struct buf *in, struct slice bytes) {
 }
 
 /* What nobody reads is dropped, and gets no new window. */
-static bool on_data(void *x, struct slice bytes) {
-    struct exchange *e = x;
+static bool on_data(struct h2_stream *s, struct slice bytes) {
+    struct exchange *e = of_stream(s);
     struct conn *c = &e->conn;
     e->uncredited += (uint32_t)bytes.n;
     if (!reads(c) || bytes.n == 0) return true;
@@ -132,8 +137,8 @@ static bool on_data(void *x, struct slice bytes) {
     return err == 0;
 }
 
-static void on_end(void *x) {
-    struct exchange *e = x;
+static void on_end(struct h2_stream *s) {
+    struct exchange *e = of_stream(s);
     struct conn *c = &e->conn;
     if (!reads(c) || !e->chunked) return;
     if (buf_adds(&c->talk->in, "0\r\n\r\n") < 0) conn_doom(c, END_OVERLOAD);
@@ -145,7 +150,7 @@ void exchange_watch(struct conn *c) {
     if (!e->carrier || e->closed || !reads(c)) return;
     size_t held = c->talk->in.n;
     if (e->uncredited <= held) return;
-    h2_credit(h2_of(e), e->id, e->uncredited - held);
+    h2_credit(h2_of(e), &e->stream, e->uncredited - held);
     e->uncredited = (uint32_t)held;
     mux_mark(e->carrier);
 }
@@ -163,7 +168,7 @@ static int answer(struct exchange *e) {
         t->out_sent += n;
         bool last = text.p[sizeof "HTTP/1.1"] != '1';
         bool bare = last && c->phase == CONN_FLUSH && conn_unsent(c) == 0;
-        int err = h2_answer(h2_of(e), e->id, slice_of(text.p, n), bare);
+        int err = h2_answer(h2_of(e), &e->stream, slice_of(text.p, n), bare);
         if (err < 0) return err;
         e->answered = last;
         e->ended = bare;
@@ -179,7 +184,7 @@ ssize_t exchange_send(struct conn *c) {
     if (err < 0) return err;
     if (!e->waits && c->phase != CONN_STREAM) output_note_taken(c);
     e->waits = true;
-    h2_wake(h2_of(e), e->id);
+    h2_wake(h2_of(e), &e->stream);
     note_due(e);
     return SOCK_QUEUED;
 }
@@ -202,8 +207,8 @@ static struct pieces pieces_of(const struct conn *c) {
 }
 
 /* The head of a stream goes with its first block. */
-static size_t size_of(void *x, bool *last) {
-    const struct exchange *e = x;
+static size_t size_of(const struct h2_stream *s, bool *last) {
+    const struct exchange *e = of_stream(s);
     const struct conn *c = &e->conn;
     const struct block *b = c->outlet.pinned;
     bool streams = c->phase == CONN_STREAM;
@@ -213,8 +218,8 @@ static size_t size_of(void *x, bool *last) {
     return p.of[0].n + p.of[1].n + p.of[2].n - e->pulled;
 }
 
-static void pull(void *x, char *to, size_t n, bool last) {
-    struct exchange *e = x;
+static void pull(struct h2_stream *s, char *to, size_t n, bool last) {
+    struct exchange *e = of_stream(s);
     struct pieces p = pieces_of(&e->conn);
     size_t skip = PLANTED(701) ? 0 : e->pulled;
     e->pulled += (uint32_t)n;
@@ -260,8 +265,8 @@ bool exchange_is_held_up(const struct conn *c) {
 /* ---- Ends --------------------------------------------------------------------------- */
 
 /* The client has reset it; or both sides have said all. */
-static void on_closed(void *x) {
-    struct exchange *e = x;
+static void on_closed(struct h2_stream *s) {
+    struct exchange *e = of_stream(s);
     e->closed = true;
     if (!e->ended) conn_doom_by(&e->conn, END_GONE, BY_CLIENT);
 }
@@ -271,7 +276,7 @@ void exchange_on_doom(struct conn *c, enum end_cause cause) {
     if (!e->carrier || e->closed) return;
     bool whole = c->phase == CONN_FLUSH && conn_unsent(c) == 0;
     bool may_end = e->answered && (whole || (c->streams && cause != BY_STALL));
-    h2_leave(h2_of(e), e->id, !(e->ended || may_end));
+    h2_leave(h2_of(e), &e->stream, !(e->ended || may_end));
     e->closed = true;
     note_due(e);
 }
@@ -280,6 +285,7 @@ void exchange_free(struct conn *c) {
     struct exchange *e = exchange_of(c);
     list_remove(&e->node);
     list_remove(&e->due);
+    h2_stream_drop(&e->stream);
     if (e->carrier) mux_lost_one(e->carrier, c);
     pool_free(&conn_worker(c)->exchange_pool, e);
 }

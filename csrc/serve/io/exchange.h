@@ -23,7 +23,7 @@ struct exchange {
     struct list node;     /* in mux->exchanges */
     struct list due;      /* in mux->due: it is told what became of its write */
     struct conn *carrier; /* NULL: gone before it */
-    int32_t id;
+    struct h2_stream stream;
     uint32_t pulled;     /* and not told yet */
     uint32_t uncredited; /* bytes of its body that the client has no new window for */
     bool body;           /* bytes may follow its head */

@@ -9,9 +9,14 @@
 #include "serve/io/secure.h"
 #include "serve/io/worker.h"
 
-void mux_mark(struct conn *c) {
+void mux_queue(struct conn *c) {
     struct mux *m = conn_mux(c);
     if (list_empty(&m->dirty)) list_add(&conn_worker(c)->muxes, &m->dirty);
+}
+
+void mux_mark(struct conn *c) {
+    conn_mux(c)->stirred = true;
+    mux_queue(c);
 }
 
 /* ---- Reading ------------------------------------------------------------------------ */
@@ -64,23 +69,29 @@ void mux_begin(struct conn *c) {
 
 /* ---- Writing ------------------------------------------------------------------------ */
 
+/* False: the socket does not take all of it. */
+static bool write_bytes(struct conn *c, struct slice bytes) {
+    ssize_t sent = conn_send(c, slice_of(NULL, 0), bytes);
+    if (sent < 0) {
+        conn_doom(c, END_GONE);
+        return false;
+    }
+    if (sent > 0) output_note_taken(c);
+    c->held += (uint32_t)sent;
+    size_t left = bytes.n - (size_t)sent;
+    if (left > 0 && buf_add(&c->talk->out, bytes.p + sent, left) < 0)
+        conn_doom(c, END_OVERLOAD);
+    return left == 0;
+}
+
 /* As long as the socket takes it: a record each. */
 static void write_frames(struct conn *c, struct mux *m) {
     char *room = conn_worker(c)->frames;
-    while (output_flush(c)) {
+    if (!output_flush(c)) return;
+    do {
         size_t n = h2_write(m->h2, room);
-        if (n == 0) return;
-        ssize_t sent = conn_send(c, slice_of(NULL, 0), slice_of(room, n));
-        if (sent < 0) {
-            conn_doom(c, END_GONE);
-            return;
-        }
-        if (sent > 0) output_note_taken(c);
-        c->held += (uint32_t)sent;
-        size_t left = n - (size_t)sent;
-        if (left > 0 && buf_add(&c->talk->out, room + sent, left) < 0)
-            conn_doom(c, END_OVERLOAD);
-    }
+        if (n == 0 || !write_bytes(c, slice_of(room, n))) return;
+    } while (h2_has_more(m->h2));
 }
 
 static void report(struct mux *m) {
@@ -129,16 +140,27 @@ static bool lead(struct conn *c, struct mux *m) {
     return goes;
 }
 
-static void write_one(struct conn *c, struct mux *m) {
-    if (!c->doomed && c->phase == CONN_MUX) write_frames(c, m);
-    report(m);
-    if (c->doomed || c->phase != CONN_MUX) return;
-    if (m->led && lead(c, m)) return;
-    bool drained = conn_worker(c)->draining && m->n == 0;
-    if (drained && m->reason == END_NONE) end(m, false, END_DRAIN, BY_DRAIN);
+/* Frames went out, and that was all. */
+static bool is_calm(const struct conn *c, const struct mux *m) {
+    return !m->stirred && conn_unsent(c) == 0 && !(c->io.events & EV_WRITE) &&
+           !h2_is_full(m->h2) && !h2_is_over(m->h2);
+}
+
+static void note_full(struct conn *c, struct mux *m) {
     bool full = m->n > 0 && h2_is_full(m->h2);
     if (!full) m->full_ms = 0;
     else if (m->full_ms == 0) m->full_ms = conn_worker(c)->now_ms;
+}
+
+static void write_one(struct conn *c, struct mux *m) {
+    if (!c->doomed && c->phase == CONN_MUX) write_frames(c, m);
+    report(m);
+    if (c->doomed || c->phase != CONN_MUX || is_calm(c, m)) return;
+    m->stirred = false;
+    if (m->led && lead(c, m)) return;
+    bool drained = conn_worker(c)->draining && m->n == 0;
+    if (drained && m->reason == END_NONE) end(m, false, END_DRAIN, BY_DRAIN);
+    note_full(c, m);
     if (h2_is_over(m->h2)) close_down(c, m);
     else conn_go_on(c);
 }

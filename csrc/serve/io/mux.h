@@ -30,6 +30,7 @@ struct mux {
     int64_t heard_ms;
     struct conn *led; /* an exchange whose request is another thread's; NULL */
     struct lane *leads;
+    bool stirred;           /* more than what its exchanges send may have changed */
     enum end_reason reason; /* what its streams end with */
     enum end_cause cause;
 };
@@ -39,7 +40,10 @@ void mux_begin(struct conn *c);
 
 void mux_receive(struct conn *c, struct slice bytes);
 
-/* It is written, or its exchanges are told something, at the end of this turn. */
+/* Its exchanges have something to send, or are told what became of it, at the end of this turn. */
+void mux_queue(struct conn *c);
+
+/* ... and the connection itself may have changed. */
 void mux_mark(struct conn *c);
 
 /* Write what all have, and tell what was taken. */
