@@ -258,7 +258,7 @@ static void put_frame(struct h2 *h, struct h2_stream *s, size_t n, bool last) {
     memcpy(h->room + h->n, head, FRAME_HEAD);
     h->ops->pull(s, h->room + h->n + FRAME_HEAD, n, last);
     h->n += FRAME_HEAD + n;
-    s->window -= (int64_t)n;
+    s->window -= PLANTED(704) ? 0 : (int64_t)n;
     h->window -= (int64_t)n;
     h->frames.sent++;
 }
@@ -434,7 +434,7 @@ static void on_update(struct h2 *h, int32_t id, uint32_t more) {
     if (h->window > INT32_MAX)
         nghttp2_session_terminate_session(h->session, NGHTTP2_FLOW_CONTROL_ERROR);
     else if (s && s->window > INT32_MAX) reset(h, id, NGHTTP2_FLOW_CONTROL_ERROR);
-    else if (s) h2_wake(h, s);
+    else if (s && !PLANTED(705)) h2_wake(h, s);
 }
 
 /* One piece of what came: nghttp2's code. An update of a stream that nobody has is its to judge. */

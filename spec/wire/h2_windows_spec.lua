@@ -105,6 +105,8 @@ local BUGS = {
   "what a window has cut goes on from its beginning",
   "what a window has cut off counts as sent",
   "a frame that had no room in what is written now is not asked for again",
+  "what was sent of a stream is not counted",
+  "an update wakes nobody",
 }
 
 -- ---- The spec -----------------------------------------------------------------------------
