@@ -144,9 +144,12 @@ describe("a server in a cluster", function()
     cluster:wait_live()
     local _, look = cluster:state(1)
     assert.equal(0, look.away_seconds)
-    local text = http.get(cluster[1].port, "/-/metrics", { ["X-Admin-Key"] = nodes.KEY }).body
-    assert.truthy(text:find('sluice_cluster_state{state="live"} 1', 1, true))
-    assert.truthy(tonumber(text:match("sluice_cluster_published_events_total ([%d.]+)")) > 0)
+    local function metrics() return http.get(cluster[1].port, "/-/metrics", { ["X-Admin-Key"] = nodes.KEY }).body end
+    assert.truthy(metrics():find('sluice_cluster_state{state="live"} 1', 1, true))
+    publish(cluster[1], "channel=news&n=30")
+    deadline.eventually(function()
+      return tonumber(metrics():match("sluice_cluster_published_events_total ([%d.]+)")) > 0
+    end, 10, "its figures have the publish")
     deadline.eventually(function() return select(2, cluster:state(1)).nodes == 2 end, 10, "it knows both")
   end)
 

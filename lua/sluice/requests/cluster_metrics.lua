@@ -20,7 +20,7 @@ end
 
 return {
   { "sluice_cluster_state", G, false, "1 of the state that the node is in", states, "cluster" },
-  row("away_seconds", G, "How long the node has not been live; 0: it is", "away_seconds", "seconds"),
+  row("away_seconds", G, "How long the node has not been live; or 0", "away_seconds", "seconds"),
   row("position", G, "The number up to which the node has read", "pos"),
   row("lag_events", G, "Entries that Redis is known to have and the node has not read", "lag"),
   row("nodes", G, "Nodes that were there lately", "nodes"),
