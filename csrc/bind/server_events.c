@@ -291,6 +291,14 @@ static void on_budget(void *context, struct slice channel, const struct budget_s
     call(s, 4);
 }
 
+static void on_cluster(void *context, bool is_live, const char *epoch) {
+    struct lx_server *s = context;
+    if (!begin(s, "cluster")) return;
+    lua_pushboolean(s->L, is_live);
+    lua_pushstring(s->L, epoch);
+    call(s, 2);
+}
+
 static int push_told(lua_State *L) {
     const struct slice *lines = lua_touserdata(L, 1);
     lx_pushslice(L, *lines);
@@ -329,4 +337,5 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_drained = on_drained,
                                                .on_policies = on_policies,
                                                .on_budget = on_budget,
+                                               .on_cluster = on_cluster,
                                                .on_told = on_told};

@@ -152,6 +152,14 @@ static void node_on_fill(void *owner, struct fill *f, bool lost, bool more) {
     if (!more) show_fills(c);
 }
 
+/* The app hears of it, behind what it changes. */
+static void tell_app(struct cluster *c, const struct machine *m) {
+    struct standing_message *s = mem_new(sizeof *s);
+    s->is_live = m->state == MACHINE_LIVE;
+    snprintf(s->epoch, sizeof s->epoch, "%s", m->epoch);
+    mailbox_post(&c->hub->app->mailbox, &s->message, app_on_standing);
+}
+
 static void node_on_epoch(void *owner, uint64_t base) {
     struct cluster *c = owner;
     const struct machine *m = node_machine(c->node);
@@ -166,6 +174,7 @@ static void node_on_epoch(void *owner, uint64_t base) {
     seq_know(&c->hub->seq, m->pos);
     cluster_post(c, n);
     if (base == UINT64_MAX) return;
+    tell_app(c, m);
     log_printf(LOG_WARN,
                "cluster: epoch %s began: what Redis had above number %llu is lost, and "
                "readers are told (failover)",
@@ -256,7 +265,9 @@ static void node_on_changed(void *owner) {
     if (is_live) settle(c, NULL);
     if (is_live && away_ms > 0) atomic_store(&c->away_ms, 0);
     if (!is_live && away_ms == 0) atomic_store(&c->away_ms, clock_ms());
-    if (is_live != c->is_live && (is_live || m->state == MACHINE_AWAY)) tell_state(c, m);
+    if (is_live == c->is_live || (!is_live && m->state != MACHINE_AWAY)) return;
+    tell_state(c, m);
+    tell_app(c, m);
 }
 
 static const struct node_calls calls = {.policy = node_on_policy,

@@ -63,6 +63,13 @@ struct shared_publish {
 
 void cluster_publish(struct cluster *c, struct shared_publish *p);
 
+/* How it stands, when that has changed. */
+struct standing_message {
+    struct message message;
+    bool is_live;
+    char epoch[EPOCH_LENGTH + 1];
+};
+
 /* The app reads a channel that nobody follows: news fill it, or app_on_wanted says that they have. */
 void cluster_want(struct cluster *c, struct slice channel);
 

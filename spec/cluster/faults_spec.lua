@@ -9,6 +9,9 @@ local sse = require("spec.support.sse")
 local APP = [[
 local app = require("sluice").app()
 app:channel("news", { history = 50 })
+local stood = {}
+app:on("cluster", function(now) stood[#stood + 1] = now.state .. " " .. now.epoch end)
+app:get("/stood", function() return { list = stood } end)
 app:stream("/news", { channels = { "news" } })
 app:post("/publish", function(req)
   local id, message, code = app:publish("news", "message", { n = tonumber(req.query.n) })
@@ -77,6 +80,10 @@ describe("a cluster", function()
     cluster.redis:again()
     local second = publish(2, 1)
     assert.equal(epoch, second.id:match("^%w+"))
+    deadline.eventually(function()
+      local list = json.decode(http.get(cluster[1].port, "/stood").body).list
+      return table.concat(list, " ") == ("live %s away %s live %s"):format(epoch, epoch, epoch)
+    end, 10, "the app has heard of it")
     for _, client in ipairs(clients) do assert.equal(second.id, next_of(client).id) end
     for _, client in ipairs(clients) do client:close() end
   end)

@@ -49,6 +49,8 @@ struct server_events {
     void (*on_policies)(void *context, bool busy);
     /* A channel is over its budget of bytes, or no more. */
     void (*on_budget)(void *context, struct slice channel, const struct budget_state *b);
+    /* In a cluster: it is live, or no longer; or another epoch has begun. */
+    void (*on_cluster)(void *context, bool is_live, const char *epoch);
     /* What one I/O thread answers to server_ask: lines of JSON. */
     void (*on_told)(void *context, uint64_t ticket, struct slice lines);
 };

@@ -197,6 +197,14 @@ void app_on_cluster(void *owner, struct message *m) {
     mem_free(post);
 }
 
+void app_on_standing(void *owner, struct message *message) {
+    struct server *s = owner;
+    struct standing_message *m = container_of(message, struct standing_message, message);
+    server_take_in(s, seq_take_own(&s->hub.seq));
+    if (s->events->on_cluster) s->events->on_cluster(s->context, m->is_live, m->epoch);
+    mem_free(m);
+}
+
 /* ---- The end ---------------------------------------------------------------------------- */
 
 void shared_close(struct server *s) {

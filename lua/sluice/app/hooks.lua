@@ -13,7 +13,8 @@ local hooks = {}
 
 -- true: takes a pattern of channels
 local KNOWN = { start = false, stop = false, reload = false, connect = false, disconnect = false,
-  error = false, subscribe = true, unsubscribe = true, published = true, budget = true }
+  error = false, subscribe = true, unsubscribe = true, published = true, budget = true,
+  cluster = false }
 local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
 hooks.DEPTH_MAX = 4
 
@@ -33,7 +34,7 @@ function hooks.register(generation, kind, pattern, fn)
     caller.raise("app:on(kind, …): the kind comes first: a string, not a %s", type(kind))
   elseif KNOWN[kind] == nil then
     caller.raise("no hook '%s' (known: start stop reload connect disconnect error "
-      .. "subscribe unsubscribe published budget)",
+      .. "subscribe unsubscribe published budget cluster)",
       kind)
   end
   local what = ('app:on("%s"%s, fn)'):format(kind, KNOWN[kind] and ", pattern" or "")

@@ -137,6 +137,11 @@ function callbacks.budget(self, channel, over, bytes, budget)
   hooks.budget(self, { channel = channel, over = over, bytes = bytes, budget = budget })
 end
 
+--- The node is live, or is no longer, or has another epoch.
+function callbacks.cluster(self, is_live, epoch)
+  hooks.fire(self, "cluster", { state = is_live and "live" or "away", epoch = epoch })
+end
+
 function callbacks.timer(self)
   self.armed = nil
   self.scheduler:tick()

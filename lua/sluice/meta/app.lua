@@ -60,7 +60,7 @@ function App:task(name, opts, fn) end
 ---@param name string
 ---@param fn fun()
 function App:service(name, fn) end
----@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"|"budget"
+---@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"|"budget"|"cluster"
 ---@param pattern string
 ---@param fn function
 ---@overload fun(self: sluice.App, kind: string, fn: function)
