@@ -160,6 +160,10 @@ local function move_writer(self, writer, now)
   local i, port
   if writer.node and self.random(8) > 1 then i, port = writer.node, self.nodes[writer.node].server.port
   else i, port = pick_node(self, writer.node) end
+  if self.nodes[i].asleep then -- what stands before them knows by now
+    writer.node = nil
+    return
+  end
   writer.node = writer:ask(port, i, CHANNELS[self.random(#CHANNELS)], self.options.bytes) and i or nil
 end
 
