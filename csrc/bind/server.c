@@ -10,8 +10,12 @@ static const char TYPE[] = "sluice.server";
 
 struct lx_server *lx_newserver(lua_State *L) {
     struct lx_server *s = lua_newuserdatauv(L, sizeof *s, 0);
-    *s = (struct lx_server){
-        .type = TYPE, .on_event = LUA_NOREF, .on_answer = LUA_NOREF, .on_lab = LUA_NOREF};
+    *s = (struct lx_server){.type = TYPE,
+                            .on_event = LUA_NOREF,
+                            .on_answer = LUA_NOREF,
+                            .waiting = LUA_NOREF,
+                            .mark = LUA_NOREF,
+                            .on_lab = LUA_NOREF};
     luaL_setmetatable(L, TYPE);
     return s;
 }

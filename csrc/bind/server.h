@@ -19,6 +19,7 @@ struct lx_server {
     lua_State *L;          /* the thread that runs it, or the main one */
     int on_event;          /* registry reference of the one callback */
     int on_answer;         /* ... and of the one for answers; LUA_REFNIL: none */
+    int waiting, mark;     /* ... of who waits for one, and of what they yield */
     struct http_out *http; /* NULL until the first request to another server */
     struct sql *sql;       /* NULL until the first database file of another program */
     struct lab *lab;       /* NULL without `sluice lab` */

@@ -67,19 +67,19 @@ static int l_commit_event(lua_State *L) {
     return ticket ? push_ticket(L, ticket) : n;
 }
 
-#define TEXT_ARGS 7
+#define TEXT_ARGS 5
 
-/* The answer lies behind the arguments, without the mark. */
+/* The answer lies behind the arguments. */
 static int on_committed(lua_State *L, int status, lua_KContext context) {
     (void)status, (void)context;
-    int answer = TEXT_ARGS, n = lua_gettop(L) - answer;
+    int answer = TEXT_ARGS + 1, n = lua_gettop(L) - answer;
     if (lua_toboolean(L, answer)) return n;
     lua_pushnil(L);
     lua_replace(L, answer);
     return n + 1;
 }
 
-/* server:commit_text(channel, event, data, fiber, waiting, mark)
+/* server:commit_text(channel, event, data, fiber)
  *   -> id, subscribers, again | nil, message, code
  *   | nothing: event or data is no text, or the caller cannot wait for the answer
  * Waits: waiting[ticket] becomes the fiber, which yields the mark and is resumed with what
@@ -92,9 +92,13 @@ static int l_commit_text(lua_State *L) {
     int n = 0;
     uint64_t ticket = commit(L, &c, &n);
     if (!ticket) return n;
+    struct lx_server *s = lx_checkserver(L);
     lua_settop(L, TEXT_ARGS);
-    lua_pushvalue(L, 5);
-    lua_rawseti(L, 6, (lua_Integer)ticket);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->waiting);
+    lua_pushvalue(L, TEXT_ARGS);
+    lua_rawseti(L, -2, (lua_Integer)ticket);
+    lua_rawgeti(L, LUA_REGISTRYINDEX, s->mark);
+    lua_replace(L, -2);
     return lua_yieldk(L, 1, 0, on_committed);
 }
 

@@ -129,10 +129,11 @@ static int l_close(lua_State *L) {
     struct lx_server *s = lx_toserver(L);
     struct server *server = s->server;
     s->server = NULL;
-    luaL_unref(L, LUA_REGISTRYINDEX, s->on_event);
-    s->on_event = LUA_NOREF;
-    luaL_unref(L, LUA_REGISTRYINDEX, s->on_answer);
-    s->on_answer = LUA_NOREF;
+    int *references[] = {&s->on_event, &s->on_answer, &s->waiting, &s->mark};
+    for (size_t i = 0; i < sizeof references / sizeof *references; i++) {
+        luaL_unref(L, LUA_REGISTRYINDEX, *references[i]);
+        *references[i] = LUA_NOREF;
+    }
     luaL_unref(L, LUA_REGISTRYINDEX, s->on_lab);
     s->on_lab = LUA_NOREF;
     lab_free(s->lab);
@@ -154,13 +155,16 @@ static void put_callback(lua_State *L, int *reference) {
     luaL_unref(L, LUA_REGISTRYINDEX, before);
 }
 
-/* server:on(fn[, on_answer]): the one function that is called with what happens; and the one
- * for answers to tickets, which are frequent */
+/* server:on(fn[, on_answer, waiting, mark]): the one function that is called with what
+ * happens; and the one for answers to tickets, which are frequent: a coroutine that waits for
+ * one stands in 'waiting' and has yielded the mark */
 static int l_on(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     luaL_checktype(L, 2, LUA_TFUNCTION);
-    lua_settop(L, 3);
-    put_callback(L, &s->on_answer); /* of nil it is LUA_REFNIL */
+    lua_settop(L, 5);
+    put_callback(L, &s->mark); /* of nil it is LUA_REFNIL */
+    put_callback(L, &s->waiting);
+    put_callback(L, &s->on_answer);
     put_callback(L, &s->on_event);
     return 0;
 }

@@ -28,7 +28,8 @@ enum db_sql {
     SQL_EVENTS_NEWEST,
     SQL_EVENTS_UPTO,
     SQL_EVENT_ADD,
-    SQL_EVENTS_ADD, /* DB_ROWS_AT_ONCE of them */
+    SQL_EVENTS_ADD,       /* DB_ROWS_AT_ONCE of them */
+    SQL_EVENTS_ADD_PLAIN, /* ... of one log, which are never withdrawn and have no key */
     SQL_EVENTS_OLDEST,
     SQL_EVENTS_DEAD,
     SQL_EVENTS_ABOVE,

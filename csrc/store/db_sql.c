@@ -8,6 +8,8 @@
 
 #define EVENT_ROW "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
 #define FOUR_ROWS EVENT_ROW ", " EVENT_ROW ", " EVENT_ROW ", " EVENT_ROW
+#define PLAIN_ROW "(?1, ?, ?, ?, 0, 0, ?, x'', ?, ?)"
+#define FOUR_PLAIN_ROWS PLAIN_ROW ", " PLAIN_ROW ", " PLAIN_ROW ", " PLAIN_ROW
 _Static_assert(DB_ROWS_AT_ONCE == 16, "as many as SQL_EVENTS_ADD adds");
 
 const char *const db_texts[SQL_STATEMENTS] = {
@@ -41,6 +43,9 @@ const char *const db_texts[SQL_STATEMENTS] = {
     /* An error ends the transaction: FAIL keeps no way back to before the statement. */
     [SQL_EVENTS_ADD] = "INSERT OR FAIL INTO events (chan, " EVENT_COLUMNS ") "
                        "VALUES " FOUR_ROWS ", " FOUR_ROWS ", " FOUR_ROWS ", " FOUR_ROWS,
+    [SQL_EVENTS_ADD_PLAIN] =
+        "INSERT OR FAIL INTO events (chan, " EVENT_COLUMNS ") VALUES " FOUR_PLAIN_ROWS
+        ", " FOUR_PLAIN_ROWS ", " FOUR_PLAIN_ROWS ", " FOUR_PLAIN_ROWS,
     [SQL_EVENTS_OLDEST] =
         "SELECT seq, at, length(name) + length(key) + length(data) FROM events "
         "WHERE chan = ? AND seq > ? ORDER BY seq LIMIT ?",

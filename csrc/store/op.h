@@ -105,8 +105,8 @@ enum store_answer {
 };
 
 struct store_op {
-    struct list node; /* the store's, as is queued_us */
-    int64_t queued_us;
+    struct list node;  /* the store's */
+    int64_t queued_us; /* 0: store_submit looks at the clock */
     enum store_op_kind kind;
     union {
         struct store_event event;

@@ -10,20 +10,43 @@ static void give(sqlite3_stmt *stmt, uint32_t i, const struct new_row *n) {
             row->name, row->key, row->data, n->sum);
 }
 
-static int add(struct store *s, enum db_sql which, const struct new_row *rows,
-               uint32_t n) {
-    sqlite3_stmt *stmt = db_sql(&s->db, which);
-    for (uint32_t i = 0; stmt && i < n; i++) give(stmt, i, &rows[i]);
+static void give_plain(sqlite3_stmt *stmt, uint32_t i, const struct new_row *n) {
+    const struct store_row *row = &n->row;
+    db_give(stmt, 2 + 6 * (int)i, "iiibbi", (int64_t)row->seq, (int64_t)n->prev,
+            row->at_ms, row->name, row->data, n->sum);
+}
+
+static int add(struct store *s, const struct new_row *row) {
+    sqlite3_stmt *stmt = db_sql(&s->db, SQL_EVENT_ADD);
+    if (stmt) give(stmt, 0, row);
+    return db_run(&s->db, stmt);
+}
+
+static bool is_plain(const struct new_row *n, int64_t chan) {
+    const struct store_row *row = &n->row;
+    return n->chan == chan && row->expires_ms == 0 && !row->remove && row->key.n == 0;
+}
+
+/* What most events have not is written in the statement. */
+static int add_all(struct store *s, const struct new_rows *rows) {
+    int64_t chan = rows->all[0].chan;
+    bool plain = true;
+    for (uint32_t i = 0; i < rows->n; i++) plain = plain && is_plain(&rows->all[i], chan);
+    sqlite3_stmt *stmt = db_sql(&s->db, plain ? SQL_EVENTS_ADD_PLAIN : SQL_EVENTS_ADD);
+    if (stmt && plain) db_give(stmt, 1, "i", chan);
+    for (uint32_t i = 0; stmt && i < rows->n; i++) {
+        if (plain) give_plain(stmt, i, &rows->all[i]);
+        else give(stmt, i, &rows->all[i]);
+    }
     return db_run(&s->db, stmt);
 }
 
 int rows_flush(struct store *s) {
     struct new_rows *rows = &s->new_rows;
     int err = 0;
-    if (rows->n == DB_ROWS_AT_ONCE) err = add(s, SQL_EVENTS_ADD, rows->all, rows->n);
+    if (rows->n == DB_ROWS_AT_ONCE) err = add_all(s, rows);
     else
-        for (uint32_t i = 0; err == 0 && i < rows->n; i++)
-            err = add(s, SQL_EVENT_ADD, &rows->all[i], 1);
+        for (uint32_t i = 0; err == 0 && i < rows->n; i++) err = add(s, &rows->all[i]);
     rows->n = 0;
     return err;
 }

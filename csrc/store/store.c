@@ -25,7 +25,7 @@ int store_submit(struct store *s, struct store_op *op) {
     bool wakes = false;
     op->answer = STORE_PENDING;
     op->late = false;
-    op->queued_us = clock_us();
+    if (op->queued_us == 0) op->queued_us = clock_us();
     pthread_mutex_lock(&s->lock);
     if (s->closing) err = E_CLOSED;
     else if (s->n_queued >= STORE_QUEUE_MAX || s->bytes_queued >= STORE_QUEUE_BYTES_MAX)

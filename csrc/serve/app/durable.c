@@ -332,6 +332,7 @@ static struct durable_op *new_event(const struct commit *c, struct frame *f) {
     char *at = op->bytes;
     int64_t now_ms = wall_ms();
     op->frame = f;
+    op->op.queued_us = f->at_us;
     op->op.event = (struct store_event){.channel = f->channel,
                                         .name = f->name,
                                         .key = f->key,

@@ -154,12 +154,10 @@ end
 
 -- The usual case of commit; nothing: it is another. The core commits, and waits with its caller.
 local function commit_text(generation, channel, event, data)
-  local runtime = generation.runtime
-  local scheduler = runtime.scheduler
+  local scheduler = generation.runtime.scheduler
   local fiber = scheduler.current
   if not fiber or fiber.no_wait or scheduler.closing then return end
-  return generation.server:commit_text(channel, event, data, fiber, runtime.stored.waiting,
-    scheduler.WAIT)
+  return generation.server:commit_text(channel, event, data, fiber)
 end
 
 -- In a test with `waits`: let others run, as a durable channel would. Their publish may have had

@@ -50,7 +50,7 @@ function runtime.new(server)
   self.idempotency, self.stored = idempotency.new(core.now), stored.new(self)
   self.stores = stores.new(self)
   server:on(function(kind, a, b, c, d, e, f) return self:dispatch(kind, a, b, c, d, e, f) end,
-    self.stored:answerer(function() self:turn() end))
+    self.stored:answerer(function() self:turn() end), self.stored.waiting, self.scheduler.WAIT)
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   self.bodies = {} -- of requests whose body comes in pieces, by id
   self.questions = {} -- coroutines that wait for sluice.sqlite, by ticket
