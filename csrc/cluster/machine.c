@@ -86,18 +86,23 @@ bool machine_ask(struct machine *m, uint64_t *ticket) {
     return true;
 }
 
-/* What this node has read, or has given to its publishers, and nobody else may know of. */
-static void mark(struct machine *m) {
+static __attribute__((noinline)) void send_mark(struct machine *m) {
     struct slice channels[MARKS_MAX];
     struct cluster_call call = {.kind = CALL_MARK, .channels = channels};
-    bool owes = m->recent.n_owed > 0 || m->recent.owes_all;
-    if (!owes || m->marking || !machine_is_joined(m) || !machine_has_room(m)) return;
-    if (m->mark_ms > 0 && m->now_ms - m->mark_ms < CLUSTER_BEAT_MS) return; /* refused */
     if (!m->recent.owes_all) call.n = recent_owed(&m->recent, channels, MARKS_MAX);
     m->marking = true;
     m->mark_ms = m->now_ms;
     m->counts.marks += call.n;
     machine_call(m, &call);
+}
+
+/* What this node has read, or has given to its publishers, and nobody else may know of. Asked for
+ * each entry: the names have a function of their own, whose room is cleared. */
+static void mark(struct machine *m) {
+    bool owes = m->recent.n_owed > 0 || m->recent.owes_all;
+    if (!owes || m->marking || !machine_is_joined(m) || !machine_has_room(m)) return;
+    if (m->mark_ms > 0 && m->now_ms - m->mark_ms < CLUSTER_BEAT_MS) return; /* refused */
+    send_mark(m);
 }
 
 /* ---- The connection ------------------------------------------------------------------- */
