@@ -6,6 +6,9 @@
 #include "serve/to_app.h"
 #include "serve/to_io.h"
 
+#define COOL_PARTS 60 /* a look at all idle channels takes so many seconds */
+#define COOL_LEAST 1024
+
 struct slice cluster_key(const struct map_node *node) {
     const struct followed *f = container_of(node, const struct followed, node);
     return slice_of(f->name, f->n);
@@ -165,15 +168,25 @@ static void cool(struct cluster *c, struct followed *f) {
     mem_free(f);
 }
 
+static bool is_cold(struct cluster *c, const struct followed *f, int64_t now_ms) {
+    struct policy p = cluster_policy(c, slice_of(f->name, f->n));
+    bool is_short = p.ttl_ms > 0 && p.ttl_ms < TTL_DEFAULT_MS;
+    return now_ms - f->idle_ms >= (is_short ? p.ttl_ms : TTL_DEFAULT_MS);
+}
+
+/* A part of them each time, in turn: their times differ. */
 void cluster_cool_idle(struct cluster *c) {
     int64_t now_ms = clock_ms();
-    while (!list_empty(&c->idle)) {
+    size_t part = c->followed.n / COOL_PARTS;
+    struct list *last = c->idle.prev;
+    for (size_t left = part > COOL_LEAST ? part : COOL_LEAST; left > 0; left--) {
+        if (list_empty(&c->idle)) return;
         struct followed *f = container_of(c->idle.next, struct followed, idle);
-        struct policy p = cluster_policy(c, slice_of(f->name, f->n));
-        int64_t ttl_ms = p.ttl_ms > 0 ? p.ttl_ms : TTL_DEFAULT_MS;
-        if (ttl_ms > TTL_DEFAULT_MS) ttl_ms = TTL_DEFAULT_MS;
-        if (now_ms - f->idle_ms < ttl_ms) return;
-        cool(c, f);
+        bool is_last = &f->idle == last;
+        list_remove(&f->idle);
+        list_add(&c->idle, &f->idle);
+        if (is_cold(c, f, now_ms)) cool(c, f);
+        if (is_last) return;
     }
 }
 

@@ -28,7 +28,7 @@ struct cluster {
     bool runs, has_thread; /* [app] */
     struct node *node;
     struct map followed;
-    struct list idle;      /* struct followed, the longest first */
+    struct list idle;      /* struct followed, in the order in which they are looked at */
     struct list publishes; /* that are out */
     struct list places;    /* struct place_message: not judged yet */
     struct cluster_news *fills;
