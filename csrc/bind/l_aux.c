@@ -387,8 +387,10 @@ int lx_usual_plan(lua_State *L) {
         lua_rawgeti(L, 2, (lua_Integer)i);
         lua_rawseti(L, 3, (lua_Integer)i);
     }
-    lua_getfield(L, 1, "heartbeat");
-    return 2;
+    if (lua_getfield(L, 1, "heartbeat") == LUA_TNIL) return 2;
+    double seconds = lua_tonumber(L, -1);
+    bool good = lua_type(L, -1) == LUA_TNUMBER && seconds >= 1 && seconds <= 3600;
+    return good ? 2 : 0;
 }
 
 /* ---- Policies ----------------------------------------------------------------------- */

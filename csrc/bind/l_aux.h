@@ -58,7 +58,7 @@ void lx_pushnames(lua_State *L, struct buf *names);
 struct plan_spec lx_checkplan(lua_State *L, int index);
 
 /* core.usual_plan(given) -> a copy of its channels, heartbeat | nothing: it is more than names of
- * channels and a heartbeat, which is not looked at, or wrong */
+ * channels and a heartbeat, or wrong */
 int lx_usual_plan(lua_State *L);
 
 /* One channel with its options, as in a plan. Pushes scratch. */

@@ -70,7 +70,6 @@ end
 function plan.usual(given, req)
   local list, heartbeat = usual_plan(given)
   if not list or not plan_options.asks_nothing(req) then return nil end
-  if heartbeat and not plan_options.is_heartbeat(heartbeat) then return nil end
   return { channels = list, heartbeat = heartbeat, expires = 0, is_usual = true }
 end
 

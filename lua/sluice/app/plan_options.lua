@@ -35,12 +35,8 @@ local function check_rewind(what, _, rewind)
   return rewind
 end
 
-function plan_options.is_heartbeat(seconds)
-  return type(seconds) == "number" and seconds >= 1 and seconds <= 3600
-end
-
 local function check_heartbeat(what, _, seconds)
-  if not plan_options.is_heartbeat(seconds) then
+  if type(seconds) ~= "number" or not (seconds >= 1 and seconds <= 3600) then
     caller.raise("%s: heartbeat is a number of seconds from 1 to 3600", what)
   end
   return seconds
@@ -213,7 +209,7 @@ end
 --- Whether a client has sent no query, which is where it could ask for something.
 -- @tparam sluice.Request req
 function plan_options.asks_nothing(req)
-  return rawget(req, "query_text") == "" and rawget(req, "query") == nil
+  return req.query_text == "" and rawget(req, "query") == nil
 end
 
 --- What the client asks for, by the names of options; without a query nothing is parsed.

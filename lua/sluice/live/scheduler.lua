@@ -25,7 +25,8 @@ local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the n
 --- Make one.
 -- @tparam function now monotonic seconds
 -- @tparam function report called with (fiber, failure) when a fiber died of an error
--- Its field `idle` may be set: called with a generation when its last fiber has ended. `stirred`
+-- Its field `idle` may be set: called with a generation that is no longer live when its last fiber
+-- has ended. `stirred`
 -- says that Scheduler:turn has something to do: a fiber is queued, or times have changed.
 -- @treturn sluice.Scheduler
 function scheduler.new(now, report)
@@ -51,8 +52,9 @@ local function notify_end(self, fiber, ...)
   local on_end, generation = fiber.on_end, fiber.generation
   fiber.on_end = nil
   if on_end then on_end(...) end
-  generation.running = generation.running - 1
-  if generation.running == 0 and self.idle then self.idle(generation) end
+  local left = generation.running - 1
+  generation.running = left
+  if left == 0 and generation.phase ~= "live" and self.idle then self.idle(generation) end
 end
 
 local function finish(self, fiber, ok, ...)
@@ -91,8 +93,7 @@ local function make(self, generation, kind, name, on_end)
   local fiber = { co = coroutine.create(body), generation = generation, kind = kind, name = name,
     on_end = on_end, depth = 0, number = self.made, trace = self.current and self.current.trace,
     ended = false }
-  self.made = self.made + 1
-  self.fibers[fiber] = true
+  self.made, self.fibers[fiber] = self.made + 1, true
   self.count = self.count + 1
   generation.running = (generation.running or 0) + 1
   return fiber
@@ -106,8 +107,9 @@ end
 -- @tparam function fn
 -- @treturn table the fiber
 function Scheduler:start(generation, kind, name, on_end, fn, ...)
-  local fiber = make(self, generation, kind, name, on_end)
-  run(self, fiber, fn, ...)
+  local fiber, outer = make(self, generation, kind, name, on_end), self.current
+  self.current = fiber
+  settle(self, fiber, outer, core.run(name, fiber.co, fn, ...))
   return fiber
 end
 

@@ -150,7 +150,7 @@ names.lenient(META, "req", Request, { "method", "path", "params", "query", "head
 -- @treturn sluice.Request
 function request.new(raw, pieces)
   raw.query_text, raw.query = raw.query, nil
-  raw._pieces, raw.pieces = pieces, nil
+  if pieces or raw.pieces ~= nil then raw._pieces, raw.pieces = pieces, nil end
   if raw.headers then query.headers(raw.headers) end
   raw.params = raw.params or {}
   return setmetatable(raw, META)

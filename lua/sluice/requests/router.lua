@@ -70,6 +70,7 @@ function router.guard(generation, route, req, after)
   local path
   local look = generation.runtime.after_guard
   route.all_guards = route.all_guards or router.guards_of(generation, route)
+  if #route.all_guards == 0 and rawget(req, "user") == nil then return nil end -- nobody to ask
   for _, asked in ipairs(route.all_guards) do
     if asked.pattern then path = path or path_of(req) end
     if not asked.pattern or core.match(asked.pattern, path) then

@@ -43,8 +43,8 @@ end
 -- polls again (then the second result is true) is registered, and keeps the meta that it had.
 local function accept(session, concrete, meta, is_written)
   local runtime, req = session.runtime, session.req
-  local user, kept = rawget(req, "user"), asked.keep(session)
-  concrete.expires = expires_of(user)
+  local user, kept = rawget(req, "user"), req.method == "POST" and asked.keep(session) or nil
+  concrete.expires = user and expires_of(user) or 0
   local has_meta = meta ~= nil and next(meta) ~= nil
   local close_wanted = is_written or user ~= nil or has_meta or kept ~= nil -- Runtime:remember
   local id, again, code, limit = runtime.server:accept(session.id, concrete, user and user.id,
@@ -54,7 +54,7 @@ local function accept(session, concrete, meta, is_written)
   if again and is_written then return id, true end -- another run of its function writes it
   session.client_id = id
   if again then return id, true end
-  runtime:remember(id, user, meta, is_written, kept)
+  if close_wanted then runtime:remember(id, user, meta, is_written, kept) end
   return id
 end
 
