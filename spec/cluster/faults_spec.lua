@@ -139,6 +139,34 @@ describe("a cluster", function()
     cluster[1].wait_log("may not", 10)
   end)
 
+  it("takes reloads, also those that make a log a keyed one, and refuses what it cannot keep", function()
+    start()
+    local client = sse.connect(cluster[2].port, "/news")
+    assert.equal("hello", client:next_event(5).event)
+    local first = publish(1, 1)
+    assert.equal(first.id, next_of(client).id)
+    local function reload(i, text)
+      process.write_file(cluster[i].folder .. "/app.lua", text)
+      return http.post(cluster[i].port, "/-/reload", "", { ["X-Admin-Key"] = nodes.KEY })
+    end
+    local keyed = APP:gsub("{ history = 50 }", '{ history = 50, rewind = "latest", key = "n" }')
+    for i = 1, 2 do assert.equal(200, reload(i, keyed).status) end
+    local second, third = publish(2, 2), publish(1, 3)
+    for _, answer in ipairs { second, third } do
+      local event
+      repeat event = next_of(client) until event.event == "message"
+      assert.equal(answer.id, event.id)
+    end
+    local newcomer = sse.connect(cluster[1].port, "/news")
+    assert.equal("hello", newcomer:next_event(5).event)
+    assert.equal(2, json.decode(next_of(newcomer).data).n)
+    local answer = reload(1, (APP:gsub("{ history = 50 }", "{ durable = true }")))
+    assert.truthy(answer.status >= 400 and answer.body:find("in a cluster", 1, true), answer.body)
+    assert.truthy(publish(1, 4).id)
+    client:close()
+    newcomer:close()
+  end)
+
   if not FULL then return end
 
   it("is not ready, and refuses what is published, when Redis is away for long", function()

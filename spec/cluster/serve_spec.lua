@@ -18,7 +18,7 @@ app:stream("/news-again", { channels = { "news" }, rewind = "all" })
 app:post("/publish", function(req)
   local q = req.query
   local data = { n = tonumber(q.n), team = q.key, item = q.key }
-  local opts = { idempotency = q.token, remove = q.remove == "1" or nil }
+  local opts = { idempotency = q.token, remove = q.remove == "1" or nil, ttl = tonumber(q.ttl) }
   if q.wait == "0" then opts.wait = false end
   local id, subscribers, again = app:publish(q.channel, "message", data, opts)
   if not id then return nil, subscribers, again end
@@ -157,6 +157,21 @@ describe("a server in a cluster", function()
     local hello = client:next_event(5)
     assert.is_true(json.decode(hello.data).resumed, hello.data)
     assert.equal(second.id, next_of(client).id)
+    client:close()
+  end)
+
+  it("withdraws an event when its time is over, on every node", function()
+    local client = follow(1, "/any?channel=short")
+    publish(cluster[1], "channel=short&n=1&ttl=600")
+    publish(cluster[1], "channel=short&n=2&ttl=1.5")
+    assert.equal(1, json.decode(next_of(client).data).n)
+    assert.equal(2, json.decode(next_of(client).data).n)
+    for i = 2, 1, -1 do
+      deadline.eventually(function()
+        local history = json.decode(http.get(cluster[i].port, "/read?channel=short").body).history
+        return #history == 1 and history[1].data.n == 1
+      end, 10, "it is withdrawn on node " .. i)
+    end
     client:close()
   end)
 
