@@ -99,6 +99,7 @@ static int release_event(struct cluster *c, struct followed *to, const struct en
     f->before = to->encoded;
     err = seq_give(&c->hub->seq, f, e->seq);
     if (err == 0) to->encoded += frame_lines(f).n;
+    to->has_events = true;
     frame_unref(f);
     return err;
 }
@@ -148,6 +149,8 @@ static void node_on_fill(void *owner, struct fill *f, bool lost, bool more) {
                             .is_state = f->kind == FEED_STATE};
     if (!c->fills) c->fills = news_new(NEWS_FILLS, slice_of("", 0));
     news_add_fill(c->fills, f, &how);
+    struct followed *to = cluster_find(c, f->channel);
+    if (to) to->has_events = !list_empty(&f->events) || !list_empty(&f->values);
     fill_free(f);
     if (!more) show_fills(c);
 }

@@ -8,6 +8,7 @@
 
 #define COOL_PARTS 60 /* a look at all idle channels takes so many seconds */
 #define COOL_LEAST 1024
+#define COOL_EMPTY_MS 5000 /* what holds nothing is quickly loaded again */
 
 struct slice cluster_key(const struct map_node *node) {
     const struct followed *f = container_of(node, const struct followed, node);
@@ -169,6 +170,7 @@ static void cool(struct cluster *c, struct followed *f) {
 }
 
 static bool is_cold(struct cluster *c, const struct followed *f, int64_t now_ms) {
+    if (!f->has_events) return now_ms - f->idle_ms >= COOL_EMPTY_MS;
     struct policy p = cluster_policy(c, slice_of(f->name, f->n));
     bool is_short = p.ttl_ms > 0 && p.ttl_ms < TTL_DEFAULT_MS;
     return now_ms - f->idle_ms >= (is_short ? p.ttl_ms : TTL_DEFAULT_MS);

@@ -14,6 +14,7 @@ struct followed {
     int64_t idle_ms;               /* since when none does */
     uint64_t encoded;              /* bytes of lines before the next one: for lags */
     struct follow_message *wanted; /* the app waits for it; NULL */
+    bool has_events;               /* some came here, or were loaded */
     unsigned version;              /* of the policies that the next two are of */
     enum channel_kind kind, loaded_as;
     bool patient;

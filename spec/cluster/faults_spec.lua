@@ -21,7 +21,7 @@ end)
 return app
 ]]
 
-local FULL = os.getenv("SLUICE_SPEC_FULL") == "1"
+local FULL = os.getenv("SLUICE_SPEC_FULL")
 
 describe("a cluster", function()
   local problem = nodes.problem()

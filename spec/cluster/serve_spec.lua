@@ -160,6 +160,17 @@ describe("a server in a cluster", function()
     client:close()
   end)
 
+  it("keeps nothing for channels that many have looked at in vain", function()
+    if not os.getenv("SLUICE_SPEC_FULL") then return pending("waits for seconds: full size only") end
+    for n = 1, 30 do follow(1, "/any?channel=vain/" .. n):close() end
+    local most = 0
+    deadline.eventually(function()
+      local warm = select(2, cluster:state(1)).warm
+      most = math.max(most, warm)
+      return warm <= most - 30
+    end, 20, "it has let go of them")
+  end)
+
   it("withdraws an event when its time is over, on every node", function()
     local client = follow(1, "/any?channel=short")
     publish(cluster[1], "channel=short&n=1&ttl=600")
