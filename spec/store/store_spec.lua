@@ -57,6 +57,32 @@ describe("a store", function()
     assert.same({ data, "n", "\0k" }, { page[1].data, page[1].name, page[1].key })
   end)
 
+  it("stores a large group in the order that it came in, whatever lies between its events", function()
+    local wanted = { log = {}, keyed = {} }
+    local function add(channel, data, more)
+      table.insert(wanted[channel], data)
+      return s:event(channel, data, more)
+    end
+    for i = 1, 35 do add("log", "a" .. i) end -- two full statements, and three of one row each
+    for i = 1, 20 do add(i % 2 == 0 and "log" or "keyed", "b" .. i, { key = i % 5 == 0 and "k" .. i or nil }) end
+    s:submit { kind = "set", store = "s", key = "k", value = "v" }
+    for i = 1, 17 do add("log", "c" .. i, i == 3 and { expires = 2000000 } or nil) end
+    s:run()
+    again()
+    assert.same(wanted.log, s:history("log"))
+    assert.same(wanted.keyed, s:history("keyed"))
+    assert.same({ k = "v" }, s:pairs("s"))
+  end)
+
+  it("trims what was published before it in the same group", function()
+    for i = 1, 5 do s:event("log", "a" .. i) end
+    s:submit { kind = "trim", channel = "log", seq = 1 << 60 }
+    local after = s:event("log", "b")
+    s:run()
+    assert.same({ "b" }, s:history("log", s:channel("log").floor))
+    assert.is_true(s:channel("log").floor < s.seqs[after])
+  end)
+
   it("hands off what is queued for a memory channel", function()
     assert.equal("not durable", (s:publish("memory", "a")))
     assert.equal("not durable", (s:publish("unknown", "a")))

@@ -34,6 +34,49 @@ describe("a plan", function()
     assert.equal(3, t:inside(function() return t.app:client(id).meta.level end))
   end)
 
+  it("of a function may be one table for all, which stays what it was", function()
+    local t = load([[
+      local PLAN = { channels = { "x", "y" }, heartbeat = 20 }
+      local asked = app:state("asked", {})
+      app:channel("y", { read = function() table.insert(asked(), "y") return true end })
+      app:stream("/one", function() return PLAN end)
+      app:get("/plan", function() return { plan = PLAN, asked = asked() } end)]])
+    for _ = 1, 2 do
+      assert.same({ "x", "y" }, opened(t, "/one").channels)
+      assert.equal(20, opened(t, "/one").plan.heartbeat)
+    end
+    assert.same({ plan = { channels = { "x", "y" }, heartbeat = 20 }, asked = { "y", "y", "y", "y" } },
+      json.decode(t:get("/plan").body))
+    assert.same({ "k" }, opened(t, "/one?keys=k").plan.channels[1].keys)
+  end)
+
+  local NEARLY = {
+    { '{ channels = {} }', "needs channels = { … }" },
+    { '{ channels = { "a", 7 } }', "a channel is named by a string, not by a number" },
+    { '{ channels = { "a", x = "b" } }', "channels is a list of" },
+    { '{ channels = { "a" }, heartbeat = 0 }', "heartbeat is a number of seconds from 1 to 3600" },
+    { '{ channels = { "a" }, heartbeat = "20" }', "heartbeat is a number of seconds from 1 to 3600" },
+    { '{ channels = { "a" }, [1] = "b" }', 'write { channels = { "b", … } }' },
+    { '{ "a" }', 'write { channels = { "a", … } }' },
+  }
+  for i, row in ipairs(NEARLY) do
+    it(("of a function that is nearly right is told what is wrong (%d)"):format(i), function()
+      local t = load(('app:stream("/s", function() return %s end)'):format(row[1]))
+      assert.is_nil((t:connect("/s")))
+      assert.equal(500, t.server.responded.status)
+      local lines = table.concat(rehearsal.logged("error"), "\n")
+      assert.is_truthy(lines:find(row[2], 1, true), lines)
+    end)
+  end
+
+  it("of a function gets the client when it takes one, however it says so", function()
+    local t = load([[
+      app:stream("/two", function(_, client) client:send("hi", client.id) return "two" end)
+      app:stream("/all", function(...) (select(2, ...)):send("hi", "x") return "all" end)
+      app:stream("/one", function(req) return req.path:sub(2) end)]])
+    for _, path in ipairs({ "/two", "/all", "/one" }) do assert.is_truthy((opened(t, path)), path) end
+  end)
+
   it("is narrowed by what the client asks for, never widened", function()
     local t = load(PASS .. [[
       app:stream("/free", pass, "p")
