@@ -334,6 +334,8 @@ static int on_sent(nghttp2_session *session, const nghttp2_frame *frame, void *c
     struct h2 *h = context;
     h->frames.sent += frame->hd.type == NGHTTP2_DATA;
     if (frame->hd.type == NGHTTP2_HEADERS) on_head_out(h, frame->hd.stream_id);
+    h->frames.answers +=
+        frame->hd.type == NGHTTP2_HEADERS && frame->headers.cat == NGHTTP2_HCAT_RESPONSE;
     if (frame->hd.type == NGHTTP2_RST_STREAM) {
         uint32_t code = frame->rst_stream.error_code;
         bool ours = code == NGHTTP2_NO_ERROR || code == NGHTTP2_CANCEL;

@@ -117,11 +117,11 @@ size_t h2_frames_next(struct h2_frames *f, struct slice bytes, struct slice *giv
 void h2_frames_begin(struct h2_frames *f, int64_t now_ms) {
     if (now_ms - f->since_ms < H2_FLOOD_MS) return;
     f->since_ms = now_ms;
-    f->resets = f->useless = f->sent = f->dropped = 0;
+    f->resets = f->useless = f->sent = f->answers = f->dropped = 0;
 }
 
 bool h2_frames_too_many(const struct h2_frames *f) {
-    return f->resets > H2_RESETS_MAX || f->pieces > H2_CONTINUATIONS_MAX ||
+    return f->resets > H2_RESETS_MAX + f->answers || f->pieces > H2_CONTINUATIONS_MAX ||
            f->useless > H2_USELESS_MAX + 2 * f->sent;
 }
 

@@ -31,6 +31,7 @@ struct h2_frames {
     uint32_t resets, useless;
     uint32_t dropped; /* bytes of bodies */
     uint32_t sent;    /* frames of data: each may be answered by updates */
+    uint32_t answers; /* that have begun: each may be left, as by a page that is loaded */
     /* What was taken out last: 'amount' more for a stream, or for all when 'id' is 0; or the window that
      * streams begin with. */
     enum h2_news news;

@@ -82,7 +82,7 @@ void loop_deinit(struct loop *loop) {
 
 /* libev shows its own descriptor only to a loop that embeds it. */
 static int epoll_of(struct loop *l) {
-    if (ev_backend(l->ev) != EVBACKEND_EPOLL) return -1;
+    if (!(ev_backend(l->ev) & ev_embeddable_backends() & EVBACKEND_EPOLL)) return -1;
     struct ev_embed whole;
     ev_embed_init(&whole, NULL, l->ev);
     ev_embed_start(l->ev, &whole);

@@ -299,10 +299,21 @@ describe("HTTP/2", function()
     assert.equal("end", up:wait("end"))
     assert.equal("early", up.body)
     assert.is_true(up.room > 1000000000) -- and no frame has to come for that any more
-    assert.is_true(up.ended == "end" and c.room > 1000000000)
+    assert.is_true(c.room > 1000000000)
     for _ = 1, 100 do c:frame("DATA", 0, up.id, ("x"):rep(16384)) end
     c:frame("DATA", h2.END_STREAM, up.id, "x")
     assert(c:sync())
+    assert.is_nil(up.code)
+    local endless = c:open("POST", "/early", nil, { later = true })
+    assert.equal("end", endless:wait("end"))
+    local sent = 0
+    while not endless.code and sent < 40 << 20 do
+      for _ = 1, 64 do c:frame("DATA", 0, endless.id, ("x"):rep(16384)) end
+      sent = sent + 64 * 16384
+      assert(c:sync())
+    end
+    assert.equal("NO_ERROR", endless.code)
+    assert.is_true(sent > 14 << 20) -- 16 MiB of all that came
     assert.equal("hello", c:get("/").body)
     c:close()
   end)
@@ -409,6 +420,19 @@ describe("HTTP/2", function()
         assert.is_truthy(one:wait(function() return one.body:find("to all", 1, true) end, 10), "stream " .. i)
       end
     end
+    c:close()
+  end)
+
+  it("has patience with a page of many streams that is loaded again and again", function()
+    local c = connect()
+    for _ = 1, 6 do
+      local open = {}
+      for i = 1, 60 do open[i] = c:open("GET", "/s") end
+      for _, one in ipairs(open) do assert.equal(200, one:wait("head", 10)) end
+      for _, one in ipairs(open) do one:reset() end
+    end
+    assert(c:sync())
+    assert.equal("hello", c:get("/").body)
     c:close()
   end)
 

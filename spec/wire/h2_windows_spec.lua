@@ -136,21 +136,23 @@ describe("the windows of streams on one connection", function()
     deadline.eventually(function() return s.fds() <= before end, 5, "descriptors are back")
   end)
 
-  for bug, what in ipairs(BUGS) do
-    (os.getenv("SLUICE_SPEC_FULL") and not os.getenv("SLUICE_PRELOAD") and it or pending)("find this one: " .. what,
-      function()
-        planted.build("core")
-        local other = server.start { app = APP, tls = true, h2 = false, args = { "--stall-timeout", 60 },
-          env = { SLUICE_BUILD = planted.folder, SLUICE_PLANT = 700 + bug } }
-        finally(other.kill)
-        other.published = 0
-        local found
-        for seed = 1, 60 do
-          found = select(2, pcall(draw, other, other.port, seed))
-          if found then break end
-        end
-        assert.is_truthy(found)
-      end)
+  -- Once, with one thread that uses send().
+  local hunts = os.getenv("SLUICE_SPEC_FULL") and not os.getenv("SLUICE_PRELOAD")
+    and os.getenv("SLUICE_IO_THREADS") == "1" and os.getenv("SLUICE_IO_URING") == "off"
+  for bug, what in ipairs(hunts and BUGS or {}) do
+    it("find this one: " .. what, function()
+      planted.build("core")
+      local other = server.start { app = APP, tls = true, h2 = false, args = { "--stall-timeout", 60 },
+        env = { SLUICE_BUILD = planted.folder, SLUICE_PLANT = 700 + bug } }
+      finally(other.kill)
+      other.published = 0
+      local found
+      for seed = 1, 60 do
+        found = select(2, pcall(draw, other, other.port, seed))
+        if found then break end
+      end
+      assert.is_truthy(found)
+    end)
   end
 
   -- What could go wrong, done to what went right: the judge sees it.

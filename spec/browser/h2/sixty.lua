@@ -25,8 +25,8 @@ app:get("/page", function()
     const N = NUMBER, streams = [];
     let opened = 0, errors = 0, got = {};
     const tell = (text) => fetch("/told?" + encodeURIComponent(text));
-    const version = () => performance.getEntriesByType("resource").filter(e => e.name.includes("/told"))
-      .map(e => e.nextHopProtocol).pop();
+    const version = () => ["resource", "navigation"].flatMap(type => performance.getEntriesByType(type))
+      .filter(e => /told|page/.test(e.name)).map(e => e.nextHopProtocol)[0];
     for (let i = 0; i < N; i++) {
       const stream = streams[i] = new EventSource("/s?" + i);
       stream.addEventListener("hello", () => { if (++opened % N === 0) tell("open " + opened); });
