@@ -30,7 +30,12 @@ app:post("/early", { body = "stream", max = 10000000 }, function(req) return 200
 local note = app:state("note", { text = "" })
 app:post("/noted", { body = "stream", max = 10000000 }, function(req)
   local n = 0
-  local ok, problem = pcall(function() for piece in req:chunks() do n = n + #piece end end)
+  local ok, problem = pcall(function()
+    for piece in req:chunks() do
+      n = n + #piece
+      note().text = ("%s %d so far"):format(req.query_text, n)
+    end
+  end)
   note().text = ("%s %d %s"):format(req.query_text, n, ok and "whole" or problem.code)
   return 204
 end)
@@ -322,12 +327,13 @@ describe("HTTP/2", function()
     for _, how in ipairs { "reset", "close", "whole" } do
       local c = connect()
       local up = c:open("POST", "/noted?" .. how, nil, { later = true })
+      local function wait_told(what)
+        deadline.eventually(function() return http.get(s.plain_port, "/notes").body == how .. " " .. what end, 5, what)
+      end
       up:send("abc")
-      assert(c:sync())
+      wait_told("3 so far")
       if how == "reset" then up:reset() elseif how == "close" then c:close() else up:send("def", true) end
-      local told = how == "whole" and "6 whole" or "3 ECLOSED"
-      told = how .. " " .. told
-      deadline.eventually(function() return http.get(s.plain_port, "/notes").body == told end, 5, told)
+      wait_told(how == "whole" and "6 whole" or "3 ECLOSED")
       c:close()
     end
   end)
