@@ -19,6 +19,10 @@ local SOURCE = [[
     return sluice.receipt(app:publish("news", "story", req:json()))
   end)
   app:post("/price", function(req) return sluice.receipt(app:publish("price", "p", req:json())) end)
+  app:post("/burst", function()
+    for n = 1, 100 do app:publish("news", "story", { n = n }, { wait = false }) end
+    return {}
+  end)
   app:get("/seen", function() return seen() end)]]
 
 local t
@@ -179,6 +183,21 @@ describe("nodes of a test", function()
     assert.same({ 503, "EFULL" }, { answer.status, answer.json.error.code })
     t:redis { full = false }
     assert.equal(202, post(2, 1).status)
+  end)
+
+  it("are told to the log when nobody waits for them, without flooding it", function()
+    start(2)
+    t:redis { full = true }
+    assert.equal(200, t:node(1):post("/burst").status)
+    t:advance(1.5)
+    assert.equal(200, t:node(1):post("/burst").status)
+    t:advance(0.1)
+    local lines, more = 0, 0
+    for _, line in ipairs(t:log("error")) do
+      if line:find("an event of channel 'news' was not stored: ", 1, true) then lines = lines + 1 end
+      more = more + (tonumber(line:match("(%d+) more were not stored")) or 0)
+    end
+    assert.same({ 20, 90 }, { lines, more })
   end)
 
   it("have the latency that one gives", function()

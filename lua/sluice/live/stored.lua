@@ -13,13 +13,14 @@ local stored = {}
 local Stored = {}
 Stored.__index = Stored
 
+local LINES_MAX = 10 -- of the log within a second, about what was not stored
 local FOLDER = "sluice-data" -- beside the app
 local ANSWERED = { answered = true } -- who waited has an answer, and the ticket gets one more
 
 --- What a runtime has under way.
 function stored.new(runtime)
   return setmetatable({ runtime = runtime, waiting = {}, is_open = false,
-    busy = false }, Stored)
+    busy = false, second = 0, said = 0, unsaid = 0 }, Stored)
 end
 
 -- ---- Opening -----------------------------------------------------------------------------
@@ -135,6 +136,23 @@ function Stored:watch(ticket, settle, late)
   self.waiting[ticket] = { settle = settle, late = late }
 end
 
+-- Where nothing can be stored, all fails that nobody waits for.
+local function say_failed(self, text, code)
+  local second = core.now() // 1
+  if second ~= self.second then
+    if self.unsaid > 0 then
+      core.log("error", ("%d more were not stored either, within a second"):format(self.unsaid))
+    end
+    self.second, self.said, self.unsaid = second, 0, 0
+  end
+  if self.said == LINES_MAX then
+    self.unsaid = self.unsaid + 1
+    return
+  end
+  self.said = self.said + 1
+  core.log("error", text, { code = code })
+end
+
 -- An answer to what is more than a coroutine that waits.
 local function answer(self, ticket, entry, is_final, ok, ...)
   if is_final then
@@ -147,7 +165,7 @@ local function answer(self, ticket, entry, is_final, ok, ...)
   if entry.fiber then return self.runtime.scheduler:resume(entry.fiber, ok, ...) end
   local message, code = ...
   if not ok and entry.what then
-    core.log("error", ("%s was not stored: %s"):format(entry.what, message), { code = code })
+    say_failed(self, ("%s was not stored: %s"):format(entry.what, message), code)
   end
 end
 
