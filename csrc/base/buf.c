@@ -65,9 +65,10 @@ static int add_value(struct buf *b, const char **at, va_list *args) {
     }
     if ((next = behind(*at, ".*s"))) {
         int most = va_arg(*args, int);
-        const char *text = va_arg(*args, const char *);
+        const char *text = va_arg(*args, const char *); /* of nothing it may be NULL */
         *at = next;
-        return most < 0 ? E_INVAL : buf_add(b, text, strnlen(text, (size_t)most));
+        if (most <= 0) return most < 0 ? E_INVAL : 0;
+        return buf_add(b, text, strnlen(text, (size_t)most));
     }
     if ((next = behind(*at, "u"))) {
         *at = next;
