@@ -26,8 +26,8 @@ function Nodes:more(options)
   options = setmetatable(options or {}, { __index = self.options })
   local i = #self + 1
   local port = options.to and options.to(i) or self.redis.port
-  local args = { "--cluster", ("redis://%s127.0.0.1:%d"):format(options.user or "", port), "--cluster-name", options.name or "test",
-    "--cluster-node", "n" .. i }
+  local args = { "--cluster", ("redis://%s127.0.0.1:%d"):format(options.user or "", port), "--cluster-name",
+    options.name or "test", "--cluster-node", "n" .. i }
   if not options.drain then args[#args + 1], args[#args + 2] = "--drain", "0" end
   for _, word in ipairs(options.args or {}) do args[#args + 1] = word end
   self[i] = server.start { app = options.app, path = options.path, files = options.files, args = args,

@@ -18,7 +18,7 @@ local CLIENTS = { channel = options.NONE, user = options.NONE }
 local LIMIT_MAX = 10000
 local SLOWEST, SLOWEST_MAX = 10, core.limits.SLOWEST_MAX
 
--- What is wrong with the name of a channel that is read, or why a cluster has not brought it in time.
+-- What is wrong with the name of a channel that is read, or why a cluster has not brought it.
 local function check_read(generation, channel)
   local good, message, code = channels.check(channel)
   if not good then return nil, message, code end
