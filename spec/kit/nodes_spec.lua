@@ -1,10 +1,9 @@
 --- Several nodes in a test: each its own server, one clock, one simulated Redis with faults (doc/testing.md).
 local kit = require("spec.support.kit")
-local redis = require("spec.support.redis")
 local testing = require("sluice.testing")
 
-if not redis.installed() then
-  describe("nodes of a test", function() pending(redis.NAME) end)
+if not require("sluice.core").build().libraries.hiredis then
+  describe("nodes of a test", function() pending("built without hiredis") end)
   return
 end
 
@@ -68,6 +67,15 @@ describe("nodes of a test", function()
     assert.equal(0, t:elapsed())
   end)
 
+  it("publish for a test", function()
+    start(2)
+    local c = t:connect("/s")
+    local id, subscribers = t:node(2):publish("news", "story", { n = 1 })
+    assert.equal(id, c:wait_for("story").id)
+    assert.equal(0, subscribers) -- of that node
+    assert.equal(1, select(2, t:publish("news", "story", { n = 2 })))
+  end)
+
   it("have logs of their own", function()
     start(2)
     post(2, 1)
@@ -116,7 +124,7 @@ describe("nodes of a test", function()
   it("stand still while their process does", function()
     start(2)
     local c = t:node(2):connect("/s")
-    t:node(2):sleep(30)
+    t:node(2):freeze(30)
     post(1, 1)
     c:expect_none("story", 29)
     c:wait_for("story", 5, { n = 1 })
@@ -226,6 +234,7 @@ describe("nodes of a test", function()
 
   it("say which mistake a test makes", function()
     start(2)
+    raises("no node of a cluster has a disk", t.disk, t, { full = true })
     raises("there is no node 3 (nodes: 1 to 2)", t.node, t, 3)
     raises("the numbers of nodes", t.partition, t)
     raises("write restart = true", t.redis, t, { lose = 1 })

@@ -195,7 +195,7 @@ end
 
 function acts.sleep(self)
   local n = self:up()
-  if n then self.t:node(n):sleep(self:pick { 1, 5, 20 }) end
+  if n then self.t:node(n):freeze(self:pick { 1, 5, 20 }) end
 end
 
 function acts.part(self) self.t:partition(self.random(NODES)) end

@@ -120,7 +120,7 @@ function Test:heal() end
 function Test:redis(options) end
 function Test:crash() end
 ---@param seconds number that its process is stopped
-function Test:sleep(seconds) end
+function Test:freeze(seconds) end
 function Test:stop() end
 ---@param n integer
 function Test:seed(n) end

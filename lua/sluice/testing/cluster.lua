@@ -2,6 +2,7 @@
 -- all have one clock, one log and one simulated Redis. In memory: the nodes.
 local arguments = require("sluice.testing.arguments")
 local caller = require("sluice.base.caller")
+local core = require("sluice.core")
 local inside = require("sluice.testing.inside")
 local network = require("sluice.testing.network")
 local options = require("sluice.base.options")
@@ -26,6 +27,10 @@ function cluster.fits(n) return math.type(n) == "integer" and n >= 1 and n <= NO
 function cluster.new(target, given)
   if type(target) == "table" and rawget(target, "_generation") then
     caller.raise("testing.start: nodes = needs a path or a source: each node loads the app")
+  end
+  if not core.build().libraries.hiredis then
+    caller.raise("testing.start: nodes = needs hiredis, without which Sluice was built "
+      .. "(libhiredis-dev)")
   end
   local self = setmetatable({ nodes = {}, network = nil }, Cluster)
   for i = 1, given.nodes do
@@ -113,9 +118,9 @@ end
 function Test:heal() need_nodes(self, "heal").network:heal() end
 
 --- The process of this node is stopped for some seconds, as by SIGSTOP.
-function Test:sleep(seconds)
-  need_nodes(self, "sleep")
-  arguments.check("t:sleep(seconds)", seconds, "seconds")
+function Test:freeze(seconds)
+  need_nodes(self, "freeze")
+  arguments.check("t:freeze(seconds)", seconds, "seconds")
   self:settle()
   self.place.asleep_till = self.place:now() + seconds
 end

@@ -116,6 +116,7 @@ end
 function Test:disk(given)
   arguments.running(class, self, "disk")
   arguments.inside(self, "disk")
+  if self.place.cluster then caller.raise("t:disk(): no node of a cluster has a disk") end
   self.place.storage:set(given)
 end
 

@@ -18,16 +18,15 @@ local BROKEN = "the server closed the connection"
 function network.new(world)
   local sim = redis.new { seed = world.seed, now_ms = math.floor(world:time() * 1000) }
   return setmetatable({ world = world, redis = sim, lines = {}, late = {}, cut = {}, latency = 0,
-    away_till = nil, paused_till = nil, n = 0 }, Network)
+    away_till = nil, paused_till = nil }, Network)
 end
 
 -- ---- A connection --------------------------------------------------------------------------
 
 -- `going` and `coming`: { at =, … }, the oldest first; nothing overtakes.
 local function open(self, node, lane, number)
-  self.n = self.n + 1
-  local line = { node = node, lane = lane, number = number, order = self.n, going = {}, coming = {},
-    link = self.redis:connect() }
+  local line = { node = node, lane = lane, number = number, going = {}, coming = {},
+    link = self.redis:connect(), held_till = nil }
   self.lines[#self.lines + 1] = line
   return line
 end
@@ -38,15 +37,11 @@ local function line_of(self, node, lane)
   end
 end
 
-local function remove(list, one)
-  for i, other in ipairs(list) do
-    if other == one then return table.remove(list, i) end
-  end
-end
-
 -- The node has left it: what it has said goes on.
 local function abandon(self, line)
-  remove(self.lines, line)
+  for i, other in ipairs(self.lines) do
+    if other == line then table.remove(self.lines, i) end
+  end
   self.late[#self.late + 1] = line
 end
 
