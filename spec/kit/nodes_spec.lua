@@ -172,7 +172,27 @@ describe("nodes of a test", function()
     post(2, 2)
     c:wait_for("story", 10, { n = 2 })
     assert.equal(0, c:count("reset"))
-    raises("nothing is lost", t.redis, t, { restart = true, lose = 1 })
+    raises("a restart loses nothing", t.redis, t, { restart = true, lose = 1 })
+  end)
+
+  it("are told of what an isolated Redis has acknowledged, when it is healed", function()
+    start(2)
+    local c, d = t:connect("/s"), t:node(2):connect("/s")
+    post(1, 1)
+    t:redis { promote = true, isolated = { 2 } }
+    t:advance(3)
+    assert.equal(202, post(2, 2).status) -- by the old one
+    assert.equal(202, post(1, 3).status)
+    assert.same({ { 1, 3 }, { 1, 2 } }, { numbers(c), numbers(d) })
+    assert.equal(0, d:count("reset"))
+    t:heal()
+    d:wait_for("reset", 10, { channel = "news", reason = "failover" })
+    d:wait_for("story", 5, { n = 3 })
+    c:wait_for("reset", 5)
+    c:wait_for("reset", 5)
+    c:expect_none("reset", 5)
+    assert.same({ { 1, 3 }, 2 }, { numbers(c), c:count("reset") }) -- of the promotion, and of what it never saw
+    raises("write promote = true", t.redis, t, { restart = true, isolated = { 2 } })
   end)
 
   it("wait for a Redis that does not answer, and store once what they said", function()

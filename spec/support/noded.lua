@@ -62,10 +62,10 @@ local function number_in(data) return math.tointeger(tonumber(data:match('"n":(%
 
 function World:call(...) return self.net.redis:call(...) end
 
---- What there is in the end, as the judge has it (see spec/cluster/server.lua).
-function World:read_master()
-  local all, values, lineage = { a = {}, b = {} }, {}, {}
-  local reply = self:call("XREAD", "STREAMS", "sluice:{test}:f", "0-0")
+-- The events of logs that a server holds, by channel.
+local function read_feed(sim)
+  local all = { a = {}, b = {} }
+  local reply = sim:call("XREAD", "STREAMS", "sluice:{test}:f", "0-0")
   for _, row in ipairs(reply and reply[1][2] or {}) do
     local f = {}
     for i = 1, #row[2], 2 do f[row[2][i]] = row[2][i + 1] end
@@ -74,6 +74,12 @@ function World:read_master()
         slot = f.n:match("^[^.]+") })
     end
   end
+  return all
+end
+
+--- What there is in the end, as the judge has it (see spec/cluster/server.lua).
+function World:read_master()
+  local all, values, lineage = read_feed(self.net.redis), {}, {}
   local hash = self:call("HGETALL", "sluice:{test}:s:s")
   for i = 1, #hash, 2 do values[hash[i]:match("%z(.*)$")] = { id = number_in(hash[i + 1]) } end
   for epoch, base in (self:call("HGET", "sluice:{test}:m", "lineage") or ""):gmatch("(%w+):(%d+)") do
@@ -184,6 +190,10 @@ function acts.crash(self)
   local n = self:up()
   if not n then return end
   self:collect(n, true)
+  for _, publish in ipairs(self.publishes) do -- nobody else knows of what an isolated server took
+    local may_be = self.side and self.side.n == n and publish.stored >= self.side.since
+    if publish.by == n and (publish.alone or may_be) then publish.forgotten = true end
+  end
   self.t:node(n):crash()
 end
 
@@ -199,7 +209,41 @@ function acts.sleep(self)
 end
 
 function acts.part(self) self.t:partition(self.random(NODES)) end
-function acts.heal(self) self.t:heal() end
+
+-- What one server has and another one has not is lost now; what an isolated one took, from the beginning.
+function World:note_lost(before, after)
+  for _, channel in ipairs(LOGS) do
+    local left = {}
+    for _, entry in ipairs(after[channel]) do left[entry.id] = true end
+    for _, entry in ipairs(before[channel]) do
+      local publish = self.publishes[entry.id]
+      local is_new = not (left[entry.id] or publish.lost)
+      if is_new then publish.lost, publish.alone = self.side and publish.stored or self.step, self.side ~= nil end
+    end
+  end
+end
+
+-- Where the newest entry of a log is a mark no other one is made: readers that have passed it are not told of what
+-- an isolated server took behind it.
+function World:excuse_marked()
+  for _, channel in ipairs(LOGS) do
+    local newest = self:call("LINDEX", "sluice:{test}:l:" .. channel, -1) or ""
+    local is_mark = newest:find("^%d+ ~?%d+ %d+ %d+ %a*v")
+    for _, publish in ipairs(is_mark and self.publishes or {}) do
+      if publish.channel == channel and publish.alone then publish.forgotten = true end
+    end
+  end
+end
+
+function acts.heal(self)
+  if self.side then
+    self:note_lost(read_feed(self.net.old), read_feed(self.net.redis))
+    self:excuse_marked()
+  end
+  self.side = nil
+  self.t:heal()
+end
+
 function acts.pause(self) self.t:redis { pause = self:pick { 0.2, 2, 7 } } end
 function acts.latency(self) self.t:redis { latency = self:pick { 0, 0, 0.005, 0.3 } } end
 function acts.full(self) self.t:redis { full = self:chance(3) } end
@@ -215,24 +259,29 @@ end
 --- It is another process, without its last events.
 function World:replace(how)
   local losable = self.net.redis:losable()
-  local lose = not self.always and losable > 0 and self.random(math.min(losable, 6) + 1) - 1 or 0
-  local before = self:read_master()
+  local may_lose = losable > 0 and (how.promote or not self.always)
+  local lose = may_lose and self.random(math.min(losable, 6) + 1) - 1 or 0
+  local before, side = read_feed(self.net.redis), self.side
   how.lose = lose > 0 and lose or nil
-  if not self.always then self.doubt = self.doubt + 1 end
-  if lose > 0 then self.lossy = self.lossy + 1 end
+  if how.promote or not self.always then self.doubt = self.doubt + 1 end
+  if lose > 0 or how.isolated then self.lossy = self.lossy + 1 end
   self.t:redis(how)
-  local after = self:read_master()
-  for _, channel in ipairs(LOGS) do
-    local left = {}
-    for _, entry in ipairs(after[channel]) do left[entry.id] = true end
-    for _, entry in ipairs(before[channel]) do
-      if not left[entry.id] then self.publishes[entry.id].lost = self.step end
-    end
-  end
+  self.side = nil
+  self:note_lost(before, read_feed(self.net.redis))
+  self.side = how.isolated and { n = how.isolated[1], since = self.step } or side
 end
 
-function acts.restart(self) self:replace { restart = self:pick { true, 0.5, 4 } } end
-function acts.promote(self) self:replace { promote = true } end
+-- Nobody can tell a promoted server that restarted before a node came to it from one that only restarted.
+function acts.restart(self)
+  local is_known = self:call("HGET", "sluice:{test}:m", "run") == self.net.redis.run
+  if is_known or not self.always then self:replace { restart = self:pick { true, 0.5, 4 } } end
+end
+
+
+function acts.promote(self)
+  local apart = not self.side and self:chance(2) and { self.random(NODES) } or nil
+  self:replace { promote = true, isolated = apart }
+end
 
 -- ---- A run -------------------------------------------------------------------------------------------------------
 
@@ -253,7 +302,7 @@ end
 --- All is well.
 function World:settle()
   self.step = self.step + 1
-  self.t:heal()
+  acts.heal(self)
   self.t:redis { pause = false, latency = 0, full = false }
   acts.start(self)
   self.t:advance(40)

@@ -23,6 +23,7 @@
 ---@class sluice.testing.RedisOptions
 ---@field restart? true|number another process, over what it has kept; so many seconds later
 ---@field promote? true a replica takes its place
+---@field isolated? integer[] with promote: nodes that stay with the old one, until t:heal()
 ---@field lose? integer with one of these: so many of the last events are gone
 ---@field pause? boolean|number true: commands wait until false; for so many seconds
 ---@field latency? number seconds from a command to its answer (0)

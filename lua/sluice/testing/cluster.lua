@@ -135,27 +135,24 @@ local CHECK = {
   lose = { "a number of events from 1", is_count },
   restart = { "true or a number of seconds", function(v) return v == true or is_seconds(v) end },
   promote = { "true", function(v) return v == true end },
+  isolated = { "a list of nodes", function(v) return type(v) == "table" and v[1] ~= nil end },
   pause = { "true, false or a number of seconds", is_either },
   full = { "true or false", is_boolean },
   fsync = { '"always" or "everysec"', function(v) return v == "always" or v == "everysec" end },
 }
 
-local function need_events(net, lose, fsync)
-  local there = net.redis:losable()
-  if lose > 0 and fsync == "always" then
-    caller.raise('t:redis: lose = %d: with fsync = "always" nothing is lost', lose)
+local function need_events(net, given)
+  local there, lose = net.redis:losable(), given.lose or 0
+  local is_kept = (given.fsync or net.redis.config.appendfsync) == "always" and not given.promote
+  if lose > 0 and is_kept then
+    caller.raise('t:redis: lose = %d: with fsync = "always" a restart loses nothing', lose)
   end
   if lose <= there then return end
   caller.raise("t:redis: lose = %d, and there %s %d that can be lost", lose, there == 1 and "is"
     or "are", there)
 end
 
---- What the simulated Redis does: see doc/testing.md.
--- @tparam table given restart (true, or seconds that it is away), promote, lose (so many of the
---   last events, with one of these), pause (true, false, seconds), latency (seconds), full, fsync
---   ("everysec", "always")
-function Test:redis(given)
-  local net = need_nodes(self, "redis").network
+local function check_redis(given)
   arguments.check("t:redis(options)", given, "table")
   options.check_names("t:redis", given, CHECK)
   for name, value in pairs(given) do
@@ -164,16 +161,33 @@ function Test:redis(given)
       caller.raise("t:redis: %s is %s, not %s", name, wanted, show(value))
     end
   end
-  local ends = given.restart or given.promote
-  if given.lose and not ends then
+  if given.lose and not (given.restart or given.promote) then
     caller.raise("t:redis: lose = says what a restart or a promotion loses: write restart = true")
   end
+  if given.isolated and not given.promote then
+    caller.raise("t:redis: isolated = says who does not hear of a promotion: write promote = true")
+  end
+end
+
+local function replace(net, given, isolated)
+  if isolated[1] then net:isolate(isolated) end
+  net:restart(given.lose or 0, is_seconds(given.restart) and given.restart or 0, given.promote)
+end
+
+--- What the simulated Redis does: see doc/testing.md.
+-- @tparam table given restart (true, or seconds that it is away), promote, lose (so many of the
+--   last events, with one of these), isolated (with promote: nodes that stay with the old one until
+--   t:heal()), pause (true, false, seconds), latency (seconds), full, fsync ("everysec", "always")
+function Test:redis(given)
+  local net, isolated = need_nodes(self, "redis").network, {}
+  check_redis(given)
+  for i, n in ipairs(given.isolated or {}) do isolated[i] = node_of(self, "redis", n) end
   self:settle() -- what is under way at this moment arrives
-  need_events(net, given.lose or 0, given.fsync or net.redis.config.appendfsync)
+  need_events(net, given)
   if given.latency then net.latency = given.latency end
   if given.fsync then net.redis.config.appendfsync = given.fsync end
   if given.full ~= nil then net.redis.out_of_memory = given.full end
-  if ends then net:restart(given.lose or 0, is_seconds(given.restart) and given.restart or 0) end
+  if given.restart or given.promote then replace(net, given, isolated) end
   if given.pause ~= nil then net:pause(given.pause) end
   self:settle()
 end

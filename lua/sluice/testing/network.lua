@@ -18,7 +18,7 @@ local BROKEN = "the server closed the connection"
 function network.new(world)
   local sim = redis.new { seed = world.seed, now_ms = math.floor(world:time() * 1000) }
   return setmetatable({ world = world, redis = sim, lines = {}, late = {}, cut = {}, latency = 0,
-    away_till = nil, paused_till = nil }, Network)
+    away_till = nil, paused_till = nil, old = nil, beside = {} }, Network)
 end
 
 -- ---- A connection --------------------------------------------------------------------------
@@ -26,7 +26,7 @@ end
 -- `going` and `coming`: { at =, … }, the oldest first; nothing overtakes.
 local function open(self, node, lane, number)
   local line = { node = node, lane = lane, number = number, going = {}, coming = {},
-    link = self.redis:connect(), held_till = nil }
+    link = (self.beside[node] and self.old or self.redis):connect(), held_till = nil }
   self.lines[#self.lines + 1] = line
   return line
 end
@@ -105,7 +105,7 @@ local function follow_dials(self, node, lane)
     line = nil
   end
   if not number or is_open or line or self.cut[node] then return false end
-  if self.away_till then
+  if self.away_till and not self.beside[node] then
     node.server:redis_cut(lane, REFUSED)
   else
     open(self, node, lane, number)
@@ -164,6 +164,7 @@ end
 function Network:carry(nodes)
   local now = self.world:now()
   self.redis.now_ms = math.floor(self.world:time() * 1000 + 1e-6)
+  if self.old then self.old.now_ms = self.redis.now_ms end
   if self.away_till and now >= self.away_till then self.away_till = nil end
   if self.paused_till and now >= self.paused_till then
     self.paused_till, self.redis.paused = nil, false
@@ -189,7 +190,7 @@ function Network:next_due()
       at = sooner(at, heard and line.coming[1].at)
     end
     local till = line.link.blocks_till
-    at = sooner(at, till and not self.redis.paused and till / 1000 - ahead)
+    at = sooner(at, till and not line.link.sim.paused and till / 1000 - ahead)
   end
   for _, line in ipairs(self.late) do
     local first = line.going[1]
@@ -214,7 +215,14 @@ function Network:part(nodes)
   for _, node in ipairs(nodes) do self.cut[node] = true end
 end
 
---- It does again, for all. What was said before comes when it is sent again, which takes its time.
+-- An isolated server becomes a replica of the other one.
+local function unite(self)
+  if self.old then self.old:restart() end
+  self.old, self.beside = nil, {}
+end
+
+--- It does again, for all, and there is one server. What was said before comes when it is sent
+-- again, which takes its time.
 function Network:heal()
   for _, line in ipairs(self.late) do
     if self.cut[line.node] then
@@ -222,14 +230,25 @@ function Network:heal()
     end
   end
   self.cut = {}
+  unite(self)
+end
+
+--- Some nodes stay with this process, which does not hear that another one takes over.
+function Network:isolate(nodes)
+  unite(self)
+  for _, node in ipairs(nodes) do self.beside[node] = true end
+  local links = {}
+  for _, line in ipairs(self.lines) do links[line.link] = self.beside[line.node] end
+  self.old = self.redis:split(function(link) return links[link] end)
 end
 
 --- Another process is the server, after some seconds.
 -- @tparam integer lose so many of the last events are lost
 -- @tparam number seconds
-function Network:restart(lose, seconds)
+-- @tparam[opt] boolean is_replica it was a replica of the one before
+function Network:restart(lose, seconds, is_replica)
   self.redis:lose_events(lose)
-  self.redis:restart()
+  self.redis[is_replica and "promote" or "restart"](self.redis)
   self.paused_till = nil
   self.away_till = seconds > 0 and self.world:now() + seconds or nil
 end

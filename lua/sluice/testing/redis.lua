@@ -100,14 +100,16 @@ end
 
 -- ---- Scripts -------------------------------------------------------------------------------
 
-function SERVER.SCRIPT(sim, what, text)
-  if what:upper() == "FLUSH" then
-    sim.scripts = {}
-    return { ok = "OK" }
-  end
+local function take_script(sim, text)
   local script = scripts.new(text, function(words) return sim:execute(words) end)
   sim.scripts[script.name] = script
   return script.name
+end
+
+function SERVER.SCRIPT(sim, what, text)
+  if what:upper() ~= "FLUSH" then return take_script(sim, text) end
+  sim.scripts = {}
+  return { ok = "OK" }
 end
 
 function Sim:refuse_script(script)
@@ -231,6 +233,21 @@ function Sim:promote(options)
   local before = self.replid
   self:restart(options)
   self.replid2 = before
+end
+
+--- The same process once more, to go on where this one becomes another: an isolated master.
+-- @tparam function is_with whether a connection goes with it
+function Sim:split(is_with)
+  local twin = redis.new { seed = self.random(1 << 30), now_ms = self.now_ms }
+  twin.data = keys.copy(self.data, twin.random)
+  twin.run, twin.replid, twin.replid2 = self.run, self.replid, self.replid2
+  for name, value in pairs(self.config) do twin.config[name] = value end
+  for _, script in pairs(self.scripts) do take_script(twin, script.text) end
+  for c in pairs(self.connections) do
+    if is_with(c) then c.sim, twin.connections[c] = twin, true end
+  end
+  for c in pairs(twin.connections) do self.connections[c] = nil end
+  return twin
 end
 
 redis.Sim = Sim

@@ -13,6 +13,20 @@ function keys.new(random)
   return setmetatable({ keys = {}, now_ms = 0, random = random }, Data)
 end
 
+local function copy(value)
+  if type(value) ~= "table" then return value end
+  local out = {}
+  for name, one in pairs(value) do out[name] = copy(one) end
+  return out
+end
+
+--- The same keys once more.
+function keys.copy(data, random)
+  local twin = keys.new(random)
+  twin.keys, twin.now_ms = copy(data.keys), data.now_ms
+  return twin
+end
+
 --- Raise an error, as the server answers it.
 function keys.fail(text) error({ err = text }, 0) end
 

@@ -56,7 +56,7 @@ function scripts.new(text, execute)
   local flags = text:match("^#!lua([^\n]*)")
   local env = environment(execute)
   local code = assert(load(text:gsub("^[^\n]*", "", 1), "=script", "t", env))
-  return setmetatable({ name = digest(text), env = env, code = code,
+  return setmetatable({ name = digest(text), text = text, env = env, code = code,
     reads = flags:find("no-writes", 1, true) ~= nil,
     grows = flags:find("allow-oom", 1, true) ~= nil }, Script)
 end
