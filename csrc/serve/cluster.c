@@ -74,9 +74,11 @@ static void take_times(const struct cluster *c, struct frame *f, const struct en
     if (f->expires_ms <= 0) f->expires_ms = 1;
 }
 
-static enum channel_kind kind_of(const struct entry *e) {
-    if (e->kind == FEED_STATE) return CHANNEL_STATE;
-    return e->kind == FEED_KEYED ? CHANNEL_KEYED : CHANNEL_LOG;
+/* While a reload goes from node to node a channel may be of two kinds. A log and a keyed one have the
+ * same history. What a log misses of a state is found out with its next event, which says what went
+ * before it: then its readers are told. */
+static bool fits(const struct followed *to, const struct entry *e) {
+    return (e->kind == FEED_STATE) == (to->kind == CHANNEL_STATE);
 }
 
 /* 0; E_BUSY: no room; else it is passed over. */
@@ -88,7 +90,7 @@ static int release_event(struct cluster *c, struct followed *to, const struct en
                           .remove = e->remove};
     struct frame *f;
     if (to->version != c->version) cluster_look_up(c, to);
-    if (kind_of(e) != to->kind) {
+    if (!fits(to, e)) {
         c->conflicts++;
         return E_INVAL;
     }

@@ -62,6 +62,11 @@ describe("a cluster", function()
     return event
   end
 
+  local function reload(i, text)
+    process.write_file(cluster[i].folder .. "/app.lua", text)
+    return http.post(cluster[i].port, "/-/reload", "", { ["X-Admin-Key"] = nodes.KEY })
+  end
+
   --- The first event behind one reset or more, by the new epoch and by the mark.
   local function told(client, reason)
     local event = next_of(client)
@@ -126,6 +131,19 @@ describe("a cluster", function()
     assert.truthy(why:find("noeviction", 1, true), why)
   end)
 
+  it("tells readers of a log when another node has made it a state", function()
+    start()
+    local client = sse.connect(cluster[1].port, "/news")
+    assert.equal("hello", client:next_event(5).event)
+    assert.equal(publish(1, 1).id, next_of(client).id)
+    assert.equal(200, reload(2, (APP:gsub("{ history = 50 }", '{ history = "latest", key = "n" }'))).status)
+    for n = 2, 4 do assert.equal(true, publish(2, n).id) end
+    local last, reset = publish(1, 5), next_of(client)
+    assert.same({ "reset", "trimmed" }, { reset.event, json.decode(reset.data).reason })
+    assert.equal(last.id, next_of(client).id)
+    client:close()
+  end)
+
   it("needs no more rights of its user than the page says", function()
     start { n = 0 }
     local page = assert(process.read_file("doc/cluster.md"))
@@ -145,14 +163,12 @@ describe("a cluster", function()
     assert.equal("hello", client:next_event(5).event)
     local first = publish(1, 1)
     assert.equal(first.id, next_of(client).id)
-    local function reload(i, text)
-      process.write_file(cluster[i].folder .. "/app.lua", text)
-      return http.post(cluster[i].port, "/-/reload", "", { ["X-Admin-Key"] = nodes.KEY })
-    end
     local keyed = APP:gsub("{ history = 50 }", '{ history = 50, rewind = "latest", key = "n" }')
-    for i = 1, 2 do assert.equal(200, reload(i, keyed).status) end
+    assert.equal(200, reload(2, keyed).status)
+    local between = publish(1, 10) -- of a log, as it is there
+    assert.equal(200, reload(1, keyed).status)
     local second, third = publish(2, 2), publish(1, 3)
-    for _, answer in ipairs { second, third } do
+    for _, answer in ipairs { between, second, third } do
       local event
       repeat event = next_of(client) until event.event == "message"
       assert.equal(answer.id, event.id)
