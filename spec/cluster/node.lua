@@ -14,6 +14,7 @@ function Node:start()
   self.runs = self.runs + 1
   self.up, self.paused = true, 0
   self.rings, self.streams, self.pending = {}, {}, {}
+  self.saw = {} -- events of a master that was alone: it has to tell of their loss
   self.machine = self.world.testing.machine(("slot%d.%d"):format(self.index, self.runs), self.world.random(1 << 30))
   self.server, self.calls, self.answers, self.fed, self.feed_at = nil, {}, {}, {}, nil
   self.world.streams.start(self)
@@ -71,6 +72,7 @@ function acts.follow(self, action) self.feed_at, self.fed = action.pos, {} end
 
 function acts.answer(self, action)
   self.pending[action.id] = nil
+  if not action.code then self.world:on_seen(self, action.id) end
   self.world:on_answer(action.id, action.code)
 end
 
@@ -149,7 +151,10 @@ function Node:read(n)
     if not entry then return end
     local fed = self.fed
     local taken = self.machine:entry(entry)
-    if taken == "taken" then table.remove(fed, 1) end
+    if taken == "taken" then
+      table.remove(fed, 1)
+      if entry.kind == "event" then self.world:on_seen(self, entry.id) end
+    end
     if taken == "stop" then self.fed = {} end
     self:act()
     if taken ~= "taken" then return end

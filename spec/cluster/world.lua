@@ -77,6 +77,19 @@ function World:on_stored(id, by)
   if by == self.alone then publish.lost, publish.alone = self.step, true end
 end
 
+function World:on_seen(one, id)
+  if self.publishes[id].alone then one.saw[id] = true end
+end
+
+--- Of what a master that was alone has stored nobody knows any more, when the last that saw it has died before it told.
+function World:note_forgotten(dead)
+  for id, publish in ipairs(self.publishes) do
+    local known = not publish.alone
+    for _, one in ipairs(self.nodes) do known = known or one ~= dead and one.up and one.saw[id] end
+    if not known then publish.forgotten = true end
+  end
+end
+
 function World:on_answer(id, code)
   local publish = self.publishes[id]
   if publish.answered then error(("publish %d is answered twice"):format(id), 0) end
@@ -185,9 +198,7 @@ function acts.crash(self)
   if not one.up then return end
   for _, client in ipairs(self.clients) do if client.queue == one then client:leave_queue() end end
   local tells = not self.alone and self.step > (self.healed or 0) + UNTOLD
-  for _, publish in ipairs(tells and {} or self.publishes) do
-    if publish.alone and publish.by == one then publish.forgotten = true end
-  end
+  if not tells then self:note_forgotten(one) end
   one:crash()
 end
 
@@ -243,9 +254,16 @@ function acts.fail_over(self)
   self:replace(self.master:prefix(lose), true, self:chance(0.5))
 end
 
+-- One node after the other reaches the new master again; with the last of them the old one is gone.
 function acts.heal(self)
-  local old = self.alone
+  local old, left = self.alone, {}
+  for _, one in ipairs(old and self.nodes or {}) do if self.cut[one] then left[#left + 1] = one end end
   if not old then return end
+  if #left > 1 then
+    self.cut[left[1]] = false
+    if left[1].up then left[1]:break_off() end
+    return
+  end
   self.alone, old.up, self.healed = nil, false, self.step
   for _, one in ipairs(self.nodes) do if one.up and one.server == old then one:break_off() end end
 end
@@ -286,7 +304,7 @@ end
 
 --- All is well: everything is run, read and answered.
 function World:settle()
-  acts.heal(self)
+  while self.alone do acts.heal(self) end
   self.late = {}
   for _, one in ipairs(self.nodes) do
     one.paused = 0
