@@ -3,6 +3,7 @@
 
 #include "base/mem.h"
 #include "base/planted.h"
+#include "base/status.h"
 #include "fan/control.h"
 #include "fan/feed.h"
 #include "fan/sub.h"
@@ -114,9 +115,15 @@ static int queue_reset(struct stream *s, const struct sub *sub, const struct end
                                   .has_id = is_last || PLANTED(630),
                                   .id = to};
     if (err == 0) err = control_reset(&text, s->fan->epoch, &reset);
+    struct note *note = NULL;
     if (err == 0)
-        err = stream_queue(s, buf_slice(&text), PLANTED(636) ? old->head : to,
-                           reset.has_id ? to : 0, STREAM_GOES_ON);
+        note = note_new(buf_slice(&text), PLANTED(636) ? old->head : to,
+                        reset.has_id ? to : 0, STREAM_GOES_ON);
+    if (err == 0 && !note) err = E_NOMEM;
+    if (note) {
+        note->ends_epoch = true;
+        stream_add_note(s, note);
+    }
     buf_free(&id);
     buf_free(&text);
     return err;

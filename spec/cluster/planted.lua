@@ -25,6 +25,7 @@ return {
     { 637, 63, "an older value that is the newest again is not sent" },
     { 638, 940, "a mark that comes with a fill is not told to who follows its log" },
     { 639, 43, "a value that is lost stays with its readers" },
+    { 640, 299, "another reset brings the id of an epoch before all are told that the last one has ended" },
   },
   rules = { runid = 1, replid = 10, fence = 45, carry = 154, promoted = 130 },
   obvious = { plant = 600, without = RULES },
