@@ -105,6 +105,7 @@ static void on_call(void *owner, const struct cluster_call *call) {
     set_text(L, "replid", call->replid);
     lx_set_integer(L, "known", call->known);
     set_text(L, "new_epoch", call->new_epoch);
+    lx_set_integer(L, "since", call->since_ms);
     if (call->publishes) push_publishes(L, call);
     lua_createtable(L, (int)call->n, 0);
     for (unsigned i = 0; call->channels && i < call->n; i++) {

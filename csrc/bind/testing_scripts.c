@@ -107,6 +107,7 @@ static int put_mark(struct asked *a) {
             .channel = lx_field_slice(a->L, at, "channel"),
             .ttl_s = (uint32_t)number_of(a->L, at, "ttl"),
             .history = (uint32_t)number_of(a->L, at, "history"),
+            .since_ms = (uint64_t)number_of(a->L, at, "since"),
         };
     }
     return script_mark(a->out, &a->scripts, &a->proof, channels, a->n);

@@ -89,6 +89,7 @@ bool machine_ask(struct machine *m, uint64_t *ticket) {
 static __attribute__((noinline)) void send_mark(struct machine *m) {
     struct slice channels[MARKS_MAX];
     struct cluster_call call = {.kind = CALL_MARK, .channels = channels};
+    call.since_ms = (uint64_t)(m->now_ms - m->left_ms);
     if (!m->recent.owes_all) call.n = recent_owed(&m->recent, channels, MARKS_MAX);
     m->marking = true;
     m->mark_ms = m->now_ms;
@@ -109,6 +110,7 @@ static void mark(struct machine *m) {
 
 static void hang_up(struct machine *m) {
     if (!m->dialled) return;
+    if (machine_is_joined(m)) m->left_ms = m->now_ms;
     m->dialled = m->marking = m->beating = false;
     for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) m->sent[i].used = false;
     m->n_sent = m->n_batches = m->n_loads = 0;

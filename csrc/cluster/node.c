@@ -98,7 +98,8 @@ static int write_mark(struct node *n, struct buf *out, const struct cluster_call
         struct node_policy policy = n->calls->policy(n->owner, call->channels[i]);
         marks[i] = (struct script_mark){.channel = call->channels[i],
                                         .ttl_s = policy.ttl_s,
-                                        .history = policy.history};
+                                        .history = policy.history,
+                                        .since_ms = call->since_ms};
     }
     return script_mark(out, link_scripts(n->link), &proof, marks, many);
 }

@@ -261,15 +261,17 @@ static const char LOAD[] =
     "end\n"
     "return out\n";
 
-/* KEYS: m, f, t, then for each channel l. ARGV: the proof, then for each channel its name, ttl in s, history. */
+/* KEYS: m, f, t, then for each channel l. ARGV: the proof, then for each channel its name, ttl in s, history,
+ * and ms: nothing that is lost was known later than that long ago, so a younger mark tells of it. */
 static const char MARK[] =
     "#!lua flags=allow-oom\n" PROOF BOUND
-    "local n, prior, done = (#ARGV - 5) / 3 - 1, {}, {}\n"
+    "local n, prior, done = (#ARGV - 5) / 4 - 1, {}, {}\n"
     "for e = 0, n do\n"
     "  local newest = call('LINDEX', KEYS[4 + e], -1)\n"
-    "  local flags = newest and match(newest, '^%d+ ~?%d+ %d+ %d+ (%a*) ')\n"
-    "  done[e] = flags and find(flags, 'v', 1, true)\n"
-    "  prior[e] = newest and match(newest, '^%d+') or '~' .. bound(ARGV[7 + e * 3])\n"
+    "  local at, flags = match(newest or '', '^%d+ ~?%d+ (%d+) %d+ (%a*) ')\n"
+    "  local is_mark = flags and find(flags, 'v', 1, true)\n"
+    "  done[e] = is_mark and tonumber(at) >= now - ARGV[9 + e * 4]\n"
+    "  prior[e] = newest and match(newest, '^%d+') or '~' .. bound(ARGV[7 + e * 4])\n"
     "end\n"
     "local function feed(channel, p)\n"
     "  seq = seq + 1\n"
@@ -279,7 +281,7 @@ static const char MARK[] =
     "  return text(seq)\n"
     "end\n"
     "for e = 0, n do\n"
-    "  local a, l = 6 + e * 3, KEYS[4 + e]\n"
+    "  local a, l = 6 + e * 4, KEYS[4 + e]\n"
     "  local ttl, history = ARGV[a + 1] + 60, tonumber(ARGV[a + 2])\n"
     "  if not done[e] then\n"
     "    local flags = history == 0 and 'vz' or 'v'\n"

@@ -11,7 +11,7 @@
 
 #define EVENT_WORDS 12
 #define LOAD_WORDS 4
-#define MARK_WORDS 3
+#define MARK_WORDS 4
 
 /* ---- Calls ---------------------------------------------------------------------------- */
 
@@ -177,6 +177,7 @@ int script_mark(struct buf *out, const struct scripts *s, const struct script_pr
         put(&c, channels[i].channel);
         put_number(&c, channels[i].ttl_s);
         put_number(&c, channels[i].history);
+        put_number(&c, channels[i].since_ms);
     }
     return c.err;
 }

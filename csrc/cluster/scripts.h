@@ -184,6 +184,7 @@ enum script_answer script_loaded(const struct reply *r, struct script_now *now,
 struct script_mark {
     struct slice channel;
     uint32_t ttl_s, history;
+    uint64_t since_ms; /* ago: no later is what is lost: a younger mark tells of it */
 };
 
 /* Logs and keyed logs of which events are lost; n = 0: one mark for all there are. */

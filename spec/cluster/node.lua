@@ -106,6 +106,7 @@ end
 
 function Node:break_off()
   if not self.server and not self.dials then return end
+  self:clock()
   self.machine:broken()
   self:act()
 end

@@ -262,7 +262,7 @@ describe("scripts of a cluster", function()
     start()
     local p = join("a")
     ask("pub", { event("x", "1"), event("x", "2") }, p)
-    local row = { channel = "x", history = 3, ttl = 600 }
+    local row = { channel = "x", history = 3, ttl = 600, since = 60000 }
     assert.equal(3, ask("mark", { row }, p).seq)
     assert.equal(3, ask("mark", { row }, p).seq) -- it is marked
     local x = load_one(p, "l", "x")
@@ -274,6 +274,21 @@ describe("scripts of a cluster", function()
     assert.same({ {}, 6 }, { load_one(p, "l", "none").history, load_one(p, "l", "none").floor })
     assert.same({ "OK", 7 }, { ask("mark", {}, p).answer, ask("head", {}, p).mark })
     assert.same({ "v", "" }, { feed(6)[1].kind, feed(6)[1].channel })
+  end)
+
+  it("mark a log again for a loss that is younger than its mark", function()
+    start()
+    local p = join("a")
+    local row = { channel = "x", history = 3, ttl = 600, since = 0 }
+    ask("mark", { row }, p)
+    local marked = tonumber(feed(0)[1].time)
+    require("spec.support.deadline").eventually(function()
+      local now = server:call("TIME")
+      return now[1] * 1000 + now[2] // 1000 > marked
+    end, 5, "a millisecond has passed")
+    assert.equal(2, ask("mark", { row }, p).seq)
+    row.since = 60000
+    assert.equal(2, ask("mark", { row }, p).seq)
   end)
 
   it("beat: the nodes, the feed's length, whether a restart is safe", function()

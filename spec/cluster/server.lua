@@ -158,8 +158,10 @@ function scripts.mark(self, call)
   local state = self:write()
   for _, channel in ipairs(call.channels) do
     local before = newest(state, channel)
-    if not (before and before.kind == "mark") then
-      local entry = { kind = "mark", seq = state.last + 1, channel = channel, before = before and before.seq or 0 }
+    local tells = before and before.kind == "mark" and before.at >= self.world.now - call.since
+    if not tells then
+      local entry = { kind = "mark", seq = state.last + 1, channel = channel, before = before and before.seq or 0,
+        at = self.world.now }
       append(state, entry)
       keep(state, entry)
     end

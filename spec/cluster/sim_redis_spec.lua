@@ -109,7 +109,7 @@ local function some_channels()
   for i = 1, math.random(3) do
     local channel = pick(CHANNELS)
     rows[i] = { kind = KINDS[channel], channel = channel, ttl = pick { 60, 600 }, history = pick { 0, 3 },
-      before = pick { 0, 0, 0, 1, 5, 20 }, cursor = pick { "0", "0", "none" } }
+      before = pick { 0, 0, 0, 1, 5, 20 }, cursor = pick { "0", "0", "none" }, since = 1000000 }
   end
   return rows
 end
