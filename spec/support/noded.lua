@@ -223,22 +223,9 @@ function World:note_lost(before, after)
   end
 end
 
--- Where the newest entry of a log is a mark no other one is made: readers that have passed it are not told of what
--- an isolated server took behind it.
-function World:excuse_marked()
-  for _, channel in ipairs(LOGS) do
-    local newest = self:call("LINDEX", "sluice:{test}:l:" .. channel, -1) or ""
-    local is_mark = newest:find("^%d+ ~?%d+ %d+ %d+ %a*v")
-    for _, publish in ipairs(is_mark and self.publishes or {}) do
-      if publish.channel == channel and publish.alone then publish.forgotten = true end
-    end
-  end
-end
-
 function acts.heal(self)
   if self.side then
     self:note_lost(read_feed(self.net.old), read_feed(self.net.redis))
-    self:excuse_marked()
   end
   self.side = nil
   self.t:heal()
