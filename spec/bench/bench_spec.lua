@@ -8,7 +8,7 @@ local target = require("spec.bench.target")
 
 local ROWS = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN",
   "RESUME", "TLS", "TLSIDLE", "H2", "H2IDLE",
-  "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
+  "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "CLUSTER", "T17", "T18",
   "BROAD", "CORE", "OPEN", "SHOWCASE", "TOOL" }
 if target.has_nginx() then ROWS[#ROWS + 1] = "SHAKE" end
 if browser.installed() then ROWS[#ROWS + 1] = "PAGE" end

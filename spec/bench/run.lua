@@ -23,16 +23,17 @@ local report = require("spec.bench.report")
 local target = require("spec.bench.target")
 
 local GROUPS = { "fanout", "latency", "script", "memory", "connect", "reload", "policies", "durable",
-  "compression", "pages", "published", "tls", "showcase", "tool" }
+  "compression", "pages", "published", "tls", "cluster", "showcase",
+  "tool" }
 local ORDER = { "T1", "T2", "T3", "T4", "T5", "T6", "INFLIGHT", "T7", "JSON", "T9", "T14", "T15", "T16", "T19",
   "T21", "SPIN",
   "RESUME", "TLS", "TLSIDLE", "H2", "H2IDLE", "SHAKE",
-  "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
+  "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "CLUSTER", "T17", "T18",
   "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE", "TOOL" }
 -- A smoke run leaves out what only takes time.
 local QUICK = { "T1", "T2", "T3", "T4", "T5", "T7", "JSON", "T9", "T14", "T15", "T16", "T19", "T21", "SPIN",
   "RESUME", "TLS", "TLSIDLE", "H2", "H2IDLE", "SHAKE",
-  "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "T17", "T18",
+  "RELOAD", "RATE", "FILTER", "SLOW", "T22", "COMMIT", "BESIDE", "BEHIND", "KEPT", "CLUSTER", "T17", "T18",
   "BROAD", "CORE", "OPEN", "PAGE", "SHOWCASE", "TOOL" }
 
 local Bench = {}

@@ -73,6 +73,15 @@ function target.sluice(dir, io_threads, free, data, ring, preload, more)
   return wait_until_it_listens(self)
 end
 
+--- A node of a cluster: spec/bench/cluster_app.lua, on the processor that is not Redis'.
+function target.member(dir, more)
+  local port = program.free_port()
+  local words = { "build/bin/sluice", "run", "spec/bench/cluster_app.lua", "--port", port, "--io-threads", 1,
+    "--log-level", "error", "--drain", 0, "--no-watch", "--handler-budget", 5, table.unpack(more) }
+  local self = new("sluice", dir, port, { name = "node", cpu = 1, words = words })
+  return wait_until_it_listens(self)
+end
+
 -- A certificate on P-256 with its key: paths.
 local function pair(dir)
   local at = dir .. "/tls"

@@ -19,8 +19,8 @@ Server.__index = Server
 
 local BELOW = "/build/redis-server/usr"
 
--- The program, and where its libraries are when it was unpacked.
-local function program()
+--- The program, and where its libraries are when it was unpacked.
+function redis.program()
   if lfs.attributes("/usr/bin/redis-server") then return "/usr/bin/redis-server" end
   local path = lfs.currentdir() .. BELOW .. "/bin/redis-server"
   if not lfs.attributes(path) then return nil end
@@ -30,7 +30,7 @@ local function program()
 end
 
 function redis.installed()
-  return program() ~= nil
+  return redis.program() ~= nil
 end
 
 function redis.free_port()
@@ -72,7 +72,7 @@ end
 
 --- Start it, in its folder.
 function Server:again()
-  local path, libraries = program()
+  local path, libraries = redis.program()
   assert(path, "no redis-server; .ci/setup test brings it")
   local words = { path, "--port", self.port, "--bind", "127.0.0.1", "--unixsocket", self.path, "--dir", self.folder,
     "--save", "", "--databases", "4" }
