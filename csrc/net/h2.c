@@ -27,6 +27,7 @@ struct h2 {
     struct list ready; /* those that have something to send */
     int64_t window;    /* bytes that the client takes, of all streams */
     int64_t initial;   /* ... of a new one */
+    uint64_t sent;     /* bytes of data */
     char *room;        /* of h2_write, while it runs */
     size_t n;          /* bytes in it */
     bool full;         /* not all that could be written had room */
@@ -260,6 +261,7 @@ static void put_frame(struct h2 *h, struct h2_stream *s, size_t n, bool last) {
     h->n += FRAME_HEAD + n;
     s->window -= PLANTED(704) ? 0 : (int64_t)n;
     h->window -= (int64_t)n;
+    h->sent += n;
     h->frames.sent++;
 }
 
@@ -272,8 +274,9 @@ static size_t size_of_frame(const struct h2 *h, const struct h2_stream *s, size_
     return all < (size_t)most ? all : (size_t)most;
 }
 
-/* The turn of a stream: one frame. With its window used up it is not ready before there is an update. */
-static void write_frame(struct h2 *h, struct h2_stream *s) {
+/* The turn of a stream: one frame. With its window used up it is not ready before there is an update. What
+ * got nothing stays before those that had their turn. */
+static void write_frame(struct h2 *h, struct h2_stream *s, struct list *served) {
     bool last = true;
     size_t all = h->ops->size(s, &last), n = size_of_frame(h, s, all);
     if (all == 0) {
@@ -288,18 +291,21 @@ static void write_frame(struct h2 *h, struct h2_stream *s) {
     }
     bool more = s->window > 0 && !(fits && n == all);
     h->full = h->full || (more && h->window > 0);
-    if (more && !(PLANTED(703) && !fits)) list_add(&h->ready, &s->ready);
+    struct list *to = n > 0 && fits ? served : &h->ready;
+    if (more && !(PLANTED(703) && !fits)) list_add(to, &s->ready);
 }
 
 static void write_data(struct h2 *h) {
-    struct list now;
+    struct list now, served;
     list_init(&now);
+    list_init(&served);
     list_take_all(&now, &h->ready);
     while (!list_empty(&now)) {
         struct h2_stream *s = container_of(now.next, struct h2_stream, ready);
         list_remove(&s->ready);
-        write_frame(h, s);
+        write_frame(h, s, &served);
     }
+    list_take_all(&h->ready, &served);
 }
 
 size_t h2_write(struct h2 *h, char *room) {
@@ -417,14 +423,15 @@ void h2_move(struct h2 *h, void *owner) {
 
 /* ---- Reading ------------------------------------------------------------------------ */
 
-/* All streams may send that much more, or less. */
+/* All streams may send that much more, or less (6.9.2). */
 static void set_initial(struct h2 *h, uint32_t window) {
     int64_t more = (int64_t)window - h->initial;
     h->initial = window;
     for (struct list *node = h->streams.next; node != &h->streams; node = node->next) {
         struct h2_stream *s = container_of(node, struct h2_stream, node);
         s->window += more;
-        if (s->window > INT32_MAX) reset(h, s->id, NGHTTP2_FLOW_CONTROL_ERROR);
+        if (s->window > INT32_MAX)
+            nghttp2_session_terminate_session(h->session, NGHTTP2_FLOW_CONTROL_ERROR);
         if (s->window > 0) h2_wake(h, s);
     }
 }
@@ -486,6 +493,10 @@ bool h2_is_amid(const struct h2 *h) {
 
 bool h2_is_full(const struct h2 *h) {
     return h->window <= 0;
+}
+
+uint64_t h2_sent(const struct h2 *h) {
+    return h->sent;
 }
 
 /* ---- Exchanges ---------------------------------------------------------------------- */

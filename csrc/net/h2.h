@@ -92,8 +92,9 @@ bool h2_is_over(const struct h2 *h);
 /* Whether a request is half told, or the client has not begun. */
 bool h2_is_amid(const struct h2 *h);
 
-/* Whether the window of the whole connection is used up. */
+/* Whether the window of the whole connection is used up; and how many bytes of data went out so far. */
 bool h2_is_full(const struct h2 *h);
+uint64_t h2_sent(const struct h2 *h);
 
 /* ---- Exchanges ---------------------------------------------------------------------- */
 

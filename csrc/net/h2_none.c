@@ -54,6 +54,9 @@ bool h2_is_amid(const struct h2 *h) {
 bool h2_is_full(const struct h2 *h) {
     return !h;
 }
+uint64_t h2_sent(const struct h2 *h) {
+    return h ? 1 : 0;
+}
 int h2_answer(struct h2 *h, struct h2_stream *s, struct slice head, bool bare) {
     (void)h, (void)s, (void)head, (void)bare;
     return E_INVAL;

@@ -14,6 +14,7 @@ local APP = [[
 local app = require("sluice").app()
 app:channel("n", { history = 40 })
 app:stream("/n", { channels = { "n" } })
+app:get("/large", function() return ("x"):rep(300000) end)
 app:post("/many", function(req)
   local from, to, size = req.body:match("^(%d+) (%d+) (%d+)$")
   for i = from, to do app:publish("n", "e", ("%d %s"):format(i, ("x"):rep(size))) end
@@ -134,6 +135,46 @@ describe("the windows of streams on one connection", function()
       assert.is_nil(problem, ("%s\nrepeat it with SEED=%d"):format(tostring(problem), seed))
     end
     deadline.eventually(function() return s.fds() <= before end, 5, "descriptors are back")
+  end)
+
+  -- Answers without end in sight, and a connection whose window is opened by hand.
+  local function hungry(port)
+    local c = assert(h2.connect(port, { window = 1000000, credit = false }))
+    local streams = {}
+    for i = 1, 3 do streams[i] = c:open("GET", "/large") end
+    assert(c:wait_for(function() return c.granted == 0 end, 10))
+    for i = 1, 3 do assert(streams[i]:wait("head", 10)) end
+    return c, streams
+  end
+
+  it("of the connection goes round when it is short", function()
+    local c, streams = hungry(s.port)
+    local reader = c:open("GET", "/n")
+    assert(reader:wait("head", 10))
+    local before = {}
+    for i, one in ipairs(streams) do before[i] = #one.body end
+    for _ = 1, 8 do
+      c:give(1000)
+      assert(c:wait_for(function() return c.granted == 0 end, 10))
+    end
+    for i, one in ipairs(streams) do assert.is_true(#one.body > before[i], i .. " got nothing") end
+    assert.matches("event: hello", reader.body)
+    c:close()
+  end)
+
+  it("of the connection that is used up again and again is not used up for long", function()
+    local other = server.start { app = APP, tls = true, h2 = false, args = { "--stall-timeout", 1 } }
+    finally(other.kill)
+    local c, streams = hungry(other.port)
+    local over = deadline.after(2.5)
+    while over() > 0 do
+      c:give(100)
+      assert(c:wait_for(function() return c.granted == 0 end, 10))
+      c:wait_for(function() return c.closed end, 0.2)
+    end
+    c:give(1000000)
+    for _, one in ipairs(streams) do assert.equal("end", one:wait("end", 10)) end
+    c:close()
   end)
 
   -- Once, with one thread that uses send().

@@ -146,10 +146,13 @@ static bool is_calm(const struct conn *c, const struct mux *m) {
            !h2_is_full(m->h2) && !h2_is_over(m->h2);
 }
 
+/* A client that takes some and some more is not full, though it never takes all. */
 static void note_full(struct conn *c, struct mux *m) {
     bool full = m->n > 0 && h2_is_full(m->h2);
+    uint64_t sent = h2_sent(m->h2);
     if (!full) m->full_ms = 0;
-    else if (m->full_ms == 0) m->full_ms = conn_worker(c)->now_ms;
+    else if (m->full_ms == 0 || sent != m->sent) m->full_ms = conn_worker(c)->now_ms;
+    m->sent = sent;
 }
 
 static void write_one(struct conn *c, struct mux *m) {

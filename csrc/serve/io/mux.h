@@ -28,6 +28,7 @@ struct mux {
     /* Since when: 0 if it is not so. */
     int64_t idle_ms, amid_ms, full_ms, asked_ms, announced_ms;
     int64_t heard_ms;
+    uint64_t sent;    /* bytes of data when it was seen last whether it is full */
     struct conn *led; /* an exchange whose request is another thread's; NULL */
     struct lane *leads;
     bool stirred;           /* more than what its exchanges send may have changed */
