@@ -118,7 +118,7 @@ describe("the programs of the pages", function()
       if not shown then left[#left + 1] = block.path end
     end
     assert.same({ "CONTRIBUTING.md", "README.md", "doc/api/reload.md", "doc/design.md", "doc/design.md",
-      "doc/design.md", "doc/design.md", "doc/lab.md", "doc/tools.md", "doc/tools.md", "doc/tools.md", "doc/tools.md",
+      "doc/design.md", "doc/lab.md", "doc/tools.md", "doc/tools.md", "doc/tools.md", "doc/tools.md",
       "doc/tools.md" }, left)
   end)
 

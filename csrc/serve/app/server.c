@@ -287,7 +287,8 @@ static const char *listen_problem(int err) {
         return "address already in use: choose another port, 0 takes a free one";
     case -EADDRNOTAVAIL: return "this machine has no such address";
     case -EACCES:
-        return "permission denied: ports below 1024 need a right (doc/tls.md), a proxy, or another number";
+        return "permission denied: ports below 1024 need a right (doc/tls.md), a proxy, "
+               "or another number";
     default: return status_text(err);
     }
 }
