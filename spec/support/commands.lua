@@ -31,7 +31,7 @@ function commands.run(s, line)
   end
   local p = process.spawn({ "sh", "-c", "exec " .. line }, { kind = "curl", dir = s.app_folder })
   deadline.eventually(function() return p:log():find("^:ok\n.-\n\n") end, 5, line .. " opens")
-  return function() return p:log() end, p
+  return function() return p:log() end
 end
 
 --- A page need not show the sync that ends the opening of a stream.
@@ -50,12 +50,7 @@ end
 --- Run the lines of a block, and expect this text of all of them.
 function commands.play(s, block, expected)
   local outputs = {}
-  for line in block.text:gmatch("[^\n]+") do
-    local output, stream = commands.run(s, line)
-    outputs[#outputs + 1] = output
-    -- A reader types the next line when this one has ended; some end by what is typed next.
-    if stream and expected:find("event: bye", 1, true) then stream:wait(1) end
-  end
+  for line in block.text:gmatch("[^\n]+") do outputs[#outputs + 1] = commands.run(s, line) end
   commands.expect(block.place, expected, function()
     local parts = {}
     for i, output in ipairs(outputs) do parts[i] = output() end
