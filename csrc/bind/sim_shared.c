@@ -117,7 +117,9 @@ static void read_fill(lua_State *L, int at, const struct sim *sim, struct comman
 static void post(struct sim *sim, struct command **commands, const char *epoch) {
     struct message *messages[THREADS_MAX];
     for (unsigned i = 0; i < sim->n; i++) messages[i] = &commands[i]->message;
-    seq_command(&sim->seq, epoch, messages, on_command, NULL, NULL);
+    const struct seq_command c = {
+        .epoch = epoch, .messages = messages, .deliver = on_command};
+    seq_command(&sim->seq, &c);
 }
 
 /* sim:fills{ { channel =, floor =, last =, upto =, marked =, lost =, state =, rows =, values = }, … }:

@@ -316,5 +316,5 @@ enum machine_verdict machine_judge(const struct machine *m, const char *epoch,
         if (base < seq) *place = base;
         return PLACE_FAILOVER;
     }
-    return asked || BROKEN(610) ? PLACE_EPOCH : PLACE_ASK;
+    return asked ? PLACE_EPOCH : PLACE_ASK;
 }

@@ -173,12 +173,11 @@ void seq_know(struct sequencer *q, uint64_t seq) {
     pthread_mutex_unlock(&q->lock);
 }
 
-void seq_command(struct sequencer *q, const char *epoch, struct message **messages,
-                 message_fn *deliver, struct message *own, message_fn *on_own) {
+void seq_command(struct sequencer *q, const struct seq_command *c) {
     pthread_mutex_lock(&q->lock);
-    if (epoch) snprintf(q->epoch, sizeof q->epoch, "%s", epoch);
-    post_all(q, messages, deliver);
-    if (own) own_add_command(q, own, on_own);
+    if (c->epoch) snprintf(q->epoch, sizeof q->epoch, "%s", c->epoch);
+    post_all(q, c->messages, c->deliver);
+    if (c->own) own_add_command(q, c->own, c->on_own);
     pthread_mutex_unlock(&q->lock);
 }
 

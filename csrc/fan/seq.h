@@ -61,10 +61,17 @@ int seq_give(struct sequencer *q, struct frame *f, uint64_t seq);
 /* A number was given elsewhere: an id up to it is not of the future. */
 void seq_know(struct sequencer *q, uint64_t seq);
 
-/* A command of a cluster, at one point of the order: a message for each target, and one for the
- * publisher's replica (takes them; NULL: it has none). 'epoch': another one from here on; NULL. */
-void seq_command(struct sequencer *q, const char *epoch, struct message **messages,
-                 message_fn *deliver, struct message *own, message_fn *on_own);
+/* A command of a cluster. */
+struct seq_command {
+    const char *epoch;         /* another one from here on; NULL */
+    struct message **messages; /* one for each target */
+    message_fn *deliver;
+    struct message *own; /* for the publisher's replica; NULL: it has none */
+    message_fn *on_own;
+};
+
+/* Post it, at one point of the order (takes its messages). */
+void seq_command(struct sequencer *q, const struct seq_command *c);
 
 /* Events in memory that were refused since a group kept its numbers until all below them were
  * given; *now: the next one would be, too. */

@@ -183,10 +183,14 @@ static struct message *message_of(struct cluster_news *n) {
 }
 
 void news_post(struct hub *hub, struct cluster_news *n) {
-    struct message *messages[IO_THREADS_MAX], *own = message_of(n);
+    struct message *messages[IO_THREADS_MAX];
     for (unsigned i = 0; i < hub->n_lanes; i++) messages[i] = message_of(n);
-    seq_command(&hub->seq, n->kind == NEWS_EPOCH ? n->name : NULL, messages,
-                io_on_cluster, own, app_on_cluster);
+    const struct seq_command c = {.epoch = n->kind == NEWS_EPOCH ? n->name : NULL,
+                                  .messages = messages,
+                                  .deliver = io_on_cluster,
+                                  .own = message_of(n),
+                                  .on_own = app_on_cluster};
+    seq_command(&hub->seq, &c);
     news_unref(n);
 }
 

@@ -10,7 +10,6 @@ return {
   { 607, 93, "an id that this node has not read yet is taken for one of the future" },
   { 608, 1, "what is loaded is shown before the node has read so far" },
   { 609, 8, "in a new epoch a node goes on where it was" },
-  { 610, 6131, "an epoch that this node does not know is taken for a lost one without asking" },
   { 611, 8, "what a node has read and the server has lost leaves no mark" },
   { 613, 3, "what may be among passed entries is taken for never stored" },
   { 614, 444, "the entry of an epoch hides the hole before it" },

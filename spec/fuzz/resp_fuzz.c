@@ -24,16 +24,16 @@
 
 static void write_down(const struct reply *r, struct buf *out, unsigned depth) {
     MUST(depth <= RESP_DEPTH_MAX);
-    MUST(r->kind == REPLY_LIST || r->n == 0);
+    MUST(r->kind == RESP_LIST || r->n == 0);
     switch (r->kind) {
-    case REPLY_NIL: MUST(buf_adds(out, "nil ") == 0); return;
-    case REPLY_NUMBER: MUST(buf_addf(out, "%lld ", (long long)r->number) == 0); return;
-    case REPLY_TEXT:
-    case REPLY_ERROR:
+    case RESP_NIL: MUST(buf_adds(out, "nil ") == 0); return;
+    case RESP_NUMBER: MUST(buf_addf(out, "%lld ", (long long)r->number) == 0); return;
+    case RESP_TEXT:
+    case RESP_ERROR:
         MUST(buf_addf(out, "%d:%zu:", r->kind, r->text.n) == 0);
         MUST(buf_add(out, r->text.p, r->text.n) == 0);
         return;
-    case REPLY_LIST: MUST(buf_addf(out, "[%u ", r->n) == 0);
+    case RESP_LIST: MUST(buf_addf(out, "[%u ", r->n) == 0);
     }
     for (uint32_t i = 0; i < r->n; i++) write_down(&r->items[i], out, depth + 1);
 }
@@ -85,10 +85,10 @@ static void read_as_all(const struct reply *r) {
     read_feed(r);
     judge_init(&judge);
     judge_config(&judge, r);
-    if (r->kind == REPLY_TEXT && judge_info(&judge, r->text))
+    if (r->kind == RESP_TEXT && judge_info(&judge, r->text))
         (void)judge_server(&judge, why, sizeof why);
     (void)judge_denied(r, NULL, why, sizeof why);
-    if (r->kind == REPLY_ERROR) (void)judge_error(r->text, "u", true, why, sizeof why);
+    if (r->kind == RESP_ERROR) (void)judge_error(r->text, "u", true, why, sizeof why);
 }
 
 /* ---- Reading ------------------------------------------------------------------------------- */

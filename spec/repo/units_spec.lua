@@ -50,7 +50,7 @@ describe("the units", function()
       said = said + 1
       assert.same({}, require("sluice.live.variables").warnings(name .. "=" .. value .. "\0"))
     end
-    assert.equal(4, said)
+    assert.equal(5, said)
   end)
 
   it("start the command that is installed beside them", function()

@@ -81,7 +81,9 @@ static struct followed *first_missing(struct worker *w, const struct plan *plan)
 static struct eventid id_of(const struct request *r) {
     struct feed_ask ask;
     if (r->route->kind != ROUTE_FEED) return r->last_id;
-    return feeding_read_ask(r, &ask) ? (struct eventid){0} : ask.from;
+    bool wrong = feeding_read_ask(r, &ask) != NULL;
+    if (wrong) ask.from = (struct eventid){0};
+    return ask.from;
 }
 
 /* An id that this node has not given may be one of a node that is ahead, or of an epoch that has begun. */
@@ -137,7 +139,8 @@ static bool wait_on(struct parked *p) {
 bool follow_waits(struct worker *w, struct request *r, struct plan *plan) {
     ASSERT_OWNER(&w->loop);
     if (!w->hub->cluster || r->is_head) return false;
-    struct eventid id = r->judged ? (struct eventid){0} : id_of(r);
+    struct eventid id = {0};
+    if (!r->judged) id = id_of(r);
     if (!is_unknown(w, &id) && !first_missing(w, plan)) return false;
     struct parked *p = park(w, plan);
     p->request = request_ref(r);

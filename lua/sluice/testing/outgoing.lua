@@ -138,7 +138,7 @@ end
 
 -- ---- For a test ------------------------------------------------------------------------------
 
---- Give a test its methods.
+-- Give a test its methods.
 -- @tparam table Test the class
 -- @tparam function need_inside raises where the app is in another process
 function outgoing.extend(Test, need_inside)

@@ -261,8 +261,7 @@ function Stream:stall(seconds)
   self.exchange.stalled_till = self.test.place:now() + (seconds or math.huge)
 end
 
---- Come back as a browser does, at a test or another node of it.
--- @tparam string method for messages
+-- Come back as a browser does, at a test or another node of it; the method is for messages.
 function stream.come_back(self, method, test, options)
   need_stream(self, method, "a browser does not come back")
   self.test:settle() -- what had been sent was received

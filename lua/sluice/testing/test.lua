@@ -70,8 +70,7 @@ local function exhaust(self)
   if self.outgoing then self.outgoing:check() end
 end
 
---- Make one of a place whose app is up; for testing.start and testing.remote.
--- @tparam[opt] sluice.testing.Test whole of which it is a node
+-- Make one of a place whose app is up, for testing.start and testing.remote; or a node of a whole.
 function test.new(place, whole)
   return setmetatable({ place = place, began = whole and whole.began or place:time(),
     open = whole and whole.open or {}, stopped = false, whole = whole or false, pump = pump,
