@@ -265,8 +265,7 @@ static void put_frame(struct h2 *h, struct h2_stream *s, size_t n, bool last) {
     h->frames.sent++;
 }
 
-/* How much of its body the next frame has: what both windows take, and never half of what would fit into
- * what is written next. */
+/* How much of its body the next frame has: what both windows take, and a whole write holds. */
 static size_t size_of_frame(const struct h2 *h, const struct h2_stream *s, size_t all) {
     int64_t most = s->window < h->window ? s->window : h->window;
     if (most > H2_WRITE_BYTES - FRAME_HEAD) most = H2_WRITE_BYTES - FRAME_HEAD;
