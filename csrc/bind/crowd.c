@@ -3,7 +3,7 @@
 #include "base/status.h"
 #include "bind/lookup.h"
 #include "bind/server_type.h"
-#include "net/tls.h"
+#include "net/tls_client.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -20,27 +20,29 @@ static uint32_t feed_events(double bytes) {
     return events > FEED_EVENTS_MOST ? FEED_EVENTS_MOST : (uint32_t)events;
 }
 
-/* server:cluster_open{ host =, port = | path =, db =, user =, password = | password_file =, name =,
- * feed =, node =, by_hand = } -> true | nil, message, code: after configure, before start */
+/* server:cluster_open{ host =, port = | path =, db =, user =, password = | password_file =, tls =,
+ * ca =, cert =, key =, sni =, name =, feed =, node =, by_hand = } -> true | nil, message, code: after configure, before start */
 static int l_cluster_open(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct server *server = s->server;
     luaL_checktype(L, 2, LUA_TTABLE);
     luaL_argcheck(L, !server->hub.cluster && !server->hub.started, 1,
                   "before it is started, and once");
-    struct node_options o = {.link = {.host = text_of(L, "host"),
-                                      .port = (uint16_t)lx_field_number(L, 2, "port", 0),
-                                      .path = text_of(L, "path"),
-                                      .db = (uint32_t)lx_field_number(L, 2, "db", 0),
-                                      .user = text_of(L, "user"),
-                                      .password = text_of(L, "password"),
-                                      .password_file = text_of(L, "password_file"),
-                                      .name = text_of(L, "name"),
-                                      .client = "sluice",
-                                      .by_hand = lx_field_bool(L, 2, "by_hand", false)},
-                             .label = text_of(L, "node"),
-                             .feed_events =
-                                 feed_events(lx_field_number(L, 2, "feed", 0))};
+    struct node_options o = {
+        .link = {.host = text_of(L, "host"),
+                 .port = (uint16_t)lx_field_number(L, 2, "port", 0),
+                 .path = text_of(L, "path"),
+                 .db = (uint32_t)lx_field_number(L, 2, "db", 0),
+                 .user = text_of(L, "user"),
+                 .password = text_of(L, "password"),
+                 .password_file = text_of(L, "password_file"),
+                 .tls = {lx_field_bool(L, 2, "tls", false), text_of(L, "ca"),
+                         text_of(L, "cert"), text_of(L, "key"), text_of(L, "sni")},
+                 .name = text_of(L, "name"),
+                 .client = "sluice",
+                 .by_hand = lx_field_bool(L, 2, "by_hand", false)},
+        .label = text_of(L, "node"),
+        .feed_events = feed_events(lx_field_number(L, 2, "feed", 0))};
     rand_bytes(&o.seed, sizeof o.seed);
     int err = cluster_open(&server->hub.cluster, &server->hub, &o);
     if (err < 0) return lx_fail(L, err);

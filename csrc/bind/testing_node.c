@@ -1,7 +1,8 @@
 /* sluice.core.testing_node: a node of a cluster on a real server, which a spec drives. Not part of
  * the product.
  *
- *     node = testing_node.open { path =, host =, port =, name =, seed =, history =, feed = }
+ *     node = testing_node.open { path =, host =, port =, name =, seed =, history =, feed =,
+ *                                tls =, ca =, cert =, key =, sni = }
  *     node:publish(channel, data[, key[, idempotency]])   its answer has the same data
  *     node:warm(channel) -> here   node:cool(channel)   node:ask() -> ticket | nil
  *     node:judge(epoch, seq, asked) -> verdict, place
@@ -315,6 +316,8 @@ static int l_open(lua_State *L) {
         .link = {.host = text_of(L, "host"),
                  .port = (uint16_t)lx_field_number(L, 1, "port", 6379),
                  .path = text_of(L, "path"),
+                 .tls = {lx_field_bool(L, 1, "tls", false), text_of(L, "ca"),
+                         text_of(L, "cert"), text_of(L, "key"), text_of(L, "sni")},
                  .name = text_of(L, "name"),
                  .client = "sluice-test",
                  .by_hand = lx_field_bool(L, 1, "by_hand", false)},

@@ -10,6 +10,7 @@
  *     testing_tls.pair([room]) -> fd, fd         testing_tls.shut(fd)
  *     testing_tls.send_plain(fd, bytes) -> how many were taken */
 #include "bind/l_aux.h"
+#include "net/tls_client.h"
 #include "net/tls_server.h"
 
 #include <errno.h>

@@ -207,7 +207,7 @@ bool judge_error(struct slice error, const char *user, bool is_auth, char *why,
 
 /* ---- Warnings ------------------------------------------------------------------------------ */
 
-const char *judge_warning(const struct judge *j, enum judge_warning kind, bool is_local) {
+const char *judge_warning(const struct judge *j, enum judge_warning kind, bool is_safe) {
     static const char *const TEXTS[JUDGE_WARNINGS] = {
         [WARN_NO_AOF] =
             "Redis keeps nothing over a restart: all events are lost then (set "
@@ -216,13 +216,14 @@ const char *judge_warning(const struct judge *j, enum judge_warning kind, bool i
             "Redis has replicas, and a master that is cut off from them goes on "
             "taking events, which are lost later (set min-replicas-to-write 1)",
         [WARN_PLAIN] =
-            "the connections to Redis are not encrypted, and leave this machine",
+            "the connections to Redis are not encrypted, and leave this machine (give "
+            "Redis a tls-port, and write rediss:)",
     };
     bool is[JUDGE_WARNINGS] = {
         [WARN_NO_AOF] = !j->server.has_aof,
         [WARN_NO_REPLICAS] =
             j->server.replicas > 0 && j->knows_config && j->min_replicas == 0,
-        [WARN_PLAIN] = !is_local,
+        [WARN_PLAIN] = !is_safe,
     };
     return is[kind] ? TEXTS[kind] : NULL;
 }

@@ -43,7 +43,7 @@ bool judge_denied(const struct reply *r, const char *user, char *why, size_t siz
 bool judge_error(struct slice error, const char *user, bool is_auth, char *why,
                  size_t size);
 
-/* A sentence, or NULL. */
-const char *judge_warning(const struct judge *j, enum judge_warning kind, bool is_local);
+/* A sentence, or NULL. 'is_safe': nobody else hears what the connections carry. */
+const char *judge_warning(const struct judge *j, enum judge_warning kind, bool is_safe);
 
 #endif

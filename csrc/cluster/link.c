@@ -41,8 +41,9 @@ struct link {
     struct resolved to;
     unsigned at; /* of these addresses */
     struct wire *wires[LINK_LANES];
-    struct ev_timer later; /* what is to be reported in a turn of its own */
-    bool refused;          /* ... as that */
+    struct tls_client *tls; /* as the files are at this dial; NULL: plain */
+    struct ev_timer later;  /* what is to be reported in a turn of its own */
+    bool refused;           /* ... as that */
     struct ev_timer look;
     struct judge judge;
     struct scripts scripts;
@@ -71,6 +72,8 @@ void link_close(struct link *l) {
         wire_free(l->wires[i]);
         l->wires[i] = NULL;
     }
+    tls_client_free(l->tls);
+    l->tls = NULL;
     ev_timer_stop(l->loop->ev, &l->later);
     ev_timer_stop(l->loop->ev, &l->look);
     l->state = LINK_IDLE;
@@ -90,11 +93,15 @@ static void place(const struct link *l, char *out, size_t size) {
     else snprintf(out, size, "%s:%u", l->o.host, l->o.port);
 }
 
-static void fail_at(struct link *l, const char *why) {
+static void report_at(struct link *l, const char *why, bool refused) {
     char at[280], text[sizeof l->why];
     place(l, at, sizeof at);
     snprintf(text, sizeof text, "Redis at %s: %s", at, why);
-    fail(l, false, text);
+    fail(l, refused, text);
+}
+
+static void fail_at(struct link *l, const char *why) {
+    report_at(l, why, false);
 }
 
 static void on_later(struct ev_loop *ev, struct ev_timer *timer, int events) {
@@ -177,9 +184,10 @@ static void ask_scripts(struct link *l) {
 static const struct wire_calls CALLS;
 
 static bool dial(struct link *l, enum link_lane lane) {
+    struct wire_tls tls = {l->tls, l->o.tls.sni ? l->o.tls.sni : l->o.host};
     int err = l->o.by_hand ? wire_by_hand(&l->wires[lane], l->loop, &CALLS, l)
                            : wire_open(&l->wires[lane], l->loop, &l->to.addresses[l->at],
-                                       &CALLS, l);
+                                       l->tls ? &tls : NULL, &CALLS, l);
     if (err < 0) snprintf(l->why, sizeof l->why, "no connection (%s)", status_text(err));
     return err == 0;
 }
@@ -227,7 +235,7 @@ static void on_closed(void *owner, struct wire *w, const char *why) {
         dial_some(l);
         return;
     }
-    fail_at(l, why);
+    report_at(l, why, wire_is_refused(w));
 }
 
 /* ---- What the server says of itself -------------------------------------------------------- */
@@ -244,7 +252,7 @@ static bool is_local(const struct link *l) {
 static void warn(struct link *l) {
     for (int kind = 0; kind < JUDGE_WARNINGS; kind++) {
         const char *text =
-            judge_warning(&l->judge, (enum judge_warning)kind, is_local(l));
+            judge_warning(&l->judge, (enum judge_warning)kind, l->tls || is_local(l));
         if (!text || (l->warned & 1u << kind)) continue;
         l->warned |= 1u << kind;
         l->calls->warn(l->owner, text);
@@ -358,6 +366,10 @@ int link_new(struct link **out, struct loop *loop, const struct link_options *o,
     l->o.password = copy(o->password);
     l->o.password_file = copy(o->password_file);
     l->o.client = copy(o->client);
+    l->o.tls.ca = copy(o->tls.ca);
+    l->o.tls.cert = copy(o->tls.cert);
+    l->o.tls.key = copy(o->tls.key);
+    l->o.tls.sni = copy(o->tls.sni);
     snprintf(l->scripts.name, sizeof l->scripts.name, "%s", o->name);
     l->o.name = l->scripts.name;
     ev_timer_init(&l->later, on_later, 0, 0);
@@ -370,8 +382,9 @@ int link_new(struct link **out, struct loop *loop, const struct link_options *o,
 void link_free(struct link *l) {
     if (!l) return;
     link_close(l);
-    const char *texts[] = {l->o.host, l->o.path, l->o.user, l->o.password_file,
-                           l->o.client};
+    const char *texts[] = {l->o.host,          l->o.path,    l->o.user,
+                           l->o.password_file, l->o.client,  l->o.tls.ca,
+                           l->o.tls.cert,      l->o.tls.key, l->o.tls.sni};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++) mem_free((void *)texts[i]);
     if (l->o.password) explicit_bzero((void *)l->o.password, strlen(l->o.password));
     mem_free((void *)l->o.password);
@@ -401,7 +414,11 @@ void link_dial(struct link *l) {
     assert(l->state == LINK_IDLE);
     l->stats.dials++;
     judge_init(&l->judge);
-    if (!l->o.path) {
+    if (l->o.tls.on && !l->o.by_hand)
+        l->tls = wire_tls_read(&l->o.tls, l->why, sizeof l->why);
+    if (l->o.tls.on && !l->tls && !l->o.by_hand) {
+        report_later(l, true);
+    } else if (!l->o.path) {
         l->state = LINK_RESOLVING;
         l->resolve = resolve_start(l->loop, l->o.host, l->o.port, on_resolved, l);
     } else if (!fill_path(l)) {

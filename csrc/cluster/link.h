@@ -17,6 +17,7 @@
 #define SLUICE_CLUSTER_LINK_H
 
 #include "cluster/scripts.h"
+#include "cluster/wire_tls.h"
 #include "run/loop.h"
 
 struct link;
@@ -30,6 +31,7 @@ struct link_options { /* an empty text is none */
     uint32_t db;
     const char *user, *password; /* NULL: none */
     const char *password_file;   /* read at each connect; NULL: none */
+    struct wire_tls_options tls; /* its files are read at each connect */
     const char *name;            /* of the cluster: [a-z0-9-]{1,32} */
     const char *client;          /* how the connections are called: CLIENT SETNAME */
     bool by_hand; /* a test is the server, by link_wire; 'path' is how it is called */

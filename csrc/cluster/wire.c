@@ -24,8 +24,11 @@ struct wire {
     int fd; /* -1: by hand */
     struct ev_io io;
     struct ev_timer tick;
-    bool connected, busy,
-        gone; /* busy: in a call of the owner's, who may free it: gone */
+    struct wire_tls secret; /* client = NULL: none, or it is begun */
+    struct tls *tls;        /* NULL: plain */
+    bool reached;           /* the socket is connected; behind TLS's handshake: */
+    bool connected, refused;
+    bool busy, gone; /* busy: in a call of the owner's, who may free it: gone */
     int64_t ticked_ms, connect_by_ms;
     struct buf out;
     size_t written; /* of 'out' */
@@ -33,10 +36,15 @@ struct wire {
     struct pending pending[WIRE_PENDING_MAX]; /* a ring */
     uint32_t first, n;
     struct wire_stats stats;
-    char why[160];
+    char why[320];
 };
 
+#define TLS_ALERT 0x15 /* the first byte of one */
+#define HINT_TLS "does it speak TLS on this port? Then write rediss: in place of redis:"
+
 static void release(struct wire *w) {
+    tls_free(w->tls);
+    mem_free((void *)w->secret.host);
     buf_free(&w->out);
     resp_free(w->resp);
     mem_free(w);
@@ -60,7 +68,21 @@ static void end(struct wire *w, const char *why) {
     w->calls->closed(w->owner, w, why);
 }
 
+/* Nothing was heard, of a server that may want TLS. */
+static bool is_strange(const struct wire *w) {
+    return w->connected && !w->tls && w->stats.bytes_in == 0;
+}
+
 static void end_by_errno(struct wire *w, int error) {
+    if (w->tls && wire_tls_explain(w->tls, w->secret.host, w->why, sizeof w->why)) {
+        w->refused = true;
+        end(w, w->why);
+        return;
+    }
+    if (is_strange(w) && error == ECONNRESET) {
+        end(w, "the server closed the connection: " HINT_TLS);
+        return;
+    }
     const char *when = w->connected ? "the connection broke" : "no connection";
     snprintf(w->why, sizeof w->why, "%s (%s)", when, status_text(-error));
     end(w, w->why);
@@ -79,7 +101,8 @@ static void watch(struct wire *w, int events) {
 static bool flush(struct wire *w) {
     while (w->written < w->out.n) {
         struct slice rest = slice_of(w->out.p + w->written, w->out.n - w->written);
-        ssize_t n = sock_send(w->fd, rest, slice_of(NULL, 0));
+        ssize_t n = w->tls ? tls_write(w->tls, rest, slice_of(NULL, 0))
+                           : sock_send(w->fd, rest, slice_of(NULL, 0));
         if (n < 0) {
             end_by_errno(w, (int)-n);
             return false;
@@ -147,25 +170,46 @@ static bool deliver(struct wire *w) {
     return false;
 }
 
-static void read_some(struct wire *w) {
-    char bytes[RESP_BLOCK_BYTES];
-    for (int i = 0; i < WIRE_TURN_READS; i++) {
-        ssize_t n = sock_read(w->fd, bytes, sizeof bytes);
-        if (n == -EAGAIN) return;
-        if (n <= 0) {
-            if (n < 0) end_by_errno(w, (int)-n);
-            else end(w, "the server closed the connection");
-            return;
-        }
-        w->stats.bytes_in += (uint64_t)n;
-        int err = resp_feed(w->resp, slice_of(bytes, (size_t)n));
-        if (err < 0) end(w, why_refused(err));
-        if (err < 0 || !deliver(w) || (size_t)n < sizeof bytes) return;
+/* False: the wire is gone, or over. */
+static bool take(struct wire *w, const char *bytes, size_t n) {
+    if (!w->tls && w->stats.bytes_in == 0 && bytes[0] == TLS_ALERT) {
+        w->refused = true;
+        end(w, "it speaks TLS on this port: write rediss: in place of redis:");
+        return false;
     }
+    w->stats.bytes_in += n;
+    int err = resp_feed(w->resp, slice_of(bytes, n));
+    if (err == 0) return deliver(w);
+    end(w, why_refused(err));
+    return false;
 }
 
-/* False: there is none. */
-static bool connected(struct wire *w) {
+/* False: as above. */
+static bool read_some(struct wire *w) {
+    char bytes[RESP_BLOCK_BYTES];
+    for (int i = 0; i < WIRE_TURN_READS; i++) {
+        ssize_t n = w->tls ? tls_read(w->tls, bytes, sizeof bytes)
+                           : sock_read(w->fd, bytes, sizeof bytes);
+        if (n == -EAGAIN) return true;
+        if (n < 0) {
+            end_by_errno(w, (int)-n);
+            return false;
+        }
+        if (n == 0) {
+            end(w, is_strange(w) ? "the server closed the connection: " HINT_TLS
+                                 : "the server closed the connection");
+            return false;
+        }
+        if (!take(w, bytes, (size_t)n)) return false;
+        if (!w->tls && (size_t)n < sizeof bytes) return true;
+    }
+    return true;
+}
+
+/* ---- Connecting -------------------------------------------------------------------------- */
+
+/* False: not yet, or never. */
+static bool reach(struct wire *w) {
     int error = 0;
     socklen_t size = sizeof error;
     (void)getsockopt(w->fd, SOL_SOCKET, SO_ERROR, &error, &size);
@@ -173,18 +217,42 @@ static bool connected(struct wire *w) {
         end_by_errno(w, error);
         return false;
     }
+    w->reached = true;
+    if (!w->secret.client) return true;
+    w->tls = tls_client_open(w->secret.client, w->fd, w->secret.host, slice_of("", 0));
+    w->secret.client = NULL;
+    if (w->tls) return true;
+    end(w, "no memory for TLS");
+    return false;
+}
+
+/* The same. */
+static bool shake_hands(struct wire *w) {
+    int err = tls_handshake(w->tls);
+    if (err == -EAGAIN) {
+        watch(w, tls_wants(w->tls) == TLS_WANTS_WRITE ? EV_WRITE : EV_READ);
+    } else if (err < 0) {
+        end_by_errno(w, -err);
+    }
+    return err == 0;
+}
+
+static bool connected(struct wire *w) {
+    if (!w->reached && !reach(w)) return false;
+    if (w->tls && !shake_hands(w)) return false;
     w->connected = true;
     w->calls->opened(w->owner, w);
     return !w->gone;
 }
 
+/* A server that wants no more says why before it closes: it is heard first. */
 static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     struct wire *w = io->data;
     (void)ev;
     w->busy = true;
     if (w->connected || connected(w)) {
-        if (!(events & EV_WRITE) || flush(w))
-            if (events & EV_READ) read_some(w);
+        if (!(events & EV_READ) || read_some(w))
+            if (events & EV_WRITE) (void)flush(w);
     }
     w->busy = false;
     if (w->gone) release(w);
@@ -198,7 +266,11 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     w->ticked_ms = now;
     if (late) return;
     w->busy = true;
-    if (!w->connected && now >= w->connect_by_ms) end(w, "no connection within 2 s");
+    if (!w->connected && now >= w->connect_by_ms)
+        end(w, w->reached
+                   ? "no TLS within 2 s: is this its tls-port? Else write redis: in "
+                     "place of rediss:"
+                   : "no connection within 2 s");
     else if (w->n > 0 && now >= w->pending[w->first].by_ms)
         end(w, "no answer within 3 s");
     w->busy = false;
@@ -240,12 +312,15 @@ static struct wire *make(struct loop *loop, const struct wire_calls *calls, void
 }
 
 int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
-              const struct wire_calls *calls, void *owner) {
+              const struct wire_tls *tls, const struct wire_calls *calls, void *owner) {
     ASSERT_OWNER(loop);
     int fd = connect_socket(to);
     *out = NULL;
     if (fd < 0) return fd;
     *out = make(loop, calls, owner, fd);
+    if (tls)
+        (*out)->secret =
+            (struct wire_tls){tls->client, mem_strndup(tls->host, strlen(tls->host))};
     ev_io_start(loop->ev, &(*out)->io);
     ev_timer_start(loop->ev, &(*out)->tick);
     return 0;
@@ -292,6 +367,10 @@ void wire_cut(struct wire *w, const char *why) {
     end(w, why);
     w->busy = false;
     if (w->gone) release(w);
+}
+
+bool wire_is_refused(const struct wire *w) {
+    return w->refused;
 }
 
 uint32_t wire_pending(const struct wire *w) {

@@ -8,6 +8,7 @@
 #define SLUICE_CLUSTER_WIRE_H
 
 #include "cluster/resp.h"
+#include "cluster/wire_tls.h"
 #include "run/loop.h"
 
 #include <sys/socket.h>
@@ -30,10 +31,16 @@ struct wire_address {
     socklen_t size;
 };
 
-/* Begin to connect (owned). 0, or a negative errno when that cannot be. No call comes before this
- * one has returned. */
+/* Whom to trust, and the name that the certificate has to be for (copied). */
+struct wire_tls {
+    struct tls_client *client; /* until the connection is there */
+    const char *host;
+};
+
+/* Begin to connect (owned), over TLS unless that is NULL. 0, or a negative errno when that cannot be.
+ * No call comes before this one has returned. */
 int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
-              const struct wire_calls *calls, void *owner);
+              const struct wire_tls *tls, const struct wire_calls *calls, void *owner);
 void wire_free(struct wire *w); /* also inside of its calls; NULL is fine */
 
 /* 0 (the bytes are taken), or E_BUSY: too much is under way. 'extra_ms' is what the command may take
@@ -49,6 +56,9 @@ void wire_accept(struct wire *w);                   /* the connection is there *
 void wire_take(struct wire *w, struct buf *out);    /* what it has said (adds it) */
 void wire_hear(struct wire *w, struct slice bytes); /* what the server says */
 void wire_cut(struct wire *w, const char *why);     /* it is gone */
+
+/* It was closed because of something that stays so until somebody does something about it. */
+bool wire_is_refused(const struct wire *w);
 
 uint32_t wire_pending(const struct wire *w);
 void wire_stats(const struct wire *w, struct wire_stats *out);

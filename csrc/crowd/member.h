@@ -8,7 +8,7 @@
 #include "crowd/event.h"
 #include "crowd/order.h"
 #include "net/http_chunks.h"
-#include "net/tls.h"
+#include "net/tls_client.h"
 
 enum member_state {
     MEMBER_IDLE, /* not opened yet, or over */

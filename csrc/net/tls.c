@@ -11,9 +11,7 @@
 #include "net/tls_server.h"
 
 #include <openssl/err.h>
-#include <openssl/x509v3.h>
 
-#include <arpa/inet.h>
 #include <assert.h>
 #include <errno.h>
 #include <pthread.h>
@@ -146,50 +144,6 @@ void tls_explain(char *why, size_t size, const char *what, const char *path) {
     ERR_clear_error();
 }
 
-/* ---- Clients ------------------------------------------------------------------------ */
-
-struct tls_client *tls_client_new(const char *ca, bool any, char *why, size_t why_size) {
-    SSL_CTX *c = tls_context(TLS_client_method());
-    int ok =
-        c ? ca ? SSL_CTX_load_verify_file(c, ca) : SSL_CTX_set_default_verify_paths(c)
-          : 0;
-    if (ok != 1) {
-        tls_explain(why, why_size, "certificates to trust: ", ca ? ca : "the system's");
-        SSL_CTX_free(c);
-        return NULL;
-    }
-    SSL_CTX_set_verify(c, any ? SSL_VERIFY_NONE : SSL_VERIFY_PEER, NULL);
-    return (struct tls_client *)c;
-}
-
-void tls_client_free(struct tls_client *c) {
-    SSL_CTX_free((SSL_CTX *)c);
-}
-
-static bool is_address(const char *host) {
-    unsigned char bytes[16];
-    return inet_pton(AF_INET, host, bytes) == 1 || inet_pton(AF_INET6, host, bytes) == 1;
-}
-
-static bool expect_host(SSL *ssl, const char *host) {
-    if (is_address(host))
-        return X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host) == 1;
-    return SSL_set1_host(ssl, host) == 1 && SSL_set_tlsext_host_name(ssl, host) == 1;
-}
-
-struct tls *tls_client_open(struct tls_client *c, int fd, const char *host,
-                            struct slice alpn) {
-    struct tls *t = tls_make((SSL_CTX *)c, fd, NULL);
-    if (!t) return NULL;
-    bool ok = expect_host(t->ssl, host);
-    if (ok && alpn.n > 0)
-        ok = SSL_set_alpn_protos(t->ssl, (const unsigned char *)alpn.p,
-                                 (unsigned)alpn.n) == 0;
-    if (ok) return t;
-    tls_free(t);
-    return NULL;
-}
-
 /* ---- Sessions ----------------------------------------------------------------------- */
 
 /* Before a call of OpenSSL: what it says of its result must not be of another one's. */
@@ -209,6 +163,7 @@ static int result_of(struct tls *t, int result) {
     default: break;
     }
     t->broken = true;
+    t->reason = ERR_peek_error();
     return t->error < 0 ? t->error : -EPROTO;
 }
 

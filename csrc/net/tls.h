@@ -1,7 +1,7 @@
 /* TLS on one connected socket: handshake, reading, writing, the end. On OpenSSL.
  *
  * The same calls serve both sides: a session of a server comes from tls_server.h, one of a
- * client from tls_client_open. Nothing waits: what cannot go on says -EAGAIN, and tls_wants what
+ * client from tls_client.h. Nothing waits: what cannot go on says -EAGAIN, and tls_wants what
  * for. What a session writes is what it was given, in records of at most TLS_RECORD_MAX
  * bytes, head and body together: a gather of events is one record.
  *
@@ -45,21 +45,6 @@ enum tls_protocol { TLS_HTTP1, TLS_HTTP2 };
 enum tls_want { TLS_WANTS_READ, TLS_WANTS_WRITE };
 
 struct tls;
-
-/* ---- Clients ------------------------------------------------------------------------ */
-
-struct tls_client; /* whom to trust; may be shared by many sessions of one thread */
-
-/* Trust what 'ca' (a file of PEM; NULL: the system) vouches for; 'any': whatever comes. Owned; NULL
- * and a sentence in 'why' on failure. */
-struct tls_client *tls_client_new(const char *ca, bool any, char *why, size_t why_size);
-void tls_client_free(struct tls_client *c); /* takes; sessions may go on */
-
-/* A session on a socket that is connected (borrows the descriptor) to 'host', a name or an
- * address, for which the certificate has to be valid. 'alpn' is offered, in the form of the
- * wire ("\x08http/1.1"); empty: none. Owned. */
-struct tls *tls_client_open(struct tls_client *c, int fd, const char *host,
-                            struct slice alpn);
 
 /* ---- Sessions ----------------------------------------------------------------------- */
 

@@ -15,6 +15,7 @@ struct tls {
     int error;               /* of the socket, negative; 0: none */
     uint32_t came, went;     /* with the last call */
     uint32_t handshake_came; /* with all of the handshake */
+    unsigned long reason;    /* OpenSSL's, of what broke it; 0: none */
     enum tls_failure failure;
     bool done : 1;   /* the handshake */
     bool broken : 1; /* nothing can be read or written any more */

@@ -1,5 +1,5 @@
 --- A node of a cluster behind a network that is cut again and again, at bytes that a seed draws, while it publishes.
----   network.run(server, seed) -> list of what is wrong: each event that was answered has to be in the feed once,
+---   network.run(server, seed[, ca]) -> list of what is wrong: each event that was answered has to be in the feed once,
 ---   each that was refused not at all, none twice, and all in the order in which they were published.
 local deadline = require("spec.support.deadline")
 local middle = require("spec.support.middle")
@@ -33,11 +33,12 @@ local function cut(proxy, begins)
 end
 
 -- Publish `most` events through a proxy that cuts `faults` connections.
-local function play(server, seed, faults, most)
+local function play(server, seed, ca, faults, most)
   math.randomseed(seed)
   server:call("FLUSHALL")
-  local proxy = middle.proxy(server.port)
-  local one = assert(node.open { host = "127.0.0.1", port = proxy.port, name = "test", seed = seed, history = 1000 })
+  local proxy = middle.proxy(ca and server.tls_port or server.port)
+  local one = assert(node.open { host = "127.0.0.1", port = proxy.port, name = "test", seed = seed, history = 1000,
+    tls = ca ~= nil, ca = ca })
   local sent, answered, answers, before, begins = 0, 0, {}, nil, nil
   local function turn()
     for _, action in ipairs(one:step(1)) do
@@ -89,8 +90,9 @@ local function judge(server, answers)
   return wrong
 end
 
-function network.run(server, seed)
-  return judge(server, play(server, seed, FAULTS, EVENTS))
+--- Over TLS with `ca`, the file of whom to trust.
+function network.run(server, seed, ca)
+  return judge(server, play(server, seed, ca, FAULTS, EVENTS))
 end
 
 return network

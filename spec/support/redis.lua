@@ -5,6 +5,7 @@
 ---   server:call("GET", "x")         on a connection of its own: a reply as in spec.support.resp
 ---   server:send(bytes)              the reply to a command that is written already
 ---   server:kill(), server:again()   the same folder, another process;  server:stop()
+---   server:speak_tls(files)         with those from the next start on
 ---   server:lose(bytes)              cut so many bytes off the end of its append-only file
 local deadline = require("spec.support.deadline")
 local lfs = require("lfs")
@@ -40,14 +41,26 @@ function redis.free_port()
   return math.tointeger(tonumber(port))
 end
 
---- options: config ({ name = value }), tcp, folder (another server's).
+--- options: config ({ name = value }), tcp, tls (another port, `tls_port`: { cert =, key =, ca =, wants = true }).
 function redis.start(options)
   options = options or {}
   local self = setmetatable({ config = options.config or {}, folder = process.temp_dir() }, Server)
   self.path = self.folder .. "/s"
   self.port = options.tcp and redis.free_port() or 0
+  self:speak_tls(options.tls)
   self:again()
   return self
+end
+
+--- With these files at the next start.
+function Server:speak_tls(files)
+  if not files then return end
+  self.tls_port = self.tls_port or redis.free_port()
+  for name, value in pairs { ["tls-port"] = self.tls_port, ["tls-cert-file"] = files.cert,
+    ["tls-key-file"] = files.key, ["tls-ca-cert-file"] = files.ca,
+    ["tls-auth-clients"] = files.wants and "yes" or "no" } do
+    self.config[name] = value
+  end
 end
 
 --- A connection: a function that sends bytes and returns the reply.

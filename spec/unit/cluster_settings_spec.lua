@@ -24,6 +24,7 @@ describe("a URL of Redis", function()
       ["redis://me:se%3acret@r"] = { host = "r", port = 6379, db = 0, user = "me", password = "se:cret" },
       ["redis://:a@b@r"] = { host = "r", port = 6379, db = 0, password = "a@b" },
       ["redis://me@r"] = { host = "r", port = 6379, db = 0, user = "me" },
+      ["rediss://me:pw@r:6380/2"] = { host = "r", port = 6380, db = 2, user = "me", password = "pw", tls = true },
       ["unix:///run/redis.sock"] = { path = "/run/redis.sock", db = 0 },
       ["unix:///run/a%20b?db=2"] = { path = "/run/a b", db = 2 },
       ["unix://me:pw@/run/redis.sock"] = { path = "/run/redis.sock", db = 0, user = "me", password = "pw" },
@@ -34,9 +35,9 @@ describe("a URL of Redis", function()
 
   it("is refused with a sentence, which does not tell its password", function()
     for url, why in pairs {
-      ["r:6379"] = "redis://host:port/database or unix:///path is expected",
-      ["http://r"] = "redis://host:port/database or unix:///path is expected",
-      ["redis://r?x=1"] = "redis://host:port/database or unix:///path is expected",
+      ["r:6379"] = "redis://host:port/database, rediss:// or unix:///path is expected",
+      ["http://r"] = "redis://host:port/database, rediss:// or unix:///path is expected",
+      ["redis://r?x=1"] = "redis://host:port/database, rediss:// or unix:///path is expected",
       ["redis://"] = "a host is missing", ["redis://:6379"] = "a host is missing",
       ["redis://r:0"] = "'0' is no port", ["redis://r:65536"] = "'65536' is no port",
       ["redis://r:x"] = "'x' is no port",
@@ -46,14 +47,14 @@ describe("a URL of Redis", function()
       ["unix://run/redis"] = "a path is missing: unix:///run/redis/redis.sock",
       ["unix:///r?x=1"] = "'?x=1' is not known: ?db=1 may stand there",
       ["unix:///" .. ("x"):rep(107)] = "its path is broken, or too long",
-      ["rediss://r"] = "TLS comes in a later version",
+      ["rediss://"] = "a host is missing",
       ["redis+sentinel://a,b/shop"] = "Sentinel comes in a later version",
     } do
       local out, message = cluster.read(url)
       assert.same({ nil, ("--cluster: %s: %s"):format(url, why) }, { out, message })
     end
     for _, url in ipairs { "redis://me:secret@", "redis://me:sec%ret@r", "redis://me:secret@r:x",
-      "redis://:secret@r/y", "rediss://me:secret@r", "unix://me:secret@run" } do
+      "redis://:secret@r/y", "rediss://me:secret@r:x", "unix://me:secret@run" } do
       local _, message = cluster.read(url)
       assert.falsy(message:find("sec", 1, true), message)
       assert.truthy(message:find("^%-%-cluster: %l+://m?e?:%.%.%.@"), message)
@@ -70,6 +71,9 @@ describe("the settings of a cluster", function()
     local out = assert(resolve(flags)).cluster
     assert.same({ host = "r", port = 6379, db = 0, name = "shop", password_file = "pw", feed = 2 * 1024 * 1024,
       node = "n1" }, out)
+    out = assert(resolve(given { cluster = "rediss://r", cluster_ca = "ca", cluster_cert = "c", cluster_key = "k",
+      cluster_sni = "s" })).cluster
+    assert.same({ true, "ca", "c", "k", "s" }, { out.tls, out.ca, out.cert, out.key, out.sni })
     out = assert(resolve({}, { SLUICE_CLUSTER = "unix:///s", SLUICE_CLUSTER_NAME = "shop" })).cluster
     assert.same({ "/s", "shop", 64 * 1024 * 1024 }, { out.path, out.name, out.feed })
     local _, host = process.run({ "hostname" })
@@ -89,8 +93,13 @@ describe("the settings of a cluster", function()
     refused(given { cluster = "redis://:pw@r", cluster_password_file = "pw" },
       "--cluster-password-file: --cluster has a password already; leave that out")
     refused(given { data = "d" }, "--data: with --cluster Redis keeps what is durable; leave it out")
+    refused(given { cluster_ca = "ca" }, "--cluster-ca: --cluster has to begin with rediss:")
+    refused(given { cluster = "unix:///s", cluster_sni = "r" }, "--cluster-sni: --cluster has to begin with rediss:")
+    for _, one in ipairs { "cluster_cert", "cluster_key" } do
+      refused(given { cluster = "rediss://r", [one] = "x" }, "--cluster-cert and --cluster-key: one is missing")
+    end
     for name, value in pairs { cluster_name = "shop", cluster_password_file = "pw", cluster_feed = "2m",
-      cluster_node = "n1" } do
+      cluster_node = "n1", cluster_ca = "ca", cluster_key = "key", cluster_sni = "r" } do
       refused({ [name] = value }, ("--%s: --cluster is missing, which names the Redis"):format((name:gsub("_", "-"))))
     end
   end)

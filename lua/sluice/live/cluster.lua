@@ -10,7 +10,7 @@ local FEED_LEAST = 1024 * 1024
 local DATABASES_MOST = 65535
 local NODE_MOST, PATH_MOST = 64, 107
 
-local LATER = { rediss = "TLS", ["redis+sentinel"] = "Sentinel", ["rediss+sentinel"] = "Sentinel" }
+local LATER = { ["redis+sentinel"] = "Sentinel", ["rediss+sentinel"] = "Sentinel" }
 
 local function word(v)
   if type(v) == "string" and v ~= "" and not v:find("[%z\1-\32\127]") then return v end
@@ -30,9 +30,13 @@ end
 --- The rows of sluice.live.config, which passes in its check of a size.
 function cluster.settings(path, bytes)
   return {
-    { "cluster", path, nil, "<url>", "Redis of all nodes: redis://host:port or unix:///path" },
+    { "cluster", path, nil, "<url>", "Redis of all nodes: redis://host, rediss://host (TLS), unix:///path" },
     { "cluster_name", name, nil, "<name>", "of the cluster: other apps in that Redis have others" },
     { "cluster_password_file", path, nil, "<file>", "its password, read at each connect" },
+    { "cluster_ca", path, nil, "<file>", "who vouches for the certificate of Redis, over rediss:" },
+    { "cluster_cert", path, nil, "<file>", "a certificate to show to Redis, read at each connect" },
+    { "cluster_key", path, nil, "<file>", "its private key" },
+    { "cluster_sni", word, nil, "<name>", "what the certificate of Redis is for, if not the host" },
     { "cluster_feed", bytes(FEED_LEAST), nil, "<size>", "what Redis keeps for nodes that lag" },
     { "cluster_node", node, nil, "<name>", "what this node is called; default: the host's name" },
   }
@@ -120,12 +124,13 @@ function cluster.read(url)
   local ok, why
   if LATER[scheme] then
     why = LATER[scheme] .. " comes in a later version"
-  elseif scheme == "redis" and not rest:find("[?#]") then
+  elseif (scheme == "redis" or scheme == "rediss") and not rest:find("[?#]") then
+    out.tls = scheme == "rediss" or nil
     ok, why = read_redis(out, rest)
   elseif scheme == "unix" then
     ok, why = read_unix(out, rest)
   else
-    why = "redis://host:port/database or unix:///path is expected"
+    why = "redis://host:port/database, rediss:// or unix:///path is expected"
   end
   if ok then return out end
   return nil, ("--cluster: %s: %s"):format(shown(url), why)
@@ -138,13 +143,29 @@ local function host_name()
   return text:match("^%S+") or "node"
 end
 
-local function needs_cluster(settings)
-  for _, row in ipairs({ "cluster_name", "cluster_password_file", "cluster_feed",
-    "cluster_node" }) do
-    if settings[row] ~= nil then
-      return nil, ("--%s: --cluster is missing, which names the Redis"):format((row:gsub("_", "-")))
-    end
+local OF_TLS = { "ca", "cert", "key", "sni" }
+local OTHERS = { "name", "password_file", "feed", "node" }
+
+-- The first of these that is set, as its flag.
+local function first_set(settings, names)
+  for _, one in ipairs(names) do
+    if settings["cluster_" .. one] ~= nil then return "--cluster-" .. one:gsub("_", "-") end
   end
+end
+
+local function needs_cluster(settings)
+  local flag = first_set(settings, OTHERS) or first_set(settings, OF_TLS)
+  if flag then return nil, flag .. ": --cluster is missing, which names the Redis" end
+  return true
+end
+
+local function check_tls(out, settings)
+  local flag = first_set(settings, OF_TLS)
+  if flag and not out.tls then return nil, flag .. ": --cluster has to begin with rediss:" end
+  if (settings.cluster_cert == nil) ~= (settings.cluster_key == nil) then
+    return nil, "--cluster-cert and --cluster-key: one is missing"
+  end
+  for _, one in ipairs(OF_TLS) do out[one] = settings["cluster_" .. one] end
   return true
 end
 
@@ -161,6 +182,8 @@ function cluster.check(settings)
   if settings.cluster_password_file and out.password then
     return nil, "--cluster-password-file: --cluster has a password already; leave that out"
   end
+  local fits, problem = check_tls(out, settings)
+  if not fits then return nil, problem end
   if settings.data then
     return nil, "--data: with --cluster Redis keeps what is durable; leave it out"
   end

@@ -102,6 +102,10 @@
 ---@field cluster? string Redis of all nodes
 ---@field cluster_name? string
 ---@field cluster_password_file? string
+---@field cluster_ca? string
+---@field cluster_cert? string
+---@field cluster_key? string
+---@field cluster_sni? string
 ---@field cluster_feed? integer|string
 ---@field cluster_node? string
 ---@field allow_host? string[]|string
