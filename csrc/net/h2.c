@@ -250,19 +250,20 @@ static void say_end(struct h2 *h, struct h2_stream *s) {
         h->broken = true; /* no memory */
 }
 
-static void put_frame(struct h2 *h, struct h2_stream *s, size_t n, bool last) {
+/* The head of a frame of data behind what is there: where its n bytes belong. */
+static char *put_frame(struct h2 *h, struct h2_stream *s, size_t n) {
     uint32_t id = (uint32_t)s->id;
     const char head[FRAME_HEAD] = {
         0,       (char)(n >> 8),   (char)n,          NGHTTP2_DATA,
         0,       (char)(id >> 24), (char)(id >> 16), (char)(id >> 8),
         (char)id};
-    memcpy(h->room + h->n, head, FRAME_HEAD);
-    h->ops->pull(s, h->room + h->n + FRAME_HEAD, n, last);
+    char *at = memcpy(h->room + h->n, head, FRAME_HEAD);
     h->n += FRAME_HEAD + n;
     s->window -= PLANTED(704) ? 0 : (int64_t)n;
     h->window -= (int64_t)n;
     h->sent += n;
     h->frames.sent++;
+    return at + FRAME_HEAD;
 }
 
 /* How much of its body the next frame has: what both windows take, and a whole write holds. */
@@ -285,7 +286,7 @@ static void write_frame(struct h2 *h, struct h2_stream *s, struct list *served) 
     }
     bool fits = h->n + FRAME_HEAD + n <= H2_WRITE_BYTES;
     if (n > 0 && fits) {
-        put_frame(h, s, n, last && n == all);
+        h->ops->pull(s, put_frame(h, s, n), n, last && n == all);
         if (last && n == all) say_end(h, s);
     }
     bool more = s->window > 0 && !(fits && n == all);
@@ -316,6 +317,16 @@ size_t h2_write(struct h2 *h, char *room) {
     if (!h->full && !h->broken) write_data(h);
     if (h->says && !h->full && !h->broken) write_control(h); /* ends */
     h->full = h->full || h->says;
+    return h->n;
+}
+
+size_t h2_write_now(struct h2 *h, struct h2_stream *s, struct slice bytes, char *room) {
+    bool first = !h->says && !h->full && !h->broken && list_empty(&h->ready);
+    if (!first || !s->open || s->over) return 0;
+    if (!PLANTED(706) && size_of_frame(h, s, bytes.n) < bytes.n) return 0;
+    h->room = room;
+    h->n = 0;
+    memcpy(put_frame(h, s, bytes.n), bytes.p, bytes.n);
     return h->n;
 }
 

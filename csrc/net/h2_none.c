@@ -42,6 +42,10 @@ size_t h2_write(struct h2 *h, char *room) {
     (void)h, (void)room;
     return 0;
 }
+size_t h2_write_now(struct h2 *h, struct h2_stream *s, struct slice bytes, char *room) {
+    (void)h, (void)s, (void)bytes, (void)room;
+    return 0;
+}
 bool h2_has_more(const struct h2 *h) {
     return !h;
 }

@@ -79,6 +79,54 @@ static struct slice next_bytes(struct input *in, size_t most) {
     return s;
 }
 
+/* ---- What comes out ----------------------------------------------------------------- */
+
+static void judge_frame(struct world *w, const unsigned char *p, size_t n) {
+    uint32_t id =
+        (uint32_t)p[5] << 24 | (uint32_t)p[6] << 16 | (uint32_t)p[7] << 8 | p[8];
+    MUST(n <= FRAME_MAX && id < (1u << 31));
+    MUST(p[3] != PUSH_PROMISE && p[3] != PRIORITY && p[3] <= 9);
+    bool of_stream = p[3] == DATA || p[3] == HEADERS || p[3] == RST_STREAM;
+    MUST(!of_stream || id % 2 == 1);
+    if (p[3] == DATA) w->taken += n;
+    MUST(w->taken <= w->granted);
+    if (id >= 2 * IDS) return;
+    if (p[3] == HEADERS) w->headed[id / 2] = true;
+    if (p[3] != DATA) return;
+    MUST(w->headed[id / 2]);
+    w->windows[id / 2] -= (int64_t)n;
+    MUST(n == 0 || w->windows[id / 2] >= 0);
+}
+
+/* Whole frames are judged and taken off. */
+static void take_frames(struct buf *b, struct world *w,
+                        void (*on)(struct world *, const unsigned char *, size_t)) {
+    size_t at = 0;
+    while (b->n - at >= FRAME_HEAD) {
+        const unsigned char *p = (const unsigned char *)b->p + at;
+        size_t n = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
+        if (b->n - at < FRAME_HEAD + n) break;
+        on(w, p, n);
+        at += FRAME_HEAD + n;
+    }
+    buf_shift(b, at);
+}
+
+static void write_out(struct world *w, const char *bytes, size_t n) {
+    MUST(buf_add(&w->out, bytes, n) == 0);
+    take_frames(&w->out, w, judge_frame);
+}
+
+static void write_all(struct world *w, unsigned most) {
+    static char room[H2_WRITE_BYTES];
+    for (unsigned i = 0; i < most; i++) {
+        size_t n = h2_write(w->h, room);
+        MUST(n <= sizeof room);
+        if (n == 0) return;
+        write_out(w, room, n);
+    }
+}
+
 /* ---- The app ------------------------------------------------------------------------ */
 
 /* Text that reads as one request or as none: never as one and the beginning of another. */
@@ -170,13 +218,23 @@ static void answer(struct world *w, struct exchange *x, uint8_t how) {
     x->ends = x->ends || bare;
 }
 
+/* All of it at once, or nothing of it. */
+static void write_now(struct world *w, struct exchange *x, size_t size) {
+    static char room[H2_WRITE_BYTES], bytes[H2_WRITE_BYTES];
+    if (!x->answered || x->ends || x->has > 0) return;
+    size_t n = h2_write_now(w->h, &x->stream, slice_of(bytes, size), room);
+    MUST(n == 0 || n == FRAME_HEAD + size);
+    write_out(w, room, n);
+}
+
 /* The app does something with one of its exchanges. */
 static void act(struct world *w, struct input *in) {
     uint8_t what = next(in), how = next(in);
     struct exchange *x = w->n > 0 ? w->list[next(in) % w->n] : NULL;
     if (!x) return;
-    switch (what % 5) {
+    switch (what % 6) {
     case 0: answer(w, x, how); break;
+    case 4: write_now(w, x, (size_t)(how + 1) * 70); break;
     case 1:
         if (!x->answered || x->ends) break;
         x->has += (size_t)how * 64;
@@ -189,50 +247,6 @@ static void act(struct world *w, struct input *in) {
         h2_leave(w->h, &x->stream, !x->answered || (how & 1));
         forget(w, x);
     }
-    }
-}
-
-/* ---- What comes out ----------------------------------------------------------------- */
-
-static void judge_frame(struct world *w, const unsigned char *p, size_t n) {
-    uint32_t id =
-        (uint32_t)p[5] << 24 | (uint32_t)p[6] << 16 | (uint32_t)p[7] << 8 | p[8];
-    MUST(n <= FRAME_MAX && id < (1u << 31));
-    MUST(p[3] != PUSH_PROMISE && p[3] != PRIORITY && p[3] <= 9);
-    bool of_stream = p[3] == DATA || p[3] == HEADERS || p[3] == RST_STREAM;
-    MUST(!of_stream || id % 2 == 1);
-    if (p[3] == DATA) w->taken += n;
-    MUST(w->taken <= w->granted);
-    if (id >= 2 * IDS) return;
-    if (p[3] == HEADERS) w->headed[id / 2] = true;
-    if (p[3] != DATA) return;
-    MUST(w->headed[id / 2]);
-    w->windows[id / 2] -= (int64_t)n;
-    MUST(n == 0 || w->windows[id / 2] >= 0);
-}
-
-/* Whole frames are judged and taken off. */
-static void take_frames(struct buf *b, struct world *w,
-                        void (*on)(struct world *, const unsigned char *, size_t)) {
-    size_t at = 0;
-    while (b->n - at >= FRAME_HEAD) {
-        const unsigned char *p = (const unsigned char *)b->p + at;
-        size_t n = (size_t)p[0] << 16 | (size_t)p[1] << 8 | p[2];
-        if (b->n - at < FRAME_HEAD + n) break;
-        on(w, p, n);
-        at += FRAME_HEAD + n;
-    }
-    buf_shift(b, at);
-}
-
-static void write_all(struct world *w, unsigned most) {
-    static char room[H2_WRITE_BYTES];
-    for (unsigned i = 0; i < most; i++) {
-        size_t n = h2_write(w->h, room);
-        MUST(n <= sizeof room);
-        if (n == 0) return;
-        MUST(buf_add(&w->out, room, n) == 0);
-        take_frames(&w->out, w, judge_frame);
     }
 }
 

@@ -67,7 +67,7 @@ local function draw(s, port, seed, spoil)
   math.randomseed(seed)
   local c = assert(h2.connect(port, { window = random(3) == 1 and random(200, 3000) or nil }))
   local streams, first = {}, s.published
-  for i = 1, random(2, 8) do
+  for i = 1, random(1, 8) do
     local kind = i == 1 and "free" or KINDS[random(#KINDS)]
     streams[i] = c:open("GET", "/n", nil, { credits = kind == "free" })
     streams[i].kind = kind
@@ -108,6 +108,7 @@ local BUGS = {
   "a frame that had no room in what is written now is not asked for again",
   "what was sent of a stream is not counted",
   "an update wakes nobody",
+  "what a stream that is alone has is written whatever its window",
 }
 
 -- ---- The spec -----------------------------------------------------------------------------
@@ -163,7 +164,8 @@ describe("the windows of streams on one connection", function()
   end)
 
   it("of the connection that is used up again and again is not used up for long", function()
-    local other = server.start { app = APP, tls = true, h2 = false, args = { "--stall-timeout", 1 } }
+    local stall = math.ceil(deadline.scale) -- so that no pause of ours is as long
+    local other = server.start { app = APP, tls = true, h2 = false, args = { "--stall-timeout", stall } }
     finally(other.kill)
     local c, streams = hungry(other.port, 1)
     local over = deadline.after(2.5)

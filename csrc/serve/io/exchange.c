@@ -176,10 +176,14 @@ static int answer(struct exchange *e) {
     return 0;
 }
 
-ssize_t exchange_send(struct conn *c) {
+ssize_t exchange_send(struct conn *c, struct slice block) {
     ASSERT_OWNER(&conn_worker(c)->loop);
     struct exchange *e = exchange_of(c);
     if (!e->carrier || e->closed) return -EPIPE;
+    ssize_t n = 0;
+    if (block.n > 0 && e->answered && conn_unsent(c) == 0)
+        n = mux_send_now(e->carrier, &e->stream, block);
+    if (n != 0) return n;
     int err = e->answered || conn_unsent(c) == 0 ? 0 : answer(e);
     if (err < 0) return err;
     if (!e->waits && c->phase != CONN_STREAM) output_note_taken(c);

@@ -36,8 +36,9 @@ struct exchange {
 
 extern const struct h2_ops exchange_ops; /* their owner: the carrier */
 
-/* What it has to send goes when there is room: SOCK_QUEUED, or a negative code. */
-ssize_t exchange_send(struct conn *c);
+/* What it has to send goes when there is room: SOCK_QUEUED, or a negative code. 'block' is its stream's: the
+ * only one of its connection has it written at once, and gets its size. */
+ssize_t exchange_send(struct conn *c, struct slice block);
 
 /* Tell it what was pulled. */
 void exchange_report(struct exchange *e);

@@ -9,6 +9,8 @@
 #include "serve/io/secure.h"
 #include "serve/io/worker.h"
 
+#include <errno.h>
+
 void mux_queue(struct conn *c) {
     struct mux *m = conn_mux(c);
     if (list_empty(&m->dirty)) list_add(&conn_worker(c)->muxes, &m->dirty);
@@ -92,6 +94,18 @@ static void write_frames(struct conn *c, struct mux *m) {
         size_t n = h2_write(m->h2, room);
         if (n == 0 || !write_bytes(c, slice_of(room, n))) return;
     } while (h2_has_more(m->h2));
+}
+
+ssize_t mux_send_now(struct conn *c, struct h2_stream *s, struct slice bytes) {
+    ASSERT_OWNER(&conn_worker(c)->loop);
+    struct mux *m = conn_mux(c);
+    char *room = conn_worker(c)->frames;
+    bool alone = m->n == 1 && list_empty(&m->dirty) && conn_unsent(c) == 0;
+    if (!alone || c->doomed || c->phase != CONN_MUX) return 0;
+    size_t n = h2_write_now(m->h2, s, bytes, room);
+    if (n == 0) return 0;
+    if (!write_bytes(c, slice_of(room, n))) mux_mark(c);
+    return c->doomed ? -EPIPE : (ssize_t)bytes.n;
 }
 
 static void report(struct mux *m) {

@@ -47,6 +47,10 @@ void mux_queue(struct conn *c);
 /* ... and the connection itself may have changed. */
 void mux_mark(struct conn *c);
 
+/* A body's bytes, from the only exchange it has, while nothing else is to be written: their number. 0: at
+ * the end of this turn, as all others; or negative. */
+ssize_t mux_send_now(struct conn *c, struct h2_stream *s, struct slice bytes);
+
 /* Write what all have, and tell what was taken. */
 void muxes_write(struct worker *w);
 

@@ -78,7 +78,7 @@ void outlet_schedule(struct conn *c) {
 /* One call: what is left of the head, then the block. What the socket took of both, a
  * negative errno or SOCK_QUEUED. */
 static ssize_t write_out(struct conn *c, struct slice block) {
-    if (c->carried) return exchange_send(c);
+    if (c->carried) return exchange_send(c, block);
     struct sock_write w = {.fd = c->io.fd, .body = block, .owner = c};
     w.head.n = conn_unsent(c);
     if (w.head.n > 0) w.head.p = c->talk->out.p + c->talk->out_sent;

@@ -39,7 +39,7 @@ bool output_is_stalled(struct conn *c) {
 static ssize_t send_some(struct conn *c) {
     const struct talk *t = c->talk;
     if (c->carried) {
-        ssize_t n = exchange_send(c);
+        ssize_t n = exchange_send(c, slice_of(NULL, 0));
         return n == SOCK_QUEUED ? 0 : n;
     }
     struct slice head = slice_of(NULL, 0), body = head;
