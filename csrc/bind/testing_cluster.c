@@ -367,6 +367,7 @@ static int l_publish(lua_State *L) {
     p->inner.bytes = 100;
     list_add(&n->publishes, &p->node);
     machine_publish(&n->machine, &p->inner);
+    machine_flush(&n->machine);
     return 0;
 }
 

@@ -233,6 +233,7 @@ static int l_publish(lua_State *L) {
                                            .keys_max = 1000};
     list_add(&d->publishes, &p->node);
     node_publish(d->node, &p->inner);
+    node_flush(d->node);
     return 0;
 }
 

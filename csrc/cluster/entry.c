@@ -39,11 +39,6 @@ static bool read_prior(struct slice text, struct entry *out) {
     return read_number(text, &out->prior);
 }
 
-static void read_flags(struct slice text, struct entry *out) {
-    out->remove = memchr(text.p, 'r', text.n) != NULL;
-    out->is_idempotent = memchr(text.p, 'i', text.n) != NULL;
-}
-
 static bool has_sizes(const struct entry *e) {
     return e->channel.n <= CHANNEL_NAME_MAX && e->event.n <= EVENT_NAME_MAX &&
            e->key.n <= EVENT_KEY_MAX && e->data.n <= EVENT_BYTES_MAX;
@@ -51,10 +46,41 @@ static bool has_sizes(const struct entry *e) {
 
 /* ---- The feed -------------------------------------------------------------------------- */
 
-/* What one field of an entry says. */
+/* "seq prior t x flags slot.token channel\0event\0key\0data" */
+static bool read_line(struct slice rest, struct entry *out) {
+    struct slice prior, flags;
+    uint64_t time, expires;
+    if (!take_number(&rest, &out->seq) || !take_until(&rest, ' ', &prior) ||
+        !read_prior(prior, out) || !take_number(&rest, &time) ||
+        !take_number(&rest, &expires) || !take_until(&rest, ' ', &flags) ||
+        !take_until(&rest, '.', &out->slot) || !take_until(&rest, ' ', &out->token) ||
+        !take_until(&rest, '\0', &out->channel) ||
+        !take_until(&rest, '\0', &out->event) || !take_until(&rest, '\0', &out->key))
+        return false;
+    out->remove = memchr(flags.p, 'r', flags.n) != NULL;
+    out->is_idempotent = memchr(flags.p, 'i', flags.n) != NULL;
+    if (memchr(flags.p, 'v', flags.n)) out->kind = FEED_MARK;
+    out->time_ms = (int64_t)time;
+    out->expires_ms = (int64_t)expires;
+    out->data = rest;
+    return true;
+}
+
+/* What one field of an entry says; what is rare has several. */
 static bool read_field(struct slice name, struct slice value, struct entry *out,
                        char *kind) {
-    if (name.n != 1) return false;
+    static const struct {
+        const char *name;
+        enum entry_kind kind;
+    } EVENTS[] = {{"log", FEED_LOG}, {"keyed", FEED_KEYED}, {"state", FEED_STATE}};
+    for (size_t i = 0; name.n > 1 && i < sizeof EVENTS / sizeof *EVENTS; i++) {
+        if (!slice_eq(name, slice_str(EVENTS[i].name))) continue;
+        *kind = (char)EVENTS[i].kind;
+        uint64_t seq = out->seq;
+        return read_line(value, out) && out->seq == seq;
+    }
+    if (slice_eq_lit(name, "gone")) out->evicted = value;
+    if (name.n != 1) return true;
     switch (name.p[0]) {
     case 'k': *kind = value.n == 1 ? value.p[0] : FEED_OTHER; return true;
     case 'c': out->channel = value; return true;
@@ -63,9 +89,6 @@ static bool read_field(struct slice name, struct slice value, struct entry *out,
     case 'p': return value.n == 0 || read_prior(value, out);
     case 'n': out->token = value; return take_until(&out->token, '.', &out->slot);
     case 't': return read_time(value, &out->time_ms);
-    case 'x': return read_time(value, &out->expires_ms);
-    case 'o': read_flags(value, out); return true;
-    case 'v': out->evicted = value; return true;
     case 'd': out->data = value; return true;
     default: return true; /* of a later version */
     }
@@ -106,20 +129,8 @@ int entry_of_feed(const struct reply *r, struct entry *out) {
 /* ---- Histories and values --------------------------------------------------------------- */
 
 int entry_of_history(const struct reply *r, struct entry *out) {
-    struct slice rest = r->text, prior, flags;
-    uint64_t time, expires;
     *out = (struct entry){.kind = FEED_LOG};
-    if (r->kind != RESP_TEXT || !take_number(&rest, &out->seq) ||
-        !take_until(&rest, ' ', &prior) || !read_prior(prior, out) ||
-        !take_number(&rest, &time) || !take_number(&rest, &expires) ||
-        !take_until(&rest, ' ', &flags) || !take_until(&rest, '\0', &out->event) ||
-        !take_until(&rest, '\0', &out->key))
-        return E_INVAL;
-    read_flags(flags, out);
-    if (memchr(flags.p, 'v', flags.n)) out->kind = FEED_MARK;
-    out->time_ms = (int64_t)time;
-    out->expires_ms = (int64_t)expires;
-    out->data = rest;
+    if (r->kind != RESP_TEXT || !read_line(r->text, out)) return E_INVAL;
     return has_sizes(out) ? 0 : E_INVAL;
 }
 

@@ -247,8 +247,10 @@ void machine_reply(struct machine *m, unsigned tag, const struct cluster_reply *
 enum cluster_taken machine_entry(struct machine *m, const struct cluster_entry *e);
 void machine_idle(struct machine *m); /* nothing to read for a second */
 
-/* Publish (takes it until ops.answer, which may be at once). */
+/* Publish (takes it until ops.answer, which may be at once). It waits for others to go with it: flush
+ * when no more are to come in this turn. */
 void machine_publish(struct machine *m, struct cluster_publish *p);
+void machine_flush(struct machine *m);
 
 /* Follow a channel: true: it is shown already, else ops.fill will. Let go of it. */
 bool machine_warm(struct machine *m, struct slice channel);

@@ -517,6 +517,12 @@ void node_publish(struct node *n, struct node_publish *p) {
     p->publish.bytes = (uint32_t)(p->event.channel.n + p->event.event.n + p->event.key.n +
                                   p->event.data.n + 200);
     machine_publish(&n->machine, &p->publish);
+}
+
+void node_flush(struct node *n) {
+    if (list_empty(&n->machine.queue)) return;
+    begin(n);
+    machine_flush(&n->machine);
     settle(n);
 }
 

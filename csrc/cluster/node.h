@@ -61,8 +61,10 @@ void node_free(struct node *n); /* answers nothing */
 /* To look at, and for machine_judge and machine_is_warm. */
 const struct machine *node_machine(const struct node *n);
 
-void node_publish(struct node *n, struct node_publish *p); /* takes until calls.answer */
-bool node_warm(struct node *n, struct slice channel);      /* see machine_warm */
+/* Takes until calls.answer. Publishes of a turn go together: flush at its end. */
+void node_publish(struct node *n, struct node_publish *p);
+void node_flush(struct node *n);
+bool node_warm(struct node *n, struct slice channel); /* see machine_warm */
 void node_cool(struct node *n, struct slice channel);
 bool node_ask(struct node *n, uint64_t *ticket); /* see machine_ask */
 

@@ -37,7 +37,6 @@ void machine_publish(struct machine *m, struct cluster_publish *p) {
         return;
     }
     list_add(&m->queue, &p->node);
-    publishes_flush(m);
 }
 
 /* ---- To the server, and its numbers ----------------------------------------------------- */
@@ -64,6 +63,10 @@ void publishes_flush(struct machine *m) {
            !list_empty(&m->queue) && m->n_batches < CLUSTER_BATCHES &&
            machine_has_room(m))
         send_batch(m);
+}
+
+void machine_flush(struct machine *m) {
+    publishes_flush(m);
 }
 
 /* From 'at' on; NULL: it has its answer already. */

@@ -38,6 +38,14 @@ int resp_word(struct buf *out, struct slice word) {
     return buf_add(out, "\r\n", 2);
 }
 
+int resp_parts(struct buf *out, const struct slice *parts, size_t n) {
+    size_t bytes = 0;
+    for (size_t i = 0; i < n; i++) bytes += parts[i].n;
+    int err = add_head(out, '$', bytes);
+    for (size_t i = 0; i < n && err == 0; i++) err = buf_add(out, parts[i].p, parts[i].n);
+    return err < 0 ? err : buf_add(out, "\r\n", 2);
+}
+
 int resp_words(struct buf *out, const char *word) {
     return resp_word(out, slice_str(word));
 }

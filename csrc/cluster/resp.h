@@ -21,6 +21,7 @@ int resp_begin(struct buf *out, uint32_t n_words);
 int resp_word(struct buf *out, struct slice word);
 int resp_words(struct buf *out, const char *word); /* NUL-terminated */
 int resp_number(struct buf *out, uint64_t n);
+int resp_parts(struct buf *out, const struct slice *parts, size_t n); /* one text */
 
 /* ---- Replies ------------------------------------------------------------------------ */
 

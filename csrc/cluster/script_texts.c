@@ -3,9 +3,11 @@
  *   m       hash     fmt; epoch, run, replid (whose process), seq (the last number), safe, evicted,
  *                    feedmax, mark (the last one for all), lineage ("epoch:base,epoch:base",
  *                    the newest first), rules and grown (see bound), and for each node fence:<slot>
- *   f       stream   the feed: id 0-<seq>, fields k kind, c channel, e event, y key, p prior,
- *                    n slot.token, t ms, x expiry in ms, o flags, v evicted field, d data
- *   l:<ch>  list     history: "seq prior t x flags event\0key\0data"
+ *   f       stream   the feed: id 0-<seq>. An event has one field, log, keyed or state, which is
+ *                    its line, "seq prior t x flags slot.token channel\0event\0key\0data" (and
+ *                    gone, the event\0key that went for it). What is rare is by fields: k kind,
+ *                    c channel, e event, y key, p prior, n slot.token, t ms
+ *   l:<ch>  list     history: lines
  *   s:<ch>  hash     newest values: "event\0key" is "seq t x\0data"
  *   t       zset     now and then a number, by the second at which it was the last
  *   n       hash     slot: "beat label", for a day
@@ -20,10 +22,10 @@
  * begins with #!lua; what must go on then says allow-oom. Numbers are exact below 2^53. */
 #include "cluster/scripts.h"
 
-#define OF_MASTER                                                       \
-    "local call, find, match = redis.call, string.find, string.match\n" \
-    "local function text(n) return string.format('%.0f', n) end\n"      \
-    "local time = call('TIME')\n"                                       \
+#define OF_MASTER                                                                        \
+    "local call, find, match, sub = redis.call, string.find, string.match, string.sub\n" \
+    "local function text(n) return string.format('%.0f', n) end\n"                       \
+    "local time = call('TIME')\n"                                                        \
     "local now = text(time[1] * 1000 + math.floor(time[2] / 1000))\n"
 
 /* KEYS[1] is m. ARGV: epoch, slot, fence, known, replid. */
@@ -118,26 +120,50 @@ static const char JOIN[] =
     "local h = call('HMGET', KEYS[1], 'lineage', 'mark')\n"
     "return {'OK', epoch, fence, text(seq), h[1], took, run, replid, h[2] or '0', now}\n";
 
-/* KEYS: m, f, t, then for each event l, s, i. ARGV: the proof, then for each event kind, channel, event,
- * key, data, history, ttl in s, expiry in ms, token, flags, max. keys, crc. */
+/* KEYS: m, f, t, then for each event l (unless it is a state), s (unless a log), i (once). ARGV: the proof,
+ * then for each event its rule, its line from x on; what has an s also the field, x, and up to where data
+ * is none of it; what is once a crc. A rule is "kind history ttl max. keys flags", the same text for many. */
 static const char PUB[] =
     "#!lua\n" PROOF BOUND
+    "local rules, NAMES = {}, {l = 'log', k = 'keyed', s = 'state'}\n"
+    "local function rule_of(text)\n"
+    "  local kind, history, ttl, most, flags =\n"
+    "    match(text, '^(%a) (%d+) (%d+) (%d+) (%a*)$')\n"
+    "  local rule = {name = NAMES[kind], listed = kind ~= 's', hashed = kind ~= 'l',\n"
+    "    history = tonumber(history), ttl = tonumber(ttl), most = tonumber(most),\n"
+    "    once = find(flags, 'i', 1, true), remove = find(flags, 'r', 1, true)}\n"
+    "  rules[text] = rule\n"
+    "  return rule\n"
+    "end\n"
     /* Reads first. */
-    "local n, prior, known = (#ARGV - 5) / 12 - 1, {}, {}\n"
-    "for e = 0, n do\n"
-    "  local l, s, i = unpack(KEYS, 4 + e * 3, 6 + e * 3)\n"
-    "  local kind, ttl, flags = ARGV[6 + e * 12], ARGV[12 + e * 12], ARGV[15 + e * 12]\n"
-    "  if find(flags, 'i', 1, true) then known[i] = call('GET', i) end\n"
-    "  if kind ~= 's' and not prior[l] then\n"
-    "    local newest = call('LINDEX', l, -1)\n"
-    "    prior[l] = newest and match(newest, '^%d+') or '~' .. bound(ttl)\n"
+    "local prior, lines, sizes, known, a, k = {}, {}, {}, {}, 6, 4\n"
+    "while ARGV[a] do\n"
+    "  local rule = rules[ARGV[a]] or rule_of(ARGV[a])\n"
+    "  a = a + 2\n"
+    "  if rule.listed then\n"
+    "    local l = KEYS[k]\n"
+    "    if not prior[l] then\n"
+    "      local newest = call('LINDEX', l, -1)\n"
+    "      prior[l] = newest and match(newest, '^%d+') or '~' .. bound(rule.ttl)\n"
+    "      lines[l] = {}\n"
+    "    end\n"
+    "    k = k + 1\n"
     "  end\n"
-    "  if kind ~= 'l' then call('HLEN', s) end\n"
+    "  if rule.hashed then\n"
+    "    local s = KEYS[k]\n"
+    "    if not sizes[s] then sizes[s] = call('HLEN', s) end\n"
+    "    a, k = a + 3, k + 1\n"
+    "  end\n"
+    "  if rule.once then\n"
+    "    known[KEYS[k]] = call('GET', KEYS[k])\n"
+    "    a, k = a + 1, k + 1\n"
+    "  end\n"
     "end\n"
     /* The oldest of some values, which makes room for one more. */
-    "local function oldest(s, field, most)\n"
-    "  if call('HLEN', s) < most or call('HEXISTS', s, field) == 1 then return '' end\n"
-    "  local some, old, least = call('HRANDFIELD', s, 128, 'WITHVALUES'), '', math.huge\n"
+    "local function oldest(s, field)\n"
+    "  if call('HEXISTS', s, field) == 1 then return nil end\n"
+    "  local some, old, least = call('HRANDFIELD', s, 128, 'WITHVALUES'), nil, "
+    "math.huge\n"
     "  for j = 1, #some, 2 do\n"
     "    local number = tonumber(match(some[j + 1], '^%d+') or '0')\n"
     "    local is_older = number < least or number == least and some[j] < old\n"
@@ -145,44 +171,64 @@ static const char PUB[] =
     "  end\n"
     "  return old\n"
     "end\n"
-    "local out, keep, stay = {'OK'}, {}, {}\n"
-    "for e = 0, n do\n"
-    "  local l, s, i = unpack(KEYS, 4 + e * 3, 6 + e * 3)\n"
-    "  local kind, channel, event, key, data, history, ttl, x, token, flags, most,\n"
-    "    crc = unpack(ARGV, 6 + e * 12, 17 + e * 12)\n"
-    "  local once, remove = find(flags, 'i', 1, true), find(flags, 'r', 1, true)\n"
-    "  if once and known[i] then\n"
-    "    out[e + 2] = '=' .. known[i]\n"
+    "local last, stay, out, e = {}, {}, {'OK'}, 1\n"
+    "a, k = 6, 4\n"
+    "while ARGV[a] do\n"
+    "  local rule, rest, l, s, i, field, x, skip, crc = rules[ARGV[a]], ARGV[a + 1]\n"
+    "  a, e = a + 2, e + 1\n"
+    "  if rule.listed then l, k = KEYS[k], k + 1 end\n"
+    "  if rule.hashed then\n"
+    "    s, field, x, skip = KEYS[k], ARGV[a], ARGV[a + 1], ARGV[a + 2]\n"
+    "    a, k = a + 3, k + 1\n"
+    "  end\n"
+    "  if rule.once then i, crc, a, k = KEYS[k], ARGV[a], a + 1, k + 1 end\n"
+    "  if i and known[i] then\n"
+    "    out[e] = '=' .. known[i]\n"
     "  else\n"
     "    seq = seq + 1\n"
-    "    local number, field = text(seq), event .. '\\0' .. key\n"
-    "    local p, old = kind ~= 's' and prior[l] or '', ''\n"
-    "    if kind ~= 'l' and not remove then old = oldest(s, field, tonumber(most)) end\n"
-    "    call('XADD', KEYS[2], 'MAXLEN', '~', m[4], '0-' .. number, 'k', kind,\n"
-    "      'c', channel, 'e', event, 'y', key, 'p', p, 'n', ARGV[2] .. '.' .. token,\n"
-    "      't', now, 'x', x, 'o', flags, 'v', old, 'd', data)\n"
-    "    if kind ~= 'l' then\n"
-    "      local value = number .. ' ' .. now .. ' ' .. x .. '\\0' .. data\n"
-    "      if old ~= '' then call('HDEL', s, old) end\n"
-    "      if remove then call('HDEL', s, field) else call('HSET', s, field, value) end\n"
-    "      stay[s] = ttl\n"
+    "    local number, old = text(seq), nil\n"
+    "    local line = number .. ' ' .. (prior[l] or '0') .. ' ' .. now .. ' ' .. rest\n"
+    "    if s and not rule.remove and sizes[s] >= rule.most then\n"
+    "      old = oldest(s, field)\n"
     "    end\n"
-    "    if kind ~= 's' then\n"
-    "      if history == '0' then flags, data = flags .. 'z', '' end\n"
-    "      local head = table.concat({number, p, now, x, flags, field}, ' ')\n"
-    "      call('RPUSH', l, head .. '\\0' .. data)\n"
-    "      prior[l], keep[l], stay[l] = number, math.max(tonumber(history), 1), ttl\n"
+    "    if old then\n"
+    "      call('XADD', KEYS[2], '0-' .. number, rule.name, line, 'gone', old)\n"
+    "    else\n"
+    "      call('XADD', KEYS[2], '0-' .. number, rule.name, line)\n"
     "    end\n"
-    "    if once then\n"
+    "    if l then\n"
+    "      if rule.history == 0 then\n"
+    "        line = number .. ' ' .. prior[l] .. ' ' .. now .. ' 0 z . \\0\\0\\0'\n"
+    "      end\n"
+    "      lines[l][#lines[l] + 1] = line\n"
+    "      prior[l], last[l], stay[l] = number, rule, rule.ttl\n"
+    "    end\n"
+    "    if s then\n"
+    "      if rule.remove then\n"
+    "        sizes[s] = sizes[s] - call('HDEL', s, field)\n"
+    "      else\n"
+    "        local value = number .. ' ' .. now .. ' ' .. x .. '\\0' .. sub(rest, skip + "
+    "1)\n"
+    "        sizes[s] = sizes[s] + call('HSET', s, field, value)\n"
+    "      end\n"
+    "      if old then sizes[s] = sizes[s] - call('HDEL', s, old) end\n"
+    "      stay[s] = rule.ttl\n"
+    "    end\n"
+    "    if i then\n"
     "      known[i] = ARGV[1] .. '-' .. number .. ' ' .. crc\n"
     "      call('SET', i, known[i], 'EX', 86400)\n"
     "    end\n"
-    "    out[e + 2] = number\n"
+    "    out[e] = number\n"
     "  end\n"
     "end\n"
     /* Once for each channel, however many events it has got. */
-    "for l, most in pairs(keep) do call('LTRIM', l, -most, -1) end\n"
+    "for l, rule in pairs(last) do\n"
+    "  local most = math.max(rule.history, 1)\n"
+    "  if call('RPUSH', l, unpack(lines[l])) > most then call('LTRIM', l, -most, -1) "
+    "end\n"
+    "end\n"
     "for key, ttl in pairs(stay) do call('EXPIRE', key, ttl + 60) end\n"
+    "call('XTRIM', KEYS[2], 'MAXLEN', '~', m[4])\n"
     "call('HSET', KEYS[1], 'seq', text(seq))\n"
     "return out\n";
 
@@ -276,8 +322,7 @@ static const char MARK[] =
     "local function feed(channel, p)\n"
     "  seq = seq + 1\n"
     "  call('XADD', KEYS[2], 'MAXLEN', '~', m[4], '0-' .. text(seq), 'k', 'v',\n"
-    "    'c', channel, 'e', '', 'y', '', 'p', p, 'n', ARGV[2] .. '.', 't', now,\n"
-    "    'x', '0', 'o', 'v', 'v', '', 'd', '')\n"
+    "    'c', channel, 'p', p, 'n', ARGV[2] .. '.', 't', now)\n"
     "  return text(seq)\n"
     "end\n"
     "for e = 0, n do\n"
@@ -285,7 +330,8 @@ static const char MARK[] =
     "  local ttl, history = ARGV[a + 1] + 60, tonumber(ARGV[a + 2])\n"
     "  if not done[e] then\n"
     "    local flags = history == 0 and 'vz' or 'v'\n"
-    "    local entry = {feed(ARGV[a], prior[e]), prior[e], now, '0', flags, '\\0\\0'}\n"
+    "    local entry = {feed(ARGV[a], prior[e]), prior[e], now, '0', flags, '. "
+    "\\0\\0\\0'}\n"
     "    call('RPUSH', l, table.concat(entry, ' '))\n"
     "    call('LTRIM', l, -math.max(history, 1), -1)\n"
     "    call('EXPIRE', l, ttl)\n"
@@ -313,7 +359,7 @@ static const char PROBE[] =
     "  {'LRANGE', l, '0', '0'}, {'RPUSH', l, 'x'}, {'LTRIM', l, '0', '0'},\n"
     "  {'EXPIRE', l, '1'}, {'GET', i}, {'SET', i, 'x'}, {'ZADD', t, '0', 'x'},\n"
     "  {'ZRANGEBYSCORE', t, '0', '1'}, {'ZREVRANGE', t, '0', '0'},\n"
-    "  {'ZREMRANGEBYSCORE', t, '0', '1'}}, {'OK'}\n"
+    "  {'ZREMRANGEBYSCORE', t, '0', '1'}, {'XTRIM', f, 'MAXLEN', '9'}}, {'OK'}\n"
     "for _, command in ipairs(need) do\n"
     "  local may = redis.acl_check_cmd(unpack(command))\n"
     "  if not may then denied[#denied + 1] = command[1] end\n"

@@ -9,7 +9,8 @@
 
 #include <stdio.h>
 
-#define EVENT_WORDS 12
+#define EVENT_WORDS 2
+#define VALUE_WORDS 3 /* more, of what has newest values */
 #define LOAD_WORDS 4
 #define MARK_WORDS 4
 
@@ -20,6 +21,7 @@ struct call {
     struct buf *out;
     const struct scripts *scripts;
     int err;
+    const char *slot; /* pub: whose events they are */
 };
 
 static void put(struct call *c, struct slice word) {
@@ -65,7 +67,7 @@ static struct call begin(struct buf *out, const struct scripts *s, enum script w
         [SCRIPT_JOIN] = 4, [SCRIPT_PUB] = 3,  [SCRIPT_BEAT] = 4, [SCRIPT_LOAD] = 3,
         [SCRIPT_MARK] = 3, [SCRIPT_HEAD] = 1, [SCRIPT_PROBE] = 4};
     uint32_t n_plain = N_PLAIN[which], n_keys = n_plain + n_more;
-    struct call c = {out, s, resp_begin(out, 3 + n_keys + n_words)};
+    struct call c = {out, s, resp_begin(out, 3 + n_keys + n_words), NULL};
     put_text(&c, "EVALSHA");
     put_text(&c, s->sha[which]);
     put_number(&c, n_keys);
@@ -99,33 +101,75 @@ int script_join(struct buf *out, const struct scripts *s, const struct script_jo
     return c.err;
 }
 
+/* What it has: a history, newest values, an idempotency key. */
+static bool is_listed(const struct script_event *e) {
+    return e->kind != 's';
+}
+
+static bool is_hashed(const struct script_event *e) {
+    return e->kind != 'l';
+}
+
+static bool is_once(const struct script_event *e) {
+    return e->idempotency.n > 0;
+}
+
+static void put_keys(struct call *c, const struct script_event *e) {
+    struct slice none = slice_of("", 0);
+    if (is_listed(e)) put_key(c, "l:", e->channel, none);
+    if (is_hashed(e)) put_key(c, "s:", e->channel, none);
+    if (is_once(e)) put_key(c, "i:", e->channel, e->idempotency);
+}
+
+/* What its line has from x on; 'at' is where its data begins. */
+static void put_rest(struct call *c, const struct script_event *e, const char *x,
+                     const char *flags, uint32_t *at) {
+    static const struct slice NUL = {"", 1};
+    char head[SCRIPT_WORD_MAX + 64];
+    int n = snprintf(head, sizeof head, "%s %s %s.%.*s ", x, flags, c->slot,
+                     (int)e->token.n, e->token.p);
+    const struct slice parts[] = {
+        {head, (size_t)n}, e->channel, NUL, e->event, NUL, e->key, NUL, e->data};
+    if (c->err == 0) c->err = resp_parts(c->out, parts, sizeof parts / sizeof *parts);
+    *at = (uint32_t)((size_t)n + e->channel.n + e->event.n + e->key.n + 3);
+}
+
+static void put_field(struct call *c, const struct script_event *e) {
+    const struct slice parts[] = {e->event, {"", 1}, e->key};
+    if (c->err == 0) c->err = resp_parts(c->out, parts, sizeof parts / sizeof *parts);
+}
+
 static void put_event(struct call *c, const struct script_event *e) {
-    char flags[3], *flag = flags;
+    char rule[48], x[24], flags[3], *flag = flags;
+    uint32_t at;
     if (e->remove) *flag++ = 'r';
-    if (e->idempotency.n > 0) *flag++ = 'i';
-    put(c, slice_of(&e->kind, 1));
-    put(c, e->channel);
-    put(c, e->event);
-    put(c, e->key);
-    put(c, e->data);
-    put_number(c, e->history);
-    put_number(c, e->ttl_s);
-    put_number(c, e->expires_ms > 0 ? (uint64_t)e->expires_ms : 0);
-    put(c, e->token);
-    put(c, slice_of(flags, (size_t)(flag - flags)));
-    put_number(c, e->keys_max);
-    put_number(c, e->crc);
+    if (is_once(e)) *flag++ = 'i';
+    *flag = '\0';
+    snprintf(rule, sizeof rule, "%c %u %u %u %s", e->kind, e->history, e->ttl_s,
+             e->keys_max, flags);
+    snprintf(x, sizeof x, "%lld", e->expires_ms > 0 ? (long long)e->expires_ms : 0);
+    put_text(c, rule);
+    put_rest(c, e, x, flags, &at);
+    if (is_hashed(e)) {
+        put_field(c, e);
+        put_text(c, x);
+        put_number(c, at);
+    }
+    if (is_once(e)) put_number(c, e->crc);
 }
 
 int script_pub(struct buf *out, const struct scripts *s, const struct script_proof *p,
                const struct script_event *events, uint32_t n) {
-    struct slice none = slice_of("", 0);
-    struct call c = begin(out, s, SCRIPT_PUB, 3 * n, 5 + EVENT_WORDS * n);
+    uint32_t keys = 0, words = 5;
     for (uint32_t i = 0; i < n; i++) {
-        put_key(&c, "l:", events[i].channel, none);
-        put_key(&c, "s:", events[i].channel, none);
-        put_key(&c, "i:", events[i].channel, events[i].idempotency);
+        uint32_t listed = is_listed(&events[i]), hashed = is_hashed(&events[i]);
+        uint32_t once = is_once(&events[i]);
+        keys += listed + hashed + once;
+        words += EVENT_WORDS + hashed * VALUE_WORDS + once;
     }
+    struct call c = begin(out, s, SCRIPT_PUB, keys, words);
+    c.slot = p->slot;
+    for (uint32_t i = 0; i < n; i++) put_keys(&c, &events[i]);
     put_proof(&c, p);
     for (uint32_t i = 0; i < n; i++) put_event(&c, &events[i]);
     return c.err;
@@ -194,7 +238,7 @@ int script_probe(struct buf *out, const struct scripts *s) {
 int script_follow(struct buf *out, const struct scripts *s, uint64_t after,
                   uint32_t count, uint32_t block_ms) {
     char id[24];
-    struct call c = {out, s, resp_begin(out, 8)};
+    struct call c = {out, s, resp_begin(out, 8), NULL};
     put_text(&c, "XREAD");
     put_text(&c, "COUNT");
     put_number(&c, count);

@@ -136,7 +136,7 @@ int wire_send(struct wire *w, uint64_t tag, struct buf *command, uint32_t extra_
         (struct pending){tag, clock_ms() + WIRE_ANSWER_MS + extra_ms};
     w->stats.sent++;
     if (w->connected && w->fd >= 0)
-        watch(w, EV_READ | EV_WRITE); /* what follows goes along */
+        ev_feed_event(w->loop->ev, &w->io, EV_WRITE); /* what follows goes along */
     return 0;
 }
 

@@ -191,7 +191,13 @@ static void node_on_epoch(void *owner, uint64_t base) {
 static void give_back(struct cluster *c, struct shared_publish *p, int err) {
     p->err = err;
     list_remove(&p->node);
-    mailbox_post(&c->hub->app->mailbox, &p->message, app_on_published);
+    messages_add(&c->answers, &p->message, app_on_published);
+}
+
+/* All of a turn at once: publishers that go on together publish together. */
+static void post_all(struct mailbox *to, struct messages *ms) {
+    if (ms->n > 0) mailbox_post_all(to, ms);
+    messages_init(ms);
 }
 
 static void node_on_answer(void *owner, struct node_publish *inner, int err) {
@@ -208,7 +214,13 @@ static void on_publish(void *owner, struct message *m) {
 
 void cluster_publish(struct cluster *c, struct shared_publish *p) {
     ASSERT_OWNER(c->hub->app);
-    mailbox_post(&c->loop.mailbox, &p->message, on_publish);
+    messages_add(&c->asked, &p->message, on_publish);
+    if (c->asked.n == CLUSTER_BATCH_MAX) cluster_flush(c);
+}
+
+void cluster_flush(struct cluster *c) {
+    ASSERT_OWNER(c->hub->app);
+    post_all(&c->loop.mailbox, &c->asked);
 }
 
 /* ---- What is told ----------------------------------------------------------------------- */
@@ -288,8 +300,10 @@ static const struct node_calls calls = {.policy = node_on_policy,
 
 /* The end of a turn: whether something was released in it. */
 static bool end_turn(struct cluster *c) {
+    node_flush(c->node);
     bool released = c->released;
     cluster_judge_all(c);
+    post_all(&c->hub->app->mailbox, &c->answers);
     if (c->has_changed) show(c);
     c->has_changed = c->released = false;
     return released;
@@ -357,6 +371,8 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
     list_init(&c->idle);
     list_init(&c->publishes);
     list_init(&c->places);
+    messages_init(&c->asked);
+    messages_init(&c->answers);
     atomic_init(&c->away_ms, clock_ms());
     ev_prepare_init(&c->before_sleep, on_before_sleep);
     ev_timer_init(&c->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
@@ -426,10 +442,12 @@ void cluster_close(struct cluster *c) {
     if (!c->runs) return;
     c->runs = false;
     if (c->has_thread) join(c);
+    cluster_flush(c);
     mailbox_drain(&c->loop.mailbox, INT32_MAX);
     while (!list_empty(&c->publishes))
         give_back(c, container_of(c->publishes.next, struct shared_publish, node),
                   E_TIMEOUT);
+    post_all(&c->hub->app->mailbox, &c->answers);
     while (!list_empty(&c->places))
         cluster_answer_place(c, container_of(c->places.next, struct place_message, node));
 }

@@ -61,7 +61,9 @@ struct shared_publish {
     char bytes[]; /* the texts of inner.event */
 };
 
+/* It goes with the others of its turn, at whose end they are flushed. */
 void cluster_publish(struct cluster *c, struct shared_publish *p);
+void cluster_flush(struct cluster *c);
 
 /* How it stands, when that has changed. */
 struct standing_message {

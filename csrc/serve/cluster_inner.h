@@ -30,8 +30,10 @@ struct cluster {
     struct node *node;
     struct map followed;
     struct list idle;      /* struct followed, in the order in which they are looked at */
+    struct messages asked; /* [app] publishes of this turn */
     struct list publishes; /* that are out */
-    struct list places;    /* struct place_message: not judged yet */
+    struct messages answers; /* ... that are answered in this turn */
+    struct list places;      /* struct place_message: not judged yet */
     struct cluster_news *fills;
     struct ev_prepare before_sleep;
     struct ev_timer tick;

@@ -2,6 +2,7 @@
 ---   network.run(server, seed[, ca]) -> list of what is wrong: each event that was answered has to be in the feed once,
 ---   each that was refused not at all, none twice, and all in the order in which they were published.
 local deadline = require("spec.support.deadline")
+local feed = require("spec.support.feed")
 local middle = require("spec.support.middle")
 local node = require("sluice.core.testing_node")
 
@@ -14,14 +15,9 @@ local FAULTS, EVENTS = 12, 200
 local function stored(server)
   local times, order = {}, {}
   local reply = server:call("XREAD", "COUNT", 100000, "STREAMS", FEED, "0-0")
-  for _, entry in ipairs(reply and reply[1][2] or {}) do
-    local fields = entry[2]
-    for i = 1, #fields, 2 do
-      if fields[i] == "d" and fields[i + 1] ~= "" then
-        times[fields[i + 1]] = (times[fields[i + 1]] or 0) + 1
-        order[#order + 1] = tonumber(fields[i + 1])
-      end
-    end
+  for _, e in ipairs(feed.read(reply)) do
+    times[e.data] = (times[e.data] or 0) + 1
+    order[#order + 1] = tonumber(e.data)
   end
   return times, order
 end

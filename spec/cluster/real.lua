@@ -2,6 +2,7 @@
 --- stopped, robbed of its last bytes, and cuts connections; clients hop. The same judge looks, at what the feed holds
 --- in the end.
 local lfs = require("lfs")
+local feed = require("spec.support.feed")
 local node = require("sluice.core.testing_node")
 local process = require("spec.support.process")
 local redis = require("spec.support.redis")
@@ -185,22 +186,12 @@ function World:turn()
   end
 end
 
-local function text_of(fields, name)
-  for i = 1, #fields, 2 do if fields[i] == name then return fields[i + 1] end end
-end
-
 --- What the feed holds, by channel.
 function World:look_at_feed()
   local all = {}
-  for _, item in ipairs(self.server:call("XRANGE", "sluice:{test}:f", "-", "+")) do
-    local fields = item[2]
-    local channel = text_of(fields, "k") == "l" and text_of(fields, "c")
-    if channel then
-      all[channel] = all[channel] or {}
-      local slot = text_of(fields, "n"):match("^[^.]*")
-      table.insert(all[channel], { seq = tonumber(item[1]:match("-(%d+)")), id = tonumber(text_of(fields, "d")),
-        slot = slot, channel = channel })
-    end
+  for _, e in ipairs(feed.events(self.server:call("XRANGE", "sluice:{test}:f", "-", "+"), "log")) do
+    all[e.channel] = all[e.channel] or {}
+    table.insert(all[e.channel], { seq = e.seq, id = tonumber(e.data), slot = e.slot, channel = e.channel })
   end
   function self.master.all(_, channel) return all[channel] or {} end
   local here = {}

@@ -98,6 +98,31 @@ describe("scripts of a cluster", function()
   after_each(leave)
   teardown(leave_all)
 
+  it("write a feed whose lines are read as a whole or not at all", function()
+    local good = { "7 ~3 1700000000000 5 i slot.12 chat\0m\0k\0da\0ta", "log" }
+    local function read(line, name, id)
+      local function text(s) return ("$%d\r\n%s\r\n"):format(#s, s) end
+      local function list(...) return ("*%d\r\n"):format(select("#", ...)) .. table.concat { ... } end
+      local entry = list(text(id or "0-7"), list(text(name or "log"), text(line), text("later"), text("x")))
+      return scripts.answer("follow", list(list(text("f"), list(entry))))[1]
+    end
+    local e = read(table.unpack(good))
+    assert.same({ "l", 7, 3, true, "slot", "12", "chat", "m", "k", "da\0ta", 5, 1700000000000, false },
+      { e.kind, e.seq, e.prior, e.is_bound, e.slot, e.token, e.channel, e.event, e.key, e.data, e.expires, e.time,
+        e.remove })
+    assert.same({ "k", "s", true }, { read(good[1], "keyed").kind, read(good[1], "state").kind,
+      read((good[1]:gsub(" i ", " r ")), "keyed").remove })
+    for at = 1, #good[1] - #"da\0ta" do -- cut off before its data
+      assert.equal("EINVAL", read(good[1]:sub(1, at - 1)).wrong, "cut at " .. at)
+    end
+    for _, line in ipairs { "8" .. good[1]:sub(2), "x" .. good[1], (good[1]:gsub("~3", "~")),
+      (good[1]:gsub("slot", "")), (good[1]:gsub("chat", "")),
+      (good[1]:gsub("chat", ("c"):rep(300))), (good[1]:gsub(" 5 ", " -5 ")) } do
+      assert.equal("EINVAL", read(line).wrong, line)
+    end
+    assert.equal("x", read(good[1], "new").kind)
+  end)
+
   it("number all events in one order, with the one before them in their channel", function()
     start()
     local p = join("a")

@@ -2,6 +2,7 @@
 --- cut off; nodes crash and sleep, clients hop. Then all is well for a while, and the judge of spec/cluster looks at
 --- what clients read, against what Redis holds in the end.
 ---   noded.play(seed[, doctor]) -> nil, or what is wrong; and what all clients read, as a text
+local feed = require("spec.support.feed")
 local judge = require("spec.cluster.judge")
 local kit = require("spec.support.kit")
 local testing = require("sluice.testing")
@@ -66,13 +67,8 @@ function World:call(...) return self.net.redis:call(...) end
 local function read_feed(sim)
   local all = { a = {}, b = {} }
   local reply = sim:call("XREAD", "STREAMS", "sluice:{test}:f", "0-0")
-  for _, row in ipairs(reply and reply[1][2] or {}) do
-    local f = {}
-    for i = 1, #row[2], 2 do f[row[2][i]] = row[2][i + 1] end
-    if f.k == "l" then
-      table.insert(all[f.c], { seq = math.tointeger(tonumber(row[1]:match("%d+$"))), id = number_in(f.d),
-        slot = f.n:match("^[^.]+") })
-    end
+  for _, e in ipairs(feed.read(reply, "log")) do
+    table.insert(all[e.channel], { seq = e.seq, id = number_in(e.data), slot = e.slot })
   end
   return all
 end

@@ -39,6 +39,7 @@ static bool one_round(struct server *s) {
     }
     busy = durable_step(s) || busy;
     if (s->hub.cluster) {
+        cluster_flush(s->hub.cluster);
         busy = cluster_step(s->hub.cluster) || busy;
         server_take_in(s, seq_take_own(&s->hub.seq));
     }

@@ -45,6 +45,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     (void)ev, (void)events;
     struct server *s = p->data;
     seq_wake(&s->hub.seq); /* what was published in this turn is surely on its way */
+    if (s->hub.cluster) cluster_flush(s->hub.cluster);
     if (s->durable || s->hub.cluster) server_take_in(s, seq_take_own(&s->hub.seq));
     server_catch_up(s);
 }

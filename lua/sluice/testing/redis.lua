@@ -133,16 +133,12 @@ end
 
 -- ---- Commands ------------------------------------------------------------------------------
 
-local EVENTS = { l = true, k = true, s = true }
+local EVENTS = { log = true, keyed = true, state = true }
 
--- An entry of a feed; those that are events are counted, to be lost.
+-- An entry of a feed; those that are events, of one field, are counted, to be lost.
 function SERVER.XADD(sim, ...)
-  local undo, words = sim.data.undo, { ... }
-  for i = 1, #words - 1 do
-    local is_event = words[i] == "k" and EVENTS[words[i + 1]]
-    if is_event then undo.events = (undo.events or 0) + 1 end
-    if words[i] == "k" then break end
-  end
+  local undo = sim.data.undo
+  if EVENTS[(select(-2, ...))] then undo.events = (undo.events or 0) + 1 end
   return keys.commands.XADD(sim.data, ...)
 end
 

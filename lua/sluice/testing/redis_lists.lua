@@ -7,9 +7,9 @@ local OK = { ok = "OK" }
 
 -- ---- Lists -------------------------------------------------------------------------------
 
-function commands.RPUSH(d, name, item)
+function commands.RPUSH(d, name, ...)
   local key = d:make(name, "list")
-  d:set(key.items, #key.items + 1, item)
+  for _, item in ipairs { ... } do d:set(key.items, #key.items + 1, item) end
   return #key.items
 end
 
@@ -63,6 +63,12 @@ function commands.XADD(d, name, ...)
   d:set(key, "last", id)
   trim(d, key, most)
   return "0-" .. id
+end
+
+function commands.XTRIM(d, name, _, _, most)
+  local key = d:find(name, "stream")
+  if key then trim(d, key, whole(most)) end
+  return 0
 end
 
 function commands.XLEN(d, name)
