@@ -353,10 +353,10 @@
 #define LISTENER_CONNS_MAX 64 /* of a command that serves: more wait to be accepted */
 
 /* ---- Clusters ----------------------------------------------------------------------- */
-#define LINEAGE_MAX 16         /* ended epochs whose ids are understood */
-#define MARKS_MAX 1000         /* channels that are told one by one of a loss */
-#define CLUSTER_SLOT_LENGTH 13 /* base32 characters that name a run of a node */
-#define CLUSTER_RUN_LENGTH 40  /* what a server calls itself */
+#define LINEAGE_MAX 16           /* ended epochs whose ids are understood */
+#define MARKS_MAX 1000           /* channels that are told one by one of a loss */
+#define CLUSTER_SLOT_LENGTH 13   /* base32 characters that name a run of a node */
+#define CLUSTER_REPLID_LENGTH 40 /* of a server's data */
 #define CLUSTER_FENCE_MAX 63
 #define CLUSTER_BATCH_MAX 64 /* publishes of one call */
 #define CLUSTER_BATCH_BYTES (256 * 1024)

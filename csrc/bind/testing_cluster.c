@@ -101,7 +101,6 @@ static void on_call(void *owner, const struct cluster_call *call) {
     set_text(L, "slot", call->slot);
     set_text(L, "epoch", call->epoch);
     set_text(L, "fence", call->fence);
-    set_text(L, "run", call->run);
     set_text(L, "replid", call->replid);
     lx_set_integer(L, "known", call->known);
     set_text(L, "new_epoch", call->new_epoch);
@@ -265,8 +264,7 @@ static int l_clock(lua_State *L) {
 }
 
 static int l_dialled(lua_State *L) {
-    const char *run = luaL_checkstring(L, 2), *replid = luaL_checkstring(L, 3);
-    machine_dialled(&enter(L)->machine, run, replid);
+    machine_dialled(&enter(L)->machine);
     return 0;
 }
 
@@ -313,12 +311,14 @@ static int l_reply(lua_State *L) {
     lua_getfield(L, 3, "refused");
     int refused = luaL_checkoption(L, 4, "", words);
     struct slice epoch = lx_field_slice(L, 3, "epoch"),
-                 fence = lx_field_slice(L, 3, "fence");
+                 fence = lx_field_slice(L, 3, "fence"),
+                 replid = lx_field_slice(L, 3, "replid");
     struct cluster_reply r = {.refused = (enum cluster_refusal)refused,
                               .seq = field(L, 3, "seq"),
                               .mark = field(L, 3, "mark"),
                               .epoch = epoch.n ? epoch.p : "",
                               .fence = fence.n ? fence.p : "",
+                              .replid = replid.n ? replid.p : "",
                               .lineage = lx_field_slice(L, 3, "lineage"),
                               .took = lx_field_bool(L, 3, "took", false),
                               .numbers = numbers,

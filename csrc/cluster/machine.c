@@ -64,7 +64,6 @@ struct machine_sent *machine_call(struct machine *m, struct cluster_call *call) 
     call->slot = m->slot;
     call->epoch = m->epoch;
     call->fence = m->fence;
-    call->run = m->run;
     call->replid = m->replid;
     call->known = PLANTED(603) ? 0 : m->known;
     m->ops->call(m->owner, call);
@@ -140,11 +139,8 @@ void machine_broken(struct machine *m) {
     machine_rejoin(m);
 }
 
-void machine_dialled(struct machine *m, const char *run, const char *replid) {
+void machine_dialled(struct machine *m) {
     assert(m->dialled && m->state == MACHINE_AWAY);
-    bool proves = !PLANTED(601) || !*m->run;
-    if (proves) snprintf(m->run, sizeof m->run, "%s", run);
-    if (proves) snprintf(m->replid, sizeof m->replid, "%s", replid);
     static const char letters[] = "abcdefghijklmnopqrstuvwxyz234567";
     for (unsigned i = 0; i < EPOCH_LENGTH; i++)
         m->new_epoch[i] = letters[rand_next(&m->random) >> 59];
@@ -185,6 +181,7 @@ static void join(struct machine *m, const struct cluster_reply *r) {
     m->joined = r->seq;
     m->fed_ms = m->beat_ms = m->now_ms;
     snprintf(m->fence, sizeof m->fence, "%s", r->fence);
+    snprintf(m->replid, sizeof m->replid, "%s", r->replid);
     lineage_read(&m->lineage, r->lineage);
     m->mark = r->mark;
     turn(m, MACHINE_CATCHING_UP);
@@ -316,5 +313,5 @@ enum machine_verdict machine_judge(const struct machine *m, const char *epoch,
         if (base < seq) *place = base;
         return PLACE_FAILOVER;
     }
-    return asked ? PLACE_EPOCH : PLACE_ASK;
+    return asked || BROKEN(610) ? PLACE_EPOCH : PLACE_ASK;
 }

@@ -56,13 +56,12 @@ enum cluster_call_kind { CALL_JOIN, CALL_PUBLISH, CALL_LOAD, CALL_MARK, CALL_BEA
  * does nothing and says which. */
 struct cluster_call {
     enum cluster_call_kind kind;
-    unsigned tag;             /* for its answer */
-    const char *slot;         /* names this run of this node, in the whole cluster */
-    const char *epoch;        /* ours; "" before the first join */
-    const char *fence;        /* of the last join */
-    const char *run, *replid; /* what the server that was dialled calls itself */
-    uint64_t known;           /* a number that was surely given */
-    const char *new_epoch;    /* CALL_JOIN: should it have to begin one */
+    unsigned tag;               /* for its answer */
+    const char *slot;           /* names this run of this node, in the whole cluster */
+    const char *epoch;          /* ours; "" before the first join */
+    const char *fence, *replid; /* of the last join */
+    uint64_t known;             /* a number that was surely given */
+    const char *new_epoch;      /* CALL_JOIN: should it have to begin one */
     unsigned n;
     struct cluster_publish *const *publishes; /* CALL_PUBLISH */
     const struct slice *channels; /* CALL_LOAD; CALL_MARK: none: a mark for all of them */
@@ -95,7 +94,7 @@ struct cluster_reply {
     uint64_t seq;      /* all but CALL_PUBLISH: the newest number at that moment */
     uint64_t mark;     /* CALL_JOIN, CALL_BEAT: the number of the newest mark for all */
     const char *epoch; /* CALL_JOIN */
-    const char *fence; /* CALL_JOIN */
+    const char *fence, *replid;           /* CALL_JOIN: the server's, at that moment */
     struct slice lineage;                 /* CALL_JOIN: as lineage_read has it */
     bool took;                            /* CALL_JOIN: it began the epoch */
     const struct cluster_number *numbers; /* CALL_PUBLISH: one for each */
@@ -198,7 +197,7 @@ struct machine {
     uint64_t mark;  /* the newest mark for all channels */
     struct recent recent;
     /* The connection. */
-    char run[CLUSTER_RUN_LENGTH + 1], replid[CLUSTER_RUN_LENGTH + 1];
+    char replid[CLUSTER_REPLID_LENGTH + 1];
     char fence[CLUSTER_FENCE_MAX + 1], new_epoch[EPOCH_LENGTH + 1];
     uint64_t joined; /* the head of the join */
     bool dialled;    /* dial, or more, is under way */
@@ -240,9 +239,8 @@ int64_t machine_next(const struct machine *m);
 
 /* ---- In ---------------------------------------------------------------------------------- */
 
-/* Connected to a master that calls itself so. */
-void machine_dialled(struct machine *m, const char *run, const char *replid);
-void machine_broken(struct machine *m); /* a connection is gone, or was not made */
+void machine_dialled(struct machine *m); /* connected to a master */
+void machine_broken(struct machine *m);  /* a connection is gone, or was not made */
 void machine_reply(struct machine *m, unsigned tag, const struct cluster_reply *reply);
 enum cluster_taken machine_entry(struct machine *m, const struct cluster_entry *e);
 void machine_idle(struct machine *m); /* nothing to read for a second */

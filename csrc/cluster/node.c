@@ -354,6 +354,7 @@ static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
                                   .mark = joined.mark,
                                   .epoch = joined.epoch,
                                   .fence = joined.fence,
+                                  .replid = joined.replid,
                                   .lineage = joined.lineage,
                                   .took = joined.took};
     if (answer == SCRIPT_OK && strlen(joined.epoch) != EPOCH_LENGTH)
@@ -450,8 +451,9 @@ static void on_reply(void *owner, enum link_lane lane, uint64_t tag,
 
 static void on_up(void *owner, const struct link_server *server) {
     struct node *n = owner;
+    (void)server;
     begin(n);
-    if (link_is_up(n->link)) machine_dialled(&n->machine, server->run, server->replid);
+    if (link_is_up(n->link)) machine_dialled(&n->machine);
     settle(n);
 }
 

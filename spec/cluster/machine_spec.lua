@@ -66,8 +66,8 @@ local function joined(head)
     return calls[1]
   end
   function one.join()
-    node:dialled("run", "replid")
-    one.reply { epoch = EPOCH, seq = head, fence = "1" }
+    node:dialled()
+    one.reply { epoch = EPOCH, seq = head, fence = "1", replid = "replid" }
   end
   one.wait(0)
   one.join()
@@ -212,7 +212,7 @@ describe("a node", function()
       one.node:broken()
       one.wait(75)
       one.acts()
-      one.node:dialled("run2", "replid")
+      one.node:dialled()
       one.reply { epoch = ("b"):rep(13), seq = 5000, fence = "2", lineage = EPOCH .. ":10" }
       local mark
       for _, call in ipairs(one.acts("call")) do if call.kind == "mark" then mark = call end end

@@ -100,7 +100,7 @@ function Node:dial()
   if not server.up then return end
   self.dials = false
   self.server = server
-  self.machine:dialled(server.run, server.replid)
+  self.machine:dialled()
   self:act()
 end
 

@@ -24,6 +24,8 @@ describe("the worlds of a cluster", function()
   it("find nothing when nothing is planted", function()
     local code, output = hunt(0, 1, FULL and 1000 or 20)
     assert.equal(0, code, output)
+    code, output = hunt(0, 6131, 6131) -- a join finds another copy than the one that was dialled
+    assert.equal(0, code, output)
     for _, bug in ipairs(bugs.streams) do
       code, output = hunt(0, bug[2], bug[2], "streams")
       assert.equal(0, code, output)

@@ -94,7 +94,7 @@ local scripts = {}
 local function is_doubtful(self, state, call)
   local rules = self.world.rules
   if not rules.runid then return false end
-  local moved = state.run ~= call.run or rules.replid and state.replid ~= call.replid
+  local moved = state.run ~= self.run or rules.replid and state.replid ~= self.replid
   local back = rules.known and call.epoch == state.epoch and call.known > state.last
   local is_safe = state.safe and not (rules.promoted and self.promoted)
   return back or moved and not is_safe
@@ -112,11 +112,11 @@ function scripts.join(self, call)
     append(state, { kind = "epoch", seq = above, epoch = call.new_epoch, base = base })
     state.epoch, state.lineage, took = call.new_epoch, lineage, true
   end
-  state.run, state.replid, state.safe = call.run, call.replid, self.world.always
+  state.run, state.replid, state.safe = self.run, self.replid, self.world.always
   state.fence = (state.fence or 0) + 1
   state.fences[call.slot] = tostring(state.fence)
   return { seq = state.last, mark = state.mark, epoch = state.epoch, fence = tostring(state.fence),
-    lineage = lineage_text(state.lineage), took = took }
+    replid = self.replid, lineage = lineage_text(state.lineage), took = took }
 end
 
 function scripts.publish(self, call)
