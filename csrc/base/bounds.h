@@ -374,6 +374,9 @@
 #define CLUSTER_READ_BACK_MS \
     1000 /* a number is the answer when so long nothing was read */
 #define CLUSTER_PATIENCE_MS 5000 /* publishes wait so long for a server: EBUSY */
+/* Notices that the app has not taken: more are dropped, and it is told that it missed some. */
+#define NOTICES_MAX 4096
+#define NOTICES_BYTES (16 * 1024 * 1024)
 
 /* ---- sluice lab -------------------------------------------------------------------- */
 #define LAB_CONNS_MAX 512    /* more wait to be accepted */

@@ -3,6 +3,7 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "bind/server_type.h"
+#include "cluster/notice.h"
 #include "serve/app/shared.h"
 #include "serve/cluster.h"
 
@@ -61,6 +62,23 @@ static int l_cluster_want(lua_State *L) {
     return 1;
 }
 
+/* server:cluster_tell(letter, name, to, text) -> ticket | nil, message, code */
+static int l_cluster_tell(lua_State *L) {
+    struct lx_server *s = lx_checkserver(L);
+    struct slice letter = lx_checkslice(L, 2);
+    luaL_argcheck(L, s->server->hub.cluster, 1, "a node of a cluster");
+    luaL_argcheck(L, letter.n == 1 && notice_is_known(*letter.p), 2, "no such letter");
+    struct shared_notice n = {.letter = *letter.p,
+                              .name = lx_checkslice(L, 3),
+                              .to = lx_optslice(L, 4),
+                              .text = lx_checkslice(L, 5)};
+    uint64_t ticket;
+    int err = shared_tell(s->server, &n, &ticket);
+    if (err < 0) return lx_fail(L, err);
+    lua_pushinteger(L, (lua_Integer)ticket);
+    return 1;
+}
+
 static void set_counts(lua_State *L, const struct machine_counts *c) {
     lx_set_integer(L, "published", c->published);
     lx_set_integer(L, "refused", c->refused);
@@ -103,6 +121,7 @@ void lx_server_add_cluster(lua_State *L) {
     static const luaL_Reg methods[] = {{"cluster_open", l_cluster_open},
                                        {"cluster_look", l_cluster_look},
                                        {"cluster_want", l_cluster_want},
+                                       {"cluster_tell", l_cluster_tell},
                                        {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

@@ -5,6 +5,7 @@
 #include "bind/budget.h"
 #include "bind/server_type.h"
 #include "serve/app/durable.h"
+#include "serve/cluster.h"
 
 #include <signal.h>
 
@@ -299,6 +300,34 @@ static void on_cluster(void *context, bool is_live, const char *epoch) {
     call(s, 2);
 }
 
+static int push_notice(lua_State *L) {
+    const struct notice_message *m = lua_touserdata(L, 1);
+    lx_pushslice(L, m->name);
+    lx_pushslice(L, m->to);
+    lx_pushslice(L, m->text);
+    return 3;
+}
+
+/* Its letter, name, to whom, text, whether it is ours; or nothing: some were missed. */
+static void on_notice(void *context, const struct notice_message *m) {
+    struct lx_server *s = context;
+    lua_State *L = s->L;
+    if (!begin(s, "notice")) return;
+    int top = lua_gettop(L);
+    char letter[] = {m->letter, '\0'};
+    if (m->name.n > 0) {
+        lua_pushstring(L, letter);
+        lua_pushcfunction(L, push_notice); /* protected: it allocates */
+        lua_pushlightuserdata(L, (void *)m);
+        struct budget_mark mark = budget_begin();
+        int status = lua_pcall(L, 1, 3, 0);
+        budget_end(mark);
+        if (status == LUA_OK) lua_pushboolean(L, m->is_own);
+        else lua_settop(L, top); /* missed */
+    }
+    call(s, lua_gettop(L) - top);
+}
+
 static int push_told(lua_State *L) {
     const struct slice *lines = lua_touserdata(L, 1);
     lx_pushslice(L, *lines);
@@ -338,4 +367,5 @@ const struct server_events lx_server_events = {.on_request = on_request,
                                                .on_policies = on_policies,
                                                .on_budget = on_budget,
                                                .on_cluster = on_cluster,
+                                               .on_notice = on_notice,
                                                .on_told = on_told};

@@ -180,6 +180,10 @@ static void on_epoch(void *owner, uint64_t base) {
     add_action(owner);
 }
 
+static void on_missed(void *owner) {
+    (void)owner;
+}
+
 static void on_answer(void *owner, struct cluster_publish *inner, int err) {
     struct publish *p = container_of(inner, struct publish, inner);
     lua_State *L = new_action(owner, "answer");
@@ -204,6 +208,7 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .add = on_add,
                                        .drop = on_drop,
                                        .epoch = on_epoch,
+                                       .missed = on_missed,
                                        .answer = on_answer,
                                        .changed = on_changed};
 

@@ -122,6 +122,10 @@ static void on_epoch(void *owner, uint64_t base) {
     end(L);
 }
 
+static void on_missed(void *owner) {
+    (void)owner;
+}
+
 static void on_answer(void *owner, struct node_publish *inner, int err) {
     struct publish *p = container_of(inner, struct publish, inner);
     lua_State *L = begin(owner, "answer");
@@ -149,6 +153,7 @@ static const struct node_calls calls = {.policy = on_policy,
                                         .release = on_release,
                                         .fill = on_fill,
                                         .epoch = on_epoch,
+                                        .missed = on_missed,
                                         .answer = on_answer,
                                         .changed = on_changed,
                                         .tell = on_tell};

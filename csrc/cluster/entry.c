@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/status.h"
+#include "cluster/notice.h"
 
 /* ---- Pieces of a text ------------------------------------------------------------------ */
 
@@ -80,6 +81,10 @@ static bool read_field(struct slice name, struct slice value, struct entry *out,
         return read_line(value, out) && out->seq == seq;
     }
     if (slice_eq_lit(name, "gone")) out->evicted = value;
+    if (slice_eq_lit(name, "notice")) {
+        uint64_t seq = out->seq;
+        return read_line(value, out) && out->seq == seq;
+    }
     if (name.n != 1) return true;
     switch (name.p[0]) {
     case 'k': *kind = value.n == 1 ? value.p[0] : FEED_OTHER; return true;
@@ -101,8 +106,11 @@ static int judge(struct entry *e, char kind) {
     case FEED_STATE: return e->channel.n > 0 && e->slot.n > 0 ? kind : 0;
     case FEED_MARK: return kind;
     case FEED_EPOCH: return e->event.n > 0 ? kind : 0;
-    default: return FEED_OTHER;
+    default: break;
     }
+    if (!notice_is_known(kind)) return FEED_OTHER;
+    e->letter = kind;
+    return e->channel.n == 0 && e->event.n > 0 && e->slot.n > 0 ? FEED_NOTICE : 0;
 }
 
 int entry_of_feed(const struct reply *r, struct entry *out) {

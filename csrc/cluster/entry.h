@@ -14,11 +14,13 @@ enum entry_kind {
     FEED_MARK = 'v', /* events were lost here; channel "": of all channels */
     FEED_EPOCH =
         'E', /* a new epoch began: event = its name, key = the old one's, prior = the base */
-    FEED_OTHER = 'x' /* of a kind that this version does not know: only seq */
+    FEED_NOTICE = 't', /* what a node tells all; of which kind: 'letter' */
+    FEED_OTHER = 'x'   /* of a kind that this version does not know: only seq */
 };
 
 struct entry {
     enum entry_kind kind;
+    char letter; /* FEED_NOTICE: see cluster/notice.h */
     uint64_t seq;
     uint64_t prior; /* the number of the channel's event before it */
     bool is_bound;  /* ... is not known: nothing above 'prior' came before it */

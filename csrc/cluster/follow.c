@@ -15,6 +15,7 @@ void follow_land(struct machine *m, uint64_t seq) {
     publishes_blind(m);
     publishes_settle(m, true);
     warm_all_again(m);
+    m->ops->missed(m->owner);
     m->ops->follow(m->owner, m->pos);
 }
 

@@ -40,13 +40,13 @@ enum machine_state { MACHINE_AWAY, MACHINE_PROVING, MACHINE_CATCHING_UP, MACHINE
 struct cluster_publish {
     struct list node;     /* the machine's, as all but the channel and the bytes */
     struct slice channel; /* of the caller's */
-    bool is_state;        /* ... whose losses no mark tells of: it is sent anew */
-    uint32_t bytes;       /* ... about what it takes in a call */
-    uint64_t token;       /* its name in this run of this node */
-    uint64_t seq;         /* its number; 0: none yet */
-    bool repeats;         /* it was stored before: its idempotency key says so */
-    bool blind;           /* entries were passed over, and it may be one of them */
-    int64_t since_ms;     /* of its number, or of its place in the queue */
+    bool is_state;  /* ... or a notice, whose losses no mark tells of: it is sent anew */
+    uint32_t bytes; /* ... about what it takes in a call */
+    uint64_t token; /* its name in this run of this node */
+    uint64_t seq;   /* its number; 0: none yet */
+    bool repeats;   /* it was stored before: its idempotency key says so */
+    bool blind;     /* entries were passed over, and it may be one of them */
+    int64_t since_ms; /* of its number, or of its place in the queue */
 };
 
 enum cluster_call_kind { CALL_JOIN, CALL_PUBLISH, CALL_LOAD, CALL_MARK, CALL_BEAT };
@@ -107,7 +107,8 @@ enum cluster_entry_kind {
     ENTRY_EVENT,
     ENTRY_MARK, /* readers of its channel (none: of all) are told that something is lost */
     ENTRY_EPOCH,
-    ENTRY_OTHER /* has a number, and that is all */
+    ENTRY_NOTICE, /* for the owner; of no channel */
+    ENTRY_OTHER   /* has a number, and that is all */
 };
 
 /* An entry of the feed; borrowed. */
@@ -143,7 +144,8 @@ struct machine_ops {
     /* Read the feed from behind this number on. Each entry goes to machine_entry, and when there
      * was none for a second, machine_idle is called. */
     void (*follow)(void *owner, uint64_t pos);
-    /* An event or a mark of a warm channel, or a mark for all. False: no room; it comes again. */
+    /* An event or a mark of a warm channel, a mark for all, or a notice. False: no room; it comes
+     * again. */
     bool (*release)(void *owner, const struct cluster_entry *e);
     /* What was loaded is shown, in place of what was there before (takes): with 'lost' whoever
      * has followed the channel is told so. Where 'more' follow, that is at one moment. */
@@ -155,6 +157,8 @@ struct machine_ops {
      * follows a log is told "failover". 0: all of it goes; UINT64_MAX: nothing, it is the first.
      * Which one: machine->epoch, ->lineage, ->pos. */
     void (*epoch)(void *owner, uint64_t base);
+    /* Entries were passed over that are in no history: notices may be among them. */
+    void (*missed)(void *owner);
     /* A publish is done (gives it back). 0: it has a number; E_BUSY, E_FULL, E_STORE: it is
      * surely not stored; E_TIMEOUT: nobody knows. */
     void (*answer)(void *owner, struct cluster_publish *p, int err);

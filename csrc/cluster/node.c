@@ -193,6 +193,11 @@ static void on_epoch(void *owner, uint64_t base) {
     n->calls->epoch(n->owner, base);
 }
 
+static void on_missed(void *owner) {
+    const struct node *n = owner;
+    n->calls->missed(n->owner);
+}
+
 static void on_answer(void *owner, struct cluster_publish *p, int err) {
     const struct node *n = owner;
     n->calls->answer(n->owner, container_of(p, struct node_publish, publish), err);
@@ -212,6 +217,7 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .add = on_add,
                                        .drop = on_drop,
                                        .epoch = on_epoch,
+                                       .missed = on_missed,
                                        .answer = on_answer,
                                        .changed = on_changed};
 
@@ -260,6 +266,7 @@ static enum cluster_entry_kind kind_of(const struct entry *e) {
     case FEED_STATE: return ENTRY_EVENT;
     case FEED_MARK: return ENTRY_MARK;
     case FEED_EPOCH: return ENTRY_EPOCH;
+    case FEED_NOTICE: return ENTRY_NOTICE;
     default: return ENTRY_OTHER;
     }
 }
@@ -515,7 +522,7 @@ const struct machine *node_machine(const struct node *n) {
 void node_publish(struct node *n, struct node_publish *p) {
     begin(n);
     p->publish.channel = p->event.channel;
-    p->publish.is_state = p->event.kind == FEED_STATE;
+    p->publish.is_state = p->event.kind != FEED_LOG && p->event.kind != FEED_KEYED;
     p->publish.bytes = (uint32_t)(p->event.channel.n + p->event.event.n + p->event.key.n +
                                   p->event.data.n + 200);
     machine_publish(&n->machine, &p->publish);

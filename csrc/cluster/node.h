@@ -32,12 +32,13 @@ struct node_calls {
     struct node_policy (*policy)(void *owner, struct slice channel);
     /* A digest of the ttls of all channels (script_join). NULL: it is not told. */
     const char *(*rules)(void *owner);
-    /* An event or a mark of a warm channel, or a mark for all of them (borrowed). False: no
-     * room; it comes again. */
+    /* An event or a mark of a warm channel, a mark for all of them, or a notice (borrowed).
+     * False: no room; it comes again. */
     bool (*release)(void *owner, const struct entry *e);
     /* See machine_ops.fill (takes). */
     void (*fill)(void *owner, struct fill *f, bool lost, bool more);
     void (*epoch)(void *owner, uint64_t base); /* see machine_ops.epoch */
+    void (*missed)(void *owner);               /* see machine_ops.missed */
     void (*answer)(void *owner, struct node_publish *p, int err);
     void (*changed)(void *owner); /* its state, or machine_heard */
     /* The server is away, or cannot be used ('refused'), and why; a warning ('why' alone). */

@@ -5,8 +5,9 @@
  *                    the newest first), rules and grown (see bound), and for each node fence:<slot>
  *   f       stream   the feed: id 0-<seq>. An event has one field, log, keyed or state, which is
  *                    its line, "seq prior t x flags slot.token channel\0event\0key\0data" (and
- *                    gone, the event\0key that went for it). What is rare is by fields: k kind,
- *                    c channel, e event, y key, p prior, n slot.token, t ms
+ *                    gone, the event\0key that went for it). A notice (notice.h) has its letter
+ *                    in k, and notice, its line. What is rare is by fields: k kind, c channel,
+ *                    e event, y key, p prior, n slot.token, t ms
  *   l:<ch>  list     history: lines
  *   s:<ch>  hash     newest values: "event\0key" is "seq t x\0data"
  *   t       zset     now and then a number, by the second at which it was the last
@@ -129,7 +130,9 @@ static const char PUB[] =
     "local function rule_of(text)\n"
     "  local kind, history, ttl, most, flags =\n"
     "    match(text, '^(%a) (%d+) (%d+) (%d+) (%a*)$')\n"
-    "  local rule = {name = NAMES[kind], listed = kind ~= 's', hashed = kind ~= 'l',\n"
+    "  local name = NAMES[kind]\n"
+    "  local rule = {kind = kind, name = name, listed = name and kind ~= 's',\n"
+    "    hashed = name and kind ~= 'l',\n"
     "    history = tonumber(history), ttl = tonumber(ttl), most = tonumber(most),\n"
     "    once = find(flags, 'i', 1, true), remove = find(flags, 'r', 1, true)}\n"
     "  rules[text] = rule\n"
@@ -191,7 +194,9 @@ static const char PUB[] =
     "    if s and not rule.remove and sizes[s] >= rule.most then\n"
     "      old = oldest(s, field)\n"
     "    end\n"
-    "    if old then\n"
+    "    if not rule.name then\n"
+    "      call('XADD', KEYS[2], '0-' .. number, 'k', rule.kind, 'notice', line)\n"
+    "    elseif old then\n"
     "      call('XADD', KEYS[2], '0-' .. number, rule.name, line, 'gone', old)\n"
     "    else\n"
     "      call('XADD', KEYS[2], '0-' .. number, rule.name, line)\n"

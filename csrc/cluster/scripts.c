@@ -101,13 +101,13 @@ int script_join(struct buf *out, const struct scripts *s, const struct script_jo
     return c.err;
 }
 
-/* What it has: a history, newest values, an idempotency key. */
+/* What it has: a history, newest values, an idempotency key. A notice has none. */
 static bool is_listed(const struct script_event *e) {
-    return e->kind != 's';
+    return e->kind == 'l' || e->kind == 'k';
 }
 
 static bool is_hashed(const struct script_event *e) {
-    return e->kind != 'l';
+    return e->kind == 's' || e->kind == 'k';
 }
 
 static bool is_once(const struct script_event *e) {

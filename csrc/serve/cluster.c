@@ -121,6 +121,10 @@ static bool release_mark(struct cluster *c, const struct entry *e) {
 static bool node_on_release(void *owner, const struct entry *e) {
     struct cluster *c = owner;
     if (e->kind == FEED_MARK) return release_mark(c, e);
+    if (e->kind == FEED_NOTICE) {
+        cluster_pass_notice(c, e);
+        return true;
+    }
     struct followed *to = cluster_find(c, e->channel);
     if (!to) return true;
     pthread_mutex_lock(&c->order);
@@ -180,10 +184,15 @@ static void node_on_epoch(void *owner, uint64_t base) {
     cluster_post(c, n);
     if (base == UINT64_MAX) return;
     tell_app(c, m);
+    cluster_pass_notice(c, NULL);
     log_printf(LOG_WARN,
                "cluster: epoch %s began: what Redis had above number %llu is lost, and "
                "readers are told (failover)",
                m->epoch, (unsigned long long)base);
+}
+
+static void node_on_missed(void *owner) {
+    cluster_pass_notice(owner, NULL);
 }
 
 /* ---- Answers --------------------------------------------------------------------------- */
@@ -292,6 +301,7 @@ static const struct node_calls calls = {.policy = node_on_policy,
                                         .release = node_on_release,
                                         .fill = node_on_fill,
                                         .epoch = node_on_epoch,
+                                        .missed = node_on_missed,
                                         .answer = node_on_answer,
                                         .changed = node_on_changed,
                                         .tell = node_on_tell};
@@ -319,6 +329,7 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
 
 static void tick(struct cluster *c) {
     cluster_cool_idle(c);
+    cluster_say_missed(c);
     show(c);
 }
 

@@ -65,6 +65,18 @@ struct shared_publish {
 void cluster_publish(struct cluster *c, struct shared_publish *p);
 void cluster_flush(struct cluster *c);
 
+/* What a node has told all, for the app; without a name: some were missed, and what they said is
+ * looked up. It is given back when it was looked at. */
+struct notice_message {
+    struct message message;
+    char letter;
+    bool is_own; /* it is this node's */
+    struct slice name, to, text;
+    char bytes[];
+};
+
+void cluster_took_notice(struct cluster *c, struct notice_message *m); /* takes */
+
 /* How it stands, when that has changed. */
 struct standing_message {
     struct message message;

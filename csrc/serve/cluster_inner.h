@@ -1,5 +1,5 @@
 /* What the files of the cluster's thread share: cluster.c has the thread, events and publishes;
- * cluster_channels.c channels and places. */
+ * cluster_channels.c channels and places; cluster_notices.c what nodes tell each other. */
 #ifndef SLUICE_SERVE_CLUSTER_INNER_H
 #define SLUICE_SERVE_CLUSTER_INNER_H
 
@@ -41,7 +41,9 @@ struct cluster {
     bool has_changed;
     bool released;      /* something, in this turn */
     uint64_t conflicts; /* events of another kind than their channel has here */
-    bool is_live;       /* as of the last line in the log */
+    bool has_missed;    /* notices; and the app was not told yet */
+    _Atomic uint32_t notices, notices_bytes; /* that the app has not taken */
+    bool is_live;                            /* as of the last line in the log */
     char told[256];
     pthread_mutex_t order; /* held while one event is released, or the policies change */
     char rules[20];        /* a digest of the ttls of version 'ruled' */
@@ -76,6 +78,10 @@ void cluster_tell_filled(struct cluster *c, const struct cluster_news *n);
 void cluster_cool_idle(struct cluster *c);
 void cluster_judge_all(struct cluster *c);
 void cluster_free_channels(struct cluster *c);
+
+/* A notice for the app, in its order; what is no notice (NULL): some were missed. */
+void cluster_pass_notice(struct cluster *c, const struct entry *e);
+void cluster_say_missed(struct cluster *c); /* when there is room for that again */
 
 /* A place that cannot wait any longer. */
 void cluster_answer_place(struct cluster *c, struct place_message *m);

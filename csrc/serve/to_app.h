@@ -38,8 +38,8 @@ struct signal_message {
 
 message_fn app_on_frame;  /* server_events.c; from the sequencer */
 message_fn app_on_stored; /* durable.c; from the store */
-message_fn app_on_cluster, app_on_published, app_on_wanted,
-    app_on_standing;                       /* shared.c; from the cluster */
+message_fn app_on_cluster, app_on_published, app_on_wanted, app_on_standing,
+    app_on_notice;                         /* shared.c; from the cluster */
 message_fn app_on_request, app_on_cancel;  /* server_requests.c */
 message_fn app_on_piece;                   /* server_requests.c */
 message_fn app_on_news, app_on_deferred;   /* server_clients.c */

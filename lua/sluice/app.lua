@@ -193,6 +193,15 @@ for _, name in ipairs({ "latest", "newest", "history", "stats", "slowest", "chan
   App[name] = reading[name]
 end
 
+--- Tell every node of the cluster, this one too: its `told` hooks run, with { name, data, own }.
+-- All nodes hear what is told in the same order. Waits until this one has heard it.
+-- @tparam string name
+-- @param[opt=true] data what becomes JSON
+-- @treturn boolean|nil true, or nil, message, code
+function App:tell(name, data)
+  return phase.running(self, "tell").runtime.notices:tell_app(name, data)
+end
+
 --- Run a task some seconds from now.
 -- @tparam number seconds
 -- @tparam string task

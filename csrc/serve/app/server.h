@@ -23,6 +23,7 @@ struct durable;
 struct certificates;
 struct top;
 struct answer;
+struct notice_message;
 
 /* What happens to the app; called on its thread, from server_run. */
 struct server_events {
@@ -51,6 +52,8 @@ struct server_events {
     void (*on_budget)(void *context, struct slice channel, const struct budget_state *b);
     /* In a cluster: it is live, or no longer; or another epoch has begun. */
     void (*on_cluster)(void *context, bool is_live, const char *epoch);
+    /* ... what a node has told all; name.n is 0: some were missed. See serve/cluster.h. */
+    void (*on_notice)(void *context, const struct notice_message *m);
     /* What one I/O thread answers to server_ask: lines of JSON. */
     void (*on_told)(void *context, uint64_t ticket, struct slice lines);
 };

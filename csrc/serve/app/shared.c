@@ -85,6 +85,41 @@ int shared_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
     return 0;
 }
 
+static uint32_t count_of(struct server *s, const struct shared_publish *p) {
+    struct slice channel = p->inner.event.channel;
+    return channel.n > 0 ? registry_count(s, channel, p->channel_hash) : 0;
+}
+
+static bool are_sizes(const struct shared_notice *n) {
+    return n->name.n > 0 && n->name.n <= EVENT_NAME_MAX && n->to.n <= EVENT_KEY_MAX &&
+           n->text.n <= EVENT_BYTES_MAX;
+}
+
+int shared_tell(struct server *s, const struct shared_notice *n, uint64_t *ticket) {
+    ASSERT_OWNER(&s->loop);
+    if (!are_sizes(n)) return E_TOOBIG;
+    struct shared_publish *out = mem_try(sizeof *out + n->name.n + n->to.n + n->text.n);
+    if (!out) return E_NOMEM;
+    memset(out, 0, sizeof *out);
+    char *at = out->bytes;
+    list_init(&out->node);
+    out->inner.event = (struct script_event){.kind = n->letter,
+                                             .event = put(&at, n->name),
+                                             .key = put(&at, n->to),
+                                             .data = put(&at, n->text)};
+    out->ticket = *ticket = tickets_take(&s->shared_tickets);
+    cluster_publish(s->hub.cluster, out);
+    return 0;
+}
+
+void app_on_notice(void *owner, struct message *message) {
+    struct server *s = owner;
+    struct notice_message *m = container_of(message, struct notice_message, message);
+    server_take_in(s, seq_take_own(&s->hub.seq));
+    if (s->events->on_notice) s->events->on_notice(s->context, m);
+    cluster_took_notice(s->hub.cluster, m);
+}
+
 void app_on_published(void *owner, struct message *m) {
     struct server *s = owner;
     struct shared_publish *p = container_of(m, struct shared_publish, message);
@@ -94,13 +129,12 @@ void app_on_published(void *owner, struct message *m) {
     struct answer a = {.ticket = p->ticket,
                        .is_final = true,
                        .err = p->err,
-                       .is_event = true,
+                       .is_event = inner->event.channel.n > 0,
                        .has_id = inner->event.kind != FEED_STATE,
                        .is_duplicate = inner->publish.repeats,
                        .epoch = inner->publish.repeats ? inner->epoch : NULL,
                        .seq = inner->publish.seq,
-                       .subscribers =
-                           registry_count(s, inner->event.channel, p->channel_hash)};
+                       .subscribers = count_of(s, p)};
     if (s->events->on_answer) s->events->on_answer(s->context, &a);
     tickets_give_back(&s->shared_tickets, p->ticket);
     mem_free(p);

@@ -11,6 +11,13 @@
 /* As durable_commit. */
 int shared_commit(struct server *s, const struct commit *c, uint64_t *ticket);
 
+/* A notice for all nodes, this one too (cluster/notice.h). Its answer comes as that of a publish. */
+struct shared_notice {
+    char letter;
+    struct slice name, to, text;
+};
+int shared_tell(struct server *s, const struct shared_notice *n, uint64_t *ticket);
+
 /* Whether the app's replica has a channel; else a ticket, whose answer comes when it has (E_BUSY: not
  * in time). */
 bool shared_has(struct server *s, struct slice channel, uint64_t *ticket);

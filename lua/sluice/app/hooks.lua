@@ -14,7 +14,7 @@ local hooks = {}
 -- true: takes a pattern of channels
 local KNOWN = { start = false, stop = false, reload = false, connect = false, disconnect = false,
   error = false, subscribe = true, unsubscribe = true, published = true, budget = true,
-  cluster = false }
+  cluster = false, told = false }
 local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
 hooks.DEPTH_MAX = 4
 
@@ -34,7 +34,7 @@ function hooks.register(generation, kind, pattern, fn)
     caller.raise("app:on(kind, …): the kind comes first: a string, not a %s", type(kind))
   elseif KNOWN[kind] == nil then
     caller.raise("no hook '%s' (known: start stop reload connect disconnect error "
-      .. "subscribe unsubscribe published budget cluster)",
+      .. "subscribe unsubscribe published budget cluster told)",
       kind)
   end
   local what = ('app:on("%s"%s, fn)'):format(kind, KNOWN[kind] and ", pattern" or "")

@@ -227,8 +227,10 @@ end
 
 --- Apply the read rules again to open streams; a stream that loses a channel gets a notice.
 -- @function App:recheck
+-- In a cluster every node is told to do the same.
 -- @tparam[opt] string user_id only this user's streams
--- @treturn integer how many channels were taken away
+-- @treturn integer|nil how many channels were taken away from streams of this node; or nil,
+--   message, code: of this node they were, and others were not told
 function reading.recheck(self, user_id)
   local generation = phase.running(self, "recheck")
   check_user("app:recheck()", user_id)
@@ -237,24 +239,37 @@ function reading.recheck(self, user_id)
   for client in reading.clients(self, { user = user_id }) do
     taken = taken + reading.recheck_one(generation, client, why)
   end
+  local told, message, code = generation.runtime.notices:tell("r", "recheck", nil,
+    { user = user_id })
+  if not told then return nil, message, code end
   return taken
 end
 
+-- The ids of the streams whose path matches.
+function reading.of_pattern(runtime, pattern)
+  local list, server = {}, runtime.server
+  for _, id in ipairs(server:clients()) do
+    local info = server:client(id)
+    if info and core.match(pattern, info.path or "") then list[#list + 1] = id end
+  end
+  return list
+end
+
 --- Run the plans of open streams again: channels that a plan names are followed, others left.
--- A plan function is given the path, the user and client.meta; query and headers only where
--- a coroutine writes the stream.
+-- In a cluster those of every node. A plan function is given the path, the user and client.meta;
+-- query and headers only where a coroutine writes the stream.
 -- @function App:replan
 -- @tparam string pattern of paths
--- @treturn integer|nil how many streams, done in slices; or nil, message, code
+-- @treturn integer|nil how many streams of this node, done in slices; or nil, message, code
 function reading.replan(self, pattern)
   local generation = phase.running(self, "replan")
   local fault = pattern_fault("app:replan(pattern)", pattern)
   if fault then return nil, fault, "EPATTERN" end
-  local list = {}
-  for client in reading.clients(self) do
-    if core.match(pattern, client.path or "") then list[#list + 1] = client.id end
-  end
-  generation.runtime.handover:replan(list)
+  local runtime = generation.runtime
+  local list = reading.of_pattern(runtime, pattern)
+  runtime.handover:replan(list)
+  local told, message, code = runtime.notices:tell("r", "replan", nil, { pattern = pattern })
+  if not told then return nil, message, code end
   return #list
 end
 

@@ -27,10 +27,17 @@ local WEAK = { __mode = "v" }
 -- @tparam string name of the auth object
 -- @tparam table o { durable, keep }
 function revoked.new(app, name, o)
-  local self = setmetatable({ app = app, keep = o.keep,
+  local self = setmetatable({ app = app, keep = o.keep, name = name .. ".revoked",
     kept = keeper(app, name .. ".revoked", o.durable),
     state = app:state(name .. ".revoking", { now = {}, serial = 0 }) }, Revoked)
   app:every(CLEAN_SECONDS, { name = name .. ":clean" }, function() self:clean() end)
+  app:on("told", function(event)
+    if event.missed then
+      self:close(nil, function(user) return self:has(user) end, "revoked")
+    elseif event.name == self.name and not event.own then
+      self:hear(event.data)
+    end
+  end)
   return self
 end
 
@@ -79,7 +86,32 @@ function Revoked:close(filter, wanted, reason)
   return n
 end
 
---- Revoke: from now on, on the disk when this returns.
+-- What a row is about, and is open on this node. @treturn integer how many
+local function close_of(self, kind, id, row, user_id)
+  return self:close(user_id and { user = user_id }, function(user)
+    return (kind == "user" and user.id or user[kind]) == id and covers(row, user)
+  end, "revoked")
+end
+
+-- Keep it: on the disk when this returns.
+local function keep(self, name, row)
+  local state = self.state()
+  local ok, message, code = self.kept:set(name, row)
+  if not ok then return nil, message, code end
+  if state.now[name] == row then state.now[name] = nil end
+  return true
+end
+
+--- Another node has revoked it.
+function Revoked:hear(what)
+  local row = { at = what.at, till = what.till, digests = what.digests }
+  local name = what.kind .. ":" .. what.id
+  self.state().now[name] = row
+  close_of(self, what.kind, what.id, row, what.user)
+  keep(self, name, row)
+end
+
+--- Revoke: from now on, on the disk when this returns, and every node of a cluster has been told.
 -- @tparam string kind "user", "key" or "session"
 -- @tparam string id
 -- @tparam table|nil digests the keys that are meant: others of the same name stay good
@@ -91,13 +123,12 @@ function Revoked:add(kind, id, digests, user_id)
   local for_ever = kind == "key" or digests ~= nil and next(digests) ~= nil
   local row = { at = now, till = not for_ever and now + self.keep or nil, digests = digests }
   state.now[name] = row
-  local function wanted(user)
-    return (kind == "user" and user.id or user[kind]) == id and covers(row, user)
-  end
-  local n = self:close(user_id and { user = user_id }, wanted, "revoked")
-  local ok, message, code = self.kept:set(name, row)
+  local n = close_of(self, kind, id, row, user_id)
+  local ok, message, code = keep(self, name, row)
+  local told, why, what = self.app:tell(self.name, { kind = kind, id = id, at = now,
+    till = row.till, digests = digests, user = user_id })
   if not ok then return nil, message, code end
-  if state.now[name] == row then state.now[name] = nil end
+  if not told then return nil, why, what end
   return n
 end
 

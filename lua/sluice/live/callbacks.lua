@@ -142,6 +142,11 @@ function callbacks.cluster(self, is_live, epoch)
   hooks.fire(self, "cluster", { state = is_live and "live" or "away", epoch = epoch })
 end
 
+--- A node has told all; without arguments: some were missed.
+function callbacks.notice(self, letter, name, to, text, is_own)
+  self.notices:hear(letter, name, to, text, is_own)
+end
+
 function callbacks.timer(self)
   self.armed = nil
   self.scheduler:tick()

@@ -100,9 +100,9 @@ function Handover:replan(list)
 end
 
 -- A rule that is stopped by its budget denies.
-local function recheck_one(runtime, id)
+local function recheck_one(runtime, id, user, why)
   local client = stream_handle.new(runtime, id)
-  local why = ("after reload #%d"):format(runtime.generation.id)
+  if user ~= nil and not (client.user and client.user.id == user) then return end
   local ok, problem = budget.call("read rules", reading.recheck_one, runtime.generation, client,
     why)
   if ok then return end
@@ -111,15 +111,18 @@ local function recheck_one(runtime, id)
 end
 
 --- Apply the read rules of the current generation to all open streams, within a second.
-function Handover:recheck()
+-- @tparam[opt] string user only to this user's
+-- @tparam[opt] string why for whoever asks later; default: the reload
+function Handover:recheck(user, why)
   local runtime = self.runtime
   local generation = runtime.generation
+  why = why or ("after reload #%d"):format(generation.id)
   if #generation.readers == 0 then return end
   runtime.scheduler:at(core.now() + TURN_SECONDS, function()
     local list = runtime.server:clients()
     local size = math.max(CHECKS_A_TURN, #list // CHECK_TURNS_MAX)
     slice(self, list, size, function(id)
-      if generation == runtime.generation then recheck_one(runtime, id) end
+      if generation == runtime.generation then recheck_one(runtime, id, user, why) end
     end)
   end)
 end

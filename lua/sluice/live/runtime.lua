@@ -11,6 +11,7 @@ local failure = require("sluice.base.failure")
 local handover = require("sluice.live.handover")
 local hooks = require("sluice.app.hooks")
 local idempotency = require("sluice.live.idempotency")
+local notices = require("sluice.live.notices")
 local plain = require("sluice.base.plain")
 local process = require("sluice.base.process")
 local recorder = require("sluice.explain.recorder")
@@ -48,7 +49,7 @@ function runtime.new(server)
   self.recorder, self.explainer = recorder.new(), explainer.new(self)
   self.console = console.new(self)
   self.idempotency, self.stored = idempotency.new(core.now), stored.new(self)
-  self.stores = stores.new(self)
+  self.stores, self.notices = stores.new(self), notices.new(self)
   server:on(function(kind, a, b, c, d, e, f) return self:dispatch(kind, a, b, c, d, e, f) end,
     self.stored:answerer(function() self:turn() end), self.stored.waiting, self.scheduler.WAIT)
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
@@ -134,6 +135,7 @@ function Runtime:figures()
     out.reloads_total, out.reload_seconds = plain.copy(self.reloader.totals), self.reloader.seconds
   end
   out.store, out.cluster = self.server:store_stats(), self.server:cluster_look()
+  if out.cluster then out.cluster.bad_notices = self.notices.bad end
   return out
 end
 

@@ -60,7 +60,7 @@ function App:task(name, opts, fn) end
 ---@param name string
 ---@param fn fun()
 function App:service(name, fn) end
----@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"|"budget"|"cluster"
+---@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"|"budget"|"cluster"|"told"
 ---@param pattern string
 ---@param fn function
 ---@overload fun(self: sluice.App, kind: string, fn: function)
@@ -127,6 +127,10 @@ function App:recheck(user_id) end
 ---@param pattern string of paths
 ---@return integer? streams, string? message, string? code
 function App:replan(pattern) end
+---@param name string
+---@param data? any
+---@return true? told, string? message, string? code
+function App:tell(name, data) end
 ---@param seconds number
 ---@param task string
 ---@param data? any
