@@ -373,6 +373,8 @@
 #define CLUSTER_AGAIN_MOST_MS 2000 /* ... and the longest; half more or less */
 #define CLUSTER_READ_BACK_MS \
     1000 /* a number is the answer when so long nothing was read */
+#define CLUSTER_LEASE_MS 5000 /* who leads says so anew with each beat, or does not so long after */
+#define CLUSTER_LEASE_EARLY_MS 1000 /* ... and stops so much earlier */
 #define CLUSTER_PATIENCE_MS 5000 /* publishes wait so long for a server: EBUSY */
 /* Notices that the app has not taken: more are dropped, and it is told that it missed some. */
 #define NOTICES_MAX 4096

@@ -87,6 +87,7 @@ static void push_publishes(lua_State *L, const struct cluster_call *call) {
         lua_createtable(L, 0, 3);
         lx_set_integer(L, "id", (uint64_t)p->id);
         lx_set_integer(L, "token", p->inner.token);
+        lx_set_integer(L, "lease", p->inner.lease);
         set_slice(L, "channel", p->inner.channel);
         lua_rawseti(L, -2, i + 1);
     }
@@ -105,6 +106,7 @@ static void on_call(void *owner, const struct cluster_call *call) {
     lx_set_integer(L, "known", call->known);
     set_text(L, "new_epoch", call->new_epoch);
     lx_set_integer(L, "since", call->since_ms);
+    lx_set_boolean(L, "would_lead", call->would_lead);
     if (call->publishes) push_publishes(L, call);
     lua_createtable(L, (int)call->n, 0);
     for (unsigned i = 0; call->channels && i < call->n; i++) {
@@ -199,6 +201,12 @@ static void on_changed(void *owner) {
     (void)owner;
 }
 
+static void on_lead(void *owner) {
+    const struct node *n = owner;
+    lx_set_integer(new_action(owner, "lead"), "token", n->machine.lead.token);
+    add_action(owner);
+}
+
 static const struct machine_ops ops = {.dial = on_dial,
                                        .hang_up = on_hang_up,
                                        .call = on_call,
@@ -210,7 +218,8 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .epoch = on_epoch,
                                        .missed = on_missed,
                                        .answer = on_answer,
-                                       .changed = on_changed};
+                                       .changed = on_changed,
+                                       .lead = on_lead};
 
 /* ---- A node --------------------------------------------------------------------------- */
 
@@ -296,7 +305,8 @@ static unsigned read_results(lua_State *L, struct cluster_number *numbers,
         int at = lua_gettop(L);
         numbers[n] =
             (struct cluster_number){.seq = field(L, at, "seq"),
-                                    .repeats = lx_field_bool(L, at, "repeats", false)};
+                                    .repeats = lx_field_bool(L, at, "repeats", false),
+                                    .deposed = lx_field_bool(L, at, "deposed", false)};
         loaded[n].upto = field(L, at, "upto");
         loaded[n].last = field(L, at, "last");
         loaded[n].fill = pointer_of((lua_Integer)field(L, at, "fill"));
@@ -305,7 +315,8 @@ static unsigned read_results(lua_State *L, struct cluster_number *numbers,
     return n;
 }
 
-/* node:reply(tag, { refused =, seq =, mark =, epoch =, fence =, lineage =, took =, results = }) */
+/* node:reply(tag, { refused =, seq =, mark =, epoch =, fence =, lineage =, took =, results =, lead =,
+ *   lease =, left = }) */
 static int l_reply(lua_State *L) {
     static const char *const words[] = {"", "lineage", "replicas", "full", "other", NULL};
     struct cluster_number numbers[RESULTS_MAX];
@@ -326,6 +337,8 @@ static int l_reply(lua_State *L) {
                               .replid = replid.n ? replid.p : "",
                               .lineage = lx_field_slice(L, 3, "lineage"),
                               .took = lx_field_bool(L, 3, "took", false),
+                              .lead = {lx_field_slice(L, 3, "lead"), field(L, 3, "lease"),
+                                       (int64_t)field(L, 3, "left")},
                               .numbers = numbers,
                               .loaded = loaded};
     read_results(L, numbers, loaded);
@@ -359,7 +372,7 @@ static int l_entry(lua_State *L) {
     return 1;
 }
 
-/* node:publish(channel, id, is_state) */
+/* node:publish(channel, id, is_state[, lease]) */
 static int l_publish(lua_State *L) {
     struct slice channel = lx_checkslice(L, 2);
     lua_Integer id = luaL_checkinteger(L, 3);
@@ -369,10 +382,25 @@ static int l_publish(lua_State *L) {
     p->id = id;
     p->inner.channel = slice_of(p->channel, channel.n);
     p->inner.is_state = lua_toboolean(L, 4);
+    p->inner.lease = (uint64_t)luaL_optinteger(L, 5, 0);
     p->inner.bytes = 100;
     list_add(&n->publishes, &p->node);
     machine_publish(&n->machine, &p->inner);
     machine_flush(&n->machine);
+    return 0;
+}
+
+/* node:leads() -> its token, or nil */
+static int l_leads(lua_State *L) {
+    uint64_t token = machine_leads(&check_node(L)->machine);
+    if (token == 0) return 0;
+    lua_pushinteger(L, (lua_Integer)token);
+    return 1;
+}
+
+/* node:give_up_lead(yes) */
+static int l_give_up_lead(lua_State *L) {
+    machine_give_up_lead(&enter(L)->machine, lua_toboolean(L, 2));
     return 0;
 }
 
@@ -475,6 +503,8 @@ int luaopen_sluice_core_testing_cluster(lua_State *L) {
                                        {"reply", l_reply},
                                        {"entry", l_entry},
                                        {"publish", l_publish},
+                                       {"leads", l_leads},
+                                       {"give_up_lead", l_give_up_lead},
                                        {"warm", l_warm},
                                        {"cool", l_cool},
                                        {"room", l_room},

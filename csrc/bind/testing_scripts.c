@@ -55,6 +55,7 @@ static struct script_event event_of(lua_State *L, int at) {
         .token = lx_field_slice(L, at, "token"),
         .idempotency = lx_field_slice(L, at, "idempotency"),
         .crc = (uint32_t)number_of(L, at, "crc"),
+        .lease = number_of(L, at, "lease"),
         .history = (uint32_t)number_of(L, at, "history"),
         .ttl_s = (uint32_t)number_of(L, at, "ttl"),
         .keys_max = (uint32_t)number_of(L, at, "keys_max"),
@@ -132,6 +133,7 @@ static int put_beat(struct asked *a) {
         .safe = safe_of(a->L, 4),
         .feed_events = (uint32_t)number_of(a->L, 4, "feed_events"),
         .rules = text_of(a->L, 4, "rules"),
+        .would_lead = lx_field_bool(a->L, 4, "would_lead", false),
     };
     return script_beat(a->out, &a->scripts, &a->proof, &beat);
 }
@@ -223,6 +225,9 @@ static void push_now(lua_State *L, const struct script_now *now) {
     lx_set_integer(L, "mark", now->mark);
     lx_set_integer(L, "now", (uint64_t)now->now_ms);
     lx_set_integer(L, "nodes", now->nodes);
+    set_slice(L, "leader", slice_str(now->leader));
+    lx_set_integer(L, "lease", now->lease);
+    lx_set_integer(L, "left", (uint64_t)now->lease_ms);
 }
 
 static enum script_answer take_join(lua_State *L, const struct reply *r) {
@@ -245,6 +250,7 @@ static enum script_answer take_pub(lua_State *L, const struct reply *r, uint32_t
     for (uint32_t i = 0; a == SCRIPT_OK && i < n; i++) {
         lua_newtable(L);
         lx_set_integer(L, "seq", places[i].seq);
+        if (places[i].is_deposed) lx_set_boolean(L, "deposed", true);
         if (places[i].is_repeat) {
             set_slice(L, "epoch", slice_str(places[i].epoch));
             lx_set_integer(L, "crc", places[i].crc);

@@ -1,5 +1,5 @@
 /* What the files of the machine share: machine.c has the connection and its calls, publishes.c
- * the publishes, follow.c the feed, warm.c the channels. */
+ * the publishes, follow.c the feed, warm.c the channels, lead.c the lead. */
 #ifndef SLUICE_CLUSTER_INNER_H
 #define SLUICE_CLUSTER_INNER_H
 
@@ -35,6 +35,7 @@ static inline bool machine_is_joined(const struct machine *m) {
     return m->state >= MACHINE_CATCHING_UP;
 }
 void machine_rejoin(struct machine *m); /* hang up, and dial again */
+void machine_beat(struct machine *m);   /* unless one is under way */
 /* Its place may be another one: the state, the doubt, what is held. */
 void machine_moved(struct machine *m);
 
@@ -54,6 +55,15 @@ int64_t publishes_next(const struct machine *m);
 /* ---- follow.c ---- */
 
 void follow_land(struct machine *m, uint64_t seq); /* behind a hole */
+
+/* ---- lead.c ---- */
+
+void lead_heard(struct machine *m, const struct machine_sent *sent,
+                const struct cluster_reply *reply);
+void lead_end(struct machine *m);
+void lead_tick(struct machine *m);             /* its time may be over */
+bool lead_wants_beat(const struct machine *m); /* now */
+int64_t lead_next(const struct machine *m);
 
 /* ---- warm.c ---- */
 

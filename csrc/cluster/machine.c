@@ -70,18 +70,19 @@ struct machine_sent *machine_call(struct machine *m, struct cluster_call *call) 
     return sent;
 }
 
-static void beat(struct machine *m) {
+void machine_beat(struct machine *m) {
     if (!machine_is_joined(m) || m->beating || !machine_has_room(m)) return;
     m->beating = true;
     m->beats++;
     m->beat_ms = m->now_ms;
-    machine_call(m, &(struct cluster_call){.kind = CALL_BEAT});
+    machine_call(
+        m, &(struct cluster_call){.kind = CALL_BEAT, .would_lead = !m->lead.gives_up});
 }
 
 bool machine_ask(struct machine *m, uint64_t *ticket) {
     if (!machine_is_joined(m)) return false;
     *ticket = m->wanted_beat = m->beats + 1;
-    beat(m);
+    machine_beat(m);
     return true;
 }
 
@@ -159,6 +160,7 @@ static uint64_t adopt(struct machine *m, const struct cluster_reply *r) {
     if (m->pos > base) m->pos = base;
     m->known = r->seq;
     m->counts.epochs++;
+    lead_end(m); /* the server may have forgotten it */
     /* Who begins an epoch writes it above all that it knew: everybody is told by that. */
     recent_lose(&m->recent, base, !r->took && !BROKEN(611));
     publishes_lose(m, base);
@@ -201,15 +203,17 @@ void machine_moved(struct machine *m) {
     mark(m);
     warm_ask(m);
     publishes_flush(m);
-    if (m->wanted_beat > m->beats) beat(m);
+    if (m->wanted_beat > m->beats) machine_beat(m);
 }
 
 /* ---- Answers -------------------------------------------------------------------------- */
 
-static void heard(struct machine *m, const struct cluster_reply *r) {
+static void heard(struct machine *m, const struct machine_sent *sent,
+                  const struct cluster_reply *r) {
     m->heard = m->beats;
     if (r->seq > m->known) m->known = r->seq;
     if (r->mark > m->mark) m->mark = r->mark;
+    lead_heard(m, sent, r);
     if (m->jump > 0 && m->heard >= m->jump) follow_land(m, r->seq);
     m->ops->changed(m->owner);
 }
@@ -227,7 +231,7 @@ static void accept(struct machine *m, const struct machine_sent *sent,
         break;
     case CALL_BEAT:
         m->beating = false;
-        heard(m, r);
+        heard(m, sent, r);
         break;
     }
 }
@@ -273,6 +277,7 @@ static bool is_silent(const struct machine *m) {
 void machine_clock(struct machine *m, int64_t now_ms) {
     bool slept = now_ms - m->now_ms >= CLUSTER_SILENT_MS;
     m->now_ms = now_ms;
+    lead_tick(m);
     if (m->away_ms == 0 && m->state != MACHINE_LIVE) m->away_ms = now_ms;
     if (m->dialled && (slept || is_silent(m))) machine_rejoin(m);
     if (!m->dialled && now_ms >= m->dial_ms) {
@@ -280,7 +285,7 @@ void machine_clock(struct machine *m, int64_t now_ms) {
         m->dial_ms = now_ms;
         m->ops->dial(m->owner);
     }
-    if (now_ms - m->beat_ms >= CLUSTER_BEAT_MS) beat(m);
+    if (now_ms - m->beat_ms >= CLUSTER_BEAT_MS || lead_wants_beat(m)) machine_beat(m);
     publishes_tick(m);
 }
 
@@ -289,7 +294,7 @@ static int64_t sooner(int64_t a, int64_t b) {
 }
 
 int64_t machine_next(const struct machine *m) {
-    int64_t at = publishes_next(m);
+    int64_t at = sooner(publishes_next(m), lead_next(m));
     if (m->state == MACHINE_AWAY)
         return sooner(at, m->dial_ms + (m->dialled ? CLUSTER_DIAL_MS : 0));
     if (m->n_sent > 0) at = sooner(at, oldest(m) + CLUSTER_SILENT_MS);

@@ -20,6 +20,13 @@
  * join. When the node has read so far, those it has read are answered, and the others were
  * never stored: they are sent again, in order. Only a hole in between leaves one unknown.
  *
+ * The lead. What is to be done once in the cluster is done by the node that leads. It has a lease, of
+ * CLUSTER_LEASE_MS, which each of its beats renews, and a token, which rises with each one that
+ * begins. It stops before its own reckoning ends, from when it had asked: so it has stopped when
+ * another one begins, also when no answer came. What it publishes carries the token, and the server
+ * refuses that of one that leads no more, or is about to. After a new epoch nobody leads for as long
+ * as a lease: the server may have forgotten who did.
+ *
  * Channels. A node keeps what somebody here follows (warm). The first follower has it loaded;
  * the load says at which number it was made, and is shown when the node has read so far.
  *
@@ -43,7 +50,9 @@ struct cluster_publish {
     bool is_state;  /* ... or a notice, whose losses no mark tells of: it is sent anew */
     uint32_t bytes; /* ... about what it takes in a call */
     uint64_t token; /* its name in this run of this node */
+    uint64_t lease; /* of the caller's: for who leads with this token; 0: for anybody */
     uint64_t seq;   /* its number; 0: none yet */
+    bool deposed;   /* refused: that one leads no more */
     bool repeats;   /* it was stored before: its idempotency key says so */
     bool blind;     /* entries were passed over, and it may be one of them */
     int64_t since_ms; /* of its number, or of its place in the queue */
@@ -66,6 +75,7 @@ struct cluster_call {
     struct cluster_publish *const *publishes; /* CALL_PUBLISH */
     const struct slice *channels; /* CALL_LOAD; CALL_MARK: none: a mark for all of them */
     uint64_t since_ms; /* CALL_MARK: ago: nothing that is lost was known later */
+    bool would_lead;   /* CALL_BEAT: false: it gives up the lead where it has it */
 };
 
 enum cluster_refusal {
@@ -79,6 +89,14 @@ enum cluster_refusal {
 struct cluster_number {
     uint64_t seq;
     bool repeats;
+    bool deposed; /* not stored: its lease is not there any more */
+};
+
+/* Who leads. */
+struct cluster_lead {
+    struct slice slot; /* empty: nobody */
+    uint64_t token;
+    int64_t left_ms; /* so long nobody else can */
 };
 
 /* What the server has of a channel: the newest number of all at that moment, the newest of the
@@ -97,6 +115,7 @@ struct cluster_reply {
     const char *fence, *replid;           /* CALL_JOIN: the server's, at that moment */
     struct slice lineage;                 /* CALL_JOIN: as lineage_read has it */
     bool took;                            /* CALL_JOIN: it began the epoch */
+    struct cluster_lead lead;             /* CALL_BEAT */
     const struct cluster_number *numbers; /* CALL_PUBLISH: one for each */
     const struct cluster_loaded *loaded;  /* CALL_LOAD: one for each */
 };
@@ -164,6 +183,8 @@ struct machine_ops {
     void (*answer)(void *owner, struct cluster_publish *p, int err);
     /* The state is another one; or machine_heard is. */
     void (*changed)(void *owner);
+    /* It leads from here on, or no more: see machine_leads. */
+    void (*lead)(void *owner);
 };
 
 /* What an operator looks at. */
@@ -183,6 +204,15 @@ struct machine_sent { /* a call that is not answered */
     int64_t at_ms;
     uint64_t tokens[CLUSTER_BATCH_MAX];
     struct warm *warm[CLUSTER_LOAD_MAX]; /* NULL: it is not wanted any more */
+};
+
+struct lead {
+    bool gives_up;   /* it would not */
+    uint64_t token;  /* it leads; 0: it does not */
+    int64_t till_ms; /* ... up to then */
+    int64_t free_ms; /* when another one's lease ends, as far as it knows */
+    uint64_t leader_token;
+    char leader[CLUSTER_SLOT_LENGTH + 1]; /* "": nobody, or not known */
 };
 
 struct machine {
@@ -216,6 +246,7 @@ struct machine {
     uint64_t beats, heard; /* the last one sent; the last one answered */
     uint64_t wanted_beat;  /* ... and the one that somebody waits for */
     uint64_t jump;         /* the one that says where to go on behind a hole; 0: none */
+    struct lead lead;
     /* Publishes, in their order. */
     struct list queue, flight, doubt;
     uint64_t token; /* the last one */
@@ -258,6 +289,16 @@ void machine_flush(struct machine *m);
 bool machine_warm(struct machine *m, struct slice channel);
 bool machine_is_warm(const struct machine *m, struct slice channel);
 void machine_cool(struct machine *m, struct slice channel);
+
+/* ---- The lead ---------------------------------------------------------------------------- */
+
+/* Its token, when it leads now; 0. */
+static inline uint64_t machine_leads(const struct machine *m) {
+    return m->now_ms < m->lead.till_ms ? m->lead.token : 0;
+}
+
+/* It will not lead any more, or would again. At first it would. */
+void machine_give_up_lead(struct machine *m, bool gives_up);
 
 /* ---- Judging a place --------------------------------------------------------------------- */
 

@@ -74,6 +74,7 @@ static int write_publishes(struct node *n, struct buf *out,
         snprintf(p->token, sizeof p->token, "%llu", (unsigned long long)p->publish.token);
         events[i] = p->event;
         events[i].token = slice_str(p->token);
+        events[i].lease = p->publish.lease;
     }
     return script_pub(out, link_scripts(n->link), &proof, events, call->n);
 }
@@ -104,12 +105,13 @@ static int write_mark(struct node *n, struct buf *out, const struct cluster_call
     return script_mark(out, link_scripts(n->link), &proof, marks, many);
 }
 
-static int write_beat(struct node *n, struct buf *out) {
+static int write_beat(struct node *n, struct buf *out, const struct cluster_call *call) {
     struct script_proof proof = proof_of(&n->machine);
     struct script_beat beat = {.label = n->label,
                                .safe = link_server(n->link)->safe,
                                .feed_events = n->feed_events,
-                               .rules = rules_of(n)};
+                               .rules = rules_of(n),
+                               .would_lead = call->would_lead};
     return script_beat(out, link_scripts(n->link), &proof, &beat);
 }
 
@@ -125,7 +127,7 @@ static void on_call(void *owner, const struct cluster_call *call) {
         case CALL_PUBLISH: err = write_publishes(n, &command, call); break;
         case CALL_LOAD: err = write_load(n, &command, call); break;
         case CALL_MARK: err = write_mark(n, &command, call); break;
-        case CALL_BEAT: err = write_beat(n, &command); break;
+        case CALL_BEAT: err = write_beat(n, &command, call); break;
         }
     }
     send_script(n, call->tag, &command, err);
@@ -208,6 +210,11 @@ static void on_changed(void *owner) {
     n->calls->changed(n->owner);
 }
 
+static void on_lead(void *owner) {
+    const struct node *n = owner;
+    if (n->calls->lead) n->calls->lead(n->owner);
+}
+
 static const struct machine_ops ops = {.dial = on_dial,
                                        .hang_up = on_hang_up,
                                        .call = on_call,
@@ -219,7 +226,8 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .epoch = on_epoch,
                                        .missed = on_missed,
                                        .answer = on_answer,
-                                       .changed = on_changed};
+                                       .changed = on_changed,
+                                       .lead = on_lead};
 
 /* ---- Time ------------------------------------------------------------------------------ */
 
@@ -390,7 +398,8 @@ static void on_published(struct node *n, unsigned tag, const struct reply *r) {
     uint32_t many = n->sizes[tag];
     enum script_answer answer = script_published(r, places, many);
     for (uint32_t i = 0; i < many && answer == SCRIPT_OK; i++) {
-        numbers[i] = (struct cluster_number){places[i].seq, places[i].is_repeat};
+        numbers[i] = (struct cluster_number){places[i].seq, places[i].is_repeat,
+                                             places[i].is_deposed};
         if (places[i].is_repeat)
             note_repeat(n, n->machine.sent[tag].tokens[i], &places[i]);
     }
@@ -428,9 +437,11 @@ static void on_now(struct node *n, unsigned tag, const struct reply *r) {
     if (answer == SCRIPT_OK) note_time(n, now.now_ms);
     if (answer == SCRIPT_OK && n->kinds[tag] == CALL_BEAT) n->nodes = now.nodes;
     machine_reply(&n->machine, tag,
-                  &(struct cluster_reply){.refused = refusal_of(n->kinds[tag], answer),
-                                          .seq = now.seq,
-                                          .mark = now.mark});
+                  &(struct cluster_reply){
+                      .refused = refusal_of(n->kinds[tag], answer),
+                      .seq = now.seq,
+                      .mark = now.mark,
+                      .lead = {slice_str(now.leader), now.lease, now.lease_ms}});
 }
 
 static void on_script(struct node *n, unsigned tag, const struct reply *r) {
@@ -550,6 +561,12 @@ bool node_ask(struct node *n, uint64_t *ticket) {
     bool asks = machine_ask(&n->machine, ticket);
     settle(n);
     return asks;
+}
+
+void node_give_up_lead(struct node *n, bool gives_up) {
+    begin(n);
+    machine_give_up_lead(&n->machine, gives_up);
+    settle(n);
 }
 
 struct link *node_link(const struct node *n) {

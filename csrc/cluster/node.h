@@ -41,6 +41,7 @@ struct node_calls {
     void (*missed)(void *owner);               /* see machine_ops.missed */
     void (*answer)(void *owner, struct node_publish *p, int err);
     void (*changed)(void *owner); /* its state, or machine_heard */
+    void (*lead)(void *owner);    /* see machine_ops.lead; NULL: it does not matter */
     /* The server is away, or cannot be used ('refused'), and why; a warning ('why' alone). */
     void (*tell)(void *owner, const char *why, bool refused);
 };
@@ -67,7 +68,8 @@ void node_publish(struct node *n, struct node_publish *p);
 void node_flush(struct node *n);
 bool node_warm(struct node *n, struct slice channel); /* see machine_warm */
 void node_cool(struct node *n, struct slice channel);
-bool node_ask(struct node *n, uint64_t *ticket); /* see machine_ask */
+bool node_ask(struct node *n, uint64_t *ticket);       /* see machine_ask */
+void node_give_up_lead(struct node *n, bool gives_up); /* see machine_give_up_lead */
 
 /* By hand (see link_options): its link, what is due by now, and when something is next, in ms of
  * clock_boot_ms. */

@@ -28,7 +28,7 @@ void machine_publish(struct machine *m, struct cluster_publish *p) {
     list_init(&p->node);
     p->token = ++m->token;
     p->seq = 0;
-    p->repeats = p->blind = false;
+    p->repeats = p->blind = p->deposed = false;
     p->since_ms = m->now_ms;
     m->n_publishes++;
     m->publish_bytes += p->bytes;
@@ -80,7 +80,12 @@ static void number(struct machine *m, struct cluster_publish *p,
                    const struct cluster_number *given) {
     p->seq = given->seq;
     p->repeats = given->repeats;
+    p->deposed = given->deposed;
     p->since_ms = m->now_ms;
+    if (p->deposed) {
+        answer(m, p, E_BUSY);
+        return;
+    }
     if (p->repeats || p->blind) {
         answer(m, p, 0);
         return;

@@ -2,7 +2,8 @@
  *
  *   m       hash     fmt; epoch, run, replid (whose process), seq (the last number), safe, evicted,
  *                    feedmax, mark (the last one for all), lineage ("epoch:base,epoch:base",
- *                    the newest first), rules and grown (see bound), and for each node fence:<slot>
+ *                    the newest first), rules and grown (see bound), for each node fence:<slot>;
+ *                    lead (the slot that leads), leadtok (its token), leadtill (up to when, in ms)
  *   f       stream   the feed: id 0-<seq>. An event has one field, log, keyed or state, which is
  *                    its line, "seq prior t x flags slot.token channel\0event\0key\0data" (and
  *                    gone, the event\0key that went for it). A notice (notice.h) has its letter
@@ -66,6 +67,29 @@
     "  call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] - 86400)\n"       \
     "end\n"
 
+/* A lease of 5 s for who asks and has it, or when nobody has. Tokens rise also when the server has lost the last
+ * ones. Who leaves it leaves a second in which nobody has it. A clock that was set back ends no later. */
+#define LEASE                                                                  \
+    "local function lease(slot, wish)\n"                                       \
+    "  local h = call('HMGET', KEYS[1], 'lead', 'leadtok', 'leadtill')\n"      \
+    "  local ms, lead = tonumber(now), h[1] or ''\n"                           \
+    "  local token, till = tonumber(h[2] or '0'), tonumber(h[3] or '0')\n"     \
+    "  local old, mine = till, lead == slot\n"                                 \
+    "  till = math.min(till, ms + 5000)\n"                                     \
+    "  if wish == '1' and (mine or till <= ms) then\n"                         \
+    "    if not mine or till <= ms then token = math.max(token + 1, ms) end\n" \
+    "    lead, till = slot, ms + 5000\n"                                       \
+    "  elseif wish == '0' and mine then\n"                                     \
+    "    lead, till = '', math.min(till, ms + 1000)\n"                         \
+    "  end\n"                                                                  \
+    "  if lead ~= (h[1] or '') or till ~= old then\n"                          \
+    "    call('HSET', KEYS[1], 'lead', lead, 'leadtok', text(token),\n"        \
+    "      'leadtill', text(till))\n"                                          \
+    "  end\n"                                                                  \
+    "  if till <= ms then lead = '' end\n"                                     \
+    "  return lead, text(token), text(math.max(till - ms, 0))\n"               \
+    "end\n"
+
 /* KEYS: m, f, t, n. ARGV: slot, own epoch or '', known, new epoch, safe (0, 1, ''), label, rules. */
 static const char JOIN[] =
     "#!lua flags=allow-oom\n" OF_MASTER ROW
@@ -90,6 +114,12 @@ static const char JOIN[] =
     "local evicted = not moved and m[8] and tonumber(gone) > tonumber(m[8])\n"
     "if not epoch or torn or back or evicted or (moved and not safe) then\n"
     "  local lineage = m[7] or ''\n"
+    /* Who led may not know yet; a server that is new to all had no time to forget it. */
+    "  local is_new = not epoch and fed == 0 and ARGV[2] == ''\n"
+    "  local up = is_new and tonumber(match(info, 'uptime_in_seconds:(%d+)') or '0') or "
+    "0\n"
+    "  call('HSET', KEYS[1], 'lead', '', 'leadtill', text(now + math.max(5 - up, 0) * "
+    "1000))\n"
     "  if epoch or fed > 0 then\n"
     "    local base, old = text(seq), epoch or ''\n"
     "    seq = math.max(seq, tonumber(ARGV[3])) + 1048576\n"
@@ -123,18 +153,27 @@ static const char JOIN[] =
 
 /* KEYS: m, f, t, then for each event l (unless it is a state), s (unless a log), i (once). ARGV: the proof,
  * then for each event its rule, its line from x on; what has an s also the field, x, and up to where data
- * is none of it; what is once a crc. A rule is "kind history ttl max. keys flags", the same text for many. */
+ * is none of it; what is once a crc. A rule is "kind history ttl max. keys flags", the same text for many,
+ * and behind it the lease that its publisher needs, if any: one that has not nearly a second left is none, so that
+ * another one's first event is as far behind. */
 static const char PUB[] =
     "#!lua\n" PROOF BOUND
-    "local rules, NAMES = {}, {l = 'log', k = 'keyed', s = 'state'}\n"
+    "local rules, NAMES, lease = {}, {l = 'log', k = 'keyed', s = 'state'}, nil\n"
+    "local function read_lease()\n"
+    "  local h = call('HMGET', KEYS[1], 'lead', 'leadtok', 'leadtill')\n"
+    "  local holds = h[1] == ARGV[2] and now + 900 <= tonumber(h[3])\n"
+    "  return holds and h[2] or ''\n"
+    "end\n"
     "local function rule_of(text)\n"
-    "  local kind, history, ttl, most, flags =\n"
-    "    match(text, '^(%a) (%d+) (%d+) (%d+) (%a*)$')\n"
+    "  local kind, history, ttl, most, flags, needs =\n"
+    "    match(text, '^(%a) (%d+) (%d+) (%d+) (%a*) ?(%d*)$')\n"
     "  local name = NAMES[kind]\n"
     "  local rule = {kind = kind, name = name, listed = name and kind ~= 's',\n"
     "    hashed = name and kind ~= 'l',\n"
     "    history = tonumber(history), ttl = tonumber(ttl), most = tonumber(most),\n"
-    "    once = find(flags, 'i', 1, true), remove = find(flags, 'r', 1, true)}\n"
+    "    once = find(flags, 'i', 1, true), remove = find(flags, 'r', 1, true),\n"
+    "    needs = needs ~= '' and needs}\n"
+    "  if rule.needs then lease = lease or read_lease() end\n"
     "  rules[text] = rule\n"
     "  return rule\n"
     "end\n"
@@ -185,7 +224,9 @@ static const char PUB[] =
     "    a, k = a + 3, k + 1\n"
     "  end\n"
     "  if rule.once then i, crc, a, k = KEYS[k], ARGV[a], a + 1, k + 1 end\n"
-    "  if i and known[i] then\n"
+    "  if rule.needs and rule.needs ~= lease then\n"
+    "    out[e] = '!'\n"
+    "  elseif i and known[i] then\n"
     "    out[e] = '=' .. known[i]\n"
     "  else\n"
     "    seq = seq + 1\n"
@@ -237,9 +278,10 @@ static const char PUB[] =
     "call('HSET', KEYS[1], 'seq', text(seq))\n"
     "return out\n";
 
-/* KEYS: m, f, t, n. ARGV: the proof, label, safe (0, 1, ''), entries of the feed or '', rules. */
+/* KEYS: m, f, t, n. ARGV: the proof, label, safe (0, 1, ''), entries of the feed or '', rules, whether it would
+ * lead (0, 1). */
 static const char BEAT[] =
-    "#!lua flags=allow-oom\n" PROOF ROW
+    "#!lua flags=allow-oom\n" PROOF ROW LEASE
     "local gone = match(call('INFO', 'stats'), 'evicted_keys:(%d+)')\n"
     "if tonumber(gone) > tonumber(m[6] or '0') then return {'EVICTED'} end\n"
     "note(ARGV[2], ARGV[6], m[3], ARGV[9], m[8])\n"
@@ -253,7 +295,7 @@ static const char BEAT[] =
     "  local beat = match(row, '^%d+')\n"
     "  if beat and now - beat < 10000 then nodes = nodes + 1 end\n"
     "end\n"
-    "return {'OK', m[3], now, m[5] or '0', text(nodes)}\n";
+    "return {'OK', m[3], now, m[5] or '0', text(nodes), lease(ARGV[2], ARGV[10])}\n";
 
 /* KEYS: m. ARGV: the proof. */
 static const char HEAD[] =

@@ -140,13 +140,15 @@ static void put_field(struct call *c, const struct script_event *e) {
 }
 
 static void put_event(struct call *c, const struct script_event *e) {
-    char rule[48], x[24], flags[3], *flag = flags;
+    char rule[72], lease[24] = "", x[24], flags[3], *flag = flags;
     uint32_t at;
     if (e->remove) *flag++ = 'r';
     if (is_once(e)) *flag++ = 'i';
     *flag = '\0';
-    snprintf(rule, sizeof rule, "%c %u %u %u %s", e->kind, e->history, e->ttl_s,
-             e->keys_max, flags);
+    if (e->lease > 0)
+        snprintf(lease, sizeof lease, " %llu", (unsigned long long)e->lease);
+    snprintf(rule, sizeof rule, "%c %u %u %u %s%s", e->kind, e->history, e->ttl_s,
+             e->keys_max, flags, lease);
     snprintf(x, sizeof x, "%lld", e->expires_ms > 0 ? (long long)e->expires_ms : 0);
     put_text(c, rule);
     put_rest(c, e, x, flags, &at);
@@ -177,13 +179,14 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
 
 int script_beat(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_beat *ask) {
-    struct call c = begin(out, s, SCRIPT_BEAT, 0, 9);
+    struct call c = begin(out, s, SCRIPT_BEAT, 0, 10);
     put_proof(&c, p);
     put_text(&c, ask->label);
     put_text(&c, safe_text(ask->safe));
     if (ask->feed_events > 0) put_number(&c, ask->feed_events);
     else put_text(&c, "");
     put_text(&c, ask->rules ? ask->rules : "");
+    put_text(&c, ask->would_lead ? "1" : "0");
     return c.err;
 }
 
@@ -405,6 +408,8 @@ enum script_answer script_published(const struct reply *r, struct script_place *
     for (uint32_t i = 0; i < n; i++) {
         struct slice text = reply_text(r, i + 1);
         out[i] = (struct script_place){0};
+        out[i].is_deposed = slice_eq(text, slice_str("!"));
+        if (out[i].is_deposed) continue;
         bool fine = text.n > 0 && text.p[0] == '='
                         ? read_repeat(text, &out[i])
                         : reply_number(&r->items[i + 1], &out[i].seq) == 0;
@@ -420,12 +425,21 @@ static void read_now(struct items *i, struct script_now *out) {
     out->mark = next_number(i);
 }
 
+static void read_lead(struct items *i, struct script_now *out) {
+    struct slice leader = next_text(i);
+    if (leader.n > 0 && !copy_word(leader, out->leader, sizeof out->leader))
+        i->wrong = true;
+    out->lease = next_number(i);
+    out->lease_ms = (int64_t)next_number(i);
+}
+
 enum script_answer script_now(const struct reply *r, struct script_now *out) {
     enum script_answer a = script_answer(r);
     if (a != SCRIPT_OK) return a;
     struct items i = {r, 1, false};
     read_now(&i, out);
     out->nodes = (uint32_t)next_number(&i);
+    if (i.at < r->n) read_lead(&i, out);
     return i.wrong ? SCRIPT_SENSELESS : SCRIPT_OK;
 }
 

@@ -107,6 +107,7 @@ struct script_event {
     struct slice channel, event, key, data;
     struct slice token;       /* tells it from all others of this slot: "inc.counter" */
     struct slice idempotency; /* empty: none */
+    uint64_t lease;           /* the token of who leads, for which alone it is; 0: none */
     uint32_t crc;             /* ... of what was asked */
     uint32_t history, ttl_s, keys_max;
     int64_t expires_ms; /* 0: never */
@@ -118,6 +119,7 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
 
 struct script_place {
     uint64_t seq;
+    bool is_deposed;                 /* its lease is over: it was not stored */
     bool is_repeat;                  /* the idempotency key had an event: */
     char epoch[SCRIPT_WORD_MAX + 1]; /* ... its epoch */
     uint32_t crc;                    /* ... and what was asked then */
@@ -133,12 +135,17 @@ struct script_beat {
     enum script_safe safe;
     uint32_t feed_events; /* that the feed keeps; 0: as it is */
     const char *rules;    /* as in a join */
+    bool would_lead;      /* false: it gives up the lead where it has it */
 };
 
 struct script_now {
     uint64_t seq, mark;
     int64_t now_ms;
     uint32_t nodes; /* beat: that beat lately */
+    /* beat: the slot that leads, "": none; its token; and for how long nobody else can. */
+    char leader[SCRIPT_WORD_MAX + 1];
+    uint64_t lease;
+    int64_t lease_ms;
 };
 
 int script_beat(struct buf *out, const struct scripts *s, const struct script_proof *p,

@@ -26,6 +26,11 @@ return {
     { 639, 161, "a value that is lost stays with its readers" },
     { 640, 299, "another reset brings the id of an epoch before all are told that the last one has ended" },
   },
+  lead = {
+    { 650, 1, "a lease is reckoned from its answer on" },
+    { 651, 1, "who leads goes on to the end of its lease" },
+    rules = { token = 10, early = 17, hold = 10, rest = 1, rising = 1 },
+  },
   rules = { runid = 1, replid = 27, fence = 54, carry = 322, promoted = 173 },
   obvious = { plant = 600, without = RULES },
 }

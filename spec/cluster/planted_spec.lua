@@ -44,6 +44,14 @@ describe("the worlds of a cluster", function()
     it("find this one with real streams: " .. bug[3], function() assert_shown(bug[1], bug[2], "streams") end)
   end
 
+  for _, bug in ipairs(bugs.lead) do
+    it("find this one of the lead: " .. bug[3], function() assert_shown(bug[1], bug[2], "lead") end)
+  end
+
+  for rule, seed in pairs(bugs.lead.rules) do
+    it("find that this rule of the lead does not hold: " .. rule, function() assert_shown(0, seed, "lead", rule) end)
+  end
+
   for rule, seed in pairs(bugs.rules) do
     it("find that this rule of the server does not hold: " .. rule, function() assert_shown(0, seed, rule) end)
   end

@@ -58,8 +58,8 @@ function redis.new(options)
   options = options or {}
   local random = generator(options.seed or 1)
   local self = setmetatable({ data = keys.new(random), random = random, scripts = {}, done = {},
-    connections = {}, now_ms = options.now_ms or 1700000000000, evicted = 0, config = {
-      appendonly = "yes", appendfsync = "everysec", ["min-replicas-to-write"] = "0" } }, Sim)
+    connections = {}, now_ms = options.now_ms or 1700000000000, began_ms = 0, evicted = 0, config =
+      { appendonly = "yes", appendfsync = "everysec", ["min-replicas-to-write"] = "0" } }, Sim)
   self.run, self.replid, self.replid2 = self:hex(), self:hex(), NONE
   return self
 end
@@ -67,12 +67,13 @@ end
 -- ---- What it says of itself --------------------------------------------------------------
 
 function Sim:info()
-  return table.concat({ "# Server", "redis_version:7.0.15", "run_id:" .. self.run, "loading:" ..
+  return table.concat({ "# Server", "redis_version:7.0.15", "run_id:" .. self.run,
+    "uptime_in_seconds:" .. (self.now_ms - self.began_ms) // 1000, "loading:" ..
     (self.is_loading and 1 or 0), "# Stats", "evicted_keys:" .. self.evicted, "# Replication",
     "role:" .. (self.is_replica and "slave" or "master"), "connected_slaves:0",
     "master_replid:" .. self.replid, "master_replid2:" .. self.replid2, "# Memory", "maxmemory:0",
-    "maxmemory_policy:noeviction",
-    "# Persistence", "aof_enabled:1", "# Cluster", "cluster_enabled:0", "" }, "\r\n")
+    "maxmemory_policy:noeviction", "# Persistence", "aof_enabled:1",
+    "# Cluster", "cluster_enabled:0", "" }, "\r\n")
 end
 
 local SERVER = {}
@@ -219,7 +220,7 @@ end
 function Sim:restart(options)
   self:lose(options and options.lose)
   self.run, self.replid, self.scripts, self.done, self.evicted = self:hex(), self:hex(), {}, {}, 0
-  self.replid2 = NONE
+  self.replid2, self.began_ms = NONE, self.now_ms
   for c in pairs(self.connections) do c.broken = true end
   self.connections, self.paused = {}, false
 end
@@ -235,7 +236,7 @@ end
 -- @tparam function is_with whether a connection goes with it
 function Sim:split(is_with)
   local twin = redis.new { seed = self.random(1 << 30), now_ms = self.now_ms }
-  twin.data = keys.copy(self.data, twin.random)
+  twin.data, twin.began_ms = keys.copy(self.data, twin.random), self.began_ms
   twin.run, twin.replid, twin.replid2 = self.run, self.replid, self.replid2
   for name, value in pairs(self.config) do twin.config[name] = value end
   for _, script in pairs(self.scripts) do take_script(twin, script.text) end
