@@ -1,5 +1,5 @@
 /* A machine and its link; see node.h. */
-#include "cluster/node.h"
+#include "cluster/node_inner.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
@@ -12,35 +12,6 @@
 #define FOLLOW_ENTRIES 512
 #define FOLLOW_AGAIN_MS 2 /* what found no room is read again */
 
-struct node {
-    struct machine machine;
-    struct link *link;
-    struct loop *loop;
-    struct ev_timer timer, again;
-    int64_t again_ms, looked_ms; /* by hand, in place of timers */
-    const struct node_calls *calls;
-    void *owner;
-    char label[64];
-    uint32_t feed_events;
-    bool broken;         /* found where the machine cannot be told */
-    bool reading;        /* an XREAD is under way, or what it brought is looked at */
-    uint64_t generation; /* of reading: what an older one brings is void */
-    uint64_t bad_entries;
-    int64_t ahead_ms; /* of the server's clock before ours */
-    uint32_t nodes;   /* that beat lately */
-    enum cluster_call_kind kinds[CLUSTER_CALLS_MAX]; /* by tag */
-    uint32_t sizes[CLUSTER_CALLS_MAX];
-    struct loading loads[CLUSTER_CALLS_MAX];
-};
-
-static struct script_proof proof_of(const struct machine *m) {
-    return (struct script_proof){.epoch = m->epoch,
-                                 .fence = m->fence,
-                                 .replid = m->replid,
-                                 .slot = m->slot,
-                                 .known = m->known};
-}
-
 /* ---- Out ------------------------------------------------------------------------------- */
 
 static void send_script(struct node *n, unsigned tag, struct buf *command, int err) {
@@ -49,87 +20,13 @@ static void send_script(struct node *n, unsigned tag, struct buf *command, int e
     buf_free(command);
 }
 
-static const char *rules_of(const struct node *n) {
-    return n->calls->rules ? n->calls->rules(n->owner) : NULL;
-}
-
-static int write_join(struct node *n, struct buf *out, const struct cluster_call *call) {
-    struct script_join join = {.slot = call->slot,
-                               .epoch = call->epoch,
-                               .known = call->known,
-                               .new_epoch = call->new_epoch,
-                               .safe = link_server(n->link)->safe,
-                               .label = n->label,
-                               .rules = rules_of(n)};
-    return script_join(out, link_scripts(n->link), &join);
-}
-
-static int write_publishes(struct node *n, struct buf *out,
-                           const struct cluster_call *call) {
-    struct script_proof proof = proof_of(&n->machine);
-    struct script_event events[CLUSTER_BATCH_MAX];
-    for (unsigned i = 0; i < call->n; i++) {
-        struct node_publish *p =
-            container_of(call->publishes[i], struct node_publish, publish);
-        snprintf(p->token, sizeof p->token, "%llu", (unsigned long long)p->publish.token);
-        events[i] = p->event;
-        events[i].token = slice_str(p->token);
-        events[i].lease = p->publish.lease;
-    }
-    return script_pub(out, link_scripts(n->link), &proof, events, call->n);
-}
-
-static int write_load(struct node *n, struct buf *out, const struct cluster_call *call) {
-    struct loading *load = &n->loads[call->tag];
-    struct script_proof proof = proof_of(&n->machine);
-    load->n = call->n;
-    for (unsigned i = 0; i < call->n; i++) {
-        struct node_policy policy = n->calls->policy(n->owner, call->channels[i]);
-        load->rows[i] = (struct load_row){
-            .fill = fill_new(call->channels[i], policy.kind, policy.ttl_s)};
-    }
-    return loading_ask(load, out, link_scripts(n->link), &proof);
-}
-
-static int write_mark(struct node *n, struct buf *out, const struct cluster_call *call) {
-    struct script_proof proof = proof_of(&n->machine);
-    struct script_mark marks[SCRIPT_BATCH_MAX];
-    unsigned many = call->n > SCRIPT_BATCH_MAX ? 0 : call->n; /* then one for all */
-    for (unsigned i = 0; i < many; i++) {
-        struct node_policy policy = n->calls->policy(n->owner, call->channels[i]);
-        marks[i] = (struct script_mark){.channel = call->channels[i],
-                                        .ttl_s = policy.ttl_s,
-                                        .history = policy.history,
-                                        .since_ms = call->since_ms};
-    }
-    return script_mark(out, link_scripts(n->link), &proof, marks, many);
-}
-
-static int write_beat(struct node *n, struct buf *out, const struct cluster_call *call) {
-    struct script_proof proof = proof_of(&n->machine);
-    struct script_beat beat = {.label = n->label,
-                               .safe = link_server(n->link)->safe,
-                               .feed_events = n->feed_events,
-                               .rules = rules_of(n),
-                               .would_lead = call->would_lead};
-    return script_beat(out, link_scripts(n->link), &proof, &beat);
-}
-
 static void on_call(void *owner, const struct cluster_call *call) {
     struct node *n = owner;
     struct buf command = {0};
     int err = E_CLOSED;
     n->kinds[call->tag] = call->kind;
     n->sizes[call->tag] = call->n;
-    if (link_is_up(n->link)) {
-        switch (call->kind) {
-        case CALL_JOIN: err = write_join(n, &command, call); break;
-        case CALL_PUBLISH: err = write_publishes(n, &command, call); break;
-        case CALL_LOAD: err = write_load(n, &command, call); break;
-        case CALL_MARK: err = write_mark(n, &command, call); break;
-        case CALL_BEAT: err = write_beat(n, &command, call); break;
-        }
-    }
+    if (link_is_up(n->link)) err = node_write_call(n, &command, call);
     send_script(n, call->tag, &command, err);
 }
 
@@ -414,7 +311,7 @@ static void on_loaded(struct node *n, unsigned tag, const struct reply *r) {
     bool whole = false;
     enum script_answer answer = loading_take(load, r, &whole);
     if (answer == SCRIPT_OK && !whole) {
-        struct script_proof proof = proof_of(&n->machine);
+        struct script_proof proof = node_proof(n);
         struct buf command = {0};
         int err = loading_ask(load, &command, link_scripts(n->link), &proof);
         send_script(n, tag, &command, err);
