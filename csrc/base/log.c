@@ -105,7 +105,7 @@ static void report_missing(unsigned long lines) {
     struct log_field field = {.name = "lines", .number = (double)lines};
     struct slice message = slice_str("the log was too slow: lines were dropped");
     if (log_line_add(&b, form_now(),
-                     &(struct log_message){LOG_WARN, message, &field, 1}) == 0)
+                     &(struct log_message){LOG_WARN, message, &field, 1, 0}) == 0)
         write_line(buf_slice(&b));
     buf_free(&b);
 }
@@ -235,7 +235,7 @@ void log_write_slice(enum log_level level, struct slice message,
     if (log_kept_is_on() && (n == 0 || level > LOG_INFO)) log_kept_add(level, message);
     if (!log_wants(level) || level >= LOG_OFF) return;
     struct buf line = {0};
-    struct log_message m = {level, message, fields, n};
+    struct log_message m = {level, message, fields, n, 0};
     struct log_form form = form_now();
     if (log_line_add(&line, form, &m) < 0)
         line.n = 0; /* out of memory: it counts as dropped */

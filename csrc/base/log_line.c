@@ -166,17 +166,20 @@ static const char *second_text(time_t second) {
     return last.text;
 }
 
-static void add_time(struct out *o) {
-    double now = clock_wall();
-    time_t second = (time_t)now;
-    int ms = (int)((now - (double)second) * 1000);
-    char text[SECOND_LENGTH + 5]; /* .123Z */
-    memcpy(text, second_text(second), SECOND_LENGTH);
-    text[SECOND_LENGTH] = '.';
-    text[SECOND_LENGTH + 1] = (char)('0' + ms / 100);
-    text[SECOND_LENGTH + 2] = (char)('0' + ms / 10 % 10);
-    text[SECOND_LENGTH + 3] = (char)('0' + ms % 10);
-    text[SECOND_LENGTH + 4] = 'Z';
+void log_line_time(char out[LOG_TIME_LENGTH], double time) {
+    time_t second = (time_t)time;
+    int ms = (int)((time - (double)second) * 1000);
+    memcpy(out, second_text(second), SECOND_LENGTH);
+    out[SECOND_LENGTH] = '.';
+    out[SECOND_LENGTH + 1] = (char)('0' + ms / 100);
+    out[SECOND_LENGTH + 2] = (char)('0' + ms / 10 % 10);
+    out[SECOND_LENGTH + 3] = (char)('0' + ms % 10);
+    out[SECOND_LENGTH + 4] = 'Z';
+}
+
+static void add_time(struct out *o, double time) {
+    char text[LOG_TIME_LENGTH];
+    log_line_time(text, time ? time : clock_wall());
     add(o, text, sizeof text);
 }
 
@@ -213,10 +216,10 @@ static void add_field(struct out *o, const struct log_field *f) {
     else add_number(o, f);
 }
 
-static void add_begin(struct out *o) {
+static void add_begin(struct out *o, double time) {
     add_priority(o);
     if (o->json) adds(o, "{\"time\":\"");
-    if (o->json || !o->journal) add_time(o);
+    if (o->json || !o->journal) add_time(o, time);
 }
 
 int log_line_add_string(struct buf *b, struct slice text) {
@@ -230,7 +233,7 @@ int log_line_add_string(struct buf *b, struct slice text) {
 int log_line_add(struct buf *b, struct log_form form, const struct log_message *m) {
     struct out o = {b, form.json, form.journal, m->level, buf_reserve(b, LINE_USUAL)};
     const char *name = log_level_name(m->level);
-    add_begin(&o);
+    add_begin(&o, m->time);
     if (form.json) {
         adds(&o, "\",\"level\":\"");
         adds(&o, name);

@@ -40,6 +40,7 @@ struct log_message {
     struct slice text;
     const struct log_field *fields;
     size_t n;
+    double time; /* of day, in seconds; 0: now */
 };
 
 struct log_form {
@@ -48,6 +49,11 @@ struct log_form {
 
 /* Append a text as JSON writes it, with the quotes, escaped as in a line. 0 or E_NOMEM. */
 int log_line_add_string(struct buf *b, struct slice text);
+
+#define LOG_TIME_LENGTH 24 /* 2026-11-22T09:00:00.123Z */
+
+/* A time of day as lines have it. [any thread] */
+void log_line_time(char out[LOG_TIME_LENGTH], double time);
 
 /* Append a line with its line feed. 0 or E_NOMEM. [any thread] */
 int log_line_add(struct buf *b, struct log_form form, const struct log_message *m);

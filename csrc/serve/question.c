@@ -4,16 +4,24 @@
 #include "base/mem.h"
 #include "serve/client.h"
 
+static struct slice put(char **at, struct slice from) {
+    struct slice to = slice_of(*at, from.n);
+    if (from.n > 0) memcpy(*at, from.p, from.n);
+    *at += from.n;
+    return to;
+}
+
 struct question *question_new(struct lane *lane, uint64_t ticket, struct client *client,
-                              struct slice channel, struct slice wanted) {
-    struct question *q = mem_new(sizeof *q + channel.n + wanted.n);
-    if (channel.n > 0) memcpy(q->text, channel.p, channel.n);
-    if (wanted.n > 0) memcpy(q->text + channel.n, wanted.p, wanted.n);
+                              struct slice channel, const struct notes_wanted *wanted) {
+    size_t n = channel.n + wanted->value.n + wanted->name.n;
+    struct question *q = mem_new(sizeof *q + n);
+    char *at = q->text;
     q->lane = lane;
     q->ticket = ticket;
     q->client = client ? client_ref(client) : NULL;
-    q->channel = slice_of(q->text, channel.n);
-    q->wanted = slice_of(q->text + channel.n, wanted.n);
+    q->channel = put(&at, channel);
+    q->wanted.value = put(&at, wanted->value);
+    q->wanted.name = put(&at, wanted->name);
     return q;
 }
 

@@ -8,6 +8,7 @@
 #ifndef SLUICE_SERVE_APP_SERVER_H
 #define SLUICE_SERVE_APP_SERVER_H
 
+#include "base/notes.h"
 #include "fan/fan.h"
 #include "fan/tally.h"
 #include "net/http_write.h"
@@ -227,10 +228,10 @@ uint32_t server_subscribers(const struct server *s, struct slice channel);
 /* ---- Questions [app] ---------------------------------------------------------------- */
 
 /* Ask every I/O thread how a client (NULL: none) and a channel (empty: none) stand, and for
- * recorded lines with a text in them. Returns a ticket: on_told comes with it once for each
+ * what it noted (its value empty: nothing). Returns a ticket: on_told comes with it once for each
  * thread. */
 uint64_t server_ask(struct server *s, struct client *c, struct slice channel,
-                    struct slice wanted);
+                    const struct notes_wanted *wanted);
 
 /* ---- Clients [app] ------------------------------------------------------------------ */
 

@@ -3,7 +3,7 @@
 #include "serve/to_io.h"
 
 uint64_t server_ask(struct server *s, struct client *c, struct slice channel,
-                    struct slice wanted) {
+                    const struct notes_wanted *wanted) {
     ASSERT_OWNER(&s->loop);
     uint64_t ticket = ++s->next_question;
     for (unsigned i = 0; i < s->hub.n_lanes; i++) {

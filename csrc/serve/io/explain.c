@@ -4,7 +4,7 @@
  *     {"message":"stream", …}         a client that is open here
  *     {"message":"subscription", …}   each channel that it follows, and what for it waits
  *     {"message":"channel", …}        a channel
- *     {"message":"opened", …}         recorded lines, as they are
+ *     {"message":"opened", …}         what was noted, with its time
  *     {"message":"recorder", …}       how far they reach back
  *
  * Bounded: one client, one channel, FLIGHT_LINES_MAX lines of each recorder. [the worker's thread] */
@@ -26,7 +26,8 @@
 /* Without memory for it the answer is shorter. */
 static void add_line(struct buf *out, const char *what, const struct log_fields *f) {
     size_t before = out->n;
-    struct log_message m = {LOG_INFO, slice_str(what), f->all, f->n};
+    struct log_message m = {
+        .level = LOG_INFO, .text = slice_str(what), .fields = f->all, .n = f->n};
     if (log_line_add(out, (struct log_form){.json = true}, &m) < 0) out->n = before;
 }
 
@@ -179,17 +180,25 @@ static void add_channel(struct buf *out, const struct fan *fan, struct slice nam
 
 /* ---- The answer --------------------------------------------------------------------- */
 
+/* When the oldest of these was made; empty: they are all since the start. */
+static struct slice since(char room[LOG_TIME_LENGTH], const struct notes *notes) {
+    double time = notes_since(notes);
+    if (time) log_line_time(room, time);
+    return slice_of(room, time ? LOG_TIME_LENGTH : 0);
+}
+
 static void add_recorded(struct buf *out, const struct flight *flight,
-                         struct slice wanted) {
+                         const struct notes_wanted *wanted) {
     struct log_fields f = {.n = 0};
-    log_fields_text(&f, "visits", flight_since(&flight->visits));
-    log_fields_text(&f, "deeds", flight_since(&flight->deeds));
-    log_fields_text(&f, "requests", flight_since(&flight->requests));
+    char visits[LOG_TIME_LENGTH], deeds[LOG_TIME_LENGTH], requests[LOG_TIME_LENGTH];
+    log_fields_text(&f, "visits", since(visits, &flight->visits));
+    log_fields_text(&f, "deeds", since(deeds, &flight->deeds));
+    log_fields_text(&f, "requests", since(requests, &flight->requests));
     add_line(out, "recorder", &f);
     size_t before = out->n;
-    if (recorder_find(&flight->visits, wanted, FLIGHT_LINES_MAX, out) < 0 ||
-        recorder_find(&flight->deeds, wanted, FLIGHT_LINES_MAX, out) < 0 ||
-        recorder_find(&flight->requests, wanted, FLIGHT_LINES_MAX, out) < 0)
+    if (notes_find(&flight->visits, wanted, FLIGHT_LINES_MAX, out) < 0 ||
+        notes_find(&flight->deeds, wanted, FLIGHT_LINES_MAX, out) < 0 ||
+        notes_find(&flight->requests, wanted, FLIGHT_LINES_MAX, out) < 0)
         out->n = before;
 }
 
@@ -199,6 +208,6 @@ void io_on_question(void *owner, struct message *m) {
     const struct outlet *o = q->client ? q->client->outlet : NULL;
     if (o) add_stream(&q->answer, o);
     if (q->channel.n > 0) add_channel(&q->answer, &w->fan, q->channel);
-    if (q->wanted.n > 0) add_recorded(&q->answer, &w->flight, q->wanted);
+    if (q->wanted.value.n > 0) add_recorded(&q->answer, &w->flight, &q->wanted);
     to_app_told(q);
 }

@@ -6,35 +6,16 @@
 #include "serve/io/worker.h"
 #include "serve/request.h"
 
-/* {"time":"2026-11-22T09:00:00.123Z", … */
-#define TIME_AT 9
-#define TIME_LENGTH 24
-
-struct slice flight_since(const struct recorder *r) {
-    if (r->gone == 0 || r->n < TIME_AT + TIME_LENGTH) return slice_of("", 0);
-    return slice_of(r->lines + TIME_AT, TIME_LENGTH);
-}
-
 void flight_init(struct flight *f) {
-    recorder_init(&f->visits, FLIGHT_BYTES);
-    recorder_init(&f->deeds, FLIGHT_BYTES);
-    recorder_init(&f->requests, FLIGHT_REQUESTS_BYTES);
+    notes_init(&f->visits, FLIGHT_BYTES);
+    notes_init(&f->deeds, FLIGHT_BYTES);
+    notes_init(&f->requests, FLIGHT_REQUESTS_BYTES);
 }
 
 void flight_deinit(struct flight *f) {
-    recorder_deinit(&f->visits);
-    recorder_deinit(&f->deeds);
-    recorder_deinit(&f->requests);
-    buf_free(&f->line);
-}
-
-/* Without memory for it a line is not kept. */
-static void add(struct flight *f, struct recorder *r, const char *what,
-                const struct log_field *fields, size_t n) {
-    struct log_message m = {LOG_INFO, slice_str(what), fields, n};
-    f->line.n = 0;
-    if (log_line_add(&f->line, (struct log_form){.json = true}, &m) == 0)
-        recorder_add(r, buf_slice(&f->line));
+    notes_deinit(&f->visits);
+    notes_deinit(&f->deeds);
+    notes_deinit(&f->requests);
 }
 
 /* ---- Fields ------------------------------------------------------------------------- */
@@ -64,7 +45,7 @@ static void add_limit(struct log_fields *f, const struct request *r) {
     log_fields_integer(f, "most", r->most);
 }
 
-/* ---- Lines -------------------------------------------------------------------------- */
+/* ---- Notes -------------------------------------------------------------------------- */
 
 void flight_opened(struct worker *w, const struct request *r, const struct plan *plan,
                    const struct client *c) {
@@ -76,7 +57,7 @@ void flight_opened(struct worker *w, const struct request *r, const struct plan 
     add_request(&f, r);
     log_fields_text(&f, "came", came_with(came, &r->last_id));
     log_fields_integer(&f, "channels", plan->n);
-    add(&w->flight, &w->flight.visits, "opened", f.all, f.n);
+    notes_add(&w->flight.visits, "opened", f.all, f.n);
 }
 
 void flight_refused(struct worker *w, const struct request *r, const struct bye *bye) {
@@ -89,7 +70,7 @@ void flight_refused(struct worker *w, const struct request *r, const struct bye 
     log_fields_text(&f, "cause", slice_str(reason_cause(cause)));
     if (bye->status > 0) log_fields_integer(&f, "status", (uint64_t)bye->status);
     add_limit(&f, r);
-    add(&w->flight, &w->flight.deeds, "refused", f.all, f.n);
+    notes_add(&w->flight.deeds, "refused", f.all, f.n);
 }
 
 void flight_answered(struct worker *w, const struct request *r, int status,
@@ -103,7 +84,7 @@ void flight_answered(struct worker *w, const struct request *r, int status,
     if (why) log_fields_text(&f, "why", slice_str(why));
     if (status == 421) log_fields_text(&f, "host", r->host);
     add_limit(&f, r);
-    add(&w->flight, &w->flight.requests, "answered", f.all, f.n);
+    notes_add(&w->flight.requests, "answered", f.all, f.n);
 }
 
 void flight_closed(struct worker *w, const struct in6_addr *address) {
@@ -118,7 +99,7 @@ void flight_closed(struct worker *w, const struct in6_addr *address) {
     log_fields_text(&f, "cause", slice_str("connections"));
     log_fields_text(&f, "limit", slice_str("max_connections"));
     log_fields_integer(&f, "most", w->hub->options.max_connections);
-    add(&w->flight, &w->flight.deeds, "refused", f.all, f.n);
+    notes_add(&w->flight.deeds, "refused", f.all, f.n);
 }
 
 /* Where it was: the id that its client brought, or that of an open stream. */
@@ -157,7 +138,7 @@ void flight_lost(const struct outlet *o, const struct loss *loss) {
         log_fields_integer(&f, "unsent", outlet_unsent(o));
         log_fields_integer(&f, "behind_ms", (uint32_t)fan->now_ms - s->lagging_ms);
     }
-    add(&w->flight, &w->flight.deeds, loss->closes ? "lagged" : "reset", f.all, f.n);
+    notes_add(&w->flight.deeds, loss->closes ? "lagged" : "reset", f.all, f.n);
 }
 
 /* It ended by itself, as far as the server is concerned. */
@@ -169,5 +150,5 @@ void flight_ended(struct worker *w, const struct log_field *fields, size_t n,
                   enum end_cause cause) {
     ASSERT_OWNER(&w->loop);
     struct flight *f = &w->flight;
-    add(f, is_visit(cause) ? &f->visits : &f->deeds, "ended", fields, n);
+    notes_add(is_visit(cause) ? &f->visits : &f->deeds, "ended", fields, n);
 }

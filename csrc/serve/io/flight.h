@@ -1,14 +1,13 @@
 /* The flight recorder of an I/O thread: what happened to its streams, for whoever asks later why.
  *
- * A line of JSON each, as the log has them: a stream that opened, was refused, lost something, or
+ * A note each, which becomes a line as the log has them when somebody asks: a stream that opened, was refused, lost something, or
  * ended, with the cause. Who comes and leaves is kept apart from what is done to streams, so that
  * a thousand visits do not push out the one reset that somebody asks about; so are requests that
  * were refused. Nothing is noted for a delivery. Bounded by FLIGHT_BYTES, FLIGHT_REQUESTS_BYTES. [the worker's thread] */
 #ifndef SLUICE_SERVE_IO_FLIGHT_H
 #define SLUICE_SERVE_IO_FLIGHT_H
 
-#include "base/log_line.h"
-#include "base/recorder.h"
+#include "base/notes.h"
 #include "fan/loss.h"
 #include "net/address.h"
 
@@ -20,19 +19,14 @@ struct outlet;
 struct bye;
 
 struct flight {
-    struct recorder visits; /* opened, and left by themselves */
-    struct recorder deeds;  /* refused, reset, ended by the server or the app */
-    struct recorder
-        requests;      /* answered by the server itself with 4xx or 5xx: no streams */
-    struct buf line;   /* in the making */
-    int64_t closed_ms; /* when a connection was last noted that found no room */
+    struct notes visits;   /* opened, and left by themselves */
+    struct notes deeds;    /* refused, reset, ended by the server or the app */
+    struct notes requests; /* answered by the server itself with 4xx or 5xx: no streams */
+    int64_t closed_ms;     /* when a connection was last noted that found no room */
 };
 
 void flight_init(struct flight *f);
 void flight_deinit(struct flight *f);
-
-/* When the oldest line was written; empty: it has all since the start. */
-struct slice flight_since(const struct recorder *r);
 
 void flight_opened(struct worker *w, const struct request *r, const struct plan *plan,
                    const struct client *c);
