@@ -202,6 +202,14 @@ describe("sluice doctor", function()
     says(rows.untrusted.address, "Sluice", "--trust-proxy yes")
   end)
 
+  it("goes on where a redirect leads to", function()
+    local s = server.start { app = APP, tls = true, args = { "--tls-redirect", "yes" } }
+    local rows, code = outcome(begin(s.plain_port, "--insecure", "--seconds", "1"))
+    assert.equal(0, code)
+    assert.matches("; moved to https://127.0.0.1:%d+/api/news$", rows.stream.text)
+    assert.same({ "ok", "HTTP/2" }, { rows.version.verdict, rows.version.text })
+  end)
+
   it("does not call a stream silent on which events come", function()
     local rows = outcome(begun.heard)
     assert.same({ "", "note" }, { faults(rows), rows.idle.verdict })

@@ -23,6 +23,7 @@
 #include "serve/io/worker.h"
 #include "serve/to_app.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 
 static const char METRICS[] = "/-/metrics";
@@ -303,6 +304,17 @@ static int answer_load(struct conn *c, struct request *r, const struct http_to *
 }
 
 /* Any other status, with the field that says what to do about it. */
+static uint64_t body_max(const struct conn *c, const struct request *r) {
+    return request_in_pieces(r) ? r->route->body_max
+                                : conn_worker(c)->hub->options.max_body;
+}
+
+/* The same words as lua/sluice/requests/pieces.lua has. */
+static const char *larger_than(uint64_t most, char room[64]) {
+    snprintf(room, 64, "the body is larger than %" PRIu64 " bytes", most);
+    return room;
+}
+
 static int answer_error(struct conn *c, struct request *r, const struct http_to *to,
                         int status) {
     char seconds[12];
@@ -312,6 +324,8 @@ static int answer_error(struct conn *c, struct request *r, const struct http_to 
         field = (struct http_field){slice_str("Retry-After"), slice_str(seconds)};
     struct http_fields fields = {&field, status == 415 || status == 429};
     struct http_error e = {.status = status, .message = explain(c, r, status)};
+    char larger[64];
+    if (status == 413 && !e.message) e.message = larger_than(body_max(c, r), larger);
     if (status == 422)
         e.field = "named"; /* the rest of a query is judged with the plan */
     return http_write_error(&c->talk->out, to, &e, fields);

@@ -7,6 +7,7 @@ local forms = require("sluice.command.forms")
 local headers = require("sluice.command.headers")
 local help = require("sluice.command.help")
 local http = require("sluice.http")
+local moved = require("sluice.command.moved")
 local report = require("sluice.command.bench.report")
 local trust = require("sluice.command.trust")
 local work = require("sluice.command.work")
@@ -97,6 +98,16 @@ end
 
 -- ---- Measuring ---------------------------------------------------------------------------
 
+-- Of many only numbers are kept: one more is asked. Nil: it gets a stream.
+local function why_none(self, counts, sleep)
+  local asked = { headers = self.fields, redirects = 0, verify = not self.insecure }
+  local answer = counts.status and counts.status // 100 == 3 and http.get(self.url, asked)
+  if answer then return moved.text(self.url, answer) end
+  local why = follow.why({ url = self.url, headers = self.fields, insecure = self.insecure,
+    sleep = sleep })
+  return why and trust.explain(why)
+end
+
 -- Wait until all readers have their answer: how long that took, or nil and why there are none.
 local function open(self, sleep)
   local began = core.now()
@@ -110,10 +121,9 @@ local function open(self, sleep)
   until self.server:crowd_counts().waiting == 0 or core.now() - began > most
   local counts = self.server:crowd_counts()
   if counts.open > 0 then return core.now() - began end
-  local why = follow.why({ url = self.url, headers = self.fields, insecure = self.insecure,
-    sleep = sleep }) -- of many only numbers are kept
+  local why = why_none(self, counts, sleep)
   return nil, ("no reader got a stream of %s: %s%s"):format(self.url, report.troubles(counts),
-    why and "; " .. trust.explain(why) or "")
+    why and "; " .. why or "")
 end
 
 -- Our own event: its number, and when it was published, or should have been.

@@ -1,6 +1,7 @@
 --- How servers of each kind are given an event, and what they answer: a hub of Sluice, a Mercure
 --- hub, nchan. Keeps nothing in memory.
 local json = require("sluice.json")
+local moved = require("sluice.command.moved")
 
 local forms = { NAMES = { "hub", "mercure", "nchan" } }
 
@@ -97,6 +98,8 @@ function forms.refusal(url, answer)
   local value = answer.json()
   local problem = type(value) == "table" and value.error
   if type(problem) ~= "table" then problem = { message = answer.body:match("^%s*(.-)%s*$") } end
+  local where = moved.text(url, answer)
+  if where ~= "" then problem = { message = where } end
   return ("%s answered %d: %s%s"):format(url, answer.status, tostring(problem.message):sub(1, 1000),
     problem.field and (" (field %s)"):format(tostring(problem.field)) or "")
 end

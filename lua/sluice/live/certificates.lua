@@ -70,8 +70,8 @@ local function own()
   return places
 end
 
-local TRUST = "--tls dev: browsers trust it after: certutil -A -d sql:$HOME/.pki/nssdb -t C,, "
-  .. "-n sluice-dev -i %s (Firefox: Settings, Certificates, Authorities, Import; curl: --cacert)"
+local TRUST = "--tls dev: browsers trust it after: mkdir -p ~/.pki/nssdb; certutil -A "
+  .. "-d sql:$HOME/.pki/nssdb -t C,, -n sluice-dev -i %s (Firefox: Settings, Certificates, Authorities, Import; curl: --cacert)"
 
 --- The part of the settings that the core takes, and notes for the log.
 -- @tparam table settings that were checked

@@ -3,6 +3,7 @@
 --- in memory.
 local core = require("sluice.core")
 local json = require("sluice.json")
+local moved = require("sluice.command.moved")
 local probe = require("sluice.command.doctor.probe")
 local remote = require("sluice.command.remote")
 local trust = require("sluice.command.trust")
@@ -11,6 +12,7 @@ local checks = {}
 
 local FIRST_SECONDS, LATE_SECONDS = 4, 1 -- a plan may be late by two seconds; then it is told
 local HEARTBEAT, SLACK = 15, 5
+local REDIRECTS_MAX = 5
 local FORGED = "203.0.113.7" -- of a network that nobody has (RFC 5737)
 
 local function ms(seconds) return ("%.0f ms"):format(seconds * 1000) end
@@ -52,10 +54,23 @@ local function is_cached(s)
   return s.headers["content-length"] ~= nil or age ~= nil and age ~= "0" or hit:find("hit")
 end
 
+-- The stream, where redirects lead to: what is looked at from there on.
+local function open(ctx)
+  local s = probe.open(ctx)
+  for _ = 1, REDIRECTS_MAX do
+    local to = s.answer and moved.to(ctx.url, s)
+    if not to then break end
+    s:close()
+    ctx.url, ctx.moved = to, "; moved to " .. to
+    s = probe.open(ctx)
+  end
+  ctx.stream = s
+  return s
+end
+
 --- Opens the stream that the next checks look at.
 function checks.stream(ctx)
-  local s = probe.open(ctx)
-  ctx.stream = s
+  local s = open(ctx)
   if not s.answer then return no_answer(ctx, s) end
   if not s.is_stream then
     local text = s:text():match("^%s*(.-)%s*$"):sub(1, 200)
@@ -66,7 +81,8 @@ function checks.stream(ctx)
   if is_cached(s) then
     return "fault", "the answer comes from a cache, or has a length", "cache"
   end
-  return "ok", ("200 text/event-stream, after %s%s"):format(ms(s.seconds), ctx.proxy_text(s))
+  return "ok", ("200 text/event-stream, after %s%s%s"):format(ms(s.seconds), ctx.proxy_text(s),
+    ctx.moved or "")
 end
 
 --- Whether the first event comes at once.

@@ -27,7 +27,7 @@ function probe.open(ctx, o)
   o = o or {}
   local began = core.now()
   local answer, message, code = http.stream({ url = ctx.url, headers = fields_of(ctx, o.fields),
-    timeout = HEAD_SECONDS, idle = 86400, compress = o.compress or false,
+    timeout = HEAD_SECONDS, idle = 86400, compress = o.compress or false, redirects = 0,
     verify = not ctx.insecure })
   local self = setmetatable({ answer = answer, message = message, code = code, began = began,
     seconds = core.now() - began, later = ctx.later, events = {} }, Probe)
