@@ -313,6 +313,8 @@
 #define LINK_LOOK_MS 10000     /* how often the server's settings are looked at */
 #define LINK_PASSWORD_MAX 4096 /* bytes of a file with one */
 #define LINK_ADDRESSES_MAX 8   /* of a name; others are not tried */
+#define SENTINELS_MAX 16       /* of a cluster's URL */
+#define SENTINEL_ASK_MS 1000   /* how often one is asked whether the master has moved */
 /* Entries of one XREAD: the largest events fill less than RESP_REPLY_MAX. */
 #define FOLLOW_COUNT_MAX 100
 

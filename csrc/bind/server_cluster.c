@@ -22,7 +22,7 @@ static uint32_t feed_events(double bytes) {
 }
 
 /* server:cluster_open{ host =, port = | path =, db =, user =, password = | password_file =, tls =,
- * ca =, cert =, key =, sni =, name =, feed =, node =, by_hand = } -> true | nil, message, code: after configure, before start */
+ * ca =, cert =, key =, sni =, sentinels =, set =, sentinel_password =, name =, feed =, node =, by_hand = } -> true | nil, message, code: after configure, before start */
 static int l_cluster_open(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct server *server = s->server;
@@ -37,6 +37,9 @@ static int l_cluster_open(lua_State *L) {
                  .user = text_of(L, "user"),
                  .password = text_of(L, "password"),
                  .password_file = text_of(L, "password_file"),
+                 .sentinels = text_of(L, "sentinels"),
+                 .set = text_of(L, "set"),
+                 .sentinel_password = text_of(L, "sentinel_password"),
                  .tls = {lx_field_bool(L, 2, "tls", false), text_of(L, "ca"),
                          text_of(L, "cert"), text_of(L, "key"), text_of(L, "sni")},
                  .name = text_of(L, "name"),

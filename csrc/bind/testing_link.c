@@ -1,7 +1,7 @@
 /* sluice.core.testing_link: a link to Redis that a spec drives, for specs. Not part of the product.
  *
  *     link = testing_link.open { host =, port =, path =, db =, user =, password =, password_file =,
- *                                name =, client =, tls =, ca =, cert =, key =, sni = }
+ *                                name =, client =, sentinels =, set =, sentinel_password =, tls =, ca =, cert =, key =, sni = }
  *     link:dial()   link:shut()   link:is_up()
  *     link:send(lane, tag, bytes[, extra_ms]) -> true | nil, message, code    lane: "scripts", "feed"
  *     link:shas() -> { join = digest, ... }
@@ -198,6 +198,9 @@ static int l_open(lua_State *L) {
         .password_file = text_of(L, "password_file"),
         .name = text_of(L, "name"),
         .client = text_of(L, "client"),
+        .sentinels = text_of(L, "sentinels"),
+        .set = text_of(L, "set"),
+        .sentinel_password = text_of(L, "sentinel_password"),
         .tls = {lx_field_bool(L, 1, "tls", false), text_of(L, "ca"), text_of(L, "cert"),
                 text_of(L, "key"), text_of(L, "sni")},
     };

@@ -2,7 +2,7 @@
  * the product.
  *
  *     node = testing_node.open { path =, host =, port =, name =, seed =, history =, feed =,
- *                                tls =, ca =, cert =, key =, sni = }
+ *                                sentinels =, set =, sentinel_password =, tls =, ca =, cert =, key =, sni = }
  *     node:publish(channel, data[, key[, idempotency]])   its answer has the same data
  *     node:warm(channel) -> here   node:cool(channel)   node:ask() -> ticket | nil
  *     node:judge(epoch, seq, asked) -> verdict, place
@@ -322,6 +322,9 @@ static int l_open(lua_State *L) {
         .link = {.host = text_of(L, "host"),
                  .port = (uint16_t)lx_field_number(L, 1, "port", 6379),
                  .path = text_of(L, "path"),
+                 .sentinels = text_of(L, "sentinels"),
+                 .set = text_of(L, "set"),
+                 .sentinel_password = text_of(L, "sentinel_password"),
                  .tls = {lx_field_bool(L, 1, "tls", false), text_of(L, "ca"),
                          text_of(L, "cert"), text_of(L, "key"), text_of(L, "sni")},
                  .name = text_of(L, "name"),

@@ -10,6 +10,7 @@
 #include "base/status.h"
 #include "cluster/judge.h"
 #include "cluster/resolve.h"
+#include "cluster/sentinel.h"
 #include "cluster/wire.h"
 
 #include <errno.h>
@@ -37,6 +38,9 @@ struct link {
     void *owner;
     struct link_options o; /* its texts are ours */
     enum link_state state;
+    struct sentinel *sentinel; /* NULL: the host is known */
+    char host[256];            /* that is dialled */
+    uint16_t port;
     struct resolve *resolve;
     struct resolved to;
     unsigned at; /* of these addresses */
@@ -65,6 +69,7 @@ static void count(struct link *l, const struct wire *w) {
 
 void link_close(struct link *l) {
     ASSERT_OWNER(l->loop);
+    if (l->sentinel) sentinel_close(l->sentinel);
     resolve_forget(l->resolve);
     l->resolve = NULL;
     for (int i = 0; i < LINK_LANES; i++) {
@@ -90,7 +95,7 @@ static void fail(struct link *l, bool refused, const char *why) {
 /* Where it dials, for people. */
 static void place(const struct link *l, char *out, size_t size) {
     if (l->o.path) snprintf(out, size, "%s", l->o.path);
-    else snprintf(out, size, "%s:%u", l->o.host, l->o.port);
+    else snprintf(out, size, "%s:%u", l->host, l->port);
 }
 
 static void report_at(struct link *l, const char *why, bool refused) {
@@ -184,7 +189,7 @@ static void ask_scripts(struct link *l) {
 static const struct wire_calls CALLS;
 
 static bool dial(struct link *l, enum link_lane lane) {
-    struct wire_tls tls = {l->tls, l->o.tls.sni ? l->o.tls.sni : l->o.host};
+    struct wire_tls tls = {l->tls, l->o.tls.sni ? l->o.tls.sni : l->host};
     int err = l->o.by_hand ? wire_by_hand(&l->wires[lane], l->loop, &CALLS, l)
                            : wire_open(&l->wires[lane], l->loop, &l->to.addresses[l->at],
                                        l->tls ? &tls : NULL, &CALLS, l);
@@ -210,6 +215,29 @@ static void on_resolved(void *owner, const struct resolved *r) {
     if (r->n == 0) fail_at(l, r->why);
     else dial_some(l);
 }
+
+static void resolve(struct link *l, const char *host, uint16_t port) {
+    snprintf(l->host, sizeof l->host, "%s", host);
+    l->port = port;
+    l->state = LINK_RESOLVING;
+    l->resolve = resolve_start(l->loop, l->host, l->port, on_resolved, l);
+}
+
+static void on_found(void *owner, const char *host, uint16_t port) {
+    resolve(owner, host, port);
+}
+
+static void on_none(void *owner, const char *why, bool refused) {
+    fail(owner, refused, why);
+}
+
+static void on_moved(void *owner, const char *host, uint16_t port) {
+    char why[320];
+    snprintf(why, sizeof why, "Sentinel names another master now, %s:%u", host, port);
+    fail_at(owner, why);
+}
+
+static const struct sentinel_calls SENTINEL_CALLS = {on_found, on_none, on_moved};
 
 static void on_opened(void *owner, struct wire *w) {
     struct link *l = owner;
@@ -262,6 +290,7 @@ static void warn(struct link *l) {
 static void go_up(struct link *l) {
     l->state = LINK_UP;
     l->stats.ups++;
+    if (l->sentinel) sentinel_agree(l->sentinel);
     ev_timer_set(&l->look, LINK_LOOK_MS / 1000.0, LINK_LOOK_MS / 1000.0);
     ev_timer_start(l->loop->ev, &l->look);
     warn(l);
@@ -322,6 +351,8 @@ static void on_info(struct link *l, enum link_lane lane, const struct reply *r) 
         fail_at(l, "what it says of itself makes no sense");
     } else if (l->judge.is_loading) {
         fail_at(l, "it is loading its data");
+    } else if (l->sentinel && l->judge.is_replica) {
+        fail_at(l, "Sentinel names it, and it is a replica as yet");
     } else if (!judge_server(&l->judge, why, sizeof why)) {
         fail(l, true, why);
     }
@@ -352,6 +383,15 @@ static const char *copy(const char *text) {
     return text && *text ? mem_strndup(text, strlen(text)) : NULL;
 }
 
+/* Their texts are copied there. */
+static bool add_sentinels(struct link *l) {
+    struct sentinel_options o = {l->o.sentinels, l->o.set, l->o.sentinel_password,
+                                 l->o.tls.sni};
+    l->sentinel = sentinel_new(l->loop, &o, &SENTINEL_CALLS, l);
+    l->o.sentinels = l->o.set = l->o.sentinel_password = NULL;
+    return l->sentinel != NULL;
+}
+
 int link_new(struct link **out, struct loop *loop, const struct link_options *o,
              const struct link_calls *calls, void *owner) {
     if (!resp_can_read()) return E_INVAL;
@@ -376,12 +416,15 @@ int link_new(struct link **out, struct loop *loop, const struct link_options *o,
     ev_timer_init(&l->look, on_look, 0, 0);
     l->later.data = l->look.data = l;
     *out = l;
-    return 0;
+    if (!o->sentinels || add_sentinels(l)) return 0;
+    link_free(l);
+    return E_INVAL;
 }
 
 void link_free(struct link *l) {
     if (!l) return;
     link_close(l);
+    sentinel_free(l->sentinel);
     const char *texts[] = {l->o.host,          l->o.path,    l->o.user,
                            l->o.password_file, l->o.client,  l->o.tls.ca,
                            l->o.tls.cert,      l->o.tls.key, l->o.tls.sni};
@@ -418,9 +461,11 @@ void link_dial(struct link *l) {
         l->tls = wire_tls_read(&l->o.tls, l->why, sizeof l->why);
     if (l->o.tls.on && !l->tls && !l->o.by_hand) {
         report_later(l, true);
-    } else if (!l->o.path) {
+    } else if (l->sentinel) {
         l->state = LINK_RESOLVING;
-        l->resolve = resolve_start(l->loop, l->o.host, l->o.port, on_resolved, l);
+        sentinel_ask(l->sentinel, l->tls);
+    } else if (!l->o.path) {
+        resolve(l, l->o.host, l->o.port);
     } else if (!fill_path(l)) {
         snprintf(l->why, sizeof l->why, "--cluster: the socket's path is too long");
         report_later(l, true);

@@ -27,7 +27,8 @@ enum link_lane { LINK_SCRIPTS, LINK_FEED, LINK_LANES };
 struct link_options { /* an empty text is none */
     const char *host; /* or */
     uint16_t port;
-    const char *path; /* ... of a Unix socket */
+    const char *path;                                /* ... of a Unix socket, or: */
+    const char *sentinels, *set, *sentinel_password; /* see sentinel_options */
     uint32_t db;
     const char *user, *password; /* NULL: none */
     const char *password_file;   /* read at each connect; NULL: none */

@@ -311,6 +311,10 @@ static struct wire *make(struct loop *loop, const struct wire_calls *calls, void
     return w;
 }
 
+static struct wire_tls hold(const struct wire_tls *tls) {
+    return (struct wire_tls){tls->client, mem_strndup(tls->host, strlen(tls->host))};
+}
+
 int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
               const struct wire_tls *tls, const struct wire_calls *calls, void *owner) {
     ASSERT_OWNER(loop);
@@ -318,9 +322,7 @@ int wire_open(struct wire **out, struct loop *loop, const struct wire_address *t
     *out = NULL;
     if (fd < 0) return fd;
     *out = make(loop, calls, owner, fd);
-    if (tls)
-        (*out)->secret =
-            (struct wire_tls){tls->client, mem_strndup(tls->host, strlen(tls->host))};
+    if (tls) (*out)->secret = hold(tls);
     ev_io_start(loop->ev, &(*out)->io);
     ev_timer_start(loop->ev, &(*out)->tick);
     return 0;

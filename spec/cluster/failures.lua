@@ -1,5 +1,5 @@
 --- What fails machines and their Redis (machines.lua), one after the other:
----   { name, redis = its configuration, args, bytes, fault = function(m) … end, seen = words of
+---   { name, redis = its configuration, sentinels, args, bytes, fault = function(m) … end, seen = words of
 ---     checker.lua that must have been there }
 --- Where Redis was in doubt the fault says so: m:doubt(); and where it lost something: m:loss(). Times are those of
 --- the full size; what is `quick` runs in the small one too.
@@ -205,6 +205,18 @@ local function split(m)
   old:stop()
 end
 
+-- Three Sentinels give the replica its place; what the master had taken alone is lost when it comes back.
+local function master_stops(m)
+  m:go(100)
+  m:loss()
+  m.redis.process:signal("STOP")
+  m:pass(10)
+  m:loss()
+  m.redis.process:signal("CONT")
+  go_on(m, 300)
+  assert(m.replica:fresh("INFO", "replication"):find("role:master", 1, true), "the replica was not promoted")
+end
+
 -- ---- The network --------------------------------------------------------------------------------
 
 -- Each machine's connections are cut, after some bytes of either direction.
@@ -290,5 +302,7 @@ return {
     fault = feed_is_short },
   { "a replica that lags is promoted", fault = promote, seen = { "failover" } },
   { "a master is demoted, and promoted again", fault = swap, seen = { "failover" } },
+  { "a master stops for 10 s, and Sentinels promote its replica", sentinels = 3, fault = master_stops,
+    seen = { "failover" } },
   { "a master goes on alone", fault = split, seen = { "failover" } },
 }

@@ -3,6 +3,7 @@
 ---
 ---   local m = machines.start { seed = 1, nodes = 3, redis = { appendonly = "yes" }, hop = 2 }
 ---     `redis = false`: one ordinary server, no Redis. `bytes`: of an event. `pace`: seconds between two of a writer.
+---     `sentinels`: so many, which watch Redis and `m.replica`; machines ask those, and no proxy is between.
 ---     `args`: more words for `sluice run`. `env`: of the servers. `hop`: seconds after which a reader goes on to
 ---     another machine.
 ---   m:go(n)                   until n more publishes were answered, by whatever machine
@@ -15,6 +16,7 @@ local deadline = require("spec.support.deadline")
 local middle = require("spec.support.middle")
 local process = require("spec.support.process")
 local redis = require("spec.support.redis")
+local sentinels = require("spec.support.sentinels")
 local server = require("spec.support.server")
 local socket = require("socket")
 local visitors = require("spec.cluster.visitors")
@@ -71,6 +73,7 @@ function machines.start(options)
   if options.redis ~= false then
     self.redis = redis.start { tcp = true, config = options.redis or { appendonly = "yes", appendfsync = "always" } }
   end
+  if options.sentinels then self:add_sentinels(options.sentinels) end
   for i = 1, options.nodes or 3 do self:open(i) end
   for i = 1, options.readers or READERS do
     self.readers[i] = visitors.reader(FOLLOWED[(i - 1) % #FOLLOWED + 1])
@@ -80,15 +83,29 @@ function machines.start(options)
   return self
 end
 
+function Machines:add_sentinels(n)
+  local config = { replicaof = "127.0.0.1 " .. self.redis.port }
+  for name, value in pairs(self.redis.config) do config[name] = value end
+  self.replica = redis.start { tcp = true, config = config }
+  self.sentinels = sentinels.start(self.redis, self.replica, { n = n, down_ms = 2000 })
+  self.sentinels:await_replica()
+end
+
+-- Where the i-th machine is told that Redis is.
+local function url_of(self, node)
+  if self.sentinels then return self.sentinels.url end
+  node.proxy = node.proxy or middle.proxy(self.redis.port)
+  return ("redis://127.0.0.1:%d"):format(node.proxy.port)
+end
+
 --- Open the i-th machine, on a port of its own.
 function Machines:open(i)
   local node = self.nodes[i] or {}
   self.nodes[i] = node
   local args = { table.unpack(self.options.args or {}) }
   if self.redis then
-    node.proxy = node.proxy or middle.proxy(self.redis.port)
-    table.move({ "--cluster", ("redis://127.0.0.1:%d"):format(node.proxy.port), "--cluster-name", machines.NAME,
-      "--cluster-node", "machine" .. i }, 1, 6, #args + 1, args)
+    table.move({ "--cluster", url_of(self, node), "--cluster-name", machines.NAME, "--cluster-node",
+      "machine" .. i }, 1, 6, #args + 1, args)
   end
   node.server = machines.serve { app = APP:format(machines.SHORT), args = args, env = self.options.env, tls = false,
     io_threads = i % 2 + 1, meanwhile = function() self:each_proxy(function(proxy) proxy:step() end) end }
@@ -294,8 +311,10 @@ function Machines:close()
   end
   for _, writer in ipairs(self.writers) do writer:lose() end
   self.nodes, self.writers = {}, {}
-  if self.redis then self.redis:stop() end
-  self.redis = nil
+  for _, name in ipairs { "sentinels", "replica", "redis" } do
+    if self[name] then self[name]:stop() end
+    self[name] = nil
+  end
 end
 
 --- What a run has left behind, in a file: times from its beginning, who, what.

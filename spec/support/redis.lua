@@ -3,6 +3,7 @@
 ---   local server = redis.start { config = { appendonly = "yes" } }
 ---   server.path, server.port, server.folder
 ---   server:call("GET", "x")         on a connection of its own: a reply as in spec.support.resp
+---   server:fresh("GET", "x")        on a new one
 ---   server:send(bytes)              the reply to a command that is written already
 ---   server:kill(), server:again()   the same folder, another process;  server:stop()
 ---   server:speak_tls(files)         with those from the next start on
@@ -81,6 +82,14 @@ end
 
 function Server:call(...)
   return self:send(resp.command(...))
+end
+
+--- The same on a new connection: Sentinels close all that there are.
+function Server:fresh(...)
+  self.connection:close()
+  self.connection = self:connect()
+  if self.config.requirepass then self:call("AUTH", self.config.requirepass) end
+  return self:call(...)
 end
 
 --- Start it, in its folder.

@@ -25,6 +25,9 @@ describe("a URL of Redis", function()
       ["redis://:a@b@r"] = { host = "r", port = 6379, db = 0, password = "a@b" },
       ["redis://me@r"] = { host = "r", port = 6379, db = 0, user = "me" },
       ["rediss://me:pw@r:6380/2"] = { host = "r", port = 6380, db = 2, user = "me", password = "pw", tls = true },
+      ["redis+sentinel://a,b:7,[::1]/shop"] = { sentinels = "a 26379,b 7,::1 26379", set = "shop", db = 0 },
+      ["rediss+sentinel://me:pw@a/shop/2"] = { sentinels = "a 26379", set = "shop", db = 2, tls = true, user = "me",
+        password = "pw", sentinel_password = "pw" },
       ["unix:///run/redis.sock"] = { path = "/run/redis.sock", db = 0 },
       ["unix:///run/a%20b?db=2"] = { path = "/run/a b", db = 2 },
       ["unix://me:pw@/run/redis.sock"] = { path = "/run/redis.sock", db = 0, user = "me", password = "pw" },
@@ -48,7 +51,11 @@ describe("a URL of Redis", function()
       ["unix:///r?x=1"] = "'?x=1' is not known: ?db=1 may stand there",
       ["unix:///" .. ("x"):rep(107)] = "its path is broken, or too long",
       ["rediss://"] = "a host is missing",
-      ["redis+sentinel://a,b/shop"] = "Sentinel comes in a later version",
+      ["redis+sentinel://a,b"] = "what the Sentinels call the master is missing: host,host/NAME",
+      ["redis+sentinel:///shop"] = "a host is missing", ["redis+sentinel://a,:1/shop"] = "a host is missing",
+      ["redis+sentinel://a,b:x/shop"] = "'x' is no port",
+      ["redis+sentinel://a/shop/x"] = "'x' is no number of a database",
+      ["redis+sentinel://" .. ("a,"):rep(16) .. "a/shop"] = "16 Sentinels are the most",
     } do
       local out, message = cluster.read(url)
       assert.same({ nil, ("--cluster: %s: %s"):format(url, why) }, { out, message })
@@ -74,6 +81,8 @@ describe("the settings of a cluster", function()
     out = assert(resolve(given { cluster = "rediss://r", cluster_ca = "ca", cluster_cert = "c", cluster_key = "k",
       cluster_sni = "s" })).cluster
     assert.same({ true, "ca", "c", "k", "s" }, { out.tls, out.ca, out.cert, out.key, out.sni })
+    out = assert(resolve(given { cluster = "redis+sentinel://:theirs@a/shop", cluster_password_file = "pw" })).cluster
+    assert.same({ "theirs", nil, "pw" }, { out.sentinel_password, out.password, out.password_file })
     out = assert(resolve({}, { SLUICE_CLUSTER = "unix:///s", SLUICE_CLUSTER_NAME = "shop" })).cluster
     assert.same({ "/s", "shop", 64 * 1024 * 1024 }, { out.path, out.name, out.feed })
     local _, host = process.run({ "hostname" })

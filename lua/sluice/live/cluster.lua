@@ -10,7 +10,8 @@ local FEED_LEAST = 1024 * 1024
 local DATABASES_MOST = 65535
 local NODE_MOST, PATH_MOST = 64, 107
 
-local LATER = { ["redis+sentinel"] = "Sentinel", ["rediss+sentinel"] = "Sentinel" }
+local SENTINEL_PORT, SENTINELS = 26379, 16
+local TLS = { rediss = true, ["rediss+sentinel"] = true }
 
 local function word(v)
   if type(v) == "string" and v ~= "" and not v:find("[%z\1-\32\127]") then return v end
@@ -30,7 +31,7 @@ end
 --- The rows of sluice.live.config, which passes in its check of a size.
 function cluster.settings(path, bytes)
   return {
-    { "cluster", path, nil, "<url>", "Redis of all nodes: redis://host, rediss://host (TLS), unix:///path" },
+    { "cluster", path, nil, "<url>", "Redis of all nodes: redis[s]:, redis[s]+sentinel: or unix:" },
     { "cluster_name", name, nil, "<name>", "of the cluster: other apps in that Redis have others" },
     { "cluster_password_file", path, nil, "<file>", "its password, read at each connect" },
     { "cluster_ca", path, nil, "<file>", "who vouches for the certificate of Redis, over rediss:" },
@@ -74,15 +75,15 @@ local function read_database(out, text)
   return true
 end
 
-local function read_host(out, text)
+-- host and port, or nil, message
+local function read_host(text, default)
   local host, port = text:match("^%[([%x:.]+)%](.*)$")
   if not host then host, port = text:match("^([^:%[%]]*)(.*)$") end
   if not host or host == "" then return nil, "a host is missing" end
   if not host:find("^[%w._:-]+$") then return nil, ("'%s' is no host"):format(host) end
-  local n = port == "" and PORT or port:find("^:%d+$") and tonumber(port:sub(2))
+  local n = port == "" and default or port:find("^:%d+$") and tonumber(port:sub(2))
   if not n or n < 1 or n > 65535 then return nil, ("'%s' is no port"):format(port:sub(2)) end
-  out.host, out.port = host, math.tointeger(n)
-  return true
+  return host, math.tointeger(n)
 end
 
 local function read_redis(out, rest)
@@ -92,8 +93,34 @@ local function read_redis(out, rest)
     local ok, why = read_user(out, user)
     if not ok then return nil, why end
   end
-  local ok, why = read_host(out, host or place)
-  if not ok then return nil, why end
+  local at, port = read_host(host or place, PORT)
+  if not at then return nil, port end
+  out.host, out.port = at, port
+  return read_database(out, database)
+end
+
+-- The password is the Sentinels', and that of Redis where no file has another one.
+local function read_sentinels(out, rest)
+  local places, set, database = rest:match("^([^/]*)/([^/]+)/?(.*)$")
+  if not places then
+    return nil, "what the Sentinels call the master is missing: host,host/NAME"
+  end
+  local user, hosts = places:match("^(.*)@([^@]*)$")
+  if user then
+    local ok, why = read_user(out, user)
+    if not ok then return nil, why end
+  end
+  local list = {}
+  for text in (hosts or places):gmatch("([^,]*),?") do
+    if text == "" and #list > 0 then break end
+    local host, port = read_host(text, SENTINEL_PORT)
+    if not host then return nil, port end
+    list[#list + 1] = host .. " " .. port
+  end
+  if #list > SENTINELS then return nil, ("%d Sentinels are the most"):format(SENTINELS) end
+  out.sentinels, out.set = table.concat(list, ","), decode(set)
+  out.sentinel_password = out.password
+  if not out.set then return nil, ("'%s' is no name"):format(set) end
   return read_database(out, database)
 end
 
@@ -117,16 +144,18 @@ end
 
 --- Read a URL of Redis.
 -- @tparam string url
--- @treturn table|nil host and port, or path; db, user, password; or nil, message
+-- @treturn table|nil host and port, or path, or sentinels and set; db, user, password
+-- @treturn ?string instead: what is wrong
 function cluster.read(url)
   local scheme, rest = url:match("^(%a[%w+.-]*)://(.*)$")
   local out = {}
   local ok, why
-  if LATER[scheme] then
-    why = LATER[scheme] .. " comes in a later version"
-  elseif (scheme == "redis" or scheme == "rediss") and not rest:find("[?#]") then
-    out.tls = scheme == "rediss" or nil
+  local kind = scheme and scheme:match("^rediss?(.*)$")
+  out.tls = TLS[scheme]
+  if kind == "" and not rest:find("[?#]") then
     ok, why = read_redis(out, rest)
+  elseif kind == "+sentinel" then
+    ok, why = read_sentinels(out, rest)
   elseif scheme == "unix" then
     ok, why = read_unix(out, rest)
   else
@@ -179,6 +208,7 @@ function cluster.check(settings)
   if not settings.cluster_name then
     return nil, "--cluster-name is missing: all nodes of an app say the same one"
   end
+  if settings.cluster_password_file and out.sentinels then out.password = nil end
   if settings.cluster_password_file and out.password then
     return nil, "--cluster-password-file: --cluster has a password already; leave that out"
   end

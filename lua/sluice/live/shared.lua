@@ -23,11 +23,16 @@ function shared.open(runtime, settings)
   return true
 end
 
+local function where(place)
+  if place.sentinels then return "the master " .. place.set .. " of some Sentinels" end
+  return place.path or place.host .. ":" .. place.port
+end
+
 --- What the log says of it at the start.
 function shared.tell(settings)
   local place = settings.cluster
   core.log("info", ("cluster %s on %s: all channels are shared; timers, services and tasks run on "
-    .. "every node"):format(place.name, place.path or place.host .. ":" .. place.port))
+    .. "every node"):format(place.name, where(place)))
 end
 
 return shared
