@@ -189,10 +189,10 @@ static void ask_scripts(struct link *l) {
 static const struct wire_calls CALLS;
 
 static bool dial(struct link *l, enum link_lane lane) {
-    struct wire_tls tls = {l->tls, l->o.tls.sni ? l->o.tls.sni : l->host};
+    struct wire_to to = {&l->to.addresses[l->at],
+                         {l->tls, l->o.tls.sni ? l->o.tls.sni : l->host}};
     int err = l->o.by_hand ? wire_by_hand(&l->wires[lane], l->loop, &CALLS, l)
-                           : wire_open(&l->wires[lane], l->loop, &l->to.addresses[l->at],
-                                       l->tls ? &tls : NULL, &CALLS, l);
+                           : wire_open(&l->wires[lane], l->loop, &to, &CALLS, l);
     if (err < 0) snprintf(l->why, sizeof l->why, "no connection (%s)", status_text(err));
     return err == 0;
 }

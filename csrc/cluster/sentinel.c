@@ -89,10 +89,10 @@ static void pass_on(struct sentinel *s, const char *why, bool refused) {
 /* The first address from here on that can be dialled. */
 static void next_address(struct sentinel *s, const char *why) {
     const char *host = s->places[s->at].host;
-    struct wire_tls tls = {s->tls, s->sni ? s->sni : host};
     for (; s->address < s->to.n; s->address++) {
-        int err = wire_open(&s->wire, s->loop, &s->to.addresses[s->address],
-                            s->tls ? &tls : NULL, &CALLS, s);
+        struct wire_to to = {&s->to.addresses[s->address],
+                             {s->tls, s->sni ? s->sni : host}};
+        int err = wire_open(&s->wire, s->loop, &to, &CALLS, s);
         if (err == 0) return;
         why = status_text(err);
     }

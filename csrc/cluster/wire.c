@@ -311,18 +311,15 @@ static struct wire *make(struct loop *loop, const struct wire_calls *calls, void
     return w;
 }
 
-static struct wire_tls hold(const struct wire_tls *tls) {
-    return (struct wire_tls){tls->client, mem_strndup(tls->host, strlen(tls->host))};
-}
-
-int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
-              const struct wire_tls *tls, const struct wire_calls *calls, void *owner) {
+int wire_open(struct wire **out, struct loop *loop, const struct wire_to *to,
+              const struct wire_calls *calls, void *owner) {
     ASSERT_OWNER(loop);
-    int fd = connect_socket(to);
+    int fd = connect_socket(to->address);
     *out = NULL;
     if (fd < 0) return fd;
     *out = make(loop, calls, owner, fd);
-    if (tls) (*out)->secret = hold(tls);
+    (*out)->secret = (struct wire_tls){to->tls.client,
+                                       mem_strndup(to->tls.host, strlen(to->tls.host))};
     ev_io_start(loop->ev, &(*out)->io);
     ev_timer_start(loop->ev, &(*out)->tick);
     return 0;

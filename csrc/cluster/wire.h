@@ -37,10 +37,15 @@ struct wire_tls {
     const char *host;
 };
 
-/* Begin to connect (owned), over TLS unless that is NULL. 0, or a negative errno when that cannot be.
+struct wire_to {
+    const struct wire_address *address;
+    struct wire_tls tls; /* client = NULL: plain */
+};
+
+/* Begin to connect (owned). 0, or a negative errno when that cannot be.
  * No call comes before this one has returned. */
-int wire_open(struct wire **out, struct loop *loop, const struct wire_address *to,
-              const struct wire_tls *tls, const struct wire_calls *calls, void *owner);
+int wire_open(struct wire **out, struct loop *loop, const struct wire_to *to,
+              const struct wire_calls *calls, void *owner);
 void wire_free(struct wire *w); /* also inside of its calls; NULL is fine */
 
 /* 0 (the bytes are taken), or E_BUSY: too much is under way. 'extra_ms' is what the command may take
