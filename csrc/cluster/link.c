@@ -416,7 +416,7 @@ int link_new(struct link **out, struct loop *loop, const struct link_options *o,
     ev_timer_init(&l->look, on_look, 0, 0);
     l->later.data = l->look.data = l;
     *out = l;
-    if (!o->sentinels || add_sentinels(l)) return 0;
+    if (!o->sentinels || !*o->sentinels || add_sentinels(l)) return 0;
     link_free(l);
     return E_INVAL;
 }

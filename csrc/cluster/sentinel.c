@@ -244,7 +244,7 @@ static bool read_places(struct sentinel *s, const char *text) {
 }
 
 static char *copy(const char *text) {
-    return text ? mem_strndup(text, strlen(text)) : NULL;
+    return text && *text ? mem_strndup(text, strlen(text)) : NULL;
 }
 
 struct sentinel *sentinel_new(struct loop *loop, const struct sentinel_options *o,
