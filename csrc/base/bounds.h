@@ -358,6 +358,7 @@
 #define LINEAGE_MAX 16           /* ended epochs whose ids are understood */
 #define MARKS_MAX 1000           /* channels that are told one by one of a loss */
 #define CLUSTER_SLOT_LENGTH 13   /* base32 characters that name a run of a node */
+#define CLUSTER_MARK_LENGTH 2    /* ... and begin the ids of its clients */
 #define CLUSTER_REPLID_LENGTH 40 /* of a server's data */
 #define CLUSTER_FENCE_MAX 63
 #define CLUSTER_BATCH_MAX 64 /* publishes of one call */

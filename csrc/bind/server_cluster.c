@@ -82,6 +82,17 @@ static int l_cluster_tell(lua_State *L) {
     return 1;
 }
 
+/* server:cluster_nodes_of(client id) -> how many nodes it may be of, whether this may be it */
+static int l_cluster_nodes_of(lua_State *L) {
+    const struct hub *hub = &lx_checkserver(L)->server->hub;
+    struct slice id = lx_checkslice(L, 2);
+    luaL_argcheck(L, hub->cluster, 1, "a node of a cluster");
+    lua_pushinteger(L, cluster_nodes_of(hub->cluster, id));
+    lua_pushboolean(L, id.n >= CLUSTER_MARK_LENGTH &&
+                           memcmp(id.p, hub->mark, CLUSTER_MARK_LENGTH) == 0);
+    return 2;
+}
+
 static void set_counts(lua_State *L, const struct machine_counts *c) {
     lx_set_integer(L, "published", c->published);
     lx_set_integer(L, "refused", c->refused);
@@ -121,10 +132,9 @@ static int l_cluster_look(lua_State *L) {
 }
 
 void lx_server_add_cluster(lua_State *L) {
-    static const luaL_Reg methods[] = {{"cluster_open", l_cluster_open},
-                                       {"cluster_look", l_cluster_look},
-                                       {"cluster_want", l_cluster_want},
-                                       {"cluster_tell", l_cluster_tell},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"cluster_open", l_cluster_open},         {"cluster_look", l_cluster_look},
+        {"cluster_want", l_cluster_want},         {"cluster_tell", l_cluster_tell},
+        {"cluster_nodes_of", l_cluster_nodes_of}, {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

@@ -328,11 +328,24 @@ static void on_loaded(struct node *n, unsigned tag, const struct reply *r) {
                                           .loaded = loaded});
 }
 
+/* What cannot be noted is taken for not there. */
+static void note_nodes(struct node *n, const struct script_now *now) {
+    struct slice rest = now->slots;
+    n->nodes = now->nodes;
+    n->marks.n = 0;
+    while (rest.n >= CLUSTER_MARK_LENGTH &&
+           buf_add(&n->marks, rest.p, CLUSTER_MARK_LENGTH) == 0) {
+        const char *space = memchr(rest.p, ' ', rest.n);
+        if (!space) return;
+        rest = slice_of(space + 1, rest.n - (size_t)(space + 1 - rest.p));
+    }
+}
+
 static void on_now(struct node *n, unsigned tag, const struct reply *r) {
     struct script_now now = {0};
     enum script_answer answer = script_now(r, &now);
     if (answer == SCRIPT_OK) note_time(n, now.now_ms);
-    if (answer == SCRIPT_OK && n->kinds[tag] == CALL_BEAT) n->nodes = now.nodes;
+    if (answer == SCRIPT_OK && n->kinds[tag] == CALL_BEAT) note_nodes(n, &now);
     machine_reply(&n->machine, tag,
                   &(struct cluster_reply){
                       .refused = refusal_of(n->kinds[tag], answer),
@@ -420,6 +433,7 @@ void node_free(struct node *n) {
     link_free(n->link);
     for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) loading_drop(&n->loads[i]);
     machine_deinit(&n->machine);
+    buf_free(&n->marks);
     mem_free(n);
 }
 
@@ -500,4 +514,8 @@ int64_t node_time_ms(const struct node *n) {
 
 uint32_t node_count(const struct node *n) {
     return n->nodes;
+}
+
+struct slice node_marks(const struct node *n) {
+    return buf_slice(&n->marks);
 }

@@ -83,7 +83,9 @@ uint64_t node_bad_entries(const struct node *n);
 /* The server's clock, in ms since 1970, as far as it is known. */
 int64_t node_time_ms(const struct node *n);
 
-/* How many nodes of this cluster were seen lately. */
+/* How many nodes of this cluster were seen lately, and how their slots begin: so do the ids of
+ * their clients. */
 uint32_t node_count(const struct node *n);
+struct slice node_marks(const struct node *n); /* CLUSTER_MARK_LENGTH characters each */
 
 #endif

@@ -20,6 +20,7 @@ struct node {
     uint64_t bad_entries;
     int64_t ahead_ms; /* of the server's clock before ours */
     uint32_t nodes;   /* that beat lately */
+    struct buf marks; /* of them */
     enum cluster_call_kind kinds[CLUSTER_CALLS_MAX]; /* by tag */
     uint32_t sizes[CLUSTER_CALLS_MAX];
     struct loading loads[CLUSTER_CALLS_MAX];

@@ -290,12 +290,13 @@ static const char BEAT[] =
     "  local most = math.min(math.max(tonumber(ARGV[8]), 1000), 100000)\n"
     "  call('HSET', KEYS[1], 'feedmax', text(most))\n"
     "end\n"
-    "local nodes = 0\n"
-    "for _, row in ipairs(call('HVALS', KEYS[4])) do\n"
-    "  local beat = match(row, '^%d+')\n"
-    "  if beat and now - beat < 10000 then nodes = nodes + 1 end\n"
+    "local rows, slots = call('HGETALL', KEYS[4]), {}\n"
+    "for j = 1, #rows, 2 do\n"
+    "  local beat = match(rows[j + 1], '^%d+')\n"
+    "  if beat and now - beat < 10000 then slots[#slots + 1] = rows[j] end\n"
     "end\n"
-    "return {'OK', m[3], now, m[5] or '0', text(nodes), lease(ARGV[2], ARGV[10])}\n";
+    "return {'OK', m[3], now, m[5] or '0', text(#slots), table.concat(slots, ' '),\n"
+    "  lease(ARGV[2], ARGV[10])}\n";
 
 /* KEYS: m. ARGV: the proof. */
 static const char HEAD[] =

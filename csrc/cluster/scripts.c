@@ -439,7 +439,10 @@ enum script_answer script_now(const struct reply *r, struct script_now *out) {
     struct items i = {r, 1, false};
     read_now(&i, out);
     out->nodes = (uint32_t)next_number(&i);
-    if (i.at < r->n) read_lead(&i, out);
+    if (i.at < r->n) {
+        out->slots = next_text(&i);
+        read_lead(&i, out);
+    }
     return i.wrong ? SCRIPT_SENSELESS : SCRIPT_OK;
 }
 

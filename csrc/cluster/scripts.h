@@ -141,7 +141,8 @@ struct script_beat {
 struct script_now {
     uint64_t seq, mark;
     int64_t now_ms;
-    uint32_t nodes; /* beat: that beat lately */
+    uint32_t nodes;     /* beat: that beat lately, */
+    struct slice slots; /* ... and theirs, between spaces; borrows the reply */
     /* beat: the slot that leads, "": none; its token; and for how long nobody else can. */
     char leader[SCRIPT_WORD_MAX + 1];
     uint64_t lease;

@@ -30,6 +30,7 @@ struct client *client_new(struct lane *lane, const struct client_spec *spec) {
     struct client *c = new_object(lane->hub, size);
     atomic_init(&c->refs, 1);
     rand_base32(c->id, CLIENT_ID_LENGTH);
+    memcpy(c->id, lane->hub->mark, strlen(lane->hub->mark));
     c->lane = lane;
     c->route_id = spec->route_id;
     c->written = spec->written;

@@ -267,6 +267,9 @@ static void show(struct cluster *c) {
     l->conflicts = c->conflicts;
     l->bad_entries = node_bad_entries(c->node);
     l->nodes = node_count(c->node);
+    struct slice marks = node_marks(c->node);
+    c->marks.n = 0;
+    if (buf_add(&c->marks, marks.p, marks.n) < 0) c->marks.n = 0;
     l->warm = (uint32_t)m->warm.n;
     pthread_mutex_unlock(&c->lock);
 }
@@ -393,6 +396,7 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
         cluster_free(c);
         return err;
     }
+    memcpy(hub->mark, node_machine(c->node)->slot, CLUSTER_MARK_LENGTH);
     ev_prepare_start(c->loop.ev, &c->before_sleep);
     ev_timer_start(c->loop.ev, &c->tick);
     *out = c;
@@ -469,6 +473,7 @@ void cluster_free(struct cluster *c) {
     if (c->fills) news_unref(c->fills);
     cluster_free_channels(c);
     policy_set_unref(c->policies);
+    buf_free(&c->marks);
     ev_prepare_stop(c->loop.ev, &c->before_sleep);
     ev_timer_stop(c->loop.ev, &c->tick);
     loop_deinit(&c->loop);
@@ -486,6 +491,17 @@ void cluster_look(struct cluster *c, struct cluster_look *out) {
     pthread_mutex_unlock(&c->lock);
     int64_t away_ms = atomic_load(&c->away_ms);
     out->away_seconds = away_ms > 0 ? (double)(clock_ms() - away_ms) / 1000 : 0;
+}
+
+unsigned cluster_nodes_of(struct cluster *c, struct slice client) {
+    unsigned n = 0;
+    pthread_mutex_lock(&c->lock);
+    struct slice marks = buf_slice(&c->marks);
+    for (size_t i = 0; client.n >= CLUSTER_MARK_LENGTH && i < marks.n;
+         i += CLUSTER_MARK_LENGTH)
+        n += memcmp(marks.p + i, client.p, CLUSTER_MARK_LENGTH) == 0;
+    pthread_mutex_unlock(&c->lock);
+    return n;
 }
 
 bool cluster_is_apart(const struct cluster *c) {

@@ -127,6 +127,9 @@ struct cluster_look {
 
 void cluster_look(struct cluster *c, struct cluster_look *out);
 
+/* How many nodes were seen lately whose clients' ids begin as this one does. */
+unsigned cluster_nodes_of(struct cluster *c, struct slice client);
+
 /* Whether Redis is away now. */
 bool cluster_is_apart(const struct cluster *c);
 

@@ -57,6 +57,7 @@ struct cluster {
     bool is_settled, is_refused;
     char trouble[256];
     struct cluster_look look;
+    struct buf marks; /* of the nodes that were seen lately */
 };
 
 map_key_fn cluster_key; /* of cluster->followed */

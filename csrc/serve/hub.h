@@ -79,8 +79,9 @@ struct hub {
     unsigned char poll_key[32]; /* of the tokens of polls */
     struct tls_server *tls;     /* owned; NULL: no TLS */
     struct cluster *cluster;    /* [app] owned; NULL: it serves alone */
-    pthread_mutex_t gate;       /* held while the threads are made */
-    bool started;               /* under the gate while they are */
+    char mark[CLUSTER_MARK_LENGTH + 1]; /* how ids of clients begin; "": anyhow */
+    pthread_mutex_t gate;               /* held while the threads are made */
+    bool started;                       /* under the gate while they are */
     uint16_t redirect_port; /* of TLS, to which the plain port leads; 0: it does not */
 };
 

@@ -189,7 +189,7 @@ end
 App.publish = publish.publish
 App.remove = publish.remove
 for _, name in ipairs({ "latest", "newest", "history", "stats", "slowest", "channels", "client",
-  "clients", "recheck", "replan" }) do
+  "clients", "send", "recheck", "replan" }) do
   App[name] = reading[name]
 end
 

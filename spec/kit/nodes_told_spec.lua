@@ -190,3 +190,60 @@ describe("what is revoked on one node", function()
     assert.equal("revoked", there:wait_for("bye", 1).data.reason)
   end)
 end)
+
+local SEND = [[
+  app:channel("news", { history = 5 })
+  app:stream("/s", { channels = { "news" } })
+  app:post("/send/:id", function(req)
+    local ok, message, code = app:send(req.params.id, "whisper", req:json())
+    if not ok then return nil, message, code end
+    return { ok = ok }
+  end)
+]]
+
+describe("app:send", function()
+  after_each(function()
+    if t then t:stop() end
+    t = nil
+  end)
+
+  local function send(n, id, data) return t:node(n):post("/send/" .. id, { json = data }) end
+
+  it("reaches a client of any node, and no other", function()
+    start(3, SEND)
+    t:advance(2)
+    local list = {}
+    for n = 1, 3 do list[n] = t:node(n):connect("/s") end
+    for n = 1, 3 do
+      assert.equal(200, send(n % 3 + 1, list[n].hello.client, { n = n }).status)
+      assert.equal(200, send(n, list[n].hello.client, "to itself").status)
+    end
+    for n = 1, 3 do
+      list[n]:wait_for("whisper", 5, { n = n })
+      assert.equal(2, list[n]:count("whisper"))
+    end
+  end)
+
+  it("says that there is none when its node is dead, or knows better", function()
+    start(2, SEND)
+    t:advance(2)
+    local here, there = t:connect("/s").hello.client, t:node(2):connect("/s").hello.client
+    assert.not_equal(here:sub(1, 2), there:sub(1, 2))
+    assert.equal(404, send(1, here:sub(1, 15) .. (here:sub(16) == "a" and "b" or "a"), {}).status)
+    assert.equal(200, send(1, there:sub(1, 15) .. (there:sub(16) == "a" and "b" or "a"), {}).status)
+    assert.equal(404, send(1, "x", {}).status)
+    assert.equal(404, send(1, ("1"):rep(16), {}).status)
+    t:node(2):crash()
+    assert.equal(200, send(1, there, {}).status)
+    t:advance(12)
+    assert.equal(404, send(1, there, {}).status)
+  end)
+
+  it("works where there is no cluster", function()
+    t = testing.start({ source = kit.source(SEND) })
+    local c = t:connect("/s")
+    assert.equal(200, t:post("/send/" .. c.hello.client, { json = { n = 1 } }).status)
+    c:wait_for("whisper", 5, { n = 1 })
+    assert.equal(404, t:post("/send/nobody", { json = {} }).status)
+  end)
+end)

@@ -175,6 +175,23 @@ function reading.client(self, id)
   return stream_handle.new(generation.runtime, id)
 end
 
+--- Send an event to one client, in a cluster also to one of another node.
+-- @function App:send
+-- @tparam string id
+-- @tparam[opt="message"] string event
+-- @param data a string, or what becomes JSON
+-- @treturn boolean|nil true: it is handed over; or nil, message, code ("ENOTFOUND": there is none)
+function reading.send(self, id, event, data)
+  local generation = phase.running(self, "send")
+  if type(id) ~= "string" then
+    caller.raise("app:send(id, event, data): the id is a string, not a %s", type(id))
+  end
+  if event == nil then event = "message" end
+  local text, message, code = stream_handle.event_text("app:send", event, data)
+  if not text then return nil, message, code end
+  return generation.runtime.notices:send(id, event, text)
+end
+
 --- Iterate over the clients as they are now; one that leaves while the loop waits is left out.
 -- @function App:clients
 -- @tparam[opt] table filter { channel = name, user = id }

@@ -85,14 +85,15 @@ function Client:set(opts)
 end
 
 -- What an event of one client carries: the text, or nil, message, code.
-local function event_text(method, event, data)
-  local call = "client:" .. method
+local function event_text(call, event, data)
   event_types.check_name(call .. "(event, data)", event, data, call .. "(")
   local good, message, code = core.check_event(event)
   if not good then return nil, message, code end
   if type(data) == "string" then return data end
   return json.encode(data == nil and {} or data)
 end
+
+stream_handle.event_text = event_text
 
 --- Send an event to this client only. Waits while 64 KiB are unsent.
 -- @tparam string event
@@ -101,7 +102,7 @@ end
 function Client:send(event, data)
   local runtime, id = opened(self, "send")
   if event == nil then event = "message" end
-  local text, message, code = event_text("send", event, data)
+  local text, message, code = event_text("client:send", event, data)
   if not text then return nil, message, code end
   if not id then return nil, "closed", "ECLOSED" end
   local ok
@@ -127,7 +128,7 @@ local function close(self, what, reason, event, data)
   local runtime, id = opened(self, what)
   local text, message, code
   if event ~= nil then
-    text, message, code = event_text(what, event, data)
+    text, message, code = event_text("client:" .. what, event, data)
     if not text then return nil, message, code end
   end
   if not id then return nil, "closed", "ECLOSED" end

@@ -7,6 +7,7 @@ local core = require("sluice.core")
 local hooks = require("sluice.app.hooks")
 local json = require("sluice.json")
 local reading = require("sluice.app.reading")
+local stream_handle = require("sluice.app.stream_handle")
 
 local notices = {}
 
@@ -17,7 +18,7 @@ Notices.__index = Notices
 local NAME_MAX = core.limits.EVENT_NAME_MAX
 
 --- By letter (csrc/cluster/notice.h): { heard = fn(runtime, name, to, data, is_own), whose answer
--- false means that it made no sense; missed = fn(runtime) }
+-- false means that it made no sense; missed = fn(runtime); takes_text = true: data is no JSON }
 local KINDS = {}
 
 function notices.new(runtime)
@@ -31,12 +32,16 @@ end
 -- @param data what becomes JSON
 -- @treturn boolean|nil true, also where there is no cluster; or nil, message, code
 function Notices:tell(letter, name, to, data)
-  local runtime = self.runtime
-  if not runtime.is_shared then return true end
+  if not self.runtime.is_shared then return true end
   local text, message, code = json.encode(data)
   if not text then return nil, message, code end
-  local ticket
-  ticket, message, code = runtime.server:cluster_tell(letter, name, to, text)
+  return self:tell_text(letter, name, to, text)
+end
+
+--- The same, of a text.
+function Notices:tell_text(letter, name, to, text)
+  local runtime = self.runtime
+  local ticket, message, code = runtime.server:cluster_tell(letter, name, to, text)
   if not ticket then return nil, message, code end
   local ok
   ok, message, code = runtime.stored:finish(ticket, runtime.scheduler:can_wait(),
@@ -52,8 +57,9 @@ function Notices:hear(letter, name, to, text, is_own)
     for _, kind in pairs(KINDS) do kind.missed(self.runtime) end
     return
   end
-  local data = json.decode(text)
   local kind = KINDS[letter]
+  local data = text
+  if not (kind and kind.takes_text) then data = json.decode(text) end
   if data == nil or not kind or kind.heard(self.runtime, name, to, data, is_own) == false then
     self.bad = self.bad + 1
   end
@@ -83,6 +89,30 @@ function Notices:tell_app(name, data)
   if not text then return nil, message, code end
   hooks.fire(self.runtime, "told", { name = name, data = json.decode(text)[1], own = true })
   return true
+end
+
+-- ---- Clients ---------------------------------------------------------------------------------
+
+KINDS.c = {
+  takes_text = true,
+  heard = function(runtime, event, client, text)
+    if not core.check_event(event) then return false end
+    if runtime.server:client(client) then runtime.server:send(client, event, text) end
+  end,
+  missed = function() end, -- what was sent was handed over, and no more
+}
+
+--- app:send: an event for one client, which may be of another node.
+-- @treturn boolean|nil true: it is handed over; or nil, message, code
+function Notices:send(client, event, text)
+  local runtime = self.runtime
+  local may, is_ours = 0, true
+  if runtime.is_shared then may, is_ours = runtime.server:cluster_nodes_of(client) end
+  if is_ours and runtime.server:client(client) then
+    return stream_handle.new(runtime, client):send(event, text)
+  end
+  if may <= (is_ours and 1 or 0) then return nil, "there is no such client", "ENOTFOUND" end
+  return self:tell_text("c", event, client, text)
 end
 
 -- ---- Rights ----------------------------------------------------------------------------------

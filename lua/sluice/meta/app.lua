@@ -127,6 +127,11 @@ function App:recheck(user_id) end
 ---@param pattern string of paths
 ---@return integer? streams, string? message, string? code
 function App:replan(pattern) end
+---@param id string
+---@param event? string
+---@param data? any
+---@return true? handed_over, string? message, string? code
+function App:send(id, event, data) end
 ---@param name string
 ---@param data? any
 ---@return true? told, string? message, string? code
