@@ -1,6 +1,8 @@
 --- One drawn run of three nodes and a server, for who leads: nodes die, sleep and give the lead up, connections break
 --- with calls that are run later, answers are lost, the server restarts without its last writes, or without all.
 --- Whoever leads acts, in the feed and outside; a judge of its own looks at who acted when.
+local dice = require("spec.support.dice")
+
 local lead_world = {}
 
 local World = {}
@@ -15,16 +17,6 @@ lead_world.RULES = { "token", "early", "hold", "rest", "rising" }
 -- In ten thousand steps; what is gentle leaves the server and its connections alone.
 local FAULTS = { crash = 20, pause = 30, give_up = 20, cut = 30, part = 20, restart = 8, wipe = 3 }
 local GENTLE = { crash = true, pause = true, give_up = true }
-
-local function dice(seed)
-  local state = seed * 2862933555777941757 + 3037000493
-  return function(n)
-    state = state ~ (state << 13)
-    state = state ~ (state >> 7)
-    state = state ~ (state << 17)
-    return (state >> 11) % n + 1
-  end
-end
 
 -- ---- The server: what the scripts do with the lease ------------------------------------------------
 

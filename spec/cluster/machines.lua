@@ -13,6 +13,7 @@
 ---   m:finish() -> what checker.lua found
 local checker = require("spec.cluster.checker")
 local deadline = require("spec.support.deadline")
+local dice = require("spec.support.dice")
 local middle = require("spec.support.middle")
 local process = require("spec.support.process")
 local redis = require("spec.support.redis")
@@ -53,17 +54,6 @@ app:post("/pub/:channel", function(req)
 end)
 return app
 ]]
-
--- Numbers of its own for each seed: 1..n.
-local function dice(seed)
-  local state = seed * 2862933555777941757 + 3037000493
-  return function(n)
-    state = state ~ (state << 13)
-    state = state ~ (state >> 7)
-    state = state ~ (state << 17)
-    return (state >> 11) % n + 1
-  end
-end
 
 --- Start all of it; see the top.
 function machines.start(options)

@@ -1,6 +1,7 @@
 --- One drawn run of three nodes, five clients and a server: nodes crash and sleep, connections break with calls
 --- that are run later, the server restarts with a lost suffix, is replaced by a replica, goes on alone, is demoted
 --- and promoted again, trims its feed; clients hop. Then all is well for a while, and the judge looks.
+local dice = require("spec.support.dice")
 local node = require("spec.cluster.node")
 local server = require("spec.cluster.server")
 local streams = require("spec.cluster.streams")
@@ -27,17 +28,7 @@ local ACTS = {
 local NOT_CALM = { restart = true, fail_over = true, swap = true }
 local NOT_LUCKY = { fail_over = true, swap = true }
 
--- ---- Drawing: a sequence of its own, so that a world is the same whatever else is drawn -------------
-
-local function dice(seed)
-  local state = seed * 2862933555777941757 + 3037000493
-  return function(n)
-    state = state ~ (state << 13)
-    state = state ~ (state >> 7)
-    state = state ~ (state << 17)
-    return (state >> 11) % n + 1
-  end
-end
+-- ---- Drawing --------------------------------------------------------------------------------
 
 function World:chance(p) return self.random(1 << 20) <= p * (1 << 20) end
 function World:pick(list) return list[self.random(#list)] end

@@ -2,6 +2,7 @@
 --- cut off; nodes crash and sleep, clients hop. Then all is well for a while, and the judge of spec/cluster looks at
 --- what clients read, against what Redis holds in the end.
 ---   noded.play(seed[, doctor]) -> nil, or what is wrong; and what all clients read, as a text
+local dice = require("spec.support.dice")
 local feed = require("spec.support.feed")
 local judge = require("spec.cluster.judge")
 local kit = require("spec.support.kit")
@@ -37,17 +38,7 @@ local NAMES = {}
 for name in pairs(ACTS) do NAMES[#NAMES + 1] = name end
 table.sort(NAMES)
 
--- ---- Drawing: a sequence of its own, so that a world is the same whatever else is drawn -----------------------
-
-local function dice(seed)
-  local state = seed * 2862933555777941757 + 3037000493
-  return function(n)
-    state = state ~ (state << 13)
-    state = state ~ (state >> 7)
-    state = state ~ (state << 17)
-    return (state >> 11) % n + 1
-  end
-end
+-- ---- Drawing --------------------------------------------------------------------------------
 
 function World:pick(list) return list[self.random(#list)] end
 function World:chance(n) return self.random(n) == 1 end
