@@ -379,6 +379,10 @@
 #define CLUSTER_LEASE_MS 5000 /* who leads says so anew with each beat, or does not so long after */
 #define CLUSTER_LEASE_EARLY_MS 1000 /* ... and stops so much earlier */
 #define CLUSTER_PATIENCE_MS 5000 /* publishes wait so long for a server: EBUSY */
+#define PACE_WINDOW_MS 250 /* a node that is woken more often than so within it */
+#define PACE_WAKES_MAX 50
+#define PACE_ENTRIES 64 /* ... for fewer entries */
+#define PACE_MOST_MS 5  /* ... waits up to so long before it reads again */
 /* Notices that the app has not taken: more are dropped, and it is told that it missed some. */
 #define NOTICES_MAX 4096
 #define NOTICES_BYTES (16 * 1024 * 1024)

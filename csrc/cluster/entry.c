@@ -134,6 +134,15 @@ int entry_of_feed(const struct reply *r, struct entry *out) {
     return 0;
 }
 
+uint64_t entry_token(const struct entry *e) {
+    uint64_t number = 0;
+    for (size_t i = 0; i < e->token.n && i < 19; i++) {
+        if (e->token.p[i] < '0' || e->token.p[i] > '9') return 0;
+        number = number * 10 + (uint64_t)(e->token.p[i] - '0');
+    }
+    return number;
+}
+
 /* ---- Histories and values --------------------------------------------------------------- */
 
 int entry_of_history(const struct reply *r, struct entry *out) {

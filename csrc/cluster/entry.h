@@ -35,6 +35,9 @@ struct entry {
  * number, or 0 when not even that can be read. */
 int entry_of_feed(const struct reply *r, struct entry *out);
 
+/* The token as a number; 0 when it is none. */
+uint64_t entry_token(const struct entry *e);
+
 /* An item of script_loaded.history; kind is FEED_LOG or FEED_MARK, channel is empty. */
 int entry_of_history(const struct reply *r, struct entry *out);
 

@@ -60,7 +60,7 @@ static void on_hang_up(void *owner) {
     link_close(n->link);
     ev_timer_stop(n->loop->ev, &n->again);
     n->generation++;
-    n->reading = n->broken = false;
+    n->reading = n->broken = n->paced = false;
     for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) loading_drop(&n->loads[i]);
 }
 
@@ -155,15 +155,6 @@ static void on_timer(struct ev_loop *ev, struct ev_timer *timer, int events) {
 
 /* ---- The feed -------------------------------------------------------------------------- */
 
-static uint64_t number_of(struct slice text) {
-    uint64_t number = 0;
-    for (size_t i = 0; i < text.n && i < 19; i++) {
-        if (text.p[i] < '0' || text.p[i] > '9') return 0;
-        number = number * 10 + (uint64_t)(text.p[i] - '0');
-    }
-    return number;
-}
-
 static enum cluster_entry_kind kind_of(const struct entry *e) {
     switch (e->kind) {
     case FEED_LOG:
@@ -187,13 +178,31 @@ static enum cluster_taken take(struct node *n, struct entry *e, bool makes_sense
     c.chained = e->kind != FEED_STATE && !e->is_bound && e->prior > 0;
     c.before = e->prior;
     c.slot = e->slot;
-    c.token = number_of(e->token);
+    c.token = entry_token(e);
     if (c.kind == ENTRY_EPOCH) {
         snprintf(epoch, sizeof epoch, "%.*s", (int)e->event.n, e->event.p);
         c.epoch = epoch;
         c.base = e->prior;
     }
     return machine_entry(&n->machine, &c);
+}
+
+static void wait_to_read(struct node *n, uint32_t ms) {
+    n->reading = true; /* until on_again */
+    ev_timer_stop(n->loop->ev, &n->again);
+    n->again_ms = clock_boot_ms() + ms;
+    ev_timer_set(&n->again, ms / 1000.0, 0);
+    ev_timer_start(n->loop->ev, &n->again);
+}
+
+/* Whoever waits for an event of its own reads at once. */
+static void read_on(struct node *n, uint32_t entries) {
+    const struct machine *m = &n->machine;
+    uint32_t ms = pace_ms(&n->pace, m->now_ms, entries, n->nodes);
+    bool owes = !list_empty(&m->flight) || !list_empty(&m->queue);
+    if (ms == 0 || owes || n->by_hand) follow(n);
+    else wait_to_read(n, ms);
+    n->paced = ev_is_active(&n->again);
 }
 
 static void take_entries(struct node *n, const struct reply *entries, uint32_t many) {
@@ -208,11 +217,7 @@ static void take_entries(struct node *n, const struct reply *entries, uint32_t m
         if (n->broken) return;
     }
     if (taken != ENTRY_LATER) return;
-    n->reading = true; /* until on_again */
-    ev_timer_stop(n->loop->ev, &n->again);
-    n->again_ms = clock_boot_ms() + FOLLOW_AGAIN_MS;
-    ev_timer_set(&n->again, FOLLOW_AGAIN_MS / 1000.0, 0);
-    ev_timer_start(n->loop->ev, &n->again);
+    wait_to_read(n, FOLLOW_AGAIN_MS);
 }
 
 static bool follows(const struct node *n) {
@@ -220,7 +225,8 @@ static bool follows(const struct node *n) {
 }
 
 static void read_again(struct node *n) {
-    n->reading = false;
+    ev_timer_stop(n->loop->ev, &n->again);
+    n->reading = n->paced = false;
     if (follows(n)) follow(n);
 }
 
@@ -240,7 +246,7 @@ static void on_feed(struct node *n, uint64_t generation, const struct reply *r) 
         if (script_followed(r, &entries, &many) != SCRIPT_OK) n->broken = true;
         else take_entries(n, entries, many);
     }
-    if (!n->reading && !n->broken && follows(n)) follow(n);
+    if (!n->reading && !n->broken && follows(n)) read_on(n, many);
 }
 
 /* ---- Answers --------------------------------------------------------------------------- */
@@ -416,6 +422,7 @@ int node_new(struct node **out, struct loop *loop, const struct node_options *o,
     n->calls = calls;
     n->owner = owner;
     n->feed_events = o->feed_events;
+    n->by_hand = o->link.by_hand;
     snprintf(n->label, sizeof n->label, "%s", o->label);
     rand_base32(slot, CLUSTER_SLOT_LENGTH);
     machine_init(&n->machine, &ops, n, slot, o->seed);
@@ -454,6 +461,7 @@ void node_flush(struct node *n) {
     if (list_empty(&n->machine.queue)) return;
     begin(n);
     machine_flush(&n->machine);
+    if (n->paced) read_again(n);
     settle(n);
 }
 
@@ -487,10 +495,7 @@ struct link *node_link(const struct node *n) {
 void node_step(struct node *n) {
     int64_t now = clock_boot_ms();
     begin(n);
-    if (ev_is_active(&n->again) && now >= n->again_ms) {
-        ev_timer_stop(n->loop->ev, &n->again);
-        read_again(n);
-    }
+    if (ev_is_active(&n->again) && now >= n->again_ms) read_again(n);
     if (now - n->looked_ms >= LINK_LOOK_MS) {
         n->looked_ms = now;
         link_look(n->link);

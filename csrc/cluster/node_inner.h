@@ -3,6 +3,7 @@
 #define SLUICE_CLUSTER_NODE_INNER_H
 
 #include "cluster/node.h"
+#include "cluster/pace.h"
 
 struct node {
     struct machine machine;
@@ -14,8 +15,11 @@ struct node {
     void *owner;
     char label[64];
     uint32_t feed_events;
-    bool broken;         /* found where the machine cannot be told */
-    bool reading;        /* an XREAD is under way, or what it brought is looked at */
+    bool broken;  /* found where the machine cannot be told */
+    bool reading; /* an XREAD is under way, or what it brought is looked at */
+    bool by_hand;
+    bool paced; /* ... or it waits for more, until on_again */
+    struct pace pace;
     uint64_t generation; /* of reading: what an older one brings is void */
     uint64_t bad_entries;
     int64_t ahead_ms; /* of the server's clock before ours */

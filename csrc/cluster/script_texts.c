@@ -157,7 +157,7 @@ static const char JOIN[] =
  * and behind it the lease that its publisher needs, if any: one that has not nearly a second left is none, so that
  * another one's first event is as far behind. */
 static const char PUB[] =
-    "#!lua\n" PROOF BOUND
+    "#!lua\n" PROOF BOUND "local ARGV, KEYS, feed = ARGV, KEYS, KEYS[2]\n"
     "local rules, NAMES, lease = {}, {l = 'log', k = 'keyed', s = 'state'}, nil\n"
     "local function read_lease()\n"
     "  local h = call('HMGET', KEYS[1], 'lead', 'leadtok', 'leadtill')\n"
@@ -236,11 +236,11 @@ static const char PUB[] =
     "      old = oldest(s, field)\n"
     "    end\n"
     "    if not rule.name then\n"
-    "      call('XADD', KEYS[2], '0-' .. number, 'k', rule.kind, 'notice', line)\n"
+    "      call('XADD', feed, '0-' .. number, 'k', rule.kind, 'notice', line)\n"
     "    elseif old then\n"
-    "      call('XADD', KEYS[2], '0-' .. number, rule.name, line, 'gone', old)\n"
+    "      call('XADD', feed, '0-' .. number, rule.name, line, 'gone', old)\n"
     "    else\n"
-    "      call('XADD', KEYS[2], '0-' .. number, rule.name, line)\n"
+    "      call('XADD', feed, '0-' .. number, rule.name, line)\n"
     "    end\n"
     "    if l then\n"
     "      if rule.history == 0 then\n"
@@ -274,7 +274,9 @@ static const char PUB[] =
     "end\n"
     "end\n"
     "for key, ttl in pairs(stay) do call('EXPIRE', key, ttl + 60) end\n"
-    "call('XTRIM', KEYS[2], 'MAXLEN', '~', m[4])\n"
+    "if math.floor(seq / 64) > math.floor(m[3] / 64) then\n"
+    "  call('XTRIM', feed, 'MAXLEN', '~', m[4])\n"
+    "end\n"
     "call('HSET', KEYS[1], 'seq', text(seq))\n"
     "return out\n";
 
