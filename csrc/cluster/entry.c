@@ -17,8 +17,7 @@ static bool take_until(struct slice *rest, char mark, struct slice *out) {
 }
 
 static bool read_number(struct slice text, uint64_t *out) {
-    struct reply r = {.kind = RESP_TEXT, .text = text};
-    return reply_number(&r, out) == 0;
+    return text_number(text, out) == 0;
 }
 
 static bool read_time(struct slice text, int64_t *out) {

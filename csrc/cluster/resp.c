@@ -75,21 +75,25 @@ struct slice reply_text(const struct reply *r, uint32_t item) {
     return r->items[item].text;
 }
 
+int text_number(struct slice text, uint64_t *out) {
+    uint64_t n = 0;
+    if (text.n == 0 || text.n > 16) return E_INVAL;
+    for (const char *at = text.p, *end = at + text.n; at < end; at++) {
+        unsigned digit = (unsigned)*at - '0';
+        if (digit > 9) return E_INVAL;
+        n = n * 10 + digit;
+    }
+    if (n >= EXACT_MAX) return E_INVAL;
+    *out = n;
+    return 0;
+}
+
 int reply_number(const struct reply *r, uint64_t *out) {
     if (r->kind == RESP_NUMBER && r->number >= 0) {
         *out = (uint64_t)r->number;
         return 0;
     }
-    if (r->kind != RESP_TEXT || r->text.n == 0 || r->text.n > 16) return E_INVAL;
-    uint64_t n = 0;
-    for (size_t i = 0; i < r->text.n; i++) {
-        char c = r->text.p[i];
-        if (c < '0' || c > '9') return E_INVAL;
-        n = n * 10 + (uint64_t)(c - '0');
-    }
-    if (n >= EXACT_MAX) return E_INVAL;
-    *out = n;
-    return 0;
+    return r->kind == RESP_TEXT ? text_number(r->text, out) : E_INVAL;
 }
 
 #ifdef HAVE_HIREDIS

@@ -44,6 +44,7 @@ struct slice reply_text(const struct reply *r, uint32_t item);
 
 /* A text that is a whole number below 2^53, or a number: 0, or E_INVAL. */
 int reply_number(const struct reply *r, uint64_t *out);
+int text_number(struct slice text, uint64_t *out);
 
 bool resp_can_read(void);
 
