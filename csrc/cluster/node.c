@@ -1,10 +1,11 @@
 /* A machine and its link; see node.h. */
-#include "cluster/node_inner.h"
+#include "cluster/node.h"
 
 #include "base/clock.h"
 #include "base/mem.h"
 #include "base/rand.h"
 #include "base/status.h"
+#include "cluster/node_inner.h"
 
 #include <stdio.h>
 

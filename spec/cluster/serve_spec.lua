@@ -189,12 +189,12 @@ describe("a server in a cluster", function()
   it("says how it stands", function()
     cluster:wait_live()
     local _, look = cluster:state(1)
-    assert.equal(0, look.away_seconds)
+    assert.same({ "n1", 0 }, { look.node, look.away_seconds })
     local function metrics() return http.get(cluster[1].port, "/-/metrics", { ["X-Admin-Key"] = nodes.KEY }).body end
-    assert.truthy(metrics():find('sluice_cluster_state{state="live"} 1', 1, true))
+    assert.truthy(metrics():find('sluice_cluster_state{node="n1",state="live"} 1', 1, true))
     publish(cluster[1], "channel=news&n=30")
     deadline.eventually(function()
-      return tonumber(metrics():match("sluice_cluster_published_events_total ([%d.]+)")) > 0
+      return tonumber(metrics():match('sluice_cluster_published_events_total{node="n1"} ([%d.]+)')) > 0
     end, 10, "its figures have the publish")
     deadline.eventually(function() return select(2, cluster:state(1)).nodes == 2 end, 10, "it knows both")
   end)

@@ -135,7 +135,7 @@ function Runtime:figures()
     out.reloads_total, out.reload_seconds = plain.copy(self.reloader.totals), self.reloader.seconds
   end
   out.store, out.cluster = self.server:store_stats(), self.server:cluster_look()
-  if out.cluster then out.cluster.bad_notices = self.notices.bad end
+  if out.cluster then out.cluster.node, out.cluster.bad_notices = self.node, self.notices.bad end
   return out
 end
 

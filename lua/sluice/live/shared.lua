@@ -19,7 +19,7 @@ function shared.open(runtime, settings)
   if stored.is_needed(runtime.generation) then return refuse() end
   local opened, message, code = runtime.server:cluster_open(settings.cluster)
   if not opened then return nil, message, code end
-  runtime.is_shared = true
+  runtime.is_shared, runtime.node = true, settings.cluster.node
   return true
 end
 

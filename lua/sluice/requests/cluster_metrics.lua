@@ -1,11 +1,13 @@
 --- The figures of a cluster for GET /-/metrics: rows as those of sluice.requests.metrics, which are
 -- there while the server is in one. Keeps nothing in memory.
-local NONE = {}
 local STATES = { "away", "proving", "catching up", "live" }
 local C, G = "counter", "gauge"
 
 local function stat(field)
-  return function(out, data) out:sample(NONE, data.stats.cluster[field]) end
+  return function(out, data)
+    local cluster = data.stats.cluster
+    out:sample({ node = cluster.node }, cluster[field])
+  end
 end
 
 local function row(name, kind, help, field, unit)
@@ -13,8 +15,9 @@ local function row(name, kind, help, field, unit)
 end
 
 local function states(out, data)
+  local cluster = data.stats.cluster
   for _, state in ipairs(STATES) do
-    out:sample({ state = state }, data.stats.cluster.state == state and 1 or 0)
+    out:sample({ node = cluster.node, state = state }, cluster.state == state and 1 or 0)
   end
 end
 

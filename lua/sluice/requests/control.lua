@@ -65,7 +65,7 @@ local function get_routes(runtime, id)
 end
 
 local function get_cluster(runtime, id)
-  local look = runtime.server:cluster_look()
+  local look = runtime:figures().cluster
   if not look then return refuse(runtime, id, 404, "ENOTFOUND", "it serves alone: no --cluster") end
   answer(runtime, id, 200, look)
 end

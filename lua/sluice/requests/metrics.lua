@@ -6,6 +6,7 @@ local cluster_metrics = require("sluice.requests.cluster_metrics")
 local collector = require("sluice.base.collector")
 local exposition = require("sluice.requests.exposition")
 local file = require("sluice.base.file")
+local store_metrics = require("sluice.requests.store_metrics")
 
 local metrics = {}
 
@@ -37,14 +38,6 @@ local function thread_times(field)
     for i, row in ipairs(data.threads) do
       out:histogram(thread_name(i), row[field], data.scale_us, US)
     end
-  end
-end
-
-local function store(field, factor)
-  return function(out, data)
-    local value = data.stats.store[field]
-    if type(value) ~= "number" then value = value and 1 or 0 end
-    out:sample(NONE, value * (factor or 1))
   end
 end
 
@@ -215,33 +208,6 @@ local FAMILIES = {
   { "sluice_tls_failed_handshakes", C, false, "Others, by reason", by_reason("tls_failed") },
   { "sluice_tls_certificate_expiry_seconds", G, "seconds",
     "When the first certificate ends, since 1970", of("tls_expires") },
-  { "sluice_store_commits", C, false, "Commits", store("commits"), "store" },
-  { "sluice_store_commit_seconds", H, "seconds", "What commits took, also those that failed",
-    function(out, data) out:histogram(NONE, data.commits, data.scale_us, US) end, "store" },
-  { "sluice_store_commit_longest_seconds", G, "seconds", "The longest commit since the start",
-    store("commit_seconds_max"), "store" },
-  { "sluice_store_events", C, false, "Events that are on the disk", store("events"), "store" },
-  { "sluice_store_failed_commits", C, false, "Commits that failed", store("failed"), "store" },
-  { "sluice_store_unknown_commits", C, false, "Commits whose result was not known at first",
-    store("unknown"), "store" },
-  { "sluice_store_refused_writes", C, false, "Writes answered ESTORE", store("refused"), "store" },
-  { "sluice_store_late_writes", C, false, "Writes answered ETIMEOUT", store("late"), "store" },
-  { "sluice_store_busy_publishes", C, false, "Publishes in memory answered EBUSY",
-    store("busy"), "store" },
-  { "sluice_store_queued_writes", G, false, "Writes that wait for a commit",
-    store("queued"), "store" },
-  { "sluice_store_writes_in_flight", G, false, "Writes in a commit", store("in_flight"), "store" },
-  { "sluice_store_waiting_reads", G, false, "Requests for stored events", store("reads"), "store" },
-  { "sluice_store_channels", G, false, "Rows of channels", store("channels"), "store" },
-  { "sluice_store_trimmed_rows", C, false, "Rows that limits deleted", store("trimmed"), "store" },
-  { "sluice_store_damaged_rows", C, false, "Rows that were not as written",
-    store("damaged"), "store" },
-  { "sluice_store_log_bytes", G, "bytes", "Of the file's write-ahead log",
-    store("wal_pages", 4 * KIB), "store" },
-  { "sluice_store_in_doubt", G, false, "1: a commit's result is not known",
-    store("in_doubt"), "store" },
-  { "sluice_store_trouble", G, false, "1: events cannot be stored, or the log grows",
-    store("trouble"), "store" },
   { "process_cpu_seconds", C, "seconds", "Processor time", of("cpu") },
   { "process_resident_memory_bytes", G, "bytes", "Resident memory", of("resident") },
   { "process_max_fds", G, false, "The limit of open descriptors", of("max_descriptors") },
@@ -249,7 +215,9 @@ local FAMILIES = {
     of("started") },
 }
 
-table.move(cluster_metrics, 1, #cluster_metrics, #FAMILIES + 1, FAMILIES)
+for _, rows in ipairs({ store_metrics, cluster_metrics }) do
+  table.move(rows, 1, #rows, #FAMILIES + 1, FAMILIES)
+end
 
 -- ---- The text --------------------------------------------------------------------------------
 
