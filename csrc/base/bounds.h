@@ -309,6 +309,7 @@
 #define WIRE_TICK_MS 250                 /* how often both are looked at */
 #define WIRE_PENDING_MAX 1024            /* commands without an answer: EBUSY */
 #define WIRE_OUT_MAX (16 * 1024 * 1024)  /* bytes that are not sent: EBUSY */
+#define REDIS_OPEN_MAX 64 /* connections of sources to Redis: EFULL */
 #define WIRE_TURN_READS 8                /* of 64 KiB, in a turn of the loop */
 #define LINK_LOOK_MS 10000     /* how often the server's settings are looked at */
 #define LINK_PASSWORD_MAX 4096 /* bytes of a file with one */

@@ -1,4 +1,4 @@
-/* A reply of Redis as a Lua value, for specs: a text, an integer, false for nil, { err = text }, or a list. */
+/* A reply of Redis as a Lua value: a text, an integer, false for nil, { err = text }, or a list. */
 #ifndef SLUICE_BIND_REPLY_TREE_H
 #define SLUICE_BIND_REPLY_TREE_H
 

@@ -1,11 +1,12 @@
 /* The Lua object "sluice.server": its userdata, and how the functions that take one get at
  * it. Its methods are in server_life.c, server_channels.c, server_clients.c, server_stats.c,
- * server_explain.c, server_console.c, http_out.c, sql.c, lab.c, crowd.c and rehearsal.c; server_type.c puts them together,
+ * server_explain.c, server_console.c, http_out.c, sql.c, redis.c, lab.c, crowd.c and rehearsal.c; server_type.c puts them together,
  * and server_events.c calls
  * Lua with what happens. */
 #ifndef SLUICE_BIND_SERVER_H
 #define SLUICE_BIND_SERVER_H
 
+#include "base/list.h"
 #include "bind/l_aux.h"
 #include "crowd/crowd.h"
 #include "edge/http_out.h"
@@ -22,9 +23,12 @@ struct lx_server {
     int waiting, mark;     /* ... of who waits for one, and of what they yield */
     struct http_out *http; /* NULL until the first request to another server */
     struct sql *sql;       /* NULL until the first database file of another program */
-    struct lab *lab;       /* NULL without `sluice lab` */
-    int on_lab;            /* registry reference of what is called with its faults */
-    struct crowd *crowd;   /* NULL without `sluice bench` */
+    struct list redis; /* connections to Redis of sources; not set up before the first */
+    unsigned n_redis;
+    uint64_t last_redis; /* id of one */
+    struct lab *lab;     /* NULL without `sluice lab` */
+    int on_lab;          /* registry reference of what is called with its faults */
+    struct crowd *crowd; /* NULL without `sluice bench` */
 };
 
 struct lx_server *lx_checkserver(lua_State *L); /* argument 1, open */

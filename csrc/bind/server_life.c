@@ -128,6 +128,7 @@ int lx_server_new(lua_State *L) {
 static int l_close(lua_State *L) {
     struct lx_server *s = lx_toserver(L);
     struct server *server = s->server;
+    if (server) lx_redis_close_all(s);
     s->server = NULL;
     int *references[] = {&s->on_event, &s->on_answer, &s->waiting, &s->mark};
     for (size_t i = 0; i < sizeof references / sizeof *references; i++) {

@@ -16,6 +16,7 @@ void lx_server_type(lua_State *L) {
     lx_server_add_durable(L);
     lx_server_add_cluster(L);
     lx_server_add_sql(L);
+    lx_server_add_redis(L);
     lx_server_add_lab(L);
     lx_server_add_crowd(L);
     lx_server_add_limits(L);

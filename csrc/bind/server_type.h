@@ -28,9 +28,12 @@ void lx_server_add_http_out(lua_State *L);
 void lx_server_add_durable(lua_State *L);
 void lx_server_add_cluster(lua_State *L);
 void lx_server_add_sql(lua_State *L);
+void lx_server_add_redis(lua_State *L);
 void lx_server_add_lab(lua_State *L);
 void lx_server_add_crowd(lua_State *L);
 void lx_server_add_limits(lua_State *L);
+
+void lx_redis_close_all(struct lx_server *s); /* nothing is told; while the server is there */
 
 int lx_log_tail(lua_State *L); /* core.log_tail */
 

@@ -18,7 +18,7 @@ local PAGES = {
   "doc/mail.md", "doc/metrics.md", "doc/migrating.md", "doc/operating.md", "doc/outbox.md", "doc/protocol.md",
   "doc/publishing.md", "doc/react.md",
   "doc/rooms.md", "doc/runs.md",
-  "doc/stability.md", "doc/system.md", "doc/testing.md", "doc/tls.md", "doc/tools.md",
+  "doc/sources.md", "doc/stability.md", "doc/system.md", "doc/testing.md", "doc/tls.md", "doc/tools.md",
   "doc/use-cases.md", "doc/when-not.md",
   "examples/react/README.md",
   "examples/templates/alerts/README.md", "examples/templates/chat/README.md", "examples/templates/feed/README.md",

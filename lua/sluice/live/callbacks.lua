@@ -114,6 +114,11 @@ function callbacks.sql(self, ticket, rows, message, code)
   if fiber then self.scheduler:resume(fiber, rows, message, code) end
 end
 
+function callbacks.redis(self, id, what, value)
+  local connection = self.connections[id]
+  if connection then connection["on_" .. what](connection, value) end
+end
+
 --- The channel of a publish became one in memory before its turn came: whether it is refused.
 function callbacks.moved(self, ticket)
   return self.stored:judge(ticket)

@@ -55,6 +55,7 @@ function runtime.new(server)
   self.transfers = setmetatable({}, { __mode = "v" }) -- requests to other servers, by id
   self.bodies = {} -- of requests whose body comes in pieces, by id
   self.questions = {} -- coroutines that wait for sluice.sqlite, by ticket
+  self.connections = setmetatable({}, { __mode = "v" }) -- to Redis, of sources, by id
   process.runtime = self
   return self
 end
