@@ -318,8 +318,8 @@ static unsigned read_results(lua_State *L, struct cluster_number *numbers,
     return n;
 }
 
-/* node:reply(tag, { refused =, seq =, mark =, epoch =, fence =, lineage =, took =, results =, lead =,
- *   lease =, left = }) */
+/* node:reply(tag, { refused =, seq =, mark =, epoch =, fence =, lineage =, took =, age =, results =,
+ *   lead =, lease =, left = }) */
 static int l_reply(lua_State *L) {
     static const char *const words[] = {"", "lineage", "replicas", "full", "other", NULL};
     struct cluster_number numbers[RESULTS_MAX];
@@ -342,6 +342,7 @@ static int l_reply(lua_State *L) {
                               .took = lx_field_bool(L, 3, "took", false),
                               .lead = {lx_field_slice(L, 3, "lead"), field(L, 3, "lease"),
                                        (int64_t)field(L, 3, "left")},
+                              .age_ms = field(L, 3, "age"),
                               .numbers = numbers,
                               .loaded = loaded};
     read_results(L, numbers, loaded);

@@ -215,6 +215,7 @@ static void push_joined(lua_State *L, const struct script_joined *j) {
     set_slice(L, "replid", slice_str(j->replid));
     set_slice(L, "lineage", j->lineage);
     lx_set_boolean(L, "took", j->took);
+    lx_set_integer(L, "age", j->age_ms);
     lx_set_integer(L, "seq", j->seq);
     lx_set_integer(L, "mark", j->mark);
     lx_set_integer(L, "now", (uint64_t)j->now_ms);

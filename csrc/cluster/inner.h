@@ -75,5 +75,6 @@ void warm_again(struct machine *m, struct warm *w, bool lost); /* load it anew *
 void warm_all_again(struct machine *m); /* all of them, which are shown at one moment */
 void warm_broken(struct machine *m);    /* what was asked is not answered any more */
 void warm_show(struct machine *m);      /* what pos has reached */
+void warm_drop_all(struct machine *m);  /* and show nothing */
 
 #endif

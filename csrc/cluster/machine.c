@@ -24,12 +24,7 @@ void machine_init(struct machine *m, const struct machine_ops *ops, void *owner,
 }
 
 void machine_deinit(struct machine *m) {
-    struct map_node *next = map_next(&m->warm, NULL);
-    while (next) {
-        struct slice name = warm_key(next);
-        next = map_next(&m->warm, next);
-        machine_cool(m, name);
-    }
+    warm_drop_all(m);
     map_deinit(&m->warm);
     recent_deinit(&m->recent);
 }
@@ -151,8 +146,18 @@ void machine_dialled(struct machine *m) {
 
 /* ---- Joining -------------------------------------------------------------------------- */
 
+/* Whether others have to be told of what is lost. Who had left the server before the epoch began knows
+ * of nothing that was stored later: all nodes tell of that when they hear of the epoch. Who begins it
+ * writes it above all that it knew. */
+static bool owes(const struct machine *m, const struct cluster_reply *r,
+                 int64_t asked_ms) {
+    bool left_before = asked_ms - m->left_ms > (int64_t)r->age_ms;
+    return !r->took && !BROKEN(611) && !left_before;
+}
+
 /* Another epoch than ours: what of ours is above its base is lost. */
-static uint64_t adopt(struct machine *m, const struct cluster_reply *r) {
+static uint64_t adopt(struct machine *m, const struct cluster_reply *r,
+                      int64_t asked_ms) {
     uint64_t base = 0;
     if (!lineage_find(&m->lineage, m->epoch, &base)) base = 0;
     if (BROKEN(609)) base = r->seq;
@@ -161,8 +166,7 @@ static uint64_t adopt(struct machine *m, const struct cluster_reply *r) {
     m->known = r->seq;
     m->counts.epochs++;
     lead_end(m); /* the server may have forgotten it */
-    /* Who begins an epoch writes it above all that it knew: everybody is told by that. */
-    recent_lose(&m->recent, base, !r->took && !BROKEN(611));
+    recent_lose(&m->recent, base, owes(m, r, asked_ms));
     publishes_lose(m, base);
     m->ops->epoch(m->owner, base);
     warm_all_again(
@@ -176,7 +180,7 @@ static void begin(struct machine *m, const struct cluster_reply *r) {
     m->ops->epoch(m->owner, UINT64_MAX);
 }
 
-static void join(struct machine *m, const struct cluster_reply *r) {
+static void join(struct machine *m, const struct cluster_reply *r, int64_t asked_ms) {
     uint64_t base = m->pos;
     bool ours = strcmp(m->epoch, r->epoch) == 0;
     m->counts.joins++;
@@ -189,7 +193,7 @@ static void join(struct machine *m, const struct cluster_reply *r) {
     turn(m, MACHINE_CATCHING_UP);
     m->resolving = !list_empty(&m->doubt);
     if (!*m->epoch) begin(m, r);
-    else if (!ours) base = adopt(m, r);
+    else if (!ours) base = adopt(m, r, asked_ms);
     if (BROKEN(604)) publishes_settle(m, false);
     if (!ours && base == 0 && m->pos < r->seq) follow_land(m, r->seq);
     else m->ops->follow(m->owner, m->pos);
@@ -221,7 +225,7 @@ static void heard(struct machine *m, const struct machine_sent *sent,
 static void accept(struct machine *m, const struct machine_sent *sent,
                    const struct cluster_reply *r) {
     switch (sent->kind) {
-    case CALL_JOIN: join(m, r); break;
+    case CALL_JOIN: join(m, r, sent->at_ms); break;
     case CALL_PUBLISH: publishes_number(m, sent, r); break;
     case CALL_LOAD: warm_loaded(m, sent, r); break;
     case CALL_MARK:

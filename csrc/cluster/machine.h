@@ -116,6 +116,7 @@ struct cluster_reply {
     struct slice lineage;                 /* CALL_JOIN: as lineage_read has it */
     bool took;                            /* CALL_JOIN: it began the epoch */
     struct cluster_lead lead;             /* CALL_BEAT */
+    uint64_t age_ms;                      /* CALL_JOIN: of the epoch */
     const struct cluster_number *numbers; /* CALL_PUBLISH: one for each */
     const struct cluster_loaded *loaded;  /* CALL_LOAD: one for each */
 };

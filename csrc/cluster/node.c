@@ -275,7 +275,8 @@ static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
                                   .fence = joined.fence,
                                   .replid = joined.replid,
                                   .lineage = joined.lineage,
-                                  .took = joined.took};
+                                  .took = joined.took,
+                                  .age_ms = joined.age_ms};
     if (answer == SCRIPT_OK && strlen(joined.epoch) != EPOCH_LENGTH)
         reply.refused = REFUSED_LINEAGE; /* not ours */
     if (reply.refused) n->calls->tell(n->owner, script_answer_word(answer), true);

@@ -1,9 +1,10 @@
 /* The scripts, as Redis runs them; see scripts.h. All keys begin with "sluice:{NAME}:"
  *
- *   m       hash     fmt; epoch, run, replid (whose process), seq (the last number), safe, evicted,
- *                    feedmax, mark (the last one for all), lineage ("epoch:base,epoch:base",
- *                    the newest first), rules and grown (see bound), for each node fence:<slot>;
- *                    lead (the slot that leads), leadtok (its token), leadtill (up to when, in ms)
+ *   m       hash     fmt; epoch, began (when, in ms), run, replid (whose process), seq (the last number),
+ *                    safe, evicted, feedmax, mark (the last one for all), lineage ("epoch:base",
+ *                    the newest first, by commas), rules and grown (see bound), for each node
+ *                    fence:<slot>; lead (the slot that leads), leadtok (its token), leadtill (up
+ *                    to when, in ms)
  *   f       stream   the feed: id 0-<seq>. An event has one field, log, keyed or state, which is
  *                    its line, "seq prior t x flags slot.token channel\0event\0key\0data" (and
  *                    gone, the event\0key that went for it). A notice (notice.h) has its letter
@@ -99,7 +100,7 @@ static const char JOIN[] =
     "local replid = match(info, 'master_replid:(%x+)')\n"
     "local gone = match(info, 'evicted_keys:(%d+)')\n"
     "local m = call('HMGET', KEYS[1], 'fmt', 'epoch', 'run', 'replid', 'seq', 'safe',\n"
-    "  'lineage', 'evicted', 'rules')\n"
+    "  'lineage', 'evicted', 'rules', 'began')\n"
     "if m[1] and tonumber(m[1]) > 1 then return {'NEWER'} end\n"
     /* Doubt: may numbers have been given that are not here? */
     "local top = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]\n"
@@ -113,7 +114,8 @@ static const char JOIN[] =
     "local safe = m[6] == '1' and not find(info, 'master_replid2:0*[1-9a-f]')\n"
     "local evicted = not moved and m[8] and tonumber(gone) > tonumber(m[8])\n"
     "if not epoch or torn or back or evicted or (moved and not safe) then\n"
-    "  local lineage = m[7] or ''\n"
+    /* Of an epoch that all was deleted of (FLUSHALL) nothing survived. */
+    "  local lineage = m[7] or not epoch and ARGV[2] ~= '' and ARGV[2] .. ':0' or ''\n"
     /* Who led may not know yet; a server that is new to all had no time to forget it. */
     "  local is_new = not epoch and fed == 0 and ARGV[2] == ''\n"
     "  local up = is_new and tonumber(match(info, 'uptime_in_seconds:(%d+)') or '0') or "
@@ -131,9 +133,9 @@ static const char JOIN[] =
     "      lineage = match(lineage, '^(.*),')\n"
     "    end\n"
     "  end\n"
-    "  epoch, took = ARGV[4], '1'\n"
-    "  call('HSET', KEYS[1], 'fmt', '1', 'epoch', epoch, 'seq', text(seq),\n"
-    "    'lineage', lineage)\n"
+    "  epoch, took, m[10] = ARGV[4], '1', now\n"
+    "  call('HSET', KEYS[1], 'fmt', '1', 'epoch', epoch, 'began', now,\n"
+    "    'seq', text(seq), 'lineage', lineage)\n"
     "end\n"
     "safe = ARGV[5] ~= '' and ARGV[5] or (moved and '0' or m[6] or '0')\n"
     "local fence = text(call('HINCRBY', KEYS[1], 'fence:' .. ARGV[1], 1))\n"
@@ -149,7 +151,9 @@ static const char JOIN[] =
     "  end\n"
     "end\n"
     "local h = call('HMGET', KEYS[1], 'lineage', 'mark')\n"
-    "return {'OK', epoch, fence, text(seq), h[1], took, run, replid, h[2] or '0', now}\n";
+    "local age = text(math.max(now - (m[10] or '0'), 0))\n"
+    "return {'OK', epoch, fence, text(seq), h[1], took, run, replid, h[2] or '0', now,\n"
+    "  age}\n";
 
 /* KEYS: m, f, t, then for each event l (unless it is a state), s (unless a log), i (once). ARGV: the proof,
  * then for each event its rule, its line from x on; what has an s also the field, x, and up to where data

@@ -377,6 +377,7 @@ enum script_answer script_joined(const struct reply *r, struct script_joined *ou
     next_word(&i, out->replid, sizeof out->replid);
     out->mark = next_number(&i);
     out->now_ms = (int64_t)next_number(&i);
+    out->age_ms = next_number(&i);
     return i.wrong ? SCRIPT_SENSELESS : SCRIPT_OK;
 }
 

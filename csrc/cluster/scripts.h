@@ -91,7 +91,8 @@ struct script_joined {
     char run[SCRIPT_ID_MAX + 1], replid[SCRIPT_ID_MAX + 1];
     uint64_t seq, mark;
     int64_t now_ms;
-    bool took; /* this join began the epoch */
+    uint64_t age_ms; /* of the epoch */
+    bool took;       /* this join began the epoch */
     struct slice
         lineage; /* "epoch:base,epoch:base", the newest first; borrows the reply */
 };

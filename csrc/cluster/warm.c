@@ -59,16 +59,27 @@ static void forget_sent(struct machine *m, const struct warm *w) {
     }
 }
 
-void machine_cool(struct machine *m, struct slice channel) {
-    struct warm *w = warm_find(m, channel, map_hash(channel));
-    if (!w) return;
+static void let_go(struct machine *m, struct warm *w) {
     if (w->whole && is_unloaded(w)) m->n_whole--;
     forget_sent(m, w);
     drop_fill(m, w);
     list_remove(&w->list);
     map_remove(&m->warm, &w->node);
     mem_free(w);
+}
+
+void machine_cool(struct machine *m, struct slice channel) {
+    struct warm *w = warm_find(m, channel, map_hash(channel));
+    if (!w) return;
+    let_go(m, w);
     warm_show(m);
+}
+
+void warm_drop_all(struct machine *m) {
+    for (struct map_node *at = map_next(&m->warm, NULL), *next; at; at = next) {
+        next = map_next(&m->warm, at);
+        let_go(m, container_of(at, struct warm, node));
+    }
 }
 
 /* ---- Loading ---------------------------------------------------------------------------- */

@@ -302,6 +302,7 @@ bool chan_refill(struct chan *c, const struct chan_fill *f) {
     struct kept *k = chan_keep(c);
     while (k->head > k->tail) take_newest(k);
     c->known = true;
+    k->ended = false;
     k->history = k->tail;
     k->history_bytes = k->ring_bytes = 0;
     k->last = 0;
@@ -326,6 +327,8 @@ void chan_cut(struct chan *c, uint64_t base) {
     if (k->last > base) k->last = base;
     if (k->floor > base) k->floor = base;
     if (k->gone > base) k->gone = base;
+    if (c->kind == CHANNEL_STATE) k->ended = true; /* what has come back, its fill says */
+    if (c->kind == CHANNEL_KEYED) k->ended = latest_cut(k->latest, base) || k->ended;
 }
 
 /* ---- Looking ------------------------------------------------------------------------ */

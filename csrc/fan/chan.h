@@ -32,14 +32,16 @@ struct kept {
     uint64_t tail, history,
         head; /* positions, which only rise: pos & (cap - 1) is the index */
     uint64_t history_bytes, ring_bytes;
-    uint64_t floor;      /* the highest number that ever left the history, or the store */
-    uint64_t gone;       /* the highest number that ever left the ring */
-    uint64_t unstored;   /* of a durable log: the store has nothing up to here */
-    uint64_t last;       /* the newest number */
-    uint64_t marked;     /* of a cluster: readers below it may miss something */
-    uint64_t expiring;   /* the newest with a ttl of its own; 0: none */
-    int64_t last_ms;     /* when it was accepted */
-    struct tally *tally; /* counts since the last report; NULL: none */
+    uint64_t floor;    /* the highest number that ever left the history, or the store */
+    uint64_t gone;     /* the highest number that ever left the ring */
+    uint64_t unstored; /* of a durable log: the store has nothing up to here */
+    uint64_t last;     /* the newest number */
+    uint64_t marked;   /* of a cluster: readers below it may miss something */
+    bool
+        ended; /* ... an epoch has since it was filled; of a keyed log: with some of its values */
+    uint64_t expiring;      /* the newest with a ttl of its own; 0: none */
+    int64_t last_ms;        /* when it was accepted */
+    struct tally *tally;    /* counts since the last report; NULL: none */
     struct losses *losses;  /* what raised the floor; NULL: nothing did */
     struct latest *latest;  /* states and keyed logs; NULL: a log, or nothing is kept */
     uint64_t events, bytes; /* published here, for statistics */

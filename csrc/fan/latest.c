@@ -204,6 +204,15 @@ void latest_trim(struct latest *l, uint64_t seq, int64_t over_ms) {
     }
 }
 
+bool latest_cut(struct latest *l, uint64_t seq) {
+    bool cut = false;
+    for (uint32_t i = latest_after(l, seq); i < l->n; i = latest_next(l, i)) {
+        entry_free(l, l->slots[i].entry);
+        cut = true;
+    }
+    return cut;
+}
+
 /* ---- Looking ------------------------------------------------------------------------ */
 
 uint32_t latest_next(const struct latest *l, uint32_t i) {

@@ -55,6 +55,9 @@ void latest_forget_removals(struct latest *l);
 /* Drop what is not newer than 'seq' and withdrawn at that time (INT64_MAX: all of it). */
 void latest_trim(struct latest *l, uint64_t seq, int64_t over_ms);
 
+/* Drop what is newer than 'seq'; whether there was something. */
+bool latest_cut(struct latest *l, uint64_t seq);
+
 /* The first live slot with a number above 'seq'; l->n when there is none. */
 uint32_t latest_after(const struct latest *l, uint64_t seq);
 /* The next live slot behind slot i. */

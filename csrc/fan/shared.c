@@ -41,10 +41,10 @@ static void tell_failover(struct sub *sub) {
 }
 
 /* It gets all values that are left. */
-static void tell_lost_value(struct sub *sub) {
+static void lose_value(struct sub *sub, enum reset_reason reason) {
     struct stream *s = sub->stream;
     stream_reset(s, &(struct loss){.channel = chan_name(sub_chan(sub)),
-                                   .reason = RESET_TRIMMED,
+                                   .reason = reason,
                                    .from = stream_cursor(s, sub)});
     if (!sub_is_state(sub)) {
         sub_replay(sub);
@@ -52,6 +52,14 @@ static void tell_lost_value(struct sub *sub) {
     }
     sub->from = 0;
     sub->joined = s->fan->head;
+}
+
+static void tell_missed_value(struct sub *sub) {
+    lose_value(sub, RESET_TRIMMED);
+}
+
+static void tell_lost_value(struct sub *sub) {
+    lose_value(sub, RESET_FAILOVER);
 }
 
 /* A mark that came with the fill: who has passed it knows. */
@@ -63,9 +71,13 @@ static void tell_of_mark(struct sub *sub) {
 static void fill_one(struct fan *fan, const struct fan_fill *fill) {
     struct chan *c;
     if (chans_get(&fan->chans, fill->channel, &c) < 0) return;
-    bool loses_value = chan_refill(c, &fill->chan);
+    bool ended = c->kept->ended;
+    bool loses_value = chan_refill(c, &fill->chan) && !PLANTED(639);
     audiences_each_sub(c, refilled);
-    if (loses_value && !PLANTED(639)) audiences_each_sub(c, tell_lost_value);
+    if (ended && c->kind == CHANNEL_KEYED)
+        audiences_each_sub(c, sub_replay); /* is told */
+    else if (loses_value)
+        audiences_each_sub(c, ended ? tell_lost_value : tell_missed_value);
     if (fill->lost) audiences_each_sub(c, tell_trimmed);
     else audiences_each_sub(c, tell_of_mark);
 }

@@ -205,19 +205,25 @@ describe("a node", function()
     assert.same({}, one.acts("release"))
   end)
 
+  -- The marks that a node makes which has read so many channels, and joins an epoch of that age 75 ms after it left.
+  local function marks_of(n, age)
+    local one = joined(10)
+    for i = 1, n do one.node:entry(event(10 + i, "c" .. i, 0)) end
+    one.node:broken()
+    one.wait(75)
+    one.acts()
+    one.node:dialled()
+    one.reply { epoch = ("b"):rep(13), seq = 5000, fence = "2", lineage = EPOCH .. ":10", age = age }
+    for _, call in ipairs(one.acts("call")) do if call.kind == "mark" then return #call.channels end end
+  end
+
   it("marks a loss in each channel that it has read, and one for all when these are too many", function()
-    for n, marks in pairs { [3] = 3, [1001] = 0 } do
-      local one = joined(10)
-      for i = 1, n do one.node:entry(event(10 + i, "c" .. i, 0)) end
-      one.node:broken()
-      one.wait(75)
-      one.acts()
-      one.node:dialled()
-      one.reply { epoch = ("b"):rep(13), seq = 5000, fence = "2", lineage = EPOCH .. ":10" }
-      local mark
-      for _, call in ipairs(one.acts("call")) do if call.kind == "mark" then mark = call end end
-      assert.equal(marks, #mark.channels)
-    end
+    assert.equal(3, marks_of(3, 75))
+    assert.equal(0, marks_of(1001, 75))
+  end)
+
+  it("marks nothing when it had left the server before the epoch began, of which all are told", function()
+    assert.is_nil(marks_of(3, 74))
   end)
 end)
 

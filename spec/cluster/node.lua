@@ -95,6 +95,7 @@ end
 
 --- A connection is made; to the server that it can reach.
 function Node:dial()
+  self:clock()
   if not self.dials then return end
   local server = self.world:reach(self)
   if not server.up then return end
@@ -123,6 +124,7 @@ end
 
 --- What a load brings may be long, and complete only after later answers.
 function Node:take_answer()
+  self:clock()
   local first, second = self.answers[1], self.answers[2]
   local late = second and first.kind == "load" and second.kind ~= "load" and self.world:chance(0.5)
   local answer = table.remove(self.answers, late and 2 or 1)
@@ -142,6 +144,7 @@ function Node:fetch(n)
 end
 
 function Node:read(n)
+  self:clock()
   if not self.server then return end
   if not self.fed[1] then
     self.machine:idle()

@@ -3,7 +3,7 @@
 local bugs = require("spec.cluster.planted")
 local planted = require("spec.support.planted")
 
-local SEEDS = 8000
+local SEEDS = 9000
 local FULL = os.getenv("SLUICE_SPEC_FULL")
 
 local function hunt(bug, first, last, ...)

@@ -103,20 +103,21 @@ end
 function scripts.join(self, call)
   local state, took = self:write(), false
   self.joined = true
-  if not state.epoch then state.epoch, took = call.new_epoch, true
+  if not state.epoch then state.epoch, state.began, took = call.new_epoch, self.world.now, true
   elseif is_doubtful(self, state, call) then
     local base, lineage = state.last, copy(state.lineage)
     table.insert(lineage, 1, { epoch = state.epoch, base = base })
     lineage[17] = nil
     local above = math.max(base, call.known) + JUMP
     append(state, { kind = "epoch", seq = above, epoch = call.new_epoch, base = base })
-    state.epoch, state.lineage, took = call.new_epoch, lineage, true
+    state.epoch, state.lineage, state.began, took = call.new_epoch, lineage, self.world.now, true
   end
   state.run, state.replid, state.safe = self.run, self.replid, self.world.always
   state.fence = (state.fence or 0) + 1
   state.fences[call.slot] = tostring(state.fence)
   return { seq = state.last, mark = state.mark, epoch = state.epoch, fence = tostring(state.fence),
-    replid = self.replid, lineage = lineage_text(state.lineage), took = took }
+    replid = self.replid, lineage = lineage_text(state.lineage), took = took,
+    age = self.world.now - state.began }
 end
 
 function scripts.publish(self, call)

@@ -37,7 +37,7 @@ function Side:ask(what, args, proof)
   return scripts.answer(what, resp.reply(reply), #args)
 end
 
-local SECRET = { run = true, replid = true, now = true, time = true, left = true } -- what may differ
+local SECRET = { run = true, replid = true, now = true, time = true, left = true, age = true, began = true } -- differ
 
 -- Without times and names of processes, values in one order.
 local function same_form(answer)

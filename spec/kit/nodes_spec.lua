@@ -10,7 +10,10 @@ end
 local SOURCE = [[
   app:channel("news", { history = 100 })
   app:channel("price", { history = "latest", key = "k" })
+  app:channel("calm", { history = "latest", key = "k" })
+  app:channel("board", { history = 50, key = "k", rewind = "latest" })
   app:stream("/s", { channels = { "news", "price" } })
+  app:stream("/all", { channels = { "news", "price", "calm", "board" } })
   local seen = app:state("seen", { n = 0 })
   app:post("/news", function(req)
     seen().n = seen().n + 1
@@ -160,6 +163,31 @@ describe("nodes of a test", function()
     local back = c:hop(2)
     back:wait_for("reset", 5, { channel = "news", reason = "failover" })
     back:expect_none("story")
+  end)
+
+  it("tell once of what is lost, and of a state when it has gone back", function()
+    start(3)
+    local streams, values = {}, {}
+    for n = 1, 3 do streams[n] = t:node(n):connect("/all") end
+    t:publish("calm", "e", { k = "a", n = 9 })
+    for n = 1, 4 do
+      for _, channel in ipairs { "news", "price", "board" } do
+        t:node(n % 3 + 1):publish(channel, channel, { k = "a" .. n % 2, n = n })
+      end
+    end
+    t:advance(3)
+    t:redis { restart = 2, lose = 3 }
+    t:advance(10)
+    for _, c in ipairs(streams) do
+      local told = {}
+      for i, e in ipairs(c:events("reset")) do told[i] = e.data.channel .. " " .. e.data.reason end
+      table.sort(told)
+      assert.same({ "board failover", "news failover", "price failover" }, told)
+      for _, name in ipairs { "price", "board" } do
+        for _, e in ipairs(c:events(name)) do values[e.data.k] = e.data.n end
+        assert.same({ a0 = 2, a1 = 3 }, values)
+      end
+    end
   end)
 
   it("tell of nothing when Redis writes each event to its disk first", function()
