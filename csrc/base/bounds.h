@@ -309,9 +309,10 @@
 #define WIRE_TICK_MS 250                 /* how often both are looked at */
 #define WIRE_PENDING_MAX 1024            /* commands without an answer: EBUSY */
 #define WIRE_OUT_MAX (16 * 1024 * 1024)  /* bytes that are not sent: EBUSY */
-#define REDIS_OPEN_MAX 64 /* connections of sources to Redis: EFULL */
+#define REDIS_OPEN_MAX 64                /* connections of sources to Redis: EFULL */
 #define WIRE_TURN_READS 8                /* of 64 KiB, in a turn of the loop */
 #define LINK_LOOK_MS 10000     /* how often the server's settings are looked at */
+#define LINK_WHY_MAX 1024      /* bytes of why it is down */
 #define LINK_PASSWORD_MAX 4096 /* bytes of a file with one */
 #define LINK_ADDRESSES_MAX 8   /* of a name; others are not tried */
 #define SENTINELS_MAX 16       /* of a cluster's URL */
@@ -377,9 +378,10 @@
 #define CLUSTER_AGAIN_MOST_MS 2000 /* ... and the longest; half more or less */
 #define CLUSTER_READ_BACK_MS \
     1000 /* a number is the answer when so long nothing was read */
-#define CLUSTER_LEASE_MS 5000 /* who leads says so anew with each beat, or does not so long after */
+#define CLUSTER_LEASE_MS \
+    5000 /* who leads says so anew with each beat, or does not so long after */
 #define CLUSTER_LEASE_EARLY_MS 1000 /* ... and stops so much earlier */
-#define CLUSTER_PATIENCE_MS 5000 /* publishes wait so long for a server: EBUSY */
+#define CLUSTER_PATIENCE_MS 5000    /* publishes wait so long for a server: EBUSY */
 #define PACE_WINDOW_MS 250 /* a node that is woken more often than so within it */
 #define PACE_WAKES_MAX 50
 #define PACE_ENTRIES 64 /* ... for fewer entries */

@@ -53,7 +53,7 @@ struct link {
     struct scripts scripts;
     uint32_t warned; /* a bit per kind */
     struct link_stats stats;
-    char why[512];
+    char why[LINK_WHY_MAX];
 };
 
 /* ---- Ends -------------------------------------------------------------------------------- */

@@ -234,15 +234,18 @@ void cluster_flush(struct cluster *c) {
 
 /* ---- What is told ----------------------------------------------------------------------- */
 
-static void settle(struct cluster *c, const char *refused) {
+/* True: the start fails, and whoever waits for it says why. */
+static bool settle(struct cluster *c, const char *refused) {
     pthread_mutex_lock(&c->lock);
-    if (!c->is_settled && refused) {
+    bool fails = !c->is_settled && refused;
+    if (fails) {
         c->is_refused = true;
         snprintf(c->trouble, sizeof c->trouble, "%s", refused);
     }
     c->is_settled = true;
     pthread_cond_signal(&c->settled);
     pthread_mutex_unlock(&c->lock);
+    return fails;
 }
 
 /* Once for each reason, until it is live again. */
@@ -250,7 +253,7 @@ static void node_on_tell(void *owner, const char *why, bool refused) {
     struct cluster *c = owner;
     bool is_new = strcmp(c->told, why) != 0;
     snprintf(c->told, sizeof c->told, "%s", why);
-    if (refused) settle(c, why);
+    if (refused && settle(c, why)) return;
     if (is_new) log_printf(refused ? LOG_ERROR : LOG_WARN, "cluster: %s", why);
 }
 
@@ -291,7 +294,7 @@ static void node_on_changed(void *owner) {
     bool is_live = m->state == MACHINE_LIVE;
     int64_t away_ms = atomic_load(&c->away_ms);
     c->has_changed = true;
-    if (is_live) settle(c, NULL);
+    if (is_live) (void)settle(c, NULL);
     if (is_live && away_ms > 0) atomic_store(&c->away_ms, 0);
     if (!is_live && away_ms == 0) atomic_store(&c->away_ms, clock_ms());
     if (is_live == c->is_live || (!is_live && m->state != MACHINE_AWAY)) return;

@@ -44,7 +44,7 @@ struct cluster {
     bool has_missed;    /* notices; and the app was not told yet */
     _Atomic uint32_t notices, notices_bytes; /* that the app has not taken */
     bool is_live;                            /* as of the last line in the log */
-    char told[256];
+    char told[LINK_WHY_MAX];
     pthread_mutex_t order; /* held while one event is released, or the policies change */
     char rules[20];        /* a digest of the ttls of version 'ruled' */
     unsigned ruled;
@@ -55,7 +55,7 @@ struct cluster {
     pthread_mutex_t lock;          /* of what follows */
     pthread_cond_t settled;
     bool is_settled, is_refused;
-    char trouble[256];
+    char trouble[LINK_WHY_MAX];
     struct cluster_look look;
     struct buf marks; /* of the nodes that were seen lately */
 };
