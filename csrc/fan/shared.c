@@ -153,9 +153,9 @@ static void tell(struct stream *s, const struct sub *sub, const struct ended *ol
     else if (queue_reset(s, sub, old, is_last) < 0) stream_bye(s, END_OVERLOAD);
 }
 
-/* Ids that are not out yet are of the epoch that ends, and of what is lost with it: a sync that
- * waits says the new one. */
-static void renew_ids(struct stream *s, uint64_t base) {
+/* Ids that are not out yet are of the epoch that ends, and of what is lost with it: they go. True: a
+ * sync has to say the new one, behind the resets. */
+static bool drop_ids(struct stream *s, uint64_t base) {
     struct note *kept = NULL, **end = &kept;
     bool dropped = false;
     while (s->last_note) {
@@ -175,18 +175,19 @@ static void renew_ids(struct stream *s, uint64_t base) {
         kept = note->next;
         stream_add_note(s, note);
     }
-    struct note *sync = dropped ? note_new_sync(s, 0) : NULL;
-    if (sync) stream_add_note(s, sync);
+    return dropped;
 }
 
 /* The whole stream goes back at once. */
 static void fail_over(struct stream *s, const struct ended *old) {
     uint32_t logs = 0;
     stream_wake(s);
-    renew_ids(s, old->base);
+    bool owes_sync = drop_ids(s, old->base);
+    if (owes_sync && PLANTED(641)) stream_sync(s);
     for (struct sub *sub = s->subs; sub; sub = sub->next) logs += !sub_is_state(sub);
     for (struct sub *sub = s->subs; sub && !s->ending; sub = sub->next)
         if (!sub_is_state(sub)) tell(s, sub, old, --logs == 0);
+    if (owes_sync && !s->ending && !PLANTED(641)) stream_sync(s);
     s->cursor = least(s->cursor, old->base);
     for (struct sub *sub = s->subs; sub; sub = sub->next) move_back(sub, old->base);
     s->written = 0; /* an id of the epoch that has ended */

@@ -24,7 +24,7 @@ return {
     { 637, 69, "an older value that is the newest again is not sent" },
     { 638, 199, "a mark that comes with a fill is not told to who follows its log" },
     { 639, 161, "a value that is lost stays with its readers" },
-    { 640, 8963, "another reset brings the id of an epoch before all are told that the last one has ended" },
+    { 641, 8963, "a sync brings the id of an epoch before all are told that the last one has ended" },
   },
   lead = {
     { 650, 1, "a lease is reckoned from its answer on" },
