@@ -55,6 +55,47 @@ describe("sluice check", function()
     return list
   end
 
+  it("names what would be otherwise on several nodes, by its line", function()
+    local path = app([[
+      local auth = require("sluice.auth").new(app, { keys = {}, durable = false })
+      app:state("seen", {})
+      app:every(5, { name = "tick" }, print)
+      app:service("poll", print)
+      app:limits { max_streams_per_user = 3 }
+      app:on("start", print)
+      app:task("later", print)
+      app:get("/x", auth:limit("x", { rate = 1, per = 1 }), function() app:after(5, "later") end)
+      app:get("/y", function() return app:clients()() end) -- app:clients( in a comment is none]])
+    local code, out = run("check", "--cluster", path)
+    assert.equal(0, code)
+    local found = {}
+    for line, what in out:match("on several nodes\n(.*)$"):gmatch("app.lua:(%d+): (.-): ") do
+      found[#found + 1] = line .. " " .. what
+    end
+    table.sort(found)
+    local seen = table.concat(found, "\n")
+    for _, wanted in ipairs { "4 state 'seen'", "5 timer 'tick'", "6 service 'poll'", "7 app:limits", "8 hook 'start'",
+      "10 auth:limit", "10 app:after", "11 app:clients" } do
+      assert.truthy(seen:find(wanted, 1, true), wanted .. " is missing in\n" .. seen)
+    end
+    assert.equal(1, select(2, out:gsub("app:clients", "")))
+    assert.falsy(select(2, run("check", path)):find("several nodes", 1, true))
+  end)
+
+  it("ends with 1 for an app that would not start in a cluster, and says nothing of one that is the same", function()
+    local code, out = run("check", "--cluster", "--json", app([[
+      app:channel("kept", { durable = true })
+      app:store("box")]]))
+    assert.equal(1, code)
+    local list = json.decode(out).cluster
+    assert.same({ "durable channel 'kept'", "app:store 'box'" }, { list[1].what, list[2].what })
+    assert.is_true(list[1].refused and list[2].refused)
+    assert.truthy(list[2].where:find("app.lua:4$"), list[2].where)
+    code, out = run("check", "--cluster", app('app:channel("news", { history = 5 })'))
+    assert.equal(0, code)
+    assert.truthy(out:find("on several nodes\n  nothing is otherwise\n", 1, true))
+  end)
+
   it("prints what the app registers", function()
     local code, out = run("check", app([[
       app:guard("/api/**", print)

@@ -6,6 +6,7 @@ local json = require("sluice.json")
 local loading = require("sluice.command.loading")
 local losses = require("sluice.live.losses")
 local remote = require("sluice.command.remote")
+local several = require("sluice.live.several")
 local warnings = require("sluice.live.warnings")
 
 local check = { name = "check" }
@@ -71,11 +72,21 @@ local function compare(given, loaded)
     losses = json.array(is_about_channels and losses_of(given, loaded.policies) or {}) }
 end
 
+local function print_cluster(out, list)
+  if not list then return end
+  out:write("on several nodes\n")
+  for _, row in ipairs(list) do
+    out:write(("  %s: %s: %s\n"):format(row.where, row.what, row.why))
+  end
+  if not list[1] then out:write("  nothing is otherwise\n") end
+end
+
 local function print_found(out, found)
   print_description(out, found.registered)
   if found.warnings[1] then
     out:write("warnings\n  ", table.concat(found.warnings, "\n  "), "\n")
   end
+  print_cluster(out, found.cluster)
   local server = found.server
   if not server then return end
   out:write("difference to generation ", tostring(server.generation), "\n  ",
@@ -102,14 +113,16 @@ function check.add(parser)
     .. "what looks wrong, and, with --port or --socket, how it differs from a running server.")
   command:argument("app", "the app's file"):argname("<app.lua>")
   command:flag("--json", "print JSON")
+  command:flag("--cluster", "name what would be otherwise on several nodes, and what to do")
   remote.add(command)
-  help.add(command, { "sluice check app.lua", "sluice check app.lua --port 5121" },
-    { { 0, "it loads, also with warnings" },
-      { 1, "it does not, or the server that was named does not answer" } })
+  help.add(command, { "sluice check app.lua", "sluice check app.lua --port 5121",
+    "sluice check --cluster app.lua" },
+    { { 0, "it loads, also with warnings" }, { 1, "it does not, or not with --cluster, or the "
+      .. "server that was named does not answer" } })
 end
 
 --- Run the command.
--- @tparam table given from the command line: app, json, port, socket
+-- @tparam table given from the command line: app, json, cluster, port, socket
 -- @treturn integer exit code
 function check.run(given, _, out, err)
   local loaded, problem = loading.load(given.app)
@@ -117,6 +130,8 @@ function check.run(given, _, out, err)
   local found = { ok = true, registered = loaded.description,
     warnings = json.array(warnings.of(loaded)) }
   local message
+  local can_start = not given.cluster or several.can_start(loaded)
+  if given.cluster then found.cluster = json.array(several.of(loaded)) end
   if given.port or given.socket then found.server, message = compare(given, loaded) end
   if given.json then
     found.message = message
@@ -125,7 +140,7 @@ function check.run(given, _, out, err)
     print_found(out, found)
     if message then err:write("sluice: ", message, "\n") end
   end
-  return message and 1 or 0
+  return (message or not can_start) and 1 or 0
 end
 
 return check

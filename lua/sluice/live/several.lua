@@ -1,0 +1,89 @@
+--- What of an app would be otherwise on several nodes: each with its line, and what to do about it.
+--- Found in what it registers and, for what is only called, in its text. Keeps nothing in memory.
+local store = require("sluice.app.store")
+
+local several = {}
+
+local STATE = "each node has a table of its own: what all nodes must have belongs into a state "
+  .. "channel (app:latest), a change of it into app:tell"
+local TIMER = "runs on every node: give what it publishes an idempotency key, or let one node or "
+  .. "another program do it"
+local LIMITS = "each node counts by itself: together they let n times as much through"
+local KEPT = "does not start with --cluster: Redis keeps the history of channels; leave it out, or "
+  .. "stay on one machine"
+local TASK = "the task is known to this node alone: it goes with it, and app:cancel finds it "
+  .. "nowhere else"
+
+-- What is only called. Others than these do the same everywhere.
+local CALLS = {
+  { "%f[%w_]auth%s*:%s*limit%s*%(", "auth:limit", LIMITS },
+  { "%f[%w_]app%s*:%s*clients%s*%(", "app:clients", "lists the clients of this node" },
+  { "%f[%w_]app%s*:%s*client%s*%(", "app:client", "finds a client of this node; app:send reaches "
+    .. "those of all" },
+  { "%f[%w_]app%s*:%s*channels%s*%(", "app:channels", "lists what this node holds" },
+  { "%f[%w_]app%s*:%s*after%s*%(", "app:after", TASK },
+  { "%f[%w_]app%s*:%s*at%s*%(", "app:at", TASK },
+}
+
+local function sorted_names(rows)
+  local names = {}
+  for name in pairs(rows) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+-- A channel that the app, and no module of Sluice's, has declared durable names itself.
+local function kept(generation, add)
+  for _, policy in ipairs(generation.policies) do
+    if policy.durable then
+      add(policy.where, ("durable channel '%s'"):format(policy.pattern), KEPT, true)
+    end
+  end
+  for _, name in ipairs(sorted_names(generation.stores)) do
+    add(generation.stores[name].where, ("app:store '%s'"):format(name), KEPT, true)
+  end
+end
+
+local function calls(generation, add)
+  for _, path in ipairs(generation.files) do
+    local n = 0
+    for line in ((generation.sources[path] or "") .. "\n"):gmatch("(.-)\n") do
+      n = n + 1
+      local code = line:gsub("%-%-.*$", "")
+      for _, row in ipairs(CALLS) do
+        if code:find(row[1]) then add(("%s:%d"):format(path, n), row[2], row[3]) end
+      end
+    end
+  end
+end
+
+--- What would be otherwise.
+-- @tparam sluice.Generation generation
+-- @treturn {table,...} { where, what, why, refused }, by line; refused: it would not start
+function several.of(generation)
+  local list = {}
+  local function add(where, what, why, refused)
+    list[#list + 1] = { where = where, what = what, why = why, refused = refused or false }
+  end
+  kept(generation, add)
+  for _, name in ipairs(sorted_names(generation.states)) do
+    add(generation.states[name].where, ("state '%s'"):format(name), STATE)
+  end
+  for _, timer in ipairs(generation.timers) do
+    add(timer.where, ("timer '%s'"):format(timer.name), TIMER)
+  end
+  for _, name in ipairs(sorted_names(generation.services)) do
+    add(generation.services[name].where, ("service '%s'"):format(name), TIMER)
+  end
+  if generation.limits then add(generation.limits.where, "app:limits", LIMITS) end
+  for _, hook in ipairs(generation.hooks.start or {}) do add(hook.where, "hook 'start'", TIMER) end
+  calls(generation, add)
+  return list
+end
+
+--- Whether it would start with --cluster.
+-- @tparam sluice.Generation generation
+-- @treturn boolean
+function several.can_start(generation) return not store.is_needed(generation) end
+
+return several
