@@ -147,14 +147,14 @@ end
 
 -- All of a list, begun in their order: they wait for the disk together. The first that failed, or
 -- nil; what is wrong with an event itself shows before the next one begins.
-local function publish_together(self, list, era)
+local function publish_together(self, list)
   local left, failed = #list, nil
   local done = { __close = function() left = left - 1 end }
   for i, item in ipairs(list) do
     self.app:spawn(function()
       local _ <close> = setmetatable({}, done)
       if failed then return end
-      local ok = publish(self, item, ("%s %s %s"):format(self.name, era, item.once))
+      local ok = publish(self, item, ("%s %s"):format(self.name, item.once))
       if not ok then failed = math.min(failed or i, i) end
     end)
   end
@@ -163,7 +163,7 @@ local function publish_together(self, list, era)
 end
 
 -- Publish entries. Returns how many from the first on are done with.
-local function publish_some(self, entries, era)
+local function publish_some(self, entries)
   local list, places = {}, {}
   for i, entry in ipairs(entries) do
     local item = read(self, entry)
@@ -175,20 +175,19 @@ local function publish_some(self, entries, era)
       break
     end
   end
-  local failed = publish_together(self, list, era)
+  local failed = publish_together(self, list)
   return failed and places[failed] - 1 or #entries
 end
 
 --- Publish entries in their order, and keep the cursor behind each part that is done with. Returns
 --- when all are.
 -- @tparam {table,...} entries each with `id`, for messages, and `once`, for its key
--- @tparam string era ids are used once in it
 -- @tparam function at returns the cursor behind the entry of that number
-function Feed:deliver(entries, era, at)
+function Feed:deliver(entries, at)
   self.figures.read = self.figures.read + #entries
   local done = 0
   while done < #entries do
-    local n = publish_some(self, { table.unpack(entries, done + 1) }, era)
+    local n = publish_some(self, { table.unpack(entries, done + 1) })
     if n > 0 then self:move(at(done + n)) end
     done = done + n
     if done < #entries then pause(self) end

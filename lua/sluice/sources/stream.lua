@@ -5,9 +5,8 @@
 ---        ▲                └─▶ it is gone: look closer, tell what was lost                    │
 ---        └──────────── XREAD BLOCK: there is more ◀──────────────────────────────────────────┘
 ---
---- A cursor is { id, added, era, run }: the entry's id, how many entries the stream had been given
---- when that was added (nil: Redis < 7), what keys begin with, and the process of Redis that it is
---- from.
+--- A cursor is { id, added, run }: the entry's id, how many entries the stream had been given when
+--- that was added (nil: Redis < 7), and the process of Redis that it is from.
 --- In memory: one batch.
 local connection = require("sluice.sources.connection")
 local crypto = require("sluice.crypto")
@@ -80,7 +79,7 @@ end
 
 -- The first time: where it begins.
 local function begin(self, c)
-  local cursor = { id = FIRST, era = sluice.id(), run = run_of(c) or nil, added = 0 }
+  local cursor = { id = FIRST, run = run_of(c) or nil, added = 0 }
   local found, why = look(self, c, FIRST)
   if found == nil then return nil, why end
   if found and self.start == "end" then
@@ -99,21 +98,20 @@ local function go_back(self, cursor, found)
   if self.gone or is_fresh then
     self.gone = false
     self.feed:lose { reason = "the stream was made anew: it is read from its beginning" }
-    return { id = FIRST, added = 0, era = sluice.id(), run = cursor.run }
+    return { id = FIRST, added = 0, run = cursor.run }
   end
   self.feed:lose { reason = ("Redis has lost what it had last, and stands at %s, before %s: the "
     .. "last hour is read again"):format(found.last, cursor.id) }
-  return { id = before(found.last, AGAIN_MS), era = cursor.era, run = cursor.run }
+  return { id = before(found.last, AGAIN_MS), run = cursor.run }
 end
 
 -- No entry at or before the cursor is there any more.
 local function trimmed(self, cursor, found)
-  local next_cursor = { id = cursor.id, added = cursor.added, era = cursor.era, run = cursor.run }
+  local next_cursor = { id = cursor.id, added = cursor.added, run = cursor.run }
   local lost = cursor.added and found.added and found.added - cursor.added - found.length
   next_cursor.added = found.added and found.added - found.length
   if lost == 0 then return next_cursor end
   if lost and lost < 0 then
-    next_cursor.era = sluice.id()
     self.feed:lose { reason = "the stream was made anew" }
   else
     self.feed:lose { lost = lost, reason = ("entries behind %s were trimmed or deleted before they "
@@ -138,7 +136,7 @@ local function judge(self, c, cursor)
   if self.in_doubt then -- another process of Redis, and not what was there
     self.feed:lose { reason = ("Redis was started anew, or replaced, and has no entry %s: the last "
       .. "hour is read again"):format(cursor.id) }
-    return { id = before(cursor.id, AGAIN_MS), era = cursor.era, run = cursor.run }
+    return { id = before(cursor.id, AGAIN_MS), run = cursor.run }
   end
   return cursor -- it was deleted, and others before it are there
 end
@@ -184,10 +182,10 @@ end
 -- Publish entries, and move the cursor behind them.
 local function deliver(self, entries, cursor)
   local function at(n)
-    return { id = entries[n].id, era = cursor.era, run = self.process,
+    return { id = entries[n].id, run = self.process,
       added = cursor.added and cursor.added + n }
   end
-  self.feed:deliver(entries, cursor.era, at)
+  self.feed:deliver(entries, at)
   return at(#entries)
 end
 
