@@ -27,7 +27,9 @@
 
 #define OF_MASTER                                                                        \
     "local call, find, match, sub = redis.call, string.find, string.match, string.sub\n" \
-    "local function text(n) return string.format('%.0f', n) end\n"                       \
+    "local function text(n)\n"                                                           \
+    "  return string.format(n < 2147483648 and '%d' or '%.0f', n)\n"                     \
+    "end\n"                                                                              \
     "local time = call('TIME')\n"                                                        \
     "local now = text(time[1] * 1000 + math.floor(time[2] / 1000))\n"
 

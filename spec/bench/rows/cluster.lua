@@ -78,6 +78,16 @@ local function xadd(server, events)
   return (server:cpu() - before) / events
 end
 
+-- How often scripts ran, and the feed was read.
+local function calls(server)
+  local s = connect(server)
+  assert(s:send("INFO commandstats\r\n"))
+  local text = assert(s:receive(tonumber(assert(s:receive("*l")):sub(2)) + 2))
+  s:close()
+  local function of(name) return tonumber(text:match("cmdstat_" .. name .. ":calls=(%d+)")) or 0 end
+  return of("evalsha"), of("xread")
+end
+
 -- Each round: PING and a publish; bare XADD and events in batches; a node that nobody follows.
 local function measure(bench, server, first, second, into)
   local few, many = bench:pick(2000, 100), bench:pick(20000, 320)
@@ -85,11 +95,15 @@ local function measure(bench, server, first, second, into)
   local alone = publish(first, 1, few)
   into.late[#into.late + 1] = alone.p99 / (3 * best + 1000)
   into.p99[#into.p99 + 1], into.ping[#into.ping + 1] = alone.p99, best
+  local scripts, reads = calls(server)
   local before, others = server:cpu(), second.program:cpu()
   local all = publish(first, BATCH, many)
   into.redis[#into.redis + 1] = (server:cpu() - before) / many / bare
   into.cold[#into.cold + 1] = (second.program:cpu() - others) / many / 1e3
   into.rate[#into.rate + 1] = many / all.seconds
+  local scripts_now, reads_now = calls(server)
+  into.batch[#into.batch + 1] = many / (scripts_now - scripts)
+  into.reads[#into.reads + 1] = many / (reads_now - reads)
 end
 
 -- As many streams as were on a node that dies, each with a channel that the other one does not have.
@@ -110,7 +124,7 @@ function cluster.CLUSTER(bench)
   local first, second = start_node(bench, server.value), start_node(bench, server.value)
   wait_for(first)
   wait_for(second)
-  local into = { late = {}, p99 = {}, ping = {}, redis = {}, cold = {}, rate = {} }
+  local into = { late = {}, p99 = {}, ping = {}, redis = {}, cold = {}, rate = {}, batch = {}, reads = {} }
   for _ = 1, bench.rounds or bench:pick(9, 1) do measure(bench, server.value, first, second, into) end
   local function add(what, bar, value, note, unit)
     local holds = value.median <= bar
@@ -119,8 +133,9 @@ function cluster.CLUSTER(bench)
   end
   add("p99 of a publish against 3 PING + 1 ms", 1, stats.summary(into.late),
     ("%.0f us, a PING %.0f us"):format(stats.median(into.p99), stats.median(into.ping)))
-  add("CPU of Redis an event, 16 publishers, against a bare XADD", 5, stats.summary(into.redis),
-    ("%.0f events/s"):format(stats.median(into.rate)))
+  add("CPU of Redis an event, 16 publishers and 2 readers, against a bare XADD", 5, stats.summary(into.redis),
+    ("%.1f events a batch, %.1f a read, %.0f a second"):format(stats.median(into.batch), stats.median(into.reads),
+      stats.median(into.rate)))
   add("CPU of a node an event that nobody there follows", 2, stats.summary(into.cold), "its timers counted in", "us")
   local seconds, streams = come_back(bench, first, second)
   add(("seconds until %d readers of a dead node are back"):format(streams), 5, one(seconds),
