@@ -7,6 +7,8 @@
 #include "base/status.h"
 #include "cluster/node_inner.h"
 
+#include "cluster/node_inner.h"
+
 #include <stdio.h>
 
 #define FOLLOW_BLOCK_MS 1000
