@@ -120,6 +120,9 @@ static int l_cluster_look(lua_State *L) {
     lua_setfield(L, -2, "epoch");
     lua_pushstring(L, look.slot);
     lua_setfield(L, -2, "slot");
+    lua_pushstring(L, look.leader);
+    lua_setfield(L, -2, "leader");
+    lx_set_integer(L, "leads", cluster_leads(s->server->hub.cluster) > 0);
     lx_set_integer(L, "pos", look.pos);
     lx_set_integer(L, "lag", look.known - look.pos);
     lx_set_integer(L, "nodes", look.nodes);
@@ -131,10 +134,31 @@ static int l_cluster_look(lua_State *L) {
     return 1;
 }
 
+/* server:cluster_leads() -> its token | nil, Redis' time in seconds */
+static int l_cluster_leads(lua_State *L) {
+    const struct cluster *c = lx_checkserver(L)->server->hub.cluster;
+    uint64_t token = c ? cluster_leads(c) : 0;
+    if (token > 0) lua_pushinteger(L, (lua_Integer)token);
+    else lua_pushnil(L);
+    lua_pushnumber(L, c ? (double)cluster_time_ms(c) / 1000 : 0);
+    return 2;
+}
+
+/* server:cluster_give_up_lead(): it stops */
+static int l_cluster_give_up_lead(lua_State *L) {
+    struct cluster *c = lx_checkserver(L)->server->hub.cluster;
+    if (c) cluster_give_up_lead(c);
+    return 0;
+}
+
 void lx_server_add_cluster(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"cluster_open", l_cluster_open},         {"cluster_look", l_cluster_look},
-        {"cluster_want", l_cluster_want},         {"cluster_tell", l_cluster_tell},
-        {"cluster_nodes_of", l_cluster_nodes_of}, {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"cluster_open", l_cluster_open},
+                                       {"cluster_look", l_cluster_look},
+                                       {"cluster_leads", l_cluster_leads},
+                                       {"cluster_give_up_lead", l_cluster_give_up_lead},
+                                       {"cluster_want", l_cluster_want},
+                                       {"cluster_tell", l_cluster_tell},
+                                       {"cluster_nodes_of", l_cluster_nodes_of},
+                                       {NULL, NULL}};
     luaL_setfuncs(L, methods, 0);
 }

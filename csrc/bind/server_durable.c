@@ -51,7 +51,7 @@ static uint64_t commit(lua_State *L, const struct commit *c, int *n) {
     return 0;
 }
 
-/* server:commit_event(channel, event, text[, key, remove, ttl, update, idempotency])
+/* server:commit_event(channel, event, text[, key, remove, ttl, update, idempotency, lease])
  *   -> ticket | nil, message, code */
 static int l_commit_event(lua_State *L) {
     struct commit c = {.event = {.channel = lx_checkslice(L, 2),
@@ -61,7 +61,8 @@ static int l_commit_event(lua_State *L) {
                                  .remove = lua_toboolean(L, 6),
                                  .ttl_ms = lx_ms(luaL_optnumber(L, 7, 0))},
                        .update = lua_toboolean(L, 8),
-                       .idempotency = lx_optslice(L, 9)};
+                       .idempotency = lx_optslice(L, 9),
+                       .lease = (uint64_t)luaL_optinteger(L, 10, 0)};
     int n = 0;
     uint64_t ticket = commit(L, &c, &n);
     return ticket ? push_ticket(L, ticket) : n;

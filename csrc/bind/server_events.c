@@ -14,6 +14,9 @@ static const char UNKNOWN_THERE[] = "Redis does not answer: it may be stored, or
                                     "not; with an idempotency key it can be "
                                     "published again";
 
+static const char DEPOSED[] = "this node does not lead the cluster any more: nothing is "
+                              "stored, and the node that leads does it now";
+
 static int with_traceback(lua_State *L) {
     const char *message = luaL_tolstring(L, 1, NULL);
     luaL_traceback(L, L, message, 1);
@@ -244,7 +247,9 @@ static void on_answer(void *context, const struct answer *a) {
     lua_pushboolean(L, a->err == 0);
     if (a->err < 0) {
         const char *unknown = s->server->hub.cluster ? UNKNOWN_THERE : UNKNOWN;
-        lua_pushstring(L, a->err == E_TIMEOUT ? unknown : status_text(a->err));
+        lua_pushstring(L, a->is_deposed         ? DEPOSED
+                          : a->err == E_TIMEOUT ? unknown
+                                                : status_text(a->err));
         lua_pushstring(L, status_name(a->err));
         call_with(s, 5);
         return;
@@ -292,12 +297,13 @@ static void on_budget(void *context, struct slice channel, const struct budget_s
     call(s, 4);
 }
 
-static void on_cluster(void *context, bool is_live, const char *epoch) {
+static void on_cluster(void *context, bool is_live, const char *epoch, uint64_t lead) {
     struct lx_server *s = context;
     if (!begin(s, "cluster")) return;
     lua_pushboolean(s->L, is_live);
     lua_pushstring(s->L, epoch);
-    call(s, 2);
+    lua_pushinteger(s->L, (lua_Integer)lead);
+    call(s, 3);
 }
 
 static int push_notice(lua_State *L) {

@@ -161,10 +161,11 @@ static void node_on_fill(void *owner, struct fill *f, bool lost, bool more) {
     if (!more) show_fills(c);
 }
 
-/* The app hears of it, behind what it changes. */
-static void tell_app(struct cluster *c, const struct machine *m) {
+void cluster_tell_app(struct cluster *c) {
+    const struct machine *m = node_machine(c->node);
     struct standing_message *s = mem_new(sizeof *s);
     s->is_live = m->state == MACHINE_LIVE;
+    s->lead = machine_leads(m);
     snprintf(s->epoch, sizeof s->epoch, "%s", m->epoch);
     mailbox_post(&c->hub->app->mailbox, &s->message, app_on_standing);
 }
@@ -183,7 +184,7 @@ static void node_on_epoch(void *owner, uint64_t base) {
     seq_know(&c->hub->seq, m->pos);
     cluster_post(c, n);
     if (base == UINT64_MAX) return;
-    tell_app(c, m);
+    cluster_tell_app(c);
     cluster_pass_notice(c, NULL);
     log_printf(LOG_WARN,
                "cluster: epoch %s began: what Redis had above number %llu is lost, and "
@@ -267,6 +268,7 @@ static void show(struct cluster *c) {
     l->pos = m->pos;
     l->known = m->known > m->pos ? m->known : m->pos;
     l->counts = m->counts;
+    snprintf(l->leader, sizeof l->leader, "%s", m->lead.leader);
     l->conflicts = c->conflicts;
     l->bad_entries = node_bad_entries(c->node);
     l->nodes = node_count(c->node);
@@ -294,12 +296,13 @@ static void node_on_changed(void *owner) {
     bool is_live = m->state == MACHINE_LIVE;
     int64_t away_ms = atomic_load(&c->away_ms);
     c->has_changed = true;
+    cluster_note_lead(c);
     if (is_live) (void)settle(c, NULL);
     if (is_live && away_ms > 0) atomic_store(&c->away_ms, 0);
     if (!is_live && away_ms == 0) atomic_store(&c->away_ms, clock_ms());
     if (is_live == c->is_live || (!is_live && m->state != MACHINE_AWAY)) return;
     tell_state(c, m);
-    tell_app(c, m);
+    cluster_tell_app(c);
 }
 
 static const struct node_calls calls = {.policy = node_on_policy,
@@ -310,6 +313,7 @@ static const struct node_calls calls = {.policy = node_on_policy,
                                         .missed = node_on_missed,
                                         .answer = node_on_answer,
                                         .changed = node_on_changed,
+                                        .lead = cluster_on_lead,
                                         .tell = node_on_tell};
 
 /* ---- The loop --------------------------------------------------------------------------- */

@@ -82,7 +82,19 @@ struct standing_message {
     struct message message;
     bool is_live;
     char epoch[EPOCH_LENGTH + 1];
+    uint64_t lead; /* the token with which this node leads; 0: it does not */
 };
+
+/* ---- The lead (cluster_lead.c) --------------------------------------------------------- */
+
+/* The token with which this node leads at this moment; 0. [any thread] */
+uint64_t cluster_leads(const struct cluster *c);
+
+/* Redis' clock, in ms since 1970, as far as it is known. [any thread] */
+int64_t cluster_time_ms(const struct cluster *c);
+
+/* It stops: another node may lead. [app] */
+void cluster_give_up_lead(struct cluster *c);
 
 /* The app reads a channel that nobody follows: news fill it, or app_on_wanted says that they have. */
 void cluster_want(struct cluster *c, struct slice channel);
@@ -122,7 +134,8 @@ struct cluster_look {
     struct machine_counts counts;
     uint64_t bad_entries, conflicts;
     uint32_t nodes, warm;
-    double away_seconds; /* since when it is not live; 0: it is */
+    char leader[CLUSTER_SLOT_LENGTH + 1]; /* "": nobody, or not known */
+    double away_seconds;                  /* since when it is not live; 0: it is */
 };
 
 void cluster_look(struct cluster *c, struct cluster_look *out);

@@ -57,6 +57,9 @@ struct cluster {
     bool is_settled, is_refused;
     char trouble[LINK_WHY_MAX];
     struct cluster_look look;
+    /* Of the lead, for all threads: the token, up to when, and Redis' clock before ours. */
+    _Atomic uint64_t lead;
+    _Atomic int64_t lead_till_ms, ahead_ms;
     struct buf marks; /* of the nodes that were seen lately */
 };
 
@@ -75,6 +78,12 @@ void cluster_post(struct cluster *c, struct cluster_news *n);
 
 /* What filled them has been posted: the app hears of those it waits for. */
 void cluster_tell_filled(struct cluster *c, const struct cluster_news *n);
+
+/* The app hears how it stands, behind what that changes. */
+void cluster_tell_app(struct cluster *c);
+
+void cluster_on_lead(void *owner);         /* of struct node_calls */
+void cluster_note_lead(struct cluster *c); /* a lease was renewed, or is over */
 
 void cluster_cool_idle(struct cluster *c);
 void cluster_judge_all(struct cluster *c);

@@ -115,7 +115,8 @@ end
 
 --- Run a function periodically.
 -- @tparam number seconds
--- @tparam[opt] table opts { name, jitter, overlap = "skip"|"queue", while_subscribed, now }
+-- @tparam[opt] table opts { name, jitter, overlap = "skip"|"queue", while_subscribed, now,
+--   per = "cluster"|"node" }
 -- @tparam function fn
 function App:every(seconds, opts, fn)
   timers.register(phase.loading(self, "every"), seconds, opts, fn)
@@ -131,9 +132,10 @@ end
 
 --- Define a coroutine that always runs.
 -- @tparam string name
+-- @tparam[opt] table opts { per = "cluster"|"node" }
 -- @tparam function fn
-function App:service(name, fn)
-  services.register(phase.loading(self, "service", name), name, fn)
+function App:service(name, opts, fn)
+  services.register(phase.loading(self, "service", name), name, opts, fn)
 end
 
 --- Register a hook.

@@ -88,6 +88,7 @@ struct commit {
     struct event event;
     bool update;              /* only while its key is there */
     struct slice idempotency; /* empty: none */
+    uint64_t lease; /* in a cluster: of who leads, for which alone it is; 0: none */
 };
 
 /* Each gives a ticket, which on_answer brings back, once with is_final; or refuses at once:
@@ -104,6 +105,7 @@ struct answer {
     int err; /* 0, E_STORE, E_TIMEOUT (its result is unknown), E_NOTFOUND (an update without
               * its key), or what a publish in memory refuses */
     bool is_event, has_id, is_duplicate;
+    bool is_deposed;   /* E_BUSY: whoever asked leads the cluster no more */
     const char *epoch; /* of its number; NULL: ours */
     uint64_t seq;
     uint32_t subscribers;

@@ -51,8 +51,9 @@ struct server_events {
     void (*on_policies)(void *context, bool busy);
     /* A channel is over its budget of bytes, or no more. */
     void (*on_budget)(void *context, struct slice channel, const struct budget_state *b);
-    /* In a cluster: it is live, or no longer; or another epoch has begun. */
-    void (*on_cluster)(void *context, bool is_live, const char *epoch);
+    /* In a cluster: it is live, or no longer; another epoch has begun; it leads (a token), or no
+     * more (0). */
+    void (*on_cluster)(void *context, bool is_live, const char *epoch, uint64_t lead);
     /* ... what a node has told all; name.n is 0: some were missed. See serve/cluster.h. */
     void (*on_notice)(void *context, const struct notice_message *m);
     /* What one I/O thread answers to server_ask: lines of JSON. */

@@ -58,6 +58,7 @@ static struct shared_publish *new_publish(const struct commit *c,
     char *at = out->bytes;
     list_init(&out->node);
     out->lives_ms = e->ttl_ms;
+    out->inner.publish.lease = c->lease;
     out->channel_hash = map_hash(e->channel);
     out->inner.event = (struct script_event){.kind = letter_of(p),
                                              .remove = e->remove,
@@ -130,6 +131,7 @@ void app_on_published(void *owner, struct message *m) {
                        .is_final = true,
                        .err = p->err,
                        .is_event = inner->event.channel.n > 0,
+                       .is_deposed = inner->publish.deposed,
                        .has_id = inner->event.kind != FEED_STATE,
                        .is_duplicate = inner->publish.repeats,
                        .epoch = inner->publish.repeats ? inner->epoch : NULL,
@@ -235,7 +237,8 @@ void app_on_standing(void *owner, struct message *message) {
     struct server *s = owner;
     struct standing_message *m = container_of(message, struct standing_message, message);
     server_take_in(s, seq_take_own(&s->hub.seq));
-    if (s->events->on_cluster) s->events->on_cluster(s->context, m->is_live, m->epoch);
+    if (s->events->on_cluster)
+        s->events->on_cluster(s->context, m->is_live, m->epoch, m->lead);
     mem_free(m);
 }
 

@@ -135,8 +135,9 @@ local function commit(runtime, published, channel, event, text, key, o)
   local stored, waits = runtime.stored, o.wait ~= false
   if waits and runtime.is_shared then waits = runtime.scheduler:can_wait()
   elseif waits then stored:need_wait(WAITS) end
+  local fiber = runtime.scheduler.current
   local ticket, message, code = runtime.server:commit_event(channel, event, text, key, o.remove,
-    o.ttl, o.update, o.idempotency)
+    o.ttl, o.update, o.idempotency, fiber and fiber.lease)
   if not ticket then return nil, message, code end
   local ok, id, subscribers, again
   if waits and not (published or o.idempotency or o.update) then
@@ -156,7 +157,7 @@ end
 local function commit_text(generation, channel, event, data)
   local scheduler = generation.runtime.scheduler
   local fiber = scheduler.current
-  if not fiber or fiber.no_wait or scheduler.closing then return end
+  if not fiber or fiber.no_wait or fiber.lease or scheduler.closing then return end
   return generation.server:commit_text(channel, event, data, fiber)
 end
 

@@ -1,7 +1,9 @@
---- app:service: one coroutine that always runs, restarted 1 to 30 s after it ended.
+--- app:service: one coroutine that always runs, restarted 1 to 30 s after it ended. In a cluster it
+-- runs on the node that leads, unless it is per node.
 -- In memory: one row per service.
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
+local per = require("sluice.app.per")
 
 local services = {}
 
@@ -15,8 +17,10 @@ local STEADY_SECONDS = 30 -- a service that ran this long restarts with the shor
 --- Register: app:service.
 -- @tparam sluice.Generation generation
 -- @tparam string name
--- @tparam function fn
-function services.register(generation, name, fn)
+-- @tparam table|function opts { per = "cluster"|"node" }
+-- @tparam[opt] function fn
+function services.register(generation, name, opts, fn)
+  if fn == nil then opts, fn = nil, opts end
   if type(name) ~= "string" or name == "" then
     caller.raise("app:service(name, fn): the name is a string")
   end
@@ -24,7 +28,8 @@ function services.register(generation, name, fn)
   if generation.services[name] then
     caller.raise("service '%s' is defined twice (%s)", name, generation.services[name].where)
   end
-  generation.services[name] = { name = name, fn = fn, where = caller.where() }
+  local where = per.read(("app:service(%q)"):format(name), opts)
+  generation.services[name] = { name = name, fn = fn, per = where, where = caller.where() }
 end
 
 --- The services of a runtime.
@@ -46,7 +51,7 @@ local function again(self, row, ok)
   local scheduler = self.runtime.scheduler
   row.fiber = nil
   if row.retiring then return hand_on(self, row) end
-  if row.stopped then return end
+  if row.stopped or row.rests then return end
   if scheduler.now() - row.started >= STEADY_SECONDS then row.wait = WAIT_MIN end
   local wait = row.wait
   row.wait = math.min(wait * 2, WAIT_MAX)
@@ -59,6 +64,10 @@ local function again(self, row, ok)
 end
 
 function start(self, row)
+  local leadership = self.runtime.leadership
+  row.rests = not leadership:allows(row.service.per)
+  if row.rests then return end
+  leadership:lend(row.service.per)
   row.started = self.runtime.scheduler.now()
   row.fiber = self.runtime.scheduler:queue(self.generation, "service",
     ("service %s (%s)"):format(row.service.name, row.service.where),
@@ -76,6 +85,28 @@ function Services:stop()
   local rows = self.rows
   self.rows = {}
   for _, row in pairs(rows) do stop(self, row) end
+end
+
+--- This node leads no more: those that are not per node end, and rest.
+function Services:rest()
+  for _, row in pairs(self.rows) do
+    if row.service.per ~= "node" then
+      row.rests = true
+      if row.entry then self.runtime.scheduler:drop(row.entry) end
+      row.entry = nil
+      if row.fiber then self.runtime.scheduler:cancel(row.fiber) end
+    end
+  end
+end
+
+--- It leads: those that rest start.
+function Services:go_on()
+  for _, row in pairs(self.rows) do
+    if row.rests and not row.fiber then
+      row.wait = WAIT_MIN
+      start(self, row)
+    end
+  end
 end
 
 --- Start the services of a generation. One that still runs in the generation before ends at

@@ -4,7 +4,9 @@
 local core = require("sluice.core")
 local caller = require("sluice.base.caller")
 local channels = require("sluice.app.channels")
+local followers = require("sluice.app.followers")
 local options = require("sluice.base.options")
+local per = require("sluice.app.per")
 local plan_options = require("sluice.app.plan_options")
 local show = require("sluice.base.show")
 
@@ -16,7 +18,7 @@ Timers.__index = Timers
 
 local NONE = options.NONE
 local EVERY = { name = options.STRING, jitter = 0, overlap = "skip", while_subscribed = NONE,
-  now = false }
+  now = false, per = "cluster" }
 local PERIOD_MIN, PERIOD_MAX = 0.01, 366 * 86400
 local QUEUE_MAX = 1000 -- runs that wait with overlap = "queue"; more are skipped
 local WARM_SECONDS = 1 -- how long a first subscriber waits for a timer that measures
@@ -29,6 +31,7 @@ local function check_options(what, o, seconds)
   if o.overlap ~= "skip" and o.overlap ~= "queue" then
     caller.raise('%s: overlap is "skip" or "queue"', what)
   end
+  per.check(what, o.per)
   if o.while_subscribed ~= nil then
     local good, message = channels.check(o.while_subscribed)
     if not good then caller.raise("%s: while_subscribed: %s", what, message) end
@@ -59,14 +62,15 @@ function timers.register(generation, seconds, opts, fn)
       generation.timer_named[name].where)
   end
   local timer = { name = name, seconds = seconds, fn = fn, jitter = o.jitter, overlap = o.overlap,
-    channel = o.while_subscribed, now = o.now, where = caller.where() }
+    channel = o.while_subscribed, now = o.now, per = o.per, where = caller.where() }
   generation.timer_named[name] = timer
   table.insert(generation.timers, timer)
 end
 
 --- The timers of a runtime.
 function timers.new(runtime)
-  return setmetatable({ runtime = runtime, rows = {}, watching = {} }, Timers)
+  return setmetatable({ runtime = runtime, rows = {}, watching = {},
+    followers = followers.new(runtime) }, Timers)
 end
 
 local function run(self, row)
@@ -83,6 +87,7 @@ local function run(self, row)
       if not now.running and not now.stopped then run(self, now) end
     end)
   end
+  runtime.leadership:lend(row.timer.per)
   local fiber = runtime.scheduler:start(runtime.generation, "timer",
     ("timer %s (%s)"):format(row.timer.name, row.timer.where), on_end, row.timer.fn)
   if not fiber.ended then row.fiber = fiber end
@@ -91,7 +96,11 @@ end
 
 local function tick(self, row)
   local timer = row.timer
-  if timer.channel and self.runtime.server:subscribers(timer.channel) == 0 then return end
+  if timer.channel and not self.followers:are_there(timer.channel, timer.per) then return end
+  if not self.runtime.leadership:allows(timer.per) then
+    row.queued = 0
+    return
+  end
   if not row.running then
     run(self, row)
   elseif timer.overlap == "queue" and row.queued < QUEUE_MAX then
@@ -122,6 +131,23 @@ local function stop(self, row)
   self.runtime.scheduler:drop(row.entry)
 end
 
+-- In a cluster all nodes have the same phase, so that it stays when another one leads.
+local function align_row(self, row, now)
+  local is_once = row.timer.per ~= "node" and self.runtime.is_shared
+  if is_once then row.next = now + self.runtime.leadership:seconds_left(row.timer.seconds) end
+end
+
+--- This node leads: from here on its timers run, those with `now` at once.
+function Timers:align()
+  local now = self.runtime.scheduler.now()
+  for _, row in pairs(self.rows) do
+    align_row(self, row, now)
+    if row.timer.now and row.timer.per ~= "node" then row.next = now end
+    self.runtime.scheduler:drop(row.entry)
+    arm(self, row)
+  end
+end
+
 --- Take over the timers of a generation: same name and period keep their phase, others
 -- start anew, those that are gone stop.
 -- @tparam sluice.Generation generation
@@ -134,6 +160,7 @@ function Timers:adopt(generation)
     local row = { timer = timer, queued = old and old.queued or 0, running = old and old.running,
       fiber = old and old.fiber, last = same and old.last or nil,
       next = same and old.next or not old and timer.now and now or now + timer.seconds }
+    if not same and not timer.now then align_row(self, row, now) end
     self.rows[timer.name] = row
     if timer.channel then
       self.watching[timer.channel] = self.watching[timer.channel] or {}
@@ -156,12 +183,24 @@ end
 function Timers:warm(channel)
   local list = self.watching[channel]
   if not list or self.runtime.server:subscribers(channel) > 0 then return end
+  self.followers:come(channel)
   local scheduler = self.runtime.scheduler
   for _, row in ipairs(list) do
     local fresh = row.last and scheduler.now() - row.last < row.timer.seconds
     local fiber = row.fiber
-    if not row.running and not fresh then fiber = run(self, row) end
+    local here = self.runtime.leadership:allows(row.timer.per)
+    if here and not row.running and not fresh then fiber = run(self, row) end
     if fiber then scheduler:join(fiber, WARM_SECONDS) end
+  end
+end
+
+--- On another node somebody begins to follow a channel.
+function Timers:warm_for_others(channel)
+  for _, row in ipairs(self.watching[channel] or {}) do
+    local now = self.runtime.scheduler.now()
+    local fresh = row.last and now - row.last < row.timer.seconds
+    local here = row.timer.per ~= "node" and self.runtime.leadership:allows(row.timer.per)
+    if here and not row.running and not fresh then run(self, row) end
   end
 end
 

@@ -142,9 +142,11 @@ function callbacks.budget(self, channel, over, bytes, budget)
   hooks.budget(self, { channel = channel, over = over, bytes = bytes, budget = budget })
 end
 
---- The node is live, or is no longer, or has another epoch.
-function callbacks.cluster(self, is_live, epoch)
-  hooks.fire(self, "cluster", { state = is_live and "live" or "away", epoch = epoch })
+--- The node is live, or is no longer, has another epoch, leads (a token), or no more (0).
+function callbacks.cluster(self, is_live, epoch, token)
+  self.leadership:turn(token > 0 and token or nil)
+  hooks.fire(self, "cluster", { state = is_live and "live" or "away", epoch = epoch,
+    leader = token > 0 })
 end
 
 --- A node has told all; without arguments: some were missed.
@@ -180,6 +182,7 @@ function callbacks.stopping(self)
   if self.manager then self.manager:stopping() end
   self.timers:stop()
   self.services:stop()
+  self.server:cluster_give_up_lead()
   -- the drain begins when the stop hooks have published their last events
   hooks.fire_then(self, "stop", function() self.server:drain() end, "exit")
   self.scheduler:at(core.now() + STOP_SECONDS, function()

@@ -115,6 +115,21 @@ function Notices:send(client, event, text)
   return self:tell_text("c", event, client, text)
 end
 
+-- ---- Who follows ------------------------------------------------------------------------------
+
+-- Of nodes that tell nothing more the others learn by time (app/followers.lua).
+KINDS.w = {
+  heard = function(runtime, channel, node, data, is_own)
+    if is_own then return end
+    local makes_sense = type(data) == "table" and type(data.here) == "boolean" and node ~= nil
+    if not makes_sense then return false end
+    if runtime.timers.followers:hear(channel, node, data.here) then
+      runtime.timers:warm_for_others(channel)
+    end
+  end,
+  missed = function() end,
+}
+
 -- ---- Rights ----------------------------------------------------------------------------------
 
 local RIGHTS = {}

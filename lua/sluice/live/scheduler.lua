@@ -26,7 +26,7 @@ local TURN_MAX = 1000 -- queued fibers that start in one turn; the rest in the n
 -- @tparam function now monotonic seconds
 -- @tparam function report called with (fiber, failure) when a fiber died of an error
 -- Its field `idle` may be set: called with a generation that is no longer live when its last fiber
--- has ended. `stirred`
+-- has ended. `lease`: the lead that the next fiber needs (live/leadership.lua). `stirred`
 -- says that Scheduler:turn has something to do: a fiber is queued, or times have changed.
 -- @treturn sluice.Scheduler
 function scheduler.new(now, report)
@@ -92,7 +92,9 @@ end
 local function make(self, generation, kind, name, on_end)
   local fiber = { co = coroutine.create(body), generation = generation, kind = kind, name = name,
     on_end = on_end, depth = 0, number = self.made, trace = self.current and self.current.trace,
+    lease = self.lease or kind == "spawn" and self.current and self.current.lease or nil,
     ended = false }
+  self.lease = nil
   self.made, self.fibers[fiber] = self.made + 1, true
   self.count = self.count + 1
   generation.running = (generation.running or 0) + 1

@@ -31,8 +31,8 @@ end
 --- What the log says of it at the start.
 function shared.tell(settings)
   local place = settings.cluster
-  core.log("info", ("cluster %s on %s: all channels are shared; timers, services and tasks run on "
-    .. "every node"):format(place.name, where(place)))
+  core.log("info", ("cluster %s on %s: all channels are shared; timers and services run on the "
+    .. "node that leads"):format(place.name, where(place)))
 end
 
 return shared

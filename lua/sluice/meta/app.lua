@@ -58,8 +58,10 @@ function App:every(seconds, opts, fn) end
 ---@overload fun(self: sluice.App, name: string, fn: fun(data: any))
 function App:task(name, opts, fn) end
 ---@param name string
+---@param opts { per?: "cluster"|"node" }
 ---@param fn fun()
-function App:service(name, fn) end
+---@overload fun(self: sluice.App, name: string, fn: fun())
+function App:service(name, opts, fn) end
 ---@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"|"budget"|"cluster"|"told"
 ---@param pattern string
 ---@param fn function

@@ -65,6 +65,7 @@
 ---@field overlap? "skip"|"queue"
 ---@field while_subscribed? string
 ---@field now? boolean
+---@field per? "cluster"|"node" once in a cluster, or on each of its nodes
 
 ---@class sluice.ServeOptions
 ---@field host? string

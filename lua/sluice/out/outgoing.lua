@@ -59,6 +59,8 @@ function outgoing.headers(what, given, missing)
   end
   local current = transfer.runtime(what).scheduler.current
   missing.traceparent = trace.child(current and current.trace)
+  local token = current and current.lease -- of who leads the cluster
+  missing["sluice-fence"] = token and ("%d"):format(token)
   for name, value in pairs(missing) do
     if not has[name] then all[name] = value end
   end

@@ -26,6 +26,7 @@ return {
   row("away_seconds", G, "How long the node has not been live; or 0", "away_seconds", "seconds"),
   row("position", G, "The number up to which the node has read", "pos"),
   row("lag_events", G, "Entries that Redis is known to have and the node has not read", "lag"),
+  row("leader", G, "1: timers, services and tasks of the cluster run on this node", "leads"),
   row("nodes", G, "Nodes that were there lately", "nodes"),
   row("warm_channels", G, "Channels that the node keeps", "warm"),
   row("published_events", C, "Publishes that have a number", "published"),
