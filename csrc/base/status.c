@@ -31,6 +31,7 @@ static const struct row rows[] = {
     {E_LOCKED, "ELOCKED", "another process uses the data folder"},
     {E_DAMAGED, "EDAMAGED", "the store is damaged"},
     {E_RATE, "ERATE", "too many streams at a time"},
+    {E_CONFLICT, "ECONFLICT", "what is stored is not what was expected"},
 };
 
 static const struct row *find(int code) {

@@ -24,7 +24,8 @@ enum status {
     E_STORE = -2017,    /* the durable store cannot take or give it now */
     E_LOCKED = -2018,   /* another process has the data folder */
     E_DAMAGED = -2019,  /* what is stored is not what was written */
-    E_RATE = -2020      /* over a limit of its address or user */
+    E_RATE = -2020,     /* over a limit of its address or user */
+    E_CONFLICT = -2021  /* what is stored is not what it was expected to be */
 };
 
 /* The stable name of a code ("EFULL"), or the errno's ("EADDRINUSE"). Never NULL. */

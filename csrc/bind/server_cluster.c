@@ -56,11 +56,12 @@ static int l_cluster_open(lua_State *L) {
     return 1;
 }
 
-/* server:cluster_want(channel) -> ticket | nothing: the channel is here */
+/* server:cluster_want(channel[, for good]) -> ticket | nothing: the channel is here */
 static int l_cluster_want(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     uint64_t ticket;
-    if (shared_has(s->server, lx_checkslice(L, 2), &ticket)) return 0;
+    if (shared_has(s->server, lx_checkslice(L, 2), lua_toboolean(L, 3), &ticket))
+        return 0;
     lua_pushinteger(L, (lua_Integer)ticket);
     return 1;
 }

@@ -51,8 +51,8 @@ static uint64_t commit(lua_State *L, const struct commit *c, int *n) {
     return 0;
 }
 
-/* server:commit_event(channel, event, text[, key, remove, ttl, update, idempotency, lease])
- *   -> ticket | nil, message, code */
+/* server:commit_event(channel, event, text[, key, remove, ttl, update, idempotency, lease, judged,
+ * expected]) -> ticket | nil, message, code */
 static int l_commit_event(lua_State *L) {
     struct commit c = {.event = {.channel = lx_checkslice(L, 2),
                                  .name = lx_optslice(L, 3),
@@ -62,8 +62,10 @@ static int l_commit_event(lua_State *L) {
                                  .ttl_ms = lx_ms(luaL_optnumber(L, 7, 0))},
                        .update = lua_toboolean(L, 8),
                        .idempotency = lx_optslice(L, 9),
-                       .lease = (uint64_t)luaL_optinteger(L, 10, 0)};
+                       .lease = (uint64_t)luaL_optinteger(L, 10, 0),
+                       .is_judged = lua_toboolean(L, 11)};
     int n = 0;
+    if (!lua_isnoneornil(L, 12)) c.expected = lx_checkslice(L, 12);
     uint64_t ticket = commit(L, &c, &n);
     return ticket ? push_ticket(L, ticket) : n;
 }

@@ -90,6 +90,7 @@ struct cluster_number {
     uint64_t seq;
     bool repeats;
     bool deposed; /* not stored: its lease is not there any more */
+    bool unmet;   /* not stored: not what it expected was there */
 };
 
 /* Who leads. */

@@ -306,7 +306,7 @@ static void on_published(struct node *n, unsigned tag, const struct reply *r) {
     enum script_answer answer = script_published(r, places, many);
     for (uint32_t i = 0; i < many && answer == SCRIPT_OK; i++) {
         numbers[i] = (struct cluster_number){places[i].seq, places[i].is_repeat,
-                                             places[i].is_deposed};
+                                             places[i].is_deposed, places[i].is_unmet};
         if (places[i].is_repeat)
             note_repeat(n, n->machine.sent[tag].tokens[i], &places[i]);
     }

@@ -82,8 +82,8 @@ static void number(struct machine *m, struct cluster_publish *p,
     p->repeats = given->repeats;
     p->deposed = given->deposed;
     p->since_ms = m->now_ms;
-    if (p->deposed) {
-        answer(m, p, E_BUSY);
+    if (p->deposed || given->unmet) {
+        answer(m, p, p->deposed ? E_BUSY : E_CONFLICT);
         return;
     }
     if (p->repeats || p->blind) {

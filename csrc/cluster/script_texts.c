@@ -159,7 +159,7 @@ static const char JOIN[] =
 
 /* KEYS: m, f, t, then for each event l (unless it is a state), s (unless a log), i (once). ARGV: the proof,
  * then for each event its rule, its line from x on; what has an s also the field, x, and up to where data
- * is none of it; what is once a crc. A rule is "kind history ttl max. keys flags", the same text for many,
+ * is none of it; what has the flag c what is expected there ("": nothing, "=data"); what is once a crc. A rule is "kind history ttl max. keys flags", the same text for many,
  * and behind it the lease that its publisher needs, if any: one that has not nearly a second left is none, so that
  * another one's first event is as far behind. */
 static const char PUB[] =
@@ -178,6 +178,7 @@ static const char PUB[] =
     "    hashed = name and kind ~= 'l',\n"
     "    history = tonumber(history), ttl = tonumber(ttl), most = tonumber(most),\n"
     "    once = find(flags, 'i', 1, true), remove = find(flags, 'r', 1, true),\n"
+    "    judged = find(flags, 'c', 1, true),\n"
     "    needs = needs ~= '' and needs}\n"
     "  if rule.needs then lease = lease or read_lease() end\n"
     "  rules[text] = rule\n"
@@ -200,12 +201,16 @@ static const char PUB[] =
     "  if rule.hashed then\n"
     "    local s = KEYS[k]\n"
     "    if not sizes[s] then sizes[s] = call('HLEN', s) end\n"
-    "    a, k = a + 3, k + 1\n"
+    "    a, k = a + (rule.judged and 4 or 3), k + 1\n"
     "  end\n"
     "  if rule.once then\n"
     "    known[KEYS[k]] = call('GET', KEYS[k])\n"
     "    a, k = a + 1, k + 1\n"
     "  end\n"
+    "end\n"
+    "local function data_of(s, field)\n"
+    "  local value = call('HGET', s, field)\n"
+    "  return value and '=' .. match(value, '^%d+ %d+ %d+%z(.*)$') or ''\n"
     "end\n"
     /* The oldest of some values, which makes room for one more. */
     "local function oldest(s, field)\n"
@@ -227,11 +232,13 @@ static const char PUB[] =
     "  if rule.listed then l, k = KEYS[k], k + 1 end\n"
     "  if rule.hashed then\n"
     "    s, field, x, skip = KEYS[k], ARGV[a], ARGV[a + 1], ARGV[a + 2]\n"
-    "    a, k = a + 3, k + 1\n"
+    "    a, k = a + (rule.judged and 4 or 3), k + 1\n"
     "  end\n"
     "  if rule.once then i, crc, a, k = KEYS[k], ARGV[a], a + 1, k + 1 end\n"
     "  if rule.needs and rule.needs ~= lease then\n"
     "    out[e] = '!'\n"
+    "  elseif rule.judged and data_of(s, field) ~= ARGV[a - (i and 2 or 1)] then\n"
+    "    out[e] = '?'\n"
     "  elseif i and known[i] then\n"
     "    out[e] = '=' .. known[i]\n"
     "  else\n"
@@ -411,6 +418,7 @@ static const char PROBE[] =
     "  {'XREVRANGE', f, '+', '-'}, {'HMGET', m, 'x'}, {'HSET', m, 'x', 'x'},\n"
     "  {'HSETNX', m, 'x', 'x'}, {'HINCRBY', m, 'x', '1'}, {'HGETALL', n},\n"
     "  {'HVALS', n}, {'HLEN', s}, {'HEXISTS', s, 'x'}, {'HDEL', s, 'x'},\n"
+    "  {'HGET', s, 'x'},\n"
     "  {'HRANDFIELD', s, '1'}, {'HSCAN', s, '0'}, {'LINDEX', l, '0'},\n"
     "  {'LRANGE', l, '0', '0'}, {'RPUSH', l, 'x'}, {'LTRIM', l, '0', '0'},\n"
     "  {'EXPIRE', l, '1'}, {'GET', i}, {'SET', i, 'x'}, {'ZADD', t, '0', 'x'},\n"

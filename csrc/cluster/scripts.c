@@ -139,11 +139,17 @@ static void put_field(struct call *c, const struct script_event *e) {
     if (c->err == 0) c->err = resp_parts(c->out, parts, sizeof parts / sizeof *parts);
 }
 
+static void put_expected(struct call *c, const struct script_event *e) {
+    const struct slice parts[] = {{"=", e->expected.p ? 1 : 0}, e->expected};
+    if (c->err == 0) c->err = resp_parts(c->out, parts, sizeof parts / sizeof *parts);
+}
+
 static void put_event(struct call *c, const struct script_event *e) {
-    char rule[72], lease[24] = "", x[24], flags[3], *flag = flags;
+    char rule[72], lease[24] = "", x[24], flags[4], *flag = flags;
     uint32_t at;
     if (e->remove) *flag++ = 'r';
     if (is_once(e)) *flag++ = 'i';
+    if (e->is_judged) *flag++ = 'c';
     *flag = '\0';
     if (e->lease > 0)
         snprintf(lease, sizeof lease, " %llu", (unsigned long long)e->lease);
@@ -156,6 +162,7 @@ static void put_event(struct call *c, const struct script_event *e) {
         put_field(c, e);
         put_text(c, x);
         put_number(c, at);
+        if (e->is_judged) put_expected(c, e);
     }
     if (is_once(e)) put_number(c, e->crc);
 }
@@ -167,7 +174,7 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
         uint32_t listed = is_listed(&events[i]), hashed = is_hashed(&events[i]);
         uint32_t once = is_once(&events[i]);
         keys += listed + hashed + once;
-        words += EVENT_WORDS + hashed * VALUE_WORDS + once;
+        words += EVENT_WORDS + hashed * VALUE_WORDS + once + events[i].is_judged;
     }
     struct call c = begin(out, s, SCRIPT_PUB, keys, words);
     c.slot = p->slot;
@@ -410,7 +417,8 @@ enum script_answer script_published(const struct reply *r, struct script_place *
         struct slice text = reply_text(r, i + 1);
         out[i] = (struct script_place){0};
         out[i].is_deposed = slice_eq(text, slice_str("!"));
-        if (out[i].is_deposed) continue;
+        out[i].is_unmet = slice_eq(text, slice_str("?"));
+        if (out[i].is_deposed || out[i].is_unmet) continue;
         bool fine = text.n > 0 && text.p[0] == '='
                         ? read_repeat(text, &out[i])
                         : reply_number(&r->items[i + 1], &out[i].seq) == 0;

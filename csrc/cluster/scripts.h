@@ -106,7 +106,10 @@ struct script_event {
     char kind; /* 'l' log, 'k' keyed log, 's' state */
     bool remove;
     struct slice channel, event, key, data;
-    struct slice token;       /* tells it from all others of this slot: "inc.counter" */
+    struct slice token; /* tells it from all others of this slot: "inc.counter" */
+    /* What has newest values: it is stored only when there is this one, or (empty) none. */
+    bool is_judged;
+    struct slice expected;
     struct slice idempotency; /* empty: none */
     uint64_t lease;           /* the token of who leads, for which alone it is; 0: none */
     uint32_t crc;             /* ... of what was asked */
@@ -120,8 +123,9 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
 
 struct script_place {
     uint64_t seq;
-    bool is_deposed;                 /* its lease is over: it was not stored */
-    bool is_repeat;                  /* the idempotency key had an event: */
+    bool is_deposed; /* its lease is over: it was not stored */
+    bool is_unmet;   /* not what was expected was there: it was not stored */
+    bool is_repeat;  /* the idempotency key had an event: */
     char epoch[SCRIPT_WORD_MAX + 1]; /* ... its epoch */
     uint32_t crc;                    /* ... and what was asked then */
 };

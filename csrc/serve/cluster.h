@@ -96,8 +96,9 @@ int64_t cluster_time_ms(const struct cluster *c);
 /* It stops: another node may lead. [app] */
 void cluster_give_up_lead(struct cluster *c);
 
-/* The app reads a channel that nobody follows: news fill it, or app_on_wanted says that they have. */
-void cluster_want(struct cluster *c, struct slice channel);
+/* The app reads a channel that nobody follows: news fill it, or app_on_wanted says that they have.
+ * It is here for good, or until it was not followed for a while. */
+void cluster_want(struct cluster *c, struct slice channel, bool for_good);
 
 /* ---- Channels and places [io] ----------------------------------------------------------- */
 
@@ -105,6 +106,7 @@ void cluster_want(struct cluster *c, struct slice channel);
 struct follow_message {
     struct message message;
     struct lane *lane; /* NULL: the app */
+    bool for_good;
     struct slice channel;
     char name[];
 };

@@ -100,6 +100,10 @@ static void on_want(void *owner, struct message *message) {
     struct cluster *c = owner;
     struct follow_message *m = container_of(message, struct follow_message, message);
     struct followed *f = follow(c, m->channel);
+    if (m->for_good) {
+        f->lanes |= 1u << APP_LANE;
+        list_remove(&f->idle);
+    }
     if (f->lanes == 0) rest(c, f);
     if (node_warm(c->node, m->channel)) tell_app(c, m);
     else if (f->wanted) mem_free(m);
@@ -107,9 +111,10 @@ static void on_want(void *owner, struct message *message) {
 }
 
 static void send_name(struct cluster *c, struct lane *lane, struct slice channel,
-                      message_fn *deliver) {
+                      bool for_good, message_fn *deliver) {
     struct follow_message *m = mem_new(sizeof *m + channel.n);
     m->lane = lane;
+    m->for_good = for_good;
     memcpy(m->name, channel.p, channel.n);
     m->channel = slice_of(m->name, channel.n);
     mailbox_post(&c->loop.mailbox, &m->message, deliver);
@@ -117,17 +122,17 @@ static void send_name(struct cluster *c, struct lane *lane, struct slice channel
 
 void cluster_follow(struct cluster *c, struct lane *lane, struct slice channel) {
     ASSERT_OWNER(lane->loop);
-    send_name(c, lane, channel, on_follow);
+    send_name(c, lane, channel, false, on_follow);
 }
 
 void cluster_leave(struct cluster *c, struct lane *lane, struct slice channel) {
     ASSERT_OWNER(lane->loop);
-    send_name(c, lane, channel, on_leave);
+    send_name(c, lane, channel, false, on_leave);
 }
 
-void cluster_want(struct cluster *c, struct slice channel) {
+void cluster_want(struct cluster *c, struct slice channel, bool for_good) {
     ASSERT_OWNER(c->hub->app);
-    send_name(c, NULL, channel, on_want);
+    send_name(c, NULL, channel, for_good, on_want);
 }
 
 /* Other policies: what has become another kind of channel is loaded as that. */

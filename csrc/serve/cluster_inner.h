@@ -6,11 +6,13 @@
 #include "serve/cluster.h"
 #include "serve/cluster_news.h"
 
+#define APP_LANE 31 /* above IO_THREADS_MAX */
+
 /* A channel that a thread follows, or followed not long ago. */
 struct followed {
     struct map_node node;
     struct list idle;              /* in cluster->idle while none does */
-    uint32_t lanes;                /* bits: those that do */
+    uint32_t lanes;                /* bits: those that do; APP_LANE: it is never let go */
     int64_t idle_ms;               /* since when none does */
     uint64_t encoded;              /* bytes of lines before the next one: for lags */
     struct follow_message *wanted; /* the app waits for it; NULL */

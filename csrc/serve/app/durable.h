@@ -86,7 +86,9 @@ bool durable_has(const struct server *s, struct slice channel);
 
 struct commit {
     struct event event;
-    bool update;              /* only while its key is there */
+    bool update;    /* only while its key is there */
+    bool is_judged; /* in a cluster: only while it has this value; p NULL: none */
+    struct slice expected;
     struct slice idempotency; /* empty: none */
     uint64_t lease; /* in a cluster: of who leads, for which alone it is; 0: none */
 };

@@ -1,4 +1,5 @@
 /* Steps instead of threads; see rehearsal.h. */
+#include "serve/app/shared.h"
 #include "serve/app/rehearsal.h"
 
 #include "base/bounds.h"
@@ -24,6 +25,7 @@ static bool app_timers(struct server *s, int64_t now_ms) {
     if (now_ms - s->swept_ms >= 1000) {
         s->swept_ms = now_ms;
         sweep_run(s, now_ms);
+        if (s->hub.cluster) shared_tick(s);
     }
     return ran;
 }

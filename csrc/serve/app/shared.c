@@ -51,7 +51,8 @@ static struct shared_publish *new_publish(const struct commit *c,
                                           const struct policy *p) {
     const struct event *e = &c->event;
     struct slice name = e->name.n > 0 ? e->name : slice_str("message");
-    size_t n = e->channel.n + name.n + e->key.n + e->data.n + c->idempotency.n;
+    size_t n = e->channel.n + name.n + e->key.n + e->data.n + c->idempotency.n +
+               c->expected.n + 1;
     struct shared_publish *out = mem_try(sizeof *out + n);
     if (!out) return NULL;
     memset(out, 0, sizeof *out);
@@ -60,17 +61,20 @@ static struct shared_publish *new_publish(const struct commit *c,
     out->lives_ms = e->ttl_ms;
     out->inner.publish.lease = c->lease;
     out->channel_hash = map_hash(e->channel);
-    out->inner.event = (struct script_event){.kind = letter_of(p),
-                                             .remove = e->remove,
-                                             .channel = put(&at, e->channel),
-                                             .event = put(&at, name),
-                                             .key = put(&at, e->key),
-                                             .data = put(&at, e->data),
-                                             .idempotency = put(&at, c->idempotency),
-                                             .crc = content_mark(e),
-                                             .history = p->history,
-                                             .ttl_s = cluster_ttl_s(p),
-                                             .keys_max = p->max_keys};
+    out->inner.event = (struct script_event){
+        .kind = letter_of(p),
+        .remove = e->remove,
+        .channel = put(&at, e->channel),
+        .event = put(&at, name),
+        .key = put(&at, e->key),
+        .data = put(&at, e->data),
+        .idempotency = put(&at, c->idempotency),
+        .is_judged = c->is_judged,
+        .expected = c->expected.p ? put(&at, c->expected) : c->expected,
+        .crc = content_mark(e),
+        .history = p->history,
+        .ttl_s = cluster_ttl_s(p),
+        .keys_max = p->max_keys};
     return out;
 }
 
@@ -161,7 +165,7 @@ static bool has(const struct server *s, struct slice channel) {
     return c && c->known;
 }
 
-bool shared_has(struct server *s, struct slice channel, uint64_t *ticket) {
+bool shared_has(struct server *s, struct slice channel, bool for_good, uint64_t *ticket) {
     ASSERT_OWNER(&s->loop);
     server_take_in(s, seq_take_own(&s->hub.seq));
     if (!s->hub.cluster || has(s, channel) || pattern_check_channel(channel)) return true;
@@ -171,7 +175,7 @@ bool shared_has(struct server *s, struct slice channel, uint64_t *ticket) {
     w->n = channel.n;
     memcpy(w->name, channel.p, channel.n);
     list_add(&s->shared_wants, &w->node);
-    cluster_want(s->hub.cluster, channel);
+    cluster_want(s->hub.cluster, channel, for_good);
     return false;
 }
 

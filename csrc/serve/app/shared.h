@@ -20,7 +20,7 @@ int shared_tell(struct server *s, const struct shared_notice *n, uint64_t *ticke
 
 /* Whether the app's replica has a channel; else a ticket, whose answer comes when it has (E_BUSY: not
  * in time). */
-bool shared_has(struct server *s, struct slice channel, uint64_t *ticket);
+bool shared_has(struct server *s, struct slice channel, bool for_good, uint64_t *ticket);
 
 /* Once a second. */
 void shared_tick(struct server *s);

@@ -64,6 +64,11 @@ function channels.check_pattern(what, pattern)
   if not good then caller.raise("%s", why) end
 end
 
+--- How the channels begin that app:store has in a cluster: no client follows one.
+channels.STORES = "sluice:store/"
+local OF_STORES = { pattern = channels.STORES .. "*", where = "app:store",
+  fn = function() return false end }
+
 local function is_count(v) return math.type(v) == "integer" and v >= 0 and v <= HISTORY_MAX end
 
 local function check_history(what, v)
@@ -183,6 +188,9 @@ function channels.declare(generation, pattern, given)
     table.insert(generation.readers, { pattern = pattern, fn = p.read, where = where })
   end
 end
+
+--- Let no client follow the channels of stores.
+function channels.hide_stores(generation) table.insert(generation.readers, OF_STORES) end
 
 -- Channel 'name' has the rate of one policy, and is a log because of the other one or of none.
 local function refuse_rate(rated, other, name)

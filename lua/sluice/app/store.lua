@@ -2,6 +2,7 @@
 -- it reads and writes is in live/stores. Keeps nothing in memory.
 local caller = require("sluice.base.caller")
 local core = require("sluice.core")
+local failure = require("sluice.base.failure")
 local json = require("sluice.json")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
@@ -56,9 +57,19 @@ end
 function Store:get(key)
   local stores = begin(self, "get")
   check_key(self, "get", key)
-  local text = stores:read(self._name, key)
-  if text == nil then return nil end
+  local text, message, code = stores:read(self._name, key)
+  if text == nil then return nil, message, code end
   return (json.decode(text))
+end
+
+-- The text of a value, or nil, message, code; raises what is no plain data.
+local function text_of(self, what, value)
+  if value == nil then caller.raise("%s: the value is nil: write :delete(key)", what) end
+  local fault = plain.fault(value, "value")
+  if fault then caller.raise("%s: %s: only plain data can be stored", what, fault) end
+  local text, message, code = plain.text(value, "value")
+  if not text then return nil, ("store '%s': %s"):format(self._name, message), code end
+  return text
 end
 
 --- Set the value of a key: get returns it at once. Waits until it is on the disk.
@@ -71,14 +82,65 @@ function Store:set(key, value, opts)
   local what = ("store '%s': set()"):format(self._name)
   local message, code = check_key(self, "set", key)
   if message then return nil, message, code end
-  if value == nil then caller.raise("%s: the value is nil: write :delete(key)", what) end
   local o = options(what, opts, OPTIONS)
-  local fault = plain.fault(value, "value")
-  if fault then caller.raise("%s: %s: only plain data can be stored", what, fault) end
   local text
-  text, message, code = plain.text(value, "value")
-  if not text then return nil, ("store '%s': %s"):format(self._name, message), code end
+  text, message, code = text_of(self, what, value)
+  if not text then return nil, message, code end
   return stores:write(what, self._name, key, text, o.wait)
+end
+
+-- Whether two plain data are the same.
+local function is_equal(a, b)
+  if type(a) ~= "table" or type(b) ~= "table" then return a == b end
+  for key, value in pairs(a) do
+    if not is_equal(value, b[key]) then return false end
+  end
+  for key in pairs(b) do
+    if a[key] == nil then return false end
+  end
+  return true
+end
+
+-- Why a key has not the value that is expected, or nil; then what it has, as text.
+local function judge(self, stores, key, old)
+  local text, message, code = stores:read(self._name, key)
+  if code then return message, code end
+  local value = text and json.decode(text)
+  if is_equal(value, old) then return nil, nil, text end
+  return ("store '%s': key '%s' %s"):format(self._name, key, old == nil and "is there already"
+    or "has another value"), "ECONFLICT"
+end
+
+--- Set the value of a key only while it has the old one: of several who do so at once, on any
+-- node of a cluster, one succeeds.
+-- @tparam string key
+-- @param old plain data, as get gives it; nil: the key is not there
+-- @param value plain data; nil: the key is deleted
+-- @treturn boolean|nil true, or nil, message, code: "ECONFLICT" when it has another one
+function Store:cas(key, old, value)
+  local stores = begin(self, "cas")
+  local what = ("store '%s': cas()"):format(self._name)
+  local message, code = check_key(self, "cas", key)
+  if message then return nil, message, code end
+  local text
+  if value ~= nil then
+    text, message, code = text_of(self, what, value)
+    if not text then return nil, message, code end
+  end
+  local before
+  message, code, before = judge(self, stores, key, old)
+  if message then return nil, message, code end
+  return stores:write(what, self._name, key, text, true, { text = before })
+end
+
+--- Set the value of a key that is not there: of several who do so at once one succeeds.
+-- @tparam string key
+-- @param value plain data
+-- @treturn boolean|nil true, or nil, message, code: "ECONFLICT" when it is there
+function Store:add(key, value)
+  begin(self, "add")
+  if value == nil then caller.raise("store '%s': add(): the value is nil", self._name) end
+  return self:cas(key, nil, value)
 end
 
 --- Delete a key, if it is there. Waits until that is on the disk.
@@ -103,7 +165,8 @@ function Store:each(prefix)
   if prefix ~= nil and type(prefix) ~= "string" then
     caller.raise("store '%s': each(): the prefix is a string, not %s", self._name, show(prefix))
   end
-  local keys, texts = stores:list(self._name, prefix or "")
+  local keys, texts, code = stores:list(self._name, prefix or "")
+  if not keys then failure.refuse(texts, code) end
   local at = 0
   return function()
     at = at + 1
@@ -115,14 +178,20 @@ end
 names.strict(Store, "store", ":")
 store.methods = Store
 
+--- Whether something of a generation needs a disk, beside its stores.
+-- @treturn boolean
+function store.has_durable(generation)
+  for _, policy in ipairs(generation.policies) do
+    if policy.durable then return true end
+  end
+  return false
+end
+
 --- Whether something of a generation needs the store.
 -- @tparam sluice.Generation generation
 -- @treturn boolean
 function store.is_needed(generation)
-  for _, policy in ipairs(generation.policies) do
-    if policy.durable then return true end
-  end
-  return next(generation.stores) ~= nil
+  return store.has_durable(generation) or next(generation.stores) ~= nil
 end
 
 --- Declare: app:store.

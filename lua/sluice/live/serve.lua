@@ -101,6 +101,7 @@ local function load_and_make(target, settings, handed)
   collector.start()
   local loaded, problem = serve.load(target)
   if not loaded then return nil, problem.message, "ELOAD", problem end
+  loaded.is_shared = settings.cluster ~= nil
   local options, places, notes = config.for_core(settings), access.of(settings)
   options.handed, options.tls_handed = handed.plain, handed.tls
   for name, value in pairs(places) do options[name] = value end

@@ -1,12 +1,13 @@
 --- An app in a cluster: joining it before the server starts, and what an app cannot have there.
 -- Keeps nothing in memory.
 local core = require("sluice.core")
-local stored = require("sluice.live.stored")
+local shared_stores = require("sluice.live.shared_stores")
+local store = require("sluice.app.store")
 
 local shared = {}
 
 local NO_STORE = "in a cluster of this version no node keeps anything on a disk: durable = true, "
-  .. "app:store and durable tasks are for an app on one machine; leave them out, or --cluster"
+  .. "and durable tasks are for an app on one machine; leave them out, or --cluster"
 
 local function refuse() return nil, NO_STORE, "EINVAL" end
 
@@ -16,10 +17,12 @@ local function refuse() return nil, NO_STORE, "EINVAL" end
 -- @treturn boolean|nil true, or nil, message, code
 function shared.open(runtime, settings)
   runtime.stored.opener = refuse -- for a reload
-  if stored.is_needed(runtime.generation) then return refuse() end
+  if store.has_durable(runtime.generation) then return refuse() end
   local opened, message, code = runtime.server:cluster_open(settings.cluster)
   if not opened then return nil, message, code end
   runtime.is_shared, runtime.node = true, settings.cluster.node
+  runtime.stores = shared_stores.new(runtime)
+  runtime.stores:warm(runtime.generation)
   return true
 end
 

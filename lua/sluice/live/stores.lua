@@ -77,7 +77,8 @@ end
 -- @tparam string key
 -- @tparam string|nil text nil: delete
 -- @tparam boolean waits
--- @treturn boolean|nil true, or nil, message, code
+-- @treturn boolean|nil true, or nil, message, code. What a caller expects to be there (live/
+--   shared_stores) it has looked at in this turn: nobody else writes meanwhile
 function Stores:write(what, name, key, text, waits)
   local stored, row = self.runtime.stored, row_of(self, name)
   if waits then stored:need_wait(what) end

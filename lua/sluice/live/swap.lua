@@ -3,6 +3,7 @@
 -- store; installing cannot fail. Keeps nothing in memory of its own.
 local browser_files = require("sluice.app.browser_files")
 local callbacks = require("sluice.live.callbacks")
+local channels = require("sluice.app.channels")
 local control = require("sluice.requests.control")
 local difference = require("sluice.live.difference")
 local files = require("sluice.app.files")
@@ -11,7 +12,9 @@ local limits = require("sluice.app.limits")
 local locals = require("sluice.live.locals")
 local page = require("sluice.console.page")
 local routes = require("sluice.app.routes")
+local shared_stores = require("sluice.live.shared_stores")
 local state = require("sluice.app.state")
+local store = require("sluice.app.store")
 local stored = require("sluice.live.stored")
 local warnings = require("sluice.live.warnings")
 
@@ -28,7 +31,18 @@ local function id_of(self, name)
   return self.ids[name]
 end
 
+-- In a cluster stores are channels.
+local function policies_of(self, generation)
+  local is_shared = self.is_shared or generation.is_shared
+  if not is_shared or not next(generation.stores) then return generation.policies end
+  local policies = table.move(generation.policies, 1, #generation.policies, 1, {})
+  table.insert(policies, shared_stores.POLICY)
+  channels.hide_stores(generation)
+  return policies
+end
+
 local function snapshot(self, generation)
+  local policies = policies_of(self, generation) -- before routes, which ask who may read
   local function number(name) return id_of(self, name) end
   local list = routes.for_core(generation, number)
   files.for_core(generation, number, list)
@@ -37,7 +51,7 @@ local function snapshot(self, generation)
   page.for_core(list)
   -- While no hook is about clients, a stream of a constant plan costs this thread nothing. Hooks
   -- that a reload adds get what happens from then on.
-  return { routes = list, policies = generation.policies, cors = cors,
+  return { routes = list, policies = policies, cors = cors,
     news = hooks.ask_for_clients(generation) }
 end
 
@@ -87,7 +101,8 @@ end
 -- force.
 -- @treturn boolean|integer|nil true, or a ticket; or nil, message, code
 function swap.configure(self, prepared)
-  if self.generation and not self.stored.is_open and stored.is_needed(prepared.generation) then
+  local is_needed = self.is_shared and store.has_durable or stored.is_needed
+  if self.generation and not self.stored.is_open and is_needed(prepared.generation) then
     local opened, message = self.stored:open()
     if not opened then return nil, message, "ESTORE" end
   end
@@ -119,6 +134,7 @@ function swap.install(self, prepared)
   self.generation = generation
   self.server:limit(limits.for_core(generation, self.limits))
   generation.phase = "live"
+  if self.is_shared then self.stores:warm(generation) end
   self.retirement:add(generation)
   if old then
     for _, text in ipairs(locals.changed(old.noted)) do table.insert(notes, text) end

@@ -165,6 +165,7 @@ local Store = {}
 
 ---@param key string
 ---@return any value a copy; nil: there is none
+---@return string? message, string? code in a cluster: it is not here
 function Store:get(key) end
 ---@param key string
 ---@param value any plain data
@@ -175,6 +176,15 @@ function Store:set(key, value, opts) end
 ---@param opts? { wait?: boolean }
 ---@return true?, string? message, string? code
 function Store:delete(key, opts) end
+---@param key string
+---@param value any plain data
+---@return true?, string? message, string? code
+function Store:add(key, value) end
+---@param key string
+---@param old any plain data; nil: it is not there
+---@param value any plain data; nil: it is deleted
+---@return true?, string? message, string? code
+function Store:cas(key, old, value) end
 ---@param prefix? string
 ---@return fun(): string?, any
 function Store:each(prefix) end

@@ -88,6 +88,7 @@ function Inside:boot()
   if not loaded then
     error(problem.message .. (problem.traceback and "\n" .. problem.traceback or ""), 0)
   end
+  loaded.is_shared = self.cluster ~= nil
   local options = config.for_core(self.settings)
   options.rehearsal, options.io_threads = true, 1
   options.admin_key = self.settings.admin_key
