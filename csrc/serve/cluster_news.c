@@ -81,10 +81,11 @@ static void add_history(struct chan_fill *to, const struct fill *f,
     }
 }
 
-/* What became of a name and key at a number. */
+/* What became of a name and key at a number; of a removal: of all names of the key. */
 struct value {
     struct slice event, key;
     uint64_t seq;
+    bool removed;
     const struct entry *entry; /* NULL: it went */
 };
 
@@ -110,13 +111,14 @@ static int by_field(const void *a, const void *b) {
 }
 
 static uint32_t note(struct value *values, uint32_t n, const struct entry *e) {
-    values[n++] = (struct value){e->event, e->key, e->seq, e->remove ? NULL : e};
+    values[n++] =
+        (struct value){e->event, e->key, e->seq, e->remove, e->remove ? NULL : e};
     const char *end = e->evicted.n > 0 ? memchr(e->evicted.p, '\0', e->evicted.n) : NULL;
     if (!end) return n;
     size_t event = (size_t)(end - e->evicted.p);
     values[n++] =
         (struct value){slice_of(e->evicted.p, event),
-                       slice_of(end + 1, e->evicted.n - event - 1), e->seq, NULL};
+                       slice_of(end + 1, e->evicted.n - event - 1), e->seq, false, NULL};
     return n;
 }
 
@@ -132,9 +134,32 @@ static uint32_t collect(const struct fill *f, struct value *values) {
     return n;
 }
 
+/* Whether its key was removed behind it. Few are removed while a channel is loaded. */
+static bool is_removed(const struct value *v, const struct value *removals, uint32_t n) {
+    for (uint32_t i = 0; i < n; i++)
+        if (removals[i].seq > v->seq && slice_eq(removals[i].key, v->key)) return true;
+    return false;
+}
+
+/* Those go that were removed; the removals stand behind the others then. Returns how many
+ * others there are. */
+static uint32_t drop_removed(struct value *values, uint32_t n) {
+    uint32_t kept = 0, left = 0;
+    for (uint32_t i = 0; i < n; i++) {
+        struct value v = values[i];
+        if (v.removed) continue;
+        values[i] = values[left];
+        values[left++] = v;
+    }
+    for (uint32_t i = 0; i < left; i++)
+        if (!is_removed(&values[i], values + left, n - left)) values[kept++] = values[i];
+    return kept;
+}
+
 /* The newest of each field, by number. */
 static uint32_t newest(struct value *values, uint32_t n) {
     uint32_t kept = 0;
+    n = drop_removed(values, n);
     qsort(values, n, sizeof *values, by_field);
     for (uint32_t i = 0; i < n; i++) {
         bool is_last = i + 1 == n || compare_fields(&values[i], &values[i + 1]) != 0;

@@ -217,6 +217,12 @@ end
 
 function commands.HGETALL(d, name) return pairs_of(d:find(name, "hash")) end
 
+function commands.HKEYS(d, name)
+  local out, all = {}, commands.HGETALL(d, name)
+  for i = 1, #all, 2 do out[#out + 1] = all[i] end
+  return out
+end
+
 function commands.HVALS(d, name)
   local out, all = {}, commands.HGETALL(d, name)
   for i = 2, #all, 2 do out[#out + 1] = all[i] end
