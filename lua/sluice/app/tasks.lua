@@ -183,6 +183,7 @@ function Tasks:add(name, seconds, task, data, opts, generation)
     return nil, ("%s: %g seconds from now are more than ten years"):format(what, seconds), "EINVAL"
   end
   seconds = math.max(0, seconds)
+  if self.shared then return self.shared:add(seconds, task, data, o) end
   local row = { id = o.id or core.id(), task = task, durable = o.durable,
     at = self.runtime.scheduler.now() + seconds }
   if o.durable then
@@ -224,6 +225,7 @@ end
 -- @treturn boolean|nil whether there was one; or nil, message, code: it is still there
 function Tasks:cancel(id, opts)
   local o = options("app:cancel()", opts, CANCEL)
+  if self.shared then return self.shared:cancel(id, o) end
   local row = self.pending[id]
   if not is_kept(self, id) then
     local was_running = o.running and close_runs(self, id)
@@ -270,6 +272,7 @@ end
 
 --- Take over a new generation: parked tasks that it defines run now.
 function Tasks:adopt(generation)
+  if self.shared and next(generation.tasks) then self.shared:begin() end
   for row in pairs(self.parked) do
     if generation.tasks[row.task] then
       self.parked[row] = nil

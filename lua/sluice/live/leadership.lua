@@ -44,11 +44,13 @@ function Leadership:turn(token)
   self.token = token
   if before then
     runtime.services:rest()
+    if runtime.tasks.shared then runtime.tasks.shared:rest() end
     runtime.scheduler:cancel_all(function(fiber) return fiber.lease == before end)
   end
   if not token or runtime.stopping then return end
   runtime.timers:align()
   runtime.services:go_on()
+  if next(runtime.generation.tasks) then runtime.tasks.shared:begin() end
 end
 
 return leadership

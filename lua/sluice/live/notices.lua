@@ -130,6 +130,16 @@ KINDS.w = {
   missed = function() end,
 }
 
+-- ---- Tasks -----------------------------------------------------------------------------------
+
+KINDS.d = {
+  heard = function(runtime, _, id, data)
+    if type(data) ~= "table" or type(id) ~= "string" then return false end
+    runtime.tasks.shared:hear(id, data)
+  end,
+  missed = function(runtime) runtime.tasks.shared:missed() end,
+}
+
 -- ---- Rights ----------------------------------------------------------------------------------
 
 local RIGHTS = {}

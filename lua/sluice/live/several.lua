@@ -6,13 +6,11 @@ local several = {}
 
 local STATE = "each node has a table of its own: what all nodes must have belongs into a state "
   .. "channel (app:latest), a change of it into app:tell"
-local TIMER = "runs on every node: give what it publishes an idempotency key, or let one node or "
-  .. "another program do it"
+local START = "runs on every node: what is to be done once belongs into a timer, a service or a "
+  .. "task"
 local LIMITS = "each node counts by itself: together they let n times as much through"
 local KEPT = "does not start with --cluster: Redis keeps the history of channels; leave it out, or "
   .. "stay on one machine"
-local TASK = "the task is known to this node alone: it goes with it, and app:cancel finds it "
-  .. "nowhere else"
 
 -- What is only called. Others than these do the same everywhere.
 local CALLS = {
@@ -21,8 +19,6 @@ local CALLS = {
   { "%f[%w_]app%s*:%s*client%s*%(", "app:client", "finds a client of this node; app:send reaches "
     .. "those of all" },
   { "%f[%w_]app%s*:%s*channels%s*%(", "app:channels", "lists what this node holds" },
-  { "%f[%w_]app%s*:%s*after%s*%(", "app:after", TASK },
-  { "%f[%w_]app%s*:%s*at%s*%(", "app:at", TASK },
 }
 
 local function sorted_names(rows)
@@ -69,14 +65,8 @@ function several.of(generation)
   for _, name in ipairs(sorted_names(generation.states)) do
     add(generation.states[name].where, ("state '%s'"):format(name), STATE)
   end
-  for _, timer in ipairs(generation.timers) do
-    add(timer.where, ("timer '%s'"):format(timer.name), TIMER)
-  end
-  for _, name in ipairs(sorted_names(generation.services)) do
-    add(generation.services[name].where, ("service '%s'"):format(name), TIMER)
-  end
   if generation.limits then add(generation.limits.where, "app:limits", LIMITS) end
-  for _, hook in ipairs(generation.hooks.start or {}) do add(hook.where, "hook 'start'", TIMER) end
+  for _, hook in ipairs(generation.hooks.start or {}) do add(hook.where, "hook 'start'", START) end
   calls(generation, add)
   return list
 end

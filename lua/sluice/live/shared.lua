@@ -2,12 +2,13 @@
 -- Keeps nothing in memory.
 local core = require("sluice.core")
 local shared_stores = require("sluice.live.shared_stores")
+local shared_tasks = require("sluice.live.shared_tasks")
 local store = require("sluice.app.store")
 
 local shared = {}
 
-local NO_STORE = "in a cluster of this version no node keeps anything on a disk: durable = true, "
-  .. "and durable tasks are for an app on one machine; leave them out, or --cluster"
+local NO_STORE = "in a cluster of this version no node keeps anything on a disk: channels with "
+  .. "durable = true are for an app on one machine; leave that out, or --cluster"
 
 local function refuse() return nil, NO_STORE, "EINVAL" end
 
@@ -21,7 +22,7 @@ function shared.open(runtime, settings)
   local opened, message, code = runtime.server:cluster_open(settings.cluster)
   if not opened then return nil, message, code end
   runtime.is_shared, runtime.node = true, settings.cluster.node
-  runtime.stores = shared_stores.new(runtime)
+  runtime.stores, runtime.tasks.shared = shared_stores.new(runtime), shared_tasks.new(runtime)
   runtime.stores:warm(runtime.generation)
   return true
 end
@@ -34,8 +35,8 @@ end
 --- What the log says of it at the start.
 function shared.tell(settings)
   local place = settings.cluster
-  core.log("info", ("cluster %s on %s: all channels are shared; timers and services run on the "
-    .. "node that leads"):format(place.name, where(place)))
+  core.log("info", ("cluster %s on %s: all channels are shared; timers, services and tasks run on "
+    .. "the node that leads"):format(place.name, where(place)))
 end
 
 return shared

@@ -14,9 +14,11 @@ Stores.__index = Stores
 local EVENT = "v"
 local SEGMENT_MAX = 64 -- bytes of a channel's name
 local KEY_MAX = 256
+local TASKS = "sluice:tasks" -- the one of live/shared_tasks
 local MOST = 2 ^ 31 -- keys: Redis has its own limit
 
 --- The policy of their channels, for the core.
+shared_stores.TASKS = TASKS
 shared_stores.POLICY = { pattern = channels.STORES .. "*", history = "latest", ttl = false,
   max_keys = MOST - 1, denies = true }
 
@@ -52,9 +54,9 @@ end
 
 --- Begin to load the stores of a generation.
 function Stores:warm(generation)
-  for name in pairs(generation.stores) do
-    self.runtime.server:cluster_want(channel_of(self, name), true)
-  end
+  local function warm(name) self.runtime.server:cluster_want(channel_of(self, name), true) end
+  for name in pairs(generation.stores) do warm(name) end
+  if next(generation.tasks) then warm(TASKS) end
 end
 
 --- The text of a key, or nil; or nil, message, code.
@@ -124,6 +126,12 @@ function Stores:list(name, prefix)
   table.sort(keys)
   for i, key in ipairs(keys) do texts[i] = values[key] end
   return keys, texts
+end
+
+--- How many keys a store that is here has.
+function Stores:count(name)
+  local _, all = self.runtime.server:newest(channel_of(self, name), 1, nil, EVENT)
+  return all or 0
 end
 
 --- Of what Redis has and no generation declares nobody knows here.

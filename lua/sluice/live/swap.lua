@@ -34,7 +34,8 @@ end
 -- In a cluster stores are channels.
 local function policies_of(self, generation)
   local is_shared = self.is_shared or generation.is_shared
-  if not is_shared or not next(generation.stores) then return generation.policies end
+  local has_any = next(generation.stores) or next(generation.tasks)
+  if not is_shared or not has_any then return generation.policies end
   local policies = table.move(generation.policies, 1, #generation.policies, 1, {})
   table.insert(policies, shared_stores.POLICY)
   channels.hide_stores(generation)
