@@ -57,7 +57,7 @@ bench: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/run.lua $(BENCH)
 compare: ; @.ci/setup bench && $(MAKE) all && $(LUA) spec/bench/compare/run.lua $(COMPARE)
 fuzz: ; @.ci/setup fuzz && $(MAKE) SAN=fuzz CC=clang $(FUZZERS:$(B)/%=build/fuzz/%) && .ci/fuzz $(or $(FUZZ_SECONDS),20)
 format: ; clang-format -i $(wildcard csrc/*/*.[ch] csrc/*/*/*.[ch] spec/*/*.[ch])
-clean: ; rm -rf $(filter-out $(addprefix build/,node nchan nginx openresty haproxy exim4 promtool varnishd caddy apache2 lighttpd squid stunnel4 redis-server),$(wildcard build/*))
+clean: ; rm -rf $(filter-out $(addprefix build/,node nchan nginx openresty haproxy exim4 promtool varnishd caddy apache2 lighttpd squid stunnel4 redis-server postgres),$(wildcard build/*))
 install: install-lua ; B=$(B) .ci/install "$(LUA)" "$(INST_LUADIR)" "$(INST_LIBDIR)" "$(PREFIX)" "$(DESTDIR)"
 INST_LUADIR ?= $(PREFIX)/share/lua/5.4
 INST_LIBDIR ?= $(PREFIX)/lib/lua/5.4

@@ -297,6 +297,8 @@
 #define SQL_VALUE_LEAST 65536 /* ... which has room for statements and schemas */
 #define SQL_STEPS 1000        /* of SQLite's machine, between two looks at the clock */
 #define SQL_BUSY_LOOK_MS 5    /* between two looks at a locked file */
+#define SQL_PG_LOOK_MS 200    /* between two looks at what stops a wait for PostgreSQL */
+#define SQL_PG_VALUES_MAX 8   /* of a statement to it */
 #define SQL_END_MS 1000       /* for their threads, at the end of a server */
 
 /* ---- Redis -------------------------------------------------------------------------- */

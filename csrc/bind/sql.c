@@ -93,7 +93,7 @@ static struct sql_limits check_limits(lua_State *L, int index) {
         .busy_ms = field_ms(L, index, "busy")};
 }
 
-/* server:sql_open(path, limits) -> id | nil, message, code */
+/* server:sql_open(path, limits[, is_pg]) -> id | nil, message, code */
 static int l_open(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     const char *path = luaL_checkstring(L, 2);
@@ -101,7 +101,7 @@ static int l_open(lua_State *L) {
     uint64_t id = 0;
     bool threads = !s->server->hub.options.rehearsal;
     if (!s->sql) s->sql = sql_new(&s->server->loop, threads, on_answer, s);
-    int err = sql_open(s->sql, path, &limits, &id);
+    int err = sql_open(s->sql, lua_toboolean(L, 4), path, &limits, &id);
     if (err == E_FULL) return lx_fail_text(L, err, "16 database files are open already");
     if (err < 0) return lx_fail(L, err);
     lua_pushinteger(L, (lua_Integer)id);

@@ -25,7 +25,9 @@ struct sql {
 struct file {
     struct list node; /* the owner's */
     uint64_t id;
-    struct sql_file sql; /* the thread's */
+    bool is_pg; /* which of these it is; both are the thread's */
+    struct sql_file sql;
+    struct sql_pg pg;
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct list queue;      /* under the lock, as all below */
@@ -112,7 +114,8 @@ static void unref(struct file *f) {
     bool last = --f->refs == 0;
     pthread_mutex_unlock(&f->lock);
     if (!last) return;
-    sql_file_deinit(&f->sql);
+    if (f->is_pg) sql_pg_deinit(&f->pg);
+    else sql_file_deinit(&f->sql);
     pthread_cond_destroy(&f->changed);
     pthread_mutex_destroy(&f->lock);
     mem_free(f);
@@ -139,7 +142,18 @@ static void hand_over(struct file *f, struct question *q) {
     if (!loop) free_question(q);
 }
 
+static void carry_out_pg(struct file *f, struct question *q) {
+    f->pg.stop[0] = &f->closed;
+    f->pg.stop[1] = &q->cancelled;
+    sql_pg_run(&f->pg, &q->what, q->asked_ms, &q->answer);
+    f->pg.stop[1] = NULL;
+}
+
 static void carry_out(struct file *f, struct question *q) {
+    if (f->is_pg) {
+        carry_out_pg(f, q);
+        return;
+    }
     f->sql.stop[0] = &f->closed;
     f->sql.stop[1] = &q->cancelled;
     sql_file_run(&f->sql, &q->what, q->asked_ms, &q->answer);
@@ -148,7 +162,7 @@ static void carry_out(struct file *f, struct question *q) {
 
 static void *run(void *arg) {
     struct file *f = arg;
-    pthread_setname_np(pthread_self(), "sluice-sqlite");
+    pthread_setname_np(pthread_self(), f->is_pg ? "sluice-postgres" : "sluice-sqlite");
     for (struct question *q; (q = next(f));) {
         carry_out(f, q);
         hand_over(f, q);
@@ -187,11 +201,13 @@ static struct file *find(struct sql *s, uint64_t id) {
     return NULL;
 }
 
-static struct file *new_file(struct sql *s, const char *path,
+static struct file *new_file(struct sql *s, bool is_pg, const char *path,
                              const struct sql_limits *limits) {
     struct file *f = mem_new(sizeof *f);
     pthread_condattr_t attr;
-    sql_file_init(&f->sql, path, limits);
+    f->is_pg = is_pg;
+    if (is_pg) sql_pg_init(&f->pg, path, limits);
+    else sql_file_init(&f->sql, path, limits);
     pthread_mutex_init(&f->lock, NULL);
     pthread_condattr_init(&attr);
     pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
@@ -222,12 +238,12 @@ static void sweep(struct sql *s) {
     }
 }
 
-int sql_open(struct sql *s, const char *path, const struct sql_limits *limits,
+int sql_open(struct sql *s, bool is_pg, const char *path, const struct sql_limits *limits,
              uint64_t *id) {
     ASSERT_OWNER(s->loop);
     sweep(s);
     if (s->n_files >= SQL_OPEN_MAX) return E_FULL;
-    struct file *f = new_file(s, path, limits);
+    struct file *f = new_file(s, is_pg, path, limits);
     int err = s->threads ? start(f) : 0;
     if (err < 0) {
         unref(f);

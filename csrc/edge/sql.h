@@ -1,4 +1,5 @@
-/* Other programs' SQLite files, read without a wait of the loop: each open file has a thread
+/* Other programs' SQLite files, and connections to PostgreSQL ("files" below), read without a
+ * wait of the loop: each open file has a thread
  * of its own, which carries out what it is asked in order.
  *
  *      app thread   sql_ask ─▶ queue ─▶ (thread of the file: sql_file_run)
@@ -14,6 +15,7 @@
 #define SLUICE_EDGE_SQL_H
 
 #include "edge/sql_file.h"
+#include "edge/sql_pg.h"
 #include "run/loop.h"
 
 struct sql;
@@ -29,8 +31,9 @@ struct sql *sql_new(struct loop *loop, bool threads, sql_on_answer *on_answer,
  * drained after it. NULL: fine. */
 void sql_free(struct sql *s);
 
-/* A file, which is looked at when it is first asked (copies). 0, E_FULL or a negative errno. */
-int sql_open(struct sql *s, const char *path, const struct sql_limits *limits,
+/* A file, or with 'is_pg' a connection to the PostgreSQL of a URL, which is looked at when it is
+ * first asked (copies). 0, E_FULL or a negative errno. */
+int sql_open(struct sql *s, bool is_pg, const char *path, const struct sql_limits *limits,
              uint64_t *id);
 
 /* What it still owes is answered with E_CLOSED, what runs is stopped. Unknown ids do no harm. */

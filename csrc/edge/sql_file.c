@@ -290,7 +290,7 @@ static int bind_all(struct sql_file *f, const struct sql_question *q, sqlite3_st
 /* ---- Rows ----------------------------------------------------------------------------- */
 
 /* A value is its type and eight bytes: the integer, the float, or how long its text is. */
-static int put(struct buf *b, enum sql_type type, const void *eight, struct slice text) {
+int sql_put(struct buf *b, enum sql_type type, const void *eight, struct slice text) {
     char head[9] = {(char)type};
     memcpy(head + 1, eight, 8);
     int err = buf_add(b, head, sizeof head);
@@ -299,7 +299,7 @@ static int put(struct buf *b, enum sql_type type, const void *eight, struct slic
 
 static int put_text(struct buf *b, const char *p, size_t n) {
     uint64_t length = n;
-    return put(b, SQL_TYPE_TEXT, &length, slice_of(p ? p : "", n));
+    return sql_put(b, SQL_TYPE_TEXT, &length, slice_of(p ? p : "", n));
 }
 
 static int put_value(struct buf *b, sqlite3_stmt *stmt, int i) {
@@ -308,11 +308,11 @@ static int put_value(struct buf *b, sqlite3_stmt *stmt, int i) {
     switch (sqlite3_column_type(stmt, i)) {
     case SQLITE_INTEGER:
         integer = sqlite3_column_int64(stmt, i);
-        return put(b, SQL_TYPE_INTEGER, &integer, slice_of("", 0));
+        return sql_put(b, SQL_TYPE_INTEGER, &integer, slice_of("", 0));
     case SQLITE_FLOAT:
         number = sqlite3_column_double(stmt, i);
-        return put(b, SQL_TYPE_FLOAT, &number, slice_of("", 0));
-    case SQLITE_NULL: return put(b, SQL_TYPE_NULL, &integer, slice_of("", 0));
+        return sql_put(b, SQL_TYPE_FLOAT, &number, slice_of("", 0));
+    case SQLITE_NULL: return sql_put(b, SQL_TYPE_NULL, &integer, slice_of("", 0));
     default: {
         const char *p = sqlite3_column_blob(stmt, i); /* text as it is, and blobs */
         return put_text(b, p, (size_t)sqlite3_column_bytes(stmt, i));

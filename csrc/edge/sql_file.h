@@ -73,6 +73,9 @@ void sql_file_run(struct sql_file *f, const struct sql_question *q, int64_t aske
 
 int64_t sql_now_ms(void); /* does not stand still in a test */
 
+/* Add a value as sql_next reads it. 0, or E_NOMEM. */
+int sql_put(struct buf *b, enum sql_type type, const void *eight, struct slice text);
+
 /* The next value from *at on, which moves. */
 void sql_next(const struct sql_answer *a, size_t *at, struct sql_value *out);
 

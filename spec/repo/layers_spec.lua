@@ -57,13 +57,14 @@ local LUA_TOP = {
 --- The kit stands on the public API alone, so that a user can copy a file and change it;
 --- system asks the core for what /proc does not tell.
 local KIT = { "rooms", "jobs", "runs", "inbox", "alerts", "changes", "system", "demo", "hub", "auth",
-  "outbox", "redis", "sources" }
+  "outbox", "postgres", "redis", "sources" }
 local KIT_MAY_USE = { init = true, json = true, ["base.names"] = true, ["base.options"] = true,
   ["base.segment"] = true }
 local KIT_EXTRA = { jobs = { ["base.owned"] = true }, runs = { ["base.owned"] = true },
   auth = { crypto = true, http = true, ["base.handlers_only"] = true, ["base.keeper"] = true },
   changes = { sqlite = true, ["base.keeper"] = true },
   demo = { ["base.recording"] = true }, inbox = { crypto = true, http = true, mail = true },
+  postgres = { ["sources.feed"] = true, ["sources.outbox"] = true },
   redis = { ["sources.connection"] = true, ["sources.feed"] = true, ["sources.stream"] = true },
   sources = { crypto = true, ["base.keeper"] = true, ["base.process"] = true, ["live.cluster"] = true, ["out.transfer"] = true },
   outbox = { http = true, mail = true, ["out.retry"] = true, ["out.signature"] = true },

@@ -24,7 +24,8 @@ local serve = {}
 local FOR_APPS = { "sluice", "sluice.alerts", "sluice.auth", "sluice.changes", "sluice.client",
   "sluice.crypto", "sluice.datastar", "sluice.demo", "sluice.eventstream", "sluice.htmx",
   "sluice.http", "sluice.hub", "sluice.inbox", "sluice.jobs", "sluice.json", "sluice.mail",
-  "sluice.outbox", "sluice.redis", "sluice.rooms", "sluice.runs", "sluice.sqlite", "sluice.system" }
+  "sluice.outbox", "sluice.postgres", "sluice.redis", "sluice.rooms", "sluice.runs",
+  "sluice.sqlite", "sluice.system" }
 
 local LOOPBACK = { ["0.0.0.0"] = "127.0.0.1", ["::"] = "::1" }
 
