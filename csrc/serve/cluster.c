@@ -388,7 +388,7 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
     pthread_mutex_init(&c->order, NULL);
     pthread_mutex_init(&c->lock, NULL);
     pthread_cond_init(&c->settled, NULL);
-    map_init(&c->followed, cluster_key);
+    named_init(&c->followed);
     list_init(&c->idle);
     list_init(&c->publishes);
     list_init(&c->places);

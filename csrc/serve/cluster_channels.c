@@ -10,14 +10,8 @@
 #define COOL_LEAST 1024
 #define COOL_EMPTY_MS 5000 /* what holds nothing is quickly loaded again */
 
-struct slice cluster_key(const struct map_node *node) {
-    const struct followed *f = container_of(node, const struct followed, node);
-    return slice_of(f->name, f->n);
-}
-
 struct followed *cluster_find(const struct cluster *c, struct slice channel) {
-    struct map_node *node = map_get(&c->followed, channel);
-    return node ? container_of(node, struct followed, node) : NULL;
+    return named_get(&c->followed, channel);
 }
 
 /* ---- Policies --------------------------------------------------------------------------- */
@@ -30,7 +24,7 @@ struct policy cluster_policy(struct cluster *c, struct slice channel) {
 }
 
 void cluster_look_up(const struct cluster *c, struct followed *f) {
-    struct policy p = policy_of(c->policies, slice_of(f->name, f->n));
+    struct policy p = policy_of(c->policies, f->named.name);
     f->version = c->version;
     f->kind = policy_kind(&p);
     f->patient = policy_period(&p) >= PATIENT_LEAST_MS;
@@ -41,11 +35,8 @@ void cluster_look_up(const struct cluster *c, struct followed *f) {
 static struct followed *follow(struct cluster *c, struct slice channel) {
     struct followed *f = cluster_find(c, channel);
     if (f) return f;
-    f = mem_new(sizeof *f + channel.n);
-    f->n = channel.n;
-    memcpy(f->name, channel.p, channel.n);
+    f = named_add(&c->followed, sizeof *f, channel);
     list_init(&f->idle);
-    map_add(&c->followed, &f->node);
     pthread_mutex_lock(&c->order);
     cluster_look_up(c, f);
     pthread_mutex_unlock(&c->order);
@@ -140,14 +131,14 @@ static void on_policies(void *owner, struct message *m) {
     struct cluster *c = owner;
     mem_free(m);
     for (struct map_node *node = NULL; (node = map_next(&c->followed, node));) {
-        struct followed *f = container_of(node, struct followed, node);
+        struct followed *f = container_of(node, struct followed, named.node);
         pthread_mutex_lock(&c->order);
         cluster_look_up(c, f);
         pthread_mutex_unlock(&c->order);
         if (f->kind == f->loaded_as) continue;
         f->loaded_as = f->kind;
-        node_cool(c->node, slice_of(f->name, f->n));
-        node_warm(c->node, slice_of(f->name, f->n));
+        node_cool(c->node, f->named.name);
+        node_warm(c->node, f->named.name);
     }
 }
 
@@ -165,18 +156,18 @@ void cluster_let_go(struct cluster *c) {
 
 /* Nobody has followed it for as long as its events live. */
 static void cool(struct cluster *c, struct followed *f) {
-    struct slice name = slice_of(f->name, f->n);
+    struct slice name = f->named.name;
     node_cool(c->node, name);
     cluster_post(c, news_new(NEWS_DROP, name));
     list_remove(&f->idle);
-    map_remove(&c->followed, &f->node);
+    map_remove(&c->followed, &f->named.node);
     mem_free(f->wanted); /* it has given up long ago */
     mem_free(f);
 }
 
 static bool is_cold(struct cluster *c, const struct followed *f, int64_t now_ms) {
     if (!f->has_events) return now_ms - f->idle_ms >= COOL_EMPTY_MS;
-    struct policy p = cluster_policy(c, slice_of(f->name, f->n));
+    struct policy p = cluster_policy(c, f->named.name);
     bool is_short = p.ttl_ms > 0 && p.ttl_ms < TTL_DEFAULT_MS;
     return now_ms - f->idle_ms >= (is_short ? p.ttl_ms : TTL_DEFAULT_MS);
 }
@@ -199,7 +190,7 @@ void cluster_cool_idle(struct cluster *c) {
 
 void cluster_free_channels(struct cluster *c) {
     for (struct map_node *node; (node = map_next(&c->followed, NULL));) {
-        struct followed *f = container_of(node, struct followed, node);
+        struct followed *f = container_of(node, struct followed, named.node);
         map_remove(&c->followed, node);
         mem_free(f->wanted);
         mem_free(f);

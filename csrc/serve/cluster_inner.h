@@ -3,6 +3,7 @@
 #ifndef SLUICE_SERVE_CLUSTER_INNER_H
 #define SLUICE_SERVE_CLUSTER_INNER_H
 
+#include "base/named.h"
 #include "serve/cluster.h"
 #include "serve/cluster_news.h"
 
@@ -10,7 +11,7 @@
 
 /* A channel that a thread follows, or followed not long ago. */
 struct followed {
-    struct map_node node;
+    struct named named;
     struct list idle;              /* in cluster->idle while none does */
     uint32_t lanes;                /* bits: those that do; APP_LANE: it is never let go */
     int64_t idle_ms;               /* since when none does */
@@ -20,8 +21,6 @@ struct followed {
     unsigned version;              /* of the policies that the next two are of */
     enum channel_kind kind, loaded_as;
     bool patient;
-    size_t n;
-    char name[];
 };
 
 struct cluster {
@@ -30,7 +29,7 @@ struct cluster {
     pthread_t thread;
     bool runs, has_thread; /* [app] */
     struct node *node;
-    struct map followed;
+    struct map followed;   /* struct named */
     struct list idle;      /* struct followed, in the order in which they are looked at */
     struct messages asked; /* [app] publishes of this turn */
     struct list publishes; /* that are out */
@@ -64,8 +63,6 @@ struct cluster {
     _Atomic int64_t lead_till_ms, ahead_ms;
     struct buf marks; /* of the nodes that were seen lately */
 };
-
-map_key_fn cluster_key; /* of cluster->followed */
 
 struct followed *cluster_find(const struct cluster *c, struct slice channel); /* NULL */
 

@@ -3,6 +3,7 @@
 
 #include "base/bounds.h"
 #include "base/mem.h"
+#include "base/named.h"
 #include "base/status.h"
 #include "serve/cluster.h"
 #include "serve/cluster_news.h"
@@ -18,11 +19,9 @@
 #define WALK_LEAST 1024
 
 struct followed {
-    struct map_node node;
+    struct named named;
     bool is_here;
     struct list waiting; /* struct parked */
-    size_t n;
-    char name[];
 };
 
 /* What waits: a request, or a subscription of an open stream. */
@@ -40,28 +39,12 @@ struct parked {
     struct place_message place;
 };
 
-static struct slice name_of(const struct followed *f) {
-    return slice_of(f->name, f->n);
-}
-
-static struct slice followed_key(const struct map_node *node) {
-    return name_of(container_of(node, const struct followed, node));
-}
-
-static struct followed *find(const struct worker *w, struct slice channel) {
-    struct map_node *node = map_get(&w->following.channels, channel);
-    return node ? container_of(node, struct followed, node) : NULL;
-}
-
 /* Found, or asked for. */
 static struct followed *follow(struct worker *w, struct slice channel) {
-    struct followed *f = find(w, channel);
+    struct followed *f = named_get(&w->following.channels, channel);
     if (f) return f;
-    f = mem_new(sizeof *f + channel.n);
-    f->n = channel.n;
-    memcpy(f->name, channel.p, channel.n);
+    f = named_add(&w->following.channels, sizeof *f, channel);
     list_init(&f->waiting);
-    map_add(&w->following.channels, &f->node);
     cluster_follow(w->hub->cluster, &w->lane, channel);
     return f;
 }
@@ -219,7 +202,7 @@ static void go_on(struct parked *p) {
 }
 
 static void note_here(struct worker *w, struct slice channel) {
-    struct followed *f = find(w, channel);
+    struct followed *f = named_get(&w->following.channels, channel);
     struct list waiting;
     if (!f || f->is_here) return;
     f->is_here = true;
@@ -267,7 +250,7 @@ static struct parked *find_opening(const struct worker *w, const struct client *
 
 /* It follows that channel no longer, before it did. */
 static void take_back(struct worker *w, const struct client_message *m) {
-    struct followed *f = find(w, m->plan->specs[0].channel);
+    struct followed *f = named_get(&w->following.channels, m->plan->specs[0].channel);
     for (struct list *at = f ? f->waiting.next : NULL, *next; f && at != &f->waiting;
          at = next) {
         struct parked *p = container_of(at, struct parked, node);
@@ -338,13 +321,13 @@ static void look_at_requests(struct worker *w) {
 /* ---- Letting go ------------------------------------------------------------------------- */
 
 static bool is_used(const struct worker *w, const struct followed *f) {
-    const struct chan *c = chans_find(&w->fan.chans, name_of(f));
+    const struct chan *c = chans_find(&w->fan.chans, f->named.name);
     return !f->is_here || !list_empty(&f->waiting) || (c && c->n_subs > 0);
 }
 
 static void let_go(struct worker *w, struct followed *f) {
-    cluster_leave(w->hub->cluster, &w->lane, name_of(f));
-    map_remove(&w->following.channels, &f->node);
+    cluster_leave(w->hub->cluster, &w->lane, f->named.name);
+    map_remove(&w->following.channels, &f->named.node);
     mem_free(f);
 }
 
@@ -358,7 +341,7 @@ static void walk(struct worker *w) {
     for (; buckets > 0 && *at < m->size; buckets--, (*at)++) {
         for (struct map_node *node = m->buckets[*at], *next; node; node = next) {
             next = node->next;
-            struct followed *f = container_of(node, struct followed, node);
+            struct followed *f = container_of(node, struct followed, named.node);
             if (!is_used(w, f)) let_go(w, f);
         }
     }
@@ -387,7 +370,7 @@ int64_t follow_next(const struct worker *w) {
 
 void follow_init(struct worker *w) {
     struct following *f = &w->following;
-    map_init(&f->channels, followed_key);
+    named_init(&f->channels);
     list_init(&f->openings);
     list_init(&f->requests);
     ev_timer_init(&f->walk, on_walk, WALK_SECONDS, WALK_SECONDS);
@@ -400,7 +383,7 @@ void follow_deinit(struct worker *w) {
     struct following *f = &w->following;
     ev_timer_stop(w->loop.ev, &f->walk);
     for (struct map_node *node; (node = map_next(&f->channels, NULL));) {
-        struct followed *one = container_of(node, struct followed, node);
+        struct followed *one = container_of(node, struct followed, named.node);
         while (!list_empty(&one->waiting))
             drop(container_of(one->waiting.next, struct parked, node));
         map_remove(&f->channels, node);
