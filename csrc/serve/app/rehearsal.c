@@ -1,5 +1,4 @@
 /* Steps instead of threads; see rehearsal.h. */
-#include "serve/app/shared.h"
 #include "serve/app/rehearsal.h"
 
 #include "base/bounds.h"
@@ -8,6 +7,7 @@
 #include "serve/io/follow.h"
 #include "serve/io/measure.h"
 #include "serve/app/durable.h"
+#include "serve/app/shared.h"
 #include "serve/app/sweep.h"
 #include "serve/cluster.h"
 #include "serve/io/worker.h"
