@@ -313,12 +313,13 @@
 #define WIRE_OUT_MAX (16 * 1024 * 1024)  /* bytes that are not sent: EBUSY */
 #define REDIS_OPEN_MAX 64                /* connections of sources to Redis: EFULL */
 #define WIRE_TURN_READS 8                /* of 64 KiB, in a turn of the loop */
-#define LINK_LOOK_MS 10000     /* how often the server's settings are looked at */
-#define LINK_WHY_MAX 1024      /* bytes of why it is down */
-#define LINK_PASSWORD_MAX 4096 /* bytes of a file with one */
-#define LINK_ADDRESSES_MAX 8   /* of a name; others are not tried */
-#define SENTINELS_MAX 16       /* of a cluster's URL */
-#define SENTINEL_ASK_MS 1000   /* how often one is asked whether the master has moved */
+#define LINK_LOOK_MS 10000      /* how often the server's settings are looked at */
+#define LINK_LOOK_OFTEN_MS 1000 /* ... where what is durable depends on them */
+#define LINK_WHY_MAX 1024       /* bytes of why it is down */
+#define LINK_PASSWORD_MAX 4096  /* bytes of a file with one */
+#define LINK_ADDRESSES_MAX 8    /* of a name; others are not tried */
+#define SENTINELS_MAX 16        /* of a cluster's URL */
+#define SENTINEL_ASK_MS 1000    /* how often one is asked whether the master has moved */
 /* Entries of one XREAD: the largest events fill less than RESP_REPLY_MAX. */
 #define FOLLOW_COUNT_MAX 100
 
@@ -370,13 +371,13 @@
 #define CLUSTER_BATCHES 2      /* of them under way: what comes meanwhile gathers */
 #define CLUSTER_QUEUE_MAX 4096 /* publishes that are not answered: EBUSY */
 #define CLUSTER_QUEUE_BYTES (16 * 1024 * 1024)
-#define CLUSTER_LOAD_MAX 64        /* channels of one call */
-#define CLUSTER_LOADS 4            /* of them under way */
-#define CLUSTER_CALLS_MAX 8        /* of all kinds: batches, loads, a beat, marks */
-#define CLUSTER_DIAL_MS 2000       /* until a connection is there */
-#define CLUSTER_SILENT_MS 3000     /* no answer, or nothing from the feed: dialled anew */
-#define CLUSTER_BEAT_MS 1000       /* the numbering is proved so often */
-#define CLUSTER_AGAIN_MS 50        /* the first pause before dialling again, */
+#define CLUSTER_LOAD_MAX 64    /* channels of one call */
+#define CLUSTER_LOADS 4        /* of them under way */
+#define CLUSTER_CALLS_MAX 9    /* of all kinds: batches, loads, a beat, marks, a keep */
+#define CLUSTER_DIAL_MS 2000   /* until a connection is there */
+#define CLUSTER_SILENT_MS 3000 /* no answer, or nothing from the feed: dialled anew */
+#define CLUSTER_BEAT_MS 1000   /* the numbering is proved so often */
+#define CLUSTER_AGAIN_MS 50    /* the first pause before dialling again, */
 #define CLUSTER_AGAIN_MOST_MS 2000 /* ... and the longest; half more or less */
 #define CLUSTER_READ_BACK_MS \
     1000 /* a number is the answer when so long nothing was read */

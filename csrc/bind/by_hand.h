@@ -1,5 +1,5 @@
 /* A node by hand (cluster/link.h) as Lua sees it: a test is the Redis that it talks to. Each function
- * takes the lane, "scripts" or "feed", as argument 2, and returns how many results it has pushed. A
+ * takes the lane, "scripts", "feed" or "keep", as argument 2, and returns how many results it has pushed. A
  * wire that is gone is spoken to in vain. */
 #ifndef SLUICE_BIND_BY_HAND_H
 #define SLUICE_BIND_BY_HAND_H
@@ -11,7 +11,7 @@
 /* 'n' may be NULL: there is none. */
 static inline struct wire *by_hand_wire(lua_State *L, const struct node *n) {
     static const char *const lanes[] = {
-        [LINK_SCRIPTS] = "scripts", [LINK_FEED] = "feed", [LINK_LANES] = NULL};
+        [LINK_SCRIPTS] = "scripts", [LINK_FEED] = "feed", [LINK_KEEP] = "keep", NULL};
     int lane = luaL_checkoption(L, 2, NULL, lanes);
     return n ? link_wire(node_link(n), (enum link_lane)lane) : NULL;
 }

@@ -22,7 +22,7 @@ static uint32_t feed_events(double bytes) {
 }
 
 /* server:cluster_open{ host =, port = | path =, db =, user =, password = | password_file =, tls =,
- * ca =, cert =, key =, sni =, sentinels =, set =, sentinel_password =, name =, feed =, node =, by_hand = } -> true | nil, message, code: after configure, before start */
+ * ca =, cert =, key =, sni =, on_disk =, replicas =, wait_ms =, asserts_disk =, sentinels =, set =, sentinel_password =, name =, feed =, node =, by_hand = } -> true | nil, message, code: after configure, before start */
 static int l_cluster_open(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct server *server = s->server;
@@ -37,6 +37,10 @@ static int l_cluster_open(lua_State *L) {
                  .user = text_of(L, "user"),
                  .password = text_of(L, "password"),
                  .password_file = text_of(L, "password_file"),
+                 .durable = {lx_field_bool(L, 2, "on_disk", false),
+                             (uint32_t)lx_field_number(L, 2, "replicas", 0),
+                             (uint32_t)lx_field_number(L, 2, "wait_ms", 1000)},
+                 .asserts_disk = lx_field_bool(L, 2, "asserts_disk", false),
                  .sentinels = text_of(L, "sentinels"),
                  .set = text_of(L, "set"),
                  .sentinel_password = text_of(L, "sentinel_password"),

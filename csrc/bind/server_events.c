@@ -236,6 +236,15 @@ static void on_changed(void *context, const char *path) {
     call(s, 1);
 }
 
+static const char *why_not(const struct lx_server *s, int err) {
+    bool is_shared = s->server->hub.cluster;
+    if (err == E_TIMEOUT) return is_shared ? UNKNOWN_THERE : UNKNOWN;
+    if (err == E_STORE && is_shared)
+        return "Redis does not vouch that it is kept (--cluster-durable): it may come "
+               "all the same; publish again with the same idempotency key";
+    return status_text(err);
+}
+
 /* The answer to a ticket: whether it is the last one; whether it is stored; the id or true,
  * subscribers, whether it is a duplicate; or message, code. */
 static void on_answer(void *context, const struct answer *a) {
@@ -246,10 +255,7 @@ static void on_answer(void *context, const struct answer *a) {
     lua_pushboolean(L, a->is_final);
     lua_pushboolean(L, a->err == 0);
     if (a->err < 0) {
-        const char *unknown = s->server->hub.cluster ? UNKNOWN_THERE : UNKNOWN;
-        lua_pushstring(L, a->is_deposed         ? DEPOSED
-                          : a->err == E_TIMEOUT ? unknown
-                                                : status_text(a->err));
+        lua_pushstring(L, a->is_deposed ? DEPOSED : why_not(s, a->err));
         lua_pushstring(L, status_name(a->err));
         call_with(s, 5);
         return;

@@ -1,7 +1,7 @@
 /* sluice.core.testing_link: a link to Redis that a spec drives, for specs. Not part of the product.
  *
  *     link = testing_link.open { host =, port =, path =, db =, user =, password =, password_file =,
- *                                name =, client =, sentinels =, set =, sentinel_password =, tls =, ca =, cert =, key =, sni = }
+ *                                name =, client =, on_disk =, replicas =, wait_ms =, asserts_disk =, sentinels =, set =, sentinel_password =, tls =, ca =, cert =, key =, sni = }
  *     link:dial()   link:shut()   link:is_up()
  *     link:send(lane, tag, bytes[, extra_ms]) -> true | nil, message, code    lane: "scripts", "feed"
  *     link:shas() -> { join = digest, ... }
@@ -25,7 +25,7 @@ struct driven {
     lua_State *L;
 };
 
-static const char *const LANES[] = {"scripts", "feed", NULL};
+static const char *const LANES[] = {"scripts", "feed", "keep", NULL};
 
 static struct driven *check(lua_State *L) {
     struct driven *d = luaL_checkudata(L, 1, LINK);
@@ -198,6 +198,10 @@ static int l_open(lua_State *L) {
         .password_file = text_of(L, "password_file"),
         .name = text_of(L, "name"),
         .client = text_of(L, "client"),
+        .durable = {lx_field_bool(L, 1, "on_disk", false),
+                    (uint32_t)lx_field_number(L, 1, "replicas", 0),
+                    (uint32_t)lx_field_number(L, 1, "wait_ms", 1000)},
+        .asserts_disk = lx_field_bool(L, 1, "asserts_disk", false),
         .sentinels = text_of(L, "sentinels"),
         .set = text_of(L, "set"),
         .sentinel_password = text_of(L, "sentinel_password"),

@@ -2,7 +2,7 @@
  * the product.
  *
  *     node = testing_node.open { path =, host =, port =, name =, seed =, history =, feed =,
- *                                sentinels =, set =, sentinel_password =, tls =, ca =, cert =, key =, sni = }
+ *                                on_disk =, replicas =, wait_ms =, asserts_disk =, sentinels =, set =, sentinel_password =, tls =, ca =, cert =, key =, sni = }
  *     node:publish(channel, data[, key[, idempotency]])   its answer has the same data
  *     node:warm(channel) -> here   node:cool(channel)   node:ask() -> ticket | nil
  *     node:judge(epoch, seq, asked) -> verdict, place
@@ -37,6 +37,7 @@ struct driven {
     struct ev_timer timer;
     struct list publishes;
     uint32_t history;
+    bool durable; /* all that it publishes */
     lua_State *L; /* during a call: the list is its last value */
 };
 
@@ -227,6 +228,7 @@ static int l_publish(lua_State *L) {
     struct node_policy policy = on_policy(d, channel);
     struct publish *p = mem_new(sizeof *p + channel.n + data.n + key.n + idempotency.n);
     char *at = p->bytes;
+    p->inner.publish.durable = d->durable;
     p->inner.event = (struct script_event){.kind = policy.kind,
                                            .channel = copy(&at, channel),
                                            .event = slice_str("message"),
@@ -322,6 +324,10 @@ static int l_open(lua_State *L) {
         .link = {.host = text_of(L, "host"),
                  .port = (uint16_t)lx_field_number(L, 1, "port", 6379),
                  .path = text_of(L, "path"),
+                 .durable = {lx_field_bool(L, 1, "on_disk", false),
+                             (uint32_t)lx_field_number(L, 1, "replicas", 0),
+                             (uint32_t)lx_field_number(L, 1, "wait_ms", 1000)},
+                 .asserts_disk = lx_field_bool(L, 1, "asserts_disk", false),
                  .sentinels = text_of(L, "sentinels"),
                  .set = text_of(L, "set"),
                  .sentinel_password = text_of(L, "sentinel_password"),
@@ -337,6 +343,7 @@ static int l_open(lua_State *L) {
     struct driven *d = lua_newuserdatauv(L, sizeof *d, 1);
     memset(d, 0, sizeof *d);
     d->history = history;
+    d->durable = o.link.durable.on_disk || o.link.durable.replicas > 0;
     list_init(&d->publishes);
     lua_newtable(L);
     lua_setiuservalue(L, -2, 1);

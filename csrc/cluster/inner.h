@@ -49,6 +49,8 @@ void publishes_doubt(struct machine *m); /* the connection is gone */
 void publishes_blind(struct machine *m); /* entries were passed over */
 void publishes_settle(struct machine *m, bool hole);
 void publishes_lose(struct machine *m, uint64_t base); /* numbers above it are void */
+void publishes_keep(struct machine *m); /* ask for what is done and durable */
+void publishes_kept(struct machine *m, int err);
 void publishes_tick(struct machine *m);
 int64_t publishes_next(const struct machine *m);
 

@@ -6,6 +6,7 @@
 #include <ctype.h>
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 void judge_init(struct judge *j) {
     *j = (struct judge){.server.safe = SAFE_UNKNOWN};
@@ -47,6 +48,13 @@ static bool text(struct slice info, const char *name, char *out, size_t size) {
     return true;
 }
 
+/* 7.2, and all that is newer. */
+static bool has_waitaof(const char *version) {
+    unsigned long major = strtoul(version, NULL, 10);
+    const char *dot = strchr(version, '.');
+    return major > 7 || (major == 7 && dot && dot[1] >= '2');
+}
+
 bool judge_info(struct judge *j, struct slice info) {
     char role[16] = "", host[64] = "", port[8] = "";
     if (!text(info, "run_id", j->run, sizeof j->run) ||
@@ -62,6 +70,7 @@ bool judge_info(struct judge *j, struct slice info) {
     j->is_cluster = number(info, "cluster_enabled") == 1;
     j->is_loading = number(info, "loading") == 1;
     j->server.has_aof = number(info, "aof_enabled") == 1;
+    j->server.has_waitaof = has_waitaof(j->version);
     j->server.memory_max = number(info, "maxmemory");
     j->server.replicas = (uint32_t)number(info, "connected_slaves");
     return true;
@@ -82,7 +91,7 @@ static struct slice setting(const struct reply *r, const char *name) {
 
 void judge_config(struct judge *j, const struct reply *r) {
     j->knows_config = r->kind == RESP_LIST;
-    j->server.safe = SAFE_UNKNOWN;
+    j->server.safe = j->asserts_disk ? SAFE_YES : SAFE_UNKNOWN;
     if (!j->knows_config) return;
     struct reply least = {.kind = RESP_TEXT, .text = setting(r, "min-replicas-to-write")};
     struct slice fsync = setting(r, "appendfsync");
@@ -220,6 +229,10 @@ bool judge_error(struct slice error, const char *user, bool is_auth, char *why,
 
 /* ---- Warnings ------------------------------------------------------------------------------ */
 
+static bool keeps_on_disk(const struct judge *j) {
+    return j->server.safe == SAFE_YES || (j->server.has_waitaof && j->server.has_aof);
+}
+
 const char *judge_warning(const struct judge *j, enum judge_warning kind, bool is_safe) {
     static const char *const TEXTS[JUDGE_WARNINGS] = {
         [WARN_NO_AOF] =
@@ -228,6 +241,12 @@ const char *judge_warning(const struct judge *j, enum judge_warning kind, bool i
         [WARN_NO_REPLICAS] =
             "Redis has replicas, and a master that is cut off from them goes on "
             "taking events, which are lost later (set min-replicas-to-write 1)",
+        [WARN_DISK] =
+            "what is durable is refused (ESTORE): Redis answers before it has written "
+            "to its disk (set appendonly yes and appendfsync always)",
+        [WARN_FEW] =
+            "what is durable is refused (ESTORE) while Redis has fewer replicas than "
+            "--cluster-durable says",
         [WARN_PLAIN] =
             "the connections to Redis are not encrypted, and leave this machine (give "
             "Redis a tls-port, and write rediss:)",
@@ -236,6 +255,8 @@ const char *judge_warning(const struct judge *j, enum judge_warning kind, bool i
         [WARN_NO_AOF] = !j->server.has_aof,
         [WARN_NO_REPLICAS] =
             j->server.replicas > 0 && j->knows_config && j->min_replicas == 0,
+        [WARN_DISK] = j->durable.on_disk && !keeps_on_disk(j),
+        [WARN_FEW] = j->server.replicas < j->durable.replicas,
         [WARN_PLAIN] = !is_safe,
     };
     return is[kind] ? TEXTS[kind] : NULL;

@@ -7,6 +7,8 @@
 enum judge_warning {
     WARN_NO_AOF,      /* a restart forgets */
     WARN_NO_REPLICAS, /* there are some, and writes do not wait for them */
+    WARN_DISK,        /* what is durable is not on its disk, */
+    WARN_FEW,         /* ... or on so many replicas */
     WARN_PLAIN,       /* over a network, and without TLS */
     JUDGE_WARNINGS
 };
@@ -18,6 +20,8 @@ struct judge {
     char master[80], policy[32];
     bool is_cluster, is_replica, is_loading;
     bool knows_config;
+    bool asserts_disk; /* see link_options; as the next one */
+    struct link_durable durable;
     uint64_t min_replicas;
 };
 

@@ -27,6 +27,7 @@ enum step {
     STEP_INFO,
     STEP_CONFIG,
     STEP_PROBE,
+    STEP_WAIT,
     STEP_LOAD
 };
 
@@ -147,8 +148,19 @@ static int read_password(const char *path, char *out, size_t size) {
     return out[0] ? 0 : -ENODATA;
 }
 
+static bool needs_keep(const struct link *l) {
+    const struct link_durable *d = &l->o.durable;
+    return d->replicas > 0 || (d->on_disk && l->judge.server.has_waitaof);
+}
+
+/* Whether this user may, before anybody relies on it. */
+static void ask_wait(struct link *l) {
+    if (l->o.durable.on_disk) ASK(l, LINK_KEEP, STEP_WAIT, "WAITAOF", "0", "0", "1");
+    else ASK(l, LINK_KEEP, STEP_WAIT, "WAIT", "0", "1");
+}
+
 /* Who we are. False: it was reported. */
-static bool greet(struct link *l, enum link_lane lane) {
+static bool greet(struct link *l, enum link_lane lane, bool waits) {
     char room[LINK_PASSWORD_MAX + 1], db[16];
     const char *password = l->o.password;
     int err = 0;
@@ -169,6 +181,7 @@ static bool greet(struct link *l, enum link_lane lane) {
     snprintf(db, sizeof db, "%u", l->o.db);
     if (l->o.db > 0) ASK(l, lane, STEP_SELECT, "SELECT", db);
     ASK(l, lane, STEP_NAME, "CLIENT", "SETNAME", l->o.client);
+    if (waits) ask_wait(l);
     ASK(l, lane, STEP_INFO, "INFO");
     return true;
 }
@@ -216,6 +229,12 @@ static void on_resolved(void *owner, const struct resolved *r) {
     else dial_some(l);
 }
 
+static void begin_judging(struct link *l) {
+    judge_init(&l->judge);
+    l->judge.asserts_disk = l->o.asserts_disk;
+    l->judge.durable = l->o.durable;
+}
+
 static void resolve(struct link *l, const char *host, uint16_t port) {
     snprintf(l->host, sizeof l->host, "%s", host);
     l->port = port;
@@ -241,12 +260,13 @@ static const struct sentinel_calls SENTINEL_CALLS = {on_found, on_none, on_moved
 
 static void on_opened(void *owner, struct wire *w) {
     struct link *l = owner;
-    if (w == l->wires[LINK_FEED]) {
-        (void)greet(l, LINK_FEED);
+    if (w == l->wires[LINK_FEED] || w == l->wires[LINK_KEEP]) {
+        bool keeps = w == l->wires[LINK_KEEP];
+        (void)greet(l, keeps ? LINK_KEEP : LINK_FEED, keeps);
         return;
     }
-    judge_init(&l->judge);
-    if (!greet(l, LINK_SCRIPTS)) return;
+    begin_judging(l);
+    if (!greet(l, LINK_SCRIPTS, false)) return;
     ask_config(l);
     ask_scripts(l);
 }
@@ -291,10 +311,15 @@ static void go_up(struct link *l) {
     l->state = LINK_UP;
     l->stats.ups++;
     if (l->sentinel) sentinel_agree(l->sentinel);
-    ev_timer_set(&l->look, LINK_LOOK_MS / 1000.0, LINK_LOOK_MS / 1000.0);
+    ev_timer_set(&l->look, link_look_ms(l) / 1000.0, link_look_ms(l) / 1000.0);
     ev_timer_start(l->loop->ev, &l->look);
     warn(l);
     l->calls->up(l->owner, &l->judge.server);
+}
+
+/* More often where what is durable depends on the server's settings. */
+uint32_t link_look_ms(const struct link *l) {
+    return l->o.durable.on_disk ? LINK_LOOK_OFTEN_MS : LINK_LOOK_MS;
 }
 
 void link_look(struct link *l) {
@@ -344,9 +369,12 @@ static void on_probe(struct link *l, const struct reply *r) {
 static void on_info(struct link *l, enum link_lane lane, const struct reply *r) {
     char why[sizeof l->why];
     struct slice text = r->kind == RESP_TEXT ? r->text : slice_of("", 0);
-    if (lane == LINK_FEED) {
-        if (judge_is_same(&l->judge, text)) go_up(l);
-        else fail_at(l, "two connections reached two servers");
+    if (lane != LINK_SCRIPTS) {
+        bool is_last = lane == LINK_KEEP || !needs_keep(l);
+        if (!judge_is_same(&l->judge, text))
+            fail_at(l, "two connections reached two servers");
+        else if (is_last) go_up(l);
+        else if (!dial(l, LINK_KEEP)) fail_at(l, "no third connection");
     } else if (!judge_info(&l->judge, text)) {
         fail_at(l, "what it says of itself makes no sense");
     } else if (l->judge.is_loading) {
@@ -358,19 +386,25 @@ static void on_info(struct link *l, enum link_lane lane, const struct reply *r) 
     }
 }
 
+static void on_config(struct link *l, const struct reply *r) {
+    judge_config(&l->judge, r);
+    if (l->state == LINK_UP) warn(l); /* of what is another way now */
+}
+
 static void on_own(struct link *l, enum link_lane lane, uint64_t step,
                    const struct reply *r) {
     l->judge.heard = true;
     if (has_failed(l, step, r)) return;
     if (step == STEP_INFO) on_info(l, lane, r);
-    else if (step == STEP_CONFIG) judge_config(&l->judge, r);
+    else if (step == STEP_CONFIG) on_config(l, r);
     else if (step == STEP_PROBE) on_probe(l, r);
     else if (step >= STEP_LOAD) on_digest(l, step - STEP_LOAD, r);
 }
 
 static void on_reply(void *owner, struct wire *w, uint64_t tag, const struct reply *r) {
     struct link *l = owner;
-    enum link_lane lane = w == l->wires[LINK_FEED] ? LINK_FEED : LINK_SCRIPTS;
+    enum link_lane lane = LINK_SCRIPTS;
+    while (l->wires[lane] != w) lane++;
     if (tag >= OWN) on_own(l, lane, tag - OWN, r);
     else l->calls->reply(l->owner, lane, tag, r);
 }
@@ -456,7 +490,7 @@ void link_dial(struct link *l) {
     ASSERT_OWNER(l->loop);
     assert(l->state == LINK_IDLE);
     l->stats.dials++;
-    judge_init(&l->judge);
+    begin_judging(l);
     if (l->o.tls.on && !l->o.by_hand)
         l->tls = wire_tls_read(&l->o.tls, l->why, sizeof l->why);
     if (l->o.tls.on && !l->tls && !l->o.by_hand) {
@@ -481,6 +515,10 @@ bool link_is_up(const struct link *l) {
 
 struct wire *link_wire(const struct link *l, enum link_lane lane) {
     return l->wires[lane];
+}
+
+bool link_keeps_by_wait(const struct link *l) {
+    return l->wires[LINK_KEEP] != NULL;
 }
 
 const struct scripts *link_scripts(const struct link *l) {

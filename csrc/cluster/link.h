@@ -6,7 +6,7 @@
  *                    down ◀──────────────────────────────── all are closed ◀── any error, a timeout
  *
  * LINK_SCRIPTS carries scripts, pipelined: answers come in order. LINK_FEED carries XREAD, which may
- * block. Both are proven to be the same process of the same server. What was sent and not
+ * block. LINK_KEEP, where one is needed, carries what waits for replicas or a disk. All are proven to be the same process of the same server. What was sent and not
  * answered when the link goes down gets no answer: a join on the next link decides what became of it
  * (scripts.h). Nothing is sent again by the link, and it dials only when it is told to.
  *
@@ -22,7 +22,13 @@
 
 struct link;
 
-enum link_lane { LINK_SCRIPTS, LINK_FEED, LINK_LANES };
+enum link_lane { LINK_SCRIPTS, LINK_FEED, LINK_KEEP, LINK_LANES };
+
+/* What is durable is there behind an answer: on the disk of Redis, or on so many replicas. */
+struct link_durable {
+    bool on_disk;
+    uint32_t replicas, wait_ms; /* 0 replicas: none */
+};
 
 struct link_options { /* an empty text is none */
     const char *host; /* or */
@@ -33,15 +39,17 @@ struct link_options { /* an empty text is none */
     const char *user, *password; /* NULL: none */
     const char *password_file;   /* read at each connect; NULL: none */
     struct wire_tls_options tls; /* its files are read at each connect */
-    const char *name;            /* of the cluster: [a-z0-9-]{1,32} */
-    const char *client;          /* how the connections are called: CLIENT SETNAME */
+    struct link_durable durable;
+    bool asserts_disk;  /* that each write is on the disk first, where nobody may ask */
+    const char *name;   /* of the cluster: [a-z0-9-]{1,32} */
+    const char *client; /* how the connections are called: CLIENT SETNAME */
     bool by_hand; /* a test is the server, by link_wire; 'path' is how it is called */
 };
 
 /* The server that answers, as INFO and CONFIG have it. Texts live as long as the link is up. */
 struct link_server {
     const char *version, *run, *replid;
-    bool has_aof;
+    bool has_aof, has_waitaof;
     enum script_safe safe;
     uint32_t replicas;
     uint64_t memory_max;
@@ -74,6 +82,9 @@ const struct link_server *link_server(const struct link *l);
 /* Where keys and digests are, for the functions of scripts.h; while it is up. */
 const struct scripts *link_scripts(const struct link *l);
 
+/* What is durable is kept behind a wait on LINK_KEEP, which is there then. */
+bool link_keeps_by_wait(const struct link *l);
+
 /* Send one command (moves the bytes out of 'command'). 0; E_CLOSED: it is not up; E_BUSY: too much is
  * under way, nothing was sent. 'extra_ms': for how long the command may block. Tags are below 2^63. */
 int link_send(struct link *l, enum link_lane lane, uint64_t tag, struct buf *command,
@@ -82,9 +93,10 @@ int link_send(struct link *l, enum link_lane lane, uint64_t tag, struct buf *com
 /* Close all; nothing is called. */
 void link_close(struct link *l);
 
-/* By hand: the wire of a lane (NULL: none), and what a timer would do every LINK_LOOK_MS. */
+/* By hand: the wire of a lane (NULL: none), and what a timer would do every link_look_ms. */
 struct wire *link_wire(const struct link *l, enum link_lane lane);
 void link_look(struct link *l);
+uint32_t link_look_ms(const struct link *l);
 
 /* Figures. */
 struct link_stats {

@@ -2,6 +2,7 @@
 #include "cluster/machine.h"
 
 #include "base/rand.h"
+#include "base/status.h"
 #include "cluster/inner.h"
 
 #include <assert.h>
@@ -18,8 +19,8 @@ void machine_init(struct machine *m, const struct machine_ops *ops, void *owner,
     snprintf(m->slot, sizeof m->slot, "%s", slot);
     recent_init(&m->recent);
     map_init(&m->warm, warm_key);
-    struct list *lists[] = {&m->queue,  &m->flight, &m->doubt,
-                            &m->wanted, &m->asked,  &m->held};
+    struct list *lists[] = {&m->queue, &m->flight, &m->doubt,  &m->wanted,
+                            &m->asked, &m->held,   &m->unkept, &m->keeping};
     for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
 }
 
@@ -207,6 +208,7 @@ void machine_moved(struct machine *m) {
     mark(m);
     warm_ask(m);
     publishes_flush(m);
+    publishes_keep(m);
     if (m->wanted_beat > m->beats) machine_beat(m);
 }
 
@@ -227,6 +229,7 @@ static void accept(struct machine *m, const struct machine_sent *sent,
     switch (sent->kind) {
     case CALL_JOIN: join(m, r, sent->at_ms); break;
     case CALL_PUBLISH: publishes_number(m, sent, r); break;
+    case CALL_KEEP: publishes_kept(m, 0); break;
     case CALL_LOAD: warm_loaded(m, sent, r); break;
     case CALL_MARK:
         m->marking = false;
@@ -246,6 +249,7 @@ static void refuse(struct machine *m, const struct machine_sent *sent,
     bool again = sent->kind == CALL_JOIN || sent->kind == CALL_LOAD;
     if (r->refused == REFUSED_LINEAGE || again) machine_rejoin(m);
     else if (sent->kind == CALL_PUBLISH) publishes_number(m, sent, r);
+    else if (sent->kind == CALL_KEEP) publishes_kept(m, E_STORE);
     else if (sent->kind == CALL_MARK) m->marking = false;
     else m->beating = false;
 }

@@ -54,11 +54,19 @@ struct cluster_publish {
     uint64_t seq;   /* its number; 0: none yet */
     bool deposed;   /* refused: that one leads no more */
     bool repeats;   /* it was stored before: its idempotency key says so */
+    bool durable;   /* of the caller's: answered when it is kept */
     bool blind;     /* entries were passed over, and it may be one of them */
     int64_t since_ms; /* of its number, or of its place in the queue */
 };
 
-enum cluster_call_kind { CALL_JOIN, CALL_PUBLISH, CALL_LOAD, CALL_MARK, CALL_BEAT };
+enum cluster_call_kind {
+    CALL_JOIN,
+    CALL_PUBLISH,
+    CALL_LOAD,
+    CALL_MARK,
+    CALL_BEAT,
+    CALL_KEEP
+};
 
 /* A script on the server. All go through one connection, in their order. Each but CALL_JOIN proves
  * itself: where the server has another epoch, fence or replid, or a newest number below 'known', it
@@ -83,6 +91,7 @@ enum cluster_refusal {
     REFUSED_LINEAGE,  /* its proof does not hold: join again */
     REFUSED_REPLICAS, /* too few replicas: nothing is stored now */
     REFUSED_FULL,     /* out of memory: nothing is stored now */
+    REFUSED_STORE,    /* it may be there, and nobody vouches for that */
     REFUSED_OTHER     /* what the call asks for cannot be done */
 };
 
@@ -198,6 +207,13 @@ struct machine_counts {
 
 /* ---- The machine ----------------------------------------------------------------------- */
 
+/* When what is durable is kept, by what its owner knows of the server. */
+enum machine_keep {
+    KEEP_NOT,       /* it is not: such publishes are refused */
+    KEEP_BY_ANSWER, /* as soon as there is an answer */
+    KEEP_BY_CALL    /* when CALL_KEEP, which comes behind, is answered */
+};
+
 struct machine_sent { /* a call that is not answered */
     bool used;
     enum cluster_call_kind kind;
@@ -251,6 +267,9 @@ struct machine {
     struct lead lead;
     /* Publishes, in their order. */
     struct list queue, flight, doubt;
+    struct list unkept,
+        keeping; /* done, and durable: to be kept; as a call says that is under way */
+    enum machine_keep keep;
     uint64_t token; /* the last one */
     bool resolving; /* the doubt ends when pos is the head of the join */
     unsigned n_publishes;
@@ -281,6 +300,8 @@ void machine_broken(struct machine *m);  /* a connection is gone, or was not mad
 void machine_reply(struct machine *m, unsigned tag, const struct cluster_reply *reply);
 enum cluster_taken machine_entry(struct machine *m, const struct cluster_entry *e);
 void machine_idle(struct machine *m); /* nothing to read for a second */
+
+void machine_keeps(struct machine *m, enum machine_keep how);
 
 /* Publish (takes it until ops.answer, which may be at once). It waits for others to go with it: flush
  * when no more are to come in this turn. */

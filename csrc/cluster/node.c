@@ -13,12 +13,23 @@
 
 #define FOLLOW_BLOCK_MS 1000
 #define FOLLOW_ENTRIES 512
-#define FOLLOW_AGAIN_MS 2 /* what found no room is read again */
+#define KEEP_WRITTEN CLUSTER_CALLS_MAX /* a tag beside those of calls */
+#define FOLLOW_AGAIN_MS 2              /* what found no room is read again */
 
 /* ---- Out ------------------------------------------------------------------------------- */
 
 static void send_script(struct node *n, unsigned tag, struct buf *command, int err) {
     if (err == 0) err = link_send(n->link, LINK_SCRIPTS, tag, command, 0);
+    n->broken = n->broken || err < 0;
+    buf_free(command);
+}
+
+/* A write, and behind it what waits for that: its answer says what became of both. */
+static void keep(struct node *n, unsigned tag, struct buf *command, int err) {
+    uint32_t wait_ms = n->durable.wait_ms;
+    if (err == 0) err = link_send(n->link, LINK_KEEP, KEEP_WRITTEN, command, 0);
+    if (err == 0) err = script_wait(command, n->durable.replicas, wait_ms);
+    if (err == 0) err = link_send(n->link, LINK_KEEP, tag, command, wait_ms);
     n->broken = n->broken || err < 0;
     buf_free(command);
 }
@@ -30,7 +41,8 @@ static void on_call(void *owner, const struct cluster_call *call) {
     n->kinds[call->tag] = call->kind;
     n->sizes[call->tag] = call->n;
     if (link_is_up(n->link)) err = node_write_call(n, &command, call);
-    send_script(n, call->tag, &command, err);
+    if (call->kind == CALL_KEEP) keep(n, call->tag, &command, err);
+    else send_script(n, call->tag, &command, err);
 }
 
 static void follow(struct node *n) {
@@ -145,7 +157,14 @@ static void settle(struct node *n) {
     ev_timer_start(n->loop->ev, &n->timer);
 }
 
+static enum machine_keep keep_of(const struct node *n) {
+    if (link_keeps_by_wait(n->link)) return KEEP_BY_CALL;
+    bool is_safe = link_server(n->link)->safe == SAFE_YES;
+    return n->durable.on_disk && is_safe ? KEEP_BY_ANSWER : KEEP_NOT;
+}
+
 static void begin(struct node *n) {
+    if (link_is_up(n->link)) machine_keeps(&n->machine, keep_of(n));
     machine_clock(&n->machine, clock_boot_ms());
 }
 
@@ -371,7 +390,20 @@ static void on_script(struct node *n, unsigned tag, const struct reply *r) {
     case CALL_LOAD: on_loaded(n, tag, r); break;
     case CALL_MARK:
     case CALL_BEAT: on_now(n, tag, r); break;
+    case CALL_KEEP: break; /* on_kept */
     }
+}
+
+static void on_kept(struct node *n, uint64_t tag, const struct reply *r) {
+    struct script_now now;
+    bool is_kept = script_waited(r) >= (n->durable.on_disk ? 1 : n->durable.replicas);
+    if (tag == KEEP_WRITTEN) {
+        n->keep_refused = refusal_of(CALL_KEEP, script_now(r, &now));
+        return;
+    }
+    struct cluster_reply reply = {.refused = n->keep_refused};
+    if (!reply.refused && !is_kept) reply.refused = REFUSED_STORE;
+    machine_reply(&n->machine, (unsigned)tag, &reply);
 }
 
 /* ---- The link -------------------------------------------------------------------------- */
@@ -382,6 +414,7 @@ static void on_reply(void *owner, enum link_lane lane, uint64_t tag,
     begin(n);
     if (link_is_up(n->link)) { /* else it slept, and has hung up */
         if (lane == LINK_FEED) on_feed(n, tag, r);
+        else if (lane == LINK_KEEP) on_kept(n, tag, r);
         else on_script(n, (unsigned)tag, r);
     }
     settle(n);
@@ -427,6 +460,7 @@ int node_new(struct node **out, struct loop *loop, const struct node_options *o,
     n->owner = owner;
     n->feed_events = o->feed_events;
     n->by_hand = o->link.by_hand;
+    n->durable = o->link.durable;
     snprintf(n->label, sizeof n->label, "%s", o->label);
     rand_base32(slot, CLUSTER_SLOT_LENGTH);
     machine_init(&n->machine, &ops, n, slot, o->seed);
@@ -500,7 +534,7 @@ void node_step(struct node *n) {
     int64_t now = clock_boot_ms();
     begin(n);
     if (ev_is_active(&n->again) && now >= n->again_ms) read_again(n);
-    if (now - n->looked_ms >= LINK_LOOK_MS) {
+    if (now - n->looked_ms >= link_look_ms(n->link)) {
         n->looked_ms = now;
         link_look(n->link);
     }

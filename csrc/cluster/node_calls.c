@@ -80,6 +80,11 @@ static int write_beat(struct node *n, struct buf *out, const struct cluster_call
     return script_beat(out, link_scripts(n->link), &proof, &beat);
 }
 
+static int write_keep(struct node *n, struct buf *out) {
+    struct script_proof proof = node_proof(n);
+    return script_keep(out, link_scripts(n->link), &proof);
+}
+
 int node_write_call(struct node *n, struct buf *out, const struct cluster_call *call) {
     switch (call->kind) {
     case CALL_JOIN: return write_join(n, out, call);
@@ -87,6 +92,7 @@ int node_write_call(struct node *n, struct buf *out, const struct cluster_call *
     case CALL_LOAD: return write_load(n, out, call);
     case CALL_MARK: return write_mark(n, out, call);
     case CALL_BEAT: return write_beat(n, out, call);
+    case CALL_KEEP: return write_keep(n, out);
     }
     return E_INVAL;
 }

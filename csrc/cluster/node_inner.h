@@ -28,6 +28,8 @@ struct node {
     enum cluster_call_kind kinds[CLUSTER_CALLS_MAX]; /* by tag */
     uint32_t sizes[CLUSTER_CALLS_MAX];
     struct loading loads[CLUSTER_CALLS_MAX];
+    enum cluster_refusal keep_refused; /* by the first of the two that keep */
+    struct link_durable durable;
 };
 
 /* What each call but a join begins with. */

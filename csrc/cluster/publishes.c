@@ -8,7 +8,7 @@ static struct cluster_publish *publish_of(const struct list *node) {
     return container_of(node, struct cluster_publish, node);
 }
 
-static void answer(struct machine *m, struct cluster_publish *p, int err) {
+static void give_back(struct machine *m, struct cluster_publish *p, int err) {
     list_remove(&p->node);
     m->n_publishes--;
     m->publish_bytes -= p->bytes;
@@ -16,6 +16,17 @@ static void answer(struct machine *m, struct cluster_publish *p, int err) {
     else if (err == E_TIMEOUT) m->counts.unknown++;
     else m->counts.refused++;
     m->ops->answer(m->owner, p, err);
+}
+
+/* What is durable is not done when it is there. */
+static void answer(struct machine *m, struct cluster_publish *p, int err) {
+    bool waits = err == 0 && p->durable && !PLANTED(660);
+    if (waits && m->keep == KEEP_BY_CALL) {
+        list_remove(&p->node);
+        list_add(&m->unkept, &p->node);
+    } else {
+        give_back(m, p, waits && m->keep == KEEP_NOT ? E_STORE : err);
+    }
 }
 
 static bool is_away(const struct machine *m) {
@@ -32,8 +43,9 @@ void machine_publish(struct machine *m, struct cluster_publish *p) {
     p->since_ms = m->now_ms;
     m->n_publishes++;
     m->publish_bytes += p->bytes;
-    if (full || is_away(m)) {
-        answer(m, p, E_BUSY);
+    bool is_kept = !p->durable || m->keep != KEEP_NOT || !machine_is_joined(m);
+    if (full || is_away(m) || !is_kept) {
+        answer(m, p, is_kept ? E_BUSY : E_STORE);
         return;
     }
     list_add(&m->queue, &p->node);
@@ -118,10 +130,30 @@ void publishes_read(struct machine *m, uint64_t token, uint64_t seq) {
     answer(m, p, 0);
 }
 
+/* ---- Keeping ---------------------------------------------------------------------------- */
+
+void machine_keeps(struct machine *m, enum machine_keep how) {
+    m->keep = how;
+}
+
+/* One call for all that is done by now: it waits for what came before it. */
+void publishes_keep(struct machine *m) {
+    if (list_empty(&m->unkept) || !list_empty(&m->keeping)) return;
+    if (!machine_is_joined(m) || m->resolving || !machine_has_room(m)) return;
+    list_take_all(&m->keeping, &m->unkept);
+    machine_call(m, &(struct cluster_call){.kind = CALL_KEEP});
+}
+
+void publishes_kept(struct machine *m, int err) {
+    while (!list_empty(&m->keeping)) give_back(m, publish_of(m->keeping.next), err);
+}
+
 /* ---- Doubt ------------------------------------------------------------------------------ */
 
 void publishes_doubt(struct machine *m) {
     list_take_all(&m->doubt, &m->flight);
+    list_take_all(&m->keeping, &m->unkept);
+    list_take_all(&m->unkept, &m->keeping); /* in their order, asked for again */
 }
 
 static void blind_all(struct machine *m, struct list *in) {
@@ -165,9 +197,19 @@ static void lose(struct list *in, uint64_t base) {
         if (publish_of(at)->seq > base) publish_of(at)->seq = 0;
 }
 
+/* What was read, and not kept: its readers are told that it is lost. */
+static void lose_unkept(struct machine *m, uint64_t base) {
+    for (struct list *at = m->unkept.next, *next; at != &m->unkept; at = next) {
+        struct cluster_publish *p = publish_of(at);
+        next = at->next;
+        if (!p->repeats && p->seq > base) give_back(m, p, E_STORE);
+    }
+}
+
 void publishes_lose(struct machine *m, uint64_t base) {
     lose(&m->flight, base);
     lose(&m->doubt, base);
+    lose_unkept(m, base);
 }
 
 /* ---- Time ------------------------------------------------------------------------------- */
@@ -191,11 +233,13 @@ void publishes_tick(struct machine *m) {
     if (!is_away(m)) return;
     answer_all(m, &m->queue, E_BUSY);
     answer_all(m, &m->doubt, E_TIMEOUT);
+    while (!list_empty(&m->unkept)) give_back(m, publish_of(m->unkept.next), E_TIMEOUT);
     m->resolving = false;
 }
 
 int64_t publishes_next(const struct machine *m) {
-    bool waits = !list_empty(&m->queue) || !list_empty(&m->doubt);
+    bool waits =
+        !list_empty(&m->queue) || !list_empty(&m->doubt) || !list_empty(&m->unkept);
     if (m->away_ms > 0 && waits) return m->away_ms + CLUSTER_PATIENCE_MS;
     if (list_empty(&m->flight) || publish_of(m->flight.next)->seq == 0) return INT64_MAX;
     return publish_of(m->flight.next)->since_ms + CLUSTER_READ_BACK_MS;

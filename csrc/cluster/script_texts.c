@@ -330,6 +330,12 @@ static const char BEAT[] =
 static const char HEAD[] =
     "#!lua flags=no-writes\n" PROOF "return {'OK', m[3], now, m[5] or '0', '0'}\n";
 
+/* KEYS: m. ARGV: the proof. A write that says nothing: WAIT and WAITAOF wait for the writes of their
+ * own connection, and for all that came before those. */
+static const char KEEP[] =
+    "#!lua flags=allow-oom\n" PROOF "call('HSET', KEYS[1], 'kept', m[3])\n"
+    "return {'OK', m[3], now, m[5] or '0', '0'}\n";
+
 /* KEYS: m, f, t, then for each channel l, s. ARGV: the proof, then for each channel kind, ttl in s, before,
  * cursor. An answer has 4 MiB and the last page; channels that come after are left out. */
 static const char LOAD[] =
@@ -446,10 +452,10 @@ static const char PROBE[] =
 static const struct {
     const char *name, *text;
 } TEXTS[SCRIPTS] = {
-    [SCRIPT_JOIN] = {"join", JOIN},    [SCRIPT_PUB] = {"pub", PUB},
-    [SCRIPT_BEAT] = {"beat", BEAT},    [SCRIPT_LOAD] = {"load", LOAD},
-    [SCRIPT_MARK] = {"mark", MARK},    [SCRIPT_HEAD] = {"head", HEAD},
-    [SCRIPT_PROBE] = {"probe", PROBE},
+    [SCRIPT_JOIN] = {"join", JOIN}, [SCRIPT_PUB] = {"pub", PUB},
+    [SCRIPT_BEAT] = {"beat", BEAT}, [SCRIPT_LOAD] = {"load", LOAD},
+    [SCRIPT_MARK] = {"mark", MARK}, [SCRIPT_HEAD] = {"head", HEAD},
+    [SCRIPT_KEEP] = {"keep", KEEP}, [SCRIPT_PROBE] = {"probe", PROBE},
 };
 
 const char *script_name(enum script s) {

@@ -65,7 +65,7 @@ static struct call begin(struct buf *out, const struct scripts *s, enum script w
     static const char *const PLAIN[] = {"m", "f", "t", "n"};
     static const uint8_t N_PLAIN[SCRIPTS] = {
         [SCRIPT_JOIN] = 4, [SCRIPT_PUB] = 3,  [SCRIPT_BEAT] = 4, [SCRIPT_LOAD] = 3,
-        [SCRIPT_MARK] = 3, [SCRIPT_HEAD] = 1, [SCRIPT_PROBE] = 4};
+        [SCRIPT_MARK] = 3, [SCRIPT_HEAD] = 1, [SCRIPT_KEEP] = 1, [SCRIPT_PROBE] = 4};
     uint32_t n_plain = N_PLAIN[which], n_keys = n_plain + n_more;
     struct call c = {out, s, resp_begin(out, 3 + n_keys + n_words), NULL};
     put_text(&c, "EVALSHA");
@@ -203,6 +203,12 @@ int script_head(struct buf *out, const struct scripts *s, const struct script_pr
     return c.err;
 }
 
+int script_keep(struct buf *out, const struct scripts *s, const struct script_proof *p) {
+    struct call c = begin(out, s, SCRIPT_KEEP, 0, 5);
+    put_proof(&c, p);
+    return c.err;
+}
+
 int script_load(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_load *channels, uint32_t n) {
     struct slice none = slice_of("", 0);
@@ -243,6 +249,21 @@ int script_probe(struct buf *out, const struct scripts *s) {
     put_key(&c, "s:", channel, none);
     put_key(&c, "i:", channel, none);
     return c.err;
+}
+
+int script_wait(struct buf *out, uint32_t replicas, uint32_t wait_ms) {
+    struct call c = {out, NULL, resp_begin(out, replicas > 0 ? 3 : 4), NULL};
+    put_text(&c, replicas > 0 ? "WAIT" : "WAITAOF");
+    if (replicas == 0) put_number(&c, 1);
+    put_number(&c, replicas);
+    put_number(&c, wait_ms);
+    return c.err;
+}
+
+uint64_t script_waited(const struct reply *r) {
+    uint64_t n = 0;
+    if (r->kind == RESP_LIST && r->n > 0) r = &r->items[0];
+    return reply_number(r, &n) == 0 ? n : 0;
 }
 
 int script_follow(struct buf *out, const struct scripts *s, uint64_t after,

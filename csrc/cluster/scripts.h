@@ -31,6 +31,7 @@ enum script {
     SCRIPT_LOAD,
     SCRIPT_MARK,
     SCRIPT_HEAD,
+    SCRIPT_KEEP,
     SCRIPT_PROBE,
     SCRIPTS
 };
@@ -156,6 +157,8 @@ struct script_now {
 
 int script_beat(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_beat *ask);
+/* A write behind all that was answered, for who waits until it is kept. Answered as head. */
+int script_keep(struct buf *out, const struct scripts *s, const struct script_proof *p);
 int script_head(struct buf *out, const struct scripts *s, const struct script_proof *p);
 /* Of both, and of mark. */
 enum script_answer script_now(const struct reply *r, struct script_now *out);
@@ -214,6 +217,11 @@ enum script_answer script_followed(const struct reply *r, const struct reply **e
                                    uint32_t *n);
 
 /* ---- probe ---------------------------------------------------------------------------- */
+
+/* Wait for so many replicas, or with none for the disk, so long; and how many there were of either (0: an
+ * error). */
+int script_wait(struct buf *out, uint32_t replicas, uint32_t wait_ms);
+uint64_t script_waited(const struct reply *r);
 
 int script_probe(struct buf *out, const struct scripts *s);
 

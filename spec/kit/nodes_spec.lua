@@ -280,6 +280,26 @@ describe("nodes of a test", function()
     assert.equal(-1, t:node(2):get("/seen").json.n)
   end)
 
+  it("keep what is durable, where Redis does", function()
+    t = testing.start({ source = kit.source([[
+      app:channel("d", { durable = true })
+      app:post("/d", function()
+        local id, message, code = app:publish("d", "x", 1)
+        if not id then return nil, message, code end
+        return { id = id }
+      end)]]) }, { nodes = 2 })
+    assert.equal(200, t:post("/d").status)
+    t:redis { restart = true }
+    assert.equal(200, t:node(2):post("/d").status)
+    t:redis { fsync = "everysec" }
+    t:advance(2)
+    local r = t:post("/d")
+    assert.same({ 503, "ESTORE" }, { r.status, r.json.error.code })
+    t:redis { fsync = "always" }
+    t:advance(2)
+    assert.equal(200, t:post("/d").status)
+  end)
+
   it("say which mistake a test makes", function()
     start(2)
     raises("no node of a cluster has a disk", t.disk, t, { full = true })
@@ -296,7 +316,5 @@ describe("nodes of a test", function()
     raises("nodes is a whole number from 1 to 16", testing.start, { source = "" }, { nodes = 0 })
     raises("each node loads the app", testing.start, require("sluice").app(), { nodes = 2 })
     raises("needs the app in this process", testing.start, { source = "" }, { nodes = 2, sockets = true })
-    raises("no node keeps anything on a disk", testing.start,
-      { source = kit.source('app:channel("a", { durable = true })') }, { nodes = 2 })
   end)
 end)

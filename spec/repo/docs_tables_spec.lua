@@ -67,6 +67,7 @@ describe("the tables of the pages", function()
       tls_cert = "none", tls_key = "none", tls_port = "none", tls_host = "none", tls_redirect = "no", tls = "none",
       h2c = "no", cluster = "none", cluster_name = "none", cluster_password_file = "none", cluster_feed = "none",
       cluster_node = "none", cluster_ca = "none", cluster_cert = "none", cluster_key = "none", cluster_sni = "none",
+      cluster_durable = "none", cluster_safe = "none",
       max_connections = ("`%d`"):format(bounds.CONNECTIONS_MAX_DEFAULT) }
     local rows, more = doc.table("flag"), doc.table("flag of a cluster")
     table.move(more, 1, #more, #rows + 1, rows)

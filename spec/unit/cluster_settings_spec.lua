@@ -83,6 +83,11 @@ describe("the settings of a cluster", function()
     assert.same({ true, "ca", "c", "k", "s" }, { out.tls, out.ca, out.cert, out.key, out.sni })
     out = assert(resolve(given { cluster = "redis+sentinel://:theirs@a/shop", cluster_password_file = "pw" })).cluster
     assert.same({ "theirs", nil, "pw" }, { out.sentinel_password, out.password, out.password_file })
+    for value, expected in pairs { aof = { true }, ["wait:2"] = { nil, 2, 1000 }, ["wait:1,50"] = { nil, 1, 50 } } do
+      out = assert(resolve(given { cluster_durable = value })).cluster
+      assert.same(expected, { out.on_disk, out.replicas, out.wait_ms })
+    end
+    assert.is_true(assert(resolve(given { cluster_safe = "aof" })).cluster.asserts_disk)
     out = assert(resolve({}, { SLUICE_CLUSTER = "unix:///s", SLUICE_CLUSTER_NAME = "shop" })).cluster
     assert.same({ "/s", "shop", 64 * 1024 * 1024 }, { out.path, out.name, out.feed })
     local _, host = process.run({ "hostname" })
@@ -101,6 +106,11 @@ describe("the settings of a cluster", function()
       "--cluster-feed: a size from 1048576 bytes, such as 65536, 64k or 1m is expected, not '12'")
     refused(given { cluster = "redis://:pw@r", cluster_password_file = "pw" },
       "--cluster-password-file: --cluster has a password already; leave that out")
+    for _, value in ipairs { "always", "wait", "wait:0", "wait:17", "wait:1,0", "wait:1,2001", "wait:1.5" } do
+      refused(given { cluster_durable = value }, ("--cluster-durable: aof or wait:N, with N replicas up to 16, or "
+        .. "wait:N,MS up to 2000 ms is expected, not '%s'"):format(value))
+    end
+    refused(given { cluster_safe = "yes" }, "--cluster-safe: aof is expected, not 'yes'")
     refused(given { data = "d" }, "--data: with --cluster Redis keeps what is durable; leave it out")
     refused(given { cluster_ca = "ca" }, "--cluster-ca: --cluster has to begin with rediss:")
     refused(given { cluster = "unix:///s", cluster_sni = "r" }, "--cluster-sni: --cluster has to begin with rediss:")
@@ -108,7 +118,8 @@ describe("the settings of a cluster", function()
       refused(given { cluster = "rediss://r", [one] = "x" }, "--cluster-cert and --cluster-key: one is missing")
     end
     for name, value in pairs { cluster_name = "shop", cluster_password_file = "pw", cluster_feed = "2m",
-      cluster_node = "n1", cluster_ca = "ca", cluster_key = "key", cluster_sni = "r" } do
+      cluster_node = "n1", cluster_durable = "aof", cluster_safe = "aof", cluster_ca = "ca",
+      cluster_key = "key", cluster_sni = "r" } do
       refused({ [name] = value }, ("--%s: --cluster is missing, which names the Redis"):format((name:gsub("_", "-"))))
     end
   end)

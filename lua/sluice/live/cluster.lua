@@ -8,6 +8,7 @@ local PORT = 6379
 local FEED = 64 * 1024 * 1024
 local FEED_LEAST = 1024 * 1024
 local DATABASES_MOST = 65535
+local WAIT_MS, WAIT_MOST_MS, REPLICAS_MOST = 1000, 2000, 16
 local NODE_MOST, PATH_MOST = 64, 107
 
 local SENTINEL_PORT, SENTINELS = 26379, 16
@@ -16,6 +17,23 @@ local TLS = { rediss = true, ["rediss+sentinel"] = true }
 local function word(v)
   if type(v) == "string" and v ~= "" and not v:find("[%z\1-\32\127]") then return v end
   return nil, "a text without spaces"
+end
+
+-- { on_disk = true } or { replicas =, wait_ms = }
+local function durable(v)
+  if v == "aof" then return { on_disk = true } end
+  local n, ms = tostring(v):match("^wait:(%d+),?(%d*)$")
+  n, ms = tonumber(n), ms == "" and WAIT_MS or tonumber(ms)
+  if n and n >= 1 and n <= REPLICAS_MOST and ms >= 1 and ms <= WAIT_MOST_MS then
+    return { replicas = math.tointeger(n), wait_ms = math.tointeger(ms) }
+  end
+  return nil, ("aof or wait:N, with N replicas up to %d, or wait:N,MS up to %d ms"):format(
+    REPLICAS_MOST, WAIT_MOST_MS)
+end
+
+local function safe(v)
+  if v == "aof" then return v end
+  return nil, "aof"
 end
 
 local function name(v)
@@ -38,6 +56,9 @@ function cluster.settings(path, bytes)
     { "cluster_cert", path, nil, "<file>", "a certificate to show to Redis, read at each connect" },
     { "cluster_key", path, nil, "<file>", "its private key" },
     { "cluster_sni", word, nil, "<name>", "what the certificate of Redis is for, if not the host" },
+    { "cluster_durable", durable, nil, "<aof|wait:N>",
+      "when durable = true is kept: on the disk of Redis, or on N replicas" },
+    { "cluster_safe", safe, nil, "<aof>", "Redis writes to its disk first; CONFIG is forbidden" },
     { "cluster_feed", bytes(FEED_LEAST), nil, "<size>", "what Redis keeps for nodes that lag" },
     { "cluster_node", node, nil, "<name>", "what this node is called; default: the host's name" },
   }
@@ -173,7 +194,7 @@ local function host_name()
 end
 
 local OF_TLS = { "ca", "cert", "key", "sni" }
-local OTHERS = { "name", "password_file", "feed", "node" }
+local OTHERS = { "name", "password_file", "durable", "safe", "feed", "node" }
 
 -- The first of these that is set, as its flag.
 local function first_set(settings, names)
@@ -221,6 +242,8 @@ function cluster.check(settings)
     return nil, "--cluster: Sluice was built without hiredis (libhiredis-dev)"
   end
   out.name, out.password_file = settings.cluster_name, settings.cluster_password_file
+  for key, value in pairs(settings.cluster_durable or {}) do out[key] = value end
+  out.asserts_disk = settings.cluster_safe and true or nil
   out.feed, out.node = settings.cluster_feed or FEED, settings.cluster_node or host_name()
   settings.cluster = out
   return true

@@ -5,20 +5,32 @@ local shared_stores = require("sluice.live.shared_stores")
 local shared_tasks = require("sluice.live.shared_tasks")
 local store = require("sluice.app.store")
 
-local shared = {}
+local shared = { has_durable = store.has_durable }
 
-local NO_STORE = "in a cluster of this version no node keeps anything on a disk: channels with "
-  .. "durable = true are for an app on one machine; leave that out, or --cluster"
+local NOT_KEPT = "in a cluster durable = true needs --cluster-durable, which says when an event is "
+  .. "kept: aof (on the disk of Redis) or wait:N (on N of its replicas)"
 
-local function refuse() return nil, NO_STORE, "EINVAL" end
+-- Why a generation cannot be in a cluster, or nil.
+local function obstacle(generation, keeps)
+  local is_left = generation and store.has_durable(generation) and not keeps
+  return is_left and NOT_KEPT or nil
+end
 
 --- Join the cluster of the settings.
 -- @tparam sluice.Runtime runtime whose first generation is live
 -- @tparam table settings as sluice.live.cluster has checked them
 -- @treturn boolean|nil true, or nil, message, code
 function shared.open(runtime, settings)
-  runtime.stored.opener = refuse -- for a reload
-  if store.has_durable(runtime.generation) then return refuse() end
+  local place = settings.cluster
+  local keeps = place.on_disk or place.replicas
+  -- For a reload.
+  function runtime.stored.opener(generation)
+    local why = obstacle(generation, keeps)
+    if why then return nil, why, "EINVAL" end
+    return true
+  end
+  local fits, why, kind = runtime.stored:open(runtime.generation)
+  if not fits then return nil, why, kind end
   local opened, message, code = runtime.server:cluster_open(settings.cluster)
   if not opened then return nil, message, code end
   runtime.is_shared, runtime.node = true, settings.cluster.node

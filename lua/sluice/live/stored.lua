@@ -71,8 +71,9 @@ function stored.open(runtime, folder)
 end
 
 --- Open it, also while the server runs: then a reload needs it first.
+-- @tparam[opt] sluice.Generation generation that needs it; nil: a durable task does
 -- @treturn boolean|nil true, or nil, message, code
-function Stored:open() return self.opener() end
+function Stored:open(generation) return self.opener(generation) end
 
 --- Why no reload can change what is durable now, or nil.
 function Stored:waits_for()

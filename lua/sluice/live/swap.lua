@@ -104,7 +104,7 @@ end
 function swap.configure(self, prepared)
   local is_needed = self.is_shared and store.has_durable or stored.is_needed
   if self.generation and not self.stored.is_open and is_needed(prepared.generation) then
-    local opened, message = self.stored:open()
+    local opened, message = self.stored:open(prepared.generation)
     if not opened then return nil, message, "ESTORE" end
   end
   local answer, message, code = self.server:configure(prepared.snapshot)

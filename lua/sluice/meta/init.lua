@@ -107,6 +107,8 @@
 ---@field cluster_cert? string
 ---@field cluster_key? string
 ---@field cluster_sni? string
+---@field cluster_durable? string
+---@field cluster_safe? string
 ---@field cluster_feed? integer|string
 ---@field cluster_node? string
 ---@field allow_host? string[]|string

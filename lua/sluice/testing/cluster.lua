@@ -185,7 +185,9 @@ function Test:redis(given)
   self:settle() -- what is under way at this moment arrives
   need_events(net, given)
   if given.latency then net.latency = given.latency end
-  if given.fsync then net.redis.config.appendfsync = given.fsync end
+  if given.fsync then
+    net.fsync, net.redis.config.appendfsync = given.fsync, given.fsync
+  end
   if given.full ~= nil then net.redis.out_of_memory = given.full end
   if given.restart or given.promote then replace(net, given, isolated) end
   if given.pause ~= nil then net:pause(given.pause) end

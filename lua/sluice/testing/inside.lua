@@ -107,7 +107,9 @@ end
 
 -- A node of a cluster, whose Redis is the test's (network.lua).
 function Inside:join()
+  if shared.has_durable(self.runtime.generation) then self.cluster.network:keep_all() end
   local joined, message = shared.open(self.runtime, { cluster = { by_hand = true, path = "test",
+    on_disk = true,
     name = "test", node = "node " .. self.number, feed = FEED } })
   if not joined then error("testing.start: nodes: " .. message, 0) end
 end

@@ -158,6 +158,11 @@ local function turn(self, node)
   return moved
 end
 
+--- An app with durable channels is in the test: its Redis is as its operator has to have it.
+function Network:keep_all()
+  self.redis.config.appendfsync = self.fsync or "always"
+end
+
 --- Do all that is due now.
 -- @tparam {sluice.testing.Inside,...} nodes
 -- @treturn boolean whether something moved

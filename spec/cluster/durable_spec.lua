@@ -1,0 +1,183 @@
+--- What is durable in a cluster: answered when it is on the disk of Redis, or on its replicas, and refused where it
+--- is not.
+local deadline = require("spec.support.deadline")
+local middle = require("spec.support.middle")
+local node = require("sluice.core.testing_node")
+local redis = require("spec.support.redis")
+local resp = require("spec.support.resp")
+
+if not redis.installed() then
+  describe("what is durable", function() pending(redis.NAME) end)
+  return
+end
+
+local ALWAYS = { appendonly = "yes", appendfsync = "always" }
+
+describe("what is durable in a cluster", function()
+  local stops, sent
+
+  before_each(function() stops, sent = {}, 0 end)
+  after_each(function()
+    for i = #stops, 1, -1 do stops[i]() end
+  end)
+
+  local function start(config)
+    local server = redis.start { tcp = true, config = config }
+    stops[#stops + 1] = function() server:stop() end
+    return server
+  end
+
+  local function replica_of(server)
+    server:call("CONFIG", "SET", "repl-diskless-sync-delay", "0")
+    local replica = start { replicaof = "127.0.0.1 " .. server.port }
+    deadline.eventually(function()
+      return replica:call("INFO", "replication"):find("master_link_status:up", 1, true)
+    end, 20, "the replica follows")
+    return replica
+  end
+
+  local One = {}
+  One.__index = One
+
+  -- One turn; its actions.
+  function One:turn()
+    local actions = self.node:step(2)
+    if self.middle then self.middle:step() end
+    for _, action in ipairs(actions) do
+      if action.what == "answer" then self.answers[action.data] = action.code or "OK" end
+    end
+  end
+
+  local function open(server, options, between)
+    local given = { host = "127.0.0.1", port = between and between.port or server.port, name = "test" }
+    for name, value in pairs(options) do given[name] = value end
+    local one = setmetatable({ node = assert(node.open(given)), middle = between, answers = {} }, One)
+    stops[#stops + 1] = function() one.node:close() end
+    deadline.eventually(function()
+      one:turn()
+      return one.node:look() == "live"
+    end, 10, "it is live")
+    return one
+  end
+
+  function One:publish()
+    sent = sent + 1
+    self.node:publish("a", tostring(sent))
+    return tostring(sent)
+  end
+
+  function One:answer_to(data, seconds)
+    return deadline.eventually(function()
+      self:turn()
+      return self.answers[data]
+    end, seconds or 10, "an answer")
+  end
+
+  function One:ask() return self:answer_to(self:publish()) end
+
+  -- Until that is the answer.
+  function One:asks_until(code)
+    deadline.eventually(function() return self:ask() == code end, 10, code)
+  end
+
+  local function stored(server)
+    local n = 0
+    for _ in ipairs((server:call("XREAD", "STREAMS", "sluice:{test}:f", "0") or { { 0, {} } })[1][2]) do n = n + 1 end
+    return n
+  end
+
+  it("is on the disk, or is refused", function()
+    local server = start(ALWAYS)
+    local one = open(server, { on_disk = true })
+    assert.equal("OK", one:ask())
+    server:call("CONFIG", "SET", "appendfsync", "everysec")
+    one:asks_until("ESTORE")
+    local before = stored(server)
+    assert.equal("ESTORE", one:ask())
+    assert.equal(before, stored(server)) -- nobody has it
+    server:call("CONFIG", "SET", "appendfsync", "always")
+    one:asks_until("OK")
+  end)
+
+  it("is refused where nobody has said how it is kept", function()
+    local one = open(start(ALWAYS), {})
+    assert.equal("OK", one:ask()) -- this one is not durable
+    one = open(start { appendonly = "no" }, { on_disk = true })
+    assert.equal("ESTORE", one:ask())
+  end)
+
+  it("is believed to be on the disk where nobody may ask, and somebody says so", function()
+    local server = start(ALWAYS)
+    server:call("ACL", "SETUSER", "default", "-config")
+    assert.equal("ESTORE", open(server, { on_disk = true }):ask())
+    assert.equal("OK", open(server, { on_disk = true, asserts_disk = true }):ask())
+  end)
+
+  it("is on so many replicas, or nobody vouches for it", function()
+    local server = start()
+    local one = open(server, { replicas = 1, wait_ms = 300 })
+    assert.equal("ESTORE", one:ask())
+    assert.equal(1, stored(server)) -- it came all the same
+    local replica = replica_of(server)
+    one:asks_until("OK")
+    assert.equal(stored(server), stored(replica))
+    replica.process:signal("STOP")
+    assert.equal("ESTORE", one:ask())
+    replica.process:signal("CONT")
+    one:asks_until("OK")
+    local many = {}
+    for i = 1, 200 do many[i] = one:publish() end
+    for _, data in ipairs(many) do assert.equal("OK", one:answer_to(data)) end
+    assert.equal(stored(server), stored(replica))
+  end)
+
+  it("waits again for what was done when the connection broke", function()
+    local server = start()
+    replica_of(server)
+    local proxy = middle.proxy(server.port)
+    stops[#stops + 1] = function() proxy:shut() end
+    local one = open(server, { replicas = 1, wait_ms = 300 }, proxy)
+    for _ = 1, 3 do
+      proxy.swallow = "WAIT"
+      local data = one:publish()
+      deadline.eventually(function()
+        one:turn()
+        return (proxy.swallowed or 0) > 0
+      end, 10, "a wait is swallowed")
+      assert.is_nil(one.answers[data])
+      proxy.swallow, proxy.swallowed = nil, 0
+      assert.equal("OK", one:answer_to(data))
+    end
+  end)
+
+  it("waits for the disk of a server that can say when it is there", function()
+    local server, has = start { appendonly = "yes" }, 1
+    local newer = middle.fake(function(words)
+      local name = words[1]:upper()
+      if name == "WAITAOF" then return resp.reply { has, 0 } end
+      local reply = server:call(table.unpack(words))
+      if name == "INFO" then reply = reply:gsub("redis_version:[%d.]+", "redis_version:7.2.4") end
+      return resp.reply(reply)
+    end)
+    stops[#stops + 1] = function() newer:shut() end
+    local one = open(server, { on_disk = true, wait_ms = 100 }, newer)
+    assert.equal("OK", one:ask())
+    has = 0
+    assert.equal("ESTORE", one:ask())
+  end)
+
+  it("says which command its user may not run", function()
+    local server = start()
+    server:call("ACL", "SETUSER", "default", "-wait")
+    local said
+    local one = assert(node.open { host = "127.0.0.1", port = server.port, name = "test", replicas = 1 })
+    deadline.eventually(function()
+      for _, action in ipairs(one:step(5)) do
+        if action.what == "tell" and action.why:find("wait", 1, true) then said = action.why end
+      end
+      return said
+    end, 10, "it says so")
+    one:close()
+    assert.truthy(said:find("may not run wait: ACL SETUSER default +wait", 1, true), said)
+  end)
+end)
