@@ -3,6 +3,7 @@
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
+local nodes = require("spec.support.nodes")
 local process = require("spec.support.process")
 local redis = require("spec.support.redis")
 local server = require("spec.support.server")
@@ -31,7 +32,7 @@ return app
 local FULL = os.getenv("SLUICE_SPEC_FULL") ~= nil
 local ROUNDS = FULL and 12 or 3
 
-local folder, r, s, written
+local folder, r, s, written, cluster
 
 local function start(options, url)
   s = server.start { app = (APP:gsub("OPTIONS", options or 'start = "begin",')),
@@ -80,6 +81,8 @@ describe("a stream of Redis as a source", function()
     r = redis.start { config = { appendonly = "yes", appendfsync = "always" }, tcp = true }
   end)
   after_each(function()
+    if cluster then cluster:stop() end
+    cluster = nil
     server.stop_all()
     r:stop()
     process.remove_dir(folder)
@@ -241,6 +244,23 @@ describe("a stream of Redis as a source", function()
     add(2)
     await(1, 2)
   end)
+
+  -- The lead is free again after five seconds.
+  if FULL then it("goes on at another node of a cluster when the one that leads dies", function()
+    local text = APP:gsub("OPTIONS", 'start = "begin",'):gsub("durable = true, ", "")
+    process.write_file(folder .. "/app.lua", (text:gsub('sluice.env%("REDIS"%)', ("%q"):format("unix://" .. r.path))))
+    cluster = nodes.start { n = 2, path = folder .. "/app.lua" }
+    cluster:wait_live()
+    s = cluster[1]
+    add(50)
+    await(1, 50)
+    local leads = look().stats.connected and 1 or 2
+    s = cluster[3 - leads]
+    add(50)
+    cluster[leads].kill()
+    add(50)
+    await(1, 150)
+  end) end
 
   it("has one connection, whoever watches", function()
     start()

@@ -8,6 +8,7 @@ local STATE = "each node has a table of its own: what all nodes must have belong
   .. "channel (app:latest), a change of it into app:tell"
 local START = "runs on every node: what is to be done once belongs into a timer, a service or a "
   .. "task"
+local NODE = 'per = "node": runs on every node; without it, on the one that leads'
 local LIMITS = "each node counts by itself: together they let n times as much through"
 local KEPT = "does not start with --cluster: Redis keeps the history of channels; leave it out, or "
   .. "stay on one machine"
@@ -34,9 +35,6 @@ local function kept(generation, add)
     if policy.durable then
       add(policy.where, ("durable channel '%s'"):format(policy.pattern), KEPT, true)
     end
-  end
-  for _, name in ipairs(sorted_names(generation.stores)) do
-    add(generation.stores[name].where, ("app:store '%s'"):format(name), KEPT, true)
   end
 end
 
@@ -65,6 +63,13 @@ function several.of(generation)
   for _, name in ipairs(sorted_names(generation.states)) do
     add(generation.states[name].where, ("state '%s'"):format(name), STATE)
   end
+  for _, timer in ipairs(generation.timers) do
+    if timer.per == "node" then add(timer.where, ("timer '%s'"):format(timer.name), NODE) end
+  end
+  for _, name in ipairs(sorted_names(generation.services)) do
+    local service = generation.services[name]
+    if service.per == "node" then add(service.where, ("service '%s'"):format(name), NODE) end
+  end
   if generation.limits then add(generation.limits.where, "app:limits", LIMITS) end
   for _, hook in ipairs(generation.hooks.start or {}) do add(hook.where, "hook 'start'", START) end
   calls(generation, add)
@@ -74,6 +79,6 @@ end
 --- Whether it would start with --cluster.
 -- @tparam sluice.Generation generation
 -- @treturn boolean
-function several.can_start(generation) return not store.is_needed(generation) end
+function several.can_start(generation) return not store.has_durable(generation) end
 
 return several
