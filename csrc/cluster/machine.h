@@ -313,6 +313,9 @@ bool machine_warm(struct machine *m, struct slice channel);
 bool machine_is_warm(const struct machine *m, struct slice channel);
 void machine_cool(struct machine *m, struct slice channel);
 
+/* Load all that is followed anew: ops.fill will, at one moment. False: nothing is. */
+bool machine_reload(struct machine *m);
+
 /* ---- The lead ---------------------------------------------------------------------------- */
 
 /* Its token, when it leads now; 0. */

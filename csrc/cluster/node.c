@@ -509,6 +509,12 @@ bool node_warm(struct node *n, struct slice channel) {
     return is_here;
 }
 
+bool node_reload(struct node *n) {
+    bool reloads = machine_reload(&n->machine);
+    settle(n);
+    return reloads;
+}
+
 void node_cool(struct node *n, struct slice channel) {
     machine_cool(&n->machine, channel);
 }

@@ -68,6 +68,7 @@ void node_publish(struct node *n, struct node_publish *p);
 void node_flush(struct node *n);
 bool node_warm(struct node *n, struct slice channel); /* see machine_warm */
 void node_cool(struct node *n, struct slice channel);
+bool node_reload(struct node *n);                      /* see machine_reload */
 bool node_ask(struct node *n, uint64_t *ticket);       /* see machine_ask */
 void node_give_up_lead(struct node *n, bool gives_up); /* see machine_give_up_lead */
 

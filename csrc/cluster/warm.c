@@ -158,6 +158,12 @@ void warm_all_again(struct machine *m) {
     m->hold = 0;
 }
 
+bool machine_reload(struct machine *m) {
+    warm_all_again(m);
+    warm_ask(m);
+    return m->warm.n > 0;
+}
+
 /* ---- Showing ---------------------------------------------------------------------------- */
 
 static void show(struct machine *m, struct warm *w, bool more) {

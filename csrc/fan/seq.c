@@ -77,6 +77,8 @@ static struct message *own_take(struct sequencer *q) {
     q->own = NULL;
     q->own_last = &q->own;
     q->own_command = false;
+    q->own_n = 0;
+    q->own_bytes = 0;
     return own;
 }
 
@@ -154,13 +156,38 @@ struct message *seq_post(struct sequencer *q, struct message **messages,
 
 /* ---- Of a cluster --------------------------------------------------------------------- */
 
+/* What it misses is a hole, and nothing goes behind it. */
+static void own_give(struct sequencer *q, struct frame *f) {
+    bool full = q->own_n >= OWN_EVENTS_MAX || q->own_bytes + f->text.n > OWN_BYTES_MAX;
+    if (full || q->own_missed > 0) {
+        q->own_missed++;
+        return;
+    }
+    q->own_n++;
+    q->own_bytes += f->text.n;
+    own_add(q, &frame_ref(f)->posts[q->n].message, q->on_own);
+}
+
+uint64_t seq_own_missed(struct sequencer *q) {
+    pthread_mutex_lock(&q->lock);
+    uint64_t missed = q->own ? 0 : q->own_missed;
+    pthread_mutex_unlock(&q->lock);
+    return missed;
+}
+
+void seq_refill_own(struct sequencer *q) {
+    pthread_mutex_lock(&q->lock);
+    q->own_missed = 0;
+    pthread_mutex_unlock(&q->lock);
+}
+
 int seq_give(struct sequencer *q, struct frame *f, uint64_t seq) {
     int err = E_BUSY;
     pthread_mutex_lock(&q->lock);
     if (all_have_room(q)) {
         frame_number(f, q->epoch, seq);
         release(q, f);
-        if (q->on_own) own_add(q, &frame_ref(f)->posts[q->n].message, q->on_own);
+        if (q->on_own) own_give(q, f);
         err = 0;
     }
     pthread_mutex_unlock(&q->lock);

@@ -15,7 +15,8 @@
  *
  * The publisher's own replica is a target too, without a bound: what others release waits
  * here, in its order, until the publisher takes it in; that is at the latest with its own
- * next event or command, behind which it belongs. [any thread] */
+ * next event or command, behind which it belongs. What a cluster gives has a bound there: above it
+ * events pass a stuck publisher by, until its replica is filled anew. [any thread] */
 #ifndef SLUICE_FAN_SEQ_H
 #define SLUICE_FAN_SEQ_H
 
@@ -37,6 +38,9 @@ struct sequencer {
     message_fn *on_own; /* the same on the publisher's thread; NULL: it has no replica */
     struct message *own, **own_last; /* what its replica has not taken in */
     bool own_command;                /* ... and a command is among it */
+    uint32_t own_n;                  /* ... and so many events of a cluster, */
+    size_t own_bytes;                /* ... with so many bytes */
+    uint64_t own_missed;             /* events that passed it by; 0: none */
 };
 
 /* 'epoch' NULL draws a new one. */
@@ -57,6 +61,12 @@ int seq_publish(struct sequencer *q, struct frame *f, struct message **own);
 /* Post a frame that another machine has numbered, above all before it, with one more post for the
  * publisher's replica, if there is one (shares). E_BUSY: a mailbox is full, and nothing happened. */
 int seq_give(struct sequencer *q, struct frame *f, uint64_t seq);
+
+/* Events that passed the publisher's replica by, when it has taken in all the others; else 0. */
+uint64_t seq_own_missed(struct sequencer *q);
+
+/* The next command fills the whole of the publisher's replica: it gets all from there on. */
+void seq_refill_own(struct sequencer *q);
 
 /* A number was given elsewhere: an id up to it is not of the future. */
 void seq_know(struct sequencer *q, uint64_t seq);

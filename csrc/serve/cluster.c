@@ -136,6 +136,8 @@ static bool node_on_release(void *owner, const struct entry *e) {
 
 static void show_fills(struct cluster *c) {
     struct cluster_news *n = c->fills;
+    if (c->reloads) seq_refill_own(&c->hub->seq);
+    c->reloads = false;
     atomic_fetch_add(&n->refs, 1);
     cluster_post(c, n);
     cluster_tell_filled(c, n);
@@ -337,7 +339,21 @@ static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events
     mailbox_wake(&c->hub->app->mailbox); /* its replica takes in what was released */
 }
 
+/* It was stuck, and has taken in what was kept for it. */
+static void reload_missed(struct cluster *c) {
+    uint64_t missed = seq_own_missed(&c->hub->seq);
+    if (missed == 0 || c->reloads) return;
+    log_printf(
+        LOG_WARN,
+        "cluster: %llu events came while the app was stuck and are not in what it reads "
+        "(app:latest, app:history): its channels are loaded again",
+        (unsigned long long)missed);
+    c->reloads = node_reload(c->node);
+    if (!c->reloads) seq_refill_own(&c->hub->seq); /* none is here */
+}
+
 static void tick(struct cluster *c) {
+    reload_missed(c);
     cluster_cool_idle(c);
     cluster_say_missed(c);
     show(c);

@@ -41,6 +41,7 @@ struct cluster {
     int64_t ticked_ms; /* in a rehearsal, in its place */
     bool has_changed;
     bool released;      /* something, in this turn */
+    bool reloads;       /* all fills, for the app, which has missed events */
     uint64_t conflicts; /* events of another kind than their channel has here */
     bool has_missed;    /* notices; and the app was not told yet */
     _Atomic uint32_t notices, notices_bytes; /* that the app has not taken */
