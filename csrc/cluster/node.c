@@ -7,8 +7,6 @@
 #include "base/status.h"
 #include "cluster/node_inner.h"
 
-#include "cluster/node_inner.h"
-
 #include <stdio.h>
 
 #define FOLLOW_BLOCK_MS 1000
