@@ -4,7 +4,8 @@
 ---
 ---   checker.check { ops =, readers = { { channels =, log = }, … },
 ---     shown = { [machine] = { [channel] = { { uid =, id = }, … } } },
----     short = { [channel] = true }, calm = true: Redis never failed, lossy = { times at which it may have lost } }
+---     short = { [channel] = true }, calm = true: Redis never failed, lossy = { times at which it may have lost },
+---     durable = true: what was acknowledged is there whatever failed }
 ---   -> { lost = 0, …, all = 0, list = { sentence, … }, seen = { events =, resets =, hops =, … } }
 ---
 --- The words: lost (a reader did not get what there is, and is not told), missed (it was told, but not of a reason
@@ -105,7 +106,7 @@ local function judge_op(self, op, newest)
   local place = places and places[op.uid] and places[op.uid].place
   see(self, op.result)
   if op.result == "no" and place then self:find("refused", "%s, with %s, and it is stored", op.uid, op.code) end
-  if op.result == "ok" and places and not place and self.input.calm then
+  if op.result == "ok" and places and not place and (self.input.calm or self.input.durable) then
     self:find("vanished", "%s (%s %s) is not there", op.uid, op.channel, op.id)
   end
   if not place then return end

@@ -11,6 +11,7 @@ if not redis.installed() then
   return
 end
 
+local FULL = os.getenv("SLUICE_SPEC_FULL")
 local ALWAYS = { appendonly = "yes", appendfsync = "always" }
 
 describe("what is durable in a cluster", function()
@@ -137,7 +138,7 @@ describe("what is durable in a cluster", function()
     local proxy = middle.proxy(server.port)
     stops[#stops + 1] = function() proxy:shut() end
     local one = open(server, { replicas = 1, wait_ms = 300 }, proxy)
-    for _ = 1, 3 do
+    for _ = 1, FULL and 10 or 1 do
       proxy.swallow = "WAIT"
       local data = one:publish()
       deadline.eventually(function()

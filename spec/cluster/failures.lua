@@ -1,5 +1,5 @@
 --- What fails machines and their Redis (machines.lua), one after the other:
----   { name, redis = its configuration, sentinels, args, bytes, fault = function(m) … end, seen = words of
+---   { name, redis = its configuration, sentinels, durable, args, bytes, fault = function(m) … end, seen = words of
 ---     checker.lua that must have been there }
 --- Where Redis was in doubt the fault says so: m:doubt(); and where it lost something: m:loss(). Times are those of
 --- the full size; what is `quick` runs in the small one too.
@@ -171,6 +171,21 @@ local function promote(m)
   old:stop()
 end
 
+-- What was answered is on the replica; what the master takes alone is not answered. The next master has a replica, too.
+local function promote_kept(m)
+  local replica, old = replica_of(m), m.redis
+  m:go(100)
+  replica:call("REPLICAOF", "NO", "ONE")
+  m:go(60)
+  m:loss()
+  old:kill()
+  lead_to(m, replica)
+  m.redis = replica
+  m.replica = replica_of(m)
+  go_on(m, 300)
+  old:stop()
+end
+
 -- The master becomes a replica of one that lags, takes its data, and is promoted again: connections stay.
 local function swap(m)
   local replica = replica_of(m)
@@ -301,6 +316,8 @@ return {
   { "the feed is short, and a machine is stopped", args = { "--cluster-feed", "1m" }, bytes = 2000, pace = 0.002,
     fault = feed_is_short },
   { "a replica that lags is promoted", fault = promote, seen = { "failover" } },
+  { "a replica has what is durable, and is promoted", durable = "wait:1,300", fault = promote_kept,
+    seen = { "failover" } },
   { "a master is demoted, and promoted again", fault = swap, seen = { "failover" } },
   { "a master stops for 10 s, and Sentinels promote its replica", sentinels = 3, fault = master_stops,
     seen = { "failover" } },

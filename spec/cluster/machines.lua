@@ -4,6 +4,7 @@
 ---   local m = machines.start { seed = 1, nodes = 3, redis = { appendonly = "yes" }, hop = 2 }
 ---     `redis = false`: one ordinary server, no Redis. `bytes`: of an event. `pace`: seconds between two of a writer.
 ---     `sentinels`: so many, which watch Redis and `m.replica`; machines ask those, and no proxy is between.
+---     `durable`: as --cluster-durable: what is acknowledged has to be there in the end, whatever fails.
 ---     `args`: more words for `sluice run`. `env`: of the servers. `hop`: seconds after which a reader goes on to
 ---     another machine.
 ---   m:go(n)                   until n more publishes were answered, by whatever machine
@@ -40,8 +41,8 @@ local BACK_SECONDS = 0.1
 
 local APP = [[
 local app = require("sluice").app()
-app:channel("a", { history = 50000 })
-app:channel("b", { history = 50000 })
+app:channel("a", { history = 50000, durable = %s })
+app:channel("b", { history = 50000, durable = %s })
 app:channel("tail", { history = %d })
 for _, names in ipairs { { "a", "b" }, { "a", "tail" }, { "b" }, { "a", "b", "tail" } } do
   app:stream("/follow/" .. table.concat(names, "-"), { channels = names })
@@ -92,12 +93,15 @@ end
 function Machines:open(i)
   local node = self.nodes[i] or {}
   self.nodes[i] = node
-  local args = { table.unpack(self.options.args or {}) }
+  local args, is_durable = { table.unpack(self.options.args or {}) }, tostring(self.options.durable ~= nil)
   if self.redis then
+    local keeps = self.options.durable
+    if keeps then table.move({ "--cluster-durable", keeps }, 1, 2, #args + 1, args) end
     table.move({ "--cluster", url_of(self, node), "--cluster-name", machines.NAME, "--cluster-node",
       "machine" .. i }, 1, 6, #args + 1, args)
   end
-  node.server = machines.serve { app = APP:format(machines.SHORT), args = args, env = self.options.env, tls = false,
+  node.server = machines.serve { app = APP:format(is_durable, is_durable, machines.SHORT), args = args,
+    env = self.options.env, tls = false,
     io_threads = i % 2 + 1, meanwhile = function() self:each_proxy(function(proxy) proxy:step() end) end }
   node.asleep = false
 end
@@ -282,7 +286,7 @@ function Machines:finish()
   end
   for _, reader in ipairs(self.readers) do reader:leave("final") end
   self.kept = { ops = self.ops, readers = self.readers, shown = shown, short = self.short, calm = self.calm,
-    lossy = self.lossy }
+    lossy = self.lossy, durable = self.options.durable ~= nil }
   return checker.check(self.kept)
 end
 

@@ -9,6 +9,7 @@ local planted = require("spec.support.planted")
 local BUGS = {
   { 600, "the answers of publishes are swallowed", nil, "the plainest design" },
   { 604, "the answers of publishes are swallowed", "twice", "what had no answer is sent again at once" },
+  { 660, "a replica has what is durable, and is promoted", "vanished", "a durable event is answered before it is kept" },
   { 611, "a master goes on alone", "untold", "what a node has read and the server has lost leaves no mark" },
 }
 
@@ -29,7 +30,7 @@ describe("visitors of machines", function()
   for _, bug in ipairs(BUGS) do
     it("find this one: " .. bug[4], function()
       local case = case_of(bug[2])
-      local m = machines.start { redis = case.redis, hop = 0.3,
+      local m = machines.start { redis = case.redis, durable = case.durable, hop = 0.3,
         env = { SLUICE_BUILD = planted.folder, SLUICE_PLANT = bug[1] } }
       finally(function() m:close() end)
       local goes_on, why = pcall(case.fault, m)

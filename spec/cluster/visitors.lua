@@ -176,7 +176,7 @@ function Writer:read()
     local told = json.decode(rest:sub(1, n))
     local code = told.code or (told.error or {}).code or head:match("^HTTP/1.1 (%d+)")
     if told.id then answer(self, "ok", told.id)
-    elseif code == "ETIMEOUT" then answer(self, "unknown", nil, code)
+    elseif code == "ETIMEOUT" or code == "ESTORE" then answer(self, "unknown", nil, code)
     else answer(self, "no", nil, code) end
     self.text = ""
   end
