@@ -220,6 +220,7 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .drop = on_drop,
                                        .epoch = on_epoch,
                                        .missed = on_missed,
+                                       .reaped = on_missed,
                                        .answer = on_answer,
                                        .changed = on_changed,
                                        .lead = on_lead};

@@ -155,6 +155,7 @@ static const struct node_calls calls = {.policy = on_policy,
                                         .fill = on_fill,
                                         .epoch = on_epoch,
                                         .missed = on_missed,
+                                        .reaped = on_missed,
                                         .answer = on_answer,
                                         .changed = on_changed,
                                         .tell = on_tell};

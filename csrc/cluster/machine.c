@@ -186,7 +186,7 @@ static void join(struct machine *m, const struct cluster_reply *r, int64_t asked
     bool ours = strcmp(m->epoch, r->epoch) == 0;
     m->counts.joins++;
     m->joined = r->seq;
-    m->fed_ms = m->beat_ms = m->now_ms;
+    m->fed_ms = m->beat_ms = m->joined_ms = m->now_ms;
     snprintf(m->fence, sizeof m->fence, "%s", r->fence);
     snprintf(m->replid, sizeof m->replid, "%s", r->replid);
     lineage_read(&m->lineage, r->lineage);
@@ -198,6 +198,7 @@ static void join(struct machine *m, const struct cluster_reply *r, int64_t asked
     if (BROKEN(604)) publishes_settle(m, false);
     if (!ours && base == 0 && m->pos < r->seq) follow_land(m, r->seq);
     else m->ops->follow(m->owner, m->pos);
+    if (r->reaped) m->ops->reaped(m->owner);
     machine_moved(m);
 }
 

@@ -125,6 +125,7 @@ struct cluster_reply {
     const char *fence, *replid;           /* CALL_JOIN: the server's, at that moment */
     struct slice lineage;                 /* CALL_JOIN: as lineage_read has it */
     bool took;                            /* CALL_JOIN: it began the epoch */
+    bool reaped;                          /* CALL_JOIN: it was taken for dead */
     struct cluster_lead lead;             /* CALL_BEAT */
     uint64_t age_ms;                      /* CALL_JOIN: of the epoch */
     const struct cluster_number *numbers; /* CALL_PUBLISH: one for each */
@@ -189,6 +190,8 @@ struct machine_ops {
     void (*epoch)(void *owner, uint64_t base);
     /* Entries were passed over that are in no history: notices may be among them. */
     void (*missed)(void *owner);
+    /* It was taken for dead by the others: what was to go with it is gone. */
+    void (*reaped)(void *owner);
     /* A publish is done (gives it back). 0: it has a number; E_BUSY, E_FULL, E_STORE: it is
      * surely not stored; E_TIMEOUT: nobody knows. */
     void (*answer)(void *owner, struct cluster_publish *p, int err);
@@ -252,7 +255,8 @@ struct machine {
     char replid[CLUSTER_REPLID_LENGTH + 1];
     char fence[CLUSTER_FENCE_MAX + 1], new_epoch[EPOCH_LENGTH + 1];
     uint64_t joined; /* the head of the join */
-    bool dialled;    /* dial, or more, is under way */
+    int64_t joined_ms;
+    bool dialled; /* dial, or more, is under way */
     unsigned failures;
     int64_t dial_ms, away_ms; /* when to dial; since when it is not live (0: it is) */
     int64_t fed_ms, beat_ms;  /* when the feed was heard last; the last beat */

@@ -105,6 +105,11 @@ static void on_epoch(void *owner, uint64_t base) {
     n->calls->epoch(n->owner, base);
 }
 
+static void on_reaped(void *owner) {
+    const struct node *n = owner;
+    n->calls->reaped(n->owner);
+}
+
 static void on_missed(void *owner) {
     const struct node *n = owner;
     n->calls->missed(n->owner);
@@ -135,6 +140,7 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .drop = on_drop,
                                        .epoch = on_epoch,
                                        .missed = on_missed,
+                                       .reaped = on_reaped,
                                        .answer = on_answer,
                                        .changed = on_changed,
                                        .lead = on_lead};
@@ -295,6 +301,7 @@ static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
                                   .replid = joined.replid,
                                   .lineage = joined.lineage,
                                   .took = joined.took,
+                                  .reaped = joined.reaped,
                                   .age_ms = joined.age_ms};
     if (answer == SCRIPT_OK && strlen(joined.epoch) != EPOCH_LENGTH)
         reply.refused = REFUSED_LINEAGE; /* not ours */

@@ -39,6 +39,7 @@ struct node_calls {
     void (*fill)(void *owner, struct fill *f, bool lost, bool more);
     void (*epoch)(void *owner, uint64_t base); /* see machine_ops.epoch */
     void (*missed)(void *owner);               /* see machine_ops.missed */
+    void (*reaped)(void *owner);
     void (*answer)(void *owner, struct node_publish *p, int err);
     void (*changed)(void *owner); /* its state, or machine_heard */
     void (*lead)(void *owner);    /* see machine_ops.lead; NULL: it does not matter */

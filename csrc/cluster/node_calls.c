@@ -70,13 +70,19 @@ static int write_mark(struct node *n, struct buf *out, const struct cluster_call
     return script_mark(out, link_scripts(n->link), &proof, marks, many);
 }
 
+/* Where Redis was away from all of them, the others are given the time to come back. */
+static bool reaps(const struct machine *m) {
+    return m->lead.token > 0 && m->now_ms - m->joined_ms >= CLUSTER_DEAD_MS;
+}
+
 static int write_beat(struct node *n, struct buf *out, const struct cluster_call *call) {
     struct script_proof proof = node_proof(n);
     struct script_beat beat = {.label = n->label,
                                .safe = link_server(n->link)->safe,
                                .feed_events = n->feed_events,
                                .rules = rules_of(n),
-                               .would_lead = call->would_lead};
+                               .would_lead = call->would_lead,
+                               .reaps = reaps(&n->machine)};
     return script_beat(out, link_scripts(n->link), &proof, &beat);
 }
 

@@ -17,6 +17,8 @@
 #include <stdbool.h>
 #include <string.h>
 
+#define NOTICE_REAPED \
+    'o' /* never in the feed: this node's own, and it was taken for dead */
 #define NOTICE_LETTERS "arcdw"
 
 static inline bool notice_is_known(char letter) {

@@ -13,6 +13,8 @@
  *   l:<ch>  list     history: lines
  *   e:<ch>  hash     the names of its events that have newest values: a removal is of them all
  *   s:<ch>  hash     newest values: "event\0key" is "seq t x\0data"
+ *   own:<slot>       what lives as long as that node: "channel\0event\0key" is "seq kind history
+ *                    ttl"; reaped:<slot> in m: it was taken for dead, and has not joined since
  *   t       zset     now and then a number, by the second at which it was the last
  *   n       hash     slot: "beat label", for a day
  *   i:<ch>\0<key>    idempotency: "epoch-seq crc", for a day
@@ -69,6 +71,64 @@
     "  if newest and time[1] - newest < 10 then return end\n"              \
     "  call('ZADD', KEYS[3], time[1], number)\n"                           \
     "  call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] - 86400)\n"       \
+    "end\n"
+
+/* Keys of a channel, by that of its newest values; and removing all values of a key. */
+#define REMOVE                                                                  \
+    "local base = sub(KEYS[1], 1, -2)\n"                                        \
+    "local function names_of(s) return base .. 'e:' .. sub(s, #base + 3) end\n" \
+    "local function remove(s, names, field, own)\n"                             \
+    "  local channel = sub(s, #base + 3) .. '\\0'\n"                            \
+    "  local key, gone = match(field, '%z.*$'), call('HDEL', s, field)\n"       \
+    "  call('HDEL', own, channel .. field)\n"                                   \
+    "  for _, name in ipairs(call('HKEYS', names)) do\n"                        \
+    "    gone = gone + call('HDEL', s, name .. key)\n"                          \
+    "    call('HDEL', own, channel .. name .. key)\n"                           \
+    "  end\n"                                                                   \
+    "  return gone\n"                                                           \
+    "end\n"
+
+/* What a dead node has, removed by ARGV[2]: a thousand values at a time. What was set by another one
+ * since is not its any more. */
+#define REAP                                                                               \
+    "local function take(own, name, row)\n"                                                \
+    "  local channel, event, key = match(name, '^(%Z*)%z(%Z*)%z(.*)$')\n"                  \
+    "  local number, kind, history, ttl = match(row, '^(%d+) (%a) (%d+) (%d+)$')\n"        \
+    "  call('HDEL', own, name)\n"                                                          \
+    "  if not channel or not number then return end\n"                                     \
+    "  local s, l = base .. 's:' .. channel, base .. 'l:' .. channel\n"                    \
+    "  local field = event .. '\\0' .. key\n"                                              \
+    "  local value = call('HGET', s, field)\n"                                             \
+    "  if not value or match(value, '^%d+') ~= number then return end\n"                   \
+    "  local prior = '0'\n"                                                                \
+    "  if kind == 'k' then\n"                                                              \
+    "    local newest = call('LINDEX', l, -1)\n"                                           \
+    "    prior = newest and match(newest, '^%d+') or '~' .. bound(ttl)\n"                  \
+    "  end\n"                                                                              \
+    "  seq = seq + 1\n"                                                                    \
+    "  local shown = string.gsub(key, '[%c\"\\\\]', function(c)\n"                         \
+    "    return string.format('\\\\u%04x', string.byte(c))\n"                              \
+    "  end)\n"                                                                             \
+    "  local line = table.concat({text(seq), prior, now, '0', 'r', ARGV[2] .. '.',\n"      \
+    "    channel .. '\\0removed\\0' .. key .. '\\0{\"key\":\"' .. shown .. '\"}'}, ' "     \
+    "')\n"                                                                                 \
+    "  call('XADD', KEYS[2], '0-' .. text(seq), kind == 'k' and 'keyed' or 'state',\n"     \
+    "    line)\n"                                                                          \
+    "  remove(s, names_of(s), field, own)\n"                                               \
+    "  if kind ~= 'k' or history == '0' then return end\n"                                 \
+    "  call('RPUSH', l, line)\n"                                                           \
+    "  call('LTRIM', l, -tonumber(history), -1)\n"                                         \
+    "  call('EXPIRE', l, ttl + 60)\n"                                                      \
+    "end\n"                                                                                \
+    "local function reap(slot)\n"                                                          \
+    "  local own, left = base .. 'own:' .. slot, 1000\n"                                   \
+    "  if call('HSETNX', KEYS[1], 'reaped:' .. slot, now) == 1 then\n"                     \
+    "    call('HINCRBY', KEYS[1], 'fence:' .. slot, 1)\n" /* it may live: then it joins */ \
+    "  end\n"                                                                              \
+    "  if call('HLEN', own) == 0 then return end\n"                                        \
+    "  local rows = call('HSCAN', own, '0', 'COUNT', 1000)[2]\n"                           \
+    "  for j = 1, math.min(#rows, 2 * left), 2 do take(own, rows[j], rows[j + 1]) end\n"   \
+    "  call('HSET', KEYS[1], 'seq', text(seq))\n"                                          \
     "end\n"
 
 /* A lease of 5 s for who asks and has it, or when nobody has. Tokens rise also when the server has lost the last
@@ -150,13 +210,14 @@ static const char JOIN[] =
     "for j = 1, #rows, 2 do\n"
     "  if now - (match(rows[j + 1], '^%d+') or '0') > 86400000 then\n"
     "    call('HDEL', KEYS[4], rows[j])\n"
-    "    call('HDEL', KEYS[1], 'fence:' .. rows[j])\n"
+    "    call('HDEL', KEYS[1], 'fence:' .. rows[j], 'reaped:' .. rows[j])\n"
     "  end\n"
     "end\n"
+    "local reaped = text(call('HDEL', KEYS[1], 'reaped:' .. ARGV[1]))\n"
     "local h = call('HMGET', KEYS[1], 'lineage', 'mark')\n"
     "local age = text(math.max(now - (m[10] or '0'), 0))\n"
     "return {'OK', epoch, fence, text(seq), h[1], took, run, replid, h[2] or '0', now,\n"
-    "  age}\n";
+    "  age, reaped}\n";
 
 /* KEYS: m, f, t, then for each event l (unless it is a state), s (unless a log), i (once). ARGV: the proof,
  * then for each event its rule, its line from x on; what has an s also the field, x, and up to where data
@@ -164,7 +225,7 @@ static const char JOIN[] =
  * and behind it the lease that its publisher needs, if any: one that has not nearly a second left is none, so that
  * another one's first event is as far behind. */
 static const char PUB[] =
-    "#!lua\n" PROOF BOUND "local ARGV, KEYS, feed = ARGV, KEYS, KEYS[2]\n"
+    "#!lua\n" PROOF BOUND REMOVE "local ARGV, KEYS, feed = ARGV, KEYS, KEYS[2]\n"
     "local rules, NAMES, lease = {}, {l = 'log', k = 'keyed', s = 'state'}, nil\n"
     "local function read_lease()\n"
     "  local h = call('HMGET', KEYS[1], 'lead', 'leadtok', 'leadtill')\n"
@@ -179,7 +240,7 @@ static const char PUB[] =
     "    hashed = name and kind ~= 'l',\n"
     "    history = tonumber(history), ttl = tonumber(ttl), most = tonumber(most),\n"
     "    once = find(flags, 'i', 1, true), remove = find(flags, 'r', 1, true),\n"
-    "    judged = find(flags, 'c', 1, true),\n"
+    "    judged = find(flags, 'c', 1, true), owned = find(flags, 'o', 1, true),\n"
     "    needs = needs ~= '' and needs}\n"
     "  if rule.needs then lease = lease or read_lease() end\n"
     "  rules[text] = rule\n"
@@ -209,15 +270,7 @@ static const char PUB[] =
     "    a, k = a + 1, k + 1\n"
     "  end\n"
     "end\n"
-    "local base = sub(KEYS[1], 1, -2)\n"
-    "local function names_of(s) return base .. 'e:' .. sub(s, #base + 3) end\n"
-    "local function remove(s, names, field)\n"
-    "  local key, gone = match(field, '%z.*$'), call('HDEL', s, field)\n"
-    "  for _, name in ipairs(call('HKEYS', names)) do\n"
-    "    gone = gone + call('HDEL', s, name .. key)\n"
-    "  end\n"
-    "  return gone\n"
-    "end\n"
+    "local own = base .. 'own:' .. ARGV[2]\n"
     "local function data_of(s, field)\n"
     "  local value = call('HGET', s, field)\n"
     "  return value and '=' .. match(value, '^%d+ %d+ %d+%z(.*)$') or ''\n"
@@ -275,13 +328,18 @@ static const char PUB[] =
     "    if s then\n"
     "      local names = names_of(s)\n"
     "      if rule.remove then\n"
-    "        sizes[s] = sizes[s] - remove(s, names, field)\n"
+    "        sizes[s] = sizes[s] - remove(s, names, field, own)\n"
     "      else\n"
     "        local value = number .. ' ' .. now .. ' ' .. x .. '\\0' .. sub(rest, skip + "
     "1)\n"
     "        local added = call('HSET', s, field, value)\n"
     "        if added == 1 then call('HSET', names, match(field, '^%Z*'), '1') end\n"
     "        sizes[s] = sizes[s] + added\n"
+    "        if rule.owned then\n"
+    "          call('HSET', own, sub(s, #base + 3) .. '\\0' .. field, "
+    "table.concat({number,\n"
+    "            rule.kind, rule.history, rule.ttl}, ' '))\n"
+    "        end\n"
     "      end\n"
     "      if old then sizes[s] = sizes[s] - call('HDEL', s, old) end\n"
     "      stay[s], stay[names] = rule.ttl, rule.ttl\n"
@@ -307,9 +365,9 @@ static const char PUB[] =
     "return out\n";
 
 /* KEYS: m, f, t, n. ARGV: the proof, label, safe (0, 1, ''), entries of the feed or '', rules, whether it would
- * lead (0, 1). */
+ * lead, and reaps (0, 1). */
 static const char BEAT[] =
-    "#!lua flags=allow-oom\n" PROOF ROW LEASE
+    "#!lua flags=allow-oom\n" PROOF BOUND ROW LEASE REMOVE REAP
     "local gone = match(call('INFO', 'stats'), 'evicted_keys:(%d+)')\n"
     "if tonumber(gone) > tonumber(m[6] or '0') then return {'EVICTED'} end\n"
     "note(ARGV[2], ARGV[6], m[3], ARGV[9], m[8])\n"
@@ -321,9 +379,10 @@ static const char BEAT[] =
     "local rows, slots = call('HGETALL', KEYS[4]), {}\n"
     "for j = 1, #rows, 2 do\n"
     "  local beat = match(rows[j + 1], '^%d+')\n"
-    "  if beat and now - beat < 10000 then slots[#slots + 1] = rows[j] end\n"
+    "  if beat and now - beat < 10000 then slots[#slots + 1] = rows[j]\n"
+    "  elseif ARGV[11] == '1' then reap(rows[j]) end\n"
     "end\n"
-    "return {'OK', m[3], now, m[5] or '0', text(#slots), table.concat(slots, ' '),\n"
+    "return {'OK', text(seq), now, m[5] or '0', text(#slots), table.concat(slots, ' '),\n"
     "  lease(ARGV[2], ARGV[10])}\n";
 
 /* KEYS: m. ARGV: the proof. */

@@ -145,11 +145,12 @@ static void put_expected(struct call *c, const struct script_event *e) {
 }
 
 static void put_event(struct call *c, const struct script_event *e) {
-    char rule[72], lease[24] = "", x[24], flags[4], *flag = flags;
+    char rule[72], lease[24] = "", x[24], flags[5], *flag = flags;
     uint32_t at;
     if (e->remove) *flag++ = 'r';
     if (is_once(e)) *flag++ = 'i';
     if (e->is_judged) *flag++ = 'c';
+    if (e->is_owned) *flag++ = 'o';
     *flag = '\0';
     if (e->lease > 0)
         snprintf(lease, sizeof lease, " %llu", (unsigned long long)e->lease);
@@ -186,7 +187,7 @@ int script_pub(struct buf *out, const struct scripts *s, const struct script_pro
 
 int script_beat(struct buf *out, const struct scripts *s, const struct script_proof *p,
                 const struct script_beat *ask) {
-    struct call c = begin(out, s, SCRIPT_BEAT, 0, 10);
+    struct call c = begin(out, s, SCRIPT_BEAT, 0, 11);
     put_proof(&c, p);
     put_text(&c, ask->label);
     put_text(&c, safe_text(ask->safe));
@@ -194,6 +195,7 @@ int script_beat(struct buf *out, const struct scripts *s, const struct script_pr
     else put_text(&c, "");
     put_text(&c, ask->rules ? ask->rules : "");
     put_text(&c, ask->would_lead ? "1" : "0");
+    put_text(&c, ask->reaps ? "1" : "0");
     return c.err;
 }
 
@@ -406,6 +408,7 @@ enum script_answer script_joined(const struct reply *r, struct script_joined *ou
     out->mark = next_number(&i);
     out->now_ms = (int64_t)next_number(&i);
     out->age_ms = next_number(&i);
+    out->reaped = r->n > i.at && next_number(&i) == 1;
     return i.wrong ? SCRIPT_SENSELESS : SCRIPT_OK;
 }
 

@@ -93,6 +93,7 @@ struct script_joined {
     uint64_t seq, mark;
     int64_t now_ms;
     uint64_t age_ms; /* of the epoch */
+    bool reaped;     /* it was taken for dead, and what it had is removed */
     bool took;       /* this join began the epoch */
     struct slice
         lineage; /* "epoch:base,epoch:base", the newest first; borrows the reply */
@@ -109,6 +110,7 @@ struct script_event {
     struct slice channel, event, key, data;
     struct slice token; /* tells it from all others of this slot: "inc.counter" */
     /* What has newest values: it is stored only when there is this one, or (empty) none. */
+    bool is_owned; /* ... it goes when this node dies */
     bool is_judged;
     struct slice expected;
     struct slice idempotency; /* empty: none */
@@ -142,6 +144,7 @@ struct script_beat {
     uint32_t feed_events; /* that the feed keeps; 0: as it is */
     const char *rules;    /* as in a join */
     bool would_lead;      /* false: it gives up the lead where it has it */
+    bool reaps;           /* ... what dead nodes have is removed */
 };
 
 struct script_now {

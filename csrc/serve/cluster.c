@@ -188,10 +188,18 @@ static void node_on_epoch(void *owner, uint64_t base) {
     if (base == UINT64_MAX) return;
     cluster_tell_app(c);
     cluster_pass_notice(c, NULL);
+    cluster_say_reaped(c);
     log_printf(LOG_WARN,
                "cluster: epoch %s began: what Redis had above number %llu is lost, and "
                "readers are told (failover)",
                m->epoch, (unsigned long long)base);
+}
+
+static void node_on_reaped(void *owner) {
+    log_printf(LOG_WARN,
+               "cluster: this node was silent for so long that the others took it for "
+               "dead; what went with it is published again");
+    cluster_say_reaped(owner);
 }
 
 static void node_on_missed(void *owner) {
@@ -313,6 +321,7 @@ static const struct node_calls calls = {.policy = node_on_policy,
                                         .fill = node_on_fill,
                                         .epoch = node_on_epoch,
                                         .missed = node_on_missed,
+                                        .reaped = node_on_reaped,
                                         .answer = node_on_answer,
                                         .changed = node_on_changed,
                                         .lead = cluster_on_lead,

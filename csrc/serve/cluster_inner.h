@@ -91,6 +91,8 @@ void cluster_free_channels(struct cluster *c);
 
 /* A notice for the app, in its order; what is no notice (NULL): some were missed. */
 void cluster_pass_notice(struct cluster *c, const struct entry *e);
+void cluster_say_reaped(
+    struct cluster *c); /* ... what was to go with this node is gone */
 void cluster_say_missed(struct cluster *c); /* when there is room for that again */
 
 /* A place that cannot wait any longer. */

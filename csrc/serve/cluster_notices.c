@@ -5,6 +5,7 @@
 #include "serve/cluster_inner.h"
 
 #include "base/mem.h"
+#include "cluster/notice.h"
 #include "serve/to_app.h"
 
 static struct slice put(char **at, struct slice from) {
@@ -47,6 +48,15 @@ void cluster_say_missed(struct cluster *c) {
     if (!c->has_missed || !has_room(c, 0)) return;
     post(c, mem_new(sizeof(struct notice_message)));
     c->has_missed = false;
+}
+
+void cluster_say_reaped(struct cluster *c) {
+    struct notice_message *m = mem_new(sizeof *m);
+    m->letter = NOTICE_REAPED;
+    m->name = slice_str("reaped");
+    m->text = slice_str("true");
+    m->is_own = true;
+    post(c, m);
 }
 
 void cluster_pass_notice(struct cluster *c, const struct entry *e) {

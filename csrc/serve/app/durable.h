@@ -89,6 +89,7 @@ struct commit {
     bool update;    /* only while its key is there */
     bool is_judged; /* in a cluster: only while it has this value; p NULL: none */
     struct slice expected;
+    bool is_owned;            /* in a cluster: it goes when this node dies */
     struct slice idempotency; /* empty: none */
     uint64_t lease; /* in a cluster: of who leads, for which alone it is; 0: none */
 };

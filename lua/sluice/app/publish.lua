@@ -19,7 +19,7 @@ local IDEMPOTENCY_MAX = 1024 -- bytes of a key, of which 100,000 may be remember
 local WAITS = "app:publish() on a durable channel"
 local NO_KEY = "channel '%s' has no value of key '%s'"
 local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
-  remove = options.BOOLEAN, update = options.BOOLEAN, wait = true }
+  remove = options.BOOLEAN, update = options.BOOLEAN, lease = options.BOOLEAN, wait = true }
 local REMOVE_OPTIONS = { update = options.BOOLEAN, idempotency = options.STRING, wait = true }
 local encode = json.encode
 local type, text_of = type, core.text_of
@@ -137,8 +137,9 @@ local function commit(runtime, published, channel, event, text, key, o)
   elseif waits then stored:need_wait(WAITS) end
   local fiber = runtime.scheduler.current
   local ticket, message, code = runtime.server:commit_event(channel, event, text, key, o.remove,
-    o.ttl, o.update, o.idempotency, fiber and fiber.lease)
+    o.ttl, o.update, o.idempotency, fiber and fiber.lease, false, nil, o.lease)
   if not ticket then return nil, message, code end
+  if key then runtime.leases:note(channel, event, text, key, o) end
   local ok, id, subscribers, again
   if waits and not (published or o.idempotency or o.update) then
     ok, id, subscribers, again = stored:await(ticket)
@@ -205,6 +206,10 @@ local function full(generation, how, channel, event, data, o)
   end
   local again = runtime.pause and not how.durable and pause(runtime, channel, o)
   if again then return again, runtime.server:subscribers(channel), true end
+  if o.lease then
+    message, code = runtime.leases:fault(how.kind, channel, key)
+    if message then return nil, message, code end
+  end
   if o.update then
     message, code = update_fault(runtime, how, channel, key)
     if message then return nil, message, code end
@@ -227,7 +232,8 @@ local NO_OPTIONS = {}
 -- @tparam string channel
 -- @tparam[opt="message"] string event
 -- @param data a string, or what becomes JSON
--- @tparam[opt] table opts { key, ttl, idempotency, remove, update, wait }; ttl: seconds after which
+-- @tparam[opt] table opts { key, ttl, idempotency, remove, update, lease, wait }; lease: in a
+--   cluster this value goes when this node dies; ttl: seconds after which
 --   this event is withdrawn, so that no client gets it late; update: only while its key is there,
 --   also with remove; wait = false: do not wait on a durable channel (then the id is true)
 -- @return id (true for a state channel), number of subscribers, whether it is a duplicate;

@@ -91,6 +91,12 @@ function Notices:tell_app(name, data)
   return true
 end
 
+-- Of no other node: this one was taken for dead.
+KINDS.o = {
+  heard = function(runtime) runtime.leases:again() end,
+  missed = function() end,
+}
+
 -- ---- Clients ---------------------------------------------------------------------------------
 
 KINDS.c = {

@@ -84,7 +84,7 @@ function App:check(fn) end
 ---@param channel string
 ---@param event? string
 ---@param data? any
----@param opts? { key?: string, ttl?: number, idempotency?: string, remove?: boolean, update?: boolean, wait?: boolean }
+---@param opts? { key?: string, ttl?: number, idempotency?: string, remove?: boolean, update?: boolean, lease?: boolean, wait?: boolean }
 ---@return string|true|nil id, integer|string subscribers, boolean|string? duplicate, string? field
 function App:publish(channel, event, data, opts) end
 ---@param channel string
