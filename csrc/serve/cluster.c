@@ -486,10 +486,9 @@ static void join(struct cluster *c) {
 
 void cluster_close(struct cluster *c) {
     ASSERT_OWNER(c->hub->app);
-    if (!c->runs) return;
+    if (c->runs && c->has_thread) join(c);
     c->runs = false;
-    if (c->has_thread) join(c);
-    cluster_flush(c);
+    cluster_flush(c); /* also what was posted to one that never ran, or had ended */
     mailbox_drain(&c->loop.mailbox, INT32_MAX);
     while (!list_empty(&c->publishes))
         give_back(c, container_of(c->publishes.next, struct shared_publish, node),

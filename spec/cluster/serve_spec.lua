@@ -3,6 +3,7 @@ local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
 local nodes = require("spec.support.nodes")
+local server = require("spec.support.server")
 local sse = require("spec.support.sse")
 
 local APP = [[
@@ -212,5 +213,12 @@ describe("a server in a cluster", function()
     end, 10, "it follows the channel")
     assert.truthy(answer.id)
     client:close()
+  end)
+
+  it("says that its port is taken, and ends", function()
+    local args = { "--cluster", "redis://127.0.0.1:" .. cluster.redis.port, "--cluster-name", "taken" }
+    local code, log = server.run_to_end { app = APP, port = cluster[1].port, args = args }
+    assert.same({ 1, "EADDRINUSE" }, { code, log:match("EADDRINUSE") })
+    assert.is_nil(log:find("ssertion", 1, true), log)
   end)
 end)
