@@ -3,7 +3,7 @@
 local bugs = require("spec.cluster.planted")
 local planted = require("spec.support.planted")
 
-local SEEDS = 9000
+local SEEDS = 8000
 local FULL = os.getenv("SLUICE_SPEC_FULL")
 
 local function hunt(bug, first, last, ...)
@@ -50,6 +50,18 @@ describe("the worlds of a cluster", function()
 
   for rule, seed in pairs(bugs.lead.rules) do
     it("find that this rule of the lead does not hold: " .. rule, function() assert_shown(0, seed, "lead", rule) end)
+  end
+
+  for _, bug in ipairs(bugs.by_hand) do
+    it("find this one by hand: " .. bug[2], function()
+      local run = [[require("sluice.core.testing").plant(%d)
+        arg = { [0] = "busted", "-f", ".busted", "spec/cluster/epochs_spec.lua" }
+        require("busted.runner")({ standalone = false })]]
+      local _, output = planted.run_bug(0, "-e", run:format(0))
+      assert.truthy(output:find("2 ok", 1, true), output)
+      _, output = planted.run_bug(0, "-e", run:format(bug[1]))
+      assert.truthy(output:find("FAIL", 1, true), output)
+    end)
   end
 
   for rule, seed in pairs(bugs.rules) do
