@@ -42,6 +42,12 @@ local function leaders(nodes)
   return list
 end
 
+local function leaders_of(path, is_one)
+  local list = {}
+  for n = 1, 2 do if is_one(t:node(n):get(path).json) then list[#list + 1] = n end end
+  return list
+end
+
 -- Each event of a name in the log, oldest first.
 local function events(n, name)
   local c = t:node(n):connect("/s")
@@ -157,6 +163,49 @@ describe("what runs once in a cluster", function()
     t:advance(2)
     assert.is_true(#d:events("v") >= 1)
     d:close()
+  end)
+end)
+
+describe("who leads no more", function()
+  it("publishes nothing, and is told why; requests say which lead they are of", function()
+    t = testing.start({ source = kit.source([[
+      app:channel("log", { history = 10 })
+      local seen = app:state("seen", { code = false, message = false, fences = {} })
+      app:every(1, function()
+        local r = require("sluice.http").get("http://example.test/")
+        table.insert(seen().fences, r and r.body or "none")
+      end)
+      app:service("often", function()
+        while true do
+          sluice.sleep(0.1)
+          local id, message, code = app:publish("log", "tick", {})
+          if not id then seen().code, seen().message = code, message end
+        end
+      end)
+      app:get("/fence", function()
+        local r = require("sluice.http").get("http://example.test/")
+        return { fence = r.body }
+      end)
+      app:get("/seen", function() return seen() end)]]) }, { nodes = 2 })
+    for n = 1, 2 do
+      t:node(n):http("http://example.test/", function(req)
+        return { status = 200, body = req.headers["sluice-fence"] or "none" }
+      end)
+    end
+    t:advance(5)
+    local found = leaders_of("/seen", function(one) return #one.fences > 0 end)
+    assert.equal(1, #found)
+    local fence = t:node(found[1]):get("/seen").json.fences[1]
+    assert.matches("^%d+$", fence)
+    assert.equal("none", t:node(found[1]):get("/fence").json.fence)
+    local redis = t.place.cluster.network.redis
+    redis:call("HSET", "sluice:{test}:m", "lead", "another") -- as if it had been taken a moment ago
+    t:advance(1)
+    local one = t:node(found[1]):get("/seen").json
+    assert.equal("EBUSY", one.code)
+    assert.matches("does not lead the cluster any more", one.message)
+    t:stop()
+    t = nil
   end)
 end)
 
