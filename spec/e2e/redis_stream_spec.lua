@@ -201,7 +201,7 @@ describe("a stream of Redis as a source", function()
     start('start = "begin", password = "s3cret",', "redis://127.0.0.1:" .. r.port)
     await(1, 4)
     r:kill()
-    s.wait_log("the server closed the connection", 10)
+    s.wait_log("cannot go on", 10)
     r.config.requirepass = "s3cret"
     r:again()
     s.wait_log("goes on", 20)
