@@ -83,7 +83,7 @@ describe("sluice check", function()
     assert.falsy(select(2, run("check", path)):find("several nodes", 1, true))
   end)
 
-  it("ends with 1 for an app that would not start in a cluster, and says nothing of one that is the same", function()
+  it("ends with 1 for an app that needs more than --cluster, and says nothing of one that is the same", function()
     local code, out = run("check", "--cluster", "--json", app([[
       app:channel("kept", { durable = true })
       app:store("box")]]))

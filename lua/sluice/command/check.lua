@@ -117,7 +117,7 @@ function check.add(parser)
   remote.add(command)
   help.add(command, { "sluice check app.lua", "sluice check app.lua --port 5121",
     "sluice check --cluster app.lua" },
-    { { 0, "it loads, also with warnings" }, { 1, "it does not, or not with --cluster, or the "
+    { { 0, "it loads, also with warnings" }, { 1, "it does not, or needs --cluster-durable, or the "
       .. "server that was named does not answer" } })
 end
 

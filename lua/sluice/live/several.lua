@@ -10,8 +10,8 @@ local START = "runs on every node: what is to be done once belongs into a timer,
   .. "task"
 local NODE = 'per = "node": runs on every node; without it, on the one that leads'
 local LIMITS = "each node counts by itself: together they let n times as much through"
-local KEPT = "does not start with --cluster: Redis keeps the history of channels; leave it out, or "
-  .. "stay on one machine"
+local KEPT = "does not start without --cluster-durable, which says when Redis has kept an event: "
+  .. "aof or wait:N"
 
 -- What is only called. Others than these do the same everywhere.
 local CALLS = {
@@ -76,7 +76,7 @@ function several.of(generation)
   return list
 end
 
---- Whether it would start with --cluster.
+--- Whether it would start with --cluster and nothing more.
 -- @tparam sluice.Generation generation
 -- @treturn boolean
 function several.can_start(generation) return not store.has_durable(generation) end
