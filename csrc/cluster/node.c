@@ -290,6 +290,13 @@ static void note_time(struct node *n, int64_t server_ms) {
     if (server_ms > 0) n->ahead_ms = server_ms - clock_boot_ms();
 }
 
+static const char *why_not_joined(enum script_answer answer) {
+    if (answer != SCRIPT_NEWER) return script_answer_word(answer);
+    return "the keys of this cluster are of a newer version of Sluice: upgrade this "
+           "node, "
+           "or give --cluster-name another name";
+}
+
 static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
     struct script_joined joined = {0};
     enum script_answer answer = script_joined(r, &joined);
@@ -305,7 +312,7 @@ static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
                                   .age_ms = joined.age_ms};
     if (answer == SCRIPT_OK && strlen(joined.epoch) != EPOCH_LENGTH)
         reply.refused = REFUSED_LINEAGE; /* not ours */
-    if (reply.refused) n->calls->tell(n->owner, script_answer_word(answer), true);
+    if (reply.refused) n->calls->tell(n->owner, why_not_joined(answer), true);
     else note_time(n, joined.now_ms);
     machine_reply(&n->machine, tag, &reply);
 }

@@ -105,9 +105,17 @@ describe("a cluster", function()
     for _, client in ipairs(clients) do assert.equal(after.id, told(client, "failover").id) end
     local back = sse.connect(cluster[1].port, "/news", { last_event_id = before.id })
     assert.equal("hello", back:next_event(5).event)
-    assert.equal(after.id, told(back, "epoch").id)
+    assert.equal(after.id, told(back, "failover").id)
     for _, client in ipairs(clients) do client:close() end
     back:close()
+  end)
+
+  it("refuses to start where a newer Sluice has written", function()
+    start { n = 0 }
+    cluster.redis:call("HSET", "sluice:{test}:m", "fmt", "2")
+    local ok, why = pcall(cluster.more, cluster)
+    assert.falsy(ok)
+    assert.truthy(why:find("are of a newer version of Sluice: upgrade this node", 1, true), why)
   end)
 
   it("takes an id of a node that is ahead, and one that nobody gave for what it is", function()

@@ -9,7 +9,7 @@ local planted = require("spec.support.planted")
 local BUGS = {
   { 600, "the answers of publishes are swallowed", nil, "the plainest design" },
   { 604, "the answers of publishes are swallowed", "twice", "what had no answer is sent again at once" },
-  { 660, "a replica has what is durable, and is promoted", "vanished", "a durable event is answered before it is kept" },
+  { 660, "a replica has what is durable, and is promoted", "vanished", "what is durable is answered too soon" },
   { 611, "a master goes on alone", "untold", "what a node has read and the server has lost leaves no mark" },
 }
 
