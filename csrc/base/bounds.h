@@ -392,8 +392,6 @@
 /* Events of all nodes that the app has not taken: more pass it by, and its channels are loaded again. */
 #define OWN_EVENTS_MAX 65536
 #define OWN_BYTES_MAX (16 * 1024 * 1024)
-#define PACE_ENTRIES 64       /* ... for fewer entries */
-#define PACE_MOST_MS 5        /* ... waits up to so long before it reads again */
 #define CLUSTER_DEAD_MS 10000 /* a node that is silent for so long is dead */
 /* Notices that the app has not taken: more are dropped, and it is told that it missed some. */
 #define NOTICES_MAX 4096
