@@ -17,7 +17,8 @@ end
 -- the process, a file, a parser, a proxy, or one connection and the clock.
 local ONCE = set [[ e2e/bench_command e2e/bytes e2e/changes e2e/client e2e/demo e2e/descriptors e2e/doctor
   e2e/h2_tools e2e/heartbeat e2e/http_out e2e/jobs e2e/late e2e/mail e2e/mail_exim e2e/manager e2e/memory
-  e2e/new e2e/nginx e2e/redis_stream e2e/outbox e2e/postgres e2e/publish e2e/record e2e/repl e2e/runaway e2e/runs e2e/slow e2e/sqlite
+  e2e/new e2e/nginx e2e/outbox e2e/postgres e2e/publish e2e/redis_stream
+  e2e/record e2e/repl e2e/runaway e2e/runs e2e/slow e2e/sqlite
   e2e/stall e2e/store_command e2e/store_faults e2e/storm e2e/stuck e2e/system e2e/tail e2e/trust e2e/every_command
   kit/sockets unit/environment unit/routes_command wire/http_connection wire/http_cors wire/http_fields
   wire/http_head wire/http_slow wire/http_vectors wire/h2 wire/h2_requests wire/tls ]]
