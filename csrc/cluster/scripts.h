@@ -107,12 +107,12 @@ enum script_answer script_joined(const struct reply *r, struct script_joined *ou
 struct script_event {
     char kind; /* 'l' log, 'k' keyed log, 's' state */
     bool remove;
+    bool is_judged,
+        is_owned; /* of newest values: see expected; it goes when this node dies */
     struct slice channel, event, key, data;
     struct slice token; /* tells it from all others of this slot: "inc.counter" */
-    /* What has newest values: it is stored only when there is this one, or (empty) none. */
-    bool is_owned; /* ... it goes when this node dies */
-    bool is_judged;
-    struct slice expected;
+    struct slice
+        expected; /* is_judged: only when its newest value is this; p NULL: none */
     struct slice idempotency; /* empty: none */
     uint64_t lease;           /* the token of who leads, for which alone it is; 0: none */
     uint32_t crc;             /* ... of what was asked */
