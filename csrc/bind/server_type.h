@@ -33,7 +33,8 @@ void lx_server_add_lab(lua_State *L);
 void lx_server_add_crowd(lua_State *L);
 void lx_server_add_limits(lua_State *L);
 
-void lx_redis_close_all(struct lx_server *s); /* nothing is told; while the server is there */
+/* While the server is there; nothing is told. */
+void lx_redis_close_all(struct lx_server *s);
 
 int lx_log_tail(lua_State *L); /* core.log_tail */
 

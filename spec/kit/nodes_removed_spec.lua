@@ -36,7 +36,9 @@ describe("a key that is removed in a cluster", function()
   for _, c in ipairs { "who", "room" } do
     it("is gone from '" .. c .. "' with all its names", function()
       t = testing.start({ source = kit.source(SOURCE) }, { nodes = 3 })
-      for _, path in ipairs { "joined/a", "typing/a", "joined/b", "joined/ab" } do post(1, "/set/" .. c .. "/" .. path) end
+      for _, path in ipairs { "joined/a", "typing/a", "joined/b", "joined/ab" } do
+        post(1, "/set/" .. c .. "/" .. path)
+      end
       assert.equal("joined:a typing:a joined:b joined:ab", newest(2, c))
       post(1, "/remove/" .. c .. "/a")
       for n = 1, 3 do assert.equal("joined:b joined:ab", newest(n, c)) end

@@ -66,7 +66,8 @@ local KIT_EXTRA = { jobs = { ["base.owned"] = true }, runs = { ["base.owned"] = 
   demo = { ["base.recording"] = true }, inbox = { crypto = true, http = true, mail = true },
   postgres = { ["sources.feed"] = true, ["sources.outbox"] = true },
   redis = { ["sources.connection"] = true, ["sources.feed"] = true, ["sources.stream"] = true },
-  sources = { crypto = true, ["base.keeper"] = true, ["base.process"] = true, ["live.cluster"] = true, ["out.transfer"] = true },
+  sources = { crypto = true, ["base.keeper"] = true, ["base.process"] = true, ["live.cluster"] = true,
+    ["out.transfer"] = true },
   outbox = { http = true, mail = true, ["out.retry"] = true, ["out.signature"] = true },
   system = { core = true, ["base.procfs"] = true, ["base.cgroup"] = true, ["base.file"] = true, ["out.reach"] = true } }
 

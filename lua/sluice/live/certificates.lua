@@ -71,7 +71,8 @@ local function own()
 end
 
 local TRUST = "--tls dev: browsers trust it after: mkdir -p ~/.pki/nssdb; certutil -A "
-  .. "-d sql:$HOME/.pki/nssdb -t C,, -n sluice-dev -i %s (Firefox: Settings, Certificates, Authorities, Import; curl: --cacert)"
+  .. "-d sql:$HOME/.pki/nssdb -t C,, -n sluice-dev -i %s "
+  .. "(Firefox: Settings, Certificates, Authorities, Import; curl: --cacert)"
 
 --- The part of the settings that the core takes, and notes for the log.
 -- @tparam table settings that were checked
