@@ -95,7 +95,7 @@ describe("the bytes through a lab", function()
     local l = lab.start(s.url .. "/nothing", { "--latency", "150" })
     local code, seconds = curl(("-o /dev/null -w '%%{time_starttransfer}' %s"):format(l.url))
     assert.equal(0, code)
-    assert.is_true(tonumber(seconds) >= 0.3, seconds)
+    assert.is_true(tonumber(seconds) >= 0.299, seconds) -- curl's clock, and ours
   end)
 
   it("come no quicker than the bandwidth, and a server sees that its client is slow", function()

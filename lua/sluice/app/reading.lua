@@ -243,8 +243,8 @@ function reading.recheck_one(generation, client, why)
 end
 
 --- Apply the read rules again to open streams; a stream that loses a channel gets a notice.
--- @function App:recheck
 -- In a cluster every node is told to do the same.
+-- @function App:recheck
 -- @tparam[opt] string user_id only this user's streams
 -- @treturn integer|nil how many channels were taken away from streams of this node; or nil,
 --   message, code: of this node they were, and others were not told

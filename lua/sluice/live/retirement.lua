@@ -53,7 +53,8 @@ function Retirement:alive()
   return self.old and 2 or 1
 end
 
---- How many generations are in memory, those too that wait for the collector.
+--- How many generations are in memory, those too that wait for the collector. Others are watched no
+-- more.
 function Retirement:held()
   local n = 0
   for id, row in pairs(self.watched) do
@@ -63,9 +64,9 @@ function Retirement:held()
 end
 
 local function report_leaks(self)
+  self:held()
   for id, row in pairs(self.watched) do
-    local due = row.retired and self.cycles >= row.retired + CYCLES and not row.reported
-    if due and next(row.held) then
+    if row.retired and self.cycles >= row.retired + CYCLES and not row.reported then
       row.reported = true
       core.log("warn", ("generation %d is retired and still in memory: a function of it is kept "
         .. "somewhere outside of the app, such as in a table of a rock"):format(id))
