@@ -385,10 +385,6 @@
     5000 /* who leads says so anew with each beat, or does not so long after */
 #define CLUSTER_LEASE_EARLY_MS 1000 /* ... and stops so much earlier */
 #define CLUSTER_PATIENCE_MS 5000    /* publishes wait so long for a server: EBUSY */
-#define PACE_WINDOW_MS 250 /* a node that is woken more often than so within it */
-#define PACE_WAKES_MAX 50
-#define PACE_ENTRIES 64 /* ... for fewer entries */
-#define PACE_MOST_MS 5  /* ... waits up to so long before it reads again */
 /* Events of all nodes that the app has not taken: more pass it by, and its channels are loaded again. */
 #define OWN_EVENTS_MAX 65536
 #define OWN_BYTES_MAX (16 * 1024 * 1024)

@@ -2,16 +2,13 @@
  * (spec/cluster). Not part of the product.
  *
  * What it does is a list of actions that Lua takes; what comes in are calls. An event, a fill
- * and a publish are whole numbers that Lua chose.
- *
- *     pace = testing_cluster.pace(nodes)      pace(now_ms, entries) -> how long it waits */
+ * and a publish are whole numbers that Lua chose. */
 #include "base/mem.h"
 #include "base/planted.h"
 #include "base/rand.h"
 #include "base/status.h"
 #include "bind/l_aux.h"
 #include "cluster/machine.h"
-#include "cluster/pace.h"
 
 #define MACHINE "sluice.testing.machine"
 #define RESULTS_MAX CLUSTER_BATCH_MAX
@@ -499,23 +496,6 @@ static int l_alive(lua_State *L) {
 
 LX_EXPORT int luaopen_sluice_core_testing_cluster(lua_State *L);
 
-static int l_paced(lua_State *L) {
-    struct pace *p = lua_touserdata(L, lua_upvalueindex(1));
-    uint32_t nodes = (uint32_t)lua_tointeger(L, lua_upvalueindex(2));
-    uint32_t entries = (uint32_t)luaL_checkinteger(L, 2);
-    lua_pushinteger(L, pace_ms(p, luaL_checkinteger(L, 1), entries, nodes));
-    return 1;
-}
-
-static int l_pace(lua_State *L) {
-    lua_Integer nodes = luaL_checkinteger(L, 1);
-    struct pace *p = lua_newuserdatauv(L, sizeof *p, 0);
-    *p = (struct pace){0};
-    lua_pushinteger(L, nodes);
-    lua_pushcclosure(L, l_paced, 2);
-    return 1;
-}
-
 int luaopen_sluice_core_testing_cluster(lua_State *L) {
     static const luaL_Reg methods[] = {{"take", l_take},
                                        {"clock", l_clock},
@@ -536,9 +516,11 @@ int luaopen_sluice_core_testing_cluster(lua_State *L) {
                                        {"counts", l_counts},
                                        {"close", l_close},
                                        {NULL, NULL}};
-    static const luaL_Reg functions[] = {{"machine", l_machine}, {"plant", l_plant},
-                                         {"alive", l_alive},     {"seed", l_seed},
-                                         {"pace", l_pace},       {NULL, NULL}};
+    static const luaL_Reg functions[] = {{"machine", l_machine},
+                                         {"plant", l_plant},
+                                         {"alive", l_alive},
+                                         {"seed", l_seed},
+                                         {NULL, NULL}};
     luaL_newmetatable(L, MACHINE);
     lua_pushcfunction(L, l_close);
     lua_setfield(L, -2, "__gc");

@@ -73,7 +73,7 @@ static void on_hang_up(void *owner) {
     link_close(n->link);
     ev_timer_stop(n->loop->ev, &n->again);
     n->generation++;
-    n->reading = n->broken = n->paced = false;
+    n->reading = n->broken = false;
     for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) loading_drop(&n->loads[i]);
 }
 
@@ -221,16 +221,6 @@ static void wait_to_read(struct node *n, uint32_t ms) {
     ev_timer_start(n->loop->ev, &n->again);
 }
 
-/* Whoever waits for an event of its own reads at once. */
-static void read_on(struct node *n, uint32_t entries) {
-    const struct machine *m = &n->machine;
-    uint32_t ms = pace_ms(&n->pace, m->now_ms, entries, n->nodes);
-    bool owes = !list_empty(&m->flight) || !list_empty(&m->queue);
-    if (ms == 0 || owes || n->by_hand) follow(n);
-    else wait_to_read(n, ms);
-    n->paced = ev_is_active(&n->again);
-}
-
 static void take_entries(struct node *n, const struct reply *entries, uint32_t many) {
     enum cluster_taken taken = ENTRY_TAKEN;
     if (many == 0) machine_idle(&n->machine);
@@ -252,7 +242,7 @@ static bool follows(const struct node *n) {
 
 static void read_again(struct node *n) {
     ev_timer_stop(n->loop->ev, &n->again);
-    n->reading = n->paced = false;
+    n->reading = false;
     if (follows(n)) follow(n);
 }
 
@@ -272,7 +262,7 @@ static void on_feed(struct node *n, uint64_t generation, const struct reply *r) 
         if (script_followed(r, &entries, &many) != SCRIPT_OK) n->broken = true;
         else take_entries(n, entries, many);
     }
-    if (!n->reading && !n->broken && follows(n)) read_on(n, many);
+    if (!n->reading && !n->broken && follows(n)) follow(n);
 }
 
 /* ---- Answers --------------------------------------------------------------------------- */
@@ -511,7 +501,6 @@ void node_flush(struct node *n) {
     if (list_empty(&n->machine.queue)) return;
     begin(n);
     machine_flush(&n->machine);
-    if (n->paced) read_again(n);
     settle(n);
 }
 

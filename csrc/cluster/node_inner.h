@@ -3,7 +3,6 @@
 #define SLUICE_CLUSTER_NODE_INNER_H
 
 #include "cluster/node.h"
-#include "cluster/pace.h"
 
 struct node {
     struct machine machine;
@@ -18,8 +17,6 @@ struct node {
     bool broken;  /* found where the machine cannot be told */
     bool reading; /* an XREAD is under way, or what it brought is looked at */
     bool by_hand;
-    bool paced; /* ... or it waits for more, until on_again */
-    struct pace pace;
     uint64_t generation; /* of reading: what an older one brings is void */
     uint64_t bad_entries;
     int64_t ahead_ms; /* of the server's clock before ours */

@@ -226,36 +226,3 @@ describe("a node", function()
     assert.is_nil(marks_of(3, 74))
   end)
 end)
-
-describe("who reads a feed", function()
-  -- Of a node that is woken each so many ms for so many entries: how often it waited, in a second, and the longest.
-  local function waits(pace, from_ms, each_ms, entries)
-    local n, most = 0, 0
-    for now = from_ms, from_ms + 999, each_ms do
-      local ms = pace(now, entries)
-      if ms > 0 then n, most = n + 1, math.max(most, ms) end
-    end
-    return n, most
-  end
-
-  it("reads at once while it is woken seldom, or for much", function()
-    assert.equal(0, (waits(testing.pace(3), 1000, 10, 1)))
-    assert.equal(0, (waits(testing.pace(3), 1000, 1, 64)))
-  end)
-
-  it("waits a little when it is woken again and again for little: longer, the more nodes there are", function()
-    for nodes, ms in pairs { [1] = 1, [3] = 1, [8] = 2, [16] = 4, [100] = 5 } do
-      local n, most = waits(testing.pace(nodes), 1000, 1, 1)
-      assert.same({ true, ms }, { n > 700, most }, nodes .. " nodes")
-    end
-  end)
-
-  it("reads at once again when that is over, and after a pause", function()
-    local pace = testing.pace(3)
-    assert.is_true(waits(pace, 1000, 1, 1) > 700)
-    local n = waits(pace, 2000, 10, 1)
-    assert.is_true(n <= 25, n .. " of 100")
-    assert.is_true(waits(pace, 3000, 1, 1) > 0)
-    assert.equal(0, (pace(9000, 1)))
-  end)
-end)
