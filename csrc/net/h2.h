@@ -83,8 +83,8 @@ bool h2_receive(struct h2 *h, struct slice bytes, int64_t now_ms);
 /* Write frames into 'room' of H2_WRITE_BYTES: how many bytes; 0: there is nothing to write now. */
 size_t h2_write(struct h2 *h, char *room);
 
-/* One frame of these bytes of a body (at least one; copied), where nothing else is to be written before it and the
- * windows take all of it: the size of the frame, or 0: h2_wake and h2_write then. */
+/* One frame of these bytes of a body (at least one; copied), where nothing else is to be written before
+ * it and the windows take all of it: the size of the frame, or 0: h2_wake and h2_write then. */
 size_t h2_write_now(struct h2 *h, struct h2_stream *s, struct slice bytes, char *room);
 
 /* Whether the last h2_write had no room for all. */

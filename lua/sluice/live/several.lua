@@ -1,5 +1,6 @@
 --- What of an app would be otherwise on several nodes: each with its line, and what to do about it.
 --- Found in what it registers and, for what is only called, in its text. Keeps nothing in memory.
+local sources = require("sluice.live.sources")
 local store = require("sluice.app.store")
 
 local several = {}
@@ -38,19 +39,6 @@ local function kept(generation, add)
   end
 end
 
-local function calls(generation, add)
-  for _, path in ipairs(generation.files) do
-    local n = 0
-    for line in ((generation.sources[path] or "") .. "\n"):gmatch("(.-)\n") do
-      n = n + 1
-      local code = line:gsub("%-%-.*$", "")
-      for _, row in ipairs(CALLS) do
-        if code:find(row[1]) then add(("%s:%d"):format(path, n), row[2], row[3]) end
-      end
-    end
-  end
-end
-
 --- What would be otherwise.
 -- @tparam sluice.Generation generation
 -- @treturn {table,...} { where, what, why, refused }, by line; refused: it would not start
@@ -72,7 +60,7 @@ function several.of(generation)
   end
   if generation.limits then add(generation.limits.where, "app:limits", LIMITS) end
   for _, hook in ipairs(generation.hooks.start or {}) do add(hook.where, "hook 'start'", START) end
-  calls(generation, add)
+  sources.find(generation, CALLS, function(where, row) add(where, row[2], row[3]) end)
   return list
 end
 

@@ -70,4 +70,21 @@ function sources.calls(generation, method, before)
   return list
 end
 
+--- Find what is called, in the text of an app's files without its comments.
+-- @tparam sluice.Generation generation
+-- @tparam {table,...} rows each with a Lua pattern first
+-- @tparam function found called with "file:line" and the row
+function sources.find(generation, rows, found)
+  for _, path in ipairs(generation.files) do
+    local n = 0
+    for line in ((generation.sources[path] or "") .. "\n"):gmatch("(.-)\n") do
+      n = n + 1
+      local code = line:gsub("%-%-.*$", "")
+      for _, row in ipairs(rows) do
+        if code:find(row[1]) then found(("%s:%d"):format(path, n), row) end
+      end
+    end
+  end
+end
+
 return sources

@@ -31,19 +31,6 @@ local CALLS = {
   { "require%s*%(?%s*[\"']socket", "luasocket blocks the app while it waits" },
 }
 
-local function calls(generation, say)
-  for _, path in ipairs(generation.files) do
-    local n = 0
-    for line in ((generation.sources[path] or "") .. "\n"):gmatch("(.-)\n") do
-      n = n + 1
-      local code = line:gsub("%-%-.*$", "")
-      for _, row in ipairs(CALLS) do
-        if code:find(row[1]) then say("%s:%d: %s", path, n, row[2]) end
-      end
-    end
-  end
-end
-
 --- The warnings about a generation.
 -- @tparam sluice.Generation generation
 -- @treturn {string,...}
@@ -54,7 +41,7 @@ function warnings.of(generation)
   if not generation.files[1] then return out end -- an app that a program made: its text is unknown
   writers(generation, say)
   unmet.warn(generation, say)
-  calls(generation, say)
+  sources.find(generation, CALLS, function(where, row) say("%s: %s", where, row[2]) end)
   return out
 end
 
