@@ -281,10 +281,14 @@ static void note_time(struct node *n, int64_t server_ms) {
 }
 
 static const char *why_not_joined(enum script_answer answer) {
-    if (answer != SCRIPT_NEWER) return script_answer_word(answer);
-    return "the keys of this cluster are of a newer version of Sluice: upgrade this "
-           "node, "
-           "or give --cluster-name another name";
+    if (answer == SCRIPT_NEWER)
+        return "the keys of this cluster are of a newer version of Sluice: upgrade this "
+               "node, or give --cluster-name another name";
+    if (answer == SCRIPT_OLDER)
+        return "the keys of this cluster are of an older version of Sluice, which wrote "
+               "them otherwise: stop its nodes and delete the keys (doc/cluster.md#redis "
+               "has the command), or give --cluster-name another name";
+    return script_answer_word(answer);
 }
 
 static void on_joined(struct node *n, unsigned tag, const struct reply *r) {

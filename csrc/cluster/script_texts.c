@@ -28,6 +28,10 @@
  * begins with #!lua; what must go on then says allow-oom. Numbers are exact below 2^53. */
 #include "cluster/scripts.h"
 
+/* The form of the keys above, as fmt has it: another number for each change that an earlier build would
+ * misread. A join refuses keys of any other. 1: the feed had a field for each part of an event. */
+#define FORM "2"
+
 #define OF_MASTER                                                                        \
     "local call, find, match, sub = redis.call, string.find, string.match, string.sub\n" \
     "local function text(n)\n"                                                           \
@@ -164,7 +168,8 @@ static const char JOIN[] =
     "local gone = match(info, 'evicted_keys:(%d+)')\n"
     "local m = call('HMGET', KEYS[1], 'fmt', 'epoch', 'run', 'replid', 'seq', 'safe',\n"
     "  'lineage', 'evicted', 'rules', 'began')\n"
-    "if m[1] and tonumber(m[1]) > 1 then return {'NEWER'} end\n"
+    "if m[1] and tonumber(m[1]) > " FORM " then return {'NEWER'} end\n"
+    "if m[1] and tonumber(m[1]) < " FORM " then return {'OLDER'} end\n"
     /* Doubt: may numbers have been given that are not here? */
     "local top = call('XREVRANGE', KEYS[2], '+', '-', 'COUNT', 1)[1]\n"
     "local fed = tonumber(top and match(top[1], '%-(%d+)$') or '0')\n"
@@ -197,7 +202,7 @@ static const char JOIN[] =
     "    end\n"
     "  end\n"
     "  epoch, took, m[10] = ARGV[4], '1', now\n"
-    "  call('HSET', KEYS[1], 'fmt', '1', 'epoch', epoch, 'began', now,\n"
+    "  call('HSET', KEYS[1], 'fmt', '" FORM "', 'epoch', epoch, 'began', now,\n"
     "    'seq', text(seq), 'lineage', lineage)\n"
     "end\n"
     "safe = ARGV[5] ~= '' and ARGV[5] or (moved and '0' or m[6] or '0')\n"

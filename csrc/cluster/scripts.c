@@ -293,7 +293,7 @@ static const struct {
     {
         {"OK", SCRIPT_OK},       {"REPLICA", SCRIPT_REPLICA}, {"REPLID", SCRIPT_REPLID},
         {"EPOCH", SCRIPT_EPOCH}, {"FENCE", SCRIPT_FENCE},     {"BACK", SCRIPT_BACK},
-        {"NEWER", SCRIPT_NEWER}, {"EVICTED", SCRIPT_EVICTED},
+        {"NEWER", SCRIPT_NEWER}, {"OLDER", SCRIPT_OLDER},     {"EVICTED", SCRIPT_EVICTED},
 },
   ERRORS[] = {
       {"OOM", SCRIPT_OOM},
@@ -316,6 +316,7 @@ static const char *const WORDS[] = {
     [SCRIPT_BACK] = "BACK",
     [SCRIPT_EVICTED] = "EVICTED",
     [SCRIPT_NEWER] = "NEWER",
+    [SCRIPT_OLDER] = "OLDER",
     [SCRIPT_OOM] = "OOM",
     [SCRIPT_NOREPLICAS] = "NOREPLICAS",
     [SCRIPT_NOSCRIPT] = "NOSCRIPT",

@@ -55,6 +55,7 @@ enum script_answer {
     SCRIPT_BACK,       /* it knows less than this node does */
     SCRIPT_EVICTED,    /* it has deleted keys for want of memory */
     SCRIPT_NEWER,      /* join: its keys are of a newer version of Sluice */
+    SCRIPT_OLDER,      /* join: ... of an older one, which wrote them otherwise */
     SCRIPT_OOM,        /* out of memory: nothing was stored */
     SCRIPT_NOREPLICAS, /* too few replicas (min-replicas-to-write): nothing was stored */
     SCRIPT_NOSCRIPT,   /* it has forgotten the script: join anew */

@@ -110,12 +110,23 @@ describe("a cluster", function()
     back:close()
   end)
 
-  it("refuses to start where a newer Sluice has written", function()
-    start { n = 0 }
-    cluster.redis:call("HSET", "sluice:{test}:m", "fmt", "2")
-    local ok, why = pcall(cluster.more, cluster)
-    assert.falsy(ok)
-    assert.truthy(why:find("are of a newer version of Sluice: upgrade this node", 1, true), why)
+  it("refuses to start where a newer Sluice has written, or an older one, until the keys are deleted", function()
+    start { n = 1 }
+    publish(1, 1)
+    cluster[1].stop()
+    for fmt, remedy in pairs { [3] = "a newer version of Sluice: upgrade this node",
+      [1] = "an older version of Sluice, which wrote them otherwise: stop its nodes and delete the keys" } do
+      cluster.redis:call("HSET", "sluice:{test}:m", "fmt", fmt)
+      local ok, why = pcall(cluster.more, cluster)
+      assert.falsy(ok)
+      assert.truthy(why:find(remedy, 1, true), why)
+    end
+    local page = assert(process.read_file("doc/cluster.md"))
+    local script, keys = page:match('redis%-cli EVAL "([^"]+)" 0 \'([^\']+)\'')
+    cluster.redis:call("EVAL", script, "0", (keys:gsub("shop", "test")))
+    assert.same({}, cluster.redis:call("KEYS", "*"))
+    cluster:more()
+    assert.truthy(publish(2, 2).id)
   end)
 
   it("takes an id of a node that is ahead, and one that nobody gave for what it is", function()

@@ -411,9 +411,16 @@ describe("scripts of a cluster", function()
       refused("NOSCRIPT")
     end)
 
-    it("keys of a newer version", function()
-      server:call("HSET", KEYS .. "m", "fmt", "2")
-      assert.equal("NEWER", join("a", p).answer)
+    it("keys of a newer version, and of an older one", function()
+      local form = math.tointeger(server:call("HGET", KEYS .. "m", "fmt"))
+      for answer, other in pairs { NEWER = form + 1, OLDER = form - 1 } do
+        server:call("HSET", KEYS .. "m", "fmt", other)
+        local before = server:call("HGETALL", KEYS .. "m")
+        assert.equal(answer, join("a", p).answer)
+        assert.same(before, server:call("HGETALL", KEYS .. "m"))
+      end
+      server:call("HSET", KEYS .. "m", "fmt", form)
+      assert.equal(p.epoch, join("a", p).epoch)
     end)
 
     it("a server that has deleted keys", function()
