@@ -1,7 +1,6 @@
 /* sluice.core.testing_link: a link to Redis that a spec drives, for specs. Not part of the product.
  *
- *     link = testing_link.open { host =, port =, path =, db =, user =, password =, password_file =,
- *                                name =, client =, on_disk =, replicas =, wait_ms =, asserts_disk =, sentinels =, set =, sentinel_password =, tls =, ca =, cert =, key =, sni = }
+ *     link = testing_link.open { where its server is, see bind/link_table.h }
  *     link:dial()   link:shut()   link:is_up()
  *     link:send(lane, tag, bytes[, extra_ms]) -> true | nil, message, code    lane: "scripts", "feed"
  *     link:shas() -> { join = digest, ... }
@@ -12,8 +11,8 @@
  *     link:stats() -> { dials =, ups =, sent =, received =, pending = } */
 #include "base/clock.h"
 #include "bind/l_aux.h"
+#include "bind/link_table.h"
 #include "bind/reply_tree.h"
-#include "cluster/link.h"
 
 #define LINK "sluice.testing_link"
 
@@ -181,40 +180,14 @@ static int l_gc(lua_State *L) {
     return 0;
 }
 
-static const char *text_of(lua_State *L, const char *name) {
-    struct slice s = lx_field_slice(L, 1, name); /* the table keeps it */
-    return s.n > 0 ? s.p : NULL;
-}
-
 static int l_open(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
-    struct link_options o = {
-        .host = text_of(L, "host"),
-        .port = (uint16_t)lx_field_number(L, 1, "port", 6379),
-        .path = text_of(L, "path"),
-        .db = (uint32_t)lx_field_number(L, 1, "db", 0),
-        .user = text_of(L, "user"),
-        .password = text_of(L, "password"),
-        .password_file = text_of(L, "password_file"),
-        .name = text_of(L, "name"),
-        .client = text_of(L, "client"),
-        .durable = {lx_field_bool(L, 1, "on_disk", false),
-                    (uint32_t)lx_field_number(L, 1, "replicas", 0),
-                    (uint32_t)lx_field_number(L, 1, "wait_ms", 1000)},
-        .asserts_disk = lx_field_bool(L, 1, "asserts_disk", false),
-        .sentinels = text_of(L, "sentinels"),
-        .set = text_of(L, "set"),
-        .sentinel_password = text_of(L, "sentinel_password"),
-        .tls = {lx_field_bool(L, 1, "tls", false), text_of(L, "ca"), text_of(L, "cert"),
-                text_of(L, "key"), text_of(L, "sni")},
-    };
+    struct link_options o = link_of_table(L);
     struct driven *d = lua_newuserdatauv(L, sizeof *d, 0);
     *d = (struct driven){0};
     if (loop_init(&d->loop, d) < 0) return luaL_error(L, "no loop");
     luaL_setmetatable(L, LINK);
     ev_timer_init(&d->timer, on_timer, 0, 0);
-    if (!o.name) o.name = "test";
-    if (!o.client) o.client = "sluice-test";
     int err = link_new(&d->link, &d->loop, &o, &CALLS, d);
     return err < 0 ? lx_fail(L, err) : 1;
 }

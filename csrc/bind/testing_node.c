@@ -1,8 +1,7 @@
 /* sluice.core.testing_node: a node of a cluster on a real server, which a spec drives. Not part of
  * the product.
  *
- *     node = testing_node.open { path =, host =, port =, name =, seed =, history =, feed =,
- *                                on_disk =, replicas =, wait_ms =, asserts_disk =, sentinels =, set =, sentinel_password =, tls =, ca =, cert =, key =, sni = }
+ *     node = testing_node.open { seed =, history =, feed =, and where its server is: bind/link_table.h }
  *     node:publish(channel, data[, key[, idempotency]])   its answer has the same data
  *     node:warm(channel) -> here   node:cool(channel)   node:ask() -> ticket | nil
  *     node:judge(epoch, seq, asked) -> verdict, place
@@ -21,6 +20,7 @@
 #include "base/status.h"
 #include "bind/by_hand.h"
 #include "bind/l_aux.h"
+#include "bind/link_table.h"
 #include "cluster/node.h"
 
 #define NODE "sluice.testing_node"
@@ -315,31 +315,12 @@ static int l_close(lua_State *L) {
     return 0;
 }
 
-static const char *text_of(lua_State *L, const char *name) {
-    return lx_field_slice(L, 1, name).p; /* the table keeps it */
-}
-
 static int l_open(lua_State *L) {
     luaL_checktype(L, 1, LUA_TTABLE);
-    struct node_options o = {
-        .link = {.host = text_of(L, "host"),
-                 .port = (uint16_t)lx_field_number(L, 1, "port", 6379),
-                 .path = text_of(L, "path"),
-                 .durable = {lx_field_bool(L, 1, "on_disk", false),
-                             (uint32_t)lx_field_number(L, 1, "replicas", 0),
-                             (uint32_t)lx_field_number(L, 1, "wait_ms", 1000)},
-                 .asserts_disk = lx_field_bool(L, 1, "asserts_disk", false),
-                 .sentinels = text_of(L, "sentinels"),
-                 .set = text_of(L, "set"),
-                 .sentinel_password = text_of(L, "sentinel_password"),
-                 .tls = {lx_field_bool(L, 1, "tls", false), text_of(L, "ca"),
-                         text_of(L, "cert"), text_of(L, "key"), text_of(L, "sni")},
-                 .name = text_of(L, "name"),
-                 .client = "sluice-test",
-                 .by_hand = lx_field_bool(L, 1, "by_hand", false)},
-        .label = "test",
-        .seed = (uint64_t)lx_field_number(L, 1, "seed", 1),
-        .feed_events = (uint32_t)lx_field_number(L, 1, "feed", 0)};
+    struct node_options o = {.link = link_of_table(L),
+                             .label = "test",
+                             .seed = (uint64_t)lx_field_number(L, 1, "seed", 1),
+                             .feed_events = (uint32_t)lx_field_number(L, 1, "feed", 0)};
     uint32_t history = (uint32_t)lx_field_number(L, 1, "history", 100);
     struct driven *d = lua_newuserdatauv(L, sizeof *d, 1);
     memset(d, 0, sizeof *d);

@@ -35,12 +35,7 @@ local function start(n) t = testing.start({ source = kit.source(SOURCE) }, { nod
 
 local function look(n) return t:node(n):get("/look").json end
 
---- The nodes that say they lead.
-local function leaders(nodes)
-  local list = {}
-  for _, n in ipairs(nodes) do if look(n).leads == 1 then list[#list + 1] = n end end
-  return list
-end
+local function leaders(nodes) return kit.leaders(t, nodes, "/look") end
 
 local function leaders_of(path, is_one)
   local list = {}
@@ -48,15 +43,7 @@ local function leaders_of(path, is_one)
   return list
 end
 
--- Each event of a name in the log, oldest first.
-local function events(n, name)
-  local c = t:node(n):connect("/s")
-  t:advance(0.1)
-  local list = {}
-  for i, e in ipairs(c:events(name)) do list[i] = e.data end
-  c:close()
-  return list
-end
+local function events(n, name) return kit.replayed(t, n, "/s", name) end
 
 -- Never two of different nodes within 0.9 s, no gap above `most` seconds; how many nodes there were.
 local function judge(list, most, apart)

@@ -41,9 +41,7 @@ local function start(n, source)
   t:advance(4)
 end
 
-local function leader(nodes)
-  for _, n in ipairs(nodes) do if t:node(n):get("/leads").json.leads == 1 then return n end end
-end
+local function leader(nodes) return kit.leaders(t, nodes, "/leads")[1] end
 
 local function other(nodes)
   local one = leader(nodes)
@@ -52,14 +50,7 @@ end
 
 local function after(n, body) return t:node(n):post("/after", { json = body }).json end
 
-local function events(n, name)
-  local c = t:node(n):connect("/s")
-  t:advance(0.1)
-  local list = {}
-  for i, e in ipairs(c:events(name)) do list[i] = e.data end
-  c:close()
-  return list
-end
+local function events(n, name) return kit.replayed(t, n, "/s", name) end
 
 describe("tasks of nodes", function()
   after_each(function()

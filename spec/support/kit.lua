@@ -47,6 +47,23 @@ function kit.numbers(c)
   return list
 end
 
+--- The data of each event of a name that node `n` sends to a new stream of `path`, oldest first.
+function kit.replayed(t, n, path, name)
+  local c = t:node(n):connect(path)
+  t:advance(0.1)
+  local list = {}
+  for i, e in ipairs(c:events(name)) do list[i] = e.data end
+  c:close()
+  return list
+end
+
+--- Those of the nodes that say at `path` (app:stats().cluster, as JSON) that they lead.
+function kit.leaders(t, nodes, path)
+  local list = {}
+  for _, n in ipairs(nodes) do if t:node(n):get(path).json.leads == 1 then list[#list + 1] = n end end
+  return list
+end
+
 --- { from, …, to }
 function kit.count(from, to)
   local list = {}
