@@ -201,12 +201,14 @@ describe("sluice bench", function()
   it("says why it measures nothing", function()
     local s = server.start { app = HUB }
     local other = server.start { app = HUB, tls = true, args = { "--tls-redirect", "yes" } }
+    local untrusted = ("https://127.0.0.1:%d/api/connect"):format(other.port)
     local none = "^sluice: no reader got a stream of [^\n]*: 2 "
     local cases = {
       { 1, none .. "refused %(status 401%); [^\n]* answered 401[^\n]*\n$", s.url .. "/api/connect" },
       { 1, none .. "refused %(status 308%); it is at https://[^\n]*/api/connect: give that address\n$",
         ("http://127.0.0.1:%d/api/connect"):format(other.plain_port) },
-      { 1, none .. "failed %(Connection refused%); Failed to connect [^\n]*\n$", "http://127.0.0.1:1/" },
+      { 1, none .. "failed; Failed to connect [^\n]*\n$", "http://127.0.0.1:1/" },
+      { 1, none .. "failed; SSL certificate problem: [^\n]*%-%-cacert FILE[^\n]*\n$", untrusted },
       { 1, "answered 404", s.url .. "/api/connect", "--header", "X-API-Key: k", "--publish", s.url .. "/none" },
       { 1, "no address has this name", "http://nowhere.invalid/" },
       { 2, "no address like", "ftp://127.0.0.1/" }, { 2, "no address like", "nonsense" },

@@ -254,6 +254,16 @@ describe("sluice.http", function()
     end
   end)
 
+  it("names the place where a redirect led when nothing is there", function()
+    local told = ask { url = "/", redirects = 1 }
+    local c = from:accept()
+    c:answer(302, "", { Location = "http://127.0.0.1:1/there?secret=1" })
+    local answer = told()
+    assert.equal("ECONNECT", answer.code)
+    assert.matches("^http://127%.0%.0%.1:1/there, where a redirect led: .*127%.0%.0%.1 port 1", answer.message)
+    c:close()
+  end)
+
   it("says so when an answer ends within its head, or is of another protocol", function()
     for _, head in ipairs { "HTTP/1.1 200 OK\r\nCont", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 100 Continue\r\n\r\n",
       "HTTP/1.1 101 Switching Protocols\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\nfoo" } do

@@ -121,9 +121,8 @@ local function open(self, sleep)
   until self.server:crowd_counts().waiting == 0 or core.now() - began > most
   local counts = self.server:crowd_counts()
   if counts.open > 0 then return core.now() - began end
-  local why = why_none(self, counts, sleep)
-  return nil, ("no reader got a stream of %s: %s%s"):format(self.url, report.troubles(counts),
-    why and "; " .. why or "")
+  return nil, ("no reader got a stream of %s: %s"):format(self.url,
+    report.troubles(counts, why_none(self, counts, sleep)))
 end
 
 -- Our own event: its number, and when it was published, or should have been.

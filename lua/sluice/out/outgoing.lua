@@ -28,6 +28,11 @@ function outgoing.shown(url)
   return (url:gsub("[?#].*", ""):gsub("^(%a+://)[^/]*@", "%1"))
 end
 
+-- Why a request has failed that a redirect has sent elsewhere.
+local function led_text(url, message)
+  return ("%s, where a redirect led: %s"):format(outgoing.shown(url), message)
+end
+
 local function origin(url)
   return (url:match("^%a+://[^/?#]*") or url):lower():gsub("//.*@", "//")
 end
@@ -227,6 +232,7 @@ function outgoing.ask(runtime, what, o, held)
   end })
   held.step, held.redirects = held.step or o, held.redirects or 0
   while held.redirects <= o.redirects do
+    local url = held.step.url
     local t, message, code = begin(runtime, what, o, held)
     local verdict, first, second
     if t then verdict, first, second = step_of(held, t, o) end
@@ -237,9 +243,10 @@ function outgoing.ask(runtime, what, o, held)
     if t then t:close() end
     held.transfer, held.redirects = nil, held.redirects + 1
     if not verdict then
+      local led = held.redirects > 1 and url or nil
       held.step, held.redirects = nil, nil
       if t then message, code = first, second end
-      return nil, message, code
+      return nil, led and led_text(led, message) or message, code
     end
   end
   held.step, held.redirects = nil, nil

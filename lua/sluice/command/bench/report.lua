@@ -20,16 +20,18 @@ end
 
 --- Why readers have no stream, in words.
 -- @tparam table counts
+-- @tparam[opt] string why what one more was told: better than an error's name
 -- @treturn string
-function report.troubles(counts)
+function report.troubles(counts, why)
   local list = {}
   local function add(n, text) if n > 0 then list[#list + 1] = text:format(n) end end
   add(counts.refused, ("%%d refused (status %d)"):format(counts.status))
-  add(counts.failed, "%d failed (" .. (counts.error or "no connection"):gsub("%%", "%%%%") .. ")")
+  local failed = why and "" or (" (%s)"):format(counts.error or "no connection")
+  add(counts.failed, "%d failed" .. failed:gsub("%%", "%%%%"))
   add(counts.waiting, "%d without an answer")
   add(counts.ended, "%d ended by the server" .. reasons(counts))
   add(counts.broken, "%d broke off")
-  return table.concat(list, ", ")
+  return table.concat(list, ", ") .. (why and "; " .. why or "")
 end
 
 local function ms(seconds)
