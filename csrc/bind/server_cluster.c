@@ -1,5 +1,6 @@
 /* The cluster of the server object: joined before the start, and looked at. What is published is
  * committed as on a durable channel (server_durable.c). */
+#include "base/pattern.h"
 #include "base/rand.h"
 #include "base/status.h"
 #include "bind/server_type.h"
@@ -68,6 +69,14 @@ static int l_cluster_want(lua_State *L) {
         return 0;
     lua_pushinteger(L, (lua_Integer)ticket);
     return 1;
+}
+
+/* server:cluster_hear(channel): it is here for good, and the app is told of its events */
+static int l_cluster_hear(lua_State *L) {
+    struct cluster *c = lx_checkserver(L)->server->hub.cluster;
+    struct slice channel = lx_checkslice(L, 2);
+    if (c && pattern_check_channel(channel) == 0) cluster_hear(c, channel);
+    return 0;
 }
 
 /* server:cluster_tell(letter, name, to, text) -> ticket | nil, message, code */
@@ -162,6 +171,7 @@ void lx_server_add_cluster(lua_State *L) {
                                        {"cluster_leads", l_cluster_leads},
                                        {"cluster_give_up_lead", l_cluster_give_up_lead},
                                        {"cluster_want", l_cluster_want},
+                                       {"cluster_hear", l_cluster_hear},
                                        {"cluster_tell", l_cluster_tell},
                                        {"cluster_nodes_of", l_cluster_nodes_of},
                                        {NULL, NULL}};

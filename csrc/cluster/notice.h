@@ -19,6 +19,7 @@
 
 #define NOTICE_REAPED \
     'o' /* never in the feed: this node's own, and it was taken for dead */
+#define NOTICE_HEARD 'h' /* ... an event of a channel that the app hears */
 #define NOTICE_LETTERS "arcdw"
 
 static inline bool notice_is_known(char letter) {

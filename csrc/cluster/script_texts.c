@@ -85,9 +85,13 @@
     "  local channel = sub(s, #base + 3) .. '\\0'\n"                            \
     "  local key, gone = match(field, '%z.*$'), call('HDEL', s, field)\n"       \
     "  call('HDEL', own, channel .. field)\n"                                   \
-    "  for _, name in ipairs(call('HKEYS', names)) do\n"                        \
+    "  local all = call('HKEYS', names)\n"                                      \
+    "  for _, name in ipairs(all) do\n"                                         \
     "    gone = gone + call('HDEL', s, name .. key)\n"                          \
     "    call('HDEL', own, channel .. name .. key)\n"                           \
+    "  end\n"                                                                   \
+    "  if call('HLEN', s) == 0 then\n"                                          \
+    "    for _, name in ipairs(all) do call('HDEL', names, name) end\n"         \
     "  end\n"                                                                   \
     "  return gone\n"                                                           \
     "end\n"
@@ -231,6 +235,7 @@ static const char JOIN[] =
  * another one's first event is as far behind. */
 static const char PUB[] =
     "#!lua\n" PROOF BOUND REMOVE "local ARGV, KEYS, feed = ARGV, KEYS, KEYS[2]\n"
+    "local KEPT = 315360000\n" /* s: the newest values of a keyed log stay */
     "local rules, NAMES, lease = {}, {l = 'log', k = 'keyed', s = 'state'}, nil\n"
     "local function read_lease()\n"
     "  local h = call('HMGET', KEYS[1], 'lead', 'leadtok', 'leadtill')\n"
@@ -347,7 +352,8 @@ static const char PUB[] =
     "        end\n"
     "      end\n"
     "      if old then sizes[s] = sizes[s] - call('HDEL', s, old) end\n"
-    "      stay[s], stay[names] = rule.ttl, rule.ttl\n"
+    "      local lives = rule.kind == 'k' and KEPT or rule.ttl\n"
+    "      stay[s], stay[names] = lives, lives\n"
     "    end\n"
     "    if i then\n"
     "      known[i] = ARGV[1] .. '-' .. number .. ' ' .. crc\n"

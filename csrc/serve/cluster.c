@@ -131,6 +131,7 @@ static bool node_on_release(void *owner, const struct entry *e) {
     int err = release_event(c, to, e);
     pthread_mutex_unlock(&c->order);
     c->released = c->released || err == 0;
+    if (err == 0 && to->is_heard) cluster_pass_event(c, e);
     return err != E_BUSY;
 }
 

@@ -100,6 +100,9 @@ void cluster_give_up_lead(struct cluster *c);
  * It is here for good, or until it was not followed for a while. */
 void cluster_want(struct cluster *c, struct slice channel, bool for_good);
 
+/* It is here for good, and the app is told of each of its events (cluster_pass_event). */
+void cluster_hear(struct cluster *c, struct slice channel);
+
 /* ---- Channels and places [io] ----------------------------------------------------------- */
 
 /* A channel that a thread follows, or follows no longer. */

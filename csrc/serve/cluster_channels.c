@@ -82,6 +82,7 @@ static void tell_app(struct cluster *c, struct follow_message *m) {
 void cluster_tell_filled(struct cluster *c, const struct cluster_news *n) {
     for (uint32_t i = 0; i < n->n; i++) {
         struct followed *f = cluster_find(c, n->fills[i].channel);
+        if (f && f->is_heard) cluster_pass_loaded(c, n->fills[i].channel);
         if (f && f->wanted) tell_app(c, f->wanted);
         if (f) f->wanted = NULL;
     }
@@ -99,6 +100,17 @@ static void on_want(void *owner, struct message *message) {
     if (node_warm(c->node, m->channel)) tell_app(c, m);
     else if (f->wanted) mem_free(m);
     else f->wanted = m;
+}
+
+static void on_hear(void *owner, struct message *message) {
+    struct cluster *c = owner;
+    struct follow_message *m = container_of(message, struct follow_message, message);
+    struct followed *f = follow(c, m->channel);
+    f->is_heard = true;
+    f->lanes |= 1u << APP_LANE;
+    list_remove(&f->idle);
+    if (node_warm(c->node, m->channel)) cluster_pass_loaded(c, m->channel);
+    mem_free(m);
 }
 
 static void send_name(struct cluster *c, struct lane *lane, struct slice channel,
@@ -124,6 +136,11 @@ void cluster_leave(struct cluster *c, struct lane *lane, struct slice channel) {
 void cluster_want(struct cluster *c, struct slice channel, bool for_good) {
     ASSERT_OWNER(c->hub->app);
     send_name(c, NULL, channel, for_good, on_want);
+}
+
+void cluster_hear(struct cluster *c, struct slice channel) {
+    ASSERT_OWNER(c->hub->app);
+    send_name(c, NULL, channel, true, on_hear);
 }
 
 /* Other policies: what has become another kind of channel is loaded as that. */

@@ -18,6 +18,7 @@ struct followed {
     uint64_t encoded;              /* bytes of lines before the next one: for lags */
     struct follow_message *wanted; /* the app waits for it; NULL */
     bool has_events;               /* some came here, or were loaded */
+    bool is_heard;                 /* the app is told of each event */
     unsigned version;              /* of the policies that the next two are of */
     enum channel_kind kind, loaded_as;
     bool patient;
@@ -91,6 +92,12 @@ void cluster_free_channels(struct cluster *c);
 
 /* A notice for the app, in its order; what is no notice (NULL): some were missed. */
 void cluster_pass_notice(struct cluster *c, const struct entry *e);
+
+/* For the app, in the same order: an event of a channel that it hears, and that such a channel was
+ * loaded: whatever was published may have been missed. */
+void cluster_pass_event(struct cluster *c, const struct entry *e);
+void cluster_pass_loaded(struct cluster *c, struct slice channel);
+
 void cluster_say_reaped(
     struct cluster *c); /* ... what was to go with this node is gone */
 void cluster_say_missed(struct cluster *c); /* when there is room for that again */

@@ -68,6 +68,45 @@ void cluster_pass_notice(struct cluster *c, const struct entry *e) {
     if (m) post(c, m);
 }
 
+static struct notice_message *heard(struct slice channel, size_t more) {
+    struct notice_message *m = mem_try(sizeof *m + channel.n + more);
+    if (!m) return NULL;
+    memset(m, 0, sizeof *m);
+    m->letter = NOTICE_HEARD;
+    char *at = m->bytes;
+    m->name = put(&at, channel);
+    m->to = m->text = slice_of(at, 0);
+    return m;
+}
+
+static void post_heard(struct cluster *c, struct notice_message *m) {
+    c->has_missed = c->has_missed || !m;
+    cluster_say_missed(c);
+    if (m) post(c, m);
+}
+
+/* Its text: 'r' when it removes its key, else ' '; its name; NUL; its data. */
+void cluster_pass_event(struct cluster *c, const struct entry *e) {
+    size_t more = e->key.n + 1 + e->event.n + 1 + e->data.n;
+    struct notice_message *m = NULL;
+    if (has_room(c, e->channel.n + more)) m = heard(e->channel, more);
+    if (m) {
+        char *at = m->bytes + e->channel.n;
+        m->is_own = slice_eq(e->slot, slice_str(node_machine(c->node)->slot));
+        m->to = put(&at, e->key);
+        m->text = slice_of(at, more - e->key.n);
+        put(&at, slice_of(e->remove ? "r" : " ", 1));
+        put(&at, e->event);
+        put(&at, slice_of("", 1));
+        put(&at, e->data);
+    }
+    post_heard(c, m);
+}
+
+void cluster_pass_loaded(struct cluster *c, struct slice channel) {
+    post_heard(c, has_room(c, channel.n) ? heard(channel, 0) : NULL);
+}
+
 void cluster_took_notice(struct cluster *c, struct notice_message *m) {
     atomic_fetch_sub(&c->notices_bytes, size_of(m));
     atomic_fetch_sub(&c->notices, 1);

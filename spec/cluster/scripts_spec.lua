@@ -161,6 +161,21 @@ describe("scripts of a cluster", function()
     end
   end)
 
+  it("keep the newest values of a keyed log for longer than its ttl, and nothing of one that is empty", function()
+    start()
+    local p = join("a")
+    for _, kind in ipairs { "k", "s" } do
+      ask("pub", { event(kind, "1", { kind = kind, key = "a", ttl = 600 }) }, p)
+      ask("pub", { event(kind, "2", { kind = kind, key = "b", ttl = 600 }) }, p)
+    end
+    local function left(key) return server:call("TTL", KEYS .. key) end
+    assert.same({ true, true, true }, { left("s:k") > 1e6, left("l:k") <= 660, left("s:s") <= 660 })
+    for _, key in ipairs { "a", "b" } do
+      ask("pub", { event("k", "", { kind = "k", key = key, ttl = 600, remove = true }) }, p)
+    end
+    assert.same({ -2, -2 }, { left("s:k"), left("e:k") })
+  end)
+
   it("keep the newest value of each key, and none of one that was removed", function()
     start()
     local p = join("a")

@@ -14,7 +14,7 @@ local hooks = {}
 -- true: takes a pattern of channels
 local KNOWN = { start = false, stop = false, reload = false, connect = false, disconnect = false,
   error = false, subscribe = true, unsubscribe = true, published = true, budget = true,
-  cluster = false, told = false }
+  cluster = false, told = false, heard = true }
 local WAITING_MAX = 1024 -- events of one channel that wait for its hooks: EBUSY above it
 hooks.DEPTH_MAX = 4
 
@@ -34,7 +34,7 @@ function hooks.register(generation, kind, pattern, fn)
     caller.raise("app:on(kind, …): the kind comes first: a string, not a %s", type(kind))
   elseif KNOWN[kind] == nil then
     caller.raise("no hook '%s' (known: start stop reload connect disconnect error "
-      .. "subscribe unsubscribe published budget cluster told)",
+      .. "subscribe unsubscribe published budget cluster told heard)",
       kind)
   end
   local what = ('app:on("%s"%s, fn)'):format(kind, KNOWN[kind] and ", pattern" or "")
@@ -50,6 +50,10 @@ function hooks.register(generation, kind, pattern, fn)
     caller.raise("%s: fn is %s", what, fn == nil and "missing" or "a " .. type(fn))
   end
   if pattern ~= nil then channels.check_pattern(what, pattern) end
+  if kind == "heard" and not channels.check(pattern) then
+    caller.raise('app:on("heard", channel, fn): the name of one channel is expected, not the '
+      .. "pattern '%s'", pattern)
+  end
   local list = generation.hooks[kind] or {}
   generation.hooks[kind] = list
   list[#list + 1] = { pattern = pattern, fn = fn, where = caller.where() }
@@ -105,38 +109,61 @@ function hooks.budget(runtime, alarm)
   end
 end
 
-local function run_one(runtime, hook, event)
+-- Of a kind, those about a channel. One node hears what it publishes.
+local function about(generation, kind, channel)
+  local list = hooks.matching(generation.hooks[kind], channel)
+  if kind == "heard" or generation.runtime.is_shared then return list end
+  local heard = hooks.matching(generation.hooks.heard, channel)
+  if not (list and heard) then return list or heard end
+  return table.move(heard, 1, #heard, #list + 1, list)
+end
+
+--- The hooks that are run when a channel is published to; nil: none is.
+function hooks.of_published(generation, channel) return about(generation, "published", channel) end
+
+local function run_one(runtime, kind, hook, event)
   local ok, problem = failure.part(hook.fn, event, hook.params)
   if not ok then
-    runtime:report(runtime.scheduler.current, problem, "published hook (" .. hook.where .. ")")
+    runtime:report(runtime.scheduler.current, problem, kind .. " hook (" .. hook.where .. ")")
     budget.close_children(runtime.scheduler.current)
   end
 end
 
 -- Pass the events of one channel, one after the other, to the hooks of the generation that is
 -- current when the worker starts. After a reload another worker takes the next event.
-local function work(runtime, channel, queue)
+local function work(runtime, queue)
   local generation = runtime.generation
-  local matched = hooks.matching(generation.hooks.published, channel) or {}
+  local matched = about(generation, queue.kind, queue.channel) or {}
   while queue.first <= queue.last and generation == runtime.generation do
     local item = queue[queue.first]
     queue[queue.first] = nil
     queue.first = queue.first + 1
     runtime.scheduler.current.depth = item.depth
-    for _, hook in ipairs(matched) do run_one(runtime, hook, item.event) end
+    for _, hook in ipairs(matched) do run_one(runtime, queue.kind, hook, item.event) end
   end
 end
 
-local function start_worker(runtime, channel, queue)
+local function start_worker(runtime, queue)
   local function on_end()
     if queue.first > queue.last then
-      runtime.published[channel] = nil
+      runtime[queue.kind][queue.channel] = nil
     elseif not runtime.ended then
-      start_worker(runtime, channel, queue) -- it was cancelled: the rest is not lost
+      start_worker(runtime, queue) -- it was cancelled: the rest is not lost
     end
   end
-  runtime.scheduler:queue(runtime.generation, "hook", "published hooks of " .. channel, on_end,
-    work, runtime, channel, queue)
+  runtime.scheduler:queue(runtime.generation, "hook", queue.kind .. " hooks of " .. queue.channel,
+    on_end, work, runtime, queue)
+end
+
+local function put(runtime, kind, event, depth)
+  local queue = runtime[kind][event.channel]
+  local is_new = queue == nil
+  queue = queue or { first = 1, last = 0, kind = kind, channel = event.channel }
+  queue.last = queue.last + 1
+  queue[queue.last] = { event = event, depth = depth }
+  if not is_new then return end
+  runtime[kind][event.channel] = queue
+  start_worker(runtime, queue)
 end
 
 --- Why an event cannot be passed to the hooks of its channel, or nil.
@@ -163,14 +190,48 @@ function hooks.published(runtime, event, text, fiber)
   local data = json.decode(text)
   if data == nil then data = text end
   event.data = data
-  local queue = runtime.published[event.channel]
-  local is_new = queue == nil
-  queue = queue or { first = 1, last = 0 }
-  queue.last = queue.last + 1
-  queue[queue.last] = { event = event, depth = (fiber and fiber.depth or 0) + 1 }
-  if not is_new then return end
-  runtime.published[event.channel] = queue
-  start_worker(runtime, event.channel, queue)
+  put(runtime, "published", event, (fiber and fiber.depth or 0) + 1)
+end
+
+-- ---- What is heard in a cluster ---------------------------------------------------------------
+
+--- Have the node told of all events of the channels that hooks hear.
+function hooks.hear(runtime, generation)
+  for _, hook in ipairs(generation.hooks.heard or {}) do
+    runtime.server:cluster_hear(hook.pattern)
+  end
+end
+
+--- Whatever was published on a channel may have been missed: also what waits for its hooks.
+function hooks.lose(runtime, channel)
+  local queue = runtime.heard[channel]
+  if queue then
+    for i = queue.first, queue.last do queue[i] = nil end
+    queue.first, queue.last = 1, 0
+  end
+  put(runtime, "heard", { channel = channel, missed = true }, 0)
+end
+
+--- The same on all of them.
+function hooks.lose_all(runtime)
+  for _, hook in ipairs(runtime.generation.hooks.heard or {}) do
+    hooks.lose(runtime, hook.pattern)
+  end
+end
+
+--- An event of a channel has come to this node.
+-- @tparam string text 'r' when it removes its key, else ' '; its name; NUL; its data
+-- @treturn boolean|nil false: it makes no sense
+function hooks.heard(runtime, channel, key, text, is_own)
+  local flag, name, body = text:match("^([r ])([^%z]+)%z(.*)$")
+  if not flag then return false end
+  local queue = runtime.heard[channel]
+  local is_full = queue and queue.last - queue.first + 1 >= WAITING_MAX
+  if is_full then return hooks.lose(runtime, channel) end
+  local data = json.decode(body)
+  if data == nil then data = body end
+  put(runtime, "heard", { channel = channel, event = name, key = key ~= "" and key or nil,
+    data = data, own = is_own, removed = flag == "r" }, 0)
 end
 
 return hooks

@@ -30,7 +30,7 @@ local function resolve(generation, channel)
   if not good then return nil, message, code end
   local policy = generation.runtime.server:policy(channel)
   local transforms = hooks.matching(generation.transforms, channel)
-  local published = hooks.matching(generation.hooks.published, channel)
+  local published = hooks.of_published(generation, channel)
   local waits = policy.durable or generation.runtime.is_shared
   local how = { key = policy.key, kind = policy.kind, durable = waits, transforms = transforms,
     published = published,
@@ -215,7 +215,8 @@ local function full(generation, how, channel, event, data, o)
     if message then return nil, message, code end
   end
   local published = how.published
-    and { channel = channel, event = event, key = key, time = core.time() }
+    and { channel = channel, event = event, key = key, time = core.time(), own = true,
+      removed = o.remove or false }
   if how.durable then return commit(runtime, published, channel, event, text, key, o) end
   local id, subscribers, third = runtime.server:publish(channel, event, text, key, o.remove, o.ttl)
   if not id then return nil, subscribers, third end

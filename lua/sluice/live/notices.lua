@@ -97,6 +97,16 @@ KINDS.o = {
   missed = function() end,
 }
 
+-- Of no other node: an event of a channel that hooks hear; without a text: it was loaded.
+KINDS.h = {
+  takes_text = true,
+  heard = function(runtime, channel, key, text, is_own)
+    if text == "" then return hooks.lose(runtime, channel) end
+    return hooks.heard(runtime, channel, key, text, is_own)
+  end,
+  missed = hooks.lose_all,
+}
+
 -- ---- Clients ---------------------------------------------------------------------------------
 
 KINDS.c = {

@@ -1,6 +1,7 @@
 --- An app in a cluster: joining it before the server starts, and what an app cannot have there.
 -- Keeps nothing in memory.
 local core = require("sluice.core")
+local hooks = require("sluice.app.hooks")
 local shared_stores = require("sluice.live.shared_stores")
 local shared_tasks = require("sluice.live.shared_tasks")
 local store = require("sluice.app.store")
@@ -36,6 +37,7 @@ function shared.open(runtime, settings)
   runtime.is_shared, runtime.node = true, settings.cluster.node
   runtime.stores, runtime.tasks.shared = shared_stores.new(runtime), shared_tasks.new(runtime)
   runtime.stores:warm(runtime.generation)
+  hooks.hear(runtime, runtime.generation)
   return true
 end
 

@@ -135,7 +135,10 @@ function swap.install(self, prepared)
   self.generation = generation
   self.server:limit(limits.for_core(generation, self.limits))
   generation.phase = "live"
-  if self.is_shared then self.stores:warm(generation) end
+  if self.is_shared then
+    self.stores:warm(generation)
+    hooks.hear(self, generation)
+  end
   self.retirement:add(generation)
   if old then
     for _, text in ipairs(locals.changed(old.noted)) do table.insert(notes, text) end

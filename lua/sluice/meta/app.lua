@@ -62,7 +62,7 @@ function App:task(name, opts, fn) end
 ---@param fn fun()
 ---@overload fun(self: sluice.App, name: string, fn: fun())
 function App:service(name, opts, fn) end
----@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"|"budget"|"cluster"|"told"
+---@param kind "start"|"stop"|"reload"|"connect"|"disconnect"|"error"|"subscribe"|"unsubscribe"|"published"|"budget"|"cluster"|"told"|"heard"
 ---@param pattern string
 ---@param fn function
 ---@overload fun(self: sluice.App, kind: string, fn: function)

@@ -58,6 +58,9 @@
 ---@field id? string
 ---@field key? string
 ---@field time? number
+---@field own? boolean
+---@field removed? boolean
+---@field missed? boolean
 
 ---@class sluice.EveryOptions
 ---@field name? string
