@@ -96,8 +96,8 @@ local function check(url, given)
 end
 
 --- Publish the rows that are added to an outbox table. At the top level of an app, which it gives a
--- service and a store; in tests it does nothing. Needs libpq (libpq5) where it runs, and
--- PostgreSQL 13 or later.
+-- service and a store; in tests t:source(name) is what it reads. Needs libpq (libpq5) where it
+-- runs, and PostgreSQL 13 or later.
 -- @tparam sluice.App app
 -- @tparam string url postgresql://user@host/database, or as libpq takes it
 -- @tparam[opt] table given `table` ("sluice_outbox": made by outbox_sql), `map` (fn(row): returns

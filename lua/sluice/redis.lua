@@ -61,7 +61,7 @@ local function check(url, key, given)
 end
 
 --- Publish what is added to a stream of Redis. At the top level of an app, which it gives a service
--- and a store; in tests it does nothing.
+-- and a store; in tests t:source(name) is what it reads.
 -- @tparam sluice.App app
 -- @tparam string url redis://user:password@host:port/database, rediss://…, or unix:///path
 -- @tparam string key of the stream

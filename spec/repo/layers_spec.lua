@@ -33,7 +33,7 @@ local LUA_LAYERS = {
   live = { "app", "requests/", "explain/", "console/", "app/", "base/", "core", "json" },
   command = { "live/", "requests/", "app/", "base/", "core", "json", "test", "client", "http", "eventstream" },
   meta = {},
-  testing = { "live/", "base/", "core", "json", "eventstream" },
+  testing = { "live/", "sources/", "base/", "core", "json", "eventstream" },
 }
 
 --- The same for the modules at the top.

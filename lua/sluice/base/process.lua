@@ -56,6 +56,7 @@ process = {
   demo = false, -- sluice.is_demo()
   os = app_os, -- what apps see as `os`: in a test the clock and the settings are the test's
   outgoing = nil, -- in a test: answers the requests that the app would send to other servers
+  upstream = nil, -- in a test: makes what a source reads in place of its server
 }
 
 --- The runtime, for functions with an effect; raises where there is none.

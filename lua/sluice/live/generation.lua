@@ -20,8 +20,9 @@ Generation.__name = "sluice.Generation"
 
 local TABLES = { "routes", "route_named", "route_shapes", "guards", "policies", "policy_shapes",
   "readers", "cors", "statics", "static_named", "hooks", "slow_hooks", "transforms",
-  "event_types", "typed", "timers", "timer_named", "timer_counts", "tasks", "services", "states",
-  "stores", "checks", "warnings", "files", "modules", "requiring", "missing", "sources", "how" }
+  "event_types", "typed", "timers", "timer_named", "timer_counts", "tasks", "services", "feeds",
+  "states", "stores", "checks", "warnings", "files", "modules", "requiring", "missing", "sources",
+  "how" }
 
 local function folder_of(path) return path:match("^(.*)/[^/]*$") or "." end
 

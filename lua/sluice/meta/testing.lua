@@ -141,12 +141,27 @@ function Test:requests() end
 function Test:mail(answer) end
 ---@return { from: string, to: string[], subject: string, text?: string, html?: string, headers: table, id: string, url: string, user?: string, raw: string, at: number }[]
 function Test:mails() end
+---@param name string of the source: its key, its table, or its option `name`
+---@return sluice.testing.Source
+function Test:source(name) end
 ---@param level? "debug"|"info"|"warn"|"error"
 ---@return string[]
 function Test:log(level) end
 ---@param after? integer how many lines of the log to leave out
 ---@return string?
 function Test:last_error(after) end
+
+---@class sluice.testing.Source the server that a source of the app reads
+local Source = {}
+
+---@param entry table fields by name of redis.stream; columns of postgres.listen
+---@return string id
+function Source:push(entry) end
+---@param why? string as the log has it
+function Source:fail(why) end
+function Source:recover() end
+---@param n? integer entries that were not read; nil: nobody knows how many
+function Source:lose(n) end
 
 ---@class sluice.testing.Stream
 ---@field status integer

@@ -58,11 +58,11 @@ local function pause(self)
   sluice.sleep(self.wait)
 end
 
---- Run sessions, one after another; each returns why it ended. In a test nothing is read.
+--- Run sessions, one after another; each returns why it ended. In a test they are the test's.
 -- @tparam function session
 function Feed:run(session)
   self.told, self.wait = nil, nil
-  while process.outgoing do sluice.sleep(3600) end
+  if process.upstream then session = process.upstream(self) end
   while true do
     local why = session()
     self.figures.connected = false
@@ -76,6 +76,9 @@ function Feed:connected()
   self.figures.connected, self.wait = true, nil
   self:tell(nil)
 end
+
+--- The place where a session ends when a reload has replaced this version of the app.
+function Feed.checkpoint() sluice.checkpoint() end
 
 -- ---- The cursor --------------------------------------------------------------------------
 
@@ -217,9 +220,11 @@ function feed.new(what, app, o)
   if o.errors ~= "stop" and o.errors ~= "skip" then
     options.raise('%s: errors is "stop" or "skip"', what)
   end
-  local self = setmetatable({ app = app, name = o.name, what = "source " .. o.name, map = o.map,
-    errors = o.errors, gap = o.gap, figures = { connected = false, read = 0, published = 0,
-      left_out = 0, gaps = 0 } }, Feed)
+  local self = setmetatable({ app = app, name = o.name, kind = what:match("^%l+"),
+    what = "source " .. o.name, map = o.map, errors = o.errors, gap = o.gap, start = o.start,
+    batch = o.batch, figures = { connected = false, read = 0, published = 0, left_out = 0,
+      gaps = 0 } }, Feed)
+  rawget(app, "_generation").feeds[o.name] = self
   self.cursors = keeper(app, "source." .. o.name, o.durable)
   return self
 end

@@ -7,9 +7,17 @@
 ---     snapshot 1 ──▶ rows that 2 sees and 1 did not ──▶ published ──▶ 2 is the next 1
 ---
 --- What depends on a row that was committed before comes behind it, and nothing waits for a
---- transaction that is long. A cursor is { snap, upto, id, line }: both snapshots (upto: while a
---- part is read), the last row of that part, and which line of the server's history it is from.
---- With `again` in place of snap the rows of the last hour are read. In memory: one batch.
+--- transaction that is long.
+---
+--- A server that crashes gives numbers of transactions again whose end was not yet in its log on
+--- the disk, so a snapshot that counts them would hide new rows. Such a snapshot has `lsn`, and
+--- `sure`, an older one that is on the disk and is read from again when the server is not the same
+--- `server` any more.
+---
+--- A cursor is { snap, upto, id, line, at, server, sure, lsn }: both snapshots (upto: while a part
+--- is read), the last row of that part, which line of the server's history it is from, and its
+--- time. With `again`, a time, in place of snap, rows from an hour before it on are read.
+--- In memory: one batch, and the newest cursor.
 local database = require("sluice.sources.database")
 local sluice = require("sluice")
 
@@ -25,39 +33,84 @@ local EMPTY = "1:1:" -- a snapshot that sees nothing
 local COLUMNS = "SELECT id, uid, channel, event, key, data, remove FROM %s WHERE "
 local NEW = COLUMNS .. "(xid >= pg_snapshot_xmax($1::pg_snapshot) OR xid = ANY (ARRAY(SELECT "
   .. "pg_snapshot_xip($1::pg_snapshot)))) "
-local AGAIN = COLUMNS .. "at > now() - interval '1 hour' AND $1 = '' "
+local AGAIN = COLUMNS .. "at > to_timestamp($1::bigint) - interval '1 hour' "
 local PART = "AND pg_visible_in_snapshot(xid, $2::pg_snapshot) AND id > $3::bigint ORDER BY id "
   .. "LIMIT $4::bigint"
--- The line ends where a standby is promoted, or the database is another one.
-local PLACE = "SELECT pg_current_snapshot()::text AS snap, left(pg_walfile_name("
-  .. "pg_current_wal_lsn()), 8) || '/' || oid AS line, $1::text IS NOT NULL AND "
-  .. "pg_snapshot_xmax(pg_current_snapshot()) < pg_snapshot_xmax($1::pg_snapshot) AS went_back "
+local NOW = "SELECT pg_current_snapshot()::text AS snap, extract(epoch FROM now())::bigint AS at, "
+  .. "pg_current_wal_insert_lsn()::text AS lsn, "
+  .. "pg_current_wal_flush_lsn() >= pg_current_wal_insert_lsn() AS is_kept, "
+  .. "pg_current_wal_flush_lsn() >= nullif($1, '')::pg_lsn AS was_kept"
+-- The line ends where a standby is promoted, or the database is another one. A server is another
+-- process, or has started all that belong to it anew.
+local PLACE = "SELECT pg_current_snapshot()::text AS snap, "
+  .. "extract(epoch FROM now())::bigint AS at, "
+  .. "(SELECT system_identifier FROM pg_control_system()) "
+  .. "|| '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || oid AS line, extract(epoch FROM "
+  .. "pg_postmaster_start_time())::text || '/' || (SELECT string_agg(pid::text, ',' ORDER BY pid) "
+  .. "FROM pg_stat_activity WHERE usesysid IS NULL AND datid IS NULL) AS server "
   .. "FROM pg_database WHERE datname = current_database()"
+local WENT_BACK = "SELECT pg_snapshot_xmax(pg_current_snapshot()) < "
+  .. "pg_snapshot_xmax($1::pg_snapshot) AS yes"
 
--- A row as a map gets it.
-local function entry_of(row)
+--- A row as a map gets it.
+-- @tparam table row texts by column
+-- @treturn table
+function outbox.entry(row)
   local key = row.key ~= sluice.json.null and row.key or nil
   local data = row.data
   return { id = row.id, once = row.uid, channel = row.channel, event = row.event, key = key,
     data = sluice.json.decode(data) or data, remove = row.remove == "t" }
 end
 
+-- The first time: where it begins.
+local function first(self, place)
+  local cursor = { snap = self.start == "begin" and EMPTY or place.snap, line = place.line,
+    at = place.at }
+  self.feed:move(cursor)
+  return cursor
+end
+
+-- Whether the server stands before what it has shown. Nil, message.
+local function went_back(db, cursor, place)
+  if cursor.line ~= place.line then return true end
+  if not (cursor.upto or cursor.snap) then return false end
+  local rows, why = db:ask(WENT_BACK, cursor.upto or cursor.snap)
+  if not rows then return nil, why end
+  return rows[1].yes == "t"
+end
+
 -- Where to begin: the cursor, checked against the server. Nil, message.
 local function begin(self, db)
-  local cursor = self.feed:cursor()
-  local rows, why = db:ask(PLACE, cursor and (cursor.upto or cursor.snap))
+  local cursor = self.cursor or self.feed:cursor()
+  local rows, why = db:ask(PLACE)
   if not rows then return nil, why end
   local place = rows[1]
-  if not cursor then
-    cursor = { snap = self.start == "begin" and EMPTY or place.snap, line = place.line }
-    self.feed:move(cursor)
-  elseif cursor.line ~= place.line or place.went_back == "t" then
-    self.feed:lose { reason = "this is another server, or one that was promoted or restored: the "
-      .. "rows of the last hour are read again" }
-    cursor = { again = true, upto = place.snap, id = "0", line = place.line }
-    self.feed:move(cursor)
+  self.server = place.server
+  if not cursor then return first(self, place) end
+  if cursor.lsn and cursor.server ~= place.server then -- it may have crashed
+    cursor = { snap = cursor.sure, again = cursor.since, line = cursor.line, at = cursor.at }
   end
+  local back, message = went_back(db, cursor, place)
+  if back == nil then return nil, message end
+  if not back then return cursor end
+  self.feed:lose { reason = "this is another server, or one that was promoted or restored: the "
+    .. "rows of the last hour before that are read again" }
+  cursor = { again = cursor.again or cursor.at or place.at, line = place.line, at = place.at }
+  self.feed:move(cursor)
   return cursor
+end
+
+-- A part to read: all that is there now. Nil, message.
+local function part_of(self, db, cursor)
+  local rows, why = db:ask(NOW, cursor.lsn or "")
+  if not rows then return nil, why end
+  local now = rows[1]
+  local part = { snap = cursor.snap, again = cursor.again, upto = now.snap, id = "0",
+    line = cursor.line, at = now.at, server = self.server }
+  if now.is_kept == "t" then return part end
+  part.lsn, part.sure, part.since = now.lsn, cursor.snap, cursor.again
+  if cursor.lsn and now.was_kept ~= "t" then part.sure, part.since = cursor.sure, cursor.since end
+  return part
 end
 
 -- Read one batch. Entries, the cursor that they are behind, whether the part is at its end; or nil,
@@ -65,32 +118,35 @@ end
 local function read(self, db, cursor)
   local why
   if not cursor.upto then
-    local rows
-    rows, why = db:ask("SELECT pg_current_snapshot()::text AS snap")
-    if not rows then return nil, why end
-    cursor = { snap = cursor.snap, upto = rows[1].snap, id = "0", line = cursor.line }
+    cursor, why = part_of(self, db, cursor)
+    if not cursor then return nil, why end
   end
   local sql = (cursor.again and AGAIN or NEW) .. PART
-  local rows, message = db:ask(sql:format(self.table), cursor.snap or "", cursor.upto, cursor.id,
-    tostring(self.batch))
+  local rows, message = db:ask(sql:format(self.table), cursor.again or cursor.snap, cursor.upto,
+    cursor.id, tostring(self.batch))
   if not rows then return nil, message end
   local entries = {}
-  for i, row in ipairs(rows) do entries[i] = entry_of(row) end
+  for i, row in ipairs(rows) do entries[i] = outbox.entry(row) end
   return entries, cursor, #rows < self.batch
 end
 
+-- The cursor behind a row of a part; without one: behind all of it.
+local function behind(part, id)
+  local cursor = {}
+  for name, value in pairs(part) do cursor[name] = value end
+  cursor.id = id or nil
+  if not id then cursor.snap, cursor.upto, cursor.again = part.upto, nil, nil end
+  return cursor
+end
+
 -- Publish entries, and move the cursor behind them.
-local function deliver(self, entries, cursor, is_end)
-  local function at(n)
-    if is_end and n == #entries then return { snap = cursor.upto, line = cursor.line } end
-    return { snap = cursor.snap, again = cursor.again, upto = cursor.upto, id = entries[n].id,
-      line = cursor.line }
-  end
+local function deliver(self, entries, part, is_end)
+  local function at(n) return behind(part, not (is_end and n == #entries) and entries[n].id) end
   if entries[1] then
     self.feed:deliver(entries, at)
     return at(#entries)
   end
-  return { snap = cursor.upto, line = cursor.line }
+  return behind(part)
 end
 
 -- Read until the connection breaks; returns why it did.
@@ -102,11 +158,13 @@ local function session(self)
   local cursor
   cursor, why = begin(self, db)
   if not cursor then return why end
+  self.cursor = cursor
   while true do
     local entries, place, is_end = read(self, db, cursor)
     if not entries then return place end
     self.feed:connected()
     cursor = deliver(self, entries, place, is_end)
+    self.cursor = cursor
     sluice.checkpoint()
     if is_end then
       local woken, message = db:wait(WAIT_MS)
@@ -117,6 +175,7 @@ end
 
 --- Run it: the body of a service.
 function Outbox:run()
+  self.cursor = nil
   self.feed:run(function() return session(self) end)
 end
 

@@ -148,14 +148,17 @@ local function once(id, list)
   return ("%s %s"):format(id, crypto.hex(crypto.sha256(table.concat(list, "\0"))):sub(1, 16))
 end
 
--- Entries as a map gets them.
+--- An entry as a map gets it.
+-- @tparam string id
+-- @tparam {string,...} list names and values in turn
+-- @treturn table
+function stream.entry(id, list)
+  return { id = id, fields = fields_of(list), list = list, once = once(id, list) }
+end
+
 local function entries_of(list, first)
   local entries = {}
-  for i = first, #list do
-    local id, fields = list[i][1], list[i][2] or {}
-    entries[#entries + 1] = { id = id, fields = fields_of(fields), list = fields,
-      once = once(id, fields) }
-  end
+  for i = first, #list do entries[#entries + 1] = stream.entry(list[i][1], list[i][2] or {}) end
   return entries
 end
 

@@ -13,6 +13,7 @@ local serve = require("sluice.live.serve")
 local shared = require("sluice.live.shared")
 local process = require("sluice.base.process")
 local storage = require("sluice.testing.storage")
+local sources = require("sluice.testing.sources")
 local stored = require("sluice.live.stored")
 local world = require("sluice.testing.world")
 
@@ -65,6 +66,7 @@ function inside.new(target, options, first)
   end
   self.users = identity.new()
   self.outgoing = first and first.outgoing or outgoing.new(self)
+  self.sources = first and first.sources or sources.new(self)
   self.storage = storage.new(function() return self.world.seed end)
   self.waits = options.waits == true and 0 or options.waits
   for url, response in pairs(options.http or {}) do self.outgoing:answer(url, response) end
@@ -208,6 +210,7 @@ function Inside:reload(source)
   self.runtime.reloader.given = self.texts
   assert(self.runtime.reloader:request("reload", function(o)
     outcome = o
+    self.sources:wake()
     -- a later start takes what was good, or waits for the disk
     if not o.ok and not o.waits then self.texts = before end
   end))

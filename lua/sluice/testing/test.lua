@@ -11,6 +11,7 @@ local names = require("sluice.base.names")
 local outgoing = require("sluice.testing.outgoing")
 local polls = require("sluice.testing.polls")
 local options = require("sluice.base.options")
+local sources = require("sluice.testing.sources")
 local store = require("sluice.testing.store")
 local stream = require("sluice.testing.stream")
 
@@ -74,7 +75,7 @@ end
 function test.new(place, whole)
   return setmetatable({ place = place, began = whole and whole.began or place:time(),
     open = whole and whole.open or {}, stopped = false, whole = whole or false, pump = pump,
-    outgoing = place.outgoing or false }, Test)
+    outgoing = place.outgoing or false, sources = place.sources or false }, Test)
 end
 
 --- Do all that is due now, and read what came of it. No time passes.
@@ -267,6 +268,7 @@ function Test:store(name)
 end
 
 outgoing.extend(Test, need_inside)
+sources.extend(Test, need_inside)
 
 --- The messages that the app and Sluice have logged, oldest first.
 -- @tparam[opt] string level "debug", "info", "warn" or "error"

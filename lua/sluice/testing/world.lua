@@ -41,7 +41,7 @@ end
 function world.new(options)
   local self = setmetatable({ us = BEGIN_US, wall = (options.now or NOW) - BEGIN_US / 1e6,
     seed = options.seed or 1, env = options.env or {}, log = {}, outgoing = nil, demo = false,
-    node = nil, rolled = false }, World)
+    upstream = nil, node = nil, rolled = false }, World)
   self.os = make_os(self, self.env)
   return self
 end
@@ -86,6 +86,12 @@ function World:answer_with(fn)
   if current == self then process.outgoing = fn end
 end
 
+--- Feed the app's sources.
+function World:feed_with(fn)
+  self.upstream = fn
+  if current == self then process.upstream = fn end
+end
+
 --- Activate this world.
 -- @tparam[opt] integer node of a cluster, whose log this is from here on
 function World:enter(node)
@@ -101,6 +107,7 @@ function World:enter(node)
   current = self
   hold(self)
   process.os, process.outgoing, process.demo = self.os, self.outgoing, self.demo
+  process.upstream = self.upstream
   core.log = function(level, message, fields) record(self, level, message, fields) end
 end
 
@@ -113,7 +120,7 @@ function World:leave()
   core.hold_clock()
   core.seed(0)
   math.randomseed()
-  process.os, process.outgoing, process.demo = app_os, nil, false
+  process.os, process.outgoing, process.upstream, process.demo = app_os, nil, nil, false
   core.log = real_log
 end
 
