@@ -25,6 +25,7 @@ struct command {
     char name[EPOCH_LENGTH + 1];
     char channel[CHANNEL_NAME_MAX + 1];
     uint64_t seq;
+    bool own;
 };
 
 static void unref_all(struct frame **frames, uint32_t n) {
@@ -40,7 +41,8 @@ static void on_command(void *owner, struct message *m) {
         unref_all(c->fills[i].values, c->fans[i].chan.n_values);
     }
     if (c->kind == EPOCH) fan_epoch(&r->fan, &c->epoch);
-    if (c->kind == MARK) fan_mark(&r->fan, slice_str(c->channel), c->seq);
+    if (c->kind == MARK)
+        fan_mark(&r->fan, &(struct fan_mark){slice_str(c->channel), c->seq, c->own});
     mem_free(c);
 }
 
@@ -104,6 +106,7 @@ static void read_fill(lua_State *L, int at, const struct sim *sim, struct comman
     memcpy(f->channel, channel.p, channel.n);
     *fan = (struct fan_fill){.channel = slice_of(f->channel, channel.n),
                              .upto = field(L, at, "upto"),
+                             .marked_by_others = field(L, at, "marked_by_others"),
                              .lost = lx_field_bool(L, at, "lost", false)};
     fan->chan = (struct chan_fill){.frames = f->frames,
                                    .values = f->values,
@@ -122,7 +125,8 @@ static void post(struct sim *sim, struct command **commands, const char *epoch) 
     seq_command(&sim->seq, &c);
 }
 
-/* sim:fills{ { channel =, floor =, last =, upto =, marked =, lost =, state =, rows =, values = }, … }:
+/* sim:fills{ { channel =, floor =, last =, upto =, marked =, marked_by_others =, lost =, state =, rows =,
+ * values = }, … }:
  * at one moment */
 int sim_fills(lua_State *L) {
     struct sim *sim = sim_check(L);
@@ -143,7 +147,7 @@ int sim_fills(lua_State *L) {
     return 0;
 }
 
-/* sim:adopt(epoch, lineage, base, head, marked): base -1: it is the first */
+/* sim:adopt(epoch, lineage, base, head, marked, joined): base -1: it is the first */
 int sim_adopt(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct command *commands[THREADS_MAX];
@@ -158,13 +162,14 @@ int sim_adopt(lua_State *L) {
                                       .lineage = &c->lineage,
                                       .base = (uint64_t)lua_tointeger(L, 4),
                                       .head = (uint64_t)lua_tointeger(L, 5),
-                                      .marked = (uint64_t)lua_tointeger(L, 6)};
+                                      .marked = (uint64_t)lua_tointeger(L, 6),
+                                      .joined = (uint64_t)lua_tointeger(L, 7)};
     }
     post(sim, commands, epoch.p);
     return 0;
 }
 
-/* sim:mark(channel, seq): "" is all of them */
+/* sim:mark(channel, seq, own): "" is all of them */
 int sim_mark(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct command *commands[THREADS_MAX];
@@ -175,6 +180,7 @@ int sim_mark(lua_State *L) {
         struct command *c = commands[i] = mem_new(sizeof *c);
         c->kind = MARK;
         c->seq = seq;
+        c->own = lua_toboolean(L, 4);
         memcpy(c->channel, channel.p, channel.n);
     }
     post(sim, commands, NULL);

@@ -125,6 +125,7 @@ static void on_follow(void *owner, uint64_t pos) {
 static void set_entry(lua_State *L, const struct cluster_entry *e) {
     lx_set_integer(L, "seq", e->seq);
     lx_set_boolean(L, "mark", e->kind == ENTRY_MARK);
+    set_slice(L, "slot", e->slot);
     set_slice(L, "channel", e->channel);
     lx_set_integer(L, "id", (uint64_t)number_of(e->event));
 }
@@ -178,6 +179,7 @@ static void on_epoch(void *owner, uint64_t base) {
     set_text(L, "epoch", n->machine.epoch);
     lx_set_integer(L, "pos", n->machine.pos);
     lx_set_integer(L, "mark", n->machine.mark);
+    lx_set_integer(L, "joined", n->machine.joined);
     push_lineage(L, &n->machine.lineage);
     add_action(owner);
 }

@@ -72,6 +72,7 @@ static void set_slice(lua_State *L, const char *name, struct slice text) {
 static void set_entry(lua_State *L, const struct entry *e) {
     lx_set_integer(L, "seq", e->seq);
     lx_set_boolean(L, "mark", e->kind == FEED_MARK);
+    set_slice(L, "slot", e->slot);
     lx_set_boolean(L, "remove", e->remove);
     set_slice(L, "key", e->key);
     set_slice(L, "data", e->data);
@@ -118,8 +119,12 @@ static void on_fill(void *owner, struct fill *f, bool lost, bool more) {
 }
 
 static void on_epoch(void *owner, uint64_t base) {
+    const struct driven *d = owner;
+    const struct machine *m = node_machine(d->node);
     lua_State *L = begin(owner, "epoch");
     lx_set_integer(L, "base", base > INT64_MAX ? INT64_MAX : base);
+    lx_set_integer(L, "joined", m->joined);
+    set_slice(L, "slot", slice_str(m->slot));
     end(L);
 }
 

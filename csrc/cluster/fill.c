@@ -39,13 +39,15 @@ static struct slice copy(char **at, struct slice text) {
     return mine;
 }
 
-/* Of a channel its owner knows the name, and nobody asks who has published it. */
+/* Of a channel its owner knows the name, and only of a mark is asked of whom it is. */
 static struct fill_entry *copy_entry(const struct entry *e) {
-    size_t n = e->event.n + e->key.n + e->data.n + e->evicted.n;
+    struct slice slot = e->kind == FEED_MARK ? e->slot : slice_of("", 0);
+    size_t n = slot.n + e->event.n + e->key.n + e->data.n + e->evicted.n;
     struct fill_entry *mine = mem_new(sizeof *mine + n);
     char *at = mine->bytes;
     mine->entry = *e;
-    mine->entry.channel = mine->entry.slot = mine->entry.token = slice_of("", 0);
+    mine->entry.channel = mine->entry.token = slice_of("", 0);
+    mine->entry.slot = copy(&at, slot);
     mine->entry.event = copy(&at, e->event);
     mine->entry.key = copy(&at, e->key);
     mine->entry.data = copy(&at, e->data);

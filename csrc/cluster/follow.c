@@ -63,7 +63,7 @@ static bool take_event(struct machine *m, const struct cluster_entry *e) {
         if (!give(m, w, e)) return false;
     } else m->counts.cold++;
     if (e->kind == ENTRY_EVENT && !e->is_state)
-        recent_note(&m->recent, e->channel, hash, e->seq);
+        recent_note(&m->recent, e->channel, hash, e->seq, m->now_ms);
     return true;
 }
 

@@ -85,7 +85,7 @@ bool machine_ask(struct machine *m, uint64_t *ticket) {
 static __attribute__((noinline)) void send_mark(struct machine *m) {
     struct slice channels[MARKS_MAX];
     struct cluster_call call = {.kind = CALL_MARK, .channels = channels};
-    call.since_ms = (uint64_t)(m->now_ms - m->left_ms);
+    call.since_ms = (uint64_t)(m->now_ms - m->recent.owed_ms);
     if (!m->recent.owes_all) call.n = recent_owed(&m->recent, channels, MARKS_MAX);
     m->marking = true;
     m->mark_ms = m->now_ms;
@@ -106,7 +106,6 @@ static void mark(struct machine *m) {
 
 static void hang_up(struct machine *m) {
     if (!m->dialled) return;
-    if (machine_is_joined(m)) m->left_ms = m->now_ms;
     m->dialled = m->marking = m->beating = false;
     for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) m->sent[i].used = false;
     m->n_sent = m->n_batches = m->n_loads = 0;
@@ -147,13 +146,14 @@ void machine_dialled(struct machine *m) {
 
 /* ---- Joining -------------------------------------------------------------------------- */
 
-/* Whether others have to be told of what is lost. Who had left the server before the epoch began knows
- * of nothing that was stored later: all nodes tell of that when they hear of the epoch. Who begins it
- * writes it above all that it knew. */
-static bool owes(const struct machine *m, const struct cluster_reply *r,
-                 int64_t asked_ms) {
-    bool left_before = asked_ms - m->left_ms > (int64_t)r->age_ms;
-    return !r->took && !BROKEN(611) && !left_before;
+/* Since when others have to be told of what this node has noted, and is lost. Not of what was there before
+ * the epoch began: all nodes tell of that when they hear of the epoch. So it is where all of it was
+ * on this very server, which had nothing else since; and who begins the epoch is the first. */
+static int64_t owes_since(const struct machine *m, const struct cluster_reply *r,
+                          int64_t asked_ms) {
+    bool is_same = strcmp(m->replid, r->replid) == 0 && !PLANTED(621);
+    if (r->took || is_same || BROKEN(611)) return INT64_MAX;
+    return PLANTED(622) ? 0 : asked_ms - (int64_t)r->age_ms;
 }
 
 /* Another epoch than ours: what of ours is above its base is lost. */
@@ -167,7 +167,7 @@ static uint64_t adopt(struct machine *m, const struct cluster_reply *r,
     m->known = r->seq;
     m->counts.epochs++;
     lead_end(m); /* the server may have forgotten it */
-    recent_lose(&m->recent, base, owes(m, r, asked_ms));
+    recent_lose(&m->recent, base, owes_since(m, r, asked_ms));
     publishes_lose(m, base);
     m->ops->epoch(m->owner, base);
     warm_all_again(
@@ -188,13 +188,13 @@ static void join(struct machine *m, const struct cluster_reply *r, int64_t asked
     m->joined = r->seq;
     m->fed_ms = m->beat_ms = m->joined_ms = m->now_ms;
     snprintf(m->fence, sizeof m->fence, "%s", r->fence);
-    snprintf(m->replid, sizeof m->replid, "%s", r->replid);
     lineage_read(&m->lineage, r->lineage);
     m->mark = r->mark;
     turn(m, MACHINE_CATCHING_UP);
     m->resolving = !list_empty(&m->doubt);
     if (!*m->epoch) begin(m, r);
     else if (!ours) base = adopt(m, r, asked_ms);
+    snprintf(m->replid, sizeof m->replid, "%s", r->replid);
     if (BROKEN(604)) publishes_settle(m, false);
     if (!ours && base == 0 && m->pos < r->seq) follow_land(m, r->seq);
     else m->ops->follow(m->owner, m->pos);

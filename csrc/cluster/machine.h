@@ -264,7 +264,6 @@ struct machine {
     unsigned n_sent, n_batches, n_loads;
     bool marking, beating; /* such a call is under way */
     int64_t mark_ms;       /* the last mark */
-    int64_t left_ms;       /* when the last connection that had joined broke */
     uint64_t beats, heard; /* the last one sent; the last one answered */
     uint64_t wanted_beat;  /* ... and the one that somebody waits for */
     uint64_t jump;         /* the one that says where to go on behind a hole; 0: none */

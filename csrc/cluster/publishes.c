@@ -102,7 +102,8 @@ static void number(struct machine *m, struct cluster_publish *p,
         answer(m, p, 0);
         return;
     }
-    if (!p->is_state) recent_note(&m->recent, p->channel, map_hash(p->channel), p->seq);
+    if (!p->is_state)
+        recent_note(&m->recent, p->channel, map_hash(p->channel), p->seq, m->now_ms);
     if (p->seq > m->known) m->known = p->seq;
 }
 

@@ -8,6 +8,7 @@ struct row {
     struct map_node node;
     struct list order;
     uint64_t seq; /* 0: nothing since the last loss */
+    int64_t at_ms;
     bool owed;
     size_t n;
     char name[];
@@ -30,6 +31,7 @@ void recent_init(struct recent *r) {
 
 static void forget(struct recent *r, struct row *row) {
     if (row->seq > r->forgotten) r->forgotten = row->seq;
+    if (row->seq > 0) r->forgotten_ms = row->at_ms;
     r->owes_all = r->owes_all || row->owed;
     r->n_owed -= row->owed;
     map_remove(&r->map, &row->node);
@@ -54,24 +56,35 @@ static struct row *add(struct recent *r, struct slice channel) {
     return row;
 }
 
-void recent_note(struct recent *r, struct slice channel, uint64_t hash, uint64_t seq) {
+void recent_note(struct recent *r, struct slice channel, uint64_t hash, uint64_t seq,
+                 int64_t now_ms) {
     struct map_node *node = map_get_hashed(&r->map, channel, hash);
     struct row *row = node ? container_of(node, struct row, node) : add(r, channel);
     if (seq > row->seq) row->seq = seq;
+    row->at_ms = now_ms;
     list_remove(&row->order);
     list_add(&r->order, &row->order);
 }
 
-void recent_lose(struct recent *r, uint64_t base, bool owe) {
+static void owe(struct recent *r, int64_t at_ms) {
+    bool is_first = r->n_owed == 0 && !r->owes_all;
+    if (is_first || at_ms > r->owed_ms) r->owed_ms = at_ms;
+}
+
+void recent_lose(struct recent *r, uint64_t base, int64_t since_ms) {
     for (struct list *at = r->order.next; at != &r->order; at = at->next) {
         struct row *row = row_of(at);
-        if (owe && row->seq > base && !row->owed) {
+        if (row->seq > base && row->at_ms >= since_ms) {
+            owe(r, row->at_ms);
+            r->n_owed += !row->owed;
             row->owed = true;
-            r->n_owed++;
         }
         row->seq = 0;
     }
-    r->owes_all = r->owes_all || (owe && r->forgotten > base);
+    if (r->forgotten > base && r->forgotten_ms >= since_ms) {
+        owe(r, r->forgotten_ms);
+        r->owes_all = true;
+    }
     r->forgotten = 0;
 }
 

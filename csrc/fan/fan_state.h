@@ -17,6 +17,7 @@ struct stream;
 struct loss;
 struct fan_history;
 struct ended;
+struct marks;
 
 enum fan_sent {
     FAN_SENT,    /* all of it is with the kernel */
@@ -45,7 +46,10 @@ struct fan {
     char epoch[EPOCH_LENGTH + 1]; /* of all numbers here */
     struct lineage lineage;       /* of a cluster: earlier epochs */
     uint64_t marked;              /* ... number: what is below may miss something */
+    uint64_t joined;              /* ... number: marks up to here tell of what was lost
+                                   * before this epoch was heard of here */
     const struct ended *ended;    /* ... while another one begins (shared.c) */
+    const struct marks *marks;    /* ... while some are told (shared.c) */
     uint64_t head;                /* number: the newest event that came to this thread */
     const _Atomic uint64_t
         *log_head; /* number: the newest given; ids above are 'future' */

@@ -62,10 +62,21 @@ static void tell_lost_value(struct sub *sub) {
     lose_value(sub, RESET_FAILOVER);
 }
 
-/* A mark that came with the fill: who has passed it knows. */
-static void tell_of_mark(struct sub *sub) {
-    uint64_t at = stream_cursor(sub->stream, sub);
-    if (at < sub_chan(sub)->kept->marked && !PLANTED(638)) tell_failover(sub);
+/* Marks that have come: the newest number, and the newest of another node. */
+struct marks {
+    uint64_t newest, of_others;
+    bool filled; /* with a fill: who has passed them knows */
+};
+
+/* Nor are those told that heard of the epoch here, by what they know then. */
+static void tell_marks(struct sub *sub) {
+    const struct stream *s = sub->stream;
+    const struct marks *m = s->fan->marks;
+    uint64_t at = m->filled ? stream_cursor(s, sub) : 0;
+    uint64_t known = PLANTED(643) ? UINT64_MAX : s->fan->joined;
+    bool news = s->heard && !PLANTED(642) ? m->of_others > known && at < m->of_others
+                                          : at < m->newest;
+    if (news) tell_failover(sub);
 }
 
 static void fill_one(struct fan *fan, const struct fan_fill *fill) {
@@ -79,7 +90,11 @@ static void fill_one(struct fan *fan, const struct fan_fill *fill) {
     else if (loses_value)
         audiences_each_sub(c, ended ? tell_lost_value : tell_missed_value);
     if (fill->lost) audiences_each_sub(c, tell_trimmed);
-    else audiences_each_sub(c, tell_of_mark);
+    else if (fill->chan.marked > 0 && !PLANTED(638)) {
+        fan->marks = &(struct marks){fill->chan.marked, fill->marked_by_others, true};
+        audiences_each_sub(c, tell_marks);
+        fan->marks = NULL;
+    }
 }
 
 /* First all streams write down where they are: with the head that was before. */
@@ -191,6 +206,7 @@ static void fail_over(struct stream *s, const struct ended *old) {
     s->cursor = least(s->cursor, old->base);
     for (struct sub *sub = s->subs; sub; sub = sub->next) move_back(sub, old->base);
     s->written = 0; /* an id of the epoch that has ended */
+    s->heard = true;
 }
 
 static void fail_over_first(struct sub *sub) {
@@ -218,6 +234,7 @@ void fan_epoch(struct fan *fan, const struct fan_epoch *e) {
     if (fan->head > e->base) fan->head = e->base;
     fan->lineage = *e->lineage;
     fan->marked = e->marked;
+    fan->joined = e->joined;
     cache_clear(&fan->cache);
     if (e->base == UINT64_MAX) {
         fan->head = e->head;
@@ -228,15 +245,18 @@ void fan_epoch(struct fan *fan, const struct fan_epoch *e) {
 
 /* ---- Marks ---------------------------------------------------------------------------- */
 
-void fan_mark(struct fan *fan, struct slice channel, uint64_t seq) {
+void fan_mark(struct fan *fan, const struct fan_mark *mark) {
     ASSERT_OWNER(fan->loop);
-    struct chan *c = channel.n > 0 ? chans_find(&fan->chans, channel) : NULL;
-    if (seq > fan->head) fan->head = seq;
-    if (channel.n == 0) fan->marked = seq;
+    bool of_all = mark->channel.n == 0;
+    struct chan *c = of_all ? NULL : chans_find(&fan->chans, mark->channel);
+    fan->marks = &(struct marks){mark->seq, mark->own ? 0 : mark->seq, false};
+    if (mark->seq > fan->head) fan->head = mark->seq;
+    if (of_all) fan->marked = mark->seq;
     if (c) {
-        chan_keep(c)->marked = seq;
-        audiences_each_sub(c, tell_failover);
+        chan_keep(c)->marked = mark->seq;
+        audiences_each_sub(c, tell_marks);
     }
-    for (struct chan *any = NULL; channel.n == 0 && (any = chans_next(&fan->chans, any));)
-        audiences_each_sub(any, tell_failover);
+    for (struct chan *any = NULL; of_all && (any = chans_next(&fan->chans, any));)
+        audiences_each_sub(any, tell_marks);
+    fan->marks = NULL;
 }

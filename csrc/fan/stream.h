@@ -54,6 +54,7 @@ struct stream {
     bool replayed : 1;      /* it has caught up once: see 'replay' */
     bool lagging : 1;    /* not walked with its audiences: its cursor is written down */
     bool blocked : 1;    /* waits until its socket takes bytes again, or for a result */
+    bool heard : 1;      /* of a cluster: the last epoch began before its eyes */
     bool opened : 1;     /* hello is queued or out: it has a cursor of ours */
     bool came_back : 1;  /* with an id, to a stream that had no channels yet */
     bool ending : 1;     /* a last note is queued: nothing may follow */

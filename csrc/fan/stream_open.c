@@ -298,6 +298,8 @@ int stream_open(struct stream *s, const struct stream_opening *o) {
     v.resumed = v.resumed && s->n_subs > 0;
     for (uint32_t i = 0; i < n; i++) s->seeks = s->seeks || is_unsure(&v, v.subs[i]);
     s->came_back = o->last_id.kind != EVENTID_NONE && s->n_subs == 0;
+    s->heard =
+        o->last_id.kind != EVENTID_GOOD || strcmp(o->last_id.epoch, s->fan->epoch) != 0;
     v.passes = v.resets > 0 && !PLANTED(12) && !is_reached(s, &o->last_id);
     if (err == 0 && s->feed) err = judge_feed(s, &v);
     if (err == 0 && s->plain && v.resets > 0 && !PLANTED(304)) err = E_TRIMMED;

@@ -114,6 +114,7 @@ void cluster_post(struct cluster *c, struct cluster_news *n) {
 static bool release_mark(struct cluster *c, const struct entry *e) {
     struct cluster_news *n = news_new(NEWS_MARK, e->channel);
     n->seq = e->seq;
+    n->own = slice_eq(e->slot, slice_str(node_machine(c->node)->slot));
     cluster_post(c, n);
     return true;
 }
@@ -151,6 +152,7 @@ static void node_on_fill(void *owner, struct fill *f, bool lost, bool more) {
     const struct machine *m = node_machine(c->node);
     struct policy p = cluster_policy(c, f->channel);
     struct news_fill how = {.epoch = m->epoch,
+                            .slot = m->slot,
                             .clock = clock_now(c),
                             .upto = m->pos,
                             .ttl_ms = p.ttl_ms,
@@ -183,7 +185,8 @@ static void node_on_epoch(void *owner, uint64_t base) {
                                   .lineage = &n->lineage,
                                   .base = base,
                                   .head = m->pos,
-                                  .marked = m->mark};
+                                  .marked = m->mark,
+                                  .joined = m->joined};
     seq_know(&c->hub->seq, m->pos);
     cluster_post(c, n);
     if (base == UINT64_MAX) return;

@@ -66,15 +66,22 @@ static bool is_old(const struct entry *e, const struct news_fill *how) {
     return how->ttl_ms > 0 && age_ms > how->ttl_ms;
 }
 
+static void add_mark(struct fan_fill *to, const struct entry *e,
+                     const struct news_fill *how) {
+    to->chan.marked = e->seq;
+    if (!slice_eq(e->slot, slice_str(how->slot))) to->marked_by_others = e->seq;
+}
+
 /* The history. Redis keeps what is too old until the channel is quiet. */
-static void add_history(struct chan_fill *to, const struct fill *f,
+static void add_history(struct fan_fill *fan, const struct fill *f,
                         const struct news_fill *how) {
+    struct chan_fill *to = &fan->chan;
     to->floor = f->floor;
     to->frames = mem_new((count(&f->events) + 1) * sizeof *to->frames);
     for (const struct list *at = f->events.next; at != &f->events; at = at->next) {
         const struct entry *e = entry_at(at);
         struct frame *frame = NULL;
-        if (e->kind == FEED_MARK) to->marked = e->seq;
+        if (e->kind == FEED_MARK) add_mark(fan, e, how);
         else if (!is_old(e, how)) frame = restore(f, e, how);
         if (frame) to->frames[to->n++] = frame;
         else if (e->kind != FEED_MARK && e->seq > to->floor) to->floor = e->seq;
@@ -194,7 +201,7 @@ void news_add_fill(struct cluster_news *n, const struct fill *f,
         .upto = f->last > how->upto ? f->last : how->upto,
         .lost = how->lost,
         .chan = {.last = f->last}};
-    if (!how->is_state) add_history(&to->chan, f, how);
+    if (!how->is_state) add_history(to, f, how);
     if (f->kind != FEED_LOG) add_values(&to->chan, f, how);
 }
 
@@ -223,7 +230,7 @@ void news_apply(struct fan *fan, const struct cluster_news *n) {
     switch (n->kind) {
     case NEWS_FILLS: fan_fill(fan, n->fills, n->n); break;
     case NEWS_EPOCH: fan_epoch(fan, &n->epoch); break;
-    case NEWS_MARK: fan_mark(fan, n->channel, n->seq); break;
+    case NEWS_MARK: fan_mark(fan, &(struct fan_mark){n->channel, n->seq, n->own}); break;
     case NEWS_DROP: fan_drop(fan, n->channel); break;
     }
 }

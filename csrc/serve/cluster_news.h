@@ -21,6 +21,7 @@ struct cluster_news {
     struct lineage lineage;
     struct slice channel; /* NEWS_MARK, NEWS_DROP: owned; empty: of all */
     uint64_t seq;         /* NEWS_MARK */
+    bool own;             /* NEWS_MARK: of this node */
 };
 
 /* Owned. 'channel' is copied. */
@@ -35,7 +36,7 @@ struct news_clock {
 
 /* How a channel was loaded; borrowed. */
 struct news_fill {
-    const char *epoch;
+    const char *epoch, *slot; /* of this node */
     struct news_clock clock;
     uint64_t upto;  /* nothing up to here is to come */
     int64_t ttl_ms; /* of its events; 0: they do not age */

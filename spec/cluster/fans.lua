@@ -1,6 +1,7 @@
 --- In place of streams.lua: what a node's machine releases goes to the real fan (csrc/fan, in a sim), and clients read
 --- the bytes of real streams. The same worlds, the same judge.
 local core = require("sluice.core.testing")
+local streams = require("spec.cluster.streams")
 
 local fans = {}
 
@@ -15,7 +16,8 @@ local Client = {}
 Client.__index = Client
 
 function fans.client(world, channels)
-  return setmetatable({ world = world, channels = channels, got = {}, out = {}, at = {}, view = {} }, Client)
+  return setmetatable({ world = world, channels = channels, got = {}, out = {}, at = {}, view = {}, tales = {} },
+    Client)
 end
 
 function Client:note(what) self.got[#self.got + 1] = what end
@@ -50,6 +52,7 @@ function Client:attach(node)
   node.sim:know(node:known())
   local id = self.last and self.last.epoch .. "-" .. self.last.seq
   self:leave_queue()
+  streams.new_tale(self, node)
   self.stream = assert(node.sim:connect(1, { channels = self.channels }, id))
   self.node, self.open, self.out = node, true, {}
   for _, channel in ipairs(self.channels) do self.at[channel] = true end
@@ -69,6 +72,7 @@ function Client:parse()
     if fields.event == "reset" then
       one.what = "reset"
       one.channel, one.why = fields.data:match('"channel":"(%w+)"'), fields.data:match('"reason":"([%w_]+)"')
+      streams.count_reset(self, one.channel, one.why)
     elseif fields.event then one.what = fields.event
     elseif fields.data then
       one.what, one.event = "event", tonumber(fields.data)
@@ -125,7 +129,7 @@ local rings = {}
 
 function rings.release(node, action)
   if action.mark then
-    node.sim:mark(action.channel, action.seq)
+    node.sim:mark(action.channel, action.seq, action.slot == node.slot)
     return
   end
   local key = node.world:key_of(action.id)
@@ -145,11 +149,13 @@ end
 function rings.fill(node, action)
   local fill = node.world:take_fill(action.fill)
   local one = { channel = action.channel, floor = fill.floor, lost = action.lost, upto = fill.upto, rows = {},
-    marked = 0, last = 0 }
+    marked = 0, marked_by_others = 0, last = 0 }
   if action.channel == STATE then fill_state(node, fill, one) end
   for _, entry in ipairs(action.channel ~= STATE and fill.entries or {}) do
     one.last = entry.seq
-    if entry.mark or entry.kind == "mark" then one.marked = entry.seq
+    if entry.mark or entry.kind == "mark" then
+      one.marked = entry.seq
+      if entry.slot ~= node.slot then one.marked_by_others = entry.seq end
     else one.rows[#one.rows + 1] = { seq = entry.seq, data = tostring(entry.id) } end
   end
   node.filled[#node.filled + 1] = one
@@ -169,7 +175,8 @@ function rings.drop(node, action) node.world:take_fill(action.fill) end
 function rings.epoch(node, action)
   local base = action.base == math.maxinteger and -1 or action.base
   node.sim_epoch = action.epoch
-  node.sim:adopt(action.epoch, action.lineage, base, action.pos, action.mark)
+  if base >= 0 then streams.count_epoch(node) end
+  node.sim:adopt(action.epoch, action.lineage, base, action.pos, action.mark, action.joined)
 end
 
 fans.rings = rings

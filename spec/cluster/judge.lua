@@ -15,7 +15,7 @@ end
 local function epochs_of(world)
   local state, epochs = world.master.state, {}
   if not state then return setmetatable(epochs, { __index = function() return true end }) end
-  epochs[state.epoch] = true
+  if state.epoch then epochs[state.epoch] = true end
   for _, row in ipairs(state.lineage) do epochs[row.epoch] = true end
   return epochs
 end
@@ -83,6 +83,21 @@ local function judge_lost(world, client, channel, here, bad)
   end
 end
 
+--- A loss is told once: when the epoch ends that it was of. What may have been stored later, by a master that was
+--- alone, is told by who saw it: to readers of others, and to its own that came with an id of this epoch.
+local function judge_tales(world, client, channel, bad)
+  local by = {}
+  for _, publish in ipairs(world.publishes) do
+    for index in pairs(publish.channel == channel and publish.marked_by or {}) do by[index] = true end
+  end
+  for _, tale in ipairs(client.tales) do
+    local due, marked = tale.epochs + (tale.came == "earlier" and 1 or 0), false
+    for index in pairs(by) do marked = marked or index ~= tale.node or tale.came == "ours" end
+    local more = (tale.resets[channel] or 0) - due
+    if more > 0 and not marked then add(bad, "told twice", more) end
+  end
+end
+
 --- What clients see of a state is what the server has.
 local function judge_view(world, client, bad)
   local values = world.master.state and world.master.state.values.s or {}
@@ -106,6 +121,7 @@ function judge.world(world)
       for _, entry in ipairs(all) do here[entry.id] = true end
       judge_events(world, client, channel, all, bad)
       judge_lost(world, client, channel, here, bad)
+      judge_tales(world, client, channel, bad)
     end
   end
   return bad

@@ -14,8 +14,10 @@ function Node:start()
   self.runs = self.runs + 1
   self.up, self.paused = true, 0
   self.rings, self.streams, self.pending = {}, {}, {}
+  self.seen = {} -- events, and when
   self.saw = {} -- events of a master that was alone: it has to tell of their loss
-  self.machine = self.world.testing.machine(("slot%d.%d"):format(self.index, self.runs), self.world.random(1 << 30))
+  self.slot = ("slot%d.%d"):format(self.index, self.runs)
+  self.machine = self.world.testing.machine(self.slot, self.world.random(1 << 30))
   self.server, self.calls, self.answers, self.fed, self.feed_at = nil, {}, {}, {}, nil
   self.world.streams.start(self)
   self:clock()
@@ -66,7 +68,10 @@ function acts.hang_up(self)
   self:lose_calls()
 end
 
-function acts.call(self, action) self.calls[#self.calls + 1] = action end
+function acts.call(self, action)
+  action.asked = self.world.now
+  self.calls[#self.calls + 1] = action
+end
 
 function acts.follow(self, action) self.feed_at, self.fed = action.pos, {} end
 
@@ -117,7 +122,7 @@ function Node:run_call()
   if not (self.server and self.server.up and self.calls[1]) then return false end
   local call = table.remove(self.calls, 1)
   local reply = self.server:execute(call)
-  if reply then self.answers[#self.answers + 1] = { kind = call.kind, tag = call.tag, reply = reply }
+  if reply then self.answers[#self.answers + 1] = { call = call, kind = call.kind, tag = call.tag, reply = reply }
   else self.calls[#self.calls + 1] = call end
   return true
 end
@@ -129,6 +134,7 @@ function Node:take_answer()
   local late = second and first.kind == "load" and second.kind ~= "load" and self.world:chance(0.5)
   local answer = table.remove(self.answers, late and 2 or 1)
   if not answer then return false end
+  for _, p in ipairs(answer.reply.results and answer.call.publishes or {}) do self.world:on_seen(self, p.id) end
   self.machine:reply(answer.tag, answer.reply)
   self:act()
   return true

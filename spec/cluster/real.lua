@@ -34,10 +34,15 @@ function Node:pos() return (select(3, self.machine:look())) end
 function Node:heard() return (select(5, self.machine:look())) end
 function Node:want(channel) return self.machine:warm(channel) end
 
-local acts = { tell = function() end, release = streams.rings.release, epoch = streams.rings.epoch }
+local acts = { tell = function() end, release = streams.rings.release }
 
 local function entry_of(action, channel)
-  return { seq = action.seq, id = tonumber(action.data), mark = action.mark, channel = channel }
+  return { seq = action.seq, id = tonumber(action.data), mark = action.mark, slot = action.slot, channel = channel }
+end
+
+function acts.epoch(self, action)
+  self.slot = action.slot
+  streams.rings.epoch(self, action)
 end
 
 function acts.release(self, action)

@@ -12,16 +12,20 @@ local function copy(list, from)
   return table.move(list, from or 1, #list, 1, {})
 end
 
+local function empty()
+  return { feed = {}, last = 0, mark = 0, history = {}, full = {}, lineage = {}, fences = {}, values = {} }
+end
+
 --- A process over a state; without one it is empty. `promoted`: it was a replica.
 --- `rules`: those that hold (see planted.lua).
 function server.new(world, state, promoted)
   world.processes = world.processes + 1
   local n = world.processes
   return setmetatable({ run = "run" .. n, replid = "repl" .. n, up = true, snapshots = {}, world = world,
-    promoted = promoted,
-    state = state or { feed = {}, last = 0, mark = 0, history = {}, full = {}, lineage = {}, fences = {},
-      values = {} } }, Server)
+    promoted = promoted, state = state or empty() }, Server)
 end
+
+function Server:flush() self.state, self.snapshots = empty(), {} end
 
 --- Before a write: the state is another one from here on.
 function Server:write()
@@ -103,7 +107,9 @@ end
 function scripts.join(self, call)
   local state, took = self:write(), false
   self.joined = true
-  if not state.epoch then state.epoch, state.began, took = call.new_epoch, self.world.now, true
+  if not state.epoch then
+    if call.epoch ~= "" then state.lineage = { { epoch = call.epoch, base = 0 } } end
+    state.epoch, state.began, took = call.new_epoch, self.world.now, true
   elseif is_doubtful(self, state, call) then
     local base, lineage = state.last, copy(state.lineage)
     table.insert(lineage, 1, { epoch = state.epoch, base = base })
@@ -111,6 +117,9 @@ function scripts.join(self, call)
     local above = math.max(base, call.known) + JUMP
     append(state, { kind = "epoch", seq = above, epoch = call.new_epoch, base = base })
     state.epoch, state.lineage, state.began, took = call.new_epoch, lineage, self.world.now, true
+  end
+  if state.epoch ~= call.epoch and not took and call.replid ~= self.replid then
+    self.world:on_other_epoch(call.slot, call.asked - (self.world.now - state.began))
   end
   state.run, state.replid, state.safe = self.run, self.replid, self.world.always
   state.fence = (state.fence or 0) + 1
@@ -162,13 +171,13 @@ function scripts.mark(self, call)
     local tells = before and before.kind == "mark" and before.at >= self.world.now - call.since
     if not tells then
       local entry = { kind = "mark", seq = state.last + 1, channel = channel, before = before and before.seq or 0,
-        at = self.world.now }
+        slot = call.slot, at = self.world.now }
       append(state, entry)
       keep(state, entry)
     end
   end
   if #call.channels == 0 then
-    append(state, { kind = "mark", seq = state.last + 1, channel = "" })
+    append(state, { kind = "mark", seq = state.last + 1, channel = "", slot = call.slot })
     state.mark = state.last
   end
   return { seq = state.last }

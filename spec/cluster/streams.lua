@@ -10,7 +10,23 @@ local Client = {}
 Client.__index = Client
 
 function streams.client(world, channels)
-  return setmetatable({ world = world, channels = channels, got = {}, out = {} }, Client)
+  return setmetatable({ world = world, channels = channels, got = {}, out = {}, tales = {} }, Client)
+end
+
+--- What a stream tells: how often a channel failed over, and how many epochs began under it. For judge.lua.
+function streams.new_tale(client, node)
+  local came = client.last and (client.last.epoch == node:epoch() and "ours" or "earlier") or "new"
+  client.tale = { node = node.index, came = came, epochs = 0, resets = {} }
+  client.tales[#client.tales + 1] = client.tale
+end
+
+function streams.count_reset(client, channel, why)
+  if why ~= "failover" then return end
+  client.tale.resets[channel] = (client.tale.resets[channel] or 0) + 1
+end
+
+function streams.count_epoch(node)
+  for client in pairs(node.streams) do client.tale.epochs = client.tale.epochs + 1 end
 end
 
 function Client:note(what) self.got[#self.got + 1] = what end
@@ -61,6 +77,8 @@ function Client:attach(node)
     lowest = math.min(lowest or self.at[channel], self.at[channel])
   end
   self:leave_queue()
+  streams.new_tale(self, node)
+  self.heard = not self.last or self.last.epoch ~= node:epoch()
   self.node, self.open, self.out, self.cursor = node, true, {}, lowest
   self.written = { epoch = node:epoch(), seq = lowest }
   if next(reasons) and self.world.rules.carry then self.written = self.last end
@@ -81,7 +99,13 @@ function Client:reset(reasons)
       self.written = { epoch = self.node:epoch(), seq = self.cursor }
     end
     self.out[#self.out + 1] = { what = "reset", id = self.written, channel = channel, why = reasons[channel] }
+    streams.count_reset(self, channel, reasons[channel])
   end
+end
+
+--- What a mark tells was lost before its author heard of this epoch; so who heard of it here later knows.
+function Client:knows(mark)
+  return self.heard and (mark.seq <= self.node.joined or mark.slot == self.node.slot)
 end
 
 local function by_number(a, b) return a.seq < b.seq end
@@ -103,7 +127,8 @@ function Client:pump()
   for _, entry in ipairs(due) do
     if entry.seq > self.cursor then
       self.cursor = entry.seq
-      if entry.mark then self:reset { [entry.channel] = "failover" }
+      if entry.mark then
+        if not self:knows(entry) then self:reset { [entry.channel] = "failover" } end
       else
         self.written = { epoch = node:epoch(), seq = entry.seq }
         self.out[#self.out + 1] = { what = "event", id = self.written, channel = entry.channel, event = entry.id }
@@ -121,7 +146,7 @@ end
 --- Another epoch: its place is not above the base, and all of its logs may have lost something.
 function Client:fail_over(base)
   local reasons = {}
-  self.cursor = math.min(self.cursor, base)
+  self.heard, self.cursor = true, math.min(self.cursor, base)
   for _, channel in ipairs(self.channels) do
     self.at[channel] = math.min(self.at[channel], base)
     reasons[channel] = "failover"
@@ -176,7 +201,7 @@ function rings.release(node, action)
     for client in pairs(node.streams) do
       local reasons = {}
       for _, channel in ipairs(client.channels) do reasons[channel] = "failover" end
-      client:reset(reasons)
+      if not client:knows(action) then client:reset(reasons) end
     end
     return
   end
@@ -214,7 +239,9 @@ function rings.epoch(node, action)
     ring.entries = kept
     ring.floor = math.min(ring.floor, action.base)
   end
+  node.joined = action.joined
   if action.base == math.maxinteger then return end
+  streams.count_epoch(node)
   for client in pairs(node.streams) do client:fail_over(action.base) end
 end
 

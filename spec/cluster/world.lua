@@ -23,10 +23,10 @@ local RULES = { "runid", "replid", "known", "fence", "carry", "promoted" }
 local ACTS = {
   publish = 20, exec = 60, answer = 60, fetch = 30, read = 40, client = 16, move = 7, dial = 14, attach = 16,
   break_off = 1.2, crash = 0.4, pause = 0.6, heal = 0.8, late = 4, tick = 16, cool = 0.4, room = 1,
-  restart = 0.5, fail_over = 0.35, swap = 0.3, serve = 40,
+  restart = 0.5, fail_over = 0.35, swap = 0.3, flush = 0.3, serve = 40,
 }
-local NOT_CALM = { restart = true, fail_over = true, swap = true }
-local NOT_LUCKY = { fail_over = true, swap = true }
+local NOT_CALM = { restart = true, fail_over = true, swap = true, flush = true }
+local NOT_LUCKY = { fail_over = true, swap = true, flush = true }
 
 -- ---- Drawing --------------------------------------------------------------------------------
 
@@ -72,7 +72,20 @@ function World:on_stored(id, by)
 end
 
 function World:on_seen(one, id)
+  one.seen[id] = self.now
   if self.publishes[id].alone then one.saw[id] = true end
+end
+
+--- A node joins another epoch than its own. What it has seen since that began, as far as it can tell, may have been
+--- lost behind the backs of those who were told then.
+function World:on_other_epoch(slot, since)
+  for _, one in ipairs(self.nodes) do
+    for id, at in pairs(one.slot == slot and one.seen or {}) do
+      local publish = self.publishes[id]
+      publish.marked_by = publish.marked_by or {}
+      if at >= since then publish.marked_by[one.index] = true end
+    end
+  end
 end
 
 --- Of what a master that was alone has stored nobody knows any more, when the last that saw it has died before it told.
@@ -271,6 +284,15 @@ function acts.swap(self)
   self:note_lost(master.state, state)
   master.state, master.snapshots, master.replid, master.promoted = state, {}, master.replid .. "'", true
   master.joined = nil
+end
+
+--- All its data is deleted (FLUSHALL); its connections stay.
+function acts.flush(self)
+  if self.alone then return end
+  self.doubt, self.lossy = self.doubt + 1, self.lossy + 1
+  local old = self.master.state
+  self.master:flush()
+  self:note_lost(old, self.master.state)
 end
 
 -- ---- A run ------------------------------------------------------------------------------------------
