@@ -184,7 +184,8 @@ static void add_values(struct chan_fill *to, const struct fill *f,
     to->values = mem_new((n + 1) * sizeof *to->values);
     for (uint32_t i = 0; i < n; i++) {
         struct frame *frame = NULL;
-        if (!is_old(values[i].entry, how)) frame = restore(f, values[i].entry, how);
+        bool is_over = how->is_state && is_old(values[i].entry, how); /* else they stay */
+        if (!is_over) frame = restore(f, values[i].entry, how);
         if (frame) to->values[to->n_values++] = frame;
     }
     mem_free(values);

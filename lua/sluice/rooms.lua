@@ -8,9 +8,11 @@
 --- each member. In memory: what its parts say (sluice/rooms/).
 local sluice = require("sluice")
 local names = require("sluice.base.names")
+local nodes = require("sluice.rooms.nodes")
 local options = require("sluice.base.options")
 local presence = require("sluice.rooms.presence")
 local streams = require("sluice.rooms.streams")
+local telling = require("sluice.rooms.telling")
 
 ---@class sluice.RoomsModule
 local rooms = {}
@@ -91,7 +93,8 @@ end
 -- Whether the read rule lets a member go on: its right may end while it has no stream.
 local function may_send(self, id, user, member)
   if not self.read then return true end
-  local client = next(member.streams)
+  local own = self.nodes:is_shared() and self.nodes:own(id, key_of(user)) or member
+  local client = next(own.streams or {})
   local ok, answer = pcall(self.read, user, { id = tostring(id) },
     client and self.app:client(client))
   if not ok then
@@ -168,6 +171,7 @@ function Rooms:kick(id, user_id)
   local text, message, code = room_id(self, id)
   if not text then return nil, message, code end
   local key, n = key_of({ id = user_id }), 0
+  if self.nodes:is_shared() and self.who:find(text, key) then return self.nodes:kick(text, key) end
   for client in self.app:clients({ channel = self:channel(text) }) do
     if key and key_of(client.user) == key then
       client:close("revoked")
@@ -220,12 +224,15 @@ end
 function rooms.new(app, given)
   local o = check(given)
   local who = presence.new(app, o)
-  local self = setmetatable({ app = app, who = who, field = o.field, read = o.read }, Rooms)
+  local over = nodes.new(app, who)
+  local self = setmetatable({ app = app, who = who, nodes = over, field = o.field, read = o.read },
+    Rooms)
   app:channel(self:channel(":id"), { history = HISTORY, key = "userId", rewind = "latest",
     durable = false, read = o.read })
   app:channel(self:channel(":id", "live"), { history = "latest", key = "userId", ttl = LIVE_TTL,
     max_rate = o.max_rate, durable = false, read = o.read })
-  streams.register(app, who, o)
+  streams.register(app, who, over, o)
+  telling.register(app, who, over)
   return self
 end
 

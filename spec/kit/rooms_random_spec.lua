@@ -3,7 +3,6 @@
 --- SEED=n repeats it. With planted bugs, of which each must be found.
 local kit = require("spec.support.kit")
 local presence = require("spec.support.presence")
-local tree = require("spec.support.tree")
 local worlds = require("spec.support.worlds")
 
 local FULL = os.getenv("SLUICE_SPEC_FULL")
@@ -27,26 +26,10 @@ app:on("subscribe", "doc/:id", function() sluice.sleep(math.random(0, 10) / 10) 
 app:on("unsubscribe", "doc/:id", function() sluice.sleep(math.random(0, 10) / 10) end)
 ]]
 
--- The module as a user's copy, with a bug in one of its files.
-local function files_of(bug)
-  local out, planted = {}, not bug
-  for name, path in pairs { my_rooms = "rooms", my_presence = "rooms/presence", my_streams = "rooms/streams" } do
-    local text = tree.read("lua/sluice/" .. path .. ".lua")
-    text = text:gsub('"sluice%.rooms%.presence"', '"my_presence"'):gsub('"sluice%.rooms%.streams"', '"my_streams"')
-    if bug then
-      local at, till = text:find(bug[1], 1, true)
-      if at then text, planted = text:sub(1, at - 1) .. bug[2] .. text:sub(till + 1), true end
-    end
-    out[name .. ".lua"] = text
-  end
-  assert(planted, "there is no place for the bug: " .. (bug and bug[1] or ""))
-  return out
-end
-
 local function run(seed, steps, options)
   local grace = options.grace or 5
   local source = (options.slow and SLOW or "") .. APP:gsub("GRACE", grace)
-  local t = kit.start(source, { files = files_of(options.bug), seed = seed })
+  local t = kit.start(source, { files = presence.files(options.bug), seed = seed })
   local world = presence.new(t, seed, { rooms = { "a", "b" }, users = { "u1", "u2", "u3", "u4", "u5" }, grace = grace,
     slow = options.slow and 1 or 0 })
   for i = 1, steps do
@@ -80,14 +63,14 @@ describe("rooms at random", function()
     ["the number is the one before"] = { "data.activeUsers, data.reason = count,",
       "data.activeUsers, data.reason = count - 1," },
     ["a leave stays in what newcomers get"] = { "{ wait = false, remove = remove }", "{ wait = false }" },
-    ["half the grace"] = { "self.app:after(self.grace,", "self.app:after(self.grace / 2," },
-    ["no grace"] = { "local timer = self.grace > 0", "local timer = false" },
+    ["half the grace"] = { "self.app:after(grace,", "self.app:after(grace / 2," },
+    ["no grace"] = { "local timer = grace > 0", "local timer = false" },
     ["a kick forgets the member only"] = { 'leave(text, key, "kicked")', 'find(text, key)' },
     ["a leave is told twice"] = { "room.owed[key], room.told = nil, room.told - 1",
       'tell(self, id, room, "user-left", data, true) room.owed[key] = nil' },
-    ["state does not survive a reload"] = { "state = app:state(o.name, { rooms = {}, watched = {}, nth = 0 })",
-      "state = (function(s) return function() return s end end)({ rooms = {}, watched = {}, nth = 0 })" },
-    ["a newcomer with a tab hears no number"] = { "if room.n <= self.who.counts_above then", "if false then" },
+    ["state does not survive a reload"] = { "state = app:state(o.name, {",
+      "state = (function(_, s) return function() return s end end)(o.name, {" },
+    ["a newcomer with a tab hears no number"] = { "if room and room.n <= self.who.counts_above then", "if false then" },
   }
 
   it("are found out when they are wrong", function()

@@ -5,6 +5,8 @@
 ---   world:step()     one thing happens, or time passes
 ---   world:settle()   all is quiet: what pages, newcomers and the app say is what is the case
 --- The app under test has the stream /room/:id, POST /kick/:id/:user and GET /who/:id { count, members }.
+local tree = require("spec.support.tree")
+
 local presence = {}
 
 local World = {}
@@ -54,12 +56,12 @@ function World:begin()
 end
 
 function World:enter(room, user)
-  local c = self.t:connect("/room/" .. room, { user = user })
+  local c, node = self.t:connect("/room/" .. room, { user = user })
   if c.status ~= 200 then self:fail("%s gets %d in %s", user, c.status, room) end
   local m = self:moment(room, user)
   m.streams = m.streams + 1
   if m.streams == 1 then m.came[#m.came + 1] = self:now() end
-  table.insert(self.streams, { c = c, room = room, user = user })
+  table.insert(self.streams, { c = c, room = room, user = user, node = node })
 end
 
 local function forget(self, i)
@@ -95,6 +97,13 @@ function World:kick(room, user)
       forget(self, i)
       s.c:close()
     end
+  end
+end
+
+--- The streams that were on a node, as t:connect says it second, are gone.
+function World:lose(node)
+  for i = #self.streams, 1, -1 do
+    if self.streams[i].node == node then forget(self, i) end
   end
 end
 
@@ -236,6 +245,23 @@ function World:settle()
   if #self.t:log("error") > 0 then self:fail("the log says %s", self.t:log("error")[1]) end
   -- what is over is not judged again, and what pages got need not be kept
   for _, m in pairs(self.moments) do m.came, m.went, m.kicked = {}, {}, {} end
+end
+
+--- The module as a user's copy, by file, with a bug in one of them.
+function presence.files(bug)
+  local out, planted = {}, not bug
+  for name, path in pairs { my_rooms = "rooms", my_presence = "rooms/presence", my_streams = "rooms/streams",
+    my_nodes = "rooms/nodes", my_telling = "rooms/telling" } do
+    local text = tree.read("lua/sluice/" .. path .. ".lua")
+    text = text:gsub('"sluice%.rooms%.(%l+)"', '"my_%1"')
+    if bug then
+      local at, till = text:find(bug[1], 1, true)
+      if at then text, planted = text:sub(1, at - 1) .. bug[2] .. text:sub(till + 1), true end
+    end
+    out[name .. ".lua"] = text
+  end
+  assert(planted, "there is no place for the bug: " .. (bug and bug[1] or ""))
+  return out
 end
 
 return presence

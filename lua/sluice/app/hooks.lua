@@ -56,7 +56,8 @@ function hooks.register(generation, kind, pattern, fn)
   end
   local list = generation.hooks[kind] or {}
   generation.hooks[kind] = list
-  list[#list + 1] = { pattern = pattern, fn = fn, where = caller.where() }
+  list[#list + 1] = { pattern = pattern, fn = fn, where = caller.where(),
+    module = caller.module() }
 end
 
 --- The entries of a list that match a channel, with their parameters; nil when none does.

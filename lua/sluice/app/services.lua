@@ -29,7 +29,8 @@ function services.register(generation, name, opts, fn)
     caller.raise("service '%s' is defined twice (%s)", name, generation.services[name].where)
   end
   local where = per.read(("app:service(%q)"):format(name), opts)
-  generation.services[name] = { name = name, fn = fn, per = where, where = caller.where() }
+  generation.services[name] = { name = name, fn = fn, per = where, where = caller.where(),
+    module = caller.module() }
 end
 
 --- The services of a runtime.

@@ -56,7 +56,7 @@ function state.declare(generation, name, init, given)
     caller.raise("%s: version is a number or a string, not a %s", what, type(o.version))
   end
   generation.states[name] = { init = init, version = o.version, migrate = o.migrate,
-    where = caller.where() }
+    where = caller.where(), module = caller.module() }
   return make_handle(generation, name)
 end
 

@@ -62,7 +62,8 @@ function timers.register(generation, seconds, opts, fn)
       generation.timer_named[name].where)
   end
   local timer = { name = name, seconds = seconds, fn = fn, jitter = o.jitter, overlap = o.overlap,
-    channel = o.while_subscribed, now = o.now, per = o.per, where = caller.where() }
+    channel = o.while_subscribed, now = o.now, per = o.per, where = caller.where(),
+    module = caller.module() }
   generation.timer_named[name] = timer
   table.insert(generation.timers, timer)
 end

@@ -44,9 +44,9 @@ function caller.place(fiber)
   return "by the " .. fiber.name, fiber.name:match("%(([^()]+:%d+)%)$")
 end
 
---- Whether a method of the app was called by a module of Sluice's, and not by the user's code.
+--- The module of Sluice's that called a method of the app ("rooms"); nil: the user's code did.
 -- Helpers in base/ are passed over: they are called by both.
-function caller.is_module()
+function caller.module()
   for level = 2, 200 do
     local info = debug.getinfo(level, "S")
     if not info then break end
@@ -54,11 +54,13 @@ function caller.is_module()
     local is_between = is_own and (info.source:find("^app[./]", #OWN + 2)
       or info.source:find("^base/", #OWN + 2))
     if info.what ~= "C" and not is_between then
-      return is_own
+      return is_own and info.source:match("^%l+", #OWN + 2) or nil
     end
   end
-  return false
 end
+
+--- Whether a module of Sluice's called a method of the app, and not the user's code.
+function caller.is_module() return caller.module() ~= nil end
 
 --- The user's part of the call stack, or all of it when Sluice itself is at fault.
 -- @tparam string message what was raised

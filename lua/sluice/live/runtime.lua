@@ -44,7 +44,8 @@ local ERRORS_KEPT = 16 -- generations whose errors are counted
 function runtime.new(server)
   local self = setmetatable({ server = server, generation = nil, ids = {}, names = {}, clients = {},
     writers = {}, writable = {}, opening = {}, published = {}, heard = {}, stream_hooks = {},
-    states = {}, errors = {}, errors_total = 0, started = core.time(), ended = false, leaving = false }, Runtime)
+    states = {}, errors = {}, errors_total = 0, started = core.time(), ended = false,
+    leaving = false }, Runtime)
   self.scheduler = scheduler.new(core.now, function(fiber, problem) self:report(fiber, problem) end)
   self.timers, self.tasks, self.services = timers.new(self), tasks.new(self), services.new(self)
   self.retirement, self.handover = retirement.new(self), handover.new(self)

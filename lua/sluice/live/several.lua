@@ -14,6 +14,9 @@ local LIMITS = "each node counts by itself: together they let n times as much th
 local KEPT = "does not start without --cluster-durable, which says when Redis has kept an event: "
   .. "aof or wait:N"
 
+-- Modules of Sluice that do the same on several nodes, whatever they register.
+local SAME = { rooms = true }
+
 -- What is only called. Others than these do the same everywhere.
 local CALLS = {
   { "%f[%w_]auth%s*:%s*limit%s*%(", "auth:limit", LIMITS },
@@ -49,17 +52,21 @@ function several.of(generation)
   end
   kept(generation, add)
   for _, name in ipairs(sorted_names(generation.states)) do
-    add(generation.states[name].where, ("state '%s'"):format(name), STATE)
+    local state = generation.states[name]
+    if not SAME[state.module] then add(state.where, ("state '%s'"):format(name), STATE) end
   end
-  for _, timer in ipairs(generation.timers) do
-    if timer.per == "node" then add(timer.where, ("timer '%s'"):format(timer.name), NODE) end
+  local function note_per_node(kind, row)
+    if row.per ~= "node" or SAME[row.module] then return end
+    add(row.where, ("%s '%s'"):format(kind, row.name), NODE)
   end
+  for _, timer in ipairs(generation.timers) do note_per_node("timer", timer) end
   for _, name in ipairs(sorted_names(generation.services)) do
-    local service = generation.services[name]
-    if service.per == "node" then add(service.where, ("service '%s'"):format(name), NODE) end
+    note_per_node("service", generation.services[name])
   end
   if generation.limits then add(generation.limits.where, "app:limits", LIMITS) end
-  for _, hook in ipairs(generation.hooks.start or {}) do add(hook.where, "hook 'start'", START) end
+  for _, hook in ipairs(generation.hooks.start or {}) do
+    if not SAME[hook.module] then add(hook.where, "hook 'start'", START) end
+  end
   sources.find(generation, CALLS, function(where, row) add(where, row[2], row[3]) end)
   return list
 end

@@ -14,8 +14,7 @@ local KEY_MAX = 256 -- bytes of a user's id, which is a key
 local CHANNEL_MAX = 128 -- bytes of the names of a room's channels
 local LATER = { EBUSY = true, EFULL = true, ELOOP = true, ENOMEM = true } -- worth another try
 
-presence.NOTHING = "\0" -- keys that no user has
-local COUNT = "\1"
+presence.NOTHING, presence.COUNT = "\0", "\1" -- keys that no user has
 
 --- A user's id as the key of a member; nil when it cannot be one.
 function presence.key_of(user)
@@ -167,7 +166,7 @@ local function count(self, id, room)
   if not (is_large and room.counted == room.changes) then
     local ok = self.app:publish(self:channel(id), "presence-count",
       { [self.field] = id, activeUsers = room.n },
-      { key = COUNT, remove = not is_large, wait = false })
+      { key = presence.COUNT, remove = not is_large, wait = false })
     if not ok then return true end
   end
   room.counted = is_large and room.changes or nil
@@ -201,7 +200,10 @@ end
 function presence.new(app, o)
   return setmetatable({ app = app, name = o.name, field = o.field, max_members = o.max_members,
     counts_above = o.counts_above,
-    state = app:state(o.name, { rooms = {}, watched = {}, nth = 0 }) }, Presence)
+    key_of = presence.key_of,
+    -- from `rows` on: of a cluster (rooms/nodes.lua)
+    state = app:state(o.name, { rooms = {}, watched = {}, nth = 0, rows = {}, mine = {}, own = {},
+      gone = {}, touched = {}, recorded = {}, kicked = {}, edition = 0 }) }, Presence)
 end
 
 return presence

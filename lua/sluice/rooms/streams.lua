@@ -37,43 +37,65 @@ local function ask(self, client)
   return {}
 end
 
+-- A stream of somebody who is a member already: no user-joined tells it how many there are.
+local function greet(self, client, id)
+  local room = self.who:room(id)
+  if room and room.n <= self.who.counts_above then
+    client:send("presence-count", { [self.who.field] = id, activeUsers = room.n })
+  end
+end
+
+-- A stream of a member; false: it is no member of this node.
+local function stay(self, client, id, key, member)
+  if not self.nodes:is_shared() then
+    if member.streams[client.id] then return true end
+    self.who:stay(id, key, member, client)
+  else
+    local own = self.nodes:own(id, key)
+    if own and own.streams[client.id] then return true end
+    if own then self.nodes:stay(own, client) else self.book(id, key, client, member.data) end
+  end
+  greet(self, client, id)
+end
+
 -- What the app is asked may take a while. When a reload closes this meanwhile, the member joins
 -- without.
 local function arrive(self, client, id)
   local user = client.user
   local key = key_of(user)
-  local member, room = self.who:find(id, key)
   if not key then return end
-  if not member then
-    local data = {}
-    local _ <close> = setmetatable({}, { __close = function()
-      self.who:join(id, key, client, named(user, data))
-    end })
-    for name, value in pairs(ask(self, client)) do data[name] = value end
-    return
-  end
-  if member.streams[client.id] then return end
-  self.who:stay(id, key, member, client)
-  if room.n <= self.who.counts_above then -- no user-joined tells this stream how many there are
-    client:send("presence-count", { [self.who.field] = id, activeUsers = room.n })
-  end
+  local member = self.who:find(id, key)
+  if member then return stay(self, client, id, key, member) end
+  local own = self.nodes:own(id, key)
+  if own then return self.nodes:stay(own, client) end
+  local data = {}
+  local _ <close> = setmetatable({}, { __close = function()
+    self.book(id, key, client, named(user, data))
+  end })
+  for name, value in pairs(ask(self, client)) do data[name] = value end
+end
+
+-- The last stream of a member has ended: it leaves after the grace.
+local function part(self, id, key, member, grace)
+  local state = self.who.state()
+  state.nth = state.nth + 1
+  member.leaving = state.nth
+  local timer = grace > 0 and self.app:after(grace, self.who.name .. ".left",
+    { id = id, key = key, leaving = member.leaving }, { id = self.who:timer_of(id, key) })
+  if not timer then self.who:leave(id, key, "gone") end
 end
 
 -- When the server stops nobody leaves: all are told to come back.
 local function go(self, client, id, reason)
   if self.is_stopping then return end
-  local key = key_of(client.user)
-  local member = self.who:find(id, key)
-  if not (member and member.streams[client.id]) then return end
+  local key, is_shared = key_of(client.user), self.nodes:is_shared()
+  local member = key and (is_shared and self.nodes:own(id, key) or self.who:find(id, key))
+  if not (member and member.streams and member.streams[client.id]) then return end
   member.streams[client.id] = nil
   if next(member.streams) then return end
-  local state = self.who.state()
-  state.nth = state.nth + 1
-  member.leaving = state.nth
-  local timer = self.grace > 0 and not BY_RIGHT[reason]
-    and self.app:after(self.grace, self.who.name .. ".left",
-      { id = id, key = key, leaving = member.leaving }, { id = self.who:timer_of(id, key) })
-  if not timer then self.who:leave(id, key, "gone") end
+  local grace = BY_RIGHT[reason] and 0 or self.grace
+  if is_shared then return self.nodes:go(member, grace) end
+  part(self, id, key, member, grace)
 end
 
 local function is_gone(self, d)
@@ -96,10 +118,17 @@ end
 
 -- The code before did not have these rooms: who is there joins, and who left meanwhile goes.
 local function recount(self)
-  local gone = {}
-  for id, room in pairs(self.who.state().rooms) do
+  local gone, state = {}, self.who.state()
+  for _, own in pairs(state.mine) do
+    for client in pairs(own.streams) do
+      if not self.app:client(client) then
+        gone[#gone + 1] = { id = client, user = { id = own.user }, room = own.room }
+      end
+    end
+  end
+  for id, room in pairs(state.rooms) do
     for _, member in pairs(room.members) do
-      for client in pairs(member.streams) do
+      for client in pairs(member.streams or {}) do
         if not self.app:client(client) then
           gone[#gone + 1] = { id = client, user = { id = member.user }, room = id }
         end
@@ -116,12 +145,16 @@ end
 --- Register the hooks, the task and the timer.
 -- @tparam sluice.App app
 -- @tparam sluice.Presence who
+-- @tparam sluice.RoomsNodes nodes
 -- @tparam table o the options of rooms: `grace`, `member`
-function streams.register(app, who, o)
-  local self = { app = app, who = who, grace = o.grace, member_fields = o.member }
+function streams.register(app, who, nodes, o)
+  local self = { app = app, who = who, nodes = nodes, grace = o.grace, member_fields = o.member }
   local name = who.name
+  function self.book(...)
+    local book = nodes:is_shared() and nodes or who
+    book:join(...)
+  end
   app:task(name .. ".left", function(d) is_gone(self, d) end)
-  app:every(1, { name = name .. ".look" }, function() self.who:look() end)
   app:on("subscribe", name .. "/:id", function(client, _, p) arrive(self, client, p.id) end)
   app:on("unsubscribe", name .. "/:id", function(client, _, p, reason)
     go(self, client, p.id, reason)
