@@ -163,8 +163,8 @@ static int l_text_of(lua_State *L) {
     return 1;
 }
 
-/* core.merge(policies, channel) -> kind, max_rate (0: none), durable, history: what they come
- * to for it */
+/* core.merge(policies, channel) -> kind, max_rate (0: none), durable, history, shared: what they
+ * come to for it */
 static int l_merge(lua_State *L) {
     struct slice channel = lx_checkslice(L, 2);
     struct policy_set *set = lx_checkpolicies(L, 1);
@@ -174,7 +174,8 @@ static int l_merge(lua_State *L) {
     lua_pushnumber(L, p.period_ms ? 1000.0 / p.period_ms : 0);
     lua_pushboolean(L, p.durable);
     lua_pushinteger(L, (lua_Integer)p.history);
-    return 4;
+    lua_pushboolean(L, !p.local);
+    return 5;
 }
 
 /* core.weight(pattern) -> a number: of two policies that match, the greater one wins */

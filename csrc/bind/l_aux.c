@@ -456,6 +456,9 @@ static void read_rule(lua_State *L, int table, struct policy_rule *rule) {
     if (lua_getfield(L, table, "durable") != LUA_TNIL) rule->set |= POLICY_DURABLE;
     v->durable = lua_toboolean(L, -1);
     lua_pop(L, 1);
+    if (lua_getfield(L, table, "shared") != LUA_TNIL) rule->set |= POLICY_SHARED;
+    v->local = (rule->set & POLICY_SHARED) && !lua_toboolean(L, -1);
+    lua_pop(L, 1);
     read_ticks(L, table, rule);
     double budget = lx_field_number(L, table, "budget", -1);
     if (budget >= 0) rule->set |= POLICY_BUDGET;

@@ -53,12 +53,12 @@ static int l_publish_text(lua_State *L) {
     return publish(L, s->server, &event, !wanted_nothing(L));
 }
 
-/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, durable, max_rate,
+/* server:policy(channel) -> { kind, history, ttl, key, max_keys, denies, durable, shared, max_rate,
  * batch, budget }; durable: it is published to through the store; ttl is false when events do not age */
 static int l_policy(lua_State *L) {
     struct lx_server *s = lx_checkserver(L);
     struct policy p = policy_of(s->server->fan.chans.policies.set, lx_checkslice(L, 2));
-    lua_createtable(L, 0, 10);
+    lua_createtable(L, 0, 11);
     lua_pushstring(L, lx_kind_name(policy_kind(&p)));
     lua_setfield(L, -2, "kind");
     lx_set_integer(L, "history", p.history);
@@ -73,6 +73,7 @@ static int l_policy(lua_State *L) {
     else lua_pushnil(L);
     lua_setfield(L, -2, "key");
     lx_set_boolean(L, "denies", p.reads);
+    lx_set_boolean(L, "shared", !p.local);
     lx_set_boolean(L, "durable", durable_has(s->server, lx_checkslice(L, 2)));
     return 1;
 }
@@ -181,6 +182,7 @@ static struct held *hold_last(lua_State *L, struct fan *fan, struct slice channe
     h->max = max;
     sel->c = chans_find(&fan->chans, channel);
     if (!sel->c) return h;
+    if (sel->c->policy->local) sel->after = 0; /* no id is of it */
     uint64_t n = each_selected(sel, NULL);
     if (n > max) sel->skip = n - max;
     each_selected(sel, h);
@@ -237,6 +239,7 @@ static struct held *hold_newest(lua_State *L, struct fan *fan, struct slice chan
     h->max = max;
     sel->c = chans_find(&fan->chans, channel); /* a finalizer may have published */
     if (!sel->c || !sel->c->kept->latest) return h;
+    if (sel->c->policy->local) sel->after = 0;
     each_selected(sel, h);
     sel->after = 0;
     const struct latest *l = sel->c->kept->latest;

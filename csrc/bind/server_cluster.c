@@ -73,9 +73,11 @@ static int l_cluster_want(lua_State *L) {
 
 /* server:cluster_hear(channel): it is here for good, and the app is told of its events */
 static int l_cluster_hear(lua_State *L) {
-    struct cluster *c = lx_checkserver(L)->server->hub.cluster;
+    const struct server *s = lx_checkserver(L)->server;
     struct slice channel = lx_checkslice(L, 2);
-    if (c && pattern_check_channel(channel) == 0) cluster_hear(c, channel);
+    bool heard = s->hub.cluster && pattern_check_channel(channel) == 0;
+    if (heard && !chans_is_local(&s->fan.chans, channel))
+        cluster_hear(s->hub.cluster, channel);
     return 0;
 }
 

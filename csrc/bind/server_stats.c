@@ -40,7 +40,7 @@ static void set_held(lua_State *L, const struct server *s, const struct chan *c)
     lx_set_integer(L, "published_bytes", k ? k->bytes : 0);
     lx_set_integer(L, "held", c ? chan_events(c) : 0);
     lx_set_integer(L, "held_bytes", bytes);
-    if (!k || !c->known || c->kind == CHANNEL_STATE) return;
+    if (!k || !c->known || c->kind == CHANNEL_STATE || c->policy->local) return;
     lx_pushid(L, s, k->last);
     lua_setfield(L, -2, "last");
 }
@@ -56,9 +56,10 @@ static int channel_stats(lua_State *L, struct server *s, struct slice name) {
     const struct chan *c = chans_find(&s->fan.chans, name);
     struct policy policy = policy_of(s->fan.chans.policies.set, name);
     struct tally_counts counts = accounts_of(s, name);
-    lua_createtable(L, 0, 19);
+    lua_createtable(L, 0, 20);
     lua_pushstring(L, lx_kind_name(policy_kind(&policy)));
     lua_setfield(L, -2, "kind");
+    lx_set_boolean(L, "shared", !policy.local);
     lx_set_integer(L, "subscribers", server_subscribers(s, name));
     set_held(L, s, c);
     lx_set_integer(L, "delivered", counts.delivered);

@@ -289,6 +289,17 @@ static void do_all(const struct act *act, struct chan *c) {
     do_list(act, &c->filtered->keyed);
 }
 
+static void restart(struct fan *fan, struct audience *a) {
+    stop_waiting(fan, a);
+    a->last = a->due = 0;
+    a->walk = 0;
+    a->news = a->again = false;
+}
+
+void audiences_restart(struct fan *fan, struct chan *c) {
+    do_all(&(struct act){.on = restart, .fan = fan}, c);
+}
+
 void audiences_retune(struct fan *fan, struct chan *c) {
     do_all(&(struct act){.on = retune, .fan = fan}, c);
 }

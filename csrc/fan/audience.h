@@ -99,6 +99,9 @@ void audiences_add(struct fan *fan, struct chan *c, const struct frame *f);
 /* Call 'act' for every subscriber of a channel; it may demote it. */
 void audiences_each_sub(struct chan *c, void (*act)(struct sub *sub));
 
+/* Its numbers are others from here on: nothing is pending. */
+void audiences_restart(struct fan *fan, struct chan *c);
+
 /* The policy of the channel changed: its rate may have. */
 void audiences_retune(struct fan *fan, struct chan *c);
 
@@ -120,6 +123,14 @@ static inline struct filter *sub_filter(const struct sub *sub) {
 }
 static inline bool sub_is_state(const struct sub *sub) {
     return sub_chan(sub)->kind == CHANNEL_STATE;
+}
+static inline bool sub_is_local(const struct sub *sub) {
+    return sub_chan(sub)->policy->local;
+}
+
+/* Whether it has a place of its own, which no id tells: 'from' says it. */
+static inline bool sub_is_apart(const struct sub *sub) {
+    return sub_is_state(sub) || (sub_is_local(sub) && !PLANTED(671));
 }
 
 /* Whether an event is the newest that came, and it is known that it is wanted. */

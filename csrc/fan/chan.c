@@ -43,7 +43,7 @@ static bool is_missed(const struct kept *k, const struct frame *f) {
 
 static void raise_floor(struct chan *c, uint64_t to, enum lost_by by) {
     struct kept *k = chan_keep(c);
-    if (to <= k->floor) return;
+    if (to <= k->floor || c->policy->local) return;
     k->floor = to;
     losses_note(&k->losses, by, to);
 }
@@ -131,14 +131,32 @@ uint64_t chan_beyond(const struct chan *c) {
 
 enum chan_change chan_change(const struct chan *c, const struct policy *policy) {
     enum channel_kind kind = policy_kind(policy);
+    if (policy->local != c->policy->local) return CHAN_MOVES;
     if (kind == c->kind) return CHAN_SAME;
     bool turns = (kind == CHANNEL_STATE) != (c->kind == CHANNEL_STATE);
     return turns ? CHAN_TURNS : CHAN_REKEYS;
 }
 
+/* As if it were new, but for its figures. */
+static void move_over(struct chan *c) {
+    struct kept *k = chan_keep(c);
+    while (k->tail < k->head) leave_ring(c, LOST_RELOAD);
+    mem_free(k->losses);
+    latest_free(k->latest);
+    k->losses = NULL;
+    k->latest = policy_kind(c->policy) != CHANNEL_LOG ? latest_new() : NULL;
+    k->floor = k->gone = k->unstored = k->last = k->marked = k->expiring = 0;
+    k->ended = false;
+    c->known = false;
+}
+
 /* What it keeps is for its new policy. */
 static void convert(struct chan *c, enum chan_change change, bool was_durable) {
     struct kept *k = chan_keep(c);
+    if (change == CHAN_MOVES) {
+        move_over(c);
+        return;
+    }
     if (change == CHAN_TURNS) begin_anew(c);
     if (c->policy->durable && !was_durable && !PLANTED(35)) k->unstored = k->last;
     if (change == CHAN_SAME) return;
@@ -152,8 +170,9 @@ void chan_configure(struct chan *c, const struct policy *policy) {
     uint64_t beyond = chan_beyond(c); /* what only the store has */
     c->policy = policy;
     if (c->kept != &nothing) convert(c, change, was_durable);
+    if (change == CHAN_MOVES) c->unfilled = !policy->local;
     c->kind = policy_kind(policy);
-    if (beyond > 0 && !chan_is_paged(c) && !PLANTED(34))
+    if (beyond > 0 && change != CHAN_MOVES && !chan_is_paged(c) && !PLANTED(34))
         raise_floor(c, beyond, LOST_RELOAD);
     if (c->kept->latest) latest_limit(c->kept->latest, policy->max_keys);
     enforce(c, LOST_RELOAD);
@@ -302,7 +321,7 @@ bool chan_refill(struct chan *c, const struct chan_fill *f) {
     struct kept *k = chan_keep(c);
     while (k->head > k->tail) take_newest(k);
     c->known = true;
-    k->ended = false;
+    c->unfilled = k->ended = false;
     k->history = k->tail;
     k->history_bytes = k->ring_bytes = 0;
     k->last = 0;

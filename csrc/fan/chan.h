@@ -57,7 +57,8 @@ struct chan {
     uint32_t n_subs;             /* of all audiences */
     uint32_t n_lagging;          /* subscriptions that lag */
     enum channel_kind kind : 8;
-    bool known; /* an event came: it has a floor of its own */
+    bool known;    /* an event came: it has a floor of its own */
+    bool unfilled; /* it was one of this node alone: a cluster has to fill it */
     uint16_t name_n;
     char name[]; /* with a NUL */
 };
@@ -75,7 +76,9 @@ void chan_free(struct pools *pools, struct chan *c); /* must have no audience */
 enum chan_change {
     CHAN_SAME,   /* it keeps its kind */
     CHAN_REKEYS, /* a log becomes a keyed one, or the other way round */
-    CHAN_TURNS /* a log becomes a state, or the other way round: it holds nothing then */
+    CHAN_TURNS, /* a log becomes a state, or the other way round: it holds nothing then */
+    CHAN_MOVES /* it becomes one of this node alone, or of all: nor does it then, and its numbers
+                 * are others */
 };
 enum chan_change chan_change(const struct chan *c, const struct policy *policy);
 

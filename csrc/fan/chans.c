@@ -49,6 +49,11 @@ const struct policy *chans_policy(struct chans *cs, struct slice name) {
     return policy_table_share(&cs->policies, &policy);
 }
 
+bool chans_is_local(const struct chans *cs, struct slice name) {
+    const struct chan *c = chans_find(cs, name);
+    return c ? c->policy->local : policy_of(cs->policies.set, name).local;
+}
+
 static struct chan *make(struct chans *cs, struct slice name) {
     struct chan *c = chan_new(&cs->pools, name, chans_policy(cs, name));
     map_add(&cs->map, &c->node);
@@ -117,7 +122,7 @@ static void give_floor(const struct chans *cs, struct chan *c) {
 struct chan *chans_of_frame(struct chans *cs, const struct frame *f) {
     struct chan *c = find_hashed(cs, f->channel, f->channel_hash);
     if (!c) c = make(cs, f->channel);
-    if (!c->known) give_floor(cs, c);
+    if (!c->known && !f->local) give_floor(cs, c);
     c->known = true;
     return c;
 }
@@ -206,6 +211,14 @@ void chans_restore_floor(struct chans *cs, struct slice pattern, uint64_t floor)
     fold_floor(cs, pattern, floor, true);
 }
 
+void chans_leave(struct chans *cs, const struct chan *c, const struct policy *policy) {
+    const struct kept *k = c->kept;
+    bool has_ids = !c->policy->local && c->kind != CHANNEL_STATE;
+    uint64_t floor = has_ids && k->last > k->floor ? k->last : k->floor;
+    if (c->known && floor > 0 && !PLANTED(673))
+        fold_floor(cs, policy->pattern, floor, false);
+}
+
 /* ---- Going -------------------------------------------------------------------------- */
 
 void chans_release(struct chans *cs, struct chan *c) {
@@ -218,7 +231,7 @@ void chans_drop(struct chans *cs, struct chan *c) {
     if (!c->known || (chan_is_paged(c) && c->kept->floor < c->kept->last)) return;
     chan_trim(c, c->kept->last, LOST_FORGOTTEN);
     if (c->kept->latest) latest_trim(c->kept->latest, c->kept->last, INT64_MAX);
-    fold_floor(cs, c->policy->pattern, c->kept->floor, false);
+    if (!c->policy->local) fold_floor(cs, c->policy->pattern, c->kept->floor, false);
     c->known = false;
     chan_release_backlog(c);
     chans_release(cs, c);

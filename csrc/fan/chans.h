@@ -45,6 +45,9 @@ int chans_get_hashed(struct chans *cs, struct slice name, uint64_t hash,
 /* The channel of an event that came; it has a floor of its own from now on. */
 struct chan *chans_of_frame(struct chans *cs, const struct frame *f);
 
+/* Whether it is, or would be, one of this node alone. */
+bool chans_is_local(const struct chans *cs, struct slice name);
+
 /* What the set says of a channel; shared by all for which that is the same. */
 const struct policy *chans_policy(struct chans *cs, struct slice name);
 
@@ -64,6 +67,10 @@ uint64_t chans_floor(const struct chans *cs, const struct chan *c);
 
 /* What took the first event that a stream at a number misses, below that floor. */
 enum lost_by chans_lost_by(const struct chans *cs, const struct chan *c, uint64_t at);
+
+/* It is to be one of this node alone, or of all: what its readers had of it is left behind, as of a
+ * channel that is dropped. Before it is configured so. */
+void chans_leave(struct chans *cs, const struct chan *c, const struct policy *policy);
 
 /* A channel without events and without subscribers goes. */
 void chans_release(struct chans *cs, struct chan *c);

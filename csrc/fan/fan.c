@@ -89,34 +89,46 @@ void fan_restore_newest(struct fan *fan, struct frame *f) {
 
 void fan_frame(struct fan *fan, struct frame *f) {
     ASSERT_OWNER(fan->loop);
-    assert(f->seq > fan->head);
+    uint64_t *head = f->local ? &fan->local_head : &fan->head;
+    assert(f->seq > *head);
     cache_clear(&fan->cache);
     struct chan *c = chans_of_frame(&fan->chans, f);
+    assert(c->policy->local == f->local);
     chan_append(c, f);
-    fan->head = f->seq;
+    *head = f->seq;
     audiences_add(fan, c, f);
     chan_release_backlog(c);
 }
 
-/* The subscribers are informed while the channel is what it was. */
-static void configure(struct fan *fan, struct chan *c) {
+/* The subscribers are informed while the channel is what it was. True: it holds nothing any more. */
+static bool configure(struct fan *fan, struct chan *c) {
     const struct policy *policy = chans_policy(&fan->chans, chan_name(c));
     enum chan_change change = chan_change(c, policy);
     bool ends = chan_is_paged(c) && !policy_is_paged(policy); /* else its rows stay */
-    if (ends && change != CHAN_TURNS)
+    if (ends && change < CHAN_TURNS)
         audiences_each_sub(c, change == CHAN_SAME ? history_end : history_cut);
     if (ends || PLANTED(44)) audiences_each_sub(c, history_forget);
     if (change == CHAN_TURNS) audiences_each_sub(c, sub_begin_anew);
+    if (change == CHAN_MOVES) audiences_each_sub(c, sub_depart);
     if (change != CHAN_SAME) audiences_each_sub(c, sub_end_snapshot);
+    if (change == CHAN_MOVES) chans_leave(&fan->chans, c, policy);
     chan_configure(c, policy);
+    if (change == CHAN_MOVES) {
+        audiences_restart(fan, c);
+        audiences_each_sub(c, sub_arrive);
+    }
     audiences_retune(fan, c);
+    return change == CHAN_MOVES;
 }
 
 void fan_policies(struct fan *fan, struct policy_set *set) {
     ASSERT_OWNER(fan->loop);
     struct policy_table old = chans_set_policies(&fan->chans, set);
     cache_clear(&fan->cache);
-    for (struct chan *c = NULL; (c = chans_next(&fan->chans, c));) configure(fan, c);
+    for (struct chan *c = chans_next(&fan->chans, NULL), *next; c; c = next) {
+        next = chans_next(&fan->chans, c);
+        if (configure(fan, c)) chans_release(&fan->chans, c);
+    }
     policy_table_deinit(&old);
 }
 

@@ -51,6 +51,7 @@ struct fan {
     const struct ended *ended;    /* ... while another one begins (shared.c) */
     const struct marks *marks;    /* ... while some are told (shared.c) */
     uint64_t head;                /* number: the newest event that came to this thread */
+    uint64_t local_head; /* ... of local channels, which have their own numbers */
     const _Atomic uint64_t
         *log_head; /* number: the newest given; ids above are 'future' */
     struct chans chans;
@@ -89,5 +90,10 @@ struct fan {
     uint64_t byes;             /* ends of streams, since the start */
     uint64_t slow; /* readers that lost something because they lagged, since the start */
 };
+
+/* The newest number of those that a channel's are of. */
+static inline uint64_t fan_head(const struct fan *fan, const struct chan *c) {
+    return c->policy->local ? fan->local_head : fan->head;
+}
 
 #endif

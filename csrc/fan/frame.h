@@ -41,6 +41,7 @@ struct frame_post {
 struct frame {
     atomic_uint refs;
     bool has_id; /* a log event */
+    bool local;  /* of a channel of one node: 'seq' is one of its own numbers */
     bool remove;
     bool patient;       /* no client gets it before a tick */
     uint64_t seq;       /* 0 until numbered */

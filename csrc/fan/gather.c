@@ -1,7 +1,7 @@
 /* stream_gather: the one visit that is replay, live delivery and catching up.
  *
- * Logs are merged by number, then states follow, up to where the next note stands; then
- * the note, and so on, until the block is full. Nothing of the stream moves before the
+ * Logs are merged by number, then local ones by theirs, then states follow, up to where the next
+ * note stands; then the note, and so on, until the block is full. Nothing of the stream moves before the
  * block exists, so running out of memory costs nothing but time.
  *
  * Nearly all streams of a busy channel stand at the same cursor. What a stream without
@@ -19,20 +19,9 @@
 #include "fan/slow.h"
 #include "fan/stream_open.h"
 #include "fan/sub.h"
+#include "fan/walk.h"
 
 #include <assert.h>
-
-/* A subscription being walked: the next event it wants. */
-struct walker {
-    struct sub *sub;
-    struct frame *frame;             /* NULL: nothing left */
-    const struct page_request *page; /* NULL: of the ring, or the slots */
-    uint64_t at;                     /* position in the ring or in the page, or slot */
-    uint64_t upto;                   /* look no further than this number */
-    struct cache_sent *sent;
-    uint64_t *to; /* of the subscription */
-    bool in_latest;
-};
 
 /* What the block will hold and where the stream will stand. */
 struct gather {
@@ -63,93 +52,6 @@ static uint64_t looks_upto(const struct sub *sub, uint64_t upto) {
     if (!a->key.tick || !sub_is_state(sub)) return upto;
     uint64_t end = sub_rests(sub) ? sub->joined : max64(a->due, sub->joined);
     return end < upto ? end : upto;
-}
-
-/* ---- Walking one subscription ------------------------------------------------------- */
-
-static void walk_ring(struct walker *w) {
-    const struct chan *c = sub_chan(w->sub);
-    w->in_latest = false;
-    for (w->frame = NULL; w->at < c->kept->head; w->at++) {
-        struct frame *f = chan_at(c, w->at);
-        if (f->seq > w->upto) return;
-        if (!sub_wants(w->sub, f)) continue;
-        w->frame = f;
-        return;
-    }
-}
-
-/* A page, and the ring from where it ends. */
-static void walk_page(struct walker *w) {
-    for (w->frame = NULL; w->at < w->page->n; w->at++) {
-        struct frame *f = w->page->frames[w->at];
-        if (f->seq > w->upto) return;
-        if (!sub_wants(w->sub, f)) continue;
-        w->frame = f;
-        return;
-    }
-    w->at = chan_after(sub_chan(w->sub), w->page->given);
-    w->page = NULL;
-    walk_ring(w);
-}
-
-/* A removal is news only to subscribers that were here before it. */
-static bool slot_is_wanted(const struct sub *sub, const struct frame *f) {
-    if (f->remove && (f->seq <= sub->joined || PLANTED(14))) return false;
-    return sub_wants(sub, f);
-}
-
-static void walk_latest(struct walker *w) {
-    const struct latest *l = sub_chan(w->sub)->kept->latest;
-    uint64_t end =
-        w->sub->snapshot && w->sub->joined < w->upto ? w->sub->joined : w->upto;
-    w->in_latest = true;
-    for (w->frame = NULL; w->at < l->n; w->at = latest_next(l, (uint32_t)w->at)) {
-        struct frame *f = latest_at(l, (uint32_t)w->at);
-        if (f->seq > end) break;
-        if (!slot_is_wanted(w->sub, f)) continue;
-        w->frame = f;
-        return;
-    }
-    if (!w->sub->snapshot) return;
-    w->at =
-        chan_after(sub_chan(w->sub), w->sub->joined); /* the compacted replay is over */
-    walk_ring(w);
-}
-
-/* The same in a page. */
-static struct walker walk_page_from(struct sub *sub, const struct page_request *page,
-                                    uint64_t seq, uint64_t upto) {
-    struct walker w = {.sub = sub, .page = page, .upto = upto};
-    while (w.at < page->n && page->frames[w.at]->seq <= seq) w.at++;
-    walk_page(&w);
-    return w;
-}
-
-/* The first event above 'seq' that it wants. */
-static struct walker walk_from(struct sub *sub, uint64_t seq, uint64_t upto) {
-    struct walker w = {.sub = sub, .upto = upto};
-    struct chan *c = sub_chan(sub);
-    if (sub->audience->last <= seq) return w;
-    if (c->kind == CHANNEL_STATE || (sub->snapshot && seq < sub->joined)) {
-        w.at = latest_after(c->kept->latest, seq);
-        walk_latest(&w);
-    } else {
-        w.at = chan_after(c, seq);
-        walk_ring(&w);
-    }
-    return w;
-}
-
-static void walk_on(struct walker *w) {
-    if (w->in_latest) {
-        w->at = latest_next(sub_chan(w->sub)->kept->latest, (uint32_t)w->at);
-        walk_latest(w);
-    } else {
-        w->at++;
-        if (w->page) walk_page(w);
-        else walk_ring(w);
-    }
 }
 
 /* ---- Filling a block ---------------------------------------------------------------- */
@@ -250,45 +152,85 @@ static uint64_t merge_end(const struct gather *g, uint64_t upto) {
     return end;
 }
 
-/* All logs, merged by number, up to and including 'upto'. */
-static void add_logs(struct gather *g, uint64_t upto) {
+/* Logs whose numbers are of one order. */
+struct merge {
     struct walker walkers[STREAM_CHANNELS_MAX];
-    uint32_t n = 0, i = 0;
-    upto = merge_end(g, upto);
-    for (struct sub *sub = g->s->subs; sub; sub = sub->next, i++) {
-        if (sub_is_state(sub)) continue;
-        uint64_t from = log_from(g, sub, i);
-        const struct page_request *page =
-            g->pages && !sub->snapshot ? history_page(g->s, sub, from) : NULL;
-        walkers[n] =
-            page ? walk_page_from(sub, page, from, upto) : walk_from(sub, from, upto);
-        walkers[n].sent = &g->sent[i];
-        walkers[n].to = &g->to[i];
-        n += walkers[n].frame != NULL;
-    }
-    while (n > 0) {
-        struct walker *next = lowest_of(walkers, n);
-        if (!add_log_frame(g, next->frame)) return;
+    uint32_t n;
+};
+
+static void merge_add(struct merge *m, struct gather *g, uint32_t i, struct walker w) {
+    if (!w.frame) return;
+    w.sent = &g->sent[i];
+    w.to = &g->to[i];
+    m->walkers[m->n++] = w;
+}
+
+/* False: there is more, and the block is full. */
+static bool merge_run(struct merge *m, struct gather *g,
+                      bool (*add)(struct gather *g, const struct frame *f)) {
+    while (m->n > 0) {
+        struct walker *next = lowest_of(m->walkers, m->n);
+        if (!add(g, next->frame)) return false;
         *next->to = next->frame->seq;
         bool old = next->page || next->sub->behind;
         bool counted = !old || next->frame->seq > next->sub->joined;
         count_sent(g, next->sent, next->frame, counted);
         walk_on(next);
-        if (!next->frame) *next = walkers[--n];
+        if (!next->frame) *next = m->walkers[--m->n];
     }
+    return true;
+}
+
+/* Those of all nodes, merged by number, up to and including 'upto'. */
+static void add_logs(struct gather *g, uint64_t upto) {
+    struct merge m;
+    uint32_t i = 0;
+    m.n = 0;
+    upto = merge_end(g, upto);
+    for (struct sub *sub = g->s->subs; sub; sub = sub->next, i++) {
+        if (sub_is_apart(sub)) continue;
+        uint64_t from = log_from(g, sub, i);
+        const struct page_request *page =
+            g->pages && !sub->snapshot ? history_page(g->s, sub, from) : NULL;
+        merge_add(&m, g, i,
+                  page ? walk_page_from(sub, page, from, upto)
+                       : walk_from(sub, from, upto));
+    }
+    if (!merge_run(&m, g, add_log_frame)) return;
     g->cursor = max64(g->cursor, upto);
     i = 0;
     for (const struct sub *sub = g->s->subs; sub; sub = sub->next, i++)
         if (sub->behind || sub->snapshot) g->to[i] = max64(g->to[i], upto);
 }
 
+/* Local logs, in the order of their own numbers. */
+static void add_local_logs(struct gather *g, uint64_t upto) {
+    struct merge m;
+    uint32_t i = 0;
+    m.n = 0;
+    for (struct sub *sub = g->s->subs; sub; sub = sub->next, i++)
+        if (sub_is_apart(sub) && !sub_is_state(sub))
+            merge_add(&m, g, i, walk_from(sub, g->to[i], upto));
+    if (!merge_run(&m, g, add_frame)) return;
+    i = 0;
+    for (struct sub *sub = g->s->subs; sub; sub = sub->next, i++)
+        if (sub_is_apart(sub) && !sub_is_state(sub)) g->to[i] = max64(g->to[i], upto);
+}
+
+/* How far the next note lets events go. */
+struct reach {
+    uint64_t upto, local;
+    bool ends; /* it is an end */
+};
+
 /* Each state from where it stands, in the order of updates. Before an end, rates do not
  * count. */
-static void add_states(struct gather *g, uint64_t upto, bool ends) {
+static void add_states(struct gather *g, const struct reach *r) {
     uint32_t i = 0;
     for (struct sub *sub = g->s->subs; sub && !g->full; sub = sub->next, i++) {
         if (!sub_is_state(sub)) continue;
-        uint64_t end = ends ? upto : looks_upto(sub, upto);
+        uint64_t upto = sub_is_local(sub) ? r->local : r->upto;
+        uint64_t end = r->ends ? upto : looks_upto(sub, upto);
         struct walker w = walk_from(sub, g->to[i], end);
         for (; w.frame; walk_on(&w)) {
             if (!add_frame(g, w.frame)) return;
@@ -302,14 +244,18 @@ static void add_states(struct gather *g, uint64_t upto, bool ends) {
 /* States go no further than this thread has seen, also where a cursor from another thread
  * is ahead of it. Before an end they go all the way: a newer value may have replaced one
  * that was pending. */
-static uint64_t states_upto(const struct gather *g, bool ends, uint64_t upto) {
-    uint64_t head = g->s->fan->head;
-    return ends || (upto > head && !PLANTED(13)) ? head : upto;
+static struct reach states_reach(const struct gather *g, const struct reach *r) {
+    const struct fan *fan = g->s->fan;
+    bool ahead = r->upto > fan->head && !PLANTED(13);
+    return (struct reach){r->ends || ahead ? fan->head : r->upto,
+                          r->ends ? fan->local_head : r->local, r->ends};
 }
 
-static void add_events(struct gather *g, uint64_t upto, bool ends) {
-    add_logs(g, upto);
-    if (!g->full) add_states(g, states_upto(g, ends, upto), ends);
+static void add_events(struct gather *g, const struct reach *r) {
+    struct reach states = states_reach(g, r);
+    add_logs(g, r->upto);
+    if (!g->full) add_local_logs(g, r->local);
+    if (!g->full) add_states(g, &states);
 }
 
 /* A note waits until all events before it are here. */
@@ -347,16 +293,18 @@ static void fill(struct gather *g) {
     if (g->s->seeks && !(note && note->alone)) return;
     uint64_t head = max64(g->s->fan->head, g->cursor);
     for (;;) {
-        uint64_t upto = note ? note->after : head;
-        bool ends = note && note->end != STREAM_GOES_ON;
-        if (!note || !note->alone) add_events(g, upto, ends);
+        struct reach r = {head, g->s->fan->local_head, false};
+        if (note)
+            r = (struct reach){note->after, note->local_after,
+                               note->end != STREAM_GOES_ON};
+        if (!note || !note->alone) add_events(g, &r);
         if (g->full || !note || is_held_up(g, note)) return;
         if (g->draft.open && note->n > 0) finish_feed(g);
         if (!add_text(g, note->text, note->n)) return;
         g->notes++;
         if (note->id) g->written = note->id;
         g->end = note->end;
-        if (ends) return;
+        if (r.ends) return;
         note = stream_next_note(g->s, note);
     }
 }
@@ -398,7 +346,7 @@ static void commit(struct gather *g) {
     uint32_t i = 0;
     bool confirm = false;
     for (struct sub *sub = s->subs; sub; sub = sub->next, i++) {
-        if (sub_is_state(sub) || sub->snapshot || sub->behind) sub->from = g->to[i];
+        if (sub_is_apart(sub) || sub->snapshot || sub->behind) sub->from = g->to[i];
         if (sub->behind && (sub->from >= sub->joined || PLANTED(38))) sub->behind = false;
         if (sub->snapshot && s->cursor >= sub->joined)
             confirm = sub_snapshot_over(sub) || confirm;
@@ -465,7 +413,7 @@ static void find_standing(struct stream *s, bool pages, struct standing *at) {
         uint64_t from = stream_cursor(s, sub);
         if (sub->snapshot || sub->behind) at->n = -1; /* it also has an end of its own */
         if (sub->audience->last <= from || at->n < 0) continue;
-        uint64_t upto = looks_upto(sub, s->fan->head);
+        uint64_t upto = looks_upto(sub, fan_head(s->fan, sub_chan(sub)));
         if (upto < sub->audience->last) sub_rest(sub);
         if (upto <= from) continue;
         struct walker w = walk_from(sub, from, upto);
@@ -511,7 +459,7 @@ static void apply_cached(struct stream *s, const struct cache_entry *entry,
     s->cursor = max64(s->cursor, entry->cursor);
     for (int i = 0; i < at->n; i++) {
         struct sub *sub = at->subs[i];
-        if (sub_is_state(sub)) /* never back: a full block held none */
+        if (sub_is_apart(sub)) /* never back: a full block held none */
             sub->from = max64(sub->from, entry->to[i]);
         count_for(sub, &entry->sent[i], !entry->more);
     }

@@ -118,6 +118,7 @@ static void apply(struct policy *p, const struct policy_rule *rule) {
     if (rule->set & POLICY_BATCH) p->batch_ms = v->batch_ms;
     if (rule->set & POLICY_DURABLE) p->durable = v->durable;
     if (rule->set & POLICY_BUDGET) p->budget = v->budget;
+    if (rule->set & POLICY_SHARED) p->local = v->local;
     p->reads = p->reads || v->reads;
     p->pattern = slice_str(rule->pattern);
 }
@@ -138,6 +139,9 @@ struct policy policy_of(const struct policy_set *set, struct slice channel) {
     }
     if (p.durable && !(given & POLICY_TTL))
         p.ttl_ms = 0; /* what is on a disk need not age */
+    if (p.durable || policy_kind(&p) == CHANNEL_KEYED)
+        p.local =
+            false; /* of three patterns: two of them do not load (app/channels.lua) */
     return p;
 }
 
@@ -154,8 +158,8 @@ static bool same_text(struct slice a, struct slice b) {
 static bool is_same(const struct policy *a, const struct policy *b) {
     return a->rule == b->rule && same_text(a->pattern, b->pattern) &&
            same_text(a->key, b->key) && a->latest == b->latest &&
-           a->durable == b->durable && a->reads == b->reads && a->slow == b->slow &&
-           a->history == b->history && a->held == b->held &&
+           a->durable == b->durable && a->local == b->local && a->reads == b->reads &&
+           a->slow == b->slow && a->history == b->history && a->held == b->held &&
            a->history_bytes == b->history_bytes && a->ttl_ms == b->ttl_ms &&
            a->period_ms == b->period_ms && a->batch_ms == b->batch_ms &&
            a->max_keys == b->max_keys && a->rewind == b->rewind && a->budget == b->budget;

@@ -34,12 +34,14 @@ enum policy_option {
     POLICY_MAX_RATE = 128,
     POLICY_BATCH = 256,
     POLICY_DURABLE = 512,
-    POLICY_BUDGET = 1024
+    POLICY_BUDGET = 1024,
+    POLICY_SHARED = 2048
 };
 
 struct policy {
-    bool latest;            /* history = "latest": a state */
-    bool durable;           /* its events are in the store, too */
+    bool latest;  /* history = "latest": a state */
+    bool durable; /* its events are in the store, too */
+    bool local;   /* shared = false: of one node, with numbers of its own and no ids */
     uint32_t history;       /* events */
     uint32_t held;          /* events of a durable log in memory; set by chans */
     uint64_t history_bytes; /* 0: no limit of its own */

@@ -13,6 +13,10 @@
  *
  * One group at a time.
  *
+ * Events of local channels (policy->local) have numbers of their own, which no client sees: in a
+ * cluster the others are Redis' and leave no room for them. Their order among all that is posted is
+ * the same on all threads, too.
+ *
  * The publisher's own replica is a target too, without a bound: what others release waits
  * here, in its order, until the publisher takes it in; that is at the latest with its own
  * next event or command, behind which it belongs. What a cluster gives has a bound there: above it
@@ -27,6 +31,7 @@ struct sequencer {
     pthread_mutex_t lock;
     char epoch[EPOCH_LENGTH + 1];
     _Atomic uint64_t head; /* the newest number given and released */
+    uint64_t local_head;   /* ... of local channels */
     uint64_t group_first;  /* 0: no group in flight */
     uint32_t group_n;
     uint32_t gap;     /* GROUP_GAP; specs set less, while no group is in flight */
@@ -53,7 +58,7 @@ void seq_add_target(struct sequencer *q, struct mailbox *target); /* before any 
 void seq_adopt(struct sequencer *q, const char *epoch, uint64_t head);
 
 /* Number and post a frame that has a post for every target (shares one reference with
- * each). 0, and *own is what the publisher's replica has to take in before it (NULL:
+ * each). One of a local channel waits for no group. 0, and *own is what the publisher's replica has to take in before it (NULL:
  * nothing). Else nothing happened: E_BUSY, or 1: a command came first, in *own, and the frame
  * may have to be another one behind it. */
 int seq_publish(struct sequencer *q, struct frame *f, struct message **own);

@@ -24,7 +24,7 @@ static void refilled(struct sub *sub) {
 
 static void tell_trimmed(struct sub *sub) {
     const struct chan *c = sub_chan(sub);
-    if (sub_is_state(sub)) return;
+    if (sub_is_apart(sub)) return;
     stream_reset(sub->stream, &(struct loss){.channel = chan_name(c),
                                              .reason = RESET_TRIMMED,
                                              .from = stream_cursor(sub->stream, sub),
@@ -33,7 +33,7 @@ static void tell_trimmed(struct sub *sub) {
 
 static void tell_failover(struct sub *sub) {
     const struct chan *c = sub_chan(sub);
-    if (sub_is_state(sub)) return;
+    if (sub_is_apart(sub)) return;
     stream_reset(sub->stream, &(struct loss){.channel = chan_name(c),
                                              .reason = RESET_FAILOVER,
                                              .from = stream_cursor(sub->stream, sub),
@@ -79,12 +79,41 @@ static void tell_marks(struct sub *sub) {
     if (news) tell_failover(sub);
 }
 
+/* Its channel was one of this node alone until a while ago: it goes on where that ended, although its
+ * stream may be further in other logs. */
+static void begin_filled(struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    uint64_t head = sub->stream->fan->head, floor = c->kept->floor;
+    if (c->kind == CHANNEL_KEYED) {
+        sub_replay(sub);
+        return;
+    }
+    sub->from = sub_is_state(sub) ? 0 : sub->joined;
+    if (!sub_is_state(sub) && sub->from < floor) {
+        sub->from = floor;
+        tell_trimmed(sub);
+    }
+    sub->joined = head;
+    sub->behind = !sub_is_state(sub) && sub->from < head;
+}
+
+/* What was loaded when its channel was one of all nodes. */
+static bool is_late(struct fan *fan, struct chan *c) {
+    if (!c->policy->local) return false;
+    chans_release(&fan->chans, c);
+    return true;
+}
+
 static void fill_one(struct fan *fan, const struct fan_fill *fill) {
     struct chan *c;
-    if (chans_get(&fan->chans, fill->channel, &c) < 0) return;
-    bool ended = c->kept->ended;
+    if (chans_get(&fan->chans, fill->channel, &c) < 0 || is_late(fan, c)) return;
+    bool ended = c->kept->ended, unfilled = c->unfilled;
     bool loses_value = chan_refill(c, &fill->chan) && !PLANTED(639);
     audiences_each_sub(c, refilled);
+    if (unfilled && !PLANTED(675)) {
+        audiences_each_sub(c, begin_filled);
+        return;
+    }
     if (ended && c->kind == CHANNEL_KEYED)
         audiences_each_sub(c, sub_replay); /* is told */
     else if (loses_value)
@@ -123,6 +152,7 @@ static uint64_t least(uint64_t a, uint64_t b) {
 }
 
 static void move_back(struct sub *sub, uint64_t base) {
+    if (sub_is_local(sub) && !PLANTED(676)) return;
     sub->snapshot = sub->confirm = sub->behind = false;
     sub->from = sub_is_state(sub) ? 0 : least(sub->from, base);
     sub->joined = least(sub->joined, base);
@@ -144,7 +174,7 @@ static int queue_reset(struct stream *s, const struct sub *sub, const struct end
     if (err == 0) err = control_reset(&text, s->fan->epoch, &reset);
     struct note *note = NULL;
     if (err == 0)
-        note = note_new(buf_slice(&text), PLANTED(636) ? old->head : to,
+        note = note_new(s, buf_slice(&text), PLANTED(636) ? old->head : to,
                         reset.has_id ? to : 0, STREAM_GOES_ON);
     if (err == 0 && !note) err = E_NOMEM;
     if (note) {
@@ -199,9 +229,9 @@ static void fail_over(struct stream *s, const struct ended *old) {
     stream_wake(s);
     bool owes_sync = drop_ids(s, old->base);
     if (owes_sync && PLANTED(641)) stream_sync(s);
-    for (struct sub *sub = s->subs; sub; sub = sub->next) logs += !sub_is_state(sub);
+    for (struct sub *sub = s->subs; sub; sub = sub->next) logs += !sub_is_apart(sub);
     for (struct sub *sub = s->subs; sub && !s->ending; sub = sub->next)
-        if (!sub_is_state(sub)) tell(s, sub, old, --logs == 0);
+        if (!sub_is_apart(sub)) tell(s, sub, old, --logs == 0);
     if (owes_sync && !s->ending && !PLANTED(641)) stream_sync(s);
     s->cursor = least(s->cursor, old->base);
     for (struct sub *sub = s->subs; sub; sub = sub->next) move_back(sub, old->base);
@@ -220,6 +250,7 @@ static void cut(struct fan *fan, const struct ended *old) {
         audiences_each_sub(c, fail_over_first);
     fan->ended = NULL;
     for (struct chan *c = NULL; (c = chans_next(&fan->chans, c));) {
+        if (c->policy->local) continue;
         chan_cut(c, old->base);
         audiences_each_sub(c, refilled);
     }

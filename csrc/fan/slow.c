@@ -26,11 +26,12 @@ static void report_slow(struct stream *s, struct sub *sub) {
     bool closes = c->policy->slow == SLOW_CLOSE;
     uint64_t lost = chan_lost(c);
     s->fan->slow++;
+    bool tells = !sub_is_local(sub) || PLANTED(672);
     struct loss loss = {.channel = chan_name(c),
                         .reason = RESET_SLOW,
                         .by = LOST_BACKLOG,
-                        .from = stream_cursor(s, sub),
-                        .oldest = chan_oldest(c, lost),
+                        .from = tells ? stream_cursor(s, sub) : 0,
+                        .oldest = tells ? chan_oldest(c, lost) : 0,
                         .closes = closes && !s->ending};
     if (loss.closes) {
         s->fan->ops->lost(s, &loss);
@@ -50,7 +51,7 @@ static void report_lost_state(struct stream *s, struct sub *sub) {
                                    .by = LOST_BACKLOG});
     s->fan->slow++;
     sub->from = 0;
-    sub->joined = s->fan->head;
+    sub->joined = fan_head(s->fan, sub_chan(sub));
     sub->counted = sub->audience->wanted;
 }
 

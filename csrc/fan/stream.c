@@ -34,7 +34,7 @@ void stream_settle(struct stream *s) {
         sub->from = stream_cursor(s, sub);
         if (sub_is_state(sub)) continue;
         sub->counted = a->pending && sub->from < a->last ? a->wanted_sent : a->wanted;
-        if (sub->from < low) low = sub->from;
+        if (!sub_is_apart(sub) && sub->from < low) low = sub->from;
     }
     if (low > s->cursor) s->cursor = low;
 }
@@ -91,19 +91,23 @@ void stream_add_note(struct stream *s, struct note *note) {
     s->note_bytes += note->n;
 }
 
-struct note *note_new(struct slice text, uint64_t after, uint64_t id,
-                      enum stream_end end) {
+struct note *note_new(const struct stream *s, struct slice text, uint64_t after,
+                      uint64_t id, enum stream_end end) {
     struct note *note = mem_try(sizeof *note + text.n);
     if (!note) return NULL;
-    if (PLANTED(9)) after = 0;
-    *note = (struct note){.after = after, .id = id, .end = end, .n = (uint32_t)text.n};
+    bool first = after == NOTE_FIRST;
+    *note = (struct note){.after = first || PLANTED(9) ? 0 : after,
+                          .local_after = first ? 0 : s->fan->local_head,
+                          .id = id,
+                          .end = end,
+                          .n = (uint32_t)text.n};
     if (text.n > 0) memcpy(note->text, text.p, text.n);
     return note;
 }
 
 int stream_queue(struct stream *s, struct slice text, uint64_t after, uint64_t id,
                  enum stream_end end) {
-    struct note *note = note_new(text, after, id, end);
+    struct note *note = note_new(s, text, after, id, end);
     if (note) stream_add_note(s, note);
     return note ? 0 : E_NOMEM;
 }
@@ -175,7 +179,7 @@ void stream_reset(struct stream *s, const struct loss *loss) {
     if (err == 0) err = control_reset(&text, s->fan->epoch, &reset);
     uint64_t written = has_id ? s->cursor : 0;
     if (err == 0) /* first of all: what follows may be of that channel */
-        err = stream_queue(s, buf_slice(&text), 0, written, STREAM_GOES_ON);
+        err = stream_queue(s, buf_slice(&text), NOTE_FIRST, written, STREAM_GOES_ON);
     buf_free(&text);
     buf_free(&id);
     if (err < 0) stream_bye(s, END_OVERLOAD); /* it comes back, and gets it then */
@@ -225,8 +229,9 @@ static void queue_end(struct stream *s, const struct buf *words, uint64_t after,
     if (!note) note = mem_new(sizeof *note);
     const struct end_row *row = reason_end(bye->reason);
     bool clean = words && !bye->breaks && (row->stays_away || s->ends_clean);
-    bool at_once = row->when == END_AT_ONCE;
+    bool at_once = row->when == END_AT_ONCE, at_end = row->when == END_AFTER_ALL;
     *note = (struct note){.after = at_once ? 0 : after, /* first of all */
+                          .local_after = at_end ? s->fan->local_head : 0,
                           .end = clean ? STREAM_ENDS : STREAM_BREAKS,
                           .alone = at_once && !PLANTED(24),
                           .n = words ? (uint32_t)words->n : 0};
@@ -266,7 +271,7 @@ void stream_bye(struct stream *s, enum end_reason reason) {
 int stream_send(struct stream *s, struct slice text) {
     ASSERT_OWNER(s->fan->loop);
     if (s->ending) return E_CLOSED;
-    struct note *note = note_new(text, s->fan->head, 0, STREAM_GOES_ON);
+    struct note *note = note_new(s, text, s->fan->head, 0, STREAM_GOES_ON);
     if (!note) return E_NOMEM;
     note->own = true;
     stream_add_note(s, note);
@@ -305,7 +310,7 @@ bool stream_wants_sync(const struct stream *s, int64_t now_ms) {
     if (s->lagging || s->ending || s->plain || s->written >= s->fan->head) return false;
     bool logs = false;
     for (const struct sub *sub = s->subs; sub && !logs; sub = sub->next)
-        logs = !sub_is_state(sub);
+        logs = !sub_is_apart(sub);
     uint32_t quiet_ms = (uint32_t)now_ms - s->written_ms;
     return logs && quiet_ms >= (s->filtered ? SYNC_FILTERED_MS : SYNC_QUIET_MS);
 }
@@ -315,7 +320,7 @@ struct note *note_new_sync(const struct stream *s, uint64_t at_least) {
     uint64_t head = s->fan->head > at_least ? s->fan->head : at_least;
     struct note *note = NULL;
     if (control_sync(&text, s->fan->epoch, head) == 0)
-        note = note_new(buf_slice(&text), head, head, STREAM_GOES_ON);
+        note = note_new(s, buf_slice(&text), head, head, STREAM_GOES_ON);
     buf_free(&text);
     return note;
 }
@@ -332,6 +337,6 @@ void stream_beat(struct stream *s) {
     struct buf text = {0};
     if (stream_wants_sync(s, s->fan->now_ms)) stream_sync(s);
     else /* or the next one; it waits for no page */
-        queue_text(s, &text, paging_awaits(s) ? 0 : s->fan->head,
+        queue_text(s, &text, paging_awaits(s) ? NOTE_FIRST : s->fan->head,
                    form_of(s->form)->heartbeat(&text));
 }

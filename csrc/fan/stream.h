@@ -2,8 +2,8 @@
  *
  * It holds no queue of events. 'cursor' says: every log event up to this number was
  * sent, left out by its filter, or reported as lost; what comes next is found in the
- * rings by that number. All logs are served by one merge in order of sequence, then the
- * states; that one walk is replay, live delivery and catching up alike.
+ * rings by that number. All logs are served by one merge in order of sequence, then local ones,
+ * which have numbers of their own and no ids, then the states; that one walk is replay, live delivery and catching up alike.
  *
  * Only what is meant for this stream alone (hello, reset, sync, bye, client:send) waits
  * in a private queue of notes. A note goes out after every event with a number up to
@@ -21,9 +21,10 @@
 #include "fan/reason.h"
 
 struct note {
-    struct note *next; /* of the last one: the first */
-    uint64_t after;    /* number: events up to here go first */
-    uint64_t id;       /* number: the cursor it carries; 0: none */
+    struct note *next;    /* of the last one: the first */
+    uint64_t after;       /* number: events up to here go first, */
+    uint64_t local_after; /* ... and those of local channels up to here */
+    uint64_t id;          /* number: the cursor it carries; 0: none */
     enum stream_end end;
     bool alone;      /* an end by right: no event goes before it */
     bool waits;      /* hello: its id is not known yet (stream->seeks) */
@@ -98,10 +99,10 @@ void stream_make_ready(struct stream *s); /* lagging, and in the ready list */
  * because that is written down, or because nothing else is pending for its audience while
  * the stream is live. stream_settle writes it down. */
 static inline uint64_t stream_cursor(const struct stream *s, const struct sub *sub) {
-    bool own = sub_is_state(sub) || sub->behind || (sub->snapshot && !PLANTED(27));
+    bool own = sub_is_apart(sub) || sub->behind || (sub->snapshot && !PLANTED(27));
     uint64_t at = own || sub->from > s->cursor ? sub->from : s->cursor;
     if (s->lagging) return at;
-    uint64_t clear = audience_sent(sub->audience, s->fan->head);
+    uint64_t clear = audience_sent(sub->audience, fan_head(s->fan, sub_chan(sub)));
     return clear > at ? clear : at;
 }
 void stream_settle(struct stream *s);
@@ -168,9 +169,11 @@ void stream_sync(struct stream *s);
 
 /* ---- Notes, for stream_open.c ------------------------------------------------------- */
 
+#define NOTE_FIRST UINT64_MAX /* in place of a number: it goes before all events */
+
 /* NULL when memory is out. */
-struct note *note_new(struct slice text, uint64_t after, uint64_t id,
-                      enum stream_end end);
+struct note *note_new(const struct stream *s, struct slice text, uint64_t after,
+                      uint64_t id, enum stream_end end);
 struct note *note_new_sync(const struct stream *s, uint64_t at_least); /* or the head */
 
 /* Put a note behind those that go out after the same number or a lower one (takes). */

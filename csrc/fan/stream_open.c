@@ -113,7 +113,7 @@ static uint64_t lowest(const struct stream *s, const struct eventid *id) {
     bool good = id->kind == EVENTID_GOOD && strcmp(id->epoch, s->fan->epoch) == 0 &&
                 id->seq <= s->fan->head;
     for (const struct sub *sub = s->subs; sub; sub = sub->next)
-        if (!sub_is_state(sub) && !sub->seeks && sub->from < low) low = sub->from;
+        if (!sub_is_apart(sub) && !sub->seeks && sub->from < low) low = sub->from;
     if (low == UINT64_MAX) return s->fan->head;
     return good && low < id->seq && !PLANTED(29) ? id->seq : low;
 }
@@ -163,9 +163,9 @@ static int queue_opening(struct stream *s, const struct stream_opening *o,
     if (err == 0) err = write_hello(&text, s, o, v);
     if (err == 0) err = write_resets(&text, s, &o->last_id, v);
     if (s->plain) text.n = s->feed ? 0 : preamble;
-    uint64_t id = s->plain ? 0 : s->cursor, after = s->feed ? s->fan->head : 0;
+    uint64_t id = s->plain ? 0 : s->cursor, after = s->feed ? s->fan->head : NOTE_FIRST;
     struct note *note =
-        err == 0 ? note_new(buf_slice(&text), after, id, STREAM_GOES_ON) : NULL;
+        err == 0 ? note_new(s, buf_slice(&text), after, id, STREAM_GOES_ON) : NULL;
     buf_free(&text);
     bool follows = says_opened(s) && !s->seeks; /* else in stream_begin */
     uint64_t least = s->cursor; /* this thread may be behind it, and behind the client */
@@ -353,7 +353,7 @@ static int batch_add(struct batch *b, struct note *note) {
 static int batch_cut(struct batch *b, const struct stream *s, bool last) {
     if (b->text.n == 0 || (!last && b->text.n < GATHER_BYTES_MAX / 2)) return 0;
     int err =
-        batch_add(b, note_new(buf_slice(&b->text), s->fan->head, 0, STREAM_GOES_ON));
+        batch_add(b, note_new(s, buf_slice(&b->text), s->fan->head, 0, STREAM_GOES_ON));
     b->text.n = 0;
     return err;
 }
@@ -372,7 +372,7 @@ static int queue_reset(struct stream *s, const struct chan *c) {
                               .from = slice_str("null"),
                               .oldest = oldest_left(c)};
     int err = control_reset(&text, s->fan->epoch, &r);
-    if (err == 0) err = stream_queue(s, buf_slice(&text), 0, 0, STREAM_GOES_ON);
+    if (err == 0) err = stream_queue(s, buf_slice(&text), NOTE_FIRST, 0, STREAM_GOES_ON);
     buf_free(&text);
     stream_count_reset(
         s, &(struct loss){.channel = r.channel, .reason = r.reason, .oldest = r.oldest});
@@ -420,7 +420,7 @@ int stream_subscribe(struct stream *s, const struct sub_spec *spec) {
     /* After that reset it gets what is left. */
     if (s->came_back && rewind != REWIND_LATEST) rewind = REWIND_ALL;
     sub_start_newcomer(sub, rewind);
-    if (sub_is_state(sub)) return 0;
+    if (sub_is_apart(sub)) return 0;
     if (s->plain && s->came_back) stream_break(s, END_SLOW, BY_LOSS);
     err = queue_start(s, sub);
     if (err < 0) {

@@ -34,7 +34,7 @@ int sub_new(struct stream *s, const struct sub_spec *spec, struct sub **out) {
     }
     struct sub *sub = pool_new(&fan->subs);
     sub->stream = s;
-    sub->joined = fan->head;
+    sub->joined = fan_head(fan, key.chan);
     sub->next = s->subs;
     s->subs = sub;
     s->n_subs++;
@@ -118,14 +118,15 @@ void sub_start_newcomer(struct sub *sub, int32_t rewind) {
     const struct chan *c = sub_chan(sub);
     const struct fan *fan = sub->stream->fan;
     uint64_t kept = c->kept->head - c->kept->history;
-    sub->from = fan->head;
+    sub->from = fan_head(fan, c);
     if (c->kind == CHANNEL_STATE) sub->from = 0;
-    else if (rewind == REWIND_LATEST && c->kind == CHANNEL_KEYED) start_snapshot(sub);
+    if (sub_is_apart(sub)) return;
+    if (rewind == REWIND_LATEST && c->kind == CHANNEL_KEYED) start_snapshot(sub);
     else if (rewind == REWIND_ALL || seeks(c, rewind)) sub->from = before_all(fan, c);
     else if (rewind > 0 && (uint64_t)rewind >= kept)
         sub->from = before_history(fan, c, 0);
     else if (rewind > 0) sub->from = before_history(fan, c, kept - (uint64_t)rewind);
-    sub->seeks = c->kind != CHANNEL_STATE && seeks(c, rewind);
+    sub->seeks = seeks(c, rewind);
 }
 
 void sub_replay(struct sub *sub) {
@@ -183,12 +184,31 @@ void sub_begin_anew(struct sub *sub) {
         stream_reset(s, &(struct loss){.channel = chan_name(sub_chan(sub)),
                                        .reason = RESET_TRIMMED,
                                        .by = LOST_RELOAD,
-                                       .from = at});
+                                       .from = sub_is_local(sub) ? 0 : at});
         sub_count_dropped(sub, 0);
     }
     sub->counted = a->wanted;
     sub->from = at > a->last ? at : a->last;
     sub->behind = false;
+}
+
+void sub_depart(struct sub *sub) {
+    struct stream *s = sub->stream;
+    const struct chan *c = sub_chan(sub);
+    stream_wake(s); /* its places are written down by the old numbers */
+    if (!sub_is_state(sub)) sub_begin_anew(sub);
+    else if (c->kept->last > 0 && !PLANTED(674))
+        stream_reset(s, &(struct loss){.channel = chan_name(c),
+                                       .reason = RESET_TRIMMED,
+                                       .by = LOST_RELOAD});
+}
+
+void sub_arrive(struct sub *sub) {
+    const struct chan *c = sub_chan(sub);
+    sub->joined = fan_head(sub->stream->fan, c);
+    sub->from = sub_is_state(sub) ? 0 : sub->joined;
+    sub->snapshot = sub->confirm = sub->behind = false;
+    sub->counted = sub->audience->wanted;
 }
 
 /* Nothing of a memory log is left from before this run. */
@@ -241,7 +261,7 @@ enum reset_reason sub_start(struct sub *sub, int32_t rewind, const struct eventi
                             bool *whole) {
     const struct chan *c = sub_chan(sub);
     if (rewind == REWIND_DEFAULT) rewind = c->policy->rewind;
-    if (id->kind == EVENTID_NONE) {
+    if (id->kind == EVENTID_NONE || sub_is_local(sub)) { /* of that an id says nothing */
         sub_start_newcomer(sub, rewind);
         return RESET_NONE;
     }

@@ -44,6 +44,11 @@ void sub_end_snapshot(struct sub *sub);
  * has not got. Called while the channel is what it was. */
 void sub_begin_anew(struct sub *sub);
 
+/* Its channel becomes one of this node alone, or of all: notify of what it has not got, and of the
+ * values that it shows; and, when the channel is that, begin there. */
+void sub_depart(struct sub *sub);
+void sub_arrive(struct sub *sub);
+
 /* It will not get what was wanted so far but for the last 'left' of it. */
 void sub_count_dropped(struct sub *sub, uint32_t left);
 

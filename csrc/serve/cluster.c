@@ -74,7 +74,7 @@ static void take_times(const struct cluster *c, struct frame *f, const struct en
     if (f->expires_ms <= 0) f->expires_ms = 1;
 }
 
-/* While a reload goes from node to node a channel may be of two kinds. A log and a keyed one have the
+/* While a reload goes from node to node a channel may be of two kinds, or of one node alone here. A log and a keyed one have the
  * same history. What a log misses of a state is found out with its next event, which says what went
  * before it: then its readers are told. */
 static bool fits(const struct followed *to, const struct entry *e) {
@@ -90,7 +90,7 @@ static int release_event(struct cluster *c, struct followed *to, const struct en
                           .remove = e->remove};
     struct frame *f;
     if (to->version != c->version) cluster_look_up(c, to);
-    if (!fits(to, e)) {
+    if (to->local || !fits(to, e)) {
         c->conflicts++;
         return E_INVAL;
     }

@@ -6,7 +6,8 @@
  *                                            ▲                               │ events, cluster_news
  *   I/O threads     cluster_follow ──────────┘                               ▼ all replicas
  *
- * All channels are shared. Numbers come from Redis, and every replica gets an event when this node
+ * All channels are shared, but for local ones (policy->local), of which this thread knows nothing:
+ * the app's publishes those by itself. Numbers come from Redis, and every replica gets an event when this node
  * has read it in the feed, its own too: the order is the same on all nodes. Only channels that somebody
  * here follows are held; an I/O thread asks for one before its first subscriber, and has it with
  * the news that fill it (io/follow.h). A script that hangs stops neither the feed nor the proof that

@@ -27,6 +27,7 @@ void cluster_look_up(const struct cluster *c, struct followed *f) {
     struct policy p = policy_of(c->policies, f->named.name);
     f->version = c->version;
     f->kind = policy_kind(&p);
+    f->local = p.local;
     f->patient = policy_period(&p) >= PATIENT_LEAST_MS;
 }
 
@@ -143,20 +144,33 @@ void cluster_hear(struct cluster *c, struct slice channel) {
     send_name(c, NULL, channel, true, on_hear);
 }
 
-/* Other policies: what has become another kind of channel is loaded as that. */
-static void on_policies(void *owner, struct message *m) {
+/* Other policies. */
+struct policies_message {
+    struct message message;
+    struct policy_set *policies; /* owned; newer ones may be there already */
+};
+
+/* What has become another kind of channel is loaded as that, and one of this node alone not at all:
+ * when it is one of all again, threads follow it anew. */
+static void take_policies(struct cluster *c, struct followed *f,
+                          const struct policy_set *policies) {
+    pthread_mutex_lock(&c->order);
+    cluster_look_up(c, f);
+    pthread_mutex_unlock(&c->order);
+    bool local = policy_of(policies, f->named.name).local;
+    if (!local && f->kind == f->loaded_as) return;
+    f->loaded_as = f->kind;
+    node_cool(c->node, f->named.name);
+    if (!local) node_warm(c->node, f->named.name);
+}
+
+static void on_policies(void *owner, struct message *message) {
     struct cluster *c = owner;
+    struct policies_message *m = container_of(message, struct policies_message, message);
+    for (struct map_node *node = NULL; (node = map_next(&c->followed, node));)
+        take_policies(c, container_of(node, struct followed, named.node), m->policies);
+    policy_set_unref(m->policies);
     mem_free(m);
-    for (struct map_node *node = NULL; (node = map_next(&c->followed, node));) {
-        struct followed *f = container_of(node, struct followed, named.node);
-        pthread_mutex_lock(&c->order);
-        cluster_look_up(c, f);
-        pthread_mutex_unlock(&c->order);
-        if (f->kind == f->loaded_as) continue;
-        f->loaded_as = f->kind;
-        node_cool(c->node, f->named.name);
-        node_warm(c->node, f->named.name);
-    }
 }
 
 void cluster_hold(struct cluster *c, struct policy_set *policies) {
@@ -167,8 +181,10 @@ void cluster_hold(struct cluster *c, struct policy_set *policies) {
 }
 
 void cluster_let_go(struct cluster *c) {
+    struct policies_message *m = mem_new(sizeof *m);
+    m->policies = policy_set_ref(c->policies);
     pthread_mutex_unlock(&c->order);
-    mailbox_post(&c->loop.mailbox, mem_new(sizeof(struct message)), on_policies);
+    mailbox_post(&c->loop.mailbox, &m->message, on_policies);
 }
 
 /* Nobody has followed it for as long as its events live. */

@@ -21,7 +21,7 @@ struct followed {
     bool is_heard;                 /* the app is told of each event */
     unsigned version;              /* of the policies that the next two are of */
     enum channel_kind kind, loaded_as;
-    bool patient;
+    bool patient, local;
 };
 
 struct cluster {

@@ -232,6 +232,8 @@ void news_apply(struct fan *fan, const struct cluster_news *n) {
     case NEWS_FILLS: fan_fill(fan, n->fills, n->n); break;
     case NEWS_EPOCH: fan_epoch(fan, &n->epoch); break;
     case NEWS_MARK: fan_mark(fan, &(struct fan_mark){n->channel, n->seq, n->own}); break;
-    case NEWS_DROP: fan_drop(fan, n->channel); break;
+    case NEWS_DROP:
+        if (!chans_is_local(&fan->chans, n->channel)) fan_drop(fan, n->channel);
+        break;
     }
 }

@@ -95,7 +95,8 @@ end
 --- Declare channels.
 -- @tparam string pattern
 -- @tparam[opt] table policy { history, ttl, key, max_keys, max_rate, batch, rewind,
---   slow, read }; with ttl = false events do not age
+--   slow, durable, shared, read }; with ttl = false events do not age; shared = false: each node of
+--   a cluster has its own, and events have no id
 function App:channel(pattern, policy)
   channels.declare(phase.loading(self, "channel", pattern), pattern, policy)
 end

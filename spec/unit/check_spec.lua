@@ -58,7 +58,7 @@ describe("sluice check", function()
   it("names what would be otherwise on several nodes, by its line", function()
     local path = app([[
       local auth = require("sluice.auth").new(app, { keys = {}, durable = false })
-      app:state("seen", {})
+      app:channel("load", { history = 0, shared = false }) app:state("seen", {})
       app:every(5, { name = "tick" }, print)
       app:service("poll", print) app:service("own", { per = "node" }, print)
       app:limits { max_streams_per_user = 3 }
@@ -74,7 +74,7 @@ describe("sluice check", function()
     end
     table.sort(found)
     local seen = table.concat(found, "\n")
-    for _, wanted in ipairs { "4 state 'seen'", "6 service 'own'", "7 app:limits", "8 hook 'start'",
+    for _, wanted in ipairs { "4 state 'seen'", "4 channel 'load'", "6 service 'own'", "7 app:limits", "8 hook 'start'",
       "10 auth:limit", "11 app:clients" } do
       assert.truthy(seen:find(wanted, 1, true), wanted .. " is missing in\n" .. seen)
     end

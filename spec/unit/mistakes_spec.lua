@@ -41,7 +41,7 @@ local at_load = {
   { "a stream without a plan", 'app:stream("/x")', "app.lua:3: app:stream(\"/x\", …): the plan is missing" },
   { "an option with a typo", 'app:channel("a", { histroy = 5 })',
     "app.lua:3: channel 'a': unknown option 'histroy', did you mean 'history'? (known: batch, budget, durable, "
-      .. "history, key, max_keys, max_rate, read, rewind, slow, ttl)" },
+      .. "history, key, max_keys, max_rate, read, rewind, shared, slow, ttl)" },
   { "max_rate on a log", 'app:channel("a", { max_rate = 2 })',
     "app.lua:3: channel 'a': max_rate needs history = \"latest\": in a log no event is ever replaced" },
   { "a log whose slow readers skip", 'app:channel("a", { slow = "latest" })',

@@ -96,10 +96,21 @@ describe("policies", function()
   it("tell the kind and the rate that they come to, before they hold", function()
     local list = { { pattern = "**", history = "latest", max_rate = 3 }, { pattern = "a", history = 5 },
       { pattern = "b", history = 5, rewind = "latest", key = "k", max_rate = 0 } }
-    assert.same({ "state", 2, false, 0 }, { core.merge(list, "x") })
-    assert.same({ "log", 2, false, 5 }, { core.merge(list, "a") })
-    assert.same({ "keyed", 0, false, 5 }, { core.merge(list, "b") })
-    assert.same({ "log", 0, false, 100 }, { core.merge({}, "x") })
+    assert.same({ "state", 2, false, 0, true }, { core.merge(list, "x") })
+    assert.same({ "log", 2, false, 5, true }, { core.merge(list, "a") })
+    assert.same({ "keyed", 0, false, 5, true }, { core.merge(list, "b") })
+    assert.same({ "log", 0, false, 100, true }, { core.merge({}, "x") })
+  end)
+
+  it("tell whether a channel is of one node, and what is kept never is", function()
+    local list = { { pattern = "a/**", history = 0, shared = false }, { pattern = "a/b", shared = true },
+      { pattern = "a/c", durable = true }, { pattern = "a/d", history = 5, rewind = "latest", key = "k" } }
+    local function is_shared(name) return (select(5, core.merge(list, name))) end
+    assert.is_false(is_shared("a/x"))
+    assert.is_true(is_shared("a/b"))
+    assert.is_true(is_shared("a/c"))
+    assert.is_true(is_shared("a/d"))
+    assert.is_true(is_shared("x"))
   end)
 
   it("that name no option change nothing", function()

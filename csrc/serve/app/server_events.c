@@ -38,6 +38,10 @@ void server_take_in(struct server *s, struct message *own) {
 
 /* ---- Publishing ----------------------------------------------------------------------- */
 
+static bool has_ids(const struct chan *c) {
+    return c->kind != CHANNEL_STATE && !c->policy->local;
+}
+
 int server_encode(struct server *s, const struct event *event, unsigned posts,
                   struct chan **c, struct frame **out) {
     struct event hashed = *event;
@@ -46,13 +50,14 @@ int server_encode(struct server *s, const struct event *event, unsigned posts,
     if (err < 0) return err;
     struct frame *f = NULL;
     if ((*c)->policy->key.n > 0 && event->key.n == 0) err = E_KEY;
-    else err = frame_new(&f, &hashed, (*c)->kind != CHANNEL_STATE, posts);
+    else err = frame_new(&f, &hashed, has_ids(*c), posts);
     if (err == 0) err = memory_check(s);
     if (err < 0) {
         chans_release(&s->fan.chans, *c);
         if (f) frame_unref(f);
         return err;
     }
+    f->local = (*c)->policy->local;
     f->at_us = clock_us();
     f->at_ms = f->at_us / 1000;
     if (event->ttl_ms > 0) f->expires_ms = f->at_ms + event->ttl_ms;
@@ -80,7 +85,8 @@ static int publish(struct server *s, const struct event *event, struct published
     if (err < 0) return err;
     out->has_id = f->has_id;
     bool stored = c->policy->durable || (s->durable && durable_has(s, event->channel));
-    err = stored ? E_STORE : server_post(s, c, f);
+    if (s->hub.cluster && !f->local) err = E_BUSY; /* a reload made it one of all nodes */
+    else err = stored ? E_STORE : server_post(s, c, f);
     if (err == 0) {
         out->seq = f->seq;
         server_catch_up(s);

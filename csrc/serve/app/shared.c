@@ -83,7 +83,8 @@ static struct shared_publish *new_publish(const struct commit *c,
 int shared_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
     ASSERT_OWNER(&s->loop);
     struct policy p = policy_of(s->fan.chans.policies.set, c->event.channel);
-    int err = check(&p, &c->event);
+    int err =
+        p.local ? E_BUSY : check(&p, &c->event); /* a reload made it one of this node */
     if (err < 0) return err;
     struct shared_publish *out = new_publish(c, &p);
     if (!out) return E_NOMEM;
@@ -161,10 +162,10 @@ struct want {
     char name[];
 };
 
-/* What is filled, and not dropped, knows its floor. */
+/* What is filled, and not dropped, knows its floor. One of this node alone is here. */
 static bool has(const struct server *s, struct slice channel) {
     const struct chan *c = chans_find(&s->fan.chans, channel);
-    return c && c->known;
+    return (c && c->known) || chans_is_local(&s->fan.chans, channel);
 }
 
 bool shared_has(struct server *s, struct slice channel, bool for_good, uint64_t *ticket) {

@@ -39,7 +39,7 @@ static void sweep_channel(struct server *s, struct chan *c, int64_t now_ms) {
     int64_t ttl_ms = c->policy->ttl_ms;
     uint64_t seq = ttl_ms > 0 ? last_older(c, now_ms - ttl_ms) : 0;
     if (seq > 0) command_trim(s, chan_name(c), seq, LOST_TTL);
-    if (c->policy->durable || s->hub.cluster)
+    if (c->policy->durable || (s->hub.cluster && !c->policy->local))
         return; /* the store has something of it, or its floor; or the cluster lets go of it */
     bool silent = now_ms - c->kept->last_ms >= (ttl_ms > 0 ? ttl_ms : TTL_DEFAULT_MS);
     if (silent && is_empty(c, now_ms) && server_subscribers(s, chan_name(c)) == 0)

@@ -51,10 +51,22 @@ static struct followed *follow(struct worker *w, struct slice channel) {
 
 /* ---- What is missing -------------------------------------------------------------------- */
 
+static bool is_local(const struct worker *w, const struct plan *plan, uint32_t i) {
+    return chans_is_local(&w->fan.chans, plan->specs[i].channel);
+}
+
+/* Of channels of this node alone no id says anything. */
+static bool needs_place(const struct worker *w, const struct plan *plan) {
+    bool local = plan->n > 0;
+    for (uint32_t i = 0; i < plan->n && local; i++) local = is_local(w, plan, i);
+    return !local;
+}
+
 /* All are asked for at once. NULL: none is missing. */
 static struct followed *first_missing(struct worker *w, const struct plan *plan) {
     struct followed *missing = NULL;
     for (uint32_t i = 0; i < plan->n; i++) {
+        if (is_local(w, plan, i)) continue;
         struct followed *f = follow(w, plan->specs[i].channel);
         if (!missing && !f->is_here) missing = f;
     }
@@ -106,7 +118,7 @@ static bool wait_on(struct parked *p) {
     struct worker *w = p->worker;
     struct request *r = p->request;
     struct eventid id = {0};
-    if (r && !r->judged) id = id_of(r);
+    if (r && !r->judged && needs_place(w, p->plan)) id = id_of(r);
     if (is_unknown(w, &id)) {
         p->is_asked = true;
         p->place = (struct place_message){.lane = &w->lane, .id = id};
@@ -123,7 +135,7 @@ bool follow_waits(struct worker *w, struct request *r, struct plan *plan) {
     ASSERT_OWNER(&w->loop);
     if (!w->hub->cluster || r->is_head) return false;
     struct eventid id = {0};
-    if (!r->judged) id = id_of(r);
+    if (!r->judged && needs_place(w, plan)) id = id_of(r);
     if (!is_unknown(w, &id) && !first_missing(w, plan)) return false;
     struct parked *p = park(w, plan);
     p->request = request_ref(r);
@@ -364,6 +376,31 @@ int64_t follow_next(const struct worker *w) {
     const struct following *f = &w->following;
     return list_empty(&f->requests) ? INT64_MAX
                                     : f->walked_ms + (int64_t)(WALK_SECONDS * 1000);
+}
+
+/* ---- Other policies --------------------------------------------------------------------- */
+
+/* Who waits for a channel of this node alone need not wait. */
+static void let_go_local(struct worker *w) {
+    struct map *m = &w->following.channels;
+    struct list waiting;
+    list_init(&waiting);
+    for (struct map_node *node = map_next(m, NULL), *next; node; node = next) {
+        struct followed *f = container_of(node, struct followed, named.node);
+        next = map_next(m, node);
+        if (!chans_is_local(&w->fan.chans, f->named.name)) continue;
+        list_take_all(&waiting, &f->waiting);
+        let_go(w, f);
+    }
+    while (!list_empty(&waiting)) go_on(container_of(waiting.next, struct parked, node));
+}
+
+void follow_policies(struct worker *w) {
+    ASSERT_OWNER(&w->loop);
+    if (!w->hub->cluster) return;
+    let_go_local(w);
+    for (struct chan *c = NULL; (c = chans_next(&w->fan.chans, c));)
+        if (c->n_subs > 0 && !c->policy->local) follow(w, chan_name(c));
 }
 
 /* ---- Life ------------------------------------------------------------------------------- */

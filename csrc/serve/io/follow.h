@@ -39,7 +39,10 @@ int64_t follow_next(const struct worker *w);
  * and comes again: through dispatch_plan, or with its answer through io_on_reply. */
 bool follow_waits(struct worker *w, struct request *r, struct plan *plan);
 
-/* The same of a message for a client (takes it then): a subscription, or what follows on an opening
+/* Other policies: channels may have become ones of this node alone, or of all. */
+void follow_policies(struct worker *w);
+
+/* The same as follow_waits of a message for a client (takes it then): a subscription, or what follows on an opening
  * that is parked. */
 bool follow_parks(struct worker *w, struct client_message *m);
 

@@ -30,7 +30,9 @@ void io_on_page(void *owner, struct message *m) {
 static void configure(struct worker *w, struct io_command *command) {
     routes_unref(w->routes);
     w->routes = routes_ref(command->routes);
-    if (command->policies) fan_policies(&w->fan, command->policies);
+    if (!command->policies) return;
+    fan_policies(&w->fan, command->policies);
+    follow_policies(w);
 }
 
 static void convert(struct worker *w, struct io_command *command) {

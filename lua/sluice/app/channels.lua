@@ -12,13 +12,15 @@ local channels = {}
 
 local NONE = options.NONE
 local POLICY = { history = NONE, ttl = NONE, key = NONE, max_keys = NONE, rewind = NONE,
-  slow = NONE, read = NONE, durable = NONE, max_rate = NONE, batch = NONE,
+  slow = NONE, read = NONE, durable = NONE, shared = NONE, max_rate = NONE, batch = NONE,
   budget = NONE }
-local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow", "durable" }
+local TO_CORE = { "history", "ttl", "key", "max_keys", "rewind", "slow", "durable", "shared" }
 local HISTORY_MAX, RATE_LEAST = core.limits.HISTORY_EVENTS_MAX, core.limits.RATE_LEAST
 local BUDGET_MOST = 2 ^ 53
 local BATCH_LEAST, BATCH_MOST = 0.02, 60
 local NO_RATE = '%s: max_rate needs history = "latest": in a log no event is ever replaced'
+local UNSHARED = 'does not go with shared = false, whose events have no ids: it needs history = '
+  .. '"latest" (the values of this node) or history = 0'
 local NO_LOG = '%s: %s has no use with history = "latest": a state always gives the newest values, '
   .. "and a slow reader skips to them"
 
@@ -134,6 +136,9 @@ local CHECK = {
   durable = function(what, v)
     if type(v) ~= "boolean" then caller.raise("%s: durable is true or false", what) end
   end,
+  shared = function(what, v)
+    if type(v) ~= "boolean" then caller.raise("%s: shared is true or false", what) end
+  end,
   read = function(what, v)
     if type(v) ~= "function" then
       caller.raise("%s: read is a function(user, params, client), not a %s", what, type(v))
@@ -141,6 +146,18 @@ local CHECK = {
   end,
 }
 channels.CHECK = CHECK
+
+-- What a channel of one node cannot be: its events have no ids, which mean the same on all nodes.
+local function check_unshared(what, p)
+  if p.durable then caller.raise("%s: durable = true %s", what, UNSHARED) end
+  if p.history ~= nil and p.history ~= 0 and p.history ~= "latest" then
+    caller.raise("%s: history = %s %s", what, show(p.history), UNSHARED)
+  end
+  if p.rewind ~= nil then caller.raise("%s: rewind %s", what, UNSHARED) end
+  if p.ttl and p.history == 0 then
+    caller.raise("%s: ttl has no use with shared = false and history = 0: nothing is kept", what)
+  end
+end
 
 -- What each option allows on its own, but not together.
 local function check_together(what, p)
@@ -158,6 +175,7 @@ local function check_together(what, p)
   if p.rewind == "latest" and not p.key then
     caller.raise('%s: rewind = "latest" needs key = "field"', what)
   end
+  if p.shared == false then check_unshared(what, p) end
 end
 
 --- Declare a policy: app:channel.
@@ -202,10 +220,35 @@ local function refuse_rate(rated, other, name)
   error(message, 0)
 end
 
+-- Channel 'name' is of one node by a policy, and has ids because of the other one or of none.
+local function check_unshared_merged(policies, shares, row, other)
+  local name = patterns.example(row.pattern, other.pattern)
+  if not name or select(5, core.merge(shares, name)) then return end
+  local kind, _, durable, history = core.merge(policies, name)
+  local is = durable and "durable" or kind == "keyed" and "a keyed log"
+    or kind == "log" and history > 0 and ("a log with a history of %d events"):format(history)
+  if not is then return end
+  local message = ("%s: channel '%s': '%s' is %s"):format(row.where, row.pattern, name, is)
+  if other ~= row then
+    message = ("%s, because of '%s' (%s)"):format(message, other.pattern, other.where)
+  end
+  error(("%s, which %s"):format(message, UNSHARED), 0)
+end
+
 --- Check the policies together, when all are declared; raises. The rate of one pattern may
 -- apply to a channel whose history is set by another: that is tried on a name that both match.
+-- What shared = false needs is looked for in the same way.
 -- @tparam sluice.Generation generation
 function channels.check_merged(generation)
+  local shares = {}
+  for i, row in ipairs(generation.policies) do
+    shares[i] = { pattern = row.pattern, shared = row.shared }
+  end
+  for _, row in ipairs(generation.policies) do
+    for _, other in ipairs(row.shared == false and generation.policies or {}) do
+      check_unshared_merged(generation.policies, shares, row, other)
+    end
+  end
   for _, rated in ipairs(generation.policies) do
     for _, other in ipairs(rated.max_rate and rated.max_rate > 0 and generation.policies or {}) do
       local asks = other == rated or other.history

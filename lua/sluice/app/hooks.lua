@@ -110,10 +110,12 @@ function hooks.budget(runtime, alarm)
   end
 end
 
--- Of a kind, those about a channel. One node hears what it publishes.
+-- Of a kind, those about a channel. What reaches no other node hears what it publishes.
 local function about(generation, kind, channel)
   local list = hooks.matching(generation.hooks[kind], channel)
-  if kind == "heard" or generation.runtime.is_shared then return list end
+  local runtime = generation.runtime
+  local elsewhere = runtime.is_shared and runtime.server:policy(channel).shared
+  if kind == "heard" or elsewhere then return list end
   local heard = hooks.matching(generation.hooks.heard, channel)
   if not (list and heard) then return list or heard end
   return table.move(heard, 1, #heard, #list + 1, list)

@@ -1,6 +1,7 @@
 --- The option `per` of what runs by itself: once in a cluster, or on each node. Keeps nothing in
 -- memory.
 local caller = require("sluice.base.caller")
+local core = require("sluice.core")
 local options = require("sluice.base.options")
 
 local per = {}
@@ -22,6 +23,18 @@ function per.read(what, given)
   local o = options(what, given, { per = "cluster" })
   per.check(what, o.per)
   return o.per
+end
+
+--- A generation publishes for the first time on a channel of one node: what runs on the node that
+-- leads reaches no clients of others.
+-- @tparam sluice.Runtime runtime
+-- @tparam string channel
+function per.note_publish(runtime, channel)
+  local fiber = runtime.scheduler.current
+  if not (fiber and fiber.lease) then return end
+  core.log("warn", ("channel '%s' is of this node alone (shared = false), and what publishes to it "
+    .. 'runs only on the node that leads: give its timer or service per = "node"'):format(channel),
+    { channel = channel })
 end
 
 return per

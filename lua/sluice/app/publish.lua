@@ -10,6 +10,7 @@ local failure = require("sluice.base.failure")
 local hooks = require("sluice.app.hooks")
 local json = require("sluice.json")
 local options = require("sluice.base.options")
+local per = require("sluice.app.per")
 local phase = require("sluice.app.phase")
 
 local publish = {}
@@ -17,24 +18,25 @@ local publish = {}
 local KNOWN_MAX = 10000
 local IDEMPOTENCY_MAX = 1024 -- bytes of a key, of which 100,000 may be remembered
 local WAITS = "app:publish() on a durable channel"
+local NO_IDEMPOTENCY = "idempotency needs a shared channel, and '%s' is of this node alone"
 local NO_KEY = "channel '%s' has no value of key '%s'"
 local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
   remove = options.BOOLEAN, update = options.BOOLEAN, lease = options.BOOLEAN, wait = true }
-local REMOVE_OPTIONS = { update = options.BOOLEAN, idempotency = options.STRING, wait = true }
-local encode = json.encode
-local type, text_of = type, core.text_of
+local NO_OPTIONS, REMOVE_OPTIONS = {}, { update = options.BOOLEAN, idempotency = options.STRING, wait = true }
+local encode, type, text_of = json.encode, type, core.text_of
 
 -- What a publish to this channel needs; nil, message, code for a bad name.
 local function resolve(generation, channel)
   local good, message, code = channels.check(channel)
   if not good then return nil, message, code end
   local policy = generation.runtime.server:policy(channel)
+  if not policy.shared then per.note_publish(generation.runtime, channel) end
   local transforms = hooks.matching(generation.transforms, channel)
   local published = hooks.of_published(generation, channel)
-  local waits = policy.durable or generation.runtime.is_shared
-  local how = { key = policy.key, kind = policy.kind, durable = waits, transforms = transforms,
-    published = published,
-    simple = not (transforms or published or generation.runtime.pause) }
+  local how = { key = policy.key, kind = policy.kind, shared = policy.shared,
+    durable = policy.durable or generation.runtime.is_shared and policy.shared,
+    transforms = transforms, published = published }
+  how.simple = not (transforms or published or generation.runtime.pause)
   how.plain = how.simple and not how.key
   if generation.how_count >= KNOWN_MAX then generation.how, generation.how_count = {}, 0 end
   generation.how[channel], generation.how_count = how, generation.how_count + 1
@@ -173,6 +175,7 @@ end
 local function full(generation, how, channel, event, data, o)
   local runtime = generation.runtime
   if o.idempotency then
+    if not how.shared then return nil, NO_IDEMPOTENCY:format(channel), "EINVAL" end
     if #o.idempotency > IDEMPOTENCY_MAX then
       return nil, ("an idempotency key of more than %d bytes"):format(IDEMPOTENCY_MAX), "ETOOBIG"
     end
@@ -207,7 +210,7 @@ local function full(generation, how, channel, event, data, o)
   local again = runtime.pause and not how.durable and pause(runtime, channel, o)
   if again then return again, runtime.server:subscribers(channel), true end
   if o.lease then
-    message, code = runtime.leases:fault(how.kind, channel, key)
+    message, code = runtime.leases:fault(how, channel, key)
     if message then return nil, message, code end
   end
   if o.update then
@@ -224,8 +227,6 @@ local function full(generation, how, channel, event, data, o)
   pass_on(runtime, published, id, text, runtime.scheduler.current)
   return id, subscribers, false
 end
-
-local NO_OPTIONS = {}
 
 --- Publish an event to all streams that follow a channel. On a durable channel it waits until the
 -- event is on the disk.

@@ -125,11 +125,15 @@ function callbacks.moved(self, ticket)
 end
 
 --- What channels are has changed, or is about to: what publishers know of them is looked up anew.
-function callbacks.policies(self, busy)
-  self.stored.busy = busy
+function callbacks.forget_channels(self)
   for _, generation in ipairs { self.generation, self.retirement.old } do
     generation.how, generation.how_count = {}, 0
   end
+end
+
+function callbacks.policies(self, busy)
+  self.stored.busy = busy
+  callbacks.forget_channels(self)
   if not busy and self.reloader then self.reloader:kick() end
 end
 

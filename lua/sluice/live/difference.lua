@@ -82,6 +82,7 @@ function difference.describe(generation)
       "max_rate", "batch", "budget")
     row.read = p.denies and "yes" or nil
     if p.ttl == false then row.ttl = "false" end
+    if p.shared == false then row.shared = "false" end
     out["channel:" .. p.pattern] = row
   end
   if generation.limits then

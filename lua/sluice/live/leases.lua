@@ -19,8 +19,12 @@ end
 --- Why a publish cannot have lease = true, or nil.
 -- @treturn string|nil message
 -- @treturn string|nil code
-function Leases:fault(kind, channel, key)
-  if kind == "log" then
+function Leases:fault(how, channel, key)
+  if not how.shared then
+    return ("channel '%s' is of this node alone (shared = false), and so are its values: "
+      .. "leave lease = true out"):format(channel), "EINVAL"
+  end
+  if how.kind == "log" then
     return ("channel '%s' is a log: lease = true is for the newest value of a key"):format(channel),
       "EINVAL"
   end

@@ -6,7 +6,10 @@ local store = require("sluice.app.store")
 local several = {}
 
 local STATE = "each node has a table of its own: what all nodes must have belongs into a state "
-  .. "channel (app:latest), a change of it into app:tell"
+  .. "channel (app:latest), a change of it into app:tell, a figure of this machine into a channel "
+  .. "with shared = false"
+local OWN = "each node has its own, and clients get that of theirs: a timer or service that "
+  .. 'publishes to it needs per = "node"'
 local START = "runs on every node: what is to be done once belongs into a timer, a service or a "
   .. "task"
 local NODE = 'per = "node": runs on every node; without it, on the one that leads'
@@ -42,6 +45,15 @@ local function kept(generation, add)
   end
 end
 
+-- Those that are meant to be.
+local function unshared(generation, add)
+  for _, policy in ipairs(generation.policies) do
+    if policy.shared == false then
+      add(policy.where, ("channel '%s'"):format(policy.pattern), OWN)
+    end
+  end
+end
+
 --- What would be otherwise.
 -- @tparam sluice.Generation generation
 -- @treturn {table,...} { where, what, why, refused }, by line; refused: it would not start
@@ -51,6 +63,7 @@ function several.of(generation)
     list[#list + 1] = { where = where, what = what, why = why, refused = refused or false }
   end
   kept(generation, add)
+  unshared(generation, add)
   for _, name in ipairs(sorted_names(generation.states)) do
     local state = generation.states[name]
     if not SAME[state.module] then add(state.where, ("state '%s'"):format(name), STATE) end

@@ -20,7 +20,7 @@ local MOST = 2 ^ 31 -- keys: Redis has its own limit
 --- The policy of their channels, for the core.
 shared_stores.TASKS = TASKS
 shared_stores.POLICY = { pattern = channels.STORES .. "*", history = "latest", ttl = false,
-  max_keys = MOST - 1, denies = true }
+  max_keys = MOST - 1, shared = true, denies = true }
 
 function shared_stores.new(runtime)
   return setmetatable({ runtime = runtime, pending = {}, channels = {} }, Stores)

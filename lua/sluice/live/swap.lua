@@ -108,7 +108,8 @@ function swap.configure(self, prepared)
     if not opened then return nil, message, "ESTORE" end
   end
   local answer, message, code = self.server:configure(prepared.snapshot)
-  if answer and answer ~= true then callbacks.policies(self, true) end
+  if answer == true then callbacks.forget_channels(self)
+  elseif answer then callbacks.policies(self, true) end
   return answer, message, code
 end
 

@@ -42,6 +42,7 @@
 ---@field budget? integer|false bytes a minute; more is an alarm
 ---@field slow? "reset"|"close"
 ---@field durable? boolean events are on the disk before publish returns
+---@field shared? boolean false: each node of a cluster has its own, and events have no id
 ---@field read? fun(user: sluice.User?, params: table, client: sluice.Client): boolean
 
 ---@class sluice.Limits

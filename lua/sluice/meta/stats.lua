@@ -20,6 +20,7 @@
 
 ---@class sluice.ChannelStats: sluice.Counts
 ---@field kind "log"|"state"|"keyed"
+---@field shared boolean false: of this node alone
 ---@field subscribers integer
 ---@field held integer events in the history, or values of a state
 ---@field last? string id of the newest event
