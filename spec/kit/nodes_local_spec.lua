@@ -10,6 +10,10 @@ local SOURCE = [[
   app:channel("calm", { history = "latest", key = "k", shared = false, max_rate = 1 })
   app:channel("blip", { history = 0, shared = false })
   app:channel("pip", { history = 0, shared = false, batch = 0.5 })
+  app:channel("heard", { history = 0, shared = false })
+  local heard = app:state("heard", { list = {} })
+  app:on("heard", "heard", function(event) table.insert(heard().list, event.data.n) end)
+  app:get("/heard", function() return heard().list end)
   app:stream("/all", { channels = { "news", "price", "load", "blip" } })
   app:stream("/own", { channels = { "load", "blip" } })
   app:stream("/calm", "calm")
@@ -137,6 +141,12 @@ local function behave(nodes)
     assert.is_true(#last < 5)
     assert.equal(5, last[#last])
     assert.same({ 1, 2, 3, 4, 5 }, values(d, "pip"))
+  end)
+
+  it("are heard where they are published to", function()
+    post(nil, "heard", { n = 1 })
+    post(nil, "heard", { n = 2 })
+    assert.same({ 1, 2 }, t:get("/heard").json)
   end)
 
   it("take no idempotency key and no lease", function()
@@ -334,6 +344,23 @@ describe("channels of one node, among others,", function()
       assert.same({ 10 + n }, values(c, "news"))
       assert.equal(0, c:count("reset"))
     end
+  end)
+
+  it("that a timer of the leader publishes to are named in the log", function()
+    t:stop()
+    t = testing.start({ source = kit.source [[
+      app:channel("own", { history = 0, shared = false })
+      app:channel("mine", { history = 0, shared = false })
+      app:every(1, function() app:publish("own", "x", {}) end)
+      app:every(1, { per = "node" }, function() app:publish("mine", "x", {}) end)]] }, { nodes = 2 })
+    t:advance(12)
+    local said = {}
+    for n = 1, 2 do
+      for _, line in ipairs(t:node(n):log("warn")) do
+        said[#said + 1] = line:match("^channel '(%w+)' is of this node alone .*give its timer or service per = \"node\"$")
+      end
+    end
+    assert.same({ "own" }, said)
   end)
 
   it("go on while Redis is away", function()

@@ -15,14 +15,14 @@ local phase = require("sluice.app.phase")
 
 local publish = {}
 
-local KNOWN_MAX = 10000
-local IDEMPOTENCY_MAX = 1024 -- bytes of a key, of which 100,000 may be remembered
+local KNOWN_MAX, IDEMPOTENCY_MAX = 10000, 1024 -- bytes of a key, of which 100,000 may be known
 local WAITS = "app:publish() on a durable channel"
 local NO_IDEMPOTENCY = "idempotency needs a shared channel, and '%s' is of this node alone"
 local NO_KEY = "channel '%s' has no value of key '%s'"
 local OPTIONS = { key = options.NONE, ttl = options.NUMBER, idempotency = options.STRING,
   remove = options.BOOLEAN, update = options.BOOLEAN, lease = options.BOOLEAN, wait = true }
-local NO_OPTIONS, REMOVE_OPTIONS = {}, { update = options.BOOLEAN, idempotency = options.STRING, wait = true }
+local NO_OPTIONS = {}
+local REMOVE_OPTIONS = { update = options.BOOLEAN, idempotency = options.STRING, wait = true }
 local encode, type, text_of = json.encode, type, core.text_of
 
 -- What a publish to this channel needs; nil, message, code for a bad name.
