@@ -7,6 +7,7 @@
 ---
 --- What is active survives a reload, and a restart when the app has a store. In memory: what
 --- sluice/alerts/book.lua says, for `max_subjects` subjects.
+local asked = require("sluice.alerts.asked")
 local book = require("sluice.alerts.book")
 local names = require("sluice.base.names")
 local options = require("sluice.base.options")
@@ -15,7 +16,6 @@ local rules = require("sluice.alerts.rules")
 local segment = require("sluice.base.segment")
 local slots = require("sluice.alerts.slots")
 local sluice = require("sluice")
-local telling = require("sluice.alerts.telling")
 
 ---@class sluice.AlertsModule
 local alerts = {}
@@ -91,45 +91,6 @@ function Alerts:channel(subject)
   return self.book.o.channel(text)
 end
 
--- Tell all that a list names and what is not on the disk; the first failure is returned, the
--- others are tried all the same.
-local function tell_all(self, subject, list)
-  local failed, message, code
-  for _, name in ipairs(list) do
-    local ok, why, what = telling.tell(self.book, subject, name)
-    if not ok and not failed then failed, message, code = true, why, what end
-  end
-  if failed then return nil, message, code end
-  return true
-end
-
--- Judge a sample by all rules, and then decide: what is stopped in between decides nothing.
-local function judge(kept, s, subject, sample)
-  local bads, values = {}, {}
-  for i, rule in ipairs(kept.limits) do
-    local firing = slots.is_active(slots.get(s, subject, rule.name))
-    bads[i], values[i] = rules.judge(rule, sample, subject, firing)
-  end
-  for i, rule in ipairs(kept.limits) do
-    if bads[i] ~= nil and kept:is_alive(s, rule) then
-      slots.decide(kept, s, subject, rule, bads[i], values[i])
-    end
-  end
-  for _, rule in ipairs(kept.silences) do slots.decide(kept, s, subject, rule, false) end
-end
-
--- What is known of a subject and not on the disk, whoever decided it.
-local function list_unsaved(kept, s, subject)
-  local list = {}
-  if slots.is_unsaved(s, subject, false) then list[1] = false end
-  for _, group in ipairs({ kept.limits, kept.silences }) do
-    for _, rule in ipairs(group) do
-      if slots.is_unsaved(s, subject, rule.name) then list[#list + 1] = rule.name end
-    end
-  end
-  return list
-end
-
 --- Check a sample of a subject against all rules. Waits when an alert begins or ends and the
 -- channel is durable, and for the first sample of a subject: true says that it is on the disk.
 -- @tparam string|integer subject
@@ -143,13 +104,9 @@ function Alerts:check(subject, sample, opts)
   end
   local text, message, code, field = subject_of(self, subject)
   if not text then return nil, message, code, field end
-  local kept = self.book
-  local s = kept:ready()
-  local has_room, why, what = kept:touch(s, text)
-  if not has_room then return nil, why, what end
-  judge(kept, s, text, sample)
-  if o.wait then return tell_all(self, text, list_unsaved(kept, s, text)) end
-  telling.kick(kept)
+  local lead = self.book.lead
+  if o.wait or lead:has_book() then return lead:call("check", text, sample, o.wait) end
+  lead:send("check", text, sample, false)
   return true
 end
 
@@ -158,7 +115,7 @@ end
 function Alerts:forget(subject)
   local text, message, code, field = subject_of(self, subject)
   if not text then return nil, message, code, field end
-  return tell_all(self, text, self.book:forget(self.book:ready(), text))
+  return self.book.lead:call("forget", text)
 end
 
 -- ---- What is active ------------------------------------------------------------------------
@@ -182,28 +139,21 @@ end
 -- @treturn {table,...} the data of their events, with acknowledged = { user, timestamp }
 function Alerts:active(subject)
   local list = sluice.json.array()
-  if subject ~= nil then
-    local s, text = self.book:ready(), subject_of(self, subject)
-    for _, slot in pairs(text and s.slots[text] or {}) do
+  local text = subject ~= nil and subject_of(self, subject)
+  if text and self.book.lead:has_book() then
+    for _, slot in pairs(self.book:ready().slots[text] or {}) do
       if slots.is_active(slot) then list[#list + 1] = shown(slot) end
     end
-  else
-    self.book:each_active(function(slot) list[#list + 1] = shown(slot) end)
+  elseif text ~= nil then
+    self.book:each_active(function(slot, of)
+      if not text or of == text then list[#list + 1] = shown(slot) end
+    end)
   end
   table.sort(list, newest_first)
   return list
 end
 
---- Find an active alert: its slot, subject and rule, or nil.
-function Alerts:_find(id)
-  local found = {}
-  self.book:each_active(function(slot, subject, name)
-    if slot.alert.id ~= id then return false end
-    found.slot, found.subject, found.name = slot, subject, name
-    return true
-  end)
-  return found.slot, found.subject, found.name
-end
+function Alerts:_find(id) return asked.find(self.book, id) end
 
 --- Acknowledge an alert: it stays active, and the event says who has seen it. The first one counts.
 -- @tparam string id of the alert
@@ -216,16 +166,7 @@ function Alerts:ack(id, user)
     return nil, ("user: an id of at most %d bytes is expected"):format(SUBJECT_MAX), "EBADFIELD",
       "user"
   end
-  local slot, subject, name = self:_find(id)
-  if not slot then
-    local text = rules.is_text(id, 64) and ("'%s'"):format(id) or "this id"
-    return nil, ("no alert with %s is active"):format(text), "ENOTFOUND"
-  end
-  if not slot.ack then
-    slot.ack, slot.told_ack = { user = user, timestamp = sluice.timestamp() }, false
-    slots.note(self.book.state(), subject, name)
-  end
-  return tell_all(self, subject, { name })
+  return self.book.lead:call("ack", id, user)
 end
 
 -- ---- Making --------------------------------------------------------------------------------
@@ -280,7 +221,8 @@ function alerts.new(app, given)
   local front, back = ("/" .. pattern .. "/"):match("^/(.-):subject(.*)/$")
   local kept = book.new(app, { name = o.name, event = o.event, subject = o.subject, key = key,
     durable = durable, max_subjects = o.max_subjects,
-    channel = function(subject) return front and front .. subject .. back or pattern end })
+    channel = function(subject) return front and front .. subject .. back or pattern end,
+    calls = asked })
   return setmetatable({ app = app, book = kept, pattern = pattern, is_pattern = front ~= nil,
     field = o.subject, read = o.read }, Alerts)
 end

@@ -205,6 +205,14 @@ function App:tell(name, data)
   return phase.running(self, "tell").runtime.notices:tell_app(name, data)
 end
 
+--- Whether this node does what runs once in a cluster; alone it does.
+-- @treturn boolean
+-- @treturn integer|nil the number of its lead, which rises with each
+function App:leads()
+  local leadership = phase.running(self, "leads").runtime.leadership
+  return leadership:allows("cluster"), leadership.token
+end
+
 --- Run a task some seconds from now.
 -- @tparam number seconds
 -- @tparam string task

@@ -414,7 +414,7 @@ local SLOW_MISTAKES = {
   { "telling", "if slot.flying then return save_now(self, s, subject, name, slot) end",
     "if slot.flying then return true end", seed = 6 },
   { "slots", "slot.turn = slot.turn + 1\n  slots.push(s, subject, name)", "slot.turn = slot.turn + 1" },
-  { "alerts", "  if not slot.ack then\n", "  if slot.ack then return true end\n  if not slot.ack then\n" },
+  { "asked", "  if not slot.ack then\n", "  if slot.ack then return true end\n  if not slot.ack then\n" },
 }
 
 describe("random alerts", function()

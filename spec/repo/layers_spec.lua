@@ -60,7 +60,8 @@ local KIT = { "rooms", "jobs", "runs", "inbox", "alerts", "changes", "system", "
   "outbox", "postgres", "redis", "sources" }
 local KIT_MAY_USE = { init = true, json = true, ["base.names"] = true, ["base.options"] = true,
   ["base.segment"] = true }
-local KIT_EXTRA = { jobs = { ["base.owned"] = true }, runs = { ["base.owned"] = true },
+local KIT_EXTRA = { jobs = { ["base.owned"] = true, ["base.leader"] = true },
+  alerts = { ["base.leader"] = true }, runs = { ["base.owned"] = true },
   auth = { crypto = true, http = true, ["base.handlers_only"] = true, ["base.keeper"] = true },
   changes = { sqlite = true, ["base.keeper"] = true },
   demo = { ["base.recording"] = true }, inbox = { crypto = true, http = true, mail = true },

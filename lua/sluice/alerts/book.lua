@@ -1,5 +1,6 @@
 --- The book of sluice.alerts: which subjects and rules it knows, over time, reloads and restarts.
 --- In memory, for at most `max_subjects` subjects: what sluice/alerts/slots.lua keeps of each.
+local leader = require("sluice.base.leader")
 local slots = require("sluice.alerts.slots")
 local sluice = require("sluice")
 local telling = require("sluice.alerts.telling")
@@ -19,10 +20,35 @@ function book.new(app, o)
     state = app:state(o.name, { slots = {}, last = {}, seen = {}, wheels = {}, count = 0,
       edition = 0, queue = { first = 1, last = 0 } }),
     store = o.durable and app:store(o.name) or nil }, Book)
-  app:every(0.5, { name = o.name .. ".sweep" }, function() self:sweep() end)
-  app:on("start", function() self:ready() end)
-  app:on("reload", function() self:ready() end)
+  -- In a cluster the node that leads has it; the others read what is stored.
+  local calls = {}
+  for name, fn in pairs(o.calls) do calls[name] = function(...) return fn(self, ...) end end
+  self.lead = leader.new(app, o.name, { keeps = not o.durable, calls = calls,
+    begin = function(goes_on) self:begin(goes_on) end })
+  app:every(0.5, { name = o.name .. ".sweep" }, function()
+    if self.lead:has_book() then self:sweep() end
+  end)
+  local function ready()
+    if not self.lead:is_shared() then self:ready() end
+  end
+  app:on("start", ready)
+  app:on("reload", ready)
   return self
+end
+
+--- Where it is kept; nil: in memory.
+function Book:kept() return self.store or self.lead:is_shared() and self.lead.kept or nil end
+
+--- This node leads: it takes over what is stored.
+function Book:begin(goes_on)
+  local s = self.state()
+  self.store = self:kept()
+  if goes_on then return self:ready() end
+  local edition = s.edition
+  for name in pairs(s) do s[name] = nil end
+  s.slots, s.last, s.seen, s.wheels, s.count, s.edition = {}, {}, {}, {}, 0, edition
+  s.queue, self.is_ready = { first = 1, last = 0 }, false
+  self:ready()
 end
 
 -- ---- Time ------------------------------------------------------------------------------
@@ -199,8 +225,16 @@ function Book:ready()
   return s
 end
 
+-- The same on a node that has not the book.
+local function each_stored(self, visit)
+  for _, row in self:kept():each("alert/") do
+    if slots.is_active(row) and visit(row, row.subject, row.rule) then return end
+  end
+end
+
 --- Call visit(slot, subject, name) for each active alert; stops when it returns true.
 function Book:each_active(visit)
+  if not self.lead:has_book() then return each_stored(self, visit) end
   local s = self:ready()
   for subject, by_rule in pairs(s.slots) do
     for name, slot in pairs(by_rule) do

@@ -1,5 +1,8 @@
---- What keeps plain data by key: a store of the app, or memory until the process ends.
---- Both say `get`, `set`, `delete` and `each`; memory outlives a reload and refuses nothing.
+--- What keeps plain data by key: a store of the app, memory until the process ends, or for all
+--- nodes of a cluster a channel that no client can follow. All say `get`, `set`, `delete` and
+--- `each`; memory outlives a reload and refuses nothing.
+local keeper = {}
+
 local Memory = {}
 Memory.__index = Memory
 function Memory:get(key) return self.state()[key] end
@@ -7,8 +10,60 @@ function Memory:delete(key) self.state()[key] = nil return true end
 function Memory:set(key, value) self.state()[key] = value return true end
 function Memory:each() return pairs(self.state()) end
 
+local Shared = {}
+Shared.__index = Shared
+
+local EVENT, PAGE, KEYS_MAX = "v", 1000, 1000000
+
+local function nobody() return false end
+
+function Shared:get(key)
+  local row, _, code = self.app:latest(self.channel, key, EVENT)
+  if row then return row.value end
+  return nil, code and "Redis is away", code
+end
+
+function Shared:set(key, value, opts)
+  local id, message, code = self.app:publish(self.channel, EVENT, { row = key, value = value },
+    { wait = not opts or opts.wait ~= false })
+  if id then return true end
+  return nil, message, code
+end
+
+function Shared:delete(key, opts)
+  local id, message, code = self.app:remove(self.channel, key,
+    { wait = not opts or opts.wait ~= false })
+  if id then return true end
+  return nil, message, code
+end
+
+function Shared:each(prefix)
+  local keys, values, rows, after = {}, {}
+  repeat
+    rows = assert(self.app:newest(self.channel, { event = EVENT, limit = PAGE, after = after }))
+    for _, row in ipairs(rows) do
+      after = row.id
+      if row.key:sub(1, #(prefix or "")) == (prefix or "") then
+        keys[#keys + 1], values[#keys + 1] = row.key, row.data.value
+      end
+    end
+  until #rows < PAGE
+  local at = 0
+  return function()
+    at = at + 1
+    return keys[at], values[at]
+  end
+end
+
+--- What all nodes of a cluster have, as long as Redis keeps it. At the top level of an app.
+function keeper.shared(app, channel)
+  app:channel(channel, { history = 1, key = "row", rewind = "latest", ttl = false,
+    max_keys = KEYS_MAX, durable = false, read = nobody })
+  return setmetatable({ app = app, channel = channel }, Shared)
+end
+
 -- At the top level of an app, which declares the store or the state of that name.
-return function(app, name, durable)
+return setmetatable(keeper, { __call = function(_, app, name, durable)
   if durable then return app:store(name) end
   return setmetatable({ state = app:state(name, {}) }, Memory)
-end
+end })

@@ -159,6 +159,8 @@ function App:has_store() end
 ---@param fn fun()
 ---@return true?, string? message, string? code
 function App:spawn(fn) end
+---@return boolean leads, integer? number
+function App:leads() end
 
 ---@class sluice.Store
 local Store = {}

@@ -1,0 +1,159 @@
+--- A book that one node has for all of a cluster: the one that leads. The others hand their calls
+--- to it, by app:tell, and get the answer the same way; what the book keeps stands in a channel, or
+--- in a store, from which the next one that leads takes it over. Alone a call is a call, and costs
+--- nothing. A call whose node dies before it answers is made again: at least once.
+--- In memory: the calls that wait, and for a minute the answers that were given.
+local core = require("sluice.core")
+local keeper = require("sluice.base.keeper")
+local process = require("sluice.base.process")
+
+local leader = {}
+
+---@class sluice.Leader
+local Leader = {}
+Leader.__index = Leader
+
+local LOOK_SECONDS, AGAIN_SECONDS, GIVE_UP_SECONDS = 0.01, 2, 15
+local KEPT_SECONDS = 60 -- an answer, for who asks again
+
+--- Whether the app is a node of a cluster.
+function Leader:is_shared()
+  if self.shared == nil then self.shared = self.app:stats().cluster ~= nil end
+  return self.shared
+end
+
+--- Whether this node has the book: always, where it is alone.
+function Leader:has_book()
+  if not self:is_shared() then return true end
+  return self.ready and self.app:leads() or false
+end
+
+-- ---- On the node that leads --------------------------------------------------------------------
+
+-- Values with their nils, as JSON has them.
+local function packed(...)
+  local list = table.pack(...)
+  for i = 1, list.n do list[i] = { v = list[i] } end
+  return { n = list.n, list = list.n > 0 and table.move(list, 1, list.n, 1, {}) or nil }
+end
+
+local function unpacked(p)
+  local out = {}
+  for i = 1, p.n do out[i] = p.list[i].v end
+  return table.unpack(out, 1, p.n)
+end
+
+local function work(self, ask)
+  if self.given[ask.id] and not self.given[ask.id].answer then return end -- it is under way
+  local given = self.given[ask.id] or { at = core.now() }
+  self.given[ask.id] = given
+  if not given.answer then
+    local call = self.calls[ask.call]
+    local _ <close> = setmetatable({}, { __close = function()
+      if not given.answer then self.given[ask.id] = nil end
+    end })
+    given.answer = call and packed(call(unpacked(ask.args)))
+      or packed(nil, ("this node does not know '%s'"):format(ask.call), "EINVAL")
+  end
+  local ok, message, code = self.app:tell(self.name, { answer = ask.id, values = given.answer })
+  if ok or code ~= "ETOOBIG" then return end
+  self.app:tell(self.name, { answer = ask.id, values = packed(nil, message, code) })
+end
+
+local function sweep(self)
+  for id, given in pairs(self.given) do
+    if core.now() - given.at > KEPT_SECONDS then self.given[id] = nil end
+  end
+end
+
+-- ---- On any node -------------------------------------------------------------------------------
+
+local function hear(self, event)
+  local data = event.data
+  if event.missed or event.name ~= self.name or type(data) ~= "table" then return end
+  local waits = self.waiting[data.answer or false]
+  if waits then
+    waits.values = data.values
+  elseif data.ask and self:has_book() then
+    work(self, { id = data.ask, call = data.call, args = data.args })
+  end
+end
+
+local function ask(self, id, call, ...)
+  return self.app:tell(self.name, { ask = id, call = call, args = packed(...) })
+end
+
+-- Wait for a time: until the answer is here, or this node has the book.
+local function wait(self, waits, seconds)
+  local till = core.now() + seconds
+  while not waits.values and not self:has_book() and core.now() < till do
+    process.runtime.scheduler:sleep(LOOK_SECONDS)
+  end
+end
+
+--- Call a function of the book, wherever it is. Waits.
+-- @tparam string call its name in `calls`
+-- @param ... plain data
+-- @return what it returns, as JSON gives it back; or nil, message, code ("EBUSY": no node has it)
+function Leader:call(call, ...)
+  if self:has_book() then return self.calls[call](...) end
+  local id, waits = core.id(), {}
+  self.waiting[id] = waits
+  local _ <close> = setmetatable({}, { __close = function() self.waiting[id] = nil end })
+  local till = core.now() + GIVE_UP_SECONDS
+  repeat
+    local ok, message, code = ask(self, id, call, ...)
+    if not ok and code ~= "EBUSY" and code ~= "ETIMEOUT" then return nil, message, code end
+    wait(self, waits, AGAIN_SECONDS)
+    if waits.values then return unpacked(waits.values) end
+    if self:has_book() then return self.calls[call](...) end
+  until core.now() >= till
+  return nil, ("%s: no node of the cluster answers"):format(self.name), "EBUSY"
+end
+
+--- The same, and wait for nothing.
+function Leader:send(call, ...)
+  if self:has_book() then return self.calls[call](...) end
+  local given = table.pack(...)
+  return self.app:spawn(function() self:call(call, table.unpack(given, 1, given.n)) end)
+end
+
+-- This node leads, or no more. A new lead takes the book over, a reload goes on with it.
+local function turn(self)
+  if not self:is_shared() or self.beginning then return end
+  local leads, token = self.app:leads()
+  local s = self.state()
+  if not leads then
+    self.ready, s.token = false, nil
+    return
+  end
+  if self.ready and s.token == token then return end
+  self.ready, self.beginning = false, true
+  local _ <close> = setmetatable({}, { __close = function() self.beginning = false end })
+  -- what the one before has written is heard before this
+  if not self.app:tell(self.name, { lead = true }) then return end
+  self.begin(s.token == token)
+  s.token, self.ready = token, true
+end
+
+--- Make one. At load.
+-- @tparam sluice.App app
+-- @tparam string name
+-- @tparam table o `calls` by name, `begin` (fn(goes_on), on a node that is about to have the book;
+--   a reload goes on with what is in memory), `keeps` (it has no store of its own)
+-- @treturn sluice.Leader
+function leader.new(app, name, o)
+  local self = setmetatable({ app = app, name = "sluice:" .. name, calls = o.calls, begin = o.begin,
+    waiting = {}, given = {}, ready = false, beginning = false, shared = nil,
+    state = app:state(name .. ".lead", {}) }, Leader)
+  if o.keeps then self.kept = keeper.shared(app, name .. ".book") end
+  app:on("told", function(event) hear(self, event) end)
+  for _, kind in ipairs({ "cluster", "reload" }) do app:on(kind, function() turn(self) end) end
+  app:every(1, { name = name .. ".lead", per = "node" }, function()
+    turn(self)
+    sweep(self)
+  end)
+  return self
+end
+
+return leader
