@@ -384,6 +384,7 @@
 #define CLUSTER_LEASE_MS \
     5000 /* who leads says so anew with each beat, or does not so long after */
 #define CLUSTER_LEASE_EARLY_MS 1000 /* ... and stops so much earlier */
+#define CLUSTER_STUCK_MS 3000       /* whose app is silent for so long leads no more */
 #define CLUSTER_PATIENCE_MS 5000    /* publishes wait so long for a server: EBUSY */
 /* Events of all nodes that the app has not taken: more pass it by, and its channels are loaded again. */
 #define OWN_EVENTS_MAX 65536

@@ -17,8 +17,9 @@ struct node {
     struct machine machine;
     struct list publishes;
     bool open, full;
-    lua_State *L; /* during a call: the list of actions is its last value */
-    int actions;  /* ... and how many there are */
+    int64_t answered_ms; /* by its app; 0: it does always */
+    lua_State *L;        /* during a call: the list of actions is its last value */
+    int actions;         /* ... and how many there are */
 };
 
 struct publish {
@@ -209,6 +210,11 @@ static void on_lead(void *owner) {
     add_action(owner);
 }
 
+static int64_t on_answered(void *owner) {
+    const struct node *n = owner;
+    return n->answered_ms > 0 ? n->answered_ms : n->machine.now_ms;
+}
+
 static const struct machine_ops ops = {.dial = on_dial,
                                        .hang_up = on_hang_up,
                                        .call = on_call,
@@ -222,7 +228,8 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .reaped = on_missed,
                                        .answer = on_answer,
                                        .changed = on_changed,
-                                       .lead = on_lead};
+                                       .lead = on_lead,
+                                       .answered = on_answered};
 
 /* ---- A node --------------------------------------------------------------------------- */
 
@@ -402,6 +409,12 @@ static int l_leads(lua_State *L) {
     return 1;
 }
 
+/* node:answered(ms): its app has, then */
+static int l_answered(lua_State *L) {
+    enter(L)->answered_ms = luaL_checkinteger(L, 2);
+    return 0;
+}
+
 /* node:give_up_lead(yes) */
 static int l_give_up_lead(lua_State *L) {
     machine_give_up_lead(&enter(L)->machine, lua_toboolean(L, 2));
@@ -499,25 +512,17 @@ static int l_alive(lua_State *L) {
 LX_EXPORT int luaopen_sluice_core_testing_cluster(lua_State *L);
 
 int luaopen_sluice_core_testing_cluster(lua_State *L) {
-    static const luaL_Reg methods[] = {{"take", l_take},
-                                       {"clock", l_clock},
-                                       {"dialled", l_dialled},
-                                       {"broken", l_broken},
-                                       {"idle", l_idle},
-                                       {"reply", l_reply},
-                                       {"entry", l_entry},
-                                       {"publish", l_publish},
-                                       {"leads", l_leads},
-                                       {"give_up_lead", l_give_up_lead},
-                                       {"warm", l_warm},
-                                       {"cool", l_cool},
-                                       {"room", l_room},
-                                       {"judge", l_judge},
-                                       {"ask", l_ask},
-                                       {"look", l_look},
-                                       {"counts", l_counts},
-                                       {"close", l_close},
-                                       {NULL, NULL}};
+    static const luaL_Reg methods[] = {
+        {"take", l_take},         {"clock", l_clock},
+        {"dialled", l_dialled},   {"broken", l_broken},
+        {"idle", l_idle},         {"reply", l_reply},
+        {"entry", l_entry},       {"publish", l_publish},
+        {"leads", l_leads},       {"give_up_lead", l_give_up_lead},
+        {"answered", l_answered}, {"warm", l_warm},
+        {"cool", l_cool},         {"room", l_room},
+        {"judge", l_judge},       {"ask", l_ask},
+        {"look", l_look},         {"counts", l_counts},
+        {"close", l_close},       {NULL, NULL}};
     static const luaL_Reg functions[] = {{"machine", l_machine},
                                          {"plant", l_plant},
                                          {"alive", l_alive},

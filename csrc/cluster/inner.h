@@ -62,6 +62,7 @@ void follow_land(struct machine *m, uint64_t seq); /* behind a hole */
 
 void lead_heard(struct machine *m, const struct machine_sent *sent,
                 const struct cluster_reply *reply);
+bool lead_would(const struct machine *m); /* it is ready to lead */
 void lead_end(struct machine *m);
 void lead_tick(struct machine *m);             /* its time may be over */
 bool lead_wants_beat(const struct machine *m); /* now */

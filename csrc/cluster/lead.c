@@ -3,6 +3,16 @@
 
 #include <stdio.h>
 
+/* When its app will have been silent for too long. */
+static int64_t stuck_at(const struct machine *m) {
+    if (!m->ops->answered || PLANTED(652)) return INT64_MAX;
+    return m->ops->answered(m->owner) + CLUSTER_STUCK_MS;
+}
+
+bool lead_would(const struct machine *m) {
+    return !m->lead.gives_up && m->now_ms < stuck_at(m);
+}
+
 static void begin(struct machine *m, uint64_t token, int64_t till_ms) {
     bool is_new = m->lead.token != token;
     m->lead.till_ms = till_ms;
@@ -28,7 +38,7 @@ static int64_t end_of(const struct machine *m, const struct machine_sent *sent) 
 void lead_heard(struct machine *m, const struct machine_sent *sent,
                 const struct cluster_reply *reply) {
     const struct cluster_lead *lead = &reply->lead;
-    bool ours = slice_eq(lead->slot, slice_str(m->slot)) && !m->lead.gives_up;
+    bool ours = slice_eq(lead->slot, slice_str(m->slot)) && lead_would(m);
     int64_t till_ms = end_of(m, sent);
     snprintf(m->lead.leader, sizeof m->lead.leader, "%.*s", (int)lead->slot.n,
              lead->slot.p);
@@ -39,20 +49,27 @@ void lead_heard(struct machine *m, const struct machine_sent *sent,
 }
 
 void lead_tick(struct machine *m) {
-    if (m->lead.token > 0 && m->now_ms >= m->lead.till_ms) lead_end(m);
+    if (m->lead.token > 0 && (m->now_ms >= m->lead.till_ms || !lead_would(m)))
+        lead_end(m);
 }
 
 /* Whoever waits for the end of another one's lease asks at that moment. */
 static bool waits(const struct machine *m) {
-    return m->lead.token == 0 && !m->lead.gives_up && m->lead.free_ms > m->beat_ms;
+    return m->lead.token == 0 && lead_would(m) && m->lead.free_ms > m->beat_ms;
+}
+
+/* What the last beat asked for is not wanted any more. */
+static bool is_stuck(const struct machine *m) {
+    return m->lead.asks && m->now_ms >= stuck_at(m);
 }
 
 bool lead_wants_beat(const struct machine *m) {
-    return waits(m) && m->now_ms >= m->lead.free_ms;
+    return is_stuck(m) || (waits(m) && m->now_ms >= m->lead.free_ms);
 }
 
 int64_t lead_next(const struct machine *m) {
-    if (m->lead.token > 0) return m->lead.till_ms;
+    int64_t stuck_ms = stuck_at(m);
+    if (m->lead.token > 0) return m->lead.till_ms < stuck_ms ? m->lead.till_ms : stuck_ms;
     return machine_is_joined(m) && !m->beating && waits(m) ? m->lead.free_ms : INT64_MAX;
 }
 

@@ -71,8 +71,9 @@ void machine_beat(struct machine *m) {
     m->beating = true;
     m->beats++;
     m->beat_ms = m->now_ms;
-    machine_call(
-        m, &(struct cluster_call){.kind = CALL_BEAT, .would_lead = !m->lead.gives_up});
+    m->lead.asks = lead_would(m);
+    machine_call(m,
+                 &(struct cluster_call){.kind = CALL_BEAT, .would_lead = m->lead.asks});
 }
 
 bool machine_ask(struct machine *m, uint64_t *ticket) {

@@ -25,7 +25,8 @@
  * begins. It stops before its own reckoning ends, from when it had asked: so it has stopped when
  * another one begins, also when no answer came. What it publishes carries the token, and the server
  * refuses that of one that leads no more, or is about to. After a new epoch nobody leads for as long
- * as a lease: the server may have forgotten who did.
+ * as a lease: the server may have forgotten who did. Nor does a node lead whose app does not answer: it
+ * gives the lead up, and asks for none until the app is back.
  *
  * Channels. A node keeps what somebody here follows (warm). The first follower has it loaded;
  * the load says at which number it was made, and is shown when the node has read so far.
@@ -199,6 +200,8 @@ struct machine_ops {
     void (*changed)(void *owner);
     /* It leads from here on, or no more: see machine_leads. */
     void (*lead)(void *owner);
+    /* When its app has answered last, by the clock of machine_clock; NULL: it does always. */
+    int64_t (*answered)(void *owner);
 };
 
 /* What an operator looks at. */
@@ -229,6 +232,7 @@ struct machine_sent { /* a call that is not answered */
 
 struct lead {
     bool gives_up;   /* it would not */
+    bool asks;       /* the last beat did */
     uint64_t token;  /* it leads; 0: it does not */
     int64_t till_ms; /* ... up to then */
     int64_t free_ms; /* when another one's lease ends, as far as it knows */

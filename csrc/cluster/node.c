@@ -130,6 +130,12 @@ static void on_lead(void *owner) {
     if (n->calls->lead) n->calls->lead(n->owner);
 }
 
+static int64_t on_answered(void *owner) {
+    const struct node *n = owner;
+    return n->calls->answered ? n->calls->answered(n->owner)
+                              : INT64_MAX - CLUSTER_STUCK_MS;
+}
+
 static const struct machine_ops ops = {.dial = on_dial,
                                        .hang_up = on_hang_up,
                                        .call = on_call,
@@ -143,7 +149,8 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .reaped = on_reaped,
                                        .answer = on_answer,
                                        .changed = on_changed,
-                                       .lead = on_lead};
+                                       .lead = on_lead,
+                                       .answered = on_answered};
 
 /* ---- Time ------------------------------------------------------------------------------ */
 

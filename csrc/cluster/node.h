@@ -41,8 +41,9 @@ struct node_calls {
     void (*missed)(void *owner);               /* see machine_ops.missed */
     void (*reaped)(void *owner);
     void (*answer)(void *owner, struct node_publish *p, int err);
-    void (*changed)(void *owner); /* its state, or machine_heard */
-    void (*lead)(void *owner);    /* see machine_ops.lead; NULL: it does not matter */
+    void (*changed)(void *owner);     /* its state, or machine_heard */
+    void (*lead)(void *owner);        /* see machine_ops.lead; NULL: it does not matter */
+    int64_t (*answered)(void *owner); /* see machine_ops.answered; NULL: it does always */
     /* The server is away, or cannot be used ('refused'), and why; a warning ('why' alone). */
     void (*tell)(void *owner, const char *why, bool refused);
 };

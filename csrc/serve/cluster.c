@@ -329,6 +329,7 @@ static const struct node_calls calls = {.policy = node_on_policy,
                                         .answer = node_on_answer,
                                         .changed = node_on_changed,
                                         .lead = cluster_on_lead,
+                                        .answered = cluster_on_answered,
                                         .tell = node_on_tell};
 
 /* ---- The loop --------------------------------------------------------------------------- */
@@ -424,6 +425,7 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
     messages_init(&c->asked);
     messages_init(&c->answers);
     atomic_init(&c->away_ms, clock_ms());
+    atomic_init(&c->answered_ms, clock_boot_ms());
     ev_prepare_init(&c->before_sleep, on_before_sleep);
     ev_timer_init(&c->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
     c->before_sleep.data = c->tick.data = c;
@@ -467,6 +469,7 @@ int cluster_run(struct cluster *c) {
     c->runs = err == 0;
     if (err != 0) return -err;
     await(c);
+    cluster_app_answers(c);
     if (!c->is_refused) return 0;
     cluster_close(c);
     return E_CONNECT;

@@ -94,6 +94,9 @@ uint64_t cluster_leads(const struct cluster *c);
 /* Redis' clock, in ms since 1970, as far as it is known. [any thread] */
 int64_t cluster_time_ms(const struct cluster *c);
 
+/* The app lives. Where that is not said for CLUSTER_STUCK_MS another node may lead. [app] */
+void cluster_app_answers(struct cluster *c);
+
 /* It stops: another node may lead. [app] */
 void cluster_give_up_lead(struct cluster *c);
 

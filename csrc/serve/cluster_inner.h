@@ -63,7 +63,8 @@ struct cluster {
     /* Of the lead, for all threads: the token, up to when, and Redis' clock before ours. */
     _Atomic uint64_t lead;
     _Atomic int64_t lead_till_ms, ahead_ms;
-    struct buf marks; /* of the nodes that were seen lately */
+    _Atomic int64_t answered_ms; /* clock_boot_ms: the app has shown that it lives */
+    struct buf marks;            /* of the nodes that were seen lately */
 };
 
 struct followed *cluster_find(const struct cluster *c, struct slice channel); /* NULL */
@@ -83,7 +84,8 @@ void cluster_tell_filled(struct cluster *c, const struct cluster_news *n);
 /* The app hears how it stands, behind what that changes. */
 void cluster_tell_app(struct cluster *c);
 
-void cluster_on_lead(void *owner);         /* of struct node_calls */
+void cluster_on_lead(void *owner); /* of struct node_calls */
+int64_t cluster_on_answered(void *owner);
 void cluster_note_lead(struct cluster *c); /* a lease was renewed, or is over */
 
 void cluster_cool_idle(struct cluster *c);

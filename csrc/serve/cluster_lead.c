@@ -14,16 +14,37 @@ void cluster_note_lead(struct cluster *c) {
     atomic_store(&c->ahead_ms, node_time_ms(c->node) - clock_boot_ms());
 }
 
+void cluster_app_answers(struct cluster *c) {
+    ASSERT_OWNER(c->hub->app);
+    atomic_store(&c->answered_ms, clock_boot_ms());
+}
+
+/* In a rehearsal its turns are those of the app. */
+int64_t cluster_on_answered(void *owner) {
+    struct cluster *c = owner;
+    return c->has_thread ? atomic_load(&c->answered_ms) : clock_boot_ms();
+}
+
+static bool is_stuck(struct cluster *c) {
+    return clock_boot_ms() >= cluster_on_answered(c) + CLUSTER_STUCK_MS;
+}
+
 void cluster_on_lead(void *owner) {
     struct cluster *c = owner;
     bool leads = node_machine(c->node)->lead.token > 0;
     cluster_note_lead(c);
     c->has_changed = true;
     cluster_tell_app(c);
-    log_printf(LOG_INFO, leads
-                             ? "cluster: this node leads: timers, services and tasks of "
-                               "all run here"
-                             : "cluster: this node does not lead any more");
+    if (leads)
+        log_printf(LOG_INFO,
+                   "cluster: this node leads: timers, services and tasks of all "
+                   "run here");
+    else if (is_stuck(c))
+        log_printf(LOG_WARN,
+                   "cluster: the app has not answered for %d s: this node does not lead "
+                   "any more, another one may",
+                   CLUSTER_STUCK_MS / 1000);
+    else log_printf(LOG_INFO, "cluster: this node does not lead any more");
 }
 
 uint64_t cluster_leads(const struct cluster *c) {

@@ -1,6 +1,7 @@
---- One drawn run of three nodes and a server, for who leads: nodes die, sleep and give the lead up, connections break
---- with calls that are run later, answers are lost, the server restarts without its last writes, or without all.
---- Whoever leads acts, in the feed and outside; a judge of its own looks at who acted when.
+--- One drawn run of three nodes and a server, for who leads: nodes die, sleep and give the lead up, their apps hang and
+--- go on in the middle of what they did, connections break with calls that are run later, answers are lost, the server
+--- restarts without its last writes, or without all. Whoever leads acts, in the feed and outside; a judge of its own
+--- looks at who acted when.
 local dice = require("spec.support.dice")
 
 local lead_world = {}
@@ -15,8 +16,8 @@ local APART_MS, GAP_MS = 900, 7000 -- what is promised
 lead_world.RULES = { "token", "early", "hold", "rest", "rising" }
 
 -- In ten thousand steps; what is gentle leaves the server and its connections alone.
-local FAULTS = { crash = 20, pause = 30, give_up = 20, cut = 30, part = 20, restart = 8, wipe = 3 }
-local GENTLE = { crash = true, pause = true, give_up = true }
+local FAULTS = { crash = 20, pause = 30, give_up = 20, hang = 20, cut = 30, part = 20, restart = 8, wipe = 3 }
+local GENTLE = { crash = true, pause = true, give_up = true, hang = true }
 
 -- ---- The server: what the scripts do with the lease ------------------------------------------------
 
@@ -92,6 +93,7 @@ local function start(self, node)
   node.machine = self.testing.machine(("slot%d.%d"):format(node.index, node.runs), self.random(1 << 30))
   node.calls, node.answers, node.entries, node.up, node.giving = {}, {}, 0, true, false
   node.connected, node.dials = false, false
+  node.hung, node.token, node.heard = nil, nil, self.now
 end
 
 -- What it had said may still be run.
@@ -149,14 +151,28 @@ function World:note(where, token)
   self.effects[#self.effects + 1] = { at = self.now, token = token, where = where }
 end
 
-local function work(self, node)
-  local token = node.machine:leads()
-  if not token then return end
-  self:note("outside", token)
-  if self.random(3) > 1 then return end
+local function publish(self, node, token)
   self.published = self.published + 1
   node.machine:publish("a", self.published, false, token)
   act(self, node)
+end
+
+-- What its app does. One that hung goes on where it was: with the lead of then.
+local function work(self, node)
+  if (node.hung or 0) > self.now then return end
+  if node.hung and node.token then publish(self, node, node.token) end
+  node.hung = nil
+  local token = node.machine:leads()
+  node.token = token
+  if not token then return end
+  self:note("outside", token)
+  if self.random(3) == 1 then publish(self, node, token) end
+end
+
+-- Each second it shows that it lives.
+local function show(self, node)
+  if (node.hung or 0) <= self.now and self.now - node.heard >= 1000 then node.heard = self.now end
+  node.machine:answered(node.heard)
 end
 
 -- ---- Faults ---------------------------------------------------------------------------------------
@@ -177,6 +193,11 @@ function faults.give_up(self, node)
   node.machine:give_up_lead(true)
   act(self, node)
   node.giving = self.now + self.random(4000)
+end
+
+function faults.hang(self, node)
+  if not is_awake(self, node) or node.hung then return end
+  node.hung = self.now + self.random(12000)
 end
 
 function faults.cut(self, node)
@@ -214,7 +235,8 @@ local function fail(self)
       local last = self.effects[#self.effects]
       happens = last ~= nil and self.now - last.at < 500
       for _, other in ipairs(self.nodes) do
-        happens = happens and is_awake(self, other) and not other.giving and self.now > (other.well or 0)
+        happens = happens and is_awake(self, other) and not other.giving and not other.hung
+          and self.now > (other.well or 0)
       end
     end
     if happens then
@@ -272,6 +294,7 @@ function World:run_all()
       recover(self, node)
       if node.up then listen(self, node) end
       if is_awake(self, node) then
+        show(self, node)
         node.machine:clock(self.now)
         act(self, node)
         talk(self, node)

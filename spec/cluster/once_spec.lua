@@ -1,5 +1,5 @@
 --- What runs once, on real servers around a real redis-server: the leader is killed, or stopped, again and again.
---- With the full size for a minute; else it is stopped once in order, and another one leads.
+--- With the full size for a minute; else it is stopped once in order, and another one leads; and its app hangs.
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
@@ -23,6 +23,29 @@ end)
 app:get("/log", function()
   local list = {}
   for i, e in ipairs(app:history("log", { limit = 5000 })) do list[i] = { name = e.event, data = e.data } end
+  return sluice.json.array(list)
+end)
+return app
+]]
+
+-- The run of a timer waits in C for a file, and goes on.
+local HANGS = [[
+local sluice = require("sluice")
+local app, hangs = sluice.app(), false
+app:channel("log", { history = 1000 })
+app:every(1, function()
+  if not hangs then return app:publish("log", "tick", {}) end
+  hangs = false
+  os.execute("until [ -e '%s' ]; do sleep 0.05; done")
+  app:publish("log", "late", {})
+end)
+app:post("/hang", function()
+  hangs = true
+  return {}
+end)
+app:get("/log", function()
+  local list = {}
+  for i, e in ipairs(app:history("log", { limit = 1000 })) do list[i] = { name = e.event } end
   return sluice.json.array(list)
 end)
 return app
@@ -77,6 +100,25 @@ describe("what runs once on real servers", function()
     local before = #log(two)
     deadline.eventually(function() return #log(two) > before end, 10, "another tick")
     assert.equal(2, judge(log(two)))
+  end)
+
+  it("goes on at another one when the app hangs, and what the old one was doing comes to nothing", function()
+    local gate = os.tmpname()
+    os.remove(gate)
+    finally(function() os.remove(gate) end)
+    cluster = nodes.start { n = 2, app = HANGS:format(gate) }
+    cluster:wait_live()
+    local one = leader { 1, 2 }
+    assert.equal(200, http.post(cluster[one].port, "/hang").status)
+    local two = leader { 3 - one }
+    cluster[one].wait_log("the app has not answered for 3 s: this node does not lead any more", 1)
+    deadline.eventually(function() return #log(two) > 0 end, 10, "a tick")
+    assert(io.open(gate, "w")):close()
+    cluster[one].wait_log("blocked the app for", 10) -- it is back
+    local before = #log(two)
+    deadline.eventually(function() return #log(two) > before end, 10, "another tick")
+    for _, e in ipairs(log(two)) do assert.equal("tick", e.name) end
+    assert.equal(two, leader { 1, 2 })
   end)
 
   it("never runs at two, and each task at least once, for a minute in which leaders die", function()

@@ -45,7 +45,7 @@ describe("the worlds of a cluster", function()
   end
 
   for _, bug in ipairs(bugs.lead) do
-    it("find this one of the lead: " .. bug[3], function() assert_shown(bug[1], bug[2], "lead") end)
+    it("find this one of the lead: " .. bug[3], function() assert_shown(bug[1], bug[2], bug[4] or "lead") end)
   end
 
   for rule, seed in pairs(bugs.lead.rules) do

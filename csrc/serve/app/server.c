@@ -38,7 +38,9 @@ static void on_sweep(struct ev_loop *ev, struct ev_timer *timer, int events) {
     app_lag_second(&s->lag);
     s->swept_ms = clock_ms();
     sweep_run(s, s->swept_ms);
-    if (s->hub.cluster) shared_tick(s);
+    if (!s->hub.cluster) return;
+    cluster_app_answers(s->hub.cluster);
+    shared_tick(s);
 }
 
 static void on_before_sleep(struct ev_loop *ev, struct ev_prepare *p, int events) {
