@@ -147,7 +147,7 @@ uint64_t entry_token(const struct entry *e) {
 int entry_of_history(const struct reply *r, struct entry *out) {
     *out = (struct entry){.kind = FEED_LOG};
     if (r->kind != RESP_TEXT || !read_line(r->text, out)) return E_INVAL;
-    return has_sizes(out) ? 0 : E_INVAL;
+    return out->seq > 0 && has_sizes(out) ? 0 : E_INVAL;
 }
 
 int entry_of_value(const struct reply *field, const struct reply *value,
@@ -163,5 +163,5 @@ int entry_of_value(const struct reply *field, const struct reply *value,
     out->key = name;
     out->time_ms = (int64_t)time;
     out->data = rest;
-    return has_sizes(out) ? 0 : E_INVAL;
+    return out->seq > 0 && has_sizes(out) ? 0 : E_INVAL;
 }

@@ -57,6 +57,7 @@ static struct fill_entry *copy_entry(const struct entry *e) {
 
 static void add(struct fill *f, struct list *before, const struct entry *e) {
     list_add(before, &copy_entry(e)->node);
+    f->n++;
     if (e->seq > f->last) f->last = e->seq;
 }
 
@@ -89,25 +90,39 @@ int loading_ask(const struct loading *l, struct buf *out, const struct scripts *
     return script_load(out, s, p, pages, n);
 }
 
-/* A page of the history is older than what is there: it goes before that. */
-static bool take_history(struct fill *f, const struct reply *history) {
+/* A page of the history is older than what is there: it goes before that. Its numbers rise up to there. */
+static bool take_history(struct fill *f, const struct reply *history, uint64_t upto) {
     struct list *first = f->events.next;
+    uint64_t above = 0;
+    if (first != &f->events)
+        upto = container_of(first, struct fill_entry, node)->entry.seq - 1;
     for (uint32_t i = 0; i < history->n; i++) {
         struct entry e;
         if (entry_of_history(&history->items[i], &e) < 0) return false;
+        if (e.seq <= above || e.seq > upto) return false;
+        above = e.seq;
         add(f, first, &e);
     }
     return true;
 }
 
-static bool take_values(struct fill *f, const struct reply *values) {
+static bool take_values(struct fill *f, const struct reply *values, uint64_t upto) {
     for (uint32_t i = 0; i + 1 < values->n; i += 2) {
         struct entry e;
-        if (entry_of_value(&values->items[i], &values->items[i + 1], &e) < 0)
+        if (entry_of_value(&values->items[i], &values->items[i + 1], &e) < 0 ||
+            e.seq > upto)
             return false;
         add(f, &f->values, &e);
     }
     return true;
+}
+
+/* No number is of a later moment, no page but the last one is empty, and there is an end. */
+static bool is_possible(const struct load_row *row, const struct script_loaded *page,
+                        uint64_t now) {
+    uint32_t brings = page->history->n + page->values->n / 2;
+    return page->floor <= now && page->last <= now && (row->whole || brings > 0) &&
+           row->fill->n <= FILL_ENTRIES_MAX;
 }
 
 static bool take_page(struct load_row *row, const struct script_loaded *page,
@@ -118,13 +133,14 @@ static bool take_page(struct load_row *row, const struct script_loaded *page,
     row->begun = true;
     if (page->floor < f->floor) f->floor = page->floor;
     if (page->last > f->last) f->last = page->last;
-    if (!take_history(f, page->history) || !take_values(f, page->values)) return false;
+    if (!take_history(f, page->history, now) || !take_values(f, page->values, now))
+        return false;
     bool values_end = page->cursor.n == 0 || slice_eq_lit(page->cursor, "0");
     row->before = page->before > 0 ? page->before : 1;
     memcpy(row->cursor, page->cursor.p, page->cursor.n);
     row->cursor[values_end ? 0 : page->cursor.n] = '\0';
     row->whole = row->before == 1 && values_end;
-    return true;
+    return is_possible(row, page, now);
 }
 
 enum script_answer loading_take(struct loading *l, const struct reply *r, bool *whole) {

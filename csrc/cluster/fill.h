@@ -19,6 +19,7 @@ struct fill {
     uint64_t floor;     /* nothing above it is missing in the history */
     struct list events; /* struct fill_entry: rising; marks too */
     struct list values; /* ... the newest of each name and key, in no order */
+    uint32_t n;         /* in both */
     uint64_t last;      /* the highest number in either, or of the channel */
     char kind;
     uint32_t ttl_s;

@@ -34,7 +34,6 @@ static void turn(struct machine *m, enum machine_state state) {
     if (state != MACHINE_LIVE && m->away_ms == 0) m->away_ms = m->now_ms;
     if (state == MACHINE_LIVE) {
         m->away_ms = 0;
-        m->failures = 0;
     }
     if (m->state == state) return;
     m->state = state;
@@ -61,7 +60,7 @@ struct machine_sent *machine_call(struct machine *m, struct cluster_call *call) 
     call->epoch = m->epoch;
     call->fence = m->fence;
     call->replid = m->replid;
-    call->known = PLANTED(603) ? 0 : m->known;
+    call->known = sent->known = PLANTED(603) ? 0 : m->known;
     m->ops->call(m->owner, call);
     return sent;
 }
@@ -107,6 +106,8 @@ static void mark(struct machine *m) {
 
 static void hang_up(struct machine *m) {
     if (!m->dialled) return;
+    if (machine_is_joined(m) && m->now_ms - m->joined_ms >= CLUSTER_STEADY_MS)
+        m->failures = 0;
     m->dialled = m->marking = m->beating = false;
     for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) m->sent[i].used = false;
     m->n_sent = m->n_batches = m->n_loads = 0;
@@ -254,6 +255,21 @@ static void refuse(struct machine *m, const struct machine_sent *sent,
     else if (sent->kind == CALL_KEEP) publishes_kept(m, E_STORE);
     else if (sent->kind == CALL_MARK) m->marking = false;
     else m->beating = false;
+}
+
+bool machine_believes(const struct machine *m, unsigned tag,
+                      const struct cluster_reply *r) {
+    const struct machine_sent *sent = &m->sent[tag];
+    uint64_t above = sent->known;
+    bool is_ours = sent->kind == CALL_JOIN && strcmp(r->epoch, m->epoch) == 0;
+    if (sent->kind == CALL_BEAT || is_ours) return r->seq >= above;
+    for (unsigned i = 0; sent->kind == CALL_PUBLISH && i < sent->n; i++) {
+        const struct cluster_number *n = &r->numbers[i];
+        if (n->repeats || n->deposed || n->unmet) continue;
+        if (n->seq <= above) return false;
+        above = n->seq;
+    }
+    return true;
 }
 
 void machine_reply(struct machine *m, unsigned tag, const struct cluster_reply *r) {

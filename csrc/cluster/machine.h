@@ -226,6 +226,7 @@ struct machine_sent { /* a call that is not answered */
     unsigned n;
     uint64_t era; /* loads of an earlier one are void */
     int64_t at_ms;
+    uint64_t known; /* what the server had by then */
     uint64_t tokens[CLUSTER_BATCH_MAX];
     struct warm *warm[CLUSTER_LOAD_MAX]; /* NULL: it is not wanted any more */
 };
@@ -305,6 +306,10 @@ int64_t machine_next(const struct machine *m);
 void machine_dialled(struct machine *m); /* connected to a master */
 void machine_broken(struct machine *m);  /* a connection is gone, or was not made */
 void machine_reply(struct machine *m, unsigned tag, const struct cluster_reply *reply);
+/* False for an answer (that is no refusal) of which no server is capable that keeps what it has numbered: it
+ * is behind what it had, or gives a number twice. */
+bool machine_believes(const struct machine *m, unsigned tag,
+                      const struct cluster_reply *reply);
 enum cluster_taken machine_entry(struct machine *m, const struct cluster_entry *e);
 void machine_idle(struct machine *m); /* nothing to read for a second */
 

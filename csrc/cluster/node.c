@@ -11,14 +11,21 @@
 
 #define FOLLOW_BLOCK_MS 1000
 #define FOLLOW_ENTRIES 512
-#define KEEP_WRITTEN CLUSTER_CALLS_MAX /* a tag beside those of calls */
-#define FOLLOW_AGAIN_MS 2              /* what found no room is read again */
+#define FOLLOW_AGAIN_MS 2 /* what found no room is read again */
 
 /* ---- Out ------------------------------------------------------------------------------- */
 
-static void send_script(struct node *n, unsigned tag, struct buf *command, int err) {
+void node_break(struct node *n, const char *why) {
+    if (!n->broken) n->broken = why;
+}
+
+static void note_sent(struct node *n, int err) {
+    if (err < 0) node_break(n, "what is to be asked of Redis finds no room");
+}
+
+void node_send(struct node *n, unsigned tag, struct buf *command, int err) {
     if (err == 0) err = link_send(n->link, LINK_SCRIPTS, tag, command, 0);
-    n->broken = n->broken || err < 0;
+    note_sent(n, err);
     buf_free(command);
 }
 
@@ -28,7 +35,7 @@ static void keep(struct node *n, unsigned tag, struct buf *command, int err) {
     if (err == 0) err = link_send(n->link, LINK_KEEP, KEEP_WRITTEN, command, 0);
     if (err == 0) err = script_wait(command, n->durable.replicas, wait_ms);
     if (err == 0) err = link_send(n->link, LINK_KEEP, tag, command, wait_ms);
-    n->broken = n->broken || err < 0;
+    note_sent(n, err);
     buf_free(command);
 }
 
@@ -40,7 +47,7 @@ static void on_call(void *owner, const struct cluster_call *call) {
     n->sizes[call->tag] = call->n;
     if (link_is_up(n->link)) err = node_write_call(n, &command, call);
     if (call->kind == CALL_KEEP) keep(n, call->tag, &command, err);
-    else send_script(n, call->tag, &command, err);
+    else node_send(n, call->tag, &command, err);
 }
 
 static void follow(struct node *n) {
@@ -51,7 +58,7 @@ static void follow(struct node *n) {
                             FOLLOW_ENTRIES, FOLLOW_BLOCK_MS);
     if (err == 0)
         err = link_send(n->link, LINK_FEED, n->generation, &command, FOLLOW_BLOCK_MS);
-    n->broken = n->broken || err < 0;
+    note_sent(n, err);
     n->reading = true;
     buf_free(&command);
 }
@@ -73,7 +80,8 @@ static void on_hang_up(void *owner) {
     link_close(n->link);
     ev_timer_stop(n->loop->ev, &n->again);
     n->generation++;
-    n->reading = n->broken = false;
+    n->reading = false;
+    n->broken = NULL;
     for (unsigned i = 0; i < CLUSTER_CALLS_MAX; i++) loading_drop(&n->loads[i]);
 }
 
@@ -157,7 +165,9 @@ static const struct machine_ops ops = {.dial = on_dial,
 /* The end of every turn: what broke is told, and the machine's next time is set. */
 static void settle(struct node *n) {
     while (n->broken) {
-        n->broken = false;
+        const char *why = n->broken;
+        n->broken = NULL;
+        n->calls->tell(n->owner, why, false);
         machine_broken(&n->machine);
     }
     int64_t next = machine_next(&n->machine), now = clock_boot_ms();
@@ -235,7 +245,8 @@ static void take_entries(struct node *n, const struct reply *entries, uint32_t m
         struct entry e;
         bool makes_sense = entry_of_feed(&entries[i], &e) == 0;
         if (!makes_sense) n->bad_entries++;
-        if (!makes_sense && e.seq == 0) n->broken = true;
+        if (e.seq <= n->machine.pos) /* 0: no number */
+            node_break(n, "Redis sends entries of the feed that it was not asked for");
         else taken = take(n, &e, makes_sense);
         if (n->broken) return;
     }
@@ -266,157 +277,11 @@ static void on_feed(struct node *n, uint64_t generation, const struct reply *r) 
     uint32_t many = 0;
     n->reading = false;
     if (generation == n->generation) {
-        if (script_followed(r, &entries, &many) != SCRIPT_OK) n->broken = true;
+        enum script_answer answer = script_followed(r, &entries, &many);
+        if (answer != SCRIPT_OK) node_break(n, node_refusal(answer));
         else take_entries(n, entries, many);
     }
     if (!n->reading && !n->broken && follows(n)) follow(n);
-}
-
-/* ---- Answers --------------------------------------------------------------------------- */
-
-static enum cluster_refusal refusal_of(enum cluster_call_kind kind,
-                                       enum script_answer answer) {
-    if (answer == SCRIPT_OK) return REFUSED_NOT;
-    if (answer == SCRIPT_NOREPLICAS) return REFUSED_REPLICAS;
-    if (kind != CALL_PUBLISH) return REFUSED_LINEAGE;
-    if (answer == SCRIPT_OOM) return REFUSED_FULL;
-    return answer == SCRIPT_WRONGTYPE ? REFUSED_OTHER : REFUSED_LINEAGE;
-}
-
-static void note_time(struct node *n, int64_t server_ms) {
-    if (server_ms > 0) n->ahead_ms = server_ms - clock_boot_ms();
-}
-
-static const char *why_not_joined(enum script_answer answer) {
-    if (answer == SCRIPT_NEWER)
-        return "the keys of this cluster are of a newer version of Sluice: upgrade this "
-               "node, or give --cluster-name another name";
-    if (answer == SCRIPT_OLDER)
-        return "the keys of this cluster are of an older version of Sluice, which wrote "
-               "them otherwise: stop its nodes and delete the keys (doc/cluster.md#redis "
-               "has the command), or give --cluster-name another name";
-    return script_answer_word(answer);
-}
-
-static void on_joined(struct node *n, unsigned tag, const struct reply *r) {
-    struct script_joined joined = {0};
-    enum script_answer answer = script_joined(r, &joined);
-    struct cluster_reply reply = {.refused = refusal_of(CALL_JOIN, answer),
-                                  .seq = joined.seq,
-                                  .mark = joined.mark,
-                                  .epoch = joined.epoch,
-                                  .fence = joined.fence,
-                                  .replid = joined.replid,
-                                  .lineage = joined.lineage,
-                                  .took = joined.took,
-                                  .reaped = joined.reaped,
-                                  .age_ms = joined.age_ms};
-    if (answer == SCRIPT_OK && strlen(joined.epoch) != EPOCH_LENGTH)
-        reply.refused = REFUSED_LINEAGE; /* not ours */
-    if (reply.refused) n->calls->tell(n->owner, why_not_joined(answer), true);
-    else note_time(n, joined.now_ms);
-    machine_reply(&n->machine, tag, &reply);
-}
-
-/* Where a key was used before, the first one says what came of it. */
-static void note_repeat(const struct node *n, uint64_t token,
-                        const struct script_place *place) {
-    const struct list *flight = &n->machine.flight;
-    for (struct list *at = flight->next; at != flight; at = at->next) {
-        struct node_publish *p = container_of(at, struct node_publish, publish.node);
-        if (p->publish.token != token) continue;
-        snprintf(p->epoch, sizeof p->epoch, "%s", place->epoch);
-        p->crc = place->crc;
-        return;
-    }
-}
-
-static void on_published(struct node *n, unsigned tag, const struct reply *r) {
-    struct script_place places[CLUSTER_BATCH_MAX];
-    struct cluster_number numbers[CLUSTER_BATCH_MAX];
-    uint32_t many = n->sizes[tag];
-    enum script_answer answer = script_published(r, places, many);
-    for (uint32_t i = 0; i < many && answer == SCRIPT_OK; i++) {
-        numbers[i] = (struct cluster_number){places[i].seq, places[i].is_repeat,
-                                             places[i].is_deposed, places[i].is_unmet};
-        if (places[i].is_repeat)
-            note_repeat(n, n->machine.sent[tag].tokens[i], &places[i]);
-    }
-    machine_reply(&n->machine, tag,
-                  &(struct cluster_reply){.refused = refusal_of(CALL_PUBLISH, answer),
-                                          .numbers = numbers});
-}
-
-static void on_loaded(struct node *n, unsigned tag, const struct reply *r) {
-    struct loading *load = &n->loads[tag];
-    struct cluster_loaded loaded[CLUSTER_LOAD_MAX];
-    bool whole = false;
-    enum script_answer answer = loading_take(load, r, &whole);
-    if (answer == SCRIPT_OK && !whole) {
-        struct script_proof proof = node_proof(n);
-        struct buf command = {0};
-        int err = loading_ask(load, &command, link_scripts(n->link), &proof);
-        send_script(n, tag, &command, err);
-        return;
-    }
-    for (uint32_t i = 0; i < load->n && answer == SCRIPT_OK; i++) {
-        struct load_row *row = &load->rows[i];
-        loaded[i] = (struct cluster_loaded){row->upto, row->fill->last, row->fill};
-        row->fill = NULL;
-    }
-    loading_drop(load);
-    machine_reply(&n->machine, tag,
-                  &(struct cluster_reply){.refused = refusal_of(CALL_LOAD, answer),
-                                          .loaded = loaded});
-}
-
-/* What cannot be noted is taken for not there. */
-static void note_nodes(struct node *n, const struct script_now *now) {
-    struct slice rest = now->slots;
-    n->nodes = now->nodes;
-    n->marks.n = 0;
-    while (rest.n >= CLUSTER_MARK_LENGTH &&
-           buf_add(&n->marks, rest.p, CLUSTER_MARK_LENGTH) == 0) {
-        const char *space = memchr(rest.p, ' ', rest.n);
-        if (!space) return;
-        rest = slice_of(space + 1, rest.n - (size_t)(space + 1 - rest.p));
-    }
-}
-
-static void on_now(struct node *n, unsigned tag, const struct reply *r) {
-    struct script_now now = {0};
-    enum script_answer answer = script_now(r, &now);
-    if (answer == SCRIPT_OK) note_time(n, now.now_ms);
-    if (answer == SCRIPT_OK && n->kinds[tag] == CALL_BEAT) note_nodes(n, &now);
-    machine_reply(&n->machine, tag,
-                  &(struct cluster_reply){
-                      .refused = refusal_of(n->kinds[tag], answer),
-                      .seq = now.seq,
-                      .mark = now.mark,
-                      .lead = {slice_str(now.leader), now.lease, now.lease_ms}});
-}
-
-static void on_script(struct node *n, unsigned tag, const struct reply *r) {
-    switch (n->kinds[tag]) {
-    case CALL_JOIN: on_joined(n, tag, r); break;
-    case CALL_PUBLISH: on_published(n, tag, r); break;
-    case CALL_LOAD: on_loaded(n, tag, r); break;
-    case CALL_MARK:
-    case CALL_BEAT: on_now(n, tag, r); break;
-    case CALL_KEEP: break; /* on_kept */
-    }
-}
-
-static void on_kept(struct node *n, uint64_t tag, const struct reply *r) {
-    struct script_now now;
-    bool is_kept = script_waited(r) >= (n->durable.on_disk ? 1 : n->durable.replicas);
-    if (tag == KEEP_WRITTEN) {
-        n->keep_refused = refusal_of(CALL_KEEP, script_now(r, &now));
-        return;
-    }
-    struct cluster_reply reply = {.refused = n->keep_refused};
-    if (!reply.refused && !is_kept) reply.refused = REFUSED_STORE;
-    machine_reply(&n->machine, (unsigned)tag, &reply);
 }
 
 /* ---- The link -------------------------------------------------------------------------- */
@@ -427,8 +292,8 @@ static void on_reply(void *owner, enum link_lane lane, uint64_t tag,
     begin(n);
     if (link_is_up(n->link)) { /* else it slept, and has hung up */
         if (lane == LINK_FEED) on_feed(n, tag, r);
-        else if (lane == LINK_KEEP) on_kept(n, tag, r);
-        else on_script(n, (unsigned)tag, r);
+        else if (lane == LINK_KEEP) node_on_kept(n, tag, r);
+        else node_on_script(n, (unsigned)tag, r);
     }
     settle(n);
 }

@@ -1,10 +1,10 @@
 --- What is durable in a cluster: answered when it is on the disk of Redis, or on its replicas, and refused where it
 --- is not.
 local deadline = require("spec.support.deadline")
+local liars = require("spec.support.liar")
 local middle = require("spec.support.middle")
 local node = require("sluice.core.testing_node")
 local redis = require("spec.support.redis")
-local resp = require("spec.support.resp")
 
 if not redis.installed() then
   describe("what is durable", function() pending(redis.NAME) end)
@@ -32,8 +32,9 @@ describe("what is durable in a cluster", function()
     server:call("CONFIG", "SET", "repl-diskless-sync-delay", "0")
     local replica = start { replicaof = "127.0.0.1 " .. server.port }
     deadline.eventually(function()
-      return replica:call("INFO", "replication"):find("master_link_status:up", 1, true)
-    end, 20, "the replica follows")
+      server:call("SET", "other", "1")
+      return server:call("WAIT", "1", "100") == 1
+    end, 20, "the replica acknowledges")
     return replica
   end
 
@@ -153,13 +154,8 @@ describe("what is durable in a cluster", function()
 
   it("waits for the disk of a server that can say when it is there", function()
     local server, has = start { appendonly = "yes" }, 1
-    local newer = middle.fake(function(words)
-      local name = words[1]:upper()
-      if name == "WAITAOF" then return resp.reply { has, 0 } end
-      local reply = server:call(table.unpack(words))
-      if name == "INFO" then reply = reply:gsub("redis_version:[%d.]+", "redis_version:7.2.4") end
-      return resp.reply(reply)
-    end)
+    local newer = liars.start(server)
+    function newer.lie(kind, reply) return liars.say_newer(kind, reply, has) end
     stops[#stops + 1] = function() newer:shut() end
     local one = open(server, { on_disk = true, wait_ms = 100 }, newer)
     assert.equal("OK", one:ask())

@@ -9,7 +9,8 @@
 ---   m.swallow = text                        once that went up, what comes down is lost, and both ends are closed
 ---   m.to = port                             of another server, for the next connection
 ---   m:cut_all()                             closes all that it has; m.swallowed, m.was_cut count what was done
----   local m = middle.fake(answer)           a server: answer(words, connection) -> bytes, or nil to close
+---   local m = middle.fake(answer)           a server: answer(words, connection) -> bytes, or nil to close; with
+---                                           connection.over = true it is closed behind them
 ---   local m = middle.deaf()                 a port that takes no connection
 ---   m:step(), m:shut()
 local redis = require("spec.support.redis")
@@ -162,7 +163,8 @@ end
 function Middle:serve(conn)
   conn.down = write(conn.client, conn.down)
   local data = read(conn.client)
-  if not data then return self:close(conn) end
+  if not data or conn.over and conn.down == "" then return self:close(conn) end
+  if conn.over then return end
   conn.text = conn.text .. data
   repeat
     local words
@@ -170,7 +172,7 @@ function Middle:serve(conn)
     local bytes = words and self.answer(words, conn)
     if words and not bytes then return self:close(conn) end
     if bytes then conn.down = write(conn.client, conn.down .. bytes) end
-  until not words
+  until not words or conn.over
 end
 
 function Middle:step()

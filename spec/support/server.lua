@@ -4,7 +4,7 @@
 ---   after_each(server.stop_all)
 ---
 --- Fields: host, port, pid, url; over TLS plain_port too. Methods (plain functions): log() -> text, stop() -> code,
---- kill(), signal(name), wait_log(pattern, seconds), rss() and dirty() -> bytes, fds() -> count.
+--- kill(), signal(name), wait_log(pattern, seconds), rss(), peak() and dirty() -> bytes, fds() -> count.
 local deadline = require("spec.support.deadline")
 local process = require("spec.support.process")
 local lfs = require("lfs")
@@ -73,6 +73,8 @@ local function handle(p, folder)
   function self.signal(name) return p:signal(name) end
   function self.code() return p:code() end
   function self.rss() return (proc_status(p.pid, "VmRSS") or 0) * 1024 end
+  --- The most that it ever was.
+  function self.peak() return (proc_status(p.pid, "VmHWM") or 0) * 1024 end
   --- Bytes of memory that are the process's own.
   function self.dirty()
     local text = process.read_file(("/proc/%d/smaps_rollup"):format(p.pid)) or ""
