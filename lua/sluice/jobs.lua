@@ -13,6 +13,8 @@
 ---
 --- Channel `<name>/<owner>`: the newest event of each name and job. In memory: what
 --- sluice/jobs/book.lua says.
+local asked = require("sluice.jobs.asked")
+local away = require("sluice.jobs.away")
 local book = require("sluice.jobs.book")
 local ends = require("sluice.jobs.ends")
 local job = require("sluice.jobs.job")
@@ -20,6 +22,7 @@ local names = require("sluice.base.names")
 local options = require("sluice.base.options")
 local owned = require("sluice.base.owned")
 local pages = require("sluice.jobs.pages")
+local room = require("sluice.jobs.room")
 local sluice = require("sluice")
 local telling = require("sluice.jobs.telling")
 local work = require("sluice.jobs.work")
@@ -37,12 +40,9 @@ local KNOWN = { name = "jobs", max_rate = 10, keep = 3600, concurrency = 8, queu
 local START = { id = options.NONE, args = options.TABLE, owner = options.NONE,
   total = options.NONE, fields = options.TABLE }
 local LIST = { owner = options.NONE, status = options.NONE }
-local ARGS_MAX, KEEP_MAX, COUNT_MAX = 1 << 20, 366 * 86400, 100000
-local TOTAL_MAX = 2 ^ 53
-local KEYS_MAX = 2 * COUNT_MAX + 2 * book.ENDED_MAX -- more than the jobs that are known
-local SEGMENT = "1 to 64 letters, digits and _ . @ + = ~ : - are expected, the first no ':'"
-
-local function bad(field, message) return nil, field .. ": " .. message, "EBADFIELD", field end
+local KEEP_MAX, COUNT_MAX = 366 * 86400, 100000
+local KEYS_MAX = 2 * COUNT_MAX + 2 * room.ENDED_MAX -- more than the jobs that are known
+local SEGMENT, bad = asked.SEGMENT, asked.bad
 
 function Jobs:_job(row, outside) return job.new(self, row, not outside) end
 
@@ -65,63 +65,6 @@ end
 
 -- ---- Starting ----------------------------------------------------------------------------------
 
--- A new row of what jobs:start is given, and its args as text; or nil, message, code, field.
-local function read_start(kind, o)
-  local id, owner, total = o.id, o.owner, o.total
-  if id == nil then id = sluice.id() end
-  id = owned.key(id)
-  if not id then return bad("id", SEGMENT) end
-  if owner ~= nil then
-    owner = owned.key(owner)
-    if not owner then return bad("owner", "an id of " .. SEGMENT) end
-  end
-  if total ~= nil and not (type(total) == "number" and total >= 0 and total <= TOTAL_MAX) then
-    return bad("total", "a number from 0 is expected")
-  end
-  local args, message, code = telling.text(o.args or {}, ARGS_MAX)
-  if not args then return nil, "args: " .. message, code, "args" end
-  local first
-  if o.fields then
-    first, message, code = telling.fields(o.fields)
-    if not first then return nil, "fields: " .. message, code, "fields" end
-  end
-  return { id = id, first = first, kind = kind, owner = owner, processed = 0,
-    total = total and math.tointeger(total) or total, percentage = total and 0 or nil,
-    attempt = 0, status = "queued", created = sluice.time() }, args
-end
-
--- Why there is no room for one more, or nil. What has ended makes room.
-local function lack(self, s, args)
-  if s.bytes + #args > book.BYTES_MAX then self.book:forget(#args) end
-  if s.open >= self.o.concurrency + self.o.queue then
-    return ("%s: %d jobs wait already (queue)"):format(self.o.name, self.o.queue)
-  elseif s.bytes + #args > book.BYTES_MAX then
-    return ("%s: the jobs that are kept have %d MiB already"):format(self.o.name,
-      book.BYTES_MAX >> 20)
-  end
-end
-
--- A row that is saved, or there already; or nil, message, code, field.
-local function save_start(self, kind, o, attended)
-  local s = self.book:ready()
-  local new, args, code, field = read_start(kind, o)
-  if not new then return nil, args, code, field end
-  local row = s.rows[new.id]
-  if row and (attended or row.attended or row.kind ~= kind or row.owner ~= new.owner) then
-    return nil, ("id: another job has '%s'"):format(new.id), "ECONFLICT", "id"
-  elseif not row then
-    local message = lack(self, s, args)
-    if message then return nil, message, "EFULL" end
-    row, new.attended = new, attended
-    self.book:add(row, args)
-  end
-  if row.unsaved then
-    local ok, message, what = self.book:save_new(row)
-    if not ok then return nil, message, what end
-  end
-  return row
-end
-
 --- Start a job. Waits until it is on the disk. The same id again is the same job.
 -- @tparam string kind
 -- @tparam[opt] table given `id` (of the job; else a random one), `args` (plain data for its
@@ -135,11 +78,10 @@ function Jobs:start(kind, given)
     error(("jobs:start(%q): there is no jobs:define(%q, …)"):format(tostring(kind),
       tostring(kind)), 2)
   end
-  local row, message, code, field = save_start(self, kind, o)
-  if not row then return nil, message, code, field end
-  if not row.said then telling.note(self, row) end
-  work.kick(self)
-  return self:_job(row, true)
+  if o.id == nil then o.id = sluice.id() end
+  local id, message, code, field = self.away:call("start", kind, o)
+  if not id then return nil, message, code, field end
+  return self:_job(self.book:find(id), true)
 end
 
 --- A job whose work the caller does itself, as a handler does that takes an upload. It has an
@@ -157,7 +99,8 @@ function Jobs:attend(kind, given, fn)
   elseif type(fn) ~= "function" then
     error(("jobs:attend(%q, options, fn): fn is a function, not a %s"):format(kind, type(fn)), 2)
   end
-  local row, message, code, field = save_start(self, kind, o, true)
+  if not self.away:has_book() then return self.away:attend(kind, o, fn) end
+  local row, message, code, field = asked.save_start(self, kind, o, true)
   if not row then return nil, message, code, field end
   return work.attend(self, row, fn)
 end
@@ -190,9 +133,7 @@ end
 -- @tparam string id
 -- @treturn boolean|nil true, also when it is cancelled already; or nil, message, code
 function Jobs:cancel(id)
-  local row = self.book:find(id)
-  if not row then return nil, "no such job", "ENOTFOUND" end
-  return ends.cancel(self, row)
+  return self.away:call("cancel", id)
 end
 
 --- The channel with the events of an owner's jobs, for a plan of one's own.
@@ -248,11 +189,13 @@ local function register(self, app, o)
   app:task(name .. ".tell", function(d) telling.due(self, d.id) end)
   app:every(1, { name = name .. ".sweep" }, function() work.sweep(self) end)
   app:on("start", function()
+    if self.away:is_shared() then return end -- who leads begins
     self.book:ready().generation = 1
     work.kick(self)
     work.tell_ended(self)
   end)
   app:on("reload", function(swap)
+    if self.away:is_shared() then return end
     work.adopt(self, swap)
     work.tell_ended(self)
   end)
@@ -275,6 +218,13 @@ function jobs.new(app, given)
     if not o.durable then check_order(app) end
   end
   local self = setmetatable({ app = app, o = o, book = book.new(app, o) }, Jobs)
+  self.away = away.new(app, self, { calls = asked.calls(self), cancelled = work.CANCELLED,
+    begin = function(store, goes_on)
+      self.book:begin(store, goes_on)
+      work.kick(self)
+      app:spawn(function() work.tell_ended(self) end)
+    end })
+  self.book.away = self.away
   self.book.loaded = function(s) work.take_over(self, s) end
   self.book.forgotten = function(row) telling.forget(self, row) end
   register(self, app, o)

@@ -1,5 +1,6 @@
 --- sluice.rooms on a real redis-server and three processes: the members of a node that is killed, and of one that
---- is stopped and goes on; the node that leads is the first of them. (All else in virtual time: spec/kit/nodes_rooms_spec.)
+--- is stopped and goes on; the node that leads is the first of them.
+--- (All else in virtual time: spec/kit/nodes_rooms_spec.lua.)
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")

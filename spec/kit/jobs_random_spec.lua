@@ -311,7 +311,7 @@ local MISTAKES = {
   { "book", "    if row.unsaved and row.saving == 0 then self:remove(row) end\n", "", seed = 5 },
   { "book", "  table.sort(list, by_nth)\n", "", seed = 8 },
   { "book", "  self:requeue()\n  if is_new", "  if is_new" },
-  { "jobs", "if s.open >= self.o.concurrency + self.o.queue then", "if false then" },
+  { "asked", "if s.open >= self.o.concurrency + self.o.queue then", "if false then" },
   { "telling", "if row.dirty and not row.outcome then", "if true then" },
   { "telling", 'if row.result and', 'if false and' },
   { "pages", "if row and row.ended then client:stop() end", "" },

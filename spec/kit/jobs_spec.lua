@@ -689,7 +689,7 @@ describe("jobs", function()
       end)
       app:get("/successes", function() return 200, #jobs:list { status = "success" } .. " of " .. #jobs:list() end)]],
       DURABLE .. ", keep = 600")
-    local book = require("sluice.jobs.book")
+    local book = require("sluice.jobs.room")
     local most <close> = setmetatable({ book.BYTES_MAX }, { __close = function(old) book.BYTES_MAX = old[1] end })
     book.BYTES_MAX = most[1] // 4
     t:post("/many")
@@ -708,7 +708,7 @@ describe("jobs", function()
       jobs:define("brief", function(job) job:progress(1) end)
       app:get("/values", function() return 200, #app:newest("jobs/ann", { limit = 1000 }) end)]],
       "concurrency = 30, " .. DURABLE)
-    local book = require("sluice.jobs.book")
+    local book = require("sluice.jobs.room")
     local most <close> = setmetatable({ book.ENDED_MAX }, { __close = function(old) book.ENDED_MAX = old[1] end })
     assert.equal(10000, most[1])
     book.ENDED_MAX = 5

@@ -159,6 +159,7 @@ describe("alerts over nodes", function()
     end
     send(3, 70)
     t:advance(25)
-    assert.same({ "alert hot", "alert offline", "alert-cleared hot", "alert-cleared offline", "alert offline" }, told(c))
+    assert.same({ "alert hot", "alert offline", "alert-cleared hot", "alert-cleared offline", "alert offline" },
+      told(c))
   end)
 end)

@@ -28,6 +28,12 @@ function Leader:has_book()
   return self.ready and self.app:leads() or false
 end
 
+--- The same, once this node has taken it over, when it is about to. Waits.
+function Leader:will_have_book()
+  while self.beginning do process.runtime.scheduler:sleep(LOOK_SECONDS) end
+  return self:has_book()
+end
+
 -- ---- On the node that leads --------------------------------------------------------------------
 
 -- Values with their nils, as JSON has them.
@@ -43,6 +49,14 @@ local function unpacked(p)
   return table.unpack(out, 1, p.n)
 end
 
+-- What a call returned; what it raised is who called's.
+local function answered(ok, ...)
+  if ok then return packed(...) end
+  local problem = ...
+  core.log("error", ("a call of another node failed: %s"):format(tostring(problem)))
+  return packed(nil, tostring(problem), "EINTERNAL")
+end
+
 local function work(self, ask)
   if self.given[ask.id] and not self.given[ask.id].answer then return end -- it is under way
   local given = self.given[ask.id] or { at = core.now() }
@@ -52,8 +66,8 @@ local function work(self, ask)
     local _ <close> = setmetatable({}, { __close = function()
       if not given.answer then self.given[ask.id] = nil end
     end })
-    given.answer = call and packed(call(unpacked(ask.args)))
-      or packed(nil, ("this node does not know '%s'"):format(ask.call), "EINVAL")
+    given.answer = not call and packed(nil, ("this node has no '%s'"):format(ask.call), "EINVAL")
+      or answered(pcall(call, unpacked(ask.args)))
   end
   local ok, message, code = self.app:tell(self.name, { answer = ask.id, values = given.answer })
   if ok or code ~= "ETOOBIG" then return end

@@ -8,30 +8,47 @@
 --- In memory: a row for each job (some 500 bytes, and what it was given and returned), of those
 --- that ended ENDED_MAX, and BYTES_MAX of all that.
 local owned = require("sluice.base.owned")
+local room = require("sluice.jobs.room")
 local sluice = require("sluice")
 
-local book = { BYTES_MAX = 64 << 20, ENDED_MAX = 10000 }
+local book = {}
 local LOOK = 0.02 -- seconds
-local ROW_BYTES = 400 -- of a row in the store beside its texts
 
 ---@class sluice.jobs.Book
 local Book = {}
 Book.__index = Book
+Book.forget, Book.make_room = room.forget, room.make_room
 
 -- What the store has of a row; the rest is of this process.
 local STORED = { "id", "kind", "owner", "total", "processed", "percentage", "step", "first",
   "fields", "saved", "attempt", "nth", "created", "status", "cancel", "ended", "result", "error",
-  "attended" }
+  "attended", "holder" }
+
+local function empty()
+  return { rows = {}, args = {}, open = 0, flying = 0, nth = 0, bytes = 0, edition = 0,
+    unsettled = {}, kinds = {}, queue = { first = 1, last = 0 }, ended = { first = 1, last = 0 } }
+end
 
 --- Of an app, at load.
 -- @tparam sluice.App app
 -- @tparam table o the options of jobs.new; `durable`
 function book.new(app, o)
+  local store = o.durable and app:store(o.name) or nil
   return setmetatable({ app = app, o = o, kinds = {},
-    store = o.durable and app:store(o.name) or nil,
-    state = app:state(o.name, { rows = {}, args = {}, open = 0, flying = 0, nth = 0, bytes = 0,
-      edition = 0, unsettled = {}, kinds = {}, queue = { first = 1, last = 0 },
-      ended = { first = 1, last = 0 } }) }, Book)
+    store = store, durable = store, state = app:state(o.name, empty()) }, Book)
+end
+
+--- In a cluster this node leads: it begins with what is stored.
+-- @param store what keeps it, as of app:store
+-- @tparam boolean goes_on what is in memory is good: there was a reload
+function Book:begin(store, goes_on)
+  local s = self.state()
+  self.store, self.is_ready = store, false
+  if not goes_on then
+    for name in pairs(s) do s[name] = nil end
+    for name, value in pairs(empty()) do s[name] = value end
+  end
+  return self:ready()
 end
 
 local function push(queue, item)
@@ -49,20 +66,14 @@ function book.pop(s)
   return id
 end
 
--- What a row holds: also a result that is not on the disk yet.
-local function size_of(s, row)
-  local result = row.result or row.outcome and row.outcome.result
-  return #(s.args[row.id] or "") + #(result or "") + #(row.saved or "")
-end
-
 --- Change fields of a row, and count what it holds then.
 -- @tparam table row
 -- @tparam table values
 function Book:change(row, values)
   local s = self.state()
-  local before = size_of(s, row)
+  local before = room.size_of(s, row)
   for name, value in pairs(values) do row[name] = value end
-  s.bytes = s.bytes - before + size_of(s, row)
+  s.bytes = s.bytes - before + room.size_of(s, row)
 end
 
 -- ---- Rows ----------------------------------------------------------------------------------
@@ -105,11 +116,18 @@ function Book:add(row, args)
   s.nth = s.nth + 1
   row.nth, row.unsaved, row.saving = s.nth, true, 0
   s.rows[row.id], s.args[row.id] = row, args
-  s.open, s.bytes = s.open + 1, s.bytes + size_of(s, row)
+  s.open, s.bytes = s.open + 1, s.bytes + room.size_of(s, row)
+end
+
+--- The args of a job, as text.
+function Book:args_of(row)
+  if row.away then return self.away:args_of(row) end
+  return self.state().args[row.id]
 end
 
 --- The row of an id, or nil.
 function Book:find(id)
+  if not self.away:has_book() then return self.away:find(owned.key(id)) end
   local row = self:ready().rows[owned.key(id) or false]
   return row and not row.unsaved and row or nil
 end
@@ -118,8 +136,8 @@ end
 -- @tparam[opt] string owner
 -- @tparam[opt] string status
 function Book:list(owner, status)
-  local list = {}
-  for _, row in pairs(self:ready().rows) do
+  local list, here = {}, self.away:has_book()
+  for _, row in pairs(here and self:ready().rows or self.away:rows()) do
     local fits = (owner == nil or row.owner == owner) and (status == nil or row.status == status)
     if fits and not row.unsaved then list[#list + 1] = row end
   end
@@ -131,7 +149,7 @@ end
 function Book:remove(row)
   local s = self.state()
   if s.rows[row.id] ~= row then return end
-  s.bytes = s.bytes - size_of(s, row)
+  s.bytes = s.bytes - room.size_of(s, row)
   if not row.ended then s.open = s.open - 1 end
   s.rows[row.id], s.args[row.id], s.unsettled[row.id] = nil, nil, nil
   if not self.store then return end
@@ -176,46 +194,6 @@ function Book:close(row, values)
   push(s.ended, { id = row.id, ended = row.ended })
 end
 
--- Forget the job that ended first, before its time: pages are told, whose state holds it.
--- @treturn integer the bytes that it had; 0: there is none
-local function forget_first(self, s)
-  local bytes = 0
-  owned.forget(s.ended, 0, s.ended.last - s.ended.first, function(id)
-    local row = s.rows[id]
-    if not (row and row.ended) then return end
-    bytes = size_of(s, row) + ROW_BYTES
-    self:remove(row)
-    self.forgotten(row)
-  end)
-  return bytes
-end
-
---- Forget what ended long ago, or is too much. Its field `forgotten` is called with each row that
--- is forgotten before `keep` is over.
--- @tparam[opt=0] integer bytes that there shall be room for
-function Book:forget(bytes)
-  local s = self.state()
-  owned.forget(s.ended, sluice.time() - self.o.keep, math.maxinteger, function(id)
-    local row = s.rows[id]
-    if row and row.ended then self:remove(row) end
-  end)
-  local most = book.BYTES_MAX - (bytes or 0)
-  while s.ended.first <= s.ended.last
-    and (s.bytes > most or s.ended.last - s.ended.first + 1 > book.ENDED_MAX) do
-    forget_first(self, s)
-  end
-end
-
---- Forget what ended first, as much as a row needs.
--- @treturn boolean whether something is forgotten
-function Book:make_room(row)
-  local s = self.state()
-  local need = size_of(s, row) + #(row.fields or "") + #(row.first or "") + ROW_BYTES
-  local got = 0
-  while got < need and s.ended.first <= s.ended.last do got = got + forget_first(self, s) end
-  return got > 0
-end
-
 -- ---- After a start or a reload -----------------------------------------------------------------
 
 local function by_nth(a, b) return a.nth < b.nth end
@@ -226,7 +204,7 @@ local function load(self, s)
     local id = key:sub(5)
     s.rows[id], s.nth = row, math.max(s.nth, row.nth)
     s.args[id] = self.store:get("args/" .. id)
-    s.bytes = s.bytes + size_of(s, row)
+    s.bytes = s.bytes + room.size_of(s, row)
     if row.ended then
       ended[#ended + 1] = { id = id, ended = row.ended }
     else

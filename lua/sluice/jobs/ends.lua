@@ -100,6 +100,7 @@ end
 
 --- Save and tell the end of a job. What fails is tried again by ends.sweep.
 function ends.settle(self, id)
+  if not self.away.lead:will_have_book() then return end
   local s = self.book:ready()
   local row = s.rows[id]
   if not row or not row.outcome or row.settling or not s.unsettled[id] then return end

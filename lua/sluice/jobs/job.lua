@@ -23,7 +23,7 @@ end
 -- The fields that a job has, by name.
 local FIELDS = { result = function(row) return decoded(row.result) end,
   saved = function(row) return decoded(row.saved) end,
-  args = function(row, jobs) return decoded(jobs.book.state().args[row.id]) end,
+  args = function(row, jobs) return decoded(jobs.book:args_of(row)) end,
   cancelled = function(row) return row.cancel == true or row.status == "cancelled" end }
 for _, name in ipairs({ "id", "kind", "owner", "status", "processed", "total", "percentage",
   "error", "attempt", "created", "ended" }) do
@@ -123,6 +123,7 @@ function Job:progress(processed, fields)
     total = fields.total and whole(fields.total) or total
     if next(fields) == nil then text = nil end
   end
+  if row.away then return self._jobs.away:say(self, "progress", processed, fields) end
   local ok, message, code = go_on(self)
   if not ok then return nil, message, code end
   row.total, row.fields = total, text
@@ -139,6 +140,7 @@ function Job:step(name)
   if type(name) ~= "string" or name == "" or #name > STEP_MAX or not utf8.len(name) then
     error(("job:step(name): a text of 1 to %d bytes of UTF-8 is expected"):format(STEP_MAX), 2)
   end
+  if self._row.away then return self._jobs.away:say(self, "step", name) end
   local ok, message, code = go_on(self)
   if not ok then return nil, message, code end
   self._row.step = name
@@ -168,6 +170,7 @@ function Job:checkpoint(data)
   local row, jobs_book = self._row, self._jobs.book
   if data == nil then error("job:checkpoint(data): what job.saved shall be is missing", 2) end
   local text = encoded("job:checkpoint(data)", data, SAVED_MAX)
+  if row.away then return self._jobs.away:say(self, "checkpoint", data) end
   local ok, message, code = go_on(self)
   if not ok then return nil, message, code end
   jobs_book:change(row, { saved = text })

@@ -1,5 +1,4 @@
 --- The stream and the endpoints of sluice.jobs. Keeps nothing in memory.
-local ends = require("sluice.jobs.ends")
 local job = require("sluice.jobs.job")
 local owned = require("sluice.base.owned")
 local telling = require("sluice.jobs.telling")
@@ -13,8 +12,9 @@ local function shown(self)
     list = function(filter) return self.book:list(filter.owner) end,
     show = job.show,
     stop = function(row)
-      local ok, message, code = ends.cancel(self, row)
+      local ok, message, code = self:cancel(row.id)
       if not ok and code ~= "ECONFLICT" then return nil, message, code end
+      row = self.book:find(row.id) or row
       return row.ended and 200 or 202, job.show(row)
     end }
 end
@@ -28,7 +28,7 @@ function pages.stream(self, path, ...)
   local list, o = table.pack(...), shown(self)
   list[list.n + 1] = owned.admit
   list[list.n + 2] = function(req)
-    self.book:ready()
+    if self.away:has_book() then self.book:ready() end
     local id = req.params.id or req.query.jobId
     if id == nil then return { channels = { self:channel(req.user.id) } } end
     local row = owned.find(req, id, o)

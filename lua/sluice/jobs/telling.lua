@@ -94,7 +94,8 @@ end
 --- Tell the end of a job.
 -- @treturn boolean false: it is to be tried again
 function telling.end_of(self, row)
-  local opts = { wait = false, ttl = math.max(1, row.ended + self.o.keep - sluice.time()) }
+  local opts = { ttl = math.max(1, row.ended + self.o.keep - sluice.time()) }
+  opts.wait = self.away:is_shared() -- its streams end behind it
   local data = telling.data_of(row)
   data.error = row.error
   if row.result and #row.result <= RESULT_MAX then
@@ -112,7 +113,13 @@ function telling.finish(self, row)
   telling.say(self, row, { wait = false, remove = true, key = row.id })
   if row.dirty or not telling.end_of(self, row) then return false end
   owned.stop_streams(self.app, telling.channel(self, row.owner), "job", row.id)
+  self.away:over(row)
   return true
+end
+
+--- Whether the end of a job that was stored is there to be read.
+function telling.has_end(self, row)
+  return self.app:latest(telling.channel(self, row.owner), row.id, EVENTS[row.status]) ~= nil
 end
 
 --- A job is forgotten before its time.

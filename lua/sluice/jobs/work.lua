@@ -87,6 +87,8 @@ end
 
 --- What the task of a job does.
 function work.run(self, id)
+  -- who takes the book over starts what waits
+  if not self.away.lead:will_have_book() then return end
   local s = self.book:ready()
   local row = s.rows[id]
   if not row or row.running or not row.flying then return end
@@ -122,6 +124,7 @@ end
 
 --- A job that was cancelled a while ago is closed where it waits.
 function work.stop(self, data)
+  if not self.away.lead:will_have_book() then return end
   local row = self.book:ready().rows[data.id]
   if row and row.attended and row.cancel then ends.decide(self, row) end -- it goes on for nobody
   if row and row.flying and row.cancel and not row.outcome then
@@ -140,7 +143,10 @@ end
 function work.take_over(self, s)
   for _, row in pairs(s.rows) do
     if row.ended then
-      row.outcome, row.untold = { status = row.status }, true
+      row.outcome = { status = row.status }
+      row.untold = not (self.away:is_shared() and telling.has_end(self, row)) or nil
+    elseif row.holder and not row.cancel and self.away:holds(row) then
+      row.running, row.status = true, "running"
     elseif row.cancel or row.attended then
       ends.decide(self, row, { status = "failed", error = "the server ended before it" })
     else
@@ -190,7 +196,13 @@ end
 
 --- Once a second: what could not be saved or told, and what is to be forgotten.
 function work.sweep(self)
+  if not self.away:has_book() then return end
   local s = self.book:ready()
+  for _, row in pairs(s.rows) do
+    if row.holder and not (row.outcome or row.ended) and not self.away:holds(row) then
+      ends.fail(self, row, "its node ended before it")
+    end
+  end
   for id in pairs(s.unsettled) do ends.settle_soon(self, id) end
   self.book:forget()
   work.kick(self)

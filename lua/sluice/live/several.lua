@@ -18,7 +18,7 @@ local KEPT = "does not start without --cluster-durable, which says when Redis ha
   .. "aof or wait:N"
 
 -- Modules of Sluice that do the same on several nodes, whatever they register.
-local SAME = { rooms = true, alerts = true }
+local SAME = { rooms = true, alerts = true, jobs = true }
 
 -- What is only called. Others than these do the same everywhere.
 local CALLS = {

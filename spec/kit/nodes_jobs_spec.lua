@@ -1,0 +1,208 @@
+--- sluice.jobs over the nodes of a cluster: started, seen and cancelled on any node, run on the one that leads, and
+--- taken over at the last checkpoint when that dies.
+local kit = require("spec.support.kit")
+local testing = require("sluice.testing")
+
+if not require("sluice.core").build().libraries.hiredis then
+  describe("jobs over nodes", function() pending("built without hiredis") end)
+  return
+end
+
+local SOURCE = [[
+local jobs = require("sluice.jobs").new(app, { durable = %s, concurrency = 2 })
+app:channel("did", { history = 1000 })
+jobs:define("count", function(job, args)
+  for i = (job.saved or 0) + 1, args.n do
+    sluice.sleep(1)
+    app:publish("did", "item", { job = job.id, i = i }, { idempotency = job.id .. "/" .. i })
+    job:progress(i)
+    if i %% 2 == 0 then job:checkpoint(i) end
+  end
+  return { done = args.n, attempt = job.attempt }
+end)
+jobs:define("bad", function() error("no such thing") end)
+app:guard("/**", function(req) req.user = req.user or { id = "ann" } return true end)
+jobs:stream("/s")
+jobs:routes("/jobs")
+app:post("/start/:kind/:id", function(req)
+  local job, message, code, field = jobs:start(req.params.kind, { id = req.params.id, owner = "ann",
+    args = { n = tonumber(req.query.n) or 6 }, total = tonumber(req.query.n) or 6 })
+  if not job then return nil, message, code, field end
+  return { id = job.id, status = job.status, n = job.args and job.args.n }
+end)
+app:put("/attend/:id", { body = "stream", max = 1000000 }, function(req)
+  return jobs:attend("upload", { id = req.params.id, owner = "ann", total = 10 }, function(job)
+    local n = 0
+    for piece in req:chunks() do
+      n = n + #piece
+      job:progress(n)
+    end
+    return { bytes = n }
+  end)
+end)
+app:get("/did", function()
+  local list = {}
+  for i, e in ipairs(app:history("did", { limit = 1000 })) do list[i] = e.data.job .. e.data.i end
+  return { list = list }
+end)
+]]
+
+local t
+
+local function start(durable)
+  t = testing.start({ source = kit.source(SOURCE:format(durable or "nil")) }, { nodes = 3 })
+  t:advance(12)
+end
+
+local function begin(n, id, kind, count)
+  local answer = t:node(n):post(("/start/%s/%s?n=%d"):format(kind or "count", id, count or 6))
+  assert.equal(200, answer.status, answer.body)
+  return answer.json
+end
+
+local function show(n, id) return t:node(n):get("/jobs/" .. id).json end
+local function status(n, id) return show(n, id).status end
+
+local function ends(c)
+  local list = {}
+  for _, e in ipairs(c:events()) do
+    if e.event:find("^job%-") then list[#list + 1] = e.event .. " " .. e.data.jobId end
+  end
+  table.sort(list)
+  return list
+end
+
+describe("jobs over nodes", function()
+  after_each(function()
+    if t then t:stop() end
+    t = nil
+  end)
+
+  for _, durable in ipairs { "nil", "true" } do
+    it("are started, seen and at their end on any node, durable = " .. durable, function()
+      start(durable)
+      local c = t:node(3):connect("/s")
+      for n = 1, 3 do assert.same({ id = "j" .. n, status = "queued", n = 6 }, begin(n, "j" .. n)) end
+      assert.equal("j1", begin(2, "j1").id) -- it is the same job
+      t:advance(3.5)
+      for n = 1, 3 do
+        assert.equal("running", status(n, "j1"))
+        assert.equal(50, show(n, "j1").percentage)
+        assert.equal("queued", status(n, "j3"))
+        assert.equal(3, t:node(n):get("/jobs").json.total)
+      end
+      t:advance(12)
+      assert.same({ "job-complete j1", "job-complete j2", "job-complete j3" }, ends(c))
+      for n = 1, 3 do
+        assert.same({ done = 6, attempt = 1 }, show(n, "j3").result)
+        assert.equal(404, t:node(n):get("/jobs/none").status)
+      end
+      begin(2, "b", "bad")
+      t:advance(1)
+      assert.equal("no such thing", show(3, "b").error)
+    end)
+
+    for dead = 1, 3 do
+      it(("go on at the last checkpoint when node %d dies, durable = %s"):format(dead, durable), function()
+        start(durable)
+        local alive = dead % 3 + 1
+        local c = t:node(alive):connect("/s")
+        begin(dead, "a", "count", 20)
+        begin(alive, "b", "count", 20)
+        begin(alive, "c", "count", 3)
+        t:advance(5.2)
+        t:node(dead):crash()
+        t:advance(45)
+        assert.same({ "job-complete a", "job-complete b", "job-complete c" }, ends(c))
+        for _, id in ipairs { "a", "b" } do
+          local result = show(alive, id).result
+          assert.equal(20, result.done)
+          assert.is_true(result.attempt <= 2)
+        end
+        local n = 0
+        for _ in ipairs(t:node(alive):get("/did").json.list) do n = n + 1 end
+        assert.equal(43, n) -- each item once, by its idempotency key
+      end)
+    end
+  end
+
+  it("are cancelled from any node, and their streams end everywhere", function()
+    start()
+    for n = 1, 3 do
+      local id = "j" .. n
+      begin(n % 3 + 1, id, "count", 100)
+      local c = t:node(n):connect("/s?jobId=" .. id)
+      t:advance(2.5)
+      assert.equal(202, t:node(n):delete("/jobs/" .. id).status)
+      t:advance(2)
+      assert.equal("job-cancelled", c:wait_for("job-cancelled", 0).event)
+      assert.equal("stop", c:wait_for("bye", 0).data.reason)
+      for k = 1, 3 do assert.equal("cancelled", status(k, id)) end
+      assert.equal(200, t:node(n):delete("/jobs/" .. id).status)
+    end
+  end)
+
+  -- Pieces that come once in a second; after the third something happens.
+  local function pieces(count, act, size)
+    local i = 0
+    return function()
+      i = i + 1
+      if i == 8 and act then act() end
+      if i > 2 * count then return nil end
+      return i % 2 == 1 and ("x"):rep(size or 1) or 1
+    end
+  end
+
+  it("are attended where their request is", function()
+    start()
+    for n = 1, 3 do
+      local answer = t:node(n):put("/attend/u" .. n, { body = pieces(10) })
+      assert.same({ bytes = 10 }, answer.json)
+      for k = 1, 3 do assert.same({ bytes = 10 }, show(k, "u" .. n).result) end
+      assert.equal(422, t:node(n % 3 + 1):put("/attend/u" .. n, { body = "x" }).status)
+    end
+  end)
+
+  for n = 1, 3 do
+    it("that are attended go on when another node dies, and fail when theirs does: node " .. n, function()
+      start()
+      local other, third = n % 3 + 1, (n + 1) % 3 + 1
+      local answer = t:node(n):put("/attend/u", { body = pieces(20, function() t:node(other):crash() end, 4000) })
+      assert.same({ bytes = 80000 }, answer.json)
+      assert.same({ bytes = 80000 }, show(third, "u").result)
+      local answered = pcall(function()
+        t:node(n):put("/attend/v", { body = pieces(20, function() t:node(n):crash() end, 4000) })
+      end)
+      assert.is_false(answered)
+      t:advance(25)
+      assert.equal("failed", status(third, "v"))
+      assert.matches("ended before it", show(third, "v").error)
+    end)
+  end
+
+  it("go on over a reload of each node", function()
+    start()
+    local c = t:node(2):connect("/s")
+    begin(1, "a", "count", 12)
+    for n = 1, 3 do
+      t:advance(2)
+      assert(t:node(n):reload())
+    end
+    t:advance(20)
+    assert.same({ "job-complete a" }, ends(c))
+  end)
+
+  it("are not run twice after the node that led was stopped", function()
+    start()
+    local c = t:node(3):connect("/s")
+    begin(3, "a", "count", 30)
+    t:advance(4)
+    for n = 1, 2 do
+      t:node(n):freeze(12)
+      t:advance(20)
+    end
+    t:advance(60)
+    assert.same({ "job-complete a" }, ends(c))
+    assert.equal(30, #t:node(3):get("/did").json.list)
+  end)
+end)
