@@ -244,13 +244,15 @@ static struct event check_event(lua_State *L, int at) {
                           .remove = lua_toboolean(L, at + 4)};
 }
 
-/* sim:publish(channel, event, data[, key[, remove[, state]]]) -> seq | nil, message, code */
+/* sim:publish(channel, event, data[, key[, remove[, state[, local]]]]) -> seq | nil, message, code */
 static int sim_publish(lua_State *L) {
     struct sim *sim = sim_check(L);
     struct event ev = check_event(L, 2);
     struct frame *f;
-    int err = frame_new(&f, &ev, !lua_toboolean(L, 7), sim->n);
+    bool local = lua_toboolean(L, 8);
+    int err = frame_new(&f, &ev, !lua_toboolean(L, 7) && !local, sim->n);
     if (err < 0) return lx_fail(L, err);
+    f->local = local;
     struct message *own; /* nothing: no replica is the publisher's */
     f->at_us = clock_us();
     err = seq_publish(&sim->seq, f, &own);

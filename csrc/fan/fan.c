@@ -114,7 +114,7 @@ static bool configure(struct fan *fan, struct chan *c) {
     if (change == CHAN_MOVES) chans_leave(&fan->chans, c, policy);
     chan_configure(c, policy);
     if (change == CHAN_MOVES) {
-        audiences_restart(fan, c);
+        if (!PLANTED(670)) audiences_restart(fan, c);
         audiences_each_sub(c, sub_arrive);
     }
     audiences_retune(fan, c);

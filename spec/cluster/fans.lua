@@ -1,6 +1,7 @@
 --- In place of streams.lua: what a node's machine releases goes to the real fan (csrc/fan, in a sim), and clients read
 --- the bytes of real streams. The same worlds, the same judge.
 local core = require("sluice.core.testing")
+local own = require("spec.cluster.own")
 local streams = require("spec.cluster.streams")
 
 local fans = {}
@@ -41,6 +42,12 @@ local function is_judged(self, node)
   return verdict ~= "ask"
 end
 
+--- What it follows: the node's own channels, where there are some, need nothing.
+function Client:plan()
+  local list = table.move(self.channels, 1, #self.channels, 1, {})
+  return self.world.owns and table.move(own.CHANNELS, 1, #own.CHANNELS, #list + 1, list) or list
+end
+
 function Client:attach(node)
   if self.queue ~= node then self:leave_queue() end
   self.queue = node
@@ -53,7 +60,8 @@ function Client:attach(node)
   local id = self.last and self.last.epoch .. "-" .. self.last.seq
   self:leave_queue()
   streams.new_tale(self, node)
-  self.stream = assert(node.sim:connect(1, { channels = self.channels }, id))
+  self.stream = assert(node.sim:connect(1, { channels = self:plan() }, id))
+  if self.world.owns then own.attach(self, node) end
   self.node, self.open, self.out = node, true, {}
   for _, channel in ipairs(self.channels) do self.at[channel] = true end
   node.streams[self] = true
@@ -69,10 +77,12 @@ function Client:parse()
     for name, value in block:gmatch("(%l+): ([^\n]*)") do fields[name] = value end
     local epoch, seq = (fields.id or ""):match("^(%w+)%-(%d+)$")
     local one = { id = epoch and { epoch = epoch, seq = math.tointeger(tonumber(seq)) } }
-    if fields.event == "reset" then
+    local mine = self.world.owns and own.read(fields)
+    if mine then one = mine
+    elseif fields.event == "reset" then
       one.what = "reset"
       one.channel, one.why = fields.data:match('"channel":"(%w+)"'), fields.data:match('"reason":"([%w_]+)"')
-      streams.count_reset(self, one.channel, one.why)
+      if not own.IS[one.channel] then streams.count_reset(self, one.channel, one.why) end
     elseif fields.event then one.what = fields.event
     elseif fields.data then
       one.what, one.event = "event", tonumber(fields.data)
@@ -89,7 +99,8 @@ function Client:take(n)
     self.last = one.id or self.last
     if one.what == "hello" then self.view = {} end
     self.began = self.began or self.world.step
-    if one.channel == STATE then self:see(one)
+    if self.world.owns and own.see(self, one) then self.owned = (self.owned or 0) + 1
+    elseif one.channel == STATE then self:see(one)
     elseif one.what == "event" or one.what == "reset" then
       one.at, one.id = self.world.step, one.id or self.last
       self:note(one)
@@ -107,9 +118,16 @@ end
 
 function fans.start(node)
   node.sim = core.sim(1, node.world.random(1 << 30))
-  node.sim:policies { { pattern = "*", history = HISTORY, rewind = 0 },
-    { pattern = STATE, history = "latest", key = "k" } }
   node.filled = {}
+  if node.world.owns then own.new(node) end
+  fans.configure(node)
+end
+
+--- The policies as they are now.
+function fans.configure(node)
+  local list = { { pattern = "*", history = HISTORY, rewind = 0 }, { pattern = STATE, history = "latest", key = "k" } }
+  if node.world.owns then list[3], list[4] = own.policies(node) end
+  node.sim:policies(list)
 end
 
 function fans.stop(node)

@@ -1,5 +1,7 @@
 --- Judges a world when it is over: what each client read against what the server has, and what each publisher was
 --- told. Knows nothing of machines and rings. Returns what is wrong, by name, with how often.
+local own = require("spec.cluster.own")
+
 local judge = {}
 
 local function add(bad, what, n) bad[what] = (bad[what] or 0) + (n or 1) end
@@ -112,6 +114,7 @@ end
 function judge.world(world)
   local bad = {}
   judge_publishes(world, bad)
+  if world.owns then own.judge(world, bad) end
   for _, client in ipairs(world.clients) do
     if not client.open or not client.began then add(bad, "stuck") end
     if client.view and client.open then judge_view(world, client, bad) end

@@ -37,6 +37,11 @@ describe("a node and its streams in drawn worlds", function()
   it("lose nothing without a word, repeat nothing", function() hold(60, 5000, { streams = fans }) end)
 
   it("tell of no loss while the server never fails", function() hold(40, 1000, { streams = fans, calm = true }) end)
+
+  it("keep what is of one node apart from it", function()
+    local totals = hold(60, 5000, { streams = fans, owns = true })
+    assert.is_true(totals.own > 0)
+  end)
 end)
 
 -- ---- By hand ----------------------------------------------------------------------------------

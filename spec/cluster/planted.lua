@@ -29,16 +29,26 @@ return {
     { 642, 27, "readers that were told of an epoch are told again by their node's own mark" },
     { 643, 69, "readers that were told of an epoch are told no more of what others have lost" },
   },
+  owns = {
+    { 670, 24, "what waits for a turn waits on when a channel begins anew" },
+    { 671, 2, "a log of one node moves the cursor" },
+    { 674, 8, "readers of a state keep what they show when it begins anew" },
+    { 676, 3, "a new epoch moves readers of channels of one node back" },
+    { 677, 2, "channels of one node are read up to a number of all nodes" },
+  },
   lead = {
     { 650, 376, "a lease is reckoned from its answer on" },
     { 651, 1, "who leads goes on to the end of its lease" },
     { 652, 8, "a node whose app hangs goes on leading", "gentle" },
     rules = { token = 2, early = 15, hold = 5, rest = 2, rising = 1 },
   },
-  -- Too rare in worlds: epochs_spec shows them.
+  -- Too rare in worlds: epochs_spec shows them, or the file that is named.
   by_hand = {
     { 640, "another reset brings the id of an epoch before all are told that the last one has ended" },
     { 641, "a sync brings it before" },
+    { 672, "a slow reader of a channel of one node is told its numbers", "spec/unit/local_spec.lua" },
+    { 673, "a log that was one of one node knows nothing of what it held before", "spec/unit/local_spec.lua" },
+    { 675, "who followed a channel of one node is not given what filled it as one of all", "spec/unit/local_spec.lua" },
   },
   rules = { runid = 3, replid = 7, fence = 14, carry = 8, promoted = 173 },
   obvious = { plant = 600, without = RULES },

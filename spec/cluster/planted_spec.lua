@@ -19,7 +19,7 @@ local function assert_shown(bug, seed, ...)
 end
 
 describe("the worlds of a cluster", function()
-  lazy_setup(function() planted.build("core/testing", "core/testing_cluster") end)
+  lazy_setup(function() planted.build("core", "core/testing", "core/testing_cluster") end)
 
   it("find nothing when nothing is planted", function()
     local code, output = hunt(0, 1, FULL and 1000 or 20)
@@ -28,6 +28,10 @@ describe("the worlds of a cluster", function()
     assert.equal(0, code, output)
     for _, bug in ipairs(bugs.streams) do
       code, output = hunt(0, bug[2], bug[2], "streams")
+      assert.equal(0, code, output)
+    end
+    for _, bug in ipairs(bugs.owns) do
+      code, output = hunt(0, bug[2], bug[2], "owns")
       assert.equal(0, code, output)
     end
     for _, bug in ipairs(bugs) do
@@ -44,6 +48,10 @@ describe("the worlds of a cluster", function()
     it("find this one with real streams: " .. bug[3], function() assert_shown(bug[1], bug[2], "streams") end)
   end
 
+  for _, bug in ipairs(bugs.owns) do
+    it("find this one of channels of one node: " .. bug[3], function() assert_shown(bug[1], bug[2], "owns") end)
+  end
+
   for _, bug in ipairs(bugs.lead) do
     it("find this one of the lead: " .. bug[3], function() assert_shown(bug[1], bug[2], bug[4] or "lead") end)
   end
@@ -55,11 +63,12 @@ describe("the worlds of a cluster", function()
   for _, bug in ipairs(bugs.by_hand) do
     it("find this one by hand: " .. bug[2], function()
       local run = [[require("sluice.core.testing").plant(%d)
-        arg = { [0] = "busted", "-f", ".busted", "spec/cluster/epochs_spec.lua" }
+        arg = { [0] = "busted", "-f", ".busted", %q }
         require("busted.runner")({ standalone = false })]]
-      local _, output = planted.run_bug(0, "-e", run:format(0))
-      assert.truthy(output:find("2 ok", 1, true), output)
-      _, output = planted.run_bug(0, "-e", run:format(bug[1]))
+      local file = bug[3] or "spec/cluster/epochs_spec.lua"
+      local _, output = planted.run_bug(0, "-e", run:format(0, file))
+      assert.truthy(output:find("%d+ ok") and not output:find("FAIL", 1, true), output)
+      _, output = planted.run_bug(0, "-e", run:format(bug[1], file))
       assert.truthy(output:find("FAIL", 1, true), output)
     end)
   end

@@ -3,6 +3,7 @@
 --- and promoted again, trims its feed; clients hop. Then all is well for a while, and the judge looks.
 local dice = require("spec.support.dice")
 local node = require("spec.cluster.node")
+local own = require("spec.cluster.own")
 local server = require("spec.cluster.server")
 local streams = require("spec.cluster.streams")
 
@@ -23,8 +24,9 @@ local RULES = { "runid", "replid", "known", "fence", "carry", "promoted" }
 local ACTS = {
   publish = 20, exec = 60, answer = 60, fetch = 30, read = 40, client = 16, move = 7, dial = 14, attach = 16,
   break_off = 1.2, crash = 0.4, pause = 0.6, heal = 0.8, late = 4, tick = 16, cool = 0.4, room = 1,
-  restart = 0.5, fail_over = 0.35, swap = 0.3, flush = 0.3, serve = 40,
+  restart = 0.5, fail_over = 0.35, swap = 0.3, flush = 0.3, serve = 40, own = 30, flip = 0.5,
 }
+local OF_OWN = { own = true, flip = true }
 local NOT_CALM = { restart = true, fail_over = true, swap = true, flush = true }
 local NOT_LUCKY = { fail_over = true, swap = true, flush = true }
 
@@ -33,13 +35,15 @@ local NOT_LUCKY = { fail_over = true, swap = true, flush = true }
 function World:chance(p) return self.random(1 << 20) <= p * (1 << 20) end
 function World:pick(list) return list[self.random(#list)] end
 
---- `kind`: { calm = the server never fails, streams = fans.lua in place of streams.lua,
+--- `kind`: { calm = the server never fails, streams = fans.lua in place of streams.lua, owns = with these, nodes have
+--- channels of their own (own.lua),
 --- without = { names of rules of the server that do not hold } }
 function world.new(testing, seed, kind)
   kind = kind or {}
   local self = setmetatable({ testing = testing, random = dice(seed), step = 0, now = 1000, channels = CHANNELS,
     processes = 0, publishes = {}, late = {}, fills = {}, n_fills = 0, lossy = 0, doubt = 0, rules = {},
-    calm = kind.calm, count = {}, streams = kind.streams or streams }, World)
+    calm = kind.calm, count = {}, streams = kind.streams or streams, owns = kind.owns }, World)
+  if self.owns then own.start(self) end
   for _, rule in ipairs(RULES) do self.rules[rule] = true end
   for _, rule in ipairs(kind.without or {}) do self.rules[rule] = false end
   self.master = server.new(self)
@@ -165,6 +169,16 @@ end
 
 acts.answer, acts.fetch, acts.read = of_awake("take_answer"), of_awake("fetch", 5), of_awake("read", 5)
 acts.serve = of_awake("serve", 4)
+
+function acts.own(self)
+  local one = self:awake()
+  if one then own.publish(one) end
+end
+
+function acts.flip(self)
+  local one = self:awake()
+  if one then own.flip(one, function() self.streams.configure(one) end) end
+end
 
 function acts.client(self)
   local client = self:pick(self.clients)
@@ -301,7 +315,7 @@ local function draw_table(self)
   local names, total = {}, 0
   for name, weight in pairs(ACTS) do
     local happens = not (self.calm and NOT_CALM[name] or self.lucky and NOT_LUCKY[name])
-      and (name ~= "serve" or self.streams ~= streams)
+      and (name ~= "serve" or self.streams ~= streams) and (self.owns or not OF_OWN[name])
     if happens then
       names[#names + 1] = name
       total = total + weight

@@ -102,8 +102,17 @@ end
 -- Whether an event that is published twice would be seen to be the same one.
 local function has_keys(self, channel)
   local runtime = transfer.runtime(self.what)
-  local policy = type(channel) == "string" and runtime.server:policy(channel)
-  return policy and (policy.durable or runtime.is_shared)
+  return runtime.server:policy(channel).durable or runtime.is_shared
+end
+
+-- Why events of a source, which one node reads for all, cannot go there, or nil.
+local function fault_of(self, channel)
+  if type(channel) ~= "string" then
+    return "map returns a channel's name first, not a " .. type(channel)
+  elseif not transfer.runtime(self.what).server:policy(channel).shared then
+    return ("channel '%s' is of each node alone (shared = false), and one node reads this for all: "
+      .. "map it to a shared channel"):format(channel)
+  end
 end
 
 -- An event that cannot be, or a map that failed: false when it has to be tried again.
@@ -138,10 +147,8 @@ local function read(self, entry)
   local ok, channel, event, data, key = pcall(self.map, entry)
   if not ok then return is_passed(self, entry.id, channel) or nil end
   if channel == nil then return true end
-  if type(channel) ~= "string" then
-    return is_passed(self, entry.id, "map returns a channel's name first, not a " .. type(channel))
-      or nil
-  end
+  local fault = fault_of(self, channel)
+  if fault then return is_passed(self, entry.id, fault) or nil end
   local item = { id = entry.id, once = entry.once, channel = channel, event = event,
     data = data, key = key }
   if type(key) == "table" then item.key, item.remove = key.remove, true end
