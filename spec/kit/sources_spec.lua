@@ -58,6 +58,17 @@ describe("a source of an app under test", function()
     assert.same({}, c:wait_for("gone").data)
   end)
 
+  it("has no channel of one node to go to: it says so, and leaves out what it may", function()
+    local t = kit.start((APP:gsub("START", 'errors = "skip",'):gsub('app:channel%("orders/:shop", %b{}%)',
+      'app:channel("orders/:shop", { history = 0, shared = false })')))
+    local c = t:connect("/orders/paris")
+    t:source("orders"):push { id = 7, shop = "paris" }
+    c:expect_none("order")
+    assert.equal(1, t:get("/source").json.left_out)
+    local said = table.concat(t:log("error"), "\n")
+    assert.truthy(said:find("channel 'orders/paris' is of each node alone (shared = false)", 1, true), said)
+  end)
+
   it("goes on where it was, whatever the app's end", function()
     local t = start()
     local orders = t:source("orders")
