@@ -134,6 +134,7 @@ static int put_beat(struct asked *a) {
         .feed_events = (uint32_t)number_of(a->L, 4, "feed_events"),
         .rules = text_of(a->L, 4, "rules"),
         .would_lead = lx_field_bool(a->L, 4, "would_lead", false),
+        .reaps = lx_field_bool(a->L, 4, "reaps", false),
     };
     return script_beat(a->out, &a->scripts, &a->proof, &beat);
 }

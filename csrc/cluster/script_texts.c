@@ -134,7 +134,11 @@
     "    call('HINCRBY', KEYS[1], 'fence:' .. slot, 1)\n" /* it may live: then it joins */ \
     "  end\n"                                                                              \
     "  if call('HLEN', own) == 0 then return end\n"                                        \
-    "  local rows = call('HSCAN', own, '0', 'COUNT', 1000)[2]\n"                           \
+    "  local cursor, rows = '0', nil\n"                                                    \
+    "  repeat\n" /* what was removed leaves empty places, and pages of nothing else */     \
+    "    local page = call('HSCAN', own, cursor, 'COUNT', 1000)\n"                         \
+    "    cursor, rows = page[1], page[2]\n"                                                \
+    "  until #rows > 0 or cursor == '0'\n"                                                 \
     "  for j = 1, math.min(#rows, 2 * left), 2 do take(own, rows[j], rows[j + 1]) end\n"   \
     "  call('HSET', KEYS[1], 'seq', text(seq))\n"                                          \
     "end\n"

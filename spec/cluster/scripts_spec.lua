@@ -344,6 +344,27 @@ describe("scripts of a cluster", function()
     assert.same({ "100000", "0" }, server:call("HMGET", KEYS .. "m", "feedmax", "safe"))
   end)
 
+  it("beat: what a dead node has is removed to its last, however much it was", function()
+    start()
+    local p = join("a")
+    local own, values = KEYS .. "own:dead", 20000
+    for from = 1, values, 1000 do
+      local words = { "HSET", own }
+      for i = from, from + 999 do
+        words[#words + 1], words[#words + 2] = ("who\0joined\0m%d"):format(i), ("%d s 0 600"):format(i)
+      end
+      server:call(table.unpack(words))
+    end
+    server:call("HSET", KEYS .. "n", "dead", "1 here")
+    local beats, left, before = 0, values, nil
+    repeat
+      assert.equal("OK", ask("beat", { label = "here", reaps = true }, p).answer)
+      beats, before, left = beats + 1, left, server:call("HLEN", own)
+    until left == 0 or left == before
+    assert.equal(0, left)
+    assert.is_true(beats >= values / 1200, "a beat does a bounded part of it")
+  end)
+
   it("forget nodes that nobody has heard of for a day", function()
     start()
     join("old")
