@@ -293,12 +293,15 @@ static void take_newest(struct kept *k) {
 }
 
 /* Whether a value is gone, or an older one has taken its place again; or a removal, which a reader
- * that lags has not seen. */
-static bool loses_value(const struct latest *old, const struct latest *now) {
+ * that lags has not seen. Of a keyed log what has no key is of a node where it is a log still: its
+ * history has that, and nothing newest. */
+static bool loses_value(const struct latest *old, const struct latest *now,
+                        bool is_keyed) {
     uint32_t i = old ? latest_after(old, 0) : 0;
     for (; old && i < old->n; i = latest_next(old, i)) {
         const struct frame *f = latest_at(old, i);
         const struct frame *left = latest_find(now, f->key, f->name, 0);
+        if (is_keyed && f->key.n == 0) continue;
         if (!left || (left->seq < f->seq && !PLANTED(637))) return true;
     }
     return false;
@@ -312,7 +315,7 @@ static bool refill_latest(struct chan *c, const struct chan_fill *f) {
     k->latest = latest_new();
     for (uint32_t i = 0; i < f->n_values; i++)
         latest_put(k->latest, f->values[i], c->policy->max_keys);
-    bool loses = loses_value(old, k->latest);
+    bool loses = loses_value(old, k->latest, c->kind == CHANNEL_KEYED);
     latest_free(old);
     return loses;
 }

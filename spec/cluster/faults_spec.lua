@@ -185,9 +185,8 @@ describe("a cluster", function()
     assert.equal(200, reload(1, keyed).status)
     local second, third = publish(2, 2), publish(1, 3)
     for _, answer in ipairs { between, second, third } do
-      local event
-      repeat event = next_of(client) until event.event == "message"
-      assert.equal(answer.id, event.id)
+      local event = next_of(client)
+      assert.same({ "message", answer.id }, { event.event, event.id })
     end
     local newcomer = sse.connect(cluster[1].port, "/news")
     assert.equal("hello", newcomer:next_event(5).event)

@@ -1,5 +1,6 @@
 --- What the scripts of a cluster do inside a real redis-server: numbers, histories and newest values, refusals
 --- that change nothing, epochs after each way to lose data.
+local deadline = require("spec.support.deadline")
 local redis = require("spec.support.redis")
 local resp = require("spec.support.resp")
 local scripts = require("sluice.core.testing_scripts")
@@ -481,7 +482,12 @@ describe("an epoch", function()
     end
   end
 
+  -- While it writes to the disk each second, and the disk is slow, what comes waits in its memory for up to two more.
   local function restart()
+    deadline.eventually(function()
+      local waits = server:call("INFO", "persistence"):match("aof_buffer_length:(%d+)")
+      return not waits or waits == "0"
+    end, 20, "all is in its file")
     server:kill()
     server:again()
     load_scripts()
