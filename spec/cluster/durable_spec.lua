@@ -1,6 +1,7 @@
 --- What is durable in a cluster: answered when it is on the disk of Redis, or on its replicas, and refused where it
 --- is not.
 local deadline = require("spec.support.deadline")
+local feed = require("spec.support.feed")
 local liars = require("spec.support.liar")
 local middle = require("spec.support.middle")
 local node = require("sluice.core.testing_node")
@@ -22,8 +23,10 @@ describe("what is durable in a cluster", function()
     for i = #stops, 1, -1 do stops[i]() end
   end)
 
-  local function start(config)
-    local server = redis.start { tcp = true, config = config }
+  teardown(redis.clean)
+
+  local function start(config, power)
+    local server = redis.start { tcp = true, config = config, power = power }
     stops[#stops + 1] = function() server:stop() end
     return server
   end
@@ -117,7 +120,7 @@ describe("what is durable in a cluster", function()
 
   it("is on so many replicas, or nobody vouches for it", function()
     local server = start()
-    local one = open(server, { replicas = 1, wait_ms = 300 })
+    local one = open(server, { replicas = 1, wait_ms = math.min(2000, 300 * deadline.scale // 1) })
     assert.equal("ESTORE", one:ask())
     assert.equal(1, stored(server)) -- it came all the same
     local replica = replica_of(server)
@@ -138,7 +141,7 @@ describe("what is durable in a cluster", function()
     replica_of(server)
     local proxy = middle.proxy(server.port)
     stops[#stops + 1] = function() proxy:shut() end
-    local one = open(server, { replicas = 1, wait_ms = 300 }, proxy)
+    local one = open(server, { replicas = 1, wait_ms = 2000 }, proxy)
     for _ = 1, FULL and 10 or 1 do
       proxy.swallow = "WAIT"
       local data = one:publish()
@@ -161,6 +164,94 @@ describe("what is durable in a cluster", function()
     assert.equal("OK", one:ask())
     has = 0
     assert.equal("ESTORE", one:ask())
+  end)
+
+  -- What nodes were told is there is there; of how many it was said, and how many of them are gone.
+  local function judge(server, answers)
+    local there, acknowledged, gone = {}, 0, 0
+    for _, e in ipairs(feed.events(server:call("XRANGE", "sluice:{test}:f", "-", "+"))) do there[e.data] = true end
+    for data, code in pairs(answers) do
+      if code == "OK" then
+        acknowledged = acknowledged + 1
+        if not there[data] then gone = gone + 1 end
+      end
+    end
+    return acknowledged, gone
+  end
+
+  -- Publishes, and goes away in the middle.
+  local function publish_some(one, n)
+    for _ = 1, n do one:publish() end
+    local answered = 0
+    deadline.eventually(function()
+      one:turn()
+      answered = 0
+      for _, code in pairs(one.answers) do answered = answered + (code == "OK" and 1 or 0) end
+      return answered >= n // 3
+    end, 20, "a third is answered")
+  end
+
+  describe("when the machine of Redis loses its power", function()
+    it("is there, with appendfsync always", function()
+      local server = start(ALWAYS, true)
+      local one = open(server, { on_disk = true })
+      for _ = 1, FULL and 20 or 3 do
+        publish_some(one, 300)
+        server:lose_power()
+        server:again()
+        local n, gone = judge(server, one.answers)
+        assert.is_true(n >= 100)
+        assert.equal(0, gone)
+        one.answers = {}
+        deadline.eventually(function()
+          one:turn()
+          return one.node:look() == "live" and next(one.answers)
+        end, 10, "it goes on")
+      end
+    end)
+
+    it("is there with Redis 7.2, which says what is on its disk; and what is not durable is not", function()
+      local server = start({ appendonly = "yes" }, true)
+      local newer = liars.start(server)
+      stops[#stops + 1] = function() newer:shut() end
+      function newer.lie(kind, reply)
+        local has = kind == "WAITAOF" and deadline.eventually(function() return server:unsynced() == 0 end, 5) and 1
+        return liars.say_newer(kind, reply, has)
+      end
+      local one = open(server, { on_disk = true }, newer)
+      publish_some(one, 100)
+      local other, told = open(server, {}), nil
+      other:ask()
+      deadline.eventually(function() return server:unsynced() == 0 end, 10, "a sync")
+      for _ = 1, 50 do assert.equal("OK", other:ask()) end
+      deadline.eventually(function()
+        other:ask()
+        return server:unsynced() > 0
+      end, 10, "something is not on the disk")
+      server:lose_power()
+      server:again()
+      local n, gone = judge(server, one.answers)
+      assert.is_true(n >= 33)
+      assert.equal(0, gone)
+      n, gone = judge(server, other.answers)
+      assert.is_true(n >= 50 and gone > 0, ("%d of %d are gone"):format(gone, n))
+      deadline.eventually(function()
+        for _, action in ipairs(other.node:step(2)) do told = told or action.what == "epoch" end
+        return told
+      end, 10, "a new epoch")
+    end)
+  end)
+
+  it("is there when a replica takes over whose master has died", function()
+    local server = start()
+    local replica = replica_of(server)
+    local one = open(server, { replicas = 1, wait_ms = 2000 })
+    publish_some(one, 300)
+    server:kill()
+    replica:call("REPLICAOF", "NO", "ONE")
+    local n, gone = judge(replica, one.answers)
+    assert.is_true(n >= 100)
+    assert.equal(0, gone)
   end)
 
   it("says which command its user may not run", function()

@@ -1,6 +1,6 @@
 --- What fails machines and their Redis (machines.lua), one after the other:
----   { name, redis = its configuration, sentinels, durable, args, bytes, fault = function(m) … end, seen = words of
----     checker.lua that must have been there }
+---   { name, redis = its configuration, power, sentinels, durable, args, bytes, fault = function(m) … end, seen = words
+---     of checker.lua that must have been there }
 --- Where Redis was in doubt the fault says so: m:doubt(); and where it lost something: m:loss(). Times are those of
 --- the full size; what is `quick` runs in the small one too.
 local lfs = require("lfs")
@@ -67,6 +67,19 @@ local function lose_power(m)
     end
   end
   m:loss()
+end
+
+-- What it has not brought to its disk is gone: with appendfsync always nothing is that anybody was told of.
+local function power_is_cut(loses)
+  return function(m)
+    for _ = 1, 3 do
+      m:go(100)
+      if loses then m:loss() end
+      m.redis:lose_power()
+      m.redis:again()
+    end
+    go_on(m)
+  end
 end
 
 local function redis_stops(m)
@@ -308,6 +321,10 @@ return {
     seen = { "failover" } },
   { "Redis loses its last writes with the power", quick = true, redis = EVERYSEC, fault = redis_dies(lose_power),
     seen = { "failover" } },
+  { "the power is cut, and Redis writes each event to the disk", power = true, redis = ALWAYS, durable = "aof",
+    fault = power_is_cut(false) },
+  { "the power is cut, and Redis writes to the disk each second", power = true, redis = EVERYSEC,
+    fault = power_is_cut(true), seen = { "failover" } },
   { "Redis is emptied", fault = flush },
   { "Redis has an old dump restored", redis = NONE, fault = old_dump, seen = { "failover" } },
   { "Redis has no memory left", fault = memory_is_full, seen = { "no" } },

@@ -4,6 +4,7 @@
 ---   local m = machines.start { seed = 1, nodes = 3, redis = { appendonly = "yes" }, hop = 2 }
 ---     `redis = false`: one ordinary server, no Redis. `bytes`: of an event. `pace`: seconds between two of a writer.
 ---     `sentinels`: so many, which watch Redis and `m.replica`; machines ask those, and no proxy is between.
+---     `power`: Redis can lose it (redis.lua).
 ---     `durable`: as --cluster-durable: what is acknowledged has to be there in the end, whatever fails.
 ---     `args`: more words for `sluice run`. `env`: of the servers. `hop`: seconds after which a reader goes on to
 ---     another machine.
@@ -62,7 +63,8 @@ function machines.start(options)
     writers = {}, ops = {}, calm = true, lossy = {}, short = { tail = true }, answers = 0,
     began = socket.gettime() }, Machines)
   if options.redis ~= false then
-    self.redis = redis.start { tcp = true, config = options.redis or { appendonly = "yes", appendfsync = "always" } }
+    self.redis = redis.start { tcp = true, power = options.power,
+      config = options.redis or { appendonly = "yes", appendfsync = "always" } }
   end
   if options.sentinels then self:add_sentinels(options.sentinels) end
   for i = 1, options.nodes or 3 do self:open(i) end

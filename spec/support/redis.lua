@@ -8,6 +8,9 @@
 ---   server:kill(), server:again()   the same folder, another process;  server:stop()
 ---   server:speak_tls(files)         with those from the next start on
 ---   server:lose(bytes)              cut so many bytes off the end of its append-only file
+---   server:lose_power()             kill it, and cut off what is not on the disk (with `power = true` at the start);
+---                                   how many bytes that were
+---   server:unsynced()               as many as that would be
 local deadline = require("spec.support.deadline")
 local lfs = require("lfs")
 local process = require("spec.support.process")
@@ -42,12 +45,33 @@ function redis.free_port()
   return math.tointeger(tonumber(port))
 end
 
---- options: config ({ name = value }), tcp, tls (another port, `tls_port`: { cert =, key =, ca =, wants = true }).
+local library
+
+-- Built once by each process.
+local function watch_syncs()
+  if library then return library end
+  library = os.tmpname()
+  local code, text = process.run { os.getenv("CC") or "cc", "-shared", "-fPIC", "-O1", "-o", library,
+    "spec/support/disk_syncs.c" }
+  assert(code == 0, text)
+  return library
+end
+
+--- For teardown, where a server had `power`.
+function redis.clean()
+  if library then os.remove(library) end
+  library = nil
+end
+
+--- options: config ({ name = value }), tcp, power (disk_syncs.c sees what is on the disk),
+--- tls (another port, `tls_port`: { cert =, key =, ca =, wants = true }).
 function redis.start(options)
   options = options or {}
   local self = setmetatable({ config = options.config or {}, folder = process.temp_dir() }, Server)
   self.path = self.folder .. "/s"
   self.port = options.tcp and redis.free_port() or 0
+  self.library = options.power and watch_syncs()
+  assert(not self.library or lfs.mkdir(self.folder .. "/syncs"))
   self:speak_tls(options.tls)
   self:again()
   return self
@@ -103,7 +127,8 @@ function Server:again()
     words[#words + 1] = value
   end
   os.remove(self.path)
-  self.process = process.spawn(words, { env = { LD_LIBRARY_PATH = libraries } })
+  self.process = process.spawn(words, { env = { LD_LIBRARY_PATH = libraries, LD_PRELOAD = self.library,
+    DISK_SYNCS = self.library and self.folder .. "/syncs" } })
   deadline.eventually(function()
     if self.process:code() then deadline.give_up("redis-server: " .. self.process:log()) end
     self.connection = self:connect()
@@ -122,15 +147,41 @@ function Server:stop()
   process.remove_dir(self.folder)
 end
 
---- Cut so many bytes off what it has written last, as a power cut does. It must not run.
-function Server:lose(bytes)
+-- Its append-only files that grow: fn(path, size).
+local function each_file(self, fn)
   for name in lfs.dir(self.folder .. "/appendonlydir") do
     local path = self.folder .. "/appendonlydir/" .. name
-    if name:find("incr") then
-      local size = lfs.attributes(path, "size")
-      assert(os.execute(("truncate -s %d %s"):format(size - bytes, process.quote(path))))
-    end
+    if name:find("incr") then fn(path, lfs.attributes(path, "size")) end
   end
+end
+
+local function cut(path, size)
+  assert(os.execute(("truncate -s %d %s"):format(size, process.quote(path))))
+end
+
+--- Cut so many bytes off what it has written last, as a power cut does. It must not run.
+function Server:lose(bytes)
+  each_file(self, function(path, size) cut(path, size - bytes) end)
+end
+
+-- What of a file is on the disk.
+local function synced(self, path)
+  local note = process.read_file(self.folder .. "/syncs/" .. lfs.attributes(path, "ino"))
+  return note and string.unpack("=i8", note) or 0
+end
+
+function Server:unsynced()
+  local bytes = 0
+  each_file(self, function(path, size) bytes = bytes + size - synced(self, path) end)
+  return bytes
+end
+
+--- The machine loses its power: all that no sync has brought to the disk is gone.
+function Server:lose_power()
+  self:kill()
+  local bytes = self:unsynced()
+  each_file(self, function(path) cut(path, synced(self, path)) end)
+  return bytes
 end
 
 return redis
