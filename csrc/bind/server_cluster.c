@@ -5,6 +5,7 @@
 #include "base/status.h"
 #include "bind/server_type.h"
 #include "cluster/notice.h"
+#include "fan/shared.h"
 #include "serve/app/shared.h"
 #include "serve/cluster.h"
 
@@ -55,6 +56,7 @@ static int l_cluster_open(lua_State *L) {
     rand_bytes(&o.seed, sizeof o.seed);
     int err = cluster_open(&server->hub.cluster, &server->hub, &o);
     if (err < 0) return lx_fail(L, err);
+    fan_share(&server->fan);
     cluster_hold(server->hub.cluster, server->fan.chans.policies.set);
     cluster_let_go(server->hub.cluster);
     lua_pushboolean(L, true);

@@ -72,7 +72,8 @@ static bool over_history(const struct chan *c) {
     uint64_t held = k->head - k->history;
     return held > p->history ||
            (p->history_bytes > 0 && k->history_bytes > p->history_bytes) ||
-           (p->durable && (held > p->held || k->history_bytes > HELD_BYTES_MAX));
+           (p->durable && p->held > 0 &&
+            (held > p->held || k->history_bytes > HELD_BYTES_MAX));
 }
 
 static bool over_backlog(const struct kept *k) {

@@ -131,7 +131,7 @@ void chan_cut(struct chan *c, uint64_t base);
 
 /* Whether what leaves its ring can be had in pages (fan/history.h). */
 static inline bool chan_is_paged(const struct chan *c) {
-    return c->policy->durable && c->kind != CHANNEL_STATE &&
+    return c->policy->durable && c->policy->held > 0 && c->kind != CHANNEL_STATE &&
            (c->policy->history > 0 || c->kind == CHANNEL_KEYED);
 }
 

@@ -193,7 +193,7 @@ enum channel_kind policy_kind(const struct policy *p) {
 
 bool policy_is_paged(const struct policy *p) {
     enum channel_kind kind = policy_kind(p);
-    return p->durable && kind != CHANNEL_STATE &&
+    return p->durable && p->held > 0 && kind != CHANNEL_STATE &&
            (p->history > 0 || kind == CHANNEL_KEYED);
 }
 

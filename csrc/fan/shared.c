@@ -10,6 +10,10 @@
 
 #include <stdio.h>
 
+void fan_share(struct fan *fan) {
+    fan->chans.held = 0;
+}
+
 /* ---- Fills ---------------------------------------------------------------------------- */
 
 static void settle(struct sub *sub) {

@@ -10,6 +10,9 @@
 #include "fan/fan.h"
 #include "fan/lineage.h"
 
+/* There is no store: also of durable logs memory holds all of the history. Before its first channel. */
+void fan_share(struct fan *fan);
+
 struct fan_fill {
     struct slice channel;
     struct chan_fill chan;

@@ -407,6 +407,7 @@ void follow_policies(struct worker *w) {
 
 void follow_init(struct worker *w) {
     struct following *f = &w->following;
+    if (w->hub->cluster) fan_share(&w->fan);
     named_init(&f->channels);
     list_init(&f->openings);
     list_init(&f->requests);
