@@ -392,6 +392,8 @@
 #define OWN_EVENTS_MAX 65536
 #define OWN_BYTES_MAX (16 * 1024 * 1024)
 #define CLUSTER_DEAD_MS 10000 /* a node that is silent for so long is dead */
+#define LEASES_MAX 100000     /* values of a node with lease = true */
+#define LEASED_BYTES 16384    /* of bits that say what may be one */
 /* Notices that the app has not taken: more are dropped, and it is told that it missed some. */
 #define NOTICES_MAX 4096
 #define NOTICES_BYTES (16 * 1024 * 1024)

@@ -329,8 +329,8 @@ static void push_limits(lua_State *L) {
                   LIMIT(STALL_TIMEOUT_MS),    LIMIT(PAIRS_BYTES_MAX),
                   LIMIT(PAIR_KEY_MAX),        LIMIT(MAIL_TO_MAX),
                   LIMIT(HANDED_MAX),          LIMIT(LIMIT_MOST),
-                  LIMIT(LIMIT_EXEMPT_MAX),    LIMIT(TOP_STEPS),
-                  LIMIT(EVENT_NAME_MAX)};
+                  LIMIT(LIMIT_EXEMPT_MAX),    LIMIT(LEASES_MAX),
+                  LIMIT(TOP_STEPS),           LIMIT(EVENT_NAME_MAX)};
     int n = sizeof limits / sizeof *limits;
     lua_createtable(L, 0, n);
     for (int i = 0; i < n; i++) {

@@ -227,7 +227,10 @@ static enum cluster_taken take(struct node *n, struct entry *e, bool makes_sense
         c.epoch = epoch;
         c.base = e->prior;
     }
-    return machine_entry(&n->machine, &c);
+    enum cluster_taken taken = machine_entry(&n->machine, &c);
+    bool has_values = e->kind == FEED_KEYED || e->kind == FEED_STATE;
+    if (taken == ENTRY_TAKEN && has_values && n->calls->read) n->calls->read(n->owner, e);
+    return taken;
 }
 
 static void wait_to_read(struct node *n, uint32_t ms) {

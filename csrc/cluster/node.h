@@ -35,6 +35,9 @@ struct node_calls {
     /* An event or a mark of a warm channel, a mark for all of them, or a notice (borrowed).
      * False: no room; it comes again. */
     bool (*release)(void *owner, const struct entry *e);
+    /* A newest value was read, of any channel, perhaps not for the first time (borrowed). NULL: it does not
+     * matter. */
+    void (*read)(void *owner, const struct entry *e);
     /* See machine_ops.fill (takes). */
     void (*fill)(void *owner, struct fill *f, bool lost, bool more);
     void (*epoch)(void *owner, uint64_t base); /* see machine_ops.epoch */

@@ -17,8 +17,10 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define NOTICE_REAPED \
-    'o' /* never in the feed: this node's own, and it was taken for dead */
+/* Never in the feed, this node's own: it was taken for dead; another one has set or removed (text: "r", or
+ * "s", and the channel) what it may have a lease of. */
+#define NOTICE_REAPED 'o'
+#define NOTICE_TAKEN 'l'
 #define NOTICE_HEARD 'h' /* ... an event of a channel that the app hears */
 #define NOTICE_LETTERS "arcdw"
 

@@ -232,8 +232,8 @@ void publishes_tick(struct machine *m) {
     while (!list_empty(&m->flight) && is_late(m, m->flight.next))
         answer(m, publish_of(m->flight.next), 0);
     if (!is_away(m)) return;
+    answer_all(m, &m->doubt, E_TIMEOUT); /* they came before the others */
     answer_all(m, &m->queue, E_BUSY);
-    answer_all(m, &m->doubt, E_TIMEOUT);
     while (!list_empty(&m->unkept)) give_back(m, publish_of(m->unkept.next), E_TIMEOUT);
     m->resolving = false;
 }

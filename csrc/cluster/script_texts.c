@@ -96,6 +96,18 @@
     "  return gone\n"                                                           \
     "end\n"
 
+/* Whether a key has a value of which 'own' says that it is that node's. */
+#define OWNS                                                                             \
+    "local function owns(s, field, own)\n"                                               \
+    "  local channel, key = sub(s, #base + 3) .. '\\0', match(field, '%z.*$')\n"         \
+    "  for _, name in ipairs(call('HKEYS', names_of(s))) do\n"                           \
+    "    local row = call('HGET', own, channel .. name .. key)\n"                        \
+    "    local value = row and call('HGET', s, name .. key)\n"                           \
+    "    if value and match(value, '^%d+') == match(row, '^%d+') then return true end\n" \
+    "  end\n"                                                                            \
+    "  return false\n"                                                                   \
+    "end\n"
+
 /* What a dead node has, removed by ARGV[2]: a thousand values at a time. What was set by another one
  * since is not its any more. */
 #define REAP                                                                               \
@@ -234,11 +246,12 @@ static const char JOIN[] =
 
 /* KEYS: m, f, t, then for each event l (unless it is a state), s (unless a log), i (once). ARGV: the proof,
  * then for each event its rule, its line from x on; what has an s also the field, x, and up to where data
- * is none of it; what has the flag c what is expected there ("": nothing, "=data"); what is once a crc. A rule is "kind history ttl max. keys flags", the same text for many,
+ * is none of it; what has the flag c what is expected there ("": nothing, "=data"; with o: nothing, or what
+ * its node has a lease of, as is what it removes then); what is once a crc. A rule is "kind history ttl max. keys flags", the same text for many,
  * and behind it the lease that its publisher needs, if any: one that has not nearly a second left is none, so that
  * another one's first event is as far behind. */
 static const char PUB[] =
-    "#!lua\n" PROOF BOUND REMOVE "local ARGV, KEYS, feed = ARGV, KEYS, KEYS[2]\n"
+    "#!lua\n" PROOF BOUND REMOVE OWNS "local ARGV, KEYS, feed = ARGV, KEYS, KEYS[2]\n"
     "local KEPT = 315360000\n" /* s: the newest values of a keyed log stay */
     "local rules, NAMES, lease = {}, {l = 'log', k = 'keyed', s = 'state'}, nil\n"
     "local function read_lease()\n"
@@ -314,7 +327,13 @@ static const char PUB[] =
     "  if rule.once then i, crc, a, k = KEYS[k], ARGV[a], a + 1, k + 1 end\n"
     "  if rule.needs and rule.needs ~= lease then\n"
     "    out[e] = '!'\n"
-    "  elseif rule.judged and data_of(s, field) ~= ARGV[a - (i and 2 or 1)] then\n"
+    "  elseif rule.owned and rule.judged and call('HEXISTS', s, field) == 1\n"
+    "    and not owns(s, field, own) then\n"
+    "    out[e] = '?'\n"
+    "  elseif rule.owned and rule.remove and not owns(s, field, own) then\n"
+    "    out[e] = '?'\n"
+    "  elseif rule.judged and not rule.owned\n"
+    "    and data_of(s, field) ~= ARGV[a - (i and 2 or 1)] then\n"
     "    out[e] = '?'\n"
     "  elseif i and known[i] then\n"
     "    out[e] = '=' .. known[i]\n"

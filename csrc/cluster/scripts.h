@@ -113,7 +113,8 @@ struct script_event {
     struct slice channel, event, key, data;
     struct slice token; /* tells it from all others of this slot: "inc.counter" */
     struct slice
-        expected; /* is_judged: only when its newest value is this; p NULL: none */
+        expected; /* is_judged: only when its newest value is this; p NULL: none. With is_owned: none, or
+                   * what this node owns; that alone is removed then */
     struct slice idempotency; /* empty: none */
     uint64_t lease;           /* the token of who leads, for which alone it is; 0: none */
     uint32_t crc;             /* ... of what was asked */

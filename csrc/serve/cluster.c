@@ -192,7 +192,7 @@ static void node_on_epoch(void *owner, uint64_t base) {
     if (base == UINT64_MAX) return;
     cluster_tell_app(c);
     cluster_pass_notice(c, NULL);
-    cluster_say_reaped(c);
+    cluster_owe_leases(c);
     log_printf(LOG_WARN,
                "cluster: epoch %s began: what Redis had above number %llu is lost, and "
                "readers are told (failover)",
@@ -203,7 +203,7 @@ static void node_on_reaped(void *owner) {
     log_printf(LOG_WARN,
                "cluster: this node was silent for so long that the others took it for "
                "dead; what went with it is published again");
-    cluster_say_reaped(owner);
+    cluster_owe_leases(owner);
 }
 
 static void node_on_missed(void *owner) {
@@ -222,6 +222,10 @@ static void give_back(struct cluster *c, struct shared_publish *p, int err) {
 static void post_all(struct mailbox *to, struct messages *ms) {
     if (ms->n > 0) mailbox_post_all(to, ms);
     messages_init(ms);
+}
+
+void cluster_post_answers(struct cluster *c) {
+    post_all(&c->hub->app->mailbox, &c->answers);
 }
 
 static void node_on_answer(void *owner, struct node_publish *inner, int err) {
@@ -322,6 +326,7 @@ static void node_on_changed(void *owner) {
 static const struct node_calls calls = {.policy = node_on_policy,
                                         .rules = node_on_rules,
                                         .release = node_on_release,
+                                        .read = cluster_on_read,
                                         .fill = node_on_fill,
                                         .epoch = node_on_epoch,
                                         .missed = node_on_missed,
@@ -337,9 +342,10 @@ static const struct node_calls calls = {.policy = node_on_policy,
 /* The end of a turn: whether something was released in it. */
 static bool end_turn(struct cluster *c) {
     node_flush(c->node);
+    cluster_say_leases(c);
     bool released = c->released;
     cluster_judge_all(c);
-    post_all(&c->hub->app->mailbox, &c->answers);
+    cluster_post_answers(c);
     if (c->has_changed) show(c);
     c->has_changed = c->released = false;
     return released;

@@ -66,6 +66,9 @@ struct shared_publish {
 void cluster_publish(struct cluster *c, struct shared_publish *p);
 void cluster_flush(struct cluster *c);
 
+/* This key may have a value that goes with this node (cluster_leases.c). */
+void cluster_note_lease(struct cluster *c, struct slice channel, struct slice key);
+
 /* What a node has told all, for the app; without a name: some were missed, and what they said is
  * looked up. It is given back when it was looked at. */
 struct notice_message {

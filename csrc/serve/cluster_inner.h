@@ -1,5 +1,6 @@
 /* What the files of the cluster's thread share: cluster.c has the thread, events and publishes;
- * cluster_channels.c channels and places; cluster_notices.c what nodes tell each other. */
+ * cluster_channels.c channels and places; cluster_notices.c what nodes tell each other;
+ * cluster_leases.c what goes with this node. */
 #ifndef SLUICE_SERVE_CLUSTER_INNER_H
 #define SLUICE_SERVE_CLUSTER_INNER_H
 
@@ -44,6 +45,7 @@ struct cluster {
     bool released;      /* something, in this turn */
     bool reloads;       /* all fills, for the app, which has missed events */
     uint64_t conflicts; /* events of another kind than their channel has here */
+    bool owes_leases;   /* they are to be said again */
     bool has_missed;    /* notices; and the app was not told yet */
     _Atomic uint32_t notices, notices_bytes; /* that the app has not taken */
     bool is_live;                            /* as of the last line in the log */
@@ -65,6 +67,7 @@ struct cluster {
     _Atomic int64_t lead_till_ms, ahead_ms;
     _Atomic int64_t answered_ms; /* clock_boot_ms: the app has shown that it lives */
     struct buf marks;            /* of the nodes that were seen lately */
+    _Atomic uint8_t leased[LEASED_BYTES]; /* bits: see cluster_leases.c */
 };
 
 struct followed *cluster_find(const struct cluster *c, struct slice channel); /* NULL */
@@ -103,6 +106,13 @@ void cluster_pass_loaded(struct cluster *c, struct slice channel);
 void cluster_say_reaped(
     struct cluster *c); /* ... what was to go with this node is gone */
 void cluster_say_missed(struct cluster *c); /* when there is room for that again */
+
+/* What is answered goes to the app before the end of the turn. */
+void cluster_post_answers(struct cluster *c);
+
+void cluster_on_read(void *owner, const struct entry *e); /* of struct node_calls */
+void cluster_owe_leases(struct cluster *c); /* they are to be said again, ... */
+void cluster_say_leases(struct cluster *c); /* ... which may be possible now */
 
 /* A place that cannot wait any longer. */
 void cluster_answer_place(struct cluster *c, struct place_message *m);

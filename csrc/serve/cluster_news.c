@@ -2,6 +2,7 @@
 #include "serve/cluster_news.h"
 
 #include "base/mem.h"
+#include "base/planted.h"
 #include "serve/to_app.h"
 #include "serve/to_io.h"
 
@@ -166,7 +167,7 @@ static uint32_t drop_removed(struct value *values, uint32_t n) {
 /* The newest of each field, by number. */
 static uint32_t newest(struct value *values, uint32_t n) {
     uint32_t kept = 0;
-    n = drop_removed(values, n);
+    if (!PLANTED(661)) n = drop_removed(values, n);
     qsort(values, n, sizeof *values, by_field);
     for (uint32_t i = 0; i < n; i++) {
         bool is_last = i + 1 == n || compare_fields(&values[i], &values[i + 1]) != 0;

@@ -49,6 +49,7 @@ return {
     { 672, "a slow reader of a channel of one node is told its numbers", "spec/unit/local_spec.lua" },
     { 673, "a log that was one of one node knows nothing of what it held before", "spec/unit/local_spec.lua" },
     { 675, "who followed a channel of one node is not given what filled it as one of all", "spec/unit/local_spec.lua" },
+    { 661, "what is removed while all is loaded again stays", "spec/kit/nodes_removed_spec.lua" },
   },
   rules = { runid = 3, replid = 7, fence = 14, carry = 8, promoted = 173 },
   obvious = { plant = 600, without = RULES },

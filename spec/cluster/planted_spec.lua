@@ -68,7 +68,7 @@ describe("the worlds of a cluster", function()
       local file = bug[3] or "spec/cluster/epochs_spec.lua"
       local _, output = planted.run_bug(0, "-e", run:format(0, file))
       assert.truthy(output:find("%d+ ok") and not output:find("FAIL", 1, true), output)
-      _, output = planted.run_bug(0, "-e", run:format(bug[1], file))
+      _, output = planted.run_bug(bug[1], "-e", run:format(bug[1], file))
       assert.truthy(output:find("FAIL", 1, true), output)
     end)
   end

@@ -88,6 +88,7 @@ int shared_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
     if (err < 0) return err;
     struct shared_publish *out = new_publish(c, &p);
     if (!out) return E_NOMEM;
+    if (c->is_owned) cluster_note_lease(s->hub.cluster, c->event.channel, c->event.key);
     out->ticket = *ticket = tickets_take(&s->shared_tickets);
     cluster_publish(s->hub.cluster, out);
     return 0;

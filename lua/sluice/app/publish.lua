@@ -120,12 +120,13 @@ local function judge(runtime, channel, key, o)
   if o.update and not runtime.server:latest(channel, key) then return false, "", "ENOTFOUND" end
 end
 
--- What becomes of a commit is of use to others than its caller: hooks, a key, the log.
-local function finish(runtime, ticket, published, channel, text, key, o, waits)
+-- What becomes of a commit, also long after the caller got ETIMEOUT, is of use to others: hooks, a
+-- key, the log.
+local function finish(runtime, ticket, published, channel, text, key, o, waits, leased)
   local fiber = runtime.scheduler.current
   local what = ("an event of channel '%s'"):format(channel)
-  -- also when it is stored long after the caller got ETIMEOUT
-  return runtime.stored:finish(ticket, waits, what, function(good, number, _, is_old)
+  return runtime.stored:finish(ticket, waits, what, function(good, number, code, is_old)
+    if leased then leased(good, number, code, is_old) end
     if not good or is_old then return end
     if o.idempotency then runtime.idempotency:remember(channel, o.idempotency, number) end
     pass_on(runtime, published, number, text, fiber)
@@ -141,19 +142,18 @@ local function commit(runtime, published, channel, event, text, key, o)
   local ticket, message, code = runtime.server:commit_event(channel, event, text, key, o.remove,
     o.ttl, o.update, o.idempotency, fiber and fiber.lease, false, nil, o.lease)
   if not ticket then return nil, message, code end
-  if key then runtime.leases:note(channel, event, text, key, o) end
+  local leased = key and runtime.leases:begin(channel, event, text, key, o)
   local ok, id, subscribers, again
-  if waits and not (published or o.idempotency or o.update) then
+  if waits and not (published or o.idempotency or o.update or leased) then
     ok, id, subscribers, again = stored:await(ticket)
   else
-    ok, id, subscribers, again = finish(runtime, ticket, published, channel, text, key, o, waits)
+    ok, id, subscribers, again = finish(runtime, ticket, published, channel, text, key, o, waits,
+      leased)
   end
   if not waits then return true, runtime.server:subscribers(channel), false end
-  if not ok then
-    message, code = id, subscribers
-    return nil, code == "ENOTFOUND" and NO_KEY:format(channel, key) or message, code
-  end
-  return id, subscribers, again
+  if ok then return id, subscribers, again end
+  message, code = id, subscribers
+  return nil, code == "ENOTFOUND" and NO_KEY:format(channel, key) or message, code
 end
 
 -- The usual case of commit; nothing: it is another. The core commits, and waits with its caller.

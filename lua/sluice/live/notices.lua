@@ -91,7 +91,9 @@ function Notices:tell_app(name, data)
   return true
 end
 
--- Of no other node: this one was taken for dead.
+-- ---- Leases: of no other node, and never in the feed ------------------------------------------
+
+-- This one was taken for dead, or Redis has lost something.
 KINDS.o = {
   heard = function(runtime) runtime.leases:again() end,
   missed = function() end,
@@ -105,6 +107,15 @@ KINDS.h = {
     return hooks.heard(runtime, channel, key, text, is_own)
   end,
   missed = hooks.lose_all,
+}
+
+-- What this node may have a lease of was set or removed by another one.
+KINDS.l = {
+  takes_text = true,
+  heard = function(runtime, event, key, text)
+    runtime.leases:take(text:sub(2), event, key, text:sub(1, 1) == "r")
+  end,
+  missed = function() end,
 }
 
 -- ---- Clients ---------------------------------------------------------------------------------
