@@ -114,6 +114,9 @@ static int l_cluster_nodes_of(lua_State *L) {
 static void set_counts(lua_State *L, const struct machine_counts *c) {
     lx_set_integer(L, "published", c->published);
     lx_set_integer(L, "refused", c->refused);
+    lx_set_integer(L, "refused_busy", c->busy);
+    lx_set_integer(L, "refused_full", c->full);
+    lx_set_integer(L, "refused_store", c->unkept);
     lx_set_integer(L, "unknown", c->unknown);
     lx_set_integer(L, "resent", c->resent);
     lx_set_integer(L, "holes", c->holes);
@@ -124,6 +127,14 @@ static void set_counts(lua_State *L, const struct machine_counts *c) {
     lx_set_integer(L, "cold", c->cold);
 }
 
+static void set_figures(lua_State *L, const struct node_figures *f) {
+    lx_set_integer(L, "bad_entries", f->bad_entries);
+    lx_set_integer(L, "evictions", f->evictions);
+    lx_set_integer(L, "reaped", f->reaped);
+    lx_set_number(L, "round_trip_seconds", (double)f->round_trip_us / 1e6);
+    lx_set_number(L, "read_lag_seconds", (double)f->read_lag_ms / 1e3);
+}
+
 /* server:cluster_look() -> table | nothing: it serves alone */
 static int l_cluster_look(lua_State *L) {
     static const char *const states[] = {"away", "proving", "catching up", "live"};
@@ -131,7 +142,7 @@ static int l_cluster_look(lua_State *L) {
     struct cluster_look look;
     if (!s->server->hub.cluster) return 0;
     cluster_look(s->server->hub.cluster, &look);
-    lua_createtable(L, 0, 20);
+    lua_createtable(L, 0, 32);
     lua_pushstring(L, states[look.state]);
     lua_setfield(L, -2, "state");
     lua_pushstring(L, look.epoch);
@@ -145,7 +156,7 @@ static int l_cluster_look(lua_State *L) {
     lx_set_integer(L, "lag", look.known - look.pos);
     lx_set_integer(L, "nodes", look.nodes);
     lx_set_integer(L, "warm", look.warm);
-    lx_set_integer(L, "bad_entries", look.bad_entries);
+    set_figures(L, &look.figures);
     lx_set_integer(L, "conflicts", look.conflicts);
     lx_set_number(L, "away_seconds", look.away_seconds);
     set_counts(L, &look.counts);

@@ -227,6 +227,7 @@ static void push_now(lua_State *L, const struct script_now *now) {
     lx_set_integer(L, "mark", now->mark);
     lx_set_integer(L, "now", (uint64_t)now->now_ms);
     lx_set_integer(L, "nodes", now->nodes);
+    lx_set_integer(L, "reaped", now->reaped);
     set_slice(L, "leader", slice_str(now->leader));
     lx_set_integer(L, "lease", now->lease);
     lx_set_integer(L, "left", (uint64_t)now->lease_ms);

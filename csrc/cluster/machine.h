@@ -207,6 +207,8 @@ struct machine_ops {
 /* What an operator looks at. */
 struct machine_counts {
     uint64_t published, refused, unknown, resent; /* publishes */
+    uint64_t busy, full,
+        unkept; /* ... of those that were refused: E_BUSY, E_FULL, E_STORE */
     uint64_t holes, loads, epochs, marks, joins;
     uint64_t cold; /* entries that nobody here follows */
 };

@@ -241,17 +241,24 @@ static void wait_to_read(struct node *n, uint32_t ms) {
     ev_timer_start(n->loop->ev, &n->again);
 }
 
+/* Of the last of those that came together. */
+static void note_lag(struct node *n, const struct entry *e) {
+    int64_t lag_ms = e->time_ms > 0 ? node_time_ms(n) - e->time_ms : 0;
+    n->figures.read_lag_ms = lag_ms > 0 ? lag_ms : 0;
+}
+
 static void take_entries(struct node *n, const struct reply *entries, uint32_t many) {
     enum cluster_taken taken = ENTRY_TAKEN;
     if (many == 0) machine_idle(&n->machine);
     for (uint32_t i = 0; i < many && taken == ENTRY_TAKEN; i++) {
         struct entry e;
         bool makes_sense = entry_of_feed(&entries[i], &e) == 0;
-        if (!makes_sense) n->bad_entries++;
+        if (!makes_sense) n->figures.bad_entries++;
         if (e.seq <= n->machine.pos) /* 0: no number */
             node_break(n, "Redis sends entries of the feed that it was not asked for");
         else taken = take(n, &e, makes_sense);
         if (n->broken) return;
+        if (i + 1 == many && makes_sense) note_lag(n, &e);
     }
     if (taken != ENTRY_LATER) return;
     wait_to_read(n, FOLLOW_AGAIN_MS);
@@ -433,8 +440,8 @@ int64_t node_next(const struct node *n) {
     return at;
 }
 
-uint64_t node_bad_entries(const struct node *n) {
-    return n->bad_entries;
+const struct node_figures *node_figures(const struct node *n) {
+    return &n->figures;
 }
 
 int64_t node_time_ms(const struct node *n) {

@@ -83,8 +83,16 @@ struct link *node_link(const struct node *n);
 void node_step(struct node *n);
 int64_t node_next(const struct node *n);
 
-/* Entries of the feed that made no sense, and were passed over. */
-uint64_t node_bad_entries(const struct node *n);
+/* What an operator looks at, beside machine_counts. */
+struct node_figures {
+    uint64_t bad_entries;  /* of the feed: they made no sense, and were passed over */
+    uint64_t evictions;    /* how often the server was found to have deleted keys */
+    uint64_t reaped;       /* nodes that this one found to be dead, while it led */
+    int64_t round_trip_us; /* of the last beat */
+    int64_t read_lag_ms;   /* of the last entry: from the server to here */
+};
+
+const struct node_figures *node_figures(const struct node *n);
 
 /* The server's clock, in ms since 1970, as far as it is known. */
 int64_t node_time_ms(const struct node *n);

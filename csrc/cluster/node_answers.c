@@ -155,11 +155,18 @@ static void note_nodes(struct node *n, const struct script_now *now) {
     }
 }
 
+static void note_beat(struct node *n, const struct script_now *now) {
+    n->figures.round_trip_us = clock_us() - n->beat_us;
+    n->figures.reaped += now->reaped;
+    note_nodes(n, now);
+}
+
 static void on_now(struct node *n, unsigned tag, const struct reply *r) {
     struct script_now now = {0};
     enum script_answer answer = script_now(r, &now);
     if (answer == SCRIPT_OK) note_time(n, now.now_ms);
-    if (answer == SCRIPT_OK && n->kinds[tag] == CALL_BEAT) note_nodes(n, &now);
+    if (answer == SCRIPT_OK && n->kinds[tag] == CALL_BEAT) note_beat(n, &now);
+    n->figures.evictions += answer == SCRIPT_EVICTED;
     give(n, tag, answer, r,
          &(struct cluster_reply){
              .seq = now.seq,

@@ -1,6 +1,7 @@
 /* What a node sends: the calls of its machine as scripts; see node.h. */
 #include "cluster/node_inner.h"
 
+#include "base/clock.h"
 #include "base/status.h"
 
 #include <stdio.h>
@@ -97,7 +98,7 @@ int node_write_call(struct node *n, struct buf *out, const struct cluster_call *
     case CALL_PUBLISH: return write_publishes(n, out, call);
     case CALL_LOAD: return write_load(n, out, call);
     case CALL_MARK: return write_mark(n, out, call);
-    case CALL_BEAT: return write_beat(n, out, call);
+    case CALL_BEAT: n->beat_us = clock_us(); return write_beat(n, out, call);
     case CALL_KEEP: return write_keep(n, out);
     }
     return E_INVAL;

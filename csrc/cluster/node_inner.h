@@ -19,7 +19,8 @@ struct node {
     bool reading;       /* an XREAD is under way, or what it brought is looked at */
     bool by_hand;
     uint64_t generation; /* of reading: what an older one brings is void */
-    uint64_t bad_entries;
+    struct node_figures figures;
+    int64_t beat_us;  /* when the last one was sent */
     int64_t ahead_ms; /* of the server's clock before ours */
     uint32_t nodes;   /* that beat lately */
     struct buf marks; /* of them */

@@ -14,7 +14,12 @@ static void give_back(struct machine *m, struct cluster_publish *p, int err) {
     m->publish_bytes -= p->bytes;
     if (err == 0) m->counts.published++;
     else if (err == E_TIMEOUT) m->counts.unknown++;
-    else m->counts.refused++;
+    else {
+        m->counts.refused++;
+        m->counts.busy += err == E_BUSY;
+        m->counts.full += err == E_FULL;
+        m->counts.unkept += err == E_STORE;
+    }
     m->ops->answer(m->owner, p, err);
 }
 

@@ -142,10 +142,11 @@
     "end\n"                                                                                \
     "local function reap(slot)\n"                                                          \
     "  local own, left = base .. 'own:' .. slot, 1000\n"                                   \
-    "  if call('HSETNX', KEYS[1], 'reaped:' .. slot, now) == 1 then\n"                     \
+    "  local is_new = call('HSETNX', KEYS[1], 'reaped:' .. slot, now)\n"                   \
+    "  if is_new == 1 then\n"                                                              \
     "    call('HINCRBY', KEYS[1], 'fence:' .. slot, 1)\n" /* it may live: then it joins */ \
     "  end\n"                                                                              \
-    "  if call('HLEN', own) == 0 then return end\n"                                        \
+    "  if call('HLEN', own) == 0 then return is_new end\n"                                 \
     "  local cursor, rows = '0', nil\n"                                                    \
     "  repeat\n" /* what was removed leaves empty places, and pages of nothing else */     \
     "    local page = call('HSCAN', own, cursor, 'COUNT', 1000)\n"                         \
@@ -153,6 +154,7 @@
     "  until #rows > 0 or cursor == '0'\n"                                                 \
     "  for j = 1, math.min(#rows, 2 * left), 2 do take(own, rows[j], rows[j + 1]) end\n"   \
     "  call('HSET', KEYS[1], 'seq', text(seq))\n"                                          \
+    "  return is_new\n"                                                                    \
     "end\n"
 
 /* A lease of 5 s for who asks and has it, or when nobody has. Tokens rise also when the server has lost the last
@@ -410,14 +412,14 @@ static const char BEAT[] =
     "  local most = math.min(math.max(tonumber(ARGV[8]), 1000), 100000)\n"
     "  call('HSET', KEYS[1], 'feedmax', text(most))\n"
     "end\n"
-    "local rows, slots = call('HGETALL', KEYS[4]), {}\n"
+    "local rows, slots, reaped = call('HGETALL', KEYS[4]), {}, 0\n"
     "for j = 1, #rows, 2 do\n"
     "  local beat = match(rows[j + 1], '^%d+')\n"
     "  if beat and now - beat < 10000 then slots[#slots + 1] = rows[j]\n"
-    "  elseif ARGV[11] == '1' then reap(rows[j]) end\n"
+    "  elseif ARGV[11] == '1' then reaped = reaped + reap(rows[j]) end\n"
     "end\n"
     "return {'OK', text(seq), now, m[5] or '0', text(#slots), table.concat(slots, ' '),\n"
-    "  lease(ARGV[2], ARGV[10])}\n";
+    "  text(reaped), lease(ARGV[2], ARGV[10])}\n";
 
 /* KEYS: m. ARGV: the proof. */
 static const char HEAD[] =

@@ -154,6 +154,7 @@ struct script_now {
     int64_t now_ms;
     uint32_t nodes;     /* beat: that beat lately, */
     struct slice slots; /* ... and theirs, between spaces; borrows the reply */
+    uint32_t reaped;    /* beat: nodes that were found to be dead by it */
     /* beat: the slot that leads, "": none; its token; and for how long nobody else can. */
     char leader[SCRIPT_WORD_MAX + 1];
     uint64_t lease;

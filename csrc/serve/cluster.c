@@ -207,6 +207,9 @@ static void node_on_reaped(void *owner) {
 }
 
 static void node_on_missed(void *owner) {
+    log_printf(LOG_WARN,
+               "cluster: the feed of Redis begins above what this node has read: its "
+               "channels are loaded again (see --cluster-feed)");
     cluster_pass_notice(owner, NULL);
 }
 
@@ -288,7 +291,7 @@ static void show(struct cluster *c) {
     l->counts = m->counts;
     snprintf(l->leader, sizeof l->leader, "%s", m->lead.leader);
     l->conflicts = c->conflicts;
-    l->bad_entries = node_bad_entries(c->node);
+    l->figures = *node_figures(c->node);
     l->nodes = node_count(c->node);
     struct slice marks = node_marks(c->node);
     c->marks.n = 0;
@@ -372,7 +375,18 @@ static void reload_missed(struct cluster *c) {
     if (!c->reloads) seq_refill_own(&c->hub->seq); /* none is here */
 }
 
+static void say_dead(struct cluster *c) {
+    uint64_t reaped = node_figures(c->node)->reaped;
+    if (reaped > c->reaped)
+        log_printf(LOG_WARN,
+                   "cluster: nodes that were silent for %d s are taken for dead: %llu; "
+                   "what went with them is removed",
+                   CLUSTER_DEAD_MS / 1000, (unsigned long long)(reaped - c->reaped));
+    c->reaped = reaped;
+}
+
 static void tick(struct cluster *c) {
+    say_dead(c);
     reload_missed(c);
     cluster_cool_idle(c);
     cluster_say_missed(c);

@@ -144,7 +144,8 @@ struct cluster_look {
     char epoch[EPOCH_LENGTH + 1], slot[CLUSTER_SLOT_LENGTH + 1];
     uint64_t pos, known;
     struct machine_counts counts;
-    uint64_t bad_entries, conflicts;
+    struct node_figures figures;
+    uint64_t conflicts;
     uint32_t nodes, warm;
     char leader[CLUSTER_SLOT_LENGTH + 1]; /* "": nobody, or not known */
     double away_seconds;                  /* since when it is not live; 0: it is */

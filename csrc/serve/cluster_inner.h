@@ -44,6 +44,7 @@ struct cluster {
     bool has_changed;
     bool released;      /* something, in this turn */
     bool reloads;       /* all fills, for the app, which has missed events */
+    uint64_t reaped;    /* dead nodes that the log has */
     uint64_t conflicts; /* events of another kind than their channel has here */
     bool owes_leases;   /* they are to be said again */
     bool has_missed;    /* notices; and the app was not told yet */

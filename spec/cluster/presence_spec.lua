@@ -56,6 +56,10 @@ describe("values that go with their node, really", function()
     cluster[1].signal("KILL")
     becomes(3, 'm"2 m"3', 15)
     becomes(2, 'm"2 m"3', 5)
+    local found = 0
+    for i = 2, 3 do found = found + select(2, cluster:state(i)).reaped end
+    assert.equal(1, found)
+    assert.truthy((cluster[2].log() .. cluster[3].log()):find("silent for 10 s are taken for dead: 1;", 1, true))
   end)
 
   it("come back when a stopped node goes on", function()

@@ -357,9 +357,11 @@ describe("scripts of a cluster", function()
       server:call(table.unpack(words))
     end
     server:call("HSET", KEYS .. "n", "dead", "1 here")
-    local beats, left, before = 0, values, nil
+    local beats, left = 0, values
+    local before
     repeat
-      assert.equal("OK", ask("beat", { label = "here", reaps = true }, p).answer)
+      local beat = ask("beat", { label = "here", reaps = true }, p)
+      assert.same({ "OK", beats == 0 and 1 or 0 }, { beat.answer, beat.reaped })
       beats, before, left = beats + 1, left, server:call("HLEN", own)
     until left == 0 or left == before
     assert.equal(0, left)

@@ -1,4 +1,5 @@
 --- Servers that share one log: real processes and a real redis-server, read with clients on the wire.
+local cluster_metrics = require("sluice.requests.cluster_metrics")
 local deadline = require("spec.support.deadline")
 local http = require("spec.support.http")
 local json = require("sluice.json")
@@ -198,6 +199,16 @@ describe("a server in a cluster", function()
       return tonumber(metrics():match('sluice_cluster_published_events_total{node="n1"} ([%d.]+)')) > 0
     end, 10, "its figures have the publish")
     deadline.eventually(function() return select(2, cluster:state(1)).nodes == 2 end, 10, "it knows both")
+    local text = metrics()
+    for _, row in ipairs(cluster_metrics) do
+      local name = row[1] .. (row[2] == "counter" and "_total" or "")
+      assert.truthy(text:find(name .. '{[^}]*node="n1"[^}]*} %d'), name)
+    end
+    assert.is_true(tonumber(text:match('round_trip_seconds{node="n1"} (%S+)')) > 0)
+    assert.is_true(tonumber(text:match('read_lag_seconds{node="n1"} (%S+)')) >= 0)
+    for _, code in ipairs { "EBUSY", "EFULL", "ESTORE", "other" } do
+      assert.truthy(text:find(('refused_publishes_total{code="%s",node="n1"} 0'):format(code), 1, true), code)
+    end
   end)
 
   it("lets the app subscribe an open stream to a channel that is not here yet", function()
