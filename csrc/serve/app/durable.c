@@ -353,6 +353,7 @@ int durable_commit(struct server *s, const struct commit *c, uint64_t *ticket) {
     int err = server_encode(s, &c->event, s->hub.n_lanes + 1, &chan, &f);
     if (err < 0) return err;
     uint64_t encoded = f->before;
+    f->patient = f->patient || registry_count(s, f->channel, f->channel_hash) == 0;
     struct durable_op *op = new_event(c, f);
     if (op) err = durable_submit(s, op, ticket);
     else {

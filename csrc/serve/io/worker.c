@@ -92,13 +92,15 @@ static void on_rates(struct ev_loop *ev, struct ev_timer *timer, int events) {
 }
 
 /* Events that come in numbers or close behind each other are a burst, which then goes on
- * without waking this thread for each of them. Patient ones never need to. */
+ * without waking this thread for each of them. Patient ones never need to, but for readers
+ * that the app does not know of. */
 static void watch_burst(struct worker *w) {
     if (w->turn_events == 0 || w->hub->options.rehearsal) return;
     double now = ev_now(w->loop.ev);
     bool burst = w->turn_events > 1 || now - w->events_at < BURST_SECONDS;
     w->events_at = now;
-    if (w->turn_events == w->turn_patient) loop_look_again(&w->loop, PROMISE_LATER);
+    bool patient = w->turn_events == w->turn_patient && list_empty(&w->feedings);
+    if (patient) loop_look_again(&w->loop, PROMISE_LATER);
     else if (burst) loop_look_again(&w->loop, PROMISE_SOON);
 }
 
@@ -145,9 +147,12 @@ static void read_clock(struct worker *w) {
     w->wall_s = (int64_t)clock_wall();
 }
 
+/* What was published before a request was sent is here before that is answered. */
 static void on_after_sleep(struct ev_loop *ev, struct ev_check *c, int events) {
     (void)ev, (void)events;
-    read_clock(c->data);
+    struct worker *w = c->data;
+    read_clock(w);
+    if (!w->hub->options.rehearsal) loop_look(&w->loop);
 }
 
 /* Its being active keeps the loop from sleeping; the work is in on_before_sleep. */
