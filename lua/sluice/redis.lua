@@ -46,7 +46,7 @@ local function check(url, key, given)
   end
   local o = options(WHAT, given, KNOWN)
   o.name = o.name or key:gsub("[^%w_./-]", "_")
-  if o.password and to.password then
+  if o.password and to.password and not to.sentinels then
     options.raise("%s: password: the url has one already; leave one of them out", WHAT)
   end
   to.password = o.password or to.password
@@ -63,7 +63,8 @@ end
 --- Publish what is added to a stream of Redis. At the top level of an app, which it gives a service
 -- and a store; in tests t:source(name) is what it reads.
 -- @tparam sluice.App app
--- @tparam string url redis://user:password@host:port/database, rediss://…, or unix:///path
+-- @tparam string url redis://user:password@host:port/database, rediss://…, unix:///path, or
+--   redis+sentinel://host,host/NAME
 -- @tparam string key of the stream
 -- @tparam table given `map` (fn(entry): returns channel, event, data, key; nothing: no event. entry
 --   is { id, fields, list }), `name` (the key: of its store and in the log), `start` ("end",

@@ -3,16 +3,15 @@
 --- is full; with nodes = 3 leaders that die and sleep. What was written is kept in a book, and the judge looks at
 --- nothing else.
 ---   world.play(seed[, bug[, nodes]]) -> nil, or what is wrong. A bug is { part, from, to }
+local copies = require("spec.support.source_copies")
 local kit = require("spec.support.kit")
 local model = require("spec.support.outbox_model")
 local sluice = require("sluice")
-local tree = require("spec.support.tree")
 
 local outbox_world = {}
 
 local STEPS = 60
 local MODULE = "spec_outbox_model" -- by this name the app finds the server of its world
-local PARTS = { "postgres", "sources/feed", "sources/outbox" }
 local APP = [[
 local postgres = require("copy.postgres")
 app:channel("rows", { durable = true, history = 100000 })
@@ -23,23 +22,6 @@ app:get("/all", function()
   return { all = list }
 end)
 ]]
-
--- The module as a user would copy it, over the model in place of a connection.
-local function copies(bug)
-  local files = { ["copy/sources/database.lua"] = ("local pg = require(%q)\n"
-    .. "return { open = function() return pg:open() end }"):format(MODULE) }
-  for _, part in ipairs(PARTS) do
-    local text = tree.read("lua/sluice/" .. part .. ".lua"):gsub('"sluice%.sources', '"copy.sources')
-    text = text:gsub("if process%.upstream", "if false")
-    if bug and bug[1] == part then
-      local at, stop = text:find(bug[2], 1, true)
-      assert(at, part .. " does not hold " .. bug[2])
-      text = text:sub(1, at - 1) .. bug[3] .. text:sub(stop + 1)
-    end
-    files["copy/" .. part .. ".lua"] = text
-  end
-  return files
-end
 
 -- ---- The judge -------------------------------------------------------------------------------------------------
 
@@ -96,13 +78,12 @@ function World:finish()
 end
 
 function World:break_server()
-  local dice, lost = self.random()
+  local dice = self.random()
   if dice < 0.3 then
     self.pg:cut()
     return
-  elseif dice < 0.65 then lost = self.pg:crash()
-  elseif dice < 0.8 then lost = self.pg:restart()
-  else lost = self.pg:promote(self.random(0, 6)) end
+  end
+  local lost = dice < 0.65 and self.pg:crash() or dice < 0.8 and self.pg:restart() or self.pg:promote(self.random(0, 6))
   for _, n in ipairs(lost) do self.book[n].gone = true end
   self.txs = {}
   if self:chance(0.7) then -- who was quick is there before the source
@@ -153,18 +134,12 @@ function World:look()
 end
 
 local function new(seed, bug, nodes)
-  local roll = seed * 2654435761 % 2 ^ 32
-  local function random(m, n) -- of its own: the app draws from math.random
-    roll = (roll * 1664525 + 1013904223) % 2 ^ 32
-    local x = roll / 2 ^ 32
-    if not m then return x end
-    if not n then m, n = 1, m end
-    return m + math.floor(x * (n - m + 1))
-  end
+  local random = copies.dice(seed)
   local self = setmetatable({ pg = model.new(random), random = random, book = {}, txs = {}, time = 0, nodes = nodes },
     World)
   package.loaded[MODULE] = self.pg
-  self.t = kit.start(APP, { files = copies(bug), seed = seed, nodes = nodes, now = 1780000000 })
+  self.t = kit.start(APP, { files = copies.make("postgres", { "sources/outbox" }, "database", MODULE, bug),
+    seed = seed, nodes = nodes })
   self.pg.sleep, self.pg.now = sluice.sleep, function() return math.floor(self.t.place:time()) end
   return self
 end

@@ -13,12 +13,12 @@ local WHAT = "a source of Redis"
 
 --- Read a URL.
 -- @tparam string url
--- @treturn table|nil host and port, or path; db, user, password, tls; or nil, message
+-- @treturn table|nil host and port, or path, or sentinels and set; db, user, password, tls; or nil,
+--   message
 function connection.read(url)
   local to, why = cluster.read(url)
-  if not to then return nil, (why:gsub("^%-%-cluster: ", "")) end
-  if to.sentinels then return nil, "Sentinels are for --cluster: name the server itself" end
-  return to
+  if to then return to end
+  return nil, (why:gsub("^%-%-cluster: ", ""))
 end
 
 local function wait(self)
@@ -106,11 +106,8 @@ local function greet(self, to, name)
   return true
 end
 
---- Open one, and say who we are.
--- @tparam table to as connection.read has it
--- @tparam string name for CLIENT LIST
--- @treturn sluice.sources.Connection|nil or nil, message
-function connection.open(to, name)
+-- Open one, and say who we are.
+local function dial(to, name)
   local runtime = transfer.runtime(WHAT)
   local id, message = runtime.server:redis_open(to.path or to.host, to.port, to.tls)
   if not id then return nil, message end
@@ -123,6 +120,49 @@ function connection.open(to, name)
   if ok then return self end
   self:close()
   return nil, message
+end
+
+-- ---- Sentinels ---------------------------------------------------------------------------
+
+-- What one of them calls the master: host, port; or nil, message.
+local function ask_sentinel(to, host, port, name)
+  local c <close>, why = dial({ host = host, port = port, tls = to.tls, db = 0,
+    password = to.sentinel_password }, name)
+  if not c then return nil, why end
+  local reply, message = c:ask(0, "SENTINEL", "GET-MASTER-ADDR-BY-NAME", to.set)
+  if type(reply) == "table" then return reply[1], math.tointeger(tonumber(reply[2])) end
+  return nil, message or ("knows no master '%s'"):format(to.set)
+end
+
+-- The first that they name and that says of itself that it is one.
+local function dial_master(to, name)
+  local last
+  for sentinel, at in to.sentinels:gmatch("(%S+) (%d+)") do
+    local host, port = ask_sentinel(to, sentinel, math.tointeger(tonumber(at)), name)
+    if host then
+      local c, why = dial({ host = host, port = port, tls = to.tls, db = to.db, user = to.user,
+        password = to.password }, name)
+      local role = c and c:ask(0, "ROLE")
+      if type(role) == "table" and role[1] == "master" then return c end
+      if c then c:close() end
+      last = ("%s:%d, which the Sentinel %s:%s calls the master: %s"):format(host, port, sentinel,
+        at, why or "is none")
+    else
+      last = ("Sentinel %s:%s: %s"):format(sentinel, at, port)
+    end
+  end
+  return nil, last
+end
+
+-- ---- Both --------------------------------------------------------------------------------
+
+--- Open one, and say who we are.
+-- @tparam table to as connection.read has it
+-- @tparam string name for CLIENT LIST
+-- @treturn sluice.sources.Connection|nil or nil, message
+function connection.open(to, name)
+  if to.sentinels then return dial_master(to, name) end
+  return dial(to, name)
 end
 
 return connection

@@ -44,11 +44,14 @@ local NOW = "SELECT pg_current_snapshot()::text AS snap, extract(epoch FROM now(
 -- process, or has started all that belong to it anew.
 local PLACE = "SELECT pg_current_snapshot()::text AS snap, "
   .. "extract(epoch FROM now())::bigint AS at, "
-  .. "(SELECT system_identifier FROM pg_control_system()) "
-  .. "|| '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || oid AS line, extract(epoch FROM "
-  .. "pg_postmaster_start_time())::text || '/' || (SELECT string_agg(pid::text, ',' ORDER BY pid) "
-  .. "FROM pg_stat_activity WHERE usesysid IS NULL AND datid IS NULL) AS server "
+  .. "(SELECT system_identifier FROM pg_control_system()) || '/' || "
+  .. "left(pg_walfile_name(pg_current_wal_lsn()), 8) || '/' || oid AS line, "
+  .. "extract(epoch FROM pg_postmaster_start_time())::text || '/' || (SELECT "
+  .. "string_agg(pid::text, ',' ORDER BY pid) FROM pg_stat_activity "
+  .. "WHERE usesysid IS NULL AND datid IS NULL) AS server "
   .. "FROM pg_database WHERE datname = current_database()"
+local NAME = "SELECT set_config('application_name', $1, false) "
+  .. "WHERE current_setting('application_name') = ''"
 local WENT_BACK = "SELECT pg_snapshot_xmax(pg_current_snapshot()) < "
   .. "pg_snapshot_xmax($1::pg_snapshot) AS yes"
 
@@ -153,7 +156,8 @@ end
 local function session(self)
   local db <close>, refused = database.open(self.url)
   if not db then return refused end
-  local ok, why = db:ask("LISTEN " .. self.listen)
+  local ok, why = db:ask(NAME, "sluice-" .. self.feed.name)
+  if ok then ok, why = db:ask("LISTEN " .. self.listen) end
   if not ok then return why end
   local cursor
   cursor, why = begin(self, db)

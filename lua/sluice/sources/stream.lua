@@ -5,12 +5,14 @@
 ---        ▲                └─▶ it is gone: look closer, tell what was lost                    │
 ---        └──────────── XREAD BLOCK: there is more ◀──────────────────────────────────────────┘
 ---
---- A cursor is { id, added, run }: the entry's id, how many entries the stream had been given when
---- that was added (nil: Redis < 7), and the process of Redis that it is from.
+--- A cursor is { id, once, added, run }: the entry's id and what it is known by, how many entries
+--- the stream had been given when that was added (nil: Redis < 7), and the process of Redis and the
+--- line of its data that it is from. With `again` it is a place where no entry has to be.
 --- In memory: one batch.
 local connection = require("sluice.sources.connection")
 local crypto = require("sluice.crypto")
 local sluice = require("sluice")
+local stream_state = require("sluice.sources.stream_state")
 
 local stream = {}
 
@@ -23,122 +25,130 @@ local BLOCK_MS = 1000      -- of one XREAD: a reload waits for its end
 local AGAIN_MS = 3600 * 1000 -- read again, by their ids, where Redis may have lost some
 local TOO_LARGE = "larger than any"
 
--- ---- Replies -----------------------------------------------------------------------------
-
-local function fields_of(list)
-  local fields = {}
-  for i = 1, #list, 2 do fields[list[i]] = list[i + 1] end
-  return fields
-end
-
--- Whether an id is behind another one.
-local function is_after(a, b)
-  local a_ms, a_n = a:match("^(%d+)%-(%d+)$")
-  local b_ms, b_n = b:match("^(%d+)%-(%d+)$")
-  local ms, other = math.tointeger(tonumber(a_ms)), math.tointeger(tonumber(b_ms))
-  if ms ~= other then return (ms or 0) > (other or 0) end
-  return (math.tointeger(tonumber(a_n)) or 0) > (math.tointeger(tonumber(b_n)) or 0)
-end
-
 local function before(id, ms)
   local at = math.tointeger(tonumber(id:match("^%d+"))) or 0
   return ("%d-0"):format(math.max(0, at - ms))
 end
 
-local function error_of(reply) return type(reply) == "table" and reply.err or nil end
-
--- What INFO says of the process: nil when this user may not ask.
-local function run_of(c)
-  local text, why = c:ask(0, "INFO", "server")
-  if type(text) == "string" then return text:match("run_id:(%x+)") end
-  if c.closed then return nil, why end
-  return false
-end
-
 -- ---- A closer look -----------------------------------------------------------------------
 
--- What the stream is, in one step with what is behind a place: { length, added, last, entries,
--- below }; false: there is no such key; nil, message.
-local function look(self, c, id)
-  local replies, why = c:ask_all {
-    { "MULTI" },
-    { "XINFO", "STREAM", self.key },
-    { "XREVRANGE", self.key, id, "-", "COUNT", "1" },
-    { "EXEC" },
-  }
-  if not replies then return nil, why end
-  local all = replies[4]
-  if error_of(all) then return nil, error_of(replies[2]) or error_of(replies[3]) or all.err end
-  local info, below = all[1], all[2]
-  if error_of(info) and info.err:find("no such key", 1, true) then return false end
-  if error_of(info) or error_of(below) then return nil, error_of(info) or error_of(below) end
-  local known = fields_of(info)
-  return { length = known.length, added = known["entries-added"], last = known["last-generated-id"],
-    has_below = below[1] ~= nil }
-end
+-- How many entries are not there any more; nil: Redis < 7.
+local function removed(found) return found.added and found.added - found.length end
 
 -- The first time: where it begins.
 local function begin(self, c)
-  local cursor = { id = FIRST, run = run_of(c) or nil, added = 0 }
-  local found, why = look(self, c, FIRST)
+  local cursor = { id = FIRST, run = stream_state.run(c) or nil, added = 0 }
+  local found, why = stream_state.look(c, self, FIRST)
   if found == nil then return nil, why end
   if found and self.start == "end" then
     cursor.id, cursor.added = found.last, found.added
   elseif found then
-    cursor.added = found.added and found.added - found.length
-    if self.start ~= "begin" then cursor.id, cursor.added = self.start, nil end
+    cursor.added = removed(found)
+    if self.start ~= "begin" then
+      cursor.id, cursor.added, cursor.again = self.start, nil, true
+    end
   end
   self.feed:move(cursor)
   return cursor
 end
 
--- The stream has fewer entries than it had: made anew, or what Redis had last is lost.
-local function go_back(self, cursor, found)
-  local is_fresh = found.added and cursor.added and found.added < cursor.added // 2
-  if self.gone or is_fresh then
-    self.gone = false
-    self.feed:lose { reason = "the stream was made anew: it is read from its beginning" }
-    return { id = FIRST, added = 0, run = cursor.run }
-  end
-  self.feed:lose { reason = ("Redis has lost what it had last, and stands at %s, before %s: the "
-    .. "last hour is read again"):format(found.last, cursor.id) }
-  return { id = before(found.last, AGAIN_MS), run = cursor.run }
+-- From its beginning on.
+local function made_anew(self, cursor, found)
+  self.gone = false
+  self.feed:lose { reason = "the stream was made anew: it is read from its beginning" }
+  return { id = FIRST, run = self.process or cursor.run, added = found.added and 0 }
+end
+
+-- Whether it has been given so few entries that it is not what was read.
+local function is_fresh(cursor, found)
+  return found.added and cursor.added and found.added < cursor.added // 2
+end
+
+-- Redis is another one, or stands before the cursor, which the same one does only with another
+-- stream.
+local function go_back(self, cursor, found, replaced)
+  if not replaced or is_fresh(cursor, found) then return made_anew(self, cursor, found) end
+  local went_back = stream_state.is_after(cursor.id, found.last)
+  local reason = went_back and "Redis has lost what it had last, and stands at %s, before %s"
+    or "Redis was started anew, or replaced, stands at %s, and has no entry %s"
+  self.in_doubt = false
+  self.feed:lose { reason = reason:format(found.last, cursor.id)
+    .. ": the last hour is read again" }
+  return { id = before(went_back and found.last or cursor.id, AGAIN_MS),
+    again = removed(found) or true, run = self.process or cursor.run }
 end
 
 -- No entry at or before the cursor is there any more.
 local function trimmed(self, cursor, found)
-  local next_cursor = { id = cursor.id, added = cursor.added, run = cursor.run }
-  local lost = cursor.added and found.added and found.added - cursor.added - found.length
-  next_cursor.added = found.added and found.added - found.length
-  if lost == 0 then return next_cursor end
-  if lost and lost < 0 then
-    self.feed:lose { reason = "the stream was made anew" }
-  else
-    self.feed:lose { lost = lost, reason = ("entries behind %s were trimmed or deleted before they "
-      .. "were read"):format(cursor.id) }
-  end
-  return next_cursor
+  local place = { id = cursor.id, once = cursor.once, run = cursor.run,
+    added = removed(found) }
+  local lost = cursor.added and found.added and place.added - cursor.added
+  if lost == 0 or not lost and (found.last == cursor.id or cursor.id == FIRST) then return place end
+  self.feed:lose { lost = lost, reason = ("entries behind %s were trimmed or deleted before they "
+    .. "were read"):format(cursor.id) }
+  if not found.list[1] then place.id, place.once = found.last, nil end
+  self.feed:move(place)
+  return place
 end
 
--- The cursor's entry is not there. Returns where to read on.
+-- Where what is there is read again: what went meanwhile was not.
+local function still_there(self, cursor, found)
+  local now = removed(found)
+  if now and math.type(cursor.again) == "integer" and now > cursor.again then
+    self.feed:lose { reason = "entries were trimmed or deleted before they were read again" }
+    cursor = { id = cursor.id, again = now, run = cursor.run }
+    self.feed:move(cursor)
+  end
+  return cursor, found.list
+end
+
+-- Whether the entries of another stream are there: a single entry goes by XDEL alone, which leaves
+-- its id, and the number of all that were added never falls.
+local function is_another(cursor, found)
+  local is_less = found.added and cursor.added and found.added < cursor.added
+  local was_deleted = not found.deleted or not stream_state.is_after(cursor.id, found.deleted)
+  return is_less or found.has_below and not was_deleted
+end
+
+-- Whether Redis is not the one that the cursor is from. Nil, message.
+local function is_replaced(self, c, cursor)
+  local process, why = stream_state.run(c)
+  if process == nil then return nil, why end
+  if not process then return self.in_doubt end
+  self.process = process
+  return process ~= cursor.run
+end
+
+local function is_gone(self, cursor)
+  if not self.gone and cursor.id ~= FIRST then
+    self.gone = true
+    self.feed:lose { reason = "the stream is gone; its entries are read when it is there again" }
+  end
+  return cursor, {}
+end
+
+-- What there is, and no entry of the cursor. Returns where to read on, and entries from there on
+-- when that is where it was; or nil, message.
+local function weigh(self, c, cursor, found)
+  local is_first = cursor.id == FIRST and not cursor.again
+  local replaced, message = is_replaced(self, c, cursor)
+  if replaced == nil then return nil, message end
+  local went_back = stream_state.is_after(cursor.id, found.last)
+  if not is_first and (replaced or went_back) then return go_back(self, cursor, found, replaced) end
+  if cursor.again then return still_there(self, cursor, found) end
+  if is_another(cursor, found) then return made_anew(self, cursor, found) end
+  if found.has_below then return cursor, found.list end -- it was deleted
+  local place = trimmed(self, cursor, found)
+  return place, place.id == cursor.id and found.list or nil
+end
+
+-- The cursor's entry is not there. Returns as weigh does.
 local function judge(self, c, cursor)
-  local found, why = look(self, c, cursor.id)
+  local found, why = stream_state.look(c, self, cursor.id)
   if found == nil then return nil, why end
-  if not found then
-    if not self.gone and cursor.id ~= FIRST then
-      self.gone = true
-      self.feed:lose { reason = "the stream is gone; its entries are read when it is there again" }
-    end
-    return cursor, nil, true
-  end
-  if self.gone or is_after(cursor.id, found.last) then return go_back(self, cursor, found) end
-  if not found.has_below then return trimmed(self, cursor, found) end
-  if self.in_doubt then -- another process of Redis, and not what was there
-    self.feed:lose { reason = ("Redis was started anew, or replaced, and has no entry %s: the last "
-      .. "hour is read again"):format(cursor.id) }
-    return { id = before(cursor.id, AGAIN_MS), run = cursor.run }
-  end
-  return cursor -- it was deleted, and others before it are there
+  if not found then return is_gone(self, cursor) end
+  if self.gone then return made_anew(self, cursor, found) end
+  return weigh(self, c, cursor, found)
 end
 
 -- ---- Reading -----------------------------------------------------------------------------
@@ -153,7 +163,7 @@ end
 -- @tparam {string,...} list names and values in turn
 -- @treturn table
 function stream.entry(id, list)
-  return { id = id, fields = fields_of(list), list = list, once = once(id, list) }
+  return { id = id, fields = stream_state.fields(list), list = list, once = once(id, list) }
 end
 
 local function entries_of(list, first)
@@ -162,30 +172,43 @@ local function entries_of(list, first)
   return entries
 end
 
+-- Whether a list begins with the entry of a cursor.
+local function begins_with(list, cursor)
+  local first = list[1]
+  return first and first[1] == cursor.id
+    and (not cursor.once or once(first[1], first[2] or {}) == cursor.once)
+end
+
+-- Its entry is there: all that it says holds of this process of Redis, too.
+local function proven(self, cursor)
+  self.gone = false
+  if self.process and cursor.run ~= self.process then
+    cursor = { id = cursor.id, once = cursor.once, added = cursor.added, run = self.process }
+    self.feed:move(cursor)
+  end
+  return cursor
+end
+
 -- Read behind a cursor, once. Entries, the cursor that they are behind; or nil, message.
 local function read(self, c, cursor)
-  local list, why = c:ask(0, "XRANGE", self.key, cursor.id, "+", "COUNT", tostring(self.batch + 1))
+  local list, why = c:ask(0, table.unpack(stream_state.range(self, cursor.id)))
   if not list then
     if why:find(TOO_LARGE, 1, true) and self.batch > 1 then self.batch = self.batch // 2 end
     return nil, why
   end
-  if cursor.id == FIRST or list[1] and list[1][1] == cursor.id then
-    return entries_of(list, cursor.id == FIRST and 1 or 2), cursor
-  end
-  local place, message, is_gone = judge(self, c, cursor)
-  if not place then return nil, message end
-  if is_gone then return {}, cursor end
-  if place.id ~= cursor.id then
-    self.feed:move(place)
-    return read(self, c, place)
-  end
-  return entries_of(list, 1), place
+  if begins_with(list, cursor) then return entries_of(list, 2), proven(self, cursor) end
+  if cursor.id == FIRST and not list[1] then return {}, cursor end
+  local place, rest = judge(self, c, cursor)
+  if not place then return nil, rest end
+  if rest then return entries_of(rest, 1), place end
+  self.feed:move(place)
+  return read(self, c, place)
 end
 
 -- Publish entries, and move the cursor behind them.
 local function deliver(self, entries, cursor)
   local function at(n)
-    return { id = entries[n].id, run = self.process,
+    return { id = entries[n].id, once = entries[n].once, run = self.process,
       added = cursor.added and cursor.added + n }
   end
   self.feed:deliver(entries, at)
@@ -197,7 +220,7 @@ local function session(self)
   local c <close>, refused = connection.open(self.to, "sluice-" .. self.feed.name)
   if not c then return refused end
   local cursor, why = self.feed:cursor(), nil
-  local process, message = run_of(c)
+  local process, message = stream_state.run(c)
   if process == nil then return message end
   if not cursor then cursor, why = begin(self, c) end
   if not cursor then return why end
