@@ -10,20 +10,20 @@ local HAS_NODES = require("sluice.core").build().libraries.hiredis ~= nil
 local MISTAKES = {
   -- the obvious one: a sequence is no order of commits
   { "sources/outbox", 'OR xid = ANY (ARRAY(SELECT "\n  .. "pg_snapshot_xip($1::pg_snapshot)))) "',
-    'OR false) "', seed = 2 },
+    'OR false) "', seed = 1 },
   { "sources/outbox", 'local PART = "AND pg_visible_in_snapshot(xid, $2::pg_snapshot) AND',
-    'local PART = "AND true AND', seed = 54 },
-  { "sources/outbox", "return entries, cursor, #rows < self.batch", "return entries, cursor, #rows <= self.batch" },
-  { "sources/outbox", "if cursor.lsn and cursor.server ~= place.server then", "if false then", seed = 26 },
+    'local PART = "AND true AND', seed = 142 },
+  { "sources/outbox", "return entries, cursor, #rows < self.batch", "return entries, cursor, #rows <= self.batch", seed = 1 },
+  { "sources/outbox", "if cursor.lsn and cursor.server ~= place.server then", "if false then", seed = 64 },
   { "sources/outbox", "part.lsn, part.sure, part.since = now.lsn, cursor.snap, cursor.again",
-    "part.lsn, part.sure, part.since = now.lsn, now.snap, nil", seed = 26 },
+    "part.lsn, part.sure, part.since = now.lsn, now.snap, nil", seed = 32 },
   { "sources/outbox", "if cursor.line ~= place.line then return true end",
     "if true then return false end", seed = 14 },
-  { "sources/outbox", "again = cursor.again or cursor.at or place.at,", "snap = place.snap,", seed = 3 },
-  { "sources/outbox", "if woken == nil then return message end", "if not woken then db:wait(3600000) end", seed = 21 },
-  { "sources/feed", "if n > 0 then self:move(at(done + n)) end", "self:move(at(#entries))", seed = 111 },
-  { "sources/feed", "idempotency = once }", "idempotency = nil }", seed = 2 },
-  { "sources/feed", "return failed and places[failed] - 1 or #entries", "return #entries", seed = 30 },
+  { "sources/outbox", "again = cursor.again or cursor.at or place.at,", "snap = place.snap,", seed = 2 },
+  { "sources/outbox", "if woken == nil then return message end", "if not woken then db:wait(3600000) end", seed = 29 },
+  { "sources/feed", "if n > 0 then self:move(at(done + n)) end", "self:move(at(#entries))", seed = 5 },
+  { "sources/feed", "idempotency = once }", "idempotency = nil }", seed = 1 },
+  { "sources/feed", "return failed and places[failed] - 1 or #entries", "return #entries", seed = 3 },
 }
 
 describe("an outbox table in drawn worlds", function()

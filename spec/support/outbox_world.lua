@@ -108,6 +108,19 @@ function World:break_app()
   t[({ "kill", "cut", "restart", "kill" })[self.random(4)]](t)
 end
 
+-- A disk that takes nothing for a while, and a kill soon after: between a batch of which nothing was stored and the
+-- next try.
+function World:strike()
+  local t = self.t
+  t:disk { full = true }
+  for _ = 1, 3 do self:write() end
+  while self.txs[1] do self:finish() end
+  t:advance(self.random() * 2)
+  t:disk { full = false, commit = 0.002 }
+  t:advance(self.random() * 5)
+  t:kill()
+end
+
 function World:step()
   local dice, t = self.random(), self.t
   if dice < 0.3 then self:write()
@@ -117,7 +130,8 @@ function World:step()
   elseif dice < 0.84 then self:break_server()
   elseif dice < 0.92 then self:break_app()
   elseif dice < 0.95 then self.pg.away = not self.pg.away if self.pg.away then self.pg:cut() end
-  elseif not self.nodes and dice < 0.97 then assert(t:reload())
+  elseif not self.nodes and dice < 0.96 then assert(t:reload())
+  elseif not self.nodes and dice < 0.975 then self:strike()
   elseif not self.nodes then t:disk { full = dice < 0.985, commit = self:chance(0.5) and 0.05 or 0.002 } end
   t:advance(self:chance(0.6) and self.random(0, 40) / 1000 or self.random() * (self.nodes and 3 or 1))
 end
