@@ -4,6 +4,7 @@
 ---
 ---   checker.check { ops =, readers = { { channels =, log = }, … },
 ---     shown = { [machine] = { [channel] = { { uid =, id = }, … } } },
+---     owns = true: machines have channels of their own,
 ---     short = { [channel] = true }, calm = true: Redis never failed, lossy = { times at which it may have lost },
 ---     durable = true: what was acknowledged is there whatever failed }
 ---   -> { lost = 0, …, all = 0, list = { sentence, … }, seen = { events =, resets =, hops =, … } }
@@ -12,11 +13,12 @@
 --- that takes anything away), doubled (a reader got it twice), twice (stored twice), disordered, untold (acknowledged
 --- and gone, and a reader who waited for it is not told), phantom (a reader got what is gone, and is not told),
 --- vanished (acknowledged and gone, and Redis never failed), refused (and stored), needless (a reset, and nothing had
---- failed), divergent (two machines show two histories), stuck (a reader did not come to the end).
+--- failed), divergent (two machines show two histories), stuck (a reader did not come to the end), foreign (what is of
+--- one machine alone reached a reader of another one, has an id, or did not come, each once and in order).
 local checker = {}
 
 local WORDS = { "lost", "missed", "doubled", "twice", "disordered", "untold", "phantom", "vanished", "refused",
-  "needless", "divergent", "stuck" }
+  "needless", "divergent", "stuck", "foreign" }
 local LIST_MOST = 40
 
 -- Behind one of these a reader may get again what it has, and what is left may begin anywhere.
@@ -212,6 +214,37 @@ local function judge_reader(self, index, reader, channel)
   w:finish(began)
 end
 
+-- ---- What is of one machine -------------------------------------------------------------------
+
+local OF_ONE = { own = true, load = true }
+local SOON = 1 -- second, after which a newcomer has the value that there is
+
+local function owned(self, index, at, one)
+  local function find(text, ...) self:find("foreign", "reader %d: " .. text, index, ...) end
+  if one.from ~= at.token then find("%s %d of %s came on %s", one.kind, one.n, one.from, at.token) end
+  if one.has_id then find("%s %d has an id", one.kind, one.n) end
+  local before = at[one.kind]
+  if before and one.kind == "own" and one.n ~= before + 1 then find("own %d came behind %d", one.n, before) end
+  if before and one.n <= before then find("%s %d came behind %d", one.kind, one.n, before) end
+  local behind = one.kind == "load" and before and (at.own or 0) < one.n -- which was published before it
+  if behind then find("load %d came before own %d", one.n, one.n) end
+  at[one.kind] = one.n
+end
+
+local function judge_owned(self, index, reader)
+  local at = {}
+  for _, one in ipairs(reader.log) do
+    if one.what == "connect" then at = { token = one.token }
+    elseif one.what == "hello" then at.hello = one.at
+    elseif one.what == "owned" then owned(self, index, at, one)
+    elseif one.what == "reset" and OF_ONE[one.channel] then
+      self:find("foreign", "reader %d: %s was reset: %s", index, one.channel, one.reason)
+    elseif one.what == "end" and at.hello and one.at > at.hello + SOON and not at.load then
+      self:find("foreign", "reader %d had no value of %s", index, at.token)
+    end
+  end
+end
+
 --- Judge; see the top.
 function checker.check(input)
   local found = { all = 0, list = {}, seen = {} }
@@ -222,6 +255,7 @@ function checker.check(input)
   for index, reader in ipairs(input.readers) do
     for _, one in ipairs(reader.log) do see(self, one.what) end
     for _, channel in ipairs(reader.channels) do judge_reader(self, index, reader, channel) end
+    if input.owns then judge_owned(self, index, reader) end
   end
   return found
 end

@@ -125,6 +125,39 @@ describe("the checker of machines", function()
     end)
   end
 
+  -- What a reader gets of two machines, one after the other, of channels of theirs.
+  local function owned(change)
+    local log = { { what = "connect", at = 0, token = "m1.1" }, { what = "hello", at = 0.1 } }
+    local function add(from, kind, n) log[#log + 1] = { what = "owned", at = #log, from = from, kind = kind, n = n } end
+    for n = 4, 6 do
+      add("m1.1", "own", n)
+      add("m1.1", "load", n)
+    end
+    log[#log + 1] = { what = "end", at = 9, how = "hop" }
+    log[#log + 1] = { what = "connect", at = 9, token = "m2.1" }
+    log[#log + 1] = { what = "hello", at = 9.1 }
+    add("m2.1", "load", 1)
+    add("m2.1", "own", 2)
+    log[#log + 1] = { what = "end", at = 12, how = "final" }
+    if change then change(log) end
+    return words { ops = {}, readers = { { channels = {}, log = log } }, lossy = {}, calm = true, short = {},
+      shown = {}, owns = true }
+  end
+
+  it("knows what is of one machine", function()
+    assert.equal("", owned())
+    for _, change in ipairs {
+      function(log) log[3].from = "m2.1" end,
+      function(log) log[5].has_id = true end,
+      function(log) table.remove(log, 5) end,
+      function(log) for _, i in ipairs { 7, 5, 3 } do table.remove(log, i) end end,
+      function(log) table.insert(log, 6, log[5]) end,
+      function(log) log[6].n = 3 end,
+      function(log) table.remove(log, 12) end,
+      function(log) table.insert(log, 6, { what = "reset", at = 5, channel = "load", reason = "failover" }) end,
+    } do assert.equal("foreign", owned(change)) end
+  end)
+
   it("knows a channel that is trimmed by its numbers, and lets it be trimmed", function()
     local input = history()
     input.short, input.shown = { a = true }, {}

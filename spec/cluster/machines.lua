@@ -6,6 +6,7 @@
 ---     `sentinels`: so many, which watch Redis and `m.replica`; machines ask those, and no proxy is between.
 ---     `power`: Redis can lose it (redis.lua).
 ---     `durable`: as --cluster-durable: what is acknowledged has to be there in the end, whatever fails.
+---     `owns`: machines have channels of their own, on which they publish, and readers follow them, too.
 ---     `args`: more words for `sluice run`. `env`: of the servers. `hop`: seconds after which a reader goes on to
 ---     another machine.
 ---   m:go(n)                   until n more publishes were answered, by whatever machine
@@ -45,8 +46,21 @@ local app = require("sluice").app()
 app:channel("a", { history = 50000, durable = %s })
 app:channel("b", { history = 50000, durable = %s })
 app:channel("tail", { history = %d })
+local OWN, token = {}, %q
+if token ~= "" then
+  OWN = { "own", "load" }
+  app:channel("own", { history = 0, shared = false })
+  app:channel("load", { history = "latest", shared = false })
+  local n = 0
+  app:every(0.05, { per = "node" }, function()
+    n = n + 1
+    app:publish("own", "own", token .. " " .. n)
+    app:publish("load", "load", token .. " " .. n, { key = "k" })
+  end)
+end
 for _, names in ipairs { { "a", "b" }, { "a", "tail" }, { "b" }, { "a", "b", "tail" } } do
-  app:stream("/follow/" .. table.concat(names, "-"), { channels = names })
+  local path = "/follow/" .. table.concat(names, "-")
+  app:stream(path, { channels = table.move(OWN, 1, #OWN, #names + 1, names) })
 end
 for _, name in ipairs { "a", "b" } do app:stream("/all/" .. name, { channels = { name }, rewind = "all" }) end
 app:post("/pub/:channel", function(req)
@@ -102,7 +116,9 @@ function Machines:open(i)
     table.move({ "--cluster", url_of(self, node), "--cluster-name", machines.NAME, "--cluster-node",
       "machine" .. i }, 1, 6, #args + 1, args)
   end
-  node.server = machines.serve { app = APP:format(is_durable, is_durable, machines.SHORT), args = args,
+  node.runs = (node.runs or 0) + 1
+  node.token = self.options.owns and ("m%d.%d"):format(i, node.runs) or ""
+  node.server = machines.serve { app = APP:format(is_durable, is_durable, machines.SHORT, node.token), args = args,
     env = self.options.env, tls = false,
     io_threads = i % 2 + 1, meanwhile = function() self:each_proxy(function(proxy) proxy:step() end) end }
   node.asleep = false
@@ -158,7 +174,7 @@ local function move_reader(self, reader, now)
   if reader.sock or now < (reader.back or 0) then return end
   reader.back = now + BACK_SECONDS
   local i, port = pick_node(self, reader.node)
-  if not reader:go(port, i) then return end
+  if not reader:go(port, i, self.nodes[i].token) then return end
   local hop = self.options.hop or 2
   reader.node, reader.hops = i, reader.stays and math.huge or now + hop * (0.5 + self.random(1000) / 1000)
 end
@@ -288,7 +304,7 @@ function Machines:finish()
   end
   for _, reader in ipairs(self.readers) do reader:leave("final") end
   self.kept = { ops = self.ops, readers = self.readers, shown = shown, short = self.short, calm = self.calm,
-    lossy = self.lossy, durable = self.options.durable ~= nil }
+    lossy = self.lossy, durable = self.options.durable ~= nil, owns = self.options.owns }
   return checker.check(self.kept)
 end
 

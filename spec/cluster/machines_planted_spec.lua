@@ -11,6 +11,8 @@ local BUGS = {
   { 604, "the answers of publishes are swallowed", "twice", "what had no answer is sent again at once" },
   { 660, "a replica has what is durable, and is promoted", "vanished", "what is durable is answered too soon" },
   { 611, "a master goes on alone", "untold", "what a node has read and the server has lost leaves no mark" },
+  { 671, "a machine is killed", "foreign", "a log of one machine moves the cursor" },
+  { 676, "Redis loses its last writes with the power", "foreign", "a new epoch moves readers of those back" },
 }
 
 local function case_of(name)
@@ -30,7 +32,7 @@ describe("visitors of machines", function()
   for _, bug in ipairs(BUGS) do
     it("find this one: " .. bug[4], function()
       local case = case_of(bug[2])
-      local m = machines.start { redis = case.redis, durable = case.durable, hop = 0.3,
+      local m = machines.start { redis = case.redis, durable = case.durable, hop = 0.3, owns = true,
         env = { SLUICE_BUILD = planted.folder, SLUICE_PLANT = bug[1] } }
       finally(function() m:close() end)
       local goes_on, why = pcall(case.fault, m)

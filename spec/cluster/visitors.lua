@@ -39,7 +39,8 @@ end
 local Reader = {}
 Reader.__index = Reader
 
---- One that follows these channels. Each event's name is its channel, its data begins with its uid.
+--- One that follows these channels. Each event's name is its channel, its data begins with its uid; those of channels
+--- of one machine say of which process they are, and count.
 function visitors.reader(channels)
   return setmetatable({ channels = channels, log = {}, path = "/follow/" .. table.concat(channels, "-") }, Reader)
 end
@@ -50,13 +51,13 @@ function Reader:note(what, fields)
   self.log[#self.log + 1] = fields
 end
 
-function Reader:go(port, node)
+function Reader:go(port, node, token)
   local sock = connect(port)
   if not sock then return false end
   sock:send(http.request_text("GET", self.path, { Accept = "text/event-stream", ["Last-Event-ID"] = self.last_id },
     nil, "127.0.0.1:" .. port))
   self.sock, self.text, self.body, self.head = sock, "", "", nil
-  self:note("connect", { node = node, id = self.last_id })
+  self:note("connect", { node = node, id = self.last_id, token = token })
   return true
 end
 
@@ -70,6 +71,9 @@ local function take_block(self, text)
     self:note("reset", { channel = told.channel, reason = told.reason, id = self.last_id })
   elseif block.event == "hello" or block.event == "sync" or block.event == "bye" then
     self:note(block.event, { id = self.last_id, data = block.data })
+  elseif block.event == "own" or block.event == "load" then
+    local from, n = block.data:match("^(%S+) (%d+)$")
+    self:note("owned", { kind = block.event, from = from, n = tonumber(n), has_id = block.id ~= nil })
   else
     self:note("event", { channel = block.event, uid = block.data:match("^%S+"), id = self.last_id })
   end
