@@ -228,7 +228,12 @@ void chans_release(struct chans *cs, struct chan *c) {
 }
 
 void chans_drop(struct chans *cs, struct chan *c) {
-    if (!c->known || (chan_is_paged(c) && c->kept->floor < c->kept->last)) return;
+    bool is_kept = chan_is_paged(c) && c->kept->floor < c->kept->last;
+    if (!is_kept) chans_forget(cs, c);
+}
+
+void chans_forget(struct chans *cs, struct chan *c) {
+    if (!c->known) return;
     chan_trim(c, c->kept->last, LOST_FORGOTTEN);
     if (c->kept->latest) latest_trim(c->kept->latest, c->kept->last, INT64_MAX);
     if (!c->policy->local) fold_floor(cs, c->policy->pattern, c->kept->floor, false);

@@ -80,6 +80,9 @@ void chans_release(struct chans *cs, struct chan *c);
  * subscribers, and a durable log while the store has something of it. */
 void chans_drop(struct chans *cs, struct chan *c);
 
+/* The same of one that a cluster has, durable or not. */
+void chans_forget(struct chans *cs, struct chan *c);
+
 /* Take other policies (shares); returns the old ones, which the channels use until each is
  * configured anew: then deinit them. */
 struct policy_table chans_set_policies(struct chans *cs, struct policy_set *set);

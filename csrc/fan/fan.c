@@ -159,6 +159,12 @@ void fan_drop(struct fan *fan, struct slice channel) {
     if (c) chans_drop(&fan->chans, c);
 }
 
+void fan_forget(struct fan *fan, struct slice channel) {
+    ASSERT_OWNER(fan->loop);
+    struct chan *c = chans_find(&fan->chans, channel);
+    if (c) chans_forget(&fan->chans, c);
+}
+
 void fan_raise_floor(struct fan *fan, struct slice channel, uint64_t floor) {
     ASSERT_OWNER(fan->loop);
     struct chan *c = chans_find(&fan->chans, channel);

@@ -70,6 +70,9 @@ void fan_policies(struct fan *fan, struct policy_set *set); /* shares */
 void fan_convert(struct fan *fan, const struct fan_conversion *c);
 void fan_trim(struct fan *fan, struct slice channel, uint64_t seq, enum lost_by by);
 void fan_drop(struct fan *fan, struct slice channel);
+
+/* The same of one that a cluster has, durable or not. */
+void fan_forget(struct fan *fan, struct slice channel);
 /* The store has deleted all of a durable channel up to a number. */
 void fan_raise_floor(struct fan *fan, struct slice channel, uint64_t floor);
 

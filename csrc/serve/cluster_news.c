@@ -234,7 +234,7 @@ void news_apply(struct fan *fan, const struct cluster_news *n) {
     case NEWS_EPOCH: fan_epoch(fan, &n->epoch); break;
     case NEWS_MARK: fan_mark(fan, &(struct fan_mark){n->channel, n->seq, n->own}); break;
     case NEWS_DROP:
-        if (!chans_is_local(&fan->chans, n->channel)) fan_drop(fan, n->channel);
+        if (!chans_is_local(&fan->chans, n->channel)) fan_forget(fan, n->channel);
         break;
     }
 }

@@ -59,6 +59,7 @@ function Inbox:send(user_id, message)
   local has_room
   has_room, text, code = caps.has_room(self, channel, item)
   if not has_room then return nil, text, code end
+  self.escalation:sending(item)
   local id, subscribers, again, wrong = self.app:publish(channel, self.event, item,
     { idempotency = key and "send " .. item.id }) -- a sender spells none of the module's keys
   if not id then return nil, subscribers, again, wrong end

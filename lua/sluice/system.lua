@@ -69,7 +69,9 @@ function system.new(app, given)
     services = o.services, state = app:state(o.name, {}) }, System)
   app:on("start", function() self:look_ahead() end)
   app:on("reload", function() self:ask() end)
-  app:every(o.interval, { name = o.name .. ":mark" }, function() self:look_ahead() end)
+  app:every(o.interval, { name = o.name .. ":mark", per = "node" }, function()
+    self:look_ahead()
+  end)
   return self
 end
 
@@ -112,7 +114,8 @@ function System:counters()
   return { at = now, cpu = self:cpu(now), interfaces = procfs.interfaces(self.root),
     requests = stats.requests or 0, events = stats.published or 0,
     connections = stats.connections or 0, users = stats.active_users or 0,
-    lag = stats.loop_lag_ms or 0, store = store, commits = store and store.commits or 0 }
+    lag = stats.loop_lag_ms or 0, store = store, commits = store and store.commits or 0,
+    node = stats.cluster and stats.cluster.node }
 end
 
 -- Two marks, so that a sample just after another is still a mean over some time.
@@ -253,7 +256,7 @@ function System:service_list(now)
 end
 
 --- The figures of this moment. Reads a few files of the kernel; never waits.
--- @treturn table { timestamp, cpu (%), memory and memoryTotal (MB), disk (%, of the fullest),
+-- @treturn table { timestamp, node (of a cluster), cpu (%), memory and memoryTotal (MB), disk (%, of the fullest),
 --   disks = { { path, total, used, free (bytes), percent } or { path, reason } }, network =
 --   { received, sent } (bytes/s), load, services = { { name, status, reason } }, connections,
 --   activeUsers, requestsPerSecond, eventsPerSecond, loopLagMs, store = { commitsPerSecond,
@@ -266,6 +269,7 @@ function System:sample()
   local memory, disks, fullest = self:memory(), self:disk_list()
   return {
     timestamp = sluice.timestamp(),
+    node = now.node,
     cpu = busy(now.cpu, base.cpu),
     memory = memory.used,
     memoryTotal = memory.total,

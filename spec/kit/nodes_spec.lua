@@ -56,6 +56,22 @@ describe("nodes of a test", function()
     t = nil
   end)
 
+  for _, durable in ipairs { "true", "false" } do
+    it("read anew what nobody has followed for long, durable = " .. durable, function()
+      t = testing.start({ source = kit.source(([[
+        app:channel("kept/:id", { history = 10, key = "id", rewind = "latest", ttl = false, durable = %s })
+        app:post("/set/:n", function(req) app:publish("kept/a", "v", { id = "x", n = req.params.n }) return 204 end)
+        app:get("/n", function() return { n = (app:latest("kept/a", "x") or {}).n } end)]]):format(durable)) },
+        { nodes = 2 })
+      t:advance(1)
+      t:node(1):post("/set/1")
+      assert.equal("1", t:node(2):get("/n").json.n)
+      t:advance(1300) -- more than any ttl
+      t:node(1):post("/set/2")
+      for n = 1, 2 do assert.equal("2", t:node(n):get("/n").json.n) end
+    end)
+  end
+
   it("share what they publish, with the same ids, and nothing else", function()
     start(3)
     local a, b = t:connect("/s"), t:node(3):connect("/s")

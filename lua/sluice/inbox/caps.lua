@@ -119,10 +119,11 @@ local function sweep(self)
   self.escalation:sweep()
 end
 
---- At load: once a minute all inboxes are looked at.
+--- At load: once a minute all inboxes are looked at, in a cluster by each node that has them.
 function caps.register(self)
   local period = self.keep and math.max(1, math.min(SWEEP_SECONDS, self.keep / 10)) or SWEEP_SECONDS
-  self.app:every(period, { name = self.name .. ".sweep" }, function() sweep(self) end)
+  -- each node those that it has
+  self.app:every(period, { name = self.name .. ".sweep", per = "node" }, function() sweep(self) end)
 end
 
 return caps

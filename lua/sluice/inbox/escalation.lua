@@ -60,6 +60,13 @@ function Escalation:arm(item, n)
     { code = code, id = item.id })
 end
 
+--- An item is about to be sent. In a cluster its node may die between that and what comes behind.
+function Escalation:sending(item)
+  if not self.rules[item.severity] then return end
+  if self.is_shared == nil then self.is_shared = self.app:stats().cluster ~= nil end
+  if self.is_shared then self:arm(item, 1) end
+end
+
 --- An item was sent. In memory nobody can be closed between its publish and this.
 function Escalation:sent(item)
   if not self.inbox.durable then self:arm(item, 1) end

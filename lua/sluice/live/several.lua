@@ -18,7 +18,8 @@ local KEPT = "does not start without --cluster-durable, which says when Redis ha
   .. "aof or wait:N"
 
 -- Modules of Sluice that do the same on several nodes, whatever they register.
-local SAME = { rooms = true, alerts = true, jobs = true }
+local SAME = { rooms = true, alerts = true, jobs = true,
+  inbox = true }
 
 -- What is only called. Others than these do the same everywhere.
 local CALLS = {

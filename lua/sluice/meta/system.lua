@@ -26,6 +26,7 @@
 
 ---@class sluice.SystemSample
 ---@field timestamp string
+---@field node? string of a cluster: what it is called
 ---@field cpu number percent
 ---@field memory? integer MB
 ---@field memoryTotal? integer MB
