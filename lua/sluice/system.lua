@@ -256,7 +256,8 @@ function System:service_list(now)
 end
 
 --- The figures of this moment. Reads a few files of the kernel; never waits.
--- @treturn table { timestamp, node (of a cluster), cpu (%), memory and memoryTotal (MB), disk (%, of the fullest),
+-- @treturn table { timestamp, node (of a cluster), cpu (%), memory and memoryTotal (MB), disk (%,
+--   of the fullest),
 --   disks = { { path, total, used, free (bytes), percent } or { path, reason } }, network =
 --   { received, sent } (bytes/s), load, services = { { name, status, reason } }, connections,
 --   activeUsers, requestsPerSecond, eventsPerSecond, loopLagMs, store = { commitsPerSecond,
