@@ -32,6 +32,10 @@ static const struct row rows[] = {
     {E_DAMAGED, "EDAMAGED", "the store is damaged"},
     {E_RATE, "ERATE", "too many streams at a time"},
     {E_CONFLICT, "ECONFLICT", "what is stored is not what was expected"},
+    {E_AWAY, "EBUSY", "Redis is away: nothing was stored, try again"},
+    {E_REFUSED, "EBUSY",
+     "Redis takes no writes, the log says why: nothing was stored, try again"},
+    {E_MEMORY, "EFULL", "Redis is out of memory: nothing was stored"},
 };
 
 static const struct row *find(int code) {

@@ -25,7 +25,10 @@ enum status {
     E_LOCKED = -2018,   /* another process has the data folder */
     E_DAMAGED = -2019,  /* what is stored is not what was written */
     E_RATE = -2020,     /* over a limit of its address or user */
-    E_CONFLICT = -2021  /* what is stored is not what it was expected to be */
+    E_CONFLICT = -2021, /* what is stored is not what it was expected to be */
+    E_AWAY = -2022,     /* EBUSY: Redis is away: nothing was stored, try again */
+    E_REFUSED = -2023,  /* EBUSY: Redis takes no writes: nothing was stored, try again */
+    E_MEMORY = -2024    /* EFULL: Redis is out of memory: nothing was stored */
 };
 
 /* The stable name of a code ("EFULL"), or the errno's ("EADDRINUSE"). Never NULL. */

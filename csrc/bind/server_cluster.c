@@ -142,7 +142,7 @@ static int l_cluster_look(lua_State *L) {
     struct cluster_look look;
     if (!s->server->hub.cluster) return 0;
     cluster_look(s->server->hub.cluster, &look);
-    lua_createtable(L, 0, 32);
+    lua_createtable(L, 0, 40);
     lua_pushstring(L, states[look.state]);
     lua_setfield(L, -2, "state");
     lua_pushstring(L, look.epoch);
@@ -151,6 +151,12 @@ static int l_cluster_look(lua_State *L) {
     lua_setfield(L, -2, "slot");
     lua_pushstring(L, look.leader);
     lua_setfield(L, -2, "leader");
+    lx_set_integer(L, "led", look.is_led);
+    lx_set_integer(L, "writable", look.is_writable);
+    if (look.trouble[0]) {
+        lua_pushstring(L, look.trouble);
+        lua_setfield(L, -2, "trouble");
+    }
     lx_set_integer(L, "leads", cluster_leads(s->server->hub.cluster) > 0);
     lx_set_integer(L, "pos", look.pos);
     lx_set_integer(L, "lag", look.known - look.pos);

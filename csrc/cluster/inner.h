@@ -42,6 +42,7 @@ void machine_moved(struct machine *m);
 /* ---- publishes.c ---- */
 
 void publishes_flush(struct machine *m);
+void publishes_probe(struct machine *m); /* with each beat */
 void publishes_number(struct machine *m, const struct machine_sent *sent,
                       const struct cluster_reply *reply);
 void publishes_read(struct machine *m, uint64_t token, uint64_t seq);

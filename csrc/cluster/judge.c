@@ -216,7 +216,15 @@ bool judge_error(struct slice error, const char *user, bool is_auth, char *why,
         snprintf(why, size,
                  "a password is given, and this Redis has none: set requirepass, or "
                  "leave --cluster-password-file out");
-    else if (memmem(error.p, error.n, "DB index", 8))
+    else if (begins(error, "BUSY")) {
+        snprintf(why, size,
+                 "it runs a script of somebody that does not end (BUSY): "
+                 "SCRIPT KILL ends that");
+        return false;
+    } else if (begins(error, "LOADING")) {
+        snprintf(why, size, "it is loading its data (LOADING), and answers then");
+        return false;
+    } else if (memmem(error.p, error.n, "DB index", 8))
         snprintf(why, size,
                  "this Redis has no database of that number: --cluster names it behind "
                  "the last slash");

@@ -509,6 +509,15 @@ void link_dial(struct link *l) {
     }
 }
 
+void link_lacks(const struct link *l, char *why, size_t size) {
+    char at[280];
+    const struct wire *w = l->wires[LINK_SCRIPTS];
+    place(l, at, sizeof at);
+    if (w) snprintf(why, size, "Redis at %s: %s", at, wire_lacks(w));
+    else if (l->resolve) snprintf(why, size, "Redis at %s: its name is not resolved", at);
+    else snprintf(why, size, "no Sentinel has named the master in time");
+}
+
 bool link_is_up(const struct link *l) {
     return l->state == LINK_UP;
 }

@@ -90,6 +90,9 @@ bool link_keeps_by_wait(const struct link *l);
 int link_send(struct link *l, enum link_lane lane, uint64_t tag, struct buf *command,
               uint32_t extra_ms);
 
+/* What it waits for, of whom, as a sentence for its log when its owner waits no longer. */
+void link_lacks(const struct link *l, char *why, size_t size);
+
 /* Close all; nothing is called. */
 void link_close(struct link *l);
 

@@ -73,6 +73,7 @@ void machine_beat(struct machine *m) {
     m->lead.asks = lead_would(m);
     machine_call(m,
                  &(struct cluster_call){.kind = CALL_BEAT, .would_lead = m->lead.asks});
+    publishes_probe(m);
 }
 
 bool machine_ask(struct machine *m, uint64_t *ticket) {
@@ -305,7 +306,9 @@ void machine_clock(struct machine *m, int64_t now_ms) {
     m->now_ms = now_ms;
     lead_tick(m);
     if (m->away_ms == 0 && m->state != MACHINE_LIVE) m->away_ms = now_ms;
-    if (m->dialled && (slept || is_silent(m))) machine_rejoin(m);
+    m->silent = m->dialled && !slept && is_silent(m);
+    if (m->dialled && (slept || m->silent)) machine_rejoin(m);
+    m->silent = false;
     if (!m->dialled && now_ms >= m->dial_ms) {
         m->dialled = true;
         m->dial_ms = now_ms;

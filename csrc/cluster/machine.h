@@ -89,11 +89,11 @@ struct cluster_call {
 
 enum cluster_refusal {
     REFUSED_NOT,
-    REFUSED_LINEAGE,  /* its proof does not hold: join again */
-    REFUSED_REPLICAS, /* too few replicas: nothing is stored now */
-    REFUSED_FULL,     /* out of memory: nothing is stored now */
-    REFUSED_STORE,    /* it may be there, and nobody vouches for that */
-    REFUSED_OTHER     /* what the call asks for cannot be done */
+    REFUSED_LINEAGE, /* its proof does not hold: join again */
+    REFUSED_WRITES,  /* the server takes none: nothing is stored now */
+    REFUSED_FULL,    /* out of memory: nothing is stored now */
+    REFUSED_STORE,   /* it may be there, and nobody vouches for that */
+    REFUSED_OTHER    /* what the call asks for cannot be done */
 };
 
 struct cluster_number {
@@ -193,8 +193,8 @@ struct machine_ops {
     void (*missed)(void *owner);
     /* It was taken for dead by the others: what was to go with it is gone. */
     void (*reaped)(void *owner);
-    /* A publish is done (gives it back). 0: it has a number; E_BUSY, E_FULL, E_STORE: it is
-     * surely not stored; E_TIMEOUT: nobody knows. */
+    /* A publish is done (gives it back). 0: it has a number; E_BUSY, E_AWAY, E_REFUSED, E_MEMORY,
+     * E_STORE: it is surely not stored; E_TIMEOUT: nobody knows. */
     void (*answer)(void *owner, struct cluster_publish *p, int err);
     /* The state is another one; or machine_heard is. */
     void (*changed)(void *owner);
@@ -264,6 +264,7 @@ struct machine {
     uint64_t joined; /* the head of the join */
     int64_t joined_ms;
     bool dialled; /* dial, or more, is under way */
+    bool silent;  /* it hangs up because no answer came */
     unsigned failures;
     int64_t dial_ms, away_ms; /* when to dial; since when it is not live (0: it is) */
     int64_t fed_ms, beat_ms;  /* when the feed was heard last; the last beat */
@@ -280,6 +281,7 @@ struct machine {
     struct list unkept,
         keeping; /* done, and durable: to be kept; as a call says that is under way */
     enum machine_keep keep;
+    bool full;      /* the last ones found no memory: beats ask whether there is some */
     uint64_t token; /* the last one */
     bool resolving; /* the doubt ends when pos is the head of the join */
     unsigned n_publishes;
@@ -335,6 +337,11 @@ bool machine_reload(struct machine *m);
 /* Its token, when it leads now; 0. */
 static inline uint64_t machine_leads(const struct machine *m) {
     return m->now_ms < m->lead.till_ms ? m->lead.token : 0;
+}
+
+/* Somebody leads now, as far as it knows. */
+static inline bool machine_is_led(const struct machine *m) {
+    return m->lead.leader[0] && m->now_ms < m->lead.free_ms;
 }
 
 /* It will not lead any more, or would again. At first it would. */

@@ -75,8 +75,18 @@ static void on_dial(void *owner) {
     link_dial(((struct node *)owner)->link);
 }
 
+static void is_down(struct node *n, const char *why, bool refused) {
+    bool was_refused = n->refusal != SCRIPT_OK;
+    n->refusal = SCRIPT_OK;
+    if (was_refused && n->calls->refuses) n->calls->refuses(n->owner, NULL, true);
+    n->calls->tell(n->owner, why, refused);
+}
+
 static void on_hang_up(void *owner) {
     struct node *n = owner;
+    char why[LINK_WHY_MAX];
+    link_lacks(n->link, why, sizeof why);
+    if (n->machine.silent) is_down(n, why, false);
     link_close(n->link);
     ev_timer_stop(n->loop->ev, &n->again);
     n->generation++;
@@ -318,7 +328,7 @@ static void on_up(void *owner, const struct link_server *server) {
 
 static void on_down(void *owner, const char *why, bool refused) {
     struct node *n = owner;
-    n->calls->tell(n->owner, why, refused);
+    is_down(n, why, refused);
     begin(n);
     machine_broken(&n->machine);
     settle(n);

@@ -49,6 +49,9 @@ struct node_calls {
     int64_t (*answered)(void *owner); /* see machine_ops.answered; NULL: it does always */
     /* The server is away, or cannot be used ('refused'), and why; a warning ('why' alone). */
     void (*tell)(void *owner, const char *why, bool refused);
+    /* The server is there and takes no writes, and why; "": it does again; NULL: nobody knows,
+     * it is away. 'leads': events alone, so that somebody leads. */
+    void (*refuses)(void *owner, const char *why, bool leads);
 };
 
 struct node_options {

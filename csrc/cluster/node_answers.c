@@ -23,8 +23,16 @@ const char *node_refusal(enum script_answer answer) {
             "the keys of this cluster are of an older version of Sluice, which wrote "
             "them otherwise: stop its nodes and delete the keys (doc/cluster.md#redis "
             "has the command), or give --cluster-name another name",
-        [SCRIPT_OOM] = "Redis has no memory left: raise its maxmemory",
-        [SCRIPT_NOREPLICAS] = "Redis has too few replicas (min-replicas-to-write)",
+        [SCRIPT_OOM] = "Redis takes no events (OOM), because its memory is full: "
+                       "publishers get EFULL. Raise its maxmemory, or give channels "
+                       "shorter histories and ttls",
+        [SCRIPT_NOREPLICAS] =
+            "Redis takes no writes (NOREPLICAS), because fewer replicas follow it than "
+            "min-replicas-to-write says: nothing can be published, and no node leads. "
+            "Start a replica, or CONFIG SET min-replicas-to-write 0",
+        [SCRIPT_MISCONF] =
+            "Redis takes no writes (MISCONF), because it could not save its data to its "
+            "disk: nothing can be published, and no node leads. Its log says why",
         [SCRIPT_NOSCRIPT] = "Redis has forgotten the scripts of this node",
         [SCRIPT_WRONGTYPE] = "a key of this cluster holds what no node has written: "
                              "delete it, or give --cluster-name another name",
@@ -39,7 +47,7 @@ const char *node_refusal(enum script_answer answer) {
 static enum cluster_refusal refusal_of(enum cluster_call_kind kind,
                                        enum script_answer answer) {
     if (answer == SCRIPT_OK) return REFUSED_NOT;
-    if (answer == SCRIPT_NOREPLICAS) return REFUSED_REPLICAS;
+    if (answer == SCRIPT_NOREPLICAS || answer == SCRIPT_MISCONF) return REFUSED_WRITES;
     if (kind != CALL_PUBLISH) return REFUSED_LINEAGE;
     if (answer == SCRIPT_OOM) return REFUSED_FULL;
     return answer == SCRIPT_WRONGTYPE ? REFUSED_OTHER : REFUSED_LINEAGE;
@@ -60,6 +68,19 @@ static void tell(const struct node *n, enum script_answer answer, const struct r
     n->calls->tell(n->owner, why, refused);
 }
 
+/* Redis takes no writes, or takes some again: its owner is told of each change. Beats need no memory. */
+static void note_refusal(struct node *n, enum cluster_call_kind kind,
+                         enum script_answer answer) {
+    bool is_idle = answer == SCRIPT_NOREPLICAS || answer == SCRIPT_MISCONF;
+    bool refuses = is_idle || answer == SCRIPT_OOM;
+    bool takes = answer == SCRIPT_OK && kind != CALL_LOAD &&
+                 (n->refusal != SCRIPT_OOM || kind == CALL_PUBLISH);
+    if (answer == n->refusal || (!refuses && !takes)) return;
+    n->refusal = answer;
+    if (!n->calls->refuses) return;
+    n->calls->refuses(n->owner, refuses ? node_refusal(answer) : "", !is_idle);
+}
+
 /* The answer to a call; what it means for the connection is told. */
 static void give(struct node *n, unsigned tag, enum script_answer answer,
                  const struct reply *r, struct cluster_reply *reply) {
@@ -67,6 +88,7 @@ static void give(struct node *n, unsigned tag, enum script_answer answer,
     if (answer == SCRIPT_OK && !machine_believes(&n->machine, tag, reply))
         answer = SCRIPT_SENSELESS;
     reply->refused = refusal_of(kind, answer);
+    note_refusal(n, kind, answer);
     if (reply->refused == REFUSED_LINEAGE)
         tell(n, answer, r, kind == CALL_JOIN && needs_somebody(answer));
     machine_reply(&n->machine, tag, reply);

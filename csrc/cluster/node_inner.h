@@ -27,6 +27,7 @@ struct node {
     enum cluster_call_kind kinds[CLUSTER_CALLS_MAX]; /* by tag */
     uint32_t sizes[CLUSTER_CALLS_MAX];
     struct loading loads[CLUSTER_CALLS_MAX];
+    enum script_answer refusal; /* of writes, by the server; SCRIPT_OK: it takes them */
     enum cluster_refusal keep_refused; /* by the first of the two that keep */
     struct link_durable durable;
 };

@@ -50,7 +50,7 @@ void machine_publish(struct machine *m, struct cluster_publish *p) {
     m->publish_bytes += p->bytes;
     bool is_kept = !p->durable || m->keep != KEEP_NOT || !machine_is_joined(m);
     if (full || is_away(m) || !is_kept) {
-        answer(m, p, is_kept ? E_BUSY : E_STORE);
+        answer(m, p, full ? E_BUSY : is_kept ? E_AWAY : E_STORE);
         return;
     }
     list_add(&m->queue, &p->node);
@@ -80,6 +80,11 @@ void publishes_flush(struct machine *m) {
            !list_empty(&m->queue) && m->n_batches < CLUSTER_BATCHES &&
            machine_has_room(m))
         send_batch(m);
+}
+
+/* An empty one finds out, without anybody's event, whether there is memory again. */
+void publishes_probe(struct machine *m) {
+    if (m->full && m->n_batches == 0 && machine_has_room(m)) send_batch(m);
 }
 
 void machine_flush(struct machine *m) {
@@ -113,13 +118,14 @@ static void number(struct machine *m, struct cluster_publish *p,
 }
 
 static int status_of(enum cluster_refusal refused) {
-    if (refused == REFUSED_FULL) return E_FULL;
-    return refused == REFUSED_REPLICAS ? E_BUSY : E_STORE;
+    if (refused == REFUSED_FULL) return E_MEMORY;
+    return refused == REFUSED_WRITES ? E_REFUSED : E_STORE;
 }
 
 void publishes_number(struct machine *m, const struct machine_sent *sent,
                       const struct cluster_reply *reply) {
     m->n_batches--;
+    m->full = reply->refused == REFUSED_FULL;
     for (unsigned i = 0; i < sent->n; i++) {
         struct cluster_publish *p = find(&m->flight, m->flight.next, sent->tokens[i]);
         if (!p) continue;
@@ -238,7 +244,7 @@ void publishes_tick(struct machine *m) {
         answer(m, publish_of(m->flight.next), 0);
     if (!is_away(m)) return;
     answer_all(m, &m->doubt, E_TIMEOUT); /* they came before the others */
-    answer_all(m, &m->queue, E_BUSY);
+    answer_all(m, &m->queue, E_AWAY);
     while (!list_empty(&m->unkept)) give_back(m, publish_of(m->unkept.next), E_TIMEOUT);
     m->resolving = false;
 }

@@ -298,6 +298,7 @@ static const struct {
   ERRORS[] = {
       {"OOM", SCRIPT_OOM},
       {"NOREPLICAS", SCRIPT_NOREPLICAS},
+      {"MISCONF", SCRIPT_MISCONF},
       {"NOSCRIPT", SCRIPT_NOSCRIPT},
       {"WRONGTYPE", SCRIPT_WRONGTYPE},
       {"NOPERM", SCRIPT_DENIED},
@@ -319,6 +320,7 @@ static const char *const WORDS[] = {
     [SCRIPT_OLDER] = "OLDER",
     [SCRIPT_OOM] = "OOM",
     [SCRIPT_NOREPLICAS] = "NOREPLICAS",
+    [SCRIPT_MISCONF] = "MISCONF",
     [SCRIPT_NOSCRIPT] = "NOSCRIPT",
     [SCRIPT_WRONGTYPE] = "WRONGTYPE",
     [SCRIPT_DENIED] = "DENIED",

@@ -58,6 +58,7 @@ enum script_answer {
     SCRIPT_OLDER,      /* join: ... of an older one, which wrote them otherwise */
     SCRIPT_OOM,        /* out of memory: nothing was stored */
     SCRIPT_NOREPLICAS, /* too few replicas (min-replicas-to-write): nothing was stored */
+    SCRIPT_MISCONF,    /* it cannot save its data: nothing was stored */
     SCRIPT_NOSCRIPT,   /* it has forgotten the script: join anew */
     SCRIPT_WRONGTYPE,  /* a key holds something else: nothing was stored */
     SCRIPT_DENIED,     /* the user may not */

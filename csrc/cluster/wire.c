@@ -258,6 +258,13 @@ static void on_io(struct ev_loop *ev, struct ev_io *io, int events) {
     if (w->gone) release(w);
 }
 
+const char *wire_lacks(const struct wire *w) {
+    if (w->connected) return "no answer within 3 s";
+    if (!w->reached) return "no connection within 2 s";
+    return "no TLS within 2 s: is this its tls-port? Else write redis: in place of "
+           "rediss:";
+}
+
 static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     struct wire *w = timer->data;
     int64_t now = clock_ms();
@@ -266,13 +273,9 @@ static void on_tick(struct ev_loop *ev, struct ev_timer *timer, int events) {
     w->ticked_ms = now;
     if (late) return;
     w->busy = true;
-    if (!w->connected && now >= w->connect_by_ms)
-        end(w, w->reached
-                   ? "no TLS within 2 s: is this its tls-port? Else write redis: in "
-                     "place of rediss:"
-                   : "no connection within 2 s");
-    else if (w->n > 0 && now >= w->pending[w->first].by_ms)
-        end(w, "no answer within 3 s");
+    bool is_late = w->connected ? w->n > 0 && now >= w->pending[w->first].by_ms
+                                : now >= w->connect_by_ms;
+    if (is_late) end(w, wire_lacks(w));
     w->busy = false;
     if (w->gone) release(w);
 }

@@ -62,6 +62,9 @@ void wire_take(struct wire *w, struct buf *out);    /* what it has said (adds it
 void wire_hear(struct wire *w, struct slice bytes); /* what the server says */
 void wire_cut(struct wire *w, const char *why);     /* it is gone */
 
+/* What it has waited for in vain when it is given up. */
+const char *wire_lacks(const struct wire *w);
+
 /* It was closed because of something that stays so until somebody does something about it. */
 bool wire_is_refused(const struct wire *w);
 

@@ -17,7 +17,6 @@
 
 #define TICK_SECONDS 1.0
 #define START_WAIT_MS 2500    /* for Redis, before clients are let in */
-#define AWAY_MS 5000          /* then new clients go elsewhere */
 #define TTL_ENDLESS 315360000 /* seconds: ten years */
 
 /* ---- What Redis keeps ------------------------------------------------------------------ */
@@ -256,29 +255,6 @@ void cluster_flush(struct cluster *c) {
 
 /* ---- What is told ----------------------------------------------------------------------- */
 
-/* True: the start fails, and whoever waits for it says why. */
-static bool settle(struct cluster *c, const char *refused) {
-    pthread_mutex_lock(&c->lock);
-    bool fails = !c->is_settled && refused;
-    if (fails) {
-        c->is_refused = true;
-        snprintf(c->trouble, sizeof c->trouble, "%s", refused);
-    }
-    c->is_settled = true;
-    pthread_cond_signal(&c->settled);
-    pthread_mutex_unlock(&c->lock);
-    return fails;
-}
-
-/* Once for each reason, until it is live again. */
-static void node_on_tell(void *owner, const char *why, bool refused) {
-    struct cluster *c = owner;
-    bool is_new = strcmp(c->told, why) != 0;
-    snprintf(c->told, sizeof c->told, "%s", why);
-    if (refused && settle(c, why)) return;
-    if (is_new) log_printf(refused ? LOG_ERROR : LOG_WARN, "cluster: %s", why);
-}
-
 static void show(struct cluster *c) {
     const struct machine *m = node_machine(c->node);
     struct cluster_look *l = &c->look;
@@ -289,7 +265,10 @@ static void show(struct cluster *c) {
     l->pos = m->pos;
     l->known = m->known > m->pos ? m->known : m->pos;
     l->counts = m->counts;
-    snprintf(l->leader, sizeof l->leader, "%s", m->lead.leader);
+    l->is_led = machine_is_led(m);
+    snprintf(l->leader, sizeof l->leader, "%s", l->is_led ? m->lead.leader : "");
+    l->is_writable = m->state == MACHINE_LIVE && !c->refusal[0];
+    snprintf(l->trouble, sizeof l->trouble, "%s", cluster_trouble_now(c));
     l->conflicts = c->conflicts;
     l->figures = *node_figures(c->node);
     l->nodes = node_count(c->node);
@@ -300,17 +279,6 @@ static void show(struct cluster *c) {
     pthread_mutex_unlock(&c->lock);
 }
 
-static void tell_state(struct cluster *c, const struct machine *m) {
-    c->is_live = m->state == MACHINE_LIVE;
-    if (c->is_live)
-        log_printf(LOG_INFO, "cluster: live, epoch %s, number %llu", m->epoch,
-                   (unsigned long long)m->pos);
-    else
-        log_printf(LOG_WARN, "cluster: Redis is away: open streams stay, and what is "
-                             "published waits");
-    if (c->is_live) c->told[0] = '\0';
-}
-
 static void node_on_changed(void *owner) {
     struct cluster *c = owner;
     const struct machine *m = node_machine(c->node);
@@ -318,11 +286,11 @@ static void node_on_changed(void *owner) {
     int64_t away_ms = atomic_load(&c->away_ms);
     c->has_changed = true;
     cluster_note_lead(c);
-    if (is_live) (void)settle(c, NULL);
+    if (is_live) cluster_note_reached(c);
     if (is_live && away_ms > 0) atomic_store(&c->away_ms, 0);
     if (!is_live && away_ms == 0) atomic_store(&c->away_ms, clock_ms());
     if (is_live == c->is_live || (!is_live && m->state != MACHINE_AWAY)) return;
-    tell_state(c, m);
+    cluster_tell_state(c);
     cluster_tell_app(c);
 }
 
@@ -338,7 +306,8 @@ static const struct node_calls calls = {.policy = node_on_policy,
                                         .changed = node_on_changed,
                                         .lead = cluster_on_lead,
                                         .answered = cluster_on_answered,
-                                        .tell = node_on_tell};
+                                        .tell = cluster_on_tell,
+                                        .refuses = cluster_on_refuses};
 
 /* ---- The loop --------------------------------------------------------------------------- */
 
@@ -446,6 +415,8 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
     messages_init(&c->answers);
     atomic_init(&c->away_ms, clock_ms());
     atomic_init(&c->answered_ms, clock_boot_ms());
+    atomic_init(&c->refused_ms, 0);
+    atomic_init(&c->is_reached, false);
     ev_prepare_init(&c->before_sleep, on_before_sleep);
     ev_timer_init(&c->tick, on_tick, TICK_SECONDS, TICK_SECONDS);
     c->before_sleep.data = c->tick.data = c;
@@ -493,10 +464,6 @@ int cluster_run(struct cluster *c) {
     if (!c->is_refused) return 0;
     cluster_close(c);
     return E_CONNECT;
-}
-
-const char *cluster_trouble(const struct cluster *c) {
-    return c->trouble;
 }
 
 static void on_stop(void *owner, struct message *m) {
@@ -560,13 +527,4 @@ unsigned cluster_nodes_of(struct cluster *c, struct slice client) {
         n += memcmp(marks.p + i, client.p, CLUSTER_MARK_LENGTH) == 0;
     pthread_mutex_unlock(&c->lock);
     return n;
-}
-
-bool cluster_is_apart(const struct cluster *c) {
-    return atomic_load(&c->away_ms) > 0;
-}
-
-bool cluster_is_away(const struct cluster *c) {
-    int64_t away_ms = atomic_load(&c->away_ms);
-    return away_ms > 0 && clock_ms() - away_ms > AWAY_MS;
 }

@@ -148,6 +148,9 @@ struct cluster_look {
     uint64_t conflicts;
     uint32_t nodes, warm;
     char leader[CLUSTER_SLOT_LENGTH + 1]; /* "": nobody, or not known */
+    bool is_led;                          /* somebody leads */
+    bool is_writable;                     /* it is live, and Redis takes writes */
+    char trouble[LINK_WHY_MAX];           /* what is wrong; "" */
     double away_seconds;                  /* since when it is not live; 0: it is */
 };
 
@@ -159,7 +162,9 @@ unsigned cluster_nodes_of(struct cluster *c, struct slice client);
 /* Whether Redis is away now. */
 bool cluster_is_apart(const struct cluster *c);
 
-/* ... for so long that new clients had better go to another node. */
-bool cluster_is_away(const struct cluster *c);
+/* Why new clients had better go to another node: it was never reached, or for more than a moment was
+ * away, or takes no writes, so that this node can neither publish nor lead. */
+enum cluster_lack { CLUSTER_LACKS_NOTHING, CLUSTER_LACKS_REDIS, CLUSTER_LACKS_WRITES };
+enum cluster_lack cluster_lacks(const struct cluster *c);
 
 #endif

@@ -1,6 +1,6 @@
 /* What the files of the cluster's thread share: cluster.c has the thread, events and publishes;
  * cluster_channels.c channels and places; cluster_notices.c what nodes tell each other;
- * cluster_leases.c what goes with this node. */
+ * cluster_leases.c what goes with this node; cluster_told.c what whoever runs it is told. */
 #ifndef SLUICE_SERVE_CLUSTER_INNER_H
 #define SLUICE_SERVE_CLUSTER_INNER_H
 
@@ -51,6 +51,7 @@ struct cluster {
     _Atomic uint32_t notices, notices_bytes; /* that the app has not taken */
     bool is_live;                            /* as of the last line in the log */
     char told[LINK_WHY_MAX];
+    char refusal[LINK_WHY_MAX]; /* Redis takes no writes; "": it does */
     pthread_mutex_t order; /* held while one event is released, or the policies change */
     char rules[20];        /* a digest of the ttls of version 'ruled' */
     unsigned ruled;
@@ -58,6 +59,8 @@ struct cluster {
     struct follow_message *wanted; /* the app waits for it; NULL */
     unsigned version;              /* ... rises with them */
     _Atomic int64_t away_ms;       /* clock_ms: since when it is not live; 0: it is */
+    _Atomic int64_t refused_ms;    /* ... it can neither publish nor lead; 0: it can */
+    _Atomic bool is_reached;       /* it was live once */
     pthread_mutex_t lock;          /* of what follows */
     pthread_cond_t settled;
     bool is_settled, is_refused;
@@ -78,6 +81,14 @@ void cluster_look_up(const struct cluster *c, struct followed *f);
 
 /* What the policy of a channel is now. */
 struct policy cluster_policy(struct cluster *c, struct slice channel);
+
+/* Of struct node_calls; it is live, perhaps for the first time; whether it is, for the log; and what
+ * is wrong now, or "". */
+void cluster_on_tell(void *owner, const char *why, bool refused);
+void cluster_on_refuses(void *owner, const char *why, bool leads);
+void cluster_note_reached(struct cluster *c);
+void cluster_tell_state(struct cluster *c);
+const char *cluster_trouble_now(const struct cluster *c);
 
 /* News for all replicas (takes). */
 void cluster_post(struct cluster *c, struct cluster_news *n);

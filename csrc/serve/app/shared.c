@@ -214,7 +214,7 @@ void shared_tick(struct server *s) {
     while (!list_empty(&s->shared_wants)) {
         struct want *w = container_of(s->shared_wants.next, struct want, node);
         if (now_ms - w->since_ms < WANT_MS) return;
-        end_want(s, w, E_BUSY);
+        end_want(s, w, E_AWAY);
     }
 }
 

@@ -11,6 +11,7 @@
 #include "net/url.h"
 #include "serve/admission.h"
 #include "serve/client.h"
+#include "serve/cluster.h"
 #include "serve/io/feeding.h"
 #include "serve/io/flight.h"
 #include "serve/io/follow.h"
@@ -249,6 +250,19 @@ static int answer_method(struct conn *c, struct request *r, const struct http_to
                             (struct http_fields){&allow, 1});
 }
 
+static const char *explain_unready(const struct worker *w) {
+    const struct cluster *cluster = w->hub->cluster;
+    if (is_stopping(w)) return "the server stops";
+    switch (cluster ? cluster_lacks(cluster) : CLUSTER_LACKS_NOTHING) {
+    case CLUSTER_LACKS_REDIS:
+        return "Redis is away from this node: its log and /-/cluster say why";
+    case CLUSTER_LACKS_WRITES:
+        return "Redis takes no writes: the log and /-/cluster say why";
+    case CLUSTER_LACKS_NOTHING: break;
+    }
+    return "a limit is near: see /-/load";
+}
+
 static const char *explain(const struct conn *c, const struct request *r, int status) {
     if (status == 401)
         return "the admin key is needed: Authorization: Bearer KEY, or the Unix socket";
@@ -272,8 +286,7 @@ static const char *explain(const struct conn *c, const struct request *r, int st
     case 503:
         if (!slice_eq_lit(path_of(r), "/-/readyz"))
             return "the application is busy: nothing was done, try again";
-        if (is_stopping(conn_worker(c))) return "the server stops";
-        return "a limit is near: see /-/load";
+        return explain_unready(conn_worker(c));
     default: return NULL;
     }
 }

@@ -43,8 +43,8 @@ bool load_has_room(struct hub *hub, const struct load *load) {
 
 bool load_takes_more(struct hub *hub, const struct load *load) {
     bool stops = atomic_load(&hub->stopping) || atomic_load(&hub->draining);
-    bool is_away = hub->cluster && cluster_is_away(hub->cluster);
-    return load_has_room(hub, load) && !stops && !is_away;
+    bool lacks = hub->cluster && cluster_lacks(hub->cluster) != CLUSTER_LACKS_NOTHING;
+    return load_has_room(hub, load) && !stops && !lacks;
 }
 
 static double shown(double part) {
