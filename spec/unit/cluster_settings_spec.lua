@@ -112,6 +112,8 @@ describe("the settings of a cluster", function()
     end
     refused(given { cluster_safe = "yes" }, "--cluster-safe: aof is expected, not 'yes'")
     refused(given { data = "d" }, "--data: with --cluster Redis keeps what is durable; leave it out")
+    assert.same({ nil, "sluice.serve(): data: with --cluster Redis keeps what is durable; leave it out" },
+      { config.resolve(given(), { data = "d" }, function() end) })
     refused(given { cluster_ca = "ca" }, "--cluster-ca: --cluster has to begin with rediss:")
     refused(given { cluster = "unix:///s", cluster_sni = "r" }, "--cluster-sni: --cluster has to begin with rediss:")
     for _, one in ipairs { "cluster_cert", "cluster_key" } do
@@ -122,6 +124,12 @@ describe("the settings of a cluster", function()
       cluster_key = "key", cluster_sni = "r" } do
       refused({ [name] = value }, ("--%s: --cluster is missing, which names the Redis"):format((name:gsub("_", "-"))))
     end
+  end)
+
+  it("take SLUICE_DATA, which the systemd unit and the container set, as not used", function()
+    if not has_hiredis then return pending("built without hiredis") end
+    local settings = assert(config.resolve(given(), {}, function(name) return name == "SLUICE_DATA" and "/d" or nil end))
+    assert.same({ nil, "/d" }, { settings.data, settings.cluster.unused_data })
   end)
 
   it("say what is missing where the build has no hiredis", function()

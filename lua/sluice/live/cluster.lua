@@ -219,10 +219,21 @@ local function check_tls(out, settings)
   return true
 end
 
+-- The variable may have been set for each app of this machine, as the systemd unit and the container do.
+local function check_data(out, settings, place)
+  if not settings.data then return true end
+  if place ~= "SLUICE_DATA" then
+    return nil, place .. ": with --cluster Redis keeps what is durable; leave it out"
+  end
+  out.unused_data, settings.data = settings.data, nil
+  return true
+end
+
 --- Check the settings against each other; `cluster` becomes a table.
 -- @tparam table settings
+-- @tparam table places where each comes from, by name
 -- @treturn boolean|nil true, or nil, message
-function cluster.check(settings)
+function cluster.check(settings, places)
   if not settings.cluster then return needs_cluster(settings) end
   local out, why = cluster.read(settings.cluster)
   if not out then return nil, why end
@@ -235,9 +246,8 @@ function cluster.check(settings)
   end
   local fits, problem = check_tls(out, settings)
   if not fits then return nil, problem end
-  if settings.data then
-    return nil, "--data: with --cluster Redis keeps what is durable; leave it out"
-  end
+  fits, problem = check_data(out, settings, places.data)
+  if not fits then return nil, problem end
   if not core.build().libraries.hiredis then
     return nil, "--cluster: Sluice was built without hiredis (libhiredis-dev)"
   end

@@ -239,7 +239,7 @@ end
 -- @treturn table|nil settings, or nil, message that names the source
 function config.resolve(flags, given, getenv)
   given = options("sluice.serve()", given, known())
-  local out = {}
+  local out, places = {}, {}
   for _, row in ipairs(config.SETTINGS) do
     local value, place = find(row, flags, getenv or os.getenv, given)
     if value ~= nil then
@@ -247,7 +247,7 @@ function config.resolve(flags, given, getenv)
       if checked == nil then
         return nil, ("%s: %s is expected, not %s"):format(place, wanted, shown(value))
       end
-      out[row[1]] = checked
+      out[row[1]], places[row[1]] = checked, place
     end
   end
   if out.demo and not is_loopback(out.host) then
@@ -255,7 +255,7 @@ function config.resolve(flags, given, getenv)
       .. "127.0.0.0/8, ::1 or localhost, not '%s'"):format(out.host)
   end
   for _, part in ipairs({ certificates, cluster }) do
-    local fits, why = part.check(out)
+    local fits, why = part.check(out, places)
     if not fits then return nil, why end
   end
   out.signals, out.watch = given.signals == true, given.watch == true

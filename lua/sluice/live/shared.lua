@@ -1,6 +1,7 @@
 --- An app in a cluster: joining it before the server starts, and what an app cannot have there.
 -- Keeps nothing in memory.
 local core = require("sluice.core")
+local file = require("sluice.base.file")
 local hooks = require("sluice.app.hooks")
 local shared_stores = require("sluice.live.shared_stores")
 local shared_tasks = require("sluice.live.shared_tasks")
@@ -46,9 +47,19 @@ local function where(place)
   return place.path or place.host .. ":" .. place.port
 end
 
+local function tell_unused(folder)
+  if file.read(folder .. "/sluice.db") then
+    core.log("warn", ("SLUICE_DATA: %s has a store, which is not read: with --cluster Redis keeps what is "
+      .. "durable"):format(folder))
+  else
+    core.log("info", "SLUICE_DATA is not used: with --cluster Redis keeps what is durable")
+  end
+end
+
 --- What the log says of it at the start.
 function shared.tell(settings)
   local place = settings.cluster
+  if place.unused_data then tell_unused(place.unused_data) end
   core.log("info", ("cluster %s on %s: all channels are shared; timers, services and tasks run on "
     .. "the node that leads"):format(place.name, where(place)))
 end
