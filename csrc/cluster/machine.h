@@ -208,7 +208,7 @@ struct machine_ops {
 struct machine_counts {
     uint64_t published, refused, unknown, resent; /* publishes */
     uint64_t busy, full,
-        unkept; /* ... of those that were refused: E_BUSY, E_FULL, E_STORE */
+        unkept; /* ... of those that were refused: EBUSY, EFULL, ESTORE */
     uint64_t holes, loads, epochs, marks, joins;
     uint64_t cold; /* entries that nobody here follows */
 };

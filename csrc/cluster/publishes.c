@@ -16,8 +16,8 @@ static void give_back(struct machine *m, struct cluster_publish *p, int err) {
     else if (err == E_TIMEOUT) m->counts.unknown++;
     else {
         m->counts.refused++;
-        m->counts.busy += err == E_BUSY;
-        m->counts.full += err == E_FULL;
+        m->counts.busy += err == E_BUSY || err == E_AWAY || err == E_REFUSED;
+        m->counts.full += err == E_MEMORY;
         m->counts.unkept += err == E_STORE;
     }
     m->ops->answer(m->owner, p, err);
