@@ -75,6 +75,7 @@ end
 local function make_parts(self, app, o, folder)
   self.revoked = revoked.new(app, o.name, o)
   self.limits = limits.new(app, o.name)
+  if o.failures then self.limits:declare("failures", o.failures) end
   if o.keys then self.keys = keys.new(app, o.name, below(folder, o.keys), self.revoked) end
   if o.session then self.sessions = sessions.new(o.session, o.keep, o.name) end
   if o.tickets ~= false then self.tickets = tickets.new(app, o.name, o.tickets) end
@@ -171,12 +172,14 @@ end
 --- Guard: at most `rate` requests in any `per` seconds, by user (by address where there is none),
 -- or by address. Else 429 with Retry-After.
 -- @tparam string name limits of one name count together
--- @tparam[opt] table given { rate = 10, per = 60, by = "user" | "ip" }
+-- @tparam[opt] table given { rate = 10, per = 60, by = "user" | "ip", counted = "node" |
+--   "cluster": by all nodes together }
 function Auth:limit(name, given)
   if type(name) ~= "string" or name == "" then
     error("auth:limit(name, …): a name is missing", 2)
   end
   local o = limits.check(("auth:limit(%q)"):format(name), given, "user")
+  self.limits:declare("limit " .. name, o)
   return function(req)
     local wait = self.limits:hit("limit " .. name, o, limits.who(req, o.by))
     if wait then return 429, "too many requests", { ["Retry-After"] = wait } end

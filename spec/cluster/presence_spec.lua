@@ -59,7 +59,9 @@ describe("values that go with their node, really", function()
     local found = 0
     for i = 2, 3 do found = found + select(2, cluster:state(i)).reaped end
     assert.equal(1, found)
-    assert.truthy((cluster[2].log() .. cluster[3].log()):find("silent for 10 s are taken for dead: 1;", 1, true))
+    deadline.eventually(function()
+      return (cluster[2].log() .. cluster[3].log()):find("silent for 10 s are taken for dead: 1;", 1, true)
+    end, 5, "the log says so")
   end)
 
   it("come back when a stopped node goes on", function()

@@ -65,7 +65,9 @@ describe("sluice check", function()
       app:on("start", print)
       app:task("later", print)
       app:get("/x", auth:limit("x", { rate = 1, per = 1 }), function() app:after(5, "later") end)
-      app:get("/y", function() return app:clients()() end) -- app:clients( in a comment is none]])
+      app:get("/y", function() return app:clients()() end) -- app:clients( in a comment is none
+      app:get("/z", auth:limit("z", { rate = 1,
+        counted = "cluster" }), auth:limit("each"), function(req) return { auth:ticket(req.user) } end)]])
     local code, out = run("check", "--cluster", path)
     assert.equal(0, code)
     local found = {}
@@ -75,11 +77,13 @@ describe("sluice check", function()
     table.sort(found)
     local seen = table.concat(found, "\n")
     for _, wanted in ipairs { "4 state 'seen'", "4 channel 'load'", "6 service 'own'", "7 app:limits", "8 hook 'start'",
-      "10 auth:limit", "11 app:clients" } do
+      "10 auth:limit", "11 app:clients", "13 auth:limit", "13 auth:ticket" } do
       assert.truthy(seen:find(wanted, 1, true), wanted .. " is missing in\n" .. seen)
     end
     assert.falsy(seen:find("'tick'", 1, true) or seen:find("'poll'", 1, true) or seen:find("app:after", 1, true))
     assert.equal(1, select(2, out:gsub("app:clients", "")))
+    assert.equal(2, select(2, out:gsub("auth:limit:", "")))
+    assert.falsy(seen:find("auth.limits", 1, true))
     assert.falsy(select(2, run("check", path)):find("several nodes", 1, true))
   end)
 

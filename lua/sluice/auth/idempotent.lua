@@ -1,7 +1,9 @@
 --- The header Idempotency-Key: a request that is sent again gets the answer of the first, and its
 -- handler does not run. What counts as the same request are its bytes: path, query and body. Kept
 -- for a day, on the disk; an answer that says "failed" is not kept, so that it can be tried again.
+-- In a cluster the nodes claim keys in Redis (claims.lua).
 -- In memory: the answers, at most 20,000 and 8 MiB of them; the oldest go first.
+local claims = require("sluice.auth.claims")
 local sluice = require("sluice")
 local crypto = require("sluice.crypto")
 local keeper = require("sluice.base.keeper")
@@ -29,6 +31,15 @@ function idempotent.new(app, name, durable)
   return self
 end
 
+-- What claims keys in a cluster; nil: this process is alone.
+local function claims_of(self)
+  if self.claims == nil then
+    self.claims = claims.are_needed(self.app, self.kept)
+      and claims.new(self.kept, { keep = KEEP_SECONDS, running = RUNNING_SECONDS })
+  end
+  return self.claims or nil
+end
+
 local function size_of(row) return ROW_BYTES + #(row.body or "") end
 
 local function note(state, key, row)
@@ -39,6 +50,7 @@ end
 
 --- Put what the last run has kept into its order.
 function Idempotent:load()
+  if claims_of(self) then return end
   local list, state = {}, self.state()
   for key, row in self.kept:each() do list[#list + 1] = { key = key, row = row } end
   table.sort(list, function(a, b) return a.row.at < b.row.at end)
@@ -48,6 +60,7 @@ end
 
 --- Forget what is too old, or too much.
 function Idempotent:trim()
+  if claims_of(self) then return claims_of(self):trim(ROWS_MAX) end
   local state, now = self.state(), sluice.time()
   while state.first <= state.last do
     local entry = state.order[state.first]
@@ -76,30 +89,53 @@ local function replay(row)
   return row.status, row.body, headers
 end
 
--- The answer that is kept: status, body, headers; or nil when the handler is to run. While the
--- first request still runs, this one waits for it.
+-- What a request has that came before, which may still run; nil: none, and this one is to.
+local function other_of(self, key)
+  local row, now = self.kept:get(key), sluice.time()
+  if row and now - row.at < KEEP_SECONDS then return row end
+  local running = self.state().running[key]
+  return running and now - running.at <= RUNNING_SECONDS and running or nil
+end
+
+-- The same in a cluster: the claim of this one, what another has, or why nobody can say.
+local function claim_or_other(self, key, bytes)
+  local nodes = claims_of(self)
+  if nodes then return nodes:take(key, bytes) end
+  local other = other_of(self, key)
+  if other then return nil, other end
+  local claim = { bytes = bytes, at = sluice.time(), running = true }
+  self.state().running[key] = claim
+  return claim
+end
+
+-- The claim when the handler is to run; or nil and the answer that is kept: status, body, headers.
+-- While the first request still runs, this one waits for it.
 local function find(self, key, bytes)
   local till = sluice.time() + WAIT_SECONDS
   while true do
-    local row, now = self.kept:get(key), sluice.time()
-    if row and now - row.at >= KEEP_SECONDS then row = nil end
-    local other = row or self.state().running[key]
-    if other and not row and now - other.at > RUNNING_SECONDS then other = nil end
-    if not other then return nil end
+    local claim, other, why = claim_or_other(self, key, bytes)
+    if claim then return claim end
+    if why then
+      return nil, 503, { error = { code = "EBUSY", message = "nobody can say whether a request "
+        .. "with this Idempotency-Key has run: try again (" .. why .. ")" } },
+        { ["Retry-After"] = 1 }
+    end
     if other.bytes ~= bytes then
-      return 422, { error = { code = "ECONFLICT", field = "Idempotency-Key",
+      return nil, 422, { error = { code = "ECONFLICT", field = "Idempotency-Key",
         message = "this Idempotency-Key was used for another request" } }
     end
-    if row then return replay(row) end
-    if now >= till then
-      return 409, { error = { code = "EBUSY", message = "the first request with this "
+    if not other.running then return nil, replay(other) end
+    if sluice.time() >= till then
+      return nil, 409, { error = { code = "EBUSY", message = "the first request with this "
         .. "Idempotency-Key still runs: try again" } }, { ["Retry-After"] = 1 }
     end
     sluice.sleep(LOOK_SECONDS)
   end
 end
 
-local function keep(self, key, bytes, status, body, headers)
+-- What is kept of an answer; nil: it may be asked for again.
+local function row_of(bytes, status, body, headers)
+  if status >= 400 then return nil end
   local kept = {}
   for name, value in pairs(headers) do
     if not SET_ANEW[name:lower()] then kept[name] = value end
@@ -107,15 +143,26 @@ local function keep(self, key, bytes, status, body, headers)
   if #(body or "") > BODY_MAX then
     sluice.log.warn("an answer is too large to be kept for its Idempotency-Key: the request "
       .. "would run again")
-    return
+    return nil
   end
-  local row = { at = sluice.time(), bytes = bytes, status = status, body = body, headers = kept }
+  return { at = sluice.time(), bytes = bytes, status = status, body = body, headers = kept }
+end
+
+local function keep(self, key, row)
   note(self.state(), key, row)
   self:trim()
-  local ok, message = self.kept:set(key, row)
+  return self.kept:set(key, row)
+end
+
+-- A request has run.
+local function finish(self, key, claim, row)
+  local nodes, ok, message = claims_of(self), true, nil
+  if nodes then ok, message = nodes:finish(key, claim, row)
+  elseif row then ok, message = keep(self, key, row) end
   if not ok then
     sluice.log.warn("an answer was not kept for its Idempotency-Key: " .. message)
   end
+  self.state().running[key] = nil
 end
 
 --- The guard.
@@ -133,13 +180,10 @@ function Idempotent:ask(req)
   local who = req.user and "user " .. req.user.id or "ip " .. req.ip
   local key = digest(who, req.method, req.path, given)
   local bytes = digest(req.path, req.query_text, req.headers["content-type"], req.body)
-  local status, body, headers = find(self, key, bytes)
-  if status then return status, body, headers end
-  local running = self.state().running
-  running[key] = { bytes = bytes, at = sluice.time() }
+  local claim, status, body, headers = find(self, key, bytes)
+  if not claim then return status, body, headers end
   return true, function(answered, text, fields)
-    if answered < 400 then keep(self, key, bytes, answered, text, fields or {}) end
-    running[key] = nil
+    finish(self, key, claim, row_of(bytes, answered, text, fields or {}))
   end
 end
 

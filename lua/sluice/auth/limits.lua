@@ -1,9 +1,11 @@
 --- How often somebody may do something: at most `rate` in any `per` seconds, counted in two windows
--- of which the older one counts for the part of it that is still within them. In memory: a number
--- for each user or address of the last two windows, at most 10,000 in each; who comes beyond shares
--- one of 256, so that many addresses get less, and never more.
+-- of which the older one counts for the part of it that is still within them; by each node of a
+-- cluster, or by all of them (shared_limits.lua). In memory: a number for each user or address of
+-- the last two windows, at most 10,000 in each; who comes beyond shares one of 256, so that many
+-- addresses get less, and never more.
 local crypto = require("sluice.crypto")
 local options = require("sluice.base.options")
+local shared_limits = require("sluice.auth.shared_limits")
 local sluice = require("sluice")
 
 local limits = {}
@@ -15,18 +17,22 @@ Limits.__index = Limits
 local KEYS_MAX, SHARED = 10000, 256
 
 function limits.new(app, name)
-  return setmetatable({ state = app:state(name .. ".limits", {}) }, Limits)
+  return setmetatable({ app = app, name = name, state = app:state(name .. ".limits", {}),
+    all = {}, shared = nil }, Limits)
 end
 
 --- Check the options of a limit; raises.
--- @treturn table { rate, per, by }
+-- @treturn table { rate, per, by, counted }
 function limits.check(what, given, by)
-  local o = options(what, given, { rate = 10, per = 60, by = by })
+  local o = options(what, given, { rate = 10, per = 60, by = by, counted = "node" })
   if not (o.rate >= 1 and o.rate <= 1e9) then options.raise(what .. ": rate is a number from 1") end
   if not (o.per >= 0.1 and o.per <= 86400) then
     options.raise(what .. ": per is a number of seconds from 0.1 to 86400")
   end
   if o.by ~= "user" and o.by ~= "ip" then options.raise(what .. ': by is "user" or "ip"') end
+  if o.counted ~= "node" and o.counted ~= "cluster" then
+    options.raise(what .. ': counted is "node", by each node of a cluster for itself, or "cluster"')
+  end
   return o
 end
 
@@ -70,6 +76,23 @@ local function place(w, who)
   return ("shared %d"):format(crypto.sha256(who):byte() % SHARED)
 end
 
+local function add(w, who, n)
+  if not w.now[who] then w.n = w.n + 1 end
+  w.now[who] = (w.now[who] or 0) + n
+end
+
+--- A limit of this generation. At the top level of an app.
+function Limits:declare(name, o)
+  if o.counted ~= "cluster" then return end
+  self.all[name] = o
+  self.shared = self.shared or shared_limits.new(self.app, self.name, function(limit, who, n)
+    local known = self.all[limit]
+    if not (known and type(who) == "string" and math.type(n) == "integer" and n > 0) then return end
+    local w = windows(self, limit, known.per)
+    add(w, place(w, who), n)
+  end)
+end
+
 --- Count one, unless that is too often.
 -- @tparam string name
 -- @tparam table o from limits.check
@@ -78,6 +101,7 @@ end
 -- @treturn integer|nil nil, or after how many seconds to try again
 function Limits:hit(name, o, who, look)
   local w, part = windows(self, name, o.per)
+  local given = who
   who = place(w, who)
   local counted, before = w.now[who] or 0, w.before[who] or 0
   if counted + before * (1 - part) + 1 > o.rate then
@@ -87,8 +111,8 @@ function Limits:hit(name, o, who, look)
     return math.max(1, math.ceil((at - part) * o.per))
   end
   if look then return nil end
-  if not w.now[who] then w.n = w.n + 1 end
-  w.now[who] = counted + 1
+  add(w, who, 1)
+  if o.counted == "cluster" then self.shared:note(name, given) end
 end
 
 return limits

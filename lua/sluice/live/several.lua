@@ -14,16 +14,18 @@ local START = "runs on every node: what is to be done once belongs into a timer,
   .. "task"
 local NODE = 'per = "node": runs on every node; without it, on the one that leads'
 local LIMITS = "each node counts by itself: together they let n times as much through"
+local BY_NODE = LIMITS .. '; counted = "cluster" counts over all'
+local TICKETS = "a ticket is known to the node that made it: the connection that it opens has to "
+  .. "go there"
 local KEPT = "does not start without --cluster-durable, which says when Redis has kept an event: "
   .. "aof or wait:N"
 
 -- Modules of Sluice that do the same on several nodes, whatever they register.
-local SAME = { rooms = true, alerts = true, jobs = true,
-  inbox = true }
+local SAME = { rooms = true, alerts = true, jobs = true, inbox = true, auth = true }
 
 -- What is only called. Others than these do the same everywhere.
 local CALLS = {
-  { "%f[%w_]auth%s*:%s*limit%s*%(", "auth:limit", LIMITS },
+  { "%f[%w_]auth%s*:%s*ticket%s*%(", "auth:ticket", TICKETS },
   { "%f[%w_]app%s*:%s*clients%s*%(", "app:clients", "lists the clients of this node" },
   { "%f[%w_]app%s*:%s*client%s*%(", "app:client", "finds a client of this node; app:send reaches "
     .. "those of all" },
@@ -55,6 +57,19 @@ local function unshared(generation, add)
   end
 end
 
+-- Those that do not count over all nodes.
+local function limits(generation, add)
+  for _, path in ipairs(generation.files) do
+    local text = sources.without_comments(generation.sources[path] or "")
+    for at, given in text:gmatch("()%f[%w_]auth%s*:%s*limit%s*(%b())") do
+      local _, lines = text:sub(1, at):gsub("\n", "")
+      if not given:find("counted%s*=%s*[\"']cluster") then
+        add(("%s:%d"):format(path, lines + 1), "auth:limit", BY_NODE)
+      end
+    end
+  end
+end
+
 --- What would be otherwise.
 -- @tparam sluice.Generation generation
 -- @treturn {table,...} { where, what, why, refused }, by line; refused: it would not start
@@ -81,6 +96,7 @@ function several.of(generation)
   for _, hook in ipairs(generation.hooks.start or {}) do
     if not SAME[hook.module] then add(hook.where, "hook 'start'", START) end
   end
+  limits(generation, add)
   sources.find(generation, CALLS, function(where, row) add(where, row[2], row[3]) end)
   return list
 end

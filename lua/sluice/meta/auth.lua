@@ -35,7 +35,7 @@
 ---@field tickets? { ttl?: number }|boolean
 ---@field header? string
 ---@field query? string|boolean
----@field failures? { rate?: number, per?: number }|false
+---@field failures? { rate?: number, per?: number, counted?: "node"|"cluster" }|false
 ---@field audit? boolean
 ---@field durable? boolean
 ---@field keep? number seconds
@@ -58,7 +58,7 @@ function Auth:optional() end
 ---@return sluice.Guard
 function Auth:role(...) end
 ---@param name string
----@param options? { rate?: number, per?: number, by?: "user"|"ip" }
+---@param options? { rate?: number, per?: number, by?: "user"|"ip", counted?: "node"|"cluster" }
 ---@return sluice.Guard
 function Auth:limit(name, options) end
 ---@return sluice.Guard

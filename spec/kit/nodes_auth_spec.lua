@@ -1,0 +1,215 @@
+--- auth:idempotent over the nodes of a cluster, and limits that count over all of them.
+local claims = require("sluice.auth.claims")
+local kit = require("spec.support.kit")
+local testing = require("sluice.testing")
+
+if not require("sluice.core").build().libraries.hiredis then
+  describe("auth over nodes", function() pending("built without hiredis") end)
+  return
+end
+
+local SOURCE = [[
+  local auth = require("sluice.auth").new(app, { failures = { rate = 4, per = 60, counted = "cluster" }, keys = {
+    { id = "ops", hash = require("sluice.crypto").hex(require("sluice.crypto").sha256("key of ops")) } } })
+  app:channel("ran", { history = 1000 })
+  app:post("/orders", auth:user(), auth:idempotent(), function(req)
+    local v = req:json({ v = "any" }).v
+    app:publish("ran", "ran", { v = v, by = app:stats().cluster.slot })
+    if v == "fail" then return 503, "later" end
+    if v == "large" then return 200, ("x"):rep(70000) end
+    return 201, { v = v }, { Location = "/orders/1" }
+  end)
+  app:get("/ran", function() return { n = #app:history("ran", { limit = 100 }) } end)
+  app:post("/each", auth:limit("each", { rate = 3, per = 60, by = "ip" }), function() return 204 end)
+  local all = auth:limit("all", { rate = 3, per = 60, by = "ip", counted = "cluster" })
+  app:post("/all", all, function() return 204 end)]]
+
+local t
+
+local function start(n, more)
+  more = more or {}
+  more.nodes = n
+  t = testing.start({ source = kit.source(SOURCE) }, more)
+  t:advance(4)
+end
+
+local function order(n, key, v)
+  return t:node(n):post("/orders", { json = { v = v }, headers = { ["X-API-Key"] = "key of ops",
+    ["Idempotency-Key"] = key } })
+end
+
+local function ran(n) return t:node(n or 1):get("/ran").json.n end
+
+local function try(n, path, key)
+  return t:node(n):post(path, { headers = key and { ["X-API-Key"] = key } or {} }).status
+end
+
+-- A store as all nodes have it.
+local function new_store()
+  local rows = {}
+  return { rows = rows, get = function(_, key) return rows[key] end, each = function() return pairs(rows) end,
+    delete = function(_, key) rows[key] = nil end, cas = function(_, key, old, row)
+      if rows[key] ~= old then return nil, "another value", "ECONFLICT" end
+      rows[key] = row
+      return true
+    end }
+end
+
+describe("claims of idempotency keys", function()
+  local store, one, two
+
+  before_each(function()
+    store = new_store()
+    one, two = claims.new(store, { keep = 100, running = 10 }), claims.new(store, { keep = 100, running = 10 })
+  end)
+
+  it("are of one node, until it says what was answered, or that nothing was", function()
+    local claim = one:take("k", "bytes")
+    local mine, other = two:take("k", "others")
+    assert.same({ nil, "bytes", true }, { mine, other.bytes, other.running ~= nil })
+    assert.is_true(one:finish("k", claim, nil))
+    claim = two:take("k", "bytes")
+    assert.is_true(two:finish("k", claim, { at = claim.at, bytes = "bytes", status = 200 }))
+    mine, other = one:take("k", "bytes")
+    assert.same({ nil, 200 }, { mine, other.status })
+  end)
+
+  it("are another's when their node has died, which says nothing of them any more", function()
+    local claim = one:take("k", "bytes")
+    claim.at = claim.at - 9
+    assert.is_nil((two:take("k", "bytes")))
+    claim.at = claim.at - 2
+    local second = two:take("k", "bytes")
+    assert.is_table(second)
+    assert.is_true(one:finish("k", claim, { at = claim.at, bytes = "bytes", status = 200 }))
+    assert.equal(second, store.rows.k)
+  end)
+
+  it("go when they are old, and the oldest of too many", function()
+    for i = 1, 9 do
+      local claim = one:take("k" .. i, "bytes")
+      one:finish("k" .. i, claim, { at = claim.at - i * 12, bytes = "bytes", status = 200 })
+    end
+    one:trim(4)
+    local left = {}
+    for key in pairs(store.rows) do left[#left + 1] = key end
+    table.sort(left)
+    assert.same({ "k1", "k2", "k3", "k4" }, left)
+  end)
+
+  it("are nobody's while nobody can be asked", function()
+    function store.get() return nil, "Redis is away", "EBUSY" end
+    assert.same({ n = 3, [3] = "Redis is away" }, table.pack(one:take("k", "bytes")))
+  end)
+end)
+
+describe("auth over nodes", function()
+  after_each(function()
+    if t then t:stop() end
+    t = nil
+  end)
+
+  describe("does a request once for its Idempotency-Key", function()
+    it("whichever node it comes to again", function()
+      start(3)
+      local first = order(1, "a", 1)
+      assert.same({ 201, 1 }, { first.status, first.json.v })
+      for n = 1, 3 do
+        local again = order(n, "a", 1)
+        assert.same({ 201, first.body, "true", "/orders/1" }, { again.status, again.body,
+          again.headers["Idempotent-Replayed"], again.headers.Location })
+        local other = order(n, "a", 2)
+        assert.same({ 422, "ECONFLICT" }, { other.status, other.json.error.code })
+      end
+      assert.equal(1, ran())
+      assert.is_nil(order(2, "b", 1).headers["Idempotent-Replayed"])
+      assert.equal(2, ran())
+    end)
+
+    it("also when that node has died, or all have", function()
+      start(2)
+      order(1, "a", 1)
+      t:node(1):crash()
+      assert.equal("true", order(2, "a", 1).headers["Idempotent-Replayed"])
+      t:node(2):crash()
+      for n = 1, 2 do t:node(n):restart() end
+      assert.equal("true", order(1, "a", 1).headers["Idempotent-Replayed"])
+      assert.equal("true", order(2, "a", 1).headers["Idempotent-Replayed"])
+    end)
+
+    it("but what failed, or is too large to be kept, runs again at any node", function()
+      start(2)
+      for i, v in ipairs { "fail", "large" } do
+        for n = 1, 2 do assert.is_nil(order(n, "key" .. i, v).headers["Idempotent-Replayed"]) end
+      end
+      assert.equal(4, ran())
+    end)
+
+    it("and runs nothing while nobody can say whether it has run", function()
+      start(2)
+      order(1, "a", 1)
+      t:partition(2)
+      t:advance(10)
+      assert.equal("true", order(2, "a", 1).headers["Idempotent-Replayed"]) -- it knows
+      local before = t:elapsed()
+      local answer = order(2, "b", 1)
+      assert.same({ 503, "EBUSY", "1" }, { answer.status, answer.json.error.code, answer.headers["Retry-After"] })
+      assert.is_true(t:elapsed() - before <= 5)
+      t:heal()
+      t:advance(10)
+      assert.equal(1, ran())
+      assert.equal(201, order(2, "b", 1).status)
+      assert.equal(2, ran())
+    end)
+  end)
+
+  describe("limits", function()
+    it("count by node, or by all that there are", function()
+      start(3)
+      for n = 1, 3 do
+        for _ = 1, 3 do assert.equal(204, try(n, "/each")) end
+        assert.equal(429, try(n, "/each"))
+        assert.equal(204, try(n, "/all"))
+      end
+      for n = 1, 3 do assert.equal(429, try(n, "/all")) end
+      t:advance(121)
+      for n = 1, 3 do assert.equal(204, try(n, "/all")) end
+      assert.equal(429, try(1, "/all"))
+    end)
+
+    it("of failures count over all nodes", function()
+      start(2)
+      for n = 1, 4 do
+        assert.equal(401, try(n % 2 + 1, "/orders", "guess " .. n))
+        t:advance(0.1)
+      end
+      for n = 1, 2 do assert.equal(429, try(n, "/orders", "guess")) end
+    end)
+
+    it("go on with what a node knows while Redis is away, and are told afterwards", function()
+      start(2)
+      assert.equal(204, try(1, "/all"))
+      t:partition(2)
+      t:advance(7)
+      local before = t:elapsed()
+      for _ = 1, 2 do assert.equal(204, try(2, "/all")) end
+      assert.equal(429, try(2, "/all"))
+      assert.equal(before, t:elapsed())
+      t:heal()
+      t:advance(20)
+      assert.equal(429, try(1, "/all"))
+    end)
+
+    it("name an option that is wrong", function()
+      for options, message in pairs {
+        ["counted = 'all'"] = 'auth:limit("x"): counted is "node"',
+        ["cluster = true"] = "auth:limit(\"x\"): unknown option 'cluster'",
+      } do
+        local ok, why = pcall(testing.start, { source = kit.source(
+          "require('sluice.auth').new(app, { keys = {} }):limit('x', { " .. options .. " })") })
+        assert.is_false(ok)
+        assert.truthy(tostring(why.message or why):find(message, 1, true), tostring(why.message or why))
+      end
+    end)
+  end)
+end)
