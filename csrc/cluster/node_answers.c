@@ -11,7 +11,8 @@ const char *node_refusal(enum script_answer answer) {
     static const char *const SENTENCES[] = {
         [SCRIPT_REPLICA] = "Redis is a replica now, or is loading its data",
         [SCRIPT_REPLID] = "Redis has taken over the data of another server",
-        [SCRIPT_EPOCH] = "another node has begun a new epoch",
+        [SCRIPT_EPOCH] = "another node has begun a new epoch, or the keys of this "
+                         "cluster were deleted",
         [SCRIPT_FENCE] = "Redis knows of a later connection of this node",
         [SCRIPT_BACK] = "Redis has lost events that this node has",
         [SCRIPT_EVICTED] = "Redis has deleted keys for want of memory: set "

@@ -145,8 +145,8 @@ function Walk:reset(one)
   self.anew = self.anew or BEGINS_ANEW[one.reason]
   self.trimmed = self.trimmed or one.reason == "trimmed" or one.reason == "slow"
   if self.anew then self.seen = {} end
-  local is_short = self.checker.input.short[self.channel]
-  if self.checker.input.calm and not (is_short and one.reason == "trimmed") then
+  local may_lag = self.checker.input.short[self.channel] and (one.reason == "trimmed" or one.reason == "slow")
+  if self.checker.input.calm and not may_lag then
     self:find("needless", "%s at %s", one.reason, one.id)
   end
 end

@@ -1,6 +1,6 @@
 --- What fails machines and their Redis (machines.lua), one after the other:
----   { name, redis = its configuration, power, sentinels, durable, args, bytes, fault = function(m) … end, seen = words
----     of checker.lua that must have been there }
+---   { name, redis = its configuration, power, sentinels, durable, args, bytes, tails, fault = function(m) … end,
+---     seen = words of checker.lua that must have been there }
 --- Where Redis was in doubt the fault says so: m:doubt(); and where it lost something: m:loss(). Times are those of
 --- the full size; what is `quick` runs in the small one too.
 local lfs = require("lfs")
@@ -141,7 +141,7 @@ local function keys_are_evicted(m)
   m.redis:call("CONFIG", "SET", "maxmemory", used - 100000)
   m:pass(3)
   m:loss()
-  assert(m:logs():find("Redis has deleted keys for want of memory", 1, true), "no machine has found that out")
+  assert(m:logs():find("this Redis deletes keys when its memory is full", 1, true), "no machine has found that out")
   m.redis:call("CONFIG", "SET", "maxmemory", 0)
   m.redis:call("CONFIG", "SET", "maxmemory-policy", "noeviction")
   go_on(m)
@@ -264,7 +264,8 @@ local function cuts(m)
   go_on(m)
 end
 
--- Something is so for a while at one machine, then all is cut, as a network does when it comes back.
+-- Something is so for a while at one machine, then all is cut, as a network does when it comes back. What passes
+-- nothing on is noticed.
 local function for_a_while(seconds, fields)
   return function(m)
     m:go(60)
@@ -272,7 +273,10 @@ local function for_a_while(seconds, fields)
     for name, value in pairs(fields) do proxy[name] = value end
     m:pass(seconds)
     for name in pairs(fields) do proxy[name] = nil end
-    if fields.hole or fields.half then proxy:cut_all() end
+    if fields.hole or fields.half then
+      assert(m.nodes[2].server.log():find("Redis is away", 1, true), "machine 2 has noticed nothing")
+      proxy:cut_all()
+    end
     go_on(m)
   end
 end
@@ -297,8 +301,18 @@ end
 local function feed_is_short(m)
   m:go(60)
   m:stop(2)
-  m:go(1200)
+  m:go(2500)
   m:wake(2)
+  go_on(m, 300)
+  m.nodes[2].server.wait_log("the feed of Redis begins above what this node has read", 10)
+end
+
+-- Their histories are of other lengths, as while a reload goes from one to the next: who publishes trims.
+local function rules_differ(m)
+  m:go(300)
+  m:kill(3)
+  m.tails[3] = 2 * m.tails[1]
+  m:open(3)
   go_on(m, 300)
 end
 
@@ -316,7 +330,8 @@ return {
   { "Redis is killed, and writes each event to the disk", redis = ALWAYS, fault = redis_dies() },
   { "Redis is killed, and writes to the disk each second", redis = EVERYSEC,
     fault = redis_dies(function(m) m:doubt() end), seen = { "failover" } },
-  { "Redis is killed, and keeps nothing", redis = NONE, fault = redis_dies(function(m) m:loss() end) },
+  { "Redis is killed, and keeps nothing", redis = NONE, fault = redis_dies(function(m) m:loss() end),
+    seen = { "failover" } },
   { "Redis is stopped for 10 s", fault = redis_stops },
   { "Redis is shut down, and writes to the disk each second", redis = EVERYSEC, fault = redis_shuts_down,
     seen = { "failover" } },
@@ -326,13 +341,14 @@ return {
     fault = power_is_cut(false) },
   { "the power is cut, and Redis writes to the disk each second", power = true, redis = EVERYSEC,
     fault = power_is_cut(true), seen = { "failover" } },
-  { "Redis is emptied", fault = flush },
+  { "Redis is emptied", fault = flush, seen = { "failover" } },
   { "Redis has an old dump restored", redis = NONE, fault = old_dump, seen = { "failover" } },
   { "Redis has no memory left", fault = memory_is_full, seen = { "no" } },
-  { "Redis throws away keys", fault = keys_are_evicted },
+  { "Redis throws away keys", fault = keys_are_evicted, seen = { "failover" } },
   { "the list of a channel is deleted", fault = list_is_deleted },
   { "the feed is short, and a machine is stopped", args = { "--cluster-feed", "1m" }, bytes = 2000, pace = 0.002,
     fault = feed_is_short },
+  { "machines keep histories of other lengths", tails = { 20, 5, 20 }, fault = rules_differ },
   { "a replica that lags is promoted", fault = promote, seen = { "failover" } },
   { "a replica has what is durable, and is promoted", durable = "wait:1,300", fault = promote_kept,
     seen = { "failover" } },

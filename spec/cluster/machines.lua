@@ -7,6 +7,7 @@
 ---     `power`: Redis can lose it (redis.lua).
 ---     `durable`: as --cluster-durable: what is acknowledged has to be there in the end, whatever fails.
 ---     `owns`: machines have channels of their own, on which they publish, and readers follow them, too.
+---     `tails`: events that the short channel keeps, of each machine.
 ---     `args`: more words for `sluice run`. `env`: of the servers. `hop`: seconds after which a reader goes on to
 ---     another machine.
 ---   m:go(n)                   until n more publishes were answered, by whatever machine
@@ -75,7 +76,7 @@ return app
 function machines.start(options)
   local self = setmetatable({ options = options, random = dice(options.seed or 1), nodes = {}, readers = {},
     writers = {}, ops = {}, calm = true, lossy = {}, short = { tail = true }, answers = 0,
-    began = socket.gettime() }, Machines)
+    tails = options.tails or {}, began = socket.gettime() }, Machines)
   if options.redis ~= false then
     self.redis = redis.start { tcp = true, power = options.power,
       config = options.redis or { appendonly = "yes", appendfsync = "always" } }
@@ -118,7 +119,8 @@ function Machines:open(i)
   end
   node.runs = (node.runs or 0) + 1
   node.token = self.options.owns and ("m%d.%d"):format(i, node.runs) or ""
-  node.server = machines.serve { app = APP:format(is_durable, is_durable, machines.SHORT, node.token), args = args,
+  local app = APP:format(is_durable, is_durable, self.tails[i] or machines.SHORT, node.token)
+  node.server = machines.serve { app = app, args = args,
     env = self.options.env, tls = false,
     io_threads = i % 2 + 1, meanwhile = function() self:each_proxy(function(proxy) proxy:step() end) end }
   node.asleep = false

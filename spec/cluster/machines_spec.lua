@@ -31,7 +31,7 @@ end)
 
 local function run_case(case)
   local m = machines.start { redis = case.redis, args = case.args, bytes = case.bytes, pace = case.pace, seed = SEED,
-    sentinels = case.sentinels, durable = case.durable, power = case.power, owns = FULL ~= nil,
+    sentinels = case.sentinels, durable = case.durable, tails = case.tails, power = case.power, owns = FULL ~= nil,
     hop = FULL and 2 or 0.3 }
   finally(function() m:close() end)
   local ok, why = pcall(case.fault, m)
