@@ -126,6 +126,28 @@ describe("a source of an app under test", function()
     c:wait_for("order", 20, { id = "2" })
   end)
 
+  it("leaves out what is no channel, when it is told to, and says so", function()
+    local t = start(nil, 'errors = "skip",')
+    local orders = t:source("orders")
+    orders:push { shop = "paris", id = "a", note = "two\nlines, and \0" }
+    orders:push { shop = "paris", id = "b", note = "\xff\xfe" }
+    orders:push { shop = "no//name", id = "c" }
+    orders:push { shop = "paris", id = "d" }
+    assert.same({ "a", "b", "d" }, ids(t)) -- what is no UTF-8 is replaced
+    assert.equal(1, t:get("/source").json.left_out)
+    assert.equal(1, #t:log("error"))
+    assert.matches("left out: entry %d+%-3: .*orders/no//name", t:log("error")[1])
+  end)
+
+  it("keeps data of any kind", function()
+    local t = start()
+    local rows, c = t:source("sluice_outbox"), t:connect("/rows")
+    for _, data in ipairs { false, "text", 7 } do
+      rows:push { channel = "rows", data = data }
+      assert.equal(data, c:wait_for("message").data)
+    end
+  end)
+
   it("waits for a disk that takes nothing", function()
     local t = start()
     local c = t:connect("/orders/paris")

@@ -132,7 +132,7 @@ end
 local CONDITIONS = {
   ["(xid >= pg_snapshot_xmax($1::pg_snapshot) OR xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::pg_snapshot))))"] =
     function(row, v) return not is_visible(row.tx.xid, v[1]) end,
-  ["xid >= pg_snapshot_xmax($1::pg_snapshot)"] = function(row, v) return row.tx.xid >= parse(v[1]) end,
+  ["(xid >= pg_snapshot_xmax($1::pg_snapshot) OR false)"] = function(row, v) return row.tx.xid >= parse(v[1]) end,
   ["at > to_timestamp($1::bigint) - interval '1 hour'"] = function(row, v) return row.at > tonumber(v[1]) - 3600 end,
   ["pg_visible_in_snapshot(xid, $2::pg_snapshot)"] = function(row, v) return is_visible(row.tx.xid, v[2]) end,
   ["true"] = function() return true end,
@@ -178,7 +178,7 @@ local function carry_out(self, c, sql, values)
   elseif sql:find("AS yes", 1, true) then
     return { { yes = self.xmax < parse(values[1]) and "t" or "f" } }
   end
-  local where = sql:match("^SELECT id, uid, channel, event, key, data, remove FROM sluice_outbox WHERE (.-) "
+  local where = sql:match("^SELECT id, uid, channel, event, key, remove, CASE .- FROM sluice_outbox WHERE (.-) "
     .. "ORDER BY id LIMIT %$4::bigint$")
   return rows_of(self, assert(where, "the model knows no statement " .. sql):gsub(" +", " "), values)
 end

@@ -61,7 +61,7 @@ end
 --- Run sessions, one after another; each returns why it ended. In a test they are the test's.
 -- @tparam function session
 function Feed:run(session)
-  self.told, self.wait = nil, nil
+  self.told, self.wait, self.stands = nil, nil, false
   if process.upstream then session = process.upstream(self) end
   while true do
     local why = session()
@@ -72,8 +72,11 @@ function Feed:run(session)
 end
 
 --- A session has reached its server, and may begin to read.
-function Feed:connected()
-  self.figures.connected, self.wait = true, nil
+-- @tparam[opt] boolean is_empty whether there is nothing that has to be tried again
+function Feed:connected(is_empty)
+  self.figures.connected = true
+  if self.stands and not is_empty then return end
+  self.stands, self.wait = false, nil
   self:tell(nil)
 end
 
@@ -144,6 +147,7 @@ end
 
 -- What an entry becomes: an event, true for none, or nil: it has to be tried again.
 local function read(self, entry)
+  if entry.broken then return is_passed(self, entry.id, entry.broken) or nil end
   local ok, channel, event, data, key = pcall(self.map, entry)
   if not ok then return is_passed(self, entry.id, channel) or nil end
   if channel == nil then return true end
@@ -189,20 +193,18 @@ local function publish_some(self, entries)
   return failed and places[failed] - 1 or #entries
 end
 
---- Publish entries in their order, and keep the cursor behind each part that is done with. Returns
---- when all are.
+--- Publish entries in their order, and keep the cursor behind those that are done with. When one is
+-- not, waits, so that what is there then can be read again.
 -- @tparam {table,...} entries each with `id`, for messages, and `once`, for its key
 -- @tparam function at returns the cursor behind the entry of that number
+-- @treturn integer how many are done with
 function Feed:deliver(entries, at)
-  self.figures.read = self.figures.read + #entries
-  local done = 0
-  while done < #entries do
-    local n = publish_some(self, { table.unpack(entries, done + 1) })
-    if n > 0 then self:move(at(done + n)) end
-    done = done + n
-    if done < #entries then pause(self) end
-  end
-  self.wait = nil
+  local n = publish_some(self, entries)
+  if n > 0 then self:move(at(n)) end
+  self.figures.read = self.figures.read + n
+  self.stands = n < #entries
+  if self.stands then pause(self) else self:connected(true) end
+  return n
 end
 
 -- ---- New ---------------------------------------------------------------------------------

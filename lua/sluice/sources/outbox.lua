@@ -30,7 +30,9 @@ Outbox.__index = Outbox
 local WAIT_MS = 1000 -- for a notification: a reload waits for its end, too
 local EMPTY = "1:1:" -- a snapshot that sees nothing
 
-local COLUMNS = "SELECT id, uid, channel, event, key, data, remove FROM %s WHERE "
+local DATA_MOST = 1 << 20 -- bytes of what is read of a row; an event holds far less
+local COLUMNS = "SELECT id, uid, channel, event, key, remove, CASE WHEN octet_length(data::text) "
+  .. "<= " .. DATA_MOST .. " THEN data END AS data FROM %s WHERE "
 local NEW = COLUMNS .. "(xid >= pg_snapshot_xmax($1::pg_snapshot) OR xid = ANY (ARRAY(SELECT "
   .. "pg_snapshot_xip($1::pg_snapshot)))) "
 local AGAIN = COLUMNS .. "at > to_timestamp($1::bigint) - interval '1 hour' "
@@ -55,14 +57,20 @@ local NAME = "SELECT set_config('application_name', $1, false) "
 local WENT_BACK = "SELECT pg_snapshot_xmax(pg_current_snapshot()) < "
   .. "pg_snapshot_xmax($1::pg_snapshot) AS yes"
 
---- A row as a map gets it.
+--- A row as a map gets it; `broken`: it cannot be one.
 -- @tparam table row texts by column
 -- @treturn table
 function outbox.entry(row)
-  local key = row.key ~= sluice.json.null and row.key or nil
-  local data = row.data
-  return { id = row.id, once = row.uid, channel = row.channel, event = row.event, key = key,
-    data = sluice.json.decode(data) or data, remove = row.remove == "t" }
+  local null = sluice.json.null
+  local entry = { id = row.id, once = row.uid, channel = row.channel, event = row.event,
+    key = row.key ~= null and row.key or nil, remove = row.remove == "t" }
+  if row.data == null then
+    entry.broken = ("its data are larger than %d bytes"):format(DATA_MOST)
+  else
+    entry.data = sluice.json.decode(row.data)
+    if entry.data == nil then entry.data = row.data end
+  end
+  return entry
 end
 
 -- The first time: where it begins.
@@ -142,14 +150,13 @@ local function behind(part, id)
   return cursor
 end
 
--- Publish entries, and move the cursor behind them.
+-- Publish entries, and move the cursor behind them. Returns it, and whether the part is at its end.
 local function deliver(self, entries, part, is_end)
   local function at(n) return behind(part, not (is_end and n == #entries) and entries[n].id) end
-  if entries[1] then
-    self.feed:deliver(entries, at)
-    return at(#entries)
-  end
-  return behind(part)
+  local n = #entries
+  if n == 0 then return behind(part), true end
+  local done = self.feed:deliver(entries, at)
+  return done > 0 and at(done) or part, is_end and done == n
 end
 
 -- Read until the connection breaks; returns why it did.
@@ -166,8 +173,8 @@ local function session(self)
   while true do
     local entries, place, is_end = read(self, db, cursor)
     if not entries then return place end
-    self.feed:connected()
-    cursor = deliver(self, entries, place, is_end)
+    self.feed:connected(not entries[1])
+    cursor, is_end = deliver(self, entries, place, is_end)
     self.cursor = cursor
     sluice.checkpoint()
     if is_end then

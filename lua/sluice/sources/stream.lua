@@ -205,14 +205,14 @@ local function read(self, c, cursor)
   return read(self, c, place)
 end
 
--- Publish entries, and move the cursor behind them.
+-- Publish entries, and move the cursor behind them. Returns it, and whether all are done with.
 local function deliver(self, entries, cursor)
   local function at(n)
     return { id = entries[n].id, once = entries[n].once, run = self.process,
       added = cursor.added and cursor.added + n }
   end
-  self.feed:deliver(entries, at)
-  return at(#entries)
+  local done = self.feed:deliver(entries, at)
+  return done > 0 and at(done) or cursor, done == #entries
 end
 
 -- Read until the connection breaks; returns why it did.
@@ -229,11 +229,12 @@ local function session(self)
   while true do
     local entries, place = read(self, c, cursor)
     if not entries then return place end
-    self.feed:connected()
+    self.feed:connected(not entries[1])
     self.in_doubt, cursor = false, place
-    if entries[1] then cursor = deliver(self, entries, cursor) end
+    local is_done = true
+    if entries[1] then cursor, is_done = deliver(self, entries, cursor) end
     sluice.checkpoint()
-    if #entries < self.batch then
+    if is_done and #entries < self.batch then
       local ok, broken = c:ask(BLOCK_MS / 1000, "XREAD", "BLOCK", tostring(BLOCK_MS), "COUNT", "1",
         "STREAMS", self.key, cursor.id)
       if ok == nil then return broken end

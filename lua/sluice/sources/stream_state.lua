@@ -66,7 +66,7 @@ function stream_state.look(c, of, id)
   local replies, why = c:ask_all { { "MULTI" }, { "XINFO", "STREAM", of.key },
     { "XREVRANGE", of.key, id, "-", "COUNT", "1" }, stream_state.range(of, id), { "EXEC" } }
   if not replies then return nil, why end
-  local refused, all = error_of(replies[2]), replies[5]
+  local refused, all = error_of(replies[1]) or error_of(replies[2]), replies[5]
   if refused and (refused:find("^NOPERM") or refused:find("unknown", 1, true)) then
     return look_less(c, of, id)
   end

@@ -104,13 +104,14 @@ local function batch_of(self, from, most)
   return entries, numbers
 end
 
-local function deliver(self, feed, entries, numbers)
+-- The number of the last entry that is done with.
+local function deliver(self, feed, from, entries, numbers)
   self.read = math.max(self.read, numbers[#numbers])
-  feed:deliver(entries, function(n)
+  local done = feed:deliver(entries, function(n)
     local id = entries[n].id
     return { id = id, snap = id, at = numbers[n] }
   end)
-  return numbers[#numbers]
+  return numbers[done] or from
 end
 
 -- Read until the test says that the connection is lost; returns its words.
@@ -125,7 +126,7 @@ local function session(self, feed)
     while self.gaps[1] do feed:lose(table.remove(self.gaps, 1)) end
     local entries, numbers = batch_of(self, at, feed.batch)
     if entries[1] then
-      at = deliver(self, feed, entries, numbers)
+      at = deliver(self, feed, at, entries, numbers)
     else
       wait(self, runtime)
     end
