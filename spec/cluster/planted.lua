@@ -50,6 +50,7 @@ return {
     { 673, "a log that was one of one node knows nothing of what it held before", "spec/unit/local_spec.lua" },
     { 675, "who followed a channel of one node is not given what filled it as one of all", "spec/unit/local_spec.lua" },
     { 661, "what is removed while all is loaded again stays", "spec/kit/nodes_removed_spec.lua" },
+    { 662, "who wakes says again what another node has removed meanwhile", "spec/kit/nodes_presence_spec.lua" },
   },
   rules = { runid = 3, replid = 7, fence = 14, carry = 8, promoted = 173 },
   obvious = { plant = 600, without = RULES },

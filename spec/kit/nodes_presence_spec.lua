@@ -88,6 +88,36 @@ describe("values that go with their node", function()
     end)
   end
 
+  for _, c in ipairs { "who", "room" } do
+    it("are another node's when that has said so, also while theirs sleeps: " .. c, function()
+      start(2)
+      for _, id in ipairs { "a", "b", "c", "d" } do post(2, "/join/" .. c .. "/" .. id) end
+      post(1, "/leave/" .. c .. "/a")
+      post(1, "/set/" .. c .. "/b")
+      t:node(2):freeze(30)
+      t:advance(20)
+      post(1, "/leave/" .. c .. "/c")
+      t:redis { latency = 0.2 }
+      t:advance(20)
+      t:redis { latency = 0 }
+      for n = 1, 2 do assert.equal("b d", newest(n, c)) end
+      t:node(2):crash()
+      t:advance(15)
+      assert.equal("b", newest(1, c))
+    end)
+
+    it("are gone when their removal failed, as Redis was away: " .. c, function()
+      start(2)
+      post(2, "/join/" .. c .. "/a")
+      t:partition(2)
+      post(2, "/leave/" .. c .. "/a")
+      assert.equal("a", newest(1, c)) -- in eight seconds: nobody takes it for dead
+      t:heal()
+      t:advance(5)
+      for n = 1, 2 do assert.equal("", newest(n, c)) end
+    end)
+  end
+
   it("stay while Redis is away from all, and come back when it has lost them", function()
     start(2)
     post(1, "/join/who/a")
