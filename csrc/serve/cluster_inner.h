@@ -40,14 +40,14 @@ struct cluster {
     struct cluster_news *fills;
     struct ev_prepare before_sleep;
     struct ev_timer tick;
-    int64_t ticked_ms; /* in a rehearsal, in its place */
-    bool has_changed;
-    bool released;      /* something, in this turn */
-    bool reloads;       /* all fills, for the app, which has missed events */
+    int64_t ticked_ms;  /* in a rehearsal, in its place */
     uint64_t reaped;    /* dead nodes that the log has */
     uint64_t conflicts; /* events of another kind than their channel has here */
-    bool owes_leases;   /* they are to be said again */
-    bool has_missed;    /* notices; and the app was not told yet */
+    bool has_changed;
+    bool released;    /* something, in this turn */
+    bool reloads;     /* all fills, for the app, which has missed events */
+    bool owes_leases; /* they are to be said again */
+    bool has_missed;  /* notices; and the app was not told yet */
     _Atomic uint32_t notices, notices_bytes; /* that the app has not taken */
     bool is_live;                            /* as of the last line in the log */
     char told[LINK_WHY_MAX];
@@ -55,13 +55,12 @@ struct cluster {
     pthread_mutex_t order; /* held while one event is released, or the policies change */
     char rules[20];        /* a digest of the ttls of version 'ruled' */
     unsigned ruled;
-    struct policy_set *policies;   /* under it */
-    struct follow_message *wanted; /* the app waits for it; NULL */
-    unsigned version;              /* ... rises with them */
-    _Atomic int64_t away_ms;       /* clock_ms: since when it is not live; 0: it is */
-    _Atomic int64_t refused_ms;    /* ... it can neither publish nor lead; 0: it can */
-    _Atomic bool is_reached;       /* it was live once */
-    pthread_mutex_t lock;          /* of what follows */
+    struct policy_set *policies; /* under it */
+    unsigned version;            /* ... rises with them */
+    _Atomic int64_t away_ms;     /* clock_ms: since when it is not live; 0: it is */
+    _Atomic int64_t refused_ms;  /* ... it can neither publish nor lead; 0: it can */
+    _Atomic bool is_reached;     /* it was live once */
+    pthread_mutex_t lock;        /* of what follows */
     pthread_cond_t settled;
     bool is_settled, is_refused;
     char trouble[LINK_WHY_MAX];
