@@ -29,7 +29,8 @@ struct cluster {
     struct hub *hub;
     struct loop loop;
     pthread_t thread;
-    bool runs, has_thread; /* [app] */
+    bool runs, has_thread;   /* [app] */
+    _Atomic bool is_reached; /* it was live once */
     struct node *node;
     struct map followed;   /* struct named */
     struct list idle;      /* struct followed, in the order in which they are looked at */
@@ -48,8 +49,8 @@ struct cluster {
     bool reloads;     /* all fills, for the app, which has missed events */
     bool owes_leases; /* they are to be said again */
     bool has_missed;  /* notices; and the app was not told yet */
+    bool is_live;     /* as of the last line in the log */
     _Atomic uint32_t notices, notices_bytes; /* that the app has not taken */
-    bool is_live;                            /* as of the last line in the log */
     char told[LINK_WHY_MAX];
     char refusal[LINK_WHY_MAX]; /* Redis takes no writes; "": it does */
     pthread_mutex_t order; /* held while one event is released, or the policies change */
@@ -59,7 +60,6 @@ struct cluster {
     unsigned version;            /* ... rises with them */
     _Atomic int64_t away_ms;     /* clock_ms: since when it is not live; 0: it is */
     _Atomic int64_t refused_ms;  /* ... it can neither publish nor lead; 0: it can */
-    _Atomic bool is_reached;     /* it was live once */
     pthread_mutex_t lock;        /* of what follows */
     pthread_cond_t settled;
     bool is_settled, is_refused;
