@@ -374,11 +374,13 @@
 #define CLUSTER_LOAD_MAX 64                       /* channels of one call */
 #define CLUSTER_LOADS 4                           /* of them under way */
 #define FILL_ENTRIES_MAX (4 * HISTORY_EVENTS_MAX) /* of a channel: more makes no sense */
-#define CLUSTER_CALLS_MAX 9    /* of all kinds: batches, loads, a beat, marks, a keep */
-#define CLUSTER_DIAL_MS 2000   /* until a connection is there */
-#define CLUSTER_SILENT_MS 3000 /* no answer, or nothing from the feed: dialled anew */
-#define CLUSTER_BEAT_MS 1000   /* the numbering is proved so often */
-#define CLUSTER_AGAIN_MS 50    /* the first pause before dialling again, */
+#define CLUSTER_PAGES 8 /* pages of histories under way: other readers wait */
+#define CLUSTER_CALLS_MAX \
+    17 /* of all kinds: batches, loads, pages, a beat, marks, a keep */
+#define CLUSTER_DIAL_MS 2000       /* until a connection is there */
+#define CLUSTER_SILENT_MS 3000     /* no answer, or nothing from the feed: dialled anew */
+#define CLUSTER_BEAT_MS 1000       /* the numbering is proved so often */
+#define CLUSTER_AGAIN_MS 50        /* the first pause before dialling again, */
 #define CLUSTER_AGAIN_MOST_MS 2000 /* ... and the longest; half more or less */
 #define CLUSTER_STEADY_MS 2000 /* joined for so long: the next pause is the first again */
 #define CLUSTER_READ_BACK_MS \

@@ -4,7 +4,7 @@
  * 201 on in store, for its drawn runs (spec/store/planted.lua), from 301 on in feeds (fan/feed.h), for
  * theirs (spec/kit/durable_stream_random_spec.lua), from 401 on in queued writes, for the story of
  * spec/unit/sock_spec.lua, from 501 on in limits, for theirs (spec/kit/limits_random_spec.lua),
- * from 600 on in a node of a cluster, for its worlds (spec/cluster/planted.lua; from 670 on in local channels), from 701 on in streams over
+ * from 600 on in a node of a cluster, for its worlds (spec/cluster/planted.lua; from 670 on in local channels, from 680 on in pages), from 701 on in streams over
  * HTTP/2, for their windows (spec/wire/h2_windows_spec.lua).
  *
  * A normal build has none: PLANTED(n) is 0 and the compiler drops the branch. A build with

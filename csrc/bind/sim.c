@@ -558,6 +558,7 @@ void sim_types(lua_State *L) {
                                            {"adopt", sim_adopt},
                                            {"mark", sim_mark},
                                            {"know", sim_know},
+                                           {"share", sim_share},
                                            {"drain", sim_drain},
                                            {"flush", sim_flush},
                                            {"now", sim_now},

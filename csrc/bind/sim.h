@@ -55,7 +55,7 @@ int sim_latencies(lua_State *L), sim_clock(lua_State *L);
 
 /* What a cluster brings: sim_shared.c. */
 int sim_give(lua_State *L), sim_fills(lua_State *L), sim_adopt(lua_State *L);
-int sim_mark(lua_State *L), sim_know(lua_State *L);
+int sim_mark(lua_State *L), sim_know(lua_State *L), sim_share(lua_State *L);
 
 /* The last one frees it. */
 void sim_take_conversion(struct replica *r, struct fan_conversion *c);

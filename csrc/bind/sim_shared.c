@@ -65,6 +65,13 @@ int sim_give(lua_State *L) {
     return 1;
 }
 
+/* sim:share(): it is one of a cluster */
+int sim_share(lua_State *L) {
+    struct sim *sim = sim_check(L);
+    for (unsigned i = 0; i < sim->n; i++) fan_share(&sim->replicas[i].fan);
+    return 0;
+}
+
 /* sim:know(seq) */
 int sim_know(lua_State *L) {
     struct sim *sim = sim_check(L);
@@ -111,6 +118,7 @@ static void read_fill(lua_State *L, int at, const struct sim *sim, struct comman
     fan->chan = (struct chan_fill){.frames = f->frames,
                                    .values = f->values,
                                    .floor = field(L, at, "floor"),
+                                   .gone = field(L, at, "gone"),
                                    .last = field(L, at, "last"),
                                    .marked = field(L, at, "marked")};
     fan->chan.n = read_rows(L, at, "rows", sim, f->frames);
@@ -125,7 +133,7 @@ static void post(struct sim *sim, struct command **commands, const char *epoch) 
     seq_command(&sim->seq, &c);
 }
 
-/* sim:fills{ { channel =, floor =, last =, upto =, marked =, marked_by_others =, lost =, state =, rows =,
+/* sim:fills{ { channel =, floor =, gone =, last =, upto =, marked =, marked_by_others =, lost =, state =, rows =,
  * values = }, … }:
  * at one moment */
 int sim_fills(lua_State *L) {

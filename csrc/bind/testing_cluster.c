@@ -15,7 +15,7 @@
 
 struct node {
     struct machine machine;
-    struct list publishes;
+    struct list publishes, pages;
     bool open, full;
     int64_t answered_ms; /* by its app; 0: it does always */
     lua_State *L;        /* during a call: the list of actions is its last value */
@@ -28,6 +28,12 @@ struct publish {
     lua_Integer id;
     size_t n;
     char channel[];
+};
+
+struct page {
+    struct list node;
+    struct cluster_page inner;
+    lua_Integer id;
 };
 
 static struct node *check_node(lua_State *L) {
@@ -96,7 +102,8 @@ static void push_publishes(lua_State *L, const struct cluster_call *call) {
 }
 
 static void on_call(void *owner, const struct cluster_call *call) {
-    static const char *const kinds[] = {"join", "publish", "load", "mark", "beat"};
+    static const char *const kinds[] = {"join", "publish", "load", "mark",
+                                        "beat", "keep",    "page"};
     lua_State *L = new_action(owner, "call");
     set_text(L, "kind", kinds[call->kind]);
     lx_set_integer(L, "tag", call->tag);
@@ -108,6 +115,9 @@ static void on_call(void *owner, const struct cluster_call *call) {
     set_text(L, "new_epoch", call->new_epoch);
     lx_set_integer(L, "since", call->since_ms);
     lx_set_boolean(L, "would_lead", call->would_lead);
+    if (call->page)
+        lx_set_integer(L, "page",
+                       (uint64_t)container_of(call->page, struct page, inner)->id);
     if (call->publishes) push_publishes(L, call);
     lua_createtable(L, (int)call->n, 0);
     for (unsigned i = 0; call->channels && i < call->n; i++) {
@@ -185,6 +195,15 @@ static void on_epoch(void *owner, uint64_t base) {
     add_action(owner);
 }
 
+static void on_page(void *owner, struct cluster_page *inner, const void *read) {
+    struct page *p = container_of(inner, struct page, inner);
+    (void)read; /* the spec has it */
+    lx_set_integer(new_action(owner, "page"), "page", (uint64_t)p->id);
+    list_remove(&p->node);
+    mem_free(p);
+    add_action(owner);
+}
+
 static void on_missed(void *owner) {
     (void)owner;
 }
@@ -224,6 +243,7 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .add = on_add,
                                        .drop = on_drop,
                                        .epoch = on_epoch,
+                                       .page = on_page,
                                        .missed = on_missed,
                                        .reaped = on_missed,
                                        .answer = on_answer,
@@ -244,6 +264,11 @@ static int l_close(lua_State *L) {
         list_remove(&p->node);
         mem_free(p);
     }
+    while (!list_empty(&n->pages)) {
+        struct page *p = container_of(n->pages.next, struct page, node);
+        list_remove(&p->node);
+        mem_free(p);
+    }
     return 0;
 }
 
@@ -257,6 +282,7 @@ static int l_machine(lua_State *L) {
     lua_newtable(L);
     lua_setiuservalue(L, -2, 1);
     list_init(&n->publishes);
+    list_init(&n->pages);
     machine_init(&n->machine, &ops, n, slot, seed);
     n->open = true;
     return 1;
@@ -401,6 +427,17 @@ static int l_publish(lua_State *L) {
     return 0;
 }
 
+/* node:page(id) */
+static int l_page(lua_State *L) {
+    lua_Integer id = luaL_checkinteger(L, 2);
+    struct node *n = enter(L);
+    struct page *p = mem_new(sizeof *p);
+    p->id = id;
+    list_add(&n->pages, &p->node);
+    machine_page(&n->machine, &p->inner);
+    return 0;
+}
+
 /* node:leads() -> its token, or nil */
 static int l_leads(lua_State *L) {
     uint64_t token = machine_leads(&check_node(L)->machine);
@@ -512,17 +549,27 @@ static int l_alive(lua_State *L) {
 LX_EXPORT int luaopen_sluice_core_testing_cluster(lua_State *L);
 
 int luaopen_sluice_core_testing_cluster(lua_State *L) {
-    static const luaL_Reg methods[] = {
-        {"take", l_take},         {"clock", l_clock},
-        {"dialled", l_dialled},   {"broken", l_broken},
-        {"idle", l_idle},         {"reply", l_reply},
-        {"entry", l_entry},       {"publish", l_publish},
-        {"leads", l_leads},       {"give_up_lead", l_give_up_lead},
-        {"answered", l_answered}, {"warm", l_warm},
-        {"cool", l_cool},         {"room", l_room},
-        {"judge", l_judge},       {"ask", l_ask},
-        {"look", l_look},         {"counts", l_counts},
-        {"close", l_close},       {NULL, NULL}};
+    static const luaL_Reg methods[] = {{"take", l_take},
+                                       {"clock", l_clock},
+                                       {"dialled", l_dialled},
+                                       {"broken", l_broken},
+                                       {"idle", l_idle},
+                                       {"reply", l_reply},
+                                       {"entry", l_entry},
+                                       {"publish", l_publish},
+                                       {"page", l_page},
+                                       {"leads", l_leads},
+                                       {"give_up_lead", l_give_up_lead},
+                                       {"answered", l_answered},
+                                       {"warm", l_warm},
+                                       {"cool", l_cool},
+                                       {"room", l_room},
+                                       {"judge", l_judge},
+                                       {"ask", l_ask},
+                                       {"look", l_look},
+                                       {"counts", l_counts},
+                                       {"close", l_close},
+                                       {NULL, NULL}};
     static const luaL_Reg functions[] = {{"machine", l_machine},
                                          {"plant", l_plant},
                                          {"alive", l_alive},

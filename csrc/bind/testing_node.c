@@ -82,7 +82,7 @@ static struct node_policy on_policy(void *owner, struct slice channel) {
     const struct driven *d = owner;
     char kind =
         channel.n > 0 && (*channel.p == 's' || *channel.p == 'k') ? *channel.p : 'l';
-    return (struct node_policy){kind, d->history, 600};
+    return (struct node_policy){kind, d->history, 600, false};
 }
 
 static bool on_release(void *owner, const struct entry *e) {

@@ -99,6 +99,19 @@ static int put_load(struct asked *a) {
     return script_load(a->out, &a->scripts, &a->proof, channels, a->n);
 }
 
+static int put_page(struct asked *a) {
+    struct script_page ask = {
+        .channel = lx_field_slice(a->L, 4, "channel"),
+        .above = number_of(a->L, 4, "above"),
+        .upto = number_of(a->L, 4, "upto"),
+        .joined = number_of(a->L, 4, "joined"),
+        .newest = (uint32_t)number_of(a->L, 4, "newest"),
+        .events = (uint32_t)number_of(a->L, 4, "events"),
+        .bytes = (uint32_t)number_of(a->L, 4, "bytes"),
+    };
+    return script_page(a->out, &a->scripts, &a->proof, &ask);
+}
+
 static int put_mark(struct asked *a) {
     struct script_mark channels[MOST];
     for (uint32_t i = 0; i < a->n; i++) {
@@ -150,6 +163,7 @@ static int put_what(struct asked *a, const char *what) {
     if (strcmp(what, "pub") == 0) return put_pub(a);
     if (strcmp(what, "beat") == 0) return put_beat(a);
     if (strcmp(what, "load") == 0) return put_load(a);
+    if (strcmp(what, "page") == 0) return put_page(a);
     if (strcmp(what, "mark") == 0) return put_mark(a);
     if (strcmp(what, "follow") == 0) return put_follow(a);
     if (strcmp(what, "head") == 0) return script_head(a->out, &a->scripts, &a->proof);
@@ -263,6 +277,16 @@ static enum script_answer take_pub(lua_State *L, const struct reply *r, uint32_t
     return a;
 }
 
+static void push_history(lua_State *L, const struct reply *history) {
+    struct entry e;
+    lua_newtable(L);
+    for (uint32_t i = 0; i < history->n; i++) {
+        push_entry(L, &e, entry_of_history(&history->items[i], &e));
+        lua_rawseti(L, -2, i + 1);
+    }
+    lua_setfield(L, -2, "history");
+}
+
 static void push_loaded(lua_State *L, const struct script_loaded *c) {
     struct entry e;
     lua_newtable(L);
@@ -270,12 +294,7 @@ static void push_loaded(lua_State *L, const struct script_loaded *c) {
     lx_set_integer(L, "last", c->last);
     lx_set_integer(L, "before", c->before);
     set_slice(L, "cursor", c->cursor);
-    lua_newtable(L);
-    for (uint32_t i = 0; i < c->history->n; i++) {
-        push_entry(L, &e, entry_of_history(&c->history->items[i], &e));
-        lua_rawseti(L, -2, i + 1);
-    }
-    lua_setfield(L, -2, "history");
+    push_history(L, c->history);
     lua_newtable(L);
     for (uint32_t i = 0; i < c->values->n; i += 2) {
         int err = entry_of_value(&c->values->items[i], &c->values->items[i + 1], &e);
@@ -298,6 +317,17 @@ static enum script_answer take_load(lua_State *L, const struct reply *r, uint32_
     return a;
 }
 
+static enum script_answer take_page(lua_State *L, const struct reply *r) {
+    struct script_paged page;
+    enum script_answer a = script_paged(r, &page);
+    if (a != SCRIPT_OK) return a;
+    lx_set_integer(L, "floor", page.floor);
+    lx_set_integer(L, "above", page.above);
+    lx_set_integer(L, "given", page.given);
+    push_history(L, page.history);
+    return a;
+}
+
 static enum script_answer take_follow(lua_State *L, const struct reply *r) {
     const struct reply *entries;
     struct entry e;
@@ -315,6 +345,7 @@ static enum script_answer take_what(lua_State *L, const char *what, const struct
     if (strcmp(what, "join") == 0) return take_join(L, r);
     if (strcmp(what, "pub") == 0) return take_pub(L, r, n);
     if (strcmp(what, "load") == 0) return take_load(L, r, n);
+    if (strcmp(what, "page") == 0) return take_page(L, r);
     if (strcmp(what, "follow") == 0) return take_follow(L, r);
     if (strcmp(what, "probe") == 0) return script_answer(r);
     return take_now(L, r);

@@ -90,18 +90,33 @@ int loading_ask(const struct loading *l, struct buf *out, const struct scripts *
     return script_load(out, s, p, pages, n);
 }
 
-/* A page of the history is older than what is there: it goes before that. Its numbers rise up to there. */
-static bool take_history(struct fill *f, const struct reply *history, uint64_t upto) {
-    struct list *first = f->events.next;
-    uint64_t above = 0;
-    if (first != &f->events)
-        upto = container_of(first, struct fill_entry, node)->entry.seq - 1;
-    for (uint32_t i = 0; i < history->n; i++) {
+/* Of what is paged the older ones are left where they are; a mark is for readers of all ages. */
+static void take_entry(struct fill *f, struct list *before, const struct entry *e) {
+    bool is_full = f->held >= HELD_EVENTS_MAX || f->held_bytes >= HELD_BYTES_MAX;
+    if (f->is_paged && is_full && e->kind != FEED_MARK) {
+        if (e->seq > f->gone) f->gone = e->seq;
+        f->n++;
+        return;
+    }
+    add(f, before, e);
+    if (e->kind == FEED_MARK) return;
+    f->held++;
+    f->held_bytes += (uint32_t)(e->event.n + e->key.n + e->data.n);
+}
+
+/* A page of the history is older than what is there: it goes before that, the newest first. Its numbers rise up
+ * to there. */
+static bool take_history(struct load_row *row, const struct reply *history,
+                         uint64_t upto) {
+    struct fill *f = row->fill;
+    if (row->oldest > 0) upto = row->oldest - 1;
+    for (uint32_t i = history->n; i > 0; i--) {
         struct entry e;
-        if (entry_of_history(&history->items[i], &e) < 0) return false;
-        if (e.seq <= above || e.seq > upto) return false;
-        above = e.seq;
-        add(f, first, &e);
+        if (entry_of_history(&history->items[i - 1], &e) < 0 || e.seq > upto)
+            return false;
+        upto = e.seq - 1;
+        row->oldest = e.seq;
+        take_entry(f, f->events.next, &e);
     }
     return true;
 }
@@ -133,7 +148,7 @@ static bool take_page(struct load_row *row, const struct script_loaded *page,
     row->begun = true;
     if (page->floor < f->floor) f->floor = page->floor;
     if (page->last > f->last) f->last = page->last;
-    if (!take_history(f, page->history, now) || !take_values(f, page->values, now))
+    if (!take_history(row, page->history, now) || !take_values(f, page->values, now))
         return false;
     bool values_end = page->cursor.n == 0 || slice_eq_lit(page->cursor, "0");
     row->before = page->before > 0 ? page->before : 1;

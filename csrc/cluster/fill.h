@@ -16,11 +16,14 @@ struct fill_entry {
 };
 
 struct fill {
-    uint64_t floor;     /* nothing above it is missing in the history */
-    struct list events; /* struct fill_entry: rising; marks too */
-    struct list values; /* ... the newest of each name and key, in no order */
-    uint32_t n;         /* in both */
-    uint64_t last;      /* the highest number in either, or of the channel */
+    uint64_t floor; /* nothing above it is missing in the history */
+    uint64_t gone;  /* ... but what is paged, up to here: it is left to pages */
+    bool is_paged;  /* HELD_EVENTS_MAX of the newest are enough, or HELD_BYTES_MAX */
+    uint32_t held, held_bytes; /* so many there are */
+    struct list events;        /* struct fill_entry: rising; marks too */
+    struct list values;        /* ... the newest of each name and key, in no order */
+    uint32_t n;                /* in both */
+    uint64_t last;             /* the highest number in either, or of the channel */
     char kind;
     uint32_t ttl_s;
     struct slice channel;
@@ -38,6 +41,7 @@ void fill_add(struct fill *f, const struct entry *e);
 struct load_row {
     struct fill *fill; /* owned until loading_take says it is whole */
     uint64_t upto;     /* the moment of its first page */
+    uint64_t oldest;   /* that came; 0: none did */
     uint64_t before;   /* of the next page; as script_load has it */
     char cursor[24];
     bool begun, whole;

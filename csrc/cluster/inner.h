@@ -1,5 +1,5 @@
 /* What the files of the machine share: machine.c has the connection and its calls, publishes.c
- * the publishes, follow.c the feed, warm.c the channels, lead.c the lead. */
+ * the publishes, follow.c the feed, warm.c the channels, pages.c parts of histories, lead.c the lead. */
 #ifndef SLUICE_CLUSTER_INNER_H
 #define SLUICE_CLUSTER_INNER_H
 
@@ -58,6 +58,13 @@ int64_t publishes_next(const struct machine *m);
 /* ---- follow.c ---- */
 
 void follow_land(struct machine *m, uint64_t seq); /* behind a hole */
+
+/* ---- pages.c ---- */
+
+void pages_ask(struct machine *m); /* those that wait, as far as there is room */
+void pages_read(struct machine *m, const struct machine_sent *sent,
+                const struct cluster_reply *reply);
+void pages_broken(struct machine *m); /* what was asked is not answered any more */
 
 /* ---- lead.c ---- */
 

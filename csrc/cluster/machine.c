@@ -19,8 +19,8 @@ void machine_init(struct machine *m, const struct machine_ops *ops, void *owner,
     snprintf(m->slot, sizeof m->slot, "%s", slot);
     recent_init(&m->recent);
     map_init(&m->warm, warm_key);
-    struct list *lists[] = {&m->queue, &m->flight, &m->doubt,  &m->wanted,
-                            &m->asked, &m->held,   &m->unkept, &m->keeping};
+    struct list *lists[] = {&m->queue, &m->flight, &m->doubt,   &m->wanted, &m->asked,
+                            &m->held,  &m->unkept, &m->keeping, &m->pages,  &m->paging};
     for (unsigned i = 0; i < sizeof lists / sizeof *lists; i++) list_init(lists[i]);
 }
 
@@ -117,6 +117,7 @@ static void hang_up(struct machine *m) {
     m->ops->hang_up(m->owner);
     publishes_doubt(m);
     warm_broken(m);
+    pages_broken(m);
     turn(m, MACHINE_AWAY);
 }
 
@@ -211,6 +212,7 @@ void machine_moved(struct machine *m) {
     warm_show(m);
     mark(m);
     warm_ask(m);
+    pages_ask(m);
     publishes_flush(m);
     publishes_keep(m);
     if (m->wanted_beat > m->beats) machine_beat(m);
@@ -235,6 +237,7 @@ static void accept(struct machine *m, const struct machine_sent *sent,
     case CALL_PUBLISH: publishes_number(m, sent, r); break;
     case CALL_KEEP: publishes_kept(m, 0); break;
     case CALL_LOAD: warm_loaded(m, sent, r); break;
+    case CALL_PAGE: pages_read(m, sent, r); break;
     case CALL_MARK:
         m->marking = false;
         m->mark_ms = 0;
@@ -250,7 +253,8 @@ static void accept(struct machine *m, const struct machine_sent *sent,
 /* What cannot be done now, and is tried again in its time. */
 static void refuse(struct machine *m, const struct machine_sent *sent,
                    const struct cluster_reply *r) {
-    bool again = sent->kind == CALL_JOIN || sent->kind == CALL_LOAD;
+    bool again =
+        sent->kind == CALL_JOIN || sent->kind == CALL_LOAD || sent->kind == CALL_PAGE;
     if (r->refused == REFUSED_LINEAGE || again) machine_rejoin(m);
     else if (sent->kind == CALL_PUBLISH) publishes_number(m, sent, r);
     else if (sent->kind == CALL_KEEP) publishes_kept(m, E_STORE);

@@ -66,7 +66,13 @@ enum cluster_call_kind {
     CALL_LOAD,
     CALL_MARK,
     CALL_BEAT,
-    CALL_KEEP
+    CALL_KEEP,
+    CALL_PAGE
+};
+
+/* A part of a history, for a reader of it: of its caller, who has it back with the answer. */
+struct cluster_page {
+    struct list node; /* the machine's */
 };
 
 /* A script on the server. All go through one connection, in their order. Each but CALL_JOIN proves
@@ -83,6 +89,7 @@ struct cluster_call {
     unsigned n;
     struct cluster_publish *const *publishes; /* CALL_PUBLISH */
     const struct slice *channels; /* CALL_LOAD; CALL_MARK: none: a mark for all of them */
+    struct cluster_page *page;    /* CALL_PAGE */
     uint64_t since_ms; /* CALL_MARK: ago: nothing that is lost was known later */
     bool would_lead;   /* CALL_BEAT: false: it gives up the lead where it has it */
 };
@@ -131,6 +138,7 @@ struct cluster_reply {
     uint64_t age_ms;                      /* CALL_JOIN: of the epoch */
     const struct cluster_number *numbers; /* CALL_PUBLISH: one for each */
     const struct cluster_loaded *loaded;  /* CALL_LOAD: one for each */
+    const void *page;                     /* CALL_PAGE: for ops.page */
 };
 
 /* ---- What is read ---------------------------------------------------------------------- */
@@ -182,6 +190,8 @@ struct machine_ops {
     /* What was loaded is shown, in place of what was there before (takes): with 'lost' whoever
      * has followed the channel is told so. Where 'more' follow, that is at one moment. */
     void (*fill)(void *owner, struct slice channel, void *fill, bool lost, bool more);
+    /* A page is here (gives it back): what its answer had (borrows). */
+    void (*page)(void *owner, struct cluster_page *p, const void *read);
     /* An entry goes behind what was loaded. */
     void (*add)(void *owner, void *fill, const struct cluster_entry *e);
     void (*drop)(void *owner, void *fill); /* takes */
@@ -231,6 +241,7 @@ struct machine_sent { /* a call that is not answered */
     uint64_t known; /* what the server had by then */
     uint64_t tokens[CLUSTER_BATCH_MAX];
     struct warm *warm[CLUSTER_LOAD_MAX]; /* NULL: it is not wanted any more */
+    struct cluster_page *page;
 };
 
 struct lead {
@@ -289,6 +300,8 @@ struct machine {
     /* Channels. */
     struct map warm;
     struct list wanted, asked, held; /* not loaded, being loaded, not shown yet */
+    struct list pages, paging;       /* not asked for, and under way, in their order */
+    unsigned n_paging;
     uint64_t era;
     unsigned n_whole; /* of all those behind a hole: not loaded */
     bool whole;       /* ... and they are shown at one moment */
@@ -328,6 +341,10 @@ void machine_flush(struct machine *m);
 bool machine_warm(struct machine *m, struct slice channel);
 bool machine_is_warm(const struct machine *m, struct slice channel);
 void machine_cool(struct machine *m, struct slice channel);
+
+/* Read a page (takes it until ops.page): while the server is away it waits. It is of the epoch in which it is
+ * answered: whoever asked in another one does not want it any more. */
+void machine_page(struct machine *m, struct cluster_page *p);
 
 /* Load all that is followed anew: ops.fill will, at one moment. False: nothing is. */
 bool machine_reload(struct machine *m);

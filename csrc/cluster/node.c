@@ -108,6 +108,11 @@ static void on_fill(void *owner, struct slice channel, void *fill, bool lost, bo
     n->calls->fill(n->owner, fill, lost, more);
 }
 
+static void on_page(void *owner, struct cluster_page *p, const void *read) {
+    const struct node *n = owner;
+    n->calls->page(n->owner, container_of(p, struct node_page, page), read);
+}
+
 static void on_add(void *owner, void *fill, const struct cluster_entry *e) {
     (void)owner;
     fill_add(fill, e->event);
@@ -160,6 +165,7 @@ static const struct machine_ops ops = {.dial = on_dial,
                                        .follow = on_follow,
                                        .release = on_release,
                                        .fill = on_fill,
+                                       .page = on_page,
                                        .add = on_add,
                                        .drop = on_drop,
                                        .epoch = on_epoch,
@@ -414,6 +420,12 @@ bool node_reload(struct node *n) {
 
 void node_cool(struct node *n, struct slice channel) {
     machine_cool(&n->machine, channel);
+}
+
+void node_page(struct node *n, struct node_page *p) {
+    begin(n);
+    machine_page(&n->machine, &p->page);
+    settle(n);
 }
 
 bool node_ask(struct node *n, uint64_t *ticket) {

@@ -22,10 +22,18 @@ struct node_publish {
     uint32_t crc;
 };
 
+/* A part of a history (script_page): of its caller, who has it back with the answer, and keeps its channel's
+ * name until then. */
+struct node_page {
+    struct cluster_page page;
+    struct script_page ask;
+};
+
 /* How a channel is kept. */
 struct node_policy {
     char kind; /* 'l' log, 'k' keyed log, 's' state */
     uint32_t history, ttl_s;
+    bool is_paged; /* of its history only the newest is loaded (fill.h) */
 };
 
 struct node_calls {
@@ -40,6 +48,8 @@ struct node_calls {
     void (*read)(void *owner, const struct entry *e);
     /* See machine_ops.fill (takes). */
     void (*fill)(void *owner, struct fill *f, bool lost, bool more);
+    /* A page is here; NULL: none is asked for. Its entries make sense, and rise (borrows). */
+    void (*page)(void *owner, struct node_page *p, const struct script_paged *read);
     void (*epoch)(void *owner, uint64_t base); /* see machine_ops.epoch */
     void (*missed)(void *owner);               /* see machine_ops.missed */
     void (*reaped)(void *owner);
@@ -77,6 +87,7 @@ void node_flush(struct node *n);
 bool node_warm(struct node *n, struct slice channel); /* see machine_warm */
 void node_cool(struct node *n, struct slice channel);
 bool node_reload(struct node *n);                      /* see machine_reload */
+void node_page(struct node *n, struct node_page *p);   /* see machine_page */
 bool node_ask(struct node *n, uint64_t *ticket);       /* see machine_ask */
 void node_give_up_lead(struct node *n, bool gives_up); /* see machine_give_up_lead */
 

@@ -165,6 +165,29 @@ static void on_loaded(struct node *n, unsigned tag, const struct reply *r) {
     give(n, tag, answer, r, &(struct cluster_reply){.loaded = loaded});
 }
 
+/* Its numbers rise from where it begins to where it ends. */
+static bool makes_sense(const struct script_page *ask, const struct script_paged *page) {
+    uint64_t above = page->above;
+    for (uint32_t i = 0; i < page->history->n; i++) {
+        struct entry e;
+        if (entry_of_history(&page->history->items[i], &e) < 0 || e.seq <= above)
+            return false;
+        above = e.seq;
+    }
+    return page->history->n == 0 ? page->given <= ask->upto
+                                 : above <= page->given && page->given <= ask->upto;
+}
+
+static void on_paged(struct node *n, unsigned tag, const struct reply *r) {
+    const struct cluster_page *p = n->machine.sent[tag].page;
+    struct script_paged page;
+    enum script_answer answer = script_paged(r, &page);
+    if (answer == SCRIPT_OK &&
+        !makes_sense(&container_of(p, const struct node_page, page)->ask, &page))
+        answer = SCRIPT_SENSELESS;
+    give(n, tag, answer, r, &(struct cluster_reply){.page = &page});
+}
+
 /* What cannot be noted is taken for not there. */
 static void note_nodes(struct node *n, const struct script_now *now) {
     struct slice rest = now->slots;
@@ -202,6 +225,7 @@ void node_on_script(struct node *n, unsigned tag, const struct reply *r) {
     case CALL_JOIN: on_joined(n, tag, r); break;
     case CALL_PUBLISH: on_published(n, tag, r); break;
     case CALL_LOAD: on_loaded(n, tag, r); break;
+    case CALL_PAGE: on_paged(n, tag, r); break;
     case CALL_MARK:
     case CALL_BEAT: on_now(n, tag, r); break;
     case CALL_KEEP: break; /* on_kept */

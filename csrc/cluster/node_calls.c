@@ -53,8 +53,15 @@ static int write_load(struct node *n, struct buf *out, const struct cluster_call
         struct node_policy policy = n->calls->policy(n->owner, call->channels[i]);
         load->rows[i] = (struct load_row){
             .fill = fill_new(call->channels[i], policy.kind, policy.ttl_s)};
+        load->rows[i].fill->is_paged = policy.is_paged;
     }
     return loading_ask(load, out, link_scripts(n->link), &proof);
+}
+
+static int write_page(struct node *n, struct buf *out, const struct cluster_call *call) {
+    struct script_proof proof = node_proof(n);
+    const struct node_page *p = container_of(call->page, struct node_page, page);
+    return script_page(out, link_scripts(n->link), &proof, &p->ask);
 }
 
 static int write_mark(struct node *n, struct buf *out, const struct cluster_call *call) {
@@ -97,6 +104,7 @@ int node_write_call(struct node *n, struct buf *out, const struct cluster_call *
     case CALL_JOIN: return write_join(n, out, call);
     case CALL_PUBLISH: return write_publishes(n, out, call);
     case CALL_LOAD: return write_load(n, out, call);
+    case CALL_PAGE: return write_page(n, out, call);
     case CALL_MARK: return write_mark(n, out, call);
     case CALL_BEAT: n->beat_us = clock_us(); return write_beat(n, out, call);
     case CALL_KEEP: return write_keep(n, out);

@@ -26,33 +26,12 @@
  * Reads come first, and the first write is the one that can fail (XADD, when the feed is not
  * where m says): a refusal has changed nothing. Over maxmemory Redis refuses a whole script that
  * begins with #!lua; what must go on then says allow-oom. Numbers are exact below 2^53. */
+#include "cluster/script_parts.h"
 #include "cluster/scripts.h"
 
 /* The form of the keys above, as fmt has it: another number for each change that an earlier build would
  * misread. A join refuses keys of any other. 1: the feed had a field for each part of an event. */
 #define FORM "2"
-
-#define OF_MASTER                                                                        \
-    "local call, find, match, sub = redis.call, string.find, string.match, string.sub\n" \
-    "local function text(n)\n"                                                           \
-    "  return string.format(n < 2147483648 and '%d' or '%.0f', n)\n"                     \
-    "end\n"                                                                              \
-    "local time = call('TIME')\n"                                                        \
-    "local now = text(time[1] * 1000 + math.floor(time[2] / 1000))\n"
-
-/* KEYS[1] is m. ARGV: epoch, slot, fence, known, replid. */
-#define PROOF                                                                            \
-    OF_MASTER                                                                            \
-    "local info = call('INFO', 'replication')\n"                                         \
-    "if not find(info, 'role:master', 1, true) then return {'REPLICA'} end\n"            \
-    "local replid = 'master_replid:' .. ARGV[5]\n"                                       \
-    "if not find(info, replid, 1, true) then return {'REPLID'} end\n"                    \
-    "local m = call('HMGET', KEYS[1], 'epoch', 'fence:' .. ARGV[2], 'seq', 'feedmax',\n" \
-    "  'mark', 'evicted', 'grown', 'rules')\n"                                           \
-    "if m[1] ~= ARGV[1] then return {'EPOCH'} end\n"                                     \
-    "if m[2] ~= ARGV[3] then return {'FENCE'} end\n"                                     \
-    "local seq = tonumber(m[3])\n"                                                       \
-    "if tonumber(ARGV[4]) > seq then return {'BACK'} end\n"
 
 /* KEYS[3] is t. What has no history can miss nothing that is younger than its ttl and a minute; unless its
  * ttl was shorter before: so nobody is sure of what came before the last change of rules. */
@@ -534,7 +513,7 @@ static const char PROBE[] =
     "  {'HVALS', n}, {'HLEN', s}, {'HEXISTS', s, 'x'}, {'HDEL', s, 'x'},\n"
     "  {'HGET', s, 'x'}, {'HKEYS', s},\n"
     "  {'HRANDFIELD', s, '1'}, {'HSCAN', s, '0'}, {'LINDEX', l, '0'},\n"
-    "  {'LRANGE', l, '0', '0'}, {'RPUSH', l, 'x'}, {'LTRIM', l, '0', '0'},\n"
+    "  {'LRANGE', l, '0', '0'}, {'LLEN', l}, {'RPUSH', l, 'x'}, {'LTRIM', l, '0', '0'},\n"
     "  {'EXPIRE', l, '1'}, {'GET', i}, {'SET', i, 'x'}, {'ZADD', t, '0', 'x'},\n"
     "  {'ZRANGEBYSCORE', t, '0', '1'}, {'ZREVRANGE', t, '0', '0'},\n"
     "  {'ZREMRANGEBYSCORE', t, '0', '1'}, {'XTRIM', f, 'MAXLEN', '9'}}, {'OK'}\n"
@@ -547,10 +526,15 @@ static const char PROBE[] =
 static const struct {
     const char *name, *text;
 } TEXTS[SCRIPTS] = {
-    [SCRIPT_JOIN] = {"join", JOIN}, [SCRIPT_PUB] = {"pub", PUB},
-    [SCRIPT_BEAT] = {"beat", BEAT}, [SCRIPT_LOAD] = {"load", LOAD},
-    [SCRIPT_MARK] = {"mark", MARK}, [SCRIPT_HEAD] = {"head", HEAD},
-    [SCRIPT_KEEP] = {"keep", KEEP}, [SCRIPT_PROBE] = {"probe", PROBE},
+    [SCRIPT_JOIN] = {"join", JOIN},
+    [SCRIPT_PUB] = {"pub", PUB},
+    [SCRIPT_BEAT] = {"beat", BEAT},
+    [SCRIPT_LOAD] = {"load", LOAD},
+    [SCRIPT_PAGE] = {"page", SCRIPT_PAGE_TEXT},
+    [SCRIPT_MARK] = {"mark", MARK},
+    [SCRIPT_HEAD] = {"head", HEAD},
+    [SCRIPT_KEEP] = {"keep", KEEP},
+    [SCRIPT_PROBE] = {"probe", PROBE},
 };
 
 const char *script_name(enum script s) {

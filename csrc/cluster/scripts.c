@@ -64,8 +64,9 @@ static struct call begin(struct buf *out, const struct scripts *s, enum script w
                          uint32_t n_more, uint32_t n_words) {
     static const char *const PLAIN[] = {"m", "f", "t", "n"};
     static const uint8_t N_PLAIN[SCRIPTS] = {
-        [SCRIPT_JOIN] = 4, [SCRIPT_PUB] = 3,  [SCRIPT_BEAT] = 4, [SCRIPT_LOAD] = 3,
-        [SCRIPT_MARK] = 3, [SCRIPT_HEAD] = 1, [SCRIPT_KEEP] = 1, [SCRIPT_PROBE] = 4};
+        [SCRIPT_JOIN] = 4, [SCRIPT_PUB] = 3,  [SCRIPT_BEAT] = 4,
+        [SCRIPT_LOAD] = 3, [SCRIPT_PAGE] = 1, [SCRIPT_MARK] = 3,
+        [SCRIPT_HEAD] = 1, [SCRIPT_KEEP] = 1, [SCRIPT_PROBE] = 4};
     uint32_t n_plain = N_PLAIN[which], n_keys = n_plain + n_more;
     struct call c = {out, s, resp_begin(out, 3 + n_keys + n_words), NULL};
     put_text(&c, "EVALSHA");
@@ -226,6 +227,20 @@ int script_load(struct buf *out, const struct scripts *s, const struct script_pr
         put_number(&c, channels[i].before);
         put(&c, channels[i].cursor);
     }
+    return c.err;
+}
+
+int script_page(struct buf *out, const struct scripts *s, const struct script_proof *p,
+                const struct script_page *ask) {
+    struct call c = begin(out, s, SCRIPT_PAGE, 1, 11);
+    put_key(&c, "l:", ask->channel, slice_of("", 0));
+    put_proof(&c, p);
+    put_number(&c, ask->above);
+    put_number(&c, ask->upto);
+    put_number(&c, ask->joined);
+    put_number(&c, ask->newest);
+    put_number(&c, ask->events);
+    put_number(&c, ask->bytes);
     return c.err;
 }
 
@@ -508,6 +523,19 @@ enum script_answer script_loaded(const struct reply *r, struct script_now *now,
         if (!read_loaded(&r->items[i.at + j], &out[j])) return SCRIPT_SENSELESS;
     *n = came;
     return SCRIPT_OK;
+}
+
+enum script_answer script_paged(const struct reply *r, struct script_paged *out) {
+    enum script_answer a = script_answer(r);
+    if (a != SCRIPT_OK) return a;
+    struct items i = {r, 1, false};
+    struct script_now now;
+    read_now(&i, &now);
+    out->floor = next_number(&i);
+    out->above = next_number(&i);
+    out->given = next_number(&i);
+    out->history = next(&i);
+    return i.wrong || out->history->kind != RESP_LIST ? SCRIPT_SENSELESS : SCRIPT_OK;
 }
 
 enum script_answer script_followed(const struct reply *r, const struct reply **entries,

@@ -4,6 +4,7 @@
  *   join   prove or renew the epoch, raise this node's fence    beat   each second: the proof, this
  *   pub    number and keep events                                      node's row, the time
  *   load   history, newest values and floor of channels         head   the proof, and the head
+ *   page   a part of a history, for who reads it from there
  *   mark   say in a log that events of it were lost             probe  commands that are denied
  *
  * All but join and probe begin with the same proof: this is a master, and still the process, the epoch
@@ -29,6 +30,7 @@ enum script {
     SCRIPT_PUB,
     SCRIPT_BEAT,
     SCRIPT_LOAD,
+    SCRIPT_PAGE,
     SCRIPT_MARK,
     SCRIPT_HEAD,
     SCRIPT_KEEP,
@@ -201,6 +203,29 @@ struct script_loaded {
  * feed says above now->seq of the first page decides, by number. */
 enum script_answer script_loaded(const struct reply *r, struct script_now *now,
                                  struct script_loaded *out, uint32_t *n);
+
+/* ---- page ----------------------------------------------------------------------------- */
+
+/* Events of a log above 'above', up to and including 'upto'; so many, of so many bytes, and one at least.
+ * With newest > 0 above all but so many of those up to 'joined'; UINT32_MAX: above the floor. */
+struct script_page {
+    struct slice channel;
+    uint64_t above, upto, joined;
+    uint32_t newest, events, bytes;
+};
+
+int script_page(struct buf *out, const struct scripts *s, const struct script_proof *p,
+                const struct script_page *ask);
+
+/* What came; it borrows the reply. */
+struct script_paged {
+    uint64_t floor; /* the highest number that is gone, at the same moment */
+    uint64_t above; /* where the page begins: not below the floor, where that was asked */
+    uint64_t given; /* all that is there up to here is in it */
+    const struct reply *history; /* a list of entries, rising; marks too */
+};
+
+enum script_answer script_paged(const struct reply *r, struct script_paged *out);
 
 /* ---- mark ----------------------------------------------------------------------------- */
 

@@ -48,11 +48,25 @@ static void raise_floor(struct chan *c, uint64_t to, enum lost_by by) {
     losses_note(&k->losses, by, to);
 }
 
+static bool over_policy(const struct chan *c) {
+    const struct policy *p = c->policy;
+    const struct kept *k = c->kept;
+    return k->head - k->history > p->history ||
+           (p->history_bytes > 0 && k->history_bytes > p->history_bytes);
+}
+
+/* Whether it is left where its pages come from. Redis has trimmed it when its turn comes here. */
+static bool is_stored(const struct chan *c, const struct frame *f) {
+    bool is_trimmed = c->policy->in_redis && over_policy(c);
+    return chan_is_paged(c) && f->seq > c->kept->unstored && !is_trimmed;
+}
+
 /* The oldest frame leaves the history; it stays in the ring for streams that lag. */
 static void leave_history(struct chan *c, enum lost_by by) {
     struct kept *k = chan_keep(c);
-    struct frame *f = chan_at(c, k->history++);
-    bool stored = chan_is_paged(c) && f->seq > k->unstored;
+    struct frame *f = chan_at(c, k->history);
+    bool stored = is_stored(c, f);
+    k->history++;
     k->history_bytes -= f->text.n;
     if (is_missed(k, f) && !stored) raise_floor(c, f->seq, by);
 }
@@ -70,10 +84,8 @@ static bool over_history(const struct chan *c) {
     const struct policy *p = c->policy;
     const struct kept *k = c->kept;
     uint64_t held = k->head - k->history;
-    return held > p->history ||
-           (p->history_bytes > 0 && k->history_bytes > p->history_bytes) ||
-           (p->durable && p->held > 0 &&
-            (held > p->held || k->history_bytes > HELD_BYTES_MAX));
+    return over_policy(c) ||
+           (p->durable && (held > p->held || k->history_bytes > HELD_BYTES_MAX));
 }
 
 static bool over_backlog(const struct kept *k) {
@@ -159,7 +171,8 @@ static void convert(struct chan *c, enum chan_change change, bool was_durable) {
         return;
     }
     if (change == CHAN_TURNS) begin_anew(c);
-    if (c->policy->durable && !was_durable && !PLANTED(35)) k->unstored = k->last;
+    bool is_new = c->policy->durable && !was_durable && !c->policy->in_redis;
+    if (is_new && !PLANTED(35)) k->unstored = k->last;
     if (change == CHAN_SAME) return;
     latest_free(k->latest); /* no stream walks the newest per key any more */
     k->latest = policy_kind(c->policy) != CHANNEL_LOG ? make_latest(c) : NULL;
@@ -330,7 +343,9 @@ bool chan_refill(struct chan *c, const struct chan_fill *f) {
     k->history_bytes = k->ring_bytes = 0;
     k->last = 0;
     k->marked = f->marked;
-    k->gone = c->kind == CHANNEL_STATE ? 0 : f->floor;
+    k->gone = f->gone > f->floor && !PLANTED(680) ? f->gone : f->floor;
+    if (c->kind == CHANNEL_STATE) k->gone = 0;
+    k->unstored = f->floor;
     k->floor = 0;
     raise_floor(c, f->floor, LOST_HISTORY);
     for (uint32_t i = 0; i < f->n && c->kind != CHANNEL_STATE; i++) {
@@ -350,6 +365,7 @@ void chan_cut(struct chan *c, uint64_t base) {
     if (k->last > base) k->last = base;
     if (k->floor > base) k->floor = base;
     if (k->gone > base) k->gone = base;
+    if (k->unstored > base) k->unstored = base;
     if (c->kind == CHANNEL_STATE) k->ended = true; /* what has come back, its fill says */
     if (c->kind == CHANNEL_KEYED) k->ended = latest_cut(k->latest, base) || k->ended;
 }

@@ -119,6 +119,7 @@ struct chan_fill {
     struct frame **values; /* the newest of each key and name: rising */
     uint32_t n, n_values;
     uint64_t floor; /* the highest number that is gone */
+    uint64_t gone;  /* ... that is left to pages; 0: none is */
     uint64_t last, marked;
 };
 
@@ -131,7 +132,7 @@ void chan_cut(struct chan *c, uint64_t base);
 
 /* Whether what leaves its ring can be had in pages (fan/history.h). */
 static inline bool chan_is_paged(const struct chan *c) {
-    return c->policy->durable && c->policy->held > 0 && c->kind != CHANNEL_STATE &&
+    return c->policy->durable && c->kind != CHANNEL_STATE &&
            (c->policy->history > 0 || c->kind == CHANNEL_KEYED);
 }
 

@@ -46,6 +46,7 @@ struct chan *chans_find_of(const struct chans *cs, const struct frame *f) {
 const struct policy *chans_policy(struct chans *cs, struct slice name) {
     struct policy policy = policy_of(cs->policies.set, name);
     policy.held = cs->held;
+    policy.in_redis = cs->in_redis;
     return policy_table_share(&cs->policies, &policy);
 }
 

@@ -27,8 +27,8 @@ struct chans {
         any_floor; /* of policies beyond META_FLOORS_MAX, and of those before these */
     bool any_by_reload; /* ... the latter */
     uint64_t first;     /* number: logs in memory have nothing from up to here */
-    uint32_t held;      /* events of a durable log in memory, at most; 0: all of its
-                         * history, there is no store */
+    uint32_t held;      /* events of a durable log in memory, at most */
+    bool in_redis;      /* ... what is older is kept by a cluster */
 };
 
 void chans_init(struct chans *cs);

@@ -4,6 +4,7 @@
 #include "base/bounds.h"
 #include "base/mem.h"
 #include "base/planted.h"
+#include "fan/stream_open.h"
 #include "fan/sub.h"
 
 #include <assert.h>
@@ -246,8 +247,16 @@ static uint64_t place_in(const struct page_request *r, const struct sub *sub) {
     return r->above < sub->joined ? r->above : sub->joined;
 }
 
+/* What is above the page this thread has, also where Redis has trimmed it already. */
+static void fit(struct page_request *r, const struct chan *c) {
+    if (!c->policy->in_redis || PLANTED(682)) return;
+    if (r->floor > r->upto) r->floor = r->upto;
+    if (r->newest > 0 && r->above > r->upto) r->above = r->upto;
+}
+
 static void take(struct fan *fan, struct paging *p, struct page_request *r) {
     struct sub *sub = r->sub;
+    fit(r, sub_chan(sub));
     bool sought = sub->seeks && r->newest > 0;
     if (sought) settle_place(p, sub, place_in(r, sub));
     uint64_t at = place_of(sub);
@@ -332,6 +341,22 @@ void history_leave(struct stream *s) {
     if (!s->paging) return;
     end(s->fan, s->paging);
     start_next(s->fan);
+}
+
+static void void_asked(struct paging *p) {
+    drop_pages(p, NULL, UINT64_MAX);
+    while (p->places) {
+        struct sub *sub = p->places->sub;
+        if (sub->seeks) settle_place(p, sub, sub_chan(sub)->kept->gone);
+        else drop_place(p, sub);
+    }
+    if (p->asked) p->asked->sub = NULL;
+    p->awaits = false;
+}
+
+void history_void(struct stream *s) {
+    if (s->paging) void_asked(s->paging);
+    if (s->seeks && !PLANTED(683)) stream_begin(s);
 }
 
 void history_forget(struct sub *sub) {

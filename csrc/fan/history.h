@@ -99,6 +99,8 @@ void history_ask(struct stream *s);
 
 void history_pause(struct stream *s); /* its socket is full */
 void history_leave(struct stream *s); /* it goes */
+/* The epoch ends that its pages are of: it asks again. Its hello, if that waits, is of this epoch still. */
+void history_void(struct stream *s);
 void history_forget(struct sub *sub); /* it goes, or its channel becomes something else */
 /* Its channel becomes a memory channel, of the same kind or another kind of log: notify of what
  * only the store has and it has not got. While the channel is what it was. */

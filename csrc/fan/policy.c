@@ -158,8 +158,9 @@ static bool same_text(struct slice a, struct slice b) {
 static bool is_same(const struct policy *a, const struct policy *b) {
     return a->rule == b->rule && same_text(a->pattern, b->pattern) &&
            same_text(a->key, b->key) && a->latest == b->latest &&
-           a->durable == b->durable && a->local == b->local && a->reads == b->reads &&
-           a->slow == b->slow && a->history == b->history && a->held == b->held &&
+           a->durable == b->durable && a->in_redis == b->in_redis &&
+           a->local == b->local && a->reads == b->reads && a->slow == b->slow &&
+           a->history == b->history && a->held == b->held &&
            a->history_bytes == b->history_bytes && a->ttl_ms == b->ttl_ms &&
            a->period_ms == b->period_ms && a->batch_ms == b->batch_ms &&
            a->max_keys == b->max_keys && a->rewind == b->rewind && a->budget == b->budget;
@@ -193,7 +194,7 @@ enum channel_kind policy_kind(const struct policy *p) {
 
 bool policy_is_paged(const struct policy *p) {
     enum channel_kind kind = policy_kind(p);
-    return p->durable && p->held > 0 && kind != CHANNEL_STATE &&
+    return p->durable && kind != CHANNEL_STATE &&
            (p->history > 0 || kind == CHANNEL_KEYED);
 }
 

@@ -41,10 +41,11 @@ enum policy_option {
 struct policy {
     bool latest;  /* history = "latest": a state */
     bool durable; /* its events are in the store, too */
+    bool
+        in_redis; /* ... in that of a cluster, which trims it as this says; set by chans */
     bool local;   /* shared = false: of one node, with numbers of its own and no ids */
-    uint32_t history; /* events */
-    uint32_t
-        held; /* events of a durable log in memory; set by chans; 0: all of its history */
+    uint32_t history;       /* events */
+    uint32_t held;          /* events of a durable log in memory; set by chans */
     uint64_t history_bytes; /* 0: no limit of its own */
     int64_t ttl_ms;         /* 0: events do not age */
     uint32_t period_ms;     /* states: the least time between two of a key; 0: none */

@@ -6,12 +6,13 @@
 #include "base/status.h"
 #include "fan/control.h"
 #include "fan/feed.h"
+#include "fan/history.h"
 #include "fan/sub.h"
 
 #include <stdio.h>
 
 void fan_share(struct fan *fan) {
-    fan->chans.held = 0;
+    fan->chans.in_redis = true;
 }
 
 /* ---- Fills ---------------------------------------------------------------------------- */
@@ -158,28 +159,30 @@ static uint64_t least(uint64_t a, uint64_t b) {
 static void move_back(struct sub *sub, uint64_t base) {
     if (sub_is_local(sub) && !PLANTED(676)) return;
     sub->snapshot = sub->confirm = sub->behind = false;
+    if (sub_chan(sub)->kind == CHANNEL_KEYED) history_forget(sub);
     sub->from = sub_is_state(sub) ? 0 : least(sub->from, base);
     sub->joined = least(sub->joined, base);
     if (sub_chan(sub)->kind == CHANNEL_KEYED) sub_replay(sub);
 }
 
-/* One reset; the last of a stream carries the new id. */
+/* One reset, where the stream is: what it has not got yet has ids of the new epoch. The last of a stream
+ * carries its first. */
 static int queue_reset(struct stream *s, const struct sub *sub, const struct ended *old,
                        bool is_last) {
     struct buf text = {0}, id = {0};
-    uint64_t from = least(s->cursor, old->base), to = least(old->head, old->base);
-    int err = control_id_json(&id, old->epoch, from);
+    uint64_t at = least(s->cursor, old->base);
+    int err = control_id_json(&id, old->epoch, at);
     struct control_reset reset = {.channel = chan_name(sub_chan(sub)),
                                   .reason = RESET_FAILOVER,
                                   .from = buf_slice(&id),
                                   .oldest = chan_oldest(sub_chan(sub), 0),
                                   .has_id = is_last || PLANTED(630),
-                                  .id = to};
+                                  .id = at};
     if (err == 0) err = control_reset(&text, s->fan->epoch, &reset);
     struct note *note = NULL;
     if (err == 0)
-        note = note_new(s, buf_slice(&text), PLANTED(636) ? old->head : to,
-                        reset.has_id ? to : 0, STREAM_GOES_ON);
+        note = note_new(s, buf_slice(&text), PLANTED(636) ? old->head : at,
+                        reset.has_id ? at : 0, STREAM_GOES_ON);
     if (err == 0 && !note) err = E_NOMEM;
     if (note) {
         note->ends_epoch = true;
@@ -260,10 +263,20 @@ static void cut(struct fan *fan, const struct ended *old) {
     }
 }
 
+static void void_pages(struct sub *sub) {
+    if (sub == sub->stream->subs && !PLANTED(681)) history_void(sub->stream);
+}
+
+static void void_all(struct fan *fan) {
+    for (struct chan *c = NULL; (c = chans_next(&fan->chans, c));)
+        audiences_each_sub(c, void_pages);
+}
+
 void fan_epoch(struct fan *fan, const struct fan_epoch *e) {
     ASSERT_OWNER(fan->loop);
     char before[EPOCH_LENGTH + 1];
     struct ended old = {before, fan->head, e->base};
+    void_all(fan);
     snprintf(before, sizeof before, "%s", fan->epoch);
     snprintf(fan->epoch, sizeof fan->epoch, "%s", e->epoch);
     if (fan->head > e->base) fan->head = e->base;

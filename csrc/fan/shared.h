@@ -10,7 +10,7 @@
 #include "fan/fan.h"
 #include "fan/lineage.h"
 
-/* There is no store: also of durable logs memory holds all of the history. Before its first channel. */
+/* It is one of a cluster: what durable logs have beyond memory is in Redis. Before its first channel. */
 void fan_share(struct fan *fan);
 
 struct fan_fill {

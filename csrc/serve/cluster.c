@@ -29,7 +29,8 @@ uint32_t cluster_ttl_s(const struct policy *p) {
 static struct node_policy node_policy_of(const struct policy *p) {
     static const char letters[] = {
         [CHANNEL_LOG] = 'l', [CHANNEL_STATE] = 's', [CHANNEL_KEYED] = 'k'};
-    return (struct node_policy){letters[policy_kind(p)], p->history, cluster_ttl_s(p)};
+    return (struct node_policy){letters[policy_kind(p)], p->history, cluster_ttl_s(p),
+                                policy_is_paged(p)};
 }
 
 static struct node_policy node_on_policy(void *owner, struct slice channel) {
@@ -299,6 +300,7 @@ static const struct node_calls calls = {.policy = node_on_policy,
                                         .release = node_on_release,
                                         .read = cluster_on_read,
                                         .fill = node_on_fill,
+                                        .page = cluster_on_page,
                                         .epoch = node_on_epoch,
                                         .missed = node_on_missed,
                                         .reaped = node_on_reaped,
@@ -411,6 +413,7 @@ int cluster_open(struct cluster **out, struct hub *hub, const struct node_option
     list_init(&c->idle);
     list_init(&c->publishes);
     list_init(&c->places);
+    list_init(&c->pages);
     messages_init(&c->asked);
     messages_init(&c->answers);
     atomic_init(&c->away_ms, clock_ms());
@@ -490,6 +493,7 @@ void cluster_close(struct cluster *c) {
     post_all(&c->hub->app->mailbox, &c->answers);
     while (!list_empty(&c->places))
         cluster_answer_place(c, container_of(c->places.next, struct place_message, node));
+    cluster_drop_pages(c);
 }
 
 void cluster_free(struct cluster *c) {

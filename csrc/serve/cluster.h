@@ -21,6 +21,7 @@
 #include "serve/hub.h"
 
 struct cluster;
+struct fan_history;
 
 /* ---- Life [app] ----------------------------------------------------------------------- */
 
@@ -136,6 +137,10 @@ struct place_message {
 
 /* io_on_judged follows (its sender's from then on): what can be known is known to the thread. */
 void cluster_judge(struct cluster *c, struct place_message *m);
+
+/* What the fan of an I/O thread asks for what durable logs have beyond memory: pages from Redis. While that is
+ * away they wait. Made once, before its thread runs. [app] */
+const struct fan_history *cluster_history(struct cluster *c, struct lane *lane);
 
 /* ---- To look at [any thread] ------------------------------------------------------------ */
 

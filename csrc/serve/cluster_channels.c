@@ -28,6 +28,7 @@ void cluster_look_up(const struct cluster *c, struct followed *f) {
     f->version = c->version;
     f->kind = policy_kind(&p);
     f->local = p.local;
+    f->is_paged = policy_is_paged(&p);
     f->patient = policy_period(&p) >= PATIENT_LEAST_MS;
 }
 
@@ -42,6 +43,7 @@ static struct followed *follow(struct cluster *c, struct slice channel) {
     cluster_look_up(c, f);
     pthread_mutex_unlock(&c->order);
     f->loaded_as = f->kind;
+    f->loaded_paged = f->is_paged;
     return f;
 }
 
@@ -158,8 +160,9 @@ static void take_policies(struct cluster *c, struct followed *f,
     cluster_look_up(c, f);
     pthread_mutex_unlock(&c->order);
     bool local = policy_of(policies, f->named.name).local;
-    if (!local && f->kind == f->loaded_as) return;
+    if (!local && f->kind == f->loaded_as && f->is_paged == f->loaded_paged) return;
     f->loaded_as = f->kind;
+    f->loaded_paged = f->is_paged;
     node_cool(c->node, f->named.name);
     if (!local) node_warm(c->node, f->named.name);
 }

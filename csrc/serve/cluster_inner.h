@@ -1,14 +1,23 @@
 /* What the files of the cluster's thread share: cluster.c has the thread, events and publishes;
- * cluster_channels.c channels and places; cluster_notices.c what nodes tell each other;
- * cluster_leases.c what goes with this node; cluster_told.c what whoever runs it is told. */
+ * cluster_channels.c channels and places; cluster_pages.c parts of histories; cluster_notices.c what
+ * nodes tell each other; cluster_leases.c what goes with this node; cluster_told.c what whoever runs
+ * it is told. */
 #ifndef SLUICE_SERVE_CLUSTER_INNER_H
 #define SLUICE_SERVE_CLUSTER_INNER_H
 
 #include "base/named.h"
+#include "fan/history.h"
 #include "serve/cluster.h"
 #include "serve/cluster_news.h"
 
 #define APP_LANE 31 /* above IO_THREADS_MAX */
+
+/* How one I/O thread gets at pages. */
+struct cluster_history {
+    struct fan_history history;
+    struct cluster *cluster;
+    struct lane *lane;
+};
 
 /* A channel that a thread follows, or followed not long ago. */
 struct followed {
@@ -22,7 +31,7 @@ struct followed {
     bool is_heard;                 /* the app is told of each event */
     unsigned version;              /* of the policies that the next two are of */
     enum channel_kind kind, loaded_as;
-    bool patient, local;
+    bool patient, local, is_paged, loaded_paged;
 };
 
 struct cluster {
@@ -38,6 +47,8 @@ struct cluster {
     struct list publishes; /* that are out */
     struct messages answers; /* ... that are answered in this turn */
     struct list places;      /* struct place_message: not judged yet */
+    struct list pages;       /* that are asked for */
+    struct cluster_history histories[IO_THREADS_MAX];
     struct cluster_news *fills;
     struct ev_prepare before_sleep;
     struct ev_timer tick;
@@ -101,6 +112,10 @@ void cluster_tell_app(struct cluster *c);
 void cluster_on_lead(void *owner); /* of struct node_calls */
 int64_t cluster_on_answered(void *owner);
 void cluster_note_lead(struct cluster *c); /* a lease was renewed, or is over */
+
+/* A page has come (struct node_calls); and those that will not come are answered. */
+void cluster_on_page(void *owner, struct node_page *p, const struct script_paged *read);
+void cluster_drop_pages(struct cluster *c);
 
 void cluster_cool_idle(struct cluster *c);
 void cluster_judge_all(struct cluster *c);

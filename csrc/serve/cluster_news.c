@@ -37,9 +37,9 @@ void news_unref(struct cluster_news *n) {
 
 /* ---- Filled channels ------------------------------------------------------------------- */
 
-static struct frame *restore(const struct fill *f, const struct entry *e,
-                             const struct news_fill *how) {
-    struct frame_row row = {.event = {.channel = f->channel,
+struct frame *news_frame(struct slice channel, const struct entry *e,
+                         const struct news_fill *how) {
+    struct frame_row row = {.event = {.channel = channel,
                                       .name = e->event,
                                       .key = e->key,
                                       .data = e->data,
@@ -62,7 +62,7 @@ static uint32_t count(const struct list *in) {
     return n;
 }
 
-static bool is_old(const struct entry *e, const struct news_fill *how) {
+bool news_is_old(const struct entry *e, const struct news_fill *how) {
     int64_t age_ms = how->clock.now_ms + how->clock.boot_ms - e->time_ms;
     return how->ttl_ms > 0 && age_ms > how->ttl_ms;
 }
@@ -78,12 +78,13 @@ static void add_history(struct fan_fill *fan, const struct fill *f,
                         const struct news_fill *how) {
     struct chan_fill *to = &fan->chan;
     to->floor = f->floor;
+    to->gone = f->gone;
     to->frames = mem_new((count(&f->events) + 1) * sizeof *to->frames);
     for (const struct list *at = f->events.next; at != &f->events; at = at->next) {
         const struct entry *e = entry_at(at);
         struct frame *frame = NULL;
         if (e->kind == FEED_MARK) add_mark(fan, e, how);
-        else if (!is_old(e, how)) frame = restore(f, e, how);
+        else if (!news_is_old(e, how)) frame = news_frame(f->channel, e, how);
         if (frame) to->frames[to->n++] = frame;
         else if (e->kind != FEED_MARK && e->seq > to->floor) to->floor = e->seq;
     }
@@ -185,8 +186,9 @@ static void add_values(struct chan_fill *to, const struct fill *f,
     to->values = mem_new((n + 1) * sizeof *to->values);
     for (uint32_t i = 0; i < n; i++) {
         struct frame *frame = NULL;
-        bool is_over = how->is_state && is_old(values[i].entry, how); /* else they stay */
-        if (!is_over) frame = restore(f, values[i].entry, how);
+        bool is_over =
+            how->is_state && news_is_old(values[i].entry, how); /* else they stay */
+        if (!is_over) frame = news_frame(f->channel, values[i].entry, how);
         if (frame) to->values[to->n_values++] = frame;
     }
     mem_free(values);

@@ -43,6 +43,13 @@ struct news_fill {
     bool lost, is_state;
 };
 
+/* Whether it is too old by now, although Redis has it. */
+bool news_is_old(const struct entry *e, const struct news_fill *how);
+
+/* A frame of an entry; NULL: memory is out, or it makes none. */
+struct frame *news_frame(struct slice channel, const struct entry *e,
+                         const struct news_fill *how);
+
 /* A channel as it was loaded, and what came behind that. */
 void news_add_fill(struct cluster_news *n, const struct fill *f,
                    const struct news_fill *how);

@@ -7,6 +7,7 @@ local streams = require("spec.cluster.streams")
 local fans = {}
 
 local HISTORY = 6
+local HELD = 2 -- of a long history: the rest comes in pages
 local STATE = "s"
 
 fans.STATES = true
@@ -117,15 +118,19 @@ end
 -- ---- The fan of a node ------------------------------------------------------------------------
 
 function fans.start(node)
-  node.sim = core.sim(1, node.world.random(1 << 30))
-  node.filled = {}
+  local long = node.world.long
+  node.sim = core.sim(1, node.world.random(1 << 30), nil, long and HELD or nil)
+  if long then node.sim:share() end
+  node.filled, node.asked = {}, {}
   if node.world.owns then own.new(node) end
   fans.configure(node)
 end
 
 --- The policies as they are now.
 function fans.configure(node)
+  local world = node.world
   local list = { { pattern = "*", history = HISTORY, rewind = 0 }, { pattern = STATE, history = "latest", key = "k" } }
+  if world.long then list[1] = { pattern = "*", history = world.history, rewind = "all", durable = true } end
   if node.world.owns then list[3], list[4] = own.policies(node) end
   node.sim:policies(list)
 end
@@ -139,6 +144,20 @@ end
 function fans.serve(node, most)
   node.sim:drain(1, most)
   node.sim:flush(1, most)
+  if node.world.long then fans.ask(node) end
+end
+
+--- What its streams need of long histories.
+function fans.ask(node)
+  local world = node.world
+  for _, page in ipairs(node.sim:pages(1)) do
+    if not node.asked[page.id] then
+      world.n_pages = world.n_pages + 1
+      world.pages[world.n_pages], node.asked[page.id] = page, true
+      node.machine:page(world.n_pages)
+    end
+  end
+  node:act()
 end
 
 function fans.forget(node, channel) node.sim:drop(channel) end
@@ -164,11 +183,26 @@ local function fill_state(node, fill, one)
   one.values, one.state, one.last = list, true, list[1] and list[#list].seq or 0
 end
 
+--- Of a load only the newest are kept, and all marks.
+local function leave_to_pages(fill, one)
+  local kept, held = {}, 0
+  for i = #fill.entries, 1, -1 do
+    local entry = fill.entries[i]
+    local is_mark = entry.mark or entry.kind == "mark"
+    if is_mark or held < HELD or entry.seq > fill.upto then
+      table.insert(kept, 1, entry)
+      held = held + (is_mark and 0 or 1)
+    else one.gone = math.max(one.gone or 0, entry.seq) end
+  end
+  fill.entries = kept
+end
+
 function rings.fill(node, action)
   local fill = node.world:take_fill(action.fill)
   local one = { channel = action.channel, floor = fill.floor, lost = action.lost, upto = fill.upto, rows = {},
     marked = 0, marked_by_others = 0, last = 0 }
   if action.channel == STATE then fill_state(node, fill, one) end
+  if node.world.long then leave_to_pages(fill, one) end
   for _, entry in ipairs(action.channel ~= STATE and fill.entries or {}) do
     one.last = entry.seq
     if entry.mark or entry.kind == "mark" then
@@ -181,6 +215,18 @@ function rings.fill(node, action)
   for _, filled in ipairs(node.filled) do filled.upto = math.max(filled.upto, filled.last) end
   node.sim:fills(node.filled)
   node.filled = {}
+end
+
+function rings.page(node, action)
+  local asked = node.world.pages[action.page]
+  local rows = {}
+  for _, entry in ipairs(node.page.rows) do
+    if entry.kind ~= "mark" then rows[#rows + 1] = { seq = entry.seq, name = "message", data = tostring(entry.id) } end
+  end
+  node.world.pages[action.page], node.asked[asked.id] = nil, nil
+  node.world.count.pages = (node.world.count.pages or 0) + 1
+  node.sim:drain(1) -- what was posted before it
+  node.sim:answer(1, asked.id, rows, node.page.floor, node.page.given, node.page.above)
 end
 
 function rings.add(node, action)

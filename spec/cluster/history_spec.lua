@@ -1,5 +1,5 @@
---- Histories of a cluster that are longer than what a server alone holds of a durable log in memory: newcomers, those
---- who come back, polls, pages and slow readers get all that Redis keeps, at once and without a reset.
+--- Histories of a cluster that are longer than what a node holds of a durable log in memory: newcomers, those who come
+--- back, polls, pages and slow readers get all that Redis keeps, at once and without a reset.
 local http = require("spec.support.http")
 local json = require("sluice.json")
 local nodes = require("spec.support.nodes")
@@ -15,6 +15,7 @@ end
 app:channel("big/*", { rewind = "all", durable = true })
 app:channel("short/*", { history = 1500, rewind = "all", durable = true })
 app:stream("/all", function(req) return { channels = { req.query.channel } } end)
+app:stream("/newest", function(req) return { channels = { { req.query.channel, rewind = 3000 } } } end)
 app:durable_stream("/pages", function(req) return { channel = req.query.channel } end)
 app:post("/fill", function(req)
   local q = req.query
@@ -82,7 +83,22 @@ describe("a long history of a cluster", function()
     end
   end
 
-  it("is whole for newcomers and for who comes back", function() is_whole("durable/a") end)
+  -- How many pages the nodes have asked for.
+  local function pages()
+    return tonumber(cluster.redis:call("INFO", "commandstats"):match("cmdstat_llen:calls=(%d+)"))
+  end
+
+  it("is whole for newcomers and for who comes back", function()
+    is_whole("durable/a")
+    assert.is_true(pages() > 100) -- of 128 events each: no node holds all of it
+  end)
+
+  it("gives a newcomer the newest that it asks for, more than a node holds", function()
+    local newcomer = sse.connect(cluster[2].port, "/newest?channel=durable/a")
+    assert.equal("hello", newcomer:next_event(5).event)
+    gets(newcomer, EVENTS - 2999, EVENTS)
+    newcomer:close()
+  end)
 
   if os.getenv("SLUICE_SPEC_FULL") then
     it("is so where it is not durable", function() is_whole("memory/a") end)

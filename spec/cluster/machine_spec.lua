@@ -38,6 +38,15 @@ describe("a node and its streams in drawn worlds", function()
 
   it("tell of no loss while the server never fails", function() hold(40, 1000, { streams = fans, calm = true }) end)
 
+  it("lose nothing of histories that come in pages, and repeat nothing", function()
+    local totals = hold(60, 5000, { streams = fans, long = true })
+    assert.is_true(totals.pages > 0)
+  end)
+
+  it("tell of no loss of those while the server never fails", function()
+    hold(30, 1000, { streams = fans, long = true, calm = true })
+  end)
+
   it("keep what is of one node apart from it", function()
     local totals = hold(60, 5000, { streams = fans, owns = true })
     assert.is_true(totals.own > 0)

@@ -135,6 +135,7 @@ function Node:take_answer()
   local answer = table.remove(self.answers, late and 2 or 1)
   if not answer then return false end
   for _, p in ipairs(answer.reply.results and answer.call.publishes or {}) do self.world:on_seen(self, p.id) end
+  self.page = answer.reply.page
   self.machine:reply(answer.tag, answer.reply)
   self:act()
   return true

@@ -299,6 +299,34 @@ describe("scripts of a cluster", function()
     assert.equal(server:call("HLEN", KEYS .. "s:big"), n)
   end)
 
+  it("give a part of a history, and say from the same moment what is gone", function()
+    start()
+    local p = join("A")
+    for n = 1, 20 do
+      ask("pub", { event("long", "d" .. n, { history = 12 }), event("other", "x", { history = 12 }) }, p)
+    end
+    local function page(more)
+      local args = { channel = "long", above = 0, upto = 39, joined = 40, newest = 0, events = 5, bytes = 100000 }
+      for name, value in pairs(more or {}) do args[name] = value end
+      local a = ask("page", args, p)
+      assert.equal("OK", a.answer)
+      return { a.floor, a.above, a.given, table.concat(column(a.history, "seq"), " ") }
+    end
+    assert.same({ 15, 0, 25, "17 19 21 23 25" }, page())
+    assert.same({ 15, 25, 35, "27 29 31 33 35" }, page { above = 25 })
+    assert.same({ 15, 30, 33, "31 33" }, page { above = 30, upto = 33 })
+    assert.same({ 15, 31, 34, "33" }, page { above = 31, upto = 34 })
+    assert.same({ 15, 0, 17, "17" }, page { bytes = 1 })
+    assert.same({ 15, 15, 25, "17 19 21 23 25" }, page { newest = 0xffffffff })
+    assert.same({ 15, 15, 25, "17 19 21 23 25" }, page { newest = 12 })
+    assert.same({ 15, 33, 39, "35 37 39" }, page { newest = 3 })
+    assert.same({ 15, 31, 39, "33 35 37 39" }, page { newest = 2, joined = 36 })
+    assert.same({ 39, 0, 39, "" }, page { channel = "none" })
+    assert.same({ 39, 40, 39, "" }, page { channel = "none", newest = 3 })
+    p.epoch = "other"
+    assert.equal("EPOCH", ask("page", { channel = "long" }, p).answer)
+  end)
+
   it("mark a log once, and all of them", function()
     start()
     local p = join("a")

@@ -3,7 +3,8 @@
 local server = {}
 
 local JUMP = 2 ^ 20 // 1 | 0
-local FEED_MOST, HISTORY, REMEMBERED = 14, 6, 9
+local FEED_MOST, REMEMBERED = 14, 9
+local PAGE = 2 -- events of a page
 
 local Server = {}
 Server.__index = Server
@@ -55,9 +56,9 @@ local function append(state, entry)
   if #feed > FEED_MOST then table.remove(feed, 1) end
 end
 
-local function keep(state, entry)
+local function keep(state, entry, most)
   local old = state.history[entry.channel] or {}
-  local list = copy(old, #old >= HISTORY and #old - HISTORY + 2 or 1)
+  local list = copy(old, #old >= most and #old - most + 2 or 1)
   list[#list + 1] = entry
   state.history[entry.channel] = list
 end
@@ -140,7 +141,7 @@ function scripts.publish(self, call)
     if entry.key then
       put_value(state, entry)
     else
-      keep(state, entry)
+      keep(state, entry, self.world.history)
       state.full[p.channel] = { entry = entry, before = state.full[p.channel] }
     end
     self.world:on_stored(p.id, self)
@@ -164,6 +165,24 @@ function scripts.load(self, call)
   return { results = call.results }
 end
 
+--- A part of a history, for a reader of it.
+function scripts.page(self, call)
+  local ask = self.world.pages[call.page]
+  if not ask then return {} end -- it is answered: this comes late
+  local list = self.state.history[ask.channel] or {}
+  local page = { rows = {}, floor = list[1] and list[1].before or ask.upto, given = ask.upto, above = ask.above }
+  if ask.newest > 0 then page.above = list[1] and page.floor or ask.joined end -- all
+  for _, entry in ipairs(list) do
+    if entry.seq > page.above and entry.seq <= ask.upto then
+      if #page.rows == PAGE then break end
+      page.rows[#page.rows + 1] = entry
+      page.given = entry.seq
+    end
+  end
+  if #page.rows < PAGE or page.rows[PAGE] == list[#list] then page.given = ask.upto end
+  return { page = page }
+end
+
 function scripts.mark(self, call)
   local state = self:write()
   for _, channel in ipairs(call.channels) do
@@ -173,7 +192,7 @@ function scripts.mark(self, call)
       local entry = { kind = "mark", seq = state.last + 1, channel = channel, before = before and before.seq or 0,
         slot = call.slot, at = self.world.now }
       append(state, entry)
-      keep(state, entry)
+      keep(state, entry, self.world.history)
     end
   end
   if #call.channels == 0 then
@@ -189,7 +208,7 @@ end
 
 --- Run one call; its answer.
 function Server:execute(call)
-  local is_write = call.kind ~= "load"
+  local is_write = call.kind ~= "load" and call.kind ~= "page"
   if self.world:is_cut_off(self) and is_write and self.world.min_replicas then return { refused = "replicas" } end
   local refused = call.kind ~= "join" and refusal(self, call)
   if refused then return { refused = refused } end

@@ -16,6 +16,7 @@ streams.keep_fills(World)
 local CHANNELS = { "a", "b", "c" }
 local STATE = "s" -- where the streams know states
 local STEPS, NODES, CLIENTS = 1000, 3, 5
+local HISTORY, LONG = 6, 16 -- events that the server keeps
 local LUCKY = 5   -- one world of so many
 local UNTOLD = 300 -- steps, in which a node that was cut off may not have told of what is lost
 local RULES = { "runid", "replid", "known", "fence", "carry", "promoted" }
@@ -35,14 +36,16 @@ local NOT_LUCKY = { fail_over = true, swap = true, flush = true }
 function World:chance(p) return self.random(1 << 20) <= p * (1 << 20) end
 function World:pick(list) return list[self.random(#list)] end
 
---- `kind`: { calm = the server never fails, streams = fans.lua in place of streams.lua, owns = with these, nodes have
+--- `kind`: { calm = the server never fails, streams = fans.lua in place of streams.lua, long = with these, histories
+--- are longer than what a node holds, and come in pages, owns = with these, nodes have
 --- channels of their own (own.lua),
 --- without = { names of rules of the server that do not hold } }
 function world.new(testing, seed, kind)
   kind = kind or {}
   local self = setmetatable({ testing = testing, random = dice(seed), step = 0, now = 1000, channels = CHANNELS,
     processes = 0, publishes = {}, late = {}, fills = {}, n_fills = 0, lossy = 0, doubt = 0, rules = {},
-    calm = kind.calm, count = {}, streams = kind.streams or streams, owns = kind.owns }, World)
+    calm = kind.calm, count = {}, long = kind.long, history = kind.long and LONG or HISTORY, pages = {}, n_pages = 0,
+    streams = kind.streams or streams, owns = kind.owns }, World)
   if self.owns then own.start(self) end
   for _, rule in ipairs(RULES) do self.rules[rule] = true end
   for _, rule in ipairs(kind.without or {}) do self.rules[rule] = false end

@@ -405,9 +405,14 @@ void follow_policies(struct worker *w) {
 
 /* ---- Life ------------------------------------------------------------------------------- */
 
+static void share(struct worker *w) {
+    fan_share(&w->fan);
+    w->fan.history = cluster_history(w->hub->cluster, &w->lane);
+}
+
 void follow_init(struct worker *w) {
     struct following *f = &w->following;
-    if (w->hub->cluster) fan_share(&w->fan);
+    if (w->hub->cluster) share(w);
     named_init(&f->channels);
     list_init(&f->openings);
     list_init(&f->requests);

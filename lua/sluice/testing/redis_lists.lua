@@ -28,6 +28,11 @@ function commands.LRANGE(d, name, from, to)
   return table.move(key.items, from, to, 1, {})
 end
 
+function commands.LLEN(d, name)
+  local key = d:find(name, "list")
+  return key and #key.items or 0
+end
+
 function commands.LINDEX(d, name, at) return commands.LRANGE(d, name, at, at)[1] or false end
 
 function commands.LTRIM(d, name, from, to)
