@@ -114,7 +114,8 @@ int64_t cluster_on_answered(void *owner);
 void cluster_note_lead(struct cluster *c); /* a lease was renewed, or is over */
 
 /* A page has come (struct node_calls); and those that will not come are answered. */
-void cluster_on_page(void *owner, struct node_page *p, const struct script_paged *read);
+void cluster_on_page(void *owner, struct node_page *inner,
+                     const struct script_paged *read);
 void cluster_drop_pages(struct cluster *c);
 
 void cluster_cool_idle(struct cluster *c);
