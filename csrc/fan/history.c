@@ -249,7 +249,7 @@ static uint64_t place_in(const struct page_request *r, const struct sub *sub) {
 
 /* What is above the page this thread has, also where Redis has trimmed it already. */
 static void fit(struct page_request *r, const struct chan *c) {
-    if (!c->policy->in_redis || PLANTED(682)) return;
+    if (!c->policy->in_redis) return;
     if (r->floor > r->upto) r->floor = r->upto;
     if (r->newest > 0 && r->above > r->upto) r->above = r->upto;
 }

@@ -29,6 +29,12 @@ return {
     { 642, 27, "readers that were told of an epoch are told again by their node's own mark" },
     { 643, 69, "readers that were told of an epoch are told no more of what others have lost" },
   },
+  long = {
+    { 680, 1, "what is left to pages of a load passes for gone" },
+    { 681, 17, "pages of an epoch that has ended are sent" },
+    { 683, 593, "a hello that waits for a page is of the epoch that has begun meanwhile" },
+    { 684, 3, "a page that was asked for when a connection broke is not asked for again" },
+  },
   owns = {
     { 670, 24, "what waits for a turn waits on when a channel begins anew" },
     { 671, 2, "a log of one node moves the cursor" },

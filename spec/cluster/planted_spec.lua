@@ -30,6 +30,10 @@ describe("the worlds of a cluster", function()
       code, output = hunt(0, bug[2], bug[2], "streams")
       assert.equal(0, code, output)
     end
+    for _, bug in ipairs(bugs.long) do
+      code, output = hunt(0, bug[2], bug[2], "long")
+      assert.equal(0, code, output)
+    end
     for _, bug in ipairs(bugs.owns) do
       code, output = hunt(0, bug[2], bug[2], "owns")
       assert.equal(0, code, output)
@@ -46,6 +50,10 @@ describe("the worlds of a cluster", function()
 
   for _, bug in ipairs(bugs.streams) do
     it("find this one with real streams: " .. bug[3], function() assert_shown(bug[1], bug[2], "streams") end)
+  end
+
+  for _, bug in ipairs(bugs.long) do
+    it("find this one of long histories: " .. bug[3], function() assert_shown(bug[1], bug[2], "long") end)
   end
 
   for _, bug in ipairs(bugs.owns) do
