@@ -149,6 +149,18 @@ local function behave(nodes)
     assert.same({ 1, 2 }, t:get("/heard").json)
   end)
 
+  it("reach clients that poll, each once", function()
+    local c = t:connect("/own", { mode = "poll" })
+    for n = 1, 4 do
+      post(nil, "blip", { n = n })
+      post(nil, "load", { k = "a", n = n })
+      assert.equal(n, c:wait_for("load", 5, { n = n }).data.n)
+    end
+    assert.same({ 1, 2, 3, 4 }, values(c, "blip"))
+    assert.same({ 1, 2, 3, 4 }, values(c, "load"))
+    assert.equal(0, c:count("reset"))
+  end)
+
   it("take no idempotency key and no lease", function()
     local answer = t:post("/once/load", { json = { k = "a" } })
     assert.equal("EINVAL", answer.json.error.code)
