@@ -140,7 +140,7 @@ bool judge_server(const struct judge *j, char *why, size_t size) {
 /* What a node runs, and on which keys; spec/cluster/link_spec.lua tries it. */
 #define ALL_THAT_IT_NEEDS                                                \
     "~sluice:* +@hash +@list +@scripting +@sortedset +@stream +@string " \
-    "+client|setname +config|get +expire +info +select +time"
+    "+client|setname +config|get +expire +info +select +time +wait"
 
 /* With the line that gives a user all of it, to be typed as it stands. */
 static void refuse_user(const char *user, const char *what, const char *rules, char *why,
@@ -252,6 +252,10 @@ const char *judge_warning(const struct judge *j, enum judge_warning kind, bool i
         [WARN_DISK] =
             "what is durable is refused (ESTORE): Redis answers before it has written "
             "to its disk (set appendonly yes and appendfsync always)",
+        [WARN_BLIND] =
+            "what is durable is refused (ESTORE): the user may not run CONFIG GET, which "
+            "says whether Redis writes to its disk first (give it +config|get, or "
+            "--cluster-safe aof where appendfsync is always)",
         [WARN_FEW] =
             "what is durable is refused (ESTORE) while Redis has fewer replicas than "
             "--cluster-durable says",
@@ -259,11 +263,13 @@ const char *judge_warning(const struct judge *j, enum judge_warning kind, bool i
             "the connections to Redis are not encrypted, and leave this machine (give "
             "Redis a tls-port, and write rediss:)",
     };
+    bool refuses = j->durable.on_disk && !keeps_on_disk(j);
     bool is[JUDGE_WARNINGS] = {
         [WARN_NO_AOF] = !j->server.has_aof,
         [WARN_NO_REPLICAS] =
             j->server.replicas > 0 && j->knows_config && j->min_replicas == 0,
-        [WARN_DISK] = j->durable.on_disk && !keeps_on_disk(j),
+        [WARN_DISK] = refuses && j->server.safe != SAFE_UNKNOWN,
+        [WARN_BLIND] = refuses && j->server.safe == SAFE_UNKNOWN,
         [WARN_FEW] = j->server.replicas < j->durable.replicas,
         [WARN_PLAIN] = !is_safe,
     };

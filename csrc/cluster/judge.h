@@ -8,6 +8,7 @@ enum judge_warning {
     WARN_NO_AOF,      /* a restart forgets */
     WARN_NO_REPLICAS, /* there are some, and writes do not wait for them */
     WARN_DISK,        /* what is durable is not on its disk, */
+    WARN_BLIND,       /* ... or nobody may ask whether it is, */
     WARN_FEW,         /* ... or on so many replicas */
     WARN_PLAIN,       /* over a network, and without TLS */
     JUDGE_WARNINGS
@@ -46,6 +47,11 @@ bool judge_denied(const struct reply *r, const char *user, char *why, size_t siz
  * something about it. */
 bool judge_error(struct slice error, const char *user, bool is_auth, char *why,
                  size_t size);
+
+/* It says that what is durable is refused: its end is told, too. */
+static inline bool judge_is_of_durable(enum judge_warning kind) {
+    return kind == WARN_DISK || kind == WARN_BLIND;
+}
 
 /* A sentence, or NULL. 'is_safe': nobody else hears what the connections carry. */
 const char *judge_warning(const struct judge *j, enum judge_warning kind, bool is_safe);

@@ -301,7 +301,12 @@ static void warn(struct link *l) {
     for (int kind = 0; kind < JUDGE_WARNINGS; kind++) {
         const char *text =
             judge_warning(&l->judge, (enum judge_warning)kind, l->tls || is_local(l));
-        if (!text || (l->warned & 1u << kind)) continue;
+        bool was = l->warned & 1u << kind;
+        if (!text && was && judge_is_of_durable((enum judge_warning)kind)) {
+            l->warned &= ~(1u << kind);
+            l->calls->warn(l->owner, "what is durable is kept again");
+        }
+        if (!text || was) continue;
         l->warned |= 1u << kind;
         l->calls->warn(l->owner, text);
     }

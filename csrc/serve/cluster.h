@@ -167,6 +167,9 @@ unsigned cluster_nodes_of(struct cluster *c, struct slice client);
 /* Whether Redis is away now. */
 bool cluster_is_apart(const struct cluster *c);
 
+/* Whether other nodes were seen lately: who has to leave this one is served there. */
+bool cluster_has_others(struct cluster *c);
+
 /* Why new clients had better go to another node: it was never reached, or for more than a moment was
  * away, or takes no writes, so that this node can neither publish nor lead. */
 enum cluster_lack { CLUSTER_LACKS_NOTHING, CLUSTER_LACKS_REDIS, CLUSTER_LACKS_WRITES };

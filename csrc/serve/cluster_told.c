@@ -82,6 +82,13 @@ bool cluster_is_apart(const struct cluster *c) {
     return atomic_load(&c->away_ms) > 0;
 }
 
+bool cluster_has_others(struct cluster *c) {
+    pthread_mutex_lock(&c->lock);
+    bool has = c->look.nodes > 1;
+    pthread_mutex_unlock(&c->lock);
+    return has;
+}
+
 /* Who was never there has nothing to give to clients; else a moment is no reason to send them away. */
 static bool lasts(const struct cluster *c, int64_t since_ms) {
     if (since_ms == 0) return false;

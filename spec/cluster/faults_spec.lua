@@ -13,6 +13,8 @@ local stood = {}
 app:on("cluster", function(now) stood[#stood + 1] = now.state .. " " .. now.epoch end)
 app:get("/stood", function() return { list = stood } end)
 app:stream("/news", { channels = { "news" } })
+app:channel("cold", { history = 50 })
+app:stream("/cold", "cold")
 app:post("/publish", function(req)
   local id, message, code = app:publish("news", "message", { n = tonumber(req.query.n) })
   if not id then return nil, message, code end
@@ -209,11 +211,16 @@ describe("a cluster", function()
     local bye
     repeat bye = assert(stranger:next_event(20)) until bye.event
     assert.same({ "bye", "moved" }, { bye.event, json.decode(bye.data).reason })
+    stranger = sse.connect(cluster[1].port, "/cold", { timeout = 10 })
+    repeat bye = assert(stranger:next_event(20)) until bye.event
+    assert.same({ "bye", "moved" }, { bye.event, json.decode(bye.data).reason })
     local known = sse.connect(cluster[1].port, "/news", { last_event_id = clients[1].last_id })
     assert.equal("hello", known:next_event(5).event)
     known:close()
     local answer, status = publish(1, 1)
     assert.same({ 503, "EBUSY" }, { status, answer.error.code })
+    assert.truthy(answer.error.message:find("Redis is away", 1, true))
+    assert.truthy(http.get(cluster[1].port, "/-/readyz").body:find("Redis is away", 1, true))
     deadline.eventually(function()
       local _, look = cluster:state(1)
       return look.refused == 1 and look.refused_busy == 1

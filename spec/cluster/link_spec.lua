@@ -300,6 +300,23 @@ describe("a link to Redis", function()
       assert.same({ "", "yes" }, { text, about.safe })
     end)
 
+    it("of a disk that nobody may ask about, and tells when what is durable is kept", function()
+      local own = redis.start { config = { appendonly = "yes", appendfsync = "everysec" } }
+      finally(function() own:stop() end)
+      own:call("ACL", "SETUSER", "default", "-config")
+      local link, _, seen = up { path = own.path, on_disk = true }
+      local text = table.concat(seen[1] or {}, " ", 2, 2)
+      assert.truthy(text:find("may not run CONFIG GET", 1, true), text)
+      assert.falsy(text:find("appendonly", 1, true), text)
+      own:call("ACL", "SETUSER", "default", "+config")
+      own:call("CONFIG", "SET", "appendfsync", "always")
+      local told = ""
+      deadline.eventually(function()
+        for _, e in ipairs(link:step(20)) do told = told .. tostring(e[2]) end
+        return told:find("what is durable is kept again", 1, true)
+      end, 10, function() return told end)
+    end)
+
     it("of replicas that nobody waits for, and of a network without TLS", function()
       local replica = redis.start { config = { replicaof = "127.0.0.1 " .. server().port } }
       finally(function() replica:stop() end)

@@ -14,7 +14,7 @@
 
 #define WALK_SECONDS 1.0
 #define MOVED_MS \
-    2000 /* an id that Redis alone can judge waits so long while it is away */
+    2000 /* what only Redis can judge or load waits so long while it is away */
 #define WALK_PARTS 60 /* a whole walk takes so many */
 #define WALK_LEAST 1024
 
@@ -324,7 +324,7 @@ static void look_at_requests(struct worker *w) {
         int64_t ms = w->now_ms - p->since_ms;
         next = at->next;
         if (ms < MOVED_MS) return;
-        if (is_away && p->is_asked) give_up(p, &(struct bye){.reason = END_MOVED});
+        if (is_away) give_up(p, &(struct bye){.reason = END_MOVED});
         else if (ms >= QUEUE_TIMEOUT_MS)
             give_up(p, &(struct bye){.reason = END_OVERLOAD, .cause = BY_QUEUE});
     }

@@ -8,6 +8,7 @@
 #include "base/rand.h"
 #include "base/status.h"
 #include "net/ring.h"
+#include "serve/cluster.h"
 #include "serve/io/conn.h"
 #include "serve/io/due.h"
 #include "serve/io/exchange.h"
@@ -356,7 +357,8 @@ void io_on_drain(void *owner, struct message *m) {
     w->released = window < 0;
     int64_t last = window > HANDLERS_DRAIN_MS ? window : HANDLERS_DRAIN_MS;
     w->drain_end_ms = window < 0 ? w->now_ms : w->now_ms + last + DRAIN_TELL_MS;
-    w->fan.drained_ms = w->now_ms + last + longer;
+    bool elsewhere = w->hub->cluster && cluster_has_others(w->hub->cluster);
+    w->fan.drained_ms = elsewhere ? w->now_ms : w->now_ms + last + longer;
     if (w->draining) return;
     /* what waits would be cut off; at a socket that was handed over it waits on */
     for (unsigned i = 0; i < w->n_accepts; i++)

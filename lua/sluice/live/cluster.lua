@@ -219,7 +219,7 @@ local function check_tls(out, settings)
   return true
 end
 
--- The variable may have been set for each app of this machine, as the systemd unit and the container do.
+-- The variable may have been set for any app, as the systemd unit and the container do.
 local function check_data(out, settings, place)
   if not settings.data then return true end
   if place ~= "SLUICE_DATA" then

@@ -49,8 +49,8 @@ end
 
 local function tell_unused(folder)
   if file.read(folder .. "/sluice.db") then
-    core.log("warn", ("SLUICE_DATA: %s has a store, which is not read: with --cluster Redis keeps what is "
-      .. "durable"):format(folder))
+    core.log("warn", ("SLUICE_DATA: %s has a store, which is not read: with --cluster Redis keeps "
+      .. "what is durable"):format(folder))
   else
     core.log("info", "SLUICE_DATA is not used: with --cluster Redis keeps what is durable")
   end
