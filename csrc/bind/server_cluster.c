@@ -151,6 +151,7 @@ static int l_cluster_look(lua_State *L) {
     lua_setfield(L, -2, "slot");
     lua_pushstring(L, look.leader);
     lua_setfield(L, -2, "leader");
+    lx_set_integer(L, "unlike", look.unlike);
     lx_set_integer(L, "led", look.is_led);
     lx_set_integer(L, "writable", look.is_writable);
     if (look.trouble[0]) {

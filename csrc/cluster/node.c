@@ -470,6 +470,14 @@ int64_t node_time_ms(const struct node *n) {
     return clock_boot_ms() + n->ahead_ms;
 }
 
+const char *node_label(const struct node *n) {
+    return n->label;
+}
+
+const char *node_unlike(const struct node *n) {
+    return n->unlike;
+}
+
 uint32_t node_count(const struct node *n) {
     return n->nodes;
 }

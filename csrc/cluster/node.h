@@ -111,6 +111,10 @@ const struct node_figures *node_figures(const struct node *n);
 /* The server's clock, in ms since 1970, as far as it is known. */
 int64_t node_time_ms(const struct node *n);
 
+/* What it is called, and who was seen lately with channels of other names or ttls ("n2, n3"; ""). */
+const char *node_label(const struct node *n);
+const char *node_unlike(const struct node *n);
+
 /* How many nodes of this cluster were seen lately, and how their slots begin: so do the ids of
  * their clients. */
 uint32_t node_count(const struct node *n);

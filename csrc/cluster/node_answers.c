@@ -191,6 +191,7 @@ static void on_paged(struct node *n, unsigned tag, const struct reply *r) {
 /* What cannot be noted is taken for not there. */
 static void note_nodes(struct node *n, const struct script_now *now) {
     struct slice rest = now->slots;
+    snprintf(n->unlike, sizeof n->unlike, "%.*s", (int)now->unlike.n, now->unlike.p);
     n->nodes = now->nodes;
     n->marks.n = 0;
     while (rest.n >= CLUSTER_MARK_LENGTH &&

@@ -22,6 +22,7 @@ struct node {
     struct node_figures figures;
     int64_t beat_us;  /* when the last one was sent */
     int64_t ahead_ms; /* of the server's clock before ours */
+    char unlike[400]; /* nodes with other rules, for people */
     uint32_t nodes;   /* that beat lately */
     struct buf marks; /* of them */
     enum cluster_call_kind kinds[CLUSTER_CALLS_MAX]; /* by tag */

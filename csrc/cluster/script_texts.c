@@ -16,7 +16,7 @@
  *   own:<slot>       what lives as long as that node: "channel\0event\0key" is "seq kind history
  *                    ttl"; reaped:<slot> in m: it was taken for dead, and has not joined since
  *   t       zset     now and then a number, by the second at which it was the last
- *   n       hash     slot: "beat label", for a day
+ *   n       hash     slot: "beat label rules", for a day
  *   i:<ch>\0<key>    idempotency: "epoch-seq crc", for a day
  *
  * prior is the number of the event before it in its channel, or "~n": no history is kept, and
@@ -46,7 +46,7 @@
 /* KEYS[3] is t, KEYS[4] is n: this node's row, and a point of time each ten seconds. */
 #define ROW                                                                \
     "local function note(slot, label, number, rules, before)\n"            \
-    "  call('HSET', KEYS[4], slot, now .. ' ' .. label)\n"                 \
+    "  call('HSET', KEYS[4], slot, now .. ' ' .. label .. ' ' .. rules)\n" \
     "  if rules ~= '' and rules ~= before then\n"                          \
     "    call('HSET', KEYS[1], 'rules', rules, 'grown', number)\n"         \
     "  end\n"                                                              \
@@ -391,14 +391,18 @@ static const char BEAT[] =
     "  local most = math.min(math.max(tonumber(ARGV[8]), 1000), 100000)\n"
     "  call('HSET', KEYS[1], 'feedmax', text(most))\n"
     "end\n"
-    "local rows, slots, reaped = call('HGETALL', KEYS[4]), {}, 0\n"
+    "local rows, slots, unlike, reaped = call('HGETALL', KEYS[4]), {}, {}, 0\n"
     "for j = 1, #rows, 2 do\n"
     "  local beat = match(rows[j + 1], '^%d+')\n"
-    "  if beat and now - beat < 10000 then slots[#slots + 1] = rows[j]\n"
+    "  if beat and now - beat < 10000 then\n"
+    "    local name, theirs = match(rows[j + 1], '^%d+ (%S*) (%x+)$')\n"
+    "    slots[#slots + 1] = rows[j]\n"
+    "    if theirs and ARGV[9] ~= '' and theirs ~= ARGV[9] then unlike[#unlike + 1] = "
+    "name end\n"
     "  elseif ARGV[11] == '1' then reaped = reaped + reap(rows[j]) end\n"
     "end\n"
     "return {'OK', text(seq), now, m[5] or '0', text(#slots), table.concat(slots, ' '),\n"
-    "  text(reaped), lease(ARGV[2], ARGV[10])}\n";
+    "  text(reaped), table.concat(unlike, ', '), lease(ARGV[2], ARGV[10])}\n";
 
 /* KEYS: m. ARGV: the proof. */
 static const char HEAD[] =

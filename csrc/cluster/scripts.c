@@ -493,6 +493,7 @@ enum script_answer script_now(const struct reply *r, struct script_now *out) {
     if (i.at < r->n) {
         out->slots = next_text(&i);
         out->reaped = (uint32_t)next_number(&i);
+        out->unlike = next_text(&i);
         read_lead(&i, out);
     }
     return i.wrong ? SCRIPT_SENSELESS : SCRIPT_OK;

@@ -155,9 +155,10 @@ struct script_beat {
 struct script_now {
     uint64_t seq, mark;
     int64_t now_ms;
-    uint32_t nodes;     /* beat: that beat lately, */
-    struct slice slots; /* ... and theirs, between spaces; borrows the reply */
-    uint32_t reaped;    /* beat: nodes that were found to be dead by it */
+    uint32_t nodes;      /* beat: that beat lately, */
+    struct slice slots;  /* ... and theirs, between spaces; borrows the reply */
+    struct slice unlike; /* beat: the labels of nodes with other rules; borrows */
+    uint32_t reaped;     /* beat: nodes that were found to be dead by it */
     /* beat: the slot that leads, "": none; its token; and for how long nobody else can. */
     char leader[SCRIPT_WORD_MAX + 1];
     uint64_t lease;

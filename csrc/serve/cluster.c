@@ -266,6 +266,7 @@ static void show(struct cluster *c) {
     l->pos = m->pos;
     l->known = m->known > m->pos ? m->known : m->pos;
     l->counts = m->counts;
+    l->unlike = *node_unlike(c->node) != '\0';
     l->is_led = machine_is_led(m);
     snprintf(l->leader, sizeof l->leader, "%s", l->is_led ? m->lead.leader : "");
     l->is_writable = m->state == MACHINE_LIVE && !c->refusal[0];
@@ -361,6 +362,7 @@ static void tick(struct cluster *c) {
     reload_missed(c);
     cluster_cool_idle(c);
     cluster_say_missed(c);
+    cluster_say_unlike(c);
     show(c);
 }
 

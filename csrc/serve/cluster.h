@@ -153,6 +153,7 @@ struct cluster_look {
     uint64_t conflicts;
     uint32_t nodes, warm;
     char leader[CLUSTER_SLOT_LENGTH + 1]; /* "": nobody, or not known */
+    bool unlike;                          /* some nodes have other channels */
     bool is_led;                          /* somebody leads */
     bool is_writable;                     /* it is live, and Redis takes writes */
     char trouble[LINK_WHY_MAX];           /* what is wrong; "" */

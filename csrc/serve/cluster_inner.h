@@ -63,6 +63,7 @@ struct cluster {
     bool is_live;     /* as of the last line in the log */
     _Atomic uint32_t notices, notices_bytes; /* that the app has not taken */
     char told[LINK_WHY_MAX];
+    uint32_t unlike_ticks;      /* for how long some nodes have other channels */
     char refusal[LINK_WHY_MAX]; /* Redis takes no writes; "": it does */
     pthread_mutex_t order; /* held while one event is released, or the policies change */
     char rules[20];        /* a digest of the ttls of version 'ruled' */
@@ -98,6 +99,7 @@ void cluster_on_tell(void *owner, const char *why, bool refused);
 void cluster_on_refuses(void *owner, const char *why, bool leads);
 void cluster_note_reached(struct cluster *c);
 void cluster_tell_state(struct cluster *c);
+void cluster_say_unlike(struct cluster *c); /* with each tick */
 const char *cluster_trouble_now(const struct cluster *c);
 
 /* News for all replicas (takes). */

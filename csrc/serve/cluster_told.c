@@ -6,7 +6,8 @@
 
 #include <stdio.h>
 
-#define AWAY_MS 5000 /* then new clients go elsewhere */
+#define UNLIKE_TICKS 10 /* seconds */
+#define AWAY_MS 5000    /* then new clients go elsewhere */
 
 /* True: the start fails, and whoever waits for it says why. */
 static bool settle(struct cluster *c, const char *refused) {
@@ -68,6 +69,20 @@ void cluster_tell_state(struct cluster *c) {
         log_printf(LOG_WARN, "cluster: Redis is away: open streams stay, and what is "
                              "published waits");
     if (c->is_live) c->told[0] = '\0';
+}
+
+/* Each minute; not at first, since a reload goes from node to node. */
+void cluster_say_unlike(struct cluster *c) {
+    const char *names = node_unlike(c->node);
+    uint32_t before = c->unlike_ticks;
+    c->unlike_ticks = *names ? before + 1 : 0;
+    if (!*names && before >= UNLIKE_TICKS)
+        log_printf(LOG_INFO, "cluster: all nodes have the same channels again");
+    if (c->unlike_ticks % 60 == UNLIKE_TICKS)
+        log_printf(LOG_WARN,
+                   "cluster: %s and %s have other channels under one --cluster-name: is "
+                   "one of them another app? Else a reload has not reached all of them",
+                   node_label(c->node), names);
 }
 
 const char *cluster_trouble_now(const struct cluster *c) {

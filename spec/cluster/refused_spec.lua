@@ -117,6 +117,18 @@ describe("a Redis that takes no writes", function()
     is_written_again()
   end)
 
+  it("and another app under the same name is told by both, and when it has gone", function()
+    local other = cluster:more { app = APP:gsub("news", "other") }
+    for i, one in ipairs(cluster) do
+      one.wait_log("have other channels under one", 30)
+      assert.truthy(one.log():find(("n%d and n%d have other channels"):format(i, 3 - i), 1, true))
+    end
+    assert.equal(1, look().unlike)
+    other.stop()
+    node.wait_log("all nodes have the same channels again", 30)
+    begun = #node.log()
+  end)
+
   it("is one that a script of somebody blocks", function()
     if not FULL then return end
     local other = redis:connect()

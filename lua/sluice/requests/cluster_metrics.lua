@@ -41,6 +41,7 @@ return {
     "seconds"),
   row("round_trip_seconds", G, "To Redis and back: the last beat", "round_trip_seconds", "seconds"),
   row("leader", G, "1: timers, services and tasks of the cluster run on this node", "leads"),
+  row("unlike", G, "1: some nodes have other channels than this one", "unlike"),
   row("led", G, "1: some node leads, as far as this one knows", "led"),
   row("writable", G, "1: what is published here can be stored", "writable"),
   row("nodes", G, "Nodes that were there lately", "nodes"),
